@@ -1,0 +1,1 @@
+"""Online estimation of the context: numpy only."""

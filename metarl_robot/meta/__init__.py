@@ -1,0 +1,1 @@
+"""Offline meta-learning: the only room that imports torch."""

@@ -1,0 +1,1 @@
+"""MuJoCo plants, randomised tasks, data sets and closed-loop evaluation: the only room that steps physics."""
