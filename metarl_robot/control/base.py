@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
 
+from pydantic import BaseModel
+
+from metarl_robot.robot import Robot
 from metarl_robot.signals import Command, Reference, State
 
 
@@ -26,3 +32,15 @@ class Controller(Protocol):
             A command that is finite and within limits; trouble is in its status, never an exception.
         """
         ...
+
+
+@dataclass(frozen=True)
+class ControllerSpec:
+    """How to make one controller.
+
+    config: a pydantic model with flat fields, each with a description and, for numbers, a range.
+    build: (robot, config, checkpoint or None, oracle or None) → Controller.
+    """
+
+    config: type[BaseModel]
+    build: Callable[[Robot, Any, Path | None, Any], Controller]

@@ -1,0 +1,117 @@
+"""Controllers by name: their configuration, where it is read from, and how they are built.
+
+Configuration, later wins: the defaults of the controller's config class; `models/<robot>/config/<controller>.yaml`, a ROS 2
+parameter file that the nodes read too; overrides given in code or on the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from metarl_robot.control.base import Controller, ControllerSpec
+from metarl_robot.errors import MetaRLError, UnknownNameError
+from metarl_robot.robot import Robot
+
+ENTRY_POINT_GROUP = "metarl_robot.controllers"
+
+
+class ConfigError(MetaRLError):
+    """A controller's configuration has an unknown key or a value outside its range."""
+
+
+_BUILTIN = {
+    "pid": "metarl_robot.control.pid:SPEC",
+    "computed_torque": "metarl_robot.control.computed_torque:SPEC",
+}
+
+
+def controller_names() -> tuple[str, ...]:
+    """Every controller that can be named: ours, then third parties' (entry points of group `metarl_robot.controllers`)."""
+    return (*_BUILTIN, *sorted(_third_party()))
+
+
+def config_type(name: str) -> type[BaseModel]:
+    """The configuration class of a controller. Raises UnknownNameError."""
+    return _spec(name).config
+
+
+def load_config(robot: Robot, name: str, overrides: Mapping[str, Any] | None = None) -> BaseModel:
+    """The configuration of `name` on `robot`.
+
+    Raises:
+        UnknownNameError: no such controller.
+        ConfigError: names the file, the key and what is allowed.
+    """
+    model = config_type(name)
+    path = robot.folder / "config" / f"{name}.yaml"
+    values = _read_parameters(path) if path.is_file() else {}
+    _validate(model, values, str(path))
+    return _validate(model, {**values, **(overrides or {})}, "overrides")
+
+
+def make_controller(
+    robot: Robot, name: str, config: BaseModel | None = None, checkpoint: Path | None = None, oracle: Any = None
+) -> Controller:
+    """Build a controller.
+
+    Arguments:
+        robot: the robot it will drive.
+        name: one of `controller_names()`.
+        config: its configuration; default: `load_config(robot, name)`.
+        checkpoint: trained weights; default: those shipped in the robot's folder. Only learned controllers read it.
+        oracle: what tells `oracle_mpc` the true physics; simulation only.
+
+    Raises:
+        UnknownNameError, ConfigError, CheckpointError.
+    """
+    spec = _spec(name)
+    return spec.build(robot, config or load_config(robot, name), checkpoint, oracle)
+
+
+def _spec(name: str) -> ControllerSpec:
+    if name in _BUILTIN:
+        module, attribute = _BUILTIN[name].split(":")
+        spec = getattr(import_module(module), attribute)
+    else:
+        points = _third_party()
+        if name not in points:
+            raise UnknownNameError("controller", name, controller_names())
+        spec = points[name].load()
+    if not isinstance(spec, ControllerSpec):
+        raise MetaRLError(f"controller '{name}': its entry point must be a ControllerSpec; given: {type(spec).__name__}")
+    return spec
+
+
+def _third_party() -> dict[str, Any]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def _read_parameters(path: Path) -> dict[str, Any]:
+    """The controller's share of a ROS 2 parameter file; parameters of the nodes themselves are not ours to check."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    values: dict[str, Any] = {}
+    for node in content.values():
+        values.update((node or {}).get("ros__parameters", {}).get("controller_config", {}))
+    return values
+
+
+def _validate(model: type[BaseModel], values: Mapping[str, Any], source: str) -> BaseModel:
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        lines = []
+        for item in error.errors():
+            key = ".".join(str(part) for part in item["loc"])
+            hint = f"; allowed keys: {', '.join(model.model_fields)}" if item["type"] == "extra_forbidden" else ""
+            lines.append(f"{source}: {key}: {item['msg']} (given: {item['input']!r}){hint}")
+        raise ConfigError("\n".join(lines)) from error

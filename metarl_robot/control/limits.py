@@ -1,0 +1,42 @@
+"""The last thing every controller does: an effort that is finite, within the limits and within the rate."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.robot import Robot
+
+Array = NDArray[np.float64]
+
+
+class EffortLimiter:
+    """Clips to ±effort_limit and to effort_rate_limit from one command to the next."""
+
+    def __init__(self, robot: Robot) -> None:
+        self._limit = robot.effort_limit
+        self._step = robot.effort_rate_limit * robot.control_period_s
+        self._last: Array | None = None
+
+    @property
+    def last(self) -> Array | None:
+        """The last command (n,), or None before the first."""
+        return self._last
+
+    def reset(self, effort: Array | None = None) -> None:
+        """Forget the last command, or take `effort` for it (a controller that takes over from another)."""
+        self._last = None if effort is None else np.array(effort, dtype=float)
+
+    def bounds(self) -> tuple[Array, Array]:
+        """(lower, upper) (n,) that the next command must keep to."""
+        if self._last is None:
+            return -self._limit, self._limit
+        return np.maximum(self._last - self._step, -self._limit), np.minimum(self._last + self._step, self._limit)
+
+    def apply(self, effort: Array) -> tuple[Array, bool]:
+        """The nearest allowed effort, and whether it had to be changed. Non-finite entries take the last command's value."""
+        lower, upper = self.bounds()
+        fallback = np.zeros_like(self._limit) if self._last is None else self._last
+        finite = np.where(np.isfinite(effort), effort, fallback)
+        self._last = np.clip(finite, lower, upper)
+        return self._last.copy(), not np.array_equal(self._last, effort)

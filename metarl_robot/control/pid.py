@@ -1,0 +1,60 @@
+"""Joint PID with gravity compensation: the controller that most arms ship with, tuned well.
+
+    τ = g(q) + M̄ (k_p e + k_d ė + k_i ∫e dt),    e = q_ref - q
+
+M̄ is the diagonal of the mass matrix at home, so that one set of gains means the same bandwidth on every joint. The
+integrator stops where the effort saturates (conditional integration).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from metarl_robot.control.base import ControllerSpec
+from metarl_robot.control.limits import EffortLimiter
+from metarl_robot.dynamics.arm import ArmDynamics
+from metarl_robot.robot import Robot
+from metarl_robot.signals import Command, Reference, State
+
+Array = NDArray[np.float64]
+
+
+class PIDConfig(BaseModel):
+    """Gains in acceleration units, the same for all joints."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kp: float = Field(400.0, ge=0.0, le=5000.0, description="position gain [1/s^2]")
+    kd: float = Field(40.0, ge=0.0, le=500.0, description="velocity gain [1/s]")
+    ki: float = Field(1600.0, ge=0.0, le=50000.0, description="integral gain [1/s^3]")
+
+
+class PID:
+    """See the module's docstring."""
+
+    def __init__(self, robot: Robot, config: PIDConfig) -> None:
+        self._robot, self._config = robot, config
+        self._dynamics = ArmDynamics(robot)
+        self._inertia = np.diag(self._dynamics.mass_matrix(robot.home)).copy()
+        self._limiter = EffortLimiter(robot)
+        self.reset()
+
+    def reset(self) -> None:
+        self._integral = np.zeros(self._robot.dof)
+        self._limiter.reset()
+
+    def step(self, time: float, state: State, reference: Reference) -> Command:
+        target = reference.sample(np.array([time]))
+        error = target.q[0] - state.q
+        integral = self._integral + error * self._robot.control_period_s
+        feedback = self._config.kp * error + self._config.kd * (target.v[0] - state.v) + self._config.ki * integral
+        gravity = self._dynamics.bias(state.q, np.zeros(self._robot.dof))
+        wanted = gravity + self._inertia * feedback
+        effort, _ = self._limiter.apply(wanted)
+        self._integral = np.where(effort == wanted, integral, self._integral)
+        return Command(effort)
+
+
+SPEC = ControllerSpec(PIDConfig, lambda robot, config, checkpoint, oracle: PID(robot, config))
