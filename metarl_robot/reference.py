@@ -1,0 +1,312 @@
+"""Joint-space trajectories with analytic velocity and acceleration, and the check every reference must pass.
+
+Spline: on segment k, with s = t - t_k, q(s) = sum_i c_ki s^i, degree <= 5. Coefficients of the cubic that meets position
+and velocity, and of the quintic that meets position, velocity and acceleration, at both ends: Siciliano, Sciavicco,
+Villani, Oriolo, "Robotics: Modelling, Planning and Control", 2009, section 4.2. A quintic at rest at both ends is the
+minimum-jerk motion (Flash and Hogan, J. Neurosci. 1985).
+
+MultiSine: q(t) = c + e(t) sum_k A_k sin(2 pi f_k (t - t_0) + phi_k), where the envelope e rises from 0 to 1 over the ramp
+as the minimum-jerk step 10 x^3 - 15 x^4 + 6 x^5, and falls likewise at the end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from metarl_robot.errors import SignalError
+from metarl_robot.robot import Robot
+from metarl_robot.signals import Reference, Setpoints
+
+Array = NDArray[np.float64]
+
+_TOLERANCE = 1e-9  # rad and rad/s: a trajectory may touch a limit exactly
+
+
+@dataclass(frozen=True, eq=False)
+class Hold:
+    """Stand still at q (n,) [rad]."""
+
+    q: Array
+
+    def sample(self, times: Array) -> Setpoints:
+        """Setpoints at times (N,) [s]."""
+        count = np.size(times)
+        zero = np.zeros((count, len(self.q)))
+        return Setpoints(q=np.tile(self.q, (count, 1)), v=zero, a=zero.copy())
+
+
+@dataclass(frozen=True, eq=False)
+class Shifted:
+    """Another reference, started at start_s instead of 0."""
+
+    reference: Reference
+    start_s: float
+
+    def sample(self, times: Array) -> Setpoints:
+        """Setpoints at times (N,) [s]."""
+        return self.reference.sample(np.asarray(times, float) - self.start_s)
+
+
+@dataclass(frozen=True, eq=False)
+class Spline:
+    """Piecewise polynomial; before its first knot and after its last it stands still there.
+
+    knots: (K + 1,) increasing [s]. coefficients: (K, 6, n), power i of the time since the segment's start, in rad/s^i.
+    """
+
+    knots: Array
+    coefficients: Array
+
+    def sample(self, times: Array) -> Setpoints:
+        """Setpoints at times (N,) [s]."""
+        times = np.atleast_1d(np.asarray(times, float))
+        inside = np.clip(times, self.knots[0], self.knots[-1])
+        segment = np.clip(np.searchsorted(self.knots, inside, side="right") - 1, 0, len(self.coefficients) - 1)
+        s = (inside - self.knots[segment])[:, None]
+        c = np.moveaxis(self.coefficients[segment], 1, 0)  # (6, N, n)
+        q = c[0] + s * (c[1] + s * (c[2] + s * (c[3] + s * (c[4] + s * c[5]))))
+        v = c[1] + s * (2 * c[2] + s * (3 * c[3] + s * (4 * c[4] + s * 5 * c[5])))
+        a = 2 * c[2] + s * (6 * c[3] + s * (12 * c[4] + s * 20 * c[5]))
+        moving = ((times >= self.knots[0]) & (times <= self.knots[-1]))[:, None]
+        return Setpoints(q=q, v=np.where(moving, v, 0.0), a=np.where(moving, a, 0.0))
+
+
+@dataclass(frozen=True, eq=False)
+class Waypoints:
+    """Minimum-jerk moves from rest to rest. times: (K,) increasing [s]; positions: (K, n) [rad]."""
+
+    times: Array
+    positions: Array
+
+    @cached_property
+    def spline(self) -> Spline:
+        rest = np.zeros_like(self.positions)
+        return from_points(self.times, self.positions, rest, rest)
+
+    def sample(self, times: Array) -> Setpoints:
+        """Setpoints at times (N,) [s]."""
+        return self.spline.sample(times)
+
+
+@dataclass(frozen=True, eq=False)
+class MultiSine:
+    """Sines about a centre, from rest to rest.
+
+    centre: (n,) [rad]. amplitude, frequency_hz, phase: (K, n) [rad, Hz, rad]. The motion runs from start_s for duration_s
+    and takes ramp_s to rise and to fall.
+    """
+
+    centre: Array
+    amplitude: Array
+    frequency_hz: Array
+    phase: Array
+    start_s: float
+    duration_s: float
+    ramp_s: float
+
+    def sample(self, times: Array) -> Setpoints:
+        """Setpoints at times (N,) [s]."""
+        times = np.atleast_1d(np.asarray(times, float))
+        e, de, dde = (value[:, None] for value in self._envelope(times))
+        w = 2 * np.pi * self.frequency_hz
+        angle = (times - self.start_s)[:, None, None] * w + self.phase  # (N, K, n)
+        x = (self.amplitude * np.sin(angle)).sum(1)
+        dx = (self.amplitude * w * np.cos(angle)).sum(1)
+        ddx = -(self.amplitude * w**2 * np.sin(angle)).sum(1)
+        return Setpoints(q=self.centre + e * x, v=de * x + e * dx, a=dde * x + 2 * de * dx + e * ddx)
+
+    def _envelope(self, times: Array) -> tuple[Array, Array, Array]:
+        since, left = times - self.start_s, self.start_s + self.duration_s - times
+        rising = since < left
+        x = np.clip(np.where(rising, since, left) / self.ramp_s, 0.0, 1.0)
+        rate = np.where(rising, 1.0, -1.0) / self.ramp_s
+        step = x**3 * (10 - 15 * x + 6 * x**2)
+        return step, 30 * x**2 * (1 - x) ** 2 * rate, 60 * x * (1 - x) * (1 - 2 * x) / self.ramp_s**2
+
+
+def from_points(times: ArrayLike, positions: ArrayLike, velocities: ArrayLike | None = None, accelerations: ArrayLike | None = None) -> Spline:
+    """The trajectory of a ROS JointTrajectory message: through points at times (K,) [s] with positions (K, n) [rad].
+
+    Quintic where velocities and accelerations (K, n) are given, cubic where velocities are. With positions alone: cubic
+    whose velocities are those of a monotone (PCHIP) interpolation, zero at both ends, so it never leaves the points' range.
+
+    Raises:
+        SignalError: times do not increase, sizes differ, a value is not finite, or accelerations come without velocities.
+    """
+    t, q = np.asarray(times, float), np.asarray(positions, float)
+    _check_points(t, q, velocities, accelerations)
+    v = _monotone_velocities(t, q) if velocities is None else np.asarray(velocities, float)
+    if len(t) == 1:
+        return Spline(np.array([t[0], t[0]]), _constant(q[0])[None])
+    h = np.diff(t)[:, None]
+    if accelerations is None:
+        return Spline(t, _cubic(h, q, v))
+    return Spline(t, _quintic(h, q, v, np.asarray(accelerations, float)))
+
+
+def _check_points(t: Array, q: Array, velocities: ArrayLike | None, accelerations: ArrayLike | None) -> None:
+    if t.ndim != 1 or len(t) == 0 or q.ndim != 2 or len(q) != len(t):
+        raise SignalError(f"trajectory: needs times (K,) and positions (K, n) with K >= 1; given shapes {t.shape} and {q.shape}")
+    if not np.all(np.isfinite(t)) or np.any(np.diff(t) <= 0.0):
+        raise SignalError(f"trajectory: times must be finite and increase from point to point; given {np.round(t, 6).tolist()}")
+    if accelerations is not None and velocities is None:
+        raise SignalError("trajectory: accelerations were given without velocities; give both, velocities alone, or neither")
+    for name, values in (("positions", q), ("velocities", velocities), ("accelerations", accelerations)):
+        if values is None:
+            continue
+        values = np.asarray(values, float)
+        if values.shape != q.shape:
+            raise SignalError(f"trajectory: {name} have shape {values.shape}; positions have {q.shape}")
+        if not np.all(np.isfinite(values)):
+            raise SignalError(f"trajectory: {name} hold a value that is not finite")
+
+
+def _constant(q: Array) -> Array:
+    coefficients = np.zeros((6, len(q)))
+    coefficients[0] = q
+    return coefficients
+
+
+def _cubic(h: Array, q: Array, v: Array) -> Array:
+    step = (q[1:] - q[:-1]) / h
+    c2 = (3 * step - 2 * v[:-1] - v[1:]) / h
+    c3 = (v[:-1] + v[1:] - 2 * step) / h**2
+    zero = np.zeros_like(c2)
+    return np.stack([q[:-1], v[:-1], c2, c3, zero, zero], axis=1)
+
+
+def _quintic(h: Array, q: Array, v: Array, a: Array) -> Array:
+    dq = (q[1:] - q[:-1]) / h
+    c3 = (20 * dq - 8 * v[1:] - 12 * v[:-1] - (3 * a[:-1] - a[1:]) * h) / (2 * h**2)
+    c4 = (-30 * dq + 14 * v[1:] + 16 * v[:-1] + (3 * a[:-1] - 2 * a[1:]) * h) / (2 * h**3)
+    c5 = (12 * dq - 6 * (v[1:] + v[:-1]) + (a[1:] - a[:-1]) * h) / (2 * h**4)
+    return np.stack([q[:-1], v[:-1], a[:-1] / 2, c3, c4, c5], axis=1)
+
+
+def _monotone_velocities(t: Array, q: Array) -> Array:
+    """Fritsch and Butland, SIAM J. Sci. Stat. Comput. 1984: weighted harmonic mean of the slopes beside a point."""
+    v = np.zeros_like(q)
+    if len(t) < 3:
+        return v
+    h = np.diff(t)[:, None]
+    slope = np.diff(q, axis=0) / h
+    left, right, w_left, w_right = slope[:-1], slope[1:], 2 * h[1:] + h[:-1], h[1:] + 2 * h[:-1]
+    same = left * right > 0.0
+    safe_left, safe_right = np.where(same, left, 1.0), np.where(same, right, 1.0)
+    v[1:-1] = np.where(same, (w_left + w_right) / (w_left / safe_left + w_right / safe_right), 0.0)
+    return v
+
+
+def check_reference(robot: Robot, reference: Reference, start_s: float, duration_s: float, rate_hz: float = 200.0) -> None:
+    """Refuse a reference that the robot cannot follow between start_s and start_s + duration_s, sampled at rate_hz.
+
+    Raises:
+        SignalError: wrong number of joints, a value that is not finite, or a position or velocity outside a joint's range;
+            the message names the joint, the value, when, and the range.
+    """
+    times = start_s + np.linspace(0.0, duration_s, max(2, int(np.ceil(duration_s * rate_hz)) + 1))
+    points = reference.sample(times)
+    for what, values in (("position", points.q), ("velocity", points.v), ("acceleration", points.a)):
+        if values.shape != (len(times), robot.dof):
+            raise SignalError(f"reference: {what} has {values.shape[-1]} joints; {robot.name} has {robot.dof}: {list(robot.joint_names)}")
+        if not np.all(np.isfinite(values)):
+            raise SignalError(f"reference: {what} of joint '{robot.joint_names[int(np.argwhere(~np.isfinite(values))[0][1])]}' is not finite")
+    _check_range(robot, "position", "rad", times, points.q, robot.position_lower, robot.position_upper)
+    _check_range(robot, "velocity", "rad/s", times, points.v, -robot.velocity_limit, robot.velocity_limit)
+
+
+def _check_range(robot: Robot, what: str, unit: str, times: Array, values: Array, lower: Array, upper: Array) -> None:
+    excess = np.maximum(lower - values, values - upper)
+    k, joint = np.unravel_index(int(np.argmax(excess)), excess.shape)
+    if excess[k, joint] > _TOLERANCE:
+        raise SignalError(
+            f"reference: {what} of joint '{robot.joint_names[joint]}' reaches {values[k, joint]:.4f} {unit} at {times[k]:.3f} s; "
+            f"allowed: [{lower[joint]:.4f}, {upper[joint]:.4f}] {unit}"
+        )
+
+
+class MotionRange(NamedTuple):
+    """How lively random motions are, as fractions of what the robot can do.
+
+    speed: peak velocity of a joint, fraction of its limit (lowest, highest drawn). room: share of the room between the
+    centre and the nearer position limit that a motion may use. amplitude_rad: the most that any joint swings.
+    frequency_hz: lowest and highest frequency of a sine. centre: how far the centre may lie from home, as a share of the
+    room between home and the limit. ramp_s: time that sines take to rise.
+    """
+
+    speed: tuple[float, float]
+    room: float
+    amplitude_rad: float
+    frequency_hz: tuple[float, float]
+    centre: float
+    ramp_s: float
+
+    def calmer(self, factor: float) -> MotionRange:
+        """Speeds and amplitudes times `factor`."""
+        return self._replace(speed=(self.speed[0] * factor, self.speed[1] * factor), amplitude_rad=self.amplitude_rad * factor)
+
+
+TRACKING = MotionRange(speed=(0.2, 0.45), room=0.7, amplitude_rad=0.5, frequency_hz=(0.15, 0.5), centre=0.15, ramp_s=1.0)
+EXCITATION = MotionRange(speed=(0.1, 0.6), room=0.9, amplitude_rad=0.8, frequency_hz=(0.1, 2.0), centre=0.45, ramp_s=0.4)
+
+_SINES = 2
+
+
+def random_tracking(robot: Robot, rng: np.random.Generator, duration_s: float, motion: MotionRange = TRACKING) -> MultiSine | Waypoints:
+    """A lively work-like motion about home from t = 0: sines or point-to-point moves, each half of the time.
+
+    Feasible in position and velocity by construction. Torque depends on what the arm carries: see sim.feasibility.
+    """
+    if rng.random() < 0.5:
+        return random_sines(robot, rng, duration_s, motion)
+    return random_moves(robot, rng, duration_s, motion)
+
+
+def random_excitation(robot: Robot, rng: np.random.Generator, duration_s: float, motion: MotionRange = EXCITATION) -> MultiSine:
+    """A motion that visits many poses, speeds and accelerations, for identification; feasible in position and velocity."""
+    return random_sines(robot, rng, duration_s, motion)
+
+
+def random_sines(robot: Robot, rng: np.random.Generator, duration_s: float, motion: MotionRange) -> MultiSine:
+    """Two sines a joint about a random centre, from t = 0 to duration_s, within the position and velocity limits."""
+    centre = _random_pose(robot, rng, motion.centre)
+    frequency = rng.uniform(*motion.frequency_hz, (_SINES, robot.dof))
+    share = rng.dirichlet(np.ones(_SINES), robot.dof).T
+    speed = rng.uniform(*motion.speed, robot.dof) * robot.velocity_limit
+    swing = np.minimum(motion.room * _room(robot, centre), motion.amplitude_rad)
+    ramp = min(motion.ramp_s, duration_s / 2)
+    amplitude = share * np.minimum(speed / (2 * np.pi * frequency), swing)
+    phase = rng.uniform(0.0, 2 * np.pi, (_SINES, robot.dof))
+    sines = MultiSine(centre, amplitude, frequency, phase, 0.0, duration_s, ramp)
+    peak = np.abs(sines.sample(np.arange(0.0, duration_s, 0.005)).v).max(0)  # the ramp adds to the sines' own speed
+    smaller = np.minimum(1.0, motion.speed[1] * robot.velocity_limit / np.maximum(peak, 1e-9))
+    return MultiSine(centre, amplitude * smaller, frequency, phase, 0.0, duration_s, ramp)
+
+
+def random_moves(robot: Robot, rng: np.random.Generator, duration_s: float, motion: MotionRange) -> Waypoints:
+    """Minimum-jerk moves between random poses about a random centre, without pauses, from t = 0 to duration_s or later."""
+    centre = _random_pose(robot, rng, motion.centre)
+    swing = np.minimum(motion.room * _room(robot, centre), motion.amplitude_rad)
+    times, poses = [0.0], [centre + rng.uniform(-1, 1, robot.dof) * swing]
+    while times[-1] < duration_s:
+        target = centre + rng.uniform(-1, 1, robot.dof) * swing
+        speed = rng.uniform(*motion.speed)
+        shortest = np.max(1.875 * np.abs(target - poses[-1]) / (speed * robot.velocity_limit))  # peak of minimum jerk: 15/8 of the mean
+        times.append(times[-1] + max(0.3, float(shortest)))
+        poses.append(target)
+    return Waypoints(np.array(times), np.array(poses))
+
+
+def _random_pose(robot: Robot, rng: np.random.Generator, spread: float) -> Array:
+    u = rng.uniform(-spread, spread, robot.dof)
+    room = np.where(u > 0, robot.position_upper - robot.home, robot.home - robot.position_lower)
+    return robot.home + u * room
+
+
+def _room(robot: Robot, centre: Array) -> Array:
+    return np.minimum(robot.position_upper - centre, centre - robot.position_lower)
