@@ -129,7 +129,9 @@ class MultiSine:
         return step, 30 * x**2 * (1 - x) ** 2 * rate, 60 * x * (1 - x) * (1 - 2 * x) / self.ramp_s**2
 
 
-def from_points(times: ArrayLike, positions: ArrayLike, velocities: ArrayLike | None = None, accelerations: ArrayLike | None = None) -> Spline:
+def from_points(
+    times: ArrayLike, positions: ArrayLike, velocities: ArrayLike | None = None, accelerations: ArrayLike | None = None
+) -> Spline:
     """The trajectory of a ROS JointTrajectory message: through points at times (K,) [s] with positions (K, n) [rad].
 
     Quintic where velocities and accelerations (K, n) are given, cubic where velocities are. With positions alone: cubic
@@ -214,8 +216,9 @@ def check_reference(robot: Robot, reference: Reference, start_s: float, duration
     for what, values in (("position", points.q), ("velocity", points.v), ("acceleration", points.a)):
         if values.shape != (len(times), robot.dof):
             raise SignalError(f"reference: {what} has {values.shape[-1]} joints; {robot.name} has {robot.dof}: {list(robot.joint_names)}")
-        if not np.all(np.isfinite(values)):
-            raise SignalError(f"reference: {what} of joint '{robot.joint_names[int(np.argwhere(~np.isfinite(values))[0][1])]}' is not finite")
+        broken = np.flatnonzero(~np.isfinite(values).all(0))
+        if len(broken):
+            raise SignalError(f"reference: {what} of joint '{robot.joint_names[broken[0]]}' is not finite")
     _check_range(robot, "position", "rad", times, points.q, robot.position_lower, robot.position_upper)
     _check_range(robot, "velocity", "rad/s", times, points.v, -robot.velocity_limit, robot.velocity_limit)
 

@@ -1,0 +1,276 @@
+"""Tasks: the physical conditions of one episode, their ranges, and random draws from them.
+
+A payload is a rigid body in the payload frame (the robot's payload site); its inertia is drawn as that of a uniform box of
+sides a, b, c turned at random: I_xx = m (b^2 + c^2) / 12 and so on, hence always physically possible.
+A cable pulls the tool towards an anchor with tension T(e) = k1 e + k2 e^2, e the extension beyond its slack length; a slack
+cable does not push.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from metarl_robot.errors import SignalError
+from metarl_robot.robot import Robot
+from metarl_robot.signals import Reference
+from metarl_robot.sim.geometry import entries, home_position, outward_axis, reach_m, symmetric
+
+Array = NDArray[np.float64]
+
+MAX_DELAY_S = 0.1  # the plant remembers this far back
+
+
+def _vector(name: str, values: ArrayLike, size: int | None = None) -> Array:
+    array = np.array(values, float)
+    if array.ndim != 1 or (size is not None and len(array) != size) or not np.all(np.isfinite(array)):
+        raise SignalError(f"task: {name} must be {size or 'n'} finite numbers; given {np.array2string(array)}")
+    array.flags.writeable = False
+    return array
+
+
+@dataclass(frozen=True, eq=False)
+class Payload:
+    """A rigid body on the payload site, in that site's frame.
+
+    mass_kg. com_m: (3,) centre of mass. inertia_kg_m2: (6,) xx yy zz xy xz yz about the centre of mass. A mass of 0 is no payload.
+    """
+
+    mass_kg: float = 0.0
+    com_m: Array = (0.0, 0.0, 0.0)  # type: ignore[assignment]
+    inertia_kg_m2: Array = (0.0,) * 6  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "com_m", _vector("payload com_m", self.com_m, 3))
+        object.__setattr__(self, "inertia_kg_m2", _vector("payload inertia_kg_m2", self.inertia_kg_m2, 6))
+        if not (np.isfinite(self.mass_kg) and self.mass_kg >= 0.0):
+            raise SignalError(f"task: payload mass_kg must be finite and >= 0; given {self.mass_kg}")
+        principal = np.linalg.eigvalsh(symmetric(self.inertia_kg_m2))
+        if principal[0] < -1e-12 or principal[2] > principal[0] + principal[1] + 1e-12:
+            raise SignalError(f"task: payload inertia_kg_m2 is impossible for a rigid body: principal moments {principal.tolist()} kg m^2")
+
+    def inertial_parameters(self) -> Array:
+        """(10,) mass, mass * com (3,), inertia about the frame's origin (6,) xx yy zz xy xz yz: an arm's torque is linear in them."""
+        c = self.com_m
+        about_origin = symmetric(self.inertia_kg_m2) + self.mass_kg * (c @ c * np.eye(3) - np.outer(c, c))
+        return np.concatenate([[self.mass_kg], self.mass_kg * c, entries(about_origin)])
+
+
+@dataclass(frozen=True, eq=False)
+class Cable:
+    """A cable from an anchor to the tool.
+
+    anchor_m: (3,) world. point_m: (3,) where it is tied, payload frame. slack_m: length without tension.
+    stiffness_n_m, stiffening_n_m2: k1 and k2 of the tension law.
+    """
+
+    anchor_m: Array
+    point_m: Array
+    slack_m: float
+    stiffness_n_m: float
+    stiffening_n_m2: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "anchor_m", _vector("cable anchor_m", self.anchor_m, 3))
+        object.__setattr__(self, "point_m", _vector("cable point_m", self.point_m, 3))
+        for name in ("slack_m", "stiffness_n_m", "stiffening_n_m2"):
+            if not (np.isfinite(getattr(self, name)) and getattr(self, name) >= 0.0):
+                raise SignalError(f"task: cable {name} must be finite and >= 0; given {getattr(self, name)}")
+
+    def tension(self, length_m: float) -> float:
+        """Tension [N] at a distance between anchor and tool."""
+        e = max(0.0, length_m - self.slack_m)
+        return self.stiffness_n_m * e + self.stiffening_n_m2 * e * e
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One draw of physical conditions: plain data.
+
+    payload: what the arm carries. swing: it hangs from the payload site and swings, its centre |com_m| below.
+    coulomb_nm, viscous_nm_s: (n,) joint friction beyond the nominal model's. motor_strength: (n,) torque delivered per torque commanded.
+    command_delay_s, sensor_delay_s: time from a command to its effect, from a state to its measurement.
+    encoder_resolution_rad, velocity_noise_rad_s: step of the measured position, standard deviation of the measured velocity's noise.
+    """
+
+    payload: Payload
+    coulomb_nm: Array
+    viscous_nm_s: Array
+    motor_strength: Array
+    cable: Cable | None = None
+    command_delay_s: float = 0.0
+    sensor_delay_s: float = 0.0
+    encoder_resolution_rad: float = 0.0
+    velocity_noise_rad_s: float = 0.0
+    swing: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("coulomb_nm", "viscous_nm_s", "motor_strength"):
+            object.__setattr__(self, name, _vector(name, getattr(self, name)))
+            if np.any(getattr(self, name) < 0.0) or len(getattr(self, name)) != len(self.coulomb_nm):
+                raise SignalError(f"task: {name} must hold one number >= 0 per joint; given {getattr(self, name).tolist()}")
+        for name in ("command_delay_s", "sensor_delay_s"):
+            if not 0.0 <= getattr(self, name) <= MAX_DELAY_S:
+                raise SignalError(f"task: {name} must be in [0, {MAX_DELAY_S}] s; given {getattr(self, name)}")
+        for name in ("encoder_resolution_rad", "velocity_noise_rad_s"):
+            if not (np.isfinite(getattr(self, name)) and getattr(self, name) >= 0.0):
+                raise SignalError(f"task: {name} must be finite and >= 0; given {getattr(self, name)}")
+        if self.swing and not (self.payload.mass_kg > 0.0 and np.any(self.payload.com_m)):
+            raise SignalError("task: a swinging payload needs a mass and a centre of mass away from the payload site")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Numbers, lists, booleans and nested dictionaries: ready for JSON."""
+        return _plain(asdict(self))
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Task:
+        """The inverse of to_dict.
+
+        Raises:
+            SignalError: a key is missing, unknown or of the wrong kind; the message names it.
+        """
+        content = dict(_known(cls, content))
+        payload, cable = content.pop("payload"), content.pop("cable", None)
+        try:
+            return cls(Payload(**_known(Payload, payload)), cable=None if cable is None else Cable(**_known(Cable, cable)), **content)
+        except (TypeError, ValueError) as error:
+            raise SignalError(f"task: {error}") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
+def _known(kind: type, content: Any) -> dict[str, Any]:
+    names = [field.name for field in fields(kind)]
+    given = sorted(content) if isinstance(content, dict) else repr(content)
+    if not isinstance(content, dict) or not set(content) <= set(names) or (kind is Task and "payload" not in content):
+        raise SignalError(f"task: a {kind.__name__} has the keys {names}; given {given}")
+    return content
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One closed-loop run: tasks over time, the reference, and the seeds.
+
+    initial: task at t = 0. changes: (time [s], task from then on). seed: the number it was drawn from; noise_seed: the sensors' own.
+    """
+
+    name: str
+    initial: Task
+    changes: tuple[tuple[float, Task], ...]
+    reference: Reference
+    duration_s: float
+    seed: int
+    noise_seed: int
+
+    def task_at(self, time_s: float) -> Task:
+        """The task in force at a time."""
+        return [self.initial, *(task for change_s, task in self.changes if change_s <= time_s)][-1]
+
+
+@dataclass(frozen=True)
+class TaskRanges:
+    """Lowest and highest value of every condition, relative to the robot so that one table serves all arms.
+
+    payload_ratio: mass over rated payload; payload_probability: share of tasks with a payload. com_m: distance of its centre of mass
+    from the payload site, in a direction up to 90 degrees from outward. box_side_m: sides of the box that gives its inertia.
+    swing_m: length on which a swinging payload hangs.
+    coulomb_ratio: Coulomb friction over effort limit; viscous_ratio_s: viscous friction over effort limit.
+    cable_probability, cable_force_ratio: share of tasks with a cable; its tension, over the rated payload's weight, when
+    stretched by 0.3 x reach.
+    latency_s: command and sensor delay together, split at random.
+    """
+
+    payload_probability: float = 0.85
+    payload_ratio: tuple[float, float] = (0.0, 1.0)
+    com_m: tuple[float, float] = (0.0, 0.1)
+    box_side_m: tuple[float, float] = (0.03, 0.15)
+    swing_m: tuple[float, float] = (0.1, 0.25)
+    coulomb_ratio: tuple[float, float] = (0.0, 0.02)
+    viscous_ratio_s: tuple[float, float] = (0.0, 0.012)
+    motor_strength: tuple[float, float] = (0.8, 1.2)
+    cable_probability: float = 0.5
+    cable_force_ratio: tuple[float, float] = (0.1, 0.5)
+    latency_s: tuple[float, float] = (0.0, 0.010)
+    encoder_resolution_rad: tuple[float, float] = (0.0, 1e-4)
+    velocity_noise_rad_s: tuple[float, float] = (0.001, 0.010)
+
+
+TRAIN = TaskRanges()
+EXTRAPOLATION = replace(TRAIN, payload_ratio=(1.0, 4.0 / 3.0), coulomb_ratio=(0.02, 0.04), viscous_ratio_s=(0.012, 0.024))
+
+
+def nominal_task(robot: Robot) -> Task:
+    """Exactly the nominal model: nothing carried, perfect motors and sensors."""
+    return Task(Payload(), np.zeros(robot.dof), np.zeros(robot.dof), np.ones(robot.dof))
+
+
+def draw_task(robot: Robot, rng: np.random.Generator, ranges: TaskRanges = TRAIN) -> Task:
+    """A random task within `ranges`."""
+    payload = draw_payload(robot, rng, ranges) if rng.random() < ranges.payload_probability else Payload()
+    task = with_friction(robot, nominal_task(robot), rng, ranges)
+    task = replace(task, payload=payload, motor_strength=rng.uniform(*ranges.motor_strength, robot.dof))
+    if rng.random() < ranges.cable_probability:
+        task = replace(task, cable=draw_cable(robot, rng, ranges))
+    return with_sensors(task, rng, ranges)
+
+
+def draw_payload(robot: Robot, rng: np.random.Generator, ranges: TaskRanges = TRAIN) -> Payload:
+    """A box of random mass, size, place and orientation."""
+    mass = rng.uniform(*ranges.payload_ratio) * robot.description.payload.rated_mass_kg
+    direction = rng.normal(size=3)
+    outward = outward_axis(robot)
+    direction *= np.sign(direction @ outward) / np.linalg.norm(direction)
+    squares = rng.uniform(*ranges.box_side_m, 3) ** 2
+    principal = mass * (squares.sum() - squares) / 12.0
+    rotation = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    return Payload(mass, rng.uniform(*ranges.com_m) * direction, entries(rotation @ np.diag(principal) @ rotation.T))
+
+
+def draw_swinging(robot: Robot, rng: np.random.Generator, ranges: TaskRanges = TRAIN) -> Payload:
+    """A payload for a task with swing: it hangs at a random distance below the payload site."""
+    payload = draw_payload(robot, rng, ranges)
+    return replace(payload, com_m=rng.uniform(*ranges.swing_m) * outward_axis(robot))
+
+
+def with_friction(robot: Robot, task: Task, rng: np.random.Generator, ranges: TaskRanges = TRAIN) -> Task:
+    """The task with joint friction drawn anew."""
+    coulomb = rng.uniform(*ranges.coulomb_ratio, robot.dof) * robot.effort_limit
+    viscous = rng.uniform(*ranges.viscous_ratio_s, robot.dof) * robot.effort_limit
+    return replace(task, coulomb_nm=coulomb, viscous_nm_s=viscous)
+
+
+def with_sensors(task: Task, rng: np.random.Generator, ranges: TaskRanges = TRAIN) -> Task:
+    """The task with latency, encoder resolution and velocity noise drawn anew."""
+    latency, share = rng.uniform(*ranges.latency_s), rng.random()
+    return replace(
+        task,
+        command_delay_s=share * latency,
+        sensor_delay_s=(1.0 - share) * latency,
+        encoder_resolution_rad=rng.uniform(*ranges.encoder_resolution_rad),
+        velocity_noise_rad_s=rng.uniform(*ranges.velocity_noise_rad_s),
+    )
+
+
+def draw_cable(robot: Robot, rng: np.random.Generator, ranges: TaskRanges = TRAIN) -> Cable:
+    """A cable from a random side, about tight when the robot is at home, tied within 5 cm of the payload site."""
+    reach, home = reach_m(robot), home_position(robot)
+    direction = rng.normal(size=3)
+    distance = rng.uniform(0.4, 0.8) * reach
+    slack = max(0.0, distance + rng.uniform(-0.15, 0.1) * reach)
+    stretch = 0.3 * reach
+    force = rng.uniform(*ranges.cable_force_ratio) * robot.description.payload.rated_mass_kg * 9.81
+    linear = rng.uniform(0.1, 0.6)  # share of the force at that stretch due to k1
+    return Cable(
+        anchor_m=home + distance * direction / np.linalg.norm(direction),
+        point_m=rng.uniform(-0.03, 0.03, 3),
+        slack_m=slack,
+        stiffness_n_m=linear * force / stretch,
+        stiffening_n_m2=(1.0 - linear) * force / stretch**2,
+    )
