@@ -9,15 +9,17 @@ from __future__ import annotations
 import math
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import mujoco
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from metarl_robot.errors import RobotError, UnknownNameError
+
+if TYPE_CHECKING:
+    import mujoco
 
 Array = NDArray[np.float64]
 
@@ -128,8 +130,10 @@ def available_robots(models_dir: Path = MODELS_DIR) -> tuple[str, ...]:
     return tuple(sorted(path.parent.name for path in models_dir.glob("*/robot.yaml")))
 
 
-def load_robot(name_or_folder: str | Path, models_dir: Path = MODELS_DIR) -> Robot:
+def load_robot(name_or_folder: str | Path, models_dir: Path = MODELS_DIR, check_model: bool = True) -> Robot:
     """Load and validate a robot by name (`panda`) or by folder (`/path/to/my_arm`).
+
+    check_model False: only robot.yaml is read and MuJoCo is not imported, for a process that needs the limits alone.
 
     Raises:
         UnknownNameError: no such robot; the message lists those there are.
@@ -142,7 +146,8 @@ def load_robot(name_or_folder: str | Path, models_dir: Path = MODELS_DIR) -> Rob
     if not path.is_file():
         raise UnknownNameError("robot", str(name_or_folder), available_robots(models_dir))
     robot = Robot(_read(path), folder)
-    _check_against_mjcf(robot, path)
+    if check_model:
+        _check_against_mjcf(robot, path)
     return robot
 
 
@@ -171,6 +176,8 @@ def _explain(path: Path, error: ValidationError) -> str:
 
 
 def _compile(path: Path) -> mujoco.MjModel:
+    import mujoco
+
     if not path.is_file():
         raise RobotError(f"{path}: the MJCF named by 'model' does not exist")
     try:
@@ -180,6 +187,8 @@ def _compile(path: Path) -> mujoco.MjModel:
 
 
 def _check_against_mjcf(robot: Robot, path: Path) -> None:
+    import mujoco
+
     model = robot.mj_model
     joints = tuple(model.joint(i).name for i in range(model.njnt))
     if joints != robot.joint_names:
