@@ -1,0 +1,145 @@
+"""Named sets of closed-loop runs with fixed seeds.
+
+    nominal        undisturbed: the nominal robot, with latency, encoder steps and velocity noise only
+    train, heldout pickup, drop, friction_step: the same ranges; the draws never overlap
+    extrapolation  heavy (payload beyond the rated mass), friction (up to twice the trained range), swing (a swinging payload)
+
+Every run lasts 10 s and changes at 5 s. References follow the random motions of metarl_robot.reference; each is drawn anew,
+calmer each time, until no motor needs more than 85 % of its limit before or after the change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from metarl_robot.errors import MetaRLError, UnknownNameError
+from metarl_robot.reference import TRACKING, check_reference, random_tracking
+from metarl_robot.robot import Robot
+from metarl_robot.signals import Reference
+from metarl_robot.sim.feasibility import torque_use
+from metarl_robot.sim.task import (
+    EXTRAPOLATION,
+    TRAIN,
+    Payload,
+    Scenario,
+    Task,
+    draw_payload,
+    draw_swinging,
+    draw_task,
+    nominal_task,
+    with_friction,
+    with_sensors,
+)
+
+CHANGE_S = 5.0
+DURATION_S = 10.0
+_AFTER_END_S = 1.0  # a reference goes on beyond the episode: controllers look ahead
+_MAX_TORQUE_USE = 0.85
+_ATTEMPTS = 30
+_CALMER = 0.93
+
+# A payload that matters: from a sixth of the rated mass.
+_CARRIED = replace(TRAIN, payload_probability=1.0, payload_ratio=(1.0 / 6.0, 1.0))
+
+Kind = Callable[[Robot, np.random.Generator], tuple[Task, Task]]
+
+
+def _undisturbed(robot: Robot, rng: np.random.Generator) -> tuple[Task, Task]:
+    task = with_sensors(nominal_task(robot), rng)
+    return task, task
+
+
+def _pickup(robot: Robot, rng: np.random.Generator) -> tuple[Task, Task]:
+    loaded = draw_task(robot, rng, _CARRIED)
+    return replace(loaded, payload=Payload()), loaded
+
+
+def _drop(robot: Robot, rng: np.random.Generator) -> tuple[Task, Task]:
+    empty, loaded = _pickup(robot, rng)
+    return loaded, empty
+
+
+def _friction_step(robot: Robot, rng: np.random.Generator) -> tuple[Task, Task]:
+    before = draw_task(robot, rng, _CARRIED)
+    return before, with_friction(robot, before, rng)
+
+
+def _heavy(robot: Robot, rng: np.random.Generator) -> tuple[Task, Task]:
+    empty, _ = _pickup(robot, rng)
+    return empty, replace(empty, payload=draw_payload(robot, rng, EXTRAPOLATION))
+
+
+def _friction(robot: Robot, rng: np.random.Generator) -> tuple[Task, Task]:
+    before = draw_task(robot, rng, _CARRIED)
+    return before, with_friction(robot, before, rng, EXTRAPOLATION)
+
+
+def _swing(robot: Robot, rng: np.random.Generator) -> tuple[Task, Task]:
+    empty, _ = _pickup(robot, rng)
+    return empty, replace(empty, payload=draw_swinging(robot, rng, _CARRIED), swing=True)
+
+
+_SUITES: dict[str, dict[str, Kind]] = {
+    "train": {"pickup": _pickup, "drop": _drop, "friction_step": _friction_step},
+    "heldout": {"pickup": _pickup, "drop": _drop, "friction_step": _friction_step},
+    "extrapolation": {"heavy": _heavy, "friction": _friction, "swing": _swing},
+    "nominal": {"undisturbed": _undisturbed},
+}
+# First word of the entropy of every draw: what keeps the suites' draws apart. Never renumber.
+_STREAMS = {"train": 1, "heldout": 2, "extrapolation": 3, "nominal": 4}
+
+
+def suite_names() -> tuple[str, ...]:
+    """Every suite that can be named."""
+    return tuple(_SUITES)
+
+
+def scenario_names(suite_name: str) -> tuple[str, ...]:
+    """The kinds of run in a suite. Raises UnknownNameError."""
+    if suite_name not in _SUITES:
+        raise UnknownNameError("suite", suite_name, _SUITES)
+    return tuple(_SUITES[suite_name])
+
+
+def stream(suite_name: str, *words: int) -> np.random.Generator:
+    """Random numbers of one suite: those of two suites never come from the same seed. Raises UnknownNameError."""
+    scenario_names(suite_name)
+    return np.random.default_rng([_STREAMS[suite_name], *words])
+
+
+def suite(robot: Robot, name: str, seeds: Iterable[int]) -> tuple[Scenario, ...]:
+    """One run of each of the suite's kinds for every seed >= 0.
+
+    Raises:
+        UnknownNameError: no such suite.
+    """
+    return tuple(scenario(robot, name, kind, seed) for seed in seeds for kind in scenario_names(name))
+
+
+def scenario(robot: Robot, suite_name: str, kind: str, seed: int) -> Scenario:
+    """One run of a suite. Raises UnknownNameError."""
+    kinds = scenario_names(suite_name)
+    if kind not in kinds:
+        raise UnknownNameError(f"scenario of suite '{suite_name}'", kind, kinds)
+    if seed < 0:
+        raise MetaRLError(f"seed: must be an integer >= 0; given {seed}")
+    rng = stream(suite_name, seed, kinds.index(kind))
+    before, after = _SUITES[suite_name][kind](robot, rng)
+    reference = _feasible_reference(robot, rng, before, after)
+    changes = () if after is before else ((CHANGE_S, after),)
+    return Scenario(kind, before, changes, reference, DURATION_S, seed, noise_seed=int(rng.integers(2**31)))
+
+
+def _feasible_reference(robot: Robot, rng: np.random.Generator, before: Task, after: Task) -> Reference:
+    motion = TRACKING
+    for _ in range(_ATTEMPTS):
+        reference = random_tracking(robot, rng, DURATION_S + 2 * _AFTER_END_S, motion)
+        check_reference(robot, reference, 0.0, DURATION_S + _AFTER_END_S)
+        use = max(torque_use(robot, before, reference, 0.0, CHANGE_S), torque_use(robot, after, reference, CHANGE_S, DURATION_S))
+        if use <= _MAX_TORQUE_USE:
+            return reference
+        motion = motion.calmer(_CALMER)
+    raise MetaRLError(f"no motion of '{robot.name}' within {_MAX_TORQUE_USE:.0%} of its motors' limits in {_ATTEMPTS} draws")
