@@ -1,0 +1,30 @@
+# `make` lists the targets. ARGS passes options on: make demo ARGS=--lockstep, make test ARGS="-k gate".
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint lock clean
+
+BIN := .venv/bin
+ARGS ?=
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup:  ## install everything into .venv, at the versions of requirements.lock (instant the second time)
+	@.ci/setup
+
+demo: setup  ## a simulated Panda picks up an unknown payload: without, then with adaptation
+	$(BIN)/metarl demo panda $(ARGS)
+
+test: setup  ## run all tests
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+lint: setup  ## run the linter and the type checker
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+lock: setup  ## resolve requirements.lock anew from setup.py (ARGS=--upgrade takes newer versions)
+	@.ci/lock $(ARGS)
+
+clean:  ## remove what builds and tools leave behind, but neither .venv nor runs
+	rm -rf build dist install log *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,121 @@
+"""What is installed, and where: for pip (wheels, editable installs) and for colcon alike.
+
+Three things differ from a plain Python package:
+
+* `metarl_robot/sim`, `ros_nodes` and `models` are links to the folders at the top. The packages are listed, so that they
+  are installed under their import names `metarl_robot.sim`, ... whatever a build tool thinks of links.
+* Each node has a script below `lib/metarl_robot`, where `ros2 run` and launch files look. They are data files, and not
+  console scripts: a wheel would put those on everybody's PATH, under names as common as `plant` and `mpc`.
+* Launch files, robots and package.xml go to `share/metarl_robot`, as in every ROS package; the robots are in the Python
+  package too, where code finds them without ROS.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from setuptools import setup
+
+NAME = "metarl_robot"
+ROOT = Path(__file__).resolve().parent
+VERSION = "0.1.0"
+
+# What the controllers, the simulation and the command line import. docs/DEPENDENCIES.md says why each is there.
+BASE = [
+    "numpy>=1.26",
+    "scipy>=1.12",
+    "casadi>=3.7,<4",
+    "mujoco>=4.0,<5",
+    "safetensors>=0.4.3",
+    "pydantic>=2.6,<3",
+    "pyyaml>=6.0",
+    "typer>=0.12",
+    "rich>=13.7",
+    "matplotlib>=3.8",
+    "jinja2>=3.1",
+    "mcap>=1.2,<2",
+    "mcap-ros2-support>=0.5.5,<1",
+]
+
+# ROS 2 Jazzy from wheels, for machines without ROS 2. One release, so exact versions. With ROS 2 sourced, leave this extra out.
+ROS = [
+    "ros-rclpy[fastrtps]==7.1.6",
+    "ros-std-msgs==5.3.6",
+    "ros-sensor-msgs==5.3.6",
+    "ros-trajectory-msgs==5.3.6",
+    "ros-geometry-msgs==5.3.6",
+    "ros-diagnostic-msgs==5.3.6",
+    "ros-std-srvs==5.3.6",
+    "ros-rosgraph-msgs==2.0.3",
+]
+
+# Exact: trained weights are reproduced bit for bit by one torch version only.
+TRAIN = ["torch==2.13.0"]
+
+DEV = [
+    "pytest>=8",
+    "pytest-timeout>=2.3",
+    "pytest-xdist>=3.6",
+    "ruff>=0.9",
+    "mypy>=1.14",
+    "types-PyYAML",
+    "colcon-common-extensions>=0.3",
+    "setuptools>=64",
+]
+
+
+def folder(source: str, target: str, *patterns: str) -> list[tuple[str, list[str]]]:
+    """Data files: those below `source` that match, each into its place below `target`."""
+    files = sorted(path for pattern in patterns for path in (ROOT / source).rglob(pattern) if path.is_file())
+    entries: dict[str, list[str]] = {}
+    for path in files:
+        place = Path(target) / path.parent.relative_to(ROOT / source)
+        entries.setdefault(place.as_posix(), []).append(path.relative_to(ROOT).as_posix())
+    return list(entries.items())
+
+
+setup(
+    name=NAME,
+    version=VERSION,
+    description="Robots that adapt: meta-learned dynamics, model-predictive control, ROS 2",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8") if (ROOT / "README.md").is_file() else "",
+    long_description_content_type="text/markdown",
+    author="The metarl_robot developers",
+    maintainer="The metarl_robot developers",
+    maintainer_email="maintainers@metarl-robot.invalid",
+    license="Apache-2.0",
+    keywords=["robotics", "ROS 2", "model-predictive control", "meta-learning", "adaptive control"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering",
+    ],
+    python_requires=">=3.11,<3.14",
+    install_requires=BASE,
+    extras_require={"ros": ROS, "train": TRAIN, "dev": DEV},
+    packages=[
+        "metarl_robot",
+        "metarl_robot.adaptation",
+        "metarl_robot.cli",
+        "metarl_robot.control",
+        "metarl_robot.dynamics",
+        "metarl_robot.meta",
+        "metarl_robot.ros_nodes",
+        "metarl_robot.sim",
+    ],
+    package_data={
+        "metarl_robot": ["py.typed", *(f"models/**/*.{kind}" for kind in ("xml", "yaml", "safetensors", "json"))],
+        "metarl_robot.cli": ["**/*.j2", "**/*.html"],
+    },
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+        *folder("launch", f"share/{NAME}/launch", "*.yaml"),
+        *folder("models", f"share/{NAME}/models", "*.xml", "*.yaml", "*.safetensors", "*.json"),
+        *folder("ros_nodes/executables", f"lib/{NAME}", "*"),
+    ],
+    entry_points={"console_scripts": ["metarl = metarl_robot.cli.app:main"]},
+    zip_safe=False,
+)
