@@ -1,0 +1,208 @@
+"""Closed-loop evaluation: every controller on every run of a suite, on several processes, and a summary over the runs.
+
+Results depend on robot, suite, seeds and controllers alone (times aside): each run starts from its own seeds and a reset
+controller, so the number of processes does not matter.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metarl_robot.control.base import Controller
+from metarl_robot.control.factory import controller_names, load_config, make_controller
+from metarl_robot.errors import MetaRLError, UnknownNameError
+from metarl_robot.robot import Robot, load_robot
+from metarl_robot.sim.episode import Episode, EpisodeResult, run_episode
+from metarl_robot.sim.suites import scenario, scenario_names
+
+Progress = Callable[[int, int, EpisodeResult], None]
+
+_LABELS = ("controller", "scenario", "seed")
+_SCORES = tuple(field.name for field in fields(EpisodeResult) if field.name not in _LABELS)
+_NEVER = float("inf")  # where a score is missing because the run never got there
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All episodes of one evaluation, in the order scenario by scenario, controller by controller."""
+
+    robot: str
+    suite: str
+    episodes: tuple[EpisodeResult, ...]
+
+    def summary(self) -> dict[str, dict[str, float | None]]:
+        """Per controller: the median of every score over its episodes, and the 90th percentile of rmse_after_m.
+
+        payload_mass_error_kg: median of its magnitude. settle_s: a run that never settles counts as longer than any other, and the
+        median is None if at least half of the runs never settle. Scores that no episode has are None.
+        """
+        return {name: self._summary_of([e for e in self.episodes if e.controller == name]) for name in self._controllers()}
+
+    def _controllers(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(episode.controller for episode in self.episodes))
+
+    @staticmethod
+    def _summary_of(episodes: Sequence[EpisodeResult]) -> dict[str, float | None]:
+        row: dict[str, float | None] = {}
+        for name in _SCORES:
+            row[name] = _median(name, [getattr(episode, name) for episode in episodes])
+        row["rmse_after_m_p90"] = float(np.percentile([episode.rmse_after_m for episode in episodes], 90))
+        return row
+
+    def to_json(self) -> dict[str, Any]:
+        """{"robot", "suite", "episodes": [row], "summary": {controller: row}}: numbers, strings and None only."""
+        return {
+            "robot": self.robot,
+            "suite": self.suite,
+            "episodes": [episode.to_dict() for episode in self.episodes],
+            "summary": self.summary(),
+        }
+
+
+def _median(name: str, values: Sequence[float | None]) -> float | None:
+    if name == "settle_s":
+        numbers = [_NEVER if value is None else value for value in values]
+    else:
+        numbers = [abs(value) if name == "payload_mass_error_kg" else value for value in values if value is not None]
+    median = float(np.median(numbers)) if numbers else _NEVER
+    return median if np.isfinite(median) else None
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One episode, as plain data for another process."""
+
+    robot: Path
+    suite: str
+    kind: str
+    seed: int
+    controller: str
+    overrides: tuple[tuple[str, Any], ...]
+    checkpoint: Path | None
+
+
+def evaluate(
+    robot: Robot,
+    suite: str,
+    controllers: Sequence[str],
+    seeds: Iterable[int],
+    jobs: int = 1,
+    progress: Progress | None = None,
+    checkpoint: Path | None = None,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Evaluation:
+    """Run `controllers` on every scenario of `suite` for every seed.
+
+    Arguments:
+        jobs: processes; 1 runs in this one.
+        progress: called after each episode with (episodes done, episodes in all, its result).
+        checkpoint: trained weights for the learned controllers; default: those shipped with the robot.
+        overrides: controller -> {configuration key: value}.
+
+    Raises:
+        UnknownNameError, ConfigError, CheckpointError: before anything runs.
+        MetaRLError: no controllers or seeds, or jobs < 1.
+    """
+    seeds = tuple(seeds)
+    if not controllers or not seeds or jobs < 1:
+        raise MetaRLError(f"evaluate: needs controllers, seeds and jobs >= 1; given {list(controllers)}, {list(seeds)}, {jobs}")
+    for name in controllers:
+        if name not in controller_names():
+            raise UnknownNameError("controller", name, controller_names())
+        load_config(robot, name, (overrides or {}).get(name))
+    work = [
+        _Job(robot.folder, suite, kind, seed, name, tuple((overrides or {}).get(name, {}).items()), checkpoint)
+        for seed in seeds
+        for kind in scenario_names(suite)
+        for name in dict.fromkeys(controllers)
+    ]
+    results: dict[int, EpisodeResult] = {}
+    for index, result in _run(work, jobs):
+        results[index] = result
+        if progress is not None:
+            progress(len(results), len(work), result)
+    return Evaluation(robot.name, suite, tuple(results[index] for index in range(len(work))))
+
+
+def run_one(
+    robot: Robot,
+    suite: str,
+    kind: str,
+    seed: int,
+    controller: str,
+    checkpoint: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Episode:
+    """One episode of a suite with its log, in this process."""
+    return _episode(_Job(robot.folder, suite, kind, seed, controller, tuple((overrides or {}).items()), checkpoint))
+
+
+def _run(work: Sequence[_Job], jobs: int) -> Iterator[tuple[int, EpisodeResult]]:
+    if jobs == 1:
+        for index, job in enumerate(work):
+            yield index, _result(job)
+        return
+    with _one_thread_each(), ProcessPoolExecutor(min(jobs, len(work)), mp_context=get_context("spawn")) as pool:
+        waiting = {pool.submit(_result, job): index for index, job in enumerate(work)}
+        try:
+            for done in as_completed(waiting):
+                yield waiting[done], done.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes started meanwhile use one thread each in linear algebra."""
+    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _result(job: _Job) -> EpisodeResult:
+    return _episode(job).result
+
+
+def _episode(job: _Job) -> Episode:
+    robot = _robot(job.robot)
+    controller = _controller(job.robot, job.controller, job.overrides, job.checkpoint)
+    return run_episode(robot, lambda _: controller, scenario(robot, job.suite, job.kind, job.seed), job.controller)
+
+
+@lru_cache(maxsize=4)
+def _robot(folder: Path) -> Robot:
+    return load_robot(folder)
+
+
+@lru_cache(maxsize=16)
+def _controller(folder: Path, name: str, overrides: tuple[tuple[str, Any], ...], checkpoint: Path | None) -> Controller:
+    """Built once in each process; every episode resets it."""
+    robot = _robot(folder)
+    return make_controller(robot, name, load_config(robot, name, dict(overrides)), checkpoint, _oracle(robot, name))
+
+
+def _oracle(robot: Robot, name: str) -> Any:
+    """The true physics, for the one controller that is told them."""
+    if name != "oracle_mpc":
+        return None
+    from metarl_robot.sim.oracle import make_oracle
+
+    return make_oracle(robot)
