@@ -66,8 +66,8 @@ class ArmPlant:
             raise SignalError(f"task: has {len(task.coulomb_nm)} joints; {self.robot.name} has {self.robot.dof}")
         apply_task(self._layout, task, self._scratch)
         self._task = task
-        self._command_steps = _whole_steps(task.command_delay_s, self._dt)
-        self._sensor_steps = _whole_steps(task.sensor_delay_s, self._dt)
+        self._command_steps = whole_steps(task.command_delay_s, self._dt)
+        self._sensor_steps = whole_steps(task.sensor_delay_s, self._dt)
 
     def reset(self, q: Array | None = None, v: Array | None = None) -> State:
         """Start again at t = 0 and pose q (n,) [rad] (default: home), moving at v (n,) (default: at rest), noise from its seed.
@@ -85,8 +85,8 @@ class ArmPlant:
             hang(self._layout, self._data)
         self._rng = np.random.default_rng(self._seed)
         self._steps = 0
-        self._states = deque([(q.copy(), v.copy())], maxlen=_whole_steps(MAX_DELAY_S, self._dt) + 1)
-        self._issued: deque[tuple[int, Array]] = deque([(-_whole_steps(MAX_DELAY_S, self._dt) - 1, self._holding_command())])
+        self._states = deque([(q.copy(), v.copy())], maxlen=whole_steps(MAX_DELAY_S, self._dt) + 1)
+        self._issued: deque[tuple[int, Array]] = deque([(-whole_steps(MAX_DELAY_S, self._dt) - 1, self._holding_command())])
         self._applied = self._issued[0][1] * self._task.motor_strength
         self._counts = np.zeros(4, int)
         return self._sense()
@@ -250,5 +250,6 @@ class ArmPlant:
         return array
 
 
-def _whole_steps(delay_s: float, dt_s: float) -> int:
+def whole_steps(delay_s: float, dt_s: float) -> int:
+    """A delay in physics steps, rounded up."""
     return int(np.ceil(delay_s / dt_s - 1e-9))

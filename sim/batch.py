@@ -1,0 +1,118 @@
+"""Many simulated arms at once, each under its own task: ArmPlant, vectorised through mujoco.batch.
+
+Every arm is bit for bit what an ArmPlant with the same task, seed, start and commands would be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import mujoco
+import numpy as np
+from mujoco.batch import Batch
+from numpy.typing import NDArray
+
+from metarl_robot.errors import MetaRLError
+from metarl_robot.robot import Robot
+from metarl_robot.signals import State
+from metarl_robot.sim.model import PHYSICS_DT_S, Fields, compile_model, task_fields
+from metarl_robot.sim.plant import whole_steps
+from metarl_robot.sim.task import Task
+
+Array = NDArray[np.float64]
+
+_CONTROL = int(mujoco.mjtState.mjSTATE_CTRL)
+
+
+class BatchPlant:
+    """T arms under T constant tasks, stepped together at the robot's control rate.
+
+    Arguments:
+        robot: what to simulate.
+        tasks: one per arm; none may swing (a swinging payload needs another model).
+        seeds: one per arm, of its sensor noise.
+        threads: of the simulation; results do not depend on it.
+    """
+
+    def __init__(self, robot: Robot, tasks: Sequence[Task], seeds: Sequence[int], threads: int = 2) -> None:
+        if any(task.swing for task in tasks):
+            raise MetaRLError("batch: a swinging payload cannot be simulated in a batch; use ArmPlant")
+        self.robot = robot
+        self._layout = compile_model(robot)
+        self._batch = Batch(self._layout.model, len(tasks), threads)
+        self._install(tasks)
+        self._seeds = tuple(seeds)
+        self._substeps = round(robot.control_period_s / PHYSICS_DT_S)
+        self._strength = np.array([task.motor_strength for task in tasks])
+        self._resolution = np.array([task.encoder_resolution_rad for task in tasks])[:, None]
+        self._noise_std = np.array([task.velocity_noise_rad_s for task in tasks])[:, None]
+        self._command_steps = np.array([whole_steps(task.command_delay_s, PHYSICS_DT_S) for task in tasks])
+        self._sensor_steps = np.array([whole_steps(task.sensor_delay_s, PHYSICS_DT_S) for task in tasks])
+
+    def _install(self, tasks: Sequence[Task]) -> None:
+        expanded = {name: self._batch.expand(name) for name in Fields._fields}
+        for i, task in enumerate(tasks):
+            for name, value in task_fields(self._layout, task)._asdict().items():
+                expanded[name][i] = value
+        self._batch.set_const()
+
+    def reset(self, q: Array, v: Array) -> State:
+        """Start at poses q (T, n) [rad], velocities v (T, n) [rad/s]. Returns the first measurements, (T, n) each."""
+        layout, batch = self._layout, self._batch
+        held = self._holding_commands(q)
+        batch.reset(stage=int(mujoco.mjtStage.mjSTAGE_NONE))
+        batch.bind("qpos")[:, layout.q], batch.bind("qvel")[:, layout.v] = q, v
+        self._rngs = [np.random.default_rng(seed) for seed in self._seeds]
+        self._commands = [held]
+        self._recent_q, self._recent_v = np.array(q)[:, None], np.array(v)[:, None]
+        return self._sense()
+
+    def step(self, effort: Array) -> State:
+        """Issue commands (T, n) [Nm] and run for one control period. Returns the measurements at its end, (T, n) each."""
+        limit = self.robot.effort_limit
+        first = (len(self._commands) - 1) * self._substeps
+        self._commands.append(np.clip(effort, -limit, limit))
+        control = np.empty((len(effort), self._substeps, self.robot.dof))
+        for k in range(self._substeps):
+            newest = np.maximum((first + k - self._command_steps) // self._substeps, -1) + 1
+            control[:, k, self._layout.u] = self._in_effect(newest)
+        record = self._batch.rollout(self._substeps, control, _CONTROL, record=("qpos", "qvel"))
+        self._remember(record["qpos"][:, :, self._layout.q], record["qvel"][:, :, self._layout.v])
+        return self._sense()
+
+    def _in_effect(self, newest: NDArray[np.intp]) -> Array:
+        values = np.empty_like(self._commands[0])
+        for index in np.unique(newest):
+            chosen = newest == index
+            values[chosen] = self._commands[index][chosen]
+        return values
+
+    def _remember(self, q: Array, v: Array) -> None:
+        keep = int(self._sensor_steps.max()) + 1
+        self._recent_q = np.concatenate([self._recent_q, q], axis=1)[:, -keep:]
+        self._recent_v = np.concatenate([self._recent_v, v], axis=1)[:, -keep:]
+
+    def _sense(self) -> State:
+        arms = np.arange(len(self._seeds))
+        back = -1 - np.minimum(self._sensor_steps, self._recent_q.shape[1] - 1)
+        q, v = self._recent_q[arms, back], self._recent_v[arms, back]
+        noise = np.array([rng.standard_normal(self.robot.dof) for rng in self._rngs])
+        step = np.where(self._resolution > 0.0, self._resolution, 1.0)
+        measured = np.where(self._resolution > 0.0, np.round(q / step) * step, q)
+        return State(measured, v + self._noise_std * noise)
+
+    @property
+    def truth(self) -> State:
+        """True states now, (T, n) each."""
+        return State(self._recent_q[:, -1].copy(), self._recent_v[:, -1].copy())
+
+    def _holding_commands(self, q: Array) -> Array:
+        """As ArmPlant's: commands that keep each arm from accelerating, were it at rest."""
+        layout, batch = self._layout, self._batch
+        bias, passive = batch.bind("qfrc_bias"), batch.bind("qfrc_passive")
+        batch.reset(stage=int(mujoco.mjtStage.mjSTAGE_NONE))
+        batch.bind("qpos")[:, layout.q] = q
+        batch.forward()
+        limit = self.robot.effort_limit
+        force = bias[:, layout.v] - passive[:, layout.v]
+        return np.clip(force / np.maximum(self._strength, 1e-3), -limit, limit)
