@@ -1,0 +1,105 @@
+"""Braking and holding an arm without a model of it: what the gate does when nobody else commands.
+
+When braking starts, at position q₀ and velocity v₀, each joint gets a ramp that takes its velocity to zero at a bounded
+deceleration d (greater where a position limit is near), and then stays:
+
+    v_r(t) = v₀ − sign(v₀) d t  until t = |v₀| / d,  then 0;      q_r = q₀ + ∫ v_r dt
+
+and is held to it by
+
+    τ = τ_ff + k_p (q_r − q) + k_d (v_r − v) + τ_i,      τ̇_i = k_i (q_r − q)
+
+τ_ff is the low-passed effort that the last good commands asked for. It holds what no dynamics library here could know:
+gravity at that pose, of the arm and of whatever it carries. The integral takes up the rest (the part of τ_ff that was
+acceleration or friction, the change of gravity on the way), so that the arm comes to rest at q_r and does not drift. It
+is bounded, and stops where the effort saturates. At rest within `INTEGRAL_REST_RAD` it is frozen: with dry friction it would hunt.
+
+Gains: k_d is bounded by the lightest inertia that a joint can see and by the delay of the loop, k_p by the heaviest, so
+they come with the robot (`models/<robot>/config/gate.yaml`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.signals import State
+
+Array = NDArray[np.float64]
+
+INTEGRAL_REST_RAD = 5e-4  # errors below this are left alone
+INTEGRAL_SHARE = 0.6  # the integral's bound, as a share of the effort limit
+LIMIT_MARGIN_RAD = 0.01  # the ramp stops this far inside a position limit, where it can
+
+
+@dataclass(frozen=True)
+class HoldGains:
+    """Per joint (n,): stiffness [Nm/rad], damping [Nm s/rad], integral [Nm/(rad s)]."""
+
+    stiffness: Array
+    damping: Array
+    integral: Array
+
+
+class BrakeRamp:
+    """Position and velocity to brake along, joint by joint. q, v, deceleration, lower, upper: (n,)."""
+
+    def __init__(self, q: Array, v: Array, deceleration: Array, lower: Array, upper: Array) -> None:
+        towards = np.where(v >= 0.0, upper - LIMIT_MARGIN_RAD, lower + LIMIT_MARGIN_RAD)
+        room = np.maximum(np.sign(v) * (towards - q), 0.0)
+        needed = v**2 / (2.0 * np.maximum(room, 1e-3))  # to stop before the limit
+        self._q0, self._v0 = q.copy(), v.copy()
+        self._deceleration = np.maximum(deceleration, needed)
+        self._duration = np.abs(v) / self._deceleration  # (n,)
+
+    @property
+    def duration_s(self) -> float:
+        """Until the last joint stands still."""
+        return float(np.max(self._duration))
+
+    def at(self, time_s: float) -> tuple[Array, Array]:
+        """(q_r, v_r), each (n,), `time_s` after braking started."""
+        t = np.minimum(max(time_s, 0.0), self._duration)
+        slope = np.sign(self._v0) * self._deceleration
+        return self._q0 + self._v0 * t - 0.5 * slope * t**2, self._v0 - slope * t
+
+
+class BrakeLaw:
+    """One stop: made when braking starts, asked for an effort at each tick.
+
+    Arguments:
+        ramp: the ramp from the state at which braking starts.
+        gains: see HoldGains.
+        feed_forward: (n,) Nm, what held the arm before.
+        effort_limit: (n,) Nm.
+    """
+
+    def __init__(self, ramp: BrakeRamp, gains: HoldGains, feed_forward: Array, effort_limit: Array) -> None:
+        self._ramp, self._gains, self._limit = ramp, gains, effort_limit
+        self._feed_forward = feed_forward.copy()
+        self._integral = np.zeros_like(feed_forward)
+        self._time_s = 0.0
+
+    @property
+    def static_effort(self) -> Array:
+        """(n,) what holds the arm at rest: feed-forward and integral. Good without any feedback for a while."""
+        return self._feed_forward + self._integral
+
+    @property
+    def ramp_done(self) -> bool:
+        return self._time_s >= self._ramp.duration_s
+
+    def effort(self, state: State, dt_s: float) -> Array:
+        """(n,) Nm, not yet clipped; `dt_s` since the last call."""
+        self._time_s += dt_s
+        q_ref, v_ref = self._ramp.at(self._time_s)
+        error = q_ref - state.q
+        feedback = self._gains.stiffness * error + self._gains.damping * (v_ref - state.v)
+        unclipped = self.static_effort + feedback
+        winding = (np.abs(unclipped) >= self._limit) & (np.sign(unclipped) == np.sign(error))
+        active = (np.abs(error) > INTEGRAL_REST_RAD) & ~winding
+        bound = INTEGRAL_SHARE * self._limit
+        self._integral = np.clip(self._integral + np.where(active, self._gains.integral * error * dt_s, 0.0), -bound, bound)
+        return self.static_effort + feedback
