@@ -1,0 +1,42 @@
+"""A controller in your own loop or simulator: here plain MuJoCo, where half the rated payload is put into the hand at 2 s.
+
+    python examples/01_own_loop.py [ROBOT] [CONTROLLER]        default: panda meta_mpc
+
+Against real hardware, the loop is the same: your driver's positions and velocities in, efforts out, once a control period.
+A learned controller takes its weights from the robot's folder; others: make_controller(..., checkpoint=Path("my.safetensors")).
+"""
+
+import sys
+
+import mujoco
+import numpy as np
+
+from metarl_robot.control.factory import make_controller
+from metarl_robot.reference import random_tracking
+from metarl_robot.robot import load_robot
+from metarl_robot.signals import State
+
+robot_name, controller_name = (*sys.argv[1:], *("panda", "meta_mpc")[len(sys.argv) - 1 :])
+robot = load_robot(robot_name)
+controller = make_controller(robot, controller_name)
+reference = random_tracking(robot, np.random.default_rng(0), duration_s=6.0)
+
+model = mujoco.MjModel.from_xml_path(str(robot.model_path))
+data = mujoco.MjData(model)
+data.qpos[:] = reference.sample(np.zeros(1)).q[0]
+steps_per_command = round(robot.control_period_s / model.opt.timestep)
+
+for k in range(round(6.0 / robot.control_period_s)):
+    time = k * robot.control_period_s
+    if k == round(2.0 / robot.control_period_s):
+        model.body_mass[-1] += robot.description.payload.rated_mass_kg / 2
+    command = controller.step(time, State(data.qpos.copy(), data.qvel.copy()), reference)
+    data.ctrl[:] = command.effort
+    mujoco.mj_step(model, data, nstep=steps_per_command)
+    if k % round(0.5 / robot.control_period_s) == 0:
+        error = np.abs(reference.sample(np.array([data.time])).q[0] - data.qpos).max()
+        print(f"{time:4.1f} s   largest joint error {1e3 * error:7.3f} mrad   {command.status.value}", end="")
+        if "payload_mass_kg" in command.context.names:
+            mass, std = command.context["payload_mass_kg"]
+            print(f"   payload {mass:5.2f} ± {std:.2f} kg", end="")
+        print()

@@ -1,0 +1,6 @@
+"""`python -m metarl_robot` is the `metarl` command."""
+
+from metarl_robot.cli.app import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Where output goes: results on stdout (or JSON there, alone), everything said on the way on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from metarl_robot.errors import MetaRLError
+
+NOTHING = "–"
+_PIPE_WIDTH = 160
+
+
+def out() -> Console:
+    """Standard output; a fixed width into pipes, so that tables are not folded."""
+    return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+
+
+def err() -> Console:
+    """Standard error: progress, hints and errors."""
+    return Console(stderr=True, width=None if sys.stderr.isatty() else _PIPE_WIDTH)
+
+
+def plain_json(value: Any) -> Any:
+    """`value` made of what JSON has: numpy becomes lists and numbers, paths strings, NaN and infinity null."""
+    if isinstance(value, dict):
+        return {str(key): plain_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_json(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return plain_json(value.tolist())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+def write_json(value: Any, target: str | Path = "-") -> None:
+    """Write `value` to a file, or to standard output when `target` is '-'."""
+    text = json.dumps(plain_json(value), indent=2, allow_nan=False) + "\n"
+    if str(target) == "-":
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        return
+    path = Path(target)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def table(title: str, columns: Sequence[str], *, caption: str = "") -> Table:
+    """An empty table: the first column left-aligned, the others right-aligned. Titles are plain text, cells may hold markup."""
+    heading, note = Text(title, style="bold"), Text(caption, style="dim") if caption else None
+    result = Table(title=heading, caption=note, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD)
+    for i, name in enumerate(columns):
+        result.add_column(Text(name), justify="left" if i == 0 else "right", overflow="fold")
+    return result
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A value with `digits` significant digits, without an exponent; a dash where there is none."""
+    if value is None or not np.isfinite(value):
+        return NOTHING
+    decimals = digits - 1 if value == 0.0 else max(digits - 1 - int(np.floor(np.log10(abs(value)))), 0)
+    return f"{value:.{min(decimals, 6)}f}"
+
+
+def examples(*pairs: tuple[str, str], note: str = "") -> str:
+    """The end of a command's help: commands to copy, each with what it does below it, and a remark."""
+    lines = [f"[bold]{command}[/]\n    [dim]{explanation}[/]" for command, explanation in pairs]
+    return "\n\n".join(["Examples", *lines, *([note] if note else [])])
+
+
+def parse_names(text: str) -> tuple[str, ...]:
+    """`a,b, c` as ('a', 'b', 'c'), each once, in order.
+
+    Raises:
+        MetaRLError: nothing is named.
+    """
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        raise MetaRLError(f"expected names separated by commas; given: '{text}'")
+    return names

@@ -1,0 +1,119 @@
+"""Tables of an evaluation, from its JSON form: medians with spread, ratios to the rivals, and one line a scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich.table import Table
+
+from metarl_robot.cli.console import NOTHING, number, table
+
+_RIVALS = ("oracle_mpc", "offset_free_mpc", "nominal_mpc")
+
+
+class _Column(NamedTuple):
+    field: str
+    title: str
+    scale: float
+    spread: bool
+
+
+_MASS = _Column("payload_mass_error_kg", "mass error\n[kg]", 1.0, True)
+_COLUMNS = (
+    _Column("rmse_before_m", "before\n[mm]", 1e3, True),
+    _Column("rmse_transient_m", "first second\n[mm]", 1e3, True),
+    _Column("rmse_after_m", "after\n[mm]", 1e3, True),
+    _Column("joint_rmse_after_rad", "joints after\n[mrad]", 1e3, False),
+    _Column("settle_s", "settled\n[s]", 1.0, False),
+    _MASS,
+    _Column("step_ms_median", "step\n[ms]", 1.0, False),
+    _Column("step_ms_p99", "p99\n[ms]", 1.0, False),
+)
+
+
+def summary_table(result: dict[str, Any]) -> Table:
+    """One line a controller: medians over episodes, in brackets the 10th to 90th percentile."""
+    controllers = controllers_of(result)
+    count = len(result["episodes"]) // max(len(controllers), 1)
+    title = f"{result['robot']}, suite {result['suite']}: medians over {count} episodes (10th–90th percentile)"
+    columns = [column for column in _COLUMNS if column is not _MASS or _has_mass(result)]
+    view = table(
+        title,
+        ("controller", *(column.title for column in columns), "violations", "failed"),
+        caption="End-effector error; 'after' is 1 to 5 s after the change.",
+    )
+    for controller in controllers:
+        rows = episodes_of(result, controller)
+        cells = [_cell(rows, column, result["summary"][controller][column.field]) for column in columns]
+        view.add_row(controller, *cells, _total(rows, "violations"), _total(rows, "failed_steps"))
+    return view
+
+
+def ratio_table(result: dict[str, Any]) -> Table | None:
+    """Each controller's median error as a multiple of its rivals'; None without a rival among the controllers."""
+    controllers = controllers_of(result)
+    rivals = [rival for rival in _RIVALS if rival in controllers]
+    if not rivals or len(controllers) < 2:
+        return None
+    fields = (("rmse_transient_m", "first second"), ("rmse_after_m", "after"))
+    view = table("Error as a multiple of a rival's", ("controller", *(f"of {rival}\n{name}" for rival in rivals for _, name in fields)))
+    for controller in controllers:
+        view.add_row(controller, *(_ratio(result, controller, rival, field) for rival in rivals for field, _ in fields))
+    return view
+
+
+def scenario_table(result: dict[str, Any]) -> Table:
+    """One line a scenario, one column a controller: median error after the change."""
+    controllers = controllers_of(result)
+    view = table("Error after the change by scenario\n[mm]", ("scenario", "episodes", *controllers))
+    for scenario in dict.fromkeys(row["scenario"] for row in result["episodes"]):
+        chosen = [row for row in result["episodes"] if row["scenario"] == scenario]
+        count = len({row["seed"] for row in chosen})
+        errors = [median([row for row in chosen if row["controller"] == name], "rmse_after_m") for name in controllers]
+        view.add_row(scenario, str(count), *(number(1e3 * error) for error in errors))
+    return view
+
+
+def controllers_of(result: dict[str, Any]) -> tuple[str, ...]:
+    """The controllers of an evaluation, in order."""
+    return tuple(dict.fromkeys(row["controller"] for row in result["episodes"]))
+
+
+def episodes_of(result: dict[str, Any], controller: str) -> list[dict[str, Any]]:
+    """The rows of one controller."""
+    return [row for row in result["episodes"] if row["controller"] == controller]
+
+
+def values_of(rows: Sequence[dict[str, Any]], field: str) -> np.ndarray[Any, Any]:
+    """The finite values of a field; an episode that has none (no estimate, never settled) is left out."""
+    return np.array([row[field] for row in rows if row.get(field) is not None and np.isfinite(row[field])], dtype=float)
+
+
+def median(rows: Sequence[dict[str, Any]], field: str) -> float:
+    """Median of a field; NaN without values."""
+    values = values_of(rows, field)
+    return float(np.median(values)) if len(values) else float("nan")
+
+
+def _cell(rows: Sequence[dict[str, Any]], column: _Column, middle: float | None) -> str:
+    """The median, and in brackets how far it spreads over the episodes."""
+    values = column.scale * np.abs(values_of(rows, column.field))
+    if middle is None or len(values) < 2 or not column.spread:
+        return number(None if middle is None else column.scale * middle)
+    low, high = np.percentile(values, (10, 90))
+    return f"{number(column.scale * middle)} [dim]({number(low, 2)}–{number(high, 2)})[/]"
+
+
+def _ratio(result: dict[str, Any], controller: str, rival: str, field: str) -> str:
+    own, other = (median(episodes_of(result, name), field) for name in (controller, rival))
+    return f"{own / other:.2f}" if other > 0.0 else NOTHING
+
+
+def _total(rows: Sequence[dict[str, Any]], field: str) -> str:
+    return str(int(sum(row[field] for row in rows)))
+
+
+def _has_mass(result: dict[str, Any]) -> bool:
+    return any(row.get("payload_mass_error_kg") is not None for row in result["episodes"])

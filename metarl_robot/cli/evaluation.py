@@ -1,0 +1,103 @@
+"""`metarl eval`: closed loop in MuJoCo, without ROS: every controller on the same runs of a suite."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from metarl_robot.cli.console import err, examples, out, parse_names, write_json
+from metarl_robot.cli.progress import Report, progress
+
+_EPILOG = examples(
+    ("metarl eval panda", "all controllers on held-out tasks"),
+    ("metarl eval planar2 --controllers pid,computed_torque --seeds 2", "quick: seconds"),
+    ("metarl eval panda --suite extrapolation --plot result.svg", "beyond what was trained, with a figure"),
+    ("metarl eval panda --json - > results.json", "for programs: nothing but JSON on standard output"),
+    note="Suites: train, heldout (unseen draws from the same ranges), extrapolation (heavier, twice the friction, swinging), "
+    "nominal (nothing disturbed). The same seeds give the same results on any number of processes; only the step times are measured.",
+)
+_ALL = "pid,computed_torque,nominal_mpc,offset_free_mpc,meta_mpc,oracle_mpc"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("eval", epilog=_EPILOG)(evaluate)
+
+
+def evaluate(
+    robot: Annotated[str, typer.Argument(metavar="ROBOT", help="A robot's name (metarl robots) or folder.")],
+    suite: Annotated[str, typer.Option(help="Which runs: train, heldout, extrapolation or nominal.")] = "heldout",
+    controllers: Annotated[str, typer.Option(help="Which controllers, separated by commas.")] = _ALL,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of draws of each scenario.")] = 8,
+    jobs: Annotated[int, typer.Option(min=0, help="Processes; 0: one for each processor.")] = 0,
+    checkpoint: Annotated[Path | None, typer.Option(help="Trained weights; default: those shipped with the robot.")] = None,
+    json: Annotated[str | None, typer.Option(metavar="FILE", help="Write all episodes and the summary; '-' for standard output.")] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw every episode (.svg, .png or .pdf).")] = None,
+) -> None:
+    """Compare controllers on simulated runs that change half-way, and say how well each follows before and after."""
+    from metarl_robot.robot import load_robot
+
+    if plot is not None:
+        _check_plot(plot)
+    loaded, names = load_robot(robot), parse_names(controllers)
+    with progress() as report:
+        result, complete = _run(report, loaded, suite, names, seeds, jobs or len(os.sched_getaffinity(0)), checkpoint)
+    if json is not None:
+        write_json(result, json)
+    if json != "-":
+        _print(result)
+    if plot is not None:
+        _draw(result, plot)
+    if not complete:
+        raise typer.Exit(130)
+
+
+def _check_plot(path: Path) -> None:
+    from metarl_robot.cli.figure import IMAGES, check_suffix
+
+    check_suffix(path, IMAGES)
+
+
+def _run(
+    report: Report, robot: Any, suite: str, controllers: tuple[str, ...], seeds: int, jobs: int, checkpoint: Path | None
+) -> tuple[dict[str, Any], bool]:
+    """(the evaluation's JSON, whether it is complete): Ctrl-C keeps the episodes that are done."""
+    from metarl_robot.sim.episode import EpisodeResult
+    from metarl_robot.sim.evaluate import Evaluation
+    from metarl_robot.sim.evaluate import evaluate as run
+    from metarl_robot.sim.suites import scenario_names
+
+    report("episodes", 0, seeds * len(scenario_names(suite)) * len(controllers))
+    kept: list[EpisodeResult] = []
+
+    def show(done: int, total: int, result: EpisodeResult) -> None:
+        kept.append(result)
+        report("episodes", done, total, f"{result.controller}, {result.scenario} {result.seed}: {1e3 * result.rmse_after_m:.3g} mm")
+
+    try:
+        return run(robot, suite, controllers, range(seeds), jobs, show, checkpoint).to_json(), True
+    except KeyboardInterrupt:
+        if not kept:
+            raise
+        err().print(f"[yellow]interrupted:[/] {len(kept)} finished episodes are kept")
+        return Evaluation(robot.name, suite, tuple(kept)).to_json(), False
+
+
+def _print(result: dict[str, Any]) -> None:
+    from metarl_robot.cli import eval_tables
+
+    console = out()
+    for view in (eval_tables.summary_table(result), eval_tables.ratio_table(result), eval_tables.scenario_table(result)):
+        if view is not None:
+            console.print(view)
+
+
+def _draw(result: dict[str, Any], path: Path) -> None:
+    from metarl_robot.cli.figure import save, style
+    from metarl_robot.cli.plot_evaluation import evaluation
+
+    with style():
+        err().print(f"plot: {save(evaluation(result), path)}", highlight=False)

@@ -1,0 +1,191 @@
+"""What all figures share: colours that colour-blind readers can tell apart, sizes, marks and files.
+
+Colours: Okabe & Ito, "Color Universal Design" (2008). A controller has the same colour in every figure.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+from numpy.typing import NDArray
+
+from metarl_robot.errors import MetaRLError
+
+Array = NDArray[np.float64]
+
+_BLACK, _ORANGE, _SKY, _GREEN, _YELLOW, _BLUE, _VERMILLION, _PURPLE = (
+    "#000000",
+    "#E69F00",
+    "#56B4E9",
+    "#009E73",
+    "#F0E442",
+    "#0072B2",
+    "#D55E00",
+    "#CC79A7",
+)
+TRUTH_COLOUR = _BLACK
+_COLOURS = {
+    "meta_mpc": _BLUE,
+    "nominal_mpc": _VERMILLION,
+    "offset_free_mpc": _ORANGE,
+    "oracle_mpc": _GREEN,
+    "pid": _PURPLE,
+    "computed_torque": _SKY,
+}
+_SPARE = (_BLACK, _YELLOW, "#666666", "#8B5A2B")
+_STYLE = {
+    "font.size": 10,
+    "font.family": "DejaVu Sans",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.7,
+    "axes.edgecolor": "#888888",
+    "axes.labelcolor": "#333333",
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "xtick.color": "#555555",
+    "ytick.color": "#555555",
+    "svg.fonttype": "none",
+    "svg.hashsalt": "metarl_robot",
+    "figure.dpi": 100,
+}
+_PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0}
+IMAGES = ("svg", "png", "pdf")
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The project's look, while the block draws."""
+    with matplotlib.rc_context(_STYLE):  # type: ignore[arg-type]
+        yield
+
+
+def colour(controller: str, position: int = 0) -> str:
+    """The colour of a controller; one of the spare colours, by `position`, for a third party's."""
+    return _COLOURS.get(controller, _SPARE[position % len(_SPARE)])
+
+
+def mark_changes(axes: Axes, times_s: Sequence[float], label: str | None = None) -> None:
+    """A dashed vertical line at each change; `label` is written at the first one, at the top."""
+    for time in times_s:
+        axes.axvline(time, color="#555555", linewidth=1.0, linestyle=(0, (4, 3)), zorder=1.5)
+    if label and times_s:
+        axes.annotate(
+            label,
+            (times_s[0], 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(4, -3),
+            textcoords="offset points",
+            va="top",
+            ha="left",
+            fontsize=8.5,
+            color="#555555",
+            bbox=_PAPER,
+        )
+
+
+def plain_log_ticks(axis: Axis) -> None:
+    """Numbers such as 0.1, 2 and 50 at a logarithmic axis, at 1, 2 and 5 where it spans few decades."""
+    low, high = axis.get_view_interval()
+    few = high / max(low, 1e-300) < 1e3
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
+def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]], gap: float = 0.075) -> None:
+    """Write each curve's name right of its end, pushed apart where names would overlap.
+
+    ends: (x, y, text, colour) of each curve's last point; gap: least distance, as a fraction of the axes' height.
+    """
+    if not ends:
+        return
+    to_axes = axes.transData + axes.transAxes.inverted()
+    heights = np.array([np.clip(to_axes.transform((x, y))[1], 0.0, 1.0) for x, y, _, _ in ends])
+    for order in np.argsort(heights)[None, :]:
+        heights[order] = _spread(heights[order], gap)
+    for (_, _, text, shade), height in zip(ends, heights, strict=True):
+        axes.annotate(
+            text,
+            (1.0, height),
+            xycoords="axes fraction",
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            ha="left",
+            color=shade,
+            fontsize=9,
+            fontweight="bold",
+            annotation_clip=False,
+        )
+
+
+def _spread(heights: Array, gap: float) -> Array:
+    """Sorted heights moved as little as a sweep up and a sweep down need to keep `gap` between neighbours."""
+    result = heights.copy()
+    for i in range(1, len(result)):
+        result[i] = max(result[i], result[i - 1] + gap)
+    result[-1] = min(result[-1], 1.0)
+    for i in range(len(result) - 2, -1, -1):
+        result[i] = min(result[i], result[i + 1] - gap)
+    return result
+
+
+def rolling_rms(time_s: Array, values: Array, window_s: float) -> Array:
+    """(N,) root mean square of `values` over the last `window_s` seconds; early samples over what there is."""
+    squares = np.concatenate([[0.0], np.cumsum(values**2)])
+    first = np.searchsorted(time_s, time_s - window_s, side="left")
+    last = np.arange(1, len(values) + 1)
+    return np.asarray(np.sqrt((squares[last] - squares[first]) / (last - first)))
+
+
+def to_svg(figure: Figure) -> str:
+    """The figure as an <svg> element for HTML; the figure is closed."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+    plt.close(figure)
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write the figure in the format of the file's suffix and close it.
+
+    Raises:
+        MetaRLError: a suffix that is not an image format.
+    """
+    check_suffix(path, IMAGES)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, bbox_inches="tight", dpi=150)
+    plt.close(figure)
+    return path
+
+
+def check_suffix(path: Path, formats: Sequence[str]) -> None:
+    """Raises MetaRLError where the suffix is not one of `formats`: asked before any work begins."""
+    if path.suffix.lstrip(".") not in formats:
+        allowed = ", ".join("." + name for name in formats)
+        raise MetaRLError(f"cannot draw to '{path}': the file's suffix chooses the format; allowed: {allowed}")
+
+
+def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
+    """An empty figure with constrained layout: (figure, axes)."""
+    return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", **options)

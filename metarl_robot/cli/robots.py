@@ -1,0 +1,54 @@
+"""`metarl robots`: which robots are there, and what each is."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from metarl_robot.cli.console import examples, out, table, write_json
+
+_EPILOG = examples(
+    ("metarl robots", "a table"),
+    ("metarl robots --json", "the same with joints and limits, for programs"),
+    note="A robot of your own is a folder with robot.yaml and robot.xml (MJCF): a command that takes a robot's name takes such a folder.",
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("robots", epilog=_EPILOG)(robots)
+
+
+def robots(json: Annotated[bool, typer.Option("--json", help="Print JSON: joints, limits and rates of every robot.")] = False) -> None:
+    """List the robots that are there."""
+    rows = _describe_all()
+    if json:
+        write_json(rows)
+        return
+    listing = table("Robots", ("name", "kind", "joints", "control", "rated payload", "trained", "description"))
+    for row in rows:
+        trained = "yes" if row["checkpoint"] else "no"
+        rate, payload = f"{row['control_rate_hz']:g} Hz", f"{row['rated_payload_kg']:g} kg"
+        listing.add_row(row["name"], row["kind"], str(len(row["joints"])), rate, payload, trained, row["description"])
+    out().print(listing)
+
+
+def _describe_all() -> list[dict[str, Any]]:
+    from metarl_robot.robot import available_robots, load_robot
+
+    return [_describe(load_robot(name)) for name in available_robots()]
+
+
+def _describe(robot: Any) -> dict[str, Any]:
+    checkpoint = robot.folder / "dynamics.safetensors"
+    return {
+        "name": robot.name,
+        "kind": robot.kind,
+        "description": robot.description.description,
+        "control_rate_hz": robot.description.control_rate_hz,
+        "rated_payload_kg": robot.description.payload.rated_mass_kg,
+        "joints": [joint.model_dump() for joint in robot.description.joints],
+        "folder": robot.folder,
+        "checkpoint": checkpoint if checkpoint.is_file() else None,
+    }

@@ -1,0 +1,53 @@
+"""Every example runs as a user would run it, and does what its first lines promise."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+
+def run_example(name: str, *arguments: str, cwd: Path) -> str:
+    """Standard output of `python examples/NAME …`, run from elsewhere so that nothing depends on the checkout's folder."""
+    done = subprocess.run([sys.executable, EXAMPLES / name, *arguments], cwd=cwd, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def joint_errors(text: str) -> list[float]:
+    """The errors [mrad] that example 01 prints, one each half second."""
+    return [float(value) for value in re.findall(r"largest joint error\s+([\d.]+) mrad", text)]
+
+
+def test_no_example_is_forgotten() -> None:
+    assert {path.name for path in EXAMPLES.glob("*.py")} == {"01_own_loop.py", "02_own_controller.py", "03_own_robot.py"}
+
+
+@pytest.mark.parametrize("controller", ["pid", "computed_torque"])
+def test_own_loop_feels_the_payload(tmp_path: Path, controller: str) -> None:
+    errors = joint_errors(run_example("01_own_loop.py", "planar2", controller, cwd=tmp_path))
+    assert len(errors) == 12
+    before, after = errors[:4], errors[5:]
+    if controller == "computed_torque":
+        assert max(before) < 2.0 < min(after), "exact dynamics before the pick-up, an unmodelled load after it"
+    else:
+        assert max(errors) < 500.0
+
+
+def test_own_controller_runs_beside_ours(tmp_path: Path) -> None:
+    text = run_example("02_own_controller.py", cwd=tmp_path)
+    after = dict(re.findall(r"(\w+)\s+before .* after the pick-up\s+([\d.]+) mm", text))
+    assert after.keys() == {"impedance", "pid"}
+    assert float(after["impedance"]) > float(after["pid"]), "without an integrator the load leaves an offset"
+
+
+def test_own_robot_is_loaded_and_moved(tmp_path: Path) -> None:
+    text = run_example("03_own_robot.py", "arm", cwd=tmp_path)
+    found = re.search(r"my_arm: 2 joints, followed its reference to ([\d.]+) mm", text)
+    assert found and float(found[1]) < 10.0
+    assert (tmp_path / "arm" / "robot.yaml").is_file()
