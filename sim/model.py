@@ -74,6 +74,7 @@ def compile_model(robot: Robot, swing: bool = False, physics_dt_s: float = PHYSI
     spec = mujoco.MjSpec.from_file(str(robot.model_path))
     spec.option.timestep = physics_dt_s
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+    spec.option.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)  # divergence must show, not teleport the arm
     site = spec.site(robot.payload_site)
     payload = site.parent.add_body(name="payload", pos=site.pos, quat=site.quat)
     payload.explicitinertial = True

@@ -15,7 +15,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.errors import SignalError
+from metarl_robot.errors import MetaRLError, SignalError
 from metarl_robot.robot import Robot
 from metarl_robot.signals import State
 from metarl_robot.sim.model import PHYSICS_DT_S, Layout, apply_task, compile_model, hang
@@ -86,7 +86,7 @@ class ArmPlant:
         self._rng = np.random.default_rng(self._seed)
         self._steps = 0
         self._states = deque([(q.copy(), v.copy())], maxlen=whole_steps(MAX_DELAY_S, self._dt) + 1)
-        self._issued: deque[tuple[int, Array]] = deque([(-whole_steps(MAX_DELAY_S, self._dt) - 1, self._holding_command())])
+        self._issued = [(-whole_steps(MAX_DELAY_S, self._dt), self._holding_command())]
         self._applied = self._issued[0][1] * self._task.motor_strength
         self._counts = np.zeros(4, int)
         return self._sense()
@@ -104,12 +104,14 @@ class ArmPlant:
         Raises:
             SignalError: wrong number of joints, a value that is not finite, or a duration that is no multiple of the physics step;
                 the plant is as it was before.
+            MetaRLError: the simulation diverged.
         """
         effort = self._checked("effort", effort)
         count = round(duration_s / self._dt)
         if count < 1 or abs(count * self._dt - duration_s) > 1e-9:
             raise SignalError(f"plant: duration {duration_s} s is not a positive multiple of the physics step {self._dt} s")
         limit = self.robot.effort_limit
+        self._forget()
         self._issued.append((self._steps, np.clip(effort, -limit, limit)))
         applied, q, v = (np.empty((count, self.robot.dof)) for _ in range(3))
         layout, data = self._layout, self._data
@@ -120,16 +122,24 @@ class ArmPlant:
             self._steps += 1
             applied[k], q[k], v[k] = command, data.qpos[layout.q], data.qvel[layout.v]
             self._states.append((q[k], v[k]))
+        if not np.all(np.isfinite(v)):
+            raise MetaRLError(
+                f"plant: the simulation of '{self.robot.name}' diverged at {self.time:.3f} s; the task is {self._task.to_dict()}"
+            )
         applied *= self._task.motor_strength
         self._applied = applied[-1]
         self._count_violations(applied, q, v, overdriven=bool(np.any(np.abs(effort) > limit + _LIMIT_TOLERANCE)))
         return self._sense()
 
     def _command_in_effect(self) -> Array:
-        issued = self._issued
-        while len(issued) > 1 and issued[1][0] <= self._steps - self._command_steps:
-            issued.popleft()
-        return issued[0][1]
+        latest = self._steps - self._command_steps
+        return next(command for issued, command in reversed(self._issued) if issued <= latest)
+
+    def _forget(self) -> None:
+        """Drop the commands that no delay can bring back."""
+        oldest = self._steps - whole_steps(MAX_DELAY_S, self._dt)
+        while self._issued[1:2] and self._issued[1][0] <= oldest:
+            del self._issued[0]
 
     def _sense(self) -> State:
         noise = self._rng.standard_normal(self.robot.dof)
