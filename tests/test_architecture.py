@@ -1,0 +1,156 @@
+"""The rooms of the house, checked by reading every import: see docs/ARCHITECTURE.md.
+
+A room imports only from its own floor and those below, also inside functions; rclpy, torch and stepping physics each live in one room.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "metarl_robot"
+
+FLOORS = {"cli": 5, "__main__": 5, "ros_nodes": 4, "sim": 3, "control": 2, "meta": 1, "adaptation": 1, "dynamics": 0}
+ROS_PACKAGES = {"rclpy", "ament_index_python", "rosidl_runtime_py", "rosidl_parser", "builtin_interfaces", "rcl_interfaces"}
+LINKED_FOLDERS = {"sim", "ros_nodes", "models"}
+HOME = {"rclpy": "ros_nodes", "torch": "meta", "stepping": "sim"}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    """(dotted name, file) of every module, seen through the links."""
+    folders = [PACKAGE]
+    while folders:
+        for path in sorted(folders.pop().iterdir()):
+            if path.is_dir() and path.name not in ("models", "__pycache__"):
+                folders.append(path)
+            elif path.suffix == ".py":
+                parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+                yield ".".join(part for part in parts if part != "__init__"), path
+
+
+MODULES = dict(modules())
+
+
+def room(module: str) -> str:
+    """`metarl_robot.sim.plant` -> 'sim'; modules directly in the package are on the ground floor and are their own room."""
+    return (module.split(".") + [""])[1]
+
+
+def floor(module: str) -> int:
+    return FLOORS.get(room(module), 0)
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """(dotted name, line) of everything imported, at the top of the module or anywhere inside."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield from ((f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
+
+
+def steps_physics(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """(name, line) of what steps a MuJoCo simulation: mj_step*, mujoco.rollout, mujoco.batch."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            steps = node.attr.startswith("mj_step") or (node.attr in ("rollout", "batch") and ast.unparse(node.value) == "mujoco")
+            if steps:
+                yield node.attr, node.lineno
+    for name, line in imports(tree):
+        parts = name.split(".")
+        if parts[0] == "mujoco" and any(part in ("rollout", "batch") or part.startswith("mj_step") for part in parts[1:]):
+            yield name, line
+
+
+def violations(module: str, source: str) -> list[str]:
+    """What `source` does that its room may not."""
+    tree = ast.parse(source)
+    found = []
+    for name, line in imports(tree):
+        top = name.split(".")[0]
+        if top == "metarl_robot" and floor(name) > floor(module):
+            found.append(f"line {line}: imports {name}, from floor {floor(name)} up the stairs")
+        if top in LINKED_FOLDERS:
+            found.append(f"line {line}: imports {name}: say metarl_robot.{name}")
+        if (top in ROS_PACKAGES or top.endswith("_msgs") or top == "std_srvs") and room(module) != HOME["rclpy"]:
+            found.append(f"line {line}: imports {name}: ROS 2 lives in ros_nodes only")
+        if top == "torch" and room(module) != HOME["torch"]:
+            found.append(f"line {line}: imports {name}: torch lives in meta only")
+    if room(module) != HOME["stepping"]:
+        found += [f"line {line}: {name}: physics is stepped in sim only" for name, line in steps_physics(tree)]
+    return found
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_keeps_to_its_room(module: str) -> None:
+    assert violations(module, MODULES[module].read_text(encoding="utf-8")) == []
+
+
+def test_every_room_is_looked_at() -> None:
+    assert {room(module) for module in MODULES} >= set(FLOORS)
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("metarl_robot.control.mpc", "from metarl_robot.sim.plant import ArmPlant"),
+        ("metarl_robot.control.mpc", "def late():\n    import metarl_robot.ros_nodes.mpc"),
+        ("metarl_robot.robot", "from metarl_robot import control"),
+        ("metarl_robot.adaptation.head", "from metarl_robot.control import base"),
+        ("metarl_robot.cli.demo", "import rclpy.node"),
+        ("metarl_robot.sim.plant", "from sensor_msgs.msg import JointState"),
+        ("metarl_robot.control.mpc", "from torch import nn"),
+        ("metarl_robot.cli.train", "def late():\n    import torch"),
+        ("metarl_robot.cli.demo", "from sim import plant"),
+        ("metarl_robot.dynamics.arm", "import mujoco\nmujoco.mj_step(model, data)"),
+        ("metarl_robot.ros_nodes.plant", "from mujoco import mj_step2"),
+        ("metarl_robot.meta.train", "from mujoco import batch"),
+        ("metarl_robot.meta.train", "import mujoco\nmujoco.rollout.rollout(models, data)"),
+    ],
+)
+def test_a_wrong_import_is_found(module: str, source: str) -> None:
+    assert violations(module, source) != []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("metarl_robot.sim.plant", "import mujoco\nfrom metarl_robot.control import base\nmujoco.mj_step(model, data)"),
+        ("metarl_robot.ros_nodes.mpc", "import rclpy\nfrom std_msgs.msg import Float64MultiArray\nfrom metarl_robot.sim import plant"),
+        ("metarl_robot.meta.train", "import torch\nfrom metarl_robot.adaptation import features"),
+        ("metarl_robot.robot", "import mujoco\nmujoco.MjModel.from_xml_path(path)"),
+    ],
+)
+def test_a_right_import_is_not(module: str, source: str) -> None:
+    assert violations(module, source) == []
+
+
+def loaded_by(*names: str) -> set[str]:
+    """Top-level packages in memory after a fresh interpreter has imported these modules."""
+    program = (
+        "import sys, importlib\n"
+        "for name in sys.argv[1:]: importlib.import_module(name)\n"
+        "print(*{name.split('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", program, *names], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def test_the_online_path_loads_neither_torch_nor_ros() -> None:
+    online = [module for module in MODULES if room(module) in ("control", "adaptation", "dynamics")]
+    assert loaded_by(*online).isdisjoint({"torch", "rclpy", "matplotlib"})
+
+
+def test_the_command_line_loads_heavy_libraries_only_when_a_command_needs_them() -> None:
+    assert loaded_by("metarl_robot.cli.app").isdisjoint({"torch", "rclpy", "matplotlib", "casadi", "mujoco", "scipy"})
+
+
+def test_the_gate_loads_neither_torch_nor_casadi() -> None:
+    pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+    assert loaded_by("metarl_robot.ros_nodes.gate").isdisjoint({"torch", "casadi", "mujoco"})
