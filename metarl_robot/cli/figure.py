@@ -121,7 +121,7 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]], gap: f
     to_axes = axes.transData + axes.transAxes.inverted()
     heights = np.array([np.clip(to_axes.transform((x, y))[1], 0.0, 1.0) for x, y, _, _ in ends])
     for order in np.argsort(heights)[None, :]:
-        heights[order] = _spread(heights[order], gap)
+        heights[order] = spread(heights[order], gap)
     for (_, _, text, shade), height in zip(ends, heights, strict=True):
         axes.annotate(
             text,
@@ -138,7 +138,7 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]], gap: f
         )
 
 
-def _spread(heights: Array, gap: float) -> Array:
+def spread(heights: Array, gap: float) -> Array:
     """Sorted heights moved as little as a sweep up and a sweep down need to keep `gap` between neighbours."""
     result = heights.copy()
     for i in range(1, len(result)):
