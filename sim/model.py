@@ -27,6 +27,10 @@ Array = NDArray[np.float64]
 
 PHYSICS_DT_S = 0.001
 _SWING_DAMPING_NM_S = 0.005
+# MuJoCo's Coulomb friction is a soft constraint: with its defaults a Panda joint slips freely only above 0.1 rad/s. This makes a
+# joint stop within one or two physics steps, and creep below 1e-4 rad/s while it sticks.
+_FRICTION_SOLREF = (0.002, 1.0)
+_FRICTION_SOLIMP = (0.99, 0.99, 0.001, 0.5, 2.0)
 # An inertia and places that share no frame with their body: MuJoCo takes shortcuts, fixed at compile time, where they do.
 _PLACEHOLDER = (0.01, 0.02, 0.03)
 _PLACEHOLDER_INERTIA = (0.02, 0.03, 0.04, 0.001, 0.002, 0.003)
@@ -86,7 +90,9 @@ def compile_model(robot: Robot, swing: bool = False, physics_dt_s: float = PHYSI
     cable = spec.add_tendon(name="cable")
     cable.wrap_site("cable_anchor")
     cable.wrap_site(point.name)
-    return _layout(robot, spec.compile(), swing)
+    model = spec.compile()
+    model.dof_solref[:], model.dof_solimp[:] = _FRICTION_SOLREF, _FRICTION_SOLIMP
+    return _layout(robot, model, swing)
 
 
 def _layout(robot: Robot, model: mujoco.MjModel, swing: bool) -> Layout:
