@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,7 +92,7 @@ class DataSet:
                 arrays = {name: file[name] for name in _ARRAYS}
                 tasks = tuple(Task.from_dict(task) for task in json.loads(str(file["tasks"])))
                 return cls(str(file["robot"]), tasks=tasks, **arrays)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
             raise MetaRLError(f"{path}: not a data set of this project: {error}") from error
 
 

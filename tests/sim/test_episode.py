@@ -1,0 +1,117 @@
+"""Closed-loop runs: timing of changes, scores from known errors, determinism."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from metarl_robot.control.factory import make_controller
+from metarl_robot.dynamics.arm import ArmDynamics
+from metarl_robot.reference import Hold
+from metarl_robot.robot import load_robot
+from metarl_robot.signals import Command, Context, Reference, State, Status
+from metarl_robot.sim.episode import Log, run_episode, score
+from metarl_robot.sim.geometry import end_effector_positions
+from metarl_robot.sim.suites import scenario
+from metarl_robot.sim.task import Payload, Scenario, Task, nominal_task
+
+PLANAR = load_robot("planar2")
+
+
+class Told:
+    """PD with the gravity of the nominal arm; believes what it is told about the payload, off by 0.1 kg; fails once."""
+
+    def __init__(self) -> None:
+        self.dynamics = ArmDynamics(PLANAR)
+        self.tasks: list[Task] = []
+        self.steps = 0
+        self.resets = 0
+
+    def reset(self) -> None:
+        self.tasks, self.steps = [], 0
+        self.resets += 1
+
+    def observe_truth(self, task: Task) -> None:
+        self.tasks.append(task)
+
+    def step(self, time: float, state: State, reference: Reference) -> Command:
+        target = reference.sample(np.array([time]))
+        feedback = 200.0 * (target.q[0] - state.q) + 25.0 * (target.v[0] - state.v)
+        effort = self.dynamics.inverse_dynamics(state.q, state.v, target.a[0] + feedback)
+        self.steps += 1
+        status = Status.FAILED if self.steps == 7 else Status.SOLVED
+        mass = self.tasks[-1].payload.mass_kg
+        return Command(effort, status, context=Context(("payload_mass_kg",), np.array([mass + 0.1]), np.array([0.05])))
+
+
+def test_run_tells_changes_counts_failures_and_compares_masses() -> None:
+    run = scenario(PLANAR, "heldout", "pickup", 0)
+    controller = Told()
+    episode = run_episode(PLANAR, lambda _: controller, run, "told")
+    assert controller.resets == 1 and controller.tasks == [run.initial, run.changes[0][1]]
+    result, log = episode.result, episode.log
+    assert (result.controller, result.scenario, result.seed) == ("told", "pickup", 0)
+    assert result.failed_steps == 1 and list(log.status).index("failed") == 6
+    assert result.payload_mass_error_kg == pytest.approx(0.1) and result.payload_mass_std_kg == pytest.approx(0.05)
+    assert result.rmse_after_m > 1.5 * result.rmse_before_m  # nobody compensates the payload
+    switched = np.flatnonzero(np.diff(log.true_mass_kg))
+    np.testing.assert_allclose(log.times[switched + 1], [5.0])
+    assert len(log.times) == 2000 and log.step_s.min() > 0
+    np.testing.assert_allclose(log.position, end_effector_positions(PLANAR, log.q))
+
+
+def test_runs_are_deterministic() -> None:
+    run = scenario(PLANAR, "heldout", "drop", 1)
+    controller = make_controller(PLANAR, "computed_torque")
+    logs = [run_episode(PLANAR, lambda _: controller, run).log for _ in range(2)]
+    np.testing.assert_array_equal(logs[0].q, logs[1].q)
+    np.testing.assert_array_equal(logs[0].effort, logs[1].effort)
+    other = run_episode(PLANAR, lambda _: controller, replace(run, noise_seed=run.noise_seed + 1)).log
+    assert not np.array_equal(logs[0].q, other.q)
+
+
+def test_perfect_model_tracks_almost_perfectly() -> None:
+    base = scenario(PLANAR, "nominal", "undisturbed", 0)
+    run = replace(base, initial=nominal_task(PLANAR))
+    result = run_episode(PLANAR, lambda _: make_controller(PLANAR, "computed_torque"), run).result
+    assert result.rmse_after_m < 0.002 and result.violations == 0
+    assert result.payload_mass_error_kg is None and result.payload_mass_std_kg is None
+
+
+def synthetic(error_m: np.ndarray) -> tuple[Scenario, Log]:
+    """A run whose tip is off by error_m (2000,) in x."""
+    count = len(error_m)
+    times = np.arange(count) * 0.005
+    task = nominal_task(PLANAR)
+    loaded = replace(task, payload=Payload(1.0, [0.01, 0, 0], [1e-3] * 3 + [0.0] * 3))
+    run = Scenario("made", task, ((5.0, loaded),), Hold(PLANAR.home), 10.0, 3, 0)
+    joints, tip = np.zeros((count, 2)), np.zeros((count, 3))
+    nan = np.full(count, np.nan)
+    position = tip + np.outer(error_m, [1.0, 0.0, 0.0])
+    status = np.array(["solved"] * count)
+    log = Log(times, joints + 0.02, joints, joints, joints, joints, position, tip, status, np.full(count, 0.001), nan, nan, nan)
+    return run, log
+
+
+def test_scores_of_known_errors() -> None:
+    times = np.arange(2000) * 0.005
+    error = np.select([times < 1, times < 5, times < 6, times < 7], [9.0, 0.001, 0.05, 0.01], 0.0015)
+    result = score("made", *synthetic(error), violations=4)
+    assert result.rmse_before_m == pytest.approx(0.001)
+    assert result.rmse_transient_m == pytest.approx(0.05)
+    assert result.rmse_after_m == pytest.approx(np.sqrt((0.01**2 + 3 * 0.0015**2) / 4))
+    assert result.joint_rmse_after_rad == pytest.approx(0.02)
+    assert result.settle_s == pytest.approx(2.0)  # below 2 mm from 7 s on
+    assert (result.violations, result.failed_steps, result.seed) == (4, 0, 3)
+    assert result.step_ms_median == pytest.approx(1.0)
+    assert result.payload_mass_error_kg is None
+
+
+def test_settling_has_a_floor_and_may_never_come() -> None:
+    times = np.arange(2000) * 0.005
+    tiny = np.where(times < 5, 1e-5, 0.0009)
+    assert score("made", *synthetic(tiny), violations=0).settle_s == 0.0
+    late = np.where(times < 9.99, 1e-5, 0.0011)
+    assert score("made", *synthetic(late), violations=0).settle_s is None
