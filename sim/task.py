@@ -21,6 +21,7 @@ from metarl_robot.sim.geometry import entries, home_position, outward_axis, reac
 
 Array = NDArray[np.float64]
 
+_CABLE_TRAVEL = 0.5  # of the reach
 MAX_DELAY_S = 0.1  # the plant remembers this far back
 
 
@@ -182,8 +183,8 @@ class TaskRanges:
     from the payload site, in a direction up to 90 degrees from outward. box_side_m: sides of the box that gives its inertia.
     swing_m: length on which a swinging payload hangs.
     coulomb_ratio: Coulomb friction over effort limit; viscous_ratio_s: viscous friction over effort limit.
-    cable_probability, cable_force_ratio: share of tasks with a cable; its tension, over the rated payload's weight, when
-    stretched by 0.3 x reach.
+    cable_probability, cable_force_ratio: share of tasks with a cable; its tension, over the rated payload's weight, when the tool
+    is 0.5 x reach farther from the anchor than at home.
     latency_s: command and sensor delay together, split at random.
     """
 
@@ -264,9 +265,9 @@ def draw_cable(robot: Robot, rng: np.random.Generator, ranges: TaskRanges = TRAI
     direction = rng.normal(size=3)
     distance = rng.uniform(0.4, 0.8) * reach
     slack = max(0.0, distance + rng.uniform(-0.15, 0.1) * reach)
-    stretch = 0.3 * reach
+    stretch = distance + _CABLE_TRAVEL * reach - slack
     force = rng.uniform(*ranges.cable_force_ratio) * robot.description.payload.rated_mass_kg * 9.81
-    linear = rng.uniform(0.1, 0.6)  # share of the force at that stretch due to k1
+    linear = rng.uniform(0.1, 0.6)  # share of that force due to k1
     return Cable(
         anchor_m=home + distance * direction / np.linalg.norm(direction),
         point_m=rng.uniform(-0.03, 0.03, 3),

@@ -11,7 +11,7 @@ import pytest
 from metarl_robot.errors import SignalError
 from metarl_robot.robot import load_robot
 from metarl_robot.sim.geometry import end_effector_positions, home_position, outward_axis, reach_m, symmetric
-from metarl_robot.sim.task import EXTRAPOLATION, TRAIN, Cable, Payload, Task, draw_payload, draw_task, nominal_task
+from metarl_robot.sim.task import EXTRAPOLATION, TRAIN, Cable, Payload, Task, draw_cable, draw_payload, draw_task, nominal_task
 
 ROBOTS = ["planar2", "panda"]
 
@@ -86,6 +86,17 @@ def test_cable_pulls_only_when_stretched_and_stiffens() -> None:
     cable = Cable(np.zeros(3), np.zeros(3), slack_m=0.5, stiffness_n_m=10.0, stiffening_n_m2=20.0)
     assert cable.tension(0.4) == 0.0 == cable.tension(0.5)
     assert cable.tension(0.7) == pytest.approx(10.0 * 0.2 + 20.0 * 0.04)
+
+
+def test_drawn_cables_pull_up_to_half_the_rated_weight() -> None:
+    robot, rng = load_robot("panda"), np.random.default_rng(0)
+    home, far = home_position(robot), 0.5 * reach_m(robot)
+    cables = [draw_cable(robot, rng) for _ in range(200)]
+    tensions = np.array([cable.tension(np.linalg.norm(home - cable.anchor_m) + far) for cable in cables]) / (3.0 * 9.81)
+    low, high = TRAIN.cable_force_ratio
+    assert low - 1e-9 <= tensions.min() < low + 0.05 and high - 0.05 < tensions.max() <= high + 1e-9
+    slack = np.mean([cable.tension(np.linalg.norm(home - cable.anchor_m)) == 0.0 for cable in cables])
+    assert 0.2 < slack < 0.6  # at home some hang loose
 
 
 @pytest.mark.parametrize(
