@@ -129,7 +129,7 @@ def run_episode(robot: Robot, make_controller: Callable[[Scenario], Controller],
         truth = plant.truth
         q[k], v[k], true_mass[k] = truth.q, truth.v, plant.task.payload.mass_kg
         start = perf_counter()
-        command = controller.step(float(time), state, scenario.reference)
+        command = controller.step(plant.stamp, state, scenario.reference)
         step_s[k] = perf_counter() - start
         commands.append(command)
         state = plant.step(command.effort, period)

@@ -196,13 +196,13 @@ def _robot(folder: Path) -> Robot:
 def _controller(folder: Path, name: str, overrides: tuple[tuple[str, Any], ...], checkpoint: Path | None) -> Controller:
     """Built once in each process; every episode resets it."""
     robot = _robot(folder)
-    return make_controller(robot, name, load_config(robot, name, dict(overrides)), checkpoint, _oracle(robot, name))
+    return make_controller(robot, name, load_config(robot, name, dict(overrides)), checkpoint, _oracle(name))
 
 
-def _oracle(robot: Robot, name: str) -> Any:
+def _oracle(name: str) -> Any:
     """The true physics, for the one controller that is told them."""
     if name != "oracle_mpc":
         return None
     from metarl_robot.sim.oracle import make_oracle
 
-    return make_oracle(robot)
+    return make_oracle

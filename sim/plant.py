@@ -28,7 +28,7 @@ _LIMIT_TOLERANCE = 1e-9
 
 @dataclass(frozen=True)
 class Violations:
-    """Physics steps with a torque, velocity or position beyond a limit of the robot; `any` counts each step once."""
+    """Physics steps with a torque command, velocity or position beyond a limit of the robot; `any` counts each step once."""
 
     torque: int = 0
     velocity: int = 0
@@ -128,7 +128,7 @@ class ArmPlant:
             )
         applied *= self._task.motor_strength
         self._applied = applied[-1]
-        self._count_violations(applied, q, v, overdriven=bool(np.any(np.abs(effort) > limit + _LIMIT_TOLERANCE)))
+        self._count_violations(q, v, overdriven=bool(np.any(np.abs(effort) > limit + _LIMIT_TOLERANCE)))
         return self._sense()
 
     def _command_in_effect(self) -> Array:
@@ -149,9 +149,9 @@ class ArmPlant:
         self._measured = State(measured, v + self._task.velocity_noise_rad_s * noise)
         return self._measured
 
-    def _count_violations(self, applied: Array, q: Array, v: Array, overdriven: bool) -> None:
+    def _count_violations(self, q: Array, v: Array, overdriven: bool) -> None:
         robot = self.robot
-        torque = np.any(np.abs(applied) > robot.effort_limit + _LIMIT_TOLERANCE, axis=1) | overdriven
+        torque = np.full(len(q), overdriven)
         velocity = np.any(np.abs(v) > robot.velocity_limit + _LIMIT_TOLERANCE, axis=1)
         outside = (q < robot.position_lower - _LIMIT_TOLERANCE) | (q > robot.position_upper + _LIMIT_TOLERANCE)
         position = np.any(outside, axis=1)
@@ -188,6 +188,11 @@ class ArmPlant:
     def time(self) -> float:
         """Seconds since the reset."""
         return self._steps * self._dt
+
+    @property
+    def stamp(self) -> float:
+        """When the present measurement was taken: `time` less the sensor delay, as a driver stamps it; negative just after a reset."""
+        return (self._steps - self._sensor_steps) * self._dt
 
     @property
     def truth(self) -> State:

@@ -29,6 +29,10 @@ class ConfigError(MetaRLError):
 _BUILTIN = {
     "pid": "metarl_robot.control.pid:SPEC",
     "computed_torque": "metarl_robot.control.computed_torque:SPEC",
+    "nominal_mpc": "metarl_robot.control.mpc_family:NOMINAL",
+    "offset_free_mpc": "metarl_robot.control.mpc_family:OFFSET_FREE",
+    "meta_mpc": "metarl_robot.control.mpc_family:META",
+    "oracle_mpc": "metarl_robot.control.mpc_family:ORACLE",
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import casadi as ca
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +22,7 @@ class ArmDynamics:
 
     Arguments:
         robot: the arm.
-        knots: how many states the batched functions `efforts` and `efforts_with_jacobian` take at once.
+        knots: how many states `efforts`, `payload_efforts` and their Jacobians take at once.
     """
 
     def __init__(self, robot: Robot, knots: int = _CHUNK) -> None:
@@ -32,14 +34,18 @@ class ArmDynamics:
         self._momentum_chunk = NumpyFunction(compiled["momentum_chunk"], _CHUNK)
         self._knots = NumpyFunction(compiled["knots"], knots)
         self._knots_jacobian = NumpyFunction(compiled["knots_jacobian"], knots)
+        self._payload_knots = NumpyFunction(compiled["payload_knots"], knots)
+        self._payload_knots_jacobian = NumpyFunction(compiled["payload_knots_jacobian"], knots)
         self._momentum = NumpyFunction(compiled["momentum"])
         self._regressor = NumpyFunction(compiled["regressor"])
         self._kinematics = NumpyFunction(compiled["kinematics"])
 
     def inverse_dynamics(self, q: Array, v: Array, a: Array, payload: Array | None = None) -> Array:
         """Efforts [Nm] M a + h for (n,) or (N, n) states; payload (10,) inertial parameters at the payload site."""
-        pi = np.zeros(N_INERTIAL) if payload is None else payload
-        (efforts,) = _in_chunks(self._chunk, np.atleast_2d(q), np.atleast_2d(v), np.atleast_2d(a), pi)
+        states = np.atleast_2d(q), np.atleast_2d(v), np.atleast_2d(a)
+        (efforts,) = _in_chunks(self._chunk, *states)
+        if payload is not None:
+            efforts = efforts + self.payload_regressors(*states) @ payload
         return efforts.reshape(np.shape(q))
 
     def mass_matrix(self, q: Array) -> Array:
@@ -68,14 +74,21 @@ class ArmDynamics:
         """`payload_regressor` for (N, n) states: (N, n, 10)."""
         return _in_chunks(self._regressor_chunk, q, v, a)[0]
 
-    def efforts(self, q: Array, v: Array, a: Array, payload: Array) -> Array:
+    def efforts(self, q: Array, v: Array, a: Array) -> Array:
         """Inverse dynamics at `knots` states (knots, n) in one call. Overwritten by the next call."""
-        return self._knots(q, v, a, payload)[0]
+        return self._knots(q, v, a)[0]
 
-    def efforts_with_jacobian(self, q: Array, v: Array, a: Array, payload: Array) -> tuple[Array, Array]:
-        """Inverse dynamics (knots, n) and its Jacobian (knots, n, 3n) by (q, v, a). Overwritten by the next call."""
-        efforts, jacobian = self._knots_jacobian(q, v, a, payload)
-        return efforts, jacobian
+    def efforts_jacobian(self, q: Array, v: Array, a: Array) -> Array:
+        """Jacobian (knots, n, 3n) of the inverse dynamics by (q, v, a). Overwritten by the next call."""
+        return self._knots_jacobian(q, v, a)[0]
+
+    def payload_efforts(self, q: Array, v: Array, a: Array, payload: Array) -> Array:
+        """The payload's share Y π (knots, n) of the inverse dynamics. Overwritten by the next call."""
+        return self._payload_knots(q, v, a, payload)[0]
+
+    def payload_jacobian(self, q: Array, v: Array, a: Array, payload: Array) -> Array:
+        """Jacobian (knots, n, 3n) of the payload's share by (q, v, a). Overwritten by the next call."""
+        return self._payload_knots_jacobian(q, v, a, payload)[0]
 
     def forward_kinematics(self, q: Array) -> tuple[Array, Array]:
         """Payload site: position (3,) [m; base], rotation (3, 3) site→base."""
@@ -90,24 +103,34 @@ class ArmDynamics:
 def _functions(tree: RigidBodyTree, knots: int) -> dict[str, ca.Function]:
     n = tree.dof
     q, v, a, pi = (ca.SX.sym(name, size) for name, size in (("q", n), ("v", n), ("a", n), ("pi", N_INERTIAL)))
-    effort = tree.inverse_dynamics(q, v, a, pi)
-    mass, momentum, beta = tree.momentum(q, v)
+    state = ca.vertcat(q, v, a)
+    effort = tree.inverse_dynamics(q, v, a, ca.SX.zeros(N_INERTIAL))
+    share = tree.payload_effort(q, v, a, pi)
     site = tree.site_kinematics(q)
-    regressor = ca.jacobian(tree.payload_effort(q, v, a, pi), pi)
-    dynamics = ca.Function("dynamics", [q, v, a, pi], [effort])
-    jacobian = ca.Function("dynamics_jacobian", [q, v, a, pi], [effort, ca.densify(ca.jacobian(effort, ca.vertcat(q, v, a)))])
-    momentum_form = ca.Function("momentum", [q, v], [ca.densify(mass), momentum, beta])
-    payload = ca.Function("regressor", [q, v, a], [ca.densify(regressor)])
+
+    dynamics = _function("dynamics", [q, v, a], [effort])
+    dynamics_jacobian = _function("dynamics_jacobian", [q, v, a], [ca.jacobian(effort, state)])
+    payload = _function("payload", [q, v, a, pi], [share])
+    payload_jacobian = _function("payload_jacobian", [q, v, a, pi], [ca.jacobian(share, state)])
+    momentum = _function("momentum", [q, v], tree.momentum(q, v))
+    regressor = _function("regressor", [q, v, a], [ca.jacobian(share, pi)])
+    kinematics = _function("kinematics", [q], [site.position, site.rotation, site.jacobian])
     return {
         "chunk": _map("chunk", dynamics, _CHUNK),
-        "regressor_chunk": _map("regressor_chunk", payload, _CHUNK),
-        "momentum_chunk": _map("momentum_chunk", momentum_form, _CHUNK),
+        "regressor_chunk": _map("regressor_chunk", regressor, _CHUNK),
+        "momentum_chunk": _map("momentum_chunk", momentum, _CHUNK),
         "knots": _map("knots", dynamics, knots),
-        "knots_jacobian": _map("knots_jacobian", jacobian, knots),
-        "momentum": momentum_form,
-        "regressor": payload,
-        "kinematics": ca.Function("kinematics", [q], [ca.densify(x) for x in (site.position, site.rotation, site.jacobian)]),
+        "knots_jacobian": _map("knots_jacobian", dynamics_jacobian, knots),
+        "payload_knots": _map("payload_knots", payload, knots),
+        "payload_knots_jacobian": _map("payload_knots_jacobian", payload_jacobian, knots),
+        "momentum": momentum,
+        "regressor": regressor,
+        "kinematics": kinematics,
     }
+
+
+def _function(name: str, arguments: list[ca.SX], results: Iterable[ca.SX]) -> ca.Function:
+    return ca.Function(name, arguments, [ca.densify(result) for result in results])
 
 
 def _map(name: str, function: ca.Function, count: int) -> ca.Function:
@@ -116,11 +139,11 @@ def _map(name: str, function: ca.Function, count: int) -> ca.Function:
 
 
 def _in_chunks(function: NumpyFunction, *arguments: Array) -> list[Array]:
-    """Call a `_CHUNK`-wide function on (N, …) arrays; (k,) arguments are shared by all N."""
-    count = max(len(x) for x in arguments if x.ndim == 2)
+    """Call a `_CHUNK`-wide function on (N, k) arrays."""
+    count = len(arguments[0])
     parts: list[list[Array]] = []
     for start in range(0, count, _CHUNK):
         size = min(_CHUNK, count - start)
-        padded = [x if x.ndim == 1 else np.resize(x[start : start + size], (_CHUNK, x.shape[1])) for x in arguments]
+        padded = [np.resize(x[start : start + size], (_CHUNK, x.shape[1])) for x in arguments]
         parts.append([out[:size].copy() for out in function(*padded)])
     return [np.concatenate(column) for column in zip(*parts, strict=True)]

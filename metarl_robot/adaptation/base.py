@@ -1,0 +1,76 @@
+"""The Adapter protocol: (state, command) stream → context and the residual it implies.
+
+An adapter is handed states and the efforts that acted between them and measures the residual itself, in momentum form:
+the measurement errors of consecutive samples are correlated, and only whoever estimates can account for that.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.adaptation.features import Xi
+from metarl_robot.signals import EMPTY_CONTEXT, Context, State
+
+Array = NDArray[np.float64]
+
+
+class Adapter(Protocol):
+    """Estimates what the nominal dynamics misses: M v̇ + h = τ + Δ(ξ; z)."""
+
+    def reset(self) -> None:
+        """Back to the prior."""
+        ...
+
+    def update(self, state: State, effort: Array, dt: float) -> Context:
+        """Take in one sample.
+
+        Arguments:
+            state: measured now.
+            effort: (n,) the command that acted since the last update [Nm].
+            dt: seconds since the last update.
+        """
+        ...
+
+    def evaluate(self, xi: Xi) -> Array:
+        """Δ (N, n) [Nm] at N knots."""
+        ...
+
+    def jacobian(self, xi: Xi) -> Array:
+        """∂Δ/∂(q, v, a) (N, n, 3n) at constant effort."""
+        ...
+
+    def effort_gain(self) -> Array:
+        """∂Δ/∂τ (n,)."""
+        ...
+
+    def velocity(self, measured: Array) -> Array:
+        """The adapter's estimate (n,) of the present velocity, or `measured` if it has none."""
+        ...
+
+
+class NoAdaptation:
+    """Δ = 0."""
+
+    def __init__(self, dof: int) -> None:
+        self._dof = dof
+
+    def reset(self) -> None:
+        pass
+
+    def update(self, state: State, effort: Array, dt: float) -> Context:
+        return EMPTY_CONTEXT
+
+    def evaluate(self, xi: Xi) -> Array:
+        return np.zeros_like(xi.v)
+
+    def jacobian(self, xi: Xi) -> Array:
+        return np.zeros((len(xi.v), self._dof, 3 * self._dof))
+
+    def effort_gain(self) -> Array:
+        return np.zeros(self._dof)
+
+    def velocity(self, measured: Array) -> Array:
+        return measured

@@ -1,0 +1,125 @@
+"""Adapters by name, built from a robot's dynamics, a checkpoint and tuning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.adaptation.base import Adapter, NoAdaptation
+from metarl_robot.adaptation.features import (
+    FeatureGroup,
+    FeatureMap,
+    FrictionFeatures,
+    LatencyFeatures,
+    MotorFeatures,
+    PayloadFeatures,
+)
+from metarl_robot.adaptation.momentum_filter import FilterTuning, MomentumFilter, Prior
+from metarl_robot.adaptation.network import NetworkFeatures, Perceptron
+from metarl_robot.checkpoint import Checkpoint
+from metarl_robot.dynamics.arm import ArmDynamics
+from metarl_robot.errors import CheckpointError, UnknownNameError
+from metarl_robot.robot import Robot
+
+Array = NDArray[np.float64]
+
+ADAPTERS = ("none", "disturbance_observer", "inertial", "last_layer", "maml")
+FEATURE_GROUPS = ("payload", "friction", "motor", "latency", "learned")
+
+
+@dataclass(frozen=True)
+class AdapterTuning:
+    """What a user may tune; per-joint noise levels follow from it and the mass matrix at home.
+
+    observer_bandwidth_rad_s: of the disturbance observer, at the assumed velocity noise.
+    velocity_noise_rad_s: standard deviation of the measured velocity.
+    forgetting_s, surprise: see FilterTuning.
+    """
+
+    observer_bandwidth_rad_s: float
+    velocity_noise_rad_s: float = 0.005
+    forgetting_s: float = 60.0
+    surprise: float = 0.0
+
+
+INITIAL_DISTURBANCE = 0.02
+"""Standard deviation of the unexplained disturbance at the start and after a surprise, as a share of the effort limit."""
+
+LASTING = ("motor_", "latency_")
+"""Context entries that do not change from one moment to the next."""
+
+
+def make_adapter(name: str, robot: Robot, dynamics: ArmDynamics, tuning: AdapterTuning, checkpoint: Checkpoint | None = None) -> Adapter:
+    """Build an adapter.
+
+    Raises:
+        UnknownNameError: no such adapter.
+        CheckpointError: it needs trained weights and got none, or weights of another adapter.
+    """
+    if name not in ADAPTERS:
+        raise UnknownNameError("adapter", name, ADAPTERS)
+    if name == "none":
+        return NoAdaptation(robot.dof)
+    if name == "disturbance_observer":
+        nothing = Prior(np.zeros(0), np.zeros((0, 0)))
+        return MomentumFilter(dynamics, FeatureMap(robot.dof, ()), nothing, filter_tuning(robot, dynamics, tuning, ()))
+    if checkpoint is None:
+        raise CheckpointError(f"adapter '{name}' needs trained weights: give a checkpoint, or train one with: metarl train {robot.name}")
+    groups = ("payload", "friction") if name == "inertial" else tuple(checkpoint.meta["features"])
+    features = feature_map(robot, dynamics, groups, checkpoint)
+    prior = marginal_prior(checkpoint, features.names)
+    return MomentumFilter(dynamics, features, prior, filter_tuning(robot, dynamics, tuning, features.names))
+
+
+def feature_map(robot: Robot, dynamics: ArmDynamics, groups: Sequence[str], checkpoint: Checkpoint | None = None) -> FeatureMap:
+    """The named feature groups side by side. 'learned' reads its network from the checkpoint."""
+    made: list[FeatureGroup] = []
+    for group in groups:
+        if group == "payload":
+            made.append(PayloadFeatures(dynamics))
+        elif group == "friction":
+            made.append(FrictionFeatures(robot.dof))
+        elif group == "motor":
+            made.append(MotorFeatures(robot.dof))
+        elif group == "latency":
+            made.append(LatencyFeatures(robot.dof))
+        elif group == "learned" and checkpoint is not None:
+            made.append(NetworkFeatures(perceptron(checkpoint), robot.velocity_limit))
+        else:
+            raise UnknownNameError("feature group", group, FEATURE_GROUPS)
+    return FeatureMap(robot.dof, tuple(made))
+
+
+def perceptron(checkpoint: Checkpoint) -> Perceptron:
+    """The checkpoint's network: tensors network.<i>.weight and network.<i>.bias."""
+    layers = range(sum(name.endswith(".weight") for name in checkpoint.tensors))
+    weights = [checkpoint.tensors[f"network.{i}.weight"] for i in layers]
+    return Perceptron(weights, [checkpoint.tensors[f"network.{i}.bias"] for i in layers])
+
+
+def marginal_prior(checkpoint: Checkpoint, names: Sequence[str]) -> Prior:
+    """The checkpoint's prior over some of its context entries."""
+    known = list(checkpoint.meta["context_names"])
+    chosen = [known.index(name) for name in names]
+    return Prior(checkpoint.tensors["prior_mean"][chosen], checkpoint.tensors["prior_covariance"][np.ix_(chosen, chosen)])
+
+
+def filter_tuning(robot: Robot, dynamics: ArmDynamics, tuning: AdapterTuning, names: Sequence[str]) -> FilterTuning:
+    """Noise levels per joint.
+
+    In steady state a Kalman filter on (p, d) whose momentum noise has density r = M σ_v √dt and whose disturbance walks at a
+    rate s has the natural frequency ω = √(s / r): s = ω² M σ_v √dt.
+    """
+    inertia = np.diag(dynamics.mass_matrix(robot.home))
+    momentum_noise = inertia * tuning.velocity_noise_rad_s * np.sqrt(robot.control_period_s)
+    return FilterTuning(
+        velocity_noise=tuning.velocity_noise_rad_s,
+        disturbance_rate=tuning.observer_bandwidth_rad_s**2 * momentum_noise,
+        disturbance_initial=INITIAL_DISTURBANCE * robot.effort_limit,
+        forgetting_s=tuning.forgetting_s,
+        surprise=tuning.surprise,
+        jumps=np.array([not name.startswith(LASTING) for name in names], dtype=bool),
+    )

@@ -1,0 +1,195 @@
+"""Features in which the residual is linear: Δ(ξ; z) = Φ(ξ) z.
+
+ξ = (q, v, a, τ). Raw, physics-informed groups stand beside the learned one:
+
+    payload        Δ = -Y(q, v, a) π         ten inertial parameters at the payload site
+    friction       Δ = -c tanh(v / v_s) - b v    Coulomb and viscous, per joint
+    motor          Δ = ε τ                   motor strength 1 + ε, per joint
+    latency        Δ = (τ_{k-1} - τ_k) c_1 + (τ_{k-2} - τ_k) c_2    a delayed command, exact for delays up to two periods
+    learned        Δ = φ_θ(q, v) w           meta-trained network, n x K basis functions
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.dynamics.arm import ArmDynamics
+
+Array = NDArray[np.float64]
+
+COULOMB_VELOCITY_RAD_S = 0.02
+
+PAYLOAD_NAMES = (
+    "payload_mass_kg",
+    *(f"payload_moment_{axis}_kg_m" for axis in "xyz"),
+    *(f"payload_inertia_{axes}_kg_m2" for axes in ("xx", "yy", "zz", "xy", "xz", "yz")),
+)
+
+
+@dataclass(frozen=True)
+class Xi:
+    """Where a residual is evaluated: q, v, a, effort (N, n); past_effort (2, N, n): the two commands before each."""
+
+    q: Array
+    v: Array
+    a: Array
+    effort: Array
+    past_effort: Array
+
+
+class FeatureGroup(Protocol):
+    """One block of columns of Φ."""
+
+    names: tuple[str, ...]
+
+    def design(self, xi: Xi) -> Array:
+        """Φ (N, n, k)."""
+        ...
+
+    def value(self, xi: Xi, z: Array) -> Array:
+        """Φ(ξ) z (N, n)."""
+        ...
+
+    def jacobian(self, xi: Xi, z: Array) -> Array:
+        """∂(Φ z)/∂(q, v, a) (N, n, 3n) at constant effort."""
+        ...
+
+    def effort_gain(self, z: Array) -> Array:
+        """∂(Φ z)/∂τ (n,): every group is affine in the effort and acts on each joint's own."""
+        ...
+
+
+class _Group:
+    """What most groups share: no dependence on the effort."""
+
+    def __init__(self, dof: int, names: tuple[str, ...]) -> None:
+        self._dof = dof
+        self.names = names
+
+    def effort_gain(self, z: Array) -> Array:
+        return np.zeros(self._dof)
+
+    def jacobian(self, xi: Xi, z: Array) -> Array:
+        return np.zeros((len(xi.v), self._dof, 3 * self._dof))
+
+
+class PayloadFeatures(_Group):
+    """A rigid body at the payload site."""
+
+    def __init__(self, dynamics: ArmDynamics) -> None:
+        super().__init__(dynamics.dof, PAYLOAD_NAMES)
+        self._dynamics = dynamics
+
+    def design(self, xi: Xi) -> Array:
+        if len(xi.q) == 1:
+            return -self._dynamics.payload_regressor(xi.q[0], xi.v[0], xi.a[0])[None]
+        return -self._dynamics.payload_regressors(xi.q, xi.v, xi.a)
+
+    def value(self, xi: Xi, z: Array) -> Array:
+        return -self._dynamics.payload_efforts(xi.q, xi.v, xi.a, z)
+
+    def jacobian(self, xi: Xi, z: Array) -> Array:
+        return -self._dynamics.payload_jacobian(xi.q, xi.v, xi.a, z)
+
+
+class FrictionFeatures(_Group):
+    """Coulomb friction, smoothed by tanh(v / v_s), and viscous friction, per joint."""
+
+    def __init__(self, dof: int) -> None:
+        coulomb = tuple(f"coulomb_{i + 1}_nm" for i in range(dof))
+        super().__init__(dof, coulomb + tuple(f"viscous_{i + 1}_nm_s" for i in range(dof)))
+
+    def design(self, xi: Xi) -> Array:
+        n, joints = self._dof, np.arange(self._dof)
+        phi = np.zeros((len(xi.v), n, 2 * n))
+        phi[:, joints, joints] = -np.tanh(xi.v / COULOMB_VELOCITY_RAD_S)
+        phi[:, joints, n + joints] = -xi.v
+        return phi
+
+    def value(self, xi: Xi, z: Array) -> Array:
+        return -z[: self._dof] * np.tanh(xi.v / COULOMB_VELOCITY_RAD_S) - z[self._dof :] * xi.v
+
+    def jacobian(self, xi: Xi, z: Array) -> Array:
+        n, joints = self._dof, np.arange(self._dof)
+        slope = (1.0 - np.tanh(xi.v / COULOMB_VELOCITY_RAD_S) ** 2) / COULOMB_VELOCITY_RAD_S
+        jacobian = np.zeros((len(xi.v), n, 3 * n))
+        jacobian[:, joints, n + joints] = -z[:n] * slope - z[n:]
+        return jacobian
+
+
+class MotorFeatures(_Group):
+    """Motor strength 1 + ε per joint."""
+
+    def __init__(self, dof: int) -> None:
+        super().__init__(dof, tuple(f"motor_{i + 1}_strength_error" for i in range(dof)))
+
+    def design(self, xi: Xi) -> Array:
+        n = self._dof
+        phi = np.zeros((len(xi.effort), n, n))
+        phi[:, np.arange(n), np.arange(n)] = xi.effort
+        return phi
+
+    def value(self, xi: Xi, z: Array) -> Array:
+        return xi.effort * z
+
+    def effort_gain(self, z: Array) -> Array:
+        return z
+
+
+class LatencyFeatures(_Group):
+    """A command that acts up to two control periods late: the share of the effort that is still an older command's."""
+
+    def __init__(self, dof: int) -> None:
+        super().__init__(dof, ("latency_one_period_share", "latency_two_periods_share"))
+
+    def design(self, xi: Xi) -> Array:
+        return np.moveaxis(xi.past_effort - xi.effort, 0, 2)
+
+    def value(self, xi: Xi, z: Array) -> Array:
+        return np.zeros_like(xi.v)
+
+
+class FeatureMap:
+    """Groups side by side: Φ = [Φ_1 … Φ_m]."""
+
+    def __init__(self, dof: int, groups: tuple[FeatureGroup, ...]) -> None:
+        self._dof = dof
+        self._groups = groups
+        self.names = tuple(name for group in groups for name in group.names)
+        ends = np.cumsum([0, *(len(group.names) for group in groups)])
+        self._slices = [slice(int(a), int(b)) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+
+    @property
+    def size(self) -> int:
+        return len(self.names)
+
+    def design(self, xi: Xi) -> Array:
+        """Φ (N, n, n_z)."""
+        if not self._groups:
+            return np.zeros((len(xi.q), self._dof, 0))
+        return np.concatenate([group.design(xi) for group in self._groups], axis=2)
+
+    def value(self, xi: Xi, z: Array) -> Array:
+        """Φ(ξ) z (N, n)."""
+        total = np.zeros_like(xi.v)
+        for group, part in zip(self._groups, self._slices, strict=True):
+            total += group.value(xi, z[part])
+        return total
+
+    def jacobian(self, xi: Xi, z: Array) -> Array:
+        """∂(Φ z)/∂(q, v, a) (N, n, 3n) at constant effort."""
+        total = np.zeros((len(xi.v), self._dof, 3 * self._dof))
+        for group, part in zip(self._groups, self._slices, strict=True):
+            total += group.jacobian(xi, z[part])
+        return total
+
+    def effort_gain(self, z: Array) -> Array:
+        """∂(Φ z)/∂τ (n,)."""
+        total = np.zeros(self._dof)
+        for group, part in zip(self._groups, self._slices, strict=True):
+            total += group.effort_gain(z[part])
+        return total

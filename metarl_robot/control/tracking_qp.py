@@ -1,0 +1,116 @@
+"""The quadratic programme inside the arm's MPC, in error coordinates, and its exact solution.
+
+With the acceleration as input, a(t) = a_ref(t) + u_k on each interval, every joint's error e = (q - q_ref, v - v_ref) obeys
+the same double integrator exactly, whatever the reference:
+
+    e_{k+1} = A e_k + B u_k,    cost Σ e_kᵀ Q e_k + r u_k²  + e_Nᵀ P e_N,    P from the discrete Riccati equation
+
+Without active limits the minimiser is therefore the linear-quadratic regulator u_k = -K (A - B K)^k e_0: no solver needed,
+and one check of the limits proves it optimal. With limits C δ ≤ b on the change δ of the inputs from that candidate:
+
+    min ½ δᵀ H δ + ½ ρ |s|²   s.t.  C δ - s ≤ b      dual:  min_{λ ≥ 0} ½ λᵀ (C H⁻¹ Cᵀ + ρ⁻¹ I) λ + bᵀ λ
+
+over the rows that are violated, solved by non-negative least squares (Lawson, Hanson 1974) and grown until none is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cholesky, solve_discrete_are, solve_triangular
+from scipy.optimize import nnls
+
+Array = NDArray[np.float64]
+
+MAX_ROUNDS = 6
+SLACK_WEIGHT = 1e5
+"""ρ: cost of a violated limit, relative to the tracking cost in acceleration units."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Linear limits C δ ≤ b: coefficients (m, N, n) over knots and joints, bounds (m,)."""
+
+    coefficients: Array
+    bounds: Array
+
+
+class TrackingQP:
+    """Condensed matrices for n identical double integrators over N steps.
+
+    Arguments:
+        horizon: N.
+        step_s: knot spacing [s].
+        bandwidth: natural frequency of the unconstrained closed loop [rad/s].
+        damping: its damping ratio.
+    """
+
+    def __init__(self, horizon: int, step_s: float, bandwidth: float, damping: float) -> None:
+        a = np.array([[1.0, step_s], [0.0, 1.0]])
+        b = np.array([[0.5 * step_s**2], [step_s]])
+        state_weight = np.diag([bandwidth**4, max(4.0 * damping**2 - 2.0, 0.0) * bandwidth**2]) * step_s
+        input_weight = np.array([[step_s]])
+        terminal = solve_discrete_are(a, b, state_weight, input_weight)
+        gain = np.linalg.solve(input_weight + b.T @ terminal @ b, b.T @ terminal @ a)
+        self._inputs, self._errors = _closed_loop(a, b, gain, horizon)
+        self.position_map, self.velocity_map = _response(a, b, horizon)
+        weights = np.stack([state_weight] * (horizon - 1) + [terminal])
+        response = np.stack([self.position_map[1:], self.velocity_map[1:]], axis=1)
+        hessian = np.einsum("kxi,kxy,kyj->ij", response, weights, response) + step_s * np.eye(horizon)
+        self._inverse_hessian = np.linalg.inv(hessian)
+
+    def candidate(self, error: Array) -> tuple[Array, Array]:
+        """The unconstrained minimiser for error (2, n): inputs u (N, n) and errors (N + 1, 2, n)."""
+        return self._inputs @ error, self._errors @ error
+
+    def constrain(self, violated: Callable[[Array], Rows]) -> tuple[Array, bool]:
+        """The smallest-cost change δ (N, n) of the candidate that respects limits.
+
+        Arguments:
+            violated: δ → the rows that it violates; an empty set ends the search.
+
+        Returns:
+            δ and whether every limit is met.
+        """
+        rows = violated(np.zeros(0))
+        coefficients, bounds = rows.coefficients, rows.bounds
+        change = np.zeros(coefficients.shape[1:])
+        for _ in range(MAX_ROUNDS):
+            change = self._solve(coefficients, bounds)
+            rows = violated(change)
+            if len(rows.bounds) == 0:
+                return change, True
+            coefficients = np.concatenate([coefficients, rows.coefficients])
+            bounds = np.concatenate([bounds, rows.bounds])
+        return change, False
+
+    def _solve(self, coefficients: Array, bounds: Array) -> Array:
+        weighted = np.einsum("ij,mjn->min", self._inverse_hessian, coefficients)
+        m = len(bounds)
+        dual = coefficients.reshape(m, -1) @ weighted.reshape(m, -1).T + np.eye(m) / SLACK_WEIGHT
+        factor = cholesky(dual, lower=True)
+        multipliers, _ = nnls(factor.T, solve_triangular(factor, -bounds, lower=True))
+        return -np.tensordot(multipliers, weighted, axes=1)
+
+
+def _closed_loop(a: Array, b: Array, gain: Array, horizon: int) -> tuple[Array, Array]:
+    """Maps from e_0 to inputs (N, 2) and to errors (N + 1, 2, 2)."""
+    errors = [np.eye(2)]
+    for _ in range(horizon):
+        errors.append((a - b @ gain) @ errors[-1])
+    stacked = np.stack(errors)
+    return np.concatenate([-gain @ e for e in stacked[:-1]]), stacked
+
+
+def _response(a: Array, b: Array, horizon: int) -> tuple[Array, Array]:
+    """Position and velocity at knots 0 … N caused by inputs 0 … N-1: two (N + 1, N) matrices."""
+    maps = np.zeros((2, horizon + 1, horizon))
+    for j in range(horizon):
+        column = b[:, 0]
+        for k in range(j + 1, horizon + 1):
+            maps[:, k, j] = column
+            column = a @ column
+    return maps[0], maps[1]
