@@ -1,0 +1,83 @@
+"""`metarl info`: what a checkpoint is, what trained it, how well it does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from metarl_robot.cli.console import examples, number, out, table, write_json
+
+_EPILOG = examples(
+    ("metarl info panda", "the weights shipped with a robot"),
+    ("metarl info runs/train/panda/dynamics.safetensors --json", "everything known about a file, for programs"),
+    note="A damaged or altered file is refused: its SHA-256 must be the one in the .json beside it. So are formats that can execute code.",
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("info", epilog=_EPILOG)(info)
+
+
+def info(
+    checkpoint: Annotated[
+        str, typer.Argument(metavar="CHECKPOINT", help="A .safetensors file, or a robot's name for the one shipped with it.")
+    ],
+    adapter: Annotated[str, typer.Option(help="Which of the robot's shipped checkpoints: last_layer or maml.")] = "last_layer",
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what trained a checkpoint, its scores and its hash."""
+    from metarl_robot.checkpoint import load_checkpoint
+
+    path = checkpoint_path(checkpoint, adapter)
+    loaded = load_checkpoint(path)
+    shapes = {name: list(tensor.shape) for name, tensor in loaded.tensors.items()}
+    if json:
+        write_json({"file": path, **loaded.meta, "tensors": shapes})
+        return
+    size = sum(tensor.size for tensor in loaded.tensors.values())
+    facts = {"file": path, **loaded.meta, "parameters": f"{size} numbers in {len(shapes)} tensors"}
+    scores = facts.pop("scores", {})
+    view = table("Checkpoint", ("", ""))
+    view.show_header, view.columns[1].justify = False, "left"
+    for name, value in flatten(facts):
+        view.add_row(name, str(value))
+    out().print(view)
+    if scores:
+        out().print(_scores_table(scores))
+
+
+def checkpoint_path(name: str, adapter: str) -> Path:
+    """The file of that name, or what is shipped with the robot of that name. Raises UnknownNameError."""
+    from metarl_robot.checkpoint import default_checkpoint
+    from metarl_robot.errors import UnknownNameError
+    from metarl_robot.robot import load_robot
+
+    path = Path(name)
+    if path.is_file() or path.suffix:
+        return path
+    if adapter not in ADAPTERS:
+        raise UnknownNameError("adapter", adapter, ADAPTERS)
+    return default_checkpoint(load_robot(name), adapter)
+
+
+ADAPTERS = ("last_layer", "maml")
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested entries with dotted names; lists of plain values as one text."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", ", ".join(map(str, value)) if isinstance(value, list) else value
+
+
+def _scores_table(scores: Mapping[str, Any]) -> Any:
+    view = table("Scores on held-out tasks", ("score", "value"))
+    for name, value in flatten(scores):
+        view.add_row(name, number(value) if isinstance(value, float) else str(value))
+    return view
