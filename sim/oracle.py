@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.factory import AdapterTuning, filter_tuning
-from metarl_robot.adaptation.features import FeatureGroup, FeatureMap, FrictionFeatures, MotorFeatures, PayloadFeatures, Xi
+from metarl_robot.adaptation.features import FeatureGroup, FeatureMap, FrictionFeatures, Interval, MotorFeatures, PayloadFeatures, Xi
 from metarl_robot.adaptation.momentum_filter import FilterTuning, MomentumFilter, Prior
 from metarl_robot.dynamics.arm import ArmDynamics
 from metarl_robot.robot import Robot
@@ -31,6 +31,12 @@ class CableFeature:
 
     def design(self, xi: Xi) -> Array:
         return np.stack([self._effort(q) for q in xi.q])[:, :, None]
+
+    def impulse(self, interval: Interval) -> Array:
+        return interval.dt * self.design(interval.middle)[0]
+
+    def inertia(self, q: Array, z: Array) -> Array:
+        return np.zeros((self._dynamics.dof, self._dynamics.dof))
 
     def value(self, xi: Xi, z: Array) -> Array:
         return self.design(xi)[:, :, 0] * z[0]
@@ -69,7 +75,7 @@ class OracleAdapter(MomentumFilter):
         super().__init__(dynamics, *_known(dynamics, task), tuning)
 
     def observe(self, task: Task) -> None:
-        """The physics have changed: take the new truth, keep momentum and disturbance."""
+        """The physics have changed: take the new truth, keep velocity and disturbance."""
         mean, covariance = self._mean, self._covariance
         head = 2 * self._n
         self._use(*_known(self._dynamics, task))

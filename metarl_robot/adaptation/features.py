@@ -41,6 +41,25 @@ class Xi:
     past_effort: Array
 
 
+@dataclass(frozen=True)
+class Interval:
+    """What happened between two samples: q_0, v_0, q_1, v_1 (n,), the effort (n,) held meanwhile and the two before it (2, n)."""
+
+    q_0: Array
+    v_0: Array
+    q_1: Array
+    v_1: Array
+    effort: Array
+    past_effort: Array
+    dt: float
+
+    @property
+    def middle(self) -> Xi:
+        """ξ half-way, with the mean acceleration."""
+        q, v, a = 0.5 * (self.q_0 + self.q_1), 0.5 * (self.v_0 + self.v_1), (self.v_1 - self.v_0) / self.dt
+        return Xi(q[None], v[None], a[None], self.effort[None], self.past_effort[:, None])
+
+
 class FeatureGroup(Protocol):
     """One block of columns of Φ."""
 
@@ -48,6 +67,14 @@ class FeatureGroup(Protocol):
 
     def design(self, xi: Xi) -> Array:
         """Φ (N, n, k)."""
+        ...
+
+    def impulse(self, interval: Interval) -> Array:
+        """∫Φ dt (n, k) over an interval, without accelerations where there is a momentum form."""
+        ...
+
+    def inertia(self, q: Array, z: Array) -> Array:
+        """Inertia (n, n) that the group adds to M(q)."""
         ...
 
     def value(self, xi: Xi, z: Array) -> Array:
@@ -70,6 +97,15 @@ class _Group:
         self._dof = dof
         self.names = names
 
+    def design(self, xi: Xi) -> Array:
+        raise NotImplementedError
+
+    def impulse(self, interval: Interval) -> Array:
+        return interval.dt * self.design(interval.middle)[0]
+
+    def inertia(self, q: Array, z: Array) -> Array:
+        return np.zeros((self._dof, self._dof))
+
     def effort_gain(self, z: Array) -> Array:
         return np.zeros(self._dof)
 
@@ -78,7 +114,7 @@ class _Group:
 
 
 class PayloadFeatures(_Group):
-    """A rigid body at the payload site."""
+    """A rigid body at the payload site. In momentum form ∫Δ dt = -(p_π1 - p_π0) + ∫β_π dt: no acceleration is needed."""
 
     def __init__(self, dynamics: ArmDynamics) -> None:
         super().__init__(dynamics.dof, PAYLOAD_NAMES)
@@ -88,6 +124,14 @@ class PayloadFeatures(_Group):
         if len(xi.q) == 1:
             return -self._dynamics.payload_regressor(xi.q[0], xi.v[0], xi.a[0])[None]
         return -self._dynamics.payload_regressors(xi.q, xi.v, xi.a)
+
+    def impulse(self, interval: Interval) -> Array:
+        before, beta_before = (x.copy() for x in self._dynamics.payload_momentum_regressor(interval.q_0, interval.v_0))
+        after, beta_after = self._dynamics.payload_momentum_regressor(interval.q_1, interval.v_1)
+        return 0.5 * interval.dt * (beta_before + beta_after) - (after - before)
+
+    def inertia(self, q: Array, z: Array) -> Array:
+        return self._dynamics.momentum(q, np.zeros(self._dof), z)[0] - self._dynamics.mass_matrix(q)
 
     def value(self, xi: Xi, z: Array) -> Array:
         return -self._dynamics.payload_efforts(xi.q, xi.v, xi.a, z)
@@ -158,10 +202,9 @@ class FeatureMap:
 
     def __init__(self, dof: int, groups: tuple[FeatureGroup, ...]) -> None:
         self._dof = dof
-        self._groups = groups
         self.names = tuple(name for group in groups for name in group.names)
         ends = np.cumsum([0, *(len(group.names) for group in groups)])
-        self._slices = [slice(int(a), int(b)) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        self._parts = [(group, slice(int(a), int(b))) for group, a, b in zip(groups, ends[:-1], ends[1:], strict=True)]
 
     @property
     def size(self) -> int:
@@ -169,27 +212,24 @@ class FeatureMap:
 
     def design(self, xi: Xi) -> Array:
         """Φ (N, n, n_z)."""
-        if not self._groups:
-            return np.zeros((len(xi.q), self._dof, 0))
-        return np.concatenate([group.design(xi) for group in self._groups], axis=2)
+        return np.concatenate([np.zeros((*xi.v.shape, 0)), *(group.design(xi) for group, _ in self._parts)], axis=2)
+
+    def impulse(self, interval: Interval) -> Array:
+        """∫Φ dt (n, n_z) over an interval."""
+        return np.concatenate([np.zeros((self._dof, 0)), *(group.impulse(interval) for group, _ in self._parts)], axis=1)
+
+    def inertia(self, q: Array, z: Array) -> Array:
+        """Inertia (n, n) that the features add to M(q)."""
+        return sum((g.inertia(q, z[part]) for g, part in self._parts), np.zeros((self._dof, self._dof)))
 
     def value(self, xi: Xi, z: Array) -> Array:
         """Φ(ξ) z (N, n)."""
-        total = np.zeros_like(xi.v)
-        for group, part in zip(self._groups, self._slices, strict=True):
-            total += group.value(xi, z[part])
-        return total
+        return sum((g.value(xi, z[part]) for g, part in self._parts), np.zeros_like(xi.v))
 
     def jacobian(self, xi: Xi, z: Array) -> Array:
         """∂(Φ z)/∂(q, v, a) (N, n, 3n) at constant effort."""
-        total = np.zeros((len(xi.v), self._dof, 3 * self._dof))
-        for group, part in zip(self._groups, self._slices, strict=True):
-            total += group.jacobian(xi, z[part])
-        return total
+        return sum((g.jacobian(xi, z[part]) for g, part in self._parts), np.zeros((len(xi.v), self._dof, 3 * self._dof)))
 
     def effort_gain(self, z: Array) -> Array:
         """∂(Φ z)/∂τ (n,)."""
-        total = np.zeros(self._dof)
-        for group, part in zip(self._groups, self._slices, strict=True):
-            total += group.effort_gain(z[part])
-        return total
+        return sum((g.effort_gain(z[part]) for g, part in self._parts), np.zeros(self._dof))

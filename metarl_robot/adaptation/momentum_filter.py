@@ -1,15 +1,18 @@
 """Recursive Bayesian estimation of context and disturbance from momentum, without differentiating anything.
 
-With p = M(q) v, the dynamics M v̇ + h = τ + Φ(ξ) z + d read ṗ = τ + β(q, v) + Φ z + d. A Kalman filter over (p, d, z) takes
-the measured momentum M(q) v_meas once per control period:
+The dynamics M v̇ + h = τ + Φ(ξ) z + d read, in momentum form (p = M v, ṗ = τ + β + Φ z + d), over one control period
 
-    p_k = p_{k-1} + dt (τ + β + Φ z + d)
-    d_k = d_{k-1} + w_d               what the features cannot explain: a momentum observer (De Luca, Mattone 2003)
-    z_k = z_{k-1}                     context, prior z ~ N(z_0, P_0): the Bayesian last layer (Harrison, Sharma, Pavone 2018)
-    y_k = p_k + M n_k                 n_k ~ N(0, σ_v²)
+    (M_1 + M_z1) v_1 = (M_0 + M_z0) v_0 + dt (τ + β + d) + ∫Φ' z dt
 
-Measured velocities are noisy but their noise telescopes in momentum; that is the MA(1) correlation that regressions on
-differentiated velocities get wrong. Two mechanisms let the context change:
+where M_z is the inertia that the features add (a payload's) and Φ' what remains of them: no acceleration appears. A Kalman
+filter over (v, d, z) predicts v_1 from it and corrects with the measured velocity:
+
+    d_1 = d_0 + w_d               what the features cannot explain: a momentum observer (De Luca, Mattone 2003)
+    z_1 = z_0                     context, prior z ~ N(z̄, P_0): the Bayesian last layer (Harrison, Sharma, Pavone 2018)
+    y_1 = v_1 + n,                n ~ N(0, σ_v²)
+
+The residual is thus measured by how far the velocity went, with noise that telescopes from sample to sample; regressions on
+differentiated velocities take that noise for white and lose by it. Two mechanisms let the context change:
 
     forgetting    P_zz ← a² P_zz + (1 - a²) P_0, a = exp(-dt / T): towards the prior's covariance, never beyond
     surprise      if the normalised innovation is improbable, the entries that can jump get their prior covariance back
@@ -17,12 +20,12 @@ differentiated velocities get wrong. Two mechanisms let the context change:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.adaptation.features import FeatureMap, Xi
+from metarl_robot.adaptation.features import FeatureMap, Interval, Xi
 from metarl_robot.dynamics.arm import ArmDynamics
 from metarl_robot.signals import Context, State
 
@@ -65,12 +68,12 @@ class MomentumFilter:
 
     def __init__(self, dynamics: ArmDynamics, features: FeatureMap, prior: Prior, tuning: FilterTuning) -> None:
         self._dynamics, self._tuning, self._n = dynamics, tuning, dynamics.dof
-        self._p, self._d = slice(0, self._n), slice(self._n, 2 * self._n)
+        self._v, self._d = slice(0, self._n), slice(self._n, 2 * self._n)
         self._use(features, prior)
         self.reset()
 
     def _use(self, features: FeatureMap, prior: Prior) -> None:
-        """Start from this prior; momentum and disturbance unknown."""
+        """Start from this prior; velocity and disturbance unknown."""
         n, k = self._n, features.size
         self._features, self._prior = features, prior
         self._z = slice(2 * n, 2 * n + k)
@@ -83,10 +86,8 @@ class MomentumFilter:
 
     def reset(self) -> None:
         self._use(self._features, self._prior)
-        self._last: State | None = None
-        self._velocity = np.zeros(self._n)
-        self._acceleration = np.zeros(self._n)
-        self._past_effort = np.zeros((2, 1, self._n))
+        self._last_q: Array | None = None
+        self._past_effort = np.zeros((2, self._n))
         self._quiet_s = 0.0
 
     @property
@@ -109,67 +110,60 @@ class MomentumFilter:
         return self._features.effort_gain(self._mean[self._z])
 
     def velocity(self, measured: Array) -> Array:
-        return self._velocity if self._last is not None else measured
+        return self._mean[self._v].copy() if self._last_q is not None else measured
 
     def update(self, state: State, effort: Array, dt: float) -> Context:
-        mass, momentum, _ = self._dynamics.momentum(state.q, state.v)
-        noise = self._tuning.velocity_noise**2 * (mass @ mass)
-        if self._last is None:
+        if self._last_q is None:
             self._past_effort[:] = effort
-            self._start(momentum, noise, state)
+            self._mean[self._v] = state.v
+            self._covariance[self._v, self._v] = self._tuning.velocity_noise**2 * np.eye(self._n)
         else:
-            mass, momentum = mass.copy(), momentum.copy()
-            before = self._mean.copy(), self._covariance.copy()
-            self._quiet_s -= dt
-            surprise = self._filter(state, effort, dt, mass, momentum, noise)
-            if self._tuning.surprise > 0 and surprise > self._tuning.surprise and self._quiet_s <= 0.0:
-                self._quiet_s = REFRACTORY_S
-                self._mean, self._covariance = before
-                self._doubt()
-                self._acceleration = (state.v - self._velocity) / dt
-                self._filter(state, effort, dt, mass, momentum, noise)
-            self._past_effort[1] = self._past_effort[0]
-            self._past_effort[0] = effort
-        velocity = np.linalg.solve(mass, self._mean[self._p])
-        self._acceleration = (velocity - self._velocity) / dt if self._last is not None else np.zeros(self._n)
-        self._velocity = velocity
-        self._last = State(state.q.copy(), state.v.copy())
+            self._learn(state, effort, dt)
+            self._past_effort = np.stack([effort, self._past_effort[0]])
+        self._last_q = state.q.copy()
         return self.context
 
-    def _start(self, momentum: Array, noise: Array, state: State) -> None:
-        self._mean[self._p] = momentum
-        self._covariance[self._p, :] = 0.0
-        self._covariance[:, self._p] = 0.0
-        self._covariance[self._p, self._p] = noise
+    def _learn(self, state: State, effort: Array, dt: float) -> None:
+        self._quiet_s -= dt
+        before = self._mean.copy(), self._covariance.copy()
+        surprise = self._filter(state, effort, dt)
+        if 0.0 < self._tuning.surprise < surprise and self._quiet_s <= 0.0:
+            self._quiet_s = REFRACTORY_S
+            self._mean, self._covariance = before
+            self._doubt()
+            self._filter(state, effort, dt)
 
-    def _filter(self, state: State, effort: Array, dt: float, mass: Array, momentum: Array, noise: Array) -> float:
+    def _filter(self, state: State, effort: Array, dt: float) -> float:
         """One prediction and one correction; returns the normalised innovation (expected value 1)."""
-        assert self._last is not None
-        q_mid = 0.5 * (self._last.q + state.q)
-        v_mid = self._velocity + 0.5 * dt * self._acceleration
-        xi = Xi(q_mid[None], v_mid[None], self._acceleration[None], effort[None], self._past_effort)
-        phi = self._features.design(xi)[0]
-        beta = self._dynamics.momentum(q_mid, v_mid)[2]
-        self._predict(phi, effort + beta, dt)
-        p = self._covariance
-        s = p[self._p, self._p] + noise
-        innovation = momentum - self._mean[self._p]
-        gain_t = np.linalg.solve(s, p[self._p, :])
-        normalised = float(innovation @ np.linalg.solve(s, innovation)) / self._n
-        self._mean = self._mean + innovation @ gain_t
-        p -= p[:, self._p] @ gain_t
+        self._predict(state.q, effort, dt)
+        p, v = self._covariance, self._v
+        innovation = state.v - self._mean[v]
+        s = p[v, v] + self._tuning.velocity_noise**2 * np.eye(self._n)
+        gain_t = np.linalg.solve(s, p[v])
+        self._mean += innovation @ gain_t
+        p -= p[:, v] @ gain_t
         self._covariance = 0.5 * (p + p.T)
-        return normalised
+        return float(innovation @ np.linalg.solve(s, innovation)) / self._n
 
-    def _predict(self, phi: Array, known: Array, dt: float) -> None:
+    def _predict(self, q: Array, effort: Array, dt: float) -> None:
+        assert self._last_q is not None
         mean, p = self._mean, self._covariance
-        mean[self._p] += dt * (known + mean[self._d] + phi @ mean[self._z])
+        v_0, d, z = mean[self._v].copy(), mean[self._d], mean[self._z]
+        mass_0, _, beta_0 = (x.copy() for x in self._dynamics.momentum(self._last_q, v_0))
+        mass_1, _, beta_1 = self._dynamics.momentum(q, v_0)
+        still = Interval(self._last_q, v_0, q, v_0, effort, self._past_effort, dt)
+        push = (mass_0 - mass_1) @ v_0 + dt * (effort + 0.5 * (beta_0 + beta_1) + d) + self._features.impulse(still) @ z
+        mobility = _mobility(mass_1.copy(), self._features.inertia(q, z))
+        mean[self._v] += mobility @ push
+        by_z = mobility @ self._features.impulse(replace(still, v_1=mean[self._v]))
+        by_d = dt * mobility
+
         self._forget(dt)
-        row = p[self._p] + dt * (p[self._d] + phi @ p[self._z])
-        corner = row[:, self._p] + dt * (row[:, self._d] + row[:, self._z] @ phi.T)
-        p[self._p] = row
-        p[:, self._p] = row.T
-        p[self._p, self._p] = corner
+        row = p[self._v] + by_d @ p[self._d] + by_z @ p[self._z]
+        corner = row[:, self._v] + row[:, self._d] @ by_d.T + row[:, self._z] @ by_z.T
+        p[self._v] = row
+        p[:, self._v] = row.T
+        p[self._v, self._v] = corner
         p[self._d, self._d] += np.diag(self._tuning.disturbance_rate**2 * dt)
 
     def _forget(self, dt: float) -> None:
@@ -186,3 +180,11 @@ class MomentumFilter:
         block = p[z, z]
         block[np.ix_(jumped, jumped)] += self._prior.covariance[np.ix_(jumped, jumped)]
         p[self._d, self._d] += np.diag(self._tuning.disturbance_initial**2)
+
+
+def _mobility(mass: Array, added: Array) -> Array:
+    """(M + M_z)⁻¹, or M⁻¹ while the estimate of M_z is not physical."""
+    total = mass + added
+    if added.any() and np.linalg.eigvalsh(total)[0] <= 0.0:
+        total = mass
+    return np.linalg.inv(total)

@@ -15,6 +15,7 @@ from metarl_robot.robot import Robot
 Array = NDArray[np.float64]
 
 _CHUNK = 64
+_NOTHING: Array = np.zeros(N_INERTIAL)
 
 
 class ArmDynamics:
@@ -37,6 +38,8 @@ class ArmDynamics:
         self._payload_knots = NumpyFunction(compiled["payload_knots"], knots)
         self._payload_knots_jacobian = NumpyFunction(compiled["payload_knots_jacobian"], knots)
         self._momentum = NumpyFunction(compiled["momentum"])
+        self._momentum_regressor = NumpyFunction(compiled["momentum_regressor"])
+        self._momentum_regressor_chunk = NumpyFunction(compiled["momentum_regressor_chunk"], _CHUNK)
         self._regressor = NumpyFunction(compiled["regressor"])
         self._kinematics = NumpyFunction(compiled["kinematics"])
 
@@ -50,21 +53,31 @@ class ArmDynamics:
 
     def mass_matrix(self, q: Array) -> Array:
         """M (n, n) of the robot without payload, armature included."""
-        return self._momentum(q, np.zeros(self.dof))[0].copy()
+        return self._momentum(q, np.zeros(self.dof), _NOTHING)[0].copy()
 
     def bias(self, q: Array, v: Array) -> Array:
         """h(q, v) (n,) [Nm]: Coriolis, centrifugal, gravity, nominal damping."""
         return self.inverse_dynamics(q, v, np.zeros(self.dof))
 
-    def momentum(self, q: Array, v: Array) -> tuple[Array, Array, Array]:
+    def momentum(self, q: Array, v: Array, payload: Array | None = None) -> tuple[Array, Array, Array]:
         """M (n, n), p = M v (n,) and β (n,), where ṗ = τ + β + Δ. Overwritten by the next call."""
-        mass, momentum, beta = self._momentum(q, v)
+        mass, momentum, beta = self._momentum(q, v, _NOTHING if payload is None else payload)
         return mass, momentum, beta
 
     def momenta(self, q: Array, v: Array) -> tuple[Array, Array, Array]:
-        """`momentum` for (N, n) states: (N, n, n), (N, n), (N, n)."""
+        """`momentum` without payload for (N, n) states: (N, n, n), (N, n), (N, n)."""
         mass, momentum, beta = _in_chunks(self._momentum_chunk, q, v)
         return mass, momentum, beta
+
+    def payload_momentum_regressor(self, q: Array, v: Array) -> tuple[Array, Array]:
+        """Y_p and Y_β (n, 10): Y_p π is the payload's share of p, Y_β π its share of β. Overwritten by the next call."""
+        by_momentum, by_beta = self._momentum_regressor(q, v)
+        return by_momentum, by_beta
+
+    def payload_momentum_regressors(self, q: Array, v: Array) -> tuple[Array, Array]:
+        """`payload_momentum_regressor` for (N, n) states: two of (N, n, 10)."""
+        by_momentum, by_beta = _in_chunks(self._momentum_regressor_chunk, q, v)
+        return by_momentum, by_beta
 
     def payload_regressor(self, q: Array, v: Array, a: Array) -> Array:
         """Y (n, 10) with Y π the payload's share of the inverse dynamics. Overwritten by the next call."""
@@ -112,18 +125,23 @@ def _functions(tree: RigidBodyTree, knots: int) -> dict[str, ca.Function]:
     dynamics_jacobian = _function("dynamics_jacobian", [q, v, a], [ca.jacobian(effort, state)])
     payload = _function("payload", [q, v, a, pi], [share])
     payload_jacobian = _function("payload_jacobian", [q, v, a, pi], [ca.jacobian(share, state)])
-    momentum = _function("momentum", [q, v], tree.momentum(q, v))
+    momentum = _function("momentum", [q, v, pi], tree.momentum(q, v, pi))
+    bare_momentum = _function("bare_momentum", [q, v], tree.momentum(q, v, ca.SX.zeros(N_INERTIAL)))
+    _, p, beta = tree.momentum(q, v, pi)
+    momentum_regressor = _function("momentum_regressor", [q, v], [ca.jacobian(p, pi), ca.jacobian(beta, pi)])
     regressor = _function("regressor", [q, v, a], [ca.jacobian(share, pi)])
     kinematics = _function("kinematics", [q], [site.position, site.rotation, site.jacobian])
     return {
         "chunk": _map("chunk", dynamics, _CHUNK),
         "regressor_chunk": _map("regressor_chunk", regressor, _CHUNK),
-        "momentum_chunk": _map("momentum_chunk", momentum, _CHUNK),
+        "momentum_chunk": _map("momentum_chunk", bare_momentum, _CHUNK),
+        "momentum_regressor_chunk": _map("momentum_regressor_chunk", momentum_regressor, _CHUNK),
         "knots": _map("knots", dynamics, knots),
         "knots_jacobian": _map("knots_jacobian", dynamics_jacobian, knots),
         "payload_knots": _map("payload_knots", payload, knots),
         "payload_knots_jacobian": _map("payload_knots_jacobian", payload_jacobian, knots),
         "momentum": momentum,
+        "momentum_regressor": momentum_regressor,
         "regressor": regressor,
         "kinematics": kinematics,
     }

@@ -65,15 +65,13 @@ class RigidBodyTree:
         """The payload's share (n,) of the inverse dynamics: linear in `payload`."""
         return self._newton_euler(q, v, a, {}, payload)
 
-    def momentum(self, q: ca.SX, v: ca.SX) -> tuple[ca.SX, ca.SX, ca.SX]:
-        """Mass matrix M (n, n), generalised momentum p = M v (n,) and β (n,) of the robot without payload."""
-        no_payload = ca.SX.zeros(N_INERTIAL)
-        a = ca.SX.sym("a", self.dof)
-        mass = ca.jacobian(self.inverse_dynamics(q, ca.SX.zeros(self.dof), a, no_payload), a)
-        mass = ca.substitute(mass, a, ca.SX.zeros(self.dof))
+    def momentum(self, q: ca.SX, v: ca.SX, payload: ca.SX) -> tuple[ca.SX, ca.SX, ca.SX]:
+        """Mass matrix M (n, n), generalised momentum p = M v (n,) and β (n,), payload included."""
+        still, a = ca.SX.zeros(self.dof), ca.SX.sym("a", self.dof)
+        weight = self.inverse_dynamics(q, still, still, payload)
+        mass = ca.jacobian(self.inverse_dynamics(q, still, a, payload), a)
         momentum = mass @ v
-        gravity = self.inverse_dynamics(q, ca.SX.zeros(self.dof), ca.SX.zeros(self.dof), no_payload)
-        beta = ca.gradient(0.5 * ca.dot(v, momentum), q) - gravity - ca.DM(self.damping) * v
+        beta = ca.gradient(0.5 * ca.dot(v, momentum), q) - weight - ca.DM(self.damping) * v
         return mass, momentum, beta
 
     def site_kinematics(self, q: ca.SX) -> Kinematics:
