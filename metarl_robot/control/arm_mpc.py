@@ -5,13 +5,14 @@ The plan lives in joint accelerations (tracking_qp.py), where dynamics and cost 
     τ_k = (1 + ε)⁻¹ (ID(q_k, v_k, a_k) - Δ(ξ_k; z))        ε = ∂Δ/∂τ
 
 is its one non-linear, constrained output. The candidate is the unconstrained optimum; if its torques, velocities and
-positions keep to their limits at all knots it is the optimum, otherwise the limits are linearised about it and the
-quadratic programme is solved. All members of the family differ in their adapter alone.
+positions keep to their limits at all knots it is the optimum, otherwise the limits are linearised about the last plan,
+shifted, and the quadratic programme is solved (real-time iteration; Diehl, Bock, Schlöder 2005). All members of the family differ in their adapter alone.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,8 @@ Array = NDArray[np.float64]
 
 MIN_EFFORT_GAIN = 0.5
 """A motor is never assumed weaker than this."""
+TOLERANCE = 1e-3
+"""A limit counts as violated beyond this much acceleration [rad/s²]."""
 MAX_GAP_PERIODS = 4.0
 """Longer gaps between states do not go into the adapter: what acted meanwhile is not known."""
 
@@ -47,8 +50,7 @@ class MPCConfig(BaseModel):
     braking_gain: float = Field(20.0, ge=1.0, le=200.0, description="velocity gain of the braking fallback [1/s]")
 
 
-@dataclass(frozen=True)
-class _Knots:
+class _Knots(NamedTuple):
     """A plan in numbers: q, v, a (N + 1, n) and effort (N + 1, n)."""
 
     q: Array
@@ -94,6 +96,7 @@ class ArmMPC:
         self._last_state = State(self._robot.home, np.zeros(self._robot.dof))
         self._acceleration = np.zeros(self._robot.dof)
         self._plan: Plan | None = None
+        self._last_knots: _Knots | None = None
 
     def step(self, time: float, state: State, reference: Reference) -> Command:
         if not (np.all(np.isfinite(state.q)) and np.all(np.isfinite(state.v))):
@@ -103,12 +106,12 @@ class ArmMPC:
         velocity = self.adapter.velocity(state.v)
         q = state.q + ahead * velocity + 0.5 * ahead**2 * self._acceleration
         v = velocity + ahead * self._acceleration
-        target = reference.sample(time + ahead + self._grid)
-        knots, message = self._optimise(q, v, target)
+        target = self._within_reach(q, reference.sample(time + ahead + self._grid))
+        knots, message = self._optimise(time, q, v, target)
         if not np.all(np.isfinite(knots.effort[0])):
             return self._fallback(time, "the planned effort is not finite")
         effort, _ = self._limiter.apply(knots.effort[0])
-        self._acceleration = knots.a[0]
+        self._acceleration, self._last_knots = knots.a[0], knots
         self._plan = Plan(time + self._grid, knots.q, knots.v, knots.effort)
         return Command(effort, Status.DEGRADED if message else Status.SOLVED, message, self._plan, self._context)
 
@@ -120,12 +123,19 @@ class ArmMPC:
                 self._context = self.adapter.update(state, acted, dt)
         self._last_time, self._last_state = time, state
 
-    def _optimise(self, q: Array, v: Array, target: Setpoints) -> tuple[_Knots, str]:
+    def _within_reach(self, q: Array, target: Setpoints) -> Setpoints:
+        """A target farther away than v_max / ω is approached at up to half the velocity limit, instead of leapt at."""
+        reach = self._robot.velocity_limit / self._config.bandwidth_rad_s
+        error = q - target.q[0]
+        beyond = error - np.clip(error, -reach, reach)
+        return Setpoints(target.q + beyond, target.v, target.a)
+
+    def _optimise(self, time: float, q: Array, v: Array, target: Setpoints) -> tuple[_Knots, str]:
         inputs, errors = self._qp.candidate(np.stack([q - target.q[0], v - target.v[0]]))
         knots = self._evaluate(target, inputs, errors[:, 0], errors[:, 1])
         if not self._violates(knots):
             return knots, ""
-        limits = _LinearisedLimits(self, knots, target)
+        limits = _LinearisedLimits(self, knots, self._shifted(time, q), target)
         change, met = self._qp.constrain(limits.violated)
         changed = self._evaluate(
             target,
@@ -135,12 +145,24 @@ class ArmMPC:
         )
         return changed, "" if met else "limits relaxed: they cannot all be met within the horizon"
 
+    def _shifted(self, time: float, q: Array) -> tuple[Array, Array, Array]:
+        """q, v, a (N + 1, n) of the last plan at this step's knots; standing still where there is none."""
+        if self._last_knots is None or self._plan is None:
+            still = np.zeros((len(self._grid), len(q)))
+            return np.tile(q, (len(self._grid), 1)), still, still
+        old, new = self._plan.times, time + self._grid
+        q_old, v_old, a_old = (np.array([np.interp(new, old, x) for x in y.T]).T for y in self._last_knots[:3])
+        return q_old, v_old, a_old
+
     def _evaluate(self, target: Setpoints, inputs: Array, position_error: Array, velocity_error: Array) -> _Knots:
         q, v = target.q + position_error, target.v + velocity_error
         a = target.a.copy()
         a[:-1] += inputs
-        residual = self.adapter.evaluate(_intended(q, target.v, a))
-        return _Knots(q, v, a, (self._dynamics.efforts(q, v, a) - residual) / self.effort_gain)
+        return _Knots(q, v, a, self.effort(q, v, a, _intended(q, target.v, a)))
+
+    def effort(self, q: Array, v: Array, a: Array, xi: Xi) -> Array:
+        """τ (N + 1, n) for a plan, with the residual evaluated at ξ."""
+        return (self._dynamics.efforts(q, v, a) - self.adapter.evaluate(xi)) / self.effort_gain
 
     @property
     def effort_gain(self) -> Array:
@@ -171,63 +193,70 @@ class ArmMPC:
 
 
 class _LinearisedLimits:
-    """Torque, velocity and position limits about a candidate plan, as rows on the change δ of its inputs."""
+    """Torque, velocity and position limits about the last plan, as rows on the change δ of a candidate's inputs.
 
-    def __init__(self, mpc: ArmMPC, knots: _Knots, target: Setpoints) -> None:
-        self._knots, self._qp = knots, mpc._qp
+    Each kind is an output y + Y_q δq + Y_v δv + Y_a δa within [lower, upper], divided by what one unit of it is worth in
+    accelerations: M_jj for torques, 1/ω for velocities, 1/ω² for positions.
+    """
+
+    def __init__(self, mpc: ArmMPC, knots: _Knots, about: tuple[Array, Array, Array], target: Setpoints) -> None:
+        self._qp, self._horizon = mpc._qp, mpc._config.horizon
         n = mpc._robot.dof
-        xi = _intended(knots.q, target.v, knots.a)
-        jacobian = (mpc._dynamics.efforts_jacobian(knots.q, knots.v, knots.a) - mpc.adapter.jacobian(xi)) / mpc.effort_gain[:, None]
-        self._by_q, self._by_v, self._by_a = (jacobian[:, :, i * n : (i + 1) * n] for i in range(3))
-        lower, upper = mpc._limiter.bounds()
-        self._effort_upper = np.broadcast_to(mpc._robot.effort_limit, knots.effort.shape).copy()
-        self._effort_lower = -self._effort_upper
-        self._effort_upper[0], self._effort_lower[0] = upper, lower
-        self._velocity_limit = mpc._velocity_limit
-        self._position = mpc._position_lower, mpc._position_upper
-        self._horizon = mpc._config.horizon
+        xi = _intended(about[0], target.v, about[2])
+        jacobian = mpc._dynamics.efforts_jacobian(*about) - mpc.adapter.jacobian(xi)
+        by_q, by_v, by_a = (jacobian[:, :, i * n : (i + 1) * n] / mpc.effort_gain[:, None] for i in range(3))
+        away = (knots.q - about[0], knots.v - about[1], knots.a - about[2])
+        effort = mpc.effort(*about, xi) + sum(np.einsum("kij,kj->ki", by, x) for by, x in zip((by_q, by_v, by_a), away, strict=True))
+        inertia = np.diagonal(by_a, axis1=1, axis2=2)
+        upper = np.tile(mpc._robot.effort_limit, (self._horizon + 1, 1))
+        lower = -upper
+        lower[0], upper[0] = mpc._limiter.bounds()
+        omega = mpc._config.bandwidth_rad_s
+        one, none = np.broadcast_to(np.eye(n), by_q.shape), np.zeros_like(by_q)
+        self._outputs = (
+            _Output(effort, lower, upper, inertia, (by_q, by_v, by_a), 0),
+            _Output(knots.v, -mpc._velocity_limit, mpc._velocity_limit, 1.0 / omega, (none, one, none), 1),
+            _Output(knots.q, mpc._position_lower, mpc._position_upper, 1.0 / omega**2, (one, none, none), 1),
+        )
 
-    def violated(self, change: Array) -> Rows:
-        """Rows that the candidate changed by δ (N, n) violates; an empty δ stands for the candidate itself."""
-        q, v, effort = self._knots.q, self._knots.v, self._knots.effort
-        if change.size:
-            dq, dv = self._qp.position_map @ change, self._qp.velocity_map @ change
-            da = np.concatenate([change, np.zeros((1, change.shape[1]))])
-            effort = effort + np.einsum("kij,kj->ki", self._by_q, dq) + np.einsum("kij,kj->ki", self._by_v, dv)
-            effort = effort + np.einsum("kij,kj->ki", self._by_a, da)
-            q, v = q + dq, v + dv
-        parts = [
-            self._rows(effort, self._effort_lower, self._effort_upper, 1e-6, self._knots.effort, self._effort_row, 0),
-            self._rows(v, -self._velocity_limit, self._velocity_limit, 1e-6, self._knots.v, self._velocity_row, 1),
-            self._rows(q, *self._position, 1e-6, self._knots.q, self._position_row, 1),
-        ]
-        return Rows(np.concatenate([p.coefficients for p in parts]), np.concatenate([p.bounds for p in parts]))
-
-    def _rows(self, value, lower, upper, tolerance, candidate, row, first) -> Rows:  # type: ignore[no-untyped-def]
-        lower, upper = np.broadcast_to(lower, value.shape), np.broadcast_to(upper, value.shape)
+    def violated(self, change: Array | None) -> Rows:
+        """Rows that the candidate changed by δ (N, n) violates; None stands for the candidate itself."""
+        moved = None if change is None else self._moved(change)
         coefficients: list[Array] = []
         bounds: list[float] = []
-        for sign, bound in ((1.0, upper), (-1.0, lower)):
-            over = sign * (value - bound) > tolerance
-            over[:first] = False
+        keys: list[tuple[int, ...]] = []
+        for kind, output in enumerate(self._outputs):
+            for side, k, j, excess in output.excesses(moved):
+                row = np.outer(self._qp.position_map[k], output.by[0][k, j]) + np.outer(self._qp.velocity_map[k], output.by[1][k, j])
+                if k < self._horizon:
+                    row[k] += output.by[2][k, j]
+                scale = output.scale[k, j]
+                coefficients.append(side * row / scale)
+                bounds.append(-excess / scale)
+                keys.append((kind, side, k, j))
+        shape = (self._horizon, self._outputs[0].value.shape[1])
+        return Rows(np.array(coefficients).reshape(-1, *shape), np.array(bounds), tuple(keys))
+
+    def _moved(self, change: Array) -> tuple[Array, Array, Array]:
+        at_end = np.zeros((1, change.shape[1]))
+        return self._qp.position_map @ change, self._qp.velocity_map @ change, np.concatenate([change, at_end])
+
+
+class _Output:
+    """One limited output over the knots; see _LinearisedLimits. `first` is the first knot that inputs can influence."""
+
+    def __init__(self, value: Array, lower: Array, upper: Array, scale: Array | float, by: tuple[Array, Array, Array], first: int) -> None:
+        self.value, self.by, self._first = value, by, first
+        self.scale = np.broadcast_to(scale, value.shape)
+        self._lower, self._upper = np.broadcast_to(lower, value.shape), np.broadcast_to(upper, value.shape)
+
+    def excesses(self, moved: tuple[Array, Array, Array] | None) -> Iterator[tuple[int, int, int, float]]:
+        """(side, knot, joint, the candidate's excess) wherever the moved output is beyond a limit."""
+        value = self.value
+        if moved is not None:
+            value = value + sum(np.einsum("kij,kj->ki", by, step) for by, step in zip(self.by, moved, strict=True))
+        for side, limit in ((1, self._upper), (-1, self._lower)):
+            over = side * (value - limit) > TOLERANCE * self.scale
+            over[: self._first] = False
             for k, j in np.argwhere(over):
-                coefficients.append(sign * row(k, j))
-                bounds.append(float(sign * (bound[k, j] - candidate[k, j])))
-        shape = (self._horizon, value.shape[1])
-        return Rows(np.array(coefficients).reshape(-1, *shape), np.array(bounds))
-
-    def _position_row(self, k: int, j: int) -> Array:
-        row = np.zeros((self._horizon, self._knots.q.shape[1]))
-        row[:, j] = self._qp.position_map[k]
-        return row
-
-    def _velocity_row(self, k: int, j: int) -> Array:
-        row = np.zeros((self._horizon, self._knots.q.shape[1]))
-        row[:, j] = self._qp.velocity_map[k]
-        return row
-
-    def _effort_row(self, k: int, j: int) -> Array:
-        row = np.outer(self._qp.position_map[k], self._by_q[k, j]) + np.outer(self._qp.velocity_map[k], self._by_v[k, j])
-        if k < self._horizon:
-            row[k] += self._by_a[k, j]
-        return row
+                yield side, int(k), int(j), float(side * (self.value[k, j] - limit[k, j]))

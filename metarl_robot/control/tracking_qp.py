@@ -10,7 +10,8 @@ and one check of the limits proves it optimal. With limits C δ ≤ b on the cha
 
     min ½ δᵀ H δ + ½ ρ |s|²   s.t.  C δ - s ≤ b      dual:  min_{λ ≥ 0} ½ λᵀ (C H⁻¹ Cᵀ + ρ⁻¹ I) λ + bᵀ λ
 
-over the rows that are violated, solved by non-negative least squares (Lawson, Hanson 1974) and grown until none is.
+over the rows found violated so far, solved by non-negative least squares (Lawson, Hanson 1974) and grown until no new one is.
+Rows are scaled to accelerations, so that one ρ serves torques, velocities and positions.
 """
 
 from __future__ import annotations
@@ -26,16 +27,29 @@ from scipy.optimize import nnls
 Array = NDArray[np.float64]
 
 MAX_ROUNDS = 6
-SLACK_WEIGHT = 1e5
-"""ρ: cost of a violated limit, relative to the tracking cost in acceleration units."""
+SLACK_WEIGHT = 1e4
+"""ρ: cost of a violated limit against that of tracking, both in accelerations [rad/s²]."""
+SLACK_TOLERANCE = 0.05
+"""A limit counts as met within this much acceleration [rad/s²]."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Linear limits C δ ≤ b: coefficients (m, N, n) over knots and joints, bounds (m,)."""
+    """Linear limits C δ ≤ b: coefficients (m, N, n) over knots and joints, bounds (m,), keys (m,) that tell rows apart."""
 
     coefficients: Array
     bounds: Array
+    keys: tuple[tuple[int, ...], ...]
+
+    def without(self, known: set[tuple[int, ...]]) -> Rows:
+        """The rows whose keys are not known yet."""
+        new = [i for i, key in enumerate(self.keys) if key not in known]
+        return Rows(self.coefficients[new], self.bounds[new], tuple(self.keys[i] for i in new))
+
+    def joined(self, other: Rows) -> Rows:
+        """These rows and the others."""
+        coefficients = np.concatenate([self.coefficients, other.coefficients])
+        return Rows(coefficients, np.concatenate([self.bounds, other.bounds]), self.keys + other.keys)
 
 
 class TrackingQP:
@@ -66,34 +80,33 @@ class TrackingQP:
         """The unconstrained minimiser for error (2, n): inputs u (N, n) and errors (N + 1, 2, n)."""
         return self._inputs @ error, self._errors @ error
 
-    def constrain(self, violated: Callable[[Array], Rows]) -> tuple[Array, bool]:
+    def constrain(self, violated: Callable[[Array | None], Rows]) -> tuple[Array, bool]:
         """The smallest-cost change δ (N, n) of the candidate that respects limits.
 
         Arguments:
-            violated: δ → the rows that it violates; an empty set ends the search.
+            violated: δ → the rows that it violates, None standing for the candidate itself.
 
         Returns:
-            δ and whether every limit is met.
+            δ and whether every limit is met, but for `SLACK_TOLERANCE`.
         """
-        rows = violated(np.zeros(0))
-        coefficients, bounds = rows.coefficients, rows.bounds
-        change = np.zeros(coefficients.shape[1:])
+        rows = violated(None)
+        change = np.zeros(rows.coefficients.shape[1:])
         for _ in range(MAX_ROUNDS):
-            change = self._solve(coefficients, bounds)
-            rows = violated(change)
-            if len(rows.bounds) == 0:
-                return change, True
-            coefficients = np.concatenate([coefficients, rows.coefficients])
-            bounds = np.concatenate([bounds, rows.bounds])
+            change, slack = self._solve(rows)
+            new = violated(change).without(set(rows.keys))
+            if not new.keys:
+                return change, slack <= SLACK_TOLERANCE
+            rows = rows.joined(new)
         return change, False
 
-    def _solve(self, coefficients: Array, bounds: Array) -> Array:
-        weighted = np.einsum("ij,mjn->min", self._inverse_hessian, coefficients)
-        m = len(bounds)
-        dual = coefficients.reshape(m, -1) @ weighted.reshape(m, -1).T + np.eye(m) / SLACK_WEIGHT
+    def _solve(self, rows: Rows) -> tuple[Array, float]:
+        """δ and the largest slack."""
+        m = len(rows.bounds)
+        weighted = np.einsum("ij,mjn->min", self._inverse_hessian, rows.coefficients)
+        dual = rows.coefficients.reshape(m, -1) @ weighted.reshape(m, -1).T + np.eye(m) / SLACK_WEIGHT
         factor = cholesky(dual, lower=True)
-        multipliers, _ = nnls(factor.T, solve_triangular(factor, -bounds, lower=True))
-        return -np.tensordot(multipliers, weighted, axes=1)
+        multipliers, _ = nnls(factor.T, solve_triangular(factor, -rows.bounds, lower=True), maxiter=30 * m)
+        return -np.tensordot(multipliers, weighted, axes=1), float(multipliers.max()) / SLACK_WEIGHT
 
 
 def _closed_loop(a: Array, b: Array, gain: Array, horizon: int) -> tuple[Array, Array]:
