@@ -159,9 +159,20 @@ class Gate:
     def latched(self) -> bool:
         return self._latched
 
+    @property
+    def reason(self) -> str:
+        """Why commands do not pass; empty while they do."""
+        return self._reason
+
     def on_state(self, state: State, stamp_s: float, received_s: float) -> Rejection | None:
-        """Take a measured state in; None when it was accepted."""
-        return self.states.offer(state, stamp_s, received_s)
+        """Take a measured state in; None when it was accepted.
+
+        A repeated state is as old as its first coming, except while WAITING: a simulation stands still until it is commanded.
+        """
+        problem = self.states.offer(state, stamp_s, received_s)
+        if problem is Rejection.DUPLICATE and self._state is GateState.WAITING:
+            self.states.refresh(received_s)
+        return problem
 
     def on_command(self, effort: Array, stamp_s: float, received_s: float) -> Rejection | None:
         """Take a command in: effort (n,) Nm, stamp of the state it answers. None when it was accepted."""

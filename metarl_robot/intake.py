@@ -8,7 +8,7 @@ taken and `epoch` counts up, so that whoever keeps times can start afresh.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
@@ -112,6 +112,11 @@ class StateIntake:
         elif problem is not Rejection.DUPLICATE:
             self.reject(problem)
         return problem
+
+    def refresh(self, received_s: float) -> None:
+        """The newest state came once more: a source whose time stands still, on purpose, is alive."""
+        if self.latest is not None and self.latest.stamp_s == self.time_s:
+            self.latest = replace(self.latest, received_s=received_s)
 
     def offer_time(self, stamp_s: float) -> None:
         """Take the stamp of a state that could not even be read: time goes on."""

@@ -1,0 +1,412 @@
+"""Reading YAML launch files: the part of ROS 2's format that `metarl launch` understands. The rest is refused by name.
+
+    actions         arg (name, default, description, choice), let, node, include (file, arg), group; each with if / unless
+    node            pkg, exec, name, namespace, output, args, param (name + value + type, or from), remap, env
+    substitutions   $(var x) $(env X default) $(find-pkg-share p) $(dirname) $(equals a b) $(not-equals a b)
+                    $(not a) $(and a b) $(or a b)
+
+Nothing in a launch file is executed: `$(eval …)` and `$(command …)` are refused. As in ROS, attributes are strings (write
+'false', not false), a parameter's value takes the type that it has as YAML unless `type: str` is said, parameter files come
+in their order and named parameters after them. One difference: an argument that no file declares is an error, not ignored.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from metarl_robot.errors import MetaRLError, UnknownNameError
+
+PACKAGE = "metarl_robot"
+SUFFIX = ".launch.yaml"
+
+_TRUE, _FALSE = ("true", "1"), ("false", "0")
+_TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
+_CONDITIONS = ("if", "unless")
+_ATTRIBUTES = {
+    "arg": ("name", "default", "description", "choice"),
+    "let": ("name", "value"),
+    "node": ("pkg", "exec", "name", "namespace", "output", "args", "param", "remap", "env"),
+    "include": ("file", "arg"),
+    "group": ("children",),
+}
+_SUBSTITUTIONS = ("var", "env", "find-pkg-share", "dirname", "equals", "not-equals", "not", "and", "or")
+
+
+class LaunchError(MetaRLError):
+    """A launch file or an argument is wrong; the message names the file, what was given and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A declared launch argument; default: its text, None when a value must be given; choices: empty when any is allowed."""
+
+    name: str
+    default: str | None
+    description: str
+    choices: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One process to start. parameters: files (Path) in their order, then name → value; remaps: (from, to)."""
+
+    package: str
+    executable: str
+    name: str | None
+    namespace: str | None
+    arguments: str
+    parameter_files: tuple[Path, ...]
+    parameters: Mapping[str, Any]
+    remaps: tuple[tuple[str, str], ...]
+    environment: Mapping[str, str]
+
+
+def find_launch_file(file_or_name: str | Path) -> Path:
+    """The launch file of that path, or the shipped one of that name (`arm` → `arm.launch.yaml`). Raises UnknownNameError."""
+    path = Path(file_or_name)
+    if path.is_file():
+        return path
+    folder = find_share(PACKAGE) / "launch"
+    for name in (f"{file_or_name}{SUFFIX}", str(file_or_name)):
+        if Path(name).name == name and (folder / name).is_file():
+            return folder / name
+    raise UnknownNameError("launch file", str(file_or_name), (p.name.removesuffix(SUFFIX) for p in folder.glob(f"*{SUFFIX}")))
+
+
+def find_share(package: str) -> Path:
+    """The share folder of a ROS package.
+
+    Our own, when we run from a checkout: its root. Else by the ament index (AMENT_PREFIX_PATH), else below this Python's prefix.
+
+    Raises:
+        LaunchError: not found.
+    """
+    checkout = Path(__file__).resolve().parents[2]
+    if package == PACKAGE and (checkout / "package.xml").is_file() and (checkout / "launch").is_dir():
+        return checkout
+    share = find_prefix(package) / "share" / package
+    if not share.is_dir():
+        raise LaunchError(f"package '{package}' has no share folder {share}")
+    return share
+
+
+def find_prefix(package: str) -> Path:
+    """The prefix that a ROS package is installed under. Raises LaunchError."""
+    prefixes = [Path(p) for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p] + [Path(sys.prefix)]
+    for prefix in prefixes:
+        if (prefix / "share" / "ament_index" / "resource_index" / "packages" / package).is_file():
+            return prefix
+    if (Path(sys.prefix) / "share" / package).is_dir():
+        return Path(sys.prefix)
+    raise LaunchError(f"package '{package}' not found, searching: {[str(p) for p in prefixes]}")
+
+
+def declared_arguments(path: Path) -> tuple[Argument, ...]:
+    """The arguments that a launch file declares, in its order, those inside groups too. Raises LaunchError."""
+    return tuple(_walk_arguments(_actions_of(path), path))
+
+
+def evaluate(path: Path, arguments: Mapping[str, str]) -> tuple[NodeSpec, ...]:
+    """The processes that a launch file starts with these arguments.
+
+    Raises:
+        LaunchError: unknown or missing argument, value outside its choice, anything outside the subset.
+    """
+    evaluation = _Evaluation()
+    evaluation.file(path, dict(arguments))
+    unknown = [name for name in arguments if name not in evaluation.declared]
+    if unknown:
+        raise UnknownNameError("launch argument", unknown[0], evaluation.declared)
+    return tuple(evaluation.nodes)
+
+
+@dataclass
+class _Evaluation:
+    """Walks through a file and collects what is to be started."""
+
+    nodes: list[NodeSpec] = field(default_factory=list)
+    declared: set[str] = field(default_factory=set)
+    depth: int = 0
+
+    def file(self, path: Path, values: dict[str, str]) -> None:
+        if self.depth > 20:
+            raise LaunchError(f"{path}: includes are nested more than 20 deep; does a file include itself?")
+        self.depth += 1
+        self.actions(_actions_of(path), _Scope(path, values))
+        self.depth -= 1
+
+    def actions(self, entries: list[tuple[str, Any]], scope: _Scope) -> None:
+        for kind, body in entries:
+            if kind == "group":
+                self.group(body, scope)
+                continue
+            _check_attributes(kind, body, scope.path)
+            declared = _argument(body, scope.path) if kind == "arg" else None
+            if declared is not None:
+                self.declared.add(declared.name)
+            if not scope.applies(body):
+                continue
+            if declared is not None:
+                scope.declare(declared)
+            elif kind == "let":
+                scope.values[_text(body, "name", kind, scope.path)] = scope.expand(_text(body, "value", kind, scope.path))
+            elif kind == "node":
+                self.nodes.append(_node(body, scope))
+            else:
+                self.include(body, scope)
+
+    def group(self, body: Any, scope: _Scope) -> None:
+        children = body if isinstance(body, list) else None
+        if children is None:
+            _check_attributes("group", body, scope.path)
+            children = body.get("children")
+            if not scope.applies(body):
+                return
+        self.actions(_entries(children, scope.path), _Scope(scope.path, dict(scope.values)))
+
+    def include(self, body: dict[str, Any], scope: _Scope) -> None:
+        path = Path(scope.expand(_text(body, "file", "include", scope.path)))
+        if not path.name.endswith((".launch.yaml", ".launch.yml")):
+            raise LaunchError(f"{scope.path}: include: only YAML launch files ({SUFFIX}) can be read; given: {path}")
+        values = dict(scope.values)
+        for item in _list_of(body, "arg", "include", ("name", "value"), scope.path):
+            values[_text(item, "name", "arg", scope.path)] = scope.expand(_text(item, "value", "arg", scope.path))
+        self.file(path, values)
+
+
+@dataclass
+class _Scope:
+    """The values of arguments and `let` at one place of one file."""
+
+    path: Path
+    values: dict[str, str]
+
+    def declare(self, argument: Argument) -> None:
+        if argument.name not in self.values:
+            if argument.default is None:
+                raise LaunchError(f"{self.path}: required launch argument '{argument.name}' was not provided ({argument.description})")
+            self.values[argument.name] = self.expand(argument.default)
+        value = self.values[argument.name]
+        if argument.choices and value not in argument.choices:
+            raise LaunchError(
+                f"argument '{argument.name}' provided value '{value}' is not valid. Valid options are: {list(argument.choices)}"
+            )
+
+    def applies(self, body: dict[str, Any]) -> bool:
+        if "if" in body and "unless" in body:
+            raise LaunchError(f"{self.path}: 'if' and 'unless' are mutually exclusive")
+        if "if" in body:
+            return self.truth(self.expand(_text(body, "if", "condition", self.path)))
+        return "unless" not in body or not self.truth(self.expand(_text(body, "unless", "condition", self.path)))
+
+    def truth(self, value: str) -> bool:
+        word = value.strip().lower()
+        if word not in _TRUE + _FALSE:
+            raise LaunchError(f"{self.path}: expected a truth value ({', '.join(_TRUE + _FALSE)}); given: '{value}'")
+        return word in _TRUE
+
+    def expand(self, text: str) -> str:
+        """The text with its substitutions performed."""
+        value, rest = self._template(text, 0, stop="")
+        return value if rest == len(text) else value + text[rest:]
+
+    def _template(self, text: str, i: int, stop: str) -> tuple[str, int]:
+        """Literal text and substitutions up to one of the characters in `stop`; returns (value, position)."""
+        value = ""
+        while i < len(text) and text[i] not in stop:
+            if text.startswith("$(", i):
+                part, i = self._substitution(text, i + 2)
+                value += part
+            elif text[i] == "\\" and i + 1 < len(text):
+                value, i = value + text[i + 1], i + 2
+            else:
+                value, i = value + text[i], i + 1
+        return value, i
+
+    def _substitution(self, text: str, i: int) -> tuple[str, int]:
+        words: list[str] = []
+        while i < len(text) and text[i] != ")":
+            if text[i].isspace():
+                i += 1
+            elif text[i] in "'\"":
+                word, i = self._template(text, i + 1, stop=text[i])
+                words, i = [*words, word], i + 1
+            else:
+                word, i = self._template(text, i, stop=" \t)")
+                words.append(word)
+                if len(words) == 1 and word not in _SUBSTITUTIONS:
+                    raise LaunchError(f"{self.path}: substitution $({word} …) is not supported; supported: {', '.join(_SUBSTITUTIONS)}")
+        if i >= len(text) or not words:
+            raise LaunchError(f"{self.path}: unfinished substitution in '{text}'")
+        return self._perform(words[0], words[1:]), i + 1
+
+    def _perform(self, name: str, words: list[str]) -> str:
+        count = {"dirname": (0, 0), "env": (1, 2), "var": (1, 1), "find-pkg-share": (1, 1), "not": (1, 1)}.get(name, (2, 2))
+        if not count[0] <= len(words) <= count[1]:
+            raise LaunchError(f"{self.path}: $({name} …) takes {count[0]} to {count[1]} words; given: {words}")
+        if name == "var":
+            if words[0] not in self.values:
+                raise UnknownNameError(f"launch configuration in {self.path.name}", words[0], self.values)
+            return self.values[words[0]]
+        if name == "env":
+            if words[0] not in os.environ and len(words) == 1:
+                raise LaunchError(f"{self.path}: environment variable '{words[0]}' is not set and $(env …) gives no default")
+            return os.environ.get(words[0], words[-1])
+        if name == "find-pkg-share":
+            return str(find_share(words[0]))
+        if name == "dirname":
+            return str(self.path.resolve().parent)
+        return str(self._logic(name, words)).lower()
+
+    def _logic(self, name: str, words: list[str]) -> bool:
+        if name == "not":
+            return not self.truth(words[0])
+        if name == "and":
+            return self.truth(words[0]) and self.truth(words[1])
+        if name == "or":
+            return self.truth(words[0]) or self.truth(words[1])
+        return _same(*words) == (name == "equals")
+
+
+def _same(left: str, right: str) -> bool:
+    """As ROS compares: truth values by their truth, numbers by value, anything else as text."""
+    if left.lower() in _TRUE + _FALSE and right.lower() in _TRUE + _FALSE:
+        return (left.lower() in _TRUE) == (right.lower() in _TRUE)
+    try:
+        return abs(float(left) - float(right)) <= 1e-9 * max(abs(float(left)), abs(float(right)))
+    except ValueError:
+        return left == right
+
+
+def _actions_of(path: Path) -> list[tuple[str, Any]]:
+    if not path.is_file():
+        raise LaunchError(f"launch file {path} does not exist")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise LaunchError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(content, dict) or list(content) != ["launch"]:
+        raise LaunchError(f"{path}: a launch file has one top-level key, 'launch'")
+    return _entries(content["launch"], path)
+
+
+def _entries(actions: Any, path: Path) -> list[tuple[str, Any]]:
+    if not isinstance(actions, list) or not all(isinstance(item, dict) and len(item) == 1 for item in actions):
+        raise LaunchError(f"{path}: actions are a list of entries with one key each, such as '- node: {{…}}'")
+    entries = [(str(kind), body) for item in actions for kind, body in item.items()]
+    for kind, _ in entries:
+        if kind not in _ATTRIBUTES:
+            raise LaunchError(f"{path}: action '{kind}' is not supported; supported: {', '.join(_ATTRIBUTES)}")
+    return entries
+
+
+def _check_attributes(kind: str, body: Any, path: Path) -> None:
+    allowed = (*_ATTRIBUTES[kind], *_CONDITIONS)
+    if not isinstance(body, dict):
+        raise LaunchError(f"{path}: '{kind}' needs attributes; given: {body!r}; allowed: {', '.join(allowed)}")
+    for name in body:
+        if name not in allowed:
+            raise LaunchError(f"{path}: attribute '{name}' of '{kind}' is not supported; supported: {', '.join(allowed)}")
+
+
+def _text(body: dict[str, Any], name: str, kind: str, path: Path) -> str:
+    if name not in body:
+        raise LaunchError(f"{path}: can not find attribute '{name}' in '{kind}'")
+    if not isinstance(body[name], str):
+        raise LaunchError(f"{path}: attribute '{name}' of '{kind}' must be a string (quote it); given: {body[name]!r}")
+    return body[name]
+
+
+def _list_of(body: dict[str, Any], name: str, kind: str, keys: Iterable[str], path: Path) -> list[dict[str, Any]]:
+    items = body.get(name, [])
+    allowed = tuple(keys)
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise LaunchError(f"{path}: '{name}' of '{kind}' must be a list of entries with {', '.join(allowed)}")
+    for item in items:
+        for key in item:
+            if key not in allowed:
+                raise LaunchError(f"{path}: attribute '{key}' of '{name}' is not supported; supported: {', '.join(allowed)}")
+    return items
+
+
+def _argument(body: dict[str, Any], path: Path) -> Argument:
+    choices = tuple(_text(item, "value", "choice", path) for item in _list_of(body, "choice", "arg", ("value",), path))
+    default = _text(body, "default", "arg", path) if "default" in body else None
+    description = _text(body, "description", "arg", path) if "description" in body else "no description given"
+    return Argument(_text(body, "name", "arg", path), default, description, choices)
+
+
+def _walk_arguments(entries: list[tuple[str, Any]], path: Path) -> Iterable[Argument]:
+    for kind, body in entries:
+        if kind == "arg":
+            _check_attributes(kind, body, path)
+            yield _argument(body, path)
+        elif kind == "group":
+            children = body if isinstance(body, list) else body.get("children")
+            yield from _walk_arguments(_entries(children, path), path)
+
+
+def _node(body: dict[str, Any], scope: _Scope) -> NodeSpec:
+    path = scope.path
+
+    def text(name: str) -> str | None:
+        return scope.expand(_text(body, name, "node", path)) if name in body else None
+
+    files, parameters = _parameters(body, scope)
+    remaps = _list_of(body, "remap", "node", ("from", "to"), path)
+    environment = _list_of(body, "env", "node", ("name", "value"), path)
+    return NodeSpec(
+        package=scope.expand(_text(body, "pkg", "node", path)),
+        executable=scope.expand(_text(body, "exec", "node", path)),
+        name=text("name"),
+        namespace=text("namespace"),
+        arguments=text("args") or "",
+        parameter_files=files,
+        parameters=parameters,
+        remaps=tuple((scope.expand(_text(r, "from", "remap", path)), scope.expand(_text(r, "to", "remap", path))) for r in remaps),
+        environment={scope.expand(_text(e, "name", "env", path)): scope.expand(_text(e, "value", "env", path)) for e in environment},
+    )
+
+
+def _parameters(body: dict[str, Any], scope: _Scope) -> tuple[tuple[Path, ...], dict[str, Any]]:
+    files: list[Path] = []
+    values: dict[str, Any] = {}
+    for item in _list_of(body, "param", "node", ("name", "value", "type", "from"), scope.path):
+        if "from" in item:
+            if len(item) > 1:
+                raise LaunchError(f"{scope.path}: a 'param' has either 'from' or 'name' and 'value'")
+            file = Path(scope.expand(_text(item, "from", "param", scope.path)))
+            if not file.is_file():
+                raise LaunchError(f"{scope.path}: parameter file {file} does not exist")
+            files.append(file)
+            continue
+        if "value" not in item:
+            raise LaunchError(f"{scope.path}: a 'param' has either 'from' or 'name' and 'value'; given: {item}")
+        values[scope.expand(_text(item, "name", "param", scope.path))] = _value(item, scope)
+    return tuple(files), values
+
+
+def _value(item: dict[str, Any], scope: _Scope) -> Any:
+    kind = item.get("type")
+    if kind is not None and kind not in _TYPES:
+        raise LaunchError(f"{scope.path}: parameter '{item['name']}': type '{kind}' is not supported; supported: {', '.join(_TYPES)}")
+    value = item["value"]
+    if isinstance(value, str):
+        text = scope.expand(value)
+        value = text if kind == "str" else yaml.safe_load(text)
+        value = "" if value is None else value
+    wanted = _TYPES.get(kind) if isinstance(kind, str) else None
+    if wanted is float and type(value) is int:
+        value = float(value)
+    if wanted is not None and type(value) is not wanted:
+        raise LaunchError(f"{scope.path}: parameter '{item['name']}' must be of type {kind}; given: {value!r}")
+    if isinstance(value, dict):
+        raise LaunchError(f"{scope.path}: parameter '{item['name']}' is a dictionary; say 'type: str' if it is meant as text")
+    return value

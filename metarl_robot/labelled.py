@@ -1,0 +1,74 @@
+"""Labelled tables of numbers in a std_msgs/Float64MultiArray: what the nodes publish where ROS has no message for it.
+
+A table has a stamp, rows and columns, each with a name. In the message's layout the label of the first dimension holds the
+stamp and the rows' names, `12.345000000 mean,std`, the label of the second the columns' names, `payload_mass_kg,…`; the data
+is row by row. Who does not know the labels sees a plain matrix. Nothing here imports ROS: a message read from a recording
+will do as well as a live one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.errors import SignalError
+
+Array = NDArray[np.float64]
+
+NANOSECONDS = 1_000_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """stamp_ns: when. rows: (R,) names, columns: (C,) names, values: (R, C)."""
+
+    stamp_ns: int
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    values: Array
+
+    @property
+    def stamp_s(self) -> float:
+        return self.stamp_ns / NANOSECONDS
+
+    def row(self, name: str) -> Array:
+        """(C,) values of one row. Raises SignalError for an unknown name."""
+        if name not in self.rows:
+            raise SignalError(f"table: no row '{name}'; there are: {', '.join(self.rows)}")
+        return self.values[self.rows.index(name)]
+
+    def value(self, column: str, row: str | None = None) -> float:
+        """One number; row: default the first. Raises SignalError for an unknown name."""
+        if column not in self.columns:
+            raise SignalError(f"table: no column '{column}'; there are: {', '.join(self.columns)}")
+        values = self.values[0] if row is None else self.row(row)
+        return float(values[self.columns.index(column)])
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        """The labels of the message's two dimensions."""
+        seconds, nanoseconds = divmod(self.stamp_ns, NANOSECONDS)
+        return f"{seconds}.{nanoseconds:09d} {','.join(self.rows)}", ",".join(self.columns)
+
+
+def table_of(message: Any) -> Table:
+    """The table in a Float64MultiArray.
+
+    Raises:
+        SignalError: the message is not one of ours, or its sizes contradict its labels.
+    """
+    dimensions = message.layout.dim
+    if len(dimensions) != 2:
+        raise SignalError(f"table: needs two labelled dimensions; given {len(dimensions)}")
+    stamp, _, rows = dimensions[0].label.partition(" ")
+    seconds, point, nanoseconds = stamp.partition(".")
+    if not (seconds.isdigit() and point and nanoseconds.isdigit() and len(nanoseconds) == 9 and rows):
+        raise SignalError(f"table: the first label must be '<seconds>.<9 digits> <rows>'; given '{dimensions[0].label}'")
+    names, columns = tuple(rows.split(",")), tuple(dimensions[1].label.split(","))
+    if len(message.data) != len(names) * len(columns):
+        raise SignalError(f"table: {len(names)} rows of {len(columns)} columns were announced; {len(message.data)} numbers came")
+    values = np.array(message.data, dtype=np.float64).reshape(len(names), len(columns))
+    return Table(int(seconds) * NANOSECONDS + int(nanoseconds), names, columns, values)

@@ -1,0 +1,214 @@
+"""Between ROS messages and arrays. Joints are matched by name, never by index; what does not fit raises SignalError."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from builtin_interfaces.msg import Duration, Time
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from geometry_msgs.msg import InertiaStamped
+from numpy.typing import NDArray
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray, MultiArrayDimension
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from metarl_robot.errors import SignalError
+from metarl_robot.labelled import NANOSECONDS, Table
+from metarl_robot.signals import Context, Plan, Setpoints, State
+
+Array = NDArray[np.float64]
+
+_MIN_PAYLOAD_KG = 1e-3  # below, a centre of mass means nothing
+
+MASS = "payload_mass_kg"
+MOMENTS = tuple(f"payload_moment_{axis}_kg_m" for axis in "xyz")
+INERTIAS = tuple(f"payload_inertia_{axes}_kg_m2" for axes in ("xx", "yy", "zz", "xy", "xz", "yz"))
+
+
+class NamesError(SignalError):
+    """A message lacks a joint, or its lists differ in length."""
+
+
+def nanoseconds(stamp: Time | Duration) -> int:
+    """A stamp or duration as whole nanoseconds."""
+    return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
+
+
+def time_message(stamp_ns: int) -> Time:
+    """Whole nanoseconds as a stamp."""
+    seconds, rest = divmod(stamp_ns, NANOSECONDS)
+    return Time(sec=seconds, nanosec=rest)
+
+
+def duration_message(seconds: float) -> Duration:
+    """Seconds as a duration."""
+    whole, rest = divmod(round(seconds * NANOSECONDS), NANOSECONDS)
+    return Duration(sec=whole, nanosec=rest)
+
+
+class JointOrder:
+    """Picks a robot's joints out of messages, in the robot's order; remembers the last message's names, which rarely change."""
+
+    def __init__(self, joint_names: Sequence[str]) -> None:
+        self._joints = tuple(joint_names)
+        self._names: list[str] = []
+        self._order: list[int] = []
+
+    def pick(self, names: Sequence[str], values: Sequence[float], what: str) -> Array:
+        """(n,) values in the robot's order. Raises NamesError."""
+        if list(names) != self._names:
+            missing = [joint for joint in self._joints if joint not in names]
+            if missing:
+                raise NamesError(f"{what}: no joint '{missing[0]}' among {list(names)}")
+            if len(set(names)) != len(names):
+                raise NamesError(f"{what}: a joint is named twice: {list(names)}")
+            self._order = [list(names).index(joint) for joint in self._joints]
+            self._names = list(names)
+        if len(values) != len(names):
+            raise NamesError(f"{what}: {len(values)} values for {len(names)} joints")
+        return np.array(values, dtype=np.float64)[self._order]
+
+
+def state_of(message: JointState, order: JointOrder) -> State:
+    """Position and velocity of a joint state, in the robot's order; extra joints and missing efforts do not matter.
+
+    Raises:
+        NamesError: a joint or its velocity is missing.
+    """
+    q = order.pick(message.name, message.position, "joint state, position")
+    return State(q, order.pick(message.name, message.velocity, "joint state, velocity"))
+
+
+def effort_of(message: JointState, order: JointOrder) -> Array:
+    """Efforts (n,) of a command from the mpc node. Raises NamesError."""
+    return order.pick(message.name, message.effort, "command, effort")
+
+
+def joint_state(
+    names: Sequence[str], stamp_ns: int, q: Array | None = None, v: Array | None = None, effort: Array | None = None
+) -> JointState:
+    """A joint state with whatever is given."""
+    message = JointState(name=list(names))
+    message.header.stamp = time_message(stamp_ns)
+    for field, values in (("position", q), ("velocity", v), ("effort", effort)):
+        if values is not None:
+            setattr(message, field, _doubles(values))
+    return message
+
+
+def table_message(table: Table) -> Float64MultiArray:
+    """A labelled table as a message; see metarl_robot.labelled."""
+    message = Float64MultiArray(data=_doubles(table.values.ravel()))
+    sizes = table.values.shape
+    message.layout.dim = [
+        MultiArrayDimension(label=table.labels[0], size=sizes[0], stride=sizes[0] * sizes[1]),
+        MultiArrayDimension(label=table.labels[1], size=sizes[1], stride=sizes[1]),
+    ]
+    return message
+
+
+def trajectory_arrays(message: JointTrajectory, joint_names: Sequence[str]) -> tuple[NDArray[np.int64], Array, Array | None, Array | None]:
+    """(times since the trajectory's start (K,) [ns], positions, velocities, accelerations (K, n)) in the robot's order.
+
+    Times are whole nanoseconds, so that the same instant of two messages is the same number whatever their stamps.
+
+    Velocities and accelerations are None where no point has them.
+
+    Raises:
+        SignalError: other joints than the robot's, or a point with the wrong number of values.
+    """
+    names, expected = list(message.joint_names), list(joint_names)
+    if sorted(names) != sorted(expected):
+        raise SignalError(f"reference: joints are {names}; they must be {expected}, in any order")
+    if not message.points:
+        raise SignalError("reference: no points")
+    order = [names.index(joint) for joint in expected]
+    times = np.array([nanoseconds(point.time_from_start) for point in message.points], dtype=np.int64)
+    positions = _point_values(message.points, "positions", order)
+    if positions is None:
+        raise SignalError("reference: its points have no positions")
+    return times, positions, _point_values(message.points, "velocities", order), _point_values(message.points, "accelerations", order)
+
+
+def _point_values(points: Sequence[JointTrajectoryPoint], field: str, order: list[int]) -> Array | None:
+    lists = [getattr(point, field) for point in points]
+    if not any(len(values) for values in lists):
+        return None
+    for number, values in enumerate(lists):
+        if len(values) != len(order):
+            raise SignalError(f"reference: point {number} has {len(values)} {field}; the robot has {len(order)} joints")
+    return np.array(lists, dtype=np.float64)[:, order]
+
+
+def trajectory_message(names: Sequence[str], stamp_ns: int, times: Array, points: Setpoints) -> JointTrajectory:
+    """Setpoints at `times` (K,) [s after the stamp] as a trajectory."""
+    message = JointTrajectory(joint_names=list(names))
+    message.header.stamp = time_message(stamp_ns)
+    message.points = [
+        JointTrajectoryPoint(
+            positions=_doubles(points.q[k]),
+            velocities=_doubles(points.v[k]),
+            accelerations=_doubles(points.a[k]),
+            time_from_start=duration_message(float(times[k])),
+        )
+        for k in range(len(times))
+    ]
+    return message
+
+
+def plan_message(names: Sequence[str], stamp_ns: int, plan: Plan) -> JointTrajectory:
+    """A controller's plan; times relative to the stamp, efforts where the plan has them."""
+    message = JointTrajectory(joint_names=list(names))
+    message.header.stamp = time_message(stamp_ns)
+    start = stamp_ns / NANOSECONDS
+    for k, time in enumerate(plan.times):
+        point = JointTrajectoryPoint(positions=_doubles(plan.q[k]), velocities=_doubles(plan.v[k]))
+        if k < len(plan.effort):
+            point.effort = _doubles(plan.effort[k])
+        point.time_from_start = duration_message(max(0.0, float(time) - start))
+        message.points.append(point)
+    return message
+
+
+def context_table(stamp_ns: int, context: Context) -> Table:
+    """What the adapter believes: rows mean and std, a column for each entry."""
+    return Table(stamp_ns, ("mean", "std"), context.names, np.stack([context.mean, context.std]))
+
+
+def payload_message(frame: str, stamp_ns: int, context: Context) -> InertiaStamped | None:
+    """The payload in a context: mass, centre of mass, inertia about the centre of mass, in the payload frame's axes.
+
+    The context has moments about the frame's origin (mass times centre; inertia). None where it has no payload.
+    """
+    if MASS not in context.names:
+        return None
+    mass = context[MASS][0]
+    moment = np.array([context[name][0] if name in context.names else 0.0 for name in MOMENTS])
+    xx, yy, zz, xy, xz, yz = (context[name][0] if name in context.names else 0.0 for name in INERTIAS)
+    com = moment / mass if mass > _MIN_PAYLOAD_KG else np.zeros(3)
+    about_origin = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+    about_com = about_origin - mass * (com @ com * np.eye(3) - np.outer(com, com))
+    message = InertiaStamped()
+    message.header.stamp, message.header.frame_id = time_message(stamp_ns), frame
+    inertia = message.inertia
+    inertia.m = mass
+    inertia.com.x, inertia.com.y, inertia.com.z = (float(x) for x in com)
+    inertia.ixx, inertia.ixy, inertia.ixz = (float(x) for x in about_com[0])
+    inertia.iyy, inertia.iyz, inertia.izz = float(about_com[1, 1]), float(about_com[1, 2]), float(about_com[2, 2])
+    return message
+
+
+def status_message(name: str, level: bytes, text: str, values: Mapping[str, object]) -> DiagnosticStatus:
+    """One entry of /diagnostics."""
+    pairs = [KeyValue(key=key, value=_text(value)) for key, value in values.items()]
+    return DiagnosticStatus(level=level, name=name, message=text, values=pairs)
+
+
+def _text(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _doubles(values: Array) -> array[float]:
+    return array("d", np.ascontiguousarray(values, dtype=np.float64).tobytes())

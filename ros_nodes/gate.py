@@ -1,0 +1,256 @@
+"""The gate node: the last process before the robot. No torch, no CasADi, no simulator; its logic is metarl_robot.gate.
+
+In real time a command is passed on as it arrives, and while the gate brakes or holds, it answers each state; a watchdog sees
+to it that something is sent every control period, whatever stays out.
+
+In lockstep the gate answers every state exactly once, in simulated time. It waits for the mpc node's command for that very state,
+so that the run is the same on any machine. When that takes longer than `grace_s` (real seconds), the mpc node counts as gone:
+states are answered at once, by the rules of the gate (the last command until its deadline in simulated time, then braking),
+until commands come again. A state that comes twice gets the same answer twice: lost messages do not stop the simulation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import monotonic
+
+import yaml
+from diagnostic_msgs.msg import DiagnosticStatus
+from pydantic import Field
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray
+from std_srvs.srv import Trigger
+
+from metarl_robot.gate import Decision, Gate, GateConfig, GateError, GateState
+from metarl_robot.intake import Rejection
+from metarl_robot.labelled import NANOSECONDS, Table
+from metarl_robot.robot import Robot, load_robot
+from metarl_robot.ros_nodes import topics
+from metarl_robot.ros_nodes.convert import JointOrder, NamesError, effort_of, nanoseconds, state_of, status_message, table_message
+from metarl_robot.ros_nodes.managed import ManagedNode, RobotParameters
+from metarl_robot.ros_nodes.runtime import run
+
+_WATCHDOG_PERIODS = 1.5  # silence, in control periods, after which the watchdog ticks
+
+
+class GateNodeParameters(RobotParameters):
+    """Parameters of the gate node; the gate's own numbers are those of GateConfig."""
+
+    grace_s: float = Field(5.0, ge=0.05, le=600.0, description="lockstep: wait this long for a command, in real time [s]")
+
+
+class GateNode(ManagedNode):
+    """See the module's docstring."""
+
+    def __init__(self) -> None:
+        super().__init__("gate")
+        self._own = self.parameters.declare(GateNodeParameters)
+        self._robot = load_robot(self._own.robot, check_model=False)
+        self._gate: Gate | None = None
+        config = self.parameters.declare(GateConfig, defaults=_shipped(self._robot), on_change=self._retune)
+        self._config = config
+        self.start(self._own.autostart)
+
+    def configure(self) -> None:
+        names = self._robot.joint_names
+        self._gate = Gate(self._robot, self._config)
+        self._state_order, self._command_order = JointOrder(names), JointOrder(names)
+        self._pending_ns: int | None = None
+        self._spoken_ns = self._answered_ns = self._state_ns = -1
+        self._answer_message: Float64MultiArray | None = None
+        self._pending_since_s = self._ticked_s = monotonic()
+        self._absent = False
+        self._shown: tuple[GateState, bool, str] | None = None
+        self._commands = self.create_lifecycle_publisher(Float64MultiArray, topics.COMMANDS, topics.COMMAND)
+        self._state_out = self.create_publisher(DiagnosticStatus, "~/state", topics.LATCHED)
+        self._state_in = self.create_subscription(JointState, topics.JOINT_STATES, self._on_state, topics.STATE_IN)
+        self._command_in = self.create_subscription(JointState, "~/command", self._on_command, topics.COMMAND)
+        self._estop_service = self.create_service(Trigger, "~/estop", self._on_estop)
+        self._rearm_service = self.create_service(Trigger, "~/rearm", self._on_rearm)
+        self._watchdog = self.every(self._robot.control_period_s, self._watch)
+        self._show(self._gate)
+
+    def deactivate(self) -> None:
+        if self._gate is not None and self._gate.state not in (GateState.WAITING, GateState.HOLDING):
+            raise GateError(f"the gate is {self._gate.state.value}; stop the robot first (~/estop)")
+
+    def cleanup(self) -> None:
+        self._gate = None
+        self.destroy_lifecycle_publisher(self._commands)
+        self.destroy_publisher(self._state_out)
+        self.destroy_timer(self._watchdog)
+        for subscription in (self._state_in, self._command_in):
+            self.destroy_subscription(subscription)
+        for service in (self._estop_service, self._rearm_service):
+            self.destroy_service(service)
+
+    def diagnose(self) -> list[DiagnosticStatus]:
+        gate = self._gate
+        if gate is None:
+            return []
+        values = {"state": gate.state.value, "latched": gate.latched, "reason": gate.reason, "mpc_absent": self._absent}
+        counts = {f"state_{name}": count for name, count in gate.states.rejections.items()} | dict(gate.counts)
+        return [status_message("gate", _level(gate), _words(gate), {**values, **counts})]
+
+    def _retune(self, config: GateConfig) -> None:
+        (self._gate or Gate(self._robot, config)).configure(config)
+        self._config = config
+
+    def _on_state(self, message: JointState) -> None:
+        gate, received_s = self._gate, monotonic()
+        stamp_ns = nanoseconds(message.header.stamp)
+        if gate is None or not self.active:
+            return
+        if self._own.lockstep and stamp_ns == self._answered_ns and self._answer_message is not None:
+            self._commands.publish(self._answer_message)
+            return
+        usable = self._take(gate, message, stamp_ns, received_s)
+        if self._own.lockstep:
+            if stamp_ns != self._pending_ns:
+                self._pending_ns, self._pending_since_s = stamp_ns, received_s
+            self._answer(gate, waited=not usable)  # the mpc node refuses what the gate refuses
+        elif gate.state not in (GateState.PASSING, GateState.WAITING):
+            self._tick(gate)
+
+    def _take(self, gate: Gate, message: JointState, stamp_ns: int, received_s: float) -> bool:
+        """Hand a state to the gate; False when it was refused."""
+        self._state_ns, stamp_s = stamp_ns, stamp_ns / NANOSECONDS
+        try:
+            problem = gate.on_state(state_of(message, self._state_order), stamp_s, received_s)
+        except NamesError as error:
+            gate.states.reject(Rejection.NAMES)
+            gate.states.offer_time(stamp_s)
+            self.refuse(str(error))
+            return False
+        if problem is None or problem is Rejection.DUPLICATE:
+            return True
+        self.refuse(f"state refused: {problem.value}")
+        return False
+
+    def _on_command(self, message: JointState) -> None:
+        gate, received_s = self._gate, monotonic()
+        if gate is None or not self.active:
+            return
+        self._spoken_ns = nanoseconds(message.header.stamp)
+        try:
+            problem = gate.on_command(effort_of(message, self._command_order), self._spoken_ns / NANOSECONDS, received_s)
+        except NamesError as error:
+            gate.counts["command_names"] += 1
+            self.refuse(str(error))
+            return
+        if problem is None:
+            self._absent = False
+        else:
+            self.refuse(f"command refused: {problem.value}")
+        if self._own.lockstep:
+            self._answer(gate)
+        elif gate.state in (GateState.PASSING, GateState.WAITING):
+            self._tick(gate)
+
+    def _answer(self, gate: Gate, waited: bool = False) -> None:
+        """Lockstep: answer the pending state if its command has come, or if none will come."""
+        alone = (self._absent or waited) and gate.state is not GateState.WAITING
+        if self._pending_ns is None or gate.states.time_s is None or not (alone or self._spoken_ns == self._pending_ns):
+            return
+        stamp_ns, self._pending_ns = self._pending_ns, None
+        message = self._publish(gate, gate.tick(gate.states.time_s), stamp_ns)
+        if message is not None:
+            self._answered_ns, self._answer_message = stamp_ns, message
+
+    def _tick(self, gate: Gate) -> None:
+        """Real time: decide now."""
+        steady_s = monotonic()
+        now_s = gate.time_now_s(steady_s)
+        self._ticked_s = steady_s
+        if now_s is not None:
+            self._publish(gate, gate.tick(now_s, steady_s), self._state_ns)
+
+    def _watch(self) -> None:
+        gate, steady_s = self._gate, monotonic()
+        if gate is None or not self.active:
+            return
+        if not self._own.lockstep:
+            if steady_s - self._ticked_s > _WATCHDOG_PERIODS * self._robot.control_period_s:
+                self._tick(gate)
+        elif self._pending_ns is not None and steady_s - self._pending_since_s > self._own.grace_s and gate.state is not GateState.WAITING:
+            if not self._absent:
+                self.get_logger().error(f"no command within {self._own.grace_s} s of real time: going on without")
+            self._absent = True
+            self._answer(gate)
+
+    def _publish(self, gate: Gate, decision: Decision, stamp_ns: int) -> Float64MultiArray | None:
+        self._show(gate)
+        if decision.effort is None:
+            return None
+        message = table_message(Table(stamp_ns, ("effort",), self._robot.joint_names, decision.effort[None]))
+        self._commands.publish(message)
+        return message
+
+    def _show(self, gate: Gate) -> None:
+        """Publish and log the gate's state where it changed."""
+        now = (gate.state, gate.latched, gate.reason)
+        if now == self._shown:
+            return
+        self._shown = now
+        values = {"state": gate.state.value, "latched": gate.latched, "reason": gate.reason}
+        self._state_out.publish(status_message("gate", _level(gate), _words(gate), values))
+        log = self.get_logger().info if gate.state in (GateState.PASSING, GateState.WAITING) else self.get_logger().warning
+        log(_words(gate))
+
+    def _on_estop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self._gate is not None:
+            self._gate.estop()
+            if not self._own.lockstep and self.active:
+                self._tick(self._gate)
+            self._show(self._gate)
+        response.success = self._gate is not None
+        response.message = "stopping; ~/rearm lets commands pass again"
+        return response
+
+    def _on_rearm(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        gate, steady_s = self._gate, monotonic()
+        try:
+            if gate is None or not self.active:
+                raise GateError("not re-armed: the gate is not active")
+            now_s = gate.states.time_s if self._own.lockstep else gate.time_now_s(steady_s)
+            gate.rearm(now_s or 0.0, None if self._own.lockstep else steady_s)
+            response.success, response.message = True, "re-armed"
+        except GateError as error:
+            response.success, response.message = False, str(error)
+        return response
+
+
+def _shipped(robot: Robot) -> dict[str, object]:
+    """The gate's numbers that come with a robot: `config/gate.yaml` in its folder, a ROS parameter file."""
+    path = robot.folder / "config" / "gate.yaml"
+    if not path.is_file():
+        return {}
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = dict(content["/**"]["ros__parameters"])
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise GateError(f"{path}: not a parameter file with '/**: ros__parameters:': {error}") from error
+    unknown = sorted(set(values) - set(GateConfig.model_fields))
+    if unknown:
+        raise GateError(f"{path}: unknown key '{unknown[0]}'; allowed: {', '.join(GateConfig.model_fields)}")
+    return values
+
+
+def _words(gate: Gate) -> str:
+    text = gate.state.value if gate.state is GateState.PASSING else f"{gate.state.value}: {gate.reason}"
+    return text + ("; latched, call ~/rearm" if gate.latched else "")
+
+
+def _level(gate: Gate) -> bytes:
+    if gate.state is GateState.BLIND or gate.latched:
+        return DiagnosticStatus.ERROR
+    return DiagnosticStatus.OK if gate.state is GateState.PASSING else DiagnosticStatus.WARN
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Entry point of the gate node."""
+    return run(GateNode, args)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

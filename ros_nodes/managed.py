@@ -1,0 +1,137 @@
+"""What all nodes share: a life cycle, `autostart`, parameters, diagnostics at 1 Hz, and errors that are said aloud.
+
+A node configures (loads what it needs), activates (starts to act), deactivates and cleans up, by ROS's lifecycle services; with
+`autostart`, it does the first two by itself, and a process whose start fails ends with an error, so that a launch reports it.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from pydantic import BaseModel, ConfigDict
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.timer import Timer
+
+from metarl_robot.errors import MetaRLError
+from metarl_robot.ros_nodes import topics
+from metarl_robot.ros_nodes.parameters import Parameters, fixed
+from metarl_robot.ros_nodes.runtime import settle_memory
+
+DIAGNOSTICS_PERIOD_S = 1.0
+
+
+class NodeParameters(BaseModel):
+    """Parameters of every node."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    autostart: bool = fixed(True, description="configure and activate without being asked")
+
+
+class RobotParameters(NodeParameters):
+    """Parameters of every node that knows the robot."""
+
+    robot: str = fixed("panda", description="name of the robot, or the folder of its description")
+    lockstep: bool = fixed(False, description="simulated time waits for every command: the same run on any machine")
+
+
+class ManagedNode(LifecycleNode):
+    """A lifecycle node. Subclasses implement configure, activate, deactivate, cleanup and diagnose.
+
+    active: between activation and deactivation. failed: the node gave up; its process ends.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.active = self.failed = False
+        self.parameters = Parameters(self)
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._publisher = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, topics.REPORT)
+        self.every(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
+
+    def start(self, autostart: bool) -> None:
+        """Called at the end of a subclass's constructor; with autostart, the node starts once it spins."""
+        if autostart:
+            self._starter = self.every(0.0, self._autostart)
+
+    def configure(self) -> None:
+        """Load and build; may raise MetaRLError."""
+
+    def activate(self) -> None:
+        """Start to act; may raise MetaRLError."""
+
+    def deactivate(self) -> None:
+        """Stop to act; may raise MetaRLError to refuse."""
+
+    def cleanup(self) -> None:
+        """Forget what configure built."""
+
+    def diagnose(self) -> list[DiagnosticStatus]:
+        """Entries for /diagnostics."""
+        return []
+
+    def close(self) -> None:
+        """The process ends."""
+
+    def every(self, period_s: float, callback: Callable[[], None]) -> Timer:
+        """A timer by the steady clock, whatever the time of the simulation."""
+        return self.create_timer(period_s, callback, clock=self._steady)
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._transition("configure", self.configure)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        result = super().on_activate(state)
+        if result is TransitionCallbackReturn.SUCCESS:
+            result = self._transition("activate", self.activate)
+            self.active = result is TransitionCallbackReturn.SUCCESS
+            settle_memory()
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        result = self._transition("deactivate", self.deactivate)
+        if result is not TransitionCallbackReturn.SUCCESS:
+            return result
+        self.active = False
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._transition("cleanup", self.cleanup)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return TransitionCallbackReturn.SUCCESS
+
+    def refuse(self, text: str) -> None:
+        """Say that something was refused; the same words at most once a second."""
+        self.get_logger().warning(text, throttle_duration_sec=1.0)
+
+    def _transition(self, name: str, action: Callable[[], Any]) -> TransitionCallbackReturn:
+        try:
+            action()
+        except MetaRLError as error:
+            self.get_logger().error(f"cannot {name}: {error}")
+            return TransitionCallbackReturn.FAILURE
+        except Exception:  # rclpy would swallow it without a word
+            self.get_logger().fatal(f"cannot {name}:\n{traceback.format_exc()}")
+            return TransitionCallbackReturn.ERROR
+        self.get_logger().info(f"{name}d" if name.endswith("e") else f"{name} done")
+        return TransitionCallbackReturn.SUCCESS
+
+    def _autostart(self) -> None:
+        self._starter.cancel()
+        for step in (self.trigger_configure, self.trigger_activate):
+            if step() is not TransitionCallbackReturn.SUCCESS:
+                self.failed = True
+                return
+
+    def _publish_diagnostics(self) -> None:
+        status = self.diagnose()
+        if status:
+            message = DiagnosticArray(status=status)
+            message.header.stamp = self.get_clock().now().to_msg()
+            self._publisher.publish(message)

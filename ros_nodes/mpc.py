@@ -1,0 +1,378 @@
+"""The controller node: state in, command to the gate out. Any controller of metarl_robot.control, learned or not.
+
+Configure builds the robot, the controller and its compiled code; activate starts commanding. Each state is answered by one
+command that carries the state's stamp. Before there is a reference the robot is held where it is.
+
+While the gate holds the robot (latched), the controller rests and the gate's own effort is sent back to it: commands stay fresh,
+so that the gate can be re-armed, and when it is, the controller takes over from that effort and that pose without a jump.
+
+The parameter `controller` may change in motion: the new one is built beside the loop and takes over when it is ready, its
+effort fading in (metarl_robot.control.handover); so may its tuning, below `controller_config.`.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus
+from geometry_msgs.msg import InertiaStamped
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray
+from trajectory_msgs.msg import JointTrajectory
+
+from metarl_robot.control.base import Controller
+from metarl_robot.control.factory import config_type, controller_names, load_config, make_controller
+from metarl_robot.control.handover import Handover
+from metarl_robot.errors import MetaRLError, SignalError, UnknownNameError
+from metarl_robot.intake import Rejection, StateIntake
+from metarl_robot.labelled import NANOSECONDS, Table, table_of
+from metarl_robot.reference import Hold
+from metarl_robot.reference_keeper import ReferenceKeeper
+from metarl_robot.robot import Robot, load_robot
+from metarl_robot.ros_nodes import topics
+from metarl_robot.ros_nodes.convert import (
+    JointOrder,
+    NamesError,
+    context_table,
+    joint_state,
+    nanoseconds,
+    payload_message,
+    plan_message,
+    state_of,
+    status_message,
+    table_message,
+    trajectory_arrays,
+)
+from metarl_robot.ros_nodes.managed import ManagedNode, RobotParameters
+from metarl_robot.ros_nodes.parameters import fixed
+from metarl_robot.ros_nodes.runtime import run
+from metarl_robot.ros_nodes.step_statistics import STATUS_CODES, StepStatistics
+from metarl_robot.signals import Command, State
+
+if TYPE_CHECKING:
+    from metarl_robot.dynamics.arm import ArmDynamics
+
+Array = NDArray[np.float64]
+
+CONFIG_PREFIX = "controller_config."
+SIMULATION_ONLY = ("oracle_mpc",)  # told the true physics, which no topic may carry to a controller
+_SWITCH_INTERVAL_S = 0.0005  # between the control loop and a thread that builds a controller
+
+
+class MpcParameters(RobotParameters):
+    """Parameters of the controller node; those of the controller itself are below `controller_config.`."""
+
+    controller: str = Field("meta_mpc", description="controller to use; can be changed in motion")
+    checkpoint: str = fixed("", description="trained weights; empty: those shipped with the robot")
+    wait_for_reference: bool = fixed(False, description="send no command before the first reference")
+    effort_includes_gravity: bool = fixed(True, description="false: the robot adds gravity itself, as Franka's and UR's do")
+    report_hz: float = Field(50.0, ge=0.1, le=1000.0, description="rate of ~/context and ~/payload [Hz]")
+    plan_hz: float = Field(10.0, ge=0.1, le=1000.0, description="rate of ~/plan [Hz]")
+
+
+class _Builder:
+    """Builds one controller in a thread of its own; result or error when done."""
+
+    def __init__(self, robot: Robot, name: str, config: BaseModel, checkpoint: Path | None) -> None:
+        self.name, self.config = name, config
+        self.controller: Controller | None = None
+        self.error: Exception | None = None
+        self._arguments = (robot, name, config, checkpoint)
+        self._thread = threading.Thread(target=self._build, name=f"build {name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def done(self) -> bool:
+        return not self._thread.is_alive()
+
+    def _build(self) -> None:
+        try:
+            self.controller = ready_controller(*self._arguments)
+        except Exception as error:  # whatever it is, the controller at work goes on
+            self.error = error
+
+
+def ready_controller(robot: Robot, name: str, config: BaseModel, checkpoint: Path | None) -> Controller:
+    """A controller that has made its first step already: what is compiled or allocated then is not left for the first state."""
+    if name in SIMULATION_ONLY:
+        raise UnknownNameError("controller on a robot", name, ros_controllers())
+    controller = make_controller(robot, name, config, checkpoint)
+    controller.step(0.0, State(robot.home.copy(), np.zeros(robot.dof)), Hold(robot.home))
+    controller.reset()
+    return controller
+
+
+def ros_controllers() -> tuple[str, ...]:
+    """Controllers that can be used over ROS."""
+    return tuple(name for name in controller_names() if name not in SIMULATION_ONLY)
+
+
+class MpcNode(ManagedNode):
+    """See the module's docstring."""
+
+    def __init__(self) -> None:
+        super().__init__("mpc")
+        self._own = self.parameters.declare(MpcParameters, on_change=self._on_parameters)
+        self._robot = load_robot(self._own.robot)
+        self._name = self._own.controller
+        self._check_name(self._name)
+        shipped = load_config(self._robot, self._name).model_dump()
+        self._tuning = self.parameters.declare(config_type(self._name), CONFIG_PREFIX, shipped, self._on_tuning)
+        self._handover: Handover | None = None
+        self._builder: _Builder | None = None
+        self.start(self._own.autostart)
+
+    def configure(self) -> None:
+        robot, started_s = self._robot, monotonic()
+        self._handover = Handover(robot, ready_controller(robot, self._name, self._tuning, self._checkpoint))
+        self._keeper = ReferenceKeeper(robot)
+        self._intake = StateIntake(robot.dof)
+        self._order = JointOrder(robot.joint_names)
+        self._statistics = StepStatistics()
+        self._counts: Counter[str] = Counter()
+        self._stepped_ns = -1
+        self._command: JointState | None = None
+        self._early_reference: JointTrajectory | None = None
+        self._has_reference = self._suspended = False
+        self._gate_effort: Array | None = None
+        self._epoch = 0
+        self._next_report_s = self._next_plan_s = -np.inf
+        self._gravity = self._make_gravity()
+        self._open()
+        self.get_logger().info(f"{self._name} on {robot.name} ready in {monotonic() - started_s:.1f} s")
+
+    def cleanup(self) -> None:
+        self._handover = None
+        for publisher in (self._command_out, *self._reports):
+            self.destroy_publisher(publisher)
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+
+    def _open(self) -> None:
+        self._command_out = self.create_lifecycle_publisher(JointState, topics.GATE_COMMAND, topics.COMMAND)
+        self._setpoint_out = self.create_publisher(JointState, "~/setpoint", topics.REPORT)
+        self._step_out = self.create_publisher(Float64MultiArray, "~/step", topics.REPORT)
+        self._context_out = self.create_publisher(Float64MultiArray, "~/context", topics.REPORT)
+        self._payload_out = self.create_publisher(InertiaStamped, "~/payload", topics.REPORT)
+        self._plan_out = self.create_publisher(JointTrajectory, "~/plan", topics.REPORT)
+        self._reports = (self._setpoint_out, self._step_out, self._context_out, self._payload_out, self._plan_out)
+        self._inputs = (
+            self.create_subscription(JointState, topics.JOINT_STATES, self._on_state, topics.STATE_IN),
+            self.create_subscription(JointTrajectory, "~/joint_trajectory", self._on_reference, topics.REFERENCE_QOS),
+            self.create_subscription(DiagnosticStatus, topics.GATE_STATE, self._on_gate_state, topics.LATCHED),
+            self.create_subscription(Float64MultiArray, topics.COMMANDS, self._on_gate_effort, topics.STATE_IN),
+        )
+
+    @property
+    def _checkpoint(self) -> Path | None:
+        return Path(self._own.checkpoint) if self._own.checkpoint else None
+
+    def _make_gravity(self) -> ArmDynamics | None:
+        if self._own.effort_includes_gravity:
+            return None
+        from metarl_robot.dynamics.arm import ArmDynamics
+
+        return ArmDynamics(self._robot)
+
+    # The control step.
+
+    def _on_state(self, message: JointState) -> None:
+        received_s = monotonic()
+        handover, stamp_ns = self._handover, nanoseconds(message.header.stamp)
+        if handover is None or not self.active:
+            return
+        if stamp_ns == self._stepped_ns and self._command is not None:
+            self._command_out.publish(self._command)  # the answer may have been lost
+            return
+        if not self._take(message, stamp_ns, received_s) or self._intake.latest is None:
+            return
+        state = self._intake.latest.state
+        if self._builder is not None and self._builder.done:
+            self._exchange(handover, self._builder)
+        if not self._suspended:
+            self._step(handover, state, stamp_ns, received_s)
+        elif self._gate_effort is not None:
+            self._send(self._gate_effort, stamp_ns)
+
+    def _take(self, message: JointState, stamp_ns: int, received_s: float) -> bool:
+        """Check a state; False when it cannot be used."""
+        stamp_s = stamp_ns / NANOSECONDS
+        try:
+            problem = self._intake.offer(state_of(message, self._order), stamp_s, received_s)
+        except NamesError as error:
+            self._intake.reject(Rejection.NAMES)
+            self._intake.offer_time(stamp_s)
+            self.refuse(f"state refused: {error}")
+            return False
+        if problem is not None and problem is not Rejection.DUPLICATE:
+            self.refuse(f"state refused: {problem.value}")
+            return False
+        if self._intake.latest is not None and (self._keeper.current is None or self._intake.epoch != self._epoch):
+            self._begin(self._intake.latest.state)
+        return True
+
+    def _begin(self, state: State) -> None:
+        """The first state, or the first of a new time base: stand where the robot is until a reference comes."""
+        self._epoch = self._intake.epoch
+        self._keeper.hold(state.q)
+        self._next_report_s = self._next_plan_s = -np.inf
+        if self._handover is not None:
+            effort = self._gate_effort
+            if effort is not None and self._gravity is not None:
+                effort = effort + self._gravity.bias(state.q, np.zeros(self._robot.dof))
+            self._handover.take_over(effort)
+        if self._early_reference is not None:
+            message, self._early_reference = self._early_reference, None
+            self._on_reference(message)
+
+    def _step(self, handover: Handover, state: State, stamp_ns: int, received_s: float) -> None:
+        """One control step, unless a reference is still waited for."""
+        reference = self._keeper.current
+        if reference is None or (self._own.wait_for_reference and not self._has_reference):
+            return
+        time_s, started_s = stamp_ns / NANOSECONDS, perf_counter()
+        command = handover.step(time_s, state, reference)
+        effort = command.effort
+        if self._gravity is not None:
+            effort = effort - self._gravity.bias(state.q, np.zeros(self._robot.dof))
+        step_ms = 1e3 * (perf_counter() - started_s)
+        late = monotonic() - received_s > self._robot.control_period_s
+        self._statistics.add(command, step_ms, late)
+        self._send(effort, stamp_ns)
+        self._report(command, time_s, stamp_ns, np.array([[step_ms, STATUS_CODES[command.status], float(late)]]))
+
+    def _send(self, effort: Array, stamp_ns: int) -> None:
+        self._command = joint_state(self._robot.joint_names, stamp_ns, effort=effort)
+        self._command_out.publish(self._command)
+        self._stepped_ns = stamp_ns
+
+    def _report(self, command: Command, time_s: float, stamp_ns: int, step: Array) -> None:
+        """What others may want to know; after the command has left."""
+        names, reference = self._robot.joint_names, self._keeper.current
+        self._step_out.publish(table_message(Table(stamp_ns, ("value",), topics.STEP_COLUMNS, step)))
+        if reference is not None:
+            target = reference.sample(np.array([time_s]))
+            self._setpoint_out.publish(joint_state(names, stamp_ns, target.q[0], target.v[0]))
+        if command.context.names and time_s >= self._next_report_s:
+            self._next_report_s = time_s + 1.0 / self._own.report_hz - 1e-9
+            self._context_out.publish(table_message(context_table(stamp_ns, command.context)))
+            payload = payload_message(self._robot.payload_site, stamp_ns, command.context)
+            if payload is not None:
+                self._payload_out.publish(payload)
+        if command.plan is not None and time_s >= self._next_plan_s:
+            self._next_plan_s = time_s + 1.0 / self._own.plan_hz - 1e-9
+            self._plan_out.publish(plan_message(names, stamp_ns, command.plan))
+
+    # What comes in besides states.
+
+    def _on_reference(self, message: JointTrajectory) -> None:
+        if self._handover is None or self._suspended:
+            return
+        now_s = self._intake.time_s
+        if now_s is None or self._keeper.current is None:
+            self._early_reference = message
+            return
+        begin_ns = nanoseconds(message.header.stamp)
+        try:
+            since, positions, velocities, accelerations = trajectory_arrays(message, self._robot.joint_names)
+            times = since / NANOSECONDS + now_s if begin_ns == 0 else (begin_ns + since) / NANOSECONDS
+            self._keeper.offer(times, positions, velocities, accelerations, now_s)
+        except SignalError as error:
+            self._counts["references_refused"] += 1
+            self.get_logger().warning(f"reference refused, the old one is kept: {error}")
+            return
+        self._counts["references"] += 1
+        self._has_reference = True
+
+    def _on_gate_effort(self, message: Float64MultiArray) -> None:
+        try:
+            effort = table_of(message).values[0]
+        except SignalError as error:
+            self.refuse(f"gate's command not understood: {error}")
+            return
+        if len(effort) == self._robot.dof:
+            self._gate_effort = effort
+
+    def _on_gate_state(self, message: DiagnosticStatus) -> None:
+        values = {pair.key: pair.value for pair in message.values}
+        held = values.get("latched") == "True" and values.get("state") != "waiting"
+        if held == self._suspended or self._handover is None:
+            return
+        self._suspended = held
+        if held:
+            self.get_logger().warning("the gate holds the robot: the controller rests")
+            return
+        self.get_logger().info("the gate lets commands pass again: taking over from its effort and pose")
+        if self._intake.latest is not None:
+            self._begin(self._intake.latest.state)
+
+    # Parameters.
+
+    def _check_name(self, name: str) -> None:
+        if name not in ros_controllers():
+            raise UnknownNameError("controller", name, ros_controllers())
+
+    def _on_parameters(self, new: MpcParameters) -> None:
+        if self._handover is not None and new.controller != self._name:
+            self._check_name(new.controller)
+            self._start_building(new.controller, load_config(self._robot, new.controller))
+        self._own = new
+
+    def _on_tuning(self, new: BaseModel) -> None:
+        if self._handover is None:
+            self._tuning = new
+        else:
+            self._start_building(self._name, new)
+
+    def _start_building(self, name: str, config: BaseModel) -> None:
+        if self._builder is not None:
+            raise MetaRLError(f"'{self._builder.name}' is being built; try again when it is at work")
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        self.get_logger().info(f"building {name}; {self._name} goes on until it is ready")
+        self._builder = _Builder(self._robot, name, config, self._checkpoint)
+
+    def _exchange(self, handover: Handover, builder: _Builder) -> None:
+        """Put the controller that was built to work, or say why not and keep the present one."""
+        self._builder = None
+        if builder.controller is None:
+            self.get_logger().error(f"{builder.name} cannot be built, {self._name} goes on: {builder.error}")
+            self.parameters.restore("", controller=self._name)
+            self.parameters.restore(CONFIG_PREFIX, **self._tuning.model_dump())
+            return
+        handover.switch(builder.controller)
+        if builder.name != self._name:
+            self.parameters.undeclare(CONFIG_PREFIX)
+            defaults = builder.config.model_dump()
+            self.parameters.declare(type(builder.config), CONFIG_PREFIX, defaults, self._on_tuning, use_overrides=False)
+        self._name, self._tuning = builder.name, builder.config
+        self._counts["controller_changes"] += 1
+        self.get_logger().info(f"{self._name} has taken over")
+
+    def diagnose(self) -> list[DiagnosticStatus]:
+        if self._handover is None:
+            return []
+        values, good = self._statistics.look()
+        waiting = self._own.wait_for_reference and not self._has_reference
+        text = "waiting for a reference on ~/joint_trajectory" if waiting else "resting: the gate holds" if self._suspended else self._name
+        level = DiagnosticStatus.OK if good and not (waiting or self._suspended) else DiagnosticStatus.WARN
+        rejected = {f"state_{name}": count for name, count in self._intake.rejections.items()}
+        extra: dict[str, object] = {"controller": self._name, "building": self._builder.name if self._builder else ""}
+        return [status_message("mpc", level, text, {**extra, **values, **rejected, **self._counts})]
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Entry point of the controller node."""
+    return run(MpcNode, args)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

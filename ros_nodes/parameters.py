@@ -1,0 +1,197 @@
+"""ROS parameters from pydantic models: one place for a parameter's default, range and description.
+
+Each field becomes a parameter with a descriptor that `ros2 param describe` shows. A value that does not fit is refused, at
+the start and later alike, with a message that names the parameter, what was given and what is allowed. Fields made with
+`fixed` are read-only: they decide what a node builds when it is configured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, Field, ValidationError
+from pydantic.fields import FieldInfo
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from metarl_robot.errors import MetaRLError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_UNBOUNDED = 1e308
+
+
+class ParameterError(MetaRLError):
+    """A parameter was given a value that it cannot take."""
+
+
+def fixed(default: Any, **arguments: Any) -> Any:
+    """A pydantic field whose parameter cannot be changed while the node runs."""
+    return Field(default, json_schema_extra={"read_only": True}, **arguments)
+
+
+@dataclass
+class Group(Generic[Model]):
+    """The parameters of one model, below a prefix. on_change: called with the new values before they are accepted; it may
+    raise MetaRLError to refuse them."""
+
+    model: type[Model]
+    prefix: str
+    values: Model
+    on_change: Callable[[Model], None] | None
+
+
+class Parameters:
+    """Declares groups of parameters on a node and keeps their values."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._groups: dict[str, Group[Any]] = {}
+        node.add_on_set_parameters_callback(self._on_set)
+
+    def declare(
+        self,
+        model: type[Model],
+        prefix: str = "",
+        defaults: Mapping[str, Any] | None = None,
+        on_change: Callable[[Model], None] | None = None,
+        use_overrides: bool = True,
+    ) -> Model:
+        """Declare a group.
+
+        Arguments:
+            model: the fields.
+            prefix: before each parameter's name, such as 'controller_config.'.
+            defaults: values instead of the model's own.
+            on_change: see Group.
+            use_overrides: take values that were given to the node at its start (files, command line).
+
+        Raises:
+            ParameterError: a given value does not fit.
+        """
+        given = {**(defaults or {}), **(self._overrides(model, prefix) if use_overrides else {})}
+        values = validated(model, given, prefix)
+        for name, info in model.model_fields.items():
+            descriptor = describe(name, info)
+            self._node.declare_parameter(prefix + name, _plain(getattr(values, name), info), descriptor, ignore_override=True)
+        self._groups[prefix] = Group(model, prefix, values, on_change)
+        return values
+
+    def undeclare(self, prefix: str) -> None:
+        """Remove a group's parameters."""
+        group = self._groups.pop(prefix, None)
+        for name in group.model.model_fields if group is not None else ():
+            self._node.undeclare_parameter(prefix + name)
+
+    def restore(self, prefix: str, **values: Any) -> None:
+        """Write values that are in force anyway back into the parameters."""
+        group = self._groups[prefix]
+        group.values = validated(group.model, {**group.values.model_dump(), **values}, prefix)
+        on_change, group.on_change = group.on_change, None
+        fields = group.model.model_fields
+        plain = {name: _plain(value, fields[name]) for name, value in values.items()}
+        kept = [Parameter(prefix + name, value=value) for name, value in plain.items() if not isinstance(value, Parameter.Type)]
+        self._node.set_parameters(kept)
+        group.on_change = on_change
+
+    def _overrides(self, model: type[BaseModel], prefix: str) -> dict[str, Any]:
+        """Values that were given at the start, of whatever type: a whole number is as good a float as any."""
+        values = {}
+        for name in model.model_fields:
+            probe = self._node.declare_parameter(prefix + name, None, ParameterDescriptor(dynamic_typing=True))
+            if probe.type_ is not Parameter.Type.NOT_SET:
+                values[name] = list(probe.value) if hasattr(probe.value, "tolist") else probe.value
+            self._node.undeclare_parameter(prefix + name)
+        return values
+
+    def _on_set(self, parameters: list[Parameter]) -> SetParametersResult:
+        changes: dict[str, dict[str, Any]] = {}
+        for parameter in parameters:
+            for prefix, group in self._groups.items():
+                name = parameter.name.removeprefix(prefix)
+                if parameter.name.startswith(prefix) and name in group.model.model_fields:
+                    changes.setdefault(prefix, {})[name] = parameter.value
+        try:
+            accepted = {prefix: self._changed(self._groups[prefix], values) for prefix, values in changes.items()}
+        except MetaRLError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        for prefix, new in accepted.items():
+            self._groups[prefix].values = new
+        return SetParametersResult(successful=True)
+
+    def _changed(self, group: Group[Any], changes: Mapping[str, Any]) -> BaseModel:
+        new = validated(group.model, {**group.values.model_dump(), **changes}, group.prefix)
+        if group.on_change is not None:
+            group.on_change(new)
+        return new
+
+
+def validated(model: type[Model], values: Mapping[str, Any], prefix: str = "") -> Model:
+    """The model with these values. Raises ParameterError naming parameter, value and range."""
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        lines = []
+        for item in error.errors():
+            name = str(item["loc"][0]) if item["loc"] else ""
+            allowed = _allowed(model.model_fields[name]) if name in model.model_fields else ""
+            lines.append(f"parameter '{prefix}{name}': {item['msg']}; given: {item['input']!r}{'; allowed: ' + allowed if allowed else ''}")
+        raise ParameterError("; ".join(lines)) from error
+
+
+def describe(name: str, info: FieldInfo) -> ParameterDescriptor:
+    """The descriptor of a field: description, range, choices, and whether it is read-only."""
+    lower, upper = _bounds(info)
+    descriptor = ParameterDescriptor(name=name, description=info.description or "", read_only=_is_fixed(info))
+    if info.annotation is float and (lower is not None or upper is not None):
+        low, high = (-_UNBOUNDED if lower is None else lower), (_UNBOUNDED if upper is None else upper)
+        descriptor.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high))]
+    elif info.annotation is int and lower is not None and upper is not None:
+        descriptor.integer_range = [IntegerRange(from_value=int(lower), to_value=int(upper), step=1)]
+    elif allowed := _allowed(info):
+        descriptor.additional_constraints = allowed
+    return descriptor
+
+
+def _allowed(info: FieldInfo) -> str:
+    if get_origin(info.annotation) is Literal:
+        return "one of " + ", ".join(str(choice) for choice in get_args(info.annotation))
+    lower, upper = _bounds(info)
+    if lower is None and upper is None:
+        return ""
+    return f"[{'-inf' if lower is None else lower}, {'inf' if upper is None else upper}]" + (" each" if _is_list(info) else "")
+
+
+def _bounds(info: FieldInfo) -> tuple[float | None, float | None]:
+    """(lower, upper) of a number, or of each entry of a list."""
+    metadata = list(info.metadata)
+    for part in get_args(info.annotation):  # tuple[Annotated[float, Field(…)], ...]
+        for extra in getattr(part, "__metadata__", ()):
+            metadata += extra.metadata if isinstance(extra, FieldInfo) else [extra]
+    lower: float | None = None
+    upper: float | None = None
+    for bound in metadata:
+        lower = getattr(bound, "ge", getattr(bound, "gt", lower))
+        upper = getattr(bound, "le", getattr(bound, "lt", upper))
+    return lower, upper
+
+
+def _is_fixed(info: FieldInfo) -> bool:
+    return isinstance(info.json_schema_extra, dict) and bool(info.json_schema_extra.get("read_only"))
+
+
+def _is_list(info: FieldInfo) -> bool:
+    return get_origin(info.annotation) in (tuple, list)
+
+
+def _plain(value: Any, info: FieldInfo) -> Any:
+    """The value as a ROS parameter's: lists of floats, text; an empty list keeps its type."""
+    if _is_list(info):
+        kind = get_args(info.annotation)[0]
+        if not value:
+            return Parameter.Type.STRING_ARRAY if kind is str else Parameter.Type.DOUBLE_ARRAY
+        return [item if isinstance(item, str) else float(item) for item in value]
+    return value

@@ -1,0 +1,293 @@
+"""The simulated robot as ROS sees it: joint states and the clock out, joint efforts in. The physics is metarl_robot.sim.
+
+Time stands still until the first command comes, as a real arm's brakes stay closed until it is commanded.
+
+In lockstep the plant publishes a state and waits for the command that carries that state's stamp, then advances by one control
+period. Until then it repeats the state, so that a lost message or a node that starts late stops nothing. When no command
+comes for `grace_s` (real seconds) though one came before, the gate counts as dead: the last command stays in force, as a real
+robot's driver would have it, and time goes on at about its real pace.
+
+In real time it advances by one control period whenever one has passed, and applies each command from the moment it came, to the
+physics step.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from time import monotonic
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus
+from numpy.typing import NDArray
+from pydantic import Field
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray
+from std_srvs.srv import SetBool, Trigger
+
+from metarl_robot.errors import SignalError
+from metarl_robot.labelled import NANOSECONDS, Table, table_of
+from metarl_robot.robot import load_robot
+from metarl_robot.ros_nodes import topics
+from metarl_robot.ros_nodes.convert import joint_state, status_message, table_message, time_message
+from metarl_robot.ros_nodes.managed import ManagedNode, RobotParameters
+from metarl_robot.ros_nodes.parameters import fixed
+from metarl_robot.ros_nodes.runtime import run
+from metarl_robot.ros_nodes.timeline import TimelineParameters, timeline
+from metarl_robot.sim.gravity import NominalGravity
+from metarl_robot.sim.model import PHYSICS_DT_S
+from metarl_robot.sim.plant import ArmPlant
+
+Array = NDArray[np.float64]
+
+REPEAT_S = 0.05  # how often an unanswered state is sent again
+_LATE = 1.5  # a real-time tick after so many periods is counted
+
+
+class PlantParameters(RobotParameters):
+    """Parameters of the plant node, besides those of the conditions."""
+
+    grace_s: float = Field(10.0, ge=0.05, le=600.0, description="lockstep: wait this long for a command, in real time [s]")
+    effort_includes_gravity: bool = fixed(True, description="false: the simulated robot adds its own gravity, as Franka's and UR's do")
+
+
+def truth_columns(joint_names: Sequence[str]) -> tuple[str, ...]:
+    """The columns of ~/truth: what no controller is told. Joint values are free of noise; effort is what the motors gave."""
+    payload = ("payload_mass_kg", *(f"payload_com_{axis}_m" for axis in "xyz"))
+    tool = tuple(f"end_effector_{axis}_m" for axis in "xyz")
+    joints = tuple(f"{joint}/{what}" for what in ("position_rad", "velocity_rad_s", "effort_nm") for joint in joint_names)
+    return (*payload, *tool, *joints, "violations")
+
+
+class PlantNode(ManagedNode):
+    """See the module's docstring."""
+
+    def __init__(self) -> None:
+        super().__init__("plant")
+        self._own = self.parameters.declare(PlantParameters)
+        self._conditions = self.parameters.declare(TimelineParameters, "task.")
+        self._robot = load_robot(self._own.robot)
+        self._plant: ArmPlant | None = None
+        self.start(self._own.autostart)
+
+    def configure(self) -> None:
+        self._timeline = timeline(self._robot, self._conditions)
+        self._gravity = None if self._own.effort_includes_gravity else NominalGravity(self._robot)
+        self._columns = truth_columns(self._robot.joint_names)
+        self._steps_per_period = round(self._robot.control_period_s / PHYSICS_DT_S)
+        self._refused: Counter[str] = Counter()
+        self._paused = False
+        self._plant = self._restart(ArmPlant(self._robot, self._timeline.initial, self._timeline.noise_seed))
+        self._open()
+
+    def _restart(self, plant: ArmPlant) -> ArmPlant:
+        """Back to the start pose, the first conditions and t = 0."""
+        plant.set_task(self._timeline.initial)
+        self._state = plant.reset(self._timeline.start)
+        self._changes = list(self._timeline.changes)
+        self._effort: Array | None = None
+        self._answer: Array | None = None
+        self._arrivals: list[tuple[float, Array]] = []
+        self._absent = False
+        self._late_ticks = 0
+        self._ticked_s = self._published_s = self._moved_s = monotonic()
+        self._stamp_ns = 0
+        return plant
+
+    def _open(self) -> None:
+        self._state_out = self.create_lifecycle_publisher(JointState, topics.JOINT_STATES, topics.STATE_OUT)
+        self._clock_out = self.create_lifecycle_publisher(Clock, topics.CLOCK, topics.CLOCK_OUT)
+        self._truth_out = self.create_lifecycle_publisher(Float64MultiArray, "~/truth", topics.REPORT)
+        self._command_in = self.create_subscription(Float64MultiArray, topics.COMMANDS, self._on_command, topics.COMMAND)
+        self._own_services = (
+            self.create_service(Trigger, "~/reset_world", self._on_reset),
+            self.create_service(SetBool, "~/set_pause", self._on_pause),
+            self.create_service(Trigger, "~/step", self._on_step),
+        )
+        period = REPEAT_S if self._own.lockstep else self._robot.control_period_s
+        self._ticker = self.every(period, self._repeat if self._own.lockstep else self._tick)
+
+    def activate(self) -> None:
+        if self._plant is not None:
+            self._publish(self._plant)
+
+    def cleanup(self) -> None:
+        self._plant = None
+        for publisher in (self._state_out, self._clock_out, self._truth_out):
+            self.destroy_lifecycle_publisher(publisher)
+        self.destroy_subscription(self._command_in)
+        for service in self._own_services:
+            self.destroy_service(service)
+        self.destroy_timer(self._ticker)
+
+    def diagnose(self) -> list[DiagnosticStatus]:
+        plant = self._plant
+        if plant is None:
+            return []
+        violations = plant.violations
+        values = {
+            "time_s": plant.time,
+            "paused": self._paused,
+            "late_ticks": self._late_ticks,
+            "violations": violations.any,
+            "violations_torque": violations.torque,
+            "violations_velocity": violations.velocity,
+            "violations_position": violations.position,
+            **{f"command_{why}": count for why, count in self._refused.items()},
+        }
+        if self._effort is None:
+            level, text = DiagnosticStatus.WARN, "time stands still until the first command"
+        elif self._absent:
+            level, text = DiagnosticStatus.ERROR, "no commands: the last one stays in force"
+        else:
+            level, text = (DiagnosticStatus.WARN, "limits violated") if violations.any else (DiagnosticStatus.OK, "running")
+        return [status_message("plant", level, text, values)]
+
+    # Commands.
+
+    def _on_command(self, message: Float64MultiArray) -> None:
+        plant, arrived_s = self._plant, monotonic()
+        if plant is None or not self.active:
+            return
+        try:
+            effort, stamp_ns = self._read(message)
+        except SignalError as error:
+            self._refused["unreadable"] += 1
+            self.refuse(f"command refused: {error}")
+            return
+        if not self._own.lockstep:
+            self._effort = effort if self._effort is None else self._effort
+            self._arrivals.append((arrived_s, effort))
+        elif stamp_ns in (None, self._stamp_ns):
+            self._absent = False
+            self._answer = effort
+            if not self._paused:
+                self._answered(plant)
+
+    def _read(self, message: Float64MultiArray) -> tuple[Array, int | None]:
+        """(effort (n,), stamp of the state that it answers, None when the sender does not say)."""
+        labelled = len(message.layout.dim) == 2
+        table = table_of(message) if labelled else None
+        effort = np.array(message.data, dtype=np.float64) if table is None else table.values[0]
+        if effort.shape != (self._robot.dof,) or not np.all(np.isfinite(effort)):
+            raise SignalError(f"needs {self._robot.dof} finite efforts; given {effort.tolist()}")
+        return effort, None if table is None else table.stamp_ns
+
+    # Lockstep.
+
+    def _answered(self, plant: ArmPlant) -> None:
+        if self._answer is not None:
+            self._effort, self._answer = self._answer, None
+            self._advance(plant, [(self._effort, self._steps_per_period)])
+            self._publish(plant)
+
+    def _repeat(self) -> None:
+        plant, now_s = self._plant, monotonic()
+        if plant is None or not self.active or self._paused:
+            return
+        if self._effort is not None and now_s - self._moved_s > self._own.grace_s and not self._absent:
+            self.get_logger().error(f"no command within {self._own.grace_s} s of real time: the last one stays in force")
+            self._absent = True
+        if self._absent and self._effort is not None:
+            for _ in range(max(1, round(REPEAT_S / self._robot.control_period_s))):
+                self._advance(plant, [(self._effort, self._steps_per_period)])
+                self._publish(plant)
+        elif now_s - self._published_s >= REPEAT_S:
+            self._publish(plant)
+
+    # Real time.
+
+    def _tick(self) -> None:
+        plant, now_s = self._plant, monotonic()
+        if plant is None or not self.active:
+            return
+        if self._effort is None or self._paused:
+            self._ticked_s = now_s
+            if now_s - self._published_s >= REPEAT_S and not self._paused:
+                self._publish(plant)
+            return
+        self._late_ticks += now_s - self._ticked_s > _LATE * self._robot.control_period_s
+        self._advance(plant, self._segments(self._effort, now_s))
+        self._ticked_s = now_s
+        self._publish(plant)
+
+    def _segments(self, effort: Array, now_s: float) -> list[tuple[Array, int]]:
+        """Which effort acted for how many physics steps since the last tick."""
+        count, span = self._steps_per_period, max(now_s - self._ticked_s, 1e-9)
+        segments, done = [], 0
+        for arrived_s, new in self._arrivals:
+            until = int(np.clip(np.ceil((arrived_s - self._ticked_s) / span * count), done, count))
+            segments.append((effort, until - done))
+            effort, done = new, until
+        segments.append((effort, count - done))
+        self._effort = effort
+        self._arrivals.clear()
+        return [(value, steps) for value, steps in segments if steps > 0]
+
+    # Both.
+
+    def _advance(self, plant: ArmPlant, segments: list[tuple[Array, int]]) -> None:
+        while self._changes and plant.time >= self._changes[0][0] - 0.5 * PHYSICS_DT_S:
+            moment, task = self._changes.pop(0)
+            plant.set_task(task)
+            self.get_logger().info(f"conditions changed at {moment:g} s")
+        for effort, steps in segments:
+            if self._gravity is not None:
+                effort = effort + self._gravity.effort(self._state.q)
+            self._state = plant.step(effort, steps * PHYSICS_DT_S)
+        self._stamp_ns = round(plant.time * NANOSECONDS)
+        self._moved_s = monotonic()
+
+    def _publish(self, plant: ArmPlant) -> None:
+        names, stamp_ns = self._robot.joint_names, self._stamp_ns
+        self._published_s = monotonic()
+        effort = plant.applied_effort
+        self._state_out.publish(joint_state(names, stamp_ns, self._state.q, self._state.v, effort))
+        self._clock_out.publish(Clock(clock=time_message(stamp_ns)))
+        truth, payload = plant.truth, plant.task.payload
+        values = [
+            [payload.mass_kg, *payload.com_m, *plant.end_effector, *truth.q, *truth.v, *effort, plant.violations.any],
+        ]
+        self._truth_out.publish(table_message(Table(stamp_ns, ("value",), self._columns, np.array(values, dtype=np.float64))))
+
+    # Services.
+
+    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success = self._plant is not None
+        if self._plant is not None:
+            self._restart(self._plant)
+            self._publish(self._plant)
+        response.message = "back at the start; time is 0 again"
+        return response
+
+    def _on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._paused = bool(request.data)
+        self._moved_s = monotonic()
+        if not self._paused and self._plant is not None:
+            self._answered(self._plant)
+        response.success, response.message = True, "paused" if self._paused else "running"
+        return response
+
+    def _on_step(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        plant = self._plant
+        effort = self._answer if self._own.lockstep else self._arrivals[-1][1] if self._arrivals else self._effort
+        if plant is None or not self._paused or effort is None:
+            response.success = False
+            response.message = "pause first (~/set_pause)" if not self._paused else "no command for the present state yet"
+            return response
+        self._effort, self._answer = effort, None
+        self._arrivals.clear()
+        self._advance(plant, [(effort, self._steps_per_period)])
+        self._publish(plant)
+        response.success, response.message = True, f"time is {plant.time:g} s"
+        return response
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Entry point of the plant node."""
+    return run(PlantNode, args)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

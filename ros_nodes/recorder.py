@@ -1,0 +1,155 @@
+"""Records every topic there is to an MCAP file, messages as they came over the wire, stamped with the node's clock.
+
+Its own process: whatever happens to the disk, control goes on. On SIGINT and SIGTERM the file is completed; a process that is
+killed leaves a file whose chunks can be read.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
+
+from metarl_robot.ros_nodes.convert import status_message
+from metarl_robot.ros_nodes.managed import ManagedNode, NodeParameters
+from metarl_robot.ros_nodes.message_schema import SchemaError, message_definition
+from metarl_robot.ros_nodes.parameters import fixed
+from metarl_robot.ros_nodes.recording import Recording
+from metarl_robot.ros_nodes.runtime import run
+
+_LOOK_S = 0.1  # how often new topics are looked for
+_FLUSH_S = 1.0
+_DEPTH = 1000  # messages a topic may wait for the disk
+
+
+class RecorderParameters(NodeParameters):
+    """Parameters of the recorder node."""
+
+    path: str = fixed("runs/%Y-%m-%d_%H-%M-%S/recording.mcap", description="file to write; date and time are filled in as by strftime")
+
+
+class RecorderNode(ManagedNode):
+    """See the module's docstring."""
+
+    def __init__(self) -> None:
+        super().__init__("recorder")
+        self._own = self.parameters.declare(RecorderParameters)
+        self._recording: Recording | None = None
+        self._inputs: dict[str, Subscription] = {}
+        self._unknown: set[str] = set()
+        self._reported = False
+        self.start(self._own.autostart)
+
+    def configure(self) -> None:
+        self._recording = Recording(Path(datetime.now().strftime(self._own.path)))
+        self._timers_made = (self.every(_LOOK_S, self._look), self.every(_FLUSH_S, self._flush))
+        self._complain(self._recording)
+
+    def activate(self) -> None:
+        self._look()
+        if self._recording is not None:
+            self.get_logger().info(f"recording to {self._recording.path}")
+
+    def cleanup(self) -> None:
+        for timer in self._timers_made:
+            self.destroy_timer(timer)
+        for subscription in self._inputs.values():
+            self.destroy_subscription(subscription)
+        self._inputs.clear()
+        self.close()
+
+    def close(self) -> None:
+        recording, self._recording = self._recording, None
+        if recording is not None:
+            recording.close()
+            self._complain(recording)
+            if not recording.failure:
+                self.get_logger().info(f"{recording.messages} messages of {len(recording.topics)} topics in {recording.path}")
+
+    def diagnose(self) -> list[DiagnosticStatus]:
+        recording = self._recording
+        if recording is None:
+            return []
+        values = {
+            "file": str(recording.path),
+            "topics": len(recording.topics),
+            "messages": recording.messages,
+            "dropped": recording.dropped,
+            "unknown_types": " ".join(sorted(self._unknown)),
+        }
+        level = DiagnosticStatus.ERROR if recording.failure else DiagnosticStatus.OK
+        return [status_message("recorder", level, recording.failure or "recording", values)]
+
+    def _look(self) -> None:
+        """Subscribe to topics that are new."""
+        recording = self._recording
+        if recording is None or not (self.active or not self._inputs):
+            return
+        for topic, types in self.get_topic_names_and_types():
+            if topic not in self._inputs and types[0] not in self._unknown:
+                self._record(recording, topic, types[0])
+
+    def _record(self, recording: Recording, topic: str, type_name: str) -> None:
+        qos = self._matching_qos(topic)
+        if qos is None:  # nobody publishes there yet
+            return
+        try:
+            definition, message_class = message_definition(type_name), _message_class(type_name)
+        except (SchemaError, ImportError, AttributeError) as error:
+            self._unknown.add(type_name)
+            self.get_logger().warning(f"{topic} is not recorded: {error}")
+            return
+        recording.add_topic(topic, type_name, definition)
+
+        def write(data: bytes) -> None:
+            self._write(topic, data)
+
+        self._inputs[topic] = self.create_subscription(message_class, topic, write, qos, raw=True)
+
+    def _matching_qos(self, topic: str) -> QoSProfile | None:
+        """Reliable where all who publish are, and with the last message of those who keep it."""
+        publishers = self.get_publishers_info_by_topic(topic)
+        if not publishers:
+            return None
+        reliable = all(p.qos_profile.reliability == ReliabilityPolicy.RELIABLE for p in publishers)
+        latched = all(p.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for p in publishers)
+        return QoSProfile(
+            history=HistoryPolicy.KEEP_LAST,
+            depth=_DEPTH,
+            reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+            durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+        )
+
+    def _write(self, topic: str, data: bytes) -> None:
+        if self._recording is not None and self.active:
+            self._recording.write(topic, self.get_clock().now().nanoseconds, data)
+
+    def _flush(self) -> None:
+        if self._recording is not None:
+            self._recording.flush()
+            self._complain(self._recording)
+
+    def _complain(self, recording: Recording) -> None:
+        if recording.failure and not self._reported:
+            self._reported = True
+            self.get_logger().error(f"recording has stopped, control goes on: {recording.failure}")
+
+
+def _message_class(type_name: str) -> Any:
+    package, _, name = type_name.partition("/msg/")
+    return getattr(importlib.import_module(f"{package}.msg"), name)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Entry point of the recorder node."""
+    return run(RecorderNode, args)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

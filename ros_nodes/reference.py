@@ -1,0 +1,125 @@
+"""Publishes a reference for an arm as a stream of short trajectories, each long before it is needed.
+
+A chunk covers `chunk_s` on a grid of `spacing_s` and is sent every `period_s`; chunks of one motion agree wherever they overlap,
+to the bit, so it does not matter which one arrives when. With simulated time the motion starts at time 0 of that clock; on a
+real robot it starts when the node is activated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import monotonic
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+from trajectory_msgs.msg import JointTrajectory
+
+from metarl_robot.labelled import NANOSECONDS
+from metarl_robot.reference import Hold, check_reference, random_excitation, random_tracking
+from metarl_robot.robot import Robot, load_robot
+from metarl_robot.ros_nodes import topics
+from metarl_robot.ros_nodes.convert import trajectory_message
+from metarl_robot.ros_nodes.managed import ManagedNode, NodeParameters
+from metarl_robot.ros_nodes.parameters import fixed
+from metarl_robot.ros_nodes.runtime import run
+from metarl_robot.signals import Reference
+
+_LOOK_S = 0.05  # how often the node looks at the clock
+_REPEAT_S = 1.0  # in real time: a chunk is sent again for who came late, also while simulated time stands still
+_LEAD_S = 0.5  # on a real robot, the motion starts this long after activation
+
+
+class ReferenceParameters(NodeParameters):
+    """Parameters of the reference node."""
+
+    robot: str = fixed("panda", description="name of the robot, or the folder of its description")
+    kind: Literal["hold", "tracking", "excitation", "suite"] = fixed(
+        "tracking", description="stand at home, move about, or a suite's motion"
+    )
+    suite: str = fixed("heldout", description="kind suite: evaluation suite to take the motion from")
+    scenario: str = fixed("pickup", description="kind suite: which of its scenarios")
+    seed: int = fixed(0, ge=0, le=2**31 - 1, description="seed of the motion")
+    duration_s: float = fixed(60.0, ge=1.0, le=86400.0, description="length of a tracking or excitation motion [s]")
+    spacing_s: float = fixed(0.02, ge=0.002, le=0.5, description="time between two points [s]")
+    chunk_s: float = Field(4.0, ge=0.5, le=60.0, description="length of one trajectory message [s]")
+    period_s: float = Field(1.0, ge=0.05, le=30.0, description="time between two messages [s]")
+
+
+def make_reference(robot: Robot, wanted: ReferenceParameters) -> Reference:
+    """The motion that the parameters ask for, starting at time 0.
+
+    Raises:
+        UnknownNameError: no such suite or scenario.
+    """
+    if wanted.kind == "hold":
+        return Hold(robot.home)
+    if wanted.kind == "suite":
+        from metarl_robot.sim.suites import scenario
+
+        return scenario(robot, wanted.suite, wanted.scenario, wanted.seed).reference
+    rng = np.random.default_rng(wanted.seed)
+    make = random_tracking if wanted.kind == "tracking" else random_excitation
+    return make(robot, rng, wanted.duration_s)
+
+
+class ReferenceNode(ManagedNode):
+    """See the module's docstring."""
+
+    def __init__(self) -> None:
+        super().__init__("reference")
+        self._own = self.parameters.declare(ReferenceParameters, on_change=self._on_parameters)
+        self._robot = load_robot(self._own.robot, check_model=False)
+        self._reference: Reference | None = None
+        self.start(self._own.autostart)
+
+    def configure(self) -> None:
+        self._reference = make_reference(self._robot, self._own)
+        check_reference(self._robot, self._reference, 0.0, self._own.duration_s, rate_hz=1.0 / self._own.spacing_s)
+        self._spacing_ns = round(self._own.spacing_s * NANOSECONDS)
+        self._sent_ns: int | None = None
+        self._sent_s = -np.inf
+        self._listeners = 0
+        self._out = self.create_lifecycle_publisher(JointTrajectory, topics.REFERENCE, topics.REFERENCE_QOS)
+        self._ticker = self.every(_LOOK_S, self._look)
+
+    def activate(self) -> None:
+        simulated = bool(self.get_parameter("use_sim_time").value)
+        self._start_ns = 0 if simulated else self.get_clock().now().nanoseconds + round(_LEAD_S * NANOSECONDS)
+
+    def cleanup(self) -> None:
+        self._reference = None
+        self.destroy_lifecycle_publisher(self._out)
+        self.destroy_timer(self._ticker)
+
+    def _on_parameters(self, new: ReferenceParameters) -> None:
+        self._own = new
+
+    def _look(self) -> None:
+        """Send a chunk when it is time by the robot's clock, when somebody new listens, or when nothing was sent for a while."""
+        if not self.active or self._reference is None:
+            return
+        now_ns, steady_s = self.get_clock().now().nanoseconds, monotonic()
+        listeners = self._out.get_subscription_count()
+        moved = self._sent_ns is None or abs(now_ns - self._sent_ns) >= self._own.period_s * NANOSECONDS
+        if moved or listeners > self._listeners or steady_s - self._sent_s >= _REPEAT_S:
+            self._sent_ns, self._sent_s = now_ns, steady_s
+            self._out.publish(self._chunk(self._reference, now_ns))
+        self._listeners = listeners
+
+    def _chunk(self, reference: Reference, now_ns: int) -> JointTrajectory:
+        since_ns = max(0, now_ns - self._start_ns)
+        first = since_ns // self._spacing_ns
+        grid_ns = np.arange(first, first + round(self._own.chunk_s / self._own.spacing_s) + 1) * self._spacing_ns
+        points = reference.sample(grid_ns / NANOSECONDS)
+        begin_ns = int(grid_ns[0])
+        return trajectory_message(self._robot.joint_names, self._start_ns + begin_ns, (grid_ns - begin_ns) / NANOSECONDS, points)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Entry point of the reference node."""
+    return run(ReferenceNode, args)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

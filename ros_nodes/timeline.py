@@ -1,0 +1,95 @@
+"""The physical conditions of a simulated run over time: from a suite's scenario, from a file, or from a few parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from metarl_robot.errors import SignalError
+from metarl_robot.robot import Robot
+from metarl_robot.ros_nodes.parameters import fixed
+from metarl_robot.sim.suites import scenario
+from metarl_robot.sim.task import Payload, Task, nominal_task
+
+Array = NDArray[np.float64]
+
+
+class TimelineParameters(BaseModel):
+    """Which conditions to simulate."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    suite: str = fixed("", description="evaluation suite to take conditions and start pose from; empty: the nominal robot at home")
+    scenario: str = fixed("pickup", description="which of the suite's scenarios")
+    seed: int = fixed(0, ge=0, le=2**31 - 1, description="seed of the scenario and of the sensors' noise")
+    task_file: str = fixed("", description="JSON or YAML file with conditions: {initial: task, changes: [{time_s: …, task: …}]}")
+    payload_mass_kg: float = fixed(0.0, ge=0.0, le=1000.0, description="payload to attach, on top of the other conditions [kg]")
+    payload_com_m: tuple[Annotated[float, Field(ge=-10.0, le=10.0)], ...] = fixed(
+        (0.0, 0.0, 0.0), description="its centre of mass in the payload frame [m]"
+    )
+    payload_attach_s: float = fixed(0.0, ge=0.0, le=1e6, description="when it is attached [s]")
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Tasks over time. changes: (time [s], task from then on), in order. start: (n,) pose [rad]; noise_seed: the sensors'."""
+
+    initial: Task
+    changes: tuple[tuple[float, Task], ...]
+    start: Array
+    noise_seed: int
+
+
+def timeline(robot: Robot, wanted: TimelineParameters) -> Timeline:
+    """The conditions that the parameters ask for.
+
+    Raises:
+        UnknownNameError: no such suite or scenario.
+        SignalError: the file is wrong; the message names file and key.
+    """
+    base = Timeline(nominal_task(robot), (), robot.home.copy(), wanted.seed)
+    if wanted.suite:
+        drawn = scenario(robot, wanted.suite, wanted.scenario, wanted.seed)
+        base = Timeline(drawn.initial, drawn.changes, drawn.reference.sample(np.zeros(1)).q[0], drawn.noise_seed)
+    if wanted.task_file:
+        base = _from_file(Path(wanted.task_file), base)
+    if wanted.payload_mass_kg > 0.0:
+        base = _with_payload(base, wanted)
+    return base
+
+
+def _with_payload(base: Timeline, wanted: TimelineParameters) -> Timeline:
+    """A compact payload, attached at its time and there from then on."""
+    inertia = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0]) * wanted.payload_mass_kg * 1e-3  # a sphere of about 5 cm
+    payload = Payload(wanted.payload_mass_kg, np.array(wanted.payload_com_m), inertia)
+    moments = sorted({wanted.payload_attach_s, *(time for time, _ in base.changes)})
+    changes = []
+    for moment in moments:
+        task = [base.initial, *(task for time, task in base.changes if time <= moment)][-1]
+        changes.append((moment, replace(task, payload=payload) if moment >= wanted.payload_attach_s else task))
+    if changes and changes[0][0] <= 0.0:
+        return replace(base, initial=changes[0][1], changes=tuple(changes[1:]))
+    return replace(base, changes=tuple(changes))
+
+
+def _from_file(path: Path, base: Timeline) -> Timeline:
+    try:
+        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SignalError(f"task file {path}: {error}") from error
+    if not isinstance(content, dict) or "initial" not in content or not set(content) <= {"initial", "changes"}:
+        raise SignalError(f"task file {path}: needs the key 'initial' and may have 'changes'; given: {content!r:.200}")
+    changes = content.get("changes") or []
+    if not isinstance(changes, list) or any(not isinstance(item, dict) or set(item) != {"time_s", "task"} for item in changes):
+        raise SignalError(f"task file {path}: 'changes' must be a list of entries with 'time_s' and 'task'")
+    try:
+        pairs = sorted(((float(item["time_s"]), Task.from_dict(item["task"])) for item in changes), key=lambda pair: pair[0])
+        return replace(base, initial=Task.from_dict(content["initial"]), changes=tuple(pairs))
+    except (SignalError, TypeError, ValueError) as error:
+        raise SignalError(f"task file {path}: {error}") from error

@@ -1,0 +1,63 @@
+"""Every topic and service of the nodes, with its quality of service. Names are relative or private, so all can be remapped.
+
+    topic (as launched)              type                             from → to
+    /joint_states                    sensor_msgs/JointState           plant or driver → mpc, gate
+    /effort_controller/commands      std_msgs/Float64MultiArray       gate → plant or forward_command_controller
+                                     (labelled: row `effort`, columns joints, stamp of the state that it answers)
+    /gate/command                    sensor_msgs/JointState           mpc → gate: effort, stamp of the state that it answers
+    /gate/state                      diagnostic_msgs/DiagnosticStatus gate → all, latched: state, why, is it latched
+    /mpc/joint_trajectory            trajectory_msgs/JointTrajectory  reference → mpc
+    /mpc/setpoint                    sensor_msgs/JointState           mpc: where the reference is, at each state's stamp
+    /mpc/step                        std_msgs/Float64MultiArray       mpc: labelled, row `value`: see STEP_COLUMNS
+    /mpc/context                     std_msgs/Float64MultiArray       mpc: labelled, rows `mean`, `std`
+    /mpc/payload                     geometry_msgs/InertiaStamped     mpc: payload estimate, inertia about its centre of mass
+    /mpc/plan                        trajectory_msgs/JointTrajectory  mpc: what it intends
+    /plant/truth                     std_msgs/Float64MultiArray       plant: labelled, row `value`: see plant.truth_columns
+    /clock                           rosgraph_msgs/Clock              plant → all
+    /diagnostics                     diagnostic_msgs/DiagnosticArray  all, 1 Hz
+
+    service                          type
+    /gate/estop, /gate/rearm         std_srvs/Trigger
+    /plant/reset_world, /plant/step  std_srvs/Trigger
+    /plant/set_pause                 std_srvs/SetBool
+
+Publishers are reliable; who needs the newest state only, and never an old one, subscribes best-effort with depth 1.
+"""
+
+from __future__ import annotations
+
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+JOINT_STATES = "joint_states"
+COMMANDS = "effort_controller/commands"
+GATE_COMMAND = "gate/command"
+GATE_STATE = "gate/state"
+REFERENCE = "mpc/joint_trajectory"
+SETPOINT = "mpc/setpoint"
+STEP = "mpc/step"
+CONTEXT = "mpc/context"
+PAYLOAD = "mpc/payload"
+PLAN = "mpc/plan"
+TRUTH = "plant/truth"
+CLOCK = "/clock"
+DIAGNOSTICS = "/diagnostics"
+
+STEP_COLUMNS = ("step_ms", "status", "late")  # status: 0 solved, 1 degraded, 2 failed; late: 1 when the step missed its deadline
+
+
+def _profile(reliable: bool, depth: int, latched: bool = False) -> QoSProfile:
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=depth,
+        reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+    )
+
+
+STATE_OUT = _profile(reliable=True, depth=10)
+STATE_IN = _profile(reliable=False, depth=1)
+COMMAND = _profile(reliable=True, depth=1)
+CLOCK_OUT = _profile(reliable=False, depth=1)
+LATCHED = _profile(reliable=True, depth=1, latched=True)
+REPORT = _profile(reliable=True, depth=10)
+REFERENCE_QOS = _profile(reliable=True, depth=5)
