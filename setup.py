@@ -47,6 +47,9 @@ ROS = [
     "ros-diagnostic-msgs==5.3.6",
     "ros-std-srvs==5.3.6",
     "ros-rosgraph-msgs==2.0.3",
+    "ros-builtin-interfaces==2.0.3",
+    "ros-rcl-interfaces==2.0.3",
+    "ros-ament-index-python==1.8.1",
 ]
 
 # Exact: trained weights are reproduced bit for bit by one torch version only.

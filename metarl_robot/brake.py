@@ -31,7 +31,7 @@ Array = NDArray[np.float64]
 
 INTEGRAL_REST_RAD = 5e-4  # errors below this are left alone
 INTEGRAL_SHARE = 0.6  # the integral's bound, as a share of the effort limit
-LIMIT_MARGIN_RAD = 0.01  # the ramp stops this far inside a position limit, where it can
+LIMIT_MARGIN_RAD = 0.05  # the ramp stops this far inside a position limit, where it can
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ class BrakeRamp:
         """(q_r, v_r), each (n,), `time_s` after braking started."""
         t = np.minimum(max(time_s, 0.0), self._duration)
         slope = np.sign(self._v0) * self._deceleration
-        return self._q0 + self._v0 * t - 0.5 * slope * t**2, self._v0 - slope * t
+        v = np.where(t < self._duration, self._v0 - slope * t, 0.0)
+        return self._q0 + self._v0 * t - 0.5 * slope * t**2, v
 
 
 class BrakeLaw:

@@ -268,7 +268,7 @@ class Gate:
         return self._static
 
     def _clip(self, wanted: Array, dt_s: float) -> tuple[Array, bool]:
-        finite = np.where(np.isfinite(wanted), wanted, self._static)  # absurd states overflow
+        finite = np.where(np.isfinite(wanted), wanted, self._static)  # the last look before it leaves
         effort, over = clip_effort(finite, self.robot.effort_limit)
         last, fast = self._sent, False
         if last is None and not self.config.effort_includes_gravity:

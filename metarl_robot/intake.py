@@ -16,6 +16,7 @@ import numpy as np
 from metarl_robot.signals import State
 
 RESYNC_COUNT = 3  # stamps that must agree before a new time base is believed
+MAX_VALUE = 1e3  # rad and rad/s: no joint gets there, only broken messages do
 MAX_STEP_S = 0.25  # a longer silence between two states is a jump
 
 
@@ -26,6 +27,7 @@ class Rejection(Enum):
     NAMES = "names"
     SIZE = "size"
     NOT_FINITE = "not_finite"
+    IMPLAUSIBLE = "implausible"
     STAMP_BACKWARDS = "stamp_backwards"
     STAMP_JUMPED = "stamp_jumped"
     STALE = "stale"
@@ -131,4 +133,6 @@ class StateIntake:
             return Rejection.SIZE
         if not (np.all(np.isfinite(state.q)) and np.all(np.isfinite(state.v))):
             return Rejection.NOT_FINITE
+        if max(np.max(np.abs(state.q)), np.max(np.abs(state.v))) > MAX_VALUE:
+            return Rejection.IMPLAUSIBLE
         return None

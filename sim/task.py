@@ -185,7 +185,8 @@ class TaskRanges:
     coulomb_ratio: Coulomb friction over effort limit; viscous_ratio_s: viscous friction over effort limit.
     cable_probability, cable_force_ratio: share of tasks with a cable; its tension, over the rated payload's weight, when the tool
     is 0.5 x reach farther from the anchor than at home.
-    latency_s: command and sensor delay together, split at random.
+    latency_s: command and sensor delay together, of which command_share is the command's. (Seen through its sensors, an arm with
+    both delays moves exactly as one with all of the latency in its commands.)
     """
 
     payload_probability: float = 0.85
@@ -199,6 +200,7 @@ class TaskRanges:
     cable_probability: float = 0.5
     cable_force_ratio: tuple[float, float] = (0.1, 0.5)
     latency_s: tuple[float, float] = (0.0, 0.010)
+    command_share: tuple[float, float] = (0.0, 1.0)
     encoder_resolution_rad: tuple[float, float] = (0.0, 1e-4)
     velocity_noise_rad_s: tuple[float, float] = (0.001, 0.010)
 
@@ -249,7 +251,7 @@ def with_friction(robot: Robot, task: Task, rng: np.random.Generator, ranges: Ta
 
 def with_sensors(task: Task, rng: np.random.Generator, ranges: TaskRanges = TRAIN) -> Task:
     """The task with latency, encoder resolution and velocity noise drawn anew."""
-    latency, share = rng.uniform(*ranges.latency_s), rng.random()
+    latency, share = rng.uniform(*ranges.latency_s), rng.uniform(*ranges.command_share)
     return replace(
         task,
         command_delay_s=share * latency,

@@ -194,7 +194,7 @@ class LatencyFeatures(_Group):
         return np.moveaxis(xi.past_effort - xi.effort, 0, 2)
 
     def value(self, xi: Xi, z: Array) -> Array:
-        return np.zeros_like(xi.v)
+        return np.asarray(np.einsum("mkn,m->kn", xi.past_effort - xi.effort, z))
 
 
 class FeatureMap:

@@ -46,7 +46,7 @@ _COLOURS = {
     "pid": _PURPLE,
     "computed_torque": _SKY,
 }
-_SPARE = (_BLACK, _YELLOW, "#666666", "#8B5A2B")
+_SPARE = ("#666666", "#8B5A2B", "#7FC97F", "#9E0142", _YELLOW)
 _STYLE = {
     "font.size": 10,
     "font.family": "DejaVu Sans",
@@ -80,7 +80,12 @@ def style() -> Iterator[None]:
 
 def colour(controller: str, position: int = 0) -> str:
     """The colour of a controller; one of the spare colours, by `position`, for a third party's."""
-    return _COLOURS.get(controller, _SPARE[position % len(_SPARE)])
+    return _COLOURS.get(controller, spare_colour(position))
+
+
+def spare_colour(position: int) -> str:
+    """A colour that belongs to no controller."""
+    return _SPARE[position % len(_SPARE)]
 
 
 def mark_changes(axes: Axes, times_s: Sequence[float], label: str | None = None) -> None:

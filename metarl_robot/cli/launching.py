@@ -29,7 +29,7 @@ def launch(
 ) -> None:
     """Start the nodes of a launch file and stay until they end or Ctrl-C."""
     values = parse_arguments(arguments or [])
-    from metarl_robot.cli import launch as runner
+    import metarl_robot.cli.launch as runner
 
     if show_args:
         typer.echo(runner.show_args(file))

@@ -108,8 +108,8 @@ class ArmMPC:
         v = velocity + ahead * self._acceleration
         target = self._within_reach(q, reference.sample(time + ahead + self._grid))
         knots, message = self._optimise(time, q, v, target)
-        if not np.all(np.isfinite(knots.effort[0])):
-            return self._fallback(time, "the planned effort is not finite")
+        if knots is None or not np.all(np.isfinite(knots.effort)):
+            return self._fallback(time, message or "the planned effort is not finite")
         effort, _ = self._limiter.apply(knots.effort[0])
         self._acceleration, self._last_knots = knots.a[0], knots
         self._plan = Plan(time + self._grid, knots.q, knots.v, knots.effort)
@@ -130,13 +130,15 @@ class ArmMPC:
         beyond = error - np.clip(error, -reach, reach)
         return Setpoints(target.q + beyond, target.v, target.a)
 
-    def _optimise(self, time: float, q: Array, v: Array, target: Setpoints) -> tuple[_Knots, str]:
+    def _optimise(self, time: float, q: Array, v: Array, target: Setpoints) -> tuple[_Knots | None, str]:
         inputs, errors = self._qp.candidate(np.stack([q - target.q[0], v - target.v[0]]))
         knots = self._evaluate(target, inputs, errors[:, 0], errors[:, 1])
         if not self._violates(knots):
             return knots, ""
         limits = _LinearisedLimits(self, knots, self._shifted(time, q), target)
         change, met = self._qp.constrain(limits.violated)
+        if change is None:
+            return None, "the quadratic programme could not be solved"
         changed = self._evaluate(
             target,
             inputs + change,

@@ -80,19 +80,24 @@ class TrackingQP:
         """The unconstrained minimiser for error (2, n): inputs u (N, n) and errors (N + 1, 2, n)."""
         return self._inputs @ error, self._errors @ error
 
-    def constrain(self, violated: Callable[[Array | None], Rows]) -> tuple[Array, bool]:
+    def constrain(self, violated: Callable[[Array | None], Rows]) -> tuple[Array | None, bool]:
         """The smallest-cost change δ (N, n) of the candidate that respects limits.
 
         Arguments:
             violated: δ → the rows that it violates, None standing for the candidate itself.
 
         Returns:
-            δ and whether every limit is met, but for `SLACK_TOLERANCE`.
+            δ and whether every limit is met, but for `SLACK_TOLERANCE`; δ is None if the solver gave up.
         """
         rows = violated(None)
         change = np.zeros(rows.coefficients.shape[1:])
+        if not rows.keys:
+            return change, True
         for _ in range(MAX_ROUNDS):
-            change, slack = self._solve(rows)
+            try:
+                change, slack = self._solve(rows)
+            except (RuntimeError, ValueError, np.linalg.LinAlgError):
+                return None, False
             new = violated(change).without(set(rows.keys))
             if not new.keys:
                 return change, slack <= SLACK_TOLERANCE

@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-NODES = ("plant", "reference", "mpc", "gate", "recorder")
-
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, new_environment: Callable[[], Any]) -> Any:
@@ -77,9 +75,18 @@ def test_the_linked_folders_are_no_packages_of_their_own(installed: Any) -> None
     assert installed.run("python", "-c", program).strip() == "[]"
 
 
-@pytest.mark.parametrize("node", NODES)
-def test_nodes_are_executables_where_ros_looks(installed: Any, node: str) -> None:
-    script = installed.prefix / "lib/metarl_robot" / node
-    assert os.access(script, os.X_OK)
-    program = f"import runpy; print(runpy.run_path({str(script)!r})['main'].__module__)"
-    assert installed.run("python", "-c", program).strip() == f"metarl_robot.ros_nodes.{node}"
+def test_every_node_is_an_executable_where_ros_looks(root: Path, installed: Any) -> None:
+    nodes = {path.stem for path in (root / "ros_nodes").glob("*.py") if "\ndef main(" in path.read_text(encoding="utf-8")}
+    scripts = sorted((installed.prefix / "lib/metarl_robot").iterdir())
+    assert {script.name for script in scripts} == nodes
+    assert all(os.access(script, os.X_OK) for script in scripts)
+    program = "import runpy, sys\nfor script in sys.argv[1:]: print(runpy.run_path(script)['main'].__module__)"
+    mains = installed.run("python", "-c", program, *scripts).split()
+    assert mains == [f"metarl_robot.ros_nodes.{script.name}" for script in scripts]
+
+
+def test_an_installed_node_starts_and_stops(installed: Any) -> None:
+    pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+    node = [installed.prefix / "lib/metarl_robot/gate", "--ros-args", "-p", "robot:=planar2"]
+    with subprocess.Popen(node, cwd=installed.elsewhere, env=installed.variables(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        ...
