@@ -131,7 +131,8 @@ class PayloadFeatures(_Group):
         return 0.5 * interval.dt * (beta_before + beta_after) - (after - before)
 
     def inertia(self, q: Array, z: Array) -> Array:
-        return self._dynamics.momentum(q, np.zeros(self._dof), z)[0] - self._dynamics.mass_matrix(q)
+        loaded = self._dynamics.momentum(q, np.zeros(self._dof), z)[0].copy()
+        return loaded - self._dynamics.mass_matrix(q)
 
     def value(self, xi: Xi, z: Array) -> Array:
         return -self._dynamics.payload_efforts(xi.q, xi.v, xi.a, z)

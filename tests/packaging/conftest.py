@@ -1,4 +1,4 @@
-"""A copy of the sources, and environments to install it into without downloading anything.
+"""A copy of the sources, and places to install it into without downloading anything.
 
 An environment is a new, empty virtual environment. A .pth file in it appends the site-packages of the environment that runs
 the tests, so that numpy and the others are found there; Python does not follow .pth files in a folder that was added this
@@ -8,12 +8,14 @@ way, so this project itself is found only where the test has installed it.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
 import venv
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,38 +23,56 @@ import pytest
 
 NOT_SOURCES = (".git", ".venv", "runs", "build", "dist", "install", "log", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis")
 
+Word = str | Path
+
 
 @dataclass(frozen=True)
-class Environment:
-    """A virtual environment; commands run in it from a folder that has nothing to do with the sources."""
+class Installed:
+    """An installation. Commands run in it from `elsewhere`, a folder that has nothing to do with the sources.
+
+    prefix: where it is installed; modules: where its Python packages are; variables: the environment of commands;
+    wrap: makes a command one that runs in a shell which has sourced what it must.
+    """
 
     prefix: Path
+    modules: Path
     elsewhere: Path
+    variables: dict[str, str]
+    wrap: Callable[[Sequence[Word]], Sequence[Word]] = tuple
 
-    @property
-    def python(self) -> str:
-        return str(self.prefix / "bin" / "python")
-
-    @property
-    def site_packages(self) -> Path:
-        return Path(sysconfig.get_path("purelib", vars={"base": str(self.prefix)}))
-
-    def variables(self) -> dict[str, str]:
-        return os.environ | {"PATH": f"{self.prefix / 'bin'}{os.pathsep}{os.environ['PATH']}", "VIRTUAL_ENV": str(self.prefix)}
-
-    def run(self, *command: str | Path) -> str:
+    def run(self, *command: Word) -> str:
         """Standard output; fails the test, with everything that was printed, when the command fails."""
-        return run(command, self.elsewhere, self.variables())
+        return run(self.wrap(command), self.elsewhere, self.variables)
 
-    def install(self, *options: str | Path) -> None:
-        pip = [sys.executable, "-m", "pip", "--python", self.python]
-        run([*pip, "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation", *options], self.elsewhere, self.variables())
+    def run_until(self, text: str, *command: Word) -> None:
+        """Run a command until it prints `text`, then end it with Ctrl-C: that must come, and the exit code be 0."""
+        words = [str(word) for word in self.wrap(command)]
+        output = []
+        with subprocess.Popen(
+            words, cwd=self.elsewhere, env=self.variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                output.append(line)
+                if text in line:
+                    process.send_signal(signal.SIGINT)
+                    break
+            output.append(process.stdout.read())
+        printed = "".join(output)
+        assert text in printed, printed
+        assert process.returncode == 0, printed
 
 
-def run(command: list[str | Path] | tuple[str | Path, ...], folder: Path, variables: dict[str, str] | None = None) -> str:
-    done = subprocess.run([str(part) for part in command], cwd=folder, env=variables, capture_output=True, text=True, check=False)
+def run(command: Sequence[Word], folder: Path, variables: dict[str, str] | None = None) -> str:
+    done = subprocess.run([str(word) for word in command], cwd=folder, env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command} failed with {done.returncode}:\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def first_on_path(folder: Path | str) -> dict[str, str]:
+    """The environment variables, less the prefix of ROS packages, with a folder of programs that are found first."""
+    variables = {name: value for name, value in os.environ.items() if name not in ("AMENT_PREFIX_PATH", "VIRTUAL_ENV")}
+    return variables | {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
 
 
 @pytest.fixture(scope="session")
@@ -82,11 +102,53 @@ def wheel_from_sdist(sources: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="session")
-def new_environment(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Environment]:
-    def create() -> Environment:
-        environment = Environment(tmp_path_factory.mktemp("environment"), tmp_path_factory.mktemp("elsewhere"))
-        venv.create(environment.prefix, symlinks=True)
-        (environment.site_packages / "tests.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+def pip_install(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Installed]:
+    """Installs into a new environment: `pip_install("--editable", sources)`."""
+
+    def install(*options: Word) -> Installed:
+        prefix = tmp_path_factory.mktemp("environment")
+        venv.create(prefix, symlinks=True)
+        modules = Path(sysconfig.get_path("purelib", vars={"base": str(prefix)}))
+        (modules / "tests.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+        environment = Installed(prefix, modules, tmp_path_factory.mktemp("elsewhere"), first_on_path(prefix / "bin"))
+        pip = [sys.executable, "-m", "pip", "--python", prefix / "bin" / "python", "install"]
+        environment.run(*pip, "--quiet", "--no-index", "--no-deps", "--no-build-isolation", *options)
         return environment
 
-    return create
+    return install
+
+
+@pytest.fixture(scope="session")
+def from_wheel(wheel: Path, pip_install: Callable[..., Installed]) -> Installed:
+    return pip_install(wheel)
+
+
+@pytest.fixture(scope="session")
+def editable(sources: Path, pip_install: Callable[..., Installed]) -> Installed:
+    return pip_install("--editable", sources)
+
+
+@pytest.fixture(scope="session")
+def from_colcon(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """A ROS 2 workspace, built; every command runs in a shell that has sourced it."""
+    variables = first_on_path(f"{sys.prefix}/bin")
+    colcon = shutil.which("colcon", path=variables["PATH"])
+    if colcon is None:
+        pytest.skip("colcon is not installed: pip install colcon-common-extensions")
+    workspace = tmp_path_factory.mktemp("workspace")
+    shutil.copytree(sources, workspace / "src" / "metarl_robot", symlinks=True, ignore=shutil.ignore_patterns("build", "*.egg-info"))
+    run([colcon, "build"], workspace, variables)
+    prefix = workspace / "install" / "metarl_robot"
+    modules = Path(sysconfig.get_path("purelib", "posix_prefix", vars={"base": str(prefix)}))
+
+    def sourced(command: Sequence[Word]) -> Sequence[Word]:
+        words = shlex.join(str(word) for word in command)
+        return "sh", "-c", f". {shlex.quote(str(workspace / 'install' / 'setup.sh'))} && exec {words}"
+
+    return Installed(prefix, modules, tmp_path_factory.mktemp("elsewhere"), variables, sourced)
+
+
+@pytest.fixture(params=["from_wheel", "editable", "from_colcon"])
+def installed(request: pytest.FixtureRequest) -> Installed:
+    """The same test for each way to install."""
+    return request.getfixturevalue(request.param)
