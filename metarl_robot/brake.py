@@ -31,7 +31,7 @@ Array = NDArray[np.float64]
 
 INTEGRAL_REST_RAD = 5e-4  # errors below this are left alone
 INTEGRAL_SHARE = 0.6  # the integral's bound, as a share of the effort limit
-LIMIT_MARGIN_RAD = 0.05  # the ramp stops this far inside a position limit, where it can
+LIMIT_MARGIN_RAD = 0.1  # the ramp stops this far inside a position limit, where it can: the arm lags behind it
 
 
 @dataclass(frozen=True)

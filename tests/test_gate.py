@@ -79,7 +79,7 @@ def test_effort_rate_is_bounded_however_often_it_ticks() -> None:
     gate = started()
     t, last, began = 9 * PERIOD, STEADY, 9 * PERIOD
     efforts, times = [last], [began]
-    for k in range(400):
+    for _ in range(400):
         t += rng.choice([1e-4, PERIOD, 3 * PERIOD])
         gate.on_state(REST, t, t)
         gate.on_command(rng.choice([-1.0, 1.0]) * ROBOT.effort_limit, t, t)
@@ -102,10 +102,10 @@ def test_first_command_jumps_only_where_it_includes_gravity(gravity: bool) -> No
 def test_whatever_comes_in_what_goes_out_is_finite_and_within_limits() -> None:
     rng = np.random.default_rng(3)
     values = [0.0, 1.0, -5.0, 1e308, -1e308, np.nan, np.inf, -np.inf]
-    for episode in range(20):
+    for _ in range(20):
         gate = Gate(ROBOT, shipped(ROBOT))
         t = 0.0
-        for k in range(150):
+        for _step in range(150):
             t += PERIOD
             stamp = t + rng.choice([0.0, 0.0, 0.0, -1.0, 1.0, 1e6, -0.02])
             size = rng.choice([2, 2, 2, 1, 3])
