@@ -1,0 +1,69 @@
+"""Exchanging controllers in motion."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from metarl_robot.control.factory import make_controller
+from metarl_robot.control.handover import FADE_S, Handover
+from metarl_robot.reference import random_tracking
+from metarl_robot.robot import load_robot
+from metarl_robot.sim.plant import ArmPlant
+from metarl_robot.sim.task import Payload, nominal_task
+
+ROBOT = load_robot("planar2")
+REFERENCE = random_tracking(ROBOT, np.random.default_rng(1), 6.0)
+
+
+def drive(handover: Handover, plant: ArmPlant, count: int) -> np.ndarray:
+    efforts = []
+    state = plant.measure()
+    for _ in range(count):
+        command = handover.step(plant.time, state, REFERENCE)
+        state = plant.step(command.effort, ROBOT.control_period_s)
+        efforts.append(command.effort)
+    return np.array(efforts)
+
+
+def loaded_plant() -> ArmPlant:
+    """With a payload that nobody knows: the two controllers want different efforts."""
+    plant = ArmPlant(ROBOT, nominal_task(ROBOT))
+    plant.set_task(type(plant.task)(Payload(1.0), np.zeros(2), np.zeros(2), np.ones(2)))
+    plant.reset(REFERENCE.sample(np.zeros(1)).q[0])
+    return plant
+
+
+def test_a_change_in_motion_makes_no_jump_and_ends_at_the_new_controller() -> None:
+    plant = loaded_plant()
+    handover = Handover(ROBOT, make_controller(ROBOT, "pid"))
+    before = drive(handover, plant, 400)
+    handover.switch(make_controller(ROBOT, "computed_torque"))
+    after = drive(handover, plant, 300)
+    usual = np.abs(np.diff(before[100:], axis=0)).max()
+    assert np.abs(after[0] - before[-1]).max() < 1e-12
+    assert np.abs(np.diff(after, axis=0)).max() < 3 * usual
+    pure = make_controller(ROBOT, "computed_torque").step(plant.time, plant.measure(), REFERENCE).effort
+    assert np.allclose(drive(handover, plant, 1)[0], pure)
+
+
+def test_without_the_fade_there_would_be_a_jump() -> None:
+    plant = loaded_plant()
+    before = drive(Handover(ROBOT, make_controller(ROBOT, "pid")), plant, 400)
+    bare = drive(Handover(ROBOT, make_controller(ROBOT, "computed_torque")), plant, 1)
+    assert np.abs(bare[0] - before[-1]).max() > 1.0  # Nm: the payload that only the integral knew
+
+
+def test_it_takes_over_from_an_effort_that_somebody_else_applied() -> None:
+    plant = loaded_plant()
+    handover = Handover(ROBOT, make_controller(ROBOT, "computed_torque"))
+    held = np.array([12.0, 3.0])
+    handover.take_over(held)
+    efforts = drive(handover, plant, round(FADE_S / ROBOT.control_period_s) + 2)
+    assert np.array_equal(efforts[0], held)
+
+
+def test_the_sum_keeps_the_effort_limit() -> None:
+    plant = loaded_plant()
+    handover = Handover(ROBOT, make_controller(ROBOT, "computed_torque"))
+    handover.take_over(ROBOT.effort_limit)
+    assert np.all(np.abs(drive(handover, plant, 100)) <= ROBOT.effort_limit)
