@@ -1,0 +1,318 @@
+"""The launch-file runner: what it reads, what it refuses, and what becomes of the processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from metarl_robot.cli.launch import Launch, LaunchError, run_launch, show_args
+from metarl_robot.cli.launch_file import NodeSpec, evaluate, find_launch_file, find_share
+from metarl_robot.errors import MetaRLError, UnknownNameError
+
+WAIT_S = 60.0  # how long a test waits for a process before it gives up
+
+Writer = Callable[[str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Writer:
+    """Writes a launch file from the text of its actions."""
+
+    def write(actions: str, name: str = "test.launch.yaml") -> Path:
+        path = tmp_path / name
+        path.write_text("launch:\n" + actions)
+        return path
+
+    return write
+
+
+NODE = "- node: {pkg: metarl_robot, exec: gate, name: gate, param: [{name: x, value: '%s'}]}\n"
+
+
+def value(write: Writer, text: str, actions: str = "", **arguments: str) -> object:
+    """What a parameter's text becomes."""
+    return evaluate(write(actions + NODE % text), arguments)[0].parameters["x"]
+
+
+# Arguments.
+
+ARGUMENTS = """
+- arg: {name: robot, default: panda, description: Which robot}
+- arg: {name: mode, default: slow, choice: [{value: slow}, {value: fast}]}
+- arg: {name: must}
+"""
+
+
+def test_show_args_prints_what_ros2_launch_prints(write: Writer) -> None:
+    assert show_args(write(ARGUMENTS)) == (
+        "Arguments (pass arguments as '<name>:=<value>'):\n"
+        "\n    'robot':\n        Which robot\n        (default: 'panda')\n"
+        "\n    'mode':\n        no description given. Valid choices are: ['slow', 'fast']\n        (default: 'slow')\n"
+        "\n    'must':\n        no description given"
+    )
+
+
+def test_an_unknown_argument_is_refused_with_the_valid_names(write: Writer) -> None:
+    with pytest.raises(UnknownNameError, match="unknown launch argument 'robt'. Did you mean 'robot'.* Valid: mode, must, robot"):
+        evaluate(write(ARGUMENTS), {"must": "1", "robt": "x"})
+
+
+def test_a_value_outside_its_choice_is_refused_in_the_words_of_ros(write: Writer) -> None:
+    with pytest.raises(LaunchError, match=r"'mode' provided value 'quick' is not valid. Valid options are: \['slow', 'fast'\]"):
+        evaluate(write(ARGUMENTS), {"must": "1", "mode": "quick"})
+
+
+def test_a_required_argument_must_be_given(write: Writer) -> None:
+    with pytest.raises(LaunchError, match="required launch argument 'must' was not provided"):
+        evaluate(write(ARGUMENTS), {})
+
+
+def test_an_unknown_launch_file_is_answered_with_those_there_are() -> None:
+    with pytest.raises(UnknownNameError, match="unknown launch file 'amr'. Did you mean 'arm'"):
+        find_launch_file("amr")
+
+
+# What is outside the subset.
+
+
+@pytest.mark.parametrize(
+    ("actions", "named"),
+    [
+        ("- executable: {cmd: ls}\n", "action 'executable' is not supported"),
+        ("- node: {pkg: a, exec: b, respawn: 'true'}\n", "attribute 'respawn' of 'node' is not supported"),
+        ("- arg: {name: a, default: false}\n", "attribute 'default' of 'arg' must be a string"),
+        ("- node: {pkg: metarl_robot}\n", "can not find attribute 'exec' in 'node'"),
+        ("- let: {name: a, value: $(eval '1 + 1')}\n", r"substitution \$\(eval …\) is not supported"),
+        ("- let: {name: a, value: $(command ls)}\n", r"substitution \$\(command …\) is not supported"),
+        ("- let: {name: a, value: $(var missing)}\n", "unknown launch configuration"),
+        ("- let: {name: a, value: '$(var'}\n", "unfinished substitution"),
+        ("- let: {name: a, value: x, if: maybe}\n", "expected a truth value"),
+        ("- include: {file: other.launch.py}\n", "only YAML launch files"),
+        ("- node: {pkg: a, exec: b, param: [{from: nowhere.yaml}]}\n", "parameter file nowhere.yaml does not exist"),
+    ],
+)
+def test_what_is_outside_the_subset_is_refused_by_name(write: Writer, actions: str, named: str) -> None:
+    with pytest.raises(MetaRLError, match=named):
+        evaluate(write(actions), {})
+
+
+def test_a_file_that_includes_itself_is_refused(write: Writer) -> None:
+    with pytest.raises(LaunchError, match="includes are nested"):
+        evaluate(write("- include: {file: $(dirname)/test.launch.yaml}\n"), {})
+
+
+# Substitutions and conditions.
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("$(equals a a)", True),
+        ("$(equals 1.0 1)", True),
+        ("$(equals true 1)", True),
+        ("$(not-equals $(var mode) slow)", False),
+        ("$(and $(equals a a) $(not false))", True),
+        ("$(or false 0)", False),
+        ("$(env METARL_TEST_UNSET fallback)", "fallback"),
+        ('pre-$(var mode)-"post"', 'pre-slow-"post"'),
+        ("$(equals 'two words' \"two words\")", True),
+        (r"\$(var mode)", "$(var mode)"),
+        ("3", 3),
+        ("3.5", 3.5),
+        ("[1.0, 2.0]", [1.0, 2.0]),
+    ],
+)
+def test_substitutions_and_types(write: Writer, text: str, expected: object) -> None:
+    assert value(write, text.replace("'", "''"), "- arg: {name: mode, default: slow}\n") == expected
+
+
+def test_a_type_decides_where_yaml_would_guess(write: Writer) -> None:
+    node = "- node: {pkg: metarl_robot, exec: gate, param: [{name: s, value: '3', type: str}, {name: f, value: '3', type: float}]}\n"
+    assert evaluate(write(node), {})[0].parameters == {"s": "3", "f": 3.0}
+    with pytest.raises(LaunchError, match="parameter 'i' must be of type int; given: 'x'"):
+        evaluate(write("- node: {pkg: metarl_robot, exec: gate, param: [{name: i, value: x, type: int}]}\n"), {})
+
+
+def test_conditions_groups_and_includes(write: Writer) -> None:
+    write(
+        "- arg: {name: who}\n- node: {if: $(equals $(var who) me), pkg: metarl_robot, exec: plant, name: $(var who)}\n", "inner.launch.yaml"
+    )
+    path = write(
+        """
+- let: {name: a, value: outside}
+- group:
+  - let: {name: a, value: inside}
+  - node: {pkg: metarl_robot, exec: gate, name: $(var a)}
+- group: {if: 'false', children: [{node: {pkg: metarl_robot, exec: gate}}]}
+- node: {unless: 'true', pkg: metarl_robot, exec: gate}
+- node: {pkg: metarl_robot, exec: gate, name: $(var a)}
+- include: {file: $(dirname)/inner.launch.yaml, arg: [{name: who, value: me}]}
+"""
+    )
+    assert [(n.executable, n.name) for n in evaluate(path, {})] == [("gate", "inside"), ("gate", "outside"), ("plant", "me")]
+
+
+# The launch file that is shipped.
+
+
+def arm(**arguments: str) -> dict[str, NodeSpec]:
+    return {str(node.name): node for node in evaluate(find_launch_file("arm"), arguments)}
+
+
+@pytest.mark.parametrize("robot", ["panda", "planar2"])
+@pytest.mark.parametrize("controller", ["pid", "computed_torque", "nominal_mpc", "offset_free_mpc", "meta_mpc"])
+def test_every_choice_of_the_arm_launch_file_has_what_it_needs(robot: str, controller: str) -> None:
+    nodes = arm(robot=robot, controller=controller)
+    assert set(nodes) == {"gate", "mpc", "reference", "plant"}
+    assert nodes["mpc"].parameters["controller"] == controller
+    assert any(file.name == f"{controller}.yaml" for file in nodes["mpc"].parameter_files)
+
+
+def test_without_a_simulation_nothing_is_simulated() -> None:
+    nodes = arm(controller="pid", plant="none", lockstep="true", record="true", reference="none")
+    assert set(nodes) == {"gate", "mpc", "recorder"}
+    assert all(node.parameters["use_sim_time"] is False for node in nodes.values())
+    assert nodes["gate"].parameters["lockstep"] is False
+    assert nodes["mpc"].parameters["wait_for_reference"] is False
+
+
+def test_the_arm_launch_file_keeps_to_what_ros_reads() -> None:
+    """Strings where ROS wants strings, and one key an action: ROS's YAML frontend takes nothing else."""
+    content = yaml.safe_load(find_launch_file("arm").read_text())
+    assert list(content) == ["launch"]
+    for action in content["launch"]:
+        (body,) = action.values()
+        texts = [body.get(key) for key in ("name", "default", "value", "if", "unless", "pkg", "exec", "description")]
+        assert all(text is None or isinstance(text, str) for text in texts)
+        assert all(isinstance(choice["value"], str) for choice in body.get("choice", []))
+
+
+def test_our_share_folder_holds_launch_files_and_robots() -> None:
+    share = find_share("metarl_robot")
+    assert (share / "launch" / "arm.launch.yaml").is_file() and (share / "models" / "panda" / "robot.yaml").is_file()
+
+
+# Processes. A little ROS package of our own, with executables that do as the test wants.
+
+_SCRIPTS = {
+    "talker": "print('hello', flush=True)\nimport time\nwhile True: time.sleep(0.05)",
+    "quitter": "print('done')",
+    "crasher": "raise SystemExit(3)",
+    "stubborn": (
+        "import signal, time\nfor s in (signal.SIGINT, signal.SIGTERM): signal.signal(s, signal.SIG_IGN)\n"
+        "print('deaf', flush=True)\nwhile True: time.sleep(0.05)"
+    ),
+}
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    prefix = tmp_path / "install"
+    marker = prefix / "share" / "ament_index" / "resource_index" / "packages" / "little"
+    marker.parent.mkdir(parents=True)
+    marker.touch()
+    folder = prefix / "lib" / "little"
+    folder.mkdir(parents=True)
+    for name, text in _SCRIPTS.items():
+        (folder / name).write_text(f"#!{sys.executable}\n{text}\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("AMENT_PREFIX_PATH", str(prefix))
+    return "little"
+
+
+class Output:
+    """Collects lines, and can wait for one."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, str]] = []
+        self._condition = threading.Condition()
+
+    def __call__(self, process: str, line: str) -> None:
+        with self._condition:
+            self.lines.append((process, line))
+            self._condition.notify_all()
+
+    def wait_for(self, process: str, text: str) -> bool:
+        with self._condition:
+            return self._condition.wait_for(lambda: any(p == process and text in line for p, line in self.lines), WAIT_S)
+
+    def said(self, text: str) -> bool:
+        return any(text in line for _, line in self.lines)
+
+
+def little(*executables: str) -> str:
+    return "".join(f"- node: {{pkg: little, exec: {name}, name: {name}}}\n" for name in executables)
+
+
+def test_output_is_prefixed_and_a_clean_stop_is_a_success(write: Writer, package: str) -> None:
+    output = Output()
+    with Launch(write(little("talker", "talker")), on_output=output) as launch:
+        assert output.wait_for("talker-1", "hello") and output.wait_for("talker-2", "hello")
+        assert launch.stop() == 0
+    assert output.said("[INFO] [talker-1]: sending signal 'SIGINT'")
+
+
+def test_who_dies_is_reported_and_the_others_go_on(write: Writer, package: str) -> None:
+    output = Output()
+    with Launch(write(little("talker", "talker", "crasher")), on_output=output) as launch:
+        victim, other, crasher = launch.processes
+        assert output.wait_for("talker-1", "hello")
+        victim.popen.send_signal(signal.SIGKILL)
+        victim.popen.wait(WAIT_S)
+        crasher.popen.wait(WAIT_S)
+        assert launch.poll() and other.returncode is None
+        assert launch.stop() == 1
+    assert output.said(f"process has died [pid {victim.popen.pid}, exit code -9, cmd")
+    assert output.said(f"process has died [pid {crasher.popen.pid}, exit code 3, cmd")
+
+
+def test_who_does_not_listen_is_killed(write: Writer, package: str) -> None:
+    output = Output()
+    with Launch(write(little("stubborn")), on_output=output) as launch:
+        assert output.wait_for("stubborn-1", "deaf")
+        launch.stop(grace_s=0.3)
+        assert launch.processes[0].returncode == -signal.SIGKILL
+    assert output.said("sending signal 'SIGTERM'") and output.said("sending signal 'SIGKILL'")
+
+
+def test_run_launch_ends_with_its_processes(write: Writer, package: str) -> None:
+    output = Output()
+    assert run_launch(write(little("quitter", "quitter")), on_output=output) == 0
+    assert output.said("process has finished cleanly")
+    assert run_launch(write(little("quitter", "crasher")), on_output=output) == 1
+
+
+def test_an_executable_that_is_not_there_is_an_error_before_anything_starts(write: Writer, package: str) -> None:
+    launch = Launch(write(little("talker", "walker")), on_output=Output())
+    with pytest.raises(LaunchError, match="executable 'walker' not found"):
+        launch.start()
+    assert launch.processes == []
+    with pytest.raises(LaunchError, match="executable 'mcp' not found in package 'metarl_robot'"):
+        Launch(write("- node: {pkg: metarl_robot, exec: mcp}\n"), on_output=Output()).start()
+    with pytest.raises(LaunchError, match="package 'tiny' not found"):
+        Launch(write("- node: {pkg: tiny, exec: a}\n"), on_output=Output()).start()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_command_ends_the_nodes(write: Writer, package: str, number: signal.Signals) -> None:
+    path = write(little("talker"))
+    command = [sys.executable, "-m", "metarl_robot", "launch", str(path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=dict(os.environ))
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if "[talker-1] hello" in line:
+            process.send_signal(number)
+            break
+    lines += process.stdout.readlines()
+    assert process.wait(WAIT_S) == 0
+    assert any("[INFO] [talker-1]: process has finished cleanly" in line for line in lines)
