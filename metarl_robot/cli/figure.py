@@ -162,6 +162,12 @@ def rolling_rms(time_s: Array, values: Array, window_s: float) -> Array:
     return np.asarray(np.sqrt((squares[last] - squares[first]) / (last - first)))
 
 
+def add_title(figure: Figure, title: str) -> Figure:
+    """The figure with a title at its top left: for files; a report has headings."""
+    figure.suptitle(title, fontsize=10.5, fontweight="bold", x=0.01, ha="left")
+    return figure
+
+
 def to_svg(figure: Figure) -> str:
     """The figure as an <svg> element for HTML; the figure is closed."""
     buffer = io.StringIO()

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from metarl_robot.cli.eval_tables import controllers_of, episodes_of, values_of
-from metarl_robot.cli.figure import colour, new_figure, plain_log_ticks
+from metarl_robot.cli.figure import add_title, colour, new_figure, plain_log_ticks
 
 _PHASES = (("rmse_before_m", "before the change"), ("rmse_transient_m", "first second after"), ("rmse_after_m", "1 to 5 s after"))
 _DOT_SPREAD = 0.22
@@ -31,8 +31,7 @@ def evaluation(result: dict[str, Any]) -> Figure:
     plain_log_ticks(first.xaxis)
     figure.supxlabel("end-effector RMSE [mm]", fontsize=10)
     title = f"{result['robot']}, suite {result['suite']}: dots are episodes, bars are medians"
-    figure.suptitle(title, fontsize=10.5, fontweight="bold", x=0.01, ha="left")
-    return figure
+    return add_title(figure, title)
 
 
 def _draw(axes: Axes, row: int, values: np.ndarray[Any, Any], shade: str) -> None:

@@ -1,0 +1,131 @@
+"""The demo while it runs: in a terminal a view that is redrawn, elsewhere a plain line now and then."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from metarl_robot.cli.console import NOTHING, err, number
+
+_LINE_EVERY_S = 2.0
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_CURVE_WIDTH = 48
+_LOWEST_MM, _HIGHEST_MM = 0.01, 100.0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is known at one moment of a run. None: not (yet) published.
+
+    time_s: of the run. error_m: distance of the end effector from its reference. mass_kg, mass_std_kg: the payload as estimated.
+    step_ms: time of the last controller step. missed_deadlines: so far. status: the controller's, in a word.
+    """
+
+    time_s: float
+    error_m: float | None = None
+    mass_kg: float | None = None
+    mass_std_kg: float | None = None
+    step_ms: float | None = None
+    missed_deadlines: int | None = None
+    status: str = ""
+
+
+class View(Protocol):
+    """Shows samples as they come."""
+
+    def show(self, sample: Sample) -> None: ...
+
+
+@contextmanager
+def live_view(title: str, duration_s: float, change_s: float) -> Iterator[View]:
+    """A view of one run, on stderr, for the length of the block."""
+    console = err()
+    if not console.is_terminal:
+        yield _Lines(console, title, duration_s)
+        return
+    with Live(console=console, refresh_per_second=10, transient=True) as live:
+        yield _Screen(live, title, duration_s, change_s)
+
+
+class _Screen:
+    def __init__(self, live: Live, title: str, duration_s: float, change_s: float) -> None:
+        self._live, self._title, self._duration, self._change = live, title, duration_s, change_s
+        self._errors: deque[float] = deque([math.nan] * _CURVE_WIDTH, maxlen=_CURVE_WIDTH)
+        self._next = 0.0
+
+    def show(self, sample: Sample) -> None:
+        while sample.error_m is not None and sample.time_s >= self._next:
+            self._errors.append(1e3 * sample.error_m)
+            self._next += self._duration / _CURVE_WIDTH
+        self._live.update(self._panel(sample))
+
+    def _panel(self, sample: Sample) -> Panel:
+        rows = Table.grid(padding=(0, 2))
+        rows.add_row("tracking error", f"{_millimetres(sample)} mm", Text(curve(list(self._errors)), style="cyan"))
+        rows.add_row("payload estimate", _mass(sample), Text(self._remark(sample), style="dim"))
+        rows.add_row("controller step", f"{number(sample.step_ms)} ms", Text(f"missed deadlines {_count(sample)}", style="dim"))
+        bar = ProgressBar(total=self._duration, completed=min(sample.time_s, self._duration), width=72)
+        return Panel(
+            Group(rows, Text(), bar), title=f"{self._title}  {sample.time_s:5.1f} of {self._duration:g} s", title_align="left", expand=False
+        )
+
+    def _remark(self, sample: Sample) -> str:
+        if sample.time_s < self._change:
+            return f"in {self._change - sample.time_s:.0f} s the arm picks something up"
+        return "the arm carries something that nobody told it about"
+
+
+class _Lines:
+    def __init__(self, console: Console, title: str, duration_s: float) -> None:
+        self._console, self._title, self._duration = console, title, duration_s
+        self._next = 0.0
+
+    def show(self, sample: Sample) -> None:
+        if sample.time_s < self._next:
+            return
+        self._next = sample.time_s + _LINE_EVERY_S
+        parts = [
+            f"{self._title}: {sample.time_s:4.1f} of {self._duration:g} s",
+            f"error {_millimetres(sample)} mm",
+            f"payload {_mass(sample)}",
+            f"step {number(sample.step_ms)} ms",
+            f"missed deadlines {_count(sample)}",
+        ]
+        self._console.print("   ".join(parts), markup=False, highlight=False)
+
+
+def curve(values_mm: list[float]) -> str:
+    """Values as a row of blocks, on a logarithmic scale; blank where there is none."""
+    return "".join(_block(value) for value in values_mm)
+
+
+def _block(value_mm: float) -> str:
+    if not math.isfinite(value_mm):
+        return " "
+    share = math.log(max(value_mm, _LOWEST_MM) / _LOWEST_MM) / math.log(_HIGHEST_MM / _LOWEST_MM)
+    return _BLOCKS[min(int(share * len(_BLOCKS)), len(_BLOCKS) - 1)]
+
+
+def _millimetres(sample: Sample) -> str:
+    return number(None if sample.error_m is None else 1e3 * sample.error_m)
+
+
+def _mass(sample: Sample) -> str:
+    if sample.mass_kg is None or sample.mass_std_kg is None:
+        return f"{NOTHING} kg"
+    return f"{sample.mass_kg:.2f} ± {sample.mass_std_kg:.2f} kg"
+
+
+def _count(sample: Sample) -> str:
+    return NOTHING if sample.missed_deadlines is None else str(sample.missed_deadlines)

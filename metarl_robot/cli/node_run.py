@@ -1,0 +1,118 @@
+"""One controller over ROS 2: the nodes of arm.launch.yaml in their own processes, watched and recorded until a time is reached.
+
+The nodes talk on a ROS domain of their own and on this machine only, so that neither another run nor a real robot hears them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, Queue
+from threading import Thread
+from time import monotonic
+
+from metarl_robot.cli.launch import Launch
+from metarl_robot.cli.launch_process import node_environment
+from metarl_robot.cli.live import Sample
+from metarl_robot.errors import MetaRLError
+
+LAUNCH_FILE = "arm"
+_LOOK_HZ = 10.0
+_START_TIMEOUT_S = 90.0  # nodes may have to compile their code first
+_STALL_TIMEOUT_S = 30.0
+_KEPT_LINES = 8
+
+
+class RunError(MetaRLError):
+    """A run over ROS did not come to its end; the message holds the last lines of its nodes."""
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """Where a run leaves its recording and what its nodes said."""
+
+    recording: Path
+    log: Path
+
+
+def run_nodes(files: RunFiles, arguments: Mapping[str, str], robot: str, duration_s: float, show: Callable[[Sample], None]) -> None:
+    """Launch, watch, and stop when the run's clock has reached `duration_s`.
+
+    Arguments:
+        files: what to write.
+        arguments: of the launch file, besides those for the recording.
+        robot: name or folder.
+        duration_s: length of the run by its own clock.
+        show: is called a few times a second with what is known.
+
+    Raises:
+        RunError: a node died, or time stood still.
+        LaunchError, UnknownNameError: before anything is started.
+    """
+    environment = {"ROS_DOMAIN_ID": str(1 + os.getpid() % 100), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    files.log.parent.mkdir(parents=True, exist_ok=True)
+    recording = {"record": "true", "record_file": str(files.recording)}
+    with files.log.open("w", encoding="utf-8") as log:
+        said: deque[str] = deque(maxlen=_KEPT_LINES)
+
+        def listen(process: str, line: str) -> None:
+            said.append(f"[{process}] {line}")
+            log.write(f"[{process}] {line}\n")
+
+        launch = Launch(LAUNCH_FILE, {**arguments, **recording}, listen, environment)
+        with launch, _monitor(robot, environment) as lines:
+            _follow(launch, lines, duration_s, show, said)
+
+
+def _follow(launch: Launch, lines: Queue[str], duration_s: float, show: Callable[[Sample], None], said: deque[str]) -> None:
+    """Show samples until the time is reached."""
+    reached_s, moved_at = 0.0, monotonic()
+    while reached_s < duration_s:
+        launch.poll()
+        dead = [process.name for process in launch.processes if process.returncode is not None]
+        if dead:
+            raise RunError(f"{', '.join(dead)} ended before the run did:\n" + "\n".join(said))
+        allowed_s = _STALL_TIMEOUT_S if reached_s > 0.0 else _START_TIMEOUT_S
+        if monotonic() - moved_at > allowed_s:
+            raise RunError(f"the run stood still at {reached_s:.1f} s for {allowed_s:.0f} s:\n" + "\n".join(said))
+        try:
+            seen = json.loads(lines.get(timeout=0.2))
+        except Empty:
+            continue
+        if seen["time_s"] is not None and seen["time_s"] > reached_s:
+            reached_s, moved_at = seen["time_s"], monotonic()
+            show(Sample(**seen))
+
+
+@contextmanager
+def _monitor(robot: str, environment: Mapping[str, str]) -> Iterator[Queue[str]]:
+    """A monitor process; its lines come out of the queue."""
+    command = (sys.executable, "-m", "metarl_robot.ros_nodes.monitor", "--robot", robot, "--hz", str(_LOOK_HZ))
+    process = subprocess.Popen(
+        command, env=node_environment(environment), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+    )
+    lines: Queue[str] = Queue()
+
+    def read() -> None:
+        for line in process.stdout or ():
+            lines.put(line)
+
+    reader = Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        yield lines
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=5.0)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        reader.join(timeout=1.0)

@@ -1,0 +1,85 @@
+"""`metarl plot`: draws recorded runs again, overlaid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from metarl_robot.cli.console import err, examples, out
+from metarl_robot.errors import MetaRLError, UnknownNameError
+
+if TYPE_CHECKING:
+    from metarl_robot.cli.runlog import RunLog
+
+_EPILOG = examples(
+    ("metarl plot runs/2026-01-31_12-00-00", "its report, drawn anew from its recordings"),
+    ("metarl plot runs/A runs/B --out both.html", "the runs of two demos overlaid in one report"),
+    ("metarl plot runs/A/meta_mpc.mcap --out payload.png --figure payload", "one figure of one run"),
+    note="Everything is computed from the recordings: nothing else in the folder is read.",
+)
+_FIGURE_NAMES = ("tracking", "payload", "joints", "efforts", "steps")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("plot", epilog=_EPILOG)(plot)
+
+
+def plot(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="A folder with recordings, or an .mcap file; several are overlaid.")],
+    target: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="FILE", help="A report (.html) or a figure (.svg, .png, .pdf); default: report.html in the first folder."
+        ),
+    ] = None,
+    figure: Annotated[str, typer.Option(help=f"Which figure, where FILE is one: {', '.join(_FIGURE_NAMES)}.")] = "tracking",
+) -> None:
+    """Draw recorded runs again, and print what they came to."""
+    if figure not in _FIGURE_NAMES:
+        raise UnknownNameError("figure", figure, _FIGURE_NAMES)
+    recordings = [path for run in runs for path in _recordings(run)]
+    path = target or (runs[0] if runs[0].is_dir() else runs[0].parent) / "report.html"
+
+    from metarl_robot.cli.figure import IMAGES, check_suffix
+    from metarl_robot.cli.recording import read_runs
+
+    check_suffix(path, (*IMAGES, "html"))
+    with err().status("reading the recordings"):
+        logs = read_runs(recordings)
+    _write(path, logs, recordings, figure)
+    err().print(f"written: {path}", highlight=False, soft_wrap=True)
+
+
+def _recordings(run: Path) -> list[Path]:
+    """The .mcap files of a run. Raises MetaRLError where there are none."""
+    found = sorted(run.glob("*.mcap"), key=lambda path: path.stat().st_mtime) if run.is_dir() else [run]
+    if not found or not all(path.is_file() for path in found):
+        raise MetaRLError(f"{run}: no recording; expected an .mcap file, or a folder with some, such as runs/<time> of metarl demo")
+    return found
+
+
+def _write(path: Path, logs: Sequence[RunLog], recordings: Sequence[Path], figure: str) -> None:
+    from metarl_robot.cli import run_tables
+    from metarl_robot.cli.figure import add_title, save, style
+    from metarl_robot.cli.plot_run import FIGURES
+    from metarl_robot.cli.report import write_report
+    from metarl_robot.cli.run_metrics import result_of
+
+    results = [result_of(log, "recording", seed=0) for log in logs]
+    if path.suffix == ".html":
+        facts = {"recordings": ", ".join(str(recording) for recording in recordings)}
+        write_report(path, logs, results, facts, [f"metarl plot {' '.join(str(recording) for recording in recordings)}"])
+    else:
+        title, draw = FIGURES[figure]
+        with style():
+            drawn = draw(logs)
+            if drawn is None:
+                raise MetaRLError(f"figure '{figure}': nothing was recorded for it; a controller that estimates no payload has none")
+            save(add_title(drawn, title), path)
+    console = out()
+    for view in (run_tables.error_table(results), run_tables.payload_table(results), run_tables.timing_table(results)):
+        console.print(run_tables.to_rich(view))

@@ -1,0 +1,210 @@
+"""Figures of recorded runs, overlaid: tracking error, payload estimate, joint errors, efforts, computation time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from metarl_robot.cli.figure import (
+    TRUTH_COLOUR,
+    Array,
+    colour,
+    label_ends,
+    mark_changes,
+    new_figure,
+    plain_log_ticks,
+    rolling_rms,
+    spare_colour,
+)
+from metarl_robot.cli.runlog import Payload, RunLog
+
+_CHANGE = "payload attached"
+_RMS_WINDOW_S = 0.25
+_ERROR_FLOOR_MM = 1e-3
+_MAX_POINTS = 1500
+_AXIS_NAMES = "xyz"
+_COM_RANGE_MM = 150.0
+_TRUTH_LINE: dict[str, Any] = {"color": TRUTH_COLOUR, "linewidth": 1.2, "linestyle": (0, (5, 2))}
+
+
+def tracking_error(runs: Sequence[RunLog]) -> Figure:
+    """End-effector position error over time, one curve a run: the error itself thin, its rolling RMS thick."""
+    figure, axes = new_figure(8.0, 3.6)
+    ends = []
+    for i, run in enumerate(runs):
+        error_mm = np.maximum(1e3 * run.error_m, _ERROR_FLOOR_MM)
+        smooth = rolling_rms(run.time_s, error_mm, _RMS_WINDOW_S)
+        shade = shade_of(runs, i)
+        axes.semilogy(*thinned(run.time_s, error_mm), color=shade, linewidth=0.6, alpha=0.35)
+        axes.semilogy(*thinned(run.time_s, smooth), color=shade, linewidth=2.0)
+        ends.append((run.time_s[-1], smooth[-1], run.label, shade))
+    axes.set(xlabel="time [s]", ylabel=f"end-effector error [mm]\n(thick: RMS of {_RMS_WINDOW_S:g} s)", xlim=_time_range(runs))
+    axes.set_ylim(axes.get_ylim()[0], 2.0 * axes.get_ylim()[1])
+    plain_log_ticks(axes.yaxis)
+    mark_changes(axes, runs[0].change_s, _CHANGE)
+    label_ends(axes, ends)
+    return figure
+
+
+def payload_estimate(runs: Sequence[RunLog]) -> Figure | None:
+    """Payload mass and centre of mass as estimated (band: ±2 standard deviations), against the truth; None without estimates."""
+    estimating = [run for run in runs if run.estimate is not None and len(run.estimate.time_s)]
+    if not estimating:
+        return None
+    figure, axes = new_figure(8.0, 6.4, rows=4, sharex=True, height_ratios=(2.2, 1, 1, 1))
+    _draw_mass(axes[0], estimating)
+    for axis, axis_axes in enumerate(axes[1:]):
+        _draw_com(axis_axes, estimating, axis)
+    for a in axes:
+        mark_changes(a, estimating[0].change_s)
+    mark_changes(axes[0], estimating[0].change_s, _CHANGE)
+    axes[-1].set(xlabel="time [s]", xlim=_time_range(estimating))
+    return figure
+
+
+def _draw_mass(axes: Axes, runs: Sequence[RunLog]) -> None:
+    ends, shown = [], []
+    for i, run in enumerate(runs):
+        estimate, shade = _estimate(run), shade_of(runs, i)
+        _band(axes, estimate.time_s, estimate.mass_kg, estimate.mass_std_kg, shade)
+        ends.append((estimate.time_s[-1], estimate.mass_kg[-1], run.label, shade))
+        shown.append(estimate.mass_kg)
+    truth = _stepped(runs[0])
+    axes.step(truth.time_s, truth.mass_kg, where="post", **_TRUTH_LINE)
+    ends.append((truth.time_s[-1], truth.mass_kg[-1], "truth", TRUTH_COLOUR))
+    means = np.concatenate([*shown, truth.mass_kg])
+    span = max(float(np.ptp(means)), 0.1)
+    axes.set_ylim(means.min() - 0.25 * span, means.max() + 0.25 * span)
+    axes.set_ylabel("mass [kg]\n(band: ±2 std)")
+    label_ends(axes, ends, gap=0.11)
+
+
+def _draw_com(axes: Axes, runs: Sequence[RunLog], axis: int) -> None:
+    """One coordinate of the centre of mass, while there is a payload worth locating."""
+    for i, run in enumerate(runs):
+        estimate = _estimate(run)
+        known = estimate.mass_kg > 3.0 * np.maximum(estimate.mass_std_kg, 0.02)
+        centre = np.where(known, 1e3 * estimate.com_m[:, axis], np.nan)
+        _band(axes, estimate.time_s, centre, 1e3 * estimate.com_std_m[:, axis], shade_of(runs, i))
+    truth = _stepped(runs[0])
+    axes.step(truth.time_s, np.where(truth.mass_kg > 0.0, 1e3 * truth.com_m[:, axis], np.nan), where="post", **_TRUTH_LINE)
+    axes.set_ylabel(f"com {_AXIS_NAMES[axis]} [mm]")
+    axes.set_ylim(-_COM_RANGE_MM, _COM_RANGE_MM)
+
+
+def _estimate(run: RunLog) -> Payload:
+    assert run.estimate is not None, "asked for only where there is one"
+    return run.estimate
+
+
+def _stepped(run: RunLog) -> Payload:
+    """The true payload as a step curve that reaches to the run's end."""
+    truth, end = run.truth, run.time_s[-1:]
+    repeated = (np.concatenate([v, v[-1:]]) for v in (truth.mass_kg, truth.mass_std_kg, truth.com_m, truth.com_std_m))
+    return Payload(np.concatenate([truth.time_s, end]), *repeated)
+
+
+def _band(axes: Axes, time_s: Array, mean: Array, std: Array, shade: str) -> None:
+    times, centre = thinned(time_s, mean)
+    _, spread = thinned(time_s, std)
+    axes.fill_between(times, centre - 2.0 * spread, centre + 2.0 * spread, color=shade, alpha=0.18, linewidth=0)
+    axes.plot(times, centre, color=shade, linewidth=1.6)
+
+
+def joint_errors(runs: Sequence[RunLog]) -> Figure:
+    """Position error of every joint, one panel a joint, the same range everywhere."""
+    figure, axes = _joint_panels(runs)
+    for i, run in enumerate(runs):
+        for joint, panel in enumerate(axes):
+            curve = thinned(run.time_s, 1e3 * run.joint_error_rad[:, joint])
+            panel.plot(*curve, color=shade_of(runs, i), linewidth=1.1, label=run.label)
+    return _finish_joint_panels(figure, axes, runs, "joint error [mrad]", runs[0].joint_names)
+
+
+def efforts(runs: Sequence[RunLog]) -> Figure:
+    """Effort of every joint as a share of its limit, one panel a joint."""
+    figure, axes = _joint_panels(runs)
+    for i, run in enumerate(runs):
+        for joint, panel in enumerate(axes):
+            share = 100.0 * run.effort_nm[:, joint] / run.effort_limit_nm[joint]
+            panel.plot(*thinned(run.time_s, share), color=shade_of(runs, i), linewidth=0.9, alpha=0.85, label=run.label)
+    names = [f"{name}  (limit {limit:g} Nm)" for name, limit in zip(runs[0].joint_names, runs[0].effort_limit_nm, strict=True)]
+    return _finish_joint_panels(figure, axes, runs, "effort [% of limit]", names)
+
+
+def _joint_panels(runs: Sequence[RunLog]) -> tuple[Figure, list[Axes]]:
+    count = len(runs[0].joint_names)
+    columns = 1 if count == 1 else 2 if count <= 4 else 4
+    rows = -(-count // columns)
+    size = (8.0 if columns < 4 else 9.5, 1.9 * rows + 0.6)
+    figure, grid = new_figure(*size, rows=rows, columns=columns, sharex=True, sharey=True, squeeze=False)
+    panels = list(grid.ravel())
+    for unused in panels[count:]:
+        unused.set_axis_off()
+    return figure, panels[:count]
+
+
+def _finish_joint_panels(figure: Figure, axes: list[Axes], runs: Sequence[RunLog], ylabel: str, names: Sequence[str]) -> Figure:
+    for name, panel in zip(names, axes, strict=True):
+        panel.set_title(name, fontsize=9, fontweight="normal")
+        mark_changes(panel, runs[0].change_s)
+        panel.xaxis.set_tick_params(labelbottom=True)
+    axes[0].set_xlim(_time_range(runs))
+    figure.supxlabel("time [s]", fontsize=10)
+    figure.supylabel(ylabel, fontsize=10)
+    handles = [(line, line.get_label()) for line in axes[0].get_lines() if not str(line.get_label()).startswith("_")]
+    figure.legend(*zip(*handles, strict=True), loc="outside upper right", ncols=len(runs), frameon=False, fontsize=9)
+    return figure
+
+
+def step_times(runs: Sequence[RunLog]) -> Figure:
+    """Share of steps that took longer than a time: where a curve falls is the run's typical step, its tail the worst ones."""
+    figure, axes = new_figure(8.0, 3.2)
+    for i, run in enumerate(runs):
+        ordered = np.sort(run.step_ms)
+        share = 1.0 - np.arange(len(ordered)) / len(ordered)
+        median, p99 = np.percentile(ordered, (50, 99))
+        name = f"{run.label}: median {median:.2f} ms, p99 {p99:.2f} ms"
+        axes.loglog(ordered, share, drawstyle="steps-post", color=shade_of(runs, i), linewidth=1.8, label=name)
+    mark_changes(axes, [1e3 * runs[0].period_s], f"control period {1e3 * runs[0].period_s:g} ms")
+    axes.set(xlabel="time of one controller step [ms]", ylabel="share of steps that took longer")
+    plain_log_ticks(axes.xaxis)
+    plain_log_ticks(axes.yaxis)
+    figure.legend(loc="outside lower left", ncols=min(len(runs), 2), frameon=False, fontsize=9)
+    return figure
+
+
+def shade_of(runs: Sequence[RunLog], i: int) -> str:
+    """The colour of run i: its controller's, unless an earlier run has that one already."""
+    earlier = [run.controller for run in runs[:i]]
+    return spare_colour(i) if runs[i].controller in earlier else colour(runs[i].controller, i)
+
+
+FIGURES: dict[str, tuple[str, Callable[[Sequence[RunLog]], Figure | None]]] = {
+    "tracking": ("Tracking error", tracking_error),
+    "payload": ("Payload, as estimated while moving", payload_estimate),
+    "joints": ("Joint errors", joint_errors),
+    "efforts": ("Efforts", efforts),
+    "steps": ("Computation time", step_times),
+}
+
+
+def _time_range(runs: Sequence[RunLog]) -> tuple[float, float]:
+    return min(float(run.time_s[0]) for run in runs), max(float(run.time_s[-1]) for run in runs)
+
+
+def thinned(time_s: Array, values: Array) -> tuple[Array, Array]:
+    """At most about _MAX_POINTS samples, the extremes of every stretch kept, so that thinning hides no peak."""
+    stretch = len(values) // (_MAX_POINTS // 2)
+    if stretch < 2:
+        return time_s, values
+    whole = len(values) // stretch * stretch
+    blocks = np.nan_to_num(values[:whole], nan=np.inf).reshape(-1, stretch)
+    offsets = np.arange(0, whole, stretch)
+    low, high = blocks.argmin(axis=1) + offsets, blocks.argmax(axis=1) + offsets
+    picked = np.unique(np.concatenate([low, high, [len(values) - 1]]))
+    return time_s[picked], values[picked]

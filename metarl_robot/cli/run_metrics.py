@@ -1,0 +1,122 @@
+"""What a recorded run comes to: its scores, by the rules of `metarl eval`, and the payload as it was believed to be."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from metarl_robot.cli.runlog import Array, Payload, RunLog
+from metarl_robot.reference import from_points
+from metarl_robot.robot import load_robot
+from metarl_robot.signals import Status
+from metarl_robot.sim import task as sim
+from metarl_robot.sim.episode import EpisodeResult, Log, score
+
+_EARLY_S = 1.0
+_STATUS = np.array([status.value for status in Status])
+
+
+@dataclass(frozen=True)
+class Belief:
+    """What was believed about the payload: at the end, and (early) one second after the change. com_m, com_std_m: (3,)."""
+
+    mass_kg: float
+    mass_std_kg: float
+    early_mass_kg: float
+    early_mass_std_kg: float
+    com_m: tuple[float, ...]
+    com_std_m: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class PayloadResult:
+    """The payload at the end of a run, and what was believed about it; None where nothing was."""
+
+    true_mass_kg: float
+    true_com_m: tuple[float, ...]
+    belief: Belief | None
+
+
+@dataclass(frozen=True)
+class Result:
+    """A run's results. label: what it is called; missed_deadlines: steps that left after their control period; steps: in all."""
+
+    label: str
+    score: EpisodeResult
+    payload: PayloadResult
+    missed_deadlines: int
+    steps: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields of an episode of `metarl eval --json`, and what only a run over ROS has."""
+        return {**self.score.to_dict(), "missed_deadlines": self.missed_deadlines, "steps": self.steps, "payload": asdict(self.payload)}
+
+
+def result_of(run: RunLog, scenario: str, seed: int) -> Result:
+    """The results of a recorded run; scenario and seed: what to call its conditions."""
+    scores = score(run.controller, _scenario(run, scenario, seed), _log(run), run.violations)
+    return Result(run.label, scores, _payload(run), run.missed_deadlines, len(run.time_s))
+
+
+def _scenario(run: RunLog, name: str, seed: int) -> sim.Scenario:
+    """The run's conditions as far as they were recorded: the payload over time, and the reference."""
+    nominal = sim.nominal_task(load_robot(run.robot))
+    payloads = (sim.Payload(float(mass), com) for mass, com in zip(run.truth.mass_kg, run.truth.com_m, strict=True))
+    first, *rest = (replace(nominal, payload=payload) for payload in payloads)
+    reference = from_points(run.time_s, run.q_reference, run.v_reference)
+    changes = tuple(zip(run.change_s, rest, strict=True))
+    return sim.Scenario(name, first, changes, reference, float(run.time_s[-1]) + run.period_s, seed, noise_seed=seed)
+
+
+def _log(run: RunLog) -> Log:
+    mass, deviation = _held_beliefs(run)
+    return Log(
+        times=run.time_s,
+        q=run.q,
+        v=run.v,
+        q_reference=run.q_reference,
+        v_reference=run.v_reference,
+        effort=run.effort_nm,
+        position=run.position_m,
+        position_reference=run.position_reference_m,
+        status=_STATUS[run.status],
+        step_s=1e-3 * run.step_ms,
+        payload_mass_kg=mass,
+        payload_mass_std_kg=deviation,
+        true_mass_kg=run.truth.mass_kg[np.searchsorted(run.truth.time_s, run.time_s, side="right") - 1],
+    )
+
+
+def _held_beliefs(run: RunLog) -> tuple[Array, Array]:
+    """(N,), (N,) the mass and its deviation as last published at each step; NaN before the first."""
+    if run.estimate is None:
+        nothing = np.full(len(run.time_s), np.nan)
+        return nothing, nothing
+    index = np.searchsorted(run.estimate.time_s, run.time_s + 1e-9, side="right") - 1
+    held = (np.where(index < 0, np.nan, values[np.maximum(index, 0)]) for values in (run.estimate.mass_kg, run.estimate.mass_std_kg))
+    mass, deviation = held
+    return mass, deviation
+
+
+def _payload(run: RunLog) -> PayloadResult:
+    end = float(run.time_s[-1])
+    truth = run.truth.at(end)
+    return PayloadResult(float(truth.mass_kg[0]), _numbers(truth.com_m), _belief(run, end))
+
+
+def _belief(run: RunLog, end: float) -> Belief | None:
+    if run.estimate is None:
+        return None
+    change = run.change_s[-1] if run.change_s else float(run.time_s[0])
+    last, early = run.estimate.at(end), run.estimate.at(change + _EARLY_S)
+    return Belief(*_mass(last), *_mass(early), _numbers(last.com_m), _numbers(last.com_std_m))
+
+
+def _mass(payload: Payload) -> tuple[float, float]:
+    return float(payload.mass_kg[0]), float(payload.mass_std_kg[0])
+
+
+def _numbers(values: Array) -> tuple[float, ...]:
+    return tuple(float(value) for value in values[0])

@@ -1,0 +1,97 @@
+"""Tables of recorded runs as plain rows of text: shown in the terminal by rich, in the report by HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.table import Table
+
+from metarl_robot.cli.console import NOTHING, number, table
+from metarl_robot.cli.run_metrics import PayloadResult, Result
+
+
+@dataclass(frozen=True)
+class Row:
+    """Cells of one line; run: which run it is about, None for the truth."""
+
+    cells: tuple[str, ...]
+    run: int | None = None
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A title, column names, lines, and a remark."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    remark: str
+
+
+def error_table(results: Sequence[Result]) -> TextTable:
+    """Tracking error before, just after and long after the change."""
+    columns = ("controller", "before\n[mm]", "first second\n[mm]", "after\n[mm]", "joints after\n[mrad]", "settled in\n[s]", "violations")
+    rows = []
+    for i, result in enumerate(results):
+        score = result.score
+        errors = (score.rmse_before_m, score.rmse_transient_m, score.rmse_after_m, score.joint_rmse_after_rad)
+        cells = (result.label, *(number(1e3 * error) for error in errors), number(score.settle_s), str(score.violations))
+        rows.append(Row(cells, i))
+    remark = "Root-mean-square distance of the end effector from its reference; first second: 0 to 1 s after the pick-up; after: 1 to 5 s."
+    return TextTable("Tracking error", columns, tuple(rows), remark)
+
+
+def timing_table(results: Sequence[Result]) -> TextTable:
+    """What a step cost, and whether commands were late or fell back."""
+    columns = ("controller", "step median\n[ms]", "step p99\n[ms]", "missed\ndeadlines", "failed\nsteps", "steps")
+    rows = [
+        Row(
+            (
+                result.label,
+                number(result.score.step_ms_median),
+                number(result.score.step_ms_p99),
+                str(result.missed_deadlines),
+                str(result.score.failed_steps),
+                str(result.steps),
+            ),
+            i,
+        )
+        for i, result in enumerate(results)
+    ]
+    remark = "One step: everything between the measured state and the command. Missed: sent later than one control period after the state."
+    return TextTable("Computation", columns, tuple(rows), remark)
+
+
+def payload_table(results: Sequence[Result]) -> TextTable:
+    """The true payload, and beside it what each controller believed."""
+    columns = ("", "mass after 1 s\n[kg]", "mass at the end\n[kg]", "com x\n[mm]", "com y\n[mm]", "com z\n[mm]")
+    rows = [Row(("truth", *_truth_cells(results[0].payload)))]
+    rows += [Row((result.label, *_belief_cells(result.payload)), i) for i, result in enumerate(results)]
+    remark = "Believed value ± one standard deviation; centre of mass (com) in the flange's frame. A dash: the controller estimates none."
+    return TextTable("Payload", columns, tuple(rows), remark)
+
+
+def _truth_cells(payload: PayloadResult) -> tuple[str, ...]:
+    return (*(f"{payload.true_mass_kg:.3f}",) * 2, *(f"{1e3 * value:.1f}" for value in payload.true_com_m))
+
+
+def _belief_cells(payload: PayloadResult) -> tuple[str, ...]:
+    belief = payload.belief
+    if belief is None:
+        return (NOTHING,) * 5
+    masses = (_with_spread(belief.early_mass_kg, belief.early_mass_std_kg, 3), _with_spread(belief.mass_kg, belief.mass_std_kg, 3))
+    coordinates = zip(belief.com_m, belief.com_std_m, strict=True)
+    return (*masses, *(_with_spread(1e3 * value, 1e3 * std, 1) for value, std in coordinates))
+
+
+def _with_spread(value: float, std: float, digits: int) -> str:
+    return f"{value:.{digits}f} ± {std:.{digits}f}" if value == value else NOTHING
+
+
+def to_rich(text: TextTable) -> Table:
+    """The table for a terminal."""
+    view = table(text.title, text.columns, caption=text.remark)
+    for row in text.rows:
+        view.add_row(*row.cells)
+    return view

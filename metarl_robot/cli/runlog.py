@@ -1,0 +1,95 @@
+"""One recorded run as arrays: what the figures and the summary are computed from, wherever it was read from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Payload:
+    """A payload over time, in the flange's frame: what is there, or what is believed to be there.
+
+    time_s: (K,). mass_kg, mass_std_kg: (K,). com_m, com_std_m: (K, 3). A truth has zero deviations; com is NaN where the mass is
+    too small to have a centre.
+    """
+
+    time_s: Array
+    mass_kg: Array
+    mass_std_kg: Array
+    com_m: Array
+    com_std_m: Array
+
+    def at(self, time_s: float) -> Payload:
+        """The entry in force at `time_s`, as a payload of one sample (the first one, before the first)."""
+        i = max(int(np.searchsorted(self.time_s, time_s + 1e-9, side="right")) - 1, 0)
+        return Payload(*(values[i : i + 1] for values in (self.time_s, self.mass_kg, self.mass_std_kg, self.com_m, self.com_std_m)))
+
+
+@dataclass(frozen=True)
+class RunLog:
+    """One run of one controller, a row for each control step; times are seconds of the run's own clock.
+
+    label: what the run is called in figures and tables.
+    time_s: (N,). q, v, q_reference, v_reference: (N, n) true joint state and where it should be. position_m,
+    position_reference_m: (N, 3) end effector, base frame. effort_nm: (N, n) given by the motors; effort_limit_nm: (n,).
+    step_ms: (N,) time that the controller took. status: (N,) 0 solved, 1 degraded, 2 failed. late: (N,) missed its deadline.
+    violations: physics steps beyond a limit. truth: the payload; estimate: what the controller believed, None without.
+    period_s: time between two commands.
+    """
+
+    robot: str
+    controller: str
+    label: str
+    joint_names: tuple[str, ...]
+    time_s: Array
+    position_m: Array
+    position_reference_m: Array
+    q: Array
+    q_reference: Array
+    v: Array
+    v_reference: Array
+    effort_nm: Array
+    effort_limit_nm: Array
+    step_ms: Array
+    status: NDArray[np.int_]
+    late: NDArray[np.bool_]
+    violations: int
+    truth: Payload
+    estimate: Payload | None
+    period_s: float
+
+    @property
+    def error_m(self) -> Array:
+        """(N,) distance of the end effector from its reference."""
+        return np.asarray(np.linalg.norm(self.position_m - self.position_reference_m, axis=1))
+
+    @property
+    def joint_error_rad(self) -> Array:
+        """(N, n) position minus reference."""
+        return self.q - self.q_reference
+
+    @property
+    def change_s(self) -> tuple[float, ...]:
+        """When the payload changed."""
+        return tuple(float(time) for time in self.truth.time_s[1:])
+
+    @property
+    def missed_deadlines(self) -> int:
+        """Steps that left after their control period."""
+        return int(np.sum(self.late))
+
+    def until(self, end_s: float) -> RunLog:
+        """The run up to a time: what came while it was being stopped is left out."""
+        kept = int(np.searchsorted(self.time_s, end_s + 1e-9, side="right"))
+        rows = {f.name: getattr(self, f.name)[:kept] for f in fields(self) if f.name in _ROWS}
+        return replace(self, **rows)
+
+
+_ROWS = frozenset(
+    ("time_s", "position_m", "position_reference_m", "q", "q_reference", "v", "v_reference", "effort_nm", "step_ms", "status", "late")
+)

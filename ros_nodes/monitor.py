@@ -1,0 +1,144 @@
+"""Watches a running controller and prints what it sees as JSON lines on standard output: for live views and scripts without rclpy.
+
+    python -m metarl_robot.ros_nodes.monitor --robot panda --hz 10
+
+    {"time_s": 5.2, "error_m": 0.0004, "mass_kg": 1.1, "mass_std_kg": 0.2, "step_ms": 0.8, "missed_deadlines": 0, "status": "solved"}
+
+time_s: stamp of the joint state. error_m: distance between the payload site and where the reference puts it, both at that
+stamp. What nothing was published about yet is null. It looks a few times a second and then takes only the newest message of
+each topic, so it costs next to nothing. It ends with SIGINT, SIGTERM, or when nobody reads its output any more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from threading import Event
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from numpy.typing import NDArray
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray
+
+from metarl_robot.dynamics.arm import ArmDynamics
+from metarl_robot.errors import MetaRLError, SignalError
+from metarl_robot.labelled import NANOSECONDS, Table, table_of
+from metarl_robot.robot import Robot, load_robot
+from metarl_robot.ros_nodes import topics
+from metarl_robot.ros_nodes.convert import MASS, JointOrder, nanoseconds
+from metarl_robot.ros_nodes.step_statistics import STATUS_CODES
+
+Array = NDArray[np.float64]
+
+_SETPOINT, _STEP, _CONTEXT = "mpc/setpoint", "mpc/step", "mpc/context"
+_PAIR_WITHIN_S = 0.04  # how long one look waits for a setpoint and a state of the same stamp
+_FIELDS = ("time_s", "error_m", "mass_kg", "mass_std_kg", "step_ms", "missed_deadlines", "status")
+_STATUS = {code: status.value for status, code in STATUS_CODES.items()}
+
+
+class Monitor(Node):
+    """Remembers what the newest messages said."""
+
+    def __init__(self, robot: Robot) -> None:
+        super().__init__("monitor")
+        self._dynamics = ArmDynamics(robot)
+        self._state_order, self._setpoint_order = JointOrder(robot.joint_names), JointOrder(robot.joint_names)
+        self._state: tuple[int, Array] | None = None
+        self._setpoint: tuple[int, Array] | None = None
+        self._seen: dict[str, Any] = dict.fromkeys(_FIELDS)
+        self.create_subscription(JointState, topics.JOINT_STATES, self._on_state, topics.STATE_IN)
+        self.create_subscription(JointState, _SETPOINT, self._on_setpoint, topics.STATE_IN)
+        self.create_subscription(Float64MultiArray, _STEP, self._on_step, topics.STATE_IN)
+        self.create_subscription(Float64MultiArray, _CONTEXT, self._on_context, topics.STATE_IN)
+        self.create_subscription(DiagnosticArray, topics.DIAGNOSTICS, self._on_diagnostics, topics.REPORT)
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self)
+
+    def look(self) -> dict[str, Any]:
+        """What is known now: takes messages until a state and a setpoint have the same stamp, but not for long."""
+        self._state = self._setpoint = None
+        deadline = monotonic() + _PAIR_WITHIN_S
+        while not self._paired() and monotonic() < deadline:
+            self._executor.spin_once(timeout_sec=max(0.0, deadline - monotonic()))
+        return dict(self._seen)
+
+    def _paired(self) -> bool:
+        """Whether state and setpoint belong together; if so, the error is measured."""
+        if self._state is None or self._setpoint is None or self._state[0] != self._setpoint[0]:
+            return False
+        actual, wanted = (self._dynamics.forward_kinematics(q)[0] for q in (self._state[1], self._setpoint[1]))
+        self._seen["error_m"] = float(np.linalg.norm(actual - wanted))
+        return True
+
+    def _on_state(self, message: JointState) -> None:
+        stamp_ns = nanoseconds(message.header.stamp)
+        self._state = stamp_ns, self._state_order.pick(message.name, message.position, "joint state")
+        self._seen["time_s"] = stamp_ns / NANOSECONDS
+
+    def _on_setpoint(self, message: JointState) -> None:
+        self._setpoint = nanoseconds(message.header.stamp), self._setpoint_order.pick(message.name, message.position, "setpoint")
+
+    def _on_step(self, message: Float64MultiArray) -> None:
+        table = table_of(message)
+        self._seen["step_ms"] = table.value("step_ms")
+        self._seen["status"] = _STATUS[table.value("status")]
+
+    def _on_context(self, message: Float64MultiArray) -> None:
+        table: Table = table_of(message)
+        if MASS in table.columns:
+            self._seen["mass_kg"], self._seen["mass_std_kg"] = table.value(MASS, "mean"), table.value(MASS, "std")
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            values = {pair.key: pair.value for pair in status.values}
+            if "missed_deadlines" in values:
+                self._seen["missed_deadlines"] = int(values["missed_deadlines"])
+
+
+def watch(monitor: Monitor, hz: float, stop: Event) -> None:
+    """Print a line `hz` times a second until `stop`, or until the reader is gone."""
+    while not stop.is_set():
+        started_s = monotonic()
+        try:
+            print(json.dumps(monitor.look()), flush=True)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to be flushed at exit
+            return
+        except SignalError as error:
+            print(f"warning: {error}", file=sys.stderr, flush=True)
+        stop.wait(max(0.0, 1.0 / hz - (monotonic() - started_s)))
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Entry point of the monitor."""
+    parser = argparse.ArgumentParser(prog="monitor", description="Print what a controller does as JSON lines.")
+    parser.add_argument("--robot", default="panda", help="name of the robot, or the folder of its description")
+    parser.add_argument("--hz", type=float, default=10.0, help="lines a second (default: %(default)s)")
+    options, ros_arguments = parser.parse_known_args(args)
+    stop = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    rclpy.init(args=ros_arguments, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        watch(Monitor(load_robot(options.robot)), options.hz, stop)
+    except MetaRLError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return 1
+    finally:
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,117 @@
+"""The demo over real ROS 2 nodes, in lockstep on the small arm: what it leaves, and that all of it comes from the recordings."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from metarl_robot.cli.recording import RecordingError, read_run
+
+pytestmark = pytest.mark.ros
+
+CONTROLLERS = ("computed_torque", "pid")
+FIELDS = {
+    "controller", "scenario", "seed", "rmse_before_m", "rmse_transient_m", "rmse_after_m", "joint_rmse_after_rad", "settle_s", "violations",
+    "failed_steps", "step_ms_median", "step_ms_p99", "payload_mass_error_kg",
+}  # fmt: skip
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "metarl_robot", *arguments]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object]]:
+    """(folder of a finished demo, what it printed as JSON)."""
+    place = tmp_path_factory.mktemp("demo")
+    options = ("--controllers", ",".join(CONTROLLERS), "--lockstep", "--duration", "6.5", "--payload-mass", "0.8", "--json")
+    done = subprocess.run(command("demo", "planar2", *options), cwd=place, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    (folder,) = (place / "runs").iterdir()
+    return folder, json.loads(done.stdout)
+
+
+def test_it_leaves_report_summary_and_one_recording_a_controller(demo: tuple[Path, dict[str, object]]) -> None:
+    folder, printed = demo
+    assert {"report.html", "summary.json", *(f"{name}.mcap" for name in CONTROLLERS)} <= {path.name for path in folder.iterdir()}
+    assert json.loads((folder / "summary.json").read_text()) == printed
+
+
+def test_summary_has_the_fields_of_an_evaluation_and_the_arm_feels_the_payload(demo: tuple[Path, dict[str, object]]) -> None:
+    _, summary = demo
+    episodes = summary["episodes"]
+    assert isinstance(episodes, list)
+    assert [row["controller"] for row in episodes] == list(CONTROLLERS)
+    for row in episodes:
+        assert row.keys() >= FIELDS
+        assert row["payload"]["true_mass_kg"] == 0.8
+        assert row["violations"] == row["failed_steps"] == 0
+        assert row["rmse_transient_m"] > 2.0 * row["rmse_before_m"], "neither controller knows of the payload"
+
+
+def test_the_report_needs_nothing_else(demo: tuple[Path, dict[str, object]]) -> None:
+    page = (demo[0] / "report.html").read_text()
+    assert page.count("<svg") == 4, "tracking, computation, joints, efforts; neither controller estimates a payload"
+    assert not re.search(r"(src|href)=[\"'](?!#)", page)
+    assert not re.search(r"url\((?!#)", page)
+    assert "0.80 kg" in page
+
+
+def test_recordings_hold_every_step_and_all_topics(demo: tuple[Path, dict[str, object]]) -> None:
+    run = read_run(demo[0] / "pid.mcap")
+    assert (run.robot, run.controller) == ("planar2", "pid")
+    assert run.change_s == (5.0,)
+    assert run.time_s[0] < 3.0, "the recorder finds the topics while the arm is already moving"
+    assert run.time_s[-1] >= 6.5
+    gaps = round(float((run.time_s[1:] - run.time_s[:-1]).max() / run.period_s))
+    assert gaps == 1, "in lockstep no state is lost"
+
+
+def test_plot_draws_the_same_numbers_again(demo: tuple[Path, dict[str, object]], tmp_path: Path) -> None:
+    folder = demo[0]
+    target = tmp_path / "again.html"
+    done = subprocess.run(command("plot", str(folder), "--out", str(target)), capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    rows = [re.findall(r"<td>(?:<span.*?</span>)?(.*?)</td>", page.read_text()) for page in (folder / "report.html", target)]
+    assert rows[0] == rows[1]
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_a_recording_that_was_cut_off_is_read_as_far_as_it_goes(demo: tuple[Path, dict[str, object]], tmp_path: Path, share: float) -> None:
+    whole = demo[0] / "computed_torque.mcap"
+    content, part = whole.read_bytes(), tmp_path / "part.mcap"
+    part.write_bytes(content[: int(share * len(content))])
+    run, full = read_run(part), read_run(whole)
+    assert 0 < len(run.time_s) < len(full.time_s)
+    assert (run.q == full.q[: len(run.q)]).all()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a recording", b"\x89MCAP0\r\n"])
+def test_what_is_no_recording_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.mcap"
+    path.write_bytes(content)
+    with pytest.raises(RecordingError, match=r"x\.mcap"):
+        read_run(path)
+
+
+def test_ctrl_c_stops_every_node_and_says_what_is_kept(tmp_path: Path) -> None:
+    arguments = command("demo", "planar2", "--controllers", "pid", "--duration", "11")
+    process = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 90.0
+    while not list(tmp_path.glob("runs/*/pid.mcap")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(3.0)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert "metarl plot" in said
+    (log,) = tmp_path.glob("runs/*/pid.log")
+    assert log.read_text().count("finished cleanly") == 5, "recorder, gate, mpc, reference, plant"

@@ -1,0 +1,98 @@
+"""A run read from a recording is scored as the evaluation scores it, and what was believed is told apart from what was true."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from metarl_robot.cli import run_tables
+from metarl_robot.cli.report import headline
+from metarl_robot.cli.run_metrics import result_of
+from metarl_robot.cli.runlog import Payload, RunLog
+from metarl_robot.control.factory import make_controller
+from metarl_robot.robot import load_robot
+from metarl_robot.sim.episode import Episode, run_episode
+from metarl_robot.sim.suites import scenario
+
+CHANGE_S = 5.0
+
+
+@pytest.fixture(scope="module")
+def episode() -> Episode:
+    robot = load_robot("planar2")
+    return run_episode(
+        robot, lambda _: make_controller(robot, "computed_torque"), scenario(robot, "heldout", "pickup", 3), "computed_torque"
+    )
+
+
+@pytest.fixture(scope="module")
+def run(episode: Episode) -> RunLog:
+    """The episode as if it had been recorded, with a controller that believes 0.9 of the mass from 0.5 s after the change."""
+    robot, log = load_robot("planar2"), episode.log
+    payload = episode.scenario.changes[0][1].payload
+    zeros = np.zeros((2, 3))
+    truth = Payload(np.array([0.0, CHANGE_S]), np.array([0.0, payload.mass_kg]), np.zeros(2), np.stack([np.zeros(3), payload.com_m]), zeros)
+    believed = np.array([0.0, 0.9 * payload.mass_kg])
+    belief = Payload(np.array([0.0, CHANGE_S + 0.5]), believed, np.array([0.3, 0.1]), truth.com_m, zeros + 0.01)
+    return RunLog(
+        robot="planar2",
+        controller="computed_torque",
+        label="computed_torque",
+        joint_names=robot.joint_names,
+        time_s=log.times,
+        position_m=log.position,
+        position_reference_m=log.position_reference,
+        q=log.q,
+        q_reference=log.q_reference,
+        v=log.v,
+        v_reference=log.v_reference,
+        effort_nm=log.effort,
+        effort_limit_nm=robot.effort_limit,
+        step_ms=1e3 * log.step_s,
+        status=np.zeros(len(log.times), int),
+        late=np.arange(len(log.times)) % 400 == 0,
+        violations=episode.result.violations,
+        truth=truth,
+        estimate=belief,
+        period_s=robot.control_period_s,
+    )
+
+
+def test_scores_are_those_of_the_evaluation(episode: Episode, run: RunLog) -> None:
+    result = result_of(replace(run, estimate=None), episode.scenario.name, episode.scenario.seed)
+    assert result.score == episode.result
+    assert result.missed_deadlines == 5
+
+
+def test_mass_error_is_belief_minus_truth_one_second_after_the_change(run: RunLog) -> None:
+    mass = run.truth.mass_kg[-1]
+    result = result_of(run, "pickup", 3)
+    assert result.score.payload_mass_error_kg == pytest.approx(-0.1 * mass)
+    assert result.score.payload_mass_std_kg == pytest.approx(0.1)
+    assert result.payload.belief is not None
+    assert result.payload.belief.early_mass_kg == pytest.approx(0.9 * mass)
+    assert result.payload.true_mass_kg == mass
+
+
+def test_a_run_cut_short_ends_there_everywhere(run: RunLog) -> None:
+    short = run.until(6.0)
+    assert short.time_s[-1] == pytest.approx(6.0)
+    assert len(short.error_m) == len(short.step_ms) == len(short.time_s) == 1201
+
+
+def test_tables_show_the_truth_beside_the_belief_and_a_dash_without_one(run: RunLog) -> None:
+    results = [result_of(run, "pickup", 3), replace(result_of(replace(run, estimate=None), "pickup", 3), label="other")]
+    truth, believing, other = (row.cells for row in run_tables.payload_table(results).rows)
+    assert truth[1] == f"{run.truth.mass_kg[-1]:.3f}"
+    assert believing[1] == f"{0.9 * run.truth.mass_kg[-1]:.3f} ± 0.100"
+    assert set(other[1:]) == {"–"}
+
+
+def test_headline_has_this_runs_numbers(run: RunLog) -> None:
+    result = result_of(run, "pickup", 3)
+    first, second = headline([run], [result])
+    assert f"{run.truth.mass_kg[-1]:.2f} kg" in first
+    assert "At 5 s" in first
+    assert f"{1e3 * result.score.rmse_after_m:.3g}"[:3] in second
