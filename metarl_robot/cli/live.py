@@ -54,7 +54,7 @@ def live_view(title: str, duration_s: float, change_s: float) -> Iterator[View]:
     if not console.is_terminal:
         yield _Lines(console, title, duration_s)
         return
-    with Live(console=console, refresh_per_second=10, transient=True) as live:
+    with Live(Text(f"{title}: starting the nodes", style="dim"), console=console, refresh_per_second=10) as live:
         yield _Screen(live, title, duration_s, change_s)
 
 
