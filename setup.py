@@ -35,6 +35,7 @@ BASE = [
     "jinja2>=3.1",
     "mcap>=1.2,<2",
     "mcap-ros2-support>=0.5.5,<1",
+    "zstandard>=0.22",
 ]
 
 # ROS 2 Jazzy from wheels, for machines without ROS 2. One release, so exact versions. With ROS 2 sourced, leave this extra out.

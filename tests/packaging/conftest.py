@@ -47,18 +47,20 @@ class Installed:
     def run_until(self, text: str, *command: Word) -> None:
         """Run a command until it prints `text`, then end it with Ctrl-C: that must come, and the exit code be 0."""
         words = [str(word) for word in self.wrap(command)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        process = subprocess.Popen(words, cwd=self.elsewhere, env=self.variables, **pipes)
         output = []
-        with subprocess.Popen(
-            words, cwd=self.elsewhere, env=self.variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        ) as process:
-            assert process.stdout is not None
+        try:
             for line in process.stdout:
                 output.append(line)
                 if text in line:
-                    process.send_signal(signal.SIGINT)
                     break
-            output.append(process.stdout.read())
-        printed = "".join(output)
+            process.send_signal(signal.SIGINT)
+            rest, _ = process.communicate()
+        finally:  # a test that is stopped for taking too long leaves nothing running
+            process.send_signal(signal.SIGINT)
+            process.wait()
+        printed = "".join(output) + rest
         assert text in printed, printed
         assert process.returncode == 0, printed
 
