@@ -52,7 +52,7 @@ class StampFilter:
         if self.last_s is None or 0.0 < stamp_s - self.last_s <= self._max_step_s:
             self._accept(stamp_s)
             return None
-        if stamp_s == self.last_s:
+        if stamp_s == self.last_s or stamp_s in self._candidates[-1:]:
             return Rejection.DUPLICATE
         if self._new_base(stamp_s):
             self.epoch += 1

@@ -53,7 +53,7 @@ class JointOrder:
 
     def __init__(self, joint_names: Sequence[str]) -> None:
         self._joints = tuple(joint_names)
-        self._names: list[str] = []
+        self._names: list[str] | None = None
         self._order: list[int] = []
 
     def pick(self, names: Sequence[str], values: Sequence[float], what: str) -> Array:

@@ -1,9 +1,8 @@
 """Starting and stopping a node's process.
 
 rclpy from PyPI wheels needs the paths of its libraries in the environment; the wheels' own bootstrapper sees to that when
-Python starts, once, and what is started from there inherits it. AMENT_PREFIX_PATH, which the wheels leave unset, is set to
-this Python's prefix. One executor: rclpy's EventsExecutor through `spin_once`, which on these machines has half the jitter of
-the others and a fifth of their load (its `spin` dispatches nothing in the wheels).
+Python starts, once, and what is started from there inherits it. One executor: rclpy's EventsExecutor through `spin_once`,
+which on these machines has half the jitter of the others and a fifth of their load (its `spin` dispatches nothing in the wheels).
 
 SIGINT and SIGTERM end the loop between two callbacks, so that a node always closes in order: files are completed, the last
 words are sent.
@@ -12,16 +11,11 @@ words are sent.
 from __future__ import annotations
 
 import gc
-import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import FrameType
 from typing import Protocol
-
-if (Path(sys.prefix) / "share" / "ament_index").is_dir():
-    os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)
 
 import rclpy
 from rclpy.executors import Executor

@@ -20,7 +20,8 @@ def test_advancing_stamps_pass_and_repeated_ones_do_not() -> None:
 def test_one_wrong_stamp_is_refused_and_three_that_agree_are_a_new_clock(stamp: float, why: Rejection) -> None:
     stamps = StampFilter()
     stamps.check(1.0)
-    assert [stamps.check(stamp + 0.01 * k) for k in range(3)] == [why, why, None]
+    twice = Rejection.DUPLICATE
+    assert [stamps.check(stamp + 0.01 * k) for k in (0, 0, 1, 1, 2)] == [why, twice, why, twice, None]
     assert stamps.epoch == 1 and stamps.last_s == pytest.approx(stamp + 0.02)
 
 

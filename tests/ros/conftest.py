@@ -1,0 +1,195 @@
+"""Real nodes in processes of their own, and a probe in the test's process that watches and asks them.
+
+Tests wait for what is said over ROS, with a generous limit, and judge by simulated time alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import pytest
+
+rclpy = pytest.importorskip("rclpy", reason="needs the extra [ros] or a ROS 2 installation")
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
+from rcl_interfaces.msg import Parameter as ParameterMessage  # noqa: E402
+from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters  # noqa: E402
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor  # noqa: E402
+from rclpy.parameter import Parameter, parameter_value_to_python  # noqa: E402
+from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
+from std_msgs.msg import Float64MultiArray  # noqa: E402
+from std_srvs.srv import Trigger  # noqa: E402
+
+from metarl_robot.cli.launch import Launch  # noqa: E402
+from metarl_robot.labelled import Table, table_of  # noqa: E402
+from metarl_robot.ros_nodes import topics  # noqa: E402
+
+WAIT_S = 60.0  # how long to wait for something before giving up; never part of a verdict
+_domains = itertools.count(int(os.environ["ROS_DOMAIN_ID"]))
+_DEEP = QoSProfile(depth=10000, reliability=ReliabilityPolicy.RELIABLE)
+
+
+class Probe:
+    """A node of the test's own. states: what the gate said, in order; commands, truth: every table since the last `clear`."""
+
+    def __init__(self, domain: int, problem: Callable[[], str] = str) -> None:
+        self._problem = problem
+        self._context = rclpy.Context()
+        self._context.init(domain_id=domain)
+        self.node = rclpy.create_node("probe", context=self._context)
+        self.states: list[dict[str, str]] = []
+        self.commands: list[Table] = []
+        self.truth: list[Table] = []
+        self.diagnostics: dict[str, DiagnosticStatus] = {}
+        self.listen(DiagnosticStatus, topics.GATE_STATE, lambda m: self.states.append(pairs(m)), topics.LATCHED)
+        self.listen(DiagnosticArray, topics.DIAGNOSTICS, self._on_diagnostics)
+        self.listen(Float64MultiArray, topics.COMMANDS, lambda m: self.commands.append(table_of(m)))
+        self.listen(Float64MultiArray, topics.TRUTH, lambda m: self.truth.append(table_of(m)))
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+
+    def listen(self, kind: Any, topic: str, callback: Callable[[Any], Any], qos: QoSProfile = _DEEP) -> None:
+        self.node.create_subscription(kind, topic, callback, qos)
+
+    def _spin(self) -> None:
+        with suppress(ExternalShutdownException):
+            self._executor.spin()
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        self.diagnostics.update({status.name: status for status in message.status})
+
+    def close(self) -> None:
+        self._executor.shutdown()
+        self._context.try_shutdown()
+        self._thread.join(WAIT_S)
+        self.node.destroy_node()
+
+    def clear(self) -> None:
+        self.commands.clear()
+        self.truth.clear()
+
+    @property
+    def time_s(self) -> float:
+        """Simulated time of the newest truth."""
+        return self.truth[-1].stamp_s if self.truth else -1.0
+
+    def wait(self, condition: Callable[[], bool], what: str) -> None:
+        deadline = monotonic() + WAIT_S
+        while not condition():
+            assert monotonic() < deadline, f"waited {WAIT_S} s for {what}; gate: {self.states[-1:]}"
+            problem = self._problem()
+            assert not problem, f"while waiting for {what}: {problem}"
+            threading.Event().wait(0.005)
+
+    def wait_until(self, time_s: float) -> None:
+        """Until simulated time."""
+        self.wait(lambda: self.time_s >= time_s, f"simulated time {time_s} s (it is {self.time_s} s)")
+
+    def wait_state(self, state: str, latched: bool | None = None) -> None:
+        def reached() -> bool:
+            last = self.states[-1] if self.states else {}
+            return last.get("state") == state and latched in (None, last.get("latched") == "True")
+
+        self.wait(reached, f"gate state {state}, latched {latched}")
+
+    def wait_count(self, node: str, key: str, least: int = 1) -> int:
+        """Until a count in /diagnostics is at least so high; returns it."""
+        self.wait(lambda: self.count(node, key) >= least, f"{node}: {key} >= {least}")
+        return self.count(node, key)
+
+    def count(self, node: str, key: str) -> int:
+        return int(pairs(self.diagnostics[node]).get(key, "0")) if node in self.diagnostics else 0
+
+    def call(self, kind: Any, service: str, request: Any = None) -> Any:
+        client = self.node.create_client(kind, service)
+        try:
+            assert client.wait_for_service(WAIT_S), f"no service {service}"
+            future = client.call_async(request or kind.Request())
+            self.wait(future.done, f"an answer of {service}")
+            return future.result()
+        finally:
+            self.node.destroy_client(client)
+
+    def trigger(self, service: str) -> Any:
+        return self.call(Trigger, service)
+
+    def set_parameter(self, node: str, name: str, value: object) -> Any:
+        message = Parameter(name, value=value).to_parameter_msg()
+        return self.call(SetParameters, f"/{node}/set_parameters", SetParameters.Request(parameters=[message])).results[0]
+
+    def parameter(self, node: str, name: str) -> object:
+        values = self.call(GetParameters, f"/{node}/get_parameters", GetParameters.Request(names=[name])).values
+        return parameter_value_to_python(values[0])
+
+    def describe(self, node: str, name: str) -> ParameterMessage:
+        request = DescribeParameters.Request(names=[name])
+        return self.call(DescribeParameters, f"/{node}/describe_parameters", request).descriptors[0]
+
+
+def pairs(status: DiagnosticStatus) -> dict[str, str]:
+    return {pair.key: pair.value for pair in status.values}
+
+
+@dataclass
+class Session:
+    """Running nodes, what they print, and the probe. expected: nodes that the test kills itself."""
+
+    launch: Launch
+    lines: list[str]
+    probe: Probe
+    expected: set[str]
+
+    def said(self, text: str) -> bool:
+        return any(text in line for line in self.lines)
+
+
+Starter = Callable[..., Session]
+
+
+@pytest.fixture(scope="module")
+def start() -> Iterator[Starter]:
+    """Starts a launch file in a ROS domain of its own; everything is stopped when the module is done, or by `stop`."""
+    sessions: list[Session] = []
+
+    def start(file: str | Path = "arm", **arguments: str) -> Session:
+        domain = next(_domains) % 101
+        lines: list[str] = []
+        environment: Mapping[str, str] = {"ROS_DOMAIN_ID": str(domain)}
+        launch = Launch(file, arguments, lambda process, line: lines.append(f"[{process}] {line}"), environment)
+        launch.start()
+        expected: set[str] = set()
+
+        def problem() -> str:
+            dead = [p for p in launch.processes if p.failed and p.node not in expected]
+            return "\n".join([f"{dead[0].name} has died", *(line for line in lines if dead[0].name in line)]) if dead else ""
+
+        sessions.append(Session(launch, lines, Probe(domain, problem), expected))
+        return sessions[-1]
+
+    yield start
+    for session in sessions:
+        session.launch.stop()
+        session.probe.close()
+
+
+@pytest.fixture
+def error_m() -> Callable[[list[Table], list[tuple[int, np.ndarray]]], np.ndarray]:
+    """Joint error of the truth against setpoints of the same stamps: rows of (time [s], largest error [rad])."""
+
+    def error(truth: list[Table], setpoints: list[tuple[int, np.ndarray]]) -> np.ndarray:
+        positions = {table.stamp_ns: table.values[0][7 : 7 + len(setpoints[0][1])] for table in truth}
+        rows = [(stamp * 1e-9, np.abs(positions[stamp] - q).max()) for stamp, q in setpoints if stamp in positions]
+        return np.array(rows)
+
+    return error

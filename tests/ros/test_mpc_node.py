@@ -1,0 +1,162 @@
+"""The controller's node in a running system: references, parameters, change of controller in motion; and the recording of it all."""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mcap.exceptions import McapError
+from mcap.reader import make_reader
+from mcap.records import Channel, Message
+from mcap.stream_reader import StreamReader
+from mcap_ros2.reader import read_ros2_messages
+from sensor_msgs.msg import JointState
+from std_srvs.srv import SetBool
+from trajectory_msgs.msg import JointTrajectory
+
+from metarl_robot.robot import load_robot
+from metarl_robot.ros_nodes import topics
+from metarl_robot.ros_nodes.convert import trajectory_message
+from metarl_robot.signals import Setpoints
+
+ROBOT = load_robot("planar2")
+PERIOD_NS = round(ROBOT.control_period_s * 1e9)
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("run") / "recording.mcap"
+
+
+@pytest.fixture(scope="module")
+def arm(start: Callable, recording: Path) -> object:
+    """Driven by the test: the launch file's own reference is left out, so the arm is held until told otherwise."""
+    arguments = {"robot": "planar2", "controller": "computed_torque", "lockstep": "true", "reference": "none", "payload_mass_kg": "0.8"}
+    session = start(**arguments, payload_attach_s="0.0", record="true", record_file=str(recording))
+    session.probe.wait_state("passing")
+    session.setpoints = []
+    session.probe.listen(JointState, topics.SETPOINT, session.setpoints.append)
+    session.references = session.probe.node.create_publisher(JointTrajectory, topics.REFERENCE, topics.REFERENCE_QOS)
+    session.probe.wait(lambda: session.references.get_subscription_count() > 0 and session.setpoints, "the controller")
+    return session
+
+
+def move(arm, q: np.ndarray, seconds: float = 2.0, names: tuple[str, ...] = ROBOT.joint_names) -> None:
+    """Send a trajectory that starts now and ends at q."""
+    rest = np.zeros((1, len(q)))
+    message = trajectory_message(names, 0, np.array([seconds]), Setpoints(q[None], rest, rest))
+    arm.references.publish(message)
+
+
+def setpoint(arm) -> np.ndarray:
+    return np.array(arm.setpoints[-1].position)
+
+
+def test_without_a_reference_the_robot_is_held_where_it_is(arm) -> None:
+    assert np.allclose(setpoint(arm), ROBOT.home, atol=1e-6)
+
+
+def test_a_reference_is_followed_whatever_the_order_of_its_joints(arm) -> None:
+    target = np.array([0.2, 1.4])
+    move(arm, target[::-1], names=ROBOT.joint_names[::-1])
+    arm.probe.wait(lambda: np.allclose(setpoint(arm), target, atol=1e-6), "the setpoint at the target")
+    references = np.array([message.position for message in list(arm.setpoints)])
+    assert np.abs(np.diff(references, axis=0)).max() < 0.05  # eased into: no step
+
+
+@pytest.mark.parametrize(
+    ("q", "names", "why"),
+    [
+        (np.array([9.0, 1.0]), ROBOT.joint_names, "position of joint 'shoulder' reaches 9.0000 rad"),
+        (np.array([0.5, -2.9]), ROBOT.joint_names, "allowed: [-2.6000, 2.6000] rad"),
+        (np.array([0.5]), ("shoulder",), "joints are ['shoulder']; they must be ['shoulder', 'elbow']"),
+        (np.array([0.5, 1.0, 2.0]), ROBOT.joint_names, "point 0 has 3 positions; the robot has 2 joints"),
+        (np.array([np.nan, 1.0]), ROBOT.joint_names, "not finite"),
+    ],
+)
+def test_a_bad_reference_is_refused_by_joint_and_range_and_the_old_one_kept(arm, q: np.ndarray, names: tuple, why: str) -> None:
+    before, refused = setpoint(arm), arm.probe.count("mpc", "references_refused")
+    move(arm, q, names=names)
+    arm.probe.wait_count("mpc", "references_refused", refused + 1)
+    arm.probe.wait(lambda: arm.said(why), f"'{why}' in the log")
+    assert np.array_equal(setpoint(arm), before)
+
+
+def test_out_of_range_parameters_are_refused_with_the_range(arm) -> None:
+    result = arm.probe.set_parameter("mpc", "controller_config.kp", -1.0)
+    assert not result.successful and "Min: 0.0, Max: 5000.0" in result.reason
+    result = arm.probe.set_parameter("mpc", "controller", "fuzzy")
+    assert not result.successful and "Valid: computed_torque" in result.reason
+    result = arm.probe.set_parameter("mpc", "controller", "oracle_mpc")
+    assert not result.successful and "oracle_mpc" not in result.reason.partition("Valid")[2]
+    descriptor = arm.probe.describe("mpc", "controller_config.kp")
+    assert descriptor.description and descriptor.floating_point_range[0].to_value == 5000.0
+
+
+def test_a_tuning_can_be_changed_in_motion(arm) -> None:
+    changes = arm.probe.count("mpc", "controller_changes")
+    assert arm.probe.set_parameter("mpc", "controller_config.kp", 300.0).successful
+    arm.probe.wait_count("mpc", "controller_changes", changes + 1)
+    assert arm.probe.parameter("mpc", "controller_config.kp") == 300.0
+
+
+def test_a_change_of_controller_in_motion_makes_no_jump(arm) -> None:
+    changes = arm.probe.count("mpc", "controller_changes")
+    move(arm, np.array([1.0, 0.4]), seconds=6.0)
+    arm.probe.wait_until(arm.probe.time_s + 1.0)
+    arm.probe.clear()
+    assert arm.probe.set_parameter("mpc", "controller", "pid").successful
+    arm.probe.wait_count("mpc", "controller_changes", changes + 1)
+    arm.probe.wait_until(arm.probe.time_s + 1.0)
+    sent = {table.stamp_ns: table.values[0] for table in list(arm.probe.commands)}
+    stamps = sorted(sent)
+    steps = np.array([np.abs(sent[b] - sent[a]) for a, b in zip(stamps, stamps[1:], strict=False) if b - a == PERIOD_NS])
+    assert len(steps) > 200 and steps.max() < 1.0  # Nm; the two controllers are apart by the weight of the payload
+    assert arm.probe.parameter("mpc", "controller") == "pid"
+    assert arm.probe.parameter("mpc", "controller_config.ki") == 1600.0  # which computed_torque does not have
+    assert arm.said("pid has taken over")
+
+
+def test_a_world_that_is_reset_starts_anew(arm) -> None:
+    assert arm.probe.trigger("/plant/reset_world").success
+    arm.probe.wait(lambda: 0.0 <= arm.probe.time_s < 0.5, "time near zero")
+    arm.probe.wait_until(1.0)
+    arm.probe.wait_state("passing")
+
+
+def test_the_recording_is_complete_and_readable(arm, recording: Path) -> None:
+    assert arm.probe.call(SetBool, "/plant/set_pause", SetBool.Request(data=True)).success
+    assert arm.launch.stop() == 0
+    with recording.open("rb") as stream:
+        summary = make_reader(stream).get_summary()
+    assert summary is not None and summary.statistics is not None
+    counts = {summary.channels[i].topic: n for i, n in summary.statistics.channel_message_counts.items()}
+    expected = {
+        "/joint_states", "/effort_controller/commands", "/gate/command", "/gate/state", "/mpc/joint_trajectory", "/mpc/setpoint",
+        "/mpc/step", "/plant/truth", "/clock", "/diagnostics", "/rosout",
+    }  # fmt: skip
+    assert expected <= set(counts)
+    assert counts["/joint_states"] > 500 and counts["/effort_controller/commands"] > 0.9 * counts["/joint_states"]
+    decoded = list(read_ros2_messages(str(recording), topics=["/joint_states"]))
+    assert len(decoded) == counts["/joint_states"]
+    assert all(list(message.ros_msg.name) == list(ROBOT.joint_names) for message in decoded)
+
+
+def test_a_recording_that_was_cut_off_can_be_read_up_to_there(recording: Path, tmp_path: Path) -> None:
+    whole = recording.read_bytes()
+    broken = tmp_path / "broken.mcap"
+    broken.write_bytes(whole[: len(whole) // 2])  # as a process that was killed leaves it: no index, no summary
+    found: Counter[str] = Counter()
+    channels: dict[int, str] = {}
+    with broken.open("rb") as stream, suppress(McapError, struct.error):
+        for record in StreamReader(stream).records:
+            if isinstance(record, Channel):
+                channels[record.id] = record.topic
+            elif isinstance(record, Message):
+                found[channels[record.channel_id]] += 1
+    assert found["/joint_states"] > 200 and found["/effort_controller/commands"] > 200
