@@ -16,7 +16,7 @@ import sys
 import sysconfig
 import venv
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -71,12 +71,6 @@ def run(command: Sequence[Word], folder: Path, variables: dict[str, str] | None 
     return done.stdout
 
 
-def first_on_path(folder: Path | str) -> dict[str, str]:
-    """The environment variables, less the prefix of ROS packages, with a folder of programs that are found first."""
-    variables = {name: value for name, value in os.environ.items() if name not in ("AMENT_PREFIX_PATH", "VIRTUAL_ENV")}
-    return variables | {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
-
-
 @pytest.fixture(scope="session")
 def sources(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the checkout, links kept: building leaves nothing behind in the real one."""
@@ -104,16 +98,28 @@ def wheel_from_sdist(sources: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="session")
-def pip_install(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Installed]:
-    """Installs into a new environment: `pip_install("--editable", sources)`."""
+def new_environment(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Installed]:
+    """Creates environments without this project."""
 
-    def install(*options: Word) -> Installed:
+    def create() -> Installed:
         prefix = tmp_path_factory.mktemp("environment")
         venv.create(prefix, symlinks=True)
         modules = Path(sysconfig.get_path("purelib", vars={"base": str(prefix)}))
         (modules / "tests.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
-        environment = Installed(prefix, modules, tmp_path_factory.mktemp("elsewhere"), first_on_path(prefix / "bin"))
-        pip = [sys.executable, "-m", "pip", "--python", prefix / "bin" / "python", "install"]
+        variables = {name: value for name, value in os.environ.items() if name not in ("AMENT_PREFIX_PATH", "VIRTUAL_ENV")}
+        variables["PATH"] = f"{prefix / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        return Installed(prefix, modules, tmp_path_factory.mktemp("elsewhere"), variables)
+
+    return create
+
+
+@pytest.fixture(scope="session")
+def pip_install(new_environment: Callable[[], Installed]) -> Callable[..., Installed]:
+    """Installs into a new environment: `pip_install("--editable", sources)`."""
+
+    def install(*options: Word) -> Installed:
+        environment = new_environment()
+        pip = [sys.executable, "-m", "pip", "--python", environment.prefix / "bin" / "python", "install"]
         environment.run(*pip, "--quiet", "--no-index", "--no-deps", "--no-build-isolation", *options)
         return environment
 
@@ -131,15 +137,14 @@ def editable(sources: Path, pip_install: Callable[..., Installed]) -> Installed:
 
 
 @pytest.fixture(scope="session")
-def from_colcon(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """A ROS 2 workspace, built; every command runs in a shell that has sourced it."""
-    variables = first_on_path(f"{sys.prefix}/bin")
-    colcon = shutil.which("colcon", path=variables["PATH"])
+def from_colcon(sources: Path, new_environment: Callable[[], Installed], tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """A ROS 2 workspace, built; every command runs in a shell that has sourced it, with the Python of a new environment."""
+    colcon = shutil.which("colcon", path=f"{sys.prefix}/bin{os.pathsep}{os.environ['PATH']}")
     if colcon is None:
         pytest.skip("colcon is not installed: pip install colcon-common-extensions")
     workspace = tmp_path_factory.mktemp("workspace")
     shutil.copytree(sources, workspace / "src" / "metarl_robot", symlinks=True, ignore=shutil.ignore_patterns("build", "*.egg-info"))
-    run([colcon, "build"], workspace, variables)
+    run([colcon, "build"], workspace)
     prefix = workspace / "install" / "metarl_robot"
     modules = Path(sysconfig.get_path("purelib", "posix_prefix", vars={"base": str(prefix)}))
 
@@ -147,7 +152,7 @@ def from_colcon(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Inst
         words = shlex.join(str(word) for word in command)
         return "sh", "-c", f". {shlex.quote(str(workspace / 'install' / 'setup.sh'))} && exec {words}"
 
-    return Installed(prefix, modules, tmp_path_factory.mktemp("elsewhere"), variables, sourced)
+    return replace(new_environment(), prefix=prefix, modules=modules, wrap=sourced)
 
 
 @pytest.fixture(params=["from_wheel", "editable", "from_colcon"])
