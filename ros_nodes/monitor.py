@@ -2,11 +2,13 @@
 
     python -m metarl_robot.ros_nodes.monitor --robot panda --hz 10
 
-    {"time_s": 5.2, "error_m": 0.0004, "mass_kg": 1.1, "mass_std_kg": 0.2, "step_ms": 0.8, "missed_deadlines": 0, "status": "solved"}
+    {"time_s": 5.2, "error_m": 0.0004, "mass_kg": 1.1, "mass_std_kg": 0.2, "step_ms": 0.8, "missed_deadlines": 0, "status": "solved",
+     "held": ""}
 
 time_s: stamp of the joint state. error_m: distance between the payload site and where the reference puts it, both at that
-stamp. What nothing was published about yet is null. It looks a few times a second and then takes only the newest message of
-each topic, so it costs next to nothing. It ends with SIGINT, SIGTERM, or when nobody reads its output any more.
+stamp. held: why the gate holds the robot until it is re-armed; empty while it does not. What nothing was published about yet
+is null. It looks a few times a second and then takes only the newest message of each topic, so it costs next to nothing. It
+ends with SIGINT, SIGTERM, or when nobody reads its output any more.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from numpy.typing import NDArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -43,7 +45,7 @@ Array = NDArray[np.float64]
 
 _SETPOINT, _STEP, _CONTEXT = "mpc/setpoint", "mpc/step", "mpc/context"
 _PAIR_WITHIN_S = 0.04  # how long one look waits for a setpoint and a state of the same stamp
-_FIELDS = ("time_s", "error_m", "mass_kg", "mass_std_kg", "step_ms", "missed_deadlines", "status")
+_FIELDS = ("time_s", "error_m", "mass_kg", "mass_std_kg", "step_ms", "missed_deadlines", "status", "held")
 _STATUS = {code: status.value for status, code in STATUS_CODES.items()}
 
 
@@ -62,6 +64,7 @@ class Monitor(Node):
         self.create_subscription(Float64MultiArray, _STEP, self._on_step, topics.STATE_IN)
         self.create_subscription(Float64MultiArray, _CONTEXT, self._on_context, topics.STATE_IN)
         self.create_subscription(DiagnosticArray, topics.DIAGNOSTICS, self._on_diagnostics, topics.REPORT)
+        self.create_subscription(DiagnosticStatus, topics.GATE_STATE, self._on_gate, topics.LATCHED)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self)
 
@@ -98,6 +101,11 @@ class Monitor(Node):
         table: Table = table_of(message)
         if MASS in table.columns:
             self._seen["mass_kg"], self._seen["mass_std_kg"] = table.value(MASS, "mean"), table.value(MASS, "std")
+
+    def _on_gate(self, message: DiagnosticStatus) -> None:
+        values = {pair.key: pair.value for pair in message.values}
+        held = values.get("latched") == "True" and values.get("state") != "waiting"
+        self._seen["held"] = message.message if held else ""
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:

@@ -28,6 +28,7 @@ _EPILOG = examples(
     note="Left in runs/<time>/: report.html, summary.json, and for each controller an MCAP recording of all topics and the nodes' output.",
 )
 _SCENARIO = "demo"
+_LOCKSTEP = "lockstep: simulated time waits for every command"
 
 
 def register(app: typer.Typer) -> None:
@@ -57,9 +58,8 @@ def demo(
     _prepare(loaded, names)
     folder = out_folder / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     with _told_what_is_kept(folder):
-        for name in names:
-            _run(loaded, robot, name, task, folder, duration, lockstep)
-    _conclude(loaded, names, task, folder, duration, lockstep, json)
+        mode = _run_all(loaded, robot, names, task, folder, duration, lockstep)
+    _conclude(loaded, names, task, folder, duration, mode, json)
 
 
 def _check_controllers(names: Sequence[str]) -> None:
@@ -103,6 +103,26 @@ def _told_what_is_kept(folder: Path) -> Iterator[None]:
         raise
 
 
+def _run_all(
+    robot: Robot, name_or_folder: str, names: Sequence[str], task: DemoTask, folder: Path, duration_s: float, lockstep: bool
+) -> str:
+    """Run every controller; where the machine cannot keep up with real time, once more in lockstep. Returns in what time they ran."""
+    from metarl_robot.cli.node_run import HeldError
+
+    mode = _LOCKSTEP if lockstep else "real time"
+    try:
+        for name in names:
+            _run(robot, name_or_folder, name, task, folder, duration_s, lockstep)
+    except HeldError as error:
+        if lockstep:
+            raise
+        err().print(f"[yellow]too slow or too busy for real time:[/] {error}. Once more in lockstep.", highlight=False)
+        for name in names:
+            _run(robot, name_or_folder, name, task, folder, duration_s, lockstep=True)
+        mode = f"{_LOCKSTEP} (in real time, {error})"
+    return mode
+
+
 def _run(robot: Robot, name_or_folder: str, controller: str, task: DemoTask, folder: Path, duration_s: float, lockstep: bool) -> None:
     from metarl_robot.cli.live import live_view
     from metarl_robot.cli.node_run import RunFiles, run_nodes
@@ -122,7 +142,7 @@ def _run(robot: Robot, name_or_folder: str, controller: str, task: DemoTask, fol
         run_nodes(files, arguments, name_or_folder, duration_s, view.show)
 
 
-def _conclude(robot: Robot, names: Sequence[str], task: DemoTask, folder: Path, duration_s: float, lockstep: bool, json: bool) -> None:
+def _conclude(robot: Robot, names: Sequence[str], task: DemoTask, folder: Path, duration_s: float, mode: str, json: bool) -> None:
     """Tables, summary and report, all from the recordings."""
     from metarl_robot.cli.recording import read_runs
     from metarl_robot.cli.report import write_report
@@ -131,7 +151,7 @@ def _conclude(robot: Robot, names: Sequence[str], task: DemoTask, folder: Path, 
     with err().status("reading the recordings, writing the report"):
         runs = read_runs([folder / f"{name}.mcap" for name in names])
         results = [result_of(run, _SCENARIO, task.seed) for run in runs]
-        facts = _facts(robot, task, lockstep)
+        facts = _facts(robot, task, mode)
         summary = {**_summary(robot, results), "facts": facts, "duration_s": duration_s, "change_s": task.change_s}
         write_json(summary, folder / "summary.json")
         report = write_report(folder / "report.html", runs, results, facts, _commands(folder))
@@ -150,10 +170,10 @@ def _summary(robot: Robot, results: Sequence[Result]) -> dict[str, Any]:
     return {**evaluation.to_json(), "episodes": [result.to_dict() for result in results]}
 
 
-def _facts(robot: Robot, task: DemoTask, lockstep: bool) -> dict[str, str]:
+def _facts(robot: Robot, task: DemoTask, mode: str) -> dict[str, str]:
     return {
         "robot": f"{robot.name}: {robot.description.description}",
-        "time": "lockstep: simulated time waits for every command" if lockstep else "real time",
+        "time": mode,
         "seed": str(task.seed),
         "delays": f"commands {1e3 * task.before.command_delay_s:.1f} ms, sensors {1e3 * task.before.sensor_delay_s:.1f} ms",
         "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",

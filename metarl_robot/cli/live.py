@@ -29,7 +29,8 @@ class Sample:
     """What is known at one moment of a run. None: not (yet) published.
 
     time_s: of the run. error_m: distance of the end effector from its reference. mass_kg, mass_std_kg: the payload as estimated.
-    step_ms: time of the last controller step. missed_deadlines: so far. status: the controller's, in a word.
+    step_ms: time of the last controller step. missed_deadlines: so far. status: the controller's, in a word. held: why the gate holds
+    the robot; empty while it does not.
     """
 
     time_s: float
@@ -38,7 +39,8 @@ class Sample:
     mass_std_kg: float | None = None
     step_ms: float | None = None
     missed_deadlines: int | None = None
-    status: str = ""
+    status: str | None = None
+    held: str | None = None
 
 
 class View(Protocol):

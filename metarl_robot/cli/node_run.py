@@ -34,6 +34,10 @@ class RunError(MetaRLError):
     """A run over ROS did not come to its end; the message holds the last lines of its nodes."""
 
 
+class HeldError(RunError):
+    """The gate took the robot from the controller."""
+
+
 @dataclass(frozen=True)
 class RunFiles:
     """Where a run leaves its recording and what its nodes said."""
@@ -53,6 +57,7 @@ def run_nodes(files: RunFiles, arguments: Mapping[str, str], robot: str, duratio
         show: is called a few times a second with what is known.
 
     Raises:
+        HeldError: the gate took the robot from the controller: in real time, the machine is too slow or too busy.
         RunError: a node died, or time stood still.
         LaunchError, UnknownNameError: before anything is started.
     """
@@ -86,6 +91,8 @@ def _follow(launch: Launch, lines: Queue[str], duration_s: float, show: Callable
             seen = json.loads(lines.get(timeout=0.2))
         except Empty:
             continue
+        if seen["held"]:
+            raise HeldError(f"the gate holds the robot at {reached_s:.1f} s: {seen['held']}")
         if seen["time_s"] is not None and seen["time_s"] > reached_s:
             reached_s, moved_at = seen["time_s"], monotonic()
             show(Sample(**seen))

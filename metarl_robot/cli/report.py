@@ -66,7 +66,9 @@ def headline(runs: Sequence[RunLog], results: Sequence[Result]) -> list[str]:
             f"At {runs[0].change_s[0]:g} s the arm picked up a payload that no controller was told about: "
             f"{payload.true_mass_kg:.2f} kg, its centre of mass {1e3 * distance:.0f} mm from the flange."
         )
-    errors = [f"{number(1e3 * result.score.rmse_after_m)} mm with {result.label}" for result in results]
+    errors = [f"{number(1e3 * result.score.rmse_after_m)} mm with {result.label}" for result in results if result.score.rmse_after_m >= 0.0]
+    if not errors:
+        return [happened, "The runs ended before it could be seen what came of it."]
     return [happened, f"From one to five seconds later the end effector was off by {', '.join(errors)} (root mean square)."]
 
 

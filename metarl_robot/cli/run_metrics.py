@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -55,8 +56,10 @@ class Result:
 
 
 def result_of(run: RunLog, scenario: str, seed: int) -> Result:
-    """The results of a recorded run; scenario and seed: what to call its conditions."""
-    scores = score(run.controller, _scenario(run, scenario, seed), _log(run), run.violations)
+    """The results of a recorded run; scenario and seed: what to call its conditions. What the run was too short for is NaN."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", category=RuntimeWarning)  # means of empty windows
+        scores = score(run.controller, _scenario(run, scenario, seed), _log(run), run.violations)
     return Result(run.label, scores, _payload(run), run.missed_deadlines, len(run.time_s))
 
 

@@ -35,6 +35,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, obje
     done = subprocess.run(command("demo", "planar2", *options), cwd=place, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     (folder,) = (place / "runs").iterdir()
+    (folder / "stderr.txt").write_text(done.stderr)
     return folder, json.loads(done.stdout)
 
 
@@ -54,6 +55,14 @@ def test_summary_has_the_fields_of_an_evaluation_and_the_arm_feels_the_payload(d
         assert row["payload"]["true_mass_kg"] == 0.8
         assert row["violations"] == row["failed_steps"] == 0
         assert row["rmse_transient_m"] > 2.0 * row["rmse_before_m"], "neither controller knows of the payload"
+
+
+def test_without_a_terminal_a_plain_line_is_printed_now_and_then(demo: tuple[Path, dict[str, object]]) -> None:
+    said = (demo[0] / "stderr.txt").read_text()
+    lines = re.findall(r"planar2, pid: +([\d.]+) of 6.5 s +error ([\d.]+) mm", said)
+    assert len(lines) >= 2
+    assert float(lines[-1][0]) > float(lines[0][0])
+    assert "\x1b" not in said
 
 
 def test_the_report_needs_nothing_else(demo: tuple[Path, dict[str, object]]) -> None:
