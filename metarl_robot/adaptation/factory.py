@@ -34,21 +34,23 @@ FEATURE_GROUPS = ("payload", "friction", "motor", "latency", "learned")
 class AdapterTuning:
     """What a user may tune; per-joint noise levels follow from it and the mass matrix at home.
 
-    observer_bandwidth_rad_s: of the disturbance observer, at the assumed velocity noise.
-    velocity_noise_rad_s: standard deviation of the measured velocity.
+    observer_bandwidth_rad_s: of the observer of the slow disturbance, at the assumed velocity noise.
+    velocity_noise_rad_s: standard deviation of the measured velocity, before it is estimated.
+    model_error: standard deviation of the fast disturbance, as a share of the effort limit.
     forgetting_s, surprise: see FilterTuning.
     """
 
     observer_bandwidth_rad_s: float
     velocity_noise_rad_s: float = 0.005
+    model_error: float = 0.0
     forgetting_s: float = 60.0
     surprise: float = 0.0
 
 
-INITIAL_DISTURBANCE = 0.02
-"""Standard deviation of the unexplained disturbance at the start and after a surprise, as a share of the effort limit."""
+INITIAL_DRIFT = 0.002
+"""Standard deviation of the slow disturbance at the start and after a surprise, as a share of the effort limit."""
 
-LASTING = ("motor_", "latency_")
+LASTING = ("motor_", "latency_", "learned_")
 """Context entries that do not change from one moment to the next."""
 
 
@@ -110,15 +112,16 @@ def marginal_prior(checkpoint: Checkpoint, names: Sequence[str]) -> Prior:
 def filter_tuning(robot: Robot, dynamics: ArmDynamics, tuning: AdapterTuning, names: Sequence[str]) -> FilterTuning:
     """Noise levels per joint.
 
-    In steady state a Kalman filter on (p, d) whose momentum noise has density r = M σ_v √dt and whose disturbance walks at a
+    In steady state a Kalman filter on momentum and disturbance whose momentum noise has density r = M σ_v √dt and whose disturbance walks at a
     rate s has the natural frequency ω = √(s / r): s = ω² M σ_v √dt.
     """
     inertia = np.diag(dynamics.mass_matrix(robot.home))
     momentum_noise = inertia * tuning.velocity_noise_rad_s * np.sqrt(robot.control_period_s)
     return FilterTuning(
         velocity_noise=tuning.velocity_noise_rad_s,
-        disturbance_rate=tuning.observer_bandwidth_rad_s**2 * momentum_noise,
-        disturbance_initial=INITIAL_DISTURBANCE * robot.effort_limit,
+        drift=tuning.observer_bandwidth_rad_s**2 * momentum_noise,
+        drift_initial=INITIAL_DRIFT * robot.effort_limit,
+        model_error=tuning.model_error * robot.effort_limit,
         forgetting_s=tuning.forgetting_s,
         surprise=tuning.surprise,
         jumps=np.array([not name.startswith(LASTING) for name in names], dtype=bool),

@@ -5,17 +5,22 @@ The dynamics M v̇ + h = τ + Φ(ξ) z + d read, in momentum form (p = M v, ṗ 
     (M_1 + M_z1) v_1 = (M_0 + M_z0) v_0 + dt (τ + β + d) + ∫Φ' z dt
 
 where M_z is the inertia that the features add (a payload's) and Φ' what remains of them: no acceleration appears. A Kalman
-filter over (v, d, z) predicts v_1 from it and corrects with the measured velocity:
+filter over (v, d, e, z) predicts v_1 from it, with the disturbance d + e, and corrects with the measured velocity:
 
-    d_1 = d_0 + w_d               what the features cannot explain: a momentum observer (De Luca, Mattone 2003)
+    d_1 = d_0 + w_d               slow: a random walk, a momentum observer (De Luca, Mattone 2003); no offset remains
+    e_1 = e^(-dt/T) e_0 + w_e     fast: model error that comes and goes (stiction), so that z is not asked to explain it
     z_1 = z_0                     context, prior z ~ N(z̄, P_0): the Bayesian last layer (Harrison, Sharma, Pavone 2018)
-    y_1 = v_1 + n,                n ~ N(0, σ_v²)
+    y_1 = v_1 + n,                n ~ N(0, σ_v²), σ_v estimated online
 
 The residual is thus measured by how far the velocity went, with noise that telescopes from sample to sample; regressions on
-differentiated velocities take that noise for white and lose by it. Two mechanisms let the context change:
+differentiated velocities take that noise for white and lose by it. Which command acted is known up to a latency of zero to
+two periods: the mean over that interval is taken, and half the change of the command as its standard deviation.
 
-    forgetting    P_zz ← a² P_zz + (1 - a²) P_0, a = exp(-dt / T): towards the prior's covariance, never beyond
-    surprise      if the normalised innovation is improbable, the entries that can jump get their prior covariance back
+Two mechanisms let the context change:
+
+    forgetting    P_zz ← a² P_zz + (1 - a²) P_0, a = exp(-dt / T_f): towards the prior's covariance, never beyond
+    surprise      if the normalised innovation is improbable, the entries that can jump get their prior covariance back, and
+                  the sample is taken in again, linearised about the context that explains it (iterated Kalman filter)
 """
 
 from __future__ import annotations
@@ -33,6 +38,12 @@ Array = NDArray[np.float64]
 
 REFRACTORY_S = 0.05
 """After a surprise, none is looked for until the reset estimate has settled."""
+RELINEARISATIONS = 4
+NOISE_MEMORY_S = 0.5
+NOISE_VARIANCE_RANGE = (1e-3**2, 0.2**2)
+"""(rad/s)². The lower end covers quantisation and the model's own discretisation."""
+LATENCY_SHARES = np.array([0.25, 0.5, 0.25])
+"""Of the present command and the two before it: a latency of zero to two periods, equally likely."""
 
 
 @dataclass(frozen=True)
@@ -47,19 +58,23 @@ class Prior:
 class FilterTuning:
     """Noise model of the momentum filter.
 
-    velocity_noise: measured velocity, standard deviation [rad/s].
-    disturbance_rate: (n,) random walk of the disturbance [Nm/√s].
-    disturbance_initial: (n,) its standard deviation at the start and after a surprise [Nm].
-    forgetting_s: time constant T of forgetting [s].
+    velocity_noise: measured velocity, standard deviation [rad/s]: where its online estimate starts.
+    drift: (n,) random walk of the slow disturbance d [Nm/√s].
+    drift_initial: (n,) its standard deviation at the start and after a surprise [Nm].
+    model_error: (n,) standard deviation of the fast disturbance e [Nm]; zero: none.
+    model_error_memory_s: T [s].
+    forgetting_s: time constant T_f of forgetting [s].
     surprise: normalised innovation (mean 1 when the model is right) above which the context is reset; 0 turns it off.
     jumps: (n_z,) which context entries a surprise may change; default none.
     """
 
     velocity_noise: float
-    disturbance_rate: Array
-    disturbance_initial: Array
+    drift: Array
+    drift_initial: Array
+    model_error: Array
+    model_error_memory_s: float = 0.05
     forgetting_s: float = 60.0
-    surprise: float = 6.0
+    surprise: float = 0.0
     jumps: Array | None = None
 
 
@@ -68,7 +83,7 @@ class MomentumFilter:
 
     def __init__(self, dynamics: ArmDynamics, features: FeatureMap, prior: Prior, tuning: FilterTuning) -> None:
         self._dynamics, self._tuning, self._n = dynamics, tuning, dynamics.dof
-        self._v, self._d = slice(0, self._n), slice(self._n, 2 * self._n)
+        self._v, self._d, self._e = (slice(i * self._n, (i + 1) * self._n) for i in range(3))
         self._use(features, prior)
         self.reset()
 
@@ -76,12 +91,13 @@ class MomentumFilter:
         """Start from this prior; velocity and disturbance unknown."""
         n, k = self._n, features.size
         self._features, self._prior = features, prior
-        self._z = slice(2 * n, 2 * n + k)
+        self._z = slice(3 * n, 3 * n + k)
         self._jumps = np.zeros(k, dtype=bool) if self._tuning.jumps is None else self._tuning.jumps
-        self._mean = np.zeros(2 * n + k)
+        self._mean = np.zeros(3 * n + k)
         self._mean[self._z] = prior.mean
-        self._covariance = np.zeros((2 * n + k, 2 * n + k))
-        self._covariance[self._d, self._d] = np.diag(self._tuning.disturbance_initial**2)
+        self._covariance = np.zeros((3 * n + k, 3 * n + k))
+        self._covariance[self._d, self._d] = np.diag(self._tuning.drift_initial**2)
+        self._covariance[self._e, self._e] = np.diag(self._tuning.model_error**2)
         self._covariance[self._z, self._z] = prior.covariance
 
     def reset(self) -> None:
@@ -89,6 +105,7 @@ class MomentumFilter:
         self._last_q: Array | None = None
         self._past_effort = np.zeros((2, self._n))
         self._quiet_s = 0.0
+        self._noise = _NoiseEstimate(self._tuning.velocity_noise)
 
     @property
     def context(self) -> Context:
@@ -97,11 +114,11 @@ class MomentumFilter:
 
     @property
     def disturbance(self) -> Array:
-        """d (n,) [Nm]: what the context does not explain."""
-        return self._mean[self._d].copy()
+        """d + e (n,) [Nm]: what the context does not explain."""
+        return self._mean[self._d] + self._mean[self._e]
 
     def evaluate(self, xi: Xi) -> Array:
-        return self._features.value(xi, self._mean[self._z]) + self._mean[self._d]
+        return self._features.value(xi, self._mean[self._z]) + self.disturbance
 
     def jacobian(self, xi: Xi) -> Array:
         return self._features.jacobian(xi, self._mean[self._z])
@@ -125,46 +142,70 @@ class MomentumFilter:
 
     def _learn(self, state: State, effort: Array, dt: float) -> None:
         self._quiet_s -= dt
+        self._noise.update(state.v, dt)
         before = self._mean.copy(), self._covariance.copy()
         surprise = self._filter(state, effort, dt)
         if 0.0 < self._tuning.surprise < surprise and self._quiet_s <= 0.0:
             self._quiet_s = REFRACTORY_S
-            self._mean, self._covariance = before
-            self._doubt()
-            self._filter(state, effort, dt)
+            self._relearn(before, state, effort, dt)
 
-    def _filter(self, state: State, effort: Array, dt: float) -> float:
-        """One prediction and one correction; returns the normalised innovation (expected value 1)."""
-        self._predict(state.q, effort, dt)
+    def _relearn(self, before: tuple[Array, Array], state: State, effort: Array, dt: float) -> None:
+        """After a surprise: take the sample in again, with doubt, about the context that explains it (iterated correction)."""
+        about = before[0][self._z]
+        for _ in range(RELINEARISATIONS):
+            self._mean, self._covariance = before[0].copy(), before[1].copy()
+            self._doubt()
+            self._filter(state, effort, dt, about)
+            about = self._mean[self._z].copy()
+
+    def _filter(self, state: State, effort: Array, dt: float, about: Array | None = None) -> float:
+        """One prediction, linearised about a context, and one correction; returns the normalised innovation (expected value 1)."""
+        self._predict(state.q, effort, dt, self._mean[self._z].copy() if about is None else about)
         p, v = self._covariance, self._v
         innovation = state.v - self._mean[v]
-        s = p[v, v] + self._tuning.velocity_noise**2 * np.eye(self._n)
+        s = p[v, v] + self._noise.variance * np.eye(self._n)
         gain_t = np.linalg.solve(s, p[v])
         self._mean += innovation @ gain_t
         p -= p[:, v] @ gain_t
         self._covariance = 0.5 * (p + p.T)
         return float(innovation @ np.linalg.solve(s, innovation)) / self._n
 
-    def _predict(self, q: Array, effort: Array, dt: float) -> None:
+    def _predict(self, q: Array, effort: Array, dt: float, about: Array) -> None:
         assert self._last_q is not None
         mean, p = self._mean, self._covariance
-        v_0, d, z = mean[self._v].copy(), mean[self._d], mean[self._z]
+        v_0 = mean[self._v].copy()
+        acting, doubt = self._acting(effort)
         mass_0, _, beta_0 = (x.copy() for x in self._dynamics.momentum(self._last_q, v_0))
         mass_1, _, beta_1 = self._dynamics.momentum(q, v_0)
-        still = Interval(self._last_q, v_0, q, v_0, effort, self._past_effort, dt)
-        push = (mass_0 - mass_1) @ v_0 + dt * (effort + 0.5 * (beta_0 + beta_1) + d) + self._features.impulse(still) @ z
-        mobility = _mobility(mass_1.copy(), self._features.inertia(q, z))
-        mean[self._v] += mobility @ push
-        by_z = mobility @ self._features.impulse(replace(still, v_1=mean[self._v]))
+        known = (mass_0 - mass_1) @ v_0 + dt * (acting + 0.5 * (beta_0 + beta_1) + self.disturbance)
+        still = Interval(self._last_q, v_0, q, v_0, acting, self._past_effort, dt)
+        mobility = _mobility(mass_1.copy(), self._features.inertia(q, about))
+        v_1 = v_0 + mobility @ (known + self._features.impulse(still) @ about)
+        by_z = mobility @ self._features.impulse(replace(still, v_1=v_1))
         by_d = dt * mobility
+        mean[self._v] = v_1 + by_z @ (mean[self._z] - about)
 
         self._forget(dt)
-        row = p[self._v] + by_d @ p[self._d] + by_z @ p[self._z]
-        corner = row[:, self._v] + row[:, self._d] @ by_d.T + row[:, self._z] @ by_z.T
+        row = p[self._v] + by_d @ (p[self._d] + p[self._e]) + by_z @ p[self._z]
+        corner = row[:, self._v] + (row[:, self._d] + row[:, self._e]) @ by_d.T + row[:, self._z] @ by_z.T
         p[self._v] = row
         p[:, self._v] = row.T
-        p[self._v, self._v] = corner
-        p[self._d, self._d] += np.diag(self._tuning.disturbance_rate**2 * dt)
+        p[self._v, self._v] = corner + (by_d * doubt**2) @ by_d.T
+        self._wander(dt)
+
+    def _acting(self, effort: Array) -> tuple[Array, Array]:
+        """Mean and standard deviation (n,) of the effort that acted, given the latest commands and an unknown latency."""
+        commands = np.vstack([effort, self._past_effort])
+        return LATENCY_SHARES @ commands, 0.25 * np.abs(np.diff(commands, axis=0)).sum(axis=0)
+
+    def _wander(self, dt: float) -> None:
+        p, tuning = self._covariance, self._tuning
+        keep = np.exp(-dt / tuning.model_error_memory_s)
+        self._mean[self._e] *= keep
+        p[self._e, :] *= keep
+        p[:, self._e] *= keep
+        p[self._e, self._e] += np.diag((1.0 - keep**2) * tuning.model_error**2)
+        p[self._d, self._d] += np.diag(tuning.drift**2 * dt)
 
     def _forget(self, dt: float) -> None:
         keep = np.exp(-dt / self._tuning.forgetting_s)
@@ -179,7 +220,29 @@ class MomentumFilter:
         jumped = np.flatnonzero(self._jumps)
         block = p[z, z]
         block[np.ix_(jumped, jumped)] += self._prior.covariance[np.ix_(jumped, jumped)]
-        p[self._d, self._d] += np.diag(self._tuning.disturbance_initial**2)
+        p[self._d, self._d] += np.diag(self._tuning.drift_initial**2)
+
+
+class _NoiseEstimate:
+    """Variance of the measured velocity's noise, from its second differences: σ² = E[(v_k - 2 v_{k-1} + v_{k-2})²] / 6.
+
+    The motion itself leaves them almost alone (jerk dt²). A jolt counts at most as four times the present estimate.
+    """
+
+    def __init__(self, initial: float) -> None:
+        self.variance = initial**2
+        self._past: list[Array] = []
+
+    def update(self, v: Array, dt: float) -> None:
+        self._past.append(v.copy())
+        if len(self._past) < 3:
+            return
+        first, second, third = self._past
+        sample = float(np.mean((third - 2.0 * second + first) ** 2)) / 6.0
+        share = 1.0 - np.exp(-dt / NOISE_MEMORY_S)
+        self.variance += share * (min(sample, 4.0 * self.variance) - self.variance)
+        self.variance = float(np.clip(self.variance, *NOISE_VARIANCE_RANGE))
+        self._past = [second, third]
 
 
 def _mobility(mass: Array, added: Array) -> Array:

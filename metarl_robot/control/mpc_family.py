@@ -55,6 +55,8 @@ class MetaConfig(OffsetFreeConfig):
     """MPC with a learned context."""
 
     adapter: Literal["last_layer", "inertial", "maml"] = Field("last_layer", description="what estimates the context")
+    observer_bandwidth_rad_s: float = Field(8.0, ge=0.1, le=500.0, description="bandwidth of the observer of what remains [rad/s]")
+    model_error: float = Field(0.002, ge=0.0, le=0.1, description="unexplained fast torque, share of the effort limit")
     forgetting_s: float = Field(60.0, ge=0.1, le=10000.0, description="time constant of forgetting [s]")
     surprise: float = Field(6.0, ge=0.0, le=1000.0, description="normalised innovation that resets the context; 0: never")
 
@@ -73,7 +75,9 @@ def _meta(robot: Robot, config: MetaConfig, checkpoint: Path | None, oracle: Ora
     dynamics = ArmDynamics(robot, config.horizon + 1)
     trained = "maml" if config.adapter == "maml" else "last_layer"
     weights = load_checkpoint(checkpoint or default_checkpoint(robot, trained), robot)
-    tuning = AdapterTuning(config.observer_bandwidth_rad_s, config.velocity_noise_rad_s, config.forgetting_s, config.surprise)
+    tuning = AdapterTuning(
+        config.observer_bandwidth_rad_s, config.velocity_noise_rad_s, config.model_error, config.forgetting_s, config.surprise
+    )
     return ArmMPC(robot, dynamics, make_adapter(config.adapter, robot, dynamics, tuning, weights), config)
 
 
