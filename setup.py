@@ -116,7 +116,7 @@ setup(
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
-        *folder("launch", f"share/{NAME}/launch", "*.yaml"),
+        *folder("launch", f"share/{NAME}/launch", "*.yaml", "*.xml"),
         *folder("models", f"share/{NAME}/models", "*.xml", "*.yaml", "*.safetensors", "*.json"),
         *folder("ros_nodes/executables", f"lib/{NAME}", "*"),
     ],

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.errors import SignalError
-from metarl_robot.reference import Hold, check_reference, from_points
+from metarl_robot.reference import Hold, Spline, check_reference, from_points
 from metarl_robot.robot import Robot
 from metarl_robot.signals import Reference, Setpoints
 
@@ -32,16 +32,20 @@ _SAME = 1e-6  # rad, rad/s, rad/s²: differences below are none
 
 
 @dataclass(frozen=True, eq=False)
-class Sum:
-    """Two references added up."""
+class Eased:
+    """A motion, plus a fade until the fade's end; from there on exactly the motion."""
 
-    first: Reference
-    second: Reference
+    motion: Reference
+    fade: Spline
 
     def sample(self, times: Array) -> Setpoints:
         """Setpoints at times (N,) [s]."""
-        a, b = self.first.sample(times), self.second.sample(times)
-        return Setpoints(a.q + b.q, a.v + b.v, a.a + b.a)
+        points = self.motion.sample(times)
+        early = (np.atleast_1d(np.asarray(times, float)) < self.fade.knots[-1])[:, None]
+        if not np.any(early):
+            return points
+        fade = self.fade.sample(times)
+        return Setpoints(*(np.where(early, p + f, p) for p, f in ((points.q, fade.q), (points.v, fade.v), (points.a, fade.a))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,13 +76,15 @@ class ReferenceKeeper:
         self._robot = robot
         self._active: Reference | None = None
         self._pending: tuple[float, Reference] | None = None
+        self._target: Reference | None = None
+        self._fade: Spline | None = None
         self.current: Reference | None = None
         self.end_s: float | None = None
 
     def hold(self, q: Array) -> None:
         """Stand still at q (n,) [rad]."""
         self.current = self._active = Hold(np.array(q, dtype=float))
-        self._pending = self.end_s = None
+        self._pending = self._target = self._fade = self.end_s = None
 
     def offer(
         self, times: Array, positions: Array, velocities: Array | None, accelerations: Array | None, now_s: float, ease: bool = True
@@ -100,8 +106,10 @@ class ReferenceKeeper:
         check_reference(self._robot, new, begin_s, end_s - begin_s)
         before = self._in_force(now_s)
         join_s = max(now_s, begin_s)
-        after = new if before is None or not ease else self._eased(before, new, join_s)
+        fade = None if before is None or not ease else self._fade_into(before, new, join_s)
+        after: Reference = new if fade is None else Eased(new, fade)
         self._active, self._pending = before, (join_s, after)
+        self._target, self._fade = new, fade
         self.current = after if before is None or join_s <= now_s else Joined(before, after, join_s)
         self.end_s = end_s
 
@@ -111,20 +119,32 @@ class ReferenceKeeper:
             return self._pending[1]
         return self._active
 
-    def _eased(self, old: Reference, new: Reference, join_s: float) -> Reference:
-        at = np.array([join_s])
-        a, b = old.sample(at), new.sample(at)
-        gaps = (a.q - b.q, a.v - b.v, a.a - b.a)
-        if all(np.all(np.abs(gap) <= _SAME) for gap in gaps):
-            return new
+    def _fade_into(self, old: Reference, new: Spline, join_s: float) -> Spline | None:
+        """What is added to the new reference so that the sum begins as the old one goes on; None where nothing is needed."""
+        if self._target is not None and _same(_gaps(self._target, new, join_s)):
+            over = self._fade is None or self._fade.knots[-1] <= join_s
+            return None if over else self._fade  # the same motion, sent again: a fade on its way goes on
+        gaps = _gaps(old, new, join_s)
+        if _same(gaps):
+            return None
         shortest = max(EASE_S, float(np.max(_PEAK * np.abs(gaps[0]) / (EASE_SPEED * self._robot.velocity_limit))))
         problem: SignalError | None = None
         for attempt in range(_EASE_ATTEMPTS):
             length = shortest * _EASE_GROWTH**attempt
-            fade = from_points([join_s, join_s + length], *(np.concatenate([gap, np.zeros_like(gap)]) for gap in gaps))
+            fade = from_points([join_s, join_s + length], *(np.stack([gap, np.zeros_like(gap)]) for gap in gaps))
             try:
-                check_reference(self._robot, Sum(new, fade), join_s, length)
-                return Sum(new, fade)
+                check_reference(self._robot, Eased(new, fade), join_s, length)
+                return fade
             except SignalError as error:
                 problem = error
         raise SignalError(f"reference: no way within the limits from the present one to the new one: {problem}")
+
+
+def _gaps(old: Reference, new: Reference, time_s: float) -> tuple[Array, Array, Array]:
+    """Old minus new at a time: position, velocity, acceleration, each (n,)."""
+    a, b = old.sample(np.array([time_s])), new.sample(np.array([time_s]))
+    return (a.q - b.q)[0], (a.v - b.v)[0], (a.a - b.a)[0]
+
+
+def _same(gaps: tuple[Array, Array, Array]) -> bool:
+    return all(bool(np.all(np.abs(gap) <= _SAME)) for gap in gaps)

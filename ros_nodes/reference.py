@@ -1,12 +1,15 @@
 """Publishes a reference for an arm as a stream of short trajectories, each long before it is needed.
 
-A chunk covers `chunk_s` on a grid of `spacing_s` and is sent every `period_s`; chunks of one motion agree wherever they overlap,
-to the bit, so it does not matter which one arrives when. With simulated time the motion starts at time 0 of that clock; on a
-real robot it starts when the node is activated.
+A chunk covers at least `chunk_s` on a grid of `spacing_s` and is sent every `period_s`; chunks of one motion agree wherever
+they overlap, to the bit, so it does not matter which one arrives when: the motion is sampled in blocks of fixed length (vectorised
+functions may round by a value's place in the array), and no chunk has the stamp 0 (which means "now").
+
+With simulated time the motion starts at time 0 of that clock; on a real robot it starts when the node is activated.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from time import monotonic
 from typing import Literal
@@ -23,8 +26,9 @@ from metarl_robot.ros_nodes.convert import trajectory_message
 from metarl_robot.ros_nodes.managed import ManagedNode, NodeParameters
 from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.runtime import run
-from metarl_robot.signals import Reference
+from metarl_robot.signals import Reference, Setpoints
 
+_BLOCK = 50  # points that are sampled together
 _LOOK_S = 0.05  # how often the node looks at the clock
 _REPEAT_S = 1.0  # in real time: a chunk is sent again for who came late, also while simulated time stands still
 _LEAD_S = 0.5  # on a real robot, the motion starts this long after activation
@@ -108,12 +112,16 @@ class ReferenceNode(ManagedNode):
         self._listeners = listeners
 
     def _chunk(self, reference: Reference, now_ns: int) -> JointTrajectory:
-        since_ns = max(0, now_ns - self._start_ns)
-        first = since_ns // self._spacing_ns
-        grid_ns = np.arange(first, first + round(self._own.chunk_s / self._own.spacing_s) + 1) * self._spacing_ns
-        points = reference.sample(grid_ns / NANOSECONDS)
+        block_ns = _BLOCK * self._spacing_ns
+        first = max(0, now_ns - self._start_ns) // block_ns
+        count = 1 + math.ceil(self._own.chunk_s * NANOSECONDS / block_ns)
+        blocks = [(np.arange(_BLOCK) + k * _BLOCK) * self._spacing_ns for k in range(first, first + count)]
+        points = [reference.sample(grid_ns / NANOSECONDS) for grid_ns in blocks]
+        start = int(self._start_ns + blocks[0][0] == 0)
+        grid_ns = np.concatenate(blocks)[start:]
+        whole = Setpoints(*(np.concatenate(parts)[start:] for parts in zip(*((p.q, p.v, p.a) for p in points), strict=True)))
         begin_ns = int(grid_ns[0])
-        return trajectory_message(self._robot.joint_names, self._start_ns + begin_ns, (grid_ns - begin_ns) / NANOSECONDS, points)
+        return trajectory_message(self._robot.joint_names, self._start_ns + begin_ns, (grid_ns - begin_ns) / NANOSECONDS, whole)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -21,12 +21,14 @@ from time import monotonic
 
 import yaml
 
-from metarl_robot.cli.launch_file import PACKAGE, LaunchError, NodeSpec, evaluate, find_launch_file, find_prefix
+from metarl_robot.cli.launch_file import PACKAGE, LaunchError, NodeSpec, evaluate, find_launch_file, find_prefix, find_share
 
 GRACE_S = 5.0  # between SIGINT, SIGTERM and SIGKILL
 LAUNCHER = "launch"  # who says the lines that no process wrote
 _POLL_S = 0.05
 _OUR_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+
+_PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")  # Fast DDS 2 (Jazzy) and 3 (Kilted)
 
 Output = Callable[[str, str], None]
 
@@ -226,8 +228,9 @@ def node_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment that nodes are started with.
 
     Output unbuffered; one thread for numerical libraries (the cores are for the nodes); the ament index of this Python's
-    wheels where ROS 2 is not sourced; this very package importable, also from a checkout that is not installed. What ROS's wheels
-    need to be found is in our own environment already, so the nodes do not start themselves twice.
+    wheels where ROS 2 is not sourced; nodes that find each other at once (launch/fastdds.xml); this very package importable, also
+    from a checkout that is not installed. What ROS's wheels need to be found is in our own environment already, so the nodes do
+    not start themselves twice.
     """
     environment = dict(os.environ)
     environment["PYTHONUNBUFFERED"] = "1"
@@ -235,6 +238,9 @@ def node_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
         environment.setdefault(name, "1")
     if (Path(sys.prefix) / "share" / "ament_index").is_dir():
         environment.setdefault("AMENT_PREFIX_PATH", sys.prefix)
+    profile = find_share(PACKAGE) / "launch" / "fastdds.xml"
+    if profile.is_file() and not any(name in environment for name in _PROFILE_VARIABLES):
+        environment.update(dict.fromkeys(_PROFILE_VARIABLES, str(profile)))
     root = str(Path(__file__).resolve().parents[2])
     paths = [p for p in environment.get("PYTHONPATH", "").split(os.pathsep) if p]
     if "site-packages" not in root and root not in paths:

@@ -30,10 +30,12 @@ from std_msgs.msg import Float64MultiArray  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
 
 from metarl_robot.cli.launch import Launch  # noqa: E402
+from metarl_robot.cli.launch_process import node_environment  # noqa: E402
 from metarl_robot.labelled import Table, table_of  # noqa: E402
 from metarl_robot.ros_nodes import topics  # noqa: E402
 
 WAIT_S = 60.0  # how long to wait for something before giving up; never part of a verdict
+os.environ.update({key: value for key, value in node_environment().items() if "PROFILES" in key})  # for the probe too
 _domains = itertools.count(int(os.environ["ROS_DOMAIN_ID"]))
 _DEEP = QoSProfile(depth=10000, reliability=ReliabilityPolicy.RELIABLE)
 
@@ -167,7 +169,6 @@ def start() -> Iterator[Starter]:
         lines: list[str] = []
         environment: Mapping[str, str] = {"ROS_DOMAIN_ID": str(domain)}
         launch = Launch(file, arguments, lambda process, line: lines.append(f"[{process}] {line}"), environment)
-        launch.start()
         expected: set[str] = set()
 
         def problem() -> str:
@@ -175,6 +176,7 @@ def start() -> Iterator[Starter]:
             return "\n".join([f"{dead[0].name} has died", *(line for line in lines if dead[0].name in line)]) if dead else ""
 
         sessions.append(Session(launch, lines, Probe(domain, problem), expected))
+        launch.start()  # after the probe, which is to miss nothing
         return sessions[-1]
 
     yield start

@@ -15,14 +15,15 @@ from metarl_robot.labelled import NANOSECONDS, table_of
 from metarl_robot.robot import MODELS_DIR
 from metarl_robot.ros_nodes import topics
 
-ATTACH_S = 3.0
+ATTACH_S = 4.0
 MASS_KG = 0.8
 ERROR_RAD = 0.2  # far above what any controller needs, far below what a broken loop makes; `metarl eval` has the real figures
 
 
 def follow(start: Callable, **arguments: str) -> tuple[object, list, list, list]:
     """A started arm, and lists that fill with its setpoints, steps and payload estimates."""
-    session = start(lockstep="true", payload_mass_kg=str(MASS_KG), payload_attach_s=str(ATTACH_S), seed="1", **arguments)
+    usual = {"lockstep": "true", "payload_mass_kg": str(MASS_KG), "payload_attach_s": str(ATTACH_S), "seed": "1"}
+    session = start(**{**usual, **arguments})
     setpoints: list = []
     steps: list = []
     payloads: list = []
@@ -48,7 +49,7 @@ def test_every_controller_tracks_and_meets_the_payload(start: Callable, error_m:
     error = error_m(list(probe.truth), list(setpoints))
     before = error[(error[:, 0] > 1.5) & (error[:, 0] < ATTACH_S), 1]
     after = error[error[:, 0] > ATTACH_S + 2.0, 1]
-    assert len(before) > 100 and len(after) > 100
+    assert len(before) > 50 and len(after) > 50
     assert before.max() < ERROR_RAD
     assert after.max() < 2 * ERROR_RAD
     assert {table.value("status") for table in steps} == {0.0}
@@ -58,6 +59,19 @@ def test_every_controller_tracks_and_meets_the_payload(start: Callable, error_m:
     if learned:
         assert abs(payloads[-1].inertia.m - MASS_KG) < 0.3
     assert session.launch.stop() == 0
+
+
+def test_lockstep_is_the_same_run_every_time(start: Callable) -> None:
+    runs = []
+    for _ in range(2):
+        arguments = {"robot": "planar2", "controller": "computed_torque", "suite": "heldout", "scenario": "friction_step", "seed": "2"}
+        session, _, _, _ = follow(start, **arguments)  # reference `tracking`: begins elsewhere, so it is eased into
+        session.probe.wait_until(ATTACH_S + 0.5)
+        runs.append({table.stamp_ns: table.values for table in list(session.probe.truth) if table.stamp_s <= ATTACH_S + 0.5})
+        assert session.launch.stop() == 0
+    shared = runs[0].keys() & runs[1].keys()
+    assert len(shared) > 50  # the last ones stand for all before them
+    assert all(np.array_equal(runs[0][stamp], runs[1][stamp]) for stamp in shared)
 
 
 def test_a_robot_that_compensates_gravity_itself_is_sent_efforts_without_it(start: Callable, error_m: Callable) -> None:
