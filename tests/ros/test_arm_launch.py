@@ -16,7 +16,7 @@ from metarl_robot.robot import MODELS_DIR
 from metarl_robot.ros_nodes import topics
 
 ATTACH_S = 4.0
-MASS_KG = 0.8
+MASS_KG = 0.4
 ERROR_RAD = 0.2  # far above what any controller needs, far below what a broken loop makes; `metarl eval` has the real figures
 
 
