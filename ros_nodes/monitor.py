@@ -7,7 +7,10 @@
 
 time_s: stamp of the joint state. error_m: distance between the payload site and where the reference puts it, both at that
 stamp. held: why the gate holds the robot until it is re-armed; empty while it does not. What nothing was published about yet
-is null. It looks a few times a second and then takes only the newest message of each topic, so it costs next to nothing. It
+is null. With --arm-when-recorded, it first waits until a recorder listens to what will be published, and then re-arms the gate
+(started with arm_at_start: false), so that not a step is missing in the recording.
+
+It looks a few times a second and then takes only the newest message of each topic, so it costs next to nothing. It
 ends with SIGINT, SIGTERM, or when nobody reads its output any more.
 """
 
@@ -32,6 +35,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
+from std_srvs.srv import Trigger
 
 from metarl_robot.dynamics.arm import ArmDynamics
 from metarl_robot.errors import MetaRLError, SignalError
@@ -44,6 +48,9 @@ from metarl_robot.ros_nodes.step_statistics import STATUS_CODES
 Array = NDArray[np.float64]
 
 _SETPOINT, _STEP, _CONTEXT = "mpc/setpoint", "mpc/step", "mpc/context"
+_SCORED = ("plant/truth", _SETPOINT, _STEP, _CONTEXT)
+_ANSWER_WITHIN_S = 1.0
+_TRY_EVERY_S = 0.02
 _PAIR_WITHIN_S = 0.04  # how long one look waits for a setpoint and a state of the same stamp
 _FIELDS = ("time_s", "error_m", "mass_kg", "mass_std_kg", "step_ms", "missed_deadlines", "status", "held")
 _STATUS = {code: status.value for status, code in STATUS_CODES.items()}
@@ -65,8 +72,25 @@ class Monitor(Node):
         self.create_subscription(Float64MultiArray, _CONTEXT, self._on_context, topics.STATE_IN)
         self.create_subscription(DiagnosticArray, topics.DIAGNOSTICS, self._on_diagnostics, topics.REPORT)
         self.create_subscription(DiagnosticStatus, topics.GATE_STATE, self._on_gate, topics.LATCHED)
+        self._rearm = self.create_client(Trigger, "gate/rearm")
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self)
+
+    def recorded(self) -> bool:
+        """Whether somebody else listens to everything that a run is scored from."""
+        return all(any(e.node_name != self.get_name() for e in self.get_subscriptions_info_by_topic(topic)) for topic in _SCORED)
+
+    def arm(self) -> str:
+        """Ask the gate to let commands pass. Returns why it does not, empty when it does."""
+        if not self._rearm.service_is_ready():
+            return "the gate does not answer"
+        future = self._rearm.call_async(Trigger.Request())
+        self._executor.spin_until_future_complete(future, timeout_sec=_ANSWER_WITHIN_S)
+        if not future.done():
+            self._rearm.remove_pending_request(future)
+            return "the gate does not answer"
+        answer = future.result()
+        return "" if answer is not None and answer.success else f"{answer.message if answer else ''}"
 
     def look(self) -> dict[str, Any]:
         """What is known now: takes messages until a state and a setpoint have the same stamp, but not for long."""
@@ -114,6 +138,14 @@ class Monitor(Node):
                 self._seen["missed_deadlines"] = int(values["missed_deadlines"])
 
 
+def arm_when_recorded(monitor: Monitor, stop: Event) -> None:
+    """Wait for a recorder, then re-arm the gate; it is asked again while it has reasons not to."""
+    while not (stop.is_set() or monitor.recorded()):
+        stop.wait(_TRY_EVERY_S)
+    while not stop.is_set() and monitor.arm():
+        stop.wait(_TRY_EVERY_S)
+
+
 def watch(monitor: Monitor, hz: float, stop: Event) -> None:
     """Print a line `hz` times a second until `stop`, or until the reader is gone."""
     while not stop.is_set():
@@ -133,13 +165,17 @@ def main(args: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="monitor", description="Print what a controller does as JSON lines.")
     parser.add_argument("--robot", default="panda", help="name of the robot, or the folder of its description")
     parser.add_argument("--hz", type=float, default=10.0, help="lines a second (default: %(default)s)")
+    parser.add_argument("--arm-when-recorded", action="store_true", help="re-arm the gate as soon as a recorder listens")
     options, ros_arguments = parser.parse_known_args(args)
     stop = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     rclpy.init(args=ros_arguments, signal_handler_options=SignalHandlerOptions.NO)
     try:
-        watch(Monitor(load_robot(options.robot)), options.hz, stop)
+        monitor = Monitor(load_robot(options.robot))
+        if options.arm_when_recorded:
+            arm_when_recorded(monitor, stop)
+        watch(monitor, options.hz, stop)
     except MetaRLError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 1

@@ -38,13 +38,18 @@ class DemoTask:
         return self.after.payload
 
     def write(self, folder: Path) -> Path:
-        """Write the conditions, and the parameter file that makes the plant node read them. Returns the parameter file."""
+        """Write the conditions, and a parameter file with which the plant reads them and the gate waits until it is told to begin.
+
+        Returns:
+            The parameter file.
+        """
         conditions, parameters = folder / "conditions.json", folder / "nodes.params.yaml"
         content = {"initial": self.before.to_dict(), "changes": [{"time_s": self.change_s, "task": self.after.to_dict()}]}
         folder.mkdir(parents=True, exist_ok=True)
         conditions.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        node = {"plant": {"ros__parameters": {"task.task_file": str(conditions.resolve())}}}
-        parameters.write_text(yaml.safe_dump(node), encoding="utf-8")
+        nodes = {"plant": {"task.task_file": str(conditions.resolve())}, "gate": {"arm_at_start": False}}
+        content = {node: {"ros__parameters": values} for node, values in nodes.items()}
+        parameters.write_text(yaml.safe_dump(content), encoding="utf-8")
         return parameters
 
 

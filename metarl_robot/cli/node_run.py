@@ -17,6 +17,7 @@ from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
 from time import monotonic
+from typing import TextIO
 
 from metarl_robot.cli.launch import Launch
 from metarl_robot.cli.launch_process import node_environment
@@ -72,16 +73,24 @@ def run_nodes(files: RunFiles, arguments: Mapping[str, str], robot: str, duratio
             log.write(f"[{process}] {line}\n")
 
         launch = Launch(LAUNCH_FILE, {**arguments, **recording}, listen, environment)
-        with launch, _monitor(robot, environment) as lines:
-            _follow(launch, lines, duration_s, show, said)
+        with launch, _monitor(robot, environment, log) as (monitor, lines):
+            _follow(launch, monitor, lines, duration_s, show, said)
 
 
-def _follow(launch: Launch, lines: Queue[str], duration_s: float, show: Callable[[Sample], None], said: deque[str]) -> None:
+def _follow(
+    launch: Launch,
+    monitor: subprocess.Popen[str],
+    lines: Queue[str],
+    duration_s: float,
+    show: Callable[[Sample], None],
+    said: deque[str],
+) -> None:
     """Show samples until the time is reached."""
     reached_s, moved_at = 0.0, monotonic()
     while reached_s < duration_s:
         launch.poll()
         dead = [process.name for process in launch.processes if process.returncode is not None]
+        dead += ["monitor"] if monitor.poll() is not None else []
         if dead:
             raise RunError(f"{', '.join(dead)} ended before the run did:\n" + "\n".join(said))
         allowed_s = _STALL_TIMEOUT_S if reached_s > 0.0 else _START_TIMEOUT_S
@@ -99,11 +108,11 @@ def _follow(launch: Launch, lines: Queue[str], duration_s: float, show: Callable
 
 
 @contextmanager
-def _monitor(robot: str, environment: Mapping[str, str]) -> Iterator[Queue[str]]:
-    """A monitor process; its lines come out of the queue."""
-    command = (sys.executable, "-m", "metarl_robot.ros_nodes.monitor", "--robot", robot, "--hz", str(_LOOK_HZ))
+def _monitor(robot: str, environment: Mapping[str, str], log: TextIO) -> Iterator[tuple[subprocess.Popen[str], Queue[str]]]:
+    """A monitor process, and the queue that its lines come out of; its errors go to the log."""
+    command = (sys.executable, "-m", "metarl_robot.ros_nodes.monitor", "--robot", robot, "--hz", str(_LOOK_HZ), "--arm-when-recorded")
     process = subprocess.Popen(
-        command, env=node_environment(environment), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+        command, env=node_environment(environment), stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
     )
     lines: Queue[str] = Queue()
 
@@ -114,7 +123,7 @@ def _monitor(robot: str, environment: Mapping[str, str]) -> Iterator[Queue[str]]
     reader = Thread(target=read, daemon=True)
     reader.start()
     try:
-        yield lines
+        yield process, lines
     finally:
         process.terminate()
         try:

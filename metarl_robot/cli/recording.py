@@ -1,8 +1,8 @@
 """Reading a recorded run (MCAP, as the recorder node writes it): messages by topic, and the arrays of a simulated run.
 
 Nothing but what was on the topics is used: the truth from /plant/truth, the reference from /mpc/setpoint, time and status of
-every step from /mpc/step, beliefs from /mpc/context; joined by the stamp of the state that each answers. A recording that
-was cut off is read as far as it goes.
+every step from /mpc/step, beliefs from /mpc/context. Errors are measured at every state, those that the controller did not
+answer in time included. A recording that was cut off is read as far as it goes.
 
 The centre of mass is what the context's moments say, c = (m c) / m; to first order, with mass and moments taken as independent,
 var(c) = (var(m c) + c² var(m)) / m².
@@ -26,8 +26,9 @@ from zstandard import ZstdError
 from metarl_robot.cli.runlog import Array, Payload, RunLog
 from metarl_robot.errors import MetaRLError
 from metarl_robot.labelled import NANOSECONDS, Table, table_of
+from metarl_robot.reference import Spline, from_points
 from metarl_robot.robot import Robot, available_robots, load_robot
-from metarl_robot.signals import Status
+from metarl_robot.signals import Reference
 from metarl_robot.sim.geometry import end_effector_positions
 
 _TRUTH, _SETPOINT, _STEP, _CONTEXT, _DIAGNOSTICS = "/plant/truth", "/mpc/setpoint", "/mpc/step", "/mpc/context", "/diagnostics"
@@ -35,7 +36,6 @@ _MASS = "payload_mass_kg"
 _MOMENTS = tuple(f"payload_moment_{axis}_kg_m" for axis in "xyz")
 _COM = tuple(f"payload_com_{axis}_m" for axis in "xyz")
 _LEAST_MASS_KG = 1e-3  # below, a centre of mass means nothing
-_FAILED = list(Status).index(Status.FAILED)
 
 
 class RecordingError(MetaRLError):
@@ -98,20 +98,27 @@ def read_run(path: Path) -> RunLog:
         raise RecordingError(f"{path}: nothing was recorded on {', '.join(missing)}: is it the recording of a simulated run?")
     truth, steps = ({table.stamp_ns: table for table in map(table_of, messages[topic])} for topic in (_TRUTH, _STEP))
     setpoints = {_stamp_ns(message): message for message in messages[_SETPOINT]}
-    stamps = sorted(truth.keys() & steps.keys() & setpoints.keys())
-    if not stamps:
-        raise RecordingError(f"{path}: no state of {_TRUTH} was answered by a step of {_STEP}")
-    robot = _robot_of(path, tuple(setpoints[stamps[0]].name))
+    first, last = min(setpoints), max(setpoints)
+    stamps = [stamp for stamp in sorted(truth) if first <= stamp <= last]
+    if not stamps or len(setpoints) < 2:
+        raise RecordingError(f"{path}: no state of {_TRUTH} lies within the reference on {_SETPOINT}")
+    robot = _robot_of(path, tuple(setpoints[first].name))
     name = _controller_in(messages[_DIAGNOSTICS]) or path.stem
-    contexts = [table_of(message) for message in messages[_CONTEXT]]
-    return _run(robot, name, [truth[s] for s in stamps], [steps[s] for s in stamps], [setpoints[s] for s in stamps], contexts)
+    states, answers = ([tables[stamp] for stamp in sorted(tables) if first <= stamp <= last] for tables in (truth, steps))
+    reference = _reference([setpoints[stamp] for stamp in sorted(setpoints)])
+    return _run(robot, name, states, answers, reference, [table_of(message) for message in messages[_CONTEXT]])
 
 
-def _run(robot: Robot, controller: str, truth: list[Table], steps: list[Table], setpoints: list[Any], contexts: list[Table]) -> RunLog:
+def _reference(setpoints: Sequence[Any]) -> Spline:
+    """The reference as it was at every answered state, and between them the cubic that their velocities ask for."""
+    times = np.array([_stamp_ns(message) / NANOSECONDS for message in setpoints])
+    return from_points(times, [list(message.position) for message in setpoints], [list(message.velocity) for message in setpoints])
+
+
+def _run(robot: Robot, controller: str, truth: list[Table], steps: list[Table], reference: Reference, contexts: list[Table]) -> RunLog:
     q = _columns(truth, tuple(f"{joint}/position_rad" for joint in robot.joint_names))
-    reference = np.array([message.position for message in setpoints])
     times = np.array([table.stamp_s for table in truth])
-    payload = _true_payload(times, truth)
+    wanted = reference.sample(times)
     return RunLog(
         robot=robot.name,
         controller=controller,
@@ -119,18 +126,19 @@ def _run(robot: Robot, controller: str, truth: list[Table], steps: list[Table], 
         joint_names=robot.joint_names,
         time_s=times,
         position_m=end_effector_positions(robot, q),
-        position_reference_m=end_effector_positions(robot, reference),
+        position_reference_m=end_effector_positions(robot, wanted.q),
         q=q,
-        q_reference=reference,
+        q_reference=wanted.q,
         v=_columns(truth, tuple(f"{joint}/velocity_rad_s" for joint in robot.joint_names)),
-        v_reference=np.array([message.velocity for message in setpoints]),
+        v_reference=wanted.v,
         effort_nm=_columns(truth, tuple(f"{joint}/effort_nm" for joint in robot.joint_names)),
         effort_limit_nm=robot.effort_limit,
+        step_time_s=np.array([table.stamp_s for table in steps]),
         step_ms=_columns(steps, ("step_ms",))[:, 0],
         status=_columns(steps, ("status",))[:, 0].astype(int),
         late=_columns(steps, ("late",))[:, 0] > 0.0,
         violations=int(truth[-1].value("violations")),
-        truth=payload,
+        truth=_true_payload(times, truth),
         estimate=_estimate(contexts),
         period_s=robot.control_period_s,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,14 +32,15 @@ class Payload:
 
 @dataclass(frozen=True)
 class RunLog:
-    """One run of one controller, a row for each control step; times are seconds of the run's own clock.
+    """One run of one controller; times are seconds of the run's own clock.
 
-    label: what the run is called in figures and tables.
-    time_s: (N,). q, v, q_reference, v_reference: (N, n) true joint state and where it should be. position_m,
-    position_reference_m: (N, 3) end effector, base frame. effort_nm: (N, n) given by the motors; effort_limit_nm: (n,).
-    step_ms: (N,) time that the controller took. status: (N,) 0 solved, 1 degraded, 2 failed. late: (N,) missed its deadline.
-    violations: physics steps beyond a limit. truth: the payload; estimate: what the controller believed, None without.
-    period_s: time between two commands.
+    For each of N states, whether the controller answered it or not: time_s: (N,). q, v, q_reference, v_reference: (N, n) true joint
+    state and where it should be. position_m, position_reference_m: (N, 3) end effector, base frame. effort_nm: (N, n) given by the
+    motors; effort_limit_nm: (n,).
+    For each of K steps of the controller: step_time_s: (K,) stamp of the state that it answered. step_ms: (K,) time that it took.
+    status: (K,) 0 solved, 1 degraded, 2 failed. late: (K,) missed its deadline.
+    label: what the run is called in figures and tables. violations: physics steps beyond a limit. truth: the payload; estimate:
+    what the controller believed, None without. period_s: time between two commands.
     """
 
     robot: str
@@ -55,6 +56,7 @@ class RunLog:
     v_reference: Array
     effort_nm: Array
     effort_limit_nm: Array
+    step_time_s: Array
     step_ms: Array
     status: NDArray[np.int_]
     late: NDArray[np.bool_]
@@ -85,11 +87,10 @@ class RunLog:
 
     def until(self, end_s: float) -> RunLog:
         """The run up to a time: what came while it was being stopped is left out."""
-        kept = int(np.searchsorted(self.time_s, end_s + 1e-9, side="right"))
-        rows = {f.name: getattr(self, f.name)[:kept] for f in fields(self) if f.name in _ROWS}
-        return replace(self, **rows)
+        states, steps = (int(np.searchsorted(times, end_s + 1e-9, side="right")) for times in (self.time_s, self.step_time_s))
+        kept = {name: getattr(self, name)[:states] for name in _OF_STATES} | {name: getattr(self, name)[:steps] for name in _OF_STEPS}
+        return replace(self, **kept)
 
 
-_ROWS = frozenset(
-    ("time_s", "position_m", "position_reference_m", "q", "q_reference", "v", "v_reference", "effort_nm", "step_ms", "status", "late")
-)
+_OF_STATES = ("time_s", "position_m", "position_reference_m", "q", "q_reference", "v", "v_reference", "effort_nm")
+_OF_STEPS = ("step_time_s", "step_ms", "status", "late")
