@@ -77,7 +77,7 @@ class OracleAdapter(MomentumFilter):
     def observe(self, task: Task) -> None:
         """The physics have changed: take the new truth, keep velocity and disturbance."""
         mean, covariance = self._mean, self._covariance
-        head = 2 * self._n
+        head = 4 * self._n
         self._use(*_known(self._dynamics, task))
         self._mean[:head], self._covariance[:head, :head] = mean[:head], covariance[:head, :head]
 

@@ -46,8 +46,8 @@ class Adapter(Protocol):
         """∂Δ/∂τ (n,)."""
         ...
 
-    def velocity(self, measured: Array) -> Array:
-        """The adapter's estimate (n,) of the present velocity, or `measured` if it has none."""
+    def estimate(self, measured: State) -> State:
+        """The adapter's estimate of the present state, or `measured` if it has none."""
         ...
 
 
@@ -72,5 +72,5 @@ class NoAdaptation:
     def effort_gain(self) -> Array:
         return np.zeros(self._dof)
 
-    def velocity(self, measured: Array) -> Array:
+    def estimate(self, measured: State) -> State:
         return measured

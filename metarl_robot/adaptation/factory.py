@@ -47,6 +47,8 @@ class AdapterTuning:
     surprise: float = 0.0
 
 
+POSITION_NOISE_RAD = 3e-5
+"""Standard deviation of encoder quantisation: a resolution of 1e-4 rad has 2.9e-5."""
 INITIAL_DRIFT = 0.002
 """Standard deviation of the slow disturbance at the start and after a surprise, as a share of the effort limit."""
 
@@ -118,6 +120,7 @@ def filter_tuning(robot: Robot, dynamics: ArmDynamics, tuning: AdapterTuning, na
     inertia = np.diag(dynamics.mass_matrix(robot.home))
     momentum_noise = inertia * tuning.velocity_noise_rad_s * np.sqrt(robot.control_period_s)
     return FilterTuning(
+        position_noise=POSITION_NOISE_RAD,
         velocity_noise=tuning.velocity_noise_rad_s,
         drift=tuning.observer_bandwidth_rad_s**2 * momentum_noise,
         drift_initial=INITIAL_DRIFT * robot.effort_limit,

@@ -5,15 +5,16 @@ The dynamics M v̇ + h = τ + Φ(ξ) z + d read, in momentum form (p = M v, ṗ 
     (M_1 + M_z1) v_1 = (M_0 + M_z0) v_0 + dt (τ + β + d) + ∫Φ' z dt
 
 where M_z is the inertia that the features add (a payload's) and Φ' what remains of them: no acceleration appears. A Kalman
-filter over (v, d, e, z) predicts v_1 from it, with the disturbance d + e, and corrects with the measured velocity:
+filter over (q, v, d, e, z) predicts v_1 from it, with the disturbance d + e, and corrects with the measured state:
 
     d_1 = d_0 + w_d               slow: a random walk, a momentum observer (De Luca, Mattone 2003); no offset remains
     e_1 = e^(-dt/T) e_0 + w_e     fast: model error that comes and goes (stiction), so that z is not asked to explain it
     z_1 = z_0                     context, prior z ~ N(z̄, P_0): the Bayesian last layer (Harrison, Sharma, Pavone 2018)
-    y_1 = v_1 + n,                n ~ N(0, σ_v²), σ_v estimated online
+    y_1 = (q_1, v_1) + n          σ_q: encoder quantisation; σ_v estimated online
 
-The residual is thus measured by how far the velocity went, with noise that telescopes from sample to sample; regressions on
-differentiated velocities take that noise for white and lose by it. Which command acted is known up to a latency of zero to
+The residual is thus measured by how far position and velocity went, with noise that telescopes from sample to sample;
+regressions on differentiated velocities take that noise for white and lose by it. Encoders tell the velocity, over some tens
+of milliseconds, far better than the velocity signal does. Which command acted is known up to a latency of zero to
 two periods: the mean over that interval is taken, and half the change of the command as its standard deviation.
 
 Two mechanisms let the context change:
@@ -58,6 +59,7 @@ class Prior:
 class FilterTuning:
     """Noise model of the momentum filter.
 
+    position_noise: measured position, standard deviation [rad].
     velocity_noise: measured velocity, standard deviation [rad/s]: where its online estimate starts.
     drift: (n,) random walk of the slow disturbance d [Nm/√s].
     drift_initial: (n,) its standard deviation at the start and after a surprise [Nm].
@@ -68,6 +70,7 @@ class FilterTuning:
     jumps: (n_z,) which context entries a surprise may change; default none.
     """
 
+    position_noise: float
     velocity_noise: float
     drift: Array
     drift_initial: Array
@@ -83,7 +86,7 @@ class MomentumFilter:
 
     def __init__(self, dynamics: ArmDynamics, features: FeatureMap, prior: Prior, tuning: FilterTuning) -> None:
         self._dynamics, self._tuning, self._n = dynamics, tuning, dynamics.dof
-        self._v, self._d, self._e = (slice(i * self._n, (i + 1) * self._n) for i in range(3))
+        self._q, self._v, self._d, self._e = (slice(i * self._n, (i + 1) * self._n) for i in range(4))
         self._use(features, prior)
         self.reset()
 
@@ -91,18 +94,18 @@ class MomentumFilter:
         """Start from this prior; velocity and disturbance unknown."""
         n, k = self._n, features.size
         self._features, self._prior = features, prior
-        self._z = slice(3 * n, 3 * n + k)
+        self._z = slice(4 * n, 4 * n + k)
         self._jumps = np.zeros(k, dtype=bool) if self._tuning.jumps is None else self._tuning.jumps
-        self._mean = np.zeros(3 * n + k)
+        self._mean = np.zeros(4 * n + k)
         self._mean[self._z] = prior.mean
-        self._covariance = np.zeros((3 * n + k, 3 * n + k))
+        self._covariance = np.zeros((4 * n + k, 4 * n + k))
         self._covariance[self._d, self._d] = np.diag(self._tuning.drift_initial**2)
         self._covariance[self._e, self._e] = np.diag(self._tuning.model_error**2)
         self._covariance[self._z, self._z] = prior.covariance
 
     def reset(self) -> None:
         self._use(self._features, self._prior)
-        self._last_q: Array | None = None
+        self._started = False
         self._past_effort = np.zeros((2, self._n))
         self._quiet_s = 0.0
         self._noise = _NoiseEstimate(self._tuning.velocity_noise)
@@ -126,19 +129,24 @@ class MomentumFilter:
     def effort_gain(self) -> Array:
         return self._features.effort_gain(self._mean[self._z])
 
-    def velocity(self, measured: Array) -> Array:
-        return self._mean[self._v].copy() if self._last_q is not None else measured
+    def estimate(self, measured: State) -> State:
+        return State(self._mean[self._q].copy(), self._mean[self._v].copy()) if self._started else measured
 
     def update(self, state: State, effort: Array, dt: float) -> Context:
-        if self._last_q is None:
-            self._past_effort[:] = effort
-            self._mean[self._v] = state.v
-            self._covariance[self._v, self._v] = self._tuning.velocity_noise**2 * np.eye(self._n)
-        else:
+        if self._started:
             self._learn(state, effort, dt)
             self._past_effort = np.stack([effort, self._past_effort[0]])
-        self._last_q = state.q.copy()
+        else:
+            self._started = True
+            self._past_effort[:] = effort
+            self._mean[self._q], self._mean[self._v] = state.q, state.v
+            head = slice(0, 2 * self._n)
+            self._covariance[head, head] = np.diag(self._measurement_variance())
         return self.context
+
+    def _measurement_variance(self) -> Array:
+        """Of q and v (2n,)."""
+        return np.repeat([self._tuning.position_noise**2, self._noise.variance], self._n)
 
     def _learn(self, state: State, effort: Array, dt: float) -> None:
         self._quiet_s -= dt
@@ -160,38 +168,46 @@ class MomentumFilter:
 
     def _filter(self, state: State, effort: Array, dt: float, about: Array | None = None) -> float:
         """One prediction, linearised about a context, and one correction; returns the normalised innovation (expected value 1)."""
-        self._predict(state.q, effort, dt, self._mean[self._z].copy() if about is None else about)
-        p, v = self._covariance, self._v
-        innovation = state.v - self._mean[v]
-        s = p[v, v] + self._noise.variance * np.eye(self._n)
-        gain_t = np.linalg.solve(s, p[v])
+        self._predict(effort, dt, self._mean[self._z].copy() if about is None else about)
+        p, measured = self._covariance, slice(0, 2 * self._n)
+        innovation = np.concatenate([state.q, state.v]) - self._mean[measured]
+        s = p[measured, measured] + np.diag(self._measurement_variance())
+        gain_t = np.linalg.solve(s, p[measured])
         self._mean += innovation @ gain_t
-        p -= p[:, v] @ gain_t
+        p -= p[:, measured] @ gain_t
         self._covariance = 0.5 * (p + p.T)
-        return float(innovation @ np.linalg.solve(s, innovation)) / self._n
+        return float(innovation @ np.linalg.solve(s, innovation)) / len(innovation)
 
-    def _predict(self, q: Array, effort: Array, dt: float, about: Array) -> None:
-        assert self._last_q is not None
-        mean, p = self._mean, self._covariance
-        v_0 = mean[self._v].copy()
+    def _predict(self, effort: Array, dt: float, about: Array) -> None:
+        mean = self._mean
+        q_0, v_0 = mean[self._q].copy(), mean[self._v].copy()
+        q_1 = q_0 + dt * v_0
         acting, doubt = self._acting(effort)
-        mass_0, _, beta_0 = (x.copy() for x in self._dynamics.momentum(self._last_q, v_0))
-        mass_1, _, beta_1 = self._dynamics.momentum(q, v_0)
+        mass_0, _, beta_0 = (x.copy() for x in self._dynamics.momentum(q_0, v_0))
+        mass_1, _, beta_1 = (x.copy() for x in self._dynamics.momentum(q_1, v_0))
         known = (mass_0 - mass_1) @ v_0 + dt * (acting + 0.5 * (beta_0 + beta_1) + self.disturbance)
-        still = Interval(self._last_q, v_0, q, v_0, acting, self._past_effort, dt)
-        mobility = _mobility(mass_1.copy(), self._features.inertia(q, about))
+        still = Interval(q_0, v_0, q_1, v_0, acting, self._past_effort, dt)
+        mobility = _mobility(mass_1, self._features.inertia(q_1, about))
         v_1 = v_0 + mobility @ (known + self._features.impulse(still) @ about)
         by_z = mobility @ self._features.impulse(replace(still, v_1=v_1))
         by_d = dt * mobility
         mean[self._v] = v_1 + by_z @ (mean[self._z] - about)
+        mean[self._q] = q_0 + 0.5 * dt * (v_0 + mean[self._v])
 
         self._forget(dt)
-        row = p[self._v] + by_d @ (p[self._d] + p[self._e]) + by_z @ p[self._z]
-        corner = row[:, self._v] + (row[:, self._d] + row[:, self._e]) @ by_d.T + row[:, self._z] @ by_z.T
-        p[self._v] = row
-        p[:, self._v] = row.T
-        p[self._v, self._v] = corner + (by_d * doubt**2) @ by_d.T
+        self._propagate(by_d, by_z, dt)
+        self._covariance[self._v, self._v] += (by_d * doubt**2) @ by_d.T
         self._wander(dt)
+
+    def _propagate(self, by_d: Array, by_z: Array, dt: float) -> None:
+        """P ← F P Fᵀ with δq_1 = δq_0 + dt/2 (δv_0 + δv_1), δv_1 = δv_0 + by_d (δd + δe) + by_z δz."""
+        p = self._covariance
+        for _ in range(2):
+            v_1 = p[self._v] + by_d @ (p[self._d] + p[self._e]) + by_z @ p[self._z]
+            p[self._q] += 0.5 * dt * (p[self._v] + v_1)
+            p[self._v] = v_1
+            p = p.T
+        self._covariance = p
 
     def _acting(self, effort: Array) -> tuple[Array, Array]:
         """Mean and standard deviation (n,) of the effort that acted, given the latest commands and an unknown latency."""

@@ -103,9 +103,9 @@ class ArmMPC:
             return self._fallback(time, "state is not finite")
         self._adapt(time, state)
         ahead = self._config.latency_s + 0.5 * self._robot.control_period_s
-        velocity = self.adapter.velocity(state.v)
-        q = state.q + ahead * velocity + 0.5 * ahead**2 * self._acceleration
-        v = velocity + ahead * self._acceleration
+        now = self.adapter.estimate(state)
+        q = now.q + ahead * now.v + 0.5 * ahead**2 * self._acceleration
+        v = now.v + ahead * self._acceleration
         target = self._within_reach(q, reference.sample(time + ahead + self._grid))
         knots, message = self._optimise(time, q, v, target)
         if knots is None or not np.all(np.isfinite(knots.effort)):
