@@ -28,7 +28,7 @@ LAUNCHER = "launch"  # who says the lines that no process wrote
 _POLL_S = 0.05
 _OUR_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
-_PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")  # Fast DDS 2 (Jazzy) and 3 (Kilted)
+_PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")  # of Fast DDS 2 (Jazzy) and 3 (Kilted)
 
 Output = Callable[[str, str], None]
 
@@ -240,7 +240,9 @@ def node_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
         environment.setdefault("AMENT_PREFIX_PATH", sys.prefix)
     profile = find_share(PACKAGE) / "launch" / "fastdds.xml"
     if profile.is_file() and not any(name in environment for name in _PROFILE_VARIABLES):
-        environment.update(dict.fromkeys(_PROFILE_VARIABLES, str(profile)))
+        prefixes = environment.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
+        older = any((Path(prefix) / "share" / "fastrtps").is_dir() for prefix in prefixes if prefix)
+        environment[_PROFILE_VARIABLES[0 if older else 1]] = str(profile)
     root = str(Path(__file__).resolve().parents[2])
     paths = [p for p in environment.get("PYTHONPATH", "").split(os.pathsep) if p]
     if "site-packages" not in root and root not in paths:

@@ -96,6 +96,6 @@ def test_real_time_moves_the_clock_and_a_full_disk_stops_nothing(start: Callable
     assert "No space left on device" in probe.diagnostics["recorder"].message
     stopped = probe.time_s
     probe.wait_until(stopped + 1.0)
-    assert session.said("recording has stopped, control goes on: /dev/full: No space left on device")
+    probe.wait(lambda: session.said("recording has stopped, control goes on: /dev/full: No space left on device"), "the complaint")
     assert session.launch.process("recorder").returncode is None
     assert session.launch.stop() == 0

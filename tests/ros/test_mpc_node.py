@@ -119,7 +119,7 @@ def test_a_change_of_controller_in_motion_makes_no_jump(arm) -> None:
     assert len(steps) > 200 and steps.max() < 1.0  # Nm; the two controllers are apart by the weight of the payload
     assert arm.probe.parameter("mpc", "controller") == "pid"
     assert arm.probe.parameter("mpc", "controller_config.ki") == 1600.0  # which computed_torque does not have
-    assert arm.said("pid has taken over")
+    arm.probe.wait(lambda: arm.said("pid has taken over"), "the change in the log")
 
 
 def test_a_world_that_is_reset_starts_anew(arm) -> None:
