@@ -1,0 +1,35 @@
+"""Settings of a training run: flat, every field described and bounded."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Group = Literal["payload", "friction", "motor"]
+
+
+class TrainConfig(BaseModel):
+    """What `metarl train` is told. The same settings give the same weights."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    adapter: Literal["last_layer", "maml"] = Field("last_layer", description="what is trained: a Bayesian last layer, or MAML's weights")
+    tasks: int = Field(2000, ge=20, le=100000, description="simulated tasks to learn from")
+    duration_s: float = Field(1.5, ge=1.2, le=20.0, description="simulated time of each task [s]")
+    seed: int = Field(0, ge=0, description="of tasks, motions, noise and initial weights")
+    steps: int = Field(1500, ge=1, le=1000000, description="gradient steps")
+    batch: int = Field(32, ge=2, le=1000, description="tasks in a gradient step")
+    learning_rate: float = Field(3e-3, gt=0.0, le=0.1, description="at the start; falls to zero along a cosine")
+    groups: tuple[Group, ...] = Field(("payload", "friction", "motor"), description="raw, physics-informed features")
+    learned: int = Field(10, ge=0, le=64, description="learned features of each joint; 0: none")
+    hidden: tuple[int, ...] = Field((64, 64), min_length=1, description="widths of the hidden layers")
+    features: Literal["meta", "supervised"] = Field(
+        "meta", description="learned features trained through the posterior, or by plain regression on all tasks together"
+    )
+    prior: Literal["trained", "empirical", "isotropic"] = Field(
+        "trained", description="of the context: trained with the features, the tasks' own mean and covariance, or zero mean and one scale"
+    )
+    unloaded_start: bool = Field(True, description="the prior's mean payload is 0: the robot starts without knowing anything")
+    context_weight: float = Field(1.0, ge=0.0, le=100.0, description="weight of the true context's likelihood beside the residual's")
+    threads: int = Field(2, ge=1, le=64, description="processor threads")

@@ -1,0 +1,341 @@
+"""Bayesian last layer: features and a Gaussian prior over their coefficients, trained together through the posterior.
+
+Harrison, Sharma, Pavone, "Meta-learning priors for efficient online Bayesian regression" (ALPaCA), 2018, in momentum form:
+
+    Δ(ξ; z) = Φ_θ(ξ) z + d + e,   z ~ N(z̄, L Lᵀ),   d a random walk,   e ~ N(0, S_e) with a short memory
+
+d, the slow disturbance that the online filter estimates beside z, starts from N(0, S_0); e is the fast one that comes and goes.
+z includes the latency of the commands, for which the online filter has no estimate but an equal doubt. A task's support window
+is K control intervals. With T_j the impulse of Δ and C_k = Σ_{j<=k} ∫Φ dt, what the robot can measure in it is
+
+    y_k = M_k⁻¹ (M_k ṽ_k - M_0 ṽ_0 - known impulse) = M_k⁻¹ C_k z + M_k⁻¹ Σ_{j<=k} dt (d_j + e_j) + n_k - M_k⁻¹ M_0 n_0
+
+with the velocity noise n ~ N(0, σ²): the same data, and the same errors, as those of the online filter. y and x = (u, d_K), where
+z = z̄ + L u and u ~ N(0, I), are jointly Gaussian, so the posterior of x is
+
+    μ = C_xy G⁻¹ (y - E y),   Σ = C_xx - C_xy G⁻¹ C_yx,    G = cov(y)
+
+The loss is the negative log posterior predictive of the residual on later intervals of the same task,
+
+    ℓ(θ, z̄, L, S) = -log N(T_q / dt; Φ_q z + d_q, Φ_q Σ_z Φ_qᵀ + cov(d_q) + S_e)
+
+plus, weighted, that of the true coefficients of the raw features, which keeps them and their uncertainty physical.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from metarl_robot.meta.config import TrainConfig
+from metarl_robot.meta.data import Experience
+from metarl_robot.meta.network import Perceptron, encode
+
+Array = NDArray[np.float64]
+
+_INITIAL_RATIO = 0.02
+"""Initial scale of features, disturbance and model error, as a share of the effort limit."""
+_LONGEST = 25
+"""Longer windows are thinned to about this many intervals."""
+ERROR_MEMORY_S = 0.05
+"""Memory of the fast model error e, as in the online filter."""
+_MERGED = 2
+"""Control intervals that learning takes as one."""
+_SUPPORT_S = (0.05, 0.5)
+_HORIZON_S = 0.5
+_QUERIES = 16
+_NOISE_RATE = 5.0
+"""Learning rate of the noise levels, relative to that of the weights."""
+_RIDGE = 1e-6
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the model is built for: joints, learned features K, hidden widths, noise σ [rad/s] that the regression assumes."""
+
+    velocity_limit: Array
+    effort_limit: Array
+    learned: int
+    hidden: tuple[int, ...]
+    velocity_noise: float
+
+
+class Batch(NamedTuple):
+    """B tasks, a support window of W intervals of `stride` data intervals each, Q query intervals.
+
+    impulse: (B, W, n, n_raw), inputs: (B, W, 3n), target: (B, W, n): sums (inputs: means) over each interval.
+    mobility: (B, W + 1, n, n), noise: (B, W + 1, n) velocity noise [rad/s], at the samples that bound them.
+    query_*: the same at Q data intervals; query_lag: (B, Q) from the end of the window [data intervals]. contexts: (B, n_raw).
+    """
+
+    stride: int
+    impulse: Tensor
+    inputs: Tensor
+    target: Tensor
+    mobility: Tensor
+    noise: Tensor
+    query_impulse: Tensor
+    query_inputs: Tensor
+    query_target: Tensor
+    query_lag: Tensor
+    contexts: Tensor
+
+
+class Posterior(NamedTuple):
+    """Mean (B, D) and covariance (B, D, D) of x = (u, d at the end of the window)."""
+
+    mean: Tensor
+    covariance: Tensor
+
+
+class LastLayer(nn.Module):
+    """Features, prior and noise: see the module's docstring.
+
+    Arguments:
+        shape: sizes and scales.
+        prior_mean, prior_covariance: (n_raw,), (n_raw, n_raw) where the raw features' prior starts.
+        trained_mean: (n_raw,) which entries of the prior mean are trained; the others stay.
+        dt: of an interval [s].
+        seed: of the initial weights.
+    """
+
+    mean_0: Tensor
+    factor_0: Tensor
+    trained_mean: Tensor
+    velocity_limit: Tensor
+
+    def __init__(
+        self, shape: Shape, prior_mean: Array, prior_covariance: Array, trained_mean: NDArray[np.bool_], dt: float, seed: int
+    ) -> None:
+        super().__init__()
+        n, raw, learned = len(shape.velocity_limit), len(prior_mean), shape.learned
+        self.n, self.raw, self.learned, self.dt, self.velocity_noise = n, raw, learned, dt, shape.velocity_noise
+        scale = torch.as_tensor(_INITIAL_RATIO * shape.effort_limit, dtype=torch.float32)
+        self.network = None
+        if learned:
+            generator = torch.Generator().manual_seed(seed)
+            self.network = Perceptron((3 * n, *shape.hidden, n * learned), scale.repeat_interleave(learned), generator)
+        factor = np.eye(raw + learned)
+        factor[:raw, :raw] = np.linalg.cholesky(prior_covariance)
+        self.register_buffer("velocity_limit", torch.as_tensor(shape.velocity_limit, dtype=torch.float32))
+        self.register_buffer("mean_0", torch.as_tensor(np.concatenate([prior_mean, np.zeros(learned)])))
+        self.register_buffer("factor_0", torch.as_tensor(factor))
+        self.register_buffer("trained_mean", torch.as_tensor(np.concatenate([trained_mean, np.ones(learned, bool)])))
+        size = raw + learned
+        self.mean_shift = nn.Parameter(torch.zeros(size, dtype=torch.float64))
+        self.factor_lower = nn.Parameter(torch.zeros(size, size, dtype=torch.float64))
+        self.factor_log_diagonal = nn.Parameter(torch.zeros(size, dtype=torch.float64))
+        self.log_error = nn.Parameter(scale.double().log())
+        self.log_disturbance = nn.Parameter(scale.double().log())
+        self.log_drift = nn.Parameter(scale.double().log())
+
+    def prior(self) -> tuple[Tensor, Tensor]:
+        """z̄ (n_z,) and L (n_z, n_z), float64. Parameters are relative to where the prior starts: well scaled, and L has full rank."""
+        relative = torch.tril(self.factor_lower, -1) + torch.diag(self.factor_log_diagonal.exp())
+        shift = torch.where(self.trained_mean, self.factor_0 @ self.mean_shift, 0.0)
+        return self.mean_0 + shift, self.factor_0 @ relative
+
+    def impulses(self, raw: Tensor, inputs: Tensor, dt: float) -> Tensor:
+        """∫Φ dt (…, n, n_z) of raw impulses (…, n, n_raw) and network inputs (…, 3n)."""
+        if self.network is None:
+            return raw.double()
+        learned = dt * self.network(inputs)
+        return torch.cat([raw, learned.unflatten(-1, (self.n, self.learned))], dim=-1).double()
+
+    def posterior(self, batch: Batch) -> Posterior:
+        """Of x given the support windows."""
+        mean, factor = self.prior()
+        dt, size = batch.stride * self.dt, len(mean)
+        response = torch.cumsum(self.impulses(batch.impulse, batch.inputs, dt), dim=1)
+        momentum = torch.cumsum(batch.target.double(), dim=1) - response @ mean
+        after, before = batch.mobility[:, 1:].double(), batch.mobility[:, :1].double()
+        start = after @ torch.linalg.inv(before)
+        noise = batch.noise.double()
+        measured = _apply(after, momentum) + noise[:, 1:] - _apply(start, noise[:, :1])
+
+        by_u = (after @ (response @ factor)).flatten(1, 2)
+        sigma = self.velocity_noise / batch.stride**0.5
+        by_start = sigma * start.flatten(1, 2)
+        walk, of_last, last = self._disturbance(batch.impulse.shape[1], dt)
+        covariance = by_u @ by_u.mT + by_start @ by_start.mT + _congruence(after, walk)
+        covariance = covariance + sigma**2 * torch.eye(covariance.shape[1], dtype=torch.float64)
+        by_last = (after * of_last.mT[:, None, :]).flatten(1, 2)
+        to_x = torch.cat([by_u, by_last], dim=2)
+        solution = torch.cholesky_solve(torch.cat([to_x, measured.flatten(1, 2)[..., None]], dim=2), torch.linalg.cholesky(covariance))
+        prior = torch.diag(torch.cat([torch.ones(size, dtype=torch.float64), last]))
+        reduction = to_x.mT @ solution
+        return Posterior(reduction[..., -1], prior - reduction[..., :-1])
+
+    def _disturbance(self, width: int, dt: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Covariances, joint by joint, of the impulse Σ dt (d + e) (n, W, W), of it with the last d (n, W), of the last d (n,)."""
+        rate, first, error = (torch.exp(2.0 * x)[:, None, None] for x in (self.log_drift, self.log_disturbance, self.log_error))
+        index = torch.arange(width, dtype=torch.float64)
+        force = first + rate * dt * torch.minimum(index[:, None], index)
+        total = torch.tril(torch.ones(width, width, dtype=torch.float64)) * dt
+        fast = error * torch.exp(-dt / ERROR_MEMORY_S * (index[:, None] - index).abs())
+        return total @ (force + fast) @ total.mT, (force[:, -1:] @ total.mT)[:, 0], force[:, -1, -1]
+
+    def predictive(self, batch: Batch, posterior: Posterior) -> tuple[Tensor, Tensor]:
+        """Mean (B, Q, n) and covariance (B, Q, n, n) of the residual Δ [Nm] on the query intervals."""
+        mean, factor = self.prior()
+        phi = self.impulses(batch.query_impulse, batch.query_inputs, self.dt) / self.dt
+        by_x = torch.cat([phi @ factor, torch.eye(self.n, dtype=torch.float64).expand(*phi.shape[:3], self.n)], dim=3)
+        value = phi @ mean + _apply(by_x, posterior.mean[:, None])
+        walked = torch.exp(2.0 * self.log_drift) * self.dt * batch.query_lag[..., None]
+        own = torch.diag_embed(walked + torch.exp(2.0 * self.log_error))
+        tasks, queries, n, size = by_x.shape
+        spread = (by_x.flatten(1, 2) @ posterior.covariance).view(tasks, queries, n, size)
+        return value, spread @ by_x.mT + own
+
+    def context(self, posterior: Posterior) -> tuple[Tensor, Tensor]:
+        """Posterior mean (B, n_raw) and covariance (B, n_raw, n_raw) of the raw features' coefficients."""
+        mean, factor = self.prior()
+        own, size = factor[: self.raw], len(mean)
+        return mean[: self.raw] + posterior.mean[:, :size] @ own.mT, own @ posterior.covariance[:, :size, :size] @ own.mT
+
+    def loss(self, batch: Batch, context_weight: float) -> tuple[Tensor, Tensor]:
+        """The loss, and the root mean square error (n,) of the predicted residual [Nm]."""
+        posterior = self.posterior(batch)
+        value, covariance = self.predictive(batch, posterior)
+        error = batch.query_target.double() / self.dt - value
+        loss = _negative_log_density(error, covariance).mean() / self.n
+        if context_weight > 0.0:
+            known, known_covariance = self.context(posterior)
+            known_covariance = known_covariance + 1e-9 * torch.diag_embed(torch.diagonal(known_covariance, dim1=-2, dim2=-1))
+            surprisal = _negative_log_density(batch.contexts.double() - known, known_covariance).mean() / self.raw
+            loss = loss + context_weight * surprisal
+        return loss, error.detach().square().mean(dim=(0, 1)).sqrt()
+
+    def export(self, kept: NDArray[np.intp]) -> dict[str, Array]:
+        """Tensors of a checkpoint: network.*, the prior of the `kept` context entries, and standard deviations of what they do not explain.
+
+        error_nm, disturbance_nm: (n,) fast disturbance e, slow one d at the start [Nm]; drift_nm: (n,) rate of d [Nm/√s].
+        """
+        mean, factor = (x.detach().numpy() for x in self.prior())
+        covariance = factor @ factor.T
+        levels = {"error_nm": self.log_error, "disturbance_nm": self.log_disturbance, "drift_nm": self.log_drift}
+        return {
+            **({} if self.network is None else self.network.export()),
+            "prior_mean": mean[kept],
+            "prior_covariance": covariance[np.ix_(kept, kept)],
+            **{name: level.detach().exp().numpy() for name, level in levels.items()},
+        }
+
+
+def _negative_log_density(error: Tensor, covariance: Tensor) -> Tensor:
+    """-log N(error; 0, covariance) without its constant: (…, n), (…, n, n) -> (…)."""
+    factor = torch.linalg.cholesky(covariance)
+    white = torch.linalg.solve_triangular(factor, error[..., None], upper=False)[..., 0]
+    return 0.5 * white.square().sum(-1) + torch.diagonal(factor, dim1=-2, dim2=-1).log().sum(-1)
+
+
+def _apply(matrix: Tensor, vector: Tensor) -> Tensor:
+    return (matrix @ vector[..., None])[..., 0]
+
+
+def _congruence(matrices: Tensor, kernels: Tensor) -> Tensor:
+    """Σ_m X_k[:, m] κ_m[k, l] X_l[:, m]ᵀ for X (B, W, n, n) and κ (n, W, W), as (B, W n, W n)."""
+    tasks, width, n, _ = matrices.shape
+    scaled = matrices[:, None] * kernels.permute(2, 1, 0)[None, :, :, None, :]
+    product = scaled.flatten(2, 3) @ matrices.mT
+    return product.view(tasks, width, width * n, n).permute(0, 2, 1, 3).reshape(tasks, width * n, width * n)
+
+
+class Sampler:
+    """Draws batches: each from its own seed, so that training can stop and go on anywhere."""
+
+    def __init__(self, data: Experience, velocity_limit: Array, support: tuple[int, int], queries: int, horizon: int, seed: int) -> None:
+        """`support`: shortest and longest window; queries are drawn from the `horizon` intervals after it."""
+        self._data, self._support, self._queries, self._horizon, self._seed = data, support, queries, horizon, seed
+        limit = torch.as_tensor(velocity_limit, dtype=torch.float32)
+        self._inputs = encode(torch.from_numpy(data.q), torch.from_numpy(data.v), limit)
+        self._raw, self._target, self._mobility = (torch.from_numpy(x) for x in (data.raw, data.target, data.mobility))
+
+    def draw(self, size: int, step: int) -> Batch:
+        """`size` tasks with a window, of one length for all, and queries each."""
+        rng = np.random.default_rng([self._seed, step])
+        shortest, longest = self._support
+        task = rng.permutation(self._data.tasks)[:size, None]
+        length = int(np.exp(rng.uniform(np.log(shortest), np.log(longest + 1))))
+        stride = -(-length // _LONGEST)
+        width = length // stride
+        length = width * stride
+        first = rng.integers(0, self._data.intervals - length - self._horizon // 2, (len(task), 1))
+        room = np.minimum(self._data.intervals - first - length, self._horizon)
+        lag = rng.integers(0, room, (len(task), self._queries))
+        window, samples, query = first + np.arange(length), first + stride * np.arange(width + 1), first + length + lag
+        noise = self._data.velocity_noise[task, None] * rng.standard_normal((len(task), width + 1, self._data.dof))
+
+        def sums(x: Tensor) -> Tensor:
+            return x.unflatten(1, (width, stride)).sum(dim=2)
+
+        return Batch(
+            stride=stride,
+            impulse=sums(self._raw[task, window]),
+            inputs=sums(self._inputs[task, window]) / stride,
+            target=sums(self._target[task, window]),
+            mobility=self._mobility[task, samples],
+            noise=torch.as_tensor(noise / np.sqrt(stride)),
+            query_impulse=self._raw[task, query],
+            query_inputs=self._inputs[task, query],
+            query_target=self._target[task, query],
+            query_lag=torch.as_tensor(lag + 1.0),
+            contexts=torch.as_tensor(self._data.contexts[task[:, 0]]),
+        )
+
+
+class LastLayerLearner:
+    """A last layer and its data, ready for meta.train.fit.
+
+    Arguments:
+        data: the tasks, at control intervals.
+        velocity_limit, effort_limit: (n,) of the robot.
+        velocity_noise: what the online filter assumes [rad/s].
+        config: settings.
+    """
+
+    def __init__(self, data: Experience, velocity_limit: Array, effort_limit: Array, velocity_noise: float, config: TrainConfig) -> None:
+        self._config = config
+        data = data.merged(_MERGED)
+        noise = 1.0 / np.sqrt(_MERGED)  # a kept sample stands for as many as were left out
+        data = replace(data, velocity_noise=data.velocity_noise * noise)
+        mean, covariance = initial_prior(data.contexts, data.names, config.unloaded_start)
+        shape = Shape(velocity_limit, effort_limit, config.learned, config.hidden, velocity_noise * noise)
+        trained = np.array([not (config.unloaded_start and name.startswith("payload_")) for name in data.names], dtype=bool)
+        self.module = LastLayer(shape, mean, covariance, trained, data.dt, config.seed)
+        support = tuple(max(2, round(seconds / data.dt)) for seconds in _SUPPORT_S)
+        self._sampler = Sampler(data, velocity_limit, (support[0], support[1]), _QUERIES, round(_HORIZON_S / data.dt), config.seed)
+        self._names = data.names + tuple(f"learned_{i + 1}" for i in range(config.learned))
+        self._effort_limit = torch.as_tensor(effort_limit)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        module = self.module
+        groups: list[dict[str, Any]] = [{"params": [module.log_error, module.log_disturbance, module.log_drift], "lr": _NOISE_RATE}]
+        groups.append({"params": [module.mean_shift, module.factor_lower, module.factor_log_diagonal]})
+        if module.network is not None:
+            groups.append({"params": list(module.network.parameters())})
+        return groups
+
+    def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
+        loss, error = self.module.loss(self._sampler.draw(self._config.batch, step), self._config.context_weight)
+        return loss, {"error_percent": float(100.0 * (error / self._effort_limit).mean())}
+
+    def export(self) -> tuple[dict[str, Array], tuple[str, ...]]:
+        """Tensors of a checkpoint and the names of its context entries: without the latency, which is not estimated online."""
+        kept = np.array([i for i, name in enumerate(self._names) if not name.startswith("latency_")], dtype=np.intp)
+        return self.module.export(kept), tuple(self._names[i] for i in kept)
+
+
+def initial_prior(contexts: Array, names: tuple[str, ...], unloaded_start: bool) -> tuple[Array, Array]:
+    """Mean (n_raw,) and covariance (n_raw, n_raw) of the tasks' true contexts about it; with an unloaded start, about no payload."""
+    mean = contexts.mean(axis=0)
+    if unloaded_start:
+        mean[[name.startswith("payload_") for name in names]] = 0.0
+    deviation = contexts - mean
+    covariance = deviation.T @ deviation / max(len(contexts), 1)
+    return mean, covariance + np.diag(_RIDGE * np.diagonal(covariance) + 1e-12)
