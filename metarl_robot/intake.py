@@ -23,7 +23,7 @@ MAX_STEP_S = 0.25  # a longer silence between two states is a jump
 class Rejection(Enum):
     """Why something that came in is not used. The values are the names in /diagnostics."""
 
-    DUPLICATE = "duplicate"
+    DUPLICATE = "repeated"
     NAMES = "names"
     SIZE = "size"
     NOT_FINITE = "not_finite"
@@ -111,7 +111,7 @@ class StateIntake:
         problem = problem or self._value_problem(state)
         if problem is None:
             self.latest = Measurement(state, stamp_s, received_s)
-        elif problem is not Rejection.DUPLICATE:
+        else:
             self.reject(problem)
         return problem
 

@@ -27,13 +27,13 @@ from metarl_robot.labelled import NANOSECONDS, Table
 from metarl_robot.robot import Robot, load_robot
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import JointOrder, NamesError, effort_of, nanoseconds, state_of, status_message, table_message
-from metarl_robot.ros_nodes.managed import ManagedNode, RobotParameters
+from metarl_robot.ros_nodes.managed import ManagedNode, StateParameters
 from metarl_robot.ros_nodes.runtime import run
 
 _WATCHDOG_PERIODS = 1.5  # silence, in control periods, after which the watchdog ticks
 
 
-class GateNodeParameters(RobotParameters):
+class GateNodeParameters(StateParameters):
     """Parameters of the gate node; the gate's own numbers are those of GateConfig."""
 
     grace_s: float = Field(5.0, ge=0.05, le=600.0, description="lockstep: wait this long for a command, in real time [s]")
@@ -44,7 +44,7 @@ class GateNode(ManagedNode):
 
     def __init__(self) -> None:
         super().__init__("gate")
-        self._own = self.parameters.declare(GateNodeParameters)
+        self._own = self.parameters.declare(GateNodeParameters, on_change=self._on_parameters)
         self._robot = load_robot(self._own.robot, check_model=False)
         self._gate: Gate | None = None
         config = self.parameters.declare(GateConfig, defaults=_shipped(self._robot), on_change=self._retune)
@@ -92,6 +92,9 @@ class GateNode(ManagedNode):
         counts = {f"state_{name}": count for name, count in gate.states.rejections.items()} | dict(gate.counts)
         return [status_message("gate", _level(gate), _words(gate), {**values, **counts})]
 
+    def _on_parameters(self, new: GateNodeParameters) -> None:
+        self._own = new
+
     def _retune(self, config: GateConfig) -> None:
         (self._gate or Gate(self._robot, config)).configure(config)
         self._config = config
@@ -116,7 +119,11 @@ class GateNode(ManagedNode):
         """Hand a state to the gate; False when it was refused."""
         self._state_ns, stamp_s = stamp_ns, stamp_ns / NANOSECONDS
         try:
-            problem = gate.on_state(state_of(message, self._state_order), stamp_s, received_s)
+            problem = self.off_clock(stamp_ns, self._own)
+            if problem is not None:
+                gate.states.reject(problem)
+            else:
+                problem = gate.on_state(state_of(message, self._state_order), stamp_s, received_s)
         except NamesError as error:
             gate.states.reject(Rejection.NAMES)
             gate.states.offer_time(stamp_s)

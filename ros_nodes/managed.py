@@ -11,13 +11,15 @@ from collections.abc import Callable
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.timer import Timer
 
 from metarl_robot.errors import MetaRLError
+from metarl_robot.intake import Rejection
+from metarl_robot.labelled import NANOSECONDS
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.parameters import Parameters, fixed
 from metarl_robot.ros_nodes.runtime import settle_memory
@@ -38,6 +40,14 @@ class RobotParameters(NodeParameters):
 
     robot: str = fixed("panda", description="name of the robot, or the folder of its description")
     lockstep: bool = fixed(False, description="simulated time waits for every command: the same run on any machine")
+
+
+class StateParameters(RobotParameters):
+    """Parameters of every node that reads joint states."""
+
+    max_state_age_s: float = Field(
+        0.1, ge=0.0, le=10.0, description="real time: refuse states stamped further from the clock; 0: any (clocks not in step) [s]"
+    )
 
 
 class ManagedNode(LifecycleNode):
@@ -105,6 +115,15 @@ class ManagedNode(LifecycleNode):
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         return TransitionCallbackReturn.SUCCESS
+
+    def off_clock(self, stamp_ns: int, wanted: StateParameters) -> Rejection | None:
+        """Whether a state's stamp is too far from this node's clock. In lockstep the stamps are the clock."""
+        if wanted.lockstep or wanted.max_state_age_s == 0.0:
+            return None
+        age_s = (self.get_clock().now().nanoseconds - stamp_ns) / NANOSECONDS
+        if abs(age_s) <= wanted.max_state_age_s:
+            return None
+        return Rejection.STALE if age_s > 0.0 else Rejection.FUTURE
 
     def refuse(self, text: str) -> None:
         """Say that something was refused; the same words at most once a second."""

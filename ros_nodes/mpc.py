@@ -52,7 +52,7 @@ from metarl_robot.ros_nodes.convert import (
     table_message,
     trajectory_arrays,
 )
-from metarl_robot.ros_nodes.managed import ManagedNode, RobotParameters
+from metarl_robot.ros_nodes.managed import ManagedNode, StateParameters
 from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.ros_nodes.step_statistics import STATUS_CODES, StepStatistics
@@ -68,7 +68,7 @@ SIMULATION_ONLY = ("oracle_mpc",)  # told the true physics, which no topic may c
 _SWITCH_INTERVAL_S = 0.0005  # between the control loop and a thread that builds a controller
 
 
-class MpcParameters(RobotParameters):
+class MpcParameters(StateParameters):
     """Parameters of the controller node; those of the controller itself are below `controller_config.`."""
 
     controller: str = Field("meta_mpc", description="controller to use; can be changed in motion")
@@ -207,7 +207,11 @@ class MpcNode(ManagedNode):
         """Check a state; False when it cannot be used."""
         stamp_s = stamp_ns / NANOSECONDS
         try:
-            problem = self._intake.offer(state_of(message, self._order), stamp_s, received_s)
+            problem = self.off_clock(stamp_ns, self._own)
+            if problem is not None:
+                self._intake.reject(problem)
+            else:
+                problem = self._intake.offer(state_of(message, self._order), stamp_s, received_s)
         except NamesError as error:
             self._intake.reject(Rejection.NAMES)
             self._intake.offer_time(stamp_s)

@@ -65,7 +65,7 @@ class PlantNode(ManagedNode):
 
     def __init__(self) -> None:
         super().__init__("plant")
-        self._own = self.parameters.declare(PlantParameters)
+        self._own = self.parameters.declare(PlantParameters, on_change=self._on_parameters)
         self._conditions = self.parameters.declare(TimelineParameters, "task.")
         self._robot = load_robot(self._own.robot)
         self._plant: ArmPlant | None = None
@@ -80,6 +80,9 @@ class PlantNode(ManagedNode):
         self._paused = False
         self._plant = self._restart(ArmPlant(self._robot, self._timeline.initial, self._timeline.noise_seed))
         self._open()
+
+    def _on_parameters(self, new: PlantParameters) -> None:
+        self._own = new
 
     def _restart(self, plant: ArmPlant) -> ArmPlant:
         """Back to the start pose, the first conditions and t = 0."""

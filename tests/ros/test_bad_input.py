@@ -168,3 +168,27 @@ def test_a_clock_that_was_set_is_believed_after_three_states_and_the_controller_
     robot.run(30)
     robot.probe.wait_state("passing")
     assert np.abs(robot.plant.truth.q - ROBOT.home).max() < 0.1
+
+
+REAL_TIME = """
+launch:
+- node: {pkg: metarl_robot, exec: gate, name: gate, param: [{name: robot, value: planar2}]}
+- node: {pkg: metarl_robot, exec: mpc, name: mpc, param: [{name: robot, value: planar2}, {name: controller, value: pid}]}
+"""
+
+
+def test_states_from_another_time_are_refused_on_a_real_robot(start: Callable, tmp_path: Path) -> None:
+    path = tmp_path / "real.launch.yaml"
+    path.write_text(REAL_TIME)
+    probe = start(path).probe
+    out = probe.node.create_publisher(JointState, topics.JOINT_STATES, topics.STATE_OUT)
+    for offset_s, why in ((-2.0, "state_stale"), (2.0, "state_future")):
+        for node in ("gate", "mpc"):
+
+            def refused(offset_s: float = offset_s, why: str = why, node: str = node) -> bool:
+                stamp_ns = probe.node.get_clock().now().nanoseconds + round(offset_s * 1e9)
+                out.publish(joint_state(ROBOT.joint_names, stamp_ns, ROBOT.home, np.zeros(2)))
+                return probe.count(node, why) > 0
+
+            probe.wait(refused, f"{node}: {why}")
+    assert not probe.commands and probe.states[-1]["state"] == "waiting"
