@@ -20,8 +20,9 @@ two periods: the mean over that interval is taken, and half the change of the co
 Two mechanisms let the context change:
 
     forgetting    P_zz ← a² P_zz + (1 - a²) P_0, a = exp(-dt / T_f): towards the prior's covariance, never beyond
-    surprise      if the normalised innovation is improbable, the entries that can jump get their prior covariance back, and
-                  the sample is taken in again, linearised about the context that explains it (iterated Kalman filter)
+    surprise      if the normalised innovation is improbable, the entries that can jump get their prior covariance back; the
+                  sample itself, in which the change fell somewhere, is only taken for where the robot is now; those that
+                  follow are linearised about the context that explains them (iterated Kalman filter)
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ Array = NDArray[np.float64]
 
 REFRACTORY_S = 0.05
 """After a surprise, none is looked for until the reset estimate has settled."""
-RELINEARISATIONS = 4
+RELINEARISATIONS = 2
 NOISE_MEMORY_S = 0.5
 NOISE_VARIANCE_RANGE = (1e-3**2, 0.2**2)
 """(rad/s)². The lower end covers quantisation and the model's own discretisation."""
@@ -139,10 +140,16 @@ class MomentumFilter:
         else:
             self._started = True
             self._past_effort[:] = effort
-            self._mean[self._q], self._mean[self._v] = state.q, state.v
-            head = slice(0, 2 * self._n)
-            self._covariance[head, head] = np.diag(self._measurement_variance())
+            self._start(state)
         return self.context
+
+    def _start(self, state: State) -> None:
+        """Position and velocity as measured, whatever was thought of them."""
+        known = slice(0, 2 * self._n)
+        self._mean[self._q], self._mean[self._v] = state.q, state.v
+        self._covariance[known, :] = 0.0
+        self._covariance[:, known] = 0.0
+        self._covariance[known, known] = np.diag(self._measurement_variance())
 
     def _measurement_variance(self) -> Array:
         """Of q and v (2n,)."""
@@ -153,18 +160,21 @@ class MomentumFilter:
         self._noise.update(state.v, dt)
         before = self._mean.copy(), self._covariance.copy()
         surprise = self._filter(state, effort, dt)
-        if 0.0 < self._tuning.surprise < surprise and self._quiet_s <= 0.0:
+        if self._quiet_s > 0.0:
+            self._relinearise(before, state, effort, dt)
+        elif 0.0 < self._tuning.surprise < surprise:
             self._quiet_s = REFRACTORY_S
-            self._relearn(before, state, effort, dt)
-
-    def _relearn(self, before: tuple[Array, Array], state: State, effort: Array, dt: float) -> None:
-        """After a surprise: take the sample in again, with doubt, about the context that explains it (iterated correction)."""
-        about = before[0][self._z]
-        for _ in range(RELINEARISATIONS):
-            self._mean, self._covariance = before[0].copy(), before[1].copy()
+            self._mean, self._covariance = before
+            self._predict(effort, dt, self._mean[self._z].copy())
+            self._start(state)
             self._doubt()
-            self._filter(state, effort, dt, about)
+
+    def _relinearise(self, before: tuple[Array, Array], state: State, effort: Array, dt: float) -> None:
+        """While the context is in doubt: take the sample in again, linearised about what it says (iterated Kalman filter)."""
+        for _ in range(RELINEARISATIONS):
             about = self._mean[self._z].copy()
+            self._mean, self._covariance = before[0].copy(), before[1].copy()
+            self._filter(state, effort, dt, about)
 
     def _filter(self, state: State, effort: Array, dt: float, about: Array | None = None) -> float:
         """One prediction, linearised about a context, and one correction; returns the normalised innovation (expected value 1)."""
