@@ -1,0 +1,51 @@
+"""A node's process by itself: what a wrong start says, and how a good one ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from metarl_robot.cli.launch_process import node_environment
+
+
+def run(node: str, *parameters: str) -> subprocess.CompletedProcess[str]:
+    words = [word for parameter in parameters for word in ("-p", parameter)]
+    command = [sys.executable, "-m", f"metarl_robot.ros_nodes.{node}", "--ros-args", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=node_environment())
+
+
+@pytest.mark.parametrize(
+    ("node", "parameters", "why"),
+    [
+        ("gate", ("robot:=pandda",), "unknown robot 'pandda'. Did you mean 'panda'?"),
+        ("gate", ("robot:=planar2", "command_timeout_s:=9.0"), "parameter 'command_timeout_s'"),
+        ("gate", ("robot:=planar2", "hold_stiffness_nm_rad:=[1.0,2.0,3.0]"), "planar2 needs none, one or 2"),
+        ("mpc", ("robot:=planar2", "controller:=mcp"), "unknown controller 'mcp'"),
+        ("mpc", ("robot:=planar2", "controller:=oracle_mpc"), "unknown controller 'oracle_mpc'"),
+        ("mpc", ("robot:=planar2", "controller:=pid", "controller_config.kp:=-5.0"), "parameter 'controller_config.kp'"),
+        ("plant", ("robot:=planar2", "task.suite:=heldup"), "unknown suite 'heldup'. Did you mean 'heldout'?"),
+        ("plant", ("robot:=planar2", "task.task_file:=/nowhere.yaml"), "task file /nowhere.yaml"),
+        ("reference", ("robot:=planar2", "kind:=dance"), "allowed: one of hold, tracking, excitation, suite"),
+    ],
+)
+def test_a_wrong_start_ends_with_an_error_that_says_why(node: str, parameters: tuple[str, ...], why: str) -> None:
+    result = run(node, *parameters)
+    assert result.returncode == 1 and why in result.stdout + result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_node_cleanly(number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "metarl_robot.ros_nodes.reference", "--ros-args", "-p", "robot:=planar2"]
+    environment = {**node_environment(), "ROS_DOMAIN_ID": os.environ["ROS_DOMAIN_ID"]}
+    process = subprocess.Popen(command, stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True, env=environment)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "activated" in line:
+            process.send_signal(number)
+            break
+    assert process.wait(60) == 0
