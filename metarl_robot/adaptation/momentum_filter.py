@@ -37,10 +37,16 @@ from metarl_robot.dynamics.arm import ArmDynamics
 from metarl_robot.signals import Context, State
 
 Array = NDArray[np.float64]
+IntArray = NDArray[np.intp]
 
 REFRACTORY_S = 0.05
 """After a surprise, none is looked for until the reset estimate has settled."""
 RELINEARISATIONS = 2
+STICTION_FACTOR = 5.0
+STICTION_VELOCITY_RAD_S = 0.05
+"""A joint that hardly moves may stick, with any friction up to Coulomb's: there the model error is this much larger."""
+PLAUSIBLE_SIGMAS = 8.0
+"""A context farther from its prior than this is no estimate but a divergence."""
 NOISE_MEMORY_S = 0.5
 NOISE_VARIANCE_RANGE = (1e-3**2, 0.2**2)
 """(rad/s)². The lower end covers quantisation and the model's own discretisation."""
@@ -108,7 +114,7 @@ class MomentumFilter:
         self._use(self._features, self._prior)
         self._started = False
         self._past_effort = np.zeros((2, self._n))
-        self._quiet_s = 0.0
+        self._quiet_s = REFRACTORY_S
         self._noise = _NoiseEstimate(self._tuning.velocity_noise)
 
     @property
@@ -136,6 +142,7 @@ class MomentumFilter:
     def update(self, state: State, effort: Array, dt: float) -> Context:
         if self._started:
             self._learn(state, effort, dt)
+            self._start_over_if_implausible()
             self._past_effort = np.stack([effort, self._past_effort[0]])
         else:
             self._started = True
@@ -230,7 +237,8 @@ class MomentumFilter:
         self._mean[self._e] *= keep
         p[self._e, :] *= keep
         p[:, self._e] *= keep
-        p[self._e, self._e] += np.diag((1.0 - keep**2) * tuning.model_error**2)
+        sticking = np.exp(-((self._mean[self._v] / STICTION_VELOCITY_RAD_S) ** 2))
+        p[self._e, self._e] += np.diag((1.0 - keep**2) * tuning.model_error**2 * (1.0 + STICTION_FACTOR**2 * sticking))
         p[self._d, self._d] += np.diag(tuning.drift**2 * dt)
 
     def _forget(self, dt: float) -> None:
@@ -242,11 +250,22 @@ class MomentumFilter:
 
     def _doubt(self) -> None:
         """A surprise: what can jump may be anything again; what cannot (motor strength, say) stays known."""
-        p, z = self._covariance, self._z
         jumped = np.flatnonzero(self._jumps)
-        block = p[z, z]
-        block[np.ix_(jumped, jumped)] += self._prior.covariance[np.ix_(jumped, jumped)]
-        p[self._d, self._d] += np.diag(self._tuning.drift_initial**2)
+        self._forget_entries(self._z.start + jumped, self._prior.covariance[np.ix_(jumped, jumped)])
+        every = np.arange(self._d.start, self._d.stop)
+        self._forget_entries(every, np.diag(self._tuning.drift_initial**2))
+
+    def _forget_entries(self, entries: IntArray, covariance: Array) -> None:
+        """Give entries of the state this covariance, independent of all others."""
+        self._covariance[entries, :] = 0.0
+        self._covariance[:, entries] = 0.0
+        self._covariance[np.ix_(entries, entries)] = covariance
+
+    def _start_over_if_implausible(self) -> None:
+        away = np.abs(self._mean[self._z] - self._prior.mean)
+        if np.any(away > PLAUSIBLE_SIGMAS * np.sqrt(np.diagonal(self._prior.covariance)) + 1e-9) or not np.all(np.isfinite(self._mean)):
+            self._use(self._features, self._prior)
+            self._started = False
 
 
 class _NoiseEstimate:

@@ -47,7 +47,7 @@ class OracleMPC(ArmMPC):
 class OffsetFreeConfig(MPCConfig):
     """MPC with a disturbance observer."""
 
-    observer_bandwidth_rad_s: float = Field(40.0, ge=1.0, le=500.0, description="bandwidth of the disturbance observer [rad/s]")
+    observer_bandwidth_rad_s: float = Field(120.0, ge=1.0, le=500.0, description="bandwidth of the disturbance observer [rad/s]")
     velocity_noise_rad_s: float = Field(0.005, gt=0.0, le=1.0, description="standard deviation of measured velocities [rad/s]")
 
 
@@ -58,7 +58,7 @@ class MetaConfig(OffsetFreeConfig):
     observer_bandwidth_rad_s: float = Field(8.0, ge=0.1, le=500.0, description="bandwidth of the observer of what remains [rad/s]")
     model_error: float = Field(0.002, ge=0.0, le=0.1, description="unexplained fast torque, share of the effort limit")
     forgetting_s: float = Field(60.0, ge=0.1, le=10000.0, description="time constant of forgetting [s]")
-    surprise: float = Field(6.0, ge=0.0, le=1000.0, description="normalised innovation that resets the context; 0: never")
+    surprise: float = Field(4.0, ge=0.0, le=1000.0, description="normalised innovation that resets the context; 0: never")
 
 
 def _nominal(robot: Robot, config: MPCConfig, checkpoint: Path | None, oracle: OracleFactory | None) -> ArmMPC:
