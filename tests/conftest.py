@@ -19,6 +19,7 @@ os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
 _GROUPS = ("ros", "packaging")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist's own, which reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """tests/ros and tests/packaging get their markers; each marked group runs on one worker, one test after the other."""
     for item in items:

@@ -36,7 +36,8 @@ from metarl_robot.ros_nodes import topics  # noqa: E402
 
 WAIT_S = 60.0  # how long to wait for something before giving up; never part of a verdict
 os.environ.update({key: value for key, value in node_environment().items() if "PROFILES" in key})  # for the probe too
-_domains = itertools.count(int(os.environ["ROS_DOMAIN_ID"]))
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_domains = itertools.count(int(os.environ["ROS_DOMAIN_ID"]) + 37 * _worker)
 _DEEP = QoSProfile(depth=10000, reliability=ReliabilityPolicy.RELIABLE)
 
 
