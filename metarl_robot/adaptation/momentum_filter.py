@@ -42,6 +42,9 @@ IntArray = NDArray[np.intp]
 REFRACTORY_S = 0.05
 """After a surprise, none is looked for until the reset estimate has settled."""
 RELINEARISATIONS = 2
+EFFORT_MEMORY_S = 0.06
+"""Smoothing of the effort from which motor strength is learned. The command carries the feedback's noise, which is correlated
+with the filter's own errors: learned from as it is, every motor seems too strong (instrumental variable; Söderström 1983)."""
 STICTION_FACTOR = 5.0
 STICTION_VELOCITY_RAD_S = 0.05
 """A joint that hardly moves may stick, with any friction up to Coulomb's: there the model error is this much larger."""
@@ -114,6 +117,7 @@ class MomentumFilter:
         self._use(self._features, self._prior)
         self._started = False
         self._past_effort = np.zeros((2, self._n))
+        self._smooth_effort = _Smooth(np.zeros(self._n))
         self._quiet_s = REFRACTORY_S
         self._noise = _NoiseEstimate(self._tuning.velocity_noise)
 
@@ -144,9 +148,11 @@ class MomentumFilter:
             self._learn(state, effort, dt)
             self._start_over_if_implausible()
             self._past_effort = np.stack([effort, self._past_effort[0]])
+            self._smooth_effort.update(effort, dt)
         else:
             self._started = True
             self._past_effort[:] = effort
+            self._smooth_effort = _Smooth(effort)
             self._start(state)
         return self.context
 
@@ -206,7 +212,7 @@ class MomentumFilter:
         still = Interval(q_0, v_0, q_1, v_0, acting, self._past_effort, dt)
         mobility = _mobility(mass_1, self._features.inertia(q_1, about))
         v_1 = v_0 + mobility @ (known + self._features.impulse(still) @ about)
-        by_z = mobility @ self._features.impulse(replace(still, v_1=v_1))
+        by_z = mobility @ self._features.impulse(replace(still, v_1=v_1, effort=self._smooth_effort.level))
         by_d = dt * mobility
         mean[self._v] = v_1 + by_z @ (mean[self._z] - about)
         mean[self._q] = q_0 + 0.5 * dt * (v_0 + mean[self._v])
@@ -266,6 +272,19 @@ class MomentumFilter:
         if np.any(away > PLAUSIBLE_SIGMAS * np.sqrt(np.diagonal(self._prior.covariance)) + 1e-9) or not np.all(np.isfinite(self._mean)):
             self._use(self._features, self._prior)
             self._started = False
+
+
+class _Smooth:
+    """A signal without its noise and, on ramps, without lag: Holt's linear smoothing, critically damped."""
+
+    def __init__(self, level: Array) -> None:
+        self.level, self._trend = level.copy(), np.zeros_like(level)
+
+    def update(self, sample: Array, dt: float) -> None:
+        theta = np.exp(-dt / EFFORT_MEMORY_S)
+        ahead = self.level + dt * self._trend
+        self.level = ahead + (1.0 - theta**2) * (sample - ahead)
+        self._trend = self._trend + (1.0 - theta) ** 2 * (sample - ahead) / dt
 
 
 class _NoiseEstimate:

@@ -23,7 +23,7 @@ class TrainConfig(BaseModel):
     learning_rate: float = Field(3e-3, gt=0.0, le=0.1, description="at the start; falls to zero along a cosine")
     groups: tuple[Group, ...] = Field(("payload", "friction", "motor"), description="raw, physics-informed features")
     learned: int = Field(10, ge=0, le=64, description="learned features of each joint; 0: none")
-    hidden: tuple[int, ...] = Field((64, 64), min_length=1, description="widths of the hidden layers")
+    hidden: tuple[int, ...] = Field((), description="widths of the hidden layers; none given: 64, 64, with maml 64, 64, 64")
     features: Literal["meta", "supervised"] = Field(
         "meta", description="learned features trained through the posterior, or by plain regression on all tasks together"
     )
@@ -32,4 +32,10 @@ class TrainConfig(BaseModel):
     )
     unloaded_start: bool = Field(True, description="the prior's mean payload is 0: the robot starts without knowing anything")
     context_weight: float = Field(1.0, ge=0.0, le=100.0, description="weight of the true context's likelihood beside the residual's")
+    inner_steps: int = Field(1, ge=1, le=20, description="maml: gradient steps of an adaptation")
     threads: int = Field(2, ge=1, le=64, description="processor threads")
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Widths of the hidden layers."""
+        return self.hidden or ((64, 64, 64) if self.adapter == "maml" else (64, 64))

@@ -51,6 +51,8 @@ _HORIZON_S = 0.5
 _QUERIES = 16
 _NOISE_RATE = 5.0
 """Learning rate of the noise levels, relative to that of the weights."""
+_PRIOR_RATE = 0.1
+"""Of the prior's: most of its entries hardly matter to the loss, and Adam would let the noise of the batches carry them off."""
 _RIDGE = 1e-6
 
 
@@ -63,6 +65,16 @@ class Shape:
     learned: int
     hidden: tuple[int, ...]
     velocity_noise: float
+
+
+@dataclass(frozen=True)
+class Start:
+    """Prior N(mean (n_raw,), covariance (n_raw, n_raw)) at the start, and what of it is trained: (n_raw,) flags, one flag."""
+
+    mean: Array
+    covariance: Array
+    trained_mean: NDArray[np.bool_]
+    trained_covariance: bool
 
 
 class Batch(NamedTuple):
@@ -98,8 +110,7 @@ class LastLayer(nn.Module):
 
     Arguments:
         shape: sizes and scales.
-        prior_mean, prior_covariance: (n_raw,), (n_raw, n_raw) where the raw features' prior starts.
-        trained_mean: (n_raw,) which entries of the prior mean are trained; the others stay.
+        start: the prior of the raw features' coefficients that training starts from.
         dt: of an interval [s].
         seed: of the initial weights.
     """
@@ -107,13 +118,12 @@ class LastLayer(nn.Module):
     mean_0: Tensor
     factor_0: Tensor
     trained_mean: Tensor
+    trained_factor: Tensor
     velocity_limit: Tensor
 
-    def __init__(
-        self, shape: Shape, prior_mean: Array, prior_covariance: Array, trained_mean: NDArray[np.bool_], dt: float, seed: int
-    ) -> None:
+    def __init__(self, shape: Shape, start: Start, dt: float, seed: int) -> None:
         super().__init__()
-        n, raw, learned = len(shape.velocity_limit), len(prior_mean), shape.learned
+        n, raw, learned = len(shape.velocity_limit), len(start.mean), shape.learned
         self.n, self.raw, self.learned, self.dt, self.velocity_noise = n, raw, learned, dt, shape.velocity_noise
         scale = torch.as_tensor(_INITIAL_RATIO * shape.effort_limit, dtype=torch.float32)
         self.network = None
@@ -121,22 +131,25 @@ class LastLayer(nn.Module):
             generator = torch.Generator().manual_seed(seed)
             self.network = Perceptron((3 * n, *shape.hidden, n * learned), scale.repeat_interleave(learned), generator)
         factor = np.eye(raw + learned)
-        factor[:raw, :raw] = np.linalg.cholesky(prior_covariance)
+        factor[:raw, :raw] = np.linalg.cholesky(start.covariance)
         self.register_buffer("velocity_limit", torch.as_tensor(shape.velocity_limit, dtype=torch.float32))
-        self.register_buffer("mean_0", torch.as_tensor(np.concatenate([prior_mean, np.zeros(learned)])))
+        self.register_buffer("mean_0", torch.as_tensor(np.concatenate([start.mean, np.zeros(learned)])))
         self.register_buffer("factor_0", torch.as_tensor(factor))
-        self.register_buffer("trained_mean", torch.as_tensor(np.concatenate([trained_mean, np.ones(learned, bool)])))
+        self.register_buffer("trained_mean", torch.as_tensor(np.concatenate([start.trained_mean, np.ones(learned, bool)])))
         size = raw + learned
+        trained_factor = torch.tril(torch.ones(size, size, dtype=torch.bool))
+        trained_factor[:raw] &= start.trained_covariance
+        self.register_buffer("trained_factor", trained_factor)
         self.mean_shift = nn.Parameter(torch.zeros(size, dtype=torch.float64))
-        self.factor_lower = nn.Parameter(torch.zeros(size, size, dtype=torch.float64))
-        self.factor_log_diagonal = nn.Parameter(torch.zeros(size, dtype=torch.float64))
+        self.factor = nn.Parameter(torch.zeros(size, size, dtype=torch.float64))
         self.log_error = nn.Parameter(scale.double().log())
         self.log_disturbance = nn.Parameter(scale.double().log())
         self.log_drift = nn.Parameter(scale.double().log())
 
     def prior(self) -> tuple[Tensor, Tensor]:
         """z̄ (n_z,) and L (n_z, n_z), float64. Parameters are relative to where the prior starts: well scaled, and L has full rank."""
-        relative = torch.tril(self.factor_lower, -1) + torch.diag(self.factor_log_diagonal.exp())
+        factor = torch.where(self.trained_factor, self.factor, 0.0)
+        relative = torch.tril(factor, -1) + torch.diag(torch.diagonal(factor).exp())
         shift = torch.where(self.trained_mean, self.factor_0 @ self.mean_shift, 0.0)
         return self.mean_0 + shift, self.factor_0 @ relative
 
@@ -304,10 +317,8 @@ class LastLayerLearner:
         data = data.merged(_MERGED)
         noise = 1.0 / np.sqrt(_MERGED)  # a kept sample stands for as many as were left out
         data = replace(data, velocity_noise=data.velocity_noise * noise)
-        mean, covariance = initial_prior(data.contexts, data.names, config.unloaded_start)
-        shape = Shape(velocity_limit, effort_limit, config.learned, config.hidden, velocity_noise * noise)
-        trained = np.array([not (config.unloaded_start and name.startswith("payload_")) for name in data.names], dtype=bool)
-        self.module = LastLayer(shape, mean, covariance, trained, data.dt, config.seed)
+        shape = Shape(velocity_limit, effort_limit, config.learned, config.widths, velocity_noise * noise)
+        self.module = LastLayer(shape, starting_prior(data.contexts, data.names, config), data.dt, config.seed)
         support = tuple(max(2, round(seconds / data.dt)) for seconds in _SUPPORT_S)
         self._sampler = Sampler(data, velocity_limit, (support[0], support[1]), _QUERIES, round(_HORIZON_S / data.dt), config.seed)
         self._names = data.names + tuple(f"learned_{i + 1}" for i in range(config.learned))
@@ -316,7 +327,7 @@ class LastLayerLearner:
     def parameter_groups(self) -> list[dict[str, Any]]:
         module = self.module
         groups: list[dict[str, Any]] = [{"params": [module.log_error, module.log_disturbance, module.log_drift], "lr": _NOISE_RATE}]
-        groups.append({"params": [module.mean_shift, module.factor_lower, module.factor_log_diagonal]})
+        groups.append({"params": [module.mean_shift, module.factor], "lr": _PRIOR_RATE})
         if module.network is not None:
             groups.append({"params": list(module.network.parameters())})
         return groups
@@ -331,11 +342,20 @@ class LastLayerLearner:
         return self.module.export(kept), tuple(self._names[i] for i in kept)
 
 
-def initial_prior(contexts: Array, names: tuple[str, ...], unloaded_start: bool) -> tuple[Array, Array]:
-    """Mean (n_raw,) and covariance (n_raw, n_raw) of the tasks' true contexts about it; with an unloaded start, about no payload."""
-    mean = contexts.mean(axis=0)
-    if unloaded_start:
-        mean[[name.startswith("payload_") for name in names]] = 0.0
+def starting_prior(contexts: Array, names: tuple[str, ...], config: TrainConfig) -> Start:
+    """From the tasks' true contexts (T, n_raw): their mean and covariance about it; with an unloaded start, about no payload.
+
+    With prior 'isotropic', zero mean and one scale for each kind of coefficient instead.
+    """
+    payload = np.array([name.startswith("payload_") for name in names], dtype=bool)
+    mean = np.zeros(len(names)) if config.prior == "isotropic" else contexts.mean(axis=0)
+    if config.unloaded_start:
+        mean[payload] = 0.0
     deviation = contexts - mean
-    covariance = deviation.T @ deviation / max(len(contexts), 1)
-    return mean, covariance + np.diag(_RIDGE * np.diagonal(covariance) + 1e-12)
+    covariance = deviation.T @ deviation / len(contexts)
+    if config.prior == "isotropic":
+        kinds = np.array([name.rstrip("0123456789xyz_nmskg") for name in names])
+        covariance = np.diag([covariance.diagonal()[kinds == kind].mean() for kind in kinds])
+    trained = config.prior == "trained"
+    trained_mean = ~payload if config.unloaded_start else np.ones(len(names), dtype=bool)
+    return Start(mean, covariance + np.diag(_RIDGE * covariance.diagonal() + 1e-12), trained & trained_mean, trained)
