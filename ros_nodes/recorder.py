@@ -16,6 +16,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 
+from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import status_message
 from metarl_robot.ros_nodes.managed import ManagedNode, NodeParameters
 from metarl_robot.ros_nodes.message_schema import SchemaError, message_definition
@@ -52,9 +53,12 @@ class RecorderNode(ManagedNode):
         self._complain(self._recording)
 
     def activate(self) -> None:
+        if self._recording is None:
+            return
+        for topic, (type_name, qos) in topics.RECORDED.items():
+            self._record(self._recording, self.resolve_topic_name(topic), type_name, _deep(qos.reliability, qos.durability))
         self._look()
-        if self._recording is not None:
-            self.get_logger().info(f"recording to {self._recording.path}")
+        self.get_logger().info(f"recording to {self._recording.path}")
 
     def cleanup(self) -> None:
         for timer in self._timers_made:
@@ -92,13 +96,11 @@ class RecorderNode(ManagedNode):
         if recording is None or not (self.active or not self._inputs):
             return
         for topic, types in self.get_topic_names_and_types():
-            if topic not in self._inputs and types[0] not in self._unknown:
-                self._record(recording, topic, types[0])
+            qos = None if topic in self._inputs or types[0] in self._unknown else self._matching_qos(topic)
+            if qos is not None:
+                self._record(recording, topic, types[0], qos)
 
-    def _record(self, recording: Recording, topic: str, type_name: str) -> None:
-        qos = self._matching_qos(topic)
-        if qos is None:  # nobody publishes there yet
-            return
+    def _record(self, recording: Recording, topic: str, type_name: str, qos: QoSProfile) -> None:
         try:
             definition, message_class = message_definition(type_name), _message_class(type_name)
         except (SchemaError, ImportError, AttributeError) as error:
@@ -113,17 +115,15 @@ class RecorderNode(ManagedNode):
         self._inputs[topic] = self.create_subscription(message_class, topic, write, qos, raw=True)
 
     def _matching_qos(self, topic: str) -> QoSProfile | None:
-        """Reliable where all who publish are, and with the last message of those who keep it."""
+        """Reliable where all who publish are, and with the last message of those who keep it; None where nobody publishes yet."""
         publishers = self.get_publishers_info_by_topic(topic)
         if not publishers:
             return None
         reliable = all(p.qos_profile.reliability == ReliabilityPolicy.RELIABLE for p in publishers)
         latched = all(p.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for p in publishers)
-        return QoSProfile(
-            history=HistoryPolicy.KEEP_LAST,
-            depth=_DEPTH,
-            reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
-            durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+        return _deep(
+            ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+            DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
         )
 
     def _write(self, topic: str, data: bytes) -> None:
@@ -139,6 +139,10 @@ class RecorderNode(ManagedNode):
         if recording.failure and not self._reported:
             self._reported = True
             self.get_logger().error(f"recording has stopped, control goes on: {recording.failure}")
+
+
+def _deep(reliability: ReliabilityPolicy, durability: DurabilityPolicy) -> QoSProfile:
+    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=_DEPTH, reliability=reliability, durability=durability)
 
 
 def _message_class(type_name: str) -> Any:

@@ -26,6 +26,8 @@ Publishers are reliable; who needs the newest state only, and never an old one, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 JOINT_STATES = "joint_states"
@@ -54,10 +56,27 @@ def _profile(reliable: bool, depth: int, latched: bool = False) -> QoSProfile:
     )
 
 
-STATE_OUT = _profile(reliable=True, depth=10)
+STATE_OUT = _profile(reliable=True, depth=1000)  # a recorder that is held up for a while misses nothing
 STATE_IN = _profile(reliable=False, depth=1)
 COMMAND = _profile(reliable=True, depth=1)
 CLOCK_OUT = _profile(reliable=False, depth=1)
 LATCHED = _profile(reliable=True, depth=1, latched=True)
-REPORT = _profile(reliable=True, depth=10)
+REPORT = _profile(reliable=True, depth=1000)
 REFERENCE_QOS = _profile(reliable=True, depth=5)
+
+RECORDED: Mapping[str, tuple[str, QoSProfile]] = {
+    JOINT_STATES: ("sensor_msgs/msg/JointState", STATE_OUT),
+    COMMANDS: ("std_msgs/msg/Float64MultiArray", COMMAND),
+    GATE_COMMAND: ("sensor_msgs/msg/JointState", COMMAND),
+    GATE_STATE: ("diagnostic_msgs/msg/DiagnosticStatus", LATCHED),
+    REFERENCE: ("trajectory_msgs/msg/JointTrajectory", REFERENCE_QOS),
+    SETPOINT: ("sensor_msgs/msg/JointState", REPORT),
+    STEP: ("std_msgs/msg/Float64MultiArray", REPORT),
+    CONTEXT: ("std_msgs/msg/Float64MultiArray", REPORT),
+    PAYLOAD: ("geometry_msgs/msg/InertiaStamped", REPORT),
+    PLAN: ("trajectory_msgs/msg/JointTrajectory", REPORT),
+    TRUTH: ("std_msgs/msg/Float64MultiArray", REPORT),
+    CLOCK: ("rosgraph_msgs/msg/Clock", CLOCK_OUT),
+    DIAGNOSTICS: ("diagnostic_msgs/msg/DiagnosticArray", REPORT),
+}
+"""What a recorder subscribes to before anybody publishes, so that it misses nothing of the start."""

