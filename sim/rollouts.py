@@ -26,7 +26,7 @@ def rollouts(robot: Robot, dynamics: ArmDynamics, data: DataSet) -> Rollouts:
     contexts = np.stack([np.concatenate([known_context(task), _latency_shares(task, period)]) for task in data.tasks])
     noise = np.array([task.velocity_noise_rad_s for task in data.tasks])
     steps = np.array([task.encoder_resolution_rad for task in data.tasks])
-    return Rollouts(data.q, data.v, data.effort, period, noise, steps, contexts, names)
+    return Rollouts(data.q, data.v, data.q_measured, data.v_measured, data.effort, period, noise, steps, contexts, names)
 
 
 def _latency_shares(task: Task, period: float) -> Array:

@@ -28,19 +28,23 @@ RAW_GROUPS = ("payload", "friction", "motor", "latency")
 HISTORY = 2
 """Intervals at the start of a rollout whose past commands are not known: left out."""
 _BLOCK = 50
+_STATES = ("q", "v", "q_measured", "v_measured")
 
 
 @dataclass(frozen=True)
 class Rollouts:
     """T rollouts of K control intervals, as simulated.
 
-    q, v: (T, K + 1, n) noise-free states as the sensors see them. effort: (T, K, n) commanded meanwhile. dt: of an interval [s].
+    q, v: (T, K + 1, n) noise-free states as the sensors see them; q_measured, v_measured: with the sensors' errors.
+    effort: (T, K, n) commanded meanwhile. dt: of an interval [s].
     velocity_noise: (T,) standard deviation of the measured velocity [rad/s]. encoder_step: (T,) of the measured position [rad].
     contexts: (T, n_raw) true coefficients of the raw features `context_names`; NaN where there is no true value.
     """
 
     q: Array32
     v: Array32
+    q_measured: Array32
+    v_measured: Array32
     effort: Array32
     dt: float
     velocity_noise: Array
@@ -50,23 +54,21 @@ class Rollouts:
 
     def __post_init__(self) -> None:
         tasks, intervals, n = self.effort.shape
-        expected = {"q": (tasks, intervals + 1, n), "v": (tasks, intervals + 1, n), "velocity_noise": (tasks,), "encoder_step": (tasks,)}
-        expected["contexts"] = (tasks, len(self.context_names))
-        for name, shape in expected.items():
+        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(_STATES, (tasks, intervals + 1, n))
+        shapes |= {"velocity_noise": (tasks,), "encoder_step": (tasks,), "contexts": (tasks, len(self.context_names))}
+        for name, shape in shapes.items():
             if getattr(self, name).shape != shape:
                 raise MetaRLError(f"rollouts: {name} must be {shape}; given {getattr(self, name).shape}")
         if intervals <= HISTORY:
             raise MetaRLError(f"rollouts: at least {HISTORY + 1} intervals are needed; given {intervals}")
-        for name in ("q", "v", "effort"):
+        for name in (*_STATES, "effort"):
             if not np.all(np.isfinite(getattr(self, name))):
                 raise MetaRLError(f"rollouts: {name} must be finite")
 
     def part(self, tasks: slice) -> Rollouts:
         """Some of the rollouts."""
-        arrays = (self.q, self.v, self.effort), (self.velocity_noise, self.encoder_step, self.contexts)
-        q, v, effort = (array[tasks] for array in arrays[0])
-        noise, step, contexts = (array[tasks] for array in arrays[1])
-        return Rollouts(q, v, effort, self.dt, noise, step, contexts, self.context_names)
+        names = (*_STATES, "effort", "velocity_noise", "encoder_step", "contexts")
+        return replace(self, **{name: getattr(self, name)[tasks] for name in names})
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,12 @@ class Experience:
         means = {name: parts(getattr(self, name)).mean(axis=2) for name in ("q", "v", "a", "effort", "past_effort")}
         sums = {name: parts(getattr(self, name)).sum(axis=2) for name in ("target", "raw")}
         return replace(self, **means, **sums, mobility=self.mobility[:, : whole * count + 1 : count], dt=self.dt * count)
+
+    def without_latency(self) -> Experience:
+        """The residual at the effort that acted: less what the commands' true latency explains."""
+        late = [name.startswith("latency_") for name in self.names]
+        known = np.einsum("tsnk,tk->tsn", self.raw[..., late], self.contexts[:, late])
+        return replace(self, target=self.target - known.astype(np.float32))
 
     @property
     def tasks(self) -> int:

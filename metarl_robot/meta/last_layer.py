@@ -44,6 +44,11 @@ _LONGEST = 25
 """Longer windows are thinned to about this many intervals."""
 ERROR_MEMORY_S = 0.05
 """Memory of the fast model error e, as in the online filter."""
+STICTION_FACTOR = 5.0
+STICTION_VELOCITY_RAD_S = 0.05
+"""A joint slower than this may stick, with any friction up to Coulomb's: there e is this much larger, as in the online filter."""
+_ENCODER_WORTH_HZ = 20.0
+_LEAST_NOISE_RAD_S = 3e-4
 _MERGED = 2
 """Control intervals that learning takes as one."""
 _SUPPORT_S = (0.05, 0.5)
@@ -58,13 +63,12 @@ _RIDGE = 1e-6
 
 @dataclass(frozen=True)
 class Shape:
-    """What the model is built for: joints, learned features K, hidden widths, noise σ [rad/s] that the regression assumes."""
+    """What the model is built for: joints, learned features K, hidden widths."""
 
     velocity_limit: Array
     effort_limit: Array
     learned: int
     hidden: tuple[int, ...]
-    velocity_noise: float
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,8 @@ class Batch(NamedTuple):
     """B tasks, a support window of W intervals of `stride` data intervals each, Q query intervals.
 
     impulse: (B, W, n, n_raw), inputs: (B, W, 3n), target: (B, W, n): sums (inputs: means) over each interval.
-    mobility: (B, W + 1, n, n), noise: (B, W + 1, n) velocity noise [rad/s], at the samples that bound them.
+    mobility: (B, W + 1, n, n), noise: (B, W + 1, n) velocity noise [rad/s], at the samples that bound them; sigma: (B,) its
+    standard deviation.
     query_*: the same at Q data intervals; query_lag: (B, Q) from the end of the window [data intervals]. contexts: (B, n_raw).
     """
 
@@ -91,6 +96,7 @@ class Batch(NamedTuple):
     target: Tensor
     mobility: Tensor
     noise: Tensor
+    sigma: Tensor
     query_impulse: Tensor
     query_inputs: Tensor
     query_target: Tensor
@@ -124,7 +130,7 @@ class LastLayer(nn.Module):
     def __init__(self, shape: Shape, start: Start, dt: float, seed: int) -> None:
         super().__init__()
         n, raw, learned = len(shape.velocity_limit), len(start.mean), shape.learned
-        self.n, self.raw, self.learned, self.dt, self.velocity_noise = n, raw, learned, dt, shape.velocity_noise
+        self.n, self.raw, self.learned, self.dt = n, raw, learned, dt
         scale = torch.as_tensor(_INITIAL_RATIO * shape.effort_limit, dtype=torch.float32)
         self.network = None
         if learned:
@@ -172,10 +178,10 @@ class LastLayer(nn.Module):
         measured = _apply(after, momentum) + noise[:, 1:] - _apply(start, noise[:, :1])
 
         by_u = (after @ (response @ factor)).flatten(1, 2)
-        sigma = self.velocity_noise / batch.stride**0.5
+        sigma = batch.sigma[:, None, None]
         by_start = sigma * start.flatten(1, 2)
-        walk, of_last, last = self._disturbance(batch.impulse.shape[1], dt)
-        covariance = by_u @ by_u.mT + by_start @ by_start.mT + _congruence(after, walk)
+        pushed, of_last, last = self._disturbance(self._doubt(batch.inputs), dt)
+        covariance = by_u @ by_u.mT + by_start @ by_start.mT + _congruence(after, pushed)
         covariance = covariance + sigma**2 * torch.eye(covariance.shape[1], dtype=torch.float64)
         by_last = (after * of_last.mT[:, None, :]).flatten(1, 2)
         to_x = torch.cat([by_u, by_last], dim=2)
@@ -184,14 +190,21 @@ class LastLayer(nn.Module):
         reduction = to_x.mT @ solution
         return Posterior(reduction[..., -1], prior - reduction[..., :-1])
 
-    def _disturbance(self, width: int, dt: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Covariances, joint by joint, of the impulse Σ dt (d + e) (n, W, W), of it with the last d (n, W), of the last d (n,)."""
+    def _doubt(self, inputs: Tensor) -> Tensor:
+        """How much larger than usual the fast error's standard deviation is (…, n): joints that hardly move may stick."""
+        v = inputs[..., 2 * self.n :].double() * self.velocity_limit
+        return torch.sqrt(1.0 + STICTION_FACTOR**2 * torch.exp(-((v / STICTION_VELOCITY_RAD_S) ** 2)))
+
+    def _disturbance(self, doubt: Tensor, dt: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Covariances, joint by joint, of the impulse Σ dt (d + e) (B, n, W, W), of it with the last d (n, W), of the last d (n,)."""
         rate, first, error = (torch.exp(2.0 * x)[:, None, None] for x in (self.log_drift, self.log_disturbance, self.log_error))
+        width = doubt.shape[1]
         index = torch.arange(width, dtype=torch.float64)
-        force = first + rate * dt * torch.minimum(index[:, None], index)
-        total = torch.tril(torch.ones(width, width, dtype=torch.float64)) * dt
+        slow = first + rate * dt * torch.minimum(index[:, None], index)
         fast = error * torch.exp(-dt / ERROR_MEMORY_S * (index[:, None] - index).abs())
-        return total @ (force + fast) @ total.mT, (force[:, -1:] @ total.mT)[:, 0], force[:, -1, -1]
+        fast = fast * doubt.mT[..., None] * doubt.mT[..., None, :]
+        total = torch.tril(torch.ones(width, width, dtype=torch.float64)) * dt
+        return total @ (slow + fast) @ total.mT, (slow[:, -1:] @ total.mT)[:, 0], slow[:, -1, -1]
 
     def predictive(self, batch: Batch, posterior: Posterior) -> tuple[Tensor, Tensor]:
         """Mean (B, Q, n) and covariance (B, Q, n, n) of the residual Δ [Nm] on the query intervals."""
@@ -200,7 +213,7 @@ class LastLayer(nn.Module):
         by_x = torch.cat([phi @ factor, torch.eye(self.n, dtype=torch.float64).expand(*phi.shape[:3], self.n)], dim=3)
         value = phi @ mean + _apply(by_x, posterior.mean[:, None])
         walked = torch.exp(2.0 * self.log_drift) * self.dt * batch.query_lag[..., None]
-        own = torch.diag_embed(walked + torch.exp(2.0 * self.log_error))
+        own = torch.diag_embed(walked + (self._doubt(batch.query_inputs) * self.log_error.exp()) ** 2)
         tasks, queries, n, size = by_x.shape
         spread = (by_x.flatten(1, 2) @ posterior.covariance).view(tasks, queries, n, size)
         return value, spread @ by_x.mT + own
@@ -252,9 +265,9 @@ def _apply(matrix: Tensor, vector: Tensor) -> Tensor:
 
 
 def _congruence(matrices: Tensor, kernels: Tensor) -> Tensor:
-    """Σ_m X_k[:, m] κ_m[k, l] X_l[:, m]ᵀ for X (B, W, n, n) and κ (n, W, W), as (B, W n, W n)."""
+    """Σ_m X_k[:, m] κ_m[k, l] X_l[:, m]ᵀ for X (B, W, n, n) and κ (B, n, W, W), as (B, W n, W n)."""
     tasks, width, n, _ = matrices.shape
-    scaled = matrices[:, None] * kernels.permute(2, 1, 0)[None, :, :, None, :]
+    scaled = matrices[:, None] * kernels.permute(0, 3, 2, 1)[:, :, :, None, :]
     product = scaled.flatten(2, 3) @ matrices.mT
     return product.view(tasks, width, width * n, n).permute(0, 2, 1, 3).reshape(tasks, width * n, width * n)
 
@@ -265,6 +278,7 @@ class Sampler:
     def __init__(self, data: Experience, velocity_limit: Array, support: tuple[int, int], queries: int, horizon: int, seed: int) -> None:
         """`support`: shortest and longest window; queries are drawn from the `horizon` intervals after it."""
         self._data, self._support, self._queries, self._horizon, self._seed = data, support, queries, horizon, seed
+        self._sigma = effective_noise(data.velocity_noise, data.encoder_step)
         limit = torch.as_tensor(velocity_limit, dtype=torch.float32)
         self._inputs = encode(torch.from_numpy(data.q), torch.from_numpy(data.v), limit)
         self._raw, self._target, self._mobility = (torch.from_numpy(x) for x in (data.raw, data.target, data.mobility))
@@ -282,7 +296,8 @@ class Sampler:
         room = np.minimum(self._data.intervals - first - length, self._horizon)
         lag = rng.integers(0, room, (len(task), self._queries))
         window, samples, query = first + np.arange(length), first + stride * np.arange(width + 1), first + length + lag
-        noise = self._data.velocity_noise[task, None] * rng.standard_normal((len(task), width + 1, self._data.dof))
+        sigma = self._sigma[task] / np.sqrt(stride)  # a kept sample stands for as many as were left out
+        noise = sigma[:, None] * rng.standard_normal((len(task), width + 1, self._data.dof))
 
         def sums(x: Tensor) -> Tensor:
             return x.unflatten(1, (width, stride)).sum(dim=2)
@@ -293,7 +308,8 @@ class Sampler:
             inputs=sums(self._inputs[task, window]) / stride,
             target=sums(self._target[task, window]),
             mobility=self._mobility[task, samples],
-            noise=torch.as_tensor(noise / np.sqrt(stride)),
+            noise=torch.as_tensor(noise),
+            sigma=torch.as_tensor(sigma[:, 0]),
             query_impulse=self._raw[task, query],
             query_inputs=self._inputs[task, query],
             query_target=self._target[task, query],
@@ -302,22 +318,31 @@ class Sampler:
         )
 
 
+def effective_noise(velocity_noise: Array, encoder_step: Array) -> Array:
+    """Noise of velocities that are as good as velocity and position measurements together [rad/s].
+
+    The slope of a line through N positions spread over a time h has the variance 12 σ_q² / (N h²), the mean of N velocities σ² / N:
+    with σ_q = s / √12, encoder steps of s are worth velocities with a noise of σ = s / h. Taken over h = 50 ms.
+    """
+    of_positions = _ENCODER_WORTH_HZ * encoder_step + _LEAST_NOISE_RAD_S
+    return np.asarray(1.0 / np.sqrt(1.0 / velocity_noise**2 + 1.0 / of_positions**2))
+
+
 class LastLayerLearner:
     """A last layer and its data, ready for meta.train.fit.
 
     Arguments:
         data: the tasks, at control intervals.
         velocity_limit, effort_limit: (n,) of the robot.
-        velocity_noise: what the online filter assumes [rad/s].
         config: settings.
     """
 
-    def __init__(self, data: Experience, velocity_limit: Array, effort_limit: Array, velocity_noise: float, config: TrainConfig) -> None:
+    def __init__(self, data: Experience, velocity_limit: Array, effort_limit: Array, config: TrainConfig) -> None:
         self._config = config
         data = data.merged(_MERGED)
-        noise = 1.0 / np.sqrt(_MERGED)  # a kept sample stands for as many as were left out
-        data = replace(data, velocity_noise=data.velocity_noise * noise)
-        shape = Shape(velocity_limit, effort_limit, config.learned, config.widths, velocity_noise * noise)
+        left = 1.0 / np.sqrt(_MERGED)
+        data = replace(data, velocity_noise=data.velocity_noise * left, encoder_step=data.encoder_step * left)
+        shape = Shape(velocity_limit, effort_limit, config.learned, config.widths)
         self.module = LastLayer(shape, starting_prior(data.contexts, data.names, config), data.dt, config.seed)
         support = tuple(max(2, round(seconds / data.dt)) for seconds in _SUPPORT_S)
         self._sampler = Sampler(data, velocity_limit, (support[0], support[1]), _QUERIES, round(_HORIZON_S / data.dt), config.seed)

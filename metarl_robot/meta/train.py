@@ -35,7 +35,10 @@ _MAX_GRADIENT = 10.0
 class Learner(Protocol):
     """What can be trained."""
 
-    module: nn.Module
+    @property
+    def module(self) -> nn.Module:
+        """Its parameters."""
+        ...
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Adam's parameter groups; `lr` is a multiple of the configured learning rate."""
@@ -54,7 +57,15 @@ class Fit:
     seconds: float
 
 
-def fit(learner: Learner, config: TrainConfig, state: Path, identity: str, resume: bool = False, progress: Progress | None = None) -> Fit:
+def fit(
+    learner: Learner,
+    config: TrainConfig,
+    state: Path,
+    identity: str,
+    resume: bool = False,
+    progress: Progress | None = None,
+    phase: str = "learn",
+) -> Fit:
     """Train to the end, or from where an interrupted run stopped.
 
     Arguments:
@@ -62,6 +73,7 @@ def fit(learner: Learner, config: TrainConfig, state: Path, identity: str, resum
         state: file of the run's state.
         identity: what the run learns from (a hash of its data); resuming with another, or with another configuration, is refused.
         resume: go on from `state` if it is there.
+        progress: called after every step with `phase`.
 
     Raises:
         MetaRLError: the state belongs to another run or is damaged, or the loss is not finite.
@@ -75,7 +87,7 @@ def fit(learner: Learner, config: TrainConfig, state: Path, identity: str, resum
     try:
         for metrics in run.go_on():
             if progress is not None:
-                progress("learn", run.step, config.steps, metrics)
+                progress(phase, run.step, config.steps, metrics)
             if monotonic() - last_save > _SAVE_EVERY_S:
                 run.save()
                 last_save = monotonic()

@@ -1,0 +1,173 @@
+"""Training from end to end: simulate tasks, meta-train, score on held-out tasks, write the checkpoint."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.adaptation.factory import residual_meter
+from metarl_robot.checkpoint import Checkpoint, default_checkpoint, save_checkpoint
+from metarl_robot.dynamics.arm import ArmDynamics
+from metarl_robot.errors import MetaRLError
+from metarl_robot.meta.config import TrainConfig
+from metarl_robot.meta.data import experience
+from metarl_robot.meta.last_layer import LastLayerLearner
+from metarl_robot.meta.maml import METHODS, MamlLearner
+from metarl_robot.meta.residuals import output_scale, residual_series
+from metarl_robot.meta.train import Fit, Learner, Progress, fit
+from metarl_robot.robot import Robot
+from metarl_robot.sim.dataset import DataSet, collect
+from metarl_robot.sim.rollouts import MERGED_DELAYS, rollouts
+from metarl_robot.sim.task import TRAIN
+
+Array = NDArray[np.float64]
+
+VELOCITY_NOISE_RAD_S = 0.005
+HORIZON_S = 0.5
+_CURVE_POINTS = 50
+_MAML_TASKS = 1000
+_LIBRARIES = ("metarl_robot", "numpy", "mujoco", "casadi", "torch", "safetensors")
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What a training run made. seconds: spent in gradient steps."""
+
+    path: Path
+    checkpoint: Checkpoint
+    fits: dict[str, Fit]
+    seconds: float
+
+
+def train(robot: Robot, config: TrainConfig, out: Path, resume: bool = False, progress: Progress | None = None) -> TrainReport:
+    """Train weights for a robot and write `out`/dynamics.safetensors (with MAML dynamics_maml.safetensors) and its .json.
+
+    Arguments:
+        out: folder; also holds the data and the state of the run while it lasts.
+        resume: go on where an interrupted run in `out` stopped, with the same result as if it had not been.
+        progress: called with ('simulate' | 'learn' | 'score', done, total, numbers to show).
+
+    Raises:
+        MetaRLError: nothing to resume fits these settings, or the training diverged.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    dynamics = ArmDynamics(robot)
+    data = _data(robot, config, out, resume, progress)
+    made = {"last_layer": _train_last_layer, "maml": _train_maml}[config.adapter](
+        robot, dynamics, config, data, _Loop(out, resume, progress)
+    )
+    record = {
+        **made.facts,
+        "config": config.model_dump(mode="json"),
+        "seed": config.seed,
+        "data_sha256": data.sha256(),
+        "command": command(robot, config),
+        "train_seconds": round(sum(run.seconds for run in made.fits.values()), 1),
+        "loss_curve": {name: _thinned(run.curve) for name, run in made.fits.items()},
+        "versions": {**{name: version(name) for name in _LIBRARIES}, "python": platform.python_version()},
+    }
+    path = out / default_checkpoint(robot, config.adapter).name
+    checkpoint = save_checkpoint(path, robot, config.adapter, made.tensors, record)
+    for leftover in (_data_file(out), *out.glob("*.state")):
+        leftover.unlink(missing_ok=True)
+    return TrainReport(path, checkpoint, made.fits, record["train_seconds"])
+
+
+def command(robot: Robot, config: TrainConfig) -> str:
+    """The command line that repeats a training run."""
+    options = [f"--{name.replace('_', '-')} {_text(value)}" for name, value in config.model_dump(exclude_defaults=True).items()]
+    return " ".join(["metarl train", robot.name, *options])
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _tasks(config: TrainConfig) -> int:
+    """MAML's residuals are measured by the online observer, at its pace: it gets by with fewer tasks."""
+    return min(config.tasks, _MAML_TASKS) if config.adapter == "maml" else config.tasks
+
+
+def _data_file(out: Path) -> Path:
+    return out / "training_data.npz"
+
+
+def _data(robot: Robot, config: TrainConfig, out: Path, resume: bool, progress: Progress | None) -> DataSet:
+    """Simulated tasks; kept in a file so that a resumed run need not simulate them again."""
+    file = _data_file(out)
+    if resume and file.is_file():
+        data = DataSet.load(file)
+        if data.robot == robot.name and len(data.tasks) == _tasks(config):
+            return data
+        raise MetaRLError(f"{file}: the interrupted run had other settings; use the same, or start anew without resuming")
+    data = collect(
+        robot,
+        _tasks(config),
+        config.seed,
+        duration_s=config.duration_s,
+        ranges=replace(TRAIN, command_share=MERGED_DELAYS),
+        threads=config.threads,
+        progress=None if progress is None else lambda done, total: progress("simulate", done, total, {}),
+    )
+    data.save(file)
+    return data
+
+
+@dataclass(frozen=True)
+class _Loop:
+    """How learners are trained: where their states are, whether to go on from there, whom to tell."""
+
+    out: Path
+    resume: bool
+    progress: Progress | None
+
+    def fit(self, name: str, learner: Learner, config: TrainConfig, data: DataSet) -> Fit:
+        return fit(learner, config, self.out / f"{name}.state", data.sha256(), self.resume, self.progress, name)
+
+    def note(self, phase: str) -> Callable[[int, int], None]:
+        return lambda done, total: None if self.progress is None else self.progress(phase, done, total, {})
+
+
+class _Made(NamedTuple):
+    tensors: dict[str, Array]
+    facts: dict[str, Any]
+    fits: dict[str, Fit]
+
+
+def _train_last_layer(robot: Robot, dynamics: ArmDynamics, config: TrainConfig, data: DataSet, loop: _Loop) -> _Made:
+    tasks = experience(robot, dynamics, rollouts(robot, dynamics, data), (*config.groups, "latency"))
+    learner = LastLayerLearner(tasks, robot.velocity_limit, robot.effort_limit, config)
+    done = loop.fit("learn", learner, config, data)
+    tensors, names = learner.export()
+    features = [*config.groups, *(["learned"] if config.learned else [])]
+    return _Made(tensors, {"features": features, "context_names": list(names)}, {"last_layer": done})
+
+
+def _train_maml(robot: Robot, dynamics: ArmDynamics, config: TrainConfig, data: DataSet, loop: _Loop) -> _Made:
+    """Second order; and the rivals, first order and supervised, beside it in the same file for the tables."""
+    measured = rollouts(robot, dynamics, data)
+    truth = experience(robot, dynamics, measured, ("latency",)).without_latency()
+    meter = residual_meter(robot, dynamics, VELOCITY_NOISE_RAD_S)
+    series = residual_series(robot, dynamics, meter, measured, truth, loop.note("observe"))
+    tensors = {"output_scale": output_scale(robot)}
+    fits: dict[str, Fit] = {}
+    for method in METHODS:
+        learner = MamlLearner(series, round(HORIZON_S / robot.control_period_s), config, method)
+        fits[method] = loop.fit(method, learner, config, data)
+        if method == "supervised":
+            learner.choose_step()
+        prefix = "" if method == "second_order" else f"{method}."
+        tensors |= {prefix + name: tensor for name, tensor in learner.module.export().items()}
+    return _Made(tensors, {"inner_steps": config.inner_steps, "methods": list(METHODS)}, fits)
+
+
+def _thinned(curve: list[tuple[int, float]]) -> list[list[float]]:
+    every = max(1, len(curve) // _CURVE_POINTS)
+    return [[step, round(loss, 5)] for step, loss in curve[::-every][::-1]]
