@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from metarl_robot.adaptation.features import (
     MotorFeatures,
     PayloadFeatures,
 )
+from metarl_robot.adaptation.maml import Layers, MamlAdapter, NetworkInputs, ResidualMeter
 from metarl_robot.adaptation.momentum_filter import FilterTuning, MomentumFilter, Prior
 from metarl_robot.adaptation.network import NetworkFeatures, Perceptron
 from metarl_robot.checkpoint import Checkpoint
@@ -25,6 +26,7 @@ from metarl_robot.errors import CheckpointError, UnknownNameError
 from metarl_robot.robot import Robot
 
 Array = NDArray[np.float64]
+IntArray = NDArray[np.intp]
 
 ADAPTERS = ("none", "disturbance_observer", "inertial", "last_layer", "maml")
 FEATURE_GROUPS = ("payload", "friction", "motor", "latency", "learned")
@@ -52,8 +54,8 @@ POSITION_NOISE_RAD = 3e-5
 INITIAL_DRIFT = 0.002
 """Standard deviation of the slow disturbance at the start and after a surprise, as a share of the effort limit."""
 
-LASTING = ("motor_", "latency_", "learned_")
-"""Context entries that do not change from one moment to the next."""
+SUDDEN = (("payload_",), ("coulomb_", "viscous_"))
+"""Context entries that may jump from one moment to the next, together: a payload is picked up, friction steps."""
 
 
 def make_adapter(name: str, robot: Robot, dynamics: ArmDynamics, tuning: AdapterTuning, checkpoint: Checkpoint | None = None) -> Adapter:
@@ -72,10 +74,38 @@ def make_adapter(name: str, robot: Robot, dynamics: ArmDynamics, tuning: Adapter
         return MomentumFilter(dynamics, FeatureMap(robot.dof, ()), nothing, filter_tuning(robot, dynamics, tuning, ()))
     if checkpoint is None:
         raise CheckpointError(f"adapter '{name}' needs trained weights: give a checkpoint, or train one with: metarl train {robot.name}")
+    if name == "maml":
+        return maml_adapter(robot, dynamics, tuning, checkpoint)
     groups = ("payload", "friction") if name == "inertial" else tuple(checkpoint.meta["features"])
     features = feature_map(robot, dynamics, groups, checkpoint)
     prior = marginal_prior(checkpoint, features.names)
     return MomentumFilter(dynamics, features, prior, filter_tuning(robot, dynamics, tuning, features.names))
+
+
+MAML_OBSERVER_RAD_S = 40.0
+"""Bandwidth of the observer whose residual MAML's networks are trained on and adapt to."""
+
+
+def residual_meter(robot: Robot, dynamics: ArmDynamics, velocity_noise_rad_s: float) -> ResidualMeter:
+    """What measures the residual for MAML: a filter without features that knows nothing at the start."""
+    tuning = filter_tuning(robot, dynamics, AdapterTuning(MAML_OBSERVER_RAD_S, velocity_noise_rad_s), ())
+    tuning = replace(tuning, drift_initial=0.1 * robot.effort_limit)
+    nothing = Prior(np.zeros(0), np.zeros((0, 0)))
+    return ResidualMeter(dynamics, MomentumFilter(dynamics, FeatureMap(robot.dof, ()), nothing, tuning))
+
+
+def maml_adapter(robot: Robot, dynamics: ArmDynamics, tuning: AdapterTuning, checkpoint: Checkpoint, prefix: str = "") -> MamlAdapter:
+    """MAML's network from a checkpoint's tensors `prefix`network.* and `prefix`step.*."""
+    if checkpoint.adapter != "maml":
+        raise CheckpointError(f"adapter 'maml' needs weights trained for it; given those of '{checkpoint.adapter}'")
+
+    def layers(kind: str) -> Layers:
+        names = [f"{prefix}{kind}.{i}" for i in range(len(checkpoint.tensors)) if f"{prefix}{kind}.{i}.weight" in checkpoint.tensors]
+        return Layers(*([checkpoint.tensors[f"{name}.{part}"] for name in names] for part in ("weight", "bias")))
+
+    meter = residual_meter(robot, dynamics, tuning.velocity_noise_rad_s)
+    inputs, scale = NetworkInputs(robot, dynamics), checkpoint.tensors["output_scale"]
+    return MamlAdapter(inputs, meter, layers("network"), layers("step"), scale, int(checkpoint.meta["inner_steps"]))
 
 
 def feature_map(robot: Robot, dynamics: ArmDynamics, groups: Sequence[str], checkpoint: Checkpoint | None = None) -> FeatureMap:
@@ -127,5 +157,12 @@ def filter_tuning(robot: Robot, dynamics: ArmDynamics, tuning: AdapterTuning, na
         model_error=tuning.model_error * robot.effort_limit,
         forgetting_s=tuning.forgetting_s,
         surprise=tuning.surprise,
-        jumps=np.array([not name.startswith(LASTING) for name in names], dtype=bool),
+        jumps=_jumps(names),
     )
+
+
+def _jumps(names: Sequence[str]) -> tuple[IntArray, ...]:
+    """Each sudden set that is there, and all of them at once."""
+    sets = [np.flatnonzero([name.startswith(prefixes) for name in names]) for prefixes in SUDDEN]
+    there = [entries for entries in sets if len(entries)]
+    return (*there, np.concatenate(there)) if len(there) > 1 else tuple(there)

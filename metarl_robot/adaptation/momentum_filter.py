@@ -20,14 +20,17 @@ two periods: the mean over that interval is taken, and half the change of the co
 Two mechanisms let the context change:
 
     forgetting    P_zz ← a² P_zz + (1 - a²) P_0, a = exp(-dt / T_f): towards the prior's covariance, never beyond
-    surprise      if the normalised innovation is improbable, the entries that can jump get their prior covariance back; the
-                  sample itself, in which the change fell somewhere, is only taken for where the robot is now; those that
-                  follow are linearised about the context that explains them (iterated Kalman filter)
+    surprise      if the normalised innovation is improbable, something jumped: the payload, the friction or both. Each is a
+                  hypothesis, in which those entries get their prior covariance back; after a tenth of a second the one with
+                  the most evidence stays. The sample of the surprise, in which the change fell somewhere, is only taken for
+                  where the robot is now; those that follow are linearised about the context that explains them (iterated
+                  Kalman filter)
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,8 +42,8 @@ from metarl_robot.signals import Context, State
 Array = NDArray[np.float64]
 IntArray = NDArray[np.intp]
 
-REFRACTORY_S = 0.05
-"""After a surprise, none is looked for until the reset estimate has settled."""
+DOUBT_S = 0.1
+"""At the start and after a surprise: linearisation is iterated, hypotheses are weighed, no new surprise is looked for."""
 RELINEARISATIONS = 2
 EFFORT_MEMORY_S = 0.06
 """Smoothing of the effort from which motor strength is learned. The command carries the feedback's noise, which is correlated
@@ -77,7 +80,7 @@ class FilterTuning:
     model_error_memory_s: T [s].
     forgetting_s: time constant T_f of forgetting [s].
     surprise: normalised innovation (mean 1 when the model is right) above which the context is reset; 0 turns it off.
-    jumps: (n_z,) which context entries a surprise may change; default none.
+    jumps: sets of context entries that may jump together; after a surprise each set is a hypothesis.
     """
 
     position_noise: float
@@ -88,7 +91,15 @@ class FilterTuning:
     model_error_memory_s: float = 0.05
     forgetting_s: float = 60.0
     surprise: float = 0.0
-    jumps: Array | None = None
+    jumps: tuple[IntArray, ...] = ()
+
+
+class _Hypothesis(NamedTuple):
+    """Mean and covariance of the state if one set of entries jumped, and the log-likelihood of what came since."""
+
+    mean: Array
+    covariance: Array
+    evidence: float
 
 
 class MomentumFilter:
@@ -105,7 +116,6 @@ class MomentumFilter:
         n, k = self._n, features.size
         self._features, self._prior = features, prior
         self._z = slice(4 * n, 4 * n + k)
-        self._jumps = np.zeros(k, dtype=bool) if self._tuning.jumps is None else self._tuning.jumps
         self._mean = np.zeros(4 * n + k)
         self._mean[self._z] = prior.mean
         self._covariance = np.zeros((4 * n + k, 4 * n + k))
@@ -118,7 +128,8 @@ class MomentumFilter:
         self._started = False
         self._past_effort = np.zeros((2, self._n))
         self._smooth_effort = _Smooth(np.zeros(self._n))
-        self._quiet_s = REFRACTORY_S
+        self._doubt_s = DOUBT_S
+        self._hypotheses: list[_Hypothesis] = []
         self._noise = _NoiseEstimate(self._tuning.velocity_noise)
 
     @property
@@ -169,28 +180,44 @@ class MomentumFilter:
         return np.repeat([self._tuning.position_noise**2, self._noise.variance], self._n)
 
     def _learn(self, state: State, effort: Array, dt: float) -> None:
-        self._quiet_s -= dt
         self._noise.update(state.v, dt)
+        if self._doubt_s > 0.0:
+            self._doubt_s -= dt
+            self._weigh(state, effort, dt)
+            return
         before = self._mean.copy(), self._covariance.copy()
-        surprise = self._filter(state, effort, dt)
-        if self._quiet_s > 0.0:
-            self._relinearise(before, state, effort, dt)
-        elif 0.0 < self._tuning.surprise < surprise:
-            self._quiet_s = REFRACTORY_S
+        surprise, _ = self._filter(state, effort, dt)
+        if 0.0 < self._tuning.surprise < surprise:
             self._mean, self._covariance = before
             self._predict(effort, dt, self._mean[self._z].copy())
             self._start(state)
-            self._doubt()
+            self._suspect()
 
-    def _relinearise(self, before: tuple[Array, Array], state: State, effort: Array, dt: float) -> None:
-        """While the context is in doubt: take the sample in again, linearised about what it says (iterated Kalman filter)."""
-        for _ in range(RELINEARISATIONS):
-            about = self._mean[self._z].copy()
-            self._mean, self._covariance = before[0].copy(), before[1].copy()
-            self._filter(state, effort, dt, about)
+    def _suspect(self) -> None:
+        """After a surprise: one hypothesis for each set of entries that may have jumped."""
+        self._doubt_s = DOUBT_S
+        self._hypotheses = [_Hypothesis(self._mean.copy(), self._doubted(jumps), 0.0) for jumps in self._tuning.jumps]
 
-    def _filter(self, state: State, effort: Array, dt: float, about: Array | None = None) -> float:
-        """One prediction, linearised about a context, and one correction; returns the normalised innovation (expected value 1)."""
+    def _weigh(self, state: State, effort: Array, dt: float) -> None:
+        """Take a sample in under every hypothesis, and believe the one with the most evidence."""
+        weighed = []
+        for mean, covariance, evidence in self._hypotheses or [_Hypothesis(self._mean, self._covariance, 0.0)]:
+            about = mean[self._z].copy()
+            for _ in range(1 + RELINEARISATIONS):
+                self._mean, self._covariance = mean.copy(), covariance.copy()
+                _, likelihood = self._filter(state, effort, dt, about)
+                about = self._mean[self._z].copy()
+            weighed.append(_Hypothesis(self._mean, self._covariance, evidence + likelihood))
+        best = max(weighed, key=lambda hypothesis: hypothesis.evidence)
+        self._mean, self._covariance = best.mean.copy(), best.covariance.copy()
+        self._hypotheses = weighed if self._doubt_s > 0.0 else []
+
+    def _filter(self, state: State, effort: Array, dt: float, about: Array | None = None) -> tuple[float, float]:
+        """One prediction, linearised about a context, and one correction.
+
+        Returns:
+            The normalised innovation (expected value 1) and the sample's log-likelihood, but for a constant.
+        """
         self._predict(effort, dt, self._mean[self._z].copy() if about is None else about)
         p, measured = self._covariance, slice(0, 2 * self._n)
         innovation = np.concatenate([state.q, state.v]) - self._mean[measured]
@@ -199,7 +226,8 @@ class MomentumFilter:
         self._mean += innovation @ gain_t
         p -= p[:, measured] @ gain_t
         self._covariance = 0.5 * (p + p.T)
-        return float(innovation @ np.linalg.solve(s, innovation)) / len(innovation)
+        squared = float(innovation @ np.linalg.solve(s, innovation))
+        return squared / len(innovation), -0.5 * (squared + float(np.linalg.slogdet(s)[1]))
 
     def _predict(self, effort: Array, dt: float, about: Array) -> None:
         mean = self._mean
@@ -254,18 +282,18 @@ class MomentumFilter:
         p[:, self._z] *= keep
         p[self._z, self._z] += (1.0 - keep**2) * self._prior.covariance
 
-    def _doubt(self) -> None:
-        """A surprise: what can jump may be anything again; what cannot (motor strength, say) stays known."""
-        jumped = np.flatnonzero(self._jumps)
-        self._forget_entries(self._z.start + jumped, self._prior.covariance[np.ix_(jumped, jumped)])
-        every = np.arange(self._d.start, self._d.stop)
-        self._forget_entries(every, np.diag(self._tuning.drift_initial**2))
-
-    def _forget_entries(self, entries: IntArray, covariance: Array) -> None:
-        """Give entries of the state this covariance, independent of all others."""
-        self._covariance[entries, :] = 0.0
-        self._covariance[:, entries] = 0.0
-        self._covariance[np.ix_(entries, entries)] = covariance
+    def _doubted(self, jumps: IntArray) -> Array:
+        """The covariance if these context entries may be anything again, whatever the others (motor strength, say) are."""
+        covariance = self._covariance.copy()
+        drift = np.arange(self._d.start, self._d.stop)
+        for entries, own in (
+            (self._z.start + jumps, self._prior.covariance[np.ix_(jumps, jumps)]),
+            (drift, np.diag(self._tuning.drift_initial**2)),
+        ):
+            covariance[entries, :] = 0.0
+            covariance[:, entries] = 0.0
+            covariance[np.ix_(entries, entries)] = own
+        return covariance
 
     def _start_over_if_implausible(self) -> None:
         away = np.abs(self._mean[self._z] - self._prior.mean)
