@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -36,9 +37,22 @@ from metarl_robot.ros_nodes import topics  # noqa: E402
 
 WAIT_S = 60.0  # how long to wait for something before giving up; never part of a verdict
 os.environ.update({key: value for key, value in node_environment().items() if "PROFILES" in key})  # for the probe too
-_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-_domains = itertools.count(int(os.environ["ROS_DOMAIN_ID"]) + 37 * _worker)
+_domains = itertools.count(int(os.environ["ROS_DOMAIN_ID"]))
 _DEEP = QoSProfile(depth=10000, reliability=ReliabilityPolicy.RELIABLE)
+
+
+def free_domain() -> int:
+    """A ROS domain that nobody on this machine is in: the ports of its first participants are free (DDSI-RTPS 2.5, 9.6.2)."""
+    for _ in range(100):
+        domain = next(_domains) % 101
+        try:
+            for participant in range(3):
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as port:
+                    port.bind(("", 7400 + 250 * domain + 10 + 2 * participant))
+            return domain
+        except OSError:
+            continue
+    pytest.fail("every ROS domain of this machine is in use")
 
 
 class Probe:
@@ -166,7 +180,7 @@ def start() -> Iterator[Starter]:
     sessions: list[Session] = []
 
     def start(file: str | Path = "arm", **arguments: str) -> Session:
-        domain = next(_domains) % 101
+        domain = free_domain()
         lines: list[str] = []
         environment: Mapping[str, str] = {"ROS_DOMAIN_ID": str(domain)}
         launch = Launch(file, arguments, lambda process, line: lines.append(f"[{process}] {line}"), environment)

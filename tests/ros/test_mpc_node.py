@@ -141,7 +141,7 @@ def test_the_recording_is_complete_and_readable(arm, recording: Path) -> None:
         "/mpc/step", "/plant/truth", "/clock", "/diagnostics", "/rosout",
     }  # fmt: skip
     assert expected <= set(counts)
-    assert counts["/joint_states"] > 500 and counts["/effort_controller/commands"] > 0.9 * counts["/joint_states"]
+    assert counts["/joint_states"] > 500 and counts["/effort_controller/commands"] > 0.9 * counts["/joint_states"], counts
     decoded = list(read_ros2_messages(str(recording), topics=["/joint_states"]))
     assert len(decoded) == counts["/joint_states"]
     assert all(list(message.ros_msg.name) == list(ROBOT.joint_names) for message in decoded)
