@@ -1,0 +1,75 @@
+"""Figures of training: the loss over gradient steps, and how well adapters predict after little data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from metarl_robot.cli.figure import add_title, colour, label_ends, new_figure, plain_log_ticks
+
+_COLOUR_OF = {
+    "last_layer": "meta_mpc",
+    "second_order": "meta_mpc",
+    "maml": "oracle_mpc",
+    "inertial": "offset_free_mpc",
+    "first_order": "computed_torque",
+    "supervised": "pid",
+    "none": "nominal_mpc",
+}
+
+
+def training(curves: Mapping[str, Sequence[tuple[int, float]]], scores: Mapping[str, Any] | None) -> Figure:
+    """Loss curves, and beside them the scores on held-out tasks where there are any."""
+    if scores is None:
+        figure, axes = new_figure(7.0, 3.4)
+        _losses(axes, curves)
+    else:
+        figure, both = new_figure(11.0, 3.6, columns=2)
+        _losses(both[0], curves)
+        _predictions(both[1], scores)
+    return add_title(figure, "Training")
+
+
+def prediction(scores: Mapping[str, Any]) -> Figure:
+    """Error of the predicted residual over how much data the adapters had."""
+    figure, axes = new_figure(7.0, 3.6)
+    _predictions(axes, scores)
+    return add_title(figure, f"Prediction on {scores['tasks']} held-out tasks, {scores['horizon_ms']} ms ahead")
+
+
+def _losses(axes: Axes, curves: Mapping[str, Sequence[tuple[int, float]]]) -> None:
+    ends = []
+    for i, (name, curve) in enumerate(curves.items()):
+        steps, losses = np.array(curve, dtype=float).T
+        shade = _shade(name, i)
+        axes.plot(steps, losses, color=shade, linewidth=1.6)
+        ends.append((steps[-1], losses[-1], name, shade))
+    every = np.concatenate([[loss for _, loss in curve] for curve in curves.values()])
+    if every.min() > 0.0 and every.max() > 20.0 * every.min():
+        axes.set_yscale("log")
+        plain_log_ticks(axes.yaxis)
+    axes.set(xlabel="gradient steps", ylabel="loss")
+    label_ends(axes, ends)
+
+
+def _predictions(axes: Axes, scores: Mapping[str, Any]) -> None:
+    ends = []
+    for i, (name, entries) in enumerate(scores["rows"].items()):
+        windows = [entry["window_ms"] for entry in entries]
+        errors = [entry["rmse_percent_of_limit"] for entry in entries]
+        shade = _shade(name, i)
+        axes.loglog(windows, errors, color=shade, linewidth=1.6, marker="o", markersize=4)
+        ends.append((windows[-1], errors[-1], name, shade))
+    axes.set(xlabel="data since the change [ms]", ylabel="residual error [% of effort limit]")
+    plain_log_ticks(axes.yaxis)
+    axes.set_xticks(windows, [str(window) for window in windows])
+    axes.minorticks_off()
+    label_ends(axes, ends)
+
+
+def _shade(name: str, position: int) -> str:
+    return colour(_COLOUR_OF.get(name, name), position)

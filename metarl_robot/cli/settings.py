@@ -1,0 +1,72 @@
+"""Command-line options from a pydantic model of flat fields: one option a field, its help the field's description and range."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from inspect import Parameter
+from typing import Annotated, Any
+
+import typer
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from metarl_robot.errors import MetaRLError
+
+_PLAIN = (int, float, str)
+
+
+def option_name(field: str) -> str:
+    """The option of a field: `batch_size` is --batch-size."""
+    return f"--{field.replace('_', '-')}"
+
+
+def parameters(model: type[BaseModel], first: Sequence[str] = ()) -> list[Parameter]:
+    """A keyword parameter for each field, as typer reads them from a signature.
+
+    Truth values are given as true or false, lists as texts separated by commas. Fields in `first` are shown with the command's own
+    options, the others below them.
+    """
+    return [_parameter(name, field, None if name in first else "Further settings") for name, field in model.model_fields.items()]
+
+
+def _parameter(name: str, field: FieldInfo, panel: str | None) -> Parameter:
+    kind = field.annotation if field.annotation in _PLAIN else str
+    default = field.default if field.annotation in _PLAIN else _as_text(field.default)
+    option = typer.Option(
+        option_name(name), metavar=_metavar(field), help=field.description, show_default=default != "", rich_help_panel=panel
+    )
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
+
+
+def _metavar(field: FieldInfo) -> str | None:
+    if field.annotation is bool:
+        return "true|false"
+    choices = getattr(field.annotation, "__args__", ())
+    if choices and all(isinstance(choice, str) for choice in choices):
+        return "|".join(choices)
+    if field.annotation in _PLAIN:
+        return None
+    return "A,B,…"
+
+
+def _as_text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def read(model: type[BaseModel], values: Mapping[str, Any]) -> Any:
+    """The model with these values; texts of list fields are split at commas.
+
+    Raises:
+        MetaRLError: names the option, what was given and what is allowed.
+    """
+    given = {name: _split(model.model_fields[name], value) for name, value in values.items()}
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        lines = [f"{option_name(str(item['loc'][0]))}: {item['msg']} (given: {item['input']!r})" for item in error.errors()]
+        raise MetaRLError("\n".join(lines)) from error
+
+
+def _split(field: FieldInfo, value: Any) -> Any:
+    is_list = isinstance(field.default, tuple)
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if is_list and isinstance(value, str) else value

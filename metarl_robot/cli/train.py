@@ -1,0 +1,133 @@
+"""`metarl train`: simulates tasks, meta-trains the dynamics model on them, scores it on held-out ones, writes a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from inspect import Parameter, Signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from metarl_robot.cli import settings
+from metarl_robot.cli.console import err, examples, number, out, table, write_json
+from metarl_robot.cli.progress import Report, progress
+from metarl_robot.errors import MetaRLError, UnknownNameError
+from metarl_robot.meta.config import TrainConfig
+
+if TYPE_CHECKING:
+    from metarl_robot.robot import Robot
+    from metarl_robot.sim.training import TrainReport
+
+ADAPTERS = ("last_layer", "maml")
+_MAIN = ("adapter", "tasks", "seed", "steps")
+_EPILOG = examples(
+    ("metarl train panda", "weights as shipped, into runs/train/panda"),
+    ("metarl train panda --resume", "go on where an interrupted run stopped: the result is the same"),
+    ("metarl train planar2 --tasks 200 --steps 200 --out runs/quick", "quick: a minute"),
+    ("metarl train panda --adapter maml", "MAML on all weights, and its rivals"),
+    ("metarl eval panda --checkpoint runs/train/panda/dynamics.safetensors", "what the new weights are worth in closed loop"),
+    note="Ctrl-C loses nothing: the state of the run is kept in the output folder until it is finished.",
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application, with an option for each field of TrainConfig."""
+    own = Signature.from_callable(train, eval_str=True).parameters
+    positional = [parameter for parameter in own.values() if parameter.kind is not Parameter.VAR_KEYWORD]
+
+    def command(**values: Any) -> None:
+        train(**values)
+
+    command.__doc__ = train.__doc__
+    merged = [*positional, *settings.parameters(TrainConfig, first=_MAIN)]
+    command.__signature__ = Signature(merged)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in merged}
+    app.command("train", epilog=_EPILOG)(command)
+
+
+def train(
+    *,
+    robot: Annotated[str, typer.Argument(metavar="ROBOT", help="A robot's name (metarl robots) or folder.")],
+    target: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where to write; default: runs/train/<robot>.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run with the same options stopped.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the checkpoint's record on standard output.")] = False,
+    **chosen: Any,
+) -> None:
+    """Meta-train a robot's dynamics model: simulated tasks, features and prior that adapt fast, scores on held-out tasks."""
+    from metarl_robot.robot import load_robot
+
+    loaded = load_robot(robot)
+    if chosen["adapter"] not in ADAPTERS:
+        raise UnknownNameError("adapter", chosen["adapter"], ADAPTERS)
+    config = settings.read(TrainConfig, chosen)
+    folder = target or Path("runs", "train", loaded.name)
+    if not resume and any(folder.glob("*.state")):
+        raise MetaRLError(f"{folder} holds an interrupted run: go on with --resume, choose another --out, or remove it")
+    with progress() as report:
+        done = _train(report, loaded, robot, config, folder, resume)
+    _conclude(done, json)
+
+
+def _train(report: Report, robot: Robot, name: str, config: TrainConfig, folder: Path, resume: bool) -> TrainReport:
+    try:
+        from metarl_robot.sim import training
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MetaRLError("training needs torch, which is not installed: pip install 'metarl_robot[train]'") from error
+
+    def show(phase: str, done: int, total: int, metrics: Mapping[str, float]) -> None:
+        report(phase, done, total, "  ".join(f"{key} {number(value)}" for key, value in metrics.items()))
+
+    try:
+        return training.train(robot, config, folder, resume, show)
+    except KeyboardInterrupt:
+        again = training.command(robot, config).replace(f"train {robot.name}", f"train {name}", 1)
+        err().print(f"[yellow]interrupted:[/] go on with: {again} --out {folder} --resume", highlight=False, soft_wrap=True)
+        raise
+
+
+def _conclude(done: TrainReport, json: bool) -> None:
+    meta = done.checkpoint.meta
+    figure = _draw(done)
+    if json:
+        write_json({"file": done.path, **meta})
+    else:
+        console = out()
+        console.print(_fit_table(done))
+        if "scores" in meta:
+            console.print(prediction_view(meta["scores"]))
+    err().print(f"checkpoint: {done.path}\nfigure: {figure}", highlight=False, soft_wrap=True)
+
+
+def _draw(done: TrainReport) -> Path:
+    from metarl_robot.cli.figure import save, style
+    from metarl_robot.cli.plot_training import training
+
+    with style():
+        curves = {name: fit.curve for name, fit in done.fits.items()}
+        return save(training(curves, done.checkpoint.meta.get("scores")), done.path.with_suffix(".svg"))
+
+
+def _fit_table(done: TrainReport) -> Any:
+    view = table("Training", ("", "steps", "loss at first", "loss at last", "time\n[s]"))
+    for name, fit in done.fits.items():
+        first, last = (_mean([loss for _, loss in part]) for part in (fit.curve[:3], fit.curve[-3:]))
+        view.add_row(name, str(fit.curve[-1][0]), number(first), number(last), number(fit.seconds))
+    return view
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / max(len(values), 1)
+
+
+def prediction_view(scores: Mapping[str, Any]) -> Any:
+    """Error of the predicted residual after little data, a line an adapter."""
+    rows = scores["rows"]
+    windows = [score["window_ms"] for score in next(iter(rows.values()))]
+    title = f"Residual predicted on {scores['tasks']} held-out tasks, {scores['horizon_ms']} ms ahead: RMSE [% of effort limit]"
+    view = table(title, ("adapter", *(f"after {window} ms" for window in windows)))
+    for name, entries in rows.items():
+        view.add_row(name, *(number(entry["rmse_percent_of_limit"]) for entry in entries))
+    return view
