@@ -123,6 +123,7 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]], gap: f
     """
     if not ends:
         return
+    axes.autoscale_view()  # pending: without it, data coordinates mean nothing yet
     to_axes = axes.transData + axes.transAxes.inverted()
     heights = np.array([np.clip(to_axes.transform((x, y))[1], 0.0, 1.0) for x, y, _, _ in ends])
     for order in np.argsort(heights)[None, :]:
