@@ -47,8 +47,7 @@ from metarl_robot.ros_nodes.step_statistics import STATUS_CODES
 
 Array = NDArray[np.float64]
 
-_SETPOINT, _STEP, _CONTEXT = "mpc/setpoint", "mpc/step", "mpc/context"
-_SCORED = ("plant/truth", _SETPOINT, _STEP, _CONTEXT)
+_SCORED = (topics.TRUTH, topics.SETPOINT, topics.STEP, topics.CONTEXT)
 _ANSWER_WITHIN_S = 1.0
 _TRY_EVERY_S = 0.02
 _PAIR_WITHIN_S = 0.04  # how long one look waits for a setpoint and a state of the same stamp
@@ -67,9 +66,9 @@ class Monitor(Node):
         self._setpoint: tuple[int, Array] | None = None
         self._seen: dict[str, Any] = dict.fromkeys(_FIELDS)
         self.create_subscription(JointState, topics.JOINT_STATES, self._on_state, topics.STATE_IN)
-        self.create_subscription(JointState, _SETPOINT, self._on_setpoint, topics.STATE_IN)
-        self.create_subscription(Float64MultiArray, _STEP, self._on_step, topics.STATE_IN)
-        self.create_subscription(Float64MultiArray, _CONTEXT, self._on_context, topics.STATE_IN)
+        self.create_subscription(JointState, topics.SETPOINT, self._on_setpoint, topics.STATE_IN)
+        self.create_subscription(Float64MultiArray, topics.STEP, self._on_step, topics.STATE_IN)
+        self.create_subscription(Float64MultiArray, topics.CONTEXT, self._on_context, topics.STATE_IN)
         self.create_subscription(DiagnosticArray, topics.DIAGNOSTICS, self._on_diagnostics, topics.REPORT)
         self.create_subscription(DiagnosticStatus, topics.GATE_STATE, self._on_gate, topics.LATCHED)
         self._rearm = self.create_client(Trigger, "gate/rearm")

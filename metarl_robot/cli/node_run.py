@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections import deque
@@ -29,6 +30,7 @@ _LOOK_HZ = 10.0
 _START_TIMEOUT_S = 90.0  # nodes may have to compile their code first
 _STALL_TIMEOUT_S = 30.0
 _KEPT_LINES = 8
+_DOMAINS = 100  # those that every operating system has ports for
 
 
 class RunError(MetaRLError):
@@ -62,7 +64,7 @@ def run_nodes(files: RunFiles, arguments: Mapping[str, str], robot: str, duratio
         RunError: a node died, or time stood still.
         LaunchError, UnknownNameError: before anything is started.
     """
-    environment = {"ROS_DOMAIN_ID": str(1 + os.getpid() % 100), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    environment = {"ROS_DOMAIN_ID": str(free_domain()), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
     files.log.parent.mkdir(parents=True, exist_ok=True)
     recording = {"record": "true", "record_file": str(files.recording)}
     with files.log.open("w", encoding="utf-8") as log:
@@ -75,6 +77,28 @@ def run_nodes(files: RunFiles, arguments: Mapping[str, str], robot: str, duratio
         launch = Launch(LAUNCH_FILE, {**arguments, **recording}, listen, environment)
         with launch, _monitor(robot, environment, log) as (monitor, lines):
             _follow(launch, monitor, lines, duration_s, show, said)
+
+
+def free_domain() -> int:
+    """A ROS domain that nobody on this machine is in: the ports of its first participants are free (DDSI-RTPS 2.5, 9.6.2).
+
+    Raises:
+        RunError: every domain is in use.
+    """
+    for offset in range(_DOMAINS):
+        domain = 1 + (os.getpid() + offset) % _DOMAINS
+        if all(_is_free(7400 + 250 * domain + 10 + 2 * participant) for participant in range(3)):
+            return domain
+    raise RunError(f"ROS nodes run in every one of the domains 1 to {_DOMAINS} on this machine")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True
 
 
 def _follow(
