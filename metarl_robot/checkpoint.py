@@ -80,7 +80,7 @@ def load_checkpoint(path: Path, robot: Robot | None = None) -> Checkpoint:
             raise CheckpointError(f"{needed}: no such file; train one with: metarl train {robot.name if robot else 'ROBOT'}")
     content, meta = path.read_bytes(), _read_record(record)
     if hashlib.sha256(content).hexdigest() != meta["sha256"]:
-        raise CheckpointError(f"{path}: its SHA-256 is not the one in {record.name}: truncated or altered; restore both files or train again")
+        raise CheckpointError(f"{path}: its SHA-256 is not the one in {record.name}: truncated or altered; restore both or train again")
     if robot is not None and (meta["robot"], tuple(meta["joint_names"])) != (robot.name, robot.joint_names):
         raise CheckpointError(f"{path}: trained for robot '{meta['robot']}' with joints {meta['joint_names']}; this is '{robot.name}'")
     try:

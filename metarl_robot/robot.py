@@ -192,7 +192,9 @@ def _check_against_mjcf(robot: Robot, path: Path) -> None:
     model = robot.mj_model
     joints = tuple(model.joint(i).name for i in range(model.njnt))
     if joints != robot.joint_names:
-        raise RobotError(f"{path}: joints: names and order must be those of {robot.model_path.name}: {list(joints)}; given: {list(robot.joint_names)}")
+        raise RobotError(
+            f"{path}: joints: names and order must be those of {robot.model_path.name}: {list(joints)}; given: {list(robot.joint_names)}"
+        )
     if any(int(kind) not in (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE)) for kind in model.jnt_type):
         raise RobotError(f"{robot.model_path}: an arm's joints must be hinges or slides")
     sites = [model.site(i).name for i in range(model.nsite)]

@@ -144,8 +144,8 @@ def marginal_prior(checkpoint: Checkpoint, names: Sequence[str]) -> Prior:
 def filter_tuning(robot: Robot, dynamics: ArmDynamics, tuning: AdapterTuning, names: Sequence[str]) -> FilterTuning:
     """Noise levels per joint.
 
-    In steady state a Kalman filter on momentum and disturbance whose momentum noise has density r = M σ_v √dt and whose disturbance walks at a
-    rate s has the natural frequency ω = √(s / r): s = ω² M σ_v √dt.
+    In steady state a Kalman filter on momentum and disturbance, with momentum noise of density r = M σ_v √dt and a disturbance
+    that walks at a rate s, has the natural frequency ω = √(s / r): s = ω² M σ_v √dt.
     """
     inertia = np.diag(dynamics.mass_matrix(robot.home))
     momentum_noise = inertia * tuning.velocity_noise_rad_s * np.sqrt(robot.control_period_s)

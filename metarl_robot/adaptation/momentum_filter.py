@@ -20,7 +20,7 @@ two periods: the mean over that interval is taken, and half the change of the co
 Two mechanisms let the context change:
 
     forgetting    P_zz ← a² P_zz + (1 - a²) P_0, a = exp(-dt / T_f): towards the prior's covariance, never beyond
-    surprise      if the normalised innovation is improbable, something jumped: the payload, the friction or both. Each is a
+    surprise      if an innovation is improbable, something jumped: the payload, the friction or both. Each is a
                   hypothesis, in which those entries get their prior covariance back; after a tenth of a second the one with
                   the most evidence stays. The sample of the surprise, in which the change fell somewhere, is only taken for
                   where the robot is now; those that follow are linearised about the context that explains them (iterated
@@ -34,6 +34,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import chi2
 
 from metarl_robot.adaptation.features import FeatureMap, Interval, Xi
 from metarl_robot.dynamics.arm import ArmDynamics
@@ -51,6 +52,9 @@ with the filter's own errors: learned from as it is, every motor seems too stron
 STICTION_FACTOR = 5.0
 STICTION_VELOCITY_RAD_S = 0.05
 """A joint that hardly moves may stick, with any friction up to Coulomb's: there the model error is this much larger."""
+STD_CALIBRATION = 2.0
+"""Reported standard deviations are the filter's times this. Model errors last longer than it assumes: with 2, the payload's mass
+after pick-up lay within two reported standard deviations in 7 of 8 episodes of the suite `train` on the Panda."""
 PLAUSIBLE_SIGMAS = 8.0
 """A context farther from its prior than this is no estimate but a divergence."""
 NOISE_MEMORY_S = 0.5
@@ -79,7 +83,7 @@ class FilterTuning:
     model_error: (n,) standard deviation of the fast disturbance e [Nm]; zero: none.
     model_error_memory_s: T [s].
     forgetting_s: time constant T_f of forgetting [s].
-    surprise: normalised innovation (mean 1 when the model is right) above which the context is reset; 0 turns it off.
+    surprise: probability of an innovation, were the model right, below which something has jumped; 0: never.
     jumps: sets of context entries that may jump together; after a surprise each set is a hypothesis.
     """
 
@@ -108,6 +112,7 @@ class MomentumFilter:
     def __init__(self, dynamics: ArmDynamics, features: FeatureMap, prior: Prior, tuning: FilterTuning) -> None:
         self._dynamics, self._tuning, self._n = dynamics, tuning, dynamics.dof
         self._q, self._v, self._d, self._e = (slice(i * self._n, (i + 1) * self._n) for i in range(4))
+        self._threshold = float(chi2.isf(tuning.surprise, 2 * self._n))
         self._use(features, prior)
         self.reset()
 
@@ -134,12 +139,12 @@ class MomentumFilter:
 
     @property
     def context(self) -> Context:
-        std = np.sqrt(np.maximum(np.diagonal(self._covariance)[self._z], 0.0))
+        std = STD_CALIBRATION * np.sqrt(np.maximum(np.diagonal(self._covariance)[self._z], 0.0))
         return Context(self._features.names, self._mean[self._z].copy(), std)
 
     @property
     def disturbance(self) -> Array:
-        """d + e (n,) [Nm]: what the context does not explain."""
+        """D + e (n,) [Nm]: what the context does not explain."""
         return self._mean[self._d] + self._mean[self._e]
 
     def evaluate(self, xi: Xi) -> Array:
@@ -186,8 +191,8 @@ class MomentumFilter:
             self._weigh(state, effort, dt)
             return
         before = self._mean.copy(), self._covariance.copy()
-        surprise, _ = self._filter(state, effort, dt)
-        if 0.0 < self._tuning.surprise < surprise:
+        squared, _ = self._filter(state, effort, dt)
+        if squared > self._threshold:
             self._mean, self._covariance = before
             self._predict(effort, dt, self._mean[self._z].copy())
             self._start(state)
@@ -216,7 +221,8 @@ class MomentumFilter:
         """One prediction, linearised about a context, and one correction.
 
         Returns:
-            The normalised innovation (expected value 1) and the sample's log-likelihood, but for a constant.
+            The innovation's squared Mahalanobis length (χ² with 2n degrees of freedom) and the sample's log-likelihood, but for
+            a constant.
         """
         self._predict(effort, dt, self._mean[self._z].copy() if about is None else about)
         p, measured = self._covariance, slice(0, 2 * self._n)
@@ -227,7 +233,7 @@ class MomentumFilter:
         p -= p[:, measured] @ gain_t
         self._covariance = 0.5 * (p + p.T)
         squared = float(innovation @ np.linalg.solve(s, innovation))
-        return squared / len(innovation), -0.5 * (squared + float(np.linalg.slogdet(s)[1]))
+        return squared, -0.5 * (squared + float(np.linalg.slogdet(s)[1]))
 
     def _predict(self, effort: Array, dt: float, about: Array) -> None:
         mean = self._mean
@@ -342,4 +348,4 @@ def _mobility(mass: Array, added: Array) -> Array:
     total = mass + added
     if added.any() and np.linalg.eigvalsh(total)[0] <= 0.0:
         total = mass
-    return np.linalg.inv(total)
+    return np.asarray(np.linalg.inv(total), dtype=np.float64)

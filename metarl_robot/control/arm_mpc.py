@@ -5,8 +5,9 @@ The plan lives in joint accelerations (tracking_qp.py), where dynamics and cost 
     τ_k = (1 + ε)⁻¹ (ID(q_k, v_k, a_k) - Δ(ξ_k; z))        ε = ∂Δ/∂τ
 
 is its one non-linear, constrained output. The candidate is the unconstrained optimum; if its torques, velocities and
-positions keep to their limits at all knots it is the optimum, otherwise the limits are linearised about the last plan,
-shifted, and the quadratic programme is solved (real-time iteration; Diehl, Bock, Schlöder 2005). All members of the family differ in their adapter alone.
+positions keep to their limits at all knots it is the optimum. Otherwise the limits are linearised about the last plan,
+shifted, and the quadratic programme is solved: real-time iteration (Diehl, Bock, Schlöder 2005). All members of the family
+differ in their adapter alone.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class ArmMPC:
         self._velocity_limit = (1.0 - margin) * robot.velocity_limit
         slack = 0.5 * margin * (robot.position_upper - robot.position_lower)
         self._position_lower, self._position_upper = robot.position_lower + slack, robot.position_upper - slack
-        self._grid = np.arange(config.horizon + 1) * config.knot_spacing_s
+        self._grid: Array = np.asarray(np.arange(config.horizon + 1) * config.knot_spacing_s, dtype=np.float64)
         self.reset()
 
     def reset(self) -> None:

@@ -20,8 +20,8 @@ class ComputedTorqueConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kp: float = Field(400.0, ge=0.0, le=5000.0, description="position gain [1/s^2]")
-    kd: float = Field(40.0, ge=0.0, le=500.0, description="velocity gain [1/s]")
+    kp: float = Field(900.0, ge=0.0, le=5000.0, description="position gain [1/s^2]")
+    kd: float = Field(60.0, ge=0.0, le=500.0, description="velocity gain [1/s]")
 
 
 class ComputedTorque:

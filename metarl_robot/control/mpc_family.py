@@ -24,7 +24,6 @@ from metarl_robot.errors import MetaRLError
 from metarl_robot.robot import Robot
 
 
-
 class TruthfulAdapter(Adapter, Protocol):
     """An adapter that can be told the physics."""
 
@@ -58,7 +57,7 @@ class MetaConfig(OffsetFreeConfig):
     observer_bandwidth_rad_s: float = Field(8.0, ge=0.1, le=500.0, description="bandwidth of the observer of what remains [rad/s]")
     model_error: float = Field(0.002, ge=0.0, le=0.1, description="unexplained fast torque, share of the effort limit")
     forgetting_s: float = Field(60.0, ge=0.1, le=10000.0, description="time constant of forgetting [s]")
-    surprise: float = Field(4.0, ge=0.0, le=1000.0, description="normalised innovation that resets the context; 0: never")
+    surprise: float = Field(1e-6, ge=0.0, le=0.1, description="probability of an innovation below which something jumped; 0: never")
 
 
 def _nominal(robot: Robot, config: MPCConfig, checkpoint: Path | None, oracle: OracleFactory | None) -> ArmMPC:

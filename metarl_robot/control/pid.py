@@ -2,7 +2,9 @@
 
     τ = g(q) + M̄ (k_p e + k_d ė + k_i ∫e dt),    e = q_ref - q
 
-M̄ is the diagonal of the mass matrix at home, so that one set of gains means the same bandwidth on every joint. The
+M̄ is diagonal: the joints' inertias averaged over the workspace, scaled so that no eigenvalue of M(q)⁻¹ M̄ exceeds 1 there.
+One set of gains then means this bandwidth for the lightest direction of motion, and less for heavier ones, in every pose;
+scaling each joint by its own inertia would drive the light, coupled wrist unstable. The
 integrator stops where the effort saturates (conditional integration).
 """
 
@@ -20,15 +22,18 @@ from metarl_robot.signals import Command, Reference, State
 
 Array = NDArray[np.float64]
 
+POSES = 500
+"""How many poses stand for the workspace."""
+
 
 class PIDConfig(BaseModel):
     """Gains in acceleration units, the same for all joints."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kp: float = Field(400.0, ge=0.0, le=5000.0, description="position gain [1/s^2]")
-    kd: float = Field(40.0, ge=0.0, le=500.0, description="velocity gain [1/s]")
-    ki: float = Field(1600.0, ge=0.0, le=50000.0, description="integral gain [1/s^3]")
+    kp: float = Field(1600.0, ge=0.0, le=5000.0, description="position gain [1/s^2]")
+    kd: float = Field(80.0, ge=0.0, le=500.0, description="velocity gain [1/s]")
+    ki: float = Field(4000.0, ge=0.0, le=50000.0, description="integral gain [1/s^3]")
 
 
 class PID:
@@ -37,7 +42,7 @@ class PID:
     def __init__(self, robot: Robot, config: PIDConfig) -> None:
         self._robot, self._config = robot, config
         self._dynamics = ArmDynamics(robot)
-        self._inertia = np.diag(self._dynamics.mass_matrix(robot.home)).copy()
+        self._inertia = self._safe_inertia()
         self._limiter = EffortLimiter(robot)
         self.reset()
 
@@ -55,6 +60,15 @@ class PID:
         effort, _ = self._limiter.apply(wanted)
         self._integral = np.where(effort == wanted, integral, self._integral)
         return Command(effort)
+
+    def _safe_inertia(self) -> Array:
+        """M̄ (n,)."""
+        rng = np.random.default_rng(0)
+        poses = rng.uniform(self._robot.position_lower, self._robot.position_upper, (POSES, self._robot.dof))
+        masses = self._dynamics.momenta(poses, np.zeros_like(poses))[0]
+        typical = np.diagonal(masses, axis1=1, axis2=2).mean(axis=0)
+        fastest = np.linalg.eigvals(np.linalg.inv(masses) * typical).real.max()
+        return np.asarray(typical / fastest, dtype=np.float64)
 
 
 SPEC = ControllerSpec(PIDConfig, lambda robot, config, checkpoint, oracle: PID(robot, config))

@@ -49,11 +49,11 @@ class NumpyFunction:
         self._outputs: list[Array] = []
         views: list[Array] = []
         for i, array in enumerate(self._inputs):
-            self._buffer.set_arg(i, memoryview(array))
+            self._buffer.set_arg(i, array.data)
         for i in range(function.n_out()):
             rows, columns = function.size1_out(i), function.size2_out(i) // batch
             store = np.zeros((batch, columns, rows))
-            self._buffer.set_res(i, memoryview(store))
+            self._buffer.set_res(i, store.data)
             self._outputs.append(store)
             view = store[:, 0, :] if columns == 1 else store.transpose(0, 2, 1)
             views.append(view[0] if batch == 1 else view)

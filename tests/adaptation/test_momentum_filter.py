@@ -1,0 +1,132 @@
+"""The filter on a real (simulated) arm: it finds what is there, says how sure it is, and leaves no offset."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from metarl_robot.adaptation.factory import AdapterTuning, feature_map, filter_tuning, make_adapter
+from metarl_robot.adaptation.momentum_filter import MomentumFilter, Prior
+from metarl_robot.dynamics.arm import ArmDynamics
+from metarl_robot.errors import MetaRLError
+from metarl_robot.reference import random_tracking
+from metarl_robot.robot import Robot, load_robot
+from metarl_robot.signals import State
+from metarl_robot.sim.oracle import known_context
+from metarl_robot.sim.plant import ArmPlant
+from metarl_robot.sim.task import Payload, Task, draw_task, nominal_task
+
+TUNING = AdapterTuning(8.0, model_error=0.002, surprise=1e-6)
+GROUPS = ("payload", "friction", "motor")
+
+
+@pytest.fixture(scope="module")
+def robot() -> Robot:
+    return load_robot("planar2")
+
+
+def _prior(robot: Robot) -> Prior:
+    rng = np.random.default_rng(0)
+    contexts = np.stack([known_context(draw_task(robot, rng)) for _ in range(400)])
+    moment = contexts.T @ contexts / len(contexts)
+    return Prior(np.zeros(moment.shape[0]), moment + 1e-12 * np.eye(len(moment)))
+
+
+def _filter(robot: Robot) -> MomentumFilter:
+    dynamics = ArmDynamics(robot)
+    features = feature_map(robot, dynamics, GROUPS)
+    return MomentumFilter(dynamics, features, _prior(robot), filter_tuning(robot, dynamics, TUNING, features.names))
+
+
+def _drive(robot: Robot, adapter: MomentumFilter, task: Task, duration_s: float, later: Task | None = None, change_s: float = 0.0) -> ArmPlant:
+    """Track with computed torque on the nominal model; the adapter only listens."""
+    reference = random_tracking(robot, np.random.default_rng(4), 20.0)
+    dynamics, plant, dt = ArmDynamics(robot), ArmPlant(robot, task, seed=1), robot.control_period_s
+    start = reference.sample(np.array([2.0]))
+    state, effort = plant.reset(start.q[0], start.v[0]), np.zeros(robot.dof)
+    for k in range(round(duration_s / dt)):
+        if later is not None and k == round(change_s / dt):
+            plant.set_task(later)
+        if k > 0:
+            adapter.update(state, effort, dt)
+        target = reference.sample(np.array([2.0 + plant.stamp]))
+        acceleration = target.a[0] + 400.0 * (target.q[0] - state.q) + 40.0 * (target.v[0] - state.v)
+        effort = np.clip(dynamics.inverse_dynamics(state.q, state.v, acceleration), -robot.effort_limit, robot.effort_limit)
+        state = plant.step(effort, dt)
+    return plant
+
+
+def test_payload_is_found_and_the_uncertainty_is_honest(robot: Robot) -> None:
+    sensors = replace(nominal_task(robot), velocity_noise_rad_s=0.005, encoder_resolution_rad=3e-5, command_delay_s=0.004)
+    loaded = replace(sensors, payload=Payload(0.6, np.array([0.05, 0.0, 0.0]), np.array([1e-3] * 3 + [0.0] * 3)))
+    adapter = _filter(robot)
+    _drive(robot, adapter, sensors, 4.0, loaded, 2.0)
+    mass, std = adapter.context["payload_mass_kg"]
+    assert std < 0.15
+    assert abs(mass - 0.6) < 2.5 * std
+
+
+def test_a_surprise_is_noticed_at_once_and_none_without_a_change(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
+    surprises: list[int] = []
+    original = MomentumFilter._suspect
+    monkeypatch.setattr(MomentumFilter, "_suspect", lambda self: (surprises.append(1), original(self))[1])
+    sensors = replace(nominal_task(robot), velocity_noise_rad_s=0.005, encoder_resolution_rad=3e-5)
+    _drive(robot, _filter(robot), sensors, 2.0)
+    assert not surprises
+    loaded = replace(sensors, payload=Payload(0.8, np.array([0.05, 0.0, 0.0]), np.array([1e-3] * 3 + [0.0] * 3)))
+    _drive(robot, _filter(robot), sensors, 1.05, loaded, 1.0)
+    assert surprises
+
+
+def test_velocity_estimate_beats_the_measurement(robot: Robot) -> None:
+    task = replace(nominal_task(robot), velocity_noise_rad_s=0.01, encoder_resolution_rad=3e-5)
+    adapter = _filter(robot)
+    plant = _drive(robot, adapter, task, 1.0)
+    errors = []
+    for _ in range(50):
+        effort = plant.applied_effort.copy()
+        state = plant.step(effort, robot.control_period_s)
+        adapter.update(state, effort, robot.control_period_s)
+        errors.append(adapter.estimate(state).v - plant.truth.v)
+    assert np.sqrt(np.mean(np.square(errors))) < 0.7 * 0.01
+
+
+def test_observer_leaves_no_offset_for_a_constant_disturbance(robot: Robot) -> None:
+    """At rest under a constant unknown torque the disturbance estimate converges to it: with payload features and without."""
+    dynamics = ArmDynamics(robot)
+    constant, q = np.array([1.5, -0.6]), robot.home
+    effort = dynamics.bias(q, np.zeros(2)) - constant
+    observer = make_adapter("disturbance_observer", robot, dynamics, AdapterTuning(60.0))
+    for _ in range(400):
+        observer.update(State(q, np.zeros(2)), effort, robot.control_period_s)
+    assert isinstance(observer, MomentumFilter)
+    assert np.allclose(observer.disturbance, constant, atol=1e-3)
+
+
+def test_noise_level_is_learned_from_the_stream(robot: Robot) -> None:
+    for sigma in (0.002, 0.02):
+        adapter = _filter(robot)
+        _drive(robot, adapter, replace(nominal_task(robot), velocity_noise_rad_s=sigma), 3.0)
+        assert adapter._noise.variance == pytest.approx(sigma**2, rel=0.5)
+
+
+def test_reset_returns_to_the_prior(robot: Robot) -> None:
+    adapter = _filter(robot)
+    before = adapter.context
+    _drive(robot, adapter, nominal_task(robot), 0.2)
+    assert not np.array_equal(adapter.context.mean, before.mean)
+    adapter.reset()
+    assert np.array_equal(adapter.context.mean, before.mean)
+    assert np.array_equal(adapter.context.std, before.std)
+
+
+def test_unknown_adapter_and_missing_weights_are_refused(robot: Robot) -> None:
+    dynamics = ArmDynamics(robot)
+    with pytest.raises(MetaRLError, match="Valid: .*last_layer"):
+        make_adapter("last_layr", robot, dynamics, TUNING)
+    with pytest.raises(MetaRLError, match="metarl train planar2"):
+        make_adapter("last_layer", robot, dynamics, TUNING)
+
+
