@@ -19,6 +19,7 @@ from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
 
+from metarl_robot.control.factory import load_config
 from metarl_robot.robot import load_robot
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import trajectory_message
@@ -118,7 +119,8 @@ def test_a_change_of_controller_in_motion_makes_no_jump(arm) -> None:
     steps = np.array([np.abs(sent[b] - sent[a]) for a, b in zip(stamps, stamps[1:], strict=False) if b - a == PERIOD_NS])
     assert len(steps) > 200 and steps.max() < 1.0  # Nm; the two controllers are apart by the weight of the payload
     assert arm.probe.parameter("mpc", "controller") == "pid"
-    assert arm.probe.parameter("mpc", "controller_config.ki") == 1600.0  # which computed_torque does not have
+    shipped = load_config(ROBOT, "pid").model_dump()["ki"]  # which computed_torque does not have
+    assert arm.probe.parameter("mpc", "controller_config.ki") == shipped
     arm.probe.wait(lambda: arm.said("pid has taken over"), "the change in the log")
 
 
