@@ -6,6 +6,7 @@ import platform
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -44,6 +45,7 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Seed of motion, payload and sensor noise.")] = 0,
     payload_mass: Annotated[float | None, typer.Option(min=0.0, help="Mass of the payload in kg; default: drawn.")] = None,
     payload_offset: Annotated[str | None, typer.Option(metavar="X,Y,Z", help="Its centre of mass in the flange's frame, in m.")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="Trained weights; default: those shipped with the robot.")] = None,
     out_folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where a folder for this run is made.")] = Path("runs"),
     json: Annotated[bool, typer.Option("--json", help="Print summary.json on standard output instead of tables.")] = False,
 ) -> None:
@@ -55,11 +57,25 @@ def demo(
     _check_controllers(names)
     offset = None if payload_offset is None else _vector(payload_offset)
     task = demo_task(loaded, seed, payload_mass, offset)
-    _prepare(loaded, names)
     folder = out_folder / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    plan = _Plan(loaded, robot, names, checkpoint, task, folder, duration)
+    _prepare(plan)
     with _told_what_is_kept(folder):
-        mode = _run_all(loaded, robot, names, task, folder, duration, lockstep)
-    _conclude(loaded, names, task, folder, duration, mode, json)
+        mode = _run_all(plan, lockstep)
+    _conclude(plan, mode, json)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is run, and where to: the robot and how the user named it, the controllers one after the other."""
+
+    robot: Robot
+    robot_name: str
+    controllers: tuple[str, ...]
+    checkpoint: Path | None
+    task: DemoTask
+    folder: Path
+    duration_s: float
 
 
 def _check_controllers(names: Sequence[str]) -> None:
@@ -83,14 +99,13 @@ def _vector(text: str) -> tuple[float, ...]:
     return values
 
 
-def _prepare(robot: Robot, names: Sequence[str]) -> None:
+def _prepare(plan: _Plan) -> None:
     """Build every controller once: missing weights are noticed before anything is started, and compiled code is ready."""
     from metarl_robot.control.factory import make_controller
 
-    console = err()
-    with console.status("building the controllers"):
-        for name in names:
-            make_controller(robot, name)
+    with err().status("building the controllers"):
+        for name in plan.controllers:
+            make_controller(plan.robot, name, checkpoint=plan.checkpoint)
 
 
 @contextmanager
@@ -103,58 +118,58 @@ def _told_what_is_kept(folder: Path) -> Iterator[None]:
         raise
 
 
-def _run_all(
-    robot: Robot, name_or_folder: str, names: Sequence[str], task: DemoTask, folder: Path, duration_s: float, lockstep: bool
-) -> str:
+def _run_all(plan: _Plan, lockstep: bool) -> str:
     """Run every controller; where the machine cannot keep up with real time, once more in lockstep. Returns in what time they ran."""
     from metarl_robot.cli.node_run import HeldError
 
     mode = _LOCKSTEP if lockstep else "real time"
     try:
-        for name in names:
-            _run(robot, name_or_folder, name, task, folder, duration_s, lockstep)
+        for name in plan.controllers:
+            _run(plan, name, lockstep)
     except HeldError as error:
         if lockstep:
             raise
         err().print(f"[yellow]too slow or too busy for real time:[/] {error}. Once more in lockstep.", highlight=False)
-        for name in names:
-            _run(robot, name_or_folder, name, task, folder, duration_s, lockstep=True)
+        for name in plan.controllers:
+            _run(plan, name, lockstep=True)
         mode = f"{_LOCKSTEP} (in real time, {error})"
     return mode
 
 
-def _run(robot: Robot, name_or_folder: str, controller: str, task: DemoTask, folder: Path, duration_s: float, lockstep: bool) -> None:
+def _run(plan: _Plan, controller: str, lockstep: bool) -> None:
+    from metarl_robot.cli.demo_task import KIND, SUITE
     from metarl_robot.cli.live import live_view
     from metarl_robot.cli.node_run import RunFiles, run_nodes
 
     arguments = {
-        "robot": name_or_folder,
+        "robot": plan.robot_name,
         "controller": controller,
+        "checkpoint": "" if plan.checkpoint is None else str(plan.checkpoint.resolve()),
         "lockstep": str(lockstep).lower(),
         "reference": "suite",
-        "suite": "heldout",
-        "scenario": "pickup",
-        "seed": str(task.seed),
-        "params": str(task.write(folder)),
+        "suite": SUITE,
+        "scenario": KIND,
+        "seed": str(plan.task.seed),
+        "params": str(plan.task.write(plan.folder)),
     }
-    files = RunFiles(folder / f"{controller}.mcap", folder / f"{controller}.log")
-    with live_view(f"{robot.name}, {controller}", duration_s, task.change_s) as view:
-        run_nodes(files, arguments, name_or_folder, duration_s, view.show)
+    files = RunFiles(plan.folder / f"{controller}.mcap", plan.folder / f"{controller}.log")
+    with live_view(f"{plan.robot.name}, {controller}", plan.duration_s, plan.task.change_s) as view:
+        run_nodes(files, arguments, plan.robot_name, plan.duration_s, view.show)
 
 
-def _conclude(robot: Robot, names: Sequence[str], task: DemoTask, folder: Path, duration_s: float, mode: str, json: bool) -> None:
+def _conclude(plan: _Plan, mode: str, json: bool) -> None:
     """Tables, summary and report, all from the recordings."""
     from metarl_robot.cli.recording import read_runs
     from metarl_robot.cli.report import write_report
     from metarl_robot.cli.run_metrics import result_of
 
     with err().status("reading the recordings, writing the report"):
-        runs = read_runs([folder / f"{name}.mcap" for name in names])
-        results = [result_of(run, _SCENARIO, task.seed) for run in runs]
-        facts = _facts(robot, task, mode)
-        summary = {**_summary(robot, results), "facts": facts, "duration_s": duration_s, "change_s": task.change_s}
-        write_json(summary, folder / "summary.json")
-        report = write_report(folder / "report.html", runs, results, facts, _commands(folder))
+        runs = read_runs([plan.folder / f"{name}.mcap" for name in plan.controllers])
+        results = [result_of(run, _SCENARIO, plan.task.seed) for run in runs]
+        facts = _facts(plan, mode)
+        summary = {**_summary(plan.robot, results), "facts": facts, "duration_s": plan.duration_s, "change_s": plan.task.change_s}
+        write_json(summary, plan.folder / "summary.json")
+        report = write_report(plan.folder / "report.html", runs, results, facts, _commands(plan.folder))
     if json:
         write_json(summary)
     else:
@@ -170,12 +185,13 @@ def _summary(robot: Robot, results: Sequence[Result]) -> dict[str, Any]:
     return {**evaluation.to_json(), "episodes": [result.to_dict() for result in results]}
 
 
-def _facts(robot: Robot, task: DemoTask, mode: str) -> dict[str, str]:
+def _facts(plan: _Plan, mode: str) -> dict[str, str]:
+    before = plan.task.before
     return {
-        "robot": f"{robot.name}: {robot.description.description}",
+        "robot": f"{plan.robot.name}: {plan.robot.description.description}",
         "time": mode,
-        "seed": str(task.seed),
-        "delays": f"commands {1e3 * task.before.command_delay_s:.1f} ms, sensors {1e3 * task.before.sensor_delay_s:.1f} ms",
+        "seed": str(plan.task.seed),
+        "delays": f"commands {1e3 * before.command_delay_s:.1f} ms, sensors {1e3 * before.sensor_delay_s:.1f} ms",
         "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "date": datetime.now().strftime("%Y-%m-%d %H:%M"),
         "command": " ".join(["metarl", *sys.argv[1:]]),

@@ -15,6 +15,7 @@ _EPILOG = examples(
     ("metarl eval panda", "all controllers on held-out tasks"),
     ("metarl eval planar2 --controllers pid,computed_torque --seeds 2", "quick: seconds"),
     ("metarl eval panda --suite extrapolation --plot result.svg", "beyond what was trained, with a figure"),
+    ("metarl eval panda --prediction", "how well adapters predict what the model misses, after how little data"),
     ("metarl eval panda --json - > results.json", "for programs: nothing but JSON on standard output"),
     note="Suites: train, heldout (unseen draws from the same ranges), extrapolation (heavier, twice the friction, swinging), "
     "nominal (nothing disturbed). The same seeds give the same results on any number of processes; only the step times are measured.",
@@ -35,6 +36,8 @@ def evaluate(
     jobs: Annotated[int, typer.Option(min=0, help="Processes; 0: one for each processor.")] = 0,
     checkpoint: Annotated[Path | None, typer.Option(help="Trained weights; default: those shipped with the robot.")] = None,
     json: Annotated[str | None, typer.Option(metavar="FILE", help="Write all episodes and the summary; '-' for standard output.")] = None,
+    prediction: Annotated[bool, typer.Option("--prediction", help="Score predictions after 50, 100 and 500 ms of data instead.")] = False,
+    tasks: Annotated[int, typer.Option(min=1, help="With --prediction: how many held-out tasks.")] = 200,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw every episode (.svg, .png or .pdf).")] = None,
 ) -> None:
     """Compare controllers on simulated runs that change half-way, and say how well each follows before and after."""
@@ -43,6 +46,9 @@ def evaluate(
     if plot is not None:
         _check_plot(plot)
     loaded, names = load_robot(robot), parse_names(controllers)
+    if prediction:
+        _predict(loaded, checkpoint, tasks, json, plot)
+        return
     with progress() as report:
         result, complete = _run(report, loaded, suite, names, seeds, jobs or len(os.sched_getaffinity(0)), checkpoint)
     if json is not None:
@@ -59,6 +65,24 @@ def _check_plot(path: Path) -> None:
     from metarl_robot.cli.figure import IMAGES, check_suffix
 
     check_suffix(path, IMAGES)
+
+
+def _predict(robot: Any, checkpoint: Path | None, tasks: int, json: str | None, plot: Path | None) -> None:
+    from metarl_robot.cli.prediction import predict
+    from metarl_robot.cli.train import prediction_view
+
+    with progress() as report:
+        scores = predict(robot, checkpoint, tasks, report)
+    if json is not None:
+        write_json({"robot": robot.name, **scores}, json)
+    if json != "-":
+        out().print(prediction_view(scores))
+    if plot is not None:
+        from metarl_robot.cli.figure import save, style
+        from metarl_robot.cli.plot_training import prediction
+
+        with style():
+            err().print(f"plot: {save(prediction(scores), plot)}", highlight=False)
 
 
 def _run(

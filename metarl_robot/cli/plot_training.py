@@ -12,13 +12,15 @@ from matplotlib.figure import Figure
 from metarl_robot.cli.figure import add_title, colour, label_ends, new_figure, plain_log_ticks
 
 _COLOUR_OF = {
+    "disturbance observer": "nominal_mpc",
+    "inertial + friction least squares": "offset_free_mpc",
+    "maml, second order": "oracle_mpc",
+    "maml, first order": "computed_torque",
+    "fine-tuning": "pid",
     "last_layer": "meta_mpc",
     "second_order": "meta_mpc",
-    "maml": "oracle_mpc",
-    "inertial": "offset_free_mpc",
     "first_order": "computed_torque",
     "supervised": "pid",
-    "none": "nominal_mpc",
 }
 
 

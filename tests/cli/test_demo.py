@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from metarl_robot.cli.recording import RecordingError, read_run
+from metarl_robot.robot import load_robot
 
 pytestmark = pytest.mark.ros
 
-CONTROLLERS = ("computed_torque", "pid")
+CONTROLLERS = ("nominal_mpc", "meta_mpc")
 FIELDS = {
     "controller", "scenario", "seed", "rmse_before_m", "rmse_transient_m", "rmse_after_m", "joint_rmse_after_rad", "settle_s", "violations",
     "failed_steps", "step_ms_median", "step_ms_p99", "payload_mass_error_kg",
@@ -29,10 +30,20 @@ def command(*arguments: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object]]:
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few seconds' training: enough for a payload to be felt."""
+    from metarl_robot.meta.config import TrainConfig
+    from metarl_robot.sim.training import train
+
+    config = TrainConfig(tasks=40, duration_s=1.2, steps=40, batch=8, learned=2, hidden=(8,), threads=1)
+    return train(load_robot("planar2"), config, tmp_path_factory.mktemp("weights")).path
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> tuple[Path, dict[str, object]]:
     """(folder of a finished demo, what it printed as JSON)."""
     place = tmp_path_factory.mktemp("demo")
-    options = ("--controllers", ",".join(CONTROLLERS), "--lockstep", "--duration", "6.5", "--payload-mass", "0.8", "--json")
+    options = ("--checkpoint", str(weights), "--lockstep", "--duration", "7.5", "--payload-mass", "0.8", "--json")
     done = subprocess.run(command("demo", "planar2", *options), cwd=place, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     (folder,) = (place / "runs").iterdir()
@@ -46,7 +57,7 @@ def test_it_leaves_report_summary_and_one_recording_a_controller(demo: tuple[Pat
     assert json.loads((folder / "summary.json").read_text()) == printed
 
 
-def test_summary_has_the_fields_of_an_evaluation_and_the_arm_feels_the_payload(demo: tuple[Path, dict[str, object]]) -> None:
+def test_summary_has_the_fields_of_an_evaluation_and_the_adaptive_controller_copes(demo: tuple[Path, dict[str, object]]) -> None:
     _, summary = demo
     episodes = summary["episodes"]
     assert isinstance(episodes, list)
@@ -55,12 +66,16 @@ def test_summary_has_the_fields_of_an_evaluation_and_the_arm_feels_the_payload(d
         assert row.keys() >= FIELDS
         assert row["payload"]["true_mass_kg"] == 0.8
         assert row["violations"] == row["failed_steps"] == 0
-        assert row["rmse_transient_m"] > 2.0 * row["rmse_before_m"], "neither controller knows of the payload"
+    nominal, meta = episodes
+    assert nominal["rmse_after_m"] > 3.0 * nominal["rmse_before_m"], "it is not told of the payload"
+    assert meta["rmse_after_m"] < 0.5 * nominal["rmse_after_m"]
+    assert nominal["payload"]["belief"] is None
+    assert abs(meta["payload"]["belief"]["early_mass_kg"] - 0.8) < 0.25
 
 
 def test_without_a_terminal_a_plain_line_is_printed_now_and_then(demo: tuple[Path, dict[str, object]]) -> None:
     said = (demo[0] / "stderr.txt").read_text()
-    lines = re.findall(r"planar2, pid: +([\d.]+) of 6.5 s +error ([\d.]+) mm", said)
+    lines = re.findall(r"planar2, meta_mpc: +([\d.]+) of 7.5 s +error ([\d.]+) mm", said)
     assert len(lines) >= 2
     assert float(lines[-1][0]) > float(lines[0][0])
     assert "\x1b" not in said
@@ -68,19 +83,20 @@ def test_without_a_terminal_a_plain_line_is_printed_now_and_then(demo: tuple[Pat
 
 def test_the_report_needs_nothing_else(demo: tuple[Path, dict[str, object]]) -> None:
     page = (demo[0] / "report.html").read_text()
-    assert page.count("<svg") == 4, "tracking, computation, joints, efforts; neither controller estimates a payload"
+    assert page.count("<svg") == 5, "tracking, payload, computation, joints, efforts"
     assert not re.search(r"(src|href)=[\"'](?!#)", page)
     assert not re.search(r"url\((?!#)", page)
     assert "0.80 kg" in page
 
 
 def test_recordings_hold_every_step_and_all_topics(demo: tuple[Path, dict[str, object]]) -> None:
-    run = read_run(demo[0] / "pid.mcap")
-    assert (run.robot, run.controller) == ("planar2", "pid")
+    run = read_run(demo[0] / "meta_mpc.mcap")
+    assert (run.robot, run.controller) == ("planar2", "meta_mpc")
+    assert run.estimate is not None
     assert run.change_s == (5.0,)
     for times in (run.time_s, run.step_time_s):
         assert times[0] == 0.0, "the gate lets nothing pass before the recorder listens"
-        assert times[-1] >= 6.5
+        assert times[-1] >= 7.5
         assert round(float(np.diff(times).max() / run.period_s)) == 1, "in lockstep no state is lost or left unanswered"
 
 
@@ -95,7 +111,7 @@ def test_plot_draws_the_same_numbers_again(demo: tuple[Path, dict[str, object]],
 
 @pytest.mark.parametrize("share", [0.5, 0.9])
 def test_a_recording_that_was_cut_off_is_read_as_far_as_it_goes(demo: tuple[Path, dict[str, object]], tmp_path: Path, share: float) -> None:
-    whole = demo[0] / "computed_torque.mcap"
+    whole = demo[0] / "meta_mpc.mcap"
     content, part = whole.read_bytes(), tmp_path / "part.mcap"
     part.write_bytes(content[: int(share * len(content))])
     run, full = read_run(part), read_run(whole)
