@@ -7,15 +7,19 @@ that follow. The truth is the noise-free residual in momentum form at the effort
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.base import Adapter
+from metarl_robot.adaptation.factory import AdapterTuning, make_adapter, maml_adapter
 from metarl_robot.adaptation.features import Xi
+from metarl_robot.checkpoint import Checkpoint
+from metarl_robot.control.factory import load_config
 from metarl_robot.dynamics.arm import ArmDynamics
 from metarl_robot.errors import MetaRLError
 from metarl_robot.meta.data import HISTORY, Experience, experience
@@ -30,23 +34,27 @@ Progress = Callable[[int, int], None]
 
 WINDOWS_S = (0.05, 0.1, 0.5)
 HORIZON_S = 0.5
+_MAML_ROWS = {"second_order": "maml_second_order", "first_order": "maml_first_order", "supervised": "fine_tuning"}
 _START = 2000  # second word of the entropy of the windows' places
 
 
 @dataclass(frozen=True)
 class PredictionScore:
-    """Root mean square error of the predicted residual after a window of data: (n,) joint by joint [Nm]."""
+    """Root mean square errors of the predicted residual after a window of data: (tasks, n), of each task and joint [Nm]."""
 
     window_s: float
     rmse_nm: Array
 
     def to_dict(self, effort_limit: Array) -> dict[str, Any]:
-        """Means over the joints, plain and as a share of each joint's effort limit, and the joints themselves."""
+        """Over all tasks, joint by joint; means over joints, plain and as a share of the joint's effort limit; the median task's."""
+        joints = np.sqrt(np.mean(self.rmse_nm**2, axis=0))
+        shares = 100.0 * self.rmse_nm / effort_limit
         return {
             "window_ms": round(1e3 * self.window_s),
-            "rmse_nm": float(self.rmse_nm.mean()),
-            "rmse_percent_of_limit": float(100.0 * (self.rmse_nm / effort_limit).mean()),
-            "joints_nm": [float(x) for x in self.rmse_nm],
+            "rmse_nm": float(joints.mean()),
+            "rmse_percent_of_limit": float(np.mean(100.0 * joints / effort_limit)),
+            "median_percent_of_limit": float(np.median(shares.mean(axis=1))),
+            "joints_nm": [float(x) for x in joints],
         }
 
 
@@ -72,14 +80,13 @@ class PredictionTest:
         self._first = np.random.default_rng([seed, _START]).integers(0, room, tasks)
 
     def score(self, adapter: Adapter, progress: Progress | None = None) -> tuple[PredictionScore, ...]:
-        """The adapter's error after each of `WINDOWS_S`."""
-        squares = np.zeros((len(self._windows), self._robot.dof))
-        count = len(self._first)
-        for task in range(count):
-            squares += self._squared_errors(adapter, task) / count
+        """The adapter's errors after each of `WINDOWS_S`."""
+        errors = np.zeros((len(self._windows), len(self._first), self._robot.dof))
+        for task in range(len(self._first)):
+            errors[:, task] = np.sqrt(self._squared_errors(adapter, task))
             if progress is not None:
-                progress(task + 1, count)
-        return tuple(PredictionScore(window, np.sqrt(row)) for window, row in zip(WINDOWS_S, squares, strict=True))
+                progress(task + 1, len(self._first))
+        return tuple(PredictionScore(window, rows) for window, rows in zip(WINDOWS_S, errors, strict=True))
 
     def _squared_errors(self, adapter: Adapter, task: int) -> Array:
         """(windows, n) mean squares on one task."""
@@ -104,12 +111,45 @@ class PredictionTest:
         return Xi(q, v, a, effort, past), data.target[task, at].astype(float) / data.dt
 
 
-def prediction_table(
-    robot: Robot, test: PredictionTest, adapters: Mapping[str, Adapter], progress: Callable[[str, int, int], None] | None = None
+def online_adapters(robot: Robot, dynamics: ArmDynamics, checkpoints: Sequence[Checkpoint]) -> dict[str, Adapter]:
+    """What is compared, as the controllers run it: rivals that need no training, and every adapter that the checkpoints hold.
+
+    inertial: least squares on the payload's ten inertial parameters and joint friction, with the last layer's own prior over them.
+    fine_tuning: the same network and gradient steps as MAML's, after plain supervised training.
+    """
+    tuning = _tuning(robot, "meta_mpc")
+    adapters = {
+        "none": make_adapter("none", robot, dynamics, tuning),
+        "disturbance_observer": make_adapter("disturbance_observer", robot, dynamics, _tuning(robot, "offset_free_mpc")),
+    }
+    for checkpoint in checkpoints:
+        if checkpoint.adapter == "maml":
+            for method in checkpoint.meta["methods"]:
+                prefix = "" if method == "second_order" else f"{method}."
+                adapters[_MAML_ROWS[method]] = maml_adapter(robot, dynamics, tuning, checkpoint, prefix)
+        else:
+            for name in ("inertial", "last_layer"):
+                adapters[name] = make_adapter(name, robot, dynamics, tuning, checkpoint)
+    return adapters
+
+
+def _tuning(robot: Robot, controller: str) -> AdapterTuning:
+    """The adapter's share of a controller's configuration."""
+    config = load_config(robot, controller).model_dump()
+    return AdapterTuning(**{field.name: config[field.name] for field in fields(AdapterTuning) if field.name in config})
+
+
+def prediction_scores(
+    robot: Robot,
+    checkpoints: Sequence[Checkpoint],
+    tasks: int = 200,
+    seed: int = 0,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Scores of named adapters as plain data: {"tasks", "horizon_ms", "rows": {name: [score after each window]}}."""
+    """{"tasks", "seed", "horizon_ms", "rows": {adapter: [score after each window]}}: plain data, for a checkpoint's record or a table."""
+    test = PredictionTest(robot, tasks, seed)
     rows: dict[str, Any] = {}
-    for name, adapter in adapters.items():
-        scores = test.score(adapter, None if progress is None else lambda done, total, name=name: progress(name, done, total))  # type: ignore[misc]
+    for name, adapter in online_adapters(robot, test.dynamics, checkpoints).items():
+        scores = test.score(adapter, None if progress is None else partial(progress, name))
         rows[name] = [score.to_dict(robot.effort_limit) for score in scores]
-    return {"tasks": len(test._first), "horizon_ms": round(1e3 * HORIZON_S), "rows": rows}
+    return {"tasks": tasks, "seed": seed, "horizon_ms": round(1e3 * HORIZON_S), "rows": rows}

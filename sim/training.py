@@ -25,6 +25,7 @@ from metarl_robot.meta.train import Fit, Learner, Progress, fit
 from metarl_robot.robot import Robot
 from metarl_robot.sim.dataset import DataSet, collect
 from metarl_robot.sim.rollouts import MERGED_DELAYS, rollouts
+from metarl_robot.sim.scoring import prediction_scores
 from metarl_robot.sim.task import TRAIN
 
 Array = NDArray[np.float64]
@@ -52,14 +53,15 @@ def train(robot: Robot, config: TrainConfig, out: Path, resume: bool = False, pr
     Arguments:
         out: folder; also holds the data and the state of the run while it lasts.
         resume: go on where an interrupted run in `out` stopped, with the same result as if it had not been.
-        progress: called with ('simulate' | 'learn' | 'score', done, total, numbers to show).
+        progress: called with (phase, done, total, numbers to show).
 
     Raises:
         MetaRLError: nothing to resume fits these settings, or the training diverged.
     """
     out.mkdir(parents=True, exist_ok=True)
     dynamics = ArmDynamics(robot)
-    data = _data(robot, config, out, resume, progress)
+    loop = _Loop(out, resume, progress)
+    data = _data(robot, config, loop)
     made = {"last_layer": _train_last_layer, "maml": _train_maml}[config.adapter](
         robot, dynamics, config, data, _Loop(out, resume, progress)
     )
@@ -74,7 +76,8 @@ def train(robot: Robot, config: TrainConfig, out: Path, resume: bool = False, pr
         "versions": {**{name: version(name) for name in _LIBRARIES}, "python": platform.python_version()},
     }
     path = out / default_checkpoint(robot, config.adapter).name
-    checkpoint = save_checkpoint(path, robot, config.adapter, made.tensors, record)
+    scores = prediction_scores(robot, [Checkpoint(made.tensors, {**record, "adapter": config.adapter})], progress=loop.score)
+    checkpoint = save_checkpoint(path, robot, config.adapter, made.tensors, {**record, "scores": {"prediction": scores}})
     for leftover in (_data_file(out), *out.glob("*.state")):
         leftover.unlink(missing_ok=True)
     return TrainReport(path, checkpoint, made.fits, record["train_seconds"])
@@ -99,10 +102,10 @@ def _data_file(out: Path) -> Path:
     return out / "training_data.npz"
 
 
-def _data(robot: Robot, config: TrainConfig, out: Path, resume: bool, progress: Progress | None) -> DataSet:
+def _data(robot: Robot, config: TrainConfig, loop: _Loop) -> DataSet:
     """Simulated tasks; kept in a file so that a resumed run need not simulate them again."""
-    file = _data_file(out)
-    if resume and file.is_file():
+    file = _data_file(loop.out)
+    if loop.resume and file.is_file():
         data = DataSet.load(file)
         if data.robot == robot.name and len(data.tasks) == _tasks(config):
             return data
@@ -114,7 +117,7 @@ def _data(robot: Robot, config: TrainConfig, out: Path, resume: bool, progress: 
         duration_s=config.duration_s,
         ranges=replace(TRAIN, command_share=MERGED_DELAYS),
         threads=config.threads,
-        progress=None if progress is None else lambda done, total: progress("simulate", done, total, {}),
+        progress=loop.note("simulate"),
     )
     data.save(file)
     return data
@@ -130,6 +133,9 @@ class _Loop:
 
     def fit(self, name: str, learner: Learner, config: TrainConfig, data: DataSet) -> Fit:
         return fit(learner, config, self.out / f"{name}.state", data.sha256(), self.resume, self.progress, name)
+
+    def score(self, adapter: str, done: int, total: int) -> None:
+        self.note(f"score {adapter}")(done, total)
 
     def note(self, phase: str) -> Callable[[int, int], None]:
         return lambda done, total: None if self.progress is None else self.progress(phase, done, total, {})

@@ -1,0 +1,39 @@
+"""A small data set of the planar arm, simulated once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from metarl_robot.dynamics.arm import ArmDynamics
+from metarl_robot.meta.data import Experience, Rollouts, experience
+from metarl_robot.robot import Robot, load_robot
+from metarl_robot.sim.dataset import DataSet, collect
+from metarl_robot.sim.rollouts import MERGED_DELAYS, rollouts
+from metarl_robot.sim.task import TRAIN
+
+
+@pytest.fixture(scope="session")
+def planar() -> Robot:
+    return load_robot("planar2")
+
+
+@pytest.fixture(scope="session")
+def dynamics(planar: Robot) -> ArmDynamics:
+    return ArmDynamics(planar)
+
+
+@pytest.fixture(scope="session")
+def data(planar: Robot) -> DataSet:
+    return collect(planar, 60, seed=3, duration_s=1.2, ranges=replace(TRAIN, command_share=MERGED_DELAYS))
+
+
+@pytest.fixture(scope="session")
+def driven(planar: Robot, dynamics: ArmDynamics, data: DataSet) -> Rollouts:
+    return rollouts(planar, dynamics, data)
+
+
+@pytest.fixture(scope="session")
+def tasks(planar: Robot, dynamics: ArmDynamics, driven: Rollouts) -> Experience:
+    return experience(planar, dynamics, driven)

@@ -1,0 +1,76 @@
+"""The residual and its features: equal to the online code's, sample by sample, and explained by the true contexts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from metarl_robot.adaptation.factory import feature_map
+from metarl_robot.adaptation.features import Interval
+from metarl_robot.dynamics.arm import ArmDynamics
+from metarl_robot.errors import MetaRLError, UnknownNameError
+from metarl_robot.meta.data import HISTORY, RAW_GROUPS, Experience, Rollouts, experience
+from metarl_robot.robot import Robot
+from metarl_robot.sim.dataset import DataSet
+
+
+def test_impulses_are_those_of_the_online_features(planar: Robot, dynamics: ArmDynamics, driven: Rollouts, tasks: Experience) -> None:
+    features = feature_map(planar, dynamics, RAW_GROUPS)
+    rng = np.random.default_rng(0)
+    for task, k in zip(rng.integers(tasks.tasks, size=20), rng.integers(tasks.intervals, size=20), strict=True):
+        sample = k + HISTORY
+        q, v, effort = (x[task].astype(float) for x in (driven.q, driven.v, driven.effort))
+        past = np.stack([effort[sample - 1], effort[sample - 2]])
+        interval = Interval(q[sample], v[sample], q[sample + 1], v[sample + 1], effort[sample], past, driven.dt)
+        np.testing.assert_allclose(tasks.raw[task, k], features.impulse(interval), rtol=1e-5, atol=1e-7)
+
+
+def test_target_is_the_mean_residual(dynamics: ArmDynamics, tasks: Experience) -> None:
+    """In the middle of an interval M a + h - τ differs from the mean by the curvature of the motion alone, which is small."""
+    q, v, a, effort = (x.reshape(-1, tasks.dof).astype(float) for x in (tasks.q, tasks.v, tasks.a, tasks.effort))
+    direct = dynamics.inverse_dynamics(q, v, a) - effort
+    target = tasks.target.reshape(-1, tasks.dof) / tasks.dt
+    assert np.sqrt(np.mean((direct - target) ** 2)) < 0.01 * np.sqrt(np.mean(target**2))
+
+
+def test_true_contexts_explain_the_residual_of_tasks_without_a_cable(data: DataSet, tasks: Experience) -> None:
+    free = np.array([task.cable is None for task in data.tasks])
+    left = tasks.target - np.einsum("tsnk,tk->tsn", tasks.raw, tasks.contexts)
+    share = np.median(np.abs(left[free])) / np.median(np.abs(tasks.target[free]))
+    assert share < 0.03  # what is left is stiction: short and local
+    assert np.median(np.abs(left[~free])) > 2.0 * np.median(np.abs(left[free]))
+
+
+def test_without_latency_only_the_latency_is_gone(tasks: Experience) -> None:
+    late = [name.startswith("latency_") for name in tasks.names]
+    known = np.einsum("tsnk,tk->tsn", tasks.raw[..., late], tasks.contexts[:, late])
+    np.testing.assert_allclose(tasks.without_latency().target + known, tasks.target, atol=1e-6)
+
+
+def test_merged_intervals_add_up(tasks: Experience) -> None:
+    pairs = tasks.merged(2)
+    assert pairs.dt == 2 * tasks.dt and pairs.intervals == tasks.intervals // 2
+    whole = 2 * pairs.intervals
+    np.testing.assert_allclose(pairs.target.sum(axis=1), tasks.target[:, :whole].sum(axis=1), atol=1e-5)
+    np.testing.assert_allclose(pairs.raw[:, 0], tasks.raw[:, :2].sum(axis=1), atol=1e-6)
+    np.testing.assert_array_equal(pairs.mobility, tasks.mobility[:, : whole + 1 : 2])
+
+
+def test_groups_choose_columns(planar: Robot, dynamics: ArmDynamics, driven: Rollouts, tasks: Experience) -> None:
+    few = experience(planar, dynamics, driven.part(slice(0, 3)), ("motor", "payload"))
+    columns = [tasks.names.index(name) for name in few.names]
+    np.testing.assert_allclose(few.raw, tasks.raw[:3][..., columns])
+    np.testing.assert_allclose(few.contexts, tasks.contexts[:3, columns])
+
+
+def test_bad_input_is_refused(planar: Robot, dynamics: ArmDynamics, driven: Rollouts) -> None:
+    with pytest.raises(UnknownNameError, match="feature group"):
+        experience(planar, dynamics, driven, ("payload", "wind"))
+    with pytest.raises(MetaRLError, match="q_measured must be"):
+        replace(driven, q_measured=driven.q_measured[:, 1:])
+    with pytest.raises(MetaRLError, match="effort must be finite"):
+        replace(driven, effort=np.full_like(driven.effort, np.nan))
+    with pytest.raises(MetaRLError, match="no true values"):
+        experience(planar, dynamics, replace(driven, contexts=driven.contexts[:, :3], context_names=driven.context_names[:3]))
