@@ -12,7 +12,6 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 
 from metarl_robot.labelled import NANOSECONDS, table_of
-from metarl_robot.robot import MODELS_DIR
 from metarl_robot.ros_nodes import topics
 
 ATTACH_S = 4.0
@@ -41,7 +40,7 @@ def follow(start: Callable, **arguments: str) -> tuple[object, list, list, list]
 @pytest.mark.parametrize("controller", ["pid", "computed_torque", "nominal_mpc", "offset_free_mpc", "meta_mpc"])
 def test_every_controller_tracks_and_meets_the_payload(start: Callable, error_m: Callable, controller: str) -> None:
     learned = controller == "meta_mpc"
-    robot = "planar2" if not learned or any((MODELS_DIR / "planar2").glob("*.safetensors")) else "panda"
+    robot = "panda" if learned else "planar2"
     session, setpoints, steps, payloads = follow(start, robot=robot, controller=controller)
     probe = session.probe
     probe.wait_until(ATTACH_S + 3.0)
