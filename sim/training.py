@@ -47,13 +47,16 @@ class TrainReport:
     seconds: float
 
 
-def train(robot: Robot, config: TrainConfig, out: Path, resume: bool = False, progress: Progress | None = None) -> TrainReport:
+def train(
+    robot: Robot, config: TrainConfig, out: Path, resume: bool = False, progress: Progress | None = None, score_tasks: int = 200
+) -> TrainReport:
     """Train weights for a robot and write `out`/dynamics.safetensors (with MAML dynamics_maml.safetensors) and its .json.
 
     Arguments:
         out: folder; also holds the data and the state of the run while it lasts.
         resume: go on where an interrupted run in `out` stopped, with the same result as if it had not been.
         progress: called with (phase, done, total, numbers to show).
+        score_tasks: held-out tasks that the result is scored on.
 
     Raises:
         MetaRLError: nothing to resume fits these settings, or the training diverged.
@@ -76,7 +79,7 @@ def train(robot: Robot, config: TrainConfig, out: Path, resume: bool = False, pr
         "versions": {**{name: version(name) for name in _LIBRARIES}, "python": platform.python_version()},
     }
     path = out / default_checkpoint(robot, config.adapter).name
-    scores = prediction_scores(robot, [Checkpoint(made.tensors, {**record, "adapter": config.adapter})], progress=loop.score)
+    scores = prediction_scores(robot, [Checkpoint(made.tensors, {**record, "adapter": config.adapter})], score_tasks, progress=loop.score)
     checkpoint = save_checkpoint(path, robot, config.adapter, made.tensors, {**record, "scores": {"prediction": scores}})
     for leftover in (_data_file(out), *out.glob("*.state")):
         leftover.unlink(missing_ok=True)
@@ -90,7 +93,7 @@ def command(robot: Robot, config: TrainConfig) -> str:
 
 
 def _text(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _tasks(config: TrainConfig) -> int:

@@ -121,11 +121,8 @@ class _Run:
             rate = self._config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * self.step / self._config.steps))
             for group, factor in zip(self._optimiser.param_groups, self._factors, strict=True):
                 group["lr"] = rate * factor
-            loss, metrics = self._learner.loss(self.step)
+            loss, metrics = self._loss()
             value = float(loss.detach())
-            if not math.isfinite(value):
-                rate = self._config.learning_rate
-                raise MetaRLError(f"training: the loss is {value} at step {self.step}; try a smaller learning_rate than {rate}")
             self._optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(self._learner.module.parameters(), _MAX_GRADIENT)
@@ -134,6 +131,16 @@ class _Run:
             self._record(value)
             self.seconds += monotonic() - start
             yield {"loss": value, **metrics}
+
+    def _loss(self) -> tuple[Tensor, Metrics]:
+        try:
+            loss, metrics = self._learner.loss(self.step)
+            reason = f"the loss is {loss.item()}"
+        except torch.linalg.LinAlgError as error:
+            loss, metrics, reason = torch.tensor(math.nan), {}, str(error)
+        if not torch.isfinite(loss):
+            raise MetaRLError(f"training: {reason} at step {self.step}; try a smaller learning_rate than {self._config.learning_rate}")
+        return loss, metrics
 
     def _record(self, loss: float) -> None:
         self._sum, self._count = self._sum + loss, self._count + 1

@@ -1,0 +1,245 @@
+"""MAML: exact gradients, the same inner steps in torch and numpy, and an online adapter that leaves no offset."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from metarl_robot.adaptation.factory import AdapterTuning, maml_adapter, residual_meter
+from metarl_robot.adaptation.features import Xi
+from metarl_robot.adaptation.maml import FEWEST, Layers, MamlAdapter, NetworkInputs, adapted, gradient
+from metarl_robot.checkpoint import Checkpoint
+from metarl_robot.dynamics.arm import ArmDynamics
+from metarl_robot.errors import CheckpointError, MetaRLError
+from metarl_robot.meta.config import TrainConfig
+from metarl_robot.meta.data import Experience, Rollouts
+from metarl_robot.meta.maml import Maml, MamlLearner, ResidualSeries, TaskBatch, TaskSampler
+from metarl_robot.meta.residuals import output_scale, residual_series
+from metarl_robot.robot import Robot
+from metarl_robot.signals import State
+
+INPUTS, OUTPUTS = 5, 2
+
+
+def make(second_order: bool, inner_steps: int = 1, inputs: int = INPUTS) -> Maml:
+    model = Maml(inputs, OUTPUTS, (6, 6), inner_steps, second_order, torch.Generator().manual_seed(0)).double()
+    for i, log_step in enumerate(model.log_step.values()):
+        log_step.data.fill_(np.log(0.1 + 0.05 * i))
+    return model
+
+
+def batch(seed: int = 0) -> TaskBatch:
+    rng = np.random.default_rng(seed)
+    x, query_x = rng.normal(size=(3, 7, INPUTS)), rng.normal(size=(3, 9, INPUTS))
+    y, query_y = rng.normal(size=(3, 7, OUTPUTS)), rng.normal(size=(3, 9, OUTPUTS))
+    weight = np.ones((3, 7))
+    weight[1, :3] = 0.0
+    return TaskBatch(*(torch.as_tensor(array) for array in (x, y, weight, query_x, query_y)))
+
+
+def layers_of(model: Maml) -> Layers:
+    tensors = model.network.export()
+    return Layers([tensors[f"network.{i}.weight"] for i in range(3)], [tensors[f"network.{i}.bias"] for i in range(3)])
+
+
+def steps_of(model: Maml) -> Layers:
+    tensors = model.export()
+    return Layers([tensors[f"step.{i}.weight"] for i in range(3)], [tensors[f"step.{i}.bias"] for i in range(3)])
+
+
+@pytest.mark.parametrize("inner_steps", [1, 2])
+def test_second_order_gradient_is_that_of_finite_differences(inner_steps: int) -> None:
+    model, data, step = make(True, inner_steps), batch(), 1e-6
+    model.loss_after(data).mean().backward()
+    rng = np.random.default_rng(1)
+    for name, parameter in model.named_parameters():
+        flat, slope = parameter.data.view(-1), parameter.grad.view(-1)
+        for i in rng.choice(len(flat), size=min(3, len(flat)), replace=False):
+            values = []
+            for sign in (1.0, -1.0):
+                flat[i] += sign * step
+                values.append(float(model.loss_after(data).mean().detach()))
+                flat[i] -= sign * step
+            assert float(slope[i]) == pytest.approx((values[0] - values[1]) / (2 * step), abs=1e-7), name
+
+
+def test_first_order_has_the_same_loss_and_another_gradient() -> None:
+    first, second, data = make(False), make(True), batch()
+    losses = [model.loss_after(data).mean() for model in (first, second)]
+    assert losses[0].item() == pytest.approx(losses[1].item(), abs=1e-14)
+    for loss in losses:
+        loss.backward()
+    differences = [
+        (a.grad - b.grad).abs().max().item() for a, b in zip(first.network.parameters(), second.network.parameters(), strict=True)
+    ]
+    assert max(differences) > 1e-3
+
+
+def test_first_order_gradient_is_that_at_the_adapted_weights() -> None:
+    """FOMAML's definition: ∇L(θ'; query) as if θ' did not depend on θ."""
+    model, data = make(False), batch()
+    model.loss_after(data).sum().backward()
+    expected = {name: torch.zeros_like(value) for name, value in model.weights().items()}
+    for task in range(3):
+        changed = model.adapted(data.x[task], data.y[task], data.weight[task])
+        free = {name: value.detach().clone().requires_grad_() for name, value in changed.items()}
+        loss = model.error(free, data.query_x[task], data.query_y[task], torch.ones(9, dtype=torch.float64))
+        for name, slope in zip(free, torch.autograd.grad(loss, list(free.values())), strict=True):
+            expected[name] += slope
+    for name, parameter in model.network.named_parameters():
+        torch.testing.assert_close(parameter.grad, expected[name])
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_numpy_takes_the_same_inner_steps(steps: int) -> None:
+    model, data = make(True, steps), batch()
+    expected = model.adapted(data.x[0], data.y[0], data.weight[0])
+    found = adapted(layers_of(model), steps_of(model), data.x[0].numpy(), data.y[0].numpy(), steps)
+    for i in range(3):
+        np.testing.assert_allclose(found.weights[i], expected[f"layers.{i}.weight"].detach().numpy(), atol=1e-12)
+        np.testing.assert_allclose(found.biases[i], expected[f"layers.{i}.bias"].detach().numpy(), atol=1e-12)
+
+
+def test_masked_samples_do_not_count() -> None:
+    model, data = make(True), batch()
+    expected = adapted(layers_of(model), steps_of(model), data.x[1, 3:].numpy(), data.y[1, 3:].numpy(), 1)
+    found = model.adapted(data.x[1], data.y[1], data.weight[1])
+    np.testing.assert_allclose(found["layers.0.weight"].detach().numpy(), expected.weights[0], atol=1e-12)
+
+
+def test_backpropagation_is_that_of_finite_differences() -> None:
+    layers, data, step = layers_of(make(True)), batch(), 1e-6
+    x, y = data.x[0].numpy(), data.y[0].numpy()
+    slope = gradient(layers, x, y)
+
+    def loss() -> float:
+        hidden = np.tanh(np.tanh(x @ layers.weights[0].T + layers.biases[0]) @ layers.weights[1].T + layers.biases[1])
+        return float(np.mean((hidden @ layers.weights[2].T + layers.biases[2] - y) ** 2))
+
+    for arrays, slopes in ((layers.weights, slope.weights), (layers.biases, slope.biases)):
+        for array, by_array in zip(arrays, slopes, strict=True):
+            flat = array.reshape(-1)
+            before = flat[0]
+            flat[0] = before + step
+            above = loss()
+            flat[0] = before - step
+            assert by_array.reshape(-1)[0] == pytest.approx((above - loss()) / (2 * step), abs=1e-8)
+            flat[0] = before
+
+
+@pytest.fixture(scope="module")
+def series(planar: Robot, dynamics: ArmDynamics, driven: Rollouts, tasks: Experience) -> ResidualSeries:
+    few = driven.part(slice(0, 30))
+    truth = replace(tasks, target=tasks.target[:30], q=tasks.q[:30], v=tasks.v[:30], a=tasks.a[:30])
+    return residual_series(planar, dynamics, residual_meter(planar, dynamics, 0.005), few, truth)
+
+
+def test_measured_residuals_follow_the_truth(series: ResidualSeries) -> None:
+    """Late and filtered, but the residual: most of its variance is there once the observer has settled."""
+    late = slice(40, None)
+    error = np.median(np.abs(series.measured_y[:, late] - series.true_y[:, late]))
+    assert error < 0.4 * np.median(np.abs(series.true_y[:, late]))
+    assert series.measured_x.shape == series.true_x.shape == (*series.true_y.shape[:2], 14)
+
+
+def test_queries_come_after_the_support() -> None:
+    count = np.broadcast_to(np.arange(100, dtype=np.float32)[None, :, None], (4, 100, 1)).copy()
+    drawn = TaskSampler(ResidualSeries(count, count, count, count), horizon=20, seed=0).draw(4, 3)
+    last = drawn.x[:, -1, 0]
+    assert torch.all(drawn.query_x[..., 0] > last[:, None]) and torch.all(drawn.query_x[..., 0] <= last[:, None] + 20)
+    assert torch.all(drawn.weight.sum(dim=1) >= 8)
+
+
+def test_training_makes_adaptation_pay() -> None:
+    """Tasks that differ in an offset and a slope: no weights serve all of them, a gradient step can serve each."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 80, 3))
+    y = rng.normal(size=(200, 1, 2)) + rng.normal(size=(200, 1, 1)) * x[..., :2]
+    arrays = x.astype(np.float32), y.astype(np.float32)
+    learner = MamlLearner(ResidualSeries(*arrays, *arrays), 40, TrainConfig(adapter="maml", batch=20, hidden=(20, 20)), "second_order")
+    optimiser = torch.optim.Adam(learner.module.parameters(), lr=1e-2)
+    for step in range(200):
+        optimiser.zero_grad()
+        learner.loss(step)[0].backward()
+        optimiser.step()
+    test = TaskSampler(ResidualSeries(*arrays, *arrays), 40, seed=99).draw(100, 0)
+    with torch.no_grad():
+        assert learner.module.loss_after(test).mean() < 0.6 * learner.module.loss_before(test)
+
+
+def test_supervised_training_chooses_one_step_size(series: ResidualSeries) -> None:
+    learner = MamlLearner(series, 40, TrainConfig(adapter="maml", hidden=(8,)), "supervised")
+    learner.choose_step()
+    assert len({step.item() for step in learner.module.log_step.values()}) == 1
+
+
+@pytest.fixture(scope="module")
+def checkpoint(planar: Robot) -> Checkpoint:
+    model = Maml(14, 2, (8, 8), 1, True, torch.Generator().manual_seed(3))
+    return Checkpoint({**model.export(), "output_scale": output_scale(planar)}, {"adapter": "maml", "inner_steps": 1})
+
+
+def adapter_after(planar: Robot, dynamics: ArmDynamics, checkpoint: Checkpoint, driven: Rollouts, samples: int) -> MamlAdapter:
+    adapter = maml_adapter(planar, dynamics, AdapterTuning(40.0), checkpoint)
+    q, v, effort = (x[1].astype(float) for x in (driven.q_measured, driven.v_measured, driven.effort))
+    for k in range(samples):
+        adapter.update(State(q[k], v[k]), effort[max(k - 1, 0)], driven.dt)
+    return adapter
+
+
+def test_online_adapter_knows_nothing_at_first(planar: Robot, dynamics: ArmDynamics, checkpoint: Checkpoint, driven: Rollouts) -> None:
+    adapter = adapter_after(planar, dynamics, checkpoint, driven, FEWEST - 1)
+    states = np.zeros((dynamics.knots, 2))
+    xi = Xi(states, states, states, states, np.zeros((2, *states.shape)))
+    assert np.all(adapter.evaluate(xi) == 0.0) and np.all(adapter.jacobian(xi) == 0.0)
+
+
+def test_online_adapter_has_no_offset(planar: Robot, dynamics: ArmDynamics, checkpoint: Checkpoint) -> None:
+    """At rest under a constant force that no weights were trained for, it ends up predicting that force."""
+    adapter = maml_adapter(planar, dynamics, AdapterTuning(40.0), checkpoint)
+    q, force = np.array([0.3, 0.4]), np.array([2.0, -1.0])
+    effort = dynamics.bias(q, np.zeros(2)) - force
+    for _ in range(400):
+        adapter.update(State(q, np.zeros(2)), effort, 0.005)
+    still = np.zeros((1, 2))
+    found = adapter.evaluate(Xi(q[None], still, still, still, np.zeros((2, 1, 2))))
+    np.testing.assert_allclose(found[0], force, atol=0.02)
+
+
+def test_online_jacobian_is_that_of_finite_differences(planar: Robot, checkpoint: Checkpoint, driven: Rollouts) -> None:
+    dynamics = ArmDynamics(planar, knots=4)
+    adapter = adapter_after(planar, dynamics, checkpoint, driven, 60)
+    rng = np.random.default_rng(0)
+    states, step = rng.normal(size=(4, 6)), 1e-6
+
+    def xi(x: np.ndarray) -> Xi:
+        return Xi(x[:, :2].copy(), x[:, 2:4].copy(), x[:, 4:].copy(), np.zeros((4, 2)), np.zeros((2, 4, 2)))
+
+    numeric = [(adapter.evaluate(xi(states + step * e)) - adapter.evaluate(xi(states - step * e))) / (2 * step) for e in np.eye(6)]
+    np.testing.assert_allclose(adapter.jacobian(xi(states)), np.stack(numeric, axis=2), rtol=1e-4, atol=1e-5)
+
+
+def test_inputs_do_not_depend_on_how_many_states_are_asked_for(planar: Robot) -> None:
+    dynamics = ArmDynamics(planar, knots=5)
+    inputs = NetworkInputs(planar, dynamics)
+    q, v, a = np.random.default_rng(0).normal(size=(3, 5, 2))
+    np.testing.assert_allclose(inputs.encode(q, v, a)[:3], inputs.encode(q[:3], v[:3], a[:3]), atol=1e-12)
+
+
+def test_reset_forgets(planar: Robot, dynamics: ArmDynamics, checkpoint: Checkpoint, driven: Rollouts) -> None:
+    adapter = adapter_after(planar, dynamics, checkpoint, driven, 50)
+    state = np.ones((dynamics.knots, 2))
+    xi = Xi(state, state, state, state, np.zeros((2, *state.shape)))
+    assert np.any(adapter.evaluate(xi) != 0.0)
+    adapter.reset()
+    assert np.all(adapter.evaluate(xi) == 0.0)
+
+
+def test_bad_input_is_refused(planar: Robot, dynamics: ArmDynamics, series: ResidualSeries) -> None:
+    with pytest.raises(MetaRLError, match="true_y must be finite"):
+        replace(series, true_y=np.full_like(series.true_y, np.inf))
+    with pytest.raises(CheckpointError, match="needs weights trained for it"):
+        maml_adapter(planar, dynamics, AdapterTuning(40.0), Checkpoint({}, {"adapter": "last_layer"}))

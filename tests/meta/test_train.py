@@ -1,0 +1,129 @@
+"""Training from end to end on a small scale: it learns, it can be interrupted anywhere, and it refuses what does not fit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from metarl_robot.checkpoint import load_checkpoint
+from metarl_robot.errors import MetaRLError
+from metarl_robot.meta.config import TrainConfig
+from metarl_robot.meta.data import Experience
+from metarl_robot.meta.last_layer import LastLayerLearner
+from metarl_robot.meta.train import fit
+from metarl_robot.robot import Robot
+from metarl_robot.sim.training import TrainReport, command, train
+
+QUICK = TrainConfig(tasks=200, duration_s=1.2, steps=150, batch=16, learned=4, hidden=(32, 32), learning_rate=1e-2, threads=1)
+TINY = TrainConfig(tasks=20, duration_s=1.2, steps=8, batch=4, learned=2, hidden=(8,), threads=1)
+
+
+def learner(planar: Robot, tasks: Experience, config: TrainConfig = TINY) -> LastLayerLearner:
+    return LastLayerLearner(tasks, planar.velocity_limit, planar.effort_limit, config)
+
+
+class InterruptAt:
+    """A progress callback that behaves like Ctrl-C after so many steps of a phase."""
+
+    def __init__(self, phase: str, step: int) -> None:
+        self.phase, self.step = phase, step
+
+    def __call__(self, phase: str, done: int, total: int, metrics: dict[str, float]) -> None:
+        if phase == self.phase and done == self.step:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def report(planar: Robot, tmp_path_factory: pytest.TempPathFactory) -> TrainReport:
+    return train(planar, QUICK, tmp_path_factory.mktemp("quick"), score_tasks=50)
+
+
+@pytest.mark.slow
+def test_training_learns_to_adapt(report: TrainReport) -> None:
+    """On tasks it has never seen: far better than without adaptation after 50 ms, and better the more it has seen."""
+    rows = report.checkpoint.meta["scores"]["prediction"]["rows"]
+    errors = [score["rmse_percent_of_limit"] for score in rows["last_layer"]]
+    assert errors[0] < 0.5 * rows["none"][0]["rmse_percent_of_limit"]
+    assert errors[2] < 0.25 * rows["none"][2]["rmse_percent_of_limit"]
+    assert all(mine < theirs["rmse_percent_of_limit"] for mine, theirs in zip(errors, rows["inertial"], strict=True))
+
+
+@pytest.mark.slow
+def test_loss_falls(report: TrainReport) -> None:
+    curve = np.array(report.fits["last_layer"].curve)
+    assert curve[-15:, 1].mean() < curve[:15, 1].mean() - 0.3
+    assert curve[-1, 0] == QUICK.steps
+
+
+@pytest.mark.slow
+def test_checkpoint_says_where_it_comes_from(planar: Robot, report: TrainReport) -> None:
+    loaded = load_checkpoint(report.path, planar)
+    assert loaded.adapter == "last_layer"
+    assert loaded.meta["features"] == ["payload", "friction", "motor", "learned"]
+    assert len(loaded.meta["context_names"]) == len(loaded.tensors["prior_mean"])
+    assert loaded.meta["command"] == command(planar, QUICK)
+    assert len(loaded.meta["data_sha256"]) == 64 and loaded.meta["versions"]["torch"] == torch.__version__
+    assert TrainConfig.model_validate(loaded.meta["config"]) == QUICK
+    json.loads(report.path.with_suffix(".json").read_text())
+    assert sorted(path.name for path in report.path.parent.iterdir()) == ["dynamics.json", "dynamics.safetensors"]
+
+
+@pytest.mark.parametrize("stop", [1, 5])
+def test_resumed_run_ends_as_an_uninterrupted_one(planar: Robot, tasks: Experience, tmp_path: Path, stop: int) -> None:
+    whole, parts = learner(planar, tasks), learner(planar, tasks)
+    expected = fit(whole, TINY, tmp_path / "whole.state", "data")
+    with pytest.raises(KeyboardInterrupt):
+        fit(parts, TINY, tmp_path / "parts.state", "data", progress=InterruptAt("learn", stop))
+    resumed = learner(planar, tasks)
+    done = fit(resumed, TINY, tmp_path / "parts.state", "data", resume=True)
+    assert done.curve == expected.curve
+    for name, tensor in whole.module.state_dict().items():
+        torch.testing.assert_close(resumed.module.state_dict()[name], tensor, rtol=0.0, atol=0.0)
+
+
+@pytest.mark.parametrize(("adapter", "phase"), [("last_layer", "learn"), ("maml", "first_order")])
+def test_interrupted_training_goes_on_to_the_same_weights(planar: Robot, tmp_path: Path, adapter: str, phase: str) -> None:
+    config = TINY.model_copy(update={"adapter": adapter, "steps": 3})
+    expected = train(planar, config, tmp_path / "whole", score_tasks=2)
+    with pytest.raises(KeyboardInterrupt):
+        train(planar, config, tmp_path / "parts", progress=InterruptAt(phase, 2), score_tasks=2)
+    found = train(planar, config, tmp_path / "parts", resume=True, score_tasks=2)
+    assert found.checkpoint.meta["sha256"] == expected.checkpoint.meta["sha256"]
+    assert found.checkpoint.meta["data_sha256"] == expected.checkpoint.meta["data_sha256"]
+
+
+def test_resuming_another_run_is_refused(planar: Robot, tasks: Experience, tmp_path: Path) -> None:
+    state = tmp_path / "run.state"
+    fit(learner(planar, tasks), TINY, state, "data")
+    other = TINY.model_copy(update={"learning_rate": 0.02})
+    with pytest.raises(MetaRLError, match="other settings or data"):
+        fit(learner(planar, tasks, other), other, state, "data", resume=True)
+    with pytest.raises(MetaRLError, match="other settings or data"):
+        fit(learner(planar, tasks), TINY, state, "other data", resume=True)
+    state.write_bytes(b"not a state")
+    with pytest.raises(MetaRLError, match="not the state of a training run"):
+        fit(learner(planar, tasks), TINY, state, "data", resume=True)
+
+
+def test_divergence_is_reported(planar: Robot, tasks: Experience, tmp_path: Path) -> None:
+    broken = learner(planar, tasks)
+    broken.module.log_error.data.fill_(float("nan"))
+    with pytest.raises(MetaRLError, match="at step 0"):
+        fit(broken, TINY, tmp_path / "run.state", "data")
+
+
+def test_command_repeats_the_settings_that_are_not_the_defaults(planar: Robot) -> None:
+    assert command(planar, TrainConfig()) == "metarl train planar2"
+    config = TrainConfig(adapter="maml", tasks=50, hidden=(16, 16), unloaded_start=False)
+    assert command(planar, config) == "metarl train planar2 --adapter maml --tasks 50 --hidden 16,16 --unloaded-start false"
+
+
+@pytest.mark.parametrize("wrong", [{"tasks": 0}, {"learning_rate": 0.0}, {"adapter": "magic"}, {"groups": ("wind",)}, {"epochs": 3}])
+def test_bad_settings_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        TrainConfig(**wrong)
