@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import pickle
+import pickle  # noqa: TID251 (made here to be refused)
 from pathlib import Path
 
 import numpy as np

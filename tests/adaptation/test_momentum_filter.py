@@ -40,7 +40,9 @@ def _filter(robot: Robot) -> MomentumFilter:
     return MomentumFilter(dynamics, features, _prior(robot), filter_tuning(robot, dynamics, TUNING, features.names))
 
 
-def _drive(robot: Robot, adapter: MomentumFilter, task: Task, duration_s: float, later: Task | None = None, change_s: float = 0.0) -> ArmPlant:
+def _drive(
+    robot: Robot, adapter: MomentumFilter, task: Task, duration_s: float, later: Task | None = None, change_s: float = 0.0
+) -> ArmPlant:
     """Track with computed torque on the nominal model; the adapter only listens."""
     reference = random_tracking(robot, np.random.default_rng(4), 20.0)
     dynamics, plant, dt = ArmDynamics(robot), ArmPlant(robot, task, seed=1), robot.control_period_s
