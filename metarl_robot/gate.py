@@ -11,10 +11,12 @@ when it arrived (this machine's steady clock). Each tick it decides what the rob
               letting the effort fade would drop the arm. As soon as states come again it brakes from where the arm is.
 
 Leaving PASSING: the newest command is older than `command_timeout_s` by either clock, the newest good state is older than
-`state_timeout_s`, the time base changed, or `estop()`. Between the last command and the deadline that command is held.
+`state_timeout_s`, a joint is faster than `overspeed_ratio` times its limit, the time base changed, or `estop()`. Between the
+last command and the deadline that command is held.
 
-Coming back: by itself when good commands return within `auto_resume_s`; after that, and after every emergency stop, only
-when `rearm()` is called while states and commands are fresh and the robot stands. A refused command (wrong size, not
+Coming back: by itself when commands have been good again for `RESUME_STREAK_S`, but no later than `auto_resume_s` after the
+first of a series of stops: who stops again and again is not let back in. After that, after overspeed and after every
+emergency stop, only when `rearm()` is called while states and commands are fresh and the robot stands. A refused command (wrong size, not
 finite, a stamp out of order or out of time) counts as none: the deadline of the last good one goes on.
 
 Times by one clock only: in lockstep with a simulation the stamps are the only clock, and `tick` is given no steady time.
@@ -39,6 +41,7 @@ from metarl_robot.signals import State
 
 Array = NDArray[np.float64]
 
+RESUME_STREAK_S = 0.05  # commands must be good for so long before they pass again by themselves
 MAX_TICK_S = 0.05  # a longer gap between two ticks allows no larger change of effort and no longer ramp step than this
 DEFAULT_STIFFNESS_PER_EFFORT = 2.5  # 1/rad: gains of a robot without a gate.yaml, soft on purpose
 DEFAULT_DAMPING_S = 0.1  # k_d / k_p
@@ -60,8 +63,11 @@ class GateConfig(BaseModel):
     command_timeout_s: float = Field(0.04, ge=0.002, le=1.0, description="without a command for this long, brake [s]")
     state_timeout_s: float = Field(0.04, ge=0.002, le=1.0, description="without a good state for this long, the gate is blind [s]")
     future_tolerance_s: float = Field(0.05, ge=0.0, le=1.0, description="a command stamped further ahead of the state is refused [s]")
-    auto_resume_s: float = Field(0.5, ge=0.0, le=60.0, description="commands back within this time resume by themselves, 0: never [s]")
+    auto_resume_s: float = Field(
+        0.5, ge=0.0, le=60.0, description="how long a stop, or a series of stops, may heal by itself; 0: never [s]"
+    )
     arm_at_start: bool = Field(True, description="pass the first good command; false: wait for the re-arm service first")
+    overspeed_ratio: float = Field(1.5, ge=1.0, le=10.0, description="stop and latch above this multiple of a joint's velocity limit")
     feed_forward_time_s: float = Field(0.05, ge=0.001, le=1.0, description="low pass of the effort that holds the arm [s]")
     standstill_rad_s: float = Field(0.05, ge=0.001, le=1.0, description="slower than this on every joint is standing [rad/s]")
     brake_deceleration_rad_s2: tuple[Deceleration, ...] = Field((8.0,), description="deceleration of a stop, per joint [rad/s^2]")
@@ -137,7 +143,9 @@ class Gate:
         self._sent: Array | None = None
         self._credit_s = robot.control_period_s  # time whose share of the effort rate is not used yet: a burst of ticks gains nothing
         self._static = np.zeros(robot.dof)
-        self._stopped_at_s = 0.0
+        self._series_s: float | None = None  # when the present series of stops began
+        self._passing_since_s = 0.0
+        self._good_since_s: float | None = None
         self._time_s: float | None = None
         self._epoch = 0
 
@@ -208,7 +216,7 @@ class Gate:
         if obstacle is not None:
             raise GateError(f"not re-armed: {obstacle}; needs fresh states, fresh commands and a robot that stands")
         self._estopped = self._latched = False
-        self._stopped_at_s = now_s
+        self._series_s = None
         self.counts["rearmed"] += 1
 
     def tick(self, now_s: float, steady_s: float | None = None) -> Decision:
@@ -216,7 +224,8 @@ class Gate:
         dt_s = 0.0 if self._time_s is None else min(max(now_s - self._time_s, 0.0), MAX_TICK_S)
         self._time_s = now_s
         if self.states.epoch != self._epoch:
-            self._epoch, self._command, self._stopped_at_s = self.states.epoch, None, now_s
+            self._epoch, self._command = self.states.epoch, None
+            self._series_s = self._good_since_s = None
         self._transition(now_s, steady_s)
         wanted = self._wanted(dt_s)
         if wanted is None:
@@ -226,25 +235,37 @@ class Gate:
         return Decision(now_s, effort.copy(), self._state, limited, self._latched, self._reason)
 
     def _transition(self, now_s: float, steady_s: float | None) -> None:
-        no_state = self._state_problem(now_s, steady_s)
+        no_state, too_fast = self._state_problem(now_s, steady_s), self._speed_problem()
         no_command = self._age_problem(now_s, steady_s)
-        if self._state is GateState.PASSING and (self._estopped or no_state or no_command):
-            self._stop(now_s, "emergency stop" if self._estopped else no_state or no_command or "")
-        if self._state in (GateState.BRAKING, GateState.HOLDING, GateState.BLIND) and not self._estopped:
-            self._latched = self._latched or now_s - self._stopped_at_s > self.config.auto_resume_s
+        if no_state or no_command or too_fast:
+            self._good_since_s = None
+        elif self._good_since_s is None:
+            self._good_since_s = now_s
         if self._state is GateState.PASSING:
-            return
-        if not (no_state or no_command or self._latched):
-            self._state, self._reason, self._law = GateState.PASSING, "", None
+            cause = "estop" if self._estopped else "overspeed" if too_fast else "state" if no_state else "command"
+            reason = "emergency stop" if self._estopped else too_fast or no_state or no_command
+            if reason is None:
+                return
+            self._stop(now_s, cause, reason)
+        if self._state is not GateState.WAITING and self._series_s is not None and not self._latched:
+            self._latched = now_s - self._series_s > self.config.auto_resume_s
+        if self._may_pass(now_s):
+            self._state, self._reason, self._law, self._passing_since_s = GateState.PASSING, "", None, now_s
         elif self._state is not GateState.WAITING:
             self._brake(no_state)
 
-    def _stop(self, now_s: float, reason: str) -> None:
-        self._reason, self._stopped_at_s = reason, now_s
-        self._state = GateState.BRAKING
-        if not self._estopped:
-            self.counts["stop_" + ("state" if self._state_missing else "command")] += 1
-            self._latched = self.config.auto_resume_s == 0.0
+    def _may_pass(self, now_s: float) -> bool:
+        if self._latched or self._good_since_s is None:
+            return False
+        return self._state is GateState.WAITING or self._series_s is None or now_s - self._good_since_s >= RESUME_STREAK_S
+
+    def _stop(self, now_s: float, cause: str, reason: str) -> None:
+        if self._series_s is None or now_s - self._passing_since_s > self.config.auto_resume_s:
+            self._series_s = now_s
+        self._reason, self._state = reason, GateState.BRAKING
+        self._latched = self._latched or cause == "overspeed" or self.config.auto_resume_s == 0.0
+        if cause != "estop":  # counted where it was asked for
+            self.counts[f"stop_{cause}"] += 1
 
     def _brake(self, no_state: str | None) -> None:
         newest = self.states.latest
@@ -313,8 +334,18 @@ class Gate:
             problem = "no good state yet"
         elif (age := _age(now_s, newest.stamp_s, steady_s, newest.received_s)) > self.config.state_timeout_s + _TOLERANCE_S:
             problem = f"the newest good state is {age * 1e3:.0f} ms old (allowed {self.config.state_timeout_s * 1e3:.0f} ms)"
-        self._state_missing = problem is not None
         return problem
+
+    def _speed_problem(self) -> str | None:
+        newest = self.states.latest
+        if newest is None:
+            return None
+        excess = np.abs(newest.state.v) / self.robot.velocity_limit
+        joint = int(np.argmax(excess))
+        if excess[joint] <= self.config.overspeed_ratio:
+            return None
+        limit = self.robot.velocity_limit[joint]
+        return f"joint '{self.robot.joint_names[joint]}' moves at {newest.state.v[joint]:.2f} rad/s (limit {limit:.2f} rad/s)"
 
     def _age_problem(self, now_s: float, steady_s: float | None) -> str | None:
         newest = self._command

@@ -70,6 +70,9 @@ class GateNode(ManagedNode):
         self._watchdog = self.every(self._robot.control_period_s, self._watch)
         self._show(self._gate)
 
+    def activate(self) -> None:
+        self.prefer_me(self._own)
+
     def deactivate(self) -> None:
         if self._gate is not None and self._gate.state not in (GateState.WAITING, GateState.HOLDING):
             raise GateError(f"the gate is {self._gate.state.value}; stop the robot first (~/estop)")

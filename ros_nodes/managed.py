@@ -22,7 +22,7 @@ from metarl_robot.intake import Rejection
 from metarl_robot.labelled import NANOSECONDS
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.parameters import Parameters, fixed
-from metarl_robot.ros_nodes.runtime import settle_memory
+from metarl_robot.ros_nodes.runtime import prefer_process, settle_memory
 
 DIAGNOSTICS_PERIOD_S = 1.0
 
@@ -40,6 +40,7 @@ class RobotParameters(NodeParameters):
 
     robot: str = fixed("panda", description="name of the robot, or the folder of its description")
     lockstep: bool = fixed(False, description="simulated time waits for every command: the same run on any machine")
+    niceness: int = fixed(-10, ge=-20, le=19, description="real time: scheduling priority of the process, where the system allows it")
 
 
 class StateParameters(RobotParameters):
@@ -115,6 +116,11 @@ class ManagedNode(LifecycleNode):
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         return TransitionCallbackReturn.SUCCESS
+
+    def prefer_me(self, wanted: RobotParameters) -> None:
+        """In real time: ask the system to run all of this process's threads before those of others."""
+        if not wanted.lockstep:
+            prefer_process(wanted.niceness)
 
     def off_clock(self, stamp_ns: int, wanted: StateParameters) -> Rejection | None:
         """Whether a state's stamp is too far from this node's clock. In lockstep the stamps are the clock."""

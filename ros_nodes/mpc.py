@@ -150,6 +150,9 @@ class MpcNode(ManagedNode):
         self._open()
         self.get_logger().info(f"{self._name} on {robot.name} ready in {monotonic() - started_s:.1f} s")
 
+    def activate(self) -> None:
+        self.prefer_me(self._own)
+
     def cleanup(self) -> None:
         self._handover = None
         for publisher in (self._command_out, *self._reports):

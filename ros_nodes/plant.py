@@ -112,6 +112,7 @@ class PlantNode(ManagedNode):
         self._ticker = self.every(period, self._repeat if self._own.lockstep else self._tick)
 
     def activate(self) -> None:
+        self.prefer_me(self._own)
         if self._plant is not None:
             self._publish(self._plant)
 

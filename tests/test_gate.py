@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from metarl_robot.brake import BrakeRamp
-from metarl_robot.gate import Decision, Gate, GateConfig, GateError, GateState
+from metarl_robot.gate import RESUME_STREAK_S, Decision, Gate, GateConfig, GateError, GateState
 from metarl_robot.intake import RESYNC_COUNT, Rejection
 from metarl_robot.robot import Robot, load_robot
 from metarl_robot.signals import State
@@ -184,7 +184,8 @@ def test_commands_back_in_time_resume_by_themselves_and_late_ones_do_not() -> No
     brief = started(auto_resume_s=0.2)
     run(brief, 10 * PERIOD, 20, command=None)
     assert brief.state is not GateState.PASSING
-    assert run(brief, 30 * PERIOD, 3)[-1].state is GateState.PASSING
+    back = [d.state is GateState.PASSING for d in run(brief, 30 * PERIOD, 20)]
+    assert not any(back[: round(RESUME_STREAK_S / PERIOD)]) and all(back[round(RESUME_STREAK_S / PERIOD) + 1 :])
     long = started(auto_resume_s=0.2)
     run(long, 10 * PERIOD, 80, command=None)
     decision = run(long, 90 * PERIOD, 20)[-1]
@@ -192,6 +193,32 @@ def test_commands_back_in_time_resume_by_themselves_and_late_ones_do_not() -> No
     never = started(auto_resume_s=0.0)
     run(never, 10 * PERIOD, 12, command=None)
     assert run(never, 22 * PERIOD, 20)[-1].latched
+
+
+def test_a_controller_that_fails_again_and_again_is_not_let_back_in() -> None:
+    gate = started(auto_resume_s=0.5)
+    t, latched_s = 10 * PERIOD, None
+    while latched_s is None and t < 5.0:  # 80 ms of commands, 60 ms of silence
+        silent = (t % 0.14) > 0.08
+        decision = run(gate, t, 1, command=None if silent else STEADY)[0]
+        latched_s = t if decision.latched else None
+        t += PERIOD
+    assert latched_s is not None and latched_s < 1.0
+    steady = started(auto_resume_s=0.5)
+    for k in range(5):  # the same trouble, but seldom
+        run(steady, 10 * PERIOD + k * 1.0, 180)
+        decision = run(steady, 190 * PERIOD + k * 1.0, 20, command=None)[-1]
+        assert not decision.latched
+    assert steady.counts["stop_command"] == 5
+
+
+def test_overspeed_stops_and_latches() -> None:
+    gate = started()
+    fast = State(ROBOT.home, 1.6 * ROBOT.velocity_limit * np.array([1.0, 0.0]))
+    decision = run(gate, 10 * PERIOD, 1, state=fast)[0]
+    assert decision.state is GateState.BRAKING and decision.latched
+    assert decision.reason == "joint 'shoulder' moves at 9.60 rad/s (limit 6.00 rad/s)"
+    assert run(gate, 11 * PERIOD, 100)[-1].latched and gate.counts["stop_overspeed"] == 1
 
 
 def test_emergency_stop_latches_until_rearmed() -> None:
@@ -255,7 +282,7 @@ def test_a_clock_that_jumps_is_refused_then_believed_and_old_commands_are_forgot
     assert [r is not None for r in results] == [True] * (RESYNC_COUNT - 1) + [False]
     assert gate.states.rejections[why] == RESYNC_COUNT - 1
     assert gate.tick(now + (RESYNC_COUNT - 1) * PERIOD).state is not GateState.PASSING
-    assert run(gate, now + RESYNC_COUNT * PERIOD, 2)[-1].state is GateState.PASSING
+    assert run(gate, now + RESYNC_COUNT * PERIOD, 20)[-1].state is GateState.PASSING
 
 
 def test_a_single_wrong_stamp_changes_nothing() -> None:
