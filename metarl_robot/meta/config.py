@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Group = Literal["payload", "friction", "motor"]
 
@@ -27,13 +27,23 @@ class TrainConfig(BaseModel):
     features: Literal["meta", "supervised"] = Field(
         "meta", description="learned features trained through the posterior, or by plain regression on all tasks together"
     )
-    prior: Literal["trained", "empirical", "isotropic"] = Field(
-        "trained", description="of the context: trained with the features, the tasks' own mean and covariance, or zero mean and one scale"
+    prior: Literal["empirical", "trained", "isotropic"] = Field(
+        "empirical",
+        description="of the raw features' context: the tasks' own mean and covariance, these as a start for training, "
+        "or zero mean and one scale for each kind; the learned features' is trained, except with isotropic",
     )
     unloaded_start: bool = Field(True, description="the prior's mean payload is 0: the robot starts without knowing anything")
     context_weight: float = Field(1.0, ge=0.0, le=100.0, description="weight of the true context's likelihood beside the residual's")
     inner_steps: int = Field(1, ge=1, le=20, description="maml: gradient steps of an adaptation")
     threads: int = Field(2, ge=1, le=64, description="processor threads")
+
+    @model_validator(mode="after")
+    def _something_to_train(self) -> TrainConfig:
+        if self.features == "supervised" and (self.learned == 0 or self.prior == "trained"):
+            raise ValueError("features 'supervised' train the learned features alone: needs learned >= 1 and a prior that is not trained")
+        if not self.groups and self.learned == 0:
+            raise ValueError("no features at all: needs groups or learned >= 1")
+        return self
 
     @property
     def widths(self) -> tuple[int, ...]:

@@ -59,6 +59,7 @@ _NOISE_RATE = 5.0
 _PRIOR_RATE = 0.1
 """Of the prior's: most of its entries hardly matter to the loss, and Adam would let the noise of the batches carry them off."""
 _RIDGE = 1e-6
+_KINDS = ("payload_mass", "payload_moment", "payload_inertia", "coulomb", "viscous", "motor", "latency")
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,18 @@ class Shape:
 
 @dataclass(frozen=True)
 class Start:
-    """Prior N(mean (n_raw,), covariance (n_raw, n_raw)) at the start, and what of it is trained: (n_raw,) flags, one flag."""
+    """The prior that training starts from, and what of it is trained.
+
+    mean: (n_raw,), covariance: (n_raw, n_raw) of the raw features' coefficients; the learned ones' is N(learned_mean, I).
+    train_raw_mean: (n_raw,) flags. train_raw_covariance, train_learned: the rest of the prior.
+    """
 
     mean: Array
     covariance: Array
-    trained_mean: NDArray[np.bool_]
-    trained_covariance: bool
+    learned_mean: float
+    train_raw_mean: NDArray[np.bool_]
+    train_raw_covariance: bool
+    train_learned: bool
 
 
 class Batch(NamedTuple):
@@ -139,13 +146,13 @@ class LastLayer(nn.Module):
         factor = np.eye(raw + learned)
         factor[:raw, :raw] = np.linalg.cholesky(start.covariance)
         self.register_buffer("velocity_limit", torch.as_tensor(shape.velocity_limit, dtype=torch.float32))
-        self.register_buffer("mean_0", torch.as_tensor(np.concatenate([start.mean, np.zeros(learned)])))
+        self.register_buffer("mean_0", torch.as_tensor(np.concatenate([start.mean, np.full(learned, start.learned_mean)])))
         self.register_buffer("factor_0", torch.as_tensor(factor))
-        self.register_buffer("trained_mean", torch.as_tensor(np.concatenate([start.trained_mean, np.ones(learned, bool)])))
         size = raw + learned
-        trained_factor = torch.tril(torch.ones(size, size, dtype=torch.bool))
-        trained_factor[:raw] &= start.trained_covariance
-        self.register_buffer("trained_factor", trained_factor)
+        trained_mean = np.concatenate([start.train_raw_mean, np.full(learned, start.train_learned)])
+        trained_factor = np.repeat([start.train_raw_covariance, start.train_learned], [raw, learned])[:, None]
+        self.register_buffer("trained_mean", torch.as_tensor(trained_mean))
+        self.register_buffer("trained_factor", torch.as_tensor(np.tril(np.repeat(trained_factor, size, axis=1))))
         self.mean_shift = nn.Parameter(torch.zeros(size, dtype=torch.float64))
         self.factor = nn.Parameter(torch.zeros(size, size, dtype=torch.float64))
         self.log_error = nn.Parameter(scale.double().log())
@@ -236,6 +243,14 @@ class LastLayer(nn.Module):
             surprisal = _negative_log_density(batch.contexts.double() - known, known_covariance).mean() / self.raw
             loss = loss + context_weight * surprisal
         return loss, error.detach().square().mean(dim=(0, 1)).sqrt()
+
+    def pooled_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """As `loss`, of plain regression: one coefficient vector, the prior's mean, for all tasks."""
+        mean, _ = self.prior()
+        phi = self.impulses(batch.query_impulse, batch.query_inputs, self.dt) / self.dt
+        error = batch.query_target.double() / self.dt - phi @ mean
+        scale = torch.exp(self.log_error.detach())
+        return (error / scale).square().mean(), error.detach().square().mean(dim=(0, 1)).sqrt()
 
     def export(self, kept: NDArray[np.intp]) -> dict[str, Array]:
         """Tensors of a checkpoint: network.*, the prior of the `kept` context entries, and standard deviations of what they do not explain.
@@ -351,14 +366,18 @@ class LastLayerLearner:
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         module = self.module
-        groups: list[dict[str, Any]] = [{"params": [module.log_error, module.log_disturbance, module.log_drift], "lr": _NOISE_RATE}]
-        groups.append({"params": [module.mean_shift, module.factor], "lr": _PRIOR_RATE})
-        if module.network is not None:
-            groups.append({"params": list(module.network.parameters())})
-        return groups
+        network = [] if module.network is None else list(module.network.parameters())
+        if self._config.features == "supervised":
+            return [{"params": network}]
+        noise, prior = [module.log_error, module.log_disturbance, module.log_drift], [module.mean_shift, module.factor]
+        return [{"params": noise, "lr": _NOISE_RATE}, {"params": prior, "lr": _PRIOR_RATE}, {"params": network}]
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
-        loss, error = self.module.loss(self._sampler.draw(self._config.batch, step), self._config.context_weight)
+        batch = self._sampler.draw(self._config.batch, step)
+        if self._config.features == "supervised":
+            loss, error = self.module.pooled_loss(batch)
+        else:
+            loss, error = self.module.loss(batch, self._config.context_weight)
         return loss, {"error_percent": float(100.0 * (error / self._effort_limit).mean())}
 
     def export(self) -> tuple[dict[str, Array], tuple[str, ...]]:
@@ -379,8 +398,14 @@ def starting_prior(contexts: Array, names: tuple[str, ...], config: TrainConfig)
     deviation = contexts - mean
     covariance = deviation.T @ deviation / len(contexts)
     if config.prior == "isotropic":
-        kinds = np.array([name.rstrip("0123456789xyz_nmskg") for name in names])
+        kinds = np.array([next(kind for kind in _KINDS if name.startswith(kind)) for name in names])
         covariance = np.diag([covariance.diagonal()[kinds == kind].mean() for kind in kinds])
-    trained = config.prior == "trained"
-    trained_mean = ~payload if config.unloaded_start else np.ones(len(names), dtype=bool)
-    return Start(mean, covariance + np.diag(_RIDGE * covariance.diagonal() + 1e-12), trained & trained_mean, trained)
+    train_raw = config.prior == "trained"
+    return Start(
+        mean=mean,
+        covariance=covariance + np.diag(_RIDGE * covariance.diagonal() + 1e-12),
+        learned_mean=1.0 if config.features == "supervised" else 0.0,
+        train_raw_mean=train_raw & ~(payload & config.unloaded_start),
+        train_raw_covariance=train_raw,
+        train_learned=config.prior != "isotropic",
+    )

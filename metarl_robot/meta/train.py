@@ -136,7 +136,7 @@ class _Run:
         try:
             loss, metrics = self._learner.loss(self.step)
             reason = f"the loss is {loss.item()}"
-        except torch.linalg.LinAlgError as error:
+        except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
             loss, metrics, reason = torch.tensor(math.nan), {}, str(error)
         if not torch.isfinite(loss):
             raise MetaRLError(f"training: {reason} at step {self.step}; try a smaller learning_rate than {self._config.learning_rate}")

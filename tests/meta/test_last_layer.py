@@ -172,12 +172,14 @@ def test_changed_weights_change_the_output(planar: Robot, tasks: Experience) -> 
     assert np.abs(after - before).max() > 1e-2
 
 
-@pytest.mark.parametrize("prior", ["trained", "empirical", "isotropic"])
-def test_training_moves_the_prior_only_where_it_may(planar: Robot, tasks: Experience, prior: str) -> None:
-    config = TrainConfig(learned=2, hidden=(8,), prior=prior, batch=8, steps=3)
+@pytest.mark.parametrize(
+    ("prior", "features"), [("trained", "meta"), ("empirical", "meta"), ("isotropic", "meta"), ("empirical", "supervised")]
+)
+def test_training_moves_only_what_it_may(planar: Robot, tasks: Experience, prior: str, features: str) -> None:
+    config = TrainConfig(learned=2, hidden=(8,), prior=prior, features=features, batch=8, steps=3)
     learner = LastLayerLearner(tasks, planar.velocity_limit, planar.effort_limit, config)
-    optimiser = torch.optim.Adam(learner.module.parameters(), lr=0.01)
     before, names = learner.export()
+    optimiser = torch.optim.Adam(learner.parameter_groups(), lr=0.01)
     for step in range(3):
         optimiser.zero_grad()
         learner.loss(step)[0].backward()
@@ -187,11 +189,27 @@ def test_training_moves_the_prior_only_where_it_may(planar: Robot, tasks: Experi
     payload = np.array([name.startswith("payload_") for name in names])
     moved = ~np.isclose(before["prior_mean"], after["prior_mean"])
     spread = ~np.isclose(before["prior_covariance"], after["prior_covariance"])
+    learned_too = prior != "isotropic" and features == "meta"
     np.testing.assert_array_equal(after["prior_mean"][payload], 0.0)
-    assert moved[~raw].all() and spread[np.ix_(~raw, ~raw)].any()
+    assert moved[~raw].all() == learned_too and spread[np.ix_(~raw, ~raw)].any() == learned_too
     assert moved[raw & ~payload].any() == (prior == "trained")
     assert spread[np.ix_(raw, raw)].any() == (prior == "trained")
     assert np.linalg.eigvalsh(after["prior_covariance"])[0] > 0.0
+    assert np.any(before["network.0.weight"] != after["network.0.weight"])
+
+
+def test_supervised_features_explain_what_the_mean_context_leaves(planar: Robot, tasks: Experience) -> None:
+    config = TrainConfig(learned=2, hidden=(16,), features="supervised", batch=30)
+    learner = LastLayerLearner(tasks, planar.velocity_limit, planar.effort_limit, config)
+    optimiser = torch.optim.Adam(learner.parameter_groups(), lr=0.01)
+    losses = []
+    for step in range(60):
+        optimiser.zero_grad()
+        loss, _ = learner.loss(step)
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert np.mean(losses[-10:]) < 0.95 * np.mean(losses[:10])
 
 
 def test_latency_is_a_nuisance_that_is_not_exported(planar: Robot, tasks: Experience) -> None:

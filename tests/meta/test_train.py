@@ -27,6 +27,9 @@ def learner(planar: Robot, tasks: Experience, config: TrainConfig = TINY) -> Las
     return LastLayerLearner(tasks, planar.velocity_limit, planar.effort_limit, config)
 
 
+NOTHING_LEFT = {"learned": 0, "features": "supervised"}
+
+
 class InterruptAt:
     """A progress callback that behaves like Ctrl-C after so many steps of a phase."""
 
@@ -123,7 +126,9 @@ def test_command_repeats_the_settings_that_are_not_the_defaults(planar: Robot) -
     assert command(planar, config) == "metarl train planar2 --adapter maml --tasks 50 --hidden 16,16 --unloaded-start false"
 
 
-@pytest.mark.parametrize("wrong", [{"tasks": 0}, {"learning_rate": 0.0}, {"adapter": "magic"}, {"groups": ("wind",)}, {"epochs": 3}])
+@pytest.mark.parametrize(
+    "wrong", [{"tasks": 0}, {"learning_rate": 0.0}, {"adapter": "magic"}, {"groups": ("wind",)}, {"epochs": 3}, NOTHING_LEFT]
+)
 def test_bad_settings_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValidationError, match=next(iter(wrong))):
+    with pytest.raises(ValidationError, match=next(iter(wrong))):  # says which
         TrainConfig(**wrong)
