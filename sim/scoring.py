@@ -117,10 +117,10 @@ def online_adapters(robot: Robot, dynamics: ArmDynamics, checkpoints: Sequence[C
     inertial: least squares on the payload's ten inertial parameters and joint friction, with the last layer's own prior over them.
     fine_tuning: the same network and gradient steps as MAML's, after plain supervised training.
     """
-    tuning = _tuning(robot, "meta_mpc")
+    tuning = controller_tuning(robot, "meta_mpc")
     adapters = {
         "none": make_adapter("none", robot, dynamics, tuning),
-        "disturbance_observer": make_adapter("disturbance_observer", robot, dynamics, _tuning(robot, "offset_free_mpc")),
+        "disturbance_observer": make_adapter("disturbance_observer", robot, dynamics, controller_tuning(robot, "offset_free_mpc")),
     }
     for checkpoint in checkpoints:
         if checkpoint.adapter == "maml":
@@ -133,7 +133,7 @@ def online_adapters(robot: Robot, dynamics: ArmDynamics, checkpoints: Sequence[C
     return adapters
 
 
-def _tuning(robot: Robot, controller: str) -> AdapterTuning:
+def controller_tuning(robot: Robot, controller: str) -> AdapterTuning:
     """The adapter's share of a controller's configuration."""
     config = load_config(robot, controller).model_dump()
     return AdapterTuning(**{field.name: config[field.name] for field in fields(AdapterTuning) if field.name in config})

@@ -105,6 +105,12 @@ def _data_file(out: Path) -> Path:
     return out / "training_data.npz"
 
 
+def simulate(robot: Robot, config: TrainConfig, progress: Callable[[int, int], None] | None = None) -> DataSet:
+    """The tasks that a training run learns from."""
+    ranges = replace(TRAIN, command_share=MERGED_DELAYS)
+    return collect(robot, _tasks(config), config.seed, "train", config.duration_s, ranges, config.threads, progress)
+
+
 def _data(robot: Robot, config: TrainConfig, loop: _Loop) -> DataSet:
     """Simulated tasks; kept in a file so that a resumed run need not simulate them again."""
     file = _data_file(loop.out)
@@ -113,15 +119,7 @@ def _data(robot: Robot, config: TrainConfig, loop: _Loop) -> DataSet:
         if data.robot == robot.name and len(data.tasks) == _tasks(config):
             return data
         raise MetaRLError(f"{file}: the interrupted run had other settings; use the same, or start anew without resuming")
-    data = collect(
-        robot,
-        _tasks(config),
-        config.seed,
-        duration_s=config.duration_s,
-        ranges=replace(TRAIN, command_share=MERGED_DELAYS),
-        threads=config.threads,
-        progress=loop.note("simulate"),
-    )
+    data = simulate(robot, config, loop.note("simulate"))
     data.save(file)
     return data
 

@@ -1,0 +1,100 @@
+"""What each part of the learned dynamics is worth: raw feature groups, learned features, the way they and the prior are trained.
+
+    python benchmarks/ablation.py panda --json benchmarks/ablation_panda.json
+
+Every variant is trained on the same tasks and scored as shipped weights are: by the online filter, on held-out tasks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from metarl_robot.adaptation.factory import make_adapter
+from metarl_robot.checkpoint import Checkpoint
+from metarl_robot.dynamics.arm import ArmDynamics
+from metarl_robot.meta.config import TrainConfig
+from metarl_robot.meta.data import Rollouts, experience
+from metarl_robot.meta.last_layer import LastLayerLearner
+from metarl_robot.meta.train import fit
+from metarl_robot.robot import Robot, load_robot
+from metarl_robot.sim.rollouts import rollouts
+from metarl_robot.sim.scoring import PredictionTest, controller_tuning
+from metarl_robot.sim.training import simulate
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "everything": {},
+    "no learned features": {"learned": 0},
+    "no payload features": {"groups": ("friction", "motor")},
+    "no friction features": {"groups": ("payload", "motor")},
+    "no motor features": {"groups": ("payload", "friction")},
+    "learned features alone": {"groups": ()},
+    "prior trained, too": {"prior": "trained"},
+    "prior: zero mean, one scale a kind": {"prior": "isotropic"},
+    "prior mean knows the usual payload": {"unloaded_start": False},
+    "features by plain regression": {"features": "supervised"},
+    "features by plain regression, isotropic prior": {"features": "supervised", "prior": "isotropic"},
+    "no context likelihood in the loss": {"context_weight": 0.0},
+}
+
+
+def main() -> None:
+    """Train and score every variant."""
+    arguments = _arguments()
+    robot = load_robot(arguments.robot)
+    base = {"tasks": arguments.tasks, "steps": arguments.steps, "threads": arguments.threads}
+    driven = rollouts(robot, ArmDynamics(robot), simulate(robot, TrainConfig(**base)))
+    test = PredictionTest(robot, arguments.score_tasks)
+    result: dict[str, list[dict[str, Any]]] = {}
+    for name, change in VARIANTS.items():
+        checkpoint = train_variant(robot, driven, TrainConfig(**{**base, **change}))
+        adapter = make_adapter("last_layer", robot, test.dynamics, controller_tuning(robot, "meta_mpc"), checkpoint)
+        result[name] = [score.to_dict(robot.effort_limit) for score in test.score(adapter)]
+        print(row(name, result[name]), file=sys.stderr, flush=True)
+    print(table(result))
+    if arguments.json is not None:
+        record = {"robot": robot.name, **base, "score_tasks": arguments.score_tasks, "rows": result}
+        arguments.json.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("robot")
+    parser.add_argument("--tasks", type=int, default=TrainConfig().tasks)
+    parser.add_argument("--steps", type=int, default=TrainConfig().steps)
+    parser.add_argument("--score-tasks", type=int, default=200)
+    parser.add_argument("--threads", type=int, default=TrainConfig().threads)
+    parser.add_argument("--json", type=Path, help="also write the scores here")
+    return parser.parse_args()
+
+
+def train_variant(robot: Robot, driven: Rollouts, config: TrainConfig) -> Checkpoint:
+    """Weights of one variant, in memory."""
+    tasks = experience(robot, ArmDynamics(robot), driven, (*config.groups, "latency"))
+    learner = LastLayerLearner(tasks, robot.velocity_limit, robot.effort_limit, config)
+    with tempfile.TemporaryDirectory() as folder:
+        fit(learner, config, Path(folder) / "variant.state", "")
+    tensors, names = learner.export()
+    features = [*config.groups, *(["learned"] if config.learned else [])]
+    return Checkpoint(tensors, {"adapter": "last_layer", "features": features, "context_names": list(names)})
+
+
+def row(name: str, scores: list[dict[str, Any]]) -> str:
+    """One line of the table: root mean square over tasks, in brackets the median task's [% of the effort limit]."""
+    cells = [f"{s['rmse_percent_of_limit']:.2f} ({s['median_percent_of_limit']:.2f})" for s in scores]
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+def table(result: dict[str, list[dict[str, Any]]]) -> str:
+    """Markdown."""
+    windows = [f"{score['window_ms']} ms" for score in next(iter(result.values()))]
+    head = [f"| variant | {' | '.join(windows)} |", f"|---|{'---:|' * len(windows)}"]
+    return "\n".join([*head, *(row(name, scores) for name, scores in result.items())])
+
+
+if __name__ == "__main__":
+    main()
