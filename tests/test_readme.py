@@ -42,7 +42,14 @@ def readme_commands() -> list[str]:
 
 @pytest.fixture
 def workplace(tmp_path: Path) -> Path:
-    """A folder where relative paths of the README lead to the checkout, and what commands write stays out of it."""
+    """A folder where relative paths of the README lead to the checkout, and what commands write stays out of it.
+
+    `metarl` is this Python's, also where the package is not installed.
+    """
+    command = tmp_path / "bin" / "metarl"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m metarl_robot "$@"\n')
+    command.chmod(0o755)
     for name in ("examples", "launch", "models"):
         (tmp_path / name).symlink_to(ROOT / name)
     return tmp_path
@@ -61,7 +68,7 @@ def test_the_lists_name_only_commands_that_the_readme_has() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [command for command in readme_commands() if command not in NOT_RUN])
 def test_readme_command_runs(command: str, workplace: Path) -> None:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    path = os.pathsep.join([str(workplace / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", SHORTENED.get(command, command)],
         cwd=workplace,

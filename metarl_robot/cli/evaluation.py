@@ -68,15 +68,14 @@ def _check_plot(path: Path) -> None:
 
 
 def _predict(robot: Any, checkpoint: Path | None, tasks: int, json: str | None, plot: Path | None) -> None:
-    from metarl_robot.cli.prediction import predict
-    from metarl_robot.cli.train import prediction_view
+    from metarl_robot.cli.prediction import predict, prediction_table
 
     with progress() as report:
         scores = predict(robot, checkpoint, tasks, report)
     if json is not None:
         write_json({"robot": robot.name, **scores}, json)
     if json != "-":
-        out().print(prediction_view(scores))
+        out().print(prediction_table(scores))
     if plot is not None:
         from metarl_robot.cli.figure import save, style
         from metarl_robot.cli.plot_training import prediction

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from metarl_robot.cli.console import examples, number, out, table, write_json
+from metarl_robot.cli.console import examples, out, table, write_json
+from metarl_robot.cli.prediction import prediction_table
 
 _EPILOG = examples(
     ("metarl info panda", "the weights shipped with a robot"),
@@ -41,13 +42,14 @@ def info(
     size = sum(tensor.size for tensor in loaded.tensors.values())
     facts = {"file": path, **loaded.meta, "parameters": f"{size} numbers in {len(shapes)} tensors"}
     scores = facts.pop("scores", {})
+    facts.pop("loss_curve", None)
     view = table("Checkpoint", ("", ""))
     view.show_header, view.columns[1].justify = False, "left"
     for name, value in flatten(facts):
         view.add_row(name, str(value))
     out().print(view)
-    if scores:
-        out().print(_scores_table(scores))
+    if "prediction" in scores:
+        out().print(prediction_table(scores["prediction"]))
 
 
 def checkpoint_path(name: str, adapter: str) -> Path:
@@ -74,10 +76,3 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from flatten(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", ", ".join(map(str, value)) if isinstance(value, list) else value
-
-
-def _scores_table(scores: Mapping[str, Any]) -> Any:
-    view = table("Scores on held-out tasks", ("score", "value"))
-    for name, value in flatten(scores):
-        view.add_row(name, number(value) if isinstance(value, float) else str(value))
-    return view

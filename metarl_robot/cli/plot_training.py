@@ -12,28 +12,24 @@ from matplotlib.figure import Figure
 from metarl_robot.cli.figure import add_title, colour, label_ends, new_figure, plain_log_ticks
 
 _COLOUR_OF = {
-    "disturbance observer": "nominal_mpc",
-    "inertial + friction least squares": "offset_free_mpc",
-    "maml, second order": "oracle_mpc",
-    "maml, first order": "computed_torque",
-    "fine-tuning": "pid",
     "last_layer": "meta_mpc",
-    "second_order": "meta_mpc",
+    "inertial": "offset_free_mpc",
+    "disturbance_observer": "nominal_mpc",
+    "maml_second_order": "oracle_mpc",
+    "second_order": "oracle_mpc",
+    "maml_first_order": "computed_torque",
     "first_order": "computed_torque",
+    "fine_tuning": "pid",
     "supervised": "pid",
 }
 
 
-def training(curves: Mapping[str, Sequence[tuple[int, float]]], scores: Mapping[str, Any] | None) -> Figure:
-    """Loss curves, and beside them the scores on held-out tasks where there are any."""
-    if scores is None:
-        figure, axes = new_figure(7.0, 3.4)
-        _losses(axes, curves)
-    else:
-        figure, both = new_figure(11.0, 3.6, columns=2)
-        _losses(both[0], curves)
-        _predictions(both[1], scores)
-    return add_title(figure, "Training")
+def training(curves: Mapping[str, Sequence[tuple[int, float]]], scores: Mapping[str, Any]) -> Figure:
+    """Loss curves, and beside them the scores on held-out tasks."""
+    figure, axes = new_figure(11.0, 3.6, columns=2)
+    _losses(axes[0], curves)
+    _predictions(axes[1], scores)
+    return add_title(figure, "Training, and the residual's prediction on held-out tasks")
 
 
 def prediction(scores: Mapping[str, Any]) -> Figure:

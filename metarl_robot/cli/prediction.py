@@ -2,75 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metarl_robot.cli.console import err
+from rich.table import Table
+
+from metarl_robot.cli.console import err, number, table
 from metarl_robot.cli.progress import Report
 
 if TYPE_CHECKING:
-    from metarl_robot.adaptation.base import Adapter
-    from metarl_robot.adaptation.factory import AdapterTuning
-    from metarl_robot.dynamics.arm import ArmDynamics
+    from metarl_robot.checkpoint import Checkpoint
     from metarl_robot.robot import Robot
-
-_OBSERVER_RAD_S = 40.0
-_MAML_ROWS = {"maml, second order": "", "maml, first order": "first_order.", "fine-tuning": "supervised."}
 
 
 def predict(robot: Robot, checkpoint: Path | None, tasks: int, report: Report) -> dict[str, Any]:
-    """Scores of all adapters on held-out tasks, as sim.scoring.prediction_table gives them.
+    """Scores of all adapters that there are weights for, on held-out tasks, as sim.scoring.prediction_scores gives them.
 
     Arguments:
         robot: the arm.
-        checkpoint: weights of the last layer; default: those shipped. MAML's rows are of those shipped, where there are any.
+        checkpoint: weights of one adapter, instead of those shipped for it.
         tasks: how many.
         report: is told of the progress.
 
     Raises:
         CheckpointError: no weights, or another robot's.
     """
-    from metarl_robot.sim.scoring import PredictionTest, prediction_table
+    from metarl_robot.sim.scoring import prediction_scores
 
-    make = _adapters(robot, checkpoint)
-    report("simulate", 0, 1)
-    test = PredictionTest(robot, tasks)
-    report("simulate", 1, 1)
-    return prediction_table(robot, test, make(test.dynamics), report)
+    return prediction_scores(robot, _checkpoints(robot, checkpoint), tasks, progress=report)
 
 
-def _adapters(robot: Robot, checkpoint: Path | None) -> Any:
-    """A function from dynamics to adapters by name; weights are read before anything is simulated."""
-    from metarl_robot.adaptation.factory import AdapterTuning, make_adapter, maml_adapter
+def _checkpoints(robot: Robot, chosen: Path | None) -> list[Checkpoint]:
+    """The chosen weights, and of the other adapter those shipped, where there are any."""
     from metarl_robot.checkpoint import default_checkpoint, load_checkpoint
 
-    weights = load_checkpoint(checkpoint or default_checkpoint(robot), robot)
-    maml_file = default_checkpoint(robot, "maml")
-    maml = load_checkpoint(maml_file, robot) if maml_file.is_file() else None
-    if maml is None:
-        err().print(f"no MAML weights for {robot.name}, so no rows of MAML: train them with metarl train {robot.name} --adapter maml")
-    tuning, observer = _tuning(robot), AdapterTuning(_OBSERVER_RAD_S)
-
-    def make(dynamics: ArmDynamics) -> dict[str, Adapter]:
-        rows: dict[str, Adapter] = {
-            "none": make_adapter("none", robot, dynamics, observer),
-            "disturbance observer": make_adapter("disturbance_observer", robot, dynamics, observer),
-            "inertial + friction least squares": make_adapter("inertial", robot, dynamics, tuning, weights),
-            "last_layer": make_adapter("last_layer", robot, dynamics, tuning, weights),
-        }
-        if maml is not None:
-            rows |= {name: maml_adapter(robot, dynamics, tuning, maml, prefix) for name, prefix in _MAML_ROWS.items()}
-        return rows
-
-    return make
+    loaded = load_checkpoint(chosen or default_checkpoint(robot), robot)
+    other = "last_layer" if loaded.adapter == "maml" else "maml"
+    shipped = default_checkpoint(robot, other)
+    if not shipped.is_file():
+        err().print(f"no rows of '{other}': no weights are shipped; train them with: metarl train {robot.name} --adapter {other}")
+        return [loaded]
+    both = {checkpoint.adapter: checkpoint for checkpoint in (loaded, load_checkpoint(shipped, robot))}
+    return [both["last_layer"], both["maml"]]
 
 
-def _tuning(robot: Robot) -> AdapterTuning:
-    """The tuning that meta_mpc uses on this robot."""
-    from metarl_robot.adaptation.factory import AdapterTuning
-    from metarl_robot.control.factory import load_config
-
-    config: Any = load_config(robot, "meta_mpc")
-    return AdapterTuning(
-        config.observer_bandwidth_rad_s, config.velocity_noise_rad_s, config.model_error, config.forgetting_s, config.surprise
-    )
+def prediction_table(scores: Mapping[str, Any]) -> Table:
+    """Error of the predicted residual after little data, a line an adapter."""
+    rows = scores["rows"]
+    windows = [score["window_ms"] for score in next(iter(rows.values()))]
+    title = f"Residual over the next {scores['horizon_ms']} ms, error on {scores['tasks']} held-out tasks [% of the joint's effort limit]"
+    caption = "Root mean square over tasks, in brackets the median task's; each mean over joints."
+    view = table(title, ("adapter", *(f"after {window} ms" for window in windows)), caption=caption)
+    for name, entries in rows.items():
+        view.add_row(name, *(f"{number(e['rmse_percent_of_limit'])} [dim]({number(e['median_percent_of_limit'])})[/]" for e in entries))
+    return view

@@ -11,6 +11,8 @@ import typer
 
 from metarl_robot.cli import settings
 from metarl_robot.cli.console import err, examples, number, out, table, write_json
+from metarl_robot.cli.interruption import deferred_interrupt
+from metarl_robot.cli.prediction import prediction_table
 from metarl_robot.cli.progress import Report, progress
 from metarl_robot.errors import MetaRLError, UnknownNameError
 from metarl_robot.meta.config import TrainConfig
@@ -78,10 +80,12 @@ def _train(report: Report, robot: Robot, name: str, config: TrainConfig, folder:
         raise MetaRLError("training needs torch, which is not installed: pip install 'metarl_robot[train]'") from error
 
     def show(phase: str, done: int, total: int, metrics: Mapping[str, float]) -> None:
+        stop_if_asked()
         report(phase, done, total, "  ".join(f"{key} {number(value)}" for key, value in metrics.items()))
 
     try:
-        return training.train(robot, config, folder, resume, show)
+        with deferred_interrupt() as stop_if_asked:  # between two gradient steps, never within one
+            return training.train(robot, config, folder, resume, show)
     except KeyboardInterrupt:
         again = training.command(robot, config).replace(f"train {robot.name}", f"train {name}", 1)
         err().print(f"[yellow]interrupted:[/] go on with: {again} --out {folder} --resume", highlight=False, soft_wrap=True)
@@ -96,8 +100,7 @@ def _conclude(done: TrainReport, json: bool) -> None:
     else:
         console = out()
         console.print(_fit_table(done))
-        if "scores" in meta:
-            console.print(prediction_view(meta["scores"]))
+        console.print(prediction_table(meta["scores"]["prediction"]))
     err().print(f"checkpoint: {done.path}\nfigure: {figure}", highlight=False, soft_wrap=True)
 
 
@@ -107,7 +110,7 @@ def _draw(done: TrainReport) -> Path:
 
     with style():
         curves = {name: fit.curve for name, fit in done.fits.items()}
-        return save(training(curves, done.checkpoint.meta.get("scores")), done.path.with_suffix(".svg"))
+        return save(training(curves, done.checkpoint.meta["scores"]["prediction"]), done.path.with_suffix(".svg"))
 
 
 def _fit_table(done: TrainReport) -> Any:
@@ -120,14 +123,3 @@ def _fit_table(done: TrainReport) -> Any:
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / max(len(values), 1)
-
-
-def prediction_view(scores: Mapping[str, Any]) -> Any:
-    """Error of the predicted residual after little data, a line an adapter."""
-    rows = scores["rows"]
-    windows = [score["window_ms"] for score in next(iter(rows.values()))]
-    title = f"Residual predicted on {scores['tasks']} held-out tasks, {scores['horizon_ms']} ms ahead: RMSE [% of effort limit]"
-    view = table(title, ("adapter", *(f"after {window} ms" for window in windows)))
-    for name, entries in rows.items():
-        view.add_row(name, *(number(entry["rmse_percent_of_limit"]) for entry in entries))
-    return view
