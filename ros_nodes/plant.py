@@ -240,20 +240,20 @@ class PlantNode(ManagedNode):
             if self._gravity is not None:
                 effort = effort + self._gravity.effort(self._state.q)
             self._state = plant.step(effort, steps * PHYSICS_DT_S)
-        self._stamp_ns = round(plant.time * NANOSECONDS)
+        self._stamp_ns = max(0, round(plant.stamp * NANOSECONDS))
         self._moved_s = monotonic()
 
     def _publish(self, plant: ArmPlant) -> None:
-        names, stamp_ns = self._robot.joint_names, self._stamp_ns
+        names, now_ns = self._robot.joint_names, round(plant.time * NANOSECONDS)
         self._published_s = monotonic()
         effort = plant.applied_effort
-        self._state_out.publish(joint_state(names, stamp_ns, self._state.q, self._state.v, effort))
-        self._clock_out.publish(Clock(clock=time_message(stamp_ns)))
+        self._state_out.publish(joint_state(names, self._stamp_ns, self._state.q, self._state.v, effort))
+        self._clock_out.publish(Clock(clock=time_message(now_ns)))
         truth, payload = plant.truth, plant.task.payload
         values = [
             [payload.mass_kg, *payload.com_m, *plant.end_effector, *truth.q, *truth.v, *effort, plant.violations.any],
         ]
-        self._truth_out.publish(table_message(Table(stamp_ns, ("value",), self._columns, np.array(values, dtype=np.float64))))
+        self._truth_out.publish(table_message(Table(now_ns, ("value",), self._columns, np.array(values, dtype=np.float64))))
 
     # Services.
 

@@ -71,7 +71,7 @@ def test_robots_and_launch_files_are_in_the_share_folder(way: str, request: pyte
     models = files_below(root / "models", "*.xml", "*.yaml", "*.json", "*.safetensors")
     assert {"panda/robot.xml", "planar2/robot.yaml"} <= models
     assert models == files_below(share / "metarl_robot/models", "*") == files_below(installation.modules / "metarl_robot/models", "*")
-    assert files_below(root / "launch", "*.yaml") == files_below(share / "metarl_robot/launch", "*")
+    assert files_below(root / "launch", "*.yaml", "*.xml") == files_below(share / "metarl_robot/launch", "*")
     assert (share / "ament_index/resource_index/packages/metarl_robot").is_file()
     assert (share / "metarl_robot/package.xml").read_bytes() == (root / "package.xml").read_bytes()
 
