@@ -16,7 +16,7 @@ from metarl_robot.errors import MetaRLError
 from metarl_robot.robot import Robot
 from metarl_robot.signals import State
 from metarl_robot.sim.model import PHYSICS_DT_S, Fields, compile_model, task_fields
-from metarl_robot.sim.plant import whole_steps
+from metarl_robot.sim.plant import velocity_age, whole_steps
 from metarl_robot.sim.task import Task
 
 Array = NDArray[np.float64]
@@ -61,7 +61,7 @@ class BatchPlant:
         layout, batch = self._layout, self._batch
         held = self._holding_commands(q)
         batch.reset(stage=int(mujoco.mjtStage.mjSTAGE_NONE))
-        batch.bind("qpos")[:, layout.q], batch.bind("qvel")[:, layout.v] = q, v
+        batch.bind("qpos")[:, layout.q], batch.bind("qvel")[:, layout.v] = q + velocity_age(PHYSICS_DT_S) * v, v
         self._rngs = [np.random.default_rng(seed) for seed in self._seeds]
         self._commands = [held]
         self._recent_q, self._recent_v = np.array(q)[:, None], np.array(v)[:, None]
@@ -77,7 +77,8 @@ class BatchPlant:
             newest = np.maximum((first + k - self._command_steps) // self._substeps, -1) + 1
             control[:, k, self._layout.u] = self._in_effect(newest)
         record = self._batch.rollout(self._substeps, control, _CONTROL, record=("qpos", "qvel"))
-        self._remember(record["qpos"][:, :, self._layout.q], record["qvel"][:, :, self._layout.v])
+        v_after = record["qvel"][:, :, self._layout.v]
+        self._remember(record["qpos"][:, :, self._layout.q] - velocity_age(PHYSICS_DT_S) * v_after, v_after)
         return self._sense()
 
     def _in_effect(self, newest: NDArray[np.intp]) -> Array:
