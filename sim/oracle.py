@@ -80,6 +80,7 @@ class OracleAdapter(MomentumFilter):
         head = 4 * self._n
         self._use(*_known(self._dynamics, task))
         self._mean[:head], self._covariance[:head, :head] = mean[:head], covariance[:head, :head]
+        self._hypotheses = []
 
 
 def make_oracle(robot: Robot, dynamics: ArmDynamics, tuning: AdapterTuning) -> OracleAdapter:

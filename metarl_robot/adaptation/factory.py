@@ -18,7 +18,7 @@ from metarl_robot.adaptation.features import (
     PayloadFeatures,
 )
 from metarl_robot.adaptation.maml import Layers, MamlAdapter, NetworkInputs, ResidualMeter
-from metarl_robot.adaptation.momentum_filter import FilterTuning, MomentumFilter, Prior
+from metarl_robot.adaptation.momentum_filter import FilterTuning, Jump, MomentumFilter, Prior
 from metarl_robot.adaptation.network import NetworkFeatures, Perceptron
 from metarl_robot.checkpoint import Checkpoint
 from metarl_robot.dynamics.arm import ArmDynamics
@@ -54,6 +54,7 @@ POSITION_NOISE_RAD = 3e-5
 INITIAL_DRIFT = 0.002
 """Standard deviation of the slow disturbance at the start and after a surprise, as a share of the effort limit."""
 
+REMOVABLE = "payload_"
 SUDDEN = (("payload_",), ("coulomb_", "viscous_"))
 """Context entries that may jump from one moment to the next, together: a payload is picked up, friction steps."""
 
@@ -161,8 +162,10 @@ def filter_tuning(robot: Robot, dynamics: ArmDynamics, tuning: AdapterTuning, na
     )
 
 
-def _jumps(names: Sequence[str]) -> tuple[IntArray, ...]:
-    """Each sudden set that is there, and all of them at once."""
+def _jumps(names: Sequence[str]) -> tuple[Jump, ...]:
+    """Each sudden set that is there, all of them at once, and those that may be gone."""
     sets = [np.flatnonzero([name.startswith(prefixes) for name in names]) for prefixes in SUDDEN]
     there = [entries for entries in sets if len(entries)]
-    return (*there, np.concatenate(there)) if len(there) > 1 else tuple(there)
+    together = [np.concatenate(there)] if len(there) > 1 else []
+    gone = np.flatnonzero([name.startswith(REMOVABLE) for name in names])
+    return (*map(Jump, there + together), *([Jump(gone, gone=True)] if len(gone) else []))

@@ -20,11 +20,12 @@ two periods: the mean over that interval is taken, and half the change of the co
 Two mechanisms let the context change:
 
     forgetting    P_zz ← a² P_zz + (1 - a²) P_0, a = exp(-dt / T_f): towards the prior's covariance, never beyond
-    surprise      if an innovation is improbable, something jumped: the payload, the friction or both. Each is a
-                  hypothesis, in which those entries get their prior covariance back; after a tenth of a second the one with
-                  the most evidence stays. The sample of the surprise, in which the change fell somewhere, is only taken for
-                  where the robot is now; those that follow are linearised about the context that explains them (iterated
-                  Kalman filter)
+    surprise      if the last innovations are no longer white, something jumped: the payload, the friction or both, or the
+                  payload is gone, or the robot was struck. Each is a hypothesis, in which those entries get their prior
+                  covariance back, or are zero; the sample of the surprise is taken in again, and those that follow, under each
+                  of them, linearised about the context that explains them (iterated Kalman filter). The one with the most
+                  evidence is believed; the others are dropped as theirs falls behind. At the start there are two: the prior,
+                  and no payload
 """
 
 from __future__ import annotations
@@ -34,35 +35,37 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
 
 from metarl_robot.adaptation.features import FeatureMap, Interval, Xi
+from metarl_robot.adaptation.stream import Smooth, VelocityNoise, Whiteness
 from metarl_robot.dynamics.arm import ArmDynamics
 from metarl_robot.signals import Context, State
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.intp]
 
-DOUBT_S = 0.1
-"""At the start and after a surprise: linearisation is iterated, hypotheses are weighed, no new surprise is looked for."""
+DOUBT_S = (0.1, 0.5)
+"""After the start and after a surprise: for at least, and at most this long, linearisation is iterated, hypotheses are weighed and
+no new surprise is looked for."""
+DROPPED_BEHIND = 12.0
+"""A hypothesis so much behind the best in log-evidence is dropped."""
+DISPLACED = (0.01, 0.3)
+"""Standard deviation of a displacement in position [rad] and velocity [rad/s]: an impact, a sample that was lost."""
 RELINEARISATIONS = 2
-EFFORT_MEMORY_S = 0.06
+EFFORT_MEMORY_S = 0.12
 """Smoothing of the effort from which motor strength is learned. The command carries the feedback's noise, which is correlated
 with the filter's own errors: learned from as it is, every motor seems too strong (instrumental variable; Söderström 1983)."""
-STICTION_FACTOR = 5.0
+STICTION_FACTOR = 10.0
 STICTION_VELOCITY_RAD_S = 0.05
 """A joint that hardly moves may stick, with any friction up to Coulomb's: there the model error is this much larger."""
 STD_CALIBRATION = 2.0
-"""Reported standard deviations are the filter's times this. Model errors last longer than it assumes: with 2, the payload's mass
-after pick-up lay within two reported standard deviations in 6 of 8 episodes of the suite `train` on the Panda and in 8 of 8 of
-`heldout`."""
+"""Reported standard deviations are the filter's times this: model errors last longer than it assumes."""
 PLAUSIBLE_SIGMAS = 8.0
 """A context farther from its prior than this is no estimate but a divergence."""
-NOISE_MEMORY_S = 0.5
-NOISE_VARIANCE_RANGE = (1e-3**2, 0.2**2)
-"""(rad/s)². The lower end covers quantisation and the model's own discretisation."""
 LATENCY_SHARES = np.array([0.25, 0.5, 0.25])
-"""Of the present command and the two before it: a latency of zero to two periods, equally likely."""
+LATENCY_DOUBT = 0.3
+"""Of the present command and the two before it: a latency of zero to two periods, equally likely. Mean, and standard deviation as a
+share of the commands' total change."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,13 @@ class Prior:
 
     mean: Array
     covariance: Array
+
+
+class Jump(NamedTuple):
+    """Context entries that may jump together: to anything that the prior allows, or to zero if what they describe is gone."""
+
+    entries: IntArray
+    gone: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,8 +94,8 @@ class FilterTuning:
     model_error: (n,) standard deviation of the fast disturbance e [Nm]; zero: none.
     model_error_memory_s: T [s].
     forgetting_s: time constant T_f of forgetting [s].
-    surprise: probability of an innovation, were the model right, below which something has jumped; 0: never.
-    jumps: sets of context entries that may jump together; after a surprise each set is a hypothesis.
+    surprise: probability of innovations, were the model right, below which something has jumped; 0: never.
+    jumps: what may happen; after a surprise each is a hypothesis.
     """
 
     position_noise: float
@@ -96,7 +106,7 @@ class FilterTuning:
     model_error_memory_s: float = 0.05
     forgetting_s: float = 60.0
     surprise: float = 0.0
-    jumps: tuple[IntArray, ...] = ()
+    jumps: tuple[Jump, ...] = ()
 
 
 class _Hypothesis(NamedTuple):
@@ -113,7 +123,7 @@ class MomentumFilter:
     def __init__(self, dynamics: ArmDynamics, features: FeatureMap, prior: Prior, tuning: FilterTuning) -> None:
         self._dynamics, self._tuning, self._n = dynamics, tuning, dynamics.dof
         self._q, self._v, self._d, self._e = (slice(i * self._n, (i + 1) * self._n) for i in range(4))
-        self._threshold = float(chi2.isf(tuning.surprise, 2 * self._n))
+        self._whiteness = Whiteness(tuning.surprise if tuning.jumps else 0.0, 2 * self._n)
         self._use(features, prior)
         self.reset()
 
@@ -133,10 +143,9 @@ class MomentumFilter:
         self._use(self._features, self._prior)
         self._started = False
         self._past_effort = np.zeros((2, self._n))
-        self._smooth_effort = _Smooth(np.zeros(self._n))
-        self._doubt_s = DOUBT_S
+        self._smooth_effort = Smooth(np.zeros(self._n), EFFORT_MEMORY_S)
+        self._noise = VelocityNoise(self._tuning.velocity_noise)
         self._hypotheses: list[_Hypothesis] = []
-        self._noise = _NoiseEstimate(self._tuning.velocity_noise)
 
     @property
     def context(self) -> Context:
@@ -169,7 +178,7 @@ class MomentumFilter:
         else:
             self._started = True
             self._past_effort[:] = effort
-            self._smooth_effort = _Smooth(effort)
+            self._smooth_effort = Smooth(effort, EFFORT_MEMORY_S)
             self._start(state)
         return self.context
 
@@ -180,6 +189,8 @@ class MomentumFilter:
         self._covariance[known, :] = 0.0
         self._covariance[:, known] = 0.0
         self._covariance[known, known] = np.diag(self._measurement_variance())
+        here = _Hypothesis(self._mean.copy(), self._covariance.copy(), 0.0)
+        self._doubt([here, *(self._jumped(jump) for jump in self._tuning.jumps if jump.gone)])
 
     def _measurement_variance(self) -> Array:
         """Of q and v (2n,)."""
@@ -187,45 +198,44 @@ class MomentumFilter:
 
     def _learn(self, state: State, effort: Array, dt: float) -> None:
         self._noise.update(state.v, dt)
-        if self._doubt_s > 0.0:
-            self._doubt_s -= dt
-            self._weigh(state, effort, dt)
-            return
-        before = self._mean.copy(), self._covariance.copy()
-        squared, _ = self._filter(state, effort, dt)
-        if squared > self._threshold:
+        if not self._hypotheses:
+            before = self._mean.copy(), self._covariance.copy()
+            _, white = self._filter(state, effort, dt, self._mean[self._z].copy())
+            if not self._whiteness.fails(white):
+                return
             self._mean, self._covariance = before
-            self._predict(effort, dt, self._mean[self._z].copy())
-            self._start(state)
-            self._suspect()
+            self._doubt([self._displaced(), *map(self._jumped, self._tuning.jumps)])
+        self._weigh(state, effort, dt)
 
-    def _suspect(self) -> None:
-        """After a surprise: one hypothesis for each set of entries that may have jumped."""
-        self._doubt_s = DOUBT_S
-        self._hypotheses = [_Hypothesis(self._mean.copy(), self._doubted(jumps), 0.0) for jumps in self._tuning.jumps]
+    def _doubt(self, hypotheses: list[_Hypothesis]) -> None:
+        """From now on each of these may be true."""
+        self._doubted_s = 0.0
+        self._whiteness.clear()
+        self._hypotheses = hypotheses
 
     def _weigh(self, state: State, effort: Array, dt: float) -> None:
         """Take a sample in under every hypothesis, and believe the one with the most evidence."""
         weighed = []
-        for mean, covariance, evidence in self._hypotheses or [_Hypothesis(self._mean, self._covariance, 0.0)]:
+        for mean, covariance, evidence in self._hypotheses:
             about = mean[self._z].copy()
             for _ in range(1 + RELINEARISATIONS):
                 self._mean, self._covariance = mean.copy(), covariance.copy()
-                _, likelihood = self._filter(state, effort, dt, about)
+                likelihood, _ = self._filter(state, effort, dt, about)
                 about = self._mean[self._z].copy()
             weighed.append(_Hypothesis(self._mean, self._covariance, evidence + likelihood))
         best = max(weighed, key=lambda hypothesis: hypothesis.evidence)
         self._mean, self._covariance = best.mean.copy(), best.covariance.copy()
-        self._hypotheses = weighed if self._doubt_s > 0.0 else []
+        self._doubted_s += dt
+        kept = [hypothesis for hypothesis in weighed if hypothesis.evidence > best.evidence - DROPPED_BEHIND]
+        self._hypotheses = kept if self._doubted_s < DOUBT_S[len(kept) > 1] else []
 
-    def _filter(self, state: State, effort: Array, dt: float, about: Array | None = None) -> tuple[float, float]:
+    def _filter(self, state: State, effort: Array, dt: float, about: Array) -> tuple[float, Array]:
         """One prediction, linearised about a context, and one correction.
 
         Returns:
-            The innovation's squared Mahalanobis length (χ² with 2n degrees of freedom) and the sample's log-likelihood, but for
-            a constant.
+            The sample's log-likelihood, but for a constant, and the whitened innovation (2n,).
         """
-        self._predict(effort, dt, self._mean[self._z].copy() if about is None else about)
+        self._predict(effort, dt, about)
         p, measured = self._covariance, slice(0, 2 * self._n)
         innovation = np.concatenate([state.q, state.v]) - self._mean[measured]
         s = p[measured, measured] + np.diag(self._measurement_variance())
@@ -233,8 +243,9 @@ class MomentumFilter:
         self._mean += innovation @ gain_t
         p -= p[:, measured] @ gain_t
         self._covariance = 0.5 * (p + p.T)
-        squared = float(innovation @ np.linalg.solve(s, innovation))
-        return squared, -0.5 * (squared + float(np.linalg.slogdet(s)[1]))
+        factor = np.linalg.cholesky(s)
+        white = np.linalg.solve(factor, innovation)
+        return -0.5 * float(white @ white) - float(np.log(np.diagonal(factor)).sum()), white
 
     def _predict(self, effort: Array, dt: float, about: Array) -> None:
         mean = self._mean
@@ -270,7 +281,7 @@ class MomentumFilter:
     def _acting(self, effort: Array) -> tuple[Array, Array]:
         """Mean and standard deviation (n,) of the effort that acted, given the latest commands and an unknown latency."""
         commands = np.vstack([effort, self._past_effort])
-        return LATENCY_SHARES @ commands, 0.25 * np.abs(np.diff(commands, axis=0)).sum(axis=0)
+        return LATENCY_SHARES @ commands, LATENCY_DOUBT * np.abs(np.diff(commands, axis=0)).sum(axis=0)
 
     def _wander(self, dt: float) -> None:
         p, tuning = self._covariance, self._tuning
@@ -289,59 +300,31 @@ class MomentumFilter:
         p[:, self._z] *= keep
         p[self._z, self._z] += (1.0 - keep**2) * self._prior.covariance
 
-    def _doubted(self, jumps: IntArray) -> Array:
-        """The covariance if these context entries may be anything again, whatever the others (motor strength, say) are."""
+    def _jumped(self, jump: Jump) -> _Hypothesis:
+        """What would be known if these entries had jumped, whatever the others (motor strength, say) are."""
+        mean, covariance = self._mean.copy(), self._covariance.copy()
+        entries, drift = self._z.start + jump.entries, np.arange(self._d.start, self._d.stop)
+        prior = self._prior.covariance[np.ix_(jump.entries, jump.entries)]
+        if jump.gone:
+            mean[entries], prior = 0.0, np.zeros_like(prior)
+        for which, own in ((entries, prior), (drift, np.diag(self._tuning.drift_initial**2))):
+            covariance[which, :] = 0.0
+            covariance[:, which] = 0.0
+            covariance[np.ix_(which, which)] = own
+        return _Hypothesis(mean, covariance, 0.0)
+
+    def _displaced(self) -> _Hypothesis:
+        """What would be known if the robot had been struck, or a sample lost, and nothing else had changed."""
         covariance = self._covariance.copy()
-        drift = np.arange(self._d.start, self._d.stop)
-        for entries, own in (
-            (self._z.start + jumps, self._prior.covariance[np.ix_(jumps, jumps)]),
-            (drift, np.diag(self._tuning.drift_initial**2)),
-        ):
-            covariance[entries, :] = 0.0
-            covariance[:, entries] = 0.0
-            covariance[np.ix_(entries, entries)] = own
-        return covariance
+        covariance[self._q, self._q] += DISPLACED[0] ** 2 * np.eye(self._n)
+        covariance[self._v, self._v] += DISPLACED[1] ** 2 * np.eye(self._n)
+        return _Hypothesis(self._mean.copy(), covariance, 0.0)
 
     def _start_over_if_implausible(self) -> None:
         away = np.abs(self._mean[self._z] - self._prior.mean)
         if np.any(away > PLAUSIBLE_SIGMAS * np.sqrt(np.diagonal(self._prior.covariance)) + 1e-9) or not np.all(np.isfinite(self._mean)):
             self._use(self._features, self._prior)
             self._started = False
-
-
-class _Smooth:
-    """A signal without its noise and, on ramps, without lag: Holt's linear smoothing, critically damped."""
-
-    def __init__(self, level: Array) -> None:
-        self.level, self._trend = level.copy(), np.zeros_like(level)
-
-    def update(self, sample: Array, dt: float) -> None:
-        theta = np.exp(-dt / EFFORT_MEMORY_S)
-        ahead = self.level + dt * self._trend
-        self.level = ahead + (1.0 - theta**2) * (sample - ahead)
-        self._trend = self._trend + (1.0 - theta) ** 2 * (sample - ahead) / dt
-
-
-class _NoiseEstimate:
-    """Variance of the measured velocity's noise, from its second differences: σ² = E[(v_k - 2 v_{k-1} + v_{k-2})²] / 6.
-
-    The motion itself leaves them almost alone (jerk dt²). A jolt counts at most as four times the present estimate.
-    """
-
-    def __init__(self, initial: float) -> None:
-        self.variance = initial**2
-        self._past: list[Array] = []
-
-    def update(self, v: Array, dt: float) -> None:
-        self._past.append(v.copy())
-        if len(self._past) < 3:
-            return
-        first, second, third = self._past
-        sample = float(np.mean((third - 2.0 * second + first) ** 2)) / 6.0
-        share = 1.0 - np.exp(-dt / NOISE_MEMORY_S)
-        self.variance += share * (min(sample, 4.0 * self.variance) - self.variance)
-        self.variance = float(np.clip(self.variance, *NOISE_VARIANCE_RANGE))
-        self._past = [second, third]
 
 
 def _mobility(mass: Array, added: Array) -> Array:

@@ -44,7 +44,7 @@ class MPCConfig(BaseModel):
 
     horizon: int = Field(20, ge=2, le=200, description="number of knots")
     knot_spacing_s: float = Field(0.02, ge=0.001, le=0.2, description="time between knots [s]")
-    bandwidth_rad_s: float = Field(30.0, ge=1.0, le=200.0, description="natural frequency of the unconstrained closed loop [rad/s]")
+    bandwidth_rad_s: float = Field(40.0, ge=1.0, le=200.0, description="natural frequency of the unconstrained closed loop [rad/s]")
     damping_ratio: float = Field(1.0, ge=0.7, le=3.0, description="damping ratio of the unconstrained closed loop")
     latency_s: float = Field(0.005, ge=0.0, le=0.05, description="assumed delay from state to effect of a command [s]")
     limit_margin: float = Field(0.02, ge=0.0, le=0.5, description="share of the velocity and position range kept free in plans")

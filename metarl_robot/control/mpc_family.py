@@ -54,8 +54,8 @@ class MetaConfig(OffsetFreeConfig):
     """MPC with a learned context."""
 
     adapter: Literal["last_layer", "inertial", "maml"] = Field("last_layer", description="what estimates the context")
-    observer_bandwidth_rad_s: float = Field(8.0, ge=0.1, le=500.0, description="bandwidth of the observer of what remains [rad/s]")
-    model_error: float = Field(0.002, ge=0.0, le=0.1, description="unexplained fast torque, share of the effort limit")
+    observer_bandwidth_rad_s: float = Field(20.0, ge=0.1, le=500.0, description="bandwidth of the observer of what remains [rad/s]")
+    model_error: float = Field(0.001, ge=0.0, le=0.1, description="unexplained fast torque, share of the effort limit")
     forgetting_s: float = Field(60.0, ge=0.1, le=10000.0, description="time constant of forgetting [s]")
     surprise: float = Field(1e-6, ge=0.0, le=0.1, description="probability of an innovation below which something jumped; 0: never")
 

@@ -72,14 +72,14 @@ def test_payload_is_found_and_the_uncertainty_is_honest(robot: Robot) -> None:
 
 def test_a_surprise_is_noticed_at_once_and_none_without_a_change(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
     surprises: list[int] = []
-    original = MomentumFilter._suspect
-    monkeypatch.setattr(MomentumFilter, "_suspect", lambda self: (surprises.append(1), original(self))[1])
+    original = MomentumFilter._doubt
+    monkeypatch.setattr(MomentumFilter, "_doubt", lambda self, them: (surprises.append(len(them)), original(self, them))[1])
     sensors = replace(nominal_task(robot), velocity_noise_rad_s=0.005, encoder_resolution_rad=3e-5)
     _drive(robot, _filter(robot), sensors, 2.0)
-    assert not surprises
+    assert surprises == [2]  # the start: the prior, or no payload
     loaded = replace(sensors, payload=Payload(0.8, np.array([0.05, 0.0, 0.0]), np.array([1e-3] * 3 + [0.0] * 3)))
     _drive(robot, _filter(robot), sensors, 1.05, loaded, 1.0)
-    assert surprises
+    assert surprises == [2, 2, 5]
 
 
 def test_velocity_estimate_beats_the_measurement(robot: Robot) -> None:

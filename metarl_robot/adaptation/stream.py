@@ -1,0 +1,81 @@
+"""What a filter learns from the stream of samples itself: how noisy it is, its smooth part, whether it still looks like noise."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import chi2
+
+Array = NDArray[np.float64]
+
+NOISE_MEMORY_S = 0.5
+NOISE_VARIANCE_RANGE = (1e-3**2, 0.2**2)
+"""(rad/s)². The lower end covers quantisation and the model's own discretisation."""
+WINDOWS = (1, 4, 16)
+"""Samples over which innovations are averaged: a large change shows in one, a small one that stays in sixteen."""
+
+
+class Smooth:
+    """A signal without its noise and, on ramps, without lag: Holt's linear smoothing, critically damped.
+
+    Arguments:
+        level: (n,) the signal at first.
+        memory_s: time constant.
+    """
+
+    def __init__(self, level: Array, memory_s: float) -> None:
+        self.level, self._trend, self._memory_s = level.copy(), np.zeros_like(level), memory_s
+
+    def update(self, sample: Array, dt: float) -> None:
+        theta = np.exp(-dt / self._memory_s)
+        ahead = self.level + dt * self._trend
+        self.level = ahead + (1.0 - theta**2) * (sample - ahead)
+        self._trend = self._trend + (1.0 - theta) ** 2 * (sample - ahead) / dt
+
+
+class VelocityNoise:
+    """Variance of the measured velocity's noise, from its second differences: σ² = E[(v_k - 2 v_{k-1} + v_{k-2})²] / 6.
+
+    The motion itself leaves them almost alone (jerk dt²). A jolt counts at most as four times the present estimate.
+    """
+
+    def __init__(self, initial: float) -> None:
+        self.variance = initial**2
+        self._past: list[Array] = []
+
+    def update(self, v: Array, dt: float) -> None:
+        self._past.append(v.copy())
+        if len(self._past) < 3:
+            return
+        first, second, third = self._past
+        sample = float(np.mean((third - 2.0 * second + first) ** 2)) / 6.0
+        share = 1.0 - np.exp(-dt / NOISE_MEMORY_S)
+        self.variance += share * (min(sample, 4.0 * self.variance) - self.variance)
+        self.variance = float(np.clip(self.variance, *NOISE_VARIANCE_RANGE))
+        self._past = [second, third]
+
+
+class Whiteness:
+    """Tests innovations: whitened, they are independent N(0, 1) while the model is right (Mehra, Peschon 1971).
+
+    Arguments:
+        probability: of an alarm at one sample and window, were the model right; 0: never.
+        size: length of an innovation.
+    """
+
+    def __init__(self, probability: float, size: int) -> None:
+        self._threshold = float(chi2.isf(probability, size))
+        self._recent: deque[Array] = deque(maxlen=max(WINDOWS))
+
+    def clear(self) -> None:
+        """Forget what came so far."""
+        self._recent.clear()
+
+    def fails(self, white: Array) -> bool:
+        """Take in a whitened innovation (m,); whether the mean over one of the windows is improbable."""
+        self._recent.append(white)
+        recent = np.array(self._recent)
+        sums = [(window, recent[-window:].sum(axis=0)) for window in WINDOWS if window <= len(recent)]
+        return any(float(total @ total) / window > self._threshold for window, total in sums)
