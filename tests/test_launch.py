@@ -290,6 +290,15 @@ def test_run_launch_ends_with_its_processes(write: Writer, package: str) -> None
     assert run_launch(write(little("quitter", "crasher")), on_output=output) == 1
 
 
+def test_nodes_end_when_nobody_reads_the_output_any_more(write: Writer, package: str) -> None:
+    """`metarl launch arm | head`."""
+
+    def closed_pipe(process: str, line: str) -> None:
+        raise BrokenPipeError
+
+    assert run_launch(write(little("talker")), on_output=closed_pipe) == 0
+
+
 def test_an_executable_that_is_not_there_is_an_error_before_anything_starts(write: Writer, package: str) -> None:
     launch = Launch(write(little("talker", "walker")), on_output=Output())
     with pytest.raises(LaunchError, match="executable 'walker' not found"):

@@ -11,6 +11,9 @@ from types import FrameType
 from metarl_robot.cli.launch_file import Argument, LaunchError, declared_arguments, find_launch_file, find_share
 from metarl_robot.cli.launch_process import Launch, Output, print_line
 
+LISTENING_S = 0.5
+"""How often a launch looks whether anybody still reads its output."""
+
 __all__ = ["Launch", "LaunchError", "find_share", "run_launch", "show_args"]
 
 
@@ -35,7 +38,8 @@ def run_launch(file_or_name: str | Path, arguments: Mapping[str, str] | None = N
     with _signals_as_interrupts():
         try:
             launch.start()
-            launch.wait()
+            while not launch.wait(LISTENING_S) and not launch.unheard:
+                pass
         except KeyboardInterrupt:
             on_output("launch", "[WARNING] [launch]: user interrupted, stopping")
         finally:

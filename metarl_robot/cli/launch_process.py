@@ -89,6 +89,8 @@ class Launch:
         self._environment = dict(environment or {})
         self._folder: TemporaryDirectory[str] | None = None
         self.processes: list[Process] = []
+        self.unheard = False
+        """Nobody reads the output any more (`metarl launch arm | head`)."""
 
     def __enter__(self) -> Launch:
         self.start()
@@ -160,7 +162,15 @@ class Launch:
                 process.popen.send_signal(signal_number)
 
     def _say(self, level: str, process: Process, text: str) -> None:
-        self._output(LAUNCHER, f"[{level}] [{process.name}]: {text}")
+        self._emit(LAUNCHER, f"[{level}] [{process.name}]: {text}")
+
+    def _emit(self, process: str, line: str) -> None:
+        """Output a line, as long as somebody reads: a closed pipe must keep nobody from stopping the nodes."""
+        if not self.unheard:
+            try:
+                self._output(process, line)
+            except BrokenPipeError:
+                self.unheard = True
 
     def _report(self, process: Process) -> None:
         process.reported = True
@@ -192,7 +202,7 @@ class Launch:
     def _read(self, name: str, popen: subprocess.Popen[str]) -> None:
         if popen.stdout is not None:
             for line in popen.stdout:
-                self._output(name, line.rstrip("\n"))
+                self._emit(name, line.rstrip("\n"))
 
     def _command(self, spec: NodeSpec, number: int) -> tuple[str, ...]:
         words = [*executable_of(spec.package, spec.executable), *shlex.split(spec.arguments), "--ros-args"]
