@@ -151,6 +151,7 @@ def filter_tuning(robot: Robot, dynamics: ArmDynamics, tuning: AdapterTuning, na
     inertia = np.diag(dynamics.mass_matrix(robot.home))
     momentum_noise = inertia * tuning.velocity_noise_rad_s * np.sqrt(robot.control_period_s)
     return FilterTuning(
+        period_s=robot.control_period_s,
         position_noise=POSITION_NOISE_RAD,
         velocity_noise=tuning.velocity_noise_rad_s,
         drift=tuning.observer_bandwidth_rad_s**2 * momentum_noise,

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -53,7 +54,7 @@ class Interval:
     past_effort: Array
     dt: float
 
-    @property
+    @cached_property
     def middle(self) -> Xi:
         """ξ half-way, with the mean acceleration."""
         q, v, a = 0.5 * (self.q_0 + self.q_1), 0.5 * (self.v_0 + self.v_1), (self.v_1 - self.v_0) / self.dt

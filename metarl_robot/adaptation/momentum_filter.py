@@ -14,8 +14,8 @@ filter over (q, v, d, e, z) predicts v_1 from it, with the disturbance d + e, an
 
 The residual is thus measured by how far position and velocity went, with noise that telescopes from sample to sample;
 regressions on differentiated velocities take that noise for white and lose by it. Encoders tell the velocity, over some tens
-of milliseconds, far better than the velocity signal does. Which command acted is known up to a latency of zero to
-two periods: the mean over that interval is taken, and half the change of the command as its standard deviation.
+of milliseconds, far better than the velocity signal does. Which command acted is known up to a latency:
+its mean and standard deviation over the latencies that are possible are taken.
 
 Two mechanisms let the context change:
 
@@ -37,7 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.features import FeatureMap, Interval, Xi
-from metarl_robot.adaptation.stream import Smooth, VelocityNoise, Whiteness
+from metarl_robot.adaptation.stream import CommandHistory, Smooth, VelocityNoise, Whiteness
 from metarl_robot.dynamics.arm import ArmDynamics
 from metarl_robot.signals import Context, State
 
@@ -52,6 +52,8 @@ DROPPED_BEHIND = 12.0
 DISPLACED = (0.01, 0.3)
 """Standard deviation of a displacement in position [rad] and velocity [rad/s]: an impact, a sample that was lost."""
 RELINEARISATIONS = 2
+SETTLED_SIGMAS = 0.3
+"""Linearisation is iterated until the context stays within this many of the prior's standard deviations, at most so often."""
 EFFORT_MEMORY_S = 0.12
 """Smoothing of the effort from which motor strength is learned. The command carries the feedback's noise, which is correlated
 with the filter's own errors: learned from as it is, every motor seems too strong (instrumental variable; Söderström 1983)."""
@@ -62,10 +64,8 @@ STD_CALIBRATION = 2.0
 """Reported standard deviations are the filter's times this: model errors last longer than it assumes."""
 PLAUSIBLE_SIGMAS = 8.0
 """A context farther from its prior than this is no estimate but a divergence."""
-LATENCY_SHARES = np.array([0.25, 0.5, 0.25])
-LATENCY_DOUBT = 0.3
-"""Of the present command and the two before it: a latency of zero to two periods, equally likely. Mean, and standard deviation as a
-share of the commands' total change."""
+LONGEST_INTERVAL_S = 0.03
+"""After a longer time without samples the robot is measured anew: nothing is learned from what happened meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,7 @@ class Jump(NamedTuple):
 class FilterTuning:
     """Noise model of the momentum filter.
 
+    period_s: usual time between samples.
     position_noise: measured position, standard deviation [rad].
     velocity_noise: measured velocity, standard deviation [rad/s]: where its online estimate starts.
     drift: (n,) random walk of the slow disturbance d [Nm/√s].
@@ -98,6 +99,7 @@ class FilterTuning:
     jumps: what may happen; after a surprise each is a hypothesis.
     """
 
+    period_s: float
     position_noise: float
     velocity_noise: float
     drift: Array
@@ -107,6 +109,14 @@ class FilterTuning:
     forgetting_s: float = 60.0
     surprise: float = 0.0
     jumps: tuple[Jump, ...] = ()
+
+
+class _Sample(NamedTuple):
+    """What was measured, the effort commanded since the last sample, and the time since."""
+
+    state: State
+    effort: Array
+    dt: float
 
 
 class _Hypothesis(NamedTuple):
@@ -132,6 +142,7 @@ class MomentumFilter:
         n, k = self._n, features.size
         self._features, self._prior = features, prior
         self._z = slice(4 * n, 4 * n + k)
+        self._prior_std = np.sqrt(np.diagonal(prior.covariance)) + 1e-12
         self._mean = np.zeros(4 * n + k)
         self._mean[self._z] = prior.mean
         self._covariance = np.zeros((4 * n + k, 4 * n + k))
@@ -142,7 +153,7 @@ class MomentumFilter:
     def reset(self) -> None:
         self._use(self._features, self._prior)
         self._started = False
-        self._past_effort = np.zeros((2, self._n))
+        self._history = CommandHistory(np.zeros(self._n), self._tuning.period_s)
         self._smooth_effort = Smooth(np.zeros(self._n), EFFORT_MEMORY_S)
         self._noise = VelocityNoise(self._tuning.velocity_noise)
         self._hypotheses: list[_Hypothesis] = []
@@ -171,41 +182,49 @@ class MomentumFilter:
 
     def update(self, state: State, effort: Array, dt: float) -> Context:
         if self._started:
-            self._learn(state, effort, dt)
+            self._learn(_Sample(state, effort, dt))
             self._start_over_if_implausible()
-            self._past_effort = np.stack([effort, self._past_effort[0]])
+            self._history.update(effort, dt)
             self._smooth_effort.update(effort, dt)
         else:
             self._started = True
-            self._past_effort[:] = effort
+            self._history = CommandHistory(effort, self._tuning.period_s)
             self._smooth_effort = Smooth(effort, EFFORT_MEMORY_S)
             self._start(state)
         return self.context
 
     def _start(self, state: State) -> None:
+        """The prior is not the only hypothesis: there may be no payload."""
+        self._locate(state)
+        here = _Hypothesis(self._mean.copy(), self._covariance.copy(), 0.0)
+        self._doubt([here, *(self._jumped(jump) for jump in self._tuning.jumps if jump.gone)])
+
+    def _locate(self, state: State) -> None:
         """Position and velocity as measured, whatever was thought of them."""
         known = slice(0, 2 * self._n)
         self._mean[self._q], self._mean[self._v] = state.q, state.v
         self._covariance[known, :] = 0.0
         self._covariance[:, known] = 0.0
         self._covariance[known, known] = np.diag(self._measurement_variance())
-        here = _Hypothesis(self._mean.copy(), self._covariance.copy(), 0.0)
-        self._doubt([here, *(self._jumped(jump) for jump in self._tuning.jumps if jump.gone)])
 
     def _measurement_variance(self) -> Array:
         """Of q and v (2n,)."""
         return np.repeat([self._tuning.position_noise**2, self._noise.variance], self._n)
 
-    def _learn(self, state: State, effort: Array, dt: float) -> None:
-        self._noise.update(state.v, dt)
+    def _learn(self, sample: _Sample) -> None:
+        if sample.dt > LONGEST_INTERVAL_S:
+            self._locate(sample.state)
+            self._doubt([])
+            return
+        self._noise.update(sample.state.v, sample.dt)
         if not self._hypotheses:
             before = self._mean.copy(), self._covariance.copy()
-            _, white = self._filter(state, effort, dt, self._mean[self._z].copy())
+            _, white = self._filter(sample, self._mean[self._z].copy())
             if not self._whiteness.fails(white):
                 return
             self._mean, self._covariance = before
             self._doubt([self._displaced(), *map(self._jumped, self._tuning.jumps)])
-        self._weigh(state, effort, dt)
+        self._weigh(sample)
 
     def _doubt(self, hypotheses: list[_Hypothesis]) -> None:
         """From now on each of these may be true."""
@@ -213,49 +232,56 @@ class MomentumFilter:
         self._whiteness.clear()
         self._hypotheses = hypotheses
 
-    def _weigh(self, state: State, effort: Array, dt: float) -> None:
+    def _weigh(self, sample: _Sample) -> None:
         """Take a sample in under every hypothesis, and believe the one with the most evidence."""
-        weighed = []
-        for mean, covariance, evidence in self._hypotheses:
-            about = mean[self._z].copy()
-            for _ in range(1 + RELINEARISATIONS):
-                self._mean, self._covariance = mean.copy(), covariance.copy()
-                likelihood, _ = self._filter(state, effort, dt, about)
-                about = self._mean[self._z].copy()
-            weighed.append(_Hypothesis(self._mean, self._covariance, evidence + likelihood))
+        once = [(hypothesis, self._given(hypothesis, hypothesis.mean[self._z], sample)) for hypothesis in self._hypotheses]
+        weighed = [self._relinearised(*pair, sample) for pair in _likely(once)]
         best = max(weighed, key=lambda hypothesis: hypothesis.evidence)
         self._mean, self._covariance = best.mean.copy(), best.covariance.copy()
-        self._doubted_s += dt
-        kept = [hypothesis for hypothesis in weighed if hypothesis.evidence > best.evidence - DROPPED_BEHIND]
-        self._hypotheses = kept if self._doubted_s < DOUBT_S[len(kept) > 1] else []
+        self._doubted_s += sample.dt
+        self._hypotheses = weighed if self._doubted_s < DOUBT_S[len(weighed) > 1] else []
 
-    def _filter(self, state: State, effort: Array, dt: float, about: Array) -> tuple[float, Array]:
+    def _given(self, hypothesis: _Hypothesis, about: Array, sample: _Sample) -> _Hypothesis:
+        """The hypothesis after a sample, linearised about a context."""
+        self._mean, self._covariance = hypothesis.mean.copy(), hypothesis.covariance.copy()
+        likelihood, _ = self._filter(sample, about)
+        return _Hypothesis(self._mean, self._covariance, hypothesis.evidence + likelihood)
+
+    def _relinearised(self, before: _Hypothesis, after: _Hypothesis, sample: _Sample) -> _Hypothesis:
+        """The same, linearised about the context that came out, until it stays."""
+        about = before.mean[self._z]
+        for _ in range(RELINEARISATIONS):
+            if np.max(np.abs(after.mean[self._z] - about) / self._prior_std, initial=0.0) < SETTLED_SIGMAS:
+                break
+            about = after.mean[self._z]
+            after = self._given(before, about, sample)
+        return after
+
+    def _filter(self, sample: _Sample, about: Array) -> tuple[float, Array]:
         """One prediction, linearised about a context, and one correction.
 
         Returns:
             The sample's log-likelihood, but for a constant, and the whitened innovation (2n,).
         """
-        self._predict(effort, dt, about)
+        self._predict(sample.effort, sample.dt, about)
         p, measured = self._covariance, slice(0, 2 * self._n)
-        innovation = np.concatenate([state.q, state.v]) - self._mean[measured]
-        s = p[measured, measured] + np.diag(self._measurement_variance())
-        gain_t = np.linalg.solve(s, p[measured])
-        self._mean += innovation @ gain_t
-        p -= p[:, measured] @ gain_t
-        self._covariance = 0.5 * (p + p.T)
-        factor = np.linalg.cholesky(s)
-        white = np.linalg.solve(factor, innovation)
+        innovation = np.concatenate([sample.state.q, sample.state.v]) - self._mean[measured]
+        factor = np.linalg.cholesky(p[measured, measured] + np.diag(self._measurement_variance()))
+        whitener = np.linalg.inv(factor)
+        white, reach = whitener @ innovation, whitener @ p[measured]
+        self._mean += white @ reach
+        p -= reach.T @ reach
         return -0.5 * float(white @ white) - float(np.log(np.diagonal(factor)).sum()), white
 
     def _predict(self, effort: Array, dt: float, about: Array) -> None:
         mean = self._mean
         q_0, v_0 = mean[self._q].copy(), mean[self._v].copy()
         q_1 = q_0 + dt * v_0
-        acting, doubt = self._acting(effort)
+        acting, doubt = self._history.acting(effort, dt)
         mass_0, _, beta_0 = (x.copy() for x in self._dynamics.momentum(q_0, v_0))
         mass_1, _, beta_1 = (x.copy() for x in self._dynamics.momentum(q_1, v_0))
         known = (mass_0 - mass_1) @ v_0 + dt * (acting + 0.5 * (beta_0 + beta_1) + self.disturbance)
-        still = Interval(q_0, v_0, q_1, v_0, acting, self._past_effort, dt)
+        still = Interval(q_0, v_0, q_1, v_0, acting, self._history.last_two, dt)
         mobility = _mobility(mass_1, self._features.inertia(q_1, about))
         v_1 = v_0 + mobility @ (known + self._features.impulse(still) @ about)
         by_z = mobility @ self._features.impulse(replace(still, v_1=v_1, effort=self._smooth_effort.level))
@@ -263,10 +289,9 @@ class MomentumFilter:
         mean[self._v] = v_1 + by_z @ (mean[self._z] - about)
         mean[self._q] = q_0 + 0.5 * dt * (v_0 + mean[self._v])
 
-        self._forget(dt)
+        self._wander(v_0, dt)
         self._propagate(by_d, by_z, dt)
         self._covariance[self._v, self._v] += (by_d * doubt**2) @ by_d.T
-        self._wander(dt)
 
     def _propagate(self, by_d: Array, by_z: Array, dt: float) -> None:
         """P ← F P Fᵀ with δq_1 = δq_0 + dt/2 (δv_0 + δv_1), δv_1 = δv_0 + by_d (δd + δe) + by_z δz."""
@@ -278,27 +303,20 @@ class MomentumFilter:
             p = p.T
         self._covariance = p
 
-    def _acting(self, effort: Array) -> tuple[Array, Array]:
-        """Mean and standard deviation (n,) of the effort that acted, given the latest commands and an unknown latency."""
-        commands = np.vstack([effort, self._past_effort])
-        return LATENCY_SHARES @ commands, LATENCY_DOUBT * np.abs(np.diff(commands, axis=0)).sum(axis=0)
-
-    def _wander(self, dt: float) -> None:
+    def _wander(self, v: Array, dt: float) -> None:
+        """What d, e and z may do on their own: drift, fade, be forgotten."""
         p, tuning = self._covariance, self._tuning
-        keep = np.exp(-dt / tuning.model_error_memory_s)
-        self._mean[self._e] *= keep
-        p[self._e, :] *= keep
-        p[:, self._e] *= keep
-        sticking = np.exp(-((self._mean[self._v] / STICTION_VELOCITY_RAD_S) ** 2))
-        p[self._e, self._e] += np.diag((1.0 - keep**2) * tuning.model_error**2 * (1.0 + STICTION_FACTOR**2 * sticking))
-        p[self._d, self._d] += np.diag(tuning.drift**2 * dt)
-
-    def _forget(self, dt: float) -> None:
-        keep = np.exp(-dt / self._tuning.forgetting_s)
-        p = self._covariance
-        p[self._z, :] *= keep
-        p[:, self._z] *= keep
-        p[self._z, self._z] += (1.0 - keep**2) * self._prior.covariance
+        fade, forget = np.exp(-dt / tuning.model_error_memory_s), np.exp(-dt / tuning.forgetting_s)
+        keep = np.ones(len(p))
+        keep[self._e], keep[self._z] = fade, forget
+        self._mean[self._e] *= fade
+        p *= keep
+        p *= keep[:, None]
+        sticking = np.exp(-((v / STICTION_VELOCITY_RAD_S) ** 2))
+        added = np.concatenate([tuning.drift**2 * dt, (1.0 - fade**2) * tuning.model_error**2 * (1.0 + STICTION_FACTOR**2 * sticking)])
+        disturbance = np.arange(self._d.start, self._e.stop)
+        p[disturbance, disturbance] += added
+        p[self._z, self._z] += (1.0 - forget**2) * self._prior.covariance
 
     def _jumped(self, jump: Jump) -> _Hypothesis:
         """What would be known if these entries had jumped, whatever the others (motor strength, say) are."""
@@ -330,6 +348,14 @@ class MomentumFilter:
 def _mobility(mass: Array, added: Array) -> Array:
     """(M + M_z)⁻¹, or M⁻¹ while the estimate of M_z is not physical."""
     total = mass + added
-    if added.any() and np.linalg.eigvalsh(total)[0] <= 0.0:
+    try:
+        np.linalg.cholesky(total)
+    except np.linalg.LinAlgError:
         total = mass
     return np.asarray(np.linalg.inv(total), dtype=np.float64)
+
+
+def _likely(pairs: list[tuple[_Hypothesis, _Hypothesis]]) -> list[tuple[_Hypothesis, _Hypothesis]]:
+    """Those (before, after) a sample that are not far behind the best."""
+    best = max(after.evidence for _, after in pairs)
+    return [pair for pair in pairs if pair[1].evidence > best - DROPPED_BEHIND]

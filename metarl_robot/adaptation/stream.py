@@ -1,4 +1,4 @@
-"""What a filter learns from the stream of samples itself: how noisy it is, its smooth part, whether it still looks like noise."""
+"""What a filter learns from the stream of samples itself: how noisy it is, its smooth part, which command acted, whether it is white."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ Array = NDArray[np.float64]
 NOISE_MEMORY_S = 0.5
 NOISE_VARIANCE_RANGE = (1e-3**2, 0.2**2)
 """(rad/s)². The lower end covers quantisation and the model's own discretisation."""
+COMMANDS, LATENCIES = 5, 8
+"""How many past commands are remembered, and at how many latencies averages over latency are taken."""
 WINDOWS = (1, 4, 16)
 """Samples over which innovations are averaged: a large change shows in one, a small one that stays in sixteen."""
 
@@ -33,6 +35,42 @@ class Smooth:
         ahead = self.level + dt * self._trend
         self.level = ahead + (1.0 - theta**2) * (sample - ahead)
         self._trend = self._trend + (1.0 - theta) ** 2 * (sample - ahead) / dt
+
+
+class CommandHistory:
+    """Which command acted, if it does so after an unknown latency: zero to two periods, equally likely, and up to as much more as a
+    sample comes late.
+
+    Arguments:
+        effort: (n,) the command at first, thought to have acted for ever.
+        period_s: the usual time from command to command.
+    """
+
+    def __init__(self, effort: Array, period_s: float) -> None:
+        self._past = np.tile(effort, (COMMANDS, 1))
+        self._held_s = np.full(COMMANDS, period_s)
+        self._period_s = period_s
+
+    @property
+    def last_two(self) -> Array:
+        """(2, n) the latest first."""
+        return self._past[:2]
+
+    def update(self, effort: Array, dt: float) -> None:
+        """A command (n,) was issued, and dt later the next will be."""
+        self._past = np.vstack([effort, self._past[:-1]])
+        self._held_s = np.append(dt, self._held_s[:-1])
+
+    def acting(self, effort: Array, dt: float) -> tuple[Array, Array]:
+        """Mean and standard deviation (n,) of the mean effort over the last dt, at whose start a command was issued."""
+        longest = 2.0 * self._period_s + max(0.0, dt - self._period_s)
+        latency = longest * (np.arange(LATENCIES)[:, None] + 0.5) / LATENCIES
+        issued = np.concatenate([[0.0], -np.cumsum(self._held_s)])
+        replaced = np.concatenate([[np.inf], issued[:-1]])
+        issued[-1] = -np.inf
+        shares = np.maximum(np.minimum(dt - latency, replaced) - np.maximum(-latency, issued), 0.0) / dt
+        efforts = shares @ np.vstack([effort, self._past])
+        return efforts.mean(axis=0), efforts.std(axis=0)
 
 
 class VelocityNoise:

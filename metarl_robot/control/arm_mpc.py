@@ -33,8 +33,6 @@ MIN_EFFORT_GAIN = 0.5
 """A motor is never assumed weaker than this."""
 TOLERANCE = 1e-3
 """A limit counts as violated beyond this much acceleration [rad/s²]."""
-MAX_GAP_PERIODS = 4.0
-"""Longer gaps between states do not go into the adapter: what acted meanwhile is not known."""
 
 
 class MPCConfig(BaseModel):
@@ -120,7 +118,7 @@ class ArmMPC:
         acted = self._limiter.last
         if self._last_time is not None and acted is not None:
             dt = time - self._last_time
-            if 0.0 < dt <= MAX_GAP_PERIODS * self._robot.control_period_s:
+            if dt > 0.0:
                 self._context = self.adapter.update(state, acted, dt)
         self._last_time, self._last_state = time, state
 

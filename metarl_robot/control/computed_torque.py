@@ -1,6 +1,6 @@
 """Computed torque (Luh, Walker, Paul 1980): feedback linearisation with the nominal model.
 
-    τ = M(q) (q̈_ref + k_d ė + k_p e) + h(q, q̇)
+τ = M(q) (q̈_ref + k_d ė + k_p e) + h(q, q̇)
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The members of the MPC family: one core, different adapters.
 
-    nominal_mpc       none                    the model as published
-    offset_free_mpc   disturbance_observer    the classical answer: what is missed is assumed constant
-    meta_mpc          last_layer (or another) meta-learned context plus an observer on the remainder
-    oracle_mpc        told the true physics; simulation only
+nominal_mpc       none                    the model as published
+offset_free_mpc   disturbance_observer    the classical answer: what is missed is assumed constant
+meta_mpc          last_layer (or another) meta-learned context plus an observer on the remainder
+oracle_mpc        told the true physics; simulation only
 """
 
 from __future__ import annotations

@@ -130,5 +130,3 @@ def test_unknown_adapter_and_missing_weights_are_refused(robot: Robot) -> None:
         make_adapter("last_layr", robot, dynamics, TUNING)
     with pytest.raises(MetaRLError, match="metarl train planar2"):
         make_adapter("last_layer", robot, dynamics, TUNING)
-
-
