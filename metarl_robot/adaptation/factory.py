@@ -54,9 +54,8 @@ POSITION_NOISE_RAD = 3e-5
 INITIAL_DRIFT = 0.002
 """Standard deviation of the slow disturbance at the start and after a surprise, as a share of the effort limit."""
 
-REMOVABLE = "payload_"
-SUDDEN = (("payload_",), ("coulomb_", "viscous_"))
-"""Context entries that may jump from one moment to the next, together: a payload is picked up, friction steps."""
+SUDDEN = ((("payload_",), False), (("coulomb_", "viscous_"), False), (("payload_",), True))
+"""Context entries that may change together from one moment to the next (a payload is picked up, friction steps), or be gone."""
 
 
 def make_adapter(name: str, robot: Robot, dynamics: ArmDynamics, tuning: AdapterTuning, checkpoint: Checkpoint | None = None) -> Adapter:
@@ -164,9 +163,6 @@ def filter_tuning(robot: Robot, dynamics: ArmDynamics, tuning: AdapterTuning, na
 
 
 def _jumps(names: Sequence[str]) -> tuple[Jump, ...]:
-    """Each sudden set that is there, all of them at once, and those that may be gone."""
-    sets = [np.flatnonzero([name.startswith(prefixes) for name in names]) for prefixes in SUDDEN]
-    there = [entries for entries in sets if len(entries)]
-    together = [np.concatenate(there)] if len(there) > 1 else []
-    gone = np.flatnonzero([name.startswith(REMOVABLE) for name in names])
-    return (*map(Jump, there + together), *([Jump(gone, gone=True)] if len(gone) else []))
+    """Each sudden set that is there, and what may be gone."""
+    sets = [(np.flatnonzero([name.startswith(prefixes) for name in names]), gone) for prefixes, gone in SUDDEN]
+    return tuple(Jump(entries, gone) for entries, gone in sets if len(entries))

@@ -156,6 +156,14 @@ class FrictionFeatures(_Group):
         phi[:, joints, n + joints] = -xi.v
         return phi
 
+    def impulse(self, interval: Interval) -> Array:
+        v = 0.5 * (interval.v_0 + interval.v_1)
+        impulse = np.zeros((self._dof, 2 * self._dof))
+        joints = np.arange(self._dof)
+        impulse[joints, joints] = -interval.dt * np.tanh(v / COULOMB_VELOCITY_RAD_S)
+        impulse[joints, self._dof + joints] = -interval.dt * v
+        return impulse
+
     def value(self, xi: Xi, z: Array) -> Array:
         return -z[: self._dof] * np.tanh(xi.v / COULOMB_VELOCITY_RAD_S) - z[self._dof :] * xi.v
 
@@ -178,6 +186,9 @@ class MotorFeatures(_Group):
         phi = np.zeros((len(xi.effort), n, n))
         phi[:, np.arange(n), np.arange(n)] = xi.effort
         return phi
+
+    def impulse(self, interval: Interval) -> Array:
+        return np.diag(interval.dt * interval.effort)
 
     def value(self, xi: Xi, z: Array) -> Array:
         return xi.effort * z

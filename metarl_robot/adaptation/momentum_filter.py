@@ -14,23 +14,22 @@ filter over (q, v, d, e, z) predicts v_1 from it, with the disturbance d + e, an
 
 The residual is thus measured by how far position and velocity went, with noise that telescopes from sample to sample;
 regressions on differentiated velocities take that noise for white and lose by it. Encoders tell the velocity, over some tens
-of milliseconds, far better than the velocity signal does. Which command acted is known up to a latency:
-its mean and standard deviation over the latencies that are possible are taken.
+of milliseconds, far better than the velocity signal does. Which command acted is known up to a latency: its mean and standard
+deviation over the latencies that are possible are taken.
 
 Two mechanisms let the context change:
 
     forgetting    P_zz ← a² P_zz + (1 - a²) P_0, a = exp(-dt / T_f): towards the prior's covariance, never beyond
-    surprise      if the last innovations are no longer white, something jumped: the payload, the friction or both, or the
-                  payload is gone, or the robot was struck. Each is a hypothesis, in which those entries get their prior
-                  covariance back, or are zero; the sample of the surprise is taken in again, and those that follow, under each
-                  of them, linearised about the context that explains them (iterated Kalman filter). The one with the most
-                  evidence is believed; the others are dropped as theirs falls behind. At the start there are two: the prior,
-                  and no payload
+    surprise      if the last innovations are no longer white, something jumped: the payload or the friction, or the payload is
+                  gone, or the robot was struck. Each is a hypothesis, in which those entries get their prior covariance back, or
+                  are zero; the sample of the surprise is taken in again, and those that follow, under each of them, linearised
+                  about the context that explains them (iterated Kalman filter). The one with the most evidence is believed; the
+                  others are dropped as theirs falls behind. At the start there are two: the prior, and no payload
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -51,12 +50,14 @@ DROPPED_BEHIND = 12.0
 """A hypothesis so much behind the best in log-evidence is dropped."""
 DISPLACED = (0.01, 0.3)
 """Standard deviation of a displacement in position [rad] and velocity [rad/s]: an impact, a sample that was lost."""
-RELINEARISATIONS = 2
+RELINEARISATIONS = 1
 SETTLED_SIGMAS = 0.3
-"""Linearisation is iterated until the context stays within this many of the prior's standard deviations, at most so often."""
+"""Linearisation is iterated until the context stays within this many of the prior's standard deviations, at most so often anew."""
 EFFORT_MEMORY_S = 0.12
 """Smoothing of the effort from which motor strength is learned. The command carries the feedback's noise, which is correlated
 with the filter's own errors: learned from as it is, every motor seems too strong (instrumental variable; Söderström 1983)."""
+ACCELERATION_MEMORY_S = 0.02
+"""Smoothing of the acceleration that guesses where the robot will be."""
 STICTION_FACTOR = 10.0
 STICTION_VELOCITY_RAD_S = 0.05
 """A joint that hardly moves may stick, with any friction up to Coulomb's: there the model error is this much larger."""
@@ -203,6 +204,7 @@ class MomentumFilter:
         """Position and velocity as measured, whatever was thought of them."""
         known = slice(0, 2 * self._n)
         self._mean[self._q], self._mean[self._v] = state.q, state.v
+        self._acceleration = np.zeros(self._n)
         self._covariance[known, :] = 0.0
         self._covariance[:, known] = 0.0
         self._covariance[known, known] = np.diag(self._measurement_variance())
@@ -266,7 +268,9 @@ class MomentumFilter:
         self._predict(sample.effort, sample.dt, about)
         p, measured = self._covariance, slice(0, 2 * self._n)
         innovation = np.concatenate([sample.state.q, sample.state.v]) - self._mean[measured]
-        factor = np.linalg.cholesky(p[measured, measured] + np.diag(self._measurement_variance()))
+        spread = p[measured, measured].copy()
+        spread[np.diag_indices(2 * self._n)] += self._measurement_variance()
+        factor = np.linalg.cholesky(spread)
         whitener = np.linalg.inv(factor)
         white, reach = whitener @ innovation, whitener @ p[measured]
         self._mean += white @ reach
@@ -274,20 +278,25 @@ class MomentumFilter:
         return -0.5 * float(white @ white) - float(np.log(np.diagonal(factor)).sum()), white
 
     def _predict(self, effort: Array, dt: float, about: Array) -> None:
-        mean = self._mean
+        """To the next sample, linearised about a context.
+
+        Regressors are taken on the way to a guess of v_1, by the latest accelerations; the momentum that is missing there gives v_1.
+        """
+        mean, smooth = self._mean, self._smooth_effort.level
         q_0, v_0 = mean[self._q].copy(), mean[self._v].copy()
-        q_1 = q_0 + dt * v_0
-        acting, doubt = self._history.acting(effort, dt)
+        guess = v_0 + dt * self._acceleration
+        q_1 = q_0 + 0.5 * dt * (v_0 + guess)
         mass_0, _, beta_0 = (x.copy() for x in self._dynamics.momentum(q_0, v_0))
-        mass_1, _, beta_1 = (x.copy() for x in self._dynamics.momentum(q_1, v_0))
-        known = (mass_0 - mass_1) @ v_0 + dt * (acting + 0.5 * (beta_0 + beta_1) + self.disturbance)
-        still = Interval(q_0, v_0, q_1, v_0, acting, self._history.last_two, dt)
+        mass_1, _, beta_1 = (x.copy() for x in self._dynamics.momentum(q_1, guess))
+        impulse = self._features.impulse(Interval(q_0, v_0, q_1, guess, smooth, self._history.last_two, dt))
         mobility = _mobility(mass_1, self._features.inertia(q_1, about))
-        v_1 = v_0 + mobility @ (known + self._features.impulse(still) @ about)
-        by_z = mobility @ self._features.impulse(replace(still, v_1=v_1, effort=self._smooth_effort.level))
-        by_d = dt * mobility
-        mean[self._v] = v_1 + by_z @ (mean[self._z] - about)
+        acting, doubt = self._history.acting(effort, dt)
+        force = acting + self._features.effort_gain(about) * (acting - smooth) + 0.5 * (beta_0 + beta_1) + self.disturbance
+        missing = mass_0 @ v_0 - mass_1 @ guess + dt * force + impulse @ about
+        by_d, by_z = dt * mobility, mobility @ impulse
+        mean[self._v] = guess + mobility @ missing + by_z @ (mean[self._z] - about)
         mean[self._q] = q_0 + 0.5 * dt * (v_0 + mean[self._v])
+        self._acceleration += (1.0 - np.exp(-dt / ACCELERATION_MEMORY_S)) * ((mean[self._v] - v_0) / dt - self._acceleration)
 
         self._wander(v_0, dt)
         self._propagate(by_d, by_z, dt)
