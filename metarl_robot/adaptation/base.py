@@ -46,6 +46,11 @@ class Adapter(Protocol):
         """∂Δ/∂τ (n,)."""
         ...
 
+    @property
+    def latency_s(self) -> float | None:
+        """Time from the stamp of a state to the effect of its command, or None if the adapter has no estimate [s]."""
+        ...
+
     def estimate(self, measured: State) -> State:
         """The adapter's estimate of the present state, or `measured` if it has none."""
         ...
@@ -71,6 +76,10 @@ class NoAdaptation:
 
     def effort_gain(self) -> Array:
         return np.zeros(self._dof)
+
+    @property
+    def latency_s(self) -> float | None:
+        return None
 
     def estimate(self, measured: State) -> State:
         return measured

@@ -144,6 +144,10 @@ class ResidualMeter:
     def estimate(self, measured: State) -> State:
         return self._observer.estimate(measured)
 
+    @property
+    def latency_s(self) -> float:
+        return self._observer.latency_s
+
 
 class MamlAdapter:
     """Adapter: a network that takes gradient steps on what it has just seen.
@@ -202,6 +206,10 @@ class MamlAdapter:
 
     def effort_gain(self) -> Array:
         return np.zeros_like(self._scale)
+
+    @property
+    def latency_s(self) -> float:
+        return self._meter.latency_s
 
     def estimate(self, measured: State) -> State:
         return self._meter.estimate(measured)

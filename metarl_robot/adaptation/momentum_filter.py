@@ -14,8 +14,7 @@ filter over (q, v, d, e, z) predicts v_1 from it, with the disturbance d + e, an
 
 The residual is thus measured by how far position and velocity went, with noise that telescopes from sample to sample;
 regressions on differentiated velocities take that noise for white and lose by it. Encoders tell the velocity, over some tens
-of milliseconds, far better than the velocity signal does. Which command acted is known up to a latency: its mean and standard
-deviation over the latencies that are possible are taken.
+of milliseconds, far better than the velocity signal does. Which command acted is known up to a latency, which is learned beside.
 
 Two mechanisms let the context change:
 
@@ -178,6 +177,10 @@ class MomentumFilter:
     def effort_gain(self) -> Array:
         return self._features.effort_gain(self._mean[self._z])
 
+    @property
+    def latency_s(self) -> float:
+        return self._history.latency_s
+
     def estimate(self, measured: State) -> State:
         return State(self._mean[self._q].copy(), self._mean[self._v].copy()) if self._started else measured
 
@@ -223,6 +226,7 @@ class MomentumFilter:
             before = self._mean.copy(), self._covariance.copy()
             _, white = self._filter(sample, self._mean[self._z].copy())
             if not self._whiteness.fails(white):
+                self._history.learn(white, self._response, sample.dt)
                 return
             self._mean, self._covariance = before
             self._doubt([self._displaced(), *map(self._jumped, self._tuning.jumps)])
@@ -273,6 +277,7 @@ class MomentumFilter:
         factor = np.linalg.cholesky(spread)
         whitener = np.linalg.inv(factor)
         white, reach = whitener @ innovation, whitener @ p[measured]
+        self._response = whitener @ np.vstack([0.5 * sample.dt * self._by_effort, self._by_effort])
         self._mean += white @ reach
         p -= reach.T @ reach
         return -0.5 * float(white @ white) - float(np.log(np.diagonal(factor)).sum()), white
@@ -291,9 +296,11 @@ class MomentumFilter:
         impulse = self._features.impulse(Interval(q_0, v_0, q_1, guess, smooth, self._history.last_two, dt))
         mobility = _mobility(mass_1, self._features.inertia(q_1, about))
         acting, doubt = self._history.acting(effort, dt)
-        force = acting + self._features.effort_gain(about) * (acting - smooth) + 0.5 * (beta_0 + beta_1) + self.disturbance
+        gain = self._features.effort_gain(about)
+        force = acting + gain * (acting - smooth) + 0.5 * (beta_0 + beta_1) + self.disturbance
         missing = mass_0 @ v_0 - mass_1 @ guess + dt * force + impulse @ about
         by_d, by_z = dt * mobility, mobility @ impulse
+        self._by_effort = by_d * (1.0 + gain)
         mean[self._v] = guess + mobility @ missing + by_z @ (mean[self._z] - about)
         mean[self._q] = q_0 + 0.5 * dt * (v_0 + mean[self._v])
         self._acceleration += (1.0 - np.exp(-dt / ACCELERATION_MEMORY_S)) * ((mean[self._v] - v_0) / dt - self._acceleration)

@@ -13,8 +13,13 @@ Array = NDArray[np.float64]
 NOISE_MEMORY_S = 0.5
 NOISE_VARIANCE_RANGE = (1e-3**2, 0.2**2)
 """(rad/s)². The lower end covers quantisation and the model's own discretisation."""
-COMMANDS, LATENCIES = 5, 8
-"""How many past commands are remembered, and at how many latencies averages over latency are taken."""
+LONGEST_LATENCY, LATENCIES = 6.0, 19
+"""Latencies that are thought of: from none to this many periods, so many."""
+COMMANDS = 9
+"""How many past commands are remembered: enough for the longest latency and late samples."""
+UNUSUAL = 1.0
+"""Log-probability that each period beyond two costs at first."""
+LATENCY_MEMORY_S = 2.0
 WINDOWS = (1, 4, 16)
 """Samples over which innovations are averaged: a large change shows in one, a small one that stays in sixteen."""
 
@@ -38,8 +43,9 @@ class Smooth:
 
 
 class CommandHistory:
-    """Which command acted, if it does so after an unknown latency: zero to two periods, equally likely, and up to as much more as a
-    sample comes late.
+    """Which command acted: each does so after a latency that is not known, but learned from what the robot did.
+
+    Each latency of a grid predicts how the robot moves; those that predict better gain weight (a bank of models; Magill 1965).
 
     Arguments:
         effort: (n,) the command at first, thought to have acted for ever.
@@ -50,11 +56,19 @@ class CommandHistory:
         self._past = np.tile(effort, (COMMANDS, 1))
         self._held_s = np.full(COMMANDS, period_s)
         self._period_s = period_s
+        self._latency = period_s * np.linspace(0.0, LONGEST_LATENCY, LATENCIES)
+        self._prior = -UNUSUAL * np.maximum(self._latency / period_s - 2.0, 0.0)
+        self._evidence = self._prior.copy()
 
     @property
     def last_two(self) -> Array:
         """(2, n) the latest first."""
         return self._past[:2]
+
+    @property
+    def latency_s(self) -> float:
+        """The mean latency, from the stamp of a state to the effect of its command."""
+        return float(self._weights @ self._latency)
 
     def update(self, effort: Array, dt: float) -> None:
         """A command (n,) was issued, and dt later the next will be."""
@@ -62,15 +76,39 @@ class CommandHistory:
         self._held_s = np.append(dt, self._held_s[:-1])
 
     def acting(self, effort: Array, dt: float) -> tuple[Array, Array]:
-        """Mean and standard deviation (n,) of the mean effort over the last dt, at whose start a command was issued."""
-        longest = 2.0 * self._period_s + max(0.0, dt - self._period_s)
-        latency = longest * (np.arange(LATENCIES)[:, None] + 0.5) / LATENCIES
+        """Mean and standard deviation (n,) of the mean effort over the last dt, at whose start a command was issued.
+
+        A sample that comes late leaves open whether its command did, too.
+        """
+        late = max(0.0, dt - self._period_s) * np.array([0.0, 0.5, 1.0])
+        latency = (self._latency[:, None] + late)[:, :, None]
         issued = np.concatenate([[0.0], -np.cumsum(self._held_s)])
         replaced = np.concatenate([[np.inf], issued[:-1]])
         issued[-1] = -np.inf
         shares = np.maximum(np.minimum(dt - latency, replaced) - np.maximum(-latency, issued), 0.0) / dt
         efforts = shares @ np.vstack([effort, self._past])
-        return efforts.mean(axis=0), efforts.std(axis=0)
+        self._candidates = efforts.mean(axis=1)
+        mean = self._weights @ self._candidates
+        return mean, np.sqrt(self._weights @ ((efforts - mean) ** 2).mean(axis=1))
+
+    def learn(self, white: Array, response: Array, dt: float) -> None:
+        """Weigh the latencies.
+
+        Arguments:
+            white: (m,) the whitened innovation of the last prediction, which took the mean that `acting` returned.
+            response: (m, n) by how much it would have been less for a unit of effort more.
+            dt: the time that it covered.
+        """
+        left = white - (self._candidates - self._weights @ self._candidates) @ response.T
+        likelihood = -0.5 * np.sum(left**2, axis=1)
+        keep = np.exp(-dt / LATENCY_MEMORY_S)
+        self._evidence = keep * self._evidence + (1.0 - keep) * self._prior + likelihood - likelihood.max()
+
+    @property
+    def _weights(self) -> Array:
+        """Of the grid's latencies; each shares with its neighbours, as the truth lies somewhere between."""
+        weights = np.convolve(np.exp(self._evidence - self._evidence.max()), [0.25, 0.5, 0.25], mode="same")
+        return np.asarray(weights / weights.sum(), dtype=np.float64)
 
 
 class VelocityNoise:

@@ -12,6 +12,7 @@ differ in their adapter alone.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -29,6 +30,8 @@ from metarl_robot.signals import EMPTY_CONTEXT, Command, Context, Plan, Referenc
 
 Array = NDArray[np.float64]
 
+REMEMBERED = 16
+"""Commands that may still be on their way."""
 MIN_EFFORT_GAIN = 0.5
 """A motor is never assumed weaker than this."""
 TOLERANCE = 1e-3
@@ -44,7 +47,7 @@ class MPCConfig(BaseModel):
     knot_spacing_s: float = Field(0.02, ge=0.001, le=0.2, description="time between knots [s]")
     bandwidth_rad_s: float = Field(40.0, ge=1.0, le=200.0, description="natural frequency of the unconstrained closed loop [rad/s]")
     damping_ratio: float = Field(1.0, ge=0.7, le=3.0, description="damping ratio of the unconstrained closed loop")
-    latency_s: float = Field(0.005, ge=0.0, le=0.05, description="assumed delay from state to effect of a command [s]")
+    latency_s: float = Field(0.005, ge=0.0, le=0.05, description="delay from state to effect of a command, where it is not learned [s]")
     limit_margin: float = Field(0.02, ge=0.0, le=0.5, description="share of the velocity and position range kept free in plans")
     braking_gain: float = Field(20.0, ge=1.0, le=200.0, description="velocity gain of the braking fallback [1/s]")
 
@@ -93,7 +96,7 @@ class ArmMPC:
         self._context: Context = EMPTY_CONTEXT
         self._last_time: float | None = None
         self._last_state = State(self._robot.home, np.zeros(self._robot.dof))
-        self._acceleration = np.zeros(self._robot.dof)
+        self._issued = deque([(-np.inf, np.zeros(self._robot.dof))], maxlen=REMEMBERED)
         self._plan: Plan | None = None
         self._last_knots: _Knots | None = None
 
@@ -101,18 +104,28 @@ class ArmMPC:
         if not (np.all(np.isfinite(state.q)) and np.all(np.isfinite(state.v))):
             return self._fallback(time, "state is not finite")
         self._adapt(time, state)
-        ahead = self._config.latency_s + 0.5 * self._robot.control_period_s
-        now = self.adapter.estimate(state)
-        q = now.q + ahead * now.v + 0.5 * ahead**2 * self._acceleration
-        v = now.v + ahead * self._acceleration
+        latency = self._config.latency_s if self.adapter.latency_s is None else self.adapter.latency_s
+        ahead = latency + 0.5 * self._robot.control_period_s
+        q, v = self._predicted(time, self.adapter.estimate(state), latency, ahead)
         target = self._within_reach(q, reference.sample(time + ahead + self._grid))
         knots, message = self._optimise(time, q, v, target)
         if knots is None or not np.all(np.isfinite(knots.effort)):
             return self._fallback(time, message or "the planned effort is not finite")
         effort, _ = self._limiter.apply(knots.effort[0])
-        self._acceleration, self._last_knots = knots.a[0], knots
+        self._last_knots = knots
+        self._issued.append((time, knots.a[0]))
         self._plan = Plan(time + self._grid, knots.q, knots.v, knots.effort)
         return Command(effort, Status.DEGRADED if message else Status.SOLVED, message, self._plan, self._context)
+
+    def _predicted(self, time: float, state: State, latency: float, ahead: float) -> tuple[Array, Array]:
+        """Position and velocity after `ahead`, under the accelerations that are still to take effect (Smith 1957)."""
+        q, v, end = state.q, state.v, time + ahead
+        starts = [issued + latency for issued, _ in self._issued]
+        for start, stop, (_, a) in zip(starts, [*starts[1:], end], self._issued, strict=True):
+            step = min(stop, end) - max(start, time)
+            if step > 0.0:
+                q, v = q + step * v + 0.5 * step**2 * a, v + step * a
+        return q, v
 
     def _adapt(self, time: float, state: State) -> None:
         acted = self._limiter.last

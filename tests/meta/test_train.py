@@ -48,10 +48,10 @@ def report(planar: Robot, tmp_path_factory: pytest.TempPathFactory) -> TrainRepo
 
 @pytest.mark.slow
 def test_training_learns_to_adapt(report: TrainReport) -> None:
-    """On tasks it has never seen: far better than without adaptation after 50 ms, better than the expert's least squares after 500."""
+    """On tasks it has never seen: far better than without adaptation after 100 ms, better than the expert's least squares after 500."""
     rows = report.checkpoint.meta["scores"]["prediction"]["rows"]
     errors = [score["rmse_percent_of_limit"] for score in rows["last_layer"]]
-    assert errors[0] < 0.5 * rows["none"][0]["rmse_percent_of_limit"]
+    assert errors[1] < 0.4 * rows["none"][1]["rmse_percent_of_limit"]
     assert errors[2] < 0.25 * rows["none"][2]["rmse_percent_of_limit"]
     assert errors[2] < 0.9 * rows["inertial"][2]["rmse_percent_of_limit"]
 
