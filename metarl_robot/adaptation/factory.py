@@ -70,8 +70,7 @@ def make_adapter(name: str, robot: Robot, dynamics: ArmDynamics, tuning: Adapter
     if name == "none":
         return NoAdaptation(robot.dof)
     if name == "disturbance_observer":
-        nothing = Prior(np.zeros(0), np.zeros((0, 0)))
-        return MomentumFilter(dynamics, FeatureMap(robot.dof, ()), nothing, filter_tuning(robot, dynamics, tuning, ()))
+        return _observer(robot, dynamics, filter_tuning(robot, dynamics, tuning, ()))
     if checkpoint is None:
         raise CheckpointError(f"adapter '{name}' needs trained weights: give a checkpoint, or train one with: metarl train {robot.name}")
     if name == "maml":
@@ -90,8 +89,12 @@ def residual_meter(robot: Robot, dynamics: ArmDynamics, velocity_noise_rad_s: fl
     """What measures the residual for MAML: a filter without features that knows nothing at the start."""
     tuning = filter_tuning(robot, dynamics, AdapterTuning(MAML_OBSERVER_RAD_S, velocity_noise_rad_s), ())
     tuning = replace(tuning, drift_initial=0.1 * robot.effort_limit)
-    nothing = Prior(np.zeros(0), np.zeros((0, 0)))
-    return ResidualMeter(dynamics, MomentumFilter(dynamics, FeatureMap(robot.dof, ()), nothing, tuning))
+    return ResidualMeter(dynamics, _observer(robot, dynamics, tuning))
+
+
+def _observer(robot: Robot, dynamics: ArmDynamics, tuning: FilterTuning) -> MomentumFilter:
+    """A filter without features: a momentum observer."""
+    return MomentumFilter(dynamics, FeatureMap(robot.dof, ()), Prior(np.zeros(0), np.zeros((0, 0))), tuning)
 
 
 def maml_adapter(robot: Robot, dynamics: ArmDynamics, tuning: AdapterTuning, checkpoint: Checkpoint, prefix: str = "") -> MamlAdapter:
