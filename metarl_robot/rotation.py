@@ -1,0 +1,178 @@
+"""Rotations as unit quaternions, wxyz, that take body coordinates to world coordinates: v_world = rotate(q, v_body).
+
+Every function takes any number of leading axes, which broadcast: q (..., 4), vectors (..., 3). Numpy alone, and written out
+in components, so that one call on a single quaternion takes microseconds. Formulas: Solà, "Quaternion kinematics for the
+error-state Kalman filter", arXiv 1711.02508, 2017, sections 1-4 (Hamilton's convention, as MuJoCo and ROS).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+IDENTITY: Array = np.array([1.0, 0.0, 0.0, 0.0])
+IDENTITY.setflags(write=False)
+_CONJUGATE: Array = np.array([1.0, -1.0, -1.0, -1.0])
+
+_SMALL = 1e-12  # below this a norm is taken for zero
+
+
+def cross(a: Array, b: Array) -> Array:
+    """Vector product a × b, (..., 3)."""
+    out = np.empty(np.broadcast_shapes(a.shape, b.shape))
+    ax, ay, az = a[..., 0], a[..., 1], a[..., 2]
+    bx, by, bz = b[..., 0], b[..., 1], b[..., 2]
+    out[..., 0] = ay * bz - az * by
+    out[..., 1] = az * bx - ax * bz
+    out[..., 2] = ax * by - ay * bx
+    return out
+
+
+def skew(a: Array) -> Array:
+    """[a]× (..., 3, 3): skew(a) @ b = a × b."""
+    out = np.zeros((*a.shape[:-1], 3, 3))
+    out[..., 2, 1], out[..., 0, 2], out[..., 1, 0] = a[..., 0], a[..., 1], a[..., 2]
+    out[..., 1, 2], out[..., 2, 0], out[..., 0, 1] = -a[..., 0], -a[..., 1], -a[..., 2]
+    return out
+
+
+def normalise(q: Array) -> Array:
+    """Unit quaternion q / |q|; the identity where q is zero or not finite."""
+    norm = np.sqrt((q * q).sum(-1, keepdims=True))
+    usable = np.isfinite(norm) & (norm > _SMALL)
+    return np.where(usable, q / np.where(usable, norm, 1.0), IDENTITY)
+
+
+def multiply(p: Array, q: Array) -> Array:
+    """Product p ⊗ q: first q, then p."""
+    out = np.empty(np.broadcast_shapes(p.shape, q.shape))
+    pw, px, py, pz = p[..., 0], p[..., 1], p[..., 2], p[..., 3]
+    qw, qx, qy, qz = q[..., 0], q[..., 1], q[..., 2], q[..., 3]
+    out[..., 0] = pw * qw - px * qx - py * qy - pz * qz
+    out[..., 1] = pw * qx + px * qw + py * qz - pz * qy
+    out[..., 2] = pw * qy - px * qz + py * qw + pz * qx
+    out[..., 3] = pw * qz + px * qy - py * qx + pz * qw
+    return out
+
+
+def inverse(q: Array) -> Array:
+    """The opposite rotation."""
+    return np.asarray(q * _CONJUGATE)
+
+
+def rotate(q: Array, v: Array) -> Array:
+    """Body coordinates to world coordinates."""
+    u = q[..., 1:]
+    t = 2.0 * cross(u, v)
+    return np.asarray(v + q[..., :1] * t + cross(u, t))
+
+
+def rotate_back(q: Array, v: Array) -> Array:
+    """World coordinates to body coordinates."""
+    return rotate(inverse(q), v)
+
+
+def exp(phi: Array) -> Array:
+    """The quaternion of a rotation vector phi [rad]: by |phi| about its direction."""
+    half = 0.5 * np.sqrt((phi * phi).sum(-1))
+    out = np.empty((*phi.shape[:-1], 4))
+    out[..., 0] = np.cos(half)
+    out[..., 1:] = phi * (0.5 * np.sinc(half / np.pi))[..., None]
+    return out
+
+
+def log(q: Array) -> Array:
+    """The shortest rotation vector [rad] of q, |phi| <= pi; q and -q give the same."""
+    w = q[..., :1]
+    u = np.where(w < 0.0, -q[..., 1:], q[..., 1:])
+    sine = np.sqrt((u * u).sum(-1, keepdims=True))
+    angle = 2.0 * np.arctan2(sine, np.abs(w))
+    return np.asarray(u * np.where(sine > _SMALL, angle / np.maximum(sine, _SMALL), 2.0))
+
+
+def error(q: Array, target: Array) -> Array:
+    """The rotation vector [rad; body q] that takes q to target, the short way."""
+    return log(multiply(inverse(q), target))
+
+
+def integrate(q: Array, rate: Array, dt: float) -> Array:
+    """Attitude q after turning for dt [s] at rate [rad/s; body], held constant; exactly normalised."""
+    return normalise(multiply(q, exp(rate * dt)))
+
+
+def to_matrix(q: Array) -> Array:
+    """R (..., 3, 3): v_world = R v_body."""
+    w, x, y, z = q[..., 0], q[..., 1], q[..., 2], q[..., 3]
+    out = np.empty((*q.shape[:-1], 3, 3))
+    out[..., 0, 0] = 1.0 - 2.0 * (y * y + z * z)
+    out[..., 1, 1] = 1.0 - 2.0 * (x * x + z * z)
+    out[..., 2, 2] = 1.0 - 2.0 * (x * x + y * y)
+    out[..., 0, 1], out[..., 1, 0] = 2.0 * (x * y - w * z), 2.0 * (x * y + w * z)
+    out[..., 0, 2], out[..., 2, 0] = 2.0 * (x * z + w * y), 2.0 * (x * z - w * y)
+    out[..., 1, 2], out[..., 2, 1] = 2.0 * (y * z - w * x), 2.0 * (y * z + w * x)
+    return out
+
+
+def from_matrix(r: Array) -> Array:
+    """The quaternion with w >= 0 of a rotation matrix (..., 3, 3); accurate at every angle (Shepperd, J. Guidance 1978)."""
+    xx, yy, zz = r[..., 0, 0], r[..., 1, 1], r[..., 2, 2]
+    products = np.empty((*r.shape[:-2], 4, 4))  # 4 q qᵀ
+    products[..., 0, 0] = 1.0 + xx + yy + zz
+    products[..., 1, 1] = 1.0 + xx - yy - zz
+    products[..., 2, 2] = 1.0 - xx + yy - zz
+    products[..., 3, 3] = 1.0 - xx - yy + zz
+    for i, j, value in (
+        (0, 1, r[..., 2, 1] - r[..., 1, 2]),
+        (0, 2, r[..., 0, 2] - r[..., 2, 0]),
+        (0, 3, r[..., 1, 0] - r[..., 0, 1]),
+        (1, 2, r[..., 0, 1] + r[..., 1, 0]),
+        (1, 3, r[..., 0, 2] + r[..., 2, 0]),
+        (2, 3, r[..., 1, 2] + r[..., 2, 1]),
+    ):
+        products[..., i, j] = products[..., j, i] = value
+    largest = np.diagonal(products, axis1=-2, axis2=-1).argmax(-1)
+    q = np.take_along_axis(products, largest[..., None, None], axis=-2)[..., 0, :]
+    return normalise(np.where(q[..., :1] < 0.0, -q, q))
+
+
+def from_yaw(yaw: ArrayLike) -> Array:
+    """Level, nose `yaw` [rad] counter-clockwise from world x. yaw: (...)."""
+    half = 0.5 * np.asarray(yaw, float)
+    out = np.zeros((*half.shape, 4))
+    out[..., 0], out[..., 3] = np.cos(half), np.sin(half)
+    return out
+
+
+def yaw(q: Array) -> Array:
+    """(...) heading of body x in the world's horizontal plane [rad], in (-pi, pi]."""
+    w, x, y, z = q[..., 0], q[..., 1], q[..., 2], q[..., 3]
+    return np.asarray(np.arctan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z)))
+
+
+def up(q: Array) -> Array:
+    """(..., 3) body z in the world."""
+    w, x, y, z = q[..., 0], q[..., 1], q[..., 2], q[..., 3]
+    out = np.empty((*q.shape[:-1], 3))
+    out[..., 0] = 2.0 * (x * z + w * y)
+    out[..., 1] = 2.0 * (y * z - w * x)
+    out[..., 2] = 1.0 - 2.0 * (x * x + y * y)
+    return out
+
+
+def tilt(q: Array) -> Array:
+    """(...) angle between body z and world z [rad], in [0, pi]."""
+    z = up(q)
+    return np.asarray(np.arctan2(np.sqrt(z[..., 0] ** 2 + z[..., 1] ** 2), z[..., 2]))
+
+
+def nearest_sign(q: Array, to: Array) -> Array:
+    """Of q and -q (the same rotation), whichever is nearer to `to`."""
+    return np.where((q * to).sum(-1, keepdims=True) < 0.0, -q, q)
+
+
+def continuous(q: Array) -> Array:
+    """(N, 4) with signs such that consecutive quaternions have a positive dot product; the first keeps its sign."""
+    flips = np.where((q[1:] * q[:-1]).sum(-1) < 0.0, -1.0, 1.0)
+    return np.asarray(q * np.concatenate([[1.0], np.cumprod(flips)])[:, None])
