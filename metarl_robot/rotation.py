@@ -21,10 +21,11 @@ _SMALL = 1e-12  # below this a norm is taken for zero
 
 def cross(a: Array, b: Array) -> Array:
     """Vector product a × b, (..., 3)."""
-    out = np.empty(np.broadcast_shapes(a.shape, b.shape))
     ax, ay, az = a[..., 0], a[..., 1], a[..., 2]
     bx, by, bz = b[..., 0], b[..., 1], b[..., 2]
-    out[..., 0] = ay * bz - az * by
+    x = ay * bz - az * by
+    out = np.empty((*x.shape, 3))
+    out[..., 0] = x
     out[..., 1] = az * bx - ax * bz
     out[..., 2] = ax * by - ay * bx
     return out
@@ -47,10 +48,11 @@ def normalise(q: Array) -> Array:
 
 def multiply(p: Array, q: Array) -> Array:
     """Product p ⊗ q: first q, then p."""
-    out = np.empty(np.broadcast_shapes(p.shape, q.shape))
     pw, px, py, pz = p[..., 0], p[..., 1], p[..., 2], p[..., 3]
     qw, qx, qy, qz = q[..., 0], q[..., 1], q[..., 2], q[..., 3]
-    out[..., 0] = pw * qw - px * qx - py * qy - pz * qz
+    w = pw * qw - px * qx - py * qy - pz * qz
+    out = np.empty((*w.shape, 4))
+    out[..., 0] = w
     out[..., 1] = pw * qx + px * qw + py * qz - pz * qy
     out[..., 2] = pw * qy - px * qz + py * qw + pz * qx
     out[..., 3] = pw * qz + px * qy - py * qx + pz * qw
