@@ -1,7 +1,8 @@
 """What flows around the control loop: state in, command out, with status as data.
 
-Arrays follow the robot's joint order. For an arm q and v are joint positions [rad] and velocities [rad/s], and a command
-is a joint effort [Nm].
+For an arm q and v are joint positions [rad] and velocities [rad/s] in joint order, and a command is a joint effort [Nm]. For a
+floating base q is position [m; world] and attitude (qw, qx, qy, qz) [body→world], v is linear [m/s; world] and angular velocity
+[rad/s; body], and a command is what its actuators give, a quadrotor's rotor thrusts [N].
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class State:
-    """A measured state: q (nq,), v (nv,)."""
+    """A measured state: q (nq,), v (nv,); specific_force (3,), where there is an accelerometer: its mean since the last state [m/s²; body]."""
 
     q: Array
     v: Array
+    specific_force: Array | None = None
 
 
 @dataclass(frozen=True)

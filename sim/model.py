@@ -75,7 +75,7 @@ class Fields(NamedTuple):
 
 def compile_model(robot: Robot, swing: bool = False, physics_dt_s: float = PHYSICS_DT_S) -> Layout:
     """The robot with a payload body (rigid, or on a ball joint) and a slack cable."""
-    spec = mujoco.MjSpec.from_file(str(robot.model_path))
+    spec = robot.mj_spec()
     spec.option.timestep = physics_dt_s
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     spec.option.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)  # divergence must show, not teleport the arm

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from metarl_robot.errors import RobotError, UnknownNameError
@@ -21,7 +22,8 @@ def test_shipped_robots_load_and_hold_their_home() -> None:
     assert set(available_robots()) >= {"panda", "planar2"}
     for name in available_robots():
         robot = load_robot(name)
-        assert robot.dof == len(robot.joint_names) == robot.mj_model.nv
+        assert robot.dof == robot.mj_model.nv and robot.nq == robot.mj_model.nq == len(robot.home)
+        assert robot.nu == len(robot.effort_limit) and np.all(robot.effort_lower < robot.effort_limit)
 
 
 def test_a_folder_of_ones_own_loads(folder: Path) -> None:

@@ -57,7 +57,7 @@ def test_kinematics_are_mujocos(arm: tuple[Robot, ArmDynamics]) -> None:
 def test_payload_enters_linearly_and_equals_mujocos(arm: tuple[Robot, ArmDynamics]) -> None:
     robot, dynamics = arm
     mass, com, inertia = 1.7, np.array([0.03, -0.02, 0.05]), np.array([0.004, 0.005, 0.006])
-    spec = mujoco.MjSpec.from_file(str(robot.model_path))
+    spec = robot.mj_spec()
     body = spec.site(robot.payload_site).parent.add_body(pos=spec.site(robot.payload_site).pos, quat=spec.site(robot.payload_site).quat)
     body.explicitinertial, body.mass, body.ipos, body.inertia = True, mass, com, inertia
     model = spec.compile()

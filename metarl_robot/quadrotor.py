@@ -1,0 +1,229 @@
+"""A quadrotor's description: facts and limits from `robot.yaml`, and the MJCF that is made from them.
+
+World frame ENU, body frame FLU at the centre of mass. q = (x, y, z [m; world], qw, qx, qy, qz [body→world]),
+v = (linear [m/s; world], angular [rad/s; body]), a command is the thrust of each rotor [N].
+
+A rotor at r with speed Ω gives the thrust u = k Ω² along body z and the drag torque -s c u about it, where s is +1 for a rotor
+that turns counter-clockwise seen from above and c the ratio of torque to thrust. The motor follows its commanded speed
+with a first-order lag, of its own when it slows down: dΩ/dt = (√(u_c / k) - Ω) / τ.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from metarl_robot.robot import Payload, Positive, Robot, RobotFile
+
+if TYPE_CHECKING:
+    import mujoco
+
+Array = NDArray[np.float64]
+Vector = tuple[float, float, float]
+NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+
+GRAVITY_M_S2 = 9.81
+HOME_HEIGHT_M = 1.0
+
+
+class Rotor(BaseModel):
+    """One rotor. position_m: its hub in the body frame. spin: seen from above."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    position_m: Vector
+    spin: Literal["cw", "ccw"]
+
+
+class QuadrotorPayload(Payload):
+    """Where a payload hangs. position_m: in the body frame."""
+
+    position_m: Vector
+
+
+class QuadrotorFile(RobotFile):
+    """The contents of a quadrotor's `robot.yaml`."""
+
+    payload: QuadrotorPayload
+    world_frame: str = "odom"
+    mass_kg: Positive
+    inertia_kg_m2: tuple[Positive, Positive, Positive]
+    rotors: Annotated[tuple[Rotor, ...], Field(min_length=4, max_length=4)]
+    thrust_coefficient_n_s2: Positive
+    torque_ratio_m: Positive
+    rotor_speed_rad_s: tuple[NonNegative, Positive]
+    motor_time_s: tuple[Positive, Positive]
+    thrust_rate_n_s: Positive
+    rotor_drag_n_s2_m: tuple[NonNegative, NonNegative]
+    rotor_radius_m: Positive
+    parasitic_drag_n_s2_m2: tuple[NonNegative, NonNegative, NonNegative]
+    speed_limit_m_s: Positive
+    rate_limit_rad_s: tuple[Positive, Positive, Positive]
+    tilt_limit_deg: Annotated[float, Field(gt=0.0, le=80.0)]
+    size_m: tuple[Positive, Positive, Positive]
+
+    @field_validator("inertia_kg_m2")
+    @classmethod
+    def _of_a_rigid_body(cls, moments: Vector) -> Vector:
+        small, middle, large = sorted(moments)
+        if large > small + middle:
+            raise ValueError("no rigid body has a principal moment that exceeds the sum of the others")
+        return moments
+
+    @field_validator("rotor_speed_rad_s")
+    @classmethod
+    def _ordered(cls, speeds: tuple[float, float]) -> tuple[float, float]:
+        if not speeds[0] < speeds[1]:
+            raise ValueError("must be [idle, fastest] with idle < fastest")
+        return speeds
+
+    @field_validator("rotors")
+    @classmethod
+    def _can_be_flown(cls, rotors: tuple[Rotor, ...]) -> tuple[Rotor, ...]:
+        if np.linalg.matrix_rank(_allocation(rotors, 1.0), tol=1e-6) < 4:
+            raise ValueError("the rotors' positions and spins cannot give thrust and torque about every axis independently")
+        return rotors
+
+
+class Quadrotor(Robot):
+    """A quadrotor.
+
+    Attributes, besides Robot's:
+        mass_kg; inertia: (3, 3) [kg m²; body].
+        rotor_positions: (4, 3) [m; body]; spin: (4,) +1 counter-clockwise.
+        thrust_coefficient: k [N s²]; torque_ratio: c [m]; motor_time_s: (faster, slower) τ.
+        rotor_drag: (2,) across and along the rotor's axis [N s²/m]: force -c Ω v of the air at the hub.
+        parasitic_drag: (3,) [N s²/m²; body axes]: force -c |v| v of the air.
+        tilt_limit_rad; payload_position: (3,) [m; body].
+        allocation: (4, 4) (collective thrust [N], torque [Nm; body]) of unit thrusts; wrench_map: (6, 4) (force, torque) likewise.
+    """
+
+    file = QuadrotorFile
+    kind = "quadrotor"
+
+    def __init__(self, description: QuadrotorFile, folder: Path) -> None:
+        super().__init__(description, folder)
+        self.channel_names = tuple(rotor.name for rotor in description.rotors)
+        self.world_frame = description.world_frame
+        self.nq, self.dof = 7, 6
+        self.mass_kg = description.mass_kg
+        self.inertia = np.diag(description.inertia_kg_m2)
+        self.rotor_positions = np.array([rotor.position_m for rotor in description.rotors])
+        self.spin = np.array([1.0 if rotor.spin == "ccw" else -1.0 for rotor in description.rotors])
+        self.thrust_coefficient, self.torque_ratio = description.thrust_coefficient_n_s2, description.torque_ratio_m
+        self.motor_time_s = description.motor_time_s
+        self.rotor_radius_m = description.rotor_radius_m
+        self.rotor_drag = np.array(description.rotor_drag_n_s2_m)
+        self.parasitic_drag = np.array(description.parasitic_drag_n_s2_m2)
+        self.tilt_limit_rad = math.radians(description.tilt_limit_deg)
+        self.payload_position = np.array(description.payload.position_m)
+        self.effort_lower, self.effort_limit = (np.full(4, self.thrust_coefficient * speed**2) for speed in description.rotor_speed_rad_s)
+        self.effort_rate_limit = np.full(4, description.thrust_rate_n_s)
+        self.velocity_limit = np.array([*(description.speed_limit_m_s,) * 3, *description.rate_limit_rad_s])
+        self.position_lower, self.position_upper = np.full(6, -np.inf), np.full(6, np.inf)
+        self.home = np.array([0.0, 0.0, HOME_HEIGHT_M, 1.0, 0.0, 0.0, 0.0])
+        self.allocation = _allocation(description.rotors, self.torque_ratio)
+        self.wrench_map = np.vstack([np.zeros((2, 4)), self.allocation])
+
+    @property
+    def hover_thrust(self) -> Array:
+        """(4,) N that carry the nominal weight without torque."""
+        return np.asarray(np.linalg.solve(self.allocation, np.array([self.mass_kg * GRAVITY_M_S2, 0.0, 0.0, 0.0])), dtype=np.float64)
+
+    def speeds(self, thrusts: Array) -> Array:
+        """Rotor speeds [rad/s] that give thrusts [N], any shape."""
+        return np.sqrt(np.maximum(thrusts, 0.0) / self.thrust_coefficient)
+
+    def thrusts_of(self, speeds: Array) -> Array:
+        """Thrusts [N] at rotor speeds [rad/s], any shape."""
+        return self.thrust_coefficient * speeds**2
+
+    def thrusts(self, collective: float, torque: Array) -> Array:
+        """(4,) N within the limits that come closest to a collective thrust [N] and a torque (3,) [Nm; body].
+
+        Where the limits do not allow both, yaw torque is given up first, then collective thrust, then roll and pitch torque
+        (Faessler, Falanga, Scaramuzza, "Thrust mixing, saturation, and body-rate control", 2017).
+        """
+        inverse = np.linalg.inv(self.allocation)
+        by_thrust, tilting, yawing = collective * inverse[:, 0], inverse[:, 1:3] @ torque[:2], inverse[:, 3] * torque[2]
+        room = self.effort_limit - self.effort_lower
+        tilting = tilting * min(1.0, float(np.min(room / max(np.ptp(tilting), 1e-12))))
+        level = np.clip(by_thrust, (self.effort_lower - tilting).max(), (self.effort_limit - tilting).min())
+        left = np.where(yawing > 0.0, self.effort_limit - level - tilting, self.effort_lower - level - tilting)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = np.where(yawing != 0.0, left / yawing, 1.0)
+        wanted = level + tilting + yawing * float(np.clip(share.min(), 0.0, 1.0))
+        return np.clip(wanted, self.effort_lower, self.effort_limit)
+
+    def mj_spec(self) -> mujoco.MjSpec:
+        import mujoco
+
+        return mujoco.MjSpec.from_string(self.mjcf())
+
+    def mjcf(self) -> str:
+        """The MJCF of the nominal robot: one free body, sites where rotors and payload act on it, a ground to land on."""
+        moments = " ".join(f"{moment:.9g}" for moment in np.diag(self.inertia))
+        sites = "\n".join(
+            f'      <site name="{name}" pos="{_text(place)}"/>'
+            for name, place in zip(self.channel_names, self.rotor_positions, strict=True)
+        )
+        half = 0.5 * np.array(self.description.size_m)
+        return f"""<mujoco model="{self.name}">
+  <compiler angle="radian"/>
+  <option gravity="0 0 {-GRAVITY_M_S2}" timestep="0.001"/>
+  <worldbody>
+    <geom name="ground" type="plane" size="0 0 1"/>
+    <body name="{self.base_frame}" pos="{_text(self.home[:3])}">
+      <freejoint name="free"/>
+      <inertial pos="0 0 0" mass="{self.mass_kg:.9g}" diaginertia="{moments}"/>
+      <geom name="body" type="box" size="{_text(half)}"/>
+      <site name="{self.payload_site}" pos="{_text(self.payload_position)}"/>
+{sites}
+    </body>
+  </worldbody>
+</mujoco>
+"""
+
+
+class MotorModel:
+    """The rotors' lag: which thrust acts, on average, after which commands.
+
+    Arguments:
+        robot: whose motors.
+        thrusts: (4,) N at first.
+    """
+
+    def __init__(self, robot: Quadrotor, thrusts: Array) -> None:
+        self._robot = robot
+        self.speeds = robot.speeds(thrusts)
+
+    @property
+    def thrusts(self) -> Array:
+        """(4,) N now."""
+        return self._robot.thrusts_of(self.speeds)
+
+    def advance(self, command: Array, duration_s: float) -> Array:
+        """Hold a command (4,) [N]; returns the mean thrust (4,) [N] meanwhile."""
+        target = self._robot.speeds(command)
+        up, down = self._robot.motor_time_s
+        tau = np.where(target > self.speeds, up, down)
+        gap, ratio = self.speeds - target, duration_s / tau
+        self.speeds = target + gap * np.exp(-ratio)
+        square = target**2 + 2.0 * target * gap * (1.0 - np.exp(-ratio)) / ratio + gap**2 * (1.0 - np.exp(-2.0 * ratio)) / (2.0 * ratio)
+        return self._robot.thrusts_of(np.sqrt(square))
+
+
+def _allocation(rotors: tuple[Rotor, ...], torque_ratio: float) -> Array:
+    """(collective, torque) of unit thrusts: torque r × e_z, and the drag torque about e_z."""
+    columns = [(1.0, r.position_m[1], -r.position_m[0], -torque_ratio if r.spin == "ccw" else torque_ratio) for r in rotors]
+    return np.array(columns).T
+
+
+def _text(values: Array) -> str:
+    return " ".join(f"{value:.9g}" for value in values)
