@@ -1,0 +1,147 @@
+"""Piecewise polynomials of degree 7 that pass through points with the least snap: Mellinger, Kumar, ICRA 2011.
+
+On each segment the polynomial is given by value and three derivatives at both ends, d, in units of the segment's time h:
+the coefficients are c = B d, and the cost, the integral of the squared fourth derivative, is h^-7 d' H d with B and H
+constant. What is given at the knots is fixed; the rest minimises the total cost, a linear system that is block tridiagonal
+(Richter, Bry, Roy, ISRR 2013). Where nothing but the value is fixed at a knot, six derivatives are continuous there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import solveh_banded
+
+from metarl_robot.errors import SignalError
+
+Array = NDArray[np.float64]
+
+_SIZE = 8  # coefficients of a segment
+_ENDS = 4  # value, velocity, acceleration, jerk at a knot
+
+
+def _falling(power: Array | NDArray[np.int_], order: int) -> Array:
+    """Factor of a power's derivative: power (power - 1) ... (power - order + 1)."""
+    out = np.ones(np.shape(power))
+    for k in range(order):
+        out = out * (power - k)
+    return out
+
+
+def _hermite() -> tuple[Array, Array]:
+    """B (8, 8) and H (8, 8) of the module's docstring."""
+    powers = np.arange(_SIZE)
+    start = np.array([_falling(powers, k) * (powers == k) for k in range(_ENDS)])
+    end = np.array([_falling(powers, k) for k in range(_ENDS)])
+    coefficients = np.linalg.inv(np.concatenate([start, end]))
+    fourth = _falling(powers, 4)
+    total = powers[:, None] + powers[None, :] - 7
+    cost = np.where(np.minimum.outer(powers, powers) >= 4, np.outer(fourth, fourth) / np.maximum(total, 1), 0.0)
+    return coefficients, coefficients.T @ cost @ coefficients
+
+
+_B, _H = _hermite()
+
+
+@dataclass(frozen=True, eq=False)
+class Polynomials:
+    """Piecewise polynomial of n outputs; before its first knot and after its last it stands still there.
+
+    knots: (K + 1,) increasing [s]. coefficients: (K, 8, n), power i of the share of the segment's time that has passed.
+    """
+
+    knots: Array
+    coefficients: Array
+
+    def derivatives(self, times: Array, highest: int) -> Array:
+        """(highest + 1, N, n): value and derivatives at times (N,) [s]."""
+        inside = np.clip(times, self.knots[0], self.knots[-1])
+        segment = np.clip(np.searchsorted(self.knots, inside, side="right") - 1, 0, len(self.coefficients) - 1)
+        h = np.diff(self.knots)[segment]
+        share = (inside - self.knots[segment]) / h
+        moving = (times >= self.knots[0]) & (times <= self.knots[-1])
+        chosen = self.coefficients[segment]
+        out = np.empty((highest + 1, len(times), chosen.shape[2]))
+        for k in range(highest + 1):
+            powers = np.arange(k, _SIZE)
+            terms = _falling(powers, k) * share[:, None] ** (powers - k) / h[:, None] ** k  # (N, 8 - k)
+            out[k] = np.einsum("np,npi->ni", terms, chosen[:, k:]) * (1.0 if k == 0 else moving[:, None])
+        return out
+
+
+def minimum_snap(
+    times: ArrayLike, values: ArrayLike, velocities: ArrayLike | None = None, accelerations: ArrayLike | None = None
+) -> Polynomials:
+    """The polynomials of least snap through values (K, n) at times (K,) [s].
+
+    Velocities and accelerations (K, n), where given, are met at every point. What is not given is zero at both ends and free
+    between them. The jerk is zero at both ends. One point: standing still there.
+
+    Raises:
+        SignalError: times do not increase, sizes differ, or a value is not finite.
+    """
+    t, p = np.asarray(times, float), np.asarray(values, float)
+    given = {1: velocities, 2: accelerations}
+    _check(t, p, given)
+    if len(t) == 1:
+        t, p = np.array([t[0], t[0] + 1.0]), np.repeat(p, 2, axis=0)
+        given = {1: None, 2: None}
+    fixed = np.zeros((len(t), _ENDS), bool)
+    fixed[:, 0] = fixed[0] = fixed[-1] = True
+    ends = np.zeros((len(t), _ENDS, p.shape[1]))
+    ends[:, 0] = p
+    for order, derivative in given.items():
+        if derivative is not None:
+            fixed[:, order] = True
+            ends[:, order] = derivative
+    h = np.diff(t)
+    scale = (np.mean(h) ** np.arange(_ENDS))[:, None]  # of the unknowns, so that the system is well conditioned
+    ends = _solve(h / np.mean(h), ends * scale, fixed) / scale
+    return Polynomials(t, _coefficients(h, ends))
+
+
+def _check(t: Array, p: Array, given: dict[int, ArrayLike | None]) -> None:
+    if t.ndim != 1 or len(t) == 0 or p.ndim != 2 or len(p) != len(t):
+        raise SignalError(f"trajectory: needs times (K,) and points (K, n) with K >= 1; given shapes {t.shape} and {p.shape}")
+    if not np.all(np.isfinite(t)) or np.any(np.diff(t) <= 0.0):
+        raise SignalError(f"trajectory: times must be finite and increase from point to point; given {np.round(t, 6).tolist()}")
+    for name, values in (("points", p), ("velocities", given[1]), ("accelerations", given[2])):
+        if values is None:
+            continue
+        values = np.asarray(values, float)
+        if values.shape != p.shape:
+            raise SignalError(f"trajectory: {name} have shape {values.shape}; points have {p.shape}")
+        if not np.all(np.isfinite(values)):
+            raise SignalError(f"trajectory: {name} hold a value that is not finite")
+
+
+def _segment_ends(h: Array) -> Array:
+    """(K, 8) factors that bring value, velocity, acceleration and jerk at both ends to units of the segment's time."""
+    return np.asarray(np.tile(h[:, None] ** np.arange(_ENDS), 2))
+
+
+def _solve(h: Array, ends: Array, fixed: NDArray[np.bool_]) -> Array:
+    """`ends` (K + 1, 4, n) with its free entries at the optimum. fixed: (K + 1, 4)."""
+    count, width = fixed.size, 2 * _ENDS
+    factors = _segment_ends(h)
+    blocks = h[:, None, None] ** -7.0 * _H * factors[:, :, None] * factors[:, None, :]  # (K, 8, 8)
+    known = np.where(fixed[..., None], ends, 0.0)
+    right = np.zeros_like(ends)
+    band = np.zeros((width, count))  # lower form: band[i - j, j]
+    for k, block in enumerate(blocks):
+        free = ~fixed[k : k + 2].ravel()
+        right[k : k + 2] -= (block @ known[k : k + 2].reshape(width, -1)).reshape(2, _ENDS, -1)
+        reduced = block * free[:, None] * free[None, :]
+        for below in range(width):
+            band[below, k * _ENDS : k * _ENDS + width - below] += np.diagonal(reduced, -below)
+    band[0] += fixed.ravel()
+    right[fixed] = ends[fixed]
+    return np.asarray(solveh_banded(band, right.reshape(count, -1), lower=True)).reshape(ends.shape)
+
+
+def _coefficients(h: Array, ends: Array) -> Array:
+    """(K, 8, n) from the values at the knots (K + 1, 4, n)."""
+    both = np.concatenate([ends[:-1], ends[1:]], axis=1) * _segment_ends(h)[..., None]
+    return np.asarray(np.einsum("ij,kjn->kin", _B, both))
