@@ -8,7 +8,7 @@ import casadi as ca
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.dynamics.compiled import NumpyFunction, compile_functions
+from metarl_robot.dynamics.compiled import NumpyFunction, compile_functions, in_chunks, mapped
 from metarl_robot.dynamics.rigid_body import N_INERTIAL, RigidBodyTree
 from metarl_robot.robot import Robot
 
@@ -27,7 +27,8 @@ class ArmDynamics:
     """
 
     def __init__(self, robot: Robot, knots: int = _CHUNK) -> None:
-        self.dof = robot.dof
+        self.dof, self.nu = robot.dof, robot.nu
+        self._identity = np.eye(robot.dof)
         self.knots = knots
         compiled = compile_functions(_functions(RigidBodyTree(robot.mj_model, robot.payload_site), knots))
         self._chunk = NumpyFunction(compiled["chunk"], _CHUNK)
@@ -46,7 +47,7 @@ class ArmDynamics:
     def inverse_dynamics(self, q: Array, v: Array, a: Array, payload: Array | None = None) -> Array:
         """Efforts [Nm] M a + h for (n,) or (N, n) states; payload (10,) inertial parameters at the payload site."""
         states = np.atleast_2d(q), np.atleast_2d(v), np.atleast_2d(a)
-        (efforts,) = _in_chunks(self._chunk, *states)
+        (efforts,) = in_chunks(self._chunk, _CHUNK, *states)
         if payload is not None:
             efforts = efforts + self.payload_regressors(*states) @ payload
         return efforts.reshape(np.shape(q))
@@ -66,7 +67,7 @@ class ArmDynamics:
 
     def momenta(self, q: Array, v: Array) -> tuple[Array, Array, Array]:
         """`momentum` without payload for (N, n) states: (N, n, n), (N, n), (N, n)."""
-        mass, momentum, beta = _in_chunks(self._momentum_chunk, q, v)
+        mass, momentum, beta = in_chunks(self._momentum_chunk, _CHUNK, q, v)
         return mass, momentum, beta
 
     def payload_momentum_regressor(self, q: Array, v: Array) -> tuple[Array, Array]:
@@ -76,7 +77,7 @@ class ArmDynamics:
 
     def payload_momentum_regressors(self, q: Array, v: Array) -> tuple[Array, Array]:
         """`payload_momentum_regressor` for (N, n) states: two of (N, n, 10)."""
-        by_momentum, by_beta = _in_chunks(self._momentum_regressor_chunk, q, v)
+        by_momentum, by_beta = in_chunks(self._momentum_regressor_chunk, _CHUNK, q, v)
         return by_momentum, by_beta
 
     def payload_regressor(self, q: Array, v: Array, a: Array) -> Array:
@@ -85,7 +86,19 @@ class ArmDynamics:
 
     def payload_regressors(self, q: Array, v: Array, a: Array) -> Array:
         """`payload_regressor` for (N, n) states: (N, n, 10)."""
-        return _in_chunks(self._regressor_chunk, q, v, a)[0]
+        return in_chunks(self._regressor_chunk, _CHUNK, q, v, a)[0]
+
+    def input_map(self, q: Array) -> Array:
+        """B (n, n): the generalised force of unit efforts, which for an arm is the effort itself."""
+        return self._identity
+
+    def retract(self, q: Array, change: Array) -> Array:
+        """q ⊞ δ (n,): joints have no curvature."""
+        return q + change
+
+    def difference(self, q: Array, base: Array) -> Array:
+        """δ (n,) with base ⊞ δ = q."""
+        return q - base
 
     def efforts(self, q: Array, v: Array, a: Array) -> Array:
         """Inverse dynamics at `knots` states (knots, n) in one call. Overwritten by the next call."""
@@ -132,14 +145,14 @@ def _functions(tree: RigidBodyTree, knots: int) -> dict[str, ca.Function]:
     regressor = _function("regressor", [q, v, a], [ca.jacobian(share, pi)])
     kinematics = _function("kinematics", [q], [site.position, site.rotation, site.jacobian])
     return {
-        "chunk": _map("chunk", dynamics, _CHUNK),
-        "regressor_chunk": _map("regressor_chunk", regressor, _CHUNK),
-        "momentum_chunk": _map("momentum_chunk", bare_momentum, _CHUNK),
-        "momentum_regressor_chunk": _map("momentum_regressor_chunk", momentum_regressor, _CHUNK),
-        "knots": _map("knots", dynamics, knots),
-        "knots_jacobian": _map("knots_jacobian", dynamics_jacobian, knots),
-        "payload_knots": _map("payload_knots", payload, knots),
-        "payload_knots_jacobian": _map("payload_knots_jacobian", payload_jacobian, knots),
+        "chunk": mapped("chunk", dynamics, _CHUNK),
+        "regressor_chunk": mapped("regressor_chunk", regressor, _CHUNK),
+        "momentum_chunk": mapped("momentum_chunk", bare_momentum, _CHUNK),
+        "momentum_regressor_chunk": mapped("momentum_regressor_chunk", momentum_regressor, _CHUNK),
+        "knots": mapped("knots", dynamics, knots),
+        "knots_jacobian": mapped("knots_jacobian", dynamics_jacobian, knots),
+        "payload_knots": mapped("payload_knots", payload, knots),
+        "payload_knots_jacobian": mapped("payload_knots_jacobian", payload_jacobian, knots),
         "momentum": momentum,
         "momentum_regressor": momentum_regressor,
         "regressor": regressor,
@@ -149,19 +162,3 @@ def _functions(tree: RigidBodyTree, knots: int) -> dict[str, ca.Function]:
 
 def _function(name: str, arguments: list[ca.SX], results: Iterable[ca.SX]) -> ca.Function:
     return ca.Function(name, arguments, [ca.densify(result) for result in results])
-
-
-def _map(name: str, function: ca.Function, count: int) -> ca.Function:
-    arguments = [ca.MX.sym(f"x{i}", function.size1_in(i), count) for i in range(function.n_in())]
-    return ca.Function(name, arguments, function.map(count).call(arguments))
-
-
-def _in_chunks(function: NumpyFunction, *arguments: Array) -> list[Array]:
-    """Call a `_CHUNK`-wide function on (N, k) arrays."""
-    count = len(arguments[0])
-    parts: list[list[Array]] = []
-    for start in range(0, count, _CHUNK):
-        size = min(_CHUNK, count - start)
-        padded = [np.resize(x[start : start + size], (_CHUNK, x.shape[1])) for x in arguments]
-        parts.append([out[:size].copy() for out in function(*padded)])
-    return [np.concatenate(column) for column in zip(*parts, strict=True)]

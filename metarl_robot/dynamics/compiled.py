@@ -66,6 +66,23 @@ class NumpyFunction:
         return self._views
 
 
+def mapped(name: str, function: ca.Function, count: int) -> ca.Function:
+    """The function on `count` columns at once."""
+    arguments = [ca.MX.sym(f"x{i}", function.size1_in(i), count) for i in range(function.n_in())]
+    return ca.Function(name, arguments, function.map(count).call(arguments))
+
+
+def in_chunks(function: NumpyFunction, width: int, *arguments: Array) -> list[Array]:
+    """Call a function of `width` columns on (N, k) arrays, whatever N."""
+    count = len(arguments[0])
+    parts: list[list[Array]] = []
+    for start in range(0, count, width):
+        size = min(width, count - start)
+        padded = [np.resize(x[start : start + size], (width, x.shape[1])) for x in arguments]
+        parts.append([out[:size].copy() for out in function(*padded)])
+    return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+
 def compile_functions(functions: Mapping[str, ca.Function]) -> dict[str, ca.Function]:
     """Compile functions into one cached shared library; without a C compiler they come back as they are, with a warning."""
     compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc")
