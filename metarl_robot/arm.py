@@ -58,6 +58,7 @@ class Arm(Robot):
 
     file = ArmFile
     kind = "arm"
+    gate_law = "metarl_robot.brake:Brake"
 
     def __init__(self, description: ArmFile, folder: Path) -> None:
         super().__init__(description, folder)

@@ -4,18 +4,17 @@ It sees every state and every command with two times each: the stamp (the clock 
 when it arrived (this machine's steady clock). Each tick it decides what the robot is sent:
 
     WAITING   nothing has been sent yet, and nothing is sent: the robot's own brakes hold it
-    PASSING   the newest command, clipped to the effort limit and to the effort rate
-    BRAKING   commands stopped, or an emergency stop: slow down along a ramp (brake.py)
-    HOLDING   the ramp is over and the robot stands: held there, not limp
-    BLIND     no usable state: the last static effort, constant. A feedback law without feedback is worse than none, and
-              letting the effort fade would drop the arm. As soon as states come again it brakes from where the arm is.
+    PASSING   the newest command, clipped to the effort limits and to the effort rate
+    BRAKING   commands stopped, or an emergency stop: the law of the robot's kind brings it to rest (gate_law.py)
+    HOLDING   it stands: an arm is held there, not limp; a quadrotor has landed and its motors are off
+    BLIND     no usable state: what the law can do without. As soon as states come again it brakes from where the robot is.
 
 Leaving PASSING: the newest command is older than `command_timeout_s` by either clock, the newest good state is older than
-`state_timeout_s`, a joint is faster than `overspeed_ratio` times its limit, the time base changed, or `estop()`. Between the
-last command and the deadline that command is held.
+`state_timeout_s`, the law sees danger (a joint above `overspeed_ratio` times its velocity limit, a quadrotor that tips over),
+the time base changed, or `estop()`. Between the last command and the deadline that command is held.
 
 Coming back: by itself when commands have been good again for `RESUME_STREAK_S`, but no later than `auto_resume_s` after the
-first of a series of stops: who stops again and again is not let back in. After that, after overspeed and after every
+first of a series of stops: who stops again and again is not let back in. After that, after danger and after every
 emergency stop, only when `rearm()` is called while states and commands are fresh and the robot stands. A refused command (wrong size, not
 finite, a stamp out of order or out of time) counts as none: the deadline of the last good one goes on.
 
@@ -27,54 +26,21 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
-from metarl_robot.brake import BrakeLaw, BrakeRamp, HoldGains
-from metarl_robot.errors import MetaRLError
-from metarl_robot.intake import Rejection, StateIntake
+from metarl_robot.gate_law import GateConfig, GateError, Inertial, law_of
+from metarl_robot.intake import InertialIntake, Rejection, StateIntake
 from metarl_robot.robot import Robot
 from metarl_robot.signals import State
 
 Array = NDArray[np.float64]
 
 RESUME_STREAK_S = 0.05  # commands must be good for so long before they pass again by themselves
-MAX_TICK_S = 0.05  # a longer gap between two ticks allows no larger change of effort and no longer ramp step than this
-DEFAULT_STIFFNESS_PER_EFFORT = 2.5  # 1/rad: gains of a robot without a gate.yaml, soft on purpose
-DEFAULT_DAMPING_S = 0.1  # k_d / k_p
-DEFAULT_INTEGRAL_HZ = 1.0  # k_i / k_p
-
-NonNegative = Annotated[float, Field(ge=0.0, le=1e5)]
-Deceleration = Annotated[float, Field(ge=0.1, le=500.0)]
-
-
-class GateError(MetaRLError):
-    """The gate's configuration does not fit the robot, or a request was refused; the message says what is missing."""
-
-
-class GateConfig(BaseModel):
-    """The gate's numbers. Per joint: one value for all, or one for each; empty: derived from the effort limits."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    command_timeout_s: float = Field(0.04, ge=0.002, le=1.0, description="without a command for this long, brake [s]")
-    state_timeout_s: float = Field(0.04, ge=0.002, le=1.0, description="without a good state for this long, the gate is blind [s]")
-    future_tolerance_s: float = Field(0.05, ge=0.0, le=1.0, description="a command stamped further ahead of the state is refused [s]")
-    auto_resume_s: float = Field(
-        0.5, ge=0.0, le=60.0, description="how long a stop, or a series of stops, may heal by itself; 0: never [s]"
-    )
-    arm_at_start: bool = Field(True, description="pass the first good command; false: wait for the re-arm service first")
-    overspeed_ratio: float = Field(1.5, ge=1.0, le=10.0, description="stop and latch above this multiple of a joint's velocity limit")
-    feed_forward_time_s: float = Field(0.05, ge=0.001, le=1.0, description="low pass of the effort that holds the arm [s]")
-    standstill_rad_s: float = Field(0.05, ge=0.001, le=1.0, description="slower than this on every joint is standing [rad/s]")
-    brake_deceleration_rad_s2: tuple[Deceleration, ...] = Field((8.0,), description="deceleration of a stop, per joint [rad/s^2]")
-    hold_stiffness_nm_rad: tuple[NonNegative, ...] = Field((), description="position gain of the hold, per joint [Nm/rad]")
-    hold_damping_nm_s_rad: tuple[NonNegative, ...] = Field((), description="velocity gain of the hold, per joint [Nm s/rad]")
-    hold_integral_nm_rad_s: tuple[NonNegative, ...] = Field((), description="integral gain of the hold, per joint [Nm/(rad s)]")
-    effort_includes_gravity: bool = Field(True, description="false: the robot adds gravity itself, so its command starts at zero")
+MAX_TICK_S = 0.05  # a longer gap between two ticks allows no larger change of effort and no longer step of the law than this
+SATURATED = 0.02  # an effort this close to a limit, as a share of the range, is at the limit
+SATURATED_SHARE = 0.5  # more than this share of the time is for long
 
 
 class GateState(Enum):
@@ -91,7 +57,7 @@ class GateState(Enum):
 class Decision:
     """What one tick decided.
 
-    time_s: the tick's time. effort: (n,) Nm to send, None when nothing may be sent (WAITING).
+    time_s: the tick's time. effort: (nu,) to send, None when nothing may be sent (WAITING).
     limited: the effort limit or rate had to clip. latched: only `rearm()` lets commands pass again. reason: why not PASSING.
     """
 
@@ -110,15 +76,9 @@ class _Command:
     received_s: float
 
 
-def clip_effort(effort: Array, limit: Array) -> tuple[Array, bool]:
-    """(effort within ±limit, was it limited); both (n,) Nm."""
-    clipped = np.clip(effort, -limit, limit)
-    return clipped, bool(np.any(clipped != effort))
-
-
-def clip_change(effort: Array, last: Array, step: Array) -> tuple[Array, bool]:
-    """(effort within ±step of the last one, was it limited); all (n,) Nm."""
-    clipped = np.clip(effort, last - step, last + step)
+def clip_effort(effort: Array, lower: Array, upper: Array) -> tuple[Array, bool]:
+    """(effort within [lower, upper], was it limited); all (nu,)."""
+    clipped = np.clip(effort, lower, upper)
     return clipped, bool(np.any(clipped != effort))
 
 
@@ -126,23 +86,24 @@ class Gate:
     """See the module's docstring.
 
     counts: what happened, by name: `command_<rejection>`, `stop_<cause>`, `effort_limited`, `rate_limited`, `rearmed`.
-    states: the intake that checks states, with its own counts.
+    states, inertials: the intakes that check what is measured, with their own counts.
     """
 
     def __init__(self, robot: Robot, config: GateConfig) -> None:
         self.robot = robot
-        self.states = StateIntake(robot.dof)
+        self.states = StateIntake(robot)
+        self.inertials = InertialIntake()
         self.counts: Counter[str] = Counter()
-        self.configure(config)
+        self.config = config
+        self._law = law_of(robot)(robot, config)
         self._state = GateState.WAITING
         self._reason = "no command yet" if config.arm_at_start else "not armed"
         self._latched = not config.arm_at_start
         self._estopped = False
         self._command: _Command | None = None
-        self._law: BrakeLaw | None = None
         self._sent: Array | None = None
         self._credit_s = robot.control_period_s  # time whose share of the effort rate is not used yet: a burst of ticks gains nothing
-        self._static = np.zeros(robot.dof)
+        self._saturation = 0.0
         self._series_s: float | None = None  # when the present series of stops began
         self._passing_since_s = 0.0
         self._good_since_s: float | None = None
@@ -150,13 +111,8 @@ class Gate:
         self._epoch = 0
 
     def configure(self, config: GateConfig) -> None:
-        """Take new numbers; a stop in progress goes on with the old ones. Raises GateError when they do not fit the robot."""
-        limit = self.robot.effort_limit
-        stiffness = self._per_joint(config, "hold_stiffness_nm_rad", DEFAULT_STIFFNESS_PER_EFFORT * limit)
-        damping = self._per_joint(config, "hold_damping_nm_s_rad", DEFAULT_DAMPING_S * stiffness)
-        integral = self._per_joint(config, "hold_integral_nm_rad_s", DEFAULT_INTEGRAL_HZ * stiffness)
-        self._deceleration = self._per_joint(config, "brake_deceleration_rad_s2", np.zeros(self.robot.dof))
-        self._gains = HoldGains(stiffness, damping, integral)
+        """Take new numbers; a stop in progress may go on with the old ones. Raises GateError when they do not fit the robot."""
+        self._law.configure(config)
         self.config = config
 
     @property
@@ -172,6 +128,16 @@ class Gate:
         """Why commands do not pass; empty while they do."""
         return self._reason
 
+    @property
+    def saturation(self) -> float:
+        """Share of the last `saturation_s` for which some command was at a limit."""
+        return self._saturation
+
+    @property
+    def saturated(self) -> bool:
+        """Whether commands have been at a limit for long: the robot cannot do what it is asked to."""
+        return self._state is GateState.PASSING and self._saturation > SATURATED_SHARE
+
     def on_state(self, state: State, stamp_s: float, received_s: float) -> Rejection | None:
         """Take a measured state in; None when it was accepted.
 
@@ -182,8 +148,12 @@ class Gate:
             self.states.refresh(received_s)
         return problem
 
+    def on_inertial(self, inertial: Inertial, stamp_s: float, received_s: float) -> Rejection | None:
+        """Take a measurement of the IMU in; None when it was accepted."""
+        return self.inertials.offer(inertial, stamp_s, received_s)
+
     def on_command(self, effort: Array, stamp_s: float, received_s: float) -> Rejection | None:
-        """Take a command in: effort (n,) Nm, stamp of the state it answers. None when it was accepted."""
+        """Take a command in: effort (nu,), stamp of the state it answers. None when it was accepted."""
         problem = self._command_problem(effort, stamp_s)
         if problem is None:
             self._command = _Command(np.array(effort, dtype=float), stamp_s, received_s)
@@ -227,7 +197,7 @@ class Gate:
             self._epoch, self._command = self.states.epoch, None
             self._series_s = self._good_since_s = None
         self._transition(now_s, steady_s)
-        wanted = self._wanted(dt_s)
+        wanted = self._wanted(now_s, steady_s, dt_s)
         if wanted is None:
             return Decision(now_s, None, self._state, False, self._latched, self._reason)
         effort, limited = self._clip(wanted, dt_s)
@@ -235,22 +205,24 @@ class Gate:
         return Decision(now_s, effort.copy(), self._state, limited, self._latched, self._reason)
 
     def _transition(self, now_s: float, steady_s: float | None) -> None:
-        no_state, too_fast = self._state_problem(now_s, steady_s), self._speed_problem()
+        no_state, newest = self._state_problem(now_s, steady_s), self.states.latest
+        danger = None if newest is None else self._law.danger(newest.state)
         no_command = self._age_problem(now_s, steady_s)
-        if no_state or no_command or too_fast:
+        if no_state or no_command or danger:
             self._good_since_s = None
         elif self._good_since_s is None:
             self._good_since_s = now_s
         if self._state is GateState.PASSING:
-            cause = "estop" if self._estopped else "overspeed" if too_fast else "state" if no_state else "command"
-            reason = "emergency stop" if self._estopped else too_fast or no_state or no_command
+            cause = "estop" if self._estopped else danger.cause if danger else "state" if no_state else "command"
+            reason = "emergency stop" if self._estopped else danger.reason if danger else no_state or no_command
             if reason is None:
                 return
-            self._stop(now_s, cause, reason)
+            self._stop(now_s, cause, reason, latch=danger is not None)
         if self._state is not GateState.WAITING and self._series_s is not None and not self._latched:
             self._latched = now_s - self._series_s > self.config.auto_resume_s
         if self._may_pass(now_s):
-            self._state, self._reason, self._law, self._passing_since_s = GateState.PASSING, "", None, now_s
+            self._state, self._reason, self._passing_since_s = GateState.PASSING, "", now_s
+            self._law.release()
         elif self._state is not GateState.WAITING:
             self._brake(no_state)
 
@@ -259,45 +231,52 @@ class Gate:
             return False
         return self._state is GateState.WAITING or self._series_s is None or now_s - self._good_since_s >= RESUME_STREAK_S
 
-    def _stop(self, now_s: float, cause: str, reason: str) -> None:
+    def _stop(self, now_s: float, cause: str, reason: str, latch: bool) -> None:
         if self._series_s is None or now_s - self._passing_since_s > self.config.auto_resume_s:
             self._series_s = now_s
-        self._reason, self._state = reason, GateState.BRAKING
-        self._latched = self._latched or cause == "overspeed" or self.config.auto_resume_s == 0.0
+        self._reason, self._state = reason, GateState.BLIND  # until a state is there to brake from
+        self._latched = self._latched or latch or self.config.auto_resume_s == 0.0
         if cause != "estop":  # counted where it was asked for
             self.counts[f"stop_{cause}"] += 1
 
     def _brake(self, no_state: str | None) -> None:
         newest = self.states.latest
         if no_state or newest is None:
-            self._state, self._law = GateState.BLIND, None
+            self._state = GateState.BLIND
             return
-        if self._law is None:
-            ramp = BrakeRamp(newest.state.q, newest.state.v, self._deceleration, self.robot.position_lower, self.robot.position_upper)
-            self._law = BrakeLaw(ramp, self._gains, self._static, self.robot.effort_limit)
+        if self._state is GateState.BLIND:
+            self._law.begin(newest.state)
             self._state = GateState.BRAKING
-        if self._state is GateState.BRAKING and self._law.ramp_done and np.all(np.abs(newest.state.v) < self.config.standstill_rad_s):
+        if self._state is GateState.BRAKING and self._law.at_rest(newest.state):
             self._state = GateState.HOLDING
 
-    def _wanted(self, dt_s: float) -> Array | None:
+    def _wanted(self, now_s: float, steady_s: float | None, dt_s: float) -> Array | None:
+        newest = self.states.latest
         if self._state is GateState.WAITING:
             return None
         if self._state is GateState.PASSING and self._command is not None:
             return self._command.effort
-        if self._law is not None and self.states.latest is not None:
-            return self._law.effort(self.states.latest.state, dt_s)
-        return self._static
+        if self._state is GateState.BLIND or newest is None:
+            return self._law.blind_effort(self._inertial(now_s, steady_s), dt_s)
+        return self._law.effort(newest.state, dt_s)
+
+    def _inertial(self, now_s: float, steady_s: float | None) -> Inertial | None:
+        """The IMU's newest measurement, if it is fresh."""
+        newest = self.inertials.latest
+        if newest is None or _age(now_s, newest.stamp_s, steady_s, newest.received_s) > self.config.state_timeout_s + _TOLERANCE_S:
+            return None
+        return newest.inertial
 
     def _clip(self, wanted: Array, dt_s: float) -> tuple[Array, bool]:
-        finite = np.where(np.isfinite(wanted), wanted, self._static)  # the last look before it leaves
-        effort, over = clip_effort(finite, self.robot.effort_limit)
-        last, fast = self._sent, False
-        if last is None and not self.config.effort_includes_gravity:
-            last = np.zeros_like(effort)
+        lower, upper = self._law.lower, self.robot.effort_limit
+        finite = np.where(np.isfinite(wanted), wanted, self._law.static_effort)  # the last look before it leaves
+        effort, over = clip_effort(finite, lower, upper)
+        last, fast = self._law.start_effort if self._sent is None else self._sent, False
         if last is not None:
             rate = self.robot.effort_rate_limit
             self._credit_s = min(self._credit_s + dt_s, max(dt_s, self.robot.control_period_s))
-            effort, fast = clip_change(effort, last, rate * self._credit_s)
+            step = rate * self._credit_s
+            effort, fast = clip_effort(effort, last - step, last + step)
             self._credit_s -= float(np.max(np.abs(effort - last) / rate))
         self.counts["effort_limited"] += over
         self.counts["rate_limited"] += fast
@@ -305,14 +284,20 @@ class Gate:
 
     def _remember(self, effort: Array, dt_s: float) -> None:
         if self._state is GateState.PASSING:
-            share = 1.0 if self._sent is None else -np.expm1(-dt_s / self.config.feed_forward_time_s)
-            self._static = self._static + share * (effort - self._static)
-        elif self._law is not None:
-            self._static = self._law.static_effort
+            share = 1.0 if self._sent is None else float(-np.expm1(-dt_s / self.config.feed_forward_time_s))
+            self._law.passed(effort, None if self.states.latest is None else self.states.latest.state, share)
+            self._saturation += float(-np.expm1(-dt_s / self.config.saturation_s)) * (self._at_limit(effort) - self._saturation)
+        else:
+            self._saturation = 0.0
         self._sent = effort
 
+    def _at_limit(self, effort: Array) -> bool:
+        lower, upper = self.robot.effort_lower, self.robot.effort_limit
+        margin = SATURATED * (upper - lower)
+        return bool(np.any((effort <= lower + margin) | (effort >= upper - margin)))
+
     def _command_problem(self, effort: Array, stamp_s: float) -> Rejection | None:
-        if np.shape(effort) != (self.robot.dof,):
+        if np.shape(effort) != (self.robot.nu,):
             return Rejection.SIZE
         if not np.all(np.isfinite(effort)):
             return Rejection.NOT_FINITE
@@ -336,17 +321,6 @@ class Gate:
             problem = f"the newest good state is {age * 1e3:.0f} ms old (allowed {self.config.state_timeout_s * 1e3:.0f} ms)"
         return problem
 
-    def _speed_problem(self) -> str | None:
-        newest = self.states.latest
-        if newest is None:
-            return None
-        excess = np.abs(newest.state.v) / self.robot.velocity_limit
-        joint = int(np.argmax(excess))
-        if excess[joint] <= self.config.overspeed_ratio:
-            return None
-        limit = self.robot.velocity_limit[joint]
-        return f"joint '{self.robot.joint_names[joint]}' moves at {newest.state.v[joint]:.2f} rad/s (limit {limit:.2f} rad/s)"
-
     def _age_problem(self, now_s: float, steady_s: float | None) -> str | None:
         newest = self._command
         if newest is None:
@@ -355,12 +329,6 @@ class Gate:
         if age > self.config.command_timeout_s + _TOLERANCE_S:
             return f"the newest good command is {age * 1e3:.0f} ms old (allowed {self.config.command_timeout_s * 1e3:.0f} ms)"
         return None
-
-    def _per_joint(self, config: GateConfig, key: str, default: Array) -> Array:
-        values = np.array(getattr(config, key), dtype=float)
-        if len(values) not in (0, 1, self.robot.dof):
-            raise GateError(f"gate: {key} has {len(values)} values; {self.robot.name} needs none, one or {self.robot.dof}")
-        return default if len(values) == 0 else np.broadcast_to(values, (self.robot.dof,)).copy()
 
 
 _TOLERANCE_S = 1e-6  # stamps are whole nanoseconds: an age that equals the timeout is not over it

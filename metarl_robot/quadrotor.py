@@ -106,6 +106,7 @@ class Quadrotor(Robot):
 
     file = QuadrotorFile
     kind = "quadrotor"
+    gate_law = "metarl_robot.descend:Descend"
 
     def __init__(self, description: QuadrotorFile, folder: Path) -> None:
         super().__init__(description, folder)

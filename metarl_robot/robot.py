@@ -58,6 +58,7 @@ class Robot:
     Attributes:
         name: folder name below `models/`.
         kind: 'arm', 'quadrotor'.
+        gate_law: how its gate stops it, a class as 'module:name' (gate_law.py).
         channel_names: (nu,) what a command drives, in order: joints, rotors.
         nq, dof, nu: sizes of a position, of a velocity or generalised force, of a command.
         position_lower, position_upper: (dof,) [rad, m]; infinite where there is no limit.
@@ -70,6 +71,7 @@ class Robot:
 
     file: ClassVar[type[RobotFile]] = RobotFile
     kind: ClassVar[str]
+    gate_law: ClassVar[str]
     channel_names: tuple[str, ...]
     nq: int
     dof: int
@@ -89,6 +91,11 @@ class Robot:
         self.control_period_s: float = 1.0 / description.control_rate_hz
         self.payload_site: str = description.payload.site
         self.rated_payload_kg: float = description.payload.rated_mass_kg
+
+    @property
+    def floating(self) -> bool:
+        """Whether its base flies or rolls: q is then position and attitude, not joints."""
+        return self.nq != self.dof
 
     @property
     def nu(self) -> int:

@@ -21,7 +21,8 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
-from metarl_robot.gate import Decision, Gate, GateConfig, GateError, GateState
+from metarl_robot.gate import Decision, Gate, GateState
+from metarl_robot.gate_law import GateConfig, GateError, gate_config
 from metarl_robot.intake import Rejection
 from metarl_robot.labelled import NANOSECONDS, Table
 from metarl_robot.robot import Robot, load_robot
@@ -34,7 +35,7 @@ _WATCHDOG_PERIODS = 1.5  # silence, in control periods, after which the watchdog
 
 
 class GateNodeParameters(StateParameters):
-    """Parameters of the gate node; the gate's own numbers are those of GateConfig."""
+    """Parameters of the gate node; the gate's own numbers are those of GateConfig and of the kind's law."""
 
     grace_s: float = Field(5.0, ge=0.05, le=600.0, description="lockstep: wait this long for a command, in real time [s]")
 
@@ -47,7 +48,7 @@ class GateNode(ManagedNode):
         self._own = self.parameters.declare(GateNodeParameters, on_change=self._on_parameters)
         self._robot = load_robot(self._own.robot, check_model=False)
         self._gate: Gate | None = None
-        config = self.parameters.declare(GateConfig, defaults=_shipped(self._robot), on_change=self._retune)
+        config = self.parameters.declare(gate_config(self._robot), defaults=_shipped(self._robot), on_change=self._retune)
         self._config = config
         self.start(self._own.autostart)
 
@@ -242,9 +243,10 @@ def _shipped(robot: Robot) -> dict[str, object]:
         values = dict(content["/**"]["ros__parameters"])
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise GateError(f"{path}: not a parameter file with '/**: ros__parameters:': {error}") from error
-    unknown = sorted(set(values) - set(GateConfig.model_fields))
+    known = gate_config(robot).model_fields
+    unknown = sorted(set(values) - set(known))
     if unknown:
-        raise GateError(f"{path}: unknown key '{unknown[0]}'; allowed: {', '.join(GateConfig.model_fields)}")
+        raise GateError(f"{path}: unknown key '{unknown[0]}'; allowed: {', '.join(known)}")
     return values
 
 

@@ -135,7 +135,7 @@ class MpcNode(ManagedNode):
         robot, started_s = self._robot, monotonic()
         self._handover = Handover(robot, ready_controller(robot, self._name, self._tuning, self._checkpoint))
         self._keeper = ReferenceKeeper(robot)
-        self._intake = StateIntake(robot.dof)
+        self._intake = StateIntake(robot)
         self._order = JointOrder(robot.joint_names)
         self._statistics = StepStatistics()
         self._counts: Counter[str] = Counter()

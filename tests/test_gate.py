@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from metarl_robot.brake import BrakeRamp
-from metarl_robot.gate import RESUME_STREAK_S, Decision, Gate, GateConfig, GateError, GateState
+from metarl_robot.gate import RESUME_STREAK_S, Decision, Gate, GateState
+from metarl_robot.gate_law import GateConfig, GateError, gate_config
 from metarl_robot.intake import RESYNC_COUNT, Rejection
 from metarl_robot.robot import Robot, load_robot
 from metarl_robot.signals import State
@@ -26,7 +27,7 @@ STEADY = np.array([10.0, 2.0])
 
 def shipped(robot: Robot, **changes: object) -> GateConfig:
     content = yaml.safe_load((robot.folder / "config" / "gate.yaml").read_text())
-    return GateConfig(**{**content["/**"]["ros__parameters"], **changes})
+    return gate_config(robot)(**{**content["/**"]["ros__parameters"], **changes})
 
 
 def run(gate: Gate, start_s: float, count: int, command: np.ndarray | None = STEADY, state: State | None = REST) -> list[Decision]:
@@ -295,7 +296,7 @@ def test_a_single_wrong_stamp_changes_nothing() -> None:
 @pytest.mark.parametrize("key", ["hold_stiffness_nm_rad", "brake_deceleration_rad_s2"])
 def test_numbers_for_another_robot_are_refused(key: str) -> None:
     with pytest.raises(GateError, match=f"{key} has 3 values; planar2 needs none, one or 2"):
-        Gate(ROBOT, GateConfig(**{key: (1.0, 2.0, 3.0)}))
+        Gate(ROBOT, gate_config(ROBOT)(**{key: (1.0, 2.0, 3.0)}))
 
 
 @pytest.mark.parametrize("value", [0.0, 5.0, float("nan")])

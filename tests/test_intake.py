@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from metarl_robot.intake import MAX_STEP_S, Rejection, StampFilter, StateIntake
+from metarl_robot.robot import load_robot
 from metarl_robot.signals import State
 
+ROBOT = load_robot("planar2", check_model=False)
 GOOD = State(np.array([0.1, 0.2]), np.zeros(2))
 
 
@@ -44,7 +46,7 @@ def test_wrong_stamps_that_do_not_agree_never_become_a_clock() -> None:
     ],
 )
 def test_unusable_states_are_counted_and_the_last_good_one_kept_while_time_goes_on(state: State, why: Rejection) -> None:
-    intake = StateIntake(2)
+    intake = StateIntake(ROBOT)
     assert intake.offer(GOOD, 1.0, 0.0) is None
     assert intake.offer(state, 1.1, 0.0) is why
     assert intake.rejections[why.value] == 1
@@ -52,7 +54,7 @@ def test_unusable_states_are_counted_and_the_last_good_one_kept_while_time_goes_
 
 
 def test_a_new_time_base_forgets_the_old_state() -> None:
-    intake = StateIntake(2)
+    intake = StateIntake(ROBOT)
     intake.offer(GOOD, 50.0, 0.0)
     broken = State(np.full(2, np.nan), np.zeros(2))
     for t in (1.0, 1.01, 1.02):
