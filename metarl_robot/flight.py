@@ -1,0 +1,452 @@
+"""What quadrotors fly: flat trajectories from rest to rest, and the check that every reference must pass.
+
+All are flat trajectories (flatness.py): smooth to the fourth derivative of position, so that attitude, body rates and their
+derivatives exist, and are continuous up to the torque. Sines run along a phase that starts and stops smoothly:
+
+    y_i(theta) = c_i + d_i theta + sum_k A_ki sin(w_ki theta + phi_ki),   theta' = rate e(t)
+
+where e rises from 0 to 1, and falls again, as 35 x^4 - 84 x^5 + 70 x^6 - 20 x^7: the path is that of the sines exactly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.polynomial import polynomial
+from numpy.typing import NDArray
+
+from metarl_robot import rotation
+from metarl_robot.errors import SignalError
+from metarl_robot.flatness import FlatPoints, FlatTrajectory, setpoints
+from metarl_robot.minimum_snap import Polynomials, minimum_snap
+from metarl_robot.quadrotor import GRAVITY_M_S2, Quadrotor
+from metarl_robot.signals import Reference, Setpoints
+
+Array = NDArray[np.float64]
+
+_TOLERANCE = 1e-6  # relative: a flight may touch a limit exactly
+_STEP = [0.0, 0.0, 0.0, 0.0, 35.0, -84.0, 70.0, -20.0]  # from 0 to 1 with three derivatives zero at both ends
+_STEPS = np.zeros((6, 9))  # coefficients of its integral, of itself and of its first four derivatives
+for _k in range(6):
+    _row = polynomial.polyint(_STEP) if _k == 0 else polynomial.polyder(_STEP, _k - 1)
+    _STEPS[_k, : len(_row)] = _row
+_STEP_PEAKS = np.abs(_STEPS[2:] @ np.linspace(0.0, 1.0, 1001) ** np.arange(9)[:, None]).max(1)  # of the four derivatives
+
+
+class _Flat:
+    """What flat trajectories share: setpoints from flat outputs."""
+
+    def flat(self, times: Array) -> FlatPoints:
+        raise NotImplementedError
+
+    def sample(self, times: Array) -> Setpoints:
+        """Setpoints at times (N,) [s]."""
+        return setpoints(self.flat(np.atleast_1d(np.asarray(times, float))))
+
+
+@dataclass(frozen=True, eq=False)
+class Hover(_Flat):
+    """Stay at position (3,) [m; world] with heading yaw [rad]."""
+
+    position: Array
+    yaw: float = 0.0
+
+    def flat(self, times: Array) -> FlatPoints:
+        derivatives = np.zeros((5, len(times), 4))
+        derivatives[0] = [*self.position, self.yaw]
+        return _flat_points(derivatives)
+
+
+@dataclass(frozen=True, eq=False)
+class Sines(_Flat):
+    """Sines along a phase that runs from start_s for duration_s and takes ramp_s to start and to stop: see the module's docstring.
+
+    centre, drift: (4,) of x, y, z [m; world] and yaw [rad]. amplitude, frequency, angle: (K, 4) A, w, phi. rate_rad_s: of the phase.
+    """
+
+    centre: Array
+    amplitude: Array
+    frequency: Array
+    angle: Array
+    drift: Array = field(default_factory=lambda: np.zeros(4))
+    rate_rad_s: float = 1.0
+    ramp_s: float = 2.0
+    start_s: float = 0.0
+    duration_s: float = np.inf
+
+    def flat(self, times: Array) -> FlatPoints:
+        theta = self._phase(times - self.start_s)
+        along = self._along(theta[0])
+        _, t1, t2, t3, t4 = theta[..., None]
+        chain = np.stack(  # Faà di Bruno
+            [
+                along[0],
+                along[1] * t1,
+                along[2] * t1**2 + along[1] * t2,
+                along[3] * t1**3 + 3 * along[2] * t1 * t2 + along[1] * t3,
+                along[4] * t1**4 + 6 * along[3] * t1**2 * t2 + along[2] * (3 * t2**2 + 4 * t1 * t3) + along[1] * t4,
+            ]
+        )
+        return _flat_points(chain)
+
+    def _along(self, theta: Array) -> Array:
+        """(5, N, 4) outputs and their derivatives by the phase (N,)."""
+        angle = theta[:, None, None] * self.frequency + self.angle  # (N, K, 4)
+        out = np.stack([(self.amplitude * self.frequency**k * np.sin(angle + k * np.pi / 2)).sum(1) for k in range(5)])
+        out[0] += self.centre + theta[:, None] * self.drift
+        out[1] += self.drift
+        return out
+
+    def _phase(self, since: Array) -> Array:
+        """(5, N) phase and derivatives, `since` (N,) [s] after the start."""
+        ramp = min(self.ramp_s, self.duration_s / 2)
+        rising, falling = _step(since / ramp), _step((since - self.duration_s) / ramp + 1.0)
+        out = np.empty((5, len(since)))
+        out[0] = ramp * (rising[0] - falling[0]) + np.maximum(since - ramp, 0.0) - np.maximum(since - self.duration_s, 0.0)
+        out[1:] = (rising[1:5] - falling[1:5]) / ramp ** np.arange(4)[:, None]
+        return out * self.rate_rad_s
+
+
+@dataclass(frozen=True, eq=False)
+class FigureEight(_Flat):
+    """The upright eight (size_m[0] sin t, 0, size_m[1] sin 2t) about centre (3,) [m; world], t = rate_rad_s times time.
+
+    It starts at the centre.
+    """
+
+    centre: Array
+    size_m: tuple[float, float] = (1.25, 0.75)
+    rate_rad_s: float = 1.0
+    ramp_s: float = 2.0
+    start_s: float = 0.0
+    duration_s: float = np.inf
+    yaw: float = 0.0
+
+    @cached_property
+    def _sines(self) -> Sines:
+        amplitude = np.array([[self.size_m[0], 0.0, self.size_m[1], 0.0]])
+        frequency = np.array([[1.0, 0.0, 2.0, 0.0]])
+        centre = np.array([*self.centre, self.yaw])
+        return Sines(
+            centre, amplitude, frequency, np.zeros((1, 4)), np.zeros(4), self.rate_rad_s, self.ramp_s, self.start_s, self.duration_s
+        )
+
+    def flat(self, times: Array) -> FlatPoints:
+        return self._sines.flat(times)
+
+
+@dataclass(frozen=True, eq=False)
+class Circle(_Flat):
+    """A level circle about centre (3,) [m; world], counter-clockwise from its eastmost point; nose along the path, or at yaw [rad]."""
+
+    centre: Array
+    radius_m: float
+    speed_m_s: float
+    ramp_s: float = 3.0
+    start_s: float = 0.0
+    duration_s: float = np.inf
+    yaw: float | None = None
+
+    @cached_property
+    def _sines(self) -> Sines:
+        forward = self.yaw is None
+        centre = np.array([*self.centre, np.pi / 2 if self.yaw is None else self.yaw])
+        amplitude = np.array([[self.radius_m, self.radius_m, 0.0, 0.0]])
+        frequency, angle = np.array([[1.0, 1.0, 0.0, 0.0]]), np.array([[np.pi / 2, 0.0, 0.0, 0.0]])
+        drift = np.array([0.0, 0.0, 0.0, 1.0 if forward else 0.0])
+        rate = self.speed_m_s / self.radius_m
+        return Sines(centre, amplitude, frequency, angle, drift, rate, self.ramp_s, self.start_s, self.duration_s)
+
+    def flat(self, times: Array) -> FlatPoints:
+        return self._sines.flat(times)
+
+
+@dataclass(frozen=True, eq=False)
+class FlatSpline(_Flat):
+    """Least snap through points: what a ROS trajectory or path asks for.
+
+    times: (K,) increasing [s]. positions: (K, 3) [m; world]. yaw: (K,) [rad], None: 0; the shorter way from point to point.
+    velocities, accelerations: (K, 3) or None; yaw_rates: (K,) or None. What is given is met at every point; what is not is zero
+    at both ends and free between them. Before its first point and after its last it stands still there.
+
+    Raises:
+        SignalError: when made: times do not increase, sizes differ, or a value is not finite.
+    """
+
+    times: Array
+    positions: Array
+    yaw: Array | None = None
+    velocities: Array | None = None
+    accelerations: Array | None = None
+    yaw_rates: Array | None = None
+
+    def __post_init__(self) -> None:
+        if np.shape(self.positions)[1:] != (3,):
+            raise SignalError(f"trajectory: positions must have shape (K, 3); given {np.shape(self.positions)}")
+        _ = self._place, self._heading
+
+    @cached_property
+    def _place(self) -> Polynomials:
+        return minimum_snap(self.times, self.positions, self.velocities, self.accelerations)
+
+    @cached_property
+    def _heading(self) -> Polynomials:
+        yaw = np.zeros(len(self.positions)) if self.yaw is None else np.unwrap(self.yaw)
+        return minimum_snap(self.times, yaw[:, None], None if self.yaw_rates is None else np.asarray(self.yaw_rates)[:, None])
+
+    def flat(self, times: Array) -> FlatPoints:
+        return _flat_points(np.concatenate([self._place.derivatives(times, 4), self._heading.derivatives(times, 4)], axis=2))
+
+
+class MinimumSnap(FlatSpline):
+    """Least snap through waypoints (K, 3) [m; world] from rest to rest, at given times or as fast as a given top speed allows.
+
+    Raises:
+        SignalError: neither or both of times and speed_m_s, fewer than two waypoints, or two equal ones in a row.
+    """
+
+    def __init__(self, waypoints: Array, times: Array | None = None, speed_m_s: float | None = None, yaw: Array | None = None) -> None:
+        if (times is None) == (speed_m_s is None):
+            raise SignalError("minimum snap: give either times (K,) [s] or speed_m_s")
+        if speed_m_s is not None:
+            times = _times_at_speed(np.asarray(waypoints, float), speed_m_s)
+        super().__init__(np.asarray(times, float), np.asarray(waypoints, float), yaw)
+
+
+@dataclass(frozen=True, eq=False)
+class Steps(_Flat):
+    """Jumps from rest to rest: from times (K,) [s] on to positions (K, 3) [m; world], as fast as the limits on a jump allow.
+
+    A jump is a straight line travelled as _STEP; it takes the time that keeps speed [m/s], acceleration, jerk and snap below
+    `limits`, and one that is due during another waits for its end. Before times[0]: at positions[0].
+    """
+
+    times: Array
+    positions: Array
+    limits: tuple[float, float, float, float] = (4.0, 4.0, 30.0, 400.0)
+    yaw: float = 0.0
+
+    @cached_property
+    def _plan(self) -> tuple[Array, Array]:
+        """Start and duration (K - 1,) [s] of the jumps."""
+        distance = np.linalg.norm(np.diff(self.positions, axis=0), axis=1)
+        orders = np.arange(1, 5)[:, None]
+        duration = np.max((_STEP_PEAKS[:, None] * distance / np.array(self.limits)[:, None]) ** (1 / orders), axis=0)
+        start = np.array(self.times[1:], float)
+        for k in range(1, len(start)):
+            start[k] = max(start[k], start[k - 1] + duration[k - 1])
+        return start, np.maximum(duration, 1e-3)
+
+    def flat(self, times: Array) -> FlatPoints:
+        out = np.zeros((5, len(times), 4))
+        out[0] = [*self.positions[0], self.yaw]
+        for start, duration, jump in zip(*self._plan, np.diff(self.positions, axis=0), strict=True):
+            out[..., :3] += (_step((times - start) / duration)[1:] / duration ** np.arange(5)[:, None])[..., None] * jump
+        return _flat_points(out)
+
+
+@dataclass(frozen=True, eq=False)
+class Paced(_Flat):
+    """Another flat trajectory, flown at `pace` times its speed: the same path, accelerations times pace squared. Time 0 stays."""
+
+    trajectory: FlatTrajectory
+    pace: float
+
+    def flat(self, times: Array) -> FlatPoints:
+        flat = self.trajectory.flat(times * self.pace)
+        return FlatPoints(*(values * self.pace**order for values, order in zip(flat, _FLAT_ORDERS, strict=True)))
+
+
+def _flat_points(derivatives: Array) -> FlatPoints:
+    """From (5, N, 4): x, y, z and yaw with their derivatives."""
+    return FlatPoints(*derivatives[..., :3], *derivatives[:3, :, 3])
+
+
+_FLAT_ORDERS = (0, 1, 2, 3, 4, 0, 1, 2)  # of FlatPoints' fields
+
+
+def _step(x: Array) -> Array:
+    """(6, N) the integral of _STEP, itself and its four derivatives at x (N,), held at its ends outside [0, 1]."""
+    inside = np.clip(x, 0.0, 1.0)
+    out = np.asarray(_STEPS @ inside ** np.arange(9)[:, None])
+    out[2:] *= (x > 0.0) & (x < 1.0)
+    return out
+
+
+def _times_at_speed(waypoints: Array, speed_m_s: float) -> Array:
+    """(K,) times in proportion to the distances, longer for the first and the last, such that the top speed is speed_m_s."""
+    if len(waypoints) < 2 or not np.isfinite(speed_m_s) or speed_m_s <= 0.0:
+        raise SignalError(f"minimum snap: needs two waypoints or more and a positive speed; given {len(waypoints)} and {speed_m_s} m/s")
+    length = np.linalg.norm(np.diff(waypoints, axis=0), axis=1)
+    if np.any(length <= 0.0):
+        raise SignalError(f"minimum snap: waypoints {int(np.argmin(length))} and {int(np.argmin(length)) + 1} are the same point")
+    length[[0, -1]] *= _END_SHARE
+    times = np.concatenate([[0.0], np.cumsum(length)]) / speed_m_s
+    speeds = minimum_snap(times, waypoints).derivatives(np.linspace(0.0, times[-1], 50 * len(times)), 1)[1]
+    return np.asarray(times * (np.linalg.norm(speeds, axis=1).max() / speed_m_s))
+
+
+_END_SHARE = 1.5  # a segment from or to rest takes this much longer than one passed at speed
+
+
+class Demand(NamedTuple):
+    """What a flight needs at N times: rotor thrusts (N, 4) [N], tilt (N,) [rad], velocity (N, 6) as `State.v`."""
+
+    thrusts: Array
+    tilt: Array
+    velocity: Array
+
+
+def demand(robot: Quadrotor, points: Setpoints) -> Demand:
+    """What the nominal robot needs to fly setpoints exactly, limits or not."""
+    rate, change = points.v[:, 3:], points.a[:, 3:]
+    collective = robot.mass_kg * np.linalg.norm(points.a[:, :3] + np.array([0.0, 0.0, GRAVITY_M_S2]), axis=1)
+    torque = change @ robot.inertia + rotation.cross(rate, rate @ robot.inertia)
+    thrusts = np.linalg.solve(robot.allocation, np.concatenate([collective[:, None], torque], axis=1).T).T
+    return Demand(thrusts, rotation.tilt(points.q[:, 3:]), points.v)
+
+
+def check_flight(
+    robot: Quadrotor, reference: Reference, start_s: float, duration_s: float, thrust_share: float = 1.0, rate_hz: float = 200.0
+) -> None:
+    """Refuse a reference that the nominal robot cannot fly between start_s and start_s + duration_s, sampled at rate_hz.
+
+    thrust_share: of the thrust limit, how much it may need; the rest is left for what is not nominal.
+
+    Raises:
+        SignalError: wrong sizes, a value that is not finite, or a thrust, tilt, rate or speed that is too great; the message
+            names what, how much, when, and what is allowed.
+    """
+    times = start_s + np.linspace(0.0, duration_s, max(2, int(np.ceil(duration_s * rate_hz)) + 1))
+    points = reference.sample(times)
+    _check_numbers(robot, points, len(times))
+    for item in _demands(robot, points, thrust_share):
+        k, channel = np.unravel_index(int(np.argmax(item.usage)), item.usage.shape)
+        if item.usage[k, channel] > 1.0 + _TOLERANCE:
+            raise SignalError(
+                f"reference: {item.names[channel]} reaches {item.values[k, channel]:.4g} {item.unit} at {times[k]:.3f} s; "
+                f"{robot.name} allows {item.allowed[channel]}"
+            )
+
+
+def usage(robot: Quadrotor, reference: Reference, start_s: float, duration_s: float, thrust_share: float = 1.0) -> float:
+    """The greatest share of a limit that a reference needs: up to 1 `check_flight` accepts it."""
+    times = start_s + np.linspace(0.0, duration_s, max(2, int(np.ceil(duration_s * 100.0)) + 1))
+    return float(max(item.usage.max() for item in _demands(robot, reference.sample(times), thrust_share)))
+
+
+class _Use(NamedTuple):
+    """values, usage (share of the limit): (N, n); names, allowed: (n,)."""
+
+    names: tuple[str, ...]
+    unit: str
+    values: Array
+    usage: Array
+    allowed: tuple[str, ...]
+
+
+def _demands(robot: Quadrotor, points: Setpoints, thrust_share: float) -> list[_Use]:
+    need = demand(robot, points)
+    middle = 0.25 * robot.mass_kg * GRAVITY_M_S2  # usage of thrust is measured from the hover's
+    lower, upper = robot.effort_lower, robot.effort_limit * thrust_share
+    thrust = np.where(need.thrusts > middle, (need.thrusts - middle) / (upper - middle), (middle - need.thrusts) / (middle - lower))
+    speed = np.linalg.norm(need.velocity[:, :3], axis=1)[:, None]
+    rates, limit = need.velocity[:, 3:], robot.velocity_limit
+    return [
+        _Use(
+            tuple(f"thrust of '{name}'" for name in robot.channel_names),
+            "N",
+            need.thrusts,
+            thrust,
+            tuple(f"[{low:.4g}, {high:.4g}] N" for low, high in zip(lower, upper, strict=True)),
+        ),
+        _Use(("tilt",), "rad", need.tilt[:, None], need.tilt[:, None] / robot.tilt_limit_rad, (f"up to {robot.tilt_limit_rad:.4g} rad",)),
+        _Use(("speed",), "m/s", speed, speed / limit[0], (f"up to {limit[0]:.4g} m/s",)),
+        _Use(
+            tuple(f"rate about body {axis}" for axis in "xyz"),
+            "rad/s",
+            rates,
+            np.abs(rates) / limit[3:],
+            tuple(f"up to ±{bound:.4g} rad/s" for bound in limit[3:]),
+        ),
+    ]
+
+
+def _check_numbers(robot: Quadrotor, points: Setpoints, count: int) -> None:
+    for what, values, size in (("pose", points.q, robot.nq), ("velocity", points.v, robot.dof), ("acceleration", points.a, robot.dof)):
+        if values.shape != (count, size):
+            raise SignalError(f"reference: {what} has shape {values.shape}; {robot.name} needs ({count}, {size})")
+        if not np.all(np.isfinite(values)):
+            raise SignalError(f"reference: {what} holds a value that is not finite")
+    norm = np.linalg.norm(points.q[:, 3:], axis=1)
+    if np.any(np.abs(norm - 1.0) > _QUATERNION_TOLERANCE):
+        worst = float(norm[np.argmax(np.abs(norm - 1.0))])
+        raise SignalError(f"reference: a quaternion of norm {worst:.4f}; allowed: 1 ± {_QUATERNION_TOLERANCE}")
+
+
+_QUATERNION_TOLERANCE = 1e-3
+
+
+class FlightRange(NamedTuple):
+    """How lively random flights are.
+
+    size_m: half the box (x, y, z) that they fill. frequency_rad_s: slowest and fastest sine. speed_m_s: least and greatest top
+    speed of flights through waypoints. yaw_rad: half the range of headings. thrust_share: of the limit, that they may need.
+    """
+
+    size_m: tuple[float, float, float] = (1.5, 1.5, 0.75)
+    frequency_rad_s: tuple[float, float] = (0.6, 2.5)
+    speed_m_s: tuple[float, float] = (1.0, 4.0)
+    yaw_rad: float = 0.5
+    thrust_share: float = 0.85
+
+
+_RANGE = FlightRange()
+_SINES = 2  # for each output
+_SLOWER = 0.9
+
+
+def random_flight(
+    robot: Quadrotor,
+    rng: np.random.Generator,
+    duration_s: float,
+    centre: tuple[float, float, float] = (0.0, 0.0, 2.0),
+    flight: FlightRange = _RANGE,
+) -> FlatTrajectory:
+    """A lively flight about centre [m; world] from rest at t = 0 to duration_s or later: sines or waypoints, each half of the time.
+
+    What the nominal robot cannot fly, or not with its share of thrust, is slowed until it can.
+    """
+    make = _random_sines if rng.random() < 0.5 else _random_waypoints
+    trajectory = make(rng, duration_s, np.array([*centre, 0.0]), flight)
+    return slowed(robot, trajectory, duration_s, flight.thrust_share)
+
+
+def slowed(robot: Quadrotor, trajectory: FlatTrajectory, duration_s: float, thrust_share: float = 1.0) -> FlatTrajectory:
+    """The trajectory itself where the nominal robot can fly it in [0, duration_s] with that share of thrust, else at a slower pace."""
+    pace = 1.0
+    while usage(robot, Paced(trajectory, pace), 0.0, duration_s, thrust_share) > 1.0:
+        pace *= _SLOWER
+    return trajectory if pace == 1.0 else Paced(trajectory, pace)
+
+
+def _random_sines(rng: np.random.Generator, duration_s: float, centre: Array, flight: FlightRange) -> Sines:
+    size = np.array([*flight.size_m, flight.yaw_rad])
+    share = rng.dirichlet(np.ones(_SINES), 4).T
+    frequency = rng.uniform(*flight.frequency_rad_s, (_SINES, 4))
+    return Sines(centre, share * size, frequency, rng.uniform(0.0, 2 * np.pi, (_SINES, 4)))
+
+
+def _random_waypoints(rng: np.random.Generator, duration_s: float, centre: Array, flight: FlightRange) -> MinimumSnap:
+    speed, size = rng.uniform(*flight.speed_m_s), np.array(flight.size_m)
+    points = [centre[:3] + rng.uniform(-1.0, 1.0, 3) * size]
+    travelled = 0.0
+    while travelled < speed * duration_s:
+        point = centre[:3] + rng.uniform(-1.0, 1.0, 3) * size
+        if (leg := float(np.linalg.norm(point - points[-1]))) > 0.3 * size.max():  # short legs would be flown at high acceleration
+            points.append(point)
+            travelled += leg
+    return MinimumSnap(np.array(points), speed_m_s=speed, yaw=rng.uniform(-1.0, 1.0, len(points)) * flight.yaw_rad)
