@@ -117,7 +117,7 @@ def task_fields(layout: Layout, task: Task) -> Fields:
     """What the model's fields have to be under `task`; call mj_setConst after writing them."""
     model = layout.model
     values = Fields(*(getattr(model, name).copy() for name in Fields._fields))
-    mass, com, quat, inertia = _principal(task.payload)
+    mass, com, quat, inertia = principal(task.payload)
     body = layout.payload_body
     values.body_mass[body], values.body_ipos[body], values.body_iquat[body], values.body_inertia[body] = mass, com, quat, inertia
     values.dof_frictionloss[layout.v] = task.coulomb_nm
@@ -134,7 +134,8 @@ def apply_task(layout: Layout, task: Task, scratch: mujoco.MjData) -> None:
     mujoco.mj_setConst(layout.model, scratch)
 
 
-def _principal(payload: Payload) -> tuple[float, Array, Array, Array]:
+def principal(payload: Payload) -> tuple[float, Array, Array, Array]:
+    """Mass, centre of mass (3,), frame of the principal axes (wxyz) and principal moments (3,)."""
     moments, axes = np.linalg.eigh(symmetric(payload.inertia_kg_m2))
     if np.linalg.det(axes) < 0.0:
         axes[:, 0] *= -1.0

@@ -8,56 +8,23 @@ cable does not push.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from metarl_robot.errors import SignalError
 from metarl_robot.robot import Robot
-from metarl_robot.signals import Reference
-from metarl_robot.sim.geometry import entries, home_position, outward_axis, reach_m, symmetric
+from metarl_robot.sim.geometry import home_position, outward_axis, reach_m
+from metarl_robot.sim.payload import Payload as Payload
+from metarl_robot.sim.payload import draw_box, finite_vector, known_keys, plain
+from metarl_robot.sim.scenario import Scenario as Scenario
 
 Array = NDArray[np.float64]
 
 _CABLE_TRAVEL = 0.5  # of the reach
 MAX_DELAY_S = 0.1  # the plant remembers this far back
-
-
-def _vector(name: str, values: ArrayLike, size: int | None = None) -> Array:
-    array = np.array(values, float)
-    if array.ndim != 1 or (size is not None and len(array) != size) or not np.all(np.isfinite(array)):
-        raise SignalError(f"task: {name} must be {size or 'n'} finite numbers; given {np.array2string(array)}")
-    array.flags.writeable = False
-    return array
-
-
-@dataclass(frozen=True, eq=False)
-class Payload:
-    """A rigid body on the payload site, in that site's frame.
-
-    mass_kg. com_m: (3,) centre of mass. inertia_kg_m2: (6,) xx yy zz xy xz yz about the centre of mass. A mass of 0 is no payload.
-    """
-
-    mass_kg: float = 0.0
-    com_m: Array = (0.0, 0.0, 0.0)  # type: ignore[assignment]
-    inertia_kg_m2: Array = (0.0,) * 6  # type: ignore[assignment]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "com_m", _vector("payload com_m", self.com_m, 3))
-        object.__setattr__(self, "inertia_kg_m2", _vector("payload inertia_kg_m2", self.inertia_kg_m2, 6))
-        if not (np.isfinite(self.mass_kg) and self.mass_kg >= 0.0):
-            raise SignalError(f"task: payload mass_kg must be finite and >= 0; given {self.mass_kg}")
-        principal = np.linalg.eigvalsh(symmetric(self.inertia_kg_m2))
-        if principal[0] < -1e-12 or principal[2] > principal[0] + principal[1] + 1e-12:
-            raise SignalError(f"task: payload inertia_kg_m2 is impossible for a rigid body: principal moments {principal.tolist()} kg m^2")
-
-    def inertial_parameters(self) -> Array:
-        """(10,) mass, mass * com (3,), inertia about the frame's origin (6,) xx yy zz xy xz yz: an arm's torque is linear in them."""
-        c = self.com_m
-        about_origin = symmetric(self.inertia_kg_m2) + self.mass_kg * (c @ c * np.eye(3) - np.outer(c, c))
-        return np.concatenate([[self.mass_kg], self.mass_kg * c, entries(about_origin)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +42,8 @@ class Cable:
     stiffening_n_m2: float
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "anchor_m", _vector("cable anchor_m", self.anchor_m, 3))
-        object.__setattr__(self, "point_m", _vector("cable point_m", self.point_m, 3))
+        object.__setattr__(self, "anchor_m", finite_vector("cable anchor_m", self.anchor_m, 3))
+        object.__setattr__(self, "point_m", finite_vector("cable point_m", self.point_m, 3))
         for name in ("slack_m", "stiffness_n_m", "stiffening_n_m2"):
             if not (np.isfinite(getattr(self, name)) and getattr(self, name) >= 0.0):
                 raise SignalError(f"task: cable {name} must be finite and >= 0; given {getattr(self, name)}")
@@ -110,7 +77,7 @@ class Task:
 
     def __post_init__(self) -> None:
         for name in ("coulomb_nm", "viscous_nm_s", "motor_strength"):
-            object.__setattr__(self, name, _vector(name, getattr(self, name)))
+            object.__setattr__(self, name, finite_vector(name, getattr(self, name)))
             if np.any(getattr(self, name) < 0.0) or len(getattr(self, name)) != len(self.coulomb_nm):
                 raise SignalError(f"task: {name} must hold one number >= 0 per joint; given {getattr(self, name).tolist()}")
         for name in ("command_delay_s", "sensor_delay_s"):
@@ -124,7 +91,8 @@ class Task:
 
     def to_dict(self) -> dict[str, Any]:
         """Numbers, lists, booleans and nested dictionaries: ready for JSON."""
-        return _plain(asdict(self))
+        content: dict[str, Any] = plain(asdict(self))
+        return content
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Task:
@@ -133,46 +101,12 @@ class Task:
         Raises:
             SignalError: a key is missing, unknown or of the wrong kind; the message names it.
         """
-        content = dict(_known(cls, content))
+        content = known_keys(cls, content, required=("payload",))
         payload, cable = content.pop("payload"), content.pop("cable", None)
         try:
-            return cls(Payload(**_known(Payload, payload)), cable=None if cable is None else Cable(**_known(Cable, cable)), **content)
+            return cls(Payload(**known_keys(Payload, payload)), cable=None if cable is None else Cable(**known_keys(Cable, cable)), **content)
         except (TypeError, ValueError) as error:
             raise SignalError(f"task: {error}") from error
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
-
-
-def _known(kind: type, content: Any) -> dict[str, Any]:
-    names = [field.name for field in fields(kind)]
-    given = sorted(content) if isinstance(content, dict) else repr(content)
-    if not isinstance(content, dict) or not set(content) <= set(names) or (kind is Task and "payload" not in content):
-        raise SignalError(f"task: a {kind.__name__} has the keys {names}; given {given}")
-    return content
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """One closed-loop run: tasks over time, the reference, and the seeds.
-
-    initial: task at t = 0. changes: (time [s], task from then on). seed: the number it was drawn from; noise_seed: the sensors' own.
-    """
-
-    name: str
-    initial: Task
-    changes: tuple[tuple[float, Task], ...]
-    reference: Reference
-    duration_s: float
-    seed: int
-    noise_seed: int
-
-    def task_at(self, time_s: float) -> Task:
-        """The task in force at a time."""
-        return [self.initial, *(task for change_s, task in self.changes if change_s <= time_s)][-1]
 
 
 @dataclass(frozen=True)
@@ -227,13 +161,7 @@ def draw_task(robot: Robot, rng: np.random.Generator, ranges: TaskRanges = TRAIN
 def draw_payload(robot: Robot, rng: np.random.Generator, ranges: TaskRanges = TRAIN) -> Payload:
     """A box of random mass, size, place and orientation."""
     mass = rng.uniform(*ranges.payload_ratio) * robot.description.payload.rated_mass_kg
-    direction = rng.normal(size=3)
-    outward = outward_axis(robot)
-    direction *= np.sign(direction @ outward) / np.linalg.norm(direction)
-    squares = rng.uniform(*ranges.box_side_m, 3) ** 2
-    principal = mass * (squares.sum() - squares) / 12.0
-    rotation = np.linalg.qr(rng.normal(size=(3, 3)))[0]
-    return Payload(mass, rng.uniform(*ranges.com_m) * direction, entries(rotation @ np.diag(principal) @ rotation.T))
+    return draw_box(rng, mass, ranges.com_m, ranges.box_side_m, outward_axis(robot))
 
 
 def draw_swinging(robot: Robot, rng: np.random.Generator, ranges: TaskRanges = TRAIN) -> Payload:

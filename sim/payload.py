@@ -1,0 +1,82 @@
+"""A rigid payload, and how tasks check and read their plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from metarl_robot.errors import SignalError
+from metarl_robot.sim.geometry import entries, symmetric
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Payload:
+    """A rigid body on the payload site, in that site's frame.
+
+    mass_kg. com_m: (3,) centre of mass. inertia_kg_m2: (6,) xx yy zz xy xz yz about the centre of mass. A mass of 0 is no payload.
+    """
+
+    mass_kg: float = 0.0
+    com_m: Array = (0.0, 0.0, 0.0)  # type: ignore[assignment]
+    inertia_kg_m2: Array = (0.0,) * 6  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "com_m", finite_vector("payload com_m", self.com_m, 3))
+        object.__setattr__(self, "inertia_kg_m2", finite_vector("payload inertia_kg_m2", self.inertia_kg_m2, 6))
+        if not (np.isfinite(self.mass_kg) and self.mass_kg >= 0.0):
+            raise SignalError(f"task: payload mass_kg must be finite and >= 0; given {self.mass_kg}")
+        principal = np.linalg.eigvalsh(symmetric(self.inertia_kg_m2))
+        if principal[0] < -1e-12 or principal[2] > principal[0] + principal[1] + 1e-12:
+            raise SignalError(f"task: payload inertia_kg_m2 is impossible for a rigid body: principal moments {principal.tolist()} kg m^2")
+
+    def inertial_parameters(self) -> Array:
+        """(10,) mass, mass * com (3,), inertia about the frame's origin (6,) xx yy zz xy xz yz: forces are linear in them."""
+        c = self.com_m
+        about_origin = symmetric(self.inertia_kg_m2) + self.mass_kg * (c @ c * np.eye(3) - np.outer(c, c))
+        return np.concatenate([[self.mass_kg], self.mass_kg * c, entries(about_origin)])
+
+
+def draw_box(
+    rng: np.random.Generator, mass_kg: float, com_m: tuple[float, float], side_m: tuple[float, float], outward: Array
+) -> Payload:
+    """A box of random size, place and orientation.
+
+    com_m: lowest and highest distance of its centre from the payload site, in a direction up to 90 degrees from `outward` (3,).
+    side_m: shortest and longest side.
+    """
+    direction = rng.normal(size=3)
+    direction *= np.sign(direction @ outward) / np.linalg.norm(direction)
+    squares = rng.uniform(*side_m, 3) ** 2
+    principal = mass_kg * (squares.sum() - squares) / 12.0
+    rotation = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    return Payload(mass_kg, rng.uniform(*com_m) * direction, entries(rotation @ np.diag(principal) @ rotation.T))
+
+
+def finite_vector(name: str, values: ArrayLike, size: int | None = None) -> Array:
+    """A read-only copy of `size` (or any number of) finite numbers. Raises SignalError."""
+    array = np.array(values, float)
+    if array.ndim != 1 or (size is not None and len(array) != size) or not np.all(np.isfinite(array)):
+        raise SignalError(f"task: {name} must be {size or 'n'} finite numbers; given {np.array2string(array)}")
+    array.flags.writeable = False
+    return array
+
+
+def plain(value: Any) -> Any:
+    """Arrays as lists, all through nested dictionaries: ready for JSON."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
+def known_keys(kind: type, content: Any, required: tuple[str, ...] = ()) -> dict[str, Any]:
+    """A copy of `content` if it is a dictionary whose keys are fields of the dataclass `kind`. Raises SignalError."""
+    names = [field.name for field in fields(kind)]
+    given = sorted(content) if isinstance(content, dict) else repr(content)
+    if not isinstance(content, dict) or not set(content) <= set(names) or not set(required) <= set(content):
+        raise SignalError(f"task: a {kind.__name__} has the keys {names}; given {given}")
+    return dict(content)

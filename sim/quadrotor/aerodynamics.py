@@ -1,0 +1,106 @@
+"""Forces on T flying quadrotors: rotors, drag, ground effect, wind walls.
+
+With u the velocity of a point relative to the air, in body axes, Ω a rotor's speed, r its place and R the attitude:
+
+    rotor thrust        γ k Ω² g                 γ: effectiveness times battery factor, g: ground effect
+    rotor drag torque   -s c γ k Ω² about z
+    rotor drag          -d Ω (C_h u_x, C_h u_y, C_v u_z), u at the hub           (Faessler, Franchi, Scaramuzza, RA-L 2018; hubs as in RotorS)
+    parasitic drag      -p C_p |u| u, u at the body's origin
+    ground effect       g = 1 / (1 - (r / 4 z)²), z the hub's height, r the rotor's radius           (Cheeseman, Bennett, R&M 3021, 1955)
+
+d and p are the task's drag scales. Cheeseman and Bennett is not meant for heights below half a radius, where g is held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.quadrotor import Quadrotor
+from metarl_robot.rotation import skew
+from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
+
+Array = NDArray[np.float64]
+
+_ROTORS = 4
+_LOWEST_HEIGHT = 0.5  # of the rotor's radius
+
+
+class Aerodynamics:
+    """Generalised force on T quadrotors of one kind, each under its own task.
+
+    Products are taken quadrotor by quadrotor (stacked matmul), so that no result depends on how many there are.
+    """
+
+    def __init__(self, robot: Quadrotor, tasks: Sequence[QuadrotorTask]) -> None:
+        gain = np.array([task.thrust_gain for task in tasks])
+        scale = np.array([task.drag_scale for task in tasks])
+        across, along = robot.rotor_drag
+        self._count = len(tasks)
+        self._gain = robot.thrust_coefficient * gain
+        self._rotor_drag = -scale[:, :1, None] * np.array([across, across, along])  # (T, 1, 3)
+        self._parasitic = -scale[:, 1:] * robot.parasitic_drag  # (T, 3)
+        self._to_hubs = _to_hubs(robot)
+        self._to_wrench = _to_wrench(robot)
+        self._hubs = robot.rotor_positions.T.copy()
+        self._radius = robot.rotor_radius_m
+        self._ground = np.array([float(task.ground_effect) for task in tasks])[:, None]
+        self._twist = np.empty((self._count, 1, 6))
+        self._efforts = np.empty((self._count, 1, 4 * _ROTORS))
+        walls = [task.wind.wall for task in tasks]
+        self._walled = any(wall is not None for wall in walls)
+        self._normal = np.array([(0.0, 0.0, 0.0) if wall is None else wall.normal for wall in walls])[:, :, None]
+        self._offset = np.array([-np.inf if wall is None else wall.offset_m for wall in walls])[:, None]
+        self._edge = np.array([1.0 if wall is None else wall.edge_m for wall in walls])[:, None]
+
+    def exposed(self, wind: Array, position: Array) -> Array:
+        """What of the wind (T, 3) is felt at positions (T, 3), walls considered."""
+        if not self._walled:
+            return wind
+        depth = (position[:, None, :] @ self._normal)[:, 0] - self._offset
+        share = np.clip(depth / self._edge, 0.0, 1.0)
+        return np.asarray(wind * (share * share * (3.0 - 2.0 * share)))
+
+    def force(self, rotation: Array, height: Array, velocity: Array, wind: Array, square_speed: Array) -> Array:
+        """(T, 6) force [N; world] and torque about the body's origin [Nm; body], gravity aside.
+
+        Arguments:
+            rotation: (T, 3, 3) body -> world. height: (T, 1) of the body's origin [m].
+            velocity: (T, 6) linear [world], angular [body].
+            wind: (T, 3) air velocity at the quadrotor [m/s; world].
+            square_speed: (T, 4) rotor speeds squared [rad²/s²].
+        """
+        twist, efforts = self._twist, self._efforts
+        air = (velocity[:, None, :3] - wind[:, None]) @ rotation
+        twist[:, :, :3], twist[:, 0, 3:] = air, velocity[:, 3:]
+        thrust = self._gain * square_speed
+        hub_force = self._rotor_drag * np.sqrt(square_speed)[:, :, None] * (twist @ self._to_hubs).reshape(-1, _ROTORS, 3)
+        hub_force[:, :, 2] += thrust * self._ground_effect(rotation, height)
+        efforts[:, 0, : 3 * _ROTORS], efforts[:, 0, 3 * _ROTORS :] = hub_force.reshape(-1, 3 * _ROTORS), thrust
+        wrench = efforts @ self._to_wrench  # (T, 1, 6) body
+        speed = np.sqrt(air @ air.transpose(0, 2, 1))
+        result = np.empty((self._count, 6))
+        result[:, :3] = ((wrench[:, :, :3] + self._parasitic[:, None] * speed * air) @ rotation.transpose(0, 2, 1))[:, 0]
+        result[:, 3:] = wrench[:, 0, 3:]
+        return result
+
+    def _ground_effect(self, rotation: Array, height: Array) -> Array:
+        """(T, 4) thrust factor."""
+        hubs = height + (rotation[:, 2:] @ self._hubs)[:, 0]
+        ratio = self._radius / (4.0 * np.maximum(hubs, _LOWEST_HEIGHT * self._radius))
+        return np.asarray(1.0 / (1.0 - self._ground * ratio * ratio))
+
+
+def _to_hubs(robot: Quadrotor) -> Array:
+    """(6, 12) body twist to the velocities of the four hubs: v + ω × r."""
+    return np.vstack([np.tile(np.eye(3), _ROTORS), np.hstack([-skew(r).T for r in robot.rotor_positions])])
+
+
+def _to_wrench(robot: Quadrotor) -> Array:
+    """(16, 6) the hubs' forces, then thrusts, to the body wrench: (Σ F, Σ r × F - s c thrust e_z)."""
+    rows = [np.hstack([np.eye(3), skew(r).T]) for r in robot.rotor_positions]
+    drag = np.zeros((_ROTORS, 6))
+    drag[:, 5] = -robot.spin * robot.torque_ratio
+    return np.vstack([*rows, drag])

@@ -1,0 +1,62 @@
+"""The simulated quadrotor as a MuJoCo model: the robot's MJCF plus a payload body, rigid or on a sling, and how a task sets its fields.
+
+MuJoCo moves the rigid bodies and keeps them above the ground; what rotors and air do is applied as a generalised force.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.quadrotor import Quadrotor
+from metarl_robot.sim.model import PHYSICS_DT_S, principal
+from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
+
+Array = NDArray[np.float64]
+
+PAYLOAD = "payload"
+_SLING_DAMPING = 0.01  # of critical
+_BOB_INERTIA = 1e-4  # of m L^2: a point mass would leave the spin about the rod without inertia
+# An inertia that shares no frame with its body: MuJoCo takes shortcuts, fixed at compile time, where it does.
+_PLACEHOLDER = (0.01, 0.02, 0.03)
+_PLACEHOLDER_INERTIA = (0.02, 0.03, 0.04, 0.001, 0.002, 0.003)
+
+
+class Fields(NamedTuple):
+    """Values of the model fields that a task sets, whole arrays as in MjModel."""
+
+    body_mass: Array
+    body_ipos: Array
+    body_iquat: Array
+    body_inertia: Array
+    dof_damping: Array
+
+
+def compile_model(robot: Quadrotor, sling: bool = False, physics_dt_s: float = PHYSICS_DT_S) -> mujoco.MjModel:
+    """The robot with a payload body. q and v of the robot come first, then those of the sling's ball joint."""
+    spec = robot.mj_spec()
+    spec.option.timestep = physics_dt_s
+    spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+    spec.option.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)  # divergence must show, not teleport the robot
+    site = spec.site(robot.payload_site)
+    payload = site.parent.add_body(name=PAYLOAD, pos=site.pos)
+    payload.explicitinertial = True
+    payload.mass, payload.ipos, payload.fullinertia = 1.0, _PLACEHOLDER, _PLACEHOLDER_INERTIA
+    if sling:
+        payload.add_joint(name=PAYLOAD, type=mujoco.mjtJoint.mjJNT_BALL, damping=[1e-6, 0.0, 0.0])
+    return spec.compile()
+
+
+def task_fields(model: mujoco.MjModel, task: QuadrotorTask) -> Fields:
+    """What the model's fields have to be under `task`; call mj_setConst after writing them."""
+    values = Fields(*(getattr(model, name).copy() for name in Fields._fields))
+    body = model.body(PAYLOAD).id
+    mass, com, quat, inertia = principal(task.payload)
+    if task.sling_m > 0.0:
+        com, quat, inertia = np.array([0.0, 0.0, -task.sling_m]), np.array([1.0, 0.0, 0.0, 0.0]), np.full(3, _BOB_INERTIA * mass * task.sling_m**2)
+        values.dof_damping[6:] = 2.0 * _SLING_DAMPING * mass * task.sling_m**2 * np.sqrt(-model.opt.gravity[2] / task.sling_m)
+    values.body_mass[body], values.body_ipos[body], values.body_iquat[body], values.body_inertia[body] = mass, com, quat, inertia
+    return values

@@ -1,0 +1,134 @@
+"""Tasks of a quadrotor: the physical conditions of one flight.
+
+Wind is mean + swing sin(ω t) + gusts, a velocity of the air in the world; behind a wall it blows on one side only. Gusts are those of
+MIL-F-8785C's Dryden model (wind.py). A payload is rigid on the payload site, or hangs below it on a rod without mass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.errors import SignalError
+from metarl_robot.sim.payload import Payload, finite_vector, known_keys, plain
+
+Array = NDArray[np.float64]
+
+MAX_DELAY_S = 0.1  # the plant remembers this far back
+_NOISES = ("position_noise_m", "attitude_noise_rad", "velocity_noise_m_s", "gyro_noise_rad_s", "accelerometer_noise_m_s2")
+
+
+@dataclass(frozen=True, eq=False)
+class Wall:
+    """Wind blows where normal · position > offset_m, in full from edge_m on. normal: (3,) unit vector [world]."""
+
+    normal: Array
+    offset_m: float
+    edge_m: float = 0.5
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "normal", finite_vector("wall normal", self.normal, 3))
+        if abs(np.linalg.norm(self.normal) - 1.0) > 1e-6:
+            raise SignalError(f"task: wall normal must have length 1; given {self.normal.tolist()}")
+        if not (np.isfinite(self.offset_m) and np.isfinite(self.edge_m) and self.edge_m > 0.0):
+            raise SignalError(f"task: wall needs a finite offset_m and edge_m > 0; given {self.offset_m} and {self.edge_m}")
+
+
+@dataclass(frozen=True, eq=False)
+class Wind:
+    """Velocity of the air [m/s; world].
+
+    mean_m_s: (3,). swing_m_s: (3,) amplitude of a sinusoid of angular frequency swing_rad_s, zero at t = 0.
+    gust_m_s: standard deviation of horizontal gusts; gust_seed decides them. wall: None if it blows everywhere.
+    """
+
+    mean_m_s: Array = (0.0, 0.0, 0.0)  # type: ignore[assignment]
+    swing_m_s: Array = (0.0, 0.0, 0.0)  # type: ignore[assignment]
+    swing_rad_s: float = 1.0
+    gust_m_s: float = 0.0
+    gust_seed: int = 0
+    wall: Wall | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("mean_m_s", "swing_m_s"):
+            object.__setattr__(self, name, finite_vector(f"wind {name}", getattr(self, name), 3))
+        for name in ("swing_rad_s", "gust_m_s"):
+            if not (np.isfinite(getattr(self, name)) and getattr(self, name) >= 0.0):
+                raise SignalError(f"task: wind {name} must be finite and >= 0; given {getattr(self, name)}")
+        if self.gust_seed < 0:
+            raise SignalError(f"task: wind gust_seed must be >= 0; given {self.gust_seed}")
+
+
+@dataclass(frozen=True, eq=False)
+class QuadrotorTask:
+    """One draw of physical conditions: plain data.
+
+    payload: what the quadrotor carries. sling_m: 0 for a rigid payload; else it hangs as a point mass on a rod of that length.
+    drag_scale: (2,) rotor drag and parasitic drag over the description's. effectiveness: (4,) thrust of each rotor over what its speed
+    gives a sound one; battery: the same factor for all. ground_effect: whether the ground adds thrust.
+    command_delay_s, sensor_delay_s: time from a command to its effect, from a state to its measurement.
+    *_noise_*: standard deviations of the measurements, each axis.
+    """
+
+    payload: Payload = Payload()
+    sling_m: float = 0.0
+    wind: Wind = Wind()
+    drag_scale: Array = (1.0, 1.0)  # type: ignore[assignment]
+    effectiveness: Array = (1.0, 1.0, 1.0, 1.0)  # type: ignore[assignment]
+    battery: float = 1.0
+    ground_effect: bool = True
+    command_delay_s: float = 0.0
+    sensor_delay_s: float = 0.0
+    position_noise_m: float = 0.0
+    attitude_noise_rad: float = 0.0
+    velocity_noise_m_s: float = 0.0
+    gyro_noise_rad_s: float = 0.0
+    accelerometer_noise_m_s2: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, size in (("drag_scale", 2), ("effectiveness", 4)):
+            object.__setattr__(self, name, finite_vector(name, getattr(self, name), size))
+            if np.any(getattr(self, name) < 0.0):
+                raise SignalError(f"task: {name} must hold {size} numbers >= 0; given {getattr(self, name).tolist()}")
+        for name in ("command_delay_s", "sensor_delay_s"):
+            if not 0.0 <= getattr(self, name) <= MAX_DELAY_S:
+                raise SignalError(f"task: {name} must be in [0, {MAX_DELAY_S}] s; given {getattr(self, name)}")
+        for name in ("sling_m", *_NOISES):
+            if not (np.isfinite(getattr(self, name)) and getattr(self, name) >= 0.0):
+                raise SignalError(f"task: {name} must be finite and >= 0; given {getattr(self, name)}")
+        if not (np.isfinite(self.battery) and self.battery > 0.0):
+            raise SignalError(f"task: battery must be finite and > 0; given {self.battery}")
+        if self.sling_m > 0.0 and self.payload.mass_kg == 0.0:
+            raise SignalError("task: what hangs on a sling needs a mass")
+
+    @property
+    def thrust_gain(self) -> Array:
+        """(4,) thrust of each rotor over what its speed gives with a fresh battery and sound rotors."""
+        return self.battery * self.effectiveness
+
+    def to_dict(self) -> dict[str, Any]:
+        """Numbers, lists, booleans and nested dictionaries: ready for JSON."""
+        content: dict[str, Any] = plain(asdict(self))
+        return content
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> QuadrotorTask:
+        """The inverse of to_dict; what is missing is as in the nominal task.
+
+        Raises:
+            SignalError: a key is unknown or a value of the wrong kind; the message names it.
+        """
+        content = known_keys(cls, content)
+        try:
+            if "payload" in content:
+                content["payload"] = Payload(**known_keys(Payload, content["payload"]))
+            if "wind" in content:
+                wind = known_keys(Wind, content["wind"])
+                wall = wind.get("wall")
+                content["wind"] = Wind(**{**wind, "wall": None if wall is None else Wall(**known_keys(Wall, wall))})
+            return cls(**content)
+        except (TypeError, ValueError) as error:
+            raise SignalError(f"task: {error}") from error

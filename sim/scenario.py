@@ -1,0 +1,45 @@
+"""What every kind's simulation has in common: tasks as plain data, and a closed-loop run as tasks over time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from metarl_robot.signals import Reference
+from metarl_robot.sim.payload import Payload
+
+
+class Task(Protocol):
+    """One draw of physical conditions: plain data, frozen."""
+
+    @property
+    def payload(self) -> Payload:
+        """What the robot carries."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Numbers, lists, booleans and nested dictionaries: ready for JSON."""
+        ...
+
+
+T = TypeVar("T", bound=Task, covariant=True)
+
+
+@dataclass(frozen=True)
+class Scenario(Generic[T]):
+    """One closed-loop run: tasks over time, the reference, and the seeds.
+
+    initial: task at t = 0. changes: (time [s], task from then on). seed: the number it was drawn from; noise_seed: the sensors' own.
+    """
+
+    name: str
+    initial: T
+    changes: tuple[tuple[float, T], ...]
+    reference: Reference
+    duration_s: float
+    seed: int
+    noise_seed: int
+
+    def task_at(self, time_s: float) -> T:
+        """The task in force at a time."""
+        return [self.initial, *(task for change_s, task in self.changes if change_s <= time_s)][-1]
