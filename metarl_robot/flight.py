@@ -1,7 +1,7 @@
 """What quadrotors fly: flat trajectories from rest to rest, and the check that every reference must pass.
 
-All are flat trajectories (flatness.py): smooth to the fourth derivative of position, so that attitude, body rates and their
-derivatives exist, and are continuous up to the torque. Sines run along a phase that starts and stops smoothly:
+All are flat trajectories (flatness.py) with a continuous jerk, so that attitude and body rates are continuous: torques are
+finite, and jump at most where a spline starts, ends or has its derivatives given. Sines run along a phase that starts and stops smoothly:
 
     y_i(theta) = c_i + d_i theta + sum_k A_ki sin(w_ki theta + phi_ki),   theta' = rate e(t)
 
