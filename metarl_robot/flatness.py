@@ -55,7 +55,7 @@ class FlatTrajectory(Protocol):
 def setpoints(flat: FlatPoints) -> Setpoints:
     """Pose, velocity and acceleration of a quadrotor on a flat trajectory, as `Setpoints`."""
     force = flat.acceleration + np.array([0.0, 0.0, GRAVITY_M_S2])
-    q = _attitude(force, flat.yaw)
+    q = attitude(force, flat.yaw)
     thrust = np.maximum(np.sqrt((force * force).sum(-1)), _LEAST)
     rate, change = _rates(flat, rotation.to_matrix(q), thrust)
     return Setpoints(
@@ -65,14 +65,14 @@ def setpoints(flat: FlatPoints) -> Setpoints:
     )
 
 
-def _attitude(force: Array, yaw: Array) -> Array:
-    """(N, 4): body z along force (N, 3), heading yaw (N,)."""
+def attitude(force: Array, yaw: Array) -> Array:
+    """Quaternions (..., 4) with body z along force (..., 3) [world] and heading yaw (...) [rad]."""
     heading = rotation.from_yaw(yaw)
-    x, y, z = rotation.rotate_back(heading, force).T
-    pitch, roll = np.zeros_like(force), np.zeros_like(force)
-    pitch[:, 1] = np.arctan2(x, z)
-    roll[:, 0] = np.arctan2(-y, np.hypot(x, z))
-    return rotation.multiply(heading, rotation.multiply(rotation.exp(pitch), rotation.exp(roll)))
+    along = rotation.rotate_back(heading, force)
+    x, y, z = along[..., 0], along[..., 1], along[..., 2]
+    half_pitch, half_roll = 0.5 * np.arctan2(x, z), 0.5 * np.arctan2(-y, np.sqrt(x * x + z * z))
+    cp, sp, cr, sr = np.cos(half_pitch), np.sin(half_pitch), np.cos(half_roll), np.sin(half_roll)
+    return rotation.multiply(heading, np.stack([cp * cr, cp * sr, sp * cr, -sp * sr], axis=-1))
 
 
 def _rates(flat: FlatPoints, r: Array, thrust: Array) -> tuple[Array, Array]:
