@@ -49,6 +49,8 @@ class AdapterTuning:
     surprise: float = 0.0
 
 
+STICTION_FACTOR = 10.0
+"""Where a joint may stick, the model error is this much larger."""
 POSITION_NOISE_RAD = 3e-5
 """Standard deviation of encoder quantisation: a resolution of 1e-4 rad has 2.9e-5."""
 INITIAL_DRIFT = 0.002
@@ -154,11 +156,13 @@ def filter_tuning(robot: Robot, dynamics: ArmDynamics, tuning: AdapterTuning, na
     momentum_noise = inertia * tuning.velocity_noise_rad_s * np.sqrt(robot.control_period_s)
     return FilterTuning(
         period_s=robot.control_period_s,
-        position_noise=POSITION_NOISE_RAD,
-        velocity_noise=tuning.velocity_noise_rad_s,
+        position_noise=np.full(robot.dof, POSITION_NOISE_RAD),
+        velocity_noise=(tuning.velocity_noise_rad_s,),
+        noise_groups=(robot.dof,),
         drift=tuning.observer_bandwidth_rad_s**2 * momentum_noise,
         drift_initial=INITIAL_DRIFT * robot.effort_limit,
         model_error=tuning.model_error * robot.effort_limit,
+        stiction_factor=STICTION_FACTOR,
         forgetting_s=tuning.forgetting_s,
         surprise=tuning.surprise,
         jumps=_jumps(names),

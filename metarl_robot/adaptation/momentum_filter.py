@@ -1,8 +1,8 @@
 """Recursive Bayesian estimation of context and disturbance from momentum, without differentiating anything.
 
-The dynamics M v̇ + h = τ + Φ(ξ) z + d read, in momentum form (p = M v, ṗ = τ + β + Φ z + d), over one control period
+The dynamics M v̇ + h = B u + Φ(ξ) z + d read, in momentum form (p = M v, ṗ = B u + β + Φ z + d), over one control period
 
-    (M_1 + M_z1) v_1 = (M_0 + M_z0) v_0 + dt (τ + β + d) + ∫Φ' z dt
+    (M_1 + M_z1) v_1 = (M_0 + M_z0) v_0 + dt (B u + β + d) + ∫Φ' z dt
 
 where M_z is the inertia that the features add (a payload's) and Φ' what remains of them: no acceleration appears. A Kalman
 filter over (q, v, d, e, z) predicts v_1 from it, with the disturbance d + e, and corrects with the measured state:
@@ -11,6 +11,9 @@ filter over (q, v, d, e, z) predicts v_1 from it, with the disturbance d + e, an
     e_1 = e^(-dt/T) e_0 + w_e     fast: model error that comes and goes (stiction), so that z is not asked to explain it
     z_1 = z_0                     context, prior z ~ N(z̄, P_0): the Bayesian last layer (Harrison, Sharma, Pavone 2018)
     y_1 = (q_1, v_1) + n          σ_q: encoder quantisation; σ_v estimated online
+    f_1 = Rᵀ((v_1 - v_0) / dt - g) + n    where a floating base has an accelerometer
+
+Positions may be curved (an attitude): the state holds their error, and what is known of q moves with it (error-state filter).
 
 The residual is thus measured by how far position and velocity went, with noise that telescopes from sample to sample;
 regressions on differentiated velocities take that noise for white and lose by it. Encoders tell the velocity, over some tens
@@ -29,14 +32,13 @@ Two mechanisms let the context change:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.features import FeatureMap, Interval, Xi
 from metarl_robot.adaptation.stream import CommandHistory, Smooth, VelocityNoise, Whiteness
-from metarl_robot.dynamics.arm import ArmDynamics
 from metarl_robot.signals import Context, State
 
 Array = NDArray[np.float64]
@@ -57,9 +59,8 @@ EFFORT_MEMORY_S = 0.12
 with the filter's own errors: learned from as it is, every motor seems too strong (instrumental variable; Söderström 1983)."""
 ACCELERATION_MEMORY_S = 0.02
 """Smoothing of the acceleration that guesses where the robot will be."""
-STICTION_FACTOR = 10.0
 STICTION_VELOCITY_RAD_S = 0.05
-"""A joint that hardly moves may stick, with any friction up to Coulomb's: there the model error is this much larger."""
+"""A joint slower than this may stick, with any friction up to Coulomb's."""
 STD_CALIBRATION = 2.0
 """Reported standard deviations are the filter's times this: model errors last longer than it assumes. With 2 the payload's mass lies
 within two of them in 24 of 24 episodes (metarl eval panda --suite heldout --seeds 8)."""
@@ -89,27 +90,60 @@ class FilterTuning:
     """Noise model of the momentum filter.
 
     period_s: usual time between samples [s].
-    position_noise: measured position, standard deviation [rad].
-    velocity_noise: measured velocity, standard deviation [rad/s]: where its online estimate starts.
+    position_noise: (n,) measured position, standard deviation [rad, m].
+    velocity_noise: measured velocity, standard deviation [rad/s, m/s] of each group of `noise_groups`: where its online estimate starts.
+    noise_groups: how many consecutive velocities share one noise level.
+    force_noise: measured specific force, standard deviation [m/s²].
     drift: (n,) random walk of the slow disturbance d [Nm/√s].
     drift_initial: (n,) its standard deviation at the start and after a surprise [Nm].
     model_error: (n,) standard deviation of the fast disturbance e [Nm]; zero: none.
     model_error_memory_s: T [s].
+    stiction_factor: how much larger the model error is where a joint may stick.
     forgetting_s: time constant T_f of forgetting [s].
     surprise: probability of innovations, were the model right, below which something has jumped; 0: never.
     jumps: what may happen; after a surprise each is a hypothesis.
     """
 
     period_s: float
-    position_noise: float
-    velocity_noise: float
+    position_noise: Array
+    velocity_noise: tuple[float, ...]
+    noise_groups: tuple[int, ...]
     drift: Array
     drift_initial: Array
     model_error: Array
+    force_noise: float = 1.0
     model_error_memory_s: float = 0.05
+    stiction_factor: float = 0.0
     forgetting_s: float = 60.0
     surprise: float = 0.0
     jumps: tuple[Jump, ...] = ()
+
+
+class Dynamics(Protocol):
+    """What the filter asks of a robot's nominal dynamics; q (nq,), v (n,), n = dof."""
+
+    dof: int
+    nu: int
+
+    def momentum(self, q: Array, v: Array) -> tuple[Array, Array, Array]:
+        """M (n, n), p (n,) and β (n,). Overwritten by the next call."""
+        ...
+
+    def input_map(self, q: Array) -> Array:
+        """B (n, nu): generalised force of unit efforts. Overwritten by the next call."""
+        ...
+
+    def retract(self, q: Array, change: Array) -> Array:
+        """q ⊞ δ."""
+        ...
+
+    def difference(self, q: Array, base: Array) -> Array:
+        """δ with base ⊞ δ = q."""
+        ...
+
+    def specific_force(self, q: Array) -> tuple[Array, Array]:
+        """(C (3, n), g (3,)): an accelerometer at pose q shows C v̇ + g [m/s²; body]."""
+        ...
 
 
 class _Sample(NamedTuple):
@@ -121,8 +155,9 @@ class _Sample(NamedTuple):
 
 
 class _Hypothesis(NamedTuple):
-    """Mean and covariance of the state if one set of entries jumped, and the log-likelihood of what came since."""
+    """Position, mean and covariance of the state if one set of entries jumped, and the log-likelihood of what came since."""
 
+    position: Array
     mean: Array
     covariance: Array
     evidence: float
@@ -131,9 +166,10 @@ class _Hypothesis(NamedTuple):
 class MomentumFilter:
     """Adapter: context z in the features' coordinates plus a disturbance observer on what remains."""
 
-    def __init__(self, dynamics: ArmDynamics, features: FeatureMap, prior: Prior, tuning: FilterTuning) -> None:
+    def __init__(self, dynamics: Dynamics, features: FeatureMap, prior: Prior, tuning: FilterTuning) -> None:
         self._dynamics, self._tuning, self._n = dynamics, tuning, dynamics.dof
         self._q, self._v, self._d, self._e = (slice(i * self._n, (i + 1) * self._n) for i in range(4))
+        self._group = np.repeat(np.arange(len(tuning.noise_groups)), tuning.noise_groups)
         self._whiteness = Whiteness(tuning.surprise if tuning.jumps else 0.0, 2 * self._n)
         self._use(features, prior)
         self.reset()
@@ -154,9 +190,9 @@ class MomentumFilter:
     def reset(self) -> None:
         self._use(self._features, self._prior)
         self._started = False
-        self._history = CommandHistory(np.zeros(self._n), self._tuning.period_s)
-        self._smooth_effort = Smooth(np.zeros(self._n), EFFORT_MEMORY_S)
-        self._noise = VelocityNoise(self._tuning.velocity_noise)
+        self._history = CommandHistory(np.zeros(self._dynamics.nu), self._tuning.period_s)
+        self._smooth_effort = Smooth(np.zeros(self._dynamics.nu), EFFORT_MEMORY_S)
+        self._noise = VelocityNoise(self._tuning.velocity_noise, self._group)
         self._hypotheses: list[_Hypothesis] = []
 
     @property
@@ -183,7 +219,7 @@ class MomentumFilter:
         return self._history.latency_s
 
     def estimate(self, measured: State) -> State:
-        return State(self._mean[self._q].copy(), self._mean[self._v].copy()) if self._started else measured
+        return State(self._position.copy(), self._mean[self._v].copy(), measured.specific_force) if self._started else measured
 
     def update(self, state: State, effort: Array, dt: float) -> Context:
         if self._started:
@@ -201,13 +237,13 @@ class MomentumFilter:
     def _start(self, state: State) -> None:
         """The prior is not the only hypothesis: there may be no payload."""
         self._locate(state)
-        here = _Hypothesis(self._mean.copy(), self._covariance.copy(), 0.0)
+        here = _Hypothesis(self._position, self._mean.copy(), self._covariance.copy(), 0.0)
         self._doubt([here, *(self._jumped(jump) for jump in self._tuning.jumps if jump.gone)])
 
     def _locate(self, state: State) -> None:
         """Position and velocity as measured, whatever was thought of them."""
         known = slice(0, 2 * self._n)
-        self._mean[self._q], self._mean[self._v] = state.q, state.v
+        self._position, self._mean[self._q], self._mean[self._v] = state.q, 0.0, state.v
         self._acceleration = np.zeros(self._n)
         self._covariance[known, :] = 0.0
         self._covariance[:, known] = 0.0
@@ -215,7 +251,7 @@ class MomentumFilter:
 
     def _measurement_variance(self) -> Array:
         """Of q and v (2n,)."""
-        return np.repeat([self._tuning.position_noise**2, self._noise.variance], self._n)
+        return np.concatenate([self._tuning.position_noise**2, self._noise.variance[self._group]])
 
     def _learn(self, sample: _Sample) -> None:
         if sample.dt > LONGEST_INTERVAL_S:
@@ -224,12 +260,12 @@ class MomentumFilter:
             return
         self._noise.update(sample.state.v, sample.dt)
         if not self._hypotheses:
-            before = self._mean.copy(), self._covariance.copy()
+            before = self._position, self._mean.copy(), self._covariance.copy()
             _, white = self._filter(sample, self._mean[self._z].copy())
             if not self._whiteness.fails(white):
                 self._history.learn(white, self._response, sample.dt)
                 return
-            self._mean, self._covariance = before
+            self._position, self._mean, self._covariance = before
             self._doubt([self._displaced(), *map(self._jumped, self._tuning.jumps)])
         self._weigh(sample)
 
@@ -244,15 +280,15 @@ class MomentumFilter:
         once = [(hypothesis, self._given(hypothesis, hypothesis.mean[self._z], sample)) for hypothesis in self._hypotheses]
         weighed = [self._relinearised(*pair, sample) for pair in _likely(once)]
         best = max(weighed, key=lambda hypothesis: hypothesis.evidence)
-        self._mean, self._covariance = best.mean.copy(), best.covariance.copy()
+        self._position, self._mean, self._covariance = best.position, best.mean.copy(), best.covariance.copy()
         self._doubted_s += sample.dt
         self._hypotheses = weighed if self._doubted_s < DOUBT_S[len(weighed) > 1] else []
 
     def _given(self, hypothesis: _Hypothesis, about: Array, sample: _Sample) -> _Hypothesis:
         """The hypothesis after a sample, linearised about a context."""
-        self._mean, self._covariance = hypothesis.mean.copy(), hypothesis.covariance.copy()
+        self._position, self._mean, self._covariance = hypothesis.position, hypothesis.mean.copy(), hypothesis.covariance.copy()
         likelihood, _ = self._filter(sample, about)
-        return _Hypothesis(self._mean, self._covariance, hypothesis.evidence + likelihood)
+        return _Hypothesis(self._position, self._mean, self._covariance, hypothesis.evidence + likelihood)
 
     def _relinearised(self, before: _Hypothesis, after: _Hypothesis, sample: _Sample) -> _Hypothesis:
         """The same, linearised about the context that came out, until it stays."""
@@ -270,17 +306,33 @@ class MomentumFilter:
         Returns:
             The sample's log-likelihood, but for a constant, and the whitened innovation (2n,).
         """
+        v_0 = self._mean[self._v].copy()
         self._predict(sample.effort, sample.dt, about)
-        p, measured = self._covariance, slice(0, 2 * self._n)
-        innovation = np.concatenate([sample.state.q, sample.state.v]) - self._mean[measured]
-        spread = p[measured, measured].copy()
-        spread[np.diag_indices(2 * self._n)] += self._measurement_variance()
+        p, n = self._covariance, self._n
+        innovation = np.concatenate([self._dynamics.difference(sample.state.q, self._position), sample.state.v - self._mean[self._v]])
+        reach, variance = p[: 2 * n], self._measurement_variance()
+        spread = reach[:, : 2 * n].copy()
+        by_effort = np.vstack([0.5 * sample.dt * self._by_effort, self._by_effort])
+        if sample.state.specific_force is not None:
+            by_v, gravity = self._dynamics.specific_force(self._position)
+            by_v = by_v / sample.dt
+            felt = sample.state.specific_force - gravity - by_v @ (self._mean[self._v] - v_0)
+            by_d, by_z = by_v @ self._by_d, by_v @ self._by_z
+            more = by_d @ (p[self._d] + p[self._e]) + by_z @ p[self._z]
+            reach, innovation = np.vstack([reach, more]), np.concatenate([innovation, felt])
+            across = (reach[:, self._d] + reach[:, self._e]) @ by_d.T + reach[:, self._z] @ by_z.T
+            spread = np.hstack([reach[:, : 2 * n], across])
+            variance = np.concatenate([variance, np.full(3, self._tuning.force_noise**2)])
+            by_effort = np.vstack([by_effort, by_v @ self._by_effort])
+        spread[np.diag_indices(len(spread))] += variance
         factor = np.linalg.cholesky(spread)
         whitener = np.linalg.inv(factor)
-        white, reach = whitener @ innovation, whitener @ p[measured]
-        self._response = whitener @ np.vstack([0.5 * sample.dt * self._by_effort, self._by_effort])
+        white, reach = whitener @ innovation, whitener @ reach
+        self._response = whitener @ by_effort
         self._mean += white @ reach
         p -= reach.T @ reach
+        self._position = self._dynamics.retract(self._position, self._mean[self._q])
+        self._mean[self._q] = 0.0
         return -0.5 * float(white @ white) - float(np.log(np.diagonal(factor)).sum()), white
 
     def _predict(self, effort: Array, dt: float, about: Array) -> None:
@@ -289,26 +341,28 @@ class MomentumFilter:
         Regressors are taken on the way to a guess of v_1, by the latest accelerations; the momentum that is missing there gives v_1.
         """
         mean, smooth = self._mean, self._smooth_effort.level
-        q_0, v_0 = mean[self._q].copy(), mean[self._v].copy()
+        q_0, v_0 = self._position, mean[self._v].copy()
         guess = v_0 + dt * self._acceleration
-        q_1 = q_0 + 0.5 * dt * (v_0 + guess)
+        q_1 = self._dynamics.retract(q_0, 0.5 * dt * (v_0 + guess))
         mass_0, _, beta_0 = (x.copy() for x in self._dynamics.momentum(q_0, v_0))
         mass_1, _, beta_1 = (x.copy() for x in self._dynamics.momentum(q_1, guess))
         impulse = self._features.impulse(Interval(q_0, v_0, q_1, guess, smooth, self._history.last_two, dt))
         mobility = _mobility(mass_1, self._features.inertia(q_1, about))
         acting, doubt = self._history.acting(effort, dt)
         gain = self._features.effort_gain(about)
-        force = acting + gain * (acting - smooth) + 0.5 * (beta_0 + beta_1) + self.disturbance
+        by_input = self._dynamics.input_map(self._dynamics.retract(q_0, 0.25 * dt * (v_0 + guess)))
+        force = by_input @ (acting + gain * (acting - smooth)) + 0.5 * (beta_0 + beta_1) + self.disturbance
         missing = mass_0 @ v_0 - mass_1 @ guess + dt * force + impulse @ about
-        by_d, by_z = dt * mobility, mobility @ impulse
-        self._by_effort = by_d * (1.0 + gain)
+        self._by_d, self._by_z = by_d, by_z = dt * mobility, mobility @ impulse
+        by_command = by_d @ by_input
+        self._by_effort = by_command * (1.0 + gain)
         mean[self._v] = guess + mobility @ missing + by_z @ (mean[self._z] - about)
-        mean[self._q] = q_0 + 0.5 * dt * (v_0 + mean[self._v])
+        self._position = self._dynamics.retract(q_0, 0.5 * dt * (v_0 + mean[self._v]))
         self._acceleration += (1.0 - np.exp(-dt / ACCELERATION_MEMORY_S)) * ((mean[self._v] - v_0) / dt - self._acceleration)
 
         self._wander(v_0, dt)
         self._propagate(by_d, by_z, dt)
-        self._covariance[self._v, self._v] += (by_d * doubt**2) @ by_d.T
+        self._covariance[self._v, self._v] += (by_command * doubt**2) @ by_command.T
 
     def _propagate(self, by_d: Array, by_z: Array, dt: float) -> None:
         """P ← F P Fᵀ with δq_1 = δq_0 + dt/2 (δv_0 + δv_1), δv_1 = δv_0 + by_d (δd + δe) + by_z δz."""
@@ -330,7 +384,7 @@ class MomentumFilter:
         p *= keep
         p *= keep[:, None]
         sticking = np.exp(-((v / STICTION_VELOCITY_RAD_S) ** 2))
-        added = np.concatenate([tuning.drift**2 * dt, (1.0 - fade**2) * tuning.model_error**2 * (1.0 + STICTION_FACTOR**2 * sticking)])
+        added = np.concatenate([tuning.drift**2 * dt, (1.0 - fade**2) * tuning.model_error**2 * (1.0 + tuning.stiction_factor**2 * sticking)])
         disturbance = np.arange(self._d.start, self._e.stop)
         p[disturbance, disturbance] += added
         p[self._z, self._z] += (1.0 - forget**2) * self._prior.covariance
@@ -346,14 +400,14 @@ class MomentumFilter:
             covariance[which, :] = 0.0
             covariance[:, which] = 0.0
             covariance[np.ix_(which, which)] = own
-        return _Hypothesis(mean, covariance, 0.0)
+        return _Hypothesis(self._position, mean, covariance, 0.0)
 
     def _displaced(self) -> _Hypothesis:
         """What would be known if the robot had been struck, or a sample lost, and nothing else had changed."""
         covariance = self._covariance.copy()
         covariance[self._q, self._q] += DISPLACED[0] ** 2 * np.eye(self._n)
         covariance[self._v, self._v] += DISPLACED[1] ** 2 * np.eye(self._n)
-        return _Hypothesis(self._mean.copy(), covariance, 0.0)
+        return _Hypothesis(self._position, self._mean.copy(), covariance, 0.0)
 
     def _start_over_if_implausible(self) -> None:
         away = np.abs(self._mean[self._z] - self._prior.mean)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,10 +116,15 @@ class VelocityNoise:
     """Variance of the measured velocity's noise, from its second differences: σ² = E[(v_k - 2 v_{k-1} + v_{k-2})²] / 6.
 
     The motion itself leaves them almost alone (jerk dt²). A jolt counts at most as four times the present estimate.
+
+    Arguments:
+        initial: (groups,) standard deviation at first.
+        group: (n,) which group each velocity belongs to: what is alike shares one estimate.
     """
 
-    def __init__(self, initial: float) -> None:
-        self.variance = initial**2
+    def __init__(self, initial: Sequence[float], group: NDArray[np.intp]) -> None:
+        self.variance = np.square(np.asarray(initial, dtype=np.float64))
+        self._share_of = (group == np.arange(len(self.variance))[:, None]) / np.bincount(group)[:, None]
         self._past: list[Array] = []
 
     def update(self, v: Array, dt: float) -> None:
@@ -126,10 +132,10 @@ class VelocityNoise:
         if len(self._past) < 3:
             return
         first, second, third = self._past
-        sample = float(np.mean((third - 2.0 * second + first) ** 2)) / 6.0
+        sample = self._share_of @ (third - 2.0 * second + first) ** 2 / 6.0
         share = 1.0 - np.exp(-dt / NOISE_MEMORY_S)
-        self.variance += share * (min(sample, 4.0 * self.variance) - self.variance)
-        self.variance = float(np.clip(self.variance, *NOISE_VARIANCE_RANGE))
+        moved = self.variance + share * (np.minimum(sample, 4.0 * self.variance) - self.variance)
+        self.variance = np.clip(moved, *NOISE_VARIANCE_RANGE)
         self._past = [second, third]
 
 

@@ -100,6 +100,10 @@ class ArmDynamics:
         """δ (n,) with base ⊞ δ = q."""
         return q - base
 
+    def specific_force(self, q: Array) -> tuple[Array, Array]:
+        """An arm has no accelerometer: its states come without specific force."""
+        raise NotImplementedError
+
     def efforts(self, q: Array, v: Array, a: Array) -> Array:
         """Inverse dynamics at `knots` states (knots, n) in one call. Overwritten by the next call."""
         return self._knots(q, v, a)[0]

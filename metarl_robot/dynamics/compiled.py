@@ -37,7 +37,7 @@ def cache_folder() -> Path:
 class NumpyFunction:
     """One CasADi function, called `batch` knots at a time, on numpy arrays.
 
-    An input that is (n,) in the function is (batch, n) here, or (n,) when batch is 1; a matrix output (r, c) is
+    An input with a column for each knot is (batch, n) here, one with a single column (n,); a matrix output (r, c) is
     (batch, r, c). Returned arrays are owned by this object and overwritten by the next call: copy what must last.
     Not to be called from two threads at once.
     """
@@ -45,7 +45,7 @@ class NumpyFunction:
     def __init__(self, function: ca.Function, batch: int = 1) -> None:
         self._function = function
         self._buffer, self._evaluate = function.buffer()
-        self._inputs = [np.zeros((batch, function.size1_in(i))) for i in range(function.n_in())]
+        self._inputs = [np.zeros((function.size2_in(i), function.size1_in(i))) for i in range(function.n_in())]
         self._outputs: list[Array] = []
         views: list[Array] = []
         for i, array in enumerate(self._inputs):

@@ -57,6 +57,7 @@ class QuadrotorDynamics:
         self._regressor_chunk = NumpyFunction(compiled["regressor_chunk"], CHUNK)
         self._input_map = NumpyFunction(compiled["input_map"])
         self._input_map_chunk = NumpyFunction(compiled["input_map_chunk"], CHUNK)
+        self._specific_force = NumpyFunction(compiled["specific_force"])
         self._retract = NumpyFunction(compiled["retract"])
         self._difference = NumpyFunction(compiled["difference"])
 
@@ -91,6 +92,11 @@ class QuadrotorDynamics:
     def input_maps(self, q: Array) -> Array:
         """`input_map` for (N, 7): (N, 6, 4)."""
         return in_chunks(self._input_map_chunk, CHUNK, q)[0]
+
+    def specific_force(self, q: Array) -> tuple[Array, Array]:
+        """(C (3, 6), g (3,)): the accelerometer shows C v̇ + g = Rᵀ(v̇ - gravity) [m/s²; body]."""
+        by_acceleration, at_rest = self._specific_force(q)
+        return by_acceleration, at_rest
 
     def retract(self, q: Array, change: Array) -> Array:
         """q ⊞ δ (7,): position moved by δ[:3] [world], attitude turned by δ[3:] [rad; body]."""
@@ -174,7 +180,10 @@ def _functions(robot: Quadrotor) -> dict[str, ca.Function]:
     regressor = ca.Function("regressor", [q, v], [ca.densify(ca.jacobian(p, pi)), ca.densify(ca.jacobian(beta, pi))])
     base, change = ca.SX.sym("base", 7), ca.SX.sym("change", 6)
     input_map = ca.Function("input_map", [q], [ca.densify(input_matrix(robot, q))])
+    turned_back = rotation_matrix(q[3:]).T
+    felt = [ca.densify(ca.horzcat(turned_back, ca.SX(3, 3))), -turned_back @ ca.DM(GRAVITY)]
     return {
+        "specific_force": ca.Function("specific_force", [q], felt),
         "input_map": input_map,
         "input_map_chunk": mapped("input_map_chunk", input_map, CHUNK),
         "retract": ca.Function("retract", [q, change], [retracted(q, change)]),

@@ -61,7 +61,7 @@ def test_smoothing_follows_ramps_without_lag() -> None:
 
 
 def test_velocity_noise_is_told_from_motion() -> None:
-    noise, rng = VelocityNoise(0.05), np.random.default_rng(2)
+    noise, rng = VelocityNoise((0.05,), np.zeros(7, dtype=np.intp)), np.random.default_rng(2)
     for k in range(1000):
         noise.update(np.sin(3.0 * k * PERIOD_S) + 0.01 * rng.standard_normal(7), PERIOD_S)
     assert np.sqrt(noise.variance) == pytest.approx(0.01, rel=0.2)
