@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from metarl_robot.gate_law import Danger, GateConfig, GateError, Inertial
+from metarl_robot.gate_law import Danger, GateConfig, GateError, Inertial, low_pass
 from metarl_robot.robot import Robot
 from metarl_robot.signals import State
 
@@ -136,7 +136,7 @@ class Brake:
 
     def __init__(self, robot: Robot, config: BrakeConfig) -> None:
         self._robot = robot
-        self._static = np.zeros(robot.nu)
+        self._static, self._known = np.zeros(robot.nu), False
         self._stop: Stop | None = None
         self.configure(config)
 
@@ -153,15 +153,16 @@ class Brake:
         return None if self._config.effort_includes_gravity else np.zeros(self._robot.nu)
 
     @property
-    def lower(self) -> Array:
-        return self._robot.effort_lower
+    def off(self) -> bool:
+        return False
 
     @property
     def static_effort(self) -> Array:
         return self._static if self._stop is None else self._stop.static_effort
 
-    def passed(self, effort: Array, state: State | None, share: float) -> None:
-        self._static = self._static + share * (effort - self._static)
+    def passed(self, effort: Array, state: State | None, dt_s: float) -> None:
+        share = low_pass(dt_s, self._config.feed_forward_time_s) if self._known else 1.0
+        self._static, self._known = self._static + share * (effort - self._static), True
 
     def begin(self, state: State) -> None:
         robot = self._robot

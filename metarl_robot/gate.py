@@ -30,7 +30,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.gate_law import GateConfig, GateError, Inertial, law_of
+from metarl_robot.gate_law import GateConfig, GateError, Inertial, law_of, low_pass
 from metarl_robot.intake import InertialIntake, Rejection, StateIntake
 from metarl_robot.robot import Robot
 from metarl_robot.signals import State
@@ -202,6 +202,8 @@ class Gate:
             return Decision(now_s, None, self._state, False, self._latched, self._reason)
         effort, limited = self._clip(wanted, dt_s)
         self._remember(effort, dt_s)
+        if self._state is not GateState.PASSING and self._law.off:
+            effort, limited = np.zeros_like(effort), False
         return Decision(now_s, effort.copy(), self._state, limited, self._latched, self._reason)
 
     def _transition(self, now_s: float, steady_s: float | None) -> None:
@@ -268,7 +270,7 @@ class Gate:
         return newest.inertial
 
     def _clip(self, wanted: Array, dt_s: float) -> tuple[Array, bool]:
-        lower, upper = self._law.lower, self.robot.effort_limit
+        lower, upper = self.robot.effort_lower, self.robot.effort_limit
         finite = np.where(np.isfinite(wanted), wanted, self._law.static_effort)  # the last look before it leaves
         effort, over = clip_effort(finite, lower, upper)
         last, fast = self._law.start_effort if self._sent is None else self._sent, False
@@ -284,12 +286,11 @@ class Gate:
 
     def _remember(self, effort: Array, dt_s: float) -> None:
         if self._state is GateState.PASSING:
-            share = 1.0 if self._sent is None else float(-np.expm1(-dt_s / self.config.feed_forward_time_s))
-            self._law.passed(effort, None if self.states.latest is None else self.states.latest.state, share)
-            self._saturation += float(-np.expm1(-dt_s / self.config.saturation_s)) * (self._at_limit(effort) - self._saturation)
+            self._law.passed(effort, None if self.states.latest is None else self.states.latest.state, dt_s)
+            self._saturation += low_pass(dt_s, self.config.saturation_s) * (self._at_limit(effort) - self._saturation)
         else:
             self._saturation = 0.0
-        self._sent = effort
+        self._sent = self.robot.effort_lower if self._law.off else effort
 
     def _at_limit(self, effort: Array) -> bool:
         lower, upper = self.robot.effort_lower, self.robot.effort_limit

@@ -76,8 +76,8 @@ class GateLaw(Protocol):
         ...
 
     @property
-    def lower(self) -> Array:
-        """(nu,) least effort that may be sent now."""
+    def off(self) -> bool:
+        """Whether the stop has ended with the actuators switched off: then zeros are sent, at once, whatever the limits say."""
         ...
 
     @property
@@ -85,8 +85,8 @@ class GateLaw(Protocol):
         """(nu,) what holds the robot without feedback, as far as is known."""
         ...
 
-    def passed(self, effort: Array, state: State | None, share: float) -> None:
-        """A controller's effort was sent; share: weight of this sample in a low pass over feed_forward_time_s."""
+    def passed(self, effort: Array, state: State | None, dt_s: float) -> None:
+        """A controller's effort was sent, `dt_s` after the one before: what it says of what holds the robot is taken in."""
         ...
 
     def begin(self, state: State) -> None:
@@ -124,3 +124,8 @@ def law_of(robot: Robot) -> type[GateLaw]:
 def gate_config(robot: Robot) -> type[GateConfig]:
     """The numbers that the gate of such a robot has."""
     return law_of(robot).config
+
+
+def low_pass(dt_s: float, time_s: float) -> float:
+    """Weight of a new sample in a first-order low pass."""
+    return float(-np.expm1(-dt_s / time_s))

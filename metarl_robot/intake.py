@@ -6,7 +6,7 @@ taken and `epoch` counts up, so that whoever keeps times can start afresh.
 
 The pose of a floating base is checked likewise. A quaternion whose norm is off by more than `NORM_TOLERANCE` is refused; what is
 less is put right, and its sign made that of the quaternion before. A position that leaps (further from where the velocity
-led than `JUMP_M`, and than the fastest motion explains) is refused, until `RELOCATED_COUNT` positions in a row agree on where the
+led than `JUMP_M` and an acceleration of `JUMP_M_S2` explain) is refused, until `RELOCATED_COUNT` positions in a row agree on where the
 robot is (the odometry found itself again): then it is believed, and `epoch` counts up.
 """
 
@@ -29,7 +29,8 @@ Array = NDArray[np.float64]
 RESYNC_COUNT = 3  # stamps that must agree before a new time base is believed
 RELOCATED_COUNT = 10  # positions that must agree before a leap is believed
 NORM_TOLERANCE = 0.01  # of a quaternion
-JUMP_M = 0.3  # a position may be so far from where the last velocity led
+JUMP_M = 0.3  # a position may be so far from where the last velocity led,
+JUMP_M_S2 = 40.0  # and further by what this acceleration makes of the time since
 MAX_VALUE = 1e3  # rad, m and their rates: no joint gets there, only broken messages do
 MAX_STEP_S = 0.25  # a longer silence between two states is a jump
 
@@ -94,8 +95,7 @@ class PoseFilter:
     relocations: how often a leap was believed.
     """
 
-    def __init__(self, speed_limit_m_s: float) -> None:
-        self._speed = speed_limit_m_s
+    def __init__(self) -> None:
         self._last: tuple[float, State] | None = None
         self._elsewhere: list[tuple[float, State]] = []
         self.relocations = 0
@@ -121,10 +121,10 @@ class PoseFilter:
         self._elsewhere.clear()
 
     def _near(self, before: tuple[float, State], stamp_s: float, state: State) -> bool:
-        """Whether a state can follow another: off its prediction by less than what all the speed there is could explain."""
+        """Whether a state can follow another."""
         elapsed_s = stamp_s - before[0]
         predicted = before[1].q[:3] + elapsed_s * before[1].v[:3]
-        return float(np.linalg.norm(state.q[:3] - predicted)) <= JUMP_M + 2.0 * self._speed * max(elapsed_s, 0.0)
+        return float(np.linalg.norm(state.q[:3] - predicted)) <= JUMP_M + 0.5 * JUMP_M_S2 * elapsed_s**2
 
     def _relocated(self, stamp_s: float, state: State) -> bool:
         if self._elsewhere and not self._near(self._elsewhere[-1], stamp_s, state):
@@ -154,7 +154,7 @@ class StateIntake:
 
     def __init__(self, robot: Robot, max_step_s: float = MAX_STEP_S) -> None:
         self._sizes = (robot.nq,), (robot.dof,)
-        self._pose = PoseFilter(float(np.max(robot.velocity_limit[:3]))) if robot.floating else None
+        self._pose = PoseFilter() if robot.floating else None
         self._stamps = StampFilter(max_step_s)
         self.latest: Measurement | None = None
         self.rejections: Counter[str] = Counter()
