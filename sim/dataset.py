@@ -1,9 +1,7 @@
-"""Data for learning: many tasks simulated at once with mujoco.batch, under a detuned controller on random motions.
+"""Data for learning: many tasks simulated at once, under a detuned controller on random motions, whatever the kind of robot.
 
-    command = ID_nominal(q_m, v_m, a_ref + kp (q_ref - q_m) + kd (v_ref - v_m)),    kp = w^2, kd = 2 d w
-
-with the bandwidth w and the damping d drawn anew for each task, and q_m, v_m measured as on the plant: late, rounded, noisy.
-The task is constant in each rollout. A rollout that runs into a joint's stop or exceeds its speed is drawn again.
+The task is constant in each rollout. A rollout that takes the robot beyond its limits is drawn again. What is particular to a kind
+(arm_rollouts.py, quadrotor/rollouts.py) comes through metarl_robot.sim.kinds.
 """
 
 from __future__ import annotations
@@ -13,48 +11,34 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.dynamics.arm import ArmDynamics
 from metarl_robot.errors import MetaRLError
-from metarl_robot.reference import Shifted, random_excitation, random_tracking
 from metarl_robot.robot import Robot
-from metarl_robot.signals import Reference
-from metarl_robot.sim.batch import BatchPlant
-from metarl_robot.sim.suites import stream
-from metarl_robot.sim.task import TRAIN, Task, TaskRanges, draw_task
+from metarl_robot.sim.kinds import RolloutArrays, RolloutMaker, simulation, task_from_dict
+from metarl_robot.sim.suite_table import stream
 
 Array = NDArray[np.float64]
 Array32 = NDArray[np.float32]
 
-_BANDWIDTH_RAD_S = (10.0, 25.0)
-_DAMPING = (0.6, 1.4)
-_START_ERROR = (0.02, 0.05)  # rad, rad/s: standard deviation of the start about the reference
-_LONGEST_START_S = 3.0  # a rollout starts up to this long after the motion did
 _BLOCK = 500  # tasks simulated at once: bounds the memory and paces the progress calls
 _DATA = 1000  # second word of the entropy: no scenario kind has this index
 _ATTEMPTS = 20
-_ARRAYS = ("times", "q", "v", "q_measured", "v_measured", "effort")
-
-
-class _Arrays(NamedTuple):
-    q: Array32
-    v: Array32
-    q_measured: Array32
-    v_measured: Array32
-    effort: Array32
+_ARRAYS = ("times", "q", "v", "q_measured", "v_measured", "effort", "acting", "specific_force", "specific_force_measured")
 
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
     """T rollouts of S control steps.
 
-    times: (S + 1,) [s]. q, v: (T, S + 1, n) true state. q_measured, v_measured: (T, S + 1, n) what the sensors said then.
-    effort: (T, S, n) commanded from times[k] to times[k + 1] [Nm]. tasks: T tasks.
+    times: (S + 1,) [s]. q (T, S + 1, nq), v (T, S + 1, dof): true state. q_measured, v_measured: likewise, what the sensors said then.
+    effort: (T, S, nu) commanded from times[k] to times[k + 1]. tasks: T tasks.
+    Of robots with rotors, else None: acting: (T, S, nu) thrust that the rotors' speeds stand for on average meanwhile, k Ω² [N];
+    specific_force, specific_force_measured: (T, S + 1, 3) mean over the control period before [m/s²; body].
     """
 
     robot: str
@@ -64,21 +48,29 @@ class DataSet:
     q_measured: Array32
     v_measured: Array32
     effort: Array32
-    tasks: tuple[Task, ...]
+    tasks: tuple[Any, ...]
+    kind: str = "arm"
+    acting: Array32 | None = None
+    specific_force: Array32 | None = None
+    specific_force_measured: Array32 | None = None
 
     def sha256(self) -> str:
         """Hash of the contents."""
         digest = hashlib.sha256(json.dumps([self.robot, [task.to_dict() for task in self.tasks]]).encode())
-        for name in _ARRAYS:
-            array = np.ascontiguousarray(getattr(self, name))
+        for name, values in self._arrays().items():
+            array = np.ascontiguousarray(values)
             digest.update(f"{name} {array.dtype} {array.shape}".encode())
             digest.update(array.tobytes())
         return digest.hexdigest()
 
     def save(self, path: Path) -> None:
         """Write an npz without pickles."""
-        arrays: dict[str, Any] = {name: getattr(self, name) for name in _ARRAYS}
-        np.savez(path, robot=self.robot, tasks=json.dumps([task.to_dict() for task in self.tasks]), **arrays)
+        tasks = json.dumps([task.to_dict() for task in self.tasks])
+        np.savez(path, robot=self.robot, kind=self.kind, tasks=tasks, **self._arrays())
+
+    def _arrays(self) -> dict[str, Any]:
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        return {name: array for name, array in arrays.items() if array is not None}
 
     @classmethod
     def load(cls, path: Path) -> DataSet:
@@ -89,10 +81,11 @@ class DataSet:
         """
         try:
             with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in _ARRAYS}
-                tasks = tuple(Task.from_dict(task) for task in json.loads(str(file["tasks"])))
-                return cls(str(file["robot"]), tasks=tasks, **arrays)
-        except (OSError, ValueError, KeyError, BadZipFile) as error:
+                kind = str(file["kind"])
+                arrays = {name: file[name] for name in _ARRAYS if name in file}
+                tasks = tuple(task_from_dict(kind, task) for task in json.loads(str(file["tasks"])))
+                return cls(str(file["robot"]), kind=kind, tasks=tasks, **arrays)
+        except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
             raise MetaRLError(f"{path}: not a data set of this project: {error}") from error
 
 
@@ -102,84 +95,50 @@ def collect(
     seed: int,
     suite: str = "train",
     duration_s: float = 1.5,
-    ranges: TaskRanges = TRAIN,
+    ranges: Any = None,
     threads: int = 2,
     progress: Callable[[int, int], None] | None = None,
 ) -> DataSet:
-    """Simulate random tasks on random motions: half of them tracking, half of them excitation.
+    """Simulate random tasks on random motions.
 
     Arguments:
         tasks: how many rollouts, each with a task of its own.
         seed: >= 0; with `suite` (train, heldout) it decides every draw. The number of threads does not matter.
         duration_s: length of a rollout.
-        ranges: what tasks are drawn from.
+        ranges: what tasks are drawn from (the kind's own type); default: those of training.
         progress: called with (rollouts done, rollouts in all).
     """
     if tasks < 1 or seed < 0:
         raise MetaRLError(f"collect: tasks must be >= 1 and seed >= 0; given {tasks} and {seed}")
+    maker = simulation(robot).rollout_maker()
     steps = round(duration_s / robot.control_period_s)
-    drawn: list[Task] = []
-    blocks: list[_Arrays] = []
+    drawn: list[Any] = []
+    blocks: list[RolloutArrays] = []
     for start in range(0, tasks, _BLOCK):
         rng = stream(suite, seed, _DATA, start)
-        block_tasks = [draw_task(robot, rng, ranges) for _ in range(min(_BLOCK, tasks - start))]
-        blocks.append(_simulate_until_valid(robot, block_tasks, rng, steps, threads))
+        block_tasks = [maker.draw_task(rng, ranges) for _ in range(min(_BLOCK, tasks - start))]
+        blocks.append(_simulate_until_valid(robot, maker, block_tasks, rng, steps, threads))
         drawn += block_tasks
         if progress is not None:
             progress(len(drawn), tasks)
-    joined = _Arrays(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
+    joined = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
     times = np.arange(steps + 1, dtype=np.float64) * robot.control_period_s
-    return DataSet(robot.name, times, tasks=tuple(drawn), **joined._asdict())
+    return DataSet(robot.name, times, tasks=tuple(drawn), kind=robot.kind, **joined)
 
 
-def _simulate_until_valid(robot: Robot, tasks: list[Task], rng: np.random.Generator, steps: int, threads: int) -> _Arrays:
+def _simulate_until_valid(
+    robot: Robot, maker: RolloutMaker, tasks: list[Any], rng: np.random.Generator, steps: int, threads: int
+) -> RolloutArrays:
     """One rollout per task; motions that a task takes beyond the robot's limits are drawn again."""
-    result: _Arrays | None = None
+    result: RolloutArrays | None = None
     todo = np.arange(len(tasks))
-    dynamics = ArmDynamics(robot)
     for _ in range(_ATTEMPTS):
-        arrays = _simulate(robot, dynamics, [tasks[i] for i in todo], rng, steps, threads)
+        arrays, valid = maker.simulate([tasks[i] for i in todo], rng, steps, threads)
         if result is None:
             result = arrays
-        for whole, part in zip(result, arrays, strict=True):
-            whole[todo] = part
-        todo = todo[~_within_limits(robot, arrays)]
+        for name, part in arrays.items():
+            result[name][todo] = part
+        todo = todo[~valid]
         if len(todo) == 0:
             return result
     raise MetaRLError(f"collect: {len(todo)} tasks took '{robot.name}' beyond its limits on {_ATTEMPTS} random motions each")
-
-
-def _within_limits(robot: Robot, arrays: _Arrays) -> NDArray[np.bool_]:
-    inside = (arrays.q > robot.position_lower) & (arrays.q < robot.position_upper) & (np.abs(arrays.v) < robot.velocity_limit)
-    return np.asarray(inside.all(axis=(1, 2)))
-
-
-def _simulate(robot: Robot, dynamics: ArmDynamics, tasks: list[Task], rng: np.random.Generator, steps: int, threads: int) -> _Arrays:
-    count, n, period = len(tasks), robot.dof, robot.control_period_s
-    times = np.arange(steps + 1, dtype=np.float64) * period
-    motions = [_motion(robot, rng, times[-1]).sample(times) for _ in tasks]
-    q_ref, v_ref, a_ref = (np.array([getattr(motion, name) for motion in motions]) for name in ("q", "v", "a"))
-    bandwidth, damping = rng.uniform(*_BANDWIDTH_RAD_S, (count, 1)), rng.uniform(*_DAMPING, (count, 1))
-    start_q, start_v = (error * rng.standard_normal((count, n)) for error in _START_ERROR)
-    margin = 0.01
-    start = np.clip(q_ref[:, 0] + start_q, robot.position_lower + margin, robot.position_upper - margin)
-    plant = BatchPlant(robot, tasks, rng.integers(2**31, size=count).tolist(), threads)
-    arrays = _Arrays(*(np.empty((count, steps + (k < 4), n), np.float32) for k in range(5)))
-    measured = plant.reset(start, v_ref[:, 0] + start_v)
-    for k in range(steps + 1):
-        truth = plant.truth
-        arrays.q[:, k], arrays.v[:, k], arrays.q_measured[:, k], arrays.v_measured[:, k] = truth.q, truth.v, measured.q, measured.v
-        if k == steps:
-            break
-        feedback = bandwidth**2 * (q_ref[:, k] - measured.q) + 2 * damping * bandwidth * (v_ref[:, k] - measured.v)
-        effort = dynamics.inverse_dynamics(measured.q, measured.v, a_ref[:, k] + feedback)
-        effort = np.clip(effort, -robot.effort_limit, robot.effort_limit)
-        arrays.effort[:, k] = effort
-        measured = plant.step(effort)
-    return arrays
-
-
-def _motion(robot: Robot, rng: np.random.Generator, duration_s: float) -> Reference:
-    draw = random_tracking if rng.random() < 0.5 else random_excitation
-    start = rng.uniform(0.0, _LONGEST_START_S)
-    return Shifted(draw(robot, rng, duration_s + _LONGEST_START_S + 1.0), -start)

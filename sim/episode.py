@@ -1,9 +1,10 @@
 """One closed-loop run without ROS: measure, ask the controller, step the plant; then score it.
 
-Windows, with t_c the time of the change (the middle of the run where nothing changes): before = [1 s, t_c), transient =
-[t_c, t_c + 1 s), after = [t_c + 1 s, t_c + 5 s). rmse is the root mean square over the window of the distance between the
-payload site and where the reference puts it. settle_s: time from t_c until that distance stays below
-max(2 rmse_before_m, 1 mm) to the end of the run.
+Windows, with t_c the time of the change (the middle of the run where nothing changes) and t_0 from when on the scenario is
+scored: before = [t_0, t_c), transient = [t_c, t_c + 1 s), after = [t_c + 1 s, t_c + 5 s). rmse is the root mean square over the window (rmse_m: from
+t_0 to the end) of the distance between an arm's payload site, or a quadrotor's origin, and where the reference puts it. settle_s: time
+from t_c until that distance stays below max(2 rmse_before_m, 1 mm) to the end of the run. A run ends with a crash: from then on the
+robot counts as lying where it crashed.
 """
 
 from __future__ import annotations
@@ -19,14 +20,12 @@ from numpy.typing import NDArray
 from metarl_robot.control.base import Controller
 from metarl_robot.robot import Robot
 from metarl_robot.signals import Command, Status
-from metarl_robot.sim.geometry import end_effector_positions
-from metarl_robot.sim.plant import ArmPlant
-from metarl_robot.sim.task import Scenario, Task
+from metarl_robot.sim.kinds import simulation
+from metarl_robot.sim.scenario import Scenario, Task
 
 Array = NDArray[np.float64]
 
 MASS = "payload_mass_kg"
-_START_S = 1.0
 _TRANSIENT_S = 1.0
 _AFTER_S = 4.0
 _SETTLED_M = 0.001
@@ -36,9 +35,11 @@ _SETTLED_M = 0.001
 class Log:
     """What happened, one row per control step, K in all.
 
-    times: (K,) [s] when the command was issued; q, v: (K, n) true state then; q_reference, v_reference: (K, n); effort: (K, n)
-    commanded [Nm]; position, position_reference: (K, 3) payload site [m; world]; status: (K,) of the commands; step_s: (K,) time
-    the controller took; payload_mass_kg, payload_mass_std_kg: (K,) the controller's belief, NaN without; true_mass_kg: (K,).
+    times: (K,) [s] when the command was issued; q (K, nq), v (K, dof) true state then; q_reference, v_reference likewise; effort: (K, nu)
+    commanded [Nm or N]; position, position_reference: (K, 3) payload site or origin [m; world]; status: (K,) of the commands; step_s: (K,)
+    time the controller took; payload_mass_kg, payload_mass_std_kg: (K,) the controller's belief, NaN without; true_mass_kg: (K,).
+    crash_s: when the run ended early; from then on q and position are those of the crash, v, effort and step_s are zero, and there is no
+    status. angle_error: (K, m) [rad]; None: q less its reference.
     """
 
     times: Array
@@ -54,10 +55,12 @@ class Log:
     payload_mass_kg: Array
     payload_mass_std_kg: Array
     true_mass_kg: Array
+    crash_s: float | None = None
+    angle_error: Array | None = None
 
     @property
     def error_m(self) -> Array:
-        """(K,) distance of the payload site from its reference [m]."""
+        """(K,) distance of the position from its reference [m]."""
         return np.asarray(np.linalg.norm(self.position - self.position_reference, axis=1))
 
 
@@ -66,7 +69,8 @@ class EpisodeResult:
     """The scores of one run. settle_s is None if it never settles; payload_mass_* are None if the controller estimates no mass.
 
     payload_mass_error_kg: estimate minus truth, 1 s after the change; payload_mass_std_kg: what the controller claimed then.
-    violations: physics steps beyond a torque, velocity or position limit. failed_steps: commands with status FAILED.
+    joint_rmse_after_rad: of all joints, or of the attitude error's three components. violations: physics steps with a command or a
+    state beyond a limit. failed_steps: commands with status FAILED.
     """
 
     controller: str
@@ -83,6 +87,8 @@ class EpisodeResult:
     step_ms_p99: float
     payload_mass_error_kg: float | None
     payload_mass_std_kg: float | None
+    rmse_m: float = 0.0
+    crashed: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """A row of the evaluation's JSON."""
@@ -93,13 +99,15 @@ class EpisodeResult:
 class Episode:
     """A finished run."""
 
-    scenario: Scenario
+    scenario: Scenario[Any]
     result: EpisodeResult
     log: Log
 
 
-def run_episode(robot: Robot, make_controller: Callable[[Scenario], Controller], scenario: Scenario, name: str = "") -> Episode:
-    """Run one scenario to its end.
+def run_episode(
+    robot: Robot, make_controller: Callable[[Scenario[Any]], Controller], scenario: Scenario[Any], name: str = ""
+) -> Episode:
+    """Run one scenario to its end, or to a crash.
 
     Arguments:
         robot: the robot.
@@ -109,7 +117,8 @@ def run_episode(robot: Robot, make_controller: Callable[[Scenario], Controller],
         name: what to call the controller in the result.
     """
     controller = make_controller(scenario)
-    plant = ArmPlant(robot, scenario.initial, scenario.noise_seed)
+    room = simulation(robot)
+    plant = room.plant(scenario.initial, scenario.noise_seed)
     period = robot.control_period_s
     count = round(scenario.duration_s / period)
     times = np.arange(count, dtype=np.float64) * period
@@ -118,9 +127,10 @@ def run_episode(robot: Robot, make_controller: Callable[[Scenario], Controller],
     controller.reset()
     _tell(controller, scenario.initial)
     changes = list(scenario.changes)
-    q, v = np.empty_like(points.q), np.empty_like(points.v)
+    q, v, true_mass = np.empty_like(points.q), np.empty_like(points.v), np.empty(count)
     commands: list[Command] = []
-    step_s, true_mass = np.empty(count), np.empty(count)
+    step_s = np.zeros(count)
+    crash_s = None
     for k, time in enumerate(times):
         if changes and time >= changes[0][0] - 1e-9:
             task = changes.pop(0)[1]
@@ -128,26 +138,33 @@ def run_episode(robot: Robot, make_controller: Callable[[Scenario], Controller],
             _tell(controller, task)
         truth = plant.truth
         q[k], v[k], true_mass[k] = truth.q, truth.v, plant.task.payload.mass_kg
+        if plant.crashed:
+            q[k:], v[k:], true_mass[k:], crash_s = truth.q, 0.0, true_mass[k], float(time)
+            break
         start = perf_counter()
         command = controller.step(plant.stamp, state, scenario.reference)
         step_s[k] = perf_counter() - start
         commands.append(command)
         state = plant.step(command.effort, period)
-    mass, std = _mass_belief(commands)
+    mass, std = _mass_belief(commands, count)
+    effort = np.zeros((count, robot.nu))
+    effort[: len(commands)] = [command.effort for command in commands]
     log = Log(
         times=times,
         q=q,
         v=v,
         q_reference=points.q,
         v_reference=points.v,
-        effort=np.array([command.effort for command in commands]),
-        position=end_effector_positions(robot, q),
-        position_reference=end_effector_positions(robot, points.q),
-        status=np.array([command.status.value for command in commands]),
+        effort=effort,
+        position=room.positions(q),
+        position_reference=room.positions(points.q),
+        status=np.array([command.status.value for command in commands] + [""] * (count - len(commands))),
         step_s=step_s,
         payload_mass_kg=mass,
         payload_mass_std_kg=std,
         true_mass_kg=true_mass,
+        crash_s=crash_s,
+        angle_error=room.angle_errors(q, points.q),
     )
     return Episode(scenario, score(name, scenario, log, plant.violations.any), log)
 
@@ -158,18 +175,22 @@ def _tell(controller: Controller, task: Task) -> None:
         observe(task)
 
 
-def _mass_belief(commands: list[Command]) -> tuple[Array, Array]:
-    beliefs = [command.context[MASS] if MASS in command.context.names else (np.nan, np.nan) for command in commands]
-    mass, std = np.array(beliefs).T
-    return mass, std
+def _mass_belief(commands: list[Command], count: int) -> tuple[Array, Array]:
+    beliefs = np.full((count, 2), np.nan)
+    for k, command in enumerate(commands):
+        if MASS in command.context.names:
+            beliefs[k] = command.context[MASS]
+    return beliefs[:, 0], beliefs[:, 1]
 
 
-def score(name: str, scenario: Scenario, log: Log, violations: int) -> EpisodeResult:
+def score(name: str, scenario: Scenario[Any], log: Log, violations: int) -> EpisodeResult:
     """Scores of a logged run."""
     change = scenario.changes[0][0] if scenario.changes else scenario.duration_s / 2
     error, times = log.error_m, log.times
     after = _window(times, change + _TRANSIENT_S, change + _TRANSIENT_S + _AFTER_S)
-    before_m = _rms(error[_window(times, _START_S, change)])
+    before_m = _rms(error[_window(times, scenario.scored_from_s, change)])
+    angle_error = log.q - log.q_reference if log.angle_error is None else log.angle_error
+    step_s = log.step_s if log.crash_s is None else log.step_s[times < log.crash_s]
     k = min(int(np.searchsorted(times, change + _TRANSIENT_S - 1e-9)), len(times) - 1)
     return EpisodeResult(
         controller=name,
@@ -178,14 +199,16 @@ def score(name: str, scenario: Scenario, log: Log, violations: int) -> EpisodeRe
         rmse_before_m=before_m,
         rmse_transient_m=_rms(error[_window(times, change, change + _TRANSIENT_S)]),
         rmse_after_m=_rms(error[after]),
-        joint_rmse_after_rad=_rms(log.q[after] - log.q_reference[after]),
+        joint_rmse_after_rad=_rms(angle_error[after]),
         settle_s=_settle(times, error, change, max(2 * before_m, _SETTLED_M)),
         violations=violations,
         failed_steps=int(np.sum(log.status == Status.FAILED.value)),
-        step_ms_median=float(1e3 * np.median(log.step_s)),
-        step_ms_p99=float(1e3 * np.percentile(log.step_s, 99)),
+        step_ms_median=float(1e3 * np.median(step_s)),
+        step_ms_p99=float(1e3 * np.percentile(step_s, 99)),
         payload_mass_error_kg=_number(log.payload_mass_kg[k] - log.true_mass_kg[k]),
         payload_mass_std_kg=_number(log.payload_mass_std_kg[k]),
+        rmse_m=_rms(error[times >= scenario.scored_from_s - 1e-9]),
+        crashed=log.crash_s is not None,
     )
 
 

@@ -23,7 +23,7 @@ from metarl_robot.control.factory import controller_names, load_config, make_con
 from metarl_robot.errors import MetaRLError, UnknownNameError
 from metarl_robot.robot import Robot, load_robot
 from metarl_robot.sim.episode import Episode, EpisodeResult, run_episode
-from metarl_robot.sim.suites import scenario, scenario_names
+from metarl_robot.sim.kinds import simulation
 
 Progress = Callable[[int, int, EpisodeResult], None]
 
@@ -124,7 +124,7 @@ def evaluate(
     work = [
         _Job(robot.folder, suite, kind, seed, name, tuple((overrides or {}).get(name, {}).items()), checkpoint)
         for seed in seeds
-        for kind in scenario_names(suite)
+        for kind in simulation(robot).scenario_names(suite)
         for name in dict.fromkeys(controllers)
     ]
     results: dict[int, EpisodeResult] = {}
@@ -184,7 +184,7 @@ def _result(job: _Job) -> EpisodeResult:
 def _episode(job: _Job) -> Episode:
     robot = _robot(job.robot)
     controller = _controller(job.robot, job.controller, job.overrides, job.checkpoint)
-    return run_episode(robot, lambda _: controller, scenario(robot, job.suite, job.kind, job.seed), job.controller)
+    return run_episode(robot, lambda _: controller, simulation(robot).scenario(job.suite, job.kind, job.seed), job.controller)
 
 
 @lru_cache(maxsize=4)
@@ -196,13 +196,9 @@ def _robot(folder: Path) -> Robot:
 def _controller(folder: Path, name: str, overrides: tuple[tuple[str, Any], ...], checkpoint: Path | None) -> Controller:
     """Built once in each process; every episode resets it."""
     robot = _robot(folder)
-    return make_controller(robot, name, load_config(robot, name, dict(overrides)), checkpoint, _oracle(name))
+    return make_controller(robot, name, load_config(robot, name, dict(overrides)), checkpoint, _oracle(robot, name))
 
 
-def _oracle(name: str) -> Any:
+def _oracle(robot: Robot, name: str) -> Any:
     """The true physics, for the one controller that is told them."""
-    if name != "oracle_mpc":
-        return None
-    from metarl_robot.sim.oracle import make_oracle
-
-    return make_oracle
+    return simulation(robot).make_oracle if name == "oracle_mpc" else None

@@ -210,6 +210,11 @@ class ArmPlant:
         return self._scratch.qacc[self._layout.v].copy()
 
     @property
+    def crashed(self) -> bool:
+        """Arms do not."""
+        return False
+
+    @property
     def end_effector(self) -> Array:
         """(3,) true position of the payload site now [m; world]."""
         self._refresh()

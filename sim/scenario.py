@@ -30,6 +30,7 @@ class Scenario(Generic[T]):
     """One closed-loop run: tasks over time, the reference, and the seeds.
 
     initial: task at t = 0. changes: (time [s], task from then on). seed: the number it was drawn from; noise_seed: the sensors' own.
+    scored_from_s: errors count from here on, once the robot has settled.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Scenario(Generic[T]):
     duration_s: float
     seed: int
     noise_seed: int
+    scored_from_s: float = 1.0
 
     def task_at(self, time_s: float) -> T:
         """The task in force at a time."""

@@ -15,16 +15,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from metarl_robot.errors import MetaRLError, UnknownNameError
+from metarl_robot.errors import MetaRLError
 from metarl_robot.reference import TRACKING, check_reference, random_tracking
 from metarl_robot.robot import Robot
 from metarl_robot.signals import Reference
 from metarl_robot.sim.feasibility import torque_use
+from metarl_robot.sim.scenario import Scenario
+from metarl_robot.sim.suite_table import SuiteTable
 from metarl_robot.sim.task import (
     EXTRAPOLATION,
     TRAIN,
     Payload,
-    Scenario,
     Task,
     draw_payload,
     draw_swinging,
@@ -82,35 +83,27 @@ def _swing(robot: Robot, rng: np.random.Generator) -> tuple[Task, Task]:
     return empty, replace(empty, payload=draw_swinging(robot, rng, _CARRIED), swing=True)
 
 
-_SUITES: dict[str, dict[str, Kind]] = {
-    "train": {"pickup": _pickup, "drop": _drop, "friction_step": _friction_step},
-    "heldout": {"pickup": _pickup, "drop": _drop, "friction_step": _friction_step},
-    "extrapolation": {"heavy": _heavy, "friction": _friction, "swing": _swing},
-    "nominal": {"undisturbed": _undisturbed},
-}
-# First word of the entropy of every draw: what keeps the suites' draws apart. Never renumber.
-_STREAMS = {"train": 1, "heldout": 2, "extrapolation": 3, "nominal": 4}
+_SUITES: SuiteTable[Kind] = SuiteTable(
+    {
+        "train": {"pickup": _pickup, "drop": _drop, "friction_step": _friction_step},
+        "heldout": {"pickup": _pickup, "drop": _drop, "friction_step": _friction_step},
+        "extrapolation": {"heavy": _heavy, "friction": _friction, "swing": _swing},
+        "nominal": {"undisturbed": _undisturbed},
+    }
+)
 
 
 def suite_names() -> tuple[str, ...]:
     """Every suite that can be named."""
-    return tuple(_SUITES)
+    return _SUITES.names()
 
 
 def scenario_names(suite_name: str) -> tuple[str, ...]:
     """The kinds of run in a suite. Raises UnknownNameError."""
-    if suite_name not in _SUITES:
-        raise UnknownNameError("suite", suite_name, _SUITES)
-    return tuple(_SUITES[suite_name])
+    return _SUITES.kinds(suite_name)
 
 
-def stream(suite_name: str, *words: int) -> np.random.Generator:
-    """Random numbers of one suite: those of two suites never come from the same seed. Raises UnknownNameError."""
-    scenario_names(suite_name)
-    return np.random.default_rng([_STREAMS[suite_name], *words])
-
-
-def suite(robot: Robot, name: str, seeds: Iterable[int]) -> tuple[Scenario, ...]:
+def suite(robot: Robot, name: str, seeds: Iterable[int]) -> tuple[Scenario[Task], ...]:
     """One run of each of the suite's kinds for every seed >= 0.
 
     Raises:
@@ -119,15 +112,10 @@ def suite(robot: Robot, name: str, seeds: Iterable[int]) -> tuple[Scenario, ...]
     return tuple(scenario(robot, name, kind, seed) for seed in seeds for kind in scenario_names(name))
 
 
-def scenario(robot: Robot, suite_name: str, kind: str, seed: int) -> Scenario:
+def scenario(robot: Robot, suite_name: str, kind: str, seed: int) -> Scenario[Task]:
     """One run of a suite. Raises UnknownNameError."""
-    kinds = scenario_names(suite_name)
-    if kind not in kinds:
-        raise UnknownNameError(f"scenario of suite '{suite_name}'", kind, kinds)
-    if seed < 0:
-        raise MetaRLError(f"seed: must be an integer >= 0; given {seed}")
-    rng = stream(suite_name, seed, kinds.index(kind))
-    before, after = _SUITES[suite_name][kind](robot, rng)
+    draw, rng = _SUITES.pick(suite_name, kind, seed)
+    before, after = draw(robot, rng)
     reference = _feasible_reference(robot, rng, before, after)
     changes = () if after is before else ((CHANGE_S, after),)
     return Scenario(kind, before, changes, reference, DURATION_S, seed, noise_seed=int(rng.integers(2**31)))

@@ -1,0 +1,180 @@
+"""One interface to the simulation of every kind of robot. A new kind is a module with a class like these, and a line in the table."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.errors import UnknownNameError
+from metarl_robot.robot import Robot
+from metarl_robot.signals import Reference, State
+from metarl_robot.sim.scenario import Scenario, Task
+
+Array = NDArray[np.float64]
+
+_SIMULATIONS = {
+    "arm": "metarl_robot.sim.arm:ArmSimulation",
+    "quadrotor": "metarl_robot.sim.quadrotor.simulation:QuadrotorSimulation",
+}
+
+
+class Violations(Protocol):
+    """A dataclass of numbers of physics steps, each with something beyond a limit of the robot; `any` counts each step once."""
+
+    __dataclass_fields__: Any
+
+    @property
+    def any(self) -> int: ...
+
+
+class Plant(Protocol):
+    """One simulated robot under one task at a time. Deterministic."""
+
+    def reset(self, q: Array | None = None, v: Array | None = None) -> State:
+        """Start again at t = 0 with q (nq,), v (dof,); default: at rest at home. Returns the first measurement."""
+        ...
+
+    def step(self, effort: Array, duration_s: float) -> State:
+        """Issue a command (nu,) and run for a whole number of physics steps. Returns the measurement at the end."""
+        ...
+
+    def set_task(self, task: Any) -> None:
+        """Change the physical conditions now: positions and velocities do not jump."""
+        ...
+
+    def measure(self) -> State:
+        """The last measurement again."""
+        ...
+
+    @property
+    def task(self) -> Task: ...
+
+    @property
+    def time(self) -> float:
+        """Seconds since the reset."""
+        ...
+
+    @property
+    def stamp(self) -> float:
+        """When the present measurement was taken."""
+        ...
+
+    @property
+    def truth(self) -> State:
+        """The true state now."""
+        ...
+
+    @property
+    def applied_effort(self) -> Array:
+        """(nu,) what the motors gave last."""
+        ...
+
+    @property
+    def crashed(self) -> bool:
+        """Whether the run is over: a flying robot that hit the ground."""
+        ...
+
+    @property
+    def violations(self) -> Violations: ...
+
+
+RolloutArrays = dict[str, NDArray[np.float32]]
+"""Arrays of a metarl_robot.sim.dataset.DataSet by name."""
+
+
+class RolloutMaker(Protocol):
+    """Simulates rollouts for learning: robots of one kind, each under its own task and on its own random motion."""
+
+    def draw_task(self, rng: np.random.Generator, ranges: Any) -> Any:
+        """A random task; ranges: what it is drawn from, None for those of training."""
+        ...
+
+    def simulate(
+        self, tasks: list[Any], rng: np.random.Generator, steps: int, threads: int
+    ) -> tuple[RolloutArrays, NDArray[np.bool_]]:
+        """So many control steps under each of T tasks: arrays (T, ...), and which rollouts kept within the robot's limits (T,)."""
+        ...
+
+
+class Simulation(Protocol):
+    """What can be simulated with a robot. physics_dt_s: length of a physics step."""
+
+    robot: Robot
+    physics_dt_s: float
+
+    def suite_names(self) -> tuple[str, ...]:
+        """Every suite that can be named."""
+        ...
+
+    def scenario_names(self, suite: str) -> tuple[str, ...]:
+        """The kinds of run in a suite. Raises UnknownNameError."""
+        ...
+
+    def scenario(self, suite: str, kind: str, seed: int) -> Scenario[Any]:
+        """One run of a suite. Raises UnknownNameError."""
+        ...
+
+    def plant(self, task: Any, seed: int = 0) -> Plant:
+        """A robot under a task; seed: of its sensors' noise."""
+        ...
+
+    def positions(self, q: Array) -> Array:
+        """(N, 3) where tracking errors are measured, for q (N, nq) [m; world]."""
+        ...
+
+    def angle_errors(self, q: Array, q_reference: Array) -> Array:
+        """(N, m) angles by which q (N, nq) is off [rad]."""
+        ...
+
+    def nominal_task(self) -> Task:
+        """Exactly the nominal model."""
+        ...
+
+    @staticmethod
+    def task_from_dict(content: dict[str, Any]) -> Task:
+        """The inverse of a task's to_dict. Raises SignalError."""
+        ...
+
+    def effort_use(self, task: Any, reference: Reference, start_s: float, end_s: float) -> float:
+        """Largest share of an effort limit that following the reference takes."""
+        ...
+
+    def rollout_maker(self) -> RolloutMaker:
+        """What makes data for learning: see metarl_robot.sim.dataset.collect."""
+        ...
+
+    @property
+    def make_oracle(self) -> Any:
+        """What `oracle_mpc` makes its adapter with, which is told the true task."""
+        ...
+
+
+def simulation(robot: Robot) -> Simulation:
+    """The simulation of a robot's kind.
+
+    Raises:
+        UnknownNameError: nothing simulates this kind.
+    """
+    made: Simulation = _simulation_type(robot.kind)(robot)
+    return made
+
+
+def task_from_dict(kind: str, content: dict[str, Any]) -> Task:
+    """A task of a kind of robot from its plain data.
+
+    Raises:
+        UnknownNameError: nothing simulates this kind.
+        SignalError: the data are wrong.
+    """
+    task: Task = _simulation_type(kind).task_from_dict(content)
+    return task
+
+
+def _simulation_type(kind: str) -> Any:
+    if kind not in _SIMULATIONS:
+        raise UnknownNameError("simulated kind of robot", kind, _SIMULATIONS)
+    module, name = _SIMULATIONS[kind].split(":")
+    return getattr(import_module(module), name)

@@ -1,0 +1,67 @@
+"""The simulation of quadrotors, behind the interface that every kind has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot import rotation
+from metarl_robot.quadrotor import Quadrotor
+from metarl_robot.signals import Reference
+from metarl_robot.sim.model import PHYSICS_DT_S
+from metarl_robot.sim.quadrotor import suites
+from metarl_robot.sim.quadrotor.feasibility import thrust_use
+from metarl_robot.sim.quadrotor.plant import QuadrotorPlant
+from metarl_robot.sim.quadrotor.rollouts import QuadrotorRollouts
+from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
+from metarl_robot.sim.scenario import Scenario
+
+Array = NDArray[np.float64]
+
+
+class QuadrotorSimulation:
+    """See metarl_robot.sim.kinds.Simulation."""
+
+    physics_dt_s = PHYSICS_DT_S
+
+    def __init__(self, robot: Quadrotor) -> None:
+        self.robot = robot
+
+    def suite_names(self) -> tuple[str, ...]:
+        return suites.suite_names()
+
+    def scenario_names(self, suite: str) -> tuple[str, ...]:
+        return suites.scenario_names(suite)
+
+    def scenario(self, suite: str, kind: str, seed: int) -> Scenario[QuadrotorTask]:
+        return suites.scenario(self.robot, suite, kind, seed)
+
+    def plant(self, task: QuadrotorTask, seed: int = 0) -> QuadrotorPlant:
+        return QuadrotorPlant(self.robot, task, seed)
+
+    def positions(self, q: Array) -> Array:
+        return np.array(q[:, :3])
+
+    def angle_errors(self, q: Array, q_reference: Array) -> Array:
+        return rotation.error(q[:, 3:], q_reference[:, 3:])
+
+    def nominal_task(self) -> QuadrotorTask:
+        return QuadrotorTask(ground_effect=False)
+
+    @staticmethod
+    def task_from_dict(content: dict[str, Any]) -> QuadrotorTask:
+        return QuadrotorTask.from_dict(content)
+
+    def effort_use(self, task: QuadrotorTask, reference: Reference, start_s: float, end_s: float) -> float:
+        return thrust_use(self.robot, task, reference, start_s, end_s)
+
+    def rollout_maker(self) -> QuadrotorRollouts:
+        return QuadrotorRollouts(self.robot)
+
+    @property
+    def make_oracle(self) -> Any:
+        from metarl_robot.sim.quadrotor.oracle import make_oracle
+
+        return make_oracle

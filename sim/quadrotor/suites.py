@@ -1,0 +1,228 @@
+"""Named sets of flights with fixed seeds.
+
+    nominal        undisturbed: the nominal quadrotor, with latency and noise only
+    train, heldout wind_0, wind_4, wind_8, wind_8_gusty, wind_12: a figure eight from hover, in a wind that blows from the start
+                   payload, drop: hooked on, dropped; weak_rotor: one loses thrust; wind_wall: a wall of wind, met at 5 s
+    extrapolation  heavy (payload of 30 to 45 % of the mass), strong_wind (it rises beyond the trained range), two_weak_rotors,
+                   slung (a payload on a sling)
+
+wind_4 is 4.2 m/s, wind_8 8.5, wind_8_gusty 8.5 + 2.4 sin t, wind_12 12.1; for a quadrotor whose `reference_wind` is less than
+12.1 m/s all of them are as much less. A payload of heldout weighs 30 % of the quadrotor. Drag, battery, latency, noise and, where it is not
+the subject, a light wind are drawn from the ranges.
+
+Every flight lasts 12 s; what changes, changes at 5 s. Conditions in which a hover takes more than 80 % of a rotor's thrust, or the figure
+eight more than 85 %, are drawn again; other paths are slowed until they take no more than 85 %, before and after the change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.errors import MetaRLError
+from metarl_robot.flatness import FlatTrajectory
+from metarl_robot.flight import FigureEight, MinimumSnap, Paced, check_flight, random_flight
+from metarl_robot.quadrotor import Quadrotor
+from metarl_robot.signals import Reference
+from metarl_robot.sim.payload import Payload
+from metarl_robot.sim.quadrotor.feasibility import hover_use, thrust_use
+from metarl_robot.sim.quadrotor.ranges import (
+    FASTEST_WIND_M_S,
+    HEAVY,
+    LIGHT_WIND,
+    STRONG_WIND,
+    TRAIN,
+    QuadrotorRanges,
+    arm_length,
+    draw_direction,
+    draw_payload,
+    draw_task,
+    draw_wind,
+    reference_wind,
+    weakened,
+    with_sensors,
+)
+from metarl_robot.sim.quadrotor.tasks import QuadrotorTask, Wall, Wind
+from metarl_robot.sim.scenario import Scenario
+from metarl_robot.sim.suite_table import SuiteTable
+
+Array = NDArray[np.float64]
+
+CHANGE_S = 5.0
+DURATION_S = 12.0
+SCORED_FROM_S = 2.0
+HEIGHT_M = 2.0
+_AFTER_END_S = 2.0  # a reference goes on beyond the episode: controllers look ahead
+_MOST_HOVER_USE, _MOST_USE = 0.80, 0.85
+_SLOWER = 0.93
+_ATTEMPTS = 1000
+_EXACTLY_30 = (0.3, 0.3)
+_WEAK = replace(TRAIN, effectiveness=(0.7, 0.9))  # a loss that matters
+_EIGHT_SIZE_M = (1.25, 0.75)
+
+
+@dataclass(frozen=True)
+class _Flight:
+    """What a kind of run draws: conditions before and after the change (the same object: nothing changes), and the path.
+
+    as_it_is: the path is not slowed; conditions in which it takes too much thrust are drawn again.
+    """
+
+    before: QuadrotorTask
+    after: QuadrotorTask
+    path: FlatTrajectory
+    as_it_is: bool = False
+
+
+Kind = Callable[[Quadrotor, np.random.Generator], _Flight]
+
+
+def _undisturbed(robot: Quadrotor, rng: np.random.Generator) -> _Flight:
+    task = with_sensors(QuadrotorTask(), rng)
+    return _Flight(task, task, _random_path(robot, rng))
+
+
+def _wind(speed_m_s: float, swing_m_s: float, robot: Quadrotor, rng: np.random.Generator) -> _Flight:
+    scale = reference_wind(robot) / FASTEST_WIND_M_S
+    direction = draw_direction(rng)
+    task = replace(_bare(robot, rng), wind=Wind(scale * speed_m_s * direction, scale * swing_m_s * direction))
+    return _Flight(task, task, FigureEight(np.array([0.0, 0.0, HEIGHT_M]), _EIGHT_SIZE_M), as_it_is=True)
+
+
+def _payload(ratio: tuple[float, float], robot: Quadrotor, rng: np.random.Generator) -> _Flight:
+    before = _bare(robot, rng)
+    payload = draw_payload(robot, rng, replace(TRAIN, payload_ratio=ratio))
+    return _Flight(before, replace(before, payload=payload), _random_path(robot, rng))
+
+
+def _drop(ratio: tuple[float, float], robot: Quadrotor, rng: np.random.Generator) -> _Flight:
+    hooked = _payload(ratio, robot, rng)
+    return replace(hooked, before=hooked.after, after=hooked.before)
+
+
+def _weak_rotors(count: int, robot: Quadrotor, rng: np.random.Generator) -> _Flight:
+    before = _bare(robot, rng)
+    return _Flight(before, weakened(before, rng, count, _WEAK), _random_path(robot, rng))
+
+
+def _wind_wall(robot: Quadrotor, rng: np.random.Generator) -> _Flight:
+    normal = draw_direction(rng)
+    wind = draw_wind(robot, rng, replace(TRAIN, wind_ratio=(0.3, 0.8)))
+    task = replace(_bare(robot, rng), wind=replace(wind, wall=Wall(normal, 0.0, rng.uniform(0.3, 1.0))))
+    return _Flight(task, replace(task), _path_through_wall(rng, normal))
+
+
+def _strong_wind(robot: Quadrotor, rng: np.random.Generator) -> _Flight:
+    before = _bare(robot, rng)
+    return _Flight(before, replace(before, wind=draw_wind(robot, rng, STRONG_WIND)), _random_path(robot, rng))
+
+
+def _slung(robot: Quadrotor, rng: np.random.Generator) -> _Flight:
+    before = _bare(robot, rng)
+    payload = Payload(rng.uniform(0.1, 0.3) * robot.mass_kg)
+    sling = rng.uniform(*TRAIN.sling_ratio) * arm_length(robot)
+    return _Flight(before, replace(before, payload=payload, sling_m=sling), _random_path(robot, rng))
+
+
+def _bare(robot: Quadrotor, rng: np.random.Generator) -> QuadrotorTask:
+    """Nothing carried, sound rotors, at most a light wind."""
+    ranges: QuadrotorRanges = replace(LIGHT_WIND, payload_probability=0.0, weak_probability=0.0)
+    return draw_task(robot, rng, ranges)
+
+
+def _random_path(robot: Quadrotor, rng: np.random.Generator) -> FlatTrajectory:
+    return random_flight(robot, rng, DURATION_S + _AFTER_END_S, (0.0, 0.0, HEIGHT_M))
+
+
+def _path_through_wall(rng: np.random.Generator, normal: Array) -> MinimumSnap:
+    """About in the calm, across the origin at 5 s, and about in the wind."""
+    across = np.array([-normal[1], normal[0], 0.0])
+    depth = np.array([-1.2, -1.5, 0.0, 1.2, 0.8, 1.4])
+    aside = np.where(depth == 0.0, 0.0, rng.uniform(-1.0, 1.0, len(depth)))
+    height = HEIGHT_M + rng.uniform(-0.5, 0.5, len(depth))
+    points = depth[:, None] * normal + aside[:, None] * across + height[:, None] * np.array([0.0, 0.0, 1.0])
+    return MinimumSnap(points, np.array([0.0, 2.5, CHANGE_S, 7.5, 10.0, DURATION_S + _AFTER_END_S]))
+
+
+def _winds() -> dict[str, Kind]:
+    speeds = {"wind_0": (0.0, 0.0), "wind_4": (4.2, 0.0), "wind_8": (8.5, 0.0), "wind_8_gusty": (8.5, 2.4), "wind_12": (12.1, 0.0)}
+    return {name: partial(_wind, *speed) for name, speed in speeds.items()}
+
+
+def _both(payload_ratio: tuple[float, float]) -> dict[str, Kind]:
+    changes: dict[str, Kind] = {
+        "payload": partial(_payload, payload_ratio),
+        "drop": partial(_drop, payload_ratio),
+        "weak_rotor": partial(_weak_rotors, 1),
+        "wind_wall": _wind_wall,
+    }
+    return {**_winds(), **changes}
+
+
+_SUITES: SuiteTable[Kind] = SuiteTable(
+    {
+        "train": _both((0.1, 0.3)),
+        "heldout": _both(_EXACTLY_30),
+        "extrapolation": {
+            "heavy": partial(_payload, HEAVY.payload_ratio),
+            "strong_wind": _strong_wind,
+            "two_weak_rotors": partial(_weak_rotors, 2),
+            "slung": _slung,
+        },
+        "nominal": {"undisturbed": _undisturbed},
+    }
+)
+
+
+def suite_names() -> tuple[str, ...]:
+    """Every suite that can be named."""
+    return _SUITES.names()
+
+
+def scenario_names(suite_name: str) -> tuple[str, ...]:
+    """The kinds of run in a suite. Raises UnknownNameError."""
+    return _SUITES.kinds(suite_name)
+
+
+def suite(robot: Quadrotor, name: str, seeds: Iterable[int]) -> tuple[Scenario[QuadrotorTask], ...]:
+    """One run of each of the suite's kinds for every seed >= 0. Raises UnknownNameError."""
+    return tuple(scenario(robot, name, kind, seed) for seed in seeds for kind in scenario_names(name))
+
+
+def scenario(robot: Quadrotor, suite_name: str, kind: str, seed: int) -> Scenario[QuadrotorTask]:
+    """One run of a suite. Raises UnknownNameError."""
+    draw, rng = _SUITES.pick(suite_name, kind, seed)
+    for _ in range(_ATTEMPTS):
+        flight = draw(robot, rng)
+        if _can_be_flown(robot, flight):
+            break
+    else:
+        raise MetaRLError(f"{suite_name}/{kind}: none of {_ATTEMPTS} draws can be flown with the thrust of '{robot.name}'")
+    changes = () if flight.after is flight.before else ((CHANGE_S, flight.after),)
+    reference = _feasible(robot, flight)
+    return Scenario(kind, flight.before, changes, reference, DURATION_S, seed, int(rng.integers(2**31)), SCORED_FROM_S)
+
+
+def _can_be_flown(robot: Quadrotor, flight: _Flight) -> bool:
+    if max(hover_use(robot, flight.before), hover_use(robot, flight.after)) > _MOST_HOVER_USE:
+        return False
+    return not flight.as_it_is or _use(robot, flight, flight.path) <= _MOST_USE
+
+
+def _feasible(robot: Quadrotor, flight: _Flight) -> Reference:
+    """The path, slowed until the thrust suffices."""
+    pace, reference = 1.0, flight.path
+    while _use(robot, flight, reference) > _MOST_USE:
+        pace *= _SLOWER
+        reference = Paced(flight.path, pace)
+    check_flight(robot, reference, 0.0, DURATION_S)
+    return reference
+
+
+def _use(robot: Quadrotor, flight: _Flight, path: FlatTrajectory) -> float:
+    """Largest share of a rotor's thrust that the path takes before and after the change."""
+    return max(thrust_use(robot, flight.before, path, 0.0, CHANGE_S), thrust_use(robot, flight.after, path, CHANGE_S, DURATION_S))
