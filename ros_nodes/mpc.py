@@ -32,6 +32,7 @@ from trajectory_msgs.msg import JointTrajectory
 from metarl_robot.control.base import Controller
 from metarl_robot.control.factory import config_type, controller_names, load_config, make_controller
 from metarl_robot.control.handover import Handover
+from metarl_robot.course import Outputs
 from metarl_robot.errors import MetaRLError, SignalError, UnknownNameError
 from metarl_robot.intake import Rejection, StateIntake
 from metarl_robot.labelled import NANOSECONDS, Table, table_of
@@ -104,16 +105,16 @@ class _Builder:
 def ready_controller(robot: Robot, name: str, config: BaseModel, checkpoint: Path | None) -> Controller:
     """A controller that has made its first step already: what is compiled or allocated then is not left for the first state."""
     if name in SIMULATION_ONLY:
-        raise UnknownNameError("controller on a robot", name, ros_controllers())
+        raise UnknownNameError("controller on a robot", name, ros_controllers(robot.kind))
     controller = make_controller(robot, name, config, checkpoint)
     controller.step(0.0, State(robot.home.copy(), np.zeros(robot.dof)), Hold(robot.home))
     controller.reset()
     return controller
 
 
-def ros_controllers() -> tuple[str, ...]:
-    """Controllers that can be used over ROS."""
-    return tuple(name for name in controller_names() if name not in SIMULATION_ONLY)
+def ros_controllers(kind: str) -> tuple[str, ...]:
+    """Controllers of a kind of robot that can be used over ROS."""
+    return tuple(name for name in controller_names(kind) if name not in SIMULATION_ONLY)
 
 
 class MpcNode(ManagedNode):
@@ -126,7 +127,7 @@ class MpcNode(ManagedNode):
         self._name = self._own.controller
         self._check_name(self._name)
         shipped = load_config(self._robot, self._name).model_dump()
-        self._tuning = self.parameters.declare(config_type(self._name), CONFIG_PREFIX, shipped, self._on_tuning)
+        self._tuning = self.parameters.declare(config_type(self._robot.kind, self._name), CONFIG_PREFIX, shipped, self._on_tuning)
         self._handover: Handover | None = None
         self._builder: _Builder | None = None
         self.start(self._own.autostart)
@@ -292,7 +293,7 @@ class MpcNode(ManagedNode):
         try:
             since, positions, velocities, accelerations = trajectory_arrays(message, self._robot.joint_names)
             times = since / NANOSECONDS + now_s if begin_ns == 0 else (begin_ns + since) / NANOSECONDS
-            self._keeper.offer(times, positions, velocities, accelerations, now_s)
+            self._keeper.offer(times, Outputs(positions, velocities, accelerations), now_s)
         except SignalError as error:
             self._counts["references_refused"] += 1
             self.get_logger().warning(f"reference refused, the old one is kept: {error}")
@@ -325,8 +326,8 @@ class MpcNode(ManagedNode):
     # Parameters.
 
     def _check_name(self, name: str) -> None:
-        if name not in ros_controllers():
-            raise UnknownNameError("controller", name, ros_controllers())
+        if name not in ros_controllers(self._robot.kind):
+            raise UnknownNameError("controller", name, ros_controllers(self._robot.kind))
 
     def _on_parameters(self, new: MpcParameters) -> None:
         if self._handover is not None and new.controller != self._name:

@@ -118,8 +118,8 @@ def evaluate(
     if not controllers or not seeds or jobs < 1:
         raise MetaRLError(f"evaluate: needs controllers, seeds and jobs >= 1; given {list(controllers)}, {list(seeds)}, {jobs}")
     for name in controllers:
-        if name not in controller_names():
-            raise UnknownNameError("controller", name, controller_names())
+        if name not in controller_names(robot.kind):
+            raise UnknownNameError("controller", name, controller_names(robot.kind))
         load_config(robot, name, (overrides or {}).get(name))
     work = [
         _Job(robot.folder, suite, kind, seed, name, tuple((overrides or {}).get(name, {}).items()), checkpoint)

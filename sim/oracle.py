@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.adaptation.factory import AdapterTuning, filter_tuning
+from metarl_robot.adaptation.factory import filter_tuning
 from metarl_robot.adaptation.features import FeatureGroup, FeatureMap, FrictionFeatures, Interval, MotorFeatures, PayloadFeatures, Xi
 from metarl_robot.adaptation.momentum_filter import FilterTuning, MomentumFilter, Prior
+from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.dynamics.arm import ArmDynamics
 from metarl_robot.robot import Robot
 from metarl_robot.sim.task import Cable, Task, nominal_task

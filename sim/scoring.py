@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.base import Adapter
-from metarl_robot.adaptation.factory import AdapterTuning, make_adapter, maml_adapter
+from metarl_robot.adaptation.factory import make_adapter, maml_adapter
 from metarl_robot.adaptation.features import Xi
+from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.checkpoint import Checkpoint
 from metarl_robot.control.factory import load_config
 from metarl_robot.dynamics.arm import ArmDynamics

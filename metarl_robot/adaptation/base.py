@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.features import Xi
+from metarl_robot.dynamics.rigid_body import N_INERTIAL
 from metarl_robot.signals import EMPTY_CONTEXT, Context, State
 
 Array = NDArray[np.float64]
@@ -43,7 +44,11 @@ class Adapter(Protocol):
         ...
 
     def effort_gain(self) -> Array:
-        """∂Δ/∂τ (n,)."""
+        """ε (nu,): the actuators' strength beyond 1."""
+        ...
+
+    def payload(self) -> Array:
+        """Inertial parameters (10,) of a payload that `evaluate` leaves to the dynamics, zero where it has everything in it."""
         ...
 
     @property
@@ -57,10 +62,10 @@ class Adapter(Protocol):
 
 
 class NoAdaptation:
-    """Δ = 0."""
+    """Δ = 0. nu: number of actuators, where it is not that of joints."""
 
-    def __init__(self, dof: int) -> None:
-        self._dof = dof
+    def __init__(self, dof: int, nu: int | None = None) -> None:
+        self._dof, self._nu = dof, dof if nu is None else nu
 
     def reset(self) -> None:
         pass
@@ -75,7 +80,10 @@ class NoAdaptation:
         return np.zeros((len(xi.v), self._dof, 3 * self._dof))
 
     def effort_gain(self) -> Array:
-        return np.zeros(self._dof)
+        return np.zeros(self._nu)
+
+    def payload(self) -> Array:
+        return np.zeros(N_INERTIAL)
 
     @property
     def latency_s(self) -> float | None:

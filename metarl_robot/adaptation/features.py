@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.dynamics.arm import ArmDynamics
+from metarl_robot.dynamics.rigid_body import N_INERTIAL
 
 Array = NDArray[np.float64]
 
@@ -33,7 +34,7 @@ PAYLOAD_NAMES = (
 
 @dataclass(frozen=True)
 class Xi:
-    """Where a residual is evaluated: q, v, a, effort (N, n); past_effort (2, N, n): the two commands before each."""
+    """Where a residual is evaluated: q (N, nq), v, a (N, n), effort (N, nu); past_effort (2, N, nu): the two commands before each."""
 
     q: Array
     v: Array
@@ -44,7 +45,7 @@ class Xi:
 
 @dataclass(frozen=True)
 class Interval:
-    """What happened between two samples: q_0, v_0, q_1, v_1 (n,), the effort (n,) held meanwhile and the two before it (2, n)."""
+    """What happened between two samples: q_0, q_1 (nq,), v_0, v_1 (n,), the effort (nu,) held meanwhile and the two before it (2, nu)."""
 
     q_0: Array
     v_0: Array
@@ -87,15 +88,19 @@ class FeatureGroup(Protocol):
         ...
 
     def effort_gain(self, z: Array) -> Array:
-        """∂(Φ z)/∂τ (n,): every group is affine in the effort and acts on each joint's own."""
+        """ε (nu,) with Φ z = B ε u + …: every group is affine in the effort, and changes the strength of each actuator alone."""
+        ...
+
+    def payload(self, z: Array) -> Array:
+        """Inertial parameters (10,) that belong into the dynamics, not into `value`."""
         ...
 
 
 class _Group:
-    """What most groups share: no dependence on the effort."""
+    """What most groups share: no dependence on the effort. nu: number of actuators, where it is not that of joints."""
 
-    def __init__(self, dof: int, names: tuple[str, ...]) -> None:
-        self._dof = dof
+    def __init__(self, dof: int, names: tuple[str, ...], nu: int | None = None) -> None:
+        self._dof, self._nu = dof, dof if nu is None else nu
         self.names = names
 
     def design(self, xi: Xi) -> Array:
@@ -108,7 +113,10 @@ class _Group:
         return np.zeros((self._dof, self._dof))
 
     def effort_gain(self, z: Array) -> Array:
-        return np.zeros(self._dof)
+        return np.zeros(self._nu)
+
+    def payload(self, z: Array) -> Array:
+        return np.zeros(N_INERTIAL)
 
     def jacobian(self, xi: Xi, z: Array) -> Array:
         return np.zeros((len(xi.v), self._dof, 3 * self._dof))
@@ -213,8 +221,8 @@ class LatencyFeatures(_Group):
 class FeatureMap:
     """Groups side by side: Φ = [Φ_1 … Φ_m]."""
 
-    def __init__(self, dof: int, groups: tuple[FeatureGroup, ...]) -> None:
-        self._dof = dof
+    def __init__(self, dof: int, groups: tuple[FeatureGroup, ...], nu: int | None = None) -> None:
+        self._dof, self._nu = dof, dof if nu is None else nu
         self.names = tuple(name for group in groups for name in group.names)
         ends = np.cumsum([0, *(len(group.names) for group in groups)])
         self._parts = [(group, slice(int(a), int(b))) for group, a, b in zip(groups, ends[:-1], ends[1:], strict=True)]
@@ -244,5 +252,9 @@ class FeatureMap:
         return sum((g.jacobian(xi, z[part]) for g, part in self._parts), np.zeros((len(xi.v), self._dof, 3 * self._dof)))
 
     def effort_gain(self, z: Array) -> Array:
-        """∂(Φ z)/∂τ (n,)."""
-        return sum((g.effort_gain(z[part]) for g, part in self._parts), np.zeros(self._dof))
+        """ε (nu,): the actuators' strength beyond 1."""
+        return sum((g.effort_gain(z[part]) for g, part in self._parts), np.zeros(self._nu))
+
+    def payload(self, z: Array) -> Array:
+        """Inertial parameters (10,) that belong into the dynamics, not into `value`."""
+        return sum((g.payload(z[part]) for g, part in self._parts), np.zeros(N_INERTIAL))

@@ -207,6 +207,9 @@ class MamlAdapter:
     def effort_gain(self) -> Array:
         return np.zeros_like(self._scale)
 
+    def payload(self) -> Array:
+        return np.zeros(N_INERTIAL)
+
     @property
     def latency_s(self) -> float:
         return self._meter.latency_s

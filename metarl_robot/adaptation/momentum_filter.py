@@ -134,7 +134,7 @@ class Dynamics(Protocol):
         ...
 
     def retract(self, q: Array, change: Array) -> Array:
-        """q ⊞ δ."""
+        """Q ⊞ δ."""
         ...
 
     def difference(self, q: Array, base: Array) -> Array:
@@ -213,6 +213,9 @@ class MomentumFilter:
 
     def effort_gain(self) -> Array:
         return self._features.effort_gain(self._mean[self._z])
+
+    def payload(self) -> Array:
+        return self._features.payload(self._mean[self._z])
 
     @property
     def latency_s(self) -> float:
@@ -384,7 +387,9 @@ class MomentumFilter:
         p *= keep
         p *= keep[:, None]
         sticking = np.exp(-((v / STICTION_VELOCITY_RAD_S) ** 2))
-        added = np.concatenate([tuning.drift**2 * dt, (1.0 - fade**2) * tuning.model_error**2 * (1.0 + tuning.stiction_factor**2 * sticking)])
+        added = np.concatenate(
+            [tuning.drift**2 * dt, (1.0 - fade**2) * tuning.model_error**2 * (1.0 + tuning.stiction_factor**2 * sticking)]
+        )
         disturbance = np.arange(self._d.start, self._e.stop)
         p[disturbance, disturbance] += added
         p[self._z, self._z] += (1.0 - forget**2) * self._prior.covariance

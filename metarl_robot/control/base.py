@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
-from metarl_robot.robot import Robot
 from metarl_robot.signals import Command, Reference, State
 
 
@@ -39,8 +38,8 @@ class ControllerSpec:
     """How to make one controller.
 
     config: a pydantic model with flat fields, each with a description and, for numbers, a range.
-    build: (robot, config, checkpoint or None, oracle or None) → Controller.
+    build: (the kind's robot, config, checkpoint or None, oracle or None) → Controller.
     """
 
     config: type[BaseModel]
-    build: Callable[[Robot, Any, Path | None, Any], Controller]
+    build: Callable[[Any, Any, Path | None, Any], Controller]

@@ -27,23 +27,35 @@ class ConfigError(MetaRLError):
 
 
 _BUILTIN = {
-    "pid": "metarl_robot.control.pid:SPEC",
-    "computed_torque": "metarl_robot.control.computed_torque:SPEC",
-    "nominal_mpc": "metarl_robot.control.mpc_family:NOMINAL",
-    "offset_free_mpc": "metarl_robot.control.mpc_family:OFFSET_FREE",
-    "meta_mpc": "metarl_robot.control.mpc_family:META",
-    "oracle_mpc": "metarl_robot.control.mpc_family:ORACLE",
+    "arm": {
+        "pid": "metarl_robot.control.pid:SPEC",
+        "computed_torque": "metarl_robot.control.computed_torque:SPEC",
+        "nominal_mpc": "metarl_robot.control.mpc_family:NOMINAL",
+        "offset_free_mpc": "metarl_robot.control.mpc_family:OFFSET_FREE",
+        "meta_mpc": "metarl_robot.control.mpc_family:META",
+        "oracle_mpc": "metarl_robot.control.mpc_family:ORACLE",
+    },
+    "quadrotor": {
+        "pid": "metarl_robot.control.flight_pid:SPEC",
+        "se3": "metarl_robot.control.se3:SPEC",
+        "indi": "metarl_robot.control.indi:SPEC",
+        "nominal_mpc": "metarl_robot.control.flight_family:NOMINAL",
+        "l1_mpc": "metarl_robot.control.flight_family:L1",
+        "offset_free_mpc": "metarl_robot.control.flight_family:OFFSET_FREE",
+        "meta_mpc": "metarl_robot.control.flight_family:META",
+        "oracle_mpc": "metarl_robot.control.flight_family:ORACLE",
+    },
 }
 
 
-def controller_names() -> tuple[str, ...]:
-    """Every controller that can be named: ours, then third parties' (entry points of group `metarl_robot.controllers`)."""
-    return (*_BUILTIN, *sorted(_third_party()))
+def controller_names(kind: str) -> tuple[str, ...]:
+    """Every controller of a kind of robot that can be named: ours, then third parties' (entry points of `metarl_robot.controllers`)."""
+    return (*_BUILTIN[kind], *sorted(_third_party()))
 
 
-def config_type(name: str) -> type[BaseModel]:
+def config_type(kind: str, name: str) -> type[BaseModel]:
     """The configuration class of a controller. Raises UnknownNameError."""
-    return _spec(name).config
+    return _spec(kind, name).config
 
 
 def load_config(robot: Robot, name: str, overrides: Mapping[str, Any] | None = None) -> BaseModel:
@@ -53,7 +65,7 @@ def load_config(robot: Robot, name: str, overrides: Mapping[str, Any] | None = N
         UnknownNameError: no such controller.
         ConfigError: names the file, the key and what is allowed.
     """
-    model = config_type(name)
+    model = config_type(robot.kind, name)
     path = robot.folder / "config" / f"{name}.yaml"
     values = _read_parameters(path) if path.is_file() else {}
     _validate(model, values, str(path))
@@ -67,7 +79,7 @@ def make_controller(
 
     Arguments:
         robot: the robot it will drive.
-        name: one of `controller_names()`.
+        name: one of `controller_names(robot.kind)`.
         config: its configuration; default: `load_config(robot, name)`.
         checkpoint: trained weights; default: those shipped in the robot's folder. Only learned controllers read it.
         oracle: what tells `oracle_mpc` the true physics; simulation only.
@@ -75,18 +87,18 @@ def make_controller(
     Raises:
         UnknownNameError, ConfigError, CheckpointError.
     """
-    spec = _spec(name)
+    spec = _spec(robot.kind, name)
     return spec.build(robot, config or load_config(robot, name), checkpoint, oracle)
 
 
-def _spec(name: str) -> ControllerSpec:
-    if name in _BUILTIN:
-        module, attribute = _BUILTIN[name].split(":")
+def _spec(kind: str, name: str) -> ControllerSpec:
+    if name in _BUILTIN[kind]:
+        module, attribute = _BUILTIN[kind][name].split(":")
         spec = getattr(import_module(module), attribute)
     else:
         points = _third_party()
         if name not in points:
-            raise UnknownNameError("controller", name, controller_names())
+            raise UnknownNameError("controller", name, controller_names(kind))
         spec = points[name].load()
     if not isinstance(spec, ControllerSpec):
         raise MetaRLError(f"controller '{name}': its entry point must be a ControllerSpec; given: {type(spec).__name__}")

@@ -34,7 +34,7 @@ class Handover:
     """
 
     def __init__(self, robot: Robot, controller: Controller, fade_s: float = FADE_S) -> None:
-        self._limit = robot.effort_limit
+        self._lower, self._upper = robot.effort_lower, robot.effort_limit
         self._fade_s = fade_s
         self.controller = controller
         self.reset()
@@ -63,7 +63,7 @@ class Handover:
         if self._take_over_from is not None:
             self._offset, self._start_s, self._take_over_from = self._take_over_from - command.effort, time, None
         if self._offset is not None:
-            command = replace(command, effort=np.clip(command.effort + self._weight(time) * self._offset, -self._limit, self._limit))
+            command = replace(command, effort=np.clip(command.effort + self._weight(time) * self._offset, self._lower, self._upper))
         self._last = command.effort
         return command
 

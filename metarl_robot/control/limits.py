@@ -11,10 +11,10 @@ Array = NDArray[np.float64]
 
 
 class EffortLimiter:
-    """Clips to ±effort_limit and to effort_rate_limit from one command to the next."""
+    """Clips to the robot's effort limits and to its effort_rate_limit from one command to the next."""
 
     def __init__(self, robot: Robot) -> None:
-        self._limit = robot.effort_limit
+        self._lower, self._upper = robot.effort_lower, robot.effort_limit
         self._step = robot.effort_rate_limit * robot.control_period_s
         self._last: Array | None = None
 
@@ -30,13 +30,13 @@ class EffortLimiter:
     def bounds(self) -> tuple[Array, Array]:
         """(lower, upper) (n,) that the next command must keep to."""
         if self._last is None:
-            return -self._limit, self._limit
-        return np.maximum(self._last - self._step, -self._limit), np.minimum(self._last + self._step, self._limit)
+            return self._lower, self._upper
+        return np.maximum(self._last - self._step, self._lower), np.minimum(self._last + self._step, self._upper)
 
     def apply(self, effort: Array) -> tuple[Array, bool]:
         """The nearest allowed effort, and whether it had to be changed. Non-finite entries take the last command's value."""
         lower, upper = self.bounds()
-        fallback = np.zeros_like(self._limit) if self._last is None else self._last
+        fallback = np.clip(0.0, self._lower, self._upper) if self._last is None else self._last
         finite = np.where(np.isfinite(effort), effort, fallback)
         self._last = np.clip(finite, lower, upper)
         return self._last.copy(), not np.array_equal(self._last, effort)

@@ -15,7 +15,8 @@ from typing import Any, Literal, Protocol
 from pydantic import Field
 
 from metarl_robot.adaptation.base import Adapter
-from metarl_robot.adaptation.factory import AdapterTuning, make_adapter
+from metarl_robot.adaptation.factory import make_adapter
+from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.checkpoint import default_checkpoint, load_checkpoint
 from metarl_robot.control.arm_mpc import ArmMPC, MPCConfig
 from metarl_robot.control.base import ControllerSpec

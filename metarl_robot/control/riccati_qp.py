@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.dynamics.compiled import NumpyFunction, compile_functions
+from metarl_robot.dynamics.linearised import Linearised
 
 Array = NDArray[np.float64]
 
@@ -65,19 +66,15 @@ class RiccatiQP:
         """Forget which bounds were active."""
         self._active[:] = 0
 
-    def solve(self, dynamics: tuple[Array, Array, Array], errors: Array, offsets: Array, lower: Array, upper: Array) -> Solution:
-        """The optimum.
-
-        Arguments:
-            dynamics: non-zeros of A (N, nnz), of B (N, nnz), and c (N, n).
-            errors: e (N + 1, n). offsets: w (N, m). lower, upper: (N, m).
-        """
+    def solve(self, linear: Linearised, offsets: Array, lower: Array, upper: Array) -> Solution:
+        """The optimum; offsets: w (N, m), lower, upper: (N, m)."""
+        by_state, by_input, defects, errors = linear
         active, fewest, patience = self._active, self._active.size + 1, PATIENCE
         slack = _TOLERANCE * (upper - lower)
         for _ in range(MAX_ROUNDS):
             fixed = active != 0
             values = np.where(active > 0, upper, lower)
-            states, inputs, gradient = self._sweep(*dynamics, errors[:-1], errors[1:], offsets, fixed, values)
+            states, inputs, gradient = self._sweep(by_state, by_input, defects, errors[:-1], errors[1:], offsets, fixed, values)
             beyond = (inputs > upper + slack).astype(np.int8) - (inputs < lower - slack)
             pulled_away = gradient * active > _TOLERANCE * self._weights.input
             wrong = np.where(fixed, pulled_away, beyond != 0)

@@ -93,7 +93,7 @@ class ArmDynamics:
         return self._identity
 
     def retract(self, q: Array, change: Array) -> Array:
-        """q ⊞ δ (n,): joints have no curvature."""
+        """Q ⊞ δ (n,): joints have no curvature."""
         return q + change
 
     def difference(self, q: Array, base: Array) -> Array:

@@ -99,7 +99,7 @@ class QuadrotorDynamics:
         return by_acceleration, at_rest
 
     def retract(self, q: Array, change: Array) -> Array:
-        """q ⊞ δ (7,): position moved by δ[:3] [world], attitude turned by δ[3:] [rad; body]."""
+        """Q ⊞ δ (7,): position moved by δ[:3] [world], attitude turned by δ[3:] [rad; body]."""
         return self._retract(q, change)[0].copy()
 
     def difference(self, q: Array, base: Array) -> Array:
@@ -135,13 +135,13 @@ def rotation_matrix(quaternion: ca.SX) -> ca.SX:
 
 
 def quaternion_product(p: ca.SX, q: ca.SX) -> ca.SX:
-    """p ⊗ q (4,)."""
+    """P ⊗ q (4,)."""
     w, u = p[0], p[1:]
     return ca.vertcat(w * q[0] - ca.dot(u, q[1:]), w * q[1:] + q[0] * u + ca.cross(u, q[1:]))
 
 
 def retracted(q: ca.SX, change: ca.SX) -> ca.SX:
-    """q ⊞ δ (7,), exactly normalised."""
+    """Q ⊞ δ (7,), exactly normalised."""
     phi = change[3:]
     angle = ca.sqrt(ca.sumsqr(phi) + 1e-24)
     turned = quaternion_product(q[3:], ca.vertcat(ca.cos(angle / 2), phi * (ca.sin(angle / 2) / angle)))

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.dynamics.compiled import NumpyFunction, compile_functions, mapped
+from metarl_robot.dynamics.linearised import Linearised
 from metarl_robot.dynamics.quadrotor import (
     GRAVITY,
     body_inertia,
@@ -37,15 +38,6 @@ NX, NE, NU = 17, 16, 4
 """Sizes of a state, of its error coordinates, of an input."""
 SUBSTEPS = 2
 _MODEL = N_INERTIAL + NU
-
-
-class Linearised(NamedTuple):
-    """About a plan: non-zeros of A (N, nnz) and B (N, nnz), defects c (N, 16), errors e (N + 1, 16) from the target."""
-
-    by_state: Array
-    by_input: Array
-    defects: Array
-    errors: Array
 
 
 class QuadrotorPlan:
@@ -78,17 +70,22 @@ class QuadrotorPlan:
         by_state, by_input, defects = self._linearise(states[:-1], inputs, states[1:], residuals, model)
         return Linearised(by_state, by_input, defects, self._errors(states, targets)[0])
 
+    def dense(self, linear: Linearised, knot: int) -> tuple[Array, Array]:
+        """A (16, 16) and B (16, 4) at one knot."""
+        whole = (ca.DM(self.by_state, linear.by_state[knot]), ca.DM(self.by_input, linear.by_input[knot]))
+        return np.array(whole[0]), np.array(whole[1])
+
     def target(self, q: Array, v: Array, a: Array, residuals: Array, model: Array) -> tuple[Array, Array]:
         """States (N + 1, 17) and inputs (N + 1, 4) that follow setpoints (N + 1, ·) under residuals (N + 1, 6)."""
         states, inputs = self._target(q, v, a, residuals, model)
         return states, inputs
 
     def moved(self, states: Array, changes: Array) -> Array:
-        """x ⊞ δx for (N + 1, 17) and (N + 1, 16)."""
+        """X ⊞ δx for (N + 1, 17) and (N + 1, 16)."""
         return self._moved(states, changes)[0]
 
     def advance(self, state: Array, inputs: Array, residual: Array, model: Array, duration_s: float) -> Array:
-        """x (17,) after `duration_s` under inputs (4,) and a residual (6,)."""
+        """X (17,) after `duration_s` under inputs (4,) and a residual (6,)."""
         return self._advance(state, inputs, residual, model, np.array([duration_s]))[0].copy()
 
 
@@ -131,7 +128,7 @@ def _flow(robot: Quadrotor, x: ca.SX, thrust: ca.SX, residual: ca.SX, model: _Mo
 
 
 def _step(robot: Quadrotor, x: ca.SX, u: ca.SX, residual: ca.SX, model: _Model, step_s: float | ca.SX) -> ca.SX:
-    """x (17,) one step later."""
+    """The state (17,) one step later."""
     tau = float(np.mean(robot.motor_time_s))
     motion, lag, h = x[:13], x[13:] - u, step_s / SUBSTEPS
 

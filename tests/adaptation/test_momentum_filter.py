@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from metarl_robot.adaptation.factory import AdapterTuning, feature_map, filter_tuning, make_adapter
+from metarl_robot.adaptation.factory import feature_map, filter_tuning, make_adapter
+from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.adaptation.momentum_filter import MomentumFilter, Prior
 from metarl_robot.dynamics.arm import ArmDynamics
 from metarl_robot.errors import MetaRLError

@@ -90,4 +90,4 @@ def test_names_and_configuration_are_checked(robot: Robot, tmp_path: Path) -> No
         load_config(robot, "pid", {"kp": -1.0})
     with pytest.raises(ConfigError, match="kq.*allowed keys: kp, kd, ki"):
         load_config(robot, "pid", {"kq": 1.0})
-    assert set(controller_names()) >= {"pid", "computed_torque", "nominal_mpc", "offset_free_mpc", "meta_mpc", "oracle_mpc"}
+    assert set(controller_names("arm")) >= {"pid", "computed_torque", "nominal_mpc", "offset_free_mpc", "meta_mpc", "oracle_mpc"}

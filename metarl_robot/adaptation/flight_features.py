@@ -1,0 +1,101 @@
+"""Features of a quadrotor's residual Δ = Φ(ξ) z: force [N; world] and torque [Nm; body]. See features.py.
+
+payload        ten inertial parameters at the payload site; a plan takes them into its dynamics
+rotor          Δ = B(q) ε u              effectiveness 1 + ε of each rotor, a weak battery's among it
+push           Δ = (f, t)                what is constant: wind that the drag below does not know, an offset of the centre of mass
+drag           Δ = -R D Rᵀv, -R D₂ |v| Rᵀv    air drag in still air, linear (rotors) and quadratic (body), across and along the rotors' axis
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot import rotation
+from metarl_robot.adaptation.features import PAYLOAD_NAMES, Interval, Xi, _Group
+from metarl_robot.dynamics.quadrotor import QuadrotorDynamics
+
+Array = NDArray[np.float64]
+
+PUSH_NAMES = (*(f"push_{axis}_n" for axis in "xyz"), *(f"push_torque_{axis}_nm" for axis in "xyz"))
+DRAG_NAMES = ("drag_across_n_s_m", "drag_along_n_s_m", "drag_across_n_s2_m2", "drag_along_n_s2_m2")
+
+
+class FlightPayloadFeatures(_Group):
+    """A rigid body at the payload site, in momentum form; `value` leaves it out, as plans have it in their own dynamics."""
+
+    def __init__(self, dynamics: QuadrotorDynamics) -> None:
+        super().__init__(dynamics.dof, PAYLOAD_NAMES, dynamics.nu)
+        self._dynamics = dynamics
+
+    def impulse(self, interval: Interval) -> Array:
+        before, beta_before = (x.copy() for x in self._dynamics.payload_momentum_regressor(interval.q_0, interval.v_0))
+        after, beta_after = self._dynamics.payload_momentum_regressor(interval.q_1, interval.v_1)
+        return 0.5 * interval.dt * (beta_before + beta_after) - (after - before)
+
+    def inertia(self, q: Array, z: Array) -> Array:
+        loaded = self._dynamics.momentum(q, np.zeros(self._dof), z)[0].copy()
+        return loaded - self._dynamics.mass_matrix(q)
+
+    def value(self, xi: Xi, z: Array) -> Array:
+        return np.zeros_like(xi.v)
+
+    def payload(self, z: Array) -> Array:
+        return z
+
+
+class RotorFeatures(_Group):
+    """Effectiveness 1 + ε of each rotor."""
+
+    def __init__(self, dynamics: QuadrotorDynamics) -> None:
+        super().__init__(dynamics.dof, tuple(f"rotor_{i + 1}_strength_error" for i in range(dynamics.nu)), dynamics.nu)
+        self._dynamics = dynamics
+
+    def design(self, xi: Xi) -> Array:
+        return self._dynamics.input_maps(xi.q) * xi.effort[:, None, :]
+
+    def impulse(self, interval: Interval) -> Array:
+        q = self._dynamics.retract(interval.q_0, 0.25 * interval.dt * (interval.v_0 + interval.v_1))
+        return interval.dt * self._dynamics.input_map(q) * interval.effort
+
+    def value(self, xi: Xi, z: Array) -> Array:
+        return np.asarray(self.design(xi) @ z)
+
+    def effort_gain(self, z: Array) -> Array:
+        return z
+
+
+class PushFeatures(_Group):
+    """A constant force and torque."""
+
+    def __init__(self, dynamics: QuadrotorDynamics) -> None:
+        super().__init__(dynamics.dof, PUSH_NAMES, dynamics.nu)
+
+    def design(self, xi: Xi) -> Array:
+        return np.tile(np.eye(6), (len(xi.v), 1, 1))
+
+    def value(self, xi: Xi, z: Array) -> Array:
+        return np.tile(z, (len(xi.v), 1))
+
+
+class DragFeatures(_Group):
+    """Air drag of a quadrotor in still air."""
+
+    def __init__(self, dynamics: QuadrotorDynamics) -> None:
+        super().__init__(dynamics.dof, DRAG_NAMES, dynamics.nu)
+
+    def design(self, xi: Xi) -> Array:
+        along_axis = rotation.rotate(xi.q[:, 3:], np.array([0.0, 0.0, 1.0]))
+        v = xi.v[:, :3]
+        along = (v * along_axis).sum(axis=1, keepdims=True) * along_axis
+        speed = np.linalg.norm(v, axis=1, keepdims=True)
+        phi = np.zeros((len(v), 6, 4))
+        for k, part in enumerate((v - along, along, speed * (v - along), speed * along)):
+            phi[:, :3, k] = -part
+        return phi
+
+    def impulse(self, interval: Interval) -> Array:
+        return interval.dt * self.design(interval.middle)[0]
+
+    def value(self, xi: Xi, z: Array) -> Array:
+        return np.asarray(self.design(xi) @ z)

@@ -1,0 +1,80 @@
+"""L1 adaptation: the strongest simple rival. A state predictor, a piecewise-constant law and a low-pass filter, without features or noise model.
+
+With the momentum form v̇ = M⁻¹(B u + β̇ + σ) and the predictor v̂̇ = M⁻¹(B u + … + σ̂) + A_s ṽ, ṽ = v̂ - v, A_s = -a 1, the estimate is set anew at
+every sample so that the error would vanish at the next one,
+
+    σ̂_k = -M Φ⁻¹ e^(A_s T) ṽ_k,    Φ = A_s⁻¹ (e^(A_s T) - 1)
+
+and passes a first-order low-pass filter before it is planned with (Wu et al., "L1Quad", IEEE Trans. Control Syst. Technol. 2025, equations
+9-12; Hanover et al., "Performance, precision, and payloads", RA-L 2022).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.adaptation.features import Xi
+from metarl_robot.adaptation.momentum_filter import Dynamics
+from metarl_robot.dynamics.rigid_body import N_INERTIAL
+from metarl_robot.signals import EMPTY_CONTEXT, Context, State
+
+Array = NDArray[np.float64]
+
+PREDICTOR_RAD_S = 10.0
+"""a: the predictor's own decay."""
+LONGEST_INTERVAL_S = 0.03
+"""After a longer time without samples the predictor starts anew."""
+
+
+class L1Adapter:
+    """See the module's docstring.
+
+    Arguments:
+        dynamics: nominal.
+        period_s: T.
+        bandwidth_rad_s: of the low-pass filter.
+    """
+
+    def __init__(self, dynamics: Dynamics, period_s: float, bandwidth_rad_s: float) -> None:
+        self._dynamics, self._period_s, self._bandwidth = dynamics, period_s, bandwidth_rad_s
+        self.reset()
+
+    def reset(self) -> None:
+        self._raw, self._filtered = np.zeros(self._dynamics.dof), np.zeros(self._dynamics.dof)
+        self._last: State | None = None
+        self._predicted = np.zeros(self._dynamics.dof)
+
+    def update(self, state: State, effort: Array, dt: float) -> Context:
+        if self._last is None or dt > LONGEST_INTERVAL_S:
+            self._last, self._predicted = state, state.v
+            return EMPTY_CONTEXT
+        mass, momentum, _ = (x.copy() for x in self._dynamics.momentum(self._last.q, self._last.v))
+        after, _, beta = (x.copy() for x in self._dynamics.momentum(state.q, state.v))
+        force = self._dynamics.input_map(self._last.q) @ effort + beta + self._raw
+        nominal = np.linalg.solve(after, momentum + dt * force) - self._last.v
+        self._predicted = self._predicted + nominal - dt * PREDICTOR_RAD_S * (self._predicted - self._last.v)
+        error, decay = self._predicted - state.v, np.exp(-PREDICTOR_RAD_S * dt)
+        self._raw = -after @ error * decay * PREDICTOR_RAD_S / (1.0 - decay)
+        self._filtered = self._filtered + (1.0 - np.exp(-self._bandwidth * dt)) * (self._raw - self._filtered)
+        self._last = state
+        return EMPTY_CONTEXT
+
+    def evaluate(self, xi: Xi) -> Array:
+        return np.tile(self._filtered, (len(xi.v), 1))
+
+    def jacobian(self, xi: Xi) -> Array:
+        return np.zeros((len(xi.v), xi.v.shape[1], 3 * xi.v.shape[1]))
+
+    def effort_gain(self) -> Array:
+        return np.zeros(self._dynamics.nu)
+
+    def payload(self) -> Array:
+        return np.zeros(N_INERTIAL)
+
+    @property
+    def latency_s(self) -> float | None:
+        return None
+
+    def estimate(self, measured: State) -> State:
+        return measured

@@ -1,0 +1,208 @@
+"""Model-predictive control of a quadrotor: nominal dynamics plus whatever the adapter has learned, one real-time iteration a step.
+
+The plan holds pose, velocity and the motors' thrust at all knots, and the commanded thrusts between them (dynamics/quadrotor_plan.py).
+Each step linearises about the last plan, moved on in time, and solves one quadratic programme with the thrusts' bounds exactly
+(riccati_qp.py): real-time iteration (Diehl, Bock, Schlöder 2005). What is tracked is not the reference alone but the attitude and the
+thrusts that follow it under the learned payload, rotor effectiveness and residual: no offset remains where they are right. All members of
+the family differ in their adapter alone.
+
+What is planned begins where the quadrotor will be when the command takes effect: thrusts on their way to the motors, and the motors'
+lag, are integrated over the learned latency (a Smith predictor).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from scipy.linalg import solve_discrete_are
+
+from metarl_robot.adaptation.base import Adapter
+from metarl_robot.adaptation.features import Xi
+from metarl_robot.control.limits import EffortLimiter
+from metarl_robot.control.riccati_qp import RiccatiQP, Weights
+from metarl_robot.dynamics.quadrotor_plan import NE, NU, QuadrotorPlan
+from metarl_robot.dynamics.rigid_body import N_INERTIAL
+from metarl_robot.quadrotor import MotorModel, Quadrotor
+from metarl_robot.signals import EMPTY_CONTEXT, Command, Context, Plan, Reference, Setpoints, State, Status
+
+Array = NDArray[np.float64]
+
+REMEMBERED = 16
+"""Commands that may still be on their way."""
+MIN_STRENGTH = 0.3
+"""A rotor is never assumed weaker than this."""
+FIRST_ITERATIONS = 5
+"""Iterations of the first step, which has no plan to begin with."""
+
+
+class FlightMPCConfig(BaseModel):
+    """Tuning that every member of the family shares. Errors weigh as 1 / scale²: one scale of each costs the same (Bryson's rule)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    horizon: int = Field(20, ge=2, le=200, description="number of knots")
+    knot_spacing_s: float = Field(0.05, ge=0.005, le=0.2, description="time between knots [s]")
+    position_scale_m: float = Field(0.05, gt=0.0, le=10.0, description="position error that weighs one [m]")
+    velocity_scale_m_s: float = Field(0.5, gt=0.0, le=100.0, description="velocity error that weighs one [m/s]")
+    tilt_scale_rad: float = Field(0.5, gt=0.0, le=10.0, description="tilt error that weighs one [rad]")
+    yaw_scale_rad: float = Field(0.3, gt=0.0, le=10.0, description="heading error that weighs one [rad]")
+    rate_scale_rad_s: float = Field(5.0, gt=0.0, le=100.0, description="error of a body rate that weighs one [rad/s]")
+    thrust_scale: float = Field(0.5, gt=0.0, le=10.0, description="rotor thrust off its target that weighs one, share of hover thrust")
+    reach_m: float = Field(1.5, gt=0.0, le=100.0, description="a target farther away is approached as if it were so far [m]")
+    latency_s: float = Field(0.010, ge=0.0, le=0.05, description="delay from state to effect of a command, where it is not learned [s]")
+
+
+class _Issued(NamedTuple):
+    """A command (4,) [N], when it was issued, and the speeds (4,) the motors had then, had it and those before been without delay."""
+
+    time: float
+    thrusts: Array
+    speeds: Array
+
+
+class FlightMPC:
+    """See the module's docstring.
+
+    Arguments:
+        robot: the quadrotor.
+        adapter: what learns.
+        config: tuning.
+    """
+
+    def __init__(self, robot: Quadrotor, adapter: Adapter, config: FlightMPCConfig) -> None:
+        self._robot, self._config = robot, config
+        self.adapter = adapter
+        self._functions = QuadrotorPlan(robot, config.horizon, config.knot_spacing_s)
+        weights = _weights(robot, self._functions, config)
+        self._qp = RiccatiQP(config.horizon, weights, self._functions.by_state, self._functions.by_input)
+        self._limiter = EffortLimiter(robot)
+        self._grid: Array = np.asarray(np.arange(config.horizon + 1) * config.knot_spacing_s, dtype=np.float64)
+        self.reset()
+
+    def reset(self) -> None:
+        self.adapter.reset()
+        self._limiter.reset()
+        self._qp.reset()
+        self._motors = MotorModel(self._robot, self._robot.hover_thrust)
+        self._issued = deque([_Issued(-np.inf, self._robot.hover_thrust, self._motors.speeds)], maxlen=REMEMBERED)
+        self._context: Context = EMPTY_CONTEXT
+        self._last_time: float | None = None
+        self._plan: Plan | None = None
+        self._states: Array | None = None
+
+    def step(self, time: float, state: State, reference: Reference) -> Command:
+        if not (np.all(np.isfinite(state.q)) and np.all(np.isfinite(state.v))):
+            return self._fallback(time, "state is not finite")
+        self._adapt(time, state)
+        self._model = self._functions.model(self.adapter.payload(), np.maximum(1.0 + self.adapter.effort_gain(), MIN_STRENGTH))
+        latency = self._config.latency_s if self.adapter.latency_s is None else self.adapter.latency_s
+        start = time + latency + 0.5 * self._robot.control_period_s
+        here = self._predicted(time, self.adapter.estimate(state), latency, start)
+        states, inputs, optimal = self._optimise(start, here, self._within_reach(here, reference.sample(start + self._grid)))
+        if not (np.all(np.isfinite(states)) and np.all(np.isfinite(inputs))):
+            self._states = None
+            return self._fallback(time, "the plan is not finite")
+        effort, _ = self._limiter.apply(inputs[0])
+        self._issued.append(_Issued(time, effort, self._motors.speeds))
+        self._states, self._inputs = states, inputs
+        self._plan = Plan(start + self._grid, states[:, :7], states[:, 7:13], np.vstack([inputs, inputs[-1:]]))
+        message = "" if optimal else "the quadratic programme was not solved to the end"
+        return Command(effort, Status.SOLVED if optimal else Status.DEGRADED, message, self._plan, self._context)
+
+    def _adapt(self, time: float, state: State) -> None:
+        acted = self._limiter.last
+        if self._last_time is not None and acted is not None and time > self._last_time:
+            dt = time - self._last_time
+            self._context = self.adapter.update(state, self._motors.advance(acted, dt), dt)
+        self._last_time = time
+
+    def _predicted(self, time: float, state: State, latency: float, start: float) -> Array:
+        """(17,) state at `start`, under the commands that are still to take effect (Smith 1957)."""
+        commands = list(self._issued)
+        acting = max(i for i, command in enumerate(commands) if i == 0 or command.time + latency <= time)
+        motors = MotorModel(self._robot, self._robot.thrusts_of(commands[acting].speeds))
+        since = time - latency - commands[acting].time
+        if 0.0 < since < np.inf:
+            motors.advance(commands[acting].thrusts, since)
+        x, now = np.concatenate([state.q, state.v, motors.thrusts]), time
+        residual = self.adapter.evaluate(_xi(x[None, :7], x[None, 7:13]))[0]
+        ends = [*(command.time + latency for command in commands[acting + 1 :]), start]
+        for command, end in zip(commands[acting:], ends, strict=True):
+            if min(end, start) > now:
+                x = self._functions.advance(x, command.thrusts, residual, self._model, min(end, start) - now)
+                now = min(end, start)
+        return x
+
+    def _within_reach(self, here: Array, target: Setpoints) -> Setpoints:
+        """The reference, all of it moved towards where the quadrotor is until it is no farther than `reach_m`."""
+        error = here[:3] - target.q[0, :3]
+        distance = float(np.linalg.norm(error))
+        if distance <= self._config.reach_m:
+            return target
+        q = target.q.copy()
+        q[:, :3] += error * (1.0 - self._config.reach_m / distance)
+        return Setpoints(q, target.v, target.a)
+
+    def _optimise(self, start: float, here: Array, target: Setpoints) -> tuple[Array, Array, bool]:
+        """States (N + 1, 17), inputs (N, 4), and whether the last quadratic programme was solved."""
+        lower, upper = (np.tile(x, (self._config.horizon, 1)) for x in (self._robot.effort_lower, self._robot.effort_limit))
+        lower[0], upper[0] = self._limiter.bounds()
+        iterations, warm = (1, self._shifted(start)) if self._states is not None else (FIRST_ITERATIONS, None)
+        residual = self.adapter.evaluate(_xi(target.q, target.v) if warm is None else _xi(warm[0][:, :7], warm[0][:, 7:13]))
+        targets, feed_forward = self._functions.target(target.q, target.v, target.a, residual, self._model)
+        states, inputs = warm if warm is not None else (targets.copy(), np.clip(feed_forward[:-1], lower, upper))
+        states[0], optimal = here, True
+        for _ in range(iterations):
+            linear = self._functions.linearise(states, inputs, residual[:-1], self._model, targets)
+            offsets = inputs - feed_forward[:-1]
+            solution = self._qp.solve(linear, offsets, lower - inputs, upper - inputs)
+            changes = np.vstack([np.zeros((1, NE)), solution.states])
+            states, inputs, optimal = self._functions.moved(states, changes).copy(), inputs + solution.inputs, solution.optimal
+        return states, inputs, optimal
+
+    def _shifted(self, start: float) -> tuple[Array, Array]:
+        """The last plan, moved on to begin at `start`."""
+        assert self._plan is not None and self._states is not None
+        last = self._config.horizon
+        place = np.clip((start - self._plan.times[0]) / self._config.knot_spacing_s + np.arange(last + 1), 0.0, last)
+        before = np.minimum(place.astype(int), last - 1)
+        share = (place - before)[:, None]
+        states = (1.0 - share) * self._states[before] + share * self._states[before + 1]
+        states[:, 3:7] /= np.linalg.norm(states[:, 3:7], axis=1, keepdims=True)
+        after = np.minimum(before + 1, last - 1)
+        inputs = (1.0 - share) * self._inputs[before] + share * self._inputs[after]
+        return states, inputs[:-1]
+
+    def _fallback(self, time: float, reason: str) -> Command:
+        """Follow the last plan while it is valid, then hover thrust."""
+        if self._plan is not None and time <= self._plan.times[-1]:
+            wanted = np.array([np.interp(time, self._plan.times, column) for column in self._plan.effort.T])
+            effort, _ = self._limiter.apply(wanted)
+            return Command(effort, Status.DEGRADED, f"{reason}; following the last plan", self._plan, self._context)
+        effort, _ = self._limiter.apply(self._robot.hover_thrust)
+        return Command(effort, Status.FAILED, f"{reason}; hover thrust", None, self._context)
+
+
+def _xi(q: Array, v: Array) -> Xi:
+    """Where the residual is evaluated: its share that depends on thrust or acceleration is in the plan's own dynamics."""
+    thrusts = np.zeros((len(q), NU))
+    return Xi(q, v, np.zeros_like(v), thrusts, np.stack([thrusts, thrusts]))
+
+
+def _weights(robot: Quadrotor, functions: QuadrotorPlan, config: FlightMPCConfig) -> Weights:
+    """Bryson's rule; the cost-to-go at the end is that of the infinite horizon about hover."""
+    scales = [config.position_scale_m] * 3 + [config.tilt_scale_rad] * 2 + [config.yaw_scale_rad]
+    scales += [config.velocity_scale_m_s] * 3 + [config.rate_scale_rad_s] * 3
+    thrust = config.thrust_scale * float(robot.hover_thrust.mean())
+    state, inputs = np.array([*(1.0 / np.square(scales)), *np.zeros(NU)]), np.full(NU, 1.0 / thrust**2)
+    hover = np.concatenate([robot.home, np.zeros(6), robot.hover_thrust])
+    knots = np.tile(hover, (config.horizon + 1, 1))
+    model = functions.model(np.zeros(N_INERTIAL), np.ones(NU))
+    linear = functions.linearise(knots, knots[:-1, 13:], np.zeros((config.horizon, 6)), model, knots)
+    a, b = functions.dense(linear, 0)
+    terminal = solve_discrete_are(a, b, np.diag(state), np.diag(inputs))
+    return Weights(state, inputs, np.asarray(terminal, dtype=np.float64))
