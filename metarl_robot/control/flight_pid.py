@@ -1,0 +1,94 @@
+"""The cascaded loops of a flight stack, tuned well: position P, velocity PI, attitude P, body rates PID.
+
+Position and velocity: position_loop.py. Attitude and rates (the structure of PX4 and ArduPilot), with e_q from attitude.py:
+
+    w_c = k_a e_q + w_r,    e = w_c - w,    torque = J k_r (e + T_d e'_f + k_i ∫e dt)
+
+The derivative, filtered with τ / s, makes the motors' lag τ act like τ / s: T_d = τ - τ / s. Gains are fractions of 1 / T, the rate that
+delays and motors leave (rotors.py: lag_s), each loop's half of the next inner one's.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from metarl_robot import rotation
+from metarl_robot.control.attitude import tilt_and_yaw_error
+from metarl_robot.control.base import ControllerSpec
+from metarl_robot.control.position_loop import Gains, PositionLoop, Target
+from metarl_robot.control.rotors import Rotors, lag_s, usable
+from metarl_robot.flatness import attitude
+from metarl_robot.quadrotor import Quadrotor
+from metarl_robot.signals import Command, Reference, State
+
+Array = NDArray[np.float64]
+
+
+class FlightPIDConfig(BaseModel):
+    """Gains in units of 1 / lag: the same for every size of robot."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    position: float = Field(0.07, ge=0.0, le=1.0, description="position gain [1/lag]")
+    velocity: float = Field(0.14, ge=0.0, le=1.0, description="velocity gain [1/lag]")
+    velocity_integral: float = Field(0.03, ge=0.0, le=1.0, description="integral of the velocity error [1/lag]")
+    attitude: float = Field(0.28, ge=0.0, le=2.0, description="tilt gain [1/lag]")
+    rate: float = Field(0.56, ge=0.0, le=2.0, description="roll and pitch rate gain [1/lag]")
+    rate_integral: float = Field(0.06, ge=0.0, le=1.0, description="integral of the rate error [1/lag]")
+    yaw: float = Field(0.4, ge=0.0, le=1.0, description="yaw gains as a share of those of roll and pitch")
+    motor_lead: float = Field(3.0, ge=1.0, le=10.0, description="how many times faster the derivative of the rate error makes the motors")
+    latency_s: float = Field(0.01, ge=0.0, le=0.1, description="latency that the gains leave room for, command and sensors together [s]")
+
+
+class FlightPID:
+    """See the module's docstring."""
+
+    def __init__(self, robot: Quadrotor, config: FlightPIDConfig) -> None:
+        self._robot, self._config = robot, config
+        pace = 1.0 / lag_s(robot, config.motor_lead, config.latency_s)
+        axes = np.array([1.0, 1.0, config.yaw])
+        self._attitude_gain, self._rate_gain = config.attitude * pace * axes, config.rate * pace * axes
+        self._integral_gain = config.rate_integral * pace
+        ahead_s = 1.0 / (config.rate * pace) + config.latency_s
+        self._outer = PositionLoop(robot, Gains(config.position * pace, config.velocity * pace, config.velocity_integral * pace, ahead_s))
+        tau = float(np.mean(robot.motor_time_s))
+        self._filter_s = tau / config.motor_lead
+        self._lead_s = tau - self._filter_s
+        self._rotors = Rotors(robot, speed_up=1.0)
+        self.reset()
+
+    def reset(self) -> None:
+        self._outer.reset()
+        self._rotors.reset()
+        self._integral, self._smooth = np.zeros(3), np.zeros(3)
+
+    def step(self, time: float, state: State, reference: Reference) -> Command:
+        if not usable(state):
+            return self._rotors.level("the state is not finite")
+        target = self._outer.step(time, state, reference)
+        if target is None:
+            return self._rotors.level("the reference is not finite")
+        q = rotation.normalise(state.q[3:])
+        wanted = self._rates(q, target)
+        torque = self._robot.inertia @ self._rate_loop(wanted - state.v[3:])
+        collective = self._robot.mass_kg * float(target.thrust @ rotation.up(q))
+        return self._rotors.send(collective, torque)
+
+    def _rates(self, q: Array, target: Target) -> Array:
+        """w_c (3,)."""
+        error = tilt_and_yaw_error(q, attitude(target.thrust, np.array(target.yaw)))
+        ahead = rotation.rotate_back(q, rotation.rotate(target.attitude, target.rate))
+        limit = self._robot.velocity_limit[3:]
+        return np.clip(self._attitude_gain * error + ahead, -limit, limit)
+
+    def _rate_loop(self, error: Array) -> Array:
+        """Angular acceleration (3,) to ask for."""
+        self._smooth = self._smooth + (error - self._smooth) * -np.expm1(-self._robot.control_period_s / self._filter_s)
+        slope = (error - self._smooth) / self._filter_s
+        self._integral = self._integral + self._integral_gain * error * self._robot.control_period_s
+        return np.asarray(self._rate_gain * (error + self._lead_s * slope + self._integral))
+
+
+SPEC = ControllerSpec(FlightPIDConfig, lambda robot, config, checkpoint, oracle: FlightPID(robot, config))
