@@ -44,7 +44,7 @@ class Evaluation:
     def summary(self) -> dict[str, dict[str, float | None]]:
         """Per controller: the median of every score over its episodes, and the 90th percentile of rmse_after_m.
 
-        payload_mass_error_kg: median of its magnitude. settle_s: a run that never settles counts as longer than any other, and the
+        payload_mass_error_kg: median of its magnitude. crashed: how many episodes ended so. settle_s: a run that never settles counts as longer than any other, and the
         median is None if at least half of the runs never settle. Scores that no episode has are None.
         """
         return {name: self._summary_of([e for e in self.episodes if e.controller == name]) for name in self._controllers()}
@@ -57,6 +57,7 @@ class Evaluation:
         row: dict[str, float | None] = {}
         for name in _SCORES:
             row[name] = _median(name, [getattr(episode, name) for episode in episodes])
+        row["crashed"] = float(sum(episode.crashed for episode in episodes))
         row["rmse_after_m_p90"] = float(np.percentile([episode.rmse_after_m for episode in episodes], 90))
         return row
 

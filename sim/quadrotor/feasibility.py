@@ -32,8 +32,8 @@ def required_thrusts(robot: Quadrotor, task: QuadrotorTask, points: Setpoints) -
     inertia = robot.inertia + payload.mass_kg * (lever @ lever * np.eye(3) - np.outer(lever, lever))
     if task.sling_m == 0.0:
         inertia = inertia + symmetric(payload.inertia_kg_m2)
-    torque = points.a[:, 3:] @ inertia + np.cross(rate, rate @ inertia)
-    torque = torque + payload.mass_kg * np.cross(lever, rotation.rotate_back(attitude, pull))
+    torque = points.a[:, 3:] @ inertia + rotation.cross(rate, rate @ inertia)
+    torque = torque + payload.mass_kg * rotation.cross(lever[None], rotation.rotate_back(attitude, pull))
     wanted = np.concatenate([thrust[:, None], torque], axis=1)
     return np.asarray(np.linalg.solve(robot.allocation, wanted.T).T / np.maximum(task.thrust_gain, 1e-3))
 

@@ -7,6 +7,7 @@ mass and arms, winds to the fastest in which it can hover.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +70,7 @@ HEAVY = replace(TRAIN, payload_ratio=(0.30, 0.45))
 STRONG_WIND = replace(TRAIN, wind_ratio=(1.0, 1.25), swing_probability=0.0)
 
 
+@lru_cache(maxsize=16)
 def reference_wind(robot: Quadrotor) -> float:
     """The wind [m/s] that ranges and suites are relative to: 12.1, or that in which a hover takes 70 % of the thrust, if less."""
     return min(FASTEST_WIND_M_S, holding_wind(robot, HOLDING_SHARE))

@@ -17,6 +17,7 @@ PLANAR = load_robot("planar2")
 FIELDS = {
     "controller", "scenario", "seed", "rmse_before_m", "rmse_transient_m", "rmse_after_m", "joint_rmse_after_rad", "settle_s",
     "violations", "failed_steps", "step_ms_median", "step_ms_p99", "payload_mass_error_kg", "payload_mass_std_kg",
+    "rmse_m", "crashed",
 }  # fmt: skip
 CONTROLLERS = ["pid", "computed_torque"]
 
