@@ -34,9 +34,7 @@ class ArmRollouts:
     def draw_task(self, rng: np.random.Generator, ranges: TaskRanges | None) -> Task:
         return draw_task(self._robot, rng, ranges or TRAIN)
 
-    def simulate(
-        self, tasks: list[Task], rng: np.random.Generator, steps: int, threads: int
-    ) -> tuple[RolloutArrays, NDArray[np.bool_]]:
+    def simulate(self, tasks: list[Task], rng: np.random.Generator, steps: int, threads: int) -> tuple[RolloutArrays, NDArray[np.bool_]]:
         robot = self._robot
         count, n, period = len(tasks), robot.dof, robot.control_period_s
         times = np.arange(steps + 1, dtype=np.float64) * period

@@ -1,10 +1,10 @@
 """One closed-loop run without ROS: measure, ask the controller, step the plant; then score it.
 
-Windows, with t_c the time of the change (the middle of the run where nothing changes) and t_0 from when on the scenario is
-scored: before = [t_0, t_c), transient = [t_c, t_c + 1 s), after = [t_c + 1 s, t_c + 5 s). rmse is the root mean square over the window (rmse_m: from
-t_0 to the end) of the distance between an arm's payload site, or a quadrotor's origin, and where the reference puts it. settle_s: time
-from t_c until that distance stays below max(2 rmse_before_m, 1 mm) to the end of the run. A run ends with a crash: from then on the
-robot counts as lying where it crashed.
+Windows, with t_c the time of the change (the middle of the run where nothing changes) and t_0 the time from which on the scenario
+is scored: before = [t_0, t_c), transient = [t_c, t_c + 1 s), after = [t_c + 1 s, t_c + 5 s). rmse is the root mean square over the window
+(rmse_m: from t_0 to the end) of the distance between an arm's payload site, or a quadrotor's origin, and where the reference puts it.
+settle_s: time from t_c until that distance stays below max(2 rmse_before_m, 1 mm) to the end of the run. A run ends with a crash: from
+then on the robot counts as lying where it crashed.
 """
 
 from __future__ import annotations
@@ -104,9 +104,7 @@ class Episode:
     log: Log
 
 
-def run_episode(
-    robot: Robot, make_controller: Callable[[Scenario[Any]], Controller], scenario: Scenario[Any], name: str = ""
-) -> Episode:
+def run_episode(robot: Robot, make_controller: Callable[[Scenario[Any]], Controller], scenario: Scenario[Any], name: str = "") -> Episode:
     """Run one scenario to its end, or to a crash.
 
     Arguments:

@@ -44,8 +44,8 @@ class Evaluation:
     def summary(self) -> dict[str, dict[str, float | None]]:
         """Per controller: the median of every score over its episodes, and the 90th percentile of rmse_after_m.
 
-        payload_mass_error_kg: median of its magnitude. crashed: how many episodes ended so. settle_s: a run that never settles counts as longer than any other, and the
-        median is None if at least half of the runs never settle. Scores that no episode has are None.
+        payload_mass_error_kg: median of its magnitude. crashed: how many episodes ended so. settle_s: a run that never settles counts
+        as longer than any other, and the median is None if at least half of the runs never settle. Scores that no episode has are None.
         """
         return {name: self._summary_of([e for e in self.episodes if e.controller == name]) for name in self._controllers()}
 

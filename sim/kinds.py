@@ -92,9 +92,7 @@ class RolloutMaker(Protocol):
         """A random task; ranges: what it is drawn from, None for those of training."""
         ...
 
-    def simulate(
-        self, tasks: list[Any], rng: np.random.Generator, steps: int, threads: int
-    ) -> tuple[RolloutArrays, NDArray[np.bool_]]:
+    def simulate(self, tasks: list[Any], rng: np.random.Generator, steps: int, threads: int) -> tuple[RolloutArrays, NDArray[np.bool_]]:
         """So many control steps under each of T tasks: arrays (T, ...), and which rollouts kept within the robot's limits (T,)."""
         ...
 

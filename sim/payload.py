@@ -41,9 +41,7 @@ class Payload:
         return np.concatenate([[self.mass_kg], self.mass_kg * c, entries(about_origin)])
 
 
-def draw_box(
-    rng: np.random.Generator, mass_kg: float, com_m: tuple[float, float], side_m: tuple[float, float], outward: Array
-) -> Payload:
+def draw_box(rng: np.random.Generator, mass_kg: float, com_m: tuple[float, float], side_m: tuple[float, float], outward: Array) -> Payload:
     """A box of random size, place and orientation.
 
     com_m: lowest and highest distance of its centre from the payload site, in a direction up to 90 degrees from `outward` (3,).

@@ -104,7 +104,9 @@ class Task:
         content = known_keys(cls, content, required=("payload",))
         payload, cable = content.pop("payload"), content.pop("cable", None)
         try:
-            return cls(Payload(**known_keys(Payload, payload)), cable=None if cable is None else Cable(**known_keys(Cable, cable)), **content)
+            return cls(
+                Payload(**known_keys(Payload, payload)), cable=None if cable is None else Cable(**known_keys(Cable, cable)), **content
+            )
         except (TypeError, ValueError) as error:
             raise SignalError(f"task: {error}") from error
 

@@ -1,0 +1,1 @@
+"""Quadrotors in MuJoCo: tasks, wind and aerodynamics, plants, suites of flights, rollouts for learning."""

@@ -4,7 +4,7 @@ With u the velocity of a point relative to the air, in body axes, Ω a rotor's s
 
     rotor thrust        γ k Ω² g                 γ: effectiveness times battery factor, g: ground effect
     rotor drag torque   -s c γ k Ω² about z
-    rotor drag          -d Ω (C_h u_x, C_h u_y, C_v u_z), u at the hub           (Faessler, Franchi, Scaramuzza, RA-L 2018; hubs as in RotorS)
+    rotor drag          -d Ω (C_h u_x, C_h u_y, C_v u_z), u at the hub    (Faessler, Franchi, Scaramuzza, RA-L 2018)
     parasitic drag      -p C_p |u| u, u at the body's origin
     ground effect       g = 1 / (1 - (r / 4 z)²), z the hub's height, r the rotor's radius           (Cheeseman, Bennett, R&M 3021, 1955)
 

@@ -11,7 +11,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.quadrotor import Quadrotor
+from metarl_robot.quadrotor import GRAVITY_M_S2, Quadrotor
 from metarl_robot.sim.model import PHYSICS_DT_S, principal
 from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
 
@@ -56,7 +56,17 @@ def task_fields(model: mujoco.MjModel, task: QuadrotorTask) -> Fields:
     body = model.body(PAYLOAD).id
     mass, com, quat, inertia = principal(task.payload)
     if task.sling_m > 0.0:
-        com, quat, inertia = np.array([0.0, 0.0, -task.sling_m]), np.array([1.0, 0.0, 0.0, 0.0]), np.full(3, _BOB_INERTIA * mass * task.sling_m**2)
-        values.dof_damping[6:] = 2.0 * _SLING_DAMPING * mass * task.sling_m**2 * np.sqrt(-model.opt.gravity[2] / task.sling_m)
+        swinging = mass * task.sling_m**2
+        com, quat, inertia = np.array([0.0, 0.0, -task.sling_m]), np.array([1.0, 0.0, 0.0, 0.0]), np.full(3, _BOB_INERTIA * swinging)
+        values.dof_damping[6:] = 2.0 * _SLING_DAMPING * swinging * np.sqrt(GRAVITY_M_S2 / task.sling_m)
     values.body_mass[body], values.body_ipos[body], values.body_iquat[body], values.body_inertia[body] = mass, com, quat, inertia
     return values
+
+
+def hover_command(robot: Quadrotor, task: QuadrotorTask) -> Array:
+    """(4,) thrusts [N] to command for a level hover in still air; a payload on a sling hangs straight below the payload site."""
+    mass = task.payload.mass_kg
+    lever = robot.payload_position + (0.0 if task.sling_m > 0.0 else 1.0) * task.payload.com_m
+    needed = GRAVITY_M_S2 * np.array([robot.mass_kg + mass, mass * lever[1], -mass * lever[0], 0.0])
+    thrusts = np.linalg.solve(robot.allocation, needed) / np.maximum(task.thrust_gain, 1e-3)
+    return np.clip(thrusts, robot.effort_lower, robot.effort_limit)

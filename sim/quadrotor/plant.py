@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from metarl_robot.errors import MetaRLError, SignalError
 from metarl_robot.quadrotor import GRAVITY_M_S2, Quadrotor
-from metarl_robot.rotation import exp, inverse, multiply, normalise, rotate, to_matrix
+from metarl_robot.rotation import exp, inverse, multiply, normalise, rotate
 from metarl_robot.signals import State
 from metarl_robot.sim.model import PHYSICS_DT_S
 from metarl_robot.sim.plant import velocity_age, whole_steps
 from metarl_robot.sim.quadrotor.aerodynamics import Aerodynamics
-from metarl_robot.sim.quadrotor.model import Fields, compile_model, task_fields
+from metarl_robot.sim.quadrotor.model import Fields, compile_model, hover_command, task_fields
 from metarl_robot.sim.quadrotor.tasks import MAX_DELAY_S, QuadrotorTask
 from metarl_robot.sim.quadrotor.wind import WindField
 
@@ -155,7 +155,7 @@ class QuadrotorBatch:
         self._issued.append(self._steps)
         self._commands.append(np.clip(effort, robot.effort_lower, robot.effort_limit))
         targets = robot.speeds(self._in_effect(count))
-        wind = self._wind.at((self._steps + np.arange(count)) * self._dt)
+        wind = self._wind.at(self._dt * np.arange(self._steps, self._steps + count, dtype=np.float64))
         velocities, thrust = [], np.zeros_like(self._mean_thrust)
         for k in range(count):
             square = self._turn(targets[k])
@@ -216,7 +216,7 @@ class QuadrotorBatch:
         return State(q, v + noise[:, 6:12], force + noise[:, 12:])
 
     def _at(self, steps: Integers) -> tuple[Array, Array, Array]:
-        """q (T, 7), v (T, 6) and specific force (T, 3) at a past step of each quadrotor (T,)."""
+        """Poses (T, 7), velocities (T, 6) and specific forces (T, 3) at a past step of each quadrotor (T,)."""
         slots = steps % self._keep
         v = self._v_recent[self._all, slots]
         q = _advanced(self._q_recent[self._all, slots], v, -velocity_age(self._dt))
@@ -329,7 +329,9 @@ class QuadrotorPlant:
             raise SignalError(f"plant: duration {duration_s} s is not a positive multiple of the physics step {self._dt} s")
         self._measured = _single(self._batch.step(effort[None], count))
         if not np.all(np.isfinite(self._measured.v)):
-            raise MetaRLError(f"plant: the simulation of '{self.robot.name}' diverged at {self.time:.3f} s; the task is {self.task.to_dict()}")
+            raise MetaRLError(
+                f"plant: the simulation of '{self.robot.name}' diverged at {self.time:.3f} s; the task is {self.task.to_dict()}"
+            )
         return self._measured
 
     def set_task(self, task: QuadrotorTask) -> None:
@@ -414,15 +416,6 @@ class QuadrotorPlant:
         if not np.all(np.isfinite(array)):
             raise SignalError(f"plant: {what} holds a value that is not finite: {array.tolist()}")
         return array
-
-
-def hover_command(robot: Quadrotor, task: QuadrotorTask) -> Array:
-    """(4,) thrusts [N] to command for a level hover in still air; a payload on a sling hangs straight below the payload site."""
-    mass = task.payload.mass_kg
-    lever = robot.payload_position + (0.0 if task.sling_m > 0.0 else 1.0) * task.payload.com_m
-    needed = GRAVITY_M_S2 * np.array([robot.mass_kg + mass, mass * lever[1], -mass * lever[0], 0.0])
-    thrusts = np.linalg.solve(robot.allocation, needed) / np.maximum(task.thrust_gain, 1e-3)
-    return np.clip(thrusts, robot.effort_lower, robot.effort_limit)
 
 
 def _advanced(q: Array, v: Array, duration_s: float) -> Array:

@@ -127,8 +127,8 @@ def _start(rng: np.random.Generator, points: Setpoints) -> tuple[Array, Array]:
 
 
 def _empty(robot: Quadrotor, count: int, steps: int) -> RolloutArrays:
-    sizes = {"q": robot.nq, "v": robot.dof, "q_measured": robot.nq, "v_measured": robot.dof, "specific_force": 3, "specific_force_measured": 3}
-    states = {name: np.empty((count, steps + 1, size), np.float32) for name, size in sizes.items()}
+    sizes = {"q": robot.nq, "v": robot.dof, "specific_force": 3}
+    states = {name + kind: np.empty((count, steps + 1, size), np.float32) for kind in ("", "_measured") for name, size in sizes.items()}
     return {**states, **{name: np.empty((count, steps, robot.nu), np.float32) for name in ("effort", "acting")}}
 
 
@@ -139,6 +139,6 @@ def _record(arrays: RolloutArrays, k: int, truth: State, measured: State) -> Non
 
 
 def _within_limits(robot: Quadrotor, arrays: RolloutArrays) -> NDArray[np.bool_]:
-    q, v = arrays["q"], arrays["v"]
+    attitude, v = arrays["q"][..., 3:].astype(np.float64), arrays["v"]
     slow = (np.abs(v) < _FASTEST * robot.velocity_limit).all(axis=(1, 2))
-    return np.asarray(slow & (rotation.tilt(q[..., 3:]) < _WORST_TILT_RAD).all(axis=1) & np.isfinite(v).all(axis=(1, 2)))
+    return np.asarray(slow & (rotation.tilt(attitude) < _WORST_TILT_RAD).all(axis=1) & np.isfinite(v).all(axis=(1, 2)))
