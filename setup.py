@@ -45,6 +45,7 @@ ROS = [
     "ros-sensor-msgs==5.3.6",
     "ros-trajectory-msgs==5.3.6",
     "ros-geometry-msgs==5.3.6",
+    "ros-nav-msgs==5.3.6",
     "ros-diagnostic-msgs==5.3.6",
     "ros-std-srvs==5.3.6",
     "ros-rosgraph-msgs==2.0.3",

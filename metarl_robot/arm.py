@@ -58,6 +58,7 @@ class Arm(Robot):
 
     file = ArmFile
     kind = "arm"
+    course = "metarl_robot.joint_course:JointCourse"
     gate_law = "metarl_robot.brake:Brake"
 
     def __init__(self, description: ArmFile, folder: Path) -> None:

@@ -230,8 +230,12 @@ class InertialIntake:
         if problem is None:
             self.latest = InertialMeasurement(inertial, stamp_s, received_s)
         else:
-            self.rejections[problem.value] += 1
+            self.reject(problem)
         return problem
+
+    def reject(self, why: Rejection) -> None:
+        """Count a refusal that was noticed elsewhere."""
+        self.rejections[why.value] += 1
 
 
 def _number_problem(*parts: Array) -> Rejection | None:

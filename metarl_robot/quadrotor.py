@@ -106,6 +106,7 @@ class Quadrotor(Robot):
 
     file = QuadrotorFile
     kind = "quadrotor"
+    course = "metarl_robot.flight_course:FlightCourse"
     gate_law = "metarl_robot.descend:Descend"
 
     def __init__(self, description: QuadrotorFile, folder: Path) -> None:

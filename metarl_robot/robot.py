@@ -58,6 +58,7 @@ class Robot:
     Attributes:
         name: folder name below `models/`.
         kind: 'arm', 'quadrotor'.
+        course: what its references are made of, a class as 'module:name' (course.py).
         gate_law: how its gate stops it, a class as 'module:name' (gate_law.py).
         channel_names: (nu,) what a command drives, in order: joints, rotors.
         nq, dof, nu: sizes of a position, of a velocity or generalised force, of a command.
@@ -71,6 +72,7 @@ class Robot:
 
     file: ClassVar[type[RobotFile]] = RobotFile
     kind: ClassVar[str]
+    course: ClassVar[str]
     gate_law: ClassVar[str]
     channel_names: tuple[str, ...]
     nq: int

@@ -14,9 +14,11 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, MultiArrayDimension
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
+from metarl_robot.course import Outputs
 from metarl_robot.errors import SignalError
+from metarl_robot.intake import Rejection
 from metarl_robot.labelled import NANOSECONDS, Table
-from metarl_robot.signals import Context, Plan, Setpoints, State
+from metarl_robot.signals import Context, Plan, State
 
 Array = NDArray[np.float64]
 
@@ -27,8 +29,19 @@ MOMENTS = tuple(f"payload_moment_{axis}_kg_m" for axis in "xyz")
 INERTIAS = tuple(f"payload_inertia_{axes}_kg_m2" for axes in ("xx", "yy", "zz", "xy", "xz", "yz"))
 
 
-class NamesError(SignalError):
+class UnusableError(SignalError):
+    """A message cannot be used; why: what /diagnostics counts it as."""
+
+    def __init__(self, why: Rejection, text: str) -> None:
+        super().__init__(text)
+        self.why = why
+
+
+class NamesError(UnusableError):
     """A message lacks a joint, or its lists differ in length."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(Rejection.NAMES, text)
 
 
 def nanoseconds(stamp: Time | Duration) -> int:
@@ -109,8 +122,8 @@ def table_message(table: Table) -> Float64MultiArray:
     return message
 
 
-def trajectory_arrays(message: JointTrajectory, joint_names: Sequence[str]) -> tuple[NDArray[np.int64], Array, Array | None, Array | None]:
-    """(times since the trajectory's start (K,) [ns], positions, velocities, accelerations (K, n)) in the robot's order.
+def trajectory_arrays(message: JointTrajectory, joint_names: Sequence[str]) -> tuple[NDArray[np.int64], Outputs]:
+    """(times since the trajectory's start (K,) [ns], its points) in the robot's order.
 
     Times are whole nanoseconds, so that the same instant of two messages is the same number whatever their stamps.
 
@@ -129,7 +142,8 @@ def trajectory_arrays(message: JointTrajectory, joint_names: Sequence[str]) -> t
     positions = _point_values(message.points, "positions", order)
     if positions is None:
         raise SignalError("reference: its points have no positions")
-    return times, positions, _point_values(message.points, "velocities", order), _point_values(message.points, "accelerations", order)
+    velocities, accelerations = (_point_values(message.points, field, order) for field in ("velocities", "accelerations"))
+    return times, Outputs(positions, velocities, accelerations)
 
 
 def _point_values(points: Sequence[JointTrajectoryPoint], field: str, order: list[int]) -> Array | None:
@@ -142,19 +156,16 @@ def _point_values(points: Sequence[JointTrajectoryPoint], field: str, order: lis
     return np.array(lists, dtype=np.float64)[:, order]
 
 
-def trajectory_message(names: Sequence[str], stamp_ns: int, times: Array, points: Setpoints) -> JointTrajectory:
-    """Setpoints at `times` (K,) [s after the stamp] as a trajectory."""
+def trajectory_message(names: Sequence[str], stamp_ns: int, times: Array, points: Outputs) -> JointTrajectory:
+    """Joints at `times` (K,) [s after the stamp] as a trajectory."""
     message = JointTrajectory(joint_names=list(names))
     message.header.stamp = time_message(stamp_ns)
-    message.points = [
-        JointTrajectoryPoint(
-            positions=_doubles(points.q[k]),
-            velocities=_doubles(points.v[k]),
-            accelerations=_doubles(points.a[k]),
-            time_from_start=duration_message(float(times[k])),
-        )
-        for k in range(len(times))
-    ]
+    for k, time in enumerate(times):
+        point = JointTrajectoryPoint(positions=_doubles(points.positions[k]), time_from_start=duration_message(float(time)))
+        for field, values in (("velocities", points.velocities), ("accelerations", points.accelerations)):
+            if values is not None:
+                setattr(point, field, _doubles(values[k]))
+        message.points.append(point)
     return message
 
 

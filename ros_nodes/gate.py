@@ -1,7 +1,7 @@
 """The gate node: the last process before the robot. No torch, no CasADi, no simulator; its logic is metarl_robot.gate.
 
-In real time a command is passed on as it arrives, and while the gate brakes or holds, it answers each state; a watchdog sees
-to it that something is sent every control period, whatever stays out.
+In real time a command is passed on as it arrives, and while the gate stops the robot, it answers each state, or each measurement of
+the IMU when there are no states; a watchdog sees to it that something is sent every control period, whatever stays out.
 
 In lockstep the gate answers every state exactly once, in simulated time. It waits for the mpc node's command for that very state,
 so that the run is the same on any machine. When that takes longer than `grace_s` (real seconds), the mpc node counts as gone:
@@ -11,25 +11,27 @@ until commands come again. A state that comes twice gets the same answer twice: 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
+from typing import Any
 
 import yaml
 from diagnostic_msgs.msg import DiagnosticStatus
 from pydantic import Field
-from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
 from metarl_robot.gate import Decision, Gate, GateState
-from metarl_robot.gate_law import GateConfig, GateError, gate_config
+from metarl_robot.gate_law import GateConfig, GateError, Inertial, gate_config
 from metarl_robot.intake import Rejection
 from metarl_robot.labelled import NANOSECONDS, Table
 from metarl_robot.robot import Robot, load_robot
 from metarl_robot.ros_nodes import topics
-from metarl_robot.ros_nodes.convert import JointOrder, NamesError, effort_of, nanoseconds, state_of, status_message, table_message
+from metarl_robot.ros_nodes.convert import UnusableError, status_message, table_message
+from metarl_robot.ros_nodes.interfaces import interface_of
 from metarl_robot.ros_nodes.managed import ManagedNode, StateParameters
 from metarl_robot.ros_nodes.runtime import run
+from metarl_robot.signals import State
 
 _WATCHDOG_PERIODS = 1.5  # silence, in control periods, after which the watchdog ticks
 
@@ -53,19 +55,19 @@ class GateNode(ManagedNode):
         self.start(self._own.autostart)
 
     def configure(self) -> None:
-        names = self._robot.joint_names
         self._gate = Gate(self._robot, self._config)
-        self._state_order, self._command_order = JointOrder(names), JointOrder(names)
+        self._interface = interface_of(self._robot)
         self._pending_ns: int | None = None
         self._spoken_ns = self._answered_ns = self._state_ns = -1
         self._answer_message: Float64MultiArray | None = None
         self._pending_since_s = self._ticked_s = monotonic()
         self._absent = False
         self._shown: tuple[GateState, bool, str] | None = None
-        self._commands = self.create_lifecycle_publisher(Float64MultiArray, topics.COMMANDS, topics.COMMAND)
+        self._commands = self.create_lifecycle_publisher(Float64MultiArray, self._interface.commands, topics.COMMAND)
         self._state_out = self.create_publisher(DiagnosticStatus, "~/state", topics.LATCHED)
-        self._state_in = self.create_subscription(JointState, topics.JOINT_STATES, self._on_state, topics.STATE_IN)
-        self._command_in = self.create_subscription(JointState, "~/command", self._on_command, topics.COMMAND)
+        measured = self._interface.listen(self, self._on_state, self._own.lockstep, self._on_inertial)
+        commanded = self.create_subscription(self._interface.gate_command_type, "~/command", self._on_command, topics.COMMAND)
+        self._inputs = (*measured, commanded)
         self._estop_service = self.create_service(Trigger, "~/estop", self._on_estop)
         self._rearm_service = self.create_service(Trigger, "~/rearm", self._on_rearm)
         self._watchdog = self.every(self._robot.control_period_s, self._watch)
@@ -83,7 +85,7 @@ class GateNode(ManagedNode):
         self.destroy_lifecycle_publisher(self._commands)
         self.destroy_publisher(self._state_out)
         self.destroy_timer(self._watchdog)
-        for subscription in (self._state_in, self._command_in):
+        for subscription in self._inputs:
             self.destroy_subscription(subscription)
         for service in (self._estop_service, self._rearm_service):
             self.destroy_service(service)
@@ -93,8 +95,13 @@ class GateNode(ManagedNode):
         if gate is None:
             return []
         values = {"state": gate.state.value, "latched": gate.latched, "reason": gate.reason, "mpc_absent": self._absent}
+        shares = {"saturation": gate.saturation}
         counts = {f"state_{name}": count for name, count in gate.states.rejections.items()} | dict(gate.counts)
-        return [status_message("gate", _level(gate), _words(gate), {**values, **counts})]
+        counts |= {f"imu_{name}": count for name, count in gate.inertials.rejections.items()}
+        level, words = _level(gate), _words(gate)
+        if gate.saturated:
+            level, words = max(level, DiagnosticStatus.WARN), f"{words}; commands have been at a limit for long"
+        return [status_message("gate", level, words, {**values, **shares, **counts})]
 
     def _on_parameters(self, new: GateNodeParameters) -> None:
         self._own = new
@@ -103,15 +110,14 @@ class GateNode(ManagedNode):
         (self._gate or Gate(self._robot, config)).configure(config)
         self._config = config
 
-    def _on_state(self, message: JointState) -> None:
+    def _on_state(self, stamp_ns: int, read: Callable[[], State]) -> None:
         gate, received_s = self._gate, monotonic()
-        stamp_ns = nanoseconds(message.header.stamp)
         if gate is None or not self.active:
             return
         if self._own.lockstep and stamp_ns == self._answered_ns and self._answer_message is not None:
             self._commands.publish(self._answer_message)
             return
-        usable = self._take(gate, message, stamp_ns, received_s)
+        usable = self._take(gate, stamp_ns, read, received_s)
         if self._own.lockstep:
             if stamp_ns != self._pending_ns:
                 self._pending_ns, self._pending_since_s = stamp_ns, received_s
@@ -119,7 +125,7 @@ class GateNode(ManagedNode):
         elif gate.state not in (GateState.PASSING, GateState.WAITING):
             self._tick(gate)
 
-    def _take(self, gate: Gate, message: JointState, stamp_ns: int, received_s: float) -> bool:
+    def _take(self, gate: Gate, stamp_ns: int, read: Callable[[], State], received_s: float) -> bool:
         """Hand a state to the gate; False when it was refused."""
         self._state_ns, stamp_s = stamp_ns, stamp_ns / NANOSECONDS
         try:
@@ -127,26 +133,45 @@ class GateNode(ManagedNode):
             if problem is not None:
                 gate.states.reject(problem)
             else:
-                problem = gate.on_state(state_of(message, self._state_order), stamp_s, received_s)
-        except NamesError as error:
-            gate.states.reject(Rejection.NAMES)
+                problem = gate.on_state(read(), stamp_s, received_s)
+        except UnusableError as error:
+            gate.states.reject(error.why)
             gate.states.offer_time(stamp_s)
-            self.refuse(str(error))
+            self.refuse(f"state refused: {error}")
             return False
         if problem is None or problem is Rejection.DUPLICATE:
             return True
         self.refuse(f"state refused: {problem.value}")
         return False
 
-    def _on_command(self, message: JointState) -> None:
+    def _on_inertial(self, stamp_ns: int, read: Callable[[], Inertial]) -> None:
         gate, received_s = self._gate, monotonic()
         if gate is None or not self.active:
             return
-        self._spoken_ns = nanoseconds(message.header.stamp)
         try:
-            problem = gate.on_command(effort_of(message, self._command_order), self._spoken_ns / NANOSECONDS, received_s)
-        except NamesError as error:
-            gate.counts["command_names"] += 1
+            problem = self.off_clock(stamp_ns, self._own)
+            if problem is not None:
+                gate.inertials.reject(problem)
+            else:
+                problem = gate.on_inertial(read(), stamp_ns / NANOSECONDS, received_s)
+        except UnusableError as error:
+            gate.inertials.reject(error.why)
+            self.refuse(f"IMU refused: {error}")
+            return
+        if problem not in (None, Rejection.DUPLICATE):
+            self.refuse(f"IMU refused: {problem.value}")
+        elif not self._own.lockstep and gate.state is GateState.BLIND:
+            self._tick(gate)
+
+    def _on_command(self, message: Any) -> None:
+        gate, received_s = self._gate, monotonic()
+        if gate is None or not self.active:
+            return
+        self._spoken_ns, read = self._interface.read_gate_command(message)
+        try:
+            problem = gate.on_command(read(), self._spoken_ns / NANOSECONDS, received_s)
+        except UnusableError as error:
+            gate.counts[f"command_{error.why.value}"] += 1
             self.refuse(str(error))
             return
         if problem is None:
@@ -193,7 +218,7 @@ class GateNode(ManagedNode):
         self._show(gate)
         if decision.effort is None:
             return None
-        message = table_message(Table(stamp_ns, ("effort",), self._robot.joint_names, decision.effort[None]))
+        message = table_message(Table(stamp_ns, ("effort",), self._robot.channel_names, decision.effort[None]))
         self._commands.publish(message)
         return message
 

@@ -5,10 +5,10 @@
     {"time_s": 5.2, "error_m": 0.0004, "mass_kg": 1.1, "mass_std_kg": 0.2, "step_ms": 0.8, "missed_deadlines": 0, "status": "solved",
      "held": ""}
 
-time_s: stamp of the joint state. error_m: distance between the payload site and where the reference puts it, both at that
-stamp. held: why the gate holds the robot until it is re-armed; empty while it does not. What nothing was published about yet
-is null. With --arm-when-recorded, it first waits until a recorder listens to what will be published, and then re-arms the gate
-(started with arm_at_start: false), so that not a step is missing in the recording.
+time_s: stamp of the state. error_m: distance between what the robot tracks (an arm its payload site, a quadrotor its body) and where
+the reference puts it, both at that stamp. held: why the gate holds the robot until it is re-armed; empty while it does not. What
+nothing was published about yet is null. With --arm-when-recorded, it first waits until a recorder listens to what will be published, and
+then re-arms the gate (started with arm_at_start: false), so that not a step is missing in the recording.
 
 It looks a few times a second and then takes only the newest message of each topic, so it costs next to nothing. It
 ends with SIGINT, SIGTERM, or when nobody reads its output any more.
@@ -21,7 +21,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Event
 from time import monotonic
 from typing import Any
@@ -33,17 +33,18 @@ from numpy.typing import NDArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
-from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
-from metarl_robot.dynamics.arm import ArmDynamics
 from metarl_robot.errors import MetaRLError, SignalError
 from metarl_robot.labelled import NANOSECONDS, Table, table_of
 from metarl_robot.robot import Robot, load_robot
 from metarl_robot.ros_nodes import topics
-from metarl_robot.ros_nodes.convert import MASS, JointOrder, nanoseconds
+from metarl_robot.ros_nodes.convert import MASS, UnusableError
+from metarl_robot.ros_nodes.interfaces import interface_of
 from metarl_robot.ros_nodes.step_statistics import STATUS_CODES
+from metarl_robot.signals import State
+from metarl_robot.sim.kinds import simulation
 
 Array = NDArray[np.float64]
 
@@ -60,13 +61,12 @@ class Monitor(Node):
 
     def __init__(self, robot: Robot) -> None:
         super().__init__("monitor")
-        self._dynamics = ArmDynamics(robot)
-        self._state_order, self._setpoint_order = JointOrder(robot.joint_names), JointOrder(robot.joint_names)
+        self._positions, self._interface = simulation(robot).positions, interface_of(robot)
         self._state: tuple[int, Array] | None = None
         self._setpoint: tuple[int, Array] | None = None
         self._seen: dict[str, Any] = dict.fromkeys(_FIELDS)
-        self.create_subscription(JointState, topics.JOINT_STATES, self._on_state, topics.STATE_IN)
-        self.create_subscription(JointState, topics.SETPOINT, self._on_setpoint, topics.STATE_IN)
+        self._interface.listen(self, self._on_state, lockstep=False)
+        self.create_subscription(self._interface.setpoint_type, topics.SETPOINT, self._on_setpoint, topics.STATE_IN)
         self.create_subscription(Float64MultiArray, topics.STEP, self._on_step, topics.STATE_IN)
         self.create_subscription(Float64MultiArray, topics.CONTEXT, self._on_context, topics.STATE_IN)
         self.create_subscription(DiagnosticArray, topics.DIAGNOSTICS, self._on_diagnostics, topics.REPORT)
@@ -103,17 +103,20 @@ class Monitor(Node):
         """Whether state and setpoint belong together; if so, the error is measured."""
         if self._state is None or self._setpoint is None or self._state[0] != self._setpoint[0]:
             return False
-        actual, wanted = (self._dynamics.forward_kinematics(q)[0] for q in (self._state[1], self._setpoint[1]))
+        actual, wanted = self._positions(np.stack([self._state[1], self._setpoint[1]]))
         self._seen["error_m"] = float(np.linalg.norm(actual - wanted))
         return True
 
-    def _on_state(self, message: JointState) -> None:
-        stamp_ns = nanoseconds(message.header.stamp)
-        self._state = stamp_ns, self._state_order.pick(message.name, message.position, "joint state")
+    def _on_state(self, stamp_ns: int, read: Callable[[], State]) -> None:
+        try:
+            self._state = stamp_ns, read().q
+        except UnusableError:
+            return
         self._seen["time_s"] = stamp_ns / NANOSECONDS
 
-    def _on_setpoint(self, message: JointState) -> None:
-        self._setpoint = nanoseconds(message.header.stamp), self._setpoint_order.pick(message.name, message.position, "setpoint")
+    def _on_setpoint(self, message: Any) -> None:
+        stamp_ns, q, _ = self._interface.read_setpoint(message)
+        self._setpoint = stamp_ns, q
 
     def _on_step(self, message: Float64MultiArray) -> None:
         table = table_of(message)

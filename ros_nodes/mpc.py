@@ -15,44 +15,32 @@ from __future__ import annotations
 import sys
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from time import monotonic, perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import InertiaStamped
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
-from sensor_msgs.msg import JointState
+from rclpy.subscription import Subscription
 from std_msgs.msg import Float64MultiArray
-from trajectory_msgs.msg import JointTrajectory
 
 from metarl_robot.control.base import Controller
 from metarl_robot.control.factory import config_type, controller_names, load_config, make_controller
 from metarl_robot.control.handover import Handover
-from metarl_robot.course import Outputs
+from metarl_robot.course import course_of
 from metarl_robot.errors import MetaRLError, SignalError, UnknownNameError
 from metarl_robot.intake import Rejection, StateIntake
 from metarl_robot.labelled import NANOSECONDS, Table, table_of
-from metarl_robot.reference import Hold
 from metarl_robot.reference_keeper import ReferenceKeeper
 from metarl_robot.robot import Robot, load_robot
 from metarl_robot.ros_nodes import topics
-from metarl_robot.ros_nodes.convert import (
-    JointOrder,
-    NamesError,
-    context_table,
-    joint_state,
-    nanoseconds,
-    payload_message,
-    plan_message,
-    state_of,
-    status_message,
-    table_message,
-    trajectory_arrays,
-)
+from metarl_robot.ros_nodes.convert import UnusableError, context_table, payload_message, status_message, table_message
+from metarl_robot.ros_nodes.interfaces import ReferencePoints, interface_of
 from metarl_robot.ros_nodes.managed import ManagedNode, StateParameters
 from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.runtime import run
@@ -107,7 +95,7 @@ def ready_controller(robot: Robot, name: str, config: BaseModel, checkpoint: Pat
     if name in SIMULATION_ONLY:
         raise UnknownNameError("controller on a robot", name, ros_controllers(robot.kind))
     controller = make_controller(robot, name, config, checkpoint)
-    controller.step(0.0, State(robot.home.copy(), np.zeros(robot.dof)), Hold(robot.home))
+    controller.step(0.0, State(robot.home.copy(), np.zeros(robot.dof)), course_of(robot).hold(robot.home))
     controller.reset()
     return controller
 
@@ -137,12 +125,12 @@ class MpcNode(ManagedNode):
         self._handover = Handover(robot, ready_controller(robot, self._name, self._tuning, self._checkpoint))
         self._keeper = ReferenceKeeper(robot)
         self._intake = StateIntake(robot)
-        self._order = JointOrder(robot.joint_names)
+        self._interface = interface_of(robot)
         self._statistics = StepStatistics()
         self._counts: Counter[str] = Counter()
         self._stepped_ns = -1
-        self._command: JointState | None = None
-        self._early_reference: JointTrajectory | None = None
+        self._command: Any = None
+        self._early_reference: Callable[[], ReferencePoints] | None = None
         self._has_reference = self._suspended = False
         self._gate_effort: Array | None = None
         self._epoch = 0
@@ -162,26 +150,36 @@ class MpcNode(ManagedNode):
             self.destroy_subscription(subscription)
 
     def _open(self) -> None:
-        self._command_out = self.create_lifecycle_publisher(JointState, topics.GATE_COMMAND, topics.COMMAND)
-        self._setpoint_out = self.create_publisher(JointState, "~/setpoint", topics.REPORT)
+        interface = self._interface
+        self._command_out = self.create_lifecycle_publisher(interface.gate_command_type, topics.GATE_COMMAND, topics.COMMAND)
+        self._setpoint_out = self.create_publisher(interface.setpoint_type, "~/setpoint", topics.REPORT)
         self._step_out = self.create_publisher(Float64MultiArray, "~/step", topics.REPORT)
         self._context_out = self.create_publisher(Float64MultiArray, "~/context", topics.REPORT)
         self._payload_out = self.create_publisher(InertiaStamped, "~/payload", topics.REPORT)
-        self._plan_out = self.create_publisher(JointTrajectory, "~/plan", topics.REPORT)
+        self._plan_out = self.create_publisher(interface.plan_type, "~/plan", topics.REPORT)
         self._reports = (self._setpoint_out, self._step_out, self._context_out, self._payload_out, self._plan_out)
-        self._inputs = (
-            self.create_subscription(JointState, topics.JOINT_STATES, self._on_state, topics.STATE_IN),
-            self.create_subscription(JointTrajectory, "~/joint_trajectory", self._on_reference, topics.REFERENCE_QOS),
-            self.create_subscription(DiagnosticStatus, topics.GATE_STATE, self._on_gate_state, topics.LATCHED),
-            self.create_subscription(Float64MultiArray, topics.COMMANDS, self._on_gate_effort, topics.STATE_IN),
+        references = (
+            self.create_subscription(
+                kind, topic, lambda message, read=read: self._on_reference(partial(read, message)), topics.REFERENCE_QOS
+            )
+            for kind, topic, read in interface.references()
         )
+        self._inputs = (
+            *interface.listen(self, self._on_state, self._own.lockstep),
+            *references,
+            self.create_subscription(DiagnosticStatus, topics.GATE_STATE, self._on_gate_state, topics.LATCHED),
+            self.create_subscription(Float64MultiArray, interface.commands, self._on_gate_effort, topics.STATE_IN),
+        )
+
+    def _subscribe_reference(self, kind: Any, topic: str, read: Callable[[Any], ReferencePoints]) -> Subscription:
+        return self.create_subscription(kind, topic, lambda message: self._on_reference(partial(read, message)), topics.REFERENCE_QOS)
 
     @property
     def _checkpoint(self) -> Path | None:
         return Path(self._own.checkpoint) if self._own.checkpoint else None
 
     def _make_gravity(self) -> ArmDynamics | None:
-        if self._own.effort_includes_gravity:
+        if self._own.effort_includes_gravity or self._robot.floating:
             return None
         from metarl_robot.dynamics.arm import ArmDynamics
 
@@ -189,15 +187,14 @@ class MpcNode(ManagedNode):
 
     # The control step.
 
-    def _on_state(self, message: JointState) -> None:
-        received_s = monotonic()
-        handover, stamp_ns = self._handover, nanoseconds(message.header.stamp)
+    def _on_state(self, stamp_ns: int, read: Callable[[], State]) -> None:
+        received_s, handover = monotonic(), self._handover
         if handover is None or not self.active:
             return
         if stamp_ns == self._stepped_ns and self._command is not None:
             self._command_out.publish(self._command)  # the answer may have been lost
             return
-        if not self._take(message, stamp_ns, received_s) or self._intake.latest is None:
+        if not self._take(stamp_ns, read, received_s) or self._intake.latest is None:
             return
         state = self._intake.latest.state
         if self._builder is not None and self._builder.done:
@@ -207,7 +204,7 @@ class MpcNode(ManagedNode):
         elif self._gate_effort is not None:
             self._send(self._gate_effort, stamp_ns)
 
-    def _take(self, message: JointState, stamp_ns: int, received_s: float) -> bool:
+    def _take(self, stamp_ns: int, read: Callable[[], State], received_s: float) -> bool:
         """Check a state; False when it cannot be used."""
         stamp_s = stamp_ns / NANOSECONDS
         try:
@@ -215,9 +212,9 @@ class MpcNode(ManagedNode):
             if problem is not None:
                 self._intake.reject(problem)
             else:
-                problem = self._intake.offer(state_of(message, self._order), stamp_s, received_s)
-        except NamesError as error:
-            self._intake.reject(Rejection.NAMES)
+                problem = self._intake.offer(read(), stamp_s, received_s)
+        except UnusableError as error:
+            self._intake.reject(error.why)
             self._intake.offer_time(stamp_s)
             self.refuse(f"state refused: {error}")
             return False
@@ -239,8 +236,8 @@ class MpcNode(ManagedNode):
                 effort = effort + self._gravity.bias(state.q, np.zeros(self._robot.dof))
             self._handover.take_over(effort)
         if self._early_reference is not None:
-            message, self._early_reference = self._early_reference, None
-            self._on_reference(message)
+            read, self._early_reference = self._early_reference, None
+            self._on_reference(read)
 
     def _step(self, handover: Handover, state: State, stamp_ns: int, received_s: float) -> None:
         """One control step, unless a reference is still waited for."""
@@ -259,17 +256,17 @@ class MpcNode(ManagedNode):
         self._report(command, time_s, stamp_ns, np.array([[step_ms, STATUS_CODES[command.status], float(late)]]))
 
     def _send(self, effort: Array, stamp_ns: int) -> None:
-        self._command = joint_state(self._robot.joint_names, stamp_ns, effort=effort)
+        self._command = self._interface.gate_command(stamp_ns, effort)
         self._command_out.publish(self._command)
         self._stepped_ns = stamp_ns
 
     def _report(self, command: Command, time_s: float, stamp_ns: int, step: Array) -> None:
         """What others may want to know; after the command has left."""
-        names, reference = self._robot.joint_names, self._keeper.current
+        reference = self._keeper.current
         self._step_out.publish(table_message(Table(stamp_ns, ("value",), topics.STEP_COLUMNS, step)))
         if reference is not None:
             target = reference.sample(np.array([time_s]))
-            self._setpoint_out.publish(joint_state(names, stamp_ns, target.q[0], target.v[0]))
+            self._setpoint_out.publish(self._interface.setpoint(stamp_ns, target.q[0], target.v[0]))
         if command.context.names and time_s >= self._next_report_s:
             self._next_report_s = time_s + 1.0 / self._own.report_hz - 1e-9
             self._context_out.publish(table_message(context_table(stamp_ns, command.context)))
@@ -278,22 +275,21 @@ class MpcNode(ManagedNode):
                 self._payload_out.publish(payload)
         if command.plan is not None and time_s >= self._next_plan_s:
             self._next_plan_s = time_s + 1.0 / self._own.plan_hz - 1e-9
-            self._plan_out.publish(plan_message(names, stamp_ns, command.plan))
+            self._plan_out.publish(self._interface.plan(stamp_ns, command.plan))
 
     # What comes in besides states.
 
-    def _on_reference(self, message: JointTrajectory) -> None:
+    def _on_reference(self, read: Callable[[], ReferencePoints]) -> None:
         if self._handover is None or self._suspended:
             return
         now_s = self._intake.time_s
         if now_s is None or self._keeper.current is None:
-            self._early_reference = message
+            self._early_reference = read
             return
-        begin_ns = nanoseconds(message.header.stamp)
         try:
-            since, positions, velocities, accelerations = trajectory_arrays(message, self._robot.joint_names)
-            times = since / NANOSECONDS + now_s if begin_ns == 0 else (begin_ns + since) / NANOSECONDS
-            self._keeper.offer(times, Outputs(positions, velocities, accelerations), now_s)
+            begin_ns, since_ns, points = read()
+            times = since_ns / NANOSECONDS + now_s if begin_ns == 0 else (begin_ns + since_ns) / NANOSECONDS
+            self._keeper.offer(times, points, now_s)
         except SignalError as error:
             self._counts["references_refused"] += 1
             self.get_logger().warning(f"reference refused, the old one is kept: {error}")
@@ -307,7 +303,7 @@ class MpcNode(ManagedNode):
         except SignalError as error:
             self.refuse(f"gate's command not understood: {error}")
             return
-        if len(effort) == self._robot.dof:
+        if len(effort) == self._robot.nu:
             self._gate_effort = effort
 
     def _on_gate_state(self, message: DiagnosticStatus) -> None:
@@ -370,7 +366,13 @@ class MpcNode(ManagedNode):
             return []
         values, good = self._statistics.look()
         waiting = self._own.wait_for_reference and not self._has_reference
-        text = "waiting for a reference on ~/joint_trajectory" if waiting else "resting: the gate holds" if self._suspended else self._name
+        text = (
+            f"waiting for a reference on {self._interface.reference_topic}"
+            if waiting
+            else "resting: the gate holds"
+            if self._suspended
+            else self._name
+        )
         level = DiagnosticStatus.OK if good and not (waiting or self._suspended) else DiagnosticStatus.WARN
         rejected = {f"state_{name}": count for name, count in self._intake.rejections.items()}
         extra: dict[str, object] = {"controller": self._name, "building": self._builder.name if self._builder else ""}

@@ -1,6 +1,6 @@
-"""The simulated robot as ROS sees it: joint states and the clock out, joint efforts in. The physics is metarl_robot.sim.
+"""The simulated robot as ROS sees it: what it measures and the clock out, commands in. The physics is metarl_robot.sim.
 
-Time stands still until the first command comes, as a real arm's brakes stay closed until it is commanded.
+Time stands still until the first command comes, as a real arm's brakes stay closed until it is commanded; a quadrotor is in the air then.
 
 In lockstep the plant publishes a state and waits for the command that carries that state's stamp, then advances by one control
 period. Until then it repeats the state, so that a lost message or a node that starts late stops nothing. When no command
@@ -15,29 +15,33 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from time import monotonic
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from numpy.typing import NDArray
 from pydantic import Field
+from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 
 from metarl_robot.errors import SignalError
 from metarl_robot.labelled import NANOSECONDS, Table, table_of
-from metarl_robot.robot import load_robot
+from metarl_robot.robot import Robot, load_robot
 from metarl_robot.ros_nodes import topics
-from metarl_robot.ros_nodes.convert import joint_state, status_message, table_message, time_message
+from metarl_robot.ros_nodes.convert import status_message, table_message, time_message
+from metarl_robot.ros_nodes.interfaces import interface_of
 from metarl_robot.ros_nodes.managed import ManagedNode, RobotParameters
 from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.ros_nodes.timeline import TimelineParameters, timeline
-from metarl_robot.sim.gravity import NominalGravity
-from metarl_robot.sim.model import PHYSICS_DT_S
-from metarl_robot.sim.plant import ArmPlant
+from metarl_robot.sim.kinds import Plant, simulation
+
+if TYPE_CHECKING:
+    from metarl_robot.sim.gravity import NominalGravity
 
 Array = NDArray[np.float64]
 
@@ -52,12 +56,16 @@ class PlantParameters(RobotParameters):
     effort_includes_gravity: bool = fixed(True, description="false: the simulated robot adds its own gravity, as Franka's and UR's do")
 
 
-def truth_columns(joint_names: Sequence[str]) -> tuple[str, ...]:
-    """The columns of ~/truth: what no controller is told. Joint values are free of noise; effort is what the motors gave."""
+def truth_columns(robot: Robot) -> tuple[str, ...]:
+    """The columns of ~/truth: what no controller is told. Coordinates are free of noise; effort is what the motors gave.
+
+    tracked: the point whose distance from its reference is the tracking error. wind: of the air where a floating base is.
+    """
     payload = ("payload_mass_kg", *(f"payload_com_{axis}_m" for axis in "xyz"))
-    tool = tuple(f"end_effector_{axis}_m" for axis in "xyz")
-    joints = tuple(f"{joint}/{what}" for what in ("position_rad", "velocity_rad_s", "effort_nm") for joint in joint_names)
-    return (*payload, *tool, *joints, "violations")
+    tracked = tuple(f"tracked_{axis}_m" for axis in "xyz")
+    q, v, effort = interface_of(robot).coordinates
+    wind = tuple(f"wind_{axis}_m_s" for axis in "xyz") if robot.floating else ()
+    return (*payload, *tracked, *q, *v, *effort, *wind, "violations", "crashed")
 
 
 class PlantNode(ManagedNode):
@@ -68,23 +76,31 @@ class PlantNode(ManagedNode):
         self._own = self.parameters.declare(PlantParameters, on_change=self._on_parameters)
         self._conditions = self.parameters.declare(TimelineParameters, "task.")
         self._robot = load_robot(self._own.robot)
-        self._plant: ArmPlant | None = None
+        self._plant: Plant | None = None
         self.start(self._own.autostart)
 
     def configure(self) -> None:
+        self._simulation, self._interface = simulation(self._robot), interface_of(self._robot)
         self._timeline = timeline(self._robot, self._conditions)
-        self._gravity = None if self._own.effort_includes_gravity else NominalGravity(self._robot)
-        self._columns = truth_columns(self._robot.joint_names)
-        self._steps_per_period = round(self._robot.control_period_s / PHYSICS_DT_S)
+        self._gravity = self._make_gravity()
+        self._columns = truth_columns(self._robot)
+        self._steps_per_period = round(self._robot.control_period_s / self._simulation.physics_dt_s)
         self._refused: Counter[str] = Counter()
         self._paused = False
-        self._plant = self._restart(ArmPlant(self._robot, self._timeline.initial, self._timeline.noise_seed))
+        self._plant = self._restart(self._simulation.plant(self._timeline.initial, self._timeline.noise_seed))
         self._open()
 
     def _on_parameters(self, new: PlantParameters) -> None:
         self._own = new
 
-    def _restart(self, plant: ArmPlant) -> ArmPlant:
+    def _make_gravity(self) -> NominalGravity | None:
+        if self._own.effort_includes_gravity or self._robot.floating:
+            return None
+        from metarl_robot.sim.gravity import NominalGravity
+
+        return NominalGravity(self._robot)
+
+    def _restart(self, plant: Plant) -> Plant:
         """Back to the start pose, the first conditions and t = 0."""
         plant.set_task(self._timeline.initial)
         self._state = plant.reset(self._timeline.start)
@@ -99,10 +115,11 @@ class PlantNode(ManagedNode):
         return plant
 
     def _open(self) -> None:
-        self._state_out = self.create_lifecycle_publisher(JointState, topics.JOINT_STATES, topics.STATE_OUT)
+        self._state_outs: list[Any] = []
+        self._speak = self._interface.speaker(self._make_state_out)
         self._clock_out = self.create_lifecycle_publisher(Clock, topics.CLOCK, topics.CLOCK_OUT)
         self._truth_out = self.create_lifecycle_publisher(Float64MultiArray, "~/truth", topics.REPORT)
-        self._command_in = self.create_subscription(Float64MultiArray, topics.COMMANDS, self._on_command, topics.COMMAND)
+        self._command_in = self.create_subscription(Float64MultiArray, self._interface.commands, self._on_command, topics.COMMAND)
         self._own_services = (
             self.create_service(Trigger, "~/reset_world", self._on_reset),
             self.create_service(SetBool, "~/set_pause", self._on_pause),
@@ -111,6 +128,10 @@ class PlantNode(ManagedNode):
         period = REPEAT_S if self._own.lockstep else self._robot.control_period_s
         self._ticker = self.every(period, self._repeat if self._own.lockstep else self._tick)
 
+    def _make_state_out(self, kind: Any, topic: str, quality: QoSProfile) -> Any:
+        self._state_outs.append(self.create_lifecycle_publisher(kind, topic, quality))
+        return self._state_outs[-1]
+
     def activate(self) -> None:
         self.prefer_me(self._own)
         if self._plant is not None:
@@ -118,7 +139,7 @@ class PlantNode(ManagedNode):
 
     def cleanup(self) -> None:
         self._plant = None
-        for publisher in (self._state_out, self._clock_out, self._truth_out):
+        for publisher in (*self._state_outs, self._clock_out, self._truth_out):
             self.destroy_lifecycle_publisher(publisher)
         self.destroy_subscription(self._command_in)
         for service in self._own_services:
@@ -129,21 +150,22 @@ class PlantNode(ManagedNode):
         plant = self._plant
         if plant is None:
             return []
-        violations = plant.violations
+        violations: Any = plant.violations
         values = {
             "time_s": plant.time,
             "paused": self._paused,
             "late_ticks": self._late_ticks,
             "violations": violations.any,
-            "violations_torque": violations.torque,
-            "violations_velocity": violations.velocity,
-            "violations_position": violations.position,
+            **{f"violations_{what}": count for what, count in asdict(violations).items() if what != "any"},
+            "crashed": plant.crashed,
             **{f"command_{why}": count for why, count in self._refused.items()},
         }
         if self._effort is None:
             level, text = DiagnosticStatus.WARN, "time stands still until the first command"
         elif self._absent:
             level, text = DiagnosticStatus.ERROR, "no commands: the last one stays in force"
+        elif plant.crashed:
+            level, text = DiagnosticStatus.ERROR, "crashed"
         else:
             level, text = (DiagnosticStatus.WARN, "limits violated") if violations.any else (DiagnosticStatus.OK, "running")
         return [status_message("plant", level, text, values)]
@@ -174,13 +196,13 @@ class PlantNode(ManagedNode):
         labelled = len(message.layout.dim) == 2
         table = table_of(message) if labelled else None
         effort = np.array(message.data, dtype=np.float64) if table is None else table.values[0]
-        if effort.shape != (self._robot.dof,) or not np.all(np.isfinite(effort)):
-            raise SignalError(f"needs {self._robot.dof} finite efforts; given {effort.tolist()}")
+        if effort.shape != (self._robot.nu,) or not np.all(np.isfinite(effort)):
+            raise SignalError(f"needs {self._robot.nu} finite efforts; given {effort.tolist()}")
         return effort, None if table is None else table.stamp_ns
 
     # Lockstep.
 
-    def _answered(self, plant: ArmPlant) -> None:
+    def _answered(self, plant: Plant) -> None:
         if self._answer is not None:
             self._effort, self._answer = self._answer, None
             self._advance(plant, [(self._effort, self._steps_per_period)])
@@ -231,29 +253,30 @@ class PlantNode(ManagedNode):
 
     # Both.
 
-    def _advance(self, plant: ArmPlant, segments: list[tuple[Array, int]]) -> None:
-        while self._changes and plant.time >= self._changes[0][0] - 0.5 * PHYSICS_DT_S:
+    def _advance(self, plant: Plant, segments: list[tuple[Array, int]]) -> None:
+        while self._changes and plant.time >= self._changes[0][0] - 0.5 * self._simulation.physics_dt_s:
             moment, task = self._changes.pop(0)
             plant.set_task(task)
             self.get_logger().info(f"conditions changed at {moment:g} s")
         for effort, steps in segments:
             if self._gravity is not None:
                 effort = effort + self._gravity.effort(self._state.q)
-            self._state = plant.step(effort, steps * PHYSICS_DT_S)
+            self._state = plant.step(effort, steps * self._simulation.physics_dt_s)
         self._stamp_ns = max(0, round(plant.stamp * NANOSECONDS))
         self._moved_s = monotonic()
 
-    def _publish(self, plant: ArmPlant) -> None:
-        names, now_ns = self._robot.joint_names, round(plant.time * NANOSECONDS)
+    def _publish(self, plant: Plant) -> None:
+        now_ns = round(plant.time * NANOSECONDS)
         self._published_s = monotonic()
         effort = plant.applied_effort
-        self._state_out.publish(joint_state(names, self._stamp_ns, self._state.q, self._state.v, effort))
+        self._speak(self._stamp_ns, self._state, effort)
         self._clock_out.publish(Clock(clock=time_message(now_ns)))
         truth, payload = plant.truth, plant.task.payload
-        values = [
-            [payload.mass_kg, *payload.com_m, *plant.end_effector, *truth.q, *truth.v, *effort, plant.violations.any],
-        ]
-        self._truth_out.publish(table_message(Table(now_ns, ("value",), self._columns, np.array(values, dtype=np.float64))))
+        tracked = self._simulation.positions(truth.q[None])[0]
+        numbers = [payload.mass_kg, *payload.com_m, *tracked, *truth.q, *truth.v, *effort]
+        wind = getattr(plant, "wind", np.zeros(3)) if self._robot.floating else ()
+        values = np.array([[*numbers, *wind, plant.violations.any, plant.crashed]], dtype=np.float64)
+        self._truth_out.publish(table_message(Table(now_ns, ("value",), self._columns, values)))
 
     # Services.
 

@@ -16,8 +16,10 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 
+from metarl_robot.robot import load_robot
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import status_message
+from metarl_robot.ros_nodes.interfaces import interface_of
 from metarl_robot.ros_nodes.managed import ManagedNode, NodeParameters
 from metarl_robot.ros_nodes.message_schema import SchemaError, message_definition
 from metarl_robot.ros_nodes.parameters import fixed
@@ -32,6 +34,7 @@ _DEPTH = 1000  # messages a topic may wait for the disk
 class RecorderParameters(NodeParameters):
     """Parameters of the recorder node."""
 
+    robot: str = fixed("panda", description="name of the robot, or the folder of its description: what topics to expect")
     path: str = fixed("runs/%Y-%m-%d_%H-%M-%S/recording.mcap", description="file to write; date and time are filled in as by strftime")
 
 
@@ -55,7 +58,8 @@ class RecorderNode(ManagedNode):
     def activate(self) -> None:
         if self._recording is None:
             return
-        for topic, (type_name, qos) in topics.RECORDED.items():
+        expected = interface_of(load_robot(self._own.robot, check_model=False)).recorded
+        for topic, (type_name, qos) in {**topics.RECORDED, **expected}.items():
             self._record(self._recording, self.resolve_topic_name(topic), type_name, _deep(qos.reliability, qos.durability))
         self._look()
         self.get_logger().info(f"recording to {self._recording.path}")

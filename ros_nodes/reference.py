@@ -1,4 +1,4 @@
-"""Publishes a reference for an arm as a stream of short trajectories, each long before it is needed.
+"""Publishes a reference as a stream of short trajectories, each long before it is needed.
 
 A chunk covers at least `chunk_s` on a grid of `spacing_s` and is sent every `period_s`; chunks of one motion agree wherever
 they overlap, to the bit, so it does not matter which one arrives when: the motion is sampled in blocks of fixed length (vectorised
@@ -12,21 +12,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from time import monotonic
-from typing import Literal
+from typing import Any
 
 import numpy as np
 from pydantic import Field
-from trajectory_msgs.msg import JointTrajectory
 
+from metarl_robot.course import Course, Outputs, course_of
 from metarl_robot.labelled import NANOSECONDS
-from metarl_robot.reference import Hold, check_reference, random_excitation, random_tracking
 from metarl_robot.robot import Robot, load_robot
 from metarl_robot.ros_nodes import topics
-from metarl_robot.ros_nodes.convert import trajectory_message
+from metarl_robot.ros_nodes.interfaces import interface_of
 from metarl_robot.ros_nodes.managed import ManagedNode, NodeParameters
 from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.runtime import run
-from metarl_robot.signals import Reference, Setpoints
+from metarl_robot.signals import Reference
 
 _BLOCK = 50  # points that are sampled together
 _LOOK_S = 0.05  # how often the node looks at the clock
@@ -38,33 +37,27 @@ class ReferenceParameters(NodeParameters):
     """Parameters of the reference node."""
 
     robot: str = fixed("panda", description="name of the robot, or the folder of its description")
-    kind: Literal["hold", "tracking", "excitation", "suite"] = fixed(
-        "tracking", description="stand at home, move about, or a suite's motion"
-    )
+    kind: str = fixed("hold", description="a motion: 'hold' stays at home, 'suite' is a suite's, others are named by the kind of robot")
     suite: str = fixed("heldout", description="kind suite: evaluation suite to take the motion from")
     scenario: str = fixed("pickup", description="kind suite: which of its scenarios")
     seed: int = fixed(0, ge=0, le=2**31 - 1, description="seed of the motion")
-    duration_s: float = fixed(60.0, ge=1.0, le=86400.0, description="length of a tracking or excitation motion [s]")
+    duration_s: float = fixed(60.0, ge=1.0, le=86400.0, description="length of a motion that is not a suite's [s]")
     spacing_s: float = fixed(0.02, ge=0.002, le=0.5, description="time between two points [s]")
     chunk_s: float = Field(4.0, ge=0.5, le=60.0, description="length of one trajectory message [s]")
     period_s: float = Field(1.0, ge=0.05, le=30.0, description="time between two messages [s]")
 
 
-def make_reference(robot: Robot, wanted: ReferenceParameters) -> Reference:
+def make_reference(robot: Robot, course: Course, wanted: ReferenceParameters) -> Reference:
     """The motion that the parameters ask for, starting at time 0.
 
     Raises:
-        UnknownNameError: no such suite or scenario.
+        UnknownNameError: no such motion, suite or scenario.
     """
-    if wanted.kind == "hold":
-        return Hold(robot.home)
     if wanted.kind == "suite":
-        from metarl_robot.sim.suites import scenario
+        from metarl_robot.sim.kinds import simulation
 
-        return scenario(robot, wanted.suite, wanted.scenario, wanted.seed).reference
-    rng = np.random.default_rng(wanted.seed)
-    make = random_tracking if wanted.kind == "tracking" else random_excitation
-    return make(robot, rng, wanted.duration_s)
+        return simulation(robot).scenario(wanted.suite, wanted.scenario, wanted.seed).reference
+    return course.motion(wanted.kind, np.random.default_rng(wanted.seed), wanted.duration_s)
 
 
 class ReferenceNode(ManagedNode):
@@ -78,13 +71,15 @@ class ReferenceNode(ManagedNode):
         self.start(self._own.autostart)
 
     def configure(self) -> None:
-        self._reference = make_reference(self._robot, self._own)
-        check_reference(self._robot, self._reference, 0.0, self._own.duration_s, rate_hz=1.0 / self._own.spacing_s)
+        self._course, self._interface = course_of(self._robot), interface_of(self._robot)
+        self._reference = make_reference(self._robot, self._course, self._own)
+        self._course.check(self._reference, 0.0, self._own.duration_s, rate_hz=1.0 / self._own.spacing_s)
         self._spacing_ns = round(self._own.spacing_s * NANOSECONDS)
         self._sent_ns: int | None = None
         self._sent_s = -np.inf
         self._listeners = 0
-        self._out = self.create_lifecycle_publisher(JointTrajectory, topics.REFERENCE, topics.REFERENCE_QOS)
+        kind, topic = self._interface.reference_type, self._interface.reference_topic
+        self._out = self.create_lifecycle_publisher(kind, topic, topics.REFERENCE_QOS)
         self._ticker = self.every(_LOOK_S, self._look)
 
     def activate(self) -> None:
@@ -111,17 +106,17 @@ class ReferenceNode(ManagedNode):
             self._out.publish(self._chunk(self._reference, now_ns))
         self._listeners = listeners
 
-    def _chunk(self, reference: Reference, now_ns: int) -> JointTrajectory:
+    def _chunk(self, reference: Reference, now_ns: int) -> Any:
         block_ns = _BLOCK * self._spacing_ns
         first = max(0, now_ns - self._start_ns) // block_ns
         count = 1 + math.ceil(self._own.chunk_s * NANOSECONDS / block_ns)
         blocks = [(np.arange(_BLOCK) + k * _BLOCK) * self._spacing_ns for k in range(first, first + count)]
-        points = [reference.sample(grid_ns / NANOSECONDS) for grid_ns in blocks]
+        points = [self._course.outputs(reference, grid_ns / NANOSECONDS) for grid_ns in blocks]
         start = int(self._start_ns + blocks[0][0] == 0)
         grid_ns = np.concatenate(blocks)[start:]
-        whole = Setpoints(*(np.concatenate(parts)[start:] for parts in zip(*((p.q, p.v, p.a) for p in points), strict=True)))
+        whole = Outputs(*(np.concatenate(parts)[start:] for parts in zip(*points, strict=True)))
         begin_ns = int(grid_ns[0])
-        return trajectory_message(self._robot.joint_names, self._start_ns + begin_ns, (grid_ns - begin_ns) / NANOSECONDS, whole)
+        return self._interface.reference(self._start_ns + begin_ns, (grid_ns - begin_ns) / NANOSECONDS, whole)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from metarl_robot.errors import SignalError
 from metarl_robot.robot import Robot
 from metarl_robot.ros_nodes.parameters import fixed
-from metarl_robot.sim.suites import scenario
-from metarl_robot.sim.task import Payload, Task, nominal_task
+from metarl_robot.sim.kinds import Simulation, simulation
+from metarl_robot.sim.payload import Payload
+from metarl_robot.sim.scenario import Task
 
 Array = NDArray[np.float64]
 
@@ -38,7 +39,7 @@ class TimelineParameters(BaseModel):
 
 @dataclass(frozen=True)
 class Timeline:
-    """Tasks over time. changes: (time [s], task from then on), in order. start: (n,) pose [rad]; noise_seed: the sensors'."""
+    """Tasks over time. changes: (time [s], task from then on), in order. start: (nq,) pose; noise_seed: the sensors'."""
 
     initial: Task
     changes: tuple[tuple[float, Task], ...]
@@ -53,12 +54,13 @@ def timeline(robot: Robot, wanted: TimelineParameters) -> Timeline:
         UnknownNameError: no such suite or scenario.
         SignalError: the file is wrong; the message names file and key.
     """
-    base = Timeline(nominal_task(robot), (), robot.home.copy(), wanted.seed)
+    simulated = simulation(robot)
+    base = Timeline(simulated.nominal_task(), (), robot.home.copy(), wanted.seed)
     if wanted.suite:
-        drawn = scenario(robot, wanted.suite, wanted.scenario, wanted.seed)
+        drawn = simulated.scenario(wanted.suite, wanted.scenario, wanted.seed)
         base = Timeline(drawn.initial, drawn.changes, drawn.reference.sample(np.zeros(1)).q[0], drawn.noise_seed)
     if wanted.task_file:
-        base = _from_file(Path(wanted.task_file), base)
+        base = _from_file(simulated, Path(wanted.task_file), base)
     if wanted.payload_mass_kg > 0.0:
         base = _with_payload(base, wanted)
     return base
@@ -72,13 +74,18 @@ def _with_payload(base: Timeline, wanted: TimelineParameters) -> Timeline:
     changes = []
     for moment in moments:
         task = [base.initial, *(task for time, task in base.changes if time <= moment)][-1]
-        changes.append((moment, replace(task, payload=payload) if moment >= wanted.payload_attach_s else task))
+        changes.append((moment, _carrying(task, payload) if moment >= wanted.payload_attach_s else task))
     if changes and changes[0][0] <= 0.0:
         return replace(base, initial=changes[0][1], changes=tuple(changes[1:]))
     return replace(base, changes=tuple(changes))
 
 
-def _from_file(path: Path, base: Timeline) -> Timeline:
+def _carrying(task: Any, payload: Payload) -> Task:
+    changed: Task = replace(task, payload=payload)
+    return changed
+
+
+def _from_file(simulated: Simulation, path: Path, base: Timeline) -> Timeline:
     try:
         content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -89,7 +96,8 @@ def _from_file(path: Path, base: Timeline) -> Timeline:
     if not isinstance(changes, list) or any(not isinstance(item, dict) or set(item) != {"time_s", "task"} for item in changes):
         raise SignalError(f"task file {path}: 'changes' must be a list of entries with 'time_s' and 'task'")
     try:
-        pairs = sorted(((float(item["time_s"]), Task.from_dict(item["task"])) for item in changes), key=lambda pair: pair[0])
-        return replace(base, initial=Task.from_dict(content["initial"]), changes=tuple(pairs))
+        read = simulated.task_from_dict
+        pairs = sorted(((float(item["time_s"]), read(item["task"])) for item in changes), key=lambda pair: pair[0])
+        return replace(base, initial=read(content["initial"]), changes=tuple(pairs))
     except (SignalError, TypeError, ValueError) as error:
         raise SignalError(f"task file {path}: {error}") from error

@@ -1,17 +1,32 @@
 """Every topic and service of the nodes, with its quality of service. Names are relative or private, so all can be remapped.
 
     topic (as launched)              type                             from → to
+
+    an arm
     /joint_states                    sensor_msgs/JointState           plant or driver → mpc, gate
     /effort_controller/commands      std_msgs/Float64MultiArray       gate → plant or forward_command_controller
                                      (labelled: row `effort`, columns joints, stamp of the state that it answers)
     /gate/command                    sensor_msgs/JointState           mpc → gate: effort, stamp of the state that it answers
-    /gate/state                      diagnostic_msgs/DiagnosticStatus gate → all, latched: state, why, is it latched
     /mpc/joint_trajectory            trajectory_msgs/JointTrajectory  reference → mpc
     /mpc/setpoint                    sensor_msgs/JointState           mpc: where the reference is, at each state's stamp
+    /mpc/plan                        trajectory_msgs/JointTrajectory  mpc: what it intends
+
+    a floating base, such as a quadrotor
+    /odom                            nav_msgs/Odometry                plant or driver → mpc, gate: pose in `odom`, twist in `base_link`
+    /imu/data                        sensor_msgs/Imu                  plant or driver → mpc, gate; at any rate
+    /thrust_controller/commands      std_msgs/Float64MultiArray       gate → plant or driver: thrust of each rotor [N]
+                                     (labelled: row `effort`, columns rotors, stamp of the state that it answers; all 0: motors off)
+    /gate/command                    std_msgs/Float64MultiArray       mpc → gate, labelled likewise
+    /mpc/reference                   trajectory_msgs/MultiDOFJointTrajectory   reference → mpc: place and heading, in `odom`
+    /mpc/reference_path              nav_msgs/Path                    → mpc: likewise; the poses' stamps say when
+    /mpc/setpoint                    nav_msgs/Odometry                mpc: where the reference is, at each state's stamp
+    /mpc/plan                        nav_msgs/Path                    mpc: what it intends
+
+    both
+    /gate/state                      diagnostic_msgs/DiagnosticStatus gate → all, latched: state, why, is it latched
     /mpc/step                        std_msgs/Float64MultiArray       mpc: labelled, row `value`: see STEP_COLUMNS
     /mpc/context                     std_msgs/Float64MultiArray       mpc: labelled, rows `mean`, `std`
     /mpc/payload                     geometry_msgs/InertiaStamped     mpc: payload estimate, inertia about its centre of mass
-    /mpc/plan                        trajectory_msgs/JointTrajectory  mpc: what it intends
     /plant/truth                     std_msgs/Float64MultiArray       plant: labelled, row `value`: see plant.truth_columns
     /clock                           rosgraph_msgs/Clock              plant → all
     /diagnostics                     diagnostic_msgs/DiagnosticArray  all, 1 Hz
@@ -32,9 +47,14 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 
 JOINT_STATES = "joint_states"
 COMMANDS = "effort_controller/commands"
+ODOMETRY = "odom"
+IMU = "imu/data"
+THRUSTS = "thrust_controller/commands"
 GATE_COMMAND = "gate/command"
 GATE_STATE = "gate/state"
-REFERENCE = "mpc/joint_trajectory"
+JOINT_REFERENCE = "mpc/joint_trajectory"
+POSE_REFERENCE = "mpc/reference"
+PATH_REFERENCE = "mpc/reference_path"
 SETPOINT = "mpc/setpoint"
 STEP = "mpc/step"
 CONTEXT = "mpc/context"
@@ -58,6 +78,7 @@ def _profile(reliable: bool, depth: int, latched: bool = False) -> QoSProfile:
 
 STATE_OUT = _profile(reliable=True, depth=1000)  # a recorder that is held up for a while misses nothing
 STATE_IN = _profile(reliable=False, depth=1)
+IMU_IN = _profile(reliable=False, depth=50)  # all since the last state are averaged
 COMMAND = _profile(reliable=True, depth=1)
 CLOCK_OUT = _profile(reliable=False, depth=1)
 LATCHED = _profile(reliable=True, depth=1, latched=True)
@@ -65,18 +86,12 @@ REPORT = _profile(reliable=True, depth=1000)
 REFERENCE_QOS = _profile(reliable=True, depth=5)
 
 RECORDED: Mapping[str, tuple[str, QoSProfile]] = {
-    JOINT_STATES: ("sensor_msgs/msg/JointState", STATE_OUT),
-    COMMANDS: ("std_msgs/msg/Float64MultiArray", COMMAND),
-    GATE_COMMAND: ("sensor_msgs/msg/JointState", COMMAND),
     GATE_STATE: ("diagnostic_msgs/msg/DiagnosticStatus", LATCHED),
-    REFERENCE: ("trajectory_msgs/msg/JointTrajectory", REFERENCE_QOS),
-    SETPOINT: ("sensor_msgs/msg/JointState", REPORT),
     STEP: ("std_msgs/msg/Float64MultiArray", REPORT),
     CONTEXT: ("std_msgs/msg/Float64MultiArray", REPORT),
     PAYLOAD: ("geometry_msgs/msg/InertiaStamped", REPORT),
-    PLAN: ("trajectory_msgs/msg/JointTrajectory", REPORT),
     TRUTH: ("std_msgs/msg/Float64MultiArray", REPORT),
     CLOCK: ("rosgraph_msgs/msg/Clock", CLOCK_OUT),
     DIAGNOSTICS: ("diagnostic_msgs/msg/DiagnosticArray", REPORT),
 }
-"""What a recorder subscribes to before anybody publishes, so that it misses nothing of the start."""
+"""What a recorder subscribes to before anybody publishes, so that it misses nothing of the start; an interface adds its own."""

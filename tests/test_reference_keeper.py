@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from metarl_robot.course import Outputs
 from metarl_robot.errors import SignalError
 from metarl_robot.reference import check_reference, random_tracking
 from metarl_robot.reference_keeper import ReferenceKeeper
@@ -20,10 +21,10 @@ def jump(reference: Reference, time_s: float, before: Reference) -> float:
     return max(np.abs(x - y).max() for x, y in ((a.q, b.q), (a.v, b.v), (a.a, b.a)))
 
 
-def chunk(reference: Reference, start_s: float, stop_s: float) -> tuple[np.ndarray, ...]:
+def chunk(reference: Reference, start_s: float, stop_s: float) -> tuple[np.ndarray, Outputs]:
     times = np.arange(round(start_s * 50), round(stop_s * 50) + 1) * 0.02
     points = reference.sample(times)
-    return times, points.q, points.v, points.a
+    return times, Outputs(points.q, points.v, points.a)
 
 
 def test_it_starts_with_none_and_holds_when_told() -> None:
@@ -73,7 +74,7 @@ def test_a_future_reference_begins_when_it_says() -> None:
     keeper = ReferenceKeeper(ROBOT)
     keeper.hold(ROBOT.home)
     target = ROBOT.home + 0.3
-    keeper.offer(np.array([5.0, 6.0]), np.array([ROBOT.home, target]), np.zeros((2, 2)), np.zeros((2, 2)), 1.0)
+    keeper.offer(np.array([5.0, 6.0]), Outputs(np.array([ROBOT.home, target]), np.zeros((2, 2)), np.zeros((2, 2))), 1.0)
     assert keeper.current is not None
     points = keeper.current.sample(np.array([1.0, 4.9, 6.5]))
     assert np.allclose(points.q[:2], ROBOT.home) and np.allclose(points.q[2], target)
@@ -93,11 +94,11 @@ def test_a_bad_reference_is_refused_and_the_old_one_kept(q: np.ndarray, why: str
     keeper.hold(ROBOT.home)
     before = keeper.current
     with pytest.raises(SignalError, match=why):
-        keeper.offer(np.array([1.0, 1.1]), q, None, None, 1.0)
+        keeper.offer(np.array([1.0, 1.1]), Outputs(q, None, None), 1.0)
     assert keeper.current is before
 
 
 def test_a_reference_that_is_over_is_refused() -> None:
     keeper = ReferenceKeeper(ROBOT)
     with pytest.raises(SignalError, match=r"ended at 2\.000 s; it is 3\.000 s now"):
-        keeper.offer(np.array([1.0, 2.0]), np.tile(ROBOT.home, (2, 1)), None, None, 3.0)
+        keeper.offer(np.array([1.0, 2.0]), Outputs(np.tile(ROBOT.home, (2, 1)), None, None), 3.0)

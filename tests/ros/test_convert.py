@@ -9,6 +9,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
+from metarl_robot.course import Outputs
 from metarl_robot.errors import SignalError
 from metarl_robot.labelled import Table, table_of
 from metarl_robot.reference import from_points
@@ -27,7 +28,7 @@ from metarl_robot.ros_nodes.convert import (
     trajectory_message,
 )
 from metarl_robot.ros_nodes.message_schema import SchemaError, message_definition
-from metarl_robot.signals import Context, Setpoints
+from metarl_robot.signals import Context
 from metarl_robot.sim.task import Payload
 
 NAMES = ("a", "b", "c")
@@ -85,19 +86,19 @@ def test_tables_survive_the_wire() -> None:
 def test_a_trajectory_survives_the_wire_to_the_bit_in_any_joint_order() -> None:
     rng = np.random.default_rng(1)
     times = np.arange(50) * 0.02
-    points = Setpoints(*(rng.normal(size=(50, 3)) for _ in range(3)))
+    points = Outputs(*(rng.normal(size=(50, 3)) for _ in range(3)))
     message = over_the_wire(trajectory_message(NAMES, 7_000_000_000, times, points))
-    since, q, v, a = trajectory_arrays(message, NAMES)
+    since, (q, v, a) = trajectory_arrays(message, NAMES)
     assert np.array_equal(since, np.arange(50) * 20_000_000)
-    assert np.array_equal(q, points.q) and np.array_equal(v, points.v) and np.array_equal(a, points.a)
-    assert np.array_equal(trajectory_arrays(message, ("c", "a", "b"))[1], points.q[:, [2, 0, 1]])
+    assert np.array_equal(q, points.positions) and np.array_equal(v, points.velocities) and np.array_equal(a, points.accelerations)
+    assert np.array_equal(trajectory_arrays(message, ("c", "a", "b"))[1].positions, points.positions[:, [2, 0, 1]])
 
 
 def test_a_trajectory_without_velocities_is_one() -> None:
-    message = trajectory_message(NAMES, 0, np.array([1.0, 2.0]), Setpoints(*(np.ones((2, 3)) for _ in range(3))))
+    message = trajectory_message(NAMES, 0, np.array([1.0, 2.0]), Outputs(*(np.ones((2, 3)) for _ in range(3))))
     for point in message.points:
         point.velocities = point.accelerations = []
-    since, q, v, a = trajectory_arrays(message, NAMES)
+    since, (q, v, a) = trajectory_arrays(message, NAMES)
     assert v is None and a is None and np.allclose(from_points(since * 1e-9, q).sample(np.array([1.5])).q, 1.0)
 
 
@@ -112,10 +113,10 @@ def test_a_trajectory_without_velocities_is_one() -> None:
     ],
 )
 def test_trajectories_that_do_not_fit_are_refused(names: list, positions: list, why: str) -> None:
-    message = trajectory_message(names, 0, np.zeros(0), Setpoints(*(np.zeros((0, 3)) for _ in range(3))))
+    message = trajectory_message(names, 0, np.zeros(0), Outputs(*(np.zeros((0, 3)) for _ in range(3))))
     for q in positions:
         rest = np.zeros((1, len(q)))
-        message.points += trajectory_message(names, 0, np.zeros(1), Setpoints(np.array([q]), rest, rest)).points
+        message.points += trajectory_message(names, 0, np.zeros(1), Outputs(np.array([q]), rest, rest)).points
     with pytest.raises(SignalError, match=why):
         trajectory_arrays(message, NAMES)
     assert isinstance(message, JointTrajectory)

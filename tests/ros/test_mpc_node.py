@@ -20,10 +20,10 @@ from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
 
 from metarl_robot.control.factory import load_config
+from metarl_robot.course import Outputs
 from metarl_robot.robot import load_robot
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import trajectory_message
-from metarl_robot.signals import Setpoints
 
 ROBOT = load_robot("planar2")
 PERIOD_NS = round(ROBOT.control_period_s * 1e9)
@@ -42,7 +42,7 @@ def arm(start: Callable, recording: Path) -> object:
     session.probe.wait_state("passing")
     session.setpoints = []
     session.probe.listen(JointState, topics.SETPOINT, session.setpoints.append)
-    session.references = session.probe.node.create_publisher(JointTrajectory, topics.REFERENCE, topics.REFERENCE_QOS)
+    session.references = session.probe.node.create_publisher(JointTrajectory, topics.JOINT_REFERENCE, topics.REFERENCE_QOS)
     session.probe.wait(lambda: session.references.get_subscription_count() > 0 and session.setpoints, "the controller")
     return session
 
@@ -50,7 +50,7 @@ def arm(start: Callable, recording: Path) -> object:
 def move(arm, q: np.ndarray, seconds: float = 2.0, names: tuple[str, ...] = ROBOT.joint_names) -> None:
     """Send a trajectory that starts now and ends at q."""
     rest = np.zeros((1, len(q)))
-    message = trajectory_message(names, 0, np.array([seconds]), Setpoints(q[None], rest, rest))
+    message = trajectory_message(names, 0, np.array([seconds]), Outputs(q[None], rest, rest))
     arm.references.publish(message)
 
 

@@ -1,0 +1,161 @@
+"""The course of a quadrotor: its outputs are x, y, z [m; world] and heading [rad], from which attitude and rates follow (flatness.py).
+
+Through points that tell position, velocity and acceleration goes a quintic, segment by segment, so that two messages about one motion
+agree wherever they overlap; through points that tell less goes the path of least snap. A gap g of the outputs and three derivatives fades
+along a polynomial of degree 7, x the share of its time that has passed:
+
+    e(x) = (1 - x)^4 (c_0 + c_1 x + c_2 x^2 + c_3 x^3),     c_k = sum_i binomial(k - i + 3, 3) g^(i) T^i / i!
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.polynomial import polynomial
+from numpy.typing import NDArray
+
+from metarl_robot import rotation
+from metarl_robot.course import Outputs, check_motion
+from metarl_robot.flatness import FlatPoints, FlatTrajectory, setpoints
+from metarl_robot.flight import Circle, FigureEight, FlatSpline, Hover, Steps, check_flight, random_flight, slowed
+from metarl_robot.quadrotor import Quadrotor
+from metarl_robot.reference import Spline, from_points
+from metarl_robot.signals import Setpoints
+
+Array = NDArray[np.float64]
+
+HEIGHT_M = 2.0
+EASE_S = 0.4
+EASE_SPEED = 0.3  # of the speed limit and of the yaw rate's
+THRUST_SHARE = 0.85  # what motions of this course leave the controller
+_PEAK = 35.0 / 16.0  # peak velocity of the fade from rest to rest, over its mean
+_ORDERS = 4  # outputs and three derivatives
+_FADING = np.array([1.0, -4.0, 6.0, -4.0, 1.0])  # (1 - x)^4
+_INVERSE = np.array([1.0, 4.0, 10.0, 20.0])  # its inverse, to third order
+_STEP_EVERY_S, _STEP_M = 3.0, 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class FlatQuintic:
+    """Flat outputs along a spline of degree 5 in x, y, z and heading."""
+
+    spline: Spline
+
+    def flat(self, times: Array) -> FlatPoints:
+        knots, coefficients = self.spline.knots, self.spline.coefficients
+        inside = np.clip(times, knots[0], knots[-1])
+        segment = np.clip(np.searchsorted(knots, inside, side="right") - 1, 0, len(coefficients) - 1)
+        s, c = inside - knots[segment], np.moveaxis(coefficients[segment], 1, 0)  # (N,), (6, N, 4)
+        values = [sum(_factor(i, k) * c[i] * s[:, None] ** (i - k) for i in range(k, 6)) for k in range(5)]
+        moving = ((times >= knots[0]) & (times <= knots[-1]))[:, None]
+        out = np.stack([values[0], *(np.where(moving, value, 0.0) for value in values[1:])])
+        return _points(out)
+
+    def sample(self, times: Array) -> Setpoints:
+        """Setpoints at times (N,) [s]."""
+        return setpoints(self.flat(np.atleast_1d(np.asarray(times, float))))
+
+
+@dataclass(frozen=True, eq=False)
+class EasedFlight:
+    """A flight, plus a fade from start_s for duration_s; coefficients (8, 4) of its share of time. Then exactly the flight."""
+
+    motion: FlatTrajectory
+    coefficients: Array
+    start_s: float
+    duration_s: float
+
+    def flat(self, times: Array) -> FlatPoints:
+        points = self.motion.flat(times)
+        x = np.clip((times - self.start_s) / self.duration_s, 0.0, 1.0)
+        if np.all(x >= 1.0):
+            return points
+        fade = [polynomial.polyval(x, polynomial.polyder(self.coefficients, k)).T / self.duration_s**k for k in range(5)]
+        fading = (x < 1.0)[:, None]
+        fade_points = _points(np.stack([np.where(fading, value, 0.0) for value in fade]))
+        return FlatPoints(*(a + b for a, b in zip(points, fade_points, strict=True)))
+
+    def sample(self, times: Array) -> Setpoints:
+        """Setpoints at times (N,) [s]."""
+        return setpoints(self.flat(np.atleast_1d(np.asarray(times, float))))
+
+
+class FlightCourse:
+    """See Course."""
+
+    motion_names = ("hold", "figure_eight", "circle", "steps", "random")
+
+    def __init__(self, robot: Quadrotor) -> None:
+        self._robot = robot
+
+    def motion(self, name: str, rng: np.random.Generator, duration_s: float) -> FlatTrajectory:
+        check_motion(self, name)
+        centre = np.array([0.0, 0.0, HEIGHT_M])
+        if name == "hold":
+            return Hover(self._robot.home[:3])
+        if name == "random":
+            return random_flight(self._robot, rng, duration_s)
+        if name == "steps":
+            count = max(2, int(duration_s / _STEP_EVERY_S))
+            times = np.arange(0.0, count) * _STEP_EVERY_S
+            made: FlatTrajectory = Steps(times, centre + rng.uniform(-_STEP_M, _STEP_M, (count, 3)))
+        elif name == "circle":
+            made = Circle(centre, 1.5, 2.0)
+        else:
+            made = FigureEight(centre)
+        return slowed(self._robot, made, duration_s, THRUST_SHARE)
+
+    def hold(self, q: Array) -> FlatTrajectory:
+        return Hover(np.array(q[:3], dtype=float), float(rotation.yaw(q[3:])))
+
+    def through(self, times: Array, points: Outputs) -> FlatTrajectory:
+        y = np.array(points.positions, dtype=float)
+        y[:, 3] = np.unwrap(y[:, 3])
+        if points.velocities is not None and points.accelerations is not None:
+            return FlatQuintic(from_points(times, y, points.velocities, points.accelerations))
+        v = points.velocities
+        velocity, yaw_rate = (None, None) if v is None else (v[:, :3], v[:, 3])
+        if len(times) == 1:
+            return Hover(y[0, :3], float(y[0, 3]))
+        return FlatSpline(np.asarray(times, float), y[:, :3], y[:, 3], velocity, None, yaw_rate)
+
+    def outputs(self, reference: FlatTrajectory, times: Array) -> Outputs:
+        return Outputs(*_derivatives(reference.flat(times))[:3])
+
+    def gaps(self, old: FlatTrajectory, new: FlatTrajectory, time_s: float) -> Array:
+        when = np.array([time_s])
+        gaps = (_derivatives(old.flat(when)) - _derivatives(new.flat(when)))[:, 0]
+        gaps[0, 3] = math.remainder(gaps[0, 3], 2.0 * math.pi)
+        return gaps
+
+    def shortest_s(self, gaps: Array) -> float:
+        limit = self._robot.velocity_limit
+        seconds = _PEAK * np.array([np.linalg.norm(gaps[0, :3]) / limit[0], abs(gaps[0, 3]) / limit[5]]) / EASE_SPEED
+        return max(EASE_S, float(seconds.max()))
+
+    def eased(self, reference: FlatTrajectory, gaps: Array, start_s: float, duration_s: float) -> FlatTrajectory:
+        taylor = [gap * duration_s**i / math.factorial(i) for i, gap in enumerate(gaps)]
+        inner = [sum(_INVERSE[k - i] * taylor[i] for i in range(k + 1)) for k in range(_ORDERS)]
+        coefficients = np.stack([np.convolve(_FADING, column) for column in np.stack(inner).T], axis=1)
+        return EasedFlight(reference, coefficients, start_s, duration_s)
+
+    def check(self, reference: FlatTrajectory, start_s: float, duration_s: float, rate_hz: float = 200.0) -> None:
+        check_flight(self._robot, reference, start_s, duration_s, rate_hz=rate_hz)
+
+
+def _factor(power: int, order: int) -> float:
+    return float(math.perm(power, order))
+
+
+def _points(derivatives: Array) -> FlatPoints:
+    """From (5, N, 4): x, y, z and heading with their derivatives."""
+    return FlatPoints(*derivatives[..., :3], *derivatives[:3, :, 3])
+
+
+def _derivatives(flat: FlatPoints) -> Array:
+    """(4, N, 4) outputs and three derivatives; the heading's third is not known and taken for zero."""
+    place = np.stack([flat.position, flat.velocity, flat.acceleration, flat.jerk])
+    heading = np.stack([flat.yaw, flat.yaw_rate, flat.yaw_acceleration, np.zeros_like(flat.yaw)])
+    return np.concatenate([place, heading[..., None]], axis=2)

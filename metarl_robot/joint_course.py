@@ -1,0 +1,75 @@
+"""The course of an arm: its outputs are its joints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.course import Outputs, check_motion
+from metarl_robot.reference import Hold, Spline, check_reference, from_points, random_excitation, random_tracking
+from metarl_robot.robot import Robot
+from metarl_robot.signals import Reference, Setpoints
+
+Array = NDArray[np.float64]
+
+EASE_S = 0.2
+EASE_SPEED = 0.3  # of a joint's velocity limit
+_PEAK = 15.0 / 8.0  # peak velocity of a quintic from rest to rest, over its mean
+
+
+@dataclass(frozen=True, eq=False)
+class Eased:
+    """A motion, plus a fade until the fade's end; from there on exactly the motion."""
+
+    motion: Reference
+    fade: Spline
+
+    def sample(self, times: Array) -> Setpoints:
+        """Setpoints at times (N,) [s]."""
+        points = self.motion.sample(times)
+        early = (np.atleast_1d(np.asarray(times, float)) < self.fade.knots[-1])[:, None]
+        if not np.any(early):
+            return points
+        fade = self.fade.sample(times)
+        return Setpoints(*(np.where(early, p + f, p) for p, f in ((points.q, fade.q), (points.v, fade.v), (points.a, fade.a))))
+
+
+class JointCourse:
+    """See Course. A gap of position, velocity and acceleration fades along a quintic."""
+
+    motion_names = ("hold", "tracking", "excitation")
+
+    def __init__(self, robot: Robot) -> None:
+        self._robot = robot
+
+    def motion(self, name: str, rng: np.random.Generator, duration_s: float) -> Reference:
+        check_motion(self, name)
+        if name == "hold":
+            return Hold(self._robot.home)
+        return (random_tracking if name == "tracking" else random_excitation)(self._robot, rng, duration_s)
+
+    def hold(self, q: Array) -> Reference:
+        return Hold(np.array(q, dtype=float))
+
+    def through(self, times: Array, points: Outputs) -> Reference:
+        return from_points(times, *points)
+
+    def outputs(self, reference: Reference, times: Array) -> Outputs:
+        points = reference.sample(times)
+        return Outputs(points.q, points.v, points.a)
+
+    def gaps(self, old: Reference, new: Reference, time_s: float) -> Array:
+        a, b = old.sample(np.array([time_s])), new.sample(np.array([time_s]))
+        return np.concatenate([a.q - b.q, a.v - b.v, a.a - b.a])
+
+    def shortest_s(self, gaps: Array) -> float:
+        return max(EASE_S, float(np.max(_PEAK * np.abs(gaps[0]) / (EASE_SPEED * self._robot.velocity_limit))))
+
+    def eased(self, reference: Reference, gaps: Array, start_s: float, duration_s: float) -> Reference:
+        ends = (np.stack([gap, np.zeros_like(gap)]) for gap in gaps)
+        return Eased(reference, from_points([start_s, start_s + duration_s], *ends))
+
+    def check(self, reference: Reference, start_s: float, duration_s: float, rate_hz: float = 200.0) -> None:
+        check_reference(self._robot, reference, start_s, duration_s, rate_hz)

@@ -1,0 +1,466 @@
+"""Which messages a robot speaks: joint states and joint efforts, or odometry, IMU and what its actuators give.
+
+A robot on joints (`JointInterface`) and one whose base floats (`OdometryInterface`) differ in their topics, in how a state is put together
+and in what a reference looks like. The nodes ask the interface and know neither; a new kind of robot has one of the two.
+
+A state comes as its stamp and a function that reads it, for a message that cannot be read has a stamp too. It raises UnusableError.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from geometry_msgs.msg import PoseStamped, Quaternion, Transform, Twist, Vector3
+from nav_msgs.msg import Odometry, Path
+from numpy.typing import NDArray
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import Imu, JointState
+from std_msgs.msg import Float64MultiArray
+from trajectory_msgs.msg import JointTrajectory, MultiDOFJointTrajectory, MultiDOFJointTrajectoryPoint
+
+from metarl_robot import rotation
+from metarl_robot.course import Outputs
+from metarl_robot.errors import SignalError
+from metarl_robot.gate_law import Inertial
+from metarl_robot.intake import NORM_TOLERANCE, Rejection
+from metarl_robot.labelled import NANOSECONDS, Table, table_of
+from metarl_robot.robot import Robot
+from metarl_robot.ros_nodes import topics
+from metarl_robot.ros_nodes.convert import (
+    JointOrder,
+    UnusableError,
+    duration_message,
+    effort_of,
+    joint_state,
+    nanoseconds,
+    plan_message,
+    state_of,
+    table_message,
+    time_message,
+    trajectory_arrays,
+    trajectory_message,
+)
+from metarl_robot.signals import Plan, State
+
+Array = NDArray[np.float64]
+
+OnState = Callable[[int, Callable[[], State]], None]
+OnInertial = Callable[[int, Callable[[], Inertial]], None]
+_INERTIALS = 500  # kept since the last state
+
+
+class ReferencePoints(NamedTuple):
+    """begin_ns: stamp of its start, 0 means now. since_ns: (K,) times of its points since then. points: the robot's outputs there."""
+
+    begin_ns: int
+    since_ns: NDArray[np.int64]
+    points: Outputs
+
+
+class Coordinates(NamedTuple):
+    """Names, with units, of q (nq,), v (dof,) and a command (nu,)."""
+
+    q: tuple[str, ...]
+    v: tuple[str, ...]
+    effort: tuple[str, ...]
+
+
+class Interface(Protocol):
+    """What the nodes need to know of a robot's messages. commands: topic of what drives the robot."""
+
+    commands: str
+    gate_command_type: Any
+    setpoint_type: Any
+    plan_type: Any
+    reference_type: Any
+    reference_topic: str
+
+    def __init__(self, robot: Any) -> None: ...
+
+    def listen(self, node: Node, on_state: OnState, lockstep: bool, on_inertial: OnInertial | None = None) -> list[Subscription]:
+        """Subscribe to what the robot measures."""
+        ...
+
+    def speaker(self, make: Callable[[Any, str, QoSProfile], Any]) -> Callable[[int, State, Array], None]:
+        """Publish as the robot: (stamp_ns, measured state, acting effort). make: creates a publisher of (type, topic, quality)."""
+        ...
+
+    def gate_command(self, stamp_ns: int, effort: Array) -> Any:
+        """A controller's command (nu,) for the state of that stamp."""
+        ...
+
+    def read_gate_command(self, message: Any) -> tuple[int, Callable[[], Array]]:
+        """The inverse: stamp, and what reads the command or raises UnusableError. Stamp -1: none can be read."""
+        ...
+
+    def setpoint(self, stamp_ns: int, q: Array, v: Array) -> Any:
+        """Where the reference is."""
+        ...
+
+    def read_setpoint(self, message: Any) -> tuple[int, Array, Array]:
+        """The inverse: stamp, q (nq,), v (dof,)."""
+        ...
+
+    def plan(self, stamp_ns: int, plan: Plan) -> Any:
+        """What the controller intends."""
+        ...
+
+    def references(self) -> tuple[tuple[Any, str, Callable[[Any], ReferencePoints]], ...]:
+        """Messages that are taken as references: type, topic, and what reads one or raises SignalError."""
+        ...
+
+    def reference(self, stamp_ns: int, since_s: Array, points: Outputs) -> Any:
+        """A reference as a message: points (K, m) at times (K,) after the stamp, velocities and accelerations told."""
+        ...
+
+    @property
+    def coordinates(self) -> Coordinates:
+        """How recordings name the robot's coordinates."""
+        ...
+
+    @property
+    def recorded(self) -> Mapping[str, tuple[str, QoSProfile]]:
+        """Topics that a recorder subscribes to before anybody publishes: type and quality of service."""
+        ...
+
+
+def interface_of(robot: Robot) -> Interface:
+    """The interface of a robot."""
+    return (OdometryInterface if robot.floating else JointInterface)(robot)
+
+
+class JointInterface:
+    """See Interface. Joints by name, in any order."""
+
+    commands = topics.COMMANDS
+    gate_command_type = setpoint_type = JointState
+    plan_type = reference_type = JointTrajectory
+    reference_topic = topics.JOINT_REFERENCE
+
+    def __init__(self, robot: Robot) -> None:
+        self._names = robot.channel_names
+        self._states, self._commands, self._setpoints = (JointOrder(self._names) for _ in range(3))
+
+    def listen(self, node: Node, on_state: OnState, lockstep: bool, on_inertial: OnInertial | None = None) -> list[Subscription]:
+        def take(message: JointState) -> None:
+            on_state(nanoseconds(message.header.stamp), partial(state_of, message, self._states))
+
+        return [node.create_subscription(JointState, topics.JOINT_STATES, take, topics.STATE_IN)]
+
+    def speaker(self, make: Callable[[Any, str, QoSProfile], Any]) -> Callable[[int, State, Array], None]:
+        out = make(JointState, topics.JOINT_STATES, topics.STATE_OUT)
+
+        def speak(stamp_ns: int, state: State, effort: Array) -> None:
+            out.publish(joint_state(self._names, stamp_ns, state.q, state.v, effort))
+
+        return speak
+
+    def gate_command(self, stamp_ns: int, effort: Array) -> JointState:
+        return joint_state(self._names, stamp_ns, effort=effort)
+
+    def read_gate_command(self, message: JointState) -> tuple[int, Callable[[], Array]]:
+        return nanoseconds(message.header.stamp), partial(effort_of, message, self._commands)
+
+    def setpoint(self, stamp_ns: int, q: Array, v: Array) -> JointState:
+        return joint_state(self._names, stamp_ns, q, v)
+
+    def read_setpoint(self, message: JointState) -> tuple[int, Array, Array]:
+        state = state_of(message, self._setpoints)
+        return nanoseconds(message.header.stamp), state.q, state.v
+
+    def plan(self, stamp_ns: int, plan: Plan) -> JointTrajectory:
+        return plan_message(self._names, stamp_ns, plan)
+
+    def references(self) -> tuple[tuple[Any, str, Callable[[Any], ReferencePoints]], ...]:
+        return ((JointTrajectory, self.reference_topic, self._read_reference),)
+
+    def _read_reference(self, message: JointTrajectory) -> ReferencePoints:
+        since_ns, points = trajectory_arrays(message, self._names)
+        return ReferencePoints(nanoseconds(message.header.stamp), since_ns, points)
+
+    def reference(self, stamp_ns: int, since_s: Array, points: Outputs) -> JointTrajectory:
+        return trajectory_message(self._names, stamp_ns, since_s, points)
+
+    @property
+    def coordinates(self) -> Coordinates:
+        return Coordinates(*(tuple(f"{name}/{what}" for name in self._names) for what in ("position_rad", "velocity_rad_s", "effort_nm")))
+
+    @property
+    def recorded(self) -> Mapping[str, tuple[str, QoSProfile]]:
+        return {
+            topics.JOINT_STATES: ("sensor_msgs/msg/JointState", topics.STATE_OUT),
+            topics.COMMANDS: ("std_msgs/msg/Float64MultiArray", topics.COMMAND),
+            topics.GATE_COMMAND: ("sensor_msgs/msg/JointState", topics.COMMAND),
+            topics.JOINT_REFERENCE: ("trajectory_msgs/msg/JointTrajectory", topics.REFERENCE_QOS),
+            topics.SETPOINT: ("sensor_msgs/msg/JointState", topics.REPORT),
+            topics.PLAN: ("trajectory_msgs/msg/JointTrajectory", topics.REPORT),
+        }
+
+
+class OdometryInterface:
+    """See Interface. World frame ENU, body frame FLU: the pose of an Odometry is in its header's frame, the twist in its child's."""
+
+    commands = topics.THRUSTS
+    gate_command_type = Float64MultiArray
+    setpoint_type = Odometry
+    plan_type = Path
+    reference_type = MultiDOFJointTrajectory
+    reference_topic = topics.POSE_REFERENCE
+
+    def __init__(self, robot: Any) -> None:
+        self._names = robot.channel_names
+        self._world, self._body = robot.world_frame, robot.base_frame
+
+    def listen(self, node: Node, on_state: OnState, lockstep: bool, on_inertial: OnInertial | None = None) -> list[Subscription]:
+        ears = _OdometryAndImu(self._world, self._body, on_state, lockstep, on_inertial)
+        return [
+            node.create_subscription(Odometry, topics.ODOMETRY, ears.take_odometry, topics.STATE_IN),
+            node.create_subscription(Imu, topics.IMU, ears.take_imu, topics.IMU_IN),
+        ]
+
+    def speaker(self, make: Callable[[Any, str, QoSProfile], Any]) -> Callable[[int, State, Array], None]:
+        odometry, imu = make(Odometry, topics.ODOMETRY, topics.STATE_OUT), make(Imu, topics.IMU, topics.STATE_OUT)
+
+        def speak(stamp_ns: int, state: State, effort: Array) -> None:
+            if state.specific_force is not None:
+                imu.publish(imu_message(self._body, stamp_ns, Inertial(state.specific_force, state.v[3:])))
+            odometry.publish(odometry_message(self._world, self._body, stamp_ns, state.q, state.v))
+
+        return speak
+
+    def gate_command(self, stamp_ns: int, effort: Array) -> Float64MultiArray:
+        return table_message(Table(stamp_ns, ("effort",), self._names, effort[None]))
+
+    def read_gate_command(self, message: Float64MultiArray) -> tuple[int, Callable[[], Array]]:
+        try:
+            table = table_of(message)
+        except SignalError as error:
+            return -1, partial(_fail, UnusableError(Rejection.NAMES, f"command: {error}"))
+        return table.stamp_ns, partial(self._effort, table)
+
+    def _effort(self, table: Table) -> Array:
+        if set(table.columns) != set(self._names) or len(table.columns) != len(self._names):
+            raise UnusableError(
+                Rejection.NAMES, f"command: columns are {list(table.columns)}; they must be {list(self._names)}, in any order"
+            )
+        return table.values[0][[table.columns.index(name) for name in self._names]]
+
+    def setpoint(self, stamp_ns: int, q: Array, v: Array) -> Odometry:
+        return odometry_message(self._world, self._body, stamp_ns, q, v)
+
+    def read_setpoint(self, message: Odometry) -> tuple[int, Array, Array]:
+        state = odometry_state(message)
+        return nanoseconds(message.header.stamp), state.q, state.v
+
+    def plan(self, stamp_ns: int, plan: Plan) -> Path:
+        message = Path()
+        message.header.stamp, message.header.frame_id = time_message(stamp_ns), self._world
+        for time, q in zip(plan.times, plan.q, strict=True):
+            pose = PoseStamped()
+            pose.header.stamp, pose.header.frame_id = time_message(round(float(time) * NANOSECONDS)), self._world
+            _place(pose.pose.position, q[:3])
+            pose.pose.orientation = quaternion_message(q[3:])
+            message.poses.append(pose)
+        return message
+
+    def references(self) -> tuple[tuple[Any, str, Callable[[Any], ReferencePoints]], ...]:
+        return (
+            (MultiDOFJointTrajectory, self.reference_topic, self._read_trajectory),
+            (Path, topics.PATH_REFERENCE, self._read_path),
+        )
+
+    def _read_trajectory(self, message: MultiDOFJointTrajectory) -> ReferencePoints:
+        _check_frame("reference", "frame_id", message.header.frame_id, self._world)
+        if list(message.joint_names) not in ([], [self._body]):
+            raise SignalError(f"reference: joint_names are {list(message.joint_names)}; must be ['{self._body}']")
+        if not message.points or any(len(point.transforms) != 1 for point in message.points):
+            raise SignalError("reference: needs points with one transform each")
+        poses = [(t.translation, t.rotation) for t in (point.transforms[0] for point in message.points)]
+        since_ns = np.array([nanoseconds(point.time_from_start) for point in message.points], dtype=np.int64)
+        velocities, accelerations = (self._twists(message, field) for field in ("velocities", "accelerations"))
+        return ReferencePoints(nanoseconds(message.header.stamp), since_ns, Outputs(_outputs(poses), velocities, accelerations))
+
+    def _twists(self, message: MultiDOFJointTrajectory, field: str) -> Array | None:
+        lists = [getattr(point, field) for point in message.points]
+        if not any(lists):
+            return None
+        for number, twists in enumerate(lists):
+            if len(twists) != 1:
+                raise SignalError(f"reference: point {number} has {len(twists)} {field}; either every point has one, or none has")
+        return np.array([[t.linear.x, t.linear.y, t.linear.z, t.angular.z] for (t,) in lists])
+
+    def _read_path(self, message: Path) -> ReferencePoints:
+        _check_frame("path", "frame_id", message.header.frame_id, self._world)
+        if not message.poses:
+            raise SignalError("path: no poses")
+        stamps = np.array([nanoseconds(pose.header.stamp) for pose in message.poses], dtype=np.int64)
+        if len(stamps) > 1 and not np.all(np.diff(stamps) > 0):
+            raise SignalError("path: every pose needs a stamp, the time to be there, later than that of the pose before")
+        poses = [(pose.pose.position, pose.pose.orientation) for pose in message.poses]
+        return ReferencePoints(int(stamps[0]), stamps - stamps[0], Outputs(_outputs(poses), None, None))
+
+    def reference(self, stamp_ns: int, since_s: Array, points: Outputs) -> MultiDOFJointTrajectory:
+        message = MultiDOFJointTrajectory(joint_names=[self._body])
+        message.header.stamp, message.header.frame_id = time_message(stamp_ns), self._world
+        for k, y in enumerate(points.positions):
+            transform = Transform(translation=_vector(y[:3]), rotation=quaternion_message(rotation.from_yaw(y[3])))
+            point = MultiDOFJointTrajectoryPoint(transforms=[transform], time_from_start=duration_message(float(since_s[k])))
+            for field, values in (("velocities", points.velocities), ("accelerations", points.accelerations)):
+                if values is not None:
+                    setattr(point, field, [Twist(linear=_vector(values[k, :3]), angular=_vector(np.array([0.0, 0.0, values[k, 3]])))])
+            message.points.append(point)
+        return message
+
+    @property
+    def coordinates(self) -> Coordinates:
+        pose = (*(f"position_{axis}_m" for axis in "xyz"), *(f"attitude_{part}" for part in "wxyz"))
+        twist = (*(f"velocity_{axis}_m_s" for axis in "xyz"), *(f"rate_{axis}_rad_s" for axis in "xyz"))
+        return Coordinates(pose, twist, tuple(f"{name}/thrust_n" for name in self._names))
+
+    @property
+    def recorded(self) -> Mapping[str, tuple[str, QoSProfile]]:
+        return {
+            topics.ODOMETRY: ("nav_msgs/msg/Odometry", topics.STATE_OUT),
+            topics.IMU: ("sensor_msgs/msg/Imu", topics.STATE_OUT),
+            topics.THRUSTS: ("std_msgs/msg/Float64MultiArray", topics.COMMAND),
+            topics.GATE_COMMAND: ("std_msgs/msg/Float64MultiArray", topics.COMMAND),
+            topics.POSE_REFERENCE: ("trajectory_msgs/msg/MultiDOFJointTrajectory", topics.REFERENCE_QOS),
+            topics.PATH_REFERENCE: ("nav_msgs/msg/Path", topics.REFERENCE_QOS),
+            topics.SETPOINT: ("nav_msgs/msg/Odometry", topics.REPORT),
+            topics.PLAN: ("nav_msgs/msg/Path", topics.REPORT),
+        }
+
+
+class _OdometryAndImu:
+    """Puts states together: pose and velocity from the odometry, rate and mean specific force from what the IMU said since the last state.
+
+    In lockstep a state is complete when both have come with the same stamp; otherwise the odometry is not kept waiting.
+    """
+
+    def __init__(self, world: str, body: str, on_state: OnState, lockstep: bool, on_inertial: OnInertial | None) -> None:
+        self._world, self._body = world, body
+        self._on_state, self._on_inertial, self._lockstep = on_state, on_inertial, lockstep
+        self._waiting: Odometry | None = None
+        self._inertials: deque[tuple[int, Inertial]] = deque(maxlen=_INERTIALS)
+        self._delivered_ns = self._imu_ns = -1
+
+    def take_odometry(self, message: Odometry) -> None:
+        self._waiting = message
+        if not self._lockstep or nanoseconds(message.header.stamp) == self._imu_ns:
+            self._deliver(message)
+
+    def take_imu(self, message: Imu) -> None:
+        self._imu_ns = nanoseconds(message.header.stamp)
+        read = partial(self._read_imu, message)
+        if self._on_inertial is not None:
+            self._on_inertial(self._imu_ns, read)
+        try:
+            inertial = read()
+        except UnusableError:
+            inertial = None
+        if inertial is not None and np.all(np.isfinite(inertial.specific_force)) and np.all(np.isfinite(inertial.rate)):
+            self._remember(inertial)
+        if self._lockstep and self._waiting is not None and nanoseconds(self._waiting.header.stamp) == self._imu_ns:
+            self._deliver(self._waiting)
+
+    def _remember(self, inertial: Inertial) -> None:
+        if self._inertials and self._imu_ns < self._inertials[-1][0]:
+            self._inertials.clear()  # another time base
+        if not self._inertials or self._imu_ns > self._inertials[-1][0]:
+            self._inertials.append((self._imu_ns, inertial))
+
+    def _deliver(self, message: Odometry) -> None:
+        self._waiting, stamp_ns = None, nanoseconds(message.header.stamp)
+        since_ns = self._delivered_ns if self._delivered_ns < stamp_ns else -1
+        fresh = [inertial for at_ns, inertial in self._inertials if since_ns < at_ns <= stamp_ns]
+        self._on_state(stamp_ns, partial(self._read, message, fresh))
+        if stamp_ns != self._delivered_ns:
+            self._delivered_ns = stamp_ns
+            while self._inertials and self._inertials[0][0] <= stamp_ns:
+                self._inertials.popleft()
+
+    def _read(self, message: Odometry, inertials: list[Inertial]) -> State:
+        _check_frame("odometry", "frame_id", message.header.frame_id, self._world)
+        _check_frame("odometry", "child_frame_id", message.child_frame_id, self._body)
+        state = odometry_state(message)
+        if not inertials:
+            return state
+        force = np.mean([inertial.specific_force for inertial in inertials], axis=0)
+        return State(state.q, np.concatenate([state.v[:3], inertials[-1].rate]), force)
+
+    def _read_imu(self, message: Imu) -> Inertial:
+        _check_frame("IMU", "frame_id", message.header.frame_id, self._body)
+        force, rate, turned = message.linear_acceleration, message.angular_velocity, message.orientation
+        attitude = None if message.orientation_covariance[0] == -1.0 else np.array([turned.w, turned.x, turned.y, turned.z])
+        return Inertial(np.array([force.x, force.y, force.z]), np.array([rate.x, rate.y, rate.z]), attitude)
+
+
+def odometry_message(world: str, body: str, stamp_ns: int, q: Array, v: Array) -> Odometry:
+    """Pose and velocity (as State) as a message."""
+    message = Odometry(child_frame_id=body)
+    message.header.stamp, message.header.frame_id = time_message(stamp_ns), world
+    _place(message.pose.pose.position, q[:3])
+    message.pose.pose.orientation = quaternion_message(q[3:])
+    message.twist.twist = Twist(linear=_vector(rotation.rotate_back(q[3:], v[:3])), angular=_vector(v[3:]))
+    return message
+
+
+def odometry_state(message: Odometry) -> State:
+    """The inverse. The quaternion is left as it came."""
+    place, turned = message.pose.pose.position, message.pose.pose.orientation
+    linear, angular = message.twist.twist.linear, message.twist.twist.angular
+    attitude = np.array([turned.w, turned.x, turned.y, turned.z])
+    velocity = rotation.rotate(rotation.normalise(attitude), np.array([linear.x, linear.y, linear.z]))
+    q = np.array([place.x, place.y, place.z, *attitude])
+    return State(q, np.array([*velocity, angular.x, angular.y, angular.z]))
+
+
+def imu_message(body: str, stamp_ns: int, inertial: Inertial) -> Imu:
+    """A measurement of the IMU as a message."""
+    message = Imu(linear_acceleration=_vector(inertial.specific_force), angular_velocity=_vector(inertial.rate))
+    message.header.stamp, message.header.frame_id = time_message(stamp_ns), body
+    if inertial.attitude is None:
+        message.orientation_covariance[0] = -1.0  # as sensor_msgs/Imu says
+    else:
+        message.orientation = quaternion_message(inertial.attitude)
+    return message
+
+
+def quaternion_message(q: Array) -> Quaternion:
+    """(4,) wxyz as a message."""
+    w, x, y, z = (float(part) for part in q)
+    return Quaternion(w=w, x=x, y=y, z=z)
+
+
+def _vector(values: Array) -> Vector3:
+    x, y, z = (float(value) for value in values)
+    return Vector3(x=x, y=y, z=z)
+
+
+def _place(point: Any, values: Array) -> None:
+    point.x, point.y, point.z = (float(value) for value in values)
+
+
+def _outputs(poses: list[tuple[Any, Any]]) -> Array:
+    """(K, 4) place and heading."""
+    attitudes = np.array([[r.w, r.x, r.y, r.z] for _, r in poses])
+    norms = np.linalg.norm(attitudes, axis=1)
+    if not np.all(np.abs(norms - 1.0) <= NORM_TOLERANCE):  # false for NaN too
+        worst = int(np.argmax(np.nan_to_num(np.abs(norms - 1.0), nan=np.inf)))
+        raise SignalError(f"reference: point {worst} has a rotation of norm {norms[worst]:.4g}; allowed: 1 ± {NORM_TOLERANCE}")
+    return np.concatenate([np.array([[p.x, p.y, p.z] for p, _ in poses]), rotation.yaw(attitudes)[:, None]], axis=1)
+
+
+def _check_frame(what: str, key: str, given: str, wanted: str) -> None:
+    if given.lstrip("/") != wanted:
+        raise UnusableError(Rejection.FRAME, f"{what}: {key} is '{given}'; must be '{wanted}'")
+
+
+def _fail(error: UnusableError) -> Array:
+    raise error
