@@ -5,7 +5,7 @@ Position and velocity: position_loop.py. Attitude and rates (the structure of PX
     w_c = k_a e_q + w_r,    e = w_c - w,    torque = J k_r (e + T_d e'_f + k_i ∫e dt)
 
 The derivative, filtered with τ / s, makes the motors' lag τ act like τ / s: T_d = τ - τ / s. Gains are fractions of 1 / T, the rate that
-delays and motors leave (rotors.py: lag_s), each loop's half of the next inner one's.
+delays and motors leave (rotors.py: pace), each loop's about half of the next inner one's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from metarl_robot import rotation
 from metarl_robot.control.attitude import tilt_and_yaw_error
 from metarl_robot.control.base import ControllerSpec
 from metarl_robot.control.position_loop import Gains, PositionLoop, Target
-from metarl_robot.control.rotors import Rotors, lag_s, usable
+from metarl_robot.control.rotors import Rotors, pace, usable
 from metarl_robot.flatness import attitude
 from metarl_robot.quadrotor import Quadrotor
 from metarl_robot.signals import Command, Reference, State
@@ -32,13 +32,14 @@ class FlightPIDConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     position: float = Field(0.07, ge=0.0, le=1.0, description="position gain [1/lag]")
-    velocity: float = Field(0.14, ge=0.0, le=1.0, description="velocity gain [1/lag]")
-    velocity_integral: float = Field(0.03, ge=0.0, le=1.0, description="integral of the velocity error [1/lag]")
-    attitude: float = Field(0.28, ge=0.0, le=2.0, description="tilt gain [1/lag]")
-    rate: float = Field(0.56, ge=0.0, le=2.0, description="roll and pitch rate gain [1/lag]")
-    rate_integral: float = Field(0.06, ge=0.0, le=1.0, description="integral of the rate error [1/lag]")
+    velocity: float = Field(0.17, ge=0.0, le=1.0, description="velocity gain [1/lag]")
+    velocity_integral: float = Field(0.04, ge=0.0, le=1.0, description="integral of the velocity error [1/lag]")
+    vertical: float = Field(2.0, ge=0.5, le=5.0, description="vertical gains over horizontal ones: nothing has to turn first")
+    attitude: float = Field(0.24, ge=0.0, le=2.0, description="tilt gain [1/lag]")
+    rate: float = Field(0.5, ge=0.0, le=2.0, description="roll and pitch rate gain [1/lag]")
+    rate_integral: float = Field(0.1, ge=0.0, le=1.0, description="integral of the rate error [1/lag]")
     yaw: float = Field(0.4, ge=0.0, le=1.0, description="yaw gains as a share of those of roll and pitch")
-    motor_lead: float = Field(3.0, ge=1.0, le=10.0, description="how many times faster the derivative of the rate error makes the motors")
+    motor_share: float = Field(0.7, gt=0.0, le=2.0, description="lag that is left of the motors, as a share of that of the delays")
     latency_s: float = Field(0.01, ge=0.0, le=0.1, description="latency that the gains leave room for, command and sensors together [s]")
 
 
@@ -47,14 +48,16 @@ class FlightPID:
 
     def __init__(self, robot: Quadrotor, config: FlightPIDConfig) -> None:
         self._robot, self._config = robot, config
-        pace = 1.0 / lag_s(robot, config.motor_lead, config.latency_s)
+        speed_up, lag = pace(robot, config.latency_s, config.motor_share)
         axes = np.array([1.0, 1.0, config.yaw])
-        self._attitude_gain, self._rate_gain = config.attitude * pace * axes, config.rate * pace * axes
-        self._integral_gain = config.rate_integral * pace
-        ahead_s = 1.0 / (config.rate * pace) + config.latency_s
-        self._outer = PositionLoop(robot, Gains(config.position * pace, config.velocity * pace, config.velocity_integral * pace, ahead_s))
+        self._attitude_gain, self._rate_gain = config.attitude / lag * axes, config.rate / lag * axes
+        self._integral_gain = config.rate_integral / lag
+        ahead_s = lag / config.rate + config.latency_s
+        self._outer = PositionLoop(
+            robot, Gains(config.position / lag, config.velocity / lag, config.velocity_integral / lag, config.vertical, ahead_s)
+        )
         tau = float(np.mean(robot.motor_time_s))
-        self._filter_s = tau / config.motor_lead
+        self._filter_s = tau / speed_up
         self._lead_s = tau - self._filter_s
         self._rotors = Rotors(robot, speed_up=1.0)
         self.reset()

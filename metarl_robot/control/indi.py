@@ -24,7 +24,7 @@ from metarl_robot.control.attitude import tilt_and_yaw_error
 from metarl_robot.control.base import ControllerSpec
 from metarl_robot.control.low_pass import LowPass
 from metarl_robot.control.position_loop import Gains, PositionLoop, Target
-from metarl_robot.control.rotors import Rotors, lag_s, usable
+from metarl_robot.control.rotors import Rotors, pace, usable
 from metarl_robot.flatness import attitude
 from metarl_robot.quadrotor import GRAVITY_M_S2, Quadrotor
 from metarl_robot.signals import Command, Reference, State
@@ -39,13 +39,14 @@ class INDIConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    position: float = Field(0.09, ge=0.0, le=1.0, description="position gain [1/lag]")
-    velocity: float = Field(0.16, ge=0.0, le=1.0, description="velocity gain [1/lag]")
-    attitude: float = Field(0.28, ge=0.0, le=2.0, description="tilt gain [1/lag]")
-    rate: float = Field(0.56, ge=0.0, le=2.0, description="rate gain [1/lag]")
+    position: float = Field(0.08, ge=0.0, le=1.0, description="position gain [1/lag]")
+    velocity: float = Field(0.17, ge=0.0, le=1.0, description="velocity gain [1/lag]")
+    vertical: float = Field(2.0, ge=0.5, le=5.0, description="vertical gains over horizontal ones: nothing has to turn first")
+    attitude: float = Field(0.24, ge=0.0, le=2.0, description="tilt gain [1/lag]")
+    rate: float = Field(0.5, ge=0.0, le=2.0, description="rate gain [1/lag]")
     yaw: float = Field(0.4, ge=0.0, le=1.0, description="yaw gains as a share of those of roll and pitch")
-    filter: float = Field(1.0, gt=0.0, le=10.0, description="cut-off of the filter of measurements and commands [1/lag]")
-    motor_speed_up: float = Field(2.5, ge=1.0, le=10.0, description="how many times faster overshooting commands make the motors")
+    filter: float = Field(1.5, gt=0.0, le=10.0, description="cut-off of the filter of measurements and commands [1/lag]")
+    motor_share: float = Field(0.7, gt=0.0, le=2.0, description="lag that is left of the motors, as a share of that of the delays")
     latency_s: float = Field(0.01, ge=0.0, le=0.1, description="latency, command and sensors together, that is expected [s]")
 
 
@@ -54,11 +55,11 @@ class INDI:
 
     def __init__(self, robot: Quadrotor, config: INDIConfig) -> None:
         self._robot = robot
-        lag = lag_s(robot, config.motor_speed_up, config.latency_s)
+        speed_up, lag = pace(robot, config.latency_s, config.motor_share)
         axes = np.array([1.0, 1.0, config.yaw])
         self._attitude_gain, self._rate_gain = config.attitude / lag * axes, config.rate / lag * axes
-        self._outer = PositionLoop(robot, Gains(config.position / lag, config.velocity / lag, 0.0, lag))
-        self._rotors = Rotors(robot, config.motor_speed_up)
+        self._outer = PositionLoop(robot, Gains(config.position / lag, config.velocity / lag, 0.0, config.vertical, lag))
+        self._rotors = Rotors(robot, speed_up)
         self._cutoff = config.filter / lag
         self._late = round(config.latency_s / robot.control_period_s)
         self.reset()

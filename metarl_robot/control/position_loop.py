@@ -5,7 +5,7 @@ factor, as the damping optimum has it (Kessler 1960), so that one set of dimensi
 
     v_c = v_r + s(e_p),    a_c = a_r + k_v (v_c - v) + i,    i' = k_i k_v (v_c - v)
 
-where s is the gain k_p near the goal, and farther off the speed from which a bounded deceleration still stops there. The thrust
+each gain `vertical` times as high along world z, where nothing has to turn first; s is the gain k_p near the goal, and farther off the speed from which a bounded deceleration still stops there. The thrust
 asked for, per nominal mass, is a_c + g e_z, kept within what thrust and tilt can give, its vertical part first. Where it cannot be given,
 the integral stops. Accelerations and attitudes of the reference are taken ahead of time, by what it takes until they act.
 """
@@ -35,11 +35,12 @@ INTEGRAL_M_S2 = 6.0
 
 @dataclass(frozen=True)
 class Gains:
-    """k_p, k_v, k_i [1/s]; ahead_s: from a command to its effect, thrust and turning included."""
+    """k_p, k_v, k_i [1/s], horizontal, and `vertical`; ahead_s: from a command to its effect, thrust and turning included."""
 
     position: float
     velocity: float
     integral: float
+    vertical: float
     ahead_s: float
 
 
@@ -62,6 +63,8 @@ class PositionLoop:
 
     def __init__(self, robot: Quadrotor, gains: Gains) -> None:
         self._gains, self._period = gains, robot.control_period_s
+        axes = np.array([1.0, 1.0, gains.vertical])
+        self._velocity_gain, self._integral_gain = gains.velocity * axes, gains.integral * axes
         self._greatest = THRUST_SHARE * float(robot.effort_limit.sum()) / robot.mass_kg
         self._slope = float(np.tan(robot.tilt_limit_rad))
         self._braking = BRAKING_SHARE * GRAVITY_M_S2 * min(1.0, self._slope)
@@ -76,20 +79,22 @@ class PositionLoop:
         points = reference.sample(np.array([time, time + self._gains.ahead_s]))
         if not all(np.all(np.isfinite(values)) for values in (points.q, points.v, points.a)):
             return None
-        wanted = points.v[0, :3] + self._approach(points.q[0, :3] - state.q[:3])
-        error = self._gains.velocity * (wanted - state.v[:3])
+        off = points.q[0, :3] - state.q[:3]
+        gain = self._gains.position
+        wanted = points.v[0, :3] + np.append(self._approach(off[:2], gain), self._approach(off[2:], gain * self._gains.vertical))
+        error = self._velocity_gain * (wanted - state.v[:3])
         thrust = points.a[1, :3] + error + self._integral - (0.0 if push is None else push)
         thrust[2] += GRAVITY_M_S2
         feasible = self._feasible(thrust)
         free = np.abs(feasible - thrust) < 1e-9
-        self._integral = np.where(free, self._integral + self._gains.integral * error * self._period, self._integral)
+        self._integral = np.where(free, self._integral + self._integral_gain * error * self._period, self._integral)
         self._integral = np.clip(self._integral, -INTEGRAL_M_S2, INTEGRAL_M_S2)
         attitude = points.q[1, 3:]
         return Target(feasible, float(rotation.yaw(attitude)), attitude, points.v[1, 3:], points.a[1, 3:])
 
-    def _approach(self, error: Array) -> Array:
-        """Velocity (3,) towards a goal at `error` (3,)."""
-        distance, gain = float(np.linalg.norm(error)), self._gains.position
+    def _approach(self, error: Array, gain: float) -> Array:
+        """Velocity (n,) towards a goal at `error` (n,)."""
+        distance = float(np.linalg.norm(error))
         near = self._braking / gain**2
         if distance <= near:
             return gain * error

@@ -8,6 +8,8 @@ Motors follow commanded speeds with a lag τ. A command that overshoots makes th
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -70,6 +72,16 @@ def usable(state: State) -> bool:
     return _NORM[0] < float(np.linalg.norm(state.q[3:])) < _NORM[1]
 
 
-def lag_s(robot: Quadrotor, speed_up: float, latency_s: float) -> float:
-    """Time constant [s] of what no gain can remove: the motors, sped up, a latency, and one and a half control periods."""
-    return float(np.mean(robot.motor_time_s)) / speed_up + latency_s + 1.5 * robot.control_period_s
+class Pace(NamedTuple):
+    """How much faster motors are made, s, and the time constant T [s] of what no gain can remove: sped-up motors and delays."""
+
+    speed_up: float
+    lag_s: float
+
+
+def pace(robot: Quadrotor, latency_s: float, motor_share: float) -> Pace:
+    """Motors as fast as it pays: their lag is brought down to motor_share of that of latency and sampling, where it is not below."""
+    delay = latency_s + 1.5 * robot.control_period_s
+    tau = float(np.mean(robot.motor_time_s))
+    faster = min(tau, motor_share * delay)
+    return Pace(tau / faster, faster + delay)

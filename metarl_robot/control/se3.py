@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from metarl_robot import rotation
 from metarl_robot.control.base import ControllerSpec
 from metarl_robot.control.position_loop import Gains, PositionLoop, Target
-from metarl_robot.control.rotors import Rotors, lag_s, usable
+from metarl_robot.control.rotors import Rotors, pace, usable
 from metarl_robot.flatness import attitude
 from metarl_robot.quadrotor import Quadrotor
 from metarl_robot.signals import Command, Reference, State
@@ -31,14 +31,15 @@ class SE3Config(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    position: float = Field(0.09, ge=0.0, le=1.0, description="position gain [1/lag]; k_x / m is its product with the velocity gain")
-    velocity: float = Field(0.16, ge=0.0, le=1.0, description="velocity gain, k_v / m [1/lag]")
-    position_integral: float = Field(0.03, ge=0.0, le=1.0, description="integral of velocity and position error [1/lag]; 0: Lee 2010")
-    attitude: float = Field(0.28, ge=0.0, le=2.0, description="tilt gain [1/lag]; k_R / J is its product with the rate gain")
-    rate: float = Field(0.56, ge=0.0, le=2.0, description="rate gain, k_W / J [1/lag]")
-    attitude_integral: float = Field(0.06, ge=0.0, le=1.0, description="integral of rate and attitude error [1/lag]; 0: Lee 2010")
+    position: float = Field(0.07, ge=0.0, le=1.0, description="position gain [1/lag]; k_x / m is its product with the velocity gain")
+    velocity: float = Field(0.17, ge=0.0, le=1.0, description="velocity gain, k_v / m [1/lag]")
+    position_integral: float = Field(0.04, ge=0.0, le=1.0, description="integral of velocity and position error [1/lag]; 0: Lee 2010")
+    vertical: float = Field(2.0, ge=0.5, le=5.0, description="vertical gains over horizontal ones: nothing has to turn first")
+    attitude: float = Field(0.24, ge=0.0, le=2.0, description="tilt gain [1/lag]; k_R / J is its product with the rate gain")
+    rate: float = Field(0.5, ge=0.0, le=2.0, description="rate gain, k_W / J [1/lag]")
+    attitude_integral: float = Field(0.1, ge=0.0, le=1.0, description="integral of rate and attitude error [1/lag]; 0: Lee 2010")
     yaw: float = Field(0.4, ge=0.0, le=1.0, description="yaw gains as a share of those of roll and pitch")
-    motor_speed_up: float = Field(2.5, ge=1.0, le=10.0, description="how many times faster overshooting commands make the motors")
+    motor_share: float = Field(0.7, gt=0.0, le=2.0, description="lag that is left of the motors, as a share of that of the delays")
     latency_s: float = Field(0.01, ge=0.0, le=0.1, description="latency that the gains leave room for, command and sensors together [s]")
 
 
@@ -47,12 +48,14 @@ class SE3:
 
     def __init__(self, robot: Quadrotor, config: SE3Config) -> None:
         self._robot = robot
-        lag = lag_s(robot, config.motor_speed_up, config.latency_s)
+        speed_up, lag = pace(robot, config.latency_s, config.motor_share)
         axes = np.array([1.0, 1.0, config.yaw])
         self._c, self._rate_gain = config.attitude / lag * axes, config.rate / lag * axes
         self._integral_gain = config.attitude_integral / lag
-        self._outer = PositionLoop(robot, Gains(config.position / lag, config.velocity / lag, config.position_integral / lag, lag))
-        self._rotors = Rotors(robot, config.motor_speed_up)
+        self._outer = PositionLoop(
+            robot, Gains(config.position / lag, config.velocity / lag, config.position_integral / lag, config.vertical, lag)
+        )
+        self._rotors = Rotors(robot, speed_up)
         self.reset()
 
     def reset(self) -> None:
