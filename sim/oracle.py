@@ -6,12 +6,16 @@ as in the controllers that have to learn. Simulation only.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.factory import filter_tuning
 from metarl_robot.adaptation.features import FeatureGroup, FeatureMap, FrictionFeatures, Interval, MotorFeatures, PayloadFeatures, Xi
-from metarl_robot.adaptation.momentum_filter import FilterTuning, MomentumFilter, Prior
+from metarl_robot.adaptation.momentum_filter import Dynamics, FilterTuning, MomentumFilter, Prior
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.dynamics.arm import ArmDynamics
 from metarl_robot.robot import Robot
@@ -70,23 +74,27 @@ def known_context(task: Task) -> Array:
 
 
 class OracleAdapter(MomentumFilter):
-    """A momentum filter whose context is the truth; `observe` tells it a new one."""
+    """A momentum filter whose context is the truth; `observe` tells it a new one.
 
-    def __init__(self, dynamics: ArmDynamics, task: Task, tuning: FilterTuning) -> None:
-        super().__init__(dynamics, *_known(dynamics, task), tuning)
+    known: task -> features and, as a prior without doubt, their true coefficients.
+    """
 
-    def observe(self, task: Task) -> None:
+    def __init__(self, dynamics: Dynamics, known: Callable[[Any], tuple[FeatureMap, Prior]], task: Any, tuning: FilterTuning) -> None:
+        super().__init__(dynamics, *known(task), tuning)
+        self._known = known
+
+    def observe(self, task: Any) -> None:
         """The physics have changed: take the new truth, keep velocity and disturbance."""
         mean, covariance = self._mean, self._covariance
         head = 4 * self._n
-        self._use(*_known(self._dynamics, task))
+        self._use(*self._known(task))
         self._mean[:head], self._covariance[:head, :head] = mean[:head], covariance[:head, :head]
         self._hypotheses = []
 
 
 def make_oracle(robot: Robot, dynamics: ArmDynamics, tuning: AdapterTuning) -> OracleAdapter:
     """An oracle for the nominal task, until it is told another. The factory that `oracle_mpc` asks for."""
-    return OracleAdapter(dynamics, nominal_task(robot), filter_tuning(robot, dynamics, tuning, ()))
+    return OracleAdapter(dynamics, partial(_known, dynamics), nominal_task(robot), filter_tuning(robot, dynamics, tuning, ()))
 
 
 def _known(dynamics: ArmDynamics, task: Task) -> tuple[FeatureMap, Prior]:

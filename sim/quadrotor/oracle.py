@@ -1,0 +1,66 @@
+"""The oracle of a quadrotor: an adapter that is told payload, rotors, drag and wind; see metarl_robot.sim.oracle.
+
+Gusts and swings of the wind are not told, nor latency: a disturbance observer takes them, as in the controllers that have to learn.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot import rotation
+from metarl_robot.adaptation.factory import filter_tuning
+from metarl_robot.adaptation.features import FeatureMap, Xi
+from metarl_robot.adaptation.flight_features import FlightPayloadFeatures, PushFeatures, RotorFeatures
+from metarl_robot.adaptation.momentum_filter import Prior
+from metarl_robot.adaptation.tuning import AdapterTuning
+from metarl_robot.dynamics.quadrotor import QuadrotorDynamics
+from metarl_robot.quadrotor import Quadrotor
+from metarl_robot.sim.oracle import OracleAdapter
+from metarl_robot.sim.quadrotor.aerodynamics import Aerodynamics
+from metarl_robot.sim.quadrotor.model import hover_command
+from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
+
+Array = NDArray[np.float64]
+
+
+class AirFeature(PushFeatures):
+    """The known drag as one feature with coefficient 1: what the air does to a quadrotor whose rotors turn as in hover."""
+
+    def __init__(self, dynamics: QuadrotorDynamics, task: QuadrotorTask) -> None:
+        super().__init__(dynamics)
+        self.names = ("air",)
+        self._task, self._robot = task, dynamics.robot
+        self._square_speed = hover_command(dynamics.robot, task) / dynamics.robot.thrust_coefficient
+
+    def design(self, xi: Xi) -> Array:
+        return self._force(xi)[:, :, None]
+
+    def value(self, xi: Xi, z: Array) -> Array:
+        return self._force(xi) * z[0]
+
+    def _force(self, xi: Xi) -> Array:
+        """(N, 6): with air less without."""
+        count = len(xi.q)
+        air = Aerodynamics(self._robot, [self._task] * count)
+        wind = air.exposed(np.tile(self._task.wind.mean_m_s, (count, 1)), xi.q[:, :3])
+        attitude, height = rotation.to_matrix(xi.q[:, 3:]), xi.q[:, 2:3]
+        square = np.tile(self._square_speed, (count, 1))
+        still = np.zeros_like(xi.v)
+        return air.force(attitude, height, xi.v, wind, square) - air.force(attitude, height, still, still[:, :3], square)
+
+
+def known_context(task: QuadrotorTask) -> Array:
+    """The true (14,) coefficients of the payload and rotor features; a payload on a sling counts as one at its hook."""
+    return np.concatenate([task.payload.inertial_parameters(), task.thrust_gain - 1.0])
+
+
+def make_oracle(robot: Quadrotor, dynamics: QuadrotorDynamics, tuning: AdapterTuning) -> OracleAdapter:
+    """An oracle for the nominal task, until it is told another. The factory that `oracle_mpc` asks for."""
+
+    def known(task: QuadrotorTask) -> tuple[FeatureMap, Prior]:
+        context = np.append(known_context(task), 1.0)
+        groups = (FlightPayloadFeatures(dynamics), RotorFeatures(dynamics), AirFeature(dynamics, task))
+        return FeatureMap(robot.dof, groups, robot.nu), Prior(context, np.zeros((len(context), len(context))))
+
+    return OracleAdapter(dynamics, known, QuadrotorTask(ground_effect=False), filter_tuning(robot, dynamics, tuning, ()))
