@@ -369,7 +369,7 @@ class QuadrotorPlant:
     @property
     def payload_position(self) -> Array:
         """(3,) centre of mass of the payload now [m; world]."""
-        model, data = self._batch.data(0)
+        model, data = self.mujoco_state()
         mujoco.mj_kinematics(model, data)
         return np.array(data.body("payload").xipos)
 
@@ -398,11 +398,16 @@ class QuadrotorPlant:
         """Counts since the reset. A command beyond the limits counts as a thrust violation, although the plant clamps it."""
         return FlightViolations(*(int(count) for count in self._batch.violation_counts[0]))
 
-    def energy(self) -> tuple[float, float]:
-        """(potential, kinetic) energy of the quadrotor and its payload now [J]."""
+    def mujoco_state(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
+        """A copy of the model and of the true state now, for energies, momenta and pictures."""
         model, data = self._batch.data(0)
         state = self.truth
         data.qpos[:7], data.qvel[:6] = state.q, state.v
+        return model, data
+
+    def energy(self) -> tuple[float, float]:
+        """(potential, kinetic) energy of the quadrotor and its payload now [J]."""
+        model, data = self.mujoco_state()
         mujoco.mj_fwdPosition(model, data)
         mujoco.mj_fwdVelocity(model, data)
         mujoco.mj_energyPos(model, data)
