@@ -105,14 +105,18 @@ def test_against_an_integrator_of_the_equations_of_motion(robot, seed: int) -> N
     q = np.array([0.0, 0.0, 50.0, *rotation.exp(0.3 * rng.normal(size=3))])
     v = np.array([*rng.normal(size=3), *spin])
     command = np.minimum(hover_command(robot, task) * rng.uniform(0.98, 1.02, 4), robot.effort_limit)
-    plant = QuadrotorPlant(robot, task)
-    plant.reset(q, v)
-    fly(plant, command, 0.5)
     q_true, v_true = integrated(robot, task, q, v, command, 0.5)
-    np.testing.assert_allclose(plant.truth.q[:3], q_true[:3], atol=5e-4)  # the error halves with the physics step
-    assert np.linalg.norm(rotation.error(plant.truth.q[3:], q_true[3:])) < 5e-4
-    np.testing.assert_allclose(plant.truth.v[:3], v_true[:3], atol=1e-3)
-    np.testing.assert_allclose(plant.truth.v[3:], v_true[3:], atol=2e-3 * max(1.0, np.abs(v_true[3:]).max()))
+    errors = []
+    for dt in (0.001, 0.0005):
+        plant = QuadrotorPlant(robot, task, physics_dt_s=dt)
+        plant.reset(q, v)
+        fly(plant, command, 0.5)
+        truth = plant.truth
+        errors.append(np.concatenate([truth.q[:3] - q_true[:3], rotation.error(truth.q[3:], q_true[3:]), truth.v - v_true]))
+    assert np.linalg.norm(errors[0][:3]) < 1e-3
+    assert np.linalg.norm(errors[0][3:6]) < 2e-3
+    assert np.linalg.norm(errors[0][6:]) < 1e-2
+    assert np.linalg.norm(errors[1]) == pytest.approx(0.5 * np.linalg.norm(errors[0]), rel=0.05)  # of first order: towards the truth
 
 
 def integrated(robot: Quadrotor, task: QuadrotorTask, q, v, command, duration_s: float) -> tuple[np.ndarray, np.ndarray]:

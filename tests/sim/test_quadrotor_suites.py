@@ -1,0 +1,163 @@
+"""Suites of flights: all can be flown, none is drawn twice, and they are what they are called."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from metarl_robot import rotation
+from metarl_robot.errors import MetaRLError, SignalError, UnknownNameError
+from metarl_robot.flight import check_flight
+from metarl_robot.robot import load_robot
+from metarl_robot.sim.quadrotor.feasibility import hover_use, required_thrusts, thrust_use
+from metarl_robot.sim.quadrotor.model import hover_command
+from metarl_robot.sim.quadrotor.ranges import TRAIN, draw_task, reference_wind
+from metarl_robot.sim.quadrotor.suites import CHANGE_S, DURATION_S, scenario, scenario_names, suite, suite_names
+from metarl_robot.sim.quadrotor.tasks import QuadrotorTask, Wind
+
+ROBOTS = {name: load_robot(name) for name in ("x500", "hummingbird", "crazyflie")}
+X500 = ROBOTS["x500"]
+each_robot = pytest.mark.parametrize("robot", ROBOTS.values(), ids=ROBOTS)
+RUNS = [(name, kind) for name in suite_names() for kind in scenario_names(name)]
+
+
+@each_robot
+@pytest.mark.parametrize(("name", "kind"), RUNS)
+def test_every_run_can_be_flown(robot, name: str, kind: str) -> None:
+    run = scenario(robot, name, kind, 0)
+    after = run.task_at(DURATION_S)
+    assert max(hover_use(robot, run.initial), hover_use(robot, after)) <= 0.80
+    assert thrust_use(robot, run.initial, run.reference, 0.0, CHANGE_S) <= 0.85
+    assert thrust_use(robot, after, run.reference, CHANGE_S, DURATION_S) <= 0.85
+    check_flight(robot, run.reference, 0.0, DURATION_S)
+    points = run.reference.sample(np.linspace(0.0, DURATION_S, 200))
+    assert points.q[:, 2].min() > 0.75
+    np.testing.assert_allclose(points.v[0], 0.0, atol=1e-9)  # from rest
+    assert run.scored_from_s == 2.0
+
+
+@each_robot
+def test_winds_are_those_of_their_names(robot) -> None:
+    share = reference_wind(robot) / 12.1
+    assert share <= 1.0
+    for kind, speed in (("wind_0", 0.0), ("wind_4", 4.2), ("wind_8", 8.5), ("wind_8_gusty", 8.5), ("wind_12", 12.1)):
+        run = scenario(robot, "heldout", kind, 3)
+        assert run.changes == ()
+        assert np.linalg.norm(run.initial.wind.mean_m_s) == pytest.approx(share * speed)
+        assert np.linalg.norm(run.initial.wind.swing_m_s) == pytest.approx(share * (2.4 if kind == "wind_8_gusty" else 0.0))
+        eight = run.reference.sample(np.linspace(3.0, 3.0 + 2 * np.pi, 400)).q[:, :3] - [0.0, 0.0, 2.0]
+        np.testing.assert_allclose(np.abs(eight).max(0), [1.25, 0.0, 0.75], atol=1e-3)
+
+
+def test_the_larger_quadrotors_hold_every_wind() -> None:
+    assert reference_wind(X500) == reference_wind(ROBOTS["hummingbird"]) == 12.1
+    assert 8.0 < reference_wind(ROBOTS["crazyflie"]) < 12.1
+
+
+@each_robot
+def test_changes_are_what_they_are_called(robot) -> None:
+    for seed in range(3):
+        hooked = scenario(robot, "heldout", "payload", seed)
+        assert hooked.initial.payload.mass_kg == 0.0
+        assert hooked.task_at(CHANGE_S).payload.mass_kg == pytest.approx(0.3 * robot.mass_kg)
+        assert scenario(robot, "heldout", "drop", seed).task_at(CHANGE_S).payload.mass_kg == 0.0
+        assert 0.1 <= scenario(robot, "train", "payload", seed).task_at(CHANGE_S).payload.mass_kg / robot.mass_kg <= 0.3
+        assert 0.3 <= scenario(robot, "extrapolation", "heavy", seed).task_at(CHANGE_S).payload.mass_kg / robot.mass_kg <= 0.45
+        for name, kind, count in (("heldout", "weak_rotor", 1), ("extrapolation", "two_weak_rotors", 2)):
+            run = scenario(robot, name, kind, seed)
+            assert np.all(run.initial.effectiveness == 1.0)
+            assert np.sum(run.task_at(CHANGE_S).effectiveness < 1.0) == count
+        strong = scenario(robot, "extrapolation", "strong_wind", seed)
+        assert np.linalg.norm(strong.task_at(CHANGE_S).wind.mean_m_s) > reference_wind(robot)
+        assert scenario(robot, "extrapolation", "slung", seed).task_at(CHANGE_S).sling_m > 0.0
+
+
+@each_robot
+def test_the_wall_of_wind_is_met_at_the_change(robot) -> None:
+    run = scenario(robot, "heldout", "wind_wall", 1)
+    wall = run.initial.wind.wall
+    depth = run.reference.sample(np.array([CHANGE_S - 1.0, CHANGE_S, CHANGE_S + 1.0])).q[:, :3] @ wall.normal
+    assert depth[0] < 0.0 < depth[2]
+    assert depth[1] == pytest.approx(0.0, abs=1e-6)
+    assert run.task_at(CHANGE_S).to_dict() == run.initial.to_dict()
+
+
+def test_draws_repeat_and_differ_between_suites_seeds_and_kinds() -> None:
+    def drawn(name: str, kind: str, seed: int) -> str:
+        run = scenario(X500, name, kind, seed)
+        return json.dumps([run.initial.to_dict(), [task.to_dict() for _, task in run.changes], run.noise_seed])
+
+    assert drawn("train", "drop", 1) == drawn("train", "drop", 1)
+    runs = [drawn(name, kind, seed) for name in ("train", "heldout") for kind in ("payload", "drop", "weak_rotor") for seed in range(3)]
+    assert len(set(runs)) == len(runs)
+    assert len(suite(X500, "extrapolation", range(2))) == 2 * len(scenario_names("extrapolation"))
+
+
+def test_wrong_names_and_seeds_are_refused() -> None:
+    with pytest.raises(UnknownNameError, match="heldout"):
+        scenario(X500, "helout", "payload", 0)
+    with pytest.raises(UnknownNameError, match="wind_12"):
+        scenario(X500, "heldout", "wind_13", 0)
+    with pytest.raises(MetaRLError, match="seed"):
+        scenario(X500, "heldout", "payload", -1)
+
+
+@each_robot
+def test_draws_are_within_the_ranges(robot) -> None:
+    rng = np.random.default_rng(0)
+    tasks = [draw_task(robot, rng) for _ in range(400)]
+    latency = np.array([task.command_delay_s + task.sensor_delay_s for task in tasks])
+    assert latency.max() <= 0.020
+    assert latency.min() < 0.001
+    mass = np.array([task.payload.mass_kg for task in tasks]) / robot.mass_kg
+    assert mass.max() <= 0.3
+    assert np.mean(mass > 0.0) == pytest.approx(TRAIN.payload_probability, abs=0.08)
+    wind = np.array([np.linalg.norm(task.wind.mean_m_s) for task in tasks]) / reference_wind(robot)
+    assert wind.max() <= 1.0
+    assert np.mean(wind > 0.0) == pytest.approx(TRAIN.wind_probability, abs=0.08)
+    gain = np.array([task.thrust_gain for task in tasks])
+    assert gain.min() >= 0.7 * 0.8
+    assert gain.max() <= 1.0
+    for name in ("position_noise_m", "velocity_noise_m_s", "accelerometer_noise_m_s2"):
+        low, high = getattr(TRAIN, name)
+        values = np.array([getattr(task, name) for task in tasks])
+        assert np.all((values >= low) & (values <= high))
+
+
+def test_tasks_survive_json() -> None:
+    rng = np.random.default_rng(1)
+    tasks = [draw_task(X500, rng) for _ in range(5)]
+    tasks += [scenario(X500, name, kind, 0).task_at(DURATION_S) for name, kind in (("heldout", "wind_wall"), ("extrapolation", "slung"))]
+    for task in tasks:
+        again = QuadrotorTask.from_dict(json.loads(json.dumps(task.to_dict(), allow_nan=False)))
+        assert again.to_dict() == task.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ({"batery": 1.0}, "batery"),
+        ({"battery": 0.0}, "battery"),
+        ({"effectiveness": [1.0, 1.0, 1.0]}, "effectiveness"),
+        ({"wind": {"mean": [1, 0, 0]}}, "mean"),
+        ({"command_delay_s": 0.2}, "command_delay_s"),
+        ({"sling_m": 0.3}, "sling"),
+        ({"payload": 3.0}, "Payload"),
+    ],
+)
+def test_wrong_tasks_are_refused_by_name(content, named: str) -> None:
+    with pytest.raises(SignalError, match=named):
+        QuadrotorTask.from_dict(content)
+
+
+@each_robot
+def test_required_thrusts_are_those_of_a_hover_at_rest(robot) -> None:
+    task = draw_task(robot, np.random.default_rng(3))
+    calm = QuadrotorTask(payload=task.payload, effectiveness=task.effectiveness)
+    rest = scenario(robot, "nominal", "undisturbed", 0).reference.sample(np.zeros(1))
+    needed = required_thrusts(robot, calm, type(rest)(np.r_[rest.q[0, :3], rotation.IDENTITY][None], 0 * rest.v, 0 * rest.a))[0]
+    np.testing.assert_allclose(np.minimum(needed, robot.effort_limit), hover_command(robot, calm), rtol=1e-9)
+    windy = QuadrotorTask(payload=task.payload, effectiveness=task.effectiveness, wind=Wind((6.0, 0.0, 0.0)))
+    assert hover_use(robot, windy) > hover_use(robot, calm)
