@@ -66,7 +66,7 @@ class Log:
 
 @dataclass(frozen=True)
 class EpisodeResult:
-    """The scores of one run. settle_s is None if it never settles; payload_mass_* are None if the controller estimates no mass.
+    """The scores of one run. settle_s is None if it never settles or crashes; payload_mass_* are None if the controller estimates no mass.
 
     payload_mass_error_kg: estimate minus truth, 1 s after the change; payload_mass_std_kg: what the controller claimed then.
     joint_rmse_after_rad: of all joints, or of the attitude error's three components. violations: physics steps with a command or a
@@ -198,7 +198,7 @@ def score(name: str, scenario: Scenario[Any], log: Log, violations: int) -> Epis
         rmse_transient_m=_rms(error[_window(times, change, change + _TRANSIENT_S)]),
         rmse_after_m=_rms(error[after]),
         joint_rmse_after_rad=_rms(angle_error[after]),
-        settle_s=_settle(times, error, change, max(2 * before_m, _SETTLED_M)),
+        settle_s=None if log.crash_s is not None else _settle(times, error, change, max(2 * before_m, _SETTLED_M)),
         violations=violations,
         failed_steps=int(np.sum(log.status == Status.FAILED.value)),
         step_ms_median=float(1e3 * np.median(step_s)),
