@@ -41,6 +41,10 @@ class Course(Protocol):
         """A reference from t = 0 for duration_s. Raises UnknownNameError."""
         ...
 
+    def paced(self, reference: Any, pace: float) -> Reference:
+        """The same path at `pace` times its speed; time 0 stays."""
+        ...
+
     def hold(self, q: Array) -> Reference:
         """Stay where the robot is: q (nq,)."""
         ...

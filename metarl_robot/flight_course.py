@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from metarl_robot import rotation
 from metarl_robot.course import Outputs, check_motion
 from metarl_robot.flatness import FlatPoints, FlatTrajectory, setpoints
-from metarl_robot.flight import Circle, FigureEight, FlatSpline, Hover, Steps, check_flight, random_flight, slowed
+from metarl_robot.flight import Circle, FigureEight, FlatSpline, Hover, Paced, Steps, check_flight, random_flight, slowed
 from metarl_robot.quadrotor import Quadrotor
 from metarl_robot.reference import Spline, from_points
 from metarl_robot.signals import Setpoints
@@ -106,6 +106,9 @@ class FlightCourse:
         else:
             made = FigureEight(centre)
         return slowed(self._robot, made, duration_s, THRUST_SHARE)
+
+    def paced(self, reference: FlatTrajectory, pace: float) -> FlatTrajectory:
+        return reference if pace == 1.0 else Paced(reference, pace)
 
     def hold(self, q: Array) -> FlatTrajectory:
         return Hover(np.array(q[:3], dtype=float), float(rotation.yaw(q[3:])))

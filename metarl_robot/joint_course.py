@@ -36,6 +36,19 @@ class Eased:
         return Setpoints(*(np.where(early, p + f, p) for p, f in ((points.q, fade.q), (points.v, fade.v), (points.a, fade.a))))
 
 
+@dataclass(frozen=True, eq=False)
+class Paced:
+    """Another motion at `pace` times its speed."""
+
+    motion: Reference
+    pace: float
+
+    def sample(self, times: Array) -> Setpoints:
+        """Setpoints at times (N,) [s]."""
+        points = self.motion.sample(np.asarray(times, float) * self.pace)
+        return Setpoints(points.q, points.v * self.pace, points.a * self.pace**2)
+
+
 class JointCourse:
     """See Course. A gap of position, velocity and acceleration fades along a quintic."""
 
@@ -49,6 +62,9 @@ class JointCourse:
         if name == "hold":
             return Hold(self._robot.home)
         return (random_tracking if name == "tracking" else random_excitation)(self._robot, rng, duration_s)
+
+    def paced(self, reference: Reference, pace: float) -> Reference:
+        return reference if pace == 1.0 else Paced(reference, pace)
 
     def hold(self, q: Array) -> Reference:
         return Hold(np.array(q, dtype=float))

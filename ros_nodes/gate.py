@@ -228,7 +228,7 @@ class GateNode(ManagedNode):
         if now == self._shown:
             return
         self._shown = now
-        values = {"state": gate.state.value, "latched": gate.latched, "reason": gate.reason}
+        values = {"state": gate.state.value, "latched": gate.latched, "reason": gate.reason, "robot": self._own.robot}
         self._state_out.publish(status_message("gate", _level(gate), _words(gate), values))
         if gate.state in (GateState.PASSING, GateState.WAITING):  # two calls: rclpy ties a severity to a line of code
             self.get_logger().info(_words(gate))

@@ -63,14 +63,6 @@ class ReferencePoints(NamedTuple):
     points: Outputs
 
 
-class Coordinates(NamedTuple):
-    """Names, with units, of q (nq,), v (dof,) and a command (nu,)."""
-
-    q: tuple[str, ...]
-    v: tuple[str, ...]
-    effort: tuple[str, ...]
-
-
 class Interface(Protocol):
     """What the nodes need to know of a robot's messages. commands: topic of what drives the robot."""
 
@@ -85,6 +77,10 @@ class Interface(Protocol):
 
     def listen(self, node: Node, on_state: OnState, lockstep: bool, on_inertial: OnInertial | None = None) -> list[Subscription]:
         """Subscribe to what the robot measures."""
+        ...
+
+    def watch(self, node: Node, on_state: OnState) -> Subscription:
+        """Subscribe to position and velocity alone, for who looks now and then."""
         ...
 
     def speaker(self, make: Callable[[Any, str, QoSProfile], Any]) -> Callable[[int, State, Array], None]:
@@ -120,11 +116,6 @@ class Interface(Protocol):
         ...
 
     @property
-    def coordinates(self) -> Coordinates:
-        """How recordings name the robot's coordinates."""
-        ...
-
-    @property
     def recorded(self) -> Mapping[str, tuple[str, QoSProfile]]:
         """Topics that a recorder subscribes to before anybody publishes: type and quality of service."""
         ...
@@ -148,10 +139,13 @@ class JointInterface:
         self._states, self._commands, self._setpoints = (JointOrder(self._names) for _ in range(3))
 
     def listen(self, node: Node, on_state: OnState, lockstep: bool, on_inertial: OnInertial | None = None) -> list[Subscription]:
+        return [self.watch(node, on_state)]
+
+    def watch(self, node: Node, on_state: OnState) -> Subscription:
         def take(message: JointState) -> None:
             on_state(nanoseconds(message.header.stamp), partial(state_of, message, self._states))
 
-        return [node.create_subscription(JointState, topics.JOINT_STATES, take, topics.STATE_IN)]
+        return node.create_subscription(JointState, topics.JOINT_STATES, take, topics.STATE_IN)
 
     def speaker(self, make: Callable[[Any, str, QoSProfile], Any]) -> Callable[[int, State, Array], None]:
         out = make(JointState, topics.JOINT_STATES, topics.STATE_OUT)
@@ -188,10 +182,6 @@ class JointInterface:
         return trajectory_message(self._names, stamp_ns, since_s, points)
 
     @property
-    def coordinates(self) -> Coordinates:
-        return Coordinates(*(tuple(f"{name}/{what}" for name in self._names) for what in ("position_rad", "velocity_rad_s", "effort_nm")))
-
-    @property
     def recorded(self) -> Mapping[str, tuple[str, QoSProfile]]:
         return {
             topics.JOINT_STATES: ("sensor_msgs/msg/JointState", topics.STATE_OUT),
@@ -223,6 +213,10 @@ class OdometryInterface:
             node.create_subscription(Odometry, topics.ODOMETRY, ears.take_odometry, topics.STATE_IN),
             node.create_subscription(Imu, topics.IMU, ears.take_imu, topics.IMU_IN),
         ]
+
+    def watch(self, node: Node, on_state: OnState) -> Subscription:
+        ears = _OdometryAndImu(self._world, self._body, on_state, lockstep=False, on_inertial=None)
+        return node.create_subscription(Odometry, topics.ODOMETRY, ears.take_odometry, topics.STATE_IN)
 
     def speaker(self, make: Callable[[Any, str, QoSProfile], Any]) -> Callable[[int, State, Array], None]:
         odometry, imu = make(Odometry, topics.ODOMETRY, topics.STATE_OUT), make(Imu, topics.IMU, topics.STATE_OUT)
@@ -316,12 +310,6 @@ class OdometryInterface:
                     setattr(point, field, [Twist(linear=_vector(values[k, :3]), angular=_vector(np.array([0.0, 0.0, values[k, 3]])))])
             message.points.append(point)
         return message
-
-    @property
-    def coordinates(self) -> Coordinates:
-        pose = (*(f"position_{axis}_m" for axis in "xyz"), *(f"attitude_{part}" for part in "wxyz"))
-        twist = (*(f"velocity_{axis}_m_s" for axis in "xyz"), *(f"rate_{axis}_rad_s" for axis in "xyz"))
-        return Coordinates(pose, twist, tuple(f"{name}/thrust_n" for name in self._names))
 
     @property
     def recorded(self) -> Mapping[str, tuple[str, QoSProfile]]:

@@ -62,10 +62,10 @@ class Monitor(Node):
     def __init__(self, robot: Robot) -> None:
         super().__init__("monitor")
         self._positions, self._interface = simulation(robot).positions, interface_of(robot)
-        self._state: tuple[int, Array] | None = None
+        self._states: dict[int, Array] = {}
         self._setpoint: tuple[int, Array] | None = None
         self._seen: dict[str, Any] = dict.fromkeys(_FIELDS)
-        self._interface.listen(self, self._on_state, lockstep=False)
+        self._interface.watch(self, self._on_state)
         self.create_subscription(self._interface.setpoint_type, topics.SETPOINT, self._on_setpoint, topics.STATE_IN)
         self.create_subscription(Float64MultiArray, topics.STEP, self._on_step, topics.STATE_IN)
         self.create_subscription(Float64MultiArray, topics.CONTEXT, self._on_context, topics.STATE_IN)
@@ -93,7 +93,8 @@ class Monitor(Node):
 
     def look(self) -> dict[str, Any]:
         """What is known now: takes messages until a state and a setpoint have the same stamp, but not for long."""
-        self._state = self._setpoint = None
+        self._states.clear()
+        self._setpoint = None
         deadline = monotonic() + _PAIR_WITHIN_S
         while not self._paired() and monotonic() < deadline:
             self._executor.spin_once(timeout_sec=max(0.0, deadline - monotonic()))
@@ -101,15 +102,15 @@ class Monitor(Node):
 
     def _paired(self) -> bool:
         """Whether state and setpoint belong together; if so, the error is measured."""
-        if self._state is None or self._setpoint is None or self._state[0] != self._setpoint[0]:
+        if self._setpoint is None or self._setpoint[0] not in self._states:
             return False
-        actual, wanted = self._positions(np.stack([self._state[1], self._setpoint[1]]))
+        actual, wanted = self._positions(np.stack([self._states[self._setpoint[0]], self._setpoint[1]]))
         self._seen["error_m"] = float(np.linalg.norm(actual - wanted))
         return True
 
     def _on_state(self, stamp_ns: int, read: Callable[[], State]) -> None:
         try:
-            self._state = stamp_ns, read().q
+            self._states[stamp_ns] = read().q
         except UnusableError:
             return
         self._seen["time_s"] = stamp_ns / NANOSECONDS

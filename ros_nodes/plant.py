@@ -28,6 +28,7 @@ from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 
+from metarl_robot.coordinates import coordinates
 from metarl_robot.errors import SignalError
 from metarl_robot.labelled import NANOSECONDS, Table, table_of
 from metarl_robot.robot import Robot, load_robot
@@ -63,7 +64,7 @@ def truth_columns(robot: Robot) -> tuple[str, ...]:
     """
     payload = ("payload_mass_kg", *(f"payload_com_{axis}_m" for axis in "xyz"))
     tracked = tuple(f"tracked_{axis}_m" for axis in "xyz")
-    q, v, effort = interface_of(robot).coordinates
+    q, v, effort = coordinates(robot)
     wind = tuple(f"wind_{axis}_m_s" for axis in "xyz") if robot.floating else ()
     return (*payload, *tracked, *q, *v, *effort, *wind, "violations", "crashed")
 

@@ -42,6 +42,7 @@ class ReferenceParameters(NodeParameters):
     scenario: str = fixed("pickup", description="kind suite: which of its scenarios")
     seed: int = fixed(0, ge=0, le=2**31 - 1, description="seed of the motion")
     duration_s: float = fixed(60.0, ge=1.0, le=86400.0, description="length of a motion that is not a suite's [s]")
+    pace: float = fixed(1.0, ge=0.05, le=2.0, description="how fast the motion is run, over its own speed")
     spacing_s: float = fixed(0.02, ge=0.002, le=0.5, description="time between two points [s]")
     chunk_s: float = Field(4.0, ge=0.5, le=60.0, description="length of one trajectory message [s]")
     period_s: float = Field(1.0, ge=0.05, le=30.0, description="time between two messages [s]")
@@ -56,8 +57,10 @@ def make_reference(robot: Robot, course: Course, wanted: ReferenceParameters) ->
     if wanted.kind == "suite":
         from metarl_robot.sim.kinds import simulation
 
-        return simulation(robot).scenario(wanted.suite, wanted.scenario, wanted.seed).reference
-    return course.motion(wanted.kind, np.random.default_rng(wanted.seed), wanted.duration_s)
+        made = simulation(robot).scenario(wanted.suite, wanted.scenario, wanted.seed).reference
+    else:
+        made = course.motion(wanted.kind, np.random.default_rng(wanted.seed), wanted.duration_s)
+    return course.paced(made, wanted.pace)
 
 
 class ReferenceNode(ManagedNode):

@@ -1,4 +1,4 @@
-"""`metarl demo`: an arm over real ROS 2 picks up an unknown payload, without and with adaptation; recordings, table and report."""
+"""`metarl demo`: a robot over real ROS 2 is given an unknown payload, without and with adaptation; recordings, table and report."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 
 _EPILOG = examples(
     ("metarl demo panda", "about a minute, in real time"),
+    ("metarl demo quad", "a quadrotor (x500) on a figure eight: a payload at 5 s, wind at 10 s"),
     ("metarl demo panda --lockstep", "for slow machines: simulated time waits for the controller; the same result everywhere"),
     ("metarl demo panda --payload-mass 2.5 --payload-offset 0.05,0,0.08 --seed 3", "a payload and a motion of your choice"),
     ("metarl demo panda --controllers pid,offset_free_mpc,meta_mpc", "other rivals"),
     note="Left in runs/<time>/: report.html, summary.json, and for each controller an MCAP recording of all topics and the nodes' output.",
 )
 _SCENARIO = "demo"
+_ALIASES = {"quad": "x500"}
 _LOCKSTEP = "lockstep: simulated time waits for every command"
 
 
@@ -38,10 +40,12 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    robot: Annotated[str, typer.Argument(metavar="ROBOT", help="A robot's name (metarl robots).")],
+    robot: Annotated[str, typer.Argument(metavar="ROBOT", help="A robot's name (metarl robots); quad is x500.")],
     controllers: Annotated[str, typer.Option(help="Which controllers, one after the other, separated by commas.")] = "nominal_mpc,meta_mpc",
     lockstep: Annotated[bool, typer.Option("--lockstep", help="Simulated time waits for every command, whatever the machine.")] = False,
-    duration: Annotated[float, typer.Option(min=6.5, max=11.0, help="Length of each run in seconds; the pick-up is at 5 s.")] = 10.0,
+    duration: Annotated[
+        float | None, typer.Option(help="Length of each run in seconds; the payload comes at 5 s. Default: 10, quad 15.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of motion, payload and sensor noise.")] = 0,
     payload_mass: Annotated[float | None, typer.Option(min=0.0, help="Mass of the payload in kg; default: drawn.")] = None,
     payload_offset: Annotated[str | None, typer.Option(metavar="X,Y,Z", help="Its centre of mass in the flange's frame, in m.")] = None,
@@ -49,16 +53,17 @@ def demo(
     out_folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where a folder for this run is made.")] = Path("runs"),
     json: Annotated[bool, typer.Option("--json", help="Print summary.json on standard output instead of tables.")] = False,
 ) -> None:
-    """Let an arm pick up a payload that its controller is not told about, over real ROS 2 nodes: first without, then with adaptation."""
+    """Give a robot a payload that its controller is not told about, over real ROS 2 nodes: first without, then with adaptation."""
     from metarl_robot.cli.demo_task import demo_task
     from metarl_robot.robot import load_robot
 
-    loaded, names = load_robot(robot), parse_names(controllers)
-    _check_controllers(names)
+    name = _ALIASES.get(robot, robot)
+    loaded, names = load_robot(name), parse_names(controllers)
     offset = None if payload_offset is None else _vector(payload_offset)
     task = demo_task(loaded, seed, payload_mass, offset)
+    _check_controllers(task.launch, names)
     folder = out_folder / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    plan = _Plan(loaded, robot, names, checkpoint, task, folder, duration)
+    plan = _Plan(loaded, name, names, checkpoint, task, folder, _duration(task, duration))
     _prepare(plan)
     with _told_what_is_kept(folder):
         mode = _run_all(plan, lockstep)
@@ -78,12 +83,19 @@ class _Plan:
     duration_s: float
 
 
-def _check_controllers(names: Sequence[str]) -> None:
+def _duration(task: DemoTask, wanted_s: float | None) -> float:
+    least, usual, most = task.duration_s
+    duration_s = usual if wanted_s is None else wanted_s
+    if not least <= duration_s <= most:
+        raise typer.BadParameter(f"a duration of {duration_s:g} s: must be in [{least:g}, {most:g}] s")
+    return duration_s
+
+
+def _check_controllers(launch_file: str, names: Sequence[str]) -> None:
     """Raises UnknownNameError for a controller that the launch file does not start."""
     from metarl_robot.cli.launch_file import declared_arguments, find_launch_file
-    from metarl_robot.cli.node_run import LAUNCH_FILE
 
-    choices = next(argument.choices for argument in declared_arguments(find_launch_file(LAUNCH_FILE)) if argument.name == "controller")
+    choices = next(argument.choices for argument in declared_arguments(find_launch_file(launch_file)) if argument.name == "controller")
     for name in names:
         if name not in choices:
             raise UnknownNameError("controller", name, choices)
@@ -137,7 +149,6 @@ def _run_all(plan: _Plan, lockstep: bool) -> str:
 
 
 def _run(plan: _Plan, controller: str, lockstep: bool) -> None:
-    from metarl_robot.cli.demo_task import KIND, SUITE
     from metarl_robot.cli.live import live_view
     from metarl_robot.cli.node_run import RunFiles, run_nodes
 
@@ -146,15 +157,13 @@ def _run(plan: _Plan, controller: str, lockstep: bool) -> None:
         "controller": controller,
         "checkpoint": "" if plan.checkpoint is None else str(plan.checkpoint.resolve()),
         "lockstep": str(lockstep).lower(),
-        "reference": "suite",
-        "suite": SUITE,
-        "scenario": KIND,
-        "seed": str(plan.task.seed),
+        **plan.task.arguments,
         "params": str(plan.task.write(plan.folder)),
     }
     files = RunFiles(plan.folder / f"{controller}.mcap", plan.folder / f"{controller}.log")
-    with live_view(f"{plan.robot.name}, {controller}", plan.duration_s, plan.task.change_s) as view:
-        run_nodes(files, arguments, plan.robot_name, plan.duration_s, view.show)
+    changes = [(change.time_s, change.what) for change in plan.task.changes]
+    with live_view(f"{plan.robot.name}, {controller}", plan.duration_s, changes) as view:
+        run_nodes(plan.task.launch, files, arguments, plan.robot_name, plan.duration_s, view.show)
 
 
 def _conclude(plan: _Plan, mode: str, json: bool) -> None:
@@ -173,7 +182,7 @@ def _conclude(plan: _Plan, mode: str, json: bool) -> None:
     if json:
         write_json(summary)
     else:
-        _print(results)
+        _print(plan.robot, results)
     err().print(f"report: {report}", highlight=False, soft_wrap=True)
 
 
@@ -205,9 +214,10 @@ def _commands(folder: Path) -> list[str]:
     ]
 
 
-def _print(results: Sequence[Result]) -> None:
+def _print(robot: Robot, results: Sequence[Result]) -> None:
     from metarl_robot.cli import run_tables
+    from metarl_robot.cli.wording import wording
 
     console = out()
-    for view in (run_tables.error_table(results), run_tables.payload_table(results), run_tables.timing_table(results)):
+    for view in run_tables.tables(results, wording(robot)):
         console.print(run_tables.to_rich(view))

@@ -1,41 +1,71 @@
-"""What happens in the demo: an arm that is as its model says, with a real one's delays and noise, picks up a payload.
+"""What happens in a demo: conditions over time, and how the nodes are started for them. One for each kind of robot.
 
-Pose, motion and payload are those of scenario `pickup` of suite `heldout` for the seed; the payload may be named instead. Friction,
-motors and cables are left as the model has them, so that all there is to find out is the payload.
+An arm that is as its model says, with a real one's delays and noise, picks up a payload. A quadrotor likewise, on a figure eight; later
+wind rises as well. Sensors, delays and payload are those of suite `heldout` for the seed; the payload may be named instead. All else is as
+the model has it, so that all there is to find out is payload and wind.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 
-from metarl_robot.errors import MetaRLError
+from metarl_robot.course import course_of
+from metarl_robot.errors import MetaRLError, UnknownNameError
 from metarl_robot.robot import Robot
-from metarl_robot.sim.feasibility import torque_use
-from metarl_robot.sim.suites import CHANGE_S, DURATION_S, scenario
-from metarl_robot.sim.task import Payload, Task, nominal_task
+from metarl_robot.signals import Reference
+from metarl_robot.sim.kinds import simulation
+from metarl_robot.sim.payload import Payload
 
-SUITE, KIND = "heldout", "pickup"
+Array = NDArray[np.float64]
+
+SUITE = "heldout"
 _BOX_SIDE_M = 0.08
+_SENSORS = ("delay", "noise", "resolution")  # what a task calls them
+_WIND_S, _WIND_DIRECTION, _WIND_SHARE = 10.0, np.array([0.8, 0.6, 0.0]), 0.5
+_LEAST_PACE = 0.3
+_MOST_USE, _CALMER = 0.85, 0.95  # of the thrust; and by how much a flight is slowed, a wind weakened, until that is enough
+
+
+@dataclass(frozen=True)
+class Change:
+    """From time_s on the conditions are `task`; what: happens then, in a sentence without its end."""
+
+    time_s: float
+    task: Any
+    what: str
 
 
 @dataclass(frozen=True)
 class DemoTask:
-    """Conditions before and after the pick-up at `change_s`; seed of pose, motion and noise."""
+    """Conditions over time. launch: file that starts the nodes; arguments: its own for this demo. duration_s: least, default, most.
+    pace: of the motion."""
 
-    before: Task
-    after: Task
-    change_s: float
+    before: Any
+    changes: tuple[Change, ...]
     seed: int
+    launch: str
+    arguments: Mapping[str, str]
+    duration_s: tuple[float, float, float]
+    pace: float = 1.0
+
+    @property
+    def change_s(self) -> float:
+        """When the payload comes."""
+        return self.changes[0].time_s
 
     @property
     def payload(self) -> Payload:
         """What is picked up."""
-        return self.after.payload
+        carried: Payload = self.changes[0].task.payload
+        return carried
 
     def write(self, folder: Path) -> Path:
         """Write the conditions, and a parameter file with which the plant reads them and the gate waits until it is told to begin.
@@ -44,48 +74,90 @@ class DemoTask:
             The parameter file.
         """
         conditions, parameters = folder / "conditions.json", folder / "nodes.params.yaml"
-        content = {"initial": self.before.to_dict(), "changes": [{"time_s": self.change_s, "task": self.after.to_dict()}]}
+        changes = [{"time_s": change.time_s, "task": change.task.to_dict()} for change in self.changes]
         folder.mkdir(parents=True, exist_ok=True)
-        conditions.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        nodes = {"plant": {"task.task_file": str(conditions.resolve())}, "gate": {"arm_at_start": False}}
+        conditions.write_text(json.dumps({"initial": self.before.to_dict(), "changes": changes}, indent=2) + "\n", encoding="utf-8")
+        nodes = {"plant": {"task.task_file": str(conditions.resolve())}, "gate": {"arm_at_start": False}, "reference": {"pace": self.pace}}
         content = {node: {"ros__parameters": values} for node, values in nodes.items()}
         parameters.write_text(yaml.safe_dump(content), encoding="utf-8")
         return parameters
 
 
 def demo_task(robot: Robot, seed: int, mass_kg: float | None = None, offset_m: tuple[float, ...] | None = None) -> DemoTask:
-    """The demo's conditions.
+    """The demo of a robot's kind.
 
     Arguments:
-        robot: the arm.
+        robot: whose.
         seed: of everything that is drawn.
         mass_kg, offset_m: payload and its centre of mass in the payload frame (3,); default: drawn.
 
     Raises:
+        UnknownNameError: there is no demo of this kind of robot.
         MetaRLError: a payload that the motors cannot carry along the motion.
     """
-    drawn = scenario(robot, SUITE, KIND, seed)
-    sensors = drawn.initial
-    before = replace(
-        nominal_task(robot),
-        command_delay_s=sensors.command_delay_s,
-        sensor_delay_s=sensors.sensor_delay_s,
-        encoder_resolution_rad=sensors.encoder_resolution_rad,
-        velocity_noise_rad_s=sensors.velocity_noise_rad_s,
-    )
-    payload = drawn.changes[0][1].payload
-    if mass_kg is not None or offset_m is not None:
-        payload = _box(payload.mass_kg if mass_kg is None else mass_kg, payload.com_m if offset_m is None else np.array(offset_m))
-    after = replace(before, payload=payload)
-    use = torque_use(robot, after, drawn.reference, CHANGE_S, DURATION_S)
+    if robot.kind not in _DEMOS:
+        raise UnknownNameError("demo of the kind of robot", robot.kind, _DEMOS)
+    return _DEMOS[robot.kind](robot, seed, mass_kg, offset_m)
+
+
+def _arm(robot: Robot, seed: int, mass_kg: float | None, offset_m: tuple[float, ...] | None) -> DemoTask:
+    kind, simulated = "pickup", simulation(robot)
+    drawn = simulated.scenario(SUITE, kind, seed)
+    before = _with_sensors(simulated.nominal_task(), drawn.initial)
+    change_s, loaded = drawn.changes[0]
+    after = replace(before, payload=_payload(loaded.payload, mass_kg, offset_m))
+    _check_use(robot, after, drawn.reference, change_s, drawn.duration_s)
+    arguments = {"reference": "suite", "suite": SUITE, "scenario": kind, "seed": str(seed)}
+    return DemoTask(before, (Change(change_s, after, "the arm picks something up"),), seed, "arm", arguments, (6.5, 10.0, 11.0))
+
+
+def _quadrotor(robot: Robot, seed: int, mass_kg: float | None, offset_m: tuple[float, ...] | None) -> DemoTask:
+    from metarl_robot.sim.quadrotor.ranges import reference_wind
+
+    simulated, motion, most_s = simulation(robot), "figure_eight", 15.0
+    drawn = simulated.scenario(SUITE, "payload", seed)
+    before = _with_sensors(simulated.nominal_task(), drawn.initial)
+    change_s, loaded = drawn.changes[0]
+    after = replace(before, payload=_payload(loaded.payload, mass_kg, offset_m))
+    course, pace, speed = course_of(robot), 1.0, _WIND_SHARE * reference_wind(robot)
+    eight = course.motion(motion, np.random.default_rng(seed), most_s)
+    while simulated.effort_use(after, course.paced(eight, pace), change_s, _WIND_S) > _MOST_USE and pace > _LEAST_PACE:
+        pace *= _CALMER
+    _check_use(robot, after, course.paced(eight, pace), change_s, most_s)
+    while simulated.effort_use(windy := _in_wind(after, speed), course.paced(eight, pace), _WIND_S, most_s) > _MOST_USE and speed > 0.1:
+        speed *= _CALMER
+    changes = Change(change_s, after, "a payload is hooked on"), Change(_WIND_S, windy, "wind rises")
+    return DemoTask(before, changes, seed, "quad", {"reference": motion, "seed": str(seed)}, (6.5, most_s, most_s), pace)
+
+
+_DEMOS: dict[str, Callable[[Robot, int, float | None, tuple[float, ...] | None], DemoTask]] = {"arm": _arm, "quadrotor": _quadrotor}
+
+
+def _in_wind(task: Any, speed_m_s: float) -> Any:
+    from metarl_robot.sim.quadrotor.tasks import Wind
+
+    return replace(task, wind=Wind(speed_m_s * _WIND_DIRECTION))
+
+
+def _with_sensors(task: Any, drawn: Any) -> Any:
+    """The task with another's delays and noises."""
+    fields = [name for name in vars(drawn) if any(part in name for part in _SENSORS)]
+    return replace(task, **{name: getattr(drawn, name) for name in fields})
+
+
+def _payload(drawn: Payload, mass_kg: float | None, offset_m: tuple[float, ...] | None) -> Payload:
+    """The one drawn, or a cube, as heavy as told and where told."""
+    if mass_kg is None and offset_m is None:
+        return drawn
+    mass = drawn.mass_kg if mass_kg is None else mass_kg
+    moment = mass * _BOX_SIDE_M**2 / 6.0
+    com = drawn.com_m if offset_m is None else np.array(offset_m)
+    return Payload(mass, com, np.array([moment, moment, moment, 0.0, 0.0, 0.0]))
+
+
+def _check_use(robot: Robot, task: Any, reference: Reference, start_s: float, end_s: float) -> None:
+    use = simulation(robot).effort_use(task, reference, start_s, end_s)
     if use > 1.0:
         raise MetaRLError(
-            f"a payload of {payload.mass_kg:.2f} kg needs {use:.0%} of a motor's effort limit along this motion; choose a lighter one"
+            f"a payload of {task.payload.mass_kg:.2f} kg needs {use:.0%} of a motor's effort limit along this motion; choose a lighter one"
         )
-    return DemoTask(before, after, CHANGE_S, seed)
-
-
-def _box(mass_kg: float, com_m: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Payload:
-    """A cube, as heavy as told."""
-    moment = mass_kg * _BOX_SIDE_M**2 / 6.0
-    return Payload(mass_kg, com_m, np.array([moment, moment, moment, 0.0, 0.0, 0.0]))

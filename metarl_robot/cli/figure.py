@@ -88,14 +88,14 @@ def spare_colour(position: int) -> str:
     return _SPARE[position % len(_SPARE)]
 
 
-def mark_changes(axes: Axes, times_s: Sequence[float], label: str | None = None) -> None:
-    """A dashed vertical line at each change; `label` is written at the first one, at the top."""
+def mark_changes(axes: Axes, times_s: Sequence[float], labels: Sequence[str] = ()) -> None:
+    """A dashed vertical line at each change; a label is written beside it, at the top."""
     for time in times_s:
         axes.axvline(time, color="#555555", linewidth=1.0, linestyle=(0, (4, 3)), zorder=1.5)
-    if label and times_s:
+    for time, label in zip(times_s, labels, strict=False):
         axes.annotate(
             label,
-            (times_s[0], 1.0),
+            (time, 1.0),
             xycoords=("data", "axes fraction"),
             xytext=(4, -3),
             textcoords="offset points",

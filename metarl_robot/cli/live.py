@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -28,7 +28,7 @@ _LOWEST_MM, _HIGHEST_MM = 0.01, 100.0
 class Sample:
     """What is known at one moment of a run. None: not (yet) published.
 
-    time_s: of the run. error_m: distance of the end effector from its reference. mass_kg, mass_std_kg: the payload as estimated.
+    time_s: of the run. error_m: distance of the robot from its reference. mass_kg, mass_std_kg: the payload as estimated.
     step_ms: time of the last controller step. missed_deadlines: so far. status: the controller's, in a word. held: why the gate holds
     the robot; empty while it does not.
     """
@@ -50,19 +50,19 @@ class View(Protocol):
 
 
 @contextmanager
-def live_view(title: str, duration_s: float, change_s: float) -> Iterator[View]:
-    """A view of one run, on stderr, for the length of the block."""
+def live_view(title: str, duration_s: float, changes: Sequence[tuple[float, str]]) -> Iterator[View]:
+    """A view of one run, on stderr, for the length of the block. changes: (time [s], what happens then)."""
     console = err()
     if not console.is_terminal:
         yield _Lines(console, title, duration_s)
         return
     with Live(Text(f"{title}: starting the nodes", style="dim"), console=console, refresh_per_second=10) as live:
-        yield _Screen(live, title, duration_s, change_s)
+        yield _Screen(live, title, duration_s, changes)
 
 
 class _Screen:
-    def __init__(self, live: Live, title: str, duration_s: float, change_s: float) -> None:
-        self._live, self._title, self._duration, self._change = live, title, duration_s, change_s
+    def __init__(self, live: Live, title: str, duration_s: float, changes: Sequence[tuple[float, str]]) -> None:
+        self._live, self._title, self._duration, self._changes = live, title, duration_s, changes
         self._errors: deque[float] = deque([math.nan] * _CURVE_WIDTH, maxlen=_CURVE_WIDTH)
         self._next = 0.0
 
@@ -83,9 +83,10 @@ class _Screen:
         )
 
     def _remark(self, sample: Sample) -> str:
-        if sample.time_s < self._change:
-            return f"in {self._change - sample.time_s:.0f} s the arm picks something up"
-        return "the arm carries something that nobody told it about"
+        for time_s, what in self._changes:
+            if sample.time_s < time_s:
+                return f"in {time_s - sample.time_s:.0f} s {what}"
+        return "nobody has told the controller"
 
 
 class _Lines:
@@ -126,7 +127,8 @@ def _millimetres(sample: Sample) -> str:
 def _mass(sample: Sample) -> str:
     if sample.mass_kg is None or sample.mass_std_kg is None:
         return f"{NOTHING} kg"
-    return f"{sample.mass_kg:.2f} ± {sample.mass_std_kg:.2f} kg"
+    digits = 2 if max(sample.mass_kg, sample.mass_std_kg) >= 0.1 else 4
+    return f"{sample.mass_kg:.{digits}f} ± {sample.mass_std_kg:.{digits}f} kg"
 
 
 def _count(sample: Sample) -> str:

@@ -1,4 +1,4 @@
-"""One controller over ROS 2: the nodes of arm.launch.yaml in their own processes, watched and recorded until a time is reached.
+"""One controller over ROS 2: the nodes of a launch file in their own processes, watched and recorded until a time is reached.
 
 The nodes talk on a ROS domain of their own and on this machine only, so that neither another run nor a real robot hears them.
 """
@@ -25,7 +25,6 @@ from metarl_robot.cli.launch_process import node_environment
 from metarl_robot.cli.live import Sample
 from metarl_robot.errors import MetaRLError
 
-LAUNCH_FILE = "arm"
 _LOOK_HZ = 10.0
 _START_TIMEOUT_S = 90.0  # nodes may have to compile their code first
 _STALL_TIMEOUT_S = 30.0
@@ -49,10 +48,13 @@ class RunFiles:
     log: Path
 
 
-def run_nodes(files: RunFiles, arguments: Mapping[str, str], robot: str, duration_s: float, show: Callable[[Sample], None]) -> None:
+def run_nodes(
+    launch_file: str, files: RunFiles, arguments: Mapping[str, str], robot: str, duration_s: float, show: Callable[[Sample], None]
+) -> None:
     """Launch, watch, and stop when the run's clock has reached `duration_s`.
 
     Arguments:
+        launch_file: its name or path.
         files: what to write.
         arguments: of the launch file, besides those for the recording.
         robot: name or folder.
@@ -74,7 +76,7 @@ def run_nodes(files: RunFiles, arguments: Mapping[str, str], robot: str, duratio
             said.append(f"[{process}] {line}")
             log.write(f"[{process}] {line}\n")
 
-        launch = Launch(LAUNCH_FILE, {**arguments, **recording}, listen, environment)
+        launch = Launch(launch_file, {**arguments, **recording}, listen, environment)
         with launch, _monitor(robot, environment, log) as (monitor, lines):
             _follow(launch, monitor, lines, duration_s, show, said)
 

@@ -20,7 +20,7 @@ _EPILOG = examples(
     ("metarl plot runs/A/meta_mpc.mcap --out payload.png --figure payload", "one figure of one run"),
     note="Everything is computed from the recordings: nothing else in the folder is read.",
 )
-_FIGURE_NAMES = ("tracking", "payload", "joints", "efforts", "steps")
+_FIGURE_NAMES = ("tracking", "payload", "angles", "efforts", "steps")
 
 
 def register(app: typer.Typer) -> None:
@@ -68,6 +68,8 @@ def _write(path: Path, logs: Sequence[RunLog], recordings: Sequence[Path], figur
     from metarl_robot.cli.plot_run import FIGURES
     from metarl_robot.cli.report import write_report
     from metarl_robot.cli.run_metrics import result_of
+    from metarl_robot.cli.wording import wording
+    from metarl_robot.robot import load_robot
 
     results = [result_of(log, "recording", seed=0) for log in logs]
     if path.suffix == ".html":
@@ -81,5 +83,5 @@ def _write(path: Path, logs: Sequence[RunLog], recordings: Sequence[Path], figur
                 raise MetaRLError(f"figure '{figure}': nothing was recorded for it; a controller that estimates no payload has none")
             save(add_title(drawn, title), path)
     console = out()
-    for view in (run_tables.error_table(results), run_tables.payload_table(results), run_tables.timing_table(results)):
+    for view in run_tables.tables(results, wording(load_robot(logs[0].robot))):
         console.print(run_tables.to_rich(view))

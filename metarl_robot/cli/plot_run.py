@@ -1,4 +1,4 @@
-"""Figures of recorded runs, overlaid: tracking error, payload estimate, joint errors, efforts, computation time."""
+"""Figures of recorded runs, overlaid: tracking error, payload estimate, errors of joints or attitude, efforts, computation time."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from metarl_robot.cli.figure import (
     spare_colour,
 )
 from metarl_robot.cli.runlog import Payload, RunLog
+from metarl_robot.cli.wording import wording
+from metarl_robot.robot import Robot, load_robot
 
-_CHANGE = "payload attached"
 _RMS_WINDOW_S = 0.25
 _ERROR_FLOOR_MM = 1e-3
 _MAX_POINTS = 1500
@@ -32,7 +33,7 @@ _TRUTH_LINE: dict[str, Any] = {"color": TRUTH_COLOUR, "linewidth": 1.2, "linesty
 
 
 def tracking_error(runs: Sequence[RunLog]) -> Figure:
-    """End-effector position error over time, one curve a run: the error itself thin, its rolling RMS thick."""
+    """Position error over time, one curve a run: the error itself thin, its rolling RMS thick."""
     figure, axes = new_figure(8.0, 3.6)
     ends = []
     for i, run in enumerate(runs):
@@ -42,11 +43,11 @@ def tracking_error(runs: Sequence[RunLog]) -> Figure:
         axes.semilogy(*thinned(run.time_s, error_mm), color=shade, linewidth=0.6, alpha=0.35)
         axes.semilogy(*thinned(run.time_s, smooth), color=shade, linewidth=2.0)
         ends.append((run.time_s[-1], smooth[-1], run.label, shade))
-    axes.set(xlabel="time [s]", ylabel=f"end-effector error [mm]\n(thick: RMS of {_RMS_WINDOW_S:g} s)", xlim=_time_range(runs))
+    axes.set(xlabel="time [s]", ylabel=f"{_tracked(runs)} error [mm]\n(thick: RMS of {_RMS_WINDOW_S:g} s)", xlim=_time_range(runs))
     lowest = min(float(np.percentile(run.error_m, 2)) for run in runs)
     axes.set_ylim(max(0.5e3 * lowest, _ERROR_FLOOR_MM), 2.0 * axes.get_ylim()[1])
     plain_log_ticks(axes.yaxis)
-    mark_changes(axes, runs[0].change_s, _CHANGE)
+    _mark_events(axes, runs, labelled=True)
     label_ends(axes, ends)
     return figure
 
@@ -61,8 +62,7 @@ def payload_estimate(runs: Sequence[RunLog]) -> Figure | None:
     for axis, axis_axes in enumerate(axes[1:]):
         _draw_com(axis_axes, estimating, axis)
     for a in axes:
-        mark_changes(a, estimating[0].change_s)
-    mark_changes(axes[0], estimating[0].change_s, _CHANGE)
+        _mark_events(a, estimating, labelled=a is axes[0])
     axes[-1].set(xlabel="time [s]", xlim=_time_range(estimating))
     return figure
 
@@ -116,30 +116,47 @@ def _band(axes: Axes, time_s: Array, mean: Array, std: Array, shade: str) -> Non
     axes.plot(times, centre, color=shade, linewidth=1.6)
 
 
-def joint_errors(runs: Sequence[RunLog]) -> Figure:
-    """Position error of every joint, one panel a joint, the same range everywhere."""
-    figure, axes = _joint_panels(runs)
+def angle_errors(runs: Sequence[RunLog]) -> Figure:
+    """Error of every joint, or of the attitude about every axis, one panel each, the same range everywhere."""
+    words = wording(_robot(runs))
+    figure, axes = _panels(runs, len(words.angle_names))
     for i, run in enumerate(runs):
-        for joint, panel in enumerate(axes):
-            curve = thinned(run.time_s, 1e3 * run.joint_error_rad[:, joint])
+        for k, panel in enumerate(axes):
+            curve = thinned(run.time_s, 1e3 * run.angle_error_rad[:, k])
             panel.plot(*curve, color=shade_of(runs, i), linewidth=1.1, label=run.label)
-    return _finish_joint_panels(figure, axes, runs, "joint error [mrad]", runs[0].joint_names)
+    return _finish_panels(figure, axes, runs, f"{words.angles} error [mrad]", words.angle_names)
 
 
 def efforts(runs: Sequence[RunLog]) -> Figure:
-    """Effort of every joint as a share of its limit, one panel a joint."""
-    figure, axes = _joint_panels(runs)
+    """Effort of every joint, or thrust of every rotor, as a share of its limit, one panel each."""
+    robot = _robot(runs)
+    words, limits = wording(robot), robot.effort_limit
+    figure, axes = _panels(runs, robot.nu)
     for i, run in enumerate(runs):
-        for joint, panel in enumerate(axes):
-            share = 100.0 * run.effort_nm[:, joint] / run.effort_limit_nm[joint]
+        for k, panel in enumerate(axes):
+            share = 100.0 * run.effort[:, k] / limits[k]
             panel.plot(*thinned(run.time_s, share), color=shade_of(runs, i), linewidth=0.9, alpha=0.85, label=run.label)
-    names = [f"{name}  (limit {limit:g} Nm)" for name, limit in zip(runs[0].joint_names, runs[0].effort_limit_nm, strict=True)]
-    return _finish_joint_panels(figure, axes, runs, "effort [% of limit]", names)
+    names = [f"{name}  (limit {limit:.3g} {words.unit})" for name, limit in zip(robot.channel_names, limits, strict=True)]
+    return _finish_panels(figure, axes, runs, f"{words.effort} [% of limit]", names)
 
 
-def _joint_panels(runs: Sequence[RunLog]) -> tuple[Figure, list[Axes]]:
-    count = len(runs[0].joint_names)
-    columns = 1 if count == 1 else 2 if count <= 4 else 4
+def _robot(runs: Sequence[RunLog]) -> Robot:
+    robot: Robot = load_robot(runs[0].robot)
+    return robot
+
+
+def _tracked(runs: Sequence[RunLog]) -> str:
+    tracked = wording(_robot(runs)).tracked
+    return "end-effector" if tracked == "end effector" else "position"
+
+
+def _mark_events(axes: Axes, runs: Sequence[RunLog], labelled: bool = False) -> None:
+    events = runs[0].events
+    mark_changes(axes, [event.time_s for event in events], [event.what for event in events] if labelled else ())
+
+
+def _panels(runs: Sequence[RunLog], count: int) -> tuple[Figure, list[Axes]]:
+    columns = 1 if count == 1 else 3 if count == 3 else 2 if count <= 4 else 4
     rows = -(-count // columns)
     size = (8.0 if columns < 4 else 9.5, 1.9 * rows + 0.6)
     figure, grid = new_figure(*size, rows=rows, columns=columns, sharex=True, sharey=True, squeeze=False)
@@ -149,10 +166,10 @@ def _joint_panels(runs: Sequence[RunLog]) -> tuple[Figure, list[Axes]]:
     return figure, panels[:count]
 
 
-def _finish_joint_panels(figure: Figure, axes: list[Axes], runs: Sequence[RunLog], ylabel: str, names: Sequence[str]) -> Figure:
+def _finish_panels(figure: Figure, axes: list[Axes], runs: Sequence[RunLog], ylabel: str, names: Sequence[str]) -> Figure:
     for name, panel in zip(names, axes, strict=True):
         panel.set_title(name, fontsize=9, fontweight="normal")
-        mark_changes(panel, runs[0].change_s)
+        _mark_events(panel, runs)
         panel.xaxis.set_tick_params(labelbottom=True)
     axes[0].set_xlim(_time_range(runs))
     figure.supxlabel("time [s]", fontsize=10)
@@ -171,7 +188,7 @@ def step_times(runs: Sequence[RunLog]) -> Figure:
         median, p99 = np.percentile(ordered, (50, 99))
         name = f"{run.label}: median {median:.2f} ms, p99 {p99:.2f} ms"
         axes.loglog(ordered, share, drawstyle="steps-post", color=shade_of(runs, i), linewidth=1.8, label=name)
-    mark_changes(axes, [1e3 * runs[0].period_s], f"control period {1e3 * runs[0].period_s:g} ms")
+    mark_changes(axes, [1e3 * runs[0].period_s], [f"control period {1e3 * runs[0].period_s:g} ms"])
     axes.set(xlabel="time of one controller step [ms]", ylabel="share of steps that took longer")
     plain_log_ticks(axes.xaxis)
     plain_log_ticks(axes.yaxis)
@@ -188,7 +205,7 @@ def shade_of(runs: Sequence[RunLog], i: int) -> str:
 FIGURES: dict[str, tuple[str, Callable[[Sequence[RunLog]], Figure | None]]] = {
     "tracking": ("Tracking error", tracking_error),
     "payload": ("Payload, as estimated while moving", payload_estimate),
-    "joints": ("Joint errors", joint_errors),
+    "angles": ("Errors of joints or attitude", angle_errors),
     "efforts": ("Efforts", efforts),
     "steps": ("Computation time", step_times),
 }

@@ -1,8 +1,8 @@
 """Reading a recorded run (MCAP, as the recorder node writes it): messages by topic, and the arrays of a simulated run.
 
-Nothing but what was on the topics is used: the truth from /plant/truth, the reference from /mpc/setpoint, time and status of
-every step from /mpc/step, beliefs from /mpc/context. Errors are measured at every state, those that the controller did not
-answer in time included. A recording that was cut off is read as far as it goes.
+Nothing but what was on the topics is used: the robot's name from /gate/state, the truth from /plant/truth, the reference from
+/mpc/setpoint, time and status of every step from /mpc/step, beliefs from /mpc/context. Errors are measured at every state, those that the
+controller did not answer in time included. A recording that was cut off is read as far as it goes.
 
 The centre of mass is what the context's moments say, c = (m c) / m; to first order, with mass and moments taken as independent,
 var(c) = (var(m c) + c² var(m)) / m².
@@ -23,15 +23,19 @@ from mcap.reader import NonSeekingReader
 from mcap_ros2.decoder import DecoderFactory
 from zstandard import ZstdError
 
-from metarl_robot.cli.runlog import Array, Payload, RunLog
+from metarl_robot import rotation
+from metarl_robot.cli.runlog import Array, Event, Payload, RunLog
+from metarl_robot.coordinates import coordinates
 from metarl_robot.errors import MetaRLError
 from metarl_robot.labelled import NANOSECONDS, Table, table_of
-from metarl_robot.reference import Spline, from_points
-from metarl_robot.robot import Robot, available_robots, load_robot
-from metarl_robot.signals import Reference
-from metarl_robot.sim.geometry import end_effector_positions
+from metarl_robot.reference import from_points
+from metarl_robot.robot import MODELS_DIR, Robot, load_robot
+from metarl_robot.sim.kinds import simulation
 
 _TRUTH, _SETPOINT, _STEP, _CONTEXT, _DIAGNOSTICS = "/plant/truth", "/mpc/setpoint", "/mpc/step", "/mpc/context", "/diagnostics"
+_GATE_STATE = "/gate/state"
+_WIND = tuple(f"wind_{axis}_m_s" for axis in "xyz")
+_WIND_STEP_M_S = 0.5  # from one state to the next: no gust does that
 _MASS = "payload_mass_kg"
 _MOMENTS = tuple(f"payload_moment_{axis}_kg_m" for axis in "xyz")
 _COM = tuple(f"payload_com_{axis}_m" for axis in "xyz")
@@ -92,7 +96,7 @@ def read_run(path: Path) -> RunLog:
     Raises:
         RecordingError: not an MCAP file, without the topics of a simulated run, or of a robot that is not known.
     """
-    messages = read_messages(path, (_TRUTH, _SETPOINT, _STEP, _CONTEXT, _DIAGNOSTICS))
+    messages = read_messages(path, (_TRUTH, _SETPOINT, _STEP, _CONTEXT, _DIAGNOSTICS, _GATE_STATE))
     missing = [topic for topic in (_TRUTH, _SETPOINT, _STEP) if not messages[topic]]
     if missing:
         raise RecordingError(f"{path}: nothing was recorded on {', '.join(missing)}: is it the recording of a simulated run?")
@@ -102,46 +106,89 @@ def read_run(path: Path) -> RunLog:
     stamps = [stamp for stamp in sorted(truth) if first <= stamp <= last]
     if not stamps or len(setpoints) < 2:
         raise RecordingError(f"{path}: no state of {_TRUTH} lies within the reference on {_SETPOINT}")
-    robot = _robot_of(path, tuple(setpoints[first].name))
+    robot = _robot_of(path, messages[_GATE_STATE])
     name = _controller_in(messages[_DIAGNOSTICS]) or path.stem
     states, answers = ([tables[stamp] for stamp in sorted(tables) if first <= stamp <= last] for tables in (truth, steps))
-    reference = _reference([setpoints[stamp] for stamp in sorted(setpoints)])
+    reference = _Reference(robot, [setpoints[stamp] for stamp in sorted(setpoints)])
     return _run(robot, name, states, answers, reference, [table_of(message) for message in messages[_CONTEXT]])
 
 
-def _reference(setpoints: Sequence[Any]) -> Spline:
-    """The reference as it was at every answered state, and between them the cubic that their velocities ask for."""
-    times = np.array([_stamp_ns(message) / NANOSECONDS for message in setpoints])
-    return from_points(times, [list(message.position) for message in setpoints], [list(message.velocity) for message in setpoints])
+class _Reference:
+    """The reference as it was at every answered state, and between them the cubic that their velocities ask for.
+
+    Attitudes and body rates are interpolated linearly.
+    """
+
+    def __init__(self, robot: Robot, setpoints: Sequence[Any]) -> None:
+        read = _flying_setpoint if robot.floating else _joint_setpoint
+        q, v = (np.array(values) for values in zip(*map(read, setpoints), strict=True))
+        self._times = np.array([_stamp_ns(message) / NANOSECONDS for message in setpoints])
+        self._places = 3 if robot.floating else robot.nq
+        self._spline = from_points(self._times, q[:, : self._places], v[:, : self._places])
+        self._rest = np.concatenate([rotation.continuous(q[:, 3:]), v[:, 3:]], axis=1) if robot.floating else np.zeros((len(q), 0))
+
+    def at(self, times: Array) -> tuple[Array, Array]:
+        """(q (N, nq), v (N, dof))."""
+        points = self._spline.sample(times)
+        if not self._rest.shape[1]:
+            return points.q, points.v
+        rest = np.stack([np.interp(times, self._times, column) for column in self._rest.T], axis=1)
+        return np.concatenate([points.q, rotation.normalise(rest[:, :4])], axis=1), np.concatenate([points.v, rest[:, 4:]], axis=1)
 
 
-def _run(robot: Robot, controller: str, truth: list[Table], steps: list[Table], reference: Reference, contexts: list[Table]) -> RunLog:
-    q = _columns(truth, tuple(f"{joint}/position_rad" for joint in robot.joint_names))
-    times = np.array([table.stamp_s for table in truth])
-    wanted = reference.sample(times)
+def _joint_setpoint(message: Any) -> tuple[list[float], list[float]]:
+    """Positions and velocities of a JointState."""
+    return list(message.position), list(message.velocity)
+
+
+def _flying_setpoint(message: Any) -> tuple[list[float], list[float]]:
+    """State of an Odometry, whose twist is in the body's frame."""
+    place, turned, twist = message.pose.pose.position, message.pose.pose.orientation, message.twist.twist
+    attitude = np.array([turned.w, turned.x, turned.y, turned.z])
+    velocity = rotation.rotate(attitude, np.array([twist.linear.x, twist.linear.y, twist.linear.z]))
+    return [place.x, place.y, place.z, *attitude], [*velocity, twist.angular.x, twist.angular.y, twist.angular.z]
+
+
+def _run(robot: Robot, controller: str, truth: list[Table], steps: list[Table], reference: _Reference, contexts: list[Table]) -> RunLog:
+    names, simulated = coordinates(robot), simulation(robot)
+    q, times = _columns(truth, names.q), np.array([table.stamp_s for table in truth])
+    q_reference, v_reference = reference.at(times)
+    payload, crashed = _true_payload(times, truth), _columns(truth, ("crashed",))[:, 0] > 0.0
     return RunLog(
-        robot=robot.name,
+        robot=str(robot.folder) if not (MODELS_DIR / robot.name).is_dir() else robot.name,
         controller=controller,
         label=controller,
-        joint_names=robot.joint_names,
         time_s=times,
-        position_m=end_effector_positions(robot, q),
-        position_reference_m=end_effector_positions(robot, wanted.q),
+        position_m=simulated.positions(q),
+        position_reference_m=simulated.positions(q_reference),
         q=q,
-        q_reference=wanted.q,
-        v=_columns(truth, tuple(f"{joint}/velocity_rad_s" for joint in robot.joint_names)),
-        v_reference=wanted.v,
-        effort_nm=_columns(truth, tuple(f"{joint}/effort_nm" for joint in robot.joint_names)),
-        effort_limit_nm=robot.effort_limit,
+        q_reference=q_reference,
+        v=_columns(truth, names.v),
+        v_reference=v_reference,
+        angle_error_rad=simulated.angle_errors(q, q_reference),
+        effort=_columns(truth, names.effort),
         step_time_s=np.array([table.stamp_s for table in steps]),
         step_ms=_columns(steps, ("step_ms",))[:, 0],
         status=_columns(steps, ("status",))[:, 0].astype(int),
         late=_columns(steps, ("late",))[:, 0] > 0.0,
         violations=int(truth[-1].value("violations")),
-        truth=_true_payload(times, truth),
+        truth=payload,
         estimate=_estimate(contexts),
         period_s=robot.control_period_s,
+        events=_events(times, truth, payload),
+        crash_s=float(times[np.argmax(crashed)]) if np.any(crashed) else None,
     )
+
+
+def _events(times: Array, truth: Sequence[Table], payload: Payload) -> tuple[Event, ...]:
+    """When payload or wind changed, in order; a change shows in the first state after it."""
+    heavier = np.diff(payload.mass_kg) > 0.0
+    events = [Event(float(t), "payload attached" if up else "payload dropped") for t, up in zip(payload.time_s[1:], heavier, strict=True)]
+    if _WIND[0] in truth[0].columns:
+        wind = _columns(truth, _WIND)
+        steps = np.flatnonzero(np.linalg.norm(np.diff(wind, axis=0), axis=1) > _WIND_STEP_M_S)
+        events += [Event(float(times[k]), f"wind {np.linalg.norm(wind[k + 1]):.1f} m/s") for k in steps]
+    return tuple(sorted(events))
 
 
 def _columns(tables: Sequence[Table], names: Sequence[str]) -> Array:
@@ -181,12 +228,13 @@ def _belief(contexts: Sequence[Table], row: str, names: Sequence[str]) -> Array:
     return np.array([[table.value(name, row) if name in table.columns else np.nan for name in names] for table in contexts])
 
 
-def _robot_of(path: Path, joints: tuple[str, ...]) -> Robot:
-    for name in available_robots():
-        robot = load_robot(name)
-        if robot.joint_names == joints:
-            return robot
-    raise RecordingError(f"{path}: no robot has the joints {list(joints)}; there are: {', '.join(available_robots())}")
+def _robot_of(path: Path, gate_states: Sequence[Any]) -> Robot:
+    """The robot that the gate was started for."""
+    named = [str(pair.value) for message in gate_states for pair in message.values if pair.key == "robot"]
+    if not named:
+        raise RecordingError(f"{path}: nothing on {_GATE_STATE} says what robot it is a recording of")
+    robot: Robot = load_robot(named[0])
+    return robot
 
 
 def _controller_in(diagnostics: Sequence[Any]) -> str | None:

@@ -15,8 +15,10 @@ from metarl_robot.cli import plot_run
 from metarl_robot.cli.console import number
 from metarl_robot.cli.figure import style, to_svg
 from metarl_robot.cli.run_metrics import Result
-from metarl_robot.cli.run_tables import TextTable, error_table, payload_table, timing_table
+from metarl_robot.cli.run_tables import TextTable, tables
 from metarl_robot.cli.runlog import RunLog
+from metarl_robot.cli.wording import wording
+from metarl_robot.robot import load_robot
 
 
 @dataclass(frozen=True)
@@ -57,37 +59,53 @@ def write_report(path: Path, runs: Sequence[RunLog], results: Sequence[Result], 
 
 
 def headline(runs: Sequence[RunLog], results: Sequence[Result]) -> list[str]:
-    """What happened, in two sentences, with this run's numbers."""
-    payload = results[0].payload
-    happened = "Nothing changed during the runs."
+    """What happened, in a few sentences, with this run's numbers."""
+    words, payload = wording(load_robot(runs[0].robot)), results[0].payload
+    happened = ["Nothing changed during the runs."]
     if runs[0].change_s:
         distance = sum(value**2 for value in payload.true_com_m) ** 0.5
-        happened = (
-            f"At {runs[0].change_s[0]:g} s the arm picked up a payload that no controller was told about: "
-            f"{payload.true_mass_kg:.2f} kg, its centre of mass {1e3 * distance:.0f} mm from the flange."
-        )
-    errors = [f"{number(1e3 * result.score.rmse_after_m)} mm with {result.label}" for result in results if result.score.rmse_after_m >= 0.0]
+        digits = 2 if payload.true_mass_kg >= 0.1 else 4
+        happened = [
+            f"At {runs[0].change_s[0]:g} s the {words.body} picked up a payload that no controller was told about: "
+            f"{payload.true_mass_kg:.{digits}f} kg, its centre of mass {1e3 * distance:.0f} mm from the {words.site}."
+        ]
+    errors = _errors([(result, result.score.rmse_after_m) for result in results])
     if not errors:
-        return [happened, "The runs ended before it could be seen what came of it."]
-    return [happened, f"From one to five seconds later the end effector was off by {', '.join(errors)} (root mean square)."]
+        return [*happened, "The runs ended before it could be seen what came of it."]
+    happened.append(f"From one to five seconds later the {words.tracked} was off by {errors} (root mean square).")
+    for k, stage in enumerate(results[0].stages):
+        later = _errors([(result, result.stages[k].rmse_after_m) for result in results])
+        what = stage.event.what if "wind" not in stage.event.what else f"the wind changed ({stage.event.what})"
+        happened += [f"At {stage.event.time_s:.3g} s {what}: from then on it was off by {later}."] if later else []
+    return happened
+
+
+def _errors(pairs: Sequence[tuple[Result, float]]) -> str:
+    """'1.2 mm with a, 3 mm with b', of those that are known."""
+    return ", ".join(f"{number(1e3 * error)} mm with {result.label}" for result, error in pairs if error >= 0.0)
 
 
 def sections(runs: Sequence[RunLog], results: Sequence[Result]) -> list[Section]:
     """Tables and figures in the order in which they tell what happened."""
-    error, payload, timing = (make(results) for make in (error_table, payload_table, timing_table))
+    words = wording(load_robot(runs[0].robot))
+    error, payload, timing = tables(results, words)
     with style():
         svg = {name: _svg(draw(runs)) for name, (_, draw) in plot_run.FIGURES.items()}
     return [
-        Section(error.title, error, svg["tracking"], "Distance between the end effector and its reference, on a logarithmic axis."),
+        Section(error.title, error, svg["tracking"], f"Distance between the {words.tracked} and its reference, on a logarithmic axis."),
         Section(
             payload.title,
             payload,
             svg["payload"],
-            "No controller is told of the payload: it shows in how the arm moves under known efforts.",
+            f"No controller is told of the payload: it shows in how the {words.body} moves under known {words.effort}s.",
         ),
         Section(timing.title, timing, svg["steps"], "Share of steps that took longer than a time: the further left, the faster."),
-        Section("Joint errors", svg=svg["joints"], caption="Position minus reference; all panels have the same range."),
-        Section("Efforts", svg=svg["efforts"], caption="What the motors gave, as a share of each joint's limit."),
+        Section(f"{words.angles.capitalize()} errors", svg=svg["angles"], caption="All panels have the same range."),
+        Section(
+            f"{words.effort.capitalize()}s",
+            svg=svg["efforts"],
+            caption=f"What the motors gave, as a share of each {words.channel}'s limit.",
+        ),
     ]
 
 

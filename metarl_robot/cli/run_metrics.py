@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from metarl_robot.cli.runlog import Array, Payload, RunLog
-from metarl_robot.reference import from_points
-from metarl_robot.robot import load_robot
+from metarl_robot.cli.runlog import Array, Event, Payload, RunLog
+from metarl_robot.reference import Hold
+from metarl_robot.robot import Robot, load_robot
 from metarl_robot.signals import Status
-from metarl_robot.sim import task as sim
 from metarl_robot.sim.episode import EpisodeResult, Log, score
+from metarl_robot.sim.kinds import simulation
+from metarl_robot.sim.scenario import Scenario
 
 _EARLY_S = 1.0
+_STAGE_S = 5.0  # after a change, errors count for so long
 _FAILED = list(Status).index(Status.FAILED)
 
 
@@ -41,9 +43,24 @@ class PayloadResult:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """Errors after a change that is not the first: root mean square over its first second, and over the time from then on until 5 s
+    after it, or until the next."""
+
+    event: Event
+    rmse_transient_m: float
+    rmse_after_m: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        errors = {"rmse_transient_m": self.rmse_transient_m, "rmse_after_m": self.rmse_after_m}
+        return {"time_s": self.event.time_s, "what": self.event.what, **errors}
+
+
+@dataclass(frozen=True)
 class Result:
     """A run's results. label: what it is called; missed_deadlines: steps that left after their control period; steps: in all,
-    fewer than states where some were not answered.
+    fewer than states where some were not answered. score: about the first change, up to the second; stages: about the others.
     """
 
     label: str
@@ -51,31 +68,50 @@ class Result:
     payload: PayloadResult
     missed_deadlines: int
     steps: int
+    stages: tuple[Stage, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The fields of an episode of `metarl eval --json`, and what only a run over ROS has."""
-        return {**self.score.to_dict(), "missed_deadlines": self.missed_deadlines, "steps": self.steps, "payload": asdict(self.payload)}
+        stages = [stage.to_dict() for stage in self.stages]
+        return {
+            **self.score.to_dict(),
+            "missed_deadlines": self.missed_deadlines,
+            "steps": self.steps,
+            "payload": asdict(self.payload),
+            "stages": stages,
+        }
 
 
 def result_of(run: RunLog, scenario: str, seed: int) -> Result:
     """The results of a recorded run; scenario and seed: what to call its conditions. What the run was too short for is NaN."""
+    robot = load_robot(run.robot)
+    first = run if len(run.events) < 2 else run.until(run.events[1].time_s)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", category=RuntimeWarning)  # means of empty windows
-        scores = score(run.controller, _scenario(run, scenario, seed), _log(run), run.violations)
+        scores = score(run.controller, _scenario(robot, first, scenario, seed), _log(first), run.violations)
+        stages = _stages(run)
     median, p99 = np.percentile(run.step_ms, (50, 99))
     failed = int(np.sum(run.status == _FAILED))
-    scores = replace(scores, failed_steps=failed, step_ms_median=float(median), step_ms_p99=float(p99))
-    return Result(run.label, scores, _payload(run), run.missed_deadlines, len(run.step_ms))
+    scores = replace(scores, failed_steps=failed, step_ms_median=float(median), step_ms_p99=float(p99), crashed=run.crash_s is not None)
+    return Result(run.label, scores, _payload(run), run.missed_deadlines, len(run.step_ms), stages)
 
 
-def _scenario(run: RunLog, name: str, seed: int) -> sim.Scenario:
-    """The run's conditions as far as they were recorded: the payload over time, and the reference."""
-    nominal = sim.nominal_task(load_robot(run.robot))
-    payloads = (sim.Payload(float(mass), com) for mass, com in zip(run.truth.mass_kg, run.truth.com_m, strict=True))
-    first, *rest = (replace(nominal, payload=payload) for payload in payloads)
-    reference = from_points(run.time_s, run.q_reference, run.v_reference)
-    changes = tuple(zip(run.change_s, rest, strict=True))
-    return sim.Scenario(name, first, changes, reference, float(run.time_s[-1]) + run.period_s, seed, noise_seed=seed)
+def _stages(run: RunLog) -> tuple[Stage, ...]:
+    ends = [*(event.time_s for event in run.events[2:]), np.inf]
+    return tuple(_stage(run, event, min(end, event.time_s + _STAGE_S)) for event, end in zip(run.events[1:], ends, strict=False))
+
+
+def _stage(run: RunLog, event: Event, end_s: float) -> Stage:
+    early = (run.time_s >= event.time_s - 1e-9) & (run.time_s < event.time_s + _EARLY_S - 1e-9)
+    late = (run.time_s >= event.time_s + _EARLY_S - 1e-9) & (run.time_s < end_s - 1e-9)
+    return Stage(event, *(float(np.sqrt(np.mean(run.error_m[window] ** 2))) for window in (early, late)))
+
+
+def _scenario(robot: Robot, run: RunLog, name: str, seed: int) -> Scenario[Any]:
+    """The run's conditions as far as scores depend on them: when something changed."""
+    nominal = simulation(robot).nominal_task()
+    changes = tuple((event.time_s, nominal) for event in run.events)
+    return Scenario(name, nominal, changes, Hold(robot.home), float(run.time_s[-1]) + run.period_s, seed, noise_seed=seed)
 
 
 def _log(run: RunLog) -> Log:
@@ -87,7 +123,7 @@ def _log(run: RunLog) -> Log:
         v=run.v,
         q_reference=run.q_reference,
         v_reference=run.v_reference,
-        effort=run.effort_nm,
+        effort=run.effort,
         position=run.position_m,
         position_reference=run.position_reference_m,
         status=np.full(len(run.time_s), Status.SOLVED.value),
@@ -95,6 +131,8 @@ def _log(run: RunLog) -> Log:
         payload_mass_kg=mass,
         payload_mass_std_kg=deviation,
         true_mass_kg=run.truth.mass_kg[np.searchsorted(run.truth.time_s, run.time_s, side="right") - 1],
+        crash_s=run.crash_s,
+        angle_error=run.angle_error_rad,
     )
 
 

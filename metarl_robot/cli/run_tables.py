@@ -9,6 +9,7 @@ from rich.table import Table
 
 from metarl_robot.cli.console import NOTHING, number, table
 from metarl_robot.cli.run_metrics import PayloadResult, Result
+from metarl_robot.cli.wording import Wording
 
 
 @dataclass(frozen=True)
@@ -29,17 +30,20 @@ class TextTable:
     remark: str
 
 
-def error_table(results: Sequence[Result]) -> TextTable:
-    """Tracking error before, just after and long after the change."""
-    columns = ("controller", "before\n[mm]", "first second\n[mm]", "after\n[mm]", "joints after\n[mrad]", "settled in\n[s]", "violations")
+def error_table(results: Sequence[Result], words: Wording) -> TextTable:
+    """Tracking error before, just after and long after the first change, and after each of the others."""
+    stages = [column for stage in results[0].stages for column in (f"{stage.event.what}:\nfirst s [mm]", "after\n[mm]")]
+    angles = "attitude" if words.angles == "attitude" else "joints"
+    columns = ("controller", "before\n[mm]", "first second\n[mm]", "after\n[mm]", f"{angles} after\n[mrad]", "settled in\n[s]", *stages)
     rows = []
     for i, result in enumerate(results):
         score = result.score
         errors = (score.rmse_before_m, score.rmse_transient_m, score.rmse_after_m, score.joint_rmse_after_rad)
-        cells = (result.label, *(number(1e3 * error) for error in errors), number(score.settle_s), str(score.violations))
-        rows.append(Row(cells, i))
-    remark = "Root-mean-square distance of the end effector from its reference; first second: 0 to 1 s after the pick-up; after: 1 to 5 s."
-    return TextTable("Tracking error", columns, tuple(rows), remark)
+        later = (1e3 * error for stage in result.stages for error in (stage.rmse_transient_m, stage.rmse_after_m))
+        cells = (result.label, *(number(1e3 * error) for error in errors), number(score.settle_s), *map(number, later))
+        rows.append(Row((*cells, str(score.violations) + (", crashed" if score.crashed else "")), i))
+    remark = f"Root-mean-square distance of the {words.tracked} from its reference; first second: 0 to 1 s after a change; after: 1 to 5 s."
+    return TextTable("Tracking error", (*columns, "violations"), tuple(rows), remark)
 
 
 def timing_table(results: Sequence[Result]) -> TextTable:
@@ -63,12 +67,12 @@ def timing_table(results: Sequence[Result]) -> TextTable:
     return TextTable("Computation", columns, tuple(rows), remark)
 
 
-def payload_table(results: Sequence[Result]) -> TextTable:
+def payload_table(results: Sequence[Result], words: Wording) -> TextTable:
     """The true payload, and beside it what each controller believed."""
     columns = ("", "mass after 1 s\n[kg]", "mass at the end\n[kg]", "com x\n[mm]", "com y\n[mm]", "com z\n[mm]")
     rows = [Row(("truth", *_truth_cells(results[0].payload)))]
     rows += [Row((result.label, *_belief_cells(result.payload)), i) for i, result in enumerate(results)]
-    remark = "Believed value ± one standard deviation; centre of mass (com) in the flange's frame. A dash: the controller estimates none."
+    remark = f"Believed value ± one standard deviation; centre of mass (com) from the {words.site}. A dash: the controller estimates none."
     return TextTable("Payload", columns, tuple(rows), remark)
 
 
@@ -95,3 +99,8 @@ def to_rich(text: TextTable) -> Table:
     for row in text.rows:
         view.add_row(*row.cells)
     return view
+
+
+def tables(results: Sequence[Result], words: Wording) -> tuple[TextTable, TextTable, TextTable]:
+    """Errors, payloads, computation."""
+    return error_table(results, words), payload_table(results, words), timing_table(results)

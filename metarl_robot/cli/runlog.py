@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Payload:
-    """A payload over time, in the flange's frame: what is there, or what is believed to be there.
+    """A payload over time, in the payload site's frame: what is there, or what is believed to be there.
 
     time_s: (K,). mass_kg, mass_std_kg: (K,). com_m, com_std_m: (K, 3). A truth has zero deviations; com is NaN where the mass is
     too small to have a centre.
@@ -30,23 +31,30 @@ class Payload:
         return Payload(*(values[i : i + 1] for values in (self.time_s, self.mass_kg, self.mass_std_kg, self.com_m, self.com_std_m)))
 
 
+class Event(NamedTuple):
+    """Something that changed, and when [s]."""
+
+    time_s: float
+    what: str
+
+
 @dataclass(frozen=True)
 class RunLog:
     """One run of one controller; times are seconds of the run's own clock.
 
-    For each of N states, whether the controller answered it or not: time_s: (N,). q, v, q_reference, v_reference: (N, n) true joint
-    state and where it should be. position_m, position_reference_m: (N, 3) end effector, base frame. effort_nm: (N, n) given by the
-    motors; effort_limit_nm: (n,).
+    For each of N states, whether the controller answered it or not: time_s: (N,). q, v, q_reference, v_reference: (N, nq or dof) true
+    state and where it should be. position_m, position_reference_m: (N, 3) of the end effector, or of a body that flies.
+    angle_error_rad: (N, m) of the joints, or of the attitude about body x, y, z. effort: (N, nu) given by the motors [Nm or N].
     For each of K steps of the controller: step_time_s: (K,) stamp of the state that it answered. step_ms: (K,) time that it took.
     status: (K,) 0 solved, 1 degraded, 2 failed. late: (K,) missed its deadline.
     label: what the run is called in figures and tables. violations: physics steps beyond a limit. truth: the payload; estimate:
-    what the controller believed, None without. period_s: time between two commands.
+    what the controller believed, None without. period_s: time between two commands. events: what changed, in order.
+    crash_s: when it crashed, None if it did not. robot: name, or folder of one that is not ours.
     """
 
     robot: str
     controller: str
     label: str
-    joint_names: tuple[str, ...]
     time_s: Array
     position_m: Array
     position_reference_m: Array
@@ -54,8 +62,8 @@ class RunLog:
     q_reference: Array
     v: Array
     v_reference: Array
-    effort_nm: Array
-    effort_limit_nm: Array
+    angle_error_rad: Array
+    effort: Array
     step_time_s: Array
     step_ms: Array
     status: NDArray[np.int_]
@@ -64,16 +72,13 @@ class RunLog:
     truth: Payload
     estimate: Payload | None
     period_s: float
+    events: tuple[Event, ...] = ()
+    crash_s: float | None = None
 
     @property
     def error_m(self) -> Array:
-        """(N,) distance of the end effector from its reference."""
+        """(N,) distance of the position from its reference."""
         return np.asarray(np.linalg.norm(self.position_m - self.position_reference_m, axis=1))
-
-    @property
-    def joint_error_rad(self) -> Array:
-        """(N, n) position minus reference."""
-        return self.q - self.q_reference
 
     @property
     def change_s(self) -> tuple[float, ...]:
@@ -89,8 +94,9 @@ class RunLog:
         """The run up to a time: what came while it was being stopped is left out."""
         states, steps = (int(np.searchsorted(times, end_s + 1e-9, side="right")) for times in (self.time_s, self.step_time_s))
         kept = {name: getattr(self, name)[:states] for name in _OF_STATES} | {name: getattr(self, name)[:steps] for name in _OF_STEPS}
-        return replace(self, **kept)
+        crash_s = self.crash_s if self.crash_s is not None and self.crash_s <= end_s else None
+        return replace(self, **kept, events=tuple(event for event in self.events if event.time_s < end_s), crash_s=crash_s)
 
 
-_OF_STATES = ("time_s", "position_m", "position_reference_m", "q", "q_reference", "v", "v_reference", "effort_nm")
+_OF_STATES = ("time_s", "position_m", "position_reference_m", "q", "q_reference", "v", "v_reference", "angle_error_rad", "effort")
 _OF_STEPS = ("step_time_s", "step_ms", "status", "late")

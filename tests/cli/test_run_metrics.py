@@ -10,7 +10,8 @@ import pytest
 from metarl_robot.cli import run_tables
 from metarl_robot.cli.report import headline
 from metarl_robot.cli.run_metrics import result_of
-from metarl_robot.cli.runlog import Payload, RunLog
+from metarl_robot.cli.runlog import Event, Payload, RunLog
+from metarl_robot.cli.wording import wording
 from metarl_robot.control.factory import make_controller
 from metarl_robot.robot import load_robot
 from metarl_robot.sim.episode import Episode, run_episode
@@ -40,7 +41,6 @@ def run(episode: Episode) -> RunLog:
         robot="planar2",
         controller="computed_torque",
         label="computed_torque",
-        joint_names=robot.joint_names,
         time_s=log.times,
         position_m=log.position,
         position_reference_m=log.position_reference,
@@ -48,8 +48,8 @@ def run(episode: Episode) -> RunLog:
         q_reference=log.q_reference,
         v=log.v,
         v_reference=log.v_reference,
-        effort_nm=log.effort,
-        effort_limit_nm=robot.effort_limit,
+        angle_error_rad=log.q - log.q_reference,
+        effort=log.effort,
         step_time_s=log.times,
         step_ms=1e3 * log.step_s,
         status=np.zeros(len(log.times), int),
@@ -58,6 +58,7 @@ def run(episode: Episode) -> RunLog:
         truth=truth,
         estimate=belief,
         period_s=robot.control_period_s,
+        events=(Event(CHANGE_S, "payload attached"),),
     )
 
 
@@ -96,7 +97,7 @@ def test_a_run_cut_short_ends_there_everywhere(run: RunLog) -> None:
 
 def test_tables_show_the_truth_beside_the_belief_and_a_dash_without_one(run: RunLog) -> None:
     results = [result_of(run, "pickup", 3), replace(result_of(replace(run, estimate=None), "pickup", 3), label="other")]
-    truth, believing, other = (row.cells for row in run_tables.payload_table(results).rows)
+    truth, believing, other = (row.cells for row in run_tables.payload_table(results, wording(load_robot("planar2"))).rows)
     assert truth[1] == f"{run.truth.mass_kg[-1]:.3f}"
     assert believing[1] == f"{0.9 * run.truth.mass_kg[-1]:.3f} ± 0.100"
     assert set(other[1:]) == {"–"}
