@@ -58,6 +58,9 @@ class CableFeature:
     def effort_gain(self, z: Array) -> Array:
         return np.zeros(self._dynamics.dof)
 
+    def payload(self, z: Array) -> Array:
+        return np.zeros(10)
+
     def _effort(self, q: Array) -> Array:
         site, rotation = self._dynamics.forward_kinematics(q)
         jacobian = self._dynamics.site_jacobian(q)
