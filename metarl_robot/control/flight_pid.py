@@ -1,11 +1,11 @@
-"""The cascaded loops of a flight stack, tuned well: position P, velocity PI, attitude P, body rates PID.
+"""The cascaded loops of a flight stack, tuned well: position P, velocity PI, attitude P, body rates PI with a lead.
 
 Position and velocity: position_loop.py. Attitude and rates (the structure of PX4 and ArduPilot), with e_q from attitude.py:
 
-    w_c = k_a e_q + w_r,    e = w_c - w,    torque = J k_r (e + T_d e'_f + k_i ∫e dt)
+    w_c = k_a e_q + w_r,    e = w_c - w,    torque = J k_r (e + k_i ∫e dt)
 
-The derivative, filtered with τ / s, makes the motors' lag τ act like τ / s: T_d = τ - τ / s. Gains are fractions of 1 / T, the rate that
-delays and motors leave (rotors.py: pace), each loop's about half of the next inner one's.
+The derivative of a flight stack's rate loop makes up for the motors' lag; here the last stage does (rotors.py), for the collective thrust
+too. Gains are fractions of 1 / T, the rate that delays and motors leave (rotors.py: pace).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from metarl_robot import rotation
 from metarl_robot.control.attitude import tilt_and_yaw_error
 from metarl_robot.control.base import ControllerSpec
 from metarl_robot.control.position_loop import Gains, PositionLoop, Target
-from metarl_robot.control.rotors import Rotors, pace, usable
+from metarl_robot.control.rotors import Rotors, pace, turning_integral_bound, usable
 from metarl_robot.flatness import attitude
 from metarl_robot.quadrotor import Quadrotor
 from metarl_robot.signals import Command, Reference, State
@@ -56,16 +56,14 @@ class FlightPID:
         self._outer = PositionLoop(
             robot, Gains(config.position / lag, config.velocity / lag, config.velocity_integral / lag, config.vertical, ahead_s)
         )
-        tau = float(np.mean(robot.motor_time_s))
-        self._filter_s = tau / speed_up
-        self._lead_s = tau - self._filter_s
-        self._rotors = Rotors(robot, speed_up=1.0)
+        self._rotors = Rotors(robot, speed_up)
+        self._bound = turning_integral_bound(robot) / self._rate_gain
         self.reset()
 
     def reset(self) -> None:
         self._outer.reset()
         self._rotors.reset()
-        self._integral, self._smooth = np.zeros(3), np.zeros(3)
+        self._integral = np.zeros(3)
 
     def step(self, time: float, state: State, reference: Reference) -> Command:
         if not usable(state):
@@ -88,10 +86,9 @@ class FlightPID:
 
     def _rate_loop(self, error: Array) -> Array:
         """Angular acceleration (3,) to ask for."""
-        self._smooth = self._smooth + (error - self._smooth) * -np.expm1(-self._robot.control_period_s / self._filter_s)
-        slope = (error - self._smooth) / self._filter_s
-        self._integral = self._integral + self._integral_gain * error * self._robot.control_period_s
-        return np.asarray(self._rate_gain * (error + self._lead_s * slope + self._integral))
+        integral = self._integral + self._integral_gain * error * self._robot.control_period_s
+        self._integral = np.where(self._rotors.short[1:], self._integral, np.clip(integral, -self._bound, self._bound))
+        return np.asarray(self._rate_gain * (error + self._integral))
 
 
 SPEC = ControllerSpec(FlightPIDConfig, lambda robot, config, checkpoint, oracle: FlightPID(robot, config))

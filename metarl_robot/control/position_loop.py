@@ -5,9 +5,10 @@ factor, as the damping optimum has it (Kessler 1960), so that one set of dimensi
 
     v_c = v_r + s(e_p),    a_c = a_r + k_v (v_c - v) + i,    i' = k_i k_v (v_c - v)
 
-each gain `vertical` times as high along world z, where nothing has to turn first; s is the gain k_p near the goal, and farther off the speed from which a bounded deceleration still stops there. The thrust
-asked for, per nominal mass, is a_c + g e_z, kept within what thrust and tilt can give, its vertical part first. Where it cannot be given,
-the integral stops. Accelerations and attitudes of the reference are taken ahead of time, by what it takes until they act.
+each gain `vertical` times as high along world z, where nothing has to turn first; s is the gain k_p near the goal, and farther off
+the speed from which a bounded deceleration still stops there. The thrust asked for, per nominal mass, is a_c + g e_z, kept within what
+thrust and tilt can give, its vertical part first. Where it cannot be given, the integral stops. Accelerations and attitudes of the
+reference are taken ahead of time, by what it takes until they act.
 """
 
 from __future__ import annotations

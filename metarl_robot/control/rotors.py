@@ -20,6 +20,8 @@ from metarl_robot.signals import Command, State, Status
 Array = NDArray[np.float64]
 
 _NORM = (0.9, 1.1)  # of a quaternion that is taken for an attitude
+_SHORT = 1e-6  # of its reach, what a thrust or a torque may be off
+_INTEGRAL_SHARE = 0.4  # of the reach of torque
 _LEVEL_SHARE = (0.7, 1.4)  # of the weight, the thrust with which a blind robot goes on
 
 
@@ -32,12 +34,19 @@ class Rotors:
         up, down = robot.motor_time_s
         period = robot.control_period_s
         self._gain_up, self._gain_down = (float(np.expm1(-speed_up * period / tau) / np.expm1(-period / tau)) for tau in (up, down))
+        self._reach = reach(robot)
         self.reset()
 
     def reset(self) -> None:
         self._limiter.reset()
         self._motors = MotorModel(self._robot, self._robot.hover_thrust)
         self._mean = self._robot.hover_thrust
+        self._short = np.zeros(4, bool)
+
+    @property
+    def short(self) -> NDArray[np.bool_]:
+        """(4,) whether the rotors could not give the last collective thrust, roll, pitch and yaw torque asked for: integrals stop there."""
+        return self._short
 
     @property
     def thrusts(self) -> Array:
@@ -46,7 +55,9 @@ class Rotors:
 
     def send(self, collective: float, torque: Array) -> Command:
         """The command for a collective thrust [N] and a torque (3,) [Nm; body]."""
-        speed = self._robot.speeds(self._robot.thrusts(collective, torque))
+        thrusts = self._robot.thrusts(collective, torque)
+        self._short = np.abs(self._robot.allocation @ thrusts - np.array([collective, *torque])) > _SHORT * self._reach
+        speed = self._robot.speeds(thrusts)
         gap = speed - self._motors.speeds
         overshot = self._motors.speeds + gap * np.where(gap > 0.0, self._gain_up, self._gain_down)
         wanted = self._robot.thrusts_of(np.maximum(overshot, 0.0))
@@ -70,6 +81,16 @@ def usable(state: State) -> bool:
     if not (np.all(np.isfinite(state.q)) and np.all(np.isfinite(state.v))):
         return False
     return _NORM[0] < float(np.linalg.norm(state.q[3:])) < _NORM[1]
+
+
+def reach(robot: Quadrotor) -> Array:
+    """(4,) half of the range of collective thrust [N] and torques [Nm] that the rotors have."""
+    return np.asarray(np.abs(robot.allocation) @ (robot.effort_limit - robot.effort_lower) / 2.0)
+
+
+def turning_integral_bound(robot: Quadrotor) -> Array:
+    """(3,) rad/s^2 that the integral of an attitude loop may ask for."""
+    return np.asarray(_INTEGRAL_SHARE * reach(robot)[1:] / np.diag(robot.inertia))
 
 
 class Pace(NamedTuple):

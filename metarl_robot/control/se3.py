@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from metarl_robot import rotation
 from metarl_robot.control.base import ControllerSpec
 from metarl_robot.control.position_loop import Gains, PositionLoop, Target
-from metarl_robot.control.rotors import Rotors, pace, usable
+from metarl_robot.control.rotors import Rotors, pace, turning_integral_bound, usable
 from metarl_robot.flatness import attitude
 from metarl_robot.quadrotor import Quadrotor
 from metarl_robot.signals import Command, Reference, State
@@ -56,6 +56,7 @@ class SE3:
             robot, Gains(config.position / lag, config.velocity / lag, config.position_integral / lag, config.vertical, lag)
         )
         self._rotors = Rotors(robot, speed_up)
+        self._bound = turning_integral_bound(robot) / self._rate_gain
         self.reset()
 
     def reset(self) -> None:
@@ -81,7 +82,8 @@ class SE3:
         to_body = r.T @ rotation.to_matrix(target.attitude)
         ahead, change = to_body @ target.rate, to_body @ target.rate_change
         error = rate - ahead + self._c * e_attitude
-        self._integral = self._integral + self._integral_gain * error * self._robot.control_period_s
+        integral = self._integral + self._integral_gain * error * self._robot.control_period_s
+        self._integral = np.where(self._rotors.short[1:], self._integral, np.clip(integral, -self._bound, self._bound))
         inertia = self._robot.inertia
         feedback = -self._rate_gain * (error + self._integral)
         return np.asarray(inertia @ (feedback - rotation.cross(rate, ahead) + change) + rotation.cross(rate, inertia @ rate))
