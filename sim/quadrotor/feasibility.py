@@ -1,4 +1,4 @@
-"""Can the rotors do it? Thrusts that a loaded quadrotor in wind needs along a reference."""
+"""Can it be flown? Thrusts and tilt that a loaded quadrotor in wind needs along a reference."""
 
 from __future__ import annotations
 
@@ -25,17 +25,31 @@ def required_thrusts(robot: Quadrotor, task: QuadrotorTask, points: Setpoints) -
     """
     payload = task.payload
     lever = robot.payload_position + (0.0 if task.sling_m > 0.0 else 1.0) * payload.com_m
-    mass = robot.mass_kg + payload.mass_kg
     attitude, rate = points.q[:, 3:], points.v[:, 3:]
-    pull = points.a[:, :3] + np.array([0.0, 0.0, GRAVITY_M_S2])
-    thrust = np.linalg.norm(mass * pull - _drag(robot, task, points), axis=1)
     inertia = robot.inertia + payload.mass_kg * (lever @ lever * np.eye(3) - np.outer(lever, lever))
     if task.sling_m == 0.0:
         inertia = inertia + symmetric(payload.inertia_kg_m2)
     torque = points.a[:, 3:] @ inertia + rotation.cross(rate, rate @ inertia)
-    torque = torque + payload.mass_kg * rotation.cross(lever[None], rotation.rotate_back(attitude, pull))
-    wanted = np.concatenate([thrust[:, None], torque], axis=1)
+    torque = torque + payload.mass_kg * rotation.cross(lever[None], rotation.rotate_back(attitude, _pull(points)))
+    force = np.linalg.norm(_required_force(robot, task, points), axis=1, keepdims=True)
+    wanted = np.concatenate([force, torque], axis=1)
     return np.asarray(np.linalg.solve(robot.allocation, wanted.T).T / np.maximum(task.thrust_gain, 1e-3))
+
+
+def required_tilt(robot: Quadrotor, task: QuadrotorTask, points: Setpoints) -> Array:
+    """(N,) angle between the force that the rotors have to give and the vertical [rad]."""
+    force = _required_force(robot, task, points)
+    return np.asarray(np.arctan2(np.linalg.norm(force[:, :2], axis=1), force[:, 2]))
+
+
+def _required_force(robot: Quadrotor, task: QuadrotorTask, points: Setpoints) -> Array:
+    """(N, 3) of all rotors [N; world]."""
+    return (robot.mass_kg + task.payload.mass_kg) * _pull(points) - _drag(robot, task, points)
+
+
+def _pull(points: Setpoints) -> Array:
+    """(N, 3) acceleration less gravity [m/s²; world]."""
+    return points.a[:, :3] + np.array([0.0, 0.0, GRAVITY_M_S2])
 
 
 def _drag(robot: Quadrotor, task: QuadrotorTask, points: Setpoints) -> Array:
@@ -48,20 +62,23 @@ def _drag(robot: Quadrotor, task: QuadrotorTask, points: Setpoints) -> Array:
     return rotation.rotate(points.q[:, 3:], force)
 
 
-def thrust_use(robot: Quadrotor, task: QuadrotorTask, reference: Reference, start_s: float, end_s: float) -> float:
-    """Largest share of a rotor's thrust limit that following the reference from start_s to end_s takes, sampled at 50 Hz."""
-    points = reference.sample(np.arange(start_s, end_s, 1.0 / CHECK_RATE_HZ))
-    return float(np.max(required_thrusts(robot, task, points) / robot.effort_limit))
+def flight_use(robot: Quadrotor, task: QuadrotorTask, reference: Reference, start_s: float, end_s: float) -> float:
+    """Largest share of a rotor's thrust, or of the tilt limit, that following the reference takes, sampled at 50 Hz."""
+    return _use(robot, task, reference.sample(np.arange(start_s, end_s, 1.0 / CHECK_RATE_HZ)))
 
 
 def hover_use(robot: Quadrotor, task: QuadrotorTask) -> float:
-    """Largest share of a rotor's thrust limit that a hover takes in the strongest wind of the task."""
-    rest = Setpoints(robot.home[None], np.zeros((1, robot.dof)), np.zeros((1, robot.dof)))
-    return float(np.max(required_thrusts(robot, task, rest) / robot.effort_limit))
+    """Largest share of a rotor's thrust, or of the tilt limit, that a hover takes in the strongest wind of the task."""
+    return _use(robot, task, Setpoints(robot.home[None], np.zeros((1, robot.dof)), np.zeros((1, robot.dof))))
+
+
+def _use(robot: Quadrotor, task: QuadrotorTask, points: Setpoints) -> float:
+    thrust = np.max(required_thrusts(robot, task, points) / robot.effort_limit)
+    return float(max(thrust, np.max(required_tilt(robot, task, points)) / robot.tilt_limit_rad))
 
 
 def holding_wind(robot: Quadrotor, share: float) -> float:
-    """The wind [m/s] in which the nominal quadrotor's hover takes that share of its thrust, by bisection; 50 at most."""
+    """The wind [m/s] in which the nominal quadrotor's hover takes that share of thrust or tilt, by bisection; 50 at most."""
     low, high = 0.0, _FASTEST_M_S
     for _ in range(40):
         middle = 0.5 * (low + high)

@@ -20,7 +20,7 @@ from metarl_robot.sim.quadrotor.tasks import QuadrotorTask, Wind
 Array = NDArray[np.float64]
 
 FASTEST_WIND_M_S = 12.1
-HOLDING_SHARE = 0.7  # of the thrust: what the reference wind leaves for manoeuvres
+HOLDING_SHARE = 0.7  # of thrust and of the tilt limit: what the reference wind leaves for manoeuvres
 _SEEDS = 2**31
 _DOWN = np.array([0.0, 0.0, -1.0])
 
@@ -72,7 +72,7 @@ STRONG_WIND = replace(TRAIN, wind_ratio=(1.0, 1.25), swing_probability=0.0)
 
 @lru_cache(maxsize=16)
 def reference_wind(robot: Quadrotor) -> float:
-    """The wind [m/s] that ranges and suites are relative to: 12.1, or that in which a hover takes 70 % of the thrust, if less."""
+    """The wind [m/s] that ranges and suites are relative to: 12.1, or that in which a hover takes 70 % of thrust or tilt, if less."""
     return min(FASTEST_WIND_M_S, holding_wind(robot, HOLDING_SHARE))
 
 

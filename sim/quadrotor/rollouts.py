@@ -44,7 +44,7 @@ _FASTEST = 1.5  # of the limits of speed and rates
 
 
 class QuadrotorRollouts:
-    """See metarl_robot.sim.kinds.RolloutMaker. Tasks in which a hover takes more than 85 % of a rotor's thrust are drawn again."""
+    """See metarl_robot.sim.kinds.RolloutMaker. Tasks in which a hover takes more than 85 % of thrust or tilt are drawn again."""
 
     def __init__(self, robot: Quadrotor) -> None:
         self._robot = robot

@@ -12,7 +12,7 @@ from metarl_robot.quadrotor import Quadrotor
 from metarl_robot.signals import Reference
 from metarl_robot.sim.model import PHYSICS_DT_S
 from metarl_robot.sim.quadrotor import suites
-from metarl_robot.sim.quadrotor.feasibility import thrust_use
+from metarl_robot.sim.quadrotor.feasibility import flight_use
 from metarl_robot.sim.quadrotor.plant import QuadrotorPlant
 from metarl_robot.sim.quadrotor.rollouts import QuadrotorRollouts
 from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
@@ -55,7 +55,7 @@ class QuadrotorSimulation:
         return QuadrotorTask.from_dict(content)
 
     def effort_use(self, task: QuadrotorTask, reference: Reference, start_s: float, end_s: float) -> float:
-        return thrust_use(self.robot, task, reference, start_s, end_s)
+        return flight_use(self.robot, task, reference, start_s, end_s)
 
     def rollout_maker(self) -> QuadrotorRollouts:
         return QuadrotorRollouts(self.robot)

@@ -11,7 +11,7 @@ from metarl_robot import rotation
 from metarl_robot.errors import MetaRLError, SignalError, UnknownNameError
 from metarl_robot.flight import check_flight
 from metarl_robot.robot import load_robot
-from metarl_robot.sim.quadrotor.feasibility import hover_use, required_thrusts, thrust_use
+from metarl_robot.sim.quadrotor.feasibility import flight_use, hover_use, required_thrusts
 from metarl_robot.sim.quadrotor.model import hover_command
 from metarl_robot.sim.quadrotor.ranges import TRAIN, draw_task, reference_wind
 from metarl_robot.sim.quadrotor.suites import CHANGE_S, DURATION_S, scenario, scenario_names, suite, suite_names
@@ -29,8 +29,8 @@ def test_every_run_can_be_flown(robot, name: str, kind: str) -> None:
     run = scenario(robot, name, kind, 0)
     after = run.task_at(DURATION_S)
     assert max(hover_use(robot, run.initial), hover_use(robot, after)) <= 0.80
-    assert thrust_use(robot, run.initial, run.reference, 0.0, CHANGE_S) <= 0.85
-    assert thrust_use(robot, after, run.reference, CHANGE_S, DURATION_S) <= 0.85
+    assert flight_use(robot, run.initial, run.reference, 0.0, CHANGE_S) <= 0.85
+    assert flight_use(robot, after, run.reference, CHANGE_S, DURATION_S) <= 0.85
     check_flight(robot, run.reference, 0.0, DURATION_S)
     points = run.reference.sample(np.linspace(0.0, DURATION_S, 200))
     assert points.q[:, 2].min() > 0.75
