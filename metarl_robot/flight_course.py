@@ -28,7 +28,7 @@ Array = NDArray[np.float64]
 
 HEIGHT_M = 2.0
 EASE_S = 0.4
-EASE_SPEED = 0.3  # of the speed limit and of the yaw rate's
+EASE_SPEED = 0.15  # of the speed limit and of the yaw rate's
 THRUST_SHARE = 0.85  # what motions of this course leave the controller
 _PEAK = 35.0 / 16.0  # peak velocity of the fade from rest to rest, over its mean
 _ORDERS = 4  # outputs and three derivatives

@@ -9,8 +9,9 @@ import numpy as np
 from rich.table import Table
 
 from metarl_robot.cli.console import NOTHING, number, table
+from metarl_robot.cli.wording import Wording
 
-_RIVALS = ("oracle_mpc", "offset_free_mpc", "nominal_mpc")
+_RIVALS = ("oracle_mpc", "offset_free_mpc", "l1_mpc", "nominal_mpc")
 
 
 class _Column(NamedTuple):
@@ -25,7 +26,7 @@ _COLUMNS = (
     _Column("rmse_before_m", "before\n[mm]", 1e3, True),
     _Column("rmse_transient_m", "first second\n[mm]", 1e3, True),
     _Column("rmse_after_m", "after\n[mm]", 1e3, True),
-    _Column("joint_rmse_after_rad", "joints after\n[mrad]", 1e3, False),
+    _Column("joint_rmse_after_rad", "angles after\n[mrad]", 1e3, False),
     _Column("settle_s", "settled\n[s]", 1.0, False),
     _MASS,
     _Column("step_ms_median", "step\n[ms]", 1.0, False),
@@ -33,21 +34,24 @@ _COLUMNS = (
 )
 
 
-def summary_table(result: dict[str, Any]) -> Table:
+def summary_table(result: dict[str, Any], words: Wording) -> Table:
     """One line a controller: medians over episodes, in brackets the 10th to 90th percentile."""
     controllers = controllers_of(result)
     count = len(result["episodes"]) // max(len(controllers), 1)
     title = f"{result['robot']}, suite {result['suite']}: medians over {count} episodes (10th–90th percentile)"
     columns = [column for column in _COLUMNS if column is not _MASS or _has_mass(result)]
+    crashes = any(row.get("crashed") for row in result["episodes"])
     view = table(
         title,
-        ("controller", *(column.title for column in columns), "violations", "failed"),
-        caption="End-effector error; 'after' is 1 to 5 s after the change.",
+        ("controller", *(column.title for column in columns), "violations", "failed", *(["crashed"] if crashes else [])),
+        caption=f"Error of the {words.tracked}; 'after' is 1 to 5 s after the change; angles: {words.angles} error.",
     )
     for controller in controllers:
         rows = episodes_of(result, controller)
         cells = [_cell(rows, column, result["summary"][controller][column.field]) for column in columns]
-        view.add_row(controller, *cells, _total(rows, "violations"), _total(rows, "failed_steps"))
+        view.add_row(
+            controller, *cells, _total(rows, "violations"), _total(rows, "failed_steps"), *([_total(rows, "crashed")] if crashes else [])
+        )
     return view
 
 
@@ -64,14 +68,14 @@ def ratio_table(result: dict[str, Any]) -> Table | None:
     return view
 
 
-def scenario_table(result: dict[str, Any]) -> Table:
-    """One line a scenario, one column a controller: median error after the change."""
+def scenario_table(result: dict[str, Any], field: str, title: str) -> Table:
+    """One line a scenario, one column a controller: the median of an error."""
     controllers = controllers_of(result)
-    view = table("Error after the change by scenario\n[mm]", ("scenario", "episodes", *controllers))
+    view = table(title, ("scenario", "episodes", *controllers))
     for scenario in dict.fromkeys(row["scenario"] for row in result["episodes"]):
         chosen = [row for row in result["episodes"] if row["scenario"] == scenario]
         count = len({row["seed"] for row in chosen})
-        errors = [median([row for row in chosen if row["controller"] == name], "rmse_after_m") for name in controllers]
+        errors = [median([row for row in chosen if row["controller"] == name], field) for name in controllers]
         view.add_row(scenario, str(count), *(number(1e3 * error) for error in errors))
     return view
 

@@ -13,14 +13,15 @@ from metarl_robot.cli.progress import Report, progress
 
 _EPILOG = examples(
     ("metarl eval panda", "all controllers on held-out tasks"),
+    ("metarl eval x500", "a quadrotor: wind, payload, a weak rotor"),
     ("metarl eval planar2 --controllers pid,computed_torque --seeds 2", "quick: seconds"),
     ("metarl eval panda --suite extrapolation --plot result.svg", "beyond what was trained, with a figure"),
     ("metarl eval panda --prediction", "how well adapters predict what the model misses, after how little data"),
     ("metarl eval panda --json - > results.json", "for programs: nothing but JSON on standard output"),
-    note="Suites: train, heldout (unseen draws from the same ranges), extrapolation (heavier, twice the friction, swinging), "
-    "nominal (nothing disturbed). The same seeds give the same results on any number of processes; only the step times are measured.",
+    note="Suites: train, heldout (unseen draws from the same ranges), extrapolation (beyond them: heavier; arms with twice the friction or a "
+    "swinging payload, quadrotors in stronger wind or with two weak rotors), nominal (nothing disturbed). The same seeds give the same "
+    "results on any number of processes; only the step times are measured.",
 )
-_ALL = "pid,computed_torque,nominal_mpc,offset_free_mpc,meta_mpc,oracle_mpc"
 
 
 def register(app: typer.Typer) -> None:
@@ -31,7 +32,7 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     robot: Annotated[str, typer.Argument(metavar="ROBOT", help="A robot's name (metarl robots) or folder.")],
     suite: Annotated[str, typer.Option(help="Which runs: train, heldout, extrapolation or nominal.")] = "heldout",
-    controllers: Annotated[str, typer.Option(help="Which controllers, separated by commas.")] = _ALL,
+    controllers: Annotated[str | None, typer.Option(help="Which controllers, separated by commas; default: all there are.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of draws of each scenario.")] = 8,
     jobs: Annotated[int, typer.Option(min=0, help="Processes; 0: one for each processor.")] = 0,
     checkpoint: Annotated[Path | None, typer.Option(help="Trained weights; default: those shipped with the robot.")] = None,
@@ -41,11 +42,13 @@ def evaluate(
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw every episode (.svg, .png or .pdf).")] = None,
 ) -> None:
     """Compare controllers on simulated runs that change half-way, and say how well each follows before and after."""
+    from metarl_robot.control.factory import controller_names
     from metarl_robot.robot import load_robot
 
     if plot is not None:
         _check_plot(plot)
-    loaded, names = load_robot(robot), parse_names(controllers)
+    loaded = load_robot(robot)
+    names = controller_names(loaded.kind) if controllers is None else parse_names(controllers)
     if prediction:
         _predict(loaded, checkpoint, tasks, json, plot)
         return
@@ -54,7 +57,7 @@ def evaluate(
     if json is not None:
         write_json(result, json)
     if json != "-":
-        _print(result)
+        _print(loaded, result)
     if plot is not None:
         _draw(result, plot)
     if not complete:
@@ -91,9 +94,9 @@ def _run(
     from metarl_robot.sim.episode import EpisodeResult
     from metarl_robot.sim.evaluate import Evaluation
     from metarl_robot.sim.evaluate import evaluate as run
-    from metarl_robot.sim.suites import scenario_names
+    from metarl_robot.sim.kinds import simulation
 
-    report("episodes", 0, seeds * len(scenario_names(suite)) * len(controllers))
+    report("episodes", 0, seeds * len(simulation(robot).scenario_names(suite)) * len(controllers))
     kept: list[EpisodeResult] = []
 
     def show(done: int, total: int, result: EpisodeResult) -> None:
@@ -109,11 +112,14 @@ def _run(
         return Evaluation(robot.name, suite, tuple(kept)).to_json(), False
 
 
-def _print(result: dict[str, Any]) -> None:
+def _print(robot: Any, result: dict[str, Any]) -> None:
     from metarl_robot.cli import eval_tables
+    from metarl_robot.cli.wording import wording
 
-    console = out()
-    for view in (eval_tables.summary_table(result), eval_tables.ratio_table(result), eval_tables.scenario_table(result)):
+    console, scenarios = out(), [eval_tables.scenario_table(result, "rmse_after_m", "Error after the change by scenario\n[mm]")]
+    if robot.floating:  # many of whose runs have no change
+        scenarios.append(eval_tables.scenario_table(result, "rmse_m", "Error over the whole run by scenario\n[mm]"))
+    for view in (eval_tables.summary_table(result, wording(robot)), eval_tables.ratio_table(result), *scenarios):
         if view is not None:
             console.print(view)
 

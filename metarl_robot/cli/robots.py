@@ -10,8 +10,9 @@ from metarl_robot.cli.console import examples, out, table, write_json
 
 _EPILOG = examples(
     ("metarl robots", "a table"),
-    ("metarl robots --json", "the same with joints and limits, for programs"),
-    note="A robot of your own is a folder with robot.yaml and robot.xml (MJCF): a command that takes a robot's name takes such a folder.",
+    ("metarl robots --json", "the same with all facts and limits, for programs"),
+    note="A robot of your own is a folder with robot.yaml, an arm's with robot.xml (MJCF) too. A command that takes a robot's name takes "
+    "such a folder.",
 )
 
 
@@ -20,17 +21,17 @@ def register(app: typer.Typer) -> None:
     app.command("robots", epilog=_EPILOG)(robots)
 
 
-def robots(json: Annotated[bool, typer.Option("--json", help="Print JSON: joints, limits and rates of every robot.")] = False) -> None:
+def robots(json: Annotated[bool, typer.Option("--json", help="Print JSON: facts, limits and rates of every robot.")] = False) -> None:
     """List the robots that are there."""
     rows = _describe_all()
     if json:
         write_json(rows)
         return
-    listing = table("Robots", ("name", "kind", "joints", "control", "rated payload", "trained", "description"))
+    listing = table("Robots", ("name", "kind", "driven", "control", "rated payload", "trained", "description"))
     for row in rows:
         trained = "yes" if row["checkpoint"] else "no"
         rate, payload = f"{row['control_rate_hz']:g} Hz", f"{row['rated_payload_kg']:g} kg"
-        listing.add_row(row["name"], row["kind"], str(len(row["joints"])), rate, payload, trained, row["description"])
+        listing.add_row(row["name"], row["kind"], f"{len(row['channels'])} {row['driven']}s", rate, payload, trained, row["description"])
     out().print(listing)
 
 
@@ -41,6 +42,9 @@ def _describe_all() -> list[dict[str, Any]]:
 
 
 def _describe(robot: Any) -> dict[str, Any]:
+    from metarl_robot.cli.wording import wording
+    from metarl_robot.robot import RobotFile
+
     checkpoint = robot.folder / "dynamics.safetensors"
     return {
         "name": robot.name,
@@ -48,7 +52,9 @@ def _describe(robot: Any) -> dict[str, Any]:
         "description": robot.description.description,
         "control_rate_hz": robot.description.control_rate_hz,
         "rated_payload_kg": robot.description.payload.rated_mass_kg,
-        "joints": [joint.model_dump() for joint in robot.description.joints],
+        "driven": wording(robot).channel,
+        "channels": robot.channel_names,
+        **robot.description.model_dump(mode="json", exclude=set(RobotFile.model_fields)),
         "folder": robot.folder,
         "checkpoint": checkpoint if checkpoint.is_file() else None,
     }
