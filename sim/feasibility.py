@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from metarl_robot.robot import Robot
 from metarl_robot.signals import Reference
 from metarl_robot.sim.model import apply_task, compile_model
-from metarl_robot.sim.task import Payload, Task
+from metarl_robot.sim.payload import Payload
+from metarl_robot.sim.task import Task
 
 Array = NDArray[np.float64]
 

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from metarl_robot.robot import Robot
 from metarl_robot.sim.geometry import symmetric
-from metarl_robot.sim.task import Payload, Task
+from metarl_robot.sim.payload import Payload
+from metarl_robot.sim.task import Task
 
 Array = NDArray[np.float64]
 

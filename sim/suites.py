@@ -20,12 +20,12 @@ from metarl_robot.reference import TRACKING, check_reference, random_tracking
 from metarl_robot.robot import Robot
 from metarl_robot.signals import Reference
 from metarl_robot.sim.feasibility import torque_use
+from metarl_robot.sim.payload import Payload
 from metarl_robot.sim.scenario import Scenario
 from metarl_robot.sim.suite_table import SuiteTable
 from metarl_robot.sim.task import (
     EXTRAPOLATION,
     TRAIN,
-    Payload,
     Task,
     draw_payload,
     draw_swinging,

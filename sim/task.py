@@ -17,9 +17,7 @@ from numpy.typing import NDArray
 from metarl_robot.errors import SignalError
 from metarl_robot.robot import Robot
 from metarl_robot.sim.geometry import home_position, outward_axis, reach_m
-from metarl_robot.sim.payload import Payload as Payload
-from metarl_robot.sim.payload import draw_box, finite_vector, known_keys, plain
-from metarl_robot.sim.scenario import Scenario as Scenario
+from metarl_robot.sim.payload import Payload, draw_box, finite_vector, known_keys, plain
 
 Array = NDArray[np.float64]
 

@@ -16,8 +16,9 @@ from metarl_robot.gate_law import GateConfig, GateError, gate_config
 from metarl_robot.intake import RESYNC_COUNT, Rejection
 from metarl_robot.robot import Robot, load_robot
 from metarl_robot.signals import State
+from metarl_robot.sim.payload import Payload
 from metarl_robot.sim.plant import ArmPlant
-from metarl_robot.sim.task import Payload, Task, nominal_task
+from metarl_robot.sim.task import Task, nominal_task
 
 ROBOT = load_robot("planar2")
 PERIOD = ROBOT.control_period_s

@@ -15,8 +15,9 @@ from metarl_robot.errors import UnknownNameError
 from metarl_robot.reference import Hold
 from metarl_robot.robot import Robot, load_robot
 from metarl_robot.signals import Reference, State, Status
+from metarl_robot.sim.payload import Payload
 from metarl_robot.sim.plant import ArmPlant
-from metarl_robot.sim.task import Payload, Task, nominal_task
+from metarl_robot.sim.task import Task, nominal_task
 
 CONTROLLERS = ("pid", "computed_torque", "nominal_mpc", "offset_free_mpc")
 

@@ -29,7 +29,7 @@ from metarl_robot.ros_nodes.convert import (
 )
 from metarl_robot.ros_nodes.message_schema import SchemaError, message_definition
 from metarl_robot.signals import Context
-from metarl_robot.sim.task import Payload
+from metarl_robot.sim.payload import Payload
 
 NAMES = ("a", "b", "c")
 

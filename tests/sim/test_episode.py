@@ -14,8 +14,10 @@ from metarl_robot.robot import load_robot
 from metarl_robot.signals import Command, Context, Reference, State, Status
 from metarl_robot.sim.episode import Log, run_episode, score
 from metarl_robot.sim.geometry import end_effector_positions
+from metarl_robot.sim.payload import Payload
+from metarl_robot.sim.scenario import Scenario
 from metarl_robot.sim.suites import scenario
-from metarl_robot.sim.task import Payload, Scenario, Task, nominal_task
+from metarl_robot.sim.task import Task, nominal_task
 
 PLANAR = load_robot("planar2")
 
