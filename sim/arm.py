@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from metarl_robot.sim.model import PHYSICS_DT_S
 from metarl_robot.sim.plant import ArmPlant
 from metarl_robot.sim.scenario import Scenario
 from metarl_robot.sim.task import Task, nominal_task
+
+if TYPE_CHECKING:
+    from metarl_robot.sim.rollouts import ArmLessons
 
 Array = NDArray[np.float64]
 
@@ -59,6 +62,11 @@ class ArmSimulation:
 
     def rollout_maker(self) -> ArmRollouts:
         return ArmRollouts(self.robot)
+
+    def lessons(self, knots: int = 1) -> ArmLessons:
+        from metarl_robot.sim.rollouts import ArmLessons
+
+        return ArmLessons(self.robot, knots)
 
     @property
     def make_oracle(self) -> Any:

@@ -97,6 +97,33 @@ class RolloutMaker(Protocol):
         ...
 
 
+class Lessons(Protocol):
+    """Data of one kind of robot in the form that learning takes it.
+
+    dynamics: nominal. groups: of raw features. ranges: what tasks for learning are drawn from.
+    velocity_scale, force_scale: (dof,) what velocities and residuals are compared with; unit: (dof,) of an Experience's residuals [Nm, N].
+    """
+
+    dynamics: Any
+    groups: tuple[str, ...]
+    ranges: Any
+    velocity_scale: Array
+    force_scale: Array
+    unit: Array
+
+    def experience(self, data: Any, groups: tuple[str, ...]) -> Any:
+        """A DataSet as metarl_robot.meta.data.Experience, with those raw features."""
+        ...
+
+    def truth(self, data: Any) -> Any:
+        """Likewise, its residual that at the effort that acted."""
+        ...
+
+    def told(self, data: Any, task: int) -> Array:
+        """(S, nu) what an adapter on the robot would be told has acted, in each control step of one rollout."""
+        ...
+
+
 class Simulation(Protocol):
     """What can be simulated with a robot. physics_dt_s: length of a physics step."""
 
@@ -142,6 +169,10 @@ class Simulation(Protocol):
 
     def rollout_maker(self) -> RolloutMaker:
         """What makes data for learning: see metarl_robot.sim.dataset.collect."""
+        ...
+
+    def lessons(self, knots: int = 1) -> Lessons:
+        """What learning and its scores take from data; knots: states that residuals are predicted at in one call."""
         ...
 
     @property

@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.factory import feature_map
 from metarl_robot.dynamics.arm import ArmDynamics
-from metarl_robot.meta.data import RAW_GROUPS, Rollouts
+from metarl_robot.meta.data import RAW_GROUPS, Experience, Rollouts, experience
 from metarl_robot.robot import Robot
 from metarl_robot.sim.dataset import DataSet
 from metarl_robot.sim.oracle import known_context
-from metarl_robot.sim.task import Task
+from metarl_robot.sim.task import TRAIN, Task
 
 Array = NDArray[np.float64]
 
 MERGED_DELAYS = (1.0, 1.0)
 """`TaskRanges.command_share` of data for learning: the true state is then the state that the sensors see, without their noise."""
+
+
+class ArmLessons:
+    """See metarl_robot.sim.kinds.Lessons."""
+
+    groups = ("payload", "friction", "motor")
+    ranges = replace(TRAIN, command_share=MERGED_DELAYS)
+
+    def __init__(self, robot: Robot, knots: int = 1) -> None:
+        self._robot = robot
+        self.dynamics = ArmDynamics(robot, knots)
+        self.velocity_scale, self.force_scale, self.unit = robot.velocity_limit, robot.effort_limit, np.ones(robot.dof)
+
+    def experience(self, data: DataSet, groups: tuple[str, ...]) -> Experience:
+        return experience(self._robot, self.dynamics, rollouts(self._robot, self.dynamics, data), (*groups, "latency"))
+
+    def truth(self, data: DataSet) -> Experience:
+        return experience(self._robot, self.dynamics, rollouts(self._robot, self.dynamics, data)).without_latency()
+
+    def told(self, data: DataSet, task: int) -> Array:
+        return data.effort[task].astype(float)
 
 
 def rollouts(robot: Robot, dynamics: ArmDynamics, data: DataSet) -> Rollouts:

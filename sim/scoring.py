@@ -8,7 +8,7 @@ that follow. The truth is the noise-free residual in momentum form at the effort
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
@@ -21,14 +21,12 @@ from metarl_robot.adaptation.features import Xi
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.checkpoint import Checkpoint
 from metarl_robot.control.factory import load_config
-from metarl_robot.dynamics.arm import ArmDynamics
 from metarl_robot.errors import MetaRLError
-from metarl_robot.meta.data import HISTORY, Experience, experience
+from metarl_robot.meta.data import HISTORY, Experience
 from metarl_robot.robot import Robot
 from metarl_robot.signals import State
 from metarl_robot.sim.dataset import DataSet, collect
-from metarl_robot.sim.rollouts import MERGED_DELAYS, rollouts
-from metarl_robot.sim.task import TRAIN
+from metarl_robot.sim.kinds import simulation
 
 Array = NDArray[np.float64]
 Progress = Callable[[int, int], None]
@@ -46,14 +44,14 @@ class PredictionScore:
     window_s: float
     rmse_nm: Array
 
-    def to_dict(self, effort_limit: Array) -> dict[str, Any]:
-        """Over all tasks, joint by joint; means over joints, plain and as a share of the joint's effort limit; the median task's."""
+    def to_dict(self, scale: Array) -> dict[str, Any]:
+        """Over all tasks, joint by joint; means over joints, plain and as a share of `scale` (n,); the median task's share."""
         joints = np.sqrt(np.mean(self.rmse_nm**2, axis=0))
-        shares = 100.0 * self.rmse_nm / effort_limit
+        shares = 100.0 * self.rmse_nm / scale
         return {
             "window_ms": round(1e3 * self.window_s),
             "rmse_nm": float(joints.mean()),
-            "rmse_percent_of_limit": float(np.mean(100.0 * joints / effort_limit)),
+            "rmse_percent_of_limit": float(np.mean(100.0 * joints / scale)),
             "median_percent_of_limit": float(np.median(shares.mean(axis=1))),
             "joints_nm": [float(x) for x in joints],
         }
@@ -72,9 +70,10 @@ class PredictionTest:
         self._robot = robot
         self._horizon = round(HORIZON_S / robot.control_period_s)
         self._windows = tuple(round(window / robot.control_period_s) for window in WINDOWS_S)
-        self.dynamics = ArmDynamics(robot, self._horizon)
-        self._data: DataSet = collect(robot, tasks, seed, suite="heldout", ranges=replace(TRAIN, command_share=MERGED_DELAYS))
-        self._truth: Experience = experience(robot, self.dynamics, rollouts(robot, self.dynamics, self._data)).without_latency()
+        self._lessons = simulation(robot).lessons(self._horizon)
+        self.dynamics, self.scale = self._lessons.dynamics, self._lessons.force_scale
+        self._data: DataSet = collect(robot, tasks, seed, suite="heldout", ranges=self._lessons.ranges)
+        self._truth: Experience = self._lessons.truth(self._data)
         room = self._truth.intervals - self._windows[-1] - self._horizon
         if room < 1:
             raise MetaRLError(f"prediction test: rollouts of {self._truth.intervals} intervals are too short")
@@ -95,24 +94,36 @@ class PredictionTest:
         start = HISTORY + int(self._first[task])
         result = np.zeros((len(self._windows), self._robot.dof))
         adapter.reset()
+        told = self._lessons.told(data, task)
         for k in range(self._windows[-1] + 1):
             sample = start + k
-            state = State(data.q_measured[task, sample].astype(float), data.v_measured[task, sample].astype(float))
-            adapter.update(state, data.effort[task, sample - 1].astype(float), period)
+            adapter.update(_measured(data, task, sample), told[sample - 1], period)
             if k in self._windows:
                 xi, truth = self._future(task, sample - HISTORY)
-                result[self._windows.index(k)] = np.mean((adapter.evaluate(xi) - truth) ** 2, axis=0)
+                result[self._windows.index(k)] = np.mean((self._predicted(adapter, xi) - truth) ** 2, axis=0)
         return result
+
+    def _predicted(self, adapter: Adapter, xi: Xi) -> Array:
+        """Δ (N, n), a payload that the adapter leaves to the dynamics included."""
+        payload = adapter.payload()
+        value = adapter.evaluate(xi)
+        return value - self.dynamics.payload_regressors(xi.q, xi.v, xi.a) @ payload if np.any(payload) else value
 
     def _future(self, task: int, first: int) -> tuple[Xi, Array]:
         """Where the residual is predicted, and what it was."""
         data, at = self._truth, slice(first, first + self._horizon)
         q, v, a, effort = (x[task, at].astype(float) for x in (data.q, data.v, data.a, data.effort))
         past = np.moveaxis(data.past_effort[task, at].astype(float), 1, 0)
-        return Xi(q, v, a, effort, past), data.target[task, at].astype(float) / data.dt
+        return Xi(q, v, a, effort, past), data.target[task, at].astype(float) / data.dt * self._lessons.unit
 
 
-def online_adapters(robot: Robot, dynamics: ArmDynamics, checkpoints: Sequence[Checkpoint]) -> dict[str, Adapter]:
+def _measured(data: DataSet, task: int, sample: int) -> State:
+    """What the sensors said."""
+    force = None if data.specific_force_measured is None else data.specific_force_measured[task, sample].astype(float)
+    return State(data.q_measured[task, sample].astype(float), data.v_measured[task, sample].astype(float), force)
+
+
+def online_adapters(robot: Robot, dynamics: Any, checkpoints: Sequence[Checkpoint]) -> dict[str, Adapter]:
     """What is compared, as the controllers run it: rivals that need no training, and every adapter that the checkpoints hold.
 
     inertial: least squares on the payload's ten inertial parameters and joint friction, with the last layer's own prior over them.
@@ -152,5 +163,5 @@ def prediction_scores(
     rows: dict[str, Any] = {}
     for name, adapter in online_adapters(robot, test.dynamics, checkpoints).items():
         scores = test.score(adapter, None if progress is None else partial(progress, name))
-        rows[name] = [score.to_dict(robot.effort_limit) for score in scores]
+        rows[name] = [score.to_dict(test.scale) for score in scores]
     return {"tasks": tasks, "seed": seed, "horizon_ms": round(1e3 * HORIZON_S), "rows": rows}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,9 +24,9 @@ from metarl_robot.meta.residuals import output_scale, residual_series
 from metarl_robot.meta.train import Fit, Learner, Progress, fit
 from metarl_robot.robot import Robot
 from metarl_robot.sim.dataset import DataSet, collect
-from metarl_robot.sim.rollouts import MERGED_DELAYS, rollouts
+from metarl_robot.sim.kinds import simulation
+from metarl_robot.sim.rollouts import rollouts
 from metarl_robot.sim.scoring import prediction_scores
-from metarl_robot.sim.task import TRAIN
 
 Array = NDArray[np.float64]
 
@@ -62,12 +62,11 @@ def train(
         MetaRLError: nothing to resume fits these settings, or the training diverged.
     """
     out.mkdir(parents=True, exist_ok=True)
-    dynamics = ArmDynamics(robot)
+    if config.adapter == "maml" and robot.kind != "arm":
+        raise MetaRLError(f"adapter 'maml' is trained for arms only; '{robot.name}' is a {robot.kind}: use last_layer")
     loop = _Loop(out, resume, progress)
     data = _data(robot, config, loop)
-    made = {"last_layer": _train_last_layer, "maml": _train_maml}[config.adapter](
-        robot, dynamics, config, data, _Loop(out, resume, progress)
-    )
+    made = {"last_layer": _train_last_layer, "maml": _train_maml}[config.adapter](robot, config, data, loop)
     record = {
         **made.facts,
         "config": config.model_dump(mode="json"),
@@ -107,7 +106,7 @@ def _data_file(out: Path) -> Path:
 
 def simulate(robot: Robot, config: TrainConfig, progress: Callable[[int, int], None] | None = None) -> DataSet:
     """The tasks that a training run learns from."""
-    ranges = replace(TRAIN, command_share=MERGED_DELAYS)
+    ranges = simulation(robot).lessons().ranges
     return collect(robot, _tasks(config), config.seed, "train", config.duration_s, ranges, config.threads, progress)
 
 
@@ -148,17 +147,19 @@ class _Made(NamedTuple):
     fits: dict[str, Fit]
 
 
-def _train_last_layer(robot: Robot, dynamics: ArmDynamics, config: TrainConfig, data: DataSet, loop: _Loop) -> _Made:
-    tasks = experience(robot, dynamics, rollouts(robot, dynamics, data), (*config.groups, "latency"))
-    learner = LastLayerLearner(tasks, robot.velocity_limit, robot.effort_limit, config)
+def _train_last_layer(robot: Robot, config: TrainConfig, data: DataSet, loop: _Loop) -> _Made:
+    lessons = simulation(robot).lessons()
+    groups: tuple[str, ...] = lessons.groups if "all" in config.groups else config.groups
+    learner = LastLayerLearner(lessons.experience(data, groups), lessons.velocity_scale, lessons.force_scale / lessons.unit, config)
     done = loop.fit("learn", learner, config, data)
     tensors, names = learner.export()
-    features = [*config.groups, *(["learned"] if config.learned else [])]
+    features = [*groups, *(["learned"] if config.learned else [])]
     return _Made(tensors, {"features": features, "context_names": list(names)}, {"last_layer": done})
 
 
-def _train_maml(robot: Robot, dynamics: ArmDynamics, config: TrainConfig, data: DataSet, loop: _Loop) -> _Made:
+def _train_maml(robot: Robot, config: TrainConfig, data: DataSet, loop: _Loop) -> _Made:
     """Second order; and the rivals, first order and supervised, beside it in the same file for the tables."""
+    dynamics = ArmDynamics(robot)
     measured = rollouts(robot, dynamics, data)
     truth = experience(robot, dynamics, measured, ("latency",)).without_latency()
     meter = residual_meter(robot, dynamics, VELOCITY_NOISE_RAD_S)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import NDArray
 
 from metarl_robot.adaptation.features import FeatureGroup, FrictionFeatures, LatencyFeatures, MotorFeatures, PayloadFeatures
 from metarl_robot.adaptation.momentum_filter import FilterTuning
@@ -38,6 +41,11 @@ def feature_group(robot: Robot, dynamics: ArmDynamics, group: str, network: Perc
     if group == "latency":
         return LatencyFeatures(robot.dof)
     return None if network is None or group != "learned" else NetworkFeatures(network, robot.velocity_limit)
+
+
+def context_scale(robot: Robot, names: Sequence[str]) -> NDArray[np.float64]:
+    """(n_z,) what one unit of each entry of a checkpoint's prior is: an arm's are physical."""
+    return np.ones(len(names))
 
 
 def filter_tuning(robot: Robot, dynamics: ArmDynamics, tuning: AdapterTuning) -> FilterTuning:

@@ -48,7 +48,7 @@ def make_adapter(name: str, robot: Robot, dynamics: Any, tuning: AdapterTuning, 
         return maml_adapter(robot, dynamics, tuning, checkpoint)
     groups = parts(robot).INERTIAL if name == "inertial" else tuple(checkpoint.meta["features"])
     features = feature_map(robot, dynamics, groups, checkpoint)
-    prior = marginal_prior(checkpoint, features.names)
+    prior = marginal_prior(robot, checkpoint, features.names)
     return MomentumFilter(dynamics, features, prior, filter_tuning(robot, dynamics, tuning, features.names))
 
 
@@ -106,11 +106,13 @@ def perceptron(checkpoint: Checkpoint) -> Perceptron:
     return Perceptron(weights, [checkpoint.tensors[f"network.{i}.bias"] for i in layers])
 
 
-def marginal_prior(checkpoint: Checkpoint, names: Sequence[str]) -> Prior:
-    """The checkpoint's prior over some of its context entries."""
+def marginal_prior(robot: Robot, checkpoint: Checkpoint, names: Sequence[str]) -> Prior:
+    """The checkpoint's prior over some of its context entries, in the robot's units."""
     known = list(checkpoint.meta["context_names"])
     chosen = [known.index(name) for name in names]
-    return Prior(checkpoint.tensors["prior_mean"][chosen], checkpoint.tensors["prior_covariance"][np.ix_(chosen, chosen)])
+    scale = parts(robot).context_scale(robot, names)
+    covariance = checkpoint.tensors["prior_covariance"][np.ix_(chosen, chosen)]
+    return Prior(scale * checkpoint.tensors["prior_mean"][chosen], scale[:, None] * covariance * scale)
 
 
 def filter_tuning(robot: Robot, dynamics: Any, tuning: AdapterTuning, names: Sequence[str]) -> FilterTuning:

@@ -8,17 +8,70 @@ drag           Δ = -R D Rᵀv, -R D₂ |v| Rᵀv    air drag in still air, line
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot import rotation
 from metarl_robot.adaptation.features import PAYLOAD_NAMES, Interval, Xi, _Group
+from metarl_robot.adaptation.network import NetworkFeatures, Perceptron
 from metarl_robot.dynamics.quadrotor import QuadrotorDynamics
+from metarl_robot.quadrotor import GRAVITY_M_S2, Quadrotor
 
 Array = NDArray[np.float64]
 
 PUSH_NAMES = (*(f"push_{axis}_n" for axis in "xyz"), *(f"push_torque_{axis}_nm" for axis in "xyz"))
 DRAG_NAMES = ("drag_across_n_s_m", "drag_along_n_s_m", "drag_across_n_s2_m2", "drag_along_n_s2_m2")
+
+
+class FlightScale:
+    """What makes a quadrotor's quantities dimensionless, so that one network and one prior can serve quadrotors of any size.
+
+    force: (6,) weight [N], and about each axis the torque of a rotor at hover [Nm]; velocity: (6,) a quarter of the limits.
+    """
+
+    def __init__(self, robot: Quadrotor) -> None:
+        weight = robot.mass_kg * GRAVITY_M_S2
+        torque = np.abs(robot.allocation[1:] * robot.hover_thrust).max(axis=1)
+        arm, speed = float(np.linalg.norm(robot.rotor_positions[:, :2], axis=1).mean()), 0.25 * robot.velocity_limit[0]
+        self.force: Array = np.concatenate([np.full(3, weight), torque])
+        self.velocity: Array = 0.25 * robot.velocity_limit
+        self._of_context = {
+            "payload_mass": robot.mass_kg,
+            "payload_moment": robot.mass_kg * arm,
+            "payload_inertia": float(np.trace(robot.inertia)),
+            "rotor": 1.0,
+            **{name: scale for name, scale in zip(PUSH_NAMES, self.force, strict=True)},
+            **dict(zip(DRAG_NAMES, np.repeat([weight / speed, weight / speed**2], 2), strict=True)),
+            "learned": 1.0,
+        }
+
+    def context(self, names: Sequence[str]) -> Array:
+        """(n_z,) what one unit of each dimensionless context entry is."""
+        return np.array([next(scale for start, scale in self._of_context.items() if name.startswith(start)) for name in names])
+
+    def encode(self, q: Array, v: Array) -> Array:
+        """Network inputs (N, 9) of states (N, 7), (N, 6): velocities, and the body's z axis in the world, which heading does not change."""
+        scaled = v / self.velocity
+        return np.concatenate([scaled[:, :3], rotation.rotate(q[:, 3:], np.array([0.0, 0.0, 1.0])), scaled[:, 3:]], axis=1)
+
+
+class FlightNetworkFeatures(NetworkFeatures):
+    """φ_θ: K learned basis functions of force and torque, in units of the quadrotor's own scale."""
+
+    def __init__(self, network: Perceptron, robot: Quadrotor) -> None:
+        super().__init__(network, robot.velocity_limit)
+        self._nu, self._scale = robot.nu, FlightScale(robot)
+
+    def _inputs(self, xi: Xi) -> Array:
+        return self._scale.encode(xi.q, xi.v)
+
+    def design(self, xi: Xi) -> Array:
+        return self._scale.force[:, None] * super().design(xi)
+
+    def value(self, xi: Xi, z: Array) -> Array:
+        return self._scale.force * super().value(xi, z)
 
 
 class FlightPayloadFeatures(_Group):

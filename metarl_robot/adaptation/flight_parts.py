@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import NDArray
 
 from metarl_robot.adaptation.features import FeatureGroup
-from metarl_robot.adaptation.flight_features import DragFeatures, FlightPayloadFeatures, PushFeatures, RotorFeatures
+from metarl_robot.adaptation.flight_features import (
+    DragFeatures,
+    FlightNetworkFeatures,
+    FlightPayloadFeatures,
+    FlightScale,
+    PushFeatures,
+    RotorFeatures,
+)
 from metarl_robot.adaptation.momentum_filter import FilterTuning
 from metarl_robot.adaptation.network import Perceptron
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.dynamics.quadrotor import QuadrotorDynamics
-from metarl_robot.quadrotor import GRAVITY_M_S2, Quadrotor
+from metarl_robot.quadrotor import Quadrotor
+
+Array = NDArray[np.float64]
 
 POSITION_NOISE = (0.001, 0.002)
 """Standard deviations of the measured position [m] and attitude [rad]."""
@@ -30,9 +42,20 @@ SUDDEN = ((("payload_",), False), (("rotor_",), False), (("push_",), False), (("
 
 def feature_group(robot: Quadrotor, dynamics: QuadrotorDynamics, group: str, network: Perceptron | None) -> FeatureGroup | None:
     """One group, or None where there is no such group or no network for it."""
-    made: type[FlightPayloadFeatures | RotorFeatures | PushFeatures | DragFeatures] | None
-    made = {"payload": FlightPayloadFeatures, "rotor": RotorFeatures, "push": PushFeatures, "drag": DragFeatures}.get(group)
-    return None if made is None else made(dynamics)
+    if group == "payload":
+        return FlightPayloadFeatures(dynamics)
+    if group == "rotor":
+        return RotorFeatures(dynamics)
+    if group == "push":
+        return PushFeatures(dynamics)
+    if group == "drag":
+        return DragFeatures(dynamics)
+    return None if network is None or group != "learned" else FlightNetworkFeatures(network, robot)
+
+
+def context_scale(robot: Quadrotor, names: Sequence[str]) -> Array:
+    """(n_z,) what one unit of each entry of a checkpoint's prior is: quadrotors' are dimensionless."""
+    return FlightScale(robot).context(names)
 
 
 def filter_tuning(robot: Quadrotor, dynamics: QuadrotorDynamics, tuning: AdapterTuning) -> FilterTuning:
@@ -44,7 +67,7 @@ def filter_tuning(robot: Quadrotor, dynamics: QuadrotorDynamics, tuning: Adapter
     period, bandwidth = robot.control_period_s, tuning.observer_bandwidth_rad_s
     force = bandwidth * robot.mass_kg * FORCE_NOISE_M_S2 * np.sqrt(period)
     torque = bandwidth**2 * np.diag(robot.inertia) * VELOCITY_NOISE[1] * np.sqrt(period)
-    scale = load_scale(robot)
+    scale = FlightScale(robot).force
     return FilterTuning(
         period_s=period,
         position_noise=np.repeat(POSITION_NOISE, 3),
@@ -57,9 +80,3 @@ def filter_tuning(robot: Quadrotor, dynamics: QuadrotorDynamics, tuning: Adapter
         forgetting_s=tuning.forgetting_s,
         surprise=tuning.surprise,
     )
-
-
-def load_scale(robot: Quadrotor) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    """(6,) what forces and torques are compared with: the weight [N], and the torque of a rotor at hover about each axis [Nm]."""
-    torque = np.abs(robot.allocation[1:] * robot.hover_thrust).max(axis=1)
-    return np.concatenate([np.full(3, robot.mass_kg * GRAVITY_M_S2), torque])

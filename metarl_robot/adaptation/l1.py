@@ -1,7 +1,7 @@
-"""L1 adaptation: the strongest simple rival. A state predictor, a piecewise-constant law and a low-pass filter, without features or noise model.
+"""L1 adaptation: the strongest simple rival. A state predictor, a piecewise-constant law and a low-pass filter; no features, no noise model.
 
-With the momentum form v̇ = M⁻¹(B u + β̇ + σ) and the predictor v̂̇ = M⁻¹(B u + … + σ̂) + A_s ṽ, ṽ = v̂ - v, A_s = -a 1, the estimate is set anew at
-every sample so that the error would vanish at the next one,
+With M v̇ = B u - h + σ and the predictor M dv̂/dt = B u - h + σ̂ - a M ṽ, ṽ = v̂ - v, A_s = -a 1, the estimate is set anew at every sample
+so that the error would vanish at the next one,
 
     σ̂_k = -M Φ⁻¹ e^(A_s T) ṽ_k,    Φ = A_s⁻¹ (e^(A_s T) - 1)
 

@@ -59,18 +59,21 @@ class NetworkFeatures(_Group):
         self._weight = weight.reshape(dof, self._count, -1)
         self._bias = bias.reshape(dof, self._count)
 
+    def _inputs(self, xi: Xi) -> Array:
+        return encode(xi.q, xi.v, self._velocity_limit)
+
     def design(self, xi: Xi) -> Array:
-        hidden = self._network.hidden(encode(xi.q, xi.v, self._velocity_limit))
+        hidden = self._network.hidden(self._inputs(xi))
         weight, bias = self._network.head
         return (hidden @ weight.T + bias).reshape(-1, self._dof, self._count)
 
     def value(self, xi: Xi, z: Array) -> Array:
-        hidden = self._network.hidden(encode(xi.q, xi.v, self._velocity_limit))
+        hidden = self._network.hidden(self._inputs(xi))
         return hidden @ (z @ self._weight).T + self._bias @ z
 
     def jacobian(self, xi: Xi, z: Array) -> Array:
         n = self._dof
-        _, by_input = self._network.hidden_with_jacobian(encode(xi.q, xi.v, self._velocity_limit))
+        _, by_input = self._network.hidden_with_jacobian(self._inputs(xi))
         by_input = (z @ self._weight) @ by_input
         jacobian = np.zeros((len(xi.v), n, 3 * n))
         jacobian[:, :, :n] = by_input[:, :, :n] * np.cos(xi.q)[:, None, :] - by_input[:, :, n : 2 * n] * np.sin(xi.q)[:, None, :]

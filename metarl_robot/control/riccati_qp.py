@@ -6,8 +6,8 @@
 Inputs known to be at a bound are eliminated, and one backward and one forward sweep give the optimum of the others, and the
 gradient by those that were eliminated (Rao, Wright, Rawlings, J. Optim. Theory Appl. 1998). Which ones are at a bound is found
 by block principal pivoting (Júdice, Pires, Comput. Oper. Res. 1994): fix what lies beyond a bound, free what the gradient pulls away
-from it, all at once while that helps, else the first alone, which always ends; then the optimality conditions hold and the solution is exact. Most steps have
-no input at a bound and take one sweep. The sweeps are generated C that knows the sparsity of A and B.
+from it, all at once while that helps, else the first alone, which always ends; then the optimality conditions hold and the solution
+is exact. Most steps have no input at a bound and take one sweep. The sweeps are generated C that knows the sparsity of A and B.
 """
 
 from __future__ import annotations

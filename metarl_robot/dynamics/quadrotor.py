@@ -34,7 +34,7 @@ _NOTHING: Array = np.zeros(N_INERTIAL)
 
 
 class Inertia(NamedTuple):
-    """Mass m [kg], first moment h (3,) [kg m] and inertia J (3, 3) [kg m²] about the body's origin, body axes; of anything symbolic or numeric."""
+    """Mass m [kg], first moment h (3,) [kg m] and inertia J (3, 3) [kg m²] about the body's origin, body axes."""
 
     mass: ca.SX
     moment: ca.SX
@@ -55,6 +55,7 @@ class QuadrotorDynamics:
         self._regressor = NumpyFunction(compiled["regressor"])
         self._momentum_chunk = NumpyFunction(compiled["momentum_chunk"], CHUNK)
         self._regressor_chunk = NumpyFunction(compiled["regressor_chunk"], CHUNK)
+        self._share_chunk = NumpyFunction(compiled["share_chunk"], CHUNK)
         self._input_map = NumpyFunction(compiled["input_map"])
         self._input_map_chunk = NumpyFunction(compiled["input_map_chunk"], CHUNK)
         self._specific_force = NumpyFunction(compiled["specific_force"])
@@ -84,6 +85,10 @@ class QuadrotorDynamics:
         """`payload_momentum_regressor` for (N, 7), (N, 6): two of (N, 6, 10)."""
         by_momentum, by_beta = in_chunks(self._regressor_chunk, CHUNK, q, v)
         return by_momentum, by_beta
+
+    def payload_regressors(self, q: Array, v: Array, a: Array) -> Array:
+        """Y (N, 6, 10) with Y π the payload's share of M v̇ + h, for states (N, 7), (N, 6) and accelerations (N, 6)."""
+        return in_chunks(self._share_chunk, CHUNK, q, v, a)[0]
 
     def input_map(self, q: Array) -> Array:
         """B (6, 4): generalised force of unit thrusts. Overwritten by the next call."""
@@ -178,6 +183,10 @@ def _functions(robot: Quadrotor) -> dict[str, ca.Function]:
     mass, p, beta = (ca.densify(x) for x in _momentum(robot, q, v, pi))
     momentum = ca.Function("momentum", [q, v, pi], [mass, p, beta])
     regressor = ca.Function("regressor", [q, v], [ca.densify(ca.jacobian(p, pi)), ca.densify(ca.jacobian(beta, pi))])
+    a = ca.SX.sym("a", 6)
+    turning = ca.vertcat(v[:3], 0.5 * quaternion_product(q[3:], ca.vertcat(0, v[3:])))
+    load = ca.jacobian(ca.jtimes(p, q, turning) + mass @ a - beta, pi)
+    share = ca.Function("share", [q, v, a], [ca.densify(load)])
     base, change = ca.SX.sym("base", 7), ca.SX.sym("change", 6)
     input_map = ca.Function("input_map", [q], [ca.densify(input_matrix(robot, q))])
     turned_back = rotation_matrix(q[3:]).T
@@ -190,6 +199,7 @@ def _functions(robot: Quadrotor) -> dict[str, ca.Function]:
         "difference": ca.Function("difference", [q, base], [differing(q, base)]),
         "momentum": momentum,
         "regressor": regressor,
+        "share_chunk": mapped("share_chunk", share, CHUNK),
         "momentum_chunk": mapped("momentum_chunk", momentum, CHUNK),
         "regressor_chunk": mapped("regressor_chunk", regressor, CHUNK),
     }

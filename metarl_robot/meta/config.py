@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Group = Literal["payload", "friction", "motor"]
+Group = Literal["all", "payload", "friction", "motor", "rotor", "push", "drag"]
 
 
 class TrainConfig(BaseModel):
@@ -21,7 +21,7 @@ class TrainConfig(BaseModel):
     steps: int = Field(1500, ge=1, le=1000000, description="gradient steps")
     batch: int = Field(32, ge=2, le=1000, description="tasks in a gradient step")
     learning_rate: float = Field(3e-3, gt=0.0, le=0.1, description="at the start; falls to zero along a cosine")
-    groups: tuple[Group, ...] = Field(("payload", "friction", "motor"), description="raw, physics-informed features")
+    groups: tuple[Group, ...] = Field(("all",), description="raw, physics-informed features; all: those that the kind of robot has")
     learned: int = Field(10, ge=0, le=64, description="learned features of each joint; 0: none")
     hidden: tuple[int, ...] = Field((), description="widths of the hidden layers; none given: 64, 64, with maml 64, 64, 64")
     features: Literal["meta", "supervised"] = Field(

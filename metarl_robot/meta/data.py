@@ -78,6 +78,8 @@ class Experience:
     target: (T, S, n) ∫Δ dt [Nm s]. raw: (T, S, n, n_raw) ∫Φ dt of the raw features `names`. mobility: (T, S + 1, n, n) M⁻¹ at the
     samples that bound the intervals. q, v, a, effort: (T, S, n) at mid-interval; past_effort: (T, S, 2, n).
     dt, velocity_noise, encoder_step, contexts: as in Rollouts, contexts in the order of `names`.
+    inputs: (T, S, n_x) of the network, where they are not those of an arm's joints; noise: (T, n) of velocities that are as good as all
+    sensors together, where encoder_step does not tell.
     """
 
     target: Array32
@@ -93,6 +95,8 @@ class Experience:
     encoder_step: Array
     contexts: Array
     names: tuple[str, ...]
+    inputs: Array32 | None = None
+    noise: Array | None = None
 
     def merged(self, count: int) -> Experience:
         """Every `count` intervals as one: impulses add up exactly; of the samples only every `count`-th is kept."""
@@ -103,7 +107,13 @@ class Experience:
 
         means = {name: parts(getattr(self, name)).mean(axis=2) for name in ("q", "v", "a", "effort", "past_effort")}
         sums = {name: parts(getattr(self, name)).sum(axis=2) for name in ("target", "raw")}
-        return replace(self, **means, **sums, mobility=self.mobility[:, : whole * count + 1 : count], dt=self.dt * count)
+        inputs = None if self.inputs is None else parts(self.inputs).mean(axis=2)
+        return replace(self, **means, **sums, inputs=inputs, mobility=self.mobility[:, : whole * count + 1 : count], dt=self.dt * count)
+
+    def with_features(self, names: tuple[str, ...]) -> Experience:
+        """With these raw features alone."""
+        chosen = [self.names.index(name) for name in names]
+        return replace(self, raw=self.raw[..., chosen], contexts=self.contexts[:, chosen], names=names)
 
     def without_latency(self) -> Experience:
         """The residual at the effort that acted: less what the commands' true latency explains."""

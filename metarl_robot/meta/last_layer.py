@@ -59,17 +59,21 @@ _NOISE_RATE = 5.0
 _PRIOR_RATE = 0.1
 """Of the prior's: most of its entries hardly matter to the loss, and Adam would let the noise of the batches carry them off."""
 _RIDGE = 1e-6
-_KINDS = ("payload_mass", "payload_moment", "payload_inertia", "coulomb", "viscous", "motor", "latency")
+_KINDS = ("payload_mass", "payload_moment", "payload_inertia", "coulomb", "viscous", "motor", "latency", "rotor", "push", "drag")
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What the model is built for: joints, learned features K, hidden widths."""
+    """What the model is built for: scales of velocities and forces, learned features K, hidden widths.
+
+    inputs: of the network, where they are not those of an arm's joints; joints alone stick.
+    """
 
     velocity_limit: Array
     effort_limit: Array
     learned: int
     hidden: tuple[int, ...]
+    inputs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ class Batch(NamedTuple):
     """B tasks, a support window of W intervals of `stride` data intervals each, Q query intervals.
 
     impulse: (B, W, n, n_raw), inputs: (B, W, 3n), target: (B, W, n): sums (inputs: means) over each interval.
-    mobility: (B, W + 1, n, n), noise: (B, W + 1, n) velocity noise [rad/s], at the samples that bound them; sigma: (B,) its
+    mobility: (B, W + 1, n, n), noise: (B, W + 1, n) velocity noise [rad/s], at the samples that bound them; sigma: (B, n) its
     standard deviation.
     query_*: the same at Q data intervals; query_lag: (B, Q) from the end of the window [data intervals]. contexts: (B, n_raw).
     """
@@ -138,11 +142,13 @@ class LastLayer(nn.Module):
         super().__init__()
         n, raw, learned = len(shape.velocity_limit), len(start.mean), shape.learned
         self.n, self.raw, self.learned, self.dt = n, raw, learned, dt
+        self.sticks = shape.inputs is None
         scale = torch.as_tensor(_INITIAL_RATIO * shape.effort_limit, dtype=torch.float32)
         self.network = None
         if learned:
             generator = torch.Generator().manual_seed(seed)
-            self.network = Perceptron((3 * n, *shape.hidden, n * learned), scale.repeat_interleave(learned), generator)
+            widths = (shape.inputs or 3 * n, *shape.hidden, n * learned)
+            self.network = Perceptron(widths, scale.repeat_interleave(learned), generator)
         factor = np.eye(raw + learned)
         factor[:raw, :raw] = np.linalg.cholesky(start.covariance)
         self.register_buffer("velocity_limit", torch.as_tensor(shape.velocity_limit, dtype=torch.float32))
@@ -185,11 +191,11 @@ class LastLayer(nn.Module):
         measured = _apply(after, momentum) + noise[:, 1:] - _apply(start, noise[:, :1])
 
         by_u = (after @ (response @ factor)).flatten(1, 2)
-        sigma = batch.sigma[:, None, None]
-        by_start = sigma * start.flatten(1, 2)
+        sigma = batch.sigma
+        by_start = (start * sigma[:, None, None, :]).flatten(1, 2)
         pushed, of_last, last = self._disturbance(self._doubt(batch.inputs), dt)
         covariance = by_u @ by_u.mT + by_start @ by_start.mT + _congruence(after, pushed)
-        covariance = covariance + sigma**2 * torch.eye(covariance.shape[1], dtype=torch.float64)
+        covariance = covariance + torch.diag_embed((sigma**2).repeat(1, start.shape[1]))
         by_last = (after * of_last.mT[:, None, :]).flatten(1, 2)
         to_x = torch.cat([by_u, by_last], dim=2)
         solution = torch.cholesky_solve(torch.cat([to_x, measured.flatten(1, 2)[..., None]], dim=2), torch.linalg.cholesky(covariance))
@@ -199,6 +205,8 @@ class LastLayer(nn.Module):
 
     def _doubt(self, inputs: Tensor) -> Tensor:
         """How much larger than usual the fast error's standard deviation is (…, n): joints that hardly move may stick."""
+        if not self.sticks:
+            return torch.ones((*inputs.shape[:-1], self.n), dtype=torch.float64)
         v = inputs[..., 2 * self.n :].double() * self.velocity_limit
         return torch.sqrt(1.0 + STICTION_FACTOR**2 * torch.exp(-((v / STICTION_VELOCITY_RAD_S) ** 2)))
 
@@ -293,9 +301,13 @@ class Sampler:
     def __init__(self, data: Experience, velocity_limit: Array, support: tuple[int, int], queries: int, horizon: int, seed: int) -> None:
         """`support`: shortest and longest window; queries are drawn from the `horizon` intervals after it."""
         self._data, self._support, self._queries, self._horizon, self._seed = data, support, queries, horizon, seed
-        self._sigma = effective_noise(data.velocity_noise, data.encoder_step)
-        limit = torch.as_tensor(velocity_limit, dtype=torch.float32)
-        self._inputs = encode(torch.from_numpy(data.q), torch.from_numpy(data.v), limit)
+        known = effective_noise(data.velocity_noise, data.encoder_step)[:, None] if data.noise is None else data.noise
+        self._sigma = np.broadcast_to(known, (data.tasks, data.dof))
+        if data.inputs is None:
+            limit = torch.as_tensor(velocity_limit, dtype=torch.float32)
+            self._inputs = encode(torch.from_numpy(data.q), torch.from_numpy(data.v), limit)
+        else:
+            self._inputs = torch.from_numpy(data.inputs)
         self._raw, self._target, self._mobility = (torch.from_numpy(x) for x in (data.raw, data.target, data.mobility))
 
     def draw(self, size: int, step: int) -> Batch:
@@ -311,7 +323,7 @@ class Sampler:
         room = np.minimum(self._data.intervals - first - length, self._horizon)
         lag = rng.integers(0, room, (len(task), self._queries))
         window, samples, query = first + np.arange(length), first + stride * np.arange(width + 1), first + length + lag
-        sigma = self._sigma[task] / np.sqrt(stride)  # a kept sample stands for as many as were left out
+        sigma = self._sigma[task[:, 0]] / np.sqrt(stride)  # a kept sample stands for as many as were left out
         noise = sigma[:, None] * rng.standard_normal((len(task), width + 1, self._data.dof))
 
         def sums(x: Tensor) -> Tensor:
@@ -324,7 +336,7 @@ class Sampler:
             target=sums(self._target[task, window]),
             mobility=self._mobility[task, samples],
             noise=torch.as_tensor(noise),
-            sigma=torch.as_tensor(sigma[:, 0]),
+            sigma=torch.as_tensor(sigma),
             query_impulse=self._raw[task, query],
             query_inputs=self._inputs[task, query],
             query_target=self._target[task, query],
@@ -356,8 +368,10 @@ class LastLayerLearner:
         self._config = config
         data = data.merged(_MERGED)
         left = 1.0 / np.sqrt(_MERGED)
-        data = replace(data, velocity_noise=data.velocity_noise * left, encoder_step=data.encoder_step * left)
-        shape = Shape(velocity_limit, effort_limit, config.learned, config.widths)
+        noise = None if data.noise is None else data.noise * left
+        data = replace(data, velocity_noise=data.velocity_noise * left, encoder_step=data.encoder_step * left, noise=noise)
+        inputs = None if data.inputs is None else data.inputs.shape[2]
+        shape = Shape(velocity_limit, effort_limit, config.learned, config.widths, inputs)
         self.module = LastLayer(shape, starting_prior(data.contexts, data.names, config), data.dt, config.seed)
         support = tuple(max(2, round(seconds / data.dt)) for seconds in _SUPPORT_S)
         self._sampler = Sampler(data, velocity_limit, (support[0], support[1]), _QUERIES, round(_HORIZON_S / data.dt), config.seed)

@@ -5,6 +5,8 @@ Gusts and swings of the wind are not told, nor latency: a disturbance observer t
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,7 +32,8 @@ class AirFeature(PushFeatures):
     def __init__(self, dynamics: QuadrotorDynamics, task: QuadrotorTask) -> None:
         super().__init__(dynamics)
         self.names = ("air",)
-        self._task, self._robot = task, dynamics.robot
+        self._task = task
+        self._air = cache(lambda count: Aerodynamics(dynamics.robot, [task] * count))
         self._square_speed = hover_command(dynamics.robot, task) / dynamics.robot.thrust_coefficient
 
     def design(self, xi: Xi) -> Array:
@@ -42,7 +45,7 @@ class AirFeature(PushFeatures):
     def _force(self, xi: Xi) -> Array:
         """(N, 6): with air less without."""
         count = len(xi.q)
-        air = Aerodynamics(self._robot, [self._task] * count)
+        air: Aerodynamics = self._air(count)
         wind = air.exposed(np.tile(self._task.wind.mean_m_s, (count, 1)), xi.q[:, :3])
         attitude, height = rotation.to_matrix(xi.q[:, 3:]), xi.q[:, 2:3]
         square = np.tile(self._square_speed, (count, 1))

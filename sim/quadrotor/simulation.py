@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from metarl_robot.sim.quadrotor.plant import QuadrotorPlant
 from metarl_robot.sim.quadrotor.rollouts import QuadrotorRollouts
 from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
 from metarl_robot.sim.scenario import Scenario
+
+if TYPE_CHECKING:
+    from metarl_robot.sim.quadrotor.experience import FlightLessons
 
 Array = NDArray[np.float64]
 
@@ -59,6 +62,11 @@ class QuadrotorSimulation:
 
     def rollout_maker(self) -> QuadrotorRollouts:
         return QuadrotorRollouts(self.robot)
+
+    def lessons(self, knots: int = 1) -> FlightLessons:
+        from metarl_robot.sim.quadrotor.experience import FlightLessons
+
+        return FlightLessons(self.robot)
 
     @property
     def make_oracle(self) -> Any:

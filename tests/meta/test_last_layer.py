@@ -52,7 +52,7 @@ def conjugate(model: LastLayer, batch: Batch, task: int) -> tuple[np.ndarray, np
     n, width, dt = model.n, batch.impulse.shape[1], model.dt * batch.stride
     error, first, drift = (x.detach().exp().numpy() for x in (model.log_error, model.log_disturbance, model.log_drift))
     impulse = model.impulses(batch.impulse, batch.inputs, dt)[task].detach().numpy()
-    mobility, noise, sigma = batch.mobility[task].double().numpy(), batch.noise[task].numpy(), float(batch.sigma[task])
+    mobility, noise, sigma = batch.mobility[task].double().numpy(), batch.noise[task].numpy(), float(batch.sigma[task, 0])
     velocity = batch.inputs[task, :, 2 * n :].double().numpy() * model.velocity_limit.numpy()
     doubt = np.sqrt(1.0 + STICTION_FACTOR**2 * np.exp(-((velocity / STICTION_VELOCITY_RAD_S) ** 2)))
 
