@@ -19,7 +19,7 @@ os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
 
 # Tests that start nodes, or build and install: each group runs on one worker, one test after the other.
 _GROUPS = {
-    "ros": ("tests/ros/", "tests/cli/test_demo.py", "tests/test_readme.py"),
+    "ros": ("tests/ros/", "tests/cli/test_demo", "tests/test_readme.py"),
     "packaging": ("tests/packaging/",),
 }
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from metarl_robot.cli.launch import Launch, LaunchError, run_launch, show_args
-from metarl_robot.cli.launch_file import NodeSpec, evaluate, find_launch_file, find_share
+from metarl_robot.cli.launch_file import NodeSpec, declared_arguments, evaluate, find_launch_file, find_share
 from metarl_robot.errors import MetaRLError, UnknownNameError
 
 WAIT_S = 60.0  # how long a test waits for a process before it gives up
@@ -176,6 +176,20 @@ def test_every_choice_of_the_arm_launch_file_has_what_it_needs(robot: str, contr
     assert any(file.name == f"{controller}.yaml" for file in nodes["mpc"].parameter_files)
 
 
+@pytest.mark.parametrize("robot", ["x500", "hummingbird", "crazyflie"])
+@pytest.mark.parametrize("controller", ["pid", "se3", "indi", "nominal_mpc", "l1_mpc", "offset_free_mpc", "meta_mpc"])
+def test_every_choice_of_the_quadrotors_launch_file_is_passed_on(robot: str, controller: str) -> None:
+    nodes = {str(node.name): node for node in evaluate(find_launch_file("quad"), {"robot": robot, "controller": controller})}
+    assert set(nodes) == {"gate", "mpc", "reference", "plant"}
+    assert nodes["mpc"].parameters["controller"] == controller
+    assert all(node.parameters["robot"] == robot for node in nodes.values())
+
+
+def test_quadrotors_and_arms_are_launched_with_the_same_arguments() -> None:
+    arguments = [{argument.name for argument in declared_arguments(find_launch_file(name))} for name in ("arm", "quad")]
+    assert arguments[0] - arguments[1] == {"effort_includes_gravity"} and arguments[1] <= arguments[0]
+
+
 def test_without_a_simulation_nothing_is_simulated() -> None:
     nodes = arm(controller="pid", plant="none", lockstep="true", record="true", reference="none")
     assert set(nodes) == {"gate", "mpc", "recorder"}
@@ -184,9 +198,10 @@ def test_without_a_simulation_nothing_is_simulated() -> None:
     assert nodes["mpc"].parameters["wait_for_reference"] is False
 
 
-def test_the_arm_launch_file_keeps_to_what_ros_reads() -> None:
+@pytest.mark.parametrize("name", ["arm", "quad"])
+def test_our_launch_files_keep_to_what_ros_reads(name: str) -> None:
     """Strings where ROS wants strings, and one key an action: ROS's YAML frontend takes nothing else."""
-    content = yaml.safe_load(find_launch_file("arm").read_text())
+    content = yaml.safe_load(find_launch_file(name).read_text())
     assert list(content) == ["launch"]
     for action in content["launch"]:
         (body,) = action.values()

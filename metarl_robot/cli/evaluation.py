@@ -18,8 +18,8 @@ _EPILOG = examples(
     ("metarl eval panda --suite extrapolation --plot result.svg", "beyond what was trained, with a figure"),
     ("metarl eval panda --prediction", "how well adapters predict what the model misses, after how little data"),
     ("metarl eval panda --json - > results.json", "for programs: nothing but JSON on standard output"),
-    note="Suites: train, heldout (unseen draws from the same ranges), extrapolation (beyond them: heavier; arms with twice the friction or a "
-    "swinging payload, quadrotors in stronger wind or with two weak rotors), nominal (nothing disturbed). The same seeds give the same "
+    note="Suites: train, heldout (unseen draws from the same ranges), extrapolation (beyond them: heavier; arms with twice the friction or "
+    "a swinging payload, quadrotors in stronger wind or with two weak rotors), nominal (nothing disturbed). The same seeds give the same "
     "results on any number of processes; only the step times are measured.",
 )
 

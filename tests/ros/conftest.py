@@ -69,7 +69,8 @@ class Probe:
         self.diagnostics: dict[str, DiagnosticStatus] = {}
         self.listen(DiagnosticStatus, topics.GATE_STATE, lambda m: self.states.append(pairs(m)), topics.LATCHED)
         self.listen(DiagnosticArray, topics.DIAGNOSTICS, self._on_diagnostics)
-        self.listen(Float64MultiArray, topics.COMMANDS, lambda m: self.commands.append(table_of(m)))
+        for commands in (topics.COMMANDS, topics.THRUSTS):
+            self.listen(Float64MultiArray, commands, lambda m: self.commands.append(table_of(m)))
         self.listen(Float64MultiArray, topics.TRUTH, lambda m: self.truth.append(table_of(m)))
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)

@@ -1,0 +1,252 @@
+"""What a flying robot says and hears, message by message: frames, order of quaternions, averaging of the IMU, references."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from nav_msgs.msg import Odometry, Path
+from rclpy.serialization import deserialize_message, serialize_message
+from sensor_msgs.msg import Imu
+
+from metarl_robot import rotation
+from metarl_robot.course import Outputs, course_of
+from metarl_robot.errors import SignalError
+from metarl_robot.flight import FigureEight
+from metarl_robot.gate_law import Inertial
+from metarl_robot.intake import Rejection
+from metarl_robot.robot import load_robot
+from metarl_robot.ros_nodes.convert import UnusableError, nanoseconds, time_message
+from metarl_robot.ros_nodes.interfaces import (
+    JointInterface,
+    OdometryInterface,
+    _OdometryAndImu,
+    imu_message,
+    interface_of,
+    odometry_message,
+    odometry_state,
+)
+from metarl_robot.signals import Plan, State
+
+ROBOT = load_robot("x500")
+INTERFACE = OdometryInterface(ROBOT)
+WORLD, BODY = "odom", "base_link"
+Q = np.array([1.0, -2.0, 3.0, *rotation.exp(np.array([0.3, -0.4, 2.5]))])
+V = np.array([1.0, 0.5, -0.2, 0.1, -0.3, 0.7])
+
+
+def over_the_wire(message: object) -> object:
+    return deserialize_message(serialize_message(message), type(message))
+
+
+def test_each_kind_has_the_interface_of_its_base() -> None:
+    assert isinstance(interface_of(load_robot("planar2")), JointInterface)
+    assert isinstance(interface_of(load_robot("crazyflie")), OdometryInterface)
+
+
+def test_odometry_carries_pose_in_the_world_and_twist_in_the_body() -> None:
+    message = over_the_wire(odometry_message(WORLD, BODY, 7, Q, V))
+    turned, twist = message.pose.pose.orientation, message.twist.twist
+    assert np.array_equal([turned.w, turned.x, turned.y, turned.z], Q[3:])
+    assert np.allclose([twist.linear.x, twist.linear.y, twist.linear.z], rotation.to_matrix(Q[3:]).T @ V[:3])
+    assert np.array_equal([twist.angular.x, twist.angular.y, twist.angular.z], V[3:])
+    state = odometry_state(message)
+    assert np.array_equal(state.q, Q) and np.allclose(state.v, V, atol=1e-12)
+
+
+class Ears:
+    """What comes out of odometry and IMU: (stamp, state or why there is none)."""
+
+    def __init__(self, lockstep: bool) -> None:
+        self.heard: list[tuple[int, State | Rejection]] = []
+        self.inertials: list[Inertial | Rejection] = []
+        self._both = _OdometryAndImu(WORLD, BODY, self._on_state, lockstep, self._on_inertial)
+
+    def _on_state(self, stamp_ns: int, read: Callable[[], State]) -> None:
+        try:
+            self.heard.append((stamp_ns, read()))
+        except UnusableError as error:
+            self.heard.append((stamp_ns, error.why))
+
+    def _on_inertial(self, stamp_ns: int, read: Callable[[], Inertial]) -> None:
+        try:
+            self.inertials.append(read())
+        except UnusableError as error:
+            self.inertials.append(error.why)
+
+    def odometry(self, stamp_ns: int, alter: Callable[[Odometry], None] = lambda message: None) -> None:
+        message = odometry_message(WORLD, BODY, stamp_ns, Q, V)
+        alter(message)
+        self._both.take_odometry(message)
+
+    def imu(self, stamp_ns: int, force: float, rate: float = 0.0, alter: Callable[[Imu], None] = lambda message: None) -> None:
+        message = imu_message(BODY, stamp_ns, Inertial(np.full(3, force), np.full(3, rate)))
+        alter(message)
+        self._both.take_imu(message)
+
+
+def test_the_imu_is_averaged_since_the_last_state_and_gives_the_newest_rate() -> None:
+    ears = Ears(lockstep=False)
+    ears.odometry(10)
+    for stamp, force in ((12, 1.0), (14, 2.0), (20, 6.0), (25, 100.0)):
+        ears.imu(stamp, force, rate=force)
+    ears.odometry(20)
+    ears.odometry(30)
+    first, second, third = (state for _, state in ears.heard)
+    assert first.specific_force is None and np.array_equal(first.v[3:], V[3:])
+    assert np.allclose(second.specific_force, 3.0) and np.allclose(second.v[3:], 6.0)
+    assert np.allclose(third.specific_force, 100.0)
+
+
+def test_in_lockstep_a_state_is_complete_with_its_imu_in_whatever_order_they_come() -> None:
+    ears = Ears(lockstep=True)
+    ears.odometry(10)
+    assert ears.heard == []
+    ears.imu(10, 1.0)
+    ears.imu(20, 2.0)
+    ears.odometry(20)
+    assert [stamp for stamp, _ in ears.heard] == [10, 20]
+    assert [state.specific_force[0] for _, state in ears.heard] == [1.0, 2.0]
+    ears.odometry(20)
+    assert [stamp for stamp, _ in ears.heard] == [10, 20, 20]  # repeated: who listens answers again
+
+
+def test_what_is_not_finite_in_the_imu_spoils_no_state() -> None:
+    ears = Ears(lockstep=False)
+    ears.imu(10, np.nan)
+    ears.odometry(10)
+    assert ears.heard[0][1].specific_force is None
+
+
+@pytest.mark.parametrize(("key", "given"), [("frame_id", "map"), ("child_frame_id", "camera"), ("frame_id", "")])
+def test_a_wrong_frame_is_refused_and_named(key: str, given: str) -> None:
+    ears = Ears(lockstep=False)
+
+    def alter(message: Odometry) -> None:
+        if key == "frame_id":
+            message.header.frame_id = given
+        else:
+            message.child_frame_id = given
+
+    ears.odometry(1, alter)
+    assert ears.heard == [(1, Rejection.FRAME)]
+    message = odometry_message(WORLD, BODY, 1, Q, V)
+    alter(message)
+    with pytest.raises(UnusableError, match=f"odometry: {key} is '{given}'; must be '{WORLD if key == 'frame_id' else BODY}'"):
+        ears._both._read(message, [])
+
+
+def test_an_imu_in_another_frame_is_refused_and_one_that_tells_no_attitude_is_known_by_its_covariance() -> None:
+    ears = Ears(lockstep=False)
+    ears.imu(1, 9.8, alter=lambda m: setattr(m.header, "frame_id", "imu_link"))
+    ears.imu(2, 9.8)
+    assert ears.inertials[0] is Rejection.FRAME and ears.inertials[1].attitude is None
+    attitude = rotation.exp(np.array([0.1, 0.2, 0.3]))
+    ears._both.take_imu(over_the_wire(imu_message(BODY, 3, Inertial(np.zeros(3), np.zeros(3), attitude))))
+    assert np.array_equal(ears.inertials[2].attitude, attitude)
+
+
+def test_commands_carry_their_stamp_and_are_read_by_name() -> None:
+    thrusts = np.array([1.0, 2.0, 3.0, 4.0])
+    message = over_the_wire(INTERFACE.gate_command(12_000_000_345, thrusts))
+    stamp_ns, read = INTERFACE.read_gate_command(message)
+    assert stamp_ns == 12_000_000_345 and np.array_equal(read(), thrusts)
+    message.layout.dim[1].label = ",".join(reversed(ROBOT.channel_names))
+    assert np.array_equal(INTERFACE.read_gate_command(message)[1](), thrusts[::-1])
+    message.layout.dim[1].label = "a,b,c,d"
+    with pytest.raises(UnusableError, match="rotor1"):
+        INTERFACE.read_gate_command(message)[1]()
+    message.layout.dim = []
+    assert INTERFACE.read_gate_command(message)[0] == -1
+    with pytest.raises(UnusableError, match="labelled"):
+        INTERFACE.read_gate_command(message)[1]()
+
+
+def test_a_reference_survives_the_wire() -> None:
+    course, times = course_of(ROBOT), np.arange(100) * 0.02
+    points = course.outputs(FigureEight(np.array([0.0, 1.0, 2.0]), yaw=0.7), times)
+    (_, topic, read), _ = INTERFACE.references()
+    assert topic == "mpc/reference"
+    begin_ns, since_ns, got = read(over_the_wire(INTERFACE.reference(5_000_000_000, times, points)))
+    assert begin_ns == 5_000_000_000 and np.array_equal(since_ns, np.arange(100) * 20_000_000)
+    for a, b in zip(got, points, strict=True):
+        assert np.allclose(a, b, atol=1e-12)
+
+
+def test_a_reference_may_tell_places_alone() -> None:
+    message = INTERFACE.reference(0, np.array([1.0, 2.0]), Outputs(np.zeros((2, 4)), None, None))
+    assert INTERFACE.references()[0][2](over_the_wire(message)).points[1:] == (None, None)
+
+
+def path(**changes: object) -> Path:
+    """Three poses, a second apart, from t = 5 s."""
+    plan = Plan(np.array([5.0, 6.0, 7.0]), np.stack([Q, Q, Q]), np.zeros((3, 6)), np.zeros((0, 4)))
+    message = INTERFACE.plan(0, plan)
+    for key, value in changes.items():
+        if key == "frame_id":
+            message.header.frame_id = value
+        elif key == "stamps":
+            for pose, stamp in zip(message.poses, value, strict=True):
+                pose.header.stamp = time_message(stamp)
+        else:
+            message.poses[1].pose.orientation.w = value
+    return over_the_wire(message)
+
+
+def test_a_path_is_a_reference_by_its_poses_stamps() -> None:
+    read = INTERFACE.references()[1][2]
+    begin_ns, since_ns, points = read(path())
+    assert begin_ns == 5_000_000_000 and since_ns.tolist() == [0, 10**9, 2 * 10**9]
+    assert np.allclose(points.positions, [*Q[:3], float(rotation.yaw(Q[3:]))]) and points.velocities is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"frame_id": "map"}, "path: frame_id is 'map'; must be 'odom'"),
+        ({"stamps": (0, 0, 0)}, "every pose needs a stamp"),
+        ({"stamps": (3, 2, 5)}, "every pose needs a stamp"),
+        ({"w": 3.0}, "point 1 has a rotation of norm"),
+        ({"w": float("nan")}, "point 1 has a rotation of norm"),
+    ],
+)
+def test_paths_that_do_not_fit_are_refused(changes: dict, why: str) -> None:
+    with pytest.raises(SignalError, match=why):
+        INTERFACE.references()[1][2](path(**changes))
+
+
+def broken(what: str) -> object:
+    message = INTERFACE.reference(0, np.array([1.0, 2.0]), Outputs(*(np.zeros((2, 4)) for _ in range(3))))
+    if what == "frame":
+        message.header.frame_id = "map"
+    elif what == "name":
+        message.joint_names = ["elbow"]
+    elif what == "empty":
+        message.points = []
+    elif what == "transforms":
+        message.points[1].transforms = []
+    else:
+        message.points[1].velocities = []
+    return message
+
+
+@pytest.mark.parametrize(
+    ("what", "why"),
+    [
+        ("frame", "reference: frame_id is 'map'"),
+        ("name", "must be \\['base_link'\\]"),
+        ("empty", "needs points"),
+        ("transforms", "one transform each"),
+        ("velocities", "point 1 has 0 velocities"),
+    ],
+)
+def test_references_that_do_not_fit_are_refused(what: str, why: str) -> None:
+    with pytest.raises(SignalError, match=why):
+        INTERFACE.references()[0][2](broken(what))
+
+
+def test_the_setpoint_is_an_odometry_and_the_plan_a_path() -> None:
+    stamp_ns, q, v = INTERFACE.read_setpoint(over_the_wire(INTERFACE.setpoint(9, Q, V)))
+    assert stamp_ns == 9 and np.array_equal(q, Q) and np.allclose(v, V)
+    assert nanoseconds(path().poses[2].header.stamp) == 7 * 10**9
