@@ -39,7 +39,7 @@ class FlightPIDConfig(BaseModel):
     rate: float = Field(0.5, ge=0.0, le=2.0, description="roll and pitch rate gain [1/lag]")
     rate_integral: float = Field(0.1, ge=0.0, le=1.0, description="integral of the rate error [1/lag]")
     yaw: float = Field(0.4, ge=0.0, le=1.0, description="yaw gains as a share of those of roll and pitch")
-    motor_share: float = Field(0.7, gt=0.0, le=2.0, description="lag that is left of the motors, as a share of that of the delays")
+    motor_share: float = Field(0.85, gt=0.0, le=2.0, description="lag that is left of the motors, as a share of that of the delays")
     latency_s: float = Field(0.01, ge=0.0, le=0.1, description="latency that the gains leave room for, command and sensors together [s]")
 
 

@@ -46,7 +46,7 @@ class INDIConfig(BaseModel):
     rate: float = Field(0.5, ge=0.0, le=2.0, description="rate gain [1/lag]")
     yaw: float = Field(0.4, ge=0.0, le=1.0, description="yaw gains as a share of those of roll and pitch")
     filter: float = Field(1.5, gt=0.0, le=10.0, description="cut-off of the filter of measurements and commands [1/lag]")
-    motor_share: float = Field(0.7, gt=0.0, le=2.0, description="lag that is left of the motors, as a share of that of the delays")
+    motor_share: float = Field(0.85, gt=0.0, le=2.0, description="lag that is left of the motors, as a share of that of the delays")
     latency_s: float = Field(0.01, ge=0.0, le=0.1, description="latency, command and sensors together, that is expected [s]")
 
 

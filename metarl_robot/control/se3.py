@@ -39,7 +39,7 @@ class SE3Config(BaseModel):
     rate: float = Field(0.5, ge=0.0, le=2.0, description="rate gain, k_W / J [1/lag]")
     attitude_integral: float = Field(0.1, ge=0.0, le=1.0, description="integral of rate and attitude error [1/lag]; 0: Lee 2010")
     yaw: float = Field(0.4, ge=0.0, le=1.0, description="yaw gains as a share of those of roll and pitch")
-    motor_share: float = Field(0.7, gt=0.0, le=2.0, description="lag that is left of the motors, as a share of that of the delays")
+    motor_share: float = Field(0.85, gt=0.0, le=2.0, description="lag that is left of the motors, as a share of that of the delays")
     latency_s: float = Field(0.01, ge=0.0, le=0.1, description="latency that the gains leave room for, command and sensors together [s]")
 
 
