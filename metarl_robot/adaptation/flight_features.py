@@ -42,7 +42,7 @@ class FlightScale:
             "payload_moment": robot.mass_kg * arm,
             "payload_inertia": float(np.trace(robot.inertia)),
             "rotor": 1.0,
-            **{name: scale for name, scale in zip(PUSH_NAMES, self.force, strict=True)},
+            **dict(zip(PUSH_NAMES, self.force, strict=True)),
             **dict(zip(DRAG_NAMES, np.repeat([weight / speed, weight / speed**2], 2), strict=True)),
             "learned": 1.0,
         }

@@ -1,4 +1,4 @@
-"""L1 adaptation: the strongest simple rival. A state predictor, a piecewise-constant law and a low-pass filter; no features, no noise model.
+"""L1 adaptation: the strongest simple rival. A state predictor, a piecewise-constant law and a low-pass filter; nothing is learned.
 
 With M v̇ = B u - h + σ and the predictor M dv̂/dt = B u - h + σ̂ - a M ṽ, ṽ = v̂ - v, A_s = -a 1, the estimate is set anew at every sample
 so that the error would vanish at the next one,
