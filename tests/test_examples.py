@@ -25,7 +25,12 @@ def joint_errors(text: str) -> list[float]:
 
 
 def test_no_example_is_forgotten() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.py")} == {"01_own_loop.py", "02_own_controller.py", "03_own_robot.py"}
+    assert {path.name for path in EXAMPLES.glob("*.py")} == {
+        "01_own_loop.py",
+        "02_own_controller.py",
+        "03_own_robot.py",
+        "04_own_flight_loop.py",
+    }
 
 
 @pytest.mark.parametrize("controller", ["pid", "computed_torque"])
@@ -51,3 +56,20 @@ def test_own_robot_is_loaded_and_moved(tmp_path: Path) -> None:
     found = re.search(r"my_arm: 2 joints, followed its reference to ([\d.]+) mm", text)
     assert found and float(found[1]) < 10.0
     assert (tmp_path / "arm" / "robot.yaml").is_file()
+
+
+@pytest.mark.parametrize(
+    ("robot", "controller", "command"),
+    [
+        ("x500", "offset_free_mpc", "thrusts"),
+        ("x500", "se3", "speeds"),
+        ("crazyflie", "pid", "rates"),
+        ("hummingbird", "offset_free_mpc", "rates"),
+    ],
+)
+def test_own_flight_loop_carries_the_payload(tmp_path: Path, robot: str, controller: str, command: str) -> None:
+    text = run_example("04_own_flight_loop.py", robot, controller, "--command", command, cwd=tmp_path)
+    errors = [float(value) for value in re.findall(r"position error\s+([\d.]+) cm   solved", text)]
+    assert len(errors) == 16, "every half second, solved"
+    assert max(errors[:9]) < 3.0 and max(errors[9:12]) < 6.0 and max(errors[12:]) < 1.0
+    assert max(errors[9:11]) > 2.0 * errors[-1], "the payload is felt, and taken up"

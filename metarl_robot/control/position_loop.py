@@ -7,8 +7,8 @@ factor, as the damping optimum has it (Kessler 1960), so that one set of dimensi
 
 each gain `vertical` times as high along world z, where nothing has to turn first; s is the gain k_p near the goal, and farther off
 the speed from which a bounded deceleration still stops there. The thrust asked for, per nominal mass, is a_c + g e_z, kept within what
-thrust and tilt can give, its vertical part first. Where it cannot be given, the integral stops. Accelerations and attitudes of the
-reference are taken ahead of time, by what it takes until they act.
+thrust and tilt can give: its vertical part first, but for a share. Where it cannot be given, the integral stops. Accelerations and
+attitudes of the reference are taken ahead of time, by what it takes until they act.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ THRUST_SHARE = 0.9
 """Of the greatest collective thrust, what the position loop may ask for; the rest is left for turning."""
 LEAST_LIFT = 0.3
 """Of its weight, the least vertical thrust that it asks for: a quadrotor without thrust cannot be steered."""
+SIDE_SHARE = 0.4
+"""Of the thrust, what is kept for sideways motion before lift takes all; it costs a twelfth of the lift."""
 BRAKING_SHARE = 0.5
 """Of the acceleration that the tilt limit allows, what an approach from far away counts on."""
 INTEGRAL_M_S2 = 6.0
@@ -103,9 +105,10 @@ class PositionLoop:
         return error * (min(speed, self._speed) / distance)
 
     def _feasible(self, thrust: Array) -> Array:
-        """The nearest that can be given, vertical part first."""
-        lift = float(np.clip(thrust[2], LEAST_LIFT * GRAVITY_M_S2, self._greatest))
-        side = min(self._slope * lift, float(np.sqrt(self._greatest**2 - lift**2)))
+        """What can be given of it, vertical part first."""
         wanted = float(np.hypot(thrust[0], thrust[1]))
+        kept = min(wanted, SIDE_SHARE * self._greatest)
+        lift = float(np.clip(thrust[2], LEAST_LIFT * GRAVITY_M_S2, np.sqrt(self._greatest**2 - kept**2)))
+        side = min(self._slope * lift, float(np.sqrt(self._greatest**2 - lift**2)))
         share = 1.0 if wanted <= side else side / wanted
         return np.array([thrust[0] * share, thrust[1] * share, lift])

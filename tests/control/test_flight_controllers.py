@@ -102,7 +102,7 @@ def test_without_disturbance_the_flight_is_exact(name: str) -> None:
     craft = robot()
     still = QuadrotorTask(drag_scale=np.zeros(2), ground_effect=False)
     run = fly(make_controller(craft, name), QuadrotorPlant(craft, still), FigureEight(ABOVE), 6.0)
-    assert run.rmse(2.0) < 0.01
+    assert run.rmse(2.0) < (0.01 if name == "pid" else 0.004), "pid knows the rates of the reference, but not how they change"
     hover = fly(make_controller(craft, name), QuadrotorPlant(craft, still), Hover(ABOVE, 0.7), 1.0)
     assert hover.error.max() < 1e-6
     assert np.allclose(hover.effort, craft.hover_thrust, rtol=1e-6), "nothing to do"
@@ -183,7 +183,9 @@ def test_a_reference_that_jumps_is_followed_within_the_limits(name: str) -> None
     assert np.linalg.norm(run.v[:, :3], axis=1).max() < craft.velocity_limit[0]
     assert run.error[-1] < 0.05
     beyond = (run.q[:, :3] - (ABOVE + np.array([8.0, -5.0, 3.0]))) @ np.array([8.0, -5.0, 3.0]) / np.sqrt(98.0)
-    assert beyond.max() < 1.0, "little overshoot: the approach brakes in time, and the integral does not wind up"
+    assert beyond.max() < 0.1, "no overshoot: the approach brakes in time, and the integral does not wind up"
+    climbing = run.q[run.times > 1.5][0]
+    assert np.all(np.abs(climbing[:3] - ABOVE) > 0.02), "it goes sideways while it climbs with all its thrust"
 
 
 @pytest.mark.parametrize("name", CONTROLLERS)
