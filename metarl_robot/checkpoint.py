@@ -19,7 +19,7 @@ from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
 from metarl_robot.errors import CheckpointError
-from metarl_robot.robot import Robot
+from metarl_robot.robot import MODELS_DIR, Robot
 
 Array = NDArray[np.float64]
 
@@ -43,9 +43,18 @@ class Checkpoint:
         return str(self.meta["adapter"])
 
 
+FAMILIES = {"quadrotor": "quad-family"}
+"""Of each kind of robot, the one whose weights serve those without their own."""
+
+
 def default_checkpoint(robot: Robot, adapter: str = "last_layer") -> Path:
-    """Where a robot's shipped weights are: models/<robot>/dynamics.safetensors, or dynamics_maml.safetensors for MAML."""
-    return robot.folder / ("dynamics.safetensors" if adapter == "last_layer" else f"dynamics_{adapter}.safetensors")
+    """Where a robot's shipped weights are: models/<robot>/dynamics.safetensors, or dynamics_maml.safetensors for MAML.
+
+    Where it has none, and its kind has a family: the family's.
+    """
+    name = "dynamics.safetensors" if adapter == "last_layer" else f"dynamics_{adapter}.safetensors"
+    family = MODELS_DIR / FAMILIES.get(robot.kind, "") / name
+    return family if robot.kind in FAMILIES and family.is_file() and not (robot.folder / name).is_file() else robot.folder / name
 
 
 def save_checkpoint(path: Path, robot: Robot, adapter: str, tensors: dict[str, Array], record: dict[str, Any]) -> Checkpoint:
@@ -81,7 +90,8 @@ def load_checkpoint(path: Path, robot: Robot | None = None) -> Checkpoint:
     content, meta = path.read_bytes(), _read_record(record)
     if hashlib.sha256(content).hexdigest() != meta["sha256"]:
         raise CheckpointError(f"{path}: its SHA-256 is not the one in {record.name}: truncated or altered; restore both or train again")
-    if robot is not None and (meta["robot"], tuple(meta["joint_names"])) != (robot.name, robot.joint_names):
+    own = robot is None or (meta["robot"], tuple(meta["joint_names"])) == (robot.name, robot.joint_names)
+    if robot is not None and not own and meta["robot"] != FAMILIES.get(robot.kind):
         raise CheckpointError(f"{path}: trained for robot '{meta['robot']}' with joints {meta['joint_names']}; this is '{robot.name}'")
     try:
         tensors = load_safetensors(content)

@@ -48,8 +48,9 @@ class QuadrotorPayload(Payload):
 
 
 class QuadrotorFile(RobotFile):
-    """The contents of a quadrotor's `robot.yaml`."""
+    """The contents of a quadrotor's `robot.yaml`. family: it stands for all quadrotors, and its weights are for those without their own."""
 
+    family: bool = False
     payload: QuadrotorPayload
     world_frame: str = "odom"
     mass_kg: Positive
@@ -95,6 +96,7 @@ class Quadrotor(Robot):
     """A quadrotor.
 
     Attributes, besides Robot's:
+        family: whether learning is from quadrotors of any size.
         mass_kg; inertia: (3, 3) [kg m²; body].
         rotor_positions: (4, 3) [m; body]; spin: (4,) +1 counter-clockwise.
         thrust_coefficient: k [N s²]; torque_ratio: c [m]; motor_time_s: (faster, slower) τ.
@@ -114,6 +116,7 @@ class Quadrotor(Robot):
         self.channel_names = tuple(rotor.name for rotor in description.rotors)
         self.world_frame = description.world_frame
         self.nq, self.dof = 7, 6
+        self.family = description.family
         self.mass_kg = description.mass_kg
         self.inertia = np.diag(description.inertia_kg_m2)
         self.rotor_positions = np.array([rotor.position_m for rotor in description.rotors])

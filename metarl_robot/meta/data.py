@@ -9,7 +9,8 @@ from noise-free states; T_k / dt is the mean residual Δ of the interval. Noise 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,6 +133,16 @@ class Experience:
     @property
     def dof(self) -> int:
         return int(self.target.shape[2])
+
+
+def joined(parts: Sequence[Experience]) -> Experience:
+    """Tasks of several robots, side by side."""
+    arrays = {
+        field.name: np.concatenate([getattr(part, field.name) for part in parts])
+        for field in fields(Experience)
+        if isinstance(getattr(parts[0], field.name), np.ndarray)
+    }
+    return replace(parts[0], **arrays)
 
 
 def experience(robot: Robot, dynamics: ArmDynamics, rollouts: Rollouts, groups: tuple[str, ...] = RAW_GROUPS) -> Experience:

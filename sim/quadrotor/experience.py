@@ -8,12 +8,14 @@ from numpy.typing import NDArray
 from metarl_robot.adaptation.factory import feature_map
 from metarl_robot.adaptation.flight_features import FlightScale
 from metarl_robot.dynamics.quadrotor import QuadrotorDynamics
-from metarl_robot.meta.data import Experience
+from metarl_robot.errors import MetaRLError
+from metarl_robot.meta.data import Experience, joined
 from metarl_robot.meta.flight_data import GROUPS, Flights, flight_experience
 from metarl_robot.quadrotor import MotorModel, Quadrotor
 from metarl_robot.sim.dataset import DataSet
 from metarl_robot.sim.quadrotor.aerodynamics import Aerodynamics
 from metarl_robot.sim.quadrotor.model import hover_command
+from metarl_robot.sim.quadrotor.rollouts import flown
 from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
 
 Array = NDArray[np.float64]
@@ -37,11 +39,17 @@ class FlightLessons:
         return self.truth(data).with_features(feature_map(self._robot, self.dynamics, groups).names)
 
     def truth(self, data: DataSet) -> Experience:
-        robot = self._robot
-        contexts = np.stack([true_context(robot, task) for task in data.tasks])
-        noise = np.stack([_noise(task, robot.control_period_s) for task in data.tasks])
-        assert data.acting is not None
-        return flight_experience(robot, self.dynamics, Flights(data.q, data.v, data.acting, robot.control_period_s, noise, contexts))
+        """Quadrotor by quadrotor where a family flies."""
+        if data.acting is None:
+            raise MetaRLError("experience: the data do not tell the rotors' thrust")
+        parts = []
+        for robot, chosen in flown(self._robot, data.tasks):
+            tasks = [data.tasks[i] for i in chosen]
+            contexts = np.stack([true_context(robot, task) for task in tasks])
+            noise = np.stack([_noise(task, robot.control_period_s) for task in tasks])
+            flights = Flights(data.q[chosen], data.v[chosen], data.acting[chosen], robot.control_period_s, noise, contexts)
+            parts.append(flight_experience(robot, self.dynamics if robot is self._robot else QuadrotorDynamics(robot), flights))
+        return parts[0] if len(parts) == 1 else joined(parts)
 
     def told(self, data: DataSet, task: int) -> Array:
         motors, effort = MotorModel(self._robot, self._robot.hover_thrust), data.effort[task].astype(float)

@@ -10,6 +10,9 @@ each of them does can be told apart.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +24,7 @@ from metarl_robot.quadrotor import GRAVITY_M_S2, Quadrotor
 from metarl_robot.reference import Shifted
 from metarl_robot.signals import Setpoints, State
 from metarl_robot.sim.kinds import RolloutArrays
+from metarl_robot.sim.quadrotor.family import MEMBERS, member
 from metarl_robot.sim.quadrotor.feasibility import hover_use
 from metarl_robot.sim.quadrotor.plant import QuadrotorBatch
 from metarl_robot.sim.quadrotor.ranges import TRAIN, QuadrotorRanges, draw_task
@@ -50,10 +54,37 @@ class QuadrotorRollouts:
         self._robot = robot
 
     def draw_task(self, rng: np.random.Generator, ranges: QuadrotorRanges | None) -> QuadrotorTask:
+        index = int(rng.integers(MEMBERS)) if self._robot.family else None
+        robot = self._robot if index is None else member(index)
         while True:
-            task = draw_task(self._robot, rng, ranges or TRAIN)
-            if hover_use(self._robot, task) <= _MOST_HOVER_USE:
-                return task
+            task = draw_task(robot, rng, ranges or TRAIN)
+            if hover_use(robot, task) <= _MOST_HOVER_USE:
+                return replace(task, member=index)
+
+    def simulate(
+        self, tasks: list[QuadrotorTask], rng: np.random.Generator, steps: int, threads: int
+    ) -> tuple[RolloutArrays, NDArray[np.bool_]]:
+        arrays = _empty(self._robot, len(tasks), steps)
+        valid = np.zeros(len(tasks), bool)
+        for robot, chosen in flown(self._robot, tasks):
+            flights = _Flights(robot)
+            part, valid[chosen] = flights.simulate([tasks[i] for i in chosen], rng, steps, threads)
+            for name, values in part.items():
+                arrays[name][chosen] = values
+        return arrays, valid
+
+
+def flown(robot: Quadrotor, tasks: Sequence[QuadrotorTask]) -> Iterator[tuple[Quadrotor, list[int]]]:
+    """Each quadrotor that flies some of the tasks, and which."""
+    for index in dict.fromkeys(task.member for task in tasks):
+        yield robot if index is None else member(index), [i for i, task in enumerate(tasks) if task.member == index]
+
+
+class _Flights:
+    """Flights of one quadrotor."""
+
+    def __init__(self, robot: Quadrotor) -> None:
+        self._robot = robot
 
     def simulate(
         self, tasks: list[QuadrotorTask], rng: np.random.Generator, steps: int, threads: int

@@ -71,6 +71,7 @@ class QuadrotorTask:
     gives a sound one; battery: the same factor for all. ground_effect: whether the ground adds thrust.
     command_delay_s, sensor_delay_s: time from a command to its effect, from a state to its measurement.
     *_noise_*: standard deviations of the measurements, each axis.
+    member: which quadrotor of a family flies (family.py); None: the one at hand.
     """
 
     payload: Payload = Payload()
@@ -87,6 +88,7 @@ class QuadrotorTask:
     velocity_noise_m_s: float = 0.0
     gyro_noise_rad_s: float = 0.0
     accelerometer_noise_m_s2: float = 0.0
+    member: int | None = None
 
     def __post_init__(self) -> None:
         for name, size in (("drag_scale", 2), ("effectiveness", 4)):
