@@ -66,6 +66,9 @@ class DescendConfig(GateConfig):
         1.0, ge=0.0, le=60.0, description="how long a stop, or a series of stops, may heal by itself; 0: never [s]"
     )
     feed_forward_time_s: float = Field(0.5, ge=0.001, le=10.0, description="low pass of thrust and torque that hold it in the air [s]")
+    saturation_share: float = Field(
+        0.78, ge=0.1, le=1.0, description="as every gate's; controllers keep a tenth of the greatest thrust for the attitude"
+    )
     descent_speed_m_s: float = Field(0.7, ge=0.1, le=3.0, description="how fast it comes down [m/s]")
     brake_tilt_rad: float = Field(0.25, ge=0.0, le=0.8, description="how far it leans to brake its horizontal motion [rad]")
     descent_time_s: float = Field(60.0, ge=0.0, le=600.0, description="stop the motors so long after the stop began, landed or not [s]")

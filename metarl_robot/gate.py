@@ -39,7 +39,6 @@ Array = NDArray[np.float64]
 
 RESUME_STREAK_S = 0.05  # commands must be good for so long before they pass again by themselves
 MAX_TICK_S = 0.05  # a longer gap between two ticks allows no larger change of effort and no longer step of the law than this
-SATURATED = 0.02  # an effort this close to a limit, as a share of the range, is at the limit
 SATURATED_SHARE = 0.5  # more than this share of the time is for long
 
 
@@ -294,8 +293,7 @@ class Gate:
 
     def _at_limit(self, effort: Array) -> bool:
         lower, upper = self.robot.effort_lower, self.robot.effort_limit
-        margin = SATURATED * (upper - lower)
-        return bool(np.any((effort <= lower + margin) | (effort >= upper - margin)))
+        return bool(np.any(np.abs(effort - 0.5 * (lower + upper)) >= self.config.saturation_share * 0.5 * (upper - lower)))
 
     def _command_problem(self, effort: Array, stamp_s: float) -> Rejection | None:
         if np.shape(effort) != (self.robot.nu,):

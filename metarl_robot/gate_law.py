@@ -39,6 +39,9 @@ class GateConfig(BaseModel):
     arm_at_start: bool = Field(True, description="pass the first good command; false: wait for the re-arm service first")
     overspeed_ratio: float = Field(1.5, ge=1.0, le=10.0, description="stop and latch above this multiple of a velocity limit")
     feed_forward_time_s: float = Field(0.05, ge=0.001, le=10.0, description="low pass of the effort that holds the robot [s]")
+    saturation_share: float = Field(
+        0.96, ge=0.1, le=1.0, description="an effort beyond this share of the way from the middle of its range to an end is at the limit"
+    )
     saturation_s: float = Field(1.0, ge=0.05, le=60.0, description="warn when commands were at a limit for most of this long [s]")
 
 
