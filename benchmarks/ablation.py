@@ -16,22 +16,18 @@ from typing import Any
 
 from metarl_robot.adaptation.factory import make_adapter
 from metarl_robot.checkpoint import Checkpoint
-from metarl_robot.dynamics.arm import ArmDynamics
 from metarl_robot.meta.config import TrainConfig
-from metarl_robot.meta.data import Rollouts, experience
 from metarl_robot.meta.last_layer import LastLayerLearner
 from metarl_robot.meta.train import fit
-from metarl_robot.robot import Robot, load_robot
-from metarl_robot.sim.rollouts import rollouts
+from metarl_robot.robot import load_robot
+from metarl_robot.sim.dataset import DataSet
+from metarl_robot.sim.kinds import Lessons, simulation
 from metarl_robot.sim.scoring import PredictionTest, controller_tuning
 from metarl_robot.sim.training import simulate
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "everything": {},
     "no learned features": {"learned": 0},
-    "no payload features": {"groups": ("friction", "motor")},
-    "no friction features": {"groups": ("payload", "motor")},
-    "no motor features": {"groups": ("payload", "friction")},
     "learned features alone": {"groups": ()},
     "prior trained, too": {"prior": "trained"},
     "prior: zero mean, one scale a kind": {"prior": "isotropic"},
@@ -47,13 +43,13 @@ def main() -> None:
     arguments = _arguments()
     robot = load_robot(arguments.robot)
     base = {"tasks": arguments.tasks, "steps": arguments.steps, "threads": arguments.threads}
-    driven = rollouts(robot, ArmDynamics(robot), simulate(robot, TrainConfig(**base)))
+    data, lessons = simulate(robot, TrainConfig(**base)), simulation(robot).lessons()
     test = PredictionTest(robot, arguments.score_tasks)
     result: dict[str, list[dict[str, Any]]] = {}
-    for name, change in VARIANTS.items():
-        checkpoint = train_variant(robot, driven, TrainConfig(**{**base, **change}))
+    for name, change in variants(lessons.groups).items():
+        checkpoint = train_variant(lessons, data, TrainConfig(**{**base, **change}))
         adapter = make_adapter("last_layer", robot, test.dynamics, controller_tuning(robot, "meta_mpc"), checkpoint)
-        result[name] = [score.to_dict(robot.effort_limit) for score in test.score(adapter)]
+        result[name] = [score.to_dict(test.scale) for score in test.score(adapter)]
         print(row(name, result[name]), file=sys.stderr, flush=True)
     print(table(result))
     if arguments.json is not None:
@@ -72,14 +68,20 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def train_variant(robot: Robot, driven: Rollouts, config: TrainConfig) -> Checkpoint:
+def variants(groups: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """Those of `VARIANTS`, and each without one of the kind's groups of raw features."""
+    without = {f"no {group} features": {"groups": tuple(other for other in groups if other != group)} for group in groups}
+    return {**VARIANTS, **without}
+
+
+def train_variant(lessons: Lessons, data: DataSet, config: TrainConfig) -> Checkpoint:
     """Weights of one variant, in memory."""
-    tasks = experience(robot, ArmDynamics(robot), driven, (*config.groups, "latency"))
-    learner = LastLayerLearner(tasks, robot.velocity_limit, robot.effort_limit, config)
+    groups = lessons.groups if "all" in config.groups else config.groups
+    learner = LastLayerLearner(lessons.experience(data, groups), lessons.velocity_scale, lessons.force_scale / lessons.unit, config)
     with tempfile.TemporaryDirectory() as folder:
         fit(learner, config, Path(folder) / "variant.state", "")
     tensors, names = learner.export()
-    features = [*config.groups, *(["learned"] if config.learned else [])]
+    features = [*groups, *(["learned"] if config.learned else [])]
     return Checkpoint(tensors, {"adapter": "last_layer", "features": features, "context_names": list(names)})
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,7 +138,7 @@ class Experience:
 
 def joined(parts: Sequence[Experience]) -> Experience:
     """Tasks of several robots, side by side."""
-    arrays = {
+    arrays: dict[str, Any] = {
         field.name: np.concatenate([getattr(part, field.name) for part in parts])
         for field in fields(Experience)
         if isinstance(getattr(parts[0], field.name), np.ndarray)

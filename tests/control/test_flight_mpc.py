@@ -1,0 +1,120 @@
+"""The quadrotors' MPC on simulated quadrotors: tracking, what it learns, limits, bad input."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from metarl_robot.control.base import Controller
+from metarl_robot.control.factory import make_controller
+from metarl_robot.flight import FigureEight, Hover
+from metarl_robot.quadrotor import Quadrotor
+from metarl_robot.robot import load_robot
+from metarl_robot.signals import Reference, State, Status
+from metarl_robot.sim.kinds import simulation
+from metarl_robot.sim.payload import Payload
+from metarl_robot.sim.quadrotor.tasks import QuadrotorTask, Wind
+
+NOISY = QuadrotorTask(
+    ground_effect=False,
+    command_delay_s=0.005,
+    position_noise_m=0.001,
+    attitude_noise_rad=0.002,
+    velocity_noise_m_s=0.02,
+    gyro_noise_rad_s=0.01,
+    accelerometer_noise_m_s2=0.2,
+)
+HEIGHT = np.array([0.0, 0.0, 2.0])
+
+
+@pytest.fixture(scope="module")
+def x500() -> Quadrotor:
+    robot = load_robot("x500")
+    assert isinstance(robot, Quadrotor)
+    return robot
+
+
+def _fly(robot: Quadrotor, controller: Controller, task: QuadrotorTask, reference: Reference, duration_s: float) -> np.ndarray:
+    """(K, 3) true position minus reference."""
+    plant = simulation(robot).plant(task, 0)
+    state, errors = plant.reset(reference.sample(np.zeros(1)).q[0]), []
+    controller.reset()
+    for k in range(round(duration_s / robot.control_period_s)):
+        command = controller.step(plant.stamp, state, reference)
+        assert np.all(np.isfinite(command.effort)) and command.status is not Status.FAILED
+        assert np.all(command.effort >= robot.effort_lower) and np.all(command.effort <= robot.effort_limit)
+        errors.append(plant.truth.q[:3] - reference.sample(np.array([k * robot.control_period_s])).q[0, :3])
+        state = plant.step(command.effort, robot.control_period_s)
+        assert not plant.crashed
+    return np.array(errors)
+
+
+def _rms_mm(errors: np.ndarray) -> float:
+    return float(1e3 * np.sqrt(np.mean(np.sum(errors**2, axis=1))))
+
+
+def test_nominal_mpc_follows_an_eight_where_the_model_is_right(x500: Quadrotor) -> None:
+    task = replace(NOISY, drag_scale=np.zeros(2))
+    errors = _fly(x500, make_controller(x500, "nominal_mpc"), task, FigureEight(HEIGHT), 5.0)
+    assert _rms_mm(errors[400:]) < 15.0
+
+
+def test_offset_free_mpc_leaves_no_offset_under_payload_and_wind(x500: Quadrotor) -> None:
+    payload = Payload(0.4, np.array([0.01, 0.0, -0.05]), np.array([1e-3, 1e-3, 1e-3, 0.0, 0.0, 0.0]))
+    task = replace(NOISY, payload=payload, wind=Wind(np.array([5.0, 0.0, 0.0])))
+    hover = Hover(HEIGHT)
+    nominal = _fly(x500, make_controller(x500, "nominal_mpc"), task, hover, 4.0)[600:]
+    offset_free = _fly(x500, make_controller(x500, "offset_free_mpc"), task, hover, 4.0)[600:]
+    assert np.linalg.norm(offset_free.mean(axis=0)) < 0.003 < 0.02 < np.linalg.norm(nominal.mean(axis=0))
+
+
+def test_meta_mpc_learns_the_payload(x500: Quadrotor) -> None:
+    controller = make_controller(x500, "meta_mpc")
+    payload = Payload(0.5, np.array([0.0, 0.0, -0.03]), np.array([1e-3, 1e-3, 1e-3, 0.0, 0.0, 0.0]))
+    errors = _fly(x500, controller, replace(NOISY, payload=payload), FigureEight(HEIGHT), 5.0)
+    mass, std = controller.adapter.context["payload_mass_kg"]
+    assert abs(mass - 0.5) < 0.15 and abs(mass - 0.5) < 2.5 * std
+    assert _rms_mm(errors[400:]) < 15.0
+
+
+def test_a_reference_that_jumps_is_followed_within_limits(x500: Quadrotor) -> None:
+    class Jump:
+        def sample(self, times: np.ndarray) -> object:
+            far = np.asarray(times) > 1.0
+            points = Hover(HEIGHT).sample(times)
+            return replace(points, q=points.q + np.where(far[:, None], np.eye(7)[0] * 5.0, 0.0))
+
+    errors = _fly(x500, make_controller(x500, "offset_free_mpc"), NOISY, Jump(), 7.0)
+    assert _rms_mm(errors[-100:]) < 100.0
+
+
+def test_the_other_sign_of_a_quaternion_changes_nothing(x500: Quadrotor) -> None:
+    commands = []
+    for sign in (1.0, -1.0):
+        controller, q = make_controller(x500, "nominal_mpc"), np.concatenate([HEIGHT, sign * np.array([0.995, 0.0995, 0.0, 0.0])])
+        q[3:] /= np.linalg.norm(q[3:])
+        commands.append([controller.step(0.005 * k, State(q, np.zeros(6)), Hover(HEIGHT)).effort for k in range(3)])
+    assert np.allclose(commands[0], commands[1], atol=1e-6)
+
+
+def test_a_state_that_is_not_finite_gives_a_finite_command_and_a_status(x500: Quadrotor) -> None:
+    controller, broken = make_controller(x500, "nominal_mpc"), x500.home.copy()
+    broken[4] = np.nan
+    first = controller.step(0.0, State(broken, np.zeros(6)), Hover(HEIGHT))
+    assert first.status is Status.FAILED and np.allclose(first.effort, x500.hover_thrust)
+    controller.step(0.005, State(x500.home, np.zeros(6)), Hover(HEIGHT))
+    later = controller.step(0.010, State(broken, np.zeros(6)), Hover(HEIGHT))
+    assert later.status is Status.DEGRADED and "last plan" in later.message and np.all(np.isfinite(later.effort))
+
+
+def test_a_quadrotor_without_weights_of_its_own_flies_with_its_family_s(x500: Quadrotor, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("mine") / "mine"
+    folder.mkdir()
+    text = (x500.folder / "robot.yaml").read_text().replace("name: x500", "name: mine").replace("mass_kg: 2.064", "mass_kg: 1.5")
+    (folder / "robot.yaml").write_text(text)
+    robot = load_robot(folder)
+    assert isinstance(robot, Quadrotor)
+    errors = _fly(robot, make_controller(robot, "meta_mpc"), replace(NOISY, wind=Wind(np.array([4.0, 0.0, 0.0]))), FigureEight(HEIGHT), 5.0)
+    assert _rms_mm(errors[400:]) < 20.0
