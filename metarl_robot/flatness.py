@@ -77,28 +77,19 @@ def attitude(force: Array, yaw: Array) -> Array:
 
 def _rates(flat: FlatPoints, r: Array, thrust: Array) -> tuple[Array, Array]:
     """Body rates [rad/s] and their derivatives [rad/s^2], each (N, 3). r: (N, 3, 3) body to world; thrust: (N,) [m/s^2]."""
-    x_b, y_b, z_b = r[..., 0], r[..., 1], r[..., 2]
     sine, cosine, zero = np.sin(flat.yaw), np.cos(flat.yaw), np.zeros_like(flat.yaw)
-    x_c, y_c = np.stack([cosine, sine, zero], axis=1), np.stack([-sine, cosine, zero], axis=1)
+    given = np.array([flat.jerk.T, flat.snap.T, (cosine, sine, zero), (-sine, cosine, zero)])  # (4, 3, N)
+    by_body = r.transpose(0, 2, 1) @ given.transpose(2, 1, 0)  # (N, 3, 4) in body axes
+    jerk, snap, (x_on_x, x_on_y, x_on_z), (_, y_on_y, y_on_z) = by_body.transpose(2, 1, 0)  # x_on_y: of x_c on y_b
     dyaw, ddyaw = flat.yaw_rate, flat.yaw_acceleration
 
-    dthrust = _dot(z_b, flat.jerk)
-    wx, wy = -_dot(y_b, flat.jerk) / thrust, _dot(x_b, flat.jerk) / thrust
-    level = np.maximum(_dot(y_b, y_c), _LEAST)  # cosine of the roll
-    wz = (dyaw * _dot(x_b, x_c) + wy * _dot(z_b, y_c)) / level
+    wx, wy = -jerk[1] / thrust, jerk[0] / thrust
+    level = np.maximum(y_on_y, _LEAST)  # cosine of the roll
+    wz = (dyaw * x_on_x + wy * y_on_z) / level
 
-    dwx = -(_dot(y_b, flat.snap) + 2 * dthrust * wx) / thrust + wy * wz
-    dwy = (_dot(x_b, flat.snap) - 2 * dthrust * wy) / thrust - wx * wz
-    dlevel = wx * _dot(z_b, y_c) - dyaw * _dot(y_b, x_c)
-    change = (
-        ddyaw * _dot(x_b, x_c)
-        + dyaw * (wz * _dot(y_b, x_c) - wy * _dot(z_b, x_c))
-        + dwy * _dot(z_b, y_c)
-        - wy * (wx * level + dyaw * _dot(z_b, x_c))
-    )
+    dwx = -(snap[1] + 2 * jerk[2] * wx) / thrust + wy * wz
+    dwy = (snap[0] - 2 * jerk[2] * wy) / thrust - wx * wz
+    dlevel = wx * y_on_z - dyaw * x_on_y
+    change = ddyaw * x_on_x + dyaw * (wz * x_on_y - wy * x_on_z) + dwy * y_on_z - wy * (wx * level + dyaw * x_on_z)
     dwz = (change - wz * dlevel) / level
-    return np.stack([wx, wy, wz], axis=1), np.stack([dwx, dwy, dwz], axis=1)
-
-
-def _dot(a: Array, b: Array) -> Array:
-    return np.asarray((a * b).sum(-1))
+    return np.array([wx, wy, wz]).T, np.array([dwx, dwy, dwz]).T

@@ -80,22 +80,25 @@ class Sines(_Flat):
     def flat(self, times: Array) -> FlatPoints:
         theta = self._phase(times - self.start_s)
         along = self._along(theta[0])
-        _, t1, t2, t3, t4 = theta[..., None]
-        chain = np.stack(  # Faà di Bruno
-            [
-                along[0],
-                along[1] * t1,
-                along[2] * t1**2 + along[1] * t2,
-                along[3] * t1**3 + 3 * along[2] * t1 * t2 + along[1] * t3,
-                along[4] * t1**4 + 6 * along[3] * t1**2 * t2 + along[2] * (3 * t2**2 + 4 * t1 * t3) + along[1] * t4,
-            ]
-        )
+        t1, t2, t3, t4 = theta[1:, :, None]
+        chain = np.empty_like(along)  # Faà di Bruno
+        chain[0] = along[0]
+        chain[1] = along[1] * t1
+        chain[2] = along[2] * t1**2 + along[1] * t2
+        chain[3] = along[3] * t1**3 + 3 * along[2] * t1 * t2 + along[1] * t3
+        chain[4] = along[4] * t1**4 + 6 * along[3] * t1**2 * t2 + along[2] * (3 * t2**2 + 4 * t1 * t3) + along[1] * t4
         return _flat_points(chain)
+
+    @cached_property
+    def _weights(self) -> Array:
+        """(5, 1, K, 4) amplitudes of the derivatives by the phase."""
+        return np.stack([self.amplitude * self.frequency**k for k in range(5)])[:, None]
 
     def _along(self, theta: Array) -> Array:
         """(5, N, 4) outputs and their derivatives by the phase (N,)."""
         angle = theta[:, None, None] * self.frequency + self.angle  # (N, K, 4)
-        out = np.stack([(self.amplitude * self.frequency**k * np.sin(angle + k * np.pi / 2)).sum(1) for k in range(5)])
+        sine, cosine = np.sin(angle), np.cos(angle)
+        out: Array = (self._weights * np.array([sine, cosine, -sine, -cosine, sine])).sum(2)
         out[0] += self.centre + theta[:, None] * self.drift
         out[1] += self.drift
         return out
@@ -103,10 +106,11 @@ class Sines(_Flat):
     def _phase(self, since: Array) -> Array:
         """(5, N) phase and derivatives, `since` (N,) [s] after the start."""
         ramp = min(self.ramp_s, self.duration_s / 2)
-        rising, falling = _step(since / ramp), _step((since - self.duration_s) / ramp + 1.0)
+        steps = _step(np.concatenate([since / ramp, (since - self.duration_s) / ramp + 1.0]))
+        shape = steps[:, : len(since)] - steps[:, len(since) :]
         out = np.empty((5, len(since)))
-        out[0] = ramp * (rising[0] - falling[0]) + np.maximum(since - ramp, 0.0) - np.maximum(since - self.duration_s, 0.0)
-        out[1:] = (rising[1:5] - falling[1:5]) / ramp ** np.arange(4)[:, None]
+        out[0] = ramp * shape[0] + np.maximum(since - ramp, 0.0) - np.maximum(since - self.duration_s, 0.0)
+        out[1:] = shape[1:5] / ramp ** np.arange(4)[:, None]
         return out * self.rate_rad_s
 
 
