@@ -182,6 +182,8 @@ class Gate:
         obstacle = self._state_problem(now_s, steady_s) or self._age_problem(now_s, steady_s)
         if obstacle is None and self._state in (GateState.BRAKING, GateState.BLIND):
             obstacle = f"the gate is still {self._state.value}"
+        if obstacle is None and self._estopped and self._state is GateState.PASSING:
+            obstacle = "the emergency stop has yet to begin"
         if obstacle is not None:
             raise GateError(f"not re-armed: {obstacle}; needs fresh states, fresh commands and a robot that stands")
         self._estopped = self._latched = False

@@ -235,6 +235,14 @@ def test_emergency_stop_latches_until_rearmed() -> None:
     assert gate.counts["stop_estop"] == 1 and gate.counts["rearmed"] == 1
 
 
+def test_an_emergency_stop_cannot_be_taken_back_before_it_has_begun() -> None:
+    gate = started()
+    gate.estop()
+    with pytest.raises(GateError, match="yet to begin"):
+        gate.rearm(9 * PERIOD, 9 * PERIOD)
+    assert run(gate, 10 * PERIOD, 1)[0].state is not GateState.PASSING and gate.latched
+
+
 def test_rearming_needs_fresh_states_fresh_commands_and_a_robot_at_rest() -> None:
     gate = started()
     gate.estop()

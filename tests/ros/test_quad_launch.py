@@ -1,0 +1,195 @@
+"""`quad.launch.yaml` with every controller: it starts, follows, meets a payload that nobody told it, and stays within limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from nav_msgs.msg import Odometry
+from nav_msgs.msg import Path as PathMessage
+from std_msgs.msg import Float64MultiArray
+from trajectory_msgs.msg import MultiDOFJointTrajectory
+
+from metarl_robot.course import Outputs
+from metarl_robot.labelled import Table, table_of
+from metarl_robot.robot import load_robot
+from metarl_robot.ros_nodes import topics
+from metarl_robot.ros_nodes.convert import time_message
+from metarl_robot.ros_nodes.interfaces import OdometryInterface
+from metarl_robot.signals import Plan
+
+ROBOT = load_robot("x500")
+INTERFACE = OdometryInterface(ROBOT)
+ATTACH_S = 3.0
+MASS_KG = 0.2
+ERROR_M = 0.15  # far above what any controller needs without a payload, far below what a broken loop makes
+LEARNED = "meta_mpc"
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a short training: enough to fly."""
+    from metarl_robot.meta.config import TrainConfig
+    from metarl_robot.sim.training import train
+
+    config = TrainConfig(tasks=40, duration_s=1.2, steps=40, batch=8, learned=2, hidden=(8,), threads=1)
+    return train(ROBOT, config, tmp_path_factory.mktemp("weights")).path
+
+
+class Followed:
+    """A started quadrotor, with its setpoints and steps as they come."""
+
+    def __init__(self, start: Callable, **arguments: str) -> None:
+        self.session = start("quad", **{"lockstep": "true", "seed": "1", **arguments})
+        self.probe = self.session.probe
+        self.setpoints: dict[int, np.ndarray] = {}
+        self.steps: list[Table] = []
+        self.probe.listen(Odometry, topics.SETPOINT, self._on_setpoint)
+        self.probe.listen(Float64MultiArray, topics.STEP, lambda m: self.steps.append(table_of(m)))
+
+    def _on_setpoint(self, message: Odometry) -> None:
+        stamp_ns, q, _ = INTERFACE.read_setpoint(message)
+        self.setpoints[stamp_ns] = q
+
+    def errors(self) -> tuple[np.ndarray, np.ndarray]:
+        """Times (K,) [s] and distances (K,) [m] of the truth from the reference."""
+        wanted = sorted(self.setpoints.items())
+        stamps = np.array([stamp for stamp, _ in wanted]) * 1e-9
+        truth = [table for table in list(self.probe.truth) if stamps[0] <= table.stamp_s <= stamps[-1]]
+        times = np.array([table.stamp_s for table in truth])
+        places = np.array([[table.value(f"position_{axis}_m") for axis in "xyz"] for table in truth])
+        reference = np.stack([np.interp(times, stamps, [q[k] for _, q in wanted]) for k in range(3)], axis=1)
+        return times, np.linalg.norm(places - reference, axis=1)
+
+    def place(self) -> np.ndarray:
+        return np.array([self.probe.truth[-1].value(f"position_{axis}_m") for axis in "xyz"])
+
+
+@pytest.mark.parametrize("controller", ["pid", "se3", "indi", "nominal_mpc", "l1_mpc", "offset_free_mpc", LEARNED])
+def test_every_controller_follows_and_meets_the_payload(start: Callable, request: pytest.FixtureRequest, controller: str) -> None:
+    checkpoint = str(request.getfixturevalue("weights")) if controller == LEARNED else ""
+    payload = {"payload_mass_kg": str(MASS_KG), "payload_attach_s": str(ATTACH_S)}
+    flight = Followed(start, controller=controller, checkpoint=checkpoint, **payload)
+    probe = flight.probe
+    probe.wait_until(ATTACH_S + 3.0)
+    assert flight.session.launch.poll() and probe.states[-1]["state"] == "passing"
+    times, error = flight.errors()
+    before, after = error[(times > 1.5) & (times < ATTACH_S)], error[times > ATTACH_S + 1.5]
+    assert len(before) > 100 and len(after) > 100
+    assert before.max() < ERROR_M
+    assert after.max() < 2 * ERROR_M
+    assert {table.value("status") for table in flight.steps} == {0.0}
+    last = probe.truth[-1]
+    assert last.value("payload_mass_kg") == MASS_KG and last.value("violations") == 0.0 and last.value("crashed") == 0.0
+    thrusts = np.array([table.values[0] for table in list(probe.commands)])
+    assert np.all((thrusts >= ROBOT.effort_lower) & (thrusts <= ROBOT.effort_limit))
+    assert not any(probe.count(node, f"state_{why}") for node in ("mpc", "gate") for why in ("frame", "not_finite", "stamp_jumped"))
+    assert flight.session.launch.stop() == 0
+
+
+@pytest.mark.parametrize("robot", ["hummingbird", "crazyflie"])
+def test_quadrotors_of_other_sizes_fly_too(start: Callable, robot: str) -> None:
+    flight = Followed(start, robot=robot, controller="se3", suite="heldout", scenario="wind_4", reference="suite")
+    flight.probe.wait_until(4.0)
+    times, error = flight.errors()
+    assert error[times > 2.0].max() < 3 * ERROR_M and flight.probe.truth[-1].value("crashed") == 0.0
+    wind = [flight.probe.truth[-1].value(f"wind_{axis}_m_s") for axis in "xyz"]
+    assert np.linalg.norm(wind) > 1.0
+    assert flight.session.launch.stop() == 0
+
+
+def test_lockstep_is_the_same_run_every_time(start: Callable) -> None:
+    runs = []
+    for _ in range(2):
+        flight = Followed(start, controller="indi", suite="heldout", scenario="wind_8_gusty", seed="2", reference="figure_eight")
+        flight.probe.wait_until(2.5)
+        runs.append({table.stamp_ns: table.values for table in list(flight.probe.truth) if table.stamp_s <= 2.5})
+        assert flight.session.launch.stop() == 0
+    shared = runs[0].keys() & runs[1].keys()
+    assert len(shared) > 50  # the last ones stand for all before them
+    assert all(np.array_equal(runs[0][stamp], runs[1][stamp]) for stamp in shared)
+
+
+@pytest.fixture(scope="module")
+def hovering(start: Callable) -> Followed:
+    """Driven by the test: it holds where it is until told otherwise."""
+    flight = Followed(start, controller="se3", reference="none")
+    flight.probe.wait_state("passing")
+    flight.out = flight.probe.node.create_publisher(MultiDOFJointTrajectory, topics.POSE_REFERENCE, topics.REFERENCE_QOS)
+    flight.paths = flight.probe.node.create_publisher(PathMessage, topics.PATH_REFERENCE, topics.REFERENCE_QOS)
+    flight.probe.wait(lambda: flight.out.get_subscription_count() > 0 and flight.paths.get_subscription_count() > 0, "the controller")
+    return flight
+
+
+def test_without_a_reference_it_hovers_where_it_is(hovering: Followed) -> None:
+    hovering.probe.wait_until(1.5)
+    assert np.abs(hovering.place() - ROBOT.home[:3]).max() < 0.05
+
+
+def test_a_reference_that_jumps_is_followed_within_limits(hovering: Followed) -> None:
+    probe = hovering.probe
+    probe.clear()
+    probe.wait_until(0.0)
+    goal = np.array([[2.0, -1.0, 2.5, 0.5]])
+    hovering.out.publish(INTERFACE.reference(0, np.array([6.0]), Outputs(goal, np.zeros((1, 4)), np.zeros((1, 4)))))
+    probe.wait(lambda: np.abs(hovering.place() - goal[0, :3]).max() < 0.05, "the goal")
+    truth = list(probe.truth)
+    speed = np.linalg.norm([[table.value(f"velocity_{axis}_m_s") for axis in "xyz"] for table in truth], axis=1)
+    assert 0.5 < speed.max() < 3.0 and probe.truth[-1].value("violations") == 0.0
+    steps = np.diff([hovering.setpoints[stamp][:3] for stamp in sorted(hovering.setpoints)], axis=0)
+    assert np.abs(steps).max() < 0.1  # m: where it shall be moves, and does not jump
+
+
+def test_a_path_is_followed(hovering: Followed) -> None:
+    probe, now_s = hovering.probe, hovering.probe.time_s
+    places = np.array([[2.0, -1.0, 2.5], [1.0, 0.0, 2.0], [0.0, 0.0, 2.0]])
+    q = np.concatenate([places, np.tile([1.0, 0.0, 0.0, 0.0], (3, 1))], axis=1)
+    path = INTERFACE.plan(0, Plan(now_s + np.array([1.0, 3.0, 6.0]), q, np.zeros((3, 6)), np.zeros((0, 4))))
+    path.header.stamp = time_message(0)
+    hovering.paths.publish(path)
+    probe.wait_until(now_s + 6.5)
+    assert np.abs(hovering.place() - places[-1]).max() < 0.1
+
+
+@pytest.mark.parametrize("what", ["frame", "far", "nan"])
+def test_references_that_cannot_be_flown_are_refused_by_name_and_the_old_one_kept(hovering: Followed, what: str) -> None:
+    probe, before = hovering.probe, hovering.place()
+    goal = np.array([[0.0, 0.0, 2.0, 0.0], [0.0, 60.0 if what == "far" else np.nan if what == "nan" else 0.0, 2.0, 0.0]])
+    message = INTERFACE.reference(0, np.array([0.1, 1.0]), Outputs(goal, None, None))
+    if what == "frame":
+        message.header.frame_id = "map"
+    count, said = probe.count("mpc", "references_refused"), len(hovering.session.lines)
+    hovering.out.publish(message)
+    probe.wait_count("mpc", "references_refused", count + 1)
+    why = {"frame": "frame_id is 'map'; must be 'odom'", "far": "allows", "nan": "not finite"}[what]
+    probe.wait(lambda: any("reference refused" in line and why in line for line in hovering.session.lines[said:]), "the reason")
+    probe.wait_until(probe.time_s + 0.5)
+    assert np.abs(hovering.place() - before).max() < 0.05
+
+
+def test_a_new_controller_takes_over_in_flight(hovering: Followed) -> None:
+    probe = hovering.probe
+    assert probe.set_parameter("mpc", "controller", "nominal_mpc").successful
+    probe.wait(lambda: hovering.session.said("nominal_mpc has taken over"), "the new controller")
+    assert not probe.set_parameter("mpc", "controller", "computed_torque").successful  # an arm's
+    now_s, before = probe.time_s, hovering.place()
+    probe.wait_until(now_s + 1.5)
+    assert np.abs(hovering.place() - before).max() < 0.1 and probe.states[-1]["state"] == "passing"
+
+
+def test_emergency_stop_lands_and_after_rearming_it_takes_off_again(hovering: Followed) -> None:
+    probe = hovering.probe
+    assert probe.trigger("/gate/estop").success
+    answer = probe.trigger("/gate/rearm")
+    assert not answer.success and "not re-armed" in answer.message  # it is in the air
+    probe.wait_state("holding", latched=True)
+    assert hovering.place()[2] < 0.2 and np.all(probe.commands[-1].values == 0.0)
+    answer = probe.trigger("/gate/rearm")
+    assert answer.success, answer.message
+    probe.wait_state("passing", latched=False)
+    goal = np.array([[*hovering.place()[:2], 1.5, 0.0]])
+    hovering.out.publish(INTERFACE.reference(0, np.array([4.0]), Outputs(goal, np.zeros((1, 4)), np.zeros((1, 4)))))
+    probe.wait(lambda: abs(hovering.place()[2] - 1.5) < 0.1, "the air")
+    assert hovering.session.launch.stop() == 0
