@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -60,6 +61,16 @@ class Arm(Robot):
     kind = "arm"
     course = "metarl_robot.joint_course:JointCourse"
     gate_law = "metarl_robot.brake:Brake"
+    simulation = "metarl_robot.sim.arm:ArmSimulation"
+    adapter_parts = "metarl_robot.adaptation.arm_parts"
+    controllers: ClassVar[Mapping[str, str]] = {
+        "pid": "metarl_robot.control.pid:SPEC",
+        "computed_torque": "metarl_robot.control.computed_torque:SPEC",
+        "nominal_mpc": "metarl_robot.control.mpc_family:NOMINAL",
+        "offset_free_mpc": "metarl_robot.control.mpc_family:OFFSET_FREE",
+        "meta_mpc": "metarl_robot.control.mpc_family:META",
+        "oracle_mpc": "metarl_robot.control.mpc_family:ORACLE",
+    }
 
     def __init__(self, description: ArmFile, folder: Path) -> None:
         super().__init__(description, folder)
@@ -91,9 +102,8 @@ class Arm(Robot):
         model, path = self.mj_model, self.folder / "robot.yaml"
         joints = tuple(model.joint(i).name for i in range(model.njnt))
         if joints != self.channel_names:
-            raise RobotError(
-                f"{path}: joints: names and order must be those of {self.model_path.name}: {list(joints)}; given: {list(self.channel_names)}"
-            )
+            expected = f"must be those of {self.model_path.name}: {list(joints)}"
+            raise RobotError(f"{path}: joints: names and order {expected}; given: {list(self.channel_names)}")
         if any(int(kind) not in (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE)) for kind in model.jnt_type):
             raise RobotError(f"{self.model_path}: an arm's joints must be hinges or slides")
         sites = [model.site(i).name for i in range(model.nsite)]

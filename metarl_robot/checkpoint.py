@@ -43,18 +43,15 @@ class Checkpoint:
         return str(self.meta["adapter"])
 
 
-FAMILIES = {"quadrotor": "quad-family"}
-"""Of each kind of robot, the one whose weights serve those without their own."""
-
-
 def default_checkpoint(robot: Robot, adapter: str = "last_layer") -> Path:
     """Where a robot's shipped weights are: models/<robot>/dynamics.safetensors, or dynamics_maml.safetensors for MAML.
 
     Where it has none, and its kind has a family: the family's.
     """
     name = "dynamics.safetensors" if adapter == "last_layer" else f"dynamics_{adapter}.safetensors"
-    family = MODELS_DIR / FAMILIES.get(robot.kind, "") / name
-    return family if robot.kind in FAMILIES and family.is_file() and not (robot.folder / name).is_file() else robot.folder / name
+    own = robot.folder / name
+    family = own if robot.family_model is None else MODELS_DIR / robot.family_model / name
+    return family if family.is_file() and not own.is_file() else own
 
 
 def save_checkpoint(path: Path, robot: Robot, adapter: str, tensors: dict[str, Array], record: dict[str, Any]) -> Checkpoint:
@@ -91,7 +88,7 @@ def load_checkpoint(path: Path, robot: Robot | None = None) -> Checkpoint:
     if hashlib.sha256(content).hexdigest() != meta["sha256"]:
         raise CheckpointError(f"{path}: its SHA-256 is not the one in {record.name}: truncated or altered; restore both or train again")
     own = robot is None or (meta["robot"], tuple(meta["joint_names"])) == (robot.name, robot.joint_names)
-    if robot is not None and not own and meta["robot"] != FAMILIES.get(robot.kind):
+    if robot is not None and not own and meta["robot"] != robot.family_model:
         raise CheckpointError(f"{path}: trained for robot '{meta['robot']}' with joints {meta['joint_names']}; this is '{robot.name}'")
     try:
         tensors = load_safetensors(content)

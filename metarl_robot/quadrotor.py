@@ -11,8 +11,9 @@ with a first-order lag, of its own when it slows down: dΩ/dt = (√(u_c / k) - 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,6 +111,19 @@ class Quadrotor(Robot):
     kind = "quadrotor"
     course = "metarl_robot.flight_course:FlightCourse"
     gate_law = "metarl_robot.descend:Descend"
+    simulation = "metarl_robot.sim.quadrotor.simulation:QuadrotorSimulation"
+    adapter_parts = "metarl_robot.adaptation.flight_parts"
+    controllers: ClassVar[Mapping[str, str]] = {
+        "pid": "metarl_robot.control.flight_pid:SPEC",
+        "se3": "metarl_robot.control.se3:SPEC",
+        "indi": "metarl_robot.control.indi:SPEC",
+        "nominal_mpc": "metarl_robot.control.flight_family:NOMINAL",
+        "l1_mpc": "metarl_robot.control.flight_family:L1",
+        "offset_free_mpc": "metarl_robot.control.flight_family:OFFSET_FREE",
+        "meta_mpc": "metarl_robot.control.flight_family:META",
+        "oracle_mpc": "metarl_robot.control.flight_family:ORACLE",
+    }
+    family_model = "quad-family"
 
     def __init__(self, description: QuadrotorFile, folder: Path) -> None:
         super().__init__(description, folder)

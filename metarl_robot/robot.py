@@ -1,11 +1,13 @@
 """Robot descriptions: `models/<name>/robot.yaml`, validated when loaded. What every kind of robot has is here.
 
-A kind is a class: it names the keys that its robot.yaml may have, turns them into arrays and checks them against the MJCF
-(arm.py, quadrotor.py). Every key carries its unit, so that a value in another unit is a misspelt key.
+A kind is a class (arm.py, quadrotor.py): it says which keys its robot.yaml may have, turns them into arrays, checks them against the
+MJCF, and names what belongs to the kind in other rooms. A new kind is such a class and a line in `_KINDS`. Every key carries its
+unit, so that a value in another unit is a misspelt key.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -60,6 +62,10 @@ class Robot:
         kind: 'arm', 'quadrotor'.
         course: what its references are made of, a class as 'module:name' (course.py).
         gate_law: how its gate stops it, a class as 'module:name' (gate_law.py).
+        simulation: what simulates it, a class as 'module:name' (sim/kinds.py).
+        adapter_parts: what its adapters are made of, a module (adaptation/factory.py).
+        controllers: its controllers, name → ControllerSpec as 'module:name' (control/factory.py).
+        family_model: the robot whose trained weights serve those of this kind without their own, or none.
         channel_names: (nu,) what a command drives, in order: joints, rotors.
         nq, dof, nu: sizes of a position, of a velocity or generalised force, of a command.
         position_lower, position_upper: (dof,) [rad, m]; infinite where there is no limit.
@@ -74,6 +80,10 @@ class Robot:
     kind: ClassVar[str]
     course: ClassVar[str]
     gate_law: ClassVar[str]
+    simulation: ClassVar[str]
+    adapter_parts: ClassVar[str]
+    controllers: ClassVar[Mapping[str, str]]
+    family_model: ClassVar[str | None] = None
     channel_names: tuple[str, ...]
     nq: int
     dof: int
@@ -111,8 +121,6 @@ class Robot:
     @cached_property
     def mj_model(self) -> mujoco.MjModel:
         """The nominal robot, compiled: read-only by convention; simulations compile their own."""
-        import mujoco
-
         spec = self.mj_spec()
         try:
             return spec.compile()
@@ -152,7 +160,10 @@ def load_robot(name_or_folder: str | Path, models_dir: Path = MODELS_DIR, check_
     if not path.is_file():
         raise UnknownNameError("robot", str(name_or_folder), available_robots(models_dir))
     content = _read(path)
-    kind = _kind(content.get("kind"), path)
+    try:
+        kind = kind_of(content.get("kind"))
+    except UnknownNameError as error:
+        raise RobotError(f"{path}: kind: {error}") from error
     try:
         robot = kind(kind.file.model_validate(content), folder)
     except ValidationError as error:
@@ -162,12 +173,18 @@ def load_robot(name_or_folder: str | Path, models_dir: Path = MODELS_DIR, check_
     return robot
 
 
-def _kind(name: Any, path: Path) -> type[Robot]:
+def kind_of(name: Any) -> type[Robot]:
+    """A kind of robot by its name; what belongs to it in other rooms is named there. Raises UnknownNameError."""
     if name not in _KINDS:
-        raise RobotError(f"{path}: kind: must be one of {', '.join(_KINDS)} (given: {name!r})")
-    module, attribute = _KINDS[name].split(":")
-    found: type[Robot] = getattr(import_module(module), attribute)
+        raise UnknownNameError("kind of robot", str(name), _KINDS)
+    found: type[Robot] = named(_KINDS[name])
     return found
+
+
+def named(place: str) -> Any:
+    """What is named 'module:name', imported when asked for."""
+    module, attribute = place.split(":")
+    return getattr(import_module(module), attribute)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class State:
-    """A measured state: q (nq,), v (nv,); specific_force (3,), where there is an accelerometer: its mean since the last state [m/s²; body]."""
+    """A measured state: q (nq,), v (nv,); specific_force (3,) where there is an accelerometer, its mean since the last state [m/s²]."""
 
     q: Array
     v: Array

@@ -1,24 +1,17 @@
-"""One interface to the simulation of every kind of robot. A new kind is a module with a class like these, and a line in the table."""
+"""One interface to the simulation of every kind of robot; a kind names its own class (metarl_robot.robot.Robot.simulation)."""
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.errors import UnknownNameError
-from metarl_robot.robot import Robot
+from metarl_robot.robot import Robot, kind_of, named
 from metarl_robot.signals import Reference, State
 from metarl_robot.sim.scenario import Scenario, Task
 
 Array = NDArray[np.float64]
-
-_SIMULATIONS = {
-    "arm": "metarl_robot.sim.arm:ArmSimulation",
-    "quadrotor": "metarl_robot.sim.quadrotor.simulation:QuadrotorSimulation",
-}
 
 
 class Violations(Protocol):
@@ -182,12 +175,8 @@ class Simulation(Protocol):
 
 
 def simulation(robot: Robot) -> Simulation:
-    """The simulation of a robot's kind.
-
-    Raises:
-        UnknownNameError: nothing simulates this kind.
-    """
-    made: Simulation = _simulation_type(robot.kind)(robot)
+    """The simulation of a robot."""
+    made: Simulation = named(robot.simulation)(robot)
     return made
 
 
@@ -195,15 +184,8 @@ def task_from_dict(kind: str, content: dict[str, Any]) -> Task:
     """A task of a kind of robot from its plain data.
 
     Raises:
-        UnknownNameError: nothing simulates this kind.
+        UnknownNameError: no such kind.
         SignalError: the data are wrong.
     """
-    task: Task = _simulation_type(kind).task_from_dict(content)
+    task: Task = named(kind_of(kind).simulation).task_from_dict(content)
     return task
-
-
-def _simulation_type(kind: str) -> Any:
-    if kind not in _SIMULATIONS:
-        raise UnknownNameError("simulated kind of robot", kind, _SIMULATIONS)
-    module, name = _SIMULATIONS[kind].split(":")
-    return getattr(import_module(module), name)

@@ -24,7 +24,6 @@ from metarl_robot.robot import Robot
 Array = NDArray[np.float64]
 
 ADAPTERS = ("none", "disturbance_observer", "l1", "inertial", "last_layer", "maml")
-_PARTS = {"arm": "metarl_robot.adaptation.arm_parts", "quadrotor": "metarl_robot.adaptation.flight_parts"}
 
 
 def make_adapter(name: str, robot: Robot, dynamics: Any, tuning: AdapterTuning, checkpoint: Checkpoint | None = None) -> Adapter:
@@ -54,7 +53,7 @@ def make_adapter(name: str, robot: Robot, dynamics: Any, tuning: AdapterTuning, 
 
 def parts(robot: Robot) -> Any:
     """The module of a robot's kind: FEATURE_GROUPS, INERTIAL, SUDDEN, feature_group(…), filter_tuning(…)."""
-    return import_module(_PARTS[robot.kind])
+    return import_module(robot.adapter_parts)
 
 
 MAML_OBSERVER_RAD_S = 40.0

@@ -7,7 +7,6 @@ parameter file that the nodes read too; overrides given in code or on the comman
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from metarl_robot.control.base import Controller, ControllerSpec
 from metarl_robot.errors import MetaRLError, UnknownNameError
-from metarl_robot.robot import Robot
+from metarl_robot.robot import Robot, kind_of, named
 
 ENTRY_POINT_GROUP = "metarl_robot.controllers"
 
@@ -26,31 +25,9 @@ class ConfigError(MetaRLError):
     """A controller's configuration has an unknown key or a value outside its range."""
 
 
-_BUILTIN = {
-    "arm": {
-        "pid": "metarl_robot.control.pid:SPEC",
-        "computed_torque": "metarl_robot.control.computed_torque:SPEC",
-        "nominal_mpc": "metarl_robot.control.mpc_family:NOMINAL",
-        "offset_free_mpc": "metarl_robot.control.mpc_family:OFFSET_FREE",
-        "meta_mpc": "metarl_robot.control.mpc_family:META",
-        "oracle_mpc": "metarl_robot.control.mpc_family:ORACLE",
-    },
-    "quadrotor": {
-        "pid": "metarl_robot.control.flight_pid:SPEC",
-        "se3": "metarl_robot.control.se3:SPEC",
-        "indi": "metarl_robot.control.indi:SPEC",
-        "nominal_mpc": "metarl_robot.control.flight_family:NOMINAL",
-        "l1_mpc": "metarl_robot.control.flight_family:L1",
-        "offset_free_mpc": "metarl_robot.control.flight_family:OFFSET_FREE",
-        "meta_mpc": "metarl_robot.control.flight_family:META",
-        "oracle_mpc": "metarl_robot.control.flight_family:ORACLE",
-    },
-}
-
-
 def controller_names(kind: str) -> tuple[str, ...]:
     """Every controller of a kind of robot that can be named: ours, then third parties' (entry points of `metarl_robot.controllers`)."""
-    return (*_BUILTIN[kind], *sorted(_third_party()))
+    return (*kind_of(kind).controllers, *sorted(_third_party()))
 
 
 def config_type(kind: str, name: str) -> type[BaseModel]:
@@ -92,9 +69,9 @@ def make_controller(
 
 
 def _spec(kind: str, name: str) -> ControllerSpec:
-    if name in _BUILTIN[kind]:
-        module, attribute = _BUILTIN[kind][name].split(":")
-        spec = getattr(import_module(module), attribute)
+    own = kind_of(kind).controllers
+    if name in own:
+        spec = named(own[name])
     else:
         points = _third_party()
         if name not in points:

@@ -11,7 +11,6 @@ from metarl_robot import rotation
 from metarl_robot.errors import SignalError, UnknownNameError
 from metarl_robot.robot import load_robot
 from metarl_robot.signals import Command, State
-from metarl_robot.sim import kinds
 from metarl_robot.sim.episode import run_episode
 from metarl_robot.sim.kinds import simulation, task_from_dict
 from metarl_robot.sim.quadrotor.model import hover_command
@@ -80,13 +79,12 @@ def test_errors_of_attitude_are_angles() -> None:
     np.testing.assert_array_equal(simulation(X500).positions(level), [[1.0, 2.0, 3.0]])
 
 
-def test_a_new_kind_is_a_line_in_the_table(monkeypatch) -> None:
-    blimp = SimpleNamespace(kind="blimp")
-    with pytest.raises(UnknownNameError, match=r"blimp.*quadrotor"):
-        simulation(blimp)
-    monkeypatch.setitem(kinds._SIMULATIONS, "blimp", "types:SimpleNamespace")  # any module, any callable
+def test_a_kind_names_its_simulation() -> None:
+    blimp = SimpleNamespace(simulation="types:SimpleNamespace")  # any module, any callable
     with pytest.raises(TypeError):
         simulation(blimp)
+    with pytest.raises(UnknownNameError, match=r"blimp.*quadrotor"):
+        task_from_dict("blimp", {})
     with pytest.raises(SignalError, match="keys"):
         task_from_dict("quadrotor", {"unknown": 1})
 
