@@ -109,6 +109,7 @@ setup(
         "metarl_robot.meta",
         "metarl_robot.ros_nodes",
         "metarl_robot.sim",
+        "metarl_robot.sim.quadrotor",
     ],
     package_data={
         "metarl_robot": ["py.typed", *(f"models/**/*.{kind}" for kind in ("xml", "yaml", "safetensors", "json"))],
