@@ -1,6 +1,6 @@
 """Data for learning: many tasks simulated at once, under a detuned controller on random motions, whatever the kind of robot.
 
-The task is constant in each rollout. A rollout that takes the robot beyond its limits is drawn again. What is particular to a kind
+The task is constant in each rollout. A rollout that takes the robot beyond its limits is drawn again, after ten attempts its task, too. What is particular to a kind
 (arm_rollouts.py, quadrotor/rollouts.py) comes through metarl_robot.sim.kinds.
 """
 
@@ -117,7 +117,7 @@ def collect(
     for start in range(0, tasks, _BLOCK):
         rng = stream(suite, seed, _DATA, start)
         block_tasks = [maker.draw_task(rng, ranges) for _ in range(min(_BLOCK, tasks - start))]
-        blocks.append(_simulate_until_valid(robot, maker, block_tasks, rng, steps, threads))
+        blocks.append(_simulate_until_valid(robot, maker, block_tasks, rng, steps, threads, ranges))
         drawn += block_tasks
         if progress is not None:
             progress(len(drawn), tasks)
@@ -127,12 +127,15 @@ def collect(
 
 
 def _simulate_until_valid(
-    robot: Robot, maker: RolloutMaker, tasks: list[Any], rng: np.random.Generator, steps: int, threads: int
+    robot: Robot, maker: RolloutMaker, tasks: list[Any], rng: np.random.Generator, steps: int, threads: int, ranges: Any
 ) -> RolloutArrays:
-    """One rollout per task; motions that a task takes beyond the robot's limits are drawn again."""
+    """One rollout per task; motions that a task takes beyond the robot's limits are drawn again, in the end the task itself."""
     result: RolloutArrays | None = None
     todo = np.arange(len(tasks))
-    for _ in range(_ATTEMPTS):
+    for attempt in range(_ATTEMPTS):
+        if attempt >= _ATTEMPTS // 2:
+            for i in todo:
+                tasks[i] = maker.draw_task(rng, ranges)
         arrays, valid = maker.simulate([tasks[i] for i in todo], rng, steps, threads)
         if result is None:
             result = arrays
