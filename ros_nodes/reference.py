@@ -18,6 +18,7 @@ import numpy as np
 from pydantic import Field
 
 from metarl_robot.course import Course, Outputs, course_of
+from metarl_robot.errors import UnknownNameError
 from metarl_robot.labelled import NANOSECONDS
 from metarl_robot.robot import Robot, load_robot
 from metarl_robot.ros_nodes import topics
@@ -58,6 +59,8 @@ def make_reference(robot: Robot, course: Course, wanted: ReferenceParameters) ->
         from metarl_robot.sim.kinds import simulation
 
         made = simulation(robot).scenario(wanted.suite, wanted.scenario, wanted.seed).reference
+    elif wanted.kind not in course.motion_names:
+        raise UnknownNameError("kind of reference", wanted.kind, (*course.motion_names, "suite"))
     else:
         made = course.motion(wanted.kind, np.random.default_rng(wanted.seed), wanted.duration_s)
     return course.paced(made, wanted.pace)
