@@ -29,7 +29,7 @@ def run(node: str, *parameters: str) -> subprocess.CompletedProcess[str]:
         ("mpc", ("robot:=planar2", "controller:=pid", "controller_config.kp:=-5.0"), "parameter 'controller_config.kp'"),
         ("plant", ("robot:=planar2", "task.suite:=heldup"), "unknown suite 'heldup'. Did you mean 'heldout'?"),
         ("plant", ("robot:=planar2", "task.task_file:=/nowhere.yaml"), "task file /nowhere.yaml"),
-        ("reference", ("robot:=planar2", "kind:=dance"), "Valid: hold, tracking, excitation, suite"),
+        ("reference", ("robot:=planar2", "kind:=dance"), "Valid: excitation, hold, suite, tracking"),
     ],
 )
 def test_a_wrong_start_ends_with_an_error_that_says_why(node: str, parameters: tuple[str, ...], why: str) -> None:
