@@ -112,7 +112,7 @@ class RotorFeatures(_Group):
         return interval.dt * self._dynamics.input_map(q) * interval.effort
 
     def value(self, xi: Xi, z: Array) -> Array:
-        return np.asarray(self.design(xi) @ z)
+        return np.asarray(self.design(xi) @ z) if xi.effort.any() else np.zeros_like(xi.v)
 
     def effort_gain(self, z: Array) -> Array:
         return z

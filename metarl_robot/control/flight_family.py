@@ -39,20 +39,26 @@ class OracleFlightMPC(FlightMPC):
 class L1Config(FlightMPCConfig):
     """MPC with L1 adaptation."""
 
-    filter_bandwidth_rad_s: float = Field(8.0, ge=0.1, le=200.0, description="bandwidth of the low-pass filter of the estimate [rad/s]")
+    filter_bandwidth_rad_s: float = Field(10.0, ge=0.1, le=200.0, description="bandwidth of the low-pass filter of the estimate [rad/s]")
 
 
 class FlightOffsetFreeConfig(FlightMPCConfig):
     """MPC with a disturbance observer."""
 
-    observer_bandwidth_rad_s: float = Field(10.0, ge=0.1, le=200.0, description="bandwidth of the disturbance observer [rad/s]")
+    observer_bandwidth_rad_s: float = Field(40.0, ge=0.1, le=200.0, description="bandwidth of the disturbance observer [rad/s]")
+
+
+class FlightOracleConfig(FlightMPCConfig):
+    """MPC that is told the truth; an observer takes the gusts."""
+
+    observer_bandwidth_rad_s: float = Field(20.0, ge=0.1, le=200.0, description="bandwidth of the disturbance observer [rad/s]")
 
 
 class FlightMetaConfig(FlightMPCConfig):
     """MPC with a learned context."""
 
     adapter: Literal["last_layer", "inertial"] = Field("last_layer", description="what estimates the context")
-    observer_bandwidth_rad_s: float = Field(4.0, ge=0.01, le=200.0, description="bandwidth of the observer of what remains [rad/s]")
+    observer_bandwidth_rad_s: float = Field(6.0, ge=0.01, le=200.0, description="bandwidth of the observer of what remains [rad/s]")
     model_error: float = Field(0.005, ge=0.0, le=0.5, description="unexplained fast force, share of the weight")
     forgetting_s: float = Field(60.0, ge=0.1, le=10000.0, description="time constant of forgetting [s]")
     surprise: float = Field(1e-6, ge=0.0, le=0.1, description="probability of an innovation below which something jumped; 0: never")
@@ -82,7 +88,7 @@ def _meta(robot: Quadrotor, config: FlightMetaConfig, checkpoint: Path | None, o
     return _mpc(robot, config, config.adapter, tuning, weights)
 
 
-def _oracle(robot: Quadrotor, config: FlightOffsetFreeConfig, checkpoint: Path | None, oracle: Any) -> OracleFlightMPC:
+def _oracle(robot: Quadrotor, config: FlightOracleConfig, checkpoint: Path | None, oracle: Any) -> OracleFlightMPC:
     if oracle is None:
         raise MetaRLError("oracle_mpc is told the true physics and exists in simulation only: use it with metarl eval")
     adapter: Adapter = oracle(robot, QuadrotorDynamics(robot), AdapterTuning(config.observer_bandwidth_rad_s))
@@ -93,4 +99,4 @@ NOMINAL = ControllerSpec(FlightMPCConfig, _nominal)
 L1 = ControllerSpec(L1Config, _l1)
 OFFSET_FREE = ControllerSpec(FlightOffsetFreeConfig, _offset_free)
 META = ControllerSpec(FlightMetaConfig, _meta)
-ORACLE = ControllerSpec(FlightOffsetFreeConfig, _oracle)
+ORACLE = ControllerSpec(FlightOracleConfig, _oracle)

@@ -78,9 +78,14 @@ def in_chunks(function: NumpyFunction, width: int, *arguments: Array) -> list[Ar
     parts: list[list[Array]] = []
     for start in range(0, count, width):
         size = min(width, count - start)
-        padded = [np.resize(x[start : start + size], (width, x.shape[1])) for x in arguments]
+        padded = [_padded(x[start : start + size], width) for x in arguments]
         parts.append([out[:size].copy() for out in function(*padded)])
     return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+
+def _padded(rows: Array, width: int) -> Array:
+    """The rows (k, n), and the last again up to (width, n)."""
+    return rows if len(rows) == width else np.concatenate([rows, np.broadcast_to(rows[-1], (width - len(rows), rows.shape[1]))])
 
 
 def compile_functions(functions: Mapping[str, ca.Function]) -> dict[str, ca.Function]:
