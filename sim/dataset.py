@@ -1,7 +1,7 @@
 """Data for learning: many tasks simulated at once, under a detuned controller on random motions, whatever the kind of robot.
 
-The task is constant in each rollout. A rollout that takes the robot beyond its limits is drawn again, after ten attempts its task, too. What is particular to a kind
-(arm_rollouts.py, quadrotor/rollouts.py) comes through metarl_robot.sim.kinds.
+The task is constant in each rollout. A rollout that takes the robot beyond its limits is drawn again, after ten attempts its task, too.
+What is particular to a kind (arm_rollouts.py, quadrotor/rollouts.py) comes through metarl_robot.sim.kinds.
 """
 
 from __future__ import annotations

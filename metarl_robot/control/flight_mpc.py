@@ -64,6 +64,18 @@ class _Issued(NamedTuple):
     speeds: Array
 
 
+class _Trajectory(NamedTuple):
+    """What was planned last: from a time on, states (N + 1, 17) and inputs (N, 4)."""
+
+    start: float
+    states: Array
+    inputs: Array
+
+    @property
+    def finite(self) -> bool:
+        return bool(np.all(np.isfinite(self.states)) and np.all(np.isfinite(self.inputs)))
+
+
 class FlightMPC:
     """See the module's docstring.
 
@@ -92,24 +104,27 @@ class FlightMPC:
         self._context: Context = EMPTY_CONTEXT
         self._last_time: float | None = None
         self._plan: Plan | None = None
-        self._states: Array | None = None
+        self._last: _Trajectory | None = None
 
     def step(self, time: float, state: State, reference: Reference) -> Command:
         if not (np.all(np.isfinite(state.q)) and np.all(np.isfinite(state.v))):
             return self._fallback(time, "state is not finite")
+        if state.specific_force is not None and not np.all(np.isfinite(state.specific_force)):
+            state = State(state.q, state.v)
         self._adapt(time, state)
         self._model = self._functions.model(self.adapter.payload(), np.maximum(1.0 + self.adapter.effort_gain(), MIN_STRENGTH))
         latency = self._config.latency_s if self.adapter.latency_s is None else self.adapter.latency_s
         start = time + latency + 0.5 * self._robot.control_period_s
         here = self._predicted(time, self.adapter.estimate(state), latency, start)
-        states, inputs, optimal = self._optimise(start, here, self._within_reach(here, reference.sample(start + self._grid)))
-        if not (np.all(np.isfinite(states)) and np.all(np.isfinite(inputs))):
-            self._states = None
+        found, optimal = self._optimise(start, here, self._within_reach(here, reference.sample(start + self._grid)))
+        if not found.finite:
+            self._last = None
             return self._fallback(time, "the plan is not finite")
-        effort, _ = self._limiter.apply(inputs[0])
+        effort, _ = self._limiter.apply(found.inputs[0])
         self._issued.append(_Issued(time, effort, self._motors.speeds))
-        self._states, self._inputs = states, inputs
-        self._plan = Plan(start + self._grid, states[:, :7], states[:, 7:13], np.vstack([inputs, inputs[-1:]]))
+        self._last = found
+        held = np.vstack([found.inputs, found.inputs[-1:]])
+        self._plan = Plan(start + self._grid, found.states[:, :7], found.states[:, 7:13], held)
         message = "" if optimal else "the quadratic programme was not solved to the end"
         return Command(effort, Status.SOLVED if optimal else Status.DEGRADED, message, self._plan, self._context)
 
@@ -147,35 +162,33 @@ class FlightMPC:
         q[:, :3] += error * (1.0 - self._config.reach_m / distance)
         return Setpoints(q, target.v, target.a)
 
-    def _optimise(self, start: float, here: Array, target: Setpoints) -> tuple[Array, Array, bool]:
-        """States (N + 1, 17), inputs (N, 4), and whether the last quadratic programme was solved."""
+    def _optimise(self, start: float, here: Array, target: Setpoints) -> tuple[_Trajectory, bool]:
+        """The new plan, and whether its quadratic programme was solved to the end."""
         lower, upper = (np.tile(x, (self._config.horizon, 1)) for x in (self._robot.effort_lower, self._robot.effort_limit))
         lower[0], upper[0] = self._limiter.bounds()
-        iterations, warm = (1, self._shifted(start)) if self._states is not None else (FIRST_ITERATIONS, None)
-        residual = self.adapter.evaluate(_xi(target.q, target.v) if warm is None else _xi(warm[0][:, :7], warm[0][:, 7:13]))
+        warm = None if self._last is None else self._shifted(self._last, start)
+        residual = self.adapter.evaluate(_xi(target.q, target.v) if warm is None else _xi(warm.states[:, :7], warm.states[:, 7:13]))
         targets, feed_forward = self._functions.target(target.q, target.v, target.a, residual, self._model)
-        states, inputs = warm if warm is not None else (targets.copy(), np.clip(feed_forward[:-1], lower, upper))
-        states[0], optimal = here, True
-        for _ in range(iterations):
+        begin = warm or _Trajectory(start, targets.copy(), np.clip(feed_forward[:-1], lower, upper))
+        states, inputs, optimal = begin.states, begin.inputs, True
+        states[0] = here
+        for _ in range(FIRST_ITERATIONS if warm is None else 1):
             linear = self._functions.linearise(states, inputs, residual[:-1], self._model, targets)
-            offsets = inputs - feed_forward[:-1]
-            solution = self._qp.solve(linear, offsets, lower - inputs, upper - inputs)
+            solution = self._qp.solve(linear, inputs - feed_forward[:-1], lower - inputs, upper - inputs)
             changes = np.vstack([np.zeros((1, NE)), solution.states])
             states, inputs, optimal = self._functions.moved(states, changes).copy(), inputs + solution.inputs, solution.optimal
-        return states, inputs, optimal
+        return _Trajectory(start, states, inputs), optimal
 
-    def _shifted(self, start: float) -> tuple[Array, Array]:
-        """The last plan, moved on to begin at `start`."""
-        assert self._plan is not None and self._states is not None
+    def _shifted(self, plan: _Trajectory, start: float) -> _Trajectory:
+        """A plan moved on to begin at `start`."""
         last = self._config.horizon
-        place = np.clip((start - self._plan.times[0]) / self._config.knot_spacing_s + np.arange(last + 1), 0.0, last)
+        place = np.clip((start - plan.start) / self._config.knot_spacing_s + np.arange(last + 1), 0.0, last)
         before = np.minimum(place.astype(int), last - 1)
         share = (place - before)[:, None]
-        states = (1.0 - share) * self._states[before] + share * self._states[before + 1]
+        states = (1.0 - share) * plan.states[before] + share * plan.states[before + 1]
         states[:, 3:7] /= np.linalg.norm(states[:, 3:7], axis=1, keepdims=True)
-        after = np.minimum(before + 1, last - 1)
-        inputs = (1.0 - share) * self._inputs[before] + share * self._inputs[after]
-        return states, inputs[:-1]
+        inputs = (1.0 - share) * plan.inputs[before] + share * plan.inputs[np.minimum(before + 1, last - 1)]
+        return _Trajectory(start, states, inputs[:-1])
 
     def _fallback(self, time: float, reason: str) -> Command:
         """Follow the last plan while it is valid, then hover thrust."""

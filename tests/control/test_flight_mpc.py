@@ -117,3 +117,11 @@ def test_a_quadrotor_without_weights_of_its_own_flies_with_its_family_s(x500: Qu
     assert isinstance(robot, Quadrotor)
     errors = _fly(robot, make_controller(robot, "meta_mpc"), replace(NOISY, wind=Wind(np.array([4.0, 0.0, 0.0]))), FigureEight(HEIGHT), 5.0)
     assert _rms_mm(errors[400:]) < 20.0
+
+
+def test_an_accelerometer_that_is_not_finite_is_left_out(x500: Quadrotor) -> None:
+    controller = make_controller(x500, "meta_mpc")
+    for k in range(20):
+        force = np.full(3, np.nan) if k % 2 else np.array([0.0, 0.0, 9.81])
+        command = controller.step(0.005 * k, State(x500.home, np.zeros(6), force), Hover(x500.home[:3]))
+        assert command.status is Status.SOLVED and np.all(np.isfinite(command.effort))

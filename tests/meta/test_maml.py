@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from metarl_robot.adaptation.factory import maml_adapter, residual_meter
-from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.adaptation.features import Xi
 from metarl_robot.adaptation.maml import FEWEST, Layers, MamlAdapter, NetworkInputs, adapted, gradient
+from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.checkpoint import Checkpoint
 from metarl_robot.dynamics.arm import ArmDynamics
 from metarl_robot.errors import CheckpointError, MetaRLError
