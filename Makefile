@@ -1,10 +1,11 @@
-# `make` lists the targets. ARGS passes options on: make demo ARGS=--lockstep, make test ARGS="-k gate".
+# `make` lists the targets. ARGS passes options on: make demo ROBOT=quad ARGS=--lockstep, make test ARGS="-k gate".
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint lock clean
 
 BIN := .venv/bin
 ARGS ?=
+ROBOT ?= panda
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -12,8 +13,8 @@ help:  ## list the targets
 setup:  ## install everything into .venv, at the versions of requirements.lock (instant the second time)
 	@.ci/setup
 
-demo: setup  ## a simulated Panda picks up an unknown payload: without, then with adaptation
-	$(BIN)/metarl demo panda $(ARGS)
+demo: setup  ## an arm picks up an unknown payload, without, then with adaptation; ROBOT=quad: a quadrotor, then wind
+	$(BIN)/metarl demo $(ROBOT) $(ARGS)
 
 test: setup  ## run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)

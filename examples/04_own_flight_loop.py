@@ -1,6 +1,6 @@
 """A controller in your own quadrotor simulator: here plain MuJoCo, where a payload of 20 % of the mass is hooked on at 4 s.
 
-    python examples/04_own_flight_loop.py [ROBOT] [CONTROLLER] [--command thrusts|speeds|rates]        default: x500 offset_free_mpc
+    python examples/04_own_flight_loop.py [ROBOT] [CONTROLLER] [--command thrusts|speeds|rates]        default: x500 meta_mpc
 
 State in: position and velocity in the world, quaternion wxyz body to world, body rates. Command out, as your simulator or autopilot
 takes it: rotor thrusts [N], rotor speeds [rad/s], or collective thrust [N] and body rates [rad/s] for its own rate loop.
@@ -20,7 +20,7 @@ from metarl_robot.signals import State
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("robot", nargs="?", default="x500")
-parser.add_argument("controller", nargs="?", default="offset_free_mpc")
+parser.add_argument("controller", nargs="?", default="meta_mpc")
 parser.add_argument("--command", choices=("thrusts", "speeds", "rates"), default="thrusts")
 args = parser.parse_args()
 
