@@ -72,4 +72,3 @@ def test_own_flight_loop_carries_the_payload(tmp_path: Path, robot: str, control
     errors = [float(value) for value in re.findall(r"position error\s+([\d.]+) cm   solved", text)]
     assert len(errors) == 16, "every half second, solved"
     assert max(errors[:9]) < 3.0 and max(errors[9:12]) < 6.0 and max(errors[12:]) < 1.0
-    assert max(errors[9:11]) > 2.0 * errors[-1], "the payload is felt, and taken up"
