@@ -104,7 +104,7 @@ class Quadrotor(Robot):
         rotor_drag: (2,) across and along the rotor's axis [N s²/m]: force -c Ω v of the air at the hub.
         parasitic_drag: (3,) [N s²/m²; body axes]: force -c |v| v of the air.
         tilt_limit_rad; payload_position: (3,) [m; body].
-        allocation: (4, 4) (collective thrust [N], torque [Nm; body]) of unit thrusts; wrench_map: (6, 4) (force, torque) likewise.
+        allocation: (4, 4) (collective thrust [N], torque [Nm; body]) of unit thrusts.
     """
 
     file = QuadrotorFile
@@ -148,7 +148,6 @@ class Quadrotor(Robot):
         self.position_lower, self.position_upper = np.full(6, -np.inf), np.full(6, np.inf)
         self.home = np.array([0.0, 0.0, HOME_HEIGHT_M, 1.0, 0.0, 0.0, 0.0])
         self.allocation = _allocation(description.rotors, self.torque_ratio)
-        self.wrench_map = np.vstack([np.zeros((2, 4)), self.allocation])
 
     @property
     def hover_thrust(self) -> Array:

@@ -70,7 +70,7 @@ class Flight:
         before = self.data.qvel[:3].copy()
         for _ in range(round(self.period / DT)):
             self.motors.advance(acting, DT)
-            wrench = self.robot.wrench_map @ (self.effectiveness * self.motors.thrusts)
+            wrench = np.append(np.zeros(2), self.robot.allocation @ (self.effectiveness * self.motors.thrusts))
             turned = rotation.to_matrix(self.data.qpos[3:])
             self.data.qfrc_applied[:3], self.data.qfrc_applied[3:] = turned @ wrench[:3], wrench[3:]
             mujoco.mj_step(self.model, self.data)

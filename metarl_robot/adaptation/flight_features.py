@@ -147,8 +147,5 @@ class DragFeatures(_Group):
             phi[:, :3, k] = -part
         return phi
 
-    def impulse(self, interval: Interval) -> Array:
-        return interval.dt * self.design(interval.middle)[0]
-
     def value(self, xi: Xi, z: Array) -> Array:
         return np.asarray(self.design(xi) @ z)
