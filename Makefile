@@ -1,7 +1,7 @@
 # `make` lists the targets. ARGS passes options on: make demo ROBOT=quad ARGS=--lockstep, make test ARGS="-k gate".
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint lock clean
+.PHONY: help setup demo test bench lint lock clean
 
 BIN := .venv/bin
 ARGS ?=
@@ -18,6 +18,10 @@ demo: setup  ## an arm picks up an unknown payload, without, then with adaptatio
 
 test: setup  ## run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+bench: setup  ## measure ours beside the best peers (installs them first) and write docs/BENCHMARKS.md: about 20 minutes
+	@.ci/peers
+	$(BIN)/metarl bench all --write docs/BENCHMARKS.md --json runs/bench.json $(ARGS)
 
 lint: setup  ## run the linter and the type checker
 	$(BIN)/ruff check .

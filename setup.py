@@ -2,7 +2,7 @@
 
 Three things differ from a plain Python package:
 
-* `metarl_robot/sim`, `ros_nodes` and `models` are links to the folders at the top. The packages are listed, so that they
+* `metarl_robot/sim`, `ros_nodes`, `benchmarks` and `models` are links to the folders at the top. The packages are listed, so that they
   are installed under their import names `metarl_robot.sim`, ... whatever a build tool thinks of links.
 * Each node has a script below `lib/metarl_robot`, where `ros2 run` and launch files look. They are data files, and not
   console scripts: a wheel would put those on everybody's PATH, under names as common as `plant` and `mpc`.
@@ -69,6 +69,16 @@ DEV = [
 ]
 
 
+# Peers of `metarl bench`, at the versions that docs/BENCHMARKS.md compares with; never imported by anything else.
+# L4CasADi is one, too, but builds against an installed torch: see .ci/peers.
+BENCH = [
+    "do-mpc==5.1.2",
+    "comma-deps-acados==0.2.2.post92",
+    "torchopt==0.7.3",
+    "higher==0.2.1",
+]
+
+
 def folder(source: str, target: str, *patterns: str) -> list[tuple[str, list[str]]]:
     """Data files: those below `source` that match, each into its place below `target`."""
     files = sorted(path for pattern in patterns for path in (ROOT / source).rglob(pattern) if path.is_file())
@@ -99,10 +109,12 @@ setup(
     ],
     python_requires=">=3.11,<3.14",
     install_requires=BASE,
-    extras_require={"ros": ROS, "train": TRAIN, "dev": DEV},
+    extras_require={"ros": ROS, "train": TRAIN, "bench": BENCH, "dev": DEV},
     packages=[
         "metarl_robot",
         "metarl_robot.adaptation",
+        "metarl_robot.benchmarks",
+        "metarl_robot.benchmarks.peers",
         "metarl_robot.cli",
         "metarl_robot.control",
         "metarl_robot.dynamics",

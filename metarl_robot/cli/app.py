@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from metarl_robot import __version__
-from metarl_robot.cli import demo, evaluation, info, launching, plot, robots, train
+from metarl_robot.cli import bench, demo, evaluation, info, launching, plot, robots, train
 from metarl_robot.cli.console import err, examples
 from metarl_robot.errors import MetaRLError
 
@@ -67,7 +67,7 @@ def options(
     """Options of every command."""
 
 
-for _module in (robots, demo, train, evaluation, launching, plot, info):
+for _module in (robots, demo, train, evaluation, launching, plot, bench, info):
     _module.register(app)
 
 

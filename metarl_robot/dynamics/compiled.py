@@ -1,37 +1,19 @@
 """CasADi functions called from numpy without conversions: C code where there is a compiler, CasADi's own machine elsewhere.
 
-Generated C is compiled once and cached by content hash in the user's cache folder (`METARL_CACHE` overrides it). Calls go
-through CasADi's function buffers: inputs are copied into owned arrays, outputs are owned arrays, nothing is allocated.
+Calls go through CasADi's function buffers: inputs are copied into owned arrays, outputs are owned arrays, nothing is allocated.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import platform
-import shutil
-import subprocess
-import sys
-import tempfile
-import warnings
 from collections.abc import Mapping
-from pathlib import Path
 
 import casadi as ca
 import numpy as np
 from numpy.typing import NDArray
 
+from metarl_robot.dynamics.compiler import compiled
+
 Array = NDArray[np.float64]
-
-_FLAGS = ("-O2", "-fPIC", "-shared")
-_warned = False
-
-
-def cache_folder() -> Path:
-    """Where compiled code is kept: $METARL_CACHE, else $XDG_CACHE_HOME/metarl_robot, else ~/.cache/metarl_robot."""
-    if "METARL_CACHE" in os.environ:
-        return Path(os.environ["METARL_CACHE"])
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "metarl_robot"
 
 
 class NumpyFunction:
@@ -89,44 +71,11 @@ def _padded(rows: Array, width: int) -> Array:
 
 
 def compile_functions(functions: Mapping[str, ca.Function]) -> dict[str, ca.Function]:
-    """Compile functions into one cached shared library; without a C compiler they come back as they are, with a warning."""
-    compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc")
-    if compiler is None:
-        _warn_once("no C compiler found (tried $CC, cc, gcc): using CasADi's virtual machine, same results, slower")
-        return dict(functions)
-    source = _generate(functions)
-    try:
-        library = _compile(source, compiler)
-    except (OSError, subprocess.CalledProcessError) as error:
-        _warn_once(f"compiling the generated dynamics failed ({error}): using CasADi's virtual machine, same results, slower")
-        return dict(functions)
-    return {name: ca.external(f.name(), str(library)) for name, f in functions.items()}
-
-
-def _warn_once(message: str) -> None:
-    global _warned
-    if not _warned:
-        warnings.warn(message, RuntimeWarning, stacklevel=3)
-        _warned = True
-
-
-def _generate(functions: Mapping[str, ca.Function]) -> str:
+    """Compile functions into one cached shared library; without a C compiler they come back as they are."""
     generator = ca.CodeGenerator("metarl_dynamics.c", {"verbose": False})
     for function in functions.values():
         generator.add(function)
-    return str(generator.dump())
-
-
-def _compile(source: str, compiler: str) -> Path:
-    key = hashlib.sha256("\n".join([source, *_FLAGS, compiler, platform.machine(), sys.platform]).encode()).hexdigest()[:24]
-    folder = cache_folder()
-    library = folder / f"{key}.so"
-    if library.is_file():
-        return library
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        c_file, built = Path(scratch) / "dynamics.c", Path(scratch) / "dynamics.so"
-        c_file.write_text(source)
-        subprocess.run([compiler, *_FLAGS, str(c_file), "-o", str(built), "-lm"], check=True, capture_output=True)
-        built.replace(library)
-    return library
+    library = compiled(str(generator.dump()))
+    if library is None:
+        return dict(functions)
+    return {name: ca.external(f.name(), str(library)) for name, f in functions.items()}

@@ -6,7 +6,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from metarl_robot.dynamics import compiled
+from metarl_robot.dynamics import compiler
 from metarl_robot.dynamics.arm import ArmDynamics
 from metarl_robot.robot import Robot, load_robot
 
@@ -116,8 +116,8 @@ def test_knots_and_jacobians_agree_with_single_states_and_finite_differences(arm
 def test_without_a_compiler_the_results_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     robot = load_robot("planar2")
     expected = ArmDynamics(robot, 5).inverse_dynamics(robot.home, np.ones(2), np.ones(2))
-    monkeypatch.setattr(compiled.shutil, "which", lambda name: None)
-    monkeypatch.setattr(compiled, "_warned", False)
+    monkeypatch.setattr(compiler.shutil, "which", lambda name: None)
+    monkeypatch.setattr(compiler, "_warned", False)
     with pytest.warns(RuntimeWarning, match="no C compiler"):
         slow = ArmDynamics(robot, 5)
     assert np.allclose(slow.inverse_dynamics(robot.home, np.ones(2), np.ones(2)), expected, rtol=0, atol=1e-12)

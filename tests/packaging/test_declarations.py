@@ -119,6 +119,10 @@ def test_supported_pythons_are_the_ones_locked(metadata: Message) -> None:
 
 def test_every_package_folder_is_listed(root: Path, wheel: Path) -> None:
     inside = {name for name in zipfile.ZipFile(wheel).namelist() if re.fullmatch(r"metarl_robot/.*__init__\.py", name)}
-    folders = {f"metarl_robot/{path.relative_to(root)}" for room in ("sim", "ros_nodes") for path in (root / room).rglob("__init__.py")}
+    folders = {
+        f"metarl_robot/{path.relative_to(root)}"
+        for room in ("sim", "ros_nodes", "benchmarks")
+        for path in (root / room).rglob("__init__.py")
+    }
     folders |= {str(path.relative_to(root)) for path in (root / "metarl_robot").rglob("__init__.py")}
     assert folders == inside

@@ -35,7 +35,9 @@ def test_python_m_is_the_same_command(installed: Any) -> None:
 
 
 def test_the_linked_folders_are_no_packages_of_their_own(installed: Any) -> None:
-    program = "from importlib.util import find_spec; print([name for name in ('sim', 'ros_nodes', 'models') if find_spec(name)])"
+    program = (
+        "from importlib.util import find_spec; print([name for name in ('sim', 'ros_nodes', 'benchmarks', 'models') if find_spec(name)])"
+    )
     assert installed.run("python3", "-c", program).strip() == "[]"
 
 

@@ -11,8 +11,10 @@ def files_below(folder: Path, *patterns: str) -> set[str]:
 
 
 def modules(root: Path) -> set[str]:
-    rooms = {f"{room}/{name}" for room in ("sim", "ros_nodes") for name in files_below(root / room, "*.py")}
-    return rooms | {name for name in files_below(root / "metarl_robot", "*.py") if name.split("/")[0] not in ("sim", "ros_nodes")}
+    rooms = {f"{room}/{name}" for room in ("sim", "ros_nodes", "benchmarks") for name in files_below(root / room, "*.py")}
+    return rooms | {
+        name for name in files_below(root / "metarl_robot", "*.py") if name.split("/")[0] not in ("sim", "ros_nodes", "benchmarks")
+    }
 
 
 def test_every_module_and_template_is_in_the_wheel(root: Path, wheel: Path) -> None:

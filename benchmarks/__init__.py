@@ -1,0 +1,1 @@
+"""Ours side by side with the best peers, on this machine, in one run: `metarl bench`."""

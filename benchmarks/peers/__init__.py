@@ -1,0 +1,1 @@
+"""The peers, each in one file: the same problem in their words."""

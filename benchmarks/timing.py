@@ -1,0 +1,48 @@
+"""Timing of ours and of peers in turns, so that the machine's moods meet all of them alike."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Mapping
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+Call = Callable[[int], object]
+"""Takes the number of the problem (0, 1, …), so that every contestant meets the same problems in the same order."""
+
+
+def interleaved(
+    calls: Mapping[str, Call], problems: int, repetitions: int = 3, warm_up: int = 3, prepare: Mapping[str, Call] | None = None
+) -> dict[str, Array]:
+    """Durations [s] of single calls, (repetitions x problems,) each.
+
+    In every repetition each contestant solves all problems, one after the other (so that caches and warm starts work for it as in
+    use), then the next one does; the order turns from repetition to repetition. `prepare` runs before each call and is not timed.
+    """
+    names, times = list(calls), {name: np.empty((repetitions, problems)) for name in calls}
+    before = prepare or {}
+    for name in names:
+        for i in range(min(warm_up, problems)):
+            _timed(calls[name], before.get(name), i)
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        for k in range(repetitions):
+            for name in names[k % len(names) :] + names[: k % len(names)]:
+                times[name][k] = [_timed(calls[name], before.get(name), i) for i in range(problems)]
+    finally:
+        if collecting:
+            gc.enable()
+    return {name: values.ravel() for name, values in times.items()}
+
+
+def _timed(call: Call, prepare: Call | None, i: int) -> float:
+    if prepare is not None:
+        prepare(i)
+    start = perf_counter()
+    call(i)
+    return perf_counter() - start

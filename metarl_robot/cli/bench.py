@@ -1,0 +1,67 @@
+"""`metarl bench`: how fast, beside the best peers, on this machine and in one run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from metarl_robot.cli.console import err, examples, out, parse_names, write_json
+from metarl_robot.cli.progress import progress
+
+_EPILOG = examples(
+    ("metarl bench mpc", "one step of the controllers, beside CasADi's solvers, do-mpc and acados"),
+    ("metarl bench adapt,model --quick", "less of it, to see that it runs; rough timings"),
+    ("metarl bench mpc --json mpc.json", "for programs"),
+    ("metarl bench all --write docs/BENCHMARKS.md", "all of them, as a document with plots (make bench)"),
+    note="Benchmarks: mpc, model, adapt, train, sim, ros, scale. Peers are optional: pip install 'metarl_robot[bench]', or `make bench`, "
+    "installs them; where one is missing, its row says so. Give the machine nothing else to do meanwhile.",
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("bench", epilog=_EPILOG)(bench)
+
+
+def bench(
+    names: Annotated[str, typer.Argument(metavar="NAME", help="Which benchmarks, separated by commas, or 'all'.")],
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer problems and repetitions: rough timings.")] = False,
+    json: Annotated[str | None, typer.Option(metavar="FILE", help="Write the rows; '-' for standard output.")] = None,
+    write: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a document (.md) with tables and plots.")] = None,
+) -> None:
+    """Measure ours beside the best peers, in turns, and show that both gave the same answer."""
+    from metarl_robot.benchmarks.catalogue import BENCHMARKS, runner
+
+    wanted = tuple(BENCHMARKS) if names == "all" else parse_names(names)
+    runners = [runner(name) for name in wanted]
+    records: list[dict[str, Any]] = []
+    with progress() as report:
+        for run in runners:
+            records.append(_record(run(report, quick), quick))
+    if json is not None:
+        write_json(records[0] if len(records) == 1 else records, json)
+    if json != "-":
+        _print(records)
+    if write is not None:
+        from metarl_robot.cli.bench_document import write_document
+
+        write_document(records, write)
+        err().print(f"document: {write}", highlight=False)
+
+
+def _record(result: Any, quick: bool) -> dict[str, Any]:
+    from metarl_robot.benchmarks.machine import machine, today, versions
+
+    where = {"machine": machine(), "date": today(), "versions": versions(), "command": f"metarl bench {result.name}{' --quick' * quick}"}
+    return {"name": result.name, **where, **result.to_dict()}
+
+
+def _print(records: list[dict[str, Any]]) -> None:
+    from metarl_robot.cli.bench_tables import bench_table
+
+    for record in records:
+        out().print(bench_table(record))
+        for remark in record["remarks"]:
+            out().print(remark, style="dim", highlight=False)
