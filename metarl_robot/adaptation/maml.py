@@ -11,6 +11,13 @@ take gradient steps on the last measured residuals, those of a momentum observer
     L(θ) = mean over samples and joints of (f_θ(x) - Δ_measured / s)²,    θ' = θ - α ∘ ∇L(θ),  α one learned number a tensor
 
 What the adapted network still misses, averaged over the last samples, is added: no offset remains.
+
+θ' is never formed. A layer's gradient over R samples is a product of two thin matrices, Dᵀ X with the layer's inputs X (R, in) and
+back-propagated errors D (R, out), so that the adapted layer is
+
+    y = x Wᵀ + b - (x Xᵀ) (α_W D) - α_b Σ D
+
+and nothing of the weights' size is written. Single precision: the residual is known to per cent.
 """
 
 from __future__ import annotations
@@ -24,13 +31,14 @@ from numpy.typing import NDArray
 
 from metarl_robot.adaptation.features import COULOMB_VELOCITY_RAD_S, Xi
 from metarl_robot.adaptation.momentum_filter import MomentumFilter
-from metarl_robot.adaptation.network import Perceptron
 from metarl_robot.dynamics.arm import ArmDynamics
 from metarl_robot.dynamics.rigid_body import N_INERTIAL
 from metarl_robot.robot import Robot
 from metarl_robot.signals import EMPTY_CONTEXT, Context, State
 
 Array = NDArray[np.float64]
+Matrix = NDArray[np.floating]
+"""Of the network's own precision."""
 
 ACCELERATION_SCALE_RAD_S2 = 10.0
 MEMORY = 32
@@ -81,37 +89,111 @@ class NetworkInputs:
 
 @dataclass(frozen=True)
 class Layers:
-    """Weights [(out, in), …] and biases [(out,), …] of a perceptron, or their gradients or step sizes."""
+    """Weights [(out, in), …] and biases [(out,), …] of a perceptron, or their step sizes."""
 
     weights: Sequence[Array]
     biases: Sequence[Array]
 
 
-def gradient(layers: Layers, x: Array, target: Array) -> Layers:
-    """∇ of the mean over samples and outputs of (f(x) - target)², by backpropagation: x (N, n_x), target (N, n)."""
-    activations = [x]
-    for weight, bias in zip(layers.weights[:-1], layers.biases[:-1], strict=True):
-        activations.append(np.tanh(activations[-1] @ weight.T + bias))
-    error = activations[-1] @ layers.weights[-1].T + layers.biases[-1] - target
-    back = 2.0 * error / error.size
-    weights: list[Array] = []
-    biases: list[Array] = []
-    for weight, entered in zip(reversed(layers.weights), reversed(activations), strict=True):
-        weights.append(back.T @ entered)
-        biases.append(back.sum(axis=0))
-        back = (back @ weight) * (1.0 - entered**2)
-    return Layers(weights[::-1], biases[::-1])
+class AdaptedLayer:
+    """A layer after gradient steps: weight W - Dᵀ X, bias b.
 
+    Arguments:
+        weight: (out, in) W, shared with the layer before the steps.
+        transposed: (in, out) W again: products with it run faster in this order.
+        bias: (out,) b.
+        deltas, inputs: D (R, out), times the step sizes, and X (R, in); R samples of all steps so far.
+    """
 
-def adapted(layers: Layers, step_sizes: Layers, x: Array, target: Array, steps: int) -> Layers:
-    """θ' after gradient steps on samples x (N, n_x), target (N, n)."""
-    for _ in range(steps):
-        slope = gradient(layers, x, target)
-        layers = Layers(
-            [w - rate * g for w, rate, g in zip(layers.weights, step_sizes.weights, slope.weights, strict=True)],
-            [b - rate * g for b, rate, g in zip(layers.biases, step_sizes.biases, slope.biases, strict=True)],
+    def __init__(self, weight: Matrix, transposed: Matrix, bias: Matrix, deltas: Matrix, inputs: Matrix) -> None:
+        self._weight, self._transposed, self._bias, self._deltas, self._inputs = weight, transposed, bias, deltas, inputs
+
+    @staticmethod
+    def trained(weight: Array, bias: Array, dtype: type[np.floating]) -> AdaptedLayer:
+        """The layer before any step."""
+        own, (out, entering) = np.array(weight, dtype), weight.shape
+        return AdaptedLayer(
+            own, np.ascontiguousarray(own.T), np.array(bias, dtype), np.empty((0, out), dtype), np.empty((0, entering), dtype)
         )
-    return layers
+
+    @property
+    def outputs(self) -> int:
+        return len(self._bias)
+
+    @property
+    def dtype(self) -> np.dtype[np.floating]:
+        return self._bias.dtype
+
+    def forward(self, x: Matrix) -> Matrix:
+        """Outputs (N, out) of inputs (N, in)."""
+        y = x @ self._transposed
+        y += self._bias
+        if len(self._deltas):
+            y -= (x @ self._inputs.T) @ self._deltas
+        return y
+
+    def backward(self, back: Matrix) -> Matrix:
+        """Derivatives (N, in) by the inputs, from those by the outputs (N, out)."""
+        entered = back @ self._weight
+        if len(self._deltas):
+            entered -= (back @ self._deltas.T) @ self._inputs
+        return entered
+
+    def stepped(self, back: Matrix, x: Matrix, weight_step: float, bias_step: float) -> AdaptedLayer:
+        """After a step along the gradient backᵀ x (weight), Σ back (bias)."""
+        deltas, inputs = weight_step * back, x
+        if len(self._deltas):
+            deltas, inputs = np.concatenate([self._deltas, deltas]), np.concatenate([self._inputs, inputs])
+        return AdaptedLayer(self._weight, self._transposed, self._bias - bias_step * back.sum(axis=0), deltas, inputs)
+
+
+class AdaptedNetwork:
+    """f_θ': the trained perceptron and what gradient steps have added; tanh between layers, linear at the end."""
+
+    def __init__(self, layers: Sequence[AdaptedLayer]) -> None:
+        self._layers = tuple(layers)
+
+    @staticmethod
+    def trained(layers: Layers, dtype: type[np.floating] = np.float32) -> AdaptedNetwork:
+        """f_θ itself."""
+        return AdaptedNetwork([AdaptedLayer.trained(w, b, dtype) for w, b in zip(layers.weights, layers.biases, strict=True)])
+
+    def predict(self, x: Array) -> Array:
+        """Outputs (N, n) of inputs (N, n_x)."""
+        *_, hidden = self._activations(x)
+        return self._layers[-1].forward(hidden).astype(np.float64)
+
+    def jacobian(self, x: Array) -> Array:
+        """∂f/∂x (N, n, n_x), backwards: there are fewer outputs than inputs."""
+        activations, last = self._activations(x), self._layers[-1]
+        rows = last.backward(np.eye(last.outputs, dtype=last.dtype))
+        back = np.broadcast_to(rows, (len(x), *rows.shape))
+        for layer, entered in zip(self._layers[-2::-1], activations[:0:-1], strict=True):
+            back = layer.backward((back * (1.0 - entered**2)[:, None, :]).reshape(-1, entered.shape[1])).reshape(len(x), len(rows), -1)
+        return back.astype(np.float64)
+
+    def stepped(self, step_sizes: Layers, x: Array, target: Array) -> AdaptedNetwork:
+        """After one gradient step on samples x (N, n_x), target (N, n)."""
+        activations = self._activations(x)
+        back = self._layers[-1].forward(activations[-1])
+        back -= target
+        back *= 2.0 / back.size
+        layers: list[AdaptedLayer] = []
+        for i in reversed(range(len(self._layers))):
+            layer, entered = self._layers[i], activations[i]
+            layers.append(layer.stepped(back, entered, float(step_sizes.weights[i]), float(step_sizes.biases[i])))
+            if i > 0:
+                back = layer.backward(back)
+                back *= 1.0 - entered**2
+        return AdaptedNetwork(layers[::-1])
+
+    def _activations(self, x: Array) -> list[Matrix]:
+        """What enters each layer [(N, in), …]."""
+        activations: list[Matrix] = [x.astype(self._layers[0].dtype, copy=False)]
+        for layer in self._layers[:-1]:
+            y = layer.forward(activations[-1])
+            activations.append(np.tanh(y, out=y))
+        return activations
 
 
 @dataclass(frozen=True)
@@ -161,48 +243,46 @@ class MamlAdapter:
 
     def __init__(self, inputs: NetworkInputs, meter: ResidualMeter, layers: Layers, step_sizes: Layers, scale: Array, steps: int) -> None:
         self._inputs, self._meter = inputs, meter
-        self._layers, self._step_sizes, self._scale, self._steps = layers, step_sizes, scale, steps
+        self._trained, self._step_sizes, self._scale, self._steps = AdaptedNetwork.trained(layers), step_sizes, scale, steps
         self.reset()
 
     def reset(self) -> None:
         self._meter.reset()
         self._x: deque[Array] = deque(maxlen=MEMORY)
-        self._residual: deque[Array] = deque(maxlen=MEMORY)
+        self._target: deque[Array] = deque(maxlen=MEMORY)
         self._count = 0
         self._remainder = np.zeros_like(self._scale)
-        self._use(self._layers)
-
-    def _use(self, layers: Layers) -> None:
-        self._network = Perceptron(layers.weights, layers.biases)
+        self._network = self._trained
 
     def update(self, state: State, effort: Array, dt: float) -> Context:
         sample = self._meter.update(state, effort, dt)
         self._x.append(self._inputs.encode(sample.q[None], sample.v[None], sample.a[None])[0])
-        self._residual.append(sample.residual)
+        self._target.append(sample.residual / self._scale)
         self._count += 1
-        if len(self._x) >= FEWEST and self._count % ADAPT_EVERY == 0:
-            self._use(adapted(self._layers, self._step_sizes, np.array(self._x), np.array(self._residual) / self._scale, self._steps))
         if len(self._x) >= FEWEST:
-            last = np.array(self._x)[-REMAINDER:]
-            self._remainder = (np.array(self._residual)[-REMAINDER:] - self._predict(last)).mean(axis=0)
+            self._learn(np.array(self._x), np.array(self._target))
         return EMPTY_CONTEXT
 
-    def _predict(self, x: Array) -> Array:
-        weight, bias = self._network.head
-        return self._scale * (self._network.hidden(x) @ weight.T + bias)
+    def _learn(self, x: Array, target: Array) -> None:
+        """Adapt to samples x (N, n_x), target (N, n), when it is time, and measure what is missed."""
+        if self._count % ADAPT_EVERY == 0:
+            self._network = self._trained
+            for _ in range(self._steps):
+                self._network = self._network.stepped(self._step_sizes, x, target)
+        missed = target[-REMAINDER:] - self._network.predict(x[-REMAINDER:])
+        self._remainder = self._scale * missed.mean(axis=0)
 
     def evaluate(self, xi: Xi) -> Array:
         if len(self._x) < FEWEST:
             return np.zeros_like(xi.v)
-        return self._predict(self._inputs.encode(xi.q, xi.v, xi.a)) + self._remainder
+        return self._scale * self._network.predict(self._inputs.encode(xi.q, xi.v, xi.a)) + self._remainder
 
     def jacobian(self, xi: Xi) -> Array:
         n = xi.v.shape[1]
         if len(self._x) < FEWEST:
             return np.zeros((len(xi.v), n, 3 * n))
-        _, by_x = self._network.hidden_with_jacobian(self._inputs.encode(xi.q, xi.v, xi.a))
-        weight, _ = self._network.head
-        return self._scale[:, None] * ((weight @ by_x) @ self._inputs.jacobian(xi.q, xi.v, xi.a))
+        by_x = self._network.jacobian(self._inputs.encode(xi.q, xi.v, xi.a))
+        return self._scale[:, None] * (by_x @ self._inputs.jacobian(xi.q, xi.v, xi.a))
 
     def effort_gain(self) -> Array:
         return np.zeros_like(self._scale)

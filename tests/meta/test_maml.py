@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.func import functional_call, grad, jacrev, vmap
 
 from metarl_robot.adaptation.factory import maml_adapter, residual_meter
 from metarl_robot.adaptation.features import Xi
-from metarl_robot.adaptation.maml import FEWEST, Layers, MamlAdapter, NetworkInputs, adapted, gradient
+from metarl_robot.adaptation.maml import FEWEST, AdaptedNetwork, Layers, MamlAdapter, NetworkInputs
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.checkpoint import Checkpoint
 from metarl_robot.dynamics.arm import ArmDynamics
@@ -39,6 +40,34 @@ def batch(seed: int = 0) -> TaskBatch:
     weight = np.ones((3, 7))
     weight[1, :3] = 0.0
     return TaskBatch(*(torch.as_tensor(array) for array in (x, y, weight, query_x, query_y)))
+
+
+Parameters = dict[str, torch.Tensor]
+
+
+def error(model: Maml, parameters: Parameters, x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """L as its definition reads, on whole weights: slow, and what the module is tested against."""
+    squares = (functional_call(model.network, parameters, (x,)) - y).square().mean(dim=1)
+    return (weight * squares).sum() / weight.sum()
+
+
+def adapted_weights(model: Maml, x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor) -> Parameters:
+    """θ' of one task from its support."""
+    parameters = dict(model.network.named_parameters())
+    for _ in range(model.inner_steps):
+        slope = grad(lambda weights: error(model, weights, x, y, weight))(parameters)
+        if not model.second_order:
+            slope = {name: value.detach() for name, value in slope.items()}
+        parameters = {name: value - model.log_step[name.replace(".", "_")].exp() * slope[name] for name, value in parameters.items()}
+    return parameters
+
+
+def reference_loss(model: Maml, data: TaskBatch) -> torch.Tensor:
+    """Query losses (B,) after adaptation, task by task."""
+    losses = []
+    for x, y, weight, query_x, query_y in zip(*data, strict=True):
+        losses.append(error(model, adapted_weights(model, x, y, weight), query_x, query_y, torch.ones_like(query_y[:, 0])))
+    return torch.stack(losses)
 
 
 def layers_of(model: Maml) -> Layers:
@@ -85,50 +114,57 @@ def test_first_order_gradient_is_that_at_the_adapted_weights() -> None:
     model.loss_after(data).sum().backward()
     expected = {name: torch.zeros_like(value) for name, value in model.weights().items()}
     for task in range(3):
-        changed = model.adapted(data.x[task], data.y[task], data.weight[task])
+        changed = adapted_weights(model, data.x[task], data.y[task], data.weight[task])
         free = {name: value.detach().clone().requires_grad_() for name, value in changed.items()}
-        loss = model.error(free, data.query_x[task], data.query_y[task], torch.ones(9, dtype=torch.float64))
+        loss = error(model, free, data.query_x[task], data.query_y[task], torch.ones(9, dtype=torch.float64))
         for name, slope in zip(free, torch.autograd.grad(loss, list(free.values())), strict=True):
             expected[name] += slope
     for name, parameter in model.network.named_parameters():
         torch.testing.assert_close(parameter.grad, expected[name])
 
 
+def after(model: Maml, data: TaskBatch, task: int, steps: int) -> tuple[AdaptedNetwork, dict[str, torch.Tensor]]:
+    """Adapted to one task's samples that count: the online network, in double precision, and the weights as torch forms them."""
+    kept = data.weight[task] > 0
+    network = AdaptedNetwork.trained(layers_of(model), np.float64)
+    for _ in range(steps):
+        network = network.stepped(steps_of(model), data.x[task, kept].numpy(), data.y[task, kept].numpy())
+    return network, adapted_weights(model, data.x[task], data.y[task], data.weight[task])
+
+
 @pytest.mark.parametrize("steps", [1, 3])
-def test_numpy_takes_the_same_inner_steps(steps: int) -> None:
+@pytest.mark.parametrize("task", [0, 1])
+def test_online_network_is_the_one_with_the_adapted_weights(steps: int, task: int) -> None:
+    """No weights are formed online; torch forms them. Task 1 has samples that do not count."""
     model, data = make(True, steps), batch()
-    expected = model.adapted(data.x[0], data.y[0], data.weight[0])
-    found = adapted(layers_of(model), steps_of(model), data.x[0].numpy(), data.y[0].numpy(), steps)
-    for i in range(3):
-        np.testing.assert_allclose(found.weights[i], expected[f"layers.{i}.weight"].detach().numpy(), atol=1e-12)
-        np.testing.assert_allclose(found.biases[i], expected[f"layers.{i}.bias"].detach().numpy(), atol=1e-12)
+    network, weights = after(model, data, task, steps)
+    x = data.query_x[task]
+    expected = functional_call(model.network, weights, (x,)).detach().numpy()
+    np.testing.assert_allclose(network.predict(x.numpy()), expected, atol=1e-12)
+    assert np.max(np.abs(expected - model.network(x).detach().numpy())) > 0.1
 
 
-def test_masked_samples_do_not_count() -> None:
+@pytest.mark.parametrize("steps", [0, 1, 3])
+def test_online_network_has_the_jacobian_of_the_adapted_weights(steps: int) -> None:
+    model, data = make(True, steps), batch()
+    network, weights = after(model, data, 0, steps)
+    x = data.query_x[0]
+
+    def value(row: torch.Tensor) -> torch.Tensor:
+        return functional_call(model.network, weights, (row,))
+
+    expected = vmap(jacrev(value))(x).detach().numpy()
+    np.testing.assert_allclose(network.jacobian(x.numpy()), expected, atol=1e-12)
+
+
+def test_online_network_in_single_precision() -> None:
+    """What the robot runs: to the accuracy of 24 bits."""
     model, data = make(True), batch()
-    expected = adapted(layers_of(model), steps_of(model), data.x[1, 3:].numpy(), data.y[1, 3:].numpy(), 1)
-    found = model.adapted(data.x[1], data.y[1], data.weight[1])
-    np.testing.assert_allclose(found["layers.0.weight"].detach().numpy(), expected.weights[0], atol=1e-12)
-
-
-def test_backpropagation_is_that_of_finite_differences() -> None:
-    layers, data, step = layers_of(make(True)), batch(), 1e-6
-    x, y = data.x[0].numpy(), data.y[0].numpy()
-    slope = gradient(layers, x, y)
-
-    def loss() -> float:
-        hidden = np.tanh(np.tanh(x @ layers.weights[0].T + layers.biases[0]) @ layers.weights[1].T + layers.biases[1])
-        return float(np.mean((hidden @ layers.weights[2].T + layers.biases[2] - y) ** 2))
-
-    for arrays, slopes in ((layers.weights, slope.weights), (layers.biases, slope.biases)):
-        for array, by_array in zip(arrays, slopes, strict=True):
-            flat = array.reshape(-1)
-            before = flat[0]
-            flat[0] = before + step
-            above = loss()
-            flat[0] = before - step
-            assert by_array.reshape(-1)[0] == pytest.approx((above - loss()) / (2 * step), abs=1e-8)
-            flat[0] = before
+    network, _ = after(model, data, 0, 1)
+    single = AdaptedNetwork.trained(layers_of(model)).stepped(steps_of(model), data.x[0].numpy(), data.y[0].numpy())
+    x = data.query_x[0].numpy()
+    np.testing.assert_allclose(single.predict(x), network.predict(x), atol=1e-5)
+    np.testing.assert_allclose(single.jacobian(x), network.jacobian(x), atol=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -214,13 +250,13 @@ def test_online_jacobian_is_that_of_finite_differences(planar: Robot, checkpoint
     dynamics = ArmDynamics(planar, knots=4)
     adapter = adapter_after(planar, dynamics, checkpoint, driven, 60)
     rng = np.random.default_rng(0)
-    states, step = rng.normal(size=(4, 6)), 1e-6
+    states, step = rng.normal(size=(4, 6)), 1e-3  # the network is evaluated in single precision
 
     def xi(x: np.ndarray) -> Xi:
         return Xi(x[:, :2].copy(), x[:, 2:4].copy(), x[:, 4:].copy(), np.zeros((4, 2)), np.zeros((2, 4, 2)))
 
     numeric = [(adapter.evaluate(xi(states + step * e)) - adapter.evaluate(xi(states - step * e))) / (2 * step) for e in np.eye(6)]
-    np.testing.assert_allclose(adapter.jacobian(xi(states)), np.stack(numeric, axis=2), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(adapter.jacobian(xi(states)), np.stack(numeric, axis=2), rtol=1e-3, atol=2e-3)
 
 
 def test_inputs_do_not_depend_on_how_many_states_are_asked_for(planar: Robot) -> None:
