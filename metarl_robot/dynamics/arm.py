@@ -8,7 +8,8 @@ import casadi as ca
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.dynamics.compiled import NumpyFunction, compile_functions, in_chunks, mapped
+from metarl_robot.dynamics.compiled import NumpyFunction, compile_functions
+from metarl_robot.dynamics.knots import Knots, compile_knots, in_chunks
 from metarl_robot.dynamics.rigid_body import N_INERTIAL, RigidBodyTree
 from metarl_robot.robot import Robot
 
@@ -30,24 +31,21 @@ class ArmDynamics:
         self.dof, self.nu = robot.dof, robot.nu
         self._identity = np.eye(robot.dof)
         self.knots = knots
-        compiled = compile_functions(_functions(RigidBodyTree(robot.mj_model, robot.payload_site), knots))
-        self._chunk = NumpyFunction(compiled["chunk"], _CHUNK)
-        self._regressor_chunk = NumpyFunction(compiled["regressor_chunk"], _CHUNK)
-        self._momentum_chunk = NumpyFunction(compiled["momentum_chunk"], _CHUNK)
-        self._knots = NumpyFunction(compiled["knots"], knots)
-        self._knots_jacobian = NumpyFunction(compiled["knots_jacobian"], knots)
-        self._payload_knots = NumpyFunction(compiled["payload_knots"], knots)
-        self._payload_knots_jacobian = NumpyFunction(compiled["payload_knots_jacobian"], knots)
+        functions, many = _functions(RigidBodyTree(robot.mj_model, robot.payload_site))
+        compiled = compile_functions(functions)
         self._momentum = NumpyFunction(compiled["momentum"])
         self._momentum_regressor = NumpyFunction(compiled["momentum_regressor"])
-        self._momentum_regressor_chunk = NumpyFunction(compiled["momentum_regressor_chunk"], _CHUNK)
         self._regressor = NumpyFunction(compiled["regressor"])
         self._kinematics = NumpyFunction(compiled["kinematics"])
+        chunks = {f"{name}_chunk": Knots(many[name], _CHUNK) for name in ("effort", "regressor", "momentum", "momentum_regressor")}
+        plans = {name: Knots(many[name], knots) for name in ("effort", "effort_jacobian")}
+        shares = {name: Knots(many[name], knots, shared=(3,)) for name in ("payload", "payload_jacobian")}
+        self._many = compile_knots({**chunks, **plans, **shares})
 
     def inverse_dynamics(self, q: Array, v: Array, a: Array, payload: Array | None = None) -> Array:
         """Efforts [Nm] M a + h for (n,) or (N, n) states; payload (10,) inertial parameters at the payload site."""
         states = np.atleast_2d(q), np.atleast_2d(v), np.atleast_2d(a)
-        (efforts,) = in_chunks(self._chunk, _CHUNK, *states)
+        (efforts,) = in_chunks(self._many["effort_chunk"], _CHUNK, *states)
         if payload is not None:
             efforts = efforts + self.payload_regressors(*states) @ payload
         return efforts.reshape(np.shape(q))
@@ -67,7 +65,7 @@ class ArmDynamics:
 
     def momenta(self, q: Array, v: Array) -> tuple[Array, Array, Array]:
         """`momentum` without payload for (N, n) states: (N, n, n), (N, n), (N, n)."""
-        mass, momentum, beta = in_chunks(self._momentum_chunk, _CHUNK, q, v)
+        mass, momentum, beta = in_chunks(self._many["momentum_chunk"], _CHUNK, q, v)
         return mass, momentum, beta
 
     def payload_momentum_regressor(self, q: Array, v: Array) -> tuple[Array, Array]:
@@ -77,7 +75,7 @@ class ArmDynamics:
 
     def payload_momentum_regressors(self, q: Array, v: Array) -> tuple[Array, Array]:
         """`payload_momentum_regressor` for (N, n) states: two of (N, n, 10)."""
-        by_momentum, by_beta = in_chunks(self._momentum_regressor_chunk, _CHUNK, q, v)
+        by_momentum, by_beta = in_chunks(self._many["momentum_regressor_chunk"], _CHUNK, q, v)
         return by_momentum, by_beta
 
     def payload_regressor(self, q: Array, v: Array, a: Array) -> Array:
@@ -86,7 +84,7 @@ class ArmDynamics:
 
     def payload_regressors(self, q: Array, v: Array, a: Array) -> Array:
         """`payload_regressor` for (N, n) states: (N, n, 10)."""
-        return in_chunks(self._regressor_chunk, _CHUNK, q, v, a)[0]
+        return in_chunks(self._many["regressor_chunk"], _CHUNK, q, v, a)[0]
 
     def input_map(self, q: Array) -> Array:
         """B (n, n): the generalised force of unit efforts, which for an arm is the effort itself."""
@@ -106,19 +104,19 @@ class ArmDynamics:
 
     def efforts(self, q: Array, v: Array, a: Array) -> Array:
         """Inverse dynamics at `knots` states (knots, n) in one call. Overwritten by the next call."""
-        return self._knots(q, v, a)[0]
+        return self._many["effort"](q, v, a)[0]
 
     def efforts_jacobian(self, q: Array, v: Array, a: Array) -> Array:
         """Jacobian (knots, n, 3n) of the inverse dynamics by (q, v, a). Overwritten by the next call."""
-        return self._knots_jacobian(q, v, a)[0]
+        return self._many["effort_jacobian"](q, v, a)[0]
 
     def payload_efforts(self, q: Array, v: Array, a: Array, payload: Array) -> Array:
         """The payload's share Y π (knots, n) of the inverse dynamics. Overwritten by the next call."""
-        return self._payload_knots(q, v, a, payload)[0]
+        return self._many["payload"](q, v, a, payload)[0]
 
     def payload_jacobian(self, q: Array, v: Array, a: Array, payload: Array) -> Array:
         """Jacobian (knots, n, 3n) of the payload's share by (q, v, a). Overwritten by the next call."""
-        return self._payload_knots_jacobian(q, v, a, payload)[0]
+        return self._many["payload_jacobian"](q, v, a, payload)[0]
 
     def forward_kinematics(self, q: Array) -> tuple[Array, Array]:
         """Payload site: position (3,) [m; base], rotation (3, 3) site→base."""
@@ -130,38 +128,33 @@ class ArmDynamics:
         return self._kinematics(q)[2].copy()
 
 
-def _functions(tree: RigidBodyTree, knots: int) -> dict[str, ca.Function]:
+def _functions(tree: RigidBodyTree) -> tuple[dict[str, ca.Function], dict[str, ca.Function]]:
+    """(of one state, of many)."""
     n = tree.dof
     q, v, a, pi = (ca.SX.sym(name, size) for name, size in (("q", n), ("v", n), ("a", n), ("pi", N_INERTIAL)))
     state = ca.vertcat(q, v, a)
     effort = tree.inverse_dynamics(q, v, a, ca.SX.zeros(N_INERTIAL))
     share = tree.payload_effort(q, v, a, pi)
-    site = tree.site_kinematics(q)
-
-    dynamics = _function("dynamics", [q, v, a], [effort])
-    dynamics_jacobian = _function("dynamics_jacobian", [q, v, a], [ca.jacobian(effort, state)])
-    payload = _function("payload", [q, v, a, pi], [share])
-    payload_jacobian = _function("payload_jacobian", [q, v, a, pi], [ca.jacobian(share, state)])
-    momentum = _function("momentum", [q, v, pi], tree.momentum(q, v, pi))
-    bare_momentum = _function("bare_momentum", [q, v], tree.momentum(q, v, ca.SX.zeros(N_INERTIAL)))
     _, p, beta = tree.momentum(q, v, pi)
+    site = tree.site_kinematics(q)
     momentum_regressor = _function("momentum_regressor", [q, v], [ca.jacobian(p, pi), ca.jacobian(beta, pi)])
     regressor = _function("regressor", [q, v, a], [ca.jacobian(share, pi)])
-    kinematics = _function("kinematics", [q], [site.position, site.rotation, site.jacobian])
-    return {
-        "chunk": mapped("chunk", dynamics, _CHUNK),
-        "regressor_chunk": mapped("regressor_chunk", regressor, _CHUNK),
-        "momentum_chunk": mapped("momentum_chunk", bare_momentum, _CHUNK),
-        "momentum_regressor_chunk": mapped("momentum_regressor_chunk", momentum_regressor, _CHUNK),
-        "knots": mapped("knots", dynamics, knots),
-        "knots_jacobian": mapped("knots_jacobian", dynamics_jacobian, knots),
-        "payload_knots": mapped("payload_knots", payload, knots),
-        "payload_knots_jacobian": mapped("payload_knots_jacobian", payload_jacobian, knots),
-        "momentum": momentum,
+    single = {
+        "momentum": _function("momentum", [q, v, pi], tree.momentum(q, v, pi)),
         "momentum_regressor": momentum_regressor,
         "regressor": regressor,
-        "kinematics": kinematics,
+        "kinematics": _function("kinematics", [q], [site.position, site.rotation, site.jacobian]),
     }
+    many = {
+        "effort": _function("effort", [q, v, a], [effort]),
+        "effort_jacobian": _function("effort_jacobian", [q, v, a], [ca.jacobian(effort, state)]),
+        "payload": _function("payload", [q, v, a, pi], [share]),
+        "payload_jacobian": _function("payload_jacobian", [q, v, a, pi], [ca.jacobian(share, state)]),
+        "momentum": _function("bare_momentum", [q, v], tree.momentum(q, v, ca.SX.zeros(N_INERTIAL))),
+        "momentum_regressor": momentum_regressor,
+        "regressor": regressor,
+    }
+    return single, many
 
 
 def _function(name: str, arguments: list[ca.SX], results: Iterable[ca.SX]) -> ca.Function:

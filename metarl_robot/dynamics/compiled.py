@@ -11,7 +11,7 @@ import casadi as ca
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.dynamics.compiler import compiled
+from metarl_robot.dynamics.compiler import all_compiled
 
 Array = NDArray[np.float64]
 
@@ -48,34 +48,14 @@ class NumpyFunction:
         return self._views
 
 
-def mapped(name: str, function: ca.Function, count: int) -> ca.Function:
-    """The function on `count` columns at once."""
-    arguments = [ca.MX.sym(f"x{i}", function.size1_in(i), count) for i in range(function.n_in())]
-    return ca.Function(name, arguments, function.map(count).call(arguments))
-
-
-def in_chunks(function: NumpyFunction, width: int, *arguments: Array) -> list[Array]:
-    """Call a function of `width` columns on (N, k) arrays, whatever N."""
-    count = len(arguments[0])
-    parts: list[list[Array]] = []
-    for start in range(0, count, width):
-        size = min(width, count - start)
-        padded = [_padded(x[start : start + size], width) for x in arguments]
-        parts.append([out[:size].copy() for out in function(*padded)])
-    return [np.concatenate(column) for column in zip(*parts, strict=True)]
-
-
-def _padded(rows: Array, width: int) -> Array:
-    """The rows (k, n), and the last again up to (width, n)."""
-    return rows if len(rows) == width else np.concatenate([rows, np.broadcast_to(rows[-1], (width - len(rows), rows.shape[1]))])
-
-
 def compile_functions(functions: Mapping[str, ca.Function]) -> dict[str, ca.Function]:
-    """Compile functions into one cached shared library; without a C compiler they come back as they are."""
+    """Compile functions into cached shared libraries; without a C compiler they come back as they are."""
+    libraries = all_compiled([_code(f) for f in functions.values()], straight=True)
+    pairs = zip(functions.items(), libraries, strict=True)
+    return {name: f if library is None else ca.external(f.name(), str(library)) for (name, f), library in pairs}
+
+
+def _code(function: ca.Function) -> str:
     generator = ca.CodeGenerator("metarl_dynamics.c", {"verbose": False})
-    for function in functions.values():
-        generator.add(function)
-    library = compiled(str(generator.dump()))
-    if library is None:
-        return dict(functions)
-    return {name: ca.external(f.name(), str(library)) for name, f in functions.items()}
+    generator.add(function)
+    return str(generator.dump())

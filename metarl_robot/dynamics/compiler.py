@@ -10,9 +10,12 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
-_FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared")
+_FLAGS = ("-march=native", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared")
 """Tuned for the processor at hand. Results are those of IEEE arithmetic, but for fused multiplications and additions."""
 _warned = False
 
@@ -24,17 +27,27 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "metarl_robot"
 
 
-def compiled(source: str) -> Path | None:
-    """The shared library of a C source; None, with a warning, where there is no compiler or it fails."""
+def compiled(source: str, straight: bool = False) -> Path | None:
+    """The shared library of a C source; None, with a warning, where there is no compiler or it fails.
+
+    Arguments:
+        straight: the code is long and has no loops: optimising it more costs minutes and gains nothing.
+    """
     compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc")
     if compiler is None:
         _warn_once("no C compiler found (tried $CC, cc, gcc): same results, slower")
         return None
     try:
-        return _library(source, compiler)
+        return _library(source, (compiler, *_FLAGS, "-O1" if straight else "-O3"))
     except (OSError, subprocess.CalledProcessError) as error:
         _warn_once(f"compiling failed ({error}): same results, slower")
         return None
+
+
+def all_compiled(sources: Iterable[str], straight: bool = False) -> list[Path | None]:
+    """Several at a time."""
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        return list(pool.map(partial(compiled, straight=straight), sources))
 
 
 def _warn_once(message: str) -> None:
@@ -44,8 +57,8 @@ def _warn_once(message: str) -> None:
         _warned = True
 
 
-def _library(source: str, compiler: str) -> Path:
-    key = hashlib.sha256("\n".join([source, *_FLAGS, compiler, _processor()]).encode()).hexdigest()[:24]
+def _library(source: str, command: tuple[str, ...]) -> Path:
+    key = hashlib.sha256("\n".join([source, *command, _processor()]).encode()).hexdigest()[:24]
     folder = cache_folder()
     library = folder / f"{key}.so"
     if library.is_file():
@@ -54,7 +67,7 @@ def _library(source: str, compiler: str) -> Path:
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         c_file, built = Path(scratch) / "source.c", Path(scratch) / "built.so"
         c_file.write_text(source)
-        subprocess.run([compiler, *_FLAGS, str(c_file), "-o", str(built), "-lm"], check=True, capture_output=True)
+        subprocess.run([*command, str(c_file), "-o", str(built), "-lm"], check=True, capture_output=True)
         built.replace(library)
     return library
 

@@ -22,7 +22,8 @@ import casadi as ca
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.dynamics.compiled import NumpyFunction, compile_functions, in_chunks, mapped
+from metarl_robot.dynamics.compiled import NumpyFunction, compile_functions
+from metarl_robot.dynamics.knots import Knots, compile_knots, in_chunks
 from metarl_robot.dynamics.rigid_body import N_INERTIAL
 from metarl_robot.quadrotor import GRAVITY_M_S2, Quadrotor
 
@@ -50,17 +51,15 @@ class QuadrotorDynamics:
     def __init__(self, robot: Quadrotor) -> None:
         self.robot = robot
         self.dof, self.nu = robot.dof, robot.nu
-        compiled = compile_functions(_functions(robot))
+        functions, chunks = _functions(robot)
+        compiled = compile_functions(functions)
         self._momentum = NumpyFunction(compiled["momentum"])
         self._regressor = NumpyFunction(compiled["regressor"])
-        self._momentum_chunk = NumpyFunction(compiled["momentum_chunk"], CHUNK)
-        self._regressor_chunk = NumpyFunction(compiled["regressor_chunk"], CHUNK)
-        self._share_chunk = NumpyFunction(compiled["share_chunk"], CHUNK)
         self._input_map = NumpyFunction(compiled["input_map"])
-        self._input_map_chunk = NumpyFunction(compiled["input_map_chunk"], CHUNK)
         self._specific_force = NumpyFunction(compiled["specific_force"])
         self._retract = NumpyFunction(compiled["retract"])
         self._difference = NumpyFunction(compiled["difference"])
+        self._chunks = compile_knots({name: Knots(function, CHUNK) for name, function in chunks.items()})
 
     def momentum(self, q: Array, v: Array, payload: Array | None = None) -> tuple[Array, Array, Array]:
         """M (6, 6), p (6,) and β (6,). Overwritten by the next call."""
@@ -73,7 +72,7 @@ class QuadrotorDynamics:
 
     def momenta(self, q: Array, v: Array) -> tuple[Array, Array, Array]:
         """`momentum` without payload for (N, 7), (N, 6): (N, 6, 6), (N, 6), (N, 6)."""
-        mass, momentum, beta = in_chunks(self._momentum_chunk, CHUNK, q, v, np.zeros((len(q), N_INERTIAL)))
+        mass, momentum, beta = in_chunks(self._chunks["momenta"], CHUNK, q, v)
         return mass, momentum, beta
 
     def payload_momentum_regressor(self, q: Array, v: Array) -> tuple[Array, Array]:
@@ -83,12 +82,12 @@ class QuadrotorDynamics:
 
     def payload_momentum_regressors(self, q: Array, v: Array) -> tuple[Array, Array]:
         """`payload_momentum_regressor` for (N, 7), (N, 6): two of (N, 6, 10)."""
-        by_momentum, by_beta = in_chunks(self._regressor_chunk, CHUNK, q, v)
+        by_momentum, by_beta = in_chunks(self._chunks["regressors"], CHUNK, q, v)
         return by_momentum, by_beta
 
     def payload_regressors(self, q: Array, v: Array, a: Array) -> Array:
         """Y (N, 6, 10) with Y π the payload's share of M v̇ + h, for states (N, 7), (N, 6) and accelerations (N, 6)."""
-        return in_chunks(self._share_chunk, CHUNK, q, v, a)[0]
+        return in_chunks(self._chunks["shares"], CHUNK, q, v, a)[0]
 
     def input_map(self, q: Array) -> Array:
         """B (6, 4): generalised force of unit thrusts. Overwritten by the next call."""
@@ -96,7 +95,7 @@ class QuadrotorDynamics:
 
     def input_maps(self, q: Array) -> Array:
         """`input_map` for (N, 7): (N, 6, 4)."""
-        return in_chunks(self._input_map_chunk, CHUNK, q)[0]
+        return in_chunks(self._chunks["input_maps"], CHUNK, q)[0]
 
     def specific_force(self, q: Array) -> tuple[Array, Array]:
         """(C (3, 6), g (3,)): the accelerometer shows C v̇ + g = Rᵀ(v̇ - gravity) [m/s²; body]."""
@@ -178,7 +177,8 @@ def _momentum(robot: Quadrotor, q: ca.SX, v: ca.SX, payload: ca.SX) -> tuple[ca.
     return ca.jacobian(momentum, v), momentum, ca.vertcat(inertia.mass * gravity, turning)
 
 
-def _functions(robot: Quadrotor) -> dict[str, ca.Function]:
+def _functions(robot: Quadrotor) -> tuple[dict[str, ca.Function], dict[str, ca.Function]]:
+    """(of one state, of many)."""
     q, v, pi = ca.SX.sym("q", 7), ca.SX.sym("v", 6), ca.SX.sym("pi", N_INERTIAL)
     mass, p, beta = (ca.densify(x) for x in _momentum(robot, q, v, pi))
     momentum = ca.Function("momentum", [q, v, pi], [mass, p, beta])
@@ -191,15 +191,13 @@ def _functions(robot: Quadrotor) -> dict[str, ca.Function]:
     input_map = ca.Function("input_map", [q], [ca.densify(input_matrix(robot, q))])
     turned_back = rotation_matrix(q[3:]).T
     felt = [ca.densify(ca.horzcat(turned_back, ca.SX(3, 3))), -turned_back @ ca.DM(GRAVITY)]
-    return {
+    functions = {
         "specific_force": ca.Function("specific_force", [q], felt),
         "input_map": input_map,
-        "input_map_chunk": mapped("input_map_chunk", input_map, CHUNK),
         "retract": ca.Function("retract", [q, change], [retracted(q, change)]),
         "difference": ca.Function("difference", [q, base], [differing(q, base)]),
         "momentum": momentum,
         "regressor": regressor,
-        "share_chunk": mapped("share_chunk", share, CHUNK),
-        "momentum_chunk": mapped("momentum_chunk", momentum, CHUNK),
-        "regressor_chunk": mapped("regressor_chunk", regressor, CHUNK),
     }
+    bare = ca.Function("bare_momentum", [q, v], momentum(q, v, ca.SX.zeros(N_INERTIAL)))
+    return functions, {"input_maps": input_map, "shares": share, "momenta": bare, "regressors": regressor}

@@ -6,7 +6,7 @@ of length h the inputs u, commanded thrusts, are held:
 
     f(t) = u + (f_0 - u) e^(-t / τ),    (q, v): Newton-Euler with the payload π, effectiveness 1 + ε of the rotors and a residual Δ
 
-integrated by the classical Runge-Kutta method in `SUBSTEPS` steps. The target inverts the same equations along a reference (differential
+integrated by the classical Runge-Kutta method in one step. The target inverts the same equations along a reference (differential
 flatness; Mellinger, Kumar, ICRA 2011): the attitude that points the thrust where the residual wants it, the thrusts that hold it.
 """
 
@@ -18,7 +18,8 @@ import casadi as ca
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.dynamics.compiled import NumpyFunction, compile_functions, mapped
+from metarl_robot.dynamics.compiled import NumpyFunction, compile_functions
+from metarl_robot.dynamics.knots import Knots, compile_knots
 from metarl_robot.dynamics.linearised import Linearised
 from metarl_robot.dynamics.quadrotor import (
     GRAVITY,
@@ -36,8 +37,6 @@ Array = NDArray[np.float64]
 
 NX, NE, NU = 17, 16, 4
 """Sizes of a state, of its error coordinates, of an input."""
-SUBSTEPS = 2
-_MODEL = N_INERTIAL + NU
 
 
 class QuadrotorPlan:
@@ -47,18 +46,15 @@ class QuadrotorPlan:
         linear = _linearised(robot, step_s)
         self.by_state, self.by_input = linear.sparsity_out(0), linear.sparsity_out(1)
         knots = horizon + 1
-        compiled = compile_functions(
+        self._many = compile_knots(
             {
-                "linearise": _at_knots("linearise", _with_non_zeros(linear), horizon),
-                "errors": _at_knots("errors", _error(), knots),
-                "target": _at_knots("target", _target(robot), knots),
-                "moved": _at_knots("moved", _moved(), knots),
-                "advance": _advance(robot),
-                "model": _model(robot),
+                "linearise": Knots(_with_non_zeros(linear), horizon, shared=(4,)),
+                "errors": Knots(_error(), knots),
+                "target": Knots(_target(robot), knots, shared=(4,)),
+                "moved": Knots(_moved(), knots),
             }
         )
-        self._linearise, self._errors = NumpyFunction(compiled["linearise"], horizon), NumpyFunction(compiled["errors"], knots)
-        self._target, self._moved = NumpyFunction(compiled["target"], knots), NumpyFunction(compiled["moved"], knots)
+        compiled = compile_functions({"advance": _advance(robot), "model": _model(robot)})
         self._advance, self._model = NumpyFunction(compiled["advance"]), NumpyFunction(compiled["model"])
 
     def model(self, payload: Array, strength: Array) -> Array:
@@ -67,8 +63,8 @@ class QuadrotorPlan:
 
     def linearise(self, states: Array, inputs: Array, residuals: Array, model: Array, targets: Array) -> Linearised:
         """About states (N + 1, 17) and inputs (N, 4), under residuals (N, 6), towards targets (N + 1, 17)."""
-        by_state, by_input, defects = self._linearise(states[:-1], inputs, states[1:], residuals, model)
-        return Linearised(by_state, by_input, defects, self._errors(states, targets)[0])
+        by_state, by_input, defects = self._many["linearise"](states[:-1], inputs, states[1:], residuals, model)
+        return Linearised(by_state, by_input, defects, self._many["errors"](states, targets)[0])
 
     def dense(self, linear: Linearised, knot: int) -> tuple[Array, Array]:
         """A (16, 16) and B (16, 4) at one knot."""
@@ -77,12 +73,12 @@ class QuadrotorPlan:
 
     def target(self, q: Array, v: Array, a: Array, residuals: Array, model: Array) -> tuple[Array, Array]:
         """States (N + 1, 17) and inputs (N + 1, 4) that follow setpoints (N + 1, ·) under residuals (N + 1, 6)."""
-        states, inputs = self._target(q, v, a, residuals, model)
+        states, inputs = self._many["target"](q, v, a, residuals, model)
         return states, inputs
 
     def moved(self, states: Array, changes: Array) -> Array:
         """X ⊞ δx for (N + 1, 17) and (N + 1, 16)."""
-        return self._moved(states, changes)[0]
+        return self._many["moved"](states, changes)[0]
 
     def advance(self, state: Array, inputs: Array, residual: Array, model: Array, duration_s: float) -> Array:
         """X (17,) after `duration_s` under inputs (4,) and a residual (6,)."""
@@ -130,20 +126,19 @@ def _flow(robot: Quadrotor, x: ca.SX, thrust: ca.SX, residual: ca.SX, model: _Mo
 def _step(robot: Quadrotor, x: ca.SX, u: ca.SX, residual: ca.SX, model: _Model, step_s: float | ca.SX) -> ca.SX:
     """The state (17,) one step later."""
     tau = float(np.mean(robot.motor_time_s))
-    motion, lag, h = x[:13], x[13:] - u, step_s / SUBSTEPS
+    motion, lag = x[:13], x[13:] - u
 
     def thrust(time: float | ca.SX) -> ca.SX:
         return u + lag * ca.exp(-time / tau)
 
-    for i in range(SUBSTEPS):
-        start, middle, end = (thrust((i + part) * h) for part in (0.0, 0.5, 1.0))
-        k1 = _flow(robot, motion, start, residual, model)
-        k2 = _flow(robot, motion + 0.5 * h * k1, middle, residual, model)
-        k3 = _flow(robot, motion + 0.5 * h * k2, middle, residual, model)
-        k4 = _flow(robot, motion + h * k3, end, residual, model)
-        motion = motion + h / 6.0 * (k1 + 2.0 * k2 + 2.0 * k3 + k4)
+    start, middle, end = (thrust(part * step_s) for part in (0.0, 0.5, 1.0))
+    k1 = _flow(robot, motion, start, residual, model)
+    k2 = _flow(robot, motion + 0.5 * step_s * k1, middle, residual, model)
+    k3 = _flow(robot, motion + 0.5 * step_s * k2, middle, residual, model)
+    k4 = _flow(robot, motion + step_s * k3, end, residual, model)
+    motion = motion + step_s / 6.0 * (k1 + 2.0 * k2 + 2.0 * k3 + k4)
     attitude = motion[3:7] / ca.norm_2(motion[3:7])
-    return ca.vertcat(motion[:3], attitude, motion[7:], thrust(step_s))
+    return ca.vertcat(motion[:3], attitude, motion[7:], end)
 
 
 def _moved_by(x: ca.SX, change: ca.SX) -> ca.SX:
@@ -212,12 +207,3 @@ def _target(robot: Quadrotor) -> ca.Function:
 def _advance(robot: Quadrotor) -> ca.Function:
     x, u, residual, model, time = (ca.SX.sym(name, size) for name, size in (("x", NX), ("u", NU), ("d", 6), ("model", _MODEL), ("t", 1)))
     return ca.Function("advance", [x, u, residual, model, time], [_step(robot, x, u, residual, _split(model), time)])
-
-
-def _at_knots(name: str, function: ca.Function, count: int) -> ca.Function:
-    """The function at `count` knots; a model vector is the same at all of them."""
-    arguments = [ca.MX.sym(f"x{i}", function.size1_in(i), count) for i in range(function.n_in())]
-    if function.size1_in(function.n_in() - 1) == _MODEL:
-        arguments[-1] = ca.MX.sym("model", _MODEL)
-        return ca.Function(name, arguments, function.map(count).call([*arguments[:-1], ca.repmat(arguments[-1], 1, count)]))
-    return mapped(name, function, count)
