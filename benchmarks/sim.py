@@ -1,0 +1,191 @@
+"""Collecting data for learning: randomised tasks, random motions, a controller, sensors, everything logged. Against a loop and the engine.
+
+    ours         tasks and motions drawn, then simulated in closed loop, as metarl_robot.sim.dataset.collect does
+    plain loop   one robot after the other in Python, under the same tasks, with the same sensors and logging; it plays the commands that
+                 ours logged, so it has no motions to draw and no controller to evaluate
+    engine       MuJoCo's own rollouts of the same worlds, steps and threads, the forces of all steps given in one call: no delays,
+                 sensors, motors, air or controller, no Python between two steps
+
+Times are of 1000 physics steps of one world.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+import mujoco
+import numpy as np
+from mujoco.batch import Batch
+from mujoco.rollout import Rollout
+from numpy.typing import NDArray
+
+from metarl_robot.benchmarks.catalogue import Report
+from metarl_robot.benchmarks.record import Benchmark, Row, SameAnswer, against
+from metarl_robot.benchmarks.timing import Call, interleaved
+from metarl_robot.robot import Robot, load_robot
+from metarl_robot.sim.kinds import RolloutArrays, RolloutMaker, simulation
+
+Array = NDArray[np.float64]
+
+_ROBOTS = ("panda", "x500")
+_WORLDS, _STEPS = 250, 300  # control steps: 1.5 s, as data for learning have
+_QUICK_WORLDS, _QUICK_STEPS = 20, 60
+_LOOP_SHARE = 10  # the plain loop runs so many times fewer worlds
+_SEED = 4
+_BATCH, _ROLLOUT, _LOOP = "mujoco.batch, raw", "mujoco.rollout, raw", "plain Python loop"
+_REMARKS = (
+    "Times are of 1000 physics steps of one world. Against an engine, the ratio is the share of its speed that is left when tasks and "
+    "motions are drawn, delays, sensors and (x500) motors, air and wind are simulated, a controller is evaluated and everything is logged.",
+    "The same answer: all worlds' last positions and velocities (norm). The engines are given the very forces that ours gave to MuJoCo at "
+    "each physics step, in one call; the plain loop plays the commands that ours logged (in single precision) and draws nothing.",
+)
+
+
+def run(report: Report, quick: bool) -> Benchmark:
+    """Panda and x500, each against three peers."""
+    worlds, steps = (_QUICK_WORLDS, _QUICK_STEPS) if quick else (_WORLDS, _STEPS)
+    rows: list[Row] = []
+    for number, name in enumerate(_ROBOTS):
+        report(f"sim: {name}", number, len(_ROBOTS))
+        rows += _rows(load_robot(name), worlds, steps, repetitions=1 if quick else 3)
+    report("sim", len(_ROBOTS), len(_ROBOTS))
+    return Benchmark("sim", tuple(rows), _REMARKS)
+
+
+def _rows(robot: Robot, worlds: int, steps: int, repetitions: int) -> list[Row]:
+    threads = len(os.sched_getaffinity(0))
+    asked, few = _asked(robot, worlds, steps, threads), max(1, worlds // _LOOP_SHARE)
+    peers: dict[str, Callable[[], Array]] = {
+        _BATCH: _batch(asked, threads),
+        _ROLLOUT: _rollout(asked, threads),
+        _LOOP: lambda: _loop(robot, asked, few),
+    }
+    finals = {name: call() for name, call in peers.items()}
+    maker = simulation(robot).rollout_maker()
+    calls: dict[str, Call] = {"ours": lambda i: _collect(maker, worlds, steps, threads), **{name: _ignoring(peers[name]) for name in peers}}
+    thousands = asked.forces.shape[1] / 1000.0
+    times = {
+        name: seconds / (thousands * (few if name == _LOOP else worlds))
+        for name, seconds in interleaved(calls, 1, repetitions, warm_up=0).items()
+    }
+    case = f"{robot.name}: {worlds} worlds, {asked.forces.shape[1]} steps, {threads} threads"
+    logged = np.concatenate([asked.logged["q"][:few, -1], asked.logged["v"][:few, -1]], axis=1)
+    rows = []
+    for name, final in finals.items():
+        ours = logged if name == _LOOP else asked.final
+        same = SameAnswer("last states, norm", float(np.linalg.norm(ours)), float(np.linalg.norm(final)))
+        speeds = {"steps/s": 1e3 / float(np.median(times["ours"])), "peer's steps/s": 1e3 / float(np.median(times[name]))}
+        details = {**speeds, "largest difference of states": float(np.abs(ours - final).max())}
+        rows.append(against(case, times["ours"], name, times[name], same, details=details))
+    return rows
+
+
+def _ignoring(call: Callable[[], Array]) -> Call:
+    return lambda problem: call()
+
+
+def _collect(maker: RolloutMaker, worlds: int, steps: int, threads: int) -> tuple[list[Any], RolloutArrays]:
+    """Ours. Rollouts beyond the robot's limits, which `collect` draws again, count as any others."""
+    rng = np.random.default_rng(_SEED)
+    tasks = [maker.draw_task(rng, None) for _ in range(worlds)]
+    return tasks, maker.simulate(tasks, rng, steps, threads)[0]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What ours asked of MuJoCo in one collection of T worlds and N physics steps, and what came of it.
+
+    models: T. start: (T, nstate) full physics. forces: (T, N, m) controls, or generalised forces: `spec`. final: (T, nq + nv).
+    """
+
+    tasks: list[Any]
+    logged: RolloutArrays
+    models: list[mujoco.MjModel]
+    start: Array
+    forces: Array
+    spec: int
+    final: Array
+
+
+class _Witness(Batch):
+    """A batch that remembers what was asked of it."""
+
+    made: _Witness
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.forces: list[Array] = []
+        _Witness.made = self
+
+    def rollout(self, nstep: int, control: Any = None, *arguments: Any, **named: Any) -> Any:
+        self._begin(int(mujoco.mjtState.mjSTATE_CTRL))
+        self.forces.append(np.array(control))
+        return super().rollout(nstep, control, *arguments, **named)
+
+    def step(self, *arguments: Any, **named: Any) -> None:
+        self._begin(int(mujoco.mjtState.mjSTATE_QFRC_APPLIED))
+        self.forces.append(np.array(self.bind("qfrc_applied"))[:, None])
+        super().step(*arguments, **named)
+
+    def _begin(self, spec: int) -> None:
+        if not self.forces:
+            self.spec, self.start = spec, self.full_physics()
+
+    def full_physics(self) -> Array:
+        """(T, nstate) now: time, positions, velocities."""
+        moving = (self.bind(name).reshape(self.nsim, -1) for name in ("time", "qpos", "qvel"))
+        return np.concatenate(list(moving), axis=1)
+
+
+def _asked(robot: Robot, worlds: int, steps: int, threads: int) -> _Asked:
+    with patch("metarl_robot.sim.batch.Batch", _Witness), patch("metarl_robot.sim.quadrotor.plant.Batch", _Witness):
+        tasks, logged = _collect(simulation(robot).rollout_maker(), worlds, steps, threads)
+    seen = _Witness.made
+    models = [seen.get_model(i) for i in range(worlds)]
+    return _Asked(tasks, logged, models, seen.start, np.concatenate(seen.forces, axis=1), seen.spec, seen.full_physics()[:, 1:])
+
+
+def _batch(asked: _Asked, threads: int) -> Callable[[], Array]:
+    """mujoco.batch: worlds of their own models, positions and velocities returned."""
+    batch = Batch(asked.models[0], len(asked.models), threads)
+    batch.set_models(asked.models)
+    model = batch.model
+
+    def call() -> Array:
+        batch.reset(stage=int(mujoco.mjtStage.mjSTAGE_NONE))
+        batch.bind("qpos")[:], batch.bind("qvel")[:] = asked.start[:, 1 : 1 + model.nq], asked.start[:, 1 + model.nq :]
+        record = batch.rollout(asked.forces.shape[1], asked.forces, asked.spec, record=("qpos", "qvel"))
+        return np.concatenate([record["qpos"][:, -1], record["qvel"][:, -1]], axis=1)
+
+    return call
+
+
+def _rollout(asked: _Asked, threads: int) -> Callable[[], Array]:
+    """mujoco.rollout: likewise; the full physics state is returned."""
+    data = [mujoco.MjData(asked.models[0]) for _ in range(threads)]
+    pool = Rollout(nthread=threads if threads > 1 else 0)
+
+    def call() -> Array:
+        states, _ = pool.rollout(asked.models, data, asked.start, asked.forces, control_spec=asked.spec)
+        return np.asarray(states[:, -1, 1:])
+
+    return call
+
+
+def _loop(robot: Robot, asked: _Asked, worlds: int) -> Array:
+    """The simulated robots of the evaluation, one after the other; returns their last true states (T, nq + nv)."""
+    period, logged = robot.control_period_s, asked.logged
+    plant = simulation(robot).plant(asked.tasks[0])
+    finals = []
+    for task, q, v, efforts in zip(asked.tasks[:worlds], logged["q"], logged["v"], logged["effort"].astype(float), strict=False):
+        plant.set_task(task)
+        measured, rows = plant.reset(q[0].astype(float), v[0].astype(float)), []
+        for effort in efforts:
+            rows.append((plant.truth.q, plant.truth.v, measured.q, measured.v, effort))
+            measured = plant.step(effort, period)
+        finals.append(np.concatenate([plant.truth.q, plant.truth.v]))
+    return np.array(finals)
