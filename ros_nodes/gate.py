@@ -199,7 +199,8 @@ class GateNode(ManagedNode):
         now_s = gate.time_now_s(steady_s)
         self._ticked_s = steady_s
         if now_s is not None:
-            self._publish(gate, gate.tick(now_s, steady_s), self._state_ns)
+            decision = gate.tick(now_s, steady_s)
+            self._publish(gate, decision, self._spoken_ns if gate.state is GateState.PASSING else self._state_ns)
 
     def _watch(self) -> None:
         gate, steady_s = self._gate, monotonic()

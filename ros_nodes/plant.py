@@ -35,6 +35,7 @@ from metarl_robot.robot import Robot, load_robot
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import status_message, table_message, time_message
 from metarl_robot.ros_nodes.interfaces import interface_of
+from metarl_robot.ros_nodes.loop_timing import LoopTiming
 from metarl_robot.ros_nodes.managed import ManagedNode, RobotParameters
 from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.runtime import run
@@ -111,6 +112,7 @@ class PlantNode(ManagedNode):
         self._arrivals: list[tuple[float, Array]] = []
         self._absent = False
         self._late_ticks = 0
+        self._timing = LoopTiming(self._robot.control_period_s)
         self._ticked_s = self._published_s = self._moved_s = monotonic()
         self._stamp_ns = 0
         return plant
@@ -147,6 +149,10 @@ class PlantNode(ManagedNode):
             self.destroy_service(service)
         self.destroy_timer(self._ticker)
 
+    def close(self) -> None:
+        if self._plant is not None and not self._own.lockstep:
+            self.get_logger().info(f"loop: {self._timing.look()}")
+
     def diagnose(self) -> list[DiagnosticStatus]:
         plant = self._plant
         if plant is None:
@@ -160,6 +166,7 @@ class PlantNode(ManagedNode):
             **{f"violations_{what}": count for what, count in asdict(violations).items() if what != "any"},
             "crashed": plant.crashed,
             **{f"command_{why}": count for why, count in self._refused.items()},
+            **({} if self._own.lockstep else {f"loop_{name}": value for name, value in self._timing.look()._asdict().items()}),
         }
         if self._effort is None:
             level, text = DiagnosticStatus.WARN, "time stands still until the first command"
@@ -184,6 +191,7 @@ class PlantNode(ManagedNode):
             self.refuse(f"command refused: {error}")
             return
         if not self._own.lockstep:
+            self._timing.answered(stamp_ns, arrived_s)
             self._effort = effort if self._effort is None else self._effort
             self._arrivals.append((arrived_s, effort))
         elif stamp_ns in (None, self._stamp_ns):
@@ -238,6 +246,7 @@ class PlantNode(ManagedNode):
         self._advance(plant, self._segments(self._effort, now_s))
         self._ticked_s = now_s
         self._publish(plant)
+        self._timing.sent(self._stamp_ns, self._published_s)
 
     def _segments(self, effort: Array, now_s: float) -> list[tuple[Array, int]]:
         """Which effort acted for how many physics steps since the last tick."""

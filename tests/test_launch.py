@@ -16,6 +16,7 @@ import yaml
 from metarl_robot.cli.launch import Launch, LaunchError, run_launch, show_args
 from metarl_robot.cli.launch_file import NodeSpec, declared_arguments, evaluate, find_launch_file, find_share
 from metarl_robot.errors import MetaRLError, UnknownNameError
+from metarl_robot.robot import MODELS_DIR
 
 WAIT_S = 60.0  # how long a test waits for a process before it gives up
 
@@ -173,7 +174,14 @@ def test_every_choice_of_the_arm_launch_file_has_what_it_needs(robot: str, contr
     nodes = arm(robot=robot, controller=controller)
     assert set(nodes) == {"gate", "mpc", "reference", "plant"}
     assert nodes["mpc"].parameters["controller"] == controller
-    assert any(file.name == f"{controller}.yaml" for file in nodes["mpc"].parameter_files)
+    assert (MODELS_DIR / robot / "config" / f"{controller}.yaml").is_file()  # the mpc node reads it
+
+
+@pytest.mark.parametrize("name", ["arm", "quad"])
+def test_a_robot_may_be_a_folder(name: str, tmp_path: Path) -> None:
+    nodes = evaluate(find_launch_file(name), {"robot": str(tmp_path)})
+    assert all(node.parameters["robot"] == str(tmp_path) for node in nodes)
+    assert all(file.is_file() for node in nodes for file in node.parameter_files)
 
 
 @pytest.mark.parametrize("robot", ["x500", "hummingbird", "crazyflie"])

@@ -1,0 +1,184 @@
+"""The loop of nodes in real time: plant → mpc → gate → plant, each its own process, launched as a user launches them.
+
+    latency   from the moment the plant sends a state until it has the command that answers that state
+    missed    periods at whose end the answer to their state was not there, late or never
+    jitter    how far the plant's periods are off
+
+All three are taken by the plant (metarl_robot.ros_nodes.loop_timing). The rate is the robot's own, `control_rate_hz` in its folder: a copy
+of the folder with another rate is another robot.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+from time import monotonic, sleep
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.benchmarks.catalogue import Report
+from metarl_robot.benchmarks.record import Benchmark, Row, alone
+from metarl_robot.errors import MetaRLError
+from metarl_robot.robot import MODELS_DIR
+
+Array = NDArray[np.float64]
+
+_START_S = 120.0  # nodes may have to compile their code first
+_STOP_S = 20.0
+_SETTLING_S, _MEASURED_S = 4.0, 10.0  # the plant looks back ten seconds
+_QUICK_SETTLING_S, _QUICK_MEASURED_S = 1.0, 3.0
+_NODES = ("plant", "mpc", "gate", "reference")
+_TICKS_S = 1.0 / os.sysconf("SC_CLK_TCK")
+_REMARKS = (
+    "Ratio: one period over the median latency. Missed: share of periods at whose end the answer to their state was not there. "
+    "CPU: of one core, over the measured seconds. Stops: times that the gate took over.",
+    "First row: a loop that only sleeps until the next period, by how much it wakes late: no loop of nodes on this machine can do better.",
+    "Adaptation is on with meta_mpc. Nothing is recorded; /diagnostics and all other topics are published as always.",
+)
+
+
+@dataclass(frozen=True)
+class Loop:
+    """What is run. launch: name of the launch file."""
+
+    launch: str
+    robot: str
+    controller: str
+    rate_hz: int
+
+    @property
+    def case(self) -> str:
+        return f"{self.robot} {self.controller} {self.rate_hz} Hz: state to command"
+
+
+_LOOPS = (
+    Loop("arm", "panda", "meta_mpc", 100),
+    Loop("arm", "panda", "meta_mpc", 250),
+    Loop("arm", "panda", "meta_mpc", 500),
+    Loop("arm", "panda", "nominal_mpc", 250),
+    Loop("quad", "x500", "meta_mpc", 250),
+)
+
+
+def run(report: Report, quick: bool) -> Benchmark:
+    """All loops, one after the other, after the machine's own noise."""
+    rows = [_machine_row(250, 1.0 if quick else _MEASURED_S)]
+    spans = (_QUICK_SETTLING_S, _QUICK_MEASURED_S) if quick else (_SETTLING_S, _MEASURED_S)
+    for number, loop in enumerate(_LOOPS):
+        report(f"ros: {loop.robot} {loop.controller} {loop.rate_hz} Hz", number, len(_LOOPS))
+        rows.append(loop_row(loop, *spans))
+    report("ros", len(_LOOPS), len(_LOOPS))
+    return Benchmark("ros", tuple(rows), _REMARKS)
+
+
+def _machine_row(rate_hz: int, duration_s: float) -> Row:
+    return alone(f"machine: sleep until the next period, {rate_hz} Hz: late by", oversleeps(rate_hz, duration_s))
+
+
+def oversleeps(rate_hz: int, duration_s: float) -> Array:
+    """By how much a loop wakes late [s], nothing else to do."""
+    begin, late = monotonic(), np.empty(round(duration_s * rate_hz))
+    for k in range(len(late)):
+        until = begin + (k + 1) / rate_hz
+        sleep(max(0.0, until - monotonic()))
+        late[k] = monotonic() - until
+    return late
+
+
+def loop_row(loop: Loop, settling_s: float, measured_s: float) -> Row:
+    """One loop's times, as long after its start as it takes to settle."""
+    with tempfile.TemporaryDirectory() as folder, _launched(loop, _with_rate(loop, Path(folder))) as nodes:
+        nodes.wait_for("[gate]: passing", _START_S)
+        sleep(settling_s)
+        before = nodes.cpu_s()
+        sleep(measured_s)
+        used = {node: after - before[node] for node, after in nodes.cpu_s().items()}
+        stops = sum("[gate]: braking" in line for line in nodes.lines)
+        times = nodes.ask_plant()
+    period_us, median_us = 1e6 / loop.rate_hz, 1e3 * times["latency_ms_median"]
+    details = {
+        "missed %": 100.0 * times["missed"] / times["periods"],
+        "latency max µs": 1e3 * times["latency_ms_max"],
+        "jitter p99 µs": 1e3 * times["jitter_ms_p99"],
+        **{f"CPU {node} %": 100.0 * used[node] / measured_s for node in _NODES},
+        "stops": float(stops),
+    }
+    return Row(
+        loop.case, median_us, 1e3 * times["latency_ms_p99"], "one period", period_us, period_us, period_us / median_us, details=details
+    )
+
+
+def _with_rate(loop: Loop, folder: Path) -> Path:
+    """A copy of the robot's folder with another control rate."""
+    copy = Path(shutil.copytree(MODELS_DIR / loop.robot, folder / loop.robot))
+    file = copy / "robot.yaml"
+    file.write_text(
+        re.sub(r"(?m)^control_rate_hz:.*$", f"control_rate_hz: {loop.rate_hz}", file.read_text(encoding="utf-8")), encoding="utf-8"
+    )
+    return copy
+
+
+class _Nodes:
+    """Running nodes: their process ids and what they say."""
+
+    def __init__(self, launcher: subprocess.Popen[str]) -> None:
+        self._launcher = launcher
+        self.lines: list[str] = []
+        self._reader = Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        for line in self._launcher.stdout or ():
+            self.lines.append(line.rstrip("\n"))
+
+    def wait_for(self, text: str, timeout_s: float) -> str:
+        """The first line that holds the text. Raises MetaRLError."""
+        deadline = monotonic() + timeout_s
+        while monotonic() < deadline and self._launcher.poll() is None:
+            for line in list(self.lines):
+                if text in line:
+                    return line
+            sleep(0.02)
+        raise MetaRLError("ros: the nodes did not say '" + text + "' but:\n" + "\n".join(self.lines[-15:]))
+
+    def cpu_s(self) -> dict[str, float]:
+        """Processor time of each node since its start [s] (proc(5): utime and stime)."""
+        fields = {node: Path(f"/proc/{self._pid(node)}/stat").read_text(encoding="utf-8").rpartition(")")[2].split() for node in _NODES}
+        return {node: _TICKS_S * (int(values[11]) + int(values[12])) for node, values in fields.items()}
+
+    def ask_plant(self) -> dict[str, float]:
+        """End the plant, before all others, and read what it says of its loop."""
+        os.kill(self._pid("plant"), signal.SIGINT)
+        said = self.wait_for("loop: periods=", _STOP_S).partition("loop: ")[2]
+        return {name: float(value) for name, _, value in (pair.partition("=") for pair in said.split())}
+
+    def _pid(self, node: str) -> int:
+        found = [re.search(rf"\[{node}-\d+\]: process started with pid \[(\d+)\]", line) for line in self.lines]
+        return next(int(match.group(1)) for match in found if match)
+
+
+@contextmanager
+def _launched(loop: Loop, robot: Path) -> Iterator[_Nodes]:
+    """`metarl launch` in a ROS domain of its own."""
+    command = (sys.executable, "-m", "metarl_robot", "launch", loop.launch, f"robot:={robot}", f"controller:={loop.controller}")
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(1 + os.getpid() % 100), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    launcher = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        yield _Nodes(launcher)
+    finally:
+        launcher.send_signal(signal.SIGINT)
+        try:
+            launcher.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            launcher.kill()
