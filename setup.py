@@ -125,7 +125,9 @@ setup(
     ],
     package_data={
         "metarl_robot": ["py.typed", *(f"models/**/*.{kind}" for kind in ("xml", "yaml", "safetensors", "json"))],
+        "metarl_robot.adaptation": ["*.c"],
         "metarl_robot.cli": ["**/*.j2", "**/*.html"],
+        "metarl_robot.control": ["*.c"],
     },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),

@@ -24,7 +24,7 @@ from metarl_robot.adaptation.base import Adapter
 from metarl_robot.adaptation.features import Xi
 from metarl_robot.control.limits import EffortLimiter
 from metarl_robot.control.riccati_qp import RiccatiQP, Weights
-from metarl_robot.dynamics.quadrotor_plan import NE, NU, QuadrotorPlan
+from metarl_robot.dynamics.quadrotor_plan import NU, QuadrotorPlan
 from metarl_robot.dynamics.rigid_body import N_INERTIAL
 from metarl_robot.quadrotor import MotorModel, Quadrotor
 from metarl_robot.signals import EMPTY_CONTEXT, Command, Context, Plan, Reference, Setpoints, State, Status
@@ -175,8 +175,7 @@ class FlightMPC:
         for _ in range(FIRST_ITERATIONS if warm is None else 1):
             linear = self._functions.linearise(states, inputs, residual[:-1], self._model, targets)
             solution = self._qp.solve(linear, inputs - feed_forward[:-1], lower - inputs, upper - inputs)
-            changes = np.vstack([np.zeros((1, NE)), solution.states])
-            states, inputs, optimal = self._functions.moved(states, changes).copy(), inputs + solution.inputs, solution.optimal
+            states, inputs, optimal = self._functions.moved(states, solution.states).copy(), inputs + solution.inputs, solution.optimal
         return _Trajectory(start, states, inputs), optimal
 
     def _shifted(self, plan: _Trajectory, start: float) -> _Trajectory:

@@ -7,18 +7,21 @@ Inputs known to be at a bound are eliminated, and one backward and one forward s
 gradient by those that were eliminated (Rao, Wright, Rawlings, J. Optim. Theory Appl. 1998). Which ones are at a bound is found
 by block principal pivoting (Júdice, Pires, Comput. Oper. Res. 1994): fix what lies beyond a bound, free what the gradient pulls away
 from it, all at once while that helps, else the first alone, which always ends; then the optimality conditions hold and the solution
-is exact. Most steps have no input at a bound and take one sweep. The sweeps are generated C that knows the sparsity of A and B.
+is exact. Most steps have no input at a bound and take one sweep. All of it is C (riccati.c); where there is no compiler, numpy does the
+same, slower.
 """
 
 from __future__ import annotations
 
+import ctypes
+from importlib.resources import files
 from typing import NamedTuple
 
 import casadi as ca
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.dynamics.compiled import NumpyFunction, compile_functions
+from metarl_robot.dynamics.compiler import compiled
 from metarl_robot.dynamics.linearised import Linearised
 
 Array = NDArray[np.float64]
@@ -39,7 +42,10 @@ class Weights(NamedTuple):
 
 
 class Solution(NamedTuple):
-    """δx (N + 1, n), δu (N, m), and whether the optimality conditions hold; if not, δu is within bounds all the same."""
+    """δx (N + 1, n), δu (N, m), and whether the optimality conditions hold; if not, δu is within bounds all the same.
+
+    Overwritten by the next.
+    """
 
     states: Array
     inputs: Array
@@ -53,14 +59,19 @@ class RiccatiQP:
         horizon: N.
         weights: of the cost.
         by_state, by_input: sparsity of A (n, n) and B (n, m). `solve` takes their non-zeros, column by column.
+        in_c: use the compiler, where there is one.
     """
 
-    def __init__(self, horizon: int, weights: Weights, by_state: ca.Sparsity, by_input: ca.Sparsity) -> None:
-        self._horizon, (self._n, self._m) = horizon, by_input.shape
-        self._weights = weights
-        sweep = _sweep(horizon, weights, by_state, by_input)
-        self._sweep = NumpyFunction(compile_functions({"sweep": sweep})["sweep"], horizon)
-        self._active = np.zeros((horizon, self._m), dtype=np.int8)
+    def __init__(self, horizon: int, weights: Weights, by_state: ca.Sparsity, by_input: ca.Sparsity, in_c: bool = True) -> None:
+        n, m = by_input.shape
+        self._weights = Weights(*(np.ascontiguousarray(x, dtype=np.float64) for x in weights))
+        self._places = _places(by_state), _places(by_input)
+        self._active = np.zeros((horizon, m), dtype=np.int8)
+        self._states, self._inputs = np.zeros((horizon + 1, n)), np.zeros((horizon, m))
+        self._compiled = _load(horizon, n, m, self._places) if in_c else None
+        self._fixed = (np.concatenate(self._places).astype(np.int32), *self._weights)
+        self._fixed_addresses = tuple(ctypes.c_void_p(x.ctypes.data) for x in self._fixed)
+        self._results = tuple(ctypes.c_void_p(x.ctypes.data) for x in (self._active, self._states, self._inputs))
 
     def reset(self) -> None:
         """Forget which bounds were active."""
@@ -68,98 +79,79 @@ class RiccatiQP:
 
     def solve(self, linear: Linearised, offsets: Array, lower: Array, upper: Array) -> Solution:
         """The optimum; offsets: w (N, m), lower, upper: (N, m)."""
-        by_state, by_input, defects, errors = linear
+        rounds = (self._pivot if self._compiled is None else self._call)(linear, offsets, lower, upper)
+        if not rounds:
+            self.reset()
+            np.clip(self._inputs, lower, upper, out=self._inputs)
+        return Solution(self._states, self._inputs, bool(rounds))
+
+    def _call(self, linear: Linearised, *problem: Array) -> int:
+        contiguous = [np.ascontiguousarray(x) for x in problem]
+        views = (_View * 4)(*(_View(x.ctypes.data, x.strides[0] // 8, x.strides[1] // 8) for x in linear))
+        assert self._compiled is not None
+        rounds: int = self._compiled(views, *self._fixed_addresses, *(ctypes.c_void_p(x.ctypes.data) for x in contiguous), *self._results)
+        return rounds
+
+    def _pivot(self, linear: Linearised, offsets: Array, lower: Array, upper: Array) -> int:
+        """Number of sweeps, or 0: as `solve` in riccati.c."""
         active, fewest, patience = self._active, self._active.size + 1, PATIENCE
         slack = _TOLERANCE * (upper - lower)
-        for _ in range(MAX_ROUNDS):
-            fixed = active != 0
-            values = np.where(active > 0, upper, lower)
-            states, inputs, gradient = self._sweep(by_state, by_input, defects, errors[:-1], errors[1:], offsets, fixed, values)
-            beyond = (inputs > upper + slack).astype(np.int8) - (inputs < lower - slack)
+        for round_ in range(1, MAX_ROUNDS + 1):
+            gradient = self._sweep(linear, offsets, np.where(active > 0, upper, lower))
+            beyond = (self._inputs > upper + slack).astype(np.int8) - (self._inputs < lower - slack)
             pulled_away = gradient * active > _TOLERANCE * self._weights.input
-            wrong = np.where(fixed, pulled_away, beyond != 0)
+            wrong = np.where(active != 0, pulled_away, beyond != 0)
             count = int(np.count_nonzero(wrong))
             if count == 0:
-                self._active = active
-                return Solution(states, inputs.copy(), True)
-            if count < fewest:
-                fewest, patience = count, PATIENCE
-            else:
-                patience -= 1
+                return round_
+            patience = PATIENCE if count < fewest else patience - 1
+            fewest = min(fewest, count)
             if patience < 0:
-                first = np.flatnonzero(wrong)[0]
-                wrong = np.zeros_like(wrong)
-                wrong.flat[first] = True
-            active = np.where(wrong, np.where(fixed, 0, beyond), active).astype(np.int8)
-        self.reset()
-        return Solution(states, np.clip(inputs, lower, upper), False)
+                wrong.flat[np.flatnonzero(wrong)[1:]] = False
+            active[:] = np.where(wrong, np.where(active != 0, 0, beyond), active)
+        return 0
+
+    def _sweep(self, linear: Linearised, offsets: Array, values: Array) -> Array:
+        """The optimum with the active inputs fixed at `values` (N, m); returns the gradient (N, m) by all inputs."""
+        horizon, m = self._inputs.shape
+        n = self._states.shape[1]
+        a, b = np.zeros((horizon, n * n)), np.zeros((horizon, n * m))
+        a[:, self._places[0]], b[:, self._places[1]] = linear.by_state, linear.by_input
+        a, b = a.reshape(-1, n, n), b.reshape(-1, n, m)
+        q, r, cost = self._weights
+        slope = cost @ linear.errors[-1]
+        stages = []
+        for k in reversed(range(horizon)):
+            free = self._active[k] == 0
+            ahead, by_cost = slope + cost @ linear.defects[k], b[k].T @ cost
+            g_u, g_x, g = by_cost @ b[k] + np.diag(r), by_cost @ a[k], b[k].T @ ahead + r * offsets[k]
+            gain, step = np.zeros((m, n)), np.where(free, 0.0, values[k])
+            inverse = np.linalg.inv(g_u[np.ix_(free, free)])
+            gain[free], step[free] = -inverse @ g_x[free], -inverse @ (g + g_u @ step)[free]
+            cost, slope = np.diag(q) + a[k].T @ cost @ a[k] + g_x.T @ gain, q * linear.errors[k] + a[k].T @ ahead + g_x.T @ step
+            stages.append((gain, step, g_u, g_x, g))
+        gradient, self._states[0] = np.empty((horizon, m)), 0.0
+        for k, (gain, step, g_u, g_x, g) in enumerate(reversed(stages)):
+            self._inputs[k] = gain @ self._states[k] + step
+            gradient[k] = g_u @ self._inputs[k] + g_x @ self._states[k] + g
+            self._states[k + 1] = a[k] @ self._states[k] + b[k] @ self._inputs[k] + linear.defects[k]
+        return gradient
 
 
-def _sweep(horizon: int, weights: Weights, by_state: ca.Sparsity, by_input: ca.Sparsity) -> ca.Function:
-    """(A, B, c, e_0…, e_1…, w, fixed, values), each (·, N) → δx_1… (n, N), δu (m, N), gradient (m, N)."""
-    n, m = by_input.shape
-    backward, forward = _backward(weights, by_state, by_input), _forward(by_state, by_input)
-    sizes = (by_state.nnz(), by_input.nnz(), n, n, n, m, m, m)
-    arguments = [ca.MX.sym(f"x{i}", size, horizon) for i, size in enumerate(sizes)]
-    stages = list(zip(*(ca.horzsplit(x) for x in arguments), strict=True))
-    terminal = ca.DM(weights.terminal)
-    cost, slope = ca.MX(terminal[ca.Sparsity.upper(n)].nonzeros()), terminal @ stages[-1][4]
-    policies: list[list[ca.MX]] = []
-    for a, b, c, error, _, offset, fixed, values in reversed(stages):
-        cost, slope, *policy = backward(cost, slope, a, b, c, error, offset, fixed, values)
-        policies.append(policy)
-    state, results = ca.MX(ca.DM.zeros(n)), []
-    for (a, b, c, *_), policy in zip(stages, reversed(policies), strict=True):
-        state, *rest = forward(state, a, b, c, *policy)
-        results.append((state, *rest))
-    return ca.Function("sweep", arguments, [ca.horzcat(*column) for column in zip(*results, strict=True)])
+class _View(ctypes.Structure):
+    """`view` of riccati.c."""
+
+    _fields_ = [("at", ctypes.c_void_p), ("knot", ctypes.c_long), ("entry", ctypes.c_long)]
 
 
-def _backward(weights: Weights, by_state: ca.Sparsity, by_input: ca.Sparsity) -> ca.Function:
-    """One stage backward: (P, p) of the cost-to-go ½ δxᵀ P δx + pᵀ δx, and what the forward sweep needs.
-
-    That is the policy δu = K δx + k, and the gradient G_u δu + G_x δx + g by all inputs. P is passed as its upper triangle.
-    """
-    n, m = by_input.shape
-    triangle = ca.Sparsity.upper(n)
-    after, a, b = ca.SX.sym("P", triangle.nnz()), ca.SX.sym("A", by_state.nnz()), ca.SX.sym("B", by_input.nnz())
-    slope, c, error = (ca.SX.sym(name, n) for name in ("p", "c", "e"))
-    offset, fixed, values = (ca.SX.sym(name, m) for name in ("w", "fixed", "values"))
-    cost, by_x, by_u = ca.triu2symm(ca.SX(triangle, after)), ca.SX(by_state, a), ca.SX(by_input, b)
-    q, r = ca.SX(ca.DM(weights.state)), ca.SX(ca.DM(weights.input))
-    ahead, by_cost = slope + cost @ c, by_u.T @ cost
-    g_u, g_x, g = by_cost @ by_u + ca.diag(r), by_cost @ by_x, by_u.T @ ahead + r * offset
-    free, known = 1 - fixed, fixed * values
-    reduced = g_u * (free @ free.T) + ca.diag(fixed)
-    solved = _solve(reduced, ca.horzcat(-ca.diag(free) @ g_x, known - free * (g + g_u @ known)))
-    gain, step = solved[:, :n], solved[:, n]
-    cost_before = ca.diag(q) + by_x.T @ (cost @ by_x) + g_x.T @ gain
-    slope_before = q * error + by_x.T @ ahead + g_x.T @ step
-    results = [cost_before[triangle].nz[:], slope_before, gain, step, g_u, g_x, g]
-    return ca.Function("backward", [after, slope, a, b, c, error, offset, fixed, values], [ca.densify(x) for x in results])
+def _places(sparsity: ca.Sparsity) -> NDArray[np.intp]:
+    """Where its non-zeros, column by column, are in the matrix, row by row."""
+    rows, columns = sparsity.get_triplet()
+    return np.asarray(rows) * sparsity.size2() + np.asarray(columns)
 
 
-def _forward(by_state: ca.Sparsity, by_input: ca.Sparsity) -> ca.Function:
-    """One stage forward: δx_k and its policy → δx_{k+1}, δu_k and the gradient by it."""
-    n, m = by_input.shape
-    x, a, b, c = ca.SX.sym("x", n), ca.SX.sym("A", by_state.nnz()), ca.SX.sym("B", by_input.nnz()), ca.SX.sym("c", n)
-    gain, step, g_u, g_x, g = ca.SX.sym("K", m, n), ca.SX.sym("k", m), ca.SX.sym("Gu", m, m), ca.SX.sym("Gx", m, n), ca.SX.sym("g", m)
-    u = gain @ x + step
-    after = ca.SX(by_state, a) @ x + ca.SX(by_input, b) @ u + c
-    return ca.Function("forward", [x, a, b, c, gain, step, g_u, g_x, g], [ca.densify(after), u, g_u @ u + g_x @ x + g])
-
-
-def _solve(matrix: ca.SX, right: ca.SX) -> ca.SX:
-    """matrix⁻¹ right for a small symmetric positive definite matrix, by Cholesky factors written out."""
-    m = matrix.shape[0]
-    lower = ca.SX.zeros(m, m)
-    for j in range(m):
-        lower[j, j] = ca.sqrt(matrix[j, j] - ca.sumsqr(lower[j, :j]))
-        for i in range(j + 1, m):
-            lower[i, j] = (matrix[i, j] - lower[i, :j] @ lower[j, :j].T) / lower[j, j]
-    rows: list[ca.SX] = []
-    for i in range(m):
-        rows.append((right[i, :] - sum((lower[i, j] * rows[j] for j in range(i)), ca.SX.zeros(1, right.shape[1]))) / lower[i, i])
-    for i in reversed(range(m)):
-        rows[i] = (rows[i] - sum((lower[j, i] * rows[j] for j in range(i + 1, m)), ca.SX.zeros(1, right.shape[1]))) / lower[i, i]
-    return ca.vertcat(*rows)
+def _load(horizon: int, n: int, m: int, places: tuple[NDArray[np.intp], NDArray[np.intp]]) -> ctypes._NamedFuncPointer | None:
+    sizes = {"HORIZON": horizon, "N": n, "M": m, "NNZ_A": len(places[0]), "NNZ_B": len(places[1])}
+    head = "".join(f"#define {name} {value}\n" for name, value in sizes.items())
+    library = compiled(head + files("metarl_robot.control").joinpath("riccati.c").read_text(encoding="utf-8"))
+    return None if library is None else ctypes.CDLL(str(library)).solve

@@ -12,14 +12,14 @@ from metarl_robot.dynamics.linearised import Linearised
 N, NX, NU = 8, 6, 2
 
 
-@pytest.fixture(scope="module")
-def problem() -> tuple[RiccatiQP, Weights, ca.DM, np.ndarray]:
+@pytest.fixture(scope="module", params=[True, False], ids=["C", "numpy"])
+def problem(request: pytest.FixtureRequest) -> tuple[RiccatiQP, Weights, ca.DM, np.ndarray]:
     rng = np.random.default_rng(0)
     a = ca.sparsify(ca.DM(np.eye(NX) + 0.1 * rng.normal(size=(NX, NX)) * (rng.random((NX, NX)) < 0.4)))
     b = 0.3 * rng.normal(size=(NX, NU))
     state = rng.uniform(0.1, 2.0, NX)
     weights = Weights(state, rng.uniform(0.05, 0.5, NU), np.diag(5.0 * state) + 0.1)
-    return RiccatiQP(N, weights, a.sparsity(), ca.Sparsity.dense(NX, NU)), weights, a, b
+    return RiccatiQP(N, weights, a.sparsity(), ca.Sparsity.dense(NX, NU), request.param), weights, a, b
 
 
 def _linear(a: ca.DM, b: np.ndarray, rng: np.random.Generator) -> Linearised:
@@ -66,7 +66,7 @@ def test_the_plan_follows_the_dynamics(problem: tuple[RiccatiQP, Weights, ca.DM,
     x = np.zeros(NX)
     for k in range(N):
         x = np.array(a) @ x + b @ solution.inputs[k] + linear.defects[k]
-        assert np.allclose(x, solution.states[k], atol=1e-9)
+        assert np.allclose(x, solution.states[k + 1], atol=1e-9)
 
 
 def test_a_warm_start_changes_nothing(problem: tuple[RiccatiQP, Weights, ca.DM, np.ndarray]) -> None:
@@ -74,6 +74,6 @@ def test_a_warm_start_changes_nothing(problem: tuple[RiccatiQP, Weights, ca.DM, 
     rng = np.random.default_rng(3)
     linear, offsets, bounds = _linear(a, b, rng), rng.normal(size=(N, NU)), (np.full((N, NU), -0.2), np.full((N, NU), 0.2))
     qp.reset()
-    cold = qp.solve(linear, offsets, *bounds)
+    cold = qp.solve(linear, offsets, *bounds).inputs.copy()
     warm = qp.solve(linear, offsets, *bounds)
-    assert np.allclose(cold.inputs, warm.inputs, atol=1e-10)
+    assert np.allclose(cold, warm.inputs, atol=1e-10)
