@@ -105,7 +105,14 @@ def settle_memory() -> None:
 
 
 def prefer_process(niceness: int) -> None:
-    """Give all threads of this process a niceness; without the right to do so, nothing happens."""
+    """Give all threads of this process a niceness; without the right to do so, nothing happens.
+
+    Where Linux groups processes by session (sched(7), "The autogroup feature"; the default of most distributions), a niceness counts only
+    within the group. A node that is its session's leader, as `metarl launch` starts it, gives it to the group as well.
+    """
     for thread in Path("/proc/self/task").glob("*"):
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, int(thread.name), niceness)
+    if os.getsid(0) == os.getpid():
+        with suppress(OSError):
+            Path("/proc/self/autogroup").write_text(str(niceness), encoding="ascii")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from metarl_robot.signals import Reference
 from metarl_robot.sim import suites
 from metarl_robot.sim.arm_rollouts import ArmRollouts
 from metarl_robot.sim.feasibility import torque_use
-from metarl_robot.sim.geometry import end_effector_positions
+from metarl_robot.sim.geometry import EndEffector
 from metarl_robot.sim.model import PHYSICS_DT_S
 from metarl_robot.sim.plant import ArmPlant
 from metarl_robot.sim.scenario import Scenario
@@ -45,7 +46,11 @@ class ArmSimulation:
         return ArmPlant(self.robot, task, seed)
 
     def positions(self, q: Array) -> Array:
-        return end_effector_positions(self.robot, q)
+        return self._end_effector.positions(q)
+
+    @cached_property
+    def _end_effector(self) -> EndEffector:
+        return EndEffector(self.robot)
 
     def angle_errors(self, q: Array, q_reference: Array) -> Array:
         return q - q_reference

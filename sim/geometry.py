@@ -55,12 +55,22 @@ def home_position(robot: Robot) -> Array:
 
 def end_effector_positions(robot: Robot, q: Array) -> Array:
     """(N, 3) payload site in the world for poses q (N, n) [m]."""
-    model = robot.mj_model
-    data = mujoco.MjData(model)
-    site = model.site(robot.payload_site).id
-    positions = np.empty((len(q), 3))
-    for i, pose in enumerate(q):
-        data.qpos[:] = pose
-        mujoco.mj_kinematics(model, data)
-        positions[i] = data.site_xpos[site]
-    return positions
+    return EndEffector(robot).positions(q)
+
+
+class EndEffector:
+    """Where the payload site is, for who asks often: what MuJoCo computes in is made once."""
+
+    def __init__(self, robot: Robot) -> None:
+        self._model = robot.mj_model
+        self._data = mujoco.MjData(self._model)
+        self._site = self._model.site(robot.payload_site).id
+
+    def positions(self, q: Array) -> Array:
+        """(N, 3) in the world for poses q (N, n) [m]."""
+        data, positions = self._data, np.empty((len(q), 3))
+        for i, pose in enumerate(q):
+            data.qpos[:] = pose
+            mujoco.mj_kinematics(self._model, data)
+            positions[i] = data.site_xpos[self._site]
+        return positions
