@@ -13,17 +13,21 @@ heading, pitch and roll, so it is a continuous function of time wherever psi is:
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, NamedTuple, Protocol
 
+import casadi as ca
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot import rotation
+from metarl_robot.dynamics.knots import KnotFunction, Knots, compile_knots, in_chunks
 from metarl_robot.quadrotor import GRAVITY_M_S2
 from metarl_robot.signals import Setpoints
 
 Array = NDArray[np.float64]
 
+_CHUNK = 24
 _LEAST = 1e-6  # of thrust per mass [m/s^2] and of the roll's cosine: there is no direction in free fall, no heading rolled by 90 deg
 
 
@@ -54,10 +58,7 @@ class FlatTrajectory(Protocol):
 
 def setpoints(flat: FlatPoints) -> Setpoints:
     """Pose, velocity and acceleration of a quadrotor on a flat trajectory, as `Setpoints`."""
-    force = flat.acceleration + np.array([0.0, 0.0, GRAVITY_M_S2])
-    q = attitude(force, flat.yaw)
-    thrust = np.maximum(np.sqrt((force * force).sum(-1)), _LEAST)
-    rate, change = _rates(flat, rotation.to_matrix(q), thrust)
+    q, rate, change = in_chunks(_compiled(), _CHUNK, *flat[2:5], np.stack(flat[5:], axis=1))
     return Setpoints(
         q=np.concatenate([flat.position, q], axis=1),
         v=np.concatenate([flat.velocity, rate], axis=1),
@@ -67,24 +68,44 @@ def setpoints(flat: FlatPoints) -> Setpoints:
 
 def attitude(force: Array, yaw: Array) -> Array:
     """Quaternions (..., 4) with body z along force (..., 3) [world] and heading yaw (...) [rad]."""
-    heading = rotation.from_yaw(yaw)
-    along = rotation.rotate_back(heading, force)
-    x, y, z = along[..., 0], along[..., 1], along[..., 2]
+    return np.stack(_attitude((force[..., 0], force[..., 1], force[..., 2]), yaw), axis=-1)
+
+
+@cache
+def _compiled() -> KnotFunction:
+    acceleration, jerk, snap, yaw = (ca.SX.sym(name, 3) for name in ("acceleration", "jerk", "snap", "yaw"))
+    parts = [ca.vertcat(*part) for part in _motion(*map(ca.vertsplit, (acceleration, jerk, snap, yaw)))]
+    return compile_knots({"flat": Knots(ca.Function("flat", [acceleration, jerk, snap, yaw], parts), _CHUNK)})["flat"]
+
+
+def _attitude(force: Sequence[Any], yaw: Any) -> tuple[Any, Any, Any, Any]:
+    """w, x, y, z of `attitude`; components are arrays or expressions."""
+    cosine, sine = np.cos(yaw), np.sin(yaw)
+    x, y, z = cosine * force[0] + sine * force[1], cosine * force[1] - sine * force[0], force[2]
     half_pitch, half_roll = 0.5 * np.arctan2(x, z), 0.5 * np.arctan2(-y, np.sqrt(x * x + z * z))
     cp, sp, cr, sr = np.cos(half_pitch), np.sin(half_pitch), np.cos(half_roll), np.sin(half_roll)
-    return rotation.multiply(heading, np.stack([cp * cr, cp * sr, sp * cr, -sp * sr], axis=-1))
+    w, x, y, z = cp * cr, cp * sr, sp * cr, -sp * sr
+    cosine, sine = np.cos(0.5 * yaw), np.sin(0.5 * yaw)
+    return cosine * w - sine * z, cosine * x - sine * y, cosine * y + sine * x, cosine * z + sine * w
 
 
-def _rates(flat: FlatPoints, r: Array, thrust: Array) -> tuple[Array, Array]:
-    """Body rates [rad/s] and their derivatives [rad/s^2], each (N, 3). r: (N, 3, 3) body to world; thrust: (N,) [m/s^2]."""
-    sine, cosine, zero = np.sin(flat.yaw), np.cos(flat.yaw), np.zeros_like(flat.yaw)
-    given = np.array([flat.jerk.T, flat.snap.T, (cosine, sine, zero), (-sine, cosine, zero)])  # (4, 3, N)
-    by_body = r.transpose(0, 2, 1) @ given.transpose(2, 1, 0)  # (N, 3, 4) in body axes
-    jerk, snap, (x_on_x, x_on_y, x_on_z), (_, y_on_y, y_on_z) = by_body.transpose(2, 1, 0)  # x_on_y: of x_c on y_b
-    dyaw, ddyaw = flat.yaw_rate, flat.yaw_acceleration
+def _motion(acceleration: list[ca.SX], jerk: list[ca.SX], snap: list[ca.SX], yaw: list[ca.SX]) -> tuple[Sequence[ca.SX], ...]:
+    """Quaternion, body rates [rad/s] and their derivatives [rad/s^2], from the components of flat outputs."""
+    heading, dyaw, ddyaw = yaw
+    force = [acceleration[0], acceleration[1], acceleration[2] + GRAVITY_M_S2]
+    thrust = ca.fmax(ca.sqrt(_dot(force, force)), _LEAST)
+    w, x, y, z = q = _attitude(force, heading)
+    axes = (  # of the body, in the world
+        (1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)),
+        (2 * (x * y - w * z), 1 - 2 * (x * x + z * z), 2 * (y * z + w * x)),
+        (2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)),
+    )
+    jerk, snap = [_dot(jerk, axis) for axis in axes], [_dot(snap, axis) for axis in axes]
+    x_on_x, x_on_y, x_on_z = (ca.cos(heading) * axis[0] + ca.sin(heading) * axis[1] for axis in axes)  # of x_c on x_b, y_b, z_b
+    _, y_on_y, y_on_z = (ca.cos(heading) * axis[1] - ca.sin(heading) * axis[0] for axis in axes)
 
     wx, wy = -jerk[1] / thrust, jerk[0] / thrust
-    level = np.maximum(y_on_y, _LEAST)  # cosine of the roll
+    level = ca.fmax(y_on_y, _LEAST)  # cosine of the roll
     wz = (dyaw * x_on_x + wy * y_on_z) / level
 
     dwx = -(snap[1] + 2 * jerk[2] * wx) / thrust + wy * wz
@@ -92,4 +113,8 @@ def _rates(flat: FlatPoints, r: Array, thrust: Array) -> tuple[Array, Array]:
     dlevel = wx * y_on_z - dyaw * x_on_y
     change = ddyaw * x_on_x + dyaw * (wz * x_on_y - wy * x_on_z) + dwy * y_on_z - wy * (wx * level + dyaw * x_on_z)
     dwz = (change - wz * dlevel) / level
-    return np.array([wx, wy, wz]).T, np.array([dwx, dwy, dwz]).T
+    return q, (wx, wy, wz), (dwx, dwy, dwz)
+
+
+def _dot(a: Sequence[ca.SX], b: Sequence[ca.SX]) -> ca.SX:
+    return sum(x * y for x, y in zip(a, b, strict=True))

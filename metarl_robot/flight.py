@@ -33,6 +33,7 @@ _STEPS = np.zeros((6, 9))  # coefficients of its integral, of itself and of its 
 for _k in range(6):
     _row = polynomial.polyint(_STEP) if _k == 0 else polynomial.polyder(_STEP, _k - 1)
     _STEPS[_k, : len(_row)] = _row
+_ORDERS = np.arange(5.0)[:, None, None]  # of derivatives
 _STEP_PEAKS = np.abs(_STEPS[2:] @ np.linspace(0.0, 1.0, 1001) ** np.arange(9)[:, None]).max(1)  # of the four derivatives
 
 
@@ -78,7 +79,10 @@ class Sines(_Flat):
     duration_s: float = np.inf
 
     def flat(self, times: Array) -> FlatPoints:
-        theta = self._phase(times - self.start_s)
+        since = times - self.start_s
+        if since.min() >= self._ramp_s and since.max() <= self.duration_s - self._ramp_s:  # neither starts nor stops
+            return _flat_points(self._along(self.rate_rad_s * (since - 0.5 * self._ramp_s)) * self.rate_rad_s**_ORDERS)
+        theta = self._phase(since)
         along = self._along(theta[0])
         t1, t2, t3, t4 = theta[1:, :, None]
         chain = np.empty_like(along)  # Faà di Bruno
@@ -88,6 +92,10 @@ class Sines(_Flat):
         chain[3] = along[3] * t1**3 + 3 * along[2] * t1 * t2 + along[1] * t3
         chain[4] = along[4] * t1**4 + 6 * along[3] * t1**2 * t2 + along[2] * (3 * t2**2 + 4 * t1 * t3) + along[1] * t4
         return _flat_points(chain)
+
+    @property
+    def _ramp_s(self) -> float:
+        return min(self.ramp_s, self.duration_s / 2)
 
     @cached_property
     def _weights(self) -> Array:
@@ -105,7 +113,7 @@ class Sines(_Flat):
 
     def _phase(self, since: Array) -> Array:
         """(5, N) phase and derivatives, `since` (N,) [s] after the start."""
-        ramp = min(self.ramp_s, self.duration_s / 2)
+        ramp = self._ramp_s
         steps = _step(np.concatenate([since / ramp, (since - self.duration_s) / ramp + 1.0]))
         shape = steps[:, : len(since)] - steps[:, len(since) :]
         out = np.empty((5, len(since)))
@@ -190,19 +198,18 @@ class FlatSpline(_Flat):
     def __post_init__(self) -> None:
         if np.shape(self.positions)[1:] != (3,):
             raise SignalError(f"trajectory: positions must have shape (K, 3); given {np.shape(self.positions)}")
-        _ = self._place, self._heading
+        _ = self._path
 
     @cached_property
-    def _place(self) -> Polynomials:
-        return minimum_snap(self.times, self.positions, self.velocities, self.accelerations)
-
-    @cached_property
-    def _heading(self) -> Polynomials:
+    def _path(self) -> Polynomials:
+        """Position and heading."""
+        place = minimum_snap(self.times, self.positions, self.velocities, self.accelerations)
         yaw = np.zeros(len(self.positions)) if self.yaw is None else np.unwrap(self.yaw)
-        return minimum_snap(self.times, yaw[:, None], None if self.yaw_rates is None else np.asarray(self.yaw_rates)[:, None])
+        heading = minimum_snap(self.times, yaw[:, None], None if self.yaw_rates is None else np.asarray(self.yaw_rates)[:, None])
+        return Polynomials(place.knots, np.concatenate([place.coefficients, heading.coefficients], axis=2))
 
     def flat(self, times: Array) -> FlatPoints:
-        return _flat_points(np.concatenate([self._place.derivatives(times, 4), self._heading.derivatives(times, 4)], axis=2))
+        return _flat_points(self._path.derivatives(times, 4))
 
 
 class MinimumSnap(FlatSpline):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.polynomial import polynomial
@@ -20,6 +21,7 @@ from metarl_robot import rotation
 from metarl_robot.course import Outputs, check_motion
 from metarl_robot.flatness import FlatPoints, FlatTrajectory, setpoints
 from metarl_robot.flight import Circle, FigureEight, FlatSpline, Hover, Paced, Steps, check_flight, random_flight, slowed
+from metarl_robot.minimum_snap import Polynomials
 from metarl_robot.quadrotor import Quadrotor
 from metarl_robot.reference import Spline, from_points
 from metarl_robot.signals import Setpoints
@@ -43,15 +45,15 @@ class FlatQuintic:
 
     spline: Spline
 
-    def flat(self, times: Array) -> FlatPoints:
+    @cached_property
+    def _path(self) -> Polynomials:
         knots, coefficients = self.spline.knots, self.spline.coefficients
-        inside = np.clip(times, knots[0], knots[-1])
-        segment = np.clip(np.searchsorted(knots, inside, side="right") - 1, 0, len(coefficients) - 1)
-        s, c = inside - knots[segment], np.moveaxis(coefficients[segment], 1, 0)  # (N,), (6, N, 4)
-        values = [sum(_factor(i, k) * c[i] * s[:, None] ** (i - k) for i in range(k, 6)) for k in range(5)]
-        moving = ((times >= knots[0]) & (times <= knots[-1]))[:, None]
-        out = np.stack([values[0], *(np.where(moving, value, 0.0) for value in values[1:])])
-        return _points(out)
+        share = np.zeros((len(coefficients), 8, 4))  # of a segment's time, up to degree 7
+        share[:, :6] = coefficients * (np.diff(knots)[:, None] ** np.arange(6))[:, :, None]
+        return Polynomials(knots, share)
+
+    def flat(self, times: Array) -> FlatPoints:
+        return _points(self._path.derivatives(times, 4))
 
     def sample(self, times: Array) -> Setpoints:
         """Setpoints at times (N,) [s]."""

@@ -43,6 +43,9 @@ def _hermite() -> tuple[Array, Array]:
 
 
 _B, _H = _hermite()
+_POWERS = np.arange(_SIZE)
+_LEFT = np.maximum(_POWERS - _POWERS[:, None], 0)  # powers that are left of x^p after k derivatives, [k, p]
+_FACTORS = np.array([_falling(_POWERS, k) * (k <= _POWERS) for k in range(_SIZE)])  # of x^p, [k, p]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,17 +60,14 @@ class Polynomials:
 
     def derivatives(self, times: Array, highest: int) -> Array:
         """(highest + 1, N, n): value and derivatives at times (N,) [s]."""
-        inside = np.clip(times, self.knots[0], self.knots[-1])
-        segment = np.clip(np.searchsorted(self.knots, inside, side="right") - 1, 0, len(self.coefficients) - 1)
-        h = np.diff(self.knots)[segment]
-        share = (inside - self.knots[segment]) / h
-        moving = (times >= self.knots[0]) & (times <= self.knots[-1])
-        chosen = self.coefficients[segment]
-        out = np.empty((highest + 1, len(times), chosen.shape[2]))
-        for k in range(highest + 1):
-            powers = np.arange(k, _SIZE)
-            terms = _falling(powers, k) * share[:, None] ** (powers - k) / h[:, None] ** k  # (N, 8 - k)
-            out[k] = np.einsum("np,npi->ni", terms, chosen[:, k:]) * (1.0 if k == 0 else moving[:, None])
+        inside = np.minimum(np.maximum(times, self.knots[0]), self.knots[-1])
+        segment = np.minimum(np.searchsorted(self.knots, inside, side="right"), len(self.coefficients)) - 1
+        h = (self.knots[segment + 1] - self.knots[segment])[:, None]
+        orders = slice(0, highest + 1)
+        powers = ((inside - self.knots[segment])[:, None] / h) ** _POWERS
+        terms = _FACTORS[orders] * powers[:, _LEFT[orders]] / h[:, :, None] ** _POWERS[orders, None]  # (N, highest + 1, 8)
+        out = (terms @ self.coefficients[segment]).transpose(1, 0, 2)
+        out[1:] *= ((times >= self.knots[0]) & (times <= self.knots[-1]))[:, None]
         return out
 
 

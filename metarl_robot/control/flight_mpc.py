@@ -12,6 +12,7 @@ lag, are integrated over the learned latency (a Smith predictor).
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import NamedTuple
 
@@ -73,7 +74,7 @@ class _Trajectory(NamedTuple):
 
     @property
     def finite(self) -> bool:
-        return bool(np.all(np.isfinite(self.states)) and np.all(np.isfinite(self.inputs)))
+        return bool(np.isfinite(self.states).all() and np.isfinite(self.inputs).all())
 
 
 class FlightMPC:
@@ -93,6 +94,7 @@ class FlightMPC:
         self._qp = RiccatiQP(config.horizon, weights, self._functions.by_state, self._functions.by_input)
         self._limiter = EffortLimiter(robot)
         self._grid: Array = np.asarray(np.arange(config.horizon + 1) * config.knot_spacing_s, dtype=np.float64)
+        self._lower, self._upper = (np.tile(x, (config.horizon, 1)) for x in (robot.effort_lower, robot.effort_limit))
         self.reset()
 
     def reset(self) -> None:
@@ -107,9 +109,9 @@ class FlightMPC:
         self._last: _Trajectory | None = None
 
     def step(self, time: float, state: State, reference: Reference) -> Command:
-        if not (np.all(np.isfinite(state.q)) and np.all(np.isfinite(state.v))):
+        if not (np.isfinite(state.q).all() and np.isfinite(state.v).all()):
             return self._fallback(time, "state is not finite")
-        if state.specific_force is not None and not np.all(np.isfinite(state.specific_force)):
+        if state.specific_force is not None and not np.isfinite(state.specific_force).all():
             state = State(state.q, state.v)
         self._adapt(time, state)
         self._model = self._functions.model(self.adapter.payload(), np.maximum(1.0 + self.adapter.effort_gain(), MIN_STRENGTH))
@@ -155,7 +157,7 @@ class FlightMPC:
     def _within_reach(self, here: Array, target: Setpoints) -> Setpoints:
         """The reference, all of it moved towards where the quadrotor is until it is no farther than `reach_m`."""
         error = here[:3] - target.q[0, :3]
-        distance = float(np.linalg.norm(error))
+        distance = math.sqrt(error @ error)
         if distance <= self._config.reach_m:
             return target
         q = target.q.copy()
@@ -164,7 +166,7 @@ class FlightMPC:
 
     def _optimise(self, start: float, here: Array, target: Setpoints) -> tuple[_Trajectory, bool]:
         """The new plan, and whether its quadratic programme was solved to the end."""
-        lower, upper = (np.tile(x, (self._config.horizon, 1)) for x in (self._robot.effort_lower, self._robot.effort_limit))
+        lower, upper = self._lower, self._upper
         lower[0], upper[0] = self._limiter.bounds()
         warm = None if self._last is None else self._shifted(self._last, start)
         residual = self.adapter.evaluate(_xi(target.q, target.v) if warm is None else _xi(warm.states[:, :7], warm.states[:, 7:13]))
@@ -181,13 +183,12 @@ class FlightMPC:
     def _shifted(self, plan: _Trajectory, start: float) -> _Trajectory:
         """A plan moved on to begin at `start`."""
         last = self._config.horizon
-        place = np.clip((start - plan.start) / self._config.knot_spacing_s + np.arange(last + 1), 0.0, last)
-        before = np.minimum(place.astype(int), last - 1)
-        share = (place - before)[:, None]
-        states = (1.0 - share) * plan.states[before] + share * plan.states[before + 1]
-        states[:, 3:7] /= np.linalg.norm(states[:, 3:7], axis=1, keepdims=True)
-        inputs = (1.0 - share) * plan.inputs[before] + share * plan.inputs[np.minimum(before + 1, last - 1)]
-        return _Trajectory(start, states, inputs[:-1])
+        whole, share = divmod((start - plan.start) / self._config.knot_spacing_s, 1.0)
+        knots = np.minimum(np.arange(int(whole), int(whole) + last + 2), last)
+        states, held = plan.states[knots], plan.inputs[np.minimum(knots[:-1], last - 1)]
+        states = states[:-1] + share * (states[1:] - states[:-1])
+        states[:, 3:7] /= np.sqrt(np.square(states[:, 3:7]).sum(axis=1, keepdims=True))
+        return _Trajectory(start, states, held[:-1] + share * (held[1:] - held[:-1]))
 
     def _fallback(self, time: float, reason: str) -> Command:
         """Follow the last plan while it is valid, then hover thrust."""

@@ -36,7 +36,8 @@ class EffortLimiter:
     def apply(self, effort: Array) -> tuple[Array, bool]:
         """The nearest allowed effort, and whether it had to be changed. Non-finite entries take the last command's value."""
         lower, upper = self.bounds()
-        fallback = np.clip(0.0, self._lower, self._upper) if self._last is None else self._last
-        finite = np.where(np.isfinite(effort), effort, fallback)
-        self._last = np.clip(finite, lower, upper)
-        return self._last.copy(), not np.array_equal(self._last, effort)
+        if not np.isfinite(effort).all():
+            fallback = np.clip(0.0, self._lower, self._upper) if self._last is None else self._last
+            effort = np.where(np.isfinite(effort), effort, fallback)
+        self._last = np.minimum(np.maximum(effort, lower), upper)
+        return self._last.copy(), bool((self._last != effort).any())

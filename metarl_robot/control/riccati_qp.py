@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import ctypes
 from importlib.resources import files
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import casadi as ca
 import numpy as np
@@ -69,9 +69,11 @@ class RiccatiQP:
         self._active = np.zeros((horizon, m), dtype=np.int8)
         self._states, self._inputs = np.zeros((horizon + 1, n)), np.zeros((horizon, m))
         self._compiled = _load(horizon, n, m, self._places) if in_c else None
-        self._fixed = (np.concatenate(self._places).astype(np.int32), *self._weights)
-        self._fixed_addresses = tuple(ctypes.c_void_p(x.ctypes.data) for x in self._fixed)
-        self._results = tuple(ctypes.c_void_p(x.ctypes.data) for x in (self._active, self._states, self._inputs))
+        self._problem = tuple(np.zeros((horizon, m)) for _ in range(3))
+        self._constants = (np.concatenate(self._places).astype(np.int32), *self._weights)
+        arrays: list[NDArray[Any]] = [*self._constants, *self._problem, self._active, self._states, self._inputs]
+        self._addresses = tuple(ctypes.c_void_p(x.ctypes.data) for x in arrays)
+        self._viewed = Linearised(*(np.empty(0) for _ in range(4)))
 
     def reset(self) -> None:
         """Forget which bounds were active."""
@@ -86,10 +88,13 @@ class RiccatiQP:
         return Solution(self._states, self._inputs, bool(rounds))
 
     def _call(self, linear: Linearised, *problem: Array) -> int:
-        contiguous = [np.ascontiguousarray(x) for x in problem]
-        views = (_View * 4)(*(_View(x.ctypes.data, x.strides[0] // 8, x.strides[1] // 8) for x in linear))
         assert self._compiled is not None
-        rounds: int = self._compiled(views, *self._fixed_addresses, *(ctypes.c_void_p(x.ctypes.data) for x in contiguous), *self._results)
+        if any(new is not known for new, known in zip(linear, self._viewed, strict=True)):
+            self._viewed = linear
+            self._views = (_View * 4)(*(_View(x.ctypes.data, x.strides[0] // 8, x.strides[1] // 8) for x in linear))
+        for own, given in zip(self._problem, problem, strict=True):
+            own[...] = given
+        rounds: int = self._compiled(self._views, *self._addresses)
         return rounds
 
     def _pivot(self, linear: Linearised, offsets: Array, lower: Array, upper: Array) -> int:

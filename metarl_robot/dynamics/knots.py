@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,6 @@ import casadi as ca
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.dynamics.compiled import NumpyFunction
 from metarl_robot.dynamics.compiler import all_compiled
 
 Array = NDArray[np.float64]
@@ -61,63 +61,48 @@ class Knots(NamedTuple):
 class KnotFunction:
     """A function at its knots, on numpy arrays.
 
-    An input is (count, n), or (n,) if shared; a matrix output (r, c) comes as (count, r, c), a column as (count, r). Returned arrays
-    are owned by this object and overwritten by the next call: copy what must last. Not to be called from two threads at once.
+    An input is (count, n), or (n,) if shared; a matrix output (r, c) comes as (count, r, c), a column as (count, r). Given fewer rows,
+    it computes those; what the others return then means nothing. Returned arrays are owned by this object and overwritten by the
+    next call: copy what must last. Not to be called from two threads at once.
     """
 
-    def __init__(self, knots: Knots, compiled_code: ctypes._NamedFuncPointer) -> None:
-        function, count, self._call = knots.function, knots.number, compiled_code
+    def __init__(self, knots: Knots, library: Path | None) -> None:
+        function, count = knots.function, knots.number
         width = _padded(count)
         sizes = [function.size1_in(i) for i in range(function.n_in())]
         self._inputs = [np.zeros(n) if i in knots.shared else np.zeros((n, width)) for i, n in enumerate(sizes)]
-        outputs = [np.zeros((function.size2_out(i), function.size1_out(i), width)) for i in range(function.n_out())]
+        self._outputs = [np.zeros((function.size2_out(i), function.size1_out(i), width)) for i in range(function.n_out())]
         self._targets = [x if x.ndim == 1 else x[:, :count].T for x in self._inputs]
-        self._tails = [(x[:, count - 1 : count], x[:, count:]) for x in self._inputs if x.ndim == 2 and width > count]
-        self._results = tuple(x[0, :, :count].T if len(x) == 1 else x[:, :, :count].transpose(2, 1, 0) for x in outputs)
-        self._arguments = tuple((ctypes.c_void_p * len(group))(*(x.ctypes.data for x in group)) for group in (self._inputs, outputs))
-        self._kept = outputs
+        self._results = tuple(x[0, :, :count].T if len(x) == 1 else x[:, :, :count].transpose(2, 1, 0) for x in self._outputs)
+        addresses = ((ctypes.c_void_p * len(group))(*(x.ctypes.data for x in group)) for group in (self._inputs, self._outputs))
+        self._run = partial(self._one_by_one, function) if library is None else partial(ctypes.CDLL(str(library)).knots, *addresses)
 
     def __call__(self, *arguments: Array) -> tuple[Array, ...]:
         for own, given in zip(self._targets, arguments, strict=True):
-            own[...] = given
-        for last, tail in self._tails:
-            tail[...] = last  # lanes without a knot repeat the last one: no division by zero
-        self._call(*self._arguments)
+            own[: len(given)] = given
+        self._run()
         return self._results
 
+    def _one_by_one(self, function: ca.Function) -> None:
+        """What the compiled code does, on CasADi's machine: it takes a knot a column."""
+        for out, result in zip(self._outputs, function.call(self._inputs), strict=True):
+            columns = np.array(result).reshape(out.shape[1], out.shape[2], out.shape[0])
+            out[...] = columns.transpose(2, 0, 1)
 
-def compile_knots(wanted: Mapping[str, Knots]) -> dict[str, KnotFunction | NumpyFunction]:
+
+def compile_knots(wanted: Mapping[str, Knots]) -> dict[str, KnotFunction]:
     """Compile functions into cached shared libraries."""
     libraries = all_compiled([_code(knots) for knots in wanted.values()], straight=True)
-    return {name: _loaded(knots, library) for (name, knots), library in zip(wanted.items(), libraries, strict=True)}
+    return {name: KnotFunction(knots, library) for (name, knots), library in zip(wanted.items(), libraries, strict=True)}
 
 
-def _loaded(knots: Knots, library: Path | None) -> KnotFunction | NumpyFunction:
-    return _one_by_one(knots) if library is None else KnotFunction(knots, ctypes.CDLL(str(library)).knots)
-
-
-def in_chunks(function: KnotFunction | NumpyFunction, width: int, *arguments: Array) -> list[Array]:
+def in_chunks(function: KnotFunction, width: int, *arguments: Array) -> list[Array]:
     """Call a function of `width` knots on (N, k) arrays, whatever N."""
-    count = len(arguments[0])
     parts: list[list[Array]] = []
-    for start in range(0, count, width):
-        size = min(width, count - start)
-        padded = [_filled(x[start : start + size], width) for x in arguments]
-        parts.append([out[:size].copy() for out in function(*padded)])
-    return [np.concatenate(column) for column in zip(*parts, strict=True)]
-
-
-def _filled(rows: Array, width: int) -> Array:
-    """The rows (k, n), and the last again up to (width, n)."""
-    return rows if len(rows) == width else np.concatenate([rows, np.broadcast_to(rows[-1], (width - len(rows), rows.shape[1]))])
-
-
-def _one_by_one(knots: Knots) -> NumpyFunction:
-    function, count = knots.function, knots.number
-    sizes = [function.size1_in(i) for i in range(function.n_in())]
-    arguments = [ca.MX.sym(f"x{i}", n, 1 if i in knots.shared else count) for i, n in enumerate(sizes)]
-    spread = [ca.repmat(x, 1, count) if i in knots.shared else x for i, x in enumerate(arguments)]
-    return NumpyFunction(ca.Function("knots", arguments, function.map(count).call(spread)), count)
+    for start in range(0, len(arguments[0]), width):
+        rows = [x[start : start + width] for x in arguments]
+        parts.append([out[: len(rows[0])].copy() for out in function(*rows)])
+    return parts[0] if len(parts) == 1 else [np.concatenate(column) for column in zip(*parts, strict=True)]
 
 
 def _padded(count: int) -> int:
