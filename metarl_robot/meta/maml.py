@@ -4,7 +4,7 @@
 
 exactly, with the second derivatives that the inner gradient brings, or without them (first order: ∇L_i taken as a constant). L is
 the mean square of f_θ(x) - Δ / s over samples and joints. The support holds the residual as the robot measures it, by a momentum
-observer; the query is noise-free and later. Tasks are vectorised with torch.func.
+observer; the query is noise-free and later. All tasks are computed at once (adapted_loss.py).
 
 Plain supervised training of the same network on all tasks together, followed by the same gradient steps at test time, is the
 baseline that has to be beaten; it has one α, the best of a grid.
@@ -12,7 +12,7 @@ baseline that has to be beaten; it has one α, the best of a grid.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -20,9 +20,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
+from torch.autograd.function import once_differentiable
 
 from metarl_robot.errors import MetaRLError
+from metarl_robot.meta.adapted_loss import AdaptedLoss, Memory, Parameters, Tasks
 from metarl_robot.meta.config import TrainConfig
 from metarl_robot.meta.network import Perceptron
 
@@ -38,8 +39,6 @@ _GRID = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 _GRID_TASKS = 200
 _SUPPORT = (8, 32)
 _QUERIES = 32
-
-Parameters = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -72,6 +71,33 @@ class TaskBatch(NamedTuple):
     query_y: Tensor
 
 
+class _LossAfter(torch.autograd.Function):
+    """AdaptedLoss in autograd, once differentiable.
+
+    parameters: weights, biases, logarithms of the weights' and of the biases' step sizes, a quarter each.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, model: Maml, batch: TaskBatch, *parameters: Tensor) -> Tensor:
+        count = len(parameters) // 4
+        theta = [parameter.numpy() for parameter in parameters[: 2 * count]]
+        steps = [math.exp(parameter.item()) for parameter in parameters[2 * count :]]
+        memory = model.memories.pop() if model.memories else Memory()
+        tasks = Tasks(*(tensor.numpy() for tensor in batch))
+        groups = Parameters(theta[:count], theta[count:], steps[:count], steps[count:])
+        ctx.model, ctx.memory, ctx.loss = model, memory, AdaptedLoss(groups, tasks, model.inner_steps, memory)
+        return torch.from_numpy(ctx.loss.losses)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, by_losses: Tensor) -> Any:
+        slopes = ctx.loss.gradient(by_losses.numpy(), ctx.model.second_order)
+        ctx.model.memories.append(ctx.memory)
+        ctx.loss = ctx.memory = None
+        arrays = [torch.from_numpy(array) for array in (*slopes.weights, *slopes.biases)]
+        return None, None, *arrays, *(by_losses.new_tensor(value) for value in (*slopes.weight_steps, *slopes.bias_steps))
+
+
 class Maml(nn.Module):
     """A network and the step sizes of its inner gradient steps, one a tensor.
 
@@ -91,39 +117,21 @@ class Maml(nn.Module):
         names = [name for name, _ in self.network.named_parameters()]
         start = torch.tensor(_INITIAL_STEP).log()
         self.log_step = nn.ParameterDict({name.replace(".", "_"): nn.Parameter(start.clone()) for name in names})
-
-    def weights(self) -> dict[str, Tensor]:
-        """θ by name."""
-        return dict(self.network.named_parameters())
-
-    def error(self, parameters: Parameters, x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
-        """L: weighted mean square error of samples (N, n_x), (N, n), (N,)."""
-        squares = (functional_call(self.network, dict(parameters), (x,)) - y).square().mean(dim=1)
-        return (weight * squares).sum() / weight.sum()
-
-    def adapted(self, x: Tensor, y: Tensor, weight: Tensor) -> dict[str, Tensor]:
-        """θ' of one task from its support."""
-        parameters = self.weights()
-        for _ in range(self.inner_steps):
-            slope = grad(self.error)(parameters, x, y, weight)
-            if not self.second_order:
-                slope = {name: value.detach() for name, value in slope.items()}
-            step = {name: self.log_step[name.replace(".", "_")].exp() for name in parameters}
-            parameters = {name: value - step[name] * slope[name] for name, value in parameters.items()}
-        return parameters
+        self.memories: list[Memory] = []
+        """Those that no loss is using."""
 
     def loss_after(self, batch: TaskBatch) -> Tensor:
         """Query losses (B,) after adaptation to the support."""
-
-        def one(x: Tensor, y: Tensor, weight: Tensor, query_x: Tensor, query_y: Tensor) -> Tensor:
-            return self.error(self.adapted(x, y, weight), query_x, query_y, torch.ones_like(query_y[:, 0]))
-
-        return vmap(one)(*batch)
+        layers = self.network.layers
+        steps = [self.log_step[f"layers_{i}_{kind}"] for kind in ("weight", "bias") for i in range(len(layers))]
+        parameters = [*(layer.weight for layer in layers), *(layer.bias for layer in layers), *steps]
+        losses: Tensor = _LossAfter.apply(self, batch, *parameters)
+        return losses
 
     def loss_before(self, batch: TaskBatch) -> Tensor:
         """Query loss of θ itself, all tasks together."""
-        x, y = batch.query_x.flatten(0, 1), batch.query_y.flatten(0, 1)
-        return self.error(self.weights(), x, y, torch.ones_like(y[:, 0]))
+        errors: Tensor = self.network(batch.query_x) - batch.query_y
+        return errors.square().mean()
 
     def export(self) -> dict[str, Array]:
         """Tensors of a checkpoint: network.<i>.weight and .bias, step.<i>.weight and .bias (scalars)."""

@@ -107,7 +107,7 @@ class _Run:
         self._learner, self._config, self._path, self._fingerprint = learner, config, path, fingerprint
         self._groups = learner.parameter_groups()
         self._factors = [group.pop("lr", 1.0) for group in self._groups]
-        self._optimiser = torch.optim.Adam(self._groups, lr=config.learning_rate)
+        self._optimiser = torch.optim.Adam(self._groups, lr=config.learning_rate, fused=True)
         self._names = [name for name, parameter in learner.module.named_parameters() if parameter.requires_grad]
         self.step = 0
         self.curve: list[tuple[int, float]] = []

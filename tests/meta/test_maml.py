@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -96,6 +97,36 @@ def test_second_order_gradient_is_that_of_finite_differences(inner_steps: int) -
             assert float(slope[i]) == pytest.approx((values[0] - values[1]) / (2 * step), abs=1e-7), name
 
 
+@pytest.mark.parametrize("inner_steps", [1, 2, 3])
+@pytest.mark.parametrize("second_order", [True, False])
+@pytest.mark.parametrize("double", [True, False])
+def test_loss_and_gradient_are_those_of_the_definition(inner_steps: int, second_order: bool, double: bool) -> None:
+    """Tasks of unlike weight in the outer loss; samples that do not count; layers and step sizes of unlike size."""
+    model, data = make(second_order, inner_steps), batch()
+    reference = deepcopy(model)
+    if not double:
+        model, data = model.float(), TaskBatch(*(tensor.float() for tensor in data))
+    share = torch.tensor([0.5, 1.0, -2.0], dtype=data.x.dtype)
+    found, expected = model.loss_after(data), reference_loss(reference, batch())
+    torch.testing.assert_close(found.double(), expected, rtol=1e-10 if double else 1e-5, atol=0.0)
+    (share * found).sum().backward()
+    (share.double() * expected).sum().backward()
+    for (name, parameter), other in zip(model.named_parameters(), reference.parameters(), strict=True):
+        difference = torch.linalg.vector_norm(parameter.grad - other.grad) / torch.linalg.vector_norm(other.grad)
+        assert difference < (1e-10 if double else 1e-5), name
+
+
+def test_losses_do_not_share_memory() -> None:
+    """Two losses before the first one's gradient, then a third where memory is used again, of another size."""
+    model, small = make(True), TaskBatch(*(tensor[:2] for tensor in batch(1)))
+    alone = [torch.autograd.grad(model.loss_after(data).sum(), list(model.parameters())) for data in (batch(), small, batch())]
+    first, second = model.loss_after(batch()).sum(), model.loss_after(small).sum()
+    together = [torch.autograd.grad(loss, list(model.parameters())) for loss in (second, first)]
+    for expected, found in ((alone[0], together[1]), (alone[1], together[0]), (alone[2], together[1])):
+        for a, b in zip(expected, found, strict=True):
+            torch.testing.assert_close(a, b, rtol=0.0, atol=0.0)
+
+
 def test_first_order_has_the_same_loss_and_another_gradient() -> None:
     first, second, data = make(False), make(True), batch()
     losses = [model.loss_after(data).mean() for model in (first, second)]
@@ -112,7 +143,7 @@ def test_first_order_gradient_is_that_at_the_adapted_weights() -> None:
     """FOMAML's definition: ∇L(θ'; query) as if θ' did not depend on θ."""
     model, data = make(False), batch()
     model.loss_after(data).sum().backward()
-    expected = {name: torch.zeros_like(value) for name, value in model.weights().items()}
+    expected = {name: torch.zeros_like(value) for name, value in model.network.named_parameters()}
     for task in range(3):
         changed = adapted_weights(model, data.x[task], data.y[task], data.weight[task])
         free = {name: value.detach().clone().requires_grad_() for name, value in changed.items()}
