@@ -22,6 +22,9 @@ from metarl_robot.dynamics.compiler import all_compiled
 Array = NDArray[np.float64]
 
 LANES = 8
+_PART = 8000
+"""Statements of a C function, at most."""
+_ARGUMENTS = "const double **in, double **out, long width"
 
 _BINARY = {ca.OP_ADD: "+", ca.OP_SUB: "-", ca.OP_MUL: "*", ca.OP_DIV: "/"}
 _UNARY = {ca.OP_ASSIGN: "{0}", ca.OP_NEG: "-{0}", ca.OP_SQ: "{0} * {0}", ca.OP_TWICE: "{0} + {0}", ca.OP_INV: "1.0 / {0}"}
@@ -75,7 +78,10 @@ class KnotFunction:
         self._targets = [x if x.ndim == 1 else x[:, :count].T for x in self._inputs]
         self._results = tuple(x[0, :, :count].T if len(x) == 1 else x[:, :, :count].transpose(2, 1, 0) for x in self._outputs)
         addresses = ((ctypes.c_void_p * len(group))(*(x.ctypes.data for x in group)) for group in (self._inputs, self._outputs))
-        self._run = partial(self._one_by_one, function) if library is None else partial(ctypes.CDLL(str(library)).knots, *addresses)
+        if library is None:
+            self._run = partial(self._one_by_one, function)
+        else:
+            self._run = partial(ctypes.CDLL(str(library)).knots, *addresses, ctypes.c_long(width))
 
     def __call__(self, *arguments: Array) -> tuple[Array, ...]:
         for own, given in zip(self._targets, arguments, strict=True):
@@ -109,31 +115,72 @@ def _padded(count: int) -> int:
     return -(-count // LANES) * LANES
 
 
+class _Statement(NamedTuple):
+    """w[target] = …, or y = … where there is no target; `reads` are the entries of w in it."""
+
+    text: str
+    target: int | None
+    reads: tuple[int, ...]
+
+
 def _code(knots: Knots) -> str:
-    """C of a function: void knots(const double **in, double **out), component by component, knots side by side."""
-    function, count, shared = knots
-    width = _padded(count)
-    body, used = list[str](), set[int]()
+    """C of a function: void knots(const double **in, double **out, long width), component by component, knots side by side.
+
+    Long functions are cut into parts, since compilers take more than twice as long for twice the code.
+    """
+    function, _, shared = knots
+    statements, used = _statements(function, shared)
+    each = [f"EACH({name})" for operation, name in _CALLS.items() if operation in used]
+    each += [f"EACH2({name})" for operation, name in _CALLS_OF_TWO.items() if operation in used]
+    inputs = [f"const double *x{i} = in[{i}]{'' if i in shared else ' + k'};" for i in range(function.n_in())]
+    outputs = [f"double *y{i} = out[{i}] + k;" for i in range(function.n_out())]
+    starts = range(0, len(statements), _PART)
+    parts = [_part(k, [*inputs, *outputs], statements, start) for k, start in enumerate(starts)]
+    calls = "".join(f"    part{k}(in, out, width, k, w);\n" for k in range(len(parts)))
+    head = f"void knots({_ARGUMENTS}) {{\n    lanes w[{max(function.sz_w(), 1)}];\n    for (long k = 0; k < width; k += LANES) {{\n"
+    return "\n".join([_HEAD, *each, *parts, f"{head}{calls}    }}\n}}"])
+
+
+def _statements(function: ca.Function, shared: tuple[int, ...]) -> tuple[list[_Statement], set[int]]:
+    """All of a function's, and the operations in them."""
+    statements, used = list[_Statement](), set[int]()
     for k in range(function.n_instructions()):
         operation, results, arguments = function.instruction_id(k), function.instruction_output(k), function.instruction_input(k)
         used.add(operation)
         if operation == ca.OP_INPUT:
             place, element = arguments
-            body.append(f"w{results[0]} = " + (f"all(x{place}[{element}]);" if place in shared else f"at(x{place} + {element * width});"))
+            value = f"all(x{place}[{element}])" if place in shared else f"at(x{place} + {element} * width)"
+            statements.append(_Statement(f"w{results[0]} = {value};", results[0], ()))
         elif operation == ca.OP_OUTPUT:
             place, element = results
-            body.append(f"*(lanes *)(y{place} + {element * width}) = w{arguments[0]};")
+            statements.append(_Statement(f"*(lanes *)(y{place} + {element} * width) = w{arguments[0]};", None, tuple(arguments)))
         elif operation == ca.OP_CONST:
-            body.append(f"w{results[0]} = all({function.instruction_constant(k)!r});")
+            statements.append(_Statement(f"w{results[0]} = all({function.instruction_constant(k)!r});", results[0], ()))
         else:
-            body.append(f"w{results[0]} = {_expression(operation, [f'w{i}' for i in arguments])};")
-    work = ", ".join(f"w{i}" for i in range(function.sz_w()))
-    inputs = [f"const double *x{i} = in[{i}]{'' if i in shared else ' + k'};" for i in range(function.n_in())]
-    outputs = [f"double *y{i} = out[{i}] + k;" for i in range(function.n_out())]
-    each = [f"EACH({name})" for operation, name in _CALLS.items() if operation in used]
-    each += [f"EACH2({name})" for operation, name in _CALLS_OF_TWO.items() if operation in used]
-    head = f"void knots(const double **in, double **out) {{\nfor (int k = 0; k < {width}; k += LANES) {{"
-    return "\n".join([_HEAD, *each, head, *inputs, *outputs, f"lanes {work};", *body, "}\n}"])
+            value = _expression(operation, [f"w{i}" for i in arguments])
+            statements.append(_Statement(f"w{results[0]} = {value};", results[0], tuple(arguments)))
+    return statements, used
+
+
+def _part(number: int, pointers: list[str], statements: list[_Statement], start: int) -> str:
+    """Some of the statements, as a function: what earlier ones left in w comes in, what later ones read goes out."""
+    mine, later = statements[start : start + _PART], statements[start + _PART :]
+    written = {s.target for s in mine if s.target is not None}
+    incoming, outgoing = _read_first(mine), sorted(_read_first(later) & written)
+    names = ", ".join(f"w{i}" for i in sorted(written | incoming))
+    load = " ".join(f"w{i} = w[{i}];" for i in sorted(incoming))
+    store = " ".join(f"w[{i}] = w{i};" for i in outgoing)
+    head = f"static __attribute__((noinline)) void part{number}({_ARGUMENTS}, long k, lanes *w) {{"
+    return "\n".join([head, *pointers, f"lanes {names};", load, *(s.text for s in mine), store, "}"])
+
+
+def _read_first(statements: list[_Statement]) -> set[int]:
+    """Entries of w that are read before they are written."""
+    found, written = set[int](), set[int | None]()
+    for statement in statements:
+        found |= set(statement.reads) - written
+        written.add(statement.target)
+    return found
 
 
 def _expression(operation: int, x: list[str]) -> str:
