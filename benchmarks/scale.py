@@ -1,0 +1,88 @@
+"""How cost grows: with the horizon, with the joints, with the width of the network, with the number of tasks in a batch."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.benchmarks.catalogue import Report
+from metarl_robot.benchmarks.chain import chain
+from metarl_robot.benchmarks.record import Benchmark, Curve, Row, alone
+from metarl_robot.benchmarks.timing import Call, interleaved
+from metarl_robot.control.base import Controller
+from metarl_robot.control.factory import load_config, make_controller
+from metarl_robot.course import course_of
+from metarl_robot.robot import Robot, load_robot
+from metarl_robot.signals import Reference, State
+from metarl_robot.sim.kinds import simulation
+
+Array = NDArray[np.float64]
+
+HORIZONS = (10, 20, 40, 80, 160)
+JOINTS = (2, 7, 14)
+_STEPS = 200
+
+
+class _Case:
+    """One line of a plot: the calls at each size."""
+
+    def __init__(self, figure: str, label: str, size_name: str, calls: dict[int, Call]) -> None:
+        self.figure, self.label, self.size_name, self.calls = figure, label, size_name, calls
+
+
+def run(report: Report, quick: bool) -> Benchmark:
+    """Measure every curve."""
+    rows: list[Row] = []
+    curves: list[Curve] = []
+    with tempfile.TemporaryDirectory() as folder:
+        cases = list(_cases(Path(folder)))
+        for done, case in enumerate(cases):
+            report("scale", done, len(cases), f"{case.figure}, {case.label}")
+            calls = {str(size): call for size, call in case.calls.items()}
+            times = interleaved(calls, problems=30 if quick else 200, repetitions=2 if quick else 5)
+            medians = tuple(1e6 * float(np.median(times[str(size)])) for size in case.calls)
+            curves.append(Curve(case.figure, case.label, case.size_name, tuple(case.calls), medians))
+            rows += [alone(f"{case.label}: {case.size_name} {size}", times[str(size)]) for size in case.calls]
+        report("scale", len(cases), len(cases))
+    return Benchmark("scale", tuple(rows), ("Steps are whole control steps: reference sampled, plan optimised, command limited.",), tuple(curves))
+
+
+def _cases(folder: Path) -> Iterator[_Case]:
+    for name in ("x500", "panda"):
+        robot = load_robot(name)
+        calls = {horizon: _step(robot, horizon) for horizon in HORIZONS}
+        yield _Case("control step against horizon", f"{name} nominal_mpc", "horizon", calls)
+    robots = {joints: chain(joints, folder) for joints in JOINTS}
+    yield _Case("control step against joints", "nominal_mpc", "joints", {n: _step(robot, 20) for n, robot in robots.items()})
+
+
+def _step(robot: Robot, horizon: int) -> Call:
+    """Step number i of a run in closed loop."""
+    controller = make_controller(robot, "nominal_mpc", load_config(robot, "nominal_mpc", {"horizon": horizon}))
+    reference, told = _reference(robot), list(_run(robot, controller))
+
+    def step(i: int) -> object:
+        if i == 0:
+            controller.reset()
+        return controller.step(*told[i], reference)
+
+    return step
+
+
+def _run(robot: Robot, controller: Controller) -> Iterator[tuple[float, State]]:
+    """What the controller is told in closed loop, step by step."""
+    reference = _reference(robot)
+    plant = simulation(robot).plant(simulation(robot).nominal_task())
+    start = reference.sample(np.zeros(1))
+    state = plant.reset(start.q[0], start.v[0])
+    for _ in range(_STEPS):
+        yield plant.stamp, state
+        state = plant.step(controller.step(plant.stamp, state, reference).effort, robot.control_period_s)
+
+
+def _reference(robot: Robot) -> Reference:
+    return course_of(robot).motion("random" if robot.floating else "tracking", np.random.default_rng(0), _STEPS * robot.control_period_s)
