@@ -16,6 +16,7 @@ from metarl_robot.errors import MetaRLError
 from metarl_robot.robot import Robot
 from metarl_robot.signals import State
 from metarl_robot.sim.model import PHYSICS_DT_S, Fields, compile_model, task_fields
+from metarl_robot.sim.noise import NoiseStreams
 from metarl_robot.sim.plant import velocity_age, whole_steps
 from metarl_robot.sim.task import Task
 
@@ -46,7 +47,8 @@ class BatchPlant:
         self._strength = np.array([task.motor_strength for task in tasks])
         self._resolution = np.array([task.encoder_resolution_rad for task in tasks])[:, None]
         self._noise_std = np.array([task.velocity_noise_rad_s for task in tasks])[:, None]
-        self._command_steps = np.array([whole_steps(task.command_delay_s, PHYSICS_DT_S) for task in tasks])
+        delays = np.array([whole_steps(task.command_delay_s, PHYSICS_DT_S) for task in tasks])[:, None]
+        self._age = -((np.arange(self._substeps) - delays) // self._substeps)  # (T, substeps) of the command in effect, in commands
         self._sensor_steps = np.array([whole_steps(task.sensor_delay_s, PHYSICS_DT_S) for task in tasks])
 
     def _install(self, tasks: Sequence[Task]) -> None:
@@ -62,31 +64,26 @@ class BatchPlant:
         held = self._holding_commands(q)
         batch.reset(stage=int(mujoco.mjtStage.mjSTAGE_NONE))
         batch.bind("qpos")[:, layout.q], batch.bind("qvel")[:, layout.v] = q + velocity_age(PHYSICS_DT_S) * v, v
-        self._rngs = [np.random.default_rng(seed) for seed in self._seeds]
-        self._commands = [held]
+        self._noise = NoiseStreams(self._seeds, self.robot.dof)
+        self._commands = held[None]
         self._recent_q, self._recent_v = np.array(q)[:, None], np.array(v)[:, None]
         return self._sense()
 
     def step(self, effort: Array) -> State:
         """Issue commands (T, n) [Nm] and run for one control period. Returns the measurements at its end, (T, n) each."""
         limit = self.robot.effort_limit
-        first = (len(self._commands) - 1) * self._substeps
-        self._commands.append(np.clip(effort, -limit, limit))
+        self._commands = np.concatenate([self._commands[-max(1, self._age.max()) :], np.clip(effort, -limit, limit)[None]])
         control = np.empty((len(effort), self._substeps, self.robot.dof))
-        for k in range(self._substeps):
-            newest = np.maximum((first + k - self._command_steps) // self._substeps, -1) + 1
-            control[:, k, self._layout.u] = self._in_effect(newest)
+        control[:, :, self._layout.u] = self._in_effect()
         record = self._batch.rollout(self._substeps, control, _CONTROL, record=("qpos", "qvel"))
         v_after = record["qvel"][:, :, self._layout.v]
         self._remember(record["qpos"][:, :, self._layout.q] - velocity_age(PHYSICS_DT_S) * v_after, v_after)
         return self._sense()
 
-    def _in_effect(self, newest: NDArray[np.intp]) -> Array:
-        values = np.empty_like(self._commands[0])
-        for index in np.unique(newest):
-            chosen = newest == index
-            values[chosen] = self._commands[index][chosen]
-        return values
+    def _in_effect(self) -> Array:
+        """(T, substeps, n) commands that act in the coming physics steps: the newest that are old enough, at first the holding ones."""
+        back = np.minimum(self._age, len(self._commands) - 1)
+        return np.asarray(self._commands[-1 - back, np.arange(len(back))[:, None]])
 
     def _remember(self, q: Array, v: Array) -> None:
         keep = int(self._sensor_steps.max()) + 1
@@ -97,7 +94,7 @@ class BatchPlant:
         arms = np.arange(len(self._seeds))
         back = -1 - np.minimum(self._sensor_steps, self._recent_q.shape[1] - 1)
         q, v = self._recent_q[arms, back], self._recent_v[arms, back]
-        noise = np.array([rng.standard_normal(self.robot.dof) for rng in self._rngs])
+        noise = self._noise.next()
         step = np.where(self._resolution > 0.0, self._resolution, 1.0)
         measured = np.where(self._resolution > 0.0, np.round(q / step) * step, q)
         return State(measured, v + self._noise_std * noise)

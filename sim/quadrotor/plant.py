@@ -22,6 +22,7 @@ from metarl_robot.quadrotor import GRAVITY_M_S2, Quadrotor
 from metarl_robot.rotation import exp, inverse, multiply, normalise, rotate
 from metarl_robot.signals import State
 from metarl_robot.sim.model import PHYSICS_DT_S
+from metarl_robot.sim.noise import NoiseStreams
 from metarl_robot.sim.plant import velocity_age, whole_steps
 from metarl_robot.sim.quadrotor.aerodynamics import Aerodynamics
 from metarl_robot.sim.quadrotor.model import Fields, compile_model, hover_command, task_fields
@@ -101,7 +102,7 @@ class QuadrotorBatch:
         """
         self._batch.reset(stage=_NONE)
         self._place(np.array(q, float), np.array(v, float))
-        self._rngs = [np.random.default_rng(seed) for seed in self._seeds]
+        self._noise = NoiseStreams(self._seeds, _NOISES)
         self._steps = 0
         hover = np.stack([hover_command(self.robot, task) for task in self.tasks])
         self._speeds = self.robot.speeds(hover)
@@ -209,7 +210,7 @@ class QuadrotorBatch:
         self._counts += np.stack([thrust.sum(0), speed.sum(0), rate.sum(0), (thrust | speed | rate).sum(0)], axis=1)
 
     def _sense(self) -> State:
-        noise = self._noise_std * np.array([rng.standard_normal(_NOISES) for rng in self._rngs])
+        noise = self._noise_std * self._noise.next()
         q, v, force = self._at(self._steps - self._sensor_steps)
         q[:, :3] += noise[:, :3]
         q[:, 3:] = normalise(multiply(q[:, 3:], exp(noise[:, 3:6])))
