@@ -30,6 +30,7 @@ class CableFeature:
     """The known cable as one feature with coefficient 1: Δ = J_pointᵀ f(q)."""
 
     names: tuple[str, ...] = ("cable",)
+    has_inertia = False
 
     def __init__(self, dynamics: ArmDynamics, cable: Cable) -> None:
         self._dynamics, self._cable = dynamics, cable
@@ -88,10 +89,10 @@ class OracleAdapter(MomentumFilter):
 
     def observe(self, task: Any) -> None:
         """The physics have changed: take the new truth, keep velocity and disturbance."""
-        mean, covariance = self._mean, self._covariance
-        head = 4 * self._n
+        before, head = self._belief, slice(0, 4 * self._n)
         self._use(*self._known(task))
-        self._mean[:head], self._covariance[:head, :head] = mean[:head], covariance[:head, :head]
+        self._belief.position, self._belief.mean[head] = before.position, before.mean[head]
+        self._belief.covariance[head, head] = before.covariance[head, head]
         self._hypotheses = []
 
 

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -66,17 +67,18 @@ class FeatureGroup(Protocol):
     """One block of columns of Φ."""
 
     names: tuple[str, ...]
+    has_inertia: bool
 
     def design(self, xi: Xi) -> Array:
         """Φ (N, n, k)."""
         ...
 
     def impulse(self, interval: Interval) -> Array:
-        """∫Φ dt (n, k) over an interval, without accelerations where there is a momentum form."""
+        """∫Φ dt (n, k) over an interval, without accelerations where there is a momentum form. Overwritten by the next call."""
         ...
 
     def inertia(self, q: Array, z: Array) -> Array:
-        """Inertia (n, n) that the group adds to M(q)."""
+        """Inertia (n, n) that the group adds to M(q), if it has one."""
         ...
 
     def value(self, xi: Xi, z: Array) -> Array:
@@ -88,16 +90,18 @@ class FeatureGroup(Protocol):
         ...
 
     def effort_gain(self, z: Array) -> Array:
-        """ε (nu,) with Φ z = B ε u + …: every group is affine in the effort, and changes the strength of each actuator alone."""
+        """ε (nu,), linear in z, with Φ z = B ε u + …: a group is affine in the effort, and changes the strength of each actuator alone."""
         ...
 
     def payload(self, z: Array) -> Array:
-        """Inertial parameters (10,) that belong into the dynamics, not into `value`."""
+        """Inertial parameters (10,), linear in z, that belong into the dynamics, not into `value`."""
         ...
 
 
 class _Group:
-    """What most groups share: no dependence on the effort. nu: number of actuators, where it is not that of joints."""
+    """What most groups share: no inertia, no dependence on the effort. nu: number of actuators, where it is not that of joints."""
+
+    has_inertia = False
 
     def __init__(self, dof: int, names: tuple[str, ...], nu: int | None = None) -> None:
         self._dof, self._nu = dof, dof if nu is None else nu
@@ -125,6 +129,8 @@ class _Group:
 class PayloadFeatures(_Group):
     """A rigid body at the payload site. In momentum form ∫Δ dt = -(p_π1 - p_π0) + ∫β_π dt: no acceleration is needed."""
 
+    has_inertia = True
+
     def __init__(self, dynamics: ArmDynamics) -> None:
         super().__init__(dynamics.dof, PAYLOAD_NAMES)
         self._dynamics = dynamics
@@ -135,13 +141,10 @@ class PayloadFeatures(_Group):
         return -self._dynamics.payload_regressors(xi.q, xi.v, xi.a)
 
     def impulse(self, interval: Interval) -> Array:
-        before, beta_before = (x.copy() for x in self._dynamics.payload_momentum_regressor(interval.q_0, interval.v_0))
-        after, beta_after = self._dynamics.payload_momentum_regressor(interval.q_1, interval.v_1)
-        return 0.5 * interval.dt * (beta_before + beta_after) - (after - before)
+        return self._dynamics.payload_impulse(interval.q_0, interval.v_0, interval.q_1, interval.v_1, interval.dt)
 
     def inertia(self, q: Array, z: Array) -> Array:
-        loaded = self._dynamics.momentum(q, np.zeros(self._dof), z)[0].copy()
-        return loaded - self._dynamics.mass_matrix(q)
+        return self._dynamics.payload_inertia(q, z)
 
     def value(self, xi: Xi, z: Array) -> Array:
         return -self._dynamics.payload_efforts(xi.q, xi.v, xi.a, z)
@@ -156,6 +159,8 @@ class FrictionFeatures(_Group):
     def __init__(self, dof: int) -> None:
         coulomb = tuple(f"coulomb_{i + 1}_nm" for i in range(dof))
         super().__init__(dof, coulomb + tuple(f"viscous_{i + 1}_nm_s" for i in range(dof)))
+        self._impulse = np.zeros((dof, 2 * dof))
+        self._coulomb, self._viscous = (self._impulse.reshape(-1)[start :: 2 * dof + 1] for start in (0, dof))
 
     def design(self, xi: Xi) -> Array:
         n, joints = self._dof, np.arange(self._dof)
@@ -166,11 +171,9 @@ class FrictionFeatures(_Group):
 
     def impulse(self, interval: Interval) -> Array:
         v = 0.5 * (interval.v_0 + interval.v_1)
-        impulse = np.zeros((self._dof, 2 * self._dof))
-        joints = np.arange(self._dof)
-        impulse[joints, joints] = -interval.dt * np.tanh(v / COULOMB_VELOCITY_RAD_S)
-        impulse[joints, self._dof + joints] = -interval.dt * v
-        return impulse
+        np.multiply(np.tanh(v / COULOMB_VELOCITY_RAD_S), -interval.dt, out=self._coulomb)
+        np.multiply(v, -interval.dt, out=self._viscous)
+        return self._impulse
 
     def value(self, xi: Xi, z: Array) -> Array:
         return -z[: self._dof] * np.tanh(xi.v / COULOMB_VELOCITY_RAD_S) - z[self._dof :] * xi.v
@@ -188,6 +191,8 @@ class MotorFeatures(_Group):
 
     def __init__(self, dof: int) -> None:
         super().__init__(dof, tuple(f"motor_{i + 1}_strength_error" for i in range(dof)))
+        self._impulse = np.zeros((dof, dof))
+        self._diagonal = self._impulse.reshape(-1)[:: dof + 1]
 
     def design(self, xi: Xi) -> Array:
         n = self._dof
@@ -196,7 +201,8 @@ class MotorFeatures(_Group):
         return phi
 
     def impulse(self, interval: Interval) -> Array:
-        return np.diag(interval.dt * interval.effort)
+        np.multiply(interval.effort, interval.dt, out=self._diagonal)
+        return self._impulse
 
     def value(self, xi: Xi, z: Array) -> Array:
         return xi.effort * z
@@ -226,6 +232,14 @@ class FeatureMap:
         self.names = tuple(name for group in groups for name in group.names)
         ends = np.cumsum([0, *(len(group.names) for group in groups)])
         self._parts = [(group, slice(int(a), int(b))) for group, a, b in zip(groups, ends[:-1], ends[1:], strict=True)]
+        self._heavy = [(group, part) for group, part in self._parts if group.has_inertia]
+        self._by_gain = self._selected(self._nu, lambda group, unit: group.effort_gain(unit))
+        self._by_payload = self._selected(N_INERTIAL, lambda group, unit: group.payload(unit))
+
+    def _selected(self, size: int, of: Callable[[FeatureGroup, Array], Array]) -> Array:
+        """(size, n_z): what each entry of the context is worth in something that a group says of its part."""
+        columns = [of(group, unit) for group, part in self._parts for unit in np.eye(part.stop - part.start)]
+        return np.stack(columns, axis=1) if columns else np.zeros((size, 0))
 
     @property
     def size(self) -> int:
@@ -237,11 +251,14 @@ class FeatureMap:
 
     def impulse(self, interval: Interval) -> Array:
         """∫Φ dt (n, n_z) over an interval."""
-        return np.concatenate([np.zeros((self._dof, 0)), *(group.impulse(interval) for group, _ in self._parts)], axis=1)
+        impulse = np.empty((self._dof, self.size))
+        for group, part in self._parts:
+            impulse[:, part] = group.impulse(interval)
+        return impulse
 
     def inertia(self, q: Array, z: Array) -> Array:
         """Inertia (n, n) that the features add to M(q)."""
-        return sum((g.inertia(q, z[part]) for g, part in self._parts), np.zeros((self._dof, self._dof)))
+        return sum((g.inertia(q, z[part]) for g, part in self._heavy), np.zeros((self._dof, self._dof)))
 
     def value(self, xi: Xi, z: Array) -> Array:
         """Φ(ξ) z (N, n)."""
@@ -253,8 +270,8 @@ class FeatureMap:
 
     def effort_gain(self, z: Array) -> Array:
         """ε (nu,): the actuators' strength beyond 1."""
-        return sum((g.effort_gain(z[part]) for g, part in self._parts), np.zeros(self._nu))
+        return self._by_gain @ z
 
     def payload(self, z: Array) -> Array:
         """Inertial parameters (10,) that belong into the dynamics, not into `value`."""
-        return sum((g.payload(z[part]) for g, part in self._parts), np.zeros(N_INERTIAL))
+        return self._by_payload @ z

@@ -77,18 +77,17 @@ class FlightNetworkFeatures(NetworkFeatures):
 class FlightPayloadFeatures(_Group):
     """A rigid body at the payload site, in momentum form; `value` leaves it out, as plans have it in their own dynamics."""
 
+    has_inertia = True
+
     def __init__(self, dynamics: QuadrotorDynamics) -> None:
         super().__init__(dynamics.dof, PAYLOAD_NAMES, dynamics.nu)
         self._dynamics = dynamics
 
     def impulse(self, interval: Interval) -> Array:
-        before, beta_before = (x.copy() for x in self._dynamics.payload_momentum_regressor(interval.q_0, interval.v_0))
-        after, beta_after = self._dynamics.payload_momentum_regressor(interval.q_1, interval.v_1)
-        return 0.5 * interval.dt * (beta_before + beta_after) - (after - before)
+        return self._dynamics.payload_impulse(interval.q_0, interval.v_0, interval.q_1, interval.v_1, interval.dt)
 
     def inertia(self, q: Array, z: Array) -> Array:
-        loaded = self._dynamics.momentum(q, np.zeros(self._dof), z)[0].copy()
-        return loaded - self._dynamics.mass_matrix(q)
+        return self._dynamics.payload_inertia(q, z)
 
     def value(self, xi: Xi, z: Array) -> Array:
         return np.zeros_like(xi.v)
@@ -108,8 +107,7 @@ class RotorFeatures(_Group):
         return self._dynamics.input_maps(xi.q) * xi.effort[:, None, :]
 
     def impulse(self, interval: Interval) -> Array:
-        q = self._dynamics.retract(interval.q_0, 0.25 * interval.dt * (interval.v_0 + interval.v_1))
-        return interval.dt * self._dynamics.input_map(q) * interval.effort
+        return self._dynamics.input_impulse(interval.q_0, interval.v_0, interval.v_1, interval.dt) * interval.effort
 
     def value(self, xi: Xi, z: Array) -> Array:
         return np.asarray(self.design(xi) @ z) if xi.effort.any() else np.zeros_like(xi.v)
@@ -127,6 +125,9 @@ class PushFeatures(_Group):
     def design(self, xi: Xi) -> Array:
         return np.tile(np.eye(6), (len(xi.v), 1, 1))
 
+    def impulse(self, interval: Interval) -> Array:
+        return interval.dt * np.eye(6)
+
     def value(self, xi: Xi, z: Array) -> Array:
         return np.tile(z, (len(xi.v), 1))
 
@@ -136,6 +137,10 @@ class DragFeatures(_Group):
 
     def __init__(self, dynamics: QuadrotorDynamics) -> None:
         super().__init__(dynamics.dof, DRAG_NAMES, dynamics.nu)
+        self._dynamics = dynamics
+
+    def impulse(self, interval: Interval) -> Array:
+        return self._dynamics.drag_impulse(interval.q_0, interval.v_0, interval.q_1, interval.v_1, interval.dt)
 
     def design(self, xi: Xi) -> Array:
         along_axis = rotation.rotate(xi.q[:, 3:], np.array([0.0, 0.0, 1.0]))

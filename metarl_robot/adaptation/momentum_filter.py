@@ -32,13 +32,16 @@ Two mechanisms let the context change:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import exp, isfinite
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.features import FeatureMap, Interval, Xi
-from metarl_robot.adaptation.stream import CommandHistory, Smooth, VelocityNoise, Whiteness
+from metarl_robot.adaptation.filter_algebra import Belief, Innovation, Motion, Wander, algebra
+from metarl_robot.adaptation.stream import Smooth, VelocityNoise, Whiteness, command_history
+from metarl_robot.dynamics.balance import Balance
 from metarl_robot.signals import Context, State
 
 Array = NDArray[np.float64]
@@ -59,8 +62,6 @@ EFFORT_MEMORY_S = 0.12
 with the filter's own errors: learned from as it is, every motor seems too strong (instrumental variable; Söderström 1983)."""
 ACCELERATION_MEMORY_S = 0.02
 """Smoothing of the acceleration that guesses where the robot will be."""
-STICTION_VELOCITY_RAD_S = 0.05
-"""A joint slower than this may stick, with any friction up to Coulomb's."""
 STD_CALIBRATION = 2.0
 """Reported standard deviations are the filter's times this: model errors last longer than it assumes. With 2 the payload's mass lies
 within two of them in 24 of 24 episodes (metarl eval panda --suite heldout --seeds 8)."""
@@ -129,6 +130,10 @@ class Dynamics(Protocol):
         """M (n, n), p (n,) and β (n,). Overwritten by the next call."""
         ...
 
+    def balance(self, q: Array, v_0: Array, v_1: Array, dt: float) -> Balance:
+        """Of momentum on the way from (q, v_0) to a velocity v_1. Overwritten by the next call."""
+        ...
+
     def input_map(self, q: Array) -> Array:
         """B (n, nu): generalised force of unit efforts. Overwritten by the next call."""
         ...
@@ -147,128 +152,165 @@ class Dynamics(Protocol):
 
 
 class _Sample(NamedTuple):
-    """What was measured, the effort commanded since the last sample, and the time since."""
+    """What was measured and how well, the effort commanded since the last sample, and the time since.
+
+    variance: of q, v and, where it was measured, of specific force; acting, doubt: (nu,) which effort acted, and its standard deviation.
+    """
 
     state: State
-    effort: Array
+    variance: Array
+    acting: Array
+    doubt: Array
     dt: float
 
 
 class _Hypothesis(NamedTuple):
-    """Position, mean and covariance of the state if one set of entries jumped, and the log-likelihood of what came since."""
+    """The belief if one set of entries jumped, and the log-likelihood of what came since."""
 
-    position: Array
-    mean: Array
-    covariance: Array
+    belief: Belief
     evidence: float
 
 
 class MomentumFilter:
-    """Adapter: context z in the features' coordinates plus a disturbance observer on what remains."""
+    """Adapter: context z in the features' coordinates plus a disturbance observer on what remains.
 
-    def __init__(self, dynamics: Dynamics, features: FeatureMap, prior: Prior, tuning: FilterTuning) -> None:
-        self._dynamics, self._tuning, self._n = dynamics, tuning, dynamics.dof
+    compiled: its algebra in C, where there is a compiler; else in numpy.
+    """
+
+    def __init__(self, dynamics: Dynamics, features: FeatureMap, prior: Prior, tuning: FilterTuning, compiled: bool = True) -> None:
+        self._dynamics, self._tuning, self._n, self._compiled = dynamics, tuning, dynamics.dof, compiled
         self._q, self._v, self._d, self._e = (slice(i * self._n, (i + 1) * self._n) for i in range(4))
         self._group = np.repeat(np.arange(len(tuning.noise_groups)), tuning.noise_groups)
-        self._whiteness = Whiteness(tuning.surprise if tuning.jumps else 0.0, 2 * self._n)
+        self._position_variance, self._force_variance = tuning.position_noise**2, tuning.force_noise**2
+        self._whiteness = Whiteness(tuning.surprise if tuning.jumps else 0.0, 2 * self._n, more=3)
         self._use(features, prior)
         self.reset()
 
     def _use(self, features: FeatureMap, prior: Prior) -> None:
         """Start from this prior; velocity and disturbance unknown."""
-        n, k = self._n, features.size
+        n, k, tuning = self._n, features.size, self._tuning
         self._features, self._prior = features, prior
         self._z = slice(4 * n, 4 * n + k)
         self._prior_std = np.sqrt(np.diagonal(prior.covariance)) + 1e-12
-        self._mean = np.zeros(4 * n + k)
-        self._mean[self._z] = prior.mean
-        self._covariance = np.zeros((4 * n + k, 4 * n + k))
-        self._covariance[self._d, self._d] = np.diag(self._tuning.drift_initial**2)
-        self._covariance[self._e, self._e] = np.diag(self._tuning.model_error**2)
-        self._covariance[self._z, self._z] = prior.covariance
+        self._plausible = PLAUSIBLE_SIGMAS * np.sqrt(np.diagonal(prior.covariance)) + 1e-9
+        wander = Wander(
+            tuning.drift, tuning.model_error, tuning.model_error_memory_s, tuning.stiction_factor, prior.covariance, tuning.forgetting_s
+        )
+        self._algebra = algebra(n, self._dynamics.nu, wander, self._compiled)
+        self._belief = Belief(np.zeros(n), 4 * n + k)
+        self._belief.mean[:], self._belief.covariance[:] = 0.0, 0.0
+        self._belief.mean[self._z] = prior.mean
+        self._belief.covariance[self._d, self._d] = np.diag(tuning.drift_initial**2)
+        self._belief.covariance[self._e, self._e] = np.diag(tuning.model_error**2)
+        self._belief.covariance[self._z, self._z] = prior.covariance
+
+    def in_numpy(self) -> MomentumFilter:
+        """A new filter like this one, its algebra in numpy."""
+        return MomentumFilter(self._dynamics, self._features, self._prior, self._tuning, compiled=False)
 
     def reset(self) -> None:
         self._use(self._features, self._prior)
         self._started = False
-        self._history = CommandHistory(np.zeros(self._dynamics.nu), self._tuning.period_s)
-        self._smooth_effort = Smooth(np.zeros(self._dynamics.nu), EFFORT_MEMORY_S)
+        self._remember(np.zeros(self._dynamics.nu))
         self._noise = VelocityNoise(self._tuning.velocity_noise, self._group)
         self._hypotheses: list[_Hypothesis] = []
 
+    def _remember(self, effort: Array) -> None:
+        """This was commanded for ever."""
+        self._history = command_history(effort, self._tuning.period_s, self._compiled)
+        self._smooth_effort = Smooth(effort, EFFORT_MEMORY_S)
+
+    @property
+    def _context(self) -> Array:
+        return self._belief.mean[self._z]
+
     @property
     def context(self) -> Context:
-        std = STD_CALIBRATION * np.sqrt(np.maximum(np.diagonal(self._covariance)[self._z], 0.0))
-        return Context(self._features.names, self._mean[self._z].copy(), std)
+        std = STD_CALIBRATION * np.sqrt(np.maximum(self._belief.covariance.diagonal()[self._z], 0.0))
+        return Context(self._features.names, self._context.copy(), std)
 
     @property
     def disturbance(self) -> Array:
         """D + e (n,) [Nm]: what the context does not explain."""
-        return self._mean[self._d] + self._mean[self._e]
+        return self._belief.mean[self._d] + self._belief.mean[self._e]
 
     def evaluate(self, xi: Xi) -> Array:
-        return self._features.value(xi, self._mean[self._z]) + self.disturbance
+        return self._features.value(xi, self._context) + self.disturbance
 
     def jacobian(self, xi: Xi) -> Array:
-        return self._features.jacobian(xi, self._mean[self._z])
+        return self._features.jacobian(xi, self._context)
 
     def effort_gain(self) -> Array:
-        return self._features.effort_gain(self._mean[self._z])
+        return self._features.effort_gain(self._context)
 
     def payload(self) -> Array:
-        return self._features.payload(self._mean[self._z])
+        return self._features.payload(self._context)
+
+    @property
+    def hypotheses(self) -> int:
+        """How many are being weighed: none while nothing is in doubt."""
+        return len(self._hypotheses)
 
     @property
     def latency_s(self) -> float:
         return self._history.latency_s
 
     def estimate(self, measured: State) -> State:
-        return State(self._position.copy(), self._mean[self._v].copy(), measured.specific_force) if self._started else measured
+        if not self._started:
+            return measured
+        return State(self._belief.position.copy(), self._belief.mean[self._v].copy(), measured.specific_force)
 
     def update(self, state: State, effort: Array, dt: float) -> Context:
         if self._started:
-            self._learn(_Sample(state, effort, dt))
+            self._learn(state, effort, dt)
             self._start_over_if_implausible()
             self._history.update(effort, dt)
             self._smooth_effort.update(effort, dt)
         else:
             self._started = True
-            self._history = CommandHistory(effort, self._tuning.period_s)
-            self._smooth_effort = Smooth(effort, EFFORT_MEMORY_S)
+            self._remember(effort)
             self._start(state)
         return self.context
 
     def _start(self, state: State) -> None:
         """The prior is not the only hypothesis: there may be no payload."""
         self._locate(state)
-        here = _Hypothesis(self._position, self._mean.copy(), self._covariance.copy(), 0.0)
+        here = _Hypothesis(self._belief.copy(), 0.0)
         self._doubt([here, *(self._jumped(jump) for jump in self._tuning.jumps if jump.gone)])
 
     def _locate(self, state: State) -> None:
         """Position and velocity as measured, whatever was thought of them."""
-        known = slice(0, 2 * self._n)
-        self._position, self._mean[self._q], self._mean[self._v] = state.q, 0.0, state.v
+        known, belief = slice(0, 2 * self._n), self._belief
+        belief.position, belief.mean[self._q], belief.mean[self._v] = state.q, 0.0, state.v
         self._acceleration = np.zeros(self._n)
-        self._covariance[known, :] = 0.0
-        self._covariance[:, known] = 0.0
-        self._covariance[known, known] = np.diag(self._measurement_variance())
+        belief.covariance[known, :] = 0.0
+        belief.covariance[:, known] = 0.0
+        belief.covariance[known, known] = np.diag(self._measurement_variance(felt=False))
 
-    def _measurement_variance(self) -> Array:
-        """Of q and v (2n,)."""
-        return np.concatenate([self._tuning.position_noise**2, self._noise.variance[self._group]])
+    def _measurement_variance(self, felt: bool) -> Array:
+        """Of q, v (2n,) and, if felt, specific force (3,)."""
+        n, variance = self._n, np.empty(2 * self._n + (3 if felt else 0))
+        variance[:n], variance[n : 2 * n], variance[2 * n :] = (
+            self._position_variance,
+            self._noise.variance[self._group],
+            self._force_variance,
+        )
+        return variance
 
-    def _learn(self, sample: _Sample) -> None:
-        if sample.dt > LONGEST_INTERVAL_S:
-            self._locate(sample.state)
+    def _learn(self, state: State, effort: Array, dt: float) -> None:
+        if dt > LONGEST_INTERVAL_S:
+            self._locate(state)
             self._doubt([])
             return
-        self._noise.update(sample.state.v, sample.dt)
+        self._noise.update(state.v, dt)
+        variance = self._measurement_variance(state.specific_force is not None)
+        sample = _Sample(state, variance, *self._history.acting(effort, dt), dt)
         if not self._hypotheses:
-            before = self._position, self._mean.copy(), self._covariance.copy()
-            _, white = self._filter(sample, self._mean[self._z].copy())
-            if not self._whiteness.fails(white):
-                self._history.learn(white, self._response, sample.dt)
+            after, _ = self._filter(self._belief, sample, self._context)
+            if not self._whiteness.fails(self._algebra.white):
+                self._belief = after
+                self._history.learn(self._algebra.white, self._algebra.response, dt)
                 return
-            self._position, self._mean, self._covariance = before
             self._doubt([self._displaced(), *map(self._jumped, self._tuning.jumps)])
         self._weigh(sample)
 
@@ -280,155 +322,90 @@ class MomentumFilter:
 
     def _weigh(self, sample: _Sample) -> None:
         """Take a sample in under every hypothesis, and believe the one with the most evidence."""
-        once = [(hypothesis, self._given(hypothesis, hypothesis.mean[self._z], sample)) for hypothesis in self._hypotheses]
+        once = [(hypothesis, self._given(hypothesis, hypothesis.belief.mean[self._z], sample)) for hypothesis in self._hypotheses]
         weighed = [self._relinearised(*pair, sample) for pair in _likely(once)]
-        best = max(weighed, key=lambda hypothesis: hypothesis.evidence)
-        self._position, self._mean, self._covariance = best.position, best.mean.copy(), best.covariance.copy()
+        self._belief = max(weighed, key=lambda hypothesis: hypothesis.evidence).belief
         self._doubted_s += sample.dt
         self._hypotheses = weighed if self._doubted_s < DOUBT_S[len(weighed) > 1] else []
 
     def _given(self, hypothesis: _Hypothesis, about: Array, sample: _Sample) -> _Hypothesis:
         """The hypothesis after a sample, linearised about a context."""
-        self._position, self._mean, self._covariance = hypothesis.position, hypothesis.mean.copy(), hypothesis.covariance.copy()
-        likelihood, _ = self._filter(sample, about)
-        return _Hypothesis(self._position, self._mean, self._covariance, hypothesis.evidence + likelihood)
+        belief, likelihood = self._filter(hypothesis.belief, sample, about)
+        return _Hypothesis(belief, hypothesis.evidence + likelihood)
 
     def _relinearised(self, before: _Hypothesis, after: _Hypothesis, sample: _Sample) -> _Hypothesis:
         """The same, linearised about the context that came out, until it stays."""
-        about = before.mean[self._z]
+        about = before.belief.mean[self._z]
         for _ in range(RELINEARISATIONS):
-            if np.max(np.abs(after.mean[self._z] - about) / self._prior_std, initial=0.0) < SETTLED_SIGMAS:
+            came_out = after.belief.mean[self._z]
+            if np.max(np.abs(came_out - about) / self._prior_std, initial=0.0) < SETTLED_SIGMAS:
                 break
-            about = after.mean[self._z]
+            about = came_out
             after = self._given(before, about, sample)
         return after
 
-    def _filter(self, sample: _Sample, about: Array) -> tuple[float, Array]:
+    def _filter(self, before: Belief, sample: _Sample, about: Array) -> tuple[Belief, float]:
         """One prediction, linearised about a context, and one correction.
 
         Returns:
-            The sample's log-likelihood, but for a constant, and the whitened innovation (2n,).
+            What is believed then, and the sample's log-likelihood, but for a constant.
         """
-        v_0 = self._mean[self._v].copy()
-        self._predict(sample.effort, sample.dt, about)
-        p, n = self._covariance, self._n
-        innovation = np.concatenate([self._dynamics.difference(sample.state.q, self._position), sample.state.v - self._mean[self._v]])
-        reach, variance = p[: 2 * n], self._measurement_variance()
-        spread = reach[:, : 2 * n].copy()
-        by_effort = np.vstack([0.5 * sample.dt * self._by_effort, self._by_effort])
-        if sample.state.specific_force is not None:
-            by_v, gravity = self._dynamics.specific_force(self._position)
-            by_v = by_v / sample.dt
-            felt = sample.state.specific_force - gravity - by_v @ (self._mean[self._v] - v_0)
-            by_d, by_z = by_v @ self._by_d, by_v @ self._by_z
-            more = by_d @ (p[self._d] + p[self._e]) + by_z @ p[self._z]
-            reach, innovation = np.vstack([reach, more]), np.concatenate([innovation, felt])
-            across = (reach[:, self._d] + reach[:, self._e]) @ by_d.T + reach[:, self._z] @ by_z.T
-            spread = np.hstack([reach[:, : 2 * n], across])
-            variance = np.concatenate([variance, np.full(3, self._tuning.force_noise**2)])
-            by_effort = np.vstack([by_effort, by_v @ self._by_effort])
-        spread[np.diag_indices(len(spread))] += variance
-        factor = np.linalg.cholesky(spread)
-        whitener = np.linalg.inv(factor)
-        white, reach = whitener @ innovation, whitener @ reach
-        self._response = whitener @ by_effort
-        self._mean += white @ reach
-        p -= reach.T @ reach
-        self._position = self._dynamics.retract(self._position, self._mean[self._q])
-        self._mean[self._q] = 0.0
-        return -0.5 * float(white @ white) - float(np.log(np.diagonal(factor)).sum()), white
+        after = self._predicted(before, sample, about)
+        likelihood = self._algebra.correct(before, after, self._innovation(after, sample), sample.dt)
+        after.position = self._dynamics.retract(after.position, after.mean[self._q])
+        after.mean[self._q] = 0.0
+        return after, likelihood
 
-    def _predict(self, effort: Array, dt: float, about: Array) -> None:
-        """To the next sample, linearised about a context.
+    def _innovation(self, predicted: Belief, sample: _Sample) -> Innovation:
+        state, by_acceleration = sample.state, None
+        parts = [self._dynamics.difference(state.q, predicted.position), state.v - predicted.mean[self._v]]
+        if state.specific_force is not None:
+            by_acceleration, at_rest = self._dynamics.specific_force(predicted.position)
+            parts.append(state.specific_force - at_rest)
+        return Innovation(np.concatenate(parts), sample.variance, by_acceleration)
+
+    def _predicted(self, before: Belief, sample: _Sample, about: Array) -> Belief:
+        """At the next sample, linearised about a context.
 
         Regressors are taken on the way to a guess of v_1, by the latest accelerations; the momentum that is missing there gives v_1.
         """
-        mean, smooth = self._mean, self._smooth_effort.level
-        q_0, v_0 = self._position, mean[self._v].copy()
+        dt, q_0, v_0, smooth = sample.dt, before.position, before.mean[self._v], self._smooth_effort.level
         guess = v_0 + dt * self._acceleration
-        q_1 = self._dynamics.retract(q_0, 0.5 * dt * (v_0 + guess))
-        mass_0, _, beta_0 = (x.copy() for x in self._dynamics.momentum(q_0, v_0))
-        mass_1, _, beta_1 = (x.copy() for x in self._dynamics.momentum(q_1, guess))
-        impulse = self._features.impulse(Interval(q_0, v_0, q_1, guess, smooth, self._history.last_two, dt))
-        mobility = _mobility(mass_1, self._features.inertia(q_1, about))
-        acting, doubt = self._history.acting(effort, dt)
-        gain = self._features.effort_gain(about)
-        by_input = self._dynamics.input_map(self._dynamics.retract(q_0, 0.25 * dt * (v_0 + guess)))
-        force = by_input @ (acting + gain * (acting - smooth)) + 0.5 * (beta_0 + beta_1) + self.disturbance
-        missing = mass_0 @ v_0 - mass_1 @ guess + dt * force + impulse @ about
-        self._by_d, self._by_z = by_d, by_z = dt * mobility, mobility @ impulse
-        by_command = by_d @ by_input
-        self._by_effort = by_command * (1.0 + gain)
-        mean[self._v] = guess + mobility @ missing + by_z @ (mean[self._z] - about)
-        self._position = self._dynamics.retract(q_0, 0.5 * dt * (v_0 + mean[self._v]))
-        self._acceleration += (1.0 - np.exp(-dt / ACCELERATION_MEMORY_S)) * ((mean[self._v] - v_0) / dt - self._acceleration)
-
-        self._wander(v_0, dt)
-        self._propagate(by_d, by_z, dt)
-        self._covariance[self._v, self._v] += (by_command * doubt**2) @ by_command.T
-
-    def _propagate(self, by_d: Array, by_z: Array, dt: float) -> None:
-        """P ← F P Fᵀ with δq_1 = δq_0 + dt/2 (δv_0 + δv_1), δv_1 = δv_0 + by_d (δd + δe) + by_z δz."""
-        p = self._covariance
-        for _ in range(2):
-            v_1 = p[self._v] + by_d @ (p[self._d] + p[self._e]) + by_z @ p[self._z]
-            p[self._q] += 0.5 * dt * (p[self._v] + v_1)
-            p[self._v] = v_1
-            p = p.T
-        self._covariance = p
-
-    def _wander(self, v: Array, dt: float) -> None:
-        """What d, e and z may do on their own: drift, fade, be forgotten."""
-        p, tuning = self._covariance, self._tuning
-        fade, forget = np.exp(-dt / tuning.model_error_memory_s), np.exp(-dt / tuning.forgetting_s)
-        keep = np.ones(len(p))
-        keep[self._e], keep[self._z] = fade, forget
-        self._mean[self._e] *= fade
-        p *= keep
-        p *= keep[:, None]
-        sticking = np.exp(-((v / STICTION_VELOCITY_RAD_S) ** 2))
-        added = np.concatenate(
-            [tuning.drift**2 * dt, (1.0 - fade**2) * tuning.model_error**2 * (1.0 + tuning.stiction_factor**2 * sticking)]
-        )
-        disturbance = np.arange(self._d.start, self._e.stop)
-        p[disturbance, disturbance] += added
-        p[self._z, self._z] += (1.0 - forget**2) * self._prior.covariance
+        there = self._dynamics.balance(q_0, v_0, guess, dt)
+        impulse = self._features.impulse(Interval(q_0, v_0, there.q, guess, smooth, self._history.last_two, dt))
+        added, gain = self._features.inertia(there.q, about), self._features.effort_gain(about)
+        motion = Motion(guess, there.mass, added, there.deficit, impulse, there.input_map, sample.acting, sample.doubt, smooth, gain, about)
+        after = self._algebra.predict(before, motion, dt)
+        v_1 = after.mean[self._v]
+        after.position = self._dynamics.retract(q_0, 0.5 * dt * (v_0 + v_1))
+        self._acceleration += (1.0 - exp(-dt / ACCELERATION_MEMORY_S)) * ((v_1 - v_0) / dt - self._acceleration)
+        return after
 
     def _jumped(self, jump: Jump) -> _Hypothesis:
         """What would be known if these entries had jumped, whatever the others (motor strength, say) are."""
-        mean, covariance = self._mean.copy(), self._covariance.copy()
+        belief = self._belief.copy()
         entries, drift = self._z.start + jump.entries, np.arange(self._d.start, self._d.stop)
         prior = self._prior.covariance[np.ix_(jump.entries, jump.entries)]
         if jump.gone:
-            mean[entries], prior = 0.0, np.zeros_like(prior)
+            belief.mean[entries], prior = 0.0, np.zeros_like(prior)
         for which, own in ((entries, prior), (drift, np.diag(self._tuning.drift_initial**2))):
-            covariance[which, :] = 0.0
-            covariance[:, which] = 0.0
-            covariance[np.ix_(which, which)] = own
-        return _Hypothesis(self._position, mean, covariance, 0.0)
+            belief.covariance[which, :] = 0.0
+            belief.covariance[:, which] = 0.0
+            belief.covariance[np.ix_(which, which)] = own
+        return _Hypothesis(belief, 0.0)
 
     def _displaced(self) -> _Hypothesis:
         """What would be known if the robot had been struck, or a sample lost, and nothing else had changed."""
-        covariance = self._covariance.copy()
-        covariance[self._q, self._q] += DISPLACED[0] ** 2 * np.eye(self._n)
-        covariance[self._v, self._v] += DISPLACED[1] ** 2 * np.eye(self._n)
-        return _Hypothesis(self._position, self._mean.copy(), covariance, 0.0)
+        belief = self._belief.copy()
+        belief.covariance[self._q, self._q] += DISPLACED[0] ** 2 * np.eye(self._n)
+        belief.covariance[self._v, self._v] += DISPLACED[1] ** 2 * np.eye(self._n)
+        return _Hypothesis(belief, 0.0)
 
     def _start_over_if_implausible(self) -> None:
-        away = np.abs(self._mean[self._z] - self._prior.mean)
-        if np.any(away > PLAUSIBLE_SIGMAS * np.sqrt(np.diagonal(self._prior.covariance)) + 1e-9) or not np.all(np.isfinite(self._mean)):
+        away = np.abs(self._context - self._prior.mean)
+        if (away > self._plausible).any() or not isfinite(self._belief.mean.sum()):
             self._use(self._features, self._prior)
             self._started = False
-
-
-def _mobility(mass: Array, added: Array) -> Array:
-    """(M + M_z)⁻¹, or M⁻¹ while the estimate of M_z is not physical."""
-    total = mass + added
-    try:
-        np.linalg.cholesky(total)
-    except np.linalg.LinAlgError:
-        total = mass
-    return np.asarray(np.linalg.inv(total), dtype=np.float64)
 
 
 def _likely(pairs: list[tuple[_Hypothesis, _Hypothesis]]) -> list[tuple[_Hypothesis, _Hypothesis]]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
+import ctypes
 from collections.abc import Sequence
+from math import exp
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2
+
+from metarl_robot.adaptation.kernel import address, kernel, struct
 
 Array = NDArray[np.float64]
 
@@ -37,10 +40,17 @@ class Smooth:
         self.level, self._trend, self._memory_s = level.copy(), np.zeros_like(level), memory_s
 
     def update(self, sample: Array, dt: float) -> None:
-        theta = np.exp(-dt / self._memory_s)
+        theta = exp(-dt / self._memory_s)
         ahead = self.level + dt * self._trend
-        self.level = ahead + (1.0 - theta**2) * (sample - ahead)
-        self._trend = self._trend + (1.0 - theta) ** 2 * (sample - ahead) / dt
+        off = sample - ahead
+        self.level = ahead + (1.0 - theta**2) * off
+        self._trend = self._trend + (1.0 - theta) ** 2 / dt * off
+
+
+def command_history(effort: Array, period_s: float, compiled: bool = True) -> CommandHistory:
+    """See CommandHistory. compiled: in C, where there is a compiler."""
+    library = kernel("command_history") if compiled else None
+    return CommandHistory(effort, period_s) if library is None else CompiledCommandHistory(effort, period_s, library)
 
 
 class CommandHistory:
@@ -54,17 +64,20 @@ class CommandHistory:
     """
 
     def __init__(self, effort: Array, period_s: float) -> None:
-        self._past = np.tile(effort, (COMMANDS, 1))
-        self._held_s = np.full(COMMANDS, period_s)
+        self._past: Array = np.tile(effort, (1 + COMMANDS, 1))  # the latest first, before them the one just issued
+        self._held_s: Array = np.full(COMMANDS, period_s)
         self._period_s = period_s
-        self._latency = period_s * np.linspace(0.0, LONGEST_LATENCY, LATENCIES)
-        self._prior = -UNUSUAL * np.maximum(self._latency / period_s - 2.0, 0.0)
+        self._latency: Array = period_s * np.linspace(0.0, LONGEST_LATENCY, LATENCIES)
+        self._prior: Array = -UNUSUAL * np.maximum(self._latency / period_s - 2.0, 0.0)
         self._evidence = self._prior.copy()
+        self._candidates, self._acting, self._doubt = np.zeros((LATENCIES, len(effort))), effort.copy(), np.zeros(len(effort))
+        self._weights = np.empty(LATENCIES)
+        self._weigh()
 
     @property
     def last_two(self) -> Array:
         """(2, n) the latest first."""
-        return self._past[:2]
+        return self._past[1:3]
 
     @property
     def latency_s(self) -> float:
@@ -73,24 +86,30 @@ class CommandHistory:
 
     def update(self, effort: Array, dt: float) -> None:
         """A command (n,) was issued, and dt later the next will be."""
-        self._past = np.vstack([effort, self._past[:-1]])
-        self._held_s = np.append(dt, self._held_s[:-1])
+        self._past[2:] = self._past[1:-1]
+        self._held_s[1:] = self._held_s[:-1]
+        self._past[1], self._held_s[0] = effort, dt
 
     def acting(self, effort: Array, dt: float) -> tuple[Array, Array]:
         """Mean and standard deviation (n,) of the mean effort over the last dt, at whose start a command was issued.
 
         A sample that comes late leaves open whether its command did, too.
         """
+        self._past[0] = effort
+        self._act(dt)
+        return self._acting.copy(), self._doubt.copy()
+
+    def _act(self, dt: float) -> None:
         late = max(0.0, dt - self._period_s) * np.array([0.0, 0.5, 1.0])
         latency = (self._latency[:, None] + late)[:, :, None]
         issued = np.concatenate([[0.0], -np.cumsum(self._held_s)])
         replaced = np.concatenate([[np.inf], issued[:-1]])
         issued[-1] = -np.inf
         shares = np.maximum(np.minimum(dt - latency, replaced) - np.maximum(-latency, issued), 0.0) / dt
-        efforts = shares @ np.vstack([effort, self._past])
-        self._candidates = efforts.mean(axis=1)
-        mean = self._weights @ self._candidates
-        return mean, np.sqrt(self._weights @ ((efforts - mean) ** 2).mean(axis=1))
+        efforts = shares @ self._past
+        self._candidates[:] = efforts.mean(axis=1)
+        self._acting[:] = self._weights @ self._candidates
+        self._doubt[:] = np.sqrt(self._weights @ ((efforts - self._acting) ** 2).mean(axis=1))
 
     def learn(self, white: Array, response: Array, dt: float) -> None:
         """Weigh the latencies.
@@ -100,16 +119,44 @@ class CommandHistory:
             response: (m, n) by how much it would have been less for a unit of effort more.
             dt: the time that it covered.
         """
-        left = white - (self._candidates - self._weights @ self._candidates) @ response.T
-        likelihood = -0.5 * np.sum(left**2, axis=1)
-        keep = np.exp(-dt / LATENCY_MEMORY_S)
-        self._evidence = keep * self._evidence + (1.0 - keep) * self._prior + likelihood - likelihood.max()
+        self._learn(white, response, exp(-dt / LATENCY_MEMORY_S))
 
-    @property
-    def _weights(self) -> Array:
-        """Of the grid's latencies; each shares with its neighbours, as the truth lies somewhere between."""
-        weights = np.convolve(np.exp(self._evidence - self._evidence.max()), [0.25, 0.5, 0.25], mode="same")
-        return np.asarray(weights / weights.sum(), dtype=np.float64)
+    def _learn(self, white: Array, response: Array, keep: float) -> None:
+        left = white - (self._candidates - self._acting) @ response.T
+        likelihood = -0.5 * np.sum(left**2, axis=1)
+        self._evidence[:] = keep * self._evidence + (1.0 - keep) * self._prior + likelihood - likelihood.max()
+        self._weigh()
+
+    def _weigh(self) -> None:
+        """Of the grid's latencies, each shares with its neighbours, as the truth lies somewhere between."""
+        likely = np.exp(self._evidence - self._evidence.max())
+        weights = 0.5 * likely
+        weights[1:] += 0.25 * likely[:-1]
+        weights[:-1] += 0.25 * likely[1:]
+        self._weights[:] = weights / weights.sum()
+
+
+class CompiledCommandHistory(CommandHistory):
+    """The same by command_history.c."""
+
+    def __init__(self, effort: Array, period_s: float, library: ctypes.CDLL) -> None:
+        super().__init__(effort, period_s)
+        self._scratch = np.zeros((LATENCIES, 3, len(effort)))
+        self._struct = struct(
+            nu=len(effort), latencies=LATENCIES, commands=1 + COMMANDS, period=float(period_s),
+            past=self._past, held=self._held_s, latency=self._latency, prior=self._prior, evidence=self._evidence, weights=self._weights,
+            candidates=self._candidates, acting=self._acting, doubt=self._doubt, scratch=self._scratch,
+        )  # fmt: skip
+        self._self, pointer = ctypes.byref(self._struct), ctypes.c_void_p
+        self._in_c_act = ctypes.CFUNCTYPE(None, pointer, ctypes.c_double)(("acting", library))
+        self._in_c_learn = ctypes.CFUNCTYPE(None, pointer, pointer, pointer, ctypes.c_long, ctypes.c_double)(("learn", library))
+
+    def _act(self, dt: float) -> None:
+        self._in_c_act(self._self, dt)
+
+    def _learn(self, white: Array, response: Array, keep: float) -> None:
+        white, response = np.ascontiguousarray(white), np.ascontiguousarray(response)
+        self._in_c_learn(self._self, address(white), address(response), len(white), keep)
 
 
 class VelocityNoise:
@@ -125,18 +172,23 @@ class VelocityNoise:
     def __init__(self, initial: Sequence[float], group: NDArray[np.intp]) -> None:
         self.variance = np.square(np.asarray(initial, dtype=np.float64))
         self._share_of = (group == np.arange(len(self.variance))[:, None]) / np.bincount(group)[:, None]
-        self._past: list[Array] = []
+        self._last: Array | None = None
+        self._step: Array | None = None
 
     def update(self, v: Array, dt: float) -> None:
-        self._past.append(v.copy())
-        if len(self._past) < 3:
+        last, step = self._last, self._step
+        self._last = v.copy()
+        if last is None:
             return
-        first, second, third = self._past
-        sample = self._share_of @ (third - 2.0 * second + first) ** 2 / 6.0
-        share = 1.0 - np.exp(-dt / NOISE_MEMORY_S)
-        moved = self.variance + share * (np.minimum(sample, 4.0 * self.variance) - self.variance)
-        self.variance = np.clip(moved, *NOISE_VARIANCE_RANGE)
-        self._past = [second, third]
+        self._step = v - last
+        if step is None:
+            return
+        bend = self._step - step
+        share = 1.0 - exp(-dt / NOISE_MEMORY_S)
+        for i, sample in enumerate((self._share_of @ (bend * bend)).tolist()):
+            now = self.variance.item(i)
+            moved = now + share * (min(sample / 6.0, 4.0 * now) - now)
+            self.variance[i] = min(max(moved, NOISE_VARIANCE_RANGE[0]), NOISE_VARIANCE_RANGE[1])
 
 
 class Whiteness:
@@ -144,20 +196,24 @@ class Whiteness:
 
     Arguments:
         probability: of an alarm at one sample and window, were the model right; 0: never.
-        size: length of an innovation.
+        size: length of an innovation, which may have up to `more` entries beyond it.
     """
 
-    def __init__(self, probability: float, size: int) -> None:
+    def __init__(self, probability: float, size: int, more: int = 0) -> None:
         self._threshold = float(chi2.isf(probability, size))
-        self._recent: deque[Array] = deque(maxlen=max(WINDOWS))
+        self._windows: Array = (np.arange(max(WINDOWS)) < np.array(WINDOWS)[:, None]).astype(np.float64)
+        self._recent = np.zeros((max(WINDOWS), size + more))  # the latest first
+        self._count = 0
 
     def clear(self) -> None:
         """Forget what came so far."""
-        self._recent.clear()
+        self._count = 0
 
     def fails(self, white: Array) -> bool:
-        """Take in a whitened innovation (m,); whether the mean over one of the windows is improbable."""
-        self._recent.append(white)
-        recent = np.array(self._recent)
-        sums = [(window, recent[-window:].sum(axis=0)) for window in WINDOWS if window <= len(recent)]
-        return any(float(total @ total) / window > self._threshold for window, total in sums)
+        """Take in a whitened innovation; whether the mean over one of the windows is improbable."""
+        self._recent[1:] = self._recent[:-1]
+        self._recent[0], self._recent[0, : len(white)] = 0.0, white
+        self._count += 1
+        sums = self._windows @ self._recent
+        squares = np.einsum("wi,wi->w", sums, sums).tolist()
+        return any(square > self._threshold * window and window <= self._count for square, window in zip(squares, WINDOWS, strict=True))

@@ -16,12 +16,14 @@ inertial parameters about the payload site (rigid_body.py), in which p and β ar
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import casadi as ca
 import numpy as np
 from numpy.typing import NDArray
 
+from metarl_robot.dynamics.balance import Balance, balance_functions
 from metarl_robot.dynamics.compiled import NumpyFunction, compile_functions
 from metarl_robot.dynamics.knots import Knots, compile_knots, in_chunks
 from metarl_robot.dynamics.rigid_body import N_INERTIAL
@@ -45,7 +47,7 @@ class Inertia(NamedTuple):
 class QuadrotorDynamics:
     """Momentum form and payload regressors of one quadrotor, for estimation. Not to be shared between threads.
 
-    What an estimator asks of any robot's dynamics: sizes dof and nu, `momentum`, `input_map`, `retract`, `difference`.
+    What an estimator asks of any robot's dynamics: sizes dof and nu, `momentum`, `balance`, `input_map`, `retract`, `difference`.
     """
 
     def __init__(self, robot: Quadrotor) -> None:
@@ -59,6 +61,11 @@ class QuadrotorDynamics:
         self._specific_force = NumpyFunction(compiled["specific_force"])
         self._retract = NumpyFunction(compiled["retract"])
         self._difference = NumpyFunction(compiled["difference"])
+        self._balance = NumpyFunction(compiled["balance"])
+        self._payload_impulse = NumpyFunction(compiled["payload_impulse"])
+        self._payload_inertia = NumpyFunction(compiled["payload_inertia"])
+        self._input_impulse = NumpyFunction(compiled["input_impulse"])
+        self._drag_impulse = NumpyFunction(compiled["drag_impulse"])
         self._chunks = compile_knots({name: Knots(function, CHUNK) for name, function in chunks.items()})
 
     def momentum(self, q: Array, v: Array, payload: Array | None = None) -> tuple[Array, Array, Array]:
@@ -84,6 +91,26 @@ class QuadrotorDynamics:
         """`payload_momentum_regressor` for (N, 7), (N, 6): two of (N, 6, 10)."""
         by_momentum, by_beta = in_chunks(self._chunks["regressors"], CHUNK, q, v)
         return by_momentum, by_beta
+
+    def balance(self, q: Array, v_0: Array, v_1: Array, dt: float) -> Balance:
+        """Of momentum on the way from (q, v_0) to a velocity v_1. Overwritten by the next call."""
+        return Balance(*self._balance(q, v_0, v_1, np.array(dt)))
+
+    def payload_impulse(self, q_0: Array, v_0: Array, q_1: Array, v_1: Array, dt: float) -> Array:
+        """(6, 10) p_0 - p_1 + ∫β dt of each of a payload's inertial parameters. Overwritten by the next call."""
+        return self._payload_impulse(q_0, v_0, q_1, v_1, np.array(dt))[0]
+
+    def payload_inertia(self, q: Array, payload: Array) -> Array:
+        """A payload's share of M (6, 6). Overwritten by the next call."""
+        return self._payload_inertia(q, payload)[0]
+
+    def input_impulse(self, q: Array, v_0: Array, v_1: Array, dt: float) -> Array:
+        """∫B dt (6, 4) on the way from (q, v_0) to a velocity v_1. Overwritten by the next call."""
+        return self._input_impulse(q, v_0, v_1, np.array(dt))[0]
+
+    def drag_impulse(self, q_0: Array, v_0: Array, q_1: Array, v_1: Array, dt: float) -> Array:
+        """(6, 4) ∫Δ dt of drag in still air, for each coefficient of `drag`. Overwritten by the next call."""
+        return self._drag_impulse(q_0, v_0, q_1, v_1, np.array(dt))[0]
 
     def payload_regressors(self, q: Array, v: Array, a: Array) -> Array:
         """Y (N, 6, 10) with Y π the payload's share of M v̇ + h, for states (N, 7), (N, 6) and accelerations (N, 6)."""
@@ -166,6 +193,14 @@ def input_matrix(robot: Quadrotor, q: ca.SX) -> ca.SX:
     return ca.vertcat(force, ca.DM(robot.allocation[1:]))
 
 
+def drag(q: ca.SX, v: ca.SX) -> ca.SX:
+    """Force and torque (6, 4) of air drag in still air: linear, then quadratic in the speed, each across and along the rotors' axis."""
+    axis, linear = rotation_matrix(q[3:])[:, 2], v[:3]
+    along = ca.dot(linear, axis) * axis
+    across, speed = linear - along, ca.norm_2(linear)
+    return ca.vertcat(-ca.horzcat(across, along, speed * across, speed * along), ca.SX.zeros(3, 4))
+
+
 def _momentum(robot: Quadrotor, q: ca.SX, v: ca.SX, payload: ca.SX) -> tuple[ca.SX, ca.SX, ca.SX]:
     inertia, r = total_inertia(robot, payload), rotation_matrix(q[3:])
     linear, spin, gravity = v[:3], v[3:], ca.DM(GRAVITY)
@@ -191,6 +226,8 @@ def _functions(robot: Quadrotor) -> tuple[dict[str, ca.Function], dict[str, ca.F
     input_map = ca.Function("input_map", [q], [ca.densify(input_matrix(robot, q))])
     turned_back = rotation_matrix(q[3:]).T
     felt = [ca.densify(ca.horzcat(turned_back, ca.SX(3, 3))), -turned_back @ ca.DM(GRAVITY)]
+    q_1, v_1, dt = ca.SX.sym("q_1", 7), ca.SX.sym("v_1", 6), ca.SX.sym("dt")
+    input_impulse = dt * input_matrix(robot, retracted(q, 0.25 * dt * (v + v_1)))
     functions = {
         "specific_force": ca.Function("specific_force", [q], felt),
         "input_map": input_map,
@@ -198,6 +235,9 @@ def _functions(robot: Quadrotor) -> tuple[dict[str, ca.Function], dict[str, ca.F
         "difference": ca.Function("difference", [q, base], [differing(q, base)]),
         "momentum": momentum,
         "regressor": regressor,
+        "input_impulse": ca.Function("input_impulse", [q, v, v_1, dt], [ca.densify(input_impulse)]),
+        "drag_impulse": ca.Function("drag_impulse", [q, v, q_1, v_1, dt], [ca.densify(dt * drag(0.5 * (q + q_1), 0.5 * (v + v_1)))]),
+        **balance_functions(momentum, retracted, partial(input_matrix, robot)),
     }
     bare = ca.Function("bare_momentum", [q, v], momentum(q, v, ca.SX.zeros(N_INERTIAL)))
     return functions, {"input_maps": input_map, "shares": share, "momenta": bare, "regressors": regressor}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from metarl_robot import rotation
 from metarl_robot.adaptation.factory import filter_tuning
-from metarl_robot.adaptation.features import FeatureMap, Xi
+from metarl_robot.adaptation.features import FeatureMap, Interval, Xi
 from metarl_robot.adaptation.flight_features import FlightPayloadFeatures, PushFeatures, RotorFeatures
 from metarl_robot.adaptation.momentum_filter import Prior
 from metarl_robot.adaptation.tuning import AdapterTuning
@@ -38,6 +38,9 @@ class AirFeature(PushFeatures):
 
     def design(self, xi: Xi) -> Array:
         return self._force(xi)[:, :, None]
+
+    def impulse(self, interval: Interval) -> Array:
+        return interval.dt * self.design(interval.middle)[0]
 
     def value(self, xi: Xi, z: Array) -> Array:
         return self._force(xi) * z[0]

@@ -1,0 +1,241 @@
+"""The dense algebra of the momentum filter: one prediction and one correction of mean and covariance.
+
+In C where there is a compiler (momentum_filter.c), in numpy elsewhere: same results to rounding. The state is ordered (q, v, d, e, z).
+"""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from math import exp, isnan
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.adaptation.kernel import address, kernel, struct
+
+Array = NDArray[np.float64]
+
+STICTION_VELOCITY_RAD_S = 0.05
+"""A joint slower than this may stick, with any friction up to Coulomb's."""
+
+
+@dataclass(frozen=True)
+class Wander:
+    """What d, e and z may do on their own.
+
+    drift: (n,) random walk of d [Nm/√s]; model_error: (n,) standard deviation of e [Nm], memory_s its memory; stiction_factor: how
+    much larger where a joint may stick; prior: (k, k) covariance of z, which is forgotten with the time constant forgetting_s.
+    """
+
+    drift: Array
+    model_error: Array
+    memory_s: float
+    stiction_factor: float
+    prior: Array
+    forgetting_s: float
+
+    def kept(self, dt: float) -> tuple[float, float]:
+        """Shares of e and of z that are left after dt."""
+        return exp(-dt / self.memory_s), exp(-dt / self.forgetting_s)
+
+
+class Motion(NamedTuple):
+    """What is known of the motion to the next sample, at a guess v_1 (n,) of its velocity.
+
+    mass, added: (n, n) inertia of robot and features there; deficit: (n,) momentum missing there without effort and disturbance;
+    impulse: (n, k) ∫Φ' dt; input_map: (n, nu); acting, doubt: (nu,) effort and its standard deviation; smooth: (nu,) the effort from
+    which motor strength is learned; gain: (nu,) strength beyond 1 in the context `about` (k,), at which all is linearised.
+    """
+
+    v_1: Array
+    mass: Array
+    added: Array
+    deficit: Array
+    impulse: Array
+    input_map: Array
+    acting: Array
+    doubt: Array
+    smooth: Array
+    gain: Array
+    about: Array
+
+
+class Innovation(NamedTuple):
+    """What was measured less what was expected, (2n,), and the variance of its noise; by_acceleration: None without accelerometer.
+
+    With one, three values more: specific force less that at rest, which the rows by_acceleration (3, n) of v̇ explain in part.
+    """
+
+    value: Array
+    variance: Array
+    by_acceleration: Array | None
+
+
+class Belief:
+    """Position (nq,), mean (m,) and covariance (m, m) of the state about it."""
+
+    __slots__ = ("address", "covariance", "mean", "position")
+
+    def __init__(self, position: Array, size: int) -> None:
+        both = np.empty(size + size * size)
+        self.position, self.mean, self.covariance = position, both[:size], both[size:].reshape(size, size)
+        self.address = address(both)
+
+    def copy(self) -> Belief:
+        other = Belief(self.position, len(self.mean))
+        other.mean[:], other.covariance[:] = self.mean, self.covariance
+        return other
+
+
+class Algebra(Protocol):
+    """`predict` to the next sample, then `correct` what came of it. n = dof."""
+
+    white: Array
+    """Whitened innovation of the last correction (2n,) or (2n + 3,). Overwritten by the next."""
+    response: Array
+    """By how much it would have been less for a unit of each effort more (·, nu). Overwritten by the next."""
+
+    def predict(self, before: Belief, motion: Motion, dt: float) -> Belief:
+        """Mean and covariance after dt; the position is left to who knows its geometry."""
+        ...
+
+    def correct(self, before: Belief, predicted: Belief, innovation: Innovation, dt: float) -> float:
+        """Take a measurement into what was last predicted. Returns its log-likelihood, but for a constant.
+
+        Raises:
+            LinAlgError: the innovation's covariance is not positive definite.
+        """
+        ...
+
+
+def algebra(dof: int, nu: int, wander: Wander, compiled: bool = True) -> Algebra:
+    """For a robot with so many velocities and actuators. compiled: in C, where there is a compiler."""
+    library = kernel("momentum_filter") if compiled else None
+    return NumpyAlgebra(dof, wander) if library is None else CompiledAlgebra(dof, nu, wander, library)
+
+
+class NumpyAlgebra:
+    """See Algebra."""
+
+    def __init__(self, dof: int, wander: Wander) -> None:
+        self._n, self._wanders = dof, wander
+        self._q, self._v, self._d, self._e = (slice(i * dof, (i + 1) * dof) for i in range(4))
+        self._z = slice(4 * dof, 4 * dof + len(wander.prior))
+
+    def predict(self, before: Belief, motion: Motion, dt: float) -> Belief:
+        after, mean = before.copy(), before.mean
+        mobility = _mobility(motion.mass, motion.added)
+        self._by_d, self._by_z = by_d, by_z = dt * mobility, mobility @ motion.impulse
+        by_command = by_d @ motion.input_map
+        self._by_effort = by_command * (1.0 + motion.gain)
+        command = motion.acting + motion.gain * (motion.acting - motion.smooth)
+        force = motion.input_map @ command + mean[self._d] + mean[self._e]
+        missing = motion.deficit + dt * force + motion.impulse @ motion.about
+        after.mean[self._v] = motion.v_1 + mobility @ missing + by_z @ (mean[self._z] - motion.about)
+        self._wander(after, mean[self._v], dt)
+        self._propagate(after.covariance, dt)
+        after.covariance[self._v, self._v] += (by_command * motion.doubt**2) @ by_command.T
+        return after
+
+    def _wander(self, belief: Belief, v: Array, dt: float) -> None:
+        """What d, e and z may do on their own: drift, fade, be forgotten."""
+        p, wanders = belief.covariance, self._wanders
+        fade, forget = wanders.kept(dt)
+        keep = np.ones(len(p))
+        keep[self._e], keep[self._z] = fade, forget
+        belief.mean[self._e] *= fade
+        p *= keep
+        p *= keep[:, None]
+        sticking = np.exp(-((v / STICTION_VELOCITY_RAD_S) ** 2))
+        added = np.concatenate(
+            [wanders.drift**2 * dt, (1.0 - fade**2) * wanders.model_error**2 * (1.0 + wanders.stiction_factor**2 * sticking)]
+        )
+        disturbance = np.arange(self._d.start, self._e.stop)
+        p[disturbance, disturbance] += added
+        p[self._z, self._z] += (1.0 - forget**2) * wanders.prior
+
+    def _propagate(self, p: Array, dt: float) -> None:
+        """P ← F P Fᵀ with δq_1 = δq_0 + dt/2 (δv_0 + δv_1), δv_1 = δv_0 + by_d (δd + δe) + by_z δz."""
+        for side in (p, p.T):
+            v_1 = side[self._v] + self._by_d @ (side[self._d] + side[self._e]) + self._by_z @ side[self._z]
+            side[self._q] += 0.5 * dt * (side[self._v] + v_1)
+            side[self._v] = v_1
+
+    def correct(self, before: Belief, predicted: Belief, innovation: Innovation, dt: float) -> float:
+        p, mean, n = predicted.covariance, predicted.mean, self._n
+        value, reach = innovation.value, p[: 2 * n]
+        spread = reach[:, : 2 * n]
+        by_effort = np.vstack([0.5 * dt * self._by_effort, self._by_effort])
+        if innovation.by_acceleration is not None:
+            by_v = innovation.by_acceleration / dt
+            value = value - np.concatenate([np.zeros(2 * n), by_v @ (mean[self._v] - before.mean[self._v])])
+            by_d, by_z = by_v @ self._by_d, by_v @ self._by_z
+            reach = np.vstack([reach, by_d @ (p[self._d] + p[self._e]) + by_z @ p[self._z]])
+            across = (reach[:, self._d] + reach[:, self._e]) @ by_d.T + reach[:, self._z] @ by_z.T
+            spread = np.hstack([reach[:, : 2 * n], across])
+            by_effort = np.vstack([by_effort, by_v @ self._by_effort])
+        factor = np.linalg.cholesky(spread + np.diag(innovation.variance))
+        whitener = np.linalg.inv(factor)
+        self.white, self.response, reach = whitener @ value, whitener @ by_effort, whitener @ reach
+        mean += self.white @ reach
+        p -= reach.T @ reach
+        return -0.5 * float(self.white @ self.white) - float(np.log(np.diagonal(factor)).sum())
+
+
+def _mobility(mass: Array, added: Array) -> Array:
+    """(M + M_z)⁻¹, or M⁻¹ while the estimate of M_z is not physical."""
+    total = mass + added
+    try:
+        np.linalg.cholesky(total)
+    except np.linalg.LinAlgError:
+        total = mass
+    return np.asarray(np.linalg.inv(total), dtype=np.float64)
+
+
+class CompiledAlgebra:
+    """See Algebra; by momentum_filter.c, on arrays that it owns."""
+
+    def __init__(self, dof: int, nu: int, wander: Wander, library: ctypes.CDLL) -> None:
+        n, k, most = dof, len(wander.prior), 2 * dof + 3
+        m = 4 * n + k
+        self._m, self._wanders = m, wander
+        self._constant = wander.drift**2, wander.model_error**2, np.ascontiguousarray(wander.prior)
+        self._motion = Motion(*(np.zeros(s) for s in (n, (n, n), (n, n), n, (n, k), (n, nu), nu, nu, nu, nu, k)))
+        self._innovation, self._variance, self._by_acceleration = np.zeros(most), np.zeros(most), np.zeros((3, n))
+        self._by_d, self._by_z, self._by_effort = np.zeros((n, n)), np.zeros((n, k)), np.zeros((n, nu))
+        self._white, self._response = np.zeros(most), np.zeros((most, nu))
+        self._scratch = np.zeros(most * (m + nu + 17 + most) + 2 * n * m)
+        own = self._motion
+        self._struct = struct(
+            n=n, nu=nu, k=k, stiction=float(wander.stiction_factor), stiction_velocity=STICTION_VELOCITY_RAD_S,
+            drift=self._constant[0], model_error=self._constant[1], prior=self._constant[2],
+            mass=own.mass, added=own.added, deficit=own.deficit, input_map=own.input_map, impulse=own.impulse, guess=own.v_1,
+            acting=own.acting, smooth=own.smooth, doubt=own.doubt, gain=own.gain, about=own.about,
+            innovation=self._innovation, variance=self._variance, by_acceleration=self._by_acceleration,
+            by_d=self._by_d, by_z=self._by_z, by_effort=self._by_effort, white=self._white, response=self._response,
+            scratch=self._scratch,
+        )  # fmt: skip
+        self._self, pointer = ctypes.byref(self._struct), ctypes.c_void_p
+        self._predict = ctypes.CFUNCTYPE(None, pointer, pointer, pointer, *3 * (ctypes.c_double,))(("predict", library))
+        signature = ctypes.CFUNCTYPE(ctypes.c_double, pointer, pointer, pointer, ctypes.c_double, ctypes.c_long)
+        self._correct = signature(("correct", library))
+
+    def predict(self, before: Belief, motion: Motion, dt: float) -> Belief:
+        for own, given in zip(self._motion, motion, strict=True):
+            own[...] = given
+        after = Belief(before.position, self._m)
+        self._predict(self._self, before.address, after.address, dt, *self._wanders.kept(dt))
+        return after
+
+    def correct(self, before: Belief, predicted: Belief, innovation: Innovation, dt: float) -> float:
+        size, felt = len(innovation.value), innovation.by_acceleration is not None
+        self._innovation[:size], self._variance[:size] = innovation.value, innovation.variance
+        if innovation.by_acceleration is not None:
+            self._by_acceleration[...] = innovation.by_acceleration
+        likelihood: float = self._correct(self._self, before.address, predicted.address, dt, felt)
+        if isnan(likelihood):
+            raise np.linalg.LinAlgError("the innovation's covariance is not positive definite")
+        self.white, self.response = self._white[:size], self._response[:size]
+        return likelihood

@@ -1,0 +1,140 @@
+"""The filter in C and in numpy: the same numbers over a flight and an arm's motion with surprises."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from metarl_robot.adaptation.filter_algebra import Algebra, Belief, CompiledAlgebra, Innovation, Motion, NumpyAlgebra, Wander, algebra
+from metarl_robot.adaptation.momentum_filter import MomentumFilter
+from metarl_robot.adaptation.stream import CompiledCommandHistory, command_history
+from metarl_robot.control.factory import make_controller
+from metarl_robot.robot import load_robot
+from metarl_robot.signals import Context, State
+from metarl_robot.sim.kinds import simulation
+
+Array = NDArray[np.float64]
+Sample = tuple[State, Array, float]
+
+N, NU, K = 5, 3, 21
+
+
+def _recorded(robot_name: str, scenario: str) -> tuple[MomentumFilter, list[Sample]]:
+    """meta_mpc's adapter, and what it was told while something changed."""
+    robot = load_robot(robot_name)
+    sim = simulation(robot)
+    episode = sim.scenario("heldout", scenario, 0)
+    controller: Any = make_controller(robot, "meta_mpc")
+    plant = sim.plant(episode.initial, 0)
+    adapter: MomentumFilter = controller.adapter
+    samples: list[Sample] = []
+    update = adapter.update
+
+    def recorded(state: State, effort: Array, dt: float) -> Context:
+        samples.append((state, effort.copy(), dt))
+        return update(state, effort, dt)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(adapter, "update", recorded)
+        start = episode.reference.sample(np.zeros(1))
+        state = plant.reset(start.q[0], start.v[0])
+        for k in range(300):
+            if k == 150:
+                plant.set_task(episode.changes[0][1])
+            state = plant.step(controller.step(plant.stamp, state, episode.reference).effort, robot.control_period_s)
+    return adapter, samples
+
+
+@pytest.mark.parametrize(("robot", "scenario"), [("panda", "pickup"), ("x500", "payload")])
+def test_c_and_numpy_agree_through_surprises(robot: str, scenario: str) -> None:
+    adapter, samples = _recorded(robot, scenario)
+    fast, plain = adapter, adapter.in_numpy()
+    fast.reset()
+    doubted = 0
+    for state, effort, dt in samples:
+        here, there = fast.update(state, effort, dt), plain.update(state, effort, dt)
+        doubted += fast.hypotheses > 1
+        # Rounding differs (order of sums, fused operations); where hypotheses come close it is amplified, never beyond this.
+        assert np.allclose(here.mean, there.mean, rtol=0.0, atol=1e-6 * adapter._prior_std.max())
+        assert np.allclose(here.std, there.std, rtol=1e-6, atol=1e-9)
+        assert fast.latency_s == pytest.approx(plain.latency_s, rel=1e-6)
+    assert doubted > 10
+
+
+def _random(shape: int | tuple[int, ...], seed: int) -> Array:
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def _definite(size: int, seed: int) -> Array:
+    root = _random((size, size), seed)
+    return root @ root.T + np.eye(size)
+
+
+@pytest.fixture
+def wander() -> Wander:
+    return Wander(np.abs(_random(N, 0)), np.abs(_random(N, 1)), 0.05, 10.0, _definite(K, 2), 20.0)
+
+
+def _belief() -> Belief:
+    belief = Belief(np.zeros(N), 4 * N + K)
+    belief.mean[:], belief.covariance[:] = 0.1 * _random(4 * N + K, 3), _definite(4 * N + K, 4)
+    return belief
+
+
+def _motion(added: Array) -> Motion:
+    shapes: list[int | tuple[int, ...]] = [N, (N, N), (N, N), N, (N, K), (N, NU), NU, NU, NU, NU, K]
+    motion = Motion(*(_random(shape, 10 + i) for i, shape in enumerate(shapes)))
+    return motion._replace(mass=_definite(N, 5), added=added, doubt=np.abs(motion.doubt))
+
+
+def _assert_close(beliefs: list[Belief], tolerance: float) -> None:
+    here, there = beliefs
+    assert np.allclose(here.mean, there.mean, rtol=tolerance, atol=tolerance)
+    assert np.allclose(here.covariance, there.covariance, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("felt", [False, True])
+@pytest.mark.parametrize("physical", [True, False])
+def test_one_prediction_and_correction_agree_to_rounding(wander: Wander, felt: bool, physical: bool) -> None:
+    fast, plain = algebra(N, NU, wander), NumpyAlgebra(N, wander)
+    both: tuple[Algebra, Algebra] = fast, plain
+    if not isinstance(fast, CompiledAlgebra):
+        pytest.skip("no C compiler")
+    before, dt, size = _belief(), 0.01, 2 * N + 3 * felt
+    motion = _motion(_definite(N, 6) if physical else -100.0 * np.eye(N))
+    innovation = Innovation(_random(size, 7), np.abs(_random(size, 8)) + 0.1, _random((3, N), 9) if felt else None)
+    after = [one.predict(before, motion, dt) for one in both]
+    _assert_close(after, 1e-11)
+    likelihood = [one.correct(before, belief, innovation, dt) for one, belief in zip(both, after, strict=True)]
+    assert likelihood[0] == pytest.approx(likelihood[1], rel=1e-9)
+    assert np.allclose(fast.white, plain.white, rtol=1e-9) and np.allclose(fast.response, plain.response, rtol=1e-9)
+    _assert_close(after, 1e-9)
+    assert np.array_equal(after[0].covariance, after[0].covariance.T)
+
+
+def test_an_innovation_without_a_covariance_is_refused_by_both(wander: Wander) -> None:
+    both: tuple[Algebra, Algebra] = algebra(N, NU, wander), NumpyAlgebra(N, wander)
+    for one in both:
+        before = _belief()
+        after = one.predict(before, _motion(np.zeros((N, N))), 0.01)
+        with pytest.raises(np.linalg.LinAlgError):
+            one.correct(before, after, Innovation(np.zeros(2 * N), np.full(2 * N, -1e9), None), 0.01)
+
+
+def test_command_histories_agree() -> None:
+    fast, plain = (command_history(np.zeros(2), 0.005, compiled) for compiled in (True, False))
+    if not isinstance(fast, CompiledCommandHistory):
+        pytest.skip("no C compiler")
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        effort, white, response = rng.standard_normal(2), rng.standard_normal(6), rng.standard_normal((6, 2))
+        dt = 0.005 * rng.uniform(0.8, 2.5)
+        for here, there in zip(fast.acting(effort, dt), plain.acting(effort, dt), strict=True):
+            assert np.allclose(here, there, rtol=1e-10, atol=1e-12)
+        for history in (fast, plain):
+            history.learn(white, response, dt)
+            history.update(effort, dt)
+        assert fast.latency_s == pytest.approx(plain.latency_s, rel=1e-9)

@@ -1,0 +1,68 @@
+"""What one call says of a control interval is what momentum, regressors and features say of its ends."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from metarl_robot.adaptation.features import Interval
+from metarl_robot.adaptation.flight_features import DragFeatures, PushFeatures, RotorFeatures
+from metarl_robot.dynamics.arm import ArmDynamics
+from metarl_robot.dynamics.quadrotor import QuadrotorDynamics
+from metarl_robot.quadrotor import Quadrotor
+from metarl_robot.robot import load_robot
+
+Array = NDArray[np.float64]
+Dynamics = ArmDynamics | QuadrotorDynamics
+
+DT = 0.01
+TOLERANCE = 1e-9
+
+
+@pytest.fixture(scope="module", params=["panda", "x500"])
+def dynamics(request: pytest.FixtureRequest) -> Dynamics:
+    robot = load_robot(request.param)
+    return QuadrotorDynamics(robot) if isinstance(robot, Quadrotor) else ArmDynamics(robot)
+
+
+def _motion(dynamics: Dynamics) -> tuple[Array, Array, Array]:
+    """Position and two velocities."""
+    rng = np.random.default_rng(1)
+    q = 0.5 * rng.standard_normal(7)
+    if isinstance(dynamics, QuadrotorDynamics):
+        q[3:] /= np.linalg.norm(q[3:])
+    return q, rng.standard_normal(dynamics.dof), rng.standard_normal(dynamics.dof)
+
+
+def test_balance_is_that_of_momentum_at_both_ends(dynamics: Dynamics) -> None:
+    q, v_0, v_1 = _motion(dynamics)
+    balance = dynamics.balance(q, v_0, v_1, DT)
+    there = dynamics.retract(q, 0.5 * DT * (v_0 + v_1))
+    _, p_0, beta_0 = (x.copy() for x in dynamics.momentum(q, v_0))
+    mass, p_1, beta_1 = (x.copy() for x in dynamics.momentum(there, v_1))
+    assert np.allclose(balance.q, there, atol=TOLERANCE)
+    assert np.allclose(balance.mass, mass, atol=TOLERANCE)
+    assert np.allclose(balance.deficit, p_0 - p_1 + 0.5 * DT * (beta_0 + beta_1), atol=TOLERANCE)
+    assert np.allclose(balance.input_map, dynamics.input_map(dynamics.retract(q, 0.25 * DT * (v_0 + v_1))), atol=TOLERANCE)
+
+
+def test_payload_is_what_it_adds(dynamics: Dynamics) -> None:
+    q, v_0, v_1 = _motion(dynamics)
+    there = dynamics.retract(q, 0.5 * DT * (v_0 + v_1))
+    p_0, beta_0 = (x.copy() for x in dynamics.payload_momentum_regressor(q, v_0))
+    p_1, beta_1 = (x.copy() for x in dynamics.payload_momentum_regressor(there, v_1))
+    assert np.allclose(dynamics.payload_impulse(q, v_0, there, v_1, DT), p_0 - p_1 + 0.5 * DT * (beta_0 + beta_1), atol=TOLERANCE)
+    payload = np.random.default_rng(2).standard_normal(10)
+    loaded = dynamics.momentum(q, v_0, payload)[0].copy()
+    assert np.allclose(dynamics.payload_inertia(q, payload), loaded - dynamics.mass_matrix(q), atol=TOLERANCE)
+
+
+def test_impulses_of_flight_are_their_features_half_way() -> None:
+    dynamics = QuadrotorDynamics(load_robot("x500"))  # type: ignore[arg-type]
+    q, v_0, v_1 = _motion(dynamics)
+    there = dynamics.retract(q, 0.5 * DT * (v_0 + v_1))
+    interval = Interval(q, v_0, there, v_1, np.ones(4), np.ones((2, 4)), DT)
+    for group in (DragFeatures(dynamics), PushFeatures(dynamics), RotorFeatures(dynamics)):
+        # The rotors' attitude half-way is the geodesic's, the middle's the mean quaternion: they differ in third order of the turn.
+        assert np.allclose(group.impulse(interval), DT * group.design(interval.middle)[0], atol=1e-4 * DT)
