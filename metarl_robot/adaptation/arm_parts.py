@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from metarl_robot.adaptation.features import FeatureGroup, FrictionFeatures, LatencyFeatures, MotorFeatures, PayloadFeatures
 from metarl_robot.adaptation.momentum_filter import FilterTuning
-from metarl_robot.adaptation.network import NetworkFeatures, Perceptron
+from metarl_robot.adaptation.network import Network, NetworkFeatures
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.dynamics.arm import ArmDynamics
 from metarl_robot.robot import Robot
@@ -30,7 +30,7 @@ INERTIAL = ("payload", "friction")
 """Groups of the rival that knows rigid bodies and friction, and nothing learned."""
 
 
-def feature_group(robot: Robot, dynamics: ArmDynamics, group: str, network: Perceptron | None) -> FeatureGroup | None:
+def feature_group(robot: Robot, dynamics: ArmDynamics, group: str, network: Network | None) -> FeatureGroup | None:
     """One group, or None where there is no such group or no network for it."""
     if group == "payload":
         return PayloadFeatures(dynamics)

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.base import Adapter, NoAdaptation
+from metarl_robot.adaptation.compiled_network import fast_network
 from metarl_robot.adaptation.features import FeatureGroup, FeatureMap
 from metarl_robot.adaptation.l1 import L1Adapter
 from metarl_robot.adaptation.maml import Layers, MamlAdapter, NetworkInputs, ResidualMeter
 from metarl_robot.adaptation.momentum_filter import FilterTuning, Jump, MomentumFilter, Prior
-from metarl_robot.adaptation.network import Perceptron
+from metarl_robot.adaptation.network import Network
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.checkpoint import Checkpoint
 from metarl_robot.errors import CheckpointError, UnknownNameError
@@ -98,11 +99,11 @@ def feature_map(robot: Robot, dynamics: Any, groups: Sequence[str], checkpoint: 
     return FeatureMap(robot.dof, tuple(made), robot.nu)
 
 
-def perceptron(checkpoint: Checkpoint) -> Perceptron:
+def perceptron(checkpoint: Checkpoint) -> Network:
     """The checkpoint's network: tensors network.<i>.weight and network.<i>.bias."""
     layers = range(sum(name.endswith(".weight") for name in checkpoint.tensors))
     weights = [checkpoint.tensors[f"network.{i}.weight"] for i in layers]
-    return Perceptron(weights, [checkpoint.tensors[f"network.{i}.bias"] for i in layers])
+    return fast_network(weights, [checkpoint.tensors[f"network.{i}.bias"] for i in layers])
 
 
 def marginal_prior(robot: Robot, checkpoint: Checkpoint, names: Sequence[str]) -> Prior:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from metarl_robot import rotation
 from metarl_robot.adaptation.features import PAYLOAD_NAMES, Interval, Xi, _Group
-from metarl_robot.adaptation.network import NetworkFeatures, Perceptron
+from metarl_robot.adaptation.network import Network, learned_names
 from metarl_robot.dynamics.quadrotor import QuadrotorDynamics
 from metarl_robot.quadrotor import GRAVITY_M_S2, Quadrotor
 
@@ -57,21 +57,19 @@ class FlightScale:
         return np.concatenate([scaled[:, :3], rotation.rotate(q[:, 3:], np.array([0.0, 0.0, 1.0])), scaled[:, 3:]], axis=1)
 
 
-class FlightNetworkFeatures(NetworkFeatures):
+class FlightNetworkFeatures(_Group):
     """φ_θ: K learned basis functions of force and torque, in units of the quadrotor's own scale."""
 
-    def __init__(self, network: Perceptron, robot: Quadrotor) -> None:
-        super().__init__(network, robot.velocity_limit)
-        self._nu, self._scale = robot.nu, FlightScale(robot)
-
-    def _inputs(self, xi: Xi) -> Array:
-        return self._scale.encode(xi.q, xi.v)
+    def __init__(self, network: Network, robot: Quadrotor) -> None:
+        super().__init__(robot.dof, learned_names(network, robot.dof), robot.nu)
+        self._network, self._scale = network, FlightScale(robot)
 
     def design(self, xi: Xi) -> Array:
-        return self._scale.force[:, None] * super().design(xi)
+        outputs = self._network.outputs(self._scale.encode(xi.q, xi.v))
+        return self._scale.force[:, None] * outputs.reshape(-1, self._dof, len(self.names))
 
     def value(self, xi: Xi, z: Array) -> Array:
-        return self._scale.force * super().value(xi, z)
+        return np.asarray(self.design(xi) @ z)
 
 
 class FlightPayloadFeatures(_Group):

@@ -17,7 +17,7 @@ from metarl_robot.adaptation.flight_features import (
     RotorFeatures,
 )
 from metarl_robot.adaptation.momentum_filter import FilterTuning
-from metarl_robot.adaptation.network import Perceptron
+from metarl_robot.adaptation.network import Network
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.dynamics.quadrotor import QuadrotorDynamics
 from metarl_robot.quadrotor import Quadrotor
@@ -40,7 +40,7 @@ SUDDEN = ((("payload_",), False), (("rotor_",), False), (("push_",), False), (("
 """Context entries that may change together from one moment to the next, or be gone."""
 
 
-def feature_group(robot: Quadrotor, dynamics: QuadrotorDynamics, group: str, network: Perceptron | None) -> FeatureGroup | None:
+def feature_group(robot: Quadrotor, dynamics: QuadrotorDynamics, group: str, network: Network | None) -> FeatureGroup | None:
     """One group, or None where there is no such group or no network for it."""
     if group == "payload":
         return FlightPayloadFeatures(dynamics)

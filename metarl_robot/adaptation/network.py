@@ -1,11 +1,13 @@
-"""The meta-trained basis functions, evaluated with numpy.
+"""The meta-trained basis functions.
 
-A multilayer perceptron with tanh activations, inputs x = (sin q, cos q, v / v_max), outputs n K numbers read as φ_θ (n, K).
+A multilayer perceptron with tanh activations, inputs x = (sin q, cos q, v / v_max), outputs n K numbers read as φ_θ (n, K). Derivatives
+are propagated backwards, from the n contracted outputs φ_θ z: there are fewer of them than inputs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,62 +22,93 @@ def encode(q: Array, v: Array, velocity_limit: Array) -> Array:
     return np.concatenate([np.sin(q), np.cos(q), v / velocity_limit], axis=1)
 
 
+class Network(Protocol):
+    """What maps inputs x to `size` outputs, read as (n, K)."""
+
+    size: int
+
+    def load(self, weights: Sequence[Array], biases: Sequence[Array]) -> None:
+        """Other numbers in the same shapes, in effect at the next call: [(out, in), …] and [(out,), …]."""
+        ...
+
+    def outputs(self, x: Array) -> Array:
+        """Outputs (N, n K) of inputs x (N, n_x)."""
+        ...
+
+    def design(self, q: Array, v: Array, velocity_limit: Array) -> Array:
+        """Outputs φ (N, n K) at states (N, n)."""
+        ...
+
+    def value(self, q: Array, v: Array, velocity_limit: Array, z: Array) -> Array:
+        """Contracted outputs φ z (N, n) for z (K,)."""
+        ...
+
+    def value_and_jacobian(self, q: Array, v: Array, velocity_limit: Array, z: Array) -> tuple[Array, Array]:
+        """Contracted outputs φ z (N, n) and their Jacobian (N, n, 3n) by q, v and acceleration."""
+        ...
+
+
+def learned_names(network: Network, dof: int) -> tuple[str, ...]:
+    """Names of the K context entries."""
+    return tuple(f"learned_{i + 1}" for i in range(network.size // dof))
+
+
 class Perceptron:
-    """Weights [(out, in), …] and biases [(out,), …]; tanh between layers, linear at the end."""
+    """Network in numpy and double precision: tanh between layers, linear at the end."""
 
     def __init__(self, weights: Sequence[Array], biases: Sequence[Array]) -> None:
+        self.load(weights, biases)
+
+    def load(self, weights: Sequence[Array], biases: Sequence[Array]) -> None:
         self._weights, self._biases = list(weights), list(biases)
+        self.size = len(self._biases[-1])
 
-    def hidden(self, x: Array) -> Array:
-        """Activations (N, h) of the last hidden layer."""
+    def outputs(self, x: Array) -> Array:
+        return np.asarray(self._activations(x)[-1] @ self._weights[-1].T + self._biases[-1])
+
+    def design(self, q: Array, v: Array, velocity_limit: Array) -> Array:
+        return self.outputs(encode(q, v, velocity_limit))
+
+    def value(self, q: Array, v: Array, velocity_limit: Array, z: Array) -> Array:
+        return np.asarray(self.design(q, v, velocity_limit).reshape(len(q), -1, len(z)) @ z)
+
+    def value_and_jacobian(self, q: Array, v: Array, velocity_limit: Array, z: Array) -> tuple[Array, Array]:
+        n, x = q.shape[1], encode(q, v, velocity_limit)
+        activations = self._activations(x)
+        weight = z @ self._weights[-1].reshape(-1, len(z), self._weights[-1].shape[1])
+        value = activations[-1] @ weight.T + self._biases[-1].reshape(-1, len(z)) @ z
+        by_x = np.broadcast_to(weight, (len(q), *weight.shape))
+        for below, a in zip(self._weights[-2::-1], activations[:0:-1], strict=True):
+            by_x = (by_x * (1.0 - a**2)[:, None, :]) @ below
+        jacobian = np.zeros((*by_x.shape[:2], 3 * n))
+        jacobian[:, :, :n] = by_x[:, :, :n] * x[:, None, n : 2 * n] - by_x[:, :, n : 2 * n] * x[:, None, :n]
+        jacobian[:, :, n : 2 * n] = by_x[:, :, 2 * n :] / velocity_limit
+        return value, jacobian
+
+    def _activations(self, x: Array) -> list[Array]:
+        """What enters each layer."""
+        activations = [x]
         for weight, bias in zip(self._weights[:-1], self._biases[:-1], strict=True):
-            x = np.tanh(x @ weight.T + bias)
-        return x
-
-    def hidden_with_jacobian(self, x: Array) -> tuple[Array, Array]:
-        """`hidden` (N, h) and its Jacobian (N, h, n_x)."""
-        jacobian = np.broadcast_to(np.eye(x.shape[1]), (len(x), x.shape[1], x.shape[1]))
-        for weight, bias in zip(self._weights[:-1], self._biases[:-1], strict=True):
-            x = np.tanh(x @ weight.T + bias)
-            jacobian = (1.0 - x**2)[:, :, None] * (weight @ jacobian)
-        return x, jacobian
-
-    @property
-    def head(self) -> tuple[Array, Array]:
-        """Weight (out, h) and bias (out,) of the last layer."""
-        return self._weights[-1], self._biases[-1]
+            activations.append(np.tanh(activations[-1] @ weight.T + bias))
+        return activations
 
 
 class NetworkFeatures(_Group):
     """φ_θ(q, v): K learned basis functions per joint."""
 
-    def __init__(self, network: Perceptron, velocity_limit: Array) -> None:
-        weight, bias = network.head
-        dof = len(velocity_limit)
-        self._count = len(bias) // dof
-        super().__init__(dof, tuple(f"learned_{i + 1}" for i in range(self._count)))
-        self._network = network
-        self._velocity_limit = velocity_limit
-        self._weight = weight.reshape(dof, self._count, -1)
-        self._bias = bias.reshape(dof, self._count)
-
-    def _inputs(self, xi: Xi) -> Array:
-        return encode(xi.q, xi.v, self._velocity_limit)
+    def __init__(self, network: Network, velocity_limit: Array) -> None:
+        super().__init__(len(velocity_limit), learned_names(network, len(velocity_limit)))
+        self._network, self._velocity_limit = network, velocity_limit
 
     def design(self, xi: Xi) -> Array:
-        hidden = self._network.hidden(self._inputs(xi))
-        weight, bias = self._network.head
-        return (hidden @ weight.T + bias).reshape(-1, self._dof, self._count)
+        return self._network.design(xi.q, xi.v, self._velocity_limit).reshape(-1, self._dof, len(self.names))
 
     def value(self, xi: Xi, z: Array) -> Array:
-        hidden = self._network.hidden(self._inputs(xi))
-        return hidden @ (z @ self._weight).T + self._bias @ z
+        return self._network.value(xi.q, xi.v, self._velocity_limit, z)
 
     def jacobian(self, xi: Xi, z: Array) -> Array:
-        n = self._dof
-        _, by_input = self._network.hidden_with_jacobian(self._inputs(xi))
-        by_input = (z @ self._weight) @ by_input
-        jacobian = np.zeros((len(xi.v), n, 3 * n))
-        jacobian[:, :, :n] = by_input[:, :, :n] * np.cos(xi.q)[:, None, :] - by_input[:, :, n : 2 * n] * np.sin(xi.q)[:, None, :]
-        jacobian[:, :, n : 2 * n] = by_input[:, :, 2 * n :] / self._velocity_limit
-        return jacobian
+        return self.value_and_jacobian(xi, z)[1]
+
+    def value_and_jacobian(self, xi: Xi, z: Array) -> tuple[Array, Array]:
+        """Both at once: the Jacobian needs the value's forward pass."""
+        return self._network.value_and_jacobian(xi.q, xi.v, self._velocity_limit, z)

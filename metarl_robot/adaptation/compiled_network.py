@@ -1,0 +1,154 @@
+"""The networks of network.py in C (network.c) and single precision: values and Jacobians are within 1e-5 of their largest entry."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.adaptation.kernel import kernel
+from metarl_robot.adaptation.network import Network, Perceptron
+
+Array = NDArray[np.float64]
+
+ROWS, PAD, REGISTER_BYTES = 7, 16, 64
+"""As in network.c; REGISTER_BYTES the largest there."""
+
+
+def fast_network(weights: Sequence[Array], biases: Sequence[Array]) -> Network:
+    """In C where there is a compiler, else in numpy: weights [(out, in), …] and biases [(out,), …]."""
+    library = kernel("network")
+    return Perceptron(weights, biases) if library is None else CompiledPerceptron(library, weights, biases)
+
+
+class CompiledPerceptron:
+    """Network in C: tanh between layers, linear at the end. What it returns is the caller's. Not to be called from two threads at once."""
+
+    def __init__(self, library: ctypes.CDLL, weights: Sequence[Array], biases: Sequence[Array]) -> None:
+        self._library = library
+        sizes = (weights[0].shape[1], *(len(bias) for bias in biases))
+        self.size = sizes[-1]
+        self._weights = _Weights(sizes)
+        self._calls: dict[tuple[int, int], _Call] = {}
+        self.load(weights, biases)
+
+    def load(self, weights: Sequence[Array], biases: Sequence[Array]) -> None:
+        given = [[np.ascontiguousarray(array, dtype=np.float64) for array in arrays] for arrays in (weights, biases)]
+        self._library.metarl_load(ctypes.byref(self._weights.struct), *map(_addresses, given))
+
+    def outputs(self, x: Array) -> Array:
+        call = self._call(len(x), self.size)
+        call.x[:] = x
+        self._library.metarl_outputs(call.work)
+        return call.y.astype(np.float64)
+
+    def design(self, q: Array, v: Array, velocity_limit: Array) -> Array:
+        call = self._call(len(q), self.size)
+        call.q[:], call.v[:], call.velocity_limit[:] = q, v, velocity_limit
+        self._library.metarl_design(call.work)
+        return call.y.astype(np.float64)
+
+    def value(self, q: Array, v: Array, velocity_limit: Array, z: Array) -> Array:
+        call = self._call(len(q), len(z))
+        call.q[:], call.v[:], call.velocity_limit[:], call.z[:] = q, v, velocity_limit, z
+        self._library.metarl_value(call.work)
+        return call.value.copy()
+
+    def value_and_jacobian(self, q: Array, v: Array, velocity_limit: Array, z: Array) -> tuple[Array, Array]:
+        call = self._call(len(q), len(z))
+        call.q[:], call.v[:], call.velocity_limit[:], call.z[:] = q, v, velocity_limit, z
+        self._library.metarl_value_and_jacobian(call.work)
+        return call.value.copy(), call.jacobian.copy()
+
+    def _call(self, knots: int, contexts: int) -> _Call:
+        call = self._calls.get((knots, contexts))
+        if call is None:
+            call = self._calls[knots, contexts] = _Call(self._weights, knots, contexts)
+        return call
+
+
+class _Weights:
+    """Network of network.c, and the arrays that it points to. sizes: of the inputs and of each layer's outputs."""
+
+    def __init__(self, sizes: tuple[int, ...]) -> None:
+        self.sizes = sizes
+        layers = list(zip(sizes[:-1], sizes[1:], strict=True))
+        self.forward = [_zeros((_padded(out), entering), np.float32) for entering, out in layers]
+        self.backward = [_zeros((_padded(entering), out), np.float32) for entering, out in layers]
+        self.biases = [_zeros((_padded(out),), np.float32) for out in sizes[1:]]
+        self.direct, self.crossed = (_zeros((_padded(sizes[0]), sizes[1]), np.float32) for _ in range(2))
+        self.head = _zeros((sizes[-1], sizes[-2]), np.float64)
+        pointers = map(_addresses, (self.forward, self.backward, self.biases))
+        self.struct = _Network(
+            len(layers), (ctypes.c_int64 * len(sizes))(*sizes), *pointers, *map(_address, (self.direct, self.crossed, self.head))
+        )
+
+
+class _Call:
+    """Work of network.c for N knots and K context entries, and the arrays that it points to."""
+
+    def __init__(self, weights: _Weights, knots: int, contexts: int) -> None:
+        sizes, joints, outputs = weights.sizes, weights.sizes[0] // 3, weights.sizes[-1] // contexts
+        widest = _padded(max(sizes))
+        activations = [_zeros((knots + ROWS, _padded(size)), np.float32) for size in sizes]
+        self.x, self.y = activations[0][:knots, : sizes[0]], activations[-1][:knots, : sizes[-1]]
+        self.q, self.v, self.velocity_limit = np.zeros((knots, joints)), np.zeros((knots, joints)), np.zeros(joints)
+        self.z = np.zeros(contexts)
+        self.value, self.jacobian = np.zeros((knots, outputs)), np.zeros((knots, outputs, 3 * joints))
+        rows = (_zeros((knots * outputs + ROWS, widest), np.float32) for _ in range(2))
+        arrays = (
+            self.q, self.v, self.velocity_limit, self.z,
+            _zeros((widest,), np.float64), _zeros((outputs, widest), np.float32), *rows, _zeros((widest,), np.float32),
+            _zeros((_padded(2 * joints), sizes[1]), np.float32),
+            self.value, self.jacobian,
+        )  # fmt: skip
+        self._kept = weights, activations, arrays
+        struct = _Work(ctypes.pointer(weights.struct), knots, joints, contexts, outputs, _addresses(activations), *map(_address, arrays))
+        self.work = ctypes.byref(struct)
+
+
+class _Network(ctypes.Structure):
+    """Network of network.c."""
+
+    _fields_ = [
+        ("layers", ctypes.c_int64),
+        ("sizes", ctypes.POINTER(ctypes.c_int64)),
+        *((name, ctypes.POINTER(ctypes.c_void_p)) for name in ("forward", "backward", "biases")),
+        *((name, ctypes.c_void_p) for name in ("direct", "crossed", "head")),
+    ]
+
+
+class _Work(ctypes.Structure):
+    """Work of network.c."""
+
+    _fields_ = [
+        ("network", ctypes.POINTER(_Network)),
+        *((name, ctypes.c_int64) for name in ("knots", "joints", "contexts", "outputs")),
+        ("activations", ctypes.POINTER(ctypes.c_void_p)),
+        *((name, ctypes.c_void_p) for name in ("q", "v", "velocity_limit", "context")),
+        *((name, ctypes.c_void_p) for name in ("row", "head", "rows", "spare", "slopes", "folded")),
+        *((name, ctypes.c_void_p) for name in ("values", "jacobian")),
+    ]
+
+
+def _address(array: NDArray[Any]) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+def _addresses(arrays: Sequence[NDArray[Any]]) -> Any:
+    return (ctypes.c_void_p * len(arrays))(*map(_address, arrays))
+
+
+def _padded(size: int) -> int:
+    return -(-size // PAD) * PAD
+
+
+def _zeros(shape: tuple[int, ...], dtype: type[np.floating]) -> NDArray[Any]:
+    """Zeros that begin where a vector register may."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    store = np.zeros(size + REGISTER_BYTES, dtype=np.uint8)
+    start = -store.ctypes.data % REGISTER_BYTES
+    return store[start : start + size].view(dtype).reshape(shape)

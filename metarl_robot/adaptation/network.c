@@ -1,0 +1,269 @@
+/* The perceptron of network.py at all knots at once: its outputs, their contraction with a context, and the derivatives of that by q and v.
+   See compiled_network.py, whose structures these are.
+
+   In single precision. Derivatives go backwards: what is propagated is a row for each knot and contracted output, and the first layer is
+   folded with the derivatives of (sin q, cos q, v / v_max) at each knot. Matrices that stand on the right of a product are kept in panels as
+   wide as a vector register: a tile of ROWS rows and one panel accumulates in registers, close to the processor's peak, and reads in order. */
+
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX512F__)
+#define REGISTER_BYTES 64
+#elif defined(__AVX__)
+#define REGISTER_BYTES 32
+#else
+#define REGISTER_BYTES 16
+#endif
+#define ROWS 7 /* a tile's; matrices have room for a tile from any row on */
+#define PAD 16 /* rows are a multiple of this many entries long, the rest is zero */
+
+typedef float Lanes __attribute__((vector_size(REGISTER_BYTES)));
+enum { LANES = sizeof(Lanes) / sizeof(float) };
+
+typedef struct {
+    int64_t layers;         /* linear ones */
+    const int64_t *sizes;   /* (layers + 1) of the inputs and of each layer's outputs */
+    float *const *forward;  /* (layers) Wᵀ in panels */
+    float *const *backward; /* (layers) W in panels */
+    float *const *biases;   /* (layers) in padded rows */
+    float *direct;          /* the first layer's W by (sin q, v / v_max) in panels */
+    float *crossed;         /* the first layer's W by (cos q, nothing) in panels */
+    double *head;           /* the last layer's W (out, in) */
+} Network;
+
+typedef struct {
+    const Network *network;
+    int64_t knots, joints, contexts, outputs; /* outputs: contracted ones */
+    float *const *activations;                /* (layers + 1) of a padded row each knot: the inputs, …, the outputs */
+    const double *q, *v, *velocity_limit;     /* (knots, joints), (knots, joints), (joints) */
+    const double *context;                    /* (contexts) z */
+    double *row;                              /* one of the last hidden layer */
+    float *head;                              /* (outputs) padded rows: the head contracted with z */
+    float *rows, *spare;                      /* (knots x outputs) padded rows each, of the widest layer or the inputs */
+    float *slopes;                            /* one such row */
+    float *folded;                            /* as direct */
+    double *values, *jacobian;                /* (knots, outputs), (knots, outputs, 3 joints) by q, v and a */
+} Work;
+
+static int64_t padded(int64_t size) { return (size + PAD - 1) / PAD * PAD; }
+
+/* Where entry (i, j) of a matrix with `rows` rows is in its panels. */
+static int64_t in_panels(int64_t rows, int64_t i, int64_t j) { return j / LANES * LANES * rows + i * LANES + j % LANES; }
+
+/* y (rows, columns) = a (rows, inner) W, W in panels; `rows` is rounded up to tiles, `columns` to panels. */
+static void product(int64_t rows, int64_t inner, int64_t columns, const float *a, int64_t a_stride, const float *w, float *y, int64_t y_stride) {
+    for (int64_t column = 0; column < columns; column += LANES) {
+        const Lanes *panel = (const Lanes *)(w + column * inner);
+        for (int64_t row = 0; row < rows; row += ROWS) {
+            const float *left = a + row * a_stride;
+            float *out = y + row * y_stride + column;
+            Lanes sum[ROWS] = {0};
+            for (int64_t k = 0; k < inner; k++)
+#pragma GCC unroll 7
+                for (int i = 0; i < ROWS; i++) sum[i] += left[i * a_stride + k] * panel[k];
+#pragma GCC unroll 7
+            for (int i = 0; i < ROWS; i++) *(Lanes *)(out + i * y_stride) = sum[i];
+        }
+    }
+}
+
+static double dot(const float *a, const float *b, int64_t size) {
+    Lanes sums = {0};
+    double sum = 0.0;
+    for (int64_t j = 0; j < size; j += LANES) sums += *(const Lanes *)(a + j) * *(const Lanes *)(b + j);
+    for (int i = 0; i < LANES; i++) sum += sums[i];
+    return sum;
+}
+
+/* tanh x = m / (m + 2), m = e^2x - 1, e^2x = 2^n e^r with |r| <= ln 2 / 2, e^r - 1 by its series: no branches, so that it is vectorised. */
+static inline float tanh_series(float x) {
+    const float rounding = 0x1.8p23f, bounded = x > 10.0f ? 10.0f : x < -10.0f ? -10.0f : x; /* tanh 10 is 1 */
+    const float shifted = bounded * 0x1.715476p+1f + rounding, n = shifted - rounding;
+    const float r = (2.0f * bounded - n * 0x1.62e4p-1f) - n * 0x1.7f7d1cp-20f; /* ln 2 in two parts */
+    float series = 1.0f / 5040.0f;
+    series = series * r + 1.0f / 720.0f;
+    series = series * r + 1.0f / 120.0f;
+    series = series * r + 1.0f / 24.0f;
+    series = series * r + 1.0f / 6.0f;
+    series = series * r + 0.5f;
+    series = series * r * r + r;
+    union {
+        float number;
+        uint32_t bits;
+    } power = {shifted};
+    power.bits = (power.bits + 127) << 23;
+    const float m = power.number * series + (power.number - 1.0f);
+    return m / (m + 2.0f);
+}
+
+/* sin q and cos q, good to single precision where |q| is below 1e6: q = n pi + r, and the series of both at |r| <= pi / 2. No branches. */
+static inline void sine_and_cosine(double q, float *sine, float *cosine) {
+    const double rounding = 0x1.8p52, n = (q * 0x1.45f306dc9c883p-2 + rounding) - rounding;
+    const double r = (q - n * 0x1.921fb54442d18p+1) - n * 0x1.1a62633145c07p-53, s = r * r; /* pi in two parts */
+    const double odd = n - 2.0 * ((0.5 * n + rounding) - rounding), sign = 1.0 - 2.0 * odd * odd;
+    const double a = s * (s * (s * (s * (s * (s / 6227020800.0 - 1.0 / 39916800.0) + 1.0 / 362880.0) - 1.0 / 5040.0) + 1.0 / 120.0) - 1.0 / 6.0);
+    const double b = s * (s * (s * (s * (s * (s / 479001600.0 - 1.0 / 3628800.0) + 1.0 / 40320.0) - 1.0 / 720.0) + 1.0 / 24.0) - 0.5);
+    *sine = (float)(sign * (r + r * a));
+    *cosine = (float)(sign * (1.0 + b));
+}
+
+static void pack(int64_t out, int64_t in, const double *weight, float *forward, float *backward) {
+    for (int64_t i = 0; i < out; i++) {
+        float *column = forward + in_panels(in, 0, i);
+        for (int64_t j = 0; j < in; j++) column[j * LANES] = (float)weight[i * in + j];
+        for (int64_t j = 0; j < in; j += LANES) {
+            float *row = backward + in_panels(out, i, j);
+            const int64_t count = in - j < LANES ? in - j : LANES;
+            for (int64_t lane = 0; lane < count; lane++) row[lane] = (float)weight[i * in + j + lane];
+        }
+    }
+}
+
+/* The first layer's weight (out, 3 joints) as it is folded. */
+static void pack_first(int64_t out, int64_t joints, const double *weight, float *direct, float *crossed) {
+    for (int64_t i = 0; i < out; i++, weight += 3 * joints)
+        for (int64_t j = 0; j < joints; j++) {
+            direct[in_panels(out, i, j)] = (float)weight[j];
+            crossed[in_panels(out, i, j)] = (float)weight[joints + j];
+            direct[in_panels(out, i, joints + j)] = (float)weight[2 * joints + j];
+        }
+}
+
+/* Other numbers: weights (out, in) and biases (out) of each layer. */
+void metarl_load(const Network *net, const double *const *weights, const double *const *biases) {
+    const int64_t last = net->layers - 1;
+    for (int64_t l = 0; l < net->layers; l++) {
+        pack(net->sizes[l + 1], net->sizes[l], weights[l], net->forward[l], net->backward[l]);
+        for (int64_t i = 0; i < net->sizes[l + 1]; i++) net->biases[l][i] = (float)biases[l][i];
+    }
+    pack_first(net->sizes[1], net->sizes[0] / 3, weights[0], net->direct, net->crossed);
+    memcpy(net->head, weights[last], net->sizes[last] * net->sizes[net->layers] * sizeof(double));
+}
+
+static void inputs_of_joints(const Work *work) {
+    const int64_t n = work->joints, count = work->knots * n;
+    float *sines = work->rows, *cosines = work->spare;
+    for (int64_t j = 0; j < count; j++) sine_and_cosine(work->q[j], sines + j, cosines + j);
+    for (int64_t k = 0; k < work->knots; k++) {
+        float *x = work->activations[0] + k * padded(3 * n);
+        for (int64_t j = 0; j < n; j++) {
+            x[j] = sines[k * n + j];
+            x[n + j] = cosines[k * n + j];
+            x[2 * n + j] = (float)(work->v[k * n + j] / work->velocity_limit[j]);
+        }
+    }
+}
+
+static void linear_layer(const Work *work, int64_t l) {
+    const Network *net = work->network;
+    const int64_t in = net->sizes[l], out = net->sizes[l + 1];
+    float *row = work->activations[l + 1];
+    product(work->knots, in, out, work->activations[l], padded(in), net->forward[l], row, padded(out));
+    for (int64_t k = 0; k < work->knots; k++, row += padded(out))
+        for (int64_t j = 0; j < padded(out); j++) row[j] += net->biases[l][j];
+}
+
+static void hidden_layers(const Work *work) {
+    const Network *net = work->network;
+    for (int64_t l = 0; l + 1 < net->layers; l++) {
+        float *a = work->activations[l + 1];
+        linear_layer(work, l);
+        for (int64_t j = 0; j < work->knots * padded(net->sizes[l + 1]); j++) a[j] = tanh_series(a[j]);
+    }
+}
+
+/* The head with z, and the values with it. */
+static void contract(const Work *work) {
+    const Network *net = work->network;
+    const int64_t last = net->layers - 1, hidden = net->sizes[last], stride = padded(hidden);
+    for (int64_t i = 0; i < work->outputs; i++) {
+        float *head = work->head + i * stride;
+        double bias = 0.0;
+        memset(work->row, 0, hidden * sizeof(double));
+        for (int64_t c = 0; c < work->contexts; c++) {
+            const double z = work->context[c], *weight = net->head + (i * work->contexts + c) * hidden;
+            for (int64_t j = 0; j < hidden; j++) work->row[j] += z * weight[j];
+            bias += z * net->biases[last][i * work->contexts + c];
+        }
+        for (int64_t j = 0; j < hidden; j++) head[j] = (float)work->row[j];
+        for (int64_t k = 0; k < work->knots; k++)
+            work->values[k * work->outputs + i] = dot(work->activations[last] + k * stride, head, stride) + bias;
+    }
+}
+
+/* Rows that go backwards, times the slopes 1 - a² of the layer whose activations are a. */
+static void through_tanh(const Work *work, int64_t l, float *row) {
+    const int64_t stride = padded(work->network->sizes[l]);
+    for (int64_t k = 0; k < work->knots; k++) {
+        const float *a = work->activations[l] + k * stride;
+        for (int64_t j = 0; j < stride; j++) work->slopes[j] = 1.0f - a[j] * a[j];
+        for (int64_t i = 0; i < work->outputs; i++, row += stride)
+            for (int64_t j = 0; j < stride; j++) row[j] *= work->slopes[j];
+    }
+}
+
+/* The first layer's W times the derivative of the inputs by (q, v) at knot k. */
+static void fold_first_layer(const Work *work, int64_t k) {
+    const int64_t n = work->joints, hidden = work->network->sizes[1];
+    const float *x = work->activations[0] + k * padded(3 * n);
+    for (int64_t first = 0; first < 2 * n; first += LANES) {
+        const Lanes *direct = (const Lanes *)(work->network->direct + first * hidden);
+        const Lanes *crossed = (const Lanes *)(work->network->crossed + first * hidden);
+        Lanes *folded = (Lanes *)(work->folded + first * hidden), along = {0}, across = {0};
+        for (int64_t j = first; j < 2 * n && j < first + LANES; j++) {
+            along[j - first] = j < n ? x[n + j] : (float)(1.0 / work->velocity_limit[j - n]);
+            across[j - first] = j < n ? x[j] : 0.0f;
+        }
+        for (int64_t u = 0; u < hidden; u++) folded[u] = along * direct[u] - across * crossed[u];
+    }
+}
+
+/* From the rows that have come back to the first layer. A tile may write beyond its knot's rows, where the next knot's are to be. */
+static void through_first_layer(const Work *work, const float *rows, float *by_state) {
+    const int64_t n = work->joints, m = work->outputs, hidden = work->network->sizes[1], stride = padded(2 * n);
+    for (int64_t k = 0; k < work->knots; k++) {
+        fold_first_layer(work, k);
+        product(m, hidden, 2 * n, rows + k * m * padded(hidden), padded(hidden), work->folded, by_state, stride);
+        for (int64_t i = 0; i < m; i++)
+            for (int64_t j = 0; j < 2 * n; j++) work->jacobian[(k * m + i) * 3 * n + j] = by_state[i * stride + j];
+    }
+}
+
+/* Outputs of the inputs that are there. */
+void metarl_outputs(const Work *work) {
+    hidden_layers(work);
+    linear_layer(work, work->network->layers - 1);
+}
+
+/* Outputs at (q, v). */
+void metarl_design(const Work *work) {
+    inputs_of_joints(work);
+    metarl_outputs(work);
+}
+
+/* Outputs at (q, v), contracted with z. */
+void metarl_value(const Work *work) {
+    inputs_of_joints(work);
+    hidden_layers(work);
+    contract(work);
+}
+
+/* The same, and the derivatives. */
+void metarl_value_and_jacobian(const Work *work) {
+    const Network *net = work->network;
+    const int64_t last = net->layers - 1, one_knot = work->outputs * padded(net->sizes[last]);
+    float *from = work->rows, *to = work->spare;
+    metarl_value(work);
+    for (int64_t k = 0; k < work->knots; k++) memcpy(from + k * one_knot, work->head, one_knot * sizeof(float));
+    for (int64_t l = last; l > 1; l--) {
+        const int64_t in = net->sizes[l - 1];
+        through_tanh(work, l, from);
+        product(work->knots * work->outputs, net->sizes[l], in, from, padded(net->sizes[l]), net->backward[l - 1], to, padded(in));
+        float *const swap = from;
+        from = to;
+        to = swap;
+    }
+    through_tanh(work, 1, from);
+    through_first_layer(work, from, to);
+}
