@@ -29,7 +29,8 @@ from metarl_robot.robot import Robot, load_robot
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import UnusableError, status_message, table_message
 from metarl_robot.ros_nodes.interfaces import interface_of
-from metarl_robot.ros_nodes.managed import ManagedNode, StateParameters
+from metarl_robot.ros_nodes.managed import REALTIME_PRIORITY, ManagedNode, StateParameters
+from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.signals import State
 
@@ -39,6 +40,7 @@ _WATCHDOG_PERIODS = 1.5  # silence, in control periods, after which the watchdog
 class GateNodeParameters(StateParameters):
     """Parameters of the gate node; the gate's own numbers are those of GateConfig and of the kind's law."""
 
+    realtime_priority: int = fixed(30, ge=0, le=49, description=REALTIME_PRIORITY + "; above the others': it guards the robot from them")
     grace_s: float = Field(5.0, ge=0.05, le=600.0, description="lockstep: wait this long for a command, in real time [s]")
 
 

@@ -25,6 +25,7 @@ from metarl_robot.ros_nodes.parameters import Parameters, fixed
 from metarl_robot.ros_nodes.runtime import prefer_process, settle_memory
 
 DIAGNOSTICS_PERIOD_S = 1.0
+REALTIME_PRIORITY = "real time: SCHED_FIFO priority of the process's threads, where the system allows it; 0: none"
 
 
 class NodeParameters(BaseModel):
@@ -41,6 +42,7 @@ class RobotParameters(NodeParameters):
     robot: str = fixed("panda", description="name of the robot, or the folder of its description")
     lockstep: bool = fixed(False, description="simulated time waits for every command: the same run on any machine")
     niceness: int = fixed(-10, ge=-20, le=19, description="real time: scheduling priority of the process, where the system allows it")
+    realtime_priority: int = fixed(20, ge=0, le=49, description=REALTIME_PRIORITY)
 
 
 class StateParameters(RobotParameters):
@@ -120,7 +122,7 @@ class ManagedNode(LifecycleNode):
     def prefer_me(self, wanted: RobotParameters) -> None:
         """In real time: ask the system to run all of this process's threads before those of others."""
         if not wanted.lockstep:
-            prefer_process(wanted.niceness)
+            prefer_process(wanted.niceness, wanted.realtime_priority)
 
     def off_clock(self, stamp_ns: int, wanted: StateParameters) -> Rejection | None:
         """Whether a state's stamp is too far from this node's clock. In lockstep the stamps are the clock."""

@@ -36,7 +36,7 @@ from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import status_message, table_message, time_message
 from metarl_robot.ros_nodes.interfaces import interface_of
 from metarl_robot.ros_nodes.loop_timing import LoopTiming
-from metarl_robot.ros_nodes.managed import ManagedNode, RobotParameters
+from metarl_robot.ros_nodes.managed import REALTIME_PRIORITY, ManagedNode, RobotParameters
 from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.ros_nodes.timeline import TimelineParameters, timeline
@@ -54,6 +54,7 @@ _LATE = 1.5  # a real-time tick after so many periods is counted
 class PlantParameters(RobotParameters):
     """Parameters of the plant node, besides those of the conditions."""
 
+    realtime_priority: int = fixed(25, ge=0, le=49, description=REALTIME_PRIORITY)
     grace_s: float = Field(10.0, ge=0.05, le=600.0, description="lockstep: wait this long for a command, in real time [s]")
     effort_includes_gravity: bool = fixed(True, description="false: the simulated robot adds its own gravity, as Franka's and UR's do")
 

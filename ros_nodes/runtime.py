@@ -104,8 +104,11 @@ def settle_memory() -> None:
     gc.freeze()
 
 
-def prefer_process(niceness: int) -> None:
-    """Give all threads of this process a niceness; without the right to do so, nothing happens.
+def prefer_process(niceness: int, realtime_priority: int) -> None:
+    """Give all threads of this process a niceness and, above 0, a real-time priority; without the right to do so, nothing happens.
+
+    Real time is SCHED_FIFO: nothing but a higher priority interrupts such a thread. Threads and processes that are started later, such as
+    a compiler, do not inherit it.
 
     Where Linux groups processes by session (sched(7), "The autogroup feature"; the default of most distributions), a niceness counts only
     within the group. A node that is its session's leader, as `metarl launch` starts it, gives it to the group as well.
@@ -113,6 +116,9 @@ def prefer_process(niceness: int) -> None:
     for thread in Path("/proc/self/task").glob("*"):
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, int(thread.name), niceness)
+            if realtime_priority > 0:
+                policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+                os.sched_setscheduler(int(thread.name), policy, os.sched_param(realtime_priority))
     if os.getsid(0) == os.getpid():
         with suppress(OSError):
             Path("/proc/self/autogroup").write_text(str(niceness), encoding="ascii")

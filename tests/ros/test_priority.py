@@ -1,0 +1,47 @@
+"""Priorities that a node's process asks the system for; each in a process and a session of its own, as a launch starts it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("rclpy", reason="needs the extra [ros] or a ROS 2 installation")
+
+from metarl_robot.cli.launch_process import node_environment
+
+_LOOK = """
+import json, os, subprocess, sys, threading
+from pathlib import Path
+from metarl_robot.ros_nodes.runtime import prefer_process
+os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+prefer_process(5, int(sys.argv[1]))
+child = subprocess.run([sys.executable, "-c", "import os; print(os.sched_getscheduler(0))"], capture_output=True, text=True).stdout
+group = Path("/proc/self/autogroup")
+print(json.dumps({"policy": os.sched_getscheduler(0), "priority": os.sched_getparam(0).sched_priority, "child": int(child),
+    "nice": os.getpriority(os.PRIO_PROCESS, 0), "group": group.read_text() if group.is_file() else ""}))
+"""
+_FIFO, _OTHER, _RESET = 1, 0, 0x40000000  # sched.h
+
+
+def look(realtime_priority: int) -> dict[str, object]:
+    command = [sys.executable, "-c", _LOOK, str(realtime_priority)]
+    done = subprocess.run(command, env=node_environment(), capture_output=True, text=True, check=True, start_new_session=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_niceness_is_the_processs_and_its_sessions() -> None:
+    seen = look(0)
+    assert (seen["policy"], seen["nice"]) == (_OTHER, 5)
+    assert not seen["group"] or str(seen["group"]).split()[-1] == "5"
+
+
+def test_a_real_time_priority_is_asked_for_and_not_inherited() -> None:
+    seen = look(20)
+    if seen["policy"] == _OTHER:
+        pytest.skip("this user may not ask for real-time priorities")
+    assert (seen["policy"], seen["priority"]) == (_FIFO | _RESET, 20)
+    assert seen["child"] == _OTHER
+    assert seen["nice"] == 5
