@@ -11,8 +11,8 @@ differs from task to task is thin. Each of the two lines is bilinear in any two 
 kind of products, and all that they add to the derivative by W is one product of stacked rows. The outer derivative calls the adjoints in
 reverse order; second order: also those of the inner passes, on which X and D depend.
 
-Written out in numpy because at widths of 64 autograd's own work takes longer than the products; numpy's tanh is the faster, too. Its
-threads are those of numpy's OpenBLAS (OPENBLAS_NUM_THREADS), not torch's.
+Written out because autograd through the same formulas took 1.25 times as long with three layers of 64 and 1.15 times with 512 (one core).
+Threads are those of numpy's OpenBLAS (OPENBLAS_NUM_THREADS), not torch's.
 """
 
 from __future__ import annotations
