@@ -68,7 +68,7 @@ def setpoints(flat: FlatPoints) -> Setpoints:
 
 def attitude(force: Array, yaw: Array) -> Array:
     """Quaternions (..., 4) with body z along force (..., 3) [world] and heading yaw (...) [rad]."""
-    return np.stack(_attitude((force[..., 0], force[..., 1], force[..., 2]), yaw), axis=-1)
+    return np.stack(_attitude(np, (force[..., 0], force[..., 1], force[..., 2]), yaw), axis=-1)
 
 
 @cache
@@ -78,14 +78,14 @@ def _compiled() -> KnotFunction:
     return compile_knots({"flat": Knots(ca.Function("flat", [acceleration, jerk, snap, yaw], parts), _CHUNK)})["flat"]
 
 
-def _attitude(force: Sequence[Any], yaw: Any) -> tuple[Any, Any, Any, Any]:
-    """w, x, y, z of `attitude`; components are arrays or expressions."""
-    cosine, sine = np.cos(yaw), np.sin(yaw)
+def _attitude(xp: Any, force: Sequence[Any], yaw: Any) -> tuple[Any, Any, Any, Any]:
+    """w, x, y, z of `attitude`. Components are arrays, xp numpy; or expressions, xp casadi."""
+    cosine, sine = xp.cos(yaw), xp.sin(yaw)
     x, y, z = cosine * force[0] + sine * force[1], cosine * force[1] - sine * force[0], force[2]
-    half_pitch, half_roll = 0.5 * np.arctan2(x, z), 0.5 * np.arctan2(-y, np.sqrt(x * x + z * z))
-    cp, sp, cr, sr = np.cos(half_pitch), np.sin(half_pitch), np.cos(half_roll), np.sin(half_roll)
+    half_pitch, half_roll = 0.5 * xp.arctan2(x, z), 0.5 * xp.arctan2(-y, xp.sqrt(x * x + z * z))
+    cp, sp, cr, sr = xp.cos(half_pitch), xp.sin(half_pitch), xp.cos(half_roll), xp.sin(half_roll)
     w, x, y, z = cp * cr, cp * sr, sp * cr, -sp * sr
-    cosine, sine = np.cos(0.5 * yaw), np.sin(0.5 * yaw)
+    cosine, sine = xp.cos(0.5 * yaw), xp.sin(0.5 * yaw)
     return cosine * w - sine * z, cosine * x - sine * y, cosine * y + sine * x, cosine * z + sine * w
 
 
@@ -94,7 +94,7 @@ def _motion(acceleration: list[ca.SX], jerk: list[ca.SX], snap: list[ca.SX], yaw
     heading, dyaw, ddyaw = yaw
     force = [acceleration[0], acceleration[1], acceleration[2] + GRAVITY_M_S2]
     thrust = ca.fmax(ca.sqrt(_dot(force, force)), _LEAST)
-    w, x, y, z = q = _attitude(force, heading)
+    w, x, y, z = q = _attitude(ca, force, heading)
     axes = (  # of the body, in the world
         (1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)),
         (2 * (x * y - w * z), 1 - 2 * (x * x + z * z), 2 * (y * z + w * x)),
