@@ -58,12 +58,8 @@ class FlatTrajectory(Protocol):
 
 def setpoints(flat: FlatPoints) -> Setpoints:
     """Pose, velocity and acceleration of a quadrotor on a flat trajectory, as `Setpoints`."""
-    q, rate, change = in_chunks(_compiled(), _CHUNK, *flat[2:5], np.stack(flat[5:], axis=1))
-    return Setpoints(
-        q=np.concatenate([flat.position, q], axis=1),
-        v=np.concatenate([flat.velocity, rate], axis=1),
-        a=np.concatenate([flat.acceleration, change], axis=1),
-    )
+    yaw = (flat.yaw[:, None], flat.yaw_rate[:, None], flat.yaw_acceleration[:, None])
+    return Setpoints(*in_chunks(_compiled(), _CHUNK, *flat[:5], *yaw))
 
 
 def attitude(force: Array, yaw: Array) -> Array:
@@ -73,9 +69,12 @@ def attitude(force: Array, yaw: Array) -> Array:
 
 @cache
 def _compiled() -> KnotFunction:
-    acceleration, jerk, snap, yaw = (ca.SX.sym(name, 3) for name in ("acceleration", "jerk", "snap", "yaw"))
-    parts = [ca.vertcat(*part) for part in _motion(*map(ca.vertsplit, (acceleration, jerk, snap, yaw)))]
-    return compile_knots({"flat": Knots(ca.Function("flat", [acceleration, jerk, snap, yaw], parts), _CHUNK)})["flat"]
+    position, velocity, acceleration, jerk, snap = (ca.SX.sym(name, 3) for name in FlatPoints._fields[:5])
+    yaw = [ca.SX.sym(name) for name in FlatPoints._fields[5:]]
+    q, rate, change = (ca.vertcat(*part) for part in _motion(ca.vertsplit(acceleration), ca.vertsplit(jerk), ca.vertsplit(snap), yaw))
+    results = [ca.vertcat(position, q), ca.vertcat(velocity, rate), ca.vertcat(acceleration, change)]
+    function = ca.Function("flat", [position, velocity, acceleration, jerk, snap, *yaw], results)
+    return compile_knots({"flat": Knots(function, _CHUNK)})["flat"]
 
 
 def _attitude(xp: Any, force: Sequence[Any], yaw: Any) -> tuple[Any, Any, Any, Any]:

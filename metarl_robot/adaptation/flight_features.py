@@ -54,7 +54,7 @@ class FlightScale:
     def encode(self, q: Array, v: Array) -> Array:
         """Network inputs (N, 9) of states (N, 7), (N, 6): velocities, and the body's z axis in the world, which heading does not change."""
         scaled = v / self.velocity
-        return np.concatenate([scaled[:, :3], rotation.rotate(q[:, 3:], np.array([0.0, 0.0, 1.0])), scaled[:, 3:]], axis=1)
+        return np.concatenate([scaled[:, :3], rotation.up(q[:, 3:]), scaled[:, 3:]], axis=1)
 
 
 class FlightNetworkFeatures(_Group):
@@ -69,7 +69,8 @@ class FlightNetworkFeatures(_Group):
         return self._scale.force[:, None] * outputs.reshape(-1, self._dof, len(self.names))
 
     def value(self, xi: Xi, z: Array) -> Array:
-        return np.asarray(self.design(xi) @ z)
+        outputs = self._network.outputs(self._scale.encode(xi.q, xi.v))
+        return self._scale.force * (outputs.reshape(-1, len(z)) @ z).reshape(-1, self._dof)
 
 
 class FlightPayloadFeatures(_Group):
@@ -127,7 +128,7 @@ class PushFeatures(_Group):
         return interval.dt * np.eye(6)
 
     def value(self, xi: Xi, z: Array) -> Array:
-        return np.tile(z, (len(xi.v), 1))
+        return np.broadcast_to(z, xi.v.shape)
 
 
 class DragFeatures(_Group):
@@ -141,14 +142,21 @@ class DragFeatures(_Group):
         return self._dynamics.drag_impulse(interval.q_0, interval.v_0, interval.q_1, interval.v_1, interval.dt)
 
     def design(self, xi: Xi) -> Array:
-        along_axis = rotation.rotate(xi.q[:, 3:], np.array([0.0, 0.0, 1.0]))
-        v = xi.v[:, :3]
-        along = (v * along_axis).sum(axis=1, keepdims=True) * along_axis
-        speed = np.linalg.norm(v, axis=1, keepdims=True)
-        phi = np.zeros((len(v), 6, 4))
-        for k, part in enumerate((v - along, along, speed * (v - along), speed * along)):
+        across, along, speed = self._parts(xi)
+        phi = np.zeros((len(xi.v), 6, 4))
+        for k, part in enumerate((across, along, speed * across, speed * along)):
             phi[:, :3, k] = -part
         return phi
 
     def value(self, xi: Xi, z: Array) -> Array:
-        return np.asarray(self.design(xi) @ z)
+        across, along, speed = self._parts(xi)
+        drag = np.zeros_like(xi.v)
+        drag[:, :3] = -(z[0] + z[2] * speed) * across - (z[1] + z[3] * speed) * along
+        return drag
+
+    @staticmethod
+    def _parts(xi: Xi) -> tuple[Array, Array, Array]:
+        """Velocity across and along the rotors' axis, (N, 3) each, and speed (N, 1)."""
+        v, axis = xi.v[:, :3], rotation.up(xi.q[:, 3:])
+        along = (v * axis).sum(axis=1, keepdims=True) * axis
+        return v - along, along, np.sqrt((v * v).sum(axis=1, keepdims=True))

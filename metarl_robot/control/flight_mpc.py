@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -140,7 +141,9 @@ class FlightMPC:
     def _predicted(self, time: float, state: State, latency: float, start: float) -> Array:
         """(17,) state at `start`, under the commands that are still to take effect (Smith 1957)."""
         commands = list(self._issued)
-        acting = max(i for i, command in enumerate(commands) if i == 0 or command.time + latency <= time)
+        acting = len(commands) - 1
+        while acting > 0 and commands[acting].time + latency > time:
+            acting -= 1
         motors = MotorModel(self._robot, self._robot.thrusts_of(commands[acting].speeds))
         since = time - latency - commands[acting].time
         if 0.0 < since < np.inf:
@@ -202,8 +205,13 @@ class FlightMPC:
 
 def _xi(q: Array, v: Array) -> Xi:
     """Where the residual is evaluated: its share that depends on thrust or acceleration is in the plan's own dynamics."""
-    thrusts = np.zeros((len(q), NU))
-    return Xi(q, v, np.zeros_like(v), thrusts, np.stack([thrusts, thrusts]))
+    return Xi(q, v, *_unmoved(len(q)))
+
+
+@cache
+def _unmoved(count: int) -> tuple[Array, Array, Array]:
+    """No acceleration (N, 6), no thrust (N, 4), none before (2, N, 4)."""
+    return np.zeros((count, 6)), np.zeros((count, NU)), np.zeros((2, count, NU))
 
 
 def _weights(robot: Quadrotor, functions: QuadrotorPlan, config: FlightMPCConfig) -> Weights:
