@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from metarl_robot.errors import MetaRLError
@@ -85,12 +86,13 @@ def fit(
         run.load()
     last_save = monotonic()
     try:
-        for metrics in run.go_on():
-            if progress is not None:
-                progress(phase, run.step, config.steps, metrics)
-            if monotonic() - last_save > _SAVE_EVERY_S:
-                run.save()
-                last_save = monotonic()
+        with threadpool_limits(config.threads, "blas"):
+            for metrics in run.go_on():
+                if progress is not None:
+                    progress(phase, run.step, config.steps, metrics)
+                if monotonic() - last_save > _SAVE_EVERY_S:
+                    run.save()
+                    last_save = monotonic()
     finally:
         run.save()
     return Fit(run.curve, run.seconds)
