@@ -124,7 +124,7 @@ def test_integrator_is_of_fourth_order(plan: tuple[Quadrotor, QuadrotorDynamics,
         return x
 
     exact = reached(64)
-    errors = [np.abs(dynamics.difference(reached(n)[:7], exact[:7])).max() for n in (2, 4, 8)]
+    errors = [np.abs(dynamics.difference(reached(n)[:7], exact[:7])).max() for n in (1, 2, 4)]
     orders = np.log2(np.array(errors[:-1]) / np.array(errors[1:]))
     assert np.all(orders > 3.5)
 
