@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from metarl_robot.adaptation.compiled_network import fast_network
 from metarl_robot.benchmarks.catalogue import Report
 from metarl_robot.benchmarks.chain import chain
 from metarl_robot.benchmarks.record import Benchmark, Curve, Row, alone
@@ -16,6 +19,8 @@ from metarl_robot.benchmarks.timing import Call, interleaved
 from metarl_robot.control.base import Controller
 from metarl_robot.control.factory import load_config, make_controller
 from metarl_robot.course import course_of
+from metarl_robot.dynamics.arm import ArmDynamics
+from metarl_robot.meta.maml import Maml, TaskBatch
 from metarl_robot.robot import Robot, load_robot
 from metarl_robot.signals import Reference, State
 from metarl_robot.sim.kinds import simulation
@@ -24,6 +29,9 @@ Array = NDArray[np.float64]
 
 HORIZONS = (10, 20, 40, 80, 160)
 JOINTS = (2, 7, 14)
+WIDTHS = (32, 64, 128, 256, 512)
+TASKS = (2, 5, 10, 20, 50)
+_KNOTS = 20
 _STEPS = 200
 
 
@@ -48,7 +56,9 @@ def run(report: Report, quick: bool) -> Benchmark:
             curves.append(Curve(case.figure, case.label, case.size_name, tuple(case.calls), medians))
             rows += [alone(f"{case.label}: {case.size_name} {size}", times[str(size)]) for size in case.calls]
         report("scale", len(cases), len(cases))
-    return Benchmark("scale", tuple(rows), ("Steps are whole control steps: reference sampled, plan optimised, command limited.",), tuple(curves))
+    return Benchmark(
+        "scale", tuple(rows), ("Steps are whole control steps: reference sampled, plan optimised, command limited.",), tuple(curves)
+    )
 
 
 def _cases(folder: Path) -> Iterator[_Case]:
@@ -57,7 +67,12 @@ def _cases(folder: Path) -> Iterator[_Case]:
         calls = {horizon: _step(robot, horizon) for horizon in HORIZONS}
         yield _Case("control step against horizon", f"{name} nominal_mpc", "horizon", calls)
     robots = {joints: chain(joints, folder) for joints in JOINTS}
-    yield _Case("control step against joints", "nominal_mpc", "joints", {n: _step(robot, 20) for n, robot in robots.items()})
+    yield _Case("cost against joints", "control step, nominal_mpc", "joints", {n: _step(robot, 20) for n, robot in robots.items()})
+    slopes = {n: _jacobian(robot) for n, robot in robots.items()}
+    yield _Case("cost against joints", "Jacobian of the inverse dynamics, 20 knots", "joints", slopes)
+    widths = {width: _network(width) for width in WIDTHS}
+    yield _Case("cost against network width", "value and Jacobian, 3 layers, 20 knots", "width", widths)
+    yield _Case("cost against tasks", "second-order MAML, 3x64: outer gradient", "tasks", {tasks: _maml(tasks) for tasks in TASKS})
 
 
 def _step(robot: Robot, horizon: int) -> Call:
@@ -86,3 +101,29 @@ def _run(robot: Robot, controller: Controller) -> Iterator[tuple[float, State]]:
 
 def _reference(robot: Robot) -> Reference:
     return course_of(robot).motion("random" if robot.floating else "tracking", np.random.default_rng(0), _STEPS * robot.control_period_s)
+
+
+def _jacobian(robot: Robot) -> Call:
+    dynamics, rng = ArmDynamics(robot, _KNOTS), np.random.default_rng(0)
+    q, v, a = rng.normal(size=(3, _KNOTS, robot.dof))
+    return lambda i: dynamics.efforts_jacobian(q, v, a)
+
+
+def _network(width: int) -> Call:
+    """The Panda's inputs and outputs."""
+    rng, dof = np.random.default_rng(0), 7
+    sizes = (3 * dof, width, width, width, dof)
+    weights = [rng.normal(size=(b, a)) / np.sqrt(a) for a, b in pairwise(sizes)]
+    network = fast_network(weights, [np.zeros(b) for b in sizes[1:]])
+    q, v = rng.normal(size=(2, _KNOTS, dof))
+    return lambda i: network.value_and_jacobian(q, v, np.ones(dof), np.ones(1))
+
+
+def _maml(tasks: int) -> Call:
+    """16 + 16 samples a task, one inner step; inputs and outputs as the Panda's."""
+    model = Maml(49, 7, (64, 64, 64), 1, True, torch.Generator().manual_seed(0))
+    shape = (tasks, 16)
+    x, query_x = torch.randn(2, *shape, 49)
+    y, query_y = torch.randn(2, *shape, 7)
+    batch = TaskBatch(x, y, torch.ones(shape), query_x, query_y)
+    return lambda i: model.loss_after(batch).mean().backward()
