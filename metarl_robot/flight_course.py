@@ -48,6 +48,8 @@ class FlatQuintic:
     @cached_property
     def _path(self) -> Polynomials:
         knots, coefficients = self.spline.knots, self.spline.coefficients
+        if knots[-1] == knots[0]:  # one point: it stands still there
+            knots = knots + np.array([0.0, 1.0])
         share = np.zeros((len(coefficients), 8, 4))  # of a segment's time, up to degree 7
         share[:, :6] = coefficients * (np.diff(knots)[:, None] ** np.arange(6))[:, :, None]
         return Polynomials(knots, share)

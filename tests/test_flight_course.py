@@ -53,6 +53,14 @@ def test_points_with_derivatives_give_back_the_flight() -> None:
     assert gap(again, exact) < 1e-4 and np.abs(again.a - exact.a).max() < 0.01
 
 
+def test_one_point_is_where_it_stands() -> None:
+    goal = np.array([[2.0, -1.0, 2.5, 0.5]])
+    for derivatives in (None, np.zeros((1, 4))):
+        points = COURSE.through(np.array([3.0]), Outputs(goal, derivatives, derivatives)).sample(np.array([2.0, 3.0, 3.5, 9.0]))
+        assert np.allclose(points.q[:, :3], goal[:, :3]) and np.allclose(rotation.yaw(points.q[:, 3:]), 0.5)
+        assert not np.any(points.v) and not np.any(points.a)
+
+
 def test_before_and_after_its_points_it_stands() -> None:
     points = COURSE.through(*chunk(EIGHT, 2.0, 4.0)).sample(np.array([1.0, 5.0]))
     assert np.all(points.v == 0.0) and np.allclose(points.q[:, :3], EIGHT.sample(np.array([2.0, 4.0])).q[:, :3])
