@@ -35,8 +35,8 @@ REMARKS = (
     "its exact second-order gradient by all weights, and Adam (PyTorch's, fused) on them; the inner step size is fixed, alike for all.",
     "The answer compared is the outer gradient: 2-norm over all weights of the difference to that of the torch.func version in float64, "
     "relative to it.",
-    "All processors for everyone; denormal numbers are flushed. TorchOpt runs in its documented pattern (MetaSGD, task by task) and, with "
-    "its functional optimiser, under vmap.",
+    "All processors for everyone, ours through numpy, the peers through torch; denormal numbers are flushed. TorchOpt runs in its "
+    "documented pattern (MetaSGD, task by task) and, with its functional optimiser, under vmap.",
     "Rates: float32 products of numpy, large squares and the shapes of the very products with weights that one step of ours has.",
 )
 
@@ -93,6 +93,12 @@ def _all_processors() -> Iterator[None]:
         torch.set_flush_denormal(False)
 
 
+def _threads_for(contestant: str) -> Call:
+    """Ours computes with numpy's threads, the peers with torch's: both at once would steal each other's processors."""
+    count = 1 if contestant == OURS else len(os.sched_getaffinity(0))
+    return lambda i: torch.set_num_threads(count)
+
+
 def _rows(case: str, widths: tuple[int, ...], problems: int, repetitions: int) -> list[Row]:
     batches = make_batches(problems)
     contestants, absent = {OURS: ours(start(widths))}, {}
@@ -103,7 +109,8 @@ def _rows(case: str, widths: tuple[int, ...], problems: int, repetitions: int) -
         except ImportError as error:
             absent[name] = str(error)
     errors = gradient_errors(contestants, widths, batches[0])
-    times = interleaved({name: contestant.steps(batches) for name, contestant in contestants.items()}, problems, repetitions)
+    calls = {name: contestant.steps(batches) for name, contestant in contestants.items()}
+    times = interleaved(calls, problems, repetitions, prepare={name: _threads_for(name) for name in calls})
     details = distance_to_limit(widths, float(np.median(times[OURS])))
     rows = []
     for name in PEERS:

@@ -40,15 +40,26 @@ def bench(
     with progress() as report:
         for run in runners:
             records.append(_record(run(report, quick), quick))
-    if json is not None:
-        write_json(records[0] if len(records) == 1 else records, json)
-    if json != "-":
+            _write(records, json if json != "-" else None, write)  # what is done is kept, whatever becomes of the rest
+    if json == "-":
+        write_json(_one_or_all(records), json)
+    else:
         _print(records)
     if write is not None:
-        from metarl_robot.cli.bench_document import write_document
-
-        write_document(records, write)
         err().print(f"document: {write}", highlight=False)
+
+
+def _write(records: list[dict[str, Any]], json: str | None, document: Path | None) -> None:
+    from metarl_robot.cli.bench_document import write_document
+
+    if json is not None:
+        write_json(_one_or_all(records), json)
+    if document is not None:
+        write_document(records, document)
+
+
+def _one_or_all(records: list[dict[str, Any]]) -> Any:
+    return records[0] if len(records) == 1 else records
 
 
 def _record(result: Any, quick: bool) -> dict[str, Any]:

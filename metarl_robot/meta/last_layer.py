@@ -364,6 +364,8 @@ class LastLayerLearner:
         config: settings.
     """
 
+    in_numpy = False
+
     def __init__(self, data: Experience, velocity_limit: Array, effort_limit: Array, config: TrainConfig) -> None:
         self._config = config
         data = data.merged(_MERGED)

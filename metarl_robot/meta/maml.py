@@ -178,6 +178,7 @@ class MamlLearner:
         generator = torch.Generator().manual_seed(config.seed)
         inputs, outputs = data.true_x.shape[2], data.true_y.shape[2]
         self.module = Maml(inputs, outputs, config.widths, config.inner_steps, method == "second_order", generator)
+        self.in_numpy = method != "supervised"
         self._sampler, self._config, self._method = TaskSampler(data, horizon, config.seed), config, method
 
     def parameter_groups(self) -> list[dict[str, Any]]:

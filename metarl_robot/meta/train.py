@@ -34,7 +34,9 @@ _MAX_GRADIENT = 10.0
 
 
 class Learner(Protocol):
-    """What can be trained."""
+    """What can be trained. in_numpy: its gradient is made of numpy's products, not of torch's."""
+
+    in_numpy: bool
 
     @property
     def module(self) -> nn.Module:
@@ -80,7 +82,7 @@ def fit(
         MetaRLError: the state belongs to another run or is damaged, or the loss is not finite.
     """
     torch.set_flush_denormal(True)
-    torch.set_num_threads(config.threads)
+    torch.set_num_threads(1 if learner.in_numpy else config.threads)  # two pools of threads would steal each other's processors
     run = _Run(learner, config, state, _fingerprint(config, identity))
     if resume and state.is_file():
         run.load()
