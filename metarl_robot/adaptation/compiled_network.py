@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.adaptation.kernel import kernel
 from metarl_robot.adaptation.network import Network, Perceptron
+from metarl_robot.dynamics.kernel import kernel
 
 Array = NDArray[np.float64]
 
@@ -20,7 +20,7 @@ ROWS, PAD, REGISTER_BYTES = 7, 16, 64
 
 def fast_network(weights: Sequence[Array], biases: Sequence[Array]) -> Network:
     """In C where there is a compiler, else in numpy: weights [(out, in), …] and biases [(out,), …]."""
-    library = kernel("network")
+    library = kernel("adaptation", "network")
     return Perceptron(weights, biases) if library is None else CompiledPerceptron(library, weights, biases)
 
 

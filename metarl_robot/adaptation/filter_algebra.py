@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.adaptation.kernel import address, kernel, struct
+from metarl_robot.dynamics.kernel import address, kernel, struct
 
 Array = NDArray[np.float64]
 
@@ -112,7 +112,7 @@ class Algebra(Protocol):
 
 def algebra(dof: int, nu: int, wander: Wander, compiled: bool = True) -> Algebra:
     """For a robot with so many velocities and actuators. compiled: in C, where there is a compiler."""
-    library = kernel("momentum_filter") if compiled else None
+    library = kernel("adaptation", "momentum_filter") if compiled else None
     return NumpyAlgebra(dof, wander) if library is None else CompiledAlgebra(dof, nu, wander, library)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
-from metarl_robot.adaptation.kernel import address, kernel, struct
+from metarl_robot.dynamics.kernel import address, kernel, struct
 
 Array = NDArray[np.float64]
 
@@ -49,7 +49,7 @@ class Smooth:
 
 def command_history(effort: Array, period_s: float, compiled: bool = True) -> CommandHistory:
     """See CommandHistory. compiled: in C, where there is a compiler."""
-    library = kernel("command_history") if compiled else None
+    library = kernel("adaptation", "command_history") if compiled else None
     return CommandHistory(effort, period_s) if library is None else CompiledCommandHistory(effort, period_s, library)
 
 

@@ -184,9 +184,9 @@ class FlightMPC:
         return _Trajectory(start, states, inputs), optimal
 
     def _shifted(self, plan: _Trajectory, start: float) -> _Trajectory:
-        """A plan moved on to begin at `start`."""
+        """A plan moved on to begin at `start`, never back: a shorter latency can lie before its beginning."""
         last = self._config.horizon
-        whole, share = divmod((start - plan.start) / self._config.knot_spacing_s, 1.0)
+        whole, share = divmod(max(start - plan.start, 0.0) / self._config.knot_spacing_s, 1.0)
         knots = np.minimum(np.arange(int(whole), int(whole) + last + 2), last)
         states, held = plan.states[knots], plan.inputs[np.minimum(knots[:-1], last - 1)]
         states = states[:-1] + share * (states[1:] - states[:-1])

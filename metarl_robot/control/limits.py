@@ -36,8 +36,9 @@ class EffortLimiter:
     def apply(self, effort: Array) -> tuple[Array, bool]:
         """The nearest allowed effort, and whether it had to be changed. Non-finite entries take the last command's value."""
         lower, upper = self.bounds()
+        finite = effort
         if not np.isfinite(effort).all():
             fallback = np.clip(0.0, self._lower, self._upper) if self._last is None else self._last
-            effort = np.where(np.isfinite(effort), effort, fallback)
-        self._last = np.minimum(np.maximum(effort, lower), upper)
+            finite = np.where(np.isfinite(effort), effort, fallback)
+        self._last = np.minimum(np.maximum(finite, lower), upper)
         return self._last.copy(), bool((self._last != effort).any())

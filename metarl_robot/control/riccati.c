@@ -1,10 +1,8 @@
-/* The quadratic programme of riccati_qp.py: sweeps and pivoting. Sizes N, M, HORIZON, NNZ_A, NNZ_B are defined in front. */
+/* The quadratic programme of riccati_qp.py: sweeps and pivoting. Its sizes N, M, HORIZON, NNZ_A, NNZ_B
+   and rules MAX_ROUNDS, PATIENCE, TOLERANCE are defined in front. */
 
 #include <math.h>
 #include <string.h>
-
-enum { MAX_ROUNDS = 40, PATIENCE = 3 };
-static const double TOLERANCE = 1e-9;
 
 /* Rows of n numbers are W vectors of eight, filled up with zeros; matrices have a multiple of four rows. */
 enum { W = (N + 7) / 8, ROWS = 8 * W, ROWS_U = (M + 3) / 4 * 4 };

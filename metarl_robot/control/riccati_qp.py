@@ -14,14 +14,13 @@ same, slower.
 from __future__ import annotations
 
 import ctypes
-from importlib.resources import files
 from typing import Any, NamedTuple
 
 import casadi as ca
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.dynamics.compiler import compiled
+from metarl_robot.dynamics.kernel import kernel
 from metarl_robot.dynamics.linearised import Linearised
 
 Array = NDArray[np.float64]
@@ -68,7 +67,10 @@ class RiccatiQP:
         self._places = _places(by_state), _places(by_input)
         self._active = np.zeros((horizon, m), dtype=np.int8)
         self._states, self._inputs = np.zeros((horizon + 1, n)), np.zeros((horizon, m))
-        self._compiled = _load(horizon, n, m, self._places) if in_c else None
+        sizes = {"HORIZON": horizon, "N": n, "M": m, "NNZ_A": by_state.nnz(), "NNZ_B": by_input.nnz()}
+        rules = {"MAX_ROUNDS": MAX_ROUNDS, "PATIENCE": PATIENCE, "TOLERANCE": _TOLERANCE}
+        library = kernel("control", "riccati", **sizes, **rules) if in_c else None
+        self._compiled = None if library is None else library.solve
         self._problem = tuple(np.zeros((horizon, m)) for _ in range(3))
         self._constants = (np.concatenate(self._places).astype(np.int32), *self._weights)
         arrays: list[NDArray[Any]] = [*self._constants, *self._problem, self._active, self._states, self._inputs]
@@ -153,10 +155,3 @@ def _places(sparsity: ca.Sparsity) -> NDArray[np.intp]:
     """Where its non-zeros, column by column, are in the matrix, row by row."""
     rows, columns = sparsity.get_triplet()
     return np.asarray(rows) * sparsity.size2() + np.asarray(columns)
-
-
-def _load(horizon: int, n: int, m: int, places: tuple[NDArray[np.intp], NDArray[np.intp]]) -> ctypes._NamedFuncPointer | None:
-    sizes = {"HORIZON": horizon, "N": n, "M": m, "NNZ_A": len(places[0]), "NNZ_B": len(places[1])}
-    head = "".join(f"#define {name} {value}\n" for name, value in sizes.items())
-    library = compiled(head + files("metarl_robot.control").joinpath("riccati.c").read_text(encoding="utf-8"))
-    return None if library is None else ctypes.CDLL(str(library)).solve

@@ -8,7 +8,7 @@ import casadi as ca
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.dynamics.balance import Balance, balance_functions
+from metarl_robot.dynamics.balance import Balanced, balance_functions
 from metarl_robot.dynamics.compiled import NumpyFunction, compile_functions
 from metarl_robot.dynamics.knots import Knots, compile_knots, in_chunks
 from metarl_robot.dynamics.rigid_body import N_INERTIAL, RigidBodyTree
@@ -20,7 +20,7 @@ _CHUNK = 64
 _NOTHING: Array = np.zeros(N_INERTIAL)
 
 
-class ArmDynamics:
+class ArmDynamics(Balanced):
     """Numeric twin of `RigidBodyTree` for one robot. Not to be shared between threads.
 
     Arguments:
@@ -38,9 +38,7 @@ class ArmDynamics:
         self._momentum_regressor = NumpyFunction(compiled["momentum_regressor"])
         self._regressor = NumpyFunction(compiled["regressor"])
         self._kinematics = NumpyFunction(compiled["kinematics"])
-        self._balance = NumpyFunction(compiled["balance"])
-        self._payload_impulse = NumpyFunction(compiled["payload_impulse"])
-        self._payload_inertia = NumpyFunction(compiled["payload_inertia"])
+        self._take_balance(compiled)
         chunks = {f"{name}_chunk": Knots(many[name], _CHUNK) for name in ("effort", "regressor", "momentum", "momentum_regressor")}
         plans = {name: Knots(many[name], knots) for name in ("effort", "effort_jacobian")}
         shares = {name: Knots(many[name], knots, shared=(3,)) for name in ("payload", "payload_jacobian")}
@@ -81,18 +79,6 @@ class ArmDynamics:
         """`payload_momentum_regressor` for (N, n) states: two of (N, n, 10)."""
         by_momentum, by_beta = in_chunks(self._many["momentum_regressor_chunk"], _CHUNK, q, v)
         return by_momentum, by_beta
-
-    def balance(self, q: Array, v_0: Array, v_1: Array, dt: float) -> Balance:
-        """Of momentum on the way from (q, v_0) to a velocity v_1. Overwritten by the next call."""
-        return Balance(*self._balance(q, v_0, v_1, np.array(dt)))
-
-    def payload_impulse(self, q_0: Array, v_0: Array, q_1: Array, v_1: Array, dt: float) -> Array:
-        """(n, 10) p_0 - p_1 + ∫β dt of each of a payload's inertial parameters. Overwritten by the next call."""
-        return self._payload_impulse(q_0, v_0, q_1, v_1, np.array(dt))[0]
-
-    def payload_inertia(self, q: Array, payload: Array) -> Array:
-        """A payload's share of M (n, n). Overwritten by the next call."""
-        return self._payload_inertia(q, payload)[0]
 
     def payload_regressor(self, q: Array, v: Array, a: Array) -> Array:
         """Y (n, 10) with Y π the payload's share of the inverse dynamics. Overwritten by the next call."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import casadi as ca
 import numpy as np
 from numpy.typing import NDArray
 
+from metarl_robot.dynamics.compiled import NumpyFunction
 from metarl_robot.dynamics.rigid_body import N_INERTIAL
 
 Array = NDArray[np.float64]
@@ -28,6 +29,28 @@ class Balance(NamedTuple):
     mass: Array
     deficit: Array
     input_map: Array
+
+
+class Balanced:
+    """Dynamics that tell the balance of momentum. Results are overwritten by the next call of the same method."""
+
+    def _take_balance(self, functions: Mapping[str, ca.Function]) -> None:
+        """The compiled ones of `balance_functions`."""
+        self._balance = NumpyFunction(functions["balance"])
+        self._payload_impulse = NumpyFunction(functions["payload_impulse"])
+        self._payload_inertia = NumpyFunction(functions["payload_inertia"])
+
+    def balance(self, q: Array, v_0: Array, v_1: Array, dt: float) -> Balance:
+        """Of momentum on the way from (q, v_0) to a velocity v_1, over dt [s]."""
+        return Balance(*self._balance(q, v_0, v_1, np.array(dt)))
+
+    def payload_impulse(self, q_0: Array, v_0: Array, q_1: Array, v_1: Array, dt: float) -> Array:
+        """(n, 10) p_0 - p_1 + ∫β dt of each of a payload's inertial parameters."""
+        return self._payload_impulse(q_0, v_0, q_1, v_1, np.array(dt))[0]
+
+    def payload_inertia(self, q: Array, payload: Array) -> Array:
+        """A payload's share of M (n, n)."""
+        return self._payload_inertia(q, payload)[0]
 
 
 def balance_functions(momentum: ca.Function, retract: Retract, input_map: InputMap) -> dict[str, ca.Function]:

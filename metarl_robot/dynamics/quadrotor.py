@@ -23,7 +23,7 @@ import casadi as ca
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.dynamics.balance import Balance, balance_functions
+from metarl_robot.dynamics.balance import Balanced, balance_functions
 from metarl_robot.dynamics.compiled import NumpyFunction, compile_functions
 from metarl_robot.dynamics.knots import Knots, compile_knots, in_chunks
 from metarl_robot.dynamics.rigid_body import N_INERTIAL
@@ -44,7 +44,7 @@ class Inertia(NamedTuple):
     matrix: ca.SX
 
 
-class QuadrotorDynamics:
+class QuadrotorDynamics(Balanced):
     """Momentum form and payload regressors of one quadrotor, for estimation. Not to be shared between threads.
 
     What an estimator asks of any robot's dynamics: sizes dof and nu, `momentum`, `balance`, `input_map`, `retract`, `difference`.
@@ -61,9 +61,7 @@ class QuadrotorDynamics:
         self._specific_force = NumpyFunction(compiled["specific_force"])
         self._retract = NumpyFunction(compiled["retract"])
         self._difference = NumpyFunction(compiled["difference"])
-        self._balance = NumpyFunction(compiled["balance"])
-        self._payload_impulse = NumpyFunction(compiled["payload_impulse"])
-        self._payload_inertia = NumpyFunction(compiled["payload_inertia"])
+        self._take_balance(compiled)
         self._input_impulse = NumpyFunction(compiled["input_impulse"])
         self._drag_impulse = NumpyFunction(compiled["drag_impulse"])
         self._chunks = compile_knots({name: Knots(function, CHUNK) for name, function in chunks.items()})
@@ -91,18 +89,6 @@ class QuadrotorDynamics:
         """`payload_momentum_regressor` for (N, 7), (N, 6): two of (N, 6, 10)."""
         by_momentum, by_beta = in_chunks(self._chunks["regressors"], CHUNK, q, v)
         return by_momentum, by_beta
-
-    def balance(self, q: Array, v_0: Array, v_1: Array, dt: float) -> Balance:
-        """Of momentum on the way from (q, v_0) to a velocity v_1. Overwritten by the next call."""
-        return Balance(*self._balance(q, v_0, v_1, np.array(dt)))
-
-    def payload_impulse(self, q_0: Array, v_0: Array, q_1: Array, v_1: Array, dt: float) -> Array:
-        """(6, 10) p_0 - p_1 + ∫β dt of each of a payload's inertial parameters. Overwritten by the next call."""
-        return self._payload_impulse(q_0, v_0, q_1, v_1, np.array(dt))[0]
-
-    def payload_inertia(self, q: Array, payload: Array) -> Array:
-        """A payload's share of M (6, 6). Overwritten by the next call."""
-        return self._payload_inertia(q, payload)[0]
 
     def input_impulse(self, q: Array, v_0: Array, v_1: Array, dt: float) -> Array:
         """∫B dt (6, 4) on the way from (q, v_0) to a velocity v_1. Overwritten by the next call."""

@@ -130,5 +130,5 @@ def test_what_is_not_finite_is_not_hidden() -> None:
 
 
 def test_without_a_compiler_it_is_the_exact_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled_network, "kernel", lambda name: None)
+    monkeypatch.setattr(compiled_network, "kernel", lambda room, name: None)
     assert isinstance(fast_network(*layers(2, 1, (8,))), Perceptron)

@@ -125,3 +125,13 @@ def test_an_accelerometer_that_is_not_finite_is_left_out(x500: Quadrotor) -> Non
         force = np.full(3, np.nan) if k % 2 else np.array([0.0, 0.0, 9.81])
         command = controller.step(0.005 * k, State(x500.home, np.zeros(6), force), Hover(x500.home[:3]))
         assert command.status is Status.SOLVED and np.all(np.isfinite(command.effort))
+
+
+def test_a_plan_is_never_moved_back(x500: Quadrotor) -> None:
+    """As a latency that is learned to be shorter asks for."""
+    controller = make_controller(x500, "nominal_mpc")
+    controller.step(0.0, State(x500.home, np.zeros(6)), FigureEight(HEIGHT))
+    plan = controller._last
+    earlier = controller._shifted(plan, plan.start - 0.004)
+    assert np.allclose(earlier.states, plan.states, atol=1e-12)  # but for the quaternions' norm
+    assert np.array_equal(earlier.inputs, plan.inputs)

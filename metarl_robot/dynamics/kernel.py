@@ -1,4 +1,4 @@
-"""C files of this folder, compiled when they are first asked for, and called on arrays that they share with Python."""
+"""C files of a room, compiled when they are first asked for, and called on arrays that they share with Python."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ Array = NDArray[np.float64]
 
 
 @cache
-def kernel(name: str) -> ctypes.CDLL | None:
-    """The library of `name`.c; None where there is no C compiler. Calls release Python's lock."""
-    library = compiled(files("metarl_robot.adaptation").joinpath(f"{name}.c").read_text(encoding="utf-8"))
+def kernel(room: str, name: str, **constants: float) -> ctypes.CDLL | None:
+    """The library of `room`/`name`.c with constants defined; None where there is no C compiler. Calls release Python's lock."""
+    head = "".join(f"#define {constant} {value!r}\n" for constant, value in constants.items())
+    library = compiled(head + files(f"metarl_robot.{room}").joinpath(f"{name}.c").read_text(encoding="utf-8"))
     return None if library is None else ctypes.CDLL(str(library))
 
 
