@@ -185,7 +185,8 @@ def test_emergency_stop_lands_and_after_rearming_it_takes_off_again(hovering: Fo
     answer = probe.trigger("/gate/rearm")
     assert not answer.success and "not re-armed" in answer.message  # it is in the air
     probe.wait_state("holding", latched=True)
-    assert hovering.place()[2] < 0.2 and np.all(probe.commands[-1].values == 0.0)
+    assert hovering.place()[2] < 0.2
+    probe.wait(lambda: bool(np.all(probe.commands[-1].values == 0.0)), "the motors to stop")
     answer = probe.trigger("/gate/rearm")
     assert answer.success, answer.message
     probe.wait_state("passing", latched=False)
