@@ -186,7 +186,7 @@ class _FlightNotes:
         self._functions = QuadrotorPlan(robot, config.horizon, config.knot_spacing_s)
         self._grid = np.linspace(0.0, config.horizon * config.knot_spacing_s, config.horizon + 1)
 
-    def before(self, controller: FlightMPC, start: float, here: Array, target: Setpoints) -> Problem | None:
+    def before(self, controller: FlightMPC, start: float, here: Array, target: Setpoints, *_: object) -> Problem | None:
         if self.last is None:
             return None
         guess, adapter = self.last.shifted(start + self._grid), controller.adapter

@@ -45,6 +45,12 @@ class CompiledPerceptron:
         self._library.metarl_outputs(call.work)
         return call.y.astype(np.float64)
 
+    def contracted(self, x: Array, z: Array) -> Array:
+        call = self._call(len(x), len(z))
+        call.x[:], call.z[:] = x, z
+        self._library.metarl_contracted(call.work)
+        return call.value.copy()
+
     def design(self, q: Array, v: Array, velocity_limit: Array) -> Array:
         call = self._call(len(q), self.size)
         call.q[:], call.v[:], call.velocity_limit[:] = q, v, velocity_limit

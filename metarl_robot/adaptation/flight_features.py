@@ -69,8 +69,7 @@ class FlightNetworkFeatures(_Group):
         return self._scale.force[:, None] * outputs.reshape(-1, self._dof, len(self.names))
 
     def value(self, xi: Xi, z: Array) -> Array:
-        outputs = self._network.outputs(self._scale.encode(xi.q, xi.v))
-        return self._scale.force * (outputs.reshape(-1, len(z)) @ z).reshape(-1, self._dof)
+        return self._scale.force * self._network.contracted(self._scale.encode(xi.q, xi.v), z)
 
 
 class FlightPayloadFeatures(_Group):
@@ -128,7 +127,7 @@ class PushFeatures(_Group):
         return interval.dt * np.eye(6)
 
     def value(self, xi: Xi, z: Array) -> Array:
-        return np.broadcast_to(z, xi.v.shape)
+        return np.full(xi.v.shape, z)
 
 
 class DragFeatures(_Group):
@@ -150,7 +149,7 @@ class DragFeatures(_Group):
 
     def value(self, xi: Xi, z: Array) -> Array:
         across, along, speed = self._parts(xi)
-        drag = np.zeros_like(xi.v)
+        drag = np.zeros(xi.v.shape)
         drag[:, :3] = -(z[0] + z[2] * speed) * across - (z[1] + z[3] * speed) * along
         return drag
 

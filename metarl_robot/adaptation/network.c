@@ -242,11 +242,16 @@ void metarl_design(const Work *work) {
     metarl_outputs(work);
 }
 
+/* Outputs of the inputs that are there, contracted with z. */
+void metarl_contracted(const Work *work) {
+    hidden_layers(work);
+    contract(work);
+}
+
 /* Outputs at (q, v), contracted with z. */
 void metarl_value(const Work *work) {
     inputs_of_joints(work);
-    hidden_layers(work);
-    contract(work);
+    metarl_contracted(work);
 }
 
 /* The same, and the derivatives. */

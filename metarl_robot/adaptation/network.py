@@ -35,6 +35,10 @@ class Network(Protocol):
         """Outputs (N, n K) of inputs x (N, n_x)."""
         ...
 
+    def contracted(self, x: Array, z: Array) -> Array:
+        """Outputs at inputs x (N, n_x), contracted with z (K,): (N, n)."""
+        ...
+
     def design(self, q: Array, v: Array, velocity_limit: Array) -> Array:
         """Outputs φ (N, n K) at states (N, n)."""
         ...
@@ -66,11 +70,14 @@ class Perceptron:
     def outputs(self, x: Array) -> Array:
         return np.asarray(self._activations(x)[-1] @ self._weights[-1].T + self._biases[-1])
 
+    def contracted(self, x: Array, z: Array) -> Array:
+        return np.asarray(self.outputs(x).reshape(len(x), -1, len(z)) @ z)
+
     def design(self, q: Array, v: Array, velocity_limit: Array) -> Array:
         return self.outputs(encode(q, v, velocity_limit))
 
     def value(self, q: Array, v: Array, velocity_limit: Array, z: Array) -> Array:
-        return np.asarray(self.design(q, v, velocity_limit).reshape(len(q), -1, len(z)) @ z)
+        return self.contracted(encode(q, v, velocity_limit), z)
 
     def value_and_jacobian(self, q: Array, v: Array, velocity_limit: Array, z: Array) -> tuple[Array, Array]:
         n, x = q.shape[1], encode(q, v, velocity_limit)

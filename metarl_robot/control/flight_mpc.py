@@ -74,6 +74,14 @@ class _Trajectory(NamedTuple):
     inputs: Array
 
     @property
+    def q(self) -> Array:
+        return self.states[:, :7]
+
+    @property
+    def v(self) -> Array:
+        return self.states[:, 7:13]
+
+    @property
     def finite(self) -> bool:
         return bool(np.isfinite(self.states).all() and np.isfinite(self.inputs).all())
 
@@ -118,8 +126,11 @@ class FlightMPC:
         self._model = self._functions.model(self.adapter.payload(), np.maximum(1.0 + self.adapter.effort_gain(), MIN_STRENGTH))
         latency = self._config.latency_s if self.adapter.latency_s is None else self.adapter.latency_s
         start = time + latency + 0.5 * self._robot.control_period_s
-        here = self._predicted(time, self.adapter.estimate(state), latency, start)
-        found, optimal = self._optimise(start, here, self._within_reach(here, reference.sample(start + self._grid)))
+        now, target = self.adapter.estimate(state), reference.sample(start + self._grid)
+        guess = None if self._last is None else self._shifted(self._last, start)
+        residual = self._residual(now, target if guess is None else guess)
+        here = self._predicted(time, now, residual[0], latency, start)
+        found, optimal = self._optimise(start, here, self._within_reach(here, target), residual[1:], guess)
         if not found.finite:
             self._last = None
             return self._fallback(time, "the plan is not finite")
@@ -127,7 +138,7 @@ class FlightMPC:
         self._issued.append(_Issued(time, effort, self._motors.speeds))
         self._last = found
         held = np.vstack([found.inputs, found.inputs[-1:]])
-        self._plan = Plan(start + self._grid, found.states[:, :7], found.states[:, 7:13], held)
+        self._plan = Plan(start + self._grid, found.q, found.v, held)
         message = "" if optimal else "the quadratic programme was not solved to the end"
         return Command(effort, Status.SOLVED if optimal else Status.DEGRADED, message, self._plan, self._context)
 
@@ -138,7 +149,13 @@ class FlightMPC:
             self._context = self.adapter.update(state, self._motors.advance(acted, dt), dt)
         self._last_time = time
 
-    def _predicted(self, time: float, state: State, latency: float, start: float) -> Array:
+    def _residual(self, now: State, plan: Setpoints | _Trajectory) -> Array:
+        """(N + 2, 6) at the present state and at the knots of a plan, apart from its share that depends on thrust or acceleration: that
+        is in the plan's own dynamics."""
+        q, v = np.concatenate([now.q[None], plan.q]), np.concatenate([now.v[None], plan.v])
+        return self.adapter.evaluate(Xi(q, v, *_unmoved(len(q))))
+
+    def _predicted(self, time: float, state: State, residual: Array, latency: float, start: float) -> Array:
         """(17,) state at `start`, under the commands that are still to take effect (Smith 1957)."""
         commands = list(self._issued)
         acting = len(commands) - 1
@@ -149,7 +166,6 @@ class FlightMPC:
         if 0.0 < since < np.inf:
             motors.advance(commands[acting].thrusts, since)
         x, now = np.concatenate([state.q, state.v, motors.thrusts]), time
-        residual = self.adapter.evaluate(_xi(x[None, :7], x[None, 7:13]))[0]
         ends = [*(command.time + latency for command in commands[acting + 1 :]), start]
         for command, end in zip(commands[acting:], ends, strict=True):
             if min(end, start) > now:
@@ -167,17 +183,17 @@ class FlightMPC:
         q[:, :3] += error * (1.0 - self._config.reach_m / distance)
         return Setpoints(q, target.v, target.a)
 
-    def _optimise(self, start: float, here: Array, target: Setpoints) -> tuple[_Trajectory, bool]:
+    def _optimise(
+        self, start: float, here: Array, target: Setpoints, residual: Array, guess: _Trajectory | None
+    ) -> tuple[_Trajectory, bool]:
         """The new plan, and whether its quadratic programme was solved to the end."""
         lower, upper = self._lower, self._upper
         lower[0], upper[0] = self._limiter.bounds()
-        warm = None if self._last is None else self._shifted(self._last, start)
-        residual = self.adapter.evaluate(_xi(target.q, target.v) if warm is None else _xi(warm.states[:, :7], warm.states[:, 7:13]))
         targets, feed_forward = self._functions.target(target.q, target.v, target.a, residual, self._model)
-        begin = warm or _Trajectory(start, targets.copy(), np.clip(feed_forward[:-1], lower, upper))
+        begin = guess or _Trajectory(start, targets.copy(), np.clip(feed_forward[:-1], lower, upper))
         states, inputs, optimal = begin.states, begin.inputs, True
         states[0] = here
-        for _ in range(FIRST_ITERATIONS if warm is None else 1):
+        for _ in range(FIRST_ITERATIONS if guess is None else 1):
             linear = self._functions.linearise(states, inputs, residual[:-1], self._model, targets)
             solution = self._qp.solve(linear, inputs - feed_forward[:-1], lower - inputs, upper - inputs)
             states, inputs, optimal = self._functions.moved(states, solution.states).copy(), inputs + solution.inputs, solution.optimal
@@ -185,13 +201,11 @@ class FlightMPC:
 
     def _shifted(self, plan: _Trajectory, start: float) -> _Trajectory:
         """A plan moved on to begin at `start`, never back: a shorter latency can lie before its beginning."""
-        last = self._config.horizon
         whole, share = divmod(max(start - plan.start, 0.0) / self._config.knot_spacing_s, 1.0)
-        knots = np.minimum(np.arange(int(whole), int(whole) + last + 2), last)
-        states, held = plan.states[knots], plan.inputs[np.minimum(knots[:-1], last - 1)]
-        states = states[:-1] + share * (states[1:] - states[:-1])
-        states[:, 3:7] /= np.sqrt(np.square(states[:, 3:7]).sum(axis=1, keepdims=True))
-        return _Trajectory(start, states, held[:-1] + share * (held[1:] - held[:-1]))
+        states, inputs = (_moved_on(rows, int(whole), share) for rows in (plan.states, plan.inputs))
+        attitudes = states[:, 3:7]
+        attitudes /= np.sqrt(np.square(attitudes).sum(axis=1, keepdims=True))
+        return _Trajectory(start, states, inputs)
 
     def _fallback(self, time: float, reason: str) -> Command:
         """Follow the last plan while it is valid, then hover thrust."""
@@ -203,9 +217,10 @@ class FlightMPC:
         return Command(effort, Status.FAILED, f"{reason}; hover thrust", None, self._context)
 
 
-def _xi(q: Array, v: Array) -> Xi:
-    """Where the residual is evaluated: its share that depends on thrust or acceleration is in the plan's own dynamics."""
-    return Xi(q, v, *_unmoved(len(q)))
+def _moved_on(rows: Array, whole: int, share: float) -> Array:
+    """Rows (N, ·) of a grid, so many steps and that share of one later; the last one stays."""
+    later = np.concatenate([rows[whole:], np.repeat(rows[-1:], min(whole, len(rows)) + 1, axis=0)])
+    return np.asarray(later[:-1] + share * (later[1:] - later[:-1]))
 
 
 @cache

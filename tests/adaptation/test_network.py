@@ -73,8 +73,9 @@ def test_compiled_outputs_of_any_inputs(knots: int) -> None:
     """A quadrotor's network: nine inputs that are not those of joints."""
     rng = np.random.default_rng(3)
     weights, biases = layers(3, 20, (64, 64))
-    x = rng.normal(size=(knots, 9))
+    x, z = rng.normal(size=(knots, 9)), rng.normal(size=20)
     assert_close(compiled(weights, biases).outputs(x), Perceptron(weights, biases).outputs(x))
+    assert_close(compiled(weights, biases).contracted(x, z), Perceptron(weights, biases).contracted(x, z))
 
 
 def test_exact_jacobian_is_finite_differences() -> None:
