@@ -77,8 +77,8 @@ class _Command:
 
 def clip_effort(effort: Array, lower: Array, upper: Array) -> tuple[Array, bool]:
     """(effort within [lower, upper], was it limited); all (nu,)."""
-    clipped = np.clip(effort, lower, upper)
-    return clipped, bool(np.any(clipped != effort))
+    clipped = np.minimum(np.maximum(effort, lower), upper)
+    return clipped, bool((clipped != effort).any())
 
 
 class Gate:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from enum import Enum
+from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -239,6 +240,7 @@ class InertialIntake:
 
 
 def _number_problem(*parts: Array) -> Rejection | None:
-    if not all(np.all(np.isfinite(part)) for part in parts):
+    largest = [float(np.abs(part).max()) for part in parts]
+    if not all(map(isfinite, largest)):
         return Rejection.NOT_FINITE
-    return Rejection.IMPLAUSIBLE if max(float(np.max(np.abs(part))) for part in parts) > MAX_VALUE else None
+    return Rejection.IMPLAUSIBLE if max(largest) > MAX_VALUE else None

@@ -218,11 +218,11 @@ class GateNode(ManagedNode):
             self._answer(gate)
 
     def _publish(self, gate: Gate, decision: Decision, stamp_ns: int) -> Float64MultiArray | None:
+        message = None
+        if decision.effort is not None:
+            message = table_message(Table(stamp_ns, ("effort",), self._robot.channel_names, decision.effort[None]))
+            self._commands.publish(message)
         self._show(gate)
-        if decision.effort is None:
-            return None
-        message = table_message(Table(stamp_ns, ("effort",), self._robot.channel_names, decision.effort[None]))
-        self._commands.publish(message)
         return message
 
     def _show(self, gate: Gate) -> None:

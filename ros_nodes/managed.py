@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.publisher import Publisher
 from rclpy.timer import Timer
 
 from metarl_robot.errors import MetaRLError
@@ -26,6 +27,11 @@ from metarl_robot.ros_nodes.runtime import prefer_process, settle_memory
 
 DIAGNOSTICS_PERIOD_S = 1.0
 REALTIME_PRIORITY = "real time: SCHED_FIFO priority of the process's threads, where the system allows it; 0: none"
+
+
+def heard(publisher: Publisher) -> bool:
+    """Whether anybody listens: a report that nobody hears need not be made."""
+    return publisher.get_subscription_count() > 0
 
 
 class NodeParameters(BaseModel):

@@ -41,11 +41,11 @@ from metarl_robot.robot import Robot, load_robot
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import UnusableError, context_table, payload_message, status_message, table_message
 from metarl_robot.ros_nodes.interfaces import ReferencePoints, interface_of
-from metarl_robot.ros_nodes.managed import ManagedNode, StateParameters
+from metarl_robot.ros_nodes.managed import ManagedNode, StateParameters, heard
 from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.ros_nodes.step_statistics import STATUS_CODES, StepStatistics
-from metarl_robot.signals import Command, State
+from metarl_robot.signals import Command, Context, State
 
 if TYPE_CHECKING:
     from metarl_robot.dynamics.arm import ArmDynamics
@@ -132,7 +132,7 @@ class MpcNode(ManagedNode):
         self._command: Any = None
         self._early_reference: Callable[[], ReferencePoints] | None = None
         self._has_reference = self._suspended = False
-        self._gate_effort: Array | None = None
+        self._gate_command: Float64MultiArray | None = None
         self._epoch = 0
         self._next_report_s = self._next_plan_s = -np.inf
         self._gravity = self._make_gravity()
@@ -168,7 +168,7 @@ class MpcNode(ManagedNode):
             *interface.listen(self, self._on_state, self._own.lockstep),
             *references,
             self.create_subscription(DiagnosticStatus, topics.GATE_STATE, self._on_gate_state, topics.LATCHED),
-            self.create_subscription(Float64MultiArray, interface.commands, self._on_gate_effort, topics.STATE_IN),
+            self.create_subscription(Float64MultiArray, interface.commands, self._on_gate_command, topics.STATE_IN),
         )
 
     def _subscribe_reference(self, kind: Any, topic: str, read: Callable[[Any], ReferencePoints]) -> Subscription:
@@ -201,8 +201,8 @@ class MpcNode(ManagedNode):
             self._exchange(handover, self._builder)
         if not self._suspended:
             self._step(handover, state, stamp_ns, received_s)
-        elif self._gate_effort is not None:
-            self._send(self._gate_effort, stamp_ns)
+        elif (effort := self._gate_effort) is not None:
+            self._send(effort, stamp_ns)
 
     def _take(self, stamp_ns: int, read: Callable[[], State], received_s: float) -> bool:
         """Check a state; False when it cannot be used."""
@@ -261,21 +261,26 @@ class MpcNode(ManagedNode):
         self._stepped_ns = stamp_ns
 
     def _report(self, command: Command, time_s: float, stamp_ns: int, step: Array) -> None:
-        """What others may want to know; after the command has left."""
+        """What others may want to know, as far as they listen; after the command has left."""
         reference = self._keeper.current
-        self._step_out.publish(table_message(Table(stamp_ns, ("value",), topics.STEP_COLUMNS, step)))
-        if reference is not None:
+        if heard(self._step_out):
+            self._step_out.publish(table_message(Table(stamp_ns, ("value",), topics.STEP_COLUMNS, step)))
+        if reference is not None and heard(self._setpoint_out):
             target = reference.sample(np.array([time_s]))
             self._setpoint_out.publish(self._interface.setpoint(stamp_ns, target.q[0], target.v[0]))
         if command.context.names and time_s >= self._next_report_s:
             self._next_report_s = time_s + 1.0 / self._own.report_hz - 1e-9
-            self._context_out.publish(table_message(context_table(stamp_ns, command.context)))
-            payload = payload_message(self._robot.payload_site, stamp_ns, command.context)
-            if payload is not None:
-                self._payload_out.publish(payload)
-        if command.plan is not None and time_s >= self._next_plan_s:
+            self._report_context(command.context, stamp_ns)
+        if command.plan is not None and time_s >= self._next_plan_s and heard(self._plan_out):
             self._next_plan_s = time_s + 1.0 / self._own.plan_hz - 1e-9
             self._plan_out.publish(self._interface.plan(stamp_ns, command.plan))
+
+    def _report_context(self, context: Context, stamp_ns: int) -> None:
+        if heard(self._context_out):
+            self._context_out.publish(table_message(context_table(stamp_ns, context)))
+        payload = payload_message(self._robot.payload_site, stamp_ns, context) if heard(self._payload_out) else None
+        if payload is not None:
+            self._payload_out.publish(payload)
 
     # What comes in besides states.
 
@@ -297,14 +302,20 @@ class MpcNode(ManagedNode):
         self._counts["references"] += 1
         self._has_reference = True
 
-    def _on_gate_effort(self, message: Float64MultiArray) -> None:
+    def _on_gate_command(self, message: Float64MultiArray) -> None:
+        self._gate_command = message
+
+    @property
+    def _gate_effort(self) -> Array | None:
+        """(nu,) what the gate sent last; None before that, or where it cannot be read."""
+        if self._gate_command is None:
+            return None
         try:
-            effort = table_of(message).values[0]
+            effort = table_of(self._gate_command).values[0]
         except SignalError as error:
             self.refuse(f"gate's command not understood: {error}")
-            return
-        if len(effort) == self._robot.nu:
-            self._gate_effort = effort
+            return None
+        return effort if len(effort) == self._robot.nu else None
 
     def _on_gate_state(self, message: DiagnosticStatus) -> None:
         values = {pair.key: pair.value for pair in message.values}

@@ -36,7 +36,7 @@ from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import status_message, table_message, time_message
 from metarl_robot.ros_nodes.interfaces import interface_of
 from metarl_robot.ros_nodes.loop_timing import LoopTiming
-from metarl_robot.ros_nodes.managed import REALTIME_PRIORITY, ManagedNode, RobotParameters
+from metarl_robot.ros_nodes.managed import REALTIME_PRIORITY, ManagedNode, RobotParameters, heard
 from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.ros_nodes.timeline import TimelineParameters, timeline
@@ -282,12 +282,16 @@ class PlantNode(ManagedNode):
         effort = plant.applied_effort
         self._speak(self._stamp_ns, self._state, effort)
         self._clock_out.publish(Clock(clock=time_message(now_ns)))
+        if heard(self._truth_out):
+            self._truth_out.publish(table_message(Table(now_ns, ("value",), self._columns, self._truth(plant, effort))))
+
+    def _truth(self, plant: Plant, effort: Array) -> Array:
+        """(1, ·) what only a simulation knows; see truth_columns."""
         truth, payload = plant.truth, plant.task.payload
         tracked = self._simulation.positions(truth.q[None])[0]
         numbers = [payload.mass_kg, *payload.com_m, *tracked, *truth.q, *truth.v, *effort]
         wind = getattr(plant, "wind", np.zeros(3)) if self._robot.floating else ()
-        values = np.array([[*numbers, *wind, plant.violations.any, plant.crashed]], dtype=np.float64)
-        self._truth_out.publish(table_message(Table(now_ns, ("value",), self._columns, values)))
+        return np.array([[*numbers, *wind, plant.violations.any, plant.crashed]], dtype=np.float64)
 
     # Services.
 
