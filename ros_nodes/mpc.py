@@ -26,7 +26,6 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import InertiaStamped
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
-from rclpy.subscription import Subscription
 from std_msgs.msg import Float64MultiArray
 
 from metarl_robot.control.base import Controller
@@ -170,9 +169,6 @@ class MpcNode(ManagedNode):
             self.create_subscription(DiagnosticStatus, topics.GATE_STATE, self._on_gate_state, topics.LATCHED),
             self.create_subscription(Float64MultiArray, interface.commands, self._on_gate_command, topics.STATE_IN),
         )
-
-    def _subscribe_reference(self, kind: Any, topic: str, read: Callable[[Any], ReferencePoints]) -> Subscription:
-        return self.create_subscription(kind, topic, lambda message: self._on_reference(partial(read, message)), topics.REFERENCE_QOS)
 
     @property
     def _checkpoint(self) -> Path | None:
