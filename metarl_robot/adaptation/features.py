@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.dynamics.arm import ArmDynamics
+from metarl_robot.dynamics.balance import Balance
 from metarl_robot.dynamics.rigid_body import N_INERTIAL
 
 Array = NDArray[np.float64]
@@ -44,22 +44,24 @@ class Xi:
     past_effort: Array
 
 
-@dataclass(frozen=True)
-class Interval:
-    """What happened between two samples: q_0, q_1 (nq,), v_0, v_1 (n,), the effort (nu,) held meanwhile and the two before it (2, nu)."""
+class Interval(NamedTuple):
+    """What happened between two samples: from (q_0, v_0) to the velocity v_1 (n,), where the balance of momentum is as it says.
+
+    effort: (nu,) held meanwhile; past_effort: (2, nu) the two before it.
+    """
 
     q_0: Array
     v_0: Array
-    q_1: Array
     v_1: Array
     effort: Array
     past_effort: Array
     dt: float
+    balance: Balance
 
-    @cached_property
+    @property
     def middle(self) -> Xi:
         """ξ half-way, with the mean acceleration."""
-        q, v, a = 0.5 * (self.q_0 + self.q_1), 0.5 * (self.v_0 + self.v_1), (self.v_1 - self.v_0) / self.dt
+        q, v, a = 0.5 * (self.q_0 + self.balance.q), 0.5 * (self.v_0 + self.v_1), (self.v_1 - self.v_0) / self.dt
         return Xi(q[None], v[None], a[None], self.effort[None], self.past_effort[:, None])
 
 
@@ -67,7 +69,6 @@ class FeatureGroup(Protocol):
     """One block of columns of Φ."""
 
     names: tuple[str, ...]
-    has_inertia: bool
 
     def design(self, xi: Xi) -> Array:
         """Φ (N, n, k)."""
@@ -77,8 +78,8 @@ class FeatureGroup(Protocol):
         """∫Φ dt (n, k) over an interval, without accelerations where there is a momentum form. Overwritten by the next call."""
         ...
 
-    def inertia(self, q: Array, z: Array) -> Array:
-        """Inertia (n, n) that the group adds to M(q), if it has one."""
+    def carried(self, z: Array) -> Array:
+        """Inertial parameters (10,), linear in z, of a payload that adds its inertia to M."""
         ...
 
     def value(self, xi: Xi, z: Array) -> Array:
@@ -101,8 +102,6 @@ class FeatureGroup(Protocol):
 class _Group:
     """What most groups share: no inertia, no dependence on the effort. nu: number of actuators, where it is not that of joints."""
 
-    has_inertia = False
-
     def __init__(self, dof: int, names: tuple[str, ...], nu: int | None = None) -> None:
         self._dof, self._nu = dof, dof if nu is None else nu
         self.names = names
@@ -113,8 +112,8 @@ class _Group:
     def impulse(self, interval: Interval) -> Array:
         return interval.dt * self.design(interval.middle)[0]
 
-    def inertia(self, q: Array, z: Array) -> Array:
-        return np.zeros((self._dof, self._dof))
+    def carried(self, z: Array) -> Array:
+        return np.zeros(N_INERTIAL)
 
     def effort_gain(self, z: Array) -> Array:
         return np.zeros(self._nu)
@@ -129,8 +128,6 @@ class _Group:
 class PayloadFeatures(_Group):
     """A rigid body at the payload site. In momentum form ∫Δ dt = -(p_π1 - p_π0) + ∫β_π dt: no acceleration is needed."""
 
-    has_inertia = True
-
     def __init__(self, dynamics: ArmDynamics) -> None:
         super().__init__(dynamics.dof, PAYLOAD_NAMES)
         self._dynamics = dynamics
@@ -141,10 +138,10 @@ class PayloadFeatures(_Group):
         return -self._dynamics.payload_regressors(xi.q, xi.v, xi.a)
 
     def impulse(self, interval: Interval) -> Array:
-        return self._dynamics.payload_impulse(interval.q_0, interval.v_0, interval.q_1, interval.v_1, interval.dt)
+        return interval.balance.payload_impulse
 
-    def inertia(self, q: Array, z: Array) -> Array:
-        return self._dynamics.payload_inertia(q, z)
+    def carried(self, z: Array) -> Array:
+        return z
 
     def value(self, xi: Xi, z: Array) -> Array:
         return -self._dynamics.payload_efforts(xi.q, xi.v, xi.a, z)
@@ -232,8 +229,10 @@ class FeatureMap:
         self.names = tuple(name for group in groups for name in group.names)
         ends = np.cumsum([0, *(len(group.names) for group in groups)])
         self._parts = [(group, slice(int(a), int(b))) for group, a, b in zip(groups, ends[:-1], ends[1:], strict=True)]
-        self._heavy = [(group, part) for group, part in self._parts if group.has_inertia]
+        self._impulse = np.zeros((dof, self.size))
+        self._columns = [(group, self._impulse[:, part]) for group, part in self._parts]
         self._by_gain = self._selected(self._nu, lambda group, unit: group.effort_gain(unit))
+        self._by_carried = self._selected(N_INERTIAL, lambda group, unit: group.carried(unit))
         self._by_payload = self._selected(N_INERTIAL, lambda group, unit: group.payload(unit))
 
     def _selected(self, size: int, of: Callable[[FeatureGroup, Array], Array]) -> Array:
@@ -250,15 +249,14 @@ class FeatureMap:
         return np.concatenate([np.zeros((*xi.v.shape, 0)), *(group.design(xi) for group, _ in self._parts)], axis=2)
 
     def impulse(self, interval: Interval) -> Array:
-        """∫Φ dt (n, n_z) over an interval."""
-        impulse = np.empty((self._dof, self.size))
-        for group, part in self._parts:
-            impulse[:, part] = group.impulse(interval)
-        return impulse
+        """∫Φ dt (n, n_z) over an interval. Overwritten by the next call."""
+        for group, columns in self._columns:
+            columns[...] = group.impulse(interval)
+        return self._impulse
 
-    def inertia(self, q: Array, z: Array) -> Array:
-        """Inertia (n, n) that the features add to M(q)."""
-        return sum((g.inertia(q, z[part]) for g, part in self._heavy), np.zeros((self._dof, self._dof)))
+    def carried(self, z: Array) -> Array:
+        """Inertial parameters (10,) of a payload that adds its inertia to M."""
+        return self._by_carried @ z
 
     def value(self, xi: Xi, z: Array) -> Array:
         """Φ(ξ) z (N, n)."""

@@ -22,6 +22,7 @@ from metarl_robot.quadrotor import GRAVITY_M_S2, Quadrotor
 Array = NDArray[np.float64]
 
 PUSH_NAMES = (*(f"push_{axis}_n" for axis in "xyz"), *(f"push_torque_{axis}_nm" for axis in "xyz"))
+_UNIT: Array = np.eye(6)
 DRAG_NAMES = ("drag_across_n_s_m", "drag_along_n_s_m", "drag_across_n_s2_m2", "drag_along_n_s2_m2")
 
 
@@ -75,17 +76,14 @@ class FlightNetworkFeatures(_Group):
 class FlightPayloadFeatures(_Group):
     """A rigid body at the payload site, in momentum form; `value` leaves it out, as plans have it in their own dynamics."""
 
-    has_inertia = True
-
     def __init__(self, dynamics: QuadrotorDynamics) -> None:
         super().__init__(dynamics.dof, PAYLOAD_NAMES, dynamics.nu)
-        self._dynamics = dynamics
 
     def impulse(self, interval: Interval) -> Array:
-        return self._dynamics.payload_impulse(interval.q_0, interval.v_0, interval.q_1, interval.v_1, interval.dt)
+        return interval.balance.payload_impulse
 
-    def inertia(self, q: Array, z: Array) -> Array:
-        return self._dynamics.payload_inertia(q, z)
+    def carried(self, z: Array) -> Array:
+        return z
 
     def value(self, xi: Xi, z: Array) -> Array:
         return np.zeros_like(xi.v)
@@ -105,7 +103,7 @@ class RotorFeatures(_Group):
         return self._dynamics.input_maps(xi.q) * xi.effort[:, None, :]
 
     def impulse(self, interval: Interval) -> Array:
-        return self._dynamics.input_impulse(interval.q_0, interval.v_0, interval.v_1, interval.dt) * interval.effort
+        return interval.balance.input_map * (interval.dt * interval.effort)
 
     def value(self, xi: Xi, z: Array) -> Array:
         return np.asarray(self.design(xi) @ z) if xi.effort.any() else np.zeros_like(xi.v)
@@ -124,7 +122,7 @@ class PushFeatures(_Group):
         return np.tile(np.eye(6), (len(xi.v), 1, 1))
 
     def impulse(self, interval: Interval) -> Array:
-        return interval.dt * np.eye(6)
+        return interval.dt * _UNIT
 
     def value(self, xi: Xi, z: Array) -> Array:
         return np.full(xi.v.shape, z)
@@ -138,7 +136,7 @@ class DragFeatures(_Group):
         self._dynamics = dynamics
 
     def impulse(self, interval: Interval) -> Array:
-        return self._dynamics.drag_impulse(interval.q_0, interval.v_0, interval.q_1, interval.v_1, interval.dt)
+        return self._dynamics.drag_impulse(interval.q_0, interval.v_0, interval.balance.q, interval.v_1, interval.dt)
 
     def design(self, xi: Xi) -> Array:
         across, along, speed = self._parts(xi)

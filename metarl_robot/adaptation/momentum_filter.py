@@ -130,8 +130,8 @@ class Dynamics(Protocol):
         """M (n, n), p (n,) and β (n,). Overwritten by the next call."""
         ...
 
-    def balance(self, q: Array, v_0: Array, v_1: Array, dt: float) -> Balance:
-        """Of momentum on the way from (q, v_0) to a velocity v_1. Overwritten by the next call."""
+    def balance(self, q: Array, v_0: Array, v_1: Array, dt: float, payload: Array) -> Balance:
+        """Of momentum on the way from (q, v_0) to a velocity v_1; payload: (10,). Overwritten by the next call."""
         ...
 
     def input_map(self, q: Array) -> Array:
@@ -371,9 +371,9 @@ class MomentumFilter:
         """
         dt, q_0, v_0, smooth = sample.dt, before.position, before.mean[self._v], self._smooth_effort.level
         guess = v_0 + dt * self._acceleration
-        there = self._dynamics.balance(q_0, v_0, guess, dt)
-        impulse = self._features.impulse(Interval(q_0, v_0, there.q, guess, smooth, self._history.last_two, dt))
-        added, gain = self._features.inertia(there.q, about), self._features.effort_gain(about)
+        there = self._dynamics.balance(q_0, v_0, guess, dt, self._features.carried(about))
+        impulse = self._features.impulse(Interval(q_0, v_0, guess, smooth, self._history.last_two, dt, there))
+        gain, added = self._features.effort_gain(about), there.payload_inertia
         motion = Motion(guess, there.mass, added, there.deficit, impulse, there.input_map, sample.acting, sample.doubt, smooth, gain, about)
         after = self._algebra.predict(before, motion, dt)
         v_1 = after.mean[self._v]

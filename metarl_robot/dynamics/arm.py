@@ -8,7 +8,7 @@ import casadi as ca
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.dynamics.balance import Balanced, balance_functions
+from metarl_robot.dynamics.balance import Balanced, balance_function
 from metarl_robot.dynamics.compiled import NumpyFunction, compile_functions
 from metarl_robot.dynamics.knots import Knots, compile_knots, in_chunks
 from metarl_robot.dynamics.rigid_body import N_INERTIAL, RigidBodyTree
@@ -38,7 +38,7 @@ class ArmDynamics(Balanced):
         self._momentum_regressor = NumpyFunction(compiled["momentum_regressor"])
         self._regressor = NumpyFunction(compiled["regressor"])
         self._kinematics = NumpyFunction(compiled["kinematics"])
-        self._take_balance(compiled)
+        self._take_balance(compiled["balance"])
         chunks = {f"{name}_chunk": Knots(many[name], _CHUNK) for name in ("effort", "regressor", "momentum", "momentum_regressor")}
         plans = {name: Knots(many[name], knots) for name in ("effort", "effort_jacobian")}
         shares = {name: Knots(many[name], knots, shared=(3,)) for name in ("payload", "payload_jacobian")}
@@ -147,7 +147,7 @@ def _functions(tree: RigidBodyTree) -> tuple[dict[str, ca.Function], dict[str, c
         "momentum_regressor": momentum_regressor,
         "regressor": regressor,
         "kinematics": _function("kinematics", [q], [site.position, site.rotation, site.jacobian]),
-        **balance_functions(momentum, lambda q, change: q + change, lambda q: ca.SX.eye(n)),
+        "balance": balance_function(momentum, lambda q, change: q + change, lambda q: ca.SX.eye(n)),
     }
     many = {
         "effort": _function("effort", [q, v, a], [effort]),

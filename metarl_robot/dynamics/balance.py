@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 import casadi as ca
@@ -22,39 +22,32 @@ class Balance(NamedTuple):
     """On the way from (q_0, v_0) to a velocity v_1.
 
     q: (nq,) position at its end; mass: (n, n) M there; deficit: (n,) p_0 - p_1 + ∫β dt, the momentum that is missing there without effort;
-    input_map: (n, nu) B half-way.
+    input_map: (n, nu) B half-way; payload_impulse: (n, 10) deficit by each of a payload's inertial parameters; payload_inertia: (n, n)
+    the given payload's share of M at the end.
     """
 
     q: Array
     mass: Array
     deficit: Array
     input_map: Array
+    payload_impulse: Array
+    payload_inertia: Array
 
 
 class Balanced:
-    """Dynamics that tell the balance of momentum. Results are overwritten by the next call of the same method."""
+    """Dynamics that tell the balance of momentum."""
 
-    def _take_balance(self, functions: Mapping[str, ca.Function]) -> None:
-        """The compiled ones of `balance_functions`."""
-        self._balance = NumpyFunction(functions["balance"])
-        self._payload_impulse = NumpyFunction(functions["payload_impulse"])
-        self._payload_inertia = NumpyFunction(functions["payload_inertia"])
+    def _take_balance(self, function: ca.Function) -> None:
+        """The compiled `balance_function`."""
+        self._balance = NumpyFunction(function)
 
-    def balance(self, q: Array, v_0: Array, v_1: Array, dt: float) -> Balance:
-        """Of momentum on the way from (q, v_0) to a velocity v_1, over dt [s]."""
-        return Balance(*self._balance(q, v_0, v_1, np.array(dt)))
-
-    def payload_impulse(self, q_0: Array, v_0: Array, q_1: Array, v_1: Array, dt: float) -> Array:
-        """(n, 10) p_0 - p_1 + ∫β dt of each of a payload's inertial parameters."""
-        return self._payload_impulse(q_0, v_0, q_1, v_1, np.array(dt))[0]
-
-    def payload_inertia(self, q: Array, payload: Array) -> Array:
-        """A payload's share of M (n, n)."""
-        return self._payload_inertia(q, payload)[0]
+    def balance(self, q: Array, v_0: Array, v_1: Array, dt: float, payload: Array) -> Balance:
+        """Of momentum on the way from (q, v_0) to a velocity v_1, over dt [s]; payload: (10,). Overwritten by the next call."""
+        return Balance(*self._balance(q, v_0, v_1, np.array(dt), payload))
 
 
-def balance_functions(momentum: ca.Function, retract: Retract, input_map: InputMap) -> dict[str, ca.Function]:
-    """Functions `balance`, `payload_impulse` and `payload_inertia` of a robot.
+def balance_function(momentum: ca.Function, retract: Retract, input_map: InputMap) -> ca.Function:
+    """Function `balance` of a robot.
 
     Arguments:
         momentum: (q, v, payload) -> (M, p, β), affine in the payload's inertial parameters.
@@ -62,23 +55,12 @@ def balance_functions(momentum: ca.Function, retract: Retract, input_map: InputM
     """
     nq, n = momentum.size1_in(0), momentum.size1_in(1)
     q, v_0, v_1, dt = ca.SX.sym("q", nq), ca.SX.sym("v_0", n), ca.SX.sym("v_1", n), ca.SX.sym("dt")
-    q_1, pi = ca.SX.sym("q_1", nq), ca.SX.sym("pi", N_INERTIAL)
-    there, none = retract(q, 0.5 * dt * (v_0 + v_1)), ca.SX.zeros(N_INERTIAL)
-    _, p_0, beta_0 = momentum(q, v_0, none)
-    mass, p_1, beta_1 = momentum(there, v_1, none)
+    payload = ca.SX.sym("payload", N_INERTIAL)
+    there, half_way = retract(q, 0.5 * dt * (v_0 + v_1)), retract(q, 0.25 * dt * (v_0 + v_1))
+    _, p_0, beta_0 = momentum(q, v_0, payload)
+    mass, p_1, beta_1 = momentum(there, v_1, payload)
     deficit = p_0 - p_1 + 0.5 * dt * (beta_0 + beta_1)
-    half_way = retract(q, 0.25 * dt * (v_0 + v_1))
-
-    _, p_0, beta_0 = momentum(q, v_0, pi)
-    _, p_1, beta_1 = momentum(q_1, v_1, pi)
-    impulse = ca.jacobian(p_0 - p_1 + 0.5 * dt * (beta_0 + beta_1), pi)
-    loaded, _, _ = momentum(q_1, ca.SX.zeros(n), pi)
-    return {
-        "balance": _function("balance", [q, v_0, v_1, dt], [there, mass, deficit, input_map(half_way)]),
-        "payload_impulse": _function("payload_impulse", [q, v_0, q_1, v_1, dt], [impulse]),
-        "payload_inertia": _function("payload_inertia", [q_1, pi], [ca.reshape(ca.jtimes(ca.vec(loaded), pi, pi), n, n)]),
-    }
-
-
-def _function(name: str, arguments: list[ca.SX], results: list[ca.SX]) -> ca.Function:
-    return ca.Function(name, arguments, ca.cse([ca.densify(result) for result in results]))
+    impulse, inertia = ca.jacobian(deficit, payload), ca.reshape(ca.jtimes(ca.vec(mass), payload, payload), n, n)
+    mass, deficit = (ca.substitute(x, payload, ca.SX.zeros(N_INERTIAL)) for x in (mass, deficit))
+    results = [there, mass, deficit, input_map(half_way), impulse, inertia]
+    return ca.Function("balance", [q, v_0, v_1, dt, payload], ca.cse([ca.densify(result) for result in results]))

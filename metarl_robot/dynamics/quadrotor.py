@@ -23,7 +23,7 @@ import casadi as ca
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.dynamics.balance import Balanced, balance_functions
+from metarl_robot.dynamics.balance import Balanced, balance_function
 from metarl_robot.dynamics.compiled import NumpyFunction, compile_functions
 from metarl_robot.dynamics.knots import Knots, compile_knots, in_chunks
 from metarl_robot.dynamics.rigid_body import N_INERTIAL
@@ -61,8 +61,7 @@ class QuadrotorDynamics(Balanced):
         self._specific_force = NumpyFunction(compiled["specific_force"])
         self._retract = NumpyFunction(compiled["retract"])
         self._difference = NumpyFunction(compiled["difference"])
-        self._take_balance(compiled)
-        self._input_impulse = NumpyFunction(compiled["input_impulse"])
+        self._take_balance(compiled["balance"])
         self._drag_impulse = NumpyFunction(compiled["drag_impulse"])
         self._chunks = compile_knots({name: Knots(function, CHUNK) for name, function in chunks.items()})
 
@@ -89,10 +88,6 @@ class QuadrotorDynamics(Balanced):
         """`payload_momentum_regressor` for (N, 7), (N, 6): two of (N, 6, 10)."""
         by_momentum, by_beta = in_chunks(self._chunks["regressors"], CHUNK, q, v)
         return by_momentum, by_beta
-
-    def input_impulse(self, q: Array, v_0: Array, v_1: Array, dt: float) -> Array:
-        """∫B dt (6, 4) on the way from (q, v_0) to a velocity v_1. Overwritten by the next call."""
-        return self._input_impulse(q, v_0, v_1, np.array(dt))[0]
 
     def drag_impulse(self, q_0: Array, v_0: Array, q_1: Array, v_1: Array, dt: float) -> Array:
         """(6, 4) ∫Δ dt of drag in still air, for each coefficient of `drag`. Overwritten by the next call."""
@@ -213,7 +208,6 @@ def _functions(robot: Quadrotor) -> tuple[dict[str, ca.Function], dict[str, ca.F
     turned_back = rotation_matrix(q[3:]).T
     felt = [ca.densify(ca.horzcat(turned_back, ca.SX(3, 3))), -turned_back @ ca.DM(GRAVITY)]
     q_1, v_1, dt = ca.SX.sym("q_1", 7), ca.SX.sym("v_1", 6), ca.SX.sym("dt")
-    input_impulse = dt * input_matrix(robot, retracted(q, 0.25 * dt * (v + v_1)))
     functions = {
         "specific_force": ca.Function("specific_force", [q], felt),
         "input_map": input_map,
@@ -221,9 +215,8 @@ def _functions(robot: Quadrotor) -> tuple[dict[str, ca.Function], dict[str, ca.F
         "difference": ca.Function("difference", [q, base], [differing(q, base)]),
         "momentum": momentum,
         "regressor": regressor,
-        "input_impulse": ca.Function("input_impulse", [q, v, v_1, dt], [ca.densify(input_impulse)]),
         "drag_impulse": ca.Function("drag_impulse", [q, v, q_1, v_1, dt], [ca.densify(dt * drag(0.5 * (q + q_1), 0.5 * (v + v_1)))]),
-        **balance_functions(momentum, retracted, partial(input_matrix, robot)),
+        "balance": balance_function(momentum, retracted, partial(input_matrix, robot)),
     }
     bare = ca.Function("bare_momentum", [q, v], momentum(q, v, ca.SX.zeros(N_INERTIAL)))
     return functions, {"input_maps": input_map, "shares": share, "momenta": bare, "regressors": regressor}

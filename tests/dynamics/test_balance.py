@@ -37,7 +37,7 @@ def _motion(dynamics: Dynamics) -> tuple[Array, Array, Array]:
 
 def test_balance_is_that_of_momentum_at_both_ends(dynamics: Dynamics) -> None:
     q, v_0, v_1 = _motion(dynamics)
-    balance = dynamics.balance(q, v_0, v_1, DT)
+    balance = dynamics.balance(q, v_0, v_1, DT, np.ones(10))
     there = dynamics.retract(q, 0.5 * DT * (v_0 + v_1))
     _, p_0, beta_0 = (x.copy() for x in dynamics.momentum(q, v_0))
     mass, p_1, beta_1 = (x.copy() for x in dynamics.momentum(there, v_1))
@@ -49,20 +49,21 @@ def test_balance_is_that_of_momentum_at_both_ends(dynamics: Dynamics) -> None:
 
 def test_payload_is_what_it_adds(dynamics: Dynamics) -> None:
     q, v_0, v_1 = _motion(dynamics)
-    there = dynamics.retract(q, 0.5 * DT * (v_0 + v_1))
+    payload = np.random.default_rng(2).standard_normal(10)
+    balance = dynamics.balance(q, v_0, v_1, DT, payload)
+    there = balance.q.copy()
     p_0, beta_0 = (x.copy() for x in dynamics.payload_momentum_regressor(q, v_0))
     p_1, beta_1 = (x.copy() for x in dynamics.payload_momentum_regressor(there, v_1))
-    assert np.allclose(dynamics.payload_impulse(q, v_0, there, v_1, DT), p_0 - p_1 + 0.5 * DT * (beta_0 + beta_1), atol=TOLERANCE)
-    payload = np.random.default_rng(2).standard_normal(10)
-    loaded = dynamics.momentum(q, v_0, payload)[0].copy()
-    assert np.allclose(dynamics.payload_inertia(q, payload), loaded - dynamics.mass_matrix(q), atol=TOLERANCE)
+    assert np.allclose(balance.payload_impulse, p_0 - p_1 + 0.5 * DT * (beta_0 + beta_1), atol=TOLERANCE)
+    loaded = dynamics.momentum(there, v_0, payload)[0].copy()
+    assert np.allclose(balance.payload_inertia, loaded - dynamics.mass_matrix(there), atol=TOLERANCE)
 
 
 def test_impulses_of_flight_are_their_features_half_way() -> None:
     dynamics = QuadrotorDynamics(load_robot("x500"))  # type: ignore[arg-type]
     q, v_0, v_1 = _motion(dynamics)
-    there = dynamics.retract(q, 0.5 * DT * (v_0 + v_1))
-    interval = Interval(q, v_0, there, v_1, np.ones(4), np.ones((2, 4)), DT)
+    balance = dynamics.balance(q, v_0, v_1, DT, np.zeros(10))
+    interval = Interval(q, v_0, v_1, np.ones(4), np.ones((2, 4)), DT, balance)
     for group in (DragFeatures(dynamics), PushFeatures(dynamics), RotorFeatures(dynamics)):
         # The rotors' attitude half-way is the geodesic's, the middle's the mean quaternion: they differ in third order of the turn.
         assert np.allclose(group.impulse(interval), DT * group.design(interval.middle)[0], atol=1e-4 * DT)
