@@ -30,7 +30,6 @@ class CableFeature:
     """The known cable as one feature with coefficient 1: Δ = J_pointᵀ f(q)."""
 
     names: tuple[str, ...] = ("cable",)
-    has_inertia = False
 
     def __init__(self, dynamics: ArmDynamics, cable: Cable) -> None:
         self._dynamics, self._cable = dynamics, cable
@@ -41,8 +40,8 @@ class CableFeature:
     def impulse(self, interval: Interval) -> Array:
         return interval.dt * self.design(interval.middle)[0]
 
-    def inertia(self, q: Array, z: Array) -> Array:
-        return np.zeros((self._dynamics.dof, self._dynamics.dof))
+    def carried(self, z: Array) -> Array:
+        return np.zeros(10)
 
     def value(self, xi: Xi, z: Array) -> Array:
         return self.design(xi)[:, :, 0] * z[0]
