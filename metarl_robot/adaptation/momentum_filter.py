@@ -40,7 +40,7 @@ from numpy.typing import NDArray
 
 from metarl_robot.adaptation.features import FeatureMap, Interval, Xi
 from metarl_robot.adaptation.filter_algebra import Belief, Innovation, Motion, Wander, algebra
-from metarl_robot.adaptation.stream import Smooth, VelocityNoise, Whiteness, command_history
+from metarl_robot.adaptation.stream import command_history, smooth, velocity_noise, whiteness
 from metarl_robot.dynamics.balance import Balance
 from metarl_robot.signals import Context, State
 
@@ -182,7 +182,7 @@ class MomentumFilter:
         self._q, self._v, self._d, self._e = (slice(i * self._n, (i + 1) * self._n) for i in range(4))
         self._group = np.repeat(np.arange(len(tuning.noise_groups)), tuning.noise_groups)
         self._position_variance, self._force_variance = tuning.position_noise**2, tuning.force_noise**2
-        self._whiteness = Whiteness(tuning.surprise if tuning.jumps else 0.0, 2 * self._n, more=3)
+        self._whiteness = whiteness(tuning.surprise if tuning.jumps else 0.0, 2 * self._n, 3, compiled)
         self._use(features, prior)
         self.reset()
 
@@ -212,13 +212,13 @@ class MomentumFilter:
         self._use(self._features, self._prior)
         self._started = False
         self._remember(np.zeros(self._dynamics.nu))
-        self._noise = VelocityNoise(self._tuning.velocity_noise, self._group)
+        self._noise = velocity_noise(self._tuning.velocity_noise, self._group, self._compiled)
         self._hypotheses: list[_Hypothesis] = []
 
     def _remember(self, effort: Array) -> None:
         """This was commanded for ever."""
         self._history = command_history(effort, self._tuning.period_s, self._compiled)
-        self._smooth_effort = Smooth(effort, EFFORT_MEMORY_S)
+        self._smooth_effort = smooth(effort, EFFORT_MEMORY_S, self._compiled)
 
     @property
     def _context(self) -> Array:

@@ -13,6 +13,8 @@ from scipy.stats import chi2
 from metarl_robot.dynamics.kernel import address, kernel, struct
 
 Array = NDArray[np.float64]
+IntArray = NDArray[np.intp]
+_POINTER = ctypes.c_void_p
 
 NOISE_MEMORY_S = 0.5
 NOISE_VARIANCE_RANGE = (1e-3**2, 0.2**2)
@@ -26,6 +28,34 @@ UNUSUAL = 1.0
 LATENCY_MEMORY_S = 2.0
 WINDOWS = (1, 4, 16)
 """Samples over which innovations are averaged: a large change shows in one, a small one that stays in sixteen."""
+
+
+def smooth(level: Array, memory_s: float, compiled: bool = True) -> Smooth:
+    """See Smooth. compiled: in C, where there is a compiler."""
+    library = _library(compiled)
+    return Smooth(level, memory_s) if library is None else CompiledSmooth(level, memory_s, library)
+
+
+def command_history(effort: Array, period_s: float, compiled: bool = True) -> CommandHistory:
+    """See CommandHistory. compiled: in C, where there is a compiler."""
+    library = _library(compiled)
+    return CommandHistory(effort, period_s) if library is None else CompiledCommandHistory(effort, period_s, library)
+
+
+def velocity_noise(initial: Sequence[float], group: IntArray, compiled: bool = True) -> VelocityNoise:
+    """See VelocityNoise. compiled: in C, where there is a compiler."""
+    library = _library(compiled)
+    return VelocityNoise(initial, group) if library is None else CompiledVelocityNoise(initial, group, library)
+
+
+def whiteness(probability: float, size: int, more: int = 0, compiled: bool = True) -> Whiteness:
+    """See Whiteness. compiled: in C, where there is a compiler."""
+    library = _library(compiled)
+    return Whiteness(probability, size, more) if library is None else CompiledWhiteness(probability, size, more, library)
+
+
+def _library(compiled: bool) -> ctypes.CDLL | None:
+    return kernel("adaptation", "stream") if compiled else None
 
 
 class Smooth:
@@ -43,14 +73,23 @@ class Smooth:
         theta = exp(-dt / self._memory_s)
         ahead = self.level + dt * self._trend
         off = sample - ahead
-        self.level = ahead + (1.0 - theta**2) * off
-        self._trend = self._trend + (1.0 - theta) ** 2 / dt * off
+        self.level[:] = ahead + (1.0 - theta**2) * off
+        self._trend += (1.0 - theta) ** 2 / dt * off
 
 
-def command_history(effort: Array, period_s: float, compiled: bool = True) -> CommandHistory:
-    """See CommandHistory. compiled: in C, where there is a compiler."""
-    library = kernel("adaptation", "command_history") if compiled else None
-    return CommandHistory(effort, period_s) if library is None else CompiledCommandHistory(effort, period_s, library)
+class CompiledSmooth(Smooth):
+    """The same by stream.c."""
+
+    def __init__(self, level: Array, memory_s: float, library: ctypes.CDLL) -> None:
+        super().__init__(level, memory_s)
+        self._sample = np.zeros_like(level)
+        self._addresses = tuple(map(address, (self.level, self._trend, self._sample)))
+        number = ctypes.c_double
+        self._in_c = ctypes.CFUNCTYPE(None, *3 * (_POINTER,), ctypes.c_long, number, number)(("smooth", library))
+
+    def update(self, sample: Array, dt: float) -> None:
+        self._sample[:] = sample
+        self._in_c(*self._addresses, len(sample), dt, self._memory_s)
 
 
 class CommandHistory:
@@ -86,9 +125,13 @@ class CommandHistory:
 
     def update(self, effort: Array, dt: float) -> None:
         """A command (n,) was issued, and dt later the next will be."""
-        self._past[2:] = self._past[1:-1]
+        self._past[0] = effort
+        self._issued(dt)
+
+    def _issued(self, dt: float) -> None:
+        self._past[1:] = self._past[:-1]
         self._held_s[1:] = self._held_s[:-1]
-        self._past[1], self._held_s[0] = effort, dt
+        self._held_s[0] = dt
 
     def acting(self, effort: Array, dt: float) -> tuple[Array, Array]:
         """Mean and standard deviation (n,) of the mean effort over the last dt, at whose start a command was issued.
@@ -137,22 +180,25 @@ class CommandHistory:
 
 
 class CompiledCommandHistory(CommandHistory):
-    """The same by command_history.c."""
+    """The same by stream.c."""
 
     def __init__(self, effort: Array, period_s: float, library: ctypes.CDLL) -> None:
         super().__init__(effort, period_s)
         self._scratch = np.zeros((LATENCIES, 3, len(effort)))
         self._struct = struct(
             nu=len(effort), latencies=LATENCIES, commands=1 + COMMANDS, period=float(period_s),
-            past=self._past, held=self._held_s, latency=self._latency, prior=self._prior, evidence=self._evidence, weights=self._weights,
+            latency=self._latency, prior=self._prior, past=self._past, held=self._held_s, evidence=self._evidence, weights=self._weights,
             candidates=self._candidates, acting=self._acting, doubt=self._doubt, scratch=self._scratch,
         )  # fmt: skip
-        self._self, pointer = ctypes.byref(self._struct), ctypes.c_void_p
-        self._in_c_act = ctypes.CFUNCTYPE(None, pointer, ctypes.c_double)(("acting", library))
-        self._in_c_learn = ctypes.CFUNCTYPE(None, pointer, pointer, pointer, ctypes.c_long, ctypes.c_double)(("learn", library))
+        self._self, of_time = ctypes.byref(self._struct), ctypes.CFUNCTYPE(None, _POINTER, ctypes.c_double)
+        self._in_c_act, self._in_c_issued = of_time(("acting", library)), of_time(("issued", library))
+        self._in_c_learn = ctypes.CFUNCTYPE(None, *3 * (_POINTER,), ctypes.c_long, ctypes.c_double)(("learn", library))
 
     def _act(self, dt: float) -> None:
         self._in_c_act(self._self, dt)
+
+    def _issued(self, dt: float) -> None:
+        self._in_c_issued(self._self, dt)
 
     def _learn(self, white: Array, response: Array, keep: float) -> None:
         white, response = np.ascontiguousarray(white), np.ascontiguousarray(response)
@@ -169,26 +215,42 @@ class VelocityNoise:
         group: (n,) which group each velocity belongs to: what is alike shares one estimate.
     """
 
-    def __init__(self, initial: Sequence[float], group: NDArray[np.intp]) -> None:
+    def __init__(self, initial: Sequence[float], group: IntArray) -> None:
         self.variance = np.square(np.asarray(initial, dtype=np.float64))
         self._share_of = (group == np.arange(len(self.variance))[:, None]) / np.bincount(group)[:, None]
-        self._last: Array | None = None
-        self._step: Array | None = None
+        self._last, self._step = np.zeros(len(group)), np.zeros(len(group))
+        self._known = 0
 
     def update(self, v: Array, dt: float) -> None:
-        last, step = self._last, self._step
-        self._last = v.copy()
-        if last is None:
-            return
-        self._step = v - last
-        if step is None:
-            return
-        bend = self._step - step
-        share = 1.0 - exp(-dt / NOISE_MEMORY_S)
-        for i, sample in enumerate((self._share_of @ (bend * bend)).tolist()):
-            now = self.variance.item(i)
-            moved = now + share * (min(sample / 6.0, 4.0 * now) - now)
-            self.variance[i] = min(max(moved, NOISE_VARIANCE_RANGE[0]), NOISE_VARIANCE_RANGE[1])
+        self._take(v, dt)
+        self._known = min(self._known + 1, 2)
+
+    def _take(self, v: Array, dt: float) -> None:
+        step = v - self._last
+        bend = step - self._step
+        self._last[:], self._step[:] = v, step
+        if self._known == 2:
+            share, now = 1.0 - exp(-dt / NOISE_MEMORY_S), self.variance
+            moved = now + share * (np.minimum(self._share_of @ (bend * bend) / 6.0, 4.0 * now) - now)
+            self.variance[:] = np.clip(moved, *NOISE_VARIANCE_RANGE)
+
+
+class CompiledVelocityNoise(VelocityNoise):
+    """The same by stream.c."""
+
+    def __init__(self, initial: Sequence[float], group: IntArray, library: ctypes.CDLL) -> None:
+        super().__init__(initial, group)
+        self._v, (least, most) = np.zeros(len(group)), NOISE_VARIANCE_RANGE
+        self._struct = struct(
+            n=len(group), groups=len(self.variance), memory=NOISE_MEMORY_S, least=least, most=most,
+            share_of=self._share_of, v=self._v, last=self._last, step=self._step, variance=self.variance,
+        )  # fmt: skip
+        self._self = ctypes.byref(self._struct)
+        self._in_c = ctypes.CFUNCTYPE(None, _POINTER, ctypes.c_double, ctypes.c_long)(("noise", library))
+
+    def _take(self, v: Array, dt: float) -> None:
+        self._v[:] = v
+        self._in_c(self._self, dt, self._known)
 
 
 class Whiteness:
@@ -201,8 +263,7 @@ class Whiteness:
 
     def __init__(self, probability: float, size: int, more: int = 0) -> None:
         self._threshold = float(chi2.isf(probability, size))
-        self._windows: Array = (np.arange(max(WINDOWS)) < np.array(WINDOWS)[:, None]).astype(np.float64)
-        self._recent = np.zeros((max(WINDOWS), size + more))  # the latest first
+        self._white, self._recent = np.zeros(size + more), np.zeros((max(WINDOWS), size + more))  # the latest first
         self._count = 0
 
     def clear(self) -> None:
@@ -211,9 +272,29 @@ class Whiteness:
 
     def fails(self, white: Array) -> bool:
         """Take in a whitened innovation; whether the mean over one of the windows is improbable."""
-        self._recent[1:] = self._recent[:-1]
-        self._recent[0], self._recent[0, : len(white)] = 0.0, white
+        self._white[: len(white)], self._white[len(white) :] = white, 0.0
         self._count += 1
-        sums = self._windows @ self._recent
-        squares = np.einsum("wi,wi->w", sums, sums).tolist()
-        return any(square > self._threshold * window and window <= self._count for square, window in zip(squares, WINDOWS, strict=True))
+        return self._improbable()
+
+    def _improbable(self) -> bool:
+        self._recent[1:] = self._recent[:-1]
+        self._recent[0] = self._white
+        sums = [self._recent[:window].sum(axis=0) for window in WINDOWS if window <= self._count]
+        return any(float(total @ total) > self._threshold * window for total, window in zip(sums, WINDOWS, strict=False))
+
+
+class CompiledWhiteness(Whiteness):
+    """The same by stream.c."""
+
+    def __init__(self, probability: float, size: int, more: int, library: ctypes.CDLL) -> None:
+        super().__init__(probability, size, more)
+        self._windows = np.array(WINDOWS, dtype=np.float64)
+        self._struct = struct(
+            size=size + more, windows=len(WINDOWS), width=max(WINDOWS), threshold=self._threshold,
+            window=self._windows, white=self._white, recent=self._recent,
+        )  # fmt: skip
+        self._self = ctypes.byref(self._struct)
+        self._in_c = ctypes.CFUNCTYPE(ctypes.c_int, _POINTER, ctypes.c_long)(("fails", library))
+
+    def _improbable(self) -> bool:
+        return bool(self._in_c(self._self, self._count))

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from metarl_robot.adaptation.filter_algebra import Algebra, Belief, CompiledAlgebra, Innovation, Motion, NumpyAlgebra, Wander, algebra
 from metarl_robot.adaptation.momentum_filter import MomentumFilter
-from metarl_robot.adaptation.stream import CompiledCommandHistory, command_history
 from metarl_robot.control.factory import make_controller
 from metarl_robot.robot import load_robot
 from metarl_robot.signals import Context, State
@@ -122,19 +121,3 @@ def test_an_innovation_without_a_covariance_is_refused_by_both(wander: Wander) -
         after = one.predict(before, _motion(np.zeros((N, N))), 0.01)
         with pytest.raises(np.linalg.LinAlgError):
             one.correct(before, after, Innovation(np.zeros(2 * N), np.full(2 * N, -1e9), None), 0.01)
-
-
-def test_command_histories_agree() -> None:
-    fast, plain = (command_history(np.zeros(2), 0.005, compiled) for compiled in (True, False))
-    if not isinstance(fast, CompiledCommandHistory):
-        pytest.skip("no C compiler")
-    rng = np.random.default_rng(0)
-    for _ in range(100):
-        effort, white, response = rng.standard_normal(2), rng.standard_normal(6), rng.standard_normal((6, 2))
-        dt = 0.005 * rng.uniform(0.8, 2.5)
-        for here, there in zip(fast.acting(effort, dt), plain.acting(effort, dt), strict=True):
-            assert np.allclose(here, there, rtol=1e-10, atol=1e-12)
-        for history in (fast, plain):
-            history.learn(white, response, dt)
-            history.update(effort, dt)
-        assert fast.latency_s == pytest.approx(plain.latency_s, rel=1e-9)

@@ -6,7 +6,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from metarl_robot.adaptation.stream import LATENCIES, LONGEST_LATENCY, CommandHistory, Smooth, VelocityNoise, Whiteness
+from metarl_robot.adaptation.stream import (
+    LATENCIES,
+    LONGEST_LATENCY,
+    CommandHistory,
+    CompiledSmooth,
+    Smooth,
+    VelocityNoise,
+    Whiteness,
+    command_history,
+    smooth,
+    velocity_noise,
+    whiteness,
+)
 
 Array = NDArray[np.float64]
 
@@ -83,3 +95,36 @@ def test_whiteness_fails_for_a_small_lasting_bias_and_for_a_large_jolt_only() ->
 
 def test_whiteness_with_probability_zero_never_fails() -> None:
     assert not Whiteness(0.0, 2).fails(np.array([1e6, 1e6]))
+
+
+def test_in_c_and_in_numpy_they_are_the_same() -> None:
+    rng, group = np.random.default_rng(4), np.repeat([0, 1], 3)
+    smooths = [smooth(np.zeros(2), 0.1, compiled) for compiled in (True, False)]
+    noises = [velocity_noise((0.02, 0.05), group, compiled) for compiled in (True, False)]
+    tests = [whiteness(1e-3, 6, 3, compiled) for compiled in (True, False)]
+    histories = [command_history(np.zeros(2), PERIOD_S, compiled) for compiled in (True, False)]
+    if not isinstance(smooths[0], CompiledSmooth):
+        pytest.skip("no C compiler")
+    failed = 0
+    for k in range(300):
+        effort, v, white, response = (rng.standard_normal(shape) for shape in (2, 6, 6 + 3 * (k % 2), (6, 2)))
+        dt = PERIOD_S * rng.uniform(0.8, 2.5)
+        for signal in smooths:
+            signal.update(effort, dt)
+        for noise in noises:
+            noise.update(0.01 * v * (1.0 + 10.0 * (k % 40 == 0)), dt)
+        acting = [history.acting(effort, dt) for history in histories]
+        for history in histories:
+            history.learn(white[:6], response, dt)
+            history.update(effort, dt)
+        fails = [test.fails(white) for test in tests]
+        failed += fails[0]
+        assert fails[0] == fails[1]
+        assert np.allclose(smooths[0].level, smooths[1].level, rtol=1e-12, atol=1e-14)
+        assert np.allclose(noises[0].variance, noises[1].variance, rtol=1e-12)
+        assert np.allclose(acting[0], acting[1], rtol=1e-10, atol=1e-12)
+        assert histories[0].latency_s == pytest.approx(histories[1].latency_s, rel=1e-9)
+        if failed == 5:
+            for test in tests:
+                test.clear()
+    assert failed > 0

@@ -1,16 +1,32 @@
-/* Which command acted: the same as CommandHistory in stream.py, which says what each array is. */
+/* What is learned from the stream of samples: the same as in stream.py, which says what each array is. */
 #include <math.h>
+#include <string.h>
 
 #define LATE 3
 
 typedef struct {
     long nu, latencies, commands; /* commands: remembered, and the one just issued */
     double period;
-    const double *past, *held, *latency, *prior; /* (commands, nu) the latest first, (commands - 1,), (latencies,), (latencies,) */
+    const double *latency, *prior;               /* (latencies,) */
+    double *past, *held;                         /* (commands, nu) the latest first, (commands - 1,) */
     double *evidence, *weights;                  /* (latencies,) */
     double *candidates, *acting, *doubt;         /* (latencies, nu), (nu,), (nu,) */
     double *scratch;                             /* (latencies, LATE, nu) */
 } History;
+
+typedef struct {
+    long n, groups;
+    double memory, least, most;
+    const double *share_of, *v;                         /* (groups, n), (n,) */
+    double *last, *step, *variance;                     /* (n,), (n,), (groups,) */
+} Noise;
+
+typedef struct {
+    long size, windows, width;
+    double threshold;
+    const double *window, *white;                       /* (windows,), (size,) */
+    double *recent;                                     /* (width, size) the latest first */
+} Whiteness;
 
 static double smaller(double x, double y) { return x < y ? x : y; }
 static double larger(double x, double y) { return x > y ? x : y; }
@@ -61,6 +77,13 @@ void weigh(const History *h) {
     for (long i = 0; i < count; ++i) h->weights[i] /= sum;
 }
 
+/* The command just issued was held for dt. */
+void issued(const History *h, double dt) {
+    memmove(h->past + h->nu, h->past, (h->commands - 1) * h->nu * sizeof(double));
+    memmove(h->held + 1, h->held, (h->commands - 2) * sizeof(double));
+    h->held[0] = dt;
+}
+
 /* white (size,), response (size, nu) */
 void learn(const History *h, const double *white, const double *response, long size, double keep) {
     double *likelihood = h->scratch, most = -INFINITY;
@@ -76,4 +99,48 @@ void learn(const History *h, const double *white, const double *response, long s
     for (long i = 0; i < h->latencies; ++i)
         h->evidence[i] = keep * h->evidence[i] + (1.0 - keep) * h->prior[i] + likelihood[i] - most;
     weigh(h);
+}
+
+/* level, trend, sample: (n,) */
+void smooth(double *level, double *trend, const double *sample, long n, double dt, double memory) {
+    const double theta = exp(-dt / memory);
+    for (long i = 0; i < n; ++i) {
+        const double ahead = level[i] + dt * trend[i], off = sample[i] - ahead;
+        level[i] = ahead + (1.0 - theta * theta) * off;
+        trend[i] += (1.0 - theta) * (1.0 - theta) / dt * off;
+    }
+}
+
+/* known: how many samples came before, up to two. */
+void noise(const Noise *s, double dt, long known) {
+    double bend[s->n];
+    const double share = 1.0 - exp(-dt / s->memory);
+    for (long i = 0; i < s->n; ++i) {
+        const double step = s->v[i] - s->last[i];
+        bend[i] = step - s->step[i];
+        s->last[i] = s->v[i];
+        s->step[i] = step;
+    }
+    for (long g = 0; g < s->groups && known == 2; ++g) {
+        double sample = 0.0, now = s->variance[g];
+        for (long i = 0; i < s->n; ++i) sample += s->share_of[g * s->n + i] * bend[i] * bend[i];
+        now += share * (smaller(sample / 6.0, 4.0 * now) - now);
+        s->variance[g] = smaller(larger(now, s->least), s->most);
+    }
+}
+
+/* Takes in an innovation as the count-th; whether the mean over one of the windows is improbable. */
+int fails(const Whiteness *s, long count) {
+    double sum[s->size];
+    memset(sum, 0, sizeof sum);
+    memmove(s->recent + s->size, s->recent, (s->width - 1) * s->size * sizeof(double));
+    memcpy(s->recent, s->white, sizeof sum);
+    for (long w = 0, row = 0; w < s->windows && s->window[w] <= count; ++w) {
+        double square = 0.0;
+        for (; row < s->window[w]; ++row)
+            for (long i = 0; i < s->size; ++i) sum[i] += s->recent[row * s->size + i];
+        for (long i = 0; i < s->size; ++i) square += sum[i] * sum[i];
+        if (square > s->threshold * s->window[w]) return 1;
+    }
+    return 0;
 }
