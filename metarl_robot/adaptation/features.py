@@ -112,6 +112,9 @@ class _Group:
     def impulse(self, interval: Interval) -> Array:
         return interval.dt * self.design(interval.middle)[0]
 
+    def value(self, xi: Xi, z: Array) -> Array:
+        return np.asarray(self.design(xi) @ z)
+
     def carried(self, z: Array) -> Array:
         return np.zeros(N_INERTIAL)
 

@@ -86,7 +86,7 @@ class FlightPayloadFeatures(_Group):
         return z
 
     def value(self, xi: Xi, z: Array) -> Array:
-        return np.zeros_like(xi.v)
+        return np.zeros(xi.v.shape)
 
     def payload(self, z: Array) -> Array:
         return z
@@ -106,7 +106,7 @@ class RotorFeatures(_Group):
         return interval.balance.input_map * (interval.dt * interval.effort)
 
     def value(self, xi: Xi, z: Array) -> Array:
-        return np.asarray(self.design(xi) @ z) if xi.effort.any() else np.zeros_like(xi.v)
+        return super().value(xi, z) if xi.effort.any() else np.zeros(xi.v.shape)
 
     def effort_gain(self, z: Array) -> Array:
         return z
@@ -139,21 +139,4 @@ class DragFeatures(_Group):
         return self._dynamics.drag_impulse(interval.q_0, interval.v_0, interval.balance.q, interval.v_1, interval.dt)
 
     def design(self, xi: Xi) -> Array:
-        across, along, speed = self._parts(xi)
-        phi = np.zeros((len(xi.v), 6, 4))
-        for k, part in enumerate((across, along, speed * across, speed * along)):
-            phi[:, :3, k] = -part
-        return phi
-
-    def value(self, xi: Xi, z: Array) -> Array:
-        across, along, speed = self._parts(xi)
-        drag = np.zeros(xi.v.shape)
-        drag[:, :3] = -(z[0] + z[2] * speed) * across - (z[1] + z[3] * speed) * along
-        return drag
-
-    @staticmethod
-    def _parts(xi: Xi) -> tuple[Array, Array, Array]:
-        """Velocity across and along the rotors' axis, (N, 3) each, and speed (N, 1)."""
-        v, axis = xi.v[:, :3], rotation.up(xi.q[:, 3:])
-        along = (v * axis).sum(axis=1, keepdims=True) * axis
-        return v - along, along, np.sqrt((v * v).sum(axis=1, keepdims=True))
+        return self._dynamics.drags(xi.q, xi.v)

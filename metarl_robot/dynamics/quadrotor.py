@@ -93,6 +93,10 @@ class QuadrotorDynamics(Balanced):
         """(6, 4) ∫Δ dt of drag in still air, for each coefficient of `drag`. Overwritten by the next call."""
         return self._drag_impulse(q_0, v_0, q_1, v_1, np.array(dt))[0]
 
+    def drags(self, q: Array, v: Array) -> Array:
+        """`drag` for (N, 7), (N, 6): (N, 6, 4)."""
+        return in_chunks(self._chunks["drags"], CHUNK, q, v)[0]
+
     def payload_regressors(self, q: Array, v: Array, a: Array) -> Array:
         """Y (N, 6, 10) with Y π the payload's share of M v̇ + h, for states (N, 7), (N, 6) and accelerations (N, 6)."""
         return in_chunks(self._chunks["shares"], CHUNK, q, v, a)[0]
@@ -219,4 +223,5 @@ def _functions(robot: Quadrotor) -> tuple[dict[str, ca.Function], dict[str, ca.F
         "balance": balance_function(momentum, retracted, partial(input_matrix, robot)),
     }
     bare = ca.Function("bare_momentum", [q, v], momentum(q, v, ca.SX.zeros(N_INERTIAL)))
-    return functions, {"input_maps": input_map, "shares": share, "momenta": bare, "regressors": regressor}
+    drags = ca.Function("drags", [q, v], [ca.densify(drag(q, v))])
+    return functions, {"input_maps": input_map, "shares": share, "momenta": bare, "regressors": regressor, "drags": drags}
