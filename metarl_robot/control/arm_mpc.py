@@ -13,7 +13,6 @@ differ in their adapter alone.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +22,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from metarl_robot.adaptation.base import Adapter
 from metarl_robot.adaptation.features import Xi
 from metarl_robot.control.limits import EffortLimiter
-from metarl_robot.control.tracking_qp import Rows, TrackingQP
+from metarl_robot.control.linearised_limits import LinearisedLimits, Outputs
+from metarl_robot.control.moved_on import moved_on
+from metarl_robot.control.tracking_qp import TrackingQP
 from metarl_robot.dynamics.arm import ArmDynamics
 from metarl_robot.robot import Robot
 from metarl_robot.signals import EMPTY_CONTEXT, Command, Context, Plan, Reference, Setpoints, State, Status
@@ -34,8 +35,6 @@ REMEMBERED = 16
 """Commands that may still be on their way."""
 MIN_EFFORT_GAIN = 0.5
 """A motor is never assumed weaker than this."""
-TOLERANCE = 1e-3
-"""A limit counts as violated beyond this much acceleration [rad/s²]."""
 
 
 class MPCConfig(BaseModel):
@@ -83,10 +82,10 @@ class ArmMPC:
         self.adapter = adapter
         self._qp = TrackingQP(config.horizon, config.knot_spacing_s, config.bandwidth_rad_s, config.damping_ratio)
         self._limiter = EffortLimiter(robot)
-        margin = config.limit_margin
-        self._velocity_limit = (1.0 - margin) * robot.velocity_limit
-        slack = 0.5 * margin * (robot.position_upper - robot.position_lower)
-        self._position_lower, self._position_upper = robot.position_lower + slack, robot.position_upper - slack
+        velocity = (1.0 - config.limit_margin) * robot.velocity_limit
+        slack = 0.5 * config.limit_margin * (robot.position_upper - robot.position_lower)
+        self._lower = np.stack([-robot.effort_limit, -velocity, robot.position_lower + slack])
+        self._upper = np.stack([robot.effort_limit, velocity, robot.position_upper - slack])
         self._grid: Array = np.asarray(np.arange(config.horizon + 1) * config.knot_spacing_s, dtype=np.float64)
         self.reset()
 
@@ -147,8 +146,7 @@ class ArmMPC:
         knots = self._evaluate(target, inputs, errors[:, 0], errors[:, 1])
         if not self._violates(knots):
             return knots, ""
-        limits = _LinearisedLimits(self, knots, self._shifted(time, q), target)
-        change, met = self._qp.constrain(limits.violated)
+        change, met = self._qp.constrain(self._limits(knots, self._shifted(time, q), target).violated)
         if change is None:
             return None, "the quadratic programme could not be solved"
         changed = self._evaluate(
@@ -159,14 +157,27 @@ class ArmMPC:
         )
         return changed, "" if met else "limits relaxed: they cannot all be met within the horizon"
 
+    def _limits(self, knots: _Knots, about: tuple[Array, Array, Array], target: Setpoints) -> LinearisedLimits:
+        """Those of a candidate, linearised about q, v, a (N + 1, n)."""
+        xi, omega = _intended(about[0], target.v, about[2]), self._config.bandwidth_rad_s
+        by_motion = (self._dynamics.efforts_jacobian(*about) - self.adapter.jacobian(xi)) / self.effort_gain[:, None]
+        away = np.concatenate([x - x_0 for x, x_0 in zip(knots[:3], about, strict=True)], axis=1)
+        effort = self.effort(*about, xi) + (by_motion @ away[:, :, None])[:, :, 0]
+        lower, upper = (np.tile(limit[:, None], (1, len(effort), 1)) for limit in (self._lower, self._upper))
+        lower[0, 0], upper[0, 0] = self._limiter.bounds()
+        inertia = np.diagonal(by_motion[:, :, 2 * self._robot.dof :], axis1=1, axis2=2)
+        ones = np.ones_like(effort)
+        worth = np.stack([inertia, ones / omega, ones / omega**2])
+        return LinearisedLimits(self._qp, Outputs(np.stack([effort, knots.v, knots.q]), lower, upper, worth), by_motion)
+
     def _shifted(self, time: float, q: Array) -> tuple[Array, Array, Array]:
         """q, v, a (N + 1, n) of the last plan at this step's knots; standing still where there is none."""
         if self._last_knots is None or self._plan is None:
             still = np.zeros((len(self._grid), len(q)))
             return np.tile(q, (len(self._grid), 1)), still, still
-        old, new = self._plan.times, time + self._grid
-        q_old, v_old, a_old = (np.array([np.interp(new, old, x) for x in y.T]).T for y in self._last_knots[:3])
-        return q_old, v_old, a_old
+        steps = (time - self._plan.times[0]) / self._config.knot_spacing_s
+        q_then, v_then, a_then = (moved_on(rows, steps) for rows in self._last_knots[:3])
+        return q_then, v_then, a_then
 
     def _evaluate(self, target: Setpoints, inputs: Array, position_error: Array, velocity_error: Array) -> _Knots:
         q, v = target.q + position_error, target.v + velocity_error
@@ -184,15 +195,11 @@ class ArmMPC:
         return np.maximum(1.0 + self.adapter.effort_gain(), MIN_EFFORT_GAIN)
 
     def _violates(self, knots: _Knots) -> bool:
+        """Whether a plan is beyond the limits on torque, velocity or position; where it is and how fast cannot be changed."""
         lower, upper = self._limiter.bounds()
-        return bool(
-            np.any(np.abs(knots.effort) > self._robot.effort_limit)
-            or np.any(knots.effort[0] < lower)
-            or np.any(knots.effort[0] > upper)
-            or np.any(np.abs(knots.v[1:]) > self._velocity_limit)
-            or np.any(knots.q[1:] < self._position_lower)
-            or np.any(knots.q[1:] > self._position_upper)
-        )
+        first, effort, v, q = knots.effort[0], knots.effort[1:], knots.v[1:], knots.q[1:]
+        pairs = ((first, lower, upper), *zip((effort, v, q), self._lower, self._upper, strict=True))
+        return any(bool(((value < least).any()) or (value > most).any()) for value, least, most in pairs)
 
     def _fallback(self, time: float, reason: str) -> Command:
         """Follow the last plan while it is valid, then brake: τ = h(q, v) - k M v at the last good state."""
@@ -204,73 +211,3 @@ class ArmMPC:
         braking = -self._config.braking_gain * self._dynamics.mass_matrix(last.q) @ last.v
         effort, _ = self._limiter.apply(self._dynamics.bias(last.q, last.v) + braking)
         return Command(effort, Status.FAILED, f"{reason}; braking", None, self._context)
-
-
-class _LinearisedLimits:
-    """Torque, velocity and position limits about the last plan, as rows on the change δ of a candidate's inputs.
-
-    Each kind is an output y + Y_q δq + Y_v δv + Y_a δa within [lower, upper], divided by what one unit of it is worth in
-    accelerations: M_jj for torques, 1/ω for velocities, 1/ω² for positions.
-    """
-
-    def __init__(self, mpc: ArmMPC, knots: _Knots, about: tuple[Array, Array, Array], target: Setpoints) -> None:
-        self._qp, self._horizon = mpc._qp, mpc._config.horizon
-        n = mpc._robot.dof
-        xi = _intended(about[0], target.v, about[2])
-        jacobian = mpc._dynamics.efforts_jacobian(*about) - mpc.adapter.jacobian(xi)
-        by_q, by_v, by_a = (jacobian[:, :, i * n : (i + 1) * n] / mpc.effort_gain[:, None] for i in range(3))
-        away = (knots.q - about[0], knots.v - about[1], knots.a - about[2])
-        effort = mpc.effort(*about, xi) + sum(np.einsum("kij,kj->ki", by, x) for by, x in zip((by_q, by_v, by_a), away, strict=True))
-        inertia = np.diagonal(by_a, axis1=1, axis2=2)
-        upper = np.tile(mpc._robot.effort_limit, (self._horizon + 1, 1))
-        lower = -upper
-        lower[0], upper[0] = mpc._limiter.bounds()
-        omega = mpc._config.bandwidth_rad_s
-        one, none = np.broadcast_to(np.eye(n), by_q.shape), np.zeros_like(by_q)
-        self._outputs = (
-            _Output(effort, lower, upper, inertia, (by_q, by_v, by_a), 0),
-            _Output(knots.v, -mpc._velocity_limit, mpc._velocity_limit, 1.0 / omega, (none, one, none), 1),
-            _Output(knots.q, mpc._position_lower, mpc._position_upper, 1.0 / omega**2, (one, none, none), 1),
-        )
-
-    def violated(self, change: Array | None) -> Rows:
-        """Rows that the candidate changed by δ (N, n) violates; None stands for the candidate itself."""
-        moved = None if change is None else self._moved(change)
-        coefficients: list[Array] = []
-        bounds: list[float] = []
-        keys: list[tuple[int, ...]] = []
-        for kind, output in enumerate(self._outputs):
-            for side, k, j, excess in output.excesses(moved):
-                row = np.outer(self._qp.position_map[k], output.by[0][k, j]) + np.outer(self._qp.velocity_map[k], output.by[1][k, j])
-                if k < self._horizon:
-                    row[k] += output.by[2][k, j]
-                scale = output.scale[k, j]
-                coefficients.append(side * row / scale)
-                bounds.append(-excess / scale)
-                keys.append((kind, side, k, j))
-        shape = (self._horizon, self._outputs[0].value.shape[1])
-        return Rows(np.array(coefficients).reshape(-1, *shape), np.array(bounds), tuple(keys))
-
-    def _moved(self, change: Array) -> tuple[Array, Array, Array]:
-        at_end = np.zeros((1, change.shape[1]))
-        return self._qp.position_map @ change, self._qp.velocity_map @ change, np.concatenate([change, at_end])
-
-
-class _Output:
-    """One limited output over the knots; see _LinearisedLimits. `first` is the first knot that inputs can influence."""
-
-    def __init__(self, value: Array, lower: Array, upper: Array, scale: Array | float, by: tuple[Array, Array, Array], first: int) -> None:
-        self.value, self.by, self._first = value, by, first
-        self.scale = np.broadcast_to(scale, value.shape)
-        self._lower, self._upper = np.broadcast_to(lower, value.shape), np.broadcast_to(upper, value.shape)
-
-    def excesses(self, moved: tuple[Array, Array, Array] | None) -> Iterator[tuple[int, int, int, float]]:
-        """(side, knot, joint, the candidate's excess) wherever the moved output is beyond a limit."""
-        value = self.value
-        if moved is not None:
-            value = value + sum(np.einsum("kij,kj->ki", by, step) for by, step in zip(self.by, moved, strict=True))
-        for side, limit in ((1, self._upper), (-1, self._lower)):
-            over = side * (value - limit) > TOLERANCE * self.scale
-            over[: self._first] = False
-            for k, j in np.argwhere(over):
-                yield side, int(k), int(j), float(side * (self.value[k, j] - limit[k, j]))

@@ -25,6 +25,7 @@ from scipy.linalg import solve_discrete_are
 from metarl_robot.adaptation.base import Adapter
 from metarl_robot.adaptation.features import Xi
 from metarl_robot.control.limits import EffortLimiter
+from metarl_robot.control.moved_on import moved_on
 from metarl_robot.control.riccati_qp import RiccatiQP, Weights
 from metarl_robot.dynamics.quadrotor_plan import NU, QuadrotorPlan
 from metarl_robot.dynamics.rigid_body import N_INERTIAL
@@ -201,8 +202,8 @@ class FlightMPC:
 
     def _shifted(self, plan: _Trajectory, start: float) -> _Trajectory:
         """A plan moved on to begin at `start`, never back: a shorter latency can lie before its beginning."""
-        whole, share = divmod(max(start - plan.start, 0.0) / self._config.knot_spacing_s, 1.0)
-        states, inputs = (_moved_on(rows, int(whole), share) for rows in (plan.states, plan.inputs))
+        steps = max(start - plan.start, 0.0) / self._config.knot_spacing_s
+        states, inputs = moved_on(plan.states, steps), moved_on(plan.inputs, steps)
         attitudes = states[:, 3:7]
         attitudes /= np.sqrt(np.square(attitudes).sum(axis=1, keepdims=True))
         return _Trajectory(start, states, inputs)
@@ -215,12 +216,6 @@ class FlightMPC:
             return Command(effort, Status.DEGRADED, f"{reason}; following the last plan", self._plan, self._context)
         effort, _ = self._limiter.apply(self._robot.hover_thrust)
         return Command(effort, Status.FAILED, f"{reason}; hover thrust", None, self._context)
-
-
-def _moved_on(rows: Array, whole: int, share: float) -> Array:
-    """Rows (N, ·) of a grid, so many steps and that share of one later; the last one stays."""
-    later = np.concatenate([rows[whole:], np.repeat(rows[-1:], min(whole, len(rows)) + 1, axis=0)])
-    return np.asarray(later[:-1] + share * (later[1:] - later[:-1]))
 
 
 @cache

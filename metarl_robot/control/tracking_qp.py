@@ -17,11 +17,11 @@ Rows are scaled to accelerations, so that one ρ serves torques, velocities and 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cholesky, solve_discrete_are, solve_triangular
+from scipy.linalg import solve_discrete_are, solve_triangular
 from scipy.optimize import nnls
 
 Array = NDArray[np.float64]
@@ -33,23 +33,15 @@ SLACK_TOLERANCE = 0.05
 """A limit counts as met within this much acceleration [rad/s²]."""
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Linear limits C δ ≤ b: coefficients (m, N, n) over knots and joints, bounds (m,), keys (m,) that tell rows apart."""
+class Rows(NamedTuple):
+    """Linear limits C δ ≤ b: coefficients (m, N, n) over knots and joints, bounds (m,)."""
 
     coefficients: Array
     bounds: Array
-    keys: tuple[tuple[int, ...], ...]
-
-    def without(self, known: set[tuple[int, ...]]) -> Rows:
-        """The rows whose keys are not known yet."""
-        new = [i for i, key in enumerate(self.keys) if key not in known]
-        return Rows(self.coefficients[new], self.bounds[new], tuple(self.keys[i] for i in new))
 
     def joined(self, other: Rows) -> Rows:
         """These rows and the others."""
-        coefficients = np.concatenate([self.coefficients, other.coefficients])
-        return Rows(coefficients, np.concatenate([self.bounds, other.bounds]), self.keys + other.keys)
+        return Rows(*(np.concatenate(pair) for pair in zip(self, other, strict=True)))
 
 
 class TrackingQP:
@@ -84,22 +76,22 @@ class TrackingQP:
         """The smallest-cost change δ (N, n) of the candidate that respects limits.
 
         Arguments:
-            violated: δ → the rows that it violates, None standing for the candidate itself.
+            violated: δ → the rows that it violates and that were not returned before, None standing for the candidate itself.
 
         Returns:
             δ and whether every limit is met, but for `SLACK_TOLERANCE`; δ is None if the solver gave up.
         """
         rows = violated(None)
         change = np.zeros(rows.coefficients.shape[1:])
-        if not rows.keys:
+        if not len(rows.bounds):
             return change, True
         for _ in range(MAX_ROUNDS):
             try:
                 change, slack = self._solve(rows)
             except (RuntimeError, ValueError, np.linalg.LinAlgError):
                 return None, False
-            new = violated(change).without(set(rows.keys))
-            if not new.keys:
+            new = violated(change)
+            if not len(new.bounds):
                 return change, slack <= SLACK_TOLERANCE
             rows = rows.joined(new)
         return change, False
@@ -107,11 +99,12 @@ class TrackingQP:
     def _solve(self, rows: Rows) -> tuple[Array, float]:
         """δ and the largest slack."""
         m = len(rows.bounds)
-        weighted = np.einsum("ij,mjn->min", self._inverse_hessian, rows.coefficients)
+        weighted = self._inverse_hessian @ rows.coefficients
         dual = rows.coefficients.reshape(m, -1) @ weighted.reshape(m, -1).T + np.eye(m) / SLACK_WEIGHT
-        factor = cholesky(dual, lower=True)
+        factor = np.linalg.cholesky(dual)
         multipliers, _ = nnls(factor.T, solve_triangular(factor, -rows.bounds, lower=True), maxiter=30 * m)
-        return -np.tensordot(multipliers, weighted, axes=1), float(multipliers.max()) / SLACK_WEIGHT
+        change = -(multipliers @ weighted.reshape(m, -1)).reshape(weighted.shape[1:])
+        return change, float(multipliers.max()) / SLACK_WEIGHT
 
 
 def _closed_loop(a: Array, b: Array, gain: Array, horizon: int) -> tuple[Array, Array]:

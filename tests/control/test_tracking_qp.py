@@ -32,8 +32,8 @@ def test_unconstrained_plan_is_the_double_integrator_and_settles(qp: TrackingQP)
 def test_constrained_change_is_the_optimum_that_a_reference_solver_finds(qp: TrackingQP) -> None:
     rng = np.random.default_rng(2)
     coefficients, bounds = rng.normal(size=(6, N, JOINTS)), -np.abs(rng.normal(size=6))
-    rows = Rows(coefficients, bounds, tuple((0, 1, i, 0) for i in range(6)))
-    none = Rows(coefficients[:0], bounds[:0], ())
+    rows = Rows(coefficients, bounds)
+    none = Rows(coefficients[:0], bounds[:0])
 
     def violated(change: np.ndarray | None) -> Rows:
         return rows if change is None else none
@@ -50,5 +50,5 @@ def test_constrained_change_is_the_optimum_that_a_reference_solver_finds(qp: Tra
 
 
 def test_no_violation_means_no_change(qp: TrackingQP) -> None:
-    change, met = qp.constrain(lambda change: Rows(np.zeros((0, N, JOINTS)), np.zeros(0), ()))
+    change, met = qp.constrain(lambda change: Rows(np.zeros((0, N, JOINTS)), np.zeros(0)))
     assert met and change is not None and not change.any()

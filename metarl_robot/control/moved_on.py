@@ -1,0 +1,16 @@
+"""The last plan at this step's knots: where a real-time iteration begins."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def moved_on(rows: Array, steps: float) -> Array:
+    """Rows (N, ·) on an even grid, `steps` >= 0 grid steps later, linear between them; the last one stays."""
+    whole, share = divmod(steps, 1.0)
+    first = min(int(whole), len(rows))
+    later = np.concatenate([rows[first:], np.repeat(rows[-1:], first + 1, axis=0)])
+    return np.asarray(later[:-1] + share * (later[1:] - later[:-1]))
