@@ -59,9 +59,14 @@ class Interval(NamedTuple):
     balance: Balance
 
     @property
+    def state(self) -> tuple[Array, Array]:
+        """(q (nq,), v (n,)) half-way."""
+        return 0.5 * (self.q_0 + self.balance.q), 0.5 * (self.v_0 + self.v_1)
+
+    @property
     def middle(self) -> Xi:
         """ξ half-way, with the mean acceleration."""
-        q, v, a = 0.5 * (self.q_0 + self.balance.q), 0.5 * (self.v_0 + self.v_1), (self.v_1 - self.v_0) / self.dt
+        (q, v), a = self.state, (self.v_1 - self.v_0) / self.dt
         return Xi(q[None], v[None], a[None], self.effort[None], self.past_effort[:, None])
 
 
@@ -170,7 +175,7 @@ class FrictionFeatures(_Group):
         return phi
 
     def impulse(self, interval: Interval) -> Array:
-        v = 0.5 * (interval.v_0 + interval.v_1)
+        _, v = interval.state
         np.multiply(np.tanh(v / COULOMB_VELOCITY_RAD_S), -interval.dt, out=self._coulomb)
         np.multiply(v, -interval.dt, out=self._viscous)
         return self._impulse

@@ -32,7 +32,7 @@ Two mechanisms let the context change:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, isfinite
+from math import exp
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -181,7 +181,7 @@ class MomentumFilter:
         self._dynamics, self._tuning, self._n, self._compiled = dynamics, tuning, dynamics.dof, compiled
         self._q, self._v, self._d, self._e = (slice(i * self._n, (i + 1) * self._n) for i in range(4))
         self._group = np.repeat(np.arange(len(tuning.noise_groups)), tuning.noise_groups)
-        self._position_variance, self._force_variance = tuning.position_noise**2, tuning.force_noise**2
+        self._variance = np.concatenate([tuning.position_noise**2, np.zeros(self._n), np.full(3, tuning.force_noise**2)])
         self._whiteness = whiteness(tuning.surprise if tuning.jumps else 0.0, 2 * self._n, 3, compiled)
         self._use(features, prior)
         self.reset()
@@ -192,7 +192,8 @@ class MomentumFilter:
         self._features, self._prior = features, prior
         self._z = slice(4 * n, 4 * n + k)
         self._prior_std = np.sqrt(np.diagonal(prior.covariance)) + 1e-12
-        self._plausible = PLAUSIBLE_SIGMAS * np.sqrt(np.diagonal(prior.covariance)) + 1e-9
+        self._expected, self._plausible = np.zeros(4 * n + k), np.full(4 * n + k, np.finfo(float).max)
+        self._expected[self._z], self._plausible[self._z] = prior.mean, PLAUSIBLE_SIGMAS * np.sqrt(np.diagonal(prior.covariance)) + 1e-9
         wander = Wander(
             tuning.drift, tuning.model_error, tuning.model_error_memory_s, tuning.stiction_factor, prior.covariance, tuning.forgetting_s
         )
@@ -289,13 +290,8 @@ class MomentumFilter:
 
     def _measurement_variance(self, felt: bool) -> Array:
         """Of q, v (2n,) and, if felt, specific force (3,)."""
-        n, variance = self._n, np.empty(2 * self._n + (3 if felt else 0))
-        variance[:n], variance[n : 2 * n], variance[2 * n :] = (
-            self._position_variance,
-            self._noise.variance[self._group],
-            self._force_variance,
-        )
-        return variance
+        self._variance[self._v] = self._noise.variance[self._group]
+        return self._variance if felt else self._variance[: 2 * self._n]
 
     def _learn(self, state: State, effort: Array, dt: float) -> None:
         if dt > LONGEST_INTERVAL_S:
@@ -357,12 +353,13 @@ class MomentumFilter:
         return after, likelihood
 
     def _innovation(self, predicted: Belief, sample: _Sample) -> Innovation:
-        state, by_acceleration = sample.state, None
-        parts = [self._dynamics.difference(state.q, predicted.position), state.v - predicted.mean[self._v]]
+        state, by_acceleration, value = sample.state, None, np.empty(len(sample.variance))
+        value[self._q] = self._dynamics.difference(state.q, predicted.position)
+        value[self._v] = state.v - predicted.mean[self._v]
         if state.specific_force is not None:
             by_acceleration, at_rest = self._dynamics.specific_force(predicted.position)
-            parts.append(state.specific_force - at_rest)
-        return Innovation(np.concatenate(parts), sample.variance, by_acceleration)
+            value[2 * self._n :] = state.specific_force - at_rest
+        return Innovation(value, sample.variance, by_acceleration)
 
     def _predicted(self, before: Belief, sample: _Sample, about: Array) -> Belief:
         """At the next sample, linearised about a context.
@@ -402,8 +399,8 @@ class MomentumFilter:
         return _Hypothesis(belief, 0.0)
 
     def _start_over_if_implausible(self) -> None:
-        away = np.abs(self._context - self._prior.mean)
-        if (away > self._plausible).any() or not isfinite(self._belief.mean.sum()):
+        away = np.abs(self._belief.mean - self._expected)
+        if np.count_nonzero(away <= self._plausible) < len(away):  # nor where it is not finite
             self._use(self._features, self._prior)
             self._started = False
 

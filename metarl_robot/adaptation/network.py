@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.adaptation.features import Xi, _Group
+from metarl_robot.adaptation.features import Interval, Xi, _Group
 
 Array = NDArray[np.float64]
 
@@ -109,6 +109,10 @@ class NetworkFeatures(_Group):
 
     def design(self, xi: Xi) -> Array:
         return self._network.design(xi.q, xi.v, self._velocity_limit).reshape(-1, self._dof, len(self.names))
+
+    def impulse(self, interval: Interval) -> Array:
+        q, v = interval.state
+        return interval.dt * self._network.design(q[None], v[None], self._velocity_limit).reshape(self._dof, -1)
 
     def value(self, xi: Xi, z: Array) -> Array:
         return self._network.value(xi.q, xi.v, self._velocity_limit, z)

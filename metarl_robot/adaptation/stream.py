@@ -136,11 +136,11 @@ class CommandHistory:
     def acting(self, effort: Array, dt: float) -> tuple[Array, Array]:
         """Mean and standard deviation (n,) of the mean effort over the last dt, at whose start a command was issued.
 
-        A sample that comes late leaves open whether its command did, too.
+        A sample that comes late leaves open whether its command did, too. Overwritten by the next call.
         """
         self._past[0] = effort
         self._act(dt)
-        return self._acting.copy(), self._doubt.copy()
+        return self._acting, self._doubt
 
     def _act(self, dt: float) -> None:
         late = max(0.0, dt - self._period_s) * np.array([0.0, 0.5, 1.0])

@@ -54,7 +54,7 @@ def test_a_late_sample_leaves_open_which_command_acted() -> None:
     history = CommandHistory(np.zeros(1), PERIOD_S)
     for _ in range(5):
         history.update(np.zeros(1), PERIOD_S)
-    on_time, late = history.acting(np.ones(1), PERIOD_S), history.acting(np.ones(1), 3.0 * PERIOD_S)
+    on_time, late = ([x.copy() for x in history.acting(np.ones(1), dt)] for dt in (PERIOD_S, 3.0 * PERIOD_S))
     assert 0.0 < on_time[0][0] < late[0][0] < 1.0
     assert late[1][0] > 0.1
 
