@@ -26,6 +26,8 @@ static inline void add(double *restrict y, double a, const double *restrict x, l
     for (long j = 0; j < count; ++j) y[j] += a * x[j];
 }
 
+static long padded(long size) { return (size + BLOCK - 1) / BLOCK * BLOCK; }
+
 static inline double dot(const double *x, const double *y, long count) {
     double sum = 0.0, lanes[BLOCK] = {0.0};
     long j = 0;
@@ -36,65 +38,71 @@ static inline double dot(const double *x, const double *y, long count) {
     return sum;
 }
 
-/* y += a x for `height` rows of a (·, inner) and BLOCK columns of x (inner, ·): what stays in registers. */
-static inline __attribute__((always_inline)) void tile(double *y, const double *a, const double *x, const long height, long inner, long stride) {
+/* y += a x for `height` rows of a (·, inner) and BLOCK columns of x (inner, ·): what stays in registers. Columns before `from` stay. */
+static inline __attribute__((always_inline)) void tile(
+    double *y, const double *a, const double *x, const long height, long inner, long stride, long from) {
     lanes sum[4];
     for (long r = 0; r < height; ++r) sum[r] = *(lanes *)(y + r * stride);
     for (long l = 0; l < inner; ++l) {
         const lanes column = *(const lanes *)(x + l * stride);
         for (long r = 0; r < height; ++r) sum[r] += a[r * inner + l] * column;
     }
-    for (long r = 0; r < height; ++r) *(lanes *)(y + r * stride) = sum[r];
+    for (long r = 0; r < height; ++r)
+        if (from == 0) *(lanes *)(y + r * stride) = sum[r];
+        else for (long c = from; c < BLOCK; ++c) y[r * stride + c] = sum[r][c];
 }
 
-/* y += a x for a (rows, inner), x (inner, columns), y (rows, columns) */
-static void product(double *y, const double *a, const double *x, long rows, long inner, long columns) {
-    long j = 0;
-    for (; j + BLOCK <= columns; j += BLOCK) {
-        long i = 0;
-        for (; i + 4 <= rows; i += 4) tile(y + i * columns + j, a + i * inner, x + j, 4, inner, columns);
-        for (; i < rows; ++i) tile(y + i * columns + j, a + i * inner, x + j, 1, inner, columns);
+static void tiles(double *y, const double *a, const double *x, long rows, long inner, long stride, long from) {
+    for (; rows >= 4; rows -= 4, y += 4 * stride, a += 4 * inner) tile(y, a, x, 4, inner, stride, from);
+    if (rows == 3) tile(y, a, x, 3, inner, stride, from);
+    if (rows == 2) tile(y, a, x, 2, inner, stride, from);
+    if (rows == 1) tile(y, a, x, 1, inner, stride, from);
+}
+
+/* y += a x for a (rows, inner), and x (inner, columns), y (rows, columns) whose rows are `stride` apart */
+static void product(double *y, const double *a, const double *x, long rows, long inner, long columns, long stride) {
+    const long last = columns - BLOCK, rest = columns % BLOCK;
+    if (last < 0) {
+        for (long i = 0; i < rows; ++i)
+            for (long l = 0; l < inner; ++l) add(y + i * stride, a[i * inner + l], x + l * stride, columns);
+        return;
     }
-    for (long i = 0; i < rows; ++i)
-        for (long l = 0; l < inner; ++l)
-            for (long c = j; c < columns; ++c) y[i * columns + c] += a[i * inner + l] * x[l * columns + c];
+    if (rest) tiles(y + last, a, x + last, rows, inner, stride, BLOCK - rest);
+    for (long j = 0; j <= last; j += BLOCK) tiles(y + j, a, x + j, rows, inner, stride, 0);
 }
 
-/* Lower factor of a symmetric matrix (size, size), of which the lower half is read; 0 where it is not positive definite. */
-static int cholesky(double *a, long size) {
-    for (long i = 0; i < size; ++i)
-        for (long j = 0; j <= i; ++j) {
-            const double left = a[i * size + j] - dot(a + i * size, a + j * size, j);
-            if (i == j && !(left > 0.0)) return 0;
-            a[i * size + j] = i == j ? sqrt(left) : left / a[j * size + j];
+/* Rows (size, stride) of a symmetric matrix S and of W beside it become Lᵀ and L⁻¹ W, S = L Lᵀ; 0 where S is not positive definite.
+ * Of S the upper half is read; what comes below the diagonal means nothing. The stride is a multiple of BLOCK. */
+static int whiten(double *rows, long size, long stride) {
+    for (long i = 0; i < size; ++i) {
+        double *row = rows + i * stride;
+        const long first = i / BLOCK * BLOCK;
+        for (long j = 0; j < i; ++j) {
+            const double *above = rows + j * stride, factor = above[i];
+            for (long c = first; c < stride; c += BLOCK) *(lanes *)(row + c) -= factor * *(const lanes *)(above + c);
         }
+        if (!(row[i] > 0.0)) return 0;
+        const double scale = 1.0 / sqrt(row[i]);
+        for (long c = first; c < stride; c += BLOCK) *(lanes *)(row + c) *= scale;
+    }
     return 1;
 }
 
-/* rows ← L⁻¹ rows, (size, stride) */
-static void forward(const double *factor, double *rows, long size, long stride) {
-    for (long i = 0; i < size; ++i) {
-        double *row = rows + i * stride;
-        for (long j = 0; j < i; ++j) add(row, -factor[i * size + j], rows + j * stride, stride);
-        const double scale = 1.0 / factor[i * size + i];
-        for (long j = 0; j < stride; ++j) row[j] *= scale;
-    }
-}
-
 /* (M + M_z)⁻¹, or M⁻¹ while the estimate of M_z is not physical. */
-static void invert_inertia(const Filter *f, double *inverse, double *factor, double *rows) {
-    const long n = f->n;
-    for (long i = 0; i < n * n; ++i) factor[i] = f->mass[i] + f->added[i];
-    if (!cholesky(factor, n)) {
-        memcpy(factor, f->mass, n * n * sizeof(double));
-        cholesky(factor, n);
+static void invert_inertia(const Filter *f, double *inverse) {
+    const long n = f->n, stride = padded(2 * n);
+    double rows[n * stride];
+    for (int loaded = 1; loaded >= 0; --loaded) {
+        memset(rows, 0, sizeof rows);
+        for (long i = 0; i < n; ++i) {
+            for (long j = 0; j < n; ++j) rows[i * stride + j] = f->mass[i * n + j] + loaded * f->added[i * n + j];
+            rows[i * stride + n + i] = 1.0;
+        }
+        if (whiten(rows, n, stride)) break;
     }
-    memset(rows, 0, n * n * sizeof(double));
-    for (long i = 0; i < n; ++i) rows[i * n + i] = 1.0;
-    forward(factor, rows, n, n);
     memset(inverse, 0, n * n * sizeof(double));
     for (long l = 0; l < n; ++l)
-        for (long i = 0; i <= l; ++i) add(inverse + i * n, rows[l * n + i], rows + l * n, n);
+        for (long i = 0; i <= l; ++i) add(inverse + i * n, rows[l * stride + n + i], rows + l * stride + n, n);
 }
 
 /* What d, e and z may do on their own: drift, fade, be forgotten. */
@@ -116,33 +124,42 @@ static void wander(const Filter *f, const double *before, double *after, double 
     for (long i = 0; i < k; ++i) add(p + (4 * n + i) * m + 4 * n, 1.0 - forget * forget, f->prior + i * k, k);
 }
 
-/* P ← F P Fᵀ with δq_1 = δq_0 + dt/2 (δv_0 + δv_1), δv_1 = δv_0 + by_d (δd + δe) + by_z δz. */
-static void propagate(const Filter *f, double *p, double dt) {
+/* Rows (q, v, d, e, z) of a matrix with so many columns, times F: δq_1 = δq_0 + dt/2 (δv_0 + δv_1), δv_1 = δv_0 + by_d (δd + δe) + by_z δz. */
+static void move(const Filter *f, double *p, double dt, long columns) {
     const long n = f->n, k = f->k, m = 4 * n + k;
+    double *q = p, *v = p + n * m, *d = p + 2 * n * m, *e = p + 3 * n * m, *z = p + 4 * n * m;
     double *disturbed = f->scratch, *v_1 = disturbed + n * m;
-    for (long i = 0; i < n; ++i)
-        for (long j = 0; j < m; ++j) disturbed[i * m + j] = p[(2 * n + i) * m + j] + p[(3 * n + i) * m + j];
-    memcpy(v_1, p + n * m, n * m * sizeof(double));
-    product(v_1, f->by_d, disturbed, n, n, m);
-    product(v_1, f->by_z, p + 4 * n * m, n, k, m);
-    for (long i = 0; i < n; ++i)
-        for (long j = 0; j < m; ++j) p[i * m + j] += 0.5 * dt * (p[(n + i) * m + j] + v_1[i * m + j]);
-    memcpy(p + n * m, v_1, n * m * sizeof(double));
-    for (long i = 0; i < 2 * n; ++i) {
-        double *row = p + i * m, sum[n], moved[n];
-        for (long j = 0; j < n; ++j) sum[j] = row[2 * n + j] + row[3 * n + j];
-        for (long j = 0; j < n; ++j) moved[j] = row[n + j] + dot(f->by_d + j * n, sum, n) + dot(f->by_z + j * k, row + 4 * n, k);
-        for (long j = 0; j < n; ++j) row[j] += 0.5 * dt * (row[n + j] + moved[j]);
-        memcpy(row + n, moved, n * sizeof(double));
-    }
-    for (long i = 2 * n; i < m; ++i)
-        for (long j = 0; j < 2 * n; ++j) p[i * m + j] = p[j * m + i];
+    for (long i = 0; i < n * m; i += m)
+        for (long j = i; j < i + columns; ++j) {
+            disturbed[j] = d[j] + e[j];
+            v_1[j] = v[j];
+        }
+    product(v_1, f->by_d, disturbed, n, n, columns, m);
+    product(v_1, f->by_z, z, n, k, columns, m);
+    for (long i = 0; i < n * m; i += m)
+        for (long j = i; j < i + columns; ++j) {
+            q[j] += 0.5 * dt * (v[j] + v_1[j]);
+            v[j] = v_1[j];
+        }
+}
+
+/* P ← F (F P)ᵀ = F P Fᵀ: F changes the rows of q and v alone, and what it makes of the other columns is what it made of their rows. */
+static void propagate(const Filter *f, double *p, double dt) {
+    const long n = f->n, m = 4 * n + f->k;
+    move(f, p, dt, m);
+    for (long i = 0; i < 2 * n; ++i)
+        for (long j = i + 1; j < m; ++j) {
+            const double below = p[j * m + i];
+            p[j * m + i] = p[i * m + j];
+            if (j < 2 * n) p[i * m + j] = below;
+        }
+    move(f, p, dt, 2 * n);
 }
 
 void predict(const Filter *f, const double *before, double *after, double dt, double fade, double forget) {
     const long n = f->n, nu = f->nu, k = f->k, m = 4 * n + k;
     double command[nu], missing[n], by_command[n * nu];
-    invert_inertia(f, f->by_d, f->scratch, f->scratch + n * n);
+    invert_inertia(f, f->by_d);
     for (long i = 0; i < nu; ++i) command[i] = f->acting[i] + f->gain[i] * (f->acting[i] - f->smooth[i]);
     for (long i = 0; i < n; ++i) {
         const double force = dot(f->input_map + i * nu, command, nu) + before[2 * n + i] + before[3 * n + i];
@@ -151,7 +168,7 @@ void predict(const Filter *f, const double *before, double *after, double dt, do
     wander(f, before, after, dt, fade, forget);
     memset(f->by_z, 0, n * k * sizeof(double));
     memset(by_command, 0, n * nu * sizeof(double));
-    product(f->by_z, f->by_d, f->impulse, n, n, k);
+    product(f->by_z, f->by_d, f->impulse, n, n, k, k);
     for (long i = 0; i < n; ++i) {
         const double *by_z = f->by_z + i * k;
         double v_1 = f->guess[i] + dot(f->by_d + i * n, missing, n);
@@ -169,70 +186,79 @@ void predict(const Filter *f, const double *before, double *after, double dt, do
                 p[(n + i) * m + n + j] += by_command[i * nu + l] * f->doubt[l] * f->doubt[l] * by_command[j * nu + l];
 }
 
-/* P ← P - Wᵀ W for W (size, stride), of which the columns from `first` on are meant. */
-static void reduce(double *p, const double *w, long m, long size, long stride, long first) {
+/* P ← P - Wᵀ W for W (size, ·) with rows `stride` apart: the lower half in tiles, then the upper like it. */
+static void reduce(double *p, const double *w, long m, long size, long stride) {
     for (long i = 0; i < m; i += 4)
         for (long j = 0; j < m && j < i + 4; j += BLOCK) {
             lanes sum[4] = {{0.0}};
             for (long l = 0; l < size; ++l) {
-                const double *row = w + l * stride + first;
+                const double *row = w + l * stride;
                 for (long r = 0; r < 4; ++r) sum[r] += row[i + r] * *(const lanes *)(row + j);
             }
-            for (long r = 0; r < 4 && i + r < m; ++r)
-                for (long c = 0; c < BLOCK && j + c <= i + r; ++c)
-                    p[(j + c) * m + i + r] = p[(i + r) * m + j + c] -= sum[r][c];
+            for (long r = 0; r < 4 && i + r < m; ++r) {
+                double *left = p + (i + r) * m + j;
+                if (j + BLOCK <= m) *(lanes *)left -= sum[r];
+                else for (long c = 0; j + c < m; ++c) left[c] -= sum[r][c];
+            }
         }
+    for (long i = 1; i < m; ++i)
+        for (long j = 0; j < i; ++j) p[j * m + i] = p[i * m + j];
+}
+
+/* What an accelerometer sees of the state, (3, m) times P, and of efforts: rows as those of q and v in `correct`. */
+static void feel(const Filter *f, const double *before, const double *after, double dt, double *rows, long stride) {
+    const long n = f->n, nu = f->nu, k = f->k, m = 4 * n + k, size = 2 * n + 3;
+    const double *p = after + m;
+    double by_v[3 * n], by_d[3 * n], by_z[3 * k + 1], reach[3 * m];
+    memset(by_d, 0, sizeof by_d);
+    memset(by_z, 0, sizeof by_z);
+    memset(reach, 0, sizeof reach);
+    for (long i = 0; i < 3 * n; ++i) by_v[i] = f->by_acceleration[i] / dt;
+    product(by_d, by_v, f->by_d, 3, n, n, n);
+    product(by_z, by_v, f->by_z, 3, n, k, k);
+    product(reach, by_d, p + 2 * n * m, 3, n, m, m);
+    product(reach, by_d, p + 3 * n * m, 3, n, m, m);
+    product(reach, by_z, p + 4 * n * m, 3, k, m, m);
+    for (long i = 0; i < 3; ++i) {
+        double *row = rows + (2 * n + i) * stride, *seen = reach + i * m;
+        for (long j = 0; j < 2 * n; ++j) rows[j * stride + 2 * n + i] = seen[j];
+        for (long j = i; j < 3; ++j) {
+            const double *d = by_d + j * n, *z = by_z + j * k;
+            row[2 * n + j] = dot(seen + 2 * n, d, n) + dot(seen + 3 * n, d, n) + dot(seen + 4 * n, z, k);
+        }
+        row += size;
+        row[0] = f->innovation[2 * n + i];
+        for (long j = 0; j < n; ++j) {
+            row[0] -= by_v[i * n + j] * (after[n + j] - before[n + j]);
+            add(row + 1, by_v[i * n + j], f->by_effort + j * nu, nu);
+        }
+        memcpy(row + 1 + nu, seen, m * sizeof(double));
+    }
 }
 
 /* Returns the log-likelihood, but for a constant; not a number where the innovations' covariance is not positive definite. */
 double correct(const Filter *f, const double *before, double *after, double dt, long felt) {
     const long n = f->n, nu = f->nu, k = f->k, m = 4 * n + k, size = felt ? 2 * n + 3 : 2 * n;
-    const long first = 1 + nu, stride = (first + m + 2 * BLOCK - 1) / BLOCK * BLOCK; /* a row: innovation, by_effort, reach */
-    double *rows = f->scratch, *spread = rows + size * stride, *p = after + m;
+    const long first = size + 1 + nu, stride = padded(first + m + BLOCK); /* a row: covariance, innovation, by_effort, reach */
+    double *rows = f->scratch, *p = after + m, likelihood = 0.0;
     memset(rows, 0, size * stride * sizeof(double));
     for (long i = 0; i < 2 * n; ++i) {
         double *row = rows + i * stride;
-        row[0] = f->innovation[i];
-        for (long j = 0; j < nu; ++j) row[1 + j] = (i < n ? 0.5 * dt : 1.0) * f->by_effort[i % n * nu + j];
+        memcpy(row, p + i * m, 2 * n * sizeof(double));
+        row[size] = f->innovation[i];
+        for (long j = 0; j < nu; ++j) row[size + 1 + j] = (i < n ? 0.5 * dt : 1.0) * f->by_effort[i % n * nu + j];
         memcpy(row + first, p + i * m, m * sizeof(double));
     }
-    double by_d[3 * n], by_z[3 * k + 1];
-    if (felt) {
-        memset(by_d, 0, sizeof by_d);
-        memset(by_z, 0, sizeof by_z);
-        for (long i = 0; i < 3; ++i) {
-            double *row = rows + (2 * n + i) * stride;
-            row[0] = f->innovation[2 * n + i];
-            for (long j = 0; j < n; ++j) {
-                const double by_v = f->by_acceleration[i * n + j] / dt;
-                row[0] -= by_v * (after[n + j] - before[n + j]);
-                add(row + 1, by_v, f->by_effort + j * nu, nu);
-                add(by_d + i * n, by_v, f->by_d + j * n, n);
-                add(by_z + i * k, by_v, f->by_z + j * k, k);
-            }
-            for (long j = 0; j < n; ++j) add(row + first, by_d[i * n + j], p + (2 * n + j) * m, m);
-            for (long j = 0; j < n; ++j) add(row + first, by_d[i * n + j], p + (3 * n + j) * m, m);
-            for (long j = 0; j < k; ++j) add(row + first, by_z[i * k + j], p + (4 * n + j) * m, m);
-        }
-    }
+    if (felt) feel(f, before, after, dt, rows, stride);
+    for (long i = 0; i < size; ++i) rows[i * stride + i] += f->variance[i];
+    if (!whiten(rows, size, stride)) return NAN;
     for (long i = 0; i < size; ++i) {
-        const double *reach = rows + i * stride + first;
-        for (long j = 0; j <= i; ++j) {
-            const double *d = by_d + (j - 2 * n) * n, *z = by_z + (j - 2 * n) * k;
-            spread[i * size + j] = j < 2 * n ? reach[j] : dot(reach + 2 * n, d, n) + dot(reach + 3 * n, d, n) + dot(reach + 4 * n, z, k);
-        }
-        spread[i * size + i] += f->variance[i];
-    }
-    if (!cholesky(spread, size)) return NAN;
-    forward(spread, rows, size, stride);
-    double likelihood = 0.0;
-    for (long i = 0; i < size; ++i) {
-        const double *row = rows + i * stride, white = row[0];
+        const double *row = rows + i * stride, white = row[size];
         f->white[i] = white;
-        memcpy(f->response + i * nu, row + 1, nu * sizeof(double));
+        memcpy(f->response + i * nu, row + size + 1, nu * sizeof(double));
         add(after, white, row + first, m);
-        likelihood -= 0.5 * white * white + log(spread[i * size + i]);
+        likelihood -= 0.5 * white * white + log(row[i]);
     }
-    reduce(p, rows, m, size, stride, first);
+    reduce(p, rows + first, m, size, stride);
     return likelihood;
 }
