@@ -66,13 +66,20 @@ class RigidBodyTree:
         return self._newton_euler(q, v, a, {}, payload)
 
     def momentum(self, q: ca.SX, v: ca.SX, payload: ca.SX) -> tuple[ca.SX, ca.SX, ca.SX]:
-        """Mass matrix M (n, n), generalised momentum p = M v (n,) and β (n,), payload included."""
-        still, a = ca.SX.zeros(self.dof), ca.SX.sym("a", self.dof)
-        weight = self.inverse_dynamics(q, still, still, payload)
-        mass = ca.jacobian(self.inverse_dynamics(q, still, a, payload), a)
+        """Mass matrix M (n, n), generalised momentum p = M v (n,) and β (n,), payload included: it enters by its site's motion alone."""
+        still, a, nothing = ca.SX.zeros(self.dof), ca.SX.sym("a", self.dof), ca.SX.zeros(N_INERTIAL)
+        weight = self.inverse_dynamics(q, still, still, nothing)
+        mass = ca.jacobian(self.inverse_dynamics(q, still, a, nothing), a)
         momentum = mass @ v
         beta = ca.gradient(0.5 * ca.dot(v, momentum), q) - weight - ca.DM(self.damping) * v
-        return mass, momentum, beta
+        velocity, held_up = self._site_motion(q, v)
+        by_v, by_q, inertia = ca.jacobian(velocity, v), ca.jacobian(velocity, q), _spatial_inertia(payload)
+        carried = inertia @ velocity
+        return (
+            mass + by_v.T @ inertia @ by_v,
+            momentum + by_v.T @ carried,
+            beta + by_q.T @ carried - by_v.T @ (inertia @ held_up),
+        )
 
     def site_kinematics(self, q: ca.SX) -> Kinematics:
         """Pose and Jacobian of the payload site."""
@@ -152,6 +159,26 @@ class RigidBodyTree:
             force[parent] = force[parent] + transforms[body].T @ force[body]
         return effort
 
+    def _site_motion(self, q: ca.SX, v: ca.SX) -> tuple[ca.SX, ca.SX]:
+        """Spatial velocity (6,) of the payload site, and the acceleration (6,) that holds it against gravity; site axes."""
+        body, bodies = int(self._model.site_bodyid[self._site]), []
+        while body > 0:
+            bodies.append(body)
+            body = int(self._model.body_parentid[body])
+        velocity, held_up = ca.SX.zeros(6), ca.SX(ca.DM(np.concatenate([np.zeros(3), -self._model.opt.gravity])))
+        for body in reversed(bodies):
+            transform = _motion_transform(*self._parent_transform(body, q))
+            velocity, held_up = transform @ velocity, transform @ held_up
+            for joint in self._joints(body):
+                velocity = velocity + self._motion_axis(joint) * v[int(self._model.jnt_dofadr[joint])]
+        to_site = self._to_site()
+        return to_site @ velocity, to_site @ held_up
+
+    def _to_site(self) -> ca.SX:
+        """Motion vectors from the body that carries the payload site to the site."""
+        rotation = ca.SX(ca.DM(_rotation(self._model.site_quat[self._site])))
+        return _motion_transform(rotation, ca.SX(ca.DM(self._model.site_pos[self._site])))
+
     def _motion_axis(self, joint: int) -> ca.DM:
         axis, anchor = self._model.jnt_axis[joint], self._model.jnt_pos[joint]
         if self._model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_HINGE:
@@ -160,14 +187,17 @@ class RigidBodyTree:
 
     def _payload_inertia(self, payload: ca.SX) -> ca.SX:
         """Spatial inertia of the payload in the frame of the body that carries its site."""
-        mass, moment = payload[0], payload[1:4]
-        xx, yy, zz, xy, xz, yz = ca.vertsplit(payload[4:10])
-        about_site = ca.vertcat(ca.horzcat(xx, xy, xz), ca.horzcat(xy, yy, yz), ca.horzcat(xz, yz, zz))
-        coupling = ca.skew(moment)
-        inertia = ca.vertcat(ca.horzcat(about_site, coupling), ca.horzcat(coupling.T, mass * ca.SX.eye(3)))
-        rotation = ca.SX(ca.DM(_rotation(self._model.site_quat[self._site])))
-        to_site = _motion_transform(rotation, ca.SX(ca.DM(self._model.site_pos[self._site])))
-        return to_site.T @ inertia @ to_site
+        to_site = self._to_site()
+        return to_site.T @ _spatial_inertia(payload) @ to_site
+
+
+def _spatial_inertia(payload: ca.SX) -> ca.SX:
+    """Spatial inertia (6, 6) of a payload's inertial parameters (10,), at its site."""
+    mass, moment = payload[0], payload[1:4]
+    xx, yy, zz, xy, xz, yz = ca.vertsplit(payload[4:10])
+    about_site = ca.vertcat(ca.horzcat(xx, xy, xz), ca.horzcat(xy, yy, yz), ca.horzcat(xz, yz, zz))
+    coupling = ca.skew(moment)
+    return ca.vertcat(ca.horzcat(about_site, coupling), ca.horzcat(coupling.T, mass * ca.SX.eye(3)))
 
 
 def _spatial_inertia_of_link(model: mujoco.MjModel, body: int) -> ca.SX:
