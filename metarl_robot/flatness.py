@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, NamedTuple, Protocol
+from threading import get_ident
+from typing import Any, NamedTuple
 
 import casadi as ca
 import numpy as np
@@ -44,22 +45,22 @@ class FlatPoints(NamedTuple):
     yaw_acceleration: Array
 
 
-class FlatTrajectory(Protocol):
-    """A flat trajectory: a reference whose flat outputs are known too."""
+class FlatTrajectory:
+    """A reference that follows from its flat outputs: `derivatives` is what a trajectory has to give."""
+
+    def derivatives(self, times: Array) -> Array:
+        """(5, N, 4): x, y, z [m; world] and heading [rad], and four derivatives of each, at times (N,) [s]."""
+        raise NotImplementedError
 
     def flat(self, times: Array) -> FlatPoints:
         """Flat outputs at times (N,) [s]."""
-        ...
+        derivatives = self.derivatives(times)
+        return FlatPoints(*derivatives[..., :3], *derivatives[:3, :, 3])
 
     def sample(self, times: Array) -> Setpoints:
-        """Setpoints at times (N,) [s]."""
-        ...
-
-
-def setpoints(flat: FlatPoints) -> Setpoints:
-    """Pose, velocity and acceleration of a quadrotor on a flat trajectory, as `Setpoints`."""
-    yaw = (flat.yaw[:, None], flat.yaw_rate[:, None], flat.yaw_acceleration[:, None])
-    return Setpoints(*in_chunks(_compiled(), _CHUNK, *flat[:5], *yaw))
+        """Setpoints at times (N,) [s]: pose, velocity and acceleration of a quadrotor."""
+        by_knot = self.derivatives(times).transpose(1, 0, 2).reshape(len(times), 20)
+        return Setpoints(*in_chunks(_compiled(get_ident()), _CHUNK, by_knot))
 
 
 def attitude(force: Array, yaw: Array) -> Array:
@@ -68,12 +69,15 @@ def attitude(force: Array, yaw: Array) -> Array:
 
 
 @cache
-def _compiled() -> KnotFunction:
-    position, velocity, acceleration, jerk, snap = (ca.SX.sym(name, 3) for name in FlatPoints._fields[:5])
-    yaw = [ca.SX.sym(name) for name in FlatPoints._fields[5:]]
-    q, rate, change = (ca.vertcat(*part) for part in _motion(ca.vertsplit(acceleration), ca.vertsplit(jerk), ca.vertsplit(snap), yaw))
-    results = [ca.vertcat(position, q), ca.vertcat(velocity, rate), ca.vertcat(acceleration, change)]
-    function = ca.Function("flat", [position, velocity, acceleration, jerk, snap, *yaw], results)
+def _compiled(_thread: int) -> KnotFunction:
+    """For each thread its own."""
+    flat = ca.SX.sym("flat", 20)
+    derivatives = [ca.vertsplit(flat[k : k + 4]) for k in range(0, 20, 4)]
+    position, velocity, acceleration, jerk, snap = (outputs[:3] for outputs in derivatives)
+    yaw = [outputs[3] for outputs in derivatives[:3]]
+    motion = _motion(acceleration, jerk, snap, yaw)
+    results = [ca.vertcat(*linear, *angular) for linear, angular in zip((position, velocity, acceleration), motion, strict=True)]
+    function = ca.Function("flat", [flat], results)
     return compile_knots({"flat": Knots(function, _CHUNK)})["flat"]
 
 

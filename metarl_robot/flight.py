@@ -11,58 +11,47 @@ where e rises from 0 to 1, and falls again, as 35 x^4 - 84 x^5 + 70 x^6 - 20 x^7
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
+from threading import get_ident
 from typing import NamedTuple
 
+import casadi as ca
 import numpy as np
 from numpy.polynomial import polynomial
 from numpy.typing import NDArray
 
 from metarl_robot import rotation
+from metarl_robot.curve import Curve
 from metarl_robot.errors import SignalError
-from metarl_robot.flatness import FlatPoints, FlatTrajectory, setpoints
-from metarl_robot.minimum_snap import Polynomials, minimum_snap
+from metarl_robot.flatness import FlatTrajectory
+from metarl_robot.minimum_snap import minimum_snap
+from metarl_robot.polynomials import Polynomials
 from metarl_robot.quadrotor import GRAVITY_M_S2, Quadrotor
 from metarl_robot.signals import Reference, Setpoints
 
 Array = NDArray[np.float64]
 
 _TOLERANCE = 1e-6  # relative: a flight may touch a limit exactly
-_STEP = [0.0, 0.0, 0.0, 0.0, 35.0, -84.0, 70.0, -20.0]  # from 0 to 1 with three derivatives zero at both ends
-_STEPS = np.zeros((6, 9))  # coefficients of its integral, of itself and of its first four derivatives
-for _k in range(6):
-    _row = polynomial.polyint(_STEP) if _k == 0 else polynomial.polyder(_STEP, _k - 1)
-    _STEPS[_k, : len(_row)] = _row
+_STEP = np.array([0.0, 0.0, 0.0, 0.0, 35.0, -84.0, 70.0, -20.0])  # from 0 to 1 with three derivatives zero at both ends
+_STEP_PEAKS = np.array([np.abs(polynomial.polyval(np.linspace(0.0, 1.0, 1001), polynomial.polyder(_STEP, k))).max() for k in range(1, 5)])
 _ORDERS = np.arange(5.0)[:, None, None]  # of derivatives
-_STEP_PEAKS = np.abs(_STEPS[2:] @ np.linspace(0.0, 1.0, 1001) ** np.arange(9)[:, None]).max(1)  # of the four derivatives
-
-
-class _Flat:
-    """What flat trajectories share: setpoints from flat outputs."""
-
-    def flat(self, times: Array) -> FlatPoints:
-        raise NotImplementedError
-
-    def sample(self, times: Array) -> Setpoints:
-        """Setpoints at times (N,) [s]."""
-        return setpoints(self.flat(np.atleast_1d(np.asarray(times, float))))
 
 
 @dataclass(frozen=True, eq=False)
-class Hover(_Flat):
+class Hover(FlatTrajectory):
     """Stay at position (3,) [m; world] with heading yaw [rad]."""
 
     position: Array
     yaw: float = 0.0
 
-    def flat(self, times: Array) -> FlatPoints:
-        derivatives = np.zeros((5, len(times), 4))
-        derivatives[0] = [*self.position, self.yaw]
-        return _flat_points(derivatives)
+    def derivatives(self, times: Array) -> Array:
+        out = np.zeros((5, len(times), 4))
+        out[0] = [*self.position, self.yaw]
+        return out
 
 
 @dataclass(frozen=True, eq=False)
-class Sines(_Flat):
+class Sines(FlatTrajectory):
     """Sines along a phase that runs from start_s for duration_s and takes ramp_s to start and to stop: see the module's docstring.
 
     centre, drift: (4,) of x, y, z [m; world] and yaw [rad]. amplitude, frequency, angle: (K, 4) A, w, phi. rate_rad_s: of the phase.
@@ -78,52 +67,36 @@ class Sines(_Flat):
     start_s: float = 0.0
     duration_s: float = np.inf
 
-    def flat(self, times: Array) -> FlatPoints:
-        since = times - self.start_s
-        if since.min() >= self._ramp_s and since.max() <= self.duration_s - self._ramp_s:  # neither starts nor stops
-            return _flat_points(self._along(self.rate_rad_s * (since - 0.5 * self._ramp_s)) * self.rate_rad_s**_ORDERS)
-        theta = self._phase(since)
-        along = self._along(theta[0])
-        t1, t2, t3, t4 = theta[1:, :, None]
-        chain = np.empty_like(along)  # Faà di Bruno
-        chain[0] = along[0]
-        chain[1] = along[1] * t1
-        chain[2] = along[2] * t1**2 + along[1] * t2
-        chain[3] = along[3] * t1**3 + 3 * along[2] * t1 * t2 + along[1] * t3
-        chain[4] = along[4] * t1**4 + 6 * along[3] * t1**2 * t2 + along[2] * (3 * t2**2 + 4 * t1 * t3) + along[1] * t4
-        return _flat_points(chain)
-
-    @property
-    def _ramp_s(self) -> float:
-        return min(self.ramp_s, self.duration_s / 2)
+    def derivatives(self, times: Array) -> Array:
+        return _sines(len(self.amplitude), get_ident())(times, self._parameters)
 
     @cached_property
-    def _weights(self) -> Array:
-        """(5, 1, K, 4) amplitudes of the derivatives by the phase."""
-        return np.stack([self.amplitude * self.frequency**k for k in range(5)])[:, None]
+    def _parameters(self) -> Array:
+        """As `_sines` takes them."""
+        ramp = min(self.ramp_s, self.duration_s / 2)
+        scalars = [self.rate_rad_s, ramp, self.start_s, self.duration_s]
+        return np.concatenate([self.centre, self.drift, self.amplitude.ravel(), self.frequency.ravel(), self.angle.ravel(), scalars])
 
-    def _along(self, theta: Array) -> Array:
-        """(5, N, 4) outputs and their derivatives by the phase (N,)."""
-        angle = theta[:, None, None] * self.frequency + self.angle  # (N, K, 4)
-        sine, cosine = np.sin(angle), np.cos(angle)
-        out: Array = (self._weights * np.array([sine, cosine, -sine, -cosine, sine])).sum(2)
-        out[0] += self.centre + theta[:, None] * self.drift
-        out[1] += self.drift
-        return out
 
-    def _phase(self, since: Array) -> Array:
-        """(5, N) phase and derivatives, `since` (N,) [s] after the start."""
-        ramp = self._ramp_s
-        steps = _step(np.concatenate([since / ramp, (since - self.duration_s) / ramp + 1.0]))
-        shape = steps[:, : len(since)] - steps[:, len(since) :]
-        out = np.empty((5, len(since)))
-        out[0] = ramp * shape[0] + np.maximum(since - ramp, 0.0) - np.maximum(since - self.duration_s, 0.0)
-        out[1:] = shape[1:5] / ramp ** np.arange(4)[:, None]
-        return out * self.rate_rad_s
+@cache
+def _sines(count: int, _thread: int) -> Curve:
+    """So many of them, for each thread its own; parameters: centre, drift, amplitude, frequency, angle, rate, ramp, start and duration."""
+    time, centre, drift = ca.SX.sym("time"), ca.SX.sym("centre", 4), ca.SX.sym("drift", 4)
+    amplitude, frequency, angle = (ca.SX.sym(name, 4, count) for name in ("amplitude", "frequency", "angle"))
+    rate, ramp, start, duration = scalars = [ca.SX.sym(name) for name in ("rate", "ramp", "start", "duration")]
+
+    def run(since: ca.SX) -> ca.SX:
+        """Phase at unit rate, `since` the start."""
+        rising = ca.polyval(ca.DM(polynomial.polyint(_STEP)[::-1]), ca.fmax(since / ramp, 0.0))
+        return ca.if_else(since < ramp, ramp * rising, since - ramp / 2)
+
+    theta = rate * (run(time - start) - run(time - start - duration + ramp))
+    outputs = centre + drift * theta + ca.sum2(amplitude * ca.sin(frequency * theta + angle))
+    return Curve(time, ca.veccat(centre, drift, amplitude, frequency, angle, *scalars), outputs, 4)
 
 
 @dataclass(frozen=True, eq=False)
-class FigureEight(_Flat):
+class FigureEight(FlatTrajectory):
     """The upright eight (size_m[0] sin t, 0, size_m[1] sin 2t) about centre (3,) [m; world], t = rate_rad_s times time.
 
     It starts at the centre.
@@ -146,12 +119,12 @@ class FigureEight(_Flat):
             centre, amplitude, frequency, np.zeros((1, 4)), np.zeros(4), self.rate_rad_s, self.ramp_s, self.start_s, self.duration_s
         )
 
-    def flat(self, times: Array) -> FlatPoints:
-        return self._sines.flat(times)
+    def derivatives(self, times: Array) -> Array:
+        return self._sines.derivatives(times)
 
 
 @dataclass(frozen=True, eq=False)
-class Circle(_Flat):
+class Circle(FlatTrajectory):
     """A level circle about centre (3,) [m; world], counter-clockwise from its eastmost point; nose along the path, or at yaw [rad]."""
 
     centre: Array
@@ -172,12 +145,12 @@ class Circle(_Flat):
         rate = self.speed_m_s / self.radius_m
         return Sines(centre, amplitude, frequency, angle, drift, rate, self.ramp_s, self.start_s, self.duration_s)
 
-    def flat(self, times: Array) -> FlatPoints:
-        return self._sines.flat(times)
+    def derivatives(self, times: Array) -> Array:
+        return self._sines.derivatives(times)
 
 
 @dataclass(frozen=True, eq=False)
-class FlatSpline(_Flat):
+class FlatSpline(FlatTrajectory):
     """Least snap through points: what a ROS trajectory or path asks for.
 
     times: (K,) increasing [s]. positions: (K, 3) [m; world]. yaw: (K,) [rad], None: 0; the shorter way from point to point.
@@ -208,8 +181,8 @@ class FlatSpline(_Flat):
         heading = minimum_snap(self.times, yaw[:, None], None if self.yaw_rates is None else np.asarray(self.yaw_rates)[:, None])
         return Polynomials(place.knots, np.concatenate([place.coefficients, heading.coefficients], axis=2))
 
-    def flat(self, times: Array) -> FlatPoints:
-        return _flat_points(self._path.derivatives(times, 4))
+    def derivatives(self, times: Array) -> Array:
+        return self._path.derivatives(times, 4)
 
 
 class MinimumSnap(FlatSpline):
@@ -228,7 +201,7 @@ class MinimumSnap(FlatSpline):
 
 
 @dataclass(frozen=True, eq=False)
-class Steps(_Flat):
+class Steps(FlatTrajectory):
     """Jumps from rest to rest: from times (K,) [s] on to positions (K, 3) [m; world], as fast as the limits on a jump allow.
 
     A jump is a straight line travelled as _STEP; it takes the time that keeps speed [m/s], acceleration, jerk and snap below
@@ -241,50 +214,38 @@ class Steps(_Flat):
     yaw: float = 0.0
 
     @cached_property
-    def _plan(self) -> tuple[Array, Array]:
-        """Start and duration (K - 1,) [s] of the jumps."""
-        distance = np.linalg.norm(np.diff(self.positions, axis=0), axis=1)
+    def _path(self) -> Polynomials:
+        """It stands, jumps, stands, ..."""
+        positions = np.column_stack([self.positions, np.full(len(self.positions), self.yaw)])
+        jumps = np.diff(positions, axis=0)
+        distance = np.linalg.norm(jumps, axis=1)
         orders = np.arange(1, 5)[:, None]
-        duration = np.max((_STEP_PEAKS[:, None] * distance / np.array(self.limits)[:, None]) ** (1 / orders), axis=0)
-        start = np.array(self.times[1:], float)
-        for k in range(1, len(start)):
-            start[k] = max(start[k], start[k - 1] + duration[k - 1])
-        return start, np.maximum(duration, 1e-3)
+        duration = np.max((_STEP_PEAKS[:, None] * distance / np.array(self.limits)[:, None]) ** (1 / orders), axis=0, initial=1e-3)
+        arrival, departure = [self.times[0]], []
+        for due, takes in zip(self.times[1:], duration, strict=True):
+            departure.append(max(due, arrival[-1]))
+            arrival.append(departure[-1] + takes)
+        knots = np.column_stack([arrival, [*departure, arrival[-1] + 1.0]]).ravel()
+        coefficients = np.zeros((len(knots) - 1, len(_STEP), 4))
+        coefficients[::2, 0] = positions
+        coefficients[1::2] = _STEP[:, None] * jumps[:, None]
+        coefficients[1::2, 0] = positions[:-1]
+        lasting = np.diff(knots) > 0.0  # where a jump waits for another it does not stand between them
+        return Polynomials(np.append(knots[:-1][lasting], knots[-1]), coefficients[lasting])
 
-    def flat(self, times: Array) -> FlatPoints:
-        out = np.zeros((5, len(times), 4))
-        out[0] = [*self.positions[0], self.yaw]
-        for start, duration, jump in zip(*self._plan, np.diff(self.positions, axis=0), strict=True):
-            out[..., :3] += (_step((times - start) / duration)[1:] / duration ** np.arange(5)[:, None])[..., None] * jump
-        return _flat_points(out)
+    def derivatives(self, times: Array) -> Array:
+        return self._path.derivatives(times, 4)
 
 
 @dataclass(frozen=True, eq=False)
-class Paced(_Flat):
+class Paced(FlatTrajectory):
     """Another flat trajectory, flown at `pace` times its speed: the same path, accelerations times pace squared. Time 0 stays."""
 
     trajectory: FlatTrajectory
     pace: float
 
-    def flat(self, times: Array) -> FlatPoints:
-        flat = self.trajectory.flat(times * self.pace)
-        return FlatPoints(*(values * self.pace**order for values, order in zip(flat, _FLAT_ORDERS, strict=True)))
-
-
-def _flat_points(derivatives: Array) -> FlatPoints:
-    """From (5, N, 4): x, y, z and yaw with their derivatives."""
-    return FlatPoints(*derivatives[..., :3], *derivatives[:3, :, 3])
-
-
-_FLAT_ORDERS = (0, 1, 2, 3, 4, 0, 1, 2)  # of FlatPoints' fields
-
-
-def _step(x: Array) -> Array:
-    """(6, N) the integral of _STEP, itself and its four derivatives at x (N,), held at its ends outside [0, 1]."""
-    inside = np.clip(x, 0.0, 1.0)
-    out = np.asarray(_STEPS @ inside ** np.arange(9)[:, None])
-    out[2:] *= (x > 0.0) & (x < 1.0)
-    return out
+    def derivatives(self, times: Array) -> Array:
+        return self.trajectory.derivatives(times * self.pace) * self.pace**_ORDERS
 
 
 def _times_at_speed(waypoints: Array, speed_m_s: float) -> Array:

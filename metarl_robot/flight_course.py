@@ -11,20 +11,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
-from numpy.polynomial import polynomial
 from numpy.typing import NDArray
 
 from metarl_robot import rotation
 from metarl_robot.course import Outputs, check_motion
-from metarl_robot.flatness import FlatPoints, FlatTrajectory, setpoints
+from metarl_robot.flatness import FlatPoints, FlatTrajectory
 from metarl_robot.flight import Circle, FigureEight, FlatSpline, Hover, Paced, Steps, check_flight, random_flight, slowed
-from metarl_robot.minimum_snap import Polynomials
+from metarl_robot.polynomials import Polynomials
 from metarl_robot.quadrotor import Quadrotor
 from metarl_robot.reference import Spline, from_points
-from metarl_robot.signals import Setpoints
 
 Array = NDArray[np.float64]
 
@@ -40,50 +37,29 @@ _STEP_EVERY_S, _STEP_M = 3.0, 1.0
 
 
 @dataclass(frozen=True, eq=False)
-class FlatQuintic:
+class FlatQuintic(FlatTrajectory):
     """Flat outputs along a spline of degree 5 in x, y, z and heading."""
 
     spline: Spline
 
-    @cached_property
-    def _path(self) -> Polynomials:
-        knots, coefficients = self.spline.knots, self.spline.coefficients
-        if knots[-1] == knots[0]:  # one point: it stands still there
-            knots = knots + np.array([0.0, 1.0])
-        share = np.zeros((len(coefficients), 8, 4))  # of a segment's time, up to degree 7
-        share[:, :6] = coefficients * (np.diff(knots)[:, None] ** np.arange(6))[:, :, None]
-        return Polynomials(knots, share)
-
-    def flat(self, times: Array) -> FlatPoints:
-        return _points(self._path.derivatives(times, 4))
-
-    def sample(self, times: Array) -> Setpoints:
-        """Setpoints at times (N,) [s]."""
-        return setpoints(self.flat(np.atleast_1d(np.asarray(times, float))))
+    def derivatives(self, times: Array) -> Array:
+        return self.spline.path.derivatives(times, 4)
 
 
 @dataclass(frozen=True, eq=False)
-class EasedFlight:
-    """A flight, plus a fade from start_s for duration_s; coefficients (8, 4) of its share of time. Then exactly the flight."""
+class EasedFlight(FlatTrajectory):
+    """A flight, plus a fade of its outputs until the fade's end; from there on exactly the flight."""
 
     motion: FlatTrajectory
-    coefficients: Array
-    start_s: float
-    duration_s: float
+    fade: Polynomials
 
-    def flat(self, times: Array) -> FlatPoints:
-        points = self.motion.flat(times)
-        x = np.clip((times - self.start_s) / self.duration_s, 0.0, 1.0)
-        if np.all(x >= 1.0):
-            return points
-        fade = [polynomial.polyval(x, polynomial.polyder(self.coefficients, k)).T / self.duration_s**k for k in range(5)]
-        fading = (x < 1.0)[:, None]
-        fade_points = _points(np.stack([np.where(fading, value, 0.0) for value in fade]))
-        return FlatPoints(*(a + b for a, b in zip(points, fade_points, strict=True)))
-
-    def sample(self, times: Array) -> Setpoints:
-        """Setpoints at times (N,) [s]."""
-        return setpoints(self.flat(np.atleast_1d(np.asarray(times, float))))
+    def derivatives(self, times: Array) -> Array:
+        motion, over = self.motion.derivatives(times), times >= self.fade.knots[-1]
+        if over.all():
+            return motion
+        fade = self.fade.derivatives(times, 4)
+        fade[:, over] = 0.0
+        return motion + fade
 
 
 class FlightCourse:
@@ -146,19 +122,10 @@ class FlightCourse:
         taylor = [gap * duration_s**i / math.factorial(i) for i, gap in enumerate(gaps)]
         inner = [sum(_INVERSE[k - i] * taylor[i] for i in range(k + 1)) for k in range(_ORDERS)]
         coefficients = np.stack([np.convolve(_FADING, column) for column in np.stack(inner).T], axis=1)
-        return EasedFlight(reference, coefficients, start_s, duration_s)
+        return EasedFlight(reference, Polynomials(np.array([start_s, start_s + duration_s]), coefficients[None]))
 
     def check(self, reference: FlatTrajectory, start_s: float, duration_s: float, rate_hz: float = 200.0) -> None:
         check_flight(self._robot, reference, start_s, duration_s, rate_hz=rate_hz)
-
-
-def _factor(power: int, order: int) -> float:
-    return float(math.perm(power, order))
-
-
-def _points(derivatives: Array) -> FlatPoints:
-    """From (5, N, 4): x, y, z and heading with their derivatives."""
-    return FlatPoints(*derivatives[..., :3], *derivatives[:3, :, 3])
 
 
 def _derivatives(flat: FlatPoints) -> Array:

@@ -28,12 +28,12 @@ class Eased:
 
     def sample(self, times: Array) -> Setpoints:
         """Setpoints at times (N,) [s]."""
-        points = self.motion.sample(times)
-        early = (np.atleast_1d(np.asarray(times, float)) < self.fade.knots[-1])[:, None]
-        if not np.any(early):
+        points, over = self.motion.sample(times), times >= self.fade.knots[-1]
+        if over.all():
             return points
-        fade = self.fade.sample(times)
-        return Setpoints(*(np.where(early, p + f, p) for p, f in ((points.q, fade.q), (points.v, fade.v), (points.a, fade.a))))
+        fade = self.fade.path.derivatives(times, 2)
+        fade[:, over] = 0.0
+        return Setpoints(points.q + fade[0], points.v + fade[1], points.a + fade[2])
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class Paced:
 
     def sample(self, times: Array) -> Setpoints:
         """Setpoints at times (N,) [s]."""
-        points = self.motion.sample(np.asarray(times, float) * self.pace)
+        points = self.motion.sample(times * self.pace)
         return Setpoints(points.q, points.v * self.pace, points.a * self.pace**2)
 
 

@@ -8,13 +8,12 @@ constant. What is given at the knots is fixed; the rest minimises the total cost
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import solveh_banded
 
 from metarl_robot.errors import SignalError
+from metarl_robot.polynomials import Polynomials, falling
 
 Array = NDArray[np.float64]
 
@@ -22,53 +21,19 @@ _SIZE = 8  # coefficients of a segment
 _ENDS = 4  # value, velocity, acceleration, jerk at a knot
 
 
-def _falling(power: Array | NDArray[np.int_], order: int) -> Array:
-    """Factor of a power's derivative: power (power - 1) ... (power - order + 1)."""
-    out = np.ones(np.shape(power))
-    for k in range(order):
-        out = out * (power - k)
-    return out
-
-
 def _hermite() -> tuple[Array, Array]:
     """B (8, 8) and H (8, 8) of the module's docstring."""
     powers = np.arange(_SIZE)
-    start = np.array([_falling(powers, k) * (powers == k) for k in range(_ENDS)])
-    end = np.array([_falling(powers, k) for k in range(_ENDS)])
+    start = np.array([falling(powers, k) * (powers == k) for k in range(_ENDS)])
+    end = np.array([falling(powers, k) for k in range(_ENDS)])
     coefficients = np.linalg.inv(np.concatenate([start, end]))
-    fourth = _falling(powers, 4)
+    fourth = falling(powers, 4)
     total = powers[:, None] + powers[None, :] - 7
     cost = np.where(np.minimum.outer(powers, powers) >= 4, np.outer(fourth, fourth) / np.maximum(total, 1), 0.0)
     return coefficients, coefficients.T @ cost @ coefficients
 
 
 _B, _H = _hermite()
-_POWERS = np.arange(_SIZE)
-_LEFT = np.maximum(_POWERS - _POWERS[:, None], 0)  # powers that are left of x^p after k derivatives, [k, p]
-_FACTORS = np.array([_falling(_POWERS, k) * (k <= _POWERS) for k in range(_SIZE)])  # of x^p, [k, p]
-
-
-@dataclass(frozen=True, eq=False)
-class Polynomials:
-    """Piecewise polynomial of n outputs; before its first knot and after its last it stands still there.
-
-    knots: (K + 1,) increasing [s]. coefficients: (K, 8, n), power i of the share of the segment's time that has passed.
-    """
-
-    knots: Array
-    coefficients: Array
-
-    def derivatives(self, times: Array, highest: int) -> Array:
-        """(highest + 1, N, n): value and derivatives at times (N,) [s]."""
-        inside = np.minimum(np.maximum(times, self.knots[0]), self.knots[-1])
-        segment = np.minimum(np.searchsorted(self.knots, inside, side="right"), len(self.coefficients)) - 1
-        h = (self.knots[segment + 1] - self.knots[segment])[:, None]
-        orders = slice(0, highest + 1)
-        powers = ((inside - self.knots[segment])[:, None] / h) ** _POWERS
-        terms = _FACTORS[orders] * powers[:, _LEFT[orders]] / h[:, :, None] ** _POWERS[orders, None]  # (N, highest + 1, 8)
-        out = (terms @ self.coefficients[segment]).transpose(1, 0, 2)
-        out[1:] *= ((times >= self.knots[0]) & (times <= self.knots[-1]))[:, None]
-        return out
 
 
 def minimum_snap(

@@ -12,13 +12,17 @@ as the minimum-jerk step 10 x^3 - 15 x^4 + 6 x^5, and falls likewise at the end.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from threading import get_ident
 from typing import NamedTuple
 
+import casadi as ca
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from metarl_robot.curve import Curve
 from metarl_robot.errors import SignalError
+from metarl_robot.polynomials import Polynomials
 from metarl_robot.robot import Robot
 from metarl_robot.signals import Reference, Setpoints
 
@@ -35,9 +39,9 @@ class Hold:
 
     def sample(self, times: Array) -> Setpoints:
         """Setpoints at times (N,) [s]."""
-        count = np.size(times)
-        zero = np.zeros((count, len(self.q)))
-        return Setpoints(q=np.tile(self.q, (count, 1)), v=zero, a=zero.copy())
+        q, v, a = np.zeros((3, len(times), len(self.q)))
+        q[:] = self.q
+        return Setpoints(q, v, a)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +53,7 @@ class Shifted:
 
     def sample(self, times: Array) -> Setpoints:
         """Setpoints at times (N,) [s]."""
-        return self.reference.sample(np.asarray(times, float) - self.start_s)
+        return self.reference.sample(times - self.start_s)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,16 +68,13 @@ class Spline:
 
     def sample(self, times: Array) -> Setpoints:
         """Setpoints at times (N,) [s]."""
-        times = np.atleast_1d(np.asarray(times, float))
-        inside = np.clip(times, self.knots[0], self.knots[-1])
-        segment = np.clip(np.searchsorted(self.knots, inside, side="right") - 1, 0, len(self.coefficients) - 1)
-        s = (inside - self.knots[segment])[:, None]
-        c = np.moveaxis(self.coefficients[segment], 1, 0)  # (6, N, n)
-        q = c[0] + s * (c[1] + s * (c[2] + s * (c[3] + s * (c[4] + s * c[5]))))
-        v = c[1] + s * (2 * c[2] + s * (3 * c[3] + s * (4 * c[4] + s * 5 * c[5])))
-        a = 2 * c[2] + s * (6 * c[3] + s * (12 * c[4] + s * 20 * c[5]))
-        moving = ((times >= self.knots[0]) & (times <= self.knots[-1]))[:, None]
-        return Setpoints(q=q, v=np.where(moving, v, 0.0), a=np.where(moving, a, 0.0))
+        return Setpoints(*self.path.derivatives(times, 2))
+
+    @cached_property
+    def path(self) -> Polynomials:
+        """The same, for derivatives of any order."""
+        lengths = np.diff(self.knots)[:, None, None]
+        return Polynomials(self.knots, self.coefficients * lengths ** np.arange(6)[:, None])
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,22 +112,26 @@ class MultiSine:
 
     def sample(self, times: Array) -> Setpoints:
         """Setpoints at times (N,) [s]."""
-        times = np.atleast_1d(np.asarray(times, float))
-        e, de, dde = (value[:, None] for value in self._envelope(times))
-        w = 2 * np.pi * self.frequency_hz
-        angle = (times - self.start_s)[:, None, None] * w + self.phase  # (N, K, n)
-        x = (self.amplitude * np.sin(angle)).sum(1)
-        dx = (self.amplitude * w * np.cos(angle)).sum(1)
-        ddx = -(self.amplitude * w**2 * np.sin(angle)).sum(1)
-        return Setpoints(q=self.centre + e * x, v=de * x + e * dx, a=dde * x + 2 * de * dx + e * ddx)
+        return Setpoints(*_sines(*self.amplitude.shape, get_ident())(times, self._parameters))
 
-    def _envelope(self, times: Array) -> tuple[Array, Array, Array]:
-        since, left = times - self.start_s, self.start_s + self.duration_s - times
-        rising = since < left
-        x = np.clip(np.where(rising, since, left) / self.ramp_s, 0.0, 1.0)
-        rate = np.where(rising, 1.0, -1.0) / self.ramp_s
-        step = x**3 * (10 - 15 * x + 6 * x**2)
-        return step, 30 * x**2 * (1 - x) ** 2 * rate, 60 * x * (1 - x) * (1 - 2 * x) / self.ramp_s**2
+    @cached_property
+    def _parameters(self) -> Array:
+        """As `_sines` takes them."""
+        scalars = [self.start_s, self.duration_s, self.ramp_s]
+        return np.concatenate([self.centre, self.amplitude.ravel(), self.frequency_hz.ravel(), self.phase.ravel(), scalars])
+
+
+@cache
+def _sines(count: int, joints: int, _thread: int) -> Curve:
+    """So many of them for so many joints, for each thread its own; parameters: the fields of MultiSine."""
+    time, centre = ca.SX.sym("time"), ca.SX.sym("centre", joints)
+    amplitude, frequency, phase = (ca.SX.sym(name, joints, count) for name in ("amplitude", "frequency", "phase"))
+    start, duration, ramp = scalars = [ca.SX.sym(name) for name in ("start", "duration", "ramp")]
+    since = time - start
+    x = ca.fmin(ca.fmax(ca.fmin(since, duration - since) / ramp, 0.0), 1.0)
+    envelope = x**3 * (10.0 - 15.0 * x + 6.0 * x**2)
+    outputs = centre + envelope * ca.sum2(amplitude * ca.sin(2 * np.pi * frequency * since + phase))
+    return Curve(time, ca.veccat(centre, amplitude, frequency, phase, *scalars), outputs, 2)
 
 
 def from_points(
@@ -144,7 +149,7 @@ def from_points(
     _check_points(t, q, velocities, accelerations)
     v = _monotone_velocities(t, q) if velocities is None else np.asarray(velocities, float)
     if len(t) == 1:
-        return Spline(np.array([t[0], t[0]]), _constant(q[0])[None])
+        return Spline(np.array([t[0], t[0] + 1.0]), _constant(q[0])[None])
     h = np.diff(t)[:, None]
     if accelerations is None:
         return Spline(t, _cubic(h, q, v))

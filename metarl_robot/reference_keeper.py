@@ -50,10 +50,11 @@ class Joined:
 
     def sample(self, times: Array) -> Setpoints:
         """Setpoints at times (N,) [s]."""
-        times = np.atleast_1d(np.asarray(times, float))
-        if np.all(times >= self.join_s):
-            return self.after.sample(times)
         late = (times >= self.join_s)[:, None]
+        if late.all():
+            return self.after.sample(times)
+        if not late.any():
+            return self.before.sample(times)
         a, b = self.before.sample(times), self.after.sample(times)
         return Setpoints(np.where(late, b.q, a.q), np.where(late, b.v, a.v), np.where(late, b.a, a.a))
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
+from numpy.polynomial import Polynomial
 
+import metarl_robot.flight as flight_module
 from metarl_robot import rotation
+from metarl_robot.dynamics import compiler
 from metarl_robot.errors import SignalError
 from metarl_robot.flatness import FlatPoints, FlatTrajectory
 from metarl_robot.flight import (
@@ -96,6 +101,62 @@ def test_heading_is_as_asked_and_quaternions_never_jump(name: str) -> None:
     assert np.all((q[1:] * q[:-1]).sum(-1) > 0.99)
     one_by_one = np.concatenate([flight.sample(np.array([time])).q for time in times[::50]])
     assert np.allclose(one_by_one[:, 3:], q[::50], atol=1e-12), "the sign must not depend on which other times are asked for"
+
+
+def taylor(sines: Sines, time: float) -> np.ndarray:
+    """(5, 4) outputs and derivatives of sines at a time, from their Taylor polynomials of degree 4 there."""
+
+    def cut(p: Polynomial) -> Polynomial:
+        return p.cutdeg(4)
+
+    def run(since: float) -> Polynomial:
+        step = Polynomial([0.0, 0.0, 0.0, 0.0, 35.0, -84.0, 70.0, -20.0]).integ()
+        if since < ramp:
+            return ramp * step(Polynomial([since / ramp, 1.0 / ramp])) if since > 0.0 else Polynomial([0.0])
+        return Polynomial([since - 0.5 * ramp, 1.0])
+
+    ramp = min(sines.ramp_s, 0.5 * sines.duration_s)
+    since = time - sines.start_s
+    theta = cut(sines.rate_rad_s * (run(since) - run(since - (sines.duration_s - ramp))))
+    out = np.zeros((5, 4))
+    for i in range(4):
+        y = sines.centre[i] + sines.drift[i] * theta
+        for a, w, phi in zip(sines.amplitude[:, i], sines.frequency[:, i], sines.angle[:, i], strict=True):
+            d = w * (theta - theta.coef[0])
+            sine, cosine = d - cut(d**3) / 6.0, 1.0 - cut(d**2) / 2.0 + cut(d**4) / 24.0
+            y = y + a * cut(np.sin(w * theta.coef[0] + phi) * cosine + np.cos(w * theta.coef[0] + phi) * sine)
+        out[: len(y.coef), i] = y.coef * [1.0, 1.0, 2.0, 6.0, 24.0][: len(y.coef)]
+    return out
+
+
+@pytest.mark.parametrize("ramp_s", [1.5, 5.0])
+@pytest.mark.parametrize("duration_s", [6.0, np.inf])
+@pytest.mark.parametrize("count", [1, 2])
+def test_derivatives_of_sines_are_those_of_their_taylor_polynomials(ramp_s: float, duration_s: float, count: int) -> None:
+    rng = np.random.default_rng(0)
+    sines = Sines(*rng.uniform(-1.0, 1.0, (1, 4)), *rng.uniform(0.5, 3.0, (3, count, 4)), rng.normal(size=4), 1.3, ramp_s, 0.7, duration_s)
+    times = np.concatenate([rng.uniform(-1.0, 9.0, 100), [0.7, 2.2, 3.7, 5.2, 6.7]])  # also where the phase starts, is at speed, is over
+    expected = np.stack([taylor(sines, time) for time in times], axis=1)
+    scale = 1.0 + np.abs(expected).max(axis=(1, 2), keepdims=True)
+    assert np.allclose(sines.derivatives(times) / scale, expected / scale, rtol=0.0, atol=1e-12)
+
+
+def test_without_a_compiler_sines_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    sines, times = FigureEight(ABOVE, duration_s=7.0)._sines, np.linspace(-1.0, 9.0, 101)
+    fast = sines.derivatives(times)
+    monkeypatch.setattr(compiler.shutil, "which", lambda name: None)
+    monkeypatch.setattr(compiler, "_warned", True)
+    slow = flight_module._sines.__wrapped__(1, 0)(times, sines._parameters)
+    assert np.allclose(fast, slow, rtol=1e-12, atol=1e-12)
+
+
+def test_two_threads_may_sample_at_once() -> None:
+    eights = [FigureEight(ABOVE), FigureEight(-ABOVE)]
+    times = np.linspace(0.0, 10.0, 2001)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda k: eights[k % 2].sample(times).q, range(20)))
+    for k, q in enumerate(found):
+        assert np.array_equal(q, eights[k % 2].sample(times).q)
 
 
 def test_a_nose_along_the_path_unwinds_nothing_over_many_turns() -> None:

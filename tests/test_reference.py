@@ -47,6 +47,20 @@ def test_velocity_and_acceleration_are_derivatives(name: str) -> None:
     np.testing.assert_allclose((after.v - before.v) / (2 * h), now.a, atol=1e-5 * (1 + np.abs(now.a).max()))
 
 
+def test_sines_are_their_formula() -> None:
+    times = np.concatenate([np.random.default_rng(0).uniform(-0.5, 3.5, 200), [0.0, 0.5, 1.5, 2.5, 3.0]])
+    now, since = SINES.sample(times), times[:, None]
+    x, sign = np.clip(np.minimum(since, 3.0 - since) / 0.5, 0.0, 1.0), np.where(since < 1.5, 1.0, -1.0)
+    e, de, dde = x**3 * (10 - 15 * x + 6 * x**2), 30 * x**2 * (1 - x) ** 2 * sign / 0.5, 60 * x * (1 - x) * (1 - 2 * x) / 0.5**2
+    w = 2 * np.pi * SINES.frequency_hz
+    angle = since[:, None] * w + SINES.phase
+    y, dy = (SINES.amplitude * np.sin(angle)).sum(1), (SINES.amplitude * w * np.cos(angle)).sum(1)
+    ddy = -(SINES.amplitude * w**2 * np.sin(angle)).sum(1)
+    np.testing.assert_allclose(now.q, SINES.centre + e * y, atol=1e-12)
+    np.testing.assert_allclose(now.v, de * y + e * dy, atol=1e-12)
+    np.testing.assert_allclose(now.a, dde * y + 2 * de * dy + e * ddy, atol=1e-12)
+
+
 @pytest.mark.parametrize("name", SMOOTH)
 def test_acceleration_is_continuous(name: str) -> None:
     a = SMOOTH[name].sample(np.arange(0.001, 2.999, 1e-4)).a

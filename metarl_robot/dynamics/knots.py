@@ -8,7 +8,7 @@ knots did. Without a C compiler CasADi's own machine evaluates one knot after th
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -102,13 +102,13 @@ def compile_knots(wanted: Mapping[str, Knots]) -> dict[str, KnotFunction]:
     return {name: KnotFunction(knots, library) for (name, knots), library in zip(wanted.items(), libraries, strict=True)}
 
 
-def in_chunks(function: KnotFunction, width: int, *arguments: Array) -> list[Array]:
+def in_chunks(function: Callable[..., tuple[Array, ...]], width: int, *arguments: Array) -> list[Array]:
     """Call a function of `width` knots on (N, k) arrays, whatever N."""
-    parts: list[list[Array]] = []
-    for start in range(0, len(arguments[0]), width):
-        rows = [x[start : start + width] for x in arguments]
-        parts.append([out[: len(rows[0])].copy() for out in function(*rows)])
-    return parts[0] if len(parts) == 1 else [np.concatenate(column) for column in zip(*parts, strict=True)]
+    count = len(arguments[0])
+    if count <= width:
+        return [out[:count].copy() for out in function(*arguments)]
+    parts = [in_chunks(function, width, *(x[start : start + width] for x in arguments)) for start in range(0, count, width)]
+    return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
 
 def _padded(count: int) -> int:

@@ -1,0 +1,77 @@
+"""Piecewise polynomials and their derivatives at any times.
+
+On a piece that begins at t_0 and lasts h, with x = (t - t_0) / h, the derivative of order k is sum_p c_p p! / (p - k)! h^-k x^(p - k):
+all but the powers of x is worked out once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def falling(power: Array | NDArray[np.int_], order: int) -> Array:
+    """Factor of a power's derivative: power (power - 1) ... (power - order + 1)."""
+    out = np.ones(np.shape(power))
+    for k in range(order):
+        out = out * (power - k)
+    return out
+
+
+class _Pieces(NamedTuple):
+    """The K pieces, and one of standing still before and after them.
+
+    ends: (K + 1,) [s] of all but the last. starts, lengths: (K + 2,) [s]. powers: (P,).
+    """
+
+    ends: Array
+    starts: Array
+    lengths: Array
+    powers: NDArray[np.int_]
+
+
+@dataclass(frozen=True, eq=False)
+class Polynomials:
+    """Piecewise polynomial of n outputs; before its first knot and after its last it stands still there.
+
+    knots: (K + 1,) increasing [s]. coefficients: (K, P, n), power i of the share of the piece's time that has passed.
+    """
+
+    knots: Array
+    coefficients: Array
+
+    def derivatives(self, times: Array, highest: int) -> Array:
+        """(highest + 1, N, n): value and derivatives at times (N,) [s]."""
+        if highest not in self._terms:
+            self._terms[highest] = self._terms_up_to(highest)
+        ends, starts, lengths, powers = self._pieces
+        piece = ends.searchsorted(times, side="right")
+        share = (times - starts[piece]) / lengths[piece]
+        out = share[:, None, None] ** powers @ self._terms[highest].take(piece, axis=0)
+        return out.reshape(len(times), highest + 1, -1).transpose(1, 0, 2)
+
+    @cached_property
+    def _pieces(self) -> _Pieces:
+        ends = np.append(self.knots[:-1], np.nextafter(self.knots[-1], np.inf))  # the last knot is still on its piece
+        lengths = np.concatenate([[np.inf], np.diff(self.knots), [np.inf]])  # no share of standing still ever passes
+        return _Pieces(ends, np.concatenate([self.knots[:1], self.knots]), lengths, np.arange(self.coefficients.shape[1]))
+
+    @cached_property
+    def _terms(self) -> dict[int, Array]:
+        """By the highest derivative: (K + 2, P, (highest + 1) n) of powers, for the values of all outputs, their first derivatives, ..."""
+        return {}
+
+    def _terms_up_to(self, highest: int) -> Array:
+        count, size, outputs = self.coefficients.shape
+        powers, h = np.arange(size), np.diff(self.knots)[:, None, None]
+        terms = np.zeros((count + 2, size, highest + 1, outputs))
+        terms[0, 0, 0], terms[-1, 0, 0] = self.coefficients[0, 0], self.coefficients[-1].sum(axis=0)
+        for k in range(highest + 1):
+            terms[1:-1, : size - k, k] = (falling(powers, k)[:, None] * self.coefficients / h**k)[:, k:]
+        return terms.reshape(count + 2, size, -1)
