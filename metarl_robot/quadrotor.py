@@ -148,6 +148,7 @@ class Quadrotor(Robot):
         self.position_lower, self.position_upper = np.full(6, -np.inf), np.full(6, np.inf)
         self.home = np.array([0.0, 0.0, HOME_HEIGHT_M, 1.0, 0.0, 0.0, 0.0])
         self.allocation = _allocation(description.rotors, self.torque_ratio)
+        self._mixing = np.linalg.inv(self.allocation)
 
     @property
     def hover_thrust(self) -> Array:
@@ -168,7 +169,7 @@ class Quadrotor(Robot):
         Where the limits do not allow both, yaw torque is given up first, then collective thrust, then roll and pitch torque
         (Faessler, Falanga, Scaramuzza, "Thrust mixing, saturation, and body-rate control", 2017).
         """
-        inverse = np.linalg.inv(self.allocation)
+        inverse = self._mixing
         by_thrust, tilting, yawing = collective * inverse[:, 0], inverse[:, 1:3] @ torque[:2], inverse[:, 3] * torque[2]
         room = self.effort_limit - self.effort_lower
         tilting = tilting * min(1.0, float(np.min(room / max(np.ptp(tilting), 1e-12))))
@@ -227,14 +228,28 @@ class MotorModel:
         return self._robot.thrusts_of(self.speeds)
 
     def advance(self, command: Array, duration_s: float) -> Array:
-        """Hold a command (4,) [N]; returns the mean thrust (4,) [N] meanwhile."""
-        target = self._robot.speeds(command)
+        """Hold a command (4,) [N]; returns the mean thrust (4,) [N] meanwhile.
+
+        With Ω_c the commanded speed and g the gap to it, Ω = Ω_c + g e^(-t / τ): the mean of Ω² over the duration T = r τ is
+        Ω_c² + 2 Ω_c g (1 - e^-r) / r + g² (1 - e^-2r) / 2r. Four rotors one by one take a third of the time that arrays of four do.
+        """
         up, down = self._robot.motor_time_s
-        tau = np.where(target > self.speeds, up, down)
-        gap, ratio = self.speeds - target, duration_s / tau
-        self.speeds = target + gap * np.exp(-ratio)
-        square = target**2 + 2.0 * target * gap * (1.0 - np.exp(-ratio)) / ratio + gap**2 * (1.0 - np.exp(-2.0 * ratio)) / (2.0 * ratio)
-        return self._robot.thrusts_of(np.sqrt(square))
+        faster, slower, coefficient = _lag(duration_s / up), _lag(duration_s / down), self._robot.thrust_coefficient
+        speeds, means = [], []
+        for speed, thrust in zip(self.speeds.tolist(), command.tolist(), strict=True):
+            target = math.sqrt(max(thrust, 0.0) / coefficient)
+            left, once, twice = faster if target > speed else slower
+            gap = speed - target
+            speeds.append(target + gap * left)
+            means.append(coefficient * (target * target + gap * (2.0 * target * once + gap * twice)))
+        self.speeds = np.array(speeds)
+        return np.array(means)
+
+
+def _lag(ratio: float) -> tuple[float, float, float]:
+    """e^-r, and the means of e^-x and of e^-2x for x from 0 to r."""
+    left = math.exp(-ratio)
+    return left, (1.0 - left) / ratio, (1.0 - left * left) / (2.0 * ratio)
 
 
 def _allocation(rotors: tuple[Rotor, ...], torque_ratio: float) -> Array:

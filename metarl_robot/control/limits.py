@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +18,7 @@ class EffortLimiter:
     def __init__(self, robot: Robot) -> None:
         self._lower, self._upper = robot.effort_lower, robot.effort_limit
         self._step = robot.effort_rate_limit * robot.control_period_s
-        self._last: Array | None = None
+        self.reset()
 
     @property
     def last(self) -> Array | None:
@@ -25,20 +27,28 @@ class EffortLimiter:
 
     def reset(self, effort: Array | None = None) -> None:
         """Forget the last command, or take `effort` for it (a controller that takes over from another)."""
-        self._last = None if effort is None else np.array(effort, dtype=float)
+        self._last: Array | None = None
+        self._bounds = self._lower, self._upper
+        if effort is not None:
+            self._remember(np.array(effort, dtype=float))
 
     def bounds(self) -> tuple[Array, Array]:
         """(lower, upper) (n,) that the next command must keep to."""
-        if self._last is None:
-            return self._lower, self._upper
-        return np.maximum(self._last - self._step, self._lower), np.minimum(self._last + self._step, self._upper)
+        return self._bounds
 
     def apply(self, effort: Array) -> tuple[Array, bool]:
         """The nearest allowed effort, and whether it had to be changed. Non-finite entries take the last command's value."""
-        lower, upper = self.bounds()
-        finite = effort
-        if not np.isfinite(effort).all():
-            fallback = np.clip(0.0, self._lower, self._upper) if self._last is None else self._last
-            finite = np.where(np.isfinite(effort), effort, fallback)
-        self._last = np.minimum(np.maximum(finite, lower), upper)
-        return self._last.copy(), bool((self._last != effort).any())
+        lower, upper = self._bounds
+        given = effort.tolist()
+        finite = effort if all(map(math.isfinite, given)) else self._made_finite(effort)
+        allowed = np.minimum(np.maximum(finite, lower), upper)
+        self._remember(allowed)
+        return allowed.copy(), allowed.tolist() != given
+
+    def _remember(self, effort: Array) -> None:
+        self._last = effort
+        self._bounds = np.maximum(effort - self._step, self._lower), np.minimum(effort + self._step, self._upper)
+
+    def _made_finite(self, effort: Array) -> Array:
+        fallback = np.clip(0.0, self._lower, self._upper) if self._last is None else self._last
+        return np.where(np.isfinite(effort), effort, fallback)

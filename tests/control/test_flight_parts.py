@@ -73,6 +73,21 @@ def test_overshooting_commands_make_motors_follow_with_the_shorter_lag(name: str
     assert np.allclose(rotors.thrusts, craft.thrusts_of(motors.speeds), rtol=0.01), "its model of the motors is theirs"
 
 
+def test_motors_follow_their_lag_and_give_its_mean_thrust() -> None:
+    craft, rng = robot("x500"), np.random.default_rng(0)
+    motors = MotorModel(craft, craft.hover_thrust)
+    up, down = craft.motor_time_s
+    shares, weights = np.polynomial.legendre.leggauss(8)  # exact for these exponentials to rounding
+    for _ in range(50):
+        start, command, duration = motors.speeds, rng.uniform(-0.5, 1.0, 4) * craft.effort_limit, rng.uniform(1e-4, 0.03)
+        target = craft.speeds(command)
+        tau = np.where(target > start, up, down)
+        passed = 0.5 * duration * (1.0 + shares)[:, None]
+        thrusts = craft.thrusts_of(target + (start - target) * np.exp(-passed / tau))
+        assert np.allclose(motors.advance(command, duration), 0.5 * weights @ thrusts, rtol=1e-11)
+        assert np.allclose(motors.speeds, target + (start - target) * np.exp(-duration / tau), rtol=1e-14)
+
+
 def test_motors_are_made_as_fast_as_delays_are_and_no_faster() -> None:
     for name in ("x500", "crazyflie", "hummingbird"):
         craft = robot(name)
