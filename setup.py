@@ -128,6 +128,7 @@ setup(
         "metarl_robot.adaptation": ["*.c"],
         "metarl_robot.cli": ["**/*.j2", "**/*.html"],
         "metarl_robot.control": ["*.c"],
+        "metarl_robot.sim.quadrotor": ["*.c"],
     },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),

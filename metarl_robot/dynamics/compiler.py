@@ -27,18 +27,20 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "metarl_robot"
 
 
-def compiled(source: str, straight: bool = False) -> Path | None:
+def compiled(source: str, straight: bool = False, include: Path | None = None) -> Path | None:
     """The shared library of a C source; None, with a warning, where there is no compiler or it fails.
 
     Arguments:
         straight: the code is long and has no loops: optimising it more costs minutes and gains nothing.
+        include: a folder of headers beside the system's. What it holds is not part of the cache's key: let the source name its version.
     """
     compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc")
     if compiler is None:
         _warn_once("no C compiler found (tried $CC, cc, gcc): same results, slower")
         return None
     try:
-        return _library(source, (compiler, *_FLAGS, "-O1" if straight else "-O3"))
+        headers = () if include is None else (f"-I{include}",)
+        return _library(source, (compiler, *_FLAGS, "-O1" if straight else "-O3", *headers))
     except (OSError, subprocess.CalledProcessError) as error:
         _warn_once(f"compiling failed ({error}): same results, slower")
         return None

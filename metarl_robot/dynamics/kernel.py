@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,13 @@ Array = NDArray[np.float64]
 
 
 @cache
-def kernel(room: str, name: str, **constants: float) -> ctypes.CDLL | None:
-    """The library of `room`/`name`.c with constants defined; None where there is no C compiler. Calls release Python's lock."""
+def kernel(room: str, name: str, include: Path | None = None, **constants: float) -> ctypes.CDLL | None:
+    """The library of `room`/`name`.c with constants defined; None where there is no C compiler. Calls release Python's lock.
+
+    include: a folder of headers beside the system's.
+    """
     head = "".join(f"#define {constant} {value!r}\n" for constant, value in constants.items())
-    library = compiled(head + files(f"metarl_robot.{room}").joinpath(f"{name}.c").read_text(encoding="utf-8"))
+    library = compiled(head + files(f"metarl_robot.{room}").joinpath(f"{name}.c").read_text(encoding="utf-8"), include=include)
     return None if library is None else ctypes.CDLL(str(library))
 
 

@@ -39,28 +39,28 @@ class Aerodynamics:
         scale = np.array([task.drag_scale for task in tasks])
         across, along = robot.rotor_drag
         self._count = len(tasks)
-        self._gain = robot.thrust_coefficient * gain
-        self._rotor_drag = -scale[:, :1, None] * np.array([across, across, along])  # (T, 1, 3)
-        self._parasitic = -scale[:, 1:] * robot.parasitic_drag  # (T, 3)
+        self.gain = robot.thrust_coefficient * gain
+        self.rotor_drag = -scale[:, :1, None] * np.array([across, across, along])  # (T, 1, 3)
+        self.parasitic_drag = -scale[:, 1:] * robot.parasitic_drag  # (T, 3)
         self._to_hubs = _to_hubs(robot)
         self._to_wrench = _to_wrench(robot)
-        self._hubs = robot.rotor_positions.T.copy()
-        self._radius = robot.rotor_radius_m
-        self._ground = np.array([float(task.ground_effect) for task in tasks])[:, None]
+        self.hubs, self.drag_torque = robot.rotor_positions, robot.spin * robot.torque_ratio
+        self.radius, self.lowest = robot.rotor_radius_m, _LOWEST_HEIGHT * robot.rotor_radius_m
+        self.ground = np.array([float(task.ground_effect) for task in tasks])[:, None]
         self._twist = np.empty((self._count, 1, 6))
         self._efforts = np.empty((self._count, 1, 4 * _ROTORS))
         walls = [task.wind.wall for task in tasks]
         self._walled = any(wall is not None for wall in walls)
-        self._normal = np.array([(0.0, 0.0, 0.0) if wall is None else wall.normal for wall in walls])[:, :, None]
-        self._offset = np.array([-np.inf if wall is None else wall.offset_m for wall in walls])[:, None]
-        self._edge = np.array([1.0 if wall is None else wall.edge_m for wall in walls])[:, None]
+        self.wall_normal = np.array([(0.0, 0.0, 0.0) if wall is None else wall.normal for wall in walls])[:, :, None]
+        self.wall_offset = np.array([-np.inf if wall is None else wall.offset_m for wall in walls])[:, None]
+        self.wall_edge = np.array([1.0 if wall is None else wall.edge_m for wall in walls])[:, None]
 
     def exposed(self, wind: Array, position: Array) -> Array:
         """What of the wind (T, 3) is felt at positions (T, 3), walls considered."""
         if not self._walled:
             return wind
-        depth = (position[:, None, :] @ self._normal)[:, 0] - self._offset
-        share = np.clip(depth / self._edge, 0.0, 1.0)
+        depth = (position[:, None, :] @ self.wall_normal)[:, 0] - self.wall_offset
+        share = np.clip(depth / self.wall_edge, 0.0, 1.0)
         return np.asarray(wind * (share * share * (3.0 - 2.0 * share)))
 
     def force(self, rotation: Array, height: Array, velocity: Array, wind: Array, square_speed: Array) -> Array:
@@ -75,22 +75,22 @@ class Aerodynamics:
         twist, efforts = self._twist, self._efforts
         air = (velocity[:, None, :3] - wind[:, None]) @ rotation
         twist[:, :, :3], twist[:, 0, 3:] = air, velocity[:, 3:]
-        thrust = self._gain * square_speed
-        hub_force = self._rotor_drag * np.sqrt(square_speed)[:, :, None] * (twist @ self._to_hubs).reshape(-1, _ROTORS, 3)
+        thrust = self.gain * square_speed
+        hub_force = self.rotor_drag * np.sqrt(square_speed)[:, :, None] * (twist @ self._to_hubs).reshape(-1, _ROTORS, 3)
         hub_force[:, :, 2] += thrust * self._ground_effect(rotation, height)
         efforts[:, 0, : 3 * _ROTORS], efforts[:, 0, 3 * _ROTORS :] = hub_force.reshape(-1, 3 * _ROTORS), thrust
         wrench = efforts @ self._to_wrench  # (T, 1, 6) body
         speed = np.sqrt(air @ air.transpose(0, 2, 1))
         result = np.empty((self._count, 6))
-        result[:, :3] = ((wrench[:, :, :3] + self._parasitic[:, None] * speed * air) @ rotation.transpose(0, 2, 1))[:, 0]
+        result[:, :3] = ((wrench[:, :, :3] + self.parasitic_drag[:, None] * speed * air) @ rotation.transpose(0, 2, 1))[:, 0]
         result[:, 3:] = wrench[:, 0, 3:]
         return result
 
     def _ground_effect(self, rotation: Array, height: Array) -> Array:
         """(T, 4) thrust factor."""
-        hubs = height + (rotation[:, 2:] @ self._hubs)[:, 0]
-        ratio = self._radius / (4.0 * np.maximum(hubs, _LOWEST_HEIGHT * self._radius))
-        return np.asarray(1.0 / (1.0 - self._ground * ratio * ratio))
+        hubs = height + (rotation[:, 2:] @ self.hubs.T)[:, 0]
+        ratio = self.radius / (4.0 * np.maximum(hubs, self.lowest))
+        return np.asarray(1.0 / (1.0 - self.ground * ratio * ratio))
 
 
 def _to_hubs(robot: Quadrotor) -> Array:

@@ -14,30 +14,22 @@ from dataclasses import dataclass
 
 import mujoco
 import numpy as np
-from mujoco.batch import Batch
 from numpy.typing import NDArray
 
 from metarl_robot.errors import MetaRLError, SignalError
-from metarl_robot.quadrotor import GRAVITY_M_S2, Quadrotor
-from metarl_robot.rotation import exp, inverse, multiply, normalise, rotate
+from metarl_robot.quadrotor import Quadrotor
+from metarl_robot.rotation import inverse, normalise, rotate
 from metarl_robot.signals import State
 from metarl_robot.sim.model import PHYSICS_DT_S
 from metarl_robot.sim.noise import NoiseStreams
-from metarl_robot.sim.plant import velocity_age, whole_steps
-from metarl_robot.sim.quadrotor.aerodynamics import Aerodynamics
+from metarl_robot.sim.plant import velocity_age
+from metarl_robot.sim.quadrotor.flight import NOISES, advanced, make_flight
 from metarl_robot.sim.quadrotor.model import Fields, compile_model, hover_command, task_fields
-from metarl_robot.sim.quadrotor.tasks import MAX_DELAY_S, QuadrotorTask
-from metarl_robot.sim.quadrotor.wind import WindField
+from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
+from metarl_robot.sim.quadrotor.worlds import Worlds
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.intp]
-
-CRASH_TILT_RAD = np.deg2rad(100.0)
-_VELOCITY = int(mujoco.mjtStage.mjSTAGE_VEL)
-_NONE = int(mujoco.mjtStage.mjSTAGE_NONE)
-_NOISES = 15  # position, attitude, velocity, rates, specific force
-_LIMIT_TOLERANCE = 1e-9
-
 
 class QuadrotorBatch:
     """T quadrotors under T tasks, stepped together.
@@ -48,6 +40,7 @@ class QuadrotorBatch:
         seeds: one per quadrotor, of its sensor noise.
         threads: of the simulation; results do not depend on it.
         physics_dt_s: length of a physics step.
+        compiled: in C where there is a compiler (flight.py).
     """
 
     def __init__(
@@ -57,15 +50,13 @@ class QuadrotorBatch:
         seeds: Sequence[int | Sequence[int]],
         threads: int = 1,
         physics_dt_s: float = PHYSICS_DT_S,
+        compiled: bool = True,
     ) -> None:
         self.robot = robot
         self._seeds, self._threads, self._dt = tuple(seeds), threads, physics_dt_s
         self._count = len(tasks)
-        self._all = np.arange(self._count)
         self._period = round(robot.control_period_s / physics_dt_s)
-        self._keep = whole_steps(MAX_DELAY_S, physics_dt_s) + self._period + 1
-        up, down = robot.motor_time_s
-        self._follow_up, self._follow_down = 1.0 - np.exp(-physics_dt_s / up), 1.0 - np.exp(-physics_dt_s / down)
+        self._flight = make_flight(robot, self._count, physics_dt_s, compiled)
         self._slings: bool | None = None
         self._install(tasks)
         self.reset(np.tile(robot.home, (self._count, 1)), np.zeros((self._count, robot.dof)))
@@ -78,48 +69,35 @@ class QuadrotorBatch:
             self._slings = slings.pop()
             self._build(self._slings)
         for i, task in enumerate(tasks):
-            for name, value in task_fields(self._model, task)._asdict().items():
+            for name, value in task_fields(self._worlds.model, task)._asdict().items():
                 self._fields[name][i] = value
-        self._batch.set_const()
+        self._worlds.set_const()
         self.tasks = tuple(tasks)
-        self._air = Aerodynamics(self.robot, tasks)
-        self._wind = WindField(tasks)
-        self._command_steps = np.array([whole_steps(task.command_delay_s, self._dt) for task in tasks])
-        self._sensor_steps = np.array([whole_steps(task.sensor_delay_s, self._dt) for task in tasks])
-        self._noise_std = np.array([_noise_std(task) for task in tasks])
+        self._flight.install(self._worlds, tasks)
 
     def _build(self, sling: bool) -> None:
-        self._model = compile_model(self.robot, sling, self._dt)
-        self._batch = Batch(self._model, self._count, self._threads, persistent=True)
-        self._fields = {name: self._batch.expand(name) for name in Fields._fields}
-        self._qpos, self._qvel, self._applied = (self._batch.bind(name) for name in ("qpos", "qvel", "qfrc_applied"))
-        self._xmat, self._contacts = self._batch.bind("xmat"), self._batch.bind("ncon")
+        self._worlds = Worlds(compile_model(self.robot, sling, self._dt), self._count, self._threads)
+        self._fields = {name: self._worlds.parameter(name) for name in Fields._fields}
+        self._qpos, self._qvel = (self._worlds.state(part) for part in (mujoco.mjtState.mjSTATE_QPOS, mujoco.mjtState.mjSTATE_QVEL))
 
     def reset(self, q: Array, v: Array) -> State:
         """Start again at t = 0, poses q (T, 7) and velocities v (T, 6), noise from the seeds. Returns the first measurements, (T, ·) each.
 
         The rotors turn as in hover, and go on so until the first command takes effect. What hangs on a sling hangs at rest.
         """
-        self._batch.reset(stage=_NONE)
+        self._worlds.reset()
         self._place(np.array(q, float), np.array(v, float))
-        self._noise = NoiseStreams(self._seeds, _NOISES)
-        self._steps = 0
+        self._noise = NoiseStreams(self._seeds, NOISES)
         hover = np.stack([hover_command(self.robot, task) for task in self.tasks])
-        self._speeds = self.robot.speeds(hover)
-        self._issued, self._commands = [-self._keep], [hover]
-        self._crashed = np.zeros(self._count, bool)
-        self._q_recent, self._v_recent = (np.repeat(x[:, None], self._keep, axis=1) for x in (self._qpos[:, :7], self._qvel[:, :6]))
-        self._force_recent = np.repeat(self._resting_force(hover)[:, None], self._keep, axis=1)
-        self._mean_thrust = hover
-        self._counts = np.zeros((self._count, 4), int)
-        return self._sense()
+        self._flight.begin(hover, self._resting_force(hover), self._noise.next())
+        return _state(self._flight.measured)
 
     def _place(self, q: Array, v: Array) -> None:
         q[:, 3:] = normalise(q[:, 3:])
-        self._qpos[:, :7], self._qvel[:, :6] = _advanced(q, v, velocity_age(self._dt)), v
+        self._qpos[:, :7], self._qvel[:, :6] = advanced(q, v, velocity_age(self._dt)), v
         if self._slings:
             self._hang()
-        self._batch.forward(stage=_VELOCITY)
+        self._worlds.forward()
 
     def _hang(self) -> None:
         """Payloads straight below, not turning in the world."""
@@ -143,7 +121,7 @@ class QuadrotorBatch:
         self._qpos[:, :7], self._qvel[:, :6] = q, v
         if self._slings and not hung:
             self._hang()
-        self._batch.forward(stage=_VELOCITY)
+        self._worlds.forward()
 
     def step(self, effort: Array, count: int | None = None) -> State:
         """Issue commands (T, 4) [N], clamped to the limits, and run for `count` physics steps (default: one control period).
@@ -151,123 +129,57 @@ class QuadrotorBatch:
         Returns:
             The measurements at the end, (T, ·) each.
         """
-        robot, count = self.robot, self._period if count is None else count
-        self._forget()
-        self._issued.append(self._steps)
-        self._commands.append(np.clip(effort, robot.effort_lower, robot.effort_limit))
-        targets = robot.speeds(self._in_effect(count))
-        wind = self._wind.at(self._dt * np.arange(self._steps, self._steps + count, dtype=np.float64))
-        velocities, thrust = [], np.zeros_like(self._mean_thrust)
-        for k in range(count):
-            square = self._turn(targets[k])
-            thrust += square
-            velocities.append(self._advance(square, wind[k]))
-        self._mean_thrust = robot.thrust_coefficient * thrust / count
-        overdriven = np.any((effort < robot.effort_lower - _LIMIT_TOLERANCE) | (effort > robot.effort_limit + _LIMIT_TOLERANCE), axis=1)
-        self._count_violations(np.stack(velocities), overdriven)
-        return self._sense()
-
-    def _forget(self) -> None:
-        """Drop the commands that no delay can bring back."""
-        oldest = self._steps - whole_steps(MAX_DELAY_S, self._dt)
-        while self._issued[1:2] and self._issued[1] <= oldest:
-            del self._issued[0], self._commands[0]
-
-    def _in_effect(self, count: int) -> Array:
-        """(count, T, 4) commands that the motors follow in the coming steps."""
-        asked = self._steps + np.arange(count)[:, None] - self._command_steps
-        newest = np.searchsorted(np.array(self._issued), asked, side="right") - 1
-        return np.asarray(np.stack(self._commands)[newest, self._all])
-
-    def _turn(self, target: Array) -> Array:
-        """Let the rotors turn for a step; returns their mean squared speed (T, 4)."""
-        before = self._speeds
-        gap = target - before
-        self._speeds = before + gap * np.where(gap > 0.0, self._follow_up, self._follow_down)
-        return 0.5 * (before * before + self._speeds * self._speeds)
-
-    def _advance(self, square_speed: Array, wind: Array) -> Array:
-        """One physics step; returns the velocities after it (T, 6)."""
-        position, velocity = self._qpos[:, :3], np.array(self._qvel[:, :6])
-        rotation = np.array(self._xmat[:, 1]).reshape(-1, 3, 3)
-        exposed = self._air.exposed(wind, position)
-        self._applied[:, :6] = self._air.force(rotation, position[:, 2:], velocity, exposed, square_speed)
-        self._batch.step(stage=_VELOCITY)
-        self._steps += 1
-        after = np.array(self._qvel[:, :6])
-        acceleration = (after[:, :3] - velocity[:, :3]) / self._dt
-        acceleration[:, 2] += GRAVITY_M_S2
-        slot = self._steps % self._keep
-        self._q_recent[:, slot], self._v_recent[:, slot] = self._qpos[:, :7], after
-        self._force_recent[:, slot] = (acceleration[:, None] @ rotation)[:, 0]
-        self._crashed |= (self._contacts > 0) | (self._xmat[:, 1, 8] < np.cos(CRASH_TILT_RAD))
-        return after
-
-    def _count_violations(self, velocities: Array, overdriven: NDArray[np.bool_]) -> None:
-        beyond = np.abs(velocities) > self.robot.velocity_limit + _LIMIT_TOLERANCE
-        speed, rate = beyond[:, :, :3].any(2), beyond[:, :, 3:].any(2)
-        thrust = np.broadcast_to(overdriven, speed.shape)
-        self._counts += np.stack([thrust.sum(0), speed.sum(0), rate.sum(0), (thrust | speed | rate).sum(0)], axis=1)
-
-    def _sense(self) -> State:
-        noise = self._noise_std * self._noise.next()
-        q, v, force = self._at(self._steps - self._sensor_steps)
-        q[:, :3] += noise[:, :3]
-        q[:, 3:] = normalise(multiply(q[:, 3:], exp(noise[:, 3:6])))
-        return State(q, v + noise[:, 6:12], force + noise[:, 12:])
-
-    def _at(self, steps: Integers) -> tuple[Array, Array, Array]:
-        """Poses (T, 7), velocities (T, 6) and specific forces (T, 3) at a past step of each quadrotor (T,)."""
-        slots = steps % self._keep
-        v = self._v_recent[self._all, slots]
-        q = _advanced(self._q_recent[self._all, slots], v, -velocity_age(self._dt))
-        window = (steps[:, None] - np.arange(self._period)) % self._keep
-        return q, v, self._force_recent[self._all[:, None], window].mean(1)
+        self._flight.run(effort, self._period if count is None else count, self._noise.next())
+        return _state(self._flight.measured)
 
     @property
     def truth(self) -> State:
         """True states now, (T, ·) each."""
-        return State(*self._at(np.full(self._count, self._steps)))
+        return _state(self._flight.truth)
 
     @property
     def steps(self) -> int:
         """Physics steps since the reset."""
-        return self._steps
+        return self._flight.steps
 
     @property
-    def sensor_steps(self) -> Integers:
+    def sensor_steps(self) -> NDArray[np.intp]:
         """(T,) age of the present measurements in physics steps."""
-        return self._sensor_steps
+        return self._flight.sensor_steps
 
     @property
     def rotor_speeds(self) -> Array:
         """(T, 4) now [rad/s]."""
-        return self._speeds.copy()
+        return self._flight.speeds.copy()
 
     @property
     def acting_thrust(self) -> Array:
         """(T, 4) k Ω² of the rotors, its mean over the last call of `step` [N]: what sound rotors with a fresh battery would have given."""
-        return self._mean_thrust.copy()
+        return self._flight.mean_thrust.copy()
+
+    @property
+    def applied_force(self) -> Array:
+        """(T, count, 6) generalised force on the body in each physics step of the last call of `step` [N; world, Nm; body]."""
+        return self._flight.applied
 
     @property
     def wind_felt(self) -> Array:
         """(T, 3) velocity of the air at each now [m/s; world]."""
-        wind = self._wind.at(np.array([self._steps * self._dt]))[0]
-        return np.array(self._air.exposed(wind, np.array(self._qpos[:, :3])))
+        return self._flight.wind_felt
 
     @property
     def crashed(self) -> NDArray[np.bool_]:
         """(T,) whether each has touched the ground or tilted by more than 100 degrees since the reset."""
-        return self._crashed.copy()
+        return self._flight.crashed > 0
 
     @property
-    def violation_counts(self) -> NDArray[np.int_]:
+    def violation_counts(self) -> NDArray[np.intp]:
         """(T, 4) physics steps with a thrust command, a speed, a rate, any of them, beyond its limit."""
-        return self._counts.copy()
+        return self._flight.counts.copy()
 
     def data(self, index: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
         """A copy of one quadrotor's MuJoCo model and state: for energies, momenta and pictures."""
-        return self._batch.get_model(index), self._batch.get_data(index)
+        return self._worlds.copy(index)
 
 
 @dataclass(frozen=True)
@@ -424,22 +336,9 @@ class QuadrotorPlant:
         return array
 
 
-def _advanced(q: Array, v: Array, duration_s: float) -> Array:
-    """Poses q (T, 7) after moving at v (T, 6) for a moment [s]."""
-    attitude = normalise(multiply(q[:, 3:], exp(v[:, 3:] * duration_s)))
-    return np.concatenate([q[:, :3] + duration_s * v[:, :3], attitude], axis=1)
-
-
-def _noise_std(task: QuadrotorTask) -> Array:
-    """(15,) standard deviations, in the order that noise is drawn."""
-    kinds = (
-        task.position_noise_m,
-        task.attitude_noise_rad,
-        task.velocity_noise_m_s,
-        task.gyro_noise_rad_s,
-        task.accelerometer_noise_m_s2,
-    )
-    return np.repeat(kinds, 3)
+def _state(rows: Array) -> State:
+    """Rows (T, 16) as a state, (T, ·) each; it shares their memory."""
+    return State(rows[:, :7], rows[:, 7:13], rows[:, 13:])
 
 
 def _single(state: State) -> State:

@@ -37,23 +37,23 @@ class WindField:
 
     def __init__(self, tasks: Sequence[QuadrotorTask]) -> None:
         winds = [task.wind for task in tasks]
-        self._mean = np.array([wind.mean_m_s for wind in winds])
-        self._swing = np.array([wind.swing_m_s for wind in winds])
-        self._swings = bool(np.any(self._swing))
-        self._rate = np.array([wind.swing_rad_s for wind in winds])[:, None]
+        self.mean = np.array([wind.mean_m_s for wind in winds])
+        self.swing = np.array([wind.swing_m_s for wind in winds])
+        self._swings = bool(np.any(self.swing))
+        self.swing_rate = np.array([wind.swing_rad_s for wind in winds])[:, None]
         gusty = any(wind.gust_m_s > 0.0 for wind in winds)
-        self._gusts = np.stack([gusts(wind) for wind in winds], axis=1) if gusty else None
+        self.gusts = np.stack([gusts(wind) for wind in winds], axis=1) if gusty else np.zeros((0, len(winds), 3))
 
     def at(self, times: Array) -> Array:
         """(S, T, 3) velocity of the air [m/s; world] at times (S,) >= 0 [s]."""
-        wind = np.repeat(self._mean[None], len(times), axis=0)
+        wind = np.repeat(self.mean[None], len(times), axis=0)
         if self._swings:
-            wind += self._swing * np.sin(self._rate * times[:, None, None])
-        if self._gusts is not None:
+            wind += self.swing * np.sin(self.swing_rate * times[:, None, None])
+        if len(self.gusts):
             place, share = np.divmod(times / GUST_DT_S, 1.0)
             first = place.astype(int) % GUST_SAMPLES
             share = share[:, None, None]
-            wind += (1.0 - share) * self._gusts[first] + share * self._gusts[(first + 1) % GUST_SAMPLES]
+            wind += (1.0 - share) * self.gusts[first] + share * self.gusts[(first + 1) % GUST_SAMPLES]
         return wind
 
 

@@ -1,0 +1,208 @@
+"""Quadrotors from one command to the next: motors, air and delays around MuJoCo's steps, and what the sensors say at the end.
+
+In C where there is a compiler (flight.c): it acts between the steps of a simulation, in the simulations' threads, and a command is one
+call however many steps it is held. In numpy elsewhere, step by step for all simulations: same results to rounding.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.dynamics.kernel import kernel, struct
+from metarl_robot.quadrotor import GRAVITY_M_S2, Quadrotor
+from metarl_robot.rotation import exp, multiply, normalise
+from metarl_robot.sim.plant import velocity_age, whole_steps
+from metarl_robot.sim.quadrotor.aerodynamics import Aerodynamics
+from metarl_robot.sim.quadrotor.tasks import MAX_DELAY_S, QuadrotorTask
+from metarl_robot.sim.quadrotor.wind import GUST_DT_S, WindField
+from metarl_robot.sim.quadrotor.worlds import INCLUDE, Worlds, function_address
+
+Array = NDArray[np.float64]
+Integers = NDArray[np.intp]
+
+CRASH_TILT_RAD = np.deg2rad(100.0)
+NOISES = 15  # position, attitude, velocity, rates, specific force
+_STATE = 16  # pose, velocity, specific force
+_LIMIT_TOLERANCE = 1e-9
+
+
+class Flight:
+    """T quadrotors in numpy.
+
+    Attributes:
+        steps: physics steps since `begin`.
+        speeds: (T, 4) of the rotors now [rad/s]. mean_thrust: (T, 4) k Ω², its mean over the last run [N].
+        crashed: (T,) 0 or 1. counts: (T, 4) physics steps with a thrust command, a speed, a rate, any of them, beyond its limit.
+        truth, measured: (T, 16) pose (7), velocity (6) and specific force (3): now, and as the sensors show them. New at each run.
+        applied: (T, count, 6) generalised forces of the last run's physics steps.
+    """
+
+    def __init__(self, robot: Quadrotor, worlds: int, dt: float) -> None:
+        self._robot, self._worlds, self._dt = robot, worlds, dt
+        self._period = round(robot.control_period_s / dt)
+        self._keep = whole_steps(MAX_DELAY_S, dt) + self._period + 1
+        self._follow = [float(1.0 - np.exp(-dt / time)) for time in robot.motor_time_s]
+        self._all = np.arange(worlds)
+        self.steps = 0
+        self.speeds, self.mean_thrust = np.zeros((worlds, 4)), np.zeros((worlds, 4))
+        self.crashed, self.counts = np.zeros(worlds, np.intp), np.zeros((worlds, 4), np.intp)
+        self._targets, self._q, self._v, self._force = (np.zeros((worlds, self._keep, size)) for size in (4, 7, 6, 3))
+
+    def install(self, simulation: Worlds, tasks: Sequence[QuadrotorTask]) -> None:
+        """Go on in these worlds, under these tasks."""
+        self._simulation = simulation
+        bits = mujoco.mjtState
+        self._qpos, self._qvel = simulation.state(bits.mjSTATE_QPOS), simulation.state(bits.mjSTATE_QVEL)
+        self._applied = simulation.state(bits.mjSTATE_QFRC_APPLIED)
+        self._xmat, self._contacts = simulation.output("xmat")[:, 9:18], simulation.output("ncon", np.int32)[:, 0]
+        self._air, self._wind = Aerodynamics(self._robot, tasks), WindField(tasks)
+        self._command_steps = np.array([whole_steps(task.command_delay_s, self._dt) for task in tasks])
+        self.sensor_steps = np.array([whole_steps(task.sensor_delay_s, self._dt) for task in tasks])
+        self._noise_std = np.array([_noise_std(task) for task in tasks])
+
+    def begin(self, thrusts: Array, force: Array, noise: Array) -> None:
+        """Start as if it had always been so: rotors at thrusts (T, 4) [N], specific forces (T, 3) [m/s²], poses and velocities as now."""
+        self.steps = 0
+        self.speeds[:] = self._robot.speeds(thrusts)
+        self.mean_thrust[:] = thrusts
+        self.crashed[:], self.counts[:] = 0, 0
+        memory = (self._targets, self.speeds), (self._q, self._qpos[:, :7]), (self._v, self._qvel[:, :6]), (self._force, force)
+        for ring, values in memory:
+            ring[:] = values[:, None]
+        self.run(thrusts, 0, noise)
+
+    def run(self, command: Array, count: int, noise: Array) -> None:
+        """Issue thrusts (T, 4) [N], clamped to the limits, and take `count` physics steps. noise: (T, 15) standard normal."""
+        robot = self._robot
+        issued = robot.speeds(np.clip(command, robot.effort_lower, robot.effort_limit))
+        beyond = (command < robot.effort_lower - _LIMIT_TOLERANCE) | (command > robot.effort_limit + _LIMIT_TOLERANCE)
+        self.applied = np.empty((self._worlds, count, 6))
+        self._run(issued, beyond.any(1).astype(np.intp), count, noise)
+        self.steps += count
+
+    def _run(self, issued: Array, overdriven: Integers, count: int, noise: Array) -> None:
+        total = np.zeros_like(self.mean_thrust)
+        for k in range(count):
+            step = self.steps + k
+            square = self._turn(issued, step)
+            total += square
+            self._advance(square, step, self.applied[:, k])
+            self._count_violations(overdriven)
+        if count:
+            self.mean_thrust[:] = self._robot.thrust_coefficient * total / count
+        now = self.steps + count
+        self.truth = self._recalled(np.full(self._worlds, now))
+        self.measured = self._noisy(self._recalled(now - self.sensor_steps), self._noise_std * noise)
+
+    def _turn(self, issued: Array, step: int) -> Array:
+        """Let the rotors turn for a step; returns their mean squared speeds (T, 4)."""
+        self._targets[:, step % self._keep] = issued
+        before = self.speeds.copy()
+        gap = self._targets[self._all, (step - self._command_steps) % self._keep] - before
+        self.speeds[:] = before + gap * np.where(gap > 0.0, *self._follow)
+        return 0.5 * (before * before + self.speeds * self.speeds)
+
+    def _advance(self, square_speed: Array, step: int, applied: Array) -> None:
+        """One physics step, the force in it (T, 6) written into `applied`."""
+        position, velocity = self._qpos[:, :3], np.array(self._qvel[:, :6])
+        rotation = np.array(self._xmat).reshape(-1, 3, 3)
+        exposed = self._air.exposed(self._wind.at(np.array([self._dt * step]))[0], position)
+        applied[:] = self._applied[:, :6] = self._air.force(rotation, position[:, 2:], velocity, exposed, square_speed)
+        self._simulation.step()
+        acceleration = (self._qvel[:, :3] - velocity[:, :3]) / self._dt
+        acceleration[:, 2] += GRAVITY_M_S2
+        slot = (step + 1) % self._keep
+        self._q[:, slot], self._v[:, slot] = self._qpos[:, :7], self._qvel[:, :6]
+        self._force[:, slot] = (acceleration[:, None] @ rotation)[:, 0]
+        self.crashed |= (self._contacts > 0) | (self._xmat[:, 8] < np.cos(CRASH_TILT_RAD))
+
+    def _count_violations(self, overdriven: Integers) -> None:
+        beyond = np.abs(self._qvel[:, :6]) > self._robot.velocity_limit + _LIMIT_TOLERANCE
+        speed, rate = beyond[:, :3].any(1), beyond[:, 3:].any(1)
+        self.counts += np.stack([overdriven, speed, rate, (overdriven > 0) | speed | rate], axis=1)
+
+    def _recalled(self, steps: Integers) -> Array:
+        """(T, 16) at a past step of each quadrotor (T,): positions as old as velocities, specific force the mean of a control period."""
+        slots = steps % self._keep
+        v = self._v[self._all, slots]
+        window = (steps[:, None] - np.arange(self._period)) % self._keep
+        force = self._force[self._all[:, None], window].mean(1)
+        return np.concatenate([advanced(self._q[self._all, slots], v, -velocity_age(self._dt)), v, force], axis=1)
+
+    @staticmethod
+    def _noisy(states: Array, noise: Array) -> Array:
+        states[:, :3] += noise[:, :3]
+        states[:, 3:7] = normalise(multiply(states[:, 3:7], exp(noise[:, 3:6])))
+        states[:, 7:] += noise[:, 6:]
+        return states
+
+    @property
+    def wind_felt(self) -> Array:
+        """(T, 3) velocity of the air at each now [m/s; world]."""
+        wind = self._wind.at(np.array([self.steps * self._dt]))[0]
+        return np.array(self._air.exposed(wind, np.array(self._qpos[:, :3])))
+
+
+class CompiledFlight(Flight):
+    """The same in C."""
+
+    def __init__(self, robot: Quadrotor, worlds: int, dt: float, library: ctypes.CDLL) -> None:
+        super().__init__(robot, worlds, dt)
+        self._fly = ctypes.cast(library.fly, ctypes.c_void_p).value or 0
+
+    def install(self, simulation: Worlds, tasks: Sequence[QuadrotorTask]) -> None:
+        super().install(simulation, tasks)
+        robot, air, wind = self._robot, self._air, self._wind
+        self._call = struct(
+            worlds=self._worlds, keep=self._keep, period=self._period, gust_samples=len(wind.gusts),
+            begin=function_address("mj_step2"), end=function_address("mj_step1"),
+            dt=self._dt, age=velocity_age(self._dt), gravity=GRAVITY_M_S2, upright=float(np.cos(CRASH_TILT_RAD)),
+            tolerance=_LIMIT_TOLERANCE, gust_dt=GUST_DT_S,
+            coefficient=robot.thrust_coefficient, radius=air.radius, lowest=air.lowest, faster=self._follow[0], slower=self._follow[1],
+            hubs=air.hubs, drag_torque=air.drag_torque, velocity_limit=robot.velocity_limit,
+            gain=air.gain, rotor_drag=air.rotor_drag, parasitic_drag=air.parasitic_drag, ground=air.ground,
+            wall_normal=air.wall_normal, wall_offset=air.wall_offset, wall_edge=air.wall_edge,
+            wind=wind.mean, swing=wind.swing, swing_rate=wind.swing_rate, gusts=wind.gusts,
+            noise_std=self._noise_std, command_steps=self._command_steps, sensor_steps=self.sensor_steps,
+            speeds=self.speeds, mean_thrust=self.mean_thrust, targets=self._targets, q=self._q, v=self._v, force=self._force,
+            crashed=self.crashed, counts=self.counts,
+            count=0, now=0, issued=0, noise=0, overdriven=0, applied=0, truth=0, measured=0,
+        )  # fmt: skip
+
+    def _run(self, issued: Array, overdriven: Integers, count: int, noise: Array) -> None:
+        self.truth, self.measured = np.empty((self._worlds, _STATE)), np.empty((self._worlds, _STATE))
+        call = self._call
+        call.count, call.now = count, self.steps
+        arrays = {"issued": issued, "noise": noise, "overdriven": overdriven, "applied": self.applied}
+        for name, array in (*arrays.items(), ("truth", self.truth), ("measured", self.measured)):
+            setattr(call, name, array.ctypes.data)
+        self._simulation.apply(self._fly, ctypes.addressof(call))
+
+
+def make_flight(robot: Quadrotor, worlds: int, dt: float, compiled: bool = True) -> Flight:
+    """In C where there is a compiler, else, or if asked for, in numpy."""
+    library = kernel("sim.quadrotor", "flight", INCLUDE, MUJOCO=mujoco.mj_version()) if compiled else None
+    return Flight(robot, worlds, dt) if library is None else CompiledFlight(robot, worlds, dt, library)
+
+
+def advanced(q: Array, v: Array, duration_s: float) -> Array:
+    """Poses q (T, 7) after moving at v (T, 6) for a moment [s]."""
+    attitude = normalise(multiply(q[:, 3:], exp(v[:, 3:] * duration_s)))
+    return np.concatenate([q[:, :3] + duration_s * v[:, :3], attitude], axis=1)
+
+
+def _noise_std(task: QuadrotorTask) -> Array:
+    """(15,) standard deviations, in the order that noise is drawn."""
+    kinds = (
+        task.position_noise_m,
+        task.attitude_noise_rad,
+        task.velocity_noise_m_s,
+        task.gyro_noise_rad_s,
+        task.accelerometer_noise_m_s2,
+    )
+    return np.repeat(kinds, 3)
