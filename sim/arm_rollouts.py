@@ -7,16 +7,21 @@ with the bandwidth w and the damping d drawn anew for each task, and q_m, v_m me
 
 from __future__ import annotations
 
+from threading import Lock
+
 import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.dynamics.arm import ArmDynamics
 from metarl_robot.reference import Shifted, random_excitation, random_tracking
 from metarl_robot.robot import Robot
-from metarl_robot.signals import Reference
+from metarl_robot.signals import Reference, Setpoints, State
 from metarl_robot.sim.batch import BatchPlant
 from metarl_robot.sim.kinds import RolloutArrays
+from metarl_robot.sim.shares import in_shares
 from metarl_robot.sim.task import TRAIN, Task, TaskRanges, draw_task
+
+Array = NDArray[np.float64]
 
 _BANDWIDTH_RAD_S = (10.0, 25.0)
 _DAMPING = (0.6, 1.4)
@@ -29,37 +34,49 @@ class ArmRollouts:
 
     def __init__(self, robot: Robot) -> None:
         self._robot = robot
-        self._dynamics = ArmDynamics(robot)
+        self._dynamics, self._one_at_a_time = ArmDynamics(robot), Lock()
 
     def draw_task(self, rng: np.random.Generator, ranges: TaskRanges | None) -> Task:
         return draw_task(self._robot, rng, ranges or TRAIN)
 
     def simulate(self, tasks: list[Task], rng: np.random.Generator, steps: int, threads: int) -> tuple[RolloutArrays, NDArray[np.bool_]]:
-        robot = self._robot
-        count, n, period = len(tasks), robot.dof, robot.control_period_s
-        times = np.arange(steps + 1, dtype=np.float64) * period
+        robot, count = self._robot, len(tasks)
+        times = np.arange(steps + 1, dtype=np.float64) * robot.control_period_s
         motions = [_motion(robot, rng, times[-1]).sample(times) for _ in tasks]
-        q_ref, v_ref, a_ref = (np.array([getattr(motion, name) for motion in motions]) for name in ("q", "v", "a"))
+        points = Setpoints(*(np.stack([getattr(motion, name) for motion in motions], axis=1) for name in ("q", "v", "a")))
         bandwidth, damping = rng.uniform(*_BANDWIDTH_RAD_S, (count, 1)), rng.uniform(*_DAMPING, (count, 1))
-        start_q, start_v = (error * rng.standard_normal((count, n)) for error in _START_ERROR)
+        start_q, start_v = (error * rng.standard_normal((count, robot.dof)) for error in _START_ERROR)
         margin = 0.01
-        start = np.clip(q_ref[:, 0] + start_q, robot.position_lower + margin, robot.position_upper - margin)
-        plant = BatchPlant(robot, tasks, rng.integers(2**31, size=count).tolist(), threads)
+        start_q = np.clip(points.q[0] + start_q, robot.position_lower + margin, robot.position_upper - margin)
+        start_v += points.v[0]
+        seeds = rng.integers(2**31, size=count).tolist()
         names = ("q", "v", "q_measured", "v_measured", "effort")
-        arrays = {name: np.empty((count, steps + (name != "effort"), n), np.float32) for name in names}
-        measured = plant.reset(start, v_ref[:, 0] + start_v)
-        for k in range(steps + 1):
-            truth = plant.truth
-            for name, values in zip(names[:4], (truth.q, truth.v, measured.q, measured.v), strict=True):
-                arrays[name][:, k] = values
-            if k == steps:
-                break
-            feedback = bandwidth**2 * (q_ref[:, k] - measured.q) + 2 * damping * bandwidth * (v_ref[:, k] - measured.v)
-            effort = self._dynamics.inverse_dynamics(measured.q, measured.v, a_ref[:, k] + feedback)
-            effort = np.clip(effort, -robot.effort_limit, robot.effort_limit)
-            arrays["effort"][:, k] = effort
-            measured = plant.step(effort)
+        log = {name: np.empty((steps + (name != "effort"), count, robot.dof), np.float32) for name in names}
+
+        def track(share: slice) -> None:
+            plant = BatchPlant(robot, tasks[share], seeds[share])
+            stiffness, braking = bandwidth[share] ** 2, 2 * damping[share] * bandwidth[share]
+            measured = plant.reset(start_q[share], start_v[share])
+            for k in range(steps + 1):
+                truth = plant.truth
+                log["q"][k, share], log["v"][k, share] = truth.q, truth.v
+                log["q_measured"][k, share], log["v_measured"][k, share] = measured.q, measured.v
+                if k == steps:
+                    break
+                feedback = stiffness * (points.q[k, share] - measured.q) + braking * (points.v[k, share] - measured.v)
+                effort = self._inverse_dynamics(measured, points.a[k, share] + feedback)
+                log["effort"][k, share] = effort
+                measured = plant.step(effort)
+
+        in_shares(count, threads, track)
+        arrays = {name: np.ascontiguousarray(values.swapaxes(0, 1)) for name, values in log.items()}
         return arrays, _within_limits(robot, arrays)
+
+    def _inverse_dynamics(self, state: State, acceleration: Array) -> Array:
+        """(T, n) efforts [Nm], clamped to the limits."""
+        limit = self._robot.effort_limit
+        with self._one_at_a_time:
+            return np.clip(self._dynamics.inverse_dynamics(state.q, state.v, acceleration), -limit, limit)
 
 
 def _within_limits(robot: Robot, arrays: RolloutArrays) -> NDArray[np.bool_]:

@@ -32,24 +32,26 @@ class BatchPlant:
         robot: what to simulate.
         tasks: one per arm; none may swing (a swinging payload needs another model).
         seeds: one per arm, of its sensor noise.
-        threads: of the simulation; results do not depend on it.
     """
 
-    def __init__(self, robot: Robot, tasks: Sequence[Task], seeds: Sequence[int], threads: int = 2) -> None:
+    def __init__(self, robot: Robot, tasks: Sequence[Task], seeds: Sequence[int]) -> None:
         if any(task.swing for task in tasks):
             raise MetaRLError("batch: a swinging payload cannot be simulated in a batch; use ArmPlant")
         self.robot = robot
         self._layout = compile_model(robot)
-        self._batch = Batch(self._layout.model, len(tasks), threads)
+        self._batch = Batch(self._layout.model, len(tasks), 1)
         self._install(tasks)
         self._seeds = tuple(seeds)
         self._substeps = round(robot.control_period_s / PHYSICS_DT_S)
         self._strength = np.array([task.motor_strength for task in tasks])
-        self._resolution = np.array([task.encoder_resolution_rad for task in tasks])[:, None]
+        resolution = np.array([task.encoder_resolution_rad for task in tasks])[:, None]
+        self._rounded, self._resolution = resolution > 0.0, np.where(resolution > 0.0, resolution, 1.0)
         self._noise_std = np.array([task.velocity_noise_rad_s for task in tasks])[:, None]
         delays = np.array([whole_steps(task.command_delay_s, PHYSICS_DT_S) for task in tasks])[:, None]
         self._age = -((np.arange(self._substeps) - delays) // self._substeps)  # (T, substeps) of the command in effect, in commands
         self._sensor_steps = np.array([whole_steps(task.sensor_delay_s, PHYSICS_DT_S) for task in tasks])
+        self._keep = int(self._sensor_steps.max()) + self._substeps
+        self._arms = np.arange(len(tasks))
 
     def _install(self, tasks: Sequence[Task]) -> None:
         expanded = {name: self._batch.expand(name) for name in Fields._fields}
@@ -66,7 +68,8 @@ class BatchPlant:
         batch.bind("qpos")[:, layout.q], batch.bind("qvel")[:, layout.v] = q + velocity_age(PHYSICS_DT_S) * v, v
         self._noise = NoiseStreams(self._seeds, self.robot.dof)
         self._commands = held[None]
-        self._recent_q, self._recent_v = np.array(q)[:, None], np.array(v)[:, None]
+        self._steps = 0
+        self._recent_q, self._recent_v = (np.repeat(x[:, None], self._keep, axis=1) for x in (q, v))
         return self._sense()
 
     def step(self, effort: Array) -> State:
@@ -76,8 +79,13 @@ class BatchPlant:
         control = np.empty((len(effort), self._substeps, self.robot.dof))
         control[:, :, self._layout.u] = self._in_effect()
         record = self._batch.rollout(self._substeps, control, _CONTROL, record=("qpos", "qvel"))
+        slots = (self._steps + 1 + np.arange(self._substeps)) % self._keep
         v_after = record["qvel"][:, :, self._layout.v]
-        self._remember(record["qpos"][:, :, self._layout.q] - velocity_age(PHYSICS_DT_S) * v_after, v_after)
+        self._recent_q[:, slots], self._recent_v[:, slots] = (
+            record["qpos"][:, :, self._layout.q] - velocity_age(PHYSICS_DT_S) * v_after,
+            v_after,
+        )
+        self._steps += self._substeps
         return self._sense()
 
     def _in_effect(self) -> Array:
@@ -85,24 +93,17 @@ class BatchPlant:
         back = np.minimum(self._age, len(self._commands) - 1)
         return np.asarray(self._commands[-1 - back, np.arange(len(back))[:, None]])
 
-    def _remember(self, q: Array, v: Array) -> None:
-        keep = int(self._sensor_steps.max()) + 1
-        self._recent_q = np.concatenate([self._recent_q, q], axis=1)[:, -keep:]
-        self._recent_v = np.concatenate([self._recent_v, v], axis=1)[:, -keep:]
-
     def _sense(self) -> State:
-        arms = np.arange(len(self._seeds))
-        back = -1 - np.minimum(self._sensor_steps, self._recent_q.shape[1] - 1)
-        q, v = self._recent_q[arms, back], self._recent_v[arms, back]
-        noise = self._noise.next()
-        step = np.where(self._resolution > 0.0, self._resolution, 1.0)
-        measured = np.where(self._resolution > 0.0, np.round(q / step) * step, q)
-        return State(measured, v + self._noise_std * noise)
+        slots = (self._steps - self._sensor_steps) % self._keep
+        q, v = self._recent_q[self._arms, slots], self._recent_v[self._arms, slots]
+        measured = np.where(self._rounded, np.round(q / self._resolution) * self._resolution, q)
+        return State(measured, v + self._noise_std * self._noise.next())
 
     @property
     def truth(self) -> State:
         """True states now, (T, n) each."""
-        return State(self._recent_q[:, -1].copy(), self._recent_v[:, -1].copy())
+        slot = self._steps % self._keep
+        return State(self._recent_q[:, slot].copy(), self._recent_v[:, slot].copy())
 
     def _holding_commands(self, q: Array) -> Array:
         """As ArmPlant's: commands that keep each arm from accelerating, were it at rest."""

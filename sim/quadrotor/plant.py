@@ -29,7 +29,7 @@ from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
 from metarl_robot.sim.quadrotor.worlds import Worlds
 
 Array = NDArray[np.float64]
-Integers = NDArray[np.intp]
+
 
 class QuadrotorBatch:
     """T quadrotors under T tasks, stepped together.
@@ -38,7 +38,6 @@ class QuadrotorBatch:
         robot: what to simulate.
         tasks: one per quadrotor; either all of them carry their payload on a sling, or none.
         seeds: one per quadrotor, of its sensor noise.
-        threads: of the simulation; results do not depend on it.
         physics_dt_s: length of a physics step.
         compiled: in C where there is a compiler (flight.py).
     """
@@ -48,12 +47,11 @@ class QuadrotorBatch:
         robot: Quadrotor,
         tasks: Sequence[QuadrotorTask],
         seeds: Sequence[int | Sequence[int]],
-        threads: int = 1,
         physics_dt_s: float = PHYSICS_DT_S,
         compiled: bool = True,
     ) -> None:
         self.robot = robot
-        self._seeds, self._threads, self._dt = tuple(seeds), threads, physics_dt_s
+        self._seeds, self._dt = tuple(seeds), physics_dt_s
         self._count = len(tasks)
         self._period = round(robot.control_period_s / physics_dt_s)
         self._flight = make_flight(robot, self._count, physics_dt_s, compiled)
@@ -76,7 +74,7 @@ class QuadrotorBatch:
         self._flight.install(self._worlds, tasks)
 
     def _build(self, sling: bool) -> None:
-        self._worlds = Worlds(compile_model(self.robot, sling, self._dt), self._count, self._threads)
+        self._worlds = Worlds(compile_model(self.robot, sling, self._dt), self._count)
         self._fields = {name: self._worlds.parameter(name) for name in Fields._fields}
         self._qpos, self._qvel = (self._worlds.state(part) for part in (mujoco.mjtState.mjSTATE_QPOS, mujoco.mjtState.mjSTATE_QVEL))
 

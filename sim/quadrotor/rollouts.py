@@ -11,6 +11,7 @@ each of them does can be told apart.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -29,6 +30,7 @@ from metarl_robot.sim.quadrotor.feasibility import hover_use
 from metarl_robot.sim.quadrotor.plant import QuadrotorBatch
 from metarl_robot.sim.quadrotor.ranges import TRAIN, QuadrotorRanges, draw_task
 from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
+from metarl_robot.sim.shares import in_shares
 
 Array = NDArray[np.float64]
 
@@ -64,7 +66,7 @@ class QuadrotorRollouts:
     def simulate(
         self, tasks: list[QuadrotorTask], rng: np.random.Generator, steps: int, threads: int
     ) -> tuple[RolloutArrays, NDArray[np.bool_]]:
-        arrays = _empty(self._robot, len(tasks), steps)
+        arrays = {name: np.empty((len(tasks), steps + extra, size), np.float32) for name, (extra, size) in _sizes(self._robot).items()}
         valid = np.zeros(len(tasks), bool)
         for robot, chosen in flown(self._robot, tasks):
             flights = _Flights(robot)
@@ -92,21 +94,32 @@ class _Flights:
         robot, count = self._robot, len(tasks)
         times = np.arange(steps + 1, dtype=np.float64) * robot.control_period_s
         references = [self._flight(rng, times[-1]).sample(times) for _ in tasks]
-        points = Setpoints(*(np.array([getattr(reference, name) for reference in references]) for name in ("q", "v", "a")))
-        law = DetunedLaw(robot, rng, count)
-        plant = QuadrotorBatch(robot, tasks, rng.integers(2**31, size=count).tolist(), threads)
+        points = Setpoints(*(np.stack([getattr(reference, name) for reference in references], axis=1) for name in ("q", "v", "a")))
+        laws = DetunedLaw(robot, rng, count)
+        seeds = rng.integers(2**31, size=count).tolist()
         dither = _DITHER * robot.hover_thrust.mean() * rng.standard_normal((steps, count, robot.nu))
-        measured = plant.reset(*_start(rng, points))
-        arrays = _empty(robot, count, steps)
-        for k in range(steps + 1):
-            _record(arrays, k, plant.truth, measured)
-            if k == steps:
-                break
-            effort = law.command(measured, Setpoints(points.q[:, k], points.v[:, k], points.a[:, k])) + dither[k]
-            effort = np.clip(effort, robot.effort_lower, robot.effort_limit)
-            measured = plant.step(effort)
-            arrays["effort"][:, k], arrays["acting"][:, k] = effort, plant.acting_thrust
-        return arrays, ~plant.crashed & _within_limits(robot, arrays)
+        start_q, start_v = _start(rng, points)
+        log = {name: np.empty((steps + extra, count, size), np.float32) for name, (extra, size) in _sizes(robot).items()}
+        crashed = np.empty(count, bool)
+
+        def fly(share: slice) -> None:
+            plant, law = QuadrotorBatch(robot, tasks[share], seeds[share]), laws.share(share)
+            measured = plant.reset(start_q[share], start_v[share])
+            for k in range(steps + 1):
+                for suffix, state in (("", plant.truth), ("_measured", measured)):
+                    log[f"q{suffix}"][k, share], log[f"v{suffix}"][k, share] = state.q, state.v
+                    log[f"specific_force{suffix}"][k, share] = state.specific_force
+                if k == steps:
+                    break
+                effort = law.command(measured, Setpoints(points.q[k, share], points.v[k, share], points.a[k, share]))
+                effort = np.clip(effort + dither[k, share], robot.effort_lower, robot.effort_limit)
+                measured = plant.step(effort)
+                log["effort"][k, share], log["acting"][k, share] = effort, plant.acting_thrust
+            crashed[share] = plant.crashed
+
+        in_shares(count, threads, fly)
+        arrays = {name: np.ascontiguousarray(values.swapaxes(0, 1)) for name, values in log.items()}
+        return arrays, ~crashed & _within_limits(robot, arrays)
 
     def _flight(self, rng: np.random.Generator, duration_s: float) -> Shifted:
         flight: FlatTrajectory = random_flight(self._robot, rng, duration_s + _LONGEST_START_S, (0.0, 0.0, _HEIGHT_M))
@@ -127,6 +140,13 @@ class DetunedLaw:
         self._kp, self._kd = bandwidth**2, 2.0 * rng.uniform(*_POSITION_DAMPING, (count, 1)) * bandwidth
         self._inverse = np.linalg.inv(robot.allocation)
         self._speeds = np.tile(robot.speeds(robot.hover_thrust), (count, 1))
+
+    def share(self, which: slice) -> DetunedLaw:
+        """That of some of the quadrotors."""
+        law = copy(self)
+        for name in ("_kw", "_kr", "_kp", "_kd", "_speeds"):
+            setattr(law, name, getattr(self, name)[which])
+        return law
 
     def command(self, state: State, points: Setpoints) -> Array:
         """(T, 4) thrusts [N] for states and setpoints (T, ·)."""
@@ -151,22 +171,17 @@ class DetunedLaw:
 
 def _start(rng: np.random.Generator, points: Setpoints) -> tuple[Array, Array]:
     """Poses (T, 7) and velocities (T, 6) about the first setpoints."""
-    place, speed, angle, rate = (error * rng.standard_normal((len(points.q), 3)) for error in _START_ERROR)
-    q, v = points.q[:, 0], points.v[:, 0]
+    place, speed, angle, rate = (error * rng.standard_normal((points.q.shape[1], 3)) for error in _START_ERROR)
+    q, v = points.q[0], points.v[0]
     attitude = rotation.multiply(q[:, 3:], rotation.exp(angle))
     return np.concatenate([q[:, :3] + place, attitude], axis=1), v + np.concatenate([speed, rate], axis=1)
 
 
-def _empty(robot: Quadrotor, count: int, steps: int) -> RolloutArrays:
-    sizes = {"q": robot.nq, "v": robot.dof, "specific_force": 3}
-    states = {name + kind: np.empty((count, steps + 1, size), np.float32) for kind in ("", "_measured") for name, size in sizes.items()}
-    return {**states, **{name: np.empty((count, steps, robot.nu), np.float32) for name in ("effort", "acting")}}
-
-
-def _record(arrays: RolloutArrays, k: int, truth: State, measured: State) -> None:
-    for suffix, state in (("", truth), ("_measured", measured)):
-        arrays[f"q{suffix}"][:, k], arrays[f"v{suffix}"][:, k] = state.q, state.v
-        arrays[f"specific_force{suffix}"][:, k] = state.specific_force
+def _sizes(robot: Quadrotor) -> dict[str, tuple[int, int]]:
+    """Of each array of a rollout: rows beyond the number of steps, columns."""
+    states = {"q": robot.nq, "v": robot.dof, "specific_force": 3}
+    measured = {f"{name}_measured": (1, size) for name, size in states.items()}
+    return {**{name: (1, size) for name, size in states.items()}, **measured, "effort": (0, robot.nu), "acting": (0, robot.nu)}
 
 
 def _within_limits(robot: Quadrotor, arrays: RolloutArrays) -> NDArray[np.bool_]:

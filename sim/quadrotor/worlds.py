@@ -66,12 +66,12 @@ def function_address(name: str) -> int:
 
 
 class Worlds:
-    """`count` simulations of a model on so many threads. Arrays that it returns are live, (count, ...), and not to outlive it."""
+    """`count` simulations of a model, in the caller's thread. Arrays that it returns are live, (count, ...), and not to outlive it."""
 
-    def __init__(self, model: mujoco.MjModel, count: int, threads: int) -> None:
+    def __init__(self, model: mujoco.MjModel, count: int) -> None:
         self.model, self.count = model, count
         message = ctypes.create_string_buffer(_MESSAGE)
-        self._batch = _MUJOCO.mjb_makeBatch(model._address, count, ctypes.byref(_Config(threads, True)), message, _MESSAGE)
+        self._batch = _MUJOCO.mjb_makeBatch(model._address, count, ctypes.byref(_Config(1, True)), message, _MESSAGE)
         if not self._batch:
             raise MetaRLError(f"simulation: {message.value.decode()}")
         weakref.finalize(self, _MUJOCO.mjb_deleteBatch, self._batch)

@@ -20,12 +20,11 @@ PLANAR, PANDA = load_robot("planar2"), load_robot("panda")
 
 
 @pytest.mark.parametrize("robot", [PLANAR, PANDA], ids=["planar2", "panda"])
-@pytest.mark.parametrize("threads", [1, 2])
-def test_each_arm_of_a_batch_is_an_arm_plant(robot, threads: int) -> None:
+def test_each_arm_of_a_batch_is_an_arm_plant(robot) -> None:
     rng = np.random.default_rng(0)
     tasks = [draw_task(robot, rng) for _ in range(5)]
     q, v = robot.home + 0.1 * rng.normal(size=(5, robot.dof)), 0.2 * rng.normal(size=(5, robot.dof))
-    batch = BatchPlant(robot, tasks, range(5), threads)
+    batch = BatchPlant(robot, tasks, range(5))
     plants = [ArmPlant(robot, task, seed) for seed, task in enumerate(tasks)]
     for _ in range(2):  # the second reset forgets the first run
         measured, singles = batch.reset(q, v), [plant.reset(q[i], v[i]) for i, plant in enumerate(plants)]
