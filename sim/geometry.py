@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
@@ -29,14 +31,16 @@ def rotation_of(quaternion: Array) -> Array:
     return matrix.reshape(3, 3)
 
 
+@lru_cache(maxsize=16)
 def outward_axis(robot: Robot) -> Array:
     """(3,) unit vector in the payload frame that points away from the link it sits on."""
     site = robot.mj_model.site(robot.payload_site)
     if not np.any(site.pos):
-        return np.array([0.0, 0.0, 1.0])
-    return rotation_of(site.quat).T @ (site.pos / np.linalg.norm(site.pos))
+        return _frozen(np.array([0.0, 0.0, 1.0]))
+    return _frozen(rotation_of(site.quat).T @ (site.pos / np.linalg.norm(site.pos)))
 
 
+@lru_cache(maxsize=16)
 def reach_m(robot: Robot) -> float:
     """Length of the stretched chain from the first joint to the payload site."""
     model = robot.mj_model
@@ -48,9 +52,10 @@ def reach_m(robot: Robot) -> float:
     return length
 
 
+@lru_cache(maxsize=16)
 def home_position(robot: Robot) -> Array:
     """(3,) payload site in the world when the robot is at home [m]."""
-    return end_effector_positions(robot, robot.home[None])[0]
+    return _frozen(end_effector_positions(robot, robot.home[None])[0])
 
 
 def end_effector_positions(robot: Robot, q: Array) -> Array:
@@ -74,3 +79,9 @@ class EndEffector:
             mujoco.mj_kinematics(self._model, data)
             positions[i] = data.site_xpos[self._site]
         return positions
+
+
+def _frozen(array: Array) -> Array:
+    """Read-only: it is handed out again."""
+    array.flags.writeable = False
+    return array

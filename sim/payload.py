@@ -58,7 +58,7 @@ def draw_box(rng: np.random.Generator, mass_kg: float, com_m: tuple[float, float
 def finite_vector(name: str, values: ArrayLike, size: int | None = None) -> Array:
     """A read-only copy of `size` (or any number of) finite numbers. Raises SignalError."""
     array = np.array(values, float)
-    if array.ndim != 1 or (size is not None and len(array) != size) or not np.all(np.isfinite(array)):
+    if array.ndim != 1 or (size is not None and len(array) != size) or not np.isfinite(array).all():
         raise SignalError(f"task: {name} must be {size or 'n'} finite numbers; given {np.array2string(array)}")
     array.flags.writeable = False
     return array

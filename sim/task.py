@@ -151,11 +151,10 @@ def nominal_task(robot: Robot) -> Task:
 def draw_task(robot: Robot, rng: np.random.Generator, ranges: TaskRanges = TRAIN) -> Task:
     """A random task within `ranges`."""
     payload = draw_payload(robot, rng, ranges) if rng.random() < ranges.payload_probability else Payload()
-    task = with_friction(robot, nominal_task(robot), rng, ranges)
-    task = replace(task, payload=payload, motor_strength=rng.uniform(*ranges.motor_strength, robot.dof))
-    if rng.random() < ranges.cable_probability:
-        task = replace(task, cable=draw_cable(robot, rng, ranges))
-    return with_sensors(task, rng, ranges)
+    friction = _friction(robot, rng, ranges)
+    strength = rng.uniform(*ranges.motor_strength, robot.dof)
+    cable = draw_cable(robot, rng, ranges) if rng.random() < ranges.cable_probability else None
+    return Task(payload, motor_strength=strength, cable=cable, **friction, **_sensors(rng, ranges))
 
 
 def draw_payload(robot: Robot, rng: np.random.Generator, ranges: TaskRanges = TRAIN) -> Payload:
@@ -172,21 +171,28 @@ def draw_swinging(robot: Robot, rng: np.random.Generator, ranges: TaskRanges = T
 
 def with_friction(robot: Robot, task: Task, rng: np.random.Generator, ranges: TaskRanges = TRAIN) -> Task:
     """The task with joint friction drawn anew."""
+    return replace(task, **_friction(robot, rng, ranges))
+
+
+def _friction(robot: Robot, rng: np.random.Generator, ranges: TaskRanges) -> dict[str, Array]:
     coulomb = rng.uniform(*ranges.coulomb_ratio, robot.dof) * robot.effort_limit
     viscous = rng.uniform(*ranges.viscous_ratio_s, robot.dof) * robot.effort_limit
-    return replace(task, coulomb_nm=coulomb, viscous_nm_s=viscous)
+    return {"coulomb_nm": coulomb, "viscous_nm_s": viscous}
 
 
 def with_sensors(task: Task, rng: np.random.Generator, ranges: TaskRanges = TRAIN) -> Task:
     """The task with latency, encoder resolution and velocity noise drawn anew."""
+    return replace(task, **_sensors(rng, ranges))
+
+
+def _sensors(rng: np.random.Generator, ranges: TaskRanges) -> dict[str, float]:
     latency, share = rng.uniform(*ranges.latency_s), rng.uniform(*ranges.command_share)
-    return replace(
-        task,
-        command_delay_s=share * latency,
-        sensor_delay_s=(1.0 - share) * latency,
-        encoder_resolution_rad=rng.uniform(*ranges.encoder_resolution_rad),
-        velocity_noise_rad_s=rng.uniform(*ranges.velocity_noise_rad_s),
-    )
+    return {
+        "command_delay_s": share * latency,
+        "sensor_delay_s": (1.0 - share) * latency,
+        "encoder_resolution_rad": rng.uniform(*ranges.encoder_resolution_rad),
+        "velocity_noise_rad_s": rng.uniform(*ranges.velocity_noise_rad_s),
+    }
 
 
 def draw_cable(robot: Robot, rng: np.random.Generator, ranges: TaskRanges = TRAIN) -> Cable:

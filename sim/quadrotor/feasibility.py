@@ -23,6 +23,10 @@ def required_thrusts(robot: Quadrotor, task: QuadrotorTask, points: Setpoints) -
 
     Drag is taken at the reference's attitude with rotors at hover speed; a payload on a sling counts as a point mass at the payload site.
     """
+    return _thrusts(robot, task, points, _required_force(robot, task, points))
+
+
+def _thrusts(robot: Quadrotor, task: QuadrotorTask, points: Setpoints, force: Array) -> Array:
     payload = task.payload
     lever = robot.payload_position + (0.0 if task.sling_m > 0.0 else 1.0) * payload.com_m
     attitude, rate = points.q[:, 3:], points.v[:, 3:]
@@ -31,14 +35,12 @@ def required_thrusts(robot: Quadrotor, task: QuadrotorTask, points: Setpoints) -
         inertia = inertia + symmetric(payload.inertia_kg_m2)
     torque = points.a[:, 3:] @ inertia + rotation.cross(rate, rate @ inertia)
     torque = torque + payload.mass_kg * rotation.cross(lever[None], rotation.rotate_back(attitude, _pull(points)))
-    force = np.linalg.norm(_required_force(robot, task, points), axis=1, keepdims=True)
-    wanted = np.concatenate([force, torque], axis=1)
+    wanted = np.concatenate([np.linalg.norm(force, axis=1, keepdims=True), torque], axis=1)
     return np.asarray(np.linalg.solve(robot.allocation, wanted.T).T / np.maximum(task.thrust_gain, 1e-3))
 
 
-def required_tilt(robot: Quadrotor, task: QuadrotorTask, points: Setpoints) -> Array:
-    """(N,) angle between the force that the rotors have to give and the vertical [rad]."""
-    force = _required_force(robot, task, points)
+def _tilt(force: Array) -> Array:
+    """(N,) angle between the force that the rotors have to give (N, 3) and the vertical [rad]."""
     return np.asarray(np.arctan2(np.linalg.norm(force[:, :2], axis=1), force[:, 2]))
 
 
@@ -73,8 +75,9 @@ def hover_use(robot: Quadrotor, task: QuadrotorTask) -> float:
 
 
 def _use(robot: Quadrotor, task: QuadrotorTask, points: Setpoints) -> float:
-    thrust = np.max(required_thrusts(robot, task, points) / robot.effort_limit)
-    return float(max(thrust, np.max(required_tilt(robot, task, points)) / robot.tilt_limit_rad))
+    force = _required_force(robot, task, points)
+    thrust = np.max(_thrusts(robot, task, points, force) / robot.effort_limit)
+    return float(max(thrust, np.max(_tilt(force)) / robot.tilt_limit_rad))
 
 
 def holding_wind(robot: Quadrotor, share: float) -> float:

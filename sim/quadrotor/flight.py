@@ -18,7 +18,7 @@ from metarl_robot.quadrotor import GRAVITY_M_S2, Quadrotor
 from metarl_robot.rotation import exp, multiply, normalise
 from metarl_robot.sim.plant import velocity_age, whole_steps
 from metarl_robot.sim.quadrotor.aerodynamics import Aerodynamics
-from metarl_robot.sim.quadrotor.tasks import MAX_DELAY_S, QuadrotorTask
+from metarl_robot.sim.quadrotor.tasks import MAX_DELAY_S, NOISES, QuadrotorTask
 from metarl_robot.sim.quadrotor.wind import GUST_DT_S, WindField
 from metarl_robot.sim.quadrotor.worlds import INCLUDE, Worlds, function_address
 
@@ -26,7 +26,6 @@ Array = NDArray[np.float64]
 Integers = NDArray[np.intp]
 
 CRASH_TILT_RAD = np.deg2rad(100.0)
-NOISES = 15  # position, attitude, velocity, rates, specific force
 _STATE = 16  # pose, velocity, specific force
 _LIMIT_TOLERANCE = 1e-9
 
@@ -63,7 +62,7 @@ class Flight:
         self._air, self._wind = Aerodynamics(self._robot, tasks), WindField(tasks)
         self._command_steps = np.array([whole_steps(task.command_delay_s, self._dt) for task in tasks])
         self.sensor_steps = np.array([whole_steps(task.sensor_delay_s, self._dt) for task in tasks])
-        self._noise_std = np.array([_noise_std(task) for task in tasks])
+        self._noise_std = np.array([[getattr(task, name) for name in NOISES] for task in tasks]).repeat(3, axis=1)
 
     def begin(self, thrusts: Array, force: Array, noise: Array) -> None:
         """Start as if it had always been so: rotors at thrusts (T, 4) [N], specific forces (T, 3) [m/s²], poses and velocities as now."""
@@ -194,15 +193,3 @@ def advanced(q: Array, v: Array, duration_s: float) -> Array:
     """Poses q (T, 7) after moving at v (T, 6) for a moment [s]."""
     attitude = normalise(multiply(q[:, 3:], exp(v[:, 3:] * duration_s)))
     return np.concatenate([q[:, :3] + duration_s * v[:, :3], attitude], axis=1)
-
-
-def _noise_std(task: QuadrotorTask) -> Array:
-    """(15,) standard deviations, in the order that noise is drawn."""
-    kinds = (
-        task.position_noise_m,
-        task.attitude_noise_rad,
-        task.velocity_noise_m_s,
-        task.gyro_noise_rad_s,
-        task.accelerometer_noise_m_s2,
-    )
-    return np.repeat(kinds, 3)

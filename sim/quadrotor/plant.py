@@ -23,9 +23,9 @@ from metarl_robot.signals import State
 from metarl_robot.sim.model import PHYSICS_DT_S
 from metarl_robot.sim.noise import NoiseStreams
 from metarl_robot.sim.plant import velocity_age
-from metarl_robot.sim.quadrotor.flight import NOISES, advanced, make_flight
+from metarl_robot.sim.quadrotor.flight import advanced, make_flight
 from metarl_robot.sim.quadrotor.model import Fields, compile_model, hover_command, task_fields
-from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
+from metarl_robot.sim.quadrotor.tasks import NOISES, QuadrotorTask
 from metarl_robot.sim.quadrotor.worlds import Worlds
 
 Array = NDArray[np.float64]
@@ -85,7 +85,7 @@ class QuadrotorBatch:
         """
         self._worlds.reset()
         self._place(np.array(q, float), np.array(v, float))
-        self._noise = NoiseStreams(self._seeds, NOISES)
+        self._noise = NoiseStreams(self._seeds, 3 * len(NOISES))
         hover = np.stack([hover_command(self.robot, task) for task in self.tasks])
         self._flight.begin(hover, self._resting_force(hover), self._noise.next())
         return _state(self._flight.measured)

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from metarl_robot.quadrotor import Quadrotor
 from metarl_robot.sim.payload import Payload, draw_box
 from metarl_robot.sim.quadrotor.feasibility import holding_wind
-from metarl_robot.sim.quadrotor.tasks import QuadrotorTask, Wind
+from metarl_robot.sim.quadrotor.tasks import NOISES, QuadrotorTask, Wind
 
 Array = NDArray[np.float64]
 
 FASTEST_WIND_M_S = 12.1
 HOLDING_SHARE = 0.7  # of thrust and of the tilt limit: what the reference wind leaves for manoeuvres
 _SEEDS = 2**31
+_ROTORS = 4
 _DOWN = np.array([0.0, 0.0, -1.0])
 
 
@@ -80,9 +81,11 @@ def draw_task(robot: Quadrotor, rng: np.random.Generator, ranges: QuadrotorRange
     """A random task within `ranges`."""
     payload = draw_payload(robot, rng, ranges) if rng.random() < ranges.payload_probability else Payload()
     wind = draw_wind(robot, rng, ranges) if rng.random() < ranges.wind_probability else Wind()
-    task = with_sensors(with_drag(QuadrotorTask(payload=payload, wind=wind), rng, ranges), rng, ranges)
-    task = replace(task, battery=rng.uniform(*ranges.battery))
-    return weakened(task, rng, 1, ranges) if rng.random() < ranges.weak_probability else task
+    drag = rng.uniform(*ranges.drag_scale, 2)
+    sensors = _sensors(rng, ranges)
+    battery = rng.uniform(*ranges.battery)
+    effectiveness = _effectiveness(rng, 1, ranges) if rng.random() < ranges.weak_probability else np.ones(_ROTORS)
+    return QuadrotorTask(payload, wind=wind, drag_scale=drag, effectiveness=effectiveness, battery=battery, **sensors)
 
 
 def draw_payload(robot: Quadrotor, rng: np.random.Generator, ranges: QuadrotorRanges = TRAIN) -> Payload:
@@ -119,24 +122,24 @@ def with_drag(task: QuadrotorTask, rng: np.random.Generator, ranges: QuadrotorRa
 
 def weakened(task: QuadrotorTask, rng: np.random.Generator, rotors: int, ranges: QuadrotorRanges = TRAIN) -> QuadrotorTask:
     """The task with so many rotors, drawn at random, weak."""
-    effectiveness = np.ones(4)
-    effectiveness[rng.permutation(4)[:rotors]] = rng.uniform(*ranges.effectiveness, rotors)
-    return replace(task, effectiveness=effectiveness)
+    return replace(task, effectiveness=_effectiveness(rng, rotors, ranges))
+
+
+def _effectiveness(rng: np.random.Generator, rotors: int, ranges: QuadrotorRanges) -> Array:
+    effectiveness = np.ones(_ROTORS)
+    effectiveness[rng.permutation(_ROTORS)[:rotors]] = rng.uniform(*ranges.effectiveness, rotors)
+    return effectiveness
 
 
 def with_sensors(task: QuadrotorTask, rng: np.random.Generator, ranges: QuadrotorRanges = TRAIN) -> QuadrotorTask:
     """The task with latency and noise drawn anew."""
+    return replace(task, **_sensors(rng, ranges))
+
+
+def _sensors(rng: np.random.Generator, ranges: QuadrotorRanges) -> dict[str, float]:
     latency, share = rng.uniform(*ranges.latency_s), rng.uniform(*ranges.command_share)
-    return replace(
-        task,
-        command_delay_s=share * latency,
-        sensor_delay_s=(1.0 - share) * latency,
-        position_noise_m=rng.uniform(*ranges.position_noise_m),
-        attitude_noise_rad=rng.uniform(*ranges.attitude_noise_rad),
-        velocity_noise_m_s=rng.uniform(*ranges.velocity_noise_m_s),
-        gyro_noise_rad_s=rng.uniform(*ranges.gyro_noise_rad_s),
-        accelerometer_noise_m_s2=rng.uniform(*ranges.accelerometer_noise_m_s2),
-    )
+    delays = {"command_delay_s": share * latency, "sensor_delay_s": (1.0 - share) * latency}
+    return {**delays, **{name: rng.uniform(*getattr(ranges, name)) for name in NOISES}}
 
 
 def arm_length(robot: Quadrotor) -> float:

@@ -18,7 +18,7 @@ from metarl_robot.sim.payload import Payload, finite_vector, known_keys, plain
 Array = NDArray[np.float64]
 
 MAX_DELAY_S = 0.1  # the plant remembers this far back
-_NOISES = ("position_noise_m", "attitude_noise_rad", "velocity_noise_m_s", "gyro_noise_rad_s", "accelerometer_noise_m_s2")
+NOISES = ("position_noise_m", "attitude_noise_rad", "velocity_noise_m_s", "gyro_noise_rad_s", "accelerometer_noise_m_s2")
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +98,7 @@ class QuadrotorTask:
         for name in ("command_delay_s", "sensor_delay_s"):
             if not 0.0 <= getattr(self, name) <= MAX_DELAY_S:
                 raise SignalError(f"task: {name} must be in [0, {MAX_DELAY_S}] s; given {getattr(self, name)}")
-        for name in ("sling_m", *_NOISES):
+        for name in ("sling_m", *NOISES):
             if not (np.isfinite(getattr(self, name)) and getattr(self, name) >= 0.0):
                 raise SignalError(f"task: {name} must be finite and >= 0; given {getattr(self, name)}")
         if not (np.isfinite(self.battery) and self.battery > 0.0):
