@@ -30,13 +30,31 @@ typedef struct {
     double *speeds, *mean_thrust;                                            /* (T, 4), (T, 4) */
     double *targets, *q, *v, *force;                                         /* rings: (T, keep, ·) */
     long *crashed, *counts;                                                  /* (T,), (T, 4) */
-    long count, now;                                                         /* of one call: steps to take, steps taken before */
+    long count, now, rows;                                                   /* of one call: steps to take, steps before, rows of `applied` */
     const double *issued, *noise;                                            /* (T, 4) rotor speeds; (T, 15) standard normal */
     const long *overdriven;                                                  /* (T,) */
-    double *applied, *truth, *measured;                                      /* (T, count, 6), (T, 16), (T, 16) */
+    double *applied, *truth, *measured;                                      /* (T, rows, 6), (T, 16), (T, 16) */
 } Flight;
 
+typedef struct {
+    double mass, lead, faster, slower;
+    const double *inertia, *inverse, *lower, *upper, *slowest, *fastest;     /* (3, 3), (4, 4), then (4,) each */
+    const double *kp, *kd, *kr, *kw;                                         /* (T,) each */
+    double *speeds;                                                          /* (T, 4) */
+} Law;
+
+typedef struct {
+    const Flight *flight;
+    const Law *law;
+    long steps;                                                              /* of control */
+    const double *q, *v, *a, *dither, *noise;                                /* (T, steps + 1, 7), …, 6), …, 6); (steps, T, 4), (steps, T, 15) */
+    double *issued;                                                          /* (T, 4), scratch */
+    float *truth[3], *measured[3], *effort, *acting;                         /* (T, steps + 1, 7 | 6 | 3), (T, steps, 4) */
+} Rollout;
+
 static inline double dot(const double *a, const double *b) { return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]; }
+
+static inline double clamped(double x, double low, double high) { return fmin(fmax(x, low), high); }
 
 static inline void cross(const double *a, const double *b, double *out) {
     out[0] = a[1] * b[2] - a[2] * b[1];
@@ -81,7 +99,7 @@ static void turn(const Flight *f, long world, long step, double *square) {
 static void wind_at(const Flight *f, long world, long step, const double *position, double *wind) {
     const double time = f->dt * step, swing = sin(f->swing_rate[world] * time);
     const double depth = dot(position, f->wall_normal + 3 * world) - f->wall_offset[world];
-    const double share = fmin(fmax(depth / f->wall_edge[world], 0.0), 1.0), exposed = share * share * (3.0 - 2.0 * share);
+    const double share = clamped(depth / f->wall_edge[world], 0.0, 1.0), exposed = share * share * (3.0 - 2.0 * share);
     for (int i = 0; i < 3; ++i) wind[i] = f->wind[3 * world + i] + f->swing[3 * world + i] * swing;
     if (f->gust_samples) {
         const double place = time / f->gust_dt, whole = floor(place), passed = place - whole;
@@ -166,7 +184,7 @@ void fly(const mjModel *m, mjData *d, int world, void *argument) {
     const Flight *f = argument;
     double thrust[ROTORS] = {0.0};
     for (long k = 0; k < f->count; ++k) {
-        double r[9], velocity[6], square[ROTORS], wind[3], *applied = f->applied + 6 * (world * f->count + k);
+        double r[9], velocity[6], square[ROTORS], wind[3], *applied = f->applied + 6 * (world * f->rows + k);
         memcpy(r, d->xmat + 9, sizeof r);
         memcpy(velocity, d->qvel, sizeof velocity);
         turn(f, world, f->now + k, square);
@@ -180,4 +198,87 @@ void fly(const mjModel *m, mjData *d, int world, void *argument) {
     }
     for (int n = 0; n < ROTORS && f->count; ++n) f->mean_thrust[ROTORS * world + n] = f->coefficient * thrust[n] / f->count;
     sense(f, world, f->now + f->count);
+}
+
+/* The attitude with body z along a force and the heading of another attitude: flatness.py. */
+static void desired(const double *force, const double *heading, double *out) {
+    const double *h = heading, yaw = atan2(2.0 * (h[0] * h[3] + h[1] * h[2]), 1.0 - 2.0 * (h[2] * h[2] + h[3] * h[3]));
+    const double c = cos(yaw), s = sin(yaw), x = c * force[0] + s * force[1], y = c * force[1] - s * force[0], z = force[2];
+    const double pitch = 0.5 * atan2(x, z), roll = 0.5 * atan2(-y, sqrt(x * x + z * z));
+    const double cp = cos(pitch), sp = sin(pitch), cr = cos(roll), sr = sin(roll), ch = cos(0.5 * yaw), sh = sin(0.5 * yaw);
+    const double q[4] = {cp * cr, cp * sr, sp * cr, -sp * sr};
+    out[0] = ch * q[0] - sh * q[3];
+    out[1] = ch * q[1] - sh * q[2];
+    out[2] = ch * q[2] + sh * q[1];
+    out[3] = ch * q[3] + sh * q[0];
+}
+
+/* The rotation vector that takes one attitude to another, the short way. */
+static void turn_between(const double *from, const double *to, double *out) {
+    const double w = from[0] * to[0] + dot(from + 1, to + 1), sign = w < 0.0 ? -1.0 : 1.0;
+    double u[3];
+    cross(to + 1, from + 1, u);
+    for (int i = 0; i < 3; ++i) u[i] = sign * (from[0] * to[1 + i] - to[0] * from[1 + i] + u[i]);
+    const double sine = sqrt(dot(u, u)), share = sine > 1e-12 ? 2.0 * atan2(sine, fabs(w)) / sine : 2.0;
+    for (int i = 0; i < 3; ++i) out[i] = u[i] * share;
+}
+
+/* Thrusts of the detuned controller: detuned_law.py. */
+static void command(const Rollout *r, long world, const double *state, const double *q, const double *v, const double *a, double *thrust) {
+    const Law *l = r->law;
+    const double *attitude = state + 3, *velocity = state + 7, w = attitude[0], x = attitude[1], y = attitude[2], z = attitude[3];
+    const double up[3] = {2.0 * (x * z + w * y), 2.0 * (y * z - w * x), 1.0 - 2.0 * (x * x + y * y)}, gravity = r->flight->gravity;
+    double pull[3], wanted[4], target[4], error[3], turn[3];
+    for (int i = 0; i < 3; ++i) pull[i] = a[i] + l->kp[world] * (q[i] - state[i]) + l->kd[world] * (v[i] - velocity[i]);
+    pull[2] = fmax(pull[2] + gravity, 0.3 * gravity);
+    wanted[0] = l->mass * dot(pull, up);
+    desired(pull, q + 3, target);
+    turn_between(attitude, target, error);
+    for (int i = 0; i < 3; ++i) turn[i] = a[3 + i] + l->kr[world] * error[i] + l->kw[world] * (v[3 + i] - velocity[3 + i]);
+    for (int i = 0; i < 3; ++i) wanted[1 + i] = turn[0] * l->inertia[i] + turn[1] * l->inertia[3 + i] + turn[2] * l->inertia[6 + i];
+    for (int n = 0; n < ROTORS; ++n) {
+        const double *row = l->inverse + 4 * n, coefficient = r->flight->coefficient;
+        const double asked = clamped(row[0] * wanted[0] + dot(row + 1, wanted + 1), l->lower[n], l->upper[n]);
+        double *speed = l->speeds + ROTORS * world + n, ahead = *speed + l->lead * (sqrt(fmax(asked, 0.0) / coefficient) - *speed);
+        ahead = clamped(ahead, l->slowest[n], l->fastest[n]);
+        *speed += (ahead - *speed) * (ahead > *speed ? l->faster : l->slower);
+        thrust[n] = coefficient * ahead * ahead;
+    }
+}
+
+static void write_down(float *const logs[3], long row, const double *state) {
+    for (int i = 0; i < 7; ++i) logs[0][7 * row + i] = (float)state[i];
+    for (int i = 0; i < 6; ++i) logs[1][6 * row + i] = (float)state[7 + i];
+    for (int i = 0; i < 3; ++i) logs[2][3 * row + i] = (float)state[13 + i];
+}
+
+/* mjfBatchFunc: one quadrotor under the detuned controller from its setpoints' first to the last. */
+void follow(const mjModel *m, mjData *d, int world, void *argument) {
+    const Rollout *r = argument;
+    const double *truth = r->flight->truth + STATE * world, *measured = r->flight->measured + STATE * world;
+    const long worlds = r->flight->worlds, period = r->flight->period;
+    Flight f = *r->flight;
+    f.count = period;
+    f.rows = r->steps * period;
+    f.issued = r->issued;
+    for (long k = 0;; ++k) {
+        const long row = world * (r->steps + 1) + k, past = world * r->steps + k;
+        write_down(r->truth, row, truth);
+        write_down(r->measured, row, measured);
+        if (k == r->steps) break;
+        double thrust[ROTORS];
+        command(r, world, measured, r->q + 7 * row, r->v + 6 * row, r->a + 6 * row, thrust);
+        for (int n = 0; n < ROTORS; ++n) {
+            thrust[n] = clamped(thrust[n] + r->dither[ROTORS * (k * worlds + world) + n], r->law->lower[n], r->law->upper[n]);
+            r->issued[ROTORS * world + n] = sqrt(fmax(thrust[n], 0.0) / f.coefficient);
+        }
+        f.now = r->flight->now + k * period;
+        f.noise = r->noise + k * worlds * 15;
+        f.applied = r->flight->applied + 6 * k * period;
+        fly(m, d, world, &f);
+        for (int n = 0; n < ROTORS; ++n) {
+            r->effort[ROTORS * past + n] = (float)thrust[n];
+            r->acting[ROTORS * past + n] = (float)f.mean_thrust[ROTORS * world + n];
+        }
+    }
 }

@@ -16,8 +16,11 @@ from numpy.typing import NDArray
 from metarl_robot.dynamics.kernel import kernel, struct
 from metarl_robot.quadrotor import GRAVITY_M_S2, Quadrotor
 from metarl_robot.rotation import exp, multiply, normalise
+from metarl_robot.signals import Setpoints, State
+from metarl_robot.sim.kinds import RolloutArrays
 from metarl_robot.sim.plant import velocity_age, whole_steps
 from metarl_robot.sim.quadrotor.aerodynamics import Aerodynamics
+from metarl_robot.sim.quadrotor.detuned_law import DetunedLaw
 from metarl_robot.sim.quadrotor.tasks import MAX_DELAY_S, NOISES, QuadrotorTask
 from metarl_robot.sim.quadrotor.wind import GUST_DT_S, WindField
 from metarl_robot.sim.quadrotor.worlds import INCLUDE, Worlds, function_address
@@ -27,6 +30,7 @@ Integers = NDArray[np.intp]
 
 CRASH_TILT_RAD = np.deg2rad(100.0)
 _STATE = 16  # pose, velocity, specific force
+_LOGS = ("q", "v", "specific_force", "q_measured", "v_measured", "specific_force_measured", "effort", "acting")  # as in flight.c
 _LIMIT_TOLERANCE = 1e-9
 
 
@@ -38,7 +42,7 @@ class Flight:
         speeds: (T, 4) of the rotors now [rad/s]. mean_thrust: (T, 4) k Ω², its mean over the last run [N].
         crashed: (T,) 0 or 1. counts: (T, 4) physics steps with a thrust command, a speed, a rate, any of them, beyond its limit.
         truth, measured: (T, 16) pose (7), velocity (6) and specific force (3): now, and as the sensors show them. New at each run.
-        applied: (T, count, 6) generalised forces of the last run's physics steps.
+        applied: (T, count, 6) generalised forces in the physics steps of the last call [N; world, Nm; body].
     """
 
     def __init__(self, robot: Quadrotor, worlds: int, dt: float) -> None:
@@ -83,6 +87,27 @@ class Flight:
         self.applied = np.empty((self._worlds, count, 6))
         self._run(issued, beyond.any(1).astype(np.intp), count, noise)
         self.steps += count
+
+    def follow(self, law: DetunedLaw, points: Setpoints, dither: Array, noise: Array, log: RolloutArrays) -> None:
+        """Fly under a controller, and write all down.
+
+        Arguments:
+            points: (T, S + 1, ·). dither: (S, T, 4) added to the commands [N]. noise: (S, T, 15) standard normal.
+            log: arrays of a metarl_robot.sim.dataset.DataSet, (T, S + 1, ·), of effort and acting (T, S, 4).
+        """
+        robot, applied = self._robot, []
+        for k in range(len(dither) + 1):
+            for suffix, state in (("", state_of(self.truth)), ("_measured", state_of(self.measured))):
+                log[f"q{suffix}"][:, k], log[f"v{suffix}"][:, k] = state.q, state.v
+                log[f"specific_force{suffix}"][:, k] = state.specific_force
+            if k == len(dither):
+                break
+            effort = law.command(state, Setpoints(points.q[:, k], points.v[:, k], points.a[:, k])) + dither[k]
+            effort = np.clip(effort, robot.effort_lower, robot.effort_limit)
+            self.run(effort, self._period, noise[k])
+            applied.append(self.applied)
+            log["effort"][:, k], log["acting"][:, k] = effort, self.mean_thrust
+        self.applied = np.concatenate(applied, axis=1)
 
     def _run(self, issued: Array, overdriven: Integers, count: int, noise: Array) -> None:
         total = np.zeros_like(self.mean_thrust)
@@ -152,7 +177,7 @@ class CompiledFlight(Flight):
 
     def __init__(self, robot: Quadrotor, worlds: int, dt: float, library: ctypes.CDLL) -> None:
         super().__init__(robot, worlds, dt)
-        self._fly = ctypes.cast(library.fly, ctypes.c_void_p).value or 0
+        self._fly, self._follow_law = (ctypes.cast(function, ctypes.c_void_p).value or 0 for function in (library.fly, library.follow))
 
     def install(self, simulation: Worlds, tasks: Sequence[QuadrotorTask]) -> None:
         super().install(simulation, tasks)
@@ -170,23 +195,49 @@ class CompiledFlight(Flight):
             noise_std=self._noise_std, command_steps=self._command_steps, sensor_steps=self.sensor_steps,
             speeds=self.speeds, mean_thrust=self.mean_thrust, targets=self._targets, q=self._q, v=self._v, force=self._force,
             crashed=self.crashed, counts=self.counts,
-            count=0, now=0, issued=0, noise=0, overdriven=0, applied=0, truth=0, measured=0,
+            count=0, now=0, rows=0, issued=0, noise=0, overdriven=0, applied=0, truth=0, measured=0,
         )  # fmt: skip
 
     def _run(self, issued: Array, overdriven: Integers, count: int, noise: Array) -> None:
         self.truth, self.measured = np.empty((self._worlds, _STATE)), np.empty((self._worlds, _STATE))
-        call = self._call
-        call.count, call.now = count, self.steps
-        arrays = {"issued": issued, "noise": noise, "overdriven": overdriven, "applied": self.applied}
-        for name, array in (*arrays.items(), ("truth", self.truth), ("measured", self.measured)):
-            setattr(call, name, array.ctypes.data)
-        self._simulation.apply(self._fly, ctypes.addressof(call))
+        self._prepare(count=count, rows=count, issued=issued, noise=noise, overdriven=overdriven)
+        self._simulation.apply(self._fly, ctypes.addressof(self._call))
+
+    def follow(self, law: DetunedLaw, points: Setpoints, dither: Array, noise: Array, log: RolloutArrays) -> None:
+        robot, steps = self._robot, len(dither)
+        self.applied = np.empty((self._worlds, steps * self._period, 6))
+        self.truth, self.measured = self.truth.copy(), self.measured.copy()
+        none = np.zeros(self._worlds, np.intp)
+        self._prepare(overdriven=none)
+        issued, dither = np.empty((self._worlds, 4)), np.ascontiguousarray(dither)
+        controller = struct(
+            mass=robot.mass_kg, lead=law.lead, faster=float(law.follow[0]), slower=float(law.follow[1]),
+            inertia=robot.inertia, inverse=law.inverse, lower=robot.effort_lower, upper=robot.effort_limit,
+            slowest=law.slowest, fastest=law.fastest, kp=law.kp, kd=law.kd, kr=law.kr, kw=law.kw, speeds=law.speeds,
+        )  # fmt: skip
+        logs = {f"{name}_{k}": log[name] for k, name in enumerate(_LOGS)}
+        rollout = struct(
+            flight=ctypes.addressof(self._call), law=ctypes.addressof(controller), steps=steps,
+            q=points.q, v=points.v, a=points.a, dither=dither, noise=noise, issued=issued, **logs,
+        )  # fmt: skip
+        self._simulation.apply(self._follow_law, ctypes.addressof(rollout))
+        self.steps += steps * self._period
+
+    def _prepare(self, **fields: int | Array) -> None:
+        """Tell the C code of the next call."""
+        for name, value in {"now": self.steps, "applied": self.applied, "truth": self.truth, "measured": self.measured, **fields}.items():
+            setattr(self._call, name, value.ctypes.data if isinstance(value, np.ndarray) else value)
 
 
 def make_flight(robot: Quadrotor, worlds: int, dt: float, compiled: bool = True) -> Flight:
     """In C where there is a compiler, else, or if asked for, in numpy."""
     library = kernel("sim.quadrotor", "flight", INCLUDE, MUJOCO=mujoco.mj_version()) if compiled else None
     return Flight(robot, worlds, dt) if library is None else CompiledFlight(robot, worlds, dt, library)
+
+
+def state_of(rows: Array) -> State:
+    """Rows (T, 16) as a state, (T, ·) each; it shares their memory."""
+    return State(rows[:, :7], rows[:, 7:13], rows[:, 13:])
 
 
 def advanced(q: Array, v: Array, duration_s: float) -> Array:

@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 from metarl_robot.errors import MetaRLError, SignalError
 from metarl_robot.quadrotor import Quadrotor
 from metarl_robot.rotation import inverse, normalise, rotate
-from metarl_robot.signals import State
+from metarl_robot.signals import Setpoints, State
+from metarl_robot.sim.kinds import RolloutArrays
 from metarl_robot.sim.model import PHYSICS_DT_S
 from metarl_robot.sim.noise import NoiseStreams
 from metarl_robot.sim.plant import velocity_age
-from metarl_robot.sim.quadrotor.flight import advanced, make_flight
+from metarl_robot.sim.quadrotor.detuned_law import DetunedLaw
+from metarl_robot.sim.quadrotor.flight import advanced, make_flight, state_of
 from metarl_robot.sim.quadrotor.model import Fields, compile_model, hover_command, task_fields
 from metarl_robot.sim.quadrotor.tasks import NOISES, QuadrotorTask
 from metarl_robot.sim.quadrotor.worlds import Worlds
@@ -88,7 +90,7 @@ class QuadrotorBatch:
         self._noise = NoiseStreams(self._seeds, 3 * len(NOISES))
         hover = np.stack([hover_command(self.robot, task) for task in self.tasks])
         self._flight.begin(hover, self._resting_force(hover), self._noise.next())
-        return _state(self._flight.measured)
+        return state_of(self._flight.measured)
 
     def _place(self, q: Array, v: Array) -> None:
         q[:, 3:] = normalise(q[:, 3:])
@@ -128,12 +130,21 @@ class QuadrotorBatch:
             The measurements at the end, (T, ·) each.
         """
         self._flight.run(effort, self._period if count is None else count, self._noise.next())
-        return _state(self._flight.measured)
+        return state_of(self._flight.measured)
+
+    def follow(self, law: DetunedLaw, points: Setpoints, dither: Array, log: RolloutArrays) -> None:
+        """Fly under a controller, and write all down.
+
+        Arguments:
+            points: (T, S + 1, ·), one a control period. dither: (S, T, 4) added to the commands [N].
+            log: arrays of a metarl_robot.sim.dataset.DataSet, (T, S + 1, ·), of effort and acting (T, S, 4).
+        """
+        self._flight.follow(law, points, dither, np.stack([self._noise.next() for _ in dither]), log)
 
     @property
     def truth(self) -> State:
         """True states now, (T, ·) each."""
-        return _state(self._flight.truth)
+        return state_of(self._flight.truth)
 
     @property
     def steps(self) -> int:
@@ -157,7 +168,7 @@ class QuadrotorBatch:
 
     @property
     def applied_force(self) -> Array:
-        """(T, count, 6) generalised force on the body in each physics step of the last call of `step` [N; world, Nm; body]."""
+        """(T, count, 6) generalised force on the body in each physics step of the last `step` or `follow` [N; world, Nm; body]."""
         return self._flight.applied
 
     @property
@@ -332,11 +343,6 @@ class QuadrotorPlant:
         if not np.all(np.isfinite(array)):
             raise SignalError(f"plant: {what} holds a value that is not finite: {array.tolist()}")
         return array
-
-
-def _state(rows: Array) -> State:
-    """Rows (T, 16) as a state, (T, ·) each; it shares their memory."""
-    return State(rows[:, :7], rows[:, 7:13], rows[:, 13:])
 
 
 def _single(state: State) -> State:

@@ -13,8 +13,8 @@ from metarl_robot.robot import load_robot
 from metarl_robot.signals import Command, State
 from metarl_robot.sim.episode import run_episode
 from metarl_robot.sim.kinds import simulation, task_from_dict
+from metarl_robot.sim.quadrotor.detuned_law import DetunedLaw
 from metarl_robot.sim.quadrotor.model import hover_command
-from metarl_robot.sim.quadrotor.rollouts import DetunedLaw
 
 ROBOTS = {name: load_robot(name) for name in ("planar2", "x500", "crazyflie")}
 X500 = ROBOTS["x500"]
