@@ -11,6 +11,7 @@ Times are of 1000 physics steps of one world.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from metarl_robot.benchmarks.record import Benchmark, Row, SameAnswer, against
 from metarl_robot.benchmarks.timing import Call, interleaved
 from metarl_robot.robot import Robot, load_robot
 from metarl_robot.sim.kinds import RolloutArrays, RolloutMaker, simulation
+from metarl_robot.sim.quadrotor.plant import QuadrotorBatch
 
 Array = NDArray[np.float64]
 
@@ -58,7 +60,7 @@ def run(report: Report, quick: bool) -> Benchmark:
 
 def _rows(robot: Robot, worlds: int, steps: int, repetitions: int) -> list[Row]:
     threads = len(os.sched_getaffinity(0))
-    asked, few = _asked(robot, worlds, steps, threads), max(1, worlds // _LOOP_SHARE)
+    asked, few = _asked(robot, worlds, steps), max(1, worlds // _LOOP_SHARE)
     peers: dict[str, Callable[[], Array]] = {
         _BATCH: _batch(asked, threads),
         _ROLLOUT: _rollout(asked, threads),
@@ -111,42 +113,73 @@ class _Asked:
     final: Array
 
 
-class _Witness(Batch):
-    """A batch that remembers what was asked of it."""
+class _ArmWitness(Batch):
+    """A batch of arms that remembers what was asked of it."""
 
-    made: _Witness
+    spec = int(mujoco.mjtState.mjSTATE_CTRL)
+    made: _ArmWitness
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self.forces: list[Array] = []
-        _Witness.made = self
+        self.asked: list[Array] = []
+        _ArmWitness.made = self
 
     def rollout(self, nstep: int, control: Any = None, *arguments: Any, **named: Any) -> Any:
-        self._begin(int(mujoco.mjtState.mjSTATE_CTRL))
-        self.forces.append(np.array(control))
+        if not self.asked:
+            self.start = self.full_physics()
+        self.asked.append(np.array(control))
         return super().rollout(nstep, control, *arguments, **named)
-
-    def step(self, *arguments: Any, **named: Any) -> None:
-        self._begin(int(mujoco.mjtState.mjSTATE_QFRC_APPLIED))
-        self.forces.append(np.array(self.bind("qfrc_applied"))[:, None])
-        super().step(*arguments, **named)
-
-    def _begin(self, spec: int) -> None:
-        if not self.forces:
-            self.spec, self.start = spec, self.full_physics()
 
     def full_physics(self) -> Array:
         """(T, nstate) now: time, positions, velocities."""
         moving = (self.bind(name).reshape(self.nsim, -1) for name in ("time", "qpos", "qvel"))
         return np.concatenate(list(moving), axis=1)
 
+    def models(self) -> list[mujoco.MjModel]:
+        return [self.get_model(i) for i in range(self.nsim)]
 
-def _asked(robot: Robot, worlds: int, steps: int, threads: int) -> _Asked:
-    with patch("metarl_robot.sim.batch.Batch", _Witness), patch("metarl_robot.sim.quadrotor.plant.Batch", _Witness):
-        tasks, logged = _collect(simulation(robot).rollout_maker(), worlds, steps, threads)
-    seen = _Witness.made
-    models = [seen.get_model(i) for i in range(worlds)]
-    return _Asked(tasks, logged, models, seen.start, np.concatenate(seen.forces, axis=1), seen.spec, seen.full_physics()[:, 1:])
+    @property
+    def forces(self) -> Array:
+        """(T, N, m) of all steps."""
+        return np.concatenate(self.asked, axis=1)
+
+
+class _QuadrotorWitness(QuadrotorBatch):
+    """A batch of quadrotors that remembers how it was before a rollout; the forces it remembers anyway."""
+
+    spec = int(mujoco.mjtState.mjSTATE_QFRC_APPLIED)
+    made: _QuadrotorWitness
+
+    def follow(self, *arguments: Any, **named: Any) -> None:
+        _QuadrotorWitness.made, self.start = self, self.full_physics()
+        super().follow(*arguments, **named)
+
+    def full_physics(self) -> Array:
+        """(T, nstate) now: time, positions, velocities."""
+        data = [self.data(i)[1] for i in range(len(self.tasks))]
+        return np.array([[d.time, *d.qpos, *d.qvel] for d in data])
+
+    def models(self) -> list[mujoco.MjModel]:
+        return [self.data(i)[0] for i in range(len(self.tasks))]
+
+    @property
+    def forces(self) -> Array:
+        """(T, N, m) of all steps."""
+        return self.applied_force
+
+
+def _asked(robot: Robot, worlds: int, steps: int) -> _Asked:
+    """In one thread: one batch holds all worlds."""
+    witnesses: dict[str, Any] = {
+        "metarl_robot.sim.batch.Batch": _ArmWitness,
+        "metarl_robot.sim.quadrotor.rollouts.QuadrotorBatch": _QuadrotorWitness,
+    }
+    with contextlib.ExitStack() as patches:
+        for name, witness in witnesses.items():
+            patches.enter_context(patch(name, witness))
+        tasks, logged = _collect(simulation(robot).rollout_maker(), worlds, steps, threads=1)
+    seen = (_QuadrotorWitness if robot.kind == "quadrotor" else _ArmWitness).made
+    return _Asked(tasks, logged, seen.models(), seen.start, seen.forces, seen.spec, seen.full_physics()[:, 1:])
 
 
 def _batch(asked: _Asked, threads: int) -> Callable[[], Array]:

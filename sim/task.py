@@ -174,7 +174,7 @@ def with_friction(robot: Robot, task: Task, rng: np.random.Generator, ranges: Ta
     return replace(task, **_friction(robot, rng, ranges))
 
 
-def _friction(robot: Robot, rng: np.random.Generator, ranges: TaskRanges) -> dict[str, Array]:
+def _friction(robot: Robot, rng: np.random.Generator, ranges: TaskRanges) -> dict[str, Any]:
     coulomb = rng.uniform(*ranges.coulomb_ratio, robot.dof) * robot.effort_limit
     viscous = rng.uniform(*ranges.viscous_ratio_s, robot.dof) * robot.effort_limit
     return {"coulomb_nm": coulomb, "viscous_nm_s": viscous}
@@ -185,7 +185,7 @@ def with_sensors(task: Task, rng: np.random.Generator, ranges: TaskRanges = TRAI
     return replace(task, **_sensors(rng, ranges))
 
 
-def _sensors(rng: np.random.Generator, ranges: TaskRanges) -> dict[str, float]:
+def _sensors(rng: np.random.Generator, ranges: TaskRanges) -> dict[str, Any]:
     latency, share = rng.uniform(*ranges.latency_s), rng.uniform(*ranges.command_share)
     return {
         "command_delay_s": share * latency,

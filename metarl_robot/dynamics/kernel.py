@@ -6,6 +6,7 @@ import ctypes
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,10 +32,10 @@ def address(array: Array) -> int:
     return ctypes.addressof(ctypes.c_char.from_buffer(array.data))
 
 
-def struct(**fields: int | float | Array) -> ctypes.Structure:
+def struct(**fields: int | float | NDArray[Any]) -> ctypes.Structure:
     """A C struct of longs, doubles and pointers into arrays, in the order given.
 
-    The arrays are float64 and contiguous, and must outlive it: nothing else refers to them.
+    The arrays are contiguous, and must outlive it: nothing else refers to them.
     """
     types = {int: ctypes.c_long, float: ctypes.c_double, np.ndarray: ctypes.c_void_p}
     layout = [(name, types[type(value)]) for name, value in fields.items()]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -85,7 +86,7 @@ class Flight:
         issued = robot.speeds(np.clip(command, robot.effort_lower, robot.effort_limit))
         beyond = (command < robot.effort_lower - _LIMIT_TOLERANCE) | (command > robot.effort_limit + _LIMIT_TOLERANCE)
         self.applied = np.empty((self._worlds, count, 6))
-        self._run(issued, beyond.any(1).astype(np.intp), count, noise)
+        self._run(issued, np.asarray(beyond.any(1), np.intp), count, noise)
         self.steps += count
 
     def follow(self, law: DetunedLaw, points: Setpoints, dither: Array, noise: Array, log: RolloutArrays) -> None:
@@ -97,12 +98,13 @@ class Flight:
         """
         robot, applied = self._robot, []
         for k in range(len(dither) + 1):
-            for suffix, state in (("", state_of(self.truth)), ("_measured", state_of(self.measured))):
+            measured = state_of(self.measured)
+            for suffix, state in (("", state_of(self.truth)), ("_measured", measured)):
                 log[f"q{suffix}"][:, k], log[f"v{suffix}"][:, k] = state.q, state.v
                 log[f"specific_force{suffix}"][:, k] = state.specific_force
             if k == len(dither):
                 break
-            effort = law.command(state, Setpoints(points.q[:, k], points.v[:, k], points.a[:, k])) + dither[k]
+            effort = law.command(measured, Setpoints(points.q[:, k], points.v[:, k], points.a[:, k])) + dither[k]
             effort = np.clip(effort, robot.effort_lower, robot.effort_limit)
             self.run(effort, self._period, noise[k])
             applied.append(self.applied)
@@ -223,9 +225,10 @@ class CompiledFlight(Flight):
         self._simulation.apply(self._follow_law, ctypes.addressof(rollout))
         self.steps += steps * self._period
 
-    def _prepare(self, **fields: int | Array) -> None:
+    def _prepare(self, **fields: int | NDArray[Any]) -> None:
         """Tell the C code of the next call."""
-        for name, value in {"now": self.steps, "applied": self.applied, "truth": self.truth, "measured": self.measured, **fields}.items():
+        own = {"now": self.steps, "applied": self.applied, "truth": self.truth, "measured": self.measured}
+        for name, value in {**own, **fields}.items():
             setattr(self._call, name, value.ctypes.data if isinstance(value, np.ndarray) else value)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,7 +137,7 @@ def with_sensors(task: QuadrotorTask, rng: np.random.Generator, ranges: Quadroto
     return replace(task, **_sensors(rng, ranges))
 
 
-def _sensors(rng: np.random.Generator, ranges: QuadrotorRanges) -> dict[str, float]:
+def _sensors(rng: np.random.Generator, ranges: QuadrotorRanges) -> dict[str, Any]:
     latency, share = rng.uniform(*ranges.latency_s), rng.uniform(*ranges.command_share)
     delays = {"command_delay_s": share * latency, "sensor_delay_s": (1.0 - share) * latency}
     return {**delays, **{name: rng.uniform(*getattr(ranges, name)) for name in NOISES}}

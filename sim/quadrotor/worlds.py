@@ -81,9 +81,7 @@ class Worlds:
         """(count, size) of the state that the next call starts from; to be written, too."""
         size = _Int()
         first = _MUJOCO.mjb_stateComponent(self._batch, int(component), ctypes.byref(size))
-        stride = _MUJOCO.mjb_nstate(self._batch)
-        floats = ctypes.cast(first, ctypes.POINTER(ctypes.c_double))
-        return np.lib.stride_tricks.as_strided(np.ctypeslib.as_array(floats, (size.value,)), (self.count, size.value), (8 * stride, 8))
+        return _view(first, np.float64, (self.count, size.value), 8 * _MUJOCO.mjb_nstate(self._batch))
 
     def output(self, name: str, dtype: Any = np.float64) -> NDArray[Any]:
         """(count, size) of a field of MjData, as the last call left it."""
@@ -97,8 +95,7 @@ class Worlds:
         size, bytes_each = _Int(), _Int()
         first = find(self._batch, name.encode(), ctypes.byref(size), ctypes.byref(bytes_each))
         assert first and bytes_each.value == np.dtype(dtype).itemsize, name
-        raw = (ctypes.c_byte * (self.count * size.value * bytes_each.value)).from_address(first)
-        return np.frombuffer(raw, dtype).reshape(self.count, size.value)
+        return _view(first, dtype, (self.count, size.value), bytes_each.value * size.value)
 
     def set_const(self) -> None:
         """mj_setConst."""
@@ -131,3 +128,10 @@ class Worlds:
         if failed:
             first = next(i for i in range(self.count) if self._status[i])
             raise MetaRLError(f"simulation {first}: {_MUJOCO.mjb_error(self._batch, first).decode()}")
+
+
+def _view(first: int, dtype: Any, shape: tuple[int, int], stride: int) -> NDArray[Any]:
+    """Rows `stride` bytes apart, from an address on."""
+    bytes_each = np.dtype(dtype).itemsize
+    memory = (ctypes.c_byte * (stride * (shape[0] - 1) + bytes_each * shape[1])).from_address(first)
+    return np.ndarray(shape, dtype, memory, strides=(stride, bytes_each))
