@@ -65,10 +65,13 @@ class LinearisedLimits:
 
     def _rows(self, side: NDArray[np.intp], kind: NDArray[np.intp], knot: NDArray[np.intp], joint: NDArray[np.intp]) -> Rows:
         """A row for each (upper or lower, output, knot, joint), (m,) each."""
+        count, (horizon, n) = len(knot), (self._qp.position_map.shape[1], self._outputs.values.shape[2])
+        if not count:
+            return Rows(np.zeros((0, horizon, n)), np.zeros(0))
         values, lower, upper, worth = (array[kind, knot, joint] for array in self._outputs)
-        by_q, by_v, by_a = self._slopes[kind, knot, joint].reshape(len(knot), 3, 1, self._outputs.values.shape[2]).swapaxes(0, 1)
+        by_q, by_v, by_a = self._slopes[kind, knot, joint].reshape(count, 3, 1, n).swapaxes(0, 1)
         coefficients = self._qp.position_map[knot][:, :, None] * by_q + self._qp.velocity_map[knot][:, :, None] * by_v
-        early = np.flatnonzero(knot < coefficients.shape[1])
+        early = np.flatnonzero(knot < horizon)
         coefficients[early, knot[early]] += by_a[early, 0]
         is_upper = side == 0
         sign = np.where(is_upper, 1.0, -1.0) / worth

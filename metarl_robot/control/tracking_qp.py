@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve_discrete_are, solve_triangular
+from scipy.linalg import solve_discrete_are
 from scipy.optimize import nnls
 
 Array = NDArray[np.float64]
@@ -102,7 +102,7 @@ class TrackingQP:
         weighted = self._inverse_hessian @ rows.coefficients
         dual = rows.coefficients.reshape(m, -1) @ weighted.reshape(m, -1).T + np.eye(m) / SLACK_WEIGHT
         factor = np.linalg.cholesky(dual)
-        multipliers, _ = nnls(factor.T, solve_triangular(factor, -rows.bounds, lower=True), maxiter=30 * m)
+        multipliers, _ = nnls(factor.T, np.linalg.solve(factor, -rows.bounds), maxiter=30 * m)
         change = -(multipliers @ weighted.reshape(m, -1)).reshape(weighted.shape[1:])
         return change, float(multipliers.max()) / SLACK_WEIGHT
 
