@@ -272,8 +272,9 @@ class Gate:
 
     def _clip(self, wanted: Array, dt_s: float) -> tuple[Array, bool]:
         lower, upper = self.robot.effort_lower, self.robot.effort_limit
-        finite = np.where(np.isfinite(wanted), wanted, self._law.static_effort)  # the last look before it leaves
-        effort, over = clip_effort(finite, lower, upper)
+        if not (finite := np.isfinite(wanted)).all():  # the last look before it leaves
+            wanted = np.where(finite, wanted, self._law.static_effort)
+        effort, over = clip_effort(wanted, lower, upper)
         last, fast = self._law.start_effort if self._sent is None else self._sent, False
         if last is not None:
             rate = self.robot.effort_rate_limit
