@@ -59,14 +59,9 @@ class Interval(NamedTuple):
     balance: Balance
 
     @property
-    def state(self) -> tuple[Array, Array]:
-        """(q (nq,), v (n,)) half-way."""
-        return 0.5 * (self.q_0 + self.balance.q), 0.5 * (self.v_0 + self.v_1)
-
-    @property
     def middle(self) -> Xi:
         """ξ half-way, with the mean acceleration."""
-        (q, v), a = self.state, (self.v_1 - self.v_0) / self.dt
+        q, v, a = self.balance.q_mean, self.balance.v_mean, (self.v_1 - self.v_0) / self.dt
         return Xi(q[None], v[None], a[None], self.effort[None], self.past_effort[:, None])
 
 
@@ -175,7 +170,7 @@ class FrictionFeatures(_Group):
         return phi
 
     def impulse(self, interval: Interval) -> Array:
-        _, v = interval.state
+        v = interval.balance.v_mean
         np.multiply(np.tanh(v / COULOMB_VELOCITY_RAD_S), -interval.dt, out=self._coulomb)
         np.multiply(v, -interval.dt, out=self._viscous)
         return self._impulse

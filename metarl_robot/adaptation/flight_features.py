@@ -72,14 +72,15 @@ class FlightNetworkFeatures(_Group):
     def __init__(self, network: Network, robot: Quadrotor) -> None:
         super().__init__(robot.dof, learned_names(network, robot.dof), robot.nu)
         self._network, self._scale = network, FlightScale(robot)
+        self._force = self._scale.force[:, None]
 
     def design(self, xi: Xi) -> Array:
         outputs = self._network.outputs(self._scale.encode(xi.q, xi.v))
-        return self._scale.force[:, None] * outputs.reshape(-1, self._dof, len(self.names))
+        return self._force * outputs.reshape(-1, self._dof, len(self.names))
 
     def impulse(self, interval: Interval) -> Array:
-        outputs = self._network.outputs(self._scale.encode_one(*interval.state)[None])
-        return (interval.dt * self._scale.force)[:, None] * outputs.reshape(self._dof, -1)
+        inputs = self._scale.encode_one(interval.balance.q_mean, interval.balance.v_mean)
+        return interval.dt * self._force * self._network.outputs(inputs[None]).reshape(self._dof, -1)
 
     def value(self, xi: Xi, z: Array) -> Array:
         return self._scale.force * self._network.contracted(self._scale.encode(xi.q, xi.v), z)

@@ -111,8 +111,8 @@ class NetworkFeatures(_Group):
         return self._network.design(xi.q, xi.v, self._velocity_limit).reshape(-1, self._dof, len(self.names))
 
     def impulse(self, interval: Interval) -> Array:
-        q, v = interval.state
-        return interval.dt * self._network.design(q[None], v[None], self._velocity_limit).reshape(self._dof, -1)
+        q, v = interval.balance.q_mean[None], interval.balance.v_mean[None]
+        return interval.dt * self._network.design(q, v, self._velocity_limit).reshape(self._dof, -1)
 
     def value(self, xi: Xi, z: Array) -> Array:
         return self._network.value(xi.q, xi.v, self._velocity_limit, z)

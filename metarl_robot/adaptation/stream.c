@@ -35,7 +35,7 @@ static double larger(double x, double y) { return x > y ? x : y; }
 static void effort_at(const History *h, double latency, double dt, double *effort) {
     double issued = 0.0, replaced = INFINITY;
     for (long j = 0; j < h->nu; ++j) effort[j] = 0.0;
-    for (long c = 0; c < h->commands; ++c) {
+    for (long c = 0; c < h->commands && replaced > -latency; ++c) {
         const double from = c == h->commands - 1 ? -INFINITY : issued;
         const double share = (smaller(dt - latency, replaced) - larger(-latency, from)) / dt;
         for (long j = 0; share > 0.0 && j < h->nu; ++j) effort[j] += share * h->past[c * h->nu + j];
@@ -86,12 +86,13 @@ void issued(const History *h, double dt) {
 
 /* white (size,), response (size, nu) */
 void learn(const History *h, const double *white, const double *response, long size, double keep) {
-    double *likelihood = h->scratch, most = -INFINITY;
+    double *likelihood = h->scratch, most = -INFINITY, off[h->nu];
     for (long i = 0; i < h->latencies; ++i) {
         likelihood[i] = 0.0;
+        for (long j = 0; j < h->nu; ++j) off[j] = h->candidates[i * h->nu + j] - h->acting[j];
         for (long s = 0; s < size; ++s) {
             double left = white[s];
-            for (long j = 0; j < h->nu; ++j) left -= response[s * h->nu + j] * (h->candidates[i * h->nu + j] - h->acting[j]);
+            for (long j = 0; j < h->nu; ++j) left -= response[s * h->nu + j] * off[j];
             likelihood[i] -= 0.5 * left * left;
         }
         most = larger(most, likelihood[i]);

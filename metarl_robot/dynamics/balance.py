@@ -23,7 +23,7 @@ class Balance(NamedTuple):
 
     q: (nq,) position at its end; mass: (n, n) M there; deficit: (n,) p_0 - p_1 + ∫β dt, the momentum that is missing there without effort;
     input_map: (n, nu) B half-way; payload_impulse: (n, 10) deficit by each of a payload's inertial parameters; payload_inertia: (n, n)
-    the given payload's share of M at the end.
+    the given payload's share of M at the end; q_mean, v_mean: (nq,), (n,) of both ends.
     """
 
     q: Array
@@ -32,6 +32,8 @@ class Balance(NamedTuple):
     input_map: Array
     payload_impulse: Array
     payload_inertia: Array
+    q_mean: Array
+    v_mean: Array
 
 
 class Balanced:
@@ -62,5 +64,5 @@ def balance_function(momentum: ca.Function, retract: Retract, input_map: InputMa
     deficit = p_0 - p_1 + 0.5 * dt * (beta_0 + beta_1)
     impulse, inertia = ca.jacobian(deficit, payload), ca.reshape(ca.jtimes(ca.vec(mass), payload, payload), n, n)
     mass, deficit = (ca.substitute(x, payload, ca.SX.zeros(N_INERTIAL)) for x in (mass, deficit))
-    results = [there, mass, deficit, input_map(half_way), impulse, inertia]
+    results = [there, mass, deficit, input_map(half_way), impulse, inertia, 0.5 * (q + there), 0.5 * (v_0 + v_1)]
     return ca.Function("balance", [q, v_0, v_1, dt, payload], ca.cse([ca.densify(result) for result in results]))
