@@ -50,7 +50,10 @@ void acting(const History *h, double dt) {
     for (long j = 0; j < nu; ++j) h->acting[j] = h->doubt[j] = 0.0;
     for (long i = 0; i < h->latencies; ++i) {
         double *efforts = h->scratch + i * LATE * nu, *candidate = h->candidates + i * nu;
-        for (long l = 0; l < LATE; ++l) effort_at(h, h->latency[i] + 0.5 * l * late, dt, efforts + l * nu);
+        effort_at(h, h->latency[i], dt, efforts);
+        for (long l = 1; l < LATE; ++l)
+            if (late > 0.0) effort_at(h, h->latency[i] + 0.5 * l * late, dt, efforts + l * nu);
+            else memcpy(efforts + l * nu, efforts, nu * sizeof(double));
         for (long j = 0; j < nu; ++j) {
             candidate[j] = (efforts[j] + efforts[nu + j] + efforts[2 * nu + j]) / LATE;
             h->acting[j] += h->weights[i] * candidate[j];
