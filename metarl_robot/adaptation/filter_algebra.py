@@ -98,7 +98,7 @@ class Algebra(Protocol):
     """By how much it would have been less for a unit of each effort more (·, nu). Overwritten by the next."""
 
     def predict(self, before: Belief, motion: Motion, dt: float) -> Belief:
-        """Mean and covariance after dt; the position is left to who knows its geometry."""
+        """Mean and covariance after dt, about the position before: the mean of q is how far it went."""
         ...
 
     def correct(self, before: Belief, predicted: Belief, innovation: Innovation, dt: float) -> float:
@@ -134,6 +134,7 @@ class NumpyAlgebra:
         force = motion.input_map @ command + mean[self._d] + mean[self._e]
         missing = motion.deficit + dt * force + motion.impulse @ motion.about
         after.mean[self._v] = motion.v_1 + mobility @ missing + by_z @ (mean[self._z] - motion.about)
+        after.mean[self._q] += 0.5 * dt * (mean[self._v] + after.mean[self._v])
         self._wander(after, mean[self._v], dt)
         self._propagate(after.covariance, dt)
         after.covariance[self._v, self._v] += (by_command * motion.doubt**2) @ by_command.T

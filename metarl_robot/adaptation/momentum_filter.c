@@ -174,6 +174,7 @@ void predict(const Filter *f, const double *before, double *after, double dt, do
         double v_1 = f->guess[i] + dot(f->by_d + i * n, missing, n);
         for (long j = 0; j < k; ++j) v_1 += by_z[j] * (before[4 * n + j] - f->about[j]);
         after[n + i] = v_1;
+        after[i] += 0.5 * dt * (before[n + i] + v_1);
         for (long j = 0; j < n; ++j) f->by_d[i * n + j] *= dt;
         for (long j = 0; j < n; ++j) add(by_command + i * nu, f->by_d[i * n + j], f->input_map + j * nu, nu);
         for (long j = 0; j < nu; ++j) f->by_effort[i * nu + j] = by_command[i * nu + j] * (1.0 + f->gain[j]);

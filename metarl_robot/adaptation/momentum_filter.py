@@ -192,6 +192,7 @@ class MomentumFilter:
         self._features, self._prior = features, prior
         self._z = slice(4 * n, 4 * n + k)
         self._prior_std = np.sqrt(np.diagonal(prior.covariance)) + 1e-12
+        self._settled = SETTLED_SIGMAS * self._prior_std
         self._expected, self._plausible = np.zeros(4 * n + k), np.full(4 * n + k, np.finfo(float).max)
         self._expected[self._z], self._plausible[self._z] = prior.mean, PLAUSIBLE_SIGMAS * np.sqrt(np.diagonal(prior.covariance)) + 1e-9
         wander = Wander(
@@ -334,7 +335,7 @@ class MomentumFilter:
         about = before.belief.mean[self._z]
         for _ in range(RELINEARISATIONS):
             came_out = after.belief.mean[self._z]
-            if np.max(np.abs(came_out - about) / self._prior_std, initial=0.0) < SETTLED_SIGMAS:
+            if np.count_nonzero(np.abs(came_out - about) < self._settled) == len(about):
                 break
             about = came_out
             after = self._given(before, about, sample)
@@ -348,9 +349,13 @@ class MomentumFilter:
         """
         after = self._predicted(before, sample, about)
         likelihood = self._algebra.correct(before, after, self._innovation(after, sample), sample.dt)
-        after.position = self._dynamics.retract(after.position, after.mean[self._q])
-        after.mean[self._q] = 0.0
+        self._move(after)
         return after, likelihood
+
+    def _move(self, belief: Belief) -> None:
+        """What is known of the position takes its error in."""
+        belief.position = self._dynamics.retract(belief.position, belief.mean[self._q])
+        belief.mean[self._q] = 0.0
 
     def _innovation(self, predicted: Belief, sample: _Sample) -> Innovation:
         state, by_acceleration, value = sample.state, None, np.empty(len(sample.variance))
@@ -373,9 +378,8 @@ class MomentumFilter:
         gain, added = self._features.effort_gain(about), there.payload_inertia
         motion = Motion(guess, there.mass, added, there.deficit, impulse, there.input_map, sample.acting, sample.doubt, smooth, gain, about)
         after = self._algebra.predict(before, motion, dt)
-        v_1 = after.mean[self._v]
-        after.position = self._dynamics.retract(q_0, 0.5 * dt * (v_0 + v_1))
-        self._acceleration += (1.0 - exp(-dt / ACCELERATION_MEMORY_S)) * ((v_1 - v_0) / dt - self._acceleration)
+        self._move(after)
+        self._acceleration += (1.0 - exp(-dt / ACCELERATION_MEMORY_S)) * ((after.mean[self._v] - v_0) / dt - self._acceleration)
         return after
 
     def _jumped(self, jump: Jump) -> _Hypothesis:

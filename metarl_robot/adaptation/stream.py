@@ -159,7 +159,7 @@ class CommandHistory:
 
         Arguments:
             white: (m,) the whitened innovation of the last prediction, which took the mean that `acting` returned.
-            response: (m, n) by how much it would have been less for a unit of effort more.
+            response: (m, n) by how much it would have been less for a unit of effort more; both contiguous.
             dt: the time that it covered.
         """
         self._learn(white, response, exp(-dt / LATENCY_MEMORY_S))
@@ -201,7 +201,6 @@ class CompiledCommandHistory(CommandHistory):
         self._in_c_issued(self._self, dt)
 
     def _learn(self, white: Array, response: Array, keep: float) -> None:
-        white, response = np.ascontiguousarray(white), np.ascontiguousarray(response)
         self._in_c_learn(self._self, address(white), address(response), len(white), keep)
 
 
