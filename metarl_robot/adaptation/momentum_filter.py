@@ -41,7 +41,7 @@ from numpy.typing import NDArray
 from metarl_robot.adaptation.features import FeatureMap, Interval, Xi
 from metarl_robot.adaptation.filter_algebra import Belief, Innovation, Motion, Wander, algebra
 from metarl_robot.adaptation.stream import command_history, smooth, velocity_noise, whiteness
-from metarl_robot.dynamics.balance import Balance
+from metarl_robot.dynamics.balance import Balance, Expected
 from metarl_robot.signals import Context, State
 
 Array = NDArray[np.float64]
@@ -142,12 +142,8 @@ class Dynamics(Protocol):
         """Q ⊞ δ."""
         ...
 
-    def difference(self, q: Array, base: Array) -> Array:
-        """δ with base ⊞ δ = q."""
-        ...
-
-    def specific_force(self, q: Array) -> tuple[Array, Array]:
-        """(C (3, n), g (3,)): an accelerometer at pose q shows C v̇ + g [m/s²; body]."""
+    def expected(self, q: Array, change: Array, measured: Array) -> Expected:
+        """What sensors should show at q ⊞ δ. All but the pose is overwritten by the next call."""
         ...
 
 
@@ -349,21 +345,19 @@ class MomentumFilter:
         """
         after = self._predicted(before, sample, about)
         likelihood = self._algebra.correct(before, after, self._innovation(after, sample), sample.dt)
-        self._move(after)
+        after.position, after.mean[self._q] = self._dynamics.retract(after.position, after.mean[self._q]), 0.0
         return after, likelihood
 
-    def _move(self, belief: Belief) -> None:
-        """What is known of the position takes its error in."""
-        belief.position = self._dynamics.retract(belief.position, belief.mean[self._q])
-        belief.mean[self._q] = 0.0
-
     def _innovation(self, predicted: Belief, sample: _Sample) -> Innovation:
-        state, by_acceleration, value = sample.state, None, np.empty(len(sample.variance))
-        value[self._q] = self._dynamics.difference(state.q, predicted.position)
-        value[self._v] = state.v - predicted.mean[self._v]
-        if state.specific_force is not None:
-            by_acceleration, at_rest = self._dynamics.specific_force(predicted.position)
-            value[2 * self._n :] = state.specific_force - at_rest
+        """At the predicted position, to which the belief moves."""
+        state, value = sample.state, np.empty(len(sample.variance))
+        predicted.position, off, felt = self._dynamics.expected(predicted.position, predicted.mean[self._q], state.q)
+        predicted.mean[self._q] = 0.0
+        value[self._q], value[self._v] = off, state.v - predicted.mean[self._v]
+        if felt is None or state.specific_force is None:
+            return Innovation(value, sample.variance, None)
+        by_acceleration, at_rest = felt
+        value[2 * self._n :] = state.specific_force - at_rest
         return Innovation(value, sample.variance, by_acceleration)
 
     def _predicted(self, before: Belief, sample: _Sample, about: Array) -> Belief:
@@ -378,7 +372,6 @@ class MomentumFilter:
         gain, added = self._features.effort_gain(about), there.payload_inertia
         motion = Motion(guess, there.mass, added, there.deficit, impulse, there.input_map, sample.acting, sample.doubt, smooth, gain, about)
         after = self._algebra.predict(before, motion, dt)
-        self._move(after)
         self._acceleration += (1.0 - exp(-dt / ACCELERATION_MEMORY_S)) * ((after.mean[self._v] - v_0) / dt - self._acceleration)
         return after
 

@@ -8,7 +8,7 @@ import casadi as ca
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.dynamics.balance import Balanced, balance_function
+from metarl_robot.dynamics.balance import Balanced, Expected, balance_function
 from metarl_robot.dynamics.compiled import NumpyFunction, compile_functions
 from metarl_robot.dynamics.knots import Knots, compile_knots, in_chunks
 from metarl_robot.dynamics.rigid_body import N_INERTIAL, RigidBodyTree
@@ -96,13 +96,10 @@ class ArmDynamics(Balanced):
         """Q ⊞ δ (n,): joints have no curvature."""
         return q + change
 
-    def difference(self, q: Array, base: Array) -> Array:
-        """δ (n,) with base ⊞ δ = q."""
-        return q - base
-
-    def specific_force(self, q: Array) -> tuple[Array, Array]:
-        """An arm has no accelerometer: its states come without specific force."""
-        raise NotImplementedError
+    def expected(self, q: Array, change: Array, measured: Array) -> Expected:
+        """At q ⊞ δ; an arm has no accelerometer."""
+        there = q + change
+        return there, measured - there, None
 
     def efforts(self, q: Array, v: Array, a: Array) -> Array:
         """Inverse dynamics at `knots` states (knots, n) in one call. Overwritten by the next call."""

@@ -16,6 +16,9 @@ Array = NDArray[np.float64]
 
 Retract = Callable[[ca.SX, ca.SX], ca.SX]
 InputMap = Callable[[ca.SX], ca.SX]
+Expected = tuple[Array, Array, tuple[Array, Array] | None]
+"""What sensors should show at a pose: the pose q (nq,); δ (n,) with q ⊞ δ = the measured one; (C (3, n), g (3,)) where there is an
+accelerometer: it shows C v̇ + g [m/s²; body]."""
 
 
 class Balance(NamedTuple):

@@ -23,7 +23,7 @@ import casadi as ca
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.dynamics.balance import Balanced, balance_function
+from metarl_robot.dynamics.balance import Balanced, Expected, balance_function
 from metarl_robot.dynamics.compiled import NumpyFunction, compile_functions
 from metarl_robot.dynamics.knots import Knots, compile_knots, in_chunks
 from metarl_robot.dynamics.rigid_body import N_INERTIAL
@@ -47,7 +47,7 @@ class Inertia(NamedTuple):
 class QuadrotorDynamics(Balanced):
     """Momentum form and payload regressors of one quadrotor, for estimation. Not to be shared between threads.
 
-    What an estimator asks of any robot's dynamics: sizes dof and nu, `momentum`, `balance`, `input_map`, `retract`, `difference`.
+    What an estimator asks of any robot's dynamics: sizes dof and nu, `momentum`, `balance`, `input_map`, `retract`, `expected`.
     """
 
     def __init__(self, robot: Quadrotor) -> None:
@@ -58,9 +58,9 @@ class QuadrotorDynamics(Balanced):
         self._momentum = NumpyFunction(compiled["momentum"])
         self._regressor = NumpyFunction(compiled["regressor"])
         self._input_map = NumpyFunction(compiled["input_map"])
-        self._specific_force = NumpyFunction(compiled["specific_force"])
         self._retract = NumpyFunction(compiled["retract"])
         self._difference = NumpyFunction(compiled["difference"])
+        self._expected = NumpyFunction(compiled["expected"])
         self._take_balance(compiled["balance"])
         self._drag_impulse = NumpyFunction(compiled["drag_impulse"])
         self._chunks = compile_knots({name: Knots(function, CHUNK) for name, function in chunks.items()})
@@ -109,11 +109,6 @@ class QuadrotorDynamics(Balanced):
         """`input_map` for (N, 7): (N, 6, 4)."""
         return in_chunks(self._chunks["input_maps"], CHUNK, q)[0]
 
-    def specific_force(self, q: Array) -> tuple[Array, Array]:
-        """(C (3, 6), g (3,)): the accelerometer shows C v̇ + g = Rᵀ(v̇ - gravity) [m/s²; body]."""
-        by_acceleration, at_rest = self._specific_force(q)
-        return by_acceleration, at_rest
-
     def retract(self, q: Array, change: Array) -> Array:
         """Q ⊞ δ (7,): position moved by δ[:3] [world], attitude turned by δ[3:] [rad; body]."""
         return self._retract(q, change)[0].copy()
@@ -121,6 +116,11 @@ class QuadrotorDynamics(Balanced):
     def difference(self, q: Array, base: Array) -> Array:
         """δ (6,) with base ⊞ δ = q, the short way round."""
         return self._difference(q, base)[0].copy()
+
+    def expected(self, q: Array, change: Array, measured: Array) -> Expected:
+        """At q ⊞ δ; the accelerometer shows Rᵀ(v̇ - gravity). All but the pose is overwritten by the next call."""
+        there, off, by_acceleration, at_rest = self._expected(q, change, measured)
+        return there.copy(), off, (by_acceleration, at_rest)
 
 
 def total_inertia(robot: Quadrotor, payload: ca.SX) -> Inertia:
@@ -209,14 +209,15 @@ def _functions(robot: Quadrotor) -> tuple[dict[str, ca.Function], dict[str, ca.F
     share = ca.Function("share", [q, v, a], [ca.densify(load)])
     base, change = ca.SX.sym("base", 7), ca.SX.sym("change", 6)
     input_map = ca.Function("input_map", [q], [ca.densify(input_matrix(robot, q))])
-    turned_back = rotation_matrix(q[3:]).T
+    there, measured = retracted(q, change), ca.SX.sym("measured", 7)
+    turned_back = rotation_matrix(there[3:]).T
     felt = [ca.densify(ca.horzcat(turned_back, ca.SX(3, 3))), -turned_back @ ca.DM(GRAVITY)]
     q_1, v_1, dt = ca.SX.sym("q_1", 7), ca.SX.sym("v_1", 6), ca.SX.sym("dt")
     functions = {
-        "specific_force": ca.Function("specific_force", [q], felt),
         "input_map": input_map,
         "retract": ca.Function("retract", [q, change], [retracted(q, change)]),
         "difference": ca.Function("difference", [q, base], [differing(q, base)]),
+        "expected": ca.Function("expected", [q, change, measured], ca.cse([there, differing(measured, there), *felt])),
         "momentum": momentum,
         "regressor": regressor,
         "drag_impulse": ca.Function("drag_impulse", [q, v, q_1, v_1, dt], [ca.densify(dt * drag(0.5 * (q + q_1), 0.5 * (v + v_1)))]),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from metarl_robot import rotation
-from metarl_robot.dynamics.quadrotor import QuadrotorDynamics
+from metarl_robot.dynamics.quadrotor import GRAVITY, QuadrotorDynamics
 from metarl_robot.dynamics.quadrotor_plan import NE, NU, QuadrotorPlan
 from metarl_robot.quadrotor import Quadrotor
 from metarl_robot.robot import load_robot
@@ -174,6 +174,19 @@ def test_retract_and_difference_are_inverse_and_take_the_short_way(quad: tuple[Q
         assert np.allclose(dynamics.difference(reached, q), change, atol=1e-12)
         reached[3:] *= -1.0
         assert np.allclose(dynamics.difference(reached, q), change, atol=1e-12)
+
+
+def test_what_sensors_should_show_is_that_of_its_parts(quad: tuple[Quadrotor, QuadrotorDynamics]) -> None:
+    _, dynamics = quad
+    rng = np.random.default_rng(6)
+    q, change = _state(rng)
+    measured, acceleration = dynamics.retract(q, 0.1 * rng.standard_normal(6)), rng.standard_normal(6)
+    there, off, felt = dynamics.expected(q, change, measured)
+    assert felt is not None
+    assert np.allclose(there, dynamics.retract(q, change), atol=1e-12)
+    assert np.allclose(off, dynamics.difference(measured, there), atol=1e-12)
+    seen = rotation.rotate_back(there[3:], acceleration[:3] - GRAVITY)
+    assert np.allclose(felt[0] @ acceleration + felt[1], seen, atol=1e-12)
 
 
 def test_sparsity_is_that_of_the_equations(plan: tuple[Quadrotor, QuadrotorDynamics, QuadrotorPlan]) -> None:
