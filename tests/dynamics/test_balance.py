@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.features import Interval
-from metarl_robot.adaptation.flight_features import DragFeatures, PushFeatures, RotorFeatures
+from metarl_robot.adaptation.flight_features import DragFeatures, FlightNetworkFeatures, FlightScale, PushFeatures, RotorFeatures
+from metarl_robot.adaptation.network import Perceptron
 from metarl_robot.dynamics.arm import ArmDynamics
 from metarl_robot.dynamics.quadrotor import QuadrotorDynamics
 from metarl_robot.quadrotor import Quadrotor
@@ -60,10 +61,15 @@ def test_payload_is_what_it_adds(dynamics: Dynamics) -> None:
 
 
 def test_impulses_of_flight_are_their_features_half_way() -> None:
-    dynamics = QuadrotorDynamics(load_robot("x500"))  # type: ignore[arg-type]
+    robot = load_robot("x500")
+    assert isinstance(robot, Quadrotor)
+    dynamics, rng = QuadrotorDynamics(robot), np.random.default_rng(3)
+    network = Perceptron([rng.standard_normal((5, 9)), rng.standard_normal((12, 5))], [np.ones(5), np.ones(12)])
     q, v_0, v_1 = _motion(dynamics)
     balance = dynamics.balance(q, v_0, v_1, DT, np.zeros(10))
     interval = Interval(q, v_0, v_1, np.ones(4), np.ones((2, 4)), DT, balance)
-    for group in (DragFeatures(dynamics), PushFeatures(dynamics), RotorFeatures(dynamics)):
+    for group in (DragFeatures(dynamics), PushFeatures(dynamics), RotorFeatures(dynamics), FlightNetworkFeatures(network, robot)):
         # The rotors' attitude half-way is the geodesic's, the middle's the mean quaternion: they differ in third order of the turn.
         assert np.allclose(group.impulse(interval), DT * group.design(interval.middle)[0], atol=1e-4 * DT)
+    scale = FlightScale(robot)
+    assert np.allclose(scale.encode_one(q, v_0), scale.encode(q[None], v_0[None])[0], rtol=1e-14)
