@@ -170,7 +170,7 @@ class _Hypothesis(NamedTuple):
 class MomentumFilter:
     """Adapter: context z in the features' coordinates plus a disturbance observer on what remains.
 
-    compiled: its algebra in C, where there is a compiler; else in numpy.
+    compiled: its algebra, and what it learns from the stream of samples, in C where there is a compiler; else in numpy.
     """
 
     def __init__(self, dynamics: Dynamics, features: FeatureMap, prior: Prior, tuning: FilterTuning, compiled: bool = True) -> None:
@@ -189,8 +189,8 @@ class MomentumFilter:
         self._z = slice(4 * n, 4 * n + k)
         self._prior_std = np.sqrt(np.diagonal(prior.covariance)) + 1e-12
         self._settled = SETTLED_SIGMAS * self._prior_std
-        self._expected, self._plausible = np.zeros(4 * n + k), np.full(4 * n + k, np.finfo(float).max)
-        self._expected[self._z], self._plausible[self._z] = prior.mean, PLAUSIBLE_SIGMAS * np.sqrt(np.diagonal(prior.covariance)) + 1e-9
+        self._centre, self._plausible = np.zeros(4 * n + k), np.full(4 * n + k, np.finfo(float).max)
+        self._centre[self._z], self._plausible[self._z] = prior.mean, PLAUSIBLE_SIGMAS * np.sqrt(np.diagonal(prior.covariance)) + 1e-9
         wander = Wander(
             tuning.drift, tuning.model_error, tuning.model_error_memory_s, tuning.stiction_factor, prior.covariance, tuning.forgetting_s
         )
@@ -203,7 +203,7 @@ class MomentumFilter:
         self._belief.covariance[self._z, self._z] = prior.covariance
 
     def in_numpy(self) -> MomentumFilter:
-        """A new filter like this one, its algebra in numpy."""
+        """A new filter like this one, its algebra and what it learns from the stream of samples in numpy."""
         return MomentumFilter(self._dynamics, self._features, self._prior, self._tuning, compiled=False)
 
     def reset(self) -> None:
@@ -396,7 +396,7 @@ class MomentumFilter:
         return _Hypothesis(belief, 0.0)
 
     def _start_over_if_implausible(self) -> None:
-        away = np.abs(self._belief.mean - self._expected)
+        away = np.abs(self._belief.mean - self._centre)
         if np.count_nonzero(away <= self._plausible) < len(away):  # nor where it is not finite
             self._use(self._features, self._prior)
             self._started = False

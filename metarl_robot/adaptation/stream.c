@@ -7,25 +7,25 @@
 typedef struct {
     long nu, latencies, commands; /* commands: remembered, and the one just issued */
     double period;
-    const double *latency, *prior;               /* (latencies,) */
-    double *past, *held;                         /* (commands, nu) the latest first, (commands - 1,) */
-    double *evidence, *weights;                  /* (latencies,) */
-    double *candidates, *acting, *doubt;         /* (latencies, nu), (nu,), (nu,) */
-    double *scratch;                             /* (latencies, LATE, nu) */
+    const double *latency, *prior;       /* (latencies,) */
+    double *past, *held;                 /* (commands, nu) the latest first, (commands - 1,) */
+    double *evidence, *weights;          /* (latencies,) */
+    double *candidates, *acting, *doubt; /* (latencies, nu), (nu,), (nu,) */
+    double *scratch;                     /* (latencies, LATE, nu) */
 } History;
 
 typedef struct {
     long n, groups;
     double memory, least, most;
-    const double *share_of, *v;                         /* (groups, n), (n,) */
-    double *last, *step, *variance;                     /* (n,), (n,), (groups,) */
+    const double *share_of, *v;     /* (groups, n), (n,) */
+    double *last, *step, *variance; /* (n,), (n,), (groups,) */
 } Noise;
 
 typedef struct {
     long size, windows, width;
     double threshold;
-    const double *window, *white;                       /* (windows,), (size,) */
-    double *recent;                                     /* (width, size) the latest first */
+    const double *window, *white; /* (windows,) the shortest first, (size,) */
+    double *recent;               /* (width, size) the latest first */
 } Whiteness;
 
 static double smaller(double x, double y) { return x < y ? x : y; }

@@ -1,4 +1,7 @@
-"""What a filter learns from the stream of samples itself: how noisy it is, its smooth part, which command acted, whether it is white."""
+"""What a filter learns from the stream of samples itself: how noisy it is, its smooth part, which command acted, whether it is white.
+
+In C where there is a compiler (stream.c), in numpy elsewhere: same results to rounding.
+"""
 
 from __future__ import annotations
 
