@@ -87,26 +87,31 @@ def _segment_ends(h: Array) -> Array:
     return np.asarray(np.tile(h[:, None] ** np.arange(_ENDS), 2))
 
 
+def _at_both_ends(values: Array) -> Array:
+    """(K, 8, ...) of the segments from (K + 1, 4, ...) at the knots."""
+    return np.concatenate([values[:-1], values[1:]], axis=1)
+
+
 def _solve(h: Array, ends: Array, fixed: NDArray[np.bool_]) -> Array:
     """`ends` (K + 1, 4, n) with its free entries at the optimum. fixed: (K + 1, 4)."""
-    count, width = fixed.size, 2 * _ENDS
     factors = _segment_ends(h)
     blocks = h[:, None, None] ** -7.0 * _H * factors[:, :, None] * factors[:, None, :]  # (K, 8, 8)
-    known = np.where(fixed[..., None], ends, 0.0)
+    known, free = np.where(fixed[..., None], ends, 0.0), _at_both_ends(np.where(fixed, 0.0, 1.0))
+    pull = blocks @ _at_both_ends(known)
     right = np.zeros_like(ends)
-    band = np.zeros((width, count))  # lower form: band[i - j, j]
-    for k, block in enumerate(blocks):
-        free = ~fixed[k : k + 2].ravel()
-        right[k : k + 2] -= (block @ known[k : k + 2].reshape(width, -1)).reshape(2, _ENDS, -1)
-        reduced = block * free[:, None] * free[None, :]
-        for below in range(width):
-            band[below, k * _ENDS : k * _ENDS + width - below] += np.diagonal(reduced, -below)
-    band[0] += fixed.ravel()
+    right[:-1] -= pull[:, :_ENDS]
+    right[1:] -= pull[:, _ENDS:]
+    blocks = blocks * free[:, :, None] * free[:, None, :]
+    band = np.zeros((2 * _ENDS, *fixed.shape))  # lower form: band[i - j, j]
+    for j in range(2 * _ENDS):
+        knots = slice(None, -1) if j < _ENDS else slice(1, None)
+        band[: 2 * _ENDS - j, knots, j % _ENDS] += blocks[:, j:, j].T
+    band[0] += fixed
     right[fixed] = ends[fixed]
-    return np.asarray(solveh_banded(band, right.reshape(count, -1), lower=True)).reshape(ends.shape)
+    return np.asarray(solveh_banded(band.reshape(len(band), -1), right.reshape(fixed.size, -1), lower=True)).reshape(ends.shape)
 
 
 def _coefficients(h: Array, ends: Array) -> Array:
     """(K, 8, n) from the values at the knots (K + 1, 4, n)."""
-    both = np.concatenate([ends[:-1], ends[1:]], axis=1) * _segment_ends(h)[..., None]
+    both = _at_both_ends(ends) * _segment_ends(h)[..., None]
     return np.asarray(np.einsum("ij,kjn->kin", _B, both))
