@@ -50,8 +50,9 @@ class BatchPlant:
         delays = np.array([whole_steps(task.command_delay_s, PHYSICS_DT_S) for task in tasks])[:, None]
         self._age = -((np.arange(self._substeps) - delays) // self._substeps)  # (T, substeps) of the command in effect, in commands
         self._sensor_steps = np.array([whole_steps(task.sensor_delay_s, PHYSICS_DT_S) for task in tasks])
-        self._keep = int(self._sensor_steps.max()) + self._substeps
+        self._keep = (int(self._sensor_steps.max()) // self._substeps + 2) * self._substeps
         self._arms = np.arange(len(tasks))
+        self._q, self._v, self._u = (_compact(indices) for indices in (self._layout.q, self._layout.v, self._layout.u))
 
     def _install(self, tasks: Sequence[Task]) -> None:
         expanded = {name: self._batch.expand(name) for name in Fields._fields}
@@ -77,14 +78,11 @@ class BatchPlant:
         limit = self.robot.effort_limit
         self._commands = np.concatenate([self._commands[-max(1, self._age.max()) :], np.clip(effort, -limit, limit)[None]])
         control = np.empty((len(effort), self._substeps, self.robot.dof))
-        control[:, :, self._layout.u] = self._in_effect()
+        control[:, :, self._u] = self._in_effect()
         record = self._batch.rollout(self._substeps, control, _CONTROL, record=("qpos", "qvel"))
-        slots = (self._steps + 1 + np.arange(self._substeps)) % self._keep
-        v_after = record["qvel"][:, :, self._layout.v]
-        self._recent_q[:, slots], self._recent_v[:, slots] = (
-            record["qpos"][:, :, self._layout.q] - velocity_age(PHYSICS_DT_S) * v_after,
-            v_after,
-        )
+        q, v = record["qpos"][:, :, self._q], record["qvel"][:, :, self._v]
+        coming = slice(self._steps % self._keep, self._steps % self._keep + self._substeps)
+        self._recent_q[:, coming], self._recent_v[:, coming] = q - velocity_age(PHYSICS_DT_S) * v, v
         self._steps += self._substeps
         return self._sense()
 
@@ -94,7 +92,7 @@ class BatchPlant:
         return np.asarray(self._commands[-1 - back, np.arange(len(back))[:, None]])
 
     def _sense(self) -> State:
-        slots = (self._steps - self._sensor_steps) % self._keep
+        slots = (self._steps - 1 - self._sensor_steps) % self._keep
         q, v = self._recent_q[self._arms, slots], self._recent_v[self._arms, slots]
         measured = np.where(self._rounded, np.round(q / self._resolution) * self._resolution, q)
         return State(measured, v + self._noise_std * self._noise.next())
@@ -102,7 +100,7 @@ class BatchPlant:
     @property
     def truth(self) -> State:
         """True states now, (T, n) each."""
-        slot = self._steps % self._keep
+        slot = (self._steps - 1) % self._keep
         return State(self._recent_q[:, slot].copy(), self._recent_v[:, slot].copy())
 
     def _holding_commands(self, q: Array) -> Array:
@@ -115,3 +113,9 @@ class BatchPlant:
         limit = self.robot.effort_limit
         force = bias[:, layout.v] - passive[:, layout.v]
         return np.clip(force / np.maximum(self._strength, 1e-3), -limit, limit)
+
+
+def _compact(indices: NDArray[np.intp]) -> slice | NDArray[np.intp]:
+    """The same elements, as a slice where it can be: no copy."""
+    run = slice(int(indices[0]), int(indices[0]) + len(indices))
+    return run if np.array_equal(np.arange(run.start, run.stop), indices) else indices
