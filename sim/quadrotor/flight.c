@@ -259,8 +259,6 @@ void follow(const mjModel *m, mjData *d, int world, void *argument) {
     const long worlds = r->flight->worlds, period = r->flight->period;
     Flight f = *r->flight;
     f.count = period;
-    f.rows = r->steps * period;
-    f.issued = r->issued;
     for (long k = 0;; ++k) {
         const long row = world * (r->steps + 1) + k, past = world * r->steps + k;
         write_down(r->truth, row, truth);

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from typing import Any
 
 import mujoco
 import numpy as np
@@ -42,7 +41,7 @@ class Flight:
         steps: physics steps since `begin`.
         speeds: (T, 4) of the rotors now [rad/s]. mean_thrust: (T, 4) k Ω², its mean over the last run [N].
         crashed: (T,) 0 or 1. counts: (T, 4) physics steps with a thrust command, a speed, a rate, any of them, beyond its limit.
-        truth, measured: (T, 16) pose (7), velocity (6) and specific force (3): now, and as the sensors show them. New at each run.
+        truth, measured: (T, 16) pose (7), velocity (6) and specific force (3): now, and as the sensors show them.
         applied: (T, count, 6) generalised forces in the physics steps of the last call [N; world, Nm; body].
     """
 
@@ -53,7 +52,9 @@ class Flight:
         self._follow = [float(1.0 - np.exp(-dt / time)) for time in robot.motor_time_s]
         self._all = np.arange(worlds)
         self.steps = 0
+        self.truth, self.measured = np.zeros((worlds, _STATE)), np.zeros((worlds, _STATE))
         self.speeds, self.mean_thrust = np.zeros((worlds, 4)), np.zeros((worlds, 4))
+        self._issued, self._overdriven, self._noise = np.zeros((worlds, 4)), np.zeros(worlds, np.intp), np.zeros((worlds, 3 * len(NOISES)))
         self.crashed, self.counts = np.zeros(worlds, np.intp), np.zeros((worlds, 4), np.intp)
         self._targets, self._q, self._v, self._force = (np.zeros((worlds, self._keep, size)) for size in (4, 7, 6, 3))
 
@@ -83,10 +84,12 @@ class Flight:
     def run(self, command: Array, count: int, noise: Array) -> None:
         """Issue thrusts (T, 4) [N], clamped to the limits, and take `count` physics steps. noise: (T, 15) standard normal."""
         robot = self._robot
-        issued = robot.speeds(np.clip(command, robot.effort_lower, robot.effort_limit))
+        self._issued[:] = robot.speeds(np.clip(command, robot.effort_lower, robot.effort_limit))
         beyond = (command < robot.effort_lower - _LIMIT_TOLERANCE) | (command > robot.effort_limit + _LIMIT_TOLERANCE)
+        self._overdriven[:] = beyond.any(1)
+        self._noise[:] = noise
         self.applied = np.empty((self._worlds, count, 6))
-        self._run(issued, np.asarray(beyond.any(1), np.intp), count, noise)
+        self._run(count)
         self.steps += count
 
     def follow(self, law: DetunedLaw, points: Setpoints, dither: Array, noise: Array, log: RolloutArrays) -> None:
@@ -111,23 +114,23 @@ class Flight:
             log["effort"][:, k], log["acting"][:, k] = effort, self.mean_thrust
         self.applied = np.concatenate(applied, axis=1)
 
-    def _run(self, issued: Array, overdriven: Integers, count: int, noise: Array) -> None:
+    def _run(self, count: int) -> None:
         total = np.zeros_like(self.mean_thrust)
         for k in range(count):
             step = self.steps + k
-            square = self._turn(issued, step)
+            square = self._turn(step)
             total += square
             self._advance(square, step, self.applied[:, k])
-            self._count_violations(overdriven)
+            self._count_violations()
         if count:
             self.mean_thrust[:] = self._robot.thrust_coefficient * total / count
         now = self.steps + count
-        self.truth = self._recalled(np.full(self._worlds, now))
-        self.measured = self._noisy(self._recalled(now - self.sensor_steps), self._noise_std * noise)
+        self.truth[:] = self._recalled(np.full(self._worlds, now))
+        self.measured[:] = self._noisy(self._recalled(now - self.sensor_steps), self._noise_std * self._noise)
 
-    def _turn(self, issued: Array, step: int) -> Array:
+    def _turn(self, step: int) -> Array:
         """Let the rotors turn for a step; returns their mean squared speeds (T, 4)."""
-        self._targets[:, step % self._keep] = issued
+        self._targets[:, step % self._keep] = self._issued
         before = self.speeds.copy()
         gap = self._targets[self._all, (step - self._command_steps) % self._keep] - before
         self.speeds[:] = before + gap * np.where(gap > 0.0, *self._follow)
@@ -147,10 +150,10 @@ class Flight:
         self._force[:, slot] = (acceleration[:, None] @ rotation)[:, 0]
         self.crashed |= (self._contacts > 0) | (self._xmat[:, 8] < np.cos(CRASH_TILT_RAD))
 
-    def _count_violations(self, overdriven: Integers) -> None:
+    def _count_violations(self) -> None:
         beyond = np.abs(self._qvel[:, :6]) > self._robot.velocity_limit + _LIMIT_TOLERANCE
         speed, rate = beyond[:, :3].any(1), beyond[:, 3:].any(1)
-        self.counts += np.stack([overdriven, speed, rate, (overdriven > 0) | speed | rate], axis=1)
+        self.counts += np.stack([self._overdriven, speed, rate, (self._overdriven > 0) | speed | rate], axis=1)
 
     def _recalled(self, steps: Integers) -> Array:
         """(T, 16) at a past step of each quadrotor (T,): positions as old as velocities, specific force the mean of a control period."""
@@ -197,21 +200,24 @@ class CompiledFlight(Flight):
             noise_std=self._noise_std, command_steps=self._command_steps, sensor_steps=self.sensor_steps,
             speeds=self.speeds, mean_thrust=self.mean_thrust, targets=self._targets, q=self._q, v=self._v, force=self._force,
             crashed=self.crashed, counts=self.counts,
-            count=0, now=0, rows=0, issued=0, noise=0, overdriven=0, applied=0, truth=0, measured=0,
+            count=0, now=0, rows=0, issued=self._issued, noise=self._noise, overdriven=self._overdriven,
+            applied=0, truth=self.truth, measured=self.measured,
         )  # fmt: skip
 
-    def _run(self, issued: Array, overdriven: Integers, count: int, noise: Array) -> None:
-        self.truth, self.measured = np.empty((self._worlds, _STATE)), np.empty((self._worlds, _STATE))
-        self._prepare(count=count, rows=count, issued=issued, noise=noise, overdriven=overdriven)
+    def _run(self, count: int) -> None:
+        self._prepare(count)
         self._simulation.apply(self._fly, ctypes.addressof(self._call))
+
+    def _prepare(self, count: int) -> None:
+        self._call.count = self._call.rows = count
+        self._call.now, self._call.applied = self.steps, self.applied.ctypes.data
 
     def follow(self, law: DetunedLaw, points: Setpoints, dither: Array, noise: Array, log: RolloutArrays) -> None:
         robot, steps = self._robot, len(dither)
         self.applied = np.empty((self._worlds, steps * self._period, 6))
-        self.truth, self.measured = self.truth.copy(), self.measured.copy()
-        none = np.zeros(self._worlds, np.intp)
-        self._prepare(overdriven=none)
-        issued, dither = np.empty((self._worlds, 4)), np.ascontiguousarray(dither)
+        self._overdriven[:] = 0
+        self._prepare(steps * self._period)
+        dither = np.ascontiguousarray(dither)
         controller = struct(
             mass=robot.mass_kg, lead=law.lead, faster=float(law.follow[0]), slower=float(law.follow[1]),
             inertia=robot.inertia, inverse=law.inverse, lower=robot.effort_lower, upper=robot.effort_limit,
@@ -220,16 +226,10 @@ class CompiledFlight(Flight):
         logs = {f"{name}_{k}": log[name] for k, name in enumerate(_LOGS)}
         rollout = struct(
             flight=ctypes.addressof(self._call), law=ctypes.addressof(controller), steps=steps,
-            q=points.q, v=points.v, a=points.a, dither=dither, noise=noise, issued=issued, **logs,
+            q=points.q, v=points.v, a=points.a, dither=dither, noise=noise, issued=self._issued, **logs,
         )  # fmt: skip
         self._simulation.apply(self._follow_law, ctypes.addressof(rollout))
         self.steps += steps * self._period
-
-    def _prepare(self, **fields: int | NDArray[Any]) -> None:
-        """Tell the C code of the next call."""
-        own = {"now": self.steps, "applied": self.applied, "truth": self.truth, "measured": self.measured}
-        for name, value in {**own, **fields}.items():
-            setattr(self._call, name, value.ctypes.data if isinstance(value, np.ndarray) else value)
 
 
 def make_flight(robot: Quadrotor, worlds: int, dt: float, compiled: bool = True) -> Flight:

@@ -90,7 +90,7 @@ class QuadrotorBatch:
         self._noise = NoiseStreams(self._seeds, 3 * len(NOISES))
         hover = np.stack([hover_command(self.robot, task) for task in self.tasks])
         self._flight.begin(hover, self._resting_force(hover), self._noise.next())
-        return state_of(self._flight.measured)
+        return state_of(self._flight.measured.copy())
 
     def _place(self, q: Array, v: Array) -> None:
         q[:, 3:] = normalise(q[:, 3:])
@@ -130,7 +130,7 @@ class QuadrotorBatch:
             The measurements at the end, (T, ·) each.
         """
         self._flight.run(effort, self._period if count is None else count, self._noise.next())
-        return state_of(self._flight.measured)
+        return state_of(self._flight.measured.copy())
 
     def follow(self, law: DetunedLaw, points: Setpoints, dither: Array, log: RolloutArrays) -> None:
         """Fly under a controller, and write all down.
@@ -144,7 +144,7 @@ class QuadrotorBatch:
     @property
     def truth(self) -> State:
         """True states now, (T, ·) each."""
-        return state_of(self._flight.truth)
+        return state_of(self._flight.truth.copy())
 
     @property
     def steps(self) -> int:
