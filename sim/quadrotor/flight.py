@@ -97,7 +97,7 @@ class Flight:
 
         Arguments:
             points: (T, S + 1, ·). dither: (S, T, 4) added to the commands [N]. noise: (S, T, 15) standard normal.
-            log: arrays of a metarl_robot.sim.dataset.DataSet, (T, S + 1, ·), of effort and acting (T, S, 4).
+            log: arrays of a metarl_robot.sim.dataset.DataSet, contiguous, (T, S + 1, ·), of effort and acting (T, S, 4).
         """
         robot, applied = self._robot, []
         for k in range(len(dither) + 1):
@@ -217,7 +217,7 @@ class CompiledFlight(Flight):
         self.applied = np.empty((self._worlds, steps * self._period, 6))
         self._overdriven[:] = 0
         self._prepare(steps * self._period)
-        dither = np.ascontiguousarray(dither)
+        q, v, a, dither, noise = (np.ascontiguousarray(array, float) for array in (points.q, points.v, points.a, dither, noise))
         controller = struct(
             mass=robot.mass_kg, lead=law.lead, faster=float(law.follow[0]), slower=float(law.follow[1]),
             inertia=robot.inertia, inverse=law.inverse, lower=robot.effort_lower, upper=robot.effort_limit,
@@ -226,7 +226,7 @@ class CompiledFlight(Flight):
         logs = {f"{name}_{k}": log[name] for k, name in enumerate(_LOGS)}
         rollout = struct(
             flight=ctypes.addressof(self._call), law=ctypes.addressof(controller), steps=steps,
-            q=points.q, v=points.v, a=points.a, dither=dither, noise=noise, issued=self._issued, **logs,
+            q=q, v=v, a=a, dither=dither, noise=noise, issued=self._issued, **logs,
         )  # fmt: skip
         self._simulation.apply(self._follow_law, ctypes.addressof(rollout))
         self.steps += steps * self._period

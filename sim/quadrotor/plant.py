@@ -137,7 +137,7 @@ class QuadrotorBatch:
 
         Arguments:
             points: (T, S + 1, ·), one a control period. dither: (S, T, 4) added to the commands [N].
-            log: arrays of a metarl_robot.sim.dataset.DataSet, (T, S + 1, ·), of effort and acting (T, S, 4).
+            log: arrays of a metarl_robot.sim.dataset.DataSet, contiguous, (T, S + 1, ·), of effort and acting (T, S, 4).
         """
         self._flight.follow(law, points, dither, np.stack([self._noise.next() for _ in dither]), log)
 
