@@ -110,7 +110,7 @@ class ArmMPC:
         knots, message = self._optimise(time, q, v, target)
         if knots is None or not np.all(np.isfinite(knots.effort)):
             return self._fallback(time, message or "the planned effort is not finite")
-        effort, _ = self._limiter.apply(knots.effort[0])
+        effort = self._limiter.apply(knots.effort[0])
         self._last_knots = knots
         self._issued.append((time, knots.a[0]))
         self._plan = Plan(time + self._grid, knots.q, knots.v, knots.effort)
@@ -205,9 +205,9 @@ class ArmMPC:
         """Follow the last plan while it is valid, then brake: τ = h(q, v) - k M v at the last good state."""
         if self._plan is not None and time <= self._plan.times[-1]:
             wanted = np.array([np.interp(time, self._plan.times, column) for column in self._plan.effort.T])
-            effort, _ = self._limiter.apply(wanted)
+            effort = self._limiter.apply(wanted)
             return Command(effort, Status.DEGRADED, f"{reason}; following the last plan", self._plan, self._context)
         last = self._last_state
         braking = -self._config.braking_gain * self._dynamics.mass_matrix(last.q) @ last.v
-        effort, _ = self._limiter.apply(self._dynamics.bias(last.q, last.v) + braking)
+        effort = self._limiter.apply(self._dynamics.bias(last.q, last.v) + braking)
         return Command(effort, Status.FAILED, f"{reason}; braking", None, self._context)

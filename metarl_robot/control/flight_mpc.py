@@ -135,10 +135,10 @@ class FlightMPC:
         if not found.finite:
             self._last = None
             return self._fallback(time, "the plan is not finite")
-        effort, _ = self._limiter.apply(found.inputs[0])
+        effort = self._limiter.apply(found.inputs[0])
         self._issued.append(_Issued(time, effort, self._motors.speeds))
         self._last = found
-        held = np.vstack([found.inputs, found.inputs[-1:]])
+        held = np.concatenate([found.inputs, found.inputs[-1:]])
         self._plan = Plan(start + self._grid, found.q, found.v, held)
         message = "" if optimal else "the quadratic programme was not solved to the end"
         return Command(effort, Status.SOLVED if optimal else Status.DEGRADED, message, self._plan, self._context)
@@ -212,9 +212,9 @@ class FlightMPC:
         """Follow the last plan while it is valid, then hover thrust."""
         if self._plan is not None and time <= self._plan.times[-1]:
             wanted = np.array([np.interp(time, self._plan.times, column) for column in self._plan.effort.T])
-            effort, _ = self._limiter.apply(wanted)
+            effort = self._limiter.apply(wanted)
             return Command(effort, Status.DEGRADED, f"{reason}; following the last plan", self._plan, self._context)
-        effort, _ = self._limiter.apply(self._robot.hover_thrust)
+        effort = self._limiter.apply(self._robot.hover_thrust)
         return Command(effort, Status.FAILED, f"{reason}; hover thrust", None, self._context)
 
 

@@ -36,14 +36,13 @@ class EffortLimiter:
         """(lower, upper) (n,) that the next command must keep to."""
         return self._bounds
 
-    def apply(self, effort: Array) -> tuple[Array, bool]:
-        """The nearest allowed effort, and whether it had to be changed. Non-finite entries take the last command's value."""
+    def apply(self, effort: Array) -> Array:
+        """The nearest allowed effort. Non-finite entries take the last command's value."""
         lower, upper = self._bounds
-        given = effort.tolist()
-        finite = effort if all(map(math.isfinite, given)) else self._made_finite(effort)
+        finite = effort if all(map(math.isfinite, effort.tolist())) else self._made_finite(effort)
         allowed = np.minimum(np.maximum(finite, lower), upper)
         self._remember(allowed)
-        return allowed.copy(), allowed.tolist() != given
+        return allowed.copy()
 
     def _remember(self, effort: Array) -> None:
         self._last = effort

@@ -57,7 +57,7 @@ class PID:
         feedback = self._config.kp * error + self._config.kd * (target.v[0] - state.v) + self._config.ki * integral
         gravity = self._dynamics.bias(state.q, np.zeros(self._robot.dof))
         wanted = gravity + self._inertia * feedback
-        effort, _ = self._limiter.apply(wanted)
+        effort = self._limiter.apply(wanted)
         self._integral = np.where(effort == wanted, integral, self._integral)
         return Command(effort)
 

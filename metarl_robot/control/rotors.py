@@ -71,7 +71,7 @@ class Rotors:
         return Command(self._issue(thrusts), Status.FAILED, f"{message}: thrust without torque")
 
     def _issue(self, thrusts: Array) -> Array:
-        effort, _ = self._limiter.apply(thrusts)
+        effort = self._limiter.apply(thrusts)
         self._mean = self._motors.advance(effort, self._robot.control_period_s)
         return effort
 
