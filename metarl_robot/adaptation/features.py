@@ -259,7 +259,7 @@ class FeatureMap:
 
     def carried(self, z: Array) -> Array:
         """Inertial parameters (10,) of a payload that adds its inertia to M."""
-        return self._by_carried @ z
+        return self._by_carried.dot(z)
 
     def value(self, xi: Xi, z: Array) -> Array:
         """Φ(ξ) z (N, n)."""
@@ -271,7 +271,7 @@ class FeatureMap:
 
     def effort_gain(self, z: Array) -> Array:
         """ε (nu,): the actuators' strength beyond 1."""
-        return self._by_gain @ z
+        return self._by_gain.dot(z)
 
     def payload(self, z: Array) -> Array:
         """Inertial parameters (10,) that belong into the dynamics, not into `value`."""
