@@ -6,11 +6,9 @@ import casadi as ca
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.dynamics.knots import Knots, compile_knots, in_chunks
+from metarl_robot.dynamics.knots import AnyNumber
 
 Array = NDArray[np.float64]
-
-_CHUNK = 24
 
 
 class Curve:
@@ -23,10 +21,9 @@ class Curve:
         derivatives = [outputs]
         for _ in range(highest):
             derivatives.append(ca.jacobian(derivatives[-1], time))
-        function = ca.Function("curve", [time, parameters], [ca.cse(ca.horzcat(*derivatives).T)])
-        self._function = compile_knots({"curve": Knots(function, _CHUNK, shared=(1,))})["curve"]
+        self._function = AnyNumber(ca.Function("curve", [time, parameters], [ca.cse(ca.horzcat(*derivatives).T)]))
 
     def __call__(self, times: Array, parameters: Array) -> Array:
         """(highest + 1, N, n) at times (N,) [s]."""
-        (values,) = in_chunks(lambda some: self._function(some, parameters), _CHUNK, times[:, None])
+        (values,) = self._function(times[:, None], parameters)
         return values.transpose(1, 0, 2)

@@ -22,13 +22,12 @@ import casadi as ca
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.dynamics.knots import KnotFunction, Knots, compile_knots, in_chunks
+from metarl_robot.dynamics.knots import AnyNumber
 from metarl_robot.quadrotor import GRAVITY_M_S2
 from metarl_robot.signals import Setpoints
 
 Array = NDArray[np.float64]
 
-_CHUNKS = (24, 192)  # knots at once: of a plan, and of many points
 _LEAST = 1e-6  # of thrust per mass [m/s^2] and of the roll's cosine: there is no direction in free fall, no heading rolled by 90 deg
 
 
@@ -60,8 +59,7 @@ class FlatTrajectory:
     def sample(self, times: Array) -> Setpoints:
         """Setpoints at times (N,) [s]: pose, velocity and acceleration of a quadrotor."""
         by_knot = self.derivatives(times).transpose(1, 0, 2).reshape(len(times), 20)
-        chunk = _CHUNKS[0] if len(times) <= 2 * _CHUNKS[0] else _CHUNKS[1]
-        return Setpoints(*in_chunks(_compiled(chunk, get_ident()), chunk, by_knot))
+        return Setpoints(*_compiled(get_ident())(by_knot))
 
 
 def attitude(force: Array, yaw: Array) -> Array:
@@ -70,7 +68,7 @@ def attitude(force: Array, yaw: Array) -> Array:
 
 
 @cache
-def _compiled(chunk: int, _thread: int) -> KnotFunction:
+def _compiled(_thread: int) -> AnyNumber:
     """For each thread its own."""
     flat = ca.SX.sym("flat", 20)
     derivatives = [ca.vertsplit(flat[k : k + 4]) for k in range(0, 20, 4)]
@@ -78,8 +76,7 @@ def _compiled(chunk: int, _thread: int) -> KnotFunction:
     yaw = [outputs[3] for outputs in derivatives[:3]]
     motion = _motion(acceleration, jerk, snap, yaw)
     results = [ca.vertcat(*linear, *angular) for linear, angular in zip((position, velocity, acceleration), motion, strict=True)]
-    function = ca.Function("flat", [flat], results)
-    return compile_knots({"flat": Knots(function, chunk)})["flat"]
+    return AnyNumber(ca.Function("flat", [flat], results))
 
 
 def _attitude(xp: Any, force: Sequence[Any], yaw: Any) -> tuple[Any, Any, Any, Any]:

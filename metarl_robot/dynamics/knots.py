@@ -22,6 +22,8 @@ from metarl_robot.dynamics.compiler import all_compiled
 Array = NDArray[np.float64]
 
 LANES = 8
+_FEW, _MANY = 24, 192
+"""Rows that `AnyNumber` takes at once: as many as a plan has knots, and more for the less overhead."""
 _PART = 8000
 """Statements of a C function, at most."""
 _ARGUMENTS = "const double **in, double **out, long width"
@@ -100,6 +102,21 @@ def compile_knots(wanted: Mapping[str, Knots]) -> dict[str, KnotFunction]:
     """Compile functions into cached shared libraries."""
     libraries = all_compiled([_code(knots) for knots in wanted.values()], straight=True)
     return {name: KnotFunction(knots, library) for (name, knots), library in zip(wanted.items(), libraries, strict=True)}
+
+
+class AnyNumber:
+    """A function of rows (N, k), and of arguments that all rows share, whatever N. What it returns is new.
+
+    Not to be called from two threads at once.
+    """
+
+    def __init__(self, function: ca.Function) -> None:
+        shared = tuple(range(1, function.n_in()))
+        self._few, self._many = compile_knots({str(width): Knots(function, width, shared) for width in (_FEW, _MANY)}).values()
+
+    def __call__(self, rows: Array, *shared: Array) -> list[Array]:
+        function, width = (self._few, _FEW) if len(rows) <= 2 * _FEW else (self._many, _MANY)
+        return in_chunks(lambda some: function(some, *shared), width, rows)
 
 
 def in_chunks(function: Callable[..., tuple[Array, ...]], width: int, *arguments: Array) -> list[Array]:

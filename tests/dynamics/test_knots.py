@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from metarl_robot.dynamics import compiler, knots
-from metarl_robot.dynamics.knots import Knots, compile_knots, in_chunks
+from metarl_robot.dynamics.knots import AnyNumber, Knots, compile_knots, in_chunks
 
 X, Y, P = ca.SX.sym("x", 3), ca.SX.sym("y", 2), ca.SX.sym("p", 2)
 RNG = np.random.default_rng(0)
@@ -57,6 +57,17 @@ def test_any_number_of_rows_goes_through_in_chunks() -> None:
         x, y, _ = arguments(count)
         column, matrix = in_chunks(function, 8, x, y)
         assert np.allclose(column, np.sin(x) * y[:, :1]) and np.allclose(matrix, x[:, :, None] * y[:, None, :])
+
+
+def test_few_rows_or_many_give_the_same_and_what_is_shared_is() -> None:
+    x, p = ca.SX.sym("x", 2), ca.SX.sym("p", 3)
+    function = AnyNumber(ca.Function("f", [x, p], [ca.sin(x[0]) * p, x[1] * x]))
+    rng = np.random.default_rng(1)
+    rows, shared = rng.normal(size=(500, 2)), rng.normal(size=3)
+    expected = np.sin(rows[:, :1]) * shared, rows[:, 1:] * rows
+    for count in (1, 24, 25, 48, 49, 192, 193, 500):
+        for mine, other in zip(function(rows[:count], shared), expected, strict=True):
+            np.testing.assert_allclose(mine, other[:count], rtol=1e-14)
 
 
 def test_an_operation_that_is_not_written_out_is_named() -> None:
