@@ -16,6 +16,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Protocol
@@ -104,8 +105,20 @@ def settle_memory() -> None:
     gc.freeze()
 
 
+@cache
+def keep_processors_awake() -> None:
+    """No sleep states, from which processors wake up late and cold, while this process lives; without the right to do so, nothing happens.
+
+    An open file holds the longest latency that is tolerated [µs] (Linux, "PM Quality Of Service Interface"); the process's end closes it.
+    """
+    with suppress(OSError):
+        os.write(os.open("/dev/cpu_dma_latency", os.O_WRONLY), bytes(4))
+
+
 def prefer_process(niceness: int, realtime_priority: int) -> None:
-    """Give all threads of this process a niceness and, above 0, a real-time priority; without the right to do so, nothing happens.
+    """Give all threads of this process a niceness and, above 0, a real-time priority and processors that stay awake.
+
+    Without the right to any of it, it does not happen.
 
     Real time is SCHED_FIFO: nothing but a higher priority interrupts such a thread. Threads and processes that are started later, such as
     a compiler, do not inherit it.
@@ -119,6 +132,8 @@ def prefer_process(niceness: int, realtime_priority: int) -> None:
             if realtime_priority > 0:
                 policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
                 os.sched_setscheduler(int(thread.name), policy, os.sched_param(realtime_priority))
+    if realtime_priority > 0:
+        keep_processors_awake()
     if os.getsid(0) == os.getpid():
         with suppress(OSError):
             Path("/proc/self/autogroup").write_text(str(niceness), encoding="ascii")

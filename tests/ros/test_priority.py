@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -21,6 +22,7 @@ prefer_process(5, int(sys.argv[1]))
 child = subprocess.run([sys.executable, "-c", "import os; print(os.sched_getscheduler(0))"], capture_output=True, text=True).stdout
 group = Path("/proc/self/autogroup")
 print(json.dumps({"policy": os.sched_getscheduler(0), "priority": os.sched_getparam(0).sched_priority, "child": int(child),
+    "awake": "/dev/cpu_dma_latency" in [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")],
     "nice": os.getpriority(os.PRIO_PROCESS, 0), "group": group.read_text() if group.is_file() else ""}))
 """
 _FIFO, _OTHER, _RESET = 1, 0, 0x40000000  # sched.h
@@ -45,3 +47,9 @@ def test_a_real_time_priority_is_asked_for_and_not_inherited() -> None:
     assert (seen["policy"], seen["priority"]) == (_FIFO | _RESET, 20)
     assert seen["child"] == _OTHER
     assert seen["nice"] == 5
+
+
+def test_processors_stay_awake_for_a_real_time_process_alone() -> None:
+    if not os.access("/dev/cpu_dma_latency", os.W_OK):
+        pytest.skip("this user may not keep processors awake")
+    assert look(20)["awake"] and not look(0)["awake"]
