@@ -175,7 +175,7 @@ def _linearised(robot: Quadrotor, step_s: float) -> ca.Function:
 def _with_non_zeros(linear: ca.Function) -> ca.Function:
     arguments = [ca.SX.sym(f"x{i}", linear.size1_in(i)) for i in range(linear.n_in())]
     by_state, by_input, defect = linear(*arguments)
-    return ca.Function("non_zeros", arguments, [by_state.nz[:], by_input.nz[:], ca.densify(defect)])
+    return ca.Function("non_zeros", arguments, ca.cse([by_state.nz[:], by_input.nz[:], ca.densify(defect)]))
 
 
 def _error() -> ca.Function:
