@@ -16,15 +16,21 @@ Call = Callable[[int], object]
 
 
 def interleaved(
-    calls: Mapping[str, Call], problems: int, repetitions: int = 3, warm_up: int = 3, prepare: Mapping[str, Call] | None = None
+    calls: Mapping[str, Call],
+    problems: int,
+    repetitions: int = 3,
+    warm_up: int = 3,
+    prepare: Mapping[str, Call] | None = None,
+    often: str | None = None,
 ) -> dict[str, Array]:
     """Durations [s] of single calls, (repetitions x problems,) each.
 
     In every repetition each contestant solves all problems, one after the other (so that caches and warm starts work for it as in
     use), then the next one does; the order turns from repetition to repetition. `prepare` runs before each call and is not timed.
+    often: who has a turn before each of the others: quick beside slow, it would meet but a moment of the machine otherwise.
     """
-    names, times = list(calls), {name: np.empty((repetitions, problems)) for name in calls}
-    before = prepare or {}
+    names, before = list(calls), prepare or {}
+    times: dict[str, list[float]] = {name: [] for name in calls}
     for name in names:
         for i in range(min(warm_up, problems)):
             _timed(calls[name], before.get(name), i)
@@ -32,12 +38,17 @@ def interleaved(
     gc.disable()
     try:
         for k in range(repetitions):
-            for name in names[k % len(names) :] + names[: k % len(names)]:
-                times[name][k] = [_timed(calls[name], before.get(name), i) for i in range(problems)]
+            for name in _turns(names[k % len(names) :] + names[: k % len(names)], often):
+                times[name] += [_timed(calls[name], before.get(name), i) for i in range(problems)]
     finally:
         if collecting:
             gc.enable()
-    return {name: values.ravel() for name, values in times.items()}
+    return {name: np.array(values) for name, values in times.items()}
+
+
+def _turns(names: list[str], often: str | None) -> list[str]:
+    others = [name for name in names if name != often]
+    return names if often is None or not others else [turn for name in others for turn in (often, name)]
 
 
 def _timed(call: Call, prepare: Call | None, i: int) -> float:

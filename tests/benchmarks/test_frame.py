@@ -74,6 +74,14 @@ def test_contestants_take_turns_on_the_same_problems() -> None:
     assert prepared == [0, 0, 1, 2, 0, 1, 2] and {x.shape for x in times.values()} == {(6,)}
 
 
+def test_a_quick_contestant_can_have_a_turn_before_each_slow_one() -> None:
+    seen: list[str] = []
+    calls = {name: lambda i, name=name: seen.append(name) for name in "abc"}
+    times = interleaved(calls, problems=1, repetitions=2, warm_up=0, often="a")
+    assert seen == ["a", "b", "a", "c", "a", "b", "a", "c"]
+    assert {name: len(values) for name, values in times.items()} == {"a": 4, "b": 2, "c": 2}
+
+
 def test_an_unknown_benchmark_is_named_with_those_there_are() -> None:
     result = CliRunner().invoke(app, ["bench", "speed"])
     assert result.exit_code == 1 and "mpc" in result.stderr
