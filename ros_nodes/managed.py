@@ -27,7 +27,7 @@ from metarl_robot.ros_nodes.runtime import prefer_process, settle_memory
 
 DIAGNOSTICS_PERIOD_S = 1.0
 REALTIME_PRIORITY = (
-    "real time: SCHED_FIFO priority of the process's threads, processors do not sleep, where the system allows it; 0: neither"
+    "real time: SCHED_FIFO priority of the process's threads, memory locked, processors awake, where the system allows it; 0: none of it"
 )
 
 

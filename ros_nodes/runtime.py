@@ -10,6 +10,7 @@ words are sent.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import signal
@@ -30,6 +31,7 @@ from rclpy.signals import SignalHandlerOptions
 from metarl_robot.errors import MetaRLError
 
 RCLError = rclpy_implementation.RCLError
+_MCL_CURRENT = 1  # sys/mman.h
 _WAKE_S = 0.1  # how often the loop looks whether it shall end
 
 
@@ -115,8 +117,16 @@ def keep_processors_awake() -> None:
         os.write(os.open("/dev/cpu_dma_latency", os.O_WRONLY), bytes(4))
 
 
+def keep_in_memory() -> None:
+    """All that this process has mapped is read and stays (mlockall(2)); without the right to that, nothing happens.
+
+    Else code that is seldom needed, such as that for active limits, may have to come from disk in the middle of a control step.
+    """
+    ctypes.CDLL(None).mlockall(_MCL_CURRENT)
+
+
 def prefer_process(niceness: int, realtime_priority: int) -> None:
-    """Give all threads of this process a niceness and, above 0, a real-time priority and processors that stay awake.
+    """Give all threads of this process a niceness and, above 0, a real-time priority, processors that stay awake and memory that stays.
 
     Without the right to any of it, it does not happen.
 
@@ -134,6 +144,7 @@ def prefer_process(niceness: int, realtime_priority: int) -> None:
                 os.sched_setscheduler(int(thread.name), policy, os.sched_param(realtime_priority))
     if realtime_priority > 0:
         keep_processors_awake()
+        keep_in_memory()
     if os.getsid(0) == os.getpid():
         with suppress(OSError):
             Path("/proc/self/autogroup").write_text(str(niceness), encoding="ascii")

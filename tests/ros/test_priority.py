@@ -22,6 +22,7 @@ prefer_process(5, int(sys.argv[1]))
 child = subprocess.run([sys.executable, "-c", "import os; print(os.sched_getscheduler(0))"], capture_output=True, text=True).stdout
 group = Path("/proc/self/autogroup")
 print(json.dumps({"policy": os.sched_getscheduler(0), "priority": os.sched_getparam(0).sched_priority, "child": int(child),
+    "locked_kb": int(Path("/proc/self/status").read_text().partition("VmLck:")[2].split()[0]),
     "awake": "/dev/cpu_dma_latency" in [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")],
     "nice": os.getpriority(os.PRIO_PROCESS, 0), "group": group.read_text() if group.is_file() else ""}))
 """
@@ -53,3 +54,10 @@ def test_processors_stay_awake_for_a_real_time_process_alone() -> None:
     if not os.access("/dev/cpu_dma_latency", os.W_OK):
         pytest.skip("this user may not keep processors awake")
     assert look(20)["awake"] and not look(0)["awake"]
+
+
+def test_a_real_time_process_alone_keeps_its_memory() -> None:
+    seen = look(20)
+    if not seen["locked_kb"] and os.geteuid() != 0:
+        pytest.skip("this user may not lock memory")
+    assert int(str(seen["locked_kb"])) > 10_000 and look(0)["locked_kb"] == 0
