@@ -130,7 +130,7 @@ class MpcNode(ManagedNode):
         self._stepped_ns = -1
         self._command: Any = None
         self._early_reference: Callable[[], ReferencePoints] | None = None
-        self._has_reference = self._suspended = False
+        self._has_reference = self._suspended = self._stopped = False
         self._gate_command: Float64MultiArray | None = None
         self._epoch = 0
         self._next_report_s = self._next_plan_s = -np.inf
@@ -227,10 +227,7 @@ class MpcNode(ManagedNode):
         self._keeper.hold(state.q)
         self._next_report_s = self._next_plan_s = -np.inf
         if self._handover is not None:
-            effort = self._gate_effort
-            if effort is not None and self._gravity is not None:
-                effort = effort + self._gravity.bias(state.q, np.zeros(self._robot.dof))
-            self._handover.take_over(effort)
+            self._handover.take_over(self._gate_effort_on(state))
         if self._early_reference is not None:
             read, self._early_reference = self._early_reference, None
             self._on_reference(read)
@@ -241,6 +238,8 @@ class MpcNode(ManagedNode):
         if reference is None or (self._own.wait_for_reference and not self._has_reference):
             return
         time_s, started_s = stamp_ns / NANOSECONDS, perf_counter()
+        if self._stopped and (acted := self._gate_effort_on(state)) is not None:
+            handover.acted(acted)
         command = handover.step(time_s, state, reference)
         effort = command.effort
         if self._gravity is not None:
@@ -313,8 +312,14 @@ class MpcNode(ManagedNode):
             return None
         return effort if len(effort) == self._robot.nu else None
 
+    def _gate_effort_on(self, state: State) -> Array | None:
+        """The same as the robot feels it, gravity's share included."""
+        effort = self._gate_effort
+        return effort if effort is None or self._gravity is None else effort + self._gravity.bias(state.q, np.zeros(self._robot.dof))
+
     def _on_gate_state(self, message: DiagnosticStatus) -> None:
         values = {pair.key: pair.value for pair in message.values}
+        self._stopped = values.get("state") not in ("passing", "waiting")
         held = values.get("latched") == "True" and values.get("state") != "waiting"
         if held == self._suspended or self._handover is None:
             return

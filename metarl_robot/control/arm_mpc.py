@@ -126,6 +126,10 @@ class ArmMPC:
                 q, v = q + step * v + 0.5 * step**2 * a, v + step * a
         return q, v
 
+    def acted(self, effort: Array) -> None:
+        """Not the last command but this effort (nu,) has acted since: see Handover."""
+        self._limiter.reset(effort)
+
     def _adapt(self, time: float, state: State) -> None:
         acted = self._limiter.last
         if self._last_time is not None and acted is not None:

@@ -143,6 +143,10 @@ class FlightMPC:
         message = "" if optimal else "the quadratic programme was not solved to the end"
         return Command(effort, Status.SOLVED if optimal else Status.DEGRADED, message, self._plan, self._context)
 
+    def acted(self, effort: Array) -> None:
+        """Not the last command but this effort (nu,) has acted since: see Handover."""
+        self._limiter.reset(effort)
+
     def _adapt(self, time: float, state: State) -> None:
         acted = self._limiter.last
         if self._last_time is not None and acted is not None and time > self._last_time:

@@ -57,6 +57,16 @@ class Handover:
         self.controller.reset()
         self._take_over_from, self._offset = effort, None
 
+    def acted(self, effort: Array) -> None:
+        """Not the last command but this effort (n,) has acted since: the gate's, while it stops the robot.
+
+        A controller that learns from its commands has a method `acted`, too: believing in commands that were not passed on, it would
+        learn a payload that is not there.
+        """
+        tell = getattr(self.controller, "acted", None)
+        if tell is not None:
+            tell(effort)
+
     def step(self, time: float, state: State, reference: Reference) -> Command:
         """One step of the present controller, with what is left of the fade."""
         command = self.controller.step(time, state, reference)
