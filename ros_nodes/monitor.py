@@ -92,12 +92,17 @@ class Monitor(Node):
         return "" if answer is not None and answer.success else f"{answer.message if answer else ''}"
 
     def look(self) -> dict[str, Any]:
-        """What is known now: takes messages until a state and a setpoint have the same stamp, but not for long."""
+        """What is known now: takes messages until a state and a setpoint have the same stamp, but not for long; then what else is there.
+
+        The executor serves what is ready in turn: a look that ended with the pair, again and again, never came to the other topics.
+        """
         self._states.clear()
         self._setpoint = None
         deadline = monotonic() + _PAIR_WITHIN_S
         while not self._paired() and monotonic() < deadline:
             self._executor.spin_once(timeout_sec=max(0.0, deadline - monotonic()))
+        for _ in self.subscriptions:
+            self._executor.spin_once(timeout_sec=0.0)
         return dict(self._seen)
 
     def _paired(self) -> bool:
