@@ -171,6 +171,10 @@ class Session:
     def said(self, text: str) -> bool:
         return any(text in line for line in self.lines)
 
+    def finish(self) -> None:
+        """Stop all nodes; each must end in order. What they said is shown otherwise."""
+        assert self.launch.stop() == 0, "\n".join(self.lines)
+
 
 Starter = Callable[..., Session]
 

@@ -57,7 +57,7 @@ def test_every_controller_tracks_and_meets_the_payload(start: Callable, error_m:
     assert not any(probe.count(node, f"state_{why}") for node in ("mpc", "gate") for why in ("names", "not_finite", "stamp_jumped"))
     if learned:
         assert abs(payloads[-1].inertia.m - MASS_KG) < 0.3
-    assert session.launch.stop() == 0
+    session.finish()
 
 
 def test_lockstep_is_the_same_run_every_time(start: Callable) -> None:
@@ -67,7 +67,7 @@ def test_lockstep_is_the_same_run_every_time(start: Callable) -> None:
         session, _, _, _ = follow(start, **arguments)  # reference `tracking`: begins elsewhere, so it is eased into
         session.probe.wait_until(ATTACH_S + 0.5)
         runs.append({table.stamp_ns: table.values for table in list(session.probe.truth) if table.stamp_s <= ATTACH_S + 0.5})
-        assert session.launch.stop() == 0
+        session.finish()
     shared = runs[0].keys() & runs[1].keys()
     assert len(shared) > 50  # the last ones stand for all before them
     assert all(np.array_equal(runs[0][stamp], runs[1][stamp]) for stamp in shared)
@@ -83,7 +83,7 @@ def test_a_robot_that_compensates_gravity_itself_is_sent_efforts_without_it(star
     felt = {table.stamp_ns: [table.value(f"{joint}/effort_nm") for joint in ("shoulder", "elbow")] for table in list(probe.truth)}
     gap = [felt[stamp + 5_000_000] - sent[stamp] for stamp in sent if stamp + 5_000_000 in felt]
     assert np.abs(np.mean(gap, axis=0))[0] > 3.0  # Nm of the arm's weight that was not commanded
-    assert session.launch.stop() == 0
+    session.finish()
 
 
 def test_real_time_moves_the_clock_and_a_full_disk_stops_nothing(start: Callable, tmp_path: Path) -> None:
@@ -97,4 +97,4 @@ def test_real_time_moves_the_clock_and_a_full_disk_stops_nothing(start: Callable
     probe.wait_until(stopped + 1.0)
     probe.wait(lambda: session.said("recording has stopped, control goes on: /dev/full: No space left on device"), "the complaint")
     assert session.launch.process("recorder").returncode is None
-    assert session.launch.stop() == 0
+    session.finish()

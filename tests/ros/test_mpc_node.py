@@ -133,7 +133,7 @@ def test_a_world_that_is_reset_starts_anew(arm) -> None:
 
 def test_the_recording_is_complete_and_readable(arm, recording: Path) -> None:
     assert arm.probe.call(SetBool, "/plant/set_pause", SetBool.Request(data=True)).success
-    assert arm.launch.stop() == 0
+    arm.finish()
     with recording.open("rb") as stream:
         summary = make_reader(stream).get_summary()
     assert summary is not None and summary.statistics is not None

@@ -38,14 +38,27 @@ def test_a_wrong_start_ends_with_an_error_that_says_why(node: str, parameters: t
     assert "Traceback" not in result.stdout + result.stderr
 
 
+ENDS = """
+import sys
+from pathlib import Path
+from metarl_robot.ros_nodes import reference
+code = reference.main()
+print("left:", *(file.read_text().strip() for file in Path("/proc/self/task").glob("*/comm")))
+sys.exit(code)
+"""
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_node_cleanly(number: signal.Signals) -> None:
-    command = [sys.executable, "-m", "metarl_robot.ros_nodes.reference", "--ros-args", "-p", "robot:=planar2"]
+def test_a_signal_ends_a_node_cleanly_and_the_middleware_has_let_go_of_it(number: signal.Signals) -> None:
+    command = [sys.executable, "-c", ENDS, "--ros-args", "-p", "robot:=planar2"]
     environment = {**node_environment(), "ROS_DOMAIN_ID": os.environ["ROS_DOMAIN_ID"]}
     process = subprocess.Popen(command, stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True, env=environment)
     assert process.stdout is not None
+    last = ""
     for line in process.stdout:
+        last = line
         if "activated" in line:
             process.send_signal(number)
-            break
     assert process.wait(60) == 0
+    left = last.removeprefix("left:").split()
+    assert left and not {name for name in left if name.startswith("dds.")} - {"dds.shm.wdog"}  # Fast DDS's own, of no participant

@@ -302,4 +302,4 @@ def test_in_real_time_odometry_that_stops_for_two_seconds_ends_in_a_landing(star
     probe.wait_state("holding", latched=True)
     probe.wait(lambda: bool(np.all(probe.commands[-1].values == 0.0)), "the motors to stop")  # another topic: its order is its own
     probe.wait(lambda: probe.truth[-1].value("position_z_m") < 0.2, "the ground")
-    assert session.launch.stop() == 0
+    session.finish()

@@ -86,7 +86,7 @@ def test_every_controller_follows_and_meets_the_payload(start: Callable, request
     thrusts = np.array([table.values[0] for table in list(probe.commands)])
     assert np.all((thrusts >= ROBOT.effort_lower) & (thrusts <= ROBOT.effort_limit))
     assert not any(probe.count(node, f"state_{why}") for node in ("mpc", "gate") for why in ("frame", "not_finite", "stamp_jumped"))
-    assert flight.session.launch.stop() == 0
+    flight.session.finish()
 
 
 @pytest.mark.parametrize("robot", ["hummingbird", "crazyflie"])
@@ -97,7 +97,7 @@ def test_quadrotors_of_other_sizes_fly_too(start: Callable, robot: str) -> None:
     assert error[times > 2.0].max() < 3 * ERROR_M and flight.probe.truth[-1].value("crashed") == 0.0
     wind = [flight.probe.truth[-1].value(f"wind_{axis}_m_s") for axis in "xyz"]
     assert np.linalg.norm(wind) > 1.0
-    assert flight.session.launch.stop() == 0
+    flight.session.finish()
 
 
 def test_lockstep_is_the_same_run_every_time(start: Callable) -> None:
@@ -106,7 +106,7 @@ def test_lockstep_is_the_same_run_every_time(start: Callable) -> None:
         flight = Followed(start, controller="indi", suite="heldout", scenario="wind_8_gusty", seed="2", reference="figure_eight")
         flight.probe.wait_until(2.5)
         runs.append({table.stamp_ns: table.values for table in list(flight.probe.truth) if table.stamp_s <= 2.5})
-        assert flight.session.launch.stop() == 0
+        flight.session.finish()
     shared = runs[0].keys() & runs[1].keys()
     assert len(shared) > 50  # the last ones stand for all before them
     assert all(np.array_equal(runs[0][stamp], runs[1][stamp]) for stamp in shared)
@@ -193,4 +193,4 @@ def test_emergency_stop_lands_and_after_rearming_it_takes_off_again(hovering: Fo
     goal = np.array([[*hovering.place()[:2], 1.5, 0.0]])
     hovering.out.publish(INTERFACE.reference(0, np.array([4.0]), Outputs(goal, np.zeros((1, 4)), np.zeros((1, 4)))))
     probe.wait(lambda: abs(hovering.place()[2] - 1.5) < 0.1, "the air")
-    assert hovering.session.launch.stop() == 0
+    hovering.session.finish()
