@@ -25,7 +25,8 @@ from scipy.linalg import solve_discrete_are
 from metarl_robot.control.arm_mpc import MPCConfig
 from metarl_robot.control.flight_mpc import FlightMPCConfig, _weights
 from metarl_robot.control.riccati_qp import Weights
-from metarl_robot.dynamics.quadrotor_plan import NU, NX, QuadrotorPlan, _away, _split, _step
+from metarl_robot.dynamics.quadrotor_plan import QuadrotorPlan
+from metarl_robot.dynamics.quadrotor_step import NU, NX, away, split, step
 from metarl_robot.dynamics.rigid_body import N_INERTIAL, RigidBodyTree
 from metarl_robot.quadrotor import Quadrotor
 from metarl_robot.robot import Robot
@@ -188,8 +189,8 @@ def flight_family(robot: Quadrotor, config: FlightMPCConfig, residual: bool) -> 
     return Family(
         name="quadrotor_learned" if residual else "quadrotor",
         horizon=config.horizon,
-        step=ca.Function("step", [x, u, p], [_step(robot, x, u, wrench, _split(vector), config.knot_spacing_s)]),
-        error=ca.Function("error", [x, p], [_away(x, target)]),
+        step=ca.Function("step", [x, u, p], [step(robot, x, u, wrench, split(vector), config.knot_spacing_s)]),
+        error=ca.Function("error", [x, p], [away(x, target)]),
         offset=ca.Function("offset", [p], [offset]),
         limited=ca.Function("limited", [x, u, p], [ca.SX(0, 1)]),
         weights=_weights(robot, plan, config),

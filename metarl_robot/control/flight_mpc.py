@@ -27,7 +27,8 @@ from metarl_robot.adaptation.features import Xi
 from metarl_robot.control.limits import EffortLimiter
 from metarl_robot.control.moved_on import moved_on
 from metarl_robot.control.riccati_qp import RiccatiQP, Weights
-from metarl_robot.dynamics.quadrotor_plan import NU, QuadrotorPlan
+from metarl_robot.dynamics.quadrotor_plan import QuadrotorPlan
+from metarl_robot.dynamics.quadrotor_step import NU
 from metarl_robot.dynamics.rigid_body import N_INERTIAL
 from metarl_robot.quadrotor import MotorModel, Quadrotor
 from metarl_robot.signals import EMPTY_CONTEXT, Command, Context, Plan, Reference, Setpoints, State, Status
@@ -86,6 +87,11 @@ class _Trajectory(NamedTuple):
     def finite(self) -> bool:
         return bool(np.isfinite(self.states).all() and np.isfinite(self.inputs).all())
 
+    @property
+    def tumbles(self) -> bool:
+        """Whether it turns by more than half a turn, all in all: a local optimum that no later step would leave by itself."""
+        return bool(self.states[0, 3:7].dot(self.states[-1, 3:7]) < 0.0)
+
 
 class FlightMPC:
     """See the module's docstring.
@@ -117,6 +123,7 @@ class FlightMPC:
         self._last_time: float | None = None
         self._plan: Plan | None = None
         self._last: _Trajectory | None = None
+        self._tumbling_s = 0.0
 
     def step(self, time: float, state: State, reference: Reference) -> Command:
         if not (np.isfinite(state.q).all() and np.isfinite(state.v).all()):
@@ -137,7 +144,7 @@ class FlightMPC:
             return self._fallback(time, "the plan is not finite")
         effort = self._limiter.apply(found.inputs[0])
         self._issued.append(_Issued(time, effort, self._motors.speeds))
-        self._last = found
+        self._last = found if self._trusted(found) else None
         held = np.concatenate([found.inputs, found.inputs[-1:]])
         self._plan = Plan(start + self._grid, found.q, found.v, held)
         message = "" if optimal else "the quadratic programme was not solved to the end"
@@ -195,7 +202,7 @@ class FlightMPC:
         lower, upper = self._lower, self._upper
         lower[0], upper[0] = self._limiter.bounds()
         targets, feed_forward = self._functions.target(target.q, target.v, target.a, residual, self._model)
-        begin = guess or _Trajectory(start, targets.copy(), np.clip(feed_forward[:-1], lower, upper))
+        begin = guess or _Trajectory(start, _turning_on(here, targets), np.clip(feed_forward[:-1], lower, upper))
         states, inputs, optimal = begin.states, begin.inputs, True
         states[0] = here
         for _ in range(FIRST_ITERATIONS if guess is None else 1):
@@ -203,6 +210,14 @@ class FlightMPC:
             solution = self._qp.solve(linear, inputs - feed_forward[:-1], lower - inputs, upper - inputs)
             states, inputs, optimal = self._functions.moved(states, solution.states).copy(), inputs + solution.inputs, solution.optimal
         return _Trajectory(start, states, inputs), optimal
+
+    def _trusted(self, plan: _Trajectory) -> bool:
+        """Whether the next step may begin from a plan: unless plans have tumbled for as long as they reach."""
+        self._tumbling_s = self._tumbling_s + self._robot.control_period_s if plan.tumbles else 0.0
+        if self._tumbling_s < self._grid[-1]:
+            return True
+        self._tumbling_s = 0.0
+        return False
 
     def _shifted(self, plan: _Trajectory, start: float) -> _Trajectory:
         """A plan moved on to begin at `start`, never back: a shorter latency can lie before its beginning."""
@@ -220,6 +235,14 @@ class FlightMPC:
             return Command(effort, Status.DEGRADED, f"{reason}; following the last plan", self._plan, self._context)
         effort = self._limiter.apply(self._robot.hover_thrust)
         return Command(effort, Status.FAILED, f"{reason}; hover thrust", None, self._context)
+
+
+def _turning_on(here: Array, targets: Array) -> Array:
+    """Targets (N + 1, 17) whose quaternions have the signs that make one motion of them, beginning at `here`: q and -q are one attitude."""
+    states = targets.copy()
+    before = np.concatenate([here[None, 3:7], states[:-1, 3:7]])
+    states[:, 3:7] *= np.cumprod(np.where((before * states[:, 3:7]).sum(axis=1) < 0.0, -1.0, 1.0))[:, None]
+    return states
 
 
 @cache

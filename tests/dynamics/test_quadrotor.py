@@ -9,7 +9,8 @@ import pytest
 
 from metarl_robot import rotation
 from metarl_robot.dynamics.quadrotor import GRAVITY, QuadrotorDynamics
-from metarl_robot.dynamics.quadrotor_plan import NE, NU, QuadrotorPlan
+from metarl_robot.dynamics.quadrotor_plan import QuadrotorPlan
+from metarl_robot.dynamics.quadrotor_step import NE, NU
 from metarl_robot.quadrotor import Quadrotor
 from metarl_robot.robot import load_robot
 
