@@ -245,7 +245,11 @@ class Paced(FlatTrajectory):
     pace: float
 
     def derivatives(self, times: Array) -> Array:
-        return self.trajectory.derivatives(times * self.pace) * self.pace**_ORDERS
+        return self.trajectory.derivatives(times * self.pace) * self._by_order
+
+    @cached_property
+    def _by_order(self) -> Array:
+        return np.asarray(self.pace**_ORDERS)
 
 
 def _times_at_speed(waypoints: Array, speed_m_s: float) -> Array:

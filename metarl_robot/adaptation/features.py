@@ -83,7 +83,7 @@ class FeatureGroup(Protocol):
         ...
 
     def value(self, xi: Xi, z: Array) -> Array:
-        """Φ(ξ) z (N, n)."""
+        """Φ(ξ) z (N, n), or what broadcasts to it."""
         ...
 
     def jacobian(self, xi: Xi, z: Array) -> Array:
@@ -263,7 +263,10 @@ class FeatureMap:
 
     def value(self, xi: Xi, z: Array) -> Array:
         """Φ(ξ) z (N, n)."""
-        return sum((g.value(xi, z[part]) for g, part in self._parts), np.zeros_like(xi.v))
+        value = np.zeros_like(xi.v)
+        for group, part in self._parts:
+            value += group.value(xi, z[part])
+        return value
 
     def jacobian(self, xi: Xi, z: Array) -> Array:
         """∂(Φ z)/∂(q, v, a) (N, n, 3n) at constant effort."""

@@ -23,6 +23,7 @@ Array = NDArray[np.float64]
 
 PUSH_NAMES = (*(f"push_{axis}_n" for axis in "xyz"), *(f"push_torque_{axis}_nm" for axis in "xyz"))
 _UNIT: Array = np.eye(6)
+_NOTHING: Array = np.zeros(6)
 DRAG_NAMES = ("drag_across_n_s_m", "drag_along_n_s_m", "drag_across_n_s2_m2", "drag_along_n_s2_m2")
 
 
@@ -99,7 +100,7 @@ class FlightPayloadFeatures(_Group):
         return z
 
     def value(self, xi: Xi, z: Array) -> Array:
-        return np.zeros(xi.v.shape)
+        return _NOTHING
 
     def payload(self, z: Array) -> Array:
         return z
@@ -119,7 +120,7 @@ class RotorFeatures(_Group):
         return interval.balance.input_map * (interval.dt * interval.effort)
 
     def value(self, xi: Xi, z: Array) -> Array:
-        return super().value(xi, z) if xi.effort.any() else np.zeros(xi.v.shape)
+        return super().value(xi, z) if xi.effort.any() else _NOTHING
 
     def effort_gain(self, z: Array) -> Array:
         return z
@@ -138,7 +139,7 @@ class PushFeatures(_Group):
         return interval.dt * _UNIT
 
     def value(self, xi: Xi, z: Array) -> Array:
-        return np.full(xi.v.shape, z)
+        return z
 
 
 class DragFeatures(_Group):

@@ -11,6 +11,8 @@ Array = NDArray[np.float64]
 def moved_on(rows: Array, steps: float) -> Array:
     """Rows (N, ·) on an even grid, `steps` >= 0 grid steps later, linear between them; the last one stays."""
     whole, share = divmod(steps, 1.0)
-    first = min(int(whole), len(rows))
-    later = np.concatenate([rows[first:], *[rows[-1:]] * (first + 1)])
-    return np.asarray(later[:-1] + share * (later[1:] - later[:-1]))
+    later = rows[min(int(whole), len(rows) - 1) :]
+    moved, between = np.empty_like(rows), len(later) - 1
+    moved[:between] = later[:-1] + share * (later[1:] - later[:-1])
+    moved[between:] = rows[-1]
+    return moved
