@@ -10,8 +10,9 @@ where e rises from 0 to 1, and falls again, as 35 x^4 - 84 x^5 + 70 x^6 - 20 x^7
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache, partial
 from threading import get_ident
 from typing import NamedTuple
 
@@ -20,8 +21,8 @@ import numpy as np
 from numpy.polynomial import polynomial
 from numpy.typing import NDArray
 
-from metarl_robot import rotation
 from metarl_robot.curve import Curve
+from metarl_robot.dynamics.knots import AnyNumber
 from metarl_robot.errors import SignalError
 from metarl_robot.flatness import FlatTrajectory
 from metarl_robot.minimum_snap import minimum_snap
@@ -171,13 +172,17 @@ class FlatSpline(FlatTrajectory):
     def __post_init__(self) -> None:
         if np.shape(self.positions)[1:] != (3,):
             raise SignalError(f"trajectory: positions must have shape (K, 3); given {np.shape(self.positions)}")
+        if self.yaw is not None and np.shape(self.yaw) != np.shape(self.positions)[:1]:
+            raise SignalError(f"trajectory: headings have shape {np.shape(self.yaw)}; there are {len(self.positions)} points")
         _ = self._path
 
     @cached_property
     def _path(self) -> Polynomials:
         """Position and heading."""
-        place = minimum_snap(self.times, self.positions, self.velocities, self.accelerations)
         yaw = np.zeros(len(self.positions)) if self.yaw is None else np.unwrap(self.yaw)
+        if self.velocities is None and self.accelerations is None and self.yaw_rates is None:
+            return minimum_snap(self.times, np.column_stack([self.positions, yaw]))
+        place = minimum_snap(self.times, self.positions, self.velocities, self.accelerations)
         heading = minimum_snap(self.times, yaw[:, None], None if self.yaw_rates is None else np.asarray(self.yaw_rates)[:, None])
         return Polynomials(place.knots, np.concatenate([place.coefficients, heading.coefficients], axis=2))
 
@@ -268,21 +273,60 @@ def _times_at_speed(waypoints: Array, speed_m_s: float) -> Array:
 _END_SHARE = 1.5  # a segment from or to rest takes this much longer than one passed at speed
 
 
-class Demand(NamedTuple):
-    """What a flight needs at N times: rotor thrusts (N, 4) [N], tilt (N,) [rad], velocity (N, 6) as `State.v`."""
+class _Limits(NamedTuple):
+    """Of the nine numbers that `_needs` tells. lower, upper: (9,); rest: (9,) what a hover takes, which usage is measured from."""
 
-    thrusts: Array
-    tilt: Array
-    velocity: Array
+    names: tuple[str, ...]
+    units: tuple[str, ...]
+    allowed: tuple[str, ...]
+    lower: Array
+    upper: Array
+    rest: Array
+
+    def usage(self, needs: Array) -> Array:
+        """(N, 9) shares of the limits."""
+        return np.maximum((needs - self.rest) / (self.upper - self.rest), (self.rest - needs) / (self.rest - self.lower))
 
 
-def demand(robot: Quadrotor, points: Setpoints) -> Demand:
-    """What the nominal robot needs to fly setpoints exactly, limits or not."""
-    rate, change = points.v[:, 3:], points.a[:, 3:]
-    collective = robot.mass_kg * np.linalg.norm(points.a[:, :3] + np.array([0.0, 0.0, GRAVITY_M_S2]), axis=1)
-    torque = change @ robot.inertia + rotation.cross(rate, rate @ robot.inertia)
-    thrusts = np.linalg.solve(robot.allocation, np.concatenate([collective[:, None], torque], axis=1).T).T
-    return Demand(thrusts, rotation.tilt(points.q[:, 3:]), points.v)
+@lru_cache(maxsize=16)
+def _limits(robot: Quadrotor, thrust_share: float) -> _Limits:
+    lower, upper, turning = robot.effort_lower, robot.effort_limit * thrust_share, robot.velocity_limit[3:]
+    most = np.array([robot.tilt_limit_rad, robot.velocity_limit[0], *turning])
+    thrusts = (f"[{low:.4g}, {high:.4g}] N" for low, high in zip(lower, upper, strict=True))
+    return _Limits(
+        (*(f"thrust of '{name}'" for name in robot.channel_names), "tilt", "speed", *(f"rate about body {axis}" for axis in "xyz")),
+        ("N", "N", "N", "N", "rad", "m/s", "rad/s", "rad/s", "rad/s"),
+        (*thrusts, f"up to {most[0]:.4g} rad", f"up to {most[1]:.4g} m/s", *(f"up to ±{bound:.4g} rad/s" for bound in turning)),
+        np.concatenate([lower, -most]),
+        np.concatenate([upper, most]),
+        np.concatenate([np.full(4, 0.25 * robot.mass_kg * GRAVITY_M_S2), np.zeros(5)]),
+    )
+
+
+def _needs(robot: Quadrotor, points: Setpoints) -> Array:
+    """(N, 9) what the nominal robot needs to be at setpoints exactly: rotor thrusts [N], tilt [rad], speed [m/s], body rates [rad/s]."""
+    (needs,) = _compiled_needs(get_ident())(np.concatenate([points.q, points.v, points.a], axis=1), _parameters(robot))
+    return needs
+
+
+@lru_cache(maxsize=16)
+def _parameters(robot: Quadrotor) -> Array:
+    """As `_compiled_needs` takes them."""
+    return np.concatenate([[robot.mass_kg], robot.inertia.ravel(), np.linalg.inv(robot.allocation).T.ravel()])
+
+
+@cache
+def _compiled_needs(_thread: int) -> AnyNumber:
+    """For each thread its own; parameters: mass, inertia and the inverse of the allocation, by columns."""
+    q, v, a = ca.SX.sym("q", 7), ca.SX.sym("v", 6), ca.SX.sym("a", 6)
+    mass, inertia, inverse = ca.SX.sym("mass"), ca.SX.sym("inertia", 3, 3), ca.SX.sym("inverse", 4, 4)
+    w, x, y, z = ca.vertsplit(q[3:])
+    up = ca.vertcat(2.0 * (x * z + w * y), 2.0 * (y * z - w * x), 1.0 - 2.0 * (x * x + y * y))
+    collective = mass * ca.norm_2(a[:3] + ca.DM([0.0, 0.0, GRAVITY_M_S2]))
+    torque = inertia @ a[3:] + ca.cross(v[3:], inertia @ v[3:])
+    thrusts = inverse @ ca.vertcat(collective, torque)
+    needs = ca.vertcat(thrusts, ca.atan2(ca.norm_2(up[:2]), up[2]), ca.norm_2(v[:3]), v[3:])
+    return AnyNumber(ca.Function("needs", [ca.vertcat(q, v, a), ca.veccat(mass, inertia, inverse)], [needs]))
 
 
 def check_flight(
@@ -299,56 +343,29 @@ def check_flight(
     times = start_s + np.linspace(0.0, duration_s, max(2, int(np.ceil(duration_s * rate_hz)) + 1))
     points = reference.sample(times)
     _check_numbers(robot, points, len(times))
-    for item in _demands(robot, points, thrust_share):
-        k, channel = np.unravel_index(int(np.argmax(item.usage)), item.usage.shape)
-        if item.usage[k, channel] > 1.0 + _TOLERANCE:
-            raise SignalError(
-                f"reference: {item.names[channel]} reaches {item.values[k, channel]:.4g} {item.unit} at {times[k]:.3f} s; "
-                f"{robot.name} allows {item.allowed[channel]}"
-            )
+    needs, limits = _needs(robot, points), _limits(robot, thrust_share)
+    share = limits.usage(needs)
+    k, worst = np.unravel_index(int(np.argmax(share)), share.shape)
+    if share[k, worst] > 1.0 + _TOLERANCE:
+        raise SignalError(
+            f"reference: {limits.names[worst]} reaches {needs[k, worst]:.4g} {limits.units[worst]} at {times[k]:.3f} s; "
+            f"{robot.name} allows {limits.allowed[worst]}"
+        )
 
 
 def usage(robot: Quadrotor, reference: Reference, start_s: float, duration_s: float, thrust_share: float = 1.0) -> float:
     """The greatest share of a limit that a reference needs: up to 1 `check_flight` accepts it."""
-    times = start_s + np.linspace(0.0, duration_s, max(2, int(np.ceil(duration_s * 100.0)) + 1))
-    return float(max(item.usage.max() for item in _demands(robot, reference.sample(times), thrust_share)))
+    return _greatest_use(robot, reference, start_s + _moments(duration_s), thrust_share)
 
 
-class _Use(NamedTuple):
-    """values, usage (share of the limit): (N, n); names, allowed: (n,)."""
-
-    names: tuple[str, ...]
-    unit: str
-    values: Array
-    usage: Array
-    allowed: tuple[str, ...]
+def _moments(duration_s: float) -> Array:
+    """Times from 0 to duration_s, 10 ms apart or a little less."""
+    return np.linspace(0.0, duration_s, max(2, int(np.ceil(duration_s * 100.0)) + 1))
 
 
-def _demands(robot: Quadrotor, points: Setpoints, thrust_share: float) -> list[_Use]:
-    need = demand(robot, points)
-    middle = 0.25 * robot.mass_kg * GRAVITY_M_S2  # usage of thrust is measured from the hover's
-    lower, upper = robot.effort_lower, robot.effort_limit * thrust_share
-    thrust = np.where(need.thrusts > middle, (need.thrusts - middle) / (upper - middle), (middle - need.thrusts) / (middle - lower))
-    speed = np.linalg.norm(need.velocity[:, :3], axis=1)[:, None]
-    rates, limit = need.velocity[:, 3:], robot.velocity_limit
-    return [
-        _Use(
-            tuple(f"thrust of '{name}'" for name in robot.channel_names),
-            "N",
-            need.thrusts,
-            thrust,
-            tuple(f"[{low:.4g}, {high:.4g}] N" for low, high in zip(lower, upper, strict=True)),
-        ),
-        _Use(("tilt",), "rad", need.tilt[:, None], need.tilt[:, None] / robot.tilt_limit_rad, (f"up to {robot.tilt_limit_rad:.4g} rad",)),
-        _Use(("speed",), "m/s", speed, speed / limit[0], (f"up to {limit[0]:.4g} m/s",)),
-        _Use(
-            tuple(f"rate about body {axis}" for axis in "xyz"),
-            "rad/s",
-            rates,
-            np.abs(rates) / limit[3:],
-            tuple(f"up to ±{bound:.4g} rad/s" for bound in limit[3:]),
-        ),
-    ]
+def _greatest_use(robot: Quadrotor, reference: Reference, times: Array, thrust_share: float) -> float:
+    needs = _needs(robot, reference.sample(times))
+    return float(_limits(robot, thrust_share).usage(np.array([needs.min(axis=0), needs.max(axis=0)])).max())
 
 
 def _check_numbers(robot: Quadrotor, points: Setpoints, count: int) -> None:
@@ -383,6 +400,7 @@ class FlightRange(NamedTuple):
 _RANGE = FlightRange()
 _SINES = 2  # for each output
 _SLOWER = 0.9
+_LOOKS = 4  # at every fourth moment: the first mostly shows that a pace is too fast
 
 
 def random_flight(
@@ -396,27 +414,39 @@ def random_flight(
 
     What the nominal robot cannot fly, or not with its share of thrust, is slowed until it can.
     """
-    make = _random_sines if rng.random() < 0.5 else _random_waypoints
-    trajectory = make(rng, duration_s, np.array([*centre, 0.0]), flight)
-    return slowed(robot, trajectory, duration_s, flight.thrust_share)
+    return drawn_flight(robot, rng, duration_s, centre, flight)()
+
+
+def drawn_flight(
+    robot: Quadrotor,
+    rng: np.random.Generator,
+    duration_s: float,
+    centre: tuple[float, float, float] = (0.0, 0.0, 2.0),
+    flight: FlightRange = _RANGE,
+) -> Callable[[], FlatTrajectory]:
+    """`random_flight`, all random numbers drawn: the call that is left works it out, in any thread."""
+    draw = _random_sines if rng.random() < 0.5 else _random_waypoints
+    make = draw(rng, duration_s, np.array([*centre, 0.0]), flight)
+    return lambda: slowed(robot, make(), duration_s, flight.thrust_share)
 
 
 def slowed(robot: Quadrotor, trajectory: FlatTrajectory, duration_s: float, thrust_share: float = 1.0) -> FlatTrajectory:
     """The trajectory itself where the nominal robot can fly it in [0, duration_s] with that share of thrust, else at a slower pace."""
-    pace = 1.0
-    while usage(robot, Paced(trajectory, pace), 0.0, duration_s, thrust_share) > 1.0:
+    pace, times = 1.0, _moments(duration_s)
+    looks = [times[k::_LOOKS] for k in range(_LOOKS)]
+    while any(_greatest_use(robot, Paced(trajectory, pace), look, thrust_share) > 1.0 for look in looks):
         pace *= _SLOWER
     return trajectory if pace == 1.0 else Paced(trajectory, pace)
 
 
-def _random_sines(rng: np.random.Generator, duration_s: float, centre: Array, flight: FlightRange) -> Sines:
+def _random_sines(rng: np.random.Generator, duration_s: float, centre: Array, flight: FlightRange) -> Callable[[], Sines]:
     size = np.array([*flight.size_m, flight.yaw_rad])
     share = rng.dirichlet(np.ones(_SINES), 4).T
     frequency = rng.uniform(*flight.frequency_rad_s, (_SINES, 4))
-    return Sines(centre, share * size, frequency, rng.uniform(0.0, 2 * np.pi, (_SINES, 4)))
+    return partial(Sines, centre, share * size, frequency, rng.uniform(0.0, 2 * np.pi, (_SINES, 4)))
 
 
-def _random_waypoints(rng: np.random.Generator, duration_s: float, centre: Array, flight: FlightRange) -> MinimumSnap:
+def _random_waypoints(rng: np.random.Generator, duration_s: float, centre: Array, flight: FlightRange) -> Callable[[], MinimumSnap]:
     speed, size = rng.uniform(*flight.speed_m_s), np.array(flight.size_m)
     points = [centre[:3] + rng.uniform(-1.0, 1.0, 3) * size]
     travelled = 0.0
@@ -425,4 +455,4 @@ def _random_waypoints(rng: np.random.Generator, duration_s: float, centre: Array
         if (leg := float(np.linalg.norm(point - points[-1]))) > 0.3 * size.max():  # short legs would be flown at high acceleration
             points.append(point)
             travelled += leg
-    return MinimumSnap(np.array(points), speed_m_s=speed, yaw=rng.uniform(-1.0, 1.0, len(points)) * flight.yaw_rad)
+    return partial(MinimumSnap, np.array(points), speed_m_s=speed, yaw=rng.uniform(-1.0, 1.0, len(points)) * flight.yaw_rad)

@@ -23,6 +23,7 @@ from metarl_robot.flight import (
     Sines,
     Steps,
     check_flight,
+    drawn_flight,
     random_flight,
     slowed,
     usage,
@@ -270,6 +271,18 @@ def test_what_can_be_flown_is_accepted_and_usage_says_so(name: str) -> None:
     assert usage(robot(name), FigureEight(ABOVE, rate_rad_s=9.0), 0.0, 12.0) > 1.0
 
 
+@pytest.mark.parametrize("name", ["x500", "hummingbird", "crazyflie"])
+def test_what_a_flight_needs_is_what_moves_the_rigid_body(name: str) -> None:
+    points = FLIGHTS["random sines"].sample(np.linspace(0.0, 10.0, 1001))
+    thrusts, tilt, speed, rates = np.split(flight_module._needs(robot(name), points), [4, 5, 6], axis=1)
+    force = np.linalg.norm(points.a[:, :3] + np.array([0.0, 0.0, GRAVITY_M_S2]), axis=1) * robot(name).mass_kg
+    inertia, rate = robot(name).inertia, points.v[:, 3:]
+    torque = points.a[:, 3:] @ inertia + np.cross(rate, rate @ inertia)
+    assert np.allclose(thrusts @ robot(name).allocation.T, np.column_stack([force, torque]), rtol=1e-12, atol=1e-12 * force.max())
+    assert np.allclose(tilt[:, 0], rotation.tilt(points.q[:, 3:]), rtol=1e-12, atol=1e-12)
+    assert np.allclose(speed[:, 0], np.linalg.norm(points.v[:, :3], axis=1), rtol=1e-12) and np.array_equal(rates, rate)
+
+
 def test_less_of_the_thrust_may_be_asked_for() -> None:
     check_flight(robot(), FigureEight(ABOVE, rate_rad_s=1.4), 0.0, 12.0)
     with pytest.raises(SignalError, match="thrust"):
@@ -337,6 +350,23 @@ def test_slowed_leaves_alone_what_can_be_flown() -> None:
     fast = FigureEight(ABOVE, rate_rad_s=5.0)
     slower = slowed(robot(), fast, 10.0)
     assert usage(robot(), slower, 0.0, 10.0) <= 1.0 < usage(robot(), fast, 0.0, 10.0)
+
+
+def test_a_pace_is_the_first_at_which_all_moments_can_be_flown() -> None:
+    for rate in (1.0, 1.5, 2.0, 3.0):
+        fast, pace = FigureEight(ABOVE, rate_rad_s=rate), 1.0
+        while usage(robot(), Paced(fast, pace), 0.0, 7.0) > 1.0:
+            pace *= 0.9
+        assert getattr(slowed(robot(), fast, 7.0), "pace", 1.0) == pace
+
+
+def test_a_drawn_flight_is_the_random_one_and_needs_no_more_random_numbers() -> None:
+    for seed in range(4):
+        rng, other = np.random.default_rng(seed), np.random.default_rng(seed)
+        make, times = drawn_flight(robot(), rng, 8.0), np.linspace(0.0, 8.0, 101)
+        state = rng.bit_generator.state
+        assert np.array_equal(make().sample(times).q, random_flight(robot(), other, 8.0).sample(times).q)
+        assert rng.bit_generator.state == state == other.bit_generator.state
 
 
 def test_a_pace_scales_every_derivative() -> None:
