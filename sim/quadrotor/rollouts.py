@@ -5,17 +5,15 @@ Measurements are as on the plant: late and noisy. Rotors' thrusts are dithered, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot import rotation
-from metarl_robot.flatness import FlatTrajectory
-from metarl_robot.flight import random_flight
+from metarl_robot.flight import drawn_flight
 from metarl_robot.quadrotor import Quadrotor
-from metarl_robot.reference import Shifted
 from metarl_robot.signals import Setpoints
 from metarl_robot.sim.kinds import RolloutArrays
 from metarl_robot.sim.quadrotor.detuned_law import DetunedLaw
@@ -34,6 +32,7 @@ _LONGEST_START_S = 6.0  # a rollout starts up to this long after the flight did
 _HEIGHT_M = 4.0
 _MOST_HOVER_USE = 0.85
 _WORST_TILT_RAD = np.deg2rad(85.0)
+_SHARE = 16  # quadrotors: while one thread works out their references, another flies its own
 _FASTEST = 1.5  # of the limits of speed and rates
 
 
@@ -81,32 +80,34 @@ class _Flights:
     ) -> tuple[RolloutArrays, NDArray[np.bool_]]:
         robot, count = self._robot, len(tasks)
         times = np.arange(steps + 1, dtype=np.float64) * robot.control_period_s
-        references = [self._flight(rng, times[-1]).sample(times) for _ in tasks]
-        points = Setpoints(*(np.array([getattr(reference, name) for reference in references]) for name in ("q", "v", "a")))
+        motions = [self._motion(rng, times) for _ in tasks]
         laws = DetunedLaw(robot, rng, count)
         seeds = rng.integers(2**31, size=count).tolist()
         dither = _DITHER * robot.hover_thrust.mean() * rng.standard_normal((steps, count, robot.nu))
-        start_q, start_v = _start(rng, points)
+        start_errors = np.array([error * rng.standard_normal((count, 3)) for error in _START_ERROR])
         arrays, crashed = _empty(robot, count, steps), np.empty(count, bool)
 
         def fly(share: slice) -> None:
+            samples = [motion() for motion in motions[share]]
+            points = Setpoints(*(np.array([getattr(sample, name) for sample in samples]) for name in ("q", "v", "a")))
             plant = QuadrotorBatch(robot, tasks[share], seeds[share])
-            plant.reset(start_q[share], start_v[share])
-            mine = Setpoints(points.q[share], points.v[share], points.a[share])
-            plant.follow(laws.share(share), mine, dither[:, share], {name: array[share] for name, array in arrays.items()})
+            plant.reset(*_start(points, start_errors[:, share]))
+            plant.follow(laws.share(share), points, dither[:, share], {name: array[share] for name, array in arrays.items()})
             crashed[share] = plant.crashed
 
-        in_shares(count, threads, fly)
+        in_shares(count, threads, fly, _SHARE)
         return arrays, ~crashed & _within_limits(robot, arrays)
 
-    def _flight(self, rng: np.random.Generator, duration_s: float) -> Shifted:
-        flight: FlatTrajectory = random_flight(self._robot, rng, duration_s + _LONGEST_START_S, (0.0, 0.0, _HEIGHT_M))
-        return Shifted(flight, -rng.uniform(0.0, _LONGEST_START_S))
+    def _motion(self, rng: np.random.Generator, times: Array) -> Callable[[], Setpoints]:
+        """What gives the setpoints of a random flight, all random numbers drawn."""
+        flight = drawn_flight(self._robot, rng, times[-1] + _LONGEST_START_S, (0.0, 0.0, _HEIGHT_M))
+        start_s = rng.uniform(0.0, _LONGEST_START_S)
+        return lambda: flight().sample(times + start_s)
 
 
-def _start(rng: np.random.Generator, points: Setpoints) -> tuple[Array, Array]:
-    """Poses (T, 7) and velocities (T, 6) about the first setpoints."""
-    place, speed, angle, rate = (error * rng.standard_normal((len(points.q), 3)) for error in _START_ERROR)
+def _start(points: Setpoints, errors: Array) -> tuple[Array, Array]:
+    """Poses (T, 7) and velocities (T, 6) about the first setpoints; errors: (4, T, 3) of place, speed, angle and rate."""
+    place, speed, angle, rate = errors
     q, v = points.q[:, 0], points.v[:, 0]
     attitude = rotation.multiply(q[:, 3:], rotation.exp(angle))
     return np.concatenate([q[:, :3] + place, attitude], axis=1), v + np.concatenate([speed, rate], axis=1)
