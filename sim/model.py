@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from metarl_robot.robot import Robot
 from metarl_robot.sim.geometry import symmetric
 from metarl_robot.sim.payload import Payload
+from metarl_robot.sim.profiling import stop_profiling
 from metarl_robot.sim.task import Task
 
 Array = NDArray[np.float64]
@@ -35,6 +36,8 @@ _FRICTION_SOLIMP = (0.99, 0.99, 0.001, 0.5, 2.0)
 # An inertia and places that share no frame with their body: MuJoCo takes shortcuts, fixed at compile time, where they do.
 _PLACEHOLDER = (0.01, 0.02, 0.03)
 _PLACEHOLDER_INERTIA = (0.02, 0.03, 0.04, 0.001, 0.002, 0.003)
+
+stop_profiling()
 
 
 @dataclass(frozen=True)
