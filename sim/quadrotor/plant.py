@@ -34,7 +34,7 @@ Array = NDArray[np.float64]
 
 
 class QuadrotorBatch:
-    """T quadrotors under T tasks, stepped together.
+    """T quadrotors under T tasks, stepped together; `reset` comes first.
 
     Arguments:
         robot: what to simulate.
@@ -59,7 +59,6 @@ class QuadrotorBatch:
         self._flight = make_flight(robot, self._count, physics_dt_s, compiled)
         self._slings: bool | None = None
         self._install(tasks)
-        self.reset(np.tile(robot.home, (self._count, 1)), np.zeros((self._count, robot.dof)))
 
     def _install(self, tasks: Sequence[QuadrotorTask]) -> None:
         slings = {task.sling_m > 0.0 for task in tasks}
