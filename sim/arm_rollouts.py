@@ -26,6 +26,7 @@ Array = NDArray[np.float64]
 _BANDWIDTH_RAD_S = (10.0, 25.0)
 _DAMPING = (0.6, 1.4)
 _START_ERROR = (0.02, 0.05)  # rad, rad/s: standard deviation of the start about the reference
+_MARGIN_RAD = 0.01  # of the start to the position limits
 _LONGEST_START_S = 3.0  # a rollout starts up to this long after the motion did
 
 
@@ -42,29 +43,28 @@ class ArmRollouts:
     def simulate(self, tasks: list[Task], rng: np.random.Generator, steps: int, threads: int) -> tuple[RolloutArrays, NDArray[np.bool_]]:
         robot, count = self._robot, len(tasks)
         times = np.arange(steps + 1, dtype=np.float64) * robot.control_period_s
-        motions = [_motion(robot, rng, times[-1]).sample(times) for _ in tasks]
-        points = Setpoints(*(np.stack([getattr(motion, name) for motion in motions], axis=1) for name in ("q", "v", "a")))
+        motions = [_motion(robot, rng, times[-1]) for _ in tasks]
         bandwidth, damping = rng.uniform(*_BANDWIDTH_RAD_S, (count, 1)), rng.uniform(*_DAMPING, (count, 1))
-        start_q, start_v = (error * rng.standard_normal((count, robot.dof)) for error in _START_ERROR)
-        margin = 0.01
-        start_q = np.clip(points.q[0] + start_q, robot.position_lower + margin, robot.position_upper - margin)
-        start_v += points.v[0]
+        error_q, error_v = (error * rng.standard_normal((count, robot.dof)) for error in _START_ERROR)
         seeds = rng.integers(2**31, size=count).tolist()
         names = ("q", "v", "q_measured", "v_measured", "effort")
         log = {name: np.empty((steps + (name != "effort"), count, robot.dof), np.float32) for name in names}
 
         def track(share: slice) -> None:
+            samples = [motion.sample(times) for motion in motions[share]]
+            points = Setpoints(*(np.stack([getattr(sample, name) for sample in samples], axis=1) for name in ("q", "v", "a")))
+            start_q = np.clip(points.q[0] + error_q[share], robot.position_lower + _MARGIN_RAD, robot.position_upper - _MARGIN_RAD)
             plant = BatchPlant(robot, tasks[share], seeds[share])
             stiffness, braking = bandwidth[share] ** 2, 2 * damping[share] * bandwidth[share]
-            measured = plant.reset(start_q[share], start_v[share])
+            measured = plant.reset(start_q, points.v[0] + error_v[share])
             for k in range(steps + 1):
                 truth = plant.truth
                 log["q"][k, share], log["v"][k, share] = truth.q, truth.v
                 log["q_measured"][k, share], log["v_measured"][k, share] = measured.q, measured.v
                 if k == steps:
                     break
-                feedback = stiffness * (points.q[k, share] - measured.q) + braking * (points.v[k, share] - measured.v)
-                effort = self._inverse_dynamics(measured, points.a[k, share] + feedback)
+                feedback = stiffness * (points.q[k] - measured.q) + braking * (points.v[k] - measured.v)
+                effort = self._inverse_dynamics(measured, points.a[k] + feedback)
                 log["effort"][k, share] = effort
                 measured = plant.step(effort)
 
