@@ -432,11 +432,12 @@ def drawn_flight(
 
 def slowed(robot: Quadrotor, trajectory: FlatTrajectory, duration_s: float, thrust_share: float = 1.0) -> FlatTrajectory:
     """The trajectory itself where the nominal robot can fly it in [0, duration_s] with that share of thrust, else at a slower pace."""
-    pace, times = 1.0, _moments(duration_s)
+    flown, pace, times = trajectory, 1.0, _moments(duration_s)
     looks = [times[k::_LOOKS] for k in range(_LOOKS)]
-    while any(_greatest_use(robot, Paced(trajectory, pace), look, thrust_share) > 1.0 for look in looks):
+    while any(_greatest_use(robot, flown, look, thrust_share) > 1.0 for look in looks):
         pace *= _SLOWER
-    return trajectory if pace == 1.0 else Paced(trajectory, pace)
+        flown = Paced(trajectory, pace)
+    return flown
 
 
 def _random_sines(rng: np.random.Generator, duration_s: float, centre: Array, flight: FlightRange) -> Callable[[], Sines]:
