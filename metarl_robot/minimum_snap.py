@@ -62,8 +62,9 @@ def minimum_snap(
             fixed[:, order] = True
             ends[:, order] = derivative
     h = np.diff(t)
-    scale = (np.mean(h) ** np.arange(_ENDS))[:, None]  # of the unknowns, so that the system is well conditioned
-    ends = _solve(h / np.mean(h), ends * scale, fixed) / scale
+    mean = h.mean()
+    scale = (mean ** np.arange(_ENDS))[:, None]  # of the unknowns, so that the system is well conditioned
+    ends = _solve(h / mean, ends * scale, fixed) / scale
     return Polynomials(t, _coefficients(h, ends))
 
 
@@ -84,7 +85,8 @@ def _check(t: Array, p: Array, given: dict[int, ArrayLike | None]) -> None:
 
 def _segment_ends(h: Array) -> Array:
     """(K, 8) factors that bring value, velocity, acceleration and jerk at both ends to units of the segment's time."""
-    return np.asarray(np.tile(h[:, None] ** np.arange(_ENDS), 2))
+    factors = h[:, None] ** np.arange(_ENDS)
+    return np.concatenate([factors, factors], axis=1)
 
 
 def _at_both_ends(values: Array) -> Array:
@@ -108,7 +110,8 @@ def _solve(h: Array, ends: Array, fixed: NDArray[np.bool_]) -> Array:
         band[: 2 * _ENDS - j, knots, j % _ENDS] += blocks[:, j:, j].T
     band[0] += fixed
     right[fixed] = ends[fixed]
-    return np.asarray(solveh_banded(band.reshape(len(band), -1), right.reshape(fixed.size, -1), lower=True)).reshape(ends.shape)
+    band, right = band.reshape(len(band), -1), right.reshape(fixed.size, -1)
+    return np.asarray(solveh_banded(band, right, lower=True, check_finite=False)).reshape(ends.shape)
 
 
 def _coefficients(h: Array, ends: Array) -> Array:

@@ -7,7 +7,7 @@ all but the powers of x is worked out once.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +22,12 @@ def falling(power: Array | NDArray[np.int_], order: int) -> Array:
     for k in range(order):
         out = out * (power - k)
     return out
+
+
+@cache
+def _factors(size: int, highest: int) -> Array:
+    """(highest + 1, size) of the powers' derivatives."""
+    return np.array([falling(np.arange(size), k) for k in range(highest + 1)])
 
 
 class _Pieces(NamedTuple):
@@ -69,9 +75,9 @@ class Polynomials:
 
     def _terms_up_to(self, highest: int) -> Array:
         count, size, outputs = self.coefficients.shape
-        powers, h = np.arange(size), np.diff(self.knots)[:, None, None]
+        factors, h = _factors(size, highest), np.diff(self.knots)[:, None, None]
         terms = np.zeros((count + 2, size, highest + 1, outputs))
         terms[0, 0, 0], terms[-1, 0, 0] = self.coefficients[0, 0], self.coefficients[-1].sum(axis=0)
         for k in range(highest + 1):
-            terms[1:-1, : size - k, k] = (falling(powers, k)[:, None] * self.coefficients / h**k)[:, k:]
+            terms[1:-1, : size - k, k] = (factors[k][:, None] * self.coefficients / h**k)[:, k:]
         return terms.reshape(count + 2, size, -1)
