@@ -99,7 +99,8 @@ class MultiSine:
     """Sines about a centre, from rest to rest.
 
     centre: (n,) [rad]. amplitude, frequency_hz, phase: (K, n) [rad, Hz, rad]. The motion runs from start_s for duration_s
-    and takes ramp_s to rise and to fall.
+    and takes ramp_s to rise and to fall. fastest: (n,) [rad/s] the amplitudes of a joint that would be faster, for the ramp adds to
+    the sines' own speed, are reduced by as much; found out at the first sample.
     """
 
     centre: Array
@@ -109,16 +110,27 @@ class MultiSine:
     start_s: float
     duration_s: float
     ramp_s: float
+    fastest: Array | None = None
 
     def sample(self, times: Array) -> Setpoints:
         """Setpoints at times (N,) [s]."""
-        return Setpoints(*_sines(*self.amplitude.shape, get_ident())(times, self._parameters))
+        return self._sampled(times, self._parameters)
+
+    def _sampled(self, times: Array, parameters: Array) -> Setpoints:
+        return Setpoints(*_sines(*self.amplitude.shape, get_ident())(times, parameters))
 
     @cached_property
     def _parameters(self) -> Array:
         """As `_sines` takes them."""
+        if self.fastest is None:
+            return self._with(self.amplitude)
+        times = self.start_s + np.arange(0.0, self.duration_s, 0.005)
+        peak = np.abs(self._sampled(times, self._with(self.amplitude)).v).max(0)
+        return self._with(self.amplitude * np.minimum(1.0, self.fastest / np.maximum(peak, 1e-9)))
+
+    def _with(self, amplitude: Array) -> Array:
         scalars = [self.start_s, self.duration_s, self.ramp_s]
-        return np.concatenate([self.centre, self.amplitude.ravel(), self.frequency_hz.ravel(), self.phase.ravel(), scalars])
+        return np.concatenate([self.centre, amplitude.ravel(), self.frequency_hz.ravel(), self.phase.ravel(), scalars])
 
 
 @cache
@@ -290,10 +302,7 @@ def random_sines(robot: Robot, rng: np.random.Generator, duration_s: float, moti
     ramp = min(motion.ramp_s, duration_s / 2)
     amplitude = share * np.minimum(speed / (2 * np.pi * frequency), swing)
     phase = rng.uniform(0.0, 2 * np.pi, (_SINES, robot.dof))
-    sines = MultiSine(centre, amplitude, frequency, phase, 0.0, duration_s, ramp)
-    peak = np.abs(sines.sample(np.arange(0.0, duration_s, 0.005)).v).max(0)  # the ramp adds to the sines' own speed
-    smaller = np.minimum(1.0, motion.speed[1] * robot.velocity_limit / np.maximum(peak, 1e-9))
-    return MultiSine(centre, amplitude * smaller, frequency, phase, 0.0, duration_s, ramp)
+    return MultiSine(centre, amplitude, frequency, phase, 0.0, duration_s, ramp, motion.speed[1] * robot.velocity_limit)
 
 
 def random_moves(robot: Robot, rng: np.random.Generator, duration_s: float, motion: MotionRange) -> Waypoints:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -133,6 +135,14 @@ def test_random_motions_are_feasible_lively_and_reproducible(name: str, draw, se
     np.testing.assert_array_equal(points.q, draw(robot, np.random.default_rng(seed), 12.0).sample(times).q)
     assert np.abs(points.v).max() > 0.25  # somewhere a joint really moves
     assert np.abs(points.v).max(1)[100:].mean() > 0.15  # and goes on moving
+
+
+def test_sines_that_would_be_too_fast_are_smaller_and_others_as_they_are() -> None:
+    times = np.arange(0.0, 3.0, 0.005)
+    peak = np.abs(SINES.sample(times).v).max(0)
+    found = replace(SINES, fastest=peak * [0.5, 2.0]).sample(times)
+    np.testing.assert_allclose(np.abs(found.v).max(0), peak * [0.5, 1.0], rtol=1e-12)
+    np.testing.assert_array_equal(found.q[:, 1], SINES.sample(times).q[:, 1])
 
 
 @pytest.mark.parametrize("kind", [random_sines, random_moves])
