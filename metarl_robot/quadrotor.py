@@ -105,6 +105,7 @@ class Quadrotor(Robot):
         parasitic_drag: (3,) [N s²/m²; body axes]: force -c |v| v of the air.
         tilt_limit_rad; payload_position: (3,) [m; body].
         allocation: (4, 4) (collective thrust [N], torque [Nm; body]) of unit thrusts.
+        hover_thrust: (4,) [N] that carry the nominal weight without torque.
     """
 
     file = QuadrotorFile
@@ -149,11 +150,7 @@ class Quadrotor(Robot):
         self.home = np.array([0.0, 0.0, HOME_HEIGHT_M, 1.0, 0.0, 0.0, 0.0])
         self.allocation = _allocation(description.rotors, self.torque_ratio)
         self._mixing = np.linalg.inv(self.allocation)
-
-    @property
-    def hover_thrust(self) -> Array:
-        """(4,) N that carry the nominal weight without torque."""
-        return np.asarray(np.linalg.solve(self.allocation, np.array([self.mass_kg * GRAVITY_M_S2, 0.0, 0.0, 0.0])), dtype=np.float64)
+        self.hover_thrust: Array = np.linalg.solve(self.allocation, np.array([self.mass_kg * GRAVITY_M_S2, 0.0, 0.0, 0.0]))
 
     def speeds(self, thrusts: Array) -> Array:
         """Rotor speeds [rad/s] that give thrusts [N], any shape."""

@@ -5,6 +5,7 @@ MuJoCo moves the rigid bodies and keeps them above the ground; what rotors and a
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import mujoco
@@ -35,8 +36,9 @@ class Fields(NamedTuple):
     dof_damping: Array
 
 
+@lru_cache(maxsize=16)
 def compile_model(robot: Quadrotor, sling: bool = False, physics_dt_s: float = PHYSICS_DT_S) -> mujoco.MjModel:
-    """The robot with a payload body. q and v of the robot come first, then those of the sling's ball joint."""
+    """The robot with a payload body, to be read only. q and v of the robot come first, then those of the sling's ball joint."""
     spec = robot.mj_spec()
     spec.option.timestep = physics_dt_s
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST

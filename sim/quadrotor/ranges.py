@@ -143,6 +143,7 @@ def _sensors(rng: np.random.Generator, ranges: QuadrotorRanges) -> dict[str, Any
     return {**delays, **{name: rng.uniform(*getattr(ranges, name)) for name in NOISES}}
 
 
+@lru_cache(maxsize=16)
 def arm_length(robot: Quadrotor) -> float:
     """Mean horizontal distance of the hubs from the body's origin [m]."""
     return float(np.mean(np.linalg.norm(robot.rotor_positions[:, :2], axis=1)))
