@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from mujoco import _batch
+
+_time = ctypes.c_void_p.in_dll(ctypes.CDLL(_batch.__file__), "mjcb_time")
+_CLOCK = _time.value
 
 
 def stop_profiling() -> None:
     """In the whole process, from now on; nothing but `mjData.timer` changes."""
-    ctypes.c_void_p.in_dll(ctypes.CDLL(_batch.__file__), "mjcb_time").value = None
+    _time.value = None
+
+
+@contextmanager
+def profiling() -> Iterator[None]:
+    """MuJoCo as it comes, in the whole process."""
+    _time.value = _CLOCK
+    try:
+        yield
+    finally:
+        stop_profiling()
