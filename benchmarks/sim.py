@@ -4,7 +4,8 @@
     plain loop   one robot after the other in Python, under the same tasks, with the same sensors and logging; it plays the commands that
                  ours logged, so it has no motions to draw and no controller to evaluate
     engine       MuJoCo's own rollouts of the same worlds, steps and threads, the forces of all steps given in one call: no delays,
-                 sensors, motors, air or controller, no Python between two steps
+                 sensors, motors, air or controller, no Python between two steps; as it comes, with MuJoCo's profile of itself, which the
+                 others switch off (metarl_robot.sim.profiling)
 
 Times are of 1000 physics steps of one world.
 """
@@ -29,6 +30,7 @@ from metarl_robot.benchmarks.record import Benchmark, Row, SameAnswer, against
 from metarl_robot.benchmarks.timing import Call, interleaved
 from metarl_robot.robot import Robot, load_robot
 from metarl_robot.sim.kinds import RolloutArrays, RolloutMaker, simulation
+from metarl_robot.sim.profiling import profiling
 from metarl_robot.sim.quadrotor.plant import QuadrotorBatch
 
 Array = NDArray[np.float64]
@@ -41,7 +43,8 @@ _SEED = 4
 _BATCH, _ROLLOUT, _LOOP = "mujoco.batch, raw", "mujoco.rollout, raw", "plain Python loop"
 _REMARKS = (
     "Times are of 1000 physics steps of one world. Against an engine, the ratio is the share of its speed that is left when tasks and "
-    "motions are drawn, delays, sensors and (x500) motors, air and wind are simulated, a controller is evaluated and everything is logged.",
+    "motions are drawn, delays, sensors and (x500) motors, air and wind are simulated, a controller is evaluated and everything is logged. "
+    "Under Python MuJoCo reads the clock dozens of times a step to profile itself: the engines do, as they come; ours and the loop do not.",
     "The same answer: all worlds' last positions and velocities (norm). The engines are given the very forces that ours gave to MuJoCo at "
     "each physics step, in one call; the plain loop plays the commands that ours logged (in single precision) and draws nothing.",
 )
@@ -191,7 +194,8 @@ def _batch(asked: _Asked, threads: int) -> Callable[[], Array]:
     def call() -> Array:
         batch.reset(stage=int(mujoco.mjtStage.mjSTAGE_NONE))
         batch.bind("qpos")[:], batch.bind("qvel")[:] = asked.start[:, 1 : 1 + model.nq], asked.start[:, 1 + model.nq :]
-        record = batch.rollout(asked.forces.shape[1], asked.forces, asked.spec, record=("qpos", "qvel"))
+        with profiling():
+            record = batch.rollout(asked.forces.shape[1], asked.forces, asked.spec, record=("qpos", "qvel"))
         return np.concatenate([record["qpos"][:, -1], record["qvel"][:, -1]], axis=1)
 
     return call
@@ -203,7 +207,8 @@ def _rollout(asked: _Asked, threads: int) -> Callable[[], Array]:
     pool = Rollout(nthread=threads if threads > 1 else 0)
 
     def call() -> Array:
-        states, _ = pool.rollout(asked.models, data, asked.start, asked.forces, control_spec=asked.spec)
+        with profiling():
+            states, _ = pool.rollout(asked.models, data, asked.start, asked.forces, control_spec=asked.spec)
         return np.asarray(states[:, -1, 1:])
 
     return call
