@@ -433,7 +433,7 @@ def drawn_flight(
 def slowed(robot: Quadrotor, trajectory: FlatTrajectory, duration_s: float, thrust_share: float = 1.0) -> FlatTrajectory:
     """The trajectory itself where the nominal robot can fly it in [0, duration_s] with that share of thrust, else at a slower pace."""
     flown, pace, times = trajectory, 1.0, _moments(duration_s)
-    looks = [times[k::_LOOKS] for k in range(_LOOKS)]
+    looks = [times[k::_LOOKS] for k in range(min(_LOOKS, len(times)))]
     while any(_greatest_use(robot, flown, look, thrust_share) > 1.0 for look in looks):
         pace *= _SLOWER
         flown = Paced(trajectory, pace)

@@ -14,6 +14,6 @@ def in_shares(count: int, threads: int, work: Callable[[slice], None], size: int
     shares = threads if size is None or threads == 1 else max(threads, count // size)
     number = max(1, min(shares, count))
     ends = [count * i // number for i in range(number + 1)]
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(max(1, threads)) as pool:
         for _ in pool.map(work, [slice(*pair) for pair in zip(ends[:-1], ends[1:], strict=True)]):
             pass

@@ -360,6 +360,11 @@ def test_a_pace_is_the_first_at_which_all_moments_can_be_flown() -> None:
         assert getattr(slowed(robot(), fast, 7.0), "pace", 1.0) == pace
 
 
+def test_the_shortest_flight_can_be_slowed() -> None:
+    eight = FigureEight(ABOVE)
+    assert slowed(robot(), eight, 0.0) is eight and slowed(robot(), eight, 0.02) is eight
+
+
 def test_a_drawn_flight_is_the_random_one_and_needs_no_more_random_numbers() -> None:
     for seed in range(4):
         rng, other = np.random.default_rng(seed), np.random.default_rng(seed)
