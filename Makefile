@@ -19,7 +19,7 @@ demo: setup  ## an arm picks up an unknown payload, without, then with adaptatio
 test: setup  ## run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
-bench: setup  ## measure ours beside the best peers (installs them first) and write docs/BENCHMARKS.md: about 20 minutes
+bench: setup  ## measure ours beside the best peers (installs them first) and write docs/BENCHMARKS.md: about 10 minutes
 	@.ci/peers
 	$(BIN)/metarl bench all --write docs/BENCHMARKS.md --json runs/bench.json $(ARGS)
 

@@ -1,4 +1,4 @@
-"""What quadrotors fly: flat trajectories from rest to rest, and the check that every reference must pass.
+"""What quadrotors fly: flat trajectories from rest to rest.
 
 All are flat trajectories (flatness.py) with a continuous jerk, so that attitude and body rates are continuous: torques are
 finite, and jump at most where a spline starts, ends or has its derivatives given. Sines run along a phase that starts and stops smoothly:
@@ -10,11 +10,9 @@ where e rises from 0 to 1, and falls again, as 35 x^4 - 84 x^5 + 70 x^6 - 20 x^7
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache, cached_property, lru_cache, partial
+from functools import cache, cached_property
 from threading import get_ident
-from typing import NamedTuple
 
 import casadi as ca
 import numpy as np
@@ -22,17 +20,13 @@ from numpy.polynomial import polynomial
 from numpy.typing import NDArray
 
 from metarl_robot.curve import Curve
-from metarl_robot.dynamics.knots import AnyNumber
 from metarl_robot.errors import SignalError
 from metarl_robot.flatness import FlatTrajectory
 from metarl_robot.minimum_snap import minimum_snap
 from metarl_robot.polynomials import Polynomials
-from metarl_robot.quadrotor import GRAVITY_M_S2, Quadrotor
-from metarl_robot.signals import Reference, Setpoints
 
 Array = NDArray[np.float64]
 
-_TOLERANCE = 1e-6  # relative: a flight may touch a limit exactly
 _STEP = np.array([0.0, 0.0, 0.0, 0.0, 35.0, -84.0, 70.0, -20.0])  # from 0 to 1 with three derivatives zero at both ends
 _STEP_PEAKS = np.array([np.abs(polynomial.polyval(np.linspace(0.0, 1.0, 1001), polynomial.polyder(_STEP, k))).max() for k in range(1, 5)])
 _ORDERS = np.arange(5.0)[:, None, None]  # of derivatives
@@ -271,189 +265,3 @@ def _times_at_speed(waypoints: Array, speed_m_s: float) -> Array:
 
 
 _END_SHARE = 1.5  # a segment from or to rest takes this much longer than one passed at speed
-
-
-class _Limits(NamedTuple):
-    """Of the nine numbers that `_needs` tells. lower, upper: (9,); rest: (9,) what a hover takes, which usage is measured from."""
-
-    names: tuple[str, ...]
-    units: tuple[str, ...]
-    allowed: tuple[str, ...]
-    lower: Array
-    upper: Array
-    rest: Array
-
-    def usage(self, needs: Array) -> Array:
-        """(N, 9) shares of the limits."""
-        return np.maximum((needs - self.rest) / (self.upper - self.rest), (self.rest - needs) / (self.rest - self.lower))
-
-
-@lru_cache(maxsize=16)
-def _limits(robot: Quadrotor, thrust_share: float) -> _Limits:
-    lower, upper, turning = robot.effort_lower, robot.effort_limit * thrust_share, robot.velocity_limit[3:]
-    most = np.array([robot.tilt_limit_rad, robot.velocity_limit[0], *turning])
-    thrusts = (f"[{low:.4g}, {high:.4g}] N" for low, high in zip(lower, upper, strict=True))
-    return _Limits(
-        (*(f"thrust of '{name}'" for name in robot.channel_names), "tilt", "speed", *(f"rate about body {axis}" for axis in "xyz")),
-        ("N", "N", "N", "N", "rad", "m/s", "rad/s", "rad/s", "rad/s"),
-        (*thrusts, f"up to {most[0]:.4g} rad", f"up to {most[1]:.4g} m/s", *(f"up to ±{bound:.4g} rad/s" for bound in turning)),
-        np.concatenate([lower, -most]),
-        np.concatenate([upper, most]),
-        np.concatenate([np.full(4, 0.25 * robot.mass_kg * GRAVITY_M_S2), np.zeros(5)]),
-    )
-
-
-def _needs(robot: Quadrotor, points: Setpoints) -> Array:
-    """(N, 9) what the nominal robot needs to be at setpoints exactly: rotor thrusts [N], tilt [rad], speed [m/s], body rates [rad/s]."""
-    (needs,) = _compiled_needs(get_ident())(np.concatenate([points.q, points.v, points.a], axis=1), _parameters(robot))
-    return needs
-
-
-@lru_cache(maxsize=16)
-def _parameters(robot: Quadrotor) -> Array:
-    """As `_compiled_needs` takes them."""
-    return np.concatenate([[robot.mass_kg], robot.inertia.ravel(), np.linalg.inv(robot.allocation).T.ravel()])
-
-
-@cache
-def _compiled_needs(_thread: int) -> AnyNumber:
-    """For each thread its own; parameters: mass, inertia and the inverse of the allocation, by columns."""
-    q, v, a = ca.SX.sym("q", 7), ca.SX.sym("v", 6), ca.SX.sym("a", 6)
-    mass, inertia, inverse = ca.SX.sym("mass"), ca.SX.sym("inertia", 3, 3), ca.SX.sym("inverse", 4, 4)
-    w, x, y, z = ca.vertsplit(q[3:])
-    up = ca.vertcat(2.0 * (x * z + w * y), 2.0 * (y * z - w * x), 1.0 - 2.0 * (x * x + y * y))
-    collective = mass * ca.norm_2(a[:3] + ca.DM([0.0, 0.0, GRAVITY_M_S2]))
-    torque = inertia @ a[3:] + ca.cross(v[3:], inertia @ v[3:])
-    thrusts = inverse @ ca.vertcat(collective, torque)
-    needs = ca.vertcat(thrusts, ca.atan2(ca.norm_2(up[:2]), up[2]), ca.norm_2(v[:3]), v[3:])
-    return AnyNumber(ca.Function("needs", [ca.vertcat(q, v, a), ca.veccat(mass, inertia, inverse)], [needs]))
-
-
-def check_flight(
-    robot: Quadrotor, reference: Reference, start_s: float, duration_s: float, thrust_share: float = 1.0, rate_hz: float = 200.0
-) -> None:
-    """Refuse a reference that the nominal robot cannot fly between start_s and start_s + duration_s, sampled at rate_hz.
-
-    thrust_share: of the thrust limit, how much it may need; the rest is left for what is not nominal.
-
-    Raises:
-        SignalError: wrong sizes, a value that is not finite, or a thrust, tilt, rate or speed that is too great; the message
-            names what, how much, when, and what is allowed.
-    """
-    times = start_s + np.linspace(0.0, duration_s, max(2, int(np.ceil(duration_s * rate_hz)) + 1))
-    points = reference.sample(times)
-    _check_numbers(robot, points, len(times))
-    needs, limits = _needs(robot, points), _limits(robot, thrust_share)
-    share = limits.usage(needs)
-    k, worst = np.unravel_index(int(np.argmax(share)), share.shape)
-    if share[k, worst] > 1.0 + _TOLERANCE:
-        raise SignalError(
-            f"reference: {limits.names[worst]} reaches {needs[k, worst]:.4g} {limits.units[worst]} at {times[k]:.3f} s; "
-            f"{robot.name} allows {limits.allowed[worst]}"
-        )
-
-
-def usage(robot: Quadrotor, reference: Reference, start_s: float, duration_s: float, thrust_share: float = 1.0) -> float:
-    """The greatest share of a limit that a reference needs: up to 1 `check_flight` accepts it."""
-    return _greatest_use(robot, reference, start_s + _moments(duration_s), thrust_share)
-
-
-def _moments(duration_s: float) -> Array:
-    """Times from 0 to duration_s, 10 ms apart or a little less."""
-    return np.linspace(0.0, duration_s, max(2, int(np.ceil(duration_s * 100.0)) + 1))
-
-
-def _greatest_use(robot: Quadrotor, reference: Reference, times: Array, thrust_share: float) -> float:
-    needs = _needs(robot, reference.sample(times))
-    return float(_limits(robot, thrust_share).usage(np.array([needs.min(axis=0), needs.max(axis=0)])).max())
-
-
-def _check_numbers(robot: Quadrotor, points: Setpoints, count: int) -> None:
-    for what, values, size in (("pose", points.q, robot.nq), ("velocity", points.v, robot.dof), ("acceleration", points.a, robot.dof)):
-        if values.shape != (count, size):
-            raise SignalError(f"reference: {what} has shape {values.shape}; {robot.name} needs ({count}, {size})")
-        if not np.all(np.isfinite(values)):
-            raise SignalError(f"reference: {what} holds a value that is not finite")
-    norm = np.linalg.norm(points.q[:, 3:], axis=1)
-    if np.any(np.abs(norm - 1.0) > _QUATERNION_TOLERANCE):
-        worst = float(norm[np.argmax(np.abs(norm - 1.0))])
-        raise SignalError(f"reference: a quaternion of norm {worst:.4f}; allowed: 1 ± {_QUATERNION_TOLERANCE}")
-
-
-_QUATERNION_TOLERANCE = 1e-3
-
-
-class FlightRange(NamedTuple):
-    """How lively random flights are.
-
-    size_m: half the box (x, y, z) that they fill. frequency_rad_s: slowest and fastest sine. speed_m_s: least and greatest top
-    speed of flights through waypoints. yaw_rad: half the range of headings. thrust_share: of the limit, that they may need.
-    """
-
-    size_m: tuple[float, float, float] = (1.5, 1.5, 0.75)
-    frequency_rad_s: tuple[float, float] = (0.6, 2.5)
-    speed_m_s: tuple[float, float] = (1.0, 4.0)
-    yaw_rad: float = 0.5
-    thrust_share: float = 0.85
-
-
-_RANGE = FlightRange()
-_SINES = 2  # for each output
-_SLOWER = 0.9
-_LOOKS = 4  # at every fourth moment: the first mostly shows that a pace is too fast
-
-
-def random_flight(
-    robot: Quadrotor,
-    rng: np.random.Generator,
-    duration_s: float,
-    centre: tuple[float, float, float] = (0.0, 0.0, 2.0),
-    flight: FlightRange = _RANGE,
-) -> FlatTrajectory:
-    """A lively flight about centre [m; world] from rest at t = 0 to duration_s or later: sines or waypoints, each half of the time.
-
-    What the nominal robot cannot fly, or not with its share of thrust, is slowed until it can.
-    """
-    return drawn_flight(robot, rng, duration_s, centre, flight)()
-
-
-def drawn_flight(
-    robot: Quadrotor,
-    rng: np.random.Generator,
-    duration_s: float,
-    centre: tuple[float, float, float] = (0.0, 0.0, 2.0),
-    flight: FlightRange = _RANGE,
-) -> Callable[[], FlatTrajectory]:
-    """`random_flight`, all random numbers drawn: the call that is left works it out, in any thread."""
-    draw = _random_sines if rng.random() < 0.5 else _random_waypoints
-    make = draw(rng, duration_s, np.array([*centre, 0.0]), flight)
-    return lambda: slowed(robot, make(), duration_s, flight.thrust_share)
-
-
-def slowed(robot: Quadrotor, trajectory: FlatTrajectory, duration_s: float, thrust_share: float = 1.0) -> FlatTrajectory:
-    """The trajectory itself where the nominal robot can fly it in [0, duration_s] with that share of thrust, else at a slower pace."""
-    flown, pace, times = trajectory, 1.0, _moments(duration_s)
-    looks = [times[k::_LOOKS] for k in range(min(_LOOKS, len(times)))]
-    while any(_greatest_use(robot, flown, look, thrust_share) > 1.0 for look in looks):
-        pace *= _SLOWER
-        flown = Paced(trajectory, pace)
-    return flown
-
-
-def _random_sines(rng: np.random.Generator, duration_s: float, centre: Array, flight: FlightRange) -> Callable[[], Sines]:
-    size = np.array([*flight.size_m, flight.yaw_rad])
-    share = rng.dirichlet(np.ones(_SINES), 4).T
-    frequency = rng.uniform(*flight.frequency_rad_s, (_SINES, 4))
-    return partial(Sines, centre, share * size, frequency, rng.uniform(0.0, 2 * np.pi, (_SINES, 4)))
-
-
-def _random_waypoints(rng: np.random.Generator, duration_s: float, centre: Array, flight: FlightRange) -> Callable[[], MinimumSnap]:
-    speed, size = rng.uniform(*flight.speed_m_s), np.array(flight.size_m)
-    points = [centre[:3] + rng.uniform(-1.0, 1.0, 3) * size]
-    travelled = 0.0
-    while travelled < speed * duration_s:
-        point = centre[:3] + rng.uniform(-1.0, 1.0, 3) * size
-        if (leg := float(np.linalg.norm(point - points[-1]))) > 0.3 * size.max():  # short legs would be flown at high acceleration
-            points.append(point)
-            travelled += leg
-    return partial(MinimumSnap, np.array(points), speed_m_s=speed, yaw=rng.uniform(-1.0, 1.0, len(points)) * flight.yaw_rad)

@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from metarl_robot import rotation
 from metarl_robot.course import Outputs, check_motion
 from metarl_robot.flatness import FlatPoints, FlatTrajectory
-from metarl_robot.flight import Circle, FigureEight, FlatSpline, Hover, Paced, Steps, check_flight, random_flight, slowed
+from metarl_robot.flight import Circle, FigureEight, FlatSpline, Hover, Paced, Steps
+from metarl_robot.flight_limits import check_flight, slowed
 from metarl_robot.polynomials import Polynomials
 from metarl_robot.quadrotor import Quadrotor
+from metarl_robot.random_flight import random_flight
 from metarl_robot.reference import Spline, from_points
 
 Array = NDArray[np.float64]

@@ -22,14 +22,11 @@ from metarl_robot.flight import (
     Paced,
     Sines,
     Steps,
-    check_flight,
-    drawn_flight,
-    random_flight,
-    slowed,
-    usage,
 )
+from metarl_robot.flight_limits import _needs, check_flight, slowed, usage
 from metarl_robot.minimum_snap import minimum_snap
 from metarl_robot.quadrotor import GRAVITY_M_S2, Quadrotor
+from metarl_robot.random_flight import drawn_flight, random_flight
 from metarl_robot.reference import Shifted
 from metarl_robot.robot import load_robot
 from metarl_robot.signals import Setpoints
@@ -274,7 +271,7 @@ def test_what_can_be_flown_is_accepted_and_usage_says_so(name: str) -> None:
 @pytest.mark.parametrize("name", ["x500", "hummingbird", "crazyflie"])
 def test_what_a_flight_needs_is_what_moves_the_rigid_body(name: str) -> None:
     points = FLIGHTS["random sines"].sample(np.linspace(0.0, 10.0, 1001))
-    thrusts, tilt, speed, rates = np.split(flight_module._needs(robot(name), points), [4, 5, 6], axis=1)
+    thrusts, tilt, speed, rates = np.split(_needs(robot(name), points), [4, 5, 6], axis=1)
     force = np.linalg.norm(points.a[:, :3] + np.array([0.0, 0.0, GRAVITY_M_S2]), axis=1) * robot(name).mass_kg
     inertia, rate = robot(name).inertia, points.v[:, 3:]
     torque = points.a[:, 3:] @ inertia + np.cross(rate, rate @ inertia)

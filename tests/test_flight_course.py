@@ -10,8 +10,9 @@ import pytest
 from metarl_robot import rotation
 from metarl_robot.course import Outputs
 from metarl_robot.errors import SignalError, UnknownNameError
-from metarl_robot.flight import Circle, FigureEight, check_flight
+from metarl_robot.flight import Circle, FigureEight
 from metarl_robot.flight_course import FlightCourse
+from metarl_robot.flight_limits import check_flight
 from metarl_robot.reference_keeper import ReferenceKeeper
 from metarl_robot.robot import load_robot
 from metarl_robot.signals import Reference, Setpoints

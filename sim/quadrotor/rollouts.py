@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot import rotation
-from metarl_robot.flight import drawn_flight
 from metarl_robot.quadrotor import Quadrotor
+from metarl_robot.random_flight import drawn_flight
 from metarl_robot.signals import Setpoints
 from metarl_robot.sim.kinds import RolloutArrays
 from metarl_robot.sim.quadrotor.detuned_law import DetunedLaw

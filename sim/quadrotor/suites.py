@@ -26,8 +26,10 @@ from numpy.typing import NDArray
 
 from metarl_robot.errors import MetaRLError
 from metarl_robot.flatness import FlatTrajectory
-from metarl_robot.flight import FigureEight, MinimumSnap, Paced, check_flight, random_flight
+from metarl_robot.flight import FigureEight, MinimumSnap, Paced
+from metarl_robot.flight_limits import check_flight
 from metarl_robot.quadrotor import Quadrotor
+from metarl_robot.random_flight import random_flight
 from metarl_robot.signals import Reference
 from metarl_robot.sim.payload import Payload
 from metarl_robot.sim.quadrotor.feasibility import flight_use, hover_use

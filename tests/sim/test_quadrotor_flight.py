@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from metarl_robot import rotation
-from metarl_robot.flight import random_flight
 from metarl_robot.quadrotor import Quadrotor
+from metarl_robot.random_flight import random_flight
 from metarl_robot.robot import load_robot
 from metarl_robot.signals import Setpoints
 from metarl_robot.sim.payload import Payload

@@ -9,7 +9,7 @@ import pytest
 
 from metarl_robot import rotation
 from metarl_robot.errors import MetaRLError, SignalError, UnknownNameError
-from metarl_robot.flight import check_flight
+from metarl_robot.flight_limits import check_flight
 from metarl_robot.robot import load_robot
 from metarl_robot.sim.quadrotor.feasibility import flight_use, hover_use, required_thrusts
 from metarl_robot.sim.quadrotor.model import hover_command
