@@ -73,7 +73,7 @@ class AcadosSolver:
 
 
 def _built(family: Family, condensed: int) -> Any:
-    from acados.acados_template import AcadosOcpSolver  # type: ignore[import-untyped, unused-ignore]
+    from acados.acados_template import AcadosOcpSolver
 
     ocp = _problem(family, condensed)
     functions = (family.step, family.error, family.offset, family.limited)
@@ -96,7 +96,7 @@ def _built(family: Family, condensed: int) -> Any:
 
 
 def _problem(family: Family, condensed: int) -> Any:
-    from acados.acados_template import AcadosModel, AcadosOcp  # type: ignore[import-untyped, unused-ignore]
+    from acados.acados_template import AcadosModel, AcadosOcp
 
     x, u, p = family.symbols()
     model = AcadosModel()
@@ -133,7 +133,7 @@ def _problem(family: Family, condensed: int) -> Any:
 @contextmanager
 def _environment() -> Iterator[None]:
     """What the package needs to find its own libraries and code generator."""
-    import acados  # type: ignore[import-untyped, unused-ignore]
+    import acados
 
     for name in ("libblasfeo.so", "libhpipm.so", "libqpOASES_e.so", "libacados.so"):
         ctypes.CDLL(str(Path(acados.LIB_DIR) / name), mode=ctypes.RTLD_GLOBAL)
