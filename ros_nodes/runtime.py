@@ -6,7 +6,7 @@ which on these machines has half the jitter of the others and a fifth of their l
 
 SIGINT and SIGTERM end the loop between two callbacks, so that a node always closes in order: files are completed, the last
 words are sent, and the middleware has let go of the node before the process ends. (What is left to the exit handlers of DDS dies
-there beside its own threads, and takes the process with it once in some hundred times.)
+there beside its own threads, and now and then takes the process with it.)
 """
 
 from __future__ import annotations

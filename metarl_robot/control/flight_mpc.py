@@ -144,7 +144,7 @@ class FlightMPC:
             return self._fallback(time, "the plan is not finite")
         effort = self._limiter.apply(found.inputs[0])
         self._issued.append(_Issued(time, effort, self._motors.speeds))
-        self._last = found if self._trusted(found) else None
+        self._last = self._kept(found)
         held = np.concatenate([found.inputs, found.inputs[-1:]])
         self._plan = Plan(start + self._grid, found.q, found.v, held)
         message = "" if optimal else "the quadratic programme was not solved to the end"
@@ -211,13 +211,13 @@ class FlightMPC:
             states, inputs, optimal = self._functions.moved(states, solution.states).copy(), inputs + solution.inputs, solution.optimal
         return _Trajectory(start, states, inputs), optimal
 
-    def _trusted(self, plan: _Trajectory) -> bool:
-        """Whether the next step may begin from a plan: unless plans have tumbled for as long as they reach."""
+    def _kept(self, plan: _Trajectory) -> _Trajectory | None:
+        """The plan for the next step to begin from; none once plans have tumbled for as long as they reach."""
         self._tumbling_s = self._tumbling_s + self._robot.control_period_s if plan.tumbles else 0.0
         if self._tumbling_s < self._grid[-1]:
-            return True
+            return plan
         self._tumbling_s = 0.0
-        return False
+        return None
 
     def _shifted(self, plan: _Trajectory, start: float) -> _Trajectory:
         """A plan moved on to begin at `start`, never back: a shorter latency can lie before its beginning."""
@@ -238,7 +238,7 @@ class FlightMPC:
 
 
 def _finite(array: Array) -> bool:
-    """Whether every number is: then, short of an overflow, so is their sum, which is had in half the time."""
+    """Whether every number is: then, short of an overflow, so is their sum, which is had sooner."""
     return math.isfinite(array.sum())
 
 

@@ -6,7 +6,7 @@ Newton-Euler in a step of length h, with inputs u (commanded thrusts) held, payl
 
 by the classical Runge-Kutta method in `SUBSTEPS` steps. The derivative of the step is that of the equations of motion (δθ a turn after the
 attitude: R becomes R (1 + [δθ]×); Solà 2017, section 5.3.3), integrated by the same method along the same path. Differentiating the
-integrator itself, as CasADi would, comes as near to the true flow's derivative (the integrator's error decides) for twice the operations.
+integrator itself, as CasADi would, comes as near to the true flow's derivative (the integrator's error decides), for more operations.
 """
 
 from __future__ import annotations
