@@ -12,7 +12,7 @@ from metarl_robot.cli.figure import new_figure
 
 def curves(group: list[dict[str, Any]]) -> Figure:
     """One figure of the curves that share it."""
-    figure, axes = new_figure(5.5, 3.6)
+    figure, axes = new_figure(5.5, 3.9)
     for curve in group:
         sizes, costs = np.array(curve["sizes"], dtype=float), np.array(curve["cost_us"], dtype=float)
         (line,) = axes.loglog(sizes, costs, "o", label=f"{curve['label']}: ~ {curve['size_name']}^{curve['exponent']:.2f}")
@@ -24,5 +24,5 @@ def curves(group: list[dict[str, Any]]) -> Figure:
     axes.set_xticks(sorted({size for curve in group for size in curve["sizes"]}))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("")
-    axes.legend(frameon=False)
+    figure.legend(loc="outside lower left", frameon=False)  # never over a line
     return figure
