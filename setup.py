@@ -59,10 +59,12 @@ TRAIN = ["torch==2.13.0", "threadpoolctl>=3.5"]
 
 DEV = [
     "pytest>=8",
+    "hypothesis>=6.120",
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",
     "ruff>=0.9",
     "mypy>=1.14",
+    "rosbags>=0.10",
     "types-PyYAML",
     "colcon-common-extensions>=0.3",
     "setuptools>=64",
