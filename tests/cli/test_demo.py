@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +43,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> tuple[Path,
     """(folder of a finished demo, what it printed as JSON)."""
     place = tmp_path_factory.mktemp("demo")
     options = ("--checkpoint", str(weights), "--lockstep", "--duration", "7.5", "--payload-mass", "0.8", "--json")
-    done = subprocess.run(command("demo", "planar2", *options), cwd=place, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(command("demo", "planar2", *options), cwd=place, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (folder,) = (place / "runs").iterdir()
     (folder / "stderr.txt").write_text(done.stderr)
@@ -103,7 +102,7 @@ def test_recordings_hold_every_step_and_all_topics(demo: tuple[Path, dict[str, o
 def test_plot_draws_the_same_numbers_again(demo: tuple[Path, dict[str, object]], tmp_path: Path) -> None:
     folder = demo[0]
     target = tmp_path / "again.html"
-    done = subprocess.run(command("plot", str(folder), "--out", str(target)), capture_output=True, text=True, timeout=100)
+    done = subprocess.run(command("plot", str(folder), "--out", str(target)), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     rows = [re.findall(r"<td>(?:<span.*?</span>)?(.*?)</td>", page.read_text()) for page in (folder / "report.html", target)]
     assert rows[0] == rows[1]
@@ -130,12 +129,12 @@ def test_what_is_no_recording_is_refused(tmp_path: Path, content: bytes) -> None
 def test_ctrl_c_stops_every_node_and_says_what_is_kept(tmp_path: Path) -> None:
     arguments = command("demo", "planar2", "--controllers", "pid", "--duration", "11")
     process = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    deadline = time.monotonic() + 90.0
-    while not list(tmp_path.glob("runs/*/pid.mcap")) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(3.0)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if " of 11 s" in line:  # the robot moves
+            break
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate()
     assert process.returncode == 130, said
     assert "Traceback" not in said
     assert "metarl plot" in said

@@ -15,7 +15,7 @@ from metarl_robot.cli.launch_process import node_environment
 def run(node: str, *parameters: str) -> subprocess.CompletedProcess[str]:
     words = [word for parameter in parameters for word in ("-p", parameter)]
     command = [sys.executable, "-m", f"metarl_robot.ros_nodes.{node}", "--ros-args", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=node_environment())
+    return subprocess.run(command, capture_output=True, text=True, env=node_environment())
 
 
 @pytest.mark.parametrize(
