@@ -10,7 +10,7 @@ from numpy.polynomial import Polynomial
 
 import metarl_robot.flight as flight_module
 from metarl_robot import rotation
-from metarl_robot.dynamics import compiler
+from metarl_robot.dynamics import code_cache, compiler
 from metarl_robot.errors import SignalError
 from metarl_robot.flatness import FlatPoints, FlatTrajectory
 from metarl_robot.flight import (
@@ -143,7 +143,7 @@ def test_without_a_compiler_sines_are_the_same(monkeypatch: pytest.MonkeyPatch) 
     sines, times = FigureEight(ABOVE, duration_s=7.0)._sines, np.linspace(-1.0, 9.0, 101)
     fast = sines.derivatives(times)
     monkeypatch.setattr(compiler.shutil, "which", lambda name: None)
-    monkeypatch.setattr(compiler, "_warned", True)
+    monkeypatch.setattr(code_cache, "_said", {"compiler"})
     slow = flight_module._sines.__wrapped__(1, 0)(times, sines._parameters)
     assert np.allclose(fast, slow, rtol=1e-12, atol=1e-12)
 

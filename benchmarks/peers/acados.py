@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.benchmarks.mpc_problem import Family, Plan, Problem
-from metarl_robot.dynamics.compiler import cache_folder
+from metarl_robot.dynamics.code_cache import private_folder
+from metarl_robot.dynamics.compiler import scratch_folder
 
 Array = NDArray[np.float64]
 
@@ -81,7 +82,7 @@ def _built(family: Family, condensed: int) -> Any:
     key = hashlib.sha256("".join([*(f.serialize() for f in functions), weights, _FLAGS, str(condensed), __file__]).encode()).hexdigest()[
         :16
     ]
-    folder = cache_folder() / f"acados_{key}"
+    folder = (private_folder() or scratch_folder()) / f"acados_{key}"
     ocp.code_export_directory = str(folder / "code")
     done = (folder / "built").exists()
     folder.mkdir(parents=True, exist_ok=True)

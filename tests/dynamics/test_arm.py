@@ -6,7 +6,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from metarl_robot.dynamics import compiler
+from metarl_robot.dynamics import code_cache, compiler
 from metarl_robot.dynamics.arm import ArmDynamics
 from metarl_robot.robot import Robot, load_robot
 
@@ -117,7 +117,7 @@ def test_without_a_compiler_the_results_are_the_same(monkeypatch: pytest.MonkeyP
     robot = load_robot("planar2")
     expected = ArmDynamics(robot, 5).inverse_dynamics(robot.home, np.ones(2), np.ones(2))
     monkeypatch.setattr(compiler.shutil, "which", lambda name: None)
-    monkeypatch.setattr(compiler, "_warned", False)
+    monkeypatch.setattr(code_cache, "_said", set())
     with pytest.warns(RuntimeWarning, match="no C compiler"):
         slow = ArmDynamics(robot, 5)
     assert np.allclose(slow.inverse_dynamics(robot.home, np.ones(2), np.ones(2)), expected, rtol=0, atol=1e-12)
