@@ -1,105 +1,231 @@
-"""What comes in from outside is checked once, here: sizes, finiteness, stamps and poses of measured states.
+"""Input validation: sizes, finiteness, stamps and positions of measured states are checked once, here.
 
-A stamp must advance. One that goes back, or leaps ahead by more than `max_step_s`, is refused; when `RESYNC_COUNT` stamps
-in a row agree with each other on a new time base (a clock that was set, a simulation that was reset), the new base is
-taken and `epoch` counts up, so that whoever keeps times can start afresh.
+Stamps. A stamp must advance. One that goes back, or leaps ahead by more than `max_step_s`, is refused; when
+`RESYNC_COUNT` stamps in a row agree with each other on a new time base (a clock that was set, a simulation that was
+reset), the new base is taken and `epoch` counts up, so that users of times can start afresh. An accepted state must
+be later than the last accepted one only: the stamp of a refused message makes no good state look old.
 
-The pose of a floating base is checked likewise. A quaternion whose norm is off by more than `NORM_TOLERANCE` is refused; what is
-less is put right, and its sign made that of the quaternion before. A position that leaps (further from where the velocity
-led than `JUMP_M` and an acceleration of `JUMP_M_S2` explain) is refused, until `RELOCATED_COUNT` positions in a row agree on where the
-robot is (the odometry found itself again): then it is believed, and `epoch` counts up.
+Positions. A position that leaps, further from the last one than the robot can have moved since, is refused:
+
+    a joint         max(SPEED_RATIO × velocity limit, both measured speeds) × (time since + JUMP_S)
+    a floating base JUMP_M and an acceleration of JUMP_M_S2, from where the last velocity led
+
+It is believed again when `RELOCATED_COUNT` positions in a row agree with each other, and last for
+`RELOCATED_PERIODS` periods of the states before (a robot that was reset, odometry that found itself again); `epoch`
+counts up. A second publisher that alternates with the first never gets there, whatever its rate. Before `RELOCATED_COUNT`
+states have been accepted, nothing says which of two publishers is right: neither is believed until one is alone.
+
+A quaternion whose norm is off by more than `NORM_TOLERANCE` is refused; a smaller error is put right, and the
+sign made that of the quaternion before.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from enum import Enum
+from functools import partial
 from math import isfinite
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.gate_law import Inertial
+from metarl_robot.refusals import Refusals, Rejection
 from metarl_robot.robot import Robot
 from metarl_robot.rotation import nearest_sign, normalise
 from metarl_robot.signals import State
+
+__all__ = ["InertialIntake", "Refused", "Rejection", "StateIntake", "clock_problem"]
 
 Array = NDArray[np.float64]
 
 RESYNC_COUNT = 3  # stamps that must agree before a new time base is believed
 RELOCATED_COUNT = 10  # positions that must agree before a leap is believed
+RELOCATED_PERIODS = 3.0  # and so many periods of the states before, without any of those
+SPEED_RATIO = 2.0  # no joint is faster than so many times its velocity limit, unless its velocity says so
+JUMP_S = 0.03  # jitter of stamps, noise of positions
 NORM_TOLERANCE = 0.01  # of a quaternion
 JUMP_M = 0.3  # a position may be so far from where the last velocity led,
 JUMP_M_S2 = 40.0  # and further by what this acceleration makes of the time since
 MAX_VALUE = 1e3  # rad, m and their rates: no joint gets there, only broken messages do
 MAX_STEP_S = 0.25  # a longer silence between two states is a jump
+_SINCE_BOOT_S = 1e8  # a clock so far behind counts from its machine's start
+_EQUAL = 1.0 - 1e-6  # times are compared but for rounding
 
 
-class Rejection(Enum):
-    """Why something that came in is not used. The values are the names in /diagnostics."""
+class Refused(NamedTuple):
+    """Why a message is not used, and the words for its sender."""
 
-    DUPLICATE = "repeated"
-    NAMES = "names"
-    FRAME = "frame"
-    SIZE = "size"
-    NOT_FINITE = "not_finite"
-    IMPLAUSIBLE = "implausible"
-    NOT_NORMALISED = "not_normalised"
-    POSITION_JUMPED = "position_jumped"
-    STAMP_BACKWARDS = "stamp_backwards"
-    STAMP_JUMPED = "stamp_jumped"
-    STALE = "stale"
-    FUTURE = "future"
-    NO_STATE = "no_state"
+    why: Rejection
+    text: str
+
+
+def clock_problem(stamp_s: float, now_s: float, max_age_s: float) -> Refused | None:
+    """Whether a stamp is further than `max_age_s` from this machine's clock."""
+    age_s = now_s - stamp_s
+    if abs(age_s) <= max_age_s:
+        return None
+    if stamp_s == 0.0:
+        return Refused(Rejection.STAMP_ZERO, "")
+    side = "behind" if age_s > 0.0 else "ahead of"
+    guess = ": since boot?" if age_s > _SINCE_BOOT_S else ""
+    remedy = "synchronise the clocks, or set stamp_on_arrival:=true or max_state_age_s"
+    text = f"stamps are {abs(age_s):.2g} s {side} this machine's clock{guess} (allowed: {max_age_s:g} s); {remedy}"
+    return Refused(Rejection.STALE if age_s > 0.0 else Rejection.FUTURE, text)
 
 
 class StampFilter:
     """Accepts stamps that advance by at most `max_step_s`; see the module's docstring.
 
-    last_s: the newest accepted stamp, None before the first. epoch: how often the time base changed.
+    last_s: the newest believable stamp, also of a message that was refused for its values; None before the first.
+    epoch: how often the time base changed.
     """
 
     def __init__(self, max_step_s: float = MAX_STEP_S) -> None:
         self._max_step_s = max_step_s
         self._candidates: list[float] = []
+        self._good_s: float | None = None
+        self._period_s = 0.0  # between the last two accepted
         self.last_s: float | None = None
         self.epoch = 0
 
     def check(self, stamp_s: float) -> Rejection | None:
         """None when the stamp is accepted."""
-        if self.last_s is None or 0.0 < stamp_s - self.last_s <= self._max_step_s:
-            self._accept(stamp_s)
-            return None
-        if stamp_s == self.last_s or stamp_s in self._candidates[-1:]:
+        problem = self.judge(stamp_s)
+        if problem is None:
+            self.accept(stamp_s)
+        return problem
+
+    def judge(self, stamp_s: float) -> Rejection | None:
+        """None when the stamp is believable; `accept` or `let_pass` follows."""
+        if not isfinite(stamp_s):
+            return Rejection.STAMP_JUMPED
+        if stamp_s in (self._good_s, self.last_s, *self._candidates[-1:]):
             return Rejection.DUPLICATE
+        if self.last_s is None or self._follows(stamp_s, self.last_s):
+            return None
         if self._new_base(stamp_s):
             self.epoch += 1
-            self._accept(stamp_s)
+            self.last_s, self._good_s, self._period_s = stamp_s, None, 0.0
             return None
         return Rejection.STAMP_BACKWARDS if stamp_s < self.last_s else Rejection.STAMP_JUMPED
 
-    def _accept(self, stamp_s: float) -> None:
-        self.last_s = stamp_s
+    def accept(self, stamp_s: float) -> None:
+        """The message of this stamp, judged before, is good."""
+        if self._good_s is not None:
+            self._period_s = stamp_s - self._good_s
+        self.last_s = self._good_s = stamp_s
         self._candidates.clear()
+
+    def let_pass(self, stamp_s: float) -> None:
+        """The message of this stamp, judged before, is refused for another reason: time goes on, no more."""
+        if self.last_s is None or 0.0 < stamp_s - self.last_s <= self._max_step_s:
+            self.last_s = stamp_s
+        self._candidates.clear()
+
+    def _follows(self, stamp_s: float, last_s: float) -> bool:
+        before_s = last_s if self._good_s is None else self._good_s
+        return stamp_s > before_s and stamp_s - last_s <= self._max_step_s
 
     def _new_base(self, stamp_s: float) -> bool:
         if self._candidates and not 0.0 < stamp_s - self._candidates[-1] <= self._max_step_s:
             self._candidates.clear()
         self._candidates.append(stamp_s)
-        return len(self._candidates) >= RESYNC_COUNT
+        lasted_s = stamp_s - self._candidates[0]
+        long = lasted_s >= (RESYNC_COUNT - 1) * min(self._period_s, self._max_step_s) * _EQUAL
+        return len(self._candidates) >= RESYNC_COUNT and long
 
 
-class PoseFilter:
-    """Checks and puts right the pose of a floating base; see the module's docstring.
+Follows = Callable[[State, State, float], bool]
+"""Whether a state can follow another so many seconds before."""
 
-    relocations: how often a leap was believed.
+
+class LeapFilter:
+    """Refuses positions that leap; see the module's docstring.
+
+    relocations: how often a leap was believed. in_doubt: two positions disagreed before there was a reason to
+    believe one of them.
     """
 
-    def __init__(self) -> None:
-        self._last: tuple[float, State] | None = None
-        self._elsewhere: list[tuple[float, State]] = []
+    def __init__(self, follows: Follows) -> None:
+        self._follows = follows
         self.relocations = 0
+        self.forget()
+
+    def forget(self) -> None:
+        """The time base has changed: the next position is believed."""
+        self.last: tuple[float, State] | None = None
+        self._elsewhere: list[tuple[float, State]] = []
+        self._streak, self._period_s = 0, 0.0
+        self.in_doubt = False
+
+    def check(self, state: State, stamp_s: float) -> bool:
+        """Whether the state is believed."""
+        here = stamp_s, state
+        if not self.in_doubt and (self.last is None or self._near(self.last, here)):
+            self._believe(here)
+            return True
+        if not self.in_doubt and self._streak < RELOCATED_COUNT:
+            self.last, self.in_doubt = None, True
+        if not self._relocated(here):
+            return False
+        self.relocations += 1
+        self._streak, self.last, self.in_doubt = RELOCATED_COUNT, None, False
+        self._believe(here)
+        return True
+
+    def _believe(self, here: tuple[float, State]) -> None:
+        if self.last is not None:
+            self._period_s = here[0] - self.last[0]
+        self.last = here
+        self._streak += 1
+        self._elsewhere.clear()
+
+    def _near(self, before: tuple[float, State], here: tuple[float, State]) -> bool:
+        return self._follows(before[1], here[1], min(max(here[0] - before[0], 0.0), MAX_STEP_S))
+
+    def _relocated(self, here: tuple[float, State]) -> bool:
+        if self._elsewhere and not self._near(self._elsewhere[-1], here):
+            self._elsewhere.clear()
+        self._elsewhere.append(here)
+        lasted_s = here[0] - self._elsewhere[0][0]
+        long = lasted_s >= RELOCATED_PERIODS * min(self._period_s, MAX_STEP_S) * _EQUAL
+        return len(self._elsewhere) >= RELOCATED_COUNT and long
+
+
+def joints_follow(fastest: Array, near: Array, before: State, state: State, elapsed_s: float) -> bool:
+    """Whether joints can be there so soon; see the module's docstring.
+
+    fastest: (dof,) SPEED_RATIO times the velocity limit. near: (dof,) how far they may be at once.
+    """
+    moved = np.abs(state.q - before.q)
+    if (moved <= near).all():
+        return True
+    fastest = np.maximum(fastest, np.maximum(np.abs(before.v), np.abs(state.v)))
+    return bool((moved <= fastest * (elapsed_s + JUMP_S)).all())
+
+
+def base_follows(before: State, state: State, elapsed_s: float) -> bool:
+    """Whether a floating base can be there so soon; see the module's docstring."""
+    predicted = before.q[:3] + elapsed_s * before.v[:3]
+    return float(np.linalg.norm(state.q[:3] - predicted)) <= JUMP_M + 0.5 * JUMP_M_S2 * elapsed_s**2
+
+
+class PositionFilter:
+    """Checks the position of an arm's joints."""
+
+    def __init__(self, follows: Follows) -> None:
+        self.leaps = LeapFilter(follows)
+
+    def check(self, state: State, stamp_s: float) -> tuple[Rejection | None, State]:
+        """(None when the position is accepted, the state)."""
+        return (None if self.leaps.check(state, stamp_s) else Rejection.POSITION_JUMPED), state
+
+
+class PoseFilter(PositionFilter):
+    """Checks and puts right the pose of a floating base."""
 
     def check(self, state: State, stamp_s: float) -> tuple[Rejection | None, State]:
         """(None when the pose is accepted, the state put right)."""
@@ -107,34 +233,17 @@ class PoseFilter:
         if abs(norm - 1.0) > NORM_TOLERANCE:
             return Rejection.NOT_NORMALISED, state
         attitude = normalise(state.q[3:])
-        if self._last is not None:
-            attitude = nearest_sign(attitude, self._last[1].q[3:])
-        state = replace(state, q=np.concatenate([state.q[:3], attitude]))
-        if self._last is not None and not self._near(self._last, stamp_s, state) and not self._relocated(stamp_s, state):
-            return Rejection.POSITION_JUMPED, state
-        self._last = stamp_s, state
-        self._elsewhere.clear()
-        return None, state
+        if self.leaps.last is not None:
+            attitude = nearest_sign(attitude, self.leaps.last[1].q[3:])
+        return super().check(replace(state, q=np.concatenate([state.q[:3], attitude])), stamp_s)
 
-    def forget(self) -> None:
-        """The time base has changed: the next pose is believed."""
-        self._last = None
-        self._elsewhere.clear()
 
-    def _near(self, before: tuple[float, State], stamp_s: float, state: State) -> bool:
-        """Whether a state can follow another."""
-        elapsed_s = stamp_s - before[0]
-        predicted = before[1].q[:3] + elapsed_s * before[1].v[:3]
-        return float(np.linalg.norm(state.q[:3] - predicted)) <= JUMP_M + 0.5 * JUMP_M_S2 * elapsed_s**2
-
-    def _relocated(self, stamp_s: float, state: State) -> bool:
-        if self._elsewhere and not self._near(self._elsewhere[-1], stamp_s, state):
-            self._elsewhere.clear()
-        self._elsewhere.append((stamp_s, state))
-        if len(self._elsewhere) < RELOCATED_COUNT:
-            return False
-        self.relocations += 1
-        return True
+def position_filter(robot: Robot) -> PositionFilter:
+    """What checks the position of such a robot."""
+    if robot.floating:
+        return PoseFilter(base_follows)
+    fastest = SPEED_RATIO * robot.velocity_limit
+    return PositionFilter(partial(joints_follow, fastest, fastest * JUMP_S))
 
 
 @dataclass(frozen=True)
@@ -150,15 +259,21 @@ class StateIntake:
     """Keeps the newest usable state of a robot and counts what it refused.
 
     latest: the newest accepted state, None before the first. time_s: the newest believable stamp, also of a state whose
-    values were refused: time goes on while a sensor is broken.
+    values were refused: time goes on while a sensor is broken. refusals: what was refused, and why.
     """
 
     def __init__(self, robot: Robot, max_step_s: float = MAX_STEP_S) -> None:
         self._sizes = (robot.nq,), (robot.dof,)
-        self._pose = PoseFilter() if robot.floating else None
+        self._place = 3 if robot.floating else robot.nq  # the coordinates that say where it is
+        self._position = position_filter(robot)
         self._stamps = StampFilter(max_step_s)
         self.latest: Measurement | None = None
-        self.rejections: Counter[str] = Counter()
+        self.refusals = Refusals()
+
+    @property
+    def rejections(self) -> Counter[str]:
+        """How often each reason for a refusal occurred."""
+        return self.refusals.counts
 
     @property
     def time_s(self) -> float | None:
@@ -167,23 +282,27 @@ class StateIntake:
     @property
     def epoch(self) -> int:
         """Counts changes of the time base and of the place."""
-        return self._stamps.epoch + (0 if self._pose is None else self._pose.relocations)
+        return self._stamps.epoch + self._position.leaps.relocations
 
     def offer(self, state: State, stamp_s: float, received_s: float) -> Rejection | None:
         """Take a state in; None when it was accepted. A state of a former time base is forgotten when the base changes."""
-        epoch = self._stamps.epoch
-        problem = self._stamps.check(stamp_s)
-        if self._stamps.epoch != epoch:
-            self.latest = None
-            if self._pose is not None:
-                self._pose.forget()
-        problem = problem or self._value_problem(state)
-        if problem is None and self._pose is not None:
-            problem, state = self._pose.check(state, stamp_s)
-        if problem is None:
-            self.latest = Measurement(state, stamp_s, received_s)
-        else:
+        problem = self._judge(stamp_s)
+        if problem is not None:
+            problem = self._repeated(state, stamp_s) if problem is Rejection.DUPLICATE else problem
             self.reject(problem)
+            return problem
+        problem = self._value_problem(state)
+        if problem is None:
+            problem, state = self._position.check(state, stamp_s)
+        if problem is None:
+            self._stamps.accept(stamp_s)
+            self.latest = Measurement(state, stamp_s, received_s)
+            self.refusals.good()
+            return None
+        self._stamps.let_pass(stamp_s)
+        if self._position.leaps.in_doubt:
+            self.latest = None
+        self.reject(problem)
         return problem
 
     def refresh(self, received_s: float) -> None:
@@ -193,11 +312,29 @@ class StateIntake:
 
     def offer_time(self, stamp_s: float) -> None:
         """Take the stamp of a state that could not even be read: time goes on."""
-        self._stamps.check(stamp_s)
+        if self._judge(stamp_s) is None:
+            self._stamps.let_pass(stamp_s)
 
-    def reject(self, why: Rejection) -> None:
-        """Count a refusal that was noticed elsewhere (a message that could not be read)."""
-        self.rejections[why.value] += 1
+    def reject(self, why: Rejection, detail: str = "") -> None:
+        """Count a refusal, also one that was noticed elsewhere (a message that could not be read)."""
+        self.refusals.add(why, detail)
+
+    def _judge(self, stamp_s: float) -> Rejection | None:
+        epoch = self._stamps.epoch
+        problem = self._stamps.judge(stamp_s)
+        if self._stamps.epoch != epoch:
+            self.latest = None
+            self._position.leaps.forget()
+        return problem
+
+    def _repeated(self, state: State, stamp_s: float) -> Rejection:
+        """A message that came twice, or a stamp that was used twice."""
+        if self.latest is None or stamp_s != self.latest.stamp_s or self._value_problem(state) is not None:
+            return Rejection.DUPLICATE
+        n, last = self._place, self.latest.state
+        if np.array_equal(state.q[:n], last.q[:n]) and np.array_equal(state.v[:n], last.v[:n]):
+            return Rejection.DUPLICATE
+        return Rejection.STAMP_ZERO if stamp_s == 0.0 else Rejection.STAMP_REPEATED
 
     def _value_problem(self, state: State) -> Rejection | None:
         if (state.q.shape, state.v.shape) != self._sizes or (state.specific_force is not None and state.specific_force.shape != (3,)):
@@ -220,7 +357,12 @@ class InertialIntake:
     def __init__(self, max_step_s: float = MAX_STEP_S) -> None:
         self._stamps = StampFilter(max_step_s)
         self.latest: InertialMeasurement | None = None
-        self.rejections: Counter[str] = Counter()
+        self.refusals = Refusals()
+
+    @property
+    def rejections(self) -> Counter[str]:
+        """How often each reason for a refusal occurred."""
+        return self.refusals.counts
 
     def offer(self, inertial: Inertial, stamp_s: float, received_s: float) -> Rejection | None:
         """Take a measurement in; None when it was accepted."""
@@ -230,13 +372,14 @@ class InertialIntake:
             problem = Rejection.NOT_NORMALISED
         if problem is None:
             self.latest = InertialMeasurement(inertial, stamp_s, received_s)
+            self.refusals.good()
         else:
             self.reject(problem)
         return problem
 
-    def reject(self, why: Rejection) -> None:
-        """Count a refusal that was noticed elsewhere."""
-        self.rejections[why.value] += 1
+    def reject(self, why: Rejection, detail: str = "") -> None:
+        """Count a refusal, also one that was noticed elsewhere."""
+        self.refusals.add(why, detail)
 
 
 def _number_problem(*parts: Array) -> Rejection | None:

@@ -1,0 +1,108 @@
+"""Refused messages: the reasons, how often each occurred, and what a user can do about it."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from enum import Enum
+from itertools import takewhile
+
+WINDOW = 64  # messages that `warning` looks back on
+WARNING_SHARE = 0.1  # of them refused: worth a warning
+DETAIL_CHARS = 300  # of a reason that quotes a message
+
+
+class Rejection(Enum):
+    """Why a message is not used. The values are the names in /diagnostics."""
+
+    DUPLICATE = "repeated"
+    NAMES = "names"
+    FRAME = "frame"
+    SIZE = "size"
+    NOT_FINITE = "not_finite"
+    IMPLAUSIBLE = "implausible"
+    NOT_NORMALISED = "not_normalised"
+    POSITION_JUMPED = "position_jumped"
+    STAMP_BACKWARDS = "stamp_backwards"
+    STAMP_JUMPED = "stamp_jumped"
+    STAMP_REPEATED = "stamp_repeated"
+    STAMP_ZERO = "stamp_zero"
+    STALE = "stale"
+    FUTURE = "future"
+    NO_STATE = "no_state"
+
+
+ADVICE = {
+    Rejection.DUPLICATE: "the same message came again",
+    Rejection.NAMES: "joint names or the lengths of the lists do not fit the robot",
+    Rejection.FRAME: "another frame than expected",
+    Rejection.SIZE: "the number of values does not fit the robot",
+    Rejection.NOT_FINITE: "values are NaN or infinite",
+    Rejection.IMPLAUSIBLE: "values above 1000 (units must be m, rad, m/s, rad/s)",
+    Rejection.NOT_NORMALISED: "quaternions are not of unit length (all zeros: the driver does not set them)",
+    Rejection.POSITION_JUMPED: "positions leap further than the robot can move:"
+    " does a second publisher send states of this robot?",
+    Rejection.STAMP_BACKWARDS: "stamps go back: do two publishers send states of this robot?",
+    Rejection.STAMP_JUMPED: "stamps leap ahead: were states lost, or was a clock set?",
+    Rejection.STAMP_REPEATED: "stamps repeat while values change: does the driver's clock tick slower"
+    " than it publishes? stamp_on_arrival:=true uses the time of arrival",
+    Rejection.STAMP_ZERO: "stamps are zero: does the driver set header.stamp?"
+    " stamp_on_arrival:=true uses the time of arrival",
+    Rejection.STALE: "stamps are too far behind this machine's clock",
+    Rejection.FUTURE: "stamps are too far ahead of this machine's clock",
+    Rejection.NO_STATE: "there is no state yet",
+}
+
+
+def shortened(text: str, limit: int = DETAIL_CHARS) -> str:
+    """The text, or its beginning and its length."""
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
+
+
+class Refusals:
+    """Counts refusals of one kind of message and explains the latest.
+
+    counts: by name, since the start.
+    """
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self._recent: deque[Rejection | None] = deque(maxlen=WINDOW)  # None: accepted
+        self._details: dict[Rejection, str] = {}
+
+    def good(self) -> None:
+        """A message was accepted."""
+        self._recent.append(None)
+
+    def add(self, why: Rejection, detail: str = "") -> None:
+        """A message was refused. detail: what it held and what is allowed, instead of the general advice."""
+        self.counts[why.value] += 1
+        self._recent.append(why)
+        if detail:
+            self._details[why] = shortened(detail)
+
+    def words(self, why: Rejection) -> str:
+        """One reason and its remedy."""
+        return self._details.get(why) or ADVICE[why]
+
+    @property
+    def reason(self) -> str:
+        """The most frequent refusal since the last accepted message and its remedy; empty if there was none."""
+        since = takewhile(lambda why: why is not None, reversed(self._recent))
+        return self._most_frequent(Counter(since))
+
+    @property
+    def warning(self) -> str:
+        """The most frequent refusal among the last messages, where many are refused; else empty."""
+        counts = Counter(self._recent)
+        refused = sum(counts.values()) - counts[None] - counts[Rejection.DUPLICATE]
+        if refused < WARNING_SHARE * WINDOW:
+            return ""
+        return f"{refused} of the last {len(self._recent)} refused: {self._most_frequent(counts)}"
+
+    def recent(self, *reasons: Rejection) -> bool:
+        """Whether one of the last messages was refused for one of these reasons."""
+        return any(why in self._recent for why in reasons)
+
+    def _most_frequent(self, counts: Counter[Rejection | None]) -> str:
+        telling = {why: n for why, n in counts.items() if why not in (None, Rejection.DUPLICATE)}
+        return self.words(max(telling, key=lambda why: telling[why])) if telling else ""
