@@ -15,6 +15,7 @@ class Rejection(Enum):
     """Why a message is not used. The values are the names in /diagnostics."""
 
     DUPLICATE = "repeated"
+    UNREADABLE = "unreadable"
     NAMES = "names"
     FRAME = "frame"
     SIZE = "size"
@@ -33,6 +34,7 @@ class Rejection(Enum):
 
 ADVICE = {
     Rejection.DUPLICATE: "the same message came again",
+    Rejection.UNREADABLE: "the message cannot be read",
     Rejection.NAMES: "joint names or the lengths of the lists do not fit the robot",
     Rejection.FRAME: "another frame than expected",
     Rejection.SIZE: "the number of values does not fit the robot",

@@ -226,3 +226,7 @@ def test_a_reason_is_bounded_and_the_most_frequent_since_the_last_good_message()
         refusals.add(why, "x" * 10_000_000 if why is Rejection.FRAME else "")
     assert refusals.reason.startswith("xxx") and len(refusals.reason) < 400
     assert refusals.counts["frame"] == 2
+
+
+def test_every_reason_has_words_for_the_user() -> None:
+    assert all(Refusals().words(why) for why in Rejection)
