@@ -11,12 +11,14 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from metarl_robot.errors import RobotError
-from metarl_robot.robot import Positive, Robot, RobotFile
+from metarl_robot.robot import Robot, RobotFile
+from metarl_robot.validation import Label, Text, between, check_unique
 
 if TYPE_CHECKING:
     import mujoco
 
 _FULL_TURN_RAD = 2.0 * math.pi
+MOST_JOINTS = 64
 
 
 class JointLimits(BaseModel):
@@ -24,11 +26,11 @@ class JointLimits(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str
+    name: Label
     position_rad: tuple[float, float]
-    velocity_rad_s: Positive
-    effort_nm: Positive
-    effort_rate_nm_s: Positive
+    velocity_rad_s: Annotated[float, between(1e-3, 1e3)]
+    effort_nm: Annotated[float, between(1e-3, 1e5)]
+    effort_rate_nm_s: Annotated[float, between(1e-2, 1e7)]
     home_rad: float
 
     @field_validator("position_rad")
@@ -50,8 +52,14 @@ class JointLimits(BaseModel):
 class ArmFile(RobotFile):
     """The contents of an arm's `robot.yaml`."""
 
-    model: str = "robot.xml"
-    joints: Annotated[tuple[JointLimits, ...], Field(min_length=1)]
+    model: Text = "robot.xml"
+    joints: Annotated[tuple[JointLimits, ...], Field(min_length=1, max_length=MOST_JOINTS)]
+
+    @field_validator("joints")
+    @classmethod
+    def _named_once(cls, joints: tuple[JointLimits, ...]) -> tuple[JointLimits, ...]:
+        check_unique(joint.name for joint in joints)
+        return joints
 
 
 class Arm(Robot):

@@ -1,12 +1,17 @@
 """The project's exceptions: one base class, so that a caller can catch all of them.
 
-A message says what was wrong, what was given and what is allowed.
+A message is one paragraph: it says what was wrong, what was given and what is allowed. `shown` keeps it short, whatever was given.
 """
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
+
+SHOWN_CHARACTERS = 200
+_MOST_NAMES = 40
 
 
 class MetaRLError(Exception):
@@ -30,6 +35,31 @@ class UnknownNameError(MetaRLError):
 
     def __init__(self, what: str, given: str, valid: Iterable[str]) -> None:
         names = sorted(valid)
+        given = shortened(given)
         close = get_close_matches(given, names, n=1)
         hint = f" Did you mean '{close[0]}'?" if close else ""
-        super().__init__(f"unknown {what} '{given}'.{hint} Valid: {', '.join(names) or '(none)'}.")
+        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        super().__init__(
+            f"unknown {what} '{given}'.{hint} Valid: {', '.join(names[:_MOST_NAMES]) or '(none)'}{more}."
+        )
+
+
+def shown(value: Any, limit: int = SHOWN_CHARACTERS) -> str:
+    """A value as a message shows it: its repr, at most `limit` characters of it, whatever the value holds."""
+    try:
+        return shortened(_SHORT.repr(value), limit)
+    except ValueError:  # a number of more digits than Python writes
+        return f"a {type(value).__name__} that is too long to write"
+
+
+def shortened(text: str, limit: int = SHOWN_CHARACTERS) -> str:
+    """At most `limit` characters of a text, its middle left out, on one line and printable."""
+    if len(text) > limit:
+        text = f"{text[: limit // 2]} … {text[-limit // 4 :]}"
+    return "".join(letter if letter.isprintable() else "�" for letter in text)
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = SHOWN_CHARACTERS
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 12
+_SHORT.maxlevel = 4

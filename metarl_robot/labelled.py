@@ -8,13 +8,14 @@ will do as well as a live one.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.errors import SignalError
+from metarl_robot.errors import SignalError, shortened, shown
 
 Array = NDArray[np.float64]
 
@@ -37,13 +38,13 @@ class Table:
     def row(self, name: str) -> Array:
         """(C,) values of one row. Raises SignalError for an unknown name."""
         if name not in self.rows:
-            raise SignalError(f"table: no row '{name}'; there are: {', '.join(self.rows)}")
+            raise SignalError(f"table: no row '{name}'; there are: {shortened(', '.join(self.rows))}")
         return self.values[self.rows.index(name)]
 
     def value(self, column: str, row: str | None = None) -> float:
         """One number; row: default the first. Raises SignalError for an unknown name."""
         if column not in self.columns:
-            raise SignalError(f"table: no column '{column}'; there are: {', '.join(self.columns)}")
+            raise SignalError(f"table: no column '{column}'; there are: {shortened(', '.join(self.columns))}")
         values = self.values[0] if row is None else self.row(row)
         return float(values[self.columns.index(column)])
 
@@ -54,21 +55,38 @@ class Table:
         return f"{seconds}.{nanoseconds:09d} {','.join(self.rows)}", ",".join(self.columns)
 
 
+MOST_LABEL_CHARACTERS = 20_000
+MOST_NUMBERS = 100_000
+_STAMP = re.compile(r"([0-9]{1,11})\.([0-9]{9})")
+_LAST_NS = 2**63 - 1
+
+
 def table_of(message: Any) -> Table:
     """The table in a Float64MultiArray.
 
     Raises:
-        SignalError: the message is not one of ours, or its sizes contradict its labels.
+        SignalError: the message is not one of ours, its sizes contradict its labels, or it is larger than a table can be.
     """
     dimensions = message.layout.dim
     if len(dimensions) != 2:
         raise SignalError(f"table: needs two labelled dimensions; given {len(dimensions)}")
-    stamp, _, rows = dimensions[0].label.partition(" ")
-    seconds, point, nanoseconds = stamp.partition(".")
-    if not (seconds.isdigit() and point and nanoseconds.isdigit() and len(nanoseconds) == 9 and rows):
-        raise SignalError(f"table: the first label must be '<seconds>.<9 digits> <rows>'; given '{dimensions[0].label}'")
-    names, columns = tuple(rows.split(",")), tuple(dimensions[1].label.split(","))
-    if len(message.data) != len(names) * len(columns):
-        raise SignalError(f"table: {len(names)} rows of {len(columns)} columns were announced; {len(message.data)} numbers came")
-    values = np.array(message.data, dtype=np.float64).reshape(len(names), len(columns))
-    return Table(int(seconds) * NANOSECONDS + int(nanoseconds), names, columns, values)
+    first, second = dimensions[0].label, dimensions[1].label
+    if len(first) + len(second) > MOST_LABEL_CHARACTERS or len(message.data) > MOST_NUMBERS:
+        raise SignalError(f"table: may have {MOST_LABEL_CHARACTERS} characters of labels and {MOST_NUMBERS} numbers; given more")
+    stamp, _, row_names = first.partition(" ")
+    stamp_ns = _stamp_ns(stamp)
+    if stamp_ns is None or not row_names:
+        raise SignalError(f"table: the first label must be '<seconds>.<9 digits> <rows>'; given {shown(first)}")
+    rows, columns = tuple(row_names.split(",")), tuple(second.split(","))
+    if len(message.data) != len(rows) * len(columns):
+        raise SignalError(f"table: {len(rows)} rows of {len(columns)} columns were announced; {len(message.data)} numbers came")
+    return Table(stamp_ns, rows, columns, np.array(message.data, dtype=np.float64).reshape(len(rows), len(columns)))
+
+
+def _stamp_ns(text: str) -> int | None:
+    """Nanoseconds of `<seconds>.<9 digits>` in ASCII, if 64 bits hold them."""
+    found = _STAMP.fullmatch(text)
+    if found is None:
+        return None
+    stamp_ns = int(found[1]) * NANOSECONDS + int(found[2])
+    return stamp_ns if stamp_ns <= _LAST_NS else None

@@ -17,19 +17,27 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from metarl_robot.robot import Payload, Positive, Robot, RobotFile
+from metarl_robot.robot import Payload, Robot, RobotFile
+from metarl_robot.validation import Label, between, check_unique
 
 if TYPE_CHECKING:
     import mujoco
 
 Array = NDArray[np.float64]
 Vector = tuple[float, float, float]
-NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+Place = Annotated[float, between(-10.0, 10.0)]
+Length = Annotated[float, between(1e-3, 10.0)]
+Moment = Annotated[float, between(1e-9, 1e4)]
+MotorTime = Annotated[float, between(1e-4, 2.0)]
+RotorDrag = Annotated[float, between(0.0, 1.0)]
+ParasiticDrag = Annotated[float, between(0.0, 100.0)]
+TurningSpeed = Annotated[float, between(0.01, 1e3)]
 
 GRAVITY_M_S2 = 9.81
 HOME_HEIGHT_M = 1.0
+_MOST_THRUST_TO_WEIGHT = 100.0
 
 
 class Rotor(BaseModel):
@@ -37,15 +45,15 @@ class Rotor(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str
-    position_m: Vector
+    name: Label
+    position_m: tuple[Place, Place, Place]
     spin: Literal["cw", "ccw"]
 
 
 class QuadrotorPayload(Payload):
     """Where a payload hangs. position_m: in the body frame."""
 
-    position_m: Vector
+    position_m: tuple[Place, Place, Place]
 
 
 class QuadrotorFile(RobotFile):
@@ -53,22 +61,22 @@ class QuadrotorFile(RobotFile):
 
     family: bool = False
     payload: QuadrotorPayload
-    world_frame: str = "odom"
-    mass_kg: Positive
-    inertia_kg_m2: tuple[Positive, Positive, Positive]
+    world_frame: Label = "odom"
+    mass_kg: Annotated[float, between(1e-3, 1e3)]
+    inertia_kg_m2: tuple[Moment, Moment, Moment]
     rotors: Annotated[tuple[Rotor, ...], Field(min_length=4, max_length=4)]
-    thrust_coefficient_n_s2: Positive
-    torque_ratio_m: Positive
-    rotor_speed_rad_s: tuple[NonNegative, Positive]
-    motor_time_s: tuple[Positive, Positive]
-    thrust_rate_n_s: Positive
-    rotor_drag_n_s2_m: tuple[NonNegative, NonNegative]
-    rotor_radius_m: Positive
-    parasitic_drag_n_s2_m2: tuple[NonNegative, NonNegative, NonNegative]
-    speed_limit_m_s: Positive
-    rate_limit_rad_s: tuple[Positive, Positive, Positive]
-    tilt_limit_deg: Annotated[float, Field(gt=0.0, le=80.0)]
-    size_m: tuple[Positive, Positive, Positive]
+    thrust_coefficient_n_s2: Annotated[float, between(1e-12, 1.0)]
+    torque_ratio_m: Annotated[float, between(1e-4, 1.0)]
+    rotor_speed_rad_s: tuple[Annotated[float, between(0.0, 1e5)], Annotated[float, between(1.0, 1e5)]]
+    motor_time_s: tuple[MotorTime, MotorTime]
+    thrust_rate_n_s: Annotated[float, between(1e-2, 1e7)]
+    rotor_drag_n_s2_m: tuple[RotorDrag, RotorDrag]
+    rotor_radius_m: Length
+    parasitic_drag_n_s2_m2: tuple[ParasiticDrag, ParasiticDrag, ParasiticDrag]
+    speed_limit_m_s: Annotated[float, between(0.1, 200.0)]
+    rate_limit_rad_s: tuple[TurningSpeed, TurningSpeed, TurningSpeed]
+    tilt_limit_deg: Annotated[float, between(1.0, 80.0)]
+    size_m: tuple[Length, Length, Length]
 
     @field_validator("inertia_kg_m2")
     @classmethod
@@ -88,9 +96,21 @@ class QuadrotorFile(RobotFile):
     @field_validator("rotors")
     @classmethod
     def _can_be_flown(cls, rotors: tuple[Rotor, ...]) -> tuple[Rotor, ...]:
+        check_unique(rotor.name for rotor in rotors)
         if np.linalg.matrix_rank(_allocation(rotors, 1.0), tol=1e-6) < 4:
             raise ValueError("the rotors' positions and spins cannot give thrust and torque about every axis independently")
         return rotors
+
+    @model_validator(mode="after")
+    def _can_hover(self) -> QuadrotorFile:
+        idle, fastest = (4.0 * self.thrust_coefficient_n_s2 * speed**2 for speed in self.rotor_speed_rad_s)
+        weight = self.mass_kg * GRAVITY_M_S2
+        if not idle < weight < fastest <= _MOST_THRUST_TO_WEIGHT * weight:
+            raise ValueError(
+                f"the rotors give {idle:.3g} to {fastest:.3g} N together by thrust_coefficient_n_s2 and rotor_speed_rad_s: must be less "
+                f"than the weight of {weight:.3g} N when idle, and 1 to {_MOST_THRUST_TO_WEIGHT:g} times as much at most"
+            )
+        return self
 
 
 class Quadrotor(Robot):

@@ -8,17 +8,19 @@ unit, so that a value in another unit is a misspelt key.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from metarl_robot.errors import RobotError, UnknownNameError
+from metarl_robot.errors import RobotError, UnknownNameError, shown
+from metarl_robot.validation import FileName, Label, Text, between, faults
+from metarl_robot.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     import mujoco
@@ -29,16 +31,14 @@ MODELS_DIR = Path(__file__).resolve().parent / "models"
 
 _KINDS = {"arm": "metarl_robot.arm:Arm", "quadrotor": "metarl_robot.quadrotor:Quadrotor"}
 
-Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-
 
 class Payload(BaseModel):
     """Where a payload attaches and what the robot is rated for."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    site: str
-    rated_mass_kg: Positive
+    site: Label
+    rated_mass_kg: Annotated[float, between(1e-4, 1e4)]
 
 
 class RobotFile(BaseModel):
@@ -46,11 +46,11 @@ class RobotFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str
+    name: FileName
     kind: str
-    description: str
-    base_frame: str
-    control_rate_hz: Annotated[float, Field(ge=10.0, le=2000.0)]
+    description: Text
+    base_frame: Label
+    control_rate_hz: Annotated[float, between(10.0, 2000.0)]
     payload: Payload
 
 
@@ -141,10 +141,13 @@ def available_robots(models_dir: Path = MODELS_DIR, kind: str | None = None) -> 
     return tuple(name for name in names if kind is None or load_robot(name, models_dir, check_model=False).kind == kind)
 
 
-def load_robot(name_or_folder: str | Path, models_dir: Path = MODELS_DIR, check_model: bool = True) -> Robot:
+def load_robot(
+    name_or_folder: str | Path, models_dir: Path = MODELS_DIR, check_model: bool = True, of_kind: str = ""
+) -> Robot:
     """Load and validate a robot by name (`panda`) or by folder (`/path/to/my_arm`).
 
     check_model False: only robot.yaml is read and MuJoCo is not imported, for a process that needs the limits alone.
+    of_kind: refuse a robot of another kind; empty: any.
 
     Returns:
         The kind's own subclass of Robot.
@@ -153,12 +156,8 @@ def load_robot(name_or_folder: str | Path, models_dir: Path = MODELS_DIR, check_
         UnknownNameError: no such robot, or no such kind; the message lists those there are.
         RobotError: robot.yaml or the MJCF is wrong; the message names file, key and what is allowed.
     """
-    folder = Path(name_or_folder)
-    if not (folder / "robot.yaml").is_file():
-        folder = models_dir / str(name_or_folder)
-    path = folder / "robot.yaml"
-    if not path.is_file():
-        raise UnknownNameError("robot", str(name_or_folder), available_robots(models_dir))
+    path = _description_file(str(name_or_folder), models_dir)
+    folder = path.parent
     content = _read(path)
     try:
         kind = kind_of(content.get("kind"))
@@ -167,16 +166,27 @@ def load_robot(name_or_folder: str | Path, models_dir: Path = MODELS_DIR, check_
     try:
         robot = kind(kind.file.model_validate(content), folder)
     except ValidationError as error:
-        raise RobotError(_explain(path, error, kind.file)) from error
+        raise RobotError(f"{path}: {faults(error, kind.file)}") from error
+    if of_kind and robot.kind != of_kind:
+        raise RobotError(f"{path}: kind: robot '{robot.name}' is of kind '{robot.kind}'; given where '{of_kind}' is needed")
     if check_model:
         robot.check_model()
     return robot
 
 
+def _description_file(name_or_folder: str, models_dir: Path) -> Path:
+    """The robot.yaml of a folder, or of a name below `models_dir`. Raises UnknownNameError."""
+    for folder in (Path(name_or_folder), models_dir / name_or_folder):
+        with suppress(OSError, ValueError):  # a name that no file can have
+            if (folder / "robot.yaml").is_file():
+                return folder / "robot.yaml"
+    raise UnknownNameError("robot", name_or_folder, available_robots(models_dir))
+
+
 def kind_of(name: Any) -> type[Robot]:
     """A kind of robot by its name; what belongs to it in other rooms is named there. Raises UnknownNameError."""
-    if name not in _KINDS:
-        raise UnknownNameError("kind of robot", str(name), _KINDS)
+    if not isinstance(name, str) or name not in _KINDS:
+        raise UnknownNameError("kind of robot", name if isinstance(name, str) else shown(name), _KINDS)
     found: type[Robot] = named(_KINDS[name])
     return found
 
@@ -188,38 +198,7 @@ def named(place: str) -> Any:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RobotError(f"{path}: not valid YAML: {error}") from error
+    content = read_yaml(path, RobotError)
     if not isinstance(content, dict):
-        raise RobotError(f"{path}: must be a mapping of keys to values")
+        raise RobotError(f"{path}: must be a mapping of keys to values; given: {shown(content)}")
     return content
-
-
-def _explain(path: Path, error: ValidationError, model: type[BaseModel]) -> str:
-    lines = []
-    for item in error.errors():
-        key = ".".join(str(part) for part in item["loc"]) or "(top level)"
-        given = "" if item["type"] == "missing" else f" (given: {item['input']!r})"
-        allowed = ""
-        if item["type"] == "extra_forbidden":
-            allowed = f"; allowed keys: {', '.join(_model_at(model, item['loc'][:-1]).model_fields)}"
-        lines.append(f"{path}: {key}: {item['msg']}{given}{allowed}")
-    return "\n".join(lines)
-
-
-def _model_at(model: type[BaseModel], place: tuple[int | str, ...]) -> type[BaseModel]:
-    """The model of the mapping at a place in the file."""
-    for key in place:
-        if isinstance(key, str) and key in model.model_fields:
-            model = _model_in(model.model_fields[key].annotation)
-    return model
-
-
-def _model_in(annotation: Any) -> type[BaseModel]:
-    """The pydantic model in an annotation such as `Payload` or `tuple[JointLimits, ...]`."""
-    for part in (annotation, *getattr(annotation, "__args__", ())):
-        if isinstance(part, type) and issubclass(part, BaseModel):
-            return part
-    return BaseModel

@@ -15,16 +15,17 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
-import yaml
 from diagnostic_msgs.msg import DiagnosticStatus
 from pydantic import Field
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
+from metarl_robot.errors import shown
 from metarl_robot.gate import Decision, Gate, GateState
 from metarl_robot.gate_law import GateConfig, GateError, Inertial, gate_config
 from metarl_robot.intake import Rejection
 from metarl_robot.labelled import NANOSECONDS, Table
+from metarl_robot.parameter_file import read_parameters
 from metarl_robot.robot import Robot, load_robot
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import UnusableError, status_message, table_message
@@ -266,15 +267,14 @@ def _shipped(robot: Robot) -> dict[str, object]:
     path = robot.folder / "config" / "gate.yaml"
     if not path.is_file():
         return {}
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        values = dict(content["/**"]["ros__parameters"])
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise GateError(f"{path}: not a parameter file with '/**: ros__parameters:': {error}") from error
+    nodes = read_parameters(path, GateError)
+    if list(nodes) != ["/**"]:
+        raise GateError(f"{path}: must have one top-level key, '/**'; given: {shown(list(nodes))}")
+    values: dict[str, object] = dict(nodes["/**"])
     known = gate_config(robot).model_fields
     unknown = sorted(set(values) - set(known))
     if unknown:
-        raise GateError(f"{path}: unknown key '{unknown[0]}'; allowed: {', '.join(known)}")
+        raise GateError(f"{path}: unknown key {shown(unknown[0])}; allowed: {', '.join(known)}")
     return values
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
+from typing import Any, Generic, TypeVar, get_args
 
 from pydantic import BaseModel, Field, ValidationError
 from pydantic.fields import FieldInfo
@@ -18,6 +18,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from metarl_robot.errors import MetaRLError
+from metarl_robot.validation import allowed, bounds, faults, is_list
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -134,62 +135,30 @@ def validated(model: type[Model], values: Mapping[str, Any], prefix: str = "") -
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        lines = []
-        for item in error.errors():
-            name = str(item["loc"][0]) if item["loc"] else ""
-            allowed = _allowed(model.model_fields[name]) if name in model.model_fields else ""
-            lines.append(f"parameter '{prefix}{name}': {item['msg']}; given: {item['input']!r}{'; allowed: ' + allowed if allowed else ''}")
-        raise ParameterError("; ".join(lines)) from error
+        raise ParameterError(faults(error, model, lambda key: f"parameter '{prefix}{key.partition('.')[0]}'")) from error
 
 
 def describe(name: str, info: FieldInfo) -> ParameterDescriptor:
     """The descriptor of a field: description, range, choices, and whether it is read-only."""
-    lower, upper = _bounds(info)
+    lower, upper = bounds(info)
     descriptor = ParameterDescriptor(name=name, description=info.description or "", read_only=_is_fixed(info))
     if info.annotation is float and (lower is not None or upper is not None):
         low, high = (-_UNBOUNDED if lower is None else lower), (_UNBOUNDED if upper is None else upper)
         descriptor.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high))]
     elif info.annotation is int and lower is not None and upper is not None:
         descriptor.integer_range = [IntegerRange(from_value=int(lower), to_value=int(upper), step=1)]
-    elif allowed := _allowed(info):
-        descriptor.additional_constraints = allowed
+    elif choices := allowed(info):
+        descriptor.additional_constraints = choices
     return descriptor
-
-
-def _allowed(info: FieldInfo) -> str:
-    if get_origin(info.annotation) is Literal:
-        return "one of " + ", ".join(str(choice) for choice in get_args(info.annotation))
-    lower, upper = _bounds(info)
-    if lower is None and upper is None:
-        return ""
-    return f"[{'-inf' if lower is None else lower}, {'inf' if upper is None else upper}]" + (" each" if _is_list(info) else "")
-
-
-def _bounds(info: FieldInfo) -> tuple[float | None, float | None]:
-    """(lower, upper) of a number, or of each entry of a list."""
-    metadata = list(info.metadata)
-    for part in get_args(info.annotation):  # tuple[Annotated[float, Field(…)], ...]
-        for extra in getattr(part, "__metadata__", ()):
-            metadata += extra.metadata if isinstance(extra, FieldInfo) else [extra]
-    lower: float | None = None
-    upper: float | None = None
-    for bound in metadata:
-        lower = getattr(bound, "ge", getattr(bound, "gt", lower))
-        upper = getattr(bound, "le", getattr(bound, "lt", upper))
-    return lower, upper
 
 
 def _is_fixed(info: FieldInfo) -> bool:
     return isinstance(info.json_schema_extra, dict) and bool(info.json_schema_extra.get("read_only"))
 
 
-def _is_list(info: FieldInfo) -> bool:
-    return get_origin(info.annotation) in (tuple, list)
-
-
 def _plain(value: Any, info: FieldInfo) -> Any:
     """The value as a ROS parameter's: lists of floats, text; an empty list keeps its type."""
-    if _is_list(info):
+    if is_list(info):
         kind = get_args(info.annotation)[0]
         if not value:
             return Parameter.Type.STRING_ARRAY if kind is str else Parameter.Type.DOUBLE_ARRAY

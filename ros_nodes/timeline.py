@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from metarl_robot.errors import SignalError
+from metarl_robot.errors import SignalError, shown
 from metarl_robot.robot import Robot
 from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.sim.kinds import Simulation, simulation
 from metarl_robot.sim.payload import Payload
 from metarl_robot.sim.scenario import Task
+from metarl_robot.yaml_file import read_yaml
 
 Array = NDArray[np.float64]
 
@@ -86,12 +86,12 @@ def _carrying(task: Any, payload: Payload) -> Task:
 
 
 def _from_file(simulated: Simulation, path: Path, base: Timeline) -> Timeline:
-    try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SignalError(f"task file {path}: {error}") from error
+    def refused(text: str) -> SignalError:
+        return SignalError(f"task file {text}")
+
+    content = read_yaml(path, refused)  # JSON is YAML
     if not isinstance(content, dict) or "initial" not in content or not set(content) <= {"initial", "changes"}:
-        raise SignalError(f"task file {path}: needs the key 'initial' and may have 'changes'; given: {content!r:.200}")
+        raise SignalError(f"task file {path}: needs the key 'initial' and may have 'changes'; given: {shown(content)}")
     changes = content.get("changes") or []
     if not isinstance(changes, list) or any(not isinstance(item, dict) or set(item) != {"time_s", "task"} for item in changes):
         raise SignalError(f"task file {path}: 'changes' must be a list of entries with 'time_s' and 'task'")

@@ -32,12 +32,22 @@ def test_a_table_survives_the_way() -> None:
         (as_message("1.000000000 mean,std", "a,b", [1.0, 2.0, 3.0]), "3 numbers"),
         (as_message("1.0 mean", "a", [1.0]), "9 digits"),
         (as_message("mean", "a", [1.0]), "9 digits"),
+        (as_message("²1.000000000 mean", "a", [1.0]), "9 digits"),
+        (as_message("1.00000000² mean", "a", [1.0]), "9 digits"),
+        (as_message("٣.000000000 mean", "a", [1.0]), "9 digits"),
+        (as_message("-1.000000000 mean", "a", [1.0]), "9 digits"),
+        (as_message("9223372037.000000000 mean", "a", [1.0]), "9 digits"),
+        (as_message("9" * 400 + ".000000000 mean", "a", [1.0]), "9 digits"),
+        (as_message("9" * 5000 + ".000000000 mean", "a", [1.0]), "9 digits"),
+        (as_message("1.000000000 mean", "," * 30_000, [1.0]), "20000 characters"),
+        (as_message("1.000000000 mean", "a", [1.0] * 200_000), "100000 numbers"),
         (SimpleNamespace(layout=SimpleNamespace(dim=[]), data=[1.0]), "two labelled dimensions"),
     ],
 )
 def test_contradictions_are_refused(message: SimpleNamespace, why: str) -> None:
-    with pytest.raises(SignalError, match=why):
+    with pytest.raises(SignalError, match=why) as caught:
         table_of(message)
+    assert len(str(caught.value)) < 400
 
 
 def test_unknown_names_are_answered_with_the_known_ones() -> None:

@@ -98,11 +98,39 @@ def test_an_unknown_launch_file_is_answered_with_those_there_are() -> None:
         ("- let: {name: a, value: x, if: maybe}\n", "expected a truth value"),
         ("- include: {file: other.launch.py}\n", "only YAML launch files"),
         ("- node: {pkg: a, exec: b, param: [{from: nowhere.yaml}]}\n", "parameter file nowhere.yaml does not exist"),
+        ("- group: 3\n", "'group' needs attributes; given: 3"),
+        ("- group: {children: 3}\n", "actions are a list.*given: 3"),
+        ("- node: {pkg: a, exec: b, args: 'say \"hello'}\n", "'args' of 'node': No closing quotation"),
+        ("- node: {pkg: a, exec: b, param: [{name: x, value: '[1'}]}\n", "parameter 'x': not valid YAML: line [12]"),
+        ("- node: {pkg: a, exec: b, param: [{name: x, value: '!!int x'}]}\n", "parameter 'x': not valid YAML"),
+        ("- node: {pkg: a, exec: b, param: [{name: x, value: '%s'}]}\n" % ("9" * 5000), "a number of 5000 characters"),
+        ("- node: {pkg: a, exec: b, param: [{name: x, value: '1', type: [1]}]}\n", r"type \[1\] is not supported"),
+        ("- node: {pkg: a, exec: b, param: [{name: x, value: [[1]]}]}\n", "a list of one of these"),
+        ("- node: {pkg: a, exec: b, env: [{name: 'A=B', value: c}]}\n", "cannot name an environment variable"),
+        ('- let: {name: a, value: "\\0"}\n', "NUL character"),
+        ("- let: {name: a, value: $(find-pkg-share ../../etc)}\n", "cannot name a ROS package"),
+        ("- let: {name: a, value: '%s'}\n" % ("$(not " * 300), "nested more than 20"),
+        ("- let: {name: a, value: x}\n" + "- let: {name: a, value: $(var a)$(var a)}\n" * 60, "at most 10000 are allowed"),
     ],
 )
 def test_what_is_outside_the_subset_is_refused_by_name(write: Writer, actions: str, named: str) -> None:
-    with pytest.raises(MetaRLError, match=named):
+    with pytest.raises(MetaRLError, match=named) as caught:
         evaluate(write(actions), {})
+    assert len(str(caught.value)) < 1000
+    if actions.startswith("- group"):
+        with pytest.raises(LaunchError, match=named):
+            show_args(write(actions))
+
+
+def test_files_that_include_each_other_twice_are_not_read_for_ever(write: Writer) -> None:
+    for number in range(15):
+        write(f"- include: {{file: $(dirname)/n{number + 1}.launch.yaml}}\n" * 2, f"n{number}.launch.yaml")
+    with pytest.raises(LaunchError, match="more than 100 files"):
+        evaluate(write("  []\n", "n15.launch.yaml").with_name("n0.launch.yaml"), {})
+
+
+def test_a_date_is_text(write: Writer) -> None:
+    assert value(write, "2026-99-99") == "2026-99-99"
 
 
 def test_a_file_that_includes_itself_is_refused(write: Writer) -> None:

@@ -8,23 +8,31 @@
 Nothing in a launch file is executed: `$(eval …)` and `$(command …)` are refused. As in ROS, attributes are strings (write
 'false', not false), a parameter's value takes the type that it has as YAML unless `type: str` is said, parameter files come
 in their order and named parameters after them. One difference: an argument that no file declares is an error, not ignored.
+Sizes are bounded: a text has at most 10,000 characters, an evaluation 100 files and 100 processes.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from metarl_robot.errors import MetaRLError, UnknownNameError
+from metarl_robot.errors import MetaRLError, UnknownNameError, shortened, shown
+from metarl_robot.yaml_file import parse_yaml, read_yaml
 
 PACKAGE = "metarl_robot"
 SUFFIX = ".launch.yaml"
+
+_MOST_DEPTH = 20
+_MOST_FILES = _MOST_NODES = 100
+_LONGEST_TEXT = 10_000
+_PACKAGE_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 _TRUE, _FALSE = ("true", "1"), ("false", "0")
 _TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
@@ -71,13 +79,21 @@ class NodeSpec:
 def find_launch_file(file_or_name: str | Path) -> Path:
     """The launch file of that path, or the shipped one of that name (`arm` → `arm.launch.yaml`). Raises UnknownNameError."""
     path = Path(file_or_name)
-    if path.is_file():
+    if is_file(path):
         return path
     folder = find_share(PACKAGE) / "launch"
     for name in (f"{file_or_name}{SUFFIX}", str(file_or_name)):
-        if Path(name).name == name and (folder / name).is_file():
+        if Path(name).name == name and is_file(folder / name):
             return folder / name
     raise UnknownNameError("launch file", str(file_or_name), (p.name.removesuffix(SUFFIX) for p in folder.glob(f"*{SUFFIX}")))
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; a name that no file can have is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def find_share(package: str) -> Path:
@@ -99,13 +115,15 @@ def find_share(package: str) -> Path:
 
 def find_prefix(package: str) -> Path:
     """The prefix that a ROS package is installed under. Raises LaunchError."""
+    if not _PACKAGE_NAME.fullmatch(package):
+        raise LaunchError(f"{shown(package)} cannot name a ROS package; allowed: letters, digits, _ and -")
     prefixes = [Path(p) for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p] + [Path(sys.prefix)]
     for prefix in prefixes:
-        if (prefix / "share" / "ament_index" / "resource_index" / "packages" / package).is_file():
+        if is_file(prefix / "share" / "ament_index" / "resource_index" / "packages" / package):
             return prefix
     if (Path(sys.prefix) / "share" / package).is_dir():
         return Path(sys.prefix)
-    raise LaunchError(f"package '{package}' not found, searching: {[str(p) for p in prefixes]}")
+    raise LaunchError(f"package '{shortened(package)}' not found, searching: {[str(p) for p in prefixes]}")
 
 
 def declared_arguments(path: Path) -> tuple[Argument, ...]:
@@ -134,11 +152,14 @@ class _Evaluation:
     nodes: list[NodeSpec] = field(default_factory=list)
     declared: set[str] = field(default_factory=set)
     depth: int = 0
+    files: int = 0
 
     def file(self, path: Path, values: dict[str, str]) -> None:
-        if self.depth > 20:
-            raise LaunchError(f"{path}: includes are nested more than 20 deep; does a file include itself?")
-        self.depth += 1
+        if self.depth > _MOST_DEPTH:
+            raise LaunchError(f"{path}: includes are nested more than {_MOST_DEPTH} deep; does a file include itself?")
+        self.depth, self.files = self.depth + 1, self.files + 1
+        if self.files > _MOST_FILES:
+            raise LaunchError(f"{path}: more than {_MOST_FILES} files are included")
         self.actions(_actions_of(path), _Scope(path, values))
         self.depth -= 1
 
@@ -158,23 +179,24 @@ class _Evaluation:
             elif kind == "let":
                 scope.values[_text(body, "name", kind, scope.path)] = scope.expand(_text(body, "value", kind, scope.path))
             elif kind == "node":
-                self.nodes.append(_node(body, scope))
+                self.node(body, scope)
             else:
                 self.include(body, scope)
 
+    def node(self, body: dict[str, Any], scope: _Scope) -> None:
+        self.nodes.append(_node(body, scope))
+        if len(self.nodes) > _MOST_NODES:
+            raise LaunchError(f"{scope.path}: more than {_MOST_NODES} processes would be started")
+
     def group(self, body: Any, scope: _Scope) -> None:
-        children = body if isinstance(body, list) else None
-        if children is None:
-            _check_attributes("group", body, scope.path)
-            children = body.get("children")
-            if not scope.applies(body):
-                return
-        self.actions(_entries(children, scope.path), _Scope(scope.path, dict(scope.values)))
+        children = _children(body, scope.path)
+        if isinstance(body, list) or scope.applies(body):
+            self.actions(children, _Scope(scope.path, dict(scope.values)))
 
     def include(self, body: dict[str, Any], scope: _Scope) -> None:
         path = Path(scope.expand(_text(body, "file", "include", scope.path)))
         if not path.name.endswith((".launch.yaml", ".launch.yml")):
-            raise LaunchError(f"{scope.path}: include: only YAML launch files ({SUFFIX}) can be read; given: {path}")
+            raise LaunchError(f"{scope.path}: include: only YAML launch files ({SUFFIX}) can be read; given: {shortened(str(path))}")
         values = dict(scope.values)
         for item in _list_of(body, "arg", "include", ("name", "value"), scope.path):
             values[_text(item, "name", "arg", scope.path)] = scope.expand(_text(item, "value", "arg", scope.path))
@@ -196,7 +218,8 @@ class _Scope:
         value = self.values[argument.name]
         if argument.choices and value not in argument.choices:
             raise LaunchError(
-                f"argument '{argument.name}' provided value '{value}' is not valid. Valid options are: {list(argument.choices)}"
+                f"argument '{argument.name}' provided value '{shortened(value)}' is not valid. "
+                f"Valid options are: {shortened(str(list(argument.choices)), 1000)}"
             )
 
     def applies(self, body: dict[str, Any]) -> bool:
@@ -209,55 +232,67 @@ class _Scope:
     def truth(self, value: str) -> bool:
         word = value.strip().lower()
         if word not in _TRUE + _FALSE:
-            raise LaunchError(f"{self.path}: expected a truth value ({', '.join(_TRUE + _FALSE)}); given: '{value}'")
+            raise LaunchError(f"{self.path}: expected a truth value ({', '.join(_TRUE + _FALSE)}); given: '{shortened(value)}'")
         return word in _TRUE
 
     def expand(self, text: str) -> str:
         """The text with its substitutions performed."""
-        value, rest = self._template(text, 0, stop="")
-        return value if rest == len(text) else value + text[rest:]
+        return self._checked(self._template(self._checked(text), 0, "", 0)[0])
 
-    def _template(self, text: str, i: int, stop: str) -> tuple[str, int]:
+    def _checked(self, text: str) -> str:
+        """The text, if it is short enough and a process can be given it."""
+        if len(text) > _LONGEST_TEXT:
+            raise LaunchError(f"{self.path}: a text of {len(text)} characters: at most {_LONGEST_TEXT} are allowed; given: {shown(text)}")
+        if "\0" in text:
+            raise LaunchError(f"{self.path}: a text with a NUL character: {shown(text)}")
+        return text
+
+    def _template(self, text: str, i: int, stop: str, depth: int) -> tuple[str, int]:
         """Literal text and substitutions up to one of the characters in `stop`; returns (value, position)."""
-        value = ""
+        parts: list[str] = []
         while i < len(text) and text[i] not in stop:
             if text.startswith("$(", i):
-                part, i = self._substitution(text, i + 2)
-                value += part
+                part, i = self._substitution(text, i + 2, depth + 1)
+                parts.append(part)
             elif text[i] == "\\" and i + 1 < len(text):
-                value, i = value + text[i + 1], i + 2
+                parts.append(text[i + 1])
+                i += 2
             else:
-                value, i = value + text[i], i + 1
-        return value, i
+                parts.append(text[i])
+                i += 1
+        return self._checked("".join(parts)), i
 
-    def _substitution(self, text: str, i: int) -> tuple[str, int]:
+    def _substitution(self, text: str, i: int, depth: int) -> tuple[str, int]:
+        if depth > _MOST_DEPTH:
+            raise LaunchError(f"{self.path}: substitutions are nested more than {_MOST_DEPTH} deep in {shown(text)}")
         words: list[str] = []
         while i < len(text) and text[i] != ")":
             if text[i].isspace():
                 i += 1
             elif text[i] in "'\"":
-                word, i = self._template(text, i + 1, stop=text[i])
+                word, i = self._template(text, i + 1, text[i], depth)
                 words, i = [*words, word], i + 1
             else:
-                word, i = self._template(text, i, stop=" \t)")
+                word, i = self._template(text, i, " \t\n\r)", depth)
                 words.append(word)
                 if len(words) == 1 and word not in _SUBSTITUTIONS:
-                    raise LaunchError(f"{self.path}: substitution $({word} …) is not supported; supported: {', '.join(_SUBSTITUTIONS)}")
+                    said = f"substitution $({shortened(word)} …) is not supported"
+                    raise LaunchError(f"{self.path}: {said}; supported: {', '.join(_SUBSTITUTIONS)}")
         if i >= len(text) or not words:
-            raise LaunchError(f"{self.path}: unfinished substitution in '{text}'")
+            raise LaunchError(f"{self.path}: unfinished substitution in {shown(text)}")
         return self._perform(words[0], words[1:]), i + 1
 
     def _perform(self, name: str, words: list[str]) -> str:
         count = {"dirname": (0, 0), "env": (1, 2), "var": (1, 1), "find-pkg-share": (1, 1), "not": (1, 1)}.get(name, (2, 2))
         if not count[0] <= len(words) <= count[1]:
-            raise LaunchError(f"{self.path}: $({name} …) takes {count[0]} to {count[1]} words; given: {words}")
+            raise LaunchError(f"{self.path}: $({name} …) takes {count[0]} to {count[1]} words; given: {shown(words)}")
         if name == "var":
             if words[0] not in self.values:
                 raise UnknownNameError(f"launch configuration in {self.path.name}", words[0], self.values)
             return self.values[words[0]]
         if name == "env":
             if words[0] not in os.environ and len(words) == 1:
-                raise LaunchError(f"{self.path}: environment variable '{words[0]}' is not set and $(env …) gives no default")
+                raise LaunchError(f"{self.path}: environment variable '{shortened(words[0])}' is not set and $(env …) gives no default")
             return os.environ.get(words[0], words[-1])
         if name == "find-pkg-share":
             return str(find_share(words[0]))
@@ -286,12 +321,9 @@ def _same(left: str, right: str) -> bool:
 
 
 def _actions_of(path: Path) -> list[tuple[str, Any]]:
-    if not path.is_file():
-        raise LaunchError(f"launch file {path} does not exist")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise LaunchError(f"{path}: not valid YAML: {error}") from error
+    if not is_file(path):
+        raise LaunchError(f"launch file {shown(str(path))} does not exist")
+    content = read_yaml(path, LaunchError)
     if not isinstance(content, dict) or list(content) != ["launch"]:
         raise LaunchError(f"{path}: a launch file has one top-level key, 'launch'")
     return _entries(content["launch"], path)
@@ -299,28 +331,28 @@ def _actions_of(path: Path) -> list[tuple[str, Any]]:
 
 def _entries(actions: Any, path: Path) -> list[tuple[str, Any]]:
     if not isinstance(actions, list) or not all(isinstance(item, dict) and len(item) == 1 for item in actions):
-        raise LaunchError(f"{path}: actions are a list of entries with one key each, such as '- node: {{…}}'")
+        raise LaunchError(f"{path}: actions are a list of entries with one key each, such as '- node: {{…}}'; given: {shown(actions)}")
     entries = [(str(kind), body) for item in actions for kind, body in item.items()]
     for kind, _ in entries:
         if kind not in _ATTRIBUTES:
-            raise LaunchError(f"{path}: action '{kind}' is not supported; supported: {', '.join(_ATTRIBUTES)}")
+            raise LaunchError(f"{path}: action '{shortened(kind)}' is not supported; supported: {', '.join(_ATTRIBUTES)}")
     return entries
 
 
 def _check_attributes(kind: str, body: Any, path: Path) -> None:
     allowed = (*_ATTRIBUTES[kind], *_CONDITIONS)
     if not isinstance(body, dict):
-        raise LaunchError(f"{path}: '{kind}' needs attributes; given: {body!r}; allowed: {', '.join(allowed)}")
+        raise LaunchError(f"{path}: '{kind}' needs attributes; given: {shown(body)}; allowed: {', '.join(allowed)}")
     for name in body:
         if name not in allowed:
-            raise LaunchError(f"{path}: attribute '{name}' of '{kind}' is not supported; supported: {', '.join(allowed)}")
+            raise LaunchError(f"{path}: attribute '{shortened(name)}' of '{kind}' is not supported; supported: {', '.join(allowed)}")
 
 
 def _text(body: dict[str, Any], name: str, kind: str, path: Path) -> str:
     if name not in body:
         raise LaunchError(f"{path}: can not find attribute '{name}' in '{kind}'")
     if not isinstance(body[name], str):
-        raise LaunchError(f"{path}: attribute '{name}' of '{kind}' must be a string (quote it); given: {body[name]!r}")
+        raise LaunchError(f"{path}: attribute '{name}' of '{kind}' must be a string (quote it); given: {shown(body[name])}")
     return body[name]
 
 
@@ -328,11 +360,11 @@ def _list_of(body: dict[str, Any], name: str, kind: str, keys: Iterable[str], pa
     items = body.get(name, [])
     allowed = tuple(keys)
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise LaunchError(f"{path}: '{name}' of '{kind}' must be a list of entries with {', '.join(allowed)}")
+        raise LaunchError(f"{path}: '{name}' of '{kind}' must be a list of entries with {', '.join(allowed)}; given: {shown(items)}")
     for item in items:
         for key in item:
             if key not in allowed:
-                raise LaunchError(f"{path}: attribute '{key}' of '{name}' is not supported; supported: {', '.join(allowed)}")
+                raise LaunchError(f"{path}: attribute '{shortened(key)}' of '{name}' is not supported; supported: {', '.join(allowed)}")
     return items
 
 
@@ -349,8 +381,15 @@ def _walk_arguments(entries: list[tuple[str, Any]], path: Path) -> Iterable[Argu
             _check_attributes(kind, body, path)
             yield _argument(body, path)
         elif kind == "group":
-            children = body if isinstance(body, list) else body.get("children")
-            yield from _walk_arguments(_entries(children, path), path)
+            yield from _walk_arguments(_children(body, path), path)
+
+
+def _children(body: Any, path: Path) -> list[tuple[str, Any]]:
+    """The actions of a group, which is a list of them or has `children`."""
+    if isinstance(body, list):
+        return _entries(body, path)
+    _check_attributes("group", body, path)
+    return _entries(body.get("children"), path)
 
 
 def _node(body: dict[str, Any], scope: _Scope) -> NodeSpec:
@@ -361,18 +400,38 @@ def _node(body: dict[str, Any], scope: _Scope) -> NodeSpec:
 
     files, parameters = _parameters(body, scope)
     remaps = _list_of(body, "remap", "node", ("from", "to"), path)
-    environment = _list_of(body, "env", "node", ("name", "value"), path)
+    environment = {_environment_name(e, scope): scope.expand(_text(e, "value", "env", path)) for e in _environment(body, path)}
     return NodeSpec(
         package=scope.expand(_text(body, "pkg", "node", path)),
         executable=scope.expand(_text(body, "exec", "node", path)),
         name=text("name"),
         namespace=text("namespace"),
-        arguments=text("args") or "",
+        arguments=_command_line(text("args") or "", path),
         parameter_files=files,
         parameters=parameters,
         remaps=tuple((scope.expand(_text(r, "from", "remap", path)), scope.expand(_text(r, "to", "remap", path))) for r in remaps),
-        environment={scope.expand(_text(e, "name", "env", path)): scope.expand(_text(e, "value", "env", path)) for e in environment},
+        environment=environment,
     )
+
+
+def _environment(body: dict[str, Any], path: Path) -> list[dict[str, Any]]:
+    return _list_of(body, "env", "node", ("name", "value"), path)
+
+
+def _environment_name(entry: dict[str, Any], scope: _Scope) -> str:
+    name = scope.expand(_text(entry, "name", "env", scope.path))
+    if not _ENVIRONMENT_NAME.fullmatch(name):
+        raise LaunchError(f"{scope.path}: env: {shown(name)} cannot name an environment variable; allowed: letters, digits and _")
+    return name
+
+
+def _command_line(arguments: str, path: Path) -> str:
+    """Arguments of a process that a shell could split into words."""
+    try:
+        shlex.split(arguments)
+    except ValueError as error:
+        raise LaunchError(f"{path}: attribute 'args' of 'node': {error}; given: {shown(arguments)}") from error
+    return arguments
 
 
 def _parameters(body: dict[str, Any], scope: _Scope) -> tuple[tuple[Path, ...], dict[str, Any]]:
@@ -383,30 +442,43 @@ def _parameters(body: dict[str, Any], scope: _Scope) -> tuple[tuple[Path, ...], 
             if len(item) > 1:
                 raise LaunchError(f"{scope.path}: a 'param' has either 'from' or 'name' and 'value'")
             file = Path(scope.expand(_text(item, "from", "param", scope.path)))
-            if not file.is_file():
-                raise LaunchError(f"{scope.path}: parameter file {file} does not exist")
+            if not is_file(file):
+                raise LaunchError(f"{scope.path}: parameter file {shortened(str(file))} does not exist")
             files.append(file)
             continue
         if "value" not in item:
-            raise LaunchError(f"{scope.path}: a 'param' has either 'from' or 'name' and 'value'; given: {item}")
+            raise LaunchError(f"{scope.path}: a 'param' has either 'from' or 'name' and 'value'; given: {shown(item)}")
         values[scope.expand(_text(item, "name", "param", scope.path))] = _value(item, scope)
     return tuple(files), values
 
 
 def _value(item: dict[str, Any], scope: _Scope) -> Any:
-    kind = item.get("type")
-    if kind is not None and kind not in _TYPES:
-        raise LaunchError(f"{scope.path}: parameter '{item['name']}': type '{kind}' is not supported; supported: {', '.join(_TYPES)}")
-    value = item["value"]
+    name, kind = shortened(_text(item, "name", "param", scope.path), 60), item.get("type")
+    if kind is not None and (not isinstance(kind, str) or kind not in _TYPES):
+        raise LaunchError(f"{scope.path}: parameter '{name}': type {shown(kind)} is not supported; supported: {', '.join(_TYPES)}")
+    value = _typed(item["value"], kind, f"{scope.path}: parameter '{name}'", scope)
+    if kind is not None and type(value) is not _TYPES[kind]:
+        raise LaunchError(f"{scope.path}: parameter '{name}' must be of type {kind}; given: {shown(value)}")
+    if isinstance(value, dict):
+        raise LaunchError(f"{scope.path}: parameter '{name}' is a dictionary; say 'type: str' if it is meant as text")
+    if not _is_plain(value):
+        allowed = "a text, number, truth value or a list of one of these"
+        raise LaunchError(f"{scope.path}: parameter '{name}' must be {allowed}; given: {shown(value)}")
+    return value
+
+
+def _typed(value: Any, kind: str | None, place: str, scope: _Scope) -> Any:
+    """What YAML makes of a text, unless it is meant as one; a whole number where a float is wanted."""
     if isinstance(value, str):
         text = scope.expand(value)
-        value = text if kind == "str" else yaml.safe_load(text)
-        value = "" if value is None else value
-    wanted = _TYPES.get(kind) if isinstance(kind, str) else None
-    if wanted is float and type(value) is int:
+        value = text if kind == "str" else parse_yaml(text, place, LaunchError)
+    if kind == "float" and type(value) is int:
         value = float(value)
-    if wanted is not None and type(value) is not wanted:
-        raise LaunchError(f"{scope.path}: parameter '{item['name']}' must be of type {kind}; given: {value!r}")
-    if isinstance(value, dict):
-        raise LaunchError(f"{scope.path}: parameter '{item['name']}' is a dictionary; say 'type: str' if it is meant as text")
-    return value
+    return "" if value is None else value
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether ROS has a type for a value."""
+    if not isinstance(value, list):
+        return True
+    return len({type(entry) for entry in value}) <= 1 and all(isinstance(entry, str | int | float) for entry in value)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from metarl_robot.errors import MetaRLError
+from metarl_robot.validation import faults
 
 _PLAIN = (int, float, str)
 
@@ -63,8 +64,7 @@ def read(model: type[BaseModel], values: Mapping[str, Any]) -> Any:
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        lines = [f"{option_name(str(item['loc'][0]))}: {item['msg']} (given: {item['input']!r})" for item in error.errors()]
-        raise MetaRLError("\n".join(lines)) from error
+        raise MetaRLError(faults(error, model, option_name)) from error
 
 
 def _split(field: FieldInfo, value: Any) -> Any:

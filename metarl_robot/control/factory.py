@@ -11,12 +11,13 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from metarl_robot.control.base import Controller, ControllerSpec
 from metarl_robot.errors import MetaRLError, UnknownNameError
+from metarl_robot.parameter_file import parameters_below, read_parameters
 from metarl_robot.robot import Robot, kind_of, named
+from metarl_robot.validation import faults
 
 ENTRY_POINT_GROUP = "metarl_robot.controllers"
 
@@ -88,13 +89,9 @@ def _third_party() -> dict[str, Any]:
 
 def _read_parameters(path: Path) -> dict[str, Any]:
     """The controller's share of a ROS 2 parameter file; parameters of the nodes themselves are not ours to check."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
     values: dict[str, Any] = {}
-    for node in content.values():
-        values.update((node or {}).get("ros__parameters", {}).get("controller_config", {}))
+    for node, parameters in read_parameters(path, ConfigError).items():
+        values.update(parameters_below(parameters, "controller_config", f"{path}: {node}", ConfigError))
     return values
 
 
@@ -102,9 +99,4 @@ def _validate(model: type[BaseModel], values: Mapping[str, Any], source: str) ->
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        lines = []
-        for item in error.errors():
-            key = ".".join(str(part) for part in item["loc"])
-            hint = f"; allowed keys: {', '.join(model.model_fields)}" if item["type"] == "extra_forbidden" else ""
-            lines.append(f"{source}: {key}: {item['msg']} (given: {item['input']!r}){hint}")
-        raise ConfigError("\n".join(lines)) from error
+        raise ConfigError(f"{source}: {faults(error, model)}") from error
