@@ -58,6 +58,8 @@ class Decision:
 
     time_s: the tick's time. effort: (nu,) to send, None when nothing may be sent (WAITING).
     limited: the effort limit or rate had to clip. latched: only `rearm()` lets commands pass again. reason: why not PASSING.
+    stamp_s: stamp of the accepted message that the effort answers: while PASSING the command's, else the newest state's; None before
+    the first. The stamp of a refused message is never in it.
     """
 
     time_s: float
@@ -66,6 +68,7 @@ class Decision:
     limited: bool
     latched: bool
     reason: str
+    stamp_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ class Gate:
         self._passing_since_s = 0.0
         self._good_since_s: float | None = None
         self._time_s: float | None = None
+        self._answered_s: float | None = None
         self._epoch = 0
 
     def configure(self, config: GateConfig) -> None:
@@ -200,12 +204,18 @@ class Gate:
         self._transition(now_s, steady_s)
         wanted = self._wanted(now_s, steady_s, dt_s)
         if wanted is None:
-            return Decision(now_s, None, self._state, False, self._latched, self._reason)
+            return Decision(now_s, None, self._state, False, self._latched, self._reason, self._stamp_s())
         effort, limited = self._clip(wanted, dt_s)
         self._remember(effort, dt_s)
         if self._state is not GateState.PASSING and self._law.off:
             effort, limited = np.zeros_like(effort), False
-        return Decision(now_s, effort.copy(), self._state, limited, self._latched, self._reason)
+        return Decision(now_s, effort.copy(), self._state, limited, self._latched, self._reason, self._stamp_s())
+
+    def _stamp_s(self) -> float | None:
+        """Of the accepted message that is answered; the one before where it was forgotten with its time base."""
+        answered = self._command if self._state is GateState.PASSING else self.states.latest
+        self._answered_s = self._answered_s if answered is None else answered.stamp_s
+        return self._answered_s
 
     def _transition(self, now_s: float, steady_s: float | None) -> None:
         no_state, newest = self._state_problem(now_s, steady_s), self.states.latest

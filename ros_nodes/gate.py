@@ -1,7 +1,8 @@
 """The gate node: the last process before the robot. No torch, no CasADi, no simulator; its logic is metarl_robot.gate.
 
 In real time a command is passed on as it arrives, and while the gate stops the robot, it answers each state, or each measurement of
-the IMU when there are no states; a watchdog sees to it that something is sent every control period, whatever stays out.
+the IMU when there are no states; a watchdog sees to it that something is sent every control period, whatever stays out. It carries the
+stamp of the accepted command or state that it answers (`Decision.stamp_s`), in nanoseconds; that of a refused message is never sent.
 
 In lockstep the gate answers every state exactly once, in simulated time. It waits for the mpc node's command for that very state,
 so that the run is the same on any machine. When that takes longer than `grace_s` (real seconds), the mpc node counts as gone:
@@ -61,7 +62,8 @@ class GateNode(ManagedNode):
         self._gate = Gate(self._robot, self._config)
         self._interface = interface_of(self._robot)
         self._pending_ns: int | None = None
-        self._spoken_ns = self._answered_ns = self._state_ns = -1
+        self._spoken_ns = self._answered_ns = -1
+        self._state_ns = self._command_ns = 0  # stamps of the newest accepted state and command
         self._answer_message: Float64MultiArray | None = None
         self._pending_since_s = self._ticked_s = monotonic()
         self._absent = False
@@ -130,7 +132,7 @@ class GateNode(ManagedNode):
 
     def _take(self, gate: Gate, stamp_ns: int, read: Callable[[], State], received_s: float) -> bool:
         """Hand a state to the gate; False when it was refused."""
-        self._state_ns, stamp_s = stamp_ns, stamp_ns / NANOSECONDS
+        stamp_s = stamp_ns / NANOSECONDS
         try:
             problem = self.off_clock(stamp_ns, self._own)
             if problem is not None:
@@ -142,6 +144,8 @@ class GateNode(ManagedNode):
             gate.states.offer_time(stamp_s)
             self.refuse(f"state refused: {error}")
             return False
+        if problem is None:
+            self._state_ns = stamp_ns
         if problem is None or problem is Rejection.DUPLICATE:
             return True
         self.refuse(f"state refused: {problem.value}")
@@ -178,7 +182,7 @@ class GateNode(ManagedNode):
             self.refuse(str(error))
             return
         if problem is None:
-            self._absent = False
+            self._absent, self._command_ns = False, self._spoken_ns
         else:
             self.refuse(f"command refused: {problem.value}")
         if self._own.lockstep:
@@ -203,7 +207,7 @@ class GateNode(ManagedNode):
         self._ticked_s = steady_s
         if now_s is not None:
             decision = gate.tick(now_s, steady_s)
-            self._publish(gate, decision, self._spoken_ns if gate.state is GateState.PASSING else self._state_ns)
+            self._publish(gate, decision, self._command_ns if decision.state is GateState.PASSING else self._state_ns)
 
     def _watch(self) -> None:
         gate, steady_s = self._gate, monotonic()
