@@ -8,14 +8,19 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, ClassVar
 
 SHOWN_CHARACTERS = 200
 _MOST_NAMES = 40
 
 
 class MetaRLError(Exception):
-    """Base of every error that this project raises on purpose."""
+    """Base of every error that this project raises on purpose.
+
+    bad_input: what was given is wrong; else work failed that was begun.
+    """
+
+    bad_input: ClassVar[bool] = True
 
 
 class RobotError(MetaRLError):
@@ -28,6 +33,15 @@ class SignalError(MetaRLError):
 
 class CheckpointError(MetaRLError):
     """Trained weights are missing, damaged, of another robot or of a refused format."""
+
+
+class MissingPackageError(MetaRLError):
+    """A Python package that the work needs is not installed; the message says how to install it."""
+
+    bad_input = False
+
+    def __init__(self, package: str, remedy: str) -> None:
+        super().__init__(f"this needs {package}, which is not installed: {remedy}")
 
 
 class UnknownNameError(MetaRLError):

@@ -1,10 +1,14 @@
 """The `metarl` command: one sub-command a file, heavy libraries imported only by the command that needs them.
 
-Exit codes: 0 done, 1 refused or failed (one paragraph on stderr says why), 2 wrong usage, 130 interrupted by Ctrl-C.
+Exit codes: 0 done; 1 the work failed; 2 wrong usage or bad input; 70 a defect of this program; 130 interrupted by Ctrl-C. With
+each but the first, one paragraph on stderr says why.
 """
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -12,8 +16,9 @@ from typer.core import TyperGroup
 
 from metarl_robot import __version__
 from metarl_robot.cli import bench, demo, evaluation, info, launching, plot, robots, train
-from metarl_robot.cli.console import err, examples
-from metarl_robot.errors import MetaRLError
+from metarl_robot.cli.console import examples, forgive_encodings
+from metarl_robot.cli.failure import BAD_INPUT, DEFECT, exit_code_of, is_a_reader_gone, paragraph, report_defect, say
+from metarl_robot.errors import MetaRLError, shortened
 
 _EPILOG = examples(
     ("metarl demo panda", "an unknown payload, with and without adaptation"),
@@ -21,6 +26,7 @@ _EPILOG = examples(
     ("metarl launch arm controller:=meta_mpc", "the nodes of a launch file"),
     ("metarl COMMAND --help", "what a command does, with examples"),
 )
+_LONGEST_ARGUMENT = 4096
 
 
 class _Group(TyperGroup):
@@ -29,15 +35,14 @@ class _Group(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except (MetaRLError, OSError) as error:
-            if ctx.params.get("debug") or isinstance(error, BrokenPipeError):
+        except (MetaRLError, OSError, ImportError) as error:
+            if ctx.params.get("debug") or is_a_reader_gone(error):
                 raise
-            err().print(f"[bold red]error:[/] {_escaped(str(error))}", highlight=False, soft_wrap=True)
-            raise typer.Exit(1) from error
-
-
-def _escaped(text: str) -> str:
-    return text.replace("[", "\\[")
+            text = paragraph(error)
+            if text is None:
+                raise
+            say(text)
+            raise typer.Exit(exit_code_of(error)) from error
 
 
 app = typer.Typer(
@@ -71,9 +76,25 @@ for _module in (robots, demo, train, evaluation, launching, plot, bench, info):
     _module.register(app)
 
 
+def _check_lengths(arguments: Sequence[str]) -> None:
+    """An argument is a name, a number or a path: none is longer than the longest path."""
+    for argument in arguments:
+        if len(argument) > _LONGEST_ARGUMENT:
+            say(f"an argument has {len(argument)} characters; at most {_LONGEST_ARGUMENT} are allowed: {shortened(argument)}")
+            raise SystemExit(BAD_INPUT)
+
+
 def main() -> None:
     """Entry point of the `metarl` script."""
-    app()
+    forgive_encodings()
+    try:
+        _check_lengths(sys.argv[1:])
+        app()
+    except Exception as error:
+        if "--debug" in sys.argv or os.environ.get("METARL_DEBUG"):
+            raise
+        report_defect(error)
+        raise SystemExit(DEFECT) from None
 
 
 if __name__ == "__main__":

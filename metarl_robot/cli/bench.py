@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from metarl_robot.cli.console import err, examples, out, parse_names, write_json
+from metarl_robot.cli.console import examples, note, out, parse_names, write_json
 from metarl_robot.cli.progress import progress
 
 _EPILOG = examples(
@@ -46,7 +46,7 @@ def bench(
     else:
         _print(records)
     if write is not None:
-        err().print(f"document: {write}", highlight=False)
+        note(f"document: {write}")
 
 
 def _write(records: list[dict[str, Any]], json: str | None, document: Path | None) -> None:
@@ -75,4 +75,4 @@ def _print(records: list[dict[str, Any]]) -> None:
     for record in records:
         out().print(bench_table(record))
         for remark in record["remarks"]:
-            out().print(remark, style="dim", highlight=False)
+            out().print(remark, style="dim", highlight=False, markup=False)

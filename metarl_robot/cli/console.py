@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Sequence
@@ -28,6 +29,21 @@ def out() -> Console:
 def err() -> Console:
     """Standard error: progress, hints and errors."""
     return Console(stderr=True, width=None if sys.stderr.isatty() else _PIPE_WIDTH)
+
+
+def forgive_encodings() -> None:
+    """A terminal that cannot show a character shows a question mark instead."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def note(text: str, label: str = "", style: str = "yellow") -> None:
+    """Say something on standard error, as it is: paths and names may hold what rich reads as markup."""
+    console = err()
+    if label:
+        console.print(f"{label}:", style=style, end=" ")
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def plain_json(value: Any) -> Any:

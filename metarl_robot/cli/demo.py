@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from metarl_robot.cli.console import err, examples, out, parse_names, write_json
+from metarl_robot.cli.console import err, examples, note, out, parse_names, write_json
 from metarl_robot.errors import UnknownNameError
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ def demo(
     duration: Annotated[
         float | None, typer.Option(help="Length of each run in seconds; the payload comes at 5 s. Default: 10, quad 15.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of motion, payload and sensor noise.")] = 0,
-    payload_mass: Annotated[float | None, typer.Option(min=0.0, help="Mass of the payload in kg; default: drawn.")] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of motion, payload and sensor noise.")] = 0,
+    payload_mass: Annotated[float | None, typer.Option(min=0.0, max=1000.0, help="Mass of the payload in kg; default: drawn.")] = None,
     payload_offset: Annotated[str | None, typer.Option(metavar="X,Y,Z", help="Its centre of mass in the flange's frame, in m.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Trained weights; default: those shipped with the robot.")] = None,
     out_folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where a folder for this run is made.")] = Path("runs"),
@@ -126,7 +126,7 @@ def _told_what_is_kept(folder: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        err().print(f"[yellow]interrupted:[/] recordings so far are kept in {folder}; draw them with: metarl plot {folder}")
+        note(f"recordings so far are kept in {folder}; draw them with: metarl plot {folder}", "interrupted")
         raise
 
 
@@ -141,7 +141,7 @@ def _run_all(plan: _Plan, lockstep: bool) -> str:
     except HeldError as error:
         if lockstep:
             raise
-        err().print(f"[yellow]too slow or too busy for real time:[/] {error}. Once more in lockstep.", highlight=False)
+        note(f"{error}. Once more in lockstep.", "too slow or too busy for real time")
         for name in plan.controllers:
             _run(plan, name, lockstep=True)
         mode = f"{_LOCKSTEP} (in real time, {error})"
@@ -183,7 +183,7 @@ def _conclude(plan: _Plan, mode: str, json: bool) -> None:
         write_json(summary)
     else:
         _print(plan.robot, results)
-    err().print(f"report: {report}", highlight=False, soft_wrap=True)
+    note(f"report: {report}")
 
 
 def _summary(robot: Robot, results: Sequence[Result]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from metarl_robot.cli.console import err, examples, out, parse_names, write_json
+from metarl_robot.cli.console import examples, note, out, parse_names, write_json
 from metarl_robot.cli.progress import Report, progress
 
 _EPILOG = examples(
@@ -33,12 +33,12 @@ def evaluate(
     robot: Annotated[str, typer.Argument(metavar="ROBOT", help="A robot's name (metarl robots) or folder.")],
     suite: Annotated[str, typer.Option(help="Which runs: train, heldout, extrapolation or nominal.")] = "heldout",
     controllers: Annotated[str | None, typer.Option(help="Which controllers, separated by commas; default: all there are.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Number of draws of each scenario.")] = 8,
-    jobs: Annotated[int, typer.Option(min=0, help="Processes; 0: one for each processor.")] = 0,
+    seeds: Annotated[int, typer.Option(min=1, max=10_000, help="Number of draws of each scenario.")] = 8,
+    jobs: Annotated[int, typer.Option(min=0, max=1024, help="Processes; 0: one for each processor.")] = 0,
     checkpoint: Annotated[Path | None, typer.Option(help="Trained weights; default: those shipped with the robot.")] = None,
     json: Annotated[str | None, typer.Option(metavar="FILE", help="Write all episodes and the summary; '-' for standard output.")] = None,
     prediction: Annotated[bool, typer.Option("--prediction", help="Score predictions after 50, 100 and 500 ms of data instead.")] = False,
-    tasks: Annotated[int, typer.Option(min=1, help="With --prediction: how many held-out tasks.")] = 200,
+    tasks: Annotated[int, typer.Option(min=1, max=100_000, help="With --prediction: how many held-out tasks.")] = 200,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw every episode (.svg, .png or .pdf).")] = None,
 ) -> None:
     """Compare controllers on simulated runs that change half-way, and say how well each follows before and after."""
@@ -84,7 +84,7 @@ def _predict(robot: Any, checkpoint: Path | None, tasks: int, json: str | None, 
         from metarl_robot.cli.plot_training import prediction
 
         with style():
-            err().print(f"plot: {save(prediction(scores), plot)}", highlight=False)
+            note(f"plot: {save(prediction(scores), plot)}")
 
 
 def _run(
@@ -108,7 +108,7 @@ def _run(
     except KeyboardInterrupt:
         if not kept:
             raise
-        err().print(f"[yellow]interrupted:[/] {len(kept)} finished episodes are kept")
+        note(f"{len(kept)} finished episodes are kept", "interrupted")
         return Evaluation(robot.name, suite, tuple(kept)).to_json(), False
 
 
@@ -129,4 +129,4 @@ def _draw(result: dict[str, Any], path: Path) -> None:
     from metarl_robot.cli.plot_evaluation import evaluation
 
     with style():
-        err().print(f"plot: {save(evaluation(result), path)}", highlight=False)
+        note(f"plot: {save(evaluation(result), path)}")

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
+from rich.table import Table
 
 from metarl_robot.cli.console import examples, out, table, write_json
 from metarl_robot.cli.prediction import prediction_table
+from metarl_robot.errors import shown
 
 _EPILOG = examples(
     ("metarl info panda", "the weights shipped with a robot"),
@@ -41,15 +44,25 @@ def info(
         return
     size = sum(tensor.size for tensor in loaded.tensors.values())
     facts = {"file": path, **loaded.meta, "parameters": f"{size} numbers in {len(shapes)} tensors"}
-    scores = facts.pop("scores", {})
+    scores = _score_table(path, facts.pop("scores", {}))
     facts.pop("loss_curve", None)
     view = table("Checkpoint", ("", ""))
     view.show_header, view.columns[1].justify = False, "left"
     for name, value in flatten(facts):
-        view.add_row(name, str(value))
+        view.add_row(escape(name), escape(str(value)))
     out().print(view)
-    if "prediction" in scores:
-        out().print(prediction_table(scores["prediction"]))
+    if scores is not None:
+        out().print(scores)
+
+
+def _score_table(path: Path, scores: Any) -> Table | None:
+    """How well it predicts, where that is known. Raises CheckpointError."""
+    from metarl_robot.errors import CheckpointError
+
+    try:
+        return prediction_table(scores["prediction"]) if "prediction" in scores else None
+    except (LookupError, TypeError, ValueError, AttributeError, StopIteration) as error:
+        raise CheckpointError(f"{path}: 'scores' in the .json beside it are not as metarl train writes them: {shown(error)}") from error
 
 
 def checkpoint_path(name: str, adapter: str) -> Path:

@@ -35,6 +35,8 @@ _DOMAINS = 100  # those that every operating system has ports for
 class RunError(MetaRLError):
     """A run over ROS did not come to its end; the message holds the last lines of its nodes."""
 
+    bad_input = False
+
 
 class HeldError(RunError):
     """The gate took the robot from the controller."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from metarl_robot.cli.console import err, examples, out
+from metarl_robot.cli.console import err, examples, note, out
 from metarl_robot.errors import MetaRLError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def plot(
     with err().status("reading the recordings"):
         logs = read_runs(recordings)
     _write(path, logs, recordings, figure)
-    err().print(f"written: {path}", highlight=False, soft_wrap=True)
+    note(f"written: {path}")
 
 
 def _recordings(run: Path) -> list[Path]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from metarl_robot.cli.console import err, number, table
+from metarl_robot.cli.console import note, number, table
 from metarl_robot.cli.progress import Report
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def _checkpoints(robot: Robot, chosen: Path | None) -> list[Checkpoint]:
     other = "last_layer" if loaded.adapter == "maml" else "maml"
     shipped = default_checkpoint(robot, other)
     if not shipped.is_file():
-        err().print(f"no rows of '{other}': no weights are shipped; train them with: metarl train {robot.name} --adapter {other}")
+        note(f"no rows of '{other}': no weights are shipped; train them with: metarl train {robot.name} --adapter {other}")
         return [loaded]
     both = {checkpoint.adapter: checkpoint for checkpoint in (loaded, load_checkpoint(shipped, robot))}
     return [both["last_layer"], both["maml"]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from metarl_robot.cli.console import examples, out, table, write_json
 
@@ -31,7 +32,8 @@ def robots(json: Annotated[bool, typer.Option("--json", help="Print JSON: facts,
     for row in rows:
         trained = "yes" if row["checkpoint"] else "no"
         rate, payload = f"{row['control_rate_hz']:g} Hz", f"{row['rated_payload_kg']:g} kg"
-        listing.add_row(row["name"], row["kind"], f"{len(row['channels'])} {row['driven']}s", rate, payload, trained, row["description"])
+        driven = f"{len(row['channels'])} {row['driven']}s"
+        listing.add_row(row["name"], row["kind"], driven, rate, payload, trained, escape(row["description"]))
     out().print(listing)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rich.markup import escape
 from rich.table import Table
 
 from metarl_robot.cli.console import NOTHING, number, table
@@ -97,7 +98,7 @@ def to_rich(text: TextTable) -> Table:
     """The table for a terminal."""
     view = table(text.title, text.columns, caption=text.remark)
     for row in text.rows:
-        view.add_row(*row.cells)
+        view.add_row(*map(escape, row.cells))
     return view
 
 

@@ -64,7 +64,7 @@ def read(model: type[BaseModel], values: Mapping[str, Any]) -> Any:
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        raise MetaRLError(faults(error, model, option_name)) from error
+        raise MetaRLError(faults(error, model, lambda key: option_name(key.partition(".")[0]))) from error
 
 
 def _split(field: FieldInfo, value: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metarl_robot.cli import settings
-from metarl_robot.cli.console import err, examples, number, out, table, write_json
+from metarl_robot.cli.console import examples, note, number, out, table, write_json
 from metarl_robot.cli.interruption import deferred_interrupt
 from metarl_robot.cli.prediction import prediction_table
 from metarl_robot.cli.progress import Report, progress
@@ -88,7 +88,7 @@ def _train(report: Report, robot: Robot, name: str, config: TrainConfig, folder:
             return training.train(robot, config, folder, resume, show)
     except KeyboardInterrupt:
         again = training.command(robot, config).replace(f"train {robot.name}", f"train {name}", 1)
-        err().print(f"[yellow]interrupted:[/] go on with: {again} --out {folder} --resume", highlight=False, soft_wrap=True)
+        note(f"go on with: {again} --out {folder} --resume", "interrupted")
         raise
 
 
@@ -101,7 +101,7 @@ def _conclude(done: TrainReport, json: bool) -> None:
         console = out()
         console.print(_fit_table(done))
         console.print(prediction_table(meta["scores"]["prediction"]))
-    err().print(f"checkpoint: {done.path}\nfigure: {figure}", highlight=False, soft_wrap=True)
+    note(f"checkpoint: {done.path}\nfigure: {figure}")
 
 
 def _draw(done: TrainReport) -> Path:

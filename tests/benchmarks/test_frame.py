@@ -84,7 +84,7 @@ def test_a_quick_contestant_can_have_a_turn_before_each_slow_one() -> None:
 
 def test_an_unknown_benchmark_is_named_with_those_there_are() -> None:
     result = CliRunner().invoke(app, ["bench", "speed"])
-    assert result.exit_code == 1 and "mpc" in result.stderr
+    assert result.exit_code == 2 and "mpc" in result.stderr
 
 
 def test_every_benchmark_can_be_imported() -> None:

@@ -69,7 +69,7 @@ def test_wrong_usage_is_exit_code_2(arguments: tuple[str, ...]) -> None:
 )
 def test_unknown_names_are_answered_with_the_valid_ones(arguments: tuple[str, ...], given: str, valid: str, tmp_path: Path) -> None:
     done = metarl(*arguments, cwd=tmp_path)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert given in done.stderr
     assert valid in done.stderr
     assert "Traceback" not in done.stderr

@@ -51,7 +51,7 @@ def test_a_checkpoint_altered_by_one_byte_is_refused(trained: tuple[Path, dict[s
     (tmp_path / "x.safetensors").write_bytes(content)
     (tmp_path / "x.json").write_bytes(source.with_suffix(".json").read_bytes())
     done = metarl("info", "x.safetensors", cwd=tmp_path)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "SHA-256" in done.stderr
     assert done.stdout == ""
 
@@ -73,7 +73,7 @@ def test_interrupted_and_resumed_gives_the_weights_of_the_recorded_command(train
     assert (tmp_path / "w" / "learn.state").is_file()
 
     refused = metarl(*arguments, cwd=tmp_path)
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert "--resume" in refused.stderr
 
     done = metarl(*arguments, "--resume", "--json", cwd=tmp_path)
@@ -92,7 +92,7 @@ def test_interrupted_and_resumed_gives_the_weights_of_the_recorded_command(train
 )
 def test_settings_out_of_range_are_refused_by_the_options_name(tmp_path: Path, option: str, value: str, message: str) -> None:
     done = metarl("train", "planar2", option, value, cwd=tmp_path)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert option in done.stderr
     assert message in done.stderr
     assert not list(tmp_path.iterdir())
