@@ -1,4 +1,7 @@
-"""Files that are written whole or not at all, also when the process is killed or the disk full."""
+"""Files that are written whole or not at all, also when the process is killed or the disk full.
+
+And names of files: what comes from a user's file (a robot's name) does not lead out of a folder.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import get_ident
 from typing import BinaryIO
+
+from metarl_robot.errors import MetaRLError
+
+_LONGEST_NAME = 100
+
+
+def file_name(what: str, name: str) -> str:
+    """`name`, if it can be that of a file or folder in a folder of our choice.
+
+    Raises:
+        MetaRLError: empty, too long, begins with '.' or '-', or holds a separator or a control
+            character.
+    """
+    wrong = not 0 < len(name) <= _LONGEST_NAME or name[0] in ".-"
+    if wrong or not name.isprintable() or any(separator in name for separator in "/\\:"):
+        given = f"{what} {name[:_LONGEST_NAME]!r} cannot be the name of a file"
+        raise MetaRLError(
+            f"{given}; allowed: 1 to {_LONGEST_NAME} characters, none of them / \\ or :, not beginning with . or -"
+        )
+    return name
+
 
 
 def replace_file(path: Path, content: bytes, mode: int = 0o666) -> None:

@@ -2,12 +2,18 @@
 
 The JSON holds what made them (configuration, seed, data hash, command), the scores and the SHA-256 of the weights. Nothing in
 either file can execute code; anything else (a pickle, say) is refused unread.
+
+The two files change together, also for a process that is killed meanwhile. New weights are written
+beside the old ones as `<name>.safetensors.next`; then the record is replaced, which names their
+hash: from this moment they are the checkpoint's; then they get their name. Reading and writing take
+up `.next` where it is what the record names.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +24,22 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
+from metarl_robot.atomic import replace_file
+from metarl_robot.checkpoint_check import (
+    RECORD_BYTES,
+    WEIGHT_BYTES,
+    check_header,
+    check_record,
+    check_tensors,
+    shown,
+    strict_json,
+)
 from metarl_robot.errors import CheckpointError
 from metarl_robot.robot import MODELS_DIR, Robot
 
 Array = NDArray[np.float64]
 
 FORMAT = 1
-_REQUIRED = ("format", "robot", "joint_names", "adapter", "sha256")
 
 
 @dataclass(frozen=True)
@@ -55,7 +70,12 @@ def default_checkpoint(robot: Robot, adapter: str = "last_layer") -> Path:
 
 
 def save_checkpoint(path: Path, robot: Robot, adapter: str, tensors: dict[str, Array], record: dict[str, Any]) -> Checkpoint:
-    """Write weights and record, each in one atomic move, weights first."""
+    """Write weights and record as one pair: see the module's docstring.
+
+    Raises:
+        CheckpointError: weights that `load_checkpoint` would refuse; nothing is written then.
+        OSError: it cannot be written; the pair is as it was.
+    """
     content = save_safetensors({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()})
     meta = {
         "format": FORMAT,
@@ -65,52 +85,94 @@ def save_checkpoint(path: Path, robot: Robot, adapter: str, tensors: dict[str, A
         **record,
         "sha256": hashlib.sha256(content).hexdigest(),
     }
+    record_path, following = path.with_suffix(".json"), _next(path)
+    check_record(record_path, meta)
+    _tensors_of(path, content, meta, robot)
+    text = json.dumps(meta, indent=2) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, content)
-    _write(path.with_suffix(".json"), (json.dumps(meta, indent=2) + "\n").encode())
+    if record_path.is_file() and following.is_file():
+        _complete(path, record_path)
+    replace_file(following, content)
+    replace_file(record_path, text.encode())
+    os.replace(following, path)
     return Checkpoint(tensors, meta)
+
+
+def _next(path: Path) -> Path:
+    return path.with_name(path.name + ".next")
+
+
+def _complete(path: Path, record: Path) -> None:
+    """Give weights that a killed process left as `.next` their name, if they are the record's."""
+    try:
+        named = _read_record(record)["sha256"]
+    except CheckpointError:  # to be replaced, whatever it is
+        return
+    if hashlib.sha256(_next(path).read_bytes()).hexdigest() == named:
+        os.replace(_next(path), path)
 
 
 def load_checkpoint(path: Path, robot: Robot | None = None) -> Checkpoint:
     """Read and verify a checkpoint; with `robot`, also that it was trained for that robot.
 
     Raises:
-        CheckpointError: missing, not safetensors, truncated, altered since it was written, or of another robot.
+        CheckpointError: missing, not safetensors, truncated, altered since it was written, of
+            another robot, or with tensors that do not fit its record.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
         raise CheckpointError(f"{path}: refused: checkpoints are .safetensors files (formats that can execute code are never read)")
     record = path.with_suffix(".json")
-    for needed in (path, record):
-        if not needed.is_file():
-            raise CheckpointError(f"{needed}: no such file; train one with: metarl train {robot.name if robot else 'ROBOT'}")
-    content, meta = path.read_bytes(), _read_record(record)
-    if hashlib.sha256(content).hexdigest() != meta["sha256"]:
-        raise CheckpointError(f"{path}: its SHA-256 is not the one in {record.name}: truncated or altered; restore both or train again")
+    meta = _read_record(record, robot)
+    content = _weights(path, record, meta["sha256"], robot)
     own = robot is None or (meta["robot"], tuple(meta["joint_names"])) == (robot.name, robot.joint_names)
     if robot is not None and not own and meta["robot"] != robot.family_model:
-        raise CheckpointError(f"{path}: trained for robot '{meta['robot']}' with joints {meta['joint_names']}; this is '{robot.name}'")
+        trained = f"robot {shown(meta['robot'])} with joints {shown(meta['joint_names'], 200)}"
+        raise CheckpointError(f"{path}: trained for {trained}; this is '{robot.name}'")
+    return Checkpoint(_tensors_of(path, content, meta, robot), meta)
+
+
+def _weights(path: Path, record: Path, sha256: str, robot: Robot | None) -> bytes:
+    """The weights that the record names: in their file, or beside it if a writer was killed."""
+    for candidate in (path, _next(path), path):  # again: a writer may just have renamed them
+        if candidate.is_file():
+            content = _read(candidate, WEIGHT_BYTES, robot)
+            if hashlib.sha256(content).hexdigest() == sha256:
+                return content
+    _check_file(path, robot)
+    raise CheckpointError(f"{path}: its SHA-256 is not the one in {record.name}: truncated or altered; restore both or train again")
+
+
+def _tensors_of(path: Path, content: bytes, meta: dict[str, Any], robot: Robot | None) -> dict[str, Array]:
+    check_header(path, content)
     try:
-        tensors = load_safetensors(content)
+        loaded = load_safetensors(content)
     except SafetensorError as error:
-        raise CheckpointError(f"{path}: not a safetensors file: {error}") from error
-    return Checkpoint({name: np.asarray(tensor, dtype=float) for name, tensor in tensors.items()}, meta)
+        raise CheckpointError(f"{path}: not a safetensors file: {str(error)[:200]}") from error
+    tensors = {name: np.asarray(tensor, dtype=float) for name, tensor in loaded.items()}
+    check_tensors(path, tensors, meta, robot)
+    return tensors
 
 
-def _read_record(path: Path) -> dict[str, Any]:
-    try:
-        meta = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{path}: not valid JSON: {error}") from error
-    missing = [key for key in _REQUIRED if not isinstance(meta, dict) or key not in meta]
-    if missing:
-        raise CheckpointError(f"{path}: keys missing: {missing}")
-    if meta["format"] != FORMAT:
-        raise CheckpointError(f"{path}: format {meta['format']!r} is not known; allowed: {FORMAT}")
+def _read_record(path: Path, robot: Robot | None = None) -> dict[str, Any]:
+    meta = strict_json(path, _read(path, RECORD_BYTES, robot))
+    if meta.get("format") != FORMAT:
+        given = shown(meta.get("format"))
+        raise CheckpointError(f"{path}: format {given} is not known; allowed: {FORMAT}")
+    check_record(path, meta)
     return meta
 
 
-def _write(path: Path, content: bytes) -> None:
-    scratch = path.with_name(path.name + ".part")
-    scratch.write_bytes(content)
-    scratch.replace(path)
+def _read(path: Path, most: int, robot: Robot | None) -> bytes:
+    _check_file(path, robot)
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise CheckpointError(f"{path}: larger than {most // 2**20} MiB, the most that is read")
+    return content
+
+
+def _check_file(path: Path, robot: Robot | None) -> None:
+    if not path.is_file():
+        trained = robot.name if robot else "ROBOT"
+        raise CheckpointError(f"{path}: no such file; train one with: metarl train {trained}")

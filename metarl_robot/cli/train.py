@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from metarl_robot.atomic import file_name
 from metarl_robot.cli import settings
 from metarl_robot.cli.console import examples, note, number, out, table, write_json
 from metarl_robot.cli.interruption import deferred_interrupt
@@ -63,7 +64,7 @@ def train(
     if chosen["adapter"] not in ADAPTERS:
         raise UnknownNameError("adapter", chosen["adapter"], ADAPTERS)
     config = settings.read(TrainConfig, chosen)
-    folder = target or Path("runs", "train", loaded.name)
+    folder = target or Path("runs", "train", file_name("robot", loaded.name))
     if not resume and any(folder.glob("*.state")):
         raise MetaRLError(f"{folder} holds an interrupted run: go on with --resume, choose another --out, or remove it")
     with progress() as report:
