@@ -17,6 +17,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from metarl_robot.atomic import whole_file
 from metarl_robot.errors import MetaRLError
 from metarl_robot.robot import Robot
 from metarl_robot.sim.kinds import RolloutArrays, RolloutMaker, simulation, task_from_dict
@@ -64,9 +65,10 @@ class DataSet:
         return digest.hexdigest()
 
     def save(self, path: Path) -> None:
-        """Write an npz without pickles."""
+        """Write an npz without pickles, whole or not at all."""
         tasks = json.dumps([task.to_dict() for task in self.tasks])
-        np.savez(path, robot=self.robot, kind=self.kind, tasks=tasks, **self._arrays())
+        with whole_file(path) as file:
+            np.savez(file, robot=self.robot, kind=self.kind, tasks=tasks, **self._arrays())
 
     def _arrays(self) -> dict[str, Any]:
         arrays = {name: getattr(self, name) for name in _ARRAYS}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from metarl_robot.adaptation.factory import residual_meter
 from metarl_robot.checkpoint import Checkpoint, default_checkpoint, save_checkpoint
 from metarl_robot.dynamics.arm import ArmDynamics
 from metarl_robot.errors import MetaRLError
+from metarl_robot.folder_lock import locked_folder
 from metarl_robot.meta.config import TrainConfig
 from metarl_robot.meta.data import experience
 from metarl_robot.meta.last_layer import LastLayerLearner
@@ -59,9 +61,19 @@ def train(
         score_tasks: held-out tasks that the result is scored on.
 
     Raises:
-        MetaRLError: nothing to resume fits these settings, or the training diverged.
+        MetaRLError: another training writes to `out`, an interrupted one left its state there and
+            is not to be resumed, nothing to resume fits these settings, or the training diverged.
     """
     out.mkdir(parents=True, exist_ok=True)
+    with locked_folder(out, "wait for its end, or choose another --out"):
+        if not resume and any(out.glob("*.state")):
+            raise MetaRLError(f"{out} holds an interrupted run: go on with --resume, choose another --out, or remove it")
+        return _train(robot, config, out, resume, progress, score_tasks)
+
+
+def _train(
+    robot: Robot, config: TrainConfig, out: Path, resume: bool, progress: Progress | None, score_tasks: int
+) -> TrainReport:
     if config.adapter == "maml" and robot.kind != "arm":
         raise MetaRLError(f"adapter 'maml' is trained for arms only; '{robot.name}' is a {robot.kind}: use last_layer")
     loop = _Loop(out, resume, progress)
@@ -80,8 +92,9 @@ def train(
     path = out / default_checkpoint(robot, config.adapter).name
     scores = prediction_scores(robot, [Checkpoint(made.tensors, {**record, "adapter": config.adapter})], score_tasks, progress=loop.score)
     checkpoint = save_checkpoint(path, robot, config.adapter, made.tensors, {**record, "scores": {"prediction": scores}})
-    for leftover in (_data_file(out), *out.glob("*.state")):
-        leftover.unlink(missing_ok=True)
+    for pattern in ("training_data.*", "*.state", "*.state.*.part", f"{path.stem}.*.part"):
+        for leftover in out.glob(pattern):
+            leftover.unlink(missing_ok=True)
     return TrainReport(path, checkpoint, made.fits, record["train_seconds"])
 
 
@@ -100,8 +113,10 @@ def _tasks(config: TrainConfig) -> int:
     return min(config.tasks, _MAML_TASKS) if config.adapter == "maml" else config.tasks
 
 
-def _data_file(out: Path) -> Path:
-    return out / "training_data.npz"
+def _data_file(out: Path, robot: Robot, config: TrainConfig) -> Path:
+    """The file of a run's data: its name tells the settings that they were simulated with."""
+    settings = [robot.name, _tasks(config), config.seed, config.duration_s]
+    return out / f"training_data.{hashlib.sha256(repr(settings).encode()).hexdigest()[:12]}.npz"
 
 
 def simulate(robot: Robot, config: TrainConfig, progress: Callable[[int, int], None] | None = None) -> DataSet:
@@ -112,12 +127,11 @@ def simulate(robot: Robot, config: TrainConfig, progress: Callable[[int, int], N
 
 def _data(robot: Robot, config: TrainConfig, loop: _Loop) -> DataSet:
     """Simulated tasks; kept in a file so that a resumed run need not simulate them again."""
-    file = _data_file(loop.out)
+    file = _data_file(loop.out, robot, config)
     if loop.resume and file.is_file():
-        data = DataSet.load(file)
-        if data.robot == robot.name and len(data.tasks) == _tasks(config):
-            return data
-        raise MetaRLError(f"{file}: the interrupted run had other settings; use the same, or start anew without resuming")
+        return DataSet.load(file)
+    if loop.resume and any(loop.out.glob("training_data.*.npz")):
+        raise MetaRLError(f"{loop.out}: the interrupted run had other settings; use the same, or another --out")
     data = simulate(robot, config, loop.note("simulate"))
     data.save(file)
     return data

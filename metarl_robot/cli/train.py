@@ -65,8 +65,6 @@ def train(
         raise UnknownNameError("adapter", chosen["adapter"], ADAPTERS)
     config = settings.read(TrainConfig, chosen)
     folder = target or Path("runs", "train", file_name("robot", loaded.name))
-    if not resume and any(folder.glob("*.state")):
-        raise MetaRLError(f"{folder} holds an interrupted run: go on with --resume, choose another --out, or remove it")
     with progress() as report:
         done = _train(report, loaded, robot, config, folder, resume)
     _conclude(done, json)

@@ -21,6 +21,7 @@ from safetensors.torch import save as to_bytes
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
+from metarl_robot.atomic import replace_file
 from metarl_robot.errors import MetaRLError
 from metarl_robot.meta.config import TrainConfig
 
@@ -96,7 +97,8 @@ def fit(
                     run.save()
                     last_save = monotonic()
     finally:
-        run.save()
+        if run.whole:
+            run.save()
     return Fit(run.curve, run.seconds)
 
 
@@ -105,7 +107,10 @@ def _fingerprint(config: TrainConfig, identity: str) -> str:
 
 
 class _Run:
-    """Weights, optimiser, step and loss curve."""
+    """Weights, optimiser, step and loss curve.
+
+    whole: they belong together; not so within an optimiser's step, which Ctrl-C can tear apart.
+    """
 
     def __init__(self, learner: Learner, config: TrainConfig, path: Path, fingerprint: str) -> None:
         self._learner, self._config, self._path, self._fingerprint = learner, config, path, fingerprint
@@ -113,6 +118,7 @@ class _Run:
         self._factors = [group.pop("lr", 1.0) for group in self._groups]
         self._optimiser = torch.optim.Adam(self._groups, lr=config.learning_rate, fused=True)
         self._names = [name for name, parameter in learner.module.named_parameters() if parameter.requires_grad]
+        self.whole = True
         self.step = 0
         self.curve: list[tuple[int, float]] = []
         self.seconds = 0.0
@@ -130,9 +136,11 @@ class _Run:
             self._optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(self._learner.module.parameters(), _MAX_GRADIENT)
+            self.whole = False
             self._optimiser.step()
             self.step += 1
             self._record(value)
+            self.whole = True
             self.seconds += monotonic() - start
             yield {"loss": value, **metrics}
 
@@ -161,9 +169,8 @@ class _Run:
         facts = {"step": self.step, "curve": self.curve, "seconds": self.seconds, "sum": self._sum, "count": self._count}
         metadata = {"fingerprint": self._fingerprint, "facts": json.dumps(facts)}
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = self._path.with_name(self._path.name + ".part")
-        scratch.write_bytes(to_bytes({name: value.detach().clone().contiguous() for name, value in tensors.items()}, metadata))
-        scratch.replace(self._path)
+        copies = {name: value.detach().clone().contiguous() for name, value in tensors.items()}
+        replace_file(self._path, to_bytes(copies, metadata))
 
     def load(self) -> None:
         """Read the state."""
@@ -175,13 +182,23 @@ class _Run:
             raise MetaRLError(f"{self._path}: not the state of a training run: {error}") from error
         if metadata is None or metadata.get("fingerprint") != self._fingerprint:
             raise MetaRLError(f"{self._path}: the interrupted run had other settings or data; use the same, or start anew without resuming")
-        facts = json.loads(metadata["facts"])
+        try:
+            self._restore(json.loads(metadata["facts"]), tensors)
+        except (KeyError, TypeError, ValueError, RuntimeError, RecursionError) as error:
+            reason = " ".join(str(error).split())[:200]
+            what = f"{self._path}: damaged: {reason}"
+            raise MetaRLError(f"{what}; remove it and start anew without resuming") from error
+
+    def _restore(self, facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         self.step, self.seconds, self._sum, self._count = (facts[key] for key in ("step", "seconds", "sum", "count"))
         self.curve = [(int(step), float(loss)) for step, loss in facts["curve"]]
         own = {name.removeprefix("module."): value for name, value in tensors.items() if name.startswith("module.")}
         self._learner.module.load_state_dict(own)
         for name, parameter in zip(self._names, self._parameters(), strict=True):
             keys = {key: tensors[f"adam.{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq") if f"adam.{key}.{name}" in tensors}
+            for key, value in keys.items():
+                if value.shape != (() if key == "step" else parameter.shape):
+                    raise ValueError(f"adam.{key}.{name} has the shape {tuple(value.shape)}")
             if keys:
                 self._optimiser.state[parameter] = keys
 

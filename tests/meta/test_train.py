@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from pydantic import ValidationError
 
 from metarl_robot.checkpoint import load_checkpoint
 from metarl_robot.errors import MetaRLError
+from metarl_robot.folder_lock import locked_folder
 from metarl_robot.meta.config import TrainConfig
 from metarl_robot.meta.data import Experience
 from metarl_robot.meta.last_layer import LastLayerLearner
@@ -98,6 +101,130 @@ def test_interrupted_training_goes_on_to_the_same_weights(planar: Robot, tmp_pat
     found = train(planar, config, tmp_path / "parts", resume=True, score_tasks=2)
     assert found.checkpoint.meta["sha256"] == expected.checkpoint.meta["sha256"]
     assert found.checkpoint.meta["data_sha256"] == expected.checkpoint.meta["data_sha256"]
+
+
+STOPPED_AT_RANDOM = """
+import os, random, signal, sys
+from pathlib import Path
+from safetensors import safe_open
+from metarl_robot.meta import train as loop
+from metarl_robot.meta.config import TrainConfig
+from metarl_robot.meta.last_layer import LastLayerLearner
+from metarl_robot.robot import load_robot
+from metarl_robot.sim import training
+from metarl_robot.sim.kinds import simulation
+
+out, robot, rng = Path(sys.argv[1]), load_robot("planar2"), random.Random(0)
+config = TrainConfig(tasks=20, duration_s=1.2, steps=12, batch=4, learned=2, hidden=(8,), threads=1)
+loop._SAVE_EVERY_S = 0.0
+experience = simulation(robot).lessons().experience(training.simulate(robot, config), ("payload",))
+
+def child(folder, resume, stop):
+    # (how it ended, the last gradient step that it reported), stopped after `stop` system calls
+    # on files or, with a negative `stop`, by Ctrl-C after so many lines of Python.
+    reader, writer = os.pipe()
+    process = os.fork()
+    if process == 0:
+        guard(stop)
+        def report(phase, done, total, metrics):
+            os.write(writer, bytes([done]))
+        try:
+            learner = LastLayerLearner(experience, robot.velocity_limit, robot.effort_limit, config)
+            loop.fit(learner, config, folder / "learn.state", "data", resume, report)
+            os._exit(0)
+        except KeyboardInterrupt:
+            os._exit(130)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        reported = pipe.read()
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), max(reported, default=0)
+
+def guard(stop):
+    left = abs(stop)
+    def count(action):
+        nonlocal left
+        left -= 1
+        if left == 0:
+            action()
+    def killed():
+        os.kill(os.getpid(), signal.SIGKILL)
+    def interrupted():
+        raise KeyboardInterrupt
+    if stop < 0:
+        def trace(frame, event, argument):
+            if frame.f_code.co_filename.endswith("meta/train.py"):
+                count(interrupted)
+                return trace
+        sys.settrace(trace)
+    else:
+        for name in ("open", "fsync", "replace", "unlink"):
+            call = getattr(os, name)
+            setattr(os, name, lambda *given, call=call, **named: (count(killed), call(*given, **named))[1])
+
+assert child(out / "whole", False, 10**9) == (0, config.steps)
+ended, stops = None, 0
+while ended != 0:
+    stop = rng.choice((rng.randrange(1, 40), -rng.randrange(50, 500))) if stops < 8 else 10**9
+    ended, reported = child(out / "parts", stops > 0, stop)
+    if ended:
+        stops += 1
+        assert ended in (-signal.SIGKILL, 130), ended
+        if reported:
+            with safe_open(out / "parts" / "learn.state", "np") as file:
+                saved = __import__("json").loads(file.metadata()["facts"])["step"]
+            assert saved >= reported - 1, (saved, reported)
+assert stops >= 3
+
+def tensors(name):
+    with safe_open(out / name / "learn.state", "np") as file:
+        return {key: file.get_tensor(key).tobytes() for key in file.keys()}
+
+assert tensors("whole") == tensors("parts")
+"""
+
+
+def test_stopped_at_any_moment_it_loses_at_most_a_step_and_ends_alike(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", STOPPED_AT_RANDOM, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_second_training_into_one_folder_is_refused(planar: Robot, tmp_path: Path) -> None:
+    hold = "import sys, time; from pathlib import Path; from metarl_robot.folder_lock import *\n"
+    hold += "with locked_folder(Path(sys.argv[1]), ''): print('held', flush=True); time.sleep(600)"
+    command = [sys.executable, "-c", hold, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"held\n"
+        for resume in (False, True):
+            with pytest.raises(MetaRLError, match="another process is writing there.*--out"):
+                train(planar, TINY, tmp_path, resume)
+        assert not list(tmp_path.iterdir())
+        other.kill()
+    with locked_folder(tmp_path, "none is needed: the lock has ended with its process"):
+        pass
+
+
+def test_data_of_other_settings_are_not_taken_up(planar: Robot, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(planar, TINY, tmp_path, progress=InterruptAt("learn", 1))
+    (tmp_path / "learn.state").unlink()  # as after a kill between data and first state
+    with pytest.raises(MetaRLError, match="other settings"):
+        train(planar, TINY.model_copy(update={"seed": 1}), tmp_path, resume=True)
+
+
+def test_a_damaged_state_is_named(planar: Robot, tasks: Experience, tmp_path: Path) -> None:
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    state = tmp_path / "run.state"
+    fit(learner(planar, tasks), TINY, state, "data")
+    with safe_open(state, "pt") as file:
+        metadata, name = file.metadata(), next(iter(file.keys()))
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    for wrong in ({**tensors, name: torch.zeros(3, 3, 3)}, {}):
+        save_file(wrong, state, metadata)
+        with pytest.raises(MetaRLError, match="run.state.*start anew"):
+            fit(learner(planar, tasks), TINY, state, "data", resume=True)
 
 
 def test_resuming_another_run_is_refused(planar: Robot, tasks: Experience, tmp_path: Path) -> None:
