@@ -52,7 +52,7 @@ class GateNode(ManagedNode):
     def __init__(self) -> None:
         super().__init__("gate")
         self._own = self.parameters.declare(GateNodeParameters, on_change=self._on_parameters)
-        self._robot = load_robot(self._own.robot, check_model=False)
+        self._robot = load_robot(self._own.robot, check_model=False, of_kind=self._own.robot_kind)
         self._gate: Gate | None = None
         config = self.parameters.declare(gate_config(self._robot), defaults=_shipped(self._robot), on_change=self._retune)
         self._config = config

@@ -26,6 +26,7 @@ from metarl_robot.ros_nodes.parameters import Parameters, fixed
 from metarl_robot.ros_nodes.runtime import prefer_process, settle_memory
 
 DIAGNOSTICS_PERIOD_S = 1.0
+ROBOT_KIND = "refuse a robot of another kind, such as arm or quadrotor; empty: any"
 REALTIME_PRIORITY = (
     "real time: SCHED_FIFO priority of the process's threads, memory locked, processors awake, where the system allows it; 0: none of it"
 )
@@ -48,6 +49,7 @@ class RobotParameters(NodeParameters):
     """Parameters of every node that knows the robot."""
 
     robot: str = fixed("panda", description="name of the robot, or the folder of its description")
+    robot_kind: str = fixed("", description=ROBOT_KIND)
     lockstep: bool = fixed(False, description="simulated time waits for every command: the same run on any machine")
     niceness: int = fixed(-10, ge=-20, le=19, description="real time: scheduling priority of the process, where the system allows it")
     realtime_priority: int = fixed(20, ge=0, le=49, description=REALTIME_PRIORITY)

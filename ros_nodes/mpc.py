@@ -110,7 +110,7 @@ class MpcNode(ManagedNode):
     def __init__(self) -> None:
         super().__init__("mpc")
         self._own = self.parameters.declare(MpcParameters, on_change=self._on_parameters)
-        self._robot = load_robot(self._own.robot)
+        self._robot = load_robot(self._own.robot, of_kind=self._own.robot_kind)
         self._name = self._own.controller
         self._check_name(self._name)
         shipped = load_config(self._robot, self._name).model_dump()

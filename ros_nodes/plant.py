@@ -78,7 +78,7 @@ class PlantNode(ManagedNode):
         super().__init__("plant")
         self._own = self.parameters.declare(PlantParameters, on_change=self._on_parameters)
         self._conditions = self.parameters.declare(TimelineParameters, "task.")
-        self._robot = load_robot(self._own.robot)
+        self._robot = load_robot(self._own.robot, of_kind=self._own.robot_kind)
         self._plant: Plant | None = None
         self.start(self._own.autostart)
 

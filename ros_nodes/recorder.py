@@ -20,7 +20,7 @@ from metarl_robot.robot import load_robot
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import status_message
 from metarl_robot.ros_nodes.interfaces import interface_of
-from metarl_robot.ros_nodes.managed import ManagedNode, NodeParameters
+from metarl_robot.ros_nodes.managed import ROBOT_KIND, ManagedNode, NodeParameters
 from metarl_robot.ros_nodes.message_schema import SchemaError, message_definition
 from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.recording import Recording
@@ -35,6 +35,7 @@ class RecorderParameters(NodeParameters):
     """Parameters of the recorder node."""
 
     robot: str = fixed("panda", description="name of the robot, or the folder of its description: what topics to expect")
+    robot_kind: str = fixed("", description=ROBOT_KIND)
     path: str = fixed("runs/%Y-%m-%d_%H-%M-%S/recording.mcap", description="file to write; date and time are filled in as by strftime")
 
 
@@ -58,7 +59,7 @@ class RecorderNode(ManagedNode):
     def activate(self) -> None:
         if self._recording is None:
             return
-        expected = interface_of(load_robot(self._own.robot, check_model=False)).recorded
+        expected = interface_of(load_robot(self._own.robot, check_model=False, of_kind=self._own.robot_kind)).recorded
         for topic, (type_name, qos) in {**topics.RECORDED, **expected}.items():
             self._record(self._recording, self.resolve_topic_name(topic), type_name, _deep(qos.reliability, qos.durability))
         self._look()

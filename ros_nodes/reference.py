@@ -23,7 +23,7 @@ from metarl_robot.labelled import NANOSECONDS
 from metarl_robot.robot import Robot, load_robot
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.interfaces import interface_of
-from metarl_robot.ros_nodes.managed import ManagedNode, NodeParameters
+from metarl_robot.ros_nodes.managed import ROBOT_KIND, ManagedNode, NodeParameters
 from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.signals import Reference
@@ -38,6 +38,7 @@ class ReferenceParameters(NodeParameters):
     """Parameters of the reference node."""
 
     robot: str = fixed("panda", description="name of the robot, or the folder of its description")
+    robot_kind: str = fixed("", description=ROBOT_KIND)
     kind: str = fixed("hold", description="a motion: 'hold' stays at home, 'suite' is a suite's, others are named by the kind of robot")
     suite: str = fixed("heldout", description="kind suite: evaluation suite to take the motion from")
     scenario: str = fixed("pickup", description="kind suite: which of its scenarios")
@@ -72,7 +73,7 @@ class ReferenceNode(ManagedNode):
     def __init__(self) -> None:
         super().__init__("reference")
         self._own = self.parameters.declare(ReferenceParameters, on_change=self._on_parameters)
-        self._robot = load_robot(self._own.robot, check_model=False)
+        self._robot = load_robot(self._own.robot, check_model=False, of_kind=self._own.robot_kind)
         self._reference: Reference | None = None
         self.start(self._own.autostart)
 

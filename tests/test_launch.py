@@ -15,7 +15,7 @@ import yaml
 
 from metarl_robot.cli.launch import Launch, LaunchError, run_launch, show_args
 from metarl_robot.cli.launch_file import NodeSpec, declared_arguments, evaluate, find_launch_file, find_share
-from metarl_robot.errors import MetaRLError, UnknownNameError
+from metarl_robot.errors import MetaRLError, MissingPackageError, UnknownNameError
 from metarl_robot.robot import MODELS_DIR
 
 WAIT_S = 60.0  # how long a test waits for a process before it gives up
@@ -249,6 +249,34 @@ def test_our_launch_files_keep_to_what_ros_reads(name: str) -> None:
 def test_our_share_folder_holds_launch_files_and_robots() -> None:
     share = find_share("metarl_robot")
     assert (share / "launch" / "arm.launch.yaml").is_file() and (share / "models" / "panda" / "robot.yaml").is_file()
+
+
+# What is looked at before anything is started.
+
+
+@pytest.mark.parametrize(
+    ("name", "robot", "remedy"),
+    [
+        ("quad", "panda", "is for robots of kind 'quadrotor'; 'panda' is of kind 'arm'. Use: metarl launch arm robot:=panda"),
+        ("arm", "x500", "'x500' is of kind 'quadrotor'. Use: metarl launch quad robot:=x500"),
+        ("arm", "pandda", "unknown robot 'pandda'. Did you mean 'panda'"),
+    ],
+)
+def test_a_robot_of_another_kind_is_refused_before_anything_starts(name: str, robot: str, remedy: str) -> None:
+    with pytest.raises(MetaRLError, match=remedy):
+        Launch(name, {"robot": robot})
+
+
+def test_every_node_of_ours_is_told_the_kind_of_robot_it_is_for() -> None:
+    for name, kind in (("arm", "arm"), ("quad", "quadrotor")):
+        for node in evaluate(find_launch_file(name), {"record": "true"}):
+            assert node.parameters["robot_kind"] == kind
+
+
+def test_without_ros_the_extra_to_install_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingPackageError, match=r"rclpy.*pip install 'metarl_robot\[ros\]'"):
+        Launch("arm")
 
 
 # Processes. A little ROS package of our own, with executables that do as the test wants.

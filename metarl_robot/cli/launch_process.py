@@ -21,6 +21,7 @@ from time import monotonic
 
 import yaml
 
+from metarl_robot.cli.launch_check import check_start
 from metarl_robot.cli.launch_file import PACKAGE, LaunchError, NodeSpec, evaluate, find_launch_file, find_prefix, find_share
 
 GRACE_S = 5.0  # between SIGINT, SIGTERM and SIGKILL
@@ -85,6 +86,7 @@ class Launch:
     ) -> None:
         self.path = find_launch_file(file_or_name)
         self.specs = evaluate(self.path, arguments or {})
+        check_start(self.path, self.specs)
         self._output = on_output
         self._environment = dict(environment or {})
         self._folder: TemporaryDirectory[str] | None = None

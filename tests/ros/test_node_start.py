@@ -29,6 +29,8 @@ def run(node: str, *parameters: str) -> subprocess.CompletedProcess[str]:
         ("mpc", ("robot:=planar2", "controller:=pid", "controller_config.kp:=-5.0"), "parameter 'controller_config.kp'"),
         ("plant", ("robot:=planar2", "task.suite:=heldup"), "unknown suite 'heldup'. Did you mean 'heldout'?"),
         ("plant", ("robot:=planar2", "task.task_file:=/nowhere.yaml"), "task file /nowhere.yaml"),
+        ("gate", ("robot:=planar2", "robot_kind:=quadrotor"), "'planar2' is of kind 'arm'; given where 'quadrotor' is needed"),
+        ("reference", ("robot:=planar2", "robot_kind:=quadrotor"), "'planar2' is of kind 'arm'"),
         ("reference", ("robot:=planar2", "kind:=dance"), "Valid: excitation, hold, suite, tracking"),
     ],
 )

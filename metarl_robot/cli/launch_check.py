@@ -1,0 +1,52 @@
+"""What is looked at before a launch starts anything: that ROS 2 is there, and that the robot is one that the file is for.
+
+A launch file says which kind of robot it is for with the parameter `robot_kind` of our nodes, which
+refuse another kind by themselves where `ros2 launch` starts them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable
+from pathlib import Path
+
+from metarl_robot.cli.failure import remedy_for
+from metarl_robot.cli.launch_file import PACKAGE, SUFFIX, LaunchError, NodeSpec, evaluate, find_share
+from metarl_robot.errors import MetaRLError, MissingPackageError, shown
+from metarl_robot.robot import load_robot
+
+
+def check_start(path: Path, specs: Iterable[NodeSpec]) -> None:
+    """Refuse what could not run.
+
+    Raises:
+        MissingPackageError: our nodes need ROS 2, which is not there.
+        LaunchError: the robot is of another kind than the file is for; names the file that suits.
+        UnknownNameError, RobotError: there is no such robot, or its description is wrong.
+    """
+    ours = [spec for spec in specs if spec.package == PACKAGE]
+    if ours and importlib.util.find_spec("rclpy") is None:
+        raise MissingPackageError("rclpy", remedy_for("rclpy") or "")
+    robots = {(spec.parameters.get("robot"), spec.parameters.get("robot_kind")) for spec in ours}
+    for name, kind in sorted(robots, key=str):
+        if name is not None and kind:
+            _check_robot(path, str(name), str(kind))
+
+
+def _check_robot(path: Path, name: str, kind: str) -> None:
+    robot = load_robot(name, check_model=False)
+    if robot.kind != kind:
+        said = f"{path.name} is for robots of kind '{kind}'; {shown(name)} is of kind '{robot.kind}'"
+        raise LaunchError(f"{said}. Use: metarl launch {_file_for(robot.kind)} robot:={name}")
+
+
+def _file_for(kind: str) -> str:
+    """The name of the shipped launch file for a kind of robot."""
+    for path in sorted((find_share(PACKAGE) / "launch").glob(f"*{SUFFIX}")):
+        try:
+            kinds = {spec.parameters.get("robot_kind") for spec in evaluate(path, {})}
+        except MetaRLError:  # a file that needs arguments
+            continue
+        if kind in kinds:
+            return path.name.removesuffix(SUFFIX)
+    return "FILE"
