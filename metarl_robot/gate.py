@@ -19,6 +19,10 @@ emergency stop, only when `rearm()` is called while states and commands are fres
 finite, a stamp out of order or out of time) counts as none: the deadline of the last good one goes on.
 
 Times by one clock only: in lockstep with a simulation the stamps are the only clock, and `tick` is given no steady time.
+
+What holds whatever comes in is stated and checked in gate_invariants.py. Efforts change by no more than the effort rate times the time
+that has passed by the clock of `tick`. That clock counts forwards only: where it stands still, goes back, is not a number or leaps by more
+than `LEAP_S`, no time has passed. Credit for one control period is there at the start and never more is saved up.
 """
 
 from __future__ import annotations
@@ -26,6 +30,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from enum import Enum
+from math import isfinite
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +45,7 @@ Array = NDArray[np.float64]
 
 RESUME_STREAK_S = 0.05  # commands must be good for so long before they pass again by themselves
 MAX_TICK_S = 0.05  # a longer gap between two ticks allows no larger change of effort and no longer step of the law than this
+LEAP_S = 0.25  # time that leaps by more, or goes back by more, is another time base: none has passed
 SATURATED_SHARE = 0.5  # more than this share of the time is for long
 
 
@@ -60,6 +67,7 @@ class Decision:
     limited: the effort limit or rate had to clip. latched: only `rearm()` lets commands pass again. reason: why not PASSING.
     stamp_s: stamp of the accepted message that the effort answers: while PASSING the command's, else the newest state's; None before
     the first. The stamp of a refused message is never in it.
+    off: the law has switched the actuators off: zeros are sent, whatever the least effort is.
     """
 
     time_s: float
@@ -69,6 +77,17 @@ class Decision:
     latched: bool
     reason: str
     stamp_s: float | None = None
+    off: bool = False
+
+
+class _Timed(Protocol):
+    """A message with its two times [s]."""
+
+    @property
+    def stamp_s(self) -> float: ...
+
+    @property
+    def received_s(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -105,6 +124,7 @@ class Gate:
         self._command: _Command | None = None
         self._sent: Array | None = None
         self._credit_s = robot.control_period_s  # time whose share of the effort rate is not used yet: a burst of ticks gains nothing
+        self._elapsed_s = 0.0  # by the clock of `tick`, forwards only; the next three are read on it
         self._saturation = 0.0
         self._series_s: float | None = None  # when the present series of stops began
         self._passing_since_s = 0.0
@@ -146,6 +166,9 @@ class Gate:
 
         A repeated state is as old as its first coming, except while WAITING: a simulation stands still until it is commanded.
         """
+        if not (isfinite(stamp_s) and isfinite(received_s)):
+            self.states.reject(Rejection.NOT_FINITE)
+            return Rejection.NOT_FINITE
         problem = self.states.offer(state, stamp_s, received_s)
         if problem is Rejection.DUPLICATE and self._state is GateState.WAITING:
             self.states.refresh(received_s)
@@ -153,11 +176,14 @@ class Gate:
 
     def on_inertial(self, inertial: Inertial, stamp_s: float, received_s: float) -> Rejection | None:
         """Take a measurement of the IMU in; None when it was accepted."""
+        if not (isfinite(stamp_s) and isfinite(received_s)):
+            self.inertials.reject(Rejection.NOT_FINITE)
+            return Rejection.NOT_FINITE
         return self.inertials.offer(inertial, stamp_s, received_s)
 
     def on_command(self, effort: Array, stamp_s: float, received_s: float) -> Rejection | None:
         """Take a command in: effort (nu,), stamp of the state it answers. None when it was accepted."""
-        problem = self._command_problem(effort, stamp_s)
+        problem = self._command_problem(effort, stamp_s, received_s)
         if problem is None:
             self._command = _Command(np.array(effort, dtype=float), stamp_s, received_s)
         else:
@@ -196,20 +222,33 @@ class Gate:
 
     def tick(self, now_s: float, steady_s: float | None = None) -> Decision:
         """Decide what to send at `now_s` (the stamps' clock). steady_s: None where the stamps are the only clock."""
-        dt_s = 0.0 if self._time_s is None else min(max(now_s - self._time_s, 0.0), MAX_TICK_S)
-        self._time_s = now_s
         if self.states.epoch != self._epoch:
-            self._epoch, self._command = self.states.epoch, None
+            self._epoch, self._command, self._time_s = self.states.epoch, None, None
             self._series_s = self._good_since_s = None
+        dt_s = self._passed_s(now_s)
         self._transition(now_s, steady_s)
         wanted = self._wanted(now_s, steady_s, dt_s)
         if wanted is None:
             return Decision(now_s, None, self._state, False, self._latched, self._reason, self._stamp_s())
         effort, limited = self._clip(wanted, dt_s)
         self._remember(effort, dt_s)
-        if self._state is not GateState.PASSING and self._law.off:
+        off = self._state is not GateState.PASSING and self._law.off
+        if off:
             effort, limited = np.zeros_like(effort), False
-        return Decision(now_s, effort.copy(), self._state, limited, self._latched, self._reason, self._stamp_s())
+        return Decision(now_s, effort.copy(), self._state, limited, self._latched, self._reason, self._stamp_s(), off)
+
+    def _passed_s(self, now_s: float) -> float:
+        """Time since the tick before, at most MAX_TICK_S; see the module's docstring."""
+        if not isfinite(now_s):
+            return 0.0
+        last_s = now_s if self._time_s is None else self._time_s
+        dt_s = max(now_s - last_s, 0.0)
+        self._elapsed_s += min(dt_s, _LONGEST_S)
+        if abs(now_s - last_s) > LEAP_S:
+            self._time_s = now_s
+            return 0.0
+        self._time_s = max(now_s, last_s)
+        return min(dt_s, MAX_TICK_S)
 
     def _stamp_s(self) -> float | None:
         """Of the accepted message that is answered; the one before where it was forgotten with its time base."""
@@ -224,29 +263,31 @@ class Gate:
         if no_state or no_command or danger:
             self._good_since_s = None
         elif self._good_since_s is None:
-            self._good_since_s = now_s
+            self._good_since_s = self._elapsed_s
         if self._state is GateState.PASSING:
             cause = "estop" if self._estopped else danger.cause if danger else "state" if no_state else "command"
             reason = "emergency stop" if self._estopped else danger.reason if danger else no_state or no_command
             if reason is None:
                 return
-            self._stop(now_s, cause, reason, latch=danger is not None)
+            self._stop(cause, reason, latch=danger is not None)
         if self._state is not GateState.WAITING and self._series_s is not None and not self._latched:
-            self._latched = now_s - self._series_s > self.config.auto_resume_s
-        if self._may_pass(now_s):
-            self._state, self._reason, self._passing_since_s = GateState.PASSING, "", now_s
+            self._latched = self._elapsed_s - self._series_s > self.config.auto_resume_s
+        if self._may_pass():
+            self._state, self._reason, self._passing_since_s = GateState.PASSING, "", self._elapsed_s
             self._law.release()
         elif self._state is not GateState.WAITING:
             self._brake(no_state)
 
-    def _may_pass(self, now_s: float) -> bool:
+    def _may_pass(self) -> bool:
         if self._latched or self._good_since_s is None:
             return False
-        return self._state is GateState.WAITING or self._series_s is None or now_s - self._good_since_s >= RESUME_STREAK_S
+        good_s = self._elapsed_s - self._good_since_s
+        return self._state is GateState.WAITING or self._series_s is None or good_s >= RESUME_STREAK_S
 
-    def _stop(self, now_s: float, cause: str, reason: str, latch: bool) -> None:
-        if self._series_s is None or now_s - self._passing_since_s > self.config.auto_resume_s:
-            self._series_s = now_s
+    def _stop(self, cause: str, reason: str, latch: bool) -> None:
+        passed_s = self._elapsed_s - self._passing_since_s
+        if self._series_s is None or passed_s > self.config.auto_resume_s:
+            self._series_s = self._elapsed_s
         self._reason, self._state = reason, GateState.BLIND  # until a state is there to brake from
         self._latched = self._latched or latch or self.config.auto_resume_s == 0.0
         if cause != "estop":  # counted where it was asked for
@@ -275,26 +316,40 @@ class Gate:
 
     def _inertial(self, now_s: float, steady_s: float | None) -> Inertial | None:
         """The IMU's newest measurement, if it is fresh."""
-        newest = self.inertials.latest
-        if newest is None or _age(now_s, newest.stamp_s, steady_s, newest.received_s) > self.config.state_timeout_s + _TOLERANCE_S:
+        newest, allowed_s = self.inertials.latest, self.config.state_timeout_s
+        if newest is None or self._age_text(newest, now_s, steady_s, allowed_s):
             return None
         return newest.inertial
 
     def _clip(self, wanted: Array, dt_s: float) -> tuple[Array, bool]:
+        """(the nearest effort that the limits and the effort rate allow, was it limited).
+
+        The efforts within the rate are an interval around the last one, which is within the limits: so is their common part, and
+        what is clipped to it keeps to both.
+        """
         lower, upper = self.robot.effort_lower, self.robot.effort_limit
-        if not (finite := np.isfinite(wanted)).all():  # the last look before it leaves
-            wanted = np.where(finite, wanted, self._law.static_effort)
-        effort, over = clip_effort(wanted, lower, upper)
-        last, fast = self._law.start_effort if self._sent is None else self._sent, False
+        last = self._law.start_effort if self._sent is None else self._sent
+        wanted = self._finite(wanted, last)  # the last look before it leaves
+        within, over = clip_effort(wanted, lower, upper)
+        effort, fast = within, False
         if last is not None:
-            rate = self.robot.effort_rate_limit
+            last = np.clip(last, lower, upper)
             self._credit_s = min(self._credit_s + dt_s, max(dt_s, self.robot.control_period_s))
-            step = rate * self._credit_s
-            effort, fast = clip_effort(effort, last - step, last + step)
-            self._credit_s -= float(np.max(np.abs(effort - last) / rate))
+            step = self.robot.effort_rate_limit * self._credit_s
+            effort, fast = clip_effort(within, np.maximum(last - step, lower), np.minimum(last + step, upper))
+            used_s = float(np.max(np.abs(effort - last) / self.robot.effort_rate_limit))
+            self._credit_s = max(self._credit_s - used_s, 0.0)
         self.counts["effort_limited"] += over
         self.counts["rate_limited"] += fast
         return effort, over or fast
+
+    def _finite(self, wanted: Array, last: Array | None) -> Array:
+        """What is not a number in an effort (nu,) is replaced by what holds the robot, or else by the last effort."""
+        for instead in (self._law.static_effort, np.zeros(self.robot.nu) if last is None else last):
+            if (finite := np.isfinite(wanted)).all():
+                break
+            wanted = np.where(finite, wanted, instead)
+        return wanted
 
     def _remember(self, effort: Array, dt_s: float) -> None:
         if self._state is GateState.PASSING:
@@ -308,11 +363,10 @@ class Gate:
         lower, upper = self.robot.effort_lower, self.robot.effort_limit
         return bool(np.any(np.abs(effort - 0.5 * (lower + upper)) >= self.config.saturation_share * 0.5 * (upper - lower)))
 
-    def _command_problem(self, effort: Array, stamp_s: float) -> Rejection | None:
-        if np.shape(effort) != (self.robot.nu,):
-            return Rejection.SIZE
-        if not np.all(np.isfinite(effort)):
-            return Rejection.NOT_FINITE
+    def _command_problem(self, effort: Array, stamp_s: float, received_s: float) -> Rejection | None:
+        number = _number_problem(effort, self.robot.nu)
+        if number is not None or not (isfinite(stamp_s) and isfinite(received_s)):
+            return number or Rejection.NOT_FINITE
         newest = self.states.time_s
         if newest is None:
             return Rejection.NO_STATE
@@ -325,28 +379,50 @@ class Gate:
         return None
 
     def _state_problem(self, now_s: float, steady_s: float | None) -> str | None:
-        newest = self.states.latest
-        problem = None
+        newest, allowed_s = self.states.latest, self.config.state_timeout_s
         if newest is None:
-            problem = "no good state yet"
-        elif (age := _age(now_s, newest.stamp_s, steady_s, newest.received_s)) > self.config.state_timeout_s + _TOLERANCE_S:
-            problem = f"the newest good state is {age * 1e3:.0f} ms old (allowed {self.config.state_timeout_s * 1e3:.0f} ms)"
-        return problem
+            return "no good state yet"
+        age = self._age_text(newest, now_s, steady_s, allowed_s)
+        return age and f"the newest good state is {age}"
 
     def _age_problem(self, now_s: float, steady_s: float | None) -> str | None:
-        newest = self._command
+        newest, allowed_s = self._command, self.config.command_timeout_s
         if newest is None:
             return "no good command yet"
-        age = _age(now_s, newest.stamp_s, steady_s, newest.received_s)
-        if age > self.config.command_timeout_s + _TOLERANCE_S:
-            return f"the newest good command is {age * 1e3:.0f} ms old (allowed {self.config.command_timeout_s * 1e3:.0f} ms)"
-        return None
+        age = self._age_text(newest, now_s, steady_s, allowed_s)
+        return age and f"the newest good command is {age}"
+
+    def _age_text(
+        self, newest: _Timed, now_s: float, steady_s: float | None, allowed_s: float
+    ) -> str | None:
+        """What is wrong with the age of a message, by stamp or by arrival; None where it is fresh.
+
+        A message may be ahead of the time by `future_tolerance_s`: one that is further ahead has another time base, and would
+        count as fresh until the time has caught up. An age that is not a number is not fresh.
+        """
+        by_stamp_s = now_s - newest.stamp_s
+        by_arrival_s = by_stamp_s if steady_s is None else steady_s - newest.received_s
+        least_s, most_s = -self.config.future_tolerance_s - _TOLERANCE_S, allowed_s + _TOLERANCE_S
+        if least_s <= by_stamp_s <= most_s and least_s <= by_arrival_s <= most_s:
+            return None
+        if not (isfinite(by_stamp_s) and isfinite(by_arrival_s)):
+            return "of no known age: the time is not a number"
+        age_s = max(by_stamp_s, by_arrival_s)
+        if age_s > most_s:
+            return f"{age_s * 1e3:.0f} ms old (allowed {allowed_s * 1e3:.0f} ms)"
+        return f"{-min(by_stamp_s, by_arrival_s) * 1e3:.0f} ms ahead of the time"
 
 
+_LONGEST_S = 3600.0  # a longer leap counts as an hour in the times of stops: they stay exact to a microsecond
 _TOLERANCE_S = 1e-6  # stamps are whole nanoseconds: an age that equals the timeout is not over it
 
 
-def _age(now_s: float, stamp_s: float, steady_s: float | None, received_s: float) -> float:
-    """The greater of the ages by stamp and, where there is a steady clock, by arrival [s]."""
-    by_stamp = now_s - stamp_s
-    return by_stamp if steady_s is None else max(by_stamp, steady_s - received_s)
+def _number_problem(effort: Array, count: int) -> Rejection | None:
+    """Whether an effort is (count,) finite numbers."""
+    try:
+        values = np.asarray(effort, dtype=float)
+    except (TypeError, ValueError, OverflowError):
+        return Rejection.SIZE
+    if values.shape != (count,):
+        return Rejection.SIZE
+    return None if np.isfinite(values).all() else Rejection.NOT_FINITE
