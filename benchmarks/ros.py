@@ -31,6 +31,7 @@ from metarl_robot.benchmarks.catalogue import Report
 from metarl_robot.benchmarks.record import Benchmark, Row, alone
 from metarl_robot.errors import MetaRLError
 from metarl_robot.robot import MODELS_DIR
+from metarl_robot.ros_nodes.launcher_watch import AT_ONCE
 
 Array = NDArray[np.float64]
 
@@ -172,7 +173,8 @@ class _Nodes:
 def _launched(loop: Loop, robot: Path) -> Iterator[_Nodes]:
     """`metarl launch` in a ROS domain of its own."""
     command = (sys.executable, "-m", "metarl_robot", "launch", loop.launch, f"robot:={robot}", f"controller:={loop.controller}")
-    environment = {**os.environ, "ROS_DOMAIN_ID": str(1 + os.getpid() % 100), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    apart = {"ROS_DOMAIN_ID": str(1 + os.getpid() % 100), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", AT_ONCE: "1"}
+    environment = {**os.environ, **apart}
     launcher = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         yield _Nodes(launcher)

@@ -152,6 +152,11 @@ class Gate:
         return self._reason
 
     @property
+    def at_rest(self) -> bool:
+        """Whether the robot needs no gate: it was never commanded, it stands, or, without states, its actuators are switched off."""
+        return self._state in (GateState.WAITING, GateState.HOLDING) or (self._state is GateState.BLIND and self._law.off)
+
+    @property
     def saturation(self) -> float:
         """Share of the last `saturation_s` for which some command was at a limit."""
         return self._saturation

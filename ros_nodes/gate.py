@@ -30,12 +30,15 @@ from metarl_robot.parameter_file import read_parameters
 from metarl_robot.robot import Robot, load_robot
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import UnusableError, status_message, table_message
+from metarl_robot.ros_nodes.ending import REST_WITHIN_S
 from metarl_robot.ros_nodes.interfaces import interface_of
 from metarl_robot.ros_nodes.managed import REALTIME_PRIORITY, ManagedNode, StateParameters
 from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.signals import State
 
+FAREWELL_S = 0.2  # a gate at rest goes on for so long: its last words and its last command arrive before it is gone
+UNSEEN_WITHIN_S = 10.0  # an arm without states keeps a constant effort for so long before a gate that was asked to end does so
 _WATCHDOG_PERIODS = 1.5  # silence, in control periods, after which the watchdog ticks
 
 
@@ -56,6 +59,8 @@ class GateNode(ManagedNode):
         self._gate: Gate | None = None
         config = self.parameters.declare(gate_config(self._robot), defaults=_shipped(self._robot), on_change=self._retune)
         self._config = config
+        self._ending = False
+        self._done_s: float | None = None
         self.start(self._own.autostart)
 
     def configure(self) -> None:
@@ -94,6 +99,32 @@ class GateNode(ManagedNode):
             self.destroy_subscription(subscription)
         for service in (self._estop_service, self._rearm_service):
             self.destroy_service(service)
+
+    def prepare_end(self, why: str) -> None:
+        """Stop the robot first: no command passes any more."""
+        gate = self._gate
+        if gate is None or self._is_done(gate, 0.0):
+            return
+        self.get_logger().warning(f"{why}: the robot is brought to rest before the gate ends; a second Ctrl-C ends it at once")
+        self._ending = self._absent = True
+        gate.estop()
+        if self._own.lockstep:
+            self._answer(gate)
+        else:
+            self._tick(gate)
+
+    def may_end(self, waited_s: float) -> bool:
+        if self._gate is None or (self._done_s is None and not self._is_done(self._gate, waited_s)):
+            return self._gate is None
+        self._done_s = self._done_s or monotonic()
+        return not self._ending or monotonic() - self._done_s > FAREWELL_S
+
+    def _is_done(self, gate: Gate, waited_s: float) -> bool:
+        """Whether the robot stands, has landed, or takes no commands any more."""
+        if not self.active or gate.at_rest or self._commands.get_subscription_count() == 0:
+            return True
+        unseen = gate.state is GateState.BLIND and not self._robot.floating
+        return waited_s > (UNSEEN_WITHIN_S if unseen else REST_WITHIN_S)
 
     def diagnose(self) -> list[DiagnosticStatus]:
         gate = self._gate
@@ -182,7 +213,7 @@ class GateNode(ManagedNode):
             self.refuse(str(error))
             return
         if problem is None:
-            self._absent, self._command_ns = False, self._spoken_ns
+            self._absent, self._command_ns = self._ending, self._spoken_ns
         else:
             self.refuse(f"command refused: {problem.value}")
         if self._own.lockstep:
@@ -258,6 +289,8 @@ class GateNode(ManagedNode):
         try:
             if gate is None or not self.active:
                 raise GateError("not re-armed: the gate is not active")
+            if self._ending:
+                raise GateError("not re-armed: the gate was asked to end")
             now_s = gate.states.time_s if self._own.lockstep else gate.time_now_s(steady_s)
             gate.rearm(now_s or 0.0, None if self._own.lockstep else steady_s)
             response.success, response.message = True, "re-armed"

@@ -101,6 +101,13 @@ class ManagedNode(LifecycleNode):
     def close(self) -> None:
         """The process ends."""
 
+    def prepare_end(self, why: str) -> None:
+        """The process was asked to end; it goes on until `may_end`. why: by what."""
+
+    def may_end(self, waited_s: float) -> bool:
+        """Whether the process may end now, so long after it was asked to."""
+        return True
+
     def every(self, period_s: float, callback: Callable[[], None]) -> Timer:
         """A timer by the steady clock, whatever the time of the simulation."""
         return self.create_timer(period_s, callback, clock=self._steady)

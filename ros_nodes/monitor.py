@@ -42,6 +42,7 @@ from metarl_robot.robot import Robot, load_robot
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import MASS, UnusableError
 from metarl_robot.ros_nodes.interfaces import interface_of
+from metarl_robot.ros_nodes.launcher_watch import watch_launcher
 from metarl_robot.ros_nodes.step_statistics import STATUS_CODES
 from metarl_robot.signals import State
 from metarl_robot.sim.kinds import simulation
@@ -178,6 +179,7 @@ def main(args: Sequence[str] | None = None) -> int:
     stop = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    watch_launcher(stop.set)
     rclpy.init(args=ros_arguments, signal_handler_options=SignalHandlerOptions.NO)
     try:
         monitor = Monitor(load_robot(options.robot))

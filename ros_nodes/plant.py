@@ -34,6 +34,7 @@ from metarl_robot.labelled import NANOSECONDS, Table, table_of
 from metarl_robot.robot import Robot, load_robot
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import status_message, table_message, time_message
+from metarl_robot.ros_nodes.ending import REST_WITHIN_S
 from metarl_robot.ros_nodes.interfaces import interface_of
 from metarl_robot.ros_nodes.loop_timing import LoopTiming
 from metarl_robot.ros_nodes.managed import REALTIME_PRIORITY, ManagedNode, RobotParameters, heard
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 REPEAT_S = 0.05  # how often an unanswered state is sent again
+_GATE_SILENT_S = 5.0  # a gate that commanded sends something every control period; after this silence it is gone
 _LATE = 1.5  # a real-time tick after so many periods is counted
 
 
@@ -114,7 +116,7 @@ class PlantNode(ManagedNode):
         self._absent = False
         self._late_ticks = 0
         self._timing = LoopTiming(self._robot.control_period_s)
-        self._ticked_s = self._published_s = self._moved_s = monotonic()
+        self._ticked_s = self._published_s = self._moved_s = self._commanded_s = monotonic()
         self._stamp_ns = 0
         return plant
 
@@ -154,6 +156,18 @@ class PlantNode(ManagedNode):
         if self._plant is not None and not self._own.lockstep:
             self.get_logger().info(f"loop: {self._timing.look()}")
 
+    def prepare_end(self, why: str) -> None:
+        """A robot is there as long as its gate is."""
+        if not self.may_end(0.0):
+            self.get_logger().info(f"{why}: the simulation goes on until the gate has ended; a second Ctrl-C ends it at once")
+
+    def may_end(self, waited_s: float) -> bool:
+        """Whether nobody commands the robot any more: the gate has ended, or is silent."""
+        if self._plant is None or not self.active or self._effort is None:
+            return True
+        silent = monotonic() - self._commanded_s > _GATE_SILENT_S
+        return silent or waited_s > REST_WITHIN_S or self.count_publishers(self._interface.commands) == 0
+
     def diagnose(self) -> list[DiagnosticStatus]:
         plant = self._plant
         if plant is None:
@@ -191,6 +205,7 @@ class PlantNode(ManagedNode):
             self._refused["unreadable"] += 1
             self.refuse(f"command refused: {error}")
             return
+        self._commanded_s = arrived_s
         if not self._own.lockstep:
             self._timing.answered(stamp_ns, arrived_s)
             self._effort = effort if self._effort is None else self._effort

@@ -4,7 +4,7 @@ rclpy from PyPI wheels needs the paths of its libraries in the environment; the 
 Python starts, once, and what is started from there inherits it. One executor: rclpy's EventsExecutor through `spin_once`,
 which on these machines has half the jitter of the others and a fifth of their load (its `spin` dispatches nothing in the wheels).
 
-SIGINT and SIGTERM end the loop between two callbacks, so that a node always closes in order: files are completed, the last
+A signal ends the loop between two callbacks (when: ending.py), so that a node always closes in order: files are completed, the last
 words are sent, and the middleware has let go of the node before the process ends. (What is left to the exit handlers of DDS dies
 there beside its own threads, and now and then takes the process with it.)
 """
@@ -14,15 +14,12 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from types import FrameType
-from typing import Protocol
 
 import rclpy
 from rclpy.executors import Executor
@@ -31,37 +28,33 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from metarl_robot.errors import MetaRLError
+from metarl_robot.ros_nodes.ending import Ending
+from metarl_robot.ros_nodes.realtime_limit import limit_realtime
+from metarl_robot.ros_nodes.unique_name import claim_name
 
 RCLError = rclpy_implementation.RCLError
 _MCL_CURRENT = 1  # sys/mman.h
 _WAKE_S = 0.1  # how often the loop looks whether it shall end
 
 
-class Closable(Protocol):
-    """A node that can be told to finish. failed: whether it gave up by itself."""
-
-    failed: bool
-
-    def close(self) -> None: ...
-
-
 def run(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> int:
     """Run one node until a signal or until it gives up. Returns the process's exit code."""
-    stopping = _StopFlag()
+    ending = Ending()
     rclpy.init(args=list(sys.argv if args is None else args), signal_handler_options=SignalHandlerOptions.NO)
     try:
-        return _live(make_node, stopping)
+        return _live(make_node, ending)
     finally:
         _collect()
         rclpy.try_shutdown()
 
 
-def _live(make_node: Callable[[], Node], stopping: _StopFlag) -> int:
+def _live(make_node: Callable[[], Node], ending: Ending) -> int:
     """From the node's making to its destruction. Nothing outlives it, not even an exception, whose traceback would hold the node."""
     try:
         node = make_node()
         try:
-            return _spin(node, stopping)
+            with claim_name(node.context.get_domain_id(), node.get_fully_qualified_name()):
+                return _spin(node, ending)
         finally:
             node.destroy_node()
     except MetaRLError as error:
@@ -71,23 +64,11 @@ def _live(make_node: Callable[[], Node], stopping: _StopFlag) -> int:
     return 1
 
 
-class _StopFlag:
-    """Set by SIGINT and SIGTERM."""
-
-    def __init__(self) -> None:
-        self.set = False
-        signal.signal(signal.SIGINT, self._on_signal)
-        signal.signal(signal.SIGTERM, self._on_signal)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self.set = True
-
-
-def _spin(node: Node, stopping: _StopFlag) -> int:
+def _spin(node: Node, ending: Ending) -> int:
     executor = _make_executor()
     executor.add_node(node)
     try:
-        while not stopping.set and not node.failed and rclpy.ok():
+        while not (ending.due(node) or node.failed) and rclpy.ok():
             _spin_once(executor, node)
     finally:
         node.close()
@@ -160,6 +141,7 @@ def prefer_process(niceness: int, realtime_priority: int) -> None:
                 policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
                 os.sched_setscheduler(int(thread.name), policy, os.sched_param(realtime_priority))
     if realtime_priority > 0:
+        limit_realtime()
         keep_processors_awake()
         keep_in_memory()
     if os.getsid(0) == os.getpid():

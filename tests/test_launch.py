@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,8 +16,10 @@ import yaml
 
 from metarl_robot.cli.launch import Launch, LaunchError, run_launch, show_args
 from metarl_robot.cli.launch_file import NodeSpec, declared_arguments, evaluate, find_launch_file, find_share
+from metarl_robot.cli.launch_process import is_patient
 from metarl_robot.errors import MetaRLError, MissingPackageError, UnknownNameError
 from metarl_robot.robot import MODELS_DIR
+from metarl_robot.ros_nodes.unique_name import NameTakenError, check_name, claim_name
 
 WAIT_S = 60.0  # how long a test waits for a process before it gives up
 
@@ -28,7 +31,8 @@ def write(tmp_path: Path) -> Writer:
     """Writes a launch file from the text of its actions."""
 
     def write(actions: str, name: str = "test.launch.yaml") -> Path:
-        path = tmp_path / name
+        path = tmp_path / "a läunch folder" / name
+        path.parent.mkdir(exist_ok=True)
         path.write_text("launch:\n" + actions)
         return path
 
@@ -285,6 +289,11 @@ _SCRIPTS = {
     "talker": "print('hello', flush=True)\nimport time\nwhile True: time.sleep(0.05)",
     "quitter": "print('done')",
     "crasher": "raise SystemExit(3)",
+    "reach": "import os\nprint(os.environ.get('ROS_AUTOMATIC_DISCOVERY_RANGE', ''))",
+    "slow": (
+        "import signal, time\nasked = []\nsignal.signal(signal.SIGINT, lambda *_: asked.append(1))\n"
+        "print('there', flush=True)\nwhile not asked: time.sleep(0.05)\ntime.sleep(1.0)"
+    ),
     "stubborn": (
         "import signal, time\nfor s in (signal.SIGINT, signal.SIGTERM): signal.signal(s, signal.SIG_IGN)\n"
         "print('deaf', flush=True)\nwhile True: time.sleep(0.05)"
@@ -294,14 +303,15 @@ _SCRIPTS = {
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    prefix = tmp_path / "install"
+    prefix = tmp_path / "wörk späce" / "install"  # a path as a user may have it
     marker = prefix / "share" / "ament_index" / "resource_index" / "packages" / "little"
     marker.parent.mkdir(parents=True)
     marker.touch()
     folder = prefix / "lib" / "little"
     folder.mkdir(parents=True)
     for name, text in _SCRIPTS.items():
-        (folder / name).write_text(f"#!{sys.executable}\n{text}\n")
+        (folder / f"{name}.py").write_text(text)
+        (folder / name).write_text(f"#!/bin/sh\nexec {shlex.quote(sys.executable)} {shlex.quote(str(folder / name))}.py\n")
         (folder / name).chmod(0o755)
     monkeypatch.setenv("AMENT_PREFIX_PATH", str(prefix))
     return "little"
@@ -389,7 +399,7 @@ def test_an_executable_that_is_not_there_is_an_error_before_anything_starts(writ
         Launch(write("- node: {pkg: tiny, exec: a}\n"), on_output=Output()).start()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_the_command_ends_the_nodes(write: Writer, package: str, number: signal.Signals) -> None:
     path = write(little("talker"))
     command = [sys.executable, "-m", "metarl_robot", "launch", str(path)]
@@ -404,3 +414,96 @@ def test_a_signal_to_the_command_ends_the_nodes(write: Writer, package: str, num
     lines += process.stdout.readlines()
     assert process.wait(WAIT_S) == 0
     assert any("[INFO] [talker-1]: process has finished cleanly" in line for line in lines)
+
+
+def test_a_launch_under_nohup_outlives_its_terminal(write: Writer, package: str) -> None:
+    command = ["nohup", sys.executable, "-m", "metarl_robot", "launch", str(write(little("talker")))]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=dict(os.environ))
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "[talker-1] hello" in line:
+            break
+    process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.7)
+    process.send_signal(signal.SIGTERM)
+    said = process.stdout.read()
+    assert process.wait(WAIT_S) == 0 and "sending signal 'SIGINT'" in said
+
+
+# Where nodes meet others.
+
+
+@pytest.fixture
+def untold(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment that says nothing of how far ROS nodes look for others."""
+    for name in ("ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY", "ROS_STATIC_PEERS", "ROS_DOMAIN_ID"):
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+def test_nodes_look_for_others_on_this_machine_only_and_the_launch_says_so(
+    write: Writer, package: str, untold: pytest.MonkeyPatch
+) -> None:
+    output = Output()
+    run_launch(write(little("reach")), on_output=output)
+    assert ("reach-1", "LOCALHOST") in output.lines
+    assert output.said("ROS domain 0, this machine only (to reach other machines: ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET)")
+
+
+@pytest.mark.parametrize(
+    ("name", "given"), [("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET"), ("ROS_LOCALHOST_ONLY", "0"), ("ROS_STATIC_PEERS", "10.0.0.2")]
+)
+def test_how_far_nodes_look_is_left_to_a_user_who_decides_it(
+    write: Writer, package: str, untold: pytest.MonkeyPatch, name: str, given: str
+) -> None:
+    untold.setenv(name, given)
+    output = Output()
+    run_launch(write(little("reach")), on_output=output)
+    assert ("reach-1", given if "RANGE" in name else "") in output.lines and output.said(f"{name}={given}")
+
+
+def test_a_second_launch_of_the_same_nodes_in_one_domain_is_refused_before_anything_starts(untold: pytest.MonkeyPatch) -> None:
+    untold.setenv("ROS_DOMAIN_ID", "99")
+    output = Output()
+    with claim_name(99, "/gate"):
+        with pytest.raises(NameTakenError, match=rf"a node /gate runs already in ROS domain 99 .*process {os.getpid()}.*ROS_DOMAIN_ID"):
+            Launch("arm", {"robot": "planar2"}, output).start()
+        with pytest.raises(NameTakenError):
+            claim_name(99, "/gate")
+        assert output.lines == []
+        check_name(99, "/left/gate")
+        check_name(98, "/gate")
+    check_name(99, "/gate")
+
+
+def test_a_name_is_free_again_when_its_process_is_gone(untold: pytest.MonkeyPatch) -> None:
+    program = "import time\nfrom metarl_robot.ros_nodes.unique_name import claim_name\nclaim = claim_name(97, '/plant')\nprint(flush=True)"
+    process = subprocess.Popen([sys.executable, "-c", program + "\ntime.sleep(1000)"], stdout=subprocess.PIPE)
+    assert process.stdout is not None and process.stdout.readline() == b"\n"
+    with pytest.raises(NameTakenError, match=f"process {process.pid}"):
+        check_name(97, "/plant")
+    process.kill()
+    process.wait()
+    check_name(97, "/plant")
+
+
+@pytest.mark.parametrize("domain", ["x", "-1", "1e3", "٣", "9" * 5000])
+def test_a_domain_that_is_none_is_refused(untold: pytest.MonkeyPatch, domain: str) -> None:
+    with pytest.raises(LaunchError, match="ROS_DOMAIN_ID is '.*'; it must be a number from 0 to 101"):
+        Launch("arm", {"robot": "planar2"}, Output(), {"ROS_DOMAIN_ID": domain}).start()
+
+
+def test_a_gate_is_given_time_to_bring_the_robot_to_rest_and_others_are_not(write: Writer, package: str) -> None:
+    output = Output()
+    with Launch(write(little("slow", "stubborn")), on_output=output) as launch:
+        assert output.wait_for("slow-1", "there") and output.wait_for("stubborn-2", "deaf")
+        launch.processes[0].patient = True
+        launch.stop(grace_s=0.2)
+    slow, stubborn = launch.processes
+    assert (slow.returncode, stubborn.returncode) == (0, -signal.SIGKILL)
+    assert not output.said("[ERROR] [slow-1]")
+
+
+def test_our_gate_and_our_plant_are_those_with_patience() -> None:
+    assert [spec.executable for spec in evaluate(find_launch_file("quad"), {}) if is_patient(spec)] == ["gate", "plant"]

@@ -13,6 +13,8 @@ from metarl_robot.cli.launch_process import Launch, Output, print_line
 
 LISTENING_S = 0.5
 """How often a launch looks whether anybody still reads its output."""
+HURRY_S = 1.0
+"""After a second Ctrl-C: between SIGINT, SIGTERM and SIGKILL."""
 
 __all__ = ["Launch", "LaunchError", "find_share", "run_launch", "show_args"]
 
@@ -26,7 +28,7 @@ def show_args(file_or_name: str | Path) -> str:
 
 
 def run_launch(file_or_name: str | Path, arguments: Mapping[str, str] | None = None, on_output: Output = print_line) -> int:
-    """Run a launch file until all its processes have ended, or until SIGINT (Ctrl-C) or SIGTERM.
+    """Run a launch file until all its processes have ended, or until SIGINT (Ctrl-C), SIGTERM or SIGHUP (the terminal is gone).
 
     Returns:
         0, or 1 when a process failed.
@@ -41,7 +43,7 @@ def run_launch(file_or_name: str | Path, arguments: Mapping[str, str] | None = N
             while not launch.wait(LISTENING_S) and not launch.unheard:
                 pass
         except KeyboardInterrupt:
-            on_output("launch", "[WARNING] [launch]: user interrupted, stopping")
+            launch.say("WARNING", "interrupted, stopping; a robot that moves is brought to rest first, a second Ctrl-C ends all at once")
         finally:
             code = _stop(launch)
     return code
@@ -51,7 +53,7 @@ def _stop(launch: Launch) -> int:
     try:
         return launch.stop()
     except KeyboardInterrupt:  # a second Ctrl-C: no more waiting
-        return launch.stop(grace_s=0.2)
+        return launch.stop(grace_s=HURRY_S, rest_s=HURRY_S)
 
 
 def _describe(argument: Argument) -> str:
@@ -66,13 +68,18 @@ def _describe(argument: Argument) -> str:
 
 @contextmanager
 def _signals_as_interrupts() -> Iterator[None]:
-    """SIGTERM ends a launch as Ctrl-C does."""
+    """SIGTERM ends a launch as Ctrl-C does, and so does the first SIGHUP, unless it is ignored as under nohup(1)."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a session that ends sends it more than once
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,19 +1,23 @@
 """Running the processes of a launch file: start, prefix their output, forward signals, say who died.
 
 The words are those of `ros2 launch`. A node that dies leaves the others running (a gate must go on holding the robot). When
-all is to end, every process gets SIGINT, then SIGTERM, then SIGKILL, `GRACE_S` apart.
+all is to end, every process gets SIGINT, then SIGTERM, then SIGKILL, `GRACE_S` apart. Our gate brings the robot to rest after SIGINT,
+and our plant waits for it: these two get `REST_S` before the next signal.
+
+Nodes outlive no launcher: each is told its process id, and ends by itself when that process is gone (ros_nodes/launcher_watch.py).
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shlex
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,13 +27,20 @@ import yaml
 
 from metarl_robot.cli.launch_check import check_start
 from metarl_robot.cli.launch_file import PACKAGE, LaunchError, NodeSpec, evaluate, find_launch_file, find_prefix, find_share
+from metarl_robot.ros_nodes.launcher_watch import LAUNCHER as LAUNCHER_VARIABLE
+from metarl_robot.ros_nodes.unique_name import check_name
 
 GRACE_S = 5.0  # between SIGINT, SIGTERM and SIGKILL
+REST_S = 100.0  # longer than a gate takes to bring a robot to rest (ros_nodes/ending.py)
 LAUNCHER = "launch"  # who says the lines that no process wrote
 _POLL_S = 0.05
+_PATIENT = ("gate", "plant")  # executables of ours that end when the robot is at rest
 _OUR_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
 _PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")  # of Fast DDS 2 (Jazzy) and 3 (Kilted)
+
+_REACH_VARIABLES = ("ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY", "ROS_STATIC_PEERS")
+"""With any of these, the user decides how far nodes look for others."""
 
 Output = Callable[[str, str], None]
 
@@ -41,13 +52,14 @@ def print_line(process: str, line: str) -> None:
 
 @dataclass
 class Process:
-    """One running node. name: executable and number, as in `mpc-2`; node: the name it has in ROS."""
+    """One running node. name: executable and number, as in `mpc-2`; node: the name it has in ROS; patient: see `_PATIENT`."""
 
     name: str
     node: str
     command: tuple[str, ...]
     popen: subprocess.Popen[str]
     reader: threading.Thread
+    patient: bool = False
     stopped_by_us: bool = False
     reported: bool = False
 
@@ -75,6 +87,7 @@ class Launch:
 
     Raises:
         LaunchError, UnknownNameError: before anything is started.
+        NameTakenError: likewise, when a node of the same name runs already.
     """
 
     def __init__(
@@ -103,10 +116,23 @@ class Launch:
 
     def start(self) -> None:
         """Start every node."""
+        domain, variables = self._check_names(), node_environment(self._environment)
+        self.say("INFO", f"ROS domain {domain}, {_reach(variables)}")
         self._folder = TemporaryDirectory(prefix="metarl_launch_")
         commands = [self._command(spec, number) for number, spec in enumerate(self.specs, 1)]
         for number, (spec, command) in enumerate(zip(self.specs, commands, strict=True), 1):
             self.processes.append(self._spawn(f"{spec.executable}-{number}", spec, command))
+
+    def _check_names(self) -> int:
+        """Returns the ROS domain. Raises NameTakenError, LaunchError: nothing of ours may run there twice."""
+        given = {**os.environ, **self._environment}.get("ROS_DOMAIN_ID", "0") or "0"
+        if not re.fullmatch("[0-9]{1,3}", given):
+            raise LaunchError(f"ROS_DOMAIN_ID is '{given}'; it must be a number from 0 to 101")
+        for spec in self.specs:
+            if spec.package == PACKAGE:
+                parts = [part for part in (spec.namespace or "", spec.name or spec.executable) if part.strip("/")]
+                check_name(int(given), "/" + "/".join(part.strip("/") for part in parts))
+        return int(given)
 
     def process(self, node: str) -> Process:
         """The process of a node, by its ROS name. Raises LaunchError."""
@@ -115,32 +141,31 @@ class Launch:
                 return process
         raise LaunchError(f"no process of node '{node}'; there are: {[p.node for p in self.processes]}")
 
-    def poll(self) -> bool:
-        """Report who has ended since the last call. True while any process runs."""
-        running = False
+    def poll(self, processes: Sequence[Process] | None = None) -> bool:
+        """Report which processes have ended since the last call. True while any of these runs; None: of all."""
         for process in self.processes:
-            if process.returncode is None:
-                running = True
-            elif not process.reported:
+            if process.returncode is not None and not process.reported:
                 self._report(process)
-        return running
+        return any(process.returncode is None for process in (self.processes if processes is None else processes))
 
-    def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until every process has ended, or for timeout_s. True when all have ended."""
+    def wait(self, timeout_s: float | None = None, processes: Sequence[Process] | None = None) -> bool:
+        """Wait until every one of these processes has ended, or for timeout_s; None: all of them. True when all have ended."""
         deadline = None if timeout_s is None else monotonic() + timeout_s
-        while self.poll():
+        while self.poll(processes):
             if deadline is not None and monotonic() >= deadline:
                 return False
             _sleep(_POLL_S)
         return True
 
-    def stop(self, grace_s: float = GRACE_S) -> int:
-        """End every process: SIGINT, SIGTERM, SIGKILL, grace_s apart. Returns the exit code of the launch."""
-        for signal_number in _OUR_SIGNALS:
-            if not self.poll():
-                break
-            self._send(signal_number)
-            self.wait(grace_s)
+    def stop(self, grace_s: float = GRACE_S, rest_s: float = REST_S) -> int:
+        """End every process: SIGINT, SIGTERM, SIGKILL, grace_s apart; rest_s after SIGINT for those that bring a robot to rest.
+
+        Returns the exit code of the launch.
+        """
+        if self.poll():
+            self._send(signal.SIGINT, self.processes)
+            self._end([process for process in self.processes if not process.patient], grace_s, grace_s)
+            self._end([process for process in self.processes if process.patient], rest_s, grace_s)
         self.poll()
         for process in self.processes:
             process.reader.join(timeout=grace_s)
@@ -149,13 +174,20 @@ class Launch:
             self._folder = None
         return self.exit_code
 
+    def _end(self, processes: Sequence[Process], first_s: float, grace_s: float) -> None:
+        """Wait for processes that got SIGINT, and send what follows it to those that do not end."""
+        self.wait(first_s, processes)
+        for signal_number in (signal.SIGTERM, signal.SIGKILL):
+            self._send(signal_number, processes)
+            self.wait(grace_s, processes)
+
     @property
     def exit_code(self) -> int:
         """1 when a process failed, else 0."""
         return int(any(process.failed for process in self.processes))
 
-    def _send(self, signal_number: signal.Signals) -> None:
-        for process in self.processes:
+    def _send(self, signal_number: signal.Signals, processes: Sequence[Process]) -> None:
+        for process in processes:
             if process.returncode is None:
                 self._say(
                     "INFO" if signal_number is signal.SIGINT else "ERROR", process, f"sending signal '{signal_number.name}' to process"
@@ -163,15 +195,19 @@ class Launch:
                 process.stopped_by_us = True
                 process.popen.send_signal(signal_number)
 
+    def say(self, level: str, text: str) -> None:
+        """Output a line of the launch itself."""
+        self._emit(LAUNCHER, f"[{level}] [launch]: {text}")
+
     def _say(self, level: str, process: Process, text: str) -> None:
         self._emit(LAUNCHER, f"[{level}] [{process.name}]: {text}")
 
     def _emit(self, process: str, line: str) -> None:
-        """Output a line, as long as somebody reads: a closed pipe must keep nobody from stopping the nodes."""
+        """Output a line, as long as somebody reads: a closed pipe or terminal keeps nobody from stopping the nodes."""
         if not self.unheard:
             try:
                 self._output(process, line)
-            except BrokenPipeError:
+            except OSError:
                 self.unheard = True
 
     def _report(self, process: Process) -> None:
@@ -186,7 +222,7 @@ class Launch:
     def _spawn(self, name: str, spec: NodeSpec, command: tuple[str, ...]) -> Process:
         popen = subprocess.Popen(
             command,
-            env=node_environment({**self._environment, **spec.environment}),
+            env=_bound(node_environment({**self._environment, **spec.environment})),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -196,7 +232,7 @@ class Launch:
             start_new_session=True,  # Ctrl-C reaches the nodes once, through us
         )
         reader = threading.Thread(target=self._read, args=(name, popen), name=f"output of {name}", daemon=True)
-        process = Process(name, spec.name or spec.executable, command, popen, reader)
+        process = Process(name, spec.name or spec.executable, command, popen, reader, is_patient(spec))
         self._say("INFO", process, f"process started with pid [{popen.pid}]")
         reader.start()
         return process
@@ -223,6 +259,11 @@ class Launch:
         return tuple(words)
 
 
+def is_patient(spec: NodeSpec) -> bool:
+    """Whether a node ends only when the robot is at rest."""
+    return spec.package == PACKAGE and spec.executable in _PATIENT
+
+
 def executable_of(package: str, executable: str) -> tuple[str, ...]:
     """The words that start an executable of a ROS package; our own nodes run as modules of this Python. Raises LaunchError."""
     if package == PACKAGE:
@@ -236,13 +277,26 @@ def executable_of(package: str, executable: str) -> tuple[str, ...]:
     return (str(path),)
 
 
+def _bound(variables: dict[str, str]) -> dict[str, str]:
+    """The environment of a node that notices when this process is gone, unless its user wants it to live on."""
+    return variables if variables.get(LAUNCHER_VARIABLE) == "none" else {**variables, LAUNCHER_VARIABLE: str(os.getpid())}
+
+
+def _reach(variables: Mapping[str, str]) -> str:
+    """In words, how far nodes with these variables look for others."""
+    given = [f"{name}={variables[name]}" for name in _REACH_VARIABLES if variables.get(name)]
+    if given == ["ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST"]:
+        return "this machine only (to reach other machines: ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET)"
+    return ", ".join(given) or "ROS's own discovery range"
+
+
 def node_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment that nodes are started with.
 
     Output unbuffered; one thread for numerical libraries (the cores are for the nodes); the ament index of this Python's
-    wheels where ROS 2 is not sourced; nodes that find each other at once (launch/fastdds.xml); this very package importable, also
-    from a checkout that is not installed. What ROS's wheels need to be found is in our own environment already, so the nodes do
-    not start themselves twice.
+    wheels where ROS 2 is not sourced; nodes that find each other at once (launch/fastdds.xml), and none on other machines unless
+    the environment says so; this very package importable, also from a checkout that is not installed. What ROS's wheels need to be
+    found is in our own environment already, so the nodes do not start themselves twice.
     """
     environment = dict(os.environ)
     environment["PYTHONUNBUFFERED"] = "1"
@@ -260,6 +314,8 @@ def node_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     if "site-packages" not in root and root not in paths:
         environment["PYTHONPATH"] = os.pathsep.join([root, *paths])
     environment.update(extra or {})
+    if not any(environment.get(name) for name in _REACH_VARIABLES):
+        environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     return environment
 
 

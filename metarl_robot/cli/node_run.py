@@ -24,6 +24,7 @@ from metarl_robot.cli.launch import Launch
 from metarl_robot.cli.launch_process import node_environment
 from metarl_robot.cli.live import Sample
 from metarl_robot.errors import MetaRLError
+from metarl_robot.ros_nodes.launcher_watch import AT_ONCE, LAUNCHER
 
 _LOOK_HZ = 10.0
 _START_TIMEOUT_S = 90.0  # nodes may have to compile their code first
@@ -68,7 +69,12 @@ def run_nodes(
         RunError: a node died, or time stood still.
         LaunchError, UnknownNameError: before anything is started.
     """
-    environment = {"ROS_DOMAIN_ID": str(free_domain()), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    environment = {
+        "ROS_DOMAIN_ID": str(free_domain()),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        AT_ONCE: "1",
+        LAUNCHER: str(os.getpid()),
+    }
     files.log.parent.mkdir(parents=True, exist_ok=True)
     recording = {"record": "true", "record_file": str(files.recording)}
     with files.log.open("w", encoding="utf-8") as log:

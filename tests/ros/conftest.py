@@ -34,6 +34,7 @@ from metarl_robot.cli.launch import Launch  # noqa: E402
 from metarl_robot.cli.launch_process import node_environment  # noqa: E402
 from metarl_robot.labelled import Table, table_of  # noqa: E402
 from metarl_robot.ros_nodes import topics  # noqa: E402
+from metarl_robot.ros_nodes.launcher_watch import AT_ONCE  # noqa: E402
 
 WAIT_S = 300.0  # how long to wait for something before giving up; never part of a verdict
 os.environ.update({key: value for key, value in node_environment().items() if "PROFILES" in key})  # for the probe too
@@ -187,7 +188,7 @@ def start() -> Iterator[Starter]:
     def start(file: str | Path = "arm", **arguments: str) -> Session:
         domain = free_domain()
         lines: list[str] = []
-        environment: Mapping[str, str] = {"ROS_DOMAIN_ID": str(domain)}
+        environment: Mapping[str, str] = {"ROS_DOMAIN_ID": str(domain), AT_ONCE: "1"}
         launch = Launch(file, arguments, lambda process, line: lines.append(f"[{process}] {line}"), environment)
         expected: set[str] = set()
 
@@ -203,6 +204,21 @@ def start() -> Iterator[Starter]:
     for session in sessions:
         session.launch.stop()
         session.probe.close()
+
+
+@pytest.fixture
+def probe_alone() -> Iterator[Callable[[], tuple[int, Probe]]]:
+    """Makes a probe in a ROS domain of its own, for nodes that the test starts itself: (domain, probe)."""
+    probes: list[Probe] = []
+
+    def make() -> tuple[int, Probe]:
+        domain = free_domain()
+        probes.append(Probe(domain))
+        return domain, probes[-1]
+
+    yield make
+    for probe in probes:
+        probe.close()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from metarl_robot.cli.launch_process import node_environment
+from metarl_robot.ros_nodes.unique_name import claim_name
 
 
 def run(node: str, *parameters: str) -> subprocess.CompletedProcess[str]:
@@ -38,6 +39,14 @@ def test_a_wrong_start_ends_with_an_error_that_says_why(node: str, parameters: t
     result = run(node, *parameters)
     assert result.returncode == 1 and why in result.stdout + result.stderr
     assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_a_second_node_of_a_name_is_refused_with_the_remedy() -> None:
+    with claim_name(int(os.environ["ROS_DOMAIN_ID"]), "/gate"):  # as a gate that runs does
+        result = run("gate", "robot:=planar2")
+    assert result.returncode == 1 and "Traceback" not in result.stdout + result.stderr
+    assert "a node /gate runs already in ROS domain" in result.stderr and "ROS_DOMAIN_ID" in result.stderr
+    assert "configured" not in result.stdout + result.stderr
 
 
 ENDS = """

@@ -61,3 +61,22 @@ def test_a_real_time_process_alone_keeps_its_memory() -> None:
     if not seen["locked_kb"] and os.geteuid() != 0:
         pytest.skip("this user may not lock memory")
     assert int(str(seen["locked_kb"])) > 10_000 and look(0)["locked_kb"] == 0
+
+
+_SPIN = """
+import os
+from metarl_robot.ros_nodes import realtime_limit
+from metarl_robot.ros_nodes.runtime import prefer_process
+realtime_limit.LEAVE_S = 1
+prefer_process(0, 20)
+print(os.sched_getscheduler(0))
+while os.sched_getscheduler(0) != os.SCHED_OTHER:
+    pass
+"""
+
+
+def test_a_real_time_process_that_never_pauses_loses_its_priority() -> None:
+    done = subprocess.run([sys.executable, "-c", _SPIN], env=node_environment(), capture_output=True, text=True, timeout=120)
+    if done.stdout.strip() == str(_OTHER):
+        pytest.skip("this user may not ask for real-time priorities")
+    assert done.returncode == 0 and "at real-time priority without a pause" in done.stderr
