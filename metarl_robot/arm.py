@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from metarl_robot.errors import RobotError
+from metarl_robot.errors import RobotError, one_line
+from metarl_robot.mjcf_file import check_mjcf
+from metarl_robot.model_physics import check_physics
 from metarl_robot.robot import Robot, RobotFile
 from metarl_robot.validation import Label, Text, between, check_unique
 
@@ -93,16 +95,18 @@ class Arm(Robot):
         self.effort_rate_limit = np.array([j.effort_rate_nm_s for j in joints])
         self.home = np.array([j.home_rad for j in joints])
         self.model_path = folder / description.model
+        self._model_checked = False
 
     def mj_spec(self) -> mujoco.MjSpec:
         import mujoco
 
-        if not self.model_path.is_file():
-            raise RobotError(f"{self.model_path}: the MJCF named by 'model' does not exist")
+        if not self._model_checked:
+            check_mjcf(self.model_path)
+            self._model_checked = True
         try:
             return mujoco.MjSpec.from_file(str(self.model_path))
-        except ValueError as error:
-            raise RobotError(f"{self.model_path}: MuJoCo cannot read it: {error}") from error
+        except Exception as error:  # MuJoCo's own, ValueError, RuntimeError for what it did not foresee
+            raise RobotError(f"{self.model_path}: MuJoCo cannot read it: {one_line(error)}") from error
 
     def check_model(self) -> None:
         import mujoco
@@ -117,5 +121,8 @@ class Arm(Robot):
         sites = [model.site(i).name for i in range(model.nsite)]
         if self.payload_site not in sites:
             raise RobotError(f"{path}: payload.site: '{self.payload_site}' is not a site of {self.model_path.name}; allowed: {sites}")
-        if model.nu != self.dof:
+        motors = sorted(int(joint) for joint in model.actuator_trnid[:, 0])
+        on_joints = np.all(model.actuator_trntype == int(mujoco.mjtTrn.mjTRN_JOINT))
+        if motors != list(range(self.dof)) or not on_joints:
             raise RobotError(f"{self.model_path}: needs one motor per joint, in joint order: {self.dof} joints, {model.nu} actuators")
+        check_physics(model, self.model_path)

@@ -66,6 +66,11 @@ def shown(value: Any, limit: int = SHOWN_CHARACTERS) -> str:
         return f"a {type(value).__name__} that is too long to write"
 
 
+def one_line(error: BaseException) -> str:
+    """An error's message on one line, at most some hundred characters of it."""
+    return shortened(" ".join(str(error).split()) or type(error).__name__, 2 * SHOWN_CHARACTERS)
+
+
 def shortened(text: str, limit: int = SHOWN_CHARACTERS) -> str:
     """At most `limit` characters of a text, its middle left out, on one line and printable."""
     if len(text) > limit:

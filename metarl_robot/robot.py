@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from metarl_robot.errors import RobotError, UnknownNameError, shown
+from metarl_robot.errors import RobotError, UnknownNameError, one_line, shown
 from metarl_robot.validation import FileName, Label, Text, between, faults
 from metarl_robot.yaml_file import read_yaml
 
@@ -124,8 +124,8 @@ class Robot:
         spec = self.mj_spec()
         try:
             return spec.compile()
-        except ValueError as error:
-            raise RobotError(f"{self.folder}: MuJoCo cannot compile the model: {error}") from error
+        except Exception as error:  # MuJoCo's own, ValueError, RuntimeError for what it did not foresee
+            raise RobotError(f"{self.folder}: MuJoCo cannot compile the model: {one_line(error)}") from error
 
     def mj_spec(self) -> mujoco.MjSpec:
         """The nominal robot's MJCF, to be built upon. Raises RobotError."""

@@ -13,12 +13,13 @@ A swinging payload hangs from a ball joint, so it needs a model of its own.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from metarl_robot.errors import RobotError, one_line
 from metarl_robot.robot import Robot
 from metarl_robot.sim.geometry import symmetric
 from metarl_robot.sim.payload import Payload
@@ -83,7 +84,17 @@ def compile_model(robot: Robot, swing: bool = False, physics_dt_s: float = PHYSI
     spec.option.timestep = physics_dt_s
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     spec.option.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)  # divergence must show, not teleport the arm
-    site = spec.site(robot.payload_site)
+    try:
+        _add_payload_and_cable(spec, spec.site(robot.payload_site), swing)
+        model = spec.compile()
+    except Exception as error:
+        said = f"MuJoCo cannot compile it with a payload and a cable: {one_line(error)}"
+        raise RobotError(f"{robot.folder}: {said}; 'payload', 'cable', 'cable_anchor' and 'cable_point' are names of our own") from error
+    model.dof_solref[:], model.dof_solimp[:] = _FRICTION_SOLREF, _FRICTION_SOLIMP
+    return _layout(robot, model, swing)
+
+
+def _add_payload_and_cable(spec: mujoco.MjSpec, site: Any, swing: bool) -> None:
     payload = site.parent.add_body(name="payload", pos=site.pos, quat=site.quat)
     payload.explicitinertial = True
     payload.mass, payload.ipos, payload.fullinertia = 1.0, _PLACEHOLDER, _PLACEHOLDER_INERTIA
@@ -94,9 +105,6 @@ def compile_model(robot: Robot, swing: bool = False, physics_dt_s: float = PHYSI
     cable = spec.add_tendon(name="cable")
     cable.wrap_site("cable_anchor")
     cable.wrap_site(point.name)
-    model = spec.compile()
-    model.dof_solref[:], model.dof_solimp[:] = _FRICTION_SOLREF, _FRICTION_SOLIMP
-    return _layout(robot, model, swing)
 
 
 def _layout(robot: Robot, model: mujoco.MjModel, swing: bool) -> Layout:
