@@ -6,7 +6,7 @@ parameter file that the nodes read too; overrides given in code or on the comman
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,24 @@ def load_config(robot: Robot, name: str, overrides: Mapping[str, Any] | None = N
     values = _read_parameters(path) if path.is_file() else {}
     _validate(model, values, str(path))
     return _validate(model, {**values, **(overrides or {})}, "overrides")
+
+
+def load_configs(robot: Robot, names: Iterable[str]) -> dict[str, BaseModel | MetaRLError]:
+    """The configuration of each controller, or the error that keeps it from being used.
+
+    Every controller's modules are imported and its file is read here, so that a later change of
+    controller does neither.
+    """
+    return {name: _config_or_error(robot, name) for name in names}
+
+
+def _config_or_error(robot: Robot, name: str) -> BaseModel | MetaRLError:
+    try:
+        return load_config(robot, name)
+    except MetaRLError as error:
+        return error
+    except Exception as error:  # from a third party's module
+        return MetaRLError(f"controller '{name}' cannot be loaded: {type(error).__name__}: {error}")
 
 
 def make_controller(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 import casadi as ca
 import numpy as np
@@ -32,7 +33,7 @@ class ArmDynamics(Balanced):
         self.dof, self.nu = robot.dof, robot.nu
         self._identity = np.eye(robot.dof)
         self.knots = knots
-        functions, many = _functions(RigidBodyTree(robot.mj_model, robot.payload_site))
+        functions, many = _functions(robot)
         compiled = compile_functions(functions)
         self._momentum = NumpyFunction(compiled["momentum"])
         self._momentum_regressor = NumpyFunction(compiled["momentum_regressor"])
@@ -127,8 +128,10 @@ class ArmDynamics(Balanced):
         return self._kinematics(q)[2].copy()
 
 
-def _functions(tree: RigidBodyTree) -> tuple[dict[str, ca.Function], dict[str, ca.Function]]:
-    """(of one state, of many)."""
+@lru_cache(maxsize=8)
+def _functions(robot: Robot) -> tuple[dict[str, ca.Function], dict[str, ca.Function]]:
+    """(of one state, of many). Kept: the next controller for this robot is built without them."""
+    tree = RigidBodyTree(robot.mj_model, robot.payload_site)
     n = tree.dof
     q, v, a, pi = (ca.SX.sym(name, size) for name, size in (("q", n), ("v", n), ("a", n), ("pi", N_INERTIAL)))
     state = ca.vertcat(q, v, a)

@@ -6,6 +6,7 @@ Calls go through CasADi's function buffers: inputs are copied into owned arrays,
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import casadi as ca
 import numpy as np
@@ -55,6 +56,7 @@ def compile_functions(functions: Mapping[str, ca.Function]) -> dict[str, ca.Func
     return {name: f if library is None else ca.external(f.name(), str(library)) for (name, f), library in pairs}
 
 
+@lru_cache(maxsize=64)
 def _code(function: ca.Function) -> str:
     generator = ca.CodeGenerator("metarl_dynamics.c", {"verbose": False})
     generator.add(function)

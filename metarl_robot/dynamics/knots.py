@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -100,7 +100,7 @@ class KnotFunction:
 
 def compile_knots(wanted: Mapping[str, Knots]) -> dict[str, KnotFunction]:
     """Compile functions into cached shared libraries."""
-    libraries = all_compiled([_code(knots) for knots in wanted.values()], straight=True)
+    libraries = all_compiled([_code(knots.function, knots.shared) for knots in wanted.values()], straight=True)
     return {name: KnotFunction(knots, library) for (name, knots), library in zip(wanted.items(), libraries, strict=True)}
 
 
@@ -140,12 +140,12 @@ class _Statement(NamedTuple):
     reads: tuple[int, ...]
 
 
-def _code(knots: Knots) -> str:
+@lru_cache(maxsize=64)
+def _code(function: ca.Function, shared: tuple[int, ...]) -> str:
     """C of a function: void knots(const double **in, double **out, long width), component by component, knots side by side.
 
     Long functions are cut into parts, since compilers take more than twice as long for twice the code.
     """
-    function, _, shared = knots
     statements, used = _statements(function, shared)
     each = [f"EACH({name})" for operation, name in _CALLS.items() if operation in used]
     each += [f"EACH2({name})" for operation, name in _CALLS_OF_TWO.items() if operation in used]

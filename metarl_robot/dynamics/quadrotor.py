@@ -16,7 +16,7 @@ inertial parameters about the payload site (rigid_body.py), in which p and β ar
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import casadi as ca
@@ -197,8 +197,9 @@ def _momentum(robot: Quadrotor, q: ca.SX, v: ca.SX, payload: ca.SX) -> tuple[ca.
     return ca.jacobian(momentum, v), momentum, ca.vertcat(inertia.mass * gravity, turning)
 
 
+@lru_cache(maxsize=8)
 def _functions(robot: Quadrotor) -> tuple[dict[str, ca.Function], dict[str, ca.Function]]:
-    """(of one state, of many)."""
+    """(of one state, of many). Kept: the next controller for this robot is built without them."""
     q, v, pi = ca.SX.sym("q", 7), ca.SX.sym("v", 6), ca.SX.sym("pi", N_INERTIAL)
     mass, p, beta = (ca.densify(x) for x in _momentum(robot, q, v, pi))
     momentum = ca.Function("momentum", [q, v, pi], [mass, p, beta])

@@ -8,6 +8,8 @@ ICRA 2011): the attitude that points the thrust where the residual wants it, the
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import casadi as ca
 import numpy as np
 from numpy.typing import NDArray
@@ -26,18 +28,19 @@ class QuadrotorPlan:
     """Compiled functions for plans of `horizon` steps of `step_s`. Results are overwritten by the next call of the same method."""
 
     def __init__(self, robot: Quadrotor, horizon: int, step_s: float) -> None:
-        linear = linearised(robot, step_s)
+        linear, non_zeros = _linearised(robot, step_s)
+        functions = _functions(robot)
         self.by_state, self.by_input = linear.sparsity_out(0), linear.sparsity_out(1)
         knots = horizon + 1
         self._many = compile_knots(
             {
-                "linearise": Knots(_with_non_zeros(linear), horizon, shared=(4,)),
-                "errors": Knots(_error(), knots),
-                "target": Knots(_target(robot), knots, shared=(4,)),
-                "moved": Knots(_moved(), knots),
+                "linearise": Knots(non_zeros, horizon, shared=(4,)),
+                "errors": Knots(functions["errors"], knots),
+                "target": Knots(functions["target"], knots, shared=(4,)),
+                "moved": Knots(functions["moved"], knots),
             }
         )
-        compiled = compile_functions({"advance": _advance(robot), "model": model_function(robot)})
+        compiled = compile_functions({name: functions[name] for name in ("advance", "model")})
         self._advance, self._model = NumpyFunction(compiled["advance"]), NumpyFunction(compiled["model"])
 
     def model(self, payload: Array, strength: Array) -> Array:
@@ -66,6 +69,25 @@ class QuadrotorPlan:
     def advance(self, state: Array, inputs: Array, residual: Array, model: Array, duration_s: float) -> Array:
         """X (17,) after `duration_s` under inputs (4,) and a residual (6,)."""
         return self._advance(state, inputs, residual, model, np.array([duration_s]))[0].copy()
+
+
+@lru_cache(maxsize=8)
+def _linearised(robot: Quadrotor, step_s: float) -> tuple[ca.Function, ca.Function]:
+    """A step's derivative, dense and as its non-zeros. Kept: the next controller is built without it."""
+    linear = linearised(robot, step_s)
+    return linear, _with_non_zeros(linear)
+
+
+@lru_cache(maxsize=8)
+def _functions(robot: Quadrotor) -> dict[str, ca.Function]:
+    """What does not depend on the step's length; kept likewise."""
+    return {
+        "errors": _error(),
+        "target": _target(robot),
+        "moved": _moved(),
+        "advance": _advance(robot),
+        "model": model_function(robot),
+    }
 
 
 def _with_non_zeros(linear: ca.Function) -> ca.Function:
