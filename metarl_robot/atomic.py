@@ -34,14 +34,14 @@ def file_name(what: str, name: str) -> str:
 
 
 
-def replace_file(path: Path, content: bytes, mode: int = 0o666) -> None:
+def replace_file(path: Path, content: bytes, mode: int = 0o666, durable: bool = True) -> None:
     """Write `content` to `path` as `whole_file` does."""
-    with whole_file(path, mode) as file:
+    with whole_file(path, mode, durable) as file:
         file.write(content)
 
 
 @contextmanager
-def whole_file(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
+def whole_file(path: Path, mode: int = 0o666, durable: bool = True) -> Iterator[BinaryIO]:
     """A file to write to; it gets the name `path` when the block ends, and is removed if it raises.
 
     It is on the disk before it is renamed: `path` holds the old content or the new one, at any
@@ -49,6 +49,7 @@ def whole_file(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
 
     Arguments:
         mode: permissions, less the umask.
+        durable: wait for the disk; without, a power failure (not a kill) may lose both contents.
 
     Raises:
         OSError: it cannot be written; `path` is as it was.
@@ -59,7 +60,8 @@ def whole_file(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
         with os.fdopen(os.open(scratch, flags, mode), "wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.replace(scratch, path)
     except BaseException:
         scratch.unlink(missing_ok=True)

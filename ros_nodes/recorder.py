@@ -1,7 +1,7 @@
-"""Records every topic there is to an MCAP file, messages as they came over the wire, stamped with the node's clock.
+"""Records every topic there is to a rosbag2 folder, messages as they came over the wire, stamped with the node's clock.
 
-Its own process: whatever happens to the disk, control goes on. On SIGINT and SIGTERM the file is completed; a process that is
-killed leaves a file whose chunks can be read.
+Its own process: whatever happens to the disk, control goes on. On SIGINT and SIGTERM the bag is completed; a process that is
+killed leaves a bag that can be opened, without its last fraction of a second.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 
+from metarl_robot.labelled import NANOSECONDS
 from metarl_robot.robot import load_robot
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import status_message
@@ -36,7 +38,10 @@ class RecorderParameters(NodeParameters):
 
     robot: str = fixed("panda", description="name of the robot, or the folder of its description: what topics to expect")
     robot_kind: str = fixed("", description=ROBOT_KIND)
-    path: str = fixed("runs/%Y-%m-%d_%H-%M-%S/recording.mcap", description="file to write; date and time are filled in as by strftime")
+    path: str = fixed(
+        "runs/%Y-%m-%d_%H-%M-%S/recording",
+        description="folder to write (a rosbag2 bag); date and time are filled in as by strftime",
+    )
 
 
 class RecorderNode(ManagedNode):
@@ -61,7 +66,8 @@ class RecorderNode(ManagedNode):
             return
         expected = interface_of(load_robot(self._own.robot, check_model=False, of_kind=self._own.robot_kind)).recorded
         for topic, (type_name, qos) in {**topics.RECORDED, **expected}.items():
-            self._record(self._recording, self.resolve_topic_name(topic), type_name, _deep(qos.reliability, qos.durability))
+            deep = _deep(qos.reliability, qos.durability)
+            self._record(self._recording, self.resolve_topic_name(topic), type_name, deep, [qos])
         self._look()
         self.get_logger().info(f"recording to {self._recording.path}")
 
@@ -101,35 +107,28 @@ class RecorderNode(ManagedNode):
         if recording is None or not (self.active or not self._inputs):
             return
         for topic, types in self.get_topic_names_and_types():
-            qos = None if topic in self._inputs or types[0] in self._unknown else self._matching_qos(topic)
-            if qos is not None:
-                self._record(recording, topic, types[0], qos)
+            if topic in self._inputs or types[0] in self._unknown:
+                continue
+            publishers = self.get_publishers_info_by_topic(topic)
+            if publishers:
+                offered = [publisher.qos_profile for publisher in publishers]
+                self._record(recording, topic, types[0], _matching_qos(offered), offered)
 
-    def _record(self, recording: Recording, topic: str, type_name: str, qos: QoSProfile) -> None:
+    def _record(
+        self, recording: Recording, topic: str, type_name: str, qos: QoSProfile, offered: Sequence[QoSProfile]
+    ) -> None:
         try:
             definition, message_class = message_definition(type_name), _message_class(type_name)
         except (SchemaError, ImportError, AttributeError) as error:
             self._unknown.add(type_name)
             self.get_logger().warning(f"{topic} is not recorded: {error}")
             return
-        recording.add_topic(topic, type_name, definition)
+        recording.add_topic(topic, type_name, definition, [_described(profile) for profile in offered])
 
         def write(data: bytes) -> None:
             self._write(topic, data)
 
         self._inputs[topic] = self.create_subscription(message_class, topic, write, qos, raw=True)
-
-    def _matching_qos(self, topic: str) -> QoSProfile | None:
-        """Reliable where all who publish are, and with the last message of those who keep it; None where nobody publishes yet."""
-        publishers = self.get_publishers_info_by_topic(topic)
-        if not publishers:
-            return None
-        reliable = all(p.qos_profile.reliability == ReliabilityPolicy.RELIABLE for p in publishers)
-        latched = all(p.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for p in publishers)
-        return _deep(
-            ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
-            DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
-        )
 
     def _write(self, topic: str, data: bytes) -> None:
         if self._recording is not None and self.active:
@@ -137,6 +136,9 @@ class RecorderNode(ManagedNode):
 
     def _flush(self) -> None:
         if self._recording is not None:
+            for topic in self._recording.topics_without_hash:
+                publishers = self.get_publishers_info_by_topic(topic.name)
+                topic.type_hash = str(publishers[0].topic_type_hash) if publishers else ""
             self._recording.flush()
             self._complain(self._recording)
 
@@ -148,6 +150,36 @@ class RecorderNode(ManagedNode):
 
 def _deep(reliability: ReliabilityPolicy, durability: DurabilityPolicy) -> QoSProfile:
     return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=_DEPTH, reliability=reliability, durability=durability)
+
+
+def _matching_qos(offered: Sequence[QoSProfile]) -> QoSProfile:
+    """Reliable where all who publish are, and with the last message of those who keep it."""
+    reliable = all(profile.reliability == ReliabilityPolicy.RELIABLE for profile in offered)
+    latched = all(profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for profile in offered)
+    return _deep(
+        ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+        DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+    )
+
+
+def _described(qos: QoSProfile) -> dict[str, Any]:
+    """A quality of service as rosbag2 names it."""
+    return {
+        "history": qos.history.name.lower(),
+        "depth": qos.depth,
+        "reliability": qos.reliability.name.lower(),
+        "durability": qos.durability.name.lower(),
+        "deadline": _duration(qos.deadline),
+        "lifespan": _duration(qos.lifespan),
+        "liveliness": qos.liveliness.name.lower(),
+        "liveliness_lease_duration": _duration(qos.liveliness_lease_duration),
+        "avoid_ros_namespace_conventions": bool(qos.avoid_ros_namespace_conventions),
+    }
+
+
+def _duration(duration: Duration) -> dict[str, int]:
+    seconds, nanoseconds = divmod(duration.nanoseconds, NANOSECONDS)
+    return {"sec": seconds, "nsec": nanoseconds}
 
 
 def _message_class(type_name: str) -> Any:

@@ -1,88 +1,115 @@
-"""An MCAP file of serialized ROS messages, written so that it survives: small chunks, and a full disk is an answer, not an error."""
+"""A rosbag2 folder that survives: a killed process and a full disk leave a bag that can be opened.
+
+    <name>/metadata.yaml   topics, counts, qualities of service; replaced as long as the bag grows
+    <name>/<name>_0.mcap   messages in small chunks; ends as an MCAP file after each of them
+"""
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 from mcap.writer import CompressionType, Writer
+
+from metarl_robot.atomic import replace_file
+from metarl_robot.ros_nodes.bag_metadata import BagMetadata, BagTopic, qos_text
+from metarl_robot.ros_nodes.whole_mcap import WholeMcap
 
 _CHUNK_BYTES = 64 * 1024  # what a killed process loses at most; each chunk can be read without the rest of the file
 
 
 class Recording:
-    """One file.
+    """One bag.
 
-    messages: written; dropped: not written because the file has failed. failure: why, empty while all is well.
+    messages: written; dropped: not written because the disk has failed. failure: why, empty while all is well.
+
+    Arguments:
+        path: of the folder; one that ends in .mcap names the folder without it.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = path.with_suffix("") if path.suffix == ".mcap" else path
         self.messages = self.dropped = 0
         self.failure = ""
         self._channels: dict[str, int] = {}
         self._schemas: dict[str, int] = {}
-        self._file: BinaryIO | None = None
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("wb")
+        self._file: WholeMcap | None = None
+        self._metadata = BagMetadata(f"{self.path.name}_0.mcap")
+        with self._on_disk():
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._file = WholeMcap(self.path / self._metadata.file_name)
             self._writer = Writer(self._file, chunk_size=_CHUNK_BYTES, compression=CompressionType.ZSTD)
             self._writer.start(profile="ros2", library="metarl_robot")
-        except OSError as error:
-            self._fail(error)
+            self._file.commit()
+            self._write_metadata()
 
     @property
     def topics(self) -> tuple[str, ...]:
         return tuple(self._channels)
 
-    def add_topic(self, topic: str, type_name: str, definition: str) -> None:
-        """Announce a topic before its first message."""
+    @property
+    def topics_without_hash(self) -> list[BagTopic]:
+        """Topics whose type_hash is still to be told."""
+        return [topic for topic in self._metadata.topics.values() if not topic.type_hash]
+
+    def add_topic(self, topic: str, type_name: str, definition: str, offered: Sequence[dict[str, Any]] = ()) -> None:
+        """Announce a topic before its first message. offered: its publishers' qualities of service."""
         if self.failure or topic in self._channels:
             return
-        try:
-            if type_name not in self._schemas:
-                self._schemas[type_name] = self._writer.register_schema(name=type_name, encoding="ros2msg", data=definition.encode())
-            self._channels[topic] = self._writer.register_channel(
-                topic=topic, message_encoding="cdr", schema_id=self._schemas[type_name], metadata={}
-            )
-        except OSError as error:
-            self._fail(error)
+        if type_name not in self._schemas:
+            self._schemas[type_name] = self._writer.register_schema(name=type_name, encoding="ros2msg", data=definition.encode())
+        self._channels[topic] = self._writer.register_channel(
+            topic=topic,
+            message_encoding="cdr",
+            schema_id=self._schemas[type_name],
+            metadata={"offered_qos_profiles": qos_text(offered)},
+        )
+        self._metadata.topics[topic] = BagTopic(topic, type_name, list(offered))
 
     def write(self, topic: str, time_ns: int, data: bytes) -> None:
         """Append a serialized message of an announced topic."""
-        if self.failure:
+        if self._file is None:
             self.dropped += 1
             return
-        try:
-            self._writer.add_message(self._channels[topic], log_time=time_ns, publish_time=time_ns, data=data)
-            self.messages += 1
-        except OSError as error:
-            self.dropped += 1
-            self._fail(error)
+        self._writer.add_message(self._channels[topic], log_time=time_ns, publish_time=time_ns, data=data)
+        self.messages += 1
+        self._metadata.topics[topic].messages += 1
+        self._metadata.span.take(time_ns)
+        if self._file.pending:  # a chunk is full
+            with self._on_disk():
+                self._file.commit()
 
     def flush(self) -> None:
-        """Hand finished chunks to the operating system."""
-        if self._file is not None and not self.failure:
-            try:
-                self._file.flush()
-            except OSError as error:
-                self._fail(error)
+        """Bring metadata.yaml up to date."""
+        if self._file is not None:
+            with self._on_disk():
+                self._write_metadata()
 
     def close(self) -> None:
-        """Complete the file: index and summary."""
-        if self._file is None or self.failure:
+        """Complete the bag: index and summary."""
+        if self._file is None:
             return
-        try:
+        with self._on_disk():
             self._writer.finish()
+            self._file.commit(end=b"")
             self._file.close()
-        except OSError as error:
-            self._fail(error)
-        self._file = None
-
-    def _fail(self, error: OSError) -> None:
-        self.failure = f"{self.path}: {error.strerror or error}"
-        if self._file is not None:
-            with suppress(OSError):  # what is buffered cannot be written either
-                self._file.close()
             self._file = None
+            self._write_metadata()
+
+    def _write_metadata(self) -> None:
+        replace_file(self.path / "metadata.yaml", self._metadata.yaml(), durable=False)
+
+    @contextmanager
+    def _on_disk(self) -> Iterator[None]:
+        """What fails here ends the recording, in order."""
+        try:
+            yield
+        except OSError as error:
+            self.failure = f"{self.path}: {error.strerror or error}"
+            file, self._file = self._file, None
+            with suppress(OSError):
+                if file is not None:
+                    file.close()
+                self._write_metadata()

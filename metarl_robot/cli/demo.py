@@ -160,7 +160,7 @@ def _run(plan: _Plan, controller: str, lockstep: bool) -> None:
         **plan.task.arguments,
         "params": str(plan.task.write(plan.folder)),
     }
-    files = RunFiles(plan.folder / f"{controller}.mcap", plan.folder / f"{controller}.log")
+    files = RunFiles(plan.folder / controller, plan.folder / f"{controller}.log")
     changes = [(change.time_s, change.what) for change in plan.task.changes]
     with live_view(f"{plan.robot.name}, {controller}", plan.duration_s, changes) as view:
         run_nodes(plan.task.launch, files, arguments, plan.robot_name, plan.duration_s, view.show)
@@ -173,7 +173,7 @@ def _conclude(plan: _Plan, mode: str, json: bool) -> None:
     from metarl_robot.cli.run_metrics import result_of
 
     with err().status("reading the recordings, writing the report"):
-        runs = read_runs([plan.folder / f"{name}.mcap" for name in plan.controllers])
+        runs = read_runs([plan.folder / name for name in plan.controllers])
         results = [result_of(run, _SCENARIO, plan.task.seed) for run in runs]
         facts = _facts(plan, mode)
         summary = {**_summary(plan.robot, results), "facts": facts, "duration_s": plan.duration_s, "change_s": plan.task.change_s}

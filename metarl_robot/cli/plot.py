@@ -17,10 +17,15 @@ if TYPE_CHECKING:
 _EPILOG = examples(
     ("metarl plot runs/2026-01-31_12-00-00", "its report, drawn anew from its recordings"),
     ("metarl plot runs/A runs/B --out both.html", "the runs of two demos overlaid in one report"),
-    ("metarl plot runs/A/meta_mpc.mcap --out payload.png --figure payload", "one figure of one run"),
+    ("metarl plot runs/A/meta_mpc --out payload.png --figure payload", "one figure of one run"),
     note="Everything is computed from the recordings: nothing else in the folder is read.",
 )
 _FIGURE_NAMES = ("tracking", "payload", "angles", "efforts", "steps")
+
+
+_RUNS_HELP = (
+    "A recording (a rosbag2 folder, an .mcap file), or a folder with some; several are overlaid."
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +34,7 @@ def register(app: typer.Typer) -> None:
 
 
 def plot(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="A folder with recordings, or an .mcap file; several are overlaid.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help=_RUNS_HELP)],
     target: Annotated[
         Path | None,
         typer.Option(
@@ -55,11 +60,14 @@ def plot(
 
 
 def _recordings(run: Path) -> list[Path]:
-    """The .mcap files of a run. Raises MetaRLError where there are none."""
-    found = sorted(run.glob("*.mcap"), key=lambda path: path.stat().st_mtime) if run.is_dir() else [run]
-    if not found or not all(path.is_file() for path in found):
-        raise MetaRLError(f"{run}: no recording; expected an .mcap file, or a folder with some, such as runs/<time> of metarl demo")
-    return found
+    """The .mcap files of a bag, or of a folder with bags. Raises MetaRLError where there are none."""
+    if run.suffix == ".mcap" and not run.exists():
+        run = run.with_suffix("")  # a bag's folder, named as the launch files take it
+    files = [*run.glob("*.mcap"), *run.glob("*/*.mcap")] if run.is_dir() else [run]
+    if not files or not all(path.is_file() for path in files):
+        expected = "a rosbag2 folder or an .mcap file, or a folder with some, such as runs/<time> of metarl demo"
+        raise MetaRLError(f"{run}: no recording; expected {expected}")
+    return sorted(files, key=lambda path: path.stat().st_mtime)
 
 
 def _write(path: Path, logs: Sequence[RunLog], recordings: Sequence[Path], figure: str) -> None:

@@ -1,8 +1,10 @@
-"""Reading a recorded run (MCAP, as the recorder node writes it): messages by topic, and the arrays of a simulated run.
+"""Reading a recorded run (a rosbag2 folder or its MCAP file, as the recorder node writes it).
+
+Messages by topic, and the arrays of a simulated run.
 
 Nothing but what was on the topics is used: the robot's name from /gate/state, the truth from /plant/truth, the reference from
 /mpc/setpoint, time and status of every step from /mpc/step, beliefs from /mpc/context. Errors are measured at every state, those that the
-controller did not answer in time included. A recording that was cut off is read as far as it goes.
+controller did not answer in time included. A recording that was cut off or is damaged is read as far as it goes.
 
 The centre of mass is what the context's moments say, c = (m c) / m; to first order, with mass and moments taken as independent,
 var(c) = (var(m c) + c² var(m)) / m².
@@ -15,15 +17,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
-from mcap.exceptions import EndOfFile, McapError
+from mcap.exceptions import EndOfFile
 from mcap.reader import NonSeekingReader
 from mcap_ros2.decoder import DecoderFactory
 from zstandard import ZstdError
 
 from metarl_robot import rotation
+from metarl_robot.cli.console import note
 from metarl_robot.cli.runlog import Array, Event, Payload, RunLog
 from metarl_robot.coordinates import coordinates
 from metarl_robot.errors import MetaRLError
@@ -46,27 +49,43 @@ class RecordingError(MetaRLError):
     """A recording is missing, is no MCAP file, or lacks a topic that is needed."""
 
 
-def read_messages(path: Path, topics: Sequence[str]) -> dict[str, list[Any]]:
-    """The messages of some topics, in the order of their recording.
+def mcap_file(path: Path) -> Path:
+    """The MCAP file of a rosbag2 folder; `path` itself if it is a file.
 
     Raises:
-        RecordingError: no such file, or no MCAP file.
+        RecordingError: there is none, or several.
+    """
+    found = sorted(path.glob("*.mcap")) if path.is_dir() else [path]
+    if len(found) != 1 or not found[0].is_file():
+        raise RecordingError(f"{path}: no such recording; expected an .mcap file, or a folder with one")
+    return found[0]
+
+
+def read_messages(path: Path, topics: Sequence[str]) -> dict[str, list[Any]]:
+    """The messages of some topics, in the order of their recording; those before a damage, if any.
+
+    Raises:
+        RecordingError: no such file, no MCAP file, or damaged before the first message.
     """
     messages: dict[str, list[Any]] = {topic: [] for topic in topics}
+    path = mcap_file(path)
     try:
         with path.open("rb") as file:
-            for topic, message in _decoded(NonSeekingReader(file, decoder_factories=[DecoderFactory()]), topics):
+            for topic, message in _decoded(file, path.stat().st_size, topics):
                 messages[topic].append(message)
-    except FileNotFoundError as error:
-        raise RecordingError(f"{path}: no such recording") from error
     except (EndOfFile, struct.error, ZstdError):
         pass  # cut off: what was completed before is there
-    except McapError as error:
-        raise RecordingError(f"{path}: cannot be read as MCAP: {error}") from error
+    except Exception as error:  # on damaged bytes, the reader raises anything
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        if not any(messages.values()):
+            raise RecordingError(f"{path}: cannot be read as MCAP: {reason}") from error
+        note(f"{path}: damaged ({reason}); it is read up to there")
     return messages
 
 
-def _decoded(reader: NonSeekingReader, topics: Sequence[str]) -> Iterator[tuple[str, Any]]:
+def _decoded(file: BinaryIO, size: int, topics: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    limit, decoders = max(size, 1), [DecoderFactory()]
+    reader = NonSeekingReader(file, validate_crcs=True, decoder_factories=decoders, record_size_limit=limit)
     for found in reader.iter_decoded_messages(topics=topics, log_time_order=False):
         yield found.channel.topic, found.decoded_message
 
@@ -84,14 +103,20 @@ def read_runs(paths: Sequence[Path]) -> list[RunLog]:
     end_s = min(float(run.time_s[-1]) for run in runs)
     counts = Counter(run.controller for run in runs)
     labels = [
-        f"{run.controller} ({path.parent.name})" if counts[run.controller] > 1 else run.controller
+        f"{run.controller} ({_place(path)})" if counts[run.controller] > 1 else run.controller
         for run, path in zip(runs, paths, strict=True)
     ]
     return [replace(run, label=label).until(end_s) for run, label in zip(runs, labels, strict=True)]
 
 
+def _place(path: Path) -> str:
+    """The folder that a recording lies in."""
+    bag = path.parent if (path.parent / "metadata.yaml").is_file() else path
+    return bag.parent.name
+
+
 def read_run(path: Path) -> RunLog:
-    """The simulated run that an .mcap file holds.
+    """The simulated run that a rosbag2 folder or an .mcap file holds.
 
     Raises:
         RecordingError: not an MCAP file, without the topics of a simulated run, or of a robot that is not known.

@@ -52,7 +52,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> tuple[Path,
 
 def test_it_leaves_report_summary_and_one_recording_a_controller(demo: tuple[Path, dict[str, object]]) -> None:
     folder, printed = demo
-    assert {"report.html", "summary.json", *(f"{name}.mcap" for name in CONTROLLERS)} <= {path.name for path in folder.iterdir()}
+    assert {"report.html", "summary.json", *CONTROLLERS} <= {path.name for path in folder.iterdir()}
     assert json.loads((folder / "summary.json").read_text()) == printed
 
 
@@ -89,7 +89,7 @@ def test_the_report_needs_nothing_else(demo: tuple[Path, dict[str, object]]) -> 
 
 
 def test_recordings_hold_every_step_and_all_topics(demo: tuple[Path, dict[str, object]]) -> None:
-    run = read_run(demo[0] / "meta_mpc.mcap")
+    run = read_run(demo[0] / "meta_mpc")
     assert (run.robot, run.controller) == ("planar2", "meta_mpc")
     assert run.estimate is not None
     assert run.change_s == (5.0,)
@@ -110,7 +110,7 @@ def test_plot_draws_the_same_numbers_again(demo: tuple[Path, dict[str, object]],
 
 @pytest.mark.parametrize("share", [0.5, 0.9])
 def test_a_recording_that_was_cut_off_is_read_as_far_as_it_goes(demo: tuple[Path, dict[str, object]], tmp_path: Path, share: float) -> None:
-    whole = demo[0] / "meta_mpc.mcap"
+    whole = demo[0] / "meta_mpc" / "meta_mpc_0.mcap"
     content, part = whole.read_bytes(), tmp_path / "part.mcap"
     part.write_bytes(content[: int(share * len(content))])
     run, full = read_run(part), read_run(whole)

@@ -31,14 +31,14 @@ PERIOD_NS = round(ROBOT.control_period_s * 1e9)
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("run") / "recording.mcap"
+    return tmp_path_factory.mktemp("run") / "recording" / "recording_0.mcap"
 
 
 @pytest.fixture(scope="module")
 def arm(start: Callable, recording: Path) -> object:
     """Driven by the test: the launch file's own reference is left out, so the arm is held until told otherwise."""
     arguments = {"robot": "planar2", "controller": "computed_torque", "lockstep": "true", "reference": "none", "payload_mass_kg": "0.8"}
-    session = start(**arguments, payload_attach_s="0.0", record="true", record_file=str(recording))
+    session = start(**arguments, payload_attach_s="0.0", record="true", record_file=f"{recording.parent}.mcap")
     session.probe.wait_state("passing")
     session.setpoints = []
     session.probe.listen(JointState, topics.SETPOINT, session.setpoints.append)
@@ -134,6 +134,7 @@ def test_a_world_that_is_reset_starts_anew(arm) -> None:
 def test_the_recording_is_complete_and_readable(arm, recording: Path) -> None:
     assert arm.probe.call(SetBool, "/plant/set_pause", SetBool.Request(data=True)).success
     arm.finish()
+    assert (recording.parent / "metadata.yaml").is_file()
     with recording.open("rb") as stream:
         summary = make_reader(stream).get_summary()
     assert summary is not None and summary.statistics is not None

@@ -1,0 +1,56 @@
+"""An MCAP file that is complete at any moment: what a killed process leaves can be opened.
+
+New records and the end of an MCAP file (no summary) are written over the previous end, in one call.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+MAGIC = b"\x89MCAP0\r\n"
+_DATA_END = b"\x0f" + (4).to_bytes(8, "little") + bytes(4)
+_FOOTER = b"\x02" + (20).to_bytes(8, "little") + bytes(20)
+END = _DATA_END + _FOOTER + MAGIC
+
+
+class WholeMcap:
+    """What mcap.writer.Writer writes to. Records are held until `commit`."""
+
+    def __init__(self, path: Path) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        self._file = os.open(path, flags, 0o666)
+        self._size = 0
+        self.pending = bytearray()
+
+    def write(self, data: bytes) -> int:
+        self.pending += data
+        return len(data)
+
+    def tell(self) -> int:
+        return self._size + len(self.pending)
+
+    def flush(self) -> None:
+        """Nothing: only whole records are written."""
+
+    def commit(self, end: bytes = END) -> None:
+        """Write what is held. Raises OSError; the file then ends where it did before."""
+        try:
+            _write_at(self._file, bytes(self.pending) + end, self._size)
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(self._file, self._size)
+                _write_at(self._file, END, self._size)
+            raise
+        self._size += len(self.pending)
+        self.pending.clear()
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+def _write_at(file: int, data: bytes, place: int) -> None:
+    while data:
+        written = os.pwrite(file, data, place)
+        data, place = data[written:], place + written
