@@ -24,6 +24,7 @@ from metarl_robot.ros_nodes.convert import status_message
 from metarl_robot.ros_nodes.interfaces import interface_of
 from metarl_robot.ros_nodes.managed import ROBOT_KIND, ManagedNode, NodeParameters
 from metarl_robot.ros_nodes.message_schema import SchemaError, message_definition
+from metarl_robot.ros_nodes.named_series import TABLE_TYPE, NamedSeries
 from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.recording import Recording
 from metarl_robot.ros_nodes.runtime import run
@@ -52,6 +53,7 @@ class RecorderNode(ManagedNode):
         self._own = self.parameters.declare(RecorderParameters)
         self._recording: Recording | None = None
         self._inputs: dict[str, Subscription] = {}
+        self._series: dict[str, NamedSeries] = {}
         self._unknown: set[str] = set()
         self._reported = False
         self.start(self._own.autostart)
@@ -77,6 +79,7 @@ class RecorderNode(ManagedNode):
         for subscription in self._inputs.values():
             self.destroy_subscription(subscription)
         self._inputs.clear()
+        self._series.clear()
         self.close()
 
     def close(self) -> None:
@@ -125,14 +128,26 @@ class RecorderNode(ManagedNode):
             return
         recording.add_topic(topic, type_name, definition, [_described(profile) for profile in offered])
 
+        if type_name == TABLE_TYPE:
+            self._series[topic] = NamedSeries(topic)
+
         def write(data: bytes) -> None:
             self._write(topic, data)
 
         self._inputs[topic] = self.create_subscription(message_class, topic, write, qos, raw=True)
 
     def _write(self, topic: str, data: bytes) -> None:
-        if self._recording is not None and self.active:
-            self._recording.write(topic, self.get_clock().now().nanoseconds, data)
+        recording = self._recording
+        if recording is None or not self.active:
+            return
+        time_ns = self.get_clock().now().nanoseconds
+        recording.write(topic, time_ns, data)
+        series = self._series.get(topic)
+        named = None if series is None else series.named(data)
+        if series is not None and named is not None:
+            if series.topic not in recording.topics:
+                recording.add_topic(series.topic, series.type_name, series.definition)
+            recording.write(series.topic, time_ns, named)
 
     def _flush(self) -> None:
         if self._recording is not None:

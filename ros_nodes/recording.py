@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -46,8 +46,8 @@ class Recording:
             self._write_metadata()
 
     @property
-    def topics(self) -> tuple[str, ...]:
-        return tuple(self._channels)
+    def topics(self) -> Collection[str]:
+        return self._channels.keys()
 
     @property
     def topics_without_hash(self) -> list[BagTopic]:

@@ -141,7 +141,7 @@ def test_the_recording_is_complete_and_readable(arm, recording: Path) -> None:
     counts = {summary.channels[i].topic: n for i, n in summary.statistics.channel_message_counts.items()}
     expected = {
         "/joint_states", "/effort_controller/commands", "/gate/command", "/gate/state", "/mpc/joint_trajectory", "/mpc/setpoint",
-        "/mpc/step", "/plant/truth", "/clock", "/diagnostics", "/rosout",
+        "/mpc/step", "/plant/truth", "/clock", "/diagnostics", "/rosout", "/mpc/step/named", "/plant/truth/named",
     }  # fmt: skip
     assert expected <= set(counts)
     assert counts["/joint_states"] > 500 and counts["/effort_controller/commands"] > 0.9 * counts["/joint_states"], counts
