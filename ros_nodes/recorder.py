@@ -152,8 +152,8 @@ class RecorderNode(ManagedNode):
     def _flush(self) -> None:
         if self._recording is not None:
             for topic in self._recording.topics_without_hash:
-                publishers = self.get_publishers_info_by_topic(topic.name)
-                topic.type_hash = str(publishers[0].topic_type_hash) if publishers else ""
+                hashes = [str(p.topic_type_hash) for p in self.get_publishers_info_by_topic(topic.name)]
+                topic.type_hash = next((found for found in hashes if found.startswith("RIHS")), "")
             self._recording.flush()
             self._complain(self._recording)
 
