@@ -27,9 +27,8 @@ def file_name(what: str, name: str) -> str:
     wrong = not 0 < len(name) <= _LONGEST_NAME or name[0] in ".-"
     if wrong or not name.isprintable() or any(separator in name for separator in "/\\:"):
         given = f"{what} {name[:_LONGEST_NAME]!r} cannot be the name of a file"
-        raise MetaRLError(
-            f"{given}; allowed: 1 to {_LONGEST_NAME} characters, none of them / \\ or :, not beginning with . or -"
-        )
+        allowed = f"1 to {_LONGEST_NAME} characters without / \\ and :, not beginning with . or -"
+        raise MetaRLError(f"{given}; allowed: {allowed}")
     return name
 
 

@@ -92,7 +92,8 @@ def check_record(path: Path, meta: Mapping[str, Any]) -> None:
             raise CheckpointError(f"{path}: {key} is {shown(meta[key])}; allowed: {allowed}")
     widths = _widths(meta)
     if not isinstance(widths, (list, tuple)) or not all(map(_is_size, widths)):
-        raise CheckpointError(f"{path}: config.hidden is {shown(widths)}; allowed: a list of widths")
+        given = f"config.hidden is {shown(widths)}"
+        raise CheckpointError(f"{path}: {given}; allowed: a list of widths")
 
 
 def _is_text(value: Any) -> bool:
@@ -127,7 +128,8 @@ def check_header(path: Path, content: bytes) -> None:
     """Raise CheckpointError where safetensors would read too much, or a type that is not used."""
     size = int.from_bytes(content[:8], "little")
     if len(content) < 8 or not 2 <= size <= min(len(content) - 8, _HEADER_BYTES):
-        raise CheckpointError(f"{path}: not a safetensors file, or a truncated one: header of {size} bytes")
+        given = f"a header of {size} bytes"
+        raise CheckpointError(f"{path}: not a safetensors file, or truncated: {given}")
     for name, entry in strict_json(path, content[8 : 8 + size]).items():
         dtype = entry.get("dtype") if isinstance(entry, dict) else None
         if name != "__metadata__" and dtype not in _DTYPES:
@@ -152,12 +154,15 @@ def _wrong_shape(expected: tuple[int, ...] | None, tensor: Array | None) -> str:
         return f"is missing; expected: shape {expected}"
     if expected is None:
         return f"of shape {shown(tensor.shape)} is not expected"
-    return "" if tensor.shape == expected else f"has the shape {shown(tensor.shape)}; expected: {expected}"
+    if tensor.shape != expected:
+        return f"has the shape {shown(tensor.shape)}; expected: {expected}"
+    return ""
 
 
 def _shapes(tensors: Mapping[str, Array], meta: Mapping[str, Any], robot: Robot | None) -> Shapes:
     own = {"last_layer": "error_nm", "maml": "output_scale"}[meta["adapter"]]
-    dof = tensors[own].size if robot is None and own in tensors else 0 if robot is None else robot.dof
+    known = tensors[own].size if own in tensors else 0
+    dof = known if robot is None else robot.dof
     if meta["adapter"] == "maml":
         shapes: Shapes = {"output_scale": (dof,)}
         for method in meta["methods"]:

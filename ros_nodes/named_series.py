@@ -107,8 +107,8 @@ def field_names(rows: list[str], columns: list[str]) -> list[str]:
     names: dict[str, None] = {}  # in order
     for row in rows:
         for column in columns:
-            words = re.findall("[a-z0-9]+", (column if len(rows) == 1 else f"{column}_{row}").lower())
-            name = "_".join(words)
+            both = column if len(rows) == 1 else f"{column}_{row}"
+            name = "_".join(re.findall("[a-z0-9]+", both.lower()))
             name = name if name[:1].isalpha() else f"value_{name}".rstrip("_")
             names[name if name not in names else f"{name}_{len(names)}"] = None
     return list(names)

@@ -17,13 +17,14 @@ from metarl_robot.atomic import replace_file
 from metarl_robot.ros_nodes.bag_metadata import BagMetadata, BagTopic, qos_text
 from metarl_robot.ros_nodes.whole_mcap import WholeMcap
 
-_CHUNK_BYTES = 64 * 1024  # what a killed process loses at most; each chunk can be read without the rest of the file
+_CHUNK_BYTES = 64 * 1024  # what a killed process loses at most
+_REFRESHED_EACH = 10  # flushes: counts in metadata.yaml may be so old; new topics are written at once
 
 
 class Recording:
     """One bag.
 
-    messages: written; dropped: not written because the disk has failed. failure: why, empty while all is well.
+    messages: written; dropped: not written because the disk has failed. failure: why, or empty.
 
     Arguments:
         path: of the folder; one that ends in .mcap names the folder without it.
@@ -32,6 +33,7 @@ class Recording:
     def __init__(self, path: Path) -> None:
         self.path = path.with_suffix("") if path.suffix == ".mcap" else path
         self.messages = self.dropped = 0
+        self._flushes = self._described = 0
         self.failure = ""
         self._channels: dict[str, int] = {}
         self._schemas: dict[str, int] = {}
@@ -54,12 +56,15 @@ class Recording:
         """Topics whose type_hash is still to be told."""
         return [topic for topic in self._metadata.topics.values() if not topic.type_hash]
 
-    def add_topic(self, topic: str, type_name: str, definition: str, offered: Sequence[dict[str, Any]] = ()) -> None:
-        """Announce a topic before its first message. offered: its publishers' qualities of service."""
+    def add_topic(
+        self, topic: str, type_name: str, definition: str, offered: Sequence[dict[str, Any]] = ()
+    ) -> None:
+        """Announce a topic before its first message. offered: qualities of service."""
         if self.failure or topic in self._channels:
             return
         if type_name not in self._schemas:
-            self._schemas[type_name] = self._writer.register_schema(name=type_name, encoding="ros2msg", data=definition.encode())
+            schema = {"name": type_name, "encoding": "ros2msg", "data": definition.encode()}
+            self._schemas[type_name] = self._writer.register_schema(**schema)
         self._channels[topic] = self._writer.register_channel(
             topic=topic,
             message_encoding="cdr",
@@ -73,7 +78,7 @@ class Recording:
         if self._file is None:
             self.dropped += 1
             return
-        self._writer.add_message(self._channels[topic], log_time=time_ns, publish_time=time_ns, data=data)
+        self._writer.add_message(self._channels[topic], time_ns, data, publish_time=time_ns)
         self.messages += 1
         self._metadata.topics[topic].messages += 1
         self._metadata.span.take(time_ns)
@@ -82,8 +87,10 @@ class Recording:
                 self._file.commit()
 
     def flush(self) -> None:
-        """Bring metadata.yaml up to date."""
-        if self._file is not None:
+        """Bring metadata.yaml up to date, if topics are new, or now and then."""
+        self._flushes += 1
+        stale = len(self._channels) > self._described or self._flushes % _REFRESHED_EACH == 0
+        if self._file is not None and stale:
             with self._on_disk():
                 self._write_metadata()
 
@@ -99,6 +106,7 @@ class Recording:
             self._write_metadata()
 
     def _write_metadata(self) -> None:
+        self._described = len(self._channels)
         replace_file(self.path / "metadata.yaml", self._metadata.yaml(), durable=False)
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""Recordings are rosbag2 folders that other tools open, also when the recorder was killed or the disk was full."""
+"""Recordings are rosbag2 folders that other tools open, also after a kill or on a full disk."""
 
 from __future__ import annotations
 
