@@ -87,7 +87,7 @@ class DataSet:
                 arrays = {name: file[name] for name in _ARRAYS if name in file}
                 tasks = tuple(task_from_dict(kind, task) for task in json.loads(str(file["tasks"])))
                 return cls(str(file["robot"]), kind=kind, tasks=tasks, **arrays)
-        except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
+        except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile, RecursionError) as error:
             raise MetaRLError(f"{path}: not a data set of this project: {error}") from error
 
 

@@ -98,9 +98,11 @@ def test_save_and_load(data: DataSet, tmp_path: Path) -> None:
     data.save(path)
     again = DataSet.load(path)
     assert again.sha256() == data.sha256() and again.robot == "planar2"
-    path.write_bytes(path.read_bytes()[:-500])
-    with pytest.raises(MetaRLError, match=r"data\.npz"):
-        DataSet.load(path)
+    whole = path.read_bytes()
+    for size in (0, 3, len(whole) // 2, len(whole) - 500):
+        path.write_bytes(whole[:size])
+        with pytest.raises(MetaRLError, match=r"data\.npz"):
+            DataSet.load(path)
     with pytest.raises(MetaRLError, match="missing"):
         DataSet.load(tmp_path / "missing.npz")
     np.savez(tmp_path / "other.npz", x=np.zeros(3))
