@@ -126,7 +126,7 @@ class StampFilter:
         self._candidates.clear()
 
     def _follows(self, stamp_s: float, last_s: float) -> bool:
-        before_s = last_s if self._good_s is None else self._good_s
+        before_s = last_s - self._max_step_s if self._good_s is None else self._good_s
         return stamp_s > before_s and stamp_s - last_s <= self._max_step_s
 
     def _new_base(self, stamp_s: float) -> bool:
@@ -320,6 +320,8 @@ class StateIntake:
         self.refusals.add(why, detail)
 
     def _judge(self, stamp_s: float) -> Rejection | None:
+        if stamp_s < 0.0:
+            return Rejection.STAMP_NEGATIVE
         epoch = self._stamps.epoch
         problem = self._stamps.judge(stamp_s)
         if self._stamps.epoch != epoch:
@@ -339,7 +341,7 @@ class StateIntake:
     def _value_problem(self, state: State) -> Rejection | None:
         if (state.q.shape, state.v.shape) != self._sizes or (state.specific_force is not None and state.specific_force.shape != (3,)):
             return Rejection.SIZE
-        return _number_problem(*(part for part in (state.q, state.v, state.specific_force) if part is not None))
+        return number_problem(*(part for part in (state.q, state.v, state.specific_force) if part is not None))
 
 
 @dataclass(frozen=True)
@@ -367,7 +369,7 @@ class InertialIntake:
     def offer(self, inertial: Inertial, stamp_s: float, received_s: float) -> Rejection | None:
         """Take a measurement in; None when it was accepted."""
         parts = [part for part in (inertial.specific_force, inertial.rate, inertial.attitude) if part is not None]
-        problem = self._stamps.check(stamp_s) or _number_problem(*parts)
+        problem = self._stamps.check(stamp_s) or number_problem(*parts)
         if problem is None and inertial.attitude is not None and abs(float(np.linalg.norm(inertial.attitude)) - 1.0) > NORM_TOLERANCE:
             problem = Rejection.NOT_NORMALISED
         if problem is None:
@@ -382,7 +384,8 @@ class InertialIntake:
         self.refusals.add(why, detail)
 
 
-def _number_problem(*parts: Array) -> Rejection | None:
+def number_problem(*parts: Array) -> Rejection | None:
+    """Whether some value is not finite or absurdly large; no part may be empty."""
     largest = [float(np.abs(part).max()) for part in parts]
     if not all(map(isfinite, largest)):
         return Rejection.NOT_FINITE

@@ -27,6 +27,7 @@ class Rejection(Enum):
     STAMP_JUMPED = "stamp_jumped"
     STAMP_REPEATED = "stamp_repeated"
     STAMP_ZERO = "stamp_zero"
+    STAMP_NEGATIVE = "stamp_negative"
     STALE = "stale"
     FUTURE = "future"
     NO_STATE = "no_state"
@@ -48,6 +49,8 @@ ADVICE = {
     Rejection.STAMP_REPEATED: "stamps repeat while values change: does the driver's clock tick slower"
     " than it publishes? stamp_on_arrival:=true uses the time of arrival",
     Rejection.STAMP_ZERO: "stamps are zero: does the driver set header.stamp?"
+    " stamp_on_arrival:=true uses the time of arrival",
+    Rejection.STAMP_NEGATIVE: "stamps are negative: does the driver set header.stamp?"
     " stamp_on_arrival:=true uses the time of arrival",
     Rejection.STALE: "stamps are too far behind this machine's clock",
     Rejection.FUTURE: "stamps are too far ahead of this machine's clock",

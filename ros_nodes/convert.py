@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
+from math import isfinite
 
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
@@ -16,12 +17,14 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from metarl_robot.course import Outputs
 from metarl_robot.errors import SignalError
-from metarl_robot.intake import Rejection
 from metarl_robot.labelled import NANOSECONDS, Table
+from metarl_robot.refusals import Rejection, shortened
 from metarl_robot.signals import Context, Plan, State
 
 Array = NDArray[np.float64]
 
+_FIRST_NS, _LAST_NS = -(2**31) * NANOSECONDS, 2**31 * NANOSECONDS - 1  # that a message can hold
+_MOST_NAMES = 12  # that a text quotes
 _MIN_PAYLOAD_KG = 1e-3  # below, a centre of mass means nothing
 
 MASS = "payload_mass_kg"
@@ -50,15 +53,28 @@ def nanoseconds(stamp: Time | Duration) -> int:
 
 
 def time_message(stamp_ns: int) -> Time:
-    """Whole nanoseconds as a stamp."""
-    seconds, rest = divmod(stamp_ns, NANOSECONDS)
+    """Whole nanoseconds as a stamp, the nearest that a message can hold."""
+    seconds, rest = divmod(min(max(stamp_ns, _FIRST_NS), _LAST_NS), NANOSECONDS)
     return Time(sec=seconds, nanosec=rest)
 
 
 def duration_message(seconds: float) -> Duration:
-    """Seconds as a duration."""
-    whole, rest = divmod(round(seconds * NANOSECONDS), NANOSECONDS)
+    """Seconds as a duration. Raises SignalError."""
+    whole, rest = divmod(stamp_of(seconds), NANOSECONDS)
     return Duration(sec=whole, nanosec=rest)
+
+
+def stamp_of(seconds: float) -> int:
+    """Seconds as whole nanoseconds, the nearest that a message can hold. Raises SignalError."""
+    if not isfinite(seconds):
+        raise SignalError(f"a time is {seconds}; must be finite [s]")
+    return min(max(round(seconds * NANOSECONDS), _FIRST_NS), _LAST_NS)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as a text quotes them, however many and long they are."""
+    quoted = ", ".join(f"'{shortened(str(name), 60)}'" for name in names[:_MOST_NAMES])
+    return f"[{quoted}{f', … {len(names)} in all' if len(names) > _MOST_NAMES else ''}]"
 
 
 class JointOrder:
@@ -69,14 +85,18 @@ class JointOrder:
         self._names: list[str] | None = None
         self._order: list[int] = []
 
+    def concerns(self, names: Sequence[str]) -> bool:
+        """Whether a message is the robot's: it has one of its joints, or none of the robot's own has come yet."""
+        return self._names is None or names == self._names or any(joint in names for joint in self._joints)
+
     def pick(self, names: Sequence[str], values: Sequence[float], what: str) -> Array:
         """(n,) values in the robot's order. Raises NamesError."""
         if list(names) != self._names:
             missing = [joint for joint in self._joints if joint not in names]
             if missing:
-                raise NamesError(f"{what}: no joint '{missing[0]}' among {list(names)}")
+                raise NamesError(f"{what}: no joint '{missing[0]}' among {listed(names)}")
             if len(set(names)) != len(names):
-                raise NamesError(f"{what}: a joint is named twice: {list(names)}")
+                raise NamesError(f"{what}: a joint is named twice: {listed(names)}")
             self._order = [list(names).index(joint) for joint in self._joints]
             self._names = list(names)
         if len(values) != len(names):

@@ -4,6 +4,8 @@ A robot on joints (`JointInterface`) and one whose base floats (`OdometryInterfa
 and in what a reference looks like. The nodes ask the interface and know neither; a new kind of robot has one of the two.
 
 A state comes as its stamp and a function that reads it, for a message that cannot be read has a stamp too. It raises UnusableError.
+With `stamp_on_arrival` the stamp is the node's clock when the message came. Joint states without any joint of the robot
+are another device's: once the robot's own have come, they are not handed on at all.
 """
 
 from __future__ import annotations
@@ -28,8 +30,10 @@ from metarl_robot import rotation
 from metarl_robot.course import Outputs
 from metarl_robot.errors import SignalError
 from metarl_robot.gate_law import Inertial
-from metarl_robot.intake import NORM_TOLERANCE, Rejection
+from metarl_robot.imu_mounting import ImuMounting
+from metarl_robot.intake import NORM_TOLERANCE, number_problem
 from metarl_robot.labelled import NANOSECONDS, Table, table_of
+from metarl_robot.refusals import ADVICE, Rejection, shortened
 from metarl_robot.robot import Robot
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import (
@@ -38,14 +42,17 @@ from metarl_robot.ros_nodes.convert import (
     duration_message,
     effort_of,
     joint_state,
+    listed,
     nanoseconds,
     plan_message,
+    stamp_of,
     state_of,
     table_message,
     time_message,
     trajectory_arrays,
     trajectory_message,
 )
+from metarl_robot.ros_nodes.message_options import ANY, MessageOptions
 from metarl_robot.signals import Plan, State
 
 Array = NDArray[np.float64]
@@ -73,7 +80,7 @@ class Interface(Protocol):
     reference_type: Any
     reference_topic: str
 
-    def __init__(self, robot: Any) -> None: ...
+    def __init__(self, robot: Any, options: MessageOptions) -> None: ...
 
     def listen(self, node: Node, on_state: OnState, lockstep: bool, on_inertial: OnInertial | None = None) -> list[Subscription]:
         """Subscribe to what the robot measures."""
@@ -121,9 +128,63 @@ class Interface(Protocol):
         ...
 
 
-def interface_of(robot: Robot) -> Interface:
-    """The interface of a robot."""
-    return (OdometryInterface if robot.floating else JointInterface)(robot)
+_DEFAULT = MessageOptions()
+
+
+def interface_of(robot: Robot, options: MessageOptions = _DEFAULT) -> Interface:
+    """The interface of a robot. Raises MountingError."""
+    return (OdometryInterface if robot.floating else JointInterface)(robot, options)
+
+
+Stamp = Callable[[Any], int]
+"""The time of a message [ns]."""
+
+
+def stamp_reader(node: Node, options: MessageOptions) -> Stamp:
+    """By the message's header, or by the node's clock when it comes."""
+    if not options.stamp_on_arrival:
+        return header_stamp
+    clock = node.get_clock()
+    return lambda message: int(clock.now().nanoseconds)
+
+
+def header_stamp(message: Any) -> int:
+    """The stamp of a message's header [ns]."""
+    return nanoseconds(message.header.stamp)
+
+
+class Frame(NamedTuple):
+    """A frame's name, the parameter that sets it, and whether messages in any frame are taken."""
+
+    name: str
+    parameter: str
+    any_is_taken: bool = False
+
+    def check(self, message: str, key: str, given: str) -> None:
+        """Raises UnusableError."""
+        if not self.any_is_taken and given.lstrip("/") != self.name.lstrip("/"):
+            given = shortened(given, 100)
+            remedy = f"if that is right, set {self.parameter}:={given or ANY}"
+            raise UnusableError(Rejection.FRAME, f"{message}: {key} is '{given}'; must be '{self.name}'; {remedy}")
+
+
+class Frames(NamedTuple):
+    """The frames of a floating base's messages."""
+
+    world: Frame
+    base: Frame
+    imu: Frame
+
+
+def frames_of(robot: Any, options: MessageOptions) -> Frames:
+    """Frames as the options say, else as robot.yaml says."""
+
+    def frame(parameter: str, given: str, default: str) -> Frame:
+        return Frame(default if given in ("", ANY) else given, parameter, given == ANY)
+
+    base = frame("base_frame", options.base_frame, robot.base_frame)
+    world = frame("world_frame", options.world_frame, robot.world_frame)
+    return Frames(world, base, frame("imu_frame", options.imu_frame, base.name))
 
 
 class JointInterface:
@@ -134,16 +195,19 @@ class JointInterface:
     plan_type = reference_type = JointTrajectory
     reference_topic = topics.JOINT_REFERENCE
 
-    def __init__(self, robot: Robot) -> None:
-        self._names = robot.channel_names
+    def __init__(self, robot: Robot, options: MessageOptions = _DEFAULT) -> None:
+        self._names, self._options = robot.channel_names, options
         self._states, self._commands, self._setpoints = (JointOrder(self._names) for _ in range(3))
 
     def listen(self, node: Node, on_state: OnState, lockstep: bool, on_inertial: OnInertial | None = None) -> list[Subscription]:
         return [self.watch(node, on_state)]
 
     def watch(self, node: Node, on_state: OnState) -> Subscription:
+        stamp = stamp_reader(node, self._options)
+
         def take(message: JointState) -> None:
-            on_state(nanoseconds(message.header.stamp), partial(state_of, message, self._states))
+            if self._states.concerns(message.name):
+                on_state(stamp(message), partial(state_of, message, self._states))
 
         return node.create_subscription(JointState, topics.JOINT_STATES, take, topics.STATE_IN)
 
@@ -203,19 +267,25 @@ class OdometryInterface:
     reference_type = MultiDOFJointTrajectory
     reference_topic = topics.POSE_REFERENCE
 
-    def __init__(self, robot: Any) -> None:
-        self._names = robot.channel_names
-        self._world, self._body = robot.world_frame, robot.base_frame
+    def __init__(self, robot: Any, options: MessageOptions = _DEFAULT) -> None:
+        self._names, self._options = robot.channel_names, options
+        self._frames = frames_of(robot, options)
+        self._mounting()
+
+    def _mounting(self) -> ImuMounting:
+        return ImuMounting(self._options.imu_rotation_wxyz, self._options.imu_position_m)
 
     def listen(self, node: Node, on_state: OnState, lockstep: bool, on_inertial: OnInertial | None = None) -> list[Subscription]:
-        ears = _OdometryAndImu(self._world, self._body, on_state, lockstep, on_inertial)
+        stamp = stamp_reader(node, self._options)
+        ears = OdometryAndImu(self._frames, self._mounting(), stamp, on_state, lockstep, on_inertial)
         return [
             node.create_subscription(Odometry, topics.ODOMETRY, ears.take_odometry, topics.STATE_IN),
             node.create_subscription(Imu, topics.IMU, ears.take_imu, topics.IMU_IN),
         ]
 
     def watch(self, node: Node, on_state: OnState) -> Subscription:
-        ears = _OdometryAndImu(self._world, self._body, on_state, lockstep=False, on_inertial=None)
+        stamp = stamp_reader(node, self._options)
+        ears = OdometryAndImu(self._frames, self._mounting(), stamp, on_state, lockstep=False)
         return node.create_subscription(Odometry, topics.ODOMETRY, ears.take_odometry, topics.STATE_IN)
 
     def speaker(self, make: Callable[[Any, str, QoSProfile], Any]) -> Callable[[int, State, Array], None]:
@@ -223,8 +293,8 @@ class OdometryInterface:
 
         def speak(stamp_ns: int, state: State, effort: Array) -> None:
             if state.specific_force is not None:
-                imu.publish(imu_message(self._body, stamp_ns, Inertial(state.specific_force, state.v[3:])))
-            odometry.publish(odometry_message(self._world, self._body, stamp_ns, state.q, state.v))
+                imu.publish(imu_message(self._frames.imu.name, stamp_ns, Inertial(state.specific_force, state.v[3:])))
+            odometry.publish(self.setpoint(stamp_ns, state.q, state.v))
 
         return speak
 
@@ -241,12 +311,12 @@ class OdometryInterface:
     def _effort(self, table: Table) -> Array:
         if set(table.columns) != set(self._names) or len(table.columns) != len(self._names):
             raise UnusableError(
-                Rejection.NAMES, f"command: columns are {list(table.columns)}; they must be {list(self._names)}, in any order"
+                Rejection.NAMES, f"command: columns are {listed(table.columns)}; they must be {list(self._names)}, in any order"
             )
         return table.values[0][[table.columns.index(name) for name in self._names]]
 
     def setpoint(self, stamp_ns: int, q: Array, v: Array) -> Odometry:
-        return odometry_message(self._world, self._body, stamp_ns, q, v)
+        return odometry_message(self._frames.world.name, self._frames.base.name, stamp_ns, q, v)
 
     def read_setpoint(self, message: Odometry) -> tuple[int, Array, Array]:
         state = odometry_state(message)
@@ -254,10 +324,11 @@ class OdometryInterface:
 
     def plan(self, stamp_ns: int, plan: Plan) -> Path:
         message = Path()
-        message.header.stamp, message.header.frame_id = time_message(stamp_ns), self._world
+        world = self._frames.world.name
+        message.header.stamp, message.header.frame_id = time_message(stamp_ns), world
         for time, q in zip(plan.times, plan.q, strict=True):
             pose = PoseStamped()
-            pose.header.stamp, pose.header.frame_id = time_message(round(float(time) * NANOSECONDS)), self._world
+            pose.header.stamp, pose.header.frame_id = time_message(stamp_of(float(time))), world
             _place(pose.pose.position, q[:3])
             pose.pose.orientation = quaternion_message(q[3:])
             message.poses.append(pose)
@@ -270,9 +341,9 @@ class OdometryInterface:
         )
 
     def _read_trajectory(self, message: MultiDOFJointTrajectory) -> ReferencePoints:
-        _check_frame("reference", "frame_id", message.header.frame_id, self._world)
-        if list(message.joint_names) not in ([], [self._body]):
-            raise SignalError(f"reference: joint_names are {list(message.joint_names)}; must be ['{self._body}']")
+        self._frames.world.check("reference", "frame_id", message.header.frame_id)
+        if list(message.joint_names) not in ([], [self._frames.base.name]):
+            raise SignalError(f"reference: joint_names are {listed(message.joint_names)}; must be ['{self._frames.base.name}']")
         if not message.points or any(len(point.transforms) != 1 for point in message.points):
             raise SignalError("reference: needs points with one transform each")
         poses = [(t.translation, t.rotation) for t in (point.transforms[0] for point in message.points)]
@@ -290,7 +361,7 @@ class OdometryInterface:
         return np.array([[t.linear.x, t.linear.y, t.linear.z, t.angular.z] for (t,) in lists])
 
     def _read_path(self, message: Path) -> ReferencePoints:
-        _check_frame("path", "frame_id", message.header.frame_id, self._world)
+        self._frames.world.check("path", "frame_id", message.header.frame_id)
         if not message.poses:
             raise SignalError("path: no poses")
         stamps = np.array([nanoseconds(pose.header.stamp) for pose in message.poses], dtype=np.int64)
@@ -300,8 +371,8 @@ class OdometryInterface:
         return ReferencePoints(int(stamps[0]), stamps - stamps[0], Outputs(_outputs(poses), None, None))
 
     def reference(self, stamp_ns: int, since_s: Array, points: Outputs) -> MultiDOFJointTrajectory:
-        message = MultiDOFJointTrajectory(joint_names=[self._body])
-        message.header.stamp, message.header.frame_id = time_message(stamp_ns), self._world
+        message = MultiDOFJointTrajectory(joint_names=[self._frames.base.name])
+        message.header.stamp, message.header.frame_id = time_message(stamp_ns), self._frames.world.name
         for k, y in enumerate(points.positions):
             transform = Transform(translation=_vector(y[:3]), rotation=quaternion_message(rotation.from_yaw(y[3])))
             point = MultiDOFJointTrajectoryPoint(transforms=[transform], time_from_start=duration_message(float(since_s[k])))
@@ -325,37 +396,42 @@ class OdometryInterface:
         }
 
 
-class _OdometryAndImu:
+class OdometryAndImu:
     """Puts states together: pose and velocity from the odometry, rate and mean specific force from what the IMU said since the last state.
 
     In lockstep a state is complete when both have come with the same stamp; otherwise the odometry is not kept waiting.
     """
 
-    def __init__(self, world: str, body: str, on_state: OnState, lockstep: bool, on_inertial: OnInertial | None) -> None:
-        self._world, self._body = world, body
+    def __init__(
+        self, frames: Frames, mounting: ImuMounting, stamp: Stamp, on_state: OnState, lockstep: bool, on_inertial: OnInertial | None = None
+    ) -> None:
+        self._frames, self._mounting, self._stamp = frames, mounting, stamp
         self._on_state, self._on_inertial, self._lockstep = on_state, on_inertial, lockstep
-        self._waiting: Odometry | None = None
+        self._waiting: tuple[int, Odometry] | None = None
         self._inertials: deque[tuple[int, Inertial]] = deque(maxlen=_INERTIALS)
         self._delivered_ns = self._imu_ns = -1
 
     def take_odometry(self, message: Odometry) -> None:
-        self._waiting = message
-        if not self._lockstep or nanoseconds(message.header.stamp) == self._imu_ns:
-            self._deliver(message)
+        self._waiting = self._stamp(message), message
+        if not self._lockstep or self._waiting[0] == self._imu_ns:
+            self._deliver(*self._waiting)
 
     def take_imu(self, message: Imu) -> None:
-        self._imu_ns = nanoseconds(message.header.stamp)
-        read = partial(self._read_imu, message)
+        self._imu_ns = self._stamp(message)
+        inertial = self._inertial(message)
         if self._on_inertial is not None:
-            self._on_inertial(self._imu_ns, read)
-        try:
-            inertial = read()
-        except UnusableError:
-            inertial = None
-        if inertial is not None and np.all(np.isfinite(inertial.specific_force)) and np.all(np.isfinite(inertial.rate)):
+            self._on_inertial(self._imu_ns, partial(_given, inertial))
+        if isinstance(inertial, Inertial):
             self._remember(inertial)
-        if self._lockstep and self._waiting is not None and nanoseconds(self._waiting.header.stamp) == self._imu_ns:
-            self._deliver(self._waiting)
+        if self._lockstep and self._waiting is not None and self._waiting[0] == self._imu_ns:
+            self._deliver(*self._waiting)
+
+    def _inertial(self, message: Imu) -> Inertial | UnusableError:
+        """What the IMU says, or why that is no use."""
+        try:
+            return self._mounting.to_base(self._read_imu(message), self._imu_ns / NANOSECONDS)
+        except UnusableError as error:
+            return error
 
     def _remember(self, inertial: Inertial) -> None:
         if self._inertials and self._imu_ns < self._inertials[-1][0]:
@@ -363,8 +439,8 @@ class _OdometryAndImu:
         if not self._inertials or self._imu_ns > self._inertials[-1][0]:
             self._inertials.append((self._imu_ns, inertial))
 
-    def _deliver(self, message: Odometry) -> None:
-        self._waiting, stamp_ns = None, nanoseconds(message.header.stamp)
+    def _deliver(self, stamp_ns: int, message: Odometry) -> None:
+        self._waiting = None
         since_ns = self._delivered_ns if self._delivered_ns < stamp_ns else -1
         fresh = [inertial for at_ns, inertial in self._inertials if since_ns < at_ns <= stamp_ns]
         self._on_state(stamp_ns, partial(self._read, message, fresh))
@@ -374,8 +450,8 @@ class _OdometryAndImu:
                 self._inertials.popleft()
 
     def _read(self, message: Odometry, inertials: list[Inertial]) -> State:
-        _check_frame("odometry", "frame_id", message.header.frame_id, self._world)
-        _check_frame("odometry", "child_frame_id", message.child_frame_id, self._body)
+        self._frames.world.check("odometry", "frame_id", message.header.frame_id)
+        self._frames.base.check("odometry", "child_frame_id", message.child_frame_id)
         state = odometry_state(message)
         if not inertials:
             return state
@@ -383,10 +459,11 @@ class _OdometryAndImu:
         return State(state.q, np.concatenate([state.v[:3], inertials[-1].rate]), force)
 
     def _read_imu(self, message: Imu) -> Inertial:
-        _check_frame("IMU", "frame_id", message.header.frame_id, self._body)
-        force, rate, turned = message.linear_acceleration, message.angular_velocity, message.orientation
-        attitude = None if message.orientation_covariance[0] == -1.0 else np.array([turned.w, turned.x, turned.y, turned.z])
-        return Inertial(np.array([force.x, force.y, force.z]), np.array([rate.x, rate.y, rate.z]), attitude)
+        self._frames.imu.check("IMU", "frame_id", message.header.frame_id)
+        force, rate = _array(message.linear_acceleration), _array(message.angular_velocity)
+        attitude = None if message.orientation_covariance[0] == -1.0 else _wxyz(message.orientation)
+        _check_numbers("IMU", force, rate, *(() if attitude is None else (attitude,)))
+        return Inertial(force, rate, attitude)
 
 
 def odometry_message(world: str, body: str, stamp_ns: int, q: Array, v: Array) -> Odometry:
@@ -400,13 +477,13 @@ def odometry_message(world: str, body: str, stamp_ns: int, q: Array, v: Array) -
 
 
 def odometry_state(message: Odometry) -> State:
-    """The inverse. The quaternion is left as it came."""
-    place, turned = message.pose.pose.position, message.pose.pose.orientation
-    linear, angular = message.twist.twist.linear, message.twist.twist.angular
-    attitude = np.array([turned.w, turned.x, turned.y, turned.z])
-    velocity = rotation.rotate(rotation.normalise(attitude), np.array([linear.x, linear.y, linear.z]))
-    q = np.array([place.x, place.y, place.z, *attitude])
-    return State(q, np.array([*velocity, angular.x, angular.y, angular.z]))
+    """The inverse. The quaternion is left as it came. Raises UnusableError."""
+    pose, twist = message.pose.pose, message.twist.twist
+    attitude, linear = _wxyz(pose.orientation), _array(twist.linear)
+    q = np.concatenate([_array(pose.position), attitude])
+    _check_numbers("odometry", q, linear)
+    velocity = rotation.rotate(rotation.normalise(attitude), linear)
+    return State(q, np.concatenate([velocity, _array(twist.angular)]))
 
 
 def imu_message(body: str, stamp_ns: int, inertial: Inertial) -> Imu:
@@ -426,6 +503,20 @@ def quaternion_message(q: Array) -> Quaternion:
     return Quaternion(w=w, x=x, y=y, z=z)
 
 
+def _array(vector: Any) -> Array:
+    return np.array([vector.x, vector.y, vector.z])
+
+
+def _wxyz(turned: Any) -> Array:
+    return np.array([turned.w, turned.x, turned.y, turned.z])
+
+
+def _check_numbers(message: str, *parts: Array) -> None:
+    """Nothing is computed with what is not a number."""
+    if (why := number_problem(*parts)) is not None:
+        raise UnusableError(why, f"{message}: {ADVICE[why]}")
+
+
 def _vector(values: Array) -> Vector3:
     x, y, z = (float(value) for value in values)
     return Vector3(x=x, y=y, z=z)
@@ -438,16 +529,18 @@ def _place(point: Any, values: Array) -> None:
 def _outputs(poses: list[tuple[Any, Any]]) -> Array:
     """(K, 4) place and heading."""
     attitudes = np.array([[r.w, r.x, r.y, r.z] for _, r in poses])
-    norms = np.linalg.norm(attitudes, axis=1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        norms = np.linalg.norm(attitudes, axis=1)
     if not np.all(np.abs(norms - 1.0) <= NORM_TOLERANCE):  # false for NaN too
         worst = int(np.argmax(np.nan_to_num(np.abs(norms - 1.0), nan=np.inf)))
         raise SignalError(f"reference: point {worst} has a rotation of norm {norms[worst]:.4g}; allowed: 1 ± {NORM_TOLERANCE}")
     return np.concatenate([np.array([[p.x, p.y, p.z] for p, _ in poses]), rotation.yaw(attitudes)[:, None]], axis=1)
 
 
-def _check_frame(what: str, key: str, given: str, wanted: str) -> None:
-    if given.lstrip("/") != wanted:
-        raise UnusableError(Rejection.FRAME, f"{what}: {key} is '{given}'; must be '{wanted}'")
+def _given(inertial: Inertial | UnusableError) -> Inertial:
+    if isinstance(inertial, UnusableError):
+        raise inertial
+    return inertial
 
 
 def _fail(error: UnusableError) -> Array:

@@ -6,32 +6,47 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Pose, PoseStamped, Transform, Twist
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from nav_msgs.msg import Odometry, Path
 from rclpy.serialization import deserialize_message, serialize_message
-from sensor_msgs.msg import Imu
+from sensor_msgs.msg import Imu, JointState
+from std_msgs.msg import Float64MultiArray, MultiArrayDimension, MultiArrayLayout
+from trajectory_msgs.msg import MultiDOFJointTrajectory, MultiDOFJointTrajectoryPoint
 
 from metarl_robot import rotation
 from metarl_robot.course import Outputs, course_of
 from metarl_robot.errors import SignalError
 from metarl_robot.flight import FigureEight
 from metarl_robot.gate_law import Inertial
-from metarl_robot.intake import Rejection
+from metarl_robot.imu_mounting import ImuMounting
+from metarl_robot.refusals import Rejection
 from metarl_robot.robot import load_robot
-from metarl_robot.ros_nodes.convert import UnusableError, nanoseconds, time_message
+from metarl_robot.ros_nodes import topics
+from metarl_robot.ros_nodes.convert import UnusableError, joint_state, nanoseconds, time_message
 from metarl_robot.ros_nodes.interfaces import (
+    Frame,
+    Frames,
+    Interface,
     JointInterface,
+    OdometryAndImu,
     OdometryInterface,
-    _OdometryAndImu,
+    header_stamp,
     imu_message,
     interface_of,
     odometry_message,
     odometry_state,
 )
+from metarl_robot.ros_nodes.message_options import MessageOptions, OptionsError, SensorParameters, message_options
 from metarl_robot.signals import Plan, State
 
 ROBOT = load_robot("x500")
 INTERFACE = OdometryInterface(ROBOT)
+PLANAR = load_robot("planar2", check_model=False)
 WORLD, BODY = "odom", "base_link"
+FRAMES = Frames(Frame(WORLD, "world_frame"), Frame(BODY, "base_frame"), Frame(BODY, "imu_frame"))
 Q = np.array([1.0, -2.0, 3.0, *rotation.exp(np.array([0.3, -0.4, 2.5]))])
 V = np.array([1.0, 0.5, -0.2, 0.1, -0.3, 0.7])
 
@@ -61,7 +76,7 @@ class Ears:
     def __init__(self, lockstep: bool) -> None:
         self.heard: list[tuple[int, State | Rejection]] = []
         self.inertials: list[Inertial | Rejection] = []
-        self._both = _OdometryAndImu(WORLD, BODY, self._on_state, lockstep, self._on_inertial)
+        self._both = OdometryAndImu(FRAMES, ImuMounting(), header_stamp, self._on_state, lockstep, self._on_inertial)
 
     def _on_state(self, stamp_ns: int, read: Callable[[], State]) -> None:
         try:
@@ -133,8 +148,10 @@ def test_a_wrong_frame_is_refused_and_named(key: str, given: str) -> None:
     assert ears.heard == [(1, Rejection.FRAME)]
     message = odometry_message(WORLD, BODY, 1, Q, V)
     alter(message)
-    with pytest.raises(UnusableError, match=f"odometry: {key} is '{given}'; must be '{WORLD if key == 'frame_id' else BODY}'"):
+    with pytest.raises(UnusableError, match=f"odometry: {key} is '{given}'; must be '{WORLD if key == 'frame_id' else BODY}'") as caught:
         ears._both._read(message, [])
+    parameter = "world_frame" if key == "frame_id" else "base_frame"
+    assert f"set {parameter}:={given or '*'}" in str(caught.value)
 
 
 def test_an_imu_in_another_frame_is_refused_and_one_that_tells_no_attitude_is_known_by_its_covariance() -> None:
@@ -250,3 +267,216 @@ def test_the_setpoint_is_an_odometry_and_the_plan_a_path() -> None:
     stamp_ns, q, v = INTERFACE.read_setpoint(over_the_wire(INTERFACE.setpoint(9, Q, V)))
     assert stamp_ns == 9 and np.array_equal(q, Q) and np.allclose(v, V)
     assert nanoseconds(path().poses[2].header.stamp) == 7 * 10**9
+
+
+# Frames, mounting and clocks as the nodes' parameters say.
+
+
+class Listener:
+    """A node in the eyes of an interface: keeps the subscriptions' callbacks; its clock stands at 5 s."""
+
+    def __init__(self) -> None:
+        self.takes: dict[str, Callable] = {}
+        self.now_ns = 5 * 10**9
+
+    def create_subscription(self, kind: type, topic: str, take: Callable, quality: object) -> str:
+        self.takes[topic] = take
+        return topic
+
+    def get_clock(self) -> Listener:
+        return self
+
+    def now(self) -> Listener:
+        return self
+
+    @property
+    def nanoseconds(self) -> int:
+        return self.now_ns
+
+
+def heard_by(interface: Interface, lockstep: bool = False) -> tuple[Listener, list, list]:
+    node, states, inertials = Listener(), [], []
+    interface.listen(node, lambda *heard: states.append(heard), lockstep, lambda *heard: inertials.append(heard))
+    return node, states, inertials
+
+
+@pytest.mark.parametrize(
+    ("world", "base"), [("map", "base_link"), ("drone1/odom", "drone1/base_link"), ("world", "cf231"), ("/odom", "/base_link"), ("*", "*")]
+)
+def test_frames_are_those_of_the_parameters(world: str, base: str) -> None:
+    interface = OdometryInterface(ROBOT, MessageOptions(world, base, imu_frame="*"))
+    node, states, inertials = heard_by(interface)
+    sent = ("any", "thing") if world == "*" else (world, base)
+    node.takes[topics.IMU](imu_message("", 7, Inertial(np.ones(3), np.ones(3))))
+    node.takes[topics.ODOMETRY](odometry_message(*sent, 7, Q, V))
+    assert np.array_equal(states[0][1]().q, Q) and np.array_equal(inertials[0][1]().rate, np.ones(3))
+    if world != "*":
+        reference = interface.reference(0, np.array([1.0, 2.0]), Outputs(np.zeros((2, 4)), None, None))
+        assert reference.header.frame_id == world and len(interface.references()[0][2](reference).since_ns) == 2
+        reference.header.frame_id = "elsewhere"
+        with pytest.raises(UnusableError, match="set world_frame:=elsewhere"):
+            interface.references()[0][2](reference)
+
+
+def test_an_imu_elsewhere_on_the_robot_is_turned_into_the_base() -> None:
+    turn = rotation.exp(np.array([np.pi, 0.0, 0.0]))
+    interface = OdometryInterface(ROBOT, MessageOptions(imu_frame="imu_link", imu_rotation_wxyz=tuple(turn)))
+    node, states, inertials = heard_by(interface, lockstep=True)
+    node.takes[topics.ODOMETRY](odometry_message(WORLD, BODY, 7, Q, V))
+    node.takes[topics.IMU](imu_message("imu_link", 7, Inertial(np.array([0.0, 1.0, -9.8]), np.array([0.1, 0.2, 0.3]))))
+    assert np.allclose(inertials[0][1]().specific_force, [0.0, -1.0, 9.8])
+    assert np.allclose(states[0][1]().specific_force, [0.0, -1.0, 9.8]) and np.allclose(states[0][1]().v[3:], [0.1, -0.2, -0.3])
+
+
+@pytest.mark.parametrize("name", ["planar2", "x500"])
+def test_stamps_on_arrival_are_the_node_s_time_whatever_the_message_says(name: str) -> None:
+    robot = load_robot(name)
+    interface = interface_of(robot, MessageOptions(stamp_on_arrival=True))
+    node, states, _ = heard_by(interface)
+    sent: list = []
+    speak = interface.speaker(lambda kind, topic, quality: type("Out", (), {"publish": lambda self, m: sent.append((topic, m))})())
+    for _ in range(3):
+        speak(0, State(robot.home, np.zeros(robot.dof), np.zeros(3)), np.zeros(robot.nu))
+        for topic, message in sent:
+            node.takes[topic](message)
+        sent.clear()
+        node.now_ns += 4_000_000
+    assert [stamp for stamp, _ in states] == [5_000_000_000, 5_004_000_000, 5_008_000_000]
+    assert all(np.array_equal(read().q, robot.home) for _, read in states)
+
+
+def test_stamps_on_arrival_are_refused_in_lockstep() -> None:
+    class Both(SensorParameters):
+        lockstep: bool = True
+
+    with pytest.raises(OptionsError, match="stamp_on_arrival needs lockstep:=false"):
+        message_options(Both(stamp_on_arrival=True))
+
+
+def test_joint_states_of_another_device_do_not_count_once_the_arm_has_spoken() -> None:
+    robot = load_robot("planar2")
+    node, states, _ = heard_by(JointInterface(robot))
+    take = node.takes[topics.JOINT_STATES]
+    gripper = joint_state(["finger_left", "finger_right"], 10**9, np.zeros(2), np.zeros(2))
+    take(gripper)
+    with pytest.raises(UnusableError, match="no joint 'shoulder' among \\['finger_left', 'finger_right'\\]"):
+        states[0][1]()  # so far, the names may be wrong: it is said
+    take(joint_state(robot.joint_names, 2 * 10**9, robot.home, np.zeros(2)))
+    states[-1][1]()
+    take(gripper)
+    assert [stamp for stamp, _ in states] == [10**9, 2 * 10**9]
+    take(joint_state(["shoulder", "finger_left"], 3 * 10**9, np.zeros(2), np.zeros(2)))
+    assert states[-1][0] == 3 * 10**9  # a part of the arm: broken, and said
+
+
+# Every reader, whatever a message holds.
+
+floats = st.floats() | st.sampled_from([0.0, 1e308, -1e308, np.nan, np.inf, -np.inf])
+words = st.text(max_size=5) | st.sampled_from(
+    ["", "shoulder", "elbow", "odom", "base_link", "x" * 100_000, "²", "1.000000000 effort", "effort"]
+)
+
+
+def stamped(draw: Callable, message: object) -> object:
+    message.header.stamp = Time(sec=draw(st.sampled_from([0, -(2**31), 2**31 - 1, -1]) | st.integers(-(2**31), 2**31 - 1)),
+                                nanosec=draw(st.sampled_from([0, 2**32 - 1]) | st.integers(0, 2**32 - 1)))
+    message.header.frame_id = draw(words).replace("\0", "")
+    return message
+
+
+@st.composite
+def joint_states(draw: Callable) -> JointState:
+    names = draw(st.lists(words, max_size=4) | st.just(["shoulder", "elbow"]))
+    values = [draw(st.lists(floats, max_size=4)) for _ in range(3)]
+    return stamped(draw, JointState(name=names, position=values[0], velocity=values[1], effort=values[2]))
+
+
+def filled(draw: Callable, message: object) -> object:
+    """All numbers below a message drawn."""
+    for field, kind in message.get_fields_and_field_types().items():
+        if kind == "double":
+            setattr(message, field, draw(floats))
+        elif kind.startswith("geometry_msgs"):
+            filled(draw, getattr(message, field))
+    return message
+
+
+@st.composite
+def odometries(draw: Callable) -> Odometry:
+    message = stamped(draw, filled(draw, Odometry()))
+    message.child_frame_id = draw(words)
+    filled(draw, message.pose.pose), filled(draw, message.twist.twist)
+    return message
+
+
+@st.composite
+def imus(draw: Callable) -> Imu:
+    return stamped(draw, filled(draw, Imu()))
+
+
+@st.composite
+def tables(draw: Callable) -> Float64MultiArray:
+    dims = [MultiArrayDimension(label=label) for label in draw(st.lists(words, max_size=3))]
+    return Float64MultiArray(data=draw(st.lists(floats, max_size=4)), layout=MultiArrayLayout(dim=dims))
+
+
+def read_or_refused(read: Callable, *arguments: object) -> object:
+    """The result, or None for the one error that a reader may raise, which is never long."""
+    try:
+        return read(*arguments)
+    except SignalError as error:
+        assert 0 < len(str(error)) < 2000
+        return None
+
+
+FUZZ = settings(max_examples=60, deadline=None, derandomize=True)
+
+
+@FUZZ
+@given(joint_states())
+def test_any_joint_state_is_read_or_refused(message: JointState) -> None:
+    interface = JointInterface(PLANAR)
+    node, states, _ = heard_by(interface)
+    node.takes[topics.JOINT_STATES](message)
+    for stamp_ns, read in states:
+        read_or_refused(read)
+        interface.gate_command(stamp_ns, np.zeros(2))
+    read_or_refused(interface.read_gate_command(message)[1])
+    read_or_refused(interface.read_setpoint, message)
+
+
+@FUZZ
+@given(odometries(), imus(), st.booleans(), st.sampled_from(["", "*"]))
+def test_any_odometry_and_imu_are_read_or_refused(odometry: Odometry, imu: Imu, lockstep: bool, frame: str) -> None:
+    options = MessageOptions(frame, frame, frame, (0.6, 0.8, 0.0, 0.0), (0.1, 0.2, 0.3))
+    node, states, inertials = heard_by(OdometryInterface(ROBOT, options), lockstep)
+    for _ in range(2):
+        node.takes[topics.IMU](imu)
+        node.takes[topics.ODOMETRY](odometry)
+    got = [read_or_refused(read) for _, read in states + inertials]
+    assert all(np.all(np.isfinite(inertial.rate)) for inertial in got if isinstance(inertial, Inertial))
+    read_or_refused(INTERFACE.read_setpoint, odometry)
+    INTERFACE.gate_command(header_stamp(odometry), np.zeros(4))
+    INTERFACE.setpoint(header_stamp(odometry), Q, V)
+
+
+@FUZZ
+@given(tables())
+def test_any_table_is_read_or_refused_as_a_command(message: Float64MultiArray) -> None:
+    read_or_refused(lambda: INTERFACE.read_gate_command(message)[1]())
+
+
+@FUZZ
+@given(st.data())
+def test_any_path_or_trajectory_of_poses_is_read_or_refused(data: st.DataObject) -> None:
+    draw = data.draw
+    poses = [stamped(draw, PoseStamped(pose=filled(draw, Pose()))) for _ in range(draw(st.integers(0, 3)))]
+    path = stamped(draw, Path(poses=poses))
+    path.header.frame_id = draw(st.sampled_from(["odom", "", "x" * 100_000]))
+    read_or_refused(INTERFACE.references()[1][2], path)
+    points = [MultiDOFJointTrajectoryPoint(transforms=[filled(draw, Transform()) for _ in range(draw(st.integers(0, 2)))],
+                                           velocities=[filled(draw, Twist()) for _ in range(draw(st.integers(0, 2)))])
+              for _ in range(draw(st.integers(0, 3)))]
+    trajectory = stamped(draw, MultiDOFJointTrajectory(joint_names=draw(st.lists(words, max_size=3)), points=points))
+    trajectory.header.frame_id = "odom"
+    read_or_refused(INTERFACE.references()[0][2], trajectory)

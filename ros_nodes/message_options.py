@@ -1,0 +1,71 @@
+"""How a robot's messages are read and written: the names of frames, the mounting of the IMU, which clock stamps states.
+
+Parameters of the nodes, the same for all nodes of a robot: give them in a file for `params:=` under `/**`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from metarl_robot.errors import MetaRLError
+from metarl_robot.ros_nodes.parameters import fixed
+
+ANY = "*"
+_FRAME = "; empty: that of robot.yaml; '*': any is accepted, also an empty one"
+
+Part = Annotated[float, Field(ge=-1.0, le=1.0)]
+Distance = Annotated[float, Field(ge=-10.0, le=10.0)]
+
+
+class OptionsError(MetaRLError):
+    """Options of a node contradict each other."""
+
+
+@dataclass(frozen=True)
+class MessageOptions:
+    """See FrameParameters and SensorParameters."""
+
+    world_frame: str = ""
+    base_frame: str = ""
+    imu_frame: str = ""
+    imu_rotation_wxyz: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0)
+    imu_position_m: tuple[float, ...] = (0.0, 0.0, 0.0)
+    stamp_on_arrival: bool = False
+
+
+class FrameParameters(BaseModel):
+    """Names of frames; an arm's messages have none."""
+
+    world_frame: str = fixed("", description="frame_id of odometry and references" + _FRAME)
+    base_frame: str = fixed("", description="child_frame_id of odometry, joint name of references" + _FRAME)
+    imu_frame: str = fixed("", description="frame_id of the IMU; empty: base_frame; '*': any is accepted, also an empty one")
+
+
+class SensorParameters(BaseModel):
+    """How the measurements of a robot are to be understood."""
+
+    imu_rotation_wxyz: tuple[Part, ...] = fixed(
+        (1.0, 0.0, 0.0, 0.0), min_length=4, max_length=4,
+        description="mounting of the IMU: quaternion w, x, y, z that turns vectors in its axes into the base's",
+    )
+    imu_position_m: tuple[Distance, ...] = fixed(
+        (0.0, 0.0, 0.0), min_length=3, max_length=3, description="mounting of the IMU: its position in the base frame [m]"
+    )
+    stamp_on_arrival: bool = fixed(
+        False,
+        description="real time: states are stamped when they arrive, for drivers whose stamps are no use; set it on mpc and"
+        " gate alike. Delay and jitter of the transport then count as motion, and old states look fresh",
+    )
+
+
+def message_options(parameters: BaseModel) -> MessageOptions:
+    """The options among a node's parameters. Raises OptionsError."""
+    named = {field.name for field in fields(MessageOptions)}
+    given = {key: value for key, value in parameters.model_dump().items() if key in named}
+    options = MessageOptions(**given)
+    if options.stamp_on_arrival and getattr(parameters, "lockstep", False):
+        raise OptionsError("stamp_on_arrival needs lockstep:=false: in lockstep the stamps say which command answers which state")
+    return options
