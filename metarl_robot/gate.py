@@ -149,12 +149,19 @@ class Gate:
     @property
     def reason(self) -> str:
         """Why commands do not pass; empty while they do."""
+        if self._state is GateState.WAITING and self.states.latest is None and self.states.refusals.reason:
+            return self._no_state
         return self._reason
 
     @property
     def at_rest(self) -> bool:
         """Whether the robot needs no gate: it was never commanded, it stands, or, without states, its actuators are switched off."""
         return self._state in (GateState.WAITING, GateState.HOLDING) or (self._state is GateState.BLIND and self._law.off)
+
+    @property
+    def _no_state(self) -> str:
+        """Why there is no good state, as far as refusals say."""
+        return "; ".join(filter(None, ("no good state yet", self.states.refusals.reason)))
 
     @property
     def saturation(self) -> float:
@@ -386,9 +393,9 @@ class Gate:
     def _state_problem(self, now_s: float, steady_s: float | None) -> str | None:
         newest, allowed_s = self.states.latest, self.config.state_timeout_s
         if newest is None:
-            return "no good state yet"
+            return self._no_state
         age = self._age_text(newest, now_s, steady_s, allowed_s)
-        return age and f"the newest good state is {age}"
+        return age and "; ".join(filter(None, (f"the newest good state is {age}", self.states.refusals.reason)))
 
     def _age_problem(self, now_s: float, steady_s: float | None) -> str | None:
         newest, allowed_s = self._command, self.config.command_timeout_s

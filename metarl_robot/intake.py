@@ -43,6 +43,7 @@ Array = NDArray[np.float64]
 
 RESYNC_COUNT = 3  # stamps that must agree before a new time base is believed
 RELOCATED_COUNT = 10  # positions that must agree before a leap is believed
+STRANGERS = 3  # after more leaps in a row their time counts: till then a second publisher's is not this robot's
 RELOCATED_PERIODS = 3.0  # and so many periods of the states before, without any of those
 SPEED_RATIO = 2.0  # no joint is faster than so many times its velocity limit, unless its velocity says so
 JUMP_S = 0.03  # jitter of stamps, noise of positions
@@ -259,7 +260,8 @@ class StateIntake:
     """Keeps the newest usable state of a robot and counts what it refused.
 
     latest: the newest accepted state, None before the first. time_s: the newest believable stamp, also of a state whose
-    values were refused: time goes on while a sensor is broken. refusals: what was refused, and why.
+    values were refused: time goes on while a sensor is broken, but not by a second publisher that alternates.
+    refusals: what was refused, and why.
     """
 
     def __init__(self, robot: Robot, max_step_s: float = MAX_STEP_S) -> None:
@@ -267,6 +269,7 @@ class StateIntake:
         self._place = 3 if robot.floating else robot.nq  # the coordinates that say where it is
         self._position = position_filter(robot)
         self._stamps = StampFilter(max_step_s)
+        self._leaps = 0  # since the last accepted state
         self.latest: Measurement | None = None
         self.refusals = Refusals()
 
@@ -297,9 +300,12 @@ class StateIntake:
         if problem is None:
             self._stamps.accept(stamp_s)
             self.latest = Measurement(state, stamp_s, received_s)
+            self._leaps = 0
             self.refusals.good()
             return None
-        self._stamps.let_pass(stamp_s)
+        self._leaps += problem is Rejection.POSITION_JUMPED
+        if self._leaps == 0 or self._leaps > STRANGERS:
+            self._stamps.let_pass(stamp_s)
         if self._position.leaps.in_doubt:
             self.latest = None
         self.reject(problem)

@@ -33,8 +33,10 @@ from metarl_robot.ros_nodes.convert import UnusableError, status_message, table_
 from metarl_robot.ros_nodes.ending import REST_WITHIN_S
 from metarl_robot.ros_nodes.interfaces import interface_of
 from metarl_robot.ros_nodes.managed import REALTIME_PRIORITY, ManagedNode, StateParameters
+from metarl_robot.ros_nodes.message_options import message_options
 from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.runtime import run
+from metarl_robot.ros_nodes.sources import source_trouble
 from metarl_robot.signals import State
 
 FAREWELL_S = 0.2  # a gate at rest goes on for so long: its last words and its last command arrive before it is gone
@@ -65,7 +67,7 @@ class GateNode(ManagedNode):
 
     def configure(self) -> None:
         self._gate = Gate(self._robot, self._config)
-        self._interface = interface_of(self._robot)
+        self._interface = interface_of(self._robot, message_options(self._own))
         self._pending_ns: int | None = None
         self._spoken_ns = self._answered_ns = -1
         self._state_ns = self._command_ns = 0  # stamps of the newest accepted state and command
@@ -137,6 +139,10 @@ class GateNode(ManagedNode):
         level, words = _level(gate), _words(gate)
         if gate.saturated:
             level, words = max(level, DiagnosticStatus.WARN), f"{words}; commands have been at a limit for long"
+        worse, trouble = source_trouble(self, self._interface.state_topic, gate.states.refusals)
+        if trouble:
+            level, words = max(level, worse), f"{words}; {trouble}"
+        self._show(gate)  # while it waits, nothing else says why
         return [status_message("gate", level, words, {**values, **shares, **counts})]
 
     def _on_parameters(self, new: GateNodeParameters) -> None:
@@ -165,13 +171,14 @@ class GateNode(ManagedNode):
         """Hand a state to the gate; False when it was refused."""
         stamp_s = stamp_ns / NANOSECONDS
         try:
-            problem = self.off_clock(stamp_ns, self._own)
-            if problem is not None:
-                gate.states.reject(problem)
+            off_clock = self.off_clock(stamp_ns, self._own)
+            if off_clock is not None:
+                problem: Rejection | None = off_clock.why
+                gate.states.reject(*off_clock)
             else:
                 problem = gate.on_state(read(), stamp_s, received_s)
         except UnusableError as error:
-            gate.states.reject(error.why)
+            gate.states.reject(error.why, str(error))
             gate.states.offer_time(stamp_s)
             self.refuse(f"state refused: {error}")
             return False
@@ -179,7 +186,7 @@ class GateNode(ManagedNode):
             self._state_ns = stamp_ns
         if problem is None or problem is Rejection.DUPLICATE:
             return True
-        self.refuse(f"state refused: {problem.value}")
+        self.refuse(f"state refused: {gate.states.refusals.words(problem)}")
         return False
 
     def _on_inertial(self, stamp_ns: int, read: Callable[[], Inertial]) -> None:
@@ -187,17 +194,18 @@ class GateNode(ManagedNode):
         if gate is None or not self.active:
             return
         try:
-            problem = self.off_clock(stamp_ns, self._own)
-            if problem is not None:
-                gate.inertials.reject(problem)
+            off_clock = self.off_clock(stamp_ns, self._own)
+            if off_clock is not None:
+                problem: Rejection | None = off_clock.why
+                gate.inertials.reject(*off_clock)
             else:
                 problem = gate.on_inertial(read(), stamp_ns / NANOSECONDS, received_s)
         except UnusableError as error:
-            gate.inertials.reject(error.why)
+            gate.inertials.reject(error.why, str(error))
             self.refuse(f"IMU refused: {error}")
             return
         if problem not in (None, Rejection.DUPLICATE):
-            self.refuse(f"IMU refused: {problem.value}")
+            self.refuse(f"IMU refused: {gate.inertials.refusals.words(problem)}")
         elif not self._own.lockstep and gate.state is GateState.BLIND:
             self._tick(gate)
 

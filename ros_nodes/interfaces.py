@@ -71,9 +71,10 @@ class ReferencePoints(NamedTuple):
 
 
 class Interface(Protocol):
-    """What the nodes need to know of a robot's messages. commands: topic of what drives the robot."""
+    """What the nodes need to know of a robot's messages. commands: topic of what drives the robot; state_topic: where it is told."""
 
     commands: str
+    state_topic: str
     gate_command_type: Any
     setpoint_type: Any
     plan_type: Any
@@ -190,7 +191,7 @@ def frames_of(robot: Any, options: MessageOptions) -> Frames:
 class JointInterface:
     """See Interface. Joints by name, in any order."""
 
-    commands = topics.COMMANDS
+    commands, state_topic = topics.COMMANDS, topics.JOINT_STATES
     gate_command_type = setpoint_type = JointState
     plan_type = reference_type = JointTrajectory
     reference_topic = topics.JOINT_REFERENCE
@@ -260,7 +261,7 @@ class JointInterface:
 class OdometryInterface:
     """See Interface. World frame ENU, body frame FLU: the pose of an Odometry is in its header's frame, the twist in its child's."""
 
-    commands = topics.THRUSTS
+    commands, state_topic = topics.THRUSTS, topics.ODOMETRY
     gate_command_type = Float64MultiArray
     setpoint_type = Odometry
     plan_type = Path

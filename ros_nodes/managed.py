@@ -19,9 +19,10 @@ from rclpy.publisher import Publisher
 from rclpy.timer import Timer
 
 from metarl_robot.errors import MetaRLError
-from metarl_robot.intake import Rejection
+from metarl_robot.intake import Refused, clock_problem
 from metarl_robot.labelled import NANOSECONDS
 from metarl_robot.ros_nodes import topics
+from metarl_robot.ros_nodes.message_options import FrameParameters, SensorParameters
 from metarl_robot.ros_nodes.parameters import Parameters, fixed
 from metarl_robot.ros_nodes.runtime import prefer_process, settle_memory
 
@@ -45,7 +46,7 @@ class NodeParameters(BaseModel):
     autostart: bool = fixed(True, description="configure and activate without being asked")
 
 
-class RobotParameters(NodeParameters):
+class RobotParameters(NodeParameters, FrameParameters):
     """Parameters of every node that knows the robot."""
 
     robot: str = fixed("panda", description="name of the robot, or the folder of its description")
@@ -55,8 +56,8 @@ class RobotParameters(NodeParameters):
     realtime_priority: int = fixed(20, ge=0, le=49, description=REALTIME_PRIORITY)
 
 
-class StateParameters(RobotParameters):
-    """Parameters of every node that reads joint states."""
+class StateParameters(RobotParameters, SensorParameters):
+    """Parameters of every node that reads states."""
 
     max_state_age_s: float = Field(
         0.1, ge=0.0, le=10.0, description="real time: refuse states stamped further from the clock; 0: any (clocks not in step) [s]"
@@ -141,14 +142,12 @@ class ManagedNode(LifecycleNode):
         if not wanted.lockstep:
             prefer_process(wanted.niceness, wanted.realtime_priority)
 
-    def off_clock(self, stamp_ns: int, wanted: StateParameters) -> Rejection | None:
+    def off_clock(self, stamp_ns: int, wanted: StateParameters) -> Refused | None:
         """Whether a state's stamp is too far from this node's clock. In lockstep the stamps are the clock."""
         if wanted.lockstep or wanted.max_state_age_s == 0.0:
             return None
-        age_s = (self.get_clock().now().nanoseconds - stamp_ns) / NANOSECONDS
-        if abs(age_s) <= wanted.max_state_age_s:
-            return None
-        return Rejection.STALE if age_s > 0.0 else Rejection.FUTURE
+        now_s = self.get_clock().now().nanoseconds / NANOSECONDS
+        return clock_problem(stamp_ns / NANOSECONDS, now_s, wanted.max_state_age_s)
 
     def refuse(self, text: str) -> None:
         """Say that something was refused; the same words at most once a second."""

@@ -43,6 +43,7 @@ from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import MASS, UnusableError
 from metarl_robot.ros_nodes.interfaces import interface_of
 from metarl_robot.ros_nodes.launcher_watch import watch_launcher
+from metarl_robot.ros_nodes.message_options import ANY, MessageOptions
 from metarl_robot.ros_nodes.step_statistics import STATUS_CODES
 from metarl_robot.signals import State
 from metarl_robot.sim.kinds import simulation
@@ -62,7 +63,7 @@ class Monitor(Node):
 
     def __init__(self, robot: Robot) -> None:
         super().__init__("monitor")
-        self._positions, self._interface = simulation(robot).positions, interface_of(robot)
+        self._positions, self._interface = simulation(robot).positions, interface_of(robot, MessageOptions(ANY, ANY))
         self._states: dict[int, Array] = {}
         self._setpoint: tuple[int, Array] | None = None
         self._seen: dict[str, Any] = dict.fromkeys(_FIELDS)

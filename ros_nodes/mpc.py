@@ -42,8 +42,10 @@ from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import UnusableError, context_table, payload_message, status_message, table_message
 from metarl_robot.ros_nodes.interfaces import ReferencePoints, interface_of
 from metarl_robot.ros_nodes.managed import ManagedNode, StateParameters, heard
+from metarl_robot.ros_nodes.message_options import message_options
 from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.runtime import run
+from metarl_robot.ros_nodes.sources import source_trouble
 from metarl_robot.ros_nodes.step_statistics import STATUS_CODES, StepStatistics
 from metarl_robot.signals import Command, Context, State
 
@@ -142,7 +144,7 @@ class MpcNode(ManagedNode):
         self._handover = Handover(robot, ready_controller(robot, self._name, self._tuning, self._checkpoint))
         self._keeper = ReferenceKeeper(robot)
         self._intake = StateIntake(robot)
-        self._interface = interface_of(robot)
+        self._interface = interface_of(robot, message_options(self._own))
         self._statistics = StepStatistics()
         self._counts: Counter[str] = Counter()
         self._stepped_ns = -1
@@ -223,18 +225,19 @@ class MpcNode(ManagedNode):
         """Check a state; False when it cannot be used."""
         stamp_s = stamp_ns / NANOSECONDS
         try:
-            problem = self.off_clock(stamp_ns, self._own)
-            if problem is not None:
-                self._intake.reject(problem)
+            off_clock = self.off_clock(stamp_ns, self._own)
+            if off_clock is not None:
+                problem: Rejection | None = off_clock.why
+                self._intake.reject(*off_clock)
             else:
                 problem = self._intake.offer(read(), stamp_s, received_s)
         except UnusableError as error:
-            self._intake.reject(error.why)
+            self._intake.reject(error.why, str(error))
             self._intake.offer_time(stamp_s)
             self.refuse(f"state refused: {error}")
             return False
         if problem is not None and problem is not Rejection.DUPLICATE:
-            self.refuse(f"state refused: {problem.value}")
+            self.refuse(f"state refused: {self._intake.refusals.words(problem)}")
             return False
         if self._intake.latest is not None and (self._keeper.current is None or self._intake.epoch != self._epoch):
             self._begin(self._intake.latest.state)
@@ -416,6 +419,9 @@ class MpcNode(ManagedNode):
             else self._name
         )
         level = DiagnosticStatus.OK if good and not (waiting or self._suspended) else DiagnosticStatus.WARN
+        worse, trouble = source_trouble(self, self._interface.state_topic, self._intake.refusals)
+        if trouble:
+            level, text = max(level, worse), f"{text}; {trouble}"
         rejected = {f"state_{name}": count for name, count in self._intake.rejections.items()}
         extra: dict[str, object] = {"controller": self._name, "building": self._builder.name if self._builder else ""}
         return [status_message("mpc", level, text, {**extra, **values, **rejected, **self._counts})]

@@ -38,6 +38,7 @@ from metarl_robot.ros_nodes.ending import REST_WITHIN_S
 from metarl_robot.ros_nodes.interfaces import interface_of
 from metarl_robot.ros_nodes.loop_timing import LoopTiming
 from metarl_robot.ros_nodes.managed import REALTIME_PRIORITY, ManagedNode, RobotParameters, heard
+from metarl_robot.ros_nodes.message_options import message_options
 from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.ros_nodes.timeline import TimelineParameters, timeline
@@ -85,7 +86,7 @@ class PlantNode(ManagedNode):
         self.start(self._own.autostart)
 
     def configure(self) -> None:
-        self._simulation, self._interface = simulation(self._robot), interface_of(self._robot)
+        self._simulation, self._interface = simulation(self._robot), interface_of(self._robot, message_options(self._own))
         self._timeline = timeline(self._robot, self._conditions)
         self._gravity = self._make_gravity()
         self._columns = truth_columns(self._robot)

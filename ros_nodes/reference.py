@@ -24,6 +24,7 @@ from metarl_robot.robot import Robot, load_robot
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.interfaces import interface_of
 from metarl_robot.ros_nodes.managed import ROBOT_KIND, ManagedNode, NodeParameters
+from metarl_robot.ros_nodes.message_options import FrameParameters, message_options
 from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.signals import Reference
@@ -34,7 +35,7 @@ _REPEAT_S = 1.0  # in real time: a chunk is sent again for who came late, also w
 _LEAD_S = 0.5  # on a real robot, the motion starts this long after activation
 
 
-class ReferenceParameters(NodeParameters):
+class ReferenceParameters(NodeParameters, FrameParameters):
     """Parameters of the reference node."""
 
     robot: str = fixed("panda", description="name of the robot, or the folder of its description")
@@ -78,7 +79,7 @@ class ReferenceNode(ManagedNode):
         self.start(self._own.autostart)
 
     def configure(self) -> None:
-        self._course, self._interface = course_of(self._robot), interface_of(self._robot)
+        self._course, self._interface = course_of(self._robot), interface_of(self._robot, message_options(self._own))
         self._reference = make_reference(self._robot, self._course, self._own)
         self._course.check(self._reference, 0.0, self._own.duration_s, rate_hz=1.0 / self._own.spacing_s)
         self._spacing_ns = round(self._own.spacing_s * NANOSECONDS)
