@@ -68,7 +68,9 @@ def stamp_of(seconds: float) -> int:
     """Seconds as whole nanoseconds, the nearest that a message can hold. Raises SignalError."""
     if not isfinite(seconds):
         raise SignalError(f"a time is {seconds}; must be finite [s]")
-    return min(max(round(seconds * NANOSECONDS), _FIRST_NS), _LAST_NS)
+    if abs(seconds) >= _LAST_NS / NANOSECONDS:
+        return _LAST_NS if seconds > 0.0 else _FIRST_NS
+    return round(seconds * NANOSECONDS)
 
 
 def listed(names: Sequence[str]) -> str:

@@ -139,9 +139,11 @@ class GateNode(ManagedNode):
         level, words = _level(gate), _words(gate)
         if gate.saturated:
             level, words = max(level, DiagnosticStatus.WARN), f"{words}; commands have been at a limit for long"
-        worse, trouble = source_trouble(self, self._interface.state_topic, gate.states.refusals)
-        if trouble:
-            level, words = max(level, worse), f"{words}; {trouble}"
+        for worse, trouble in (
+            source_trouble(self, self._interface.state_topic, gate.states.refusals),
+            source_trouble(self, topics.IMU, gate.inertials.refusals, "IMU"),
+        ):
+            level, words = (max(level, worse), f"{words}; {trouble}") if trouble else (level, words)
         self._show(gate)  # while it waits, nothing else says why
         return [status_message("gate", level, words, {**values, **shares, **counts})]
 

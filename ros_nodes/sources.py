@@ -20,13 +20,13 @@ CONFLICTS = (
 )
 
 
-def source_trouble(node: Node, topic: str, refusals: Refusals) -> tuple[bytes, str]:
-    """(level, words) of what is wrong with the states on a topic; words are empty when nothing is."""
+def source_trouble(node: Node, topic: str, refusals: Refusals, what: str = "states") -> tuple[bytes, str]:
+    """(level, words) of what is wrong with the measurements on a topic; words are empty when nothing is."""
     text = refusals.warning or refusals.reason
     if refusals.recent(*CONFLICTS) and len(names := publisher_names(node, topic)) > 1:
         several = f"{len(names)} publishers on {node.resolve_topic_name(topic)}: {', '.join(names)}"
-        return DiagnosticStatus.ERROR, f"{several}; states: {text or 'they contradict each other'}"
-    return DiagnosticStatus.WARN, f"states: {text}" if text else ""
+        return DiagnosticStatus.ERROR, f"{several}; {what}: {text or 'they contradict each other'}"
+    return DiagnosticStatus.WARN, f"{what}: {text}" if text else ""
 
 
 def publisher_names(node: Node, topic: str) -> list[str]:

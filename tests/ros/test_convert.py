@@ -143,3 +143,23 @@ def test_message_definitions_contain_what_they_use() -> None:
     assert "float64[] effort" in text and "MSG: std_msgs/Header" in text and "MSG: builtin_interfaces/Time" in text
     with pytest.raises(SchemaError, match="no_such_msgs/msg/Thing"):
         message_definition("no_such_msgs/msg/Thing")
+
+
+@pytest.mark.parametrize("stamp_ns", [-1, -(10**30), 2**63, 10**30, (2**31 - 1) * 10**9 + 2**32 - 1])
+def test_a_stamp_that_no_message_can_hold_becomes_the_nearest(stamp_ns: int) -> None:
+    got = nanoseconds(over_the_wire(joint_state(NAMES, stamp_ns)).header.stamp)
+    assert got == min(max(stamp_ns, -(2**31) * 10**9), 2**31 * 10**9 - 1)
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), float("-inf")])
+def test_a_time_that_is_not_finite_is_refused(seconds: float) -> None:
+    with pytest.raises(SignalError, match="a time is .*inf|nan"):
+        trajectory_message(NAMES, 0, np.array([seconds]), Outputs(np.zeros((1, 3)), None, None))
+    assert nanoseconds(trajectory_message(NAMES, 0, np.array([1e300]), Outputs(np.zeros((1, 3)), None, None)).points[0].time_from_start) > 0
+
+
+@pytest.mark.parametrize("names", [["x" * 10**6], [f"joint{k}" for k in range(10**5)], ["a"] * 10**5, ["", "", ""]])
+def test_a_refusal_quotes_no_more_names_than_can_be_read(names: list) -> None:
+    with pytest.raises(NamesError) as caught:
+        state_of(JointState(name=names), JointOrder(NAMES))
+    assert len(str(caught.value)) < 1000
