@@ -120,7 +120,7 @@ class Gate:
         self._state = GateState.WAITING
         self._reason = "no command yet" if config.arm_at_start else "not armed"
         self._latched = not config.arm_at_start
-        self._estopped = False
+        self._estopped, self._estop_reason = False, ""
         self._command: _Command | None = None
         self._sent: Array | None = None
         self._credit_s = robot.control_period_s  # time whose share of the effort rate is not used yet: a burst of ticks gains nothing
@@ -207,13 +207,14 @@ class Gate:
         newest = self.states.latest
         return None if newest is None else newest.stamp_s + steady_s - newest.received_s
 
-    def estop(self) -> None:
-        """Stop from the next tick on, and latch."""
+    def estop(self, reason: str = "emergency stop", cause: str = "estop") -> None:
+        """Stop from the next tick on, and latch. cause: a word for `counts`."""
         if not self._estopped:
-            self.counts["stop_estop"] += 1
+            self.counts[f"stop_{cause}"] += 1
         self._estopped = self._latched = True
+        self._estop_reason = reason
         if self._state is not GateState.PASSING:
-            self._reason = "emergency stop"
+            self._reason = reason
 
     def rearm(self, now_s: float, steady_s: float | None = None) -> None:
         """Let commands pass again from the next tick on.
@@ -278,7 +279,7 @@ class Gate:
             self._good_since_s = self._elapsed_s
         if self._state is GateState.PASSING:
             cause = "estop" if self._estopped else danger.cause if danger else "state" if no_state else "command"
-            reason = "emergency stop" if self._estopped else danger.reason if danger else no_state or no_command
+            reason = self._estop_reason if self._estopped else danger.reason if danger else no_state or no_command
             if reason is None:
                 return
             self._stop(cause, reason, latch=danger is not None)

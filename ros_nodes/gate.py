@@ -13,6 +13,7 @@ until commands come again. A state that comes twice gets the same answer twice: 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -31,10 +32,12 @@ from metarl_robot.robot import Robot, load_robot
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import UnusableError, status_message, table_message
 from metarl_robot.ros_nodes.ending import REST_WITHIN_S
+from metarl_robot.ros_nodes.guarded import readable
 from metarl_robot.ros_nodes.interfaces import interface_of
 from metarl_robot.ros_nodes.managed import REALTIME_PRIORITY, ManagedNode, StateParameters
 from metarl_robot.ros_nodes.message_options import message_options
 from metarl_robot.ros_nodes.parameters import fixed
+from metarl_robot.ros_nodes.publishers import LOOK_PERIOD_S, SolePublishers
 from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.ros_nodes.sources import source_trouble
 from metarl_robot.signals import State
@@ -48,6 +51,7 @@ class GateNodeParameters(StateParameters):
     """Parameters of the gate node; the gate's own numbers are those of GateConfig and of the kind's law."""
 
     realtime_priority: int = fixed(30, ge=0, le=49, description=REALTIME_PRIORITY + "; above the others': it guards the robot from them")
+    allow_other_publishers: bool = Field(False, description="arm although others publish on the topics that drive the robot")
     grace_s: float = Field(5.0, ge=0.05, le=600.0, description="lockstep: wait this long for a command, in real time [s]")
 
 
@@ -59,7 +63,7 @@ class GateNode(ManagedNode):
         self._own = self.parameters.declare(GateNodeParameters, on_change=self._on_parameters)
         self._robot = load_robot(self._own.robot, check_model=False, of_kind=self._own.robot_kind)
         self._gate: Gate | None = None
-        config = self.parameters.declare(gate_config(self._robot), defaults=_shipped(self._robot), on_change=self._retune)
+        config = self.parameters.declare(gate_config(self._robot), defaults=shipped(self._robot), on_change=self._retune)
         self._config = config
         self._ending = False
         self._done_s: float | None = None
@@ -80,13 +84,19 @@ class GateNode(ManagedNode):
         measured = self._interface.listen(self, self._on_state, self._own.lockstep, self._on_inertial)
         commanded = self.create_subscription(self._interface.gate_command_type, "~/command", self._on_command, topics.COMMAND)
         self._inputs = (*measured, commanded)
+        self._sole = SolePublishers(self, (self._interface.commands, commanded.topic))
+        self._clocks = SolePublishers(self, (topics.CLOCK,))
+        self.expect(measured[0].topic, "robot's driver or plant")
+        self.expect(commanded.topic, "mpc node")
         self._estop_service = self.create_service(Trigger, "~/estop", self._on_estop)
         self._rearm_service = self.create_service(Trigger, "~/rearm", self._on_rearm)
         self._watchdog = self.every(self._robot.control_period_s, self._watch)
+        self._looker = self.every(LOOK_PERIOD_S, self._look)
         self._show(self._gate)
 
     def activate(self) -> None:
         self.prefer_me(self._own)
+        self._ticked_s = monotonic()
 
     def deactivate(self) -> None:
         if self._gate is not None and self._gate.state not in (GateState.WAITING, GateState.HOLDING):
@@ -96,7 +106,8 @@ class GateNode(ManagedNode):
         self._gate = None
         self.destroy_lifecycle_publisher(self._commands)
         self.destroy_publisher(self._state_out)
-        self.destroy_timer(self._watchdog)
+        for timer in (self._watchdog, self._looker):
+            self.destroy_timer(timer)
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
         for service in (self._estop_service, self._rearm_service):
@@ -147,6 +158,27 @@ class GateNode(ManagedNode):
         self._show(gate)  # while it waits, nothing else says why
         return [status_message("gate", level, words, {**values, **shares, **counts})]
 
+    def troubles(self) -> list[str]:
+        return super().troubles() + ([] if self._gate is None else self._sole.problems() + self._clocks.problems())
+
+    def on_fault(self, reason: str) -> None:
+        """Stop the robot by its law and latch: nobody knows what else is wrong."""
+        if self._gate is not None:
+            self._gate.estop(f"unforeseen error in {reason}", "fault")
+            self._show(self._gate)
+
+    def _look(self) -> None:
+        self._sole.look()
+        if self.get_parameter("use_sim_time").value:
+            self._clocks.look()
+
+    def _not_alone(self) -> str:
+        """Why the gate may not arm because of others who publish; empty when it may."""
+        if self._own.allow_other_publishers:
+            return ""
+        self._sole.look()
+        return "; ".join(self._sole.problems())
+
     def _on_parameters(self, new: GateNodeParameters) -> None:
         self._own = new
 
@@ -178,7 +210,7 @@ class GateNode(ManagedNode):
                 problem: Rejection | None = off_clock.why
                 gate.states.reject(*off_clock)
             else:
-                problem = gate.on_state(read(), stamp_s, received_s)
+                problem = gate.on_state(readable(read), stamp_s, received_s)
         except UnusableError as error:
             gate.states.reject(error.why, str(error))
             gate.states.offer_time(stamp_s)
@@ -201,7 +233,7 @@ class GateNode(ManagedNode):
                 problem: Rejection | None = off_clock.why
                 gate.inertials.reject(*off_clock)
             else:
-                problem = gate.on_inertial(read(), stamp_ns / NANOSECONDS, received_s)
+                problem = gate.on_inertial(readable(read), stamp_ns / NANOSECONDS, received_s)
         except UnusableError as error:
             gate.inertials.reject(error.why, str(error))
             self.refuse(f"IMU refused: {error}")
@@ -215,15 +247,20 @@ class GateNode(ManagedNode):
         gate, received_s = self._gate, monotonic()
         if gate is None or not self.active:
             return
-        self._spoken_ns, read = self._interface.read_gate_command(message)
+        if gate.state is GateState.WAITING and (others := self._not_alone()):
+            gate.counts["command_not_alone"] += 1
+            self.refuse(f"not armed: {others}")
+            return
+        stamp_ns, read = readable(partial(self._interface.read_gate_command, message))
+        self._spoken_ns = stamp_ns
         try:
-            problem = gate.on_command(read(), self._spoken_ns / NANOSECONDS, received_s)
+            problem = gate.on_command(readable(read), stamp_ns / NANOSECONDS, received_s)
         except UnusableError as error:
             gate.counts[f"command_{error.why.value}"] += 1
             self.refuse(str(error))
             return
         if problem is None:
-            self._absent, self._command_ns = self._ending, self._spoken_ns
+            self._absent, self._command_ns = self._ending, stamp_ns
         else:
             self.refuse(f"command refused: {problem.value}")
         if self._own.lockstep:
@@ -245,7 +282,9 @@ class GateNode(ManagedNode):
         """Real time: decide now."""
         steady_s = monotonic()
         now_s = gate.time_now_s(steady_s)
-        self._ticked_s = steady_s
+        still_s, self._ticked_s = steady_s - self._ticked_s, steady_s
+        if gate.state is not GateState.WAITING and still_s > max(gate.config.auto_resume_s, gate.config.command_timeout_s):
+            gate.estop(f"the gate's process stood still for {still_s:.2f} s", "stood_still")
         if now_s is not None:
             decision = gate.tick(now_s, steady_s)
             self._publish(gate, decision, self._command_ns if decision.state is GateState.PASSING else self._state_ns)
@@ -301,6 +340,8 @@ class GateNode(ManagedNode):
                 raise GateError("not re-armed: the gate is not active")
             if self._ending:
                 raise GateError("not re-armed: the gate was asked to end")
+            if others := self._not_alone():
+                raise GateError(f"not re-armed: {others}, or set allow_other_publishers")
             now_s = gate.states.time_s if self._own.lockstep else gate.time_now_s(steady_s)
             gate.rearm(now_s or 0.0, None if self._own.lockstep else steady_s)
             response.success, response.message = True, "re-armed"
@@ -309,7 +350,7 @@ class GateNode(ManagedNode):
         return response
 
 
-def _shipped(robot: Robot) -> dict[str, object]:
+def shipped(robot: Robot) -> dict[str, object]:
     """The gate's numbers that come with a robot: `config/gate.yaml` in its folder, a ROS parameter file."""
     path = robot.folder / "config" / "gate.yaml"
     if not path.is_file():

@@ -6,7 +6,6 @@ A node configures (loads what it needs), activates (starts to act), deactivates 
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +13,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from pydantic import BaseModel, ConfigDict, Field
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.publisher import Publisher
 from rclpy.timer import Timer
 
@@ -23,6 +22,8 @@ from metarl_robot.intake import Refused, clock_problem
 from metarl_robot.labelled import NANOSECONDS
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.message_options import FrameParameters, SensorParameters
+from metarl_robot.ros_nodes.convert import status_message
+from metarl_robot.ros_nodes.guarded import GuardedNode
 from metarl_robot.ros_nodes.parameters import Parameters, fixed
 from metarl_robot.ros_nodes.runtime import prefer_process, settle_memory
 
@@ -64,7 +65,7 @@ class StateParameters(RobotParameters, SensorParameters):
     )
 
 
-class ManagedNode(LifecycleNode):
+class ManagedNode(GuardedNode):
     """A lifecycle node. Subclasses implement configure, activate, deactivate, cleanup and diagnose.
 
     active: between activation and deactivation. failed: the node gave up; its process ends.
@@ -73,7 +74,7 @@ class ManagedNode(LifecycleNode):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.active = self.failed = False
-        self.parameters = Parameters(self)
+        self.parameters = Parameters(self, self.fault)
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._publisher = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, topics.REPORT)
         self.every(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
@@ -114,6 +115,7 @@ class ManagedNode(LifecycleNode):
         return self.create_timer(period_s, callback, clock=self._steady)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.forget_faults()
         return self._transition("configure", self.configure)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -149,19 +151,15 @@ class ManagedNode(LifecycleNode):
         now_s = self.get_clock().now().nanoseconds / NANOSECONDS
         return clock_problem(stamp_ns / NANOSECONDS, now_s, wanted.max_state_age_s)
 
-    def refuse(self, text: str) -> None:
-        """Say that something was refused; the same words at most once a second."""
-        self.get_logger().warning(text, throttle_duration_sec=1.0)
-
     def _transition(self, name: str, action: Callable[[], Any]) -> TransitionCallbackReturn:
         try:
             action()
         except MetaRLError as error:
             self.get_logger().error(f"cannot {name}: {error}")
             return TransitionCallbackReturn.FAILURE
-        except Exception:  # rclpy would swallow it without a word
-            self.get_logger().fatal(f"cannot {name}:\n{traceback.format_exc()}")
-            return TransitionCallbackReturn.ERROR
+        except Exception as error:  # rclpy would swallow it without a word
+            self.fault(name, error)
+            return TransitionCallbackReturn.FAILURE if name == "deactivate" else TransitionCallbackReturn.ERROR
         self.get_logger().info(f"{name}d" if name.endswith("e") else f"{name} done")
         return TransitionCallbackReturn.SUCCESS
 
@@ -173,8 +171,25 @@ class ManagedNode(LifecycleNode):
                 return
 
     def _publish_diagnostics(self) -> None:
-        status = self.diagnose()
+        try:
+            status = self.diagnose()
+        except Exception as error:
+            self.fault("diagnostics", error)
+            status = []
+        status = self._with_health(status)
         if status:
             message = DiagnosticArray(status=status)
             message.header.stamp = self.get_clock().now().to_msg()
             self._publisher.publish(message)
+
+    def _with_health(self, status: list[DiagnosticStatus]) -> list[DiagnosticStatus]:
+        """The node's own entries, the first of them with what its callbacks met and with what is missing."""
+        troubles, counts = self.troubles(), self.health()
+        if troubles and not status:
+            status = [status_message(self.get_name(), DiagnosticStatus.ERROR, "", {})]
+        if status and troubles:
+            status[0].level = DiagnosticStatus.ERROR
+            status[0].message = "; ".join(filter(None, (status[0].message, *troubles)))
+        if status:
+            status[0].values = [*status[0].values, *status_message("", DiagnosticStatus.OK, "", counts).values]
+        return status

@@ -40,6 +40,7 @@ from metarl_robot.reference_keeper import ReferenceKeeper
 from metarl_robot.robot import Robot, load_robot
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import UnusableError, context_table, payload_message, status_message, table_message
+from metarl_robot.ros_nodes.guarded import readable
 from metarl_robot.ros_nodes.interfaces import ReferencePoints, interface_of
 from metarl_robot.ros_nodes.managed import ManagedNode, StateParameters, heard
 from metarl_robot.ros_nodes.message_options import message_options
@@ -190,6 +191,8 @@ class MpcNode(ManagedNode):
             self.create_subscription(DiagnosticStatus, topics.GATE_STATE, self._on_gate_state, topics.LATCHED),
             self.create_subscription(Float64MultiArray, interface.commands, self._on_gate_command, topics.STATE_IN),
         )
+        self.expect(self._inputs[0].topic, "robot's driver or plant")
+        self.expect(interface.commands, "gate")
 
     @property
     def _checkpoint(self) -> Path | None:
@@ -230,7 +233,7 @@ class MpcNode(ManagedNode):
                 problem: Rejection | None = off_clock.why
                 self._intake.reject(*off_clock)
             else:
-                problem = self._intake.offer(read(), stamp_s, received_s)
+                problem = self._intake.offer(readable(read), stamp_s, received_s)
         except UnusableError as error:
             self._intake.reject(error.why, str(error))
             self._intake.offer_time(stamp_s)
@@ -312,7 +315,7 @@ class MpcNode(ManagedNode):
             self._early_reference = read
             return
         try:
-            begin_ns, since_ns, points = read()
+            begin_ns, since_ns, points = readable(read)
             times = since_ns / NANOSECONDS + now_s if begin_ns == 0 else (begin_ns + since_ns) / NANOSECONDS
             self._keeper.offer(times, points, now_s)
         except SignalError as error:

@@ -46,10 +46,10 @@ class Group(Generic[Model]):
 
 
 class Parameters:
-    """Declares groups of parameters on a node and keeps their values."""
+    """Declares groups of parameters on a node and keeps their values. on_fault: told of an unforeseen error and where it was."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(self, node: Node, on_fault: Callable[[str, Exception], None] | None = None) -> None:
+        self._node, self._on_fault = node, on_fault
         self._groups: dict[str, Group[Any]] = {}
         node.add_on_set_parameters_callback(self._on_set)
 
@@ -119,6 +119,11 @@ class Parameters:
             accepted = {prefix: self._changed(self._groups[prefix], values) for prefix, values in changes.items()}
         except MetaRLError as error:
             return SetParametersResult(successful=False, reason=str(error))
+        except Exception as error:
+            if self._on_fault is None:
+                raise
+            self._on_fault("a parameter", error)
+            return SetParametersResult(successful=False, reason=f"unforeseen error: {type(error).__name__}: {error}"[:400])
         for prefix, new in accepted.items():
             self._groups[prefix].values = new
         return SetParametersResult(successful=True)

@@ -4,11 +4,13 @@ Time stands still until the first command comes, as a real arm's brakes stay clo
 
 In lockstep the plant publishes a state and waits for the command that carries that state's stamp, then advances by one control
 period. Until then it repeats the state, so that a lost message or a node that starts late stops nothing. When no command
-comes for `grace_s` (real seconds) though one came before, the gate counts as dead: the last command stays in force, as a real
-robot's driver would have it, and time goes on at about its real pace.
+comes for `grace_s` (real seconds) though one came before, the gate counts as dead, and time goes on at about its real pace.
 
 In real time it advances by one control period whenever one has passed, and applies each command from the moment it came, to the
 physics step.
+
+A command is in force for `command_deadline_s` of simulated time; then the law of the robot's kind stops it (metarl_robot.last_hop), as a
+watchdog in a driver should. Commands that answer older states are refused: a gate that stood still had them in its queue.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -30,16 +33,21 @@ from std_srvs.srv import SetBool, Trigger
 
 from metarl_robot.coordinates import coordinates
 from metarl_robot.errors import SignalError
+from metarl_robot.gate_law import gate_config
 from metarl_robot.labelled import NANOSECONDS, Table, table_of
+from metarl_robot.last_hop import LastHop
 from metarl_robot.robot import Robot, load_robot
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import status_message, table_message, time_message
 from metarl_robot.ros_nodes.ending import REST_WITHIN_S
+from metarl_robot.ros_nodes.gate import shipped
+from metarl_robot.ros_nodes.guarded import readable
 from metarl_robot.ros_nodes.interfaces import interface_of
 from metarl_robot.ros_nodes.loop_timing import LoopTiming
 from metarl_robot.ros_nodes.managed import REALTIME_PRIORITY, ManagedNode, RobotParameters, heard
 from metarl_robot.ros_nodes.message_options import message_options
 from metarl_robot.ros_nodes.parameters import fixed
+from metarl_robot.ros_nodes.publishers import LOOK_PERIOD_S, SolePublishers
 from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.ros_nodes.timeline import TimelineParameters, timeline
 from metarl_robot.sim.kinds import Plant, simulation
@@ -59,6 +67,9 @@ class PlantParameters(RobotParameters):
 
     realtime_priority: int = fixed(25, ge=0, le=49, description=REALTIME_PRIORITY)
     grace_s: float = Field(10.0, ge=0.05, le=600.0, description="lockstep: wait this long for a command, in real time [s]")
+    command_deadline_s: float = Field(
+        0.1, ge=0.0, le=10.0, description="without a command for this long, stop the robot by its law; 0: the last stays in force [s]"
+    )
     effort_includes_gravity: bool = fixed(True, description="false: the simulated robot adds its own gravity, as Franka's and UR's do")
 
 
@@ -90,6 +101,7 @@ class PlantNode(ManagedNode):
         self._timeline = timeline(self._robot, self._conditions)
         self._gravity = self._make_gravity()
         self._columns = truth_columns(self._robot)
+        self._law_config = gate_config(self._robot).model_validate(self._law_values())
         self._steps_per_period = round(self._robot.control_period_s / self._simulation.physics_dt_s)
         self._refused: Counter[str] = Counter()
         self._paused = False
@@ -98,6 +110,13 @@ class PlantNode(ManagedNode):
 
     def _on_parameters(self, new: PlantParameters) -> None:
         self._own = new
+        if self._plant is not None:
+            self._last_hop.deadline_s = new.command_deadline_s
+
+    def _law_values(self) -> dict[str, object]:
+        """The numbers of the last hop's law: those that the gate has by default."""
+        gravity = {} if self._robot.floating else {"effort_includes_gravity": self._own.effort_includes_gravity}
+        return {**shipped(self._robot), **gravity}
 
     def _make_gravity(self) -> NominalGravity | None:
         if self._own.effort_includes_gravity or self._robot.floating:
@@ -111,6 +130,7 @@ class PlantNode(ManagedNode):
         plant.set_task(self._timeline.initial)
         self._state = plant.reset(self._timeline.start)
         self._changes = list(self._timeline.changes)
+        self._last_hop = LastHop(self._robot, self._law_config, self._own.command_deadline_s)
         self._effort: Array | None = None
         self._answer: Array | None = None
         self._arrivals: list[tuple[float, Array]] = []
@@ -127,6 +147,8 @@ class PlantNode(ManagedNode):
         self._clock_out = self.create_lifecycle_publisher(Clock, topics.CLOCK, topics.CLOCK_OUT)
         self._truth_out = self.create_lifecycle_publisher(Float64MultiArray, "~/truth", topics.REPORT)
         self._command_in = self.create_subscription(Float64MultiArray, self._interface.commands, self._on_command, topics.COMMAND)
+        self.expect(self._interface.commands, "gate")
+        self._sole = SolePublishers(self, (self._interface.commands,))
         self._own_services = (
             self.create_service(Trigger, "~/reset_world", self._on_reset),
             self.create_service(SetBool, "~/set_pause", self._on_pause),
@@ -134,6 +156,7 @@ class PlantNode(ManagedNode):
         )
         period = REPEAT_S if self._own.lockstep else self._robot.control_period_s
         self._ticker = self.every(period, self._repeat if self._own.lockstep else self._tick)
+        self._looker = self.every(LOOK_PERIOD_S, self._sole.look)
 
     def _make_state_out(self, kind: Any, topic: str, quality: QoSProfile) -> Any:
         self._state_outs.append(self.create_lifecycle_publisher(kind, topic, quality))
@@ -151,7 +174,14 @@ class PlantNode(ManagedNode):
         self.destroy_subscription(self._command_in)
         for service in self._own_services:
             self.destroy_service(service)
-        self.destroy_timer(self._ticker)
+        for timer in (self._ticker, self._looker):
+            self.destroy_timer(timer)
+
+    def troubles(self) -> list[str]:
+        return super().troubles() + ([] if self._plant is None else self._sole.problems())
+
+    def silences(self) -> list[str]:
+        return [] if self._paused else super().silences()
 
     def close(self) -> None:
         if self._plant is not None and not self._own.lockstep:
@@ -181,11 +211,16 @@ class PlantNode(ManagedNode):
             "violations": violations.any,
             **{f"violations_{what}": count for what, count in asdict(violations).items() if what != "any"},
             "crashed": plant.crashed,
+            "stopping": self._last_hop.stopping,
+            "stops": self._last_hop.stops,
+            "command_clipped": self._last_hop.clipped,
             **{f"command_{why}": count for why, count in self._refused.items()},
             **({} if self._own.lockstep else {f"loop_{name}": value for name, value in self._timing.look()._asdict().items()}),
         }
         if self._effort is None:
             level, text = DiagnosticStatus.WARN, "time stands still until the first command"
+        elif self._last_hop.stopping:
+            level, text = DiagnosticStatus.ERROR, "no commands: the robot's own law stops it"
         elif self._absent:
             level, text = DiagnosticStatus.ERROR, "no commands: the last one stays in force"
         elif plant.crashed:
@@ -201,7 +236,11 @@ class PlantNode(ManagedNode):
         if plant is None or not self.active:
             return
         try:
-            effort, stamp_ns = self._read(message)
+            effort, stamp_ns = readable(partial(self._read, message))
+            if self._is_old(stamp_ns):
+                self._refused["stale"] += 1
+                return
+            effort = self._last_hop.accept(effort, plant.time)
         except SignalError as error:
             self._refused["unreadable"] += 1
             self.refuse(f"command refused: {error}")
@@ -222,17 +261,19 @@ class PlantNode(ManagedNode):
         labelled = len(message.layout.dim) == 2
         table = table_of(message) if labelled else None
         effort = np.array(message.data, dtype=np.float64) if table is None else table.values[0]
-        if effort.shape != (self._robot.nu,) or not np.all(np.isfinite(effort)):
-            raise SignalError(f"needs {self._robot.nu} finite efforts; given {effort.tolist()}")
         return effort, None if table is None else table.stamp_ns
+
+    def _is_old(self, stamp_ns: int | None) -> bool:
+        """Whether a command answers a state from before the deadline: what a gate that stood still had in its queue."""
+        deadline_ns = round(self._own.command_deadline_s * NANOSECONDS)
+        return stamp_ns is not None and 0 < deadline_ns < self._stamp_ns - stamp_ns
 
     # Lockstep.
 
     def _answered(self, plant: Plant) -> None:
         if self._answer is not None:
             self._effort, self._answer = self._answer, None
-            self._advance(plant, [(self._effort, self._steps_per_period)])
-            self._publish(plant)
+            self._move(plant, [(self._effort, self._steps_per_period)])
 
     def _repeat(self) -> None:
         plant, now_s = self._plant, monotonic()
@@ -243,8 +284,7 @@ class PlantNode(ManagedNode):
             self._absent = True
         if self._absent and self._effort is not None:
             for _ in range(max(1, round(REPEAT_S / self._robot.control_period_s))):
-                self._advance(plant, [(self._effort, self._steps_per_period)])
-                self._publish(plant)
+                self._move(plant, [(self._effort, self._steps_per_period)])
         elif now_s - self._published_s >= REPEAT_S:
             self._publish(plant)
 
@@ -260,9 +300,9 @@ class PlantNode(ManagedNode):
                 self._publish(plant)
             return
         self._late_ticks += now_s - self._ticked_s > _LATE * self._robot.control_period_s
-        self._advance(plant, self._segments(self._effort, now_s))
+        segments = self._segments(self._effort, now_s)
         self._ticked_s = now_s
-        self._publish(plant)
+        self._move(plant, segments)
         self._timing.sent(self._stamp_ns, self._published_s)
 
     def _segments(self, effort: Array, now_s: float) -> list[tuple[Array, int]]:
@@ -279,6 +319,15 @@ class PlantNode(ManagedNode):
         return [(value, steps) for value, steps in segments if steps > 0]
 
     # Both.
+
+    def _move(self, plant: Plant, segments: list[tuple[Array, int]]) -> None:
+        """One control period under commands, or under the last hop's law when they are too old; then the new state is published."""
+        period_s, state = self._robot.control_period_s, self._state
+        override = self._last_hop.override(state, plant.time, period_s)
+        self._advance(plant, segments if override is None else [(override, self._steps_per_period)])
+        self._publish(plant)
+        if override is None:
+            self._last_hop.passed(segments[-1][0], state, period_s)
 
     def _advance(self, plant: Plant, segments: list[tuple[Array, int]]) -> None:
         while self._changes and plant.time >= self._changes[0][0] - 0.5 * self._simulation.physics_dt_s:
@@ -336,8 +385,7 @@ class PlantNode(ManagedNode):
             return response
         self._effort, self._answer = effort, None
         self._arrivals.clear()
-        self._advance(plant, [(effort, self._steps_per_period)])
-        self._publish(plant)
+        self._move(plant, [(effort, self._steps_per_period)])
         response.success, response.message = True, f"time is {plant.time:g} s"
         return response
 

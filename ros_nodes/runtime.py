@@ -20,21 +20,23 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from time import sleep
 
 import rclpy
 from rclpy.executors import Executor
-from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from metarl_robot.errors import MetaRLError
 from metarl_robot.ros_nodes.ending import Ending
+from metarl_robot.ros_nodes.guarded import GuardedNode, described
 from metarl_robot.ros_nodes.realtime_limit import limit_realtime
 from metarl_robot.ros_nodes.unique_name import claim_name
 
-RCLError = rclpy_implementation.RCLError
 _MCL_CURRENT = 1  # sys/mman.h
 _WAKE_S = 0.1  # how often the loop looks whether it shall end
+_PAUSE_S = 1e-3  # after an error of rclpy itself: one that comes again and again must not take the processor
 
 
 def run(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> int:
@@ -59,8 +61,9 @@ def _live(make_node: Callable[[], Node], ending: Ending) -> int:
             node.destroy_node()
     except MetaRLError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
-    except Exception:
-        traceback.print_exc()
+    except Exception as error:
+        print(f"error: unforeseen {described(error)}; please report it", file=sys.stderr, flush=True)
+        get_logger("runtime").debug(traceback.format_exc())
     return 1
 
 
@@ -76,11 +79,13 @@ def _spin(node: Node, ending: Ending) -> int:
     return int(node.failed)
 
 
-def _spin_once(executor: Executor, node: Node) -> None:
+def _spin_once(executor: Executor, node: GuardedNode) -> None:
+    """Callbacks are guarded by the node; an error that still comes here is one of rclpy itself."""
     try:
         executor.spin_once(timeout_sec=_WAKE_S)
-    except RCLError as error:  # a life cycle transition that is not possible now: no reason to die
-        node.get_logger().error(f"refused: {error}")
+    except Exception as error:
+        node.fault("rclpy", error)
+        sleep(_PAUSE_S)
 
 
 def _make_executor() -> Executor:
