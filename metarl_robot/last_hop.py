@@ -2,8 +2,8 @@
 
 A gate that was killed or stopped (SIGKILL, SIGSTOP, a machine that hangs) sends nothing, and a driver without a deadline goes on with the
 last command. Here a command is in force for `deadline_s`; after that the law of the robot's kind (gate_law.py) takes over: an arm
-brakes and holds, a quadrotor levels, descends and stops its motors. Commands are in force again when they have come for `RESUME_S` without
-a gap; whether the robot may move on then is the gate's decision, which latches when it itself has stood still.
+brakes and holds, a quadrotor levels, descends and stops its motors. Commands are in force again when they have come for `RESUME_S`, no two
+of them further apart than that; whether the robot may move on then is the gate's decision, which latches when it itself has stood still.
 
 Pure logic for our plant and for bridges to a driver: one clock, that of the robot's control periods. The last check of each number is here,
 too: what is not finite is refused, what is beyond a limit is clipped.
@@ -21,7 +21,7 @@ from metarl_robot.signals import State
 
 Array = NDArray[np.float64]
 
-RESUME_S = 0.05  # commands must have come for so long before they are in force again
+RESUME_S = 0.05
 
 
 class LastHop:
@@ -47,7 +47,7 @@ class LastHop:
         """
         if effort.shape != (self._robot.nu,) or not np.isfinite(effort).all():
             raise SignalError(f"needs {self._robot.nu} finite efforts; given {effort[:20].tolist()}")
-        if not 0.0 <= now_s - self._heard_s <= self.deadline_s:
+        if not 0.0 <= now_s - self._heard_s <= RESUME_S:
             self._fresh_since_s = now_s
         self._heard_s = now_s
         clipped = self._clip(effort)
@@ -62,7 +62,7 @@ class LastHop:
     def override(self, state: State, now_s: float, dt_s: float) -> Array | None:
         """(nu,) what is in force instead of the command for the next `dt_s`; None: the command is."""
         fresh = self.deadline_s == 0.0 or now_s - self._heard_s <= self.deadline_s
-        if self.stopping and fresh and now_s - self._fresh_since_s >= RESUME_S:
+        if self.stopping and fresh and self._heard_s - self._fresh_since_s >= RESUME_S:
             self.stopping = False
             self._law.release()
         elif not (self.stopping or fresh):

@@ -235,6 +235,14 @@ def test_a_command_of_another_robot_is_refused(quad: Quadrotor) -> None:
     quad.probe.wait_count("gate", "command_names", before + 1)
     quad.run(5)
     assert quad.probe.states[-1]["state"] == "passing"
+    quad.probe.wait(lambda: named(quad, "2 publishers on /gate/command: /mpc, /probe"), "the second publisher's name")
+    assert quad.probe.diagnostics["gate"].level == DiagnosticStatus.ERROR
+    quad.probe.node.destroy_publisher(out)
+    quad.probe.wait(lambda: not named(quad, "publishers on"), "its end")
+
+
+def named(quad: Quadrotor, text: str) -> bool:
+    return text in quad.probe.diagnostics["gate"].message
 
 
 def falling(odometry: Odometry, imu: Imu) -> None:

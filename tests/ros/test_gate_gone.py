@@ -1,0 +1,102 @@
+"""The gate's process stands still or ends, in real time and in full motion: the plant stops the robot by itself, and all say so."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from metarl_robot import rotation
+from metarl_robot.robot import load_robot
+
+PANDA = load_robot("panda")
+
+
+def stop_the_gate(session: object) -> None:
+    """SIGSTOP for a second of the plant's time, with the last hop at work; then SIGCONT."""
+    probe, gate = session.probe, session.launch.process("gate")
+    os.kill(gate.popen.pid, signal.SIGSTOP)
+    try:
+        stopped_s = probe.time_s
+        probe.wait_until(stopped_s + 1.0)
+        probe.wait(lambda: "stops it" in message(probe, "plant"), "the plant's word")
+    finally:
+        os.kill(gate.popen.pid, signal.SIGCONT)
+
+
+def kill_the_gate(session: object) -> None:
+    session.expected.add("gate")
+    victim = session.launch.process("gate").popen
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+
+
+def message(probe: object, node: str) -> str:
+    status = probe.diagnostics.get(node)
+    return "" if status is None or status.level != DiagnosticStatus.ERROR else status.message
+
+
+def values(probe: object, *columns: str) -> np.ndarray:
+    """(K, n) of the truth."""
+    return np.array([[table.value(column) for column in columns] for table in list(probe.truth)])
+
+
+@pytest.fixture(scope="module")
+def arm(start: Callable) -> object:
+    session = start("arm", robot="panda", controller="pid", reference="tracking", seed="3")
+    session.probe.wait_state("passing")
+    return session
+
+
+SPEEDS = tuple(f"{joint}/velocity_rad_s" for joint in PANDA.joint_names)
+
+
+def test_an_arm_whose_gate_stands_still_stops_and_moves_again_only_when_it_is_rearmed(arm: object) -> None:
+    probe = arm.probe
+    probe.wait_until(1.0)
+    probe.wait(lambda: np.abs(values(probe, *SPEEDS)[-1]).max() > 0.3, "motion")
+    probe.clear()
+    stop_the_gate(arm)
+    probe.wait_state("holding", latched=True)
+    assert np.all(np.abs(values(probe, *SPEEDS)) < PANDA.velocity_limit) and probe.count("plant", "violations") == 0
+    assert "stood still" in probe.states[-1]["reason"]
+    probe.clear()
+    probe.wait(lambda: probe.truth, "the truth")
+    probe.wait_until(probe.time_s + 0.5)
+    assert np.abs(values(probe, *SPEEDS)).max() < 0.1
+    probe.wait(lambda: probe.trigger("/gate/rearm").success, "it to be re-armed")
+    probe.wait_state("passing")
+    probe.wait(lambda: np.abs(values(probe, *SPEEDS)[-1]).max() > 0.1, "motion")
+
+
+def test_an_arm_whose_gate_is_killed_stops_and_the_others_say_so(arm: object) -> None:
+    probe = arm.probe
+    kill_the_gate(arm)
+    probe.wait(lambda: "has the gate ended?" in message(probe, "plant"), "the plant's word")
+    probe.wait(lambda: "has the gate ended?" in message(probe, "mpc"), "the controller's word")
+    probe.clear()
+    probe.wait(lambda: probe.truth, "the truth")
+    probe.wait_until(probe.time_s + 0.5)
+    assert np.abs(values(probe, *SPEEDS)).max() < 0.1 and probe.count("plant", "violations") == 0
+
+
+def test_a_quadrotor_whose_gate_stands_still_and_is_killed_on_the_way_down_lands(start: Callable) -> None:
+    session = start("quad", controller="se3", reference="figure_eight")
+    probe = session.probe
+    probe.wait_state("passing")
+    probe.wait_until(3.0)
+    stop_the_gate(session)
+    probe.wait(lambda: "stood still" in probe.states[-1]["reason"], "the gate's word")
+    assert probe.states[-1]["latched"] == "True"
+    kill_the_gate(session)
+    probe.wait(lambda: probe.truth[-1].value("position_z_m") < 0.2, "the ground")
+    flight = values(probe, "position_z_m", "velocity_z_m_s", *(f"attitude_{part}" for part in "wxyz"))
+    assert np.all(flight[:, 1] > -2.0) and np.all(rotation.tilt(flight[:, 2:]) < 1.0)
+    landed_s = probe.time_s
+    probe.wait_until(landed_s + 2.0)
+    assert probe.truth[-1].value("position_z_m") < 0.2
+    probe.wait(lambda: "has the gate ended?" in message(probe, "plant"), "the plant's word")
