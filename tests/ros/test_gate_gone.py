@@ -17,12 +17,13 @@ PANDA = load_robot("panda")
 
 
 def stop_the_gate(session: object) -> None:
-    """SIGSTOP for a second of the plant's time, with the last hop at work; then SIGCONT."""
+    """SIGSTOP for 1.5 s of the plant's time, longer than a stop may heal by itself, with the last hop at work; then SIGCONT."""
     probe, gate = session.probe, session.launch.process("gate")
+    stopped_s = probe.time_s
+    probe.clear()
     os.kill(gate.popen.pid, signal.SIGSTOP)
     try:
-        stopped_s = probe.time_s
-        probe.wait_until(stopped_s + 1.0)
+        probe.wait_until(stopped_s + 1.5)
         probe.wait(lambda: "stops it" in message(probe, "plant"), "the plant's word")
     finally:
         os.kill(gate.popen.pid, signal.SIGCONT)
@@ -59,7 +60,6 @@ def test_an_arm_whose_gate_stands_still_stops_and_moves_again_only_when_it_is_re
     probe = arm.probe
     probe.wait_until(1.0)
     probe.wait(lambda: np.abs(values(probe, *SPEEDS)[-1]).max() > 0.3, "motion")
-    probe.clear()
     stop_the_gate(arm)
     probe.wait_state("holding", latched=True)
     assert np.all(np.abs(values(probe, *SPEEDS)) < PANDA.velocity_limit) and probe.count("plant", "violations") == 0

@@ -176,13 +176,13 @@ def test_silence_on_an_expected_topic_is_named_once_it_has_spoken(bench: Bench, 
 
 
 def test_an_error_is_described_in_one_short_line() -> None:
-    class Unspeakable(Exception):
+    class UnspeakableError(Exception):
         def __str__(self) -> str:
             raise ValueError
 
     assert len(described(ValueError("9" * 5000))) < 300
     assert described(ValueError("two\nlines")) == "ValueError: two lines"
-    assert "cannot be read" in described(Unspeakable())
+    assert "cannot be read" in described(UnspeakableError())
 
 
 def test_whatever_reading_raises_means_that_it_cannot_be_read() -> None:
