@@ -50,7 +50,7 @@ class Parameters:
 
     def __init__(self, node: Node, on_fault: Callable[[str, Exception], None] | None = None) -> None:
         self._node, self._on_fault = node, on_fault
-        self._groups: dict[str, Group[Any]] = {}
+        self._groups: list[Group[Any]] = []  # several may have the same prefix, none of them a name in common
         node.add_on_set_parameters_callback(self._on_set)
 
     def declare(
@@ -78,18 +78,19 @@ class Parameters:
         for name, info in model.model_fields.items():
             descriptor = describe(name, info)
             self._node.declare_parameter(prefix + name, _plain(getattr(values, name), info), descriptor, ignore_override=True)
-        self._groups[prefix] = Group(model, prefix, values, on_change)
+        self._groups.append(Group(model, prefix, values, on_change))
         return values
 
     def undeclare(self, prefix: str) -> None:
-        """Remove a group's parameters."""
-        group = self._groups.pop(prefix, None)
-        for name in group.model.model_fields if group is not None else ():
-            self._node.undeclare_parameter(prefix + name)
+        """Remove the parameters of all groups of a prefix."""
+        for group in [group for group in self._groups if group.prefix == prefix]:
+            self._groups.remove(group)
+            for name in group.model.model_fields:
+                self._node.undeclare_parameter(prefix + name)
 
     def restore(self, prefix: str, **values: Any) -> None:
         """Write values that are in force anyway back into the parameters."""
-        group = self._groups[prefix]
+        group = next(group for group in self._groups if group.prefix == prefix and set(values) <= set(group.model.model_fields))
         group.values = validated(group.model, {**group.values.model_dump(), **values}, prefix)
         on_change, group.on_change = group.on_change, None
         fields = group.model.model_fields
@@ -109,14 +110,8 @@ class Parameters:
         return values
 
     def _on_set(self, parameters: list[Parameter]) -> SetParametersResult:
-        changes: dict[str, dict[str, Any]] = {}
-        for parameter in parameters:
-            for prefix, group in self._groups.items():
-                name = parameter.name.removeprefix(prefix)
-                if parameter.name.startswith(prefix) and name in group.model.model_fields:
-                    changes.setdefault(prefix, {})[name] = parameter.value
         try:
-            accepted = {prefix: self._changed(self._groups[prefix], values) for prefix, values in changes.items()}
+            accepted = [(group, self._changed(group, changes)) for group in self._groups if (changes := _changes(group, parameters))]
         except MetaRLError as error:
             return SetParametersResult(successful=False, reason=str(error))
         except Exception as error:
@@ -124,8 +119,8 @@ class Parameters:
                 raise
             self._on_fault("a parameter", error)
             return SetParametersResult(successful=False, reason=f"unforeseen error: {type(error).__name__}: {error}"[:400])
-        for prefix, new in accepted.items():
-            self._groups[prefix].values = new
+        for group, new in accepted:
+            group.values = new
         return SetParametersResult(successful=True)
 
     def _changed(self, group: Group[Any], changes: Mapping[str, Any]) -> BaseModel:
@@ -133,6 +128,12 @@ class Parameters:
         if group.on_change is not None:
             group.on_change(new)
         return new
+
+
+def _changes(group: Group[Any], parameters: list[Parameter]) -> dict[str, Any]:
+    """Those of the parameters that belong to a group, by the names of its fields."""
+    names = {parameter.name.removeprefix(group.prefix): parameter for parameter in parameters if parameter.name.startswith(group.prefix)}
+    return {name: parameter.value for name, parameter in names.items() if name in group.model.model_fields}
 
 
 def validated(model: type[Model], values: Mapping[str, Any], prefix: str = "") -> Model:

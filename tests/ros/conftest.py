@@ -32,6 +32,7 @@ from std_srvs.srv import Trigger  # noqa: E402
 
 from metarl_robot.cli.launch import Launch  # noqa: E402
 from metarl_robot.cli.launch_process import node_environment  # noqa: E402
+from metarl_robot.errors import SignalError  # noqa: E402
 from metarl_robot.labelled import Table, table_of  # noqa: E402
 from metarl_robot.ros_nodes import topics  # noqa: E402
 from metarl_robot.ros_nodes.launcher_watch import AT_ONCE  # noqa: E402
@@ -60,7 +61,7 @@ class Probe:
     """A node of the test's own. states: what the gate said, in order; commands, truth: every table since the last `clear`."""
 
     def __init__(self, domain: int, problem: Callable[[], str] = str) -> None:
-        self._problem = problem
+        self._problem, self.domain = problem, domain
         self._context = rclpy.Context()
         self._context.init(domain_id=domain)
         self.node = rclpy.create_node("probe", context=self._context)
@@ -71,7 +72,7 @@ class Probe:
         self.listen(DiagnosticStatus, topics.GATE_STATE, lambda m: self.states.append(pairs(m)), topics.LATCHED)
         self.listen(DiagnosticArray, topics.DIAGNOSTICS, self._on_diagnostics)
         for commands in (topics.COMMANDS, topics.THRUSTS):
-            self.listen(Float64MultiArray, commands, lambda m: self.commands.append(table_of(m)))
+            self.listen(Float64MultiArray, commands, self._on_command)
         self.listen(Float64MultiArray, topics.TRUTH, lambda m: self.truth.append(table_of(m)))
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
@@ -84,6 +85,10 @@ class Probe:
     def _spin(self) -> None:
         with suppress(ExternalShutdownException):
             self._executor.spin()
+
+    def _on_command(self, message: Float64MultiArray) -> None:
+        with suppress(SignalError):  # a test's own
+            self.commands.append(table_of(message))
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         self.diagnostics.update({status.name: status for status in message.status})

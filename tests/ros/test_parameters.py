@@ -125,3 +125,17 @@ def test_a_group_can_be_exchanged_for_another(make: Callable) -> None:
     parameters.declare(Other, "tune.", use_overrides=False)
     assert node.has_parameter("tune.depth") and not node.has_parameter("tune.gain")
     assert not node.set_parameters([Parameter("tune.depth", value=3.0)])[0].successful
+
+
+def test_two_groups_of_one_prefix_are_both_changed(make: Callable) -> None:
+    class Other(BaseModel):
+        speed: float = Field(1.0, ge=0.0, le=2.0, description="a speed")
+
+    node, told = make(), []
+    parameters = Parameters(node)
+    parameters.declare(Wanted, on_change=told.append)
+    parameters.declare(Other, on_change=told.append)
+    assert node.set_parameters([Parameter("gain", value=5.0), Parameter("speed", value=0.5)])[0].successful
+    assert any(isinstance(new, Wanted) and new.gain == 5.0 for new in told)
+    node.set_parameters([Parameter("speed", value=1.5)])
+    assert isinstance(told[-1], Other) and told[-1].speed == 1.5

@@ -1,0 +1,44 @@
+"""A second publisher on a topic that drives the robot: named by gate and plant, and the gate does not arm beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray
+
+from metarl_robot.ros_nodes import topics
+
+
+def error(probe: object, node: str) -> str:
+    status = probe.diagnostics.get(node)
+    return status.message if status is not None and status.level == DiagnosticStatus.ERROR else ""
+
+
+def test_the_gate_does_not_arm_beside_another_publisher_unless_it_is_allowed(start: Callable) -> None:
+    session = start("arm", robot="planar2", controller="computed_torque", lockstep="true", reference="hold")
+    probe = session.probe
+    commanding = probe.node.create_publisher(JointState, topics.GATE_COMMAND, topics.COMMAND)  # before the gate has started
+    probe.wait(lambda: "2 publishers on /gate/command: /mpc, /probe" in error(probe, "gate"), "the stranger's name")
+    probe.wait_count("gate", "command_not_alone")
+    assert probe.states[-1]["state"] == "waiting"
+    answer = probe.trigger("/gate/rearm")
+    assert not answer.success and "/probe" in answer.message and "allow_other_publishers" in answer.message
+    probe.node.destroy_publisher(commanding)
+    probe.wait_state("passing")
+
+    driving = probe.node.create_publisher(Float64MultiArray, topics.COMMANDS, topics.COMMAND)
+    for node in ("gate", "plant"):
+        probe.wait(
+            lambda node=node: "2 publishers on /effort_controller/commands: /gate, /probe" in error(probe, node),
+            f"the stranger's name from the {node}",
+        )
+    assert probe.trigger("/gate/estop").success
+    probe.wait_state("holding", latched=True)
+    assert not probe.trigger("/gate/rearm").success
+    assert probe.set_parameter("gate", "allow_other_publishers", True).successful
+    probe.wait(lambda: probe.trigger("/gate/rearm").success, "it to be re-armed")
+    probe.wait_state("passing")
+    probe.node.destroy_publisher(driving)
+    probe.wait(lambda: "publishers on" not in error(probe, "plant"), "the end of it")
