@@ -10,8 +10,9 @@ the reference puts it, both at that stamp. held: why the gate holds the robot un
 nothing was published about yet is null. With --arm-when-recorded, it first waits until a recorder listens to what will be published, and
 then re-arms the gate (started with arm_at_start: false), so that not a step is missing in the recording.
 
-It looks a few times a second and then takes only the newest message of each topic, so it costs next to nothing. It
-ends with SIGINT, SIGTERM, or when nobody reads its output any more.
+A message that cannot be read is left out; it and a robot that falls silent are named on standard error. The monitor looks a few times
+a second and then takes only the newest message of each topic, so it costs next to nothing. It ends with SIGINT, SIGTERM, or when nobody
+reads its output any more.
 """
 
 from __future__ import annotations
@@ -33,14 +34,16 @@ from numpy.typing import NDArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from rclpy.subscription import Subscription
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
-from metarl_robot.errors import MetaRLError, SignalError
+from metarl_robot.errors import MetaRLError
 from metarl_robot.labelled import NANOSECONDS, Table, table_of
 from metarl_robot.robot import Robot, load_robot
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import MASS, UnusableError
+from metarl_robot.ros_nodes.guarded import described
 from metarl_robot.ros_nodes.interfaces import interface_of
 from metarl_robot.ros_nodes.launcher_watch import watch_launcher
 from metarl_robot.ros_nodes.message_options import ANY, MessageOptions
@@ -54,6 +57,7 @@ _SCORED = (topics.TRUTH, topics.SETPOINT, topics.STEP, topics.CONTEXT)
 _ANSWER_WITHIN_S = 1.0
 _TRY_EVERY_S = 0.02
 _PAIR_WITHIN_S = 0.04  # how long one look waits for a setpoint and a state of the same stamp
+_SILENT_S = 2.0  # without a state: worth a word
 _FIELDS = ("time_s", "error_m", "mass_kg", "mass_std_kg", "step_ms", "missed_deadlines", "status", "held")
 _STATUS = {code: status.value for status, code in STATUS_CODES.items()}
 
@@ -67,6 +71,8 @@ class Monitor(Node):
         self._states: dict[int, Array] = {}
         self._setpoint: tuple[int, Array] | None = None
         self._seen: dict[str, Any] = dict.fromkeys(_FIELDS)
+        self._state_s: float | None = None
+        self._refused: set[str] = set()
         self._interface.watch(self, self._on_state)
         self.create_subscription(self._interface.setpoint_type, topics.SETPOINT, self._on_setpoint, topics.STATE_IN)
         self.create_subscription(Float64MultiArray, topics.STEP, self._on_step, topics.STATE_IN)
@@ -76,6 +82,27 @@ class Monitor(Node):
         self._rearm = self.create_client(Trigger, "gate/rearm")
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self)
+
+    def create_subscription(self, msg_type: Any, topic: str, callback: Any, *args: Any, **options: Any) -> Subscription:
+        """As rclpy's, but no message can end the monitor."""
+
+        def take(message: Any) -> None:
+            try:
+                callback(message)
+            except Exception as error:
+                self._refuse(topic, error)
+
+        return super().create_subscription(msg_type, topic, take, *args, **options)
+
+    def _refuse(self, topic: str, error: Exception) -> None:
+        if topic not in self._refused:  # once is enough
+            self._refused.add(topic)
+            print(f"warning: a message on {topic} is left out: {described(error)}", file=sys.stderr, flush=True)
+
+    @property
+    def silent_s(self) -> float:
+        """How long ago the last state came; 0 before the first."""
+        return 0.0 if self._state_s is None else monotonic() - self._state_s
 
     def recorded(self) -> bool:
         """Whether somebody else listens to everything that a run is scored from."""
@@ -120,7 +147,7 @@ class Monitor(Node):
             self._states[stamp_ns] = read().q
         except UnusableError:
             return
-        self._seen["time_s"] = stamp_ns / NANOSECONDS
+        self._seen["time_s"], self._state_s = stamp_ns / NANOSECONDS, monotonic()
 
     def _on_setpoint(self, message: Any) -> None:
         stamp_ns, q, _ = self._interface.read_setpoint(message)
@@ -158,15 +185,18 @@ def arm_when_recorded(monitor: Monitor, stop: Event) -> None:
 
 def watch(monitor: Monitor, hz: float, stop: Event) -> None:
     """Print a line `hz` times a second until `stop`, or until the reader is gone."""
+    silent = False
     while not stop.is_set():
         started_s = monotonic()
+        if (monitor.silent_s > _SILENT_S) != silent:
+            silent = not silent
+            if silent:
+                print(f"warning: no state of the robot for {monitor.silent_s:.1f} s", file=sys.stderr, flush=True)
         try:
             print(json.dumps(monitor.look()), flush=True)
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to be flushed at exit
             return
-        except SignalError as error:
-            print(f"warning: {error}", file=sys.stderr, flush=True)
         stop.wait(max(0.0, 1.0 / hz - (monotonic() - started_s)))
 
 
