@@ -71,12 +71,22 @@ def _spin(node: Node, ending: Ending) -> int:
     executor = _make_executor()
     executor.add_node(node)
     try:
-        while not (ending.due(node) or node.failed) and rclpy.ok():
+        while not (_is_due(ending, node) or node.failed) and rclpy.ok():
             _spin_once(executor, node)
     finally:
         node.close()
         executor.shutdown()
     return int(node.failed)
+
+
+def _is_due(ending: Ending, node: GuardedNode) -> bool:
+    """Whether the node shall end now; where it cannot say, it goes on until it is asked a second time."""
+    try:
+        return ending.due(node)
+    except Exception as error:
+        node.fault("ending", error)
+        sleep(_PAUSE_S)
+        return False
 
 
 def _spin_once(executor: Executor, node: GuardedNode) -> None:
