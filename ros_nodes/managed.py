@@ -21,9 +21,9 @@ from metarl_robot.errors import MetaRLError
 from metarl_robot.intake import Refused, clock_problem
 from metarl_robot.labelled import NANOSECONDS
 from metarl_robot.ros_nodes import topics
-from metarl_robot.ros_nodes.message_options import FrameParameters, SensorParameters
 from metarl_robot.ros_nodes.convert import status_message
 from metarl_robot.ros_nodes.guarded import GuardedNode
+from metarl_robot.ros_nodes.message_options import FrameParameters, SensorParameters
 from metarl_robot.ros_nodes.parameters import Parameters, fixed
 from metarl_robot.ros_nodes.runtime import prefer_process, settle_memory
 
