@@ -50,7 +50,7 @@ class Course(Protocol):
         ...
 
     def through(self, times: Array, points: Outputs) -> Reference:
-        """A reference through outputs at times (K,) [s], absolute; at rest before and after. Raises SignalError."""
+        """A reference through outputs at times (K,) [s], absolute; at rest before, and after it has braked. Raises SignalError."""
         ...
 
     def outputs(self, reference: Any, times: Array) -> Outputs:
@@ -69,8 +69,12 @@ class Course(Protocol):
         """The reference plus gaps that fade from start_s on within duration_s."""
         ...
 
-    def check(self, reference: Any, start_s: float, duration_s: float, rate_hz: float = 200.0) -> None:
-        """Refuse what the robot cannot follow. Raises SignalError."""
+    def check(self, reference: Any, start_s: float, duration_s: float, rate_hz: float = 200.0, where: Any = None) -> None:
+        """Refuse what the robot cannot follow. Raises SignalError.
+
+        where: a reference that says at start_s where the robot comes from: a joint that is outside
+        its limits there may come back.
+        """
         ...
 
 

@@ -10,20 +10,23 @@ along a polynomial of degree 7, x the share of its time that has passed:
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot import rotation
 from metarl_robot.course import Outputs, check_motion
+from metarl_robot.errors import SignalError
 from metarl_robot.flatness import FlatPoints, FlatTrajectory
 from metarl_robot.flight import Circle, FigureEight, FlatSpline, Hover, Paced, Steps
 from metarl_robot.flight_limits import check_flight, slowed
 from metarl_robot.polynomials import Polynomials
 from metarl_robot.quadrotor import Quadrotor
 from metarl_robot.random_flight import random_flight
-from metarl_robot.reference import Spline, from_points
+from metarl_robot.reference import Spline, check_times, from_points
 
 Array = NDArray[np.float64]
 
@@ -36,6 +39,8 @@ _ORDERS = 4  # outputs and three derivatives
 _FADING = np.array([1.0, -4.0, 6.0, -4.0, 1.0])  # (1 - x)^4
 _INVERSE = np.array([1.0, 4.0, 10.0, 20.0])  # its inverse, to third order
 _STEP_EVERY_S, _STEP_M = 3.0, 1.0
+_STILL = 1e-6  # m/s and rad/s
+_STOP_S, _STOP_ATTEMPTS, _STOP_GROWTH = 1.0, 6, 1.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +67,25 @@ class EasedFlight(FlatTrajectory):
         fade = self.fade.derivatives(times, 4)
         fade[:, over] = 0.0
         return motion + fade
+
+
+@dataclass(frozen=True, eq=False)
+class BrakedFlight(FlatTrajectory):
+    """A flight that moves at its end, and comes to rest after it; worked out once somebody looks there."""
+
+    motion: FlatTrajectory
+    end_s: float
+    course: FlightCourse
+
+    def derivatives(self, times: Array) -> Array:
+        late = times > self.end_s
+        if not late.any():
+            return self.motion.derivatives(times)
+        return np.where(late[:, None], self._stop.derivatives(times), self.motion.derivatives(times))
+
+    @cached_property
+    def _stop(self) -> FlatTrajectory:
+        return self.course.stop(self.motion, self.end_s)
 
 
 class FlightCourse:
@@ -99,12 +123,30 @@ class FlightCourse:
         y = np.array(points.positions, dtype=float)
         y[:, 3] = np.unwrap(y[:, 3])
         if points.velocities is not None and points.accelerations is not None:
-            return FlatQuintic(from_points(times, y, points.velocities, points.accelerations))
+            return self._braked(FlatQuintic(from_points(times, y, points.velocities, points.accelerations)), times)
         v = points.velocities
         velocity, yaw_rate = (None, None) if v is None else (v[:, :3], v[:, 3])
         if len(times) == 1:
             return Hover(y[0, :3], float(y[0, 3]))
-        return FlatSpline(np.asarray(times, float), y[:, :3], y[:, 3], velocity, None, yaw_rate)
+        check_times(np.asarray(times, float))
+        return self._braked(FlatSpline(np.asarray(times, float), y[:, :3], y[:, 3], velocity, None, yaw_rate), times)
+
+    def _braked(self, flight: FlatTrajectory, times: Array) -> FlatTrajectory:
+        moving = np.any(np.abs(flight.derivatives(np.asarray(times[-1:], float))[1, 0]) > _STILL)
+        return BrakedFlight(flight, float(times[-1]), self) if moving and len(times) > 1 else flight
+
+    def stop(self, flight: FlatTrajectory, end_s: float) -> FlatTrajectory:
+        """From the flight's motion at end_s to rest: the shortest stop of a few that the nominal robot can fly."""
+        place, velocity = flight.derivatives(np.array([end_s]))[:2, 0]
+        for attempt in range(_STOP_ATTEMPTS):
+            stop_s = _STOP_S * _STOP_GROWTH**attempt
+            rest = place + 0.5 * stop_s * velocity
+            there = Hover(rest[:3], float(rest[3]))
+            found = self.eased(there, self.gaps(flight, there, end_s), end_s, stop_s)
+            with suppress(SignalError):
+                check_flight(self._robot, found, end_s, stop_s, THRUST_SHARE)
+                break
+        return found
 
     def outputs(self, reference: FlatTrajectory, times: Array) -> Outputs:
         return Outputs(*_derivatives(reference.flat(times))[:3])
@@ -126,7 +168,9 @@ class FlightCourse:
         coefficients = np.stack([np.convolve(_FADING, column) for column in np.stack(inner).T], axis=1)
         return EasedFlight(reference, Polynomials(np.array([start_s, start_s + duration_s]), coefficients[None]))
 
-    def check(self, reference: FlatTrajectory, start_s: float, duration_s: float, rate_hz: float = 200.0) -> None:
+    def check(
+        self, reference: FlatTrajectory, start_s: float, duration_s: float, rate_hz: float = 200.0, where: FlatTrajectory | None = None
+    ) -> None:
         check_flight(self._robot, reference, start_s, duration_s, rate_hz=rate_hz)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.course import Outputs, check_motion
-from metarl_robot.reference import Hold, Spline, check_reference, from_points, random_excitation, random_tracking
+from metarl_robot.reference import Hold, Spline, braked, check_reference, from_points, random_excitation, random_tracking
 from metarl_robot.robot import Robot
 from metarl_robot.signals import Reference, Setpoints
 
@@ -70,7 +70,7 @@ class JointCourse:
         return Hold(np.array(q, dtype=float))
 
     def through(self, times: Array, points: Outputs) -> Reference:
-        return from_points(times, *points)
+        return braked(from_points(times, *points), self._robot)
 
     def outputs(self, reference: Reference, times: Array) -> Outputs:
         points = reference.sample(times)
@@ -87,5 +87,8 @@ class JointCourse:
         ends = (np.stack([gap, np.zeros_like(gap)]) for gap in gaps)
         return Eased(reference, from_points([start_s, start_s + duration_s], *ends))
 
-    def check(self, reference: Reference, start_s: float, duration_s: float, rate_hz: float = 200.0) -> None:
-        check_reference(self._robot, reference, start_s, duration_s, rate_hz)
+    def check(
+        self, reference: Reference, start_s: float, duration_s: float, rate_hz: float = 200.0, where: Reference | None = None
+    ) -> None:
+        at = None if where is None else where.sample(np.array([start_s])).q[0]
+        check_reference(self._robot, reference, start_s, duration_s, rate_hz, at)

@@ -29,6 +29,7 @@ from metarl_robot.signals import Reference, Setpoints
 Array = NDArray[np.float64]
 
 _TOLERANCE = 1e-9  # rad and rad/s: a trajectory may touch a limit exactly
+BRAKE_S, _SHORTEST_BRAKE_S = 0.5, 0.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,28 +152,54 @@ def from_points(
 ) -> Spline:
     """The trajectory of a ROS JointTrajectory message: through points at times (K,) [s] with positions (K, n) [rad].
 
-    Quintic where velocities and accelerations (K, n) are given, cubic where velocities are. With positions alone: cubic
-    whose velocities are those of a monotone (PCHIP) interpolation, zero at both ends, so it never leaves the points' range.
+    A segment is a quintic where both its ends have velocities and accelerations (K, n), else a cubic.
+    Rows of NaN are not given. A velocity that is not given is that of a monotone (PCHIP)
+    interpolation, zero at both ends: with positions alone the motion never leaves the points' range.
 
     Raises:
         SignalError: times do not increase, sizes differ, a value is not finite, or accelerations come without velocities.
     """
     t, q = np.asarray(times, float), np.asarray(positions, float)
     _check_points(t, q, velocities, accelerations)
-    v = _monotone_velocities(t, q) if velocities is None else np.asarray(velocities, float)
     if len(t) == 1:
         return Spline(np.array([t[0], t[0] + 1.0]), _constant(q[0])[None])
-    h = np.diff(t)[:, None]
-    if accelerations is None:
-        return Spline(t, _cubic(h, q, v))
-    return Spline(t, _quintic(h, q, v, np.asarray(accelerations, float)))
+    v, a = _given(q, velocities), _given(q, accelerations)
+    unknown = np.isnan(v)
+    v = np.where(unknown, _monotone_velocities(t, q), v)
+    h, a = np.diff(t)[:, None], np.where(unknown, np.nan, a)
+    cubic = _cubic(h, q, v)
+    if np.isnan(a).all():
+        return Spline(t, cubic)
+    quintic = _quintic(h, q, v, a)
+    return Spline(t, np.where(np.isnan(quintic).any(axis=(1, 2), keepdims=True), cubic, quintic))
+
+
+def _given(q: Array, values: ArrayLike | None) -> Array:
+    return np.full_like(q, np.nan) if values is None else np.asarray(values, float)
+
+
+def braked(spline: Spline, robot: Robot) -> Spline:
+    """A motion of the joints that, where its last point still moves, comes to rest after it.
+
+    Within the next piece of length T the velocity falls as v (1 - 3 s^2 + 2 s^3), s = t / T: no jump
+    in velocity, no overshoot, and v T / 2 of way, for which T is shortened near a position limit.
+    """
+    end = spline.path.derivatives(spline.knots[-1:], 1)[:, 0]
+    q, v = end
+    if np.all(np.abs(v) <= _TOLERANCE):
+        return spline
+    room = np.where(v > 0.0, robot.position_upper - q, q - robot.position_lower)
+    moving = np.abs(v) > _TOLERANCE
+    stop_s = min(BRAKE_S, max(_SHORTEST_BRAKE_S, float(np.min(2.0 * room[moving] / np.abs(v[moving])))))
+    zero = np.zeros_like(v)
+    piece = np.stack([q, v, zero, -v / stop_s**2, 0.5 * v / stop_s**3, zero])
+    return Spline(np.append(spline.knots, spline.knots[-1] + stop_s), np.concatenate([spline.coefficients, piece[None]]))
 
 
 def _check_points(t: Array, q: Array, velocities: ArrayLike | None, accelerations: ArrayLike | None) -> None:
     if t.ndim != 1 or len(t) == 0 or q.ndim != 2 or len(q) != len(t):
         raise SignalError(f"trajectory: needs times (K,) and positions (K, n) with K >= 1; given shapes {t.shape} and {q.shape}")
-    if not np.all(np.isfinite(t)) or np.any(np.diff(t) <= 0.0):
-        raise SignalError(f"trajectory: times must be finite and increase from point to point; given {np.round(t, 6).tolist()}")
+    check_times(t)
     if accelerations is not None and velocities is None:
         raise SignalError("trajectory: accelerations were given without velocities; give both, velocities alone, or neither")
     for name, values in (("positions", q), ("velocities", velocities), ("accelerations", accelerations)):
@@ -181,8 +208,27 @@ def _check_points(t: Array, q: Array, velocities: ArrayLike | None, acceleration
         values = np.asarray(values, float)
         if values.shape != q.shape:
             raise SignalError(f"trajectory: {name} have shape {values.shape}; positions have {q.shape}")
-        if not np.all(np.isfinite(values)):
+        missing = np.isnan(values).all(axis=1) & (name != "positions")
+        if not np.all(np.isfinite(values[~missing])):
             raise SignalError(f"trajectory: {name} hold a value that is not finite")
+
+
+def check_times(t: Array) -> None:
+    """Refuse times (K,) [s] that do not increase strictly, as joint_trajectory_controller does.
+
+    Raises:
+        SignalError: names the two points.
+    """
+    if not np.all(np.isfinite(t)):
+        raise SignalError("trajectory: times must be finite")
+    late = np.flatnonzero(np.diff(t) <= 0.0)
+    if len(late):
+        k = int(late[0])
+        since = t - t[0]
+        raise SignalError(
+            f"trajectory: times must increase strictly from point to point, as joint_trajectory_controller demands; points {k} and "
+            f"{k + 1} are at {since[k]:.6g} s and {since[k + 1]:.6g} s: drop one of them, or time the trajectory (time_from_start)"
+        )
 
 
 def _constant(q: Array) -> Array:
@@ -221,8 +267,13 @@ def _monotone_velocities(t: Array, q: Array) -> Array:
     return v
 
 
-def check_reference(robot: Robot, reference: Reference, start_s: float, duration_s: float, rate_hz: float = 200.0) -> None:
+def check_reference(
+    robot: Robot, reference: Reference, start_s: float, duration_s: float, rate_hz: float = 200.0, where: Array | None = None
+) -> None:
     """Refuse a reference that the robot cannot follow between start_s and start_s + duration_s, sampled at rate_hz.
+
+    where: (n,) [rad] the position from which it moves. A joint that is outside its limits there may
+    come back, and be no farther outside on the way.
 
     Raises:
         SignalError: wrong number of joints, a value that is not finite, or a position or velocity outside a joint's range;
@@ -236,7 +287,10 @@ def check_reference(robot: Robot, reference: Reference, start_s: float, duration
         broken = np.flatnonzero(~np.isfinite(values).all(0))
         if len(broken):
             raise SignalError(f"reference: {what} of joint '{robot.joint_names[broken[0]]}' is not finite")
-    _check_range(robot, "position", "rad", times, points.q, robot.position_lower, robot.position_upper)
+    lower, upper = robot.position_lower, robot.position_upper
+    if where is not None:
+        lower, upper = np.minimum(lower, where), np.maximum(upper, where)
+    _check_range(robot, "position", "rad", times, points.q, lower, upper)
     _check_range(robot, "velocity", "rad/s", times, points.v, -robot.velocity_limit, robot.velocity_limit)
 
 

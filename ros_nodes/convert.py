@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping, Sequence
 from math import isfinite
+from typing import NamedTuple
 
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
@@ -144,38 +145,76 @@ def table_message(table: Table) -> Float64MultiArray:
     return message
 
 
-def trajectory_arrays(message: JointTrajectory, joint_names: Sequence[str]) -> tuple[NDArray[np.int64], Outputs]:
+class JointRules(NamedTuple):
+    """Which joints a trajectory may name, beside exactly the robot's.
+
+    partial: some are missing; they hold. extra: others come along, a gripper's; they are ignored.
+    """
+
+    partial: bool = False
+    extra: bool = False
+
+
+EXACTLY = JointRules()
+
+
+def trajectory_arrays(
+    message: JointTrajectory, joint_names: Sequence[str], rules: JointRules = EXACTLY
+) -> tuple[NDArray[np.int64], Outputs]:
     """(times since the trajectory's start (K,) [ns], its points) in the robot's order.
 
     Times are whole nanoseconds, so that the same instant of two messages is the same number whatever their stamps.
 
-    Velocities and accelerations are None where no point has them.
+    Velocities and accelerations are None where no point has them, rows of NaN where some points have
+    none. A joint that is missing is a column of NaN positions.
 
     Raises:
-        SignalError: other joints than the robot's, or a point with the wrong number of values.
+        SignalError: other joints than the rules allow, or a point with the wrong number of values.
     """
     names, expected = list(message.joint_names), list(joint_names)
-    if sorted(names) != sorted(expected):
-        raise SignalError(f"reference: joints are {names}; they must be {expected}, in any order")
+    _check_joints(names, expected, rules)
     if not message.points:
         raise SignalError("reference: no points")
-    order = [names.index(joint) for joint in expected]
+    order = [names.index(joint) if joint in names else -1 for joint in expected]
     times = np.array([nanoseconds(point.time_from_start) for point in message.points], dtype=np.int64)
-    positions = _point_values(message.points, "positions", order)
+    positions = _point_values(message.points, "positions", len(names), optional=False)
     if positions is None:
         raise SignalError("reference: its points have no positions")
-    velocities, accelerations = (_point_values(message.points, field, order) for field in ("velocities", "accelerations"))
-    return times, Outputs(positions, velocities, accelerations)
+    rates = (_point_values(message.points, field, len(names), optional=True) for field in ("velocities", "accelerations"))
+    velocities, accelerations = (None if values is None else _in_order(values, order, 0.0) for values in rates)
+    return times, Outputs(_in_order(positions, order, np.nan), velocities, accelerations)
 
 
-def _point_values(points: Sequence[JointTrajectoryPoint], field: str, order: list[int]) -> Array | None:
+def _check_joints(names: list[str], expected: list[str], rules: JointRules) -> None:
+    missing, extra = set(expected) - set(names), set(names) - set(expected)
+    if missing == set(expected) or (missing and not rules.partial) or (extra and not rules.extra) or len(set(names)) != len(names):
+        remedies = [
+            *(["for some of them, allow_partial_joints_goal lets the others hold"] if missing else ()),
+            *(["others are ignored with ignore_extra_joints"] if extra else ()),
+        ]
+        hint = "".join(f"; {remedy}" for remedy in remedies)
+        raise SignalError(f"reference: joints are {names}; they must be {expected}, in any order{hint}")
+
+
+def _point_values(points: Sequence[JointTrajectoryPoint], field: str, count: int, optional: bool) -> Array | None:
     lists = [getattr(point, field) for point in points]
     if not any(len(values) for values in lists):
         return None
     for number, values in enumerate(lists):
-        if len(values) != len(order):
-            raise SignalError(f"reference: point {number} has {len(values)} {field}; the robot has {len(order)} joints")
-    return np.array(lists, dtype=np.float64)[:, order]
+        if len(values) != count and not (optional and len(values) == 0):
+            raise SignalError(f"reference: point {number} has {len(values)} {field}; the robot has {count} joints")
+    table = np.array([values if len(values) else [np.nan] * count for values in lists], dtype=np.float64)
+    for broken in np.flatnonzero(~np.isfinite(table).all(axis=1)).tolist():
+        if len(lists[broken]):
+            raise SignalError(f"reference: point {broken}: {field} hold a value that is not finite")
+    return table
+
+
+def _in_order(values: Array, order: list[int], missing: float) -> Array:
+    """Columns in the robot's order; those of joints that are missing (-1) hold `missing`, as far as a row is given."""
+    picked = values[:, order]
+    picked[:, np.array(order) < 0] = missing
+    return picked
 
 
 def trajectory_message(names: Sequence[str], stamp_ns: int, times: Array, points: Outputs) -> JointTrajectory:

@@ -38,6 +38,7 @@ from metarl_robot.robot import Robot
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import (
     JointOrder,
+    JointRules,
     UnusableError,
     duration_message,
     effort_of,
@@ -63,11 +64,15 @@ _INERTIALS = 500  # kept since the last state
 
 
 class ReferencePoints(NamedTuple):
-    """begin_ns: stamp of its start, 0 means now. since_ns: (K,) times of its points since then. points: the robot's outputs there."""
+    """begin_ns: stamp of its start, 0 means now. since_ns: (K,) times of its points since then. points: the robot's outputs there.
+
+    remarks: what about the message was passed over, in words.
+    """
 
     begin_ns: int
     since_ns: NDArray[np.int64]
     points: Outputs
+    remarks: tuple[str, ...] = ()
 
 
 class Interface(Protocol):
@@ -115,8 +120,13 @@ class Interface(Protocol):
         """What the controller intends."""
         ...
 
-    def references(self) -> tuple[tuple[Any, str, Callable[[Any], ReferencePoints]], ...]:
-        """Messages that are taken as references: type, topic, and what reads one or raises SignalError."""
+    def references(
+        self, rules: Callable[[], JointRules] = JointRules
+    ) -> tuple[tuple[Any, str, Callable[[Any], ReferencePoints]], ...]:
+        """Messages that are taken as references: type, topic, and what reads one or raises SignalError.
+
+        rules: which joints a message may name, asked for at each one.
+        """
         ...
 
     def reference(self, stamp_ns: int, since_s: Array, points: Outputs) -> Any:
@@ -236,12 +246,17 @@ class JointInterface:
     def plan(self, stamp_ns: int, plan: Plan) -> JointTrajectory:
         return plan_message(self._names, stamp_ns, plan)
 
-    def references(self) -> tuple[tuple[Any, str, Callable[[Any], ReferencePoints]], ...]:
-        return ((JointTrajectory, self.reference_topic, self._read_reference),)
+    def references(
+        self, rules: Callable[[], JointRules] = JointRules
+    ) -> tuple[tuple[Any, str, Callable[[Any], ReferencePoints]], ...]:
+        return ((JointTrajectory, self.reference_topic, lambda message: self._read_reference(message, rules())),)
 
-    def _read_reference(self, message: JointTrajectory) -> ReferencePoints:
-        since_ns, points = trajectory_arrays(message, self._names)
-        return ReferencePoints(nanoseconds(message.header.stamp), since_ns, points)
+    def _read_reference(self, message: JointTrajectory, rules: JointRules) -> ReferencePoints:
+        since_ns, points = trajectory_arrays(message, self._names, rules)
+        missing = [name for name in self._names if name not in message.joint_names]
+        extra = [name for name in message.joint_names if name not in self._names]
+        remarks = (*([f"joints {missing} hold"] if missing else ()), *([f"joints {extra} are ignored"] if extra else ()))
+        return ReferencePoints(nanoseconds(message.header.stamp), since_ns, points, remarks)
 
     def reference(self, stamp_ns: int, since_s: Array, points: Outputs) -> JointTrajectory:
         return trajectory_message(self._names, stamp_ns, since_s, points)
@@ -335,7 +350,9 @@ class OdometryInterface:
             message.poses.append(pose)
         return message
 
-    def references(self) -> tuple[tuple[Any, str, Callable[[Any], ReferencePoints]], ...]:
+    def references(
+        self, rules: Callable[[], JointRules] = JointRules
+    ) -> tuple[tuple[Any, str, Callable[[Any], ReferencePoints]], ...]:
         return (
             (MultiDOFJointTrajectory, self.reference_topic, self._read_trajectory),
             (Path, topics.PATH_REFERENCE, self._read_path),

@@ -20,7 +20,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from time import monotonic, perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -38,8 +38,8 @@ from metarl_robot.intake import Rejection, StateIntake
 from metarl_robot.labelled import NANOSECONDS, Table, table_of
 from metarl_robot.reference_keeper import ReferenceKeeper
 from metarl_robot.robot import Robot, load_robot
-from metarl_robot.ros_nodes import topics
-from metarl_robot.ros_nodes.convert import UnusableError, context_table, payload_message, status_message, table_message
+from metarl_robot.ros_nodes import reference_status, topics
+from metarl_robot.ros_nodes.convert import JointRules, UnusableError, context_table, payload_message, status_message, table_message
 from metarl_robot.ros_nodes.guarded import readable
 from metarl_robot.ros_nodes.interfaces import ReferencePoints, interface_of
 from metarl_robot.ros_nodes.managed import ManagedNode, StateParameters, heard
@@ -67,8 +67,21 @@ class MpcParameters(StateParameters):
     checkpoint: str = fixed("", description="trained weights; empty: those shipped with the robot")
     wait_for_reference: bool = fixed(False, description="send no command before the first reference")
     effort_includes_gravity: bool = fixed(True, description="false: the robot adds gravity itself, as Franka's and UR's do")
+    allow_partial_joints_goal: bool = Field(False, description="take trajectories of some of the joints; the others hold")
+    ignore_extra_joints: bool = Field(True, description="take trajectories with joints that the robot lacks, without these")
+    max_reference_lead_s: float = Field(
+        60.0, ge=0.0, le=1e6, description="refuse references that begin later than so long from now [s]"
+    )
     report_hz: float = Field(50.0, ge=0.1, le=1000.0, description="rate of ~/context and ~/payload [Hz]")
     plan_hz: float = Field(10.0, ge=0.1, le=1000.0, description="rate of ~/plan [Hz]")
+
+
+class _Offered(NamedTuple):
+    """A reference as it came, and what reads it or raises SignalError."""
+
+    message: Any
+    topic: str
+    read: Callable[[], ReferencePoints]
 
 
 class _Builder:
@@ -151,7 +164,7 @@ class MpcNode(ManagedNode):
         self._stepped_ns = -1
         self._sent_s, self._longest_gap_s = np.inf, 0.0
         self._command: Any = None
-        self._early_reference: Callable[[], ReferencePoints] | None = None
+        self._early_reference: _Offered | None = None
         self._has_reference = self._suspended = self._stopped = False
         self._gate_command: Float64MultiArray | None = None
         self._epoch = 0
@@ -178,12 +191,14 @@ class MpcNode(ManagedNode):
         self._context_out = self.create_publisher(Float64MultiArray, "~/context", topics.REPORT)
         self._payload_out = self.create_publisher(InertiaStamped, "~/payload", topics.REPORT)
         self._plan_out = self.create_publisher(interface.plan_type, "~/plan", topics.REPORT)
-        self._reports = (self._setpoint_out, self._step_out, self._context_out, self._payload_out, self._plan_out)
+        self._reference_status_out = self.create_publisher(DiagnosticStatus, "~/reference_status", topics.EVENTS)
+        reports = (self._setpoint_out, self._step_out, self._context_out, self._payload_out, self._plan_out)
+        self._reports = (*reports, self._reference_status_out)
         references = (
             self.create_subscription(
-                kind, topic, lambda message, read=read: self._on_reference(partial(read, message)), topics.REFERENCE_QOS
+                kind, topic, partial(self._on_reference, topic, read), topics.REFERENCE_QOS
             )
-            for kind, topic, read in interface.references()
+            for kind, topic, read in interface.references(self._joint_rules)
         )
         self._inputs = (
             *interface.listen(self, self._on_state, self._own.lockstep),
@@ -193,6 +208,9 @@ class MpcNode(ManagedNode):
         )
         self.expect(self._inputs[0].topic, "robot's driver or plant")
         self.expect(interface.commands, "gate")
+
+    def _joint_rules(self) -> JointRules:
+        return JointRules(self._own.allow_partial_joints_goal, self._own.ignore_extra_joints)
 
     @property
     def _checkpoint(self) -> Path | None:
@@ -254,8 +272,8 @@ class MpcNode(ManagedNode):
         if self._handover is not None:
             self._handover.take_over(self._gate_effort_on(state))
         if self._early_reference is not None:
-            read, self._early_reference = self._early_reference, None
-            self._on_reference(read)
+            offered, self._early_reference = self._early_reference, None
+            self._on_reference(offered.topic, lambda _: offered.read(), offered.message)
 
     def _step(self, handover: Handover, state: State, stamp_ns: int, received_s: float) -> None:
         """One control step, unless a reference is still waited for."""
@@ -307,23 +325,47 @@ class MpcNode(ManagedNode):
 
     # What comes in besides states.
 
-    def _on_reference(self, read: Callable[[], ReferencePoints]) -> None:
+    def _on_reference(self, topic: str, read: Callable[[Any], ReferencePoints], message: Any) -> None:
+        offered = _Offered(message, topic, partial(read, message))
         if self._handover is None or self._suspended:
-            return
-        now_s = self._intake.time_s
-        if now_s is None or self._keeper.current is None:
-            self._early_reference = read
-            return
+            self._refuse_reference(offered, "the gate holds the robot: re-arm it first (/gate/rearm)", None)
+        elif self._intake.time_s is None or self._keeper.current is None:
+            if self._early_reference is not None:
+                self._refuse_reference(self._early_reference, "another came before the robot's first state", None)
+            self._early_reference = offered
+        else:
+            self._take_reference(offered, self._intake.time_s)
+
+    def _take_reference(self, offered: _Offered, now_s: float) -> None:
+        """Follow a reference, or say why not and keep the old one."""
         try:
-            begin_ns, since_ns, points = readable(read)
+            begin_ns, since_ns, points, remarks = readable(offered.read)
             times = since_ns / NANOSECONDS + now_s if begin_ns == 0 else (begin_ns + since_ns) / NANOSECONDS
-            self._keeper.offer(times, points, now_s)
+            self._check_lead(float(times[0]) - now_s)
+            taken = self._keeper.offer(times, points, now_s)
         except SignalError as error:
-            self._counts["references_refused"] += 1
-            self.get_logger().warning(f"reference refused, the old one is kept: {error}")
+            self._refuse_reference(offered, str(error), now_s)
             return
+        for remark in remarks:
+            self.refuse(f"reference: {remark}")
+        taken = taken._replace(remarks=(*remarks, *taken.remarks))
         self._counts["references"] += 1
         self._has_reference = True
+        self._reference_status_out.publish(reference_status.accepted(offered.message, offered.topic, taken, now_s))
+
+    def _check_lead(self, lead_s: float) -> None:
+        """Raises SignalError for a reference that begins too late."""
+        longest_s = self._own.max_reference_lead_s
+        if lead_s > longest_s:
+            raise SignalError(
+                f"reference: it begins in {lead_s:.3f} s; allowed: up to {longest_s:.6g} s (max_reference_lead_s). "
+                "Is its stamp by another clock than the states'? Stamp 0 begins at once"
+            )
+
+    def _refuse_reference(self, offered: _Offered, why: str, now_s: float | None) -> None:
+        self._counts["references_refused"] += 1
+        self.get_logger().warning(f"reference refused, the old one is kept: {why}")
+        self._reference_status_out.publish(reference_status.refused(offered.message, offered.topic, why, now_s))
 
     def _on_gate_command(self, message: Float64MultiArray) -> None:
         self._gate_command = message

@@ -24,6 +24,8 @@
 
     both
     /gate/state                      diagnostic_msgs/DiagnosticStatus gate → all, latched: state, why, is it latched
+    /mpc/reference_status            diagnostic_msgs/DiagnosticStatus mpc: what became of each reference, latched: id (its header's
+                                     stamp and frame), topic, accepted, reason, begins_s, ends_s, time_s
     /mpc/step                        std_msgs/Float64MultiArray       mpc: labelled, row `value`: see STEP_COLUMNS
     /mpc/context                     std_msgs/Float64MultiArray       mpc: labelled, rows `mean`, `std`
     /mpc/payload                     geometry_msgs/InertiaStamped     mpc: payload estimate, inertia about its centre of mass
@@ -56,6 +58,7 @@ JOINT_REFERENCE = "mpc/joint_trajectory"
 POSE_REFERENCE = "mpc/reference"
 PATH_REFERENCE = "mpc/reference_path"
 SETPOINT = "mpc/setpoint"
+REFERENCE_STATUS = "mpc/reference_status"
 STEP = "mpc/step"
 CONTEXT = "mpc/context"
 PAYLOAD = "mpc/payload"
@@ -82,11 +85,13 @@ IMU_IN = _profile(reliable=False, depth=50)  # all since the last state are aver
 COMMAND = _profile(reliable=True, depth=1)
 CLOCK_OUT = _profile(reliable=False, depth=1)
 LATCHED = _profile(reliable=True, depth=1, latched=True)
+EVENTS = _profile(reliable=True, depth=10, latched=True)  # who comes late hears the last ones, too
 REPORT = _profile(reliable=True, depth=1000)
 REFERENCE_QOS = _profile(reliable=True, depth=5)
 
 RECORDED: Mapping[str, tuple[str, QoSProfile]] = {
     GATE_STATE: ("diagnostic_msgs/msg/DiagnosticStatus", LATCHED),
+    REFERENCE_STATUS: ("diagnostic_msgs/msg/DiagnosticStatus", EVENTS),
     STEP: ("std_msgs/msg/Float64MultiArray", REPORT),
     CONTEXT: ("std_msgs/msg/Float64MultiArray", REPORT),
     PAYLOAD: ("geometry_msgs/msg/InertiaStamped", REPORT),

@@ -63,7 +63,9 @@ def test_one_point_is_where_it_stands() -> None:
 
 
 def test_before_and_after_its_points_it_stands() -> None:
-    points = COURSE.through(*chunk(EIGHT, 2.0, 4.0)).sample(np.array([1.0, 5.0]))
+    times, y = chunk(EIGHT, 2.0, 4.0)
+    at_rest = Outputs(y.positions[[0, -1]], np.zeros((2, 4)), np.zeros((2, 4)))
+    points = COURSE.through(times[[0, -1]], at_rest).sample(np.array([1.0, 5.0]))
     assert np.all(points.v == 0.0) and np.allclose(points.q[:, :3], EIGHT.sample(np.array([2.0, 4.0])).q[:, :3])
 
 

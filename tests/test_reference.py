@@ -199,3 +199,29 @@ def test_cubic_overshoot_between_points_is_refused() -> None:
     assert isinstance(inside_at_points, Spline)
     with pytest.raises(SignalError, match="shoulder"):
         check_reference(load_robot("planar2"), inside_at_points, 0.0, 1.0)
+
+
+def test_times_that_do_not_increase_are_refused_by_the_points_and_the_rule() -> None:
+    with pytest.raises(SignalError, match=r"points 1 and 2 are at 0\.5 s and 0\.5 s.*time_from_start"):
+        from_points([0.0, 0.5, 0.5], POINTS[:3])
+    with pytest.raises(SignalError, match="points 0 and 1 are at 0 s and 0 s.*time_from_start"):
+        from_points([0.0, 0.0, 0.0], POINTS[:3])
+
+
+def test_a_point_without_velocity_takes_the_interpolations_and_one_with_it_keeps_its_own() -> None:
+    last = np.full((5, 2), np.nan)
+    last[-1] = SPEEDS[-1]
+    at = from_points(TIMES, POINTS, last).sample(TIMES)
+    np.testing.assert_allclose(at.q, POINTS, atol=1e-12)
+    np.testing.assert_allclose(at.v[-1], SPEEDS[-1], atol=1e-12)
+    np.testing.assert_allclose(at.v[:-1], from_points(TIMES, POINTS).sample(TIMES).v[:-1], atol=1e-12)
+
+
+def test_a_segment_is_a_quintic_where_both_its_ends_have_accelerations() -> None:
+    rates = RATES.copy()
+    rates[3:] = np.nan
+    some, whole, none = (from_points(TIMES, POINTS, SPEEDS, a) for a in (rates, RATES, None))
+    early, late = np.array([0.3, 1.0, 1.7]), np.array([2.1, 2.9])
+    early = early[early < TIMES[2]]
+    np.testing.assert_allclose(some.sample(early).q, whole.sample(early).q, atol=1e-12)
+    np.testing.assert_allclose(some.sample(late).q, none.sample(late).q, atol=1e-12)

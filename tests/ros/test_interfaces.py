@@ -185,7 +185,7 @@ def test_a_reference_survives_the_wire() -> None:
     points = course.outputs(FigureEight(np.array([0.0, 1.0, 2.0]), yaw=0.7), times)
     (_, topic, read), _ = INTERFACE.references()
     assert topic == "mpc/reference"
-    begin_ns, since_ns, got = read(over_the_wire(INTERFACE.reference(5_000_000_000, times, points)))
+    begin_ns, since_ns, got, _ = read(over_the_wire(INTERFACE.reference(5_000_000_000, times, points)))
     assert begin_ns == 5_000_000_000 and np.array_equal(since_ns, np.arange(100) * 20_000_000)
     for a, b in zip(got, points, strict=True):
         assert np.allclose(a, b, atol=1e-12)
@@ -213,7 +213,7 @@ def path(**changes: object) -> Path:
 
 def test_a_path_is_a_reference_by_its_poses_stamps() -> None:
     read = INTERFACE.references()[1][2]
-    begin_ns, since_ns, points = read(path())
+    begin_ns, since_ns, points, _ = read(path())
     assert begin_ns == 5_000_000_000 and since_ns.tolist() == [0, 10**9, 2 * 10**9]
     assert np.allclose(points.positions, [*Q[:3], float(rotation.yaw(Q[3:]))]) and points.velocities is None
 

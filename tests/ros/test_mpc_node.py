@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
 from mcap.exceptions import McapError
 from mcap.reader import make_reader
 from mcap.records import Channel, Message
@@ -86,6 +87,57 @@ def test_a_bad_reference_is_refused_by_joint_and_range_and_the_old_one_kept(arm,
     arm.probe.wait_count("mpc", "references_refused", refused + 1)
     arm.probe.wait(lambda: arm.said(why), f"'{why}' in the log")
     assert np.allclose(setpoint(arm), before, atol=1e-5)
+
+
+def pairs(status: DiagnosticStatus) -> dict[str, str]:
+    return {pair.key: pair.value for pair in status.values}
+
+
+def told(arm, frame: str, stamp_s: float, q: np.ndarray, names: tuple[str, ...] = ROBOT.joint_names) -> tuple[bytes, dict[str, str]]:
+    """What the node says of a reference with that header: level and values. The frame is the sender's mark."""
+    rest = np.zeros((1, len(q)))
+    message = trajectory_message(names, round(stamp_s * 1e9), np.array([1.0]), Outputs(q[None], rest, rest))
+    message.header.frame_id = frame
+    seen: list[DiagnosticStatus] = []
+    arm.probe.listen(DiagnosticStatus, topics.REFERENCE_STATUS, seen.append, topics.EVENTS)
+    arm.references.publish(message)
+
+    def mine() -> list[DiagnosticStatus]:
+        return [status for status in seen if pairs(status)["id"].endswith(frame)]
+
+    arm.probe.wait(lambda: bool(mine()), f"the status of {frame}")
+    return mine()[0].level, pairs(mine()[0])
+
+
+def test_a_sender_is_told_what_became_of_its_reference(arm) -> None:
+    level, values = told(arm, "good", 0.0, np.array([0.2, 1.4]))
+    assert (level, values["accepted"], values["topic"]) == (DiagnosticStatus.OK, "True", topics.JOINT_REFERENCE)
+    assert float(values["ends_s"]) == float(values["begins_s"]) >= float(values["time_s"])
+    level, values = told(arm, "bad", 0.0, np.array([9.0, 1.0]))
+    assert (level, values["accepted"]) == (DiagnosticStatus.ERROR, "False")
+    assert "position of joint 'shoulder' reaches 9.0000 rad" in values["reason"]
+    later_s = float(round(arm.probe.time_s)) + 40.0
+    level, values = told(arm, "later", later_s, np.array([0.2, 1.4]))
+    assert values["id"] == f"{later_s:.0f}.000000000 later" and values["accepted"] == "True" and "it begins in" in values["reason"]
+    _, values = told(arm, "lost", later_s + 1000.0, np.array([0.2, 1.4]))
+    assert values["accepted"] == "False" and "allowed: up to 60 s (max_reference_lead_s)" in values["reason"]
+
+
+def test_joints_too_many_or_too_few_are_taken_as_the_parameters_say(arm) -> None:
+    level, values = told(arm, "gripper", 0.0, np.array([0.2, 1.4, 0.04]), (*ROBOT.joint_names, "finger"))
+    assert (level, values["accepted"]) == (DiagnosticStatus.WARN, "True") and "joints ['finger'] are ignored" in values["reason"]
+    assert arm.probe.set_parameter("mpc", "ignore_extra_joints", False).successful
+    _, values = told(arm, "strict", 0.0, np.array([0.2, 1.4, 0.04]), (*ROBOT.joint_names, "finger"))
+    assert values["accepted"] == "False" and "ignore_extra_joints" in values["reason"]
+    _, values = told(arm, "whole", 0.0, np.array([1.2]), ("elbow",))
+    assert values["accepted"] == "False" and "allow_partial_joints_goal" in values["reason"]
+    assert arm.probe.set_parameter("mpc", "allow_partial_joints_goal", True).successful
+    shoulder = setpoint(arm)[0]
+    _, values = told(arm, "part", 0.0, np.array([1.2]), ("elbow",))
+    assert values["accepted"] == "True" and "joints ['shoulder'] hold" in values["reason"]
+    arm.probe.wait(lambda: np.allclose(setpoint(arm), [shoulder, 1.2], atol=1e-2), "the elbow at its target, the shoulder as it was")
+    for name, value in (("ignore_extra_joints", True), ("allow_partial_joints_goal", False)):
+        assert arm.probe.set_parameter("mpc", name, value).successful
 
 
 def test_out_of_range_parameters_are_refused_with_the_range(arm) -> None:

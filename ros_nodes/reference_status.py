@@ -1,0 +1,43 @@
+"""What became of a reference: a status message for each one that was sent, so that its sender knows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from metarl_robot.labelled import NANOSECONDS
+from metarl_robot.reference_keeper import Taken
+from metarl_robot.ros_nodes.convert import nanoseconds, status_message
+
+NAME = "mpc: reference"
+
+
+def reference_id(message: Any) -> str:
+    """The stamp and frame of a reference's header, as its sender wrote them: `12.500000000 base_link`."""
+    seconds, rest = divmod(nanoseconds(message.header.stamp), NANOSECONDS)
+    return f"{seconds}.{rest:09d} {message.header.frame_id}".rstrip()
+
+
+def accepted(message: Any, topic: str, taken: Taken, now_s: float) -> DiagnosticStatus:
+    """It is followed, from `begins_s` on; WARN where something about it was changed."""
+    ahead_s = taken.begins_s - now_s
+    words = [f"it begins in {ahead_s:.3f} s"] if ahead_s > 0.0 else []
+    reason = "; ".join([*words, *taken.remarks])
+    level = DiagnosticStatus.WARN if taken.remarks else DiagnosticStatus.OK
+    values = {"begins_s": f"{taken.begins_s:.9f}", "ends_s": f"{taken.ends_s:.9f}"}
+    return _status(level, f"accepted{': ' if reason else ''}{reason}", message, topic, True, reason, values, now_s)
+
+
+def refused(message: Any, topic: str, reason: str, now_s: float | None) -> DiagnosticStatus:
+    """The old reference is kept."""
+    nothing = {"begins_s": "", "ends_s": ""}
+    return _status(DiagnosticStatus.ERROR, f"refused: {reason}", message, topic, False, reason, nothing, now_s)
+
+
+def _status(
+    level: bytes, text: str, message: Any, topic: str, taken: bool, reason: str, when: dict[str, str], now_s: float | None
+) -> DiagnosticStatus:
+    time = "" if now_s is None else f"{now_s:.9f}"
+    values = {"id": reference_id(message), "topic": topic, "accepted": taken, "reason": reason, **when, "time_s": time}
+    return status_message(NAME, level, text, values)
