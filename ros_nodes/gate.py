@@ -155,7 +155,8 @@ class GateNode(ManagedNode):
             source_trouble(self, topics.IMU, gate.inertials.refusals, "IMU"),
         ):
             level, words = (max(level, worse), f"{words}; {trouble}") if trouble else (level, words)
-        self._show(gate)  # while it waits, nothing else says why
+        if gate.state is GateState.WAITING:
+            self._show(gate)  # nothing else says why it waits
         return [status_message("gate", level, words, {**values, **shares, **counts})]
 
     def troubles(self) -> list[str]:
