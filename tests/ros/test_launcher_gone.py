@@ -152,7 +152,7 @@ def test_after_a_launcher_that_was_killed_the_robot_comes_to_rest_and_no_node_is
     robot: str, lockstep: str, probe_alone: Callable[[], tuple[int, Any]], tmp_path: Path
 ) -> None:
     domain, probe = probe_alone()
-    recording = tmp_path / "run.mcap"
+    recording = tmp_path / "run"
     with in_motion(probe, domain, robot, f"lockstep:={lockstep}", "record:=true", f"record_file:={recording}") as launched:
         assert set(launched.pids) == {"recorder", "gate", "mpc", "reference", "plant"}
         launched.kill_launcher()
