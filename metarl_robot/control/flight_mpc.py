@@ -127,9 +127,10 @@ class FlightMPC:
 
     def step(self, time: float, state: State, reference: Reference) -> Command:
         if not (_finite(state.q) and _finite(state.v)):
-            return self._fallback(time, "state is not finite")
+            return self.fallback(time, "state is not finite")
         if state.specific_force is not None and not _finite(state.specific_force):
             state = State(state.q, state.v)
+        self._limiter.at(time)
         self._adapt(time, state)
         self._model = self._functions.model(self.adapter.payload(), np.maximum(1.0 + self.adapter.effort_gain(), MIN_STRENGTH))
         latency = self._config.latency_s if self.adapter.latency_s is None else self.adapter.latency_s
@@ -141,7 +142,7 @@ class FlightMPC:
         found, optimal = self._optimise(start, here, self._within_reach(here, target), residual[1:], guess)
         if not found.finite:
             self._last = None
-            return self._fallback(time, "the plan is not finite")
+            return self.fallback(time, "the plan is not finite")
         effort = self._limiter.apply(found.inputs[0])
         self._issued.append(_Issued(time, effort, self._motors.speeds))
         self._last = self._kept(found)
@@ -227,8 +228,9 @@ class FlightMPC:
         attitudes /= np.sqrt(np.square(attitudes).sum(axis=1, keepdims=True))
         return _Trajectory(start, states, inputs)
 
-    def _fallback(self, time: float, reason: str) -> Command:
-        """Follow the last plan while it is valid, then hover thrust."""
+    def fallback(self, time: float, reason: str) -> Command:
+        """Without a state: follow the last plan while it is valid, then hover thrust."""
+        self._limiter.at(time)
         if self._plan is not None and time <= self._plan.times[-1]:
             wanted = np.array([np.interp(time, self._plan.times, column) for column in self._plan.effort.T])
             effort = self._limiter.apply(wanted)

@@ -65,7 +65,13 @@ class FlightPID:
         self._rotors.reset()
         self._integral = np.zeros(3)
 
+    def fallback(self, time: float, reason: str) -> Command:
+        """Without a state: no torque, and about the thrust of the last command."""
+        self._rotors.at(time)
+        return self._rotors.level(reason)
+
     def step(self, time: float, state: State, reference: Reference) -> Command:
+        self._rotors.at(time)
         if not usable(state):
             return self._rotors.level("the state is not finite")
         target = self._outer.step(time, state, reference)

@@ -4,8 +4,9 @@ At the first step after a change the new controller asks for u₀ while the robo
 
     u(t) = u_new(t) + w(t) (u_last − u₀),      w = 1 − 10 s³ + 15 s⁴ − 6 s⁵,  s = (t − t₀) / T
 
-so effort and its rate are continuous, and after T the new controller is on its own. The difference is what the old one had
-learnt (an integral, a payload), so T is also the time that the new one has to learn it.
+so effort and its rate are continuous, the sum keeps to the robot's effort limits and rate, and
+after T the new controller is on its own. The difference is what the old one had learnt (an
+integral, a payload), so T is also the time that the new one has to learn it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.control.base import Controller
+from metarl_robot.control.limits import EffortLimiter
 from metarl_robot.robot import Robot
 from metarl_robot.signals import Command, Reference, State
 
@@ -28,13 +30,13 @@ class Handover:
     """A controller that can be exchanged; itself a Controller.
 
     Arguments:
-        robot: its effort limits hold for the sum.
+        robot: its effort limits and rate hold for the sum.
         controller: the first one.
         fade_s: T above.
     """
 
     def __init__(self, robot: Robot, controller: Controller, fade_s: float = FADE_S) -> None:
-        self._lower, self._upper = robot.effort_lower, robot.effort_limit
+        self._limiter = EffortLimiter(robot)
         self._fade_s = fade_s
         self.controller = controller
         self.reset()
@@ -42,6 +44,7 @@ class Handover:
     def reset(self) -> None:
         """Start afresh with the present controller, without a fade."""
         self.controller.reset()
+        self._limiter.reset()
         self._last: Array | None = None
         self._take_over_from: Array | None = None
         self._offset: Array | None = None
@@ -55,6 +58,8 @@ class Handover:
         """Start afresh from an effort (n,) that somebody else applies now; None: without a fade."""
         self.controller = controller or self.controller
         self.controller.reset()
+        self._limiter.reset()
+        self._limiter.reset(effort)
         self._take_over_from, self._offset = effort, None
 
     def acted(self, effort: Array) -> None:
@@ -63,6 +68,7 @@ class Handover:
         A controller that learns from its commands has a method `acted`, too: believing in commands that were not passed on, it would
         learn a payload that is not there.
         """
+        self._limiter.reset(effort)
         tell = getattr(self.controller, "acted", None)
         if tell is not None:
             tell(effort)
@@ -73,7 +79,9 @@ class Handover:
         if self._take_over_from is not None:
             self._offset, self._start_s, self._take_over_from = self._take_over_from - command.effort, time, None
         if self._offset is not None:
-            command = replace(command, effort=np.clip(command.effort + self._weight(time) * self._offset, self._lower, self._upper))
+            command = replace(command, effort=command.effort + self._weight(time) * self._offset)
+        self._limiter.at(time)
+        command = replace(command, effort=self._limiter.apply(command.effort))
         self._last = command.effort
         return command
 

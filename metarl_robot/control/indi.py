@@ -71,7 +71,13 @@ class INDI:
         self._push, self._rate, self._torque, self._velocity = (LowPass(self._cutoff, period) for _ in range(4))
         self._sent: deque[Array] = deque([self._robot.hover_thrust] * (self._late + 1), maxlen=self._late + 1)
 
+    def fallback(self, time: float, reason: str) -> Command:
+        """Without a state: no torque, and about the thrust of the last command."""
+        self._rotors.at(time)
+        return self._rotors.level(reason)
+
     def step(self, time: float, state: State, reference: Reference) -> Command:
+        self._rotors.at(time)
         if not usable(state):
             return self._rotors.level("the state is not finite")
         q = rotation.normalise(state.q[3:])

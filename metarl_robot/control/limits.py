@@ -1,4 +1,8 @@
-"""The last thing every controller does: an effort that is finite, within the limits and within the rate."""
+"""The last thing every controller does: an effort that is finite, within the limits and within the rate.
+
+The rate is per second of the stamps: from one command to the next the effort may change by effort_rate_limit times the time between
+them, at most one control period. Where states come more often than commands are due, it changes by less each time.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +17,11 @@ Array = NDArray[np.float64]
 
 
 class EffortLimiter:
-    """Clips to the robot's effort limits and to its effort_rate_limit from one command to the next."""
+    """Clips to the robot's effort limits and to its effort_rate_limit. step_s: the time that the next command may use."""
 
     def __init__(self, robot: Robot) -> None:
         self._lower, self._upper = robot.effort_lower, robot.effort_limit
-        self._step = robot.effort_rate_limit * robot.control_period_s
+        self._rate, self._period_s = robot.effort_rate_limit, robot.control_period_s
         self.reset()
 
     @property
@@ -29,8 +33,20 @@ class EffortLimiter:
         """Forget the last command, or take `effort` for it (a controller that takes over from another)."""
         self._last: Array | None = None
         self._bounds = self._lower, self._upper
+        if effort is None:
+            self._time_s: float | None = None  # of the last command, where it is known
+            self._now_s: float | None = None
+            self.step_s = self._period_s
         if effort is not None:
             self._remember(np.array(effort, dtype=float))
+
+    def at(self, time: float) -> None:
+        """The next command is for this time [s]; without a call, or at first, one control period after the last."""
+        self._now_s = time
+        if self._time_s is not None:
+            self.step_s = min(max(time - self._time_s, 0.0), self._period_s)
+        if self._last is not None:
+            self._remember(self._last)
 
     def bounds(self) -> tuple[Array, Array]:
         """(lower, upper) (n,) that the next command must keep to."""
@@ -41,12 +57,13 @@ class EffortLimiter:
         lower, upper = self._bounds
         finite = effort if all(map(math.isfinite, effort.tolist())) else self._made_finite(effort)
         allowed = np.minimum(np.maximum(finite, lower), upper)
+        self._time_s = self._now_s
         self._remember(allowed)
         return allowed.copy()
 
     def _remember(self, effort: Array) -> None:
-        self._last = effort
-        self._bounds = np.maximum(effort - self._step, self._lower), np.minimum(effort + self._step, self._upper)
+        self._last, step = effort, self._rate * self.step_s
+        self._bounds = np.maximum(effort - step, self._lower), np.minimum(effort + step, self._upper)
 
     def _made_finite(self, effort: Array) -> Array:
         fallback = np.clip(0.0, self._lower, self._upper) if self._last is None else self._last

@@ -51,9 +51,10 @@ class PID:
         self._limiter.reset()
 
     def step(self, time: float, state: State, reference: Reference) -> Command:
+        self._limiter.at(time)
         target = reference.sample(np.array([time]))
         error = target.q[0] - state.q
-        integral = self._integral + error * self._robot.control_period_s
+        integral = self._integral + error * self._limiter.step_s
         feedback = self._config.kp * error + self._config.kd * (target.v[0] - state.v) + self._config.ki * integral
         gravity = self._dynamics.bias(state.q, np.zeros(self._robot.dof))
         wanted = gravity + self._inertia * feedback

@@ -43,6 +43,10 @@ class Rotors:
         self._mean = self._robot.hover_thrust
         self._short = np.zeros(4, bool)
 
+    def at(self, time: float) -> None:
+        """The next command is for this time [s]."""
+        self._limiter.at(time)
+
     @property
     def short(self) -> NDArray[np.bool_]:
         """(4,) whether the rotors could not give the last collective thrust, roll, pitch and yaw torque asked for: integrals stop there."""
