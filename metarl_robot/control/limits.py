@@ -15,6 +15,8 @@ from metarl_robot.robot import Robot
 
 Array = NDArray[np.float64]
 
+_WHOLE = 1.0 - 1e-6  # of a period, what counts as one: stamps are rounded
+
 
 class EffortLimiter:
     """Clips to the robot's effort limits and to its effort_rate_limit. step_s: the time that the next command may use."""
@@ -44,7 +46,8 @@ class EffortLimiter:
         """The next command is for this time [s]; without a call, or at first, one control period after the last."""
         self._now_s = time
         if self._time_s is not None:
-            self.step_s = min(max(time - self._time_s, 0.0), self._period_s)
+            elapsed_s = max(time - self._time_s, 0.0)
+            self.step_s = elapsed_s if elapsed_s < _WHOLE * self._period_s else self._period_s
         if self._last is not None:
             self._remember(self._last)
 
