@@ -189,6 +189,8 @@ def score(name: str, scenario: Scenario[Any], log: Log, violations: int) -> Epis
     before_m = _rms(error[_window(times, scenario.scored_from_s, change)])
     angle_error = log.q - log.q_reference if log.angle_error is None else log.angle_error
     step_s = log.step_s if log.crash_s is None else log.step_s[times < log.crash_s]
+    if not len(step_s):  # crashed from the first state on
+        step_s = np.array([np.nan])
     k = min(int(np.searchsorted(times, change + _TRANSIENT_S - 1e-9)), len(times) - 1)
     return EpisodeResult(
         controller=name,

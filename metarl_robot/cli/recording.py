@@ -29,7 +29,7 @@ from metarl_robot import rotation
 from metarl_robot.cli.console import note
 from metarl_robot.cli.runlog import Array, Event, Payload, RunLog
 from metarl_robot.coordinates import coordinates
-from metarl_robot.errors import MetaRLError
+from metarl_robot.errors import MetaRLError, SignalError, shown
 from metarl_robot.labelled import NANOSECONDS, Table, table_of
 from metarl_robot.reference import from_points
 from metarl_robot.robot import MODELS_DIR, Robot, load_robot
@@ -121,6 +121,13 @@ def read_run(path: Path) -> RunLog:
     Raises:
         RecordingError: not an MCAP file, without the topics of a simulated run, or of a robot that is not known.
     """
+    try:
+        return _read_run(path)
+    except SignalError as error:  # a table that contradicts itself, or a setpoint that cannot be
+        raise RecordingError(f"{path}: {error}") from error
+
+
+def _read_run(path: Path) -> RunLog:
     messages = read_messages(path, (_TRUTH, _SETPOINT, _STEP, _CONTEXT, _DIAGNOSTICS, _GATE_STATE))
     missing = [topic for topic in (_TRUTH, _SETPOINT, _STEP) if not messages[topic]]
     if missing:
@@ -134,6 +141,8 @@ def read_run(path: Path) -> RunLog:
     robot = _robot_of(path, messages[_GATE_STATE])
     name = _controller_in(messages[_DIAGNOSTICS]) or path.stem
     states, answers = ([tables[stamp] for stamp in sorted(tables) if first <= stamp <= last] for tables in (truth, steps))
+    if not answers:
+        raise RecordingError(f"{path}: no step on {_STEP} lies within the reference on {_SETPOINT}")
     reference = _Reference(robot, [setpoints[stamp] for stamp in sorted(setpoints)])
     return _run(robot, name, states, answers, reference, [table_of(message) for message in messages[_CONTEXT]])
 
@@ -146,7 +155,10 @@ class _Reference:
 
     def __init__(self, robot: Robot, setpoints: Sequence[Any]) -> None:
         read = _flying_setpoint if robot.floating else _joint_setpoint
-        q, v = (np.array(values) for values in zip(*map(read, setpoints), strict=True))
+        pairs = [read(message) for message in setpoints]
+        if any((len(q), len(v)) != (robot.nq, robot.dof) or not np.all(np.isfinite([*q, *v])) for q, v in pairs):
+            raise SignalError(f"{_SETPOINT}: a setpoint of {robot.name} has {robot.nq} positions and {robot.dof} velocities, all finite")
+        q, v = (np.array(values) for values in zip(*pairs, strict=True))
         self._times = np.array([_stamp_ns(message) / NANOSECONDS for message in setpoints])
         self._places = 3 if robot.floating else robot.nq
         self._spline = from_points(self._times, q[:, : self._places], v[:, : self._places])
@@ -176,7 +188,7 @@ def _flying_setpoint(message: Any) -> tuple[list[float], list[float]]:
 
 def _run(robot: Robot, controller: str, truth: list[Table], steps: list[Table], reference: _Reference, contexts: list[Table]) -> RunLog:
     names, simulated = coordinates(robot), simulation(robot)
-    q, times = _columns(truth, names.q), np.array([table.stamp_s for table in truth])
+    q, times = _finite(truth, names.q), np.array([table.stamp_s for table in truth])
     q_reference, v_reference = reference.at(times)
     payload, crashed = _true_payload(times, truth), _columns(truth, ("crashed",))[:, 0] > 0.0
     return RunLog(
@@ -188,15 +200,15 @@ def _run(robot: Robot, controller: str, truth: list[Table], steps: list[Table], 
         position_reference_m=simulated.positions(q_reference),
         q=q,
         q_reference=q_reference,
-        v=_columns(truth, names.v),
+        v=_finite(truth, names.v),
         v_reference=v_reference,
         angle_error_rad=simulated.angle_errors(q, q_reference),
-        effort=_columns(truth, names.effort),
+        effort=_finite(truth, names.effort),
         step_time_s=np.array([table.stamp_s for table in steps]),
-        step_ms=_columns(steps, ("step_ms",))[:, 0],
-        status=_columns(steps, ("status",))[:, 0].astype(int),
+        step_ms=_finite(steps, ("step_ms",))[:, 0],
+        status=_finite(steps, ("status",))[:, 0].astype(int),
         late=_columns(steps, ("late",))[:, 0] > 0.0,
-        violations=int(truth[-1].value("violations")),
+        violations=int(_finite(truth[-1:], ("violations",))[0, 0]),
         truth=payload,
         estimate=_estimate(contexts),
         period_s=robot.control_period_s,
@@ -217,9 +229,22 @@ def _events(times: Array, truth: Sequence[Table], payload: Payload) -> tuple[Eve
 
 
 def _columns(tables: Sequence[Table], names: Sequence[str]) -> Array:
-    """(N, C) columns of tables that all have the same."""
-    where = [tables[0].columns.index(name) for name in names]
-    return np.array([table.values[0] for table in tables])[:, where]
+    """(N, C) columns of tables that all have the same. Raises SignalError."""
+    columns = tables[0].columns
+    missing = [name for name in names if name not in columns]
+    if missing:
+        raise SignalError(f"a table has no column '{missing[0]}'; its columns are {shown(columns)}")
+    if any(table.columns != columns for table in tables):
+        raise SignalError(f"tables of one topic have different columns; the first has {shown(columns)}")
+    return np.array([table.values[0] for table in tables])[:, [columns.index(name) for name in names]]
+
+
+def _finite(tables: Sequence[Table], names: Sequence[str]) -> Array:
+    """(N, C) columns as `_columns` gives them. Raises SignalError where one is not finite."""
+    values = _columns(tables, names)
+    if not np.all(np.isfinite(values)):
+        raise SignalError(f"a table holds numbers that are not finite in one of {shown(tuple(names))}")
+    return values
 
 
 def _true_payload(times: Array, truth: Sequence[Table]) -> Payload:

@@ -1,0 +1,114 @@
+"""Messages as they come from the graph: valid ones with altered fields, and every reader of the nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from random import Random
+from typing import Any
+
+import numpy as np
+
+from metarl_robot.course import Outputs
+from metarl_robot.gate_law import Inertial
+from metarl_robot.labelled import Table, table_of
+from metarl_robot.robot import load_robot
+from metarl_robot.ros_nodes.convert import table_message
+from metarl_robot.ros_nodes.interfaces import Interface, imu_message, interface_of, odometry_message
+from tests.fuzz.mutations import NUMBERS, word
+
+_FLOATS = (0.0, -1.0, float("nan"), float("inf"), 1e308, 1e-320, 2.0)
+_COUNTS = (0, 1, 2, 2**31 - 1)
+
+
+class _Ears:
+    """Stands where a node would subscribe; keeps what it is to be called with."""
+
+    def __init__(self) -> None:
+        self.takers: list[Callable[[Any], None]] = []
+
+    def create_subscription(self, kind: Any, topic: str, take: Callable[[Any], None], quality: Any) -> None:
+        self.takers.append(take)
+
+
+@cache
+def _interface(name: str) -> Interface:
+    return interface_of(load_robot(name, check_model=False))
+
+
+def case(random: Random) -> Callable[[], object]:
+    """An altered message, and its reader."""
+    name = random.choice(("planar2", "panda", "x500"))
+    interface = _interface(name)
+    message, read = random.choice(_readers(name, interface))
+    for _ in range(random.choice((0, 1, 1, 2, 4))):
+        alter(random, message)
+    return lambda: read(message)
+
+
+def _readers(name: str, interface: Interface) -> list[tuple[Any, Callable[[Any], object]]]:
+    robot = load_robot(name, check_model=False)
+    q, v, effort = robot.home, np.zeros(robot.dof), np.ones(robot.nu)
+    outputs = 4 if robot.floating else robot.nq
+    points = Outputs(np.zeros((5, outputs)), np.zeros((5, outputs)), np.zeros((5, outputs)))
+    _, _, read_reference = interface.references()[0]
+    readers: list[tuple[Any, Callable[[Any], object]]] = [
+        (interface.gate_command(1_000_000_000, effort), lambda message: interface.read_gate_command(message)[1]()),
+        (interface.setpoint(1_000_000_000, q, v), interface.read_setpoint),
+        (interface.reference(1_000_000_000, 0.1 * np.arange(5), points), read_reference),
+        (table_message(Table(1, ("a", "b"), ("x", "y"), np.zeros((2, 2)))), table_of),
+    ]
+    takers = _listening(interface)
+    if robot.floating:
+        readers.append((odometry_message("odom", "base_link", 1, q, v), takers[0]))
+        readers.append((imu_message("base_link", 1, Inertial(np.ones(3), np.zeros(3))), takers[1]))
+    else:
+        readers.append((interface.setpoint(1_000_000_000, q, v), takers[0]))
+    return readers
+
+
+def _listening(interface: Interface) -> list[Callable[[Any], None]]:
+    """What the nodes' subscriptions call."""
+    ears: Any = _Ears()
+    interface.listen(ears, lambda stamp_ns, read: read(), False, lambda stamp_ns, read: read())
+    return list(ears.takers)
+
+
+def alter(random: Random, message: Any) -> None:
+    """One field, at any depth, is another that its type can hold."""
+    fields = message.get_fields_and_field_types()
+    name = random.choice(list(fields))
+    value, kind = getattr(message, name), fields[name]
+    if hasattr(value, "get_fields_and_field_types"):
+        alter(random, value)
+    elif isinstance(value, str):
+        setattr(message, name, random.choice((word(random), value + word(random), value[1:], _stamped(random, value))).replace("\0", ""))
+    elif kind.startswith("sequence"):
+        setattr(message, name, _sequence(random, list(value), kind))
+    elif isinstance(value, bool):
+        setattr(message, name, not value)
+    elif isinstance(value, float):
+        setattr(message, name, random.choice(_FLOATS))
+    elif isinstance(value, int):
+        setattr(message, name, random.choice((*_COUNTS, -1, -(2**31)) if kind == "int32" else _COUNTS[:3] + (2**32 - 1,)))
+
+
+def _stamped(random: Random, label: str) -> str:
+    return f"{random.choice(NUMBERS)}.{random.choice(('000000000', '²' * 9, random.choice(NUMBERS)))} {label.partition(' ')[2]}"
+
+
+def _sequence(random: Random, values: list[Any], kind: str) -> list[Any]:
+    action = random.randrange(5)
+    if action == 0:
+        return []
+    if action == 1:
+        return values[:-1]
+    if action == 2:
+        return values * random.choice((2, 50))
+    if values and hasattr(values[0], "get_fields_and_field_types"):
+        alter(random, random.choice(values))
+        return values
+    if "/" in kind:  # of messages, and empty
+        return values
+    filler: Any = word(random).replace("\0", "") if "string" in kind else random.choice(_FLOATS)
+    return [*values[1:], filler]
