@@ -27,7 +27,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST_S, MOST_MB, HANGING_S = 2.0, 500.0, 120
 MOST_MEMORY = 6 << 30
-BATCH = 5000
+BATCH = 1000
 MOST_DEFECTS = 50
 
 
@@ -93,9 +93,10 @@ def _batch(name: str, first: int, count: int, seed: int, end: float) -> dict[str
     result, done = _empty(), 0
     while done < count and monotonic() < end and len(result["defects"]) < MOST_DEFECTS:
         for line in _worker(name, seed, first + done, count - done):
-            if line.get("began") is None:
-                _add(result, line)
-            done = line.get("next", done + first) - first
+            _add(result, line)
+            done = line["next"] - first
+            if monotonic() >= end:
+                return result
         if done < count:  # the worker ended within an input
             result["defects"].append({"input": first + done, "error": "the process ended or hung"})
             result["inputs"], done = result["inputs"] + 1, done + 1
@@ -107,8 +108,11 @@ def _worker(name: str, seed: int, first: int, count: int) -> Iterator[dict[str, 
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONFAULTHANDLER": ""}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT, env=environment) as process:
         assert process.stdout is not None
-        for line in process.stdout:
-            yield json.loads(line)
+        try:
+            for line in process.stdout:
+                yield json.loads(line)
+        finally:
+            process.kill()
 
 
 def _work(name: str, seed: int, first: int, count: int) -> int:
