@@ -3,7 +3,8 @@
 A gate that was killed or stopped (SIGKILL, SIGSTOP, a machine that hangs) sends nothing, and a driver without a deadline goes on with the
 last command. Here a command is in force for `deadline_s`; after that the law of the robot's kind (gate_law.py) takes over: an arm
 brakes and holds, a quadrotor levels, descends and stops its motors. Commands are in force again when they have come for `RESUME_S`, no two
-of them further apart than that; whether the robot may move on then is the gate's decision, which latches when it itself has stood still.
+of them further apart than that, joined to the law's effort no faster than the effort rate allows; whether the robot may move on then is
+the gate's decision, which latches when it itself has stood still.
 
 Pure logic for our plant and for bridges to a driver: one clock, that of the robot's control periods. The last check of each number is here,
 too: what is not finite is refused, what is beyond a limit is clipped.
@@ -37,6 +38,8 @@ class LastHop:
         self.stopping = False
         self._robot, self._law = robot, law_of(robot)(robot, config)
         self._sent: Array | None = None
+        self._newest: Array | None = None
+        self._joining = False
         self._heard_s = self._fresh_since_s = -np.inf
 
     def accept(self, effort: Array, now_s: float) -> Array:
@@ -50,7 +53,7 @@ class LastHop:
         if not 0.0 <= now_s - self._heard_s <= RESUME_S:
             self._fresh_since_s = now_s
         self._heard_s = now_s
-        clipped = self._clip(effort)
+        clipped = self._newest = self._clip(effort)
         self.clipped += clipped is not effort
         return clipped
 
@@ -63,24 +66,36 @@ class LastHop:
         """(nu,) what is in force instead of the command for the next `dt_s`; None: the command is."""
         fresh = self.deadline_s == 0.0 or now_s - self._heard_s <= self.deadline_s
         if self.stopping and fresh and self._heard_s - self._fresh_since_s >= RESUME_S:
-            self.stopping = False
+            self.stopping, self._joining = False, True
             self._law.release()
         elif not (self.stopping or fresh):
             self.stopping = True
             self.stops += 1
             self._law.begin(state)
-        return self._stop(state, dt_s) if self.stopping else None
+        if self.stopping:
+            return self._stop(state, dt_s)
+        return self._join(self._newest, dt_s) if self._joining and self._newest is not None else None
+
+    def _join(self, newest: Array, dt_s: float) -> Array:
+        """From the law's effort to the newest command."""
+        self._sent = self._clip(self._within_rate(newest, dt_s)) if newest.any() else newest
+        self._joining = self._sent is not newest and not np.array_equal(self._sent, newest)
+        return self._sent
 
     def _stop(self, state: State, dt_s: float) -> Array:
         wanted = self._law.effort(state, dt_s)
         if self._law.off:
             self._sent = np.zeros(self._robot.nu)
             return self._sent
-        if self._sent is not None:
-            step = self._robot.effort_rate_limit * dt_s
-            wanted = np.clip(wanted, self._sent - step, self._sent + step)
-        self._sent = self._clip(wanted)
+        self._sent = self._clip(self._within_rate(wanted, dt_s))
         return self._sent
+
+    def _within_rate(self, wanted: Array, dt_s: float) -> Array:
+        """What comes closest to `wanted` after the last effort."""
+        if self._sent is None:
+            return wanted
+        step = self._robot.effort_rate_limit * dt_s
+        return np.clip(wanted, self._sent - step, self._sent + step)
 
     def _clip(self, effort: Array) -> Array:
         """Within the limits; all 0 is allowed where it means motors off. The same object when nothing was beyond."""

@@ -44,7 +44,7 @@ from metarl_robot.signals import State
 
 FAREWELL_S = 0.2  # a gate at rest goes on for so long: its last words and its last command arrive before it is gone
 UNSEEN_WITHIN_S = 10.0  # an arm without states keeps a constant effort for so long before a gate that was asked to end does so
-_WATCHDOG_PERIODS = 1.5  # silence, in control periods, after which the watchdog ticks
+_WATCHDOG_PERIODS = 1.5  # silence, in control periods, after which the watchdog ticks each period
 
 
 class GateNodeParameters(StateParameters):
@@ -76,7 +76,7 @@ class GateNode(ManagedNode):
         self._spoken_ns = self._answered_ns = -1
         self._state_ns = self._command_ns = 0  # stamps of the newest accepted state and command
         self._answer_message: Float64MultiArray | None = None
-        self._pending_since_s = self._ticked_s = monotonic()
+        self._pending_since_s = self._ticked_s = self._asked_s = monotonic()
         self._absent = False
         self._shown: tuple[GateState, bool, str] | None = None
         self._commands = self.create_lifecycle_publisher(Float64MultiArray, self._interface.commands, topics.COMMAND)
@@ -279,10 +279,11 @@ class GateNode(ManagedNode):
         if message is not None:
             self._answered_ns, self._answer_message = stamp_ns, message
 
-    def _tick(self, gate: Gate) -> None:
-        """Real time: decide now."""
+    def _tick(self, gate: Gate, asked: bool = True) -> None:
+        """Real time: decide now. asked: by a message or a service, not by the watchdog."""
         steady_s = monotonic()
         now_s = gate.time_now_s(steady_s)
+        self._asked_s = steady_s if asked else self._asked_s
         still_s, self._ticked_s = steady_s - self._ticked_s, steady_s
         if gate.state is not GateState.WAITING and still_s > max(gate.config.auto_resume_s, gate.config.command_timeout_s):
             gate.estop(f"the gate's process stood still for {still_s:.2f} s", "stood_still")
@@ -295,8 +296,8 @@ class GateNode(ManagedNode):
         if gate is None or not self.active:
             return
         if not self._own.lockstep:
-            if steady_s - self._ticked_s > _WATCHDOG_PERIODS * self._robot.control_period_s:
-                self._tick(gate)
+            if steady_s - self._asked_s > _WATCHDOG_PERIODS * self._robot.control_period_s:
+                self._tick(gate, asked=False)
         elif self._pending_ns is not None and steady_s - self._pending_since_s > self._own.grace_s and gate.state is not GateState.WAITING:
             if not self._absent:
                 self.get_logger().error(f"no command within {self._own.grace_s} s of real time: going on without")

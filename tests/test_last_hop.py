@@ -45,7 +45,7 @@ class Loop:
         self._state = self.plant.step(self.sent[-1], period_s)
         if override is None:
             self.hop.passed(self._effort, state, period_s)
-        return override is not None
+        return self.hop.stopping
 
     def run(self, seconds: float) -> Iterator[bool]:
         return (self.step() for _ in range(round(seconds / self.robot.control_period_s)))
@@ -150,3 +150,17 @@ def test_what_is_beyond_a_limit_is_clipped_and_counted_and_all_zero_stops_motors
     assert np.all(hop.accept(np.full(4, 1e300), 0.0) == robot.effort_limit)
     assert np.all(hop.accept(np.full(4, -5.0), 0.0) == robot.effort_lower) and hop.clipped == 2
     assert np.all(hop.accept(np.zeros(4), 0.0) == 0.0) and hop.clipped == 2
+
+
+@pytest.mark.parametrize("name", CONTROLLERS)
+def test_commands_that_come_again_join_the_law_s_effort_at_the_effort_rate(name: str) -> None:
+    loop = in_motion(load_robot(name), 0.1, seed=1)
+    loop.commanding = False
+    assert any(loop.run(0.4))
+    begin = len(loop.sent) - 1
+    loop.commanding = True
+    list(loop.run(0.3))
+    changes = np.abs(np.diff(np.array(loop.sent[begin : begin + 40]), axis=0))
+    most = loop.robot.effort_rate_limit * loop.robot.control_period_s
+    joined = next(k for k, change in enumerate(changes) if k > 11 and not (change > 0.99 * most).any())
+    assert np.all(changes[: joined + 1] <= most * (1.0 + 1e-9))
