@@ -1,0 +1,143 @@
+"""`metarl faults`: faults in the closed loop, and a measure of what reaches the robot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from metarl_robot.cli.console import err, examples, out, parse_names, write_json
+from metarl_robot.cli.progress import Report, progress
+
+if TYPE_CHECKING:
+    from metarl_robot.cli.fault_results import Results
+
+_EPILOG = examples(
+    ("metarl faults", "every kind of fault, two seeds each, on an arm and on a quadrotor: minutes"),
+    ("metarl faults panda --kind gate_stopped,nan --seeds 10", "some kinds on one robot"),
+    ("metarl faults x500 --seeds 50 --resume", "go on after Ctrl-C: finished runs are kept"),
+    ("metarl faults panda --long 60", "no fault: an hour of simulated time; memory and drift"),
+    ("metarl faults --resume --write docs/RELIABILITY.md", "results so far as a document"),
+    note="A run is unsafe when a command reached the plant that was not finite, beyond an effort "
+    "limit, too fast, older than its deadline or a stranger's, or when a process "
+    "ended that was not killed; then the exit code is 1. All parts run in one process, in "
+    "simulated time: the same seeds give the same runs. Kinds: metarl faults --list.",
+)
+_ROBOTS = "panda,x500"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("faults", epilog=_EPILOG)(faults)
+
+
+def faults(
+    robots: Annotated[
+        str, typer.Argument(metavar="ROBOT", help="Robots, separated by commas.")
+    ] = _ROBOTS,
+    kind: Annotated[
+        str | None, typer.Option(help="Kinds of fault, separated by commas; default: all.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each kind.")] = 2,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep the runs that the folder holds.")
+    ] = False,
+    long: Annotated[
+        float | None,
+        typer.Option(metavar="MINUTES", min=0.1, help="Instead: one long run without a fault."),
+    ] = None,
+    show_kinds: Annotated[bool, typer.Option("--list", help="List the kinds and exit.")] = False,
+    folder: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Where results are kept, a line a run.")
+    ] = Path("runs/faults"),
+    json: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write the table; '-' for standard output.")
+    ] = None,
+    write: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a document (.md) of all results.")
+    ] = None,
+) -> None:
+    """Inject faults into the closed loop and measure what reaches the robot."""
+    from metarl_robot.cli.fault_results import Results
+
+    if show_kinds:
+        _list()
+        return
+    names = parse_names(robots)
+    results = Results(folder, resume)
+    complete = True
+    for name in names:
+        complete = complete and _keep(results, name, kind, seeds, long)
+    rows = results.rows(names) if write is None else results.rows()
+    _tell(rows, results.long_rows(), json, write)
+    if not complete:
+        raise typer.Exit(130)
+    if any(row["unsafe"] for row in rows):
+        raise typer.Exit(1)
+
+
+def _list() -> None:
+    from metarl_robot.cli.fault_tables import kinds_table
+
+    out().print(kinds_table())
+
+
+def _keep(results: Results, robot: str, kind: str | None, seeds: int, long: float | None) -> bool:
+    """Run and keep each result. False when interrupted by Ctrl-C."""
+    try:
+        with progress() as report:
+            if long is not None:
+                _run_long(report, results, robot, long)
+            else:
+                _run(report, results, robot, kind, seeds)
+    except KeyboardInterrupt:
+        err().print("[yellow]interrupted:[/] finished runs are kept; go on with --resume")
+        return False
+    return True
+
+
+def _run(report: Report, results: Results, robot: str, kind: str | None, seeds: int) -> None:
+    from metarl_robot.robot import load_robot
+    from metarl_robot.sim.faults import KINDS, kind_of_fault
+    from metarl_robot.sim.faults_run import run_fault
+
+    loaded = load_robot(robot)
+    kinds = tuple(KINDS) if kind is None else parse_names(kind)
+    for name in kinds:
+        kind_of_fault(name)
+    wanted = [(name, seed) for seed in range(seeds) for name in kinds]
+    left = [key for key in wanted if not results.has(loaded.name, "lockstep", *key)]
+    for done, (name, seed) in enumerate(left):
+        report(loaded.name, len(wanted) - len(left) + done, len(wanted), f"{name} {seed}")
+        results.add(run_fault(loaded, name, seed).to_dict())
+    report(loaded.name, len(wanted), len(wanted))
+
+
+def _run_long(report: Report, results: Results, robot: str, minutes: float) -> None:
+    from metarl_robot.robot import load_robot
+    from metarl_robot.sim.long_run import long_run
+
+    loaded = load_robot(robot)
+    results.add_long(long_run(loaded, minutes, report).to_dict())
+
+
+def _tell(
+    rows: list[dict[str, Any]],
+    long_rows: list[dict[str, Any]],
+    json: str | None,
+    write: Path | None,
+) -> None:
+    from metarl_robot.cli.fault_document import write_document
+    from metarl_robot.cli.fault_tables import cells, faults_table, long_table
+
+    if json is not None:
+        write_json({"cells": cells(rows), "long": long_rows}, json)
+    if json != "-":
+        for robot in dict.fromkeys(row["robot"] for row in rows):
+            out().print(faults_table([row for row in rows if row["robot"] == robot]))
+        if long_rows:
+            out().print(long_table(long_rows))
+    if write is not None:
+        write_document(rows, long_rows, write)
+        err().print(f"document: {write}", highlight=False)
