@@ -94,6 +94,7 @@ class ArmMPC:
         self._limiter.reset()
         self._context: Context = EMPTY_CONTEXT
         self._last_time: float | None = None
+        self._acted: Array | None = None
         self._last_state = State(self._robot.home, np.zeros(self._robot.dof))
         self._issued = deque([(-np.inf, np.zeros(self._robot.dof))], maxlen=REMEMBERED)
         self._plan: Plan | None = None
@@ -131,8 +132,12 @@ class ArmMPC:
         """Not the last command but this effort (nu,) has acted since: see Handover."""
         self._limiter.reset(effort)
 
+    def observed(self, effort: Array) -> None:
+        """As `acted`, where this is to be learned from only: the next effort need not begin here."""
+        self._acted = effort
+
     def _adapt(self, time: float, state: State) -> None:
-        acted = self._limiter.last
+        acted, self._acted = self._limiter.last if self._acted is None else self._acted, None
         if self._last_time is not None and acted is not None:
             dt = time - self._last_time
             if dt > 0.0:

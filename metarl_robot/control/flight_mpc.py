@@ -121,6 +121,7 @@ class FlightMPC:
         self._issued = deque([_Issued(-np.inf, self._robot.hover_thrust, self._motors.speeds)], maxlen=REMEMBERED)
         self._context: Context = EMPTY_CONTEXT
         self._last_time: float | None = None
+        self._acted: Array | None = None
         self._plan: Plan | None = None
         self._last: _Trajectory | None = None
         self._tumbling_s = 0.0
@@ -155,8 +156,14 @@ class FlightMPC:
         """Not the last command but this effort (nu,) has acted since: see Handover."""
         self._limiter.reset(effort)
 
+    def observed(self, effort: Array) -> None:
+        """As `acted`, where this is to be learned from only: the next effort need not begin here."""
+        self._acted = effort
+        if self._last_time is not None:
+            self._issued[-1] = self._issued[-1]._replace(thrusts=effort)
+
     def _adapt(self, time: float, state: State) -> None:
-        acted = self._limiter.last
+        acted, self._acted = self._limiter.last if self._acted is None else self._acted, None
         if self._last_time is not None and acted is not None and time > self._last_time:
             dt = time - self._last_time
             self._context = self.adapter.update(state, self._motors.advance(acted, dt), dt)

@@ -70,6 +70,10 @@ class FlightPID:
         self._rotors.at(time)
         return self._rotors.level(reason)
 
+    def follow(self, effort: Array) -> None:
+        """Not the last command but this effort (4,) has acted since: see Handover."""
+        self._rotors.follow(effort)
+
     def step(self, time: float, state: State, reference: Reference) -> Command:
         self._rotors.at(time)
         if not usable(state):

@@ -24,6 +24,8 @@ Array = NDArray[np.float64]
 
 POSES = 500
 """How many poses stand for the workspace."""
+FOLLOWING = 0.2
+"""Of the difference to an effort that acts, what the integral takes in at each step."""
 
 
 class PIDConfig(BaseModel):
@@ -48,7 +50,13 @@ class PID:
 
     def reset(self) -> None:
         self._integral = np.zeros(self._robot.dof)
+        self._wanted = np.zeros(self._robot.dof)
         self._limiter.reset()
+
+    def follow(self, effort: Array) -> None:
+        """The integral takes in a share of what this effort (n,), which acts, is more than the one wanted: see Handover."""
+        if self._config.ki > 0.0:
+            self._integral = self._integral + FOLLOWING * (effort - self._wanted) / (self._config.ki * self._inertia)
 
     def step(self, time: float, state: State, reference: Reference) -> Command:
         self._limiter.at(time)
@@ -57,7 +65,7 @@ class PID:
         integral = self._integral + error * self._limiter.step_s
         feedback = self._config.kp * error + self._config.kd * (target.v[0] - state.v) + self._config.ki * integral
         gravity = self._dynamics.bias(state.q, np.zeros(self._robot.dof))
-        wanted = gravity + self._inertia * feedback
+        wanted = self._wanted = gravity + self._inertia * feedback
         effort = self._limiter.apply(wanted)
         self._integral = np.where(effort == wanted, integral, self._integral)
         return Command(effort)

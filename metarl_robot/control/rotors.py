@@ -40,6 +40,7 @@ class Rotors:
     def reset(self) -> None:
         self._limiter.reset()
         self._motors = MotorModel(self._robot, self._robot.hover_thrust)
+        self._speeds_before = self._motors.speeds
         self._mean = self._robot.hover_thrust
         self._short = np.zeros(4, bool)
 
@@ -56,6 +57,11 @@ class Rotors:
     def thrusts(self) -> Array:
         """(4,) N that the motors gave, by the model, on average from the last command until the next is due."""
         return self._mean
+
+    def follow(self, effort: Array) -> None:
+        """Not the last command but this effort (4,) has acted since: see Handover."""
+        self._motors.speeds = self._speeds_before
+        self._mean = self._motors.advance(effort, self._robot.control_period_s)
 
     def send(self, collective: float, torque: Array) -> Command:
         """The command for a collective thrust [N] and a torque (3,) [Nm; body]."""
@@ -76,6 +82,7 @@ class Rotors:
 
     def _issue(self, thrusts: Array) -> Array:
         effort = self._limiter.apply(thrusts)
+        self._speeds_before = self._motors.speeds
         self._mean = self._motors.advance(effort, self._robot.control_period_s)
         return effort
 
