@@ -97,7 +97,7 @@ def _recorded(robot: Robot, scenario: str, count: int) -> tuple[MomentumFilter, 
     controller, plant = _made(robot, "meta_mpc", {}), sim.plant(episode.initial, 0)
     adapter: MomentumFilter = controller.adapter
     samples: list[Sample] = []
-    controller.adapter = _Listening(adapter, samples)
+    controller.inner.adapter = _Listening(adapter, samples)
     start = episode.reference.sample(np.zeros(1))
     state = plant.reset(start.q[0], start.v[0])
     while len(samples) < count:

@@ -83,7 +83,7 @@ def record(run: Run, count: int) -> Recording:
     problems: list[Problem] = []
 
     def noted(*arguments: Any) -> Any:
-        problem = notes.before(controller, *arguments) if taking else None
+        problem = notes.before(controller.inner, *arguments) if taking else None
         result = optimise(*arguments)
         notes.after(result)
         if problem is not None and notes.last is not None:
@@ -139,6 +139,7 @@ class Replay:
 
 def _replaced(controller: Any, by: Callable[..., Any]) -> Callable[..., Any]:
     """The controller's optimisation, after `by` has taken its place."""
+    controller = controller.inner
     original: Callable[..., Any] = controller._optimise
     controller._optimise = by
     return original

@@ -32,6 +32,9 @@ class Adapter(Protocol):
             state: measured now.
             effort: (n,) the command that acted since the last update [Nm].
             dt: seconds since the last update.
+
+        Raises:
+            SignalError: a wrong shape or type (by the factory's adapters: guard.py), before anything has changed.
         """
         ...
 

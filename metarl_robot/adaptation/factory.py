@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from metarl_robot.adaptation.base import Adapter, NoAdaptation
 from metarl_robot.adaptation.compiled_network import fast_network
 from metarl_robot.adaptation.features import FeatureGroup, FeatureMap
+from metarl_robot.adaptation.guard import GuardedAdapter
 from metarl_robot.adaptation.l1 import L1Adapter
 from metarl_robot.adaptation.maml import Layers, MamlAdapter, NetworkInputs, ResidualMeter
 from metarl_robot.adaptation.momentum_filter import FilterTuning, Jump, MomentumFilter, Prior
@@ -27,13 +28,22 @@ Array = NDArray[np.float64]
 ADAPTERS = ("none", "disturbance_observer", "l1", "inertial", "last_layer", "maml")
 
 
-def make_adapter(name: str, robot: Robot, dynamics: Any, tuning: AdapterTuning, checkpoint: Checkpoint | None = None) -> Adapter:
-    """Build an adapter on a robot's dynamics (ArmDynamics, QuadrotorDynamics).
+def make_adapter(
+    name: str, robot: Robot, dynamics: Any, tuning: AdapterTuning, checkpoint: Checkpoint | None = None
+) -> Adapter:
+    """Build an adapter, guarded against samples that it cannot use (guard.py), on a robot's dynamics (ArmDynamics, QuadrotorDynamics).
 
     Raises:
         UnknownNameError: no such adapter.
         CheckpointError: it needs trained weights and got none, or weights of another adapter.
     """
+    return GuardedAdapter(robot, bare_adapter(name, robot, dynamics, tuning, checkpoint))
+
+
+def bare_adapter(
+    name: str, robot: Robot, dynamics: Any, tuning: AdapterTuning, checkpoint: Checkpoint | None = None
+) -> Adapter:
+    """The same without its guard, for a controller whose own guard has checked each sample already."""
     if name not in ADAPTERS:
         raise UnknownNameError("adapter", name, ADAPTERS)
     if name == "none":

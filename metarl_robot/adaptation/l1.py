@@ -54,7 +54,8 @@ class L1Adapter:
         force = self._dynamics.input_map(self._last.q) @ effort + beta + self._raw
         nominal = np.linalg.solve(after, momentum + dt * force) - self._last.v
         self._predicted = self._predicted + nominal - dt * PREDICTOR_RAD_S * (self._predicted - self._last.v)
-        error, decay = self._predicted - state.v, np.exp(-PREDICTOR_RAD_S * dt)
+        error = self._predicted - state.v
+        decay = np.exp(-PREDICTOR_RAD_S * max(dt, self._period_s))  # an early sample must not overshoot
         self._raw = -after @ error * decay * PREDICTOR_RAD_S / (1.0 - decay)
         self._filtered = self._filtered + (1.0 - np.exp(-self._bandwidth * dt)) * (self._raw - self._filtered)
         self._last = state

@@ -29,6 +29,9 @@ class Controller(Protocol):
 
         Returns:
             A command that is finite and within limits; trouble is in its status, never an exception.
+
+        Raises:
+            SignalError: a wrong shape or type (by the factory's controllers: guard.py), before anything has changed.
         """
         ...
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from metarl_robot.control.base import Controller, ControllerSpec
+from metarl_robot.control.base import ControllerSpec
+from metarl_robot.control.guard import GuardedController
 from metarl_robot.errors import MetaRLError, UnknownNameError
 from metarl_robot.parameter_file import parameters_below, read_parameters
 from metarl_robot.robot import Robot, kind_of, named
@@ -70,8 +71,8 @@ def _config_or_error(robot: Robot, name: str) -> BaseModel | MetaRLError:
 
 def make_controller(
     robot: Robot, name: str, config: BaseModel | None = None, checkpoint: Path | None = None, oracle: Any = None
-) -> Controller:
-    """Build a controller.
+) -> GuardedController:
+    """Build a controller, guarded against samples that it cannot use (guard.py).
 
     Arguments:
         robot: the robot it will drive.
@@ -84,7 +85,7 @@ def make_controller(
         UnknownNameError, ConfigError, CheckpointError.
     """
     spec = _spec(robot.kind, name)
-    return spec.build(robot, config or load_config(robot, name), checkpoint, oracle)
+    return GuardedController(robot, spec.build(robot, config or load_config(robot, name), checkpoint, oracle))
 
 
 def _spec(kind: str, name: str) -> ControllerSpec:

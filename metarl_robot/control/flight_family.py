@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from metarl_robot.adaptation.base import Adapter
-from metarl_robot.adaptation.factory import make_adapter
+from metarl_robot.adaptation.factory import bare_adapter
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.checkpoint import default_checkpoint, load_checkpoint
 from metarl_robot.control.base import ControllerSpec
@@ -65,7 +65,7 @@ class FlightMetaConfig(FlightMPCConfig):
 
 
 def _mpc(robot: Quadrotor, config: FlightMPCConfig, adapter: str, tuning: AdapterTuning, checkpoint: Any = None) -> FlightMPC:
-    return FlightMPC(robot, make_adapter(adapter, robot, QuadrotorDynamics(robot), tuning, checkpoint), config)
+    return FlightMPC(robot, bare_adapter(adapter, robot, QuadrotorDynamics(robot), tuning, checkpoint), config)
 
 
 def _nominal(robot: Quadrotor, config: FlightMPCConfig, checkpoint: Path | None, oracle: Any) -> FlightMPC:

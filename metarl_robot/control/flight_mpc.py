@@ -89,8 +89,9 @@ class _Trajectory(NamedTuple):
 
     @property
     def tumbles(self) -> bool:
-        """Whether it turns by more than half a turn, all in all: a local optimum that no later step would leave by itself."""
-        return bool(self.states[0, 3:7].dot(self.states[-1, 3:7]) < 0.0)
+        """Whether it turns by more than half a turn, or ends upside down: local optima that no later step leaves by itself."""
+        x, y = self.states[-1, 4:6]
+        return bool(self.states[0, 3:7].dot(self.states[-1, 3:7]) < 0.0 or 2.0 * (x * x + y * y) > 1.0)
 
 
 class FlightMPC:

@@ -34,13 +34,13 @@ class EffortLimiter:
     def reset(self, effort: Array | None = None) -> None:
         """Forget the last command, or take `effort` for it (a controller that takes over from another)."""
         self._last: Array | None = None
-        self._bounds = self._lower, self._upper
+        self._bounds: tuple[Array, Array] | None = None
         if effort is None:
             self._time_s: float | None = None  # of the last command, where it is known
             self._now_s: float | None = None
             self.step_s = self._period_s
-        if effort is not None:
-            self._remember(np.array(effort, dtype=float))
+        else:
+            self._last = np.array(effort, dtype=float)
 
     def at(self, time: float) -> None:
         """The next command is for this time [s]; without a call, or at first, one control period after the last."""
@@ -48,25 +48,27 @@ class EffortLimiter:
         if self._time_s is not None:
             elapsed_s = max(time - self._time_s, 0.0)
             self.step_s = elapsed_s if elapsed_s < _WHOLE * self._period_s else self._period_s
-        if self._last is not None:
-            self._remember(self._last)
+        self._bounds = None
 
     def bounds(self) -> tuple[Array, Array]:
         """(lower, upper) (n,) that the next command must keep to."""
+        if self._bounds is None:
+            self._bounds = self._bounds_around(self._last)
         return self._bounds
 
     def apply(self, effort: Array) -> Array:
         """The nearest allowed effort. Non-finite entries take the last command's value."""
-        lower, upper = self._bounds
+        lower, upper = self.bounds()
         finite = effort if all(map(math.isfinite, effort.tolist())) else self._made_finite(effort)
         allowed = np.minimum(np.maximum(finite, lower), upper)
-        self._time_s = self._now_s
-        self._remember(allowed)
+        self._time_s, self._last, self._bounds = self._now_s, allowed, None
         return allowed.copy()
 
-    def _remember(self, effort: Array) -> None:
-        self._last, step = effort, self._rate * self.step_s
-        self._bounds = np.maximum(effort - step, self._lower), np.minimum(effort + step, self._upper)
+    def _bounds_around(self, last: Array | None) -> tuple[Array, Array]:
+        if last is None:
+            return self._lower, self._upper
+        step = self._rate * self.step_s
+        return np.maximum(last - step, self._lower), np.minimum(last + step, self._upper)
 
     def _made_finite(self, effort: Array) -> Array:
         fallback = np.clip(0.0, self._lower, self._upper) if self._last is None else self._last

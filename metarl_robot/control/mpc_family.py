@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 from pydantic import Field
 
 from metarl_robot.adaptation.base import Adapter
-from metarl_robot.adaptation.factory import make_adapter
+from metarl_robot.adaptation.factory import bare_adapter
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.checkpoint import default_checkpoint, load_checkpoint
 from metarl_robot.control.arm_mpc import ArmMPC, MPCConfig
@@ -63,12 +63,12 @@ class MetaConfig(OffsetFreeConfig):
 
 def _nominal(robot: Robot, config: MPCConfig, checkpoint: Path | None, oracle: OracleFactory | None) -> ArmMPC:
     dynamics = ArmDynamics(robot, config.horizon + 1)
-    return ArmMPC(robot, dynamics, make_adapter("none", robot, dynamics, AdapterTuning(1.0)), config)
+    return ArmMPC(robot, dynamics, bare_adapter("none", robot, dynamics, AdapterTuning(1.0)), config)
 
 
 def _offset_free(robot: Robot, config: OffsetFreeConfig, checkpoint: Path | None, oracle: OracleFactory | None) -> ArmMPC:
     dynamics = ArmDynamics(robot, config.horizon + 1)
-    return ArmMPC(robot, dynamics, make_adapter("disturbance_observer", robot, dynamics, _tuning(config)), config)
+    return ArmMPC(robot, dynamics, bare_adapter("disturbance_observer", robot, dynamics, _tuning(config)), config)
 
 
 def _meta(robot: Robot, config: MetaConfig, checkpoint: Path | None, oracle: OracleFactory | None) -> ArmMPC:
@@ -78,7 +78,7 @@ def _meta(robot: Robot, config: MetaConfig, checkpoint: Path | None, oracle: Ora
     tuning = AdapterTuning(
         config.observer_bandwidth_rad_s, config.velocity_noise_rad_s, config.model_error, config.forgetting_s, config.surprise
     )
-    return ArmMPC(robot, dynamics, make_adapter(config.adapter, robot, dynamics, tuning, weights), config)
+    return ArmMPC(robot, dynamics, bare_adapter(config.adapter, robot, dynamics, tuning, weights), config)
 
 
 def _oracle(robot: Robot, config: OffsetFreeConfig, checkpoint: Path | None, oracle: OracleFactory | None) -> OracleMPC:

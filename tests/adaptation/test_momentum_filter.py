@@ -105,7 +105,7 @@ def test_observer_leaves_no_offset_for_a_constant_disturbance(robot: Robot) -> N
     observer = make_adapter("disturbance_observer", robot, dynamics, AdapterTuning(60.0))
     for _ in range(400):
         observer.update(State(q, np.zeros(2)), effort, robot.control_period_s)
-    assert isinstance(observer, MomentumFilter)
+    assert isinstance(observer.inner, MomentumFilter)
     assert np.allclose(observer.disturbance, constant, atol=1e-3)
 
 

@@ -68,7 +68,7 @@ def test_a_state_that_is_not_finite_follows_the_plan_then_brakes_and_says_so(rob
 
 
 def test_a_failed_solve_is_a_status_not_an_exception(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
-    controller = make_controller(robot, "nominal_mpc")
+    controller = make_controller(robot, "nominal_mpc").inner
     assert isinstance(controller, ArmMPC)
     controller.step(0.0, State(robot.home, np.zeros(2)), Hold(robot.home))
     monkeypatch.setattr(controller, "_violates", lambda knots: True)

@@ -1,0 +1,114 @@
+"""What stands before every adapter that the factory makes: samples that it cannot use do not reach it.
+
+Wrong shapes and types raise SignalError before anything changes. A wrong value (sample_check.py; an effort that is not finite or beyond
+`EFFORTS` times its limits; dt not positive, not finite or above MAX_STEP_S) leaves the adapter and its context as they are; `status` and
+`message` say so. The next good sample covers the time of those that were left out, with the mean effort meanwhile.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.adaptation.base import Adapter
+from metarl_robot.adaptation.features import Xi
+from metarl_robot.intake import MAX_STEP_S
+from metarl_robot.robot import Robot
+from metarl_robot.sample_check import SampleCheck, number, vector
+from metarl_robot.signals import EMPTY_CONTEXT, Context, State, Status
+
+Array = NDArray[np.float64]
+
+EFFORTS = 10.0
+
+
+class GuardedAdapter:
+    """See the module's docstring. inner: the adapter; what else it offers is offered, too.
+
+    status: SOLVED, or DEGRADED after a sample that was left out; message: why.
+    """
+
+    def __init__(self, robot: Robot, inner: Adapter) -> None:
+        self.inner = inner
+        self._check, self._nu = SampleCheck(robot), robot.nu
+        span = robot.effort_limit - robot.effort_lower
+        self._least = (robot.effort_lower - EFFORTS * span).tolist()
+        self._most = (robot.effort_limit + EFFORTS * span).tolist()
+        self._context: Context = EMPTY_CONTEXT
+        self._time_s = self._left_out_s = 0.0
+        self._effort = np.zeros(robot.nu)  # the last good one
+        self._forget()
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "inner":  # not there yet: copied or unpickled
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
+    def reset(self) -> None:
+        self.inner.reset()
+        self._check.reset()
+        self._forget()
+
+    def update(self, state: State, effort: Array, dt: float) -> Context:
+        if type(dt) is not float:
+            dt = number("dt", dt)
+        effort = vector("effort", effort, self._nu)
+        _, state = self._check.typed(0.0, state)
+        problem = self._problem(state, effort, dt)
+        self.status, self.message = Status.DEGRADED if problem else Status.SOLVED, problem or ""
+        if problem is None:
+            if self._left_out_s > 0.0:
+                effort, dt = self._with_left_out(effort, dt)
+            self._context = self.inner.update(state, effort, dt)
+        return self._context
+
+    def evaluate(self, xi: Xi) -> Array:
+        return self.inner.evaluate(xi)
+
+    def jacobian(self, xi: Xi) -> Array:
+        return self.inner.jacobian(xi)
+
+    def effort_gain(self) -> Array:
+        return self.inner.effort_gain()
+
+    def payload(self) -> Array:
+        return self.inner.payload()
+
+    @property
+    def latency_s(self) -> float | None:
+        return self.inner.latency_s
+
+    def estimate(self, measured: State) -> State:
+        return self.inner.estimate(measured)
+
+    def _forget(self) -> None:
+        self._context = EMPTY_CONTEXT
+        self._time_s = self._left_out_s = 0.0
+        self._impulse = np.zeros(self._nu)  # of the efforts that were left out
+        self.status, self.message = Status.SOLVED, ""
+
+    def _problem(self, state: State, effort: Array, dt: float) -> str | None:
+        """Why a sample is left out; its time and effort are kept where they are good."""
+        if not 0.0 < dt <= MAX_STEP_S:
+            return f"dt is {dt:g} s, allowed above 0 and up to {MAX_STEP_S} s"
+        self._time_s += dt
+        values = zip(effort.tolist(), self._least, self._most, strict=True)
+        within = all(least <= value <= most for value, least, most in values)
+        problem = self._check.problem(self._time_s, state)
+        if within:
+            self._effort = effort
+        else:
+            problem = "effort is not finite, or far beyond its limits"
+        if problem is not None:
+            self._left_out_s += dt
+            self._impulse = self._impulse + dt * self._effort
+        return problem
+
+    def _with_left_out(self, effort: Array, dt: float) -> tuple[Array, float]:
+        """Mean effort and time since the last sample that was used."""
+        whole_s = self._left_out_s + dt
+        mean = (self._impulse + dt * effort) / whole_s
+        self._left_out_s, self._impulse = 0.0, np.zeros(self._nu)
+        return mean, whole_s

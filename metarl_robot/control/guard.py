@@ -1,0 +1,117 @@
+"""What stands before every controller that the factory makes: samples that it cannot use do not reach it.
+
+Wrong shapes and types raise SignalError before anything changes. A wrong value (sample_check.py) gives a command with a status, and the
+controller does not see the sample: it goes on as if the sample had not come. Until a good one comes the command is that of the
+controller's `fallback(time, reason)`, where it has one (a plan is followed), else the last command: DEGRADED for `HOLD_S`, then FAILED.
+While only the time is wrong, the last command is held for `HOLD_S`, too. On another time base the controller starts afresh, from the
+effort that acts.
+
+Whatever a controller returns, an effort leaves finite, within the limits and within the rate; what it raises becomes a FAILED command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.control.base import Controller
+from metarl_robot.control.limits import EffortLimiter
+from metarl_robot.errors import MetaRLError, SignalError
+from metarl_robot.robot import Robot
+from metarl_robot.sample_check import SampleCheck, vector
+from metarl_robot.signals import Command, Reference, State, Status
+
+Array = NDArray[np.float64]
+
+HOLD_S = 0.1
+
+
+class GuardedController:
+    """See the module's docstring. inner: the controller; what else it offers (`adapter`, `observe_truth`, …) is offered, too."""
+
+    def __init__(self, robot: Robot, inner: Controller) -> None:
+        self.inner = inner
+        self._check = SampleCheck(robot)
+        self._limiter = EffortLimiter(robot)
+        self._period_s, self._nu = robot.control_period_s, robot.nu
+        self._command: Command | None = None
+        self._time_s = self._missing_s = 0.0
+        self._hold = Command(np.clip(0.0, robot.effort_lower, robot.effort_limit), Status.FAILED)
+        self._forget()
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "inner":  # not there yet: copied or unpickled
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
+    def reset(self) -> None:
+        self.inner.reset()
+        self._check.reset()
+        self._limiter.reset()
+        self._forget()
+
+    def acted(self, effort: Array) -> None:
+        """Not the last command but this effort (nu,) has acted since: see Handover."""
+        effort = vector("effort", effort, self._nu)
+        self._limiter.reset(effort)
+        self._tell(effort)
+
+    def step(self, time: float, state: State, reference: Reference) -> Command:
+        time, state = self._check.typed(time, state)
+        if not callable(getattr(reference, "sample", None)):
+            raise SignalError(f"reference: must have a method sample(times); given: {type(reference).__name__}")
+        problem = self._check.problem(time, state)
+        if problem is not None:
+            return self._without(time, problem)
+        if self._check.moved:
+            self._start_afresh()
+        try:
+            command = self.inner.step(time, state, reference)
+        except MetaRLError:
+            raise
+        except Exception as error:
+            return self._without(time, f"the controller failed: {type(error).__name__}: {error}")
+        self._command, self._time_s, self._missing_s = self._sent(time, command), time, 0.0
+        return self._command
+
+    def _forget(self) -> None:
+        self._command = None
+        self._time_s = self._missing_s = 0.0
+
+    def _tell(self, effort: Array) -> None:
+        tell = getattr(self.inner, "acted", None)
+        if tell is not None:
+            tell(effort)
+
+    def _start_afresh(self) -> None:
+        last = self._limiter.last
+        self.inner.reset()
+        self._limiter.reset()
+        self._limiter.reset(last)
+        if last is not None:
+            self._tell(last)
+
+    def _without(self, time: float, reason: str) -> Command:
+        """What is sent instead, without a usable sample."""
+        self._missing_s += self._period_s
+        of_time, expected_s = reason.startswith("time"), self._time_s + self._missing_s
+        now_s = expected_s if of_time or time < self._time_s else time
+        fallback: Callable[[float, str], Command] | None = getattr(self.inner, "fallback", None)
+        if fallback is None or (of_time and self._command is not None and self._missing_s < HOLD_S + 0.5 * self._period_s):
+            return self._sent(now_s, self._held(reason))
+        return self._sent(now_s, fallback(now_s, reason))
+
+    def _held(self, reason: str) -> Command:
+        if self._command is None:
+            return replace(self._hold, message=f"{reason}; nothing to go on with")
+        status = Status.DEGRADED if self._missing_s < HOLD_S + 0.5 * self._period_s else Status.FAILED
+        return replace(self._command, status=status, message=f"{reason}; holding the last command")
+
+    def _sent(self, time: float, command: Command) -> Command:
+        self._limiter.at(time)
+        effort = self._limiter.apply(np.asarray(command.effort, dtype=np.float64))
+        return command if (effort == command.effort).all() else replace(command, effort=effort)
