@@ -77,12 +77,13 @@ def parameters_extreme(draw: Draw) -> Fault:
 
 def _extreme(draw: Draw, config: Any) -> Any:
     """The configuration with one of its numbers at an end of its range."""
-    ranges = {name: _range(field) for name, field in type(config).model_fields.items()}
+    ranges = {name: ends_of(field) for name, field in type(config).model_fields.items()}
     name = draw.pick([name for name, ends in ranges.items() if len(ends) == 2])
     return type(config)(**{**config.model_dump(), name: draw.pick(ranges[name])})
 
 
-def _range(field: Any) -> list[float]:
+def ends_of(field: Any) -> list[float]:
+    """The ends of a parameter's range, where it has two."""
     ends = [getattr(limit, "ge", getattr(limit, "le", None)) for limit in field.metadata]
     return [float(end) for end in ends if end is not None]
 

@@ -80,9 +80,11 @@ def _long(rows: list[dict[str, Any]]) -> str:
 
 
 def _kinds() -> str:
+    from metarl_robot.cli.fault_processes import KINDS as PROCESS_KINDS
     from metarl_robot.sim.faults import KINDS
 
     rows = [(kind.name, kind.group, "one process", kind.text) for kind in KINDS.values()]
+    rows += [(k.name, k.group, "real processes", k.text) for k in PROCESS_KINDS.values()]
     return "## Kinds of fault\n\n" + _table(("kind", "group", "where", "what"), rows)
 
 

@@ -83,11 +83,14 @@ def faults_table(rows: list[dict[str, Any]]) -> Table:
 
 def kinds_table() -> Table:
     """Every kind, and where it is tested."""
+    from metarl_robot.cli.fault_processes import KINDS as PROCESS_KINDS
     from metarl_robot.sim.faults import KINDS
 
     result = table("Kinds of fault", ("kind", "group", "where", "what"))
     for kind in KINDS.values():
         result.add_row(kind.name, kind.group, "one process", kind.text)
+    for one in PROCESS_KINDS.values():
+        result.add_row(one.name, one.group, "--processes", one.text)
     return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 
 from metarl_robot.cli.console import err, examples, out, parse_names, write_json
 from metarl_robot.cli.progress import Report, progress
+from metarl_robot.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from metarl_robot.cli.fault_results import Results
@@ -17,12 +19,13 @@ _EPILOG = examples(
     ("metarl faults", "every kind of fault, two seeds each, on an arm and on a quadrotor: minutes"),
     ("metarl faults panda --kind gate_stopped,nan --seeds 10", "some kinds on one robot"),
     ("metarl faults x500 --seeds 50 --resume", "go on after Ctrl-C: finished runs are kept"),
+    ("metarl faults panda --processes --seeds 5", "real nodes over ROS 2, one run after another"),
     ("metarl faults panda --long 60", "no fault: an hour of simulated time; memory and drift"),
     ("metarl faults --resume --write docs/RELIABILITY.md", "results so far as a document"),
     note="A run is unsafe when a command reached the plant that was not finite, beyond an effort "
     "limit, too fast, older than its deadline or a stranger's, or when a process "
-    "ended that was not killed; then the exit code is 1. All parts run in one process, in "
-    "simulated time: the same seeds give the same runs. Kinds: metarl faults --list.",
+    "ended that was not killed; then the exit code is 1. Without --processes all parts run in one "
+    "process, in simulated time: the same seeds give the same runs. Kinds: metarl faults --list.",
 )
 _ROBOTS = "panda,x500"
 
@@ -40,6 +43,9 @@ def faults(
         str | None, typer.Option(help="Kinds of fault, separated by commas; default: all.")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each kind.")] = 2,
+    processes: Annotated[
+        bool, typer.Option("--processes", help="Real nodes over ROS 2 instead of one process.")
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep the runs that the folder holds.")
     ] = False,
@@ -68,8 +74,8 @@ def faults(
     results = Results(folder, resume)
     complete = True
     for name in names:
-        complete = complete and _keep(results, name, kind, seeds, long)
-    rows = results.rows(names) if write is None else results.rows()
+        complete = complete and _keep(results, name, kind, seeds, processes, long)
+    rows = results.rows() if write is not None else results.rows(names, _where(processes))
     _tell(rows, results.long_rows(), json, write)
     if not complete:
         raise typer.Exit(130)
@@ -83,35 +89,55 @@ def _list() -> None:
     out().print(kinds_table())
 
 
-def _keep(results: Results, robot: str, kind: str | None, seeds: int, long: float | None) -> bool:
+def _where(processes: bool) -> str:
+    return "processes" if processes else "lockstep"
+
+
+def _keep(
+    results: Results, robot: str, kind: str | None, seeds: int, processes: bool, long: float | None
+) -> bool:
     """Run and keep each result. False when interrupted by Ctrl-C."""
     try:
         with progress() as report:
             if long is not None:
                 _run_long(report, results, robot, long)
             else:
-                _run(report, results, robot, kind, seeds)
+                _run(report, results, robot, kind, seeds, processes)
     except KeyboardInterrupt:
         err().print("[yellow]interrupted:[/] finished runs are kept; go on with --resume")
         return False
     return True
 
 
-def _run(report: Report, results: Results, robot: str, kind: str | None, seeds: int) -> None:
+def _run(
+    report: Report, results: Results, robot: str, kind: str | None, seeds: int, processes: bool
+) -> None:
     from metarl_robot.robot import load_robot
-    from metarl_robot.sim.faults import KINDS, kind_of_fault
-    from metarl_robot.sim.faults_run import run_fault
 
-    loaded = load_robot(robot)
-    kinds = tuple(KINDS) if kind is None else parse_names(kind)
+    loaded, (known, run) = load_robot(robot), _runner(processes)
+    kinds = known if kind is None else parse_names(kind)
     for name in kinds:
-        kind_of_fault(name)
+        if name not in known:
+            raise UnknownNameError("kind of fault", name, known)
     wanted = [(name, seed) for seed in range(seeds) for name in kinds]
-    left = [key for key in wanted if not results.has(loaded.name, "lockstep", *key)]
+    left = [key for key in wanted if not results.has(loaded.name, _where(processes), *key)]
     for done, (name, seed) in enumerate(left):
         report(loaded.name, len(wanted) - len(left) + done, len(wanted), f"{name} {seed}")
-        results.add(run_fault(loaded, name, seed).to_dict())
+        results.add(run(loaded, name, seed).to_dict())
     report(loaded.name, len(wanted), len(wanted))
+
+
+def _runner(processes: bool) -> tuple[tuple[str, ...], Callable[..., Any]]:
+    """(the kinds that there are, what runs one of them)."""
+    if processes:
+        from metarl_robot.cli.fault_processes import KINDS as PROCESS_KINDS
+        from metarl_robot.cli.fault_processes import run_process_fault
+
+        return tuple(PROCESS_KINDS), run_process_fault
+    from metarl_robot.sim.faults import KINDS
+    from metarl_robot.sim.faults_run import run_fault
+
+    return tuple(KINDS), run_fault
 
 
 def _run_long(report: Report, results: Results, robot: str, minutes: float) -> None:

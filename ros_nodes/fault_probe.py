@@ -1,0 +1,205 @@
+"""A node that watches the others during a fault, and sends what nobody should send.
+
+Times are those at which a publisher wrote (DDS's source timestamps): a probe that is late sees
+nothing late.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from lifecycle_msgs.srv import ChangeState
+from numpy.typing import NDArray
+from rcl_interfaces.srv import SetParameters
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rosgraph_msgs.msg import Clock
+from std_msgs.msg import Float64MultiArray
+from std_srvs.srv import SetBool, Trigger
+
+from metarl_robot.errors import MetaRLError, SignalError
+from metarl_robot.labelled import NANOSECONDS, Table, table_of
+from metarl_robot.robot import Robot
+from metarl_robot.ros_nodes import topics
+from metarl_robot.ros_nodes.convert import time_message
+from metarl_robot.ros_nodes.interfaces import interface_of
+
+Array = NDArray[np.float64]
+
+_DEEP = QoSProfile(depth=10000, reliability=ReliabilityPolicy.RELIABLE)
+_SERVICE_S = 20.0
+_LABELS = ("²", "9" * 400, "-1.0 effort", "nan effort", "", "1e999 effort")
+
+
+class FaultProbe:
+    """See the module's docstring.
+
+    efforts: (written at [s], effort (nu,), age of the command that it answers [s] or None) of every
+    command to the plant. said: the gate's states in order. truth: newest table of the plant.
+    """
+
+    def __init__(self, robot: Robot, domain: int) -> None:
+        self._interface, self._robot = interface_of(robot), robot
+        self._context = rclpy.Context()
+        self._context.init(domain_id=domain)
+        self.node = rclpy.create_node("fault_probe", context=self._context)
+        self.said: list[dict[str, str]] = []
+        self.efforts: list[tuple[float, Array, float | None]] = []
+        self.truth: Table | None = None
+        self.diagnostics: dict[str, dict[str, str]] = {}
+        self._issued: dict[int, float] = {}
+        self._listen()
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the probe."""
+        self._executor.shutdown()
+        self._context.try_shutdown()
+        self._thread.join(_SERVICE_S)
+        self.node.destroy_node()
+
+    @property
+    def gate(self) -> dict[str, str]:
+        """What the gate said last."""
+        return self.said[-1] if self.said else {}
+
+    @property
+    def time_s(self) -> float:
+        """The plant's time."""
+        return -1.0 if self.truth is None else self.truth.stamp_s
+
+    def stranger(self, kind: Any, topic: str, quality: QoSProfile | None = None) -> Any:
+        """A publisher of the probe's own on a topic of others."""
+        return self.node.create_publisher(kind, topic, quality or topics.COMMAND)
+
+    def command(self, effort: Array) -> Any:
+        """A command to the gate, stamped as if it answered the newest state."""
+        return self._interface.gate_command(round(self.time_s * NANOSECONDS), effort)
+
+    def commanding(self, quality: QoSProfile | None = None) -> Any:
+        """A publisher of commands to the gate."""
+        return self.stranger(self._interface.gate_command_type, topics.GATE_COMMAND, quality)
+
+    def garbage(self, rng: np.random.Generator) -> Iterator[tuple[Any, str, Any]]:
+        """(type, topic, message): values and labels that nobody should send."""
+        nu = self._robot.nu
+        for value in (np.nan, np.inf, -np.inf, 1e308):
+            effort = np.where(rng.random(nu) < 0.5, value, 0.0)
+            yield self._interface.gate_command_type, topics.GATE_COMMAND, self.command(effort)
+        for label in _LABELS:
+            message = Float64MultiArray(data=[0.0] * nu)
+            message.layout.dim = [_dimension(label, 1), _dimension("a,b", nu)]
+            if self._interface.gate_command_type is Float64MultiArray:
+                yield Float64MultiArray, topics.GATE_COMMAND, message
+            yield Float64MultiArray, self._interface.commands, message
+
+    def send_clock(self, stamps_ns: Iterator[int] | list[int], pause_s: float) -> None:
+        """Publish times on /clock as a second simulation would."""
+        out = self.stranger(Clock, topics.CLOCK, topics.CLOCK_OUT)
+        for stamp_ns in stamps_ns:
+            out.publish(Clock(clock=time_message(stamp_ns)))
+            threading.Event().wait(pause_s)
+        self.node.destroy_publisher(out)
+
+    def set_parameter(self, node: str, name: str, value: object) -> bool:
+        """Whether a node took a parameter."""
+        request = SetParameters.Request(
+            parameters=[Parameter(name, value=value).to_parameter_msg()]
+        )
+        answer = self._call(SetParameters, f"/{node}/set_parameters", request)
+        return bool(answer.results[0].successful)
+
+    def change_state(self, node: str, transition: int) -> bool:
+        """Whether a node made a lifecycle transition (lifecycle_msgs/Transition)."""
+        request = ChangeState.Request()
+        request.transition.id = transition
+        return bool(self._call(ChangeState, f"/{node}/change_state", request).success)
+
+    def pause(self, wanted: bool) -> None:
+        """Let the simulation stand, or go on."""
+        self._call(SetBool, "/plant/set_pause", SetBool.Request(data=wanted))
+
+    def trigger(self, service: str) -> bool:
+        return bool(self._call(Trigger, service, Trigger.Request()).success)
+
+    def _call(self, kind: Any, service: str, request: Any) -> Any:
+        client = self.node.create_client(kind, service)
+        try:
+            if not client.wait_for_service(_SERVICE_S):
+                raise MetaRLError(f"faults: no service {service} within {_SERVICE_S:g} s")
+            future = client.call_async(request)
+            deadline = monotonic() + _SERVICE_S
+            while not future.done():
+                if monotonic() > deadline:
+                    raise MetaRLError(f"faults: {service} gave no answer in {_SERVICE_S:g} s")
+                threading.Event().wait(0.005)
+            return future.result()
+        finally:
+            self.node.destroy_client(client)
+
+    def _listen(self) -> None:
+        def listen(kind: Any, topic: str, heard: Callable[..., None], qos: QoSProfile) -> None:
+            self.node.create_subscription(kind, topic, heard, qos)
+
+        kind = self._interface.gate_command_type
+        listen(DiagnosticStatus, topics.GATE_STATE, self._on_gate, topics.LATCHED)
+        listen(DiagnosticArray, topics.DIAGNOSTICS, self._on_diagnostics, _DEEP)
+        listen(Float64MultiArray, topics.TRUTH, self._on_truth, _DEEP)
+        listen(Float64MultiArray, self._interface.commands, self._on_effort, _DEEP)
+        listen(kind, topics.GATE_COMMAND, self._on_command, _DEEP)
+
+    def _spin(self) -> None:
+        with suppress(ExternalShutdownException):
+            self._executor.spin()
+
+    def _on_gate(self, message: DiagnosticStatus) -> None:
+        self.said.append({pair.key: pair.value for pair in message.values})
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            values = {pair.key: pair.value for pair in status.values}
+            self.diagnostics[status.name] = {**values, "message": status.message}
+
+    def _on_truth(self, message: Float64MultiArray) -> None:
+        with suppress(SignalError):
+            self.truth = table_of(message)
+
+    def _on_command(self, message: Any, info: Any) -> None:
+        stamp_ns, _ = self._interface.read_gate_command(message)
+        self._issued.setdefault(stamp_ns, info["source_timestamp"] / NANOSECONDS)
+
+    def _on_effort(self, message: Float64MultiArray, info: Any) -> None:
+        written_s = info["source_timestamp"] / NANOSECONDS
+        try:
+            answered = table_of(message)
+        except SignalError:
+            return  # the probe's own
+        issued_s = self._issued.get(answered.stamp_ns)
+        age_s = None if issued_s is None else written_s - issued_s
+        self.efforts.append((written_s, answered.values[0], age_s))
+
+
+def _dimension(label: str, size: int) -> Any:
+    from std_msgs.msg import MultiArrayDimension
+
+    return MultiArrayDimension(label=label, size=size, stride=size)
+
+
+def odd_quality() -> QoSProfile:
+    """A quality of service that commands do not have."""
+    return QoSProfile(
+        depth=1,
+        reliability=ReliabilityPolicy.BEST_EFFORT,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL,
+    )
