@@ -36,6 +36,7 @@ Array = NDArray[np.float64]
 
 _DEEP = QoSProfile(depth=10000, reliability=ReliabilityPolicy.RELIABLE)
 _SERVICE_S = 20.0
+_JUST_AFTER_S = 0.005
 _LABELS = ("²", "9" * 400, "-1.0 effort", "nan effort", "", "1e999 effort")
 
 
@@ -43,7 +44,8 @@ class FaultProbe:
     """See the module's docstring.
 
     efforts: (written at [s], effort (nu,), age of the command that it answers [s] or None) of every
-    command to the plant. said: the gate's states in order. truth: newest table of the plant.
+    command to the plant. said: the gate's states in order; said_s: when [s]. truth: newest table of
+    the plant.
     """
 
     def __init__(self, robot: Robot, domain: int) -> None:
@@ -52,6 +54,7 @@ class FaultProbe:
         self._context.init(domain_id=domain)
         self.node = rclpy.create_node("fault_probe", context=self._context)
         self.said: list[dict[str, str]] = []
+        self.said_s: list[float] = []
         self.efforts: list[tuple[float, Array, float | None]] = []
         self.truth: Table | None = None
         self.diagnostics: dict[str, dict[str, str]] = {}
@@ -163,7 +166,13 @@ class FaultProbe:
         with suppress(ExternalShutdownException):
             self._executor.spin()
 
-    def _on_gate(self, message: DiagnosticStatus) -> None:
+    def passed_at(self, time_s: float) -> bool:
+        """Whether the gate passed commands on; its state is written just after its command."""
+        index = int(np.searchsorted(self.said_s, time_s + _JUST_AFTER_S)) - 1
+        return index >= 0 and self.said[index].get("state") == "passing"
+
+    def _on_gate(self, message: DiagnosticStatus, info: Any) -> None:
+        self.said_s.append(info["source_timestamp"] / NANOSECONDS)
         self.said.append({pair.key: pair.value for pair in message.values})
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:

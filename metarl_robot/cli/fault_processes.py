@@ -320,7 +320,7 @@ def _reached(run: Run, begin: int) -> Any:
             witness.not_finite()
             continue
         witness.received(written_s, effort)
-        if age_s is not None:
+        if age_s is not None and run.probe.passed_at(written_s):
             witness.acts(age_s, 1.0 if changed else allowed_s)
     return witness.reached
 
