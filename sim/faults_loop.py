@@ -308,7 +308,7 @@ class Loop:
         self._arrivals: list[tuple[float, Array]] = []
         self._effort: Array | None = None
         self._acting: CommandMessage | None = None
-        self._overridden = False
+        self._overridden, self._was_running = False, True
 
     @property
     def time_s(self) -> float:
@@ -332,17 +332,19 @@ class Loop:
             begin_s + _WATCH_PHASE * period_s, lambda: self.gate.take("watchdog", self.gate.watch)
         )
         self.events.run_until(begin_s + period_s)
+        self._note_error()
         self._move(begin_s)
         self._look_at_age()
-        self._note_error()
+        self._was_running = self.gate.running
 
     def _measure(self, now_s: float) -> None:
         stamp_s = self.fault.clock(self.plant.stamp)
+        imu = StateMessage(now_s, stamp_s, self._measured)
+        self.events.at(now_s, partial(self.gate.take, "imu", partial(self.gate.on_inertial, imu)))
         for message in self.fault.states(now_s, StateMessage(now_s, stamp_s, self._measured)):
             self.events.at(message.at_s, partial(self._hear, message))
 
     def _hear(self, message: StateMessage) -> None:
-        self.gate.take("imu", lambda: self.gate.on_inertial(message))
         self.gate.take("state", lambda: self.gate.on_state(message))
         if self.gate.running or self.fault.alive("gate", np.inf):  # else nobody hears it any more
             self.mpc.take("state", lambda: self.mpc.on_state(message))
@@ -370,7 +372,8 @@ class Loop:
         """The age of the command that has acted until now; a new timeout counts from a tick on."""
         if self._acting is None or self._overridden:
             return
-        timeout_s = max(self._timeouts_s) if self.gate.running else COMMAND_DEADLINE_S
+        guarded = self.gate.running and self._was_running
+        timeout_s = max(self._timeouts_s) if guarded else COMMAND_DEADLINE_S
         allowed_s = timeout_s + self.robot.control_period_s + 1e-6
         self.witness.acts(self.events.now_s - self._acting.issued_s, allowed_s)
 

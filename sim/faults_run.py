@@ -32,7 +32,8 @@ from metarl_robot.sim.scenario import Scenario
 _AFTER_S = 1.5  # how long a run goes on after the fault,
 _REST_S = 8.0  # and how much longer at most until the robot is at rest
 _WINDOW_S = 0.5  # errors are means over so long, before the fault and at the end
-_NORMAL, _NORMAL_M = (
+_NORMAL = 2.0  # an error is normal up to this multiple of that before,
+_NORMAL_M = (0.005, 0.05)  # or this size: of an arm, in flight
     2.0,
     0.005,
 )  # an error is normal up to this multiple of that before, or this size
@@ -114,7 +115,7 @@ def _row(kind: str, seed: int, start_s: float, fault: Fault, loop: Loop) -> Faul
         _mean(before),
         _mean(loop.error_m[-round(_WINDOW_S / period_s) :]),
     )
-    normal = error_after_m <= max(_NORMAL * error_before_m, _NORMAL_M)
+    normal = error_after_m <= max(_NORMAL * error_before_m, _NORMAL_M[loop.robot.floating])
     return FaultRun(
         robot=loop.robot.name,
         kind=kind,

@@ -27,7 +27,7 @@ Unsafe is a run in which a command reached the plant that
 
 or in which a process ended that was not killed, or an error came out of a part that must not
 raise any. *Normal again*: commands pass and the error is at most twice that before the fault (or
-5 mm). *Crashed*: touched the ground faster than 1.5 m/s or tilted by more than 46°. *Too fast*:
+5 mm, 50 mm in flight). *Crashed*: touched the ground faster than 1.5 m/s or tilted by more than 46°. *Too fast*:
 runs with a joint, a speed or a rate beyond its limit. Such harm is not an unsafe command: a
 sensor that lies can lead a robot astray by commands that are all within limits.
 """
