@@ -34,9 +34,6 @@ _REST_S = 8.0  # and how much longer at most until the robot is at rest
 _WINDOW_S = 0.5  # errors are means over so long, before the fault and at the end
 _NORMAL = 2.0  # an error is normal up to this multiple of that before,
 _NORMAL_M = (0.005, 0.05)  # or this size: of an arm, in flight
-    2.0,
-    0.005,
-)  # an error is normal up to this multiple of that before, or this size
 _LANDING_M_S, _LANDING_RAD = 1.5, 0.8  # a touch-down beyond is a crash
 _STATE_AGE_S = 0.1  # the nodes' max_state_age_s
 
