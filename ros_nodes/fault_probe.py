@@ -186,7 +186,7 @@ class FaultProbe:
 
     def _on_command(self, message: Any, info: Any) -> None:
         stamp_ns, _ = self._interface.read_gate_command(message)
-        self._issued.setdefault(stamp_ns, info["source_timestamp"] / NANOSECONDS)
+        self._issued[stamp_ns] = info["source_timestamp"] / NANOSECONDS
 
     def _on_effort(self, message: Float64MultiArray, info: Any) -> None:
         written_s = info["source_timestamp"] / NANOSECONDS
