@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from numpy.typing import NDArray
 from rcl_interfaces.srv import SetParameters
@@ -123,11 +124,12 @@ class FaultProbe:
         answer = self._call(SetParameters, f"/{node}/set_parameters", request)
         return bool(answer.results[0].successful)
 
-    def change_state(self, node: str, transition: int) -> bool:
-        """Whether a node made a lifecycle transition (lifecycle_msgs/Transition)."""
-        request = ChangeState.Request()
-        request.transition.id = transition
-        return bool(self._call(ChangeState, f"/{node}/change_state", request).success)
+    def cycle(self, node: str) -> None:
+        """Deactivate a node and activate it again."""
+        for wanted in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVATE):
+            request = ChangeState.Request()
+            request.transition.id = wanted
+            self._call(ChangeState, f"/{node}/change_state", request)
 
     def pause(self, wanted: bool) -> None:
         """Let the simulation stand, or go on."""

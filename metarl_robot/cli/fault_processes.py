@@ -35,6 +35,7 @@ _START_S = 120.0  # nodes may have to compile their code first
 _AFTER_S, _REST_S = 3.0, 20.0
 _STOPPED_S = (0.02, 2.0)
 _END_S = 25.0
+_CYCLES = 100
 _NODES = ("mpc", "gate", "reference", "recorder", "plant")
 _TOLERANCE_S = 0.002  # of ages: the gate's decision and the publisher's time are not one moment
 
@@ -130,11 +131,8 @@ def _parameters(run: Run) -> None:
 
 
 def _lifecycle(run: Run) -> None:
-    from lifecycle_msgs.msg import Transition  # type: ignore[import-not-found,unused-ignore]
-
-    for _ in range(100):
-        for wanted in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVATE):
-            run.probe.change_state("mpc", wanted)
+    for _ in range(_CYCLES):
+        run.probe.cycle("mpc")
 
 
 def _full_disk(run: Run) -> None:
