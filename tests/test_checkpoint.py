@@ -20,7 +20,7 @@ from metarl_robot.errors import CheckpointError, MetaRLError
 from metarl_robot.robot import load_robot
 
 SHIPPED = load_checkpoint(default_checkpoint(load_robot("planar2")))
-TENSORS = sorted(SHIPPED.tensors)  # pytest-xdist needs one order in all workers
+TENSORS = dict(sorted(SHIPPED.tensors.items()))  # pytest-xdist needs one order in all workers
 RECORD = {key: SHIPPED.meta[key] for key in ("features", "context_names", "config")}
 
 

@@ -127,7 +127,7 @@ def test_an_arm_that_is_elsewhere_for_good_is_believed_and_a_new_epoch_begins() 
     assert intake.epoch == 1
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
+@settings(max_examples=80)
 @given(
     seed=st.integers(0, 2**32 - 1),
     rate_hz=st.sampled_from([40.0, 100.0, 200.0, 500.0, 1000.0]),
@@ -204,7 +204,7 @@ numbers = st.floats(width=64) | st.sampled_from([0.0, 1.0, np.nan, np.inf, -np.i
 stamps = st.sampled_from([0.0, 1.0, 1.005, 1.01, 1.015, 1.02, -1.0, 1e9, np.nan, np.inf, -np.inf]) | st.floats()
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
+@settings(max_examples=80)
 @given(st.lists(st.tuples(st.lists(numbers, min_size=7, max_size=7), st.lists(numbers, min_size=6, max_size=6), stamps), max_size=20))
 def test_whatever_is_offered_the_latest_state_is_finite_normalised_and_no_error_is_raised(offers: list) -> None:
     intake = StateIntake(X500)

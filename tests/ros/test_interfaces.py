@@ -429,7 +429,7 @@ def read_or_refused(read: Callable, *arguments: object) -> object:
         return None
 
 
-FUZZ = settings(max_examples=60, deadline=None, derandomize=True)
+FUZZ = settings(max_examples=60)
 
 
 @FUZZ
