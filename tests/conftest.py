@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return _group(nodeid) or nodeid
 
     return GroupScheduling(config, log)
+
+
+@pytest.fixture(autouse=True)
+def ieee_numbers() -> None:
+    """Training flushes denormal numbers to zero for the rest of its thread; the next test has all of IEEE 754 again."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_flush_denormal(False)
 
 
 @pytest.fixture(scope="session")

@@ -38,6 +38,7 @@ from metarl_robot.ros_nodes import topics  # noqa: E402
 from metarl_robot.ros_nodes.launcher_watch import AT_ONCE  # noqa: E402
 
 WAIT_S = 300.0  # how long to wait for something before giving up; never part of a verdict
+CLOSE_S = 30.0  # how long a probe may take to leave
 os.environ.update({key: value for key, value in node_environment().items() if "PROFILES" in key})  # for the probe too
 _domains = itertools.count(int(os.environ["ROS_DOMAIN_ID"]))
 _DEEP = QoSProfile(depth=10000, reliability=ReliabilityPolicy.RELIABLE)
@@ -94,6 +95,14 @@ class Probe:
         self.diagnostics.update({status.name: status for status in message.status})
 
     def close(self) -> None:
+        """In a thread, which may be left behind: Fast DDS 2.14 can deadlock when a participant that was killed loses its
+        lease at the moment in which another one leaves (PDP::check_remote_participant_liveliness waits for the thread
+        that, in ResourceEvent::unregister_timer, waits for it)."""
+        closing = threading.Thread(target=self._close, daemon=True)
+        closing.start()
+        closing.join(CLOSE_S)
+
+    def _close(self) -> None:
         self._executor.shutdown()
         self._context.try_shutdown()
         self._thread.join(WAIT_S)
