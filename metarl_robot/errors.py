@@ -44,6 +44,10 @@ class MissingPackageError(MetaRLError):
         super().__init__(f"this needs {package}, which is not installed: {remedy}")
 
 
+class FaultError(MetaRLError):
+    """A run under a fault did not get as far as its fault."""
+
+
 class UnknownNameError(MetaRLError):
     """A name was given that is not among the valid ones."""
 

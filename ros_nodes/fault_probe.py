@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import rclpy
@@ -38,14 +38,27 @@ Array = NDArray[np.float64]
 _DEEP = QoSProfile(depth=10000, reliability=ReliabilityPolicy.RELIABLE)
 _SERVICE_S = 20.0
 _JUST_AFTER_S = 0.005
+_STRANGER_NS = 777  # after a stamp of the plant, which are whole microseconds: a stranger's
 _LABELS = ("²", "9" * 400, "-1.0 effort", "nan effort", "", "1e999 effort")
+
+
+class Effort(NamedTuple):
+    """A command to the plant. written_s: when; effort: (nu,); stamp_ns: of what it answers."""
+
+    written_s: float
+    effort: Array
+    stamp_ns: int
+
+    @property
+    def strange(self) -> bool:
+        """Whether it answers a command of the probe's own."""
+        return self.stamp_ns % 1000 == _STRANGER_NS
 
 
 class FaultProbe:
     """See the module's docstring.
 
-    efforts: (written at [s], effort (nu,), age of the command that it answers [s] or None) of every
-    command to the plant. said: the gate's states in order; said_s: when [s]. truth: newest table of
+    efforts: every command to the plant. said: the gate's states in order; said_s: when [s]. truth: newest table of
     the plant.
     """
 
@@ -56,10 +69,10 @@ class FaultProbe:
         self.node = rclpy.create_node("fault_probe", context=self._context)
         self.said: list[dict[str, str]] = []
         self.said_s: list[float] = []
-        self.efforts: list[tuple[float, Array, float | None]] = []
+        self.efforts: list[Effort] = []
         self.truth: Table | None = None
         self.diagnostics: dict[str, dict[str, str]] = {}
-        self._issued: dict[int, float] = {}
+        self._issued: dict[int, list[float]] = {}
         self._listen()
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
@@ -88,8 +101,9 @@ class FaultProbe:
         return self.node.create_publisher(kind, topic, quality or topics.COMMAND)
 
     def command(self, effort: Array) -> Any:
-        """A command to the gate, stamped as if it answered the newest state."""
-        return self._interface.gate_command(round(self.time_s * NANOSECONDS), effort)
+        """A stranger's command to the gate, stamped just after the newest state."""
+        stamp_ns = round(self.time_s * NANOSECONDS)
+        return self._interface.gate_command(stamp_ns + _STRANGER_NS, effort)
 
     def commanding(self, quality: QoSProfile | None = None) -> Any:
         """A publisher of commands to the gate."""
@@ -188,7 +202,7 @@ class FaultProbe:
 
     def _on_command(self, message: Any, info: Any) -> None:
         stamp_ns, _ = self._interface.read_gate_command(message)
-        self._issued[stamp_ns] = info["source_timestamp"] / NANOSECONDS
+        self._issued.setdefault(stamp_ns, []).append(info["source_timestamp"] / NANOSECONDS)
 
     def _on_effort(self, message: Float64MultiArray, info: Any) -> None:
         written_s = info["source_timestamp"] / NANOSECONDS
@@ -196,9 +210,13 @@ class FaultProbe:
             answered = table_of(message)
         except SignalError:
             return  # the probe's own
-        issued_s = self._issued.get(answered.stamp_ns)
-        age_s = None if issued_s is None else written_s - issued_s
-        self.efforts.append((written_s, answered.values[0], age_s))
+        self.efforts.append(Effort(written_s, answered.values[0], answered.stamp_ns))
+
+    def age_s(self, effort: Effort) -> float | None:
+        """Of the controller's command that an effort answers; None when there was none."""
+        issued_s = self._issued.get(effort.stamp_ns, [])
+        earlier_s = [time_s for time_s in issued_s if time_s <= effort.written_s]
+        return effort.written_s - max(earlier_s) if earlier_s else None
 
 
 def _dimension(label: str, size: int) -> Any:

@@ -31,6 +31,7 @@ from rclpy.signals import SignalHandlerOptions
 from metarl_robot.errors import MetaRLError
 from metarl_robot.ros_nodes.ending import Ending
 from metarl_robot.ros_nodes.guarded import GuardedNode, described
+from metarl_robot.ros_nodes.log_folder import ensure_log_folder
 from metarl_robot.ros_nodes.realtime_limit import limit_realtime
 from metarl_robot.ros_nodes.unique_name import claim_name
 
@@ -42,6 +43,7 @@ _PAUSE_S = 1e-3  # after an error of rclpy itself: one that comes again and agai
 def run(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> int:
     """Run one node until a signal or until it gives up. Returns the process's exit code."""
     ending = Ending()
+    ensure_log_folder()
     rclpy.init(args=list(sys.argv if args is None else args), signal_handler_options=SignalHandlerOptions.NO)
     try:
         return _live(make_node, ending)

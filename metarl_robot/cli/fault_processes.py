@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from metarl_robot.cli.launch import Launch
-from metarl_robot.errors import MetaRLError
+from metarl_robot.errors import FaultError, MetaRLError
 from metarl_robot.robot import Robot
+from metarl_robot.sim.faults_loop import COMMAND_DEADLINE_S
 from metarl_robot.sim.faults_run import FaultRun
-from metarl_robot.sim.faults_witness import Witness
+from metarl_robot.sim.faults_witness import Reached, Witness
 
 if TYPE_CHECKING:
     from metarl_robot.ros_nodes.fault_probe import FaultProbe
@@ -36,13 +37,18 @@ _AFTER_S, _REST_S = 3.0, 20.0
 _STOPPED_S = (0.02, 2.0)
 _END_S = 25.0
 _CYCLES = 100
+_TIMEOUT_S, _LONGEST_TIMEOUT_S = 0.04, 1.0  # the gate's command_timeout_s: shipped, at most
+_AT_WORK = ("passing", "holding")  # where it cannot be controlled, the gate holds it
 _NODES = ("mpc", "gate", "reference", "recorder", "plant")
 _TOLERANCE_S = 0.002  # of ages: the gate's decision and the publisher's time are not one moment
 
 
 @dataclass
 class Run:
-    """One run at work. expected: nodes that the fault itself ends or stops."""
+    """One run at work.
+
+    expected: nodes that the fault itself ends. retuned: whether it changes the gate's timeouts.
+    """
 
     robot: Robot
     launch: Launch
@@ -50,6 +56,7 @@ class Run:
     rng: np.random.Generator
     expected: set[str] = field(default_factory=set)
     what: str = ""
+    retuned: bool = False
 
     def send(self, node: str, number: signal.Signals) -> None:
         """Send a signal to a node's process."""
@@ -124,6 +131,7 @@ def _parameters(run: Run) -> None:
     from metarl_robot.gate_law import gate_config
     from metarl_robot.sim.faults_nodes import ends_of
 
+    run.retuned = True
     fields = gate_config(run.robot).model_fields
     for name in run.rng.permutation([name for name in fields if len(ends_of(fields[name])) == 2]):
         for end in ends_of(fields[str(name)]):
@@ -205,7 +213,7 @@ def run_process_fault(robot: Robot, kind: str, seed: int) -> FaultRun:
 
     Raises:
         UnknownNameError: no such kind.
-        MetaRLError: the nodes did not get to work before the fault.
+        FaultError: the nodes did not get to work before the fault.
     """
     from metarl_robot.errors import UnknownNameError
 
@@ -236,7 +244,7 @@ def _run(robot: Robot, kind: ProcessKind, seed: int, folder: Path) -> FaultRun:
     )
     try:
         launch.start()
-        _wait(lambda: probe.gate.get("state") == "passing", _START_S, lines)
+        _wait(lambda: probe.gate.get("state") in _AT_WORK, _START_S, lines)
         _wait(lambda: probe.time_s > 1.5, _START_S, lines)
         begin = len(probe.efforts)
         with suppress(MetaRLError):  # a service that does not answer: judged by what it leads to
@@ -253,7 +261,7 @@ def _wait(condition: Callable[[], bool], limit_s: float, lines: list[str]) -> No
     while not condition():
         if monotonic() > end_s:
             last = "\n".join(lines[-8:])
-            raise MetaRLError(f"faults: the nodes were not at work within {limit_s:g} s:\n{last}")
+            raise FaultError(f"the nodes were not at work within {limit_s:g} s:\n{last}")
         threading.Event().wait(0.02)
 
 
@@ -309,17 +317,23 @@ def _state(run: Run, plant: Mapping[str, str], state: str) -> str:
     return "plant gone" if "plant" in run.expected else state
 
 
-def _reached(run: Run, begin: int) -> Any:
-    witness = Witness(run.robot)
-    allowed_s = 0.04 + run.robot.control_period_s + _TOLERANCE_S
-    changed = run.what.startswith("The gate's parameters")
-    for written_s, effort, age_s in list(run.probe.efforts)[begin:]:
-        if not np.all(np.isfinite(effort)):
+def _reached(run: Run, begin: int) -> Reached:
+    """What the plant received. What it refused as older than its deadline did not act."""
+    witness, probe = Witness(run.robot), run.probe
+    refused = int(probe.diagnostics.get("plant", {}).get("command_stale", 0))
+    timeout_s = _LONGEST_TIMEOUT_S if run.retuned else _TIMEOUT_S
+    allowed_s = timeout_s + run.robot.control_period_s + _TOLERANCE_S
+    for one in list(probe.efforts)[begin:]:
+        if not np.all(np.isfinite(one.effort)):
             witness.not_finite()
             continue
-        witness.received(written_s, effort)
-        if age_s is not None and run.probe.passed_at(written_s):
-            witness.acts(age_s, 1.0 if changed else allowed_s)
+        passed, age_s = probe.passed_at(one.written_s), probe.age_s(one)
+        if passed and age_s is not None and age_s > COMMAND_DEADLINE_S and refused > 0:
+            refused -= 1
+            continue
+        witness.received(one.written_s, one.effort, stranger=passed and one.strange)
+        if passed and age_s is not None:
+            witness.acts(age_s, allowed_s)
     return witness.reached
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from metarl_robot.cli.console import err, examples, out, parse_names, write_json
 from metarl_robot.cli.progress import Report, progress
-from metarl_robot.errors import UnknownNameError
+from metarl_robot.errors import FaultError, UnknownNameError
 
 if TYPE_CHECKING:
     from metarl_robot.cli.fault_results import Results
@@ -123,7 +124,10 @@ def _run(
     left = [key for key in wanted if not results.has(loaded.name, _where(processes), *key)]
     for done, (name, seed) in enumerate(left):
         report(loaded.name, len(wanted) - len(left) + done, len(wanted), f"{name} {seed}")
-        results.add(run(loaded, name, seed).to_dict())
+        try:
+            results.add(run(loaded, name, seed).to_dict())
+        except FaultError as error:
+            err().print(f"[yellow]not run:[/] {name} {seed}: {escape(str(error))}")
     report(loaded.name, len(wanted), len(wanted))
 
 
