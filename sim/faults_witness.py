@@ -53,12 +53,15 @@ class Reached:
 
 
 class Witness:
-    """Sees every command that the plant receives, in order."""
+    """Sees every command that the plant receives, in order.
 
-    def __init__(self, robot: Robot) -> None:
+    tolerance_s: of the rate, T in the module's docstring; None: one control period.
+    """
+
+    def __init__(self, robot: Robot, tolerance_s: float | None = None) -> None:
         self._middle = 0.5 * (robot.effort_limit + robot.effort_lower)
         self._half = 0.5 * (robot.effort_limit - robot.effort_lower)
-        self._rate, self._period_s = _RateMeter(robot), robot.control_period_s
+        self._rate = _RateMeter(robot, tolerance_s or robot.control_period_s)
         self._lower = robot.effort_lower
         self._effort_ratio = self._effort_excess = self._oldest_s = self._late_s = 0.0
         self._not_finite = self._strangers = 0
@@ -104,8 +107,8 @@ class _RateMeter:
     u_i / r - t_i by no more than T, and -u likewise: (2 nu,) least values and their times are kept.
     """
 
-    def __init__(self, robot: Robot) -> None:
-        self._limit, self._period_s = robot.effort_rate_limit, robot.control_period_s
+    def __init__(self, robot: Robot, tolerance_s: float) -> None:
+        self._limit, self._tolerance_s = robot.effort_rate_limit, tolerance_s
         self._least: Array | None = None
         self.ratio = 0.0
 
@@ -123,7 +126,7 @@ class _RateMeter:
         now = np.concatenate([scaled, -scaled]) - time_s
         gap_s = time_s - self._since
         self.ratio = max(
-            self.ratio, float(np.max((now - self._least + gap_s) / (gap_s + self._period_s)))
+            self.ratio, float(np.max((now - self._least + gap_s) / (gap_s + self._tolerance_s)))
         )
         lower = now < self._least
         self._least = np.where(lower, now, self._least)

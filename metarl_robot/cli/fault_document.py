@@ -20,7 +20,7 @@ Unsafe is a run in which a command reached the plant that
 - was beyond an effort limit (effort / limit > 1; exact zeros are "off"),
 - changed faster than `effort_rate_limit` allows (rate / limit > 1: the largest change over any
   interval, divided by what the limit allows in that interval and one control period more, which
-  is the tolerance),
+  is the tolerance; two between real processes),
 - acted although it was older than `command_timeout_s` and one period (where the gate was gone:
   than the last hop's `command_deadline_s`), or
 - came from a stranger;
