@@ -51,6 +51,7 @@ ROS = [
     "ros-rosgraph-msgs==2.0.3",
     "ros-builtin-interfaces==2.0.3",
     "ros-rcl-interfaces==2.0.3",
+    "ros-lifecycle-msgs==2.0.3",
     "ros-ament-index-python==1.8.1",
 ]
 
