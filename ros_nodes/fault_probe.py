@@ -38,6 +38,7 @@ Array = NDArray[np.float64]
 _DEEP = QoSProfile(depth=10000, reliability=ReliabilityPolicy.RELIABLE)
 _SERVICE_S = 20.0
 _JUST_AFTER_S = 0.005
+_NEW_BASE_NS = 10**8  # stamps that go back by more are of a clock that was reset
 _STRANGER_NS = 777  # after a stamp of the plant, which are whole microseconds: a stranger's
 _LABELS = ("²", "9" * 400, "-1.0 effort", "nan effort", "", "1e999 effort")
 
@@ -73,6 +74,7 @@ class FaultProbe:
         self.truth: Table | None = None
         self.diagnostics: dict[str, dict[str, str]] = {}
         self._issued: dict[int, list[float]] = {}
+        self._newest_ns = 0
         self._listen()
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
@@ -202,6 +204,9 @@ class FaultProbe:
 
     def _on_command(self, message: Any, info: Any) -> None:
         stamp_ns, _ = self._interface.read_gate_command(message)
+        if stamp_ns < self._newest_ns - _NEW_BASE_NS:
+            self._issued.clear()  # another time base, whose stamps mean other moments
+        self._newest_ns = stamp_ns
         self._issued.setdefault(stamp_ns, []).append(info["source_timestamp"] / NANOSECONDS)
 
     def _on_effort(self, message: Float64MultiArray, info: Any) -> None:
