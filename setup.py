@@ -61,6 +61,7 @@ TRAIN = ["torch==2.13.0", "threadpoolctl>=3.5"]
 DEV = [
     "pytest>=8",
     "hypothesis>=6.120",
+    "pytest-rerunfailures>=15",
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",
     "ruff>=0.9",

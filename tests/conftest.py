@@ -35,8 +35,10 @@ def _group(nodeid: str) -> str | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """tests/ros and tests/packaging get their markers."""
+    """tests/ros and tests/packaging get their markers; tests in real time are tried up to three times."""
     for item in items:
+        if item.get_closest_marker("real_time"):
+            item.add_marker(pytest.mark.flaky(reruns=2))
         for group in _GROUPS:
             if ROOT / "tests" / group in item.path.parents:
                 item.add_marker(getattr(pytest.mark, group))

@@ -86,6 +86,7 @@ def test_a_robot_that_compensates_gravity_itself_is_sent_efforts_without_it(star
     session.finish()
 
 
+@pytest.mark.real_time
 def test_real_time_moves_the_clock_and_a_full_disk_stops_nothing(start: Callable, tmp_path: Path) -> None:
     (tmp_path / "bag").mkdir()
     (tmp_path / "bag" / "bag_0.mcap").symlink_to("/dev/full")

@@ -146,7 +146,7 @@ def check_at_rest(probe: Any, robot: str) -> None:
         assert not any(table.value("violations") or table.value("crashed") for table in path)
 
 
-@pytest.mark.parametrize("lockstep", ["true", "false"])
+@pytest.mark.parametrize("lockstep", ["true", pytest.param("false", marks=pytest.mark.real_time)])
 @pytest.mark.parametrize("robot", ["arm", "quad"])
 def test_after_a_launcher_that_was_killed_the_robot_comes_to_rest_and_no_node_is_left(
     robot: str, lockstep: str, probe_alone: Callable[[], tuple[int, Any]], tmp_path: Path
@@ -167,6 +167,7 @@ def test_a_dropped_terminal_lands_a_quadrotor_before_anything_ends(probe_alone: 
     check_at_rest(probe, "quad")
 
 
+@pytest.mark.real_time
 def test_ctrl_c_brings_an_arm_to_rest_and_a_second_one_ends_a_quadrotor_in_flight(probe_alone: Callable[[], tuple[int, Any]]) -> None:
     domain, probe = probe_alone()
     with in_motion(probe, domain, "arm", "lockstep:=true") as launched:

@@ -11,6 +11,7 @@ from metarl_robot.cli.fault_processes import run_process_fault
 from metarl_robot.robot import load_robot
 
 
+@pytest.mark.real_time
 @pytest.mark.parametrize(("name", "kind"), [("panda", "garbage"), ("x500", "kill_recorder")])
 def test_nothing_ends_that_was_not_killed_and_the_recording_can_be_read(
     name: str, kind: str

@@ -293,6 +293,7 @@ class Relay:
         self._imu.publish(message)
 
 
+@pytest.mark.real_time
 def test_in_real_time_odometry_that_stops_for_two_seconds_ends_in_a_landing(start: Callable, tmp_path: Path) -> None:
     path = tmp_path / "relay.launch.yaml"
     path.write_text(RELAYED)

@@ -170,6 +170,7 @@ def negative(number: int, now_ns: int) -> int:
 SLOW = {"lockstep": False, "command_timeout_s": 1.0, "state_timeout_s": 1.0, "realtime_priority": 0}  # for busy machines
 
 
+@pytest.mark.real_time
 def test_stamps_that_are_no_use_are_named_with_the_remedy(start: Callable, tmp_path: Path) -> None:
     session = start(launch_file(tmp_path, "planar2", "pid", **SLOW))
     driver = Driver(session)
@@ -186,6 +187,7 @@ def test_stamps_that_are_no_use_are_named_with_the_remedy(start: Callable, tmp_p
     session.finish()
 
 
+@pytest.mark.real_time
 def test_states_stamped_on_arrival_drive_the_robot_whatever_their_stamps(start: Callable, tmp_path: Path) -> None:
     session = start(launch_file(tmp_path, "planar2", "pid", stamp_on_arrival=True, **SLOW))
     driver = Driver(session)
