@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from metarl_robot.errors import UnknownNameError
 from metarl_robot.robot import Robot
-from metarl_robot.signals import Reference
+from metarl_robot.signals import Reference, State
 
 Array = NDArray[np.float64]
 
@@ -47,6 +47,10 @@ class Course(Protocol):
 
     def hold(self, q: Array) -> Reference:
         """Stay where the robot is: q (nq,)."""
+        ...
+
+    def brake(self, state: State, time_s: float) -> Reference:
+        """From where the robot is, and as fast as it is, to rest within its abilities; one that stands holds its place."""
         ...
 
     def through(self, times: Array, points: Outputs) -> Reference:

@@ -27,6 +27,7 @@ from metarl_robot.polynomials import Polynomials
 from metarl_robot.quadrotor import Quadrotor
 from metarl_robot.random_flight import random_flight
 from metarl_robot.reference import Spline, check_times, from_points
+from metarl_robot.signals import State
 
 Array = NDArray[np.float64]
 
@@ -39,6 +40,7 @@ _ORDERS = 4  # outputs and three derivatives
 _FADING = np.array([1.0, -4.0, 6.0, -4.0, 1.0])  # (1 - x)^4
 _INVERSE = np.array([1.0, 4.0, 10.0, 20.0])  # its inverse, to third order
 _STEP_EVERY_S, _STEP_M = 3.0, 1.0
+STANDING = 0.1  # m/s and rad/s: slower is standing
 _STILL = 1e-6  # m/s and rad/s
 _STOP_S, _STOP_ATTEMPTS, _STOP_GROWTH = 1.0, 6, 1.4
 
@@ -119,6 +121,13 @@ class FlightCourse:
     def hold(self, q: Array) -> FlatTrajectory:
         return Hover(np.array(q[:3], dtype=float), float(rotation.yaw(q[3:])))
 
+    def brake(self, state: State, time_s: float) -> FlatTrajectory:
+        velocity = np.append(state.v[:3], state.v[5])
+        if np.all(np.abs(velocity) <= STANDING):
+            return self.hold(state.q)
+        place = np.append(state.q[:3], rotation.yaw(state.q[3:]))
+        return self._to_rest(np.stack([place, velocity, np.zeros(4), np.zeros(4)]), time_s)
+
     def through(self, times: Array, points: Outputs) -> FlatTrajectory:
         y = np.array(points.positions, dtype=float)
         y[:, 3] = np.unwrap(y[:, 3])
@@ -136,15 +145,18 @@ class FlightCourse:
         return BrakedFlight(flight, float(times[-1]), self) if moving and len(times) > 1 else flight
 
     def stop(self, flight: FlatTrajectory, end_s: float) -> FlatTrajectory:
-        """From the flight's motion at end_s to rest: the shortest stop of a few that the nominal robot can fly."""
-        place, velocity = flight.derivatives(np.array([end_s]))[:2, 0]
+        """From the flight's motion at end_s to rest."""
+        return self._to_rest(_derivatives(flight.flat(np.array([end_s])))[:, 0], end_s)
+
+    def _to_rest(self, motion: Array, start_s: float) -> FlatTrajectory:
+        """From outputs and three derivatives (4, 4) to rest: the shortest stop of a few that the nominal robot can fly."""
         for attempt in range(_STOP_ATTEMPTS):
             stop_s = _STOP_S * _STOP_GROWTH**attempt
-            rest = place + 0.5 * stop_s * velocity
-            there = Hover(rest[:3], float(rest[3]))
-            found = self.eased(there, self.gaps(flight, there, end_s), end_s, stop_s)
+            rest = motion[0] + 0.5 * stop_s * motion[1]
+            gaps = np.concatenate([(motion[0] - rest)[None], motion[1:]])
+            found = self.eased(Hover(rest[:3], float(rest[3])), gaps, start_s, stop_s)
             with suppress(SignalError):
-                check_flight(self._robot, found, end_s, stop_s, THRUST_SHARE)
+                check_flight(self._robot, found, start_s, stop_s, THRUST_SHARE)
                 break
         return found
 

@@ -8,14 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.course import Outputs, check_motion
-from metarl_robot.reference import Hold, Spline, braked, check_reference, from_points, random_excitation, random_tracking
+from metarl_robot.reference import Hold, Spline, braked, check_reference, from_points, random_excitation, random_tracking, stop
 from metarl_robot.robot import Robot
-from metarl_robot.signals import Reference, Setpoints
+from metarl_robot.signals import Reference, Setpoints, State
 
 Array = NDArray[np.float64]
 
 EASE_S = 0.2
 EASE_SPEED = 0.3  # of a joint's velocity limit
+STANDING_RAD_S = 0.05
 _PEAK = 15.0 / 8.0  # peak velocity of a quintic from rest to rest, over its mean
 
 
@@ -68,6 +69,10 @@ class JointCourse:
 
     def hold(self, q: Array) -> Reference:
         return Hold(np.array(q, dtype=float))
+
+    def brake(self, state: State, time_s: float) -> Reference:
+        moving = np.where(np.abs(state.v) > STANDING_RAD_S, state.v, 0.0)
+        return stop(self._robot, State(state.q, moving), time_s) if moving.any() else self.hold(state.q)
 
     def through(self, times: Array, points: Outputs) -> Reference:
         return braked(from_points(times, *points), self._robot)

@@ -24,7 +24,7 @@ from metarl_robot.curve import Curve
 from metarl_robot.errors import SignalError
 from metarl_robot.polynomials import Polynomials
 from metarl_robot.robot import Robot
-from metarl_robot.signals import Reference, Setpoints
+from metarl_robot.signals import Reference, Setpoints, State
 
 Array = NDArray[np.float64]
 
@@ -43,6 +43,32 @@ class Hold:
         q, v, a = np.zeros((3, len(times), len(self.q)))
         q[:] = self.q
         return Setpoints(q, v, a)
+
+
+@dataclass(frozen=True, eq=False)
+class Stop:
+    """Come to rest: each joint within a time T of its own, v (1 - 3 s^2 + 2 s^3), s = (t - start_s) / T, on v T / 2 of way.
+
+    start_s: when it begins [s]. q, v: (n,) where and how fast then [rad, rad/s]. duration_s: (n,) T.
+    """
+
+    start_s: float
+    q: Array
+    v: Array
+    duration_s: Array
+
+    def sample(self, times: Array) -> Setpoints:
+        """Setpoints at times (N,) [s]."""
+        s = np.clip((times[:, None] - self.start_s) / self.duration_s, 0.0, 1.0)
+        way = self.v * self.duration_s * (s - s**3 + 0.5 * s**4)
+        return Setpoints(self.q + way, self.v * (1.0 - s**2 * (3.0 - 2.0 * s)), -6.0 * self.v / self.duration_s * s * (1.0 - s))
+
+
+def stop(robot: Robot, state: State, start_s: float) -> Stop:
+    """From a state to rest within BRAKE_S, or less where a joint is near a position limit."""
+    q, v = state.q, state.v
+    room = np.maximum(np.where(v > 0.0, robot.position_upper - q, q - robot.position_lower), 0.0)
+    return Stop(start_s, q.copy(), v.copy(), np.clip(2.0 * room / np.maximum(np.abs(v), _TOLERANCE), _SHORTEST_BRAKE_S, BRAKE_S))
 
 
 @dataclass(frozen=True, eq=False)

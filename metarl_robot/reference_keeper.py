@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from metarl_robot.course import Outputs, course_of
 from metarl_robot.errors import SignalError
 from metarl_robot.robot import Robot
-from metarl_robot.signals import Reference, Setpoints
+from metarl_robot.signals import Reference, Setpoints, State
 
 Array = NDArray[np.float64]
 
@@ -97,7 +97,14 @@ class ReferenceKeeper:
 
     def hold(self, q: Array) -> None:
         """Stand still at q (nq,)."""
-        self.current = self._active = self._course.hold(q)
+        self._begin(self._course.hold(q))
+
+    def brake(self, state: State, now_s: float) -> None:
+        """Come to rest from a state, and stand there; at once where it stands."""
+        self._begin(self._course.brake(state, now_s))
+
+    def _begin(self, reference: Reference) -> None:
+        self.current = self._active = reference
         self._pending = self._target = self._fade = self.end_s = None
 
     def offer(self, times: Array, points: Outputs, now_s: float, ease: bool = True) -> Taken:

@@ -1,7 +1,7 @@
 """The controller node: state in, command to the gate out. Any controller of metarl_robot.control, learned or not.
 
 Configure builds the robot, the controller and its compiled code; activate starts commanding. Each state is answered by one
-command that carries the state's stamp. Before there is a reference the robot is held where it is.
+command that carries the state's stamp. Before there is a reference the robot is brought to rest, and held.
 
 While the gate holds the robot (latched), the controller rests and the gate's own effort is sent back to it: commands stay fresh,
 so that the gate can be re-armed, and when it is, the controller takes over from that effort and that pose without a jump.
@@ -34,7 +34,7 @@ from metarl_robot.control.factory import config_type, controller_names, load_con
 from metarl_robot.control.handover import Handover
 from metarl_robot.course import course_of
 from metarl_robot.errors import MetaRLError, SignalError, UnknownNameError
-from metarl_robot.intake import Rejection, StateIntake
+from metarl_robot.intake import Measurement, Rejection, StateIntake
 from metarl_robot.labelled import NANOSECONDS, Table, table_of
 from metarl_robot.reference_keeper import ReferenceKeeper
 from metarl_robot.robot import Robot, load_robot
@@ -261,13 +261,13 @@ class MpcNode(ManagedNode):
             self.refuse(f"state refused: {self._intake.refusals.words(problem)}")
             return False
         if self._intake.latest is not None and (self._keeper.current is None or self._intake.epoch != self._epoch):
-            self._begin(self._intake.latest.state)
+            self._begin(self._intake.latest)
         return True
 
-    def _begin(self, state: State) -> None:
-        """The first state, or the first of a new time base: stand where the robot is until a reference comes."""
-        self._epoch = self._intake.epoch
-        self._keeper.hold(state.q)
+    def _begin(self, measured: Measurement) -> None:
+        """The first state, or the first of a new time base: come to rest and stand there until a reference comes."""
+        state, self._epoch = measured.state, self._intake.epoch
+        self._keeper.brake(state, measured.stamp_s)
         self._next_report_s = self._next_plan_s = -np.inf
         if self._handover is not None:
             self._handover.take_over(self._gate_effort_on(state))
@@ -399,7 +399,7 @@ class MpcNode(ManagedNode):
             return
         self.get_logger().info("the gate lets commands pass again: taking over from its effort and pose")
         if self._intake.latest is not None:
-            self._begin(self._intake.latest.state)
+            self._begin(self._intake.latest)
 
     # Parameters.
 

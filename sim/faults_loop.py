@@ -9,7 +9,7 @@ long, and the robot's clock may differ from the machine's:
 
 The gate's rules are those of ros_nodes/gate.py (a command is passed on as it arrives; while the
 gate stops the robot it answers each state; a watchdog ticks when nothing did), the controller's
-those of ros_nodes/mpc.py (it rests while the gate holds, and stands where the robot is after a new
+those of ros_nodes/mpc.py (it rests while the gate holds, and brings the robot to rest after a new
 time base), the plant's those of ros_nodes/plant.py (a command acts from the physics step on in
 which it arrived; the last hop stops the robot when commands stay out). A fault (sim/faults.py) is
 between them.
@@ -33,7 +33,7 @@ from metarl_robot.course import course_of
 from metarl_robot.errors import SignalError
 from metarl_robot.gate import Gate, GateState
 from metarl_robot.gate_law import Inertial
-from metarl_robot.intake import Rejection, StateIntake
+from metarl_robot.intake import Measurement, Rejection, StateIntake
 from metarl_robot.last_hop import LastHop
 from metarl_robot.reference import Shifted
 from metarl_robot.robot import Robot
@@ -188,7 +188,7 @@ class MpcNode(Node):
         self._stopped = state not in (GateState.PASSING, GateState.WAITING)
         held = latched and state is not GateState.WAITING
         if self._suspended and not held and self._intake.latest is not None:
-            self._stand(self._intake.latest.state)
+            self._stand(self._intake.latest)
         self._suspended = held
 
     def _late(self) -> None:
@@ -200,11 +200,12 @@ class MpcNode(Node):
         problem = self._intake.offer(message.state, message.stamp_s, now_s)
         if self._intake.latest is not None and self._intake.epoch != self._epoch:
             self._epoch = self._intake.epoch
-            self._stand(self._intake.latest.state)
+            self._stand(self._intake.latest)
         return problem is not None
 
-    def _stand(self, state: State) -> None:
-        self.reference = self._course.hold(state.q)
+    def _stand(self, measured: Measurement) -> None:
+        """Come to rest from there, and stand."""
+        self.reference = self._course.brake(measured.state, measured.stamp_s)
         self._handover.take_over(self._acting)
 
     def _step(self, message: StateMessage) -> Array:

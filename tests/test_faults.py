@@ -119,3 +119,11 @@ def test_a_campaign_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
     assert run_command(tmp_path, "--seeds", "2", "--resume")[0]["runs"] == 2
     assert (tmp_path / "lockstep_planar2.jsonl").read_text().startswith(kept)
     assert len(Results(tmp_path, resume=True).rows()) == 2
+
+
+@pytest.mark.parametrize(("kind", "seed"), [("clock_leap", 5), ("clock_reset", 1)])
+def test_an_arm_whose_clock_changes_in_motion_comes_to_rest_within_its_velocity_limits(
+    kind: str, seed: int
+) -> None:
+    row = run_fault(load_robot("panda"), kind, seed)
+    assert row.velocity_violations == 0 and row.recovered, row

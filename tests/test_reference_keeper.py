@@ -10,9 +10,11 @@ from metarl_robot.errors import SignalError
 from metarl_robot.reference import check_reference, random_tracking
 from metarl_robot.reference_keeper import ReferenceKeeper
 from metarl_robot.robot import Robot, load_robot
-from metarl_robot.signals import Reference, Setpoints
+from metarl_robot.signals import Reference, Setpoints, State
 
 ROBOT = load_robot("planar2")
+RNG = np.random.default_rng(0)
+MOVING = {"arm": "excitation", "quadrotor": "figure_eight"}
 
 
 def jump(reference: Reference, time_s: float, before: Reference) -> float:
@@ -217,3 +219,56 @@ def test_a_brake_near_a_position_limit_stays_inside_it() -> None:
     keeper.offer(np.array([1.0, 2.0]), Outputs(np.stack([far, near]), v, None), 1.0)
     q = followed(keeper, np.arange(1.0, 4.0, 0.002)).q[:, 0]
     assert near[0] < q.max() <= PANDA.position_upper[0]
+
+
+@pytest.mark.parametrize("name", ["planar2", "panda", "x500"])
+def test_a_robot_in_motion_is_brought_to_rest_without_a_jump_in_velocity(name: str) -> None:
+    robot = load_robot(name)
+    keeper, motion = ReferenceKeeper(robot), course_of(robot).motion(MOVING[robot.kind], RNG, 10.0)
+    now = motion.sample(np.array([3.0]))
+    keeper.brake(State(now.q[0], now.v[0]), 5.0)
+    assert keeper.current is not None
+    begun, rest = keeper.current.sample(np.array([5.0])), keeper.current.sample(np.array([15.0]))
+    place = slice(0, 3) if robot.floating else slice(None)
+    np.testing.assert_allclose(begun.q[0, place], now.q[0, place], atol=1e-12)
+    np.testing.assert_allclose(begun.v[0, place], now.v[0, place], atol=1e-12)
+    assert np.abs(now.v[0, place]).max() > 0.2 and not rest.v.any() and not rest.a[0, :3].any()
+    course_of(robot).check(keeper.current, 5.0, 10.0)
+
+
+@pytest.mark.parametrize("name", ["panda", "x500"])
+def test_a_robot_that_stands_is_held_exactly_where_it_is(name: str) -> None:
+    robot = load_robot(name)
+    keeper, course = ReferenceKeeper(robot), course_of(robot)
+    keeper.brake(State(robot.home, np.full(robot.dof, 0.03)), 5.0)
+    times = np.array([5.0, 6.0])
+    assert keeper.current is not None
+    assert np.array_equal(keeper.current.sample(times).q, course.hold(robot.home).sample(times).q)
+
+
+@pytest.mark.parametrize("name", ["panda", "x500"])
+def test_a_reference_that_arrives_while_it_comes_to_rest_is_joined_without_a_jump(name: str) -> None:
+    robot = load_robot(name)
+    course, keeper = course_of(robot), ReferenceKeeper(robot)
+    motion = course.motion(MOVING[robot.kind], np.random.default_rng(2), 10.0)
+    now = motion.sample(np.array([3.0]))
+    keeper.brake(State(now.q[0], now.v[0]), 5.0)
+    braking = keeper.current
+    assert braking is not None
+    times = np.arange(5.3, 9.0, 0.02)
+    keeper.offer(times, course.outputs(motion, times), 5.2)
+    assert keeper.current is not None
+    a, b = braking.sample(np.array([5.3])), keeper.current.sample(np.array([5.3]))
+    smooth = slice(0, 3) if robot.floating else slice(None)  # angular acceleration may jump
+    assert max(np.abs(a.q - b.q).max(), np.abs(a.v - b.v).max(), np.abs(a.a - b.a)[0, smooth].max()) < 1e-5
+    course.check(keeper.current, 5.2, 3.0, where=braking)
+
+
+def test_a_joint_comes_to_rest_before_its_limit() -> None:
+    q, v = ROBOT.home.copy(), np.zeros(ROBOT.dof)
+    q[0], v[0], v[1] = ROBOT.position_upper[0] - 0.02, 0.5, -1.0
+    times, stop = np.linspace(0.0, 1.0, 201), course_of(ROBOT).brake(State(q, v), 0.0)
+    points = stop.sample(times)
+    assert points.q[-1, 0] <= ROBOT.position_upper[0] + 1e-12
+    np.testing.assert_allclose(np.gradient(points.q, times, axis=0)[1:-1], points.v[1:-1], atol=2e-3)
+    assert np.abs(points.a[:, 1]).max() < 4.0  # another joint's limit makes it no harder
