@@ -1,7 +1,7 @@
 # `make` lists the targets. ARGS passes options on: make demo ROBOT=quad ARGS=--lockstep, make test ARGS="-k gate".
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench lint lock clean
+.PHONY: help setup demo check test bench lint lock clean
 
 BIN := .venv/bin
 ARGS ?=
@@ -16,7 +16,10 @@ setup:  ## install everything into .venv, at the versions of requirements.lock (
 demo: setup  ## an arm picks up an unknown payload, without, then with adaptation; ROBOT=quad: a quadrotor, then wind
 	$(BIN)/metarl demo $(ROBOT) $(ARGS)
 
-test: setup  ## run all tests
+check: lint  ## lint, types and the quick tests: no ROS, no packaging, nothing slow; under two minutes
+	$(BIN)/python -m pytest -q -n 2 -m "not (ros or packaging or slow or real_time)" $(ARGS)
+
+test: setup  ## run all tests (ros, packaging and slow ones, too)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 bench: setup  ## measure ours beside the best peers (installs them first) and write docs/BENCHMARKS.md: about 10 minutes

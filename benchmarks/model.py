@@ -54,8 +54,12 @@ def run(report: Report, quick: bool) -> Benchmark:
     with tempfile.TemporaryDirectory() as folder:
         for i, (depth, width) in enumerate(SIZES):
             report("model", i, len(SIZES), f"{depth}x{width}")
+
+            def building(peer: str, done: int = i, size: str = f"{depth}x{width}") -> None:
+                report(f"build {peer}", done, len(SIZES), f"{size}; takes up to a minute")
+
             at = problem(depth, width, plans=10 if quick else 50)
-            rows += _evaluations(at, Path(folder) / str(i), 1 if quick else 4, rate)
+            rows += _evaluations(at, Path(folder) / str(i), 1 if quick else 4, rate, building)
             rows.append(_change(at, Path(folder) / f"{i}_changed", 2 if quick else 5))
     report("model", len(SIZES), len(SIZES))
     return Benchmark("model", tuple(rows), _remarks(rate))
@@ -91,12 +95,13 @@ def _l4casadi(at: Problem, folder: Path, batched: bool, mutable: bool = False) -
     return L4CasadiModel(at, folder, batched, mutable)
 
 
-def _evaluations(at: Problem, folder: Path, repetitions: int, rate: float) -> Iterator[Row]:
+def _evaluations(at: Problem, folder: Path, repetitions: int, rate: float, building: Callable[[str], None]) -> Iterator[Row]:
     folder.mkdir()
     case, ours, plans = _case(at), Ours(at), len(at.q)
     exact = at.exact(at.layers, 0)
     limit = {"MFLOP": at.mflop, "limit [µs]": 1e3 * at.mflop / rate}
     for i, (name, build) in enumerate(_peers(at)):
+        building(name)
         try:
             peer = build(folder / str(i))
         except Exception as error:  # whatever a peer's compiler or import has to say

@@ -84,14 +84,18 @@ def run(report: Report, quick: bool) -> Benchmark:
     rows: list[Row] = []
     for i, case in enumerate(chosen):
         report("mpc", i, len(chosen), case.name)
-        rows += _rows(case, problems=8 if quick else 60, repetitions=1 if quick else 2)
+
+        def building(peer: str, done: int = i, name: str = case.name) -> None:
+            report(f"build {peer}", done, len(chosen), f"{name}; the first time takes up to a minute")
+
+        rows += _rows(case, 8 if quick else 60, 1 if quick else 2, building)
     report("mpc", len(chosen), len(chosen))
     return Benchmark("mpc", tuple(rows), _REMARKS)
 
 
-def _rows(case: Case, problems: int, repetitions: int) -> list[Row]:
+def _rows(case: Case, problems: int, repetitions: int, building: Callable[[str], None]) -> list[Row]:
     recording = record(case.run, problems)
-    contestants, absent = _contestants(recording)
+    contestants, absent = _contestants(recording, building)
     judge = Judge(recording.family)
     answers = [_Answers.of(contestant, recording.problems) for contestant in contestants]
     ours = Replay(recording)
@@ -154,13 +158,14 @@ def _compared(judge: Judge, recording: Recording, plans: list[Plan]) -> tuple[Sa
     return SameAnswer("median cost", float(np.median(ours)), float(np.median(theirs))), details
 
 
-def _contestants(recording: Recording) -> tuple[list[Contestant], dict[str, str]]:
-    """Every peer that can run, and why the others cannot."""
+def _contestants(recording: Recording, building: Callable[[str], None]) -> tuple[list[Contestant], dict[str, str]]:
+    """Every peer that can run, and why the others cannot. building: is told a peer's name before its solver is compiled."""
     makers: dict[str, Callable[[str, Recording], Contestant]] = {f"CasADi {method}": _casadi for method in METHODS}
     makers |= {"do-mpc": _do_mpc, "acados": _acados}
     present: list[Contestant] = []
     absent: dict[str, str] = {}
     for name, make in makers.items():
+        building(name)
         try:
             present.append(make(name, recording))
         except ImportError as error:
