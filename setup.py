@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is installed, and where: for pip (wheels, editable installs) and for colcon alike.
 
 Three things differ from a plain Python package:

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ours side by side with the best peers, on this machine, in one run: `metarl bench`."""

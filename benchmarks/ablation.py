@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What each part of the learned dynamics is worth: raw feature groups, learned features, the way they and the prior are trained.
 
     python benchmarks/ablation.py panda --json benchmarks/ablation_panda.json

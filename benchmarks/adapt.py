@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One update of the adapters, on what meta_mpc's adapter was told in closed loop while something changed; and MAML's step."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every benchmark by name. One is a module with `run(report, quick) -> Benchmark`, imported when it is wanted."""
 
 from __future__ import annotations

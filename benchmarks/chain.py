@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Arms of any number of joints, for costs against it: every link is a tenth shorter than the one before it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where a benchmark ran: processor, system, versions."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One gradient step of the online MAML adapter, against the same step in PyTorch; `metarl bench adapt` shows its rows."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The learned model inside the solver: value and Jacobian at 20 knots, beside L4CasADi and CasADi's expansion of the network."""
 
 from __future__ import annotations

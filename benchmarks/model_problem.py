@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the model benchmark evaluates: a network of a width, at plans of an arm's states, and its exact answer."""
 
 from __future__ import annotations

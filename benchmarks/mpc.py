@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One step of the controllers, against CasADi's solvers, do-mpc and acados, on problems recorded from closed-loop runs.
 
 Ours is timed as `Controller.step`: all between state and command, adaptation, prediction over the latency and the reference included. A

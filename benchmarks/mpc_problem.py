@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The optimal-control problems that our controllers solve, in the form in which every peer is given them.
 
     min  Σ_{k<N} ½ |e(x_k, p_k)|²_Q + ½ |u_k - o(p_k)|²_R  +  ½ |e(x_N, p_N)|²_P

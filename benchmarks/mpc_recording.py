@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Problems as they come: recorded from closed-loop runs in simulation, and our controller taken through the same run again."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a benchmark says: rows of timings beside a peer's, each with the proof that both did the same."""
 
 from __future__ import annotations

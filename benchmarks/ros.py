@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The loop of nodes in real time: plant → mpc → gate → plant, each its own process, launched as a user launches them.
 
     latency   from the moment the plant sends a state until it has the command that answers that state

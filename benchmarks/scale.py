@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How cost grows: with the horizon, with the joints, with the width of the network, with the number of tasks in a batch."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Collecting data for learning: randomised tasks, random motions, a controller, sensors, everything logged. Against a loop and the engine.
 
     ours         tasks and motions drawn, then simulated in closed loop, as metarl_robot.sim.dataset.collect does

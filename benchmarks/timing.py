@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Timing of ours and of peers in turns, so that the machine's moods meet all of them alike."""
 
 from __future__ import annotations

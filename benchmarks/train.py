@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Meta-training: outer steps of second-order MAML, against TorchOpt, higher and plain torch.func, and the distance to the limit."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A controller in your own loop or simulator: here plain MuJoCo, where half the rated payload is put into the hand at 2 s.
 
     python examples/01_own_loop.py [ROBOT] [CONTROLLER]        default: panda meta_mpc

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A controller of your own: a joint impedance controller, compared with ours on the same simulated run.
 
     python examples/02_own_controller.py

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A robot of your own: a folder with robot.xml (MJCF) and robot.yaml, checked against each other when loaded.
 
     python examples/03_own_robot.py [FOLDER]        writes the two files there (default: my_arm), loads them, moves the arm

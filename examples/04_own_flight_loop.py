@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A controller in your own quadrotor simulator: here plain MuJoCo, where a payload of 20 % of the mass is hooked on at 4 s.
 
     python examples/04_own_flight_loop.py [ROBOT] [CONTROLLER] [--command thrusts|speeds|rates]        default: x500 meta_mpc

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`python -m metarl_robot` is the `metarl` command."""
 
 from metarl_robot.cli.app import main

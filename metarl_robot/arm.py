@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An arm's description: `robot.yaml` beside `robot.xml` (MJCF); the YAML holds the limits of the joints, which the MJCF does not say."""
 
 from __future__ import annotations

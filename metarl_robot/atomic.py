@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files that are written whole or not at all, also when the process is killed or the disk full.
 
 And names of files: what comes from a user's file (a robot's name) does not lead out of a folder.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Braking and holding an arm without a model of it: what the gate does when nobody else commands.
 
 When braking starts, at position q₀ and velocity v₀, each joint gets a ramp that takes its velocity to zero at a bounded

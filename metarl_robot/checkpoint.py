@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Trained weights on disk: `<name>.safetensors` with a `<name>.json` beside it that says where they come from.
 
 The JSON holds what made them (configuration, seed, data hash, command), the scores and the SHA-256 of the weights. Nothing in

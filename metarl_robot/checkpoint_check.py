@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checks of a checkpoint's record and tensors: types, names, shapes and values, in bounded time.
 
 With C context entries, n degrees of freedom, L learned features and hidden widths h, weights of

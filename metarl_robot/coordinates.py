@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How tables, recordings and figures name a robot's coordinates."""
 
 from __future__ import annotations

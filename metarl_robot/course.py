@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a reference is made of, by kind of robot: a few outputs over time, from which the whole motion follows.
 
 An arm's outputs are its joints; a quadrotor's are its position and heading (it is flat). Messages carry outputs with two derivatives,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bringing a quadrotor down when nobody commands: level it, descend at a bounded rate, stop the motors on the ground.
 
 Attitude, for the direction n that body z shall have (reduced attitude: heading is free, only turning is damped):

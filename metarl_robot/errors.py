@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The project's exceptions: one base class, so that a caller can catch all of them.
 
 A message is one paragraph: it says what was wrong, what was given and what is allowed. `shown` keeps it short, whatever was given.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a flat trajectory of a quadrotor (position and heading over time) to its whole motion.
 
 A quadrotor without air drag is differentially flat (Mellinger, Kumar, ICRA 2011). With position p(t) and heading psi(t):

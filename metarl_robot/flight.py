@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What quadrotors fly: flat trajectories from rest to rest.
 
 All are flat trajectories (flatness.py) with a continuous jerk, so that attitude and body rates are continuous: torques are

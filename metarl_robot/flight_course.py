@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The course of a quadrotor: its outputs are x, y, z [m; world] and heading [rad], from which attitude and rates follow (flatness.py).
 
 Through points that tell position, velocity and acceleration goes a quintic, segment by segment, so that two messages about one motion

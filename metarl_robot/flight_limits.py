@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a flight needs of a quadrotor, beside what the nominal quadrotor can give: the check that every reference must pass."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One process at a time in a folder; the lock ends with its process, however that ends."""
 
 from __future__ import annotations

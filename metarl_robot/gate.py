@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The gate: the last thing between a controller and the robot, as pure logic without ROS, physics or learning.
 
 It sees every state and every command with two times each: the stamp (the clock of the robot or of the simulation) and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What holds for all that a gate sends, whatever comes in: the invariants, and what checks them.
 
 For each tick that sends an effort:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the gate does when nobody else commands, by kind of robot: the law that stops it, and the law's numbers.
 
 A kind names its law (`Robot.gate_law`): an arm brakes and holds (brake.py), a quadrotor levels, descends and stops its motors

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measurements of an IMU that is not mounted at the base's origin or not along its axes, as one at the base would give.
 
 With R the rotation from the IMU's axes to the base's, r the IMU's position in the base frame, ω the base's rate and α its

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Input validation: sizes, finiteness, stamps and positions of measured states are checked once, here.
 
 Stamps. A stamp must advance. One that goes back, or leaps ahead by more than `max_step_s`, is refused; when

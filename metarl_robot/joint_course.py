@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The course of an arm: its outputs are its joints."""
 
 from __future__ import annotations

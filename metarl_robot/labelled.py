@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Labelled tables of numbers in a std_msgs/Float64MultiArray: what the nodes publish where ROS has no message for it.
 
 A table has a stamp, rows and columns, each with a name. In the message's layout the label of the first dimension holds the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The last hop: where commands meet the robot, a watchdog that stops it when they stay out, though the gate is gone.
 
 A gate that was killed or stopped (SIGKILL, SIGSTOP, a machine that hangs) sends nothing, and a driver without a deadline goes on with the

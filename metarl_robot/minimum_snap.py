@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Piecewise polynomials of degree 7 that pass through points with the least snap: Mellinger, Kumar, ICRA 2011.
 
 On each segment the polynomial is given by value and three derivatives at both ends, d, in units of the segment's time h:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is looked at in an MJCF file before MuJoCo reads it: what would hang, exhaust or end the process there is refused.
 
 Found by fuzzing MuJoCo 4: a model asset that names its own file is a segmentation fault; a `replicate`

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether a compiled MuJoCo model is one of a robot that can be: finite numbers, masses and inertias within bounds."""
 
 from __future__ import annotations

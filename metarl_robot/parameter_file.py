@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ROS 2 parameter files: a mapping of nodes to `ros__parameters`, as this package ships them in `models/<robot>/config`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Piecewise polynomials and their derivatives at any times.
 
 On a piece that begins at t_0 and lasts h, with x = (t - t_0) / h, the derivative of order k is sum_p c_p p! / (p - k)! h^-k x^(p - k):

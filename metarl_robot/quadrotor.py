@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A quadrotor's description: facts and limits from `robot.yaml`, and the MJCF that is made from them.
 
 World frame ENU, body frame FLU at the centre of mass. q = (x, y, z [m; world], qw, qx, qy, qz [body→world]),

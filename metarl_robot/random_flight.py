@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random flights, as lively as a quadrotor can fly them: for data, for tests, for whoever wants motion without planning it."""
 
 from __future__ import annotations

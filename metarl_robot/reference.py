@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Joint-space trajectories with analytic velocity and acceleration, and the check every reference must pass.
 
 Spline: on segment k, with s = t - t_k, q(s) = sum_i c_ki s^i, degree <= 5. Coefficients of the cubic that meets position

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which reference a robot follows now: new ones are checked, joined to the old one and eased into.
 
 A trajectory that starts at t_s applies from max(now, t_s); before that the old one goes on. Where it does not start at what the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Refused messages: the reasons, how often each occurred, and what a user can do about it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Robot descriptions: `models/<name>/robot.yaml`, validated when loaded. What every kind of robot has is here.
 
 A kind is a class (arm.py, quadrotor.py): it says which keys its robot.yaml may have, turns them into arrays, checks them against the

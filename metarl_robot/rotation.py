@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rotations as unit quaternions, wxyz, that take body coordinates to world coordinates: v_world = rotate(q, v_body).
 
 Every function takes any number of leading axes, which broadcast: q (..., 4), vectors (..., 3). Numpy alone, and written out

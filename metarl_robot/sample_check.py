@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether a controller or an adapter can use a sample (time, state), before it changes anything in them.
 
 Shapes and types are the caller's mistakes: SignalError. q (nq,), v (dof,) and specific_force (3,) must be numpy arrays of real numbers;

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What flows around the control loop: state in, command out, with status as data.
 
 For an arm q and v are joint positions [rad] and velocities [rad/s] in joint order, and a command is a joint effort [Nm]. For a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What pydantic found wrong with a file or with options, as one paragraph: key, given, allowed."""
 
 from __future__ import annotations

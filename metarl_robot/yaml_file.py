@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reading YAML, and JSON, that others wrote: within bounds, or refused with its line.
 
 The bounds on size, depth and number of values hold before anything is built: the file is read as

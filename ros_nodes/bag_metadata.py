@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """metadata.yaml of a rosbag2 folder, version 9, as rosbag2 of ROS 2 Jazzy writes it."""
 
 from __future__ import annotations

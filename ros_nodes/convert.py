@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Between ROS messages and arrays. Joints are matched by name, never by index; what does not fit raises SignalError."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """When a node's process ends: not in the middle of what the robot needs it for.
 
 A node is asked to end by SIGINT, SIGTERM or SIGHUP, or by the end of its launcher (launcher_watch.py). The gate then brings the

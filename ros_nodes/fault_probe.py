@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A node that watches the others during a fault, and sends what nobody should send.
 
 Times are those at which a publisher wrote (DDS's source timestamps): a probe that is late sees

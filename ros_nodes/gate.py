@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The gate node: the last process before the robot. No torch, no CasADi, no simulator; its logic is metarl_robot.gate.
 
 In real time a command is passed on as it arrives, and while the gate stops the robot, it answers each state, or each measurement of

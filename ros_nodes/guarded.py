@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A node that no callback can end: every callback of a subscription, a timer, a service or a parameter runs behind a guard.
 
 An error of a callback is one of three:

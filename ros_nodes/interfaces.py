@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which messages a robot speaks: joint states and joint efforts, or odometry, IMU and what its actuators give.
 
 A robot on joints (`JointInterface`) and one whose base floats (`OdometryInterface`) differ in their topics, in how a state is put together

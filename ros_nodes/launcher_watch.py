@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A node that was started by a launcher notices when that launcher is gone, however it ended: SIGKILL leaves no time for a farewell.
 
 The environment variable `METARL_LAUNCHER` names the launcher: a process id, or `parent` for the process that started the node.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where rclpy writes its log files: where the user says, in the home, or in a temporary folder.
 
 rcl ends a process whose log folder it cannot make (rcl_logging_spdlog: `ROS_LOG_DIR`, else `ROS_HOME`/log, else ~/.ros/log); a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How well the loop keeps time, seen by who closes it: from a state's departure to the arrival of the command that answers it.
 
 A period that ends before the answer to its state is there has missed its deadline, whether the answer comes late or never.

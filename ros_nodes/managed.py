@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What all nodes share: a life cycle, `autostart`, parameters, diagnostics at 1 Hz, and errors that are said aloud.
 
 A node configures (loads what it needs), activates (starts to act), deactivates and cleans up, by ROS's lifecycle services; with

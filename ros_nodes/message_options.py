@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How a robot's messages are read and written: the names of frames, the mounting of the IMU, which clock stamps states.
 
 Parameters of the nodes, the same for all nodes of a robot: give them in a file for `params:=` under `/**`.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The definition of a ROS message type with all it contains, as MCAP files carry it (schema encoding `ros2msg`)."""
 
 from __future__ import annotations

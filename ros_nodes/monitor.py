@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Watches a running controller and prints what it sees as JSON lines on standard output: for live views and scripts without rclpy.
 
     python -m metarl_robot.ros_nodes.monitor --robot panda --hz 10

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The controller node: state in, command to the gate out. Any controller of metarl_robot.control, learned or not.
 
 Configure builds the robot, the controller and its compiled code; activate starts commanding. Each state is answered by one

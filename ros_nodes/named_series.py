@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tables of numbers as messages whose fields are named: what plotting tools show as series.
 
 A table in a Float64MultiArray (labelled.py) names its numbers in labels, and Foxglove and

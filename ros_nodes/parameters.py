@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ROS parameters from pydantic models: one place for a parameter's default, range and description.
 
 Each field becomes a parameter with a descriptor that `ros2 param describe` shows. A value that does not fit is refused, at

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The simulated robot as ROS sees it: what it measures and the clock out, commands in. The physics is metarl_robot.sim.
 
 Time stands still until the first command comes, as a real arm's brakes stay closed until it is commanded; a quadrotor is in the air then.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who publishes on the topics that drive a robot: each of them may have one publisher.
 
 Two of them interleave their commands, and a subscriber cannot tell them apart (rclpy's events executor hands on no publisher's

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A thread at SCHED_FIFO that never waits would take a processor core for ever: the kernel counts (RLIMIT_RTTIME, getrlimit(2)).
 
 After `LEAVE_S` of processor time without a wait, all threads of the process go on at the ordinary priority. Where not even that is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Records every topic there is to a rosbag2 folder, messages as they came over the wire, stamped with the node's clock.
 
 Its own process: whatever happens to the disk, control goes on. On SIGINT and SIGTERM the bag is completed; a process that is

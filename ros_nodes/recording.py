@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A rosbag2 folder that survives: a killed process and a full disk leave a bag that can be opened.
 
     <name>/metadata.yaml   topics, counts, qualities of service; replaced as long as the bag grows

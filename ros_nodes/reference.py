@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Publishes a reference as a stream of short trajectories, each long before it is needed.
 
 A chunk covers at least `chunk_s` on a grid of `spacing_s` and is sent every `period_s`; chunks of one motion agree wherever

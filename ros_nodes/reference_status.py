@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What became of a reference: a status message for each one that was sent, so that its sender knows."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Starting and stopping a node's process.
 
 rclpy from PyPI wheels needs the paths of its libraries in the environment; the wheels' own bootstrapper sees to that when

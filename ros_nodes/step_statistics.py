@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How long control steps take, and how they end: counted for /diagnostics."""
 
 from __future__ import annotations

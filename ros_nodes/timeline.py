@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The physical conditions of a simulated run over time: from a suite's scenario, from a file, or from a few parameters."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every topic and service of the nodes, with its quality of service. Names are relative or private, so all can be remapped.
 
     topic (as launched)              type                             from → to

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One node of a name in a ROS domain on this machine: two gates that command one robot are not noticed by ROS itself.
 
 A node that runs holds a socket whose address, in Linux's abstract namespace, is made of its domain and its full name. The kernel gives

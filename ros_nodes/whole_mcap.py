@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An MCAP file that is complete at any moment: what a killed process leaves can be opened.
 
 New records and the end of an MCAP file (no summary) are written over the previous end, in one call.

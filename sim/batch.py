@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Many simulated arms at once, each under its own task: ArmPlant, vectorised through mujoco.batch.
 
 Every arm is bit for bit what an ArmPlant with the same task, seed, start and commands would be.

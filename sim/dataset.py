@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Data for learning: many tasks simulated at once, under a detuned controller on random motions, whatever the kind of robot.
 
 The task is constant in each rollout. A rollout that takes the robot beyond its limits is drawn again, after ten attempts its task, too.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One closed-loop run without ROS: measure, ask the controller, step the plant; then score it.
 
 Windows, with t_c the time of the change (the middle of the run where nothing changes) and t_0 the time from which on the scenario

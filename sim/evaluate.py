@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Closed-loop evaluation: every controller on every run of a suite, on several processes, and a summary over the runs.
 
 Results depend on robot, suite, seeds and controllers alone (times aside): each run starts from its own seeds and a reset

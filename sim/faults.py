@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kinds of fault for one closed loop in one process: each is drawn anew from a seed, happens in a
 window of time, and is a short function.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faults of the robot's clock, which stamps its states; the machine's own goes on."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a kind of fault is drawn from."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One closed loop under a fault, in one process: plant, state input, controller and gate, by the
 rules that the nodes follow in real time.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faults of messages: states on their way to the nodes, or commands on theirs to the gate."""
 
 from __future__ import annotations

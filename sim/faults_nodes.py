@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faults of the nodes: processes that end or stop, a solver that fails, extreme parameters."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One run under a fault, from its seed to its row: what reached the plant, what became of the
 robot, and what was said.
 

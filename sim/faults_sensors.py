@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faults of what the robot measures, in messages that are otherwise in order."""
 
 from __future__ import annotations

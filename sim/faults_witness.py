@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What reached the plant, measured on the plant's side: nothing here asks the gate.
 
 With u_i the command that the plant received at t_i, L and U the effort limits, r the limit of its

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Can the motors do it? Inverse dynamics of the loaded, rubbing, weakened arm along a reference."""
 
 from __future__ import annotations

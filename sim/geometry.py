@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where a robot's payload frame lies, and how far the robot reaches; symmetric matrices as six numbers."""
 
 from __future__ import annotations

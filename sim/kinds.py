@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One interface to the simulation of every kind of robot; a kind names its own class (metarl_robot.robot.Robot.simulation)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A long run without a fault: memory stays flat, errors and estimates do not drift.
 
 A quadrotor flies a figure eight. An arm follows one random motion r for as long as the run lasts,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The simulated arm as a MuJoCo model: the robot's MJCF plus a payload body and a cable, and how a task sets its fields.
 
 Everything a task changes is a model field that can be written while the simulation runs:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The oracle: an adapter that is told the true physics, so that a controller's loss to ignorance can be measured.
 
 Payload, friction, motor strength and cable are known exactly; a disturbance observer takes what remains (stiction, latency),

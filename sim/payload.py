@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A rigid payload, and how tasks check and read their plain data."""
 
 from __future__ import annotations

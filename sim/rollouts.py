@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Simulated data in the form that meta-learning takes it: with the true context of every task."""
 
 from __future__ import annotations

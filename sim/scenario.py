@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every kind's simulation has in common: tasks as plain data, and a closed-loop run as tasks over time."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How well adapters predict the residual of tasks they have not seen, from little measured data.
 
 Each held-out task's adapter starts from its prior, is fed the measured states (late, rounded, noisy) and commands of the first

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Many robots in shares, which threads take as they come: while Python is busy with one share, MuJoCo steps another."""
 
 from __future__ import annotations

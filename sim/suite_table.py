@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Suites by name: which kinds of run each holds, and random numbers that two suites never share."""
 
 from __future__ import annotations

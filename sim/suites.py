@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Named sets of closed-loop runs with fixed seeds.
 
     nominal        undisturbed: the nominal robot, with latency, encoder steps and velocity noise only

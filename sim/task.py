@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tasks: the physical conditions of one episode, their ranges, and random draws from them.
 
 A payload is a rigid body in the payload frame (the robot's payload site); its inertia is drawn as that of a uniform box of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training from end to end: simulate tasks, meta-train, score on held-out tasks, write the checkpoint."""
 
 from __future__ import annotations

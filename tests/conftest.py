@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settings of every test: no display, one thread per process, ROS 2 kept on this machine and apart from other runs."""
 
 from __future__ import annotations

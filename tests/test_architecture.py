@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rooms of the house, checked by reading every import: see docs/ARCHITECTURE.md.
 
 A room imports only from its own floor and those below, also inside functions; rclpy, torch and stepping physics each live in one room.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checkpoints: what is written is read; anything damaged, foreign or executable is refused with the reason."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every example runs as a user would run it, and does what its first lines promise."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The campaign of faults in its short form, and proofs that it would see what is unsafe."""
 
 from __future__ import annotations

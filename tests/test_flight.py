@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Flights: exact derivatives, continuity, least snap, and limits that are found out."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """References of quadrotors: taken over in motion without a jump, along messages that tell much or little."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The gate: what it lets pass, when it stops, how it brakes and holds, and how it comes back."""
 
 from __future__ import annotations

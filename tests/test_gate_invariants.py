@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The invariants of the gate (gate_invariants.py), searched for a counterexample.
 
 Two searches. The stateful one chooses each step by itself and finds the shortest sequence that breaks an invariant. The other chooses

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The gate of a quadrotor in closed loop: levelling, descent, landing, flight without odometry, and measurements that lie."""
 
 from __future__ import annotations

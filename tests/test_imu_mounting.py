@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An IMU that is turned and away from the base's origin gives what one at the base would give."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Labelled tables: what is written is what is read, and what contradicts itself is refused."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The last hop's watchdog: commands stop in full motion, and the robot comes to rest by itself, within its limits."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The launch-file runner: what it reads, what it refuses, and what becomes of the processes."""
 
 from __future__ import annotations

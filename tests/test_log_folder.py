@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A node's log files go elsewhere where the home cannot be written."""
 
 from __future__ import annotations

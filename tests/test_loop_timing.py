@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The loop's times as the plant counts them: latency, missed deadlines, jitter."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """robot.xml: what hangs, exhausts or ends the process in MuJoCo is refused before; what is impossible, after."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Piecewise polynomials: their derivatives are numpy's, piece by piece, and outside they stand still."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every command of the README's ```bash blocks is run, or is named below with the reason why it is not, or with what stands in for it.
 
 A block that only shows something (output, a file, another machine's commands) is fenced as ```text, ```console or ```yaml.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """References: derivatives are those of the position, limits hold by construction, and what cannot be followed is refused."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Taking over references in motion: no jump, no broken limit, the old one kept when the new one is refused."""
 
 from __future__ import annotations

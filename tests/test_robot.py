@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """robot.yaml: what is wrong is named with file, key and what is allowed."""
 
 from __future__ import annotations

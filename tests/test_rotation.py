@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Quaternions against scipy's rotations, and the properties that rotations have."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """YAML that others wrote: what is beyond a bound is refused with its line, in a message that is short whatever was given."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """acados on the problems of mpc_problem.py: real-time iteration (SQP_RTI), Gauss-Newton, HPIPM on the partially condensed QP.
 
 The expressions of a knot are handed over as discrete dynamics, non-linear least squares and non-linear constraints. The solver is generated

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The network as a CasADi graph, its Jacobian by CasADi, mapped over the knots; in CasADi's virtual machine or as compiled C."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CasADi's own solvers on the problems of mpc_problem.py: direct multiple shooting, [x_0 u_0 x_1 u_1 … x_N], gaps before limits.
 
 As fast as CasADi gets: one knot's functions mapped over the knots, compiled with their derivatives to C with our own compiler flags, called

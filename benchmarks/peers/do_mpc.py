@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """do-mpc on the problems of mpc_problem.py: a discrete model with the same step, the parameters of a knot as time-varying ones, IPOPT.
 
 Limits on efforts are appended to its programme as its documentation has it (`prepare_nlp`, `create_nlp`), at the last knot, too. A step is

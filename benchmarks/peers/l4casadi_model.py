@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The network as a PyTorch module in L4CasADi (Salzmann et al., "Learning for CasADi", L4DC 2024), single precision as it always is."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The Adapter protocol: (state, command) stream → context and the residual it implies.
 
 An adapter is handed states and the efforts that acted between them and measures the residual itself, in momentum form:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The networks of network.py in C (network.c) and single precision: values and Jacobians are within 1e-5 of their largest entry."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Adapters by name, built from a robot's dynamics, a checkpoint and tuning. What differs from kind to kind of robot is in its `*_parts`."""
 
 from __future__ import annotations

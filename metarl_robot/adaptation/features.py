@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Features in which the residual is linear: Δ(ξ; z) = Φ(ξ) z.
 
 ξ = (q, v, a, τ). Raw, physics-informed groups stand beside the learned one:

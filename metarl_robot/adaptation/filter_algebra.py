@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The dense algebra of the momentum filter: one prediction and one correction of mean and covariance.
 
 In C where there is a compiler (momentum_filter.c), in numpy elsewhere: same results to rounding. The state is ordered (q, v, d, e, z).

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Features of a quadrotor's residual Δ = Φ(ξ) z: force [N; world] and torque [Nm; body]. See features.py.
 
 payload        ten inertial parameters at the payload site; a plan takes them into its dynamics

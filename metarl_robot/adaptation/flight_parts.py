@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What adapters of a quadrotor are made of: its feature groups, its noise levels, and what may change at once."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Adaptation by gradient steps on all weights, as in GrBAL (Nagabandi et al., "Learning to adapt in dynamic, real-world
 environments through meta-reinforcement learning", 2019), from weights that MAML has trained for it (metarl_robot/meta/maml.py).
 

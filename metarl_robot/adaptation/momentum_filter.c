@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /* The dense algebra of momentum_filter.py. Matrices are row-major; filter_algebra.py says what each is, and has the same in numpy.
  *
  * A state is its mean (m,) followed by its covariance (m, m), m = 4n + k, in the order (q, v, d, e, z).

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /* The perceptron of network.py at all knots at once: its outputs, their contraction with a context, and the derivatives of that by q and v.
    See compiled_network.py, whose structures these are.
 

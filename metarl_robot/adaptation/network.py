@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The meta-trained basis functions.
 
 A multilayer perceptron with tanh activations, inputs x = (sin q, cos q, v / v_max), outputs n K numbers read as φ_θ (n, K). Derivatives

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /* What is learned from the stream of samples: the same as in stream.py, which says what each array is. */
 #include <math.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a filter learns from the stream of samples itself: how noisy it is, its smooth part, which command acted, whether it is white.
 
 In C where there is a compiler (stream.c), in numpy elsewhere: same results to rounding.

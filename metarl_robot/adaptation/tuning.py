@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a user may tune about an adapter, whatever the robot."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The `metarl` command: one sub-command a file, heavy libraries imported only by the command that needs them.
 
 Exit codes: 0 done; 1 the work failed; 2 wrong usage or bad input; 70 a defect of this program; 130 interrupted by Ctrl-C. With

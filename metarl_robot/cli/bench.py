@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`metarl bench`: how fast, beside the best peers, on this machine and in one run."""
 
 from __future__ import annotations

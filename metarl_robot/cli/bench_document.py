@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """docs/BENCHMARKS.md: every benchmark's table, remarks and plots, with the machine, the date, the versions and the commands."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tables of a benchmark, from its JSON form: for the terminal and for a document."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`metarl demo`: a robot over real ROS 2 is given an unknown payload, without and with adaptation; recordings, table and report."""
 
 from __future__ import annotations

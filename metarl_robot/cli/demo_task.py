@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What happens in a demo: conditions over time, and how the nodes are started for them. One for each kind of robot.
 
 An arm that is as its model says, with a real one's delays and noise, picks up a payload. A quadrotor likewise, on a figure eight; later

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tables of an evaluation, from its JSON form: medians with spread, ratios to the rivals, and one line a scenario."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`metarl eval`: closed loop in MuJoCo, without ROS: every controller on the same runs of a suite."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An error as the user sees it: one paragraph and an exit code; a defect leaves its traceback in a file."""
 
 from __future__ import annotations

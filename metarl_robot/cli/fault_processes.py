@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faults that exist only between processes: real nodes over ROS 2, launched, disturbed and judged.
 
 Each run launches the robot's nodes in real time with a recorder, waits until commands pass, lets

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Results of fault runs: one JSON line a run, appended as it ends: Ctrl-C loses no finished run."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tables of fault runs: each cell of the campaign is a robot, a kind of fault and where it ran."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`metarl faults`: faults in the closed loop, and a measure of what reaches the robot."""
 
 from __future__ import annotations

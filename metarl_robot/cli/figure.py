@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What all figures share: colours that colour-blind readers can tell apart, sizes, marks and files.
 
 Colours: Okabe & Ito, "Color Universal Design" (2008). A controller has the same colour in every figure.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`metarl info`: what a checkpoint is, what trained it, how well it does."""
 
 from __future__ import annotations

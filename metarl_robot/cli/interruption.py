@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ctrl-C at a moment that suits: work that must not be torn apart in the middle asks now and then whether it shall stop."""
 
 from __future__ import annotations

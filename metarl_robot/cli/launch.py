@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`metarl launch`: runs YAML launch files where ROS 2's own `launch` is not installed. What of the format: launch_file.py."""
 
 from __future__ import annotations

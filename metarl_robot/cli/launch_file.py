@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reading YAML launch files: the part of ROS 2's format that `metarl launch` understands. The rest is refused by name.
 
     actions         arg (name, default, description, choice), let, node, include (file, arg), group; each with if / unless

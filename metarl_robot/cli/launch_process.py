@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Running the processes of a launch file: start, prefix their output, forward signals, say who died.
 
 The words are those of `ros2 launch`. A node that dies leaves the others running (a gate must go on holding the robot). When

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`metarl launch`: starts the nodes of a YAML launch file, where ROS 2's own `launch` package is not installed too."""
 
 from __future__ import annotations

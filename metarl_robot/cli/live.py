@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The demo while it runs: in a terminal a view that is redrawn, elsewhere a plain line now and then."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One controller over ROS 2: the nodes of a launch file in their own processes, watched and recorded until a time is reached.
 
 The nodes talk on a ROS domain of their own and on this machine only, so that neither another run nor a real robot hears them.

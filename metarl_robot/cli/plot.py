@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`metarl plot`: draws recorded runs again, overlaid."""
 
 from __future__ import annotations

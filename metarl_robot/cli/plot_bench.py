@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cost against size, on logarithmic axes, with the fitted power laws."""
 
 from __future__ import annotations

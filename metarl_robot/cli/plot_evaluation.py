@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Figure of an evaluation: every episode a dot, the median a bar, before, just after and long after the change."""
 
 from __future__ import annotations

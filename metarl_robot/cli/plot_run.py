@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Figures of recorded runs, overlaid: tracking error, payload estimate, errors of joints or attitude, efforts, computation time."""
 
 from __future__ import annotations

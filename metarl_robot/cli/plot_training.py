@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Figures of training: the loss over gradient steps, and how well adapters predict after little data."""
 
 from __future__ import annotations

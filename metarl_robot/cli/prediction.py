@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`metarl eval --prediction`: how well adapters predict what the rigid-body model misses, after how little data."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How far long work has come, on stderr: bars in a terminal, a plain line now and then elsewhere."""
 
 from __future__ import annotations

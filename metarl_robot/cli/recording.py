@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reading a recorded run (a rosbag2 folder or its MCAP file, as the recorder node writes it).
 
 Messages by topic, and the arrays of a simulated run.

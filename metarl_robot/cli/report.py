@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The report of recorded runs: one HTML file that needs nothing else, figures as SVG inside it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`metarl robots`: which robots are there, and what each is."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a recorded run comes to: its scores, by the rules of `metarl eval`, and the payload as it was believed to be."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tables of recorded runs as plain rows of text: shown in the terminal by rich, in the report by HTML."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One recorded run as arrays: what the figures and the summary are computed from, wherever it was read from."""
 
 from __future__ import annotations

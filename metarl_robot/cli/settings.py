@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Command-line options from a pydantic model of flat fields: one option a field, its help the field's description and range."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`metarl train`: simulates tasks, meta-trains the dynamics model on them, scores it on held-out ones, writes a checkpoint."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What tables, figures and reports call the parts of a kind of robot."""
 
 from __future__ import annotations

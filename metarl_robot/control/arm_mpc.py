@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Model-predictive control of an arm: nominal dynamics plus whatever the adapter has learned, one real-time iteration a step.
 
 The plan lives in joint accelerations (tracking_qp.py), where dynamics and cost are exactly linear and quadratic; the torque

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How far an attitude is from the one wanted, tilt apart from heading.
 
 Thrust follows tilt; heading hardly matters for it, and has far less torque. The rotation from q to its target is split into one that

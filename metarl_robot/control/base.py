@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The Controller protocol: the one thing a loop, a node or another simulator needs to know."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Computed torque (Luh, Walker, Paul 1980): feedback linearisation with the nominal model.
 
 τ = M(q) (q̈_ref + k_d ė + k_p e) + h(q, q̇)

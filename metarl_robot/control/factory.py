@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Controllers by name: their configuration, where it is read from, and how they are built.
 
 Configuration, later wins: the defaults of the controller's config class; `models/<robot>/config/<controller>.yaml`, a ROS 2

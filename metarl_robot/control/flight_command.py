@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A command in the terms of whoever takes it: rotor speeds, or a collective thrust with body rates for an autopilot's own rate loop.
 
 An autopilot turns rates into torque by a loop of its own, near ẇ = (w_c - w) / t with a time constant t. Rates that make it turn as the

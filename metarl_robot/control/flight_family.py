@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The members of the quadrotors' MPC family: one core, different adapters.
 
 nominal_mpc       none                    the model as published

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Model-predictive control of a quadrotor: nominal dynamics plus whatever the adapter has learned, one real-time iteration a step.
 
 The plan holds pose, velocity and the motors' thrust at all knots, and the commanded thrusts between them (dynamics/quadrotor_plan.py).

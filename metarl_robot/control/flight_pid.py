@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cascaded loops of a flight stack, tuned well: position P, velocity PI, attitude P, body rates PI with a lead.
 
 Position and velocity: position_loop.py. Attitude and rates (the structure of PX4 and ArduPilot), with e_q from attitude.py:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What stands before every controller that the factory makes: samples that it cannot use do not reach it.
 
 Wrong shapes and types raise SignalError before anything changes. A wrong value (sample_check.py) gives a command with a status, and the

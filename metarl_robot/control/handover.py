@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Changing the controller in motion: bumpless transfer.
 
 For LEARN_S the new controller runs beside the old one without acting, and is told the effort that acts: its adapter learns

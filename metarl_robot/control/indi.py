@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Incremental nonlinear dynamic inversion: Smeur, Chu, de Croon, J. Guidance 2016; Tal, Karaman, CDC 2018.
 
 What the sensors show is taken instead of a model of what acts from outside. With ( )_f one low-pass filter for all, f the specific force

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The last thing every controller does: an effort that is finite, within the limits and within the rate.
 
 The rate is per second of the stamps: from one command to the next the effort may change by effort_rate_limit times the time between

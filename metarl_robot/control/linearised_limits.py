@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Limits on torque, velocity and position of an arm's plan, linearised about the last plan, as rows on the change δ of its inputs.
 
 The limited outputs y are (torque, velocity, position), (3, N + 1, n). The candidate changed by δ has y + Y_q δq + Y_v δv + Y_a δa; what

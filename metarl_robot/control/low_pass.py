@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A second-order Butterworth low-pass filter that also gives the derivative of what it passes.
 
 x'' = w² (u - x) - √2 w x',    x and x' exact for an input held over a period.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The last plan at this step's knots: where a real-time iteration begins."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Joint PID with gravity compensation: the controller that most arms ship with, tuned well.
 
     τ = g(q) + M̄ (k_p e + k_d ė + k_i ∫e dt),    e = q_ref - q

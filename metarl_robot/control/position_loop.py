@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From position to thrust: the outer loop that controllers of quadrotors share.
 
 With the time constant T of everything below (motors, delays: `lag_s`), each loop is slower than the next inner one by the same

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /* The quadratic programme of riccati_qp.py: sweeps and pivoting. Its sizes N, M, HORIZON, NNZ_A, NNZ_B
    and rules MAX_ROUNDS, PATIENCE, TOLERANCE are defined in front. */
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The quadratic programme of a model-predictive controller with bounded inputs, solved exactly by Riccati sweeps.
 
     min Σ_k ½ |e_k + δx_k|²_Q + ½ |w_k + δu_k|²_R  +  ½ |e_N + δx_N|²_P

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The last stage of a quadrotor's controller: from collective thrust and torque to commands that its motors follow quickly.
 
 Motors follow commanded speeds with a lag τ. A command that overshoots makes them follow with the shorter τ / s: with the present speed Ω

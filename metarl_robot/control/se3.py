@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Geometric tracking control on SE(3): Lee, Leok, McClamroch, CDC 2010, with the integrals of Goodarzi, Lee, Lee, ECC 2013.
 
 With R the attitude, R_d the one that points body z along the thrust wanted (position_loop.py), and W_d, W_d' the reference's rates:

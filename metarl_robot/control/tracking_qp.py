@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The quadratic programme inside the arm's MPC, in error coordinates, and its exact solution.
 
 With the acceleration as input, a(t) = a_ref(t) + u_k on each interval, every joint's error e = (q - q_ref, v - v_ref) obeys

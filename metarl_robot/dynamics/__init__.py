@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rigid-body dynamics in CasADi, built from an MJCF."""

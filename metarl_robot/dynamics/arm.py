@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Nominal dynamics of an arm, ready to call: inverse dynamics, momentum form, payload regressor, kinematics."""
 
 from __future__ import annotations

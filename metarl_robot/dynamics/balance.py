@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The balance of momentum between two samples, in one call: what an estimator asks of a robot's dynamics."""
 
 from __future__ import annotations

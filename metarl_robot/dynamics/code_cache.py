@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compiled code on disk: used only from a folder that no other user can write to, and as stored.
 
 A library is kept as `<key>-<digest>.so`. The key names source, command and processor; the digest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The system's C compiler; what it built is kept in the user's cache folder (code_cache.py)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """C files of a room, compiled when they are first asked for, and called on arrays that they share with Python."""
 
 from __future__ import annotations

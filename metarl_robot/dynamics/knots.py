@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One expression at all knots of a plan in one call: a knot is a lane of the processor's vector unit.
 
 A CasADi function of scalars is a list of elementary operations. Each is written out as C for eight knots at once (vector extensions of

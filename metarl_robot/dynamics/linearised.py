@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What lies between a model and a solver: the model's dynamics, linearised along a plan."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Nominal dynamics of a quadrotor: a rigid body under its rotors' thrust, with a rigid payload, checked against MuJoCo's.
 
 With mass m, first moment h and inertia J about the body's origin, of robot and payload together (body axes), the generalised

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a quadrotor's model-predictive controller computes with its dynamics, at all knots in one compiled call.
 
 A plan's state is x = (q (7,), v (6,), f (4,)), f the thrust that the motors give [N]; its error coordinates are

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One step of a quadrotor's plan, and how its end depends on its beginning, as expressions.
 
 Newton-Euler in a step of length h, with inputs u (commanded thrusts) held, payload π, effectiveness 1 + ε of the rotors and residual Δ,

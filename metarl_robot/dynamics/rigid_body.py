@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Symbolic rigid-body dynamics of a kinematic tree, read from a compiled MJCF.
 
 Recursive Newton-Euler in link coordinates with spatial vectors [angular; linear] (Featherstone, "Rigid Body Dynamics

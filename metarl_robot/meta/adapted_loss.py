@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The losses of a perceptron after gradient steps of its own on each of many tasks, and their exact derivatives.
 
 Layer: y = x Wᵀ + b, tanh between layers. A task's samples enter a layer as X (N, in) and send errors D (N, out) back through it, so

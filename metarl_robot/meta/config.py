@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settings of a training run: flat, every field described and bounded."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What meta-learning learns from: for each task and control interval the residual's impulse and the features that may explain it.
 
 The target is exact and needs no differentiation (momentum form, adaptation/momentum_filter.py):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What meta-learning learns from quadrotors: as meta/data.py, dimensionless, with the thrust that acted.
 
 The residual's impulse T_k = M_{k+1} v_{k+1} - M_k v_k - dt (B u_k + β̄_k) takes for u_k the mean thrust that the rotors' true speeds

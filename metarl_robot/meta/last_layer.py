@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bayesian last layer: features and a Gaussian prior over their coefficients, trained together through the posterior.
 
 Harrison, Sharma, Pavone, "Meta-learning priors for efficient online Bayesian regression" (ALPaCA), 2018, in momentum form:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Model-agnostic meta-learning (Finn, Abbeel, Levine 2017) on all weights of a network that predicts the residual.
 
     minimise over θ and log α   Σ_i L_i(θ - α ∘ ∇L_i(θ; support_i); query_i)

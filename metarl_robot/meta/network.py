@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The multilayer perceptron of adaptation/network.py, in torch: tanh between layers, linear at the end."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What MAML learns from: the residual as the robot measures it, beside the truth, in the inputs of the online network.
 
 The measured series comes from the online code itself (adaptation.maml.ResidualMeter), run over each rollout's noisy measurements.

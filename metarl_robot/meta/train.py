@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The training loop: gradient steps that can be interrupted anywhere and resumed as if they had not been.
 
 Every step draws its batch from its own seed and the learning rate is a function of the step, so the state of a run is its

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Forces on T flying quadrotors: rotors, drag, ground effect, wind walls.
 
 With u the velocity of a point relative to the air, in body axes, Ω a rotor's speed, r its place and R the attitude:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A geometric controller with drawn gains, under which quadrotors collect data.
 
     f = m (a_ref + kp (p_ref - p_m) + kd (v_ref - v_m) - g),    collective thrust f · z_b,    desired z_b along f, heading of the reference

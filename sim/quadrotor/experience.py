@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Simulated flights in the form that meta-learning takes them: with the true context of every task."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Quadrotors drawn at random, from 30 g to 2.5 kg: what a model for quadrotors of any size learns from.
 
 A member's mass is drawn log-uniformly, and what follows from size (arms, inertia, rotors, drag) scales as on built quadrotors, each with

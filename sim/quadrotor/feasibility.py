@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Can it be flown? Thrusts and tilt that a loaded quadrotor in wind needs along a reference."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /* Quadrotors through physics steps, and what their sensors say. flight.py says what each quantity is, and has the same in numpy.
  *
  * Arrays are row-major, a row a quadrotor. Rings remember `keep` steps: what belongs to step s is in slot s mod keep.

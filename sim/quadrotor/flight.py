@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Quadrotors from one command to the next: motors, air and delays around MuJoCo's steps, and what the sensors say at the end.
 
 In C where there is a compiler (flight.c): it acts between the steps of a simulation, in the simulations' threads, and a command is one

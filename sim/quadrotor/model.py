@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The simulated quadrotor as a MuJoCo model: the robot's MJCF plus a payload body, rigid or on a sling, and how a task sets its fields.
 
 MuJoCo moves the rigid bodies and keeps them above the ground; what rotors and air do is applied as a generalised force.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The oracle of a quadrotor: an adapter that is told payload, rotors, drag and wind; see metarl_robot.sim.oracle.
 
 Gusts and swings of the wind are not told, nor latency: a disturbance observer takes them, as in the controllers that have to learn.

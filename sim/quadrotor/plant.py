@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Simulated quadrotors, each under its own task: what executes commands and is measured.
 
 Time runs in physics steps of length dt. With delays d_c and d_s rounded up to whole steps, at step k the motors follow the newest

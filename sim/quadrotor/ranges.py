@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ranges of quadrotors' tasks, and random draws from them.
 
 Everything that has to do with size is relative to the robot, so that one table serves quadrotors from 30 g to 2 kg: payloads to its

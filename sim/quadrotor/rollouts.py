@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rollouts of quadrotors for learning: random flights under a detuned geometric controller (detuned_law.py).
 
 Measurements are as on the plant: late and noisy. Rotors' thrusts are dithered, so that what each of them does can be told apart.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The simulation of quadrotors, behind the interface that every kind has."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Named sets of flights with fixed seeds.
 
     nominal        undisturbed: the nominal quadrotor, with latency and noise only

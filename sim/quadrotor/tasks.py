@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tasks of a quadrotor: the physical conditions of one flight.
 
 Wind is mean + swing sin(ω t) + gusts, a velocity of the air in the world; behind a wall it blows on one side only. Gusts are those of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Wind over time: mean, sinusoid and Dryden gusts.
 
 Gusts (MIL-F-8785C, 3.7.3, low altitudes, at its lowest altitude h of 10 ft) blow past at the mean wind speed V: as functions of time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """MuJoCo's own batch of simulations (mujoco/mjbatch.h), with what `mujoco.batch` does not hand on: a C function between two steps.
 
 Each simulation keeps its MjData from call to call, so a step continues from the stages that the call before it computed.

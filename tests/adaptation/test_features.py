@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Features: the value is Φ z, Jacobians are finite differences', impulses are integrals."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The filter in C and in numpy: the same numbers over a flight and an arm's motion with surprises."""
 
 from __future__ import annotations

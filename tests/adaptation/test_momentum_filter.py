@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The filter on a real (simulated) arm: it finds what is there, says how sure it is, and leaves no offset."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Networks: Jacobians are finite differences', the compiled network gives what the exact one gives, new weights act at once."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the stream of samples tells: each estimator on signals whose answer is known."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What all benchmarks share: rows, turns, fits, tables and the document."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Benchmarks of MAML: every contestant computes the same, and operations are counted as they are done."""
 
 from __future__ import annotations

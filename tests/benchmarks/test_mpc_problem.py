@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The problems handed to the peers are ours, and IPOPT, converged, finds what our controllers find."""
 
 from __future__ import annotations

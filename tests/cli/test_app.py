@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command as a program: exit codes, streams, and how quickly its help is there."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Numbers, names and JSON as the command prints them."""
 
 from __future__ import annotations

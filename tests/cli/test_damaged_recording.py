@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recordings of a run whose messages are whole and whose contents are not: refused with file and reason."""
 
 from __future__ import annotations

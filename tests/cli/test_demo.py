@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The demo over real ROS 2 nodes, in lockstep on the small arm: what it leaves, and that all of it comes from the recordings."""
 
 from __future__ import annotations

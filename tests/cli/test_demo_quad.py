@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The demo of a quadrotor over real ROS 2 nodes, in lockstep and in short form; and its conditions without any."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Errors as a user meets them: one paragraph and an exit code, on any terminal, never a traceback."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What figures are drawn from: smoothing, thinning and labels that tell the truth."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ctrl-C waits for a moment that suits, but not for ever."""
 
 from __future__ import annotations

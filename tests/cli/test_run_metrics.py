@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A run read from a recording is scored as the evaluation scores it, and what was believed is told apart from what was true."""
 
 from __future__ import annotations

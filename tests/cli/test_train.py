@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training from the command line: quick, interruptible, repeatable by the command that it writes down."""
 
 from __future__ import annotations

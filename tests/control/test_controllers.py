@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Controllers in closed loop with the simulated planar arm: they settle, keep to limits and never raise."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The effort rate holds per second of the stamps, however often states come."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Controllers of quadrotors without a model of what acts from outside, in closed loop with simulated ones of every size."""
 
 from __future__ import annotations

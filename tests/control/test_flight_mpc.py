@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The quadrotors' MPC on simulated quadrotors: tracking, what it learns, limits, bad input."""
 
 from __future__ import annotations

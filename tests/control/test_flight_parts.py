@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What flight controllers are made of: attitude errors, the filter, the rotors' stage."""
 
 from __future__ import annotations

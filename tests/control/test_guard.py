@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every controller, and samples that it cannot use: wrong types are named, wrong values cost nothing."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Exchanging controllers in motion."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every ordered pair of controllers of both kinds of robot, with a payload that no controller is told of, exchanged in motion."""
 
 from __future__ import annotations

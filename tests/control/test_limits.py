@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The effort limiter: every command is finite, within the limits and within the rate of the one before."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The Riccati solver against a dense solver of the same quadratic programme, and against its optimality conditions."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Time that goes wrong: latencies beyond those of training, and commands that come late. Adaptation must not run away with them."""
 
 from __future__ import annotations

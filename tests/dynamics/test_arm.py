@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The CasADi dynamics against MuJoCo's, and against physics."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What one call says of a control interval is what momentum, regressors and features say of its ends."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cache of compiled code: damage is repaired, others' code is not loaded, no cache is needed.
 
 Each case runs in a process of its own: a library that was loaded once would hide the file's state.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Code written out for lanes against CasADi's own machine."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A quadrotor's dynamics against MuJoCo's, and against physics; its linearised plans against finite differences."""
 
 from __future__ import annotations

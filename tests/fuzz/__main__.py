@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The campaign: `python -m tests.fuzz --inputs 1000000 --json runs/fuzz.json`, reproducible by `--seed`.
 
 Each parser runs in processes of its own, with bounded memory. A worker writes the number of its input

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Messages as they come from the graph: valid ones with altered fields, and every reader of the nodes."""
 
 from __future__ import annotations

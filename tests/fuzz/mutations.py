@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Mutations of valid inputs: of bytes, of tokens and lines, of the tree that a YAML or JSON text stands for."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The parsers: for each its valid inputs, and what reads one. What reads may raise MetaRLError, and nothing else."""
 
 from __future__ import annotations

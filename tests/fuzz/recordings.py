@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A short recording of a simulated run, whole or with damaged bytes or messages."""
 
 from __future__ import annotations

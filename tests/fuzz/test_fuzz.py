@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The short form of the campaign `python -m tests.fuzz`: the same inputs in every run."""
 
 from __future__ import annotations

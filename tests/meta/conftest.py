@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A small data set of the planar arm, simulated once."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The residual and its features: equal to the online code's, sample by sample, and explained by the true contexts."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Experience of quadrotors: what the true context explains, units, families."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The Bayesian last layer: exact conjugate regression, the features of the online code, and a prior that only moves where it may."""
 
 from __future__ import annotations

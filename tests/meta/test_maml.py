@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """MAML: exact gradients, the same inner steps in torch and numpy, and an online adapter that leaves no offset."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training from end to end on a small scale: it learns, it can be interrupted anywhere, and it refuses what does not fit."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A copy of the sources, and places to install it into without downloading anything.
 
 An environment is a new, empty virtual environment. A .pth file in it appends the site-packages of the environment that runs

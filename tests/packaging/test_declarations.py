@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the package declares (versions, dependencies, lock file) agrees with what it imports and with itself."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`pip install .`, `pip install -e .` and `colcon build` all give a working command, working nodes and working launch files."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The make targets that need no installation: help, and the refusals of `make setup`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real nodes in processes of their own, and a probe in the test's process that watches and asks them.
 
 Tests wait for what is said over ROS, with a generous limit, and judge by simulated time alone.

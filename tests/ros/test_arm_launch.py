@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`arm.launch.yaml` with every controller: it starts, tracks, meets a payload that nobody told it, and stays within limits."""
 
 from __future__ import annotations

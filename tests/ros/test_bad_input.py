@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Joint states as real drivers send them, and worse. The test is the robot here: it simulates, publishes and reads the answers."""
 
 from __future__ import annotations

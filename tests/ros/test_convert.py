@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Messages and arrays, there and back; no nodes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The gate's process stands still or ends, in real time and in full motion: the plant stops the robot by itself, and all say so."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The gate's process in a running system: emergency stop, re-arming, life cycle, and the controller killed under motion."""
 
 from __future__ import annotations

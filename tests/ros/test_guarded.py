@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Callbacks that fail, of every kind: the node lives, counts, names and answers."""
 
 from __future__ import annotations

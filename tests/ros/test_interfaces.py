@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a flying robot says and hears, message by message: frames, order of quaternions, averaging of the IMU, references."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The launcher is gone while the robot moves: every node ends in the end, and none before the robot is at rest."""
 
 from __future__ import annotations

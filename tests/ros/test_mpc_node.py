@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The controller's node in a running system: references, parameters, change of controller in motion; and the recording of it all."""
 
 from __future__ import annotations

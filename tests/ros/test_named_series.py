@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tables in recordings have a second form with named fields, which other tools read."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Messages that nobody should send, and errors that nobody foresaw, in running systems: no process ends, no unsafe command leaves."""
 
 from __future__ import annotations

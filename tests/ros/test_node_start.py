@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A node's process by itself: what a wrong start says, and how a good one ends."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ROS parameters made from pydantic models, on a node that does nothing else."""
 
 from __future__ import annotations

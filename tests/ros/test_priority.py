@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Priorities that a node's process asks the system for; each in a process and a session of its own, as a launch starts it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faults between real processes, as `metarl faults --processes` runs them. Ages and rates are times
 of this machine, which may be busy: they are the campaign's, not these tests', to judge."""
 

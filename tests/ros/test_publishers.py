@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A second publisher on a topic that drives the robot: named by gate and plant, and the gate does not arm beside it."""
 
 from __future__ import annotations

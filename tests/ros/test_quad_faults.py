@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Odometry and IMU that lie, stop or come from elsewhere. The test is the quadrotor here: it simulates, publishes and reads the answers."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`quad.launch.yaml` with every controller: it starts, follows, meets a payload that nobody told it, and stays within limits."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recordings are rosbag2 folders that other tools open, also after a kill or on a full disk."""
 
 from __future__ import annotations

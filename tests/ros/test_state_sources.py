@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """States as they come on real robots: a second publisher, a gripper beside the arm, clocks that are no use, other frames.
 
 The test is the robot: it simulates, publishes and reads the answers of a real gate and a real mpc node.

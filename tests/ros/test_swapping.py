@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Changes of controller in motion, every ordered pair: the loop never waits for one.
 
 Three looks at the same promise. What a change does in the loop's thread is watched by Python's audit

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Batches and data sets: the same physics as one plant, decided by the seed alone, and safe to store."""
 
 from __future__ import annotations

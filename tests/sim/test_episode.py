@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Closed-loop runs: timing of changes, scores from known errors, determinism."""
 
 from __future__ import annotations

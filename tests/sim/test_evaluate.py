@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Evaluation: the JSON others read, the same numbers on any number of processes, clear refusals."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every kind of robot is simulated through one interface; a new kind needs a module and a line in a table."""
 
 from __future__ import annotations

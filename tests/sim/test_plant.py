@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The simulated arm: every effect against its formula, delays to the step, and nothing random that the seed does not decide."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """MuJoCo reads no clock where nobody asks for the time, and moves the same."""
 
 from __future__ import annotations

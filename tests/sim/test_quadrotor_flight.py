@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Flights in C are those in numpy, to rounding, and keep to themselves."""
 
 from __future__ import annotations

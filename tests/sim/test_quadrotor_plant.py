@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Simulated quadrotors: laws of mechanics, motors, air, delays and noise; one is what it would be among many."""
 
 from __future__ import annotations

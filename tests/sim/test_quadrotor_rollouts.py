@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rollouts of quadrotors for learning: decided by the seed, within limits, and what acts is consistent with what moves."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Suites of flights: all can be flown, none is drawn twice, and they are what they are called."""
 
 from __future__ import annotations

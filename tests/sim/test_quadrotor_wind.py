@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Wind over time: Dryden's statistics, and nothing but a function of task and time."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Shares make up the whole, whoever takes them."""
 
 from __future__ import annotations

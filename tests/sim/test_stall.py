@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A controller that stalls when the payload is picked up: the gate stops the arm, lets it go on, and the arm settles again."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Suites: reproducible, apart from each other, and possible for the robot."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tasks: plain data that survives JSON, physically possible, within their ranges; impossible ones are refused."""
 
 from __future__ import annotations
