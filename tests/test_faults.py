@@ -128,3 +128,8 @@ def test_an_arm_whose_clock_changes_in_motion_comes_to_rest_within_its_velocity_
 ) -> None:
     row = run_fault(load_robot("panda"), kind, seed)
     assert row.velocity_violations == 0 and row.recovered, row
+
+
+def test_a_reference_that_no_robot_can_follow_is_survived(robot: Robot) -> None:
+    row = run_fault(robot, "solver_infeasible", 0)
+    assert not row.crashed and row.velocity_violations == 0 and row.recovered, row

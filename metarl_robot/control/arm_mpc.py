@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from metarl_robot.adaptation.base import Adapter
 from metarl_robot.adaptation.features import Xi
+from metarl_robot.control.leaps import without_leaps
 from metarl_robot.control.limits import EffortLimiter
 from metarl_robot.control.linearised_limits import LinearisedLimits, Outputs
 from metarl_robot.control.moved_on import moved_on
@@ -83,6 +84,7 @@ class ArmMPC:
         self.adapter = adapter
         self._qp = TrackingQP(config.horizon, config.knot_spacing_s, config.bandwidth_rad_s, config.damping_ratio)
         self._limiter = EffortLimiter(robot)
+        self._reach = robot.velocity_limit / config.bandwidth_rad_s
         velocity = (1.0 - config.limit_margin) * robot.velocity_limit
         slack = 0.5 * config.limit_margin * (robot.position_upper - robot.position_lower)
         self._lower = np.stack([-robot.effort_limit, -velocity, robot.position_lower + slack])
@@ -147,7 +149,8 @@ class ArmMPC:
 
     def _within_reach(self, q: Array, target: Setpoints) -> Setpoints:
         """A target farther away than v_max / ω is approached at up to half the velocity limit, instead of leapt at."""
-        reach = self._robot.velocity_limit / self._config.bandwidth_rad_s
+        reach = self._reach
+        target = without_leaps(target, self._config.knot_spacing_s, reach)
         error = q - target.q[0]
         beyond = error - np.clip(error, -reach, reach)
         return Setpoints(target.q + beyond, target.v, target.a)

@@ -25,6 +25,8 @@ from scipy.linalg import solve_discrete_are
 
 from metarl_robot.adaptation.base import Adapter
 from metarl_robot.adaptation.features import Xi
+from metarl_robot.control.approach import FlightApproach
+from metarl_robot.control.leaps import without_leaps
 from metarl_robot.control.limits import EffortLimiter
 from metarl_robot.control.moved_on import moved_on
 from metarl_robot.control.riccati_qp import RiccatiQP, Weights
@@ -57,7 +59,8 @@ class FlightMPCConfig(BaseModel):
     yaw_scale_rad: float = Field(0.3, gt=0.0, le=10.0, description="heading error that weighs one [rad]")
     rate_scale_rad_s: float = Field(5.0, gt=0.0, le=100.0, description="error of a body rate that weighs one [rad/s]")
     thrust_scale: float = Field(0.5, gt=0.0, le=10.0, description="rotor thrust off its target that weighs one, share of hover thrust")
-    reach_m: float = Field(1.5, gt=0.0, le=100.0, description="a target farther away is approached as if it were so far [m]")
+    reach_m: float = Field(1.0, gt=0.0, le=100.0, description="a target farther away is approached along a way that can be flown [m]")
+    reach_m_s: float = Field(2.0, gt=0.0, le=100.0, description="likewise one that is so much faster or slower [m/s]")
     latency_s: float = Field(0.010, ge=0.0, le=0.05, description="delay from state to effect of a command, where it is not learned [s]")
 
 
@@ -112,6 +115,8 @@ class FlightMPC:
         self._qp = RiccatiQP(config.horizon, weights, self._functions.by_state, self._functions.by_input)
         self._limiter = EffortLimiter(robot)
         self._grid: Array = np.asarray(np.arange(config.horizon + 1) * config.knot_spacing_s, dtype=np.float64)
+        self._leap = np.full(3, config.reach_m)
+        self._approach = FlightApproach(robot, config.knot_spacing_s, config.reach_m, config.reach_m_s)
         self._lower, self._upper = (np.tile(x, (config.horizon, 1)) for x in (robot.effort_lower, robot.effort_limit))
         self.reset()
 
@@ -196,14 +201,8 @@ class FlightMPC:
         return x
 
     def _within_reach(self, here: Array, target: Setpoints) -> Setpoints:
-        """The reference, all of it moved towards where the quadrotor is until it is no farther than `reach_m`."""
-        error = here[:3] - target.q[0, :3]
-        distance = math.sqrt(error @ error)
-        if distance <= self._config.reach_m:
-            return target
-        q = target.q.copy()
-        q[:, :3] += error * (1.0 - self._config.reach_m / distance)
-        return Setpoints(q, target.v, target.a)
+        """The reference without leaps to come; where it is too far off, the way to it."""
+        return self._approach.to(here, without_leaps(target, self._config.knot_spacing_s, self._leap))
 
     def _optimise(
         self, start: float, here: Array, target: Setpoints, residual: Array, guess: _Trajectory | None
