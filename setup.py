@@ -133,6 +133,7 @@ setup(
         "metarl_robot.adaptation": ["*.c"],
         "metarl_robot.cli": ["**/*.j2", "**/*.html"],
         "metarl_robot.control": ["*.c"],
+        "metarl_robot.dynamics": ["*.h"],
         "metarl_robot.sim.quadrotor": ["*.c"],
     },
     data_files=[

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.network import Network, Perceptron
-from metarl_robot.dynamics.kernel import kernel
+from metarl_robot.dynamics.kernel import Kernel, kernel
 
 Array = NDArray[np.float64]
 
@@ -28,11 +28,11 @@ def fast_network(weights: Sequence[Array], biases: Sequence[Array]) -> Network:
 class CompiledPerceptron:
     """Network in C: tanh between layers, linear at the end. What it returns is the caller's. Not to be called from two threads at once."""
 
-    def __init__(self, library: ctypes.CDLL, weights: Sequence[Array], biases: Sequence[Array]) -> None:
+    def __init__(self, library: Kernel, weights: Sequence[Array], biases: Sequence[Array]) -> None:
         self._library = library
         sizes = (weights[0].shape[1], *(len(bias) for bias in biases))
         self.size = sizes[-1]
-        self._weights = _Weights(sizes)
+        self._weights = _Weights(library, sizes)
         self._calls: dict[tuple[int, int], _Call] = {}
         self.load(weights, biases)
 
@@ -73,31 +73,34 @@ class CompiledPerceptron:
     def _call(self, knots: int, contexts: int) -> _Call:
         call = self._calls.get((knots, contexts))
         if call is None:
-            call = self._calls[knots, contexts] = _Call(self._weights, knots, contexts)
+            call = self._calls[knots, contexts] = _Call(self._library, self._weights, knots, contexts)
         return call
 
 
 class _Weights:
     """Network of network.c, and the arrays that it points to. sizes: of the inputs and of each layer's outputs."""
 
-    def __init__(self, sizes: tuple[int, ...]) -> None:
+    def __init__(self, library: Kernel, sizes: tuple[int, ...]) -> None:
         self.sizes = sizes
         layers = list(zip(sizes[:-1], sizes[1:], strict=True))
-        self.forward = [_zeros((_padded(out), entering), np.float32) for entering, out in layers]
-        self.backward = [_zeros((_padded(entering), out), np.float32) for entering, out in layers]
-        self.biases = [_zeros((_padded(out),), np.float32) for out in sizes[1:]]
-        self.direct, self.crossed = (_zeros((_padded(sizes[0]), sizes[1]), np.float32) for _ in range(2))
-        self.head = _zeros((sizes[-1], sizes[-2]), np.float64)
-        pointers = map(_addresses, (self.forward, self.backward, self.biases))
-        self.struct = _Network(
-            len(layers), (ctypes.c_int64 * len(sizes))(*sizes), *pointers, *map(_address, (self.direct, self.crossed, self.head))
+        self._arrays = (
+            [_zeros((_padded(out), entering), np.float32) for entering, out in layers],
+            [_zeros((_padded(entering), out), np.float32) for entering, out in layers],
+            [_zeros((_padded(out),), np.float32) for out in sizes[1:]],
         )
+        forward, backward, biases = map(_addresses, self._arrays)
+        direct, crossed = (_zeros((_padded(sizes[0]), sizes[1]), np.float32) for _ in range(2))
+        self.struct = library.struct(
+            "Network",
+            layers=len(layers), sizes=np.array(sizes, dtype=np.int_), forward=forward, backward=backward, biases=biases,
+            direct=direct, crossed=crossed, head=_zeros((sizes[-1], sizes[-2]), np.float64),
+        )  # fmt: skip
 
 
 class _Call:
     """Work of network.c for N knots and K context entries, and the arrays that it points to."""
 
-    def __init__(self, weights: _Weights, knots: int, contexts: int) -> None:
+    def __init__(self, library: Kernel, weights: _Weights, knots: int, contexts: int) -> None:
         sizes, joints, outputs = weights.sizes, weights.sizes[0] // 3, weights.sizes[-1] // contexts
         widest = _padded(max(sizes))
         activations = [_zeros((knots + ROWS, _padded(size)), np.float32) for size in sizes]
@@ -105,40 +108,17 @@ class _Call:
         self.q, self.v, self.velocity_limit = np.zeros((knots, joints)), np.zeros((knots, joints)), np.zeros(joints)
         self.z = np.zeros(contexts)
         self.value, self.jacobian = np.zeros((knots, outputs)), np.zeros((knots, outputs, 3 * joints))
-        rows = (_zeros((knots * outputs + ROWS, widest), np.float32) for _ in range(2))
-        arrays = (
-            self.q, self.v, self.velocity_limit, self.z,
-            _zeros((widest,), np.float64), _zeros((outputs, widest), np.float32), *rows, _zeros((widest,), np.float32),
-            _zeros((_padded(2 * joints), sizes[1]), np.float32),
-            self.value, self.jacobian,
+        rows, spare = (_zeros((knots * outputs + ROWS, widest), np.float32) for _ in range(2))
+        self._kept = weights, activations
+        struct = library.struct(
+            "Work",
+            network=weights.struct, knots=knots, joints=joints, contexts=contexts, outputs=outputs, activations=_addresses(activations),
+            q=self.q, v=self.v, velocity_limit=self.velocity_limit, context=self.z,
+            row=_zeros((widest,), np.float64), head=_zeros((outputs, widest), np.float32), rows=rows, spare=spare,
+            slopes=_zeros((widest,), np.float32), folded=_zeros((_padded(2 * joints), sizes[1]), np.float32),
+            values=self.value, jacobian=self.jacobian,
         )  # fmt: skip
-        self._kept = weights, activations, arrays
-        struct = _Work(ctypes.pointer(weights.struct), knots, joints, contexts, outputs, _addresses(activations), *map(_address, arrays))
         self.work = ctypes.byref(struct)
-
-
-class _Network(ctypes.Structure):
-    """Network of network.c."""
-
-    _fields_ = [
-        ("layers", ctypes.c_int64),
-        ("sizes", ctypes.POINTER(ctypes.c_int64)),
-        *((name, ctypes.POINTER(ctypes.c_void_p)) for name in ("forward", "backward", "biases")),
-        *((name, ctypes.c_void_p) for name in ("direct", "crossed", "head")),
-    ]
-
-
-class _Work(ctypes.Structure):
-    """Work of network.c."""
-
-    _fields_ = [
-        ("network", ctypes.POINTER(_Network)),
-        *((name, ctypes.c_int64) for name in ("knots", "joints", "contexts", "outputs")),
-        ("activations", ctypes.POINTER(ctypes.c_void_p)),
-        *((name, ctypes.c_void_p) for name in ("q", "v", "velocity_limit", "context")),
-        *((name, ctypes.c_void_p) for name in ("row", "head", "rows", "spare", "slopes", "folded")),
-        *((name, ctypes.c_void_p) for name in ("values", "jacobian")),
-    ]
 
 
 def _address(array: NDArray[Any]) -> ctypes.c_void_p:

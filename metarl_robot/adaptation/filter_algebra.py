@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.dynamics.kernel import address, kernel, struct
+from metarl_robot.dynamics.kernel import Kernel, address, kernel
 
 Array = NDArray[np.float64]
 
@@ -199,7 +199,7 @@ def _mobility(mass: Array, added: Array) -> Array:
 class CompiledAlgebra:
     """See Algebra; by momentum_filter.c, on arrays that it owns."""
 
-    def __init__(self, dof: int, nu: int, wander: Wander, library: ctypes.CDLL) -> None:
+    def __init__(self, dof: int, nu: int, wander: Wander, library: Kernel) -> None:
         n, k, most = dof, len(wander.prior), 2 * dof + 3
         m = 4 * n + k
         self._m, self._wanders = m, wander
@@ -210,7 +210,8 @@ class CompiledAlgebra:
         self._white, self._response = np.zeros(most), np.zeros((most, nu))
         self._scratch = np.zeros(most * (m + nu + 17 + most) + 2 * n * m)
         own = self._motion
-        self._struct = struct(
+        self._struct = library.struct(
+            "Filter",
             n=n, nu=nu, k=k, stiction=float(wander.stiction_factor), stiction_velocity=STICTION_VELOCITY_RAD_S,
             drift=self._constant[0], model_error=self._constant[1], prior=self._constant[2],
             mass=own.mass, added=own.added, deficit=own.deficit, input_map=own.input_map, impulse=own.impulse, guess=own.v_1,

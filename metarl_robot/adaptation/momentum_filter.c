@@ -3,12 +3,7 @@
  *
  * A state is its mean (m,) followed by its covariance (m, m), m = 4n + k, in the order (q, v, d, e, z).
  */
-#include <math.h>
-#include <string.h>
-
-#define BLOCK 8
-
-typedef double lanes __attribute__((vector_size(8 * BLOCK), aligned(8), may_alias));
+#include "kernel.h"
 
 typedef struct {
     long n, nu, k;
@@ -22,35 +17,28 @@ typedef struct {
     double *scratch;
 } Filter;
 
-/* y += a x */
-static inline void add(double *restrict y, double a, const double *restrict x, long count) {
-    for (long j = 0; j < count; ++j) y[j] += a * x[j];
-}
-
-static long padded(long size) { return (size + BLOCK - 1) / BLOCK * BLOCK; }
-
 static inline double dot(const double *x, const double *y, long count) {
-    double sum = 0.0, lanes[BLOCK] = {0.0};
+    double sum = 0.0, sums[LANES] = {0.0};
     long j = 0;
-    for (; j + BLOCK <= count; j += BLOCK)
-        for (long l = 0; l < BLOCK; ++l) lanes[l] += x[j + l] * y[j + l];
+    for (; j + LANES <= count; j += LANES)
+        for (long l = 0; l < LANES; ++l) sums[l] += x[j + l] * y[j + l];
     for (; j < count; ++j) sum += x[j] * y[j];
-    for (long l = 0; l < BLOCK; ++l) sum += lanes[l];
+    for (long l = 0; l < LANES; ++l) sum += sums[l];
     return sum;
 }
 
-/* y += a x for `height` rows of a (·, inner) and BLOCK columns of x (inner, ·): what stays in registers. Columns before `from` stay. */
+/* y += a x for `height` rows of a (·, inner) and LANES columns of x (inner, ·): what stays in registers. Columns before `from` stay. */
 static inline __attribute__((always_inline)) void tile(
     double *y, const double *a, const double *x, const long height, long inner, long stride, long from) {
-    lanes sum[4];
-    for (long r = 0; r < height; ++r) sum[r] = *(lanes *)(y + r * stride);
+    unaligned_lanes sum[4];
+    for (long r = 0; r < height; ++r) sum[r] = *(unaligned_lanes *)(y + r * stride);
     for (long l = 0; l < inner; ++l) {
-        const lanes column = *(const lanes *)(x + l * stride);
+        const unaligned_lanes column = *(const unaligned_lanes *)(x + l * stride);
         for (long r = 0; r < height; ++r) sum[r] += a[r * inner + l] * column;
     }
     for (long r = 0; r < height; ++r)
-        if (from == 0) *(lanes *)(y + r * stride) = sum[r];
-        else for (long c = from; c < BLOCK; ++c) y[r * stride + c] = sum[r][c];
+        if (from == 0) *(unaligned_lanes *)(y + r * stride) = sum[r];
+        else for (long c = from; c < LANES; ++c) y[r * stride + c] = sum[r][c];
 }
 
 static void tiles(double *y, const double *a, const double *x, long rows, long inner, long stride, long from) {
@@ -62,36 +50,36 @@ static void tiles(double *y, const double *a, const double *x, long rows, long i
 
 /* y += a x for a (rows, inner), and x (inner, columns), y (rows, columns) whose rows are `stride` apart */
 static void product(double *y, const double *a, const double *x, long rows, long inner, long columns, long stride) {
-    const long last = columns - BLOCK, rest = columns % BLOCK;
+    const long last = columns - LANES, rest = columns % LANES;
     if (last < 0) {
         for (long i = 0; i < rows; ++i)
             for (long l = 0; l < inner; ++l) add(y + i * stride, a[i * inner + l], x + l * stride, columns);
         return;
     }
-    if (rest) tiles(y + last, a, x + last, rows, inner, stride, BLOCK - rest);
-    for (long j = 0; j <= last; j += BLOCK) tiles(y + j, a, x + j, rows, inner, stride, 0);
+    if (rest) tiles(y + last, a, x + last, rows, inner, stride, LANES - rest);
+    for (long j = 0; j <= last; j += LANES) tiles(y + j, a, x + j, rows, inner, stride, 0);
 }
 
 /* Rows (size, stride) of a symmetric matrix S and of W beside it become Lᵀ and L⁻¹ W, S = L Lᵀ; 0 where S is not positive definite.
- * Of S the upper half is read; what comes below the diagonal means nothing. The stride is a multiple of BLOCK. */
+ * Of S the upper half is read; what comes below the diagonal means nothing. The stride is a multiple of LANES. */
 static int whiten(double *rows, long size, long stride) {
     for (long i = 0; i < size; ++i) {
         double *row = rows + i * stride;
-        const long first = i / BLOCK * BLOCK;
+        const long first = i / LANES * LANES;
         for (long j = 0; j < i; ++j) {
             const double *above = rows + j * stride, factor = above[i];
-            for (long c = first; c < stride; c += BLOCK) *(lanes *)(row + c) -= factor * *(const lanes *)(above + c);
+            for (long c = first; c < stride; c += LANES) *(unaligned_lanes *)(row + c) -= factor * *(const unaligned_lanes *)(above + c);
         }
         if (!(row[i] > 0.0)) return 0;
         const double scale = 1.0 / sqrt(row[i]);
-        for (long c = first; c < stride; c += BLOCK) *(lanes *)(row + c) *= scale;
+        for (long c = first; c < stride; c += LANES) *(unaligned_lanes *)(row + c) *= scale;
     }
     return 1;
 }
 
 /* (M + M_z)⁻¹, or M⁻¹ while the estimate of M_z is not physical. */
 static void invert_inertia(const Filter *f, double *inverse) {
-    const long n = f->n, stride = padded(2 * n);
+    const long n = f->n, stride = rounded_up(2 * n, LANES);
     double rows[n * stride];
     for (int loaded = 1; loaded >= 0; --loaded) {
         memset(rows, 0, sizeof rows);
@@ -191,15 +179,15 @@ void predict(const Filter *f, const double *before, double *after, double dt, do
 /* P ← P - Wᵀ W for W (size, ·) with rows `stride` apart: the lower half in tiles, then the upper like it. */
 static void reduce(double *p, const double *w, long m, long size, long stride) {
     for (long i = 0; i < m; i += 4)
-        for (long j = 0; j < m && j < i + 4; j += BLOCK) {
-            lanes sum[4] = {{0.0}};
+        for (long j = 0; j < m && j < i + 4; j += LANES) {
+            unaligned_lanes sum[4] = {{0.0}};
             for (long l = 0; l < size; ++l) {
                 const double *row = w + l * stride;
-                for (long r = 0; r < 4; ++r) sum[r] += row[i + r] * *(const lanes *)(row + j);
+                for (long r = 0; r < 4; ++r) sum[r] += row[i + r] * *(const unaligned_lanes *)(row + j);
             }
             for (long r = 0; r < 4 && i + r < m; ++r) {
                 double *left = p + (i + r) * m + j;
-                if (j + BLOCK <= m) *(lanes *)left -= sum[r];
+                if (j + LANES <= m) *(unaligned_lanes *)left -= sum[r];
                 else for (long c = 0; j + c < m; ++c) left[c] -= sum[r][c];
             }
         }
@@ -241,7 +229,7 @@ static void feel(const Filter *f, const double *before, const double *after, dou
 /* Returns the log-likelihood, but for a constant; not a number where the innovations' covariance is not positive definite. */
 double correct(const Filter *f, const double *before, double *after, double dt, long felt) {
     const long n = f->n, nu = f->nu, k = f->k, m = 4 * n + k, size = felt ? 2 * n + 3 : 2 * n;
-    const long first = size + 1 + nu, stride = padded(first + m + BLOCK); /* a row: covariance, innovation, by_effort, reach */
+    const long first = size + 1 + nu, stride = rounded_up(first + m + LANES, LANES); /* a row: covariance, innovation, by_effort, reach */
     double *rows = f->scratch, *p = after + m, likelihood = 0.0;
     memset(rows, 0, size * stride * sizeof(double));
     for (long i = 0; i < 2 * n; ++i) {

@@ -6,8 +6,7 @@
    folded with the derivatives of (sin q, cos q, v / v_max) at each knot. Matrices that stand on the right of a product are kept in panels as
    wide as a vector register: a tile of ROWS rows and one panel accumulates in registers, close to the processor's peak, and reads in order. */
 
-#include <stdint.h>
-#include <string.h>
+#include "kernel.h"
 
 #if defined(__AVX512F__)
 #define REGISTER_BYTES 64
@@ -19,12 +18,12 @@
 #define ROWS 7 /* a tile's; matrices have room for a tile from any row on */
 #define PAD 16 /* rows are a multiple of this many entries long, the rest is zero */
 
-typedef float Lanes __attribute__((vector_size(REGISTER_BYTES)));
-enum { LANES = sizeof(Lanes) / sizeof(float) };
+typedef float Floats __attribute__((vector_size(REGISTER_BYTES)));
+enum { WIDTH = sizeof(Floats) / sizeof(float) };
 
 typedef struct {
-    int64_t layers;         /* linear ones */
-    const int64_t *sizes;   /* (layers + 1) of the inputs and of each layer's outputs */
+    long layers;         /* linear ones */
+    const long *sizes;   /* (layers + 1) of the inputs and of each layer's outputs */
     float *const *forward;  /* (layers) Wᵀ in panels */
     float *const *backward; /* (layers) W in panels */
     float *const *biases;   /* (layers) in padded rows */
@@ -35,7 +34,7 @@ typedef struct {
 
 typedef struct {
     const Network *network;
-    int64_t knots, joints, contexts, outputs; /* outputs: contracted ones */
+    long knots, joints, contexts, outputs; /* outputs: contracted ones */
     float *const *activations;                /* (layers + 1) of a padded row each knot: the inputs, …, the outputs */
     const double *q, *v, *velocity_limit;     /* (knots, joints), (knots, joints), (joints) */
     const double *context;                    /* (contexts) z */
@@ -47,33 +46,33 @@ typedef struct {
     double *values, *jacobian;                /* (knots, outputs), (knots, outputs, 3 joints) by q, v and a */
 } Work;
 
-static int64_t padded(int64_t size) { return (size + PAD - 1) / PAD * PAD; }
+static long padded(long size) { return rounded_up(size, PAD); }
 
 /* Where entry (i, j) of a matrix with `rows` rows is in its panels. */
-static int64_t in_panels(int64_t rows, int64_t i, int64_t j) { return j / LANES * LANES * rows + i * LANES + j % LANES; }
+static long in_panels(long rows, long i, long j) { return j / WIDTH * WIDTH * rows + i * WIDTH + j % WIDTH; }
 
 /* y (rows, columns) = a (rows, inner) W, W in panels; `rows` is rounded up to tiles, `columns` to panels. */
-static void product(int64_t rows, int64_t inner, int64_t columns, const float *a, int64_t a_stride, const float *w, float *y, int64_t y_stride) {
-    for (int64_t column = 0; column < columns; column += LANES) {
-        const Lanes *panel = (const Lanes *)(w + column * inner);
-        for (int64_t row = 0; row < rows; row += ROWS) {
+static void product(long rows, long inner, long columns, const float *a, long a_stride, const float *w, float *y, long y_stride) {
+    for (long column = 0; column < columns; column += WIDTH) {
+        const Floats *panel = (const Floats *)(w + column * inner);
+        for (long row = 0; row < rows; row += ROWS) {
             const float *left = a + row * a_stride;
             float *out = y + row * y_stride + column;
-            Lanes sum[ROWS] = {0};
-            for (int64_t k = 0; k < inner; k++)
+            Floats sum[ROWS] = {0};
+            for (long k = 0; k < inner; k++)
 #pragma GCC unroll 7
                 for (int i = 0; i < ROWS; i++) sum[i] += left[i * a_stride + k] * panel[k];
 #pragma GCC unroll 7
-            for (int i = 0; i < ROWS; i++) *(Lanes *)(out + i * y_stride) = sum[i];
+            for (int i = 0; i < ROWS; i++) *(Floats *)(out + i * y_stride) = sum[i];
         }
     }
 }
 
-static double dot(const float *a, const float *b, int64_t size) {
-    Lanes sums = {0};
+static double dot(const float *a, const float *b, long size) {
+    Floats sums = {0};
     double sum = 0.0;
-    for (int64_t j = 0; j < size; j += LANES) sums += *(const Lanes *)(a + j) * *(const Lanes *)(b + j);
-    for (int i = 0; i < LANES; i++) sum += sums[i];
+    for (long j = 0; j < size; j += WIDTH) sums += *(const Floats *)(a + j) * *(const Floats *)(b + j);
+    for (int i = 0; i < WIDTH; i++) sum += sums[i];
     return sum;
 }
 
@@ -109,22 +108,22 @@ static inline void sine_and_cosine(double q, float *sine, float *cosine) {
     *cosine = (float)(sign * (1.0 + b));
 }
 
-static void pack(int64_t out, int64_t in, const double *weight, float *forward, float *backward) {
-    for (int64_t i = 0; i < out; i++) {
+static void pack(long out, long in, const double *weight, float *forward, float *backward) {
+    for (long i = 0; i < out; i++) {
         float *column = forward + in_panels(in, 0, i);
-        for (int64_t j = 0; j < in; j++) column[j * LANES] = (float)weight[i * in + j];
-        for (int64_t j = 0; j < in; j += LANES) {
+        for (long j = 0; j < in; j++) column[j * WIDTH] = (float)weight[i * in + j];
+        for (long j = 0; j < in; j += WIDTH) {
             float *row = backward + in_panels(out, i, j);
-            const int64_t count = in - j < LANES ? in - j : LANES;
-            for (int64_t lane = 0; lane < count; lane++) row[lane] = (float)weight[i * in + j + lane];
+            const long count = in - j < WIDTH ? in - j : WIDTH;
+            for (long lane = 0; lane < count; lane++) row[lane] = (float)weight[i * in + j + lane];
         }
     }
 }
 
 /* The first layer's weight (out, 3 joints) as it is folded. */
-static void pack_first(int64_t out, int64_t joints, const double *weight, float *direct, float *crossed) {
-    for (int64_t i = 0; i < out; i++, weight += 3 * joints)
-        for (int64_t j = 0; j < joints; j++) {
+static void pack_first(long out, long joints, const double *weight, float *direct, float *crossed) {
+    for (long i = 0; i < out; i++, weight += 3 * joints)
+        for (long j = 0; j < joints; j++) {
             direct[in_panels(out, i, j)] = (float)weight[j];
             crossed[in_panels(out, i, j)] = (float)weight[joints + j];
             direct[in_panels(out, i, joints + j)] = (float)weight[2 * joints + j];
@@ -133,22 +132,22 @@ static void pack_first(int64_t out, int64_t joints, const double *weight, float 
 
 /* Other numbers: weights (out, in) and biases (out) of each layer. */
 void metarl_load(const Network *net, const double *const *weights, const double *const *biases) {
-    const int64_t last = net->layers - 1;
-    for (int64_t l = 0; l < net->layers; l++) {
+    const long last = net->layers - 1;
+    for (long l = 0; l < net->layers; l++) {
         pack(net->sizes[l + 1], net->sizes[l], weights[l], net->forward[l], net->backward[l]);
-        for (int64_t i = 0; i < net->sizes[l + 1]; i++) net->biases[l][i] = (float)biases[l][i];
+        for (long i = 0; i < net->sizes[l + 1]; i++) net->biases[l][i] = (float)biases[l][i];
     }
     pack_first(net->sizes[1], net->sizes[0] / 3, weights[0], net->direct, net->crossed);
     memcpy(net->head, weights[last], net->sizes[last] * net->sizes[net->layers] * sizeof(double));
 }
 
 static void inputs_of_joints(const Work *work) {
-    const int64_t n = work->joints, count = work->knots * n;
+    const long n = work->joints, count = work->knots * n;
     float *sines = work->rows, *cosines = work->spare;
-    for (int64_t j = 0; j < count; j++) sine_and_cosine(work->q[j], sines + j, cosines + j);
-    for (int64_t k = 0; k < work->knots; k++) {
+    for (long j = 0; j < count; j++) sine_and_cosine(work->q[j], sines + j, cosines + j);
+    for (long k = 0; k < work->knots; k++) {
         float *x = work->activations[0] + k * padded(3 * n);
-        for (int64_t j = 0; j < n; j++) {
+        for (long j = 0; j < n; j++) {
             x[j] = sines[k * n + j];
             x[n + j] = cosines[k * n + j];
             x[2 * n + j] = (float)(work->v[k * n + j] / work->velocity_limit[j]);
@@ -156,78 +155,78 @@ static void inputs_of_joints(const Work *work) {
     }
 }
 
-static void linear_layer(const Work *work, int64_t l) {
+static void linear_layer(const Work *work, long l) {
     const Network *net = work->network;
-    const int64_t in = net->sizes[l], out = net->sizes[l + 1];
+    const long in = net->sizes[l], out = net->sizes[l + 1];
     float *row = work->activations[l + 1];
     product(work->knots, in, out, work->activations[l], padded(in), net->forward[l], row, padded(out));
-    for (int64_t k = 0; k < work->knots; k++, row += padded(out))
-        for (int64_t j = 0; j < padded(out); j++) row[j] += net->biases[l][j];
+    for (long k = 0; k < work->knots; k++, row += padded(out))
+        for (long j = 0; j < padded(out); j++) row[j] += net->biases[l][j];
 }
 
 static void hidden_layers(const Work *work) {
     const Network *net = work->network;
-    for (int64_t l = 0; l + 1 < net->layers; l++) {
+    for (long l = 0; l + 1 < net->layers; l++) {
         float *a = work->activations[l + 1];
         linear_layer(work, l);
-        for (int64_t j = 0; j < work->knots * padded(net->sizes[l + 1]); j++) a[j] = tanh_series(a[j]);
+        for (long j = 0; j < work->knots * padded(net->sizes[l + 1]); j++) a[j] = tanh_series(a[j]);
     }
 }
 
 /* The head with z, and the values with it. */
 static void contract(const Work *work) {
     const Network *net = work->network;
-    const int64_t last = net->layers - 1, hidden = net->sizes[last], stride = padded(hidden);
-    for (int64_t i = 0; i < work->outputs; i++) {
+    const long last = net->layers - 1, hidden = net->sizes[last], stride = padded(hidden);
+    for (long i = 0; i < work->outputs; i++) {
         float *head = work->head + i * stride;
         double bias = 0.0;
         memset(work->row, 0, hidden * sizeof(double));
-        for (int64_t c = 0; c < work->contexts; c++) {
-            const double z = work->context[c], *weight = net->head + (i * work->contexts + c) * hidden;
-            for (int64_t j = 0; j < hidden; j++) work->row[j] += z * weight[j];
+        for (long c = 0; c < work->contexts; c++) {
+            const double z = work->context[c];
+            add(work->row, z, net->head + (i * work->contexts + c) * hidden, hidden);
             bias += z * net->biases[last][i * work->contexts + c];
         }
-        for (int64_t j = 0; j < hidden; j++) head[j] = (float)work->row[j];
-        for (int64_t k = 0; k < work->knots; k++)
+        for (long j = 0; j < hidden; j++) head[j] = (float)work->row[j];
+        for (long k = 0; k < work->knots; k++)
             work->values[k * work->outputs + i] = dot(work->activations[last] + k * stride, head, stride) + bias;
     }
 }
 
 /* Rows that go backwards, times the slopes 1 - a² of the layer whose activations are a. */
-static void through_tanh(const Work *work, int64_t l, float *row) {
-    const int64_t stride = padded(work->network->sizes[l]);
-    for (int64_t k = 0; k < work->knots; k++) {
+static void through_tanh(const Work *work, long l, float *row) {
+    const long stride = padded(work->network->sizes[l]);
+    for (long k = 0; k < work->knots; k++) {
         const float *a = work->activations[l] + k * stride;
-        for (int64_t j = 0; j < stride; j++) work->slopes[j] = 1.0f - a[j] * a[j];
-        for (int64_t i = 0; i < work->outputs; i++, row += stride)
-            for (int64_t j = 0; j < stride; j++) row[j] *= work->slopes[j];
+        for (long j = 0; j < stride; j++) work->slopes[j] = 1.0f - a[j] * a[j];
+        for (long i = 0; i < work->outputs; i++, row += stride)
+            for (long j = 0; j < stride; j++) row[j] *= work->slopes[j];
     }
 }
 
 /* The first layer's W times the derivative of the inputs by (q, v) at knot k. */
-static void fold_first_layer(const Work *work, int64_t k) {
-    const int64_t n = work->joints, hidden = work->network->sizes[1];
+static void fold_first_layer(const Work *work, long k) {
+    const long n = work->joints, hidden = work->network->sizes[1];
     const float *x = work->activations[0] + k * padded(3 * n);
-    for (int64_t first = 0; first < 2 * n; first += LANES) {
-        const Lanes *direct = (const Lanes *)(work->network->direct + first * hidden);
-        const Lanes *crossed = (const Lanes *)(work->network->crossed + first * hidden);
-        Lanes *folded = (Lanes *)(work->folded + first * hidden), along = {0}, across = {0};
-        for (int64_t j = first; j < 2 * n && j < first + LANES; j++) {
+    for (long first = 0; first < 2 * n; first += WIDTH) {
+        const Floats *direct = (const Floats *)(work->network->direct + first * hidden);
+        const Floats *crossed = (const Floats *)(work->network->crossed + first * hidden);
+        Floats *folded = (Floats *)(work->folded + first * hidden), along = {0}, across = {0};
+        for (long j = first; j < 2 * n && j < first + WIDTH; j++) {
             along[j - first] = j < n ? x[n + j] : (float)(1.0 / work->velocity_limit[j - n]);
             across[j - first] = j < n ? x[j] : 0.0f;
         }
-        for (int64_t u = 0; u < hidden; u++) folded[u] = along * direct[u] - across * crossed[u];
+        for (long u = 0; u < hidden; u++) folded[u] = along * direct[u] - across * crossed[u];
     }
 }
 
 /* From the rows that have come back to the first layer. A tile may write beyond its knot's rows, where the next knot's are to be. */
 static void through_first_layer(const Work *work, const float *rows, float *by_state) {
-    const int64_t n = work->joints, m = work->outputs, hidden = work->network->sizes[1], stride = padded(2 * n);
-    for (int64_t k = 0; k < work->knots; k++) {
+    const long n = work->joints, m = work->outputs, hidden = work->network->sizes[1], stride = padded(2 * n);
+    for (long k = 0; k < work->knots; k++) {
         fold_first_layer(work, k);
         product(m, hidden, 2 * n, rows + k * m * padded(hidden), padded(hidden), work->folded, by_state, stride);
-        for (int64_t i = 0; i < m; i++)
-            for (int64_t j = 0; j < 2 * n; j++) work->jacobian[(k * m + i) * 3 * n + j] = by_state[i * stride + j];
+        for (long i = 0; i < m; i++)
+            for (long j = 0; j < 2 * n; j++) work->jacobian[(k * m + i) * 3 * n + j] = by_state[i * stride + j];
     }
 }
 
@@ -258,12 +257,12 @@ void metarl_value(const Work *work) {
 /* The same, and the derivatives. */
 void metarl_value_and_jacobian(const Work *work) {
     const Network *net = work->network;
-    const int64_t last = net->layers - 1, one_knot = work->outputs * padded(net->sizes[last]);
+    const long last = net->layers - 1, one_knot = work->outputs * padded(net->sizes[last]);
     float *from = work->rows, *to = work->spare;
     metarl_value(work);
-    for (int64_t k = 0; k < work->knots; k++) memcpy(from + k * one_knot, work->head, one_knot * sizeof(float));
-    for (int64_t l = last; l > 1; l--) {
-        const int64_t in = net->sizes[l - 1];
+    for (long k = 0; k < work->knots; k++) memcpy(from + k * one_knot, work->head, one_knot * sizeof(float));
+    for (long l = last; l > 1; l--) {
+        const long in = net->sizes[l - 1];
         through_tanh(work, l, from);
         product(work->knots * work->outputs, net->sizes[l], in, from, padded(net->sizes[l]), net->backward[l - 1], to, padded(in));
         float *const swap = from;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What is learned from the stream of samples: the same as in stream.py, which says what each array is. */
-#include <math.h>
-#include <string.h>
+#include "kernel.h"
 
 #define LATE 3
 
@@ -39,7 +38,7 @@ static void effort_at(const History *h, double latency, double dt, double *effor
     for (long c = 0; c < h->commands && replaced > -latency; ++c) {
         const double from = c == h->commands - 1 ? -INFINITY : issued;
         const double share = (smaller(dt - latency, replaced) - larger(-latency, from)) / dt;
-        for (long j = 0; share > 0.0 && j < h->nu; ++j) effort[j] += share * h->past[c * h->nu + j];
+        if (share > 0.0) add(effort, share, h->past + c * h->nu, h->nu);
         replaced = issued;
         issued -= h->held[c < h->commands - 1 ? c : 0];
     }
@@ -130,7 +129,7 @@ void noise(const Noise *s, double dt, long known) {
         double sample = 0.0, now = s->variance[g];
         for (long i = 0; i < s->n; ++i) sample += s->share_of[g * s->n + i] * bend[i] * bend[i];
         now += share * (smaller(sample / 6.0, 4.0 * now) - now);
-        s->variance[g] = smaller(larger(now, s->least), s->most);
+        s->variance[g] = clamped(now, s->least, s->most);
     }
 }
 

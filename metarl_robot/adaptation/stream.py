@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
-from metarl_robot.dynamics.kernel import address, kernel, struct
+from metarl_robot.dynamics.kernel import Kernel, address, kernel
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.intp]
@@ -58,7 +58,7 @@ def whiteness(probability: float, size: int, more: int = 0, compiled: bool = Tru
     return Whiteness(probability, size, more) if library is None else CompiledWhiteness(probability, size, more, library)
 
 
-def _library(compiled: bool) -> ctypes.CDLL | None:
+def _library(compiled: bool) -> Kernel | None:
     return kernel("adaptation", "stream") if compiled else None
 
 
@@ -84,7 +84,7 @@ class Smooth:
 class CompiledSmooth(Smooth):
     """The same by stream.c."""
 
-    def __init__(self, level: Array, memory_s: float, library: ctypes.CDLL) -> None:
+    def __init__(self, level: Array, memory_s: float, library: Kernel) -> None:
         super().__init__(level, memory_s)
         self._sample = np.zeros_like(level)
         self._addresses = tuple(map(address, (self.level, self._trend, self._sample)))
@@ -186,10 +186,11 @@ class CommandHistory:
 class CompiledCommandHistory(CommandHistory):
     """The same by stream.c."""
 
-    def __init__(self, effort: Array, period_s: float, library: ctypes.CDLL) -> None:
+    def __init__(self, effort: Array, period_s: float, library: Kernel) -> None:
         super().__init__(effort, period_s)
         self._scratch = np.zeros((LATENCIES, 3, len(effort)))
-        self._struct = struct(
+        self._struct = library.struct(
+            "History",
             nu=len(effort), latencies=LATENCIES, commands=1 + COMMANDS, period=float(period_s),
             latency=self._latency, prior=self._prior, past=self._past, held=self._held_s, evidence=self._evidence, weights=self._weights,
             candidates=self._candidates, acting=self._acting, doubt=self._doubt, scratch=self._scratch,
@@ -241,10 +242,11 @@ class VelocityNoise:
 class CompiledVelocityNoise(VelocityNoise):
     """The same by stream.c."""
 
-    def __init__(self, initial: Sequence[float], group: IntArray, library: ctypes.CDLL) -> None:
+    def __init__(self, initial: Sequence[float], group: IntArray, library: Kernel) -> None:
         super().__init__(initial, group)
         self._v, (least, most) = np.zeros(len(group)), NOISE_VARIANCE_RANGE
-        self._struct = struct(
+        self._struct = library.struct(
+            "Noise",
             n=len(group), groups=len(self.variance), memory=NOISE_MEMORY_S, least=least, most=most,
             share_of=self._share_of, v=self._v, last=self._last, step=self._step, variance=self.variance,
         )  # fmt: skip
@@ -289,10 +291,11 @@ class Whiteness:
 class CompiledWhiteness(Whiteness):
     """The same by stream.c."""
 
-    def __init__(self, probability: float, size: int, more: int, library: ctypes.CDLL) -> None:
+    def __init__(self, probability: float, size: int, more: int, library: Kernel) -> None:
         super().__init__(probability, size, more)
         self._windows = np.array(WINDOWS, dtype=np.float64)
-        self._struct = struct(
+        self._struct = library.struct(
+            "Whiteness",
             size=size + more, windows=len(WINDOWS), width=max(WINDOWS), threshold=self._threshold,
             window=self._windows, white=self._white, recent=self._recent,
         )  # fmt: skip

@@ -2,12 +2,10 @@
 /* The quadratic programme of riccati_qp.py: sweeps and pivoting. Its sizes N, M, HORIZON, NNZ_A, NNZ_B
    and rules MAX_ROUNDS, PATIENCE, TOLERANCE are defined in front. */
 
-#include <math.h>
-#include <string.h>
+#include "kernel.h"
 
 /* Rows of n numbers are W vectors of eight, filled up with zeros; matrices have a multiple of four rows. */
-enum { W = (N + 7) / 8, ROWS = 8 * W, ROWS_U = (M + 3) / 4 * 4 };
-typedef double lanes __attribute__((vector_size(64), aligned(64), may_alias));
+enum { W = (N + LANES - 1) / LANES, ROWS = LANES * W, ROWS_U = (M + 3) / 4 * 4 };
 typedef lanes row[W];
 
 /* Entry i at knot k of an array in any layout. */
@@ -16,7 +14,7 @@ typedef struct {
     long knot, entry;
 } view;
 
-typedef struct {
+typedef struct stage {
     row a[ROWS], b[ROWS_U]; /* A and B' */
     row g_x[ROWS_U], gain[ROWS_U];
     double c[N], g_u[ROWS_U][ROWS_U], g[M], step[M];
@@ -103,12 +101,12 @@ static void backward(stage *s, row *cost, row slope, const double *q, const doub
     policy(s, active, lower, upper);
     for (int i = 0; i < N; ++i) {
         numbers(before)[i * ROWS + i] = q[i];
-        slope_before[i / 8][i % 8] = q[i] * error[i];
+        slope_before[i / LANES][i % LANES] = q[i] * error[i];
     }
     add_product(before, ROWS, numbers(s->a), 1, ROWS, by_a, N);
     add_product(before, ROWS, numbers(s->g_x), 1, ROWS, s->gain, M);
     for (int k = 0; k < N; ++k)
-        for (int w = 0; w < W; ++w) slope_before[w] += ahead[k / 8][k % 8] * s->a[k][w];
+        for (int w = 0; w < W; ++w) slope_before[w] += ahead[k / LANES][k % LANES] * s->a[k][w];
     for (int k = 0; k < M; ++k)
         for (int w = 0; w < W; ++w) slope_before[w] += s->step[k] * s->g_x[k][w];
     memcpy(cost, before, sizeof before);
@@ -127,7 +125,7 @@ static void forward(const stage *s, const double *x, double *after, double *u, d
     }
     for (int i = 0; i < N; ++i) {
         after[i] += dot(s->a[i], here);
-        for (int j = 0; j < M; ++j) after[i] += s->b[j][i / 8][i % 8] * u[j];
+        for (int j = 0; j < M; ++j) after[i] += s->b[j][i / LANES][i % LANES] * u[j];
     }
 }
 
@@ -139,7 +137,7 @@ static void sweep(stage *stages, const view *errors, const double *q, const doub
     for (int i = 0; i < N; ++i)
         for (int j = 0; j < N; ++j) {
             numbers(cost)[i * ROWS + j] = terminal[i * N + j];
-            slope[i / 8][i % 8] += terminal[i * N + j] * error[j];
+            slope[i / LANES][i % LANES] += terminal[i * N + j] * error[j];
         }
     for (int k = HORIZON - 1; k >= 0; --k) {
         for (int i = 0; i < N; ++i) error[i] = get(errors, k, i);

@@ -21,7 +21,7 @@ import casadi as ca
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.dynamics.kernel import kernel
+from metarl_robot.dynamics.kernel import Kernel, kernel
 from metarl_robot.dynamics.linearised import Linearised
 
 Array = NDArray[np.float64]
@@ -70,8 +70,7 @@ class RiccatiQP:
         self._states, self._inputs = np.zeros((horizon + 1, n)), np.zeros((horizon, m))
         sizes = {"HORIZON": horizon, "N": n, "M": m, "NNZ_A": by_state.nnz(), "NNZ_B": by_input.nnz()}
         rules = {"MAX_ROUNDS": MAX_ROUNDS, "PATIENCE": PATIENCE, "TOLERANCE": _TOLERANCE}
-        library = kernel("control", "riccati", **sizes, **rules) if in_c else None
-        self._compiled = None if library is None else library.solve
+        self._library = kernel("control", "riccati", **sizes, **rules) if in_c else None
         self._problem = tuple(np.zeros((horizon, m)) for _ in range(3))
         self._constants = (np.concatenate(self._places).astype(np.int32), *self._weights)
         arrays: list[NDArray[Any]] = [*self._constants, *self._problem, self._active, self._states, self._inputs]
@@ -84,20 +83,20 @@ class RiccatiQP:
 
     def solve(self, linear: Linearised, offsets: Array, lower: Array, upper: Array) -> Solution:
         """The optimum; offsets: w (N, m), lower, upper: (N, m)."""
-        rounds = (self._pivot if self._compiled is None else self._call)(linear, offsets, lower, upper)
+        rounds = (self._pivot if self._library is None else self._call)(linear, offsets, lower, upper)
         if not rounds:
             self.reset()
             np.clip(self._inputs, lower, upper, out=self._inputs)
         return Solution(self._states, self._inputs, bool(rounds))
 
     def _call(self, linear: Linearised, *problem: Array) -> int:
-        assert self._compiled is not None
+        assert self._library is not None
         if any(new is not known for new, known in zip(linear, self._viewed, strict=True)):
             self._viewed = linear
-            self._views = (_View * 4)(*(_View(x.ctypes.data, x.strides[0] // 8, x.strides[1] // 8) for x in linear))
+            self._views = _views(self._library, linear)
         for own, given in zip(self._problem, problem, strict=True):
             own[...] = given
-        rounds: int = self._compiled(self._views, *self._addresses)
+        rounds: int = self._library.solve(self._views, *self._addresses)
         return rounds
 
     def _pivot(self, linear: Linearised, offsets: Array, lower: Array, upper: Array) -> int:
@@ -146,10 +145,10 @@ class RiccatiQP:
         return gradient
 
 
-class _View(ctypes.Structure):
-    """`view` of riccati.c."""
-
-    _fields_ = [("at", ctypes.c_void_p), ("knot", ctypes.c_long), ("entry", ctypes.c_long)]
+def _views(library: Kernel, linear: Linearised) -> ctypes.Array[Any]:
+    """How riccati.c sees each array, in any layout."""
+    views = [library.struct("view", at=x.ctypes.data, knot=x.strides[0] // 8, entry=x.strides[1] // 8) for x in linear]
+    return (type(views[0]) * len(views))(*views)
 
 
 def _places(sparsity: ca.Sparsity) -> NDArray[np.intp]:

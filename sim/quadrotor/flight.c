@@ -3,8 +3,7 @@
  *
  * Arrays are row-major, a row a quadrotor. Rings remember `keep` steps: what belongs to step s is in slot s mod keep.
  */
-#include <math.h>
-#include <string.h>
+#include "kernel.h"
 
 #include <mujoco/mujoco.h>
 
@@ -54,8 +53,6 @@ typedef struct {
 } Rollout;
 
 static inline double dot(const double *a, const double *b) { return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]; }
-
-static inline double clamped(double x, double low, double high) { return fmin(fmax(x, low), high); }
 
 static inline void cross(const double *a, const double *b, double *out) {
     out[0] = a[1] * b[2] - a[2] * b[1];

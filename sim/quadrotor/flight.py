@@ -14,7 +14,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.dynamics.kernel import kernel, struct
+from metarl_robot.dynamics.kernel import Kernel, kernel
 from metarl_robot.quadrotor import GRAVITY_M_S2, Quadrotor
 from metarl_robot.rotation import exp, multiply, normalise
 from metarl_robot.signals import Setpoints, State
@@ -31,7 +31,7 @@ Integers = NDArray[np.intp]
 
 CRASH_TILT_RAD = np.deg2rad(100.0)
 _STATE = 16  # pose, velocity, specific force
-_LOGS = ("q", "v", "specific_force", "q_measured", "v_measured", "specific_force_measured", "effort", "acting")  # as in flight.c
+_LOGS = ("q", "v", "specific_force")  # of a state, as in flight.c
 _LIMIT_TOLERANCE = 1e-9
 
 
@@ -181,14 +181,16 @@ class Flight:
 class CompiledFlight(Flight):
     """The same in C."""
 
-    def __init__(self, robot: Quadrotor, worlds: int, dt: float, library: ctypes.CDLL) -> None:
+    def __init__(self, robot: Quadrotor, worlds: int, dt: float, library: Kernel) -> None:
         super().__init__(robot, worlds, dt)
+        self._library = library
         self._fly, self._follow_law = (ctypes.cast(function, ctypes.c_void_p).value or 0 for function in (library.fly, library.follow))
 
     def install(self, simulation: Worlds, tasks: Sequence[QuadrotorTask]) -> None:
         super().install(simulation, tasks)
         robot, air, wind = self._robot, self._air, self._wind
-        self._call = struct(
+        self._call = self._library.struct(
+            "Flight",
             worlds=self._worlds, keep=self._keep, period=self._period, gust_samples=len(wind.gusts),
             begin=function_address("mj_step2"), end=function_address("mj_step1"),
             dt=self._dt, age=velocity_age(self._dt), gravity=GRAVITY_M_S2, upright=float(np.cos(CRASH_TILT_RAD)),
@@ -219,15 +221,18 @@ class CompiledFlight(Flight):
         self._overdriven[:] = 0
         self._prepare(steps * self._period)
         q, v, a, dither, noise = (np.ascontiguousarray(array, float) for array in (points.q, points.v, points.a, dither, noise))
-        controller = struct(
+        controller = self._library.struct(
+            "Law",
             mass=robot.mass_kg, lead=law.lead, faster=float(law.follow[0]), slower=float(law.follow[1]),
             inertia=robot.inertia, inverse=law.inverse, lower=robot.effort_lower, upper=robot.effort_limit,
             slowest=law.slowest, fastest=law.fastest, kp=law.kp, kd=law.kd, kr=law.kr, kw=law.kw, speeds=law.speeds,
         )  # fmt: skip
-        logs = {f"{name}_{k}": log[name] for k, name in enumerate(_LOGS)}
-        rollout = struct(
-            flight=ctypes.addressof(self._call), law=ctypes.addressof(controller), steps=steps,
-            q=q, v=v, a=a, dither=dither, noise=noise, issued=self._issued, **logs,
+        rollout = self._library.struct(
+            "Rollout",
+            flight=self._call, law=controller, steps=steps,
+            q=q, v=v, a=a, dither=dither, noise=noise, issued=self._issued,
+            truth=[log[name] for name in _LOGS], measured=[log[f"{name}_measured"] for name in _LOGS],
+            effort=log["effort"], acting=log["acting"],
         )  # fmt: skip
         self._simulation.apply(self._follow_law, ctypes.addressof(rollout))
         self.steps += steps * self._period

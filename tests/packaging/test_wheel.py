@@ -13,9 +13,11 @@ def files_below(folder: Path, *patterns: str) -> set[str]:
 
 def modules(root: Path) -> set[str]:
     """Of Python and of C."""
-    rooms = {f"{room}/{name}" for room in ("sim", "ros_nodes", "benchmarks") for name in files_below(root / room, "*.py", "*.c")}
+    rooms = {f"{room}/{name}" for room in ("sim", "ros_nodes", "benchmarks") for name in files_below(root / room, "*.py", "*.[ch]")}
     return rooms | {
-        name for name in files_below(root / "metarl_robot", "*.py", "*.c") if name.split("/")[0] not in ("sim", "ros_nodes", "benchmarks")
+        name
+        for name in files_below(root / "metarl_robot", "*.py", "*.[ch]")
+        if name.split("/")[0] not in ("sim", "ros_nodes", "benchmarks")
     }
 
 
