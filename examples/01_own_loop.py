@@ -4,7 +4,7 @@
     python examples/01_own_loop.py [ROBOT] [CONTROLLER]        default: panda meta_mpc
 
 Against real hardware, the loop is the same: your driver's positions and velocities in, efforts out, once a control period.
-A learned controller takes its weights from the robot's folder; others: make_controller(..., checkpoint=Path("my.safetensors")).
+A learned controller takes its weights from the robot's folder; others: mr.make_controller(..., checkpoint=Path("my.safetensors")).
 """
 
 import sys
@@ -12,14 +12,12 @@ import sys
 import mujoco
 import numpy as np
 
-from metarl_robot.control.factory import make_controller
+import metarl_robot as mr
 from metarl_robot.reference import random_tracking
-from metarl_robot.robot import load_robot
-from metarl_robot.signals import State
 
 robot_name, controller_name = (*sys.argv[1:], *("panda", "meta_mpc")[len(sys.argv) - 1 :])
-robot = load_robot(robot_name)
-controller = make_controller(robot, controller_name)
+robot = mr.load_robot(robot_name)
+controller = mr.make_controller(robot, controller_name)
 reference = random_tracking(robot, np.random.default_rng(0), duration_s=6.0)
 
 model = mujoco.MjModel.from_xml_path(str(robot.model_path))
@@ -31,7 +29,7 @@ for k in range(round(6.0 / robot.control_period_s)):
     time = k * robot.control_period_s
     if k == round(2.0 / robot.control_period_s):
         model.body_mass[-1] += robot.description.payload.rated_mass_kg / 2
-    command = controller.step(time, State(data.qpos.copy(), data.qvel.copy()), reference)
+    command = controller.step(time, mr.State(data.qpos.copy(), data.qvel.copy()), reference)
     data.ctrl[:] = command.effort
     mujoco.mj_step(model, data, nstep=steps_per_command)
     if k % round(0.5 / robot.control_period_s) == 0:

@@ -17,13 +17,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from metarl_robot.control.base import ControllerSpec
-from metarl_robot.control.factory import make_controller
+import metarl_robot as mr
 from metarl_robot.dynamics.arm import ArmDynamics
-from metarl_robot.robot import Robot, load_robot
-from metarl_robot.signals import Command, Reference, State
-from metarl_robot.sim.episode import run_episode
-from metarl_robot.sim.suites import scenario
 
 
 class ImpedanceConfig(BaseModel):
@@ -38,30 +33,30 @@ class ImpedanceConfig(BaseModel):
 class Impedance:
     """Each joint a spring and a damper towards the reference, gravity compensated: soft, and off target under a load."""
 
-    def __init__(self, robot: Robot, config: ImpedanceConfig) -> None:
+    def __init__(self, robot: mr.Robot, config: ImpedanceConfig) -> None:
         self._limit, self._config = robot.effort_limit, config
         self._dynamics = ArmDynamics(robot)
 
     def reset(self) -> None:
         """Nothing is remembered between steps."""
 
-    def step(self, time: float, state: State, reference: Reference) -> Command:
+    def step(self, time: float, state: mr.State, reference: mr.Reference) -> mr.Command:
         target = reference.sample(np.array([time]))
         spring = self._config.stiffness * (target.q[0] - state.q) + self._config.damping * (target.v[0] - state.v)
         gravity = self._dynamics.bias(state.q, np.zeros_like(state.v))
-        return Command(np.clip(gravity + spring, -self._limit, self._limit))
+        return mr.Command(np.clip(gravity + spring, -self._limit, self._limit))
 
 
-def build(robot: Robot, config: ImpedanceConfig, checkpoint: Path | None, oracle: object) -> Impedance:
+def build(robot: mr.Robot, config: ImpedanceConfig, checkpoint: Path | None, oracle: object) -> Impedance:
     """What the factory calls; a learned controller would read `checkpoint`."""
     return Impedance(robot, config)
 
 
-SPEC = ControllerSpec(ImpedanceConfig, build)
+SPEC = mr.ControllerSpec(ImpedanceConfig, build)
 
 if __name__ == "__main__":
-    robot = load_robot("planar2")
-    pickup = scenario(robot, "heldout", "pickup", seed=0)
-    for name, controller in {"impedance": build(robot, ImpedanceConfig(), None, None), "pid": make_controller(robot, "pid")}.items():
-        result = run_episode(robot, lambda _, chosen=controller: chosen, pickup, name).result
+    robot = mr.load_robot("planar2")
+    pickup = mr.simulation(robot).scenario("heldout", "pickup", seed=0)
+    for name, controller in {"impedance": build(robot, ImpedanceConfig(), None, None), "pid": mr.make_controller(robot, "pid")}.items():
+        result = mr.run_episode(robot, lambda _, chosen=controller: chosen, pickup, name).result
         print(f"{name:10s} before {1e3 * result.rmse_before_m:6.2f} mm   after the pick-up {1e3 * result.rmse_after_m:6.2f} mm")

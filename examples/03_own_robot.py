@@ -11,10 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from metarl_robot.control.factory import make_controller
-from metarl_robot.robot import load_robot
-from metarl_robot.sim.episode import run_episode
-from metarl_robot.sim.suites import scenario
+import metarl_robot as mr
 
 # Explicit inertias: they are the nominal model that the controllers plan with. One motor per joint, in joint order; the
 # site is where a payload attaches.
@@ -59,8 +56,9 @@ folder.mkdir(parents=True, exist_ok=True)
 (folder / "robot.xml").write_text(MJCF)
 (folder / "robot.yaml").write_text(DESCRIPTION)
 
-robot = load_robot(folder)
-run = run_episode(robot, lambda _: make_controller(robot, "computed_torque"), scenario(robot, "nominal", "undisturbed", seed=0))
+robot = mr.load_robot(folder)
+undisturbed = mr.simulation(robot).scenario("nominal", "undisturbed", seed=0)
+run = mr.run_episode(robot, lambda _: mr.make_controller(robot, "computed_torque"), undisturbed)
 effort = np.abs(run.log.effort / robot.effort_limit).max()
 print(f"{robot.name}: {robot.dof} joints, followed its reference to {1e3 * run.result.rmse_after_m:.2f} mm")
 print(f"with at most {100 * effort:.0f} % of an effort limit")

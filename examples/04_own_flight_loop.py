@@ -12,12 +12,10 @@ import argparse
 import mujoco
 import numpy as np
 
+import metarl_robot as mr
 from metarl_robot import rotation
-from metarl_robot.control.factory import make_controller
 from metarl_robot.control.flight_command import collective_and_rates, rotor_speeds
 from metarl_robot.flight import FigureEight
-from metarl_robot.robot import load_robot
-from metarl_robot.signals import State
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("robot", nargs="?", default="x500")
@@ -25,8 +23,8 @@ parser.add_argument("controller", nargs="?", default="meta_mpc")
 parser.add_argument("--command", choices=("thrusts", "speeds", "rates"), default="thrusts")
 args = parser.parse_args()
 
-robot = load_robot(args.robot)
-controller = make_controller(robot, args.controller)
+robot = mr.load_robot(args.robot)
+controller = mr.make_controller(robot, args.controller)
 reference = FigureEight(np.array([0.0, 0.0, 2.0]), rate_rad_s=0.8)
 
 model = mujoco.MjModel.from_xml_string(robot.mjcf())
@@ -39,7 +37,7 @@ for k in range(round(8.0 / robot.control_period_s)):
     time = k * robot.control_period_s
     if k == round(4.0 / robot.control_period_s):
         model.body_mass[-1] *= 1.2
-    state = State(data.qpos.copy(), data.qvel.copy())
+    state = mr.State(data.qpos.copy(), data.qvel.copy())
     command = controller.step(time, state, reference)
     for _ in range(round(robot.control_period_s / model.opt.timestep)):
         if args.command == "rates":  # the autopilot turns rates into torque, and that into thrusts

@@ -14,6 +14,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from metarl_robot.adaptation.base import Adapter
+from metarl_robot.adaptation.factory import ADAPTERS
+from metarl_robot.adaptation.guard import GuardedAdapter
 from metarl_robot.control.base import ControllerSpec
 from metarl_robot.control.guard import GuardedController
 from metarl_robot.errors import MetaRLError, UnknownNameError
@@ -87,6 +90,29 @@ def make_controller(
     """
     spec = _spec(robot.kind, name)
     return GuardedController(robot, spec.build(robot, config or load_config(robot, name), checkpoint, oracle))
+
+
+def make_adapter(robot: Robot, name: str, checkpoint: Path | None = None) -> Adapter:
+    """Build an adapter for a loop of your own, tuned as the robot's controller that uses it.
+
+    Arguments:
+        robot: the robot it will observe.
+        name: one of `none`, `disturbance_observer`, `l1` (quadrotors), `inertial`, `last_layer`, `maml` (arms).
+        checkpoint: trained weights; default: those shipped in the robot's folder. Only learned adapters read it.
+
+    Raises:
+        UnknownNameError, ConfigError, CheckpointError.
+    """
+    if name not in ADAPTERS:
+        raise UnknownNameError("adapter", name, ADAPTERS)
+    controller = _CONTROLLER_OF.get(name, "meta_mpc")
+    config = load_config(robot, controller, {"adapter": name} if controller == "meta_mpc" else None)
+    built: Any = _spec(robot.kind, controller).build(robot, config, checkpoint, None)
+    return GuardedAdapter(robot, built.adapter)
+
+
+_CONTROLLER_OF = {"none": "nominal_mpc", "disturbance_observer": "offset_free_mpc", "l1": "l1_mpc"}
+"""The controller that uses an adapter; learned ones are used by meta_mpc."""
 
 
 def _spec(kind: str, name: str) -> ControllerSpec:
