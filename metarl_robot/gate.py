@@ -17,7 +17,10 @@ the time base changed, or `estop()`. Between the last command and the deadline t
 Coming back: by itself when commands have been good again for `RESUME_STREAK_S`, but no later than `auto_resume_s` after the
 first of a series of stops: who stops again and again is not let back in. After that, after danger and after every
 emergency stop, only when `rearm()` is called while states and commands are fresh and the robot stands. A refused command (wrong size, not
-finite, a stamp out of order or out of time) counts as none: the deadline of the last good one goes on.
+finite, a stamp out of order or out of time, another source) counts as none: the deadline of the last good one goes on.
+
+Source: the gate keeps to the source whose commands it accepted first. Another one's are refused; they are accepted while nothing passes
+without `rearm()` (WAITING, latched) and the source before has been silent for `command_timeout_s`: a controller that was restarted.
 
 Times by one clock only: in lockstep with a simulation the stamps are the only clock, and `tick` is given no steady time.
 
@@ -123,6 +126,7 @@ class Gate:
         self._latched = not config.arm_at_start
         self._estopped, self._estop_reason = False, ""
         self._command: _Command | None = None
+        self.source: str | None = None  # of the newest accepted command
         self._sent: Array | None = None
         self._credit_s = robot.control_period_s  # time whose share of the effort rate is not used yet: a burst of ticks gains nothing
         self._elapsed_s = 0.0  # by the clock of `tick`, forwards only; the next three are read on it
@@ -194,10 +198,13 @@ class Gate:
             return Rejection.NOT_FINITE
         return self.inertials.offer(inertial, stamp_s, received_s)
 
-    def on_command(self, effort: Array, stamp_s: float, received_s: float) -> Rejection | None:
-        """Take a command in: effort (nu,), stamp of the state it answers. None when it was accepted."""
+    def on_command(self, effort: Array, stamp_s: float, received_s: float, source: str = "") -> Rejection | None:
+        """Take a command in: effort (nu,), stamp of the state it answers, a name of its sender. None when it was accepted."""
         problem = self._command_problem(effort, stamp_s, received_s)
+        if problem is None and not self._admits(source, received_s):
+            problem = Rejection.OTHER_SOURCE
         if problem is None:
+            self.source = source
             self._command = _Command(np.array(effort, dtype=float), stamp_s, received_s)
         else:
             self.counts[f"command_{problem.value}"] += 1
@@ -216,6 +223,15 @@ class Gate:
         self._estop_reason = reason
         if self._state is not GateState.PASSING:
             self._reason = reason
+
+    def stood_still(self, still_s: float) -> bool:
+        """Whether a process that has not ticked for so long stood for longer than a stop may heal by itself."""
+        return still_s > max(self.config.auto_resume_s, self.config.command_timeout_s, MAX_TICK_S)
+
+    def new_clock(self, reason: str) -> None:
+        """A clock was set: in motion, stop and latch. The states of the new time base are good."""
+        if self._state is not GateState.WAITING:
+            self.estop(reason, "clock")
 
     def rearm(self, now_s: float, steady_s: float | None = None) -> None:
         """Let commands pass again from the next tick on.
@@ -391,6 +407,15 @@ class Gate:
         if self._command is not None and stamp_s < self._command.stamp_s and self.states.epoch == self._epoch:
             return Rejection.STAMP_BACKWARDS
         return None
+
+    def _admits(self, source: str, received_s: float) -> bool:
+        """Whether commands of a source are taken; see the module's docstring."""
+        if self.source in (None, source):
+            return True
+        newest, time_s, allowed_s = self._command, self.states.time_s, self.config.command_timeout_s
+        if not (self._latched or self._state is GateState.WAITING):
+            return False
+        return newest is None or time_s is None or max(time_s - newest.stamp_s, received_s - newest.received_s) > allowed_s
 
     def _state_problem(self, now_s: float, steady_s: float | None) -> str | None:
         newest, allowed_s = self.states.latest, self.config.state_timeout_s

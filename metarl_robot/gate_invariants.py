@@ -13,6 +13,8 @@ For each tick that sends an effort:
     latched      once latched, and after an emergency stop, nothing passes until `rearm` has succeeded
     origin       PASSING and not limited: the effort is that of the newest accepted command, and the stamp its stamp; else the stamp
                  is that of the newest accepted state, or the one sent before where that state was forgotten
+    source       commands of one source are accepted; of another one only while WAITING or latched
+    sighted      not BLIND while an accepted state is fresh
 
 `EffortWatch` checks the first three of any stream of commands, one that was recorded too; `WatchedGate` is a gate that checks all.
 """
@@ -88,6 +90,7 @@ class WatchedGate:
         self._state: tuple[float, float] | None = None  # stamp, arrival of the newest accepted one
         self._command: tuple[float, float] | None = None
         self._effort: Array | None = None  # of that command
+        self._source: str | None = None  # and its sender
         self._stamp_s: float | None = None  # sent last
         self._epoch = 0
         self._latched = False
@@ -108,10 +111,19 @@ class WatchedGate:
         """See Gate.on_inertial."""
         return self.gate.on_inertial(inertial, stamp_s, received_s)
 
-    def on_command(self, effort: Array, stamp_s: float, received_s: float) -> Rejection | None:
+    def new_clock(self, reason: str) -> None:
+        """See Gate.new_clock."""
+        self.gate.new_clock(reason)
+        self._latched = self._latched or self.gate.state is not GateState.WAITING
+
+    def on_command(self, effort: Array, stamp_s: float, received_s: float, source: str = "") -> Rejection | None:
         """See Gate.on_command."""
-        problem = self.gate.on_command(effort, stamp_s, received_s)
+        may_change = self.gate.latched or self.gate.state is GateState.WAITING
+        problem = self.gate.on_command(effort, stamp_s, received_s, source)
         if problem is None:
+            if self._source not in (None, source) and not may_change:
+                self.violations.append(f"tick {self.ticks}: source: {source!r} is accepted, armed with {self._source!r}")
+            self._source = source
             self._command, self._effort = (stamp_s, received_s), np.array(effort, dtype=float)
         return problem
 
@@ -144,6 +156,8 @@ class WatchedGate:
         found += [*self._latch_problem(decision), *self._origin_problem(decision)]
         if decision.state is GateState.PASSING:
             found += self._age_problem(now_s, steady_s)
+        elif decision.state is GateState.BLIND and self._sees(now_s, steady_s):
+            found.append("sighted: a fresh state is there")
         self._latched = decision.latched
         self.violations += [f"tick {self.ticks}, {now_s} s, {decision.state.value}: {words}" for words in found]
         self.ticks += 1
@@ -168,6 +182,11 @@ class WatchedGate:
         if passing and not decision.limited and not same:
             found.append(f"origin: {decision.effort} is not the command's {self._effort}")
         return found
+
+    def _sees(self, now_s: float, steady_s: float | None) -> bool:
+        """Whether an accepted state is fresh and was not forgotten."""
+        kept = self.gate.states.latest is not None
+        return kept and self._fresh(self._state, now_s, steady_s, self.gate.config.state_timeout_s - 2.0 * AGE_TOLERANCE_S)
 
     def _age_problem(self, now_s: float, steady_s: float | None) -> list[str]:
         config = self.gate.config

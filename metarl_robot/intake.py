@@ -16,6 +16,15 @@ It is believed again when `RELOCATED_COUNT` positions in a row agree with each o
 counts up. A second publisher that alternates with the first never gets there, whatever its rate. Before `RELOCATED_COUNT`
 states have been accepted, nothing says which of two publishers is right: neither is believed until one is alone.
 
+Frozen. A driver that repeats its last sample with new stamps measures nothing. A state whose position and velocity are
+bit for bit those of the state before is refused once they have been the same for `FROZEN_S`, and the velocity that it
+measures would have moved the robot by `FROZEN_M` (or rad) meanwhile. A robot that stands measures no velocity, or noise
+that changes. A floating base is judged by its linear velocity: an IMU of its own may measure the rates.
+
+Clock. `ClockCheck` compares stamps with this machine's clock. A stamp that is too far from it is refused; when a clock
+was set or started again, `RESYNC_COUNT` stamps in a row that advance as fast as they arrive are believed as a new time
+base. A delay is none: its stamps go on from those before, and come late.
+
 A quaternion whose norm is off by more than `NORM_TOLERANCE` is refused; a smaller error is put right, and the
 sign made that of the quaternion before.
 """
@@ -38,7 +47,7 @@ from metarl_robot.robot import Robot
 from metarl_robot.rotation import nearest_sign, normalise
 from metarl_robot.signals import State
 
-__all__ = ["InertialIntake", "Refused", "Rejection", "StateIntake", "clock_problem"]
+__all__ = ["ClockCheck", "InertialIntake", "Refused", "Rejection", "StateIntake", "clock_problem"]
 
 Array = NDArray[np.float64]
 
@@ -53,6 +62,9 @@ JUMP_M = 0.3  # a position may be so far from where the last velocity led,
 JUMP_M_S2 = 40.0  # and further by what this acceleration makes of the time since
 MAX_VALUE = 1e3  # rad, m and their rates: no joint gets there, only broken messages do
 MAX_STEP_S = 0.25  # a longer silence between two states is a jump
+FROZEN_S = 0.02  # values may repeat for so long: a sensor may be slower than its driver
+FROZEN_M = 2e-3  # m or rad: noise and resolution of positions are smaller
+STOOD_S = 0.05  # one stamp that still comes after so long: its clock stands
 _SINCE_BOOT_S = 1e8  # a clock so far behind counts from its machine's start
 _EQUAL = 1.0 - 1e-6  # times are compared but for rounding
 
@@ -71,11 +83,68 @@ def clock_problem(stamp_s: float, now_s: float, max_age_s: float) -> Refused | N
         return None
     if stamp_s == 0.0:
         return Refused(Rejection.STAMP_ZERO, "")
-    side = "behind" if age_s > 0.0 else "ahead of"
     guess = ": since boot?" if age_s > _SINCE_BOOT_S else ""
     remedy = "synchronise the clocks, or set stamp_on_arrival:=true or max_state_age_s"
-    text = f"stamps are {abs(age_s):.2g} s {side} this machine's clock{guess} (allowed: {max_age_s:g} s); {remedy}"
+    text = f"stamps are {abs(age_s):.2g} s {_side(age_s)} this machine's clock{guess} (allowed: {max_age_s:g} s); {remedy}"
     return Refused(Rejection.STALE if age_s > 0.0 else Rejection.FUTURE, text)
+
+
+class ClockCheck:
+    """Refuses stamps that are too far from this machine's clock, until a new time base is believed; see the module's docstring.
+
+    changes: how often a time base was believed. reason: why the last time, in words.
+    """
+
+    def __init__(self) -> None:
+        self._offset_s = 0.0  # of this machine's clock from the stamps' time base
+        self._first: tuple[float, float] | None = None  # stamp, arrival: when the newest near stamp first came
+        self._candidates: list[tuple[float, float]] = []
+        self._broken = False
+        self.changes, self.reason = 0, ""
+
+    def check(self, stamp_s: float, now_s: float, steady_s: float, max_age_s: float) -> Refused | None:
+        """None when the stamp is near. now_s: by this machine's clock; steady_s: by its steady clock."""
+        problem = clock_problem(stamp_s + self._offset_s, now_s, max_age_s)
+        if problem is None:
+            self._near(stamp_s, steady_s)
+            return None
+        if self._first is None or not isfinite(stamp_s):
+            return problem
+        self._broken = self._broken or self._breaks(stamp_s, steady_s, max_age_s, ahead=problem.why is Rejection.FUTURE)
+        if not (self._broken and self._new_base(stamp_s, steady_s, max_age_s)):
+            return problem
+        self._offset_s = now_s - stamp_s
+        self.changes += 1
+        self.reason = f"a clock was set: stamps are now {abs(self._offset_s):.2g} s {_side(self._offset_s)} this machine's clock"
+        self._near(stamp_s, steady_s)
+        return None
+
+    def _near(self, stamp_s: float, steady_s: float) -> None:
+        if self._first is None or self._first[0] != stamp_s:
+            self._first = stamp_s, steady_s
+        self._candidates.clear()
+        self._broken = False
+
+    def _breaks(self, stamp_s: float, steady_s: float, max_age_s: float, ahead: bool) -> bool:
+        """Whether a clock was set or stood: no delay makes stamps go back or run ahead, or leaves their time of travel as it was."""
+        assert self._first is not None
+        last_s, came_s = self._first
+        stood = stamp_s == last_s and steady_s - came_s > STOOD_S
+        same_travel = abs((stamp_s - last_s) - (steady_s - came_s)) <= 0.5 * max_age_s
+        return ahead or stamp_s < last_s or stood or same_travel
+
+    def _new_base(self, stamp_s: float, steady_s: float, max_age_s: float) -> bool:
+        if self._candidates:
+            last_s, came_s = self._candidates[-1]
+            advanced_s = stamp_s - last_s
+            if not (0.0 < advanced_s <= MAX_STEP_S and abs(advanced_s - (steady_s - came_s)) <= max_age_s):
+                self._candidates.clear()
+        self._candidates.append((stamp_s, steady_s))
+        return len(self._candidates) >= RESYNC_COUNT
+
+
+def _side(age_s: float) -> str:
+    return "behind" if age_s > 0.0 else "ahead of"
 
 
 class StampFilter:
@@ -271,6 +340,8 @@ class StateIntake:
         self._position = position_filter(robot)
         self._stamps = StampFilter(max_step_s)
         self._leaps = 0  # since the last accepted state
+        self._told: State | None = None  # the newest accepted state as it came,
+        self._changed_s = 0.0  # and the first stamp that came with its values
         self.latest: Measurement | None = None
         self.refusals = Refusals()
 
@@ -295,11 +366,14 @@ class StateIntake:
             problem = self._repeated(state, stamp_s) if problem is Rejection.DUPLICATE else problem
             self.reject(problem)
             return problem
-        problem = self._value_problem(state)
+        told, problem = state, self._value_problem(state)
+        if problem is None and self._is_frozen(state, stamp_s):
+            problem = Rejection.FROZEN
         if problem is None:
             problem, state = self._position.check(state, stamp_s)
         if problem is None:
             self._stamps.accept(stamp_s)
+            self._told = told
             self.latest = Measurement(state, stamp_s, received_s)
             self._leaps = 0
             self.refusals.good()
@@ -336,6 +410,16 @@ class StateIntake:
             self._position.leaps.forget()
         return problem
 
+    def _is_frozen(self, state: State, stamp_s: float) -> bool:
+        """Whether the values have been the same for longer than they can; see the module's docstring."""
+        last, n = self._told, self._place
+        same = last is not None and self.latest is not None and state.q[0] == last.q[0]  # most are told apart by this
+        if last is None or not same or not (np.array_equal(state.q, last.q) and np.array_equal(state.v[:n], last.v[:n])):
+            self._changed_s = stamp_s
+            return False
+        same_s = stamp_s - self._changed_s
+        return same_s >= FROZEN_S * _EQUAL and float(np.abs(state.v[:n]).max()) * same_s > FROZEN_M
+
     def _repeated(self, state: State, stamp_s: float) -> Rejection:
         """A message that came twice, or a stamp that was used twice."""
         if self.latest is None or stamp_s != self.latest.stamp_s or self._value_problem(state) is not None:
@@ -361,10 +445,15 @@ class InertialMeasurement:
 
 
 class InertialIntake:
-    """Keeps the newest usable measurement of an IMU and counts what it refused."""
+    """Keeps the newest usable measurement of an IMU and counts what it refused.
+
+    While its clock stands, new measurements come with one stamp. They are as old as their arrival says: their stamps go on from
+    the first one's with the steady clock.
+    """
 
     def __init__(self, max_step_s: float = MAX_STEP_S) -> None:
         self._stamps = StampFilter(max_step_s)
+        self._first = 0.0, 0.0  # stamp, arrival: when the newest stamp first came
         self.latest: InertialMeasurement | None = None
         self.refusals = Refusals()
 
@@ -376,7 +465,11 @@ class InertialIntake:
     def offer(self, inertial: Inertial, stamp_s: float, received_s: float) -> Rejection | None:
         """Take a measurement in; None when it was accepted."""
         parts = [part for part in (inertial.specific_force, inertial.rate, inertial.attitude) if part is not None]
-        problem = self._stamps.check(stamp_s) or number_problem(*parts)
+        problem = self._stamps.check(stamp_s)
+        if problem is Rejection.DUPLICATE and self._is_new(inertial, stamp_s):
+            problem = None
+        stamp_s += self._stood(stamp_s, received_s)
+        problem = problem or number_problem(*parts)
         if problem is None and inertial.attitude is not None and abs(float(np.linalg.norm(inertial.attitude)) - 1.0) > NORM_TOLERANCE:
             problem = Rejection.NOT_NORMALISED
         if problem is None:
@@ -385,6 +478,19 @@ class InertialIntake:
         else:
             self.reject(problem)
         return problem
+
+    def _is_new(self, inertial: Inertial, stamp_s: float) -> bool:
+        """Whether a repeated stamp, the newest one, comes with another measurement."""
+        if self.latest is None or stamp_s != self._first[0]:
+            return False
+        last = self.latest.inertial
+        return not (np.array_equal(inertial.rate, last.rate) and np.array_equal(inertial.specific_force, last.specific_force))
+
+    def _stood(self, stamp_s: float, received_s: float) -> float:
+        """How long [s] the clock has stood at this stamp."""
+        if stamp_s != self._first[0]:
+            self._first = stamp_s, received_s
+        return max(received_s - self._first[1], 0.0)
 
     def reject(self, why: Rejection, detail: str = "") -> None:
         """Count a refusal, also one that was noticed elsewhere."""

@@ -42,6 +42,16 @@ class LastHop:
         self._newest: Array | None = None
         self._joining = False
         self._heard_s = self._fresh_since_s = -np.inf
+        self._source: str | None = None
+
+    def admits(self, source: str, now_s: float) -> bool:
+        """Whether commands of a source are taken: those of the first, or of another one once it has been silent for the deadline.
+
+        source: a name of the sender's process; may be empty.
+        """
+        if self._source is None or now_s - self._heard_s > max(self.deadline_s, RESUME_S):
+            self._source = source
+        return source == self._source
 
     def accept(self, effort: Array, now_s: float) -> Array:
         """Take a command (nu,) in and return it within the robot's limits.

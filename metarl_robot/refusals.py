@@ -24,6 +24,7 @@ class Rejection(Enum):
     IMPLAUSIBLE = "implausible"
     NOT_NORMALISED = "not_normalised"
     POSITION_JUMPED = "position_jumped"
+    FROZEN = "frozen"
     STAMP_BACKWARDS = "stamp_backwards"
     STAMP_JUMPED = "stamp_jumped"
     STAMP_REPEATED = "stamp_repeated"
@@ -31,6 +32,7 @@ class Rejection(Enum):
     STAMP_NEGATIVE = "stamp_negative"
     STALE = "stale"
     FUTURE = "future"
+    OTHER_SOURCE = "other_source"
     NO_STATE = "no_state"
 
 
@@ -45,6 +47,8 @@ ADVICE = {
     Rejection.NOT_NORMALISED: "quaternions are not of unit length (all zeros: the driver does not set them)",
     Rejection.POSITION_JUMPED: "positions leap further than the robot can move:"
     " does a second publisher send states of this robot?",
+    Rejection.FROZEN: "position and velocity repeat bit for bit though the robot moves:"
+    " does the driver send its last sample again?",
     Rejection.STAMP_BACKWARDS: "stamps go back: do two publishers send states of this robot?",
     Rejection.STAMP_JUMPED: "stamps leap ahead: were states lost, or was a clock set?",
     Rejection.STAMP_REPEATED: "stamps repeat while values change: does the driver's clock tick slower"
@@ -55,6 +59,8 @@ ADVICE = {
     " stamp_on_arrival:=true uses the time of arrival",
     Rejection.STALE: "stamps are too far behind this machine's clock",
     Rejection.FUTURE: "stamps are too far ahead of this machine's clock",
+    Rejection.OTHER_SOURCE: "it comes from another process than the commands that the robot was armed with: end that process,"
+    " or stop the robot (~/estop) and re-arm it (~/rearm)",
     Rejection.NO_STATE: "there is no state yet",
 }
 

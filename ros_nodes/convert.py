@@ -124,11 +124,11 @@ def effort_of(message: JointState, order: JointOrder) -> Array:
 
 
 def joint_state(
-    names: Sequence[str], stamp_ns: int, q: Array | None = None, v: Array | None = None, effort: Array | None = None
+    names: Sequence[str], stamp_ns: int, q: Array | None = None, v: Array | None = None, effort: Array | None = None, frame: str = ""
 ) -> JointState:
     """A joint state with whatever is given."""
     message = JointState(name=list(names))
-    message.header.stamp = time_message(stamp_ns)
+    message.header.stamp, message.header.frame_id = time_message(stamp_ns), frame
     for field, values in (("position", q), ("velocity", v), ("effort", effort)):
         if values is not None:
             setattr(message, field, _doubles(values))

@@ -204,7 +204,7 @@ class FaultProbe:
             self.truth = table_of(message)
 
     def _on_command(self, message: Any, info: Any) -> None:
-        stamp_ns, _ = self._interface.read_gate_command(message)
+        stamp_ns = self._interface.read_gate_command(message).stamp_ns
         if stamp_ns < self._newest_ns - _NEW_BASE_NS:
             self._issued.clear()  # another time base, whose stamps mean other moments
         self._newest_ns = stamp_ns

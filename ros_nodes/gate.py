@@ -26,15 +26,16 @@ from std_srvs.srv import Trigger
 from metarl_robot.errors import shown
 from metarl_robot.gate import Decision, Gate, GateState
 from metarl_robot.gate_law import GateConfig, GateError, Inertial, gate_config
-from metarl_robot.intake import Rejection
+from metarl_robot.intake import Refused, Rejection
 from metarl_robot.labelled import NANOSECONDS, Table
 from metarl_robot.parameter_file import read_parameters
+from metarl_robot.refusals import ADVICE
 from metarl_robot.robot import Robot, load_robot
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import UnusableError, status_message, table_message
 from metarl_robot.ros_nodes.ending import REST_WITHIN_S
 from metarl_robot.ros_nodes.guarded import readable
-from metarl_robot.ros_nodes.interfaces import interface_of
+from metarl_robot.ros_nodes.interfaces import SOURCE, interface_of
 from metarl_robot.ros_nodes.managed import REALTIME_PRIORITY, ManagedNode, StateParameters
 from metarl_robot.ros_nodes.message_options import message_options
 from metarl_robot.ros_nodes.parameters import fixed
@@ -85,6 +86,7 @@ class GateNode(ManagedNode):
         measured = self._interface.listen(self, self._on_state, self._own.lockstep, self._on_inertial)
         commanded = self.create_subscription(self._interface.gate_command_type, "~/command", self._on_command, topics.COMMAND)
         self._inputs = (*measured, commanded)
+        self._command_topic = commanded.topic
         self._sole = SolePublishers(self, (self._interface.commands, commanded.topic))
         self._clocks = SolePublishers(self, (topics.CLOCK,))
         self.expect(measured[0].topic, "robot's driver or plant")
@@ -181,6 +183,10 @@ class GateNode(ManagedNode):
         self._sole.look()
         return "; ".join(self._sole.problems())
 
+    def _crowded(self) -> bool:
+        """Whether commands that name no source may be those of several."""
+        return not self._own.allow_other_publishers and self.count_publishers(self._command_topic) > 1
+
     def _on_parameters(self, new: GateNodeParameters) -> None:
         self._own = new
 
@@ -207,7 +213,7 @@ class GateNode(ManagedNode):
         """Hand a state to the gate; False when it was refused."""
         stamp_s = stamp_ns / NANOSECONDS
         try:
-            off_clock = self.off_clock(stamp_ns, self._own)
+            off_clock = self._states_off_clock(gate, stamp_ns)
             if off_clock is not None:
                 problem: Rejection | None = off_clock.why
                 gate.states.reject(*off_clock)
@@ -225,12 +231,20 @@ class GateNode(ManagedNode):
         self.refuse(f"state refused: {gate.states.refusals.words(problem)}")
         return False
 
+    def _states_off_clock(self, gate: Gate, stamp_ns: int) -> Refused | None:
+        """As off_clock; when a clock was set in motion, the robot is stopped with what it measures by the new one."""
+        clock = self.clock_checks["states"]
+        changes, refused = clock.changes, self.off_clock(stamp_ns, self._own)
+        if clock.changes != changes:
+            gate.new_clock(clock.reason)
+        return refused
+
     def _on_inertial(self, stamp_ns: int, read: Callable[[], Inertial]) -> None:
         gate, received_s = self._gate, monotonic()
         if gate is None or not self.active:
             return
         try:
-            off_clock = self.off_clock(stamp_ns, self._own)
+            off_clock = self.off_clock(stamp_ns, self._own, "IMU")
             if off_clock is not None:
                 problem: Rejection | None = off_clock.why
                 gate.inertials.reject(*off_clock)
@@ -253,18 +267,24 @@ class GateNode(ManagedNode):
             gate.counts["command_not_alone"] += 1
             self.refuse(f"not armed: {others}")
             return
-        stamp_ns, read = readable(partial(self._interface.read_gate_command, message))
-        self._spoken_ns = stamp_ns
+        stamp_ns, read, source = readable(partial(self._interface.read_gate_command, message))
+        if source == gate.source == "" and self._crowded():
+            gate.counts["command_not_alone"] += 1
+            self.refuse(f"commands refused: several publishers on {self._command_topic}, and their commands do not name their source")
+            return
+        if gate.source in (None, source):
+            self._spoken_ns = stamp_ns
         try:
-            problem = gate.on_command(readable(read), stamp_ns / NANOSECONDS, received_s)
+            problem = gate.on_command(readable(read), stamp_ns / NANOSECONDS, received_s, source)
         except UnusableError as error:
             gate.counts[f"command_{error.why.value}"] += 1
             self.refuse(str(error))
             return
         if problem is None:
             self._absent, self._command_ns = self._ending, stamp_ns
+            self._spoken_ns = stamp_ns
         else:
-            self.refuse(f"command refused: {problem.value}")
+            self.refuse(f"command refused: {ADVICE[problem] if problem is Rejection.OTHER_SOURCE else problem.value}")
         if self._own.lockstep:
             self._answer(gate)
         elif gate.state in (GateState.PASSING, GateState.WAITING):
@@ -286,7 +306,7 @@ class GateNode(ManagedNode):
         now_s = gate.time_now_s(steady_s)
         self._asked_s = steady_s if asked else self._asked_s
         still_s, self._ticked_s = steady_s - self._ticked_s, steady_s
-        if gate.state is not GateState.WAITING and still_s > max(gate.config.auto_resume_s, gate.config.command_timeout_s):
+        if gate.state is not GateState.WAITING and gate.stood_still(still_s):
             gate.estop(f"the gate's process stood still for {still_s:.2f} s", "stood_still")
         if now_s is not None:
             decision = gate.tick(now_s, steady_s)
@@ -308,7 +328,7 @@ class GateNode(ManagedNode):
     def _publish(self, gate: Gate, decision: Decision, stamp_ns: int) -> Float64MultiArray | None:
         message = None
         if decision.effort is not None:
-            message = table_message(Table(stamp_ns, ("effort",), self._robot.channel_names, decision.effort[None]))
+            message = table_message(Table(stamp_ns, ("effort",), self._robot.channel_names, decision.effort[None], SOURCE))
             self._commands.publish(message)
         self._show(gate)
         return message

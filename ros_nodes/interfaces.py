@@ -7,6 +7,9 @@ and in what a reference looks like. The nodes ask the interface and know neither
 A state comes as its stamp and a function that reads it, for a message that cannot be read has a stamp too. It raises UnusableError.
 With `stamp_on_arrival` the stamp is the node's clock when the message came. Joint states without any joint of the robot
 are another device's: once the robot's own have come, they are not handed on at all.
+
+A command to the gate carries a name of the process that sends it, its source: in a JointState as `header.frame_id`, which an effort
+has no other use for, in a labelled array in the first label (metarl_robot.labelled). It may be empty.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
+from secrets import token_hex
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -62,6 +66,7 @@ Array = NDArray[np.float64]
 OnState = Callable[[int, Callable[[], State]], None]
 OnInertial = Callable[[int, Callable[[], Inertial]], None]
 _INERTIALS = 500  # kept since the last state
+SOURCE = token_hex(8)  # names this process in its commands, so that those of two processes are told apart
 
 
 class ReferencePoints(NamedTuple):
@@ -74,6 +79,14 @@ class ReferencePoints(NamedTuple):
     since_ns: NDArray[np.int64]
     points: Outputs
     remarks: tuple[str, ...] = ()
+
+
+class GateCommand(NamedTuple):
+    """stamp_ns: -1 where none can be read. read: the command (nu,); raises UnusableError. source: see the module's docstring."""
+
+    stamp_ns: int
+    read: Callable[[], Array]
+    source: str = ""
 
 
 class Interface(Protocol):
@@ -105,8 +118,8 @@ class Interface(Protocol):
         """A controller's command (nu,) for the state of that stamp."""
         ...
 
-    def read_gate_command(self, message: Any) -> tuple[int, Callable[[], Array]]:
-        """The inverse: stamp, and what reads the command or raises UnusableError. Stamp -1: none can be read."""
+    def read_gate_command(self, message: Any) -> GateCommand:
+        """The inverse."""
         ...
 
     def setpoint(self, stamp_ns: int, q: Array, v: Array) -> Any:
@@ -232,10 +245,11 @@ class JointInterface:
         return speak
 
     def gate_command(self, stamp_ns: int, effort: Array) -> JointState:
-        return joint_state(self._names, stamp_ns, effort=effort)
+        return joint_state(self._names, stamp_ns, effort=effort, frame=SOURCE)
 
-    def read_gate_command(self, message: JointState) -> tuple[int, Callable[[], Array]]:
-        return nanoseconds(message.header.stamp), partial(effort_of, message, self._commands)
+    def read_gate_command(self, message: JointState) -> GateCommand:
+        read = partial(effort_of, message, self._commands)
+        return GateCommand(nanoseconds(message.header.stamp), read, message.header.frame_id)
 
     def setpoint(self, stamp_ns: int, q: Array, v: Array) -> JointState:
         return joint_state(self._names, stamp_ns, q, v)
@@ -316,14 +330,14 @@ class OdometryInterface:
         return speak
 
     def gate_command(self, stamp_ns: int, effort: Array) -> Float64MultiArray:
-        return table_message(Table(stamp_ns, ("effort",), self._names, effort[None]))
+        return table_message(Table(stamp_ns, ("effort",), self._names, effort[None], SOURCE))
 
-    def read_gate_command(self, message: Float64MultiArray) -> tuple[int, Callable[[], Array]]:
+    def read_gate_command(self, message: Float64MultiArray) -> GateCommand:
         try:
             table = table_of(message)
         except SignalError as error:
-            return -1, partial(_fail, UnusableError(Rejection.NAMES, f"command: {error}"))
-        return table.stamp_ns, partial(self._effort, table)
+            return GateCommand(-1, partial(_fail, UnusableError(Rejection.NAMES, f"command: {error}")))
+        return GateCommand(table.stamp_ns, partial(self._effort, table), table.source)
 
     def _effort(self, table: Table) -> Array:
         if set(table.columns) != set(self._names) or len(table.columns) != len(self._names):

@@ -7,7 +7,9 @@ A node configures (loads what it needs), activates (starts to act), deactivates 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -19,7 +21,7 @@ from rclpy.publisher import Publisher
 from rclpy.timer import Timer
 
 from metarl_robot.errors import MetaRLError
-from metarl_robot.intake import Refused, clock_problem
+from metarl_robot.intake import ClockCheck, Refused
 from metarl_robot.labelled import NANOSECONDS
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import status_message
@@ -70,11 +72,13 @@ class ManagedNode(GuardedNode):
     """A lifecycle node. Subclasses implement configure, activate, deactivate, cleanup and diagnose.
 
     active: between activation and deactivation. failed: the node gave up; its process ends.
+    clock_checks: how stamps compare with the node's clock, by source.
     """
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.active = self.failed = False
+        self.clock_checks: defaultdict[str, ClockCheck] = defaultdict(ClockCheck)
         self.parameters = Parameters(self, self.fault)
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._publisher = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, topics.REPORT)
@@ -145,12 +149,15 @@ class ManagedNode(GuardedNode):
         if not wanted.lockstep:
             prefer_process(wanted.niceness, wanted.realtime_priority)
 
-    def off_clock(self, stamp_ns: int, wanted: StateParameters) -> Refused | None:
-        """Whether a state's stamp is too far from this node's clock. In lockstep the stamps are the clock."""
+    def off_clock(self, stamp_ns: int, wanted: StateParameters, source: str = "states") -> Refused | None:
+        """Whether the stamp of a state, or of a measurement of another source, is too far from this node's clock.
+
+        In lockstep the stamps are the clock.
+        """
         if wanted.lockstep or wanted.max_state_age_s == 0.0:
             return None
         now_s = self.get_clock().now().nanoseconds / NANOSECONDS
-        return clock_problem(stamp_ns / NANOSECONDS, now_s, wanted.max_state_age_s)
+        return self.clock_checks[source].check(stamp_ns / NANOSECONDS, now_s, monotonic(), wanted.max_state_age_s)
 
     def _transition(self, name: str, action: Callable[[], Any]) -> TransitionCallbackReturn:
         try:

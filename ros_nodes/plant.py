@@ -37,6 +37,7 @@ from metarl_robot.errors import SignalError
 from metarl_robot.gate_law import gate_config
 from metarl_robot.labelled import NANOSECONDS, Table, table_of
 from metarl_robot.last_hop import LastHop
+from metarl_robot.refusals import ADVICE, Rejection
 from metarl_robot.robot import Robot, load_robot
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import status_message, table_message, time_message
@@ -237,9 +238,13 @@ class PlantNode(ManagedNode):
         if plant is None or not self.active:
             return
         try:
-            effort, stamp_ns = readable(partial(self._read, message))
+            effort, stamp_ns, source = readable(partial(self._read, message))
             if self._is_old(stamp_ns):
                 self._refused["stale"] += 1
+                return
+            if not self._last_hop.admits(source, plant.time):
+                self._refused[Rejection.OTHER_SOURCE.value] += 1
+                self.refuse(f"command refused: {ADVICE[Rejection.OTHER_SOURCE]}")
                 return
             effort = self._last_hop.accept(effort, plant.time)
         except SignalError as error:
@@ -257,12 +262,12 @@ class PlantNode(ManagedNode):
             if not self._paused:
                 self._answered(plant)
 
-    def _read(self, message: Float64MultiArray) -> tuple[Array, int | None]:
-        """(effort (n,), stamp of the state that it answers, None when the sender does not say)."""
+    def _read(self, message: Float64MultiArray) -> tuple[Array, int | None, str]:
+        """(effort (n,), stamp of the state that it answers, None when the sender does not say, source)."""
         labelled = len(message.layout.dim) == 2
         table = table_of(message) if labelled else None
         effort = np.array(message.data, dtype=np.float64) if table is None else table.values[0]
-        return effort, None if table is None else table.stamp_ns
+        return (effort, None, "") if table is None else (effort, table.stamp_ns, table.source)
 
     def _is_old(self, stamp_ns: int | None) -> bool:
         """Whether a command answers a state from before the deadline: what a gate that stood still had in its queue."""

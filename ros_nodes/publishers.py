@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who publishes on the topics that drive a robot: each of them may have one publisher.
 
-Two of them interleave their commands, and a subscriber cannot tell them apart (rclpy's events executor hands on no publisher's
-identity), so a second one is named, and the gate does not arm beside it. DDS lists a process that was killed until its lease ends, up
-to 20 s.
+A second one is named, and the gate does not arm beside it. In motion the gate and the plant tell commands apart by the
+source that these carry (interfaces.py): rclpy's events executor hands on no publisher's identity. DDS lists a process
+that was killed until its lease ends, up to 20 s.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ from metarl_robot.course import course_of
 from metarl_robot.errors import SignalError
 from metarl_robot.gate import Gate, GateState
 from metarl_robot.gate_law import Inertial
-from metarl_robot.intake import Measurement, Rejection, StateIntake
+from metarl_robot.intake import ClockCheck, Measurement, Rejection, StateIntake
 from metarl_robot.last_hop import LastHop
 from metarl_robot.reference import Shifted
 from metarl_robot.robot import Robot
@@ -159,6 +159,7 @@ class MpcNode(Node):
         super().__init__("mpc", loop)
         robot = loop.robot
         self._handover = Handover(robot, loop.fault.controller(controller))
+        self._clock = ClockCheck()
         self._intake, self._course = StateIntake(robot), course_of(robot)
         self.reference: Reference = loop.fault.reference(reference)
         self.stamp_s = CLOCK_START_S
@@ -176,7 +177,7 @@ class MpcNode(Node):
                 self._loop.events.at(self._free_s, self._late)
             self._waiting = message
             return
-        if self._loop.off_clock(message.stamp_s) or self._refused(message, now_s):
+        if self._loop.off_clock(self._clock, message.stamp_s) or self._refused(message, now_s):
             return
         effort = self._acting if self._suspended else self._step(message)
         if effort is not None:
@@ -223,13 +224,17 @@ class GateNode(Node):
     def __init__(self, loop: Loop, gate: Gate) -> None:
         super().__init__("gate", loop)
         self.gate = gate
+        self._clock, self._imu_clock = ClockCheck(), ClockCheck()
         self._ticked_s = self._asked_s = 0.0
         self._newest: CommandMessage | None = None
         self.reasons: list[str] = []
 
     def on_state(self, message: StateMessage) -> None:
         gate, now_s = self.gate, self._loop.events.now_s
-        if self._loop.off_clock(message.stamp_s):
+        changes, off_clock = self._clock.changes, self._loop.off_clock(self._clock, message.stamp_s)
+        if self._clock.changes != changes:
+            gate.new_clock(self._clock.reason)
+        if off_clock:
             gate.states.reject(Rejection.STALE)
         else:
             gate.on_state(message.state, message.stamp_s, now_s)
@@ -238,7 +243,9 @@ class GateNode(Node):
 
     def on_inertial(self, message: StateMessage) -> None:
         state, now_s = message.state, self._loop.events.now_s
-        if state.specific_force is None or self._loop.off_clock(message.stamp_s):
+        if state.specific_force is None:
+            return
+        if self._loop.off_clock(self._imu_clock, message.stamp_s):
             return
         inertial = Inertial(state.specific_force, state.v[3:], state.q[3:])
         problem = self.gate.on_inertial(inertial, message.stamp_s, now_s)
@@ -261,8 +268,7 @@ class GateNode(Node):
         gate, steady_s = self.gate, self._loop.events.now_s
         still_s, self._ticked_s = steady_s - self._ticked_s, steady_s
         self._asked_s = steady_s if asked else self._asked_s
-        healing_s = max(gate.config.auto_resume_s, gate.config.command_timeout_s)
-        if gate.state is not GateState.WAITING and still_s > healing_s:
+        if gate.state is not GateState.WAITING and gate.stood_still(still_s):
             gate.estop(f"the gate's process stood still for {still_s:.2f} s", "stood_still")
         now_s = gate.time_now_s(steady_s)
         if now_s is None:
@@ -317,11 +323,12 @@ class Loop:
         """True time."""
         return self.events.now_s
 
-    def off_clock(self, stamp_s: float) -> bool:
+    def off_clock(self, clock: ClockCheck, stamp_s: float) -> bool:
         """Whether a node refuses a stamp as too far from the machine's clock."""
-        return bool(
+        now_s = self.events.now_s
+        return (
             self._age_s > 0.0
-            and not abs(CLOCK_START_S + self.events.now_s - stamp_s) <= self._age_s
+            and clock.check(stamp_s, CLOCK_START_S + now_s, now_s, self._age_s) is not None
         )
 
     def advance(self) -> None:

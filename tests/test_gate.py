@@ -14,7 +14,7 @@ import yaml
 from metarl_robot.brake import BrakeRamp
 from metarl_robot.gate import RESUME_STREAK_S, Decision, Gate, GateState
 from metarl_robot.gate_law import GateConfig, GateError, gate_config
-from metarl_robot.intake import RESYNC_COUNT, Rejection
+from metarl_robot.intake import RESYNC_COUNT, ClockCheck, Rejection
 from metarl_robot.robot import Robot, load_robot
 from metarl_robot.signals import State
 from metarl_robot.sim.payload import Payload
@@ -247,8 +247,9 @@ def test_an_emergency_stop_cannot_be_taken_back_before_it_has_begun() -> None:
 def test_rearming_needs_fresh_states_fresh_commands_and_a_robot_at_rest() -> None:
     gate = started()
     gate.estop()
-    moving = State(ROBOT.home, np.array([1.0, 0.0]))
-    run(gate, 10 * PERIOD, 30, state=moving)
+    for k in range(30):
+        moving = State(ROBOT.home + [k * PERIOD, 0.0], np.array([1.0, 0.0]))
+        run(gate, (10 + k) * PERIOD, 1, state=moving)
     with pytest.raises(GateError, match="braking"):
         gate.rearm(39 * PERIOD, 39 * PERIOD)
     run(gate, 40 * PERIOD, 200, command=None)
@@ -378,3 +379,50 @@ def test_the_gate_imports_no_learning_solver_or_simulator(module: str) -> None:
     heavy = "[m for m in ('torch', 'casadi', 'mujoco', 'scipy') if m in sys.modules]"
     code = f"import sys, {module}; print({heavy})"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_the_commands_of_another_source_are_refused_while_commands_pass_and_never_act() -> None:
+    gate = Gate(ROBOT, shipped(ROBOT))
+    for k in range(100):
+        t = k * PERIOD
+        gate.on_state(REST, t, t)
+        assert gate.on_command(STEADY, t, t, "own") is None
+        for source in ("stranger", ""):
+            refused = gate.on_command(-STEADY, t, t, source)
+            assert refused is Rejection.OTHER_SOURCE
+        assert np.array_equal(gate.tick(t, t).effort, STEADY)
+    assert gate.counts["command_other_source"] == 200
+
+
+def test_when_its_source_falls_silent_the_gate_stops_beside_a_stranger_and_only_rearming_lets_another_in() -> None:
+    gate, passed = Gate(ROBOT, shipped(ROBOT)), []
+    for k in range(400):
+        t = k * PERIOD
+        gate.on_state(REST, t, t)
+        if k < 100:
+            gate.on_command(STEADY, t, t, "own")
+        gate.on_command(-STEADY, t, t, "new")
+        passed.append(gate.tick(t, t).state is GateState.PASSING)
+    assert all(passed[:100]) and not any(passed[110:]) and gate.latched
+    assert gate.on_command(STEADY, t, t, "own") is Rejection.OTHER_SOURCE  # it comes too late
+    gate.rearm(t, t)
+    assert gate.tick(t, t).state is GateState.PASSING and gate.source == "new"
+
+
+def test_a_clock_that_is_set_in_motion_stops_the_robot_by_its_law_latched_until_it_is_rearmed() -> None:
+    gate, clock = started(), ClockCheck()
+    states = []
+    for k in range(10, 300):
+        t, stamp_s = k * PERIOD, k * PERIOD - 5.0 * (k >= 100) + 5.0
+        changes = clock.changes
+        if clock.check(stamp_s, 5.0 + t, t, 0.1) is None:
+            if clock.changes != changes:
+                gate.new_clock(clock.reason)
+            gate.on_state(REST, stamp_s - 5.0 * (k < 100), t)
+        gate.on_command(STEADY, stamp_s - 5.0 * (k < 100), t)
+        now_s = gate.time_now_s(t)
+        states.append(gate.tick(now_s, t).state)
+    blind = [k for k, state in enumerate(states) if state is GateState.BLIND]
+    assert len(blind) <= 4 and states[-1] is GateState.HOLDING and gate.latched and "a clock was set" in gate.reason
+    gate.rearm(now_s, t)
+    assert gate.tick(now_s, t).state is GateState.PASSING

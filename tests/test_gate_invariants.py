@@ -139,20 +139,23 @@ class World:
 
     def wrong_command(self) -> None:
         effort, number = self.effort.copy(), self.rng.choice(WRONG_NUMBERS)
-        kind = self.rng.randrange(4)
+        kind = self.rng.randrange(5)
+        source = "stranger" if kind == 4 else ""
         if kind == 0:
             effort[self.rng.randrange(self.robot.nu)] = number
         elif kind == 1:
             effort = self.rng.choice([effort[:-1], np.zeros(0), np.array(1.0), np.zeros((1, self.robot.nu)), None, "x", [[1], 2]])
         stamp_s = self.rng.choice([self.stamp_s - 0.01, *WRONG_TIMES]) if kind == 2 else self.stamp_s
         received_s = self.rng.choice(WRONG_TIMES) if kind == 3 else self.steady_s
-        self.gate.on_command(effort, stamp_s, received_s)
+        self.gate.on_command(effort, stamp_s, received_s, source)
 
     def call(self) -> None:
         kind = self.rng.randrange(20)
         if kind == 0:
             self.gate.estop()
         elif kind == 1:
+            self.gate.new_clock("a clock was set")
+        elif kind == 2:
             self.gate.configure(random_config(self.robot, self.rng))
         else:
             self.seen["rearmed"] += self.gate.rearm(self.time_s, self.steady_s if self.steady else None)
@@ -253,6 +256,8 @@ def test_no_short_sequence_breaks_an_invariant(name: str) -> None:
         ("_may_pass", lambda gate: True),
         ("_passed_s", lambda gate, now_s: 0.05),
         ("_command_problem", lambda gate, *arguments: None),
+        ("_admits", lambda gate, *arguments: True),
+        ("_brake", lambda gate, no_state: setattr(gate, "_state", GateState.BLIND)),
     ],
 )
 def test_the_search_finds_a_gate_that_is_broken(monkeypatch: pytest.MonkeyPatch, method: str, by: object) -> None:

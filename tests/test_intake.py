@@ -10,9 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metarl_robot.intake import MAX_STEP_S, RELOCATED_COUNT, StampFilter, StateIntake, clock_problem
+from metarl_robot.gate_law import Inertial
+from metarl_robot.intake import (
+    FROZEN_S,
+    MAX_STEP_S,
+    RELOCATED_COUNT,
+    RESYNC_COUNT,
+    ClockCheck,
+    InertialIntake,
+    StampFilter,
+    StateIntake,
+    clock_problem,
+)
 from metarl_robot.refusals import Refusals, Rejection
-from metarl_robot.robot import load_robot
+from metarl_robot.robot import Robot, load_robot
 from metarl_robot.signals import State
 
 ROBOT, PANDA, X500 = (load_robot(name, check_model=False) for name in ("planar2", "panda", "x500"))
@@ -199,6 +210,97 @@ def test_a_stamp_that_is_off_the_clock_is_named_with_the_remedy(stamp_s: float, 
     problem = clock_problem(stamp_s, 1.8e9, 0.1)
     assert problem is not None and problem.why is why and re.search(words, problem.text)
     assert clock_problem(1.8e9 - 0.09, 1.8e9, 0.1) is None
+
+
+PERIOD_S, MAX_AGE_S = 0.005, 0.1
+
+
+def checked(clock: ClockCheck, stamps_s: list[float], since_s: float = 1.0, machine_s: float = 5000.0) -> list[bool]:
+    """Which stamps are near a machine's clock, one arriving each period."""
+    arrivals = [since_s + PERIOD_S * k for k in range(len(stamps_s))]
+    return [clock.check(stamp, machine_s + at, at, MAX_AGE_S) is None for stamp, at in zip(stamps_s, arrivals, strict=True)]
+
+
+def warm() -> ClockCheck:
+    clock = ClockCheck()
+    assert all(checked(clock, [5000.0 + PERIOD_S * k for k in range(200)], since_s=0.0))
+    return clock
+
+
+@pytest.mark.parametrize("by_s", [-5001.0, -500.0, -0.2, 0.2, 500.0])
+def test_a_clock_that_was_set_is_a_new_time_base_after_a_few_states(by_s: float) -> None:
+    clock = warm()
+    near = checked(clock, [5001.0 + by_s + PERIOD_S * k for k in range(50)])
+    assert near == [k >= RESYNC_COUNT - 1 for k in range(50)]
+    assert clock.changes == 1 and "a clock was set" in clock.reason
+    near = checked(clock, [5001.25 + PERIOD_S * k for k in range(50)], since_s=1.25)  # set back
+    assert near == [k >= RESYNC_COUNT - 1 for k in range(50)] and clock.changes == 2
+
+
+def test_a_clock_that_stood_and_goes_on_from_there_is_a_new_time_base() -> None:
+    clock = warm()
+    near = checked(clock, [5001.0] * 100 + [5001.0 + PERIOD_S * k for k in range(1, 50)])
+    assert not near[99] and near[100 + RESYNC_COUNT :] == [True] * (49 - RESYNC_COUNT) and clock.changes == 1
+
+
+def test_when_this_machines_clock_is_set_the_states_are_believed_again() -> None:
+    clock = warm()
+    assert checked(clock, [5001.0 + PERIOD_S * k for k in range(50)], machine_s=4000.0)[RESYNC_COUNT:] == [True] * (50 - RESYNC_COUNT)
+
+
+@pytest.mark.parametrize("delay_s", [0.12, 0.5, 3.0])
+@pytest.mark.parametrize("lost", [False, True])
+def test_states_that_come_late_are_never_a_new_time_base(delay_s: float, lost: bool) -> None:
+    clock = warm()
+    begin_s = 1.0 if lost else 1.0 + delay_s  # some were lost, or all come after a silence
+    stamps_s = [5000.0 + begin_s - delay_s * (not lost) + PERIOD_S * k for k in range(200)]
+    assert not any(checked(clock, stamps_s, since_s=begin_s + delay_s * lost))
+    assert clock.changes == 0
+
+
+def test_stamps_that_were_never_near_the_clock_or_agree_with_nothing_are_no_time_base() -> None:
+    clock = ClockCheck()
+    assert not any(checked(clock, [12.0 + PERIOD_S * k for k in range(200)]))
+    clock, rng = warm(), np.random.default_rng(0)
+    assert not any(checked(clock, list(rng.uniform(0.0, 4000.0, 200))))
+    own = [5001.0 + PERIOD_S * k for k in range(100)]
+    strange = [stamp + 300.0 * (k % 2) for k, stamp in enumerate(own)]  # a second publisher, in turns
+    assert checked(clock, strange, since_s=1.0) == [k % 2 == 0 for k in range(100)] and clock.changes == 0
+
+
+@pytest.mark.parametrize("robot", [PANDA, X500], ids=lambda robot: robot.name)
+def test_a_state_that_repeats_in_motion_is_refused_and_the_next_new_one_is_good(robot: Robot) -> None:
+    intake, q, v = StateIntake(robot), robot.home.copy(), np.zeros(robot.dof)
+    v[0] = 0.3
+    for k in range(50):
+        q[0] += v[0] * PERIOD_S
+        assert intake.offer(State(q.copy(), v), PERIOD_S * k, 0.0) is None
+    last, refused = PERIOD_S * 49, [intake.offer(State(q.copy(), v), PERIOD_S * k, 0.0) for k in range(50, 80)]
+    assert refused[:3] == [None] * 3 and refused[4:] == [Rejection.FROZEN] * 26
+    assert intake.latest is not None and intake.latest.stamp_s <= last + FROZEN_S
+    q[0] += v[0] * 31 * PERIOD_S
+    assert intake.offer(State(q.copy(), v), PERIOD_S * 80, 0.0) is None
+
+
+@pytest.mark.parametrize("robot", [PANDA, X500], ids=lambda robot: robot.name)
+def test_a_robot_that_stands_and_a_sensor_slower_than_its_driver_are_not_frozen(robot: Robot) -> None:
+    intake = StateIntake(robot)
+    assert all(intake.offer(State(robot.home, np.zeros(robot.dof)), PERIOD_S * k, 0.0) is None for k in range(1000))
+    intake, q, v = StateIntake(robot), robot.home.copy(), np.zeros(robot.dof)
+    v[0] = 2.0
+    for k in range(400):  # a sensor at 50 Hz, a driver at 200
+        q[0] += 4 * v[0] * PERIOD_S * (k % 4 == 0) * (1 if k % 80 < 40 else -1)
+        assert intake.offer(State(q.copy(), v), PERIOD_S * k, 0.0) is None
+
+
+def test_an_imu_whose_clock_stands_is_as_old_as_its_arrival_says() -> None:
+    intake, force = InertialIntake(), np.array([0.0, 0.0, 9.81])
+    for k in range(100):
+        stamp_s = 1.0 + PERIOD_S * min(k, 20)
+        assert intake.offer(Inertial(force, np.full(3, 0.01 * k)), stamp_s, PERIOD_S * k) is None
+        assert intake.latest is not None and intake.latest.stamp_s == pytest.approx(1.0 + PERIOD_S * k)
+    same = intake.latest.inertial
+    assert intake.offer(same, stamp_s, 0.5) is Rejection.DUPLICATE
 
 
 numbers = st.floats(width=64) | st.sampled_from([0.0, 1.0, np.nan, np.inf, -np.inf, 1e308])

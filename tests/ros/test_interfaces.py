@@ -168,7 +168,7 @@ def test_an_imu_in_another_frame_is_refused_and_one_that_tells_no_attitude_is_kn
 def test_commands_carry_their_stamp_and_are_read_by_name() -> None:
     thrusts = np.array([1.0, 2.0, 3.0, 4.0])
     message = over_the_wire(INTERFACE.gate_command(12_000_000_345, thrusts))
-    stamp_ns, read = INTERFACE.read_gate_command(message)
+    stamp_ns, read, source = INTERFACE.read_gate_command(message)
     assert stamp_ns == 12_000_000_345 and np.array_equal(read(), thrusts)
     message.layout.dim[1].label = ",".join(reversed(ROBOT.channel_names))
     assert np.array_equal(INTERFACE.read_gate_command(message)[1](), thrusts[::-1])
