@@ -48,6 +48,18 @@ def test_a_run_is_the_same_again(robot: Robot) -> None:
     assert first == second
 
 
+@pytest.mark.parametrize(
+    ("kind", "seed", "latched"),
+    [("clock_reset", 3, True), ("clock_pause", 1, None), ("sensor_frozen", 1, None)],
+)
+def test_a_gate_that_loses_its_clock_or_its_sensor_is_not_blind_for_good(
+    robot: Robot, kind: str, seed: int, latched: bool | None
+) -> None:
+    row = run_fault(robot, kind, seed, make_controller(robot, SIMPLE[robot.name]))
+    assert row.state in ("passing", "holding", "landed") and not row.crashed, row
+    assert latched is None or row.latched, row
+
+
 def test_a_gate_that_is_gone_is_unsafe_without_the_last_hop(
     robot: Robot, monkeypatch: pytest.MonkeyPatch
 ) -> None:

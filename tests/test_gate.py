@@ -426,3 +426,8 @@ def test_a_clock_that_is_set_in_motion_stops_the_robot_by_its_law_latched_until_
     assert len(blind) <= 4 and states[-1] is GateState.HOLDING and gate.latched and "a clock was set" in gate.reason
     gate.rearm(now_s, t)
     assert gate.tick(now_s, t).state is GateState.PASSING
+
+
+def test_a_command_timeout_shorter_than_a_period_is_no_process_that_stood_still() -> None:
+    gate = started(command_timeout_s=0.002, auto_resume_s=0.0)
+    assert not gate.stood_still(2 * PERIOD) and gate.stood_still(0.2)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import mujoco
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from metarl_robot import rotation
 from metarl_robot.descend import DescendConfig
@@ -314,3 +315,12 @@ def test_whatever_comes_in_what_goes_out_is_finite_and_within_limits() -> None:
             if effort is not None:
                 assert np.all(np.isfinite(effort)) and np.all(effort <= X500.effort_limit)
                 assert np.all(effort >= X500.effort_lower) or np.all(effort == 0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("descent_time_s", 0.0), ("inertial_time_s", 0.0), ("blind_time_s", 0.0), ("descent_speed_m_s", 3.0)],
+)
+def test_numbers_that_let_a_quadrotor_fall_are_refused(name: str, value: float) -> None:
+    with pytest.raises(ValidationError, match=name):
+        DescendConfig(**{name: value})
