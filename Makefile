@@ -1,7 +1,7 @@
 # `make` lists the targets. ARGS passes options on: make demo ROBOT=quad ARGS=--lockstep, make test ARGS="-k gate".
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test bench lint lock clean
+.PHONY: help setup demo check test bench lint docs lock clean
 
 BIN := .venv/bin
 ARGS ?=
@@ -30,9 +30,12 @@ lint: setup  ## run the linter and the type checker
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+docs: setup  ## build the documentation site into build/docs; a warning is an error
+	$(BIN)/zensical build --clean --strict
+
 lock: setup  ## resolve requirements.lock anew from setup.py (ARGS=--upgrade takes newer versions)
 	@.ci/lock $(ARGS)
 
 clean:  ## remove what builds and tools leave behind, but neither .venv nor runs
-	rm -rf build dist install log *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist install log *.egg-info .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -73,6 +73,8 @@ DEV = [
     "setuptools>=64",
 ]
 
+# The documentation site (make docs).
+DOCS = ["zensical>=0.0.70,<0.1", "mkdocstrings-python>=2,<3"]
 
 # Peers of `metarl bench`, at the versions that docs/BENCHMARKS.md compares with; never imported by anything else.
 # L4CasADi is one, too, but builds against an installed torch: see .ci/peers.
@@ -114,7 +116,7 @@ setup(
     ],
     python_requires=">=3.11,<3.14",
     install_requires=BASE,
-    extras_require={"ros": ROS, "train": TRAIN, "bench": BENCH, "dev": DEV},
+    extras_require={"ros": ROS, "train": TRAIN, "bench": BENCH, "docs": DOCS, "dev": DEV},
     packages=[
         "metarl_robot",
         "metarl_robot.adaptation",

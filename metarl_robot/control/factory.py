@@ -86,7 +86,9 @@ def make_controller(
         oracle: what tells `oracle_mpc` the true physics; simulation only.
 
     Raises:
-        UnknownNameError, ConfigError, CheckpointError.
+        UnknownNameError: no such controller for this kind of robot.
+        ConfigError: a file or an override has an unknown key or a value outside its range.
+        CheckpointError: the weights are missing, damaged, or of another robot.
     """
     spec = _spec(robot.kind, name)
     return GuardedController(robot, spec.build(robot, config or load_config(robot, name), checkpoint, oracle))
@@ -101,7 +103,9 @@ def make_adapter(robot: Robot, name: str, checkpoint: Path | None = None) -> Ada
         checkpoint: trained weights; default: those shipped in the robot's folder. Only learned adapters read it.
 
     Raises:
-        UnknownNameError, ConfigError, CheckpointError.
+        UnknownNameError: no such adapter, or not for this kind of robot.
+        ConfigError: as for `make_controller`.
+        CheckpointError: as for `make_controller`.
     """
     if name not in ADAPTERS:
         raise UnknownNameError("adapter", name, ADAPTERS)

@@ -112,7 +112,7 @@ def test_the_lock_file_pins_everything_that_is_declared(root: Path, requirements
     lines = (root / "requirements.lock").read_text(encoding="utf-8").splitlines()
     pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
     locked = {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pins if wanted(pin, "", python)}
-    extras = ["", "ros", "train", "dev"]
+    extras = ["", "ros", "train", "dev", "docs"]
     needed = {(canonicalize_name(r.name), r.specifier) for r in requirements for extra in extras if wanted(r, extra, python)}
     assert {name for name, specifier in needed if not specifier.contains(locked.get(name, "0"))} == set()
 
