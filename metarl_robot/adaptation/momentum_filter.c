@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The dense algebra of momentum_filter.py. Matrices are row-major; filter_algebra.py says what each is, and has the same in numpy.
+/* The dense algebra of momentum_filter.py. filter_algebra.py describes the matrices, and has the same in numpy.
  *
  * A state is its mean (m,) followed by its covariance (m, m), m = 4n + k, in the order (q, v, d, e, z).
  */
@@ -8,12 +8,12 @@
 typedef struct {
     long n, nu, k;
     double stiction, stiction_velocity;
-    const double *drift, *model_error, *prior;                               /* variances: (n,), (n,), (k, k) */
+    const double *drift, *model_error, *prior;                         /* variances: (n,), (n,), (k, k) */
     const double *mass, *added, *deficit, *input_map, *impulse, *guess;      /* of one prediction */
     const double *acting, *smooth, *doubt, *gain, *about;
-    const double *innovation, *variance, *by_acceleration;                   /* of one correction */
-    double *by_d, *by_z, *by_effort;                                         /* (n, n), (n, k), (n, nu) of the last prediction */
-    double *white, *response;                                                /* (3 + 2n,), (3 + 2n, nu) of the last correction */
+    const double *innovation, *variance, *by_acceleration;             /* of one correction */
+    double *by_d, *by_z, *by_effort;                                   /* (n, n), (n, k), (n, nu) of a prediction */
+    double *white, *response;                                          /* (3 + 2n,), (3 + 2n, nu) of a correction */
     double *scratch;
 } Filter;
 
@@ -27,7 +27,8 @@ static inline double dot(const double *x, const double *y, long count) {
     return sum;
 }
 
-/* y += a x for `height` rows of a (·, inner) and LANES columns of x (inner, ·): what stays in registers. Columns before `from` stay. */
+/* y += a x for `height` rows of a (·, inner) and LANES columns of x (inner, ·), which stay in registers.
+ * Columns before `from` stay as they are. */
 static inline __attribute__((always_inline)) void tile(
     double *y, const double *a, const double *x, const long height, long inner, long stride, long from) {
     unaligned_lanes sum[4];
@@ -60,7 +61,8 @@ static void product(double *y, const double *a, const double *x, long rows, long
     for (long j = 0; j <= last; j += LANES) tiles(y + j, a, x + j, rows, inner, stride, 0);
 }
 
-/* Rows (size, stride) of a symmetric matrix S and of W beside it become Lᵀ and L⁻¹ W, S = L Lᵀ; 0 where S is not positive definite.
+/* Rows (size, stride) of a symmetric matrix S and of W beside it become Lᵀ and L⁻¹ W, S = L Lᵀ.
+ * Returns 0 where S is not positive definite.
  * Of S the upper half is read; what comes below the diagonal means nothing. The stride is a multiple of LANES. */
 static int whiten(double *rows, long size, long stride) {
     for (long i = 0; i < size; ++i) {
@@ -68,7 +70,8 @@ static int whiten(double *rows, long size, long stride) {
         const long first = i / LANES * LANES;
         for (long j = 0; j < i; ++j) {
             const double *above = rows + j * stride, factor = above[i];
-            for (long c = first; c < stride; c += LANES) *(unaligned_lanes *)(row + c) -= factor * *(const unaligned_lanes *)(above + c);
+            for (long c = first; c < stride; c += LANES)
+                *(unaligned_lanes *)(row + c) -= factor * *(const unaligned_lanes *)(above + c);
         }
         if (!(row[i] > 0.0)) return 0;
         const double scale = 1.0 / sqrt(row[i]);
@@ -105,7 +108,8 @@ static void wander(const Filter *f, const double *before, double *after, double 
         for (long j = 0; j < m; ++j) p[i * m + j] = keep[i] * keep[j] * p_0[i * m + j];
     for (long i = 0; i < n; ++i) {
         const long d = 2 * n + i, e = 3 * n + i;
-        const double ratio = before[n + i] / f->stiction_velocity, sticking = f->stiction * f->stiction * exp(-ratio * ratio);
+        const double ratio = before[n + i] / f->stiction_velocity;
+        const double sticking = f->stiction * f->stiction * exp(-ratio * ratio);
         after[e] *= fade;
         p[d * m + d] += f->drift[i] * dt;
         p[e * m + e] += (1.0 - fade * fade) * f->model_error[i] * (1.0 + sticking);
@@ -113,7 +117,8 @@ static void wander(const Filter *f, const double *before, double *after, double 
     for (long i = 0; i < k; ++i) add(p + (4 * n + i) * m + 4 * n, 1.0 - forget * forget, f->prior + i * k, k);
 }
 
-/* Rows (q, v, d, e, z) of a matrix with so many columns, times F: δq_1 = δq_0 + dt/2 (δv_0 + δv_1), δv_1 = δv_0 + by_d (δd + δe) + by_z δz. */
+/* Rows (q, v, d, e, z) of a matrix with so many columns, times F:
+ * δq_1 = δq_0 + dt/2 (δv_0 + δv_1), δv_1 = δv_0 + by_d (δd + δe) + by_z δz. */
 static void move(const Filter *f, double *p, double dt, long columns) {
     const long n = f->n, k = f->k, m = 4 * n + k;
     double *q = p, *v = p + n * m, *d = p + 2 * n * m, *e = p + 3 * n * m, *z = p + 4 * n * m;
@@ -132,7 +137,7 @@ static void move(const Filter *f, double *p, double dt, long columns) {
         }
 }
 
-/* P ← F (F P)ᵀ = F P Fᵀ: F changes the rows of q and v alone, and what it makes of the other columns is what it made of their rows. */
+/* P ← F (F P)ᵀ = F P Fᵀ. F changes the rows of q and v alone; the other columns become what their rows became. */
 static void propagate(const Filter *f, double *p, double dt) {
     const long n = f->n, m = 4 * n + f->k;
     move(f, p, dt, m);
@@ -226,10 +231,11 @@ static void feel(const Filter *f, const double *before, const double *after, dou
     }
 }
 
-/* Returns the log-likelihood, but for a constant; not a number where the innovations' covariance is not positive definite. */
+/* Returns the log-likelihood, but for a constant; NaN where the innovations' covariance is not positive definite. */
 double correct(const Filter *f, const double *before, double *after, double dt, long felt) {
     const long n = f->n, nu = f->nu, k = f->k, m = 4 * n + k, size = felt ? 2 * n + 3 : 2 * n;
-    const long first = size + 1 + nu, stride = rounded_up(first + m + LANES, LANES); /* a row: covariance, innovation, by_effort, reach */
+    /* A row: covariance, innovation, by_effort, reach. */
+    const long first = size + 1 + nu, stride = rounded_up(first + m + LANES, LANES);
     double *rows = f->scratch, *p = after + m, likelihood = 0.0;
     memset(rows, 0, size * stride * sizeof(double));
     for (long i = 0; i < 2 * n; ++i) {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The perceptron of network.py at all knots at once: its outputs, their contraction with a context, and the derivatives of that by q and v.
-   See compiled_network.py, whose structures these are.
+/* The perceptron of network.py at all knots at once: its outputs, their contraction with a context, and the derivatives
+   of that by q and v. compiled_network.py fills the structs.
 
-   In single precision. Derivatives go backwards: what is propagated is a row for each knot and contracted output, and the first layer is
-   folded with the derivatives of (sin q, cos q, v / v_max) at each knot. Matrices that stand on the right of a product are kept in panels as
-   wide as a vector register: a tile of ROWS rows and one panel accumulates in registers, close to the processor's peak, and reads in order. */
+   In single precision. Derivatives go backwards: what is propagated is a row for each knot and contracted output, and
+   the first layer is folded with the derivatives of (sin q, cos q, v / v_max) at each knot. Matrices that stand on the
+   right of a product are kept in panels as wide as a vector register: a tile of ROWS rows and one panel accumulates in
+   registers, close to the processor's peak, and reads in order. */
 
 #include "kernel.h"
 
@@ -22,8 +23,8 @@ typedef float Floats __attribute__((vector_size(REGISTER_BYTES)));
 enum { WIDTH = sizeof(Floats) / sizeof(float) };
 
 typedef struct {
-    long layers;         /* linear ones */
-    const long *sizes;   /* (layers + 1) of the inputs and of each layer's outputs */
+    long layers;            /* linear ones */
+    const long *sizes;      /* (layers + 1) of the inputs and of each layer's outputs */
     float *const *forward;  /* (layers) Wᵀ in panels */
     float *const *backward; /* (layers) W in panels */
     float *const *biases;   /* (layers) in padded rows */
@@ -34,13 +35,13 @@ typedef struct {
 
 typedef struct {
     const Network *network;
-    long knots, joints, contexts, outputs; /* outputs: contracted ones */
+    long knots, joints, contexts, outputs;    /* outputs: contracted ones */
     float *const *activations;                /* (layers + 1) of a padded row each knot: the inputs, …, the outputs */
     const double *q, *v, *velocity_limit;     /* (knots, joints), (knots, joints), (joints) */
     const double *context;                    /* (contexts) z */
     double *row;                              /* one of the last hidden layer */
     float *head;                              /* (outputs) padded rows: the head contracted with z */
-    float *rows, *spare;                      /* (knots x outputs) padded rows each, of the widest layer or the inputs */
+    float *rows, *spare;                      /* (knots x outputs) padded rows, of the widest layer or the inputs */
     float *slopes;                            /* one such row */
     float *folded;                            /* as direct */
     double *values, *jacobian;                /* (knots, outputs), (knots, outputs, 3 joints) by q, v and a */
@@ -52,7 +53,8 @@ static long padded(long size) { return rounded_up(size, PAD); }
 static long in_panels(long rows, long i, long j) { return j / WIDTH * WIDTH * rows + i * WIDTH + j % WIDTH; }
 
 /* y (rows, columns) = a (rows, inner) W, W in panels; `rows` is rounded up to tiles, `columns` to panels. */
-static void product(long rows, long inner, long columns, const float *a, long a_stride, const float *w, float *y, long y_stride) {
+static void product(long rows, long inner, long columns, const float *a, long a_stride, const float *w, float *y,
+                    long y_stride) {
     for (long column = 0; column < columns; column += WIDTH) {
         const Floats *panel = (const Floats *)(w + column * inner);
         for (long row = 0; row < rows; row += ROWS) {
@@ -76,7 +78,8 @@ static double dot(const float *a, const float *b, long size) {
     return sum;
 }
 
-/* tanh x = m / (m + 2), m = e^2x - 1, e^2x = 2^n e^r with |r| <= ln 2 / 2, e^r - 1 by its series: no branches, so that it is vectorised. */
+/* tanh x = m / (m + 2), m = e^2x - 1, e^2x = 2^n e^r with |r| <= ln 2 / 2, e^r - 1 by its series.
+   No branches, so that it is vectorised. */
 static inline float tanh_series(float x) {
     const float rounding = 0x1.8p23f, bounded = x > 10.0f ? 10.0f : x < -10.0f ? -10.0f : x; /* tanh 10 is 1 */
     const float shifted = bounded * 0x1.715476p+1f + rounding, n = shifted - rounding;
@@ -97,13 +100,15 @@ static inline float tanh_series(float x) {
     return m / (m + 2.0f);
 }
 
-/* sin q and cos q, good to single precision where |q| is below 1e6: q = n pi + r, and the series of both at |r| <= pi / 2. No branches. */
+/* sin q and cos q, good to single precision where |q| is below 1e6: q = n pi + r, and the series of both at
+   |r| <= pi / 2. No branches. */
 static inline void sine_and_cosine(double q, float *sine, float *cosine) {
     const double rounding = 0x1.8p52, n = (q * 0x1.45f306dc9c883p-2 + rounding) - rounding;
     const double r = (q - n * 0x1.921fb54442d18p+1) - n * 0x1.1a62633145c07p-53, s = r * r; /* pi in two parts */
     const double odd = n - 2.0 * ((0.5 * n + rounding) - rounding), sign = 1.0 - 2.0 * odd * odd;
-    const double a = s * (s * (s * (s * (s * (s / 6227020800.0 - 1.0 / 39916800.0) + 1.0 / 362880.0) - 1.0 / 5040.0) + 1.0 / 120.0) - 1.0 / 6.0);
-    const double b = s * (s * (s * (s * (s * (s / 479001600.0 - 1.0 / 3628800.0) + 1.0 / 40320.0) - 1.0 / 720.0) + 1.0 / 24.0) - 0.5);
+    const double a_4 = s * (s * (s / 6227020800.0 - 1.0 / 39916800.0) + 1.0 / 362880.0) - 1.0 / 5040.0;
+    const double b_4 = s * (s * (s / 479001600.0 - 1.0 / 3628800.0) + 1.0 / 40320.0) - 1.0 / 720.0;
+    const double a = s * (s * (s * a_4 + 1.0 / 120.0) - 1.0 / 6.0), b = s * (s * (s * b_4 + 1.0 / 24.0) - 0.5);
     *sine = (float)(sign * (r + r * a));
     *cosine = (float)(sign * (1.0 + b));
 }
@@ -219,7 +224,8 @@ static void fold_first_layer(const Work *work, long k) {
     }
 }
 
-/* From the rows that have come back to the first layer. A tile may write beyond its knot's rows, where the next knot's are to be. */
+/* From the rows that have come back to the first layer. A tile may write beyond its knot's rows, where the next knot's
+   are to be. */
 static void through_first_layer(const Work *work, const float *rows, float *by_state) {
     const long n = work->joints, m = work->outputs, hidden = work->network->sizes[1], stride = padded(2 * n);
     for (long k = 0; k < work->knots; k++) {
@@ -264,7 +270,8 @@ void metarl_value_and_jacobian(const Work *work) {
     for (long l = last; l > 1; l--) {
         const long in = net->sizes[l - 1];
         through_tanh(work, l, from);
-        product(work->knots * work->outputs, net->sizes[l], in, from, padded(net->sizes[l]), net->backward[l - 1], to, padded(in));
+        product(work->knots * work->outputs, net->sizes[l], in, from, padded(net->sizes[l]), net->backward[l - 1], to,
+                padded(in));
         float *const swap = from;
         from = to;
         to = swap;

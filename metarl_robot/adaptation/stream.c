@@ -74,7 +74,8 @@ void weigh(const History *h) {
     for (long i = 0; i < count; ++i) most = larger(most, h->evidence[i]);
     for (long i = 0; i < count; ++i) likely[i] = exp(h->evidence[i] - most);
     for (long i = 0; i < count; ++i) {
-        h->weights[i] = 0.5 * likely[i] + 0.25 * ((i > 0 ? likely[i - 1] : 0.0) + (i < count - 1 ? likely[i + 1] : 0.0));
+        const double before = i > 0 ? likely[i - 1] : 0.0, after = i < count - 1 ? likely[i + 1] : 0.0;
+        h->weights[i] = 0.5 * likely[i] + 0.25 * (before + after);
         sum += h->weights[i];
     }
     for (long i = 0; i < count; ++i) h->weights[i] /= sum;

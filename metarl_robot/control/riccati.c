@@ -30,7 +30,8 @@ static inline double dot(const row x, const row y) {
 }
 
 /* out += L right with L_ik = left[i * by_row + k * by_column]: four rows at a time stay in registers. */
-static inline void add_product(row *out, int rows, const double *left, int by_row, int by_column, const row *right, int inner) {
+static inline void add_product(row *out, int rows, const double *left, int by_row, int by_column, const row *right,
+                               int inner) {
     for (int i = 0; i < rows; i += 4) {
         row sum[4];
         memcpy(sum, out + i, sizeof sum);
@@ -45,11 +46,13 @@ static void load(stage *s, long k, const view *linear, const int *places) {
     memset(s->a, 0, sizeof s->a);
     memset(s->b, 0, sizeof s->b);
     for (int i = 0; i < NNZ_A; ++i) numbers(s->a)[places[i] / N * ROWS + places[i] % N] = get(&linear[0], k, i);
-    for (int i = 0; i < NNZ_B; ++i) numbers(s->b)[places[NNZ_A + i] % M * ROWS + places[NNZ_A + i] / M] = get(&linear[1], k, i);
+    for (int i = 0; i < NNZ_B; ++i)
+        numbers(s->b)[places[NNZ_A + i] % M * ROWS + places[NNZ_A + i] / M] = get(&linear[1], k, i);
     for (int i = 0; i < N; ++i) s->c[i] = get(&linear[2], k, i);
 }
 
-/* u = gain x + step minimises over the free inputs; those that are fixed have their values. By Cholesky factors L L' of the free part. */
+/* u = gain x + step minimises over the free inputs; those that are fixed have their values.
+   By Cholesky factors L L' of the free part. */
 static void policy(stage *s, const signed char *active, const double *lower, const double *upper) {
     double l[M][M], known[M];
     for (int i = 0; i < M; ++i) known[i] = active[i] > 0 ? upper[i] : active[i] < 0 ? lower[i] : 0.0;
@@ -84,8 +87,8 @@ static void policy(stage *s, const signed char *active, const double *lower, con
 }
 
 /* Cost-to-go 1/2 x' P x + p' x at a stage's end -> at its start. */
-static void backward(stage *s, row *cost, row slope, const double *q, const double *r, const double *error, const double *offset,
-                     const signed char *active, const double *lower, const double *upper) {
+static void backward(stage *s, row *cost, row slope, const double *q, const double *r, const double *error,
+                     const double *offset, const signed char *active, const double *lower, const double *upper) {
     row by_a[ROWS] = {0}, by_b[ROWS_U] = {0}, before[ROWS] = {0}, ahead, slope_before = {0};
     memcpy(ahead, slope, sizeof ahead);
     add_product(by_a, ROWS, numbers(cost), ROWS, 1, s->a, N);
@@ -129,8 +132,9 @@ static void forward(const stage *s, const double *x, double *after, double *u, d
     }
 }
 
-static void sweep(stage *stages, const view *errors, const double *q, const double *r, const double *terminal, const double *offsets,
-                  const double *lower, const double *upper, const signed char *active, double *states, double *inputs, double *gradients) {
+static void sweep(stage *stages, const view *errors, const double *q, const double *r, const double *terminal,
+                  const double *offsets, const double *lower, const double *upper, const signed char *active,
+                  double *states, double *inputs, double *gradients) {
     row cost[ROWS] = {0}, slope = {0};
     double error[N];
     for (int i = 0; i < N; ++i) error[i] = get(errors, HORIZON, i);
@@ -144,12 +148,13 @@ static void sweep(stage *stages, const view *errors, const double *q, const doub
         backward(&stages[k], cost, slope, q, r, error, &offsets[k * M], &active[k * M], &lower[k * M], &upper[k * M]);
     }
     memset(states, 0, N * sizeof *states);
-    for (int k = 0; k < HORIZON; ++k) forward(&stages[k], &states[k * N], &states[(k + 1) * N], &inputs[k * M], &gradients[k * M]);
+    for (int k = 0; k < HORIZON; ++k)
+        forward(&stages[k], &states[k * N], &states[(k + 1) * N], &inputs[k * M], &gradients[k * M]);
 }
 
 /* Which inputs break an optimality condition: wrong[i] = their new place (-1, 0, 1), else 2. Returns how many. */
-static int examine(const double *r, const double *lower, const double *upper, const signed char *active, const double *inputs,
-                   const double *gradients, signed char *wrong) {
+static int examine(const double *r, const double *lower, const double *upper, const signed char *active,
+                   const double *inputs, const double *gradients, signed char *wrong) {
     int count = 0;
     for (int i = 0; i < HORIZON * M; ++i) {
         double slack = TOLERANCE * (upper[i] - lower[i]);
@@ -167,9 +172,11 @@ static int examine(const double *r, const double *lower, const double *upper, co
     return count;
 }
 
-/* Returns the number of sweeps, or 0 where the optimality conditions do not hold at the end. `active` is the guess, and the result. */
-int solve(const view *linear, const int *places, const double *q, const double *r, const double *terminal, const double *offsets,
-          const double *lower, const double *upper, signed char *active, double *states, double *inputs) {
+/* Returns the number of sweeps, or 0 where the optimality conditions do not hold at the end.
+   `active` is the guess, and the result. */
+int solve(const view *linear, const int *places, const double *q, const double *r, const double *terminal,
+          const double *offsets, const double *lower, const double *upper, signed char *active, double *states,
+          double *inputs) {
     stage stages[HORIZON];
     double gradients[HORIZON * M];
     signed char wrong[HORIZON * M];

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What the C files share. kernel.py puts this text in the place of the #include.
  *
- * Structs that Python fills by field name (c_struct.py) are declared as `typedef struct { … } Name;`, all others with a tag.
- * Sizes and indices are longs. Matrices are row-major.
+ * Structs that Python fills by field name (c_struct.py) are declared as `typedef struct { … } Name;`, all others with a
+ * tag. Sizes and indices are longs. Matrices are row-major.
  */
 #ifndef METARL_KERNEL_H
 #define METARL_KERNEL_H

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Quadrotors through physics steps, and what their sensors say. flight.py says what each quantity is, and has the same in numpy.
+/* Quadrotors through physics steps, and what their sensors say. flight.py describes each quantity, and has the same in
+ * numpy.
  *
  * Arrays are row-major, a row a quadrotor. Rings remember `keep` steps: what belongs to step s is in slot s mod keep.
  */
@@ -18,38 +19,39 @@ typedef void (*Step)(const mjModel *, mjData *);
 
 typedef struct {
     long worlds, keep, period, gust_samples;
-    Step begin, end;                                                         /* mj_step2, mj_step1 */
+    Step begin, end;                                                  /* mj_step2, mj_step1 */
     double dt, age, gravity, upright, tolerance, gust_dt;
-    double coefficient, radius, lowest, faster, slower;                      /* of the rotors; heights below `lowest` count as that */
-    const double *hubs, *drag_torque, *velocity_limit;                       /* (4, 3), (4,), (6,) */
-    const double *gain, *rotor_drag, *parasitic_drag, *ground;               /* (T, 4), (T, 3), (T, 3), (T,) */
-    const double *wall_normal, *wall_offset, *wall_edge;                     /* (T, 3), (T,), (T,) */
-    const double *wind, *swing, *swing_rate, *gusts;                         /* (T, 3), (T, 3), (T,), (gust_samples, T, 3) */
-    const double *noise_std;                                                 /* (T, 15) */
-    const long *command_steps, *sensor_steps;                                /* (T,) */
-    double *speeds, *mean_thrust;                                            /* (T, 4), (T, 4) */
-    double *targets, *q, *v, *force;                                         /* rings: (T, keep, ·) */
-    long *crashed, *counts;                                                  /* (T,), (T, 4) */
-    long count, now, rows;                                                   /* of one call: steps to take, steps before, rows of `applied` */
-    const double *issued, *noise;                                            /* (T, 4) rotor speeds; (T, 15) standard normal */
-    const long *overdriven;                                                  /* (T,) */
-    double *applied, *truth, *measured;                                      /* (T, rows, 6), (T, 16), (T, 16) */
+    double coefficient, radius, lowest, faster, slower;               /* of rotors; a height is at least `lowest` */
+    const double *hubs, *drag_torque, *velocity_limit;                /* (4, 3), (4,), (6,) */
+    const double *gain, *rotor_drag, *parasitic_drag, *ground;        /* (T, 4), (T, 3), (T, 3), (T,) */
+    const double *wall_normal, *wall_offset, *wall_edge;              /* (T, 3), (T,), (T,) */
+    const double *wind, *swing, *swing_rate, *gusts;                  /* (T, 3), (T, 3), (T,), (gust_samples, T, 3) */
+    const double *noise_std;                                          /* (T, 15) */
+    const long *command_steps, *sensor_steps;                         /* (T,) */
+    double *speeds, *mean_thrust;                                     /* (T, 4), (T, 4) */
+    double *targets, *q, *v, *force;                                  /* rings: (T, keep, ·) */
+    long *crashed, *counts;                                           /* (T,), (T, 4) */
+    long count, now, rows;                                            /* steps to take, steps before; of `applied` */
+    const double *issued, *noise;                                     /* (T, 4) rotor speeds; (T, 15) standard normal */
+    const long *overdriven;                                           /* (T,) */
+    double *applied, *truth, *measured;                               /* (T, rows, 6), (T, 16), (T, 16) */
 } Flight;
 
 typedef struct {
     double mass, lead, faster, slower;
-    const double *inertia, *inverse, *lower, *upper, *slowest, *fastest;     /* (3, 3), (4, 4), then (4,) each */
-    const double *kp, *kd, *kr, *kw;                                         /* (T,) each */
-    double *speeds;                                                          /* (T, 4) */
+    const double *inertia, *inverse;                                  /* (3, 3), (4, 4) */
+    const double *lower, *upper, *slowest, *fastest;                  /* (4,) each */
+    const double *kp, *kd, *kr, *kw;                                  /* (T,) each */
+    double *speeds;                                                   /* (T, 4) */
 } Law;
 
 typedef struct {
     const Flight *flight;
     const Law *law;
-    long steps;                                                              /* of control */
-    const double *q, *v, *a, *dither, *noise;                                /* (T, steps + 1, 7), …, 6), …, 6); (steps, T, 4), (steps, T, 15) */
-    double *issued;                                                          /* (T, 4), scratch */
-    float *truth[3], *measured[3], *effort, *acting;                         /* (T, steps + 1, 7 | 6 | 3), (T, steps, 4) */
+    long steps;                                                       /* of control */
+    const double *q, *v, *a, *dither, *noise;                         /* (T, steps + 1, 7 | 6 | 6), (steps, T, 4|15) */
+    double *issued;                                                   /* (T, 4), scratch */
+    float *truth[3], *measured[3], *effort, *acting;                  /* (T, steps + 1, 7 | 6 | 3), (T, steps, 4) */
 } Rollout;
 
 static inline double dot(const double *a, const double *b) { return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]; }
@@ -109,15 +111,17 @@ static void wind_at(const Flight *f, long world, long step, const double *positi
 }
 
 /* Force [N; world] and torque [Nm; body] of rotors and air: aerodynamics.py. `r`: body -> world. */
-static void aerodynamics(const Flight *f, long world, const double *r, double height, const double *velocity, const double *wind,
-                         const double *square, double *wrench) {
-    const double relative[3] = {velocity[0] - wind[0], velocity[1] - wind[1], velocity[2] - wind[2]}, *omega = velocity + 3;
+static void aerodynamics(const Flight *f, long world, const double *r, double height, const double *velocity,
+                         const double *wind, const double *square, double *wrench) {
+    const double relative[3] = {velocity[0] - wind[0], velocity[1] - wind[1], velocity[2] - wind[2]};
+    const double *omega = velocity + 3;
     double air[3], force[3], torque[3] = {0.0};
     for (int i = 0; i < 3; ++i) air[i] = r[i] * relative[0] + r[3 + i] * relative[1] + r[6 + i] * relative[2];
     const double speed = sqrt(dot(air, air));
     for (int i = 0; i < 3; ++i) force[i] = f->parasitic_drag[3 * world + i] * speed * air[i];
     for (int n = 0; n < ROTORS; ++n) {
-        const double *hub = f->hubs + 3 * n, thrust = f->gain[ROTORS * world + n] * square[n], turning = sqrt(square[n]);
+        const double *hub = f->hubs + 3 * n;
+        const double thrust = f->gain[ROTORS * world + n] * square[n], turning = sqrt(square[n]);
         const double ratio = f->radius / (4.0 * fmax(height + dot(r + 6, hub), f->lowest));
         double pull[3], moment[3], turned[3];
         cross(omega, hub, turned);
@@ -194,16 +198,19 @@ void fly(const mjModel *m, mjData *d, int world, void *argument) {
         remember(f, world, f->now + k + 1, d, velocity, r);
         for (int n = 0; n < ROTORS; ++n) thrust[n] += square[n];
     }
-    for (int n = 0; n < ROTORS && f->count; ++n) f->mean_thrust[ROTORS * world + n] = f->coefficient * thrust[n] / f->count;
+    for (int n = 0; n < ROTORS && f->count; ++n)
+        f->mean_thrust[ROTORS * world + n] = f->coefficient * thrust[n] / f->count;
     sense(f, world, f->now + f->count);
 }
 
 /* The attitude with body z along a force and the heading of another attitude: flatness.py. */
 static void desired(const double *force, const double *heading, double *out) {
     const double *h = heading, yaw = atan2(2.0 * (h[0] * h[3] + h[1] * h[2]), 1.0 - 2.0 * (h[2] * h[2] + h[3] * h[3]));
-    const double c = cos(yaw), s = sin(yaw), x = c * force[0] + s * force[1], y = c * force[1] - s * force[0], z = force[2];
+    const double c = cos(yaw), s = sin(yaw);
+    const double x = c * force[0] + s * force[1], y = c * force[1] - s * force[0], z = force[2];
     const double pitch = 0.5 * atan2(x, z), roll = 0.5 * atan2(-y, sqrt(x * x + z * z));
-    const double cp = cos(pitch), sp = sin(pitch), cr = cos(roll), sr = sin(roll), ch = cos(0.5 * yaw), sh = sin(0.5 * yaw);
+    const double cp = cos(pitch), sp = sin(pitch), cr = cos(roll), sr = sin(roll);
+    const double ch = cos(0.5 * yaw), sh = sin(0.5 * yaw);
     const double q[4] = {cp * cr, cp * sr, sp * cr, -sp * sr};
     out[0] = ch * q[0] - sh * q[3];
     out[1] = ch * q[1] - sh * q[2];
@@ -222,22 +229,27 @@ static void turn_between(const double *from, const double *to, double *out) {
 }
 
 /* Thrusts of the detuned controller: detuned_law.py. */
-static void command(const Rollout *r, long world, const double *state, const double *q, const double *v, const double *a, double *thrust) {
+static void command(const Rollout *r, long world, const double *state, const double *q, const double *v,
+                    const double *a, double *thrust) {
     const Law *l = r->law;
-    const double *attitude = state + 3, *velocity = state + 7, w = attitude[0], x = attitude[1], y = attitude[2], z = attitude[3];
-    const double up[3] = {2.0 * (x * z + w * y), 2.0 * (y * z - w * x), 1.0 - 2.0 * (x * x + y * y)}, gravity = r->flight->gravity;
+    const double *attitude = state + 3, *velocity = state + 7, gravity = r->flight->gravity;
+    const double w = attitude[0], x = attitude[1], y = attitude[2], z = attitude[3];
+    const double up[3] = {2.0 * (x * z + w * y), 2.0 * (y * z - w * x), 1.0 - 2.0 * (x * x + y * y)};
     double pull[3], wanted[4], target[4], error[3], turn[3];
     for (int i = 0; i < 3; ++i) pull[i] = a[i] + l->kp[world] * (q[i] - state[i]) + l->kd[world] * (v[i] - velocity[i]);
     pull[2] = fmax(pull[2] + gravity, 0.3 * gravity);
     wanted[0] = l->mass * dot(pull, up);
     desired(pull, q + 3, target);
     turn_between(attitude, target, error);
-    for (int i = 0; i < 3; ++i) turn[i] = a[3 + i] + l->kr[world] * error[i] + l->kw[world] * (v[3 + i] - velocity[3 + i]);
-    for (int i = 0; i < 3; ++i) wanted[1 + i] = turn[0] * l->inertia[i] + turn[1] * l->inertia[3 + i] + turn[2] * l->inertia[6 + i];
+    for (int i = 0; i < 3; ++i)
+        turn[i] = a[3 + i] + l->kr[world] * error[i] + l->kw[world] * (v[3 + i] - velocity[3 + i]);
+    for (int i = 0; i < 3; ++i)
+        wanted[1 + i] = turn[0] * l->inertia[i] + turn[1] * l->inertia[3 + i] + turn[2] * l->inertia[6 + i];
     for (int n = 0; n < ROTORS; ++n) {
         const double *row = l->inverse + 4 * n, coefficient = r->flight->coefficient;
         const double asked = clamped(row[0] * wanted[0] + dot(row + 1, wanted + 1), l->lower[n], l->upper[n]);
-        double *speed = l->speeds + ROTORS * world + n, ahead = *speed + l->lead * (sqrt(fmax(asked, 0.0) / coefficient) - *speed);
+        double *speed = l->speeds + ROTORS * world + n;
+        double ahead = *speed + l->lead * (sqrt(fmax(asked, 0.0) / coefficient) - *speed);
         ahead = clamped(ahead, l->slowest[n], l->fastest[n]);
         *speed += (ahead - *speed) * (ahead > *speed ? l->faster : l->slower);
         thrust[n] = coefficient * ahead * ahead;
@@ -265,7 +277,8 @@ void follow(const mjModel *m, mjData *d, int world, void *argument) {
         double thrust[ROTORS];
         command(r, world, measured, r->q + 7 * row, r->v + 6 * row, r->a + 6 * row, thrust);
         for (int n = 0; n < ROTORS; ++n) {
-            thrust[n] = clamped(thrust[n] + r->dither[ROTORS * (k * worlds + world) + n], r->law->lower[n], r->law->upper[n]);
+            const double dither = r->dither[ROTORS * (k * worlds + world) + n];
+            thrust[n] = clamped(thrust[n] + dither, r->law->lower[n], r->law->upper[n]);
             r->issued[ROTORS * world + n] = sqrt(fmax(thrust[n], 0.0) / f.coefficient);
         }
         f.now = r->flight->now + k * period;
