@@ -3,8 +3,9 @@
 
 Three things differ from a plain Python package:
 
-* `metarl_robot/sim`, `ros_nodes`, `benchmarks` and `models` are links to the folders at the top. The packages are listed, so that they
-  are installed under their import names `metarl_robot.sim`, ... whatever a build tool thinks of links.
+* `metarl_robot/sim`, `ros_nodes`, `benchmarks` and `models` are links to the folders at the top. The packages are
+  listed, so that they are installed under their import names `metarl_robot.sim`, ... whatever a build tool thinks of
+  links.
 * Each node has a script below `lib/metarl_robot`, where `ros2 run` and launch files look. They are data files, and not
   console scripts: a wheel would put those on everybody's PATH, under names as common as `plant` and `mpc`.
 * Launch files, robots and package.xml go to `share/metarl_robot`, as in every ROS package; the robots are in the Python
@@ -39,7 +40,8 @@ BASE = [
     "zstandard>=0.22",
 ]
 
-# ROS 2 Jazzy from wheels, for machines without ROS 2. One release, so exact versions. With ROS 2 sourced, leave this extra out.
+# ROS 2 Jazzy from wheels, for machines without ROS 2. One release, so exact versions. With ROS 2 sourced, leave this
+# extra out.
 ROS = [
     "ros-rclpy[fastrtps]==7.1.6",
     "ros-std-msgs==5.3.6",

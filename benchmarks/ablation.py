@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each part of the learned dynamics is worth: raw feature groups, learned features, the way they and the prior are trained.
+"""What each part of the learned dynamics is worth: raw feature groups, learned features, the way they and the prior are
+trained.
 
     python benchmarks/ablation.py panda --json benchmarks/ablation_panda.json
 
@@ -71,14 +72,18 @@ def _arguments() -> argparse.Namespace:
 
 def variants(groups: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     """Those of `VARIANTS`, and each without one of the kind's groups of raw features."""
-    without = {f"no {group} features": {"groups": tuple(other for other in groups if other != group)} for group in groups}
+    without = {
+        f"no {group} features": {"groups": tuple(other for other in groups if other != group)} for group in groups
+    }
     return {**VARIANTS, **without}
 
 
 def train_variant(lessons: Lessons, data: DataSet, config: TrainConfig) -> Checkpoint:
     """Weights of one variant, in memory."""
     groups = lessons.groups if "all" in config.groups else config.groups
-    learner = LastLayerLearner(lessons.experience(data, groups), lessons.velocity_scale, lessons.force_scale / lessons.unit, config)
+    learner = LastLayerLearner(
+        lessons.experience(data, groups), lessons.velocity_scale, lessons.force_scale / lessons.unit, config
+    )
     with tempfile.TemporaryDirectory() as folder:
         fit(learner, config, Path(folder) / "variant.state", "")
     tensors, names = learner.export()

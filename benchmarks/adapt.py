@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One update of the adapters, on what meta_mpc's adapter was told in closed loop while something changed; and MAML's step."""
+"""One update of the adapters, on what meta_mpc's adapter was told in closed loop while something changed; and MAML's
+step.
+"""
 
 from __future__ import annotations
 
@@ -34,10 +36,12 @@ RIVALS: dict[str, tuple[tuple[str, str, dict[str, Any]], ...]] = {
 """Adapters by name: whose they are, and what of its configuration is changed."""
 PEER = "same filter in numpy"
 REMARKS = (
-    "Samples are those of a closed loop (state, command, interval) with a payload picked up half-way; every adapter gets the same.",
-    "last_layer's peer is its own reference implementation: one step of the same Kalman filter in plain numpy, on the same features.",
-    "In doubt, at the start and after a surprise, every hypothesis takes each sample in: those updates are within the p99, and "
-    "their times are below the row.",
+    "Samples are those of a closed loop (state, command, interval) with a payload picked up half-way; every adapter "
+    "gets the same.",
+    "last_layer's peer is its own reference implementation: one step of the same Kalman filter in plain numpy, on the "
+    "same features.",
+    "In doubt, at the start and after a surprise, every hypothesis takes each sample in: those updates are within the "
+    "p99, and their times are below the row.",
 )
 
 
@@ -130,8 +134,12 @@ def _from_the_start(adapter: Adapter) -> Callable[[int], object]:
     return lambda i: adapter.reset() if i == 0 else None
 
 
-def _same_answer(adapter: MomentumFilter, plain: MomentumFilter, samples: list[Sample]) -> tuple[NDArray[np.bool_], SameAnswer]:
-    """Which samples were taken in in doubt, and the first context entry of both at the end with the largest difference of any, ever."""
+def _same_answer(
+    adapter: MomentumFilter, plain: MomentumFilter, samples: list[Sample]
+) -> tuple[NDArray[np.bool_], SameAnswer]:
+    """Which samples were taken in in doubt, and the first context entry of both at the end with the largest difference
+    of any, ever.
+    """
     adapter.reset()
     plain.reset()
     doubted, largest = np.zeros(len(samples), dtype=bool), 0.0

@@ -42,7 +42,8 @@ def _mjcf(joints: int) -> str:
 
 def _description(joints: int) -> str:
     lines = "\n".join(
-        f"  - {{name: joint{k}, position_rad: [-2.5, 2.5], velocity_rad_s: 3.0, effort_nm: 100, effort_rate_nm_s: 5000, home_rad: 0.3}}"
+        f"  - {{name: joint{k}, position_rad: [-2.5, 2.5], velocity_rad_s: 3.0, effort_nm: 100, effort_rate_nm_s: "
+        f"5000, home_rad: 0.3}}"
         for k in range(joints)
     )
     return f"""name: chain{joints}

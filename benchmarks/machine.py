@@ -19,7 +19,10 @@ _PACKAGES = (
 def machine() -> str:
     """One line: processor, how many of them, memory, system."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{_processor()}, {len(os.sched_getaffinity(0))} processors, {memory:.0f} GiB, {platform.system()} {platform.machine()}"
+    return (
+        f"{_processor()}, {len(os.sched_getaffinity(0))} processors, {memory:.0f} GiB, {platform.system()} "
+        f"{platform.machine()}"
+    )
 
 
 def today() -> str:

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One gradient step of the online MAML adapter, against the same step in PyTorch; `metarl bench adapt` shows its rows."""
+"""One gradient step of the online MAML adapter, against the same step in PyTorch;
+`metarl bench adapt` shows its rows.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ PEER = "PyTorch autograd"
 
 @dataclass(frozen=True)
 class Problem:
-    """Trained layers, as many steps as problems: samples x (P, N, n_x), target (P, N, n), and the knots asked for (P, K, n_x)."""
+    """Trained layers, as many steps as problems: samples x (P, N, n_x), target (P, N, n), and the knots asked for (P,
+    K, n_x).
+    """
 
     layers: Layers
     x: Array
@@ -64,7 +68,9 @@ def _rows(name: str, problem: Problem, count: int, repetitions: int) -> list[Row
         peer_step, peer_predict = torch_autograd(problem)
     except ImportError as error:
         alone = interleaved({"step": ours_step, "predict": ours_predict}, count, repetitions)
-        return [missing(case, alone[key], PEER, str(error)) for case, key in zip(cases, ("step", "predict"), strict=True)]
+        return [
+            missing(case, alone[key], PEER, str(error)) for case, key in zip(cases, ("step", "predict"), strict=True)
+        ]
     rows = []
     same = _same_answer(ours_predict, peer_predict, count)
     for case, mine, other in ((cases[0], ours_step, peer_step), (cases[1], ours_predict, peer_predict)):
@@ -76,7 +82,9 @@ def _rows(name: str, problem: Problem, count: int, repetitions: int) -> list[Row
 def ours(problem: Problem) -> tuple[Callable[[int], object], Call]:
     """The adapter's step on problem i, and step and prediction."""
     trained = AdaptedNetwork.trained(problem.layers)
-    sizes = Layers([np.array(STEP_SIZE)] * len(problem.layers.weights), [np.array(STEP_SIZE)] * len(problem.layers.biases))
+    sizes = Layers(
+        [np.array(STEP_SIZE)] * len(problem.layers.weights), [np.array(STEP_SIZE)] * len(problem.layers.biases)
+    )
 
     def step(i: int) -> AdaptedNetwork:
         return trained.stepped(sizes, problem.x[i], problem.target[i])
@@ -91,7 +99,9 @@ def torch_autograd(problem: Problem) -> tuple[Callable[[int], object], Call]:
 
     weights = [torch.tensor(w, dtype=torch.float32, requires_grad=True) for w in problem.layers.weights]
     biases = [torch.tensor(b, dtype=torch.float32, requires_grad=True) for b in problem.layers.biases]
-    x, target, knots = (torch.tensor(array, dtype=torch.float32) for array in (problem.x, problem.target, problem.knots))
+    x, target, knots = (
+        torch.tensor(array, dtype=torch.float32) for array in (problem.x, problem.target, problem.knots)
+    )
 
     def network(parameters: list[Tensor], entering: Tensor) -> Tensor:
         half = len(parameters) // 2

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The learned model inside the solver: value and Jacobian at 20 knots, beside L4CasADi and CasADi's expansion of the network."""
+"""The learned model inside the solver: value and Jacobian at 20 knots, beside L4CasADi and CasADi's expansion of the
+network.
+"""
 
 from __future__ import annotations
 
@@ -68,19 +70,23 @@ def run(report: Report, quick: bool) -> Benchmark:
 
 def _remarks(rate: float) -> tuple[str, ...]:
     return (
-        f"Value and Jacobian by (q, v) at {KNOTS} knots: inputs sin q, cos q, v / v_max of 7 joints, tanh layers, 7 joints times 10 "
-        "context entries out, contracted with the context in each call of ours. Peers have the context built in: 7 outputs.",
-        "Ours is called from Python, arrays in and new arrays out. Peers are called through CasADi's function buffers, without any "
-        "conversion. One thread each. Ours and L4CasADi compute in single precision, CasADi in double.",
-        f"Limit: this arithmetic at {rate:.0f} GFLOP/s, the rate of numpy's single-precision product of 1024x1024 matrices on one thread "
-        "in this run. A peer's time over it is about the highest ratio that one core can reach without approximations.",
-        "CasADi has its weights built in and must be built again for a change; L4CasADi's update() waits 0.2 s by design. A change of the "
-        "context costs ours nothing: it is an argument of the call.",
+        f"Value and Jacobian by (q, v) at {KNOTS} knots: inputs sin q, cos q, v / v_max of 7 joints, tanh layers, 7 "
+        "joints times 10 context entries out, contracted with the context in each call of ours. Peers have the context "
+        "built in: 7 outputs.",
+        "Ours is called from Python, arrays in and new arrays out. Peers are called through CasADi's function buffers, "
+        "without any conversion. One thread each. Ours and L4CasADi compute in single precision, CasADi in double.",
+        f"Limit: this arithmetic at {rate:.0f} GFLOP/s, the rate of numpy's single-precision product of 1024x1024 "
+        "matrices on one thread in this run. A peer's time over it is about the highest ratio that one core can reach "
+        "without approximations.",
+        "CasADi has its weights built in and must be built again for a change; L4CasADi's update() waits 0.2 s by "
+        "design. A change of the context costs ours nothing: it is an argument of the call.",
     )
 
 
 def _peers(at: Problem) -> Iterator[tuple[str, Build]]:
-    """Name and builder. Left out: SX beyond 2x32, which compiles for more than half a minute; compiled MX of 3x512, which is slower."""
+    """Name and builder. Left out: SX beyond 2x32, which compiles for more than half a minute; compiled MX of 3x512,
+    which is slower.
+    """
     yield "L4CasADi, batched", lambda folder: _l4casadi(at, folder, batched=True)
     yield "L4CasADi", lambda folder: _l4casadi(at, folder, batched=False)
     yield "CasADi MX", lambda folder: CasadiModel(at, "MX")
@@ -96,7 +102,9 @@ def _l4casadi(at: Problem, folder: Path, batched: bool, mutable: bool = False) -
     return L4CasadiModel(at, folder, batched, mutable)
 
 
-def _evaluations(at: Problem, folder: Path, repetitions: int, rate: float, building: Callable[[str], None]) -> Iterator[Row]:
+def _evaluations(
+    at: Problem, folder: Path, repetitions: int, rate: float, building: Callable[[str], None]
+) -> Iterator[Row]:
     folder.mkdir()
     case, ours, plans = _case(at), Ours(at), len(at.q)
     exact = at.exact(at.layers, 0)
@@ -110,7 +118,9 @@ def _evaluations(at: Problem, folder: Path, repetitions: int, rate: float, build
             continue
         same = SameAnswer(METRIC, relative_error(ours.answer(0), exact), relative_error(peer.answer(0), exact))
         slow = _seconds(peer) > 0.02
-        times = interleaved({"ours": ours.evaluate, "peer": peer.evaluate}, 5 if slow else plans, 1 if slow else repetitions)
+        times = interleaved(
+            {"ours": ours.evaluate, "peer": peer.evaluate}, 5 if slow else plans, 1 if slow else repetitions
+        )
         yield against(case, times["ours"], name, times["peer"], same, details=limit)
 
 
@@ -158,4 +168,8 @@ print(2e-9 * 1024**3 / min(timeit.repeat(lambda: a @ a, number=1, repeat=20)))
 def _product_rate() -> float:
     """GFLOP/s of numpy's single-precision product of two 1024 x 1024 matrices on one thread, the best of many."""
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    return float(subprocess.run([sys.executable, "-c", _PRODUCT], env=environment, check=True, capture_output=True, text=True).stdout)
+    return float(
+        subprocess.run(
+            [sys.executable, "-c", _PRODUCT], env=environment, check=True, capture_output=True, text=True
+        ).stdout
+    )

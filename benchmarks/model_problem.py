@@ -28,7 +28,10 @@ class Layers:
     def drawn(rng: np.random.Generator, joints: int, hidden: tuple[int, ...]) -> Layers:
         """Of random numbers as networks are initialised with: activations neither vanish nor saturate."""
         sizes = (3 * joints, *hidden, joints * CONTEXTS)
-        weights = [rng.normal(size=(out, entering)) / np.sqrt(entering) for entering, out in zip(sizes[:-1], sizes[1:], strict=True)]
+        weights = [
+            rng.normal(size=(out, entering)) / np.sqrt(entering)
+            for entering, out in zip(sizes[:-1], sizes[1:], strict=True)
+        ]
         return Layers(weights, [0.1 * rng.normal(size=out) for out in sizes[1:]])
 
     def contracted(self, z: Array) -> Layers:
@@ -51,7 +54,9 @@ class Problem:
 
     @property
     def mflop(self) -> float:
-        """Additions and multiplications, in millions: values forwards, then one row an output backwards; the first layer by (q, v)."""
+        """Additions and multiplications, in millions: values forwards, then one row an output backwards; the first
+        layer by (q, v).
+        """
         n = self.q.shape[2]
         between = sum(a * b for a, b in zip(self.hidden[:-1], self.hidden[1:], strict=True))
         forwards = 3 * n * self.hidden[0] + between + n * self.hidden[-1]
@@ -83,7 +88,9 @@ def problem(depth: int, width: int, plans: int) -> Problem:
     robot, rng, hidden = load_robot("panda"), np.random.default_rng(0), (width,) * depth
     q, v = rng.uniform(-1.0, 1.0, size=(2, plans, KNOTS, robot.dof))
     layers, other = (Layers.drawn(rng, robot.dof, hidden) for _ in range(2))
-    return Problem(hidden, layers, other, robot.velocity_limit, robot.home + q, v * robot.velocity_limit, rng.normal(size=CONTEXTS))
+    return Problem(
+        hidden, layers, other, robot.velocity_limit, robot.home + q, v * robot.velocity_limit, rng.normal(size=CONTEXTS)
+    )
 
 
 def relative_error(answer: tuple[Array, Array], exact: tuple[Array, Array]) -> float:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One step of the controllers, against CasADi's solvers, do-mpc and acados, on problems recorded from closed-loop runs.
 
-Ours is timed as `Controller.step`: all between state and command, adaptation, prediction over the latency and the reference included. A
-peer is timed from arrays that are ready to its first input: it does less.
+Ours is timed as `Controller.step`: all between state and command, adaptation, prediction over the latency and the
+reference included. A peer is timed from arrays that are ready to its first input: it does less.
 """
 
 from __future__ import annotations
@@ -27,19 +27,20 @@ Array = NDArray[np.float64]
 PICKED_UP_S = 5.0
 """When runs of these kinds change."""
 _REMARKS = (
-    "Problems: consecutive control steps of closed-loop runs in simulation, N = 20. Quadrotor (x500: 17 states, the 13 and the thrusts of "
-    "four motors, 4 inputs, bounds on thrust and its rate): suite heldout, `payload`, from 0.2 s before it is hooked on; at its limits: a "
-    "setpoint that leaps by 1.5 m every 0.7 s. Arm (panda: 14 states, 7 inputs, limits on torque and its rate, velocity and position): "
-    "`pickup` likewise; leaps by 0.3 rad every 0.3 s.",
-    "All have the same expression for the dynamics, the same cost with its terminal weight, bounds, start, targets and guess (our last "
-    "plan, shifted). Learned: meta_mpc; the peers get the same residual, for the quadrotor as numbers, its wrench at each knot and the "
-    "model of payload and rotors, for the arm as expressions: payload, friction, motor strength and the learned network.",
-    "Ours is everything between state and command. The peers' times are for the solver alone, from ready arrays to the first input: no "
-    "adaptation, no prediction, no reference, no residual. That favours them; `over our optimisation alone` is like for like. Their code "
-    "is compiled with our flags beforehand.",
-    "Ours, SQP and acados do one real-time iteration from the same guess; IPOPT, FATROP and do-mpc converge to 1e-4. Same answer: cost of "
-    "the planned inputs through the exact dynamics. Cost beside ours: median of peer / ours - 1. First effort apart: median of the "
-    "largest difference, as a share of its range; likewise beyond a limit.",
+    "Problems: consecutive control steps of closed-loop runs in simulation, N = 20. Quadrotor (x500: 17 states, the 13 "
+    "and the thrusts of four motors, 4 inputs, bounds on thrust and its rate): suite heldout, `payload`, from 0.2 s "
+    "before it is hooked on; at its limits: a setpoint that leaps by 1.5 m every 0.7 s. Arm (panda: 14 states, 7 "
+    "inputs, limits on torque and its rate, velocity and position): `pickup` likewise; leaps by 0.3 rad every 0.3 s.",
+    "All have the same expression for the dynamics, the same cost with its terminal weight, bounds, start, targets and "
+    "guess (our last plan, shifted). Learned: meta_mpc; the peers get the same residual, for the quadrotor as numbers, "
+    "its wrench at each knot and the model of payload and rotors, for the arm as expressions: payload, friction, motor "
+    "strength and the learned network.",
+    "Ours is everything between state and command. The peers' times are for the solver alone, from ready arrays to the "
+    "first input: no adaptation, no prediction, no reference, no residual. That favours them; `over our optimisation "
+    "alone` is like for like. Their code is compiled with our flags beforehand.",
+    "Ours, SQP and acados do one real-time iteration from the same guess; IPOPT, FATROP and do-mpc converge to 1e-4. "
+    "Same answer: cost of the planned inputs through the exact dynamics. Cost beside ours: median of peer / ours - 1. "
+    "First effort apart: median of the largest difference, as a share of its range; likewise beyond a limit.",
 )
 
 
@@ -101,7 +102,10 @@ def _rows(case: Case, problems: int, repetitions: int, building: Callable[[str],
     answers = [_Answers.of(contestant, recording.problems) for contestant in contestants]
     ours = Replay(recording)
     calls: dict[str, Call] = {"ours": ours.step, **{contestant.name: contestant.solve for contestant in contestants}}
-    prepare: dict[str, Call] = {"ours": ours.prepare, **{contestant.name: contestant.prepare for contestant in contestants}}
+    prepare: dict[str, Call] = {
+        "ours": ours.prepare,
+        **{contestant.name: contestant.prepare for contestant in contestants},
+    }
     times = interleaved(calls, problems, repetitions, prepare=prepare, often="ours")
     optimise_s = np.array(ours.optimise_s[-len(times["ours"]) :])
     excess = max(judge.excess(problem, problem.found.inputs) for problem in recording.problems)
@@ -119,7 +123,9 @@ def _rows(case: Case, problems: int, repetitions: int, building: Callable[[str],
         details["over our optimisation alone"] = float(np.median(times[contestant.name]) / np.median(optimise_s))
         rows.append(against(case.name, times["ours"], contestant.name, times[contestant.name], same, details=details))
         if answer.inside_s:
-            rows.append(against(case.name, times["ours"], f"{contestant.name}, inside its library", answer.inside_s, same))
+            rows.append(
+                against(case.name, times["ours"], f"{contestant.name}, inside its library", answer.inside_s, same)
+            )
     return rows + [missing(case.name, times["ours"], name, why) for name, why in absent.items()]
 
 
@@ -148,19 +154,24 @@ def _compared(judge: Judge, recording: Recording, plans: list[Plan]) -> tuple[Sa
     ours = np.array([judge.cost(problem, problem.found.inputs) for problem in problems])
     theirs = np.array([judge.cost(problem, plan.inputs) for problem, plan in zip(problems, plans, strict=True)])
     apart = [
-        np.abs(judge.efforts(problem, plan.inputs)[0] - judge.efforts(problem, problem.found.inputs)[0]) / (efforts.upper - efforts.lower)
+        np.abs(judge.efforts(problem, plan.inputs)[0] - judge.efforts(problem, problem.found.inputs)[0])
+        / (efforts.upper - efforts.lower)
         for problem, plan in zip(problems, plans, strict=True)
     ]
     details = {
         "cost beside ours": float(np.median(theirs / ours - 1.0)),
         "first effort apart": float(np.median(np.max(apart, axis=1))),
-        "beyond a limit at worst": max(judge.excess(problem, plan.inputs) for problem, plan in zip(problems, plans, strict=True)),
+        "beyond a limit at worst": max(
+            judge.excess(problem, plan.inputs) for problem, plan in zip(problems, plans, strict=True)
+        ),
     }
     return SameAnswer("median cost", float(np.median(ours)), float(np.median(theirs))), details
 
 
 def _contestants(recording: Recording, building: Callable[[str], None]) -> tuple[list[Contestant], dict[str, str]]:
-    """Every peer that can run, and why the others cannot. building: is told a peer's name before its solver is compiled."""
+    """Every peer that can run, and why the others cannot. building: is told a peer's name before its solver is
+    compiled.
+    """
     makers: dict[str, Callable[[str, Recording], Contestant]] = {f"CasADi {method}": _casadi for method in METHODS}
     makers |= {"do-mpc": _do_mpc, "acados": _acados}
     present: list[Contestant] = []
@@ -179,7 +190,9 @@ def _contestants(recording: Recording, building: Callable[[str], None]) -> tuple
 def _casadi(name: str, recording: Recording) -> Contestant:
     method = name.removeprefix("CasADi ")
     if not available(method):
-        raise MetaRLError("this CasADi cannot load it: another package may have replaced CasADi's core; reinstall casadi")
+        raise MetaRLError(
+            "this CasADi cannot load it: another package may have replaced CasADi's core; reinstall casadi"
+        )
     solver = CasadiSolver(recording.family, method)
     prepared = [solver.prepared(problem) for problem in recording.problems]
     return Contestant(name, lambda i: None, lambda i: solver.solve(prepared[i]), solver.plan)
@@ -197,5 +210,9 @@ def _acados(name: str, recording: Recording) -> Contestant:
 
     solver, problems = AcadosSolver(recording.family), recording.problems
     return Contestant(
-        name, lambda i: solver.prepare(problems[i]), lambda i: solver.solve(problems[i]), solver.plan, inside_s=lambda: solver.solve_s
+        name,
+        lambda i: solver.prepare(problems[i]),
+        lambda i: solver.solve(problems[i]),
+        solver.plan,
+        inside_s=lambda: solver.solve_s,
     )

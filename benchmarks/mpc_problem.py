@@ -2,15 +2,20 @@
 """The optimal-control problems that our controllers solve, in the form in which every peer is given them.
 
     min  Σ_{k<N} ½ |e(x_k, p_k)|²_Q + ½ |u_k - o(p_k)|²_R  +  ½ |e(x_N, p_N)|²_P
-    s.t. x_{k+1} = f(x_k, u_k, p_k),  x_0 given,  bounds on u_k, on x_k (k > 0) and on h(x_k, u_k, p_k), at the end h(x_N, o(p_N), p_N)
+    s.t. x_{k+1} = f(x_k, u_k, p_k),  x_0 given,  bounds on u_k, on x_k (k > 0) and on h(x_k, u_k, p_k), at the end
+    h(x_N, o(p_N), p_N)
 
-A family has the functions of one knot, as CasADi SX, built from the very expressions that our controllers compile; a problem has the
-numbers. What a controller holds constant while it solves, and what does not depend on the plan, is a number for the peers, too.
+A family has the functions of one knot, as CasADi SX, built from the very expressions that our controllers compile; a
+problem has the numbers. What a controller holds constant while it solves, and what does not depend on the plan, is a
+number for the peers, too.
 
-quadrotor   x = (pose 7, velocity 6, motor thrusts 4), u = thrusts, e = `_away` of the target. p = target (17,), o (4,), with a residual
+quadrotor   x = (pose 7, velocity 6, motor thrusts 4), u = thrusts, e = `_away` of the target. p = target (17,), o (4,),
+with a residual
             also its wrench (6,) and the model with payload and rotors (53,).
-arm         x = (q, v), u = accelerations, h = efforts. p = target q, v, a, and with it the drift that makes a double integrator follow it
-            exactly; with a residual also the payload (10,), the learned context, what else is constant at a knot (n,), and 1 + ε (n,).
+arm         x = (q, v), u = accelerations, h = efforts. p = target q, v, a, and with it the drift that makes a double
+integrator follow it
+            exactly; with a residual also the payload (10,), the learned context, what else is constant at a knot (n,),
+            and 1 + ε (n,).
 """
 
 from __future__ import annotations
@@ -51,8 +56,8 @@ class Bounds:
 class Family:
     """Problems that differ in numbers alone.
 
-    step: (x, u, p) → f. error: (x, p) → e. offset: p → o. limited: (x, u, p) → h, of no rows where there is none. limits_inputs: the
-    effort, whose bounds at the first knot are a problem's own, is the input; otherwise it is h.
+    step: (x, u, p) → f. error: (x, p) → e. offset: p → o. limited: (x, u, p) → h, of no rows where there is none.
+    limits_inputs: the effort, whose bounds at the first knot are a problem's own, is the input; otherwise it is h.
     """
 
     name: str
@@ -84,7 +89,9 @@ class Family:
         return int(self.limited.size1_out(0))
 
     def symbols(self) -> tuple[ca.MX | ca.SX, ca.MX | ca.SX, ca.MX | ca.SX]:
-        """x, u, p: matrices as a whole where there is a network, whose products written out would take minutes to compile."""
+        """x, u, p: matrices as a whole where there is a network, whose products written out would take minutes to
+        compile.
+        """
         kind = ca.MX if self.limited.is_a("MXFunction") else ca.SX
         return kind.sym("x", self.nx), kind.sym("u", self.nu), kind.sym("p", self.np)
 
@@ -117,7 +124,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class Problem:
-    """start (nx,); parameters (N + 1, np); first: bounds of the effort at the first knot; guess: the last plan, shifted; found: ours."""
+    """start (nx,); parameters (N + 1, np); first: bounds of the effort at the first knot; guess: the last plan,
+    shifted; found: ours.
+    """
 
     start: Array
     parameters: Array
@@ -180,7 +189,9 @@ class Judge:
 
 
 def flight_family(robot: Quadrotor, config: FlightMPCConfig, residual: bool) -> Family:
-    """Problems of the quadrotors' controller. residual: with wrench and model among the parameters; otherwise the nominal ones."""
+    """Problems of the quadrotors' controller. residual: with wrench and model among the parameters; otherwise the
+    nominal ones.
+    """
     plan = QuadrotorPlan(robot, config.horizon, config.knot_spacing_s)
     model = plan.model(np.zeros(N_INERTIAL), np.ones(NU))
     x, u, p = ca.SX.sym("x", NX), ca.SX.sym("u", NU), ca.SX.sym("p", NX + NU + (6 + len(model) if residual else 0))
@@ -232,7 +243,10 @@ def arm_family(robot: Robot, config: MPCConfig, network: Layers | None) -> Famil
         limited=limited,
         weights=_arm_weights(n, config),
         inputs=Bounds.none(n),
-        states=Bounds(np.concatenate([robot.position_lower + slack, -speed]), np.concatenate([robot.position_upper - slack, speed])),
+        states=Bounds(
+            np.concatenate([robot.position_lower + slack, -speed]),
+            np.concatenate([robot.position_upper - slack, speed]),
+        ),
         efforts=Bounds(robot.effort_lower, robot.effort_limit),
         limits_inputs=False,
     )
@@ -248,7 +262,9 @@ def _arm_weights(n: int, config: MPCConfig) -> Weights:
 
 
 def _with_network(rigid: ca.Function, layers: Layers, robot: Robot, count: int) -> ca.Function:
-    """The efforts with what is learned, its network as in network.py, what else is constant at a knot, and the motors' strength."""
+    """The efforts with what is learned, its network as in network.py, what else is constant at a knot, and the motors'
+    strength.
+    """
     n = robot.dof
     x, u, p = (ca.MX.sym(name, rigid.size1_in(i)) for i, name in enumerate("xup"))
     _, context, constant, gain = ca.vertsplit(p[5 * n :], np.cumsum([0, N_INERTIAL, count, n, n]).tolist())

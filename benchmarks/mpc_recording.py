@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Problems as they come: recorded from closed-loop runs in simulation, and our controller taken through the same run again."""
+"""Problems as they come: recorded from closed-loop runs in simulation, and our controller taken through the same run
+again.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ class Run:
 
 @dataclass(frozen=True)
 class Recording:
-    """What the controller was told, (K,) times and states, from the start on, and the problems it solved, the last of them."""
+    """What the controller was told, (K,) times and states, from the start on, and the problems it solved, the last of
+    them.
+    """
 
     run: Run
     family: Family
@@ -109,7 +113,9 @@ def record(run: Run, count: int) -> Recording:
 
 
 class Replay:
-    """Our controller in the recorded run again, told the same at every step; `optimise_s` collects what its optimisation took."""
+    """Our controller in the recorded run again, told the same at every step; `optimise_s` collects what its
+    optimisation took.
+    """
 
     def __init__(self, recording: Recording) -> None:
         self._recording, self._first = recording, len(recording.times) - len(recording.problems)
@@ -223,7 +229,13 @@ class _ArmNotes:
         self._time = time
         guess, start = self.last.shifted(time + self._grid), np.concatenate([q, v])
         guess.states[0] = start
-        parts = [target.q, target.v, target.a, self._drift(target), *(self._residual(controller, target) if self._learned else [])]
+        parts = [
+            target.q,
+            target.v,
+            target.a,
+            self._drift(target),
+            *(self._residual(controller, target) if self._learned else []),
+        ]
         lower, upper = controller._limiter.bounds()
         return Problem(start, np.hstack(parts), Bounds(lower.copy(), upper.copy()), guess, guess)
 
@@ -245,15 +257,26 @@ class _ArmNotes:
         adapter: Any = controller.adapter
         context = adapter.context
         z = {
-            group: np.array([mean for name, mean in zip(context.names, context.mean, strict=True) if name.startswith(starts)])
-            for group, starts in (("payload", ("payload_",)), ("friction", ("coulomb_", "viscous_")), ("learned", ("learned_",)))
+            group: np.array(
+                [mean for name, mean in zip(context.names, context.mean, strict=True) if name.startswith(starts)]
+            )
+            for group, starts in (
+                ("payload", ("payload_",)),
+                ("friction", ("coulomb_", "viscous_")),
+                ("learned", ("learned_",)),
+            )
         }
         idle = np.zeros_like(target.q)
         xi = Xi(target.q, target.v, target.a, idle, np.stack([idle, idle]))
         constant = self._friction.value(xi, z["friction"]) + adapter.disturbance
         gain = np.maximum(1.0 + adapter.effort_gain(), MIN_EFFORT_GAIN)
         knots = len(self._grid)
-        return [np.tile(z["payload"], (knots, 1)), np.tile(z["learned"], (knots, 1)), constant, np.tile(gain, (knots, 1))]
+        return [
+            np.tile(z["payload"], (knots, 1)),
+            np.tile(z["learned"], (knots, 1)),
+            constant,
+            np.tile(gain, (knots, 1)),
+        ]
 
 
 def _layers(robot: Robot) -> Layers:

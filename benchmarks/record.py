@@ -26,7 +26,8 @@ class SameAnswer:
 class Row:
     """One case against one peer. Times in µs for one call; ratio: peer / ours, of medians.
 
-    peer: None where the case stands alone. Its times are None where it could not run: `note` says why. details: more numbers by name.
+    peer: None where the case stands alone. Its times are None where it could not run: `note` says why. details: more
+    numbers by name.
     """
 
     case: str
@@ -59,7 +60,9 @@ class Curve:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What one benchmark measured. remarks: sentences for the reader of the table (how the problem was made the same, limits)."""
+    """What one benchmark measured. remarks: sentences for the reader of the table (how the problem was made the same,
+    limits).
+    """
 
     name: str
     rows: tuple[Row, ...]
@@ -69,7 +72,12 @@ class Benchmark:
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it, without the machine."""
         curves = [{**asdict(curve), "exponent": curve.exponent} for curve in self.curves]
-        return {"name": self.name, "rows": [asdict(row) for row in self.rows], "remarks": list(self.remarks), "curves": curves}
+        return {
+            "name": self.name,
+            "rows": [asdict(row) for row in self.rows],
+            "remarks": list(self.remarks),
+            "curves": curves,
+        }
 
 
 def alone(case: str, ours_s: Sequence[float] | Array, **more: Any) -> Row:
@@ -78,7 +86,14 @@ def alone(case: str, ours_s: Sequence[float] | Array, **more: Any) -> Row:
     return Row(case, median, p99, **more)
 
 
-def against(case: str, ours_s: Sequence[float] | Array, peer: str, peer_s: Sequence[float] | Array, same: SameAnswer, **more: Any) -> Row:
+def against(
+    case: str,
+    ours_s: Sequence[float] | Array,
+    peer: str,
+    peer_s: Sequence[float] | Array,
+    same: SameAnswer,
+    **more: Any,
+) -> Row:
     """A row with a peer, from durations [s] of single calls."""
     (ours, ours_p99), (other, other_p99) = _percentiles(ours_s), _percentiles(peer_s)
     return Row(case, ours, ours_p99, peer, other, other_p99, other / ours, same, **more)

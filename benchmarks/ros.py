@@ -5,8 +5,8 @@
     missed    periods at whose end the answer to their state was not there, late or never
     jitter    how far the plant's periods are off
 
-All three are taken by the plant (metarl_robot.ros_nodes.loop_timing). The rate is the robot's own, `control_rate_hz` in its folder: a copy
-of the folder with another rate is another robot.
+All three are taken by the plant (metarl_robot.ros_nodes.loop_timing). The rate is the robot's own, `control_rate_hz` in
+its folder: a copy of the folder with another rate is another robot.
 """
 
 from __future__ import annotations
@@ -43,9 +43,10 @@ _QUICK_SETTLING_S, _QUICK_MEASURED_S = 1.0, 3.0
 _NODES = ("plant", "mpc", "gate", "reference")
 _TICKS_S = 1.0 / os.sysconf("SC_CLK_TCK")
 _REMARKS = (
-    "Ratio: one period over the median latency. Missed: share of periods at whose end the answer to their state was not there. "
-    "CPU: of one core, over the measured seconds. Stops: times that the gate took over.",
-    "First row: a loop that only sleeps until the next period, by how much it wakes late: no loop of nodes on this machine can do better.",
+    "Ratio: one period over the median latency. Missed: share of periods at whose end the answer to their state was "
+    "not there. CPU: of one core, over the measured seconds. Stops: times that the gate took over.",
+    "First row: a loop that only sleeps until the next period, by how much it wakes late: no loop of nodes on this "
+    "machine can do better.",
     "Adaptation is on with meta_mpc. Nothing is recorded; /diagnostics and all other topics are published as always.",
 )
 
@@ -117,7 +118,14 @@ def loop_row(loop: Loop, settling_s: float, measured_s: float) -> Row:
         "stops": float(stops),
     }
     return Row(
-        loop.case, median_us, 1e3 * times["latency_ms_p99"], "one period", period_us, period_us, period_us / median_us, details=details
+        loop.case,
+        median_us,
+        1e3 * times["latency_ms_p99"],
+        "one period",
+        period_us,
+        period_us,
+        period_us / median_us,
+        details=details,
     )
 
 
@@ -126,7 +134,8 @@ def _with_rate(loop: Loop, folder: Path) -> Path:
     copy = Path(shutil.copytree(MODELS_DIR / loop.robot, folder / loop.robot))
     file = copy / "robot.yaml"
     file.write_text(
-        re.sub(r"(?m)^control_rate_hz:.*$", f"control_rate_hz: {loop.rate_hz}", file.read_text(encoding="utf-8")), encoding="utf-8"
+        re.sub(r"(?m)^control_rate_hz:.*$", f"control_rate_hz: {loop.rate_hz}", file.read_text(encoding="utf-8")),
+        encoding="utf-8",
     )
     return copy
 
@@ -156,7 +165,10 @@ class _Nodes:
 
     def cpu_s(self) -> dict[str, float]:
         """Processor time of each node since its start [s] (proc(5): utime and stime)."""
-        fields = {node: Path(f"/proc/{self._pid(node)}/stat").read_text(encoding="utf-8").rpartition(")")[2].split() for node in _NODES}
+        fields = {
+            node: Path(f"/proc/{self._pid(node)}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+            for node in _NODES
+        }
         return {node: _TICKS_S * (int(values[11]) + int(values[12])) for node, values in fields.items()}
 
     def ask_plant(self) -> dict[str, float]:
@@ -173,7 +185,15 @@ class _Nodes:
 @contextmanager
 def _launched(loop: Loop, robot: Path) -> Iterator[_Nodes]:
     """`metarl launch` in a ROS domain of its own."""
-    command = (sys.executable, "-m", "metarl_robot", "launch", loop.launch, f"robot:={robot}", f"controller:={loop.controller}")
+    command = (
+        sys.executable,
+        "-m",
+        "metarl_robot",
+        "launch",
+        loop.launch,
+        f"robot:={robot}",
+        f"controller:={loop.controller}",
+    )
     apart = {"ROS_DOMAIN_ID": str(1 + os.getpid() % 100), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", AT_ONCE: "1"}
     environment = {**os.environ, **apart}
     launcher = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How cost grows: with the horizon, with the joints, with the width of the network, with the number of tasks in a batch."""
+"""How cost grows: with the horizon, with the joints, with the width of the network, with the number of tasks in a
+batch.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,10 @@ def run(report: Report, quick: bool) -> Benchmark:
             rows += [alone(f"{case.label}: {case.size_name} {size}", times[str(size)]) for size in case.calls]
         report("scale", len(cases), len(cases))
     return Benchmark(
-        "scale", tuple(rows), ("Steps are whole control steps: reference sampled, plan optimised, command limited.",), tuple(curves)
+        "scale",
+        tuple(rows),
+        ("Steps are whole control steps: reference sampled, plan optimised, command limited.",),
+        tuple(curves),
     )
 
 
@@ -68,12 +73,22 @@ def _cases(folder: Path) -> Iterator[_Case]:
         calls = {horizon: _step(robot, horizon) for horizon in HORIZONS}
         yield _Case("control step against horizon", f"{name} nominal_mpc", "horizon", calls)
     robots = {joints: chain(joints, folder) for joints in JOINTS}
-    yield _Case("cost against joints", "control step, nominal_mpc", "joints", {n: _step(robot, 20) for n, robot in robots.items()})
+    yield _Case(
+        "cost against joints",
+        "control step, nominal_mpc",
+        "joints",
+        {n: _step(robot, 20) for n, robot in robots.items()},
+    )
     slopes = {n: _jacobian(robot) for n, robot in robots.items()}
     yield _Case("cost against joints", "Jacobian of the inverse dynamics, 20 knots", "joints", slopes)
     widths = {width: _network(width) for width in WIDTHS}
     yield _Case("cost against network width", "value and Jacobian, 3 layers, 20 knots", "width", widths)
-    yield _Case("cost against tasks", "second-order MAML, 3x64: outer gradient", "tasks", {tasks: _maml(tasks) for tasks in TASKS})
+    yield _Case(
+        "cost against tasks",
+        "second-order MAML, 3x64: outer gradient",
+        "tasks",
+        {tasks: _maml(tasks) for tasks in TASKS},
+    )
 
 
 def _step(robot: Robot, horizon: int) -> Call:
@@ -101,7 +116,9 @@ def _run(robot: Robot, controller: Controller) -> Iterator[tuple[float, State]]:
 
 
 def _reference(robot: Robot) -> Reference:
-    return course_of(robot).motion("random" if robot.floating else "tracking", np.random.default_rng(0), _STEPS * robot.control_period_s)
+    return course_of(robot).motion(
+        "random" if robot.floating else "tracking", np.random.default_rng(0), _STEPS * robot.control_period_s
+    )
 
 
 def _jacobian(robot: Robot) -> Call:

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Collecting data for learning: randomised tasks, random motions, a controller, sensors, everything logged. Against a loop and the engine.
+"""Collecting data for learning: randomised tasks, random motions, a controller, sensors, everything logged. Against a
+loop and the engine.
 
     ours         tasks and motions drawn, then simulated in closed loop, as metarl_robot.sim.dataset.collect does
-    plain loop   one robot after the other in Python, under the same tasks, with the same sensors and logging; it plays the commands that
+    plain loop   one robot after the other in Python, under the same tasks, with the same sensors and logging; it plays
+    the commands that
                  ours logged, so it has no motions to draw and no controller to evaluate
-    engine       MuJoCo's own rollouts of the same worlds, steps and threads, the forces of all steps given in one call: no delays,
-                 sensors, motors, air or controller, no Python between two steps; as it comes, with MuJoCo's profile of itself, which the
-                 others switch off (metarl_robot.sim.profiling)
+    engine       MuJoCo's own rollouts of the same worlds, steps and threads, the forces of all steps given in one call:
+    no delays,
+                 sensors, motors, air or controller, no Python between two steps; as it comes, with MuJoCo's profile of
+                 itself, which the others switch off (metarl_robot.sim.profiling)
 
 Times are of 1000 physics steps of one world.
 """
@@ -43,11 +46,13 @@ _LOOP_SHARE = 10  # the plain loop runs so many times fewer worlds
 _SEED = 4
 _BATCH, _ROLLOUT, _LOOP = "mujoco.batch, raw", "mujoco.rollout, raw", "plain Python loop"
 _REMARKS = (
-    "Times are of 1000 physics steps of one world. Against an engine, the ratio is the share of its speed that is left when tasks and "
-    "motions are drawn, delays, sensors and (x500) motors, air and wind are simulated, a controller is evaluated and everything is logged. "
-    "Under Python MuJoCo reads the clock dozens of times a step to profile itself: the engines do, as they come; ours and the loop do not.",
-    "The same answer: all worlds' last positions and velocities (norm). The engines are given the very forces that ours gave to MuJoCo at "
-    "each physics step, in one call; the plain loop plays the commands that ours logged (in single precision) and draws nothing.",
+    "Times are of 1000 physics steps of one world. Against an engine, the ratio is the share of its speed that is left "
+    "when tasks and motions are drawn, delays, sensors and (x500) motors, air and wind are simulated, a controller is "
+    "evaluated and everything is logged. Under Python MuJoCo reads the clock dozens of times a step to profile itself: "
+    "the engines do, as they come; ours and the loop do not.",
+    "The same answer: all worlds' last positions and velocities (norm). The engines are given the very forces that "
+    "ours gave to MuJoCo at each physics step, in one call; the plain loop plays the commands that ours logged (in "
+    "single precision) and draws nothing.",
 )
 
 
@@ -72,7 +77,10 @@ def _rows(robot: Robot, worlds: int, steps: int, repetitions: int) -> list[Row]:
     }
     finals = {name: call() for name, call in peers.items()}
     maker = simulation(robot).rollout_maker()
-    calls: dict[str, Call] = {"ours": lambda i: _collect(maker, worlds, steps, threads), **{name: _ignoring(peers[name]) for name in peers}}
+    calls: dict[str, Call] = {
+        "ours": lambda i: _collect(maker, worlds, steps, threads),
+        **{name: _ignoring(peers[name]) for name in peers},
+    }
     thousands = asked.forces.shape[1] / 1000.0
     times = {
         name: seconds / (thousands * (few if name == _LOOP else worlds))
@@ -84,7 +92,10 @@ def _rows(robot: Robot, worlds: int, steps: int, repetitions: int) -> list[Row]:
     for name, final in finals.items():
         ours = logged if name == _LOOP else asked.final
         same = SameAnswer("last states, norm", float(np.linalg.norm(ours)), float(np.linalg.norm(final)))
-        speeds = {"steps/s": 1e3 / float(np.median(times["ours"])), "peer's steps/s": 1e3 / float(np.median(times[name]))}
+        speeds = {
+            "steps/s": 1e3 / float(np.median(times["ours"])),
+            "peer's steps/s": 1e3 / float(np.median(times[name])),
+        }
         details = {**speeds, "largest difference of states": float(np.abs(ours - final).max())}
         rows.append(against(case, times["ours"], name, times[name], same, details=details))
     return rows
@@ -105,7 +116,8 @@ def _collect(maker: RolloutMaker, worlds: int, steps: int, threads: int) -> tupl
 class _Asked:
     """What ours asked of MuJoCo in one collection of T worlds and N physics steps, and what came of it.
 
-    models: T. start: (T, nstate) full physics. forces: (T, N, m) controls, or generalised forces: `spec`. final: (T, nq + nv).
+    models: T. start: (T, nstate) full physics. forces: (T, N, m) controls, or generalised forces: `spec`. final: (T, nq
+    + nv).
     """
 
     tasks: list[Any]
@@ -220,7 +232,9 @@ def _loop(robot: Robot, asked: _Asked, worlds: int) -> Array:
     period, logged = robot.control_period_s, asked.logged
     plant = simulation(robot).plant(asked.tasks[0])
     finals = []
-    for task, q, v, efforts in zip(asked.tasks[:worlds], logged["q"], logged["v"], logged["effort"].astype(float), strict=False):
+    for task, q, v, efforts in zip(
+        asked.tasks[:worlds], logged["q"], logged["v"], logged["effort"].astype(float), strict=False
+    ):
         plant.set_task(task)
         measured, rows = plant.reset(q[0].astype(float), v[0].astype(float)), []
         for effort in efforts:

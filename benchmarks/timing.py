@@ -26,9 +26,10 @@ def interleaved(
 ) -> dict[str, Array]:
     """Durations [s] of single calls, (repetitions x problems,) each.
 
-    In every repetition each contestant solves all problems, one after the other (so that caches and warm starts work for it as in
-    use), then the next one does; the order turns from repetition to repetition. `prepare` runs before each call and is not timed.
-    often: who has a turn before each of the others: quick beside slow, it would meet but a moment of the machine otherwise.
+    In every repetition each contestant solves all problems, one after the other (so that caches and warm starts work
+    for it as in use), then the next one does; the order turns from repetition to repetition. `prepare` runs before each
+    call and is not timed. often: who has a turn before each of the others: quick beside slow, it would meet but a
+    moment of the machine otherwise.
     """
     names, before = list(calls), prepare or {}
     times: dict[str, list[float]] = {name: [] for name in calls}

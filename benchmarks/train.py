@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Meta-training: outer steps of second-order MAML, against TorchOpt, higher and plain torch.func, and the distance to the limit."""
+"""Meta-training: outer steps of second-order MAML, against TorchOpt, higher and plain torch.func, and the distance to
+the limit.
+"""
 
 from __future__ import annotations
 
@@ -32,13 +34,15 @@ SQUARE = 2048
 OURS = "ours"
 
 REMARKS = (
-    f"{TASKS} tasks, {SUPPORT} + {QUERIES} samples, one inner step, {INPUTS} inputs, {OUTPUTS} outputs, float32. A step is the outer loss, "
-    "its exact second-order gradient by all weights, and Adam (PyTorch's, fused) on them; the inner step size is fixed, alike for all.",
-    "The answer compared is the outer gradient: 2-norm over all weights of the difference to that of the torch.func version in float64, "
-    "relative to it.",
-    "All processors for everyone, ours through numpy, the peers through torch; denormal numbers are flushed. TorchOpt runs in its "
-    "documented pattern (MetaSGD, task by task) and, with its functional optimiser, under vmap.",
-    "Rates: float32 products of numpy, large squares and the shapes of the very products with weights that one step of ours has.",
+    f"{TASKS} tasks, {SUPPORT} + {QUERIES} samples, one inner step, {INPUTS} inputs, {OUTPUTS} outputs, float32. A "
+    "step is the outer loss, its exact second-order gradient by all weights, and Adam (PyTorch's, fused) on them; the "
+    "inner step size is fixed, alike for all.",
+    "The answer compared is the outer gradient: 2-norm over all weights of the difference to that of the torch.func "
+    "version in float64, relative to it.",
+    "All processors for everyone, ours through numpy, the peers through torch; denormal numbers are flushed. TorchOpt "
+    "runs in its documented pattern (MetaSGD, task by task) and, with its functional optimiser, under vmap.",
+    "Rates: float32 products of numpy, large squares and the shapes of the very products with weights that one step of "
+    "ours has.",
 )
 
 
@@ -53,7 +57,9 @@ class Contestant:
         """The outer gradient, flat, in double precision."""
         self._start()
         self.backward(batch)
-        return torch.cat([parameter.grad.flatten().double() for parameter in self.parameters if parameter.grad is not None])
+        return torch.cat(
+            [parameter.grad.flatten().double() for parameter in self.parameters if parameter.grad is not None]
+        )
 
     def steps(self, batches: list[Batch]) -> Call:
         """Outer steps, on batch after batch."""
@@ -135,7 +141,9 @@ def make_batches(count: int) -> list[Batch]:
     batches = []
     for _ in range(count):
         x = rng.normal(size=(TASKS, SUPPORT + QUERIES, INPUTS)).astype(np.float32)
-        y = np.tanh(x @ rng.normal(size=(TASKS, INPUTS, OUTPUTS)).astype(np.float32) / np.sqrt(INPUTS, dtype=np.float32))
+        y = np.tanh(
+            x @ rng.normal(size=(TASKS, INPUTS, OUTPUTS)).astype(np.float32) / np.sqrt(INPUTS, dtype=np.float32)
+        )
         parts = (x[:, :SUPPORT], y[:, :SUPPORT], x[:, SUPPORT:], y[:, SUPPORT:])
         batches.append(Batch(*(torch.from_numpy(np.ascontiguousarray(part)) for part in parts)))
     return batches
@@ -162,8 +170,13 @@ def ours(network: nn.Sequential) -> Contestant:
 def gradient_errors(contestants: dict[str, Contestant], widths: tuple[int, ...], batch: Batch) -> dict[str, float]:
     """Relative differences of the outer gradients to the torch.func version's in float64."""
     exact = start(widths).double()
-    truth = Contestant(list(exact.parameters()), torch_func(exact, STEP_SIZE)).gradient(Batch(*(tensor.double() for tensor in batch)))
-    return {name: float((contestant.gradient(batch) - truth).norm() / truth.norm()) for name, contestant in contestants.items()}
+    truth = Contestant(list(exact.parameters()), torch_func(exact, STEP_SIZE)).gradient(
+        Batch(*(tensor.double() for tensor in batch))
+    )
+    return {
+        name: float((contestant.gradient(batch) - truth).norm() / truth.norm())
+        for name, contestant in contestants.items()
+    }
 
 
 def operations(widths: tuple[int, ...]) -> float:
@@ -171,14 +184,16 @@ def operations(widths: tuple[int, ...]) -> float:
 
     With B tasks, S = B N support and R = B Q query samples, P_l = in_l out_l, and Σ' the sum without the first layer:
 
-        support   2 S [Σ P forward, Σ' P backward, 2 Σ' P adjoint of backward, Σ P + Σ' P adjoint of forward]   = 2 S (2 Σ P + 4 Σ' P)
-        query     2 R [Σ P forward, Σ P + Σ' P adjoint]                                                        = 2 R (2 Σ P + Σ' P)
-        thin      2 R N [Σ (2 in + 3 out) forward and adjoint of the steps' share, Σ' 2 in]
+        support   2 S [Σ P forward, Σ' P backward, 2 Σ' P adjoint of backward, Σ P + Σ' P adjoint of forward]   = 2 S (2
+        Σ P + 4 Σ' P) query     2 R [Σ P forward, Σ P + Σ' P adjoint]
+            = 2 R (2 Σ P + Σ' P) thin      2 R N [Σ (2 in + 3 out) forward and adjoint of the steps' share, Σ' 2 in]
     """
     support, query = TASKS * SUPPORT, TASKS * QUERIES
     sizes = [entering * leaving for entering, leaving in pairwise(widths)]
     every, later = sum(sizes), sum(sizes[1:])
-    thin = sum(2 * entering + 3 * leaving for entering, leaving in pairwise(widths)) + sum(2 * entering for entering in widths[1:-1])
+    thin = sum(2 * entering + 3 * leaving for entering, leaving in pairwise(widths)) + sum(
+        2 * entering for entering in widths[1:-1]
+    )
     return 2.0 * (support * (2 * every + 4 * later) + query * (2 * every + later) + query * SUPPORT * thin)
 
 
@@ -208,11 +223,19 @@ def own_shapes_rate(widths: tuple[int, ...]) -> float:
 
 
 def own_products(widths: tuple[int, ...]) -> list[tuple[Array, Array, Array]]:
-    """Factors and result of each, all zero: see `operations`; each layer's share of the derivative by its weight is one product."""
+    """Factors and result of each, all zero: see `operations`; each layer's share of the derivative by its weight is one
+    product.
+    """
     rows, products = TASKS * SUPPORT, []
     for i, (entering, leaving) in enumerate(pairwise(widths)):
         forward, backward = (3, 3) if i > 0 else (2, 0)
-        shapes = ((leaving, entering), (rows, entering), (rows, leaving), (forward * rows, entering), (forward * rows, leaving))
+        shapes = (
+            (leaving, entering),
+            (rows, entering),
+            (rows, leaving),
+            (forward * rows, entering),
+            (forward * rows, leaving),
+        )
         weight, x, y, right, left = (np.zeros(shape, np.float32) for shape in shapes)
         products += [(x, weight.T, y)] * forward + [(y, weight, x)] * backward + [(left.T, right, weight)]
     return products

@@ -3,8 +3,8 @@
 
     python examples/02_own_controller.py
 
-To use it by name in every command, launch file and node (`metarl eval panda --controllers impedance,meta_mpc`), name its SPEC
-as an entry point in your package's pyproject.toml; nothing in metarl_robot changes:
+To use it by name in every command, launch file and node (`metarl eval panda --controllers impedance,meta_mpc`), name
+its SPEC as an entry point in your package's pyproject.toml; nothing in metarl_robot changes:
 
     [project.entry-points."metarl_robot.controllers"]
     impedance = "my_package.impedance:SPEC"
@@ -31,7 +31,9 @@ class ImpedanceConfig(BaseModel):
 
 
 class Impedance:
-    """Each joint a spring and a damper towards the reference, gravity compensated: soft, and off target under a load."""
+    """Each joint a spring and a damper towards the reference, gravity compensated: soft,
+    and off target under a load.
+    """
 
     def __init__(self, robot: mr.Robot, config: ImpedanceConfig) -> None:
         self._limit, self._config = robot.effort_limit, config
@@ -57,6 +59,12 @@ SPEC = mr.ControllerSpec(ImpedanceConfig, build)
 if __name__ == "__main__":
     robot = mr.load_robot("planar2")
     pickup = mr.simulation(robot).scenario("heldout", "pickup", seed=0)
-    for name, controller in {"impedance": build(robot, ImpedanceConfig(), None, None), "pid": mr.make_controller(robot, "pid")}.items():
+    for name, controller in {
+        "impedance": build(robot, ImpedanceConfig(), None, None),
+        "pid": mr.make_controller(robot, "pid"),
+    }.items():
         result = mr.run_episode(robot, lambda _, chosen=controller: chosen, pickup, name).result
-        print(f"{name:10s} before {1e3 * result.rmse_before_m:6.2f} mm   after the pick-up {1e3 * result.rmse_after_m:6.2f} mm")
+        print(
+            f"{name:10s} before {1e3 * result.rmse_before_m:6.2f} mm   after the pick-up "
+            f"{1e3 * result.rmse_after_m:6.2f} mm"
+        )

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A robot of your own: a folder with robot.xml (MJCF) and robot.yaml, checked against each other when loaded.
 
-    python examples/03_own_robot.py [FOLDER]        writes the two files there (default: my_arm), loads them, moves the arm
+    python examples/03_own_robot.py [FOLDER]        writes the two files there (default: my_arm), loads them, moves the
+    arm
 
-Wherever a command takes a robot's name, it takes such a folder too: `metarl eval my_arm --controllers pid,computed_torque`.
+Wherever a command takes a robot's name, it takes such a folder too: `metarl eval my_arm --controllers
+pid,computed_torque`.
 """
 
 import sys

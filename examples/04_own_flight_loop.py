@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A controller in your own quadrotor simulator: here plain MuJoCo, where a payload of 20 % of the mass is hooked on at 4 s.
+"""A controller in your own quadrotor simulator: here plain MuJoCo, where a payload of 20 % of the mass is hooked on at
+4 s.
 
-    python examples/04_own_flight_loop.py [ROBOT] [CONTROLLER] [--command thrusts|speeds|rates]        default: x500 meta_mpc
+    python examples/04_own_flight_loop.py [ROBOT] [CONTROLLER] [--command thrusts|speeds|rates]        default: x500
+    meta_mpc
 
-State in: position and velocity in the world, quaternion wxyz body to world, body rates. Command out, as your simulator or autopilot
-takes it: rotor thrusts [N], rotor speeds [rad/s], or collective thrust [N] and body rates [rad/s] for its own rate loop.
+State in: position and velocity in the world, quaternion wxyz body to world, body rates. Command out, as your simulator
+or autopilot takes it: rotor thrusts [N], rotor speeds [rad/s], or collective thrust [N] and body rates [rad/s] for its
+own rate loop.
 """
 
 import argparse

@@ -7,8 +7,8 @@
     controller = mr.make_controller(robot, "meta_mpc")
     command = controller.step(time_s, mr.State(q, v), reference)
 
-`__all__` is the public API. A name is imported when it is first used, so that `import metarl_robot` loads no CasADi, MuJoCo, torch or
-ROS 2. Everything else can be imported from its module and may move between versions.
+`__all__` is the public API. A name is imported when it is first used, so that `import metarl_robot` loads no CasADi,
+MuJoCo, torch or ROS 2. Everything else can be imported from its module and may move between versions.
 """
 
 from __future__ import annotations

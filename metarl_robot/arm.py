@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An arm's description: `robot.yaml` beside `robot.xml` (MJCF); the YAML holds the limits of the joints, which the MJCF does not say."""
+"""An arm's description: `robot.yaml` beside `robot.xml` (MJCF); the YAML holds the limits of the joints, which the MJCF
+does not say.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ class JointLimits(BaseModel):
     def _ordered_and_in_radians(cls, limits: tuple[float, float]) -> tuple[float, float]:
         lower, upper = limits
         if not (-2 * _FULL_TURN_RAD <= lower < upper <= 2 * _FULL_TURN_RAD):
-            raise ValueError(f"must be [lower, upper] in rad with lower < upper, within ±4π; is {list(limits)} in degrees?")
+            raise ValueError(
+                f"must be [lower, upper] in rad with lower < upper, within ±4π; is {list(limits)} in degrees?"
+            )
         return limits
 
     @model_validator(mode="after")
@@ -117,13 +121,20 @@ class Arm(Robot):
         if joints != self.channel_names:
             expected = f"must be those of {self.model_path.name}: {list(joints)}"
             raise RobotError(f"{path}: joints: names and order {expected}; given: {list(self.channel_names)}")
-        if any(int(kind) not in (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE)) for kind in model.jnt_type):
+        if any(
+            int(kind) not in (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE))
+            for kind in model.jnt_type
+        ):
             raise RobotError(f"{self.model_path}: an arm's joints must be hinges or slides")
         sites = [model.site(i).name for i in range(model.nsite)]
         if self.payload_site not in sites:
-            raise RobotError(f"{path}: payload.site: '{self.payload_site}' is not a site of {self.model_path.name}; allowed: {sites}")
+            raise RobotError(
+                f"{path}: payload.site: '{self.payload_site}' is not a site of {self.model_path.name}; allowed: {sites}"
+            )
         motors = sorted(int(joint) for joint in model.actuator_trnid[:, 0])
         on_joints = np.all(model.actuator_trntype == int(mujoco.mjtTrn.mjTRN_JOINT))
         if motors != list(range(self.dof)) or not on_joints:
-            raise RobotError(f"{self.model_path}: needs one motor per joint, in joint order: {self.dof} joints, {model.nu} actuators")
+            raise RobotError(
+                f"{self.model_path}: needs one motor per joint, in joint order: {self.dof} joints, {model.nu} actuators"
+            )
         check_physics(model, self.model_path)

@@ -33,7 +33,6 @@ def file_name(what: str, name: str) -> str:
     return name
 
 
-
 def replace_file(path: Path, content: bytes, mode: int = 0o666, durable: bool = True) -> None:
     """Write `content` to `path` as `whole_file` does."""
     with whole_file(path, mode, durable) as file:

@@ -13,7 +13,8 @@ and is held to it by
 τ_ff is the low-passed effort that the last good commands asked for. It holds what no dynamics library here could know:
 gravity at that pose, of the arm and of whatever it carries. The integral takes up the rest (the part of τ_ff that was
 acceleration or friction, the change of gravity on the way), so that the arm comes to rest at q_r and does not drift. It
-is bounded, and stops where the effort saturates. At rest within `INTEGRAL_REST_RAD` it is frozen: with dry friction it would hunt.
+is bounded, and stops where the effort saturates. At rest within `INTEGRAL_REST_RAD` it is frozen: with dry friction it
+would hunt.
 
 Gains: k_d is bounded by the lightest inertia that a joint can see and by the delay of the loop, k_p by the heaviest, so
 they come with the robot (`models/<robot>/config/gate.yaml`).
@@ -47,12 +48,24 @@ DEFAULT_INTEGRAL_HZ = 1.0  # k_i / k_p
 class BrakeConfig(GateConfig):
     """An arm's numbers. Per joint: one value for all, or one for each; empty: derived from the effort limits."""
 
-    standstill_rad_s: float = Field(0.05, ge=0.001, le=1.0, description="slower than this on every joint is standing [rad/s]")
-    brake_deceleration_rad_s2: tuple[Deceleration, ...] = Field((8.0,), description="deceleration of a stop, per joint [rad/s^2]")
-    hold_stiffness_nm_rad: tuple[NonNegative, ...] = Field((), description="position gain of the hold, per joint [Nm/rad]")
-    hold_damping_nm_s_rad: tuple[NonNegative, ...] = Field((), description="velocity gain of the hold, per joint [Nm s/rad]")
-    hold_integral_nm_rad_s: tuple[NonNegative, ...] = Field((), description="integral gain of the hold, per joint [Nm/(rad s)]")
-    effort_includes_gravity: bool = Field(True, description="false: the robot adds gravity itself, so its command starts at zero")
+    standstill_rad_s: float = Field(
+        0.05, ge=0.001, le=1.0, description="slower than this on every joint is standing [rad/s]"
+    )
+    brake_deceleration_rad_s2: tuple[Deceleration, ...] = Field(
+        (8.0,), description="deceleration of a stop, per joint [rad/s^2]"
+    )
+    hold_stiffness_nm_rad: tuple[NonNegative, ...] = Field(
+        (), description="position gain of the hold, per joint [Nm/rad]"
+    )
+    hold_damping_nm_s_rad: tuple[NonNegative, ...] = Field(
+        (), description="velocity gain of the hold, per joint [Nm s/rad]"
+    )
+    hold_integral_nm_rad_s: tuple[NonNegative, ...] = Field(
+        (), description="integral gain of the hold, per joint [Nm/(rad s)]"
+    )
+    effort_includes_gravity: bool = Field(
+        True, description="false: the robot adds gravity itself, so its command starts at zero"
+    )
 
 
 @dataclass(frozen=True)
@@ -123,12 +136,15 @@ class Stop:
         winding = (np.abs(unclipped) >= self._limit) & (np.sign(unclipped) == np.sign(error))
         active = (np.abs(error) > INTEGRAL_REST_RAD) & ~winding
         bound = INTEGRAL_SHARE * self._limit
-        self._integral = np.clip(self._integral + np.where(active, self._gains.integral * error * dt_s, 0.0), -bound, bound)
+        self._integral = np.clip(
+            self._integral + np.where(active, self._gains.integral * error * dt_s, 0.0), -bound, bound
+        )
         return self.static_effort + feedback
 
 
 class Brake:
-    """The law of an arm's gate (GateLaw): brake along a ramp, then hold; without states the effort that held it stays, constant.
+    """The law of an arm's gate (GateLaw): brake along a ramp, then hold; without states the effort that held it stays,
+    constant.
 
     A feedback law without feedback is worse than none, and letting the effort fade would drop the arm.
     """
@@ -142,7 +158,9 @@ class Brake:
         self.configure(config)
 
     def configure(self, config: BrakeConfig) -> None:
-        stiffness = self._per_joint(config, "hold_stiffness_nm_rad", DEFAULT_STIFFNESS_PER_EFFORT * self._robot.effort_limit)
+        stiffness = self._per_joint(
+            config, "hold_stiffness_nm_rad", DEFAULT_STIFFNESS_PER_EFFORT * self._robot.effort_limit
+        )
         damping = self._per_joint(config, "hold_damping_nm_s_rad", DEFAULT_DAMPING_S * stiffness)
         integral = self._per_joint(config, "hold_integral_nm_rad_s", DEFAULT_INTEGRAL_HZ * stiffness)
         self._deceleration = self._per_joint(config, "brake_deceleration_rad_s2", np.zeros(self._robot.nu))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trained weights on disk: `<name>.safetensors` with a `<name>.json` beside it that says where they come from.
 
-The JSON holds what made them (configuration, seed, data hash, command), the scores and the SHA-256 of the weights. Nothing in
-either file can execute code; anything else (a pickle, say) is refused unread.
+The JSON holds what made them (configuration, seed, data hash, command), the scores and the SHA-256 of the weights.
+Nothing in either file can execute code; anything else (a pickle, say) is refused unread.
 
 The two files change together, also for a process that is killed meanwhile. New weights are written
 beside the old ones as `<name>.safetensors.next`; then the record is replaced, which names their
@@ -47,8 +47,8 @@ FORMAT = 1
 class Checkpoint:
     """Tensors by name and the record of their making.
 
-    meta: format, robot, joint_names, adapter ('last_layer' or 'maml'), and what the training wrote: config, seed, data_sha256,
-    command, scores. sha256: hash of the safetensors file.
+    meta: format, robot, joint_names, adapter ('last_layer' or 'maml'), and what the training wrote: config, seed,
+    data_sha256, command, scores. sha256: hash of the safetensors file.
     """
 
     tensors: dict[str, Array]
@@ -70,7 +70,9 @@ def default_checkpoint(robot: Robot, adapter: str = "last_layer") -> Path:
     return family if family.is_file() and not own.is_file() else own
 
 
-def save_checkpoint(path: Path, robot: Robot, adapter: str, tensors: dict[str, Array], record: dict[str, Any]) -> Checkpoint:
+def save_checkpoint(
+    path: Path, robot: Robot, adapter: str, tensors: dict[str, Array], record: dict[str, Any]
+) -> Checkpoint:
     """Write weights and record as one pair: see the module's docstring.
 
     Raises:
@@ -122,7 +124,9 @@ def load_checkpoint(path: Path, robot: Robot | None = None) -> Checkpoint:
     """
     path = Path(path)
     if path.suffix != ".safetensors":
-        raise CheckpointError(f"{path}: refused: checkpoints are .safetensors files (formats that can execute code are never read)")
+        raise CheckpointError(
+            f"{path}: refused: checkpoints are .safetensors files (formats that can execute code are never read)"
+        )
     record = path.with_suffix(".json")
     meta = _read_record(record, robot)
     content = _weights(path, record, meta["sha256"], robot)
@@ -141,7 +145,9 @@ def _weights(path: Path, record: Path, sha256: str, robot: Robot | None) -> byte
             if hashlib.sha256(content).hexdigest() == sha256:
                 return content
     _check_file(path, robot)
-    raise CheckpointError(f"{path}: its SHA-256 is not the one in {record.name}: truncated or altered; restore both or train again")
+    raise CheckpointError(
+        f"{path}: its SHA-256 is not the one in {record.name}: truncated or altered; restore both or train again"
+    )
 
 
 def _tensors_of(path: Path, content: bytes, meta: dict[str, Any], robot: Robot | None) -> dict[str, Array]:

@@ -138,9 +138,7 @@ def check_header(path: Path, content: bytes) -> None:
             raise CheckpointError(f"{path}: {given}; allowed: {', '.join(_DTYPES)}")
 
 
-def check_tensors(
-    path: Path, tensors: Mapping[str, Array], meta: Mapping[str, Any], robot: Robot | None
-) -> None:
+def check_tensors(path: Path, tensors: Mapping[str, Array], meta: Mapping[str, Any], robot: Robot | None) -> None:
     """Raise CheckpointError where names, shapes or values are not those of the record."""
     expected = _shapes(tensors, meta, robot)
     for name in sorted({*expected, *tensors}):

@@ -22,7 +22,9 @@ def coordinates(robot: Robot) -> Coordinates:
     """The names for a robot: its joints, or pose and velocity of its base and what its actuators give."""
     names = robot.channel_names
     if not robot.floating:
-        return Coordinates(*(tuple(f"{name}/{what}" for name in names) for what in ("position_rad", "velocity_rad_s", "effort_nm")))
+        return Coordinates(
+            *(tuple(f"{name}/{what}" for name in names) for what in ("position_rad", "velocity_rad_s", "effort_nm"))
+        )
     pose = (*(f"position_{axis}_m" for axis in _AXES), *(f"attitude_{part}" for part in "wxyz"))
     twist = (*(f"velocity_{axis}_m_s" for axis in _AXES), *(f"rate_{axis}_rad_s" for axis in _AXES))
     return Coordinates(pose, twist, tuple(f"{name}/thrust_n" for name in names))

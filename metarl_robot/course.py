@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a reference is made of, by kind of robot: a few outputs over time, from which the whole motion follows.
 
-An arm's outputs are its joints; a quadrotor's are its position and heading (it is flat). Messages carry outputs with two derivatives,
-references are joined and eased in outputs, and limits are checked on the motion. A kind names its course (`Robot.course`).
+An arm's outputs are its joints; a quadrotor's are its position and heading (it is flat). Messages carry outputs with
+two derivatives, references are joined and eased in outputs, and limits are checked on the motion. A kind names its
+course (`Robot.course`).
 """
 
 from __future__ import annotations
@@ -51,11 +52,16 @@ class Course(Protocol):
         ...
 
     def brake(self, state: State, time_s: float) -> Reference:
-        """From where the robot is, and as fast as it is, to rest within its abilities; one that stands holds its place."""
+        """From where the robot is, and as fast as it is, to rest within its abilities;
+        one that stands holds its place.
+        """
         ...
 
     def through(self, times: Array, points: Outputs) -> Reference:
-        """A reference through outputs at times (K,) [s], absolute; at rest before, and after it has braked. Raises SignalError."""
+        """A reference through outputs at times (K,) [s], absolute; at rest before, and after it has braked.
+
+        Raises SignalError.
+        """
         ...
 
     def outputs(self, reference: Any, times: Array) -> Outputs:
@@ -74,7 +80,9 @@ class Course(Protocol):
         """The reference plus gaps that fade from start_s on within duration_s."""
         ...
 
-    def check(self, reference: Any, start_s: float, duration_s: float, rate_hz: float = 200.0, where: Any = None) -> None:
+    def check(
+        self, reference: Any, start_s: float, duration_s: float, rate_hz: float = 200.0, where: Any = None
+    ) -> None:
         """Refuse what the robot cannot follow. Raises SignalError.
 
         where: a reference that says at start_s where the robot comes from: a joint that is outside

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Curves given by an expression of time and parameters: CasADi differentiates them, and they are compiled for the knots of a plan."""
+"""Curves given by an expression of time and parameters: CasADi differentiates them, and they are compiled for the knots
+of a plan.
+"""
 
 from __future__ import annotations
 

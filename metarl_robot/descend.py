@@ -11,19 +11,20 @@ Height, for the vertical speed w and the wanted −w_r:
 
     F n_z = F_ff + m (k_w (−w_r − w) + i),      di/dt = k_i (−w_r − w), bounded
 
-F_ff (vertical force) and M_ff are the low-passed commands of the time before: they hold the payload, the weak rotor and the battery
-that no description knows. n leans against the horizontal velocity, no further than `brake_tilt_rad`.
+F_ff (vertical force) and M_ff are the low-passed commands of the time before: they hold the payload, the weak rotor and
+the battery that no description knows. n leans against the horizontal velocity, no further than `brake_tilt_rad`.
 
 What tells where it is:
 
     states     position and velocity as measured
-    IMU alone  attitude from the IMU (where it tells one) or turned on by its gyro from the last state; n is vertical; w is
+    IMU alone  attitude from the IMU (where it tells one) or turned on by its gyro from the last state; n is vertical; w
+    is
                integrated, and forgotten towards −w_r with `FORGET_S`, as an accelerometer's error grows without bound
     nothing    F_ff and M_ff, constant
 
-It has landed when it does not sink though its thrust has been taken back to `LANDED_SHARE` of F_ff; without states, when the
-accelerometer feels more than the rotors carry. Then, when a time is over, or when it lies tipped over, the motors are stopped:
-0 N, below the idle thrust that is the least otherwise. They stay so until commands pass again.
+It has landed when it does not sink though its thrust has been taken back to `LANDED_SHARE` of F_ff; without states,
+when the accelerometer feels more than the rotors carry. Then, when a time is over, or when it lies tipped over, the
+motors are stopped: 0 N, below the idle thrust that is the least otherwise. They stay so until commands pass again.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ INTEGRAL_M_S2 = (-0.6 * GRAVITY_M_S2, 0.4 * GRAVITY_M_S2)
 LIFT_SHARE = (0.5, 2.0)  # of the nominal weight: what is believed of F_ff
 TORQUE_SHARE = 0.2  # of what the rotors of one side give in a hover: what is believed of M_ff
 FORGET_S = 2.0
-UPRIGHT = 0.5  # cosine of the tilt up to which thrust makes up for it; beyond, thrust is taken back: it would only drive sideways
+# cosine of the tilt up to which thrust makes up for it; beyond, thrust is taken back: it would only drive sideways
+UPRIGHT = 0.5
 LANDED_SHARE = 0.6
 SUPPORT_SHARE = 0.2  # of the weight, felt beyond what the rotors carry
 SINKING_SHARE = 0.4  # of the wanted speed: slower is not sinking
@@ -61,18 +63,29 @@ _GRAVITY = np.array([0.0, 0.0, -GRAVITY_M_S2])
 
 
 class DescendConfig(GateConfig):
-    """A quadrotor's numbers. Their ranges keep it from a fall: motors that stop in the air, or a landing that breaks it."""
+    """A quadrotor's numbers. Their ranges keep it from a fall: motors that stop in the air, or a landing that breaks
+    it.
+    """
 
     auto_resume_s: float = Field(
         1.0, ge=0.0, le=60.0, description="how long a stop, or a series of stops, may heal by itself; 0: never [s]"
     )
-    feed_forward_time_s: float = Field(0.5, ge=0.001, le=10.0, description="low pass of thrust and torque that hold it in the air [s]")
+    feed_forward_time_s: float = Field(
+        0.5, ge=0.001, le=10.0, description="low pass of thrust and torque that hold it in the air [s]"
+    )
     saturation_share: float = Field(
-        0.78, ge=0.1, le=1.0, description="as every gate's; controllers keep a tenth of the greatest thrust for the attitude"
+        0.78,
+        ge=0.1,
+        le=1.0,
+        description="as every gate's; controllers keep a tenth of the greatest thrust for the attitude",
     )
     descent_speed_m_s: float = Field(0.7, ge=0.1, le=1.2, description="how fast it comes down [m/s]")
-    brake_tilt_rad: float = Field(0.25, ge=0.0, le=0.8, description="how far it leans to brake its horizontal motion [rad]")
-    descent_time_s: float = Field(60.0, ge=10.0, le=600.0, description="stop the motors so long after the stop began, landed or not [s]")
+    brake_tilt_rad: float = Field(
+        0.25, ge=0.0, le=0.8, description="how far it leans to brake its horizontal motion [rad]"
+    )
+    descent_time_s: float = Field(
+        60.0, ge=10.0, le=600.0, description="stop the motors so long after the stop began, landed or not [s]"
+    )
     inertial_time_s: float = Field(8.0, ge=1.0, le=60.0, description="likewise, with the IMU alone [s]")
     blind_time_s: float = Field(0.5, ge=0.1, le=10.0, description="likewise, with neither state nor IMU [s]")
     landed_time_s: float = Field(0.3, ge=0.05, le=5.0, description="it has landed when it seems so for this long [s]")
@@ -167,14 +180,19 @@ class Descend:
     def danger(self, state: State) -> Danger | None:
         tilt = float(rotation.tilt(state.q[3:]))
         if tilt > self._config.danger_tilt_rad:
-            return Danger("tilt", f"tilted by {np.degrees(tilt):.0f}° (allowed {np.degrees(self._config.danger_tilt_rad):.0f}°)")
+            return Danger(
+                "tilt", f"tilted by {np.degrees(tilt):.0f}° (allowed {np.degrees(self._config.danger_tilt_rad):.0f}°)"
+            )
         limit, ratio = self._robot.velocity_limit, self._config.overspeed_ratio
         excess = np.abs(state.v) / limit
         axis = int(np.argmax(excess))
         if excess[axis] <= ratio:
             return None
         what, unit = ("moves", "m/s") if axis < 3 else ("turns", "rad/s")
-        return Danger("overspeed", f"{what} at {state.v[axis]:.2f} {unit} along {'xyz'[axis % 3]} (limit {limit[axis]:.2f} {unit})")
+        return Danger(
+            "overspeed",
+            f"{what} at {state.v[axis]:.2f} {unit} along {'xyz'[axis % 3]} (limit {limit[axis]:.2f} {unit})",
+        )
 
     def _watch(self, landed: bool, dt_s: float) -> None:
         """Count the times; stop the motors when one is over."""
@@ -183,7 +201,11 @@ class Descend:
         self._total_s += dt_s
         self._still_s = self._still_s + dt_s if landed else 0.0
         self._capsized_s = self._capsized_s + dt_s if capsized else 0.0
-        late = self._total_s > config.descent_time_s or self._inertial_s > config.inertial_time_s or self._blind_s > config.blind_time_s
+        late = (
+            self._total_s > config.descent_time_s
+            or self._inertial_s > config.inertial_time_s
+            or self._blind_s > config.blind_time_s
+        )
         self._stopped = self._stopped or late or self._still_s > config.landed_time_s or self._capsized_s > CAPSIZED_S
 
     def _thrusts(self, direction: Array, rate: Array, dt_s: float) -> Array:
@@ -202,7 +224,9 @@ class Descend:
 
 
 def _thrust_for_lift(upright: float) -> float:
-    """Thrust over vertical force, at a cosine of the tilt: 1 / upright as far as that makes sense, then less, to none."""
+    """Thrust over vertical force, at a cosine of the tilt: 1 / upright as far as that makes sense, then less,
+    to none.
+    """
     return 1.0 / upright if upright > UPRIGHT else max(upright, 0.0) / UPRIGHT**2
 
 

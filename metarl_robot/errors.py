@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The project's exceptions: one base class, so that a caller can catch all of them.
 
-A message is one paragraph: it says what was wrong, what was given and what is allowed. `shown` keeps it short, whatever was given.
+A message is one paragraph: it says what was wrong, what was given and what is allowed. `shown` keeps it short, whatever
+was given.
 """
 
 from __future__ import annotations
@@ -58,9 +59,7 @@ class UnknownNameError(MetaRLError):
         close = get_close_matches(given, names, n=1)
         hint = f" Did you mean '{close[0]}'?" if close else ""
         more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-        super().__init__(
-            f"unknown {what} '{given}'.{hint} Valid: {', '.join(names[:_MOST_NAMES]) or '(none)'}{more}."
-        )
+        super().__init__(f"unknown {what} '{given}'.{hint} Valid: {', '.join(names[:_MOST_NAMES]) or '(none)'}{more}.")
 
 
 def shown(value: Any, limit: int = SHOWN_CHARACTERS) -> str:

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a flat trajectory of a quadrotor (position and heading over time) to its whole motion.
 
-A quadrotor without air drag is differentially flat (Mellinger, Kumar, ICRA 2011). With position p(t) and heading psi(t):
+A quadrotor without air drag is differentially flat (Mellinger, Kumar, ICRA 2011). With position p(t) and heading
+psi(t):
 
     f = p'' + g e_z = c z_b            body z is the direction of f, c the thrust per mass
     j = p''' = c' z_b + c (w x z_b)    gives the roll and pitch rates
     s = p'''' gives their derivatives likewise
 
-Heading is that of body x in the horizontal plane: x_b is perpendicular to y_c = (-sin psi, cos psi, 0), which gives the yaw
-rate and its derivative (Faessler, Franchi, Scaramuzza, RA-L 2018, appendix, with no drag). The quaternion is composed of
-heading, pitch and roll, so it is a continuous function of time wherever psi is: no jumps of sign, no unwinding.
+Heading is that of body x in the horizontal plane: x_b is perpendicular to y_c = (-sin psi, cos psi, 0), which gives the
+yaw rate and its derivative (Faessler, Franchi, Scaramuzza, RA-L 2018, appendix, with no drag). The quaternion is
+composed of heading, pitch and roll, so it is a continuous function of time wherever psi is: no jumps of sign, no
+unwinding.
 """
 
 from __future__ import annotations
@@ -29,11 +31,14 @@ from metarl_robot.signals import Setpoints
 
 Array = NDArray[np.float64]
 
-_LEAST = 1e-6  # of thrust per mass [m/s^2] and of the roll's cosine: there is no direction in free fall, no heading rolled by 90 deg
+# of thrust per mass [m/s^2] and of the roll's cosine: there is no direction in free fall, no heading rolled by 90 deg
+_LEAST = 1e-6
 
 
 class FlatPoints(NamedTuple):
-    """Flat outputs at N times: position (N, 3) [m; world] and four derivatives, heading (N,) [rad] and two derivatives."""
+    """Flat outputs at N times: position (N, 3) [m; world] and four derivatives,
+    heading (N,) [rad] and two derivatives.
+    """
 
     position: Array
     velocity: Array
@@ -76,7 +81,10 @@ def _compiled(_thread: int) -> AnyNumber:
     position, velocity, acceleration, jerk, snap = (outputs[:3] for outputs in derivatives)
     yaw = [outputs[3] for outputs in derivatives[:3]]
     motion = _motion(acceleration, jerk, snap, yaw)
-    results = [ca.vertcat(*linear, *angular) for linear, angular in zip((position, velocity, acceleration), motion, strict=True)]
+    results = [
+        ca.vertcat(*linear, *angular)
+        for linear, angular in zip((position, velocity, acceleration), motion, strict=True)
+    ]
     return AnyNumber(ca.Function("flat", [flat], results))
 
 
@@ -91,7 +99,9 @@ def _attitude(xp: Any, force: Sequence[Any], yaw: Any) -> tuple[Any, Any, Any, A
     return cosine * w - sine * z, cosine * x - sine * y, cosine * y + sine * x, cosine * z + sine * w
 
 
-def _motion(acceleration: list[ca.SX], jerk: list[ca.SX], snap: list[ca.SX], yaw: list[ca.SX]) -> tuple[Sequence[ca.SX], ...]:
+def _motion(
+    acceleration: list[ca.SX], jerk: list[ca.SX], snap: list[ca.SX], yaw: list[ca.SX]
+) -> tuple[Sequence[ca.SX], ...]:
     """Quaternion, body rates [rad/s] and their derivatives [rad/s^2], from the components of flat outputs."""
     heading, dyaw, ddyaw = yaw
     force = [acceleration[0], acceleration[1], acceleration[2] + GRAVITY_M_S2]
@@ -103,7 +113,8 @@ def _motion(acceleration: list[ca.SX], jerk: list[ca.SX], snap: list[ca.SX], yaw
         (2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)),
     )
     jerk, snap = [_dot(jerk, axis) for axis in axes], [_dot(snap, axis) for axis in axes]
-    x_on_x, x_on_y, x_on_z = (ca.cos(heading) * axis[0] + ca.sin(heading) * axis[1] for axis in axes)  # of x_c on x_b, y_b, z_b
+    # of x_c on x_b, y_b, z_b
+    x_on_x, x_on_y, x_on_z = (ca.cos(heading) * axis[0] + ca.sin(heading) * axis[1] for axis in axes)
     _, y_on_y, y_on_z = (ca.cos(heading) * axis[1] - ca.sin(heading) * axis[0] for axis in axes)
 
     wx, wy = -jerk[1] / thrust, jerk[0] / thrust

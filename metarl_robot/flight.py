@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What quadrotors fly: flat trajectories from rest to rest.
 
-All are flat trajectories (flatness.py) with a continuous jerk, so that attitude and body rates are continuous: torques are
-finite, and jump at most where a spline starts, ends or has its derivatives given. Sines run along a phase that starts and stops smoothly:
+All are flat trajectories (flatness.py) with a continuous jerk, so that attitude and body rates are continuous: torques
+are finite, and jump at most where a spline starts, ends or has its derivatives given. Sines run along a phase that
+starts and stops smoothly:
 
     y_i(theta) = c_i + d_i theta + sum_k A_ki sin(w_ki theta + phi_ki),   theta' = rate e(t)
 
@@ -29,7 +30,9 @@ from metarl_robot.polynomials import Polynomials
 Array = NDArray[np.float64]
 
 _STEP = np.array([0.0, 0.0, 0.0, 0.0, 35.0, -84.0, 70.0, -20.0])  # from 0 to 1 with three derivatives zero at both ends
-_STEP_PEAKS = np.array([np.abs(polynomial.polyval(np.linspace(0.0, 1.0, 1001), polynomial.polyder(_STEP, k))).max() for k in range(1, 5)])
+_STEP_PEAKS = np.array(
+    [np.abs(polynomial.polyval(np.linspace(0.0, 1.0, 1001), polynomial.polyder(_STEP, k))).max() for k in range(1, 5)]
+)
 _ORDERS = np.arange(5.0)[:, None, None]  # of derivatives
 
 
@@ -48,9 +51,11 @@ class Hover(FlatTrajectory):
 
 @dataclass(frozen=True, eq=False)
 class Sines(FlatTrajectory):
-    """Sines along a phase that runs from start_s for duration_s and takes ramp_s to start and to stop: see the module's docstring.
+    """Sines along a phase that runs from start_s for duration_s and takes ramp_s to start and to stop: see the module's
+    docstring.
 
-    centre, drift: (4,) of x, y, z [m; world] and yaw [rad]. amplitude, frequency, angle: (K, 4) A, w, phi. rate_rad_s: of the phase.
+    centre, drift: (4,) of x, y, z [m; world] and yaw [rad]. amplitude, frequency, angle: (K, 4) A, w, phi. rate_rad_s:
+    of the phase.
     """
 
     centre: Array
@@ -71,12 +76,16 @@ class Sines(FlatTrajectory):
         """As `_sines` takes them."""
         ramp = min(self.ramp_s, self.duration_s / 2)
         scalars = [self.rate_rad_s, ramp, self.start_s, self.duration_s]
-        return np.concatenate([self.centre, self.drift, self.amplitude.ravel(), self.frequency.ravel(), self.angle.ravel(), scalars])
+        return np.concatenate(
+            [self.centre, self.drift, self.amplitude.ravel(), self.frequency.ravel(), self.angle.ravel(), scalars]
+        )
 
 
 @cache
 def _sines(count: int, _thread: int) -> Curve:
-    """So many of them, for each thread its own; parameters: centre, drift, amplitude, frequency, angle, rate, ramp, start and duration."""
+    """So many of them, for each thread its own; parameters: centre, drift, amplitude, frequency, angle, rate, ramp,
+    start and duration.
+    """
     time, centre, drift = ca.SX.sym("time"), ca.SX.sym("centre", 4), ca.SX.sym("drift", 4)
     amplitude, frequency, angle = (ca.SX.sym(name, 4, count) for name in ("amplitude", "frequency", "angle"))
     rate, ramp, start, duration = scalars = [ca.SX.sym(name) for name in ("rate", "ramp", "start", "duration")]
@@ -112,7 +121,15 @@ class FigureEight(FlatTrajectory):
         frequency = np.array([[1.0, 0.0, 2.0, 0.0]])
         centre = np.array([*self.centre, self.yaw])
         return Sines(
-            centre, amplitude, frequency, np.zeros((1, 4)), np.zeros(4), self.rate_rad_s, self.ramp_s, self.start_s, self.duration_s
+            centre,
+            amplitude,
+            frequency,
+            np.zeros((1, 4)),
+            np.zeros(4),
+            self.rate_rad_s,
+            self.ramp_s,
+            self.start_s,
+            self.duration_s,
         )
 
     def derivatives(self, times: Array) -> Array:
@@ -121,7 +138,9 @@ class FigureEight(FlatTrajectory):
 
 @dataclass(frozen=True, eq=False)
 class Circle(FlatTrajectory):
-    """A level circle about centre (3,) [m; world], counter-clockwise from its eastmost point; nose along the path, or at yaw [rad]."""
+    """A level circle about centre (3,) [m; world], counter-clockwise from its eastmost point; nose along the path, or
+    at yaw [rad].
+    """
 
     centre: Array
     radius_m: float
@@ -149,9 +168,9 @@ class Circle(FlatTrajectory):
 class FlatSpline(FlatTrajectory):
     """Least snap through points: what a ROS trajectory or path asks for.
 
-    times: (K,) increasing [s]. positions: (K, 3) [m; world]. yaw: (K,) [rad], None: 0; the shorter way from point to point.
-    velocities, accelerations: (K, 3) or None; yaw_rates: (K,) or None. What is given is met at every point; what is not is zero
-    at both ends and free between them. Before its first point and after its last it stands still there.
+    times: (K,) increasing [s]. positions: (K, 3) [m; world]. yaw: (K,) [rad], None: 0; the shorter way from point to
+    point. velocities, accelerations: (K, 3) or None; yaw_rates: (K,) or None. What is given is met at every point; what
+    is not is zero at both ends and free between them. Before its first point and after its last it stands still there.
 
     Raises:
         SignalError: when made: times do not increase, sizes differ, or a value is not finite.
@@ -168,7 +187,9 @@ class FlatSpline(FlatTrajectory):
         if np.shape(self.positions)[1:] != (3,):
             raise SignalError(f"trajectory: positions must have shape (K, 3); given {np.shape(self.positions)}")
         if self.yaw is not None and np.shape(self.yaw) != np.shape(self.positions)[:1]:
-            raise SignalError(f"trajectory: headings have shape {np.shape(self.yaw)}; there are {len(self.positions)} points")
+            raise SignalError(
+                f"trajectory: headings have shape {np.shape(self.yaw)}; there are {len(self.positions)} points"
+            )
         _ = self._path
 
     @cached_property
@@ -178,7 +199,9 @@ class FlatSpline(FlatTrajectory):
         if self.velocities is None and self.accelerations is None and self.yaw_rates is None:
             return minimum_snap(self.times, np.column_stack([self.positions, yaw]))
         place = minimum_snap(self.times, self.positions, self.velocities, self.accelerations)
-        heading = minimum_snap(self.times, yaw[:, None], None if self.yaw_rates is None else np.asarray(self.yaw_rates)[:, None])
+        heading = minimum_snap(
+            self.times, yaw[:, None], None if self.yaw_rates is None else np.asarray(self.yaw_rates)[:, None]
+        )
         return Polynomials(place.knots, np.concatenate([place.coefficients, heading.coefficients], axis=2))
 
     def derivatives(self, times: Array) -> Array:
@@ -186,13 +209,16 @@ class FlatSpline(FlatTrajectory):
 
 
 class MinimumSnap(FlatSpline):
-    """Least snap through waypoints (K, 3) [m; world] from rest to rest, at given times or as fast as a given top speed allows.
+    """Least snap through waypoints (K, 3) [m; world] from rest to rest, at given times or as fast as a given top speed
+    allows.
 
     Raises:
         SignalError: neither or both of times and speed_m_s, fewer than two waypoints, or two equal ones in a row.
     """
 
-    def __init__(self, waypoints: Array, times: Array | None = None, speed_m_s: float | None = None, yaw: Array | None = None) -> None:
+    def __init__(
+        self, waypoints: Array, times: Array | None = None, speed_m_s: float | None = None, yaw: Array | None = None
+    ) -> None:
         if (times is None) == (speed_m_s is None):
             raise SignalError("minimum snap: give either times (K,) [s] or speed_m_s")
         if speed_m_s is not None:
@@ -202,10 +228,11 @@ class MinimumSnap(FlatSpline):
 
 @dataclass(frozen=True, eq=False)
 class Steps(FlatTrajectory):
-    """Jumps from rest to rest: from times (K,) [s] on to positions (K, 3) [m; world], as fast as the limits on a jump allow.
+    """Jumps from rest to rest: from times (K,) [s] on to positions (K, 3) [m; world], as fast as the limits on a jump
+    allow.
 
-    A jump is a straight line travelled as _STEP; it takes the time that keeps speed [m/s], acceleration, jerk and snap below
-    `limits`, and one that is due during another waits for its end. Before times[0]: at positions[0].
+    A jump is a straight line travelled as _STEP; it takes the time that keeps speed [m/s], acceleration, jerk and snap
+    below `limits`, and one that is due during another waits for its end. Before times[0]: at positions[0].
     """
 
     times: Array
@@ -220,7 +247,9 @@ class Steps(FlatTrajectory):
         jumps = np.diff(positions, axis=0)
         distance = np.linalg.norm(jumps, axis=1)
         orders = np.arange(1, 5)[:, None]
-        duration = np.max((_STEP_PEAKS[:, None] * distance / np.array(self.limits)[:, None]) ** (1 / orders), axis=0, initial=1e-3)
+        duration = np.max(
+            (_STEP_PEAKS[:, None] * distance / np.array(self.limits)[:, None]) ** (1 / orders), axis=0, initial=1e-3
+        )
         arrival, departure = [self.times[0]], []
         for due, takes in zip(self.times[1:], duration, strict=True):
             departure.append(max(due, arrival[-1]))
@@ -239,7 +268,10 @@ class Steps(FlatTrajectory):
 
 @dataclass(frozen=True, eq=False)
 class Paced(FlatTrajectory):
-    """Another flat trajectory, flown at `pace` times its speed: the same path, accelerations times pace squared. Time 0 stays."""
+    """Another flat trajectory, flown at `pace` times its speed: the same path, accelerations times pace squared.
+
+    Time 0 stays.
+    """
 
     trajectory: FlatTrajectory
     pace: float
@@ -253,12 +285,19 @@ class Paced(FlatTrajectory):
 
 
 def _times_at_speed(waypoints: Array, speed_m_s: float) -> Array:
-    """(K,) times in proportion to the distances, longer for the first and the last, such that the top speed is speed_m_s."""
+    """(K,) times in proportion to the distances, longer for the first and the last, such that the top speed is
+    speed_m_s.
+    """
     if len(waypoints) < 2 or not np.isfinite(speed_m_s) or speed_m_s <= 0.0:
-        raise SignalError(f"minimum snap: needs two waypoints or more and a positive speed; given {len(waypoints)} and {speed_m_s} m/s")
+        raise SignalError(
+            f"minimum snap: needs two waypoints or more and a positive speed; given {len(waypoints)} and {speed_m_s} "
+            "m/s"
+        )
     length = np.linalg.norm(np.diff(waypoints, axis=0), axis=1)
     if np.any(length <= 0.0):
-        raise SignalError(f"minimum snap: waypoints {int(np.argmin(length))} and {int(np.argmin(length)) + 1} are the same point")
+        raise SignalError(
+            f"minimum snap: waypoints {int(np.argmin(length))} and {int(np.argmin(length)) + 1} are the same point"
+        )
     length[[0, -1]] *= _END_SHARE
     times = np.concatenate([[0.0], np.cumsum(length)]) / speed_m_s
     speeds = minimum_snap(times, waypoints).derivatives(np.linspace(0.0, times[-1], 50 * len(times)), 1)[1]

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The course of a quadrotor: its outputs are x, y, z [m; world] and heading [rad], from which attitude and rates follow (flatness.py).
+"""The course of a quadrotor: its outputs are x, y, z [m; world] and heading [rad], from which attitude and rates follow
+(flatness.py).
 
-Through points that tell position, velocity and acceleration goes a quintic, segment by segment, so that two messages about one motion
-agree wherever they overlap; through points that tell less goes the path of least snap. A gap g of the outputs and three derivatives fades
-along a polynomial of degree 7, x the share of its time that has passed:
+Through points that tell position, velocity and acceleration goes a quintic, segment by segment, so that two messages
+about one motion agree wherever they overlap; through points that tell less goes the path of least snap. A gap g of the
+outputs and three derivatives fades along a polynomial of degree 7, x the share of its time that has passed:
 
     e(x) = (1 - x)^4 (c_0 + c_1 x + c_2 x^2 + c_3 x^3),     c_k = sum_i binomial(k - i + 3, 3) g^(i) T^i / i!
 """
@@ -150,7 +151,9 @@ class FlightCourse:
         return self._to_rest(_derivatives(flight.flat(np.array([end_s])))[:, 0], end_s)
 
     def _to_rest(self, motion: Array, start_s: float) -> FlatTrajectory:
-        """From outputs and three derivatives (4, 4) to rest: the shortest stop of a few that the nominal robot can fly."""
+        """From outputs and three derivatives (4, 4) to rest:
+        the shortest stop of a few that the nominal robot can fly.
+        """
         for attempt in range(_STOP_ATTEMPTS):
             stop_s = _STOP_S * _STOP_GROWTH**attempt
             rest = motion[0] + 0.5 * stop_s * motion[1]
@@ -182,7 +185,12 @@ class FlightCourse:
         return EasedFlight(reference, Polynomials(np.array([start_s, start_s + duration_s]), coefficients[None]))
 
     def check(
-        self, reference: FlatTrajectory, start_s: float, duration_s: float, rate_hz: float = 200.0, where: FlatTrajectory | None = None
+        self,
+        reference: FlatTrajectory,
+        start_s: float,
+        duration_s: float,
+        rate_hz: float = 200.0,
+        where: FlatTrajectory | None = None,
     ) -> None:
         check_flight(self._robot, reference, start_s, duration_s, rate_hz=rate_hz)
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a flight needs of a quadrotor, beside what the nominal quadrotor can give: the check that every reference must pass."""
+"""What a flight needs of a quadrotor, beside what the nominal quadrotor can give: the check that every reference must
+pass.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ _LOOKS = 4  # at every fourth moment: the first mostly shows that a pace is too 
 
 
 class _Limits(NamedTuple):
-    """Of the nine numbers that `_needs` tells. lower, upper: (9,); rest: (9,) what a hover takes, which usage is measured from."""
+    """Of the nine numbers that `_needs` tells. lower, upper: (9,); rest: (9,) what a hover takes, which usage is
+    measured from.
+    """
 
     names: tuple[str, ...]
     units: tuple[str, ...]
@@ -38,7 +42,9 @@ class _Limits(NamedTuple):
 
     def usage(self, needs: Array) -> Array:
         """(N, 9) shares of the limits."""
-        return np.maximum((needs - self.rest) / (self.upper - self.rest), (self.rest - needs) / (self.rest - self.lower))
+        return np.maximum(
+            (needs - self.rest) / (self.upper - self.rest), (self.rest - needs) / (self.rest - self.lower)
+        )
 
 
 @lru_cache(maxsize=16)
@@ -47,9 +53,19 @@ def _limits(robot: Quadrotor, thrust_share: float) -> _Limits:
     most = np.array([robot.tilt_limit_rad, robot.velocity_limit[0], *turning])
     thrusts = (f"[{low:.4g}, {high:.4g}] N" for low, high in zip(lower, upper, strict=True))
     return _Limits(
-        (*(f"thrust of '{name}'" for name in robot.channel_names), "tilt", "speed", *(f"rate about body {axis}" for axis in "xyz")),
+        (
+            *(f"thrust of '{name}'" for name in robot.channel_names),
+            "tilt",
+            "speed",
+            *(f"rate about body {axis}" for axis in "xyz"),
+        ),
         ("N", "N", "N", "N", "rad", "m/s", "rad/s", "rad/s", "rad/s"),
-        (*thrusts, f"up to {most[0]:.4g} rad", f"up to {most[1]:.4g} m/s", *(f"up to ±{bound:.4g} rad/s" for bound in turning)),
+        (
+            *thrusts,
+            f"up to {most[0]:.4g} rad",
+            f"up to {most[1]:.4g} m/s",
+            *(f"up to ±{bound:.4g} rad/s" for bound in turning),
+        ),
         np.concatenate([lower, -most]),
         np.concatenate([upper, most]),
         np.concatenate([np.full(4, 0.25 * robot.mass_kg * GRAVITY_M_S2), np.zeros(5)]),
@@ -57,7 +73,9 @@ def _limits(robot: Quadrotor, thrust_share: float) -> _Limits:
 
 
 def _needs(robot: Quadrotor, points: Setpoints) -> Array:
-    """(N, 9) what the nominal robot needs to be at setpoints exactly: rotor thrusts [N], tilt [rad], speed [m/s], body rates [rad/s]."""
+    """(N, 9) what the nominal robot needs to be at setpoints exactly: rotor thrusts [N], tilt [rad], speed [m/s], body
+    rates [rad/s].
+    """
     (needs,) = _compiled_needs(get_ident())(np.concatenate([points.q, points.v, points.a], axis=1), _parameters(robot))
     return needs
 
@@ -83,15 +101,21 @@ def _compiled_needs(_thread: int) -> AnyNumber:
 
 
 def check_flight(
-    robot: Quadrotor, reference: Reference, start_s: float, duration_s: float, thrust_share: float = 1.0, rate_hz: float = 200.0
+    robot: Quadrotor,
+    reference: Reference,
+    start_s: float,
+    duration_s: float,
+    thrust_share: float = 1.0,
+    rate_hz: float = 200.0,
 ) -> None:
-    """Refuse a reference that the nominal robot cannot fly between start_s and start_s + duration_s, sampled at rate_hz.
+    """Refuse a reference that the nominal robot cannot fly between start_s and start_s + duration_s, sampled at
+    rate_hz.
 
     thrust_share: of the thrust limit, how much it may need; the rest is left for what is not nominal.
 
     Raises:
-        SignalError: wrong sizes, a value that is not finite, or a thrust, tilt, rate or speed that is too great; the message
-            names what, how much, when, and what is allowed.
+        SignalError: wrong sizes, a value that is not finite, or a thrust, tilt, rate or speed that is too great; the
+            message names what, how much, when, and what is allowed.
     """
     times = start_s + np.linspace(0.0, duration_s, max(2, int(np.ceil(duration_s * rate_hz)) + 1))
     points = reference.sample(times)
@@ -101,12 +125,14 @@ def check_flight(
     k, worst = np.unravel_index(int(np.argmax(share)), share.shape)
     if share[k, worst] > 1.0 + _TOLERANCE:
         raise SignalError(
-            f"reference: {limits.names[worst]} reaches {needs[k, worst]:.4g} {limits.units[worst]} at {times[k]:.3f} s; "
-            f"{robot.name} allows {limits.allowed[worst]}"
+            f"reference: {limits.names[worst]} reaches {needs[k, worst]:.4g} {limits.units[worst]} at {times[k]:.3f} "
+            f"s; {robot.name} allows {limits.allowed[worst]}"
         )
 
 
-def usage(robot: Quadrotor, reference: Reference, start_s: float, duration_s: float, thrust_share: float = 1.0) -> float:
+def usage(
+    robot: Quadrotor, reference: Reference, start_s: float, duration_s: float, thrust_share: float = 1.0
+) -> float:
     """The greatest share of a limit that a reference needs: up to 1 `check_flight` accepts it."""
     return _greatest_use(robot, reference, start_s + _moments(duration_s), thrust_share)
 
@@ -122,7 +148,11 @@ def _greatest_use(robot: Quadrotor, reference: Reference, times: Array, thrust_s
 
 
 def _check_numbers(robot: Quadrotor, points: Setpoints, count: int) -> None:
-    for what, values, size in (("pose", points.q, robot.nq), ("velocity", points.v, robot.dof), ("acceleration", points.a, robot.dof)):
+    for what, values, size in (
+        ("pose", points.q, robot.nq),
+        ("velocity", points.v, robot.dof),
+        ("acceleration", points.a, robot.dof),
+    ):
         if values.shape != (count, size):
             raise SignalError(f"reference: {what} has shape {values.shape}; {robot.name} needs ({count}, {size})")
         if not np.all(np.isfinite(values)):
@@ -133,8 +163,12 @@ def _check_numbers(robot: Quadrotor, points: Setpoints, count: int) -> None:
         raise SignalError(f"reference: a quaternion of norm {worst:.4f}; allowed: 1 ± {_QUATERNION_TOLERANCE}")
 
 
-def slowed(robot: Quadrotor, trajectory: FlatTrajectory, duration_s: float, thrust_share: float = 1.0) -> FlatTrajectory:
-    """The trajectory itself where the nominal robot can fly it in [0, duration_s] with that share of thrust, else at a slower pace."""
+def slowed(
+    robot: Quadrotor, trajectory: FlatTrajectory, duration_s: float, thrust_share: float = 1.0
+) -> FlatTrajectory:
+    """The trajectory itself where the nominal robot can fly it in [0, duration_s] with that share of thrust, else at a
+    slower pace.
+    """
     flown, pace, times = trajectory, 1.0, _moments(duration_s)
     looks = [times[k::_LOOKS] for k in range(min(_LOOKS, len(times)))]
     while any(_greatest_use(robot, flown, look, thrust_share) > 1.0 for look in looks):

@@ -8,25 +8,30 @@ when it arrived (this machine's steady clock). Each tick it decides what the rob
     PASSING   the newest command, clipped to the effort limits and to the effort rate
     BRAKING   commands stopped, or an emergency stop: the law of the robot's kind brings it to rest (gate_law.py)
     HOLDING   it stands: an arm is held there, not limp; a quadrotor has landed and its motors are off
-    BLIND     no usable state: what the law can do without. As soon as states come again it brakes from where the robot is.
+    BLIND     no usable state: what the law can do without. As soon as states come again it brakes from where the robot
+    is.
 
-Leaving PASSING: the newest command is older than `command_timeout_s` by either clock, the newest good state is older than
-`state_timeout_s`, the law sees danger (a joint above `overspeed_ratio` times its velocity limit, a quadrotor that tips over),
-the time base changed, or `estop()`. Between the last command and the deadline that command is held.
+Leaving PASSING: the newest command is older than `command_timeout_s` by either clock, the newest good state is older
+than `state_timeout_s`, the law sees danger (a joint above `overspeed_ratio` times its velocity limit, a quadrotor that
+tips over), the time base changed, or `estop()`. Between the last command and the deadline that command is held.
 
-Coming back: by itself when commands have been good again for `RESUME_STREAK_S`, but no later than `auto_resume_s` after the
-first of a series of stops: who stops again and again is not let back in. After that, after danger and after every
-emergency stop, only when `rearm()` is called while states and commands are fresh and the robot stands. A refused command (wrong size, not
-finite, a stamp out of order or out of time, another source) counts as none: the deadline of the last good one goes on.
+Coming back: by itself when commands have been good again for `RESUME_STREAK_S`, but no later than `auto_resume_s` after
+the first of a series of stops: who stops again and again is not let back in. After that, after danger and after every
+emergency stop, only when `rearm()` is called while states and commands are fresh and the robot stands. A refused
+command (wrong size, not finite, a stamp out of order or out of time, another source) counts as none: the deadline of
+the last good one goes on.
 
-Source: the gate keeps to the source whose commands it accepted first. Another one's are refused; they are accepted while nothing passes
-without `rearm()` (WAITING, latched) and the source before has been silent for `command_timeout_s`: a controller that was restarted.
+Source: the gate keeps to the source whose commands it accepted first. Another one's are refused; they are accepted
+while nothing passes without `rearm()` (WAITING, latched) and the source before has been silent for `command_timeout_s`:
+a controller that was restarted.
 
-Times by one clock only: in lockstep with a simulation the stamps are the only clock, and `tick` is given no steady time.
+Times by one clock only: in lockstep with a simulation the stamps are the only clock, and `tick` is given no steady
+time.
 
-What holds whatever comes in is stated and checked in gate_invariants.py. Efforts change by no more than the effort rate times the time
-that has passed by the clock of `tick`. That clock counts forwards only: where it stands still, goes back, is not a number or leaps by more
-than `LEAP_S`, no time has passed. Credit for one control period is there at the start and never more is saved up.
+What holds whatever comes in is stated and checked in gate_invariants.py. Efforts change by no more than the effort rate
+times the time that has passed by the clock of `tick`. That clock counts forwards only: where it stands still, goes
+back, is not a number or leaps by more than `LEAP_S`, no time has passed. Credit for one control period is there at the
+start and never more is saved up.
 """
 
 from __future__ import annotations
@@ -48,7 +53,8 @@ from metarl_robot.signals import State
 Array = NDArray[np.float64]
 
 RESUME_STREAK_S = 0.05  # commands must be good for so long before they pass again by themselves
-MAX_TICK_S = 0.05  # a longer gap between two ticks allows no larger change of effort and no longer step of the law than this
+# a longer gap between two ticks allows no larger change of effort and no longer step of the law than this
+MAX_TICK_S = 0.05
 LEAP_S = 0.25  # time that leaps by more, or goes back by more, is another time base: none has passed
 SATURATED_SHARE = 0.5  # more than this share of the time is for long
 
@@ -68,10 +74,10 @@ class Decision:
     """What one tick decided.
 
     time_s: the tick's time. effort: (nu,) to send, None when nothing may be sent (WAITING).
-    limited: the effort limit or rate had to clip. latched: only `rearm()` lets commands pass again. reason: why not PASSING.
-    stamp_s: stamp of the accepted message that the effort answers: while PASSING the command's, else the newest state's; None before
-    the first. The stamp of a refused message is never in it.
-    off: the law has switched the actuators off: zeros are sent, whatever the least effort is.
+    limited: the effort limit or rate had to clip. latched: only `rearm()` lets commands pass again. reason: why not
+    PASSING. stamp_s: stamp of the accepted message that the effort answers: while PASSING the command's, else the
+    newest state's; None before the first. The stamp of a refused message is never in it. off: the law has switched the
+    actuators off: zeros are sent, whatever the least effort is.
     """
 
     time_s: float
@@ -128,7 +134,8 @@ class Gate:
         self._command: _Command | None = None
         self.source: str | None = None  # of the newest accepted command
         self._sent: Array | None = None
-        self._credit_s = robot.control_period_s  # time whose share of the effort rate is not used yet: a burst of ticks gains nothing
+        # time whose share of the effort rate is not used yet: a burst of ticks gains nothing
+        self._credit_s = robot.control_period_s
         self._elapsed_s = 0.0  # by the clock of `tick`, forwards only; the next three are read on it
         self._saturation = 0.0
         self._series_s: float | None = None  # when the present series of stops began
@@ -139,7 +146,10 @@ class Gate:
         self._epoch = 0
 
     def configure(self, config: GateConfig) -> None:
-        """Take new numbers; a stop in progress may go on with the old ones. Raises GateError when they do not fit the robot."""
+        """Take new numbers; a stop in progress may go on with the old ones.
+
+        Raises GateError when they do not fit the robot.
+        """
         self._law.configure(config)
         self.config = config
 
@@ -160,8 +170,12 @@ class Gate:
 
     @property
     def at_rest(self) -> bool:
-        """Whether the robot needs no gate: it was never commanded, it stands, or, without states, its actuators are switched off."""
-        return self._state in (GateState.WAITING, GateState.HOLDING) or (self._state is GateState.BLIND and self._law.off)
+        """Whether the robot needs no gate: it was never commanded, it stands, or, without states, its actuators are
+        switched off.
+        """
+        return self._state in (GateState.WAITING, GateState.HOLDING) or (
+            self._state is GateState.BLIND and self._law.off
+        )
 
     @property
     def _no_state(self) -> str:
@@ -181,7 +195,8 @@ class Gate:
     def on_state(self, state: State, stamp_s: float, received_s: float) -> Rejection | None:
         """Take a measured state in; None when it was accepted.
 
-        A repeated state is as old as its first coming, except while WAITING: a simulation stands still until it is commanded.
+        A repeated state is as old as its first coming, except while WAITING: a simulation stands still until it is
+        commanded.
         """
         if not (isfinite(stamp_s) and isfinite(received_s)):
             self.states.reject(Rejection.NOT_FINITE)
@@ -199,7 +214,10 @@ class Gate:
         return self.inertials.offer(inertial, stamp_s, received_s)
 
     def on_command(self, effort: Array, stamp_s: float, received_s: float, source: str = "") -> Rejection | None:
-        """Take a command in: effort (nu,), stamp of the state it answers, a name of its sender. None when it was accepted."""
+        """Take a command in: effort (nu,), stamp of the state it answers, a name of its sender.
+
+        None when it was accepted.
+        """
         problem = self._command_problem(effort, stamp_s, received_s)
         if problem is None and not self._admits(source, received_s):
             problem = Rejection.OTHER_SOURCE
@@ -211,7 +229,10 @@ class Gate:
         return problem
 
     def time_now_s(self, steady_s: float) -> float | None:
-        """The stamps' clock now: the newest state's stamp and the steady time since it arrived. None before the first state."""
+        """The stamps' clock now: the newest state's stamp and the steady time since it arrived.
+
+        None before the first state.
+        """
         newest = self.states.latest
         return None if newest is None else newest.stamp_s + steady_s - newest.received_s
 
@@ -354,8 +375,8 @@ class Gate:
     def _clip(self, wanted: Array, dt_s: float) -> tuple[Array, bool]:
         """(the nearest effort that the limits and the effort rate allow, was it limited).
 
-        The efforts within the rate are an interval around the last one, which is within the limits: so is their common part, and
-        what is clipped to it keeps to both.
+        The efforts within the rate are an interval around the last one, which is within the limits: so is their common
+        part, and what is clipped to it keeps to both.
         """
         lower, upper = self.robot.effort_lower, self.robot.effort_limit
         last = self._law.start_effort if self._sent is None else self._sent
@@ -391,7 +412,9 @@ class Gate:
 
     def _at_limit(self, effort: Array) -> bool:
         lower, upper = self.robot.effort_lower, self.robot.effort_limit
-        return bool(np.any(np.abs(effort - 0.5 * (lower + upper)) >= self.config.saturation_share * 0.5 * (upper - lower)))
+        return bool(
+            np.any(np.abs(effort - 0.5 * (lower + upper)) >= self.config.saturation_share * 0.5 * (upper - lower))
+        )
 
     def _command_problem(self, effort: Array, stamp_s: float, received_s: float) -> Rejection | None:
         number = _number_problem(effort, self.robot.nu)
@@ -415,7 +438,9 @@ class Gate:
         newest, time_s, allowed_s = self._command, self.states.time_s, self.config.command_timeout_s
         if not (self._latched or self._state is GateState.WAITING):
             return False
-        return newest is None or time_s is None or max(time_s - newest.stamp_s, received_s - newest.received_s) > allowed_s
+        return (
+            newest is None or time_s is None or max(time_s - newest.stamp_s, received_s - newest.received_s) > allowed_s
+        )
 
     def _state_problem(self, now_s: float, steady_s: float | None) -> str | None:
         newest, allowed_s = self.states.latest, self.config.state_timeout_s
@@ -431,13 +456,11 @@ class Gate:
         age = self._age_text(newest, now_s, steady_s, allowed_s)
         return age and f"the newest good command is {age}"
 
-    def _age_text(
-        self, newest: _Timed, now_s: float, steady_s: float | None, allowed_s: float
-    ) -> str | None:
+    def _age_text(self, newest: _Timed, now_s: float, steady_s: float | None, allowed_s: float) -> str | None:
         """What is wrong with the age of a message, by stamp or by arrival; None where it is fresh.
 
-        A message may be ahead of the time by `future_tolerance_s`: one that is further ahead has another time base, and would
-        count as fresh until the time has caught up. An age that is not a number is not fresh.
+        A message may be ahead of the time by `future_tolerance_s`: one that is further ahead has another time base, and
+        would count as fresh until the time has caught up. An age that is not a number is not fresh.
         """
         by_stamp_s = now_s - newest.stamp_s
         by_arrival_s = by_stamp_s if steady_s is None else steady_s - newest.received_s

@@ -5,18 +5,23 @@ For each tick that sends an effort:
 
     finite       every number is
     limits       effort_lower <= effort <= effort_limit; exactly 0 where the law has switched the actuators off
-    rate         over any window of ticks, each channel changes by at most effort_rate_limit * (time passed + one control period).
-                 Time passed: by the clock of `tick`, forwards only; at most MAX_TICK_S a tick, none where it leaps by more than LEAP_S,
-                 at a change of the time base and where it is not a number
-    fresh        PASSING: an accepted command and an accepted state, neither of them older than its timeout by either clock, nor
-                 further ahead than `future_tolerance_s`; else it stops (BRAKING, HOLDING, BLIND) or has not begun (WAITING)
+    rate         over any window of ticks, each channel changes by at most effort_rate_limit * (time passed + one
+    control period).
+                 Time passed: by the clock of `tick`, forwards only; at most MAX_TICK_S a tick, none where it leaps by
+                 more than LEAP_S, at a change of the time base and where it is not a number
+    fresh        PASSING: an accepted command and an accepted state, neither of them older than its timeout by either
+    clock, nor
+                 further ahead than `future_tolerance_s`; else it stops (BRAKING, HOLDING, BLIND) or has not begun
+                 (WAITING)
     latched      once latched, and after an emergency stop, nothing passes until `rearm` has succeeded
-    origin       PASSING and not limited: the effort is that of the newest accepted command, and the stamp its stamp; else the stamp
+    origin       PASSING and not limited: the effort is that of the newest accepted command, and the stamp its stamp;
+    else the stamp
                  is that of the newest accepted state, or the one sent before where that state was forgotten
     source       commands of one source are accepted; of another one only while WAITING or latched
     sighted      not BLIND while an accepted state is fresh
 
-`EffortWatch` checks the first three of any stream of commands, one that was recorded too; `WatchedGate` is a gate that checks all.
+`EffortWatch` checks the first three of any stream of commands, one that was recorded too; `WatchedGate` is a gate that
+checks all.
 """
 
 from __future__ import annotations
@@ -122,7 +127,9 @@ class WatchedGate:
         problem = self.gate.on_command(effort, stamp_s, received_s, source)
         if problem is None:
             if self._source not in (None, source) and not may_change:
-                self.violations.append(f"tick {self.ticks}: source: {source!r} is accepted, armed with {self._source!r}")
+                self.violations.append(
+                    f"tick {self.ticks}: source: {source!r} is accepted, armed with {self._source!r}"
+                )
             self._source = source
             self._command, self._effort = (stamp_s, received_s), np.array(effort, dtype=float)
         return problem
@@ -186,13 +193,17 @@ class WatchedGate:
     def _sees(self, now_s: float, steady_s: float | None) -> bool:
         """Whether an accepted state is fresh and was not forgotten."""
         kept = self.gate.states.latest is not None
-        return kept and self._fresh(self._state, now_s, steady_s, self.gate.config.state_timeout_s - 2.0 * AGE_TOLERANCE_S)
+        return kept and self._fresh(
+            self._state, now_s, steady_s, self.gate.config.state_timeout_s - 2.0 * AGE_TOLERANCE_S
+        )
 
     def _age_problem(self, now_s: float, steady_s: float | None) -> list[str]:
         config = self.gate.config
         pairs = (("command", self._command, config.command_timeout_s), ("state", self._state, config.state_timeout_s))
         return [
-            f"fresh: no {name} is" for name, seen, allowed_s in pairs if not self._fresh(seen, now_s, steady_s, allowed_s)
+            f"fresh: no {name} is"
+            for name, seen, allowed_s in pairs
+            if not self._fresh(seen, now_s, steady_s, allowed_s)
         ]
 
     def _fresh(self, seen: tuple[float, float] | None, now_s: float, steady_s: float | None, allowed_s: float) -> bool:

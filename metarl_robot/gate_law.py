@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the gate does when nobody else commands, by kind of robot: the law that stops it, and the law's numbers.
 
-A kind names its law (`Robot.gate_law`): an arm brakes and holds (brake.py), a quadrotor levels, descends and stops its motors
-(descend.py). A law has no model but what robot.yaml says, and imports nothing but numpy: it lives in the gate's process.
+A kind names its law (`Robot.gate_law`): an arm brakes and holds (brake.py), a quadrotor levels, descends and stops its
+motors (descend.py). A law has no model but what robot.yaml says, and imports nothing but numpy: it lives in the gate's
+process.
 """
 
 from __future__ import annotations
@@ -31,24 +32,42 @@ class GateConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    command_timeout_s: float = Field(0.04, ge=0.002, le=1.0, description="without a command for this long, stop the robot [s]")
-    state_timeout_s: float = Field(0.04, ge=0.002, le=1.0, description="without a good state for this long, the gate is blind [s]")
-    future_tolerance_s: float = Field(0.05, ge=0.0, le=1.0, description="a command stamped further ahead of the state is refused [s]")
+    command_timeout_s: float = Field(
+        0.04, ge=0.002, le=1.0, description="without a command for this long, stop the robot [s]"
+    )
+    state_timeout_s: float = Field(
+        0.04, ge=0.002, le=1.0, description="without a good state for this long, the gate is blind [s]"
+    )
+    future_tolerance_s: float = Field(
+        0.05, ge=0.0, le=1.0, description="a command stamped further ahead of the state is refused [s]"
+    )
     auto_resume_s: float = Field(
         0.5, ge=0.0, le=60.0, description="how long a stop, or a series of stops, may heal by itself; 0: never [s]"
     )
-    arm_at_start: bool = Field(True, description="pass the first good command; false: wait for the re-arm service first")
-    overspeed_ratio: float = Field(1.5, ge=1.0, le=10.0, description="stop and latch above this multiple of a velocity limit")
-    feed_forward_time_s: float = Field(0.05, ge=0.001, le=10.0, description="low pass of the effort that holds the robot [s]")
-    saturation_share: float = Field(
-        0.96, ge=0.1, le=1.0, description="an effort beyond this share of the way from the middle of its range to an end is at the limit"
+    arm_at_start: bool = Field(
+        True, description="pass the first good command; false: wait for the re-arm service first"
     )
-    saturation_s: float = Field(1.0, ge=0.05, le=60.0, description="warn when commands were at a limit for most of this long [s]")
+    overspeed_ratio: float = Field(
+        1.5, ge=1.0, le=10.0, description="stop and latch above this multiple of a velocity limit"
+    )
+    feed_forward_time_s: float = Field(
+        0.05, ge=0.001, le=10.0, description="low pass of the effort that holds the robot [s]"
+    )
+    saturation_share: float = Field(
+        0.96,
+        ge=0.1,
+        le=1.0,
+        description="an effort beyond this share of the way from the middle of its range to an end is at the limit",
+    )
+    saturation_s: float = Field(
+        1.0, ge=0.05, le=60.0, description="warn when commands were at a limit for most of this long [s]"
+    )
 
 
 @dataclass(frozen=True)
 class Inertial:
-    """A measurement of an IMU: specific force (3,) [m/s^2; body], rate (3,) [rad/s; body], and attitude (4,) [wxyz; body to any
+    """A measurement of an IMU: specific force (3,) [m/s^2; body], rate (3,) [rad/s; body], and attitude (4,) [wxyz;
+    body to any
     frame whose z is up], None where it tells none."""
 
     specific_force: Array
@@ -57,21 +76,29 @@ class Inertial:
 
 
 class Danger(NamedTuple):
-    """Why a robot must be stopped, and latched, whatever is commanded. cause: a word for counting; reason: with numbers."""
+    """Why a robot must be stopped, and latched, whatever is commanded. cause: a word for counting; reason: with
+    numbers.
+    """
 
     cause: str
     reason: str
 
 
 class GateLaw(Protocol):
-    """One robot's way to stop. Made once with the gate; `begin` is called whenever a stop begins, `effort` at each tick of it."""
+    """One robot's way to stop.
+
+    Made once with the gate; `begin` is called whenever a stop begins, `effort` at each tick of it.
+    """
 
     config: ClassVar[type[GateConfig]]
 
     def __init__(self, robot: Any, config: Any) -> None: ...
 
     def configure(self, config: Any) -> None:
-        """Take new numbers; a stop in progress may go on with the old ones. Raises GateError when they do not fit the robot."""
+        """Take new numbers; a stop in progress may go on with the old ones.
+
+        Raises GateError when they do not fit the robot.
+        """
         ...
 
     @property
@@ -81,7 +108,9 @@ class GateLaw(Protocol):
 
     @property
     def off(self) -> bool:
-        """Whether the stop has ended with the actuators switched off: then zeros are sent, at once, whatever the limits say."""
+        """Whether the stop has ended with the actuators switched off: then zeros are sent, at once, whatever the limits
+        say.
+        """
         ...
 
     @property
@@ -90,7 +119,9 @@ class GateLaw(Protocol):
         ...
 
     def passed(self, effort: Array, state: State | None, dt_s: float) -> None:
-        """A controller's effort was sent, `dt_s` after the one before: what it says of what holds the robot is taken in."""
+        """A controller's effort was sent, `dt_s` after the one before: what it says of what holds the robot is taken
+        in.
+        """
         ...
 
     def begin(self, state: State) -> None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measurements of an IMU that is not mounted at the base's origin or not along its axes, as one at the base would give.
 
-With R the rotation from the IMU's axes to the base's, r the IMU's position in the base frame, ω the base's rate and α its
-angular acceleration (Groves, Principles of GNSS, Inertial and Multisensor Integrated Navigation, 2013, section 5.7;
+With R the rotation from the IMU's axes to the base's, r the IMU's position in the base frame, ω the base's rate and α
+its angular acceleration (Groves, Principles of GNSS, Inertial and Multisensor Integrated Navigation, 2013, section 5.7;
 the body is rigid):
 
     ω = R ω_imu
@@ -36,14 +36,19 @@ class MountingError(MetaRLError):
 class ImuMounting:
     """See the module's docstring. Keeps the last rate: one object for one stream of measurements."""
 
-    def __init__(self, rotation_wxyz: Sequence[float] = (1.0, 0.0, 0.0, 0.0), position_m: Sequence[float] = (0.0, 0.0, 0.0)) -> None:
+    def __init__(
+        self, rotation_wxyz: Sequence[float] = (1.0, 0.0, 0.0, 0.0), position_m: Sequence[float] = (0.0, 0.0, 0.0)
+    ) -> None:
         turn, place = np.array(rotation_wxyz, dtype=float), np.array(position_m, dtype=float)
         if turn.shape != (4,) or not abs(float(np.linalg.norm(turn)) - 1.0) <= _NORM_TOLERANCE:
             raise MountingError(
-                f"imu_rotation_wxyz is {list(rotation_wxyz)}; must be a unit quaternion w, x, y, z from the IMU's axes to the base's"
+                f"imu_rotation_wxyz is {list(rotation_wxyz)}; must be a unit quaternion w, x, y, z from the IMU's axes "
+                "to the base's"
             )
         if place.shape != (3,) or not np.all(np.isfinite(place)):
-            raise MountingError(f"imu_position_m is {list(position_m)}; must be x, y, z of the IMU in the base frame [m]")
+            raise MountingError(
+                f"imu_position_m is {list(position_m)}; must be x, y, z of the IMU in the base frame [m]"
+            )
         self._turn, self._place = rotation.normalise(turn), place
         self._aligned = bool(np.array_equal(turn, rotation.IDENTITY) and not place.any())
         self._last: tuple[float, Array] | None = None

@@ -13,8 +13,9 @@ Positions. A position that leaps, further from the last one than the robot can h
 
 It is believed again when `RELOCATED_COUNT` positions in a row agree with each other, and last for
 `RELOCATED_PERIODS` periods of the states before (a robot that was reset, odometry that found itself again); `epoch`
-counts up. A second publisher that alternates with the first never gets there, whatever its rate. Before `RELOCATED_COUNT`
-states have been accepted, nothing says which of two publishers is right: neither is believed until one is alone.
+counts up. A second publisher that alternates with the first never gets there, whatever its rate. Before
+`RELOCATED_COUNT` states have been accepted, nothing says which of two publishers is right: neither is believed until
+one is alone.
 
 Frozen. A driver that repeats its last sample with new stamps measures nothing. A state whose position and velocity are
 bit for bit those of the state before is refused once they have been the same for `FROZEN_S`, and the velocity that it
@@ -85,12 +86,15 @@ def clock_problem(stamp_s: float, now_s: float, max_age_s: float) -> Refused | N
         return Refused(Rejection.STAMP_ZERO, "")
     guess = ": since boot?" if age_s > _SINCE_BOOT_S else ""
     remedy = "synchronise the clocks, or set stamp_on_arrival:=true or max_state_age_s"
-    text = f"stamps are {abs(age_s):.2g} s {_side(age_s)} this machine's clock{guess} (allowed: {max_age_s:g} s); {remedy}"
+    text = (
+        f"stamps are {abs(age_s):.2g} s {_side(age_s)} this machine's clock{guess} (allowed: {max_age_s:g} s); {remedy}"
+    )
     return Refused(Rejection.STALE if age_s > 0.0 else Rejection.FUTURE, text)
 
 
 class ClockCheck:
-    """Refuses stamps that are too far from this machine's clock, until a new time base is believed; see the module's docstring.
+    """Refuses stamps that are too far from this machine's clock, until a new time base is believed; see the module's
+    docstring.
 
     changes: how often a time base was believed. reason: why the last time, in words.
     """
@@ -115,7 +119,9 @@ class ClockCheck:
             return problem
         self._offset_s = now_s - stamp_s
         self.changes += 1
-        self.reason = f"a clock was set: stamps are now {abs(self._offset_s):.2g} s {_side(self._offset_s)} this machine's clock"
+        self.reason = (
+            f"a clock was set: stamps are now {abs(self._offset_s):.2g} s {_side(self._offset_s)} this machine's clock"
+        )
         self._near(stamp_s, steady_s)
         return None
 
@@ -126,7 +132,9 @@ class ClockCheck:
         self._broken = False
 
     def _breaks(self, stamp_s: float, steady_s: float, max_age_s: float, ahead: bool) -> bool:
-        """Whether a clock was set or stood: no delay makes stamps go back or run ahead, or leaves their time of travel as it was."""
+        """Whether a clock was set or stood: no delay makes stamps go back or run ahead, or leaves their time of travel
+        as it was.
+        """
         assert self._first is not None
         last_s, came_s = self._first
         stood = stamp_s == last_s and steady_s - came_s > STOOD_S
@@ -360,7 +368,10 @@ class StateIntake:
         return self._stamps.epoch + self._position.leaps.relocations
 
     def offer(self, state: State, stamp_s: float, received_s: float) -> Rejection | None:
-        """Take a state in; None when it was accepted. A state of a former time base is forgotten when the base changes."""
+        """Take a state in; None when it was accepted.
+
+        A state of a former time base is forgotten when the base changes.
+        """
         problem = self._judge(stamp_s)
         if problem is not None:
             problem = self._repeated(state, stamp_s) if problem is Rejection.DUPLICATE else problem
@@ -414,7 +425,11 @@ class StateIntake:
         """Whether the values have been the same for longer than they can; see the module's docstring."""
         last, n = self._told, self._place
         same = last is not None and self.latest is not None and state.q[0] == last.q[0]  # most are told apart by this
-        if last is None or not same or not (np.array_equal(state.q, last.q) and np.array_equal(state.v[:n], last.v[:n])):
+        if (
+            last is None
+            or not same
+            or not (np.array_equal(state.q, last.q) and np.array_equal(state.v[:n], last.v[:n]))
+        ):
             self._changed_s = stamp_s
             return False
         same_s = stamp_s - self._changed_s
@@ -430,7 +445,9 @@ class StateIntake:
         return Rejection.STAMP_ZERO if stamp_s == 0.0 else Rejection.STAMP_REPEATED
 
     def _value_problem(self, state: State) -> Rejection | None:
-        if (state.q.shape, state.v.shape) != self._sizes or (state.specific_force is not None and state.specific_force.shape != (3,)):
+        if (state.q.shape, state.v.shape) != self._sizes or (
+            state.specific_force is not None and state.specific_force.shape != (3,)
+        ):
             return Rejection.SIZE
         return number_problem(*(part for part in (state.q, state.v, state.specific_force) if part is not None))
 
@@ -447,8 +464,8 @@ class InertialMeasurement:
 class InertialIntake:
     """Keeps the newest usable measurement of an IMU and counts what it refused.
 
-    While its clock stands, new measurements come with one stamp. They are as old as their arrival says: their stamps go on from
-    the first one's with the steady clock.
+    While its clock stands, new measurements come with one stamp. They are as old as their arrival says: their stamps go
+    on from the first one's with the steady clock.
     """
 
     def __init__(self, max_step_s: float = MAX_STEP_S) -> None:
@@ -470,7 +487,11 @@ class InertialIntake:
             problem = None
         stamp_s += self._stood(stamp_s, received_s)
         problem = problem or number_problem(*parts)
-        if problem is None and inertial.attitude is not None and abs(float(np.linalg.norm(inertial.attitude)) - 1.0) > NORM_TOLERANCE:
+        if (
+            problem is None
+            and inertial.attitude is not None
+            and abs(float(np.linalg.norm(inertial.attitude)) - 1.0) > NORM_TOLERANCE
+        ):
             problem = Rejection.NOT_NORMALISED
         if problem is None:
             self.latest = InertialMeasurement(inertial, stamp_s, received_s)
@@ -484,7 +505,9 @@ class InertialIntake:
         if self.latest is None or stamp_s != self._first[0]:
             return False
         last = self.latest.inertial
-        return not (np.array_equal(inertial.rate, last.rate) and np.array_equal(inertial.specific_force, last.specific_force))
+        return not (
+            np.array_equal(inertial.rate, last.rate) and np.array_equal(inertial.specific_force, last.specific_force)
+        )
 
     def _stood(self, stamp_s: float, received_s: float) -> float:
         """How long [s] the clock has stood at this stamp."""

@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.course import Outputs, check_motion
-from metarl_robot.reference import Hold, Spline, braked, check_reference, from_points, random_excitation, random_tracking, stop
+from metarl_robot.reference import (
+    Hold,
+    Spline,
+    braked,
+    check_reference,
+    from_points,
+    random_excitation,
+    random_tracking,
+    stop,
+)
 from metarl_robot.robot import Robot
 from metarl_robot.signals import Reference, Setpoints, State
 
@@ -94,7 +103,12 @@ class JointCourse:
         return Eased(reference, from_points([start_s, start_s + duration_s], *ends))
 
     def check(
-        self, reference: Reference, start_s: float, duration_s: float, rate_hz: float = 200.0, where: Reference | None = None
+        self,
+        reference: Reference,
+        start_s: float,
+        duration_s: float,
+        rate_hz: float = 200.0,
+        where: Reference | None = None,
     ) -> None:
         at = None if where is None else where.sample(np.array([start_s])).q[0]
         check_reference(self._robot, reference, start_s, duration_s, rate_hz, at)

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Labelled tables of numbers in a std_msgs/Float64MultiArray: what the nodes publish where ROS has no message for it.
 
-A table has a stamp, rows and columns, each with a name. In the message's layout the label of the first dimension holds the
-stamp and the rows' names, `12.345000000 mean,std`, and of a command its source,
-`12.345000000 effort 4f0c2a91`; the label of the second the columns' names, `payload_mass_kg,…`; the data
-is row by row. Who does not know the labels sees a plain matrix. Nothing here imports ROS: a message read from a recording
-will do as well as a live one.
+A table has a stamp, rows and columns, each with a name. In the message's layout the label of the first dimension holds
+the stamp and the rows' names, `12.345000000 mean,std`, and of a command its source, `12.345000000 effort 4f0c2a91`; the
+label of the second the columns' names, `payload_mass_kg,…`; the data is row by row. Who does not know the labels sees a
+plain matrix. Nothing here imports ROS: a message read from a recording will do as well as a live one.
 """
 
 from __future__ import annotations
@@ -26,7 +25,9 @@ NANOSECONDS = 1_000_000_000
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """stamp_ns: when. rows: (R,) names, columns: (C,) names, values: (R, C). source: a name of its sender's process; may be empty."""
+    """stamp_ns: when. rows: (R,) names, columns: (C,) names, values: (R, C). source: a name of its sender's process;
+    may be empty.
+    """
 
     stamp_ns: int
     rows: tuple[str, ...]
@@ -70,23 +71,32 @@ def table_of(message: Any) -> Table:
     """The table in a Float64MultiArray.
 
     Raises:
-        SignalError: the message is not one of ours, its sizes contradict its labels, or it is larger than a table can be.
+        SignalError: the message is not one of ours, its sizes contradict its labels, or it is larger than a table can
+            be.
     """
     dimensions = message.layout.dim
     if len(dimensions) != 2:
         raise SignalError(f"table: needs two labelled dimensions; given {len(dimensions)}")
     first, second = dimensions[0].label, dimensions[1].label
     if len(first) + len(second) > MOST_LABEL_CHARACTERS or len(message.data) > MOST_NUMBERS:
-        raise SignalError(f"table: may have {MOST_LABEL_CHARACTERS} characters of labels and {MOST_NUMBERS} numbers; given more")
+        raise SignalError(
+            f"table: may have {MOST_LABEL_CHARACTERS} characters of labels and {MOST_NUMBERS} numbers; given more"
+        )
     stamp, _, rest = first.partition(" ")
     row_names, _, source = rest.partition(" ")
     stamp_ns = _stamp_ns(stamp)
     if stamp_ns is None or not row_names or _SOURCE.fullmatch(source) is None:
-        raise SignalError(f"table: the first label must be '<seconds>.<9 digits> <rows> [<source>]'; given {shown(first)}")
+        raise SignalError(
+            f"table: the first label must be '<seconds>.<9 digits> <rows> [<source>]'; given {shown(first)}"
+        )
     rows, columns = tuple(row_names.split(",")), tuple(second.split(","))
     if len(message.data) != len(rows) * len(columns):
-        raise SignalError(f"table: {len(rows)} rows of {len(columns)} columns were announced; {len(message.data)} numbers came")
-    return Table(stamp_ns, rows, columns, np.array(message.data, dtype=np.float64).reshape(len(rows), len(columns)), source)
+        raise SignalError(
+            f"table: {len(rows)} rows of {len(columns)} columns were announced; {len(message.data)} numbers came"
+        )
+    return Table(
+        stamp_ns, rows, columns, np.array(message.data, dtype=np.float64).reshape(len(rows), len(columns)), source
+    )
 
 
 def _stamp_ns(text: str) -> int | None:

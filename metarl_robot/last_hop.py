@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The last hop: where commands meet the robot, a watchdog that stops it when they stay out, though the gate is gone.
 
-A gate that was killed or stopped (SIGKILL, SIGSTOP, a machine that hangs) sends nothing, and a driver without a deadline goes on with the
-last command. Here a command is in force for `deadline_s`; after that the law of the robot's kind (gate_law.py) takes over: an arm
-brakes and holds, a quadrotor levels, descends and stops its motors. Commands are in force again when they have come for `RESUME_S`, no two
-of them further apart than that, joined to the law's effort no faster than the effort rate allows; whether the robot may move on then is
-the gate's decision, which latches when it itself has stood still.
+A gate that was killed or stopped (SIGKILL, SIGSTOP, a machine that hangs) sends nothing, and a driver without a
+deadline goes on with the last command. Here a command is in force for `deadline_s`; after that the law of the robot's
+kind (gate_law.py) takes over: an arm brakes and holds, a quadrotor levels, descends and stops its motors. Commands are
+in force again when they have come for `RESUME_S`, no two of them further apart than that, joined to the law's effort no
+faster than the effort rate allows; whether the robot may move on then is the gate's decision, which latches when it
+itself has stood still.
 
-Pure logic for our plant and for bridges to a driver: one clock, that of the robot's control periods. The last check of each number is here,
-too: what is not finite is refused, what is beyond a limit is clipped.
+Pure logic for our plant and for bridges to a driver: one clock, that of the robot's control periods. The last check of
+each number is here, too: what is not finite is refused, what is beyond a limit is clipped.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ class LastHop:
         self._source: str | None = None
 
     def admits(self, source: str, now_s: float) -> bool:
-        """Whether commands of a source are taken: those of the first, or of another one once it has been silent for the deadline.
+        """Whether commands of a source are taken: those of the first, or of another one once it has been silent for the
+        deadline.
 
         source: a name of the sender's process; may be empty.
         """

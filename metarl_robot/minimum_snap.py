@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Piecewise polynomials of degree 7 that pass through points with the least snap: Mellinger, Kumar, ICRA 2011.
 
-On each segment the polynomial is given by value and three derivatives at both ends, d, in units of the segment's time h:
-the coefficients are c = B d, and the cost, the integral of the squared fourth derivative, is h^-7 d' H d with B and H
-constant. What is given at the knots is fixed; the rest minimises the total cost, a linear system that is block tridiagonal
-(Richter, Bry, Roy, ISRR 2013). Where nothing but the value is fixed at a knot, six derivatives are continuous there.
+On each segment the polynomial is given by value and three derivatives at both ends, d, in units of the segment's time
+h: the coefficients are c = B d, and the cost, the integral of the squared fourth derivative, is h^-7 d' H d with B and
+H constant. What is given at the knots is fixed; the rest minimises the total cost, a linear system that is block
+tridiagonal (Richter, Bry, Roy, ISRR 2013). Where nothing but the value is fixed at a knot, six derivatives are
+continuous there.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ def minimum_snap(
 ) -> Polynomials:
     """The polynomials of least snap through values (K, n) at times (K,) [s].
 
-    Velocities and accelerations (K, n), where given, are met at every point. What is not given is zero at both ends and free
-    between them. The jerk is zero at both ends. One point: standing still there.
+    Velocities and accelerations (K, n), where given, are met at every point. What is not given is zero at both ends and
+    free between them. The jerk is zero at both ends. One point: standing still there.
 
     Raises:
         SignalError: times do not increase, sizes differ, or a value is not finite.
@@ -71,9 +72,13 @@ def minimum_snap(
 
 def _check(t: Array, p: Array, given: dict[int, ArrayLike | None]) -> None:
     if t.ndim != 1 or len(t) == 0 or p.ndim != 2 or len(p) != len(t):
-        raise SignalError(f"trajectory: needs times (K,) and points (K, n) with K >= 1; given shapes {t.shape} and {p.shape}")
+        raise SignalError(
+            f"trajectory: needs times (K,) and points (K, n) with K >= 1; given shapes {t.shape} and {p.shape}"
+        )
     if not np.all(np.isfinite(t)) or np.any(np.diff(t) <= 0.0):
-        raise SignalError(f"trajectory: times must be finite and increase from point to point; given {np.round(t, 6).tolist()}")
+        raise SignalError(
+            f"trajectory: times must be finite and increase from point to point; given {np.round(t, 6).tolist()}"
+        )
     for name, values in (("points", p), ("velocities", given[1]), ("accelerations", given[2])):
         if values is None:
             continue

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is looked at in an MJCF file before MuJoCo reads it: what would hang, exhaust or end the process there is refused.
+"""What is looked at in an MJCF file before MuJoCo reads it: what would hang, exhaust or end the process there is
+refused.
 
 Found by fuzzing MuJoCo 4: a model asset that names its own file is a segmentation fault; a `replicate`
 of 10^8 or `nkey` of 2·10^9 runs for ever. A document type is refused (entities), and sizes and numbers

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ROS 2 parameter files: a mapping of nodes to `ros__parameters`, as this package ships them in `models/<robot>/config`."""
+"""ROS 2 parameter files: a mapping of nodes to `ros__parameters`, as this package ships them in
+`models/<robot>/config`.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,7 @@ def read_parameters(path: Path, error: MakeError) -> dict[str, dict[str, Any]]:
     return {node: _parameters(body, f"{path}: {node}", error) for node, body in nodes.items()}
 
 
-def parameters_below(
-    values: dict[str, Any], key: str, source: str, error: MakeError
-) -> dict[str, Any]:
+def parameters_below(values: dict[str, Any], key: str, source: str, error: MakeError) -> dict[str, Any]:
     """The parameters below a prefix, which a file writes as a mapping of its own. Raises `error`."""
     return _mapping(values.get(key), f"{source}: {key}", error)
 

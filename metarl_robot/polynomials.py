@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Piecewise polynomials and their derivatives at any times.
 
-On a piece that begins at t_0 and lasts h, with x = (t - t_0) / h, the derivative of order k is sum_p c_p p! / (p - k)! h^-k x^(p - k):
-all but the powers of x is worked out once.
+On a piece that begins at t_0 and lasts h, with x = (t - t_0) / h, the derivative of order k is sum_p c_p p! / (p - k)!
+h^-k x^(p - k): all but the powers of x is worked out once.
 """
 
 from __future__ import annotations
@@ -67,11 +67,15 @@ class Polynomials:
     def _pieces(self) -> _Pieces:
         ends = np.append(self.knots[:-1], np.nextafter(self.knots[-1], np.inf))  # the last knot is still on its piece
         lengths = np.concatenate([[np.inf], np.diff(self.knots), [np.inf]])  # no share of standing still ever passes
-        return _Pieces(ends, np.concatenate([self.knots[:1], self.knots]), lengths, np.arange(self.coefficients.shape[1]))
+        return _Pieces(
+            ends, np.concatenate([self.knots[:1], self.knots]), lengths, np.arange(self.coefficients.shape[1])
+        )
 
     @cached_property
     def _terms(self) -> dict[int, Array]:
-        """By the highest derivative: (K + 2, P, (highest + 1) n) of powers, for the values of all outputs, their first derivatives, ..."""
+        """By the highest derivative: (K + 2, P, (highest + 1) n) of powers, for the values of all outputs, their first
+        derivatives, ...
+        """
         return {}
 
     def _terms_up_to(self, highest: int) -> Array:

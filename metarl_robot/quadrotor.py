@@ -4,9 +4,9 @@
 World frame ENU, body frame FLU at the centre of mass. q = (x, y, z [m; world], qw, qx, qy, qz [body→world]),
 v = (linear [m/s; world], angular [rad/s; body]), a command is the thrust of each rotor [N].
 
-A rotor at r with speed Ω gives the thrust u = k Ω² along body z and the drag torque -s c u about it, where s is +1 for a rotor
-that turns counter-clockwise seen from above and c the ratio of torque to thrust. The motor follows its commanded speed
-with a first-order lag, of its own when it slows down: dΩ/dt = (√(u_c / k) - Ω) / τ.
+A rotor at r with speed Ω gives the thrust u = k Ω² along body z and the drag torque -s c u about it, where s is +1 for
+a rotor that turns counter-clockwise seen from above and c the ratio of torque to thrust. The motor follows its
+commanded speed with a first-order lag, of its own when it slows down: dΩ/dt = (√(u_c / k) - Ω) / τ.
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ class QuadrotorPayload(Payload):
 
 
 class QuadrotorFile(RobotFile):
-    """The contents of a quadrotor's `robot.yaml`. family: it stands for all quadrotors, and its weights are for those without their own."""
+    """The contents of a quadrotor's `robot.yaml`. family: it stands for all quadrotors, and its weights are for those
+    without their own.
+    """
 
     family: bool = False
     payload: QuadrotorPayload
@@ -99,7 +101,9 @@ class QuadrotorFile(RobotFile):
     def _can_be_flown(cls, rotors: tuple[Rotor, ...]) -> tuple[Rotor, ...]:
         check_unique(rotor.name for rotor in rotors)
         if np.linalg.matrix_rank(_allocation(rotors, 1.0), tol=1e-6) < 4:
-            raise ValueError("the rotors' positions and spins cannot give thrust and torque about every axis independently")
+            raise ValueError(
+                "the rotors' positions and spins cannot give thrust and torque about every axis independently"
+            )
         return rotors
 
     @model_validator(mode="after")
@@ -108,8 +112,9 @@ class QuadrotorFile(RobotFile):
         weight = self.mass_kg * GRAVITY_M_S2
         if not idle < weight < fastest <= _MOST_THRUST_TO_WEIGHT * weight:
             raise ValueError(
-                f"the rotors give {idle:.3g} to {fastest:.3g} N together by thrust_coefficient_n_s2 and rotor_speed_rad_s: must be less "
-                f"than the weight of {weight:.3g} N when idle, and 1 to {_MOST_THRUST_TO_WEIGHT:g} times as much at most"
+                f"the rotors give {idle:.3g} to {fastest:.3g} N together by thrust_coefficient_n_s2 and "
+                f"rotor_speed_rad_s: must be less than the weight of {weight:.3g} N when idle, and 1 to "
+                f"{_MOST_THRUST_TO_WEIGHT:g} times as much at most"
             )
         return self
 
@@ -164,14 +169,18 @@ class Quadrotor(Robot):
         self.parasitic_drag = np.array(description.parasitic_drag_n_s2_m2)
         self.tilt_limit_rad = math.radians(description.tilt_limit_deg)
         self.payload_position = np.array(description.payload.position_m)
-        self.effort_lower, self.effort_limit = (np.full(4, self.thrust_coefficient * speed**2) for speed in description.rotor_speed_rad_s)
+        self.effort_lower, self.effort_limit = (
+            np.full(4, self.thrust_coefficient * speed**2) for speed in description.rotor_speed_rad_s
+        )
         self.effort_rate_limit = np.full(4, description.thrust_rate_n_s)
         self.velocity_limit = np.array([*(description.speed_limit_m_s,) * 3, *description.rate_limit_rad_s])
         self.position_lower, self.position_upper = np.full(6, -np.inf), np.full(6, np.inf)
         self.home = np.array([0.0, 0.0, HOME_HEIGHT_M, 1.0, 0.0, 0.0, 0.0])
         self.allocation = _allocation(description.rotors, self.torque_ratio)
         self._mixing = np.linalg.inv(self.allocation)
-        self.hover_thrust: Array = np.linalg.solve(self.allocation, np.array([self.mass_kg * GRAVITY_M_S2, 0.0, 0.0, 0.0]))
+        self.hover_thrust: Array = np.linalg.solve(
+            self.allocation, np.array([self.mass_kg * GRAVITY_M_S2, 0.0, 0.0, 0.0])
+        )
 
     def speeds(self, thrusts: Array) -> Array:
         """Rotor speeds [rad/s] that give thrusts [N], any shape."""
@@ -184,8 +193,8 @@ class Quadrotor(Robot):
     def thrusts(self, collective: float, torque: Array) -> Array:
         """(4,) N within the limits that come closest to a collective thrust [N] and a torque (3,) [Nm; body].
 
-        Where the limits do not allow both, yaw torque is given up first, then collective thrust, then roll and pitch torque
-        (Faessler, Falanga, Scaramuzza, "Thrust mixing, saturation, and body-rate control", 2017).
+        Where the limits do not allow both, yaw torque is given up first, then collective thrust, then roll and pitch
+        torque (Faessler, Falanga, Scaramuzza, "Thrust mixing, saturation, and body-rate control", 2017).
         """
         inverse = self._mixing
         by_thrust, tilting, yawing = collective * inverse[:, 0], inverse[:, 1:3] @ torque[:2], inverse[:, 3] * torque[2]
@@ -204,7 +213,9 @@ class Quadrotor(Robot):
         return mujoco.MjSpec.from_string(self.mjcf())
 
     def mjcf(self) -> str:
-        """The MJCF of the nominal robot: one free body, sites where rotors and payload act on it, a ground to land on."""
+        """The MJCF of the nominal robot: one free body, sites where rotors and payload act on it,
+        a ground to land on.
+        """
         moments = " ".join(f"{moment:.9g}" for moment in np.diag(self.inertia))
         sites = "\n".join(
             f'      <site name="{name}" pos="{_text(place)}"/>'
@@ -248,8 +259,9 @@ class MotorModel:
     def advance(self, command: Array, duration_s: float) -> Array:
         """Hold a command (4,) [N]; returns the mean thrust (4,) [N] meanwhile.
 
-        With Ω_c the commanded speed and g the gap to it, Ω = Ω_c + g e^(-t / τ): the mean of Ω² over the duration T = r τ is
-        Ω_c² + 2 Ω_c g (1 - e^-r) / r + g² (1 - e^-2r) / 2r. Four rotors one by one take a third of the time that arrays of four do.
+        With Ω_c the commanded speed and g the gap to it, Ω = Ω_c + g e^(-t / τ): the mean of Ω² over the duration T = r
+        τ is Ω_c² + 2 Ω_c g (1 - e^-r) / r + g² (1 - e^-2r) / 2r. Four rotors one by one take a third of the time that
+        arrays of four do.
         """
         up, down = self._robot.motor_time_s
         faster, slower, coefficient = _lag(duration_s / up), _lag(duration_s / down), self._robot.thrust_coefficient
@@ -272,7 +284,9 @@ def _lag(ratio: float) -> tuple[float, float, float]:
 
 def _allocation(rotors: tuple[Rotor, ...], torque_ratio: float) -> Array:
     """(collective, torque) of unit thrusts: torque r × e_z, and the drag torque about e_z."""
-    columns = [(1.0, r.position_m[1], -r.position_m[0], -torque_ratio if r.spin == "ccw" else torque_ratio) for r in rotors]
+    columns = [
+        (1.0, r.position_m[1], -r.position_m[0], -torque_ratio if r.spin == "ccw" else torque_ratio) for r in rotors
+    ]
     return np.array(columns).T
 
 

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Joint-space trajectories with analytic velocity and acceleration, and the check every reference must pass.
 
-Spline: on segment k, with s = t - t_k, q(s) = sum_i c_ki s^i, degree <= 5. Coefficients of the cubic that meets position
-and velocity, and of the quintic that meets position, velocity and acceleration, at both ends: Siciliano, Sciavicco,
-Villani, Oriolo, "Robotics: Modelling, Planning and Control", 2009, section 4.2. A quintic at rest at both ends is the
-minimum-jerk motion (Flash and Hogan, J. Neurosci. 1985).
+Spline: on segment k, with s = t - t_k, q(s) = sum_i c_ki s^i, degree <= 5. Coefficients of the cubic that meets
+position and velocity, and of the quintic that meets position, velocity and acceleration, at both ends: Siciliano,
+Sciavicco, Villani, Oriolo, "Robotics: Modelling, Planning and Control", 2009, section 4.2. A quintic at rest at both
+ends is the minimum-jerk motion (Flash and Hogan, J. Neurosci. 1985).
 
-MultiSine: q(t) = c + e(t) sum_k A_k sin(2 pi f_k (t - t_0) + phi_k), where the envelope e rises from 0 to 1 over the ramp
-as the minimum-jerk step 10 x^3 - 15 x^4 + 6 x^5, and falls likewise at the end.
+MultiSine: q(t) = c + e(t) sum_k A_k sin(2 pi f_k (t - t_0) + phi_k), where the envelope e rises from 0 to 1 over the
+ramp as the minimum-jerk step 10 x^3 - 15 x^4 + 6 x^5, and falls likewise at the end.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class Hold:
 
 @dataclass(frozen=True, eq=False)
 class Stop:
-    """Come to rest: each joint within a time T of its own, v (1 - 3 s^2 + 2 s^3), s = (t - start_s) / T, on v T / 2 of way.
+    """Come to rest: each joint within a time T of its own, v (1 - 3 s^2 + 2 s^3), s = (t - start_s) / T, on v T / 2 of
+    way.
 
     start_s: when it begins [s]. q, v: (n,) where and how fast then [rad, rad/s]. duration_s: (n,) T.
     """
@@ -62,14 +63,18 @@ class Stop:
         """Setpoints at times (N,) [s]."""
         s = np.clip((times[:, None] - self.start_s) / self.duration_s, 0.0, 1.0)
         way = self.v * self.duration_s * (s - s**3 + 0.5 * s**4)
-        return Setpoints(self.q + way, self.v * (1.0 - s**2 * (3.0 - 2.0 * s)), -6.0 * self.v / self.duration_s * s * (1.0 - s))
+        return Setpoints(
+            self.q + way, self.v * (1.0 - s**2 * (3.0 - 2.0 * s)), -6.0 * self.v / self.duration_s * s * (1.0 - s)
+        )
 
 
 def stop(robot: Robot, state: State, start_s: float) -> Stop:
     """From a state to rest within BRAKE_S, or less where a joint is near a position limit."""
     q, v = state.q, state.v
     room = np.maximum(np.where(v > 0.0, robot.position_upper - q, q - robot.position_lower), 0.0)
-    return Stop(start_s, q.copy(), v.copy(), np.clip(2.0 * room / np.maximum(np.abs(v), _TOLERANCE), _SHORTEST_BRAKE_S, BRAKE_S))
+    return Stop(
+        start_s, q.copy(), v.copy(), np.clip(2.0 * room / np.maximum(np.abs(v), _TOLERANCE), _SHORTEST_BRAKE_S, BRAKE_S)
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,9 +131,9 @@ class Waypoints:
 class MultiSine:
     """Sines about a centre, from rest to rest.
 
-    centre: (n,) [rad]. amplitude, frequency_hz, phase: (K, n) [rad, Hz, rad]. The motion runs from start_s for duration_s
-    and takes ramp_s to rise and to fall. fastest: (n,) [rad/s] the amplitudes of a joint that would be faster, for the ramp adds to
-    the sines' own speed, are reduced by as much; found out at the first sample.
+    centre: (n,) [rad]. amplitude, frequency_hz, phase: (K, n) [rad, Hz, rad]. The motion runs from start_s for
+    duration_s and takes ramp_s to rise and to fall. fastest: (n,) [rad/s] the amplitudes of a joint that would be
+    faster, for the ramp adds to the sines' own speed, are reduced by as much; found out at the first sample.
     """
 
     centre: Array
@@ -184,7 +189,8 @@ def from_points(
     interpolation, zero at both ends: with positions alone the motion never leaves the points' range.
 
     Raises:
-        SignalError: times do not increase, sizes differ, a value is not finite, or accelerations come without velocities.
+        SignalError: times do not increase, sizes differ, a value is not finite, or accelerations come without
+            velocities.
     """
     t, q = np.asarray(times, float), np.asarray(positions, float)
     _check_points(t, q, velocities, accelerations)
@@ -220,15 +226,21 @@ def braked(spline: Spline, robot: Robot) -> Spline:
     stop_s = min(BRAKE_S, max(_SHORTEST_BRAKE_S, float(np.min(2.0 * room[moving] / np.abs(v[moving])))))
     zero = np.zeros_like(v)
     piece = np.stack([q, v, zero, -v / stop_s**2, 0.5 * v / stop_s**3, zero])
-    return Spline(np.append(spline.knots, spline.knots[-1] + stop_s), np.concatenate([spline.coefficients, piece[None]]))
+    return Spline(
+        np.append(spline.knots, spline.knots[-1] + stop_s), np.concatenate([spline.coefficients, piece[None]])
+    )
 
 
 def _check_points(t: Array, q: Array, velocities: ArrayLike | None, accelerations: ArrayLike | None) -> None:
     if t.ndim != 1 or len(t) == 0 or q.ndim != 2 or len(q) != len(t):
-        raise SignalError(f"trajectory: needs times (K,) and positions (K, n) with K >= 1; given shapes {t.shape} and {q.shape}")
+        raise SignalError(
+            f"trajectory: needs times (K,) and positions (K, n) with K >= 1; given shapes {t.shape} and {q.shape}"
+        )
     check_times(t)
     if accelerations is not None and velocities is None:
-        raise SignalError("trajectory: accelerations were given without velocities; give both, velocities alone, or neither")
+        raise SignalError(
+            "trajectory: accelerations were given without velocities; give both, velocities alone, or neither"
+        )
     for name, values in (("positions", q), ("velocities", velocities), ("accelerations", accelerations)):
         if values is None:
             continue
@@ -253,8 +265,9 @@ def check_times(t: Array) -> None:
         k = int(late[0])
         since = t - t[0]
         raise SignalError(
-            f"trajectory: times must increase strictly from point to point, as joint_trajectory_controller demands; points {k} and "
-            f"{k + 1} are at {since[k]:.6g} s and {since[k + 1]:.6g} s: drop one of them, or time the trajectory (time_from_start)"
+            "trajectory: times must increase strictly from point to point, as joint_trajectory_controller demands; "
+            f"points {k} and {k + 1} are at {since[k]:.6g} s and {since[k + 1]:.6g} s: drop one of them, or time the "
+            "trajectory (time_from_start)"
         )
 
 
@@ -295,7 +308,12 @@ def _monotone_velocities(t: Array, q: Array) -> Array:
 
 
 def check_reference(
-    robot: Robot, reference: Reference, start_s: float, duration_s: float, rate_hz: float = 200.0, where: Array | None = None
+    robot: Robot,
+    reference: Reference,
+    start_s: float,
+    duration_s: float,
+    rate_hz: float = 200.0,
+    where: Array | None = None,
 ) -> None:
     """Refuse a reference that the robot cannot follow between start_s and start_s + duration_s, sampled at rate_hz.
 
@@ -303,14 +321,17 @@ def check_reference(
     come back, and be no farther outside on the way.
 
     Raises:
-        SignalError: wrong number of joints, a value that is not finite, or a position or velocity outside a joint's range;
-            the message names the joint, the value, when, and the range.
+        SignalError: wrong number of joints, a value that is not finite, or a position or velocity outside a joint's
+            range; the message names the joint, the value, when, and the range.
     """
     times = start_s + np.linspace(0.0, duration_s, max(2, int(np.ceil(duration_s * rate_hz)) + 1))
     points = reference.sample(times)
     for what, values in (("position", points.q), ("velocity", points.v), ("acceleration", points.a)):
         if values.shape != (len(times), robot.dof):
-            raise SignalError(f"reference: {what} has {values.shape[-1]} joints; {robot.name} has {robot.dof}: {list(robot.joint_names)}")
+            raise SignalError(
+                f"reference: {what} has {values.shape[-1]} joints; {robot.name} has {robot.dof}: "
+                f"{list(robot.joint_names)}"
+            )
         broken = np.flatnonzero(~np.isfinite(values).all(0))
         if len(broken):
             raise SignalError(f"reference: {what} of joint '{robot.joint_names[broken[0]]}' is not finite")
@@ -326,8 +347,8 @@ def _check_range(robot: Robot, what: str, unit: str, times: Array, values: Array
     k, joint = np.unravel_index(int(np.argmax(excess)), excess.shape)
     if excess[k, joint] > _TOLERANCE:
         raise SignalError(
-            f"reference: {what} of joint '{robot.joint_names[joint]}' reaches {values[k, joint]:.4f} {unit} at {times[k]:.3f} s; "
-            f"allowed: [{lower[joint]:.4f}, {upper[joint]:.4f}] {unit}"
+            f"reference: {what} of joint '{robot.joint_names[joint]}' reaches {values[k, joint]:.4f} {unit} at "
+            f"{times[k]:.3f} s; allowed: [{lower[joint]:.4f}, {upper[joint]:.4f}] {unit}"
         )
 
 
@@ -336,8 +357,8 @@ class MotionRange(NamedTuple):
 
     speed: peak velocity of a joint, fraction of its limit (lowest, highest drawn). room: share of the room between the
     centre and the nearer position limit that a motion may use. amplitude_rad: the most that any joint swings.
-    frequency_hz: lowest and highest frequency of a sine. centre: how far the centre may lie from home, as a share of the
-    room between home and the limit. ramp_s: time that sines take to rise.
+    frequency_hz: lowest and highest frequency of a sine. centre: how far the centre may lie from home, as a share of
+    the room between home and the limit. ramp_s: time that sines take to rise.
     """
 
     speed: tuple[float, float]
@@ -349,16 +370,24 @@ class MotionRange(NamedTuple):
 
     def calmer(self, factor: float) -> MotionRange:
         """Speeds and amplitudes times `factor`."""
-        return self._replace(speed=(self.speed[0] * factor, self.speed[1] * factor), amplitude_rad=self.amplitude_rad * factor)
+        return self._replace(
+            speed=(self.speed[0] * factor, self.speed[1] * factor), amplitude_rad=self.amplitude_rad * factor
+        )
 
 
-TRACKING = MotionRange(speed=(0.2, 0.45), room=0.7, amplitude_rad=0.5, frequency_hz=(0.15, 0.5), centre=0.15, ramp_s=1.0)
-EXCITATION = MotionRange(speed=(0.1, 0.6), room=0.9, amplitude_rad=0.8, frequency_hz=(0.1, 2.0), centre=0.45, ramp_s=0.4)
+TRACKING = MotionRange(
+    speed=(0.2, 0.45), room=0.7, amplitude_rad=0.5, frequency_hz=(0.15, 0.5), centre=0.15, ramp_s=1.0
+)
+EXCITATION = MotionRange(
+    speed=(0.1, 0.6), room=0.9, amplitude_rad=0.8, frequency_hz=(0.1, 2.0), centre=0.45, ramp_s=0.4
+)
 
 _SINES = 2
 
 
-def random_tracking(robot: Robot, rng: np.random.Generator, duration_s: float, motion: MotionRange = TRACKING) -> MultiSine | Waypoints:
+def random_tracking(
+    robot: Robot, rng: np.random.Generator, duration_s: float, motion: MotionRange = TRACKING
+) -> MultiSine | Waypoints:
     """A lively work-like motion about home from t = 0: sines or point-to-point moves, each half of the time.
 
     Feasible in position and velocity by construction. Torque depends on what the arm carries: see sim.feasibility.
@@ -368,8 +397,12 @@ def random_tracking(robot: Robot, rng: np.random.Generator, duration_s: float, m
     return random_moves(robot, rng, duration_s, motion)
 
 
-def random_excitation(robot: Robot, rng: np.random.Generator, duration_s: float, motion: MotionRange = EXCITATION) -> MultiSine:
-    """A motion that visits many poses, speeds and accelerations, for identification; feasible in position and velocity."""
+def random_excitation(
+    robot: Robot, rng: np.random.Generator, duration_s: float, motion: MotionRange = EXCITATION
+) -> MultiSine:
+    """A motion that visits many poses, speeds and accelerations, for identification;
+    feasible in position and velocity.
+    """
     return random_sines(robot, rng, duration_s, motion)
 
 
@@ -387,14 +420,17 @@ def random_sines(robot: Robot, rng: np.random.Generator, duration_s: float, moti
 
 
 def random_moves(robot: Robot, rng: np.random.Generator, duration_s: float, motion: MotionRange) -> Waypoints:
-    """Minimum-jerk moves between random poses about a random centre, without pauses, from t = 0 to duration_s or later."""
+    """Minimum-jerk moves between random poses about a random centre, without pauses,
+    from t = 0 to duration_s or later.
+    """
     centre = _random_pose(robot, rng, motion.centre)
     swing = np.minimum(motion.room * _room(robot, centre), motion.amplitude_rad)
     times, poses = [0.0], [centre + rng.uniform(-1, 1, robot.dof) * swing]
     while times[-1] < duration_s:
         target = centre + rng.uniform(-1, 1, robot.dof) * swing
         speed = rng.uniform(*motion.speed)
-        shortest = np.max(1.875 * np.abs(target - poses[-1]) / (speed * robot.velocity_limit))  # peak of minimum jerk: 15/8 of the mean
+        # peak of minimum jerk: 15/8 of the mean
+        shortest = np.max(1.875 * np.abs(target - poses[-1]) / (speed * robot.velocity_limit))
         times.append(times[-1] + max(0.3, float(shortest)))
         poses.append(target)
     return Waypoints(np.array(times), np.array(poses))

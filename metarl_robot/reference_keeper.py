@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which reference a robot follows now: new ones are checked, joined to the old one and eased into.
 
-A trajectory that starts at t_s applies from max(now, t_s); before that the old one goes on. Where it does not start at what the
-old one says there, the difference fades, so that the sum r(t) + e(t) has no jump in position, velocity or acceleration:
+A trajectory that starts at t_s applies from max(now, t_s); before that the old one goes on. Where it does not start at
+what the old one says there, the difference fades, so that the sum r(t) + e(t) has no jump in position, velocity or
+acceleration:
 
     e(t_j) = r_old(t_j) − r_new(t_j),  ė, ë likewise,      e = ė = ë = 0 at t_j + T
 
-with T the least time (in steps of 1.4) for which the sum keeps the limits. What fades, and along which polynomial, is the robot's
-course (course.py): the joints of an arm, position and heading of a quadrotor.
+with T the least time (in steps of 1.4) for which the sum keeps the limits. What fades, and along which polynomial, is
+the robot's course (course.py): the joints of an arm, position and heading of a quadrotor.
 
 Rules for what is not quite right, said in what `offer` returns:
 
 - A trajectory that is over by up to two control periods is late: its end is held.
-- One that exceeds a limit by little, as between the points of a plan at 100 % of the speed limit, is slowed until it does not.
+- One that exceeds a limit by little, as between the points of a plan at 100 % of the speed limit, is slowed until it
+  does not.
 - A joint that it does not have (NaN) stays where the present reference has it.
 - A joint that is outside its position limits may come back.
 """
@@ -109,7 +111,8 @@ class ReferenceKeeper:
         self._pending = self._target = self._fade = self.end_s = None
 
     def offer(self, times: Array, points: Outputs, now_s: float, ease: bool = True) -> Taken:
-        """Follow a trajectory from now on, or from its first point if that is later. An earlier one that has not begun yet is dropped.
+        """Follow a trajectory from now on, or from its first point if that is later. An earlier one that has not begun
+        yet is dropped.
 
         Arguments:
             times: (K,) [s], absolute; points: the robot's outputs there. Columns of NaN positions are held.
@@ -140,7 +143,9 @@ class ReferenceKeeper:
         return Taken(begin_s, end_s, _remarks(points, slower, late_s))
 
     def _completed(self, points: Outputs, before: Reference | None, now_s: float) -> Outputs:
-        """The points, with outputs that they do not have (columns of NaN) at rest where the present reference has them."""
+        """The points, with outputs that they do not have (columns of NaN) at rest where the present reference has
+        them.
+        """
         missing = np.isnan(points.positions).all(axis=0)
         if not missing.any() or missing.all():
             return points
@@ -180,13 +185,17 @@ class ReferenceKeeper:
         return self._active
 
     def _braking_s(self, new: Reference, end_s: float) -> float:
-        """When a trajectory that moves at its end begins to brake: before that, as a rule, more of it comes. Else never."""
+        """When a trajectory that moves at its end begins to brake: before that, as a rule, more of it comes.
+
+        Else never.
+        """
         velocities = self._course.outputs(new, np.array([end_s])).velocities
         moves = velocities is not None and np.any(np.abs(velocities) > _SAME)
         return end_s if moves else np.inf
 
     def _fade_into(self, old: Reference, new: Reference, join_s: float, until_s: float) -> _Fade | None:
-        """What is added to the new reference so that the sum begins as the old one goes on; None where nothing is needed.
+        """What is added to the new reference so that the sum begins as the old one goes on; None where nothing is
+        needed.
 
         The sum is checked until the fade ends, or until_s.
         """

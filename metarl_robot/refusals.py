@@ -59,8 +59,8 @@ ADVICE = {
     " stamp_on_arrival:=true uses the time of arrival",
     Rejection.STALE: "stamps are too far behind this machine's clock",
     Rejection.FUTURE: "stamps are too far ahead of this machine's clock",
-    Rejection.OTHER_SOURCE: "it comes from another process than the commands that the robot was armed with: end that process,"
-    " or stop the robot (~/estop) and re-arm it (~/rearm)",
+    Rejection.OTHER_SOURCE: "it comes from another process than the commands that the robot was armed with: end that "
+    "process, or stop the robot (~/estop) and re-arm it (~/rearm)",
     Rejection.NO_STATE: "there is no state yet",
 }
 

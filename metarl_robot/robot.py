@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Robot descriptions: `models/<name>/robot.yaml`, validated when loaded. What every kind of robot has is here.
 
-A kind is a class (arm.py, quadrotor.py): it says which keys its robot.yaml may have, turns them into arrays, checks them against the
-MJCF, and names what belongs to the kind in other rooms. A new kind is such a class and a line in `_KINDS`. Every key carries its
-unit, so that a value in another unit is a misspelt key.
+A kind is a class (arm.py, quadrotor.py): it says which keys its robot.yaml may have, turns them into arrays, checks
+them against the MJCF, and names what belongs to the kind in other rooms. A new kind is such a class and a line in
+`_KINDS`. Every key carries its unit, so that a value in another unit is a misspelt key.
 """
 
 from __future__ import annotations
@@ -169,7 +169,9 @@ def load_robot(
     except ValidationError as error:
         raise RobotError(f"{path}: {faults(error, kind.file)}") from error
     if of_kind and robot.kind != of_kind:
-        raise RobotError(f"{path}: kind: robot '{robot.name}' is of kind '{robot.kind}'; given where '{of_kind}' is needed")
+        raise RobotError(
+            f"{path}: kind: robot '{robot.name}' is of kind '{robot.kind}'; given where '{of_kind}' is needed"
+        )
     if check_model:
         robot.check_model()
     return robot

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rotations as unit quaternions, wxyz, that take body coordinates to world coordinates: v_world = rotate(q, v_body).
 
-Every function takes any number of leading axes, which broadcast: q (..., 4), vectors (..., 3). Numpy alone, and written out
-in components, so that one call on a single quaternion takes microseconds. Formulas: Solà, "Quaternion kinematics for the
-error-state Kalman filter", arXiv 1711.02508, 2017, sections 1-4 (Hamilton's convention, as MuJoCo and ROS).
+Every function takes any number of leading axes, which broadcast: q (..., 4), vectors (..., 3). Numpy alone, and written
+out in components, so that one call on a single quaternion takes microseconds. Formulas: Solà, "Quaternion kinematics
+for the error-state Kalman filter", arXiv 1711.02508, 2017, sections 1-4 (Hamilton's convention, as MuJoCo and ROS).
 """
 
 from __future__ import annotations
@@ -119,7 +119,10 @@ def to_matrix(q: Array) -> Array:
 
 
 def from_matrix(r: Array) -> Array:
-    """The quaternion with w >= 0 of a rotation matrix (..., 3, 3); accurate at every angle (Shepperd, J. Guidance 1978)."""
+    """The quaternion with w >= 0 of a rotation matrix (..., 3, 3); accurate at every angle (Shepperd, J.
+
+    Guidance 1978).
+    """
     xx, yy, zz = r[..., 0, 0], r[..., 1, 1], r[..., 2, 2]
     products = np.empty((*r.shape[:-2], 4, 4))  # 4 q qᵀ
     products[..., 0, 0] = 1.0 + xx + yy + zz

@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether a controller or an adapter can use a sample (time, state), before it changes anything in them.
 
-Shapes and types are the caller's mistakes: SignalError. q (nq,), v (dof,) and specific_force (3,) must be numpy arrays of real numbers;
-integers and other precisions are converted. Lists, strings, None and booleans are refused.
+Shapes and types are the caller's mistakes: SignalError. q (nq,), v (dof,) and specific_force (3,) must be numpy arrays
+of real numbers; integers and other precisions are converted. Lists, strings, None and booleans are refused.
 
 Values are the world's: they are named, and the sample is not used. Wrong are
 
     time      not finite; not later than the last good one by SHORTEST_S; later by more than MAX_STEP_S
-    state     not finite or beyond MAX_VALUE; a quaternion's norm off by more than NORM_TOLERANCE; a joint farther than `BEYOND_RAD` beyond
-              its limits; a velocity above `SPEEDS` times its limit; a position too far from the last good one (intake.py: positions)
+    state     not finite or beyond MAX_VALUE; a quaternion's norm off by more than NORM_TOLERANCE; a joint farther than
+    `BEYOND_RAD` beyond
+              its limits; a velocity above `SPEEDS` times its limit; a position too far from the last good one
+              (intake.py: positions)
 
-A specific force that is not usable is left out, the rest of the state used. When `AGREEING` samples in a row agree with each other on
-another time or place (a simulation that was reset), the last of them is good.
+A specific force that is not usable is left out, the rest of the state used. When `AGREEING` samples in a row agree with
+each other on another time or place (a simulation that was reset), the last of them is good.
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ class _Seen(NamedTuple):
 
 
 class SampleCheck:
-    """See the module's docstring. time: the last good one [s], None before the first. moved: the last good sample has another time base."""
+    """See the module's docstring. time: the last good one [s], None before the first. moved: the last good sample has
+    another time base.
+    """
 
     def __init__(self, robot: Robot) -> None:
         self._sizes, self._floating = (robot.nq, robot.dof), robot.floating
@@ -93,9 +97,7 @@ class SampleCheck:
         found = None if last is None else self._does_not_follow(last, seen)
         if found is not None and last is not None and not self._agreed(seen):
             return found
-        self.moved = (
-            found is not None and last is not None and not SHORTEST_S <= time - last.time <= MAX_STEP_S
-        )
+        self.moved = found is not None and last is not None and not SHORTEST_S <= time - last.time <= MAX_STEP_S
         self._last, self._other, self._agreeing = seen, None, 0
         return None
 

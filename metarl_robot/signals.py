@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What flows around the control loop: state in, command out, with status as data.
 
-For an arm q and v are joint positions [rad] and velocities [rad/s] in joint order, and a command is a joint effort [Nm]. For a
-floating base q is position [m; world] and attitude (qw, qx, qy, qz) [body→world], v is linear [m/s; world] and angular velocity
-[rad/s; body], and a command is what its actuators give, a quadrotor's rotor thrusts [N].
+For an arm q and v are joint positions [rad] and velocities [rad/s] in joint order, and a command is a joint effort
+[Nm]. For a floating base q is position [m; world] and attitude (qw, qx, qy, qz) [body→world], v is linear [m/s; world]
+and angular velocity [rad/s; body], and a command is what its actuators give, a quadrotor's rotor thrusts [N].
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class State:
-    """A measured state: q (nq,), v (nv,); specific_force (3,) where there is an accelerometer, its mean since the last state [m/s²]."""
+    """A measured state: q (nq,), v (nv,); specific_force (3,) where there is an accelerometer, its mean since the last
+    state [m/s²].
+    """
 
     q: Array
     v: Array

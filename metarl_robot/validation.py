@@ -35,7 +35,9 @@ Label = Annotated[
     Field(pattern=r"^[\w./:+-]+$", min_length=1, max_length=_LONGEST_NAME),
     AfterValidator(_printable),
 ]
-"""Names a joint, rotor, site or frame: no spaces and commas, which separate names in tables, and nothing that XML reads as its own."""
+"""Names a joint, rotor, site or frame: no spaces and commas, which separate names in tables, and nothing that XML reads
+as its own.
+"""
 Text = Annotated[str, Field(max_length=_LONGEST_TEXT), AfterValidator(_printable)]
 
 
@@ -48,9 +50,7 @@ def check_unique(names: Iterable[str]) -> None:
         seen.add(name)
 
 
-def faults(
-    error: ValidationError, model: type[BaseModel], label: Callable[[str], str] = str
-) -> str:
+def faults(error: ValidationError, model: type[BaseModel], label: Callable[[str], str] = str) -> str:
     """The first few faults: `key: message (given: …); allowed: …`. label: how a key is written."""
     items = error.errors(include_url=False, include_context=False)
     said = [_fault(item, model, label) for item in items[:_MOST_FAULTS]]

@@ -23,10 +23,7 @@ MOST_BYTES = 1 << 20
 MOST_VALUES = 50_000
 MOST_DEPTH = 40
 _LONGEST_NUMBER = 400  # characters: the longest double, written out
-_PLAIN_TAGS = {
-    f"tag:yaml.org,2002:{name}"
-    for name in ("null", "bool", "int", "float", "str", "seq", "map", "merge")
-}
+_PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "seq", "map", "merge")}
 _FAST = hasattr(yaml, "CSafeLoader")
 _Base: Any = yaml.CSafeLoader if _FAST else yaml.SafeLoader
 
@@ -49,9 +46,7 @@ def read_yaml(path: Path, error: MakeError = MetaRLError) -> Any:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as problem:
-        raise error(
-            f"{path}: is not text in UTF-8: byte {problem.start} cannot be read; save it as UTF-8"
-        ) from problem
+        raise error(f"{path}: is not text in UTF-8: byte {problem.start} cannot be read; save it as UTF-8") from problem
     return parse_yaml(text, str(path), error)
 
 
@@ -119,9 +114,7 @@ def _size_of(event: yaml.AliasEvent, sizes: dict[str, int]) -> int:
 
 def _check_tag(event: Any) -> None:
     if event.tag is not None and event.tag != "!" and event.tag not in _PLAIN_TAGS:
-        raise _Refused(
-            f"tag '{shortened(event.tag, 60)}' is not one of plain data", event.start_mark
-        )
+        raise _Refused(f"tag '{shortened(event.tag, 60)}' is not one of plain data", event.start_mark)
 
 
 class _Loader(_Base):
@@ -165,9 +158,7 @@ class _Loader(_Base):
 def _finite_or_said(value: float, node: Any) -> float:
     """Infinity only where the file says `.inf`: 1e999 is a mistake."""
     if math.isinf(value) and "inf" not in node.value.lower():
-        raise _Refused(
-            f"{shortened(node.value, 60)} is beyond the range of numbers", node.start_mark
-        )
+        raise _Refused(f"{shortened(node.value, 60)} is beyond the range of numbers", node.start_mark)
     return value
 
 
@@ -184,9 +175,7 @@ def _problem(error: yaml.YAMLError) -> str:
     """One line: where, and what is wrong."""
     mark = getattr(error, "problem_mark", None)
     place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
-    parts = [
-        part for part in (getattr(error, "context", None), getattr(error, "problem", None)) if part
-    ]
+    parts = [part for part in (getattr(error, "context", None), getattr(error, "problem", None)) if part]
     said = ", ".join(parts) or str(error)
     return f"{place}{shortened(' '.join(said.split()))}"
 

@@ -82,7 +82,9 @@ def listed(names: Sequence[str]) -> str:
 
 
 class JointOrder:
-    """Picks a robot's joints out of messages, in the robot's order; remembers the last message's names, which rarely change."""
+    """Picks a robot's joints out of messages, in the robot's order; remembers the last message's names, which rarely
+    change.
+    """
 
     def __init__(self, joint_names: Sequence[str]) -> None:
         self._joints = tuple(joint_names)
@@ -124,7 +126,12 @@ def effort_of(message: JointState, order: JointOrder) -> Array:
 
 
 def joint_state(
-    names: Sequence[str], stamp_ns: int, q: Array | None = None, v: Array | None = None, effort: Array | None = None, frame: str = ""
+    names: Sequence[str],
+    stamp_ns: int,
+    q: Array | None = None,
+    v: Array | None = None,
+    effort: Array | None = None,
+    frame: str = "",
 ) -> JointState:
     """A joint state with whatever is given."""
     message = JointState(name=list(names))
@@ -181,14 +188,21 @@ def trajectory_arrays(
     positions = _point_values(message.points, "positions", len(names), optional=False)
     if positions is None:
         raise SignalError("reference: its points have no positions")
-    rates = (_point_values(message.points, field, len(names), optional=True) for field in ("velocities", "accelerations"))
+    rates = (
+        _point_values(message.points, field, len(names), optional=True) for field in ("velocities", "accelerations")
+    )
     velocities, accelerations = (None if values is None else _in_order(values, order, 0.0) for values in rates)
     return times, Outputs(_in_order(positions, order, np.nan), velocities, accelerations)
 
 
 def _check_joints(names: list[str], expected: list[str], rules: JointRules) -> None:
     missing, extra = set(expected) - set(names), set(names) - set(expected)
-    if missing == set(expected) or (missing and not rules.partial) or (extra and not rules.extra) or len(set(names)) != len(names):
+    if (
+        missing == set(expected)
+        or (missing and not rules.partial)
+        or (extra and not rules.extra)
+        or len(set(names)) != len(names)
+    ):
         remedies = [
             *(["for some of them, allow_partial_joints_goal lets the others hold"] if missing else ()),
             *(["others are ignored with ignore_extra_joints"] if extra else ()),
@@ -223,7 +237,9 @@ def trajectory_message(names: Sequence[str], stamp_ns: int, times: Array, points
     message = JointTrajectory(joint_names=list(names))
     message.header.stamp = time_message(stamp_ns)
     for k, time in enumerate(times):
-        point = JointTrajectoryPoint(positions=_doubles(points.positions[k]), time_from_start=duration_message(float(time)))
+        point = JointTrajectoryPoint(
+            positions=_doubles(points.positions[k]), time_from_start=duration_message(float(time))
+        )
         for field, values in (("velocities", points.velocities), ("accelerations", points.accelerations)):
             if values is not None:
                 setattr(point, field, _doubles(values[k]))

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """When a node's process ends: not in the middle of what the robot needs it for.
 
-A node is asked to end by SIGINT, SIGTERM or SIGHUP, or by the end of its launcher (launcher_watch.py). The gate then brings the
-robot to rest first, and a simulated robot stays until the gate has gone, so all may be asked at the same moment. The other nodes end
-at once. A second SIGINT or SIGTERM ends any node at once; so does the first where `METARL_END_AT_ONCE` is set, as demos, benchmarks
-and tests of simulated robots do.
+A node is asked to end by SIGINT, SIGTERM or SIGHUP, or by the end of its launcher (launcher_watch.py). The gate then
+brings the robot to rest first, and a simulated robot stays until the gate has gone, so all may be asked at the same
+moment. The other nodes end at once. A second SIGINT or SIGTERM ends any node at once; so does the first where
+`METARL_END_AT_ONCE` is set, as demos, benchmarks and tests of simulated robots do.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from typing import Protocol
 from metarl_robot.ros_nodes.launcher_watch import AT_ONCE, watch_launcher
 
 REST_WITHIN_S = 90.0
-"""The gate ends so long after it was asked to, whether the robot stands or not: a drone's `descent_time_s` and a margin."""
+"""The gate ends so long after it was asked to, whether the robot stands or not: a drone's `descent_time_s` and a
+margin.
+"""
 _SAME_REQUEST_S = 0.5  # a terminal and a launcher may both send the signal of one Ctrl-C
 
 

@@ -135,9 +135,7 @@ class FaultProbe:
 
     def set_parameter(self, node: str, name: str, value: object) -> bool:
         """Whether a node took a parameter."""
-        request = SetParameters.Request(
-            parameters=[Parameter(name, value=value).to_parameter_msg()]
-        )
+        request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
         answer = self._call(SetParameters, f"/{node}/set_parameters", request)
         return bool(answer.results[0].successful)
 

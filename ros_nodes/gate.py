@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The gate node: the last process before the robot. No torch, no CasADi, no simulator; its logic is metarl_robot.gate.
 
-In real time a command is passed on as it arrives, and while the gate stops the robot, it answers each state, or each measurement of
-the IMU when there are no states; a watchdog sees to it that something is sent every control period, whatever stays out. It carries the
-stamp of the accepted command or state that it answers (`Decision.stamp_s`), in nanoseconds; that of a refused message is never sent.
+In real time a command is passed on as it arrives, and while the gate stops the robot, it answers each state, or each
+measurement of the IMU when there are no states; a watchdog sees to it that something is sent every control period,
+whatever stays out. It carries the stamp of the accepted command or state that it answers (`Decision.stamp_s`), in
+nanoseconds; that of a refused message is never sent.
 
-In lockstep the gate answers every state exactly once, in simulated time. It waits for the mpc node's command for that very state,
-so that the run is the same on any machine. When that takes longer than `grace_s` (real seconds), the mpc node counts as gone:
-states are answered at once, by the rules of the gate (the last command until its deadline in simulated time, then braking),
-until commands come again. A state that comes twice gets the same answer twice: lost messages do not stop the simulation.
+In lockstep the gate answers every state exactly once, in simulated time. It waits for the mpc node's command for that
+very state, so that the run is the same on any machine. When that takes longer than `grace_s` (real seconds), the mpc
+node counts as gone: states are answered at once, by the rules of the gate (the last command until its deadline in
+simulated time, then braking), until commands come again. A state that comes twice gets the same answer twice: lost
+messages do not stop the simulation.
 """
 
 from __future__ import annotations
@@ -45,16 +47,23 @@ from metarl_robot.ros_nodes.sources import source_trouble
 from metarl_robot.signals import State
 
 FAREWELL_S = 0.2  # a gate at rest goes on for so long: its last words and its last command arrive before it is gone
-UNSEEN_WITHIN_S = 10.0  # an arm without states keeps a constant effort for so long before a gate that was asked to end does so
+# an arm without states keeps a constant effort for so long before a gate that was asked to end does so
+UNSEEN_WITHIN_S = 10.0
 _WATCHDOG_PERIODS = 1.5  # silence, in control periods, after which the watchdog ticks each period
 
 
 class GateNodeParameters(StateParameters):
     """Parameters of the gate node; the gate's own numbers are those of GateConfig and of the kind's law."""
 
-    realtime_priority: int = fixed(30, ge=0, le=49, description=REALTIME_PRIORITY + "; above the others': it guards the robot from them")
-    allow_other_publishers: bool = Field(False, description="arm although others publish on the topics that drive the robot")
-    grace_s: float = Field(5.0, ge=0.05, le=600.0, description="lockstep: wait this long for a command, in real time [s]")
+    realtime_priority: int = fixed(
+        30, ge=0, le=49, description=REALTIME_PRIORITY + "; above the others': it guards the robot from them"
+    )
+    allow_other_publishers: bool = Field(
+        False, description="arm although others publish on the topics that drive the robot"
+    )
+    grace_s: float = Field(
+        5.0, ge=0.05, le=600.0, description="lockstep: wait this long for a command, in real time [s]"
+    )
 
 
 class GateNode(ManagedNode):
@@ -65,7 +74,9 @@ class GateNode(ManagedNode):
         self._own = self.parameters.declare(GateNodeParameters, on_change=self._on_parameters)
         self._robot = load_robot(self._own.robot, check_model=False, of_kind=self._own.robot_kind)
         self._gate: Gate | None = None
-        config = self.parameters.declare(gate_config(self._robot), defaults=shipped(self._robot), on_change=self._retune)
+        config = self.parameters.declare(
+            gate_config(self._robot), defaults=shipped(self._robot), on_change=self._retune
+        )
         self._config = config
         self._ending = False
         self._done_s: float | None = None
@@ -84,7 +95,9 @@ class GateNode(ManagedNode):
         self._commands = self.create_lifecycle_publisher(Float64MultiArray, self._interface.commands, topics.COMMAND)
         self._state_out = self.create_publisher(DiagnosticStatus, "~/state", topics.LATCHED)
         measured = self._interface.listen(self, self._on_state, self._own.lockstep, self._on_inertial)
-        commanded = self.create_subscription(self._interface.gate_command_type, "~/command", self._on_command, topics.COMMAND)
+        commanded = self.create_subscription(
+            self._interface.gate_command_type, "~/command", self._on_command, topics.COMMAND
+        )
         self._inputs = (*measured, commanded)
         self._command_topic = commanded.topic
         self._sole = SolePublishers(self, (self._interface.commands, commanded.topic))
@@ -121,7 +134,9 @@ class GateNode(ManagedNode):
         gate = self._gate
         if gate is None or self._is_done(gate, 0.0):
             return
-        self.get_logger().warning(f"{why}: the robot is brought to rest before the gate ends; a second Ctrl-C ends it at once")
+        self.get_logger().warning(
+            f"{why}: the robot is brought to rest before the gate ends; a second Ctrl-C ends it at once"
+        )
         self._ending = self._absent = True
         gate.estop()
         if self._own.lockstep:
@@ -270,7 +285,10 @@ class GateNode(ManagedNode):
         stamp_ns, read, source = readable(partial(self._interface.read_gate_command, message))
         if source == gate.source == "" and self._crowded():
             gate.counts["command_not_alone"] += 1
-            self.refuse(f"commands refused: several publishers on {self._command_topic}, and their commands do not name their source")
+            self.refuse(
+                f"commands refused: several publishers on {self._command_topic}, and their commands do not name their "
+                "source"
+            )
             return
         if gate.source in (None, source):
             self._spoken_ns = stamp_ns
@@ -319,7 +337,11 @@ class GateNode(ManagedNode):
         if not self._own.lockstep:
             if steady_s - self._asked_s > _WATCHDOG_PERIODS * self._robot.control_period_s:
                 self._tick(gate, asked=False)
-        elif self._pending_ns is not None and steady_s - self._pending_since_s > self._own.grace_s and gate.state is not GateState.WAITING:
+        elif (
+            self._pending_ns is not None
+            and steady_s - self._pending_since_s > self._own.grace_s
+            and gate.state is not GateState.WAITING
+        ):
             if not self._absent:
                 self.get_logger().error(f"no command within {self._own.grace_s} s of real time: going on without")
             self._absent = True
@@ -328,7 +350,9 @@ class GateNode(ManagedNode):
     def _publish(self, gate: Gate, decision: Decision, stamp_ns: int) -> Float64MultiArray | None:
         message = None
         if decision.effort is not None:
-            message = table_message(Table(stamp_ns, ("effort",), self._robot.channel_names, decision.effort[None], SOURCE))
+            message = table_message(
+                Table(stamp_ns, ("effort",), self._robot.channel_names, decision.effort[None], SOURCE)
+            )
             self._commands.publish(message)
         self._show(gate)
         return message

@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A node that no callback can end: every callback of a subscription, a timer, a service or a parameter runs behind a guard.
+"""A node that no callback can end: every callback of a subscription, a timer, a service or a parameter runs behind a
+guard.
 
 An error of a callback is one of three:
 
-    unreadable   a message cannot be read (SignalError), or a request to a service of rclpy's or a message on /clock, which rclpy reads
+    unreadable   a message cannot be read (SignalError), or a request to a service of rclpy's or a message on /clock,
+    which rclpy reads
                  itself, raises anything: it is refused and counted
     refused      a transition of the life cycle that is not possible now (RCLError of a service): its caller is told so
-    fault        everything else, a defect of this project: counted and named, and `on_fault` decides; the gate stops the robot
+    fault        everything else, a defect of this project: counted and named, and `on_fault` decides; the gate stops
+    the robot
 
-A callback that fails `GIVE_UP_AFTER` times in a row is not called any more until the node is configured again, so that a node that
-cannot do its work says so and stops. The gate never gives up.
+A callback that fails `GIVE_UP_AFTER` times in a row is not called any more until the node is configured again, so that
+a node that cannot do its work says so and stops. The gate never gives up.
 """
 
 from __future__ import annotations
@@ -104,7 +107,8 @@ class GuardedNode(LifecycleNode):
         self._fault_s = monotonic()
         self.last_fault = f"{where}: {described(error)}"
         self.get_logger().error(
-            f"unforeseen error in {self.last_fault}; the node goes on. Please report it (--log-level debug shows the traceback)",
+            f"unforeseen error in {self.last_fault}; the node goes on. Please report it (--log-level debug shows the "
+            "traceback)",
             throttle_duration_sec=1.0,
         )
         self.get_logger().debug("".join(traceback.format_exception(error)))
@@ -126,7 +130,9 @@ class GuardedNode(LifecycleNode):
     def _give_up(self, where: str) -> None:
         if where not in self._given_up:
             self._given_up[where] = self.last_fault
-            self.get_logger().error(f"{where} failed {self.GIVE_UP_AFTER} times in a row: given up until the node is configured again")
+            self.get_logger().error(
+                f"{where} failed {self.GIVE_UP_AFTER} times in a row: given up until the node is configured again"
+            )
 
     def forget_faults(self) -> None:
         """The node is configured anew: what was given up begins again."""
@@ -138,7 +144,9 @@ class GuardedNode(LifecycleNode):
     # What /diagnostics says of it.
 
     def expect(self, topic: str, sender: str) -> None:
-        """From its first message on, silence on a topic (as given to `create_subscription`) is an error in /diagnostics."""
+        """From its first message on, silence on a topic (as given to `create_subscription`) is an error in
+        /diagnostics.
+        """
         self._expected[topic] = sender
 
     def silences(self) -> list[str]:
@@ -146,7 +154,8 @@ class GuardedNode(LifecycleNode):
         now_s = monotonic()
         silent = {topic: now_s - self._heard_s[topic] for topic in self._expected if topic in self._heard_s}
         return [
-            f"no message on {self.resolve_topic_name(topic)} for {silent_s:.1f} s: has the {self._expected[topic]} ended?"
+            f"no message on {self.resolve_topic_name(topic)} for {silent_s:.1f} s: has the {self._expected[topic]} "
+            "ended?"
             for topic, silent_s in silent.items()
             if silent_s > _SILENT_S
         ]
@@ -154,19 +163,28 @@ class GuardedNode(LifecycleNode):
     def troubles(self) -> list[str]:
         """Why /diagnostics shall show an error, whatever the node itself says."""
         given_up = [f"{where} is given up after {reason}" for where, reason in self._given_up.items()]
-        fresh = [f"unforeseen error in {self.last_fault}"] if not given_up and monotonic() - self._fault_s < _FRESH_S else []
+        fresh = (
+            [f"unforeseen error in {self.last_fault}"]
+            if not given_up and monotonic() - self._fault_s < _FRESH_S
+            else []
+        )
         return given_up + fresh + self.silences()
 
     def health(self) -> dict[str, object]:
         """Counts for /diagnostics; nothing as long as nothing happened."""
-        counts: dict[str, object] = {f"unreadable_{topic.lstrip('~/')}": count for topic, count in self.unreadable.items()}
+        counts: dict[str, object] = {
+            f"unreadable_{topic.lstrip('~/')}": count for topic, count in self.unreadable.items()
+        }
         if self._last_unreadable:
             counts["last_unreadable"] = self._last_unreadable
         return counts | ({"faults": self.faults, "last_fault": self.last_fault} if self.faults else {})
 
 
 class _Guard:
-    """Calls one callback; its errors become the node's. One method for each kind, as rclpy looks at their signatures."""
+    """Calls one callback; its errors become the node's.
+
+    One method for each kind, as rclpy looks at their signatures.
+    """
 
     def __init__(self, node: GuardedNode, where: str, callback: Callable[..., Any]) -> None:
         self._node, self._where, self._callback = node, where, callback

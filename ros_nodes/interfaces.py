@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which messages a robot speaks: joint states and joint efforts, or odometry, IMU and what its actuators give.
 
-A robot on joints (`JointInterface`) and one whose base floats (`OdometryInterface`) differ in their topics, in how a state is put together
-and in what a reference looks like. The nodes ask the interface and know neither; a new kind of robot has one of the two.
+A robot on joints (`JointInterface`) and one whose base floats (`OdometryInterface`) differ in their topics, in how a
+state is put together and in what a reference looks like. The nodes ask the interface and know neither; a new kind of
+robot has one of the two.
 
-A state comes as its stamp and a function that reads it, for a message that cannot be read has a stamp too. It raises UnusableError.
-With `stamp_on_arrival` the stamp is the node's clock when the message came. Joint states without any joint of the robot
-are another device's: once the robot's own have come, they are not handed on at all.
+A state comes as its stamp and a function that reads it, for a message that cannot be read has a stamp too. It raises
+UnusableError. With `stamp_on_arrival` the stamp is the node's clock when the message came. Joint states without any
+joint of the robot are another device's: once the robot's own have come, they are not handed on at all.
 
-A command to the gate carries a name of the process that sends it, its source: in a JointState as `header.frame_id`, which an effort
-has no other use for, in a labelled array in the first label (metarl_robot.labelled). It may be empty.
+A command to the gate carries a name of the process that sends it, its source: in a JointState as `header.frame_id`,
+which an effort has no other use for, in a labelled array in the first label (metarl_robot.labelled). It may be empty.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ SOURCE = token_hex(8)  # names this process in its commands, so that those of tw
 
 
 class ReferencePoints(NamedTuple):
-    """begin_ns: stamp of its start, 0 means now. since_ns: (K,) times of its points since then. points: the robot's outputs there.
+    """begin_ns: stamp of its start, 0 means now. since_ns: (K,) times of its points since then. points: the robot's
+    outputs there.
 
     remarks: what about the message was passed over, in words.
     """
@@ -82,7 +84,9 @@ class ReferencePoints(NamedTuple):
 
 
 class GateCommand(NamedTuple):
-    """stamp_ns: -1 where none can be read. read: the command (nu,); raises UnusableError. source: see the module's docstring."""
+    """stamp_ns: -1 where none can be read. read: the command (nu,); raises UnusableError. source: see the module's
+    docstring.
+    """
 
     stamp_ns: int
     read: Callable[[], Array]
@@ -90,7 +94,9 @@ class GateCommand(NamedTuple):
 
 
 class Interface(Protocol):
-    """What the nodes need to know of a robot's messages. commands: topic of what drives the robot; state_topic: where it is told."""
+    """What the nodes need to know of a robot's messages. commands: topic of what drives the robot; state_topic: where
+    it is told.
+    """
 
     commands: str
     state_topic: str
@@ -102,7 +108,9 @@ class Interface(Protocol):
 
     def __init__(self, robot: Any, options: MessageOptions) -> None: ...
 
-    def listen(self, node: Node, on_state: OnState, lockstep: bool, on_inertial: OnInertial | None = None) -> list[Subscription]:
+    def listen(
+        self, node: Node, on_state: OnState, lockstep: bool, on_inertial: OnInertial | None = None
+    ) -> list[Subscription]:
         """Subscribe to what the robot measures."""
         ...
 
@@ -111,7 +119,9 @@ class Interface(Protocol):
         ...
 
     def speaker(self, make: Callable[[Any, str, QoSProfile], Any]) -> Callable[[int, State, Array], None]:
-        """Publish as the robot: (stamp_ns, measured state, acting effort). make: creates a publisher of (type, topic, quality)."""
+        """Publish as the robot: (stamp_ns, measured state, acting effort). make: creates a publisher of (type, topic,
+        quality).
+        """
         ...
 
     def gate_command(self, stamp_ns: int, effort: Array) -> Any:
@@ -224,7 +234,9 @@ class JointInterface:
         self._names, self._options = robot.channel_names, options
         self._states, self._commands, self._setpoints = (JointOrder(self._names) for _ in range(3))
 
-    def listen(self, node: Node, on_state: OnState, lockstep: bool, on_inertial: OnInertial | None = None) -> list[Subscription]:
+    def listen(
+        self, node: Node, on_state: OnState, lockstep: bool, on_inertial: OnInertial | None = None
+    ) -> list[Subscription]:
         return [self.watch(node, on_state)]
 
     def watch(self, node: Node, on_state: OnState) -> Subscription:
@@ -270,7 +282,10 @@ class JointInterface:
         since_ns, points = trajectory_arrays(message, self._names, rules)
         missing = [name for name in self._names if name not in message.joint_names]
         extra = [name for name in message.joint_names if name not in self._names]
-        remarks = (*([f"joints {missing} hold"] if missing else ()), *([f"joints {extra} are ignored"] if extra else ()))
+        remarks = (
+            *([f"joints {missing} hold"] if missing else ()),
+            *([f"joints {extra} are ignored"] if extra else ()),
+        )
         return ReferencePoints(nanoseconds(message.header.stamp), since_ns, points, remarks)
 
     def reference(self, stamp_ns: int, since_s: Array, points: Outputs) -> JointTrajectory:
@@ -289,7 +304,9 @@ class JointInterface:
 
 
 class OdometryInterface:
-    """See Interface. World frame ENU, body frame FLU: the pose of an Odometry is in its header's frame, the twist in its child's."""
+    """See Interface. World frame ENU, body frame FLU: the pose of an Odometry is in its header's frame, the twist in
+    its child's.
+    """
 
     commands, state_topic = topics.THRUSTS, topics.ODOMETRY
     gate_command_type = Float64MultiArray
@@ -306,7 +323,9 @@ class OdometryInterface:
     def _mounting(self) -> ImuMounting:
         return ImuMounting(self._options.imu_rotation_wxyz, self._options.imu_position_m)
 
-    def listen(self, node: Node, on_state: OnState, lockstep: bool, on_inertial: OnInertial | None = None) -> list[Subscription]:
+    def listen(
+        self, node: Node, on_state: OnState, lockstep: bool, on_inertial: OnInertial | None = None
+    ) -> list[Subscription]:
         stamp = stamp_reader(node, self._options)
         ears = OdometryAndImu(self._frames, self._mounting(), stamp, on_state, lockstep, on_inertial)
         return [
@@ -342,7 +361,8 @@ class OdometryInterface:
     def _effort(self, table: Table) -> Array:
         if set(table.columns) != set(self._names) or len(table.columns) != len(self._names):
             raise UnusableError(
-                Rejection.NAMES, f"command: columns are {listed(table.columns)}; they must be {list(self._names)}, in any order"
+                Rejection.NAMES,
+                f"command: columns are {listed(table.columns)}; they must be {list(self._names)}, in any order",
             )
         return table.values[0][[table.columns.index(name) for name in self._names]]
 
@@ -376,13 +396,17 @@ class OdometryInterface:
     def _read_trajectory(self, message: MultiDOFJointTrajectory) -> ReferencePoints:
         self._frames.world.check("reference", "frame_id", message.header.frame_id)
         if list(message.joint_names) not in ([], [self._frames.base.name]):
-            raise SignalError(f"reference: joint_names are {listed(message.joint_names)}; must be ['{self._frames.base.name}']")
+            raise SignalError(
+                f"reference: joint_names are {listed(message.joint_names)}; must be ['{self._frames.base.name}']"
+            )
         if not message.points or any(len(point.transforms) != 1 for point in message.points):
             raise SignalError("reference: needs points with one transform each")
         poses = [(t.translation, t.rotation) for t in (point.transforms[0] for point in message.points)]
         since_ns = np.array([nanoseconds(point.time_from_start) for point in message.points], dtype=np.int64)
         velocities, accelerations = (self._twists(message, field) for field in ("velocities", "accelerations"))
-        return ReferencePoints(nanoseconds(message.header.stamp), since_ns, Outputs(_outputs(poses), velocities, accelerations))
+        return ReferencePoints(
+            nanoseconds(message.header.stamp), since_ns, Outputs(_outputs(poses), velocities, accelerations)
+        )
 
     def _twists(self, message: MultiDOFJointTrajectory, field: str) -> Array | None:
         lists = [getattr(point, field) for point in message.points]
@@ -390,7 +414,9 @@ class OdometryInterface:
             return None
         for number, twists in enumerate(lists):
             if len(twists) != 1:
-                raise SignalError(f"reference: point {number} has {len(twists)} {field}; either every point has one, or none has")
+                raise SignalError(
+                    f"reference: point {number} has {len(twists)} {field}; either every point has one, or none has"
+                )
         return np.array([[t.linear.x, t.linear.y, t.linear.z, t.angular.z] for (t,) in lists])
 
     def _read_path(self, message: Path) -> ReferencePoints:
@@ -399,7 +425,9 @@ class OdometryInterface:
             raise SignalError("path: no poses")
         stamps = np.array([nanoseconds(pose.header.stamp) for pose in message.poses], dtype=np.int64)
         if len(stamps) > 1 and not np.all(np.diff(stamps) > 0):
-            raise SignalError("path: every pose needs a stamp, the time to be there, later than that of the pose before")
+            raise SignalError(
+                "path: every pose needs a stamp, the time to be there, later than that of the pose before"
+            )
         poses = [(pose.pose.position, pose.pose.orientation) for pose in message.poses]
         return ReferencePoints(int(stamps[0]), stamps - stamps[0], Outputs(_outputs(poses), None, None))
 
@@ -408,10 +436,16 @@ class OdometryInterface:
         message.header.stamp, message.header.frame_id = time_message(stamp_ns), self._frames.world.name
         for k, y in enumerate(points.positions):
             transform = Transform(translation=_vector(y[:3]), rotation=quaternion_message(rotation.from_yaw(y[3])))
-            point = MultiDOFJointTrajectoryPoint(transforms=[transform], time_from_start=duration_message(float(since_s[k])))
+            point = MultiDOFJointTrajectoryPoint(
+                transforms=[transform], time_from_start=duration_message(float(since_s[k]))
+            )
             for field, values in (("velocities", points.velocities), ("accelerations", points.accelerations)):
                 if values is not None:
-                    setattr(point, field, [Twist(linear=_vector(values[k, :3]), angular=_vector(np.array([0.0, 0.0, values[k, 3]])))])
+                    setattr(
+                        point,
+                        field,
+                        [Twist(linear=_vector(values[k, :3]), angular=_vector(np.array([0.0, 0.0, values[k, 3]])))],
+                    )
             message.points.append(point)
         return message
 
@@ -430,13 +464,20 @@ class OdometryInterface:
 
 
 class OdometryAndImu:
-    """Puts states together: pose and velocity from the odometry, rate and mean specific force from what the IMU said since the last state.
+    """Puts states together: pose and velocity from the odometry, rate and mean specific force from what the IMU said
+    since the last state.
 
     In lockstep a state is complete when both have come with the same stamp; otherwise the odometry is not kept waiting.
     """
 
     def __init__(
-        self, frames: Frames, mounting: ImuMounting, stamp: Stamp, on_state: OnState, lockstep: bool, on_inertial: OnInertial | None = None
+        self,
+        frames: Frames,
+        mounting: ImuMounting,
+        stamp: Stamp,
+        on_state: OnState,
+        lockstep: bool,
+        on_inertial: OnInertial | None = None,
     ) -> None:
         self._frames, self._mounting, self._stamp = frames, mounting, stamp
         self._on_state, self._on_inertial, self._lockstep = on_state, on_inertial, lockstep
@@ -566,7 +607,9 @@ def _outputs(poses: list[tuple[Any, Any]]) -> Array:
         norms = np.linalg.norm(attitudes, axis=1)
     if not np.all(np.abs(norms - 1.0) <= NORM_TOLERANCE):  # false for NaN too
         worst = int(np.argmax(np.nan_to_num(np.abs(norms - 1.0), nan=np.inf)))
-        raise SignalError(f"reference: point {worst} has a rotation of norm {norms[worst]:.4g}; allowed: 1 ± {NORM_TOLERANCE}")
+        raise SignalError(
+            f"reference: point {worst} has a rotation of norm {norms[worst]:.4g}; allowed: 1 ± {NORM_TOLERANCE}"
+        )
     return np.concatenate([np.array([[p.x, p.y, p.z] for p, _ in poses]), rotation.yaw(attitudes)[:, None]], axis=1)
 
 

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A node that was started by a launcher notices when that launcher is gone, however it ended: SIGKILL leaves no time for a farewell.
+"""A node that was started by a launcher notices when that launcher is gone, however it ended: SIGKILL leaves no time
+for a farewell.
 
-The environment variable `METARL_LAUNCHER` names the launcher: a process id, or `parent` for the process that started the node.
-`metarl launch` sets its own id; the launch files say `parent`, for `ros2 launch`. A node without it, started in a shell or by
-`ros2 run`, is bound to nothing; neither is one whose user says `METARL_LAUNCHER=none`.
+The environment variable `METARL_LAUNCHER` names the launcher: a process id, or `parent` for the process that started
+the node. `metarl launch` sets its own id; the launch files say `parent`, for `ros2 launch`. A node without it, started
+in a shell or by `ros2 run`, is bound to nothing; neither is one whose user says `METARL_LAUNCHER=none`.
 
-A thread waits for the end of that process (pidfd_open(2)), without waking up before. It is the last resort, too: a node that has
-not ended `KILL_S` after its launcher is killed, whatever holds it up.
+A thread waits for the end of that process (pidfd_open(2)), without waking up before. It is the last resort, too: a node
+that has not ended `KILL_S` after its launcher is killed, whatever holds it up.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ def wait_for_end(process: int) -> None:
 
 
 def _mute() -> None:
-    """Nobody reads the launcher's pipes any more: output goes nowhere, instead of failing in the middle of a callback."""
+    """Nobody reads the launcher's pipes any more: output goes nowhere,
+    instead of failing in the middle of a callback.
+    """
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.__stdout__, sys.__stderr__):
         if stream is not None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where rclpy writes its log files: where the user says, in the home, or in a temporary folder.
 
-rcl ends a process whose log folder it cannot make (rcl_logging_spdlog: `ROS_LOG_DIR`, else `ROS_HOME`/log, else ~/.ros/log); a
-home that is full, read-only or missing is no reason for a robot to stand without its gate.
+rcl ends a process whose log folder it cannot make (rcl_logging_spdlog: `ROS_LOG_DIR`, else `ROS_HOME`/log, else
+~/.ros/log); a home that is full, read-only or missing is no reason for a robot to stand without its gate.
 """
 
 from __future__ import annotations

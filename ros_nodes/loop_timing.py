@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How well the loop keeps time, seen by who closes it: from a state's departure to the arrival of the command that answers it.
+"""How well the loop keeps time, seen by who closes it: from a state's departure to the arrival of the command that
+answers it.
 
-A period that ends before the answer to its state is there has missed its deadline, whether the answer comes late or never.
+A period that ends before the answer to its state is there has missed its deadline, whether the answer comes late or
+never.
 """
 
 from __future__ import annotations
@@ -16,7 +18,10 @@ _PENDING = 50  # states whose late answers are still told apart
 
 
 class LoopTimes(NamedTuple):
-    """periods: how many were looked at. latency: of answers, late ones too. jitter: how far periods are off. NaN where nothing came."""
+    """periods: how many were looked at. latency: of answers, late ones too. jitter: how far periods are off.
+
+    NaN where nothing came.
+    """
 
     periods: int
     latency_ms_median: float
@@ -62,4 +67,6 @@ class LoopTiming:
         latencies = 1e3 * np.array(self._latencies or [np.nan])
         off = 1e3 * np.abs(np.array(self._periods or [np.nan]) - self._period_s)
         median, p99 = np.percentile(latencies, (50.0, 99.0))
-        return LoopTimes(len(self._missed), median, p99, latencies.max(), float(np.percentile(off, 99.0)), sum(self._missed))
+        return LoopTimes(
+            len(self._missed), median, p99, latencies.max(), float(np.percentile(off, 99.0)), sum(self._missed)
+        )

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What all nodes share: a life cycle, `autostart`, parameters, diagnostics at 1 Hz, and errors that are said aloud.
 
-A node configures (loads what it needs), activates (starts to act), deactivates and cleans up, by ROS's lifecycle services; with
-`autostart`, it does the first two by itself, and a process whose start fails ends with an error, so that a launch reports it.
+A node configures (loads what it needs), activates (starts to act), deactivates and cleans up, by ROS's lifecycle
+services; with `autostart`, it does the first two by itself, and a process whose start fails ends with an error, so that
+a launch reports it.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ from metarl_robot.ros_nodes.runtime import prefer_process, settle_memory
 DIAGNOSTICS_PERIOD_S = 1.0
 ROBOT_KIND = "refuse a robot of another kind, such as arm or quadrotor; empty: any"
 REALTIME_PRIORITY = (
-    "real time: SCHED_FIFO priority of the process's threads, memory locked, processors awake, where the system allows it; 0: none of it"
+    "real time: SCHED_FIFO priority of the process's threads, memory locked, processors awake, where the system allows "
+    "it; 0: none of it"
 )
 
 
@@ -56,7 +58,9 @@ class RobotParameters(NodeParameters, FrameParameters):
     robot: str = fixed("panda", description="name of the robot, or the folder of its description")
     robot_kind: str = fixed("", description=ROBOT_KIND)
     lockstep: bool = fixed(False, description="simulated time waits for every command: the same run on any machine")
-    niceness: int = fixed(-10, ge=-20, le=19, description="real time: scheduling priority of the process, where the system allows it")
+    niceness: int = fixed(
+        -10, ge=-20, le=19, description="real time: scheduling priority of the process, where the system allows it"
+    )
     realtime_priority: int = fixed(20, ge=0, le=49, description=REALTIME_PRIORITY)
 
 
@@ -64,7 +68,10 @@ class StateParameters(RobotParameters, SensorParameters):
     """Parameters of every node that reads states."""
 
     max_state_age_s: float = Field(
-        0.1, ge=0.0, le=10.0, description="real time: refuse states stamped further from the clock; 0: any (clocks not in step) [s]"
+        0.1,
+        ge=0.0,
+        le=10.0,
+        description="real time: refuse states stamped further from the clock; 0: any (clocks not in step) [s]",
     )
 
 

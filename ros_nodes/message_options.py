@@ -42,23 +42,30 @@ class FrameParameters(BaseModel):
 
     world_frame: str = fixed("", description="frame_id of odometry and references" + _FRAME)
     base_frame: str = fixed("", description="child_frame_id of odometry, joint name of references" + _FRAME)
-    imu_frame: str = fixed("", description="frame_id of the IMU; empty: base_frame; '*': any is accepted, also an empty one")
+    imu_frame: str = fixed(
+        "", description="frame_id of the IMU; empty: base_frame; '*': any is accepted, also an empty one"
+    )
 
 
 class SensorParameters(BaseModel):
     """How the measurements of a robot are to be understood."""
 
     imu_rotation_wxyz: tuple[Part, ...] = fixed(
-        (1.0, 0.0, 0.0, 0.0), min_length=4, max_length=4,
+        (1.0, 0.0, 0.0, 0.0),
+        min_length=4,
+        max_length=4,
         description="mounting of the IMU: quaternion w, x, y, z that turns vectors in its axes into the base's",
     )
     imu_position_m: tuple[Distance, ...] = fixed(
-        (0.0, 0.0, 0.0), min_length=3, max_length=3, description="mounting of the IMU: its position in the base frame [m]"
+        (0.0, 0.0, 0.0),
+        min_length=3,
+        max_length=3,
+        description="mounting of the IMU: its position in the base frame [m]",
     )
     stamp_on_arrival: bool = fixed(
         False,
-        description="real time: states are stamped when they arrive, for drivers whose stamps are no use; set it on mpc and"
-        " gate alike. Delay and jitter of the transport then count as motion, and old states look fresh",
+        description="real time: states are stamped when they arrive, for drivers whose stamps are no use; set it on "
+        "mpc and gate alike. Delay and jitter of the transport then count as motion, and old states look fresh",
     )
 
 
@@ -68,5 +75,7 @@ def message_options(parameters: BaseModel) -> MessageOptions:
     given = {key: value for key, value in parameters.model_dump().items() if key in named}
     options = MessageOptions(**given)
     if options.stamp_on_arrival and getattr(parameters, "lockstep", False):
-        raise OptionsError("stamp_on_arrival needs lockstep:=false: in lockstep the stamps say which command answers which state")
+        raise OptionsError(
+            "stamp_on_arrival needs lockstep:=false: in lockstep the stamps say which command answers which state"
+        )
     return options

@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Watches a running controller and prints what it sees as JSON lines on standard output: for live views and scripts without rclpy.
+"""Watches a running controller and prints what it sees as JSON lines on standard output: for live views and scripts
+without rclpy.
 
     python -m metarl_robot.ros_nodes.monitor --robot panda --hz 10
 
-    {"time_s": 5.2, "error_m": 0.0004, "mass_kg": 1.1, "mass_std_kg": 0.2, "step_ms": 0.8, "missed_deadlines": 0, "status": "solved",
+    {"time_s": 5.2, "error_m": 0.0004, "mass_kg": 1.1, "mass_std_kg": 0.2, "step_ms": 0.8, "missed_deadlines": 0,
+    "status": "solved",
      "held": ""}
 
-time_s: stamp of the state. error_m: distance between what the robot tracks (an arm its payload site, a quadrotor its body) and where
-the reference puts it, both at that stamp. held: why the gate holds the robot until it is re-armed; empty while it does not. What
-nothing was published about yet is null. With --arm-when-recorded, it first waits until a recorder listens to what will be published, and
-then re-arms the gate (started with arm_at_start: false), so that not a step is missing in the recording.
+time_s: stamp of the state. error_m: distance between what the robot tracks (an arm its payload site, a quadrotor its
+body) and where the reference puts it, both at that stamp. held: why the gate holds the robot until it is re-armed;
+empty while it does not. What nothing was published about yet is null. With --arm-when-recorded, it first waits until a
+recorder listens to what will be published, and then re-arms the gate (started with arm_at_start: false), so that not a
+step is missing in the recording.
 
-A message that cannot be read is left out; it and a robot that falls silent are named on standard error. The monitor looks a few times
-a second and then takes only the newest message of each topic, so it costs next to nothing. It ends with SIGINT, SIGTERM, or when nobody
-reads its output any more.
+A message that cannot be read is left out; it and a robot that falls silent are named on standard error. The monitor
+looks a few times a second and then takes only the newest message of each topic, so it costs next to nothing. It ends
+with SIGINT, SIGTERM, or when nobody reads its output any more.
 """
 
 from __future__ import annotations
@@ -107,7 +110,10 @@ class Monitor(Node):
 
     def recorded(self) -> bool:
         """Whether somebody else listens to everything that a run is scored from."""
-        return all(any(e.node_name != self.get_name() for e in self.get_subscriptions_info_by_topic(topic)) for topic in _SCORED)
+        return all(
+            any(e.node_name != self.get_name() for e in self.get_subscriptions_info_by_topic(topic))
+            for topic in _SCORED
+        )
 
     def arm(self) -> str:
         """Ask the gate to let commands pass. Returns why it does not, empty when it does."""
@@ -122,9 +128,11 @@ class Monitor(Node):
         return "" if answer is not None and answer.success else f"{answer.message if answer else ''}"
 
     def look(self) -> dict[str, Any]:
-        """What is known now: takes messages until a state and a setpoint have the same stamp, but not for long; then what else is there.
+        """What is known now: takes messages until a state and a setpoint have the same stamp, but not for long; then
+        what else is there.
 
-        The executor serves what is ready in turn: a look that ended with the pair, again and again, never came to the other topics.
+        The executor serves what is ready in turn: a look that ended with the pair, again and again, never came to the
+        other topics.
         """
         self._states.clear()
         self._setpoint = None
@@ -206,7 +214,9 @@ def main(args: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="monitor", description="Print what a controller does as JSON lines.")
     parser.add_argument("--robot", default="panda", help="name of the robot, or the folder of its description")
     parser.add_argument("--hz", type=float, default=10.0, help="lines a second (default: %(default)s)")
-    parser.add_argument("--arm-when-recorded", action="store_true", help="re-arm the gate as soon as a recorder listens")
+    parser.add_argument(
+        "--arm-when-recorded", action="store_true", help="re-arm the gate as soon as a recorder listens"
+    )
     options, ros_arguments = parser.parse_known_args(args)
     stop = Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The controller node: state in, command to the gate out. Any controller of metarl_robot.control, learned or not.
 
-Configure builds the robot, the controller and its compiled code; activate starts commanding. Each state is answered by one
-command that carries the state's stamp. Before there is a reference the robot is brought to rest, and held.
+Configure builds the robot, the controller and its compiled code; activate starts commanding. Each state is answered by
+one command that carries the state's stamp. Before there is a reference the robot is brought to rest, and held.
 
-While the gate holds the robot (latched), the controller rests and the gate's own effort is sent back to it: commands stay fresh,
-so that the gate can be re-armed, and when it is, the controller takes over from that effort and that pose without a jump.
+While the gate holds the robot (latched), the controller rests and the gate's own effort is sent back to it: commands
+stay fresh, so that the gate can be re-armed, and when it is, the controller takes over from that effort and that pose
+without a jump.
 
-The parameter `controller` may change in motion: the new one is built beside the loop and takes over when it is ready, its
-effort fading in (metarl_robot.control.handover); so may its tuning, below `controller_config.`.
+The parameter `controller` may change in motion: the new one is built beside the loop and takes over when it is ready,
+its effort fading in (metarl_robot.control.handover); so may its tuning, below `controller_config.`.
 """
 
 from __future__ import annotations
@@ -40,7 +41,14 @@ from metarl_robot.labelled import NANOSECONDS, Table, table_of
 from metarl_robot.reference_keeper import ReferenceKeeper
 from metarl_robot.robot import Robot, load_robot
 from metarl_robot.ros_nodes import reference_status, topics
-from metarl_robot.ros_nodes.convert import JointRules, UnusableError, context_table, payload_message, status_message, table_message
+from metarl_robot.ros_nodes.convert import (
+    JointRules,
+    UnusableError,
+    context_table,
+    payload_message,
+    status_message,
+    table_message,
+)
 from metarl_robot.ros_nodes.guarded import readable
 from metarl_robot.ros_nodes.interfaces import ReferencePoints, interface_of
 from metarl_robot.ros_nodes.managed import ManagedNode, StateParameters, heard
@@ -67,9 +75,15 @@ class MpcParameters(StateParameters):
     controller: str = Field("meta_mpc", description="controller to use; can be changed in motion")
     checkpoint: str = fixed("", description="trained weights; empty: those shipped with the robot")
     wait_for_reference: bool = fixed(False, description="send no command before the first reference")
-    effort_includes_gravity: bool = fixed(True, description="false: the robot adds gravity itself, as Franka's and UR's do")
-    allow_partial_joints_goal: bool = Field(False, description="take trajectories of some of the joints; the others hold")
-    ignore_extra_joints: bool = Field(True, description="take trajectories with joints that the robot lacks, without these")
+    effort_includes_gravity: bool = fixed(
+        True, description="false: the robot adds gravity itself, as Franka's and UR's do"
+    )
+    allow_partial_joints_goal: bool = Field(
+        False, description="take trajectories of some of the joints; the others hold"
+    )
+    ignore_extra_joints: bool = Field(
+        True, description="take trajectories with joints that the robot lacks, without these"
+    )
     max_reference_lead_s: float = Field(
         60.0, ge=0.0, le=1e6, description="refuse references that begin later than so long from now [s]"
     )
@@ -108,7 +122,9 @@ class _Builder:
 
 
 def ready_controller(robot: Robot, name: str, config: BaseModel, checkpoint: Path | None) -> Controller:
-    """A controller that has made its first step already: what is compiled or allocated then is not left for the first state."""
+    """A controller that has made its first step already: what is compiled or allocated then is not left for the first
+    state.
+    """
     if name in SIMULATION_ONLY:
         raise UnknownNameError("controller on a robot", name, ros_controllers(robot.kind))
     controller = make_controller(robot, name, config, checkpoint)
@@ -145,7 +161,9 @@ class MpcNode(ManagedNode):
         self._names = ros_controllers(self._robot.kind)  # found out once: it reads every installed distribution
         self._check_name(self._name)
         shipped = load_config(self._robot, self._name).model_dump()
-        self._tuning = self.parameters.declare(config_type(self._robot.kind, self._name), CONFIG_PREFIX, shipped, self._on_tuning)
+        self._tuning = self.parameters.declare(
+            config_type(self._robot.kind, self._name), CONFIG_PREFIX, shipped, self._on_tuning
+        )
         self._handover: Handover | None = None
         self._builder: _Builder | None = None
         self.start(self._own.autostart)
@@ -186,7 +204,9 @@ class MpcNode(ManagedNode):
 
     def _open(self) -> None:
         interface = self._interface
-        self._command_out = self.create_lifecycle_publisher(interface.gate_command_type, topics.GATE_COMMAND, topics.COMMAND)
+        self._command_out = self.create_lifecycle_publisher(
+            interface.gate_command_type, topics.GATE_COMMAND, topics.COMMAND
+        )
         self._setpoint_out = self.create_publisher(interface.setpoint_type, "~/setpoint", topics.REPORT)
         self._step_out = self.create_publisher(Float64MultiArray, "~/step", topics.REPORT)
         self._context_out = self.create_publisher(Float64MultiArray, "~/context", topics.REPORT)
@@ -196,9 +216,7 @@ class MpcNode(ManagedNode):
         reports = (self._setpoint_out, self._step_out, self._context_out, self._payload_out, self._plan_out)
         self._reports = (*reports, self._reference_status_out)
         references = (
-            self.create_subscription(
-                kind, topic, partial(self._on_reference, topic, read), topics.REFERENCE_QOS
-            )
+            self.create_subscription(kind, topic, partial(self._on_reference, topic, read), topics.REFERENCE_QOS)
             for kind, topic, read in interface.references(self._joint_rules)
         )
         self._inputs = (
@@ -386,7 +404,11 @@ class MpcNode(ManagedNode):
     def _gate_effort_on(self, state: State) -> Array | None:
         """The same as the robot feels it, gravity's share included."""
         effort = self._gate_effort
-        return effort if effort is None or self._gravity is None else effort + self._gravity.bias(state.q, np.zeros(self._robot.dof))
+        return (
+            effort
+            if effort is None or self._gravity is None
+            else effort + self._gravity.bias(state.q, np.zeros(self._robot.dof))
+        )
 
     def _on_gate_state(self, message: DiagnosticStatus) -> None:
         values = {pair.key: pair.value for pair in message.values}
@@ -450,7 +472,9 @@ class MpcNode(ManagedNode):
         self._name, self._tuning = builder.name, builder.config
         self._counts["controller_changes"] += 1
         gap_ms = 1e3 * self._longest_gap_s
-        self.get_logger().info(f"{self._name} has taken over; longest time between two commands meanwhile: {gap_ms:.1f} ms")
+        self.get_logger().info(
+            f"{self._name} has taken over; longest time between two commands meanwhile: {gap_ms:.1f} ms"
+        )
 
     def diagnose(self) -> list[DiagnosticStatus]:
         if self._handover is None:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """ROS parameters from pydantic models: one place for a parameter's default, range and description.
 
-Each field becomes a parameter with a descriptor that `ros2 param describe` shows. A value that does not fit is refused, at
-the start and later alike, with a message that names the parameter, what was given and what is allowed. Fields made with
-`fixed` are read-only: they decide what a node builds when it is configured.
+Each field becomes a parameter with a descriptor that `ros2 param describe` shows. A value that does not fit is refused,
+at the start and later alike, with a message that names the parameter, what was given and what is allowed. Fields made
+with `fixed` are read-only: they decide what a node builds when it is configured.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def fixed(default: Any, **arguments: Any) -> Any:
 
 @dataclass
 class Group(Generic[Model]):
-    """The parameters of one model, below a prefix. on_change: called with the new values before they are accepted; it may
+    """The parameters of one model, below a prefix. on_change: called with the new values before they are accepted; it
+    may
     raise MetaRLError to refuse them."""
 
     model: type[Model]
@@ -47,7 +48,9 @@ class Group(Generic[Model]):
 
 
 class Parameters:
-    """Declares groups of parameters on a node and keeps their values. on_fault: told of an unforeseen error and where it was."""
+    """Declares groups of parameters on a node and keeps their values. on_fault: told of an unforeseen error and where
+    it was.
+    """
 
     def __init__(self, node: Node, on_fault: Callable[[str, Exception], None] | None = None) -> None:
         self._node, self._on_fault = node, on_fault
@@ -78,7 +81,9 @@ class Parameters:
         values = validated(model, given, prefix)
         for name, info in model.model_fields.items():
             descriptor = describe(name, info)
-            self._node.declare_parameter(prefix + name, _plain(getattr(values, name), info), descriptor, ignore_override=True)
+            self._node.declare_parameter(
+                prefix + name, _plain(getattr(values, name), info), descriptor, ignore_override=True
+            )
         self._groups.append(Group(model, prefix, values, on_change))
         return values
 
@@ -91,12 +96,18 @@ class Parameters:
 
     def restore(self, prefix: str, **values: Any) -> None:
         """Write values that are in force anyway back into the parameters."""
-        group = next(group for group in self._groups if group.prefix == prefix and set(values) <= set(group.model.model_fields))
+        group = next(
+            group for group in self._groups if group.prefix == prefix and set(values) <= set(group.model.model_fields)
+        )
         group.values = validated(group.model, {**group.values.model_dump(), **values}, prefix)
         on_change, group.on_change = group.on_change, None
         fields = group.model.model_fields
         plain = {name: _plain(value, fields[name]) for name, value in values.items()}
-        kept = [Parameter(prefix + name, value=value) for name, value in plain.items() if not isinstance(value, Parameter.Type)]
+        kept = [
+            Parameter(prefix + name, value=value)
+            for name, value in plain.items()
+            if not isinstance(value, Parameter.Type)
+        ]
         self._node.set_parameters(kept)
         group.on_change = on_change
 
@@ -112,14 +123,20 @@ class Parameters:
 
     def _on_set(self, parameters: list[Parameter]) -> SetParametersResult:
         try:
-            accepted = [(group, self._changed(group, changes)) for group in self._groups if (changes := _changes(group, parameters))]
+            accepted = [
+                (group, self._changed(group, changes))
+                for group in self._groups
+                if (changes := _changes(group, parameters))
+            ]
         except MetaRLError as error:
             return SetParametersResult(successful=False, reason=str(error))
         except Exception as error:
             if self._on_fault is None:
                 raise
             self._on_fault("a parameter", error)
-            return SetParametersResult(successful=False, reason=f"unforeseen error: {type(error).__name__}: {error}"[:400])
+            return SetParametersResult(
+                successful=False, reason=f"unforeseen error: {type(error).__name__}: {error}"[:400]
+            )
         for group, new in accepted:
             group.values = new
         return SetParametersResult(successful=True)
@@ -133,7 +150,11 @@ class Parameters:
 
 def _changes(group: Group[Any], parameters: list[Parameter]) -> dict[str, Any]:
     """Those of the parameters that belong to a group, by the names of its fields."""
-    names = {parameter.name.removeprefix(group.prefix): parameter for parameter in parameters if parameter.name.startswith(group.prefix)}
+    names = {
+        parameter.name.removeprefix(group.prefix): parameter
+        for parameter in parameters
+        if parameter.name.startswith(group.prefix)
+    }
     return {name: parameter.value for name, parameter in names.items() if name in group.model.model_fields}
 
 
@@ -142,7 +163,9 @@ def validated(model: type[Model], values: Mapping[str, Any], prefix: str = "") -
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        raise ParameterError(faults(error, model, lambda key: f"parameter '{prefix}{key.partition('.')[0]}'")) from error
+        raise ParameterError(
+            faults(error, model, lambda key: f"parameter '{prefix}{key.partition('.')[0]}'")
+        ) from error
 
 
 def describe(name: str, info: FieldInfo) -> ParameterDescriptor:

@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """The simulated robot as ROS sees it: what it measures and the clock out, commands in. The physics is metarl_robot.sim.
 
-Time stands still until the first command comes, as a real arm's brakes stay closed until it is commanded; a quadrotor is in the air then.
+Time stands still until the first command comes, as a real arm's brakes stay closed until it is commanded; a quadrotor
+is in the air then.
 
-In lockstep the plant publishes a state and waits for the command that carries that state's stamp, then advances by one control
-period. Until then it repeats the state, so that a lost message or a node that starts late stops nothing. When no command
-comes for `grace_s` (real seconds) though one came before, the gate counts as dead, and time goes on at about its real pace.
+In lockstep the plant publishes a state and waits for the command that carries that state's stamp, then advances by one
+control period. Until then it repeats the state, so that a lost message or a node that starts late stops nothing. When
+no command comes for `grace_s` (real seconds) though one came before, the gate counts as dead, and time goes on at about
+its real pace.
 
-In real time it advances by one control period whenever one has passed, and applies each command from the moment it came, to the
-physics step.
+In real time it advances by one control period whenever one has passed, and applies each command from the moment it
+came, to the physics step.
 
-A command is in force for `command_deadline_s` of simulated time; then the law of the robot's kind stops it (metarl_robot.last_hop), as a
-watchdog in a driver should. Commands that answer older states are refused: a gate that stood still had them in its queue.
+A command is in force for `command_deadline_s` of simulated time; then the law of the robot's kind stops it
+(metarl_robot.last_hop), as a watchdog in a driver should. Commands that answer older states are refused: a gate that
+stood still had them in its queue.
 """
 
 from __future__ import annotations
@@ -68,17 +71,26 @@ class PlantParameters(RobotParameters):
     """Parameters of the plant node, besides those of the conditions."""
 
     realtime_priority: int = fixed(25, ge=0, le=49, description=REALTIME_PRIORITY)
-    grace_s: float = Field(10.0, ge=0.05, le=600.0, description="lockstep: wait this long for a command, in real time [s]")
-    command_deadline_s: float = Field(
-        0.1, ge=0.0, le=10.0, description="without a command for this long, stop the robot by its law; 0: the last stays in force [s]"
+    grace_s: float = Field(
+        10.0, ge=0.05, le=600.0, description="lockstep: wait this long for a command, in real time [s]"
     )
-    effort_includes_gravity: bool = fixed(True, description="false: the simulated robot adds its own gravity, as Franka's and UR's do")
+    command_deadline_s: float = Field(
+        0.1,
+        ge=0.0,
+        le=10.0,
+        description="without a command for this long, stop the robot by its law; 0: the last stays in force [s]",
+    )
+    effort_includes_gravity: bool = fixed(
+        True, description="false: the simulated robot adds its own gravity, as Franka's and UR's do"
+    )
 
 
 def truth_columns(robot: Robot) -> tuple[str, ...]:
-    """The columns of ~/truth: what no controller is told. Coordinates are free of noise; effort is what the motors gave.
+    """The columns of ~/truth: what no controller is told. Coordinates are free of noise; effort is what the motors
+    gave.
 
-    tracked: the point whose distance from its reference is the tracking error. wind: of the air where a floating base is.
+    tracked: the point whose distance from its reference is the tracking error. wind: of the air where a floating base
+    is.
     """
     payload = ("payload_mass_kg", *(f"payload_com_{axis}_m" for axis in "xyz"))
     tracked = tuple(f"tracked_{axis}_m" for axis in "xyz")
@@ -99,7 +111,10 @@ class PlantNode(ManagedNode):
         self.start(self._own.autostart)
 
     def configure(self) -> None:
-        self._simulation, self._interface = simulation(self._robot), interface_of(self._robot, message_options(self._own))
+        self._simulation, self._interface = (
+            simulation(self._robot),
+            interface_of(self._robot, message_options(self._own)),
+        )
         self._timeline = timeline(self._robot, self._conditions)
         self._gravity = self._make_gravity()
         self._columns = truth_columns(self._robot)
@@ -148,7 +163,9 @@ class PlantNode(ManagedNode):
         self._speak = self._interface.speaker(self._make_state_out)
         self._clock_out = self.create_lifecycle_publisher(Clock, topics.CLOCK, topics.CLOCK_OUT)
         self._truth_out = self.create_lifecycle_publisher(Float64MultiArray, "~/truth", topics.REPORT)
-        self._command_in = self.create_subscription(Float64MultiArray, self._interface.commands, self._on_command, topics.COMMAND)
+        self._command_in = self.create_subscription(
+            Float64MultiArray, self._interface.commands, self._on_command, topics.COMMAND
+        )
         self.expect(self._interface.commands, "gate")
         self._sole = SolePublishers(self, (self._interface.commands,))
         self._own_services = (
@@ -192,7 +209,9 @@ class PlantNode(ManagedNode):
     def prepare_end(self, why: str) -> None:
         """A robot is there as long as its gate is."""
         if not self.may_end(0.0):
-            self.get_logger().info(f"{why}: the simulation goes on until the gate has ended; a second Ctrl-C ends it at once")
+            self.get_logger().info(
+                f"{why}: the simulation goes on until the gate has ended; a second Ctrl-C ends it at once"
+            )
 
     def may_end(self, waited_s: float) -> bool:
         """Whether nobody commands the robot any more: the gate has ended, or is silent."""
@@ -217,7 +236,11 @@ class PlantNode(ManagedNode):
             "stops": self._last_hop.stops,
             "command_clipped": self._last_hop.clipped,
             **{f"command_{why}": count for why, count in self._refused.items()},
-            **({} if self._own.lockstep else {f"loop_{name}": value for name, value in self._timing.look()._asdict().items()}),
+            **(
+                {}
+                if self._own.lockstep
+                else {f"loop_{name}": value for name, value in self._timing.look()._asdict().items()}
+            ),
         }
         if self._effort is None:
             level, text = DiagnosticStatus.WARN, "time stands still until the first command"
@@ -228,7 +251,9 @@ class PlantNode(ManagedNode):
         elif plant.crashed:
             level, text = DiagnosticStatus.ERROR, "crashed"
         else:
-            level, text = (DiagnosticStatus.WARN, "limits violated") if violations.any else (DiagnosticStatus.OK, "running")
+            level, text = (
+                (DiagnosticStatus.WARN, "limits violated") if violations.any else (DiagnosticStatus.OK, "running")
+            )
         return [status_message("plant", level, text, values)]
 
     # Commands.
@@ -286,7 +311,9 @@ class PlantNode(ManagedNode):
         if plant is None or not self.active or self._paused:
             return
         if self._effort is not None and now_s - self._moved_s > self._own.grace_s and not self._absent:
-            self.get_logger().error(f"no command within {self._own.grace_s} s of real time: the last one stays in force")
+            self.get_logger().error(
+                f"no command within {self._own.grace_s} s of real time: the last one stays in force"
+            )
             self._absent = True
         if self._absent and self._effort is not None:
             for _ in range(max(1, round(REPEAT_S / self._robot.control_period_s))):
@@ -327,7 +354,9 @@ class PlantNode(ManagedNode):
     # Both.
 
     def _move(self, plant: Plant, segments: list[tuple[Array, int]]) -> None:
-        """One control period under commands, or under the last hop's law when they are too old; then the new state is published."""
+        """One control period under commands, or under the last hop's law when they are too old; then the new state is
+        published.
+        """
         period_s, state = self._robot.control_period_s, self._state
         override = self._last_hop.override(state, plant.time, period_s)
         self._advance(plant, segments if override is None else [(override, self._steps_per_period)])
@@ -387,7 +416,9 @@ class PlantNode(ManagedNode):
         effort = self._answer if self._own.lockstep else self._arrivals[-1][1] if self._arrivals else self._effort
         if plant is None or not self._paused or effort is None:
             response.success = False
-            response.message = "pause first (~/set_pause)" if not self._paused else "no command for the present state yet"
+            response.message = (
+                "pause first (~/set_pause)" if not self._paused else "no command for the present state yet"
+            )
             return response
         self._effort, self._answer = effort, None
         self._arrivals.clear()

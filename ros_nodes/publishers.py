@@ -16,7 +16,10 @@ LOOK_PERIOD_S = 0.2
 
 
 class SolePublishers:
-    """Watches topics (as given to `create_subscription`) for a second publisher. A look costs 6 µs a topic while there is none."""
+    """Watches topics (as given to `create_subscription`) for a second publisher.
+
+    A look costs 6 µs a topic while there is none.
+    """
 
     def __init__(self, node: Node, topics: Sequence[str]) -> None:
         self._node = node
@@ -30,7 +33,10 @@ class SolePublishers:
 
     def problems(self) -> list[str]:
         """A sentence for each topic with more than one publisher."""
-        return [f"{len(names)} publishers on {topic}: {', '.join(names)}; end all but one" for topic, names in self._crowded.items()]
+        return [
+            f"{len(names)} publishers on {topic}: {', '.join(names)}; end all but one"
+            for topic, names in self._crowded.items()
+        ]
 
     def _names(self, topic: str) -> list[str]:
         endpoints = self._node.get_publishers_info_by_topic(topic)

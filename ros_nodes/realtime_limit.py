@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A thread at SCHED_FIFO that never waits would take a processor core for ever: the kernel counts (RLIMIT_RTTIME, getrlimit(2)).
+"""A thread at SCHED_FIFO that never waits would take a processor core for ever: the kernel counts (RLIMIT_RTTIME,
+getrlimit(2)).
 
-After `LEAVE_S` of processor time without a wait, all threads of the process go on at the ordinary priority. Where not even that is
-possible, because the thread is stuck outside Python, the kernel ends the process after `END_S`.
+After `LEAVE_S` of processor time without a wait, all threads of the process go on at the ordinary priority. Where not
+even that is possible, because the thread is stuck outside Python, the kernel ends the process after `END_S`.
 """
 
 from __future__ import annotations
@@ -31,4 +32,8 @@ def _leave(number: int, frame: FrameType | None) -> None:
     for thread in Path("/proc/self/task").glob("*"):
         with suppress(OSError):
             os.sched_setscheduler(int(thread.name), os.SCHED_OTHER, os.sched_param(0))
-    print(f"error: {LEAVE_S} s at real-time priority without a pause: from now on without that priority", file=sys.stderr, flush=True)
+    print(
+        f"error: {LEAVE_S} s at real-time priority without a pause: from now on without that priority",
+        file=sys.stderr,
+        flush=True,
+    )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Records every topic there is to a rosbag2 folder, messages as they came over the wire, stamped with the node's clock.
 
-Its own process: whatever happens to the disk, control goes on. On SIGINT and SIGTERM the bag is completed; a process that is
-killed leaves a bag that can be opened, without its last fraction of a second.
+Its own process: whatever happens to the disk, control goes on. On SIGINT and SIGTERM the bag is completed; a process
+that is killed leaves a bag that can be opened, without its last fraction of a second.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ _DEPTH = 1000  # messages a topic may wait for the disk
 class RecorderParameters(NodeParameters):
     """Parameters of the recorder node."""
 
-    robot: str = fixed("panda", description="name of the robot, or the folder of its description: what topics to expect")
+    robot: str = fixed(
+        "panda", description="name of the robot, or the folder of its description: what topics to expect"
+    )
     robot_kind: str = fixed("", description=ROBOT_KIND)
     path: str = fixed(
         "runs/%Y-%m-%d_%H-%M-%S/recording",
@@ -89,7 +91,9 @@ class RecorderNode(ManagedNode):
             recording.close()
             self._complain(recording)
             if not recording.failure:
-                self.get_logger().info(f"{recording.messages} messages of {len(recording.topics)} topics in {recording.path}")
+                self.get_logger().info(
+                    f"{recording.messages} messages of {len(recording.topics)} topics in {recording.path}"
+                )
 
     def diagnose(self) -> list[DiagnosticStatus]:
         recording = self._recording

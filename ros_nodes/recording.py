@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A rosbag2 folder that survives: a killed process and a full disk leave a bag that can be opened.
 
-    <name>/metadata.yaml   topics, counts, qualities of service; replaced as long as the bag grows
-    <name>/<name>_0.mcap   messages in small chunks; ends as an MCAP file after each of them
+<name>/metadata.yaml   topics, counts, qualities of service; replaced as long as the bag grows
+<name>/<name>_0.mcap   messages in small chunks; ends as an MCAP file after each of them
 """
 
 from __future__ import annotations
@@ -57,9 +57,7 @@ class Recording:
         """Topics whose type_hash is still to be told."""
         return [topic for topic in self._metadata.topics.values() if not topic.type_hash]
 
-    def add_topic(
-        self, topic: str, type_name: str, definition: str, offered: Sequence[dict[str, Any]] = ()
-    ) -> None:
+    def add_topic(self, topic: str, type_name: str, definition: str, offered: Sequence[dict[str, Any]] = ()) -> None:
         """Announce a topic before its first message. offered: qualities of service."""
         if self.failure or topic in self._channels:
             return

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Publishes a reference as a stream of short trajectories, each long before it is needed.
 
-A chunk covers at least `chunk_s` on a grid of `spacing_s` and is sent every `period_s`; chunks of one motion agree wherever
-they overlap, to the bit, so it does not matter which one arrives when: the motion is sampled in blocks of fixed length (vectorised
-functions may round by a value's place in the array), and no chunk has the stamp 0 (which means "now").
+A chunk covers at least `chunk_s` on a grid of `spacing_s` and is sent every `period_s`; chunks of one motion agree
+wherever they overlap, to the bit, so it does not matter which one arrives when: the motion is sampled in blocks of
+fixed length (vectorised functions may round by a value's place in the array), and no chunk has the stamp 0 (which means
+"now").
 
 With simulated time the motion starts at time 0 of that clock; on a real robot it starts when the node is activated.
 """
@@ -41,7 +42,10 @@ class ReferenceParameters(NodeParameters, FrameParameters):
 
     robot: str = fixed("panda", description="name of the robot, or the folder of its description")
     robot_kind: str = fixed("", description=ROBOT_KIND)
-    kind: str = fixed("hold", description="a motion: 'hold' stays at home, 'suite' is a suite's, others are named by the kind of robot")
+    kind: str = fixed(
+        "hold",
+        description="a motion: 'hold' stays at home, 'suite' is a suite's, others are named by the kind of robot",
+    )
     suite: str = fixed("heldout", description="kind suite: evaluation suite to take the motion from")
     scenario: str = fixed("pickup", description="kind suite: which of its scenarios")
     seed: int = fixed(0, ge=0, le=2**31 - 1, description="seed of the motion")
@@ -104,7 +108,9 @@ class ReferenceNode(ManagedNode):
         self._own = new
 
     def _look(self) -> None:
-        """Send a chunk when it is time by the robot's clock, when somebody new listens, or when nothing was sent for a while."""
+        """Send a chunk when it is time by the robot's clock, when somebody new listens, or when nothing was sent for a
+        while.
+        """
         if not self.active or self._reference is None:
             return
         now_ns, steady_s = self.get_clock().now().nanoseconds, monotonic()

@@ -37,7 +37,14 @@ def refused(message: Any, topic: str, reason: str, now_s: float | None) -> Diagn
 
 
 def _status(
-    level: bytes, text: str, message: Any, topic: str, taken: bool, reason: str, when: dict[str, str], now_s: float | None
+    level: bytes,
+    text: str,
+    message: Any,
+    topic: str,
+    taken: bool,
+    reason: str,
+    when: dict[str, str],
+    now_s: float | None,
 ) -> DiagnosticStatus:
     time = "" if now_s is None else f"{now_s:.9f}"
     values = {"id": reference_id(message), "topic": topic, "accepted": taken, "reason": reason, **when, "time_s": time}

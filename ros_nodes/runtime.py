@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starting and stopping a node's process.
 
-rclpy from PyPI wheels needs the paths of its libraries in the environment; the wheels' own bootstrapper sees to that when
-Python starts, once, and what is started from there inherits it. One executor: rclpy's EventsExecutor through `spin_once`,
-which on these machines has half the jitter of the others and a fifth of their load (its `spin` dispatches nothing in the wheels).
+rclpy from PyPI wheels needs the paths of its libraries in the environment; the wheels' own bootstrapper sees to that
+when Python starts, once, and what is started from there inherits it. One executor: rclpy's EventsExecutor through
+`spin_once`, which on these machines has half the jitter of the others and a fifth of their load (its `spin` dispatches
+nothing in the wheels).
 
-A signal ends the loop between two callbacks (when: ending.py), so that a node always closes in order: files are completed, the last
-words are sent, and the middleware has let go of the node before the process ends. (What is left to the exit handlers of DDS dies
-there beside its own threads, and now and then takes the process with it.)
+A signal ends the loop between two callbacks (when: ending.py), so that a node always closes in order: files are
+completed, the last words are sent, and the middleware has let go of the node before the process ends. (What is left to
+the exit handlers of DDS dies there beside its own threads, and now and then takes the process with it.)
 """
 
 from __future__ import annotations
@@ -54,7 +55,10 @@ def run(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> int
 
 
 def _live(make_node: Callable[[], Node], ending: Ending) -> int:
-    """From the node's making to its destruction. Nothing outlives it, not even an exception, whose traceback would hold the node."""
+    """From the node's making to its destruction.
+
+    Nothing outlives it, not even an exception, whose traceback would hold the node.
+    """
     try:
         node = make_node()
         try:
@@ -112,7 +116,9 @@ def _make_executor() -> Executor:
 
 
 def settle_memory() -> None:
-    """Everything built so far stays: keep the garbage collector from walking through it in the middle of a control step."""
+    """Everything built so far stays: keep the garbage collector from walking through it in the middle of a control
+    step.
+    """
     gc.collect()
     gc.freeze()
 
@@ -125,9 +131,11 @@ def _collect() -> None:
 
 @cache
 def keep_processors_awake() -> None:
-    """No sleep states, from which processors wake up late and cold, while this process lives; without the right to do so, nothing happens.
+    """No sleep states, from which processors wake up late and cold, while this process lives; without the right to do
+    so, nothing happens.
 
-    An open file holds the longest latency that is tolerated [µs] (Linux, "PM Quality Of Service Interface"); the process's end closes it.
+    An open file holds the longest latency that is tolerated [µs] (Linux, "PM Quality Of Service Interface"); the
+    process's end closes it.
     """
     with suppress(OSError):
         os.write(os.open("/dev/cpu_dma_latency", os.O_WRONLY), bytes(4))
@@ -136,21 +144,24 @@ def keep_processors_awake() -> None:
 def keep_in_memory() -> None:
     """All that this process has mapped is read and stays (mlockall(2)); without the right to that, nothing happens.
 
-    Else code that is seldom needed, such as that for active limits, may have to come from disk in the middle of a control step.
+    Else code that is seldom needed, such as that for active limits, may have to come from disk in the middle of a
+    control step.
     """
     ctypes.CDLL(None).mlockall(_MCL_CURRENT)
 
 
 def prefer_process(niceness: int, realtime_priority: int) -> None:
-    """Give all threads of this process a niceness and, above 0, a real-time priority, processors that stay awake and memory that stays.
+    """Give all threads of this process a niceness and, above 0, a real-time priority, processors that stay awake and
+    memory that stays.
 
     Without the right to any of it, it does not happen.
 
-    Real time is SCHED_FIFO: nothing but a higher priority interrupts such a thread. Threads and processes that are started later, such as
-    a compiler, do not inherit it.
+    Real time is SCHED_FIFO: nothing but a higher priority interrupts such a thread. Threads and processes that are
+    started later, such as a compiler, do not inherit it.
 
-    Where Linux groups processes by session (sched(7), "The autogroup feature"; the default of most distributions), a niceness counts only
-    within the group. A node that is its session's leader, as `metarl launch` starts it, gives it to the group as well.
+    Where Linux groups processes by session (sched(7), "The autogroup feature"; the default of most distributions), a
+    niceness counts only within the group. A node that is its session's leader, as `metarl launch` starts it, gives it
+    to the group as well.
     """
     for thread in Path("/proc/self/task").glob("*"):
         with suppress(OSError):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trouble with the source of a robot's states, in words for /diagnostics: what is refused, and a second publisher by name.
+"""Trouble with the source of a robot's states, in words for /diagnostics: what is refused, and a second publisher by
+name.
 
 Several publishers on a topic of states are common (a gripper's joints beside the arm's) and no trouble by themselves.
 They are named when states contradict each other.

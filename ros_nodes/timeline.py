@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The physical conditions of a simulated run over time: from a suite's scenario, from a file, or from a few parameters."""
+"""The physical conditions of a simulated run over time: from a suite's scenario, from a file,
+or from a few parameters.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +29,17 @@ class TimelineParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    suite: str = fixed("", description="evaluation suite to take conditions and start pose from; empty: the nominal robot at home")
+    suite: str = fixed(
+        "", description="evaluation suite to take conditions and start pose from; empty: the nominal robot at home"
+    )
     scenario: str = fixed("pickup", description="which of the suite's scenarios")
     seed: int = fixed(0, ge=0, le=2**31 - 1, description="seed of the scenario and of the sensors' noise")
-    task_file: str = fixed("", description="JSON or YAML file with conditions: {initial: task, changes: [{time_s: …, task: …}]}")
-    payload_mass_kg: float = fixed(0.0, ge=0.0, le=1000.0, description="payload to attach, on top of the other conditions [kg]")
+    task_file: str = fixed(
+        "", description="JSON or YAML file with conditions: {initial: task, changes: [{time_s: …, task: …}]}"
+    )
+    payload_mass_kg: float = fixed(
+        0.0, ge=0.0, le=1000.0, description="payload to attach, on top of the other conditions [kg]"
+    )
     payload_com_m: tuple[Annotated[float, Field(ge=-10.0, le=10.0)], ...] = fixed(
         (0.0, 0.0, 0.0), description="its centre of mass in the payload frame [m]"
     )
@@ -40,7 +48,9 @@ class TimelineParameters(BaseModel):
 
 @dataclass(frozen=True)
 class Timeline:
-    """Tasks over time. changes: (time [s], task from then on), in order. start: (nq,) pose; noise_seed: the sensors'."""
+    """Tasks over time. changes: (time [s], task from then on), in order. start: (nq,) pose; noise_seed:
+    the sensors'.
+    """
 
     initial: Task
     changes: tuple[tuple[float, Task], ...]
@@ -94,7 +104,9 @@ def _from_file(simulated: Simulation, path: Path, base: Timeline) -> Timeline:
     if not isinstance(content, dict) or "initial" not in content or not set(content) <= {"initial", "changes"}:
         raise SignalError(f"task file {path}: needs the key 'initial' and may have 'changes'; given: {shown(content)}")
     changes = content.get("changes") or []
-    if not isinstance(changes, list) or any(not isinstance(item, dict) or set(item) != {"time_s", "task"} for item in changes):
+    if not isinstance(changes, list) or any(
+        not isinstance(item, dict) or set(item) != {"time_s", "task"} for item in changes
+    ):
         raise SignalError(f"task file {path}: 'changes' must be a list of entries with 'time_s' and 'task'")
     try:
         read = simulated.task_from_dict

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every topic and service of the nodes, with its quality of service. Names are relative or private, so all can be remapped.
+"""Every topic and service of the nodes, with its quality of service. Names are relative or private, so all can be
+remapped.
 
     topic (as launched)              type                             from → to
 
@@ -7,32 +8,35 @@
     /joint_states                    sensor_msgs/JointState           plant or driver → mpc, gate
     /effort_controller/commands      std_msgs/Float64MultiArray       gate → plant or forward_command_controller
                                      (labelled: row `effort`, columns joints, stamp of the state that it answers)
-    /gate/command                    sensor_msgs/JointState           mpc → gate: effort, stamp of the state that it answers
-    /mpc/joint_trajectory            trajectory_msgs/JointTrajectory  reference → mpc
-    /mpc/setpoint                    sensor_msgs/JointState           mpc: where the reference is, at each state's stamp
-    /mpc/plan                        trajectory_msgs/JointTrajectory  mpc: what it intends
+    /gate/command                    sensor_msgs/JointState           mpc → gate: effort, stamp of the state that it
+    answers /mpc/joint_trajectory            trajectory_msgs/JointTrajectory  reference → mpc /mpc/setpoint
+          sensor_msgs/JointState           mpc: where the reference is, at each state's stamp /mpc/plan
+          trajectory_msgs/JointTrajectory  mpc: what it intends
 
     a floating base, such as a quadrotor
-    /odom                            nav_msgs/Odometry                plant or driver → mpc, gate: pose in `odom`, twist in `base_link`
-    /imu/data                        sensor_msgs/Imu                  plant or driver → mpc, gate; at any rate
-    /thrust_controller/commands      std_msgs/Float64MultiArray       gate → plant or driver: thrust of each rotor [N]
-                                     (labelled: row `effort`, columns rotors, stamp of the state that it answers; all 0: motors off)
+    /odom                            nav_msgs/Odometry                plant or driver → mpc, gate: pose in `odom`, twist
+    in `base_link` /imu/data                        sensor_msgs/Imu                  plant or driver → mpc, gate; at any
+    rate /thrust_controller/commands      std_msgs/Float64MultiArray       gate → plant or driver: thrust of each rotor
+    [N]
+                                     (labelled: row `effort`, columns rotors, stamp of the state that it answers; all 0:
+                                     motors off)
     /gate/command                    std_msgs/Float64MultiArray       mpc → gate, labelled likewise
-    /mpc/reference                   trajectory_msgs/MultiDOFJointTrajectory   reference → mpc: place and heading, in `odom`
-    /mpc/reference_path              nav_msgs/Path                    → mpc: likewise; the poses' stamps say when
+    /mpc/reference                   trajectory_msgs/MultiDOFJointTrajectory   reference → mpc: place and heading, in
+    `odom` /mpc/reference_path              nav_msgs/Path                    → mpc: likewise; the poses' stamps say when
     /mpc/setpoint                    nav_msgs/Odometry                mpc: where the reference is, at each state's stamp
     /mpc/plan                        nav_msgs/Path                    mpc: what it intends
 
     both
     /gate/state                      diagnostic_msgs/DiagnosticStatus gate → all, latched: state, why, is it latched
-    /mpc/reference_status            diagnostic_msgs/DiagnosticStatus mpc: what became of each reference, latched: id (its header's
+    /mpc/reference_status            diagnostic_msgs/DiagnosticStatus mpc: what became of each reference, latched: id
+    (its header's
                                      stamp and frame), topic, accepted, reason, begins_s, ends_s, time_s
     /mpc/step                        std_msgs/Float64MultiArray       mpc: labelled, row `value`: see STEP_COLUMNS
     /mpc/context                     std_msgs/Float64MultiArray       mpc: labelled, rows `mean`, `std`
-    /mpc/payload                     geometry_msgs/InertiaStamped     mpc: payload estimate, inertia about its centre of mass
-    /plant/truth                     std_msgs/Float64MultiArray       plant: labelled, row `value`: see plant.truth_columns
-    /clock                           rosgraph_msgs/Clock              plant → all
-    /diagnostics                     diagnostic_msgs/DiagnosticArray  all, 1 Hz
+    /mpc/payload                     geometry_msgs/InertiaStamped     mpc: payload estimate, inertia about its centre of
+    mass /plant/truth                     std_msgs/Float64MultiArray       plant: labelled, row `value`: see
+    plant.truth_columns /clock                           rosgraph_msgs/Clock              plant → all /diagnostics
+                  diagnostic_msgs/DiagnosticArray  all, 1 Hz
 
     service                          type
     /gate/estop, /gate/rearm         std_srvs/Trigger
@@ -68,7 +72,8 @@ TRUTH = "plant/truth"
 CLOCK = "/clock"
 DIAGNOSTICS = "/diagnostics"
 
-STEP_COLUMNS = ("step_ms", "status", "late")  # status: 0 solved, 1 degraded, 2 failed; late: 1 when the step missed its deadline
+# status: 0 solved, 1 degraded, 2 failed; late: 1 when the step missed its deadline
+STEP_COLUMNS = ("step_ms", "status", "late")
 
 
 def _profile(reliable: bool, depth: int, latched: bool = False) -> QoSProfile:
@@ -100,4 +105,6 @@ RECORDED: Mapping[str, tuple[str, QoSProfile]] = {
     CLOCK: ("rosgraph_msgs/msg/Clock", CLOCK_OUT),
     DIAGNOSTICS: ("diagnostic_msgs/msg/DiagnosticArray", REPORT),
 }
-"""What a recorder subscribes to before anybody publishes, so that it misses nothing of the start; an interface adds its own."""
+"""What a recorder subscribes to before anybody publishes, so that it misses nothing of the start; an interface adds its
+own.
+"""

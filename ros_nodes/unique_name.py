@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One node of a name in a ROS domain on this machine: two gates that command one robot are not noticed by ROS itself.
 
-A node that runs holds a socket whose address, in Linux's abstract namespace, is made of its domain and its full name. The kernel gives
-it to one process at a time, whoever the user, and takes it back when that process ends, however it ends.
+A node that runs holds a socket whose address, in Linux's abstract namespace, is made of its domain and its full name.
+The kernel gives it to one process at a time, whoever the user, and takes it back when that process ends, however it
+ends.
 """
 
 from __future__ import annotations
@@ -51,8 +52,9 @@ def _words(domain: int, name: str) -> str:
     holder = _holder(domain, name)
     process = "" if holder is None else f" (process {holder})"
     return (
-        f"a node {name} runs already in ROS domain {domain} on this machine{process}: two of them would command one robot."
-        f" End that one first, or use another domain: set ROS_DOMAIN_ID to a number from 0 to 101 that nothing else uses"
+        f"a node {name} runs already in ROS domain {domain} on this machine{process}: two of them would command one "
+        "robot. End that one first, or use another domain: set ROS_DOMAIN_ID to a number from 0 to 101 that nothing "
+        "else uses"
     )
 
 

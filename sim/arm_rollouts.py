@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rollouts of arms for learning: half of them tracking, half of them excitation, under a detuned computed torque controller.
+"""Rollouts of arms for learning: half of them tracking, half of them excitation, under a detuned computed torque
+controller.
 
     command = ID_nominal(q_m, v_m, a_ref + kp (q_ref - q_m) + kd (v_ref - v_m)),    kp = w^2, kd = 2 d w
 
-with the bandwidth w and the damping d drawn anew for each task, and q_m, v_m measured as on the plant: late, rounded, noisy.
+with the bandwidth w and the damping d drawn anew for each task, and q_m, v_m measured as on the plant: late, rounded,
+noisy.
 """
 
 from __future__ import annotations
@@ -41,7 +43,9 @@ class ArmRollouts:
     def draw_task(self, rng: np.random.Generator, ranges: TaskRanges | None) -> Task:
         return draw_task(self._robot, rng, ranges or TRAIN)
 
-    def simulate(self, tasks: list[Task], rng: np.random.Generator, steps: int, threads: int) -> tuple[RolloutArrays, NDArray[np.bool_]]:
+    def simulate(
+        self, tasks: list[Task], rng: np.random.Generator, steps: int, threads: int
+    ) -> tuple[RolloutArrays, NDArray[np.bool_]]:
         robot, count = self._robot, len(tasks)
         times = np.arange(steps + 1, dtype=np.float64) * robot.control_period_s
         motions = [_motion(robot, rng, times[-1]) for _ in tasks]
@@ -53,8 +57,12 @@ class ArmRollouts:
 
         def track(share: slice) -> None:
             samples = [motion.sample(times) for motion in motions[share]]
-            points = Setpoints(*(np.stack([getattr(sample, name) for sample in samples], axis=1) for name in ("q", "v", "a")))
-            start_q = np.clip(points.q[0] + error_q[share], robot.position_lower + _MARGIN_RAD, robot.position_upper - _MARGIN_RAD)
+            points = Setpoints(
+                *(np.stack([getattr(sample, name) for sample in samples], axis=1) for name in ("q", "v", "a"))
+            )
+            start_q = np.clip(
+                points.q[0] + error_q[share], robot.position_lower + _MARGIN_RAD, robot.position_upper - _MARGIN_RAD
+            )
             plant = BatchPlant(robot, tasks[share], seeds[share])
             stiffness, braking = bandwidth[share] ** 2, 2 * damping[share] * bandwidth[share]
             measured = plant.reset(start_q, points.v[0] + error_v[share])

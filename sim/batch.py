@@ -49,7 +49,8 @@ class BatchPlant:
         self._rounded, self._resolution = resolution > 0.0, np.where(resolution > 0.0, resolution, 1.0)
         self._noise_std = np.array([task.velocity_noise_rad_s for task in tasks])[:, None]
         delays = np.array([whole_steps(task.command_delay_s, PHYSICS_DT_S) for task in tasks])[:, None]
-        self._age = -((np.arange(self._substeps) - delays) // self._substeps)  # (T, substeps) of the command in effect, in commands
+        # (T, substeps) of the command in effect, in commands
+        self._age = -((np.arange(self._substeps) - delays) // self._substeps)
         self._sensor_steps = np.array([whole_steps(task.sensor_delay_s, PHYSICS_DT_S) for task in tasks])
         self._keep = (int(self._sensor_steps.max()) // self._substeps + 2) * self._substeps
         self._arms = np.arange(len(tasks))
@@ -75,9 +76,14 @@ class BatchPlant:
         return self._sense()
 
     def step(self, effort: Array) -> State:
-        """Issue commands (T, n) [Nm] and run for one control period. Returns the measurements at its end, (T, n) each."""
+        """Issue commands (T, n) [Nm] and run for one control period.
+
+        Returns the measurements at its end, (T, n) each.
+        """
         limit = self.robot.effort_limit
-        self._commands = np.concatenate([self._commands[-max(1, self._age.max()) :], np.clip(effort, -limit, limit)[None]])
+        self._commands = np.concatenate(
+            [self._commands[-max(1, self._age.max()) :], np.clip(effort, -limit, limit)[None]]
+        )
         control = np.empty((len(effort), self._substeps, self.robot.dof))
         control[:, :, self._u] = self._in_effect()
         record = self._batch.rollout(self._substeps, control, _CONTROL, record=("qpos", "qvel"))
@@ -88,7 +94,9 @@ class BatchPlant:
         return self._sense()
 
     def _in_effect(self) -> Array:
-        """(T, substeps, n) commands that act in the coming physics steps: the newest that are old enough, at first the holding ones."""
+        """(T, substeps, n) commands that act in the coming physics steps: the newest that are old enough, at first the
+        holding ones.
+        """
         back = np.minimum(self._age, len(self._commands) - 1)
         return np.asarray(self._commands[-1 - back, np.arange(len(back))[:, None]])
 

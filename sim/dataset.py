@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Data for learning: many tasks simulated at once, under a detuned controller on random motions, whatever the kind of robot.
+"""Data for learning: many tasks simulated at once, under a detuned controller on random motions, whatever the kind of
+robot.
 
-The task is constant in each rollout. A rollout that takes the robot beyond its limits is drawn again, after ten attempts its task, too.
-What is particular to a kind (arm_rollouts.py, quadrotor/rollouts.py) comes through metarl_robot.sim.kinds.
+The task is constant in each rollout. A rollout that takes the robot beyond its limits is drawn again, after ten
+attempts its task, too. What is particular to a kind (arm_rollouts.py, quadrotor/rollouts.py) comes through
+metarl_robot.sim.kinds.
 """
 
 from __future__ import annotations
@@ -30,16 +32,26 @@ Array32 = NDArray[np.float32]
 _BLOCK = 500  # tasks simulated at once: bounds the memory and paces the progress calls
 _DATA = 1000  # second word of the entropy: no scenario kind has this index
 _ATTEMPTS = 20
-_ARRAYS = ("times", "q", "v", "q_measured", "v_measured", "effort", "acting", "specific_force", "specific_force_measured")
+_ARRAYS = (
+    "times",
+    "q",
+    "v",
+    "q_measured",
+    "v_measured",
+    "effort",
+    "acting",
+    "specific_force",
+    "specific_force_measured",
+)
 
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
     """T rollouts of S control steps.
 
-    times: (S + 1,) [s]. q (T, S + 1, nq), v (T, S + 1, dof): true state. q_measured, v_measured: likewise, what the sensors said then.
-    effort: (T, S, nu) commanded from times[k] to times[k + 1]. tasks: T tasks.
-    Of robots with rotors, else None: acting: (T, S, nu) thrust that the rotors' speeds stand for on average meanwhile, k Ω² [N];
+    times: (S + 1,) [s]. q (T, S + 1, nq), v (T, S + 1, dof): true state. q_measured, v_measured: likewise, what the
+    sensors said then. effort: (T, S, nu) commanded from times[k] to times[k + 1]. tasks: T tasks. Of robots with
+    rotors, else None: acting: (T, S, nu) thrust that the rotors' speeds stand for on average meanwhile, k Ω² [N];
     specific_force, specific_force_measured: (T, S + 1, 3) mean over the control period before [m/s²; body].
     """
 
@@ -132,7 +144,9 @@ def collect(
 def _simulate_until_valid(
     robot: Robot, maker: RolloutMaker, tasks: list[Any], rng: np.random.Generator, steps: int, threads: int, ranges: Any
 ) -> RolloutArrays:
-    """One rollout per task; motions that a task takes beyond the robot's limits are drawn again, in the end the task itself."""
+    """One rollout per task; motions that a task takes beyond the robot's limits are drawn again, in the end the task
+    itself.
+    """
     result: RolloutArrays | None = None
     todo = np.arange(len(tasks))
     for attempt in range(_ATTEMPTS):
@@ -147,4 +161,6 @@ def _simulate_until_valid(
         todo = todo[~valid]
         if len(todo) == 0:
             return result
-    raise MetaRLError(f"collect: {len(todo)} tasks took '{robot.name}' beyond its limits on {_ATTEMPTS} random motions each")
+    raise MetaRLError(
+        f"collect: {len(todo)} tasks took '{robot.name}' beyond its limits on {_ATTEMPTS} random motions each"
+    )

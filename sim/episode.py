@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """One closed-loop run without ROS: measure, ask the controller, step the plant; then score it.
 
-Windows, with t_c the time of the change (the middle of the run where nothing changes) and t_0 the time from which on the scenario
-is scored: before = [t_0, t_c), transient = [t_c, t_c + 1 s), after = [t_c + 1 s, t_c + 5 s). rmse is the root mean square over the window
-(rmse_m: from t_0 to the end) of the distance between an arm's payload site, or a quadrotor's origin, and where the reference puts it.
-settle_s: time from t_c until that distance stays below max(2 rmse_before_m, 1 mm) to the end of the run. A run ends with a crash: from
-then on the robot counts as lying where it crashed.
+Windows, with t_c the time of the change (the middle of the run where nothing changes) and t_0 the time from which on
+the scenario is scored: before = [t_0, t_c), transient = [t_c, t_c + 1 s), after = [t_c + 1 s, t_c + 5 s). rmse is the
+root mean square over the window (rmse_m: from t_0 to the end) of the distance between an arm's payload site, or a
+quadrotor's origin, and where the reference puts it. settle_s: time from t_c until that distance stays below max(2
+rmse_before_m, 1 mm) to the end of the run. A run ends with a crash: from then on the robot counts as lying where it
+crashed.
 """
 
 from __future__ import annotations
@@ -36,11 +37,12 @@ _SETTLED_M = 0.001
 class Log:
     """What happened, one row per control step, K in all.
 
-    times: (K,) [s] when the command was issued; q (K, nq), v (K, dof) true state then; q_reference, v_reference likewise; effort: (K, nu)
-    commanded [Nm or N]; position, position_reference: (K, 3) payload site or origin [m; world]; status: (K,) of the commands; step_s: (K,)
-    time the controller took; payload_mass_kg, payload_mass_std_kg: (K,) the controller's belief, NaN without; true_mass_kg: (K,).
-    crash_s: when the run ended early; from then on q and position are those of the crash, v, effort and step_s are zero, and there is no
-    status. angle_error: (K, m) [rad]; None: q less its reference.
+    times: (K,) [s] when the command was issued; q (K, nq), v (K, dof) true state then; q_reference, v_reference
+    likewise; effort: (K, nu) commanded [Nm or N]; position, position_reference: (K, 3) payload site or origin [m;
+    world]; status: (K,) of the commands; step_s: (K,) time the controller took; payload_mass_kg, payload_mass_std_kg:
+    (K,) the controller's belief, NaN without; true_mass_kg: (K,). crash_s: when the run ended early; from then on q and
+    position are those of the crash, v, effort and step_s are zero, and there is no status. angle_error: (K, m) [rad];
+    None: q less its reference.
     """
 
     times: Array
@@ -67,11 +69,12 @@ class Log:
 
 @dataclass(frozen=True)
 class EpisodeResult:
-    """The scores of one run. settle_s is None if it never settles or crashes; payload_mass_* are None if the controller estimates no mass.
+    """The scores of one run. settle_s is None if it never settles or crashes; payload_mass_* are None if the controller
+    estimates no mass.
 
-    payload_mass_error_kg: estimate minus truth, 1 s after the change; payload_mass_std_kg: what the controller claimed then.
-    joint_rmse_after_rad: of all joints, or of the attitude error's three components. violations: physics steps with a command or a
-    state beyond a limit. failed_steps: commands with status FAILED.
+    payload_mass_error_kg: estimate minus truth, 1 s after the change; payload_mass_std_kg: what the controller claimed
+    then. joint_rmse_after_rad: of all joints, or of the attitude error's three components. violations: physics steps
+    with a command or a state beyond a limit. failed_steps: commands with status FAILED.
     """
 
     controller: str
@@ -105,13 +108,15 @@ class Episode:
     log: Log
 
 
-def run_episode(robot: Robot, make_controller: Callable[[Scenario[Any]], Controller], scenario: Scenario[Any], name: str = "") -> Episode:
+def run_episode(
+    robot: Robot, make_controller: Callable[[Scenario[Any]], Controller], scenario: Scenario[Any], name: str = ""
+) -> Episode:
     """Run one scenario to its end, or to a crash.
 
     Arguments:
         robot: the robot.
-        make_controller: scenario -> controller; it is reset before the run. A controller with a method `observe_truth(task)` is told
-            the true task at the start and at every change.
+        make_controller: scenario -> controller; it is reset before the run. A controller with a method
+            `observe_truth(task)` is told the true task at the start and at every change.
         scenario: what to run.
         name: what to call the controller in the result.
     """

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Closed-loop evaluation: every controller on every run of a suite, on several processes, and a summary over the runs.
 
-Results depend on robot, suite, seeds and controllers alone (times aside): each run starts from its own seeds and a reset
-controller, so the number of processes does not matter.
+Results depend on robot, suite, seeds and controllers alone (times aside): each run starts from its own seeds and a
+reset controller, so the number of processes does not matter.
 """
 
 from __future__ import annotations
@@ -45,10 +45,13 @@ class Evaluation:
     def summary(self) -> dict[str, dict[str, float | None]]:
         """Per controller: the median of every score over its episodes, and the 90th percentile of rmse_after_m.
 
-        payload_mass_error_kg: median of its magnitude. crashed: how many episodes ended so. settle_s: a run that never settles counts
-        as longer than any other, and the median is None if at least half of the runs never settle. Scores that no episode has are None.
+        payload_mass_error_kg: median of its magnitude. crashed: how many episodes ended so. settle_s: a run that never
+        settles counts as longer than any other, and the median is None if at least half of the runs never settle.
+        Scores that no episode has are None.
         """
-        return {name: self._summary_of([e for e in self.episodes if e.controller == name]) for name in self._controllers()}
+        return {
+            name: self._summary_of([e for e in self.episodes if e.controller == name]) for name in self._controllers()
+        }
 
     def _controllers(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(episode.controller for episode in self.episodes))
@@ -118,7 +121,9 @@ def evaluate(
     """
     seeds = tuple(seeds)
     if not controllers or not seeds or jobs < 1:
-        raise MetaRLError(f"evaluate: needs controllers, seeds and jobs >= 1; given {list(controllers)}, {list(seeds)}, {jobs}")
+        raise MetaRLError(
+            f"evaluate: needs controllers, seeds and jobs >= 1; given {list(controllers)}, {list(seeds)}, {jobs}"
+        )
     for name in controllers:
         if name not in controller_names(robot.kind):
             raise UnknownNameError("controller", name, controller_names(robot.kind))
@@ -186,7 +191,9 @@ def _result(job: _Job) -> EpisodeResult:
 def _episode(job: _Job) -> Episode:
     robot = _robot(job.robot)
     controller = _controller(job.robot, job.controller, job.overrides, job.checkpoint)
-    return run_episode(robot, lambda _: controller, simulation(robot).scenario(job.suite, job.kind, job.seed), job.controller)
+    return run_episode(
+        robot, lambda _: controller, simulation(robot).scenario(job.suite, job.kind, job.seed), job.controller
+    )
 
 
 @lru_cache(maxsize=4)

@@ -45,11 +45,7 @@ def _kinds() -> Mapping[str, Kind]:
         "sensors": faults_sensors.SENSORS,
         "parameters": faults_nodes.PARAMETERS,
     }
-    made = [
-        Kind(make.__name__, group, _said(make), make)
-        for group, makes in groups.items()
-        for make in makes
-    ]
+    made = [Kind(make.__name__, group, _said(make), make) for group, makes in groups.items() for make in makes]
     return {kind.name: kind for kind in made}
 
 

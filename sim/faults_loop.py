@@ -277,9 +277,7 @@ class GateNode(Node):
         if decision.reason and decision.reason not in self.reasons and decision.effort is not None:
             self.reasons.append(decision.reason)
         if decision.effort is not None:
-            self._loop.send_effort(
-                decision.effort, self._newest if gate.state is GateState.PASSING else None
-            )
+            self._loop.send_effort(decision.effort, self._newest if gate.state is GateState.PASSING else None)
         self._loop.mpc.on_gate(gate.state, decision.latched, decision.effort)
 
 
@@ -326,10 +324,7 @@ class Loop:
     def off_clock(self, clock: ClockCheck, stamp_s: float) -> bool:
         """Whether a node refuses a stamp as too far from the machine's clock."""
         now_s = self.events.now_s
-        return (
-            self._age_s > 0.0
-            and clock.check(stamp_s, CLOCK_START_S + now_s, now_s, self._age_s) is not None
-        )
+        return self._age_s > 0.0 and clock.check(stamp_s, CLOCK_START_S + now_s, now_s, self._age_s) is not None
 
     def advance(self) -> None:
         """One control period."""
@@ -337,9 +332,7 @@ class Loop:
         self.fault.tune(begin_s, self.gate.gate)
         self._timeouts_s.append(self.gate.gate.config.command_timeout_s)
         self._measure(begin_s)
-        self.events.at(
-            begin_s + _WATCH_PHASE * period_s, lambda: self.gate.take("watchdog", self.gate.watch)
-        )
+        self.events.at(begin_s + _WATCH_PHASE * period_s, lambda: self.gate.take("watchdog", self.gate.watch))
         self.events.run_until(begin_s + period_s)
         self._note_error()
         self._move(begin_s)
@@ -412,9 +405,7 @@ class Loop:
         """(effort, physics steps): each command acts from the step on in which it arrived."""
         step_s = self._simulation.physics_dt_s
         steps = round(self.robot.control_period_s / step_s)
-        edges = [
-            min(int(np.ceil((at_s - begin_s) / step_s - 1e-6)), steps) for at_s, _ in self._arrivals
-        ]
+        edges = [min(int(np.ceil((at_s - begin_s) / step_s - 1e-6)), steps) for at_s, _ in self._arrivals]
         efforts = [effort for _, effort in self._arrivals]
         first = efforts[0] if self._effort is None else self._effort
         acting = zip([first, *efforts], [0, *edges], [*edges, steps], strict=True)

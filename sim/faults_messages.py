@@ -38,9 +38,7 @@ def huge(draw: Draw) -> Fault:
 
 def malformed(draw: Draw) -> Fault:
     """Vectors that are too short, too long or of another shape."""
-    spoil = draw.pick(
-        (lambda x: x[:-1], lambda x: np.append(x, 0.0), lambda x: x[:0], lambda x: x[None])
-    )
+    spoil = draw.pick((lambda x: x[:-1], lambda x: np.append(x, 0.0), lambda x: x[:0], lambda x: x[None]))
 
     def state(message: StateMessage) -> StateMessage:
         return replace(message, state=replace(message.state, q=spoil(message.state.q)))
@@ -86,17 +84,13 @@ def late(draw: Draw) -> Fault:
 def early(draw: Draw) -> Fault:
     """Stamps in the future."""
     ahead_s = draw.magnitude(0.005, 1000.0)
-    return _one(
-        draw, f"stamped {ahead_s:.3g} s ahead", lambda m: [replace(m, stamp_s=m.stamp_s + ahead_s)]
-    )
+    return _one(draw, f"stamped {ahead_s:.3g} s ahead", lambda m: [replace(m, stamp_s=m.stamp_s + ahead_s)])
 
 
 def backwards(draw: Draw) -> Fault:
     """Stamps that go back from message to message."""
     around_s = CLOCK_START_S + draw.start_s
-    return _one(
-        draw, "stamped backwards", lambda m: [replace(m, stamp_s=2.0 * around_s - m.stamp_s)]
-    )
+    return _one(draw, "stamped backwards", lambda m: [replace(m, stamp_s=2.0 * around_s - m.stamp_s)])
 
 
 def flood(draw: Draw) -> Fault:
@@ -105,9 +99,7 @@ def flood(draw: Draw) -> Fault:
     after = [k / _FLOOD_HZ for k in range(count)]
 
     def states(message: StateMessage) -> list[StateMessage]:
-        return [
-            replace(message, at_s=message.at_s + dt, stamp_s=message.stamp_s + dt) for dt in after
-        ]
+        return [replace(message, at_s=message.at_s + dt, stamp_s=message.stamp_s + dt) for dt in after]
 
     def commands(message: CommandMessage) -> list[CommandMessage]:
         return [replace(message, at_s=message.at_s + dt, effort=_any_effort(draw)) for dt in after]
@@ -141,11 +133,7 @@ def _values(draw: Draw, what: str, value: Callable[[], float]) -> Fault:
 
     def state(message: StateMessage) -> list[StateMessage]:
         name = draw.pick(("q", "v"))
-        return [
-            replace(
-                message, state=replace(message.state, **{name: spoil(getattr(message.state, name))})
-            )
-        ]
+        return [replace(message, state=replace(message.state, **{name: spoil(getattr(message.state, name))}))]
 
     def command(message: CommandMessage) -> list[CommandMessage]:
         return [replace(message, effort=spoil(message.effort))]

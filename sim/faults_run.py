@@ -92,12 +92,8 @@ def run_fault(robot: Robot, kind: str, seed: int, controller: Controller | None 
     used = controller or _controller(robot.folder)
     used.reset()
     gate = Gate(robot, _config(robot))
-    loop = Loop(
-        robot, _scenario(robot.folder, seed), used, gate, fault, _STATE_AGE_S * (seed // 2 % 2)
-    )
-    while loop.time_s < draw.end_s + _AFTER_S or (
-        _moving(loop) and loop.time_s < draw.end_s + _AFTER_S + _REST_S
-    ):
+    loop = Loop(robot, _scenario(robot.folder, seed), used, gate, fault, _STATE_AGE_S * (seed // 2 % 2))
+    while loop.time_s < draw.end_s + _AFTER_S or (_moving(loop) and loop.time_s < draw.end_s + _AFTER_S + _REST_S):
         loop.advance()
     return _row(kind, seed, draw.start_s, fault, loop)
 
@@ -130,10 +126,7 @@ def _row(kind: str, seed: int, start_s: float, fault: Fault, loop: Loop) -> Faul
         error_after_m=error_after_m,
         ended=tuple(dict.fromkeys(loop.raised)),
         said=tuple(loop.gate.reasons),
-        refused=dict(
-            gate.counts
-            + Counter({f"state_{name}": n for name, n in gate.states.rejections.items()})
-        ),
+        refused=dict(gate.counts + Counter({f"state_{name}": n for name, n in gate.states.rejections.items()})),
     )
 
 

@@ -31,9 +31,7 @@ def sensor_spike(draw: Draw) -> Fault:
             return state
         name = draw.pick(("q", "v"))
         values = getattr(state, name).copy()
-        values[draw.rng.integers(3 if draw.robot.floating else len(values))] += (
-            draw.pick((1, -1)) * size
-        )
+        values[draw.rng.integers(3 if draw.robot.floating else len(values))] += draw.pick((1, -1)) * size
         return replace(state, **{name: values})
 
     return _measured(draw, f"{share:.0%} off by {size:.3g}", spike)

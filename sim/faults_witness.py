@@ -126,9 +126,7 @@ class _RateMeter:
         scaled = effort / self._limit
         now = np.concatenate([scaled, -scaled]) - time_s
         gap_s = time_s - self._since
-        self.ratio = max(
-            self.ratio, float(np.max((now - self._least + gap_s) / (gap_s + self._tolerance_s)))
-        )
+        self.ratio = max(self.ratio, float(np.max((now - self._least + gap_s) / (gap_s + self._tolerance_s))))
         lower = now < self._least
         self._least = np.where(lower, now, self._least)
         self._since = np.where(lower, time_s, self._since)

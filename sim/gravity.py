@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a robot that compensates gravity itself adds to the commanded effort: that of the nominal model, without payload."""
+"""What a robot that compensates gravity itself adds to the commanded effort: that of the nominal model, without
+payload.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One interface to the simulation of every kind of robot; a kind names its own class (metarl_robot.robot.Robot.simulation)."""
+"""One interface to the simulation of every kind of robot; a kind names its own class
+(metarl_robot.robot.Robot.simulation).
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ Array = NDArray[np.float64]
 
 
 class Violations(Protocol):
-    """A dataclass of numbers of physics steps, each with something beyond a limit of the robot; `any` counts each step once."""
+    """A dataclass of numbers of physics steps, each with something beyond a limit of the robot; `any` counts each step
+    once.
+    """
 
     __dataclass_fields__: Any
 
@@ -86,8 +90,12 @@ class RolloutMaker(Protocol):
         """A random task; ranges: what it is drawn from, None for those of training."""
         ...
 
-    def simulate(self, tasks: list[Any], rng: np.random.Generator, steps: int, threads: int) -> tuple[RolloutArrays, NDArray[np.bool_]]:
-        """So many control steps under each of T tasks: arrays (T, ...), and which rollouts kept within the robot's limits (T,)."""
+    def simulate(
+        self, tasks: list[Any], rng: np.random.Generator, steps: int, threads: int
+    ) -> tuple[RolloutArrays, NDArray[np.bool_]]:
+        """So many control steps under each of T tasks: arrays (T, ...), and which rollouts kept within the robot's
+        limits (T,).
+        """
         ...
 
 
@@ -95,7 +103,8 @@ class Lessons(Protocol):
     """Data of one kind of robot in the form that learning takes it.
 
     dynamics: nominal. groups: of raw features. ranges: what tasks for learning are drawn from.
-    velocity_scale, force_scale: (dof,) what velocities and residuals are compared with; unit: (dof,) of an Experience's residuals [Nm, N].
+    velocity_scale, force_scale: (dof,) what velocities and residuals are compared with; unit: (dof,) of an Experience's
+    residuals [Nm, N].
     """
 
     dynamics: Any

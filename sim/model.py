@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated arm as a MuJoCo model: the robot's MJCF plus a payload body and a cable, and how a task sets its fields.
+"""The simulated arm as a MuJoCo model: the robot's MJCF plus a payload body and a cable, and how a task sets its
+fields.
 
 Everything a task changes is a model field that can be written while the simulation runs:
 
     payload          body_mass, body_ipos, body_iquat, body_inertia of the payload body
     friction         dof_frictionloss (Coulomb), dof_damping (viscous, added to the nominal)
     motor strength   actuator_gainprm: torque = strength * clamp(command)
-    cable            a spatial tendon with MuJoCo's polynomial stiffness: T(e) = k1 e + k2 e |e| + k3 e^3, e beyond a dead band
+    cable            a spatial tendon with MuJoCo's polynomial stiffness: T(e) = k1 e + k2 e |e| + k3 e^3, e beyond a
+    dead band
 
 A swinging payload hangs from a ball joint, so it needs a model of its own.
 """
@@ -31,11 +33,12 @@ Array = NDArray[np.float64]
 
 PHYSICS_DT_S = 0.001
 _SWING_DAMPING_NM_S = 0.005
-# MuJoCo's Coulomb friction is a soft constraint: with its defaults a Panda joint slips freely only above 0.1 rad/s. This makes a
-# joint stop within one or two physics steps, and creep below 1e-4 rad/s while it sticks.
+# MuJoCo's Coulomb friction is a soft constraint: with its defaults a Panda joint slips freely only above 0.1 rad/s.
+# This makes a joint stop within one or two physics steps, and creep below 1e-4 rad/s while it sticks.
 _FRICTION_SOLREF = (0.002, 1.0)
 _FRICTION_SOLIMP = (0.99, 0.99, 0.001, 0.5, 2.0)
-# An inertia and places that share no frame with their body: MuJoCo takes shortcuts, fixed at compile time, where they do.
+# An inertia and places that share no frame with their body: MuJoCo takes shortcuts, fixed at compile time, where they
+# do.
 _PLACEHOLDER = (0.01, 0.02, 0.03)
 _PLACEHOLDER_INERTIA = (0.02, 0.03, 0.04, 0.001, 0.002, 0.003)
 
@@ -46,8 +49,8 @@ stop_profiling()
 class Layout:
     """A compiled model and where the robot is in it.
 
-    q, v, u: (n,) indices of the robot's joints in qpos, qvel and ctrl, in joint order. ball_q, ball_v: addresses of the ball joint
-    of a swinging payload, or -1.
+    q, v, u: (n,) indices of the robot's joints in qpos, qvel and ctrl, in joint order. ball_q, ball_v: addresses of the
+    ball joint of a swinging payload, or -1.
     """
 
     model: mujoco.MjModel
@@ -90,7 +93,9 @@ def compile_model(robot: Robot, swing: bool = False, physics_dt_s: float = PHYSI
         model = spec.compile()
     except Exception as error:
         said = f"MuJoCo cannot compile it with a payload and a cable: {one_line(error)}"
-        raise RobotError(f"{robot.folder}: {said}; 'payload', 'cable', 'cable_anchor' and 'cable_point' are names of our own") from error
+        raise RobotError(
+            f"{robot.folder}: {said}; 'payload', 'cable', 'cable_anchor' and 'cable_point' are names of our own"
+        ) from error
     model.dof_solref[:], model.dof_solimp[:] = _FRICTION_SOLREF, _FRICTION_SOLIMP
     return _layout(robot, model, swing)
 
@@ -132,7 +137,12 @@ def task_fields(layout: Layout, task: Task) -> Fields:
     values = Fields(*(getattr(model, name).copy() for name in Fields._fields))
     mass, com, quat, inertia = principal(task.payload)
     body = layout.payload_body
-    values.body_mass[body], values.body_ipos[body], values.body_iquat[body], values.body_inertia[body] = mass, com, quat, inertia
+    values.body_mass[body], values.body_ipos[body], values.body_iquat[body], values.body_inertia[body] = (
+        mass,
+        com,
+        quat,
+        inertia,
+    )
     values.dof_frictionloss[layout.v] = task.coulomb_nm
     values.dof_damping[layout.v] = layout.nominal_damping[layout.v] + task.viscous_nm_s
     values.actuator_gainprm[layout.u, 0] = task.motor_strength
@@ -178,7 +188,9 @@ def _in_link(payload_body: mujoco.MjModel, point: Array) -> Array:
 
 
 def hang(layout: Layout, data: mujoco.MjData) -> None:
-    """Let a swinging payload hang at rest: its centre of mass straight below the payload site, not moving in the world."""
+    """Let a swinging payload hang at rest: its centre of mass straight below the payload site,
+    not moving in the world.
+    """
     model = layout.model
     mujoco.mj_kinematics(model, data)
     mujoco.mj_comPos(model, data)

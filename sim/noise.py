@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sensor noise of many robots, each from its own generator: drawn for many measurements at once, the same numbers as one by one."""
+"""Sensor noise of many robots, each from its own generator: drawn for many measurements at once, the same numbers as
+one by one.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The oracle: an adapter that is told the true physics, so that a controller's loss to ignorance can be measured.
 
-Payload, friction, motor strength and cable are known exactly; a disturbance observer takes what remains (stiction, latency),
-as in the controllers that have to learn. Simulation only.
+Payload, friction, motor strength and cable are known exactly; a disturbance observer takes what remains (stiction,
+latency), as in the controllers that have to learn. Simulation only.
 """
 
 from __future__ import annotations
@@ -15,7 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.factory import filter_tuning
-from metarl_robot.adaptation.features import FeatureGroup, FeatureMap, FrictionFeatures, Interval, MotorFeatures, PayloadFeatures, Xi
+from metarl_robot.adaptation.features import (
+    FeatureGroup,
+    FeatureMap,
+    FrictionFeatures,
+    Interval,
+    MotorFeatures,
+    PayloadFeatures,
+    Xi,
+)
 from metarl_robot.adaptation.momentum_filter import Dynamics, FilterTuning, MomentumFilter, Prior
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.dynamics.arm import ArmDynamics
@@ -74,7 +82,9 @@ class CableFeature:
 
 def known_context(task: Task) -> Array:
     """The true (10 + 3 n,) coefficients of the payload, friction and motor features."""
-    return np.concatenate([task.payload.inertial_parameters(), task.coulomb_nm, task.viscous_nm_s, task.motor_strength - 1.0])
+    return np.concatenate(
+        [task.payload.inertial_parameters(), task.coulomb_nm, task.viscous_nm_s, task.motor_strength - 1.0]
+    )
 
 
 class OracleAdapter(MomentumFilter):
@@ -83,7 +93,9 @@ class OracleAdapter(MomentumFilter):
     known: task -> features and, as a prior without doubt, their true coefficients.
     """
 
-    def __init__(self, dynamics: Dynamics, known: Callable[[Any], tuple[FeatureMap, Prior]], task: Any, tuning: FilterTuning) -> None:
+    def __init__(
+        self, dynamics: Dynamics, known: Callable[[Any], tuple[FeatureMap, Prior]], task: Any, tuning: FilterTuning
+    ) -> None:
         super().__init__(dynamics, *known(task), tuning)
         self._known = known
 
@@ -98,7 +110,9 @@ class OracleAdapter(MomentumFilter):
 
 def make_oracle(robot: Robot, dynamics: ArmDynamics, tuning: AdapterTuning) -> OracleAdapter:
     """An oracle for the nominal task, until it is told another. The factory that `oracle_mpc` asks for."""
-    return OracleAdapter(dynamics, partial(_known, dynamics), nominal_task(robot), filter_tuning(robot, dynamics, tuning, ()))
+    return OracleAdapter(
+        dynamics, partial(_known, dynamics), nominal_task(robot), filter_tuning(robot, dynamics, tuning, ())
+    )
 
 
 def _known(dynamics: ArmDynamics, task: Task) -> tuple[FeatureMap, Prior]:

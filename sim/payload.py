@@ -19,7 +19,8 @@ Array = NDArray[np.float64]
 class Payload:
     """A rigid body on the payload site, in that site's frame.
 
-    mass_kg. com_m: (3,) centre of mass. inertia_kg_m2: (6,) xx yy zz xy xz yz about the centre of mass. A mass of 0 is no payload.
+    mass_kg. com_m: (3,) centre of mass. inertia_kg_m2: (6,) xx yy zz xy xz yz about the centre of mass. A mass of 0 is
+    no payload.
     """
 
     mass_kg: float = 0.0
@@ -33,20 +34,27 @@ class Payload:
             raise SignalError(f"task: payload mass_kg must be finite and >= 0; given {self.mass_kg}")
         principal = np.linalg.eigvalsh(symmetric(self.inertia_kg_m2))
         if principal[0] < -1e-12 or principal[2] > principal[0] + principal[1] + 1e-12:
-            raise SignalError(f"task: payload inertia_kg_m2 is impossible for a rigid body: principal moments {principal.tolist()} kg m^2")
+            raise SignalError(
+                f"task: payload inertia_kg_m2 is impossible for a rigid body: principal moments {principal.tolist()} "
+                "kg m^2"
+            )
 
     def inertial_parameters(self) -> Array:
-        """(10,) mass, mass * com (3,), inertia about the frame's origin (6,) xx yy zz xy xz yz: forces are linear in them."""
+        """(10,) mass, mass * com (3,), inertia about the frame's origin (6,) xx yy zz xy xz yz: forces are linear in
+        them.
+        """
         c = self.com_m
         about_origin = symmetric(self.inertia_kg_m2) + self.mass_kg * (c @ c * np.eye(3) - np.outer(c, c))
         return np.concatenate([[self.mass_kg], self.mass_kg * c, entries(about_origin)])
 
 
-def draw_box(rng: np.random.Generator, mass_kg: float, com_m: tuple[float, float], side_m: tuple[float, float], outward: Array) -> Payload:
+def draw_box(
+    rng: np.random.Generator, mass_kg: float, com_m: tuple[float, float], side_m: tuple[float, float], outward: Array
+) -> Payload:
     """A box of random size, place and orientation.
 
-    com_m: lowest and highest distance of its centre from the payload site, in a direction up to 90 degrees from `outward` (3,).
-    side_m: shortest and longest side.
+    com_m: lowest and highest distance of its centre from the payload site, in a direction up to 90 degrees from
+    `outward` (3,). side_m: shortest and longest side.
     """
     direction = rng.normal(size=3)
     direction *= np.sign(direction @ outward) / np.linalg.norm(direction)

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A simulated arm under one task: what executes commands and is measured.
 
-Time runs in physics steps of length dt. With delays d_c and d_s rounded up to whole steps, at step k the motors apply the
-newest command issued at or before step k - d_c, and a measurement shows the state at step k - d_s, its position rounded to the
-encoder's step and its velocity with Gaussian noise. Every call of `step` draws one vector of noise, whatever is commanded.
+Time runs in physics steps of length dt. With delays d_c and d_s rounded up to whole steps, at step k the motors apply
+the newest command issued at or before step k - d_c, and a measurement shows the state at step k - d_s, its position
+rounded to the encoder's step and its velocity with Gaussian noise. Every call of `step` draws one vector of noise,
+whatever is commanded.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ _LIMIT_TOLERANCE = 1e-9
 
 @dataclass(frozen=True)
 class Violations:
-    """Physics steps with a torque command, velocity or position beyond a limit of the robot; `any` counts each step once."""
+    """Physics steps with a torque command, velocity or position beyond a limit of the robot; `any` counts each step
+    once.
+    """
 
     torque: int = 0
     velocity: int = 0
@@ -47,7 +50,9 @@ class ArmPlant:
         physics_dt_s: length of a physics step.
     """
 
-    def __init__(self, robot: Robot, task: Task, seed: int | Sequence[int] = 0, physics_dt_s: float = PHYSICS_DT_S) -> None:
+    def __init__(
+        self, robot: Robot, task: Task, seed: int | Sequence[int] = 0, physics_dt_s: float = PHYSICS_DT_S
+    ) -> None:
         self.robot = robot
         self._seed = seed
         self._dt = physics_dt_s
@@ -71,7 +76,8 @@ class ArmPlant:
         self._sensor_steps = whole_steps(task.sensor_delay_s, self._dt)
 
     def reset(self, q: Array | None = None, v: Array | None = None) -> State:
-        """Start again at t = 0 and pose q (n,) [rad] (default: home), moving at v (n,) (default: at rest), noise from its seed.
+        """Start again at t = 0 and pose q (n,) [rad] (default: home), moving at v (n,) (default: at rest), noise from
+        its seed.
 
         Until the first command takes effect the motors give the torque that would keep the arm where it is.
 
@@ -103,14 +109,16 @@ class ArmPlant:
             The measurement at the end.
 
         Raises:
-            SignalError: wrong number of joints, a value that is not finite, or a duration that is no multiple of the physics step;
-                the plant is as it was before.
+            SignalError: wrong number of joints, a value that is not finite, or a duration that is no multiple of the
+                physics step; the plant is as it was before.
             MetaRLError: the simulation diverged.
         """
         effort = self._checked("effort", effort)
         count = round(duration_s / self._dt)
         if count < 1 or abs(count * self._dt - duration_s) > 1e-9:
-            raise SignalError(f"plant: duration {duration_s} s is not a positive multiple of the physics step {self._dt} s")
+            raise SignalError(
+                f"plant: duration {duration_s} s is not a positive multiple of the physics step {self._dt} s"
+            )
         limit = self.robot.effort_limit
         self._forget()
         self._issued.append((self._steps, np.clip(effort, -limit, limit)))
@@ -126,7 +134,8 @@ class ArmPlant:
             self._states.append((q[k], v[k]))
         if not np.all(np.isfinite(v)):
             raise MetaRLError(
-                f"plant: the simulation of '{self.robot.name}' diverged at {self.time:.3f} s; the task is {self._task.to_dict()}"
+                f"plant: the simulation of '{self.robot.name}' diverged at {self.time:.3f} s; the task is "
+                f"{self._task.to_dict()}"
             )
         applied *= self._task.motor_strength
         self._applied = applied[-1]
@@ -193,7 +202,9 @@ class ArmPlant:
 
     @property
     def stamp(self) -> float:
-        """When the present measurement was taken: `time` less the sensor delay, as a driver stamps it; negative just after a reset."""
+        """When the present measurement was taken: `time` less the sensor delay, as a driver stamps it; negative just
+        after a reset.
+        """
         return (self._steps - self._sensor_steps) * self._dt
 
     @property
@@ -236,7 +247,10 @@ class ArmPlant:
 
     @property
     def violations(self) -> Violations:
-        """Counts since the reset. A command beyond the effort limit counts as a torque violation, although the plant clamps it."""
+        """Counts since the reset.
+
+        A command beyond the effort limit counts as a torque violation, although the plant clamps it.
+        """
         return Violations(*(int(count) for count in self._counts))
 
     def energy(self) -> tuple[float, float]:
@@ -267,7 +281,8 @@ class ArmPlant:
         array = np.asarray(values, float)
         if array.shape != (self.robot.dof,):
             raise SignalError(
-                f"plant: {what} has shape {array.shape}; {self.robot.name} needs ({self.robot.dof},): {list(self.robot.joint_names)}"
+                f"plant: {what} has shape {array.shape}; {self.robot.name} needs ({self.robot.dof},): "
+                f"{list(self.robot.joint_names)}"
             )
         if not np.all(np.isfinite(array)):
             raise SignalError(f"plant: {what} holds a value that is not finite: {array.tolist()}")
@@ -277,8 +292,9 @@ class ArmPlant:
 def velocity_age(dt_s: float) -> float:
     """By how much MuJoCo's velocities are older than its positions [s].
 
-    Its semi-implicit Euler is a leapfrog: exact to second order if velocities belong half a step before positions. Taken for those of
-    the same moment they look like an inertia several per cent off, so positions are shown as old as the velocities.
+    Its semi-implicit Euler is a leapfrog: exact to second order if velocities belong half a step before positions.
+    Taken for those of the same moment they look like an inertia several per cent off, so positions are shown as old as
+    the velocities.
     """
     return 0.5 * dt_s
 

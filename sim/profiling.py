@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MuJoCo's profile of itself, switched off: under Python it reads the clock dozens of times a step, for `mjData.timer`."""
+"""MuJoCo's profile of itself, switched off: under Python it reads the clock dozens of times a step,
+for `mjData.timer`.
+"""
 
 from __future__ import annotations
 

@@ -30,8 +30,8 @@ T = TypeVar("T", bound=Task, covariant=True)
 class Scenario(Generic[T]):
     """One closed-loop run: tasks over time, the reference, and the seeds.
 
-    initial: task at t = 0. changes: (time [s], task from then on). seed: the number it was drawn from; noise_seed: the sensors' own.
-    scored_from_s: errors count from here on, once the robot has settled.
+    initial: task at t = 0. changes: (time [s], task from then on). seed: the number it was drawn from; noise_seed: the
+    sensors' own. scored_from_s: errors count from here on, once the robot has settled.
     """
 
     name: str

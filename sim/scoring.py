@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """How well adapters predict the residual of tasks they have not seen, from little measured data.
 
-Each held-out task's adapter starts from its prior, is fed the measured states (late, rounded, noisy) and commands of the first
-50, 100 and 500 ms after a random instant, one control period at a time as on the robot, and predicts the residual Δ on the 0.5 s
-that follow. The truth is the noise-free residual in momentum form at the effort that acted, its mean over each control interval.
+Each held-out task's adapter starts from its prior, is fed the measured states (late, rounded, noisy) and commands of
+the first 50, 100 and 500 ms after a random instant, one control period at a time as on the robot, and predicts the
+residual Δ on the 0.5 s that follow. The truth is the noise-free residual in momentum form at the effort that acted, its
+mean over each control interval.
 """
 
 from __future__ import annotations
@@ -40,13 +41,17 @@ _START = 2000  # second word of the entropy of the windows' places
 
 @dataclass(frozen=True)
 class PredictionScore:
-    """Root mean square errors of the predicted residual after a window of data: (tasks, n), of each task and joint [Nm]."""
+    """Root mean square errors of the predicted residual after a window of data: (tasks, n), of each task and joint
+    [Nm].
+    """
 
     window_s: float
     rmse_nm: Array
 
     def to_dict(self, scale: Array) -> dict[str, Any]:
-        """Over all tasks, joint by joint; means over joints, plain and as a share of `scale` (n,); the median task's share."""
+        """Over all tasks, joint by joint; means over joints, plain and as a share of `scale` (n,); the median task's
+        share.
+        """
         joints = np.sqrt(np.mean(self.rmse_nm**2, axis=0))
         shares = 100.0 * self.rmse_nm / scale
         return {
@@ -125,15 +130,18 @@ def _measured(data: DataSet, task: int, sample: int) -> State:
 
 
 def online_adapters(robot: Robot, dynamics: Any, checkpoints: Sequence[Checkpoint]) -> dict[str, Adapter]:
-    """What is compared, as the controllers run it: rivals that need no training, and every adapter that the checkpoints hold.
+    """What is compared, as the controllers run it: rivals that need no training, and every adapter that the checkpoints
+    hold.
 
-    inertial: least squares on the payload's ten inertial parameters and joint friction, with the last layer's own prior over them.
-    fine_tuning: the same network and gradient steps as MAML's, after plain supervised training.
+    inertial: least squares on the payload's ten inertial parameters and joint friction, with the last layer's own prior
+    over them. fine_tuning: the same network and gradient steps as MAML's, after plain supervised training.
     """
     tuning = controller_tuning(robot, "meta_mpc")
     adapters = {
         "none": make_adapter("none", robot, dynamics, tuning),
-        "disturbance_observer": make_adapter("disturbance_observer", robot, dynamics, controller_tuning(robot, "offset_free_mpc")),
+        "disturbance_observer": make_adapter(
+            "disturbance_observer", robot, dynamics, controller_tuning(robot, "offset_free_mpc")
+        ),
     }
     for checkpoint in checkpoints:
         if checkpoint.adapter == "maml":
@@ -159,7 +167,9 @@ def prediction_scores(
     seed: int = 0,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """{"tasks", "seed", "horizon_ms", "rows": {adapter: [score after each window]}}: plain data, for a checkpoint's record or a table."""
+    """{"tasks", "seed", "horizon_ms", "rows": {adapter: [score after each window]}}: plain data, for a checkpoint's
+    record or a table.
+    """
     test = PredictionTest(robot, tasks, seed)
     rows: dict[str, Any] = {}
     for name, adapter in online_adapters(robot, test.dynamics, checkpoints).items():

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 def in_shares(count: int, threads: int, work: Callable[[slice], None], size: int | None = None) -> None:
     """Call work(share) for contiguous shares that make up range(count), in so many threads.
 
-    There is a share for each thread; or, where several threads can take turns, as many more as have `size` robots or more.
+    There is a share for each thread; or, where several threads can take turns, as many more as have `size` robots or
+    more.
     """
     shares = threads if size is None or threads == 1 else max(threads, count // size)
     number = max(1, min(shares, count))

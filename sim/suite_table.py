@@ -24,7 +24,9 @@ def stream(suite_name: str, *words: int) -> np.random.Generator:
 
 
 class SuiteTable(Generic[Draw]):
-    """suites: suite -> kind of run -> whatever draws it. The order of kinds is part of the seeds: add new ones at the end."""
+    """suites: suite -> kind of run -> whatever draws it. The order of kinds is part of the seeds: add new ones at the
+    end.
+    """
 
     def __init__(self, suites: Mapping[str, Mapping[str, Draw]]) -> None:
         self._suites = suites

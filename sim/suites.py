@@ -3,10 +3,11 @@
 
     nominal        undisturbed: the nominal robot, with latency, encoder steps and velocity noise only
     train, heldout pickup, drop, friction_step: the same ranges; the draws never overlap
-    extrapolation  heavy (payload beyond the rated mass), friction (up to twice the trained range), swing (a swinging payload)
+    extrapolation  heavy (payload beyond the rated mass), friction (up to twice the trained range), swing (a swinging
+    payload)
 
-Every run lasts 10 s and changes at 5 s. References follow the random motions of metarl_robot.reference; each is drawn anew,
-calmer each time, until no motor needs more than 85 % of its limit before or after the change.
+Every run lasts 10 s and changes at 5 s. References follow the random motions of metarl_robot.reference; each is drawn
+anew, calmer each time, until no motor needs more than 85 % of its limit before or after the change.
 """
 
 from __future__ import annotations
@@ -127,8 +128,13 @@ def _feasible_reference(robot: Robot, rng: np.random.Generator, before: Task, af
     for _ in range(_ATTEMPTS):
         reference = random_tracking(robot, rng, DURATION_S + 2 * _AFTER_END_S, motion)
         check_reference(robot, reference, 0.0, DURATION_S + _AFTER_END_S)
-        use = max(torque_use(robot, before, reference, 0.0, CHANGE_S), torque_use(robot, after, reference, CHANGE_S, DURATION_S))
+        use = max(
+            torque_use(robot, before, reference, 0.0, CHANGE_S),
+            torque_use(robot, after, reference, CHANGE_S, DURATION_S),
+        )
         if use <= _MAX_TORQUE_USE:
             return reference
         motion = motion.calmer(_CALMER)
-    raise MetaRLError(f"no motion of '{robot.name}' within {_MAX_TORQUE_USE:.0%} of its motors' limits in {_ATTEMPTS} draws")
+    raise MetaRLError(
+        f"no motion of '{robot.name}' within {_MAX_TORQUE_USE:.0%} of its motors' limits in {_ATTEMPTS} draws"
+    )

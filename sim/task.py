@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tasks: the physical conditions of one episode, their ranges, and random draws from them.
 
-A payload is a rigid body in the payload frame (the robot's payload site); its inertia is drawn as that of a uniform box of
-sides a, b, c turned at random: I_xx = m (b^2 + c^2) / 12 and so on, hence always physically possible.
-A cable pulls the tool towards an anchor with tension T(e) = k1 e + k2 e^2, e the extension beyond its slack length; a slack
-cable does not push.
+A payload is a rigid body in the payload frame (the robot's payload site); its inertia is drawn as that of a uniform box
+of sides a, b, c turned at random: I_xx = m (b^2 + c^2) / 12 and so on, hence always physically possible. A cable pulls
+the tool towards an anchor with tension T(e) = k1 e + k2 e^2, e the extension beyond its slack length; a slack cable
+does not push.
 """
 
 from __future__ import annotations
@@ -58,9 +58,10 @@ class Task:
     """One draw of physical conditions: plain data.
 
     payload: what the arm carries. swing: it hangs from the payload site and swings, its centre |com_m| below.
-    coulomb_nm, viscous_nm_s: (n,) joint friction beyond the nominal model's. motor_strength: (n,) torque delivered per torque commanded.
-    command_delay_s, sensor_delay_s: time from a command to its effect, from a state to its measurement.
-    encoder_resolution_rad, velocity_noise_rad_s: step of the measured position, standard deviation of the measured velocity's noise.
+    coulomb_nm, viscous_nm_s: (n,) joint friction beyond the nominal model's. motor_strength: (n,) torque delivered per
+    torque commanded. command_delay_s, sensor_delay_s: time from a command to its effect, from a state to its
+    measurement. encoder_resolution_rad, velocity_noise_rad_s: step of the measured position, standard deviation of the
+    measured velocity's noise.
     """
 
     payload: Payload
@@ -78,7 +79,9 @@ class Task:
         for name in ("coulomb_nm", "viscous_nm_s", "motor_strength"):
             object.__setattr__(self, name, finite_vector(name, getattr(self, name)))
             if np.any(getattr(self, name) < 0.0) or len(getattr(self, name)) != len(self.coulomb_nm):
-                raise SignalError(f"task: {name} must hold one number >= 0 per joint; given {getattr(self, name).tolist()}")
+                raise SignalError(
+                    f"task: {name} must hold one number >= 0 per joint; given {getattr(self, name).tolist()}"
+                )
         for name in ("command_delay_s", "sensor_delay_s"):
             if not 0.0 <= getattr(self, name) <= MAX_DELAY_S:
                 raise SignalError(f"task: {name} must be in [0, {MAX_DELAY_S}] s; given {getattr(self, name)}")
@@ -104,7 +107,9 @@ class Task:
         payload, cable = content.pop("payload"), content.pop("cable", None)
         try:
             return cls(
-                Payload(**known_keys(Payload, payload)), cable=None if cable is None else Cable(**known_keys(Cable, cable)), **content
+                Payload(**known_keys(Payload, payload)),
+                cable=None if cable is None else Cable(**known_keys(Cable, cable)),
+                **content,
             )
         except (TypeError, ValueError) as error:
             raise SignalError(f"task: {error}") from error
@@ -114,14 +119,13 @@ class Task:
 class TaskRanges:
     """Lowest and highest value of every condition, relative to the robot so that one table serves all arms.
 
-    payload_ratio: mass over rated payload; payload_probability: share of tasks with a payload. com_m: distance of its centre of mass
-    from the payload site, in a direction up to 90 degrees from outward. box_side_m: sides of the box that gives its inertia.
-    swing_m: length on which a swinging payload hangs.
-    coulomb_ratio: Coulomb friction over effort limit; viscous_ratio_s: viscous friction over effort limit.
-    cable_probability, cable_force_ratio: share of tasks with a cable; its tension, over the rated payload's weight, when the tool
-    is 0.5 x reach farther from the anchor than at home.
-    latency_s: command and sensor delay together, of which command_share is the command's. (Seen through its sensors, an arm with
-    both delays moves exactly as one with all of the latency in its commands.)
+    payload_ratio: mass over rated payload; payload_probability: share of tasks with a payload. com_m: distance of its
+    centre of mass from the payload site, in a direction up to 90 degrees from outward. box_side_m: sides of the box
+    that gives its inertia. swing_m: length on which a swinging payload hangs. coulomb_ratio: Coulomb friction over
+    effort limit; viscous_ratio_s: viscous friction over effort limit. cable_probability, cable_force_ratio: share of
+    tasks with a cable; its tension, over the rated payload's weight, when the tool is 0.5 x reach farther from the
+    anchor than at home. latency_s: command and sensor delay together, of which command_share is the command's. (Seen
+    through its sensors, an arm with both delays moves exactly as one with all of the latency in its commands.)
     """
 
     payload_probability: float = 0.85
@@ -141,7 +145,9 @@ class TaskRanges:
 
 
 TRAIN = TaskRanges()
-EXTRAPOLATION = replace(TRAIN, payload_ratio=(1.0, 4.0 / 3.0), coulomb_ratio=(0.02, 0.04), viscous_ratio_s=(0.012, 0.024))
+EXTRAPOLATION = replace(
+    TRAIN, payload_ratio=(1.0, 4.0 / 3.0), coulomb_ratio=(0.02, 0.04), viscous_ratio_s=(0.012, 0.024)
+)
 
 
 def nominal_task(robot: Robot) -> Task:

@@ -51,9 +51,15 @@ class TrainReport:
 
 
 def train(
-    robot: Robot, config: TrainConfig, out: Path, resume: bool = False, progress: Progress | None = None, score_tasks: int = 200
+    robot: Robot,
+    config: TrainConfig,
+    out: Path,
+    resume: bool = False,
+    progress: Progress | None = None,
+    score_tasks: int = 200,
 ) -> TrainReport:
-    """Train weights for a robot and write `out`/dynamics.safetensors (with MAML dynamics_maml.safetensors) and its .json.
+    """Train weights for a robot and write `out`/dynamics.safetensors (with MAML dynamics_maml.safetensors) and its
+    .json.
 
     Arguments:
         out: folder; also holds the data and the state of the run while it lasts.
@@ -68,7 +74,9 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     with locked_folder(out, "wait for its end, or choose another --out"):
         if not resume and any(out.glob("*.state")):
-            raise MetaRLError(f"{out} holds an interrupted run: go on with --resume, choose another --out, or remove it")
+            raise MetaRLError(
+                f"{out} holds an interrupted run: go on with --resume, choose another --out, or remove it"
+            )
         return _train(robot, config, out, resume, progress, score_tasks)
 
 
@@ -91,8 +99,12 @@ def _train(
         "versions": {**{name: version(name) for name in _LIBRARIES}, "python": platform.python_version()},
     }
     path = out / default_checkpoint(robot, config.adapter).name
-    scores = prediction_scores(robot, [Checkpoint(made.tensors, {**record, "adapter": config.adapter})], score_tasks, progress=loop.score)
-    checkpoint = save_checkpoint(path, robot, config.adapter, made.tensors, {**record, "scores": {"prediction": scores}})
+    scores = prediction_scores(
+        robot, [Checkpoint(made.tensors, {**record, "adapter": config.adapter})], score_tasks, progress=loop.score
+    )
+    checkpoint = save_checkpoint(
+        path, robot, config.adapter, made.tensors, {**record, "scores": {"prediction": scores}}
+    )
     for pattern in ("training_data.*", "*.state", "*.state.*.part", f"{path.stem}.*.part"):
         for leftover in out.glob(pattern):
             leftover.unlink(missing_ok=True)
@@ -101,12 +113,20 @@ def _train(
 
 def command(robot: Robot, config: TrainConfig) -> str:
     """The command line that repeats a training run."""
-    options = [f"--{name.replace('_', '-')} {_text(value)}" for name, value in config.model_dump(exclude_defaults=True).items()]
+    options = [
+        f"--{name.replace('_', '-')} {_text(value)}" for name, value in config.model_dump(exclude_defaults=True).items()
+    ]
     return " ".join(["metarl train", robot.name, *options])
 
 
 def _text(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value).lower() if isinstance(value, bool) else str(value)
+    return (
+        ",".join(map(str, value))
+        if isinstance(value, tuple)
+        else str(value).lower()
+        if isinstance(value, bool)
+        else str(value)
+    )
 
 
 def _tasks(config: TrainConfig) -> int:
@@ -165,7 +185,9 @@ class _Made(NamedTuple):
 def _train_last_layer(robot: Robot, config: TrainConfig, data: DataSet, loop: _Loop) -> _Made:
     lessons = simulation(robot).lessons()
     groups: tuple[str, ...] = lessons.groups if "all" in config.groups else config.groups
-    learner = LastLayerLearner(lessons.experience(data, groups), lessons.velocity_scale, lessons.force_scale / lessons.unit, config)
+    learner = LastLayerLearner(
+        lessons.experience(data, groups), lessons.velocity_scale, lessons.force_scale / lessons.unit, config
+    )
     done = loop.fit("learn", learner, config, data)
     tensors, names = learner.export()
     features = [*groups, *(["learned"] if config.learned else [])]

@@ -47,7 +47,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Whatever `--dist` says. (xdist 3.8 does not see its own `xdist_group` marks under pytest 9.2, and says nothing.)"""
+    """Whatever `--dist` says.
+
+    (xdist 3.8 does not see its own `xdist_group` marks under pytest 9.2, and says nothing.)
+    """
     from xdist.scheduler import LoadScopeScheduling
 
     class GroupScheduling(LoadScopeScheduling):

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rooms of the house, checked by reading every import: see docs/ARCHITECTURE.md.
 
-A room imports only from its own floor and those below, also inside functions; rclpy, torch and stepping physics each live in one room.
+A room imports only from its own floor and those below, also inside functions; rclpy, torch and stepping physics each
+live in one room.
 """
 
 from __future__ import annotations
@@ -20,7 +21,14 @@ PACKAGE = Path(__file__).resolve().parent.parent / "metarl_robot"
 
 FLOORS = {"": 6, "cli": 6, "__main__": 6}
 FLOORS |= {"benchmarks": 5, "ros_nodes": 4, "sim": 3, "control": 2, "meta": 1, "adaptation": 1, "dynamics": 0}
-ROS_PACKAGES = {"rclpy", "ament_index_python", "rosidl_runtime_py", "rosidl_parser", "builtin_interfaces", "rcl_interfaces"}
+ROS_PACKAGES = {
+    "rclpy",
+    "ament_index_python",
+    "rosidl_runtime_py",
+    "rosidl_parser",
+    "builtin_interfaces",
+    "rcl_interfaces",
+}
 LINKED_FOLDERS = {"sim", "ros_nodes", "benchmarks", "models"}
 HOMES = {"rclpy": {"ros_nodes"}, "torch": {"meta", "benchmarks"}, "stepping": {"sim", "benchmarks"}}
 """Benchmarks import what they compare with: torch as peers use it, the raw engine."""
@@ -42,7 +50,8 @@ MODULES = dict(modules())
 
 
 def room(module: str) -> str:
-    """`metarl_robot.sim.plant` -> 'sim'; modules directly in the package are on the ground floor and are their own room.
+    """`metarl_robot.sim.plant` -> 'sim'; modules directly in the package are on the ground floor and are their own
+    room.
 
     The package itself and its public names are '': they stand above all rooms, since they name what is in them.
     """
@@ -67,12 +76,16 @@ def steps_physics(tree: ast.AST) -> Iterator[tuple[str, int]]:
     """(name, line) of what steps a MuJoCo simulation: mj_step*, mujoco.rollout, mujoco.batch."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):
-            steps = node.attr.startswith("mj_step") or (node.attr in ("rollout", "batch") and ast.unparse(node.value) == "mujoco")
+            steps = node.attr.startswith("mj_step") or (
+                node.attr in ("rollout", "batch") and ast.unparse(node.value) == "mujoco"
+            )
             if steps:
                 yield node.attr, node.lineno
     for name, line in imports(tree):
         parts = name.split(".")
-        if parts[0] == "mujoco" and any(part in ("rollout", "batch") or part.startswith("mj_step") for part in parts[1:]):
+        if parts[0] == "mujoco" and any(
+            part in ("rollout", "batch") or part.startswith("mj_step") for part in parts[1:]
+        ):
             yield name, line
 
 
@@ -132,7 +145,10 @@ def test_a_wrong_import_is_found(module: str, source: str) -> None:
     ("module", "source"),
     [
         ("metarl_robot.sim.plant", "import mujoco\nfrom metarl_robot.control import base\nmujoco.mj_step(model, data)"),
-        ("metarl_robot.ros_nodes.mpc", "import rclpy\nfrom std_msgs.msg import Float64MultiArray\nfrom metarl_robot.sim import plant"),
+        (
+            "metarl_robot.ros_nodes.mpc",
+            "import rclpy\nfrom std_msgs.msg import Float64MultiArray\nfrom metarl_robot.sim import plant",
+        ),
         ("metarl_robot.meta.train", "import torch\nfrom metarl_robot.adaptation import features"),
         ("metarl_robot.robot", "import mujoco\nmujoco.MjModel.from_xml_path(path)"),
     ],

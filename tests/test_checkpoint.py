@@ -155,9 +155,7 @@ HEADERS = (
 NO_HEADERS = (b"", b"\1", safetensors_file(b"{}", size=2**63), safetensors_file(b"{}", size=0))
 
 
-@pytest.mark.parametrize(
-    "content", [*NO_HEADERS, *(safetensors_file(header, bytes(8)) for header in HEADERS)]
-)
+@pytest.mark.parametrize("content", [*NO_HEADERS, *(safetensors_file(header, bytes(8)) for header in HEADERS)])
 def test_a_wrong_header_is_refused_in_few_words(path: Path, content: bytes) -> None:
     rewrite(path, content)
     with pytest.raises(CheckpointError) as refused:

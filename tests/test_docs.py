@@ -26,7 +26,9 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     for name in ("docs", "examples", "metarl_robot"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("models", "__pycache__"))
     shutil.copy(ROOT / "mkdocs.yml", tmp_path)
-    done = subprocess.run([sys.executable, "-m", "zensical", "build", "--strict"], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "zensical", "build", "--strict"], cwd=tmp_path, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     reference = (tmp_path / "build" / "docs" / "reference" / "api" / "index.html").read_text(encoding="utf-8")
     assert [name for name in mr.__all__ if f'id="metarl_robot.{name}"' not in reference] == []

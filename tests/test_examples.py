@@ -14,7 +14,9 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
 def run_example(name: str, *arguments: str, cwd: Path) -> str:
-    """Standard output of `python examples/NAME …`, run from elsewhere so that nothing depends on the checkout's folder."""
+    """Standard output of `python examples/NAME …`, run from elsewhere so that nothing depends on the checkout's
+    folder.
+    """
     done = subprocess.run([sys.executable, EXAMPLES / name, *arguments], cwd=cwd, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -35,9 +35,7 @@ def test_no_unsafe_command_reaches_the_plant(robot: Robot, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", LEARNED)
-def test_no_unsafe_command_reaches_the_plant_with_a_learned_controller(
-    robot: Robot, kind: str
-) -> None:
+def test_no_unsafe_command_reaches_the_plant_with_a_learned_controller(robot: Robot, kind: str) -> None:
     row = run_fault(robot, kind, 1)
     assert not row.unsafe, row
 
@@ -60,9 +58,7 @@ def test_a_gate_that_loses_its_clock_or_its_sensor_is_not_blind_for_good(
     assert latched is None or row.latched, row
 
 
-def test_a_gate_that_is_gone_is_unsafe_without_the_last_hop(
-    robot: Robot, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_gate_that_is_gone_is_unsafe_without_the_last_hop(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(faults_loop, "COMMAND_DEADLINE_S", 0.0)
     row = run_fault(robot, "gate_killed", 0, make_controller(robot, SIMPLE[robot.name]))
     assert row.unsafe and row.reached.late_s > 0.5
@@ -102,9 +98,7 @@ def test_off_is_no_rate_and_no_limit() -> None:
 
 
 def test_every_kind_says_what_it_is() -> None:
-    assert all(
-        kind_of_fault(name).text and not kind.text.endswith(".") for name, kind in KINDS.items()
-    )
+    assert all(kind_of_fault(name).text and not kind.text.endswith(".") for name, kind in KINDS.items())
 
 
 def run_command(folder: Path, *more: str) -> list[dict[str, object]]:
@@ -135,9 +129,7 @@ def test_a_campaign_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("kind", "seed"), [("clock_leap", 5), ("clock_reset", 1)])
-def test_an_arm_whose_clock_changes_in_motion_comes_to_rest_within_its_velocity_limits(
-    kind: str, seed: int
-) -> None:
+def test_an_arm_whose_clock_changes_in_motion_comes_to_rest_within_its_velocity_limits(kind: str, seed: int) -> None:
     row = run_fault(load_robot("panda"), kind, seed)
     assert row.velocity_violations == 0 and row.recovered, row
 

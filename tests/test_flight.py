@@ -34,7 +34,15 @@ from metarl_robot.signals import Setpoints
 
 ABOVE = np.array([0.0, 0.0, 2.0])
 CORNERS = np.array([[0.0, 0.0, 2.0], [1.0, 1.0, 2.0], [2.0, 0.0, 3.0], [0.0, -1.0, 2.0]])
-TURNING = Sines(np.array([*ABOVE, 0.0]), np.zeros((1, 4)), np.ones((1, 4)), np.zeros((1, 4)), np.eye(4)[3], rate_rad_s=4.0, ramp_s=6.0)
+TURNING = Sines(
+    np.array([*ABOVE, 0.0]),
+    np.zeros((1, 4)),
+    np.ones((1, 4)),
+    np.zeros((1, 4)),
+    np.eye(4)[3],
+    rate_rad_s=4.0,
+    ramp_s=6.0,
+)
 STEP_S = 1e-4
 DERIVATIVE = 1e-4  # central differences at STEP_S: truncation below 1e-5 for every flight here, rounding likewise
 
@@ -54,7 +62,9 @@ FLIGHTS: dict[str, FlatTrajectory] = {
     "circle facing north": Circle(ABOVE, 2.0, 3.0, yaw=np.pi / 2, duration_s=7.0),
     "waypoints": MinimumSnap(CORNERS, speed_m_s=3.0, yaw=np.array([0.0, 1.0, 2.0, 3.0])),
     "steps": Steps(np.array([0.0, 1.0, 1.1]), CORNERS[:3]),
-    "points": FlatSpline(np.array([0.0, 1.0, 2.5, 4.0]), CORNERS, np.array([0.0, 3.0, -3.0, 0.0]), np.zeros((4, 3)), np.zeros((4, 3))),
+    "points": FlatSpline(
+        np.array([0.0, 1.0, 2.5, 4.0]), CORNERS, np.array([0.0, 3.0, -3.0, 0.0]), np.zeros((4, 3)), np.zeros((4, 3))
+    ),
     "paced": Paced(FigureEight(ABOVE), 0.7),
     "random sines": random_flight(robot(), np.random.default_rng(3), 10.0),
     "random waypoints": random_flight(robot(), np.random.default_rng(1), 10.0),
@@ -99,7 +109,9 @@ def test_heading_is_as_asked_and_quaternions_never_jump(name: str) -> None:
     assert np.allclose(np.exp(1j * rotation.yaw(q)), np.exp(1j * flight.flat(times).yaw), atol=1e-9)
     assert np.all((q[1:] * q[:-1]).sum(-1) > 0.99)
     one_by_one = np.concatenate([flight.sample(np.array([time])).q for time in times[::50]])
-    assert np.allclose(one_by_one[:, 3:], q[::50], atol=1e-12), "the sign must not depend on which other times are asked for"
+    assert np.allclose(one_by_one[:, 3:], q[::50], atol=1e-12), (
+        "the sign must not depend on which other times are asked for"
+    )
 
 
 def taylor(sines: Sines, time: float) -> np.ndarray:
@@ -131,10 +143,21 @@ def taylor(sines: Sines, time: float) -> np.ndarray:
 @pytest.mark.parametrize("ramp_s", [1.5, 5.0])
 @pytest.mark.parametrize("duration_s", [6.0, np.inf])
 @pytest.mark.parametrize("count", [1, 2])
-def test_derivatives_of_sines_are_those_of_their_taylor_polynomials(ramp_s: float, duration_s: float, count: int) -> None:
+def test_derivatives_of_sines_are_those_of_their_taylor_polynomials(
+    ramp_s: float, duration_s: float, count: int
+) -> None:
     rng = np.random.default_rng(0)
-    sines = Sines(*rng.uniform(-1.0, 1.0, (1, 4)), *rng.uniform(0.5, 3.0, (3, count, 4)), rng.normal(size=4), 1.3, ramp_s, 0.7, duration_s)
-    times = np.concatenate([rng.uniform(-1.0, 9.0, 100), [0.7, 2.2, 3.7, 5.2, 6.7]])  # also where the phase starts, is at speed, is over
+    sines = Sines(
+        *rng.uniform(-1.0, 1.0, (1, 4)),
+        *rng.uniform(0.5, 3.0, (3, count, 4)),
+        rng.normal(size=4),
+        1.3,
+        ramp_s,
+        0.7,
+        duration_s,
+    )
+    # also where the phase starts, is at speed, is over
+    times = np.concatenate([rng.uniform(-1.0, 9.0, 100), [0.7, 2.2, 3.7, 5.2, 6.7]])
     expected = np.stack([taylor(sines, time) for time in times], axis=1)
     scale = 1.0 + np.abs(expected).max(axis=(1, 2), keepdims=True)
     assert np.allclose(sines.derivatives(times) / scale, expected / scale, rtol=0.0, atol=1e-12)
@@ -162,7 +185,9 @@ def test_a_nose_along_the_path_unwinds_nothing_over_many_turns() -> None:
     circle = Circle(ABOVE, 1.0, 2.0)
     points = circle.sample(np.arange(4.0, 40.0, 0.01))
     assert np.all((points.q[1:, 3:] * points.q[:-1, 3:]).sum(-1) > 0.99)
-    assert np.allclose(points.v[:, 5], 2.0 * np.cos(rotation.tilt(points.q[:, 3:])), atol=1e-9), "turning about world z, felt about body z"
+    assert np.allclose(points.v[:, 5], 2.0 * np.cos(rotation.tilt(points.q[:, 3:])), atol=1e-9), (
+        "turning about world z, felt about body z"
+    )
 
 
 def test_the_figure_eight_is_the_published_one_once_it_is_at_speed() -> None:
@@ -188,11 +213,17 @@ def test_minimum_snap_passes_through_its_points_and_is_six_times_differentiable(
     assert np.allclose(spline.derivatives(times[[0, -1]], 3)[1:], 0.0, atol=1e-8)
     left, right = spline.derivatives(times[1:-1] - 1e-9, 6), spline.derivatives(times[1:-1] + 1e-9, 6)
     scale = np.abs(right).max(axis=(1, 2), keepdims=True)
-    assert np.allclose(left / scale, right / scale, atol=1e-6), "what is free at a knot makes the next derivatives continuous"
+    assert np.allclose(left / scale, right / scale, atol=1e-6), (
+        "what is free at a knot makes the next derivatives continuous"
+    )
 
 
 def test_no_other_curve_through_the_same_points_has_less_snap() -> None:
-    times, points, rng = np.array([0.0, 1.0, 1.6, 3.0]), np.array([[0.0], [1.0], [-0.5], [0.3]]), np.random.default_rng(0)
+    times, points, rng = (
+        np.array([0.0, 1.0, 1.6, 3.0]),
+        np.array([[0.0], [1.0], [-0.5], [0.3]]),
+        np.random.default_rng(0),
+    )
     fine = np.linspace(0.0, 3.0, 30_001)
 
     def cost(velocities: np.ndarray | None, accelerations: np.ndarray | None) -> float:
@@ -238,7 +269,9 @@ def test_steps_keep_to_their_limits_and_a_jump_during_another_waits() -> None:
     steps = Steps(np.array([0.0, 1.0, 1.2]), np.array([[0.0, 0.0, 2.0], [4.0, 0.0, 2.0], [4.0, 0.1, 2.0]]), limits)
     times = np.linspace(0.0, 8.0, 8001)
     flat = steps.flat(times)
-    peaks = [np.linalg.norm(values, axis=1).max() for values in (flat.velocity, flat.acceleration, flat.jerk, flat.snap)]
+    peaks = [
+        np.linalg.norm(values, axis=1).max() for values in (flat.velocity, flat.acceleration, flat.jerk, flat.snap)
+    ]
     assert np.all(np.array(peaks) <= np.array(limits) * (1 + 1e-9))
     assert np.isclose(peaks[0], 2.0, rtol=1e-3), "the long jump is as fast as it may be"
     assert np.allclose(flat.position[-1], [4.0, 0.1, 2.0])
@@ -276,7 +309,9 @@ def test_what_a_flight_needs_is_what_moves_the_rigid_body(name: str) -> None:
     force = np.linalg.norm(points.a[:, :3] + np.array([0.0, 0.0, GRAVITY_M_S2]), axis=1) * robot(name).mass_kg
     inertia, rate = robot(name).inertia, points.v[:, 3:]
     torque = points.a[:, 3:] @ inertia + np.cross(rate, rate @ inertia)
-    assert np.allclose(thrusts @ robot(name).allocation.T, np.column_stack([force, torque]), rtol=1e-12, atol=1e-12 * force.max())
+    assert np.allclose(
+        thrusts @ robot(name).allocation.T, np.column_stack([force, torque]), rtol=1e-12, atol=1e-12 * force.max()
+    )
     assert np.allclose(tilt[:, 0], rotation.tilt(points.q[:, 3:]), rtol=1e-12, atol=1e-12)
     assert np.allclose(speed[:, 0], np.linalg.norm(points.v[:, :3], axis=1), rtol=1e-12) and np.array_equal(rates, rate)
 
@@ -301,7 +336,10 @@ class _Broken:
 @pytest.mark.parametrize(
     ("reference", "what"),
     [
-        (_Broken(np.array([0.0, 0.0, 2.0, 1.0, 0.0, 0.0, 0.0]), 3), r"velocity has shape \(201, 3\); x500 needs \(201, 6\)"),
+        (
+            _Broken(np.array([0.0, 0.0, 2.0, 1.0, 0.0, 0.0, 0.0]), 3),
+            r"velocity has shape \(201, 3\); x500 needs \(201, 6\)",
+        ),
         (_Broken(np.array([0.0, np.nan, 2.0, 1.0, 0.0, 0.0, 0.0])), "pose holds a value that is not finite"),
         (_Broken(np.array([0.0, 0.0, 2.0, 1.0, 0.0, 0.0, 0.2])), "quaternion of norm 1.0198"),
     ],

@@ -58,7 +58,9 @@ def test_points_with_derivatives_give_back_the_flight() -> None:
 def test_one_point_is_where_it_stands() -> None:
     goal = np.array([[2.0, -1.0, 2.5, 0.5]])
     for derivatives in (None, np.zeros((1, 4))):
-        points = COURSE.through(np.array([3.0]), Outputs(goal, derivatives, derivatives)).sample(np.array([2.0, 3.0, 3.5, 9.0]))
+        points = COURSE.through(np.array([3.0]), Outputs(goal, derivatives, derivatives)).sample(
+            np.array([2.0, 3.0, 3.5, 9.0])
+        )
         assert np.allclose(points.q[:, :3], goal[:, :3]) and np.allclose(rotation.yaw(points.q[:, 3:]), 0.5)
         assert not np.any(points.v) and not np.any(points.a)
 
@@ -112,7 +114,10 @@ def taken_over(switch: Callable[[ReferenceKeeper], None], now_s: float) -> float
 
 def test_a_reference_that_jumps_is_eased_into_within_limits() -> None:
     assert taken_over(lambda keeper: keeper.offer(*chunk(ELSEWHERE, 2.5, 7.0), 2.5), 2.5) < 1e-6
-    times, far = np.array([2.5, 12.0]), Outputs(np.array([[6.0, -4.0, 3.0, 1.0]] * 2), np.zeros((2, 4)), np.zeros((2, 4)))
+    times, far = (
+        np.array([2.5, 12.0]),
+        Outputs(np.array([[6.0, -4.0, 3.0, 1.0]] * 2), np.zeros((2, 4)), np.zeros((2, 4))),
+    )
     assert taken_over(lambda keeper: keeper.offer(times, far, 2.5), 2.5) < 1e-6
 
 

@@ -32,7 +32,9 @@ def shipped(robot: Robot, **changes: object) -> GateConfig:
     return gate_config(robot)(**{**content["/**"]["ros__parameters"], **changes})
 
 
-def run(gate: Gate, start_s: float, count: int, command: np.ndarray | None = STEADY, state: State | None = REST) -> list[Decision]:
+def run(
+    gate: Gate, start_s: float, count: int, command: np.ndarray | None = STEADY, state: State | None = REST
+) -> list[Decision]:
     """Ticks of an undisturbed clock: state (or none), command (or none), tick."""
     decisions = []
     for k in range(count):
@@ -155,7 +157,9 @@ def test_braking_starts_within_the_timeout_and_not_before() -> None:
     gate = started()
     decisions = run(gate, 10 * PERIOD, 20, command=None)
     ages = [d.time_s - 9 * PERIOD for d in decisions]
-    assert [d.state is GateState.PASSING for d in decisions] == [age <= gate.config.command_timeout_s + 1e-6 for age in ages]
+    assert [d.state is GateState.PASSING for d in decisions] == [
+        age <= gate.config.command_timeout_s + 1e-6 for age in ages
+    ]
     first = next(age for d, age in zip(decisions, ages, strict=True) if d.state is not GateState.PASSING)
     assert first <= 0.05
     assert gate.counts["stop_command"] == 1 and "command" in decisions[-1].reason
@@ -171,7 +175,8 @@ def test_either_clock_stops_it() -> None:
     for k in range(1, 12):
         by_stamp.on_state(REST, t + k * PERIOD, t)
         by_stamp.on_command(STEADY, t + PERIOD, t)
-    assert by_stamp.tick(t + 11 * PERIOD, t).state is not GateState.PASSING  # stamps go on, the steady clock stands still
+    # stamps go on, the steady clock stands still
+    assert by_stamp.tick(t + 11 * PERIOD, t).state is not GateState.PASSING
     assert by_stamp.counts["command_stale"] > 0
 
 
@@ -330,8 +335,12 @@ def test_the_ramp_is_a_motion_and_ends_at_rest() -> None:
         assert np.all((position > lower) & (position < upper))
 
 
-def brake_in_simulation(robot: Robot, task: Task, start: State, stand_s: float, share: float) -> tuple[np.ndarray, np.ndarray, Gate]:
-    """Positions and velocities after commands stopped: the arm was moving under an effort that holds this share of its weight."""
+def brake_in_simulation(
+    robot: Robot, task: Task, start: State, stand_s: float, share: float
+) -> tuple[np.ndarray, np.ndarray, Gate]:
+    """Positions and velocities after commands stopped: the arm was moving under an effort that holds this share of its
+    weight.
+    """
     plant = ArmPlant(robot, task, seed=0)
     measured = plant.reset(start.q, start.v)
     gate = Gate(robot, shipped(robot))
@@ -349,7 +358,13 @@ def brake_in_simulation(robot: Robot, task: Task, start: State, stand_s: float, 
 def loaded(robot: Robot, delay_s: float) -> Task:
     mass = robot.description.payload.rated_mass_kg
     payload = Payload(mass, np.array([0.0, 0.03, 0.05]), mass * np.array([1e-3, 1e-3, 1e-3, 0.0, 0.0, 0.0]))
-    return replace(nominal_task(robot), payload=payload, command_delay_s=delay_s, sensor_delay_s=delay_s, velocity_noise_rad_s=0.005)
+    return replace(
+        nominal_task(robot),
+        payload=payload,
+        command_delay_s=delay_s,
+        sensor_delay_s=delay_s,
+        velocity_noise_rad_s=0.005,
+    )
 
 
 @pytest.mark.parametrize("name", ["planar2", "panda"])
@@ -378,7 +393,9 @@ def test_the_gate_imports_no_learning_solver_or_simulator(module: str) -> None:
     pytest.importorskip("rclpy")
     heavy = "[m for m in ('torch', 'casadi', 'mujoco', 'scipy') if m in sys.modules]"
     code = f"import sys, {module}; print({heavy})"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
 
 
 def test_the_commands_of_another_source_are_refused_while_commands_pass_and_never_act() -> None:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The invariants of the gate (gate_invariants.py), searched for a counterexample.
 
-Two searches. The stateful one chooses each step by itself and finds the shortest sequence that breaks an invariant. The other chooses
-a seed and how often something is wrong, and runs hundreds of steps of a robot that mostly works: it gets further. In all
-`METARL_GATE_STEPS` steps (default 1e5); a campaign of 1e7: METARL_GATE_STEPS=1e7 python -m pytest tests/test_gate_invariants.py -s
+Two searches. The stateful one chooses each step by itself and finds the shortest sequence that breaks an invariant. The
+other chooses a seed and how often something is wrong, and runs hundreds of steps of a robot that mostly works: it gets
+further. In all `METARL_GATE_STEPS` steps (default 1e5); a campaign of 1e7: METARL_GATE_STEPS=1e7 python -m pytest
+tests/test_gate_invariants.py -s
 """
 
 from __future__ import annotations
@@ -144,7 +145,9 @@ class World:
         if kind == 0:
             effort[self.rng.randrange(self.robot.nu)] = number
         elif kind == 1:
-            effort = self.rng.choice([effort[:-1], np.zeros(0), np.array(1.0), np.zeros((1, self.robot.nu)), None, "x", [[1], 2]])
+            effort = self.rng.choice(
+                [effort[:-1], np.zeros(0), np.array(1.0), np.zeros((1, self.robot.nu)), None, "x", [[1], 2]]
+            )
         stamp_s = self.rng.choice([self.stamp_s - 0.01, *WRONG_TIMES]) if kind == 2 else self.stamp_s
         received_s = self.rng.choice(WRONG_TIMES) if kind == 3 else self.steady_s
         self.gate.on_command(effort, stamp_s, received_s, source)

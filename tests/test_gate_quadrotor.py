@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The gate of a quadrotor in closed loop: levelling, descent, landing, flight without odometry, and measurements that lie."""
+"""The gate of a quadrotor in closed loop: levelling, descent, landing, flight without odometry, and measurements that
+lie.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +28,13 @@ DT = 0.001
 
 
 class Flight:
-    """A quadrotor in MuJoCo with motor lag and latency, and what its sensors say. effectiveness: (4,) of the rotors' thrust."""
+    """A quadrotor in MuJoCo with motor lag and latency, and what its sensors say. effectiveness: (4,) of the rotors'
+    thrust.
+    """
 
-    def __init__(self, name: str = "x500", start: State | None = None, load: float = 0.0, effectiveness: object = 1.0) -> None:
+    def __init__(
+        self, name: str = "x500", start: State | None = None, load: float = 0.0, effectiveness: object = 1.0
+    ) -> None:
         self.robot = load_robot(name)
         self.period = self.robot.control_period_s
         spec = self.robot.mj_spec()
@@ -56,7 +62,11 @@ class Flight:
         state, rng = self.state, self.rng
         attitude = rotation.multiply(state.q[3:], rotation.exp(rng.normal(0.0, 2e-3, 3)))
         noise = np.concatenate([rng.normal(0.0, 0.02, 3), rng.normal(0.0, 0.01, 3)])
-        return State(np.concatenate([state.q[:3] + rng.normal(0.0, 1e-3, 3), attitude]), state.v + noise, self.inertial().specific_force)
+        return State(
+            np.concatenate([state.q[:3] + rng.normal(0.0, 1e-3, 3), attitude]),
+            state.v + noise,
+            self.inertial().specific_force,
+        )
 
     def inertial(self, attitude: bool = False) -> Inertial:
         force = self.force + self.rng.normal(0.0, 0.2, 3) + [0.0, 0.0, 0.1]  # noise and an offset
@@ -93,7 +103,9 @@ def gate_of(flight: Flight, **changes: object) -> Gate:
     return Gate(flight.robot, gate_config(flight.robot)(**changes))
 
 
-def tick(flight: Flight, gate: Gate, odometry: bool = True, imu: bool = True, command: bool = True, attitude: bool = False) -> Decision:
+def tick(
+    flight: Flight, gate: Gate, odometry: bool = True, imu: bool = True, command: bool = True, attitude: bool = False
+) -> Decision:
     """One control period of an undisturbed clock."""
     t = flight.time
     if imu:
@@ -305,7 +317,9 @@ def test_whatever_comes_in_what_goes_out_is_finite_and_within_limits() -> None:
             else:
                 gate.on_state(good, t, t)
             if rng.random() < 0.5:
-                gate.on_inertial(Inertial(rng.choice(values, 3), rng.choice(values, 3), rng.choice(values, 4)), stamp, t)
+                gate.on_inertial(
+                    Inertial(rng.choice(values, 3), rng.choice(values, 3), rng.choice(values, 4)), stamp, t
+                )
             else:
                 gate.on_inertial(Inertial(rng.normal(0.0, 50.0, 3), rng.normal(0.0, 20.0, 3)), t, t)
             gate.on_command(rng.choice(values, 4) if rng.random() < 0.5 else HOVER, t, t)

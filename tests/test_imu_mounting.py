@@ -21,7 +21,9 @@ def path(t: float) -> np.ndarray:
 
 
 def attitude(t: float) -> np.ndarray:
-    return rotation.multiply(rotation.exp(np.array([0.0, 0.0, 1.5 * t])), rotation.exp(np.array([0.8 * np.sin(4.0 * t), 0.3, 0.0])))
+    return rotation.multiply(
+        rotation.exp(np.array([0.0, 0.0, 1.5 * t])), rotation.exp(np.array([0.8 * np.sin(4.0 * t), 0.3, 0.0]))
+    )
 
 
 def rate(t: float, h: float = 1e-5) -> np.ndarray:
@@ -49,7 +51,8 @@ def test_a_mounted_imu_says_what_one_at_the_base_says() -> None:
     got = [mounting.to_base(measured(t), t) for t in times]
     for t, inertial in list(zip(times, got, strict=True))[1:]:
         assert np.allclose(inertial.rate, rate(t), atol=1e-6)
-        assert np.allclose(inertial.specific_force, force(t, np.zeros(3)), atol=0.03)  # m/s²: the difference quotient is half a step late
+        # m/s²: the difference quotient is half a step late
+        assert np.allclose(inertial.specific_force, force(t, np.zeros(3)), atol=0.03)
         assert min(np.abs(inertial.attitude - s * attitude(t)).max() for s in (1, -1)) < 1e-9
 
 

@@ -35,7 +35,9 @@ def test_advancing_stamps_pass_and_repeated_ones_do_not() -> None:
     assert [stamps.check(t) for t in (1.0, 1.1, 1.1, 1.2)] == [None, None, Rejection.DUPLICATE, None]
 
 
-@pytest.mark.parametrize(("stamp", "why"), [(0.5, Rejection.STAMP_BACKWARDS), (1.0 + 2 * MAX_STEP_S, Rejection.STAMP_JUMPED)])
+@pytest.mark.parametrize(
+    ("stamp", "why"), [(0.5, Rejection.STAMP_BACKWARDS), (1.0 + 2 * MAX_STEP_S, Rejection.STAMP_JUMPED)]
+)
 def test_one_wrong_stamp_is_refused_and_three_that_agree_are_a_new_clock(stamp: float, why: Rejection) -> None:
     stamps = StampFilter()
     stamps.check(1.0)
@@ -62,7 +64,9 @@ def test_wrong_stamps_that_do_not_agree_never_become_a_clock() -> None:
         (State(np.array([1e6, 0.0]), np.zeros(2)), Rejection.IMPLAUSIBLE),
     ],
 )
-def test_unusable_states_are_counted_and_the_last_good_one_kept_while_time_goes_on(state: State, why: Rejection) -> None:
+def test_unusable_states_are_counted_and_the_last_good_one_kept_while_time_goes_on(
+    state: State, why: Rejection
+) -> None:
     intake = StateIntake(ROBOT)
     assert intake.offer(GOOD, 1.0, 0.0) is None
     assert intake.offer(state, 1.1, 0.0) is why
@@ -106,7 +110,9 @@ AT_HOME = State(PANDA.home, np.zeros(7))
 
 @pytest.mark.parametrize("rate_hz", [20.0, 50.0, 150.0, 1000.0, 3000.0])
 @pytest.mark.parametrize("ahead_s", [-0.02, 0.0, 0.02])
-def test_a_second_source_that_alternates_is_never_believed_and_never_hides_the_first(rate_hz: float, ahead_s: float) -> None:
+def test_a_second_source_that_alternates_is_never_believed_and_never_hides_the_first(
+    rate_hz: float, ahead_s: float
+) -> None:
     intake = StateIntake(PANDA)
     offered(intake, source(AT_HOME, PERIOD_S, 20))
     start_s = 10.0 + 20 * PERIOD_S
@@ -146,8 +152,12 @@ def test_an_arm_that_is_elsewhere_for_good_is_believed_and_a_new_epoch_begins() 
     speed=st.floats(0.0, 2.0),
     lost=st.floats(0.0, 0.5),
 )
-def test_no_motion_within_twice_the_velocity_limits_is_a_leap(seed: int, rate_hz: float, speed: float, lost: float) -> None:
-    """Velocity steps at random, as when hit; states are late, lost and stamped with jitter; velocities are measured or not."""
+def test_no_motion_within_twice_the_velocity_limits_is_a_leap(
+    seed: int, rate_hz: float, speed: float, lost: float
+) -> None:
+    """Velocity steps at random, as when hit; states are late, lost and stamped with jitter; velocities are measured or
+    not.
+    """
     rng, intake = np.random.default_rng(seed), StateIntake(PANDA)
     q, stamp, known = PANDA.home.copy(), 10.0, rng.random() < 0.5
     for _ in range(60):
@@ -155,7 +165,9 @@ def test_no_motion_within_twice_the_velocity_limits_is_a_leap(seed: int, rate_hz
         period = min(rng.geometric(1.0 - lost), 8) / rate_hz
         q, stamp = q + v * period, stamp + period
         jitter = rng.uniform(-0.3, 0.3) / rate_hz
-        assert intake.offer(State(q + rng.normal(0.0, 1e-3, 7), v if known else np.zeros(7)), stamp + jitter, 0.0) is None
+        assert (
+            intake.offer(State(q + rng.normal(0.0, 1e-3, 7), v if known else np.zeros(7)), stamp + jitter, 0.0) is None
+        )
 
 
 @given(rate_hz=st.sampled_from([40.0, 200.0, 1000.0]), speed=st.floats(2.0, 10.0), sign=st.sampled_from([-1.0, 1.0]))
@@ -218,7 +230,9 @@ PERIOD_S, MAX_AGE_S = 0.005, 0.1
 def checked(clock: ClockCheck, stamps_s: list[float], since_s: float = 1.0, machine_s: float = 5000.0) -> list[bool]:
     """Which stamps are near a machine's clock, one arriving each period."""
     arrivals = [since_s + PERIOD_S * k for k in range(len(stamps_s))]
-    return [clock.check(stamp, machine_s + at, at, MAX_AGE_S) is None for stamp, at in zip(stamps_s, arrivals, strict=True)]
+    return [
+        clock.check(stamp, machine_s + at, at, MAX_AGE_S) is None for stamp, at in zip(stamps_s, arrivals, strict=True)
+    ]
 
 
 def warm() -> ClockCheck:
@@ -245,7 +259,9 @@ def test_a_clock_that_stood_and_goes_on_from_there_is_a_new_time_base() -> None:
 
 def test_when_this_machines_clock_is_set_the_states_are_believed_again() -> None:
     clock = warm()
-    assert checked(clock, [5001.0 + PERIOD_S * k for k in range(50)], machine_s=4000.0)[RESYNC_COUNT:] == [True] * (50 - RESYNC_COUNT)
+    assert checked(clock, [5001.0 + PERIOD_S * k for k in range(50)], machine_s=4000.0)[RESYNC_COUNT:] == [True] * (
+        50 - RESYNC_COUNT
+    )
 
 
 @pytest.mark.parametrize("delay_s", [0.12, 0.5, 3.0])
@@ -308,7 +324,12 @@ stamps = st.sampled_from([0.0, 1.0, 1.005, 1.01, 1.015, 1.02, -1.0, 1e9, np.nan,
 
 
 @settings(max_examples=80)
-@given(st.lists(st.tuples(st.lists(numbers, min_size=7, max_size=7), st.lists(numbers, min_size=6, max_size=6), stamps), max_size=20))
+@given(
+    st.lists(
+        st.tuples(st.lists(numbers, min_size=7, max_size=7), st.lists(numbers, min_size=6, max_size=6), stamps),
+        max_size=20,
+    )
+)
 def test_whatever_is_offered_the_latest_state_is_finite_normalised_and_no_error_is_raised(offers: list) -> None:
     intake = StateIntake(X500)
     for q, v, stamp in offers:
@@ -325,7 +346,14 @@ def test_a_reason_is_bounded_and_the_most_frequent_since_the_last_good_message()
     refusals.add(Rejection.SIZE)
     refusals.good()
     assert refusals.reason == "" and refusals.warning == ""
-    for why in (Rejection.NOT_FINITE, Rejection.FRAME, Rejection.FRAME, Rejection.DUPLICATE, Rejection.DUPLICATE, Rejection.DUPLICATE):
+    for why in (
+        Rejection.NOT_FINITE,
+        Rejection.FRAME,
+        Rejection.FRAME,
+        Rejection.DUPLICATE,
+        Rejection.DUPLICATE,
+        Rejection.DUPLICATE,
+    ):
         refusals.add(why, "x" * 10_000_000 if why is Rejection.FRAME else "")
     assert refusals.reason.startswith("xxx") and len(refusals.reason) < 400
     assert refusals.counts["frame"] == 2

@@ -14,7 +14,9 @@ from metarl_robot.labelled import Table, table_of
 
 def as_message(first: str, second: str, data: object) -> SimpleNamespace:
     """The fields of a Float64MultiArray that are read."""
-    return SimpleNamespace(layout=SimpleNamespace(dim=[SimpleNamespace(label=first), SimpleNamespace(label=second)]), data=data)
+    return SimpleNamespace(
+        layout=SimpleNamespace(dim=[SimpleNamespace(label=first), SimpleNamespace(label=second)]), data=data
+    )
 
 
 def test_a_table_survives_the_way() -> None:

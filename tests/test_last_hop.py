@@ -40,7 +40,9 @@ class Loop:
         period_s, state = self.robot.control_period_s, self._state
         if self.commanding:
             effort = self._controller.step(self.plant.stamp, state, self._reference).effort
-            self._effort = self.hop.accept(np.clip(effort, self.robot.effort_lower, self.robot.effort_limit), self.plant.time)
+            self._effort = self.hop.accept(
+                np.clip(effort, self.robot.effort_lower, self.robot.effort_limit), self.plant.time
+            )
         override = self.hop.override(state, self.plant.time, period_s)
         self.sent.append(self._effort if override is None else override)
         self._state = self.plant.step(self.sent[-1], period_s)

@@ -67,12 +67,16 @@ def test_show_args_prints_what_ros2_launch_prints(write: Writer) -> None:
 
 
 def test_an_unknown_argument_is_refused_with_the_valid_names(write: Writer) -> None:
-    with pytest.raises(UnknownNameError, match="unknown launch argument 'robt'. Did you mean 'robot'.* Valid: mode, must, robot"):
+    with pytest.raises(
+        UnknownNameError, match="unknown launch argument 'robt'. Did you mean 'robot'.* Valid: mode, must, robot"
+    ):
         evaluate(write(ARGUMENTS), {"must": "1", "robt": "x"})
 
 
 def test_a_value_outside_its_choice_is_refused_in_the_words_of_ros(write: Writer) -> None:
-    with pytest.raises(LaunchError, match=r"'mode' provided value 'quick' is not valid. Valid options are: \['slow', 'fast'\]"):
+    with pytest.raises(
+        LaunchError, match=r"'mode' provided value 'quick' is not valid. Valid options are: \['slow', 'fast'\]"
+    ):
         evaluate(write(ARGUMENTS), {"must": "1", "mode": "quick"})
 
 
@@ -115,7 +119,10 @@ def test_an_unknown_launch_file_is_answered_with_those_there_are() -> None:
         ('- let: {name: a, value: "\\0"}\n', "NUL character"),
         ("- let: {name: a, value: $(find-pkg-share ../../etc)}\n", "cannot name a ROS package"),
         ("- let: {name: a, value: '%s'}\n" % ("$(not " * 300), "nested more than 20"),
-        ("- let: {name: a, value: x}\n" + "- let: {name: a, value: $(var a)$(var a)}\n" * 60, "at most 10000 are allowed"),
+        (
+            "- let: {name: a, value: x}\n" + "- let: {name: a, value: $(var a)$(var a)}\n" * 60,
+            "at most 10000 are allowed",
+        ),
     ],
 )
 def test_what_is_outside_the_subset_is_refused_by_name(write: Writer, actions: str, named: str) -> None:
@@ -169,7 +176,10 @@ def test_substitutions_and_types(write: Writer, text: str, expected: object) -> 
 
 
 def test_a_type_decides_where_yaml_would_guess(write: Writer) -> None:
-    node = "- node: {pkg: metarl_robot, exec: gate, param: [{name: s, value: '3', type: str}, {name: f, value: '3', type: float}]}\n"
+    node = (
+        "- node: {pkg: metarl_robot, exec: gate, param: [{name: s, value: '3', type: str}, {name: f, value: '3', type: "
+        "float}]}\n"
+    )
     assert evaluate(write(node), {})[0].parameters == {"s": "3", "f": 3.0}
     with pytest.raises(LaunchError, match="parameter 'i' must be of type int; given: 'x'"):
         evaluate(write("- node: {pkg: metarl_robot, exec: gate, param: [{name: i, value: x, type: int}]}\n"), {})
@@ -177,7 +187,8 @@ def test_a_type_decides_where_yaml_would_guess(write: Writer) -> None:
 
 def test_conditions_groups_and_includes(write: Writer) -> None:
     write(
-        "- arg: {name: who}\n- node: {if: $(equals $(var who) me), pkg: metarl_robot, exec: plant, name: $(var who)}\n", "inner.launch.yaml"
+        "- arg: {name: who}\n- node: {if: $(equals $(var who) me), pkg: metarl_robot, exec: plant, name: $(var who)}\n",
+        "inner.launch.yaml",
     )
     path = write(
         """
@@ -191,7 +202,11 @@ def test_conditions_groups_and_includes(write: Writer) -> None:
 - include: {file: $(dirname)/inner.launch.yaml, arg: [{name: who, value: me}]}
 """
     )
-    assert [(n.executable, n.name) for n in evaluate(path, {})] == [("gate", "inside"), ("gate", "outside"), ("plant", "me")]
+    assert [(n.executable, n.name) for n in evaluate(path, {})] == [
+        ("gate", "inside"),
+        ("gate", "outside"),
+        ("plant", "me"),
+    ]
 
 
 # The launch file that is shipped.
@@ -220,7 +235,9 @@ def test_a_robot_may_be_a_folder(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("robot", ["x500", "hummingbird", "crazyflie"])
 @pytest.mark.parametrize("controller", ["pid", "se3", "indi", "nominal_mpc", "l1_mpc", "offset_free_mpc", "meta_mpc"])
 def test_every_choice_of_the_quadrotors_launch_file_is_passed_on(robot: str, controller: str) -> None:
-    nodes = {str(node.name): node for node in evaluate(find_launch_file("quad"), {"robot": robot, "controller": controller})}
+    nodes = {
+        str(node.name): node for node in evaluate(find_launch_file("quad"), {"robot": robot, "controller": controller})
+    }
     assert set(nodes) == {"gate", "mpc", "reference", "plant"}
     assert nodes["mpc"].parameters["controller"] == controller
     assert all(node.parameters["robot"] == robot for node in nodes.values())
@@ -262,7 +279,11 @@ def test_our_share_folder_holds_launch_files_and_robots() -> None:
 @pytest.mark.parametrize(
     ("name", "robot", "remedy"),
     [
-        ("quad", "panda", "is for robots of kind 'quadrotor'; 'panda' is of kind 'arm'. Use: metarl launch arm robot:=panda"),
+        (
+            "quad",
+            "panda",
+            "is for robots of kind 'quadrotor'; 'panda' is of kind 'arm'. Use: metarl launch arm robot:=panda",
+        ),
         ("arm", "x500", "'x500' is of kind 'quadrotor'. Use: metarl launch quad robot:=x500"),
         ("arm", "pandda", "unknown robot 'pandda'. Did you mean 'panda'"),
     ],
@@ -312,7 +333,9 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     folder.mkdir(parents=True)
     for name, text in _SCRIPTS.items():
         (folder / f"{name}.py").write_text(text)
-        (folder / name).write_text(f"#!/bin/sh\nexec {shlex.quote(sys.executable)} {shlex.quote(str(folder / name))}.py\n")
+        (folder / name).write_text(
+            f"#!/bin/sh\nexec {shlex.quote(sys.executable)} {shlex.quote(str(folder / name))}.py\n"
+        )
         (folder / name).chmod(0o755)
     monkeypatch.setenv("AMENT_PREFIX_PATH", str(prefix))
     return "little"
@@ -332,7 +355,9 @@ class Output:
 
     def wait_for(self, process: str, text: str) -> bool:
         with self._condition:
-            return self._condition.wait_for(lambda: any(p == process and text in line for p, line in self.lines), WAIT_S)
+            return self._condition.wait_for(
+                lambda: any(p == process and text in line for p, line in self.lines), WAIT_S
+            )
 
     def said(self, text: str) -> bool:
         return any(text in line for _, line in self.lines)
@@ -404,7 +429,9 @@ def test_an_executable_that_is_not_there_is_an_error_before_anything_starts(writ
 def test_a_signal_to_the_command_ends_the_nodes(write: Writer, package: str, number: signal.Signals) -> None:
     path = write(little("talker"))
     command = [sys.executable, "-m", "metarl_robot", "launch", str(path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=dict(os.environ))
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=dict(os.environ)
+    )
     assert process.stdout is not None
     lines = []
     for line in process.stdout:
@@ -419,7 +446,9 @@ def test_a_signal_to_the_command_ends_the_nodes(write: Writer, package: str, num
 
 def test_a_launch_under_nohup_outlives_its_terminal(write: Writer, package: str) -> None:
     command = ["nohup", sys.executable, "-m", "metarl_robot", "launch", str(write(little("talker")))]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=dict(os.environ))
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=dict(os.environ)
+    )
     assert process.stdout is not None
     for line in process.stdout:
         if "[talker-1] hello" in line:
@@ -449,11 +478,14 @@ def test_nodes_look_for_others_on_this_machine_only_and_the_launch_says_so(
     output = Output()
     run_launch(write(little("reach")), on_output=output)
     assert ("reach-1", "LOCALHOST") in output.lines
-    assert output.said("ROS domain 0, this machine only (to reach other machines: ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET)")
+    assert output.said(
+        "ROS domain 0, this machine only (to reach other machines: ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET)"
+    )
 
 
 @pytest.mark.parametrize(
-    ("name", "given"), [("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET"), ("ROS_LOCALHOST_ONLY", "0"), ("ROS_STATIC_PEERS", "10.0.0.2")]
+    ("name", "given"),
+    [("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET"), ("ROS_LOCALHOST_ONLY", "0"), ("ROS_STATIC_PEERS", "10.0.0.2")],
 )
 def test_how_far_nodes_look_is_left_to_a_user_who_decides_it(
     write: Writer, package: str, untold: pytest.MonkeyPatch, name: str, given: str
@@ -464,11 +496,15 @@ def test_how_far_nodes_look_is_left_to_a_user_who_decides_it(
     assert ("reach-1", given if "RANGE" in name else "") in output.lines and output.said(f"{name}={given}")
 
 
-def test_a_second_launch_of_the_same_nodes_in_one_domain_is_refused_before_anything_starts(untold: pytest.MonkeyPatch) -> None:
+def test_a_second_launch_of_the_same_nodes_in_one_domain_is_refused_before_anything_starts(
+    untold: pytest.MonkeyPatch,
+) -> None:
     untold.setenv("ROS_DOMAIN_ID", "99")
     output = Output()
     with claim_name(99, "/gate"):
-        with pytest.raises(NameTakenError, match=rf"a node /gate runs already in ROS domain 99 .*process {os.getpid()}.*ROS_DOMAIN_ID"):
+        with pytest.raises(
+            NameTakenError, match=rf"a node /gate runs already in ROS domain 99 .*process {os.getpid()}.*ROS_DOMAIN_ID"
+        ):
             Launch("arm", {"robot": "planar2"}, output).start()
         with pytest.raises(NameTakenError):
             claim_name(99, "/gate")
@@ -479,7 +515,10 @@ def test_a_second_launch_of_the_same_nodes_in_one_domain_is_refused_before_anyth
 
 
 def test_a_name_is_free_again_when_its_process_is_gone(untold: pytest.MonkeyPatch) -> None:
-    program = "import time\nfrom metarl_robot.ros_nodes.unique_name import claim_name\nclaim = claim_name(97, '/plant')\nprint(flush=True)"
+    program = (
+        "import time\nfrom metarl_robot.ros_nodes.unique_name import claim_name\nclaim = claim_name(97, "
+        "'/plant')\nprint(flush=True)"
+    )
     process = subprocess.Popen([sys.executable, "-c", program + "\ntime.sleep(1000)"], stdout=subprocess.PIPE)
     assert process.stdout is not None and process.stdout.readline() == b"\n"
     with pytest.raises(NameTakenError, match=f"process {process.pid}"):

@@ -10,9 +10,7 @@ import pytest
 from metarl_robot.ros_nodes.log_folder import ensure_log_folder
 
 
-def test_a_home_that_cannot_be_written_ends_no_node(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_home_that_cannot_be_written_ends_no_node(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     home = tmp_path / "home"
     home.write_text("a file")
     environment = {"HOME": str(home)}

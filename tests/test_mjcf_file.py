@@ -34,12 +34,18 @@ def in_world(text: str) -> str:
     ("xml", "why"),
     [
         ('<!DOCTYPE x [<!ENTITY a "aaa"><!ENTITY b "&a;&a;">]>' + XML, "line 1: a document type"),
-        (before_bodies('<asset><model name="m" file="robot.xml"/></asset>'), "element 'model' is not allowed.*mj_saveLastXML"),
+        (
+            before_bodies('<asset><model name="m" file="robot.xml"/></asset>'),
+            "element 'model' is not allowed.*mj_saveLastXML",
+        ),
         (in_world('<replicate count="100000000"><geom size="1"/></replicate>'), "element 'replicate' is not allowed"),
         (in_world('<flexcomp name="f" type="grid" count="3000 3000 3000"/>'), "element 'flexcomp'"),
         (before_bodies('<size nkey="2000000000"/>'), "size: nkey: numbers must be finite and at most 8192"),
         (before_bodies('<size memory="100G"/>'), "'memory' is not allowed"),
-        (before_bodies('<asset><texture type="2d" builtin="flat" width="60000" height="60000"/></asset>'), "texture: width"),
+        (
+            before_bodies('<asset><texture type="2d" builtin="flat" width="60000" height="60000"/></asset>'),
+            "texture: width",
+        ),
         (in_world("<body>" * 3000 + "</body>" * 3000), "nested 100 deep"),
         (before_bodies('<include file="robot.xml"/>'), "includes 'robot.xml' again"),
         (before_bodies('<include file="/nowhere"/>'), "/nowhere: cannot be read"),
@@ -62,7 +68,9 @@ def test_what_mujoco_must_not_be_given_is_refused(folder: Path, xml: str, why: s
 
 
 def test_motors_that_drive_no_joint_or_one_twice_are_refused(folder: Path) -> None:
-    (folder / "robot.xml").write_text(XML.replace('joint="elbow"/>', 'joint="shoulder"/>').replace('joint="elbow" ', 'joint="shoulder" '))
+    (folder / "robot.xml").write_text(
+        XML.replace('joint="elbow"/>', 'joint="shoulder"/>').replace('joint="elbow" ', 'joint="shoulder" ')
+    )
     with pytest.raises(RobotError, match="one motor per joint"):
         load_robot(folder)
 

@@ -40,4 +40,6 @@ def test_outside_they_stand_where_they_begin_and_end() -> None:
 
 def test_given_times_in_any_order_each_is_its_own() -> None:
     times = np.random.default_rng(2).permutation(np.linspace(-1.0, 3.0, 50))
-    assert np.array_equal(MADE.derivatives(times, 3), np.concatenate([MADE.derivatives(np.array([t]), 3) for t in times], axis=1))
+    assert np.array_equal(
+        MADE.derivatives(times, 3), np.concatenate([MADE.derivatives(np.array([t]), 3) for t in times], axis=1)
+    )

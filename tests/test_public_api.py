@@ -30,7 +30,9 @@ def test_an_unknown_name_is_refused_with_those_there_are() -> None:
 def test_type_checkers_and_python_find_the_same_names_in_the_same_modules() -> None:
     tree = ast.parse(Path(str(mr.__file__)).read_text(encoding="utf-8"))
     branch = next(node for node in tree.body if isinstance(node, ast.If))
-    imported = {alias.name: node.module for node in branch.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    imported = {
+        alias.name: node.module for node in branch.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
     assert imported == mr._MODULE_OF
     assert sorted(imported) == sorted(mr.__all__)
 

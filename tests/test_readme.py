@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every command of the README's ```bash blocks is run, or is named below with the reason why it is not, or with what stands in for it.
+"""Every command of the README's ```bash blocks is run, or is named below with the reason why it is not, or with what
+stands in for it.
 
-A block that only shows something (output, a file, another machine's commands) is fenced as ```text, ```console or ```yaml.
+A block that only shows something (output, a file, another machine's commands) is fenced as ```text, ```console or
+```yaml.
 """
 
 from __future__ import annotations
@@ -57,7 +59,10 @@ def workplace(tmp_path: Path) -> Path:
 
 
 def test_commands_are_extracted_as_a_reader_would_type_them() -> None:
-    text = "```bash\nmetarl a --x 'b c'   # says why\n# only a comment\nmetarl b \\\n  --long\n```\n```text\nmetarl c\n```\n"
+    text = (
+        "```bash\nmetarl a --x 'b c'   # says why\n# only a comment\nmetarl b \\\n  --long\n```\n```text\nmetarl "
+        "c\n```\n"
+    )
     assert bash_commands(text) == ["metarl a --x 'b c'", "metarl b --long"]
 
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""References: derivatives are those of the position, limits hold by construction, and what cannot be followed is refused."""
+"""References: derivatives are those of the position, limits hold by construction, and what cannot be followed is
+refused.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ from metarl_robot.signals import Setpoints
 RNG = np.random.default_rng(0)
 TIMES = np.array([0.0, 0.7, 1.5, 2.0, 3.0])
 POINTS, SPEEDS, RATES = (RNG.normal(size=(5, 2)) for _ in range(3))
-SINES = MultiSine(np.array([0.1, -0.2]), np.full((2, 2), 0.3), np.array([[0.4, 0.7], [1.1, 0.2]]), np.full((2, 2), 0.5), 0.0, 3.0, 0.5)
+SINES = MultiSine(
+    np.array([0.1, -0.2]), np.full((2, 2), 0.3), np.array([[0.4, 0.7], [1.1, 0.2]]), np.full((2, 2), 0.5), 0.0, 3.0, 0.5
+)
 SMOOTH = {
     "hold": Hold(np.array([0.1, 0.2])),
     "waypoints": Waypoints(TIMES, POINTS),
@@ -54,7 +58,11 @@ def test_sines_are_their_formula() -> None:
     times = np.concatenate([np.random.default_rng(0).uniform(-0.5, 3.5, 200), [0.0, 0.5, 1.5, 2.5, 3.0]])
     now, since = SINES.sample(times), times[:, None]
     x, sign = np.clip(np.minimum(since, 3.0 - since) / 0.5, 0.0, 1.0), np.where(since < 1.5, 1.0, -1.0)
-    e, de, dde = x**3 * (10 - 15 * x + 6 * x**2), 30 * x**2 * (1 - x) ** 2 * sign / 0.5, 60 * x * (1 - x) * (1 - 2 * x) / 0.5**2
+    e, de, dde = (
+        x**3 * (10 - 15 * x + 6 * x**2),
+        30 * x**2 * (1 - x) ** 2 * sign / 0.5,
+        60 * x * (1 - x) * (1 - 2 * x) / 0.5**2,
+    )
     w = 2 * np.pi * SINES.frequency_hz
     angle = since[:, None] * w + SINES.phase
     y, dy = (SINES.amplitude * np.sin(angle)).sum(1), (SINES.amplitude * w * np.cos(angle)).sum(1)
@@ -71,7 +79,10 @@ def test_acceleration_is_continuous(name: str) -> None:
 
 
 def test_spline_meets_its_points() -> None:
-    for reference, accelerations in ((from_points(TIMES, POINTS, SPEEDS, RATES), RATES), (from_points(TIMES, POINTS, SPEEDS), None)):
+    for reference, accelerations in (
+        (from_points(TIMES, POINTS, SPEEDS, RATES), RATES),
+        (from_points(TIMES, POINTS, SPEEDS), None),
+    ):
         at = reference.sample(TIMES)
         np.testing.assert_allclose(at.q, POINTS, atol=1e-12)
         np.testing.assert_allclose(at.v, SPEEDS, atol=1e-12)

@@ -134,10 +134,15 @@ def test_a_motion_that_is_over_by_less_than_two_periods_is_late_and_its_end_is_h
 
 
 def timed_at_the_limit(start: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, Outputs]:
-    """A move of all joints along a sine of speed up to 100 % of a limit, sampled each 0.1 s, as a planner's time parameterisation."""
-    direction = rng.uniform(0.3, 1.0, 7) * np.sign(PANDA.home - 0.5 * (PANDA.position_lower + PANDA.position_upper)) * -1.0
+    """A move of all joints along a sine of speed up to 100 % of a limit, sampled each 0.1 s, as a planner's time
+    parameterisation.
+    """
+    direction = (
+        rng.uniform(0.3, 1.0, 7) * np.sign(PANDA.home - 0.5 * (PANDA.position_lower + PANDA.position_upper)) * -1.0
+    )
     way = 0.25 * direction * (PANDA.position_upper - PANDA.position_lower)
-    speed = np.max(np.pi / 2 * np.abs(way) / PANDA.velocity_limit)  # duration at which the fastest joint reaches its limit
+    # duration at which the fastest joint reaches its limit
+    speed = np.max(np.pi / 2 * np.abs(way) / PANDA.velocity_limit)
     times = np.append(np.arange(0.0, speed, 0.1), speed)
     phase = np.pi * times / speed
     rate = np.pi / speed

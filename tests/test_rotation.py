@@ -38,7 +38,8 @@ def test_products_rotations_and_matrices_agree_with_scipy(rng: np.random.Generat
     assert np.allclose(rotation.rotate_back(q, v), scipy_rotation(q).inv().apply(v), atol=TOLERANCE)
     assert np.allclose(rotation.to_matrix(q), scipy_rotation(q).as_matrix(), atol=TOLERANCE)
     assert np.allclose(rotation.up(q), scipy_rotation(q).apply([0.0, 0.0, 1.0]), atol=TOLERANCE)
-    assert np.allclose(rotation.yaw(q), scipy_rotation(q).as_euler("ZYX")[:, 0], atol=1e-9)  # Euler angles lose digits near the pole
+    # Euler angles lose digits near the pole
+    assert np.allclose(rotation.yaw(q), scipy_rotation(q).as_euler("ZYX")[:, 0], atol=1e-9)
     assert np.allclose(rotation.cross(v, v[::-1]), np.cross(v, v[::-1]), atol=TOLERANCE)
     assert np.allclose((rotation.skew(v) @ v[::-1, :, None])[..., 0], np.cross(v, v[::-1]), atol=TOLERANCE)
 
@@ -87,7 +88,9 @@ def test_tilt_and_yaw_of_known_attitudes() -> None:
     nose_east_of_north = rotation.from_yaw(np.array([0.0, 1.0, -3.0]))
     assert np.allclose(rotation.yaw(nose_east_of_north), [0.0, 1.0, -3.0])
     assert np.allclose(rotation.tilt(nose_east_of_north), 0.0)
-    assert np.allclose(rotation.tilt(rotation.exp(np.array([[0.4, 0.0, 0.0], [0.0, -2.0, 0.0], [np.pi, 0.0, 0.0]]))), [0.4, 2.0, np.pi])
+    assert np.allclose(
+        rotation.tilt(rotation.exp(np.array([[0.4, 0.0, 0.0], [0.0, -2.0, 0.0], [np.pi, 0.0, 0.0]]))), [0.4, 2.0, np.pi]
+    )
 
 
 def test_signs(rng: np.random.Generator) -> None:
@@ -114,7 +117,9 @@ def test_a_quaternion_of_no_use_becomes_the_identity() -> None:
         (rotation.cross, (3, 3)),
     ],
 )
-def test_leading_axes_broadcast(rng: np.random.Generator, function: Callable[..., rotation.Array], sizes: tuple[int, int]) -> None:
+def test_leading_axes_broadcast(
+    rng: np.random.Generator, function: Callable[..., rotation.Array], sizes: tuple[int, int]
+) -> None:
     one, many = rng.standard_normal(sizes[0]), rng.standard_normal((2, 5, sizes[1]))
     expected = np.stack([[function(one, x) for x in row] for row in many])
     assert np.allclose(function(one, many), expected, atol=TOLERANCE)

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""YAML that others wrote: what is beyond a bound is refused with its line, in a message that is short whatever was given."""
+"""YAML that others wrote: what is beyond a bound is refused with its line, in a message that is short whatever was
+given.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ import pytest
 from metarl_robot.errors import RobotError
 from metarl_robot.yaml_file import MOST_BYTES, MOST_DEPTH, MOST_VALUES, parse_yaml, read_yaml
 
-BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(f"a{i + 1}: &a{i + 1} [{', '.join([f'*a{i}'] * 10)}]\n" for i in range(9))
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{i + 1}: &a{i + 1} [{', '.join([f'*a{i}'] * 10)}]\n" for i in range(9)
+)
 
 
 @pytest.mark.parametrize(
@@ -70,10 +74,17 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_plain_data_are_read_as_before(tmp_path: Path) -> None:
-    lines = (b"\xef\xbb\xbfa: 1", b"b: [1.5e-3, .inf, 'x', true, null, 2026-01-31]", b"base: &b {x: 1}", b"c: {<<: *b, y: 2}", b"d: *b\n")
+    lines = (
+        b"\xef\xbb\xbfa: 1",
+        b"b: [1.5e-3, .inf, 'x', true, null, 2026-01-31]",
+        b"base: &b {x: 1}",
+        b"c: {<<: *b, y: 2}",
+        b"d: *b\n",
+    )
     (tmp_path / "a.yaml").write_bytes(b"\n".join(lines))
     content = read_yaml(tmp_path / "a.yaml")
     assert content == {
-        "a": 1, "b": [1.5e-3, math.inf, "x", True, None, "2026-01-31"], "base": {"x": 1}, "c": {"x": 1, "y": 2}, "d": {"x": 1},
+        "a": 1, "b": [1.5e-3, math.inf, "x", True, None, "2026-01-31"], "base": {"x": 1}, "c": {"x": 1, "y": 2},
+        "d": {"x": 1},
     }  # fmt: skip
     assert parse_yaml('{"a": [1, 2.0, {"b": null}]}', "") == {"a": [1, 2.0, {"b": None}]} and parse_yaml("", "") is None

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""acados on the problems of mpc_problem.py: real-time iteration (SQP_RTI), Gauss-Newton, HPIPM on the partially condensed QP.
+"""acados on the problems of mpc_problem.py: real-time iteration (SQP_RTI), Gauss-Newton, HPIPM on the partially
+condensed QP.
 
-The expressions of a knot are handed over as discrete dynamics, non-linear least squares and non-linear constraints. The solver is generated
-and built once, into the cache folder. What is set between states and command through its Python interface: the start, every knot's
-parameters, the bounds of the first effort; the guess is in place before.
+The expressions of a knot are handed over as discrete dynamics, non-linear least squares and non-linear constraints. The
+solver is generated and built once, into the cache folder. What is set between states and command through its Python
+interface: the start, every knot's parameters, the bounds of the first effort; the guess is in place before.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ _FLAGS = "-O3 -march=native"
 class AcadosSolver:
     """One family. Raises ImportError where acados is not installed.
 
-    condensed: stages of the partially condensed QP. Default: what was fastest of 2, 5, 10 and 20, for quadrotors 5, for arms all.
+    condensed: stages of the partially condensed QP. Default: what was fastest of 2, 5, 10 and 20, for quadrotors 5, for
+    arms all.
     """
 
     def __init__(self, family: Family, condensed: int | None = None) -> None:
@@ -80,9 +82,9 @@ def _built(family: Family, condensed: int) -> Any:
     ocp = _problem(family, condensed)
     functions = (family.step, family.error, family.offset, family.limited)
     weights = repr([x.tolist() for x in (*family.weights, family.efforts.lower, family.efforts.upper)])
-    key = hashlib.sha256("".join([*(f.serialize() for f in functions), weights, _FLAGS, str(condensed), __file__]).encode()).hexdigest()[
-        :16
-    ]
+    key = hashlib.sha256(
+        "".join([*(f.serialize() for f in functions), weights, _FLAGS, str(condensed), __file__]).encode()
+    ).hexdigest()[:16]
     folder = (private_folder() or scratch_folder()) / f"acados_{key}"
     ocp.code_export_directory = str(folder / "code")
     done = (folder / "built").exists()
@@ -90,7 +92,9 @@ def _built(family: Family, condensed: int) -> Any:
     here = Path.cwd()
     os.chdir(folder)
     try:
-        solver = AcadosOcpSolver(ocp, json_file=str(folder / "ocp.json"), build=not done, generate=not done, verbose=False)
+        solver = AcadosOcpSolver(
+            ocp, json_file=str(folder / "ocp.json"), build=not done, generate=not done, verbose=False
+        )
     finally:
         os.chdir(here)
     (folder / "built").touch()
@@ -140,7 +144,9 @@ def _environment() -> Iterator[None]:
     for name in ("libblasfeo.so", "libhpipm.so", "libqpOASES_e.so", "libacados.so"):
         ctypes.CDLL(str(Path(acados.LIB_DIR) / name), mode=ctypes.RTLD_GLOBAL)
     before = dict(os.environ)
-    os.environ.update(ACADOS_SOURCE_DIR=acados.DIR, TERA_PATH=acados.TERA_PATH, ACADOS_PYTHON_INTERFACE_PATH=acados.TEMPLATE_DIR)
+    os.environ.update(
+        ACADOS_SOURCE_DIR=acados.DIR, TERA_PATH=acados.TERA_PATH, ACADOS_PYTHON_INTERFACE_PATH=acados.TEMPLATE_DIR
+    )
     try:
         yield
     finally:

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The network as a CasADi graph, its Jacobian by CasADi, mapped over the knots; in CasADi's virtual machine or as compiled C."""
+"""The network as a CasADi graph, its Jacobian by CasADi, mapped over the knots; in CasADi's virtual machine or as
+compiled C.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ class CasadiModel:
     """Model: graph 'MX' (matrix operations) or 'SX' (scalar ones).
 
     Arguments:
-        folder: where the C code is compiled (gcc -O3 -march=native; -O1 for SX: code without loops). None: the virtual machine.
+        folder: where the C code is compiled (gcc -O3 -march=native; -O1 for SX: code without loops). None: the virtual
+            machine.
     """
 
     def __init__(self, problem: Problem, graph: str, folder: Path | None = None) -> None:
@@ -67,5 +70,7 @@ def _compiled(function: ca.Function, folder: Path, level: str) -> ca.Function:
     generator.generate(f"{folder}/")
     library = folder / "model.so"
     flags = [level, "-march=native", "-fPIC", "-shared"]
-    subprocess.run(["gcc", *flags, str(folder / "model.c"), "-o", str(library), "-lm"], check=True, capture_output=True, timeout=60)
+    subprocess.run(
+        ["gcc", *flags, str(folder / "model.c"), "-o", str(library), "-lm"], check=True, capture_output=True, timeout=60
+    )
     return ca.external(function.name(), str(library))

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CasADi's own solvers on the problems of mpc_problem.py: direct multiple shooting, [x_0 u_0 x_1 u_1 … x_N], gaps before limits.
+"""CasADi's own solvers on the problems of mpc_problem.py: direct multiple shooting, [x_0 u_0 x_1 u_1 … x_N], gaps
+before limits.
 
-As fast as CasADi gets: one knot's functions mapped over the knots, compiled with their derivatives to C with our own compiler flags, called
-through function buffers without conversions, primal and dual warm start. The SQP methods do one iteration with the Gauss-Newton
-Hessian: a real-time iteration, as ours is. IPOPT and FATROP converge, to a modest tolerance; which Hessian serves them better was tried:
-the exact one for quadrotors, Gauss-Newton's for arms.
+As fast as CasADi gets: one knot's functions mapped over the knots, compiled with their derivatives to C with our own
+compiler flags, called through function buffers without conversions, primal and dual warm start. The SQP methods do one
+iteration with the Gauss-Newton Hessian: a real-time iteration, as ours is. IPOPT and FATROP converge, to a modest
+tolerance; which Hessian serves them better was tried: the exact one for quadrotors, Gauss-Newton's for arms.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class Method:
 
 TOLERANCE = 1e-4
 _IPOPT = {
-    "print_level": 0, "sb": "yes", "tol": TOLERANCE, "mu_init": 1e-4, "warm_start_init_point": "yes", "warm_start_bound_push": 1e-6,
+    "print_level": 0, "sb": "yes", "tol": TOLERANCE, "mu_init": 1e-4, "warm_start_init_point": "yes",
+    "warm_start_bound_push": 1e-6,
     "warm_start_slack_bound_push": 1e-6, "warm_start_mult_bound_push": 1e-6,
 }  # fmt: skip
 _FATROP = {"print_level": 0, "tol": TOLERANCE, "mu_init": 1e-4, "max_iter": 100}
@@ -59,13 +61,18 @@ METHODS: dict[str, Method] = {
 
 
 def available(method: str) -> bool:
-    """Whether this CasADi can load the method's solvers (a package that brings a CasADi of its own may have replaced its core)."""
+    """Whether this CasADi can load the method's solvers (a package that brings a CasADi of its own may have replaced
+    its core).
+    """
     chosen = METHODS[method]
     return bool(ca.has_nlpsol(chosen.solver) and (chosen.qp_solver is None or ca.has_conic(chosen.qp_solver)))
 
 
 class CasadiSolver:
-    """One method on one family. tolerance: of IPOPT, in place of the modest one. Raises MetaRLError without a C compiler."""
+    """One method on one family. tolerance: of IPOPT, in place of the modest one.
+
+    Raises MetaRLError without a C compiler.
+    """
 
     def __init__(self, family: Family, method: str, tolerance: float | None = None) -> None:
         self._family = family
@@ -92,7 +99,13 @@ class CasadiSolver:
         rows = (_interleaved(gaps, h) for h in limited_bounds(family, problem))
         inputs = input_bounds(family, problem)
         guess = _interleaved(problem.guess.states, problem.guess.inputs)
-        return (guess, problem.parameters.ravel(), _interleaved(lower, inputs[0]), _interleaved(upper, inputs[1]), *rows)
+        return (
+            guess,
+            problem.parameters.ravel(),
+            _interleaved(lower, inputs[0]),
+            _interleaved(upper, inputs[1]),
+            *rows,
+        )
 
     def solve(self, prepared: tuple[Array, ...]) -> Array:
         """The first input (nu,)."""
@@ -111,7 +124,9 @@ class CasadiSolver:
 def _interleaved(first: Array, second: Array) -> Array:
     """[a_0 b_0 a_1 b_1 …], one of the two a row longer."""
     common = min(len(first), len(second))
-    return np.concatenate([np.hstack([first[:common], second[:common]]).ravel(), first[common:].ravel(), second[common:].ravel()])
+    return np.concatenate(
+        [np.hstack([first[:common], second[:common]]).ravel(), first[common:].ravel(), second[common:].ravel()]
+    )
 
 
 def _library(family: Family, solver: str, exact: bool) -> Path:
@@ -164,14 +179,19 @@ def _program(family: Family) -> ca.Function:
 
 
 def _gauss_newton(family: Family, name: str, slope: ca.Function | None = None) -> ca.Function:
-    """The Hessian without the curvature of errors, dynamics and limits: for IPOPT its upper triangle, for FATROP with a slope before it."""
+    """The Hessian without the curvature of errors, dynamics and limits: for IPOPT its upper triangle, for FATROP with a
+    slope before it.
+    """
     n = family.horizon
     x, _, p = family.symbols()
     by_x = ca.jacobian(family.error(x, p), x)
     stage = ca.Function("stage", [x, p], [ca.densify(by_x.T @ ca.diag(ca.DM(family.weights.state)) @ by_x)])
     end = ca.Function("end", [x, p], [ca.densify(by_x.T @ ca.DM(family.weights.terminal) @ by_x)])
     w, parameters, states, _, x_end, at = _symbols(family)
-    blocks, of_inputs = ca.horzsplit(stage.map(n)(states, at[:, :n]), family.nx), ca.MX(ca.diag(ca.DM(family.weights.input)))
+    blocks, of_inputs = (
+        ca.horzsplit(stage.map(n)(states, at[:, :n]), family.nx),
+        ca.MX(ca.diag(ca.DM(family.weights.input))),
+    )
     whole = ca.diagcat(*(part for block in blocks for part in (block, of_inputs)), end(x_end, at[:, n]))
     arguments = [w, parameters, ca.MX.sym("lam_f"), ca.MX.sym("lam_g", n * (family.nx + family.nh) + family.nh)]
     hessian = arguments[2] * whole

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""do-mpc on the problems of mpc_problem.py: a discrete model with the same step, the parameters of a knot as time-varying ones, IPOPT.
+"""do-mpc on the problems of mpc_problem.py: a discrete model with the same step, the parameters of a knot as
+time-varying ones, IPOPT.
 
-Limits on efforts are appended to its programme as its documentation has it (`prepare_nlp`, `create_nlp`), at the last knot, too. A step is
-`make_step`, with the parameters in place as arrays.
+Limits on efforts are appended to its programme as its documentation has it (`prepare_nlp`, `create_nlp`), at the last
+knot, too. A step is `make_step`, with the parameters in place as arrays.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ Array = NDArray[np.float64]
 
 _OPTIONS = {
     "ipopt.print_level": 0, "ipopt.sb": "yes", "print_time": 0, "ipopt.tol": 1e-4, "ipopt.mu_init": 1e-4,
-    "ipopt.warm_start_init_point": "yes", "ipopt.warm_start_bound_push": 1e-6, "ipopt.warm_start_slack_bound_push": 1e-6,
+    "ipopt.warm_start_init_point": "yes", "ipopt.warm_start_bound_push": 1e-6,
+    "ipopt.warm_start_slack_bound_push": 1e-6,
     "ipopt.warm_start_mult_bound_push": 1e-6,
 }  # fmt: skip
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The network as a PyTorch module in L4CasADi (Salzmann et al., "Learning for CasADi", L4DC 2024), single precision as it always is."""
+"""The network as a PyTorch module in L4CasADi (Salzmann et al., "Learning for CasADi", L4DC 2024), single precision as
+it always is.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,8 @@ class L4CasadiModel:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch's TorchScript
             self._model = l4casadi.L4CasADi(
-                _Module(problem.layers.contracted(problem.z), problem.velocity_limit), name="model", build_dir=str(folder), batched=batched,
+                _Module(problem.layers.contracted(problem.z), problem.velocity_limit), name="model",
+                build_dir=str(folder), batched=batched,
                 generate_adj1=False, generate_jac_adj1=False, mutable=mutable,
             )  # fmt: skip
             x = ca.MX.sym("x", rows, columns)
@@ -63,7 +66,9 @@ class L4CasadiModel:
         self.evaluate(plan)
         n = self._joints
         if not self._batched:
-            return self._value.reshape(KNOTS, n).copy(), self._nonzeros.reshape(KNOTS, 2 * n, n).transpose(0, 2, 1).copy()
+            return self._value.reshape(KNOTS, n).copy(), self._nonzeros.reshape(KNOTS, 2 * n, n).transpose(
+                0, 2, 1
+            ).copy()
         dense = np.array(ca.DM(self._sparsity, self._nonzeros)).reshape(n, KNOTS, 2 * n, KNOTS)
         return self._value.reshape(n, KNOTS).T.copy(), np.einsum("ikjk->kij", dense).copy()
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Second-order MAML by the usual libraries: one inner gradient step on the mean square error of each task's support, outer loss the mean of
-the queries' mean square errors. Each function returns what adds the outer gradient of a batch to the network's parameters' `grad`."""
+"""Second-order MAML by the usual libraries: one inner gradient step on the mean square error of each task's support,
+outer loss the mean of
+the queries' mean square errors. Each function returns what adds the outer gradient of a batch to the network's
+parameters' `grad`."""
 
 from __future__ import annotations
 

@@ -8,7 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.adaptation.features import FeatureGroup, FrictionFeatures, LatencyFeatures, MotorFeatures, PayloadFeatures
+from metarl_robot.adaptation.features import (
+    FeatureGroup,
+    FrictionFeatures,
+    LatencyFeatures,
+    MotorFeatures,
+    PayloadFeatures,
+)
 from metarl_robot.adaptation.momentum_filter import FilterTuning
 from metarl_robot.adaptation.network import Network, NetworkFeatures
 from metarl_robot.adaptation.tuning import AdapterTuning
@@ -23,7 +29,9 @@ INITIAL_DRIFT = 0.002
 """Standard deviation of the slow disturbance at the start and after a surprise, as a share of the effort limit."""
 
 SUDDEN = ((("payload_",), False), (("coulomb_", "viscous_"), False), (("payload_",), True))
-"""Context entries that may change together from one moment to the next (a payload is picked up, friction steps), or be gone."""
+"""Context entries that may change together from one moment to the next (a payload is picked up, friction steps), or be
+gone.
+"""
 
 
 FEATURE_GROUPS = ("payload", "friction", "motor", "latency", "learned")
@@ -52,8 +60,8 @@ def context_scale(robot: Robot, names: Sequence[str]) -> NDArray[np.float64]:
 def filter_tuning(robot: Robot, dynamics: ArmDynamics, tuning: AdapterTuning) -> FilterTuning:
     """Noise levels per joint.
 
-    In steady state a Kalman filter on momentum and disturbance, with momentum noise of density r = M σ_v √dt and a disturbance
-    that walks at a rate s, has the natural frequency ω = √(s / r): s = ω² M σ_v √dt.
+    In steady state a Kalman filter on momentum and disturbance, with momentum noise of density r = M σ_v √dt and a
+    disturbance that walks at a rate s, has the natural frequency ω = √(s / r): s = ω² M σ_v √dt.
     """
     inertia = np.diag(dynamics.mass_matrix(robot.home))
     momentum_noise = inertia * tuning.velocity_noise_rad_s * np.sqrt(robot.control_period_s)

@@ -52,7 +52,9 @@ class Adapter(Protocol):
         ...
 
     def payload(self) -> Array:
-        """Inertial parameters (10,) of a payload that `evaluate` leaves to the dynamics, zero where it has everything in it."""
+        """Inertial parameters (10,) of a payload that `evaluate` leaves to the dynamics, zero where it has everything
+        in it.
+        """
         ...
 
     @property

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The networks of network.py in C (network.c) and single precision: values and Jacobians are within 1e-5 of their largest entry."""
+"""The networks of network.py in C (network.c) and single precision: values and Jacobians are within 1e-5 of their
+largest entry.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,10 @@ def fast_network(weights: Sequence[Array], biases: Sequence[Array]) -> Network:
 
 
 class CompiledPerceptron:
-    """Network in C: tanh between layers, linear at the end. What it returns is the caller's. Not to be called from two threads at once."""
+    """Network in C: tanh between layers, linear at the end. What it returns is the caller's.
+
+    Not to be called from two threads at once.
+    """
 
     def __init__(self, library: Kernel, weights: Sequence[Array], biases: Sequence[Array]) -> None:
         self._library = library
@@ -112,7 +117,8 @@ class _Call:
         self._kept = weights, activations
         struct = library.struct(
             "Work",
-            network=weights.struct, knots=knots, joints=joints, contexts=contexts, outputs=outputs, activations=_addresses(activations),
+            network=weights.struct, knots=knots, joints=joints, contexts=contexts, outputs=outputs,
+            activations=_addresses(activations),
             q=self.q, v=self.v, velocity_limit=self.velocity_limit, context=self.z,
             row=_zeros((widest,), np.float64), head=_zeros((outputs, widest), np.float32), rows=rows, spare=spare,
             slopes=_zeros((widest,), np.float32), folded=_zeros((_padded(2 * joints), sizes[1]), np.float32),

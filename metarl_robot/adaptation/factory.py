@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Adapters by name, built from a robot's dynamics, a checkpoint and tuning. What differs from kind to kind of robot is in its `*_parts`."""
+"""Adapters by name, built from a robot's dynamics, a checkpoint and tuning.
+
+What differs from kind to kind of robot is in its `*_parts`.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,8 @@ ADAPTERS = ("none", "disturbance_observer", "l1", "inertial", "last_layer", "mam
 def make_adapter(
     name: str, robot: Robot, dynamics: Any, tuning: AdapterTuning, checkpoint: Checkpoint | None = None
 ) -> Adapter:
-    """Build an adapter, guarded against samples that it cannot use (guard.py), on a robot's dynamics (ArmDynamics, QuadrotorDynamics).
+    """Build an adapter, guarded against samples that it cannot use (guard.py), on a robot's dynamics (ArmDynamics,
+    QuadrotorDynamics).
 
     Raises:
         UnknownNameError: no such adapter.
@@ -54,7 +58,9 @@ def bare_adapter(
     if name == "disturbance_observer":
         return _observer(robot, dynamics, filter_tuning(robot, dynamics, tuning, ()))
     if checkpoint is None:
-        raise CheckpointError(f"adapter '{name}' needs trained weights: give a checkpoint, or train one with: metarl train {robot.name}")
+        raise CheckpointError(
+            f"adapter '{name}' needs trained weights: give a checkpoint, or train one with: metarl train {robot.name}"
+        )
     if name == "maml":
         return maml_adapter(robot, dynamics, tuning, checkpoint)
     groups = parts(robot).INERTIAL if name == "inertial" else tuple(checkpoint.meta["features"])
@@ -84,13 +90,19 @@ def _observer(robot: Robot, dynamics: Any, tuning: FilterTuning) -> MomentumFilt
     return MomentumFilter(dynamics, FeatureMap(robot.dof, (), robot.nu), Prior(np.zeros(0), np.zeros((0, 0))), tuning)
 
 
-def maml_adapter(robot: Robot, dynamics: Any, tuning: AdapterTuning, checkpoint: Checkpoint, prefix: str = "") -> MamlAdapter:
+def maml_adapter(
+    robot: Robot, dynamics: Any, tuning: AdapterTuning, checkpoint: Checkpoint, prefix: str = ""
+) -> MamlAdapter:
     """MAML's network from a checkpoint's tensors `prefix`network.* and `prefix`step.*."""
     if checkpoint.adapter != "maml":
         raise CheckpointError(f"adapter 'maml' needs weights trained for it; given those of '{checkpoint.adapter}'")
 
     def layers(kind: str) -> Layers:
-        names = [f"{prefix}{kind}.{i}" for i in range(len(checkpoint.tensors)) if f"{prefix}{kind}.{i}.weight" in checkpoint.tensors]
+        names = [
+            f"{prefix}{kind}.{i}"
+            for i in range(len(checkpoint.tensors))
+            if f"{prefix}{kind}.{i}.weight" in checkpoint.tensors
+        ]
         return Layers(*([checkpoint.tensors[f"{name}.{part}"] for name in names] for part in ("weight", "bias")))
 
     meter = residual_meter(robot, dynamics, tuning.velocity_noise_rad_s)

@@ -6,8 +6,8 @@
     payload        Δ = -Y(q, v, a) π         ten inertial parameters at the payload site
     friction       Δ = -c tanh(v / v_s) - b v    Coulomb and viscous, per joint
     motor          Δ = ε τ                   motor strength 1 + ε, per joint
-    latency        Δ = (τ_{k-1} - τ_k) c_1 + (τ_{k-2} - τ_k) c_2    a delayed command, exact for delays up to two periods
-    learned        Δ = φ_θ(q, v) w           meta-trained network, n x K basis functions
+    latency        Δ = (τ_{k-1} - τ_k) c_1 + (τ_{k-2} - τ_k) c_2    a delayed command, exact for delays up to two
+    periods learned        Δ = φ_θ(q, v) w           meta-trained network, n x K basis functions
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ PAYLOAD_NAMES = (
 
 @dataclass(frozen=True)
 class Xi:
-    """Where a residual is evaluated: q (N, nq), v, a (N, n), effort (N, nu); past_effort (2, N, nu): the two commands before each."""
+    """Where a residual is evaluated: q (N, nq), v, a (N, n), effort (N, nu); past_effort (2, N, nu): the two commands
+    before each.
+    """
 
     q: Array
     v: Array
@@ -46,7 +48,8 @@ class Xi:
 
 
 class Interval(NamedTuple):
-    """What happened between two samples: from (q_0, v_0) to the velocity v_1 (n,), where the balance of momentum is as it says.
+    """What happened between two samples: from (q_0, v_0) to the velocity v_1 (n,), where the balance of momentum is as
+    it says.
 
     effort: (nu,) held meanwhile; past_effort: (2, nu) the two before it.
     """
@@ -76,7 +79,10 @@ class FeatureGroup(Protocol):
         ...
 
     def impulse(self, interval: Interval) -> Array:
-        """∫Φ dt (n, k) over an interval, without accelerations where there is a momentum form. Overwritten by the next call."""
+        """∫Φ dt (n, k) over an interval, without accelerations where there is a momentum form.
+
+        Overwritten by the next call.
+        """
         ...
 
     def carried(self, z: Array) -> Array:
@@ -92,7 +98,9 @@ class FeatureGroup(Protocol):
         ...
 
     def effort_gain(self, z: Array) -> Array:
-        """ε (nu,), linear in z, with Φ z = B ε u + …: a group is affine in the effort, and changes the strength of each actuator alone."""
+        """ε (nu,), linear in z, with Φ z = B ε u + …: a group is affine in the effort, and changes the strength of each
+        actuator alone.
+        """
         ...
 
     def payload(self, z: Array) -> Array:
@@ -101,7 +109,9 @@ class FeatureGroup(Protocol):
 
 
 class _Group:
-    """What most groups share: no inertia, no dependence on the effort. nu: number of actuators, where it is not that of joints."""
+    """What most groups share: no inertia, no dependence on the effort. nu: number of actuators, where it is not that of
+    joints.
+    """
 
     def __init__(self, dof: int, names: tuple[str, ...], nu: int | None = None) -> None:
         self._dof, self._nu = dof, dof if nu is None else nu
@@ -130,7 +140,9 @@ class _Group:
 
 
 class PayloadFeatures(_Group):
-    """A rigid body at the payload site. In momentum form ∫Δ dt = -(p_π1 - p_π0) + ∫β_π dt: no acceleration is needed."""
+    """A rigid body at the payload site. In momentum form ∫Δ dt = -(p_π1 - p_π0) + ∫β_π dt:
+    no acceleration is needed.
+    """
 
     def __init__(self, dynamics: ArmDynamics) -> None:
         super().__init__(dynamics.dof, PAYLOAD_NAMES)
@@ -271,7 +283,9 @@ class FeatureMap:
 
     def jacobian(self, xi: Xi, z: Array) -> Array:
         """∂(Φ z)/∂(q, v, a) (N, n, 3n) at constant effort."""
-        return sum((g.jacobian(xi, z[part]) for g, part in self._parts), np.zeros((len(xi.v), self._dof, 3 * self._dof)))
+        return sum(
+            (g.jacobian(xi, z[part]) for g, part in self._parts), np.zeros((len(xi.v), self._dof, 3 * self._dof))
+        )
 
     def effort_gain(self, z: Array) -> Array:
         """ε (nu,): the actuators' strength beyond 1."""

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The dense algebra of the momentum filter: one prediction and one correction of mean and covariance.
 
-In C where there is a compiler (momentum_filter.c), in numpy elsewhere: same results to rounding. The state is ordered (q, v, d, e, z).
+In C where there is a compiler (momentum_filter.c), in numpy elsewhere: same results to rounding. The state is ordered
+(q, v, d, e, z).
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ STICTION_VELOCITY_RAD_S = 0.05
 class Wander:
     """What d, e and z may do on their own.
 
-    drift: (n,) random walk of d [Nm/√s]; model_error: (n,) standard deviation of e [Nm], memory_s its memory; stiction_factor: how
-    much larger where a joint may stick; prior: (k, k) covariance of z, which is forgotten with the time constant forgetting_s.
+    drift: (n,) random walk of d [Nm/√s]; model_error: (n,) standard deviation of e [Nm], memory_s its memory;
+    stiction_factor: how much larger where a joint may stick; prior: (k, k) covariance of z, which is forgotten with the
+    time constant forgetting_s.
     """
 
     drift: Array
@@ -45,9 +47,10 @@ class Wander:
 class Motion(NamedTuple):
     """What is known of the motion to the next sample, at a guess v_1 (n,) of its velocity.
 
-    mass, added: (n, n) inertia of robot and features there; deficit: (n,) momentum missing there without effort and disturbance;
-    impulse: (n, k) ∫Φ' dt; input_map: (n, nu); acting, doubt: (nu,) effort and its standard deviation; smooth: (nu,) the effort from
-    which motor strength is learned; gain: (nu,) strength beyond 1 in the context `about` (k,), at which all is linearised.
+    mass, added: (n, n) inertia of robot and features there; deficit: (n,) momentum missing there without effort and
+    disturbance; impulse: (n, k) ∫Φ' dt; input_map: (n, nu); acting, doubt: (nu,) effort and its standard deviation;
+    smooth: (nu,) the effort from which motor strength is learned; gain: (nu,) strength beyond 1 in the context `about`
+    (k,), at which all is linearised.
     """
 
     v_1: Array
@@ -64,9 +67,11 @@ class Motion(NamedTuple):
 
 
 class Innovation(NamedTuple):
-    """What was measured less what was expected, (2n,), and the variance of its noise; by_acceleration: None without accelerometer.
+    """What was measured less what was expected, (2n,), and the variance of its noise; by_acceleration: None without
+    accelerometer.
 
-    With one, three values more: specific force less that at rest, which the rows by_acceleration (3, n) of v̇ explain in part.
+    With one, three values more: specific force less that at rest, which the rows by_acceleration (3, n) of v̇ explain
+    in part.
     """
 
     value: Array
@@ -152,7 +157,10 @@ class NumpyAlgebra:
         p *= keep[:, None]
         sticking = np.exp(-((v / STICTION_VELOCITY_RAD_S) ** 2))
         added = np.concatenate(
-            [wanders.drift**2 * dt, (1.0 - fade**2) * wanders.model_error**2 * (1.0 + wanders.stiction_factor**2 * sticking)]
+            [
+                wanders.drift**2 * dt,
+                (1.0 - fade**2) * wanders.model_error**2 * (1.0 + wanders.stiction_factor**2 * sticking),
+            ]
         )
         disturbance = np.arange(self._d.start, self._e.stop)
         p[disturbance, disturbance] += added
@@ -214,7 +222,8 @@ class CompiledAlgebra:
             "Filter",
             n=n, nu=nu, k=k, stiction=float(wander.stiction_factor), stiction_velocity=STICTION_VELOCITY_RAD_S,
             drift=self._constant[0], model_error=self._constant[1], prior=self._constant[2],
-            mass=own.mass, added=own.added, deficit=own.deficit, input_map=own.input_map, impulse=own.impulse, guess=own.v_1,
+            mass=own.mass, added=own.added, deficit=own.deficit, input_map=own.input_map, impulse=own.impulse,
+            guess=own.v_1,
             acting=own.acting, smooth=own.smooth, doubt=own.doubt, gain=own.gain, about=own.about,
             innovation=self._innovation, variance=self._variance, by_acceleration=self._by_acceleration,
             by_d=self._by_d, by_z=self._by_z, by_effort=self._by_effort, white=self._white, response=self._response,

@@ -3,8 +3,9 @@
 
 payload        ten inertial parameters at the payload site; a plan takes them into its dynamics
 rotor          Δ = B(q) ε u              effectiveness 1 + ε of each rotor, a weak battery's among it
-push           Δ = (f, t)                what is constant: wind that the drag below does not know, an offset of the centre of mass
-drag           Δ = -R D Rᵀv, -R D₂ |v| Rᵀv    air drag in still air, linear (rotors) and quadratic (body), across and along the rotors' axis
+push           Δ = (f, t)                what is constant: wind that the drag below does not know, an offset of the
+centre of mass drag           Δ = -R D Rᵀv, -R D₂ |v| Rᵀv    air drag in still air, linear (rotors) and quadratic
+(body), across and along the rotors' axis
 """
 
 from __future__ import annotations
@@ -29,9 +30,11 @@ DRAG_NAMES = ("drag_across_n_s_m", "drag_along_n_s_m", "drag_across_n_s2_m2", "d
 
 
 class FlightScale:
-    """What makes a quadrotor's quantities dimensionless, so that one network and one prior can serve quadrotors of any size.
+    """What makes a quadrotor's quantities dimensionless, so that one network and one prior can serve quadrotors of any
+    size.
 
-    force: (6,) weight [N], and about each axis the torque of a rotor at hover [Nm]; velocity: (6,) a quarter of the limits.
+    force: (6,) weight [N], and about each axis the torque of a rotor at hover [Nm]; velocity: (6,) a quarter of the
+    limits.
     """
 
     def __init__(self, robot: Quadrotor) -> None:
@@ -52,10 +55,14 @@ class FlightScale:
 
     def context(self, names: Sequence[str]) -> Array:
         """(n_z,) what one unit of each dimensionless context entry is."""
-        return np.array([next(scale for start, scale in self._of_context.items() if name.startswith(start)) for name in names])
+        return np.array(
+            [next(scale for start, scale in self._of_context.items() if name.startswith(start)) for name in names]
+        )
 
     def encode(self, q: Array, v: Array) -> Array:
-        """Network inputs (N, 9) of states (N, 7), (N, 6): velocities, and the body's z axis in the world, which heading does not change."""
+        """Network inputs (N, 9) of states (N, 7), (N, 6): velocities, and the body's z axis in the world, which heading
+        does not change.
+        """
         scaled = v / self.velocity
         return np.concatenate([scaled[:, :3], rotation.up(q[:, 3:]), scaled[:, 3:]], axis=1)
 
@@ -89,7 +96,9 @@ class FlightNetworkFeatures(_Group):
 
 
 class FlightPayloadFeatures(_Group):
-    """A rigid body at the payload site, in momentum form; `value` leaves it out, as plans have it in their own dynamics."""
+    """A rigid body at the payload site, in momentum form; `value` leaves it out, as plans have it in their own
+    dynamics.
+    """
 
     def __init__(self, dynamics: QuadrotorDynamics) -> None:
         super().__init__(dynamics.dof, PAYLOAD_NAMES, dynamics.nu)

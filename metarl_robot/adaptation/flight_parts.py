@@ -32,7 +32,9 @@ VELOCITY_NOISE = (0.02, 0.01)
 FORCE_NOISE_M_S2 = 0.3
 """Of the accelerometer's mean over a control period, vibration included."""
 INITIAL_DRIFT = 0.05
-"""Standard deviation of the slow disturbance at the start and after a surprise: force over weight, torque over that of a rotor at hover."""
+"""Standard deviation of the slow disturbance at the start and after a surprise: force over weight, torque over that of
+a rotor at hover.
+"""
 
 FEATURE_GROUPS = ("payload", "rotor", "push", "drag", "learned")
 INERTIAL = ("payload", "rotor", "push")
@@ -41,7 +43,9 @@ SUDDEN = ((("payload_",), False), (("rotor_",), False), (("push_",), False), (("
 """Context entries that may change together from one moment to the next, or be gone."""
 
 
-def feature_group(robot: Quadrotor, dynamics: QuadrotorDynamics, group: str, network: Network | None) -> FeatureGroup | None:
+def feature_group(
+    robot: Quadrotor, dynamics: QuadrotorDynamics, group: str, network: Network | None
+) -> FeatureGroup | None:
     """One group, or None where there is no such group or no network for it."""
     if group == "payload":
         return FlightPayloadFeatures(dynamics)
@@ -62,8 +66,9 @@ def context_scale(robot: Quadrotor, names: Sequence[str]) -> Array:
 def filter_tuning(robot: Quadrotor, dynamics: QuadrotorDynamics, tuning: AdapterTuning) -> FilterTuning:
     """Noise levels of force [N; world] and torque [Nm; body].
 
-    The accelerometer measures the force with the density r = m σ_a √dt, a disturbance that walks at a rate s is then followed with
-    the bandwidth ω = s / r; that of the torque, which only the body rates tell, with ω = √(s / r), r = J σ_ω √dt (arm_parts.py).
+    The accelerometer measures the force with the density r = m σ_a √dt, a disturbance that walks at a rate s is then
+    followed with the bandwidth ω = s / r; that of the torque, which only the body rates tell, with ω = √(s / r), r = J
+    σ_ω √dt (arm_parts.py).
     """
     period, bandwidth = robot.control_period_s, tuning.observer_bandwidth_rad_s
     force = bandwidth * robot.mass_kg * FORCE_NOISE_M_S2 * np.sqrt(period)

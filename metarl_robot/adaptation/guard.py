@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What stands before every adapter that the factory makes: samples that it cannot use do not reach it.
 
-Wrong shapes and types raise SignalError before anything changes. A wrong value (sample_check.py; an effort that is not finite or beyond
-`EFFORTS` times its limits; dt not positive, not finite or above MAX_STEP_S) leaves the adapter and its context as they are; `status` and
-`message` say so. The next good sample covers the time of those that were left out, with the mean effort meanwhile.
+Wrong shapes and types raise SignalError before anything changes. A wrong value (sample_check.py; an effort that is not
+finite or beyond `EFFORTS` times its limits; dt not positive, not finite or above MAX_STEP_S) leaves the adapter and its
+context as they are; `status` and `message` say so. The next good sample covers the time of those that were left out,
+with the mean effort meanwhile.
 """
 
 from __future__ import annotations

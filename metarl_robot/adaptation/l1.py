@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""L1 adaptation: the strongest simple rival. A state predictor, a piecewise-constant law and a low-pass filter; nothing is learned.
+"""L1 adaptation: the strongest simple rival. A state predictor, a piecewise-constant law and a low-pass filter; nothing
+is learned.
 
-With M v̇ = B u - h + σ and the predictor M dv̂/dt = B u - h + σ̂ - a M ṽ, ṽ = v̂ - v, A_s = -a 1, the estimate is set anew at every sample
-so that the error would vanish at the next one,
+With M v̇ = B u - h + σ and the predictor M dv̂/dt = B u - h + σ̂ - a M ṽ, ṽ = v̂ - v, A_s = -a 1, the estimate is set
+anew at every sample so that the error would vanish at the next one,
 
     σ̂_k = -M Φ⁻¹ e^(A_s T) ṽ_k,    Φ = A_s⁻¹ (e^(A_s T) - 1)
 
-and passes a first-order low-pass filter before it is planned with (Wu et al., "L1Quad", IEEE Trans. Control Syst. Technol. 2025, equations
-9-12; Hanover et al., "Performance, precision, and payloads", RA-L 2022).
+and passes a first-order low-pass filter before it is planned with (Wu et al., "L1Quad", IEEE Trans. Control Syst.
+Technol. 2025, equations 9-12; Hanover et al., "Performance, precision, and payloads", RA-L 2022).
 """
 
 from __future__ import annotations

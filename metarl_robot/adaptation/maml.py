@@ -1,20 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Adaptation by gradient steps on all weights, as in GrBAL (Nagabandi et al., "Learning to adapt in dynamic, real-world
-environments through meta-reinforcement learning", 2019), from weights that MAML has trained for it (metarl_robot/meta/maml.py).
+environments through meta-reinforcement learning", 2019), from weights that MAML has trained for it
+(metarl_robot/meta/maml.py).
 
 The network predicts the residual, Δ(ξ) = s ∘ f_θ(x), from
 
     x = (sin q, cos q, v / v_max, tanh(v / v_s), a / a_s, ID(q, v, a) / τ_max, Y_m(q, v, a) m_rated / τ_max)
 
-the last two being the nominal effort and the effort of a point mass at the payload site. Every few samples the trained weights
-take gradient steps on the last measured residuals, those of a momentum observer:
+the last two being the nominal effort and the effort of a point mass at the payload site. Every few samples the trained
+weights take gradient steps on the last measured residuals, those of a momentum observer:
 
-    L(θ) = mean over samples and joints of (f_θ(x) - Δ_measured / s)²,    θ' = θ - α ∘ ∇L(θ),  α one learned number a tensor
+    L(θ) = mean over samples and joints of (f_θ(x) - Δ_measured / s)²,    θ' = θ - α ∘ ∇L(θ),  α one learned number a
+    tensor
 
 What the adapted network still misses, averaged over the last samples, is added: no offset remains.
 
-θ' is never formed. A layer's gradient over R samples is a product of two thin matrices, Dᵀ X with the layer's inputs X (R, in) and
-back-propagated errors D (R, out), so that the adapted layer is
+θ' is never formed. A layer's gradient over R samples is a product of two thin matrices, Dᵀ X with the layer's inputs X
+(R, in) and back-propagated errors D (R, out), so that the adapted layer is
 
     y = x Wᵀ + b - (x Xᵀ) (α_W D) - α_b Σ D
 
@@ -81,7 +83,9 @@ class NetworkInputs:
         jacobian[:, joints, joints] = np.cos(q)
         jacobian[:, n + joints, joints] = -np.sin(q)
         jacobian[:, 2 * n + joints, n + joints] = 1.0 / self._velocity_limit
-        jacobian[:, 3 * n + joints, n + joints] = (1.0 - np.tanh(v / COULOMB_VELOCITY_RAD_S) ** 2) / COULOMB_VELOCITY_RAD_S
+        jacobian[:, 3 * n + joints, n + joints] = (
+            1.0 - np.tanh(v / COULOMB_VELOCITY_RAD_S) ** 2
+        ) / COULOMB_VELOCITY_RAD_S
         jacobian[:, 4 * n + joints, 2 * n + joints] = 1.0 / ACCELERATION_SCALE_RAD_S2
         jacobian[:, 5 * n : 6 * n] = self._dynamics.efforts_jacobian(q, v, a) / self._effort_limit[:, None]
         jacobian[:, 6 * n :] = self._dynamics.payload_jacobian(q, v, a, self._payload) / self._effort_limit[:, None]
@@ -107,14 +111,24 @@ class AdaptedLayer:
     """
 
     def __init__(self, weight: Matrix, transposed: Matrix, bias: Matrix, deltas: Matrix, inputs: Matrix) -> None:
-        self._weight, self._transposed, self._bias, self._deltas, self._inputs = weight, transposed, bias, deltas, inputs
+        self._weight, self._transposed, self._bias, self._deltas, self._inputs = (
+            weight,
+            transposed,
+            bias,
+            deltas,
+            inputs,
+        )
 
     @staticmethod
     def trained(weight: Array, bias: Array, dtype: type[np.floating]) -> AdaptedLayer:
         """The layer before any step."""
         own, (out, entering) = np.array(weight, dtype), weight.shape
         return AdaptedLayer(
-            own, np.ascontiguousarray(own.T), np.array(bias, dtype), np.empty((0, out), dtype), np.empty((0, entering), dtype)
+            own,
+            np.ascontiguousarray(own.T),
+            np.array(bias, dtype),
+            np.empty((0, out), dtype),
+            np.empty((0, entering), dtype),
         )
 
     @property
@@ -157,7 +171,9 @@ class AdaptedNetwork:
     @staticmethod
     def trained(layers: Layers, dtype: type[np.floating] = np.float32) -> AdaptedNetwork:
         """f_θ itself."""
-        return AdaptedNetwork([AdaptedLayer.trained(w, b, dtype) for w, b in zip(layers.weights, layers.biases, strict=True)])
+        return AdaptedNetwork(
+            [AdaptedLayer.trained(w, b, dtype) for w, b in zip(layers.weights, layers.biases, strict=True)]
+        )
 
     def predict(self, x: Array) -> Array:
         """Outputs (N, n) of inputs (N, n_x)."""
@@ -170,7 +186,9 @@ class AdaptedNetwork:
         rows = last.backward(np.eye(last.outputs, dtype=last.dtype))
         back = np.broadcast_to(rows, (len(x), *rows.shape))
         for layer, entered in zip(self._layers[-2::-1], activations[:0:-1], strict=True):
-            back = layer.backward((back * (1.0 - entered**2)[:, None, :]).reshape(-1, entered.shape[1])).reshape(len(x), len(rows), -1)
+            back = layer.backward((back * (1.0 - entered**2)[:, None, :]).reshape(-1, entered.shape[1])).reshape(
+                len(x), len(rows), -1
+            )
         return back.astype(np.float64)
 
     def stepped(self, step_sizes: Layers, x: Array, target: Array) -> AdaptedNetwork:
@@ -242,9 +260,16 @@ class MamlAdapter:
         steps: gradient steps from θ at every adaptation.
     """
 
-    def __init__(self, inputs: NetworkInputs, meter: ResidualMeter, layers: Layers, step_sizes: Layers, scale: Array, steps: int) -> None:
+    def __init__(
+        self, inputs: NetworkInputs, meter: ResidualMeter, layers: Layers, step_sizes: Layers, scale: Array, steps: int
+    ) -> None:
         self._inputs, self._meter = inputs, meter
-        self._trained, self._step_sizes, self._scale, self._steps = AdaptedNetwork.trained(layers), step_sizes, scale, steps
+        self._trained, self._step_sizes, self._scale, self._steps = (
+            AdaptedNetwork.trained(layers),
+            step_sizes,
+            scale,
+            steps,
+        )
         self.reset()
 
     def reset(self) -> None:

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recursive Bayesian estimation of context and disturbance from momentum, without differentiating anything.
 
-The dynamics M v̇ + h = B u + Φ(ξ) z + d read, in momentum form (p = M v, ṗ = B u + β + Φ z + d), over one control period
+The dynamics M v̇ + h = B u + Φ(ξ) z + d read, in momentum form (p = M v, ṗ = B u + β + Φ z + d), over one control
+period
 
     (M_1 + M_z1) v_1 = (M_0 + M_z0) v_0 + dt (B u + β + d) + ∫Φ' z dt
 
-where M_z is the inertia that the features add (a payload's) and Φ' what remains of them: no acceleration appears. A Kalman
-filter over (q, v, d, e, z) predicts v_1 from it, with the disturbance d + e, and corrects with the measured state:
+where M_z is the inertia that the features add (a payload's) and Φ' what remains of them: no acceleration appears. A
+Kalman filter over (q, v, d, e, z) predicts v_1 from it, with the disturbance d + e, and corrects with the measured
+state:
 
     d_1 = d_0 + w_d               slow: a random walk, a momentum observer (De Luca, Mattone 2003); no offset remains
     e_1 = e^(-dt/T) e_0 + w_e     fast: model error that comes and goes (stiction), so that z is not asked to explain it
@@ -14,20 +16,24 @@ filter over (q, v, d, e, z) predicts v_1 from it, with the disturbance d + e, an
     y_1 = (q_1, v_1) + n          σ_q: encoder quantisation; σ_v estimated online
     f_1 = Rᵀ((v_1 - v_0) / dt - g) + n    where a floating base has an accelerometer
 
-Positions may be curved (an attitude): the state holds their error, and what is known of q moves with it (error-state filter).
+Positions may be curved (an attitude): the state holds their error, and what is known of q moves with it (error-state
+filter).
 
 The residual is thus measured by how far position and velocity went, with noise that telescopes from sample to sample;
-regressions on differentiated velocities take that noise for white and lose by it. Encoders tell the velocity, over some tens
-of milliseconds, far better than the velocity signal does. Which command acted is known up to a latency, which is learned beside.
+regressions on differentiated velocities take that noise for white and lose by it. Encoders tell the velocity, over some
+tens of milliseconds, far better than the velocity signal does. Which command acted is known up to a latency, which is
+learned beside.
 
 Two mechanisms let the context change:
 
     forgetting    P_zz ← a² P_zz + (1 - a²) P_0, a = exp(-dt / T_f): towards the prior's covariance, never beyond
-    surprise      if the last innovations are no longer white, something jumped: the payload or the friction, or the payload is
-                  gone, or the robot was struck. Each is a hypothesis, in which those entries get their prior covariance back, or
-                  are zero; the sample of the surprise is taken in again, and those that follow, under each of them, linearised
-                  about the context that explains them (iterated Kalman filter). The one with the most evidence is believed; the
-                  others are dropped as theirs falls behind. At the start there are two: the prior, and no payload
+    surprise      if the last innovations are no longer white, something jumped: the payload or the friction, or the
+    payload is
+                  gone, or the robot was struck. Each is a hypothesis, in which those entries get their prior covariance
+                  back, or are zero; the sample of the surprise is taken in again, and those that follow, under each of
+                  them, linearised about the context that explains them (iterated Kalman filter). The one with the most
+                  evidence is believed; the others are dropped as theirs falls behind. At the start there are two: the
+                  prior, and no payload
 """
 
 from __future__ import annotations
@@ -49,7 +55,8 @@ Array = NDArray[np.float64]
 IntArray = NDArray[np.intp]
 
 DOUBT_S = (0.1, 0.5)
-"""After the start and after a surprise: for at least, and at most this long, linearisation is iterated, hypotheses are weighed and
+"""After the start and after a surprise: for at least, and at most this long, linearisation is iterated, hypotheses are
+weighed and
 no new surprise is looked for."""
 DROPPED_BEHIND = 12.0
 """A hypothesis so much behind the best in log-evidence is dropped."""
@@ -57,14 +64,19 @@ DISPLACED = (0.01, 0.3)
 """Standard deviation of a displacement in position [rad] and velocity [rad/s]: an impact, a sample that was lost."""
 RELINEARISATIONS = 1
 SETTLED_SIGMAS = 0.3
-"""Linearisation is iterated until the context stays within this many of the prior's standard deviations, at most so often anew."""
+"""Linearisation is iterated until the context stays within this many of the prior's standard deviations, at most so
+often anew.
+"""
 EFFORT_MEMORY_S = 0.12
-"""Smoothing of the effort from which motor strength is learned. The command carries the feedback's noise, which is correlated
-with the filter's own errors: learned from as it is, every motor seems too strong (instrumental variable; Söderström 1983)."""
+"""Smoothing of the effort from which motor strength is learned. The command carries the feedback's noise, which is
+correlated
+with the filter's own errors: learned from as it is, every motor seems too strong (instrumental variable; Söderström
+1983)."""
 ACCELERATION_MEMORY_S = 0.02
 """Smoothing of the acceleration that guesses where the robot will be."""
 STD_CALIBRATION = 2.0
-"""Reported standard deviations are the filter's times this: model errors last longer than it assumes. With 2 the payload's mass lies
+"""Reported standard deviations are the filter's times this: model errors last longer than it assumes. With 2 the
+payload's mass lies
 within two of them in 24 of 24 episodes (metarl eval panda --suite heldout --seeds 8)."""
 PLAUSIBLE_SIGMAS = 8.0
 """A context farther from its prior than this is no estimate but a divergence."""
@@ -81,7 +93,9 @@ class Prior:
 
 
 class Jump(NamedTuple):
-    """Context entries that may jump together: to anything that the prior allows, or to zero if what they describe is gone."""
+    """Context entries that may jump together: to anything that the prior allows, or to zero if what they describe is
+    gone.
+    """
 
     entries: IntArray
     gone: bool = False
@@ -93,17 +107,14 @@ class FilterTuning:
 
     period_s: usual time between samples [s].
     position_noise: (n,) measured position, standard deviation [rad, m].
-    velocity_noise: measured velocity, standard deviation [rad/s, m/s] of each group of `noise_groups`: where its online estimate starts.
-    noise_groups: how many consecutive velocities share one noise level.
-    force_noise: measured specific force, standard deviation [m/s²].
-    drift: (n,) random walk of the slow disturbance d [Nm/√s].
-    drift_initial: (n,) its standard deviation at the start and after a surprise [Nm].
-    model_error: (n,) standard deviation of the fast disturbance e [Nm]; zero: none.
-    model_error_memory_s: T [s].
-    stiction_factor: how much larger the model error is where a joint may stick.
-    forgetting_s: time constant T_f of forgetting [s].
-    surprise: probability of innovations, were the model right, below which something has jumped; 0: never.
-    jumps: what may happen; after a surprise each is a hypothesis.
+    velocity_noise: measured velocity, standard deviation [rad/s, m/s] of each group of `noise_groups`: where its online
+    estimate starts. noise_groups: how many consecutive velocities share one noise level. force_noise: measured specific
+    force, standard deviation [m/s²]. drift: (n,) random walk of the slow disturbance d [Nm/√s]. drift_initial: (n,) its
+    standard deviation at the start and after a surprise [Nm]. model_error: (n,) standard deviation of the fast
+    disturbance e [Nm]; zero: none. model_error_memory_s: T [s]. stiction_factor: how much larger the model error is
+    where a joint may stick. forgetting_s: time constant T_f of forgetting [s]. surprise: probability of innovations,
+    were the model right, below which something has jumped; 0: never. jumps: what may happen; after a surprise each is a
+    hypothesis.
     """
 
     period_s: float
@@ -151,7 +162,8 @@ class Dynamics(Protocol):
 class _Sample(NamedTuple):
     """What was measured and how well, the effort commanded since the last sample, and the time since.
 
-    variance: of q, v and, where it was measured, of specific force; acting, doubt: (nu,) which effort acted, and its standard deviation.
+    variance: of q, v and, where it was measured, of specific force; acting, doubt: (nu,) which effort acted, and its
+    standard deviation.
     """
 
     state: State
@@ -174,11 +186,15 @@ class MomentumFilter:
     compiled: its algebra, and what it learns from the stream of samples, in C where there is a compiler; else in numpy.
     """
 
-    def __init__(self, dynamics: Dynamics, features: FeatureMap, prior: Prior, tuning: FilterTuning, compiled: bool = True) -> None:
+    def __init__(
+        self, dynamics: Dynamics, features: FeatureMap, prior: Prior, tuning: FilterTuning, compiled: bool = True
+    ) -> None:
         self._dynamics, self._tuning, self._n, self._compiled = dynamics, tuning, dynamics.dof, compiled
         self._q, self._v, self._d, self._e = (slice(i * self._n, (i + 1) * self._n) for i in range(4))
         self._group = np.repeat(np.arange(len(tuning.noise_groups)), tuning.noise_groups)
-        self._variance = np.concatenate([tuning.position_noise**2, np.zeros(self._n), np.full(3, tuning.force_noise**2)])
+        self._variance = np.concatenate(
+            [tuning.position_noise**2, np.zeros(self._n), np.full(3, tuning.force_noise**2)]
+        )
         self._whiteness = whiteness(tuning.surprise if tuning.jumps else 0.0, 2 * self._n, 3, compiled)
         self._use(features, prior)
         self.reset()
@@ -191,9 +207,17 @@ class MomentumFilter:
         self._prior_std = np.sqrt(np.diagonal(prior.covariance)) + 1e-12
         self._settled = SETTLED_SIGMAS * self._prior_std
         self._centre, self._plausible = np.zeros(4 * n + k), np.full(4 * n + k, np.finfo(float).max)
-        self._centre[self._z], self._plausible[self._z] = prior.mean, PLAUSIBLE_SIGMAS * np.sqrt(np.diagonal(prior.covariance)) + 1e-9
+        self._centre[self._z], self._plausible[self._z] = (
+            prior.mean,
+            PLAUSIBLE_SIGMAS * np.sqrt(np.diagonal(prior.covariance)) + 1e-9,
+        )
         wander = Wander(
-            tuning.drift, tuning.model_error, tuning.model_error_memory_s, tuning.stiction_factor, prior.covariance, tuning.forgetting_s
+            tuning.drift,
+            tuning.model_error,
+            tuning.model_error_memory_s,
+            tuning.stiction_factor,
+            prior.covariance,
+            tuning.forgetting_s,
         )
         self._algebra = algebra(n, self._dynamics.nu, wander, self._compiled)
         self._belief = Belief(np.zeros(n), 4 * n + k)
@@ -316,7 +340,10 @@ class MomentumFilter:
 
     def _weigh(self, sample: _Sample) -> None:
         """Take a sample in under every hypothesis, and believe the one with the most evidence."""
-        once = [(hypothesis, self._given(hypothesis, hypothesis.belief.mean[self._z], sample)) for hypothesis in self._hypotheses]
+        once = [
+            (hypothesis, self._given(hypothesis, hypothesis.belief.mean[self._z], sample))
+            for hypothesis in self._hypotheses
+        ]
         weighed = [self._relinearised(*pair, sample) for pair in _likely(once)]
         self._belief = max(weighed, key=lambda hypothesis: hypothesis.evidence).belief
         self._doubted_s += sample.dt
@@ -364,16 +391,31 @@ class MomentumFilter:
     def _predicted(self, before: Belief, sample: _Sample, about: Array) -> Belief:
         """At the next sample, linearised about a context.
 
-        Regressors are taken on the way to a guess of v_1, by the latest accelerations; the momentum that is missing there gives v_1.
+        Regressors are taken on the way to a guess of v_1, by the latest accelerations; the momentum that is missing
+        there gives v_1.
         """
         dt, q_0, v_0, smooth = sample.dt, before.position, before.mean[self._v], self._smooth_effort.level
         guess = v_0 + dt * self._acceleration
         there = self._dynamics.balance(q_0, v_0, guess, dt, self._features.carried(about))
         impulse = self._features.impulse(Interval(q_0, v_0, guess, smooth, self._history.last_two, dt, there))
         gain, added = self._features.effort_gain(about), there.payload_inertia
-        motion = Motion(guess, there.mass, added, there.deficit, impulse, there.input_map, sample.acting, sample.doubt, smooth, gain, about)
+        motion = Motion(
+            guess,
+            there.mass,
+            added,
+            there.deficit,
+            impulse,
+            there.input_map,
+            sample.acting,
+            sample.doubt,
+            smooth,
+            gain,
+            about,
+        )
         after = self._algebra.predict(before, motion, dt)
-        self._acceleration += (1.0 - exp(-dt / ACCELERATION_MEMORY_S)) * ((after.mean[self._v] - v_0) / dt - self._acceleration)
+        self._acceleration += (1.0 - exp(-dt / ACCELERATION_MEMORY_S)) * (
+            (after.mean[self._v] - v_0) / dt - self._acceleration
+        )
         return after
 
     def _jumped(self, jump: Jump) -> _Hypothesis:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The meta-trained basis functions.
 
-A multilayer perceptron with tanh activations, inputs x = (sin q, cos q, v / v_max), outputs n K numbers read as φ_θ (n, K). Derivatives
-are propagated backwards, from the n contracted outputs φ_θ z: there are fewer of them than inputs.
+A multilayer perceptron with tanh activations, inputs x = (sin q, cos q, v / v_max), outputs n K numbers read as φ_θ (n,
+K). Derivatives are propagated backwards, from the n contracted outputs φ_θ z: there are fewer of them than inputs.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a filter learns from the stream of samples itself: how noisy it is, its smooth part, which command acted, whether it is white.
+"""What a filter learns from the stream of samples itself: how noisy it is, its smooth part, which command acted,
+whether it is white.
 
 In C where there is a compiler (stream.c), in numpy elsewhere: same results to rounding.
 """
@@ -55,7 +56,9 @@ def velocity_noise(initial: Sequence[float], group: IntArray, compiled: bool = T
 def whiteness(probability: float, size: int, more: int = 0, compiled: bool = True) -> Whiteness:
     """See Whiteness. compiled: in C, where there is a compiler."""
     library = _library(compiled)
-    return Whiteness(probability, size, more) if library is None else CompiledWhiteness(probability, size, more, library)
+    return (
+        Whiteness(probability, size, more) if library is None else CompiledWhiteness(probability, size, more, library)
+    )
 
 
 def _library(compiled: bool) -> Kernel | None:
@@ -99,7 +102,8 @@ class CompiledSmooth(Smooth):
 class CommandHistory:
     """Which command acted: each does so after a latency that is not known, but learned from what the robot did.
 
-    Each latency of a grid predicts how the robot moves; those that predict better gain weight (a bank of models; Magill 1965).
+    Each latency of a grid predicts how the robot moves; those that predict better gain weight (a bank of models; Magill
+    1965).
 
     Arguments:
         effort: (n,) the command at first, thought to have acted for ever.
@@ -113,7 +117,11 @@ class CommandHistory:
         self._latency: Array = period_s * np.linspace(0.0, LONGEST_LATENCY, LATENCIES)
         self._prior: Array = -UNUSUAL * np.maximum(self._latency / period_s - 2.0, 0.0)
         self._evidence = self._prior.copy()
-        self._candidates, self._acting, self._doubt = np.zeros((LATENCIES, len(effort))), effort.copy(), np.zeros(len(effort))
+        self._candidates, self._acting, self._doubt = (
+            np.zeros((LATENCIES, len(effort))),
+            effort.copy(),
+            np.zeros(len(effort)),
+        )
         self._weights = np.empty(LATENCIES)
         self._weigh()
 
@@ -192,7 +200,8 @@ class CompiledCommandHistory(CommandHistory):
         self._struct = library.struct(
             "History",
             nu=len(effort), latencies=LATENCIES, commands=1 + COMMANDS, period=float(period_s),
-            latency=self._latency, prior=self._prior, past=self._past, held=self._held_s, evidence=self._evidence, weights=self._weights,
+            latency=self._latency, prior=self._prior, past=self._past, held=self._held_s, evidence=self._evidence,
+            weights=self._weights,
             candidates=self._candidates, acting=self._acting, doubt=self._doubt, scratch=self._scratch,
         )  # fmt: skip
         self._self, of_time = ctypes.byref(self._struct), ctypes.CFUNCTYPE(None, _POINTER, ctypes.c_double)
@@ -285,7 +294,9 @@ class Whiteness:
         self._recent[1:] = self._recent[:-1]
         self._recent[0] = self._white
         sums = [self._recent[:window].sum(axis=0) for window in WINDOWS if window <= self._count]
-        return any(float(total @ total) > self._threshold * window for total, window in zip(sums, WINDOWS, strict=False))
+        return any(
+            float(total @ total) > self._threshold * window for total, window in zip(sums, WINDOWS, strict=False)
+        )
 
 
 class CompiledWhiteness(Whiteness):

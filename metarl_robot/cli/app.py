@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The `metarl` command: one sub-command a file, heavy libraries imported only by the command that needs them.
 
-Exit codes: 0 done; 1 the work failed; 2 wrong usage or bad input; 70 a defect of this program; 130 interrupted by Ctrl-C. With
-each but the first, one paragraph on stderr says why.
+Exit codes: 0 done; 1 the work failed; 2 wrong usage or bad input; 70 a defect of this program; 130 interrupted by
+Ctrl-C. With each but the first, one paragraph on stderr says why.
 """
 
 from __future__ import annotations
@@ -67,8 +67,12 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    debug: Annotated[bool, typer.Option("--debug", envvar="METARL_DEBUG", help="Show the traceback of an error.")] = False,
-    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="METARL_DEBUG", help="Show the traceback of an error.")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
 ) -> None:
     """Options of every command."""
 
@@ -81,7 +85,10 @@ def _check_lengths(arguments: Sequence[str]) -> None:
     """An argument is a name, a number or a path: none is longer than the longest path."""
     for argument in arguments:
         if len(argument) > _LONGEST_ARGUMENT:
-            say(f"an argument has {len(argument)} characters; at most {_LONGEST_ARGUMENT} are allowed: {shortened(argument)}")
+            say(
+                f"an argument has {len(argument)} characters; at most {_LONGEST_ARGUMENT} are allowed: "
+                f"{shortened(argument)}"
+            )
             raise SystemExit(BAD_INPUT)
 
 

@@ -16,8 +16,9 @@ _EPILOG = examples(
     ("metarl bench adapt,model --quick", "less of it, to see that it runs; rough timings"),
     ("metarl bench mpc --json mpc.json", "for programs"),
     ("metarl bench all --write docs/BENCHMARKS.md", "all of them, as a document with plots (make bench)"),
-    note="Benchmarks: mpc, model, adapt, train, sim, ros, scale. Peers are optional: pip install 'metarl_robot[bench]', or `make bench`, "
-    "installs them; where one is missing, its row says so. Give the machine nothing else to do meanwhile.",
+    note="Benchmarks: mpc, model, adapt, train, sim, ros, scale. Peers are optional: pip install "
+    "'metarl_robot[bench]', or `make bench`, installs them; where one is missing, its row says so. Give the machine "
+    "nothing else to do meanwhile.",
 )
 
 
@@ -30,7 +31,9 @@ def bench(
     names: Annotated[str, typer.Argument(metavar="NAME", help="Which benchmarks, separated by commas, or 'all'.")],
     quick: Annotated[bool, typer.Option("--quick", help="Fewer problems and repetitions: rough timings.")] = False,
     json: Annotated[str | None, typer.Option(metavar="FILE", help="Write the rows; '-' for standard output.")] = None,
-    write: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a document (.md) with tables and plots.")] = None,
+    write: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a document (.md) with tables and plots.")
+    ] = None,
 ) -> None:
     """Measure ours beside the best peers, in turns, and show that both gave the same answer."""
     from metarl_robot.benchmarks.catalogue import BENCHMARKS, runner
@@ -66,7 +69,12 @@ def _one_or_all(records: list[dict[str, Any]]) -> Any:
 def _record(result: Any, quick: bool) -> dict[str, Any]:
     from metarl_robot.benchmarks.machine import machine, today, versions
 
-    where = {"machine": machine(), "date": today(), "versions": versions(), "command": f"metarl bench {result.name}{' --quick' * quick}"}
+    where = {
+        "machine": machine(),
+        "date": today(),
+        "versions": versions(),
+        "command": f"metarl bench {result.name}{' --quick' * quick}",
+    }
     return {"name": result.name, **where, **result.to_dict()}
 
 

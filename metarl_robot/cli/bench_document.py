@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docs/BENCHMARKS.md: every benchmark's table, remarks and plots, with the machine, the date, the versions and the commands."""
+"""docs/BENCHMARKS.md: every benchmark's table, remarks and plots, with the machine, the date, the versions and the
+commands.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,9 @@ def _document(records: list[dict[str, Any]], folder: Path) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in first["versions"].items())
     head = (
         "# Benchmarks\n\n"
-        "Written by `make bench`; do not edit. Ours and the peer ran in turns, in one run: the ratios (peer / ours, medians) are what to "
-        "read,\nthe times are this machine's. Before anything is timed, both are shown to give the same answer.\n\n"
-        f"Machine: {first['machine']}. Date: {first['date']}. Versions: {versions}.\n"
+        "Written by `make bench`; do not edit. Ours and the peer ran in turns, in one run: the ratios (peer / ours, "
+        "medians) are what to read,\nthe times are this machine's. Before anything is timed, both are shown to give "
+        f"the same answer.\n\nMachine: {first['machine']}. Date: {first['date']}. Versions: {versions}.\n"
     )
     return "\n".join([head, *(_section(record, folder) for record in records)])
 
@@ -33,10 +35,17 @@ def _section(record: dict[str, Any], folder: Path) -> str:
     lines = ["| " + " | ".join(COLUMNS) + " |", "|---|" + "---:|" * (len(COLUMNS) - 2) + "---|"]
     lines += ["| " + " | ".join(cells(row)) + " |" for row in record["rows"]]
     below = [
-        f"- {row['case']}{' against ' + row['peer'] if row['peer'] else ''}: {said_below(row)}" for row in record["rows"] if said_below(row)
+        f"- {row['case']}{' against ' + row['peer'] if row['peer'] else ''}: {said_below(row)}"
+        for row in record["rows"]
+        if said_below(row)
     ]
     remarks = [*record["remarks"], *(_fit(curve) for curve in record["curves"])]
-    parts = [header, "\n".join(lines) + "\n" if record["rows"] else "", "\n".join(below), "\n".join(f"- {x}" for x in remarks)]
+    parts = [
+        header,
+        "\n".join(lines) + "\n" if record["rows"] else "",
+        "\n".join(below),
+        "\n".join(f"- {x}" for x in remarks),
+    ]
     return "\n".join(part for part in [*parts, _plots(record, folder)] if part) + "\n"
 
 

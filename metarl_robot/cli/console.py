@@ -73,7 +73,10 @@ def write_json(value: Any, target: str | Path = "-") -> None:
 
 
 def table(title: str, columns: Sequence[str], *, caption: str = "") -> Table:
-    """An empty table: the first column left-aligned, the others right-aligned. Titles are plain text, cells may hold markup."""
+    """An empty table: the first column left-aligned, the others right-aligned.
+
+    Titles are plain text, cells may hold markup.
+    """
     heading, note = Text(title, style="bold"), Text(caption, style="dim") if caption else None
     result = Table(title=heading, caption=note, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD)
     for i, name in enumerate(columns):

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`metarl demo`: a robot over real ROS 2 is given an unknown payload, without and with adaptation; recordings, table and report."""
+"""`metarl demo`: a robot over real ROS 2 is given an unknown payload, without and with adaptation; recordings, table
+and report.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +27,19 @@ if TYPE_CHECKING:
 _EPILOG = examples(
     ("metarl demo panda", "about a minute, in real time"),
     ("metarl demo quad", "a quadrotor (x500) on a figure eight: a payload at 5 s, wind at 10 s"),
-    ("metarl demo panda --lockstep", "for slow machines: simulated time waits for the controller; the same result everywhere"),
-    ("metarl demo panda --payload-mass 2.5 --payload-offset 0.05,0,0.08 --seed 3", "a payload and a motion of your choice"),
+    (
+        "metarl demo panda --lockstep",
+        "for slow machines: simulated time waits for the controller; the same result everywhere",
+    ),
+    (
+        "metarl demo panda --payload-mass 2.5 --payload-offset 0.05,0,0.08 --seed 3",
+        "a payload and a motion of your choice",
+    ),
     ("metarl demo panda --controllers pid,offset_free_mpc,meta_mpc", "other rivals"),
-    note="Left in runs/<time>/: report.html, summary.json, and for each controller an MCAP recording of all topics and the nodes' output.",
+    note=(
+        "Left in runs/<time>/: report.html, summary.json, and for each controller an MCAP recording of all topics and "
+        "the nodes' output."
+    ),
 )
 _SCENARIO = "demo"
 _ALIASES = {"quad": "x500"}
@@ -42,19 +53,36 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     robot: Annotated[str, typer.Argument(metavar="ROBOT", help="A robot's name (metarl robots); quad is x500.")],
-    controllers: Annotated[str, typer.Option(help="Which controllers, one after the other, separated by commas.")] = "nominal_mpc,meta_mpc",
-    lockstep: Annotated[bool, typer.Option("--lockstep", help="Simulated time waits for every command, whatever the machine.")] = False,
+    controllers: Annotated[
+        str, typer.Option(help="Which controllers, one after the other, separated by commas.")
+    ] = "nominal_mpc,meta_mpc",
+    lockstep: Annotated[
+        bool, typer.Option("--lockstep", help="Simulated time waits for every command, whatever the machine.")
+    ] = False,
     duration: Annotated[
-        float | None, typer.Option(help="Length of each run in seconds; the payload comes at 5 s. Default: 10, quad 15.")
+        float | None,
+        typer.Option(help="Length of each run in seconds; the payload comes at 5 s. Default: 10, quad 15."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of motion, payload and sensor noise.")] = 0,
-    payload_mass: Annotated[float | None, typer.Option(min=0.0, max=1000.0, help="Mass of the payload in kg; default: drawn.")] = None,
-    payload_offset: Annotated[str | None, typer.Option(metavar="X,Y,Z", help="Its centre of mass in the flange's frame, in m.")] = None,
-    checkpoint: Annotated[Path | None, typer.Option(help="Trained weights; default: those shipped with the robot.")] = None,
-    out_folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where a folder for this run is made.")] = Path("runs"),
-    json: Annotated[bool, typer.Option("--json", help="Print summary.json on standard output instead of tables.")] = False,
+    payload_mass: Annotated[
+        float | None, typer.Option(min=0.0, max=1000.0, help="Mass of the payload in kg; default: drawn.")
+    ] = None,
+    payload_offset: Annotated[
+        str | None, typer.Option(metavar="X,Y,Z", help="Its centre of mass in the flange's frame, in m.")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Trained weights; default: those shipped with the robot.")
+    ] = None,
+    out_folder: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Where a folder for this run is made.")
+    ] = Path("runs"),
+    json: Annotated[
+        bool, typer.Option("--json", help="Print summary.json on standard output instead of tables.")
+    ] = False,
 ) -> None:
-    """Give a robot a payload that its controller is not told about, over real ROS 2 nodes: first without, then with adaptation."""
+    """Give a robot a payload that its controller is not told about, over real ROS 2 nodes: first without, then with
+    adaptation.
+    """
     from metarl_robot.cli.demo_task import demo_task
     from metarl_robot.robot import load_robot
 
@@ -96,7 +124,11 @@ def _check_controllers(launch_file: str, names: Sequence[str]) -> None:
     """Raises UnknownNameError for a controller that the launch file does not start."""
     from metarl_robot.cli.launch_file import declared_arguments, find_launch_file
 
-    choices = next(argument.choices for argument in declared_arguments(find_launch_file(launch_file)) if argument.name == "controller")
+    choices = next(
+        argument.choices
+        for argument in declared_arguments(find_launch_file(launch_file))
+        if argument.name == "controller"
+    )
     for name in names:
         if name not in choices:
             raise UnknownNameError("controller", name, choices)
@@ -113,7 +145,9 @@ def _vector(text: str) -> tuple[float, ...]:
 
 
 def _prepare(plan: _Plan) -> None:
-    """Build every controller once: missing weights are noticed before anything is started, and compiled code is ready."""
+    """Build every controller once: missing weights are noticed before anything is started,
+    and compiled code is ready.
+    """
     from metarl_robot.control.factory import make_controller
 
     with err().status("building the controllers"):
@@ -132,7 +166,10 @@ def _told_what_is_kept(folder: Path) -> Iterator[None]:
 
 
 def _run_all(plan: _Plan, lockstep: bool) -> str:
-    """Run every controller; where the machine cannot keep up with real time, once more in lockstep. Returns in what time they ran."""
+    """Run every controller; where the machine cannot keep up with real time, once more in lockstep.
+
+    Returns in what time they ran.
+    """
     from metarl_robot.cli.node_run import HeldError
 
     mode = _LOCKSTEP if lockstep else "real time"
@@ -177,7 +214,12 @@ def _conclude(plan: _Plan, mode: str, json: bool) -> None:
         runs = read_runs([plan.folder / name for name in plan.controllers])
         results = [result_of(run, _SCENARIO, plan.task.seed) for run in runs]
         facts = _facts(plan, mode)
-        summary = {**_summary(plan.robot, results), "facts": facts, "duration_s": plan.duration_s, "change_s": plan.task.change_s}
+        summary = {
+            **_summary(plan.robot, results),
+            "facts": facts,
+            "duration_s": plan.duration_s,
+            "change_s": plan.task.change_s,
+        }
         write_json(summary, plan.folder / "summary.json")
         report = write_report(plan.folder / "report.html", runs, results, facts, _commands(plan.folder))
     if json:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What happens in a demo: conditions over time, and how the nodes are started for them. One for each kind of robot.
 
-An arm that is as its model says, with a real one's delays and noise, picks up a payload. A quadrotor likewise, on a figure eight; later
-wind rises as well. Sensors, delays and payload are those of suite `heldout` for the seed (of a quadrotor's payload two thirds); the
-payload may be named instead. All else is as the model has it, so that all there is to find out is payload and wind.
+An arm that is as its model says, with a real one's delays and noise, picks up a payload. A quadrotor likewise, on a
+figure eight; later wind rises as well. Sensors, delays and payload are those of suite `heldout` for the seed (of a
+quadrotor's payload two thirds); the payload may be named instead. All else is as the model has it, so that all there is
+to find out is payload and wind.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ _SENSORS = ("delay", "noise", "resolution")  # what a task calls them
 _WIND_S, _WIND_DIRECTION, _WIND_SHARE = 10.0, np.array([0.8, 0.6, 0.0]), 0.5
 _FLYING_SHARE = 2.0 / 3.0  # of heldout's payload: with all of it there is no thrust left for a lively flight
 _LEAST_PACE = 0.3
-_MOST_USE, _CALMER = 0.9, 0.95  # of the thrust; and by how much a flight is slowed, a wind weakened, until that is enough
+# of the thrust; and by how much a flight is slowed, a wind weakened, until that is enough
+_MOST_USE, _CALMER = 0.9, 0.95
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class Change:
 
 @dataclass(frozen=True)
 class DemoTask:
-    """Conditions over time. launch: file that starts the nodes; arguments: its own for this demo. duration_s: least, default, most.
+    """Conditions over time. launch: file that starts the nodes; arguments: its own for this demo. duration_s: least,
+    default, most.
     pace: of the motion."""
 
     before: Any
@@ -70,7 +73,8 @@ class DemoTask:
         return carried
 
     def write(self, folder: Path) -> Path:
-        """Write the conditions, and a parameter file with which the plant reads them and the gate waits until it is told to begin.
+        """Write the conditions, and a parameter file with which the plant reads them and the gate waits until it is
+        told to begin.
 
         Returns:
             The parameter file.
@@ -78,14 +82,22 @@ class DemoTask:
         conditions, parameters = folder / "conditions.json", folder / "nodes.params.yaml"
         changes = [{"time_s": change.time_s, "task": change.task.to_dict()} for change in self.changes]
         folder.mkdir(parents=True, exist_ok=True)
-        conditions.write_text(json.dumps({"initial": self.before.to_dict(), "changes": changes}, indent=2) + "\n", encoding="utf-8")
-        nodes = {"plant": {"task.task_file": str(conditions.resolve())}, "gate": {"arm_at_start": False}, "reference": {"pace": self.pace}}
+        conditions.write_text(
+            json.dumps({"initial": self.before.to_dict(), "changes": changes}, indent=2) + "\n", encoding="utf-8"
+        )
+        nodes = {
+            "plant": {"task.task_file": str(conditions.resolve())},
+            "gate": {"arm_at_start": False},
+            "reference": {"pace": self.pace},
+        }
         content = {node: {"ros__parameters": values} for node, values in nodes.items()}
         parameters.write_text(yaml.safe_dump(content), encoding="utf-8")
         return parameters
 
 
-def demo_task(robot: Robot, seed: int, mass_kg: float | None = None, offset_m: tuple[float, ...] | None = None) -> DemoTask:
+def demo_task(
+    robot: Robot, seed: int, mass_kg: float | None = None, offset_m: tuple[float, ...] | None = None
+) -> DemoTask:
     """The demo of a robot's kind.
 
     Arguments:
@@ -110,7 +122,9 @@ def _arm(robot: Robot, seed: int, mass_kg: float | None, offset_m: tuple[float, 
     after = replace(before, payload=_payload(loaded.payload, mass_kg, offset_m))
     _check_use(robot, after, drawn.reference, change_s, drawn.duration_s)
     arguments = {"reference": "suite", "suite": SUITE, "scenario": kind, "seed": str(seed)}
-    return DemoTask(before, (Change(change_s, after, "the arm picks something up"),), seed, "arm", arguments, (6.5, 10.0, 11.0))
+    return DemoTask(
+        before, (Change(change_s, after, "the arm picks something up"),), seed, "arm", arguments, (6.5, 10.0, 11.0)
+    )
 
 
 def _quadrotor(robot: Robot, seed: int, mass_kg: float | None, offset_m: tuple[float, ...] | None) -> DemoTask:
@@ -126,13 +140,21 @@ def _quadrotor(robot: Robot, seed: int, mass_kg: float | None, offset_m: tuple[f
     while simulated.effort_use(after, course.paced(eight, pace), change_s, _WIND_S) > _MOST_USE and pace > _LEAST_PACE:
         pace *= _CALMER
     _check_use(robot, after, course.paced(eight, pace), change_s, most_s)
-    while simulated.effort_use(windy := _in_wind(after, speed), course.paced(eight, pace), _WIND_S, most_s) > _MOST_USE and speed > 0.1:
+    while (
+        simulated.effort_use(windy := _in_wind(after, speed), course.paced(eight, pace), _WIND_S, most_s) > _MOST_USE
+        and speed > 0.1
+    ):
         speed *= _CALMER
     changes = Change(change_s, after, "a payload is hooked on"), Change(_WIND_S, windy, "wind rises")
-    return DemoTask(before, changes, seed, "quad", {"reference": motion, "seed": str(seed)}, (6.5, most_s, most_s), pace)
+    return DemoTask(
+        before, changes, seed, "quad", {"reference": motion, "seed": str(seed)}, (6.5, most_s, most_s), pace
+    )
 
 
-_DEMOS: dict[str, Callable[[Robot, int, float | None, tuple[float, ...] | None], DemoTask]] = {"arm": _arm, "quadrotor": _quadrotor}
+_DEMOS: dict[str, Callable[[Robot, int, float | None, tuple[float, ...] | None], DemoTask]] = {
+    "arm": _arm,
+    "quadrotor": _quadrotor,
+}
 
 
 def _in_wind(task: Any, speed_m_s: float) -> Any:
@@ -165,5 +187,6 @@ def _check_use(robot: Robot, task: Any, reference: Reference, start_s: float, en
     use = simulation(robot).effort_use(task, reference, start_s, end_s)
     if use > 1.0:
         raise MetaRLError(
-            f"a payload of {task.payload.mass_kg:.2f} kg needs {use:.0%} of a motor's effort limit along this motion; choose a lighter one"
+            f"a payload of {task.payload.mass_kg:.2f} kg needs {use:.0%} of a motor's effort limit along this motion; "
+            "choose a lighter one"
         )

@@ -44,14 +44,24 @@ def summary_table(result: dict[str, Any], words: Wording) -> Table:
     crashes = any(row.get("crashed") for row in result["episodes"])
     view = table(
         title,
-        ("controller", *(column.title for column in columns), "violations", "failed", *(["crashed"] if crashes else [])),
+        (
+            "controller",
+            *(column.title for column in columns),
+            "violations",
+            "failed",
+            *(["crashed"] if crashes else []),
+        ),
         caption=f"Error of the {words.tracked}; 'after' is 1 to 5 s after the change; angles: {words.angles} error.",
     )
     for controller in controllers:
         rows = episodes_of(result, controller)
         cells = [_cell(rows, column, result["summary"][controller][column.field]) for column in columns]
         view.add_row(
-            controller, *cells, _total(rows, "violations"), _total(rows, "failed_steps"), *([_total(rows, "crashed")] if crashes else [])
+            controller,
+            *cells,
+            _total(rows, "violations"),
+            _total(rows, "failed_steps"),
+            *([_total(rows, "crashed")] if crashes else []),
         )
     return view
 
@@ -63,7 +73,10 @@ def ratio_table(result: dict[str, Any]) -> Table | None:
     if not rivals or len(controllers) < 2:
         return None
     fields = (("rmse_transient_m", "first second"), ("rmse_after_m", "after"))
-    view = table("Error as a multiple of a rival's", ("controller", *(f"of {rival}\n{name}" for rival in rivals for _, name in fields)))
+    view = table(
+        "Error as a multiple of a rival's",
+        ("controller", *(f"of {rival}\n{name}" for rival in rivals for _, name in fields)),
+    )
     for controller in controllers:
         view.add_row(controller, *(_ratio(result, controller, rival, field) for rival in rivals for field, _ in fields))
     return view

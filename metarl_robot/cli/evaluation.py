@@ -19,9 +19,9 @@ _EPILOG = examples(
     ("metarl eval panda --suite extrapolation --plot result.svg", "beyond what was trained, with a figure"),
     ("metarl eval panda --prediction", "how well adapters predict what the model misses, after how little data"),
     ("metarl eval panda --json - > results.json", "for programs: nothing but JSON on standard output"),
-    note="Suites: train, heldout (unseen draws from the same ranges), extrapolation (beyond them: heavier; arms with twice the friction or "
-    "a swinging payload, quadrotors in stronger wind or with two weak rotors), nominal (nothing disturbed). The same seeds give the same "
-    "results on any number of processes; only the step times are measured.",
+    note="Suites: train, heldout (unseen draws from the same ranges), extrapolation (beyond them: heavier; arms with "
+    "twice the friction or a swinging payload, quadrotors in stronger wind or with two weak rotors), nominal (nothing "
+    "disturbed). The same seeds give the same results on any number of processes; only the step times are measured.",
 )
 
 
@@ -33,12 +33,20 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     robot: Annotated[str, typer.Argument(metavar="ROBOT", help="A robot's name (metarl robots) or folder.")],
     suite: Annotated[str, typer.Option(help="Which runs: train, heldout, extrapolation or nominal.")] = "heldout",
-    controllers: Annotated[str | None, typer.Option(help="Which controllers, separated by commas; default: all there are.")] = None,
+    controllers: Annotated[
+        str | None, typer.Option(help="Which controllers, separated by commas; default: all there are.")
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, max=10_000, help="Number of draws of each scenario.")] = 8,
     jobs: Annotated[int, typer.Option(min=0, max=1024, help="Processes; 0: one for each processor.")] = 0,
-    checkpoint: Annotated[Path | None, typer.Option(help="Trained weights; default: those shipped with the robot.")] = None,
-    json: Annotated[str | None, typer.Option(metavar="FILE", help="Write all episodes and the summary; '-' for standard output.")] = None,
-    prediction: Annotated[bool, typer.Option("--prediction", help="Score predictions after 50, 100 and 500 ms of data instead.")] = False,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Trained weights; default: those shipped with the robot.")
+    ] = None,
+    json: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write all episodes and the summary; '-' for standard output.")
+    ] = None,
+    prediction: Annotated[
+        bool, typer.Option("--prediction", help="Score predictions after 50, 100 and 500 ms of data instead.")
+    ] = False,
     tasks: Annotated[int, typer.Option(min=1, max=100_000, help="With --prediction: how many held-out tasks.")] = 200,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw every episode (.svg, .png or .pdf).")] = None,
 ) -> None:
@@ -102,7 +110,12 @@ def _run(
 
     def show(done: int, total: int, result: EpisodeResult) -> None:
         kept.append(result)
-        report("episodes", done, total, f"{result.controller}, {result.scenario} {result.seed}: {1e3 * result.rmse_after_m:.3g} mm")
+        report(
+            "episodes",
+            done,
+            total,
+            f"{result.controller}, {result.scenario} {result.seed}: {1e3 * result.rmse_after_m:.3g} mm",
+        )
 
     try:
         return run(robot, suite, controllers, range(seeds), jobs, show, checkpoint).to_json(), True
@@ -117,7 +130,10 @@ def _print(robot: Any, result: dict[str, Any]) -> None:
     from metarl_robot.cli import eval_tables
     from metarl_robot.cli.wording import wording
 
-    console, scenarios = out(), [eval_tables.scenario_table(result, "rmse_after_m", "Error after the change by scenario\n[mm]")]
+    console, scenarios = (
+        out(),
+        [eval_tables.scenario_table(result, "rmse_after_m", "Error after the change by scenario\n[mm]")],
+    )
     if robot.floating:  # many of whose runs have no change
         scenarios.append(eval_tables.scenario_table(result, "rmse_m", "Error over the whole run by scenario\n[mm]"))
     for view in (eval_tables.summary_table(result, wording(robot)), eval_tables.ratio_table(result), *scenarios):

@@ -176,31 +176,18 @@ _CLOCKS: Mapping[str, tuple[str, Callable[[int], list[int]]]] = {
 
 def _kinds() -> Mapping[str, ProcessKind]:
     made = [
-        *(
-            ProcessKind(f"kill_{n}", "nodes", f"SIGKILL of the {n}", partial(_kill, n))
-            for n in _NODES
-        ),
-        *(
-            ProcessKind(f"stop_{n}", "nodes", f"SIGSTOP of the {n}", partial(_stop, n))
-            for n in _NODES
-        ),
+        *(ProcessKind(f"kill_{n}", "nodes", f"SIGKILL of the {n}", partial(_kill, n)) for n in _NODES),
+        *(ProcessKind(f"stop_{n}", "nodes", f"SIGSTOP of the {n}", partial(_stop, n)) for n in _NODES),
         ProcessKind("garbage", "messages", "NaN, infinite, huge values and labels", _garbage),
         ProcessKind("stranger_flood", "messages", "A stranger's commands without pause", _flood),
-        ProcessKind(
-            "wrong_quality", "messages", "Commands of another quality of service", _wrong_quality
-        ),
-        *(
-            ProcessKind(name, "clock", text, partial(_clock, times))
-            for name, (text, times) in _CLOCKS.items()
-        ),
+        ProcessKind("wrong_quality", "messages", "Commands of another quality of service", _wrong_quality),
+        *(ProcessKind(name, "clock", text, partial(_clock, times)) for name, (text, times) in _CLOCKS.items()),
         ProcessKind("pause", "clock", "The simulation stands for a while", _pause),
         ProcessKind("reset", "clock", "The simulation starts again at 0", _reset),
         ProcessKind("full_disk", "files", "The recorder's writes fail", _full_disk),
         ProcessKind("read_only_home", "files", "No home and no cache", _nothing, _no_home),
         ProcessKind("no_compiler", "files", "No compiler, an empty cache", _nothing, _no_compiler),
-        ProcessKind(
-            "parameters", "parameters", "The gate's parameters at their extremes", _parameters
-        ),
+        ProcessKind("parameters", "parameters", "The gate's parameters at their extremes", _parameters),
         ProcessKind("lifecycle", "nodes", "mpc deactivated and activated 100 times", _lifecycle),
     ]
     return {kind.name: kind for kind in made}
@@ -240,9 +227,7 @@ def _run(robot: Robot, kind: ProcessKind, seed: int, folder: Path) -> FaultRun:
     file = "quad" if robot.floating else "arm"
     launch = Launch(file, arguments, lambda process, line: lines.append(line), environment)
     probe = FaultProbe(robot, domain)
-    run = Run(
-        robot, launch, probe, np.random.default_rng([seed, *kind.name.encode()]), what=kind.text
-    )
+    run = Run(robot, launch, probe, np.random.default_rng([seed, *kind.name.encode()]), what=kind.text)
     try:
         launch.start()
         _wait(lambda: probe.gate.get("state") in _AT_WORK, _START_S, lines)

@@ -30,9 +30,7 @@ class Results:
         """Whether a run is kept and need not be run again."""
         return self._resume and (robot, where, kind, seed) in self._known
 
-    def rows(
-        self, robots: Sequence[str] | None = None, where: str | None = None
-    ) -> list[dict[str, Any]]:
+    def rows(self, robots: Sequence[str] | None = None, where: str | None = None) -> list[dict[str, Any]]:
         """Every run under a fault, of these robots or of all, in one place or in all."""
         wanted = [row for row in self._rows if row["where"] != _LONG]
         here = [row for row in wanted if where is None or row["where"] == where]

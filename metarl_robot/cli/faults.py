@@ -38,33 +38,23 @@ def register(app: typer.Typer) -> None:
 
 
 def faults(
-    robots: Annotated[
-        str, typer.Argument(metavar="ROBOT", help="Robots, separated by commas.")
-    ] = _ROBOTS,
-    kind: Annotated[
-        str | None, typer.Option(help="Kinds of fault, separated by commas; default: all.")
-    ] = None,
+    robots: Annotated[str, typer.Argument(metavar="ROBOT", help="Robots, separated by commas.")] = _ROBOTS,
+    kind: Annotated[str | None, typer.Option(help="Kinds of fault, separated by commas; default: all.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each kind.")] = 2,
     processes: Annotated[
         bool, typer.Option("--processes", help="Real nodes over ROS 2 instead of one process.")
     ] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Keep the runs that the folder holds.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep the runs that the folder holds.")] = False,
     long: Annotated[
         float | None,
         typer.Option(metavar="MINUTES", min=0.1, help="Instead: one long run without a fault."),
     ] = None,
     show_kinds: Annotated[bool, typer.Option("--list", help="List the kinds and exit.")] = False,
-    folder: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Where results are kept, a line a run.")
-    ] = Path("runs/faults"),
-    json: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write the table; '-' for standard output.")
-    ] = None,
-    write: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a document (.md) of all results.")
-    ] = None,
+    folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where results are kept, a line a run.")] = Path(
+        "runs/faults"
+    ),
+    json: Annotated[str | None, typer.Option(metavar="FILE", help="Write the table; '-' for standard output.")] = None,
+    write: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a document (.md) of all results.")] = None,
 ) -> None:
     """Inject faults into the closed loop and measure what reaches the robot."""
     from metarl_robot.cli.fault_results import Results
@@ -95,9 +85,7 @@ def _where(processes: bool) -> str:
     return "processes" if processes else "lockstep"
 
 
-def _keep(
-    results: Results, robot: str, kind: str | None, seeds: int, processes: bool, long: float | None
-) -> bool:
+def _keep(results: Results, robot: str, kind: str | None, seeds: int, processes: bool, long: float | None) -> bool:
     """Run and keep each result. False when interrupted by Ctrl-C."""
     try:
         with progress() as report:
@@ -111,9 +99,7 @@ def _keep(
     return True
 
 
-def _run(
-    report: Report, results: Results, robot: str, kind: str | None, seeds: int, processes: bool
-) -> None:
+def _run(report: Report, results: Results, robot: str, kind: str | None, seeds: int, processes: bool) -> None:
     from metarl_robot.robot import load_robot
 
     loaded, (known, run) = load_robot(robot), _runner(processes)

@@ -18,7 +18,10 @@ from metarl_robot.errors import shown
 _EPILOG = examples(
     ("metarl info panda", "the weights shipped with a robot"),
     ("metarl info runs/train/panda/dynamics.safetensors --json", "everything known about a file, for programs"),
-    note="A damaged or altered file is refused: its SHA-256 must be the one in the .json beside it. So are formats that can execute code.",
+    note=(
+        "A damaged or altered file is refused: its SHA-256 must be the one in the .json beside it. So are formats that "
+        "can execute code."
+    ),
 )
 
 
@@ -29,9 +32,14 @@ def register(app: typer.Typer) -> None:
 
 def info(
     checkpoint: Annotated[
-        str, typer.Argument(metavar="CHECKPOINT", help="A .safetensors file, or a robot's name for the one shipped with it.")
+        str,
+        typer.Argument(
+            metavar="CHECKPOINT", help="A .safetensors file, or a robot's name for the one shipped with it."
+        ),
     ],
-    adapter: Annotated[str, typer.Option(help="Which of the robot's shipped checkpoints: last_layer or maml.")] = "last_layer",
+    adapter: Annotated[
+        str, typer.Option(help="Which of the robot's shipped checkpoints: last_layer or maml.")
+    ] = "last_layer",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what trained a checkpoint, its scores and its hash."""
@@ -63,7 +71,9 @@ def _score_table(path: Path, scores: Any) -> Table | None:
     try:
         return prediction_table(scores["prediction"]) if "prediction" in scores else None
     except (LookupError, TypeError, ValueError, AttributeError, StopIteration) as error:
-        raise CheckpointError(f"{path}: 'scores' in the .json beside it are not as metarl train writes them: {shown(error)}") from error
+        raise CheckpointError(
+            f"{path}: 'scores' in the .json beside it are not as metarl train writes them: {shown(error)}"
+        ) from error
 
 
 def checkpoint_path(name: str, adapter: str) -> Path:

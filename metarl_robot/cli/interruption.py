@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ctrl-C at a moment that suits: work that must not be torn apart in the middle asks now and then whether it shall stop."""
+"""Ctrl-C at a moment that suits: work that must not be torn apart in the middle asks now and then whether it shall
+stop.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from types import FrameType
 
 @contextmanager
 def deferred_interrupt() -> Iterator[Callable[[], None]]:
-    """While the block runs, the first Ctrl-C only makes the yielded function raise KeyboardInterrupt; a second one raises it at once."""
+    """While the block runs, the first Ctrl-C only makes the yielded function raise KeyboardInterrupt; a second one
+    raises it at once.
+    """
     asked = False
 
     def on_signal(number: int, frame: FrameType | None) -> None:

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`metarl launch`: runs YAML launch files where ROS 2's own `launch` is not installed. What of the format: launch_file.py."""
+"""`metarl launch`: runs YAML launch files where ROS 2's own `launch` is not installed. What of the format:
+launch_file.py.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +27,16 @@ def show_args(file_or_name: str | Path) -> str:
     arguments = declared_arguments(find_launch_file(file_or_name))
     if not arguments:
         return "Arguments (pass arguments as '<name>:=<value>'):\n\n  No arguments."
-    return "\n".join(["Arguments (pass arguments as '<name>:=<value>'):", *(_describe(argument) for argument in arguments)])
+    return "\n".join(
+        ["Arguments (pass arguments as '<name>:=<value>'):", *(_describe(argument) for argument in arguments)]
+    )
 
 
-def run_launch(file_or_name: str | Path, arguments: Mapping[str, str] | None = None, on_output: Output = print_line) -> int:
-    """Run a launch file until all its processes have ended, or until SIGINT (Ctrl-C), SIGTERM or SIGHUP (the terminal is gone).
+def run_launch(
+    file_or_name: str | Path, arguments: Mapping[str, str] | None = None, on_output: Output = print_line
+) -> int:
+    """Run a launch file until all its processes have ended, or until SIGINT (Ctrl-C), SIGTERM or SIGHUP (the terminal
+    is gone).
 
     Returns:
         0, or 1 when a process failed.
@@ -44,7 +51,10 @@ def run_launch(file_or_name: str | Path, arguments: Mapping[str, str] | None = N
             while not launch.wait(LISTENING_S) and not launch.unheard:
                 pass
         except KeyboardInterrupt:
-            launch.say("WARNING", "interrupted, stopping; a robot that moves is brought to rest first, a second Ctrl-C ends all at once")
+            launch.say(
+                "WARNING",
+                "interrupted, stopping; a robot that moves is brought to rest first, a second Ctrl-C ends all at once",
+            )
         finally:
             code = _stop(launch)
     return code

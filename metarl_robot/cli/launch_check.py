@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is looked at before a launch starts anything: that ROS 2 is there, and that the robot is one that the file is for.
+"""What is looked at before a launch starts anything: that ROS 2 is there, and that the robot is one that the file is
+for.
 
 A launch file says which kind of robot it is for with the parameter `robot_kind` of our nodes, which
 refuse another kind by themselves where `ros2 launch` starts them.

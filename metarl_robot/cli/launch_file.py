@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading YAML launch files: the part of ROS 2's format that `metarl launch` understands. The rest is refused by name.
 
-    actions         arg (name, default, description, choice), let, node, include (file, arg), group; each with if / unless
-    node            pkg, exec, name, namespace, output, args, param (name + value + type, or from), remap, env
+    actions         arg (name, default, description, choice), let, node, include (file, arg), group; each with if /
+    unless node            pkg, exec, name, namespace, output, args, param (name + value + type, or from), remap, env
     substitutions   $(var x) $(env X default) $(find-pkg-share p) $(dirname) $(equals a b) $(not-equals a b)
                     $(not a) $(and a b) $(or a b)
 
-Nothing in a launch file is executed: `$(eval …)` and `$(command …)` are refused. As in ROS, attributes are strings (write
-'false', not false), a parameter's value takes the type that it has as YAML unless `type: str` is said, parameter files come
-in their order and named parameters after them. One difference: an argument that no file declares is an error, not ignored.
-Sizes are bounded: a text has at most 10,000 characters, an evaluation 100 files and 100 processes.
+Nothing in a launch file is executed: `$(eval …)` and `$(command …)` are refused. As in ROS, attributes are strings
+(write 'false', not false), a parameter's value takes the type that it has as YAML unless `type: str` is said, parameter
+files come in their order and named parameters after them. One difference: an argument that no file declares is an
+error, not ignored. Sizes are bounded: a text has at most 10,000 characters, an evaluation 100 files and 100 processes.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ class LaunchError(MetaRLError):
 
 @dataclass(frozen=True)
 class Argument:
-    """A declared launch argument; default: its text, None when a value must be given; choices: empty when any is allowed."""
+    """A declared launch argument; default: its text, None when a value must be given; choices: empty when any is
+    allowed.
+    """
 
     name: str
     default: str | None
@@ -78,7 +80,10 @@ class NodeSpec:
 
 
 def find_launch_file(file_or_name: str | Path) -> Path:
-    """The launch file of that path, or the shipped one of that name (`arm` → `arm.launch.yaml`). Raises UnknownNameError."""
+    """The launch file of that path, or the shipped one of that name (`arm` → `arm.launch.yaml`).
+
+    Raises UnknownNameError.
+    """
     path = Path(file_or_name)
     if is_file(path):
         return path
@@ -86,7 +91,9 @@ def find_launch_file(file_or_name: str | Path) -> Path:
     for name in (f"{file_or_name}{SUFFIX}", str(file_or_name)):
         if Path(name).name == name and is_file(folder / name):
             return folder / name
-    raise UnknownNameError("launch file", str(file_or_name), (p.name.removesuffix(SUFFIX) for p in folder.glob(f"*{SUFFIX}")))
+    raise UnknownNameError(
+        "launch file", str(file_or_name), (p.name.removesuffix(SUFFIX) for p in folder.glob(f"*{SUFFIX}"))
+    )
 
 
 def is_file(path: Path) -> bool:
@@ -100,7 +107,8 @@ def is_file(path: Path) -> bool:
 def find_share(package: str) -> Path:
     """The share folder of a ROS package.
 
-    Our own, when we run from a checkout: its root. Else by the ament index (AMENT_PREFIX_PATH), else below this Python's prefix.
+    Our own, when we run from a checkout: its root. Else by the ament index (AMENT_PREFIX_PATH), else below this
+    Python's prefix.
 
     Raises:
         LaunchError: not found.
@@ -178,7 +186,9 @@ class _Evaluation:
             if declared is not None:
                 scope.declare(declared)
             elif kind == "let":
-                scope.values[_text(body, "name", kind, scope.path)] = scope.expand(_text(body, "value", kind, scope.path))
+                scope.values[_text(body, "name", kind, scope.path)] = scope.expand(
+                    _text(body, "value", kind, scope.path)
+                )
             elif kind == "node":
                 self.node(body, scope)
             else:
@@ -197,7 +207,9 @@ class _Evaluation:
     def include(self, body: dict[str, Any], scope: _Scope) -> None:
         path = Path(scope.expand(_text(body, "file", "include", scope.path)))
         if not path.name.endswith((".launch.yaml", ".launch.yml")):
-            raise LaunchError(f"{scope.path}: include: only YAML launch files ({SUFFIX}) can be read; given: {shortened(str(path))}")
+            raise LaunchError(
+                f"{scope.path}: include: only YAML launch files ({SUFFIX}) can be read; given: {shortened(str(path))}"
+            )
         values = dict(scope.values)
         for item in _list_of(body, "arg", "include", ("name", "value"), scope.path):
             values[_text(item, "name", "arg", scope.path)] = scope.expand(_text(item, "value", "arg", scope.path))
@@ -214,7 +226,9 @@ class _Scope:
     def declare(self, argument: Argument) -> None:
         if argument.name not in self.values:
             if argument.default is None:
-                raise LaunchError(f"{self.path}: required launch argument '{argument.name}' was not provided ({argument.description})")
+                raise LaunchError(
+                    f"{self.path}: required launch argument '{argument.name}' was not provided ({argument.description})"
+                )
             self.values[argument.name] = self.expand(argument.default)
         value = self.values[argument.name]
         if argument.choices and value not in argument.choices:
@@ -233,7 +247,9 @@ class _Scope:
     def truth(self, value: str) -> bool:
         word = value.strip().lower()
         if word not in _TRUE + _FALSE:
-            raise LaunchError(f"{self.path}: expected a truth value ({', '.join(_TRUE + _FALSE)}); given: '{shortened(value)}'")
+            raise LaunchError(
+                f"{self.path}: expected a truth value ({', '.join(_TRUE + _FALSE)}); given: '{shortened(value)}'"
+            )
         return word in _TRUE
 
     def expand(self, text: str) -> str:
@@ -243,7 +259,10 @@ class _Scope:
     def _checked(self, text: str) -> str:
         """The text, if it is short enough and a process can be given it."""
         if len(text) > _LONGEST_TEXT:
-            raise LaunchError(f"{self.path}: a text of {len(text)} characters: at most {_LONGEST_TEXT} are allowed; given: {shown(text)}")
+            raise LaunchError(
+                f"{self.path}: a text of {len(text)} characters: at most {_LONGEST_TEXT} are allowed; given: "
+                f"{shown(text)}"
+            )
         if "\0" in text:
             raise LaunchError(f"{self.path}: a text with a NUL character: {shown(text)}")
         return text
@@ -284,7 +303,9 @@ class _Scope:
         return self._perform(words[0], words[1:]), i + 1
 
     def _perform(self, name: str, words: list[str]) -> str:
-        count = {"dirname": (0, 0), "env": (1, 2), "var": (1, 1), "find-pkg-share": (1, 1), "not": (1, 1)}.get(name, (2, 2))
+        count = {"dirname": (0, 0), "env": (1, 2), "var": (1, 1), "find-pkg-share": (1, 1), "not": (1, 1)}.get(
+            name, (2, 2)
+        )
         if not count[0] <= len(words) <= count[1]:
             raise LaunchError(f"{self.path}: $({name} …) takes {count[0]} to {count[1]} words; given: {shown(words)}")
         if name == "var":
@@ -293,7 +314,10 @@ class _Scope:
             return self.values[words[0]]
         if name == "env":
             if words[0] not in os.environ and len(words) == 1:
-                raise LaunchError(f"{self.path}: environment variable '{shortened(words[0])}' is not set and $(env …) gives no default")
+                raise LaunchError(
+                    f"{self.path}: environment variable '{shortened(words[0])}' is not set and $(env …) gives no "
+                    "default"
+                )
             return os.environ.get(words[0], words[-1])
         if name == "find-pkg-share":
             return str(find_share(words[0]))
@@ -332,11 +356,15 @@ def _actions_of(path: Path) -> list[tuple[str, Any]]:
 
 def _entries(actions: Any, path: Path) -> list[tuple[str, Any]]:
     if not isinstance(actions, list) or not all(isinstance(item, dict) and len(item) == 1 for item in actions):
-        raise LaunchError(f"{path}: actions are a list of entries with one key each, such as '- node: {{…}}'; given: {shown(actions)}")
+        raise LaunchError(
+            f"{path}: actions are a list of entries with one key each, such as '- node: {{…}}'; given: {shown(actions)}"
+        )
     entries = [(str(kind), body) for item in actions for kind, body in item.items()]
     for kind, _ in entries:
         if kind not in _ATTRIBUTES:
-            raise LaunchError(f"{path}: action '{shortened(kind)}' is not supported; supported: {', '.join(_ATTRIBUTES)}")
+            raise LaunchError(
+                f"{path}: action '{shortened(kind)}' is not supported; supported: {', '.join(_ATTRIBUTES)}"
+            )
     return entries
 
 
@@ -346,14 +374,18 @@ def _check_attributes(kind: str, body: Any, path: Path) -> None:
         raise LaunchError(f"{path}: '{kind}' needs attributes; given: {shown(body)}; allowed: {', '.join(allowed)}")
     for name in body:
         if name not in allowed:
-            raise LaunchError(f"{path}: attribute '{shortened(name)}' of '{kind}' is not supported; supported: {', '.join(allowed)}")
+            raise LaunchError(
+                f"{path}: attribute '{shortened(name)}' of '{kind}' is not supported; supported: {', '.join(allowed)}"
+            )
 
 
 def _text(body: dict[str, Any], name: str, kind: str, path: Path) -> str:
     if name not in body:
         raise LaunchError(f"{path}: can not find attribute '{name}' in '{kind}'")
     if not isinstance(body[name], str):
-        raise LaunchError(f"{path}: attribute '{name}' of '{kind}' must be a string (quote it); given: {shown(body[name])}")
+        raise LaunchError(
+            f"{path}: attribute '{name}' of '{kind}' must be a string (quote it); given: {shown(body[name])}"
+        )
     return body[name]
 
 
@@ -361,11 +393,16 @@ def _list_of(body: dict[str, Any], name: str, kind: str, keys: Iterable[str], pa
     items = body.get(name, [])
     allowed = tuple(keys)
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise LaunchError(f"{path}: '{name}' of '{kind}' must be a list of entries with {', '.join(allowed)}; given: {shown(items)}")
+        raise LaunchError(
+            f"{path}: '{name}' of '{kind}' must be a list of entries with {', '.join(allowed)}; given: {shown(items)}"
+        )
     for item in items:
         for key in item:
             if key not in allowed:
-                raise LaunchError(f"{path}: attribute '{shortened(key)}' of '{name}' is not supported; supported: {', '.join(allowed)}")
+                raise LaunchError(
+                    f"{path}: attribute '{shortened(key)}' of '{name}' is not supported; supported: "
+                    f"{', '.join(allowed)}"
+                )
     return items
 
 
@@ -401,7 +438,9 @@ def _node(body: dict[str, Any], scope: _Scope) -> NodeSpec:
 
     files, parameters = _parameters(body, scope)
     remaps = _list_of(body, "remap", "node", ("from", "to"), path)
-    environment = {_environment_name(e, scope): scope.expand(_text(e, "value", "env", path)) for e in _environment(body, path)}
+    environment = {
+        _environment_name(e, scope): scope.expand(_text(e, "value", "env", path)) for e in _environment(body, path)
+    }
     return NodeSpec(
         package=scope.expand(_text(body, "pkg", "node", path)),
         executable=scope.expand(_text(body, "exec", "node", path)),
@@ -410,7 +449,9 @@ def _node(body: dict[str, Any], scope: _Scope) -> NodeSpec:
         arguments=_command_line(text("args") or "", path),
         parameter_files=files,
         parameters=parameters,
-        remaps=tuple((scope.expand(_text(r, "from", "remap", path)), scope.expand(_text(r, "to", "remap", path))) for r in remaps),
+        remaps=tuple(
+            (scope.expand(_text(r, "from", "remap", path)), scope.expand(_text(r, "to", "remap", path))) for r in remaps
+        ),
         environment=environment,
     )
 
@@ -422,7 +463,9 @@ def _environment(body: dict[str, Any], path: Path) -> list[dict[str, Any]]:
 def _environment_name(entry: dict[str, Any], scope: _Scope) -> str:
     name = scope.expand(_text(entry, "name", "env", scope.path))
     if not _ENVIRONMENT_NAME.fullmatch(name):
-        raise LaunchError(f"{scope.path}: env: {shown(name)} cannot name an environment variable; allowed: letters, digits and _")
+        raise LaunchError(
+            f"{scope.path}: env: {shown(name)} cannot name an environment variable; allowed: letters, digits and _"
+        )
     return name
 
 
@@ -456,7 +499,9 @@ def _parameters(body: dict[str, Any], scope: _Scope) -> tuple[tuple[Path, ...], 
 def _value(item: dict[str, Any], scope: _Scope) -> Any:
     name, kind = shortened(_text(item, "name", "param", scope.path), 60), item.get("type")
     if kind is not None and (not isinstance(kind, str) or kind not in _TYPES):
-        raise LaunchError(f"{scope.path}: parameter '{name}': type {shown(kind)} is not supported; supported: {', '.join(_TYPES)}")
+        raise LaunchError(
+            f"{scope.path}: parameter '{name}': type {shown(kind)} is not supported; supported: {', '.join(_TYPES)}"
+        )
     value = _typed(item["value"], kind, f"{scope.path}: parameter '{name}'", scope)
     if kind is not None and type(value) is not _TYPES[kind]:
         raise LaunchError(f"{scope.path}: parameter '{name}' must be of type {kind}; given: {shown(value)}")

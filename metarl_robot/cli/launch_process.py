@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Running the processes of a launch file: start, prefix their output, forward signals, say who died.
 
-The words are those of `ros2 launch`. A node that dies leaves the others running (a gate must go on holding the robot). When
-all is to end, every process gets SIGINT, then SIGTERM, then SIGKILL, `GRACE_S` apart. Our gate brings the robot to rest after SIGINT,
-and our plant waits for it: these two get `REST_S` before the next signal.
+The words are those of `ros2 launch`. A node that dies leaves the others running (a gate must go on holding the robot).
+When all is to end, every process gets SIGINT, then SIGTERM, then SIGKILL, `GRACE_S` apart. Our gate brings the robot to
+rest after SIGINT, and our plant waits for it: these two get `REST_S` before the next signal.
 
-Nodes outlive no launcher: each is told its process id, and ends by itself when that process is gone (ros_nodes/launcher_watch.py).
+Nodes outlive no launcher: each is told its process id, and ends by itself when that process is gone
+(ros_nodes/launcher_watch.py).
 """
 
 from __future__ import annotations
@@ -27,7 +28,15 @@ from time import monotonic
 import yaml
 
 from metarl_robot.cli.launch_check import check_start
-from metarl_robot.cli.launch_file import PACKAGE, LaunchError, NodeSpec, evaluate, find_launch_file, find_prefix, find_share
+from metarl_robot.cli.launch_file import (
+    PACKAGE,
+    LaunchError,
+    NodeSpec,
+    evaluate,
+    find_launch_file,
+    find_prefix,
+    find_share,
+)
 from metarl_robot.ros_nodes.launcher_watch import LAUNCHER as LAUNCHER_VARIABLE
 from metarl_robot.ros_nodes.unique_name import check_name
 
@@ -38,7 +47,8 @@ _POLL_S = 0.05
 _PATIENT = ("gate", "plant")  # executables of ours that end when the robot is at rest
 _OUR_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
-_PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")  # of Fast DDS 2 (Jazzy) and 3 (Kilted)
+# of Fast DDS 2 (Jazzy) and 3 (Kilted)
+_PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
 _REACH_VARIABLES = ("ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY", "ROS_STATIC_PEERS")
 """With any of these, the user decides how far nodes look for others."""
@@ -53,7 +63,9 @@ def print_line(process: str, line: str) -> None:
 
 @dataclass
 class Process:
-    """One running node. name: executable and number, as in `mpc-2`; node: the name it has in ROS; patient: see `_PATIENT`."""
+    """One running node. name: executable and number, as in `mpc-2`; node: the name it has in ROS; patient: see
+    `_PATIENT`.
+    """
 
     name: str
     node: str
@@ -150,7 +162,10 @@ class Launch:
         return any(process.returncode is None for process in (self.processes if processes is None else processes))
 
     def wait(self, timeout_s: float | None = None, processes: Sequence[Process] | None = None) -> bool:
-        """Wait until every one of these processes has ended, or for timeout_s; None: all of them. True when all have ended."""
+        """Wait until every one of these processes has ended, or for timeout_s; None: all of them.
+
+        True when all have ended.
+        """
         deadline = None if timeout_s is None else monotonic() + timeout_s
         while self.poll(processes):
             if deadline is not None and monotonic() >= deadline:
@@ -159,7 +174,8 @@ class Launch:
         return True
 
     def stop(self, grace_s: float = GRACE_S, rest_s: float = REST_S) -> int:
-        """End every process: SIGINT, SIGTERM, SIGKILL, grace_s apart; rest_s after SIGINT for those that bring a robot to rest.
+        """End every process: SIGINT, SIGTERM, SIGKILL, grace_s apart; rest_s after SIGINT for those that bring a robot
+        to rest.
 
         Returns the exit code of the launch.
         """
@@ -191,7 +207,9 @@ class Launch:
         for process in processes:
             if process.returncode is None:
                 self._say(
-                    "INFO" if signal_number is signal.SIGINT else "ERROR", process, f"sending signal '{signal_number.name}' to process"
+                    "INFO" if signal_number is signal.SIGINT else "ERROR",
+                    process,
+                    f"sending signal '{signal_number.name}' to process",
                 )
                 process.stopped_by_us = True
                 process.popen.send_signal(signal_number)
@@ -216,7 +234,11 @@ class Launch:
         process.reader.join(timeout=1.0)
         if process.failed:
             command = shlex.join(process.command)
-            self._say("ERROR", process, f"process has died [pid {process.popen.pid}, exit code {process.returncode}, cmd '{command}']")
+            self._say(
+                "ERROR",
+                process,
+                f"process has died [pid {process.popen.pid}, exit code {process.returncode}, cmd '{command}']",
+            )
         else:
             self._say("INFO", process, f"process has finished cleanly [pid {process.popen.pid}]")
 
@@ -266,7 +288,10 @@ def is_patient(spec: NodeSpec) -> bool:
 
 
 def executable_of(package: str, executable: str) -> tuple[str, ...]:
-    """The words that start an executable of a ROS package; our own nodes run as modules of this Python. Raises LaunchError."""
+    """The words that start an executable of a ROS package; our own nodes run as modules of this Python.
+
+    Raises LaunchError.
+    """
     if package == PACKAGE:
         module = f"{PACKAGE}.ros_nodes.{executable}"
         if not executable.isidentifier() or importlib.util.find_spec(module) is None:
@@ -280,7 +305,9 @@ def executable_of(package: str, executable: str) -> tuple[str, ...]:
 
 def _bound(variables: dict[str, str]) -> dict[str, str]:
     """The environment of a node that notices when this process is gone, unless its user wants it to live on."""
-    return variables if variables.get(LAUNCHER_VARIABLE) == "none" else {**variables, LAUNCHER_VARIABLE: str(os.getpid())}
+    return (
+        variables if variables.get(LAUNCHER_VARIABLE) == "none" else {**variables, LAUNCHER_VARIABLE: str(os.getpid())}
+    )
 
 
 def _reach(variables: Mapping[str, str]) -> str:
@@ -294,10 +321,11 @@ def _reach(variables: Mapping[str, str]) -> str:
 def node_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment that nodes are started with.
 
-    Output unbuffered; one thread for numerical libraries (the cores are for the nodes); the ament index of this Python's
-    wheels where ROS 2 is not sourced; nodes that find each other at once (launch/fastdds.xml), and none on other machines unless
-    the environment says so; this very package importable, also from a checkout that is not installed. What ROS's wheels need to be
-    found is in our own environment already, so the nodes do not start themselves twice.
+    Output unbuffered; one thread for numerical libraries (the cores are for the nodes); the ament index of this
+    Python's wheels where ROS 2 is not sourced; nodes that find each other at once (launch/fastdds.xml), and none on
+    other machines unless the environment says so; this very package importable, also from a checkout that is not
+    installed. What ROS's wheels need to be found is in our own environment already, so the nodes do not start
+    themselves twice.
     """
     environment = dict(os.environ)
     environment["PYTHONUNBUFFERED"] = "1"

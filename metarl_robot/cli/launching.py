@@ -24,8 +24,12 @@ def register(app: typer.Typer) -> None:
 
 
 def launch(
-    file: Annotated[str, typer.Argument(metavar="FILE_OR_NAME", help="A launch file, or the name of one of ours ('arm').")],
-    arguments: Annotated[list[str] | None, typer.Argument(metavar="[ARG:=VALUE]...", help="Arguments of the launch file.")] = None,
+    file: Annotated[
+        str, typer.Argument(metavar="FILE_OR_NAME", help="A launch file, or the name of one of ours ('arm').")
+    ],
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[ARG:=VALUE]...", help="Arguments of the launch file.")
+    ] = None,
     show_args: Annotated[bool, typer.Option("--show-args", "-s", help="Show the file's arguments and exit.")] = False,
 ) -> None:
     """Start the nodes of a launch file and stay until they end or Ctrl-C."""
@@ -44,6 +48,8 @@ def parse_arguments(arguments: Sequence[str]) -> dict[str, str]:
     for argument in arguments:
         name, separator, value = argument.partition(":=")
         if not separator or not name:
-            raise typer.BadParameter(f"'{argument}': launch arguments are written name:=value, for example controller:=pid")
+            raise typer.BadParameter(
+                f"'{argument}': launch arguments are written name:=value, for example controller:=pid"
+            )
         values[name] = value
     return values

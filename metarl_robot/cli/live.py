@@ -29,9 +29,9 @@ _LOWEST_MM, _HIGHEST_MM = 0.01, 100.0
 class Sample:
     """What is known at one moment of a run. None: not (yet) published.
 
-    time_s: of the run. error_m: distance of the robot from its reference. mass_kg, mass_std_kg: the payload as estimated.
-    step_ms: time of the last controller step. missed_deadlines: so far. status: the controller's, in a word. held: why the gate holds
-    the robot; empty while it does not.
+    time_s: of the run. error_m: distance of the robot from its reference. mass_kg, mass_std_kg: the payload as
+    estimated. step_ms: time of the last controller step. missed_deadlines: so far. status: the controller's, in a word.
+    held: why the gate holds the robot; empty while it does not.
     """
 
     time_s: float
@@ -77,10 +77,15 @@ class _Screen:
         rows = Table.grid(padding=(0, 2))
         rows.add_row("tracking error", f"{_millimetres(sample)} mm", Text(curve(list(self._errors)), style="cyan"))
         rows.add_row("payload estimate", _mass(sample), Text(self._remark(sample), style="dim"))
-        rows.add_row("controller step", f"{number(sample.step_ms)} ms", Text(f"missed deadlines {_count(sample)}", style="dim"))
+        rows.add_row(
+            "controller step", f"{number(sample.step_ms)} ms", Text(f"missed deadlines {_count(sample)}", style="dim")
+        )
         bar = ProgressBar(total=self._duration, completed=min(sample.time_s, self._duration), width=72)
         return Panel(
-            Group(rows, Text(), bar), title=f"{self._title}  {sample.time_s:5.1f} of {self._duration:g} s", title_align="left", expand=False
+            Group(rows, Text(), bar),
+            title=f"{self._title}  {sample.time_s:5.1f} of {self._duration:g} s",
+            title_align="left",
+            expand=False,
         )
 
     def _remark(self, sample: Sample) -> str:

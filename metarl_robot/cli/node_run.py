@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One controller over ROS 2: the nodes of a launch file in their own processes, watched and recorded until a time is reached.
+"""One controller over ROS 2: the nodes of a launch file in their own processes, watched and recorded until a time is
+reached.
 
-The nodes talk on a ROS domain of their own and on this machine only, so that neither another run nor a real robot hears them.
+The nodes talk on a ROS domain of their own and on this machine only, so that neither another run nor a real robot hears
+them.
 """
 
 from __future__ import annotations
@@ -53,7 +55,12 @@ class RunFiles:
 
 
 def run_nodes(
-    launch_file: str, files: RunFiles, arguments: Mapping[str, str], robot: str, duration_s: float, show: Callable[[Sample], None]
+    launch_file: str,
+    files: RunFiles,
+    arguments: Mapping[str, str],
+    robot: str,
+    duration_s: float,
+    show: Callable[[Sample], None],
 ) -> None:
     """Launch, watch, and stop when the run's clock has reached `duration_s`.
 
@@ -91,7 +98,8 @@ def run_nodes(
 
 
 def free_domain() -> int:
-    """A ROS domain that nobody on this machine is in: the ports of its first participants are free (DDSI-RTPS 2.5, 9.6.2).
+    """A ROS domain that nobody on this machine is in: the ports of its first participants are free (DDSI-RTPS 2.5,
+    9.6.2).
 
     Raises:
         RunError: every domain is in use.
@@ -143,11 +151,27 @@ def _follow(
 
 
 @contextmanager
-def _monitor(robot: str, environment: Mapping[str, str], log: TextIO) -> Iterator[tuple[subprocess.Popen[str], Queue[str]]]:
+def _monitor(
+    robot: str, environment: Mapping[str, str], log: TextIO
+) -> Iterator[tuple[subprocess.Popen[str], Queue[str]]]:
     """A monitor process, and the queue that its lines come out of; its errors go to the log."""
-    command = (sys.executable, "-m", "metarl_robot.ros_nodes.monitor", "--robot", robot, "--hz", str(_LOOK_HZ), "--arm-when-recorded")
+    command = (
+        sys.executable,
+        "-m",
+        "metarl_robot.ros_nodes.monitor",
+        "--robot",
+        robot,
+        "--hz",
+        str(_LOOK_HZ),
+        "--arm-when-recorded",
+    )
     process = subprocess.Popen(
-        command, env=node_environment(environment), stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
+        command,
+        env=node_environment(environment),
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+        start_new_session=True,
     )
     lines: Queue[str] = Queue()
 

@@ -24,9 +24,7 @@ _EPILOG = examples(
 _FIGURE_NAMES = ("tracking", "payload", "angles", "efforts", "steps")
 
 
-_RUNS_HELP = (
-    "A recording (a rosbag2 folder, an .mcap file), or a folder with some; several are overlaid."
-)
+_RUNS_HELP = "A recording (a rosbag2 folder, an .mcap file), or a folder with some; several are overlaid."
 
 
 def register(app: typer.Typer) -> None:
@@ -39,10 +37,14 @@ def plot(
     target: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="FILE", help="A report (.html) or a figure (.svg, .png, .pdf); default: report.html in the first folder."
+            "--out",
+            metavar="FILE",
+            help="A report (.html) or a figure (.svg, .png, .pdf); default: report.html in the first folder.",
         ),
     ] = None,
-    figure: Annotated[str, typer.Option(help=f"Which figure, where FILE is one: {', '.join(_FIGURE_NAMES)}.")] = "tracking",
+    figure: Annotated[
+        str, typer.Option(help=f"Which figure, where FILE is one: {', '.join(_FIGURE_NAMES)}.")
+    ] = "tracking",
 ) -> None:
     """Draw recorded runs again, and print what they came to."""
     if figure not in _FIGURE_NAMES:
@@ -83,13 +85,17 @@ def _write(path: Path, logs: Sequence[RunLog], recordings: Sequence[Path], figur
     results = [result_of(log, "recording", seed=0) for log in logs]
     if path.suffix == ".html":
         facts = {"recordings": ", ".join(str(recording) for recording in recordings)}
-        write_report(path, logs, results, facts, [f"metarl plot {' '.join(str(recording) for recording in recordings)}"])
+        write_report(
+            path, logs, results, facts, [f"metarl plot {' '.join(str(recording) for recording in recordings)}"]
+        )
     else:
         title, draw = FIGURES[figure]
         with style():
             drawn = draw(logs)
             if drawn is None:
-                raise MetaRLError(f"figure '{figure}': nothing was recorded for it; a controller that estimates no payload has none")
+                raise MetaRLError(
+                    f"figure '{figure}': nothing was recorded for it; a controller that estimates no payload has none"
+                )
             save(add_title(drawn, title), path)
     console = out()
     for view in run_tables.tables(results, wording(load_robot(logs[0].robot))):

@@ -16,7 +16,9 @@ def curves(group: list[dict[str, Any]]) -> Figure:
     figure, axes = new_figure(5.5, 3.9)
     for curve in group:
         sizes, costs = np.array(curve["sizes"], dtype=float), np.array(curve["cost_us"], dtype=float)
-        (line,) = axes.loglog(sizes, costs, "o", label=f"{curve['label']}: ~ {curve['size_name']}^{curve['exponent']:.2f}")
+        (line,) = axes.loglog(
+            sizes, costs, "o", label=f"{curve['label']}: ~ {curve['size_name']}^{curve['exponent']:.2f}"
+        )
         middle = np.exp(np.log(costs).mean() + curve["exponent"] * (np.log(sizes) - np.log(sizes).mean()))
         axes.loglog(sizes, middle, "-", color=line.get_color(), linewidth=1.0)
     axes.set_xlabel(group[0]["size_name"])

@@ -12,14 +12,20 @@ from matplotlib.figure import Figure
 from metarl_robot.cli.eval_tables import controllers_of, episodes_of, values_of
 from metarl_robot.cli.figure import add_title, colour, new_figure, plain_log_ticks
 
-_PHASES = (("rmse_before_m", "before the change"), ("rmse_transient_m", "first second after"), ("rmse_after_m", "1 to 5 s after"))
+_PHASES = (
+    ("rmse_before_m", "before the change"),
+    ("rmse_transient_m", "first second after"),
+    ("rmse_after_m", "1 to 5 s after"),
+)
 _DOT_SPREAD = 0.22
 
 
 def evaluation(result: dict[str, Any]) -> Figure:
     """End-effector RMSE by controller and phase, on one logarithmic axis."""
     controllers = controllers_of(result)
-    figure, axes = new_figure(10.0, 0.42 * len(controllers) + 1.5, columns=len(_PHASES), sharex=True, sharey=True, squeeze=False)
+    figure, axes = new_figure(
+        10.0, 0.42 * len(controllers) + 1.5, columns=len(_PHASES), sharex=True, sharey=True, squeeze=False
+    )
     for panel, (field, title) in zip(axes[0], _PHASES, strict=True):
         for row, controller in enumerate(controllers):
             _draw(panel, row, 1e3 * values_of(episodes_of(result, controller), field), colour(controller, row))

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of recorded runs, overlaid: tracking error, payload estimate, errors of joints or attitude, efforts, computation time."""
+"""Figures of recorded runs, overlaid: tracking error, payload estimate, errors of joints or attitude, efforts,
+computation time.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,11 @@ def tracking_error(runs: Sequence[RunLog]) -> Figure:
         axes.semilogy(*thinned(run.time_s, error_mm), color=shade, linewidth=0.6, alpha=0.35)
         axes.semilogy(*thinned(run.time_s, smooth), color=shade, linewidth=2.0)
         ends.append((run.time_s[-1], smooth[-1], run.label, shade))
-    axes.set(xlabel="time [s]", ylabel=f"{_tracked(runs)} error [mm]\n(thick: RMS of {_RMS_WINDOW_S:g} s)", xlim=_time_range(runs))
+    axes.set(
+        xlabel="time [s]",
+        ylabel=f"{_tracked(runs)} error [mm]\n(thick: RMS of {_RMS_WINDOW_S:g} s)",
+        xlim=_time_range(runs),
+    )
     lowest = min(float(np.percentile(run.error_m, 2)) for run in runs)
     axes.set_ylim(max(0.5e3 * lowest, _ERROR_FLOOR_MM), 2.0 * axes.get_ylim()[1])
     plain_log_ticks(axes.yaxis)
@@ -54,7 +60,9 @@ def tracking_error(runs: Sequence[RunLog]) -> Figure:
 
 
 def payload_estimate(runs: Sequence[RunLog]) -> Figure | None:
-    """Payload mass and centre of mass as estimated (band: ±2 standard deviations), against the truth; None without estimates."""
+    """Payload mass and centre of mass as estimated (band: ±2 standard deviations), against the truth; None without
+    estimates.
+    """
     estimating = [run for run in runs if run.estimate is not None and len(run.estimate.time_s)]
     if not estimating:
         return None
@@ -93,7 +101,9 @@ def _draw_com(axes: Axes, runs: Sequence[RunLog], axis: int) -> None:
         centre = np.where(known, 1e3 * estimate.com_m[:, axis], np.nan)
         _band(axes, estimate.time_s, centre, 1e3 * estimate.com_std_m[:, axis], shade_of(runs, i))
     truth = _stepped(runs[0])
-    axes.step(truth.time_s, np.where(truth.mass_kg > 0.0, 1e3 * truth.com_m[:, axis], np.nan), where="post", **_TRUTH_LINE)
+    axes.step(
+        truth.time_s, np.where(truth.mass_kg > 0.0, 1e3 * truth.com_m[:, axis], np.nan), where="post", **_TRUTH_LINE
+    )
     axes.set_ylabel(f"com {_AXIS_NAMES[axis]} [mm]")
     axes.set_ylim(-_COM_RANGE_MM, _COM_RANGE_MM)
 
@@ -137,7 +147,9 @@ def efforts(runs: Sequence[RunLog]) -> Figure:
         for k, panel in enumerate(axes):
             share = 100.0 * run.effort[:, k] / limits[k]
             panel.plot(*thinned(run.time_s, share), color=shade_of(runs, i), linewidth=0.9, alpha=0.85, label=run.label)
-    names = [f"{name}  (limit {limit:.3g} {words.unit})" for name, limit in zip(robot.channel_names, limits, strict=True)]
+    names = [
+        f"{name}  (limit {limit:.3g} {words.unit})" for name, limit in zip(robot.channel_names, limits, strict=True)
+    ]
     return _finish_panels(figure, axes, runs, f"{words.effort} [% of limit]", names)
 
 
@@ -167,7 +179,9 @@ def _panels(runs: Sequence[RunLog], count: int) -> tuple[Figure, list[Axes]]:
     return figure, panels[:count]
 
 
-def _finish_panels(figure: Figure, axes: list[Axes], runs: Sequence[RunLog], ylabel: str, names: Sequence[str]) -> Figure:
+def _finish_panels(
+    figure: Figure, axes: list[Axes], runs: Sequence[RunLog], ylabel: str, names: Sequence[str]
+) -> Figure:
     for name, panel in zip(names, axes, strict=True):
         panel.set_title(name, fontsize=9, fontweight="normal")
         _mark_events(panel, runs)
@@ -181,7 +195,9 @@ def _finish_panels(figure: Figure, axes: list[Axes], runs: Sequence[RunLog], yla
 
 
 def step_times(runs: Sequence[RunLog]) -> Figure:
-    """Share of steps that took longer than a time: where a curve falls is the run's typical step, its tail the worst ones."""
+    """Share of steps that took longer than a time: where a curve falls is the run's typical step, its tail the worst
+    ones.
+    """
     figure, axes = new_figure(8.0, 3.2)
     for i, run in enumerate(runs):
         ordered = np.sort(run.step_ms)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 def predict(robot: Robot, checkpoint: Path | None, tasks: int, report: Report) -> dict[str, Any]:
-    """Scores of all adapters that there are weights for, on held-out tasks, as sim.scoring.prediction_scores gives them.
+    """Scores of all adapters that there are weights for, on held-out tasks, as sim.scoring.prediction_scores gives
+    them.
 
     Arguments:
         robot: the arm.
@@ -42,7 +43,10 @@ def _checkpoints(robot: Robot, chosen: Path | None) -> list[Checkpoint]:
     other = "last_layer" if loaded.adapter == "maml" else "maml"
     shipped = default_checkpoint(robot, other)
     if not shipped.is_file():
-        note(f"no rows of '{other}': no weights are shipped; train them with: metarl train {robot.name} --adapter {other}")
+        note(
+            f"no rows of '{other}': no weights are shipped; train them with: metarl train {robot.name} --adapter "
+            f"{other}"
+        )
         return [loaded]
     both = {checkpoint.adapter: checkpoint for checkpoint in (loaded, load_checkpoint(shipped, robot))}
     return [both["last_layer"], both["maml"]]
@@ -52,9 +56,18 @@ def prediction_table(scores: Mapping[str, Any]) -> Table:
     """Error of the predicted residual after little data, a line an adapter."""
     rows = scores["rows"]
     windows = [score["window_ms"] for score in next(iter(rows.values()))]
-    title = f"Residual over the next {scores['horizon_ms']} ms, error on {scores['tasks']} held-out tasks [% of the joint's effort limit]"
+    title = (
+        f"Residual over the next {scores['horizon_ms']} ms, error on {scores['tasks']} held-out tasks [% of the "
+        "joint's effort limit]"
+    )
     caption = "Root mean square over tasks, in brackets the median task's; each mean over joints."
     view = table(title, ("adapter", *(f"after {window} ms" for window in windows)), caption=caption)
     for name, entries in rows.items():
-        view.add_row(name, *(f"{number(e['rmse_percent_of_limit'])} [dim]({number(e['median_percent_of_limit'])})[/]" for e in entries))
+        view.add_row(
+            name,
+            *(
+                f"{number(e['rmse_percent_of_limit'])} [dim]({number(e['median_percent_of_limit'])})[/]"
+                for e in entries
+            ),
+        )
     return view

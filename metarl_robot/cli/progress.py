@@ -9,7 +9,15 @@ from time import monotonic
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from metarl_robot.cli.console import err
 
@@ -30,7 +38,9 @@ def progress() -> Iterator[Report]:
         yield _Lines(console)
         return
     name, note = TextColumn("{task.description:<9}"), TextColumn("{task.fields[note]}")
-    with Progress(name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), note, console=console) as bars:
+    with Progress(
+        name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), note, console=console
+    ) as bars:
         yield _Bars(bars)
 
 

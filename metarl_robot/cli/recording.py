@@ -3,12 +3,13 @@
 
 Messages by topic, and the arrays of a simulated run.
 
-Nothing but what was on the topics is used: the robot's name from /gate/state, the truth from /plant/truth, the reference from
-/mpc/setpoint, time and status of every step from /mpc/step, beliefs from /mpc/context. Errors are measured at every state, those that the
-controller did not answer in time included. A recording that was cut off or is damaged is read as far as it goes.
+Nothing but what was on the topics is used: the robot's name from /gate/state, the truth from /plant/truth, the
+reference from /mpc/setpoint, time and status of every step from /mpc/step, beliefs from /mpc/context. Errors are
+measured at every state, those that the controller did not answer in time included. A recording that was cut off or is
+damaged is read as far as it goes.
 
-The centre of mass is what the context's moments say, c = (m c) / m; to first order, with mass and moments taken as independent,
-var(c) = (var(m c) + c² var(m)) / m².
+The centre of mass is what the context's moments say, c = (m c) / m; to first order, with mass and moments taken as
+independent, var(c) = (var(m c) + c² var(m)) / m².
 """
 
 from __future__ import annotations
@@ -36,7 +37,13 @@ from metarl_robot.reference import from_points
 from metarl_robot.robot import MODELS_DIR, Robot, load_robot
 from metarl_robot.sim.kinds import simulation
 
-_TRUTH, _SETPOINT, _STEP, _CONTEXT, _DIAGNOSTICS = "/plant/truth", "/mpc/setpoint", "/mpc/step", "/mpc/context", "/diagnostics"
+_TRUTH, _SETPOINT, _STEP, _CONTEXT, _DIAGNOSTICS = (
+    "/plant/truth",
+    "/mpc/setpoint",
+    "/mpc/step",
+    "/mpc/context",
+    "/diagnostics",
+)
 _GATE_STATE = "/gate/state"
 _WIND = tuple(f"wind_{axis}_m_s" for axis in "xyz")
 _WIND_STEP_M_S = 0.5  # from one state to the next: no gust does that
@@ -132,7 +139,9 @@ def _read_run(path: Path) -> RunLog:
     messages = read_messages(path, (_TRUTH, _SETPOINT, _STEP, _CONTEXT, _DIAGNOSTICS, _GATE_STATE))
     missing = [topic for topic in (_TRUTH, _SETPOINT, _STEP) if not messages[topic]]
     if missing:
-        raise RecordingError(f"{path}: nothing was recorded on {', '.join(missing)}: is it the recording of a simulated run?")
+        raise RecordingError(
+            f"{path}: nothing was recorded on {', '.join(missing)}: is it the recording of a simulated run?"
+        )
     truth, steps = ({table.stamp_ns: table for table in map(table_of, messages[topic])} for topic in (_TRUTH, _STEP))
     setpoints = {_stamp_ns(message): message for message in messages[_SETPOINT]}
     first, last = min(setpoints), max(setpoints)
@@ -141,7 +150,9 @@ def _read_run(path: Path) -> RunLog:
         raise RecordingError(f"{path}: no state of {_TRUTH} lies within the reference on {_SETPOINT}")
     robot = _robot_of(path, messages[_GATE_STATE])
     name = _controller_in(messages[_DIAGNOSTICS]) or path.stem
-    states, answers = ([tables[stamp] for stamp in sorted(tables) if first <= stamp <= last] for tables in (truth, steps))
+    states, answers = (
+        [tables[stamp] for stamp in sorted(tables) if first <= stamp <= last] for tables in (truth, steps)
+    )
     if not answers:
         raise RecordingError(f"{path}: no step on {_STEP} lies within the reference on {_SETPOINT}")
     reference = _Reference(robot, [setpoints[stamp] for stamp in sorted(setpoints)])
@@ -158,12 +169,19 @@ class _Reference:
         read = _flying_setpoint if robot.floating else _joint_setpoint
         pairs = [read(message) for message in setpoints]
         if any((len(q), len(v)) != (robot.nq, robot.dof) or not np.all(np.isfinite([*q, *v])) for q, v in pairs):
-            raise SignalError(f"{_SETPOINT}: a setpoint of {robot.name} has {robot.nq} positions and {robot.dof} velocities, all finite")
+            raise SignalError(
+                f"{_SETPOINT}: a setpoint of {robot.name} has {robot.nq} positions and {robot.dof} velocities, all "
+                "finite"
+            )
         q, v = (np.array(values) for values in zip(*pairs, strict=True))
         self._times = np.array([_stamp_ns(message) / NANOSECONDS for message in setpoints])
         self._places = 3 if robot.floating else robot.nq
         self._spline = from_points(self._times, q[:, : self._places], v[:, : self._places])
-        self._rest = np.concatenate([rotation.continuous(q[:, 3:]), v[:, 3:]], axis=1) if robot.floating else np.zeros((len(q), 0))
+        self._rest = (
+            np.concatenate([rotation.continuous(q[:, 3:]), v[:, 3:]], axis=1)
+            if robot.floating
+            else np.zeros((len(q), 0))
+        )
 
     def at(self, times: Array) -> tuple[Array, Array]:
         """(q (N, nq), v (N, dof))."""
@@ -171,7 +189,9 @@ class _Reference:
         if not self._rest.shape[1]:
             return points.q, points.v
         rest = np.stack([np.interp(times, self._times, column) for column in self._rest.T], axis=1)
-        return np.concatenate([points.q, rotation.normalise(rest[:, :4])], axis=1), np.concatenate([points.v, rest[:, 4:]], axis=1)
+        return np.concatenate([points.q, rotation.normalise(rest[:, :4])], axis=1), np.concatenate(
+            [points.v, rest[:, 4:]], axis=1
+        )
 
 
 def _joint_setpoint(message: Any) -> tuple[list[float], list[float]]:
@@ -187,7 +207,9 @@ def _flying_setpoint(message: Any) -> tuple[list[float], list[float]]:
     return [place.x, place.y, place.z, *attitude], [*velocity, twist.angular.x, twist.angular.y, twist.angular.z]
 
 
-def _run(robot: Robot, controller: str, truth: list[Table], steps: list[Table], reference: _Reference, contexts: list[Table]) -> RunLog:
+def _run(
+    robot: Robot, controller: str, truth: list[Table], steps: list[Table], reference: _Reference, contexts: list[Table]
+) -> RunLog:
     names, simulated = coordinates(robot), simulation(robot)
     q, times = _finite(truth, names.q), np.array([table.stamp_s for table in truth])
     q_reference, v_reference = reference.at(times)
@@ -221,7 +243,10 @@ def _run(robot: Robot, controller: str, truth: list[Table], steps: list[Table], 
 def _events(times: Array, truth: Sequence[Table], payload: Payload) -> tuple[Event, ...]:
     """When payload or wind changed, in order; a change shows in the first state after it."""
     heavier = np.diff(payload.mass_kg) > 0.0
-    events = [Event(float(t), "payload attached" if up else "payload dropped") for t, up in zip(payload.time_s[1:], heavier, strict=True)]
+    events = [
+        Event(float(t), "payload attached" if up else "payload dropped")
+        for t, up in zip(payload.time_s[1:], heavier, strict=True)
+    ]
     if _WIND[0] in truth[0].columns:
         wind = _columns(truth, _WIND)
         steps = np.flatnonzero(np.linalg.norm(np.diff(wind, axis=0), axis=1) > _WIND_STEP_M_S)
@@ -276,7 +301,9 @@ def _estimate(contexts: list[Table]) -> Payload | None:
 
 def _belief(contexts: Sequence[Table], row: str, names: Sequence[str]) -> Array:
     """(K, C) one row of every context; NaN where a context has no such entry."""
-    return np.array([[table.value(name, row) if name in table.columns else np.nan for name in names] for table in contexts])
+    return np.array(
+        [[table.value(name, row) if name in table.columns else np.nan for name in names] for table in contexts]
+    )
 
 
 def _robot_of(path: Path, gate_states: Sequence[Any]) -> Robot:

@@ -32,7 +32,9 @@ class Section:
     caption: str = ""
 
 
-def write_report(path: Path, runs: Sequence[RunLog], results: Sequence[Result], facts: Mapping[str, str], commands: Sequence[str]) -> Path:
+def write_report(
+    path: Path, runs: Sequence[RunLog], results: Sequence[Result], facts: Mapping[str, str], commands: Sequence[str]
+) -> Path:
     """Write the report.
 
     Arguments:
@@ -93,14 +95,25 @@ def sections(runs: Sequence[RunLog], results: Sequence[Result]) -> list[Section]
     with style():
         svg = {name: _svg(draw(runs)) for name, (_, draw) in plot_run.FIGURES.items()}
     return [
-        Section(error.title, error, svg["tracking"], f"Distance between the {words.tracked} and its reference, on a logarithmic axis."),
+        Section(
+            error.title,
+            error,
+            svg["tracking"],
+            f"Distance between the {words.tracked} and its reference, on a logarithmic axis.",
+        ),
         Section(
             payload.title,
             payload,
             svg["payload"],
-            f"No controller is told of the payload: it shows in how the {words.body} moves under known {words.effort}s.",
+            f"No controller is told of the payload: it shows in how the {words.body} moves under known "
+            f"{words.effort}s.",
         ),
-        Section(timing.title, timing, svg["steps"], "Share of steps that took longer than a time: the further left, the faster."),
+        Section(
+            timing.title,
+            timing,
+            svg["steps"],
+            "Share of steps that took longer than a time: the further left, the faster.",
+        ),
         Section(f"{words.angles.capitalize()} errors", svg=svg["angles"], caption="All panels have the same range."),
         Section(
             f"{words.effort.capitalize()}s",

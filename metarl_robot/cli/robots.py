@@ -13,8 +13,8 @@ from metarl_robot.cli.console import examples, out, table, write_json
 _EPILOG = examples(
     ("metarl robots", "a table"),
     ("metarl robots --json", "the same with all facts and limits, for programs"),
-    note="A robot of your own is a folder with robot.yaml, an arm's with robot.xml (MJCF) too. A command that takes a robot's name takes "
-    "such a folder.",
+    note="A robot of your own is a folder with robot.yaml, an arm's with robot.xml (MJCF) too. A command that takes a "
+    "robot's name takes such a folder.",
 )
 
 
@@ -23,7 +23,9 @@ def register(app: typer.Typer) -> None:
     app.command("robots", epilog=_EPILOG)(robots)
 
 
-def robots(json: Annotated[bool, typer.Option("--json", help="Print JSON: facts, limits and rates of every robot.")] = False) -> None:
+def robots(
+    json: Annotated[bool, typer.Option("--json", help="Print JSON: facts, limits and rates of every robot.")] = False,
+) -> None:
     """List the robots that are there."""
     rows = _describe_all()
     if json:

@@ -24,7 +24,9 @@ _FAILED = list(Status).index(Status.FAILED)
 
 @dataclass(frozen=True)
 class Belief:
-    """What was believed about the payload: at the end, and (early) one second after the change. com_m, com_std_m: (3,)."""
+    """What was believed about the payload: at the end, and (early) one second after the change. com_m, com_std_m:
+    (3,).
+    """
 
     mass_kg: float
     mass_std_kg: float
@@ -45,7 +47,8 @@ class PayloadResult:
 
 @dataclass(frozen=True)
 class Stage:
-    """Errors after a change that is not the first: root mean square over its first second, and over the time from then on until 5 s
+    """Errors after a change that is not the first: root mean square over its first second, and over the time from then
+    on until 5 s
     after it, or until the next."""
 
     event: Event
@@ -60,8 +63,9 @@ class Stage:
 
 @dataclass(frozen=True)
 class Result:
-    """A run's results. label: what it is called; missed_deadlines: steps that left after their control period; steps: in all,
-    fewer than states where some were not answered. score: about the first change, up to the second; stages: about the others.
+    """A run's results. label: what it is called; missed_deadlines: steps that left after their control period; steps:
+    in all, fewer than states where some were not answered. score: about the first change, up to the second; stages:
+    about the others.
     """
 
     label: str
@@ -84,7 +88,10 @@ class Result:
 
 
 def result_of(run: RunLog, scenario: str, seed: int) -> Result:
-    """The results of a recorded run; scenario and seed: what to call its conditions. What the run was too short for is NaN."""
+    """The results of a recorded run; scenario and seed: what to call its conditions.
+
+    What the run was too short for is NaN.
+    """
     robot = load_robot(run.robot)
     first = run if len(run.events) < 2 else run.until(run.events[1].time_s)
     with warnings.catch_warnings():
@@ -93,13 +100,21 @@ def result_of(run: RunLog, scenario: str, seed: int) -> Result:
         stages = _stages(run)
     median, p99 = np.percentile(run.step_ms, (50, 99))
     failed = int(np.sum(run.status == _FAILED))
-    scores = replace(scores, failed_steps=failed, step_ms_median=float(median), step_ms_p99=float(p99), crashed=run.crash_s is not None)
+    scores = replace(
+        scores,
+        failed_steps=failed,
+        step_ms_median=float(median),
+        step_ms_p99=float(p99),
+        crashed=run.crash_s is not None,
+    )
     return Result(run.label, scores, _payload(run), run.missed_deadlines, len(run.step_ms), stages)
 
 
 def _stages(run: RunLog) -> tuple[Stage, ...]:
     ends = [*(event.time_s for event in run.events[2:]), np.inf]
-    return tuple(_stage(run, event, min(end, event.time_s + _STAGE_S)) for event, end in zip(run.events[1:], ends, strict=False))
+    return tuple(
+        _stage(run, event, min(end, event.time_s + _STAGE_S)) for event, end in zip(run.events[1:], ends, strict=False)
+    )
 
 
 def _stage(run: RunLog, event: Event, end_s: float) -> Stage:
@@ -112,11 +127,15 @@ def _scenario(robot: Robot, run: RunLog, name: str, seed: int) -> Scenario[Any]:
     """The run's conditions as far as scores depend on them: when something changed."""
     nominal = simulation(robot).nominal_task()
     changes = tuple((event.time_s, nominal) for event in run.events)
-    return Scenario(name, nominal, changes, Hold(robot.home), float(run.time_s[-1]) + run.period_s, seed, noise_seed=seed)
+    return Scenario(
+        name, nominal, changes, Hold(robot.home), float(run.time_s[-1]) + run.period_s, seed, noise_seed=seed
+    )
 
 
 def _log(run: RunLog) -> Log:
-    """The run's states as the evaluation logs them. Steps are fewer than states where some were not answered: counted apart."""
+    """The run's states as the evaluation logs them. Steps are fewer than states where some were not answered: counted
+    apart.
+    """
     mass, deviation = _held_beliefs(run)
     return Log(
         times=run.time_s,
@@ -143,7 +162,10 @@ def _held_beliefs(run: RunLog) -> tuple[Array, Array]:
         nothing = np.full(len(run.time_s), np.nan)
         return nothing, nothing
     index = np.searchsorted(run.estimate.time_s, run.time_s + 1e-9, side="right") - 1
-    held = (np.where(index < 0, np.nan, values[np.maximum(index, 0)]) for values in (run.estimate.mass_kg, run.estimate.mass_std_kg))
+    held = (
+        np.where(index < 0, np.nan, values[np.maximum(index, 0)])
+        for values in (run.estimate.mass_kg, run.estimate.mass_std_kg)
+    )
     mass, deviation = held
     return mass, deviation
 

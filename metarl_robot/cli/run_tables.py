@@ -36,7 +36,15 @@ def error_table(results: Sequence[Result], words: Wording) -> TextTable:
     """Tracking error before, just after and long after the first change, and after each of the others."""
     stages = [column for stage in results[0].stages for column in (f"{stage.event.what}:\nfirst s [mm]", "after\n[mm]")]
     angles = "attitude" if words.angles == "attitude" else "joints"
-    columns = ("controller", "before\n[mm]", "first second\n[mm]", "after\n[mm]", f"{angles} after\n[mrad]", "settled in\n[s]", *stages)
+    columns = (
+        "controller",
+        "before\n[mm]",
+        "first second\n[mm]",
+        "after\n[mm]",
+        f"{angles} after\n[mrad]",
+        "settled in\n[s]",
+        *stages,
+    )
     rows = []
     for i, result in enumerate(results):
         score = result.score
@@ -44,7 +52,10 @@ def error_table(results: Sequence[Result], words: Wording) -> TextTable:
         later = (1e3 * error for stage in result.stages for error in (stage.rmse_transient_m, stage.rmse_after_m))
         cells = (result.label, *(number(1e3 * error) for error in errors), number(score.settle_s), *map(number, later))
         rows.append(Row((*cells, str(score.violations) + (", crashed" if score.crashed else "")), i))
-    remark = f"Root-mean-square distance of the {words.tracked} from its reference; first second: 0 to 1 s after a change; after: 1 to 5 s."
+    remark = (
+        f"Root-mean-square distance of the {words.tracked} from its reference; first second: 0 to 1 s after a change; "
+        "after: 1 to 5 s."
+    )
     return TextTable("Tracking error", (*columns, "violations"), tuple(rows), remark)
 
 
@@ -65,7 +76,10 @@ def timing_table(results: Sequence[Result]) -> TextTable:
         )
         for i, result in enumerate(results)
     ]
-    remark = "One step: everything between the measured state and the command. Missed: sent later than one control period after the state."
+    remark = (
+        "One step: everything between the measured state and the command. Missed: sent later than one control period "
+        "after the state."
+    )
     return TextTable("Computation", columns, tuple(rows), remark)
 
 
@@ -74,7 +88,10 @@ def payload_table(results: Sequence[Result], words: Wording) -> TextTable:
     columns = ("", "mass after 1 s\n[kg]", "mass at the end\n[kg]", "com x\n[mm]", "com y\n[mm]", "com z\n[mm]")
     rows = [Row(("truth", *_truth_cells(results[0].payload)))]
     rows += [Row((result.label, *_belief_cells(result.payload)), i) for i, result in enumerate(results)]
-    remark = f"Believed value ± one standard deviation; centre of mass (com) from the {words.site}. A dash: the controller estimates none."
+    remark = (
+        f"Believed value ± one standard deviation; centre of mass (com) from the {words.site}. A dash: the controller "
+        "estimates none."
+    )
     return TextTable("Payload", columns, tuple(rows), remark)
 
 
@@ -86,7 +103,10 @@ def _belief_cells(payload: PayloadResult) -> tuple[str, ...]:
     belief = payload.belief
     if belief is None:
         return (NOTHING,) * 5
-    masses = (_with_spread(belief.early_mass_kg, belief.early_mass_std_kg, 3), _with_spread(belief.mass_kg, belief.mass_std_kg, 3))
+    masses = (
+        _with_spread(belief.early_mass_kg, belief.early_mass_std_kg, 3),
+        _with_spread(belief.mass_kg, belief.mass_std_kg, 3),
+    )
     coordinates = zip(belief.com_m, belief.com_std_m, strict=True)
     return (*masses, *(_with_spread(1e3 * value, 1e3 * std, 1) for value, std in coordinates))
 

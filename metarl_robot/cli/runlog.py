@@ -16,8 +16,8 @@ Array = NDArray[np.float64]
 class Payload:
     """A payload over time, in the payload site's frame: what is there, or what is believed to be there.
 
-    time_s: (K,). mass_kg, mass_std_kg: (K,). com_m, com_std_m: (K, 3). A truth has zero deviations; com is NaN where the mass is
-    too small to have a centre.
+    time_s: (K,). mass_kg, mass_std_kg: (K,). com_m, com_std_m: (K, 3). A truth has zero deviations; com is NaN where
+    the mass is too small to have a centre.
     """
 
     time_s: Array
@@ -29,7 +29,9 @@ class Payload:
     def at(self, time_s: float) -> Payload:
         """The entry in force at `time_s`, as a payload of one sample (the first one, before the first)."""
         i = max(int(np.searchsorted(self.time_s, time_s + 1e-9, side="right")) - 1, 0)
-        return Payload(*(values[i : i + 1] for values in (self.time_s, self.mass_kg, self.mass_std_kg, self.com_m, self.com_std_m)))
+        return Payload(
+            *(values[i : i + 1] for values in (self.time_s, self.mass_kg, self.mass_std_kg, self.com_m, self.com_std_m))
+        )
 
 
 class Event(NamedTuple):
@@ -43,14 +45,14 @@ class Event(NamedTuple):
 class RunLog:
     """One run of one controller; times are seconds of the run's own clock.
 
-    For each of N states, whether the controller answered it or not: time_s: (N,). q, v, q_reference, v_reference: (N, nq or dof) true
-    state and where it should be. position_m, position_reference_m: (N, 3) of the end effector, or of a body that flies.
-    angle_error_rad: (N, m) of the joints, or of the attitude about body x, y, z. effort: (N, nu) given by the motors [Nm or N].
-    For each of K steps of the controller: step_time_s: (K,) stamp of the state that it answered. step_ms: (K,) time that it took.
-    status: (K,) 0 solved, 1 degraded, 2 failed. late: (K,) missed its deadline.
-    label: what the run is called in figures and tables. violations: physics steps beyond a limit. truth: the payload; estimate:
-    what the controller believed, None without. period_s: time between two commands. events: what changed, in order.
-    crash_s: when it crashed, None if it did not. robot: name, or folder of one that is not ours.
+    For each of N states, whether the controller answered it or not: time_s: (N,). q, v, q_reference, v_reference: (N,
+    nq or dof) true state and where it should be. position_m, position_reference_m: (N, 3) of the end effector, or of a
+    body that flies. angle_error_rad: (N, m) of the joints, or of the attitude about body x, y, z. effort: (N, nu) given
+    by the motors [Nm or N]. For each of K steps of the controller: step_time_s: (K,) stamp of the state that it
+    answered. step_ms: (K,) time that it took. status: (K,) 0 solved, 1 degraded, 2 failed. late: (K,) missed its
+    deadline. label: what the run is called in figures and tables. violations: physics steps beyond a limit. truth: the
+    payload; estimate: what the controller believed, None without. period_s: time between two commands. events: what
+    changed, in order. crash_s: when it crashed, None if it did not. robot: name, or folder of one that is not ours.
     """
 
     robot: str
@@ -93,11 +95,27 @@ class RunLog:
 
     def until(self, end_s: float) -> RunLog:
         """The run up to a time: what came while it was being stopped is left out."""
-        states, steps = (int(np.searchsorted(times, end_s + 1e-9, side="right")) for times in (self.time_s, self.step_time_s))
-        kept = {name: getattr(self, name)[:states] for name in _OF_STATES} | {name: getattr(self, name)[:steps] for name in _OF_STEPS}
+        states, steps = (
+            int(np.searchsorted(times, end_s + 1e-9, side="right")) for times in (self.time_s, self.step_time_s)
+        )
+        kept = {name: getattr(self, name)[:states] for name in _OF_STATES} | {
+            name: getattr(self, name)[:steps] for name in _OF_STEPS
+        }
         crash_s = self.crash_s if self.crash_s is not None and self.crash_s <= end_s else None
-        return replace(self, **kept, events=tuple(event for event in self.events if event.time_s < end_s), crash_s=crash_s)
+        return replace(
+            self, **kept, events=tuple(event for event in self.events if event.time_s < end_s), crash_s=crash_s
+        )
 
 
-_OF_STATES = ("time_s", "position_m", "position_reference_m", "q", "q_reference", "v", "v_reference", "angle_error_rad", "effort")
+_OF_STATES = (
+    "time_s",
+    "position_m",
+    "position_reference_m",
+    "q",
+    "q_reference",
+    "v",
+    "v_reference",
+    "angle_error_rad",
+    "effort",
+)
 _OF_STEPS = ("step_time_s", "step_ms", "status", "late")

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Command-line options from a pydantic model of flat fields: one option a field, its help the field's description and range."""
+"""Command-line options from a pydantic model of flat fields: one option a field, its help the field's description and
+range.
+"""
 
 from __future__ import annotations
 
@@ -25,17 +27,24 @@ def option_name(field: str) -> str:
 def parameters(model: type[BaseModel], first: Sequence[str] = ()) -> list[Parameter]:
     """A keyword parameter for each field, as typer reads them from a signature.
 
-    Truth values are given as true or false, lists as texts separated by commas. Fields in `first` are shown with the command's own
-    options, the others below them.
+    Truth values are given as true or false, lists as texts separated by commas. Fields in `first` are shown with the
+    command's own options, the others below them.
     """
-    return [_parameter(name, field, None if name in first else "Further settings") for name, field in model.model_fields.items()]
+    return [
+        _parameter(name, field, None if name in first else "Further settings")
+        for name, field in model.model_fields.items()
+    ]
 
 
 def _parameter(name: str, field: FieldInfo, panel: str | None) -> Parameter:
     kind = field.annotation if field.annotation in _PLAIN else str
     default = field.default if field.annotation in _PLAIN else _as_text(field.default)
     option = typer.Option(
-        option_name(name), metavar=_metavar(field), help=field.description, show_default=default != "", rich_help_panel=panel
+        option_name(name),
+        metavar=_metavar(field),
+        help=field.description,
+        show_default=default != "",
+        rich_help_panel=panel,
     )
     return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
 
@@ -52,7 +61,13 @@ def _metavar(field: FieldInfo) -> str | None:
 
 
 def _as_text(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value).lower() if isinstance(value, bool) else str(value)
+    return (
+        ",".join(map(str, value))
+        if isinstance(value, tuple)
+        else str(value).lower()
+        if isinstance(value, bool)
+        else str(value)
+    )
 
 
 def read(model: type[BaseModel], values: Mapping[str, Any]) -> Any:
@@ -70,4 +85,8 @@ def read(model: type[BaseModel], values: Mapping[str, Any]) -> Any:
 
 def _split(field: FieldInfo, value: Any) -> Any:
     is_list = isinstance(field.default, tuple)
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if is_list and isinstance(value, str) else value
+    return (
+        tuple(part.strip() for part in value.split(",") if part.strip())
+        if is_list and isinstance(value, str)
+        else value
+    )

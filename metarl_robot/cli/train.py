@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`metarl train`: simulates tasks, meta-trains the dynamics model on them, scores it on held-out ones, writes a checkpoint."""
+"""`metarl train`: simulates tasks, meta-trains the dynamics model on them, scores it on held-out ones, writes a
+checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,10 @@ _EPILOG = examples(
     ("metarl train panda --resume", "go on where an interrupted run stopped: the result is the same"),
     ("metarl train planar2 --tasks 200 --steps 200 --out runs/quick", "quick: a minute"),
     ("metarl train panda --adapter maml", "MAML on all weights, and its rivals"),
-    ("metarl eval panda --checkpoint runs/train/panda/dynamics.safetensors", "what the new weights are worth in closed loop"),
+    (
+        "metarl eval panda --checkpoint runs/train/panda/dynamics.safetensors",
+        "what the new weights are worth in closed loop",
+    ),
     note="Ctrl-C loses nothing: the state of the run is kept in the output folder until it is finished.",
 )
 
@@ -53,12 +58,18 @@ def register(app: typer.Typer) -> None:
 def train(
     *,
     robot: Annotated[str, typer.Argument(metavar="ROBOT", help="A robot's name (metarl robots) or folder.")],
-    target: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where to write; default: runs/train/<robot>.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run with the same options stopped.")] = False,
+    target: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where to write; default: runs/train/<robot>.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where an interrupted run with the same options stopped.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the checkpoint's record on standard output.")] = False,
     **chosen: Any,
 ) -> None:
-    """Meta-train a robot's dynamics model: simulated tasks, features and prior that adapt fast, scores on held-out tasks."""
+    """Meta-train a robot's dynamics model: simulated tasks, features and prior that adapt fast, scores on held-out
+    tasks.
+    """
     from metarl_robot.robot import load_robot
 
     loaded = load_robot(robot)

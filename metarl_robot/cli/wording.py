@@ -10,7 +10,8 @@ from metarl_robot.robot import Robot
 
 @dataclass(frozen=True)
 class Wording:
-    """body: the robot; tracked: what the tracking error is measured at; site: where a payload is; channel, effort, unit: what a command
+    """body: the robot; tracked: what the tracking error is measured at; site: where a payload is; channel, effort,
+    unit: what a command
     is; angles: whose error is an angle, angle_names: each of them."""
 
     body: str
@@ -27,5 +28,14 @@ def wording(robot: Robot) -> Wording:
     """The words for a robot."""
     if robot.floating:
         body = robot.kind
-        return Wording(body, body, "payload hook", "rotor", "thrust", "N", "attitude", ("about body x", "about body y", "about body z"))
+        return Wording(
+            body,
+            body,
+            "payload hook",
+            "rotor",
+            "thrust",
+            "N",
+            "attitude",
+            ("about body x", "about body y", "about body z"),
+        )
     return Wording("arm", "end effector", "flange", "joint", "effort", "Nm", "joint", robot.channel_names)

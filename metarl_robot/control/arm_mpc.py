@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Model-predictive control of an arm: nominal dynamics plus whatever the adapter has learned, one real-time iteration a step.
+"""Model-predictive control of an arm: nominal dynamics plus whatever the adapter has learned, one real-time iteration a
+step.
 
-The plan lives in joint accelerations (tracking_qp.py), where dynamics and cost are exactly linear and quadratic; the torque
+The plan lives in joint accelerations (tracking_qp.py), where dynamics and cost are exactly linear and quadratic; the
+torque
 
     τ_k = (1 + ε)⁻¹ (ID(q_k, v_k, a_k) - Δ(ξ_k; z))        ε = ∂Δ/∂τ
 
 is its one non-linear, constrained output. The candidate is the unconstrained optimum; if its torques, velocities and
 positions keep to their limits at all knots it is the optimum. Otherwise the limits are linearised about the last plan,
-shifted, and the quadratic programme is solved: real-time iteration (Diehl, Bock, Schlöder 2005). All members of the family
-differ in their adapter alone.
+shifted, and the quadratic programme is solved: real-time iteration (Diehl, Bock, Schlöder 2005). All members of the
+family differ in their adapter alone.
 """
 
 from __future__ import annotations
@@ -46,10 +48,16 @@ class MPCConfig(BaseModel):
 
     horizon: int = Field(20, ge=2, le=200, description="number of knots")
     knot_spacing_s: float = Field(0.02, ge=0.001, le=0.2, description="time between knots [s]")
-    bandwidth_rad_s: float = Field(40.0, ge=1.0, le=200.0, description="natural frequency of the unconstrained closed loop [rad/s]")
+    bandwidth_rad_s: float = Field(
+        40.0, ge=1.0, le=200.0, description="natural frequency of the unconstrained closed loop [rad/s]"
+    )
     damping_ratio: float = Field(1.0, ge=0.7, le=3.0, description="damping ratio of the unconstrained closed loop")
-    latency_s: float = Field(0.005, ge=0.0, le=0.05, description="delay from state to effect of a command, where it is not learned [s]")
-    limit_margin: float = Field(0.02, ge=0.0, le=0.5, description="share of the velocity and position range kept free in plans")
+    latency_s: float = Field(
+        0.005, ge=0.0, le=0.05, description="delay from state to effect of a command, where it is not learned [s]"
+    )
+    limit_margin: float = Field(
+        0.02, ge=0.0, le=0.5, description="share of the velocity and position range kept free in plans"
+    )
     braking_gain: float = Field(20.0, ge=1.0, le=200.0, description="velocity gain of the braking fallback [1/s]")
 
 
@@ -209,14 +217,18 @@ class ArmMPC:
         return np.maximum(1.0 + self.adapter.effort_gain(), MIN_EFFORT_GAIN)
 
     def _violates(self, knots: _Knots) -> bool:
-        """Whether a plan is beyond the limits on torque, velocity or position; where it is and how fast cannot be changed."""
+        """Whether a plan is beyond the limits on torque, velocity or position; where it is and how fast cannot be
+        changed.
+        """
         lower, upper = self._limiter.bounds()
         first, effort, v, q = knots.effort[0], knots.effort[1:], knots.v[1:], knots.q[1:]
         pairs = ((first, lower, upper), *zip((effort, v, q), self._lower, self._upper, strict=True))
         return any(bool(((value < least).any()) or (value > most).any()) for value, least, most in pairs)
 
     def fallback(self, time: float, reason: str) -> Command:
-        """Without a state: follow the last plan while it is valid, then brake: τ = h(q, v) - k M v at the last good state."""
+        """Without a state: follow the last plan while it is valid, then brake: τ = h(q, v) - k M v at the last good
+        state.
+        """
         self._limiter.at(time)
         if self._plan is not None and time <= self._plan.times[-1]:
             wanted = np.array([np.interp(time, self._plan.times, column) for column in self._plan.effort.T])

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How far an attitude is from the one wanted, tilt apart from heading.
 
-Thrust follows tilt; heading hardly matters for it, and has far less torque. The rotation from q to its target is split into one that
-brings body z where it belongs, about an axis in the body's horizontal plane, and one about body z that follows (Brescianini, D'Andrea,
-"Tilt-prioritized quadrocopter attitude control", IEEE TCST 2018):
+Thrust follows tilt; heading hardly matters for it, and has far less torque. The rotation from q to its target is split
+into one that brings body z where it belongs, about an axis in the body's horizontal plane, and one about body z that
+follows (Brescianini, D'Andrea, "Tilt-prioritized quadrocopter attitude control", IEEE TCST 2018):
 
     q⁻¹ ⊗ q_d = q_tilt ⊗ q_yaw
 """

@@ -39,7 +39,9 @@ class ComputedTorque:
     def step(self, time: float, state: State, reference: Reference) -> Command:
         self._limiter.at(time)
         target = reference.sample(np.array([time]))
-        acceleration = target.a[0] + self._config.kp * (target.q[0] - state.q) + self._config.kd * (target.v[0] - state.v)
+        acceleration = (
+            target.a[0] + self._config.kp * (target.q[0] - state.q) + self._config.kd * (target.v[0] - state.v)
+        )
         effort = self._limiter.apply(self._dynamics.inverse_dynamics(state.q, state.v, acceleration))
         return Command(effort)
 

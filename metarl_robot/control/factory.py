@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Controllers by name: their configuration, where it is read from, and how they are built.
 
-Configuration, later wins: the defaults of the controller's config class; `models/<robot>/config/<controller>.yaml`, a ROS 2
-parameter file that the nodes read too; overrides given in code or on the command line.
+Configuration, later wins: the defaults of the controller's config class; `models/<robot>/config/<controller>.yaml`, a
+ROS 2 parameter file that the nodes read too; overrides given in code or on the command line.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ class ConfigError(MetaRLError):
 
 
 def controller_names(kind: str) -> tuple[str, ...]:
-    """Every controller of a kind of robot that can be named: ours, then third parties' (entry points of `metarl_robot.controllers`)."""
+    """Every controller of a kind of robot that can be named: ours, then third parties' (entry points of
+    `metarl_robot.controllers`).
+    """
     return (*kind_of(kind).controllers, *sorted(_third_party()))
 
 
@@ -129,7 +131,9 @@ def _spec(kind: str, name: str) -> ControllerSpec:
             raise UnknownNameError("controller", name, controller_names(kind))
         spec = points[name].load()
     if not isinstance(spec, ControllerSpec):
-        raise MetaRLError(f"controller '{name}': its entry point must be a ControllerSpec; given: {type(spec).__name__}")
+        raise MetaRLError(
+            f"controller '{name}': its entry point must be a ControllerSpec; given: {type(spec).__name__}"
+        )
     return spec
 
 

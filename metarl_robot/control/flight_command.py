@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A command in the terms of whoever takes it: rotor speeds, or a collective thrust with body rates for an autopilot's own rate loop.
+"""A command in the terms of whoever takes it: rotor speeds, or a collective thrust with body rates for an autopilot's
+own rate loop.
 
-An autopilot turns rates into torque by a loop of its own, near ẇ = (w_c - w) / t with a time constant t. Rates that make it turn as the
-command would are w_c = w + t ẇ with ẇ from the commanded torque; with a plan, they are those planned for t ahead.
+An autopilot turns rates into torque by a loop of its own, near ẇ = (w_c - w) / t with a time constant t. Rates that
+make it turn as the command would are w_c = w + t ẇ with ẇ from the commanded torque; with a plan, they are those
+planned for t ahead.
 """
 
 from __future__ import annotations
@@ -31,8 +33,12 @@ def rotor_speeds(robot: Quadrotor, command: Command) -> Array:
     return robot.speeds(command.effort)
 
 
-def collective_and_rates(robot: Quadrotor, time: float, state: State, command: Command, time_constant_s: float) -> RateCommand:
-    """What to ask of an autopilot's rate loop with that time constant; time and state: those that the command was made from."""
+def collective_and_rates(
+    robot: Quadrotor, time: float, state: State, command: Command, time_constant_s: float
+) -> RateCommand:
+    """What to ask of an autopilot's rate loop with that time constant; time and state: those that the command was made
+    from.
+    """
     if command.plan is not None:
         rates = _interpolated(command.plan.times, command.plan.v[:, 3:], time + time_constant_s)
     else:

@@ -40,32 +40,44 @@ class OracleFlightMPC(FlightMPC):
 class L1Config(FlightMPCConfig):
     """MPC with L1 adaptation."""
 
-    filter_bandwidth_rad_s: float = Field(10.0, ge=0.1, le=200.0, description="bandwidth of the low-pass filter of the estimate [rad/s]")
+    filter_bandwidth_rad_s: float = Field(
+        10.0, ge=0.1, le=200.0, description="bandwidth of the low-pass filter of the estimate [rad/s]"
+    )
 
 
 class FlightOffsetFreeConfig(FlightMPCConfig):
     """MPC with a disturbance observer."""
 
-    observer_bandwidth_rad_s: float = Field(40.0, ge=0.1, le=200.0, description="bandwidth of the disturbance observer [rad/s]")
+    observer_bandwidth_rad_s: float = Field(
+        40.0, ge=0.1, le=200.0, description="bandwidth of the disturbance observer [rad/s]"
+    )
 
 
 class FlightOracleConfig(FlightMPCConfig):
     """MPC that is told the truth; an observer takes the gusts."""
 
-    observer_bandwidth_rad_s: float = Field(20.0, ge=0.1, le=200.0, description="bandwidth of the disturbance observer [rad/s]")
+    observer_bandwidth_rad_s: float = Field(
+        20.0, ge=0.1, le=200.0, description="bandwidth of the disturbance observer [rad/s]"
+    )
 
 
 class FlightMetaConfig(FlightMPCConfig):
     """MPC with a learned context."""
 
     adapter: Literal["last_layer", "inertial"] = Field("last_layer", description="what estimates the context")
-    observer_bandwidth_rad_s: float = Field(6.0, ge=0.01, le=200.0, description="bandwidth of the observer of what remains [rad/s]")
+    observer_bandwidth_rad_s: float = Field(
+        6.0, ge=0.01, le=200.0, description="bandwidth of the observer of what remains [rad/s]"
+    )
     model_error: float = Field(0.005, ge=0.0, le=0.5, description="unexplained fast force, share of the weight")
     forgetting_s: float = Field(60.0, ge=0.1, le=10000.0, description="time constant of forgetting [s]")
-    surprise: float = Field(1e-6, ge=0.0, le=0.1, description="probability of an innovation below which something jumped; 0: never")
+    surprise: float = Field(
+        1e-6, ge=0.0, le=0.1, description="probability of an innovation below which something jumped; 0: never"
+    )
 
 
-def _mpc(robot: Quadrotor, config: FlightMPCConfig, adapter: str, tuning: AdapterTuning, checkpoint: Any = None) -> FlightMPC:
+def _mpc(
+    robot: Quadrotor, config: FlightMPCConfig, adapter: str, tuning: AdapterTuning, checkpoint: Any = None
+) -> FlightMPC:
     return FlightMPC(robot, bare_adapter(adapter, robot, QuadrotorDynamics(robot), tuning, checkpoint), config)
 
 
@@ -84,7 +96,10 @@ def _offset_free(robot: Quadrotor, config: FlightOffsetFreeConfig, checkpoint: P
 def _meta(robot: Quadrotor, config: FlightMetaConfig, checkpoint: Path | None, oracle: Any) -> FlightMPC:
     weights = load_checkpoint(checkpoint or default_checkpoint(robot, "last_layer"), robot)
     tuning = AdapterTuning(
-        config.observer_bandwidth_rad_s, model_error=config.model_error, forgetting_s=config.forgetting_s, surprise=config.surprise
+        config.observer_bandwidth_rad_s,
+        model_error=config.model_error,
+        forgetting_s=config.forgetting_s,
+        surprise=config.surprise,
     )
     return _mpc(robot, config, config.adapter, tuning, weights)
 

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Model-predictive control of a quadrotor: nominal dynamics plus whatever the adapter has learned, one real-time iteration a step.
+"""Model-predictive control of a quadrotor: nominal dynamics plus whatever the adapter has learned, one real-time
+iteration a step.
 
-The plan holds pose, velocity and the motors' thrust at all knots, and the commanded thrusts between them (dynamics/quadrotor_plan.py).
-Each step linearises about the last plan, moved on in time, and solves one quadratic programme with the thrusts' bounds exactly
-(riccati_qp.py): real-time iteration (Diehl, Bock, Schlöder 2005). What is tracked is not the reference alone but the attitude and the
-thrusts that follow it under the learned payload, rotor effectiveness and residual: no offset remains where they are right. All members of
-the family differ in their adapter alone.
+The plan holds pose, velocity and the motors' thrust at all knots, and the commanded thrusts between them
+(dynamics/quadrotor_plan.py). Each step linearises about the last plan, moved on in time, and solves one quadratic
+programme with the thrusts' bounds exactly (riccati_qp.py): real-time iteration (Diehl, Bock, Schlöder 2005). What is
+tracked is not the reference alone but the attitude and the thrusts that follow it under the learned payload, rotor
+effectiveness and residual: no offset remains where they are right. All members of the family differ in their adapter
+alone.
 
-What is planned begins where the quadrotor will be when the command takes effect: thrusts on their way to the motors, and the motors'
-lag, are integrated over the learned latency (a Smith predictor).
+What is planned begins where the quadrotor will be when the command takes effect: thrusts on their way to the motors,
+and the motors' lag, are integrated over the learned latency (a Smith predictor).
 """
 
 from __future__ import annotations
@@ -47,7 +49,9 @@ FIRST_ITERATIONS = 5
 
 
 class FlightMPCConfig(BaseModel):
-    """Tuning that every member of the family shares. Errors weigh as 1 / scale²: one scale of each costs the same (Bryson's rule)."""
+    """Tuning that every member of the family shares. Errors weigh as 1 / scale²: one scale of each costs the same
+    (Bryson's rule).
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -58,14 +62,22 @@ class FlightMPCConfig(BaseModel):
     tilt_scale_rad: float = Field(0.5, gt=0.0, le=10.0, description="tilt error that weighs one [rad]")
     yaw_scale_rad: float = Field(0.3, gt=0.0, le=10.0, description="heading error that weighs one [rad]")
     rate_scale_rad_s: float = Field(5.0, gt=0.0, le=100.0, description="error of a body rate that weighs one [rad/s]")
-    thrust_scale: float = Field(0.5, gt=0.0, le=10.0, description="rotor thrust off its target that weighs one, share of hover thrust")
-    reach_m: float = Field(1.0, gt=0.0, le=100.0, description="a target farther away is approached along a way that can be flown [m]")
+    thrust_scale: float = Field(
+        0.5, gt=0.0, le=10.0, description="rotor thrust off its target that weighs one, share of hover thrust"
+    )
+    reach_m: float = Field(
+        1.0, gt=0.0, le=100.0, description="a target farther away is approached along a way that can be flown [m]"
+    )
     reach_m_s: float = Field(2.0, gt=0.0, le=100.0, description="likewise one that is so much faster or slower [m/s]")
-    latency_s: float = Field(0.010, ge=0.0, le=0.05, description="delay from state to effect of a command, where it is not learned [s]")
+    latency_s: float = Field(
+        0.010, ge=0.0, le=0.05, description="delay from state to effect of a command, where it is not learned [s]"
+    )
 
 
 class _Issued(NamedTuple):
-    """A command (4,) [N], when it was issued, and the speeds (4,) the motors had then, had it and those before been without delay."""
+    """A command (4,) [N], when it was issued, and the speeds (4,) the motors had then, had it and those before been
+    without delay.
+    """
 
     time: float
     thrusts: Array
@@ -93,7 +105,9 @@ class _Trajectory(NamedTuple):
 
     @property
     def tumbles(self) -> bool:
-        """Whether it turns by more than half a turn, or ends upside down: local optima that no later step leaves by itself."""
+        """Whether it turns by more than half a turn, or ends upside down: local optima that no later step leaves by
+        itself.
+        """
         x, y = self.states[-1, 4:6]
         return bool(self.states[0, 3:7].dot(self.states[-1, 3:7]) < 0.0 or 2.0 * (x * x + y * y) > 1.0)
 
@@ -140,7 +154,9 @@ class FlightMPC:
             state = State(state.q, state.v)
         self._limiter.at(time)
         self._adapt(time, state)
-        self._model = self._functions.model(self.adapter.payload(), np.maximum(1.0 + self.adapter.effort_gain(), MIN_STRENGTH))
+        self._model = self._functions.model(
+            self.adapter.payload(), np.maximum(1.0 + self.adapter.effort_gain(), MIN_STRENGTH)
+        )
         latency = self._config.latency_s if self.adapter.latency_s is None else self.adapter.latency_s
         start = time + latency + 0.5 * self._robot.control_period_s
         now, target = self.adapter.estimate(state), reference.sample(start + self._grid)
@@ -177,7 +193,8 @@ class FlightMPC:
         self._last_time = time
 
     def _residual(self, now: State, plan: Setpoints | _Trajectory) -> Array:
-        """(N + 2, 6) at the present state and at the knots of a plan, apart from its share that depends on thrust or acceleration: that
+        """(N + 2, 6) at the present state and at the knots of a plan, apart from its share that depends on thrust or
+        acceleration: that
         is in the plan's own dynamics."""
         q, v = np.concatenate([now.q[None], plan.q]), np.concatenate([now.v[None], plan.v])
         return self.adapter.evaluate(Xi(q, v, *_unmoved(len(q))))
@@ -217,7 +234,11 @@ class FlightMPC:
         for _ in range(FIRST_ITERATIONS if guess is None else 1):
             linear = self._functions.linearise(states, inputs, residual[:-1], self._model, targets)
             solution = self._qp.solve(linear, inputs - feed_forward[:-1], lower - inputs, upper - inputs)
-            states, inputs, optimal = self._functions.moved(states, solution.states).copy(), inputs + solution.inputs, solution.optimal
+            states, inputs, optimal = (
+                self._functions.moved(states, solution.states).copy(),
+                inputs + solution.inputs,
+                solution.optimal,
+            )
         return _Trajectory(start, states, inputs), optimal
 
     def _kept(self, plan: _Trajectory) -> _Trajectory | None:
@@ -253,7 +274,9 @@ def _finite(array: Array) -> bool:
 
 
 def _turning_on(here: Array, targets: Array) -> Array:
-    """Targets (N + 1, 17) whose quaternions have the signs that make one motion of them, beginning at `here`: q and -q are one attitude."""
+    """Targets (N + 1, 17) whose quaternions have the signs that make one motion of them, beginning at `here`: q and -q
+    are one attitude.
+    """
     states = targets.copy()
     before = np.concatenate([here[None, 3:7], states[:-1, 3:7]])
     states[:, 3:7] *= np.cumprod(np.where((before * states[:, 3:7]).sum(axis=1) < 0.0, -1.0, 1.0))[:, None]

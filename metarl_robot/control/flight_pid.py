@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The cascaded loops of a flight stack, tuned well: position P, velocity PI, attitude P, body rates PI with a lead.
 
-Position and velocity: position_loop.py. Attitude and rates (the structure of PX4 and ArduPilot), with e_q from attitude.py:
+Position and velocity: position_loop.py. Attitude and rates (the structure of PX4 and ArduPilot), with e_q from
+attitude.py:
 
     w_c = k_a e_q + w_r,    e = w_c - w,    torque = J k_r (e + k_i ∫e dt)
 
-The derivative of a flight stack's rate loop makes up for the motors' lag; here the last stage does (rotors.py), for the collective thrust
-too. Gains are fractions of 1 / T, the rate that delays and motors leave (rotors.py: pace).
+The derivative of a flight stack's rate loop makes up for the motors' lag; here the last stage does (rotors.py), for the
+collective thrust too. Gains are fractions of 1 / T, the rate that delays and motors leave (rotors.py: pace).
 """
 
 from __future__ import annotations
@@ -35,13 +36,19 @@ class FlightPIDConfig(BaseModel):
     position: float = Field(0.07, ge=0.0, le=1.0, description="position gain [1/lag]")
     velocity: float = Field(0.17, ge=0.0, le=1.0, description="velocity gain [1/lag]")
     velocity_integral: float = Field(0.04, ge=0.0, le=1.0, description="integral of the velocity error [1/lag]")
-    vertical: float = Field(2.0, ge=0.5, le=5.0, description="vertical gains over horizontal ones: nothing has to turn first")
+    vertical: float = Field(
+        2.0, ge=0.5, le=5.0, description="vertical gains over horizontal ones: nothing has to turn first"
+    )
     attitude: float = Field(0.24, ge=0.0, le=2.0, description="tilt gain [1/lag]")
     rate: float = Field(0.5, ge=0.0, le=2.0, description="roll and pitch rate gain [1/lag]")
     rate_integral: float = Field(0.1, ge=0.0, le=1.0, description="integral of the rate error [1/lag]")
     yaw: float = Field(0.4, ge=0.0, le=1.0, description="yaw gains as a share of those of roll and pitch")
-    motor_share: float = Field(0.85, gt=0.0, le=2.0, description="lag that is left of the motors, as a share of that of the delays")
-    latency_s: float = Field(0.01, ge=0.0, le=0.1, description="latency that the gains leave room for, command and sensors together [s]")
+    motor_share: float = Field(
+        0.85, gt=0.0, le=2.0, description="lag that is left of the motors, as a share of that of the delays"
+    )
+    latency_s: float = Field(
+        0.01, ge=0.0, le=0.1, description="latency that the gains leave room for, command and sensors together [s]"
+    )
 
 
 class FlightPID:
@@ -55,7 +62,10 @@ class FlightPID:
         self._integral_gain = config.rate_integral / lag
         ahead_s = lag / config.rate + config.latency_s
         self._outer = PositionLoop(
-            robot, Gains(config.position / lag, config.velocity / lag, config.velocity_integral / lag, config.vertical, ahead_s)
+            robot,
+            Gains(
+                config.position / lag, config.velocity / lag, config.velocity_integral / lag, config.vertical, ahead_s
+            ),
         )
         self._rotors = Rotors(robot, speed_up)
         self._bound = turning_integral_bound(robot) / self._rate_gain

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What stands before every controller that the factory makes: samples that it cannot use do not reach it.
 
-Wrong shapes and types raise SignalError before anything changes. A wrong value (sample_check.py) gives a command with a status, and the
-controller does not see the sample: it goes on as if the sample had not come. Until a good one comes the command is that of the
-controller's `fallback(time, reason)`, where it has one (a plan is followed), else the last command: DEGRADED for `HOLD_S`, then FAILED.
-While only the time is wrong, the last command is held for `HOLD_S`, too. On another time base the controller starts afresh, from the
-effort that acts.
+Wrong shapes and types raise SignalError before anything changes. A wrong value (sample_check.py) gives a command with a
+status, and the controller does not see the sample: it goes on as if the sample had not come. Until a good one comes the
+command is that of the controller's `fallback(time, reason)`, where it has one (a plan is followed), else the last
+command: DEGRADED for `HOLD_S`, then FAILED. While only the time is wrong, the last command is held for `HOLD_S`, too.
+On another time base the controller starts afresh, from the effort that acts.
 
-Whatever a controller returns, an effort leaves finite, within the limits and within the rate; what it raises becomes a FAILED command.
+Whatever a controller returns, an effort leaves finite, within the limits and within the rate; what it raises becomes a
+FAILED command.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ HOLD_S = 0.1
 
 
 class GuardedController:
-    """See the module's docstring. inner: the controller; what else it offers (`adapter`, `observe_truth`, …) is offered, too."""
+    """See the module's docstring. inner: the controller; what else it offers (`adapter`, `observe_truth`, …) is
+    offered, too.
+    """
 
     def __init__(self, robot: Robot, inner: Controller) -> None:
         self.inner = inner
@@ -102,7 +105,9 @@ class GuardedController:
         of_time, expected_s = reason.startswith("time"), self._time_s + self._missing_s
         now_s = expected_s if of_time or time < self._time_s else time
         fallback: Callable[[float, str], Command] | None = getattr(self.inner, "fallback", None)
-        if fallback is None or (of_time and self._command is not None and self._missing_s < HOLD_S + 0.5 * self._period_s):
+        if fallback is None or (
+            of_time and self._command is not None and self._missing_s < HOLD_S + 0.5 * self._period_s
+        ):
             return self._sent(now_s, self._held(reason))
         return self._sent(now_s, fallback(now_s, reason))
 

@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Changing the controller in motion: bumpless transfer.
 
-For LEARN_S the new controller runs beside the old one without acting, and is told the effort that acts: its adapter learns
-the payload, its integral follows (tracking; Åström, Hägglund 2006, section 3.5). Then it acts, with the difference between
-its first effort u₀ and the last one added, which fades:
+For LEARN_S the new controller runs beside the old one without acting, and is told the effort that acts: its adapter
+learns the payload, its integral follows (tracking; Åström, Hägglund 2006, section 3.5). Then it acts, with the
+difference between its first effort u₀ and the last one added, which fades:
 
     u(t) = u_new(t) + w(t) (u_last − u₀),      w = 1 − 10 s³ + 15 s⁴ − 6 s⁵,  s = (t − t₀) / T
 
 so effort and its rate are continuous, the sum keeps to the robot's effort limits and rate, and
-after T the new controller is on its own. An adapter is told the sum. The error that the old controller of an arm had fades
-within T, too: the new one follows a reference that begins where the arm is, as fast as it is, and meets the wanted one.
+after T the new controller is on its own. An adapter is told the sum. The error that the old controller of an arm had
+fades within T, too: the new one follows a reference that begins where the arm is, as fast as it is, and meets the
+wanted one.
 
 Where no controller but somebody else acted before (the gate, while it stopped the robot), the new one acts at once.
 """
+
 from __future__ import annotations
 
 from collections import deque
@@ -101,7 +103,9 @@ class Handover:
         self._approach: _Approach | None = None
 
     def switch(self, controller: Controller) -> None:
-        """Let another controller take over LEARN_S after the next step; one that has not begun to act yet never will."""
+        """Let another controller take over LEARN_S after the next step;
+        one that has not begun to act yet never will.
+        """
         if self._last is None:
             self.take_over(None, controller)
             return
@@ -121,8 +125,8 @@ class Handover:
     def acted(self, effort: Array) -> None:
         """Not the last command but this effort (n,) has acted since: the gate's, while it stops the robot.
 
-        A controller that learns from its commands has a method `acted`, too: believing in commands that were not passed on, it would
-        learn a payload that is not there.
+        A controller that learns from its commands has a method `acted`, too: believing in commands that were not passed
+        on, it would learn a payload that is not there.
         """
         self._limiter.reset(effort)
         for controller in (self.controller, self._next):
@@ -132,7 +136,9 @@ class Handover:
         """One step of the present controller, with what is left of the fade."""
         if self._next is not None:
             self._promote_when_learned(time, state, reference)
-        command = self.controller.step(time, state, reference if self._approach is None else self._approach.to(reference))
+        command = self.controller.step(
+            time, state, reference if self._approach is None else self._approach.to(reference)
+        )
         if self._take_over_from is not None:
             self._offset, self._start_s, self._take_over_from = self._take_over_from - command.effort, time, None
         if self._offset is not None:
@@ -156,7 +162,9 @@ class Handover:
             self._take_over_from, self._offset = self._last, None
             self._approach = self._approach_from(time, state, reference)
 
-    def _let_learn(self, controller: Controller, time: float, state: State, reference: Reference, effort: Array) -> None:
+    def _let_learn(
+        self, controller: Controller, time: float, state: State, reference: Reference, effort: Array
+    ) -> None:
         """A step beside the controller that acts with this effort."""
         controller.step(time, state, self._approach_from(time, state, reference).to(reference))
         for word in ("observed", "follow"):

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Incremental nonlinear dynamic inversion: Smeur, Chu, de Croon, J. Guidance 2016; Tal, Karaman, CDC 2018.
 
-What the sensors show is taken instead of a model of what acts from outside. With ( )_f one low-pass filter for all, f the specific force
-measured, W the gyro's rates, u and torque those that a model of the motors gives for the commands sent, `latency_s` ago:
+What the sensors show is taken instead of a model of what acts from outside. With ( )_f one low-pass filter for all, f
+the specific force measured, W the gyro's rates, u and torque those that a model of the motors gives for the commands
+sent, `latency_s` ago:
 
-    thrust per mass    a_c + g e_z - (R f - R e_z u / m)_f         a_c: acceleration wanted (position_loop.py, without integral)
-    torque             torque_f + J (W'_c - W'_f),                 W'_c = k_r (k_a e_q + W_r - W) + W'_r
+    thrust per mass    a_c + g e_z - (R f - R e_z u / m)_f         a_c: acceleration wanted (position_loop.py, without
+    integral) torque             torque_f + J (W'_c - W'_f),                 W'_c = k_r (k_a e_q + W_r - W) + W'_r
 
-Force and torque from outside, payloads and weak rotors included, are so countered as soon as they are felt. The filter gives W'_f as its
-own derivative, so both sides of an increment lag alike. Commands overshoot so that the motors' lag is shorter (rotors.py). Without an
-accelerometer the filtered velocity's derivative takes the place of f.
+Force and torque from outside, payloads and weak rotors included, are so countered as soon as they are felt. The filter
+gives W'_f as its own derivative, so both sides of an increment lag alike. Commands overshoot so that the motors' lag is
+shorter (rotors.py). Without an accelerometer the filtered velocity's derivative takes the place of f.
 """
 
 from __future__ import annotations
@@ -42,13 +43,21 @@ class INDIConfig(BaseModel):
 
     position: float = Field(0.08, ge=0.0, le=1.0, description="position gain [1/lag]")
     velocity: float = Field(0.17, ge=0.0, le=1.0, description="velocity gain [1/lag]")
-    vertical: float = Field(2.0, ge=0.5, le=5.0, description="vertical gains over horizontal ones: nothing has to turn first")
+    vertical: float = Field(
+        2.0, ge=0.5, le=5.0, description="vertical gains over horizontal ones: nothing has to turn first"
+    )
     attitude: float = Field(0.24, ge=0.0, le=2.0, description="tilt gain [1/lag]")
     rate: float = Field(0.5, ge=0.0, le=2.0, description="rate gain [1/lag]")
     yaw: float = Field(0.4, ge=0.0, le=1.0, description="yaw gains as a share of those of roll and pitch")
-    filter: float = Field(1.5, gt=0.0, le=10.0, description="cut-off of the filter of measurements and commands [1/lag]")
-    motor_share: float = Field(0.85, gt=0.0, le=2.0, description="lag that is left of the motors, as a share of that of the delays")
-    latency_s: float = Field(0.01, ge=0.0, le=0.1, description="latency, command and sensors together, that is expected [s]")
+    filter: float = Field(
+        1.5, gt=0.0, le=10.0, description="cut-off of the filter of measurements and commands [1/lag]"
+    )
+    motor_share: float = Field(
+        0.85, gt=0.0, le=2.0, description="lag that is left of the motors, as a share of that of the delays"
+    )
+    latency_s: float = Field(
+        0.01, ge=0.0, le=0.1, description="latency, command and sensors together, that is expected [s]"
+    )
 
 
 class INDI:
@@ -59,7 +68,9 @@ class INDI:
         speed_up, lag = pace(robot, config.latency_s, config.motor_share)
         axes = np.array([1.0, 1.0, config.yaw])
         self._attitude_gain, self._rate_gain = config.attitude / lag * axes, config.rate / lag * axes
-        self._outer = PositionLoop(robot, Gains(config.position / lag, config.velocity / lag, 0.0, config.vertical, lag))
+        self._outer = PositionLoop(
+            robot, Gains(config.position / lag, config.velocity / lag, 0.0, config.vertical, lag)
+        )
         self._rotors = Rotors(robot, speed_up)
         self._cutoff = config.filter / lag
         self._late = round(config.latency_s / robot.control_period_s)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The last thing every controller does: an effort that is finite, within the limits and within the rate.
 
-The rate is per second of the stamps: from one command to the next the effort may change by effort_rate_limit times the time between
-them, at most one control period. Where states come more often than commands are due, it changes by less each time.
+The rate is per second of the stamps: from one command to the next the effort may change by effort_rate_limit times the
+time between them, at most one control period. Where states come more often than commands are due, it changes by less
+each time.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ _WHOLE = 1.0 - 1e-6  # of a period, what counts as one: stamps are rounded
 
 
 class EffortLimiter:
-    """Clips to the robot's effort limits and to its effort_rate_limit. step_s: the time that the next command may use."""
+    """Clips to the robot's effort limits and to its effort_rate_limit. step_s:
+    the time that the next command may use.
+    """
 
     def __init__(self, robot: Robot) -> None:
         self._lower, self._upper = robot.effort_lower, robot.effort_limit

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Limits on torque, velocity and position of an arm's plan, linearised about the last plan, as rows on the change δ of its inputs.
+"""Limits on torque, velocity and position of an arm's plan, linearised about the last plan, as rows on the change δ of
+its inputs.
 
-The limited outputs y are (torque, velocity, position), (3, N + 1, n). The candidate changed by δ has y + Y_q δq + Y_v δv + Y_a δa; what
-the torque's slopes Y are, the inverse dynamics say, those of the others are zero and one. Rows are divided by what one unit of an output
-is worth in accelerations: M_jj for torques, 1/ω for velocities, 1/ω² for positions.
+The limited outputs y are (torque, velocity, position), (3, N + 1, n). The candidate changed by δ has y + Y_q δq + Y_v
+δv + Y_a δa; what the torque's slopes Y are, the inverse dynamics say, those of the others are zero and one. Rows are
+divided by what one unit of an output is worth in accelerations: M_jj for torques, 1/ω for velocities, 1/ω² for
+positions.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ TOLERANCE = 1e-3
 
 
 class Outputs(NamedTuple):
-    """The candidate's limited outputs, their limits, and what one unit of each is worth in accelerations: (3, N + 1, n)."""
+    """The candidate's limited outputs, their limits, and what one unit of each is worth in accelerations: (3, N + 1,
+    n).
+    """
 
     values: Array
     lower: Array
@@ -49,7 +53,9 @@ class LinearisedLimits:
         self._known[:, 1:, 0] = True  # where it is, and how fast, no input changes
 
     def violated(self, change: Array | None) -> Rows:
-        """Rows that the candidate changed by δ (N, n) violates and no former call has returned; None: the candidate itself."""
+        """Rows that the candidate changed by δ (N, n) violates and no former call has returned; None: the candidate
+        itself.
+        """
         values, lower, upper, worth = self._outputs
         if change is not None:
             values = values + self._effect(change)
@@ -64,7 +70,9 @@ class LinearisedLimits:
         motion = np.concatenate([q, v, np.concatenate([change, np.zeros((1, change.shape[1]))])], axis=1)
         return np.stack([(self._slopes[0] @ motion[:, :, None])[:, :, 0], v, q])
 
-    def _rows(self, side: NDArray[np.intp], kind: NDArray[np.intp], knot: NDArray[np.intp], joint: NDArray[np.intp]) -> Rows:
+    def _rows(
+        self, side: NDArray[np.intp], kind: NDArray[np.intp], knot: NDArray[np.intp], joint: NDArray[np.intp]
+    ) -> Rows:
         """A row for each (upper or lower, output, knot, joint), (m,) each."""
         count, (horizon, n) = len(knot), (self._qp.position_map.shape[1], self._outputs.values.shape[2])
         if not count:

@@ -48,18 +48,26 @@ class OracleMPC(ArmMPC):
 class OffsetFreeConfig(MPCConfig):
     """MPC with a disturbance observer."""
 
-    observer_bandwidth_rad_s: float = Field(120.0, ge=1.0, le=500.0, description="bandwidth of the disturbance observer [rad/s]")
-    velocity_noise_rad_s: float = Field(0.005, gt=0.0, le=1.0, description="standard deviation of measured velocities [rad/s]")
+    observer_bandwidth_rad_s: float = Field(
+        120.0, ge=1.0, le=500.0, description="bandwidth of the disturbance observer [rad/s]"
+    )
+    velocity_noise_rad_s: float = Field(
+        0.005, gt=0.0, le=1.0, description="standard deviation of measured velocities [rad/s]"
+    )
 
 
 class MetaConfig(OffsetFreeConfig):
     """MPC with a learned context."""
 
     adapter: Literal["last_layer", "inertial", "maml"] = Field("last_layer", description="what estimates the context")
-    observer_bandwidth_rad_s: float = Field(20.0, ge=0.1, le=500.0, description="bandwidth of the observer of what remains [rad/s]")
+    observer_bandwidth_rad_s: float = Field(
+        20.0, ge=0.1, le=500.0, description="bandwidth of the observer of what remains [rad/s]"
+    )
     model_error: float = Field(0.001, ge=0.0, le=0.1, description="unexplained fast torque, share of the effort limit")
     forgetting_s: float = Field(60.0, ge=0.1, le=10000.0, description="time constant of forgetting [s]")
-    surprise: float = Field(1e-6, ge=0.0, le=0.1, description="probability of an innovation below which something jumped; 0: never")
+    surprise: float = Field(
+        1e-6, ge=0.0, le=0.1, description="probability of an innovation below which something jumped; 0: never"
+    )
 
 
 def _nominal(robot: Robot, config: MPCConfig, checkpoint: Path | None, oracle: OracleFactory | None) -> ArmMPC:
@@ -67,7 +75,9 @@ def _nominal(robot: Robot, config: MPCConfig, checkpoint: Path | None, oracle: O
     return ArmMPC(robot, dynamics, bare_adapter("none", robot, dynamics, AdapterTuning(1.0)), config)
 
 
-def _offset_free(robot: Robot, config: OffsetFreeConfig, checkpoint: Path | None, oracle: OracleFactory | None) -> ArmMPC:
+def _offset_free(
+    robot: Robot, config: OffsetFreeConfig, checkpoint: Path | None, oracle: OracleFactory | None
+) -> ArmMPC:
     dynamics = ArmDynamics(robot, config.horizon + 1)
     return ArmMPC(robot, dynamics, bare_adapter("disturbance_observer", robot, dynamics, _tuning(config)), config)
 
@@ -77,7 +87,11 @@ def _meta(robot: Robot, config: MetaConfig, checkpoint: Path | None, oracle: Ora
     trained = "maml" if config.adapter == "maml" else "last_layer"
     weights = load_checkpoint(checkpoint or default_checkpoint(robot, trained), robot)
     tuning = AdapterTuning(
-        config.observer_bandwidth_rad_s, config.velocity_noise_rad_s, config.model_error, config.forgetting_s, config.surprise
+        config.observer_bandwidth_rad_s,
+        config.velocity_noise_rad_s,
+        config.model_error,
+        config.forgetting_s,
+        config.surprise,
     )
     return ArmMPC(robot, dynamics, bare_adapter(config.adapter, robot, dynamics, tuning, weights), config)
 

@@ -3,10 +3,10 @@
 
     τ = g(q) + M̄ (k_p e + k_d ė + k_i ∫e dt),    e = q_ref - q
 
-M̄ is diagonal: the joints' inertias averaged over the workspace, scaled so that no eigenvalue of M(q)⁻¹ M̄ exceeds 1 there.
-One set of gains then means this bandwidth for the lightest direction of motion, and less for heavier ones, in every pose;
-scaling each joint by its own inertia would drive the light, coupled wrist unstable. The
-integrator stops where the effort saturates (conditional integration).
+M̄ is diagonal: the joints' inertias averaged over the workspace, scaled so that no eigenvalue of M(q)⁻¹ M̄ exceeds 1
+there. One set of gains then means this bandwidth for the lightest direction of motion, and less for heavier ones, in
+every pose; scaling each joint by its own inertia would drive the light, coupled wrist unstable. The integrator stops
+where the effort saturates (conditional integration).
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ class PID:
         self._limiter.reset()
 
     def follow(self, effort: Array) -> None:
-        """The integral takes in a share of what this effort (n,), which acts, is more than the one wanted: see Handover."""
+        """The integral takes in a share of what this effort (n,), which acts, is more than the one wanted: see
+        Handover.
+        """
         if self._config.ki > 0.0:
             self._integral = self._integral + FOLLOWING * (effort - self._wanted) / (self._config.ki * self._inertia)
 

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """From position to thrust: the outer loop that controllers of quadrotors share.
 
-With the time constant T of everything below (motors, delays: `lag_s`), each loop is slower than the next inner one by the same
-factor, as the damping optimum has it (Kessler 1960), so that one set of dimensionless gains serves every size of robot:
+With the time constant T of everything below (motors, delays: `lag_s`), each loop is slower than the next inner one by
+the same factor, as the damping optimum has it (Kessler 1960), so that one set of dimensionless gains serves every size
+of robot:
 
     v_c = v_r + s(e_p),    a_c = a_r + k_v (v_c - v) + i,    i' = k_i k_v (v_c - v)
 
-each gain `vertical` times as high along world z, where nothing has to turn first; s is the gain k_p near the goal, and farther off
-the speed from which a bounded deceleration still stops there. The thrust asked for, per nominal mass, is a_c + g e_z, kept within what
-thrust and tilt can give: its vertical part first, but for a share. Where it cannot be given, the integral stops. Accelerations and
-attitudes of the reference are taken ahead of time, by what it takes until they act.
+each gain `vertical` times as high along world z, where nothing has to turn first; s is the gain k_p near the goal, and
+farther off the speed from which a bounded deceleration still stops there. The thrust asked for, per nominal mass, is
+a_c + g e_z, kept within what thrust and tilt can give: its vertical part first, but for a share. Where it cannot be
+given, the integral stops. Accelerations and attitudes of the reference are taken ahead of time, by what it takes until
+they act.
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ INTEGRAL_M_S2 = 6.0
 
 @dataclass(frozen=True)
 class Gains:
-    """k_p, k_v, k_i [1/s], horizontal, and `vertical`; ahead_s: from a command to its effect, thrust and turning included."""
+    """k_p, k_v, k_i [1/s], horizontal, and `vertical`; ahead_s: from a command to its effect, thrust and turning
+    included.
+    """
 
     position: float
     velocity: float
@@ -50,7 +54,8 @@ class Gains:
 
 @dataclass(frozen=True)
 class Target:
-    """What the loop asks for: thrust per mass (3,) [m/s^2; world], heading [rad], and the reference's turning, in its own body axes.
+    """What the loop asks for: thrust per mass (3,) [m/s^2; world], heading [rad], and the reference's turning, in its
+    own body axes.
 
     attitude: (4,). rate, rate_change: (3,) [rad/s, rad/s^2].
     """
@@ -79,13 +84,17 @@ class PositionLoop:
         self._integral = np.zeros(3)
 
     def step(self, time: float, state: State, reference: Reference, push: Array | None = None) -> Target | None:
-        """What to aim at; None where the reference is not finite. push: (3,) known acceleration from outside [m/s^2; world]."""
+        """What to aim at; None where the reference is not finite. push: (3,) known acceleration from outside [m/s^2;
+        world].
+        """
         points = reference.sample(np.array([time, time + self._gains.ahead_s]))
         if not all(np.all(np.isfinite(values)) for values in (points.q, points.v, points.a)):
             return None
         off = points.q[0, :3] - state.q[:3]
         gain = self._gains.position
-        wanted = points.v[0, :3] + np.append(self._approach(off[:2], gain), self._approach(off[2:], gain * self._gains.vertical))
+        wanted = points.v[0, :3] + np.append(
+            self._approach(off[:2], gain), self._approach(off[2:], gain * self._gains.vertical)
+        )
         error = self._velocity_gain * (wanted - state.v[:3])
         thrust = points.a[1, :3] + error + self._integral - (0.0 if push is None else push)
         thrust[2] += GRAVITY_M_S2

@@ -4,12 +4,12 @@
     min Σ_k ½ |e_k + δx_k|²_Q + ½ |w_k + δu_k|²_R  +  ½ |e_N + δx_N|²_P
     s.t. δx_{k+1} = A_k δx_k + B_k δu_k + c_k,  δx_0 = 0,   lower_k <= δu_k <= upper_k
 
-Inputs known to be at a bound are eliminated, and one backward and one forward sweep give the optimum of the others, and the
-gradient by those that were eliminated (Rao, Wright, Rawlings, J. Optim. Theory Appl. 1998). Which ones are at a bound is found
-by block principal pivoting (Júdice, Pires, Comput. Oper. Res. 1994): fix what lies beyond a bound, free what the gradient pulls away
-from it, all at once while that helps, else the first alone, which always ends; then the optimality conditions hold and the solution
-is exact. Most steps have no input at a bound and take one sweep. All of it is C (riccati.c); where there is no compiler, numpy does the
-same, slower.
+Inputs known to be at a bound are eliminated, and one backward and one forward sweep give the optimum of the others, and
+the gradient by those that were eliminated (Rao, Wright, Rawlings, J. Optim. Theory Appl. 1998). Which ones are at a
+bound is found by block principal pivoting (Júdice, Pires, Comput. Oper. Res. 1994): fix what lies beyond a bound, free
+what the gradient pulls away from it, all at once while that helps, else the first alone, which always ends; then the
+optimality conditions hold and the solution is exact. Most steps have no input at a bound and take one sweep. All of it
+is C (riccati.c); where there is no compiler, numpy does the same, slower.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ class RiccatiQP:
         in_c: use the compiler, where there is one.
     """
 
-    def __init__(self, horizon: int, weights: Weights, by_state: ca.Sparsity, by_input: ca.Sparsity, in_c: bool = True) -> None:
+    def __init__(
+        self, horizon: int, weights: Weights, by_state: ca.Sparsity, by_input: ca.Sparsity, in_c: bool = True
+    ) -> None:
         n, m = by_input.shape
         self._weights = Weights(*(np.ascontiguousarray(x, dtype=np.float64) for x in weights))
         self._places = _places(by_state), _places(by_input)
@@ -135,7 +137,10 @@ class RiccatiQP:
             gain, step = np.zeros((m, n)), np.where(free, 0.0, values[k])
             inverse = np.linalg.inv(g_u[np.ix_(free, free)])
             gain[free], step[free] = -inverse @ g_x[free], -inverse @ (g + g_u @ step)[free]
-            cost, slope = np.diag(q) + a[k].T @ cost @ a[k] + g_x.T @ gain, q * linear.errors[k] + a[k].T @ ahead + g_x.T @ step
+            cost, slope = (
+                np.diag(q) + a[k].T @ cost @ a[k] + g_x.T @ gain,
+                q * linear.errors[k] + a[k].T @ ahead + g_x.T @ step,
+            )
             stages.append((gain, step, g_u, g_x, g))
         gradient, self._states[0] = np.empty((horizon, m)), 0.0
         for k, (gain, step, g_u, g_x, g) in enumerate(reversed(stages)):

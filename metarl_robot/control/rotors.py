@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The last stage of a quadrotor's controller: from collective thrust and torque to commands that its motors follow quickly.
+"""The last stage of a quadrotor's controller: from collective thrust and torque to commands that its motors follow
+quickly.
 
-Motors follow commanded speeds with a lag τ. A command that overshoots makes them follow with the shorter τ / s: with the present speed Ω
-(from a model of the motors) and the speed Ω_d wanted, over a control period h,
+Motors follow commanded speeds with a lag τ. A command that overshoots makes them follow with the shorter τ / s: with
+the present speed Ω (from a model of the motors) and the speed Ω_d wanted, over a control period h,
 
     Ω_c = Ω + (Ω_d - Ω) (1 - e^(-s h / τ)) / (1 - e^(-h / τ))
 """
@@ -34,7 +35,9 @@ class Rotors:
         self._limiter = EffortLimiter(robot)
         up, down = robot.motor_time_s
         period = robot.control_period_s
-        self._gain_up, self._gain_down = (float(np.expm1(-speed_up * period / tau) / np.expm1(-period / tau)) for tau in (up, down))
+        self._gain_up, self._gain_down = (
+            float(np.expm1(-speed_up * period / tau) / np.expm1(-period / tau)) for tau in (up, down)
+        )
         self._reach = reach(robot)
         self.reset()
 
@@ -51,7 +54,9 @@ class Rotors:
 
     @property
     def short(self) -> NDArray[np.bool_]:
-        """(4,) whether the rotors could not give the last collective thrust, roll, pitch and yaw torque asked for: integrals stop there."""
+        """(4,) whether the rotors could not give the last collective thrust, roll, pitch and yaw torque asked for:
+        integrals stop there.
+        """
         return self._short
 
     @property
@@ -78,7 +83,9 @@ class Rotors:
         """What to do without a usable state or reference: no torque, and about the thrust of the last command."""
         weight = self._robot.mass_kg * GRAVITY_M_S2
         last = weight if self._limiter.last is None else float(self._limiter.last.sum())
-        thrusts = self._robot.thrusts(float(np.clip(last, _LEVEL_SHARE[0] * weight, _LEVEL_SHARE[1] * weight)), np.zeros(3))
+        thrusts = self._robot.thrusts(
+            float(np.clip(last, _LEVEL_SHARE[0] * weight, _LEVEL_SHARE[1] * weight)), np.zeros(3)
+        )
         return Command(self._issue(thrusts), Status.FAILED, f"{message}: thrust without torque")
 
     def _issue(self, thrusts: Array) -> Array:
@@ -106,14 +113,18 @@ def turning_integral_bound(robot: Quadrotor) -> Array:
 
 
 class Pace(NamedTuple):
-    """How much faster motors are made, s, and the time constant T [s] of what no gain can remove: sped-up motors and delays."""
+    """How much faster motors are made, s, and the time constant T [s] of what no gain can remove: sped-up motors and
+    delays.
+    """
 
     speed_up: float
     lag_s: float
 
 
 def pace(robot: Quadrotor, latency_s: float, motor_share: float) -> Pace:
-    """Motors as fast as it pays: their lag is brought down to motor_share of that of latency and sampling, where it is not below."""
+    """Motors as fast as it pays: their lag is brought down to motor_share of that of latency and sampling, where it is
+    not below.
+    """
     delay = latency_s + 1.5 * robot.control_period_s
     tau = float(np.mean(robot.motor_time_s))
     faster = min(tau, motor_share * delay)

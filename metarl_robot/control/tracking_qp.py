@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The quadratic programme inside the arm's MPC, in error coordinates, and its exact solution.
 
-With the acceleration as input, a(t) = a_ref(t) + u_k on each interval, every joint's error e = (q - q_ref, v - v_ref) obeys
-the same double integrator exactly, whatever the reference:
+With the acceleration as input, a(t) = a_ref(t) + u_k on each interval, every joint's error e = (q - q_ref, v - v_ref)
+obeys the same double integrator exactly, whatever the reference:
 
     e_{k+1} = A e_k + B u_k,    cost Σ e_kᵀ Q e_k + r u_k²  + e_Nᵀ P e_N,    P from the discrete Riccati equation
 
-Without active limits the minimiser is therefore the linear-quadratic regulator u_k = -K (A - B K)^k e_0: no solver needed,
-and one check of the limits proves it optimal. With limits C δ ≤ b on the change δ of the inputs from that candidate:
+Without active limits the minimiser is therefore the linear-quadratic regulator u_k = -K (A - B K)^k e_0: no solver
+needed, and one check of the limits proves it optimal. With limits C δ ≤ b on the change δ of the inputs from that
+candidate:
 
     min ½ δᵀ H δ + ½ ρ |s|²   s.t.  C δ - s ≤ b      dual:  min_{λ ≥ 0} ½ λᵀ (C H⁻¹ Cᵀ + ρ⁻¹ I) λ + bᵀ λ
 
-over the rows found violated so far, solved by non-negative least squares (Lawson, Hanson 1974) and grown until no new one is.
-Rows are scaled to accelerations, so that one ρ serves torques, velocities and positions.
+over the rows found violated so far, solved by non-negative least squares (Lawson, Hanson 1974) and grown until no new
+one is. Rows are scaled to accelerations, so that one ρ serves torques, velocities and positions.
 """
 
 from __future__ import annotations
@@ -77,7 +78,8 @@ class TrackingQP:
         """The smallest-cost change δ (N, n) of the candidate that respects limits.
 
         Arguments:
-            violated: δ → the rows that it violates and that were not returned before, None standing for the candidate itself.
+            violated: δ → the rows that it violates and that were not returned before, None standing for the candidate
+                itself.
 
         Returns:
             δ and whether every limit is met, but for `SLACK_TOLERANCE`; δ is None if the solver gave up.

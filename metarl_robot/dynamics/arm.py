@@ -41,7 +41,10 @@ class ArmDynamics(Balanced):
         self._regressor = NumpyFunction(compiled["regressor"])
         self._kinematics = NumpyFunction(compiled["kinematics"])
         self._take_balance(compiled["balance"])
-        chunks = {f"{name}_chunk": Knots(many[name], _CHUNK) for name in ("effort", "regressor", "momentum", "momentum_regressor")}
+        chunks = {
+            f"{name}_chunk": Knots(many[name], _CHUNK)
+            for name in ("effort", "regressor", "momentum", "momentum_regressor")
+        }
         plans = {name: Knots(many[name], knots) for name in ("effort", "effort_jacobian")}
         shares = {name: Knots(many[name], knots, shared=(3,)) for name in ("payload", "payload_jacobian")}
         self._many = compile_knots({**chunks, **plans, **shares})
@@ -73,7 +76,10 @@ class ArmDynamics(Balanced):
         return mass, momentum, beta
 
     def payload_momentum_regressor(self, q: Array, v: Array) -> tuple[Array, Array]:
-        """Y_p and Y_β (n, 10): Y_p π is the payload's share of p, Y_β π its share of β. Overwritten by the next call."""
+        """Y_p and Y_β (n, 10): Y_p π is the payload's share of p, Y_β π its share of β.
+
+        Overwritten by the next call.
+        """
         by_momentum, by_beta = self._momentum_regressor(q, v)
         return by_momentum, by_beta
 

@@ -18,16 +18,18 @@ Array = NDArray[np.float64]
 Retract = Callable[[ca.SX, ca.SX], ca.SX]
 InputMap = Callable[[ca.SX], ca.SX]
 Expected = tuple[Array, Array, tuple[Array, Array] | None]
-"""What sensors should show at a pose: the pose q (nq,); δ (n,) with q ⊞ δ = the measured one; (C (3, n), g (3,)) where there is an
+"""What sensors should show at a pose: the pose q (nq,); δ (n,) with q ⊞ δ = the measured one; (C (3, n), g (3,)) where
+there is an
 accelerometer: it shows C v̇ + g [m/s²; body]."""
 
 
 class Balance(NamedTuple):
     """On the way from (q_0, v_0) to a velocity v_1.
 
-    q: (nq,) position at its end; mass: (n, n) M there; deficit: (n,) p_0 - p_1 + ∫β dt, the momentum that is missing there without effort;
-    input_map: (n, nu) B half-way; payload_impulse: (n, 10) deficit by each of a payload's inertial parameters; payload_inertia: (n, n)
-    the given payload's share of M at the end; q_mean, v_mean: (nq,), (n,) of both ends.
+    q: (nq,) position at its end; mass: (n, n) M there; deficit: (n,) p_0 - p_1 + ∫β dt, the momentum that is missing
+    there without effort; input_map: (n, nu) B half-way; payload_impulse: (n, 10) deficit by each of a payload's
+    inertial parameters; payload_inertia: (n, n) the given payload's share of M at the end; q_mean, v_mean: (nq,), (n,)
+    of both ends.
     """
 
     q: Array
@@ -48,7 +50,10 @@ class Balanced:
         self._balance = NumpyFunction(function)
 
     def balance(self, q: Array, v_0: Array, v_1: Array, dt: float, payload: Array) -> Balance:
-        """Of momentum on the way from (q, v_0) to a velocity v_1, over dt [s]; payload: (10,). Overwritten by the next call."""
+        """Of momentum on the way from (q, v_0) to a velocity v_1, over dt [s]; payload: (10,).
+
+        Overwritten by the next call.
+        """
         return Balance(*self._balance(q, v_0, v_1, np.array(dt), payload))
 
 

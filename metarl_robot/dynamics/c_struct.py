@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The structs of a C source as ctypes structures: C says the order and the types of the fields, Python fills them by name.
+"""The structs of a C source as ctypes structures: C says the order and the types of the fields, Python fills them by
+name.
 
-`layouts` reads each `typedef struct { … } Name;` of a source. A struct with a tag is C's own and is not read. `assertions` returns C code
-that compiles only where the compiler agrees with what was read: the size of each struct, the offset and the type of each field.
+`layouts` reads each `typedef struct { … } Name;` of a source. A struct with a tag is C's own and is not read.
+`assertions` returns C code that compiles only where the compiler agrees with what was read: the size of each struct,
+the offset and the type of each field.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ class StructError(MetaRLError):
 
 
 class Field(NamedTuple):
-    """One field of a C struct: its type as declared (`const double *`), and its length where it is an array of that type."""
+    """One field of a C struct: its type as declared (`const double *`), and its length where it is an array of that
+    type.
+    """
 
     name: str
     type: str
@@ -62,10 +66,14 @@ class Field(NamedTuple):
             raise StructError(f"C field '{self.name}' is a {self.type}; given: {value!r:.100}.") from None
 
     def _address(self, array: np.ndarray[Any, Any]) -> int:
-        if array.dtype not in [dtype for name, dtype in _ARRAYS.items() if self.type in (f"{name} *", f"const {name} *")]:
+        if array.dtype not in [
+            dtype for name, dtype in _ARRAYS.items() if self.type in (f"{name} *", f"const {name} *")
+        ]:
             raise StructError(f"C field '{self.name}' is a {self.type}; given: an array of {array.dtype}.")
         if not array.flags.c_contiguous:
-            raise StructError(f"C field '{self.name}' takes contiguous arrays; the one given has strides {array.strides}.")
+            raise StructError(
+                f"C field '{self.name}' takes contiguous arrays; the one given has strides {array.strides}."
+            )
         return array.ctypes.data
 
 

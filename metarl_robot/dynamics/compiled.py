@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CasADi functions called from numpy without conversions: C code where there is a compiler, CasADi's own machine elsewhere.
+"""CasADi functions called from numpy without conversions: C code where there is a compiler, CasADi's own machine
+elsewhere.
 
-Calls go through CasADi's function buffers: inputs are copied into owned arrays, outputs are owned arrays, nothing is allocated.
+Calls go through CasADi's function buffers: inputs are copied into owned arrays, outputs are owned arrays, nothing is
+allocated.
 """
 
 from __future__ import annotations

@@ -20,7 +20,10 @@ from pathlib import Path
 from metarl_robot.dynamics import code_cache
 
 _FLAGS = ("-march=native", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared")
-"""Tuned for the processor at hand. Results are those of IEEE arithmetic, but for fused multiplications and additions."""
+"""Tuned for the processor at hand.
+
+Results are those of IEEE arithmetic, but for fused multiplications and additions.
+"""
 _TIMEOUT_S = 600.0
 """A compiler that takes longer hangs: the longest sources take seconds, under load minutes."""
 _hanging: set[str] = set()
@@ -36,7 +39,8 @@ def compiled(source: str, straight: bool = False, include: Path | None = None) -
 
     Arguments:
         straight: the code is long and has no loops: optimising it more costs minutes and gains nothing.
-        include: a folder of headers beside the system's. What it holds is not part of the cache's key: let the source name its version.
+        include: a folder of headers beside the system's. What it holds is not part of the cache's key: let the source
+            name its version.
     """
     compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc")
     if compiler is None:

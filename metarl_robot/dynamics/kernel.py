@@ -35,7 +35,8 @@ class Kernel(ctypes.CDLL):
         """One of the C file's structs, filled by field name with numbers, contiguous arrays and addresses.
 
         Raises:
-            StructError: there is no such struct, a field is missing or unknown, or a value is of another type than its field.
+            StructError: there is no such struct, a field is missing or unknown, or a value is of another type than its
+                field.
         """
         if name not in self._structs:
             raise StructError(f"unknown C struct '{name}'; the C file's structs: {', '.join(self._structs)}.")
@@ -44,7 +45,8 @@ class Kernel(ctypes.CDLL):
 
 @cache
 def kernel(room: str, name: str, include: Path | None = None, **constants: float) -> Kernel | None:
-    """The library of `room`/`name`.c with constants defined; None where there is no C compiler. Calls release Python's lock.
+    """The library of `room`/`name`.c with constants defined; None where there is no C compiler. Calls release Python's
+    lock.
 
     include: a folder of headers beside the system's.
     """

@@ -14,7 +14,8 @@ Array = NDArray[np.float64]
 class Linearised(NamedTuple):
     """δx_{k+1} = A_k δx_k + B_k δu_k + c_k about a plan of N steps, n error coordinates and m inputs.
 
-    by_state, by_input: (N, nnz) non-zeros of A and B, column by column. defects: c (N, n). errors: (N + 1, n) of the plan from its target.
+    by_state, by_input: (N, nnz) non-zeros of A and B, column by column. defects: c (N, n). errors: (N + 1, n) of the
+    plan from its target.
     """
 
     by_state: Array

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nominal dynamics of a quadrotor: a rigid body under its rotors' thrust, with a rigid payload, checked against MuJoCo's.
+"""Nominal dynamics of a quadrotor: a rigid body under its rotors' thrust, with a rigid payload, checked against
+MuJoCo's.
 
-With mass m, first moment h and inertia J about the body's origin, of robot and payload together (body axes), the generalised
-velocity (v [world], ω [body]) has the momentum (Featherstone, "Rigid Body Dynamics Algorithms", 2008, section 2.13)
+With mass m, first moment h and inertia J about the body's origin, of robot and payload together (body axes), the
+generalised velocity (v [world], ω [body]) has the momentum (Featherstone, "Rigid Body Dynamics Algorithms", 2008,
+section 2.13)
 
     p = (m v + R (ω × h),  J ω + h × Rᵀv) = M(q) (v, ω),     ṗ = B(q) u + β + Δ
     β = (m g,  -ω × p_ω - Rᵀv × Rᵀp_v + h × Rᵀg)
@@ -11,8 +13,8 @@ and, since specific force a_b = Rᵀ(v̇ - g) and ω̇ depend on a constant matr
 
     (a_b, ω̇) = M_b⁻¹ (F_b - ω × (ω × h),  τ - ω × J ω),      M_b = [m 1, -[h]×; [h]×, J]
 
-with F_b and τ those of the rotors and of the residual Δ = (force [N; world], torque [Nm; body]). A payload enters through ten
-inertial parameters about the payload site (rigid_body.py), in which p and β are linear.
+with F_b and τ those of the rotors and of the residual Δ = (force [N; world], torque [Nm; body]). A payload enters
+through ten inertial parameters about the payload site (rigid_body.py), in which p and β are linear.
 """
 
 from __future__ import annotations
@@ -48,7 +50,8 @@ class Inertia(NamedTuple):
 class QuadrotorDynamics(Balanced):
     """Momentum form and payload regressors of one quadrotor, for estimation. Not to be shared between threads.
 
-    What an estimator asks of any robot's dynamics: sizes dof and nu, `momentum`, `balance`, `input_map`, `retract`, `expected`.
+    What an estimator asks of any robot's dynamics: sizes dof and nu, `momentum`, `balance`, `input_map`, `retract`,
+    `expected`.
     """
 
     def __init__(self, robot: Quadrotor) -> None:
@@ -81,7 +84,10 @@ class QuadrotorDynamics(Balanced):
         return mass, momentum, beta
 
     def payload_momentum_regressor(self, q: Array, v: Array) -> tuple[Array, Array]:
-        """Y_p and Y_β (6, 10): Y_p π is the payload's share of p, Y_β π its share of β. Overwritten by the next call."""
+        """Y_p and Y_β (6, 10): Y_p π is the payload's share of p, Y_β π its share of β.
+
+        Overwritten by the next call.
+        """
         by_momentum, by_beta = self._regressor(q, v)
         return by_momentum, by_beta
 
@@ -180,7 +186,9 @@ def input_matrix(robot: Quadrotor, q: ca.SX) -> ca.SX:
 
 
 def drag(q: ca.SX, v: ca.SX) -> ca.SX:
-    """Force and torque (6, 4) of air drag in still air: linear, then quadratic in the speed, each across and along the rotors' axis."""
+    """Force and torque (6, 4) of air drag in still air: linear, then quadratic in the speed, each across and along the
+    rotors' axis.
+    """
     axis, linear = rotation_matrix(q[3:])[:, 2], v[:3]
     along = ca.dot(linear, axis) * axis
     across, speed = linear - along, ca.norm_2(linear)
@@ -222,9 +230,17 @@ def _functions(robot: Quadrotor) -> tuple[dict[str, ca.Function], dict[str, ca.F
         "expected": ca.Function("expected", [q, change, measured], ca.cse([there, differing(measured, there), *felt])),
         "momentum": momentum,
         "regressor": regressor,
-        "drag_impulse": ca.Function("drag_impulse", [q, v, q_1, v_1, dt], [ca.densify(dt * drag(0.5 * (q + q_1), 0.5 * (v + v_1)))]),
+        "drag_impulse": ca.Function(
+            "drag_impulse", [q, v, q_1, v_1, dt], [ca.densify(dt * drag(0.5 * (q + q_1), 0.5 * (v + v_1)))]
+        ),
         "balance": balance_function(momentum, retracted, partial(input_matrix, robot)),
     }
     bare = ca.Function("bare_momentum", [q, v], momentum(q, v, ca.SX.zeros(N_INERTIAL)))
     drags = ca.Function("drags", [q, v], [ca.densify(drag(q, v))])
-    return functions, {"input_maps": input_map, "shares": share, "momenta": bare, "regressors": regressor, "drags": drags}
+    return functions, {
+        "input_maps": input_map,
+        "shares": share,
+        "momenta": bare,
+        "regressors": regressor,
+        "drags": drags,
+    }

@@ -2,9 +2,10 @@
 """What a quadrotor's model-predictive controller computes with its dynamics, at all knots in one compiled call.
 
 A plan's state is x = (q (7,), v (6,), f (4,)), f the thrust that the motors give [N]; its error coordinates are
-δx = (δq, δv, δf) (16,), δq with the attitude's part in the tangent space, turned after it (dynamics/quadrotor.py: retract). What a step
-does is in dynamics/quadrotor_step.py. The target inverts the same equations along a reference (differential flatness; Mellinger, Kumar,
-ICRA 2011): the attitude that points the thrust where the residual wants it, the thrusts that hold it.
+δx = (δq, δv, δf) (16,), δq with the attitude's part in the tangent space, turned after it (dynamics/quadrotor.py:
+retract). What a step does is in dynamics/quadrotor_step.py. The target inverts the same equations along a reference
+(differential flatness; Mellinger, Kumar, ICRA 2011): the attitude that points the thrust where the residual wants it,
+the thrusts that hold it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ Array = NDArray[np.float64]
 
 
 class QuadrotorPlan:
-    """Compiled functions for plans of `horizon` steps of `step_s`. Results are overwritten by the next call of the same method."""
+    """Compiled functions for plans of `horizon` steps of `step_s`.
+
+    Results are overwritten by the next call of the same method.
+    """
 
     def __init__(self, robot: Quadrotor, horizon: int, step_s: float) -> None:
         linear, non_zeros = _linearised(robot, step_s)
@@ -45,7 +49,9 @@ class QuadrotorPlan:
         self._advance, self._model = NumpyFunction(compiled["advance"]), NumpyFunction(compiled["model"])
 
     def model(self, payload: Array, strength: Array) -> Array:
-        """(53,) what the other methods take: inertia of robot and payload (10,) together, and the rotors' effectiveness 1 + ε (4,)."""
+        """(53,) what the other methods take: inertia of robot and payload (10,) together, and the rotors' effectiveness
+        1 + ε (4,).
+        """
         return self._model(payload, strength)[0].copy()
 
     def linearise(self, states: Array, inputs: Array, residuals: Array, model: Array, targets: Array) -> Linearised:
@@ -108,7 +114,9 @@ def _moved() -> ca.Function:
 
 
 def _target(robot: Quadrotor) -> ca.Function:
-    """One setpoint (q, v, a) under a residual → state and input that follow it; yaw as close to the setpoint's as the tilt allows."""
+    """One setpoint (q, v, a) under a residual → state and input that follow it; yaw as close to the setpoint's as the
+    tilt allows.
+    """
     q, v, a, residual = ca.SX.sym("q", 7), ca.SX.sym("v", 6), ca.SX.sym("a", 6), ca.SX.sym("residual", 6)
     vector = ca.SX.sym("model", N_MODEL)
     model = split(vector)
@@ -120,12 +128,16 @@ def _target(robot: Quadrotor) -> ca.Function:
     attitude = quaternion_product(align / ca.norm_2(align), q[3:])
     spin, turning = v[3:], a[3:]
     by_body = rotation_matrix(attitude).T @ acceleration
-    torque = model.matrix @ turning + ca.cross(spin, model.matrix @ spin) + ca.cross(model.moment, by_body) - residual[3:]
+    torque = (
+        model.matrix @ turning + ca.cross(spin, model.matrix @ spin) + ca.cross(model.moment, by_body) - residual[3:]
+    )
     thrusts = ca.DM(np.linalg.inv(robot.allocation)) @ ca.vertcat(collective, torque) / model.strength
     state = ca.vertcat(q[:3], attitude, v, thrusts)
     return ca.Function("target_knot", [q, v, a, residual, vector], [state, thrusts])
 
 
 def _advance(robot: Quadrotor) -> ca.Function:
-    x, u, residual, model, time = (ca.SX.sym(name, size) for name, size in (("x", NX), ("u", NU), ("d", 6), ("model", N_MODEL), ("t", 1)))
+    x, u, residual, model, time = (
+        ca.SX.sym(name, size) for name, size in (("x", NX), ("u", NU), ("d", 6), ("model", N_MODEL), ("t", 1))
+    )
     return ca.Function("advance", [x, u, residual, model, time], [step(robot, x, u, residual, split(model), time)])

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """One step of a quadrotor's plan, and how its end depends on its beginning, as expressions.
 
-Newton-Euler in a step of length h, with inputs u (commanded thrusts) held, payload π, effectiveness 1 + ε of the rotors and residual Δ,
+Newton-Euler in a step of length h, with inputs u (commanded thrusts) held, payload π, effectiveness 1 + ε of the rotors
+and residual Δ,
 
-    f(t) = u + (f_0 - u) e^(-t / τ),    M_b (a, ω̇) = wrench of f + (Rᵀ Δ_force, Δ_torque) - ω × (…),    v̇ = R a + gravity
+    f(t) = u + (f_0 - u) e^(-t / τ),    M_b (a, ω̇) = wrench of f + (Rᵀ Δ_force, Δ_torque) - ω × (…),    v̇ = R a +
+    gravity
 
-by the classical Runge-Kutta method in `SUBSTEPS` steps. The derivative of the step is that of the equations of motion (δθ a turn after the
-attitude: R becomes R (1 + [δθ]×); Solà 2017, section 5.3.3), integrated by the same method along the same path. Differentiating the
-integrator itself, as CasADi would, comes as near to the true flow's derivative (the integrator's error decides), for more operations.
+by the classical Runge-Kutta method in `SUBSTEPS` steps. The derivative of the step is that of the equations of motion
+(δθ a turn after the attitude: R becomes R (1 + [δθ]×); Solà 2017, section 5.3.3), integrated by the same method along
+the same path. Differentiating the integrator itself, as CasADi would, comes as near to the true flow's derivative (the
+integrator's error decides), for more operations.
 """
 
 from __future__ import annotations
@@ -19,7 +22,14 @@ from typing import NamedTuple
 import casadi as ca
 import numpy as np
 
-from metarl_robot.dynamics.quadrotor import GRAVITY, body_inertia, differing, quaternion_product, rotation_matrix, total_inertia
+from metarl_robot.dynamics.quadrotor import (
+    GRAVITY,
+    body_inertia,
+    differing,
+    quaternion_product,
+    rotation_matrix,
+    total_inertia,
+)
 from metarl_robot.dynamics.rigid_body import N_INERTIAL
 from metarl_robot.quadrotor import Quadrotor
 
@@ -31,7 +41,9 @@ N_MODEL = 1 + 3 + 9 + 36 + NU
 
 
 class Model(NamedTuple):
-    """Mass, first moment (3,) and inertia (3, 3) of robot and payload about the robot's origin, M_b⁻¹ (6, 6), effectiveness (4,)."""
+    """Mass, first moment (3,) and inertia (3, 3) of robot and payload about the robot's origin, M_b⁻¹ (6, 6),
+    effectiveness (4,).
+    """
 
     mass: ca.SX
     moment: ca.SX
@@ -80,7 +92,9 @@ def linearised(robot: Quadrotor, step_s: float) -> ca.Function:
 
 
 class _Path(NamedTuple):
-    """A step: motions (13,) at its beginning, at each substep's middle and at its end; thrusts (4,) at any time of it."""
+    """A step: motions (13,) at its beginning, at each substep's middle and at its end;
+    thrusts (4,) at any time of it.
+    """
 
     motions: list[ca.SX]
     thrust: Callable[[float | ca.SX], ca.SX]
@@ -102,7 +116,8 @@ def _path(robot: Quadrotor, x: ca.SX, u: ca.SX, residual: ca.SX, model: Model, s
         k3 = flow(begin + 0.5 * h * k2, i + 0.5)
         k4 = flow(begin + h * k3, i + 1.0)
         end = begin + h / 6.0 * (k1 + 2.0 * k2 + 2.0 * k3 + k4)
-        motions += [0.5 * (begin + end) + h / 8.0 * (k1 - k4), end]  # Hermite's middle: stages have quaternions that are not of unit length
+        # Hermite's middle: stages have quaternions that are not of unit length
+        motions += [0.5 * (begin + end) + h / 8.0 * (k1 - k4), end]
     return _Path(motions, thrust)
 
 

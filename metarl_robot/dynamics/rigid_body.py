@@ -8,8 +8,8 @@ Algorithms", 2008, table 5.1):
     a_i = X_i a_p + S_i q̈_i + v_i × S_i q̇_i          a_0 = -g
     f_i = I_i a_i + v_i ×* I_i v_i,    τ_i = S_iᵀ f_i,    f_p += X_iᵀ f_i
 
-to which joint armature (motor inertia behind the gear) and viscous damping are added, as MuJoCo does. The same recursion
-gives kinetic energy T = ½ q̇ᵀ M q̇ and potential energy V, from which the momentum form follows:
+to which joint armature (motor inertia behind the gear) and viscous damping are added, as MuJoCo does. The same
+recursion gives kinetic energy T = ½ q̇ᵀ M q̇ and potential energy V, from which the momentum form follows:
 
     p = M(q) q̇,    ṗ = τ + β(q, q̇),    β = ∂T/∂q - ∂V/∂q - D q̇
 
@@ -35,7 +35,9 @@ N_INERTIAL = 10
 
 @dataclass(frozen=True)
 class Kinematics:
-    """World pose of one frame: position (3,), rotation (3, 3) frame→world, geometric Jacobian (6, n) [linear; angular]."""
+    """World pose of one frame: position (3,), rotation (3, 3) frame→world, geometric Jacobian (6, n) [linear;
+    angular].
+    """
 
     position: ca.SX
     rotation: ca.SX
@@ -50,7 +52,9 @@ class RigidBodyTree:
 
     def __init__(self, model: mujoco.MjModel, payload_site: str) -> None:
         if model.nq != model.nv:
-            raise RobotError(f"rigid-body tree: needs hinges and slides only; the model has nq={model.nq}, nv={model.nv}")
+            raise RobotError(
+                f"rigid-body tree: needs hinges and slides only; the model has nq={model.nq}, nv={model.nv}"
+            )
         self._model = model
         self._site = model.site(payload_site).id
         self.dof = int(model.nv)
@@ -67,7 +71,9 @@ class RigidBodyTree:
         return self._newton_euler(q, v, a, {}, payload)
 
     def momentum(self, q: ca.SX, v: ca.SX, payload: ca.SX) -> tuple[ca.SX, ca.SX, ca.SX]:
-        """Mass matrix M (n, n), generalised momentum p = M v (n,) and β (n,), payload included: it enters by its site's motion alone."""
+        """Mass matrix M (n, n), generalised momentum p = M v (n,) and β (n,), payload included: it enters by its site's
+        motion alone.
+        """
         still, a, nothing = ca.SX.zeros(self.dof), ca.SX.sym("a", self.dof), ca.SX.zeros(N_INERTIAL)
         weight = self.inverse_dynamics(q, still, still, nothing)
         mass = ca.jacobian(self.inverse_dynamics(q, still, a, nothing), a)
@@ -100,12 +106,17 @@ class RigidBodyTree:
         first = int(self._model.body_jntadr[body])
         count = int(self._model.body_jntnum[body])
         if count > 1:
-            raise RobotError(f"rigid-body tree: body '{self._model.body(body).name}' has {count} joints; give each joint its own body")
+            raise RobotError(
+                f"rigid-body tree: body '{self._model.body(body).name}' has {count} joints; give each joint its own "
+                "body"
+            )
         return range(first, first + count)
 
     def _link_inertias(self) -> dict[int, ca.SX]:
         model = self._model
-        return {body: _spatial_inertia_of_link(model, body) for body in range(1, model.nbody) if model.body_mass[body] > 0}
+        return {
+            body: _spatial_inertia_of_link(model, body) for body in range(1, model.nbody) if model.body_mass[body] > 0
+        }
 
     def _parent_transform(self, body: int, q: ca.SX) -> tuple[ca.SX, ca.SX]:
         """Rotation child→parent and position of the child's origin in the parent frame."""
@@ -161,7 +172,9 @@ class RigidBodyTree:
         return effort
 
     def _site_motion(self, q: ca.SX, v: ca.SX) -> tuple[ca.SX, ca.SX]:
-        """Spatial velocity (6,) of the payload site, and the acceleration (6,) that holds it against gravity; site axes."""
+        """Spatial velocity (6,) of the payload site, and the acceleration (6,) that holds it against gravity; site
+        axes.
+        """
         body, bodies = int(self._model.site_bodyid[self._site]), []
         while body > 0:
             bodies.append(body)
@@ -229,7 +242,9 @@ def _axis_rotation(axis: ca.DM, angle: ca.SX) -> ca.SX:
 
 
 def _motion_transform(rotation: ca.SX, position: ca.SX) -> ca.SX:
-    """Motion vectors parent→child, for a child at `position` whose axes are the columns of `rotation` (child→parent)."""
+    """Motion vectors parent→child, for a child at `position` whose axes are the columns of `rotation`
+    (child→parent).
+    """
     e = rotation.T
     return ca.vertcat(ca.horzcat(e, ca.SX(3, 3)), ca.horzcat(-e @ ca.skew(position), e))
 

@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """The losses of a perceptron after gradient steps of its own on each of many tasks, and their exact derivatives.
 
-Layer: y = x Wᵀ + b, tanh between layers. A task's samples enter a layer as X (N, in) and send errors D (N, out) back through it, so
-that its gradients are Dᵀ X for W and Σ D for b. After steps of sizes α and β along them, layer and backward pass are
+Layer: y = x Wᵀ + b, tanh between layers. A task's samples enter a layer as X (N, in) and send errors D (N, out) back
+through it, so that its gradients are Dᵀ X for W and Σ D for b. After steps of sizes α and β along them, layer and
+backward pass are
 
     y = x Wᵀ + b - Σ_steps (α x Xᵀ + β) D
     u = δ W - Σ_steps α (δ Dᵀ) X
 
-Nothing of the weights' size is formed for a task: all products with W are those of θ, for the samples of all tasks at once, and what
-differs from task to task is thin. Each of the two lines is bilinear in any two of its factors; their adjoints, below, are the same
-kind of products, and all that they add to the derivative by W is one product of stacked rows. The outer derivative calls the adjoints in
-reverse order; second order: also those of the inner passes, on which X and D depend.
+Nothing of the weights' size is formed for a task: all products with W are those of θ, for the samples of all tasks at
+once, and what differs from task to task is thin. Each of the two lines is bilinear in any two of its factors; their
+adjoints, below, are the same kind of products, and all that they add to the derivative by W is one product of stacked
+rows. The outer derivative calls the adjoints in reverse order; second order: also those of the inner passes, on which X
+and D depend.
 
-Written out because autograd through the same formulas took 1.25 times as long with three layers of 64 and 1.15 times with 512 (one core).
-Threads are those of numpy's OpenBLAS (OPENBLAS_NUM_THREADS), not torch's.
+Written out because autograd through the same formulas took 1.25 times as long with three layers of 64 and 1.15 times
+with 512 (one core). Threads are those of numpy's OpenBLAS (OPENBLAS_NUM_THREADS), not torch's.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ class Parameters(NamedTuple):
 
 
 class Tasks(NamedTuple):
-    """B tasks: support x (B, N, n_x), y (B, N, n) of which the samples count by weight (B, N); query x (B, Q, n_x), y (B, Q, n)."""
+    """B tasks: support x (B, N, n_x), y (B, N, n) of which the samples count by weight (B, N); query x (B, Q, n_x), y
+    (B, Q, n).
+    """
 
     x: Array
     y: Array
@@ -47,7 +51,9 @@ class Tasks(NamedTuple):
 
 
 class Memory:
-    """Arrays kept from one use to the next, by the order in which they are asked for: fresh pages would cost as much as the products."""
+    """Arrays kept from one use to the next, by the order in which they are asked for: fresh pages would cost as much as
+    the products.
+    """
 
     def __init__(self) -> None:
         self._arrays: list[Array] = []
@@ -71,7 +77,9 @@ class Memory:
 
 
 class _Step:
-    """What a gradient step adds to a layer: X (B, N, in) and D (B, N, out); and derivatives by both, as far as they are known."""
+    """What a gradient step adds to a layer: X (B, N, in) and D (B, N, out); and derivatives by both, as far as they are
+    known.
+    """
 
     def __init__(self, inputs: Array, deltas: Array, memory: Memory) -> None:
         self.inputs, self.deltas = inputs, deltas
@@ -81,7 +89,9 @@ class _Step:
 
 
 class _Rows(NamedTuple):
-    """Where a layer's rows are: of the query, then of the inner steps' forward passes, then of their backward passes."""
+    """Where a layer's rows are: of the query, then of the inner steps' forward passes,
+    then of their backward passes.
+    """
 
     query: slice
     forward: list[slice]
@@ -93,7 +103,9 @@ class _Rows(NamedTuple):
     def of(tasks: Tasks, steps: int) -> _Rows:
         start, samples = tasks.query_x[..., 0].size, tasks.x[..., 0].size
         slices = [slice(start + k * samples, start + (k + 1) * samples) for k in range(2 * steps)]
-        return _Rows(slice(0, start), slices[:steps], slices[steps:], start + steps * samples, start + 2 * steps * samples)
+        return _Rows(
+            slice(0, start), slices[:steps], slices[steps:], start + steps * samples, start + 2 * steps * samples
+        )
 
 
 class _Layer:
@@ -102,7 +114,9 @@ class _Layer:
     left (rows, out), right (rows, in): the derivative by W is leftᵀ right.
     """
 
-    def __init__(self, weight: Array, bias: Array, weight_step: float, bias_step: float, rows: int, memory: Memory) -> None:
+    def __init__(
+        self, weight: Array, bias: Array, weight_step: float, bias_step: float, rows: int, memory: Memory
+    ) -> None:
         self._weight, self._bias, self._weight_step, self._bias_step = weight, bias, weight_step, bias_step
         out, entering = weight.shape
         self.left, self.right = memory.take((rows, out), weight.dtype), memory.take((rows, entering), weight.dtype)
@@ -172,7 +186,9 @@ class _Layer:
 
 
 class _InnerPass(NamedTuple):
-    """Of one inner step, by layer: inputs h (B, N, in), 1 - h², errors δ (B, N, out), and u (B, N, in) where it is passed on."""
+    """Of one inner step, by layer: inputs h (B, N, in), 1 - h², errors δ (B, N, out), and u (B, N, in) where it is
+    passed on.
+    """
 
     entered: list[Array]
     slopes: list[Array]
@@ -181,7 +197,8 @@ class _InnerPass(NamedTuple):
 
 
 class AdaptedLoss:
-    """Query losses (B,), L = mean over samples and outputs of (f - y)², after gradient steps on L over the support, weighted.
+    """Query losses (B,), L = mean over samples and outputs of (f - y)², after gradient steps on L over the support,
+    weighted.
 
     Arguments:
         parameters: θ and step sizes.
@@ -241,7 +258,9 @@ class AdaptedLoss:
                 self._step_adjoint(k, taken)
         return self._collected(second_order)
 
-    def _forward_adjoint(self, rows: slice, entered: list[Array], slopes: list[Array], by_entered: list[Array] | None) -> None:
+    def _forward_adjoint(
+        self, rows: slice, entered: list[Array], slopes: list[Array], by_entered: list[Array] | None
+    ) -> None:
         """From the derivative by the outputs, in the last layer's left rows, down to the first layer's.
 
         by_entered: derivatives by what enters each layer that come from elsewhere.

@@ -15,33 +15,47 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    adapter: Literal["last_layer", "maml"] = Field("last_layer", description="what is trained: a Bayesian last layer, or MAML's weights")
+    adapter: Literal["last_layer", "maml"] = Field(
+        "last_layer", description="what is trained: a Bayesian last layer, or MAML's weights"
+    )
     tasks: int = Field(2000, ge=20, le=100000, description="simulated tasks to learn from")
     duration_s: float = Field(1.5, ge=1.2, le=20.0, description="simulated time of each task [s]")
     seed: int = Field(0, ge=0, description="of tasks, motions, noise and initial weights")
     steps: int = Field(1500, ge=1, le=1000000, description="gradient steps")
     batch: int = Field(32, ge=2, le=1000, description="tasks in a gradient step")
     learning_rate: float = Field(3e-3, gt=0.0, le=0.1, description="at the start; falls to zero along a cosine")
-    groups: tuple[Group, ...] = Field(("all",), description="raw, physics-informed features; all: those that the kind of robot has")
+    groups: tuple[Group, ...] = Field(
+        ("all",), description="raw, physics-informed features; all: those that the kind of robot has"
+    )
     learned: int = Field(10, ge=0, le=64, description="learned features of each joint; 0: none")
-    hidden: tuple[int, ...] = Field((), description="widths of the hidden layers; none given: 64, 64, with maml 64, 64, 64")
+    hidden: tuple[int, ...] = Field(
+        (), description="widths of the hidden layers; none given: 64, 64, with maml 64, 64, 64"
+    )
     features: Literal["meta", "supervised"] = Field(
-        "meta", description="learned features trained through the posterior, or by plain regression on all tasks together"
+        "meta",
+        description="learned features trained through the posterior, or by plain regression on all tasks together",
     )
     prior: Literal["empirical", "trained", "isotropic"] = Field(
         "empirical",
         description="of the raw features' context: the tasks' own mean and covariance, these as a start for training, "
         "or zero mean and one scale for each kind; the learned features' is trained, except with isotropic",
     )
-    unloaded_start: bool = Field(True, description="the prior's mean payload is 0: the robot starts without knowing anything")
-    context_weight: float = Field(1.0, ge=0.0, le=100.0, description="weight of the true context's likelihood beside the residual's")
+    unloaded_start: bool = Field(
+        True, description="the prior's mean payload is 0: the robot starts without knowing anything"
+    )
+    context_weight: float = Field(
+        1.0, ge=0.0, le=100.0, description="weight of the true context's likelihood beside the residual's"
+    )
     inner_steps: int = Field(1, ge=1, le=20, description="maml: gradient steps of an adaptation")
     threads: int = Field(2, ge=1, le=64, description="processor threads")
 
     @model_validator(mode="after")
     def _something_to_train(self) -> TrainConfig:
         if self.features == "supervised" and (self.learned == 0 or self.prior == "trained"):
-            raise ValueError("features 'supervised' train the learned features alone: needs learned >= 1 and a prior that is not trained")
+            raise ValueError(
+                "features 'supervised' train the learned features alone: needs learned >= 1 and a prior that is not "
+                "trained"
+            )
         if not self.groups and self.learned == 0:
             raise ValueError("no features at all: needs groups or learned >= 1")
         return self

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What meta-learning learns from: for each task and control interval the residual's impulse and the features that may explain it.
+"""What meta-learning learns from: for each task and control interval the residual's impulse and the features that may
+explain it.
 
 The target is exact and needs no differentiation (momentum form, adaptation/momentum_filter.py):
 
     T_k = M_{k+1} v_{k+1} - M_k v_k - dt (τ_k + β̄_k) = ∫Δ dt
 
-from noise-free states; T_k / dt is the mean residual Δ of the interval. Noise is added where learning has to live with it.
+from noise-free states; T_k / dt is the mean residual Δ of the interval. Noise is added where learning has to live with
+it.
 """
 
 from __future__ import annotations
@@ -40,8 +42,9 @@ class Rollouts:
 
     q, v: (T, K + 1, n) noise-free states as the sensors see them; q_measured, v_measured: with the sensors' errors.
     effort: (T, K, n) commanded meanwhile. dt: of an interval [s].
-    velocity_noise: (T,) standard deviation of the measured velocity [rad/s]. encoder_step: (T,) of the measured position [rad].
-    contexts: (T, n_raw) true coefficients of the raw features `context_names`; NaN where there is no true value.
+    velocity_noise: (T,) standard deviation of the measured velocity [rad/s]. encoder_step: (T,) of the measured
+    position [rad]. contexts: (T, n_raw) true coefficients of the raw features `context_names`; NaN where there is no
+    true value.
     """
 
     q: Array32
@@ -78,10 +81,10 @@ class Rollouts:
 class Experience:
     """T tasks, S consecutive intervals each.
 
-    target: (T, S, n) ∫Δ dt [Nm s]. raw: (T, S, n, n_raw) ∫Φ dt of the raw features `names`. mobility: (T, S + 1, n, n) M⁻¹ at the
-    samples that bound the intervals. q, v, a, effort: (T, S, n) at mid-interval; past_effort: (T, S, 2, n).
-    dt, velocity_noise, encoder_step, contexts: as in Rollouts, contexts in the order of `names`.
-    inputs: (T, S, n_x) of the network, where they are not those of an arm's joints; noise: (T, n) of velocities that are as good as all
+    target: (T, S, n) ∫Δ dt [Nm s]. raw: (T, S, n, n_raw) ∫Φ dt of the raw features `names`. mobility: (T, S + 1, n, n)
+    M⁻¹ at the samples that bound the intervals. q, v, a, effort: (T, S, n) at mid-interval; past_effort: (T, S, 2, n).
+    dt, velocity_noise, encoder_step, contexts: as in Rollouts, contexts in the order of `names`. inputs: (T, S, n_x) of
+    the network, where they are not those of an arm's joints; noise: (T, n) of velocities that are as good as all
     sensors together, where encoder_step does not tell.
     """
 
@@ -111,7 +114,14 @@ class Experience:
         means = {name: parts(getattr(self, name)).mean(axis=2) for name in ("q", "v", "a", "effort", "past_effort")}
         sums = {name: parts(getattr(self, name)).sum(axis=2) for name in ("target", "raw")}
         inputs = None if self.inputs is None else parts(self.inputs).mean(axis=2)
-        return replace(self, **means, **sums, inputs=inputs, mobility=self.mobility[:, : whole * count + 1 : count], dt=self.dt * count)
+        return replace(
+            self,
+            **means,
+            **sums,
+            inputs=inputs,
+            mobility=self.mobility[:, : whole * count + 1 : count],
+            dt=self.dt * count,
+        )
 
     def with_features(self, names: tuple[str, ...]) -> Experience:
         """With these raw features alone."""
@@ -147,7 +157,9 @@ def joined(parts: Sequence[Experience]) -> Experience:
     return replace(parts[0], **arrays)
 
 
-def experience(robot: Robot, dynamics: ArmDynamics, rollouts: Rollouts, groups: tuple[str, ...] = RAW_GROUPS) -> Experience:
+def experience(
+    robot: Robot, dynamics: ArmDynamics, rollouts: Rollouts, groups: tuple[str, ...] = RAW_GROUPS
+) -> Experience:
     """Residual and raw features of every interval but the first `HISTORY`.
 
     Raises:
@@ -160,7 +172,10 @@ def experience(robot: Robot, dynamics: ArmDynamics, rollouts: Rollouts, groups: 
     if missing:
         raise MetaRLError(f"experience: the rollouts have no true values of {missing}")
     chosen = [rollouts.context_names.index(name) for name in names]
-    blocks = [_block(dynamics, maps, rollouts.part(slice(start, start + _BLOCK))) for start in range(0, len(rollouts.q), _BLOCK)]
+    blocks = [
+        _block(dynamics, maps, rollouts.part(slice(start, start + _BLOCK)))
+        for start in range(0, len(rollouts.q), _BLOCK)
+    ]
     arrays = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
     return Experience(
         **arrays,
@@ -177,7 +192,9 @@ def _block(dynamics: ArmDynamics, maps: dict[str, FeatureMap], rollouts: Rollout
     dt, effort = rollouts.dt, rollouts.effort.astype(float)
     q, v = rollouts.q.astype(float), rollouts.v.astype(float)
     samples = (tasks, intervals + 1)
-    mass, momentum, beta = (x.reshape(*samples, *x.shape[1:]) for x in dynamics.momenta(q.reshape(-1, n), v.reshape(-1, n)))
+    mass, momentum, beta = (
+        x.reshape(*samples, *x.shape[1:]) for x in dynamics.momenta(q.reshape(-1, n), v.reshape(-1, n))
+    )
     target = np.diff(momentum, axis=1) - dt * (effort + 0.5 * (beta[:, 1:] + beta[:, :-1]))
     past_effort = np.stack([effort[:, HISTORY - 1 : -1], effort[:, :-HISTORY]], axis=2)
     q, v, mass, effort, target = (x[:, HISTORY:] for x in (q, v, mass, effort, target))
@@ -204,5 +221,7 @@ def _block(dynamics: ArmDynamics, maps: dict[str, FeatureMap], rollouts: Rollout
 def _payload_impulses(dynamics: ArmDynamics, q: Array, v: Array, dt: float) -> Array:
     """PayloadFeatures.impulse of all intervals (T, S, n, 10) between samples (T, S + 1, n)."""
     n = q.shape[2]
-    by_momentum, by_beta = (x.reshape(*q.shape, -1) for x in dynamics.payload_momentum_regressors(q.reshape(-1, n), v.reshape(-1, n)))
+    by_momentum, by_beta = (
+        x.reshape(*q.shape, -1) for x in dynamics.payload_momentum_regressors(q.reshape(-1, n), v.reshape(-1, n))
+    )
     return 0.5 * dt * (by_beta[:, 1:] + by_beta[:, :-1]) - np.diff(by_momentum, axis=1)

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What meta-learning learns from quadrotors: as meta/data.py, dimensionless, with the thrust that acted.
 
-The residual's impulse T_k = M_{k+1} v_{k+1} - M_k v_k - dt (B u_k + β̄_k) takes for u_k the mean thrust that the rotors' true speeds
-stand for: neither latency nor the motors' lag is in it. Forces are divided by the quadrotor's own (flight_features.py: FlightScale),
-context entries likewise, velocities of M⁻¹ by theirs: data of quadrotors of any size can be put side by side.
+The residual's impulse T_k = M_{k+1} v_{k+1} - M_k v_k - dt (B u_k + β̄_k) takes for u_k the mean thrust that the
+rotors' true speeds stand for: neither latency nor the motors' lag is in it. Forces are divided by the quadrotor's own
+(flight_features.py: FlightScale), context entries likewise, velocities of M⁻¹ by theirs: data of quadrotors of any size
+can be put side by side.
 """
 
 from __future__ import annotations
@@ -29,9 +30,11 @@ _BLOCK = 50
 
 @dataclass(frozen=True)
 class Flights:
-    """T rollouts of K control intervals. q (T, K + 1, 7), v (T, K + 1, 6): noise-free; acting: (T, K, 4) mean thrust [N].
+    """T rollouts of K control intervals. q (T, K + 1, 7), v (T, K + 1, 6): noise-free; acting: (T, K, 4) mean thrust
+    [N].
 
-    noise: (T, 6) of velocities that are as good as all sensors together [m/s, rad/s]. contexts: (T, 24) true coefficients of `GROUPS`.
+    noise: (T, 6) of velocities that are as good as all sensors together [m/s, rad/s]. contexts: (T, 24) true
+    coefficients of `GROUPS`.
     """
 
     q: Array32
@@ -60,11 +63,15 @@ def flight_experience(robot: Quadrotor, dynamics: QuadrotorDynamics, flights: Fl
     )
 
 
-def _block(robot: Quadrotor, dynamics: QuadrotorDynamics, scale: FlightScale, flights: Flights, tasks: slice) -> dict[str, Array32]:
+def _block(
+    robot: Quadrotor, dynamics: QuadrotorDynamics, scale: FlightScale, flights: Flights, tasks: slice
+) -> dict[str, Array32]:
     q, v, thrust = (x[tasks].astype(float)[:, HISTORY:] for x in (flights.q, flights.v, flights.acting))
     dt, shape = flights.dt, (*thrust.shape[:2], 6)
     q[..., 3:] /= np.linalg.norm(q[..., 3:], axis=-1, keepdims=True)
-    mass, momentum, beta = (x.reshape(*q.shape[:2], *x.shape[1:]) for x in dynamics.momenta(q.reshape(-1, 7), v.reshape(-1, 6)))
+    mass, momentum, beta = (
+        x.reshape(*q.shape[:2], *x.shape[1:]) for x in dynamics.momenta(q.reshape(-1, 7), v.reshape(-1, 6))
+    )
     middle_q, middle_v = 0.5 * (q[:, 1:] + q[:, :-1]), 0.5 * (v[:, 1:] + v[:, :-1])
     middle_q[..., 3:] /= np.linalg.norm(middle_q[..., 3:], axis=-1, keepdims=True)
     acceleration = np.diff(v, axis=1) / dt
@@ -73,7 +80,9 @@ def _block(robot: Quadrotor, dynamics: QuadrotorDynamics, scale: FlightScale, fl
     target = np.diff(momentum, axis=1) - dt * (force + 0.5 * (beta[:, 1:] + beta[:, :-1]))
     xi = Xi(flat[0], flat[1], flat[2], flat[3], np.zeros((2, len(flat[0]), 4)))
     others = feature_map(robot, dynamics, GROUPS[1:])
-    raw = np.concatenate([_payload_impulses(dynamics, q, v, dt), dt * others.design(xi).reshape(*shape, others.size)], axis=3)
+    raw = np.concatenate(
+        [_payload_impulses(dynamics, q, v, dt), dt * others.design(xi).reshape(*shape, others.size)], axis=3
+    )
     by_context = scale.context(feature_map(robot, dynamics, GROUPS).names)
     mobility = np.linalg.inv(mass) * (scale.force / scale.velocity[:, None])
     arrays = {

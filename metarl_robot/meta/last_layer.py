@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bayesian last layer: features and a Gaussian prior over their coefficients, trained together through the posterior.
 
-Harrison, Sharma, Pavone, "Meta-learning priors for efficient online Bayesian regression" (ALPaCA), 2018, in momentum form:
+Harrison, Sharma, Pavone, "Meta-learning priors for efficient online Bayesian regression" (ALPaCA), 2018, in momentum
+form:
 
     Δ(ξ; z) = Φ_θ(ξ) z + d + e,   z ~ N(z̄, L Lᵀ),   d a random walk,   e ~ N(0, S_e) with a short memory
 
-d, the slow disturbance that the online filter estimates beside z, starts from N(0, S_0); e is the fast one that comes and goes.
-z includes the latency of the commands, for which the online filter has no estimate but an equal doubt. A task's support window
-is K control intervals. With T_j the impulse of Δ and C_k = Σ_{j<=k} ∫Φ dt, what the robot can measure in it is
+d, the slow disturbance that the online filter estimates beside z, starts from N(0, S_0); e is the fast one that comes
+and goes. z includes the latency of the commands, for which the online filter has no estimate but an equal doubt. A
+task's support window is K control intervals. With T_j the impulse of Δ and C_k = Σ_{j<=k} ∫Φ dt, what the robot can
+measure in it is
 
     y_k = M_k⁻¹ (M_k ṽ_k - M_0 ṽ_0 - known impulse) = M_k⁻¹ C_k z + M_k⁻¹ Σ_{j<=k} dt (d_j + e_j) + n_k - M_k⁻¹ M_0 n_0
 
-with the velocity noise n ~ N(0, σ²): the same data, and the same errors, as those of the online filter. y and x = (u, d_K), where
-z = z̄ + L u and u ~ N(0, I), are jointly Gaussian, so the posterior of x is
+with the velocity noise n ~ N(0, σ²): the same data, and the same errors, as those of the online filter. y and x = (u,
+d_K), where z = z̄ + L u and u ~ N(0, I), are jointly Gaussian, so the posterior of x is
 
     μ = C_xy G⁻¹ (y - E y),   Σ = C_xx - C_xy G⁻¹ C_yx,    G = cov(y)
 
@@ -47,7 +49,9 @@ ERROR_MEMORY_S = 0.05
 """Memory of the fast model error e, as in the online filter."""
 STICTION_FACTOR = 5.0
 STICTION_VELOCITY_RAD_S = 0.05
-"""A joint slower than this may stick, with any friction up to Coulomb's: there e is this much larger, as in the online filter."""
+"""A joint slower than this may stick, with any friction up to Coulomb's: there e is this much larger, as in the online
+filter.
+"""
 _ENCODER_WORTH_HZ = 20.0
 _LEAST_NOISE_RAD_S = 3e-4
 _MERGED = 2
@@ -58,9 +62,22 @@ _QUERIES = 16
 _NOISE_RATE = 5.0
 """Learning rate of the noise levels, relative to that of the weights."""
 _PRIOR_RATE = 0.1
-"""Of the prior's: most of its entries hardly matter to the loss, and Adam would let the noise of the batches carry them off."""
+"""Of the prior's: most of its entries hardly matter to the loss, and Adam would let the noise of the batches carry them
+off.
+"""
 _RIDGE = 1e-6
-_KINDS = ("payload_mass", "payload_moment", "payload_inertia", "coulomb", "viscous", "motor", "latency", "rotor", "push", "drag")
+_KINDS = (
+    "payload_mass",
+    "payload_moment",
+    "payload_inertia",
+    "coulomb",
+    "viscous",
+    "motor",
+    "latency",
+    "rotor",
+    "push",
+    "drag",
+)
 
 
 @dataclass(frozen=True)
@@ -81,8 +98,8 @@ class Shape:
 class Start:
     """The prior that training starts from, and what of it is trained.
 
-    mean: (n_raw,), covariance: (n_raw, n_raw) of the raw features' coefficients; the learned ones' is N(learned_mean, I).
-    train_raw_mean: (n_raw,) flags. train_raw_covariance, train_learned: the rest of the prior.
+    mean: (n_raw,), covariance: (n_raw, n_raw) of the raw features' coefficients; the learned ones' is N(learned_mean,
+    I). train_raw_mean: (n_raw,) flags. train_raw_covariance, train_learned: the rest of the prior.
     """
 
     mean: Array
@@ -97,9 +114,9 @@ class Batch(NamedTuple):
     """B tasks, a support window of W intervals of `stride` data intervals each, Q query intervals.
 
     impulse: (B, W, n, n_raw), inputs: (B, W, 3n), target: (B, W, n): sums (inputs: means) over each interval.
-    mobility: (B, W + 1, n, n), noise: (B, W + 1, n) velocity noise [rad/s], at the samples that bound them; sigma: (B, n) its
-    standard deviation.
-    query_*: the same at Q data intervals; query_lag: (B, Q) from the end of the window [data intervals]. contexts: (B, n_raw).
+    mobility: (B, W + 1, n, n), noise: (B, W + 1, n) velocity noise [rad/s], at the samples that bound them; sigma: (B,
+    n) its standard deviation. query_*: the same at Q data intervals; query_lag: (B, Q) from the end of the window [data
+    intervals]. contexts: (B, n_raw).
     """
 
     stride: int
@@ -153,7 +170,9 @@ class LastLayer(nn.Module):
         factor = np.eye(raw + learned)
         factor[:raw, :raw] = np.linalg.cholesky(start.covariance)
         self.register_buffer("velocity_limit", torch.as_tensor(shape.velocity_limit, dtype=torch.float32))
-        self.register_buffer("mean_0", torch.as_tensor(np.concatenate([start.mean, np.full(learned, start.learned_mean)])))
+        self.register_buffer(
+            "mean_0", torch.as_tensor(np.concatenate([start.mean, np.full(learned, start.learned_mean)]))
+        )
         self.register_buffer("factor_0", torch.as_tensor(factor))
         size = raw + learned
         trained_mean = np.concatenate([start.train_raw_mean, np.full(learned, start.train_learned)])
@@ -167,7 +186,9 @@ class LastLayer(nn.Module):
         self.log_drift = nn.Parameter(scale.double().log())
 
     def prior(self) -> tuple[Tensor, Tensor]:
-        """z̄ (n_z,) and L (n_z, n_z), float64. Parameters are relative to where the prior starts: well scaled, and L has full rank."""
+        """z̄ (n_z,) and L (n_z, n_z), float64. Parameters are relative to where the prior starts: well scaled, and L
+        has full rank.
+        """
         factor = torch.where(self.trained_factor, self.factor, 0.0)
         relative = torch.tril(factor, -1) + torch.diag(torch.diagonal(factor).exp())
         shift = torch.where(self.trained_mean, self.factor_0 @ self.mean_shift, 0.0)
@@ -199,21 +220,29 @@ class LastLayer(nn.Module):
         covariance = covariance + torch.diag_embed((sigma**2).repeat(1, start.shape[1]))
         by_last = (after * of_last.mT[:, None, :]).flatten(1, 2)
         to_x = torch.cat([by_u, by_last], dim=2)
-        solution = torch.cholesky_solve(torch.cat([to_x, measured.flatten(1, 2)[..., None]], dim=2), torch.linalg.cholesky(covariance))
+        solution = torch.cholesky_solve(
+            torch.cat([to_x, measured.flatten(1, 2)[..., None]], dim=2), torch.linalg.cholesky(covariance)
+        )
         prior = torch.diag(torch.cat([torch.ones(size, dtype=torch.float64), last]))
         reduction = to_x.mT @ solution
         return Posterior(reduction[..., -1], prior - reduction[..., :-1])
 
     def _doubt(self, inputs: Tensor) -> Tensor:
-        """How much larger than usual the fast error's standard deviation is (…, n): joints that hardly move may stick."""
+        """How much larger than usual the fast error's standard deviation is (…, n):
+        joints that hardly move may stick.
+        """
         if not self.sticks:
             return torch.ones((*inputs.shape[:-1], self.n), dtype=torch.float64)
         v = inputs[..., 2 * self.n :].double() * self.velocity_limit
         return torch.sqrt(1.0 + STICTION_FACTOR**2 * torch.exp(-((v / STICTION_VELOCITY_RAD_S) ** 2)))
 
     def _disturbance(self, doubt: Tensor, dt: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Covariances, joint by joint, of the impulse Σ dt (d + e) (B, n, W, W), of it with the last d (n, W), of the last d (n,)."""
-        rate, first, error = (torch.exp(2.0 * x)[:, None, None] for x in (self.log_drift, self.log_disturbance, self.log_error))
+        """Covariances, joint by joint, of the impulse Σ dt (d + e) (B, n, W, W), of it with the last d (n, W), of the
+        last d (n,).
+        """
+        rate, first, error = (
+            torch.exp(2.0 * x)[:, None, None] for x in (self.log_drift, self.log_disturbance, self.log_error)
+        )
         width = doubt.shape[1]
         index = torch.arange(width, dtype=torch.float64)
         slow = first + rate * dt * torch.minimum(index[:, None], index)
@@ -238,7 +267,9 @@ class LastLayer(nn.Module):
         """Posterior mean (B, n_raw) and covariance (B, n_raw, n_raw) of the raw features' coefficients."""
         mean, factor = self.prior()
         own, size = factor[: self.raw], len(mean)
-        return mean[: self.raw] + posterior.mean[:, :size] @ own.mT, own @ posterior.covariance[:, :size, :size] @ own.mT
+        return mean[: self.raw] + posterior.mean[:, :size] @ own.mT, own @ posterior.covariance[
+            :, :size, :size
+        ] @ own.mT
 
     def loss(self, batch: Batch, context_weight: float) -> tuple[Tensor, Tensor]:
         """The loss, and the root mean square error (n,) of the predicted residual [Nm]."""
@@ -248,7 +279,9 @@ class LastLayer(nn.Module):
         loss = _negative_log_density(error, covariance).mean() / self.n
         if context_weight > 0.0:
             known, known_covariance = self.context(posterior)
-            known_covariance = known_covariance + 1e-9 * torch.diag_embed(torch.diagonal(known_covariance, dim1=-2, dim2=-1))
+            known_covariance = known_covariance + 1e-9 * torch.diag_embed(
+                torch.diagonal(known_covariance, dim1=-2, dim2=-1)
+            )
             surprisal = _negative_log_density(batch.contexts.double() - known, known_covariance).mean() / self.raw
             loss = loss + context_weight * surprisal
         return loss, error.detach().square().mean(dim=(0, 1)).sqrt()
@@ -262,9 +295,11 @@ class LastLayer(nn.Module):
         return (error / scale).square().mean(), error.detach().square().mean(dim=(0, 1)).sqrt()
 
     def export(self, kept: NDArray[np.intp]) -> dict[str, Array]:
-        """Tensors of a checkpoint: network.*, the prior of the `kept` context entries, and standard deviations of what they do not explain.
+        """Tensors of a checkpoint: network.*, the prior of the `kept` context entries, and standard deviations of what
+        they do not explain.
 
-        error_nm, disturbance_nm: (n,) fast disturbance e, slow one d at the start [Nm]; drift_nm: (n,) rate of d [Nm/√s].
+        error_nm, disturbance_nm: (n,) fast disturbance e, slow one d at the start [Nm]; drift_nm: (n,) rate of d
+        [Nm/√s].
         """
         mean, factor = (x.detach().numpy() for x in self.prior())
         covariance = factor @ factor.T
@@ -299,7 +334,9 @@ def _congruence(matrices: Tensor, kernels: Tensor) -> Tensor:
 class Sampler:
     """Draws batches: each from its own seed, so that training can stop and go on anywhere."""
 
-    def __init__(self, data: Experience, velocity_limit: Array, support: tuple[int, int], queries: int, horizon: int, seed: int) -> None:
+    def __init__(
+        self, data: Experience, velocity_limit: Array, support: tuple[int, int], queries: int, horizon: int, seed: int
+    ) -> None:
         """`support`: shortest and longest window; queries are drawn from the `horizon` intervals after it."""
         self._data, self._support, self._queries, self._horizon, self._seed = data, support, queries, horizon, seed
         known = effective_noise(data.velocity_noise, data.encoder_step)[:, None] if data.noise is None else data.noise
@@ -349,8 +386,9 @@ class Sampler:
 def effective_noise(velocity_noise: Array, encoder_step: Array) -> Array:
     """Noise of velocities that are as good as velocity and position measurements together [rad/s].
 
-    The slope of a line through N positions spread over a time h has the variance 12 σ_q² / (N h²), the mean of N velocities σ² / N:
-    with σ_q = s / √12, encoder steps of s are worth velocities with a noise of σ = s / h. Taken over h = 50 ms.
+    The slope of a line through N positions spread over a time h has the variance 12 σ_q² / (N h²), the mean of N
+    velocities σ² / N: with σ_q = s / √12, encoder steps of s are worth velocities with a noise of σ = s / h. Taken over
+    h = 50 ms.
     """
     of_positions = _ENCODER_WORTH_HZ * encoder_step + _LEAST_NOISE_RAD_S
     return np.asarray(1.0 / np.sqrt(1.0 / velocity_noise**2 + 1.0 / of_positions**2))
@@ -372,12 +410,16 @@ class LastLayerLearner:
         data = data.merged(_MERGED)
         left = 1.0 / np.sqrt(_MERGED)
         noise = None if data.noise is None else data.noise * left
-        data = replace(data, velocity_noise=data.velocity_noise * left, encoder_step=data.encoder_step * left, noise=noise)
+        data = replace(
+            data, velocity_noise=data.velocity_noise * left, encoder_step=data.encoder_step * left, noise=noise
+        )
         inputs = None if data.inputs is None else data.inputs.shape[2]
         shape = Shape(velocity_limit, effort_limit, config.learned, config.widths, inputs)
         self.module = LastLayer(shape, starting_prior(data.contexts, data.names, config), data.dt, config.seed)
         support = tuple(max(2, round(seconds / data.dt)) for seconds in _SUPPORT_S)
-        self._sampler = Sampler(data, velocity_limit, (support[0], support[1]), _QUERIES, round(_HORIZON_S / data.dt), config.seed)
+        self._sampler = Sampler(
+            data, velocity_limit, (support[0], support[1]), _QUERIES, round(_HORIZON_S / data.dt), config.seed
+        )
         self._names = data.names + tuple(f"learned_{i + 1}" for i in range(config.learned))
         self._effort_limit = torch.as_tensor(effort_limit)
 
@@ -398,13 +440,16 @@ class LastLayerLearner:
         return loss, {"error_percent": float(100.0 * (error / self._effort_limit).mean())}
 
     def export(self) -> tuple[dict[str, Array], tuple[str, ...]]:
-        """Tensors of a checkpoint and the names of its context entries: without the latency, which is not estimated online."""
+        """Tensors of a checkpoint and the names of its context entries: without the latency, which is not estimated
+        online.
+        """
         kept = np.array([i for i, name in enumerate(self._names) if not name.startswith("latency_")], dtype=np.intp)
         return self.module.export(kept), tuple(self._names[i] for i in kept)
 
 
 def starting_prior(contexts: Array, names: tuple[str, ...], config: TrainConfig) -> Start:
-    """From the tasks' true contexts (T, n_raw): their mean and covariance about it; with an unloaded start, about no payload.
+    """From the tasks' true contexts (T, n_raw): their mean and covariance about it; with an unloaded start, about no
+    payload.
 
     With prior 'isotropic', zero mean and one scale for each kind of coefficient instead.
     """

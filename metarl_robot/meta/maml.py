@@ -3,12 +3,13 @@
 
     minimise over θ and log α   Σ_i L_i(θ - α ∘ ∇L_i(θ; support_i); query_i)
 
-exactly, with the second derivatives that the inner gradient brings, or without them (first order: ∇L_i taken as a constant). L is
-the mean square of f_θ(x) - Δ / s over samples and joints. The support holds the residual as the robot measures it, by a momentum
-observer; the query is noise-free and later. All tasks are computed at once (adapted_loss.py).
+exactly, with the second derivatives that the inner gradient brings, or without them (first order: ∇L_i taken as a
+constant). L is the mean square of f_θ(x) - Δ / s over samples and joints. The support holds the residual as the robot
+measures it, by a momentum observer; the query is noise-free and later. All tasks are computed at once
+(adapted_loss.py).
 
-Plain supervised training of the same network on all tasks together, followed by the same gradient steps at test time, is the
-baseline that has to be beaten; it has one α, the best of a grid.
+Plain supervised training of the same network on all tasks together, followed by the same gradient steps at test time,
+is the baseline that has to be beaten; it has one α, the best of a grid.
 """
 
 from __future__ import annotations
@@ -59,11 +60,15 @@ class ResidualSeries:
         for name in ("measured_x", "measured_y", "true_x", "true_y"):
             array = getattr(self, name)
             if array.ndim != 3 or array.shape[:2] != (tasks, intervals) or not np.all(np.isfinite(array)):
-                raise MetaRLError(f"residual series: {name} must be finite and ({tasks}, {intervals}, …); given {array.shape}")
+                raise MetaRLError(
+                    f"residual series: {name} must be finite and ({tasks}, {intervals}, …); given {array.shape}"
+                )
 
 
 class TaskBatch(NamedTuple):
-    """B tasks: support x (B, W, n_x), y (B, W, n) of which the last count, by weight (B, W); query x (B, Q, n_x), y (B, Q, n)."""
+    """B tasks: support x (B, W, n_x), y (B, W, n) of which the last count, by weight (B, W); query x (B, Q, n_x), y (B,
+    Q, n).
+    """
 
     x: Tensor
     y: Tensor
@@ -96,7 +101,12 @@ class _LossAfter(torch.autograd.Function):
         ctx.model.memories.append(ctx.memory)
         ctx.loss = ctx.memory = None
         arrays = [torch.from_numpy(array) for array in (*slopes.weights, *slopes.biases)]
-        return None, None, *arrays, *(by_losses.new_tensor(value) for value in (*slopes.weight_steps, *slopes.bias_steps))
+        return (
+            None,
+            None,
+            *arrays,
+            *(by_losses.new_tensor(value) for value in (*slopes.weight_steps, *slopes.bias_steps)),
+        )
 
 
 class Maml(nn.Module):
@@ -110,7 +120,13 @@ class Maml(nn.Module):
     """
 
     def __init__(
-        self, inputs: int, outputs: int, hidden: tuple[int, ...], inner_steps: int, second_order: bool, generator: torch.Generator
+        self,
+        inputs: int,
+        outputs: int,
+        hidden: tuple[int, ...],
+        inner_steps: int,
+        second_order: bool,
+        generator: torch.Generator,
     ) -> None:
         super().__init__()
         self.network = Perceptron((inputs, *hidden, outputs), torch.ones(outputs), generator)

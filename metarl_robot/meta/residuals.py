@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What MAML learns from: the residual as the robot measures it, beside the truth, in the inputs of the online network.
 
-The measured series comes from the online code itself (adaptation.maml.ResidualMeter), run over each rollout's noisy measurements.
+The measured series comes from the online code itself (adaptation.maml.ResidualMeter), run over each rollout's noisy
+measurements.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ def residual_series(
     truth: Experience,
     progress: Callable[[int, int], None] | None = None,
 ) -> ResidualSeries:
-    """Series of every rollout; `truth` is the `experience` of the same rollouts, without the latency's share of the residual."""
+    """Series of every rollout; `truth` is the `experience` of the same rollouts, without the latency's share of the
+    residual.
+    """
     inputs, scale = NetworkInputs(robot, dynamics), output_scale(robot)
     measured: list[list[Sample]] = []
     for task in range(truth.tasks):

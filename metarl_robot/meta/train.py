@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The training loop: gradient steps that can be interrupted anywhere and resumed as if they had not been.
 
-Every step draws its batch from its own seed and the learning rate is a function of the step, so the state of a run is its
-weights, Adam's moments and the number of the step. It is saved every few seconds and when the run is interrupted.
+Every step draws its batch from its own seed and the learning rate is a function of the step, so the state of a run is
+its weights, Adam's moments and the number of the step. It is saved every few seconds and when the run is interrupted.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ class Learner(Protocol):
 
 @dataclass(frozen=True)
 class Fit:
-    """A finished run. curve: (step, mean loss since the last point) pairs; seconds: in gradient steps, interruptions not counted."""
+    """A finished run. curve: (step, mean loss since the last point) pairs; seconds: in gradient steps, interruptions
+    not counted.
+    """
 
     curve: list[tuple[int, float]]
     seconds: float
@@ -76,7 +78,8 @@ def fit(
     Arguments:
         learner: what to train; holds the result.
         state: file of the run's state.
-        identity: what the run learns from (a hash of its data); resuming with another, or with another configuration, is refused.
+        identity: what the run learns from (a hash of its data); resuming with another, or with another configuration,
+            is refused.
         resume: go on from `state` if it is there.
         progress: called after every step with `phase`.
 
@@ -84,7 +87,8 @@ def fit(
         MetaRLError: the state belongs to another run or is damaged, or the loss is not finite.
     """
     torch.set_flush_denormal(True)
-    torch.set_num_threads(1 if learner.in_numpy else config.threads)  # two pools of threads would steal each other's processors
+    # two pools of threads would steal each other's processors
+    torch.set_num_threads(1 if learner.in_numpy else config.threads)
     run = _Run(learner, config, state, _fingerprint(config, identity))
     if resume and state.is_file():
         run.load()
@@ -152,7 +156,9 @@ class _Run:
         except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
             loss, metrics, reason = torch.tensor(math.nan), {}, str(error)
         if not torch.isfinite(loss):
-            raise MetaRLError(f"training: {reason} at step {self.step}; try a smaller learning_rate than {self._config.learning_rate}")
+            raise MetaRLError(
+                f"training: {reason} at step {self.step}; try a smaller learning_rate than {self._config.learning_rate}"
+            )
         return loss, metrics
 
     def _record(self, loss: float) -> None:
@@ -167,7 +173,13 @@ class _Run:
         for name, parameter in zip(self._names, self._parameters(), strict=True):
             for key, value in self._optimiser.state.get(parameter, {}).items():
                 tensors[f"adam.{key}.{name}"] = value
-        facts = {"step": self.step, "curve": self.curve, "seconds": self.seconds, "sum": self._sum, "count": self._count}
+        facts = {
+            "step": self.step,
+            "curve": self.curve,
+            "seconds": self.seconds,
+            "sum": self._sum,
+            "count": self._count,
+        }
         metadata = {"fingerprint": self._fingerprint, "facts": json.dumps(facts)}
         self._path.parent.mkdir(parents=True, exist_ok=True)
         copies = {name: value.detach().clone().contiguous() for name, value in tensors.items()}
@@ -182,7 +194,10 @@ class _Run:
         except (SafetensorError, OSError) as error:
             raise MetaRLError(f"{self._path}: not the state of a training run: {error}") from error
         if metadata is None or metadata.get("fingerprint") != self._fingerprint:
-            raise MetaRLError(f"{self._path}: the interrupted run had other settings or data; use the same, or start anew without resuming")
+            raise MetaRLError(
+                f"{self._path}: the interrupted run had other settings or data; use the same, or start anew without "
+                "resuming"
+            )
         try:
             self._restore(json.loads(metadata["facts"]), tensors)
         except (KeyError, TypeError, ValueError, RuntimeError, RecursionError) as error:
@@ -196,7 +211,11 @@ class _Run:
         own = {name.removeprefix("module."): value for name, value in tensors.items() if name.startswith("module.")}
         self._learner.module.load_state_dict(own)
         for name, parameter in zip(self._names, self._parameters(), strict=True):
-            keys = {key: tensors[f"adam.{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq") if f"adam.{key}.{name}" in tensors}
+            keys = {
+                key: tensors[f"adam.{key}.{name}"]
+                for key in ("step", "exp_avg", "exp_avg_sq")
+                if f"adam.{key}.{name}" in tensors
+            }
             for key, value in keys.items():
                 if value.shape != (() if key == "step" else parameter.shape):
                     raise ValueError(f"adam.{key}.{name} has the shape {tuple(value.shape)}")

@@ -7,7 +7,8 @@ With u the velocity of a point relative to the air, in body axes, Ω a rotor's s
     rotor drag torque   -s c γ k Ω² about z
     rotor drag          -d Ω (C_h u_x, C_h u_y, C_v u_z), u at the hub    (Faessler, Franchi, Scaramuzza, RA-L 2018)
     parasitic drag      -p C_p |u| u, u at the body's origin
-    ground effect       g = 1 / (1 - (r / 4 z)²), z the hub's height, r the rotor's radius           (Cheeseman, Bennett, R&M 3021, 1955)
+    ground effect       g = 1 / (1 - (r / 4 z)²), z the hub's height, r the rotor's radius           (Cheeseman,
+    Bennett, R&M 3021, 1955)
 
 d and p are the task's drag scales. Cheeseman and Bennett is not meant for heights below half a radius, where g is held.
 """
@@ -77,13 +78,17 @@ class Aerodynamics:
         air = (velocity[:, None, :3] - wind[:, None]) @ rotation
         twist[:, :, :3], twist[:, 0, 3:] = air, velocity[:, 3:]
         thrust = self.gain * square_speed
-        hub_force = self.rotor_drag * np.sqrt(square_speed)[:, :, None] * (twist @ self._to_hubs).reshape(-1, _ROTORS, 3)
+        hub_force = (
+            self.rotor_drag * np.sqrt(square_speed)[:, :, None] * (twist @ self._to_hubs).reshape(-1, _ROTORS, 3)
+        )
         hub_force[:, :, 2] += thrust * self._ground_effect(rotation, height)
         efforts[:, 0, : 3 * _ROTORS], efforts[:, 0, 3 * _ROTORS :] = hub_force.reshape(-1, 3 * _ROTORS), thrust
         wrench = efforts @ self._to_wrench  # (T, 1, 6) body
         speed = np.sqrt(air @ air.transpose(0, 2, 1))
         result = np.empty((self._count, 6))
-        result[:, :3] = ((wrench[:, :, :3] + self.parasitic_drag[:, None] * speed * air) @ rotation.transpose(0, 2, 1))[:, 0]
+        result[:, :3] = ((wrench[:, :, :3] + self.parasitic_drag[:, None] * speed * air) @ rotation.transpose(0, 2, 1))[
+            :, 0
+        ]
         result[:, 3:] = wrench[:, 0, 3:]
         return result
 

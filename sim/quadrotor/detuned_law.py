@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A geometric controller with drawn gains, under which quadrotors collect data.
 
-    f = m (a_ref + kp (p_ref - p_m) + kd (v_ref - v_m) - g),    collective thrust f · z_b,    desired z_b along f, heading of the reference
-    torque = J (α_ref + kr e_R + kw (ω_ref - ω_m)),             e_R: rotation vector from the measured to the desired attitude
+    f = m (a_ref + kp (p_ref - p_m) + kd (v_ref - v_m) - g),    collective thrust f · z_b,    desired z_b along f,
+    heading of the reference torque = J (α_ref + kr e_R + kw (ω_ref - ω_m)),             e_R: rotation vector from the
+    measured to the desired attitude
 
-(Lee, Leok, McClamroch, CDC 2010, with gains drawn anew for each task.) Slow motors are sped up: the command leads, in speed, by as much
-as brings the lag down to 20 ms. flight.c has the same, for one quadrotor.
+(Lee, Leok, McClamroch, CDC 2010, with gains drawn anew for each task.) Slow motors are sped up: the command leads, in
+speed, by as much as brings the lag down to 20 ms. flight.c has the same, for one quadrotor.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class DetunedLaw:
 
     Attributes:
         kp, kd, kr, kw: (T, 1). speeds: (T, 4) rotor speeds that its own model of the motors expects [rad/s].
-        lead: how far commands run ahead. follow: (faster, slower) share of a gap in speed that the motors close in a control period.
+        lead: how far commands run ahead. follow: (faster, slower) share of a gap in speed that the motors close in a
+            control period.
         inverse: (4, 4) of the allocation. slowest, fastest: (4,) rotor speeds [rad/s].
     """
 
@@ -62,7 +64,11 @@ class DetunedLaw:
     def command(self, state: State, points: Setpoints) -> Array:
         """(T, 4) thrusts [N] for states and setpoints (T, ·)."""
         robot, attitude = self._robot, state.q[:, 3:]
-        pull = points.a[:, :3] + self.kp * (points.q[:, :3] - state.q[:, :3]) + self.kd * (points.v[:, :3] - state.v[:, :3])
+        pull = (
+            points.a[:, :3]
+            + self.kp * (points.q[:, :3] - state.q[:, :3])
+            + self.kd * (points.v[:, :3] - state.v[:, :3])
+        )
         pull[:, 2] = np.maximum(pull[:, 2] + GRAVITY_M_S2, 0.3 * GRAVITY_M_S2)
         collective = robot.mass_kg * (pull * rotation.up(attitude)).sum(1, keepdims=True)
         error = rotation.error(attitude, desired_attitude(pull, rotation.yaw(points.q[:, 3:])))

@@ -34,7 +34,11 @@ class FlightLessons:
     def __init__(self, robot: Quadrotor) -> None:
         self._robot = robot
         self.dynamics = QuadrotorDynamics(robot)
-        self.velocity_scale, self.force_scale, self.unit = np.ones(robot.dof), FlightScale(robot).force, FlightScale(robot).force
+        self.velocity_scale, self.force_scale, self.unit = (
+            np.ones(robot.dof),
+            FlightScale(robot).force,
+            FlightScale(robot).force,
+        )
 
     def experience(self, data: DataSet, groups: tuple[str, ...]) -> Experience:
         return self.truth(data).with_features(feature_map(self._robot, self.dynamics, groups).names)
@@ -48,8 +52,12 @@ class FlightLessons:
             tasks = [data.tasks[i] for i in chosen]
             contexts = np.stack([true_context(robot, task) for task in tasks])
             noise = np.stack([_noise(task, robot.control_period_s) for task in tasks])
-            flights = Flights(data.q[chosen], data.v[chosen], data.acting[chosen], robot.control_period_s, noise, contexts)
-            parts.append(flight_experience(robot, self.dynamics if robot is self._robot else QuadrotorDynamics(robot), flights))
+            flights = Flights(
+                data.q[chosen], data.v[chosen], data.acting[chosen], robot.control_period_s, noise, contexts
+            )
+            parts.append(
+                flight_experience(robot, self.dynamics if robot is self._robot else QuadrotorDynamics(robot), flights)
+            )
         return parts[0] if len(parts) == 1 else joined(parts)
 
     def told(self, data: DataSet, task: int) -> Array:
@@ -65,7 +73,9 @@ def true_context(robot: Quadrotor, task: QuadrotorTask) -> Array:
     air = Aerodynamics(robot, [task])
     square = (hover_command(robot, task) / robot.thrust_coefficient)[None]
     level, height, still = np.eye(3)[None], np.full((1, 1), 100.0), np.zeros((1, 6))
-    push = air.force(level, height, still, task.wind.mean_m_s[None], square) - air.force(level, height, still, still[:, :3], square)
+    push = air.force(level, height, still, task.wind.mean_m_s[None], square) - air.force(
+        level, height, still, still[:, :3], square
+    )
     linear = task.drag_scale[0] * robot.rotor_drag * np.sqrt(square).sum()
     quadratic = task.drag_scale[1] * robot.parasitic_drag[[0, 2]]
     payload, rotors = task.payload.inertial_parameters(), task.thrust_gain - 1.0
@@ -75,8 +85,8 @@ def true_context(robot: Quadrotor, task: QuadrotorTask) -> Array:
 def _noise(task: QuadrotorTask, period_s: float) -> Array:
     """(6,) noise of velocities that are as good as all the sensors together [m/s, rad/s].
 
-    A slope through positions is worth velocities with the noise σ_q / h, as for an arm; the integral of a specific force over h has the
-    noise σ_a √(h Δt).
+    A slope through positions is worth velocities with the noise σ_q / h, as for an arm; the integral of a specific
+    force over h has the noise σ_a √(h Δt).
     """
     by_position = task.position_noise_m / _SPAN_S
     by_force = task.accelerometer_noise_m_s2 * np.sqrt(_SPAN_S * period_s)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Quadrotors drawn at random, from 30 g to 2.5 kg: what a model for quadrotors of any size learns from.
 
-A member's mass is drawn log-uniformly, and what follows from size (arms, inertia, rotors, drag) scales as on built quadrotors, each with
-a factor of its own about it: arms as the cube root of the mass, inertia as mass times arm squared, drag as areas, agility as their inverse.
+A member's mass is drawn log-uniformly, and what follows from size (arms, inertia, rotors, drag) scales as on built
+quadrotors, each with a factor of its own about it: arms as the cube root of the mass, inertia as mass times arm
+squared, drag as areas, agility as their inverse.
 """
 
 from __future__ import annotations
@@ -44,11 +45,16 @@ def member(index: int) -> Quadrotor:
         "description": f"member {index} of the family, {mass:.3g} kg",
         "base_frame": "base_link",
         "control_rate_hz": 200.0,
-        "payload": {"site": "payload_site", "rated_mass_kg": 0.3 * mass, "position_m": (0.0, 0.0, -rng.uniform(0.15, 0.4) * arm)},
+        "payload": {
+            "site": "payload_site",
+            "rated_mass_kg": 0.3 * mass,
+            "position_m": (0.0, 0.0, -rng.uniform(0.15, 0.4) * arm),
+        },
         "mass_kg": mass,
         "inertia_kg_m2": (across, across * rng.uniform(0.9, 1.1), across * rng.uniform(1.6, 1.85)),
         "rotors": [
-            {"name": f"rotor{i + 1}", "position_m": (x * place, y * place, height), "spin": spin} for i, (x, y, spin) in enumerate(corners)
+            {"name": f"rotor{i + 1}", "position_m": (x * place, y * place, height), "spin": spin}
+            for i, (x, y, spin) in enumerate(corners)
         ],
         "thrust_coefficient_n_s2": thrust / fastest**2,
         "torque_ratio_m": rng.uniform(0.06, 0.2) * arm,

@@ -22,7 +22,8 @@ _FASTEST_M_S = 50.0
 def required_thrusts(robot: Quadrotor, task: QuadrotorTask, points: Setpoints) -> Array:
     """(N, 4) commands [N] that follow the setpoints under `task`, in the strongest wind that it has.
 
-    Drag is taken at the reference's attitude with rotors at hover speed; a payload on a sling counts as a point mass at the payload site.
+    Drag is taken at the reference's attitude with rotors at hover speed; a payload on a sling counts as a point mass at
+    the payload site.
     """
     return _thrusts(robot, task, points, _required_force(robot, task, points))
 
@@ -82,7 +83,9 @@ def _use(robot: Quadrotor, task: QuadrotorTask, points: Setpoints) -> float:
 
 
 def holding_wind(robot: Quadrotor, share: float) -> float:
-    """The wind [m/s] in which the nominal quadrotor's hover takes that share of thrust or tilt, by bisection; 50 at most."""
+    """The wind [m/s] in which the nominal quadrotor's hover takes that share of thrust or tilt, by bisection; 50 at
+    most.
+    """
     low, high = 0.0, _FASTEST_M_S
     for _ in range(40):
         middle = 0.5 * (low + high)

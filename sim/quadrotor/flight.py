@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Quadrotors from one command to the next: motors, air and delays around MuJoCo's steps, and what the sensors say at the end.
+"""Quadrotors from one command to the next: motors, air and delays around MuJoCo's steps, and what the sensors say at
+the end.
 
-In C where there is a compiler (flight.c): it acts between the steps of a simulation, in the simulations' threads, and a command is one
-call however many steps it is held. In numpy elsewhere, step by step for all simulations: same results to rounding.
+In C where there is a compiler (flight.c): it acts between the steps of a simulation, in the simulations' threads, and a
+command is one call however many steps it is held. In numpy elsewhere, step by step for all simulations: same results to
+rounding.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ class Flight:
     Attributes:
         steps: physics steps since `begin`.
         speeds: (T, 4) of the rotors now [rad/s]. mean_thrust: (T, 4) k Ω², its mean over the last run [N].
-        crashed: (T,) 0 or 1. counts: (T, 4) physics steps with a thrust command, a speed, a rate, any of them, beyond its limit.
+        crashed: (T,) 0 or 1. counts: (T, 4) physics steps with a thrust command, a speed, a rate, any of them, beyond
+            its limit.
         truth, measured: (T, 16) pose (7), velocity (6) and specific force (3): now, and as the sensors show them.
         applied: (T, count, 6) generalised forces in the physics steps of the last call [N; world, Nm; body].
     """
@@ -55,7 +58,11 @@ class Flight:
         self.steps = 0
         self.truth, self.measured = np.zeros((worlds, _STATE)), np.zeros((worlds, _STATE))
         self.speeds, self.mean_thrust = np.zeros((worlds, 4)), np.zeros((worlds, 4))
-        self._issued, self._overdriven, self._noise = np.zeros((worlds, 4)), np.zeros(worlds, np.intp), np.zeros((worlds, 3 * len(NOISES)))
+        self._issued, self._overdriven, self._noise = (
+            np.zeros((worlds, 4)),
+            np.zeros(worlds, np.intp),
+            np.zeros((worlds, 3 * len(NOISES))),
+        )
         self.crashed, self.counts = np.zeros(worlds, np.intp), np.zeros((worlds, 4), np.intp)
         self._targets, self._q, self._v, self._force = (np.zeros((worlds, self._keep, size)) for size in (4, 7, 6, 3))
 
@@ -72,18 +79,27 @@ class Flight:
         self._noise_std = np.array([[getattr(task, name) for name in NOISES] for task in tasks]).repeat(3, axis=1)
 
     def begin(self, thrusts: Array, force: Array, noise: Array) -> None:
-        """Start as if it had always been so: rotors at thrusts (T, 4) [N], specific forces (T, 3) [m/s²], poses and velocities as now."""
+        """Start as if it had always been so: rotors at thrusts (T, 4) [N], specific forces (T, 3) [m/s²], poses and
+        velocities as now.
+        """
         self.steps = 0
         self.speeds[:] = self._robot.speeds(thrusts)
         self.mean_thrust[:] = thrusts
         self.crashed[:], self.counts[:] = 0, 0
-        memory = (self._targets, self.speeds), (self._q, self._qpos[:, :7]), (self._v, self._qvel[:, :6]), (self._force, force)
+        memory = (
+            (self._targets, self.speeds),
+            (self._q, self._qpos[:, :7]),
+            (self._v, self._qvel[:, :6]),
+            (self._force, force),
+        )
         for ring, values in memory:
             ring[:] = values[:, None]
         self.run(thrusts, 0, noise)
 
     def run(self, command: Array, count: int, noise: Array) -> None:
-        """Issue thrusts (T, 4) [N], clamped to the limits, and take `count` physics steps. noise: (T, 15) standard normal."""
+        """Issue thrusts (T, 4) [N], clamped to the limits, and take `count` physics steps. noise: (T, 15) standard
+        normal.
+        """
         robot = self._robot
         self._issued[:] = robot.speeds(np.clip(command, robot.effort_lower, robot.effort_limit))
         beyond = (command < robot.effort_lower - _LIMIT_TOLERANCE) | (command > robot.effort_limit + _LIMIT_TOLERANCE)
@@ -98,7 +114,8 @@ class Flight:
 
         Arguments:
             points: (T, S + 1, ·). dither: (S, T, 4) added to the commands [N]. noise: (S, T, 15) standard normal.
-            log: arrays of a metarl_robot.sim.dataset.DataSet, contiguous, (T, S + 1, ·), of effort and acting (T, S, 4).
+            log: arrays of a metarl_robot.sim.dataset.DataSet, contiguous, (T, S + 1, ·), of effort and acting (T, S,
+                4).
         """
         robot, applied = self._robot, []
         for k in range(len(dither) + 1):
@@ -157,7 +174,9 @@ class Flight:
         self.counts += np.stack([self._overdriven, speed, rate, (self._overdriven > 0) | speed | rate], axis=1)
 
     def _recalled(self, steps: Integers) -> Array:
-        """(T, 16) at a past step of each quadrotor (T,): positions as old as velocities, specific force the mean of a control period."""
+        """(T, 16) at a past step of each quadrotor (T,): positions as old as velocities, specific force the mean of a
+        control period.
+        """
         slots = steps % self._keep
         v = self._v[self._all, slots]
         window = (steps[:, None] - np.arange(self._period)) % self._keep
@@ -184,7 +203,9 @@ class CompiledFlight(Flight):
     def __init__(self, robot: Quadrotor, worlds: int, dt: float, library: Kernel) -> None:
         super().__init__(robot, worlds, dt)
         self._library = library
-        self._fly, self._follow_law = (ctypes.cast(function, ctypes.c_void_p).value or 0 for function in (library.fly, library.follow))
+        self._fly, self._follow_law = (
+            ctypes.cast(function, ctypes.c_void_p).value or 0 for function in (library.fly, library.follow)
+        )
 
     def install(self, simulation: Worlds, tasks: Sequence[QuadrotorTask]) -> None:
         super().install(simulation, tasks)
@@ -195,13 +216,15 @@ class CompiledFlight(Flight):
             begin=function_address("mj_step2"), end=function_address("mj_step1"),
             dt=self._dt, age=velocity_age(self._dt), gravity=GRAVITY_M_S2, upright=float(np.cos(CRASH_TILT_RAD)),
             tolerance=_LIMIT_TOLERANCE, gust_dt=GUST_DT_S,
-            coefficient=robot.thrust_coefficient, radius=air.radius, lowest=air.lowest, faster=self._follow[0], slower=self._follow[1],
+            coefficient=robot.thrust_coefficient, radius=air.radius, lowest=air.lowest, faster=self._follow[0],
+            slower=self._follow[1],
             hubs=air.hubs, drag_torque=air.drag_torque, velocity_limit=robot.velocity_limit,
             gain=air.gain, rotor_drag=air.rotor_drag, parasitic_drag=air.parasitic_drag, ground=air.ground,
             wall_normal=air.wall_normal, wall_offset=air.wall_offset, wall_edge=air.wall_edge,
             wind=wind.mean, swing=wind.swing, swing_rate=wind.swing_rate, gusts=wind.gusts,
             noise_std=self._noise_std, command_steps=self._command_steps, sensor_steps=self.sensor_steps,
-            speeds=self.speeds, mean_thrust=self.mean_thrust, targets=self._targets, q=self._q, v=self._v, force=self._force,
+            speeds=self.speeds, mean_thrust=self.mean_thrust, targets=self._targets, q=self._q, v=self._v,
+            force=self._force,
             crashed=self.crashed, counts=self.counts,
             count=0, now=0, rows=0, issued=self._issued, noise=self._noise, overdriven=self._overdriven,
             applied=0, truth=self.truth, measured=self.measured,
@@ -220,7 +243,9 @@ class CompiledFlight(Flight):
         self.applied = np.empty((self._worlds, steps * self._period, 6))
         self._overdriven[:] = 0
         self._prepare(steps * self._period)
-        q, v, a, dither, noise = (np.ascontiguousarray(array, float) for array in (points.q, points.v, points.a, dither, noise))
+        q, v, a, dither, noise = (
+            np.ascontiguousarray(array, float) for array in (points.q, points.v, points.a, dither, noise)
+        )
         controller = self._library.struct(
             "Law",
             mass=robot.mass_kg, lead=law.lead, faster=float(law.follow[0]), slower=float(law.follow[1]),

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated quadrotor as a MuJoCo model: the robot's MJCF plus a payload body, rigid or on a sling, and how a task sets its fields.
+"""The simulated quadrotor as a MuJoCo model: the robot's MJCF plus a payload body, rigid or on a sling, and how a task
+sets its fields.
 
 MuJoCo moves the rigid bodies and keeps them above the ground; what rotors and air do is applied as a generalised force.
 """
@@ -39,11 +40,15 @@ class Fields(NamedTuple):
 
 @lru_cache(maxsize=16)
 def compile_model(robot: Quadrotor, sling: bool = False, physics_dt_s: float = PHYSICS_DT_S) -> mujoco.MjModel:
-    """The robot with a payload body, to be read only. q and v of the robot come first, then those of the sling's ball joint."""
+    """The robot with a payload body, to be read only.
+
+    q and v of the robot come first, then those of the sling's ball joint.
+    """
     spec = robot.mj_spec()
     spec.option.timestep = physics_dt_s
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
-    spec.option.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)  # divergence must show, not teleport the robot
+    # divergence must show, not teleport the robot
+    spec.option.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
     site = spec.site(robot.payload_site)
     payload = site.parent.add_body(name=PAYLOAD, pos=site.pos)
     payload.explicitinertial = True
@@ -60,14 +65,25 @@ def task_fields(model: mujoco.MjModel, task: QuadrotorTask) -> Fields:
     mass, com, quat, inertia = principal(task.payload)
     if task.sling_m > 0.0:
         swinging = mass * task.sling_m**2
-        com, quat, inertia = np.array([0.0, 0.0, -task.sling_m]), np.array([1.0, 0.0, 0.0, 0.0]), np.full(3, _BOB_INERTIA * swinging)
+        com, quat, inertia = (
+            np.array([0.0, 0.0, -task.sling_m]),
+            np.array([1.0, 0.0, 0.0, 0.0]),
+            np.full(3, _BOB_INERTIA * swinging),
+        )
         values.dof_damping[6:] = 2.0 * _SLING_DAMPING * swinging * np.sqrt(GRAVITY_M_S2 / task.sling_m)
-    values.body_mass[body], values.body_ipos[body], values.body_iquat[body], values.body_inertia[body] = mass, com, quat, inertia
+    values.body_mass[body], values.body_ipos[body], values.body_iquat[body], values.body_inertia[body] = (
+        mass,
+        com,
+        quat,
+        inertia,
+    )
     return values
 
 
 def hover_command(robot: Quadrotor, task: QuadrotorTask) -> Array:
-    """(4,) thrusts [N] to command for a level hover in still air; a payload on a sling hangs straight below the payload site."""
+    """(4,) thrusts [N] to command for a level hover in still air; a payload on a sling hangs straight below the payload
+    site.
+    """
     mass = task.payload.mass_kg
     lever = robot.payload_position + (0.0 if task.sling_m > 0.0 else 1.0) * task.payload.com_m
     needed = GRAVITY_M_S2 * np.array([robot.mass_kg + mass, mass * lever[1], -mass * lever[0], 0.0])

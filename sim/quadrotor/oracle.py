@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The oracle of a quadrotor: an adapter that is told payload, rotors, drag and wind; see metarl_robot.sim.oracle.
 
-Gusts and swings of the wind are not told, nor latency: a disturbance observer takes them, as in the controllers that have to learn.
+Gusts and swings of the wind are not told, nor latency: a disturbance observer takes them, as in the controllers that
+have to learn.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ Array = NDArray[np.float64]
 
 
 class AirFeature(PushFeatures):
-    """The known drag as one feature with coefficient 1: what the air does to a quadrotor whose rotors turn as in hover."""
+    """The known drag as one feature with coefficient 1: what the air does to a quadrotor whose rotors turn as in
+    hover.
+    """
 
     def __init__(self, dynamics: QuadrotorDynamics, task: QuadrotorTask) -> None:
         super().__init__(dynamics)
@@ -54,7 +57,9 @@ class AirFeature(PushFeatures):
         attitude, height = rotation.to_matrix(xi.q[:, 3:]), xi.q[:, 2:3]
         square = np.tile(self._square_speed, (count, 1))
         still = np.zeros_like(xi.v)
-        return air.force(attitude, height, xi.v, wind, square) - air.force(attitude, height, still, still[:, :3], square)
+        return air.force(attitude, height, xi.v, wind, square) - air.force(
+            attitude, height, still, still[:, :3], square
+        )
 
 
 def known_context(task: QuadrotorTask) -> Array:
@@ -70,4 +75,6 @@ def make_oracle(robot: Quadrotor, dynamics: QuadrotorDynamics, tuning: AdapterTu
         groups = (FlightPayloadFeatures(dynamics), RotorFeatures(dynamics), AirFeature(dynamics, task))
         return FeatureMap(robot.dof, groups, robot.nu), Prior(context, np.zeros((len(context), len(context))))
 
-    return OracleAdapter(dynamics, known, QuadrotorTask(ground_effect=False), filter_tuning(robot, dynamics, tuning, ()))
+    return OracleAdapter(
+        dynamics, known, QuadrotorTask(ground_effect=False), filter_tuning(robot, dynamics, tuning, ())
+    )

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Simulated quadrotors, each under its own task: what executes commands and is measured.
 
-Time runs in physics steps of length dt. With delays d_c and d_s rounded up to whole steps, at step k the motors follow the newest
-command issued at or before step k - d_c, and a measurement shows the state at step k - d_s, with Gaussian noise: of position, attitude
-(a rotation vector), velocity, rates and specific force. Rotor speeds follow their commands exactly (first-order lag, command held over a
-step); the thrust of a step is the mean of those at its ends. The accelerometer shows R^T (dv/dt - g), its mean over a control period.
-Every measurement draws one vector of noise, whatever is commanded.
+Time runs in physics steps of length dt. With delays d_c and d_s rounded up to whole steps, at step k the motors follow
+the newest command issued at or before step k - d_c, and a measurement shows the state at step k - d_s, with Gaussian
+noise: of position, attitude (a rotation vector), velocity, rates and specific force. Rotor speeds follow their commands
+exactly (first-order lag, command held over a step); the thrust of a step is the mean of those at its ends. The
+accelerometer shows R^T (dv/dt - g), its mean over a control period. Every measurement draws one vector of noise,
+whatever is commanded.
 """
 
 from __future__ import annotations
@@ -78,12 +79,16 @@ class QuadrotorBatch:
     def _build(self, sling: bool) -> None:
         self._worlds = Worlds(compile_model(self.robot, sling, self._dt), self._count)
         self._fields = {name: self._worlds.parameter(name) for name in Fields._fields}
-        self._qpos, self._qvel = (self._worlds.state(part) for part in (mujoco.mjtState.mjSTATE_QPOS, mujoco.mjtState.mjSTATE_QVEL))
+        self._qpos, self._qvel = (
+            self._worlds.state(part) for part in (mujoco.mjtState.mjSTATE_QPOS, mujoco.mjtState.mjSTATE_QVEL)
+        )
 
     def reset(self, q: Array, v: Array) -> State:
-        """Start again at t = 0, poses q (T, 7) and velocities v (T, 6), noise from the seeds. Returns the first measurements, (T, ·) each.
+        """Start again at t = 0, poses q (T, 7) and velocities v (T, 6), noise from the seeds. Returns the first
+        measurements, (T, ·) each.
 
-        The rotors turn as in hover, and go on so until the first command takes effect. What hangs on a sling hangs at rest.
+        The rotors turn as in hover, and go on so until the first command takes effect. What hangs on a sling hangs at
+        rest.
         """
         self._worlds.reset()
         self._place(np.array(q, float), np.array(v, float))
@@ -124,7 +129,8 @@ class QuadrotorBatch:
         self._worlds.forward()
 
     def step(self, effort: Array, count: int | None = None) -> State:
-        """Issue commands (T, 4) [N], clamped to the limits, and run for `count` physics steps (default: one control period).
+        """Issue commands (T, 4) [N], clamped to the limits, and run for `count` physics steps (default: one control
+        period).
 
         Returns:
             The measurements at the end, (T, ·) each.
@@ -137,7 +143,8 @@ class QuadrotorBatch:
 
         Arguments:
             points: (T, S + 1, ·), one a control period. dither: (S, T, 4) added to the commands [N].
-            log: arrays of a metarl_robot.sim.dataset.DataSet, contiguous, (T, S + 1, ·), of effort and acting (T, S, 4).
+            log: arrays of a metarl_robot.sim.dataset.DataSet, contiguous, (T, S + 1, ·), of effort and acting (T, S,
+                4).
         """
         self._flight.follow(law, points, dither, np.stack([self._noise.next() for _ in dither]), log)
 
@@ -163,12 +170,16 @@ class QuadrotorBatch:
 
     @property
     def acting_thrust(self) -> Array:
-        """(T, 4) k Ω² of the rotors, its mean over the last call of `step` [N]: what sound rotors with a fresh battery would have given."""
+        """(T, 4) k Ω² of the rotors, its mean over the last call of `step` [N]: what sound rotors with a fresh battery
+        would have given.
+        """
         return self._flight.mean_thrust.copy()
 
     @property
     def applied_force(self) -> Array:
-        """(T, count, 6) generalised force on the body in each physics step of the last `step` or `follow` [N; world, Nm; body]."""
+        """(T, count, 6) generalised force on the body in each physics step of the last `step` or `follow` [N; world,
+        Nm; body].
+        """
         return self._flight.applied
 
     @property
@@ -193,7 +204,9 @@ class QuadrotorBatch:
 
 @dataclass(frozen=True)
 class FlightViolations:
-    """Physics steps with a thrust command, a speed or a rate beyond a limit of the robot; `any` counts each step once."""
+    """Physics steps with a thrust command, a speed or a rate beyond a limit of the robot;
+    `any` counts each step once.
+    """
 
     thrust: int = 0
     speed: int = 0
@@ -202,7 +215,8 @@ class FlightViolations:
 
 
 class QuadrotorPlant:
-    """One quadrotor: a batch of one. Deterministic: the same seed, tasks and commands give the same measurements, bit for bit.
+    """One quadrotor: a batch of one. Deterministic: the same seed, tasks and commands give the same measurements, bit
+    for bit.
 
     Arguments:
         robot: what to simulate.
@@ -211,14 +225,17 @@ class QuadrotorPlant:
         physics_dt_s: length of a physics step.
     """
 
-    def __init__(self, robot: Quadrotor, task: QuadrotorTask, seed: int | Sequence[int] = 0, physics_dt_s: float = PHYSICS_DT_S) -> None:
+    def __init__(
+        self, robot: Quadrotor, task: QuadrotorTask, seed: int | Sequence[int] = 0, physics_dt_s: float = PHYSICS_DT_S
+    ) -> None:
         self.robot = robot
         self._dt = physics_dt_s
         self._batch = QuadrotorBatch(robot, [task], [seed], physics_dt_s=physics_dt_s)
         self.reset()
 
     def reset(self, q: Array | None = None, v: Array | None = None) -> State:
-        """Start again at t = 0 and pose q (7,) (default: home), moving at v (6,) (default: at rest), noise from its seed.
+        """Start again at t = 0 and pose q (7,) (default: home), moving at v (6,) (default: at rest), noise from its
+        seed.
 
         The rotors turn as in hover until the first command takes effect.
 
@@ -241,18 +258,21 @@ class QuadrotorPlant:
             The measurement at the end.
 
         Raises:
-            SignalError: wrong number of rotors, a value that is not finite, or a duration that is no multiple of the physics step;
-                the plant is as it was before.
+            SignalError: wrong number of rotors, a value that is not finite, or a duration that is no multiple of the
+                physics step; the plant is as it was before.
             MetaRLError: the simulation diverged.
         """
         effort = self._checked("effort", effort, self.robot.nu)
         count = round(duration_s / self._dt)
         if count < 1 or abs(count * self._dt - duration_s) > 1e-9:
-            raise SignalError(f"plant: duration {duration_s} s is not a positive multiple of the physics step {self._dt} s")
+            raise SignalError(
+                f"plant: duration {duration_s} s is not a positive multiple of the physics step {self._dt} s"
+            )
         self._measured = _single(self._batch.step(effort[None], count))
         if not np.all(np.isfinite(self._measured.v)):
             raise MetaRLError(
-                f"plant: the simulation of '{self.robot.name}' diverged at {self.time:.3f} s; the task is {self.task.to_dict()}"
+                f"plant: the simulation of '{self.robot.name}' diverged at {self.time:.3f} s; the task is "
+                f"{self.task.to_dict()}"
             )
         return self._measured
 
@@ -275,7 +295,9 @@ class QuadrotorPlant:
 
     @property
     def stamp(self) -> float:
-        """When the present measurement was taken: `time` less the sensor delay, as a driver stamps it; negative just after a reset."""
+        """When the present measurement was taken: `time` less the sensor delay, as a driver stamps it; negative just
+        after a reset.
+        """
         return float(self._batch.steps - self._batch.sensor_steps[0]) * self._dt
 
     @property
@@ -317,7 +339,10 @@ class QuadrotorPlant:
 
     @property
     def violations(self) -> FlightViolations:
-        """Counts since the reset. A command beyond the limits counts as a thrust violation, although the plant clamps it."""
+        """Counts since the reset.
+
+        A command beyond the limits counts as a thrust violation, although the plant clamps it.
+        """
         return FlightViolations(*(int(count) for count in self._batch.violation_counts[0]))
 
     def mujoco_state(self) -> tuple[mujoco.MjModel, mujoco.MjData]:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ranges of quadrotors' tasks, and random draws from them.
 
-Everything that has to do with size is relative to the robot, so that one table serves quadrotors from 30 g to 2 kg: payloads to its
-mass and arms, winds to the fastest in which it can hover.
+Everything that has to do with size is relative to the robot, so that one table serves quadrotors from 30 g to 2 kg:
+payloads to its mass and arms, winds to the fastest in which it can hover.
 """
 
 from __future__ import annotations
@@ -32,15 +32,14 @@ _DOWN = np.array([0.0, 0.0, -1.0])
 class QuadrotorRanges:
     """Lowest and highest value of every condition.
 
-    payload_ratio: mass over the quadrotor's; payload_probability: share of tasks with a payload. com_ratio, side_ratio: distance of its
-    centre of mass below the payload site, and sides of the box that gives its inertia, over the length of an arm.
-    sling_ratio: length of a sling over that of an arm.
-    wind_ratio: mean wind over `reference_wind`, in any horizontal direction; wind_probability: share of tasks with wind.
-    swing_ratio, gust_ratio: amplitude of a sinusoid along the wind, standard deviation of gusts, over the mean wind.
-    swing_probability: share of winds that swing. drag_scale: of rotor drag and of parasitic drag.
-    weak_probability: share of tasks with one weak rotor; effectiveness: of that rotor. battery: thrust factor.
-    latency_s: command and sensor delay together, of which command_share is the command's.
-    The rest: standard deviations of the sensors' noise.
+    payload_ratio: mass over the quadrotor's; payload_probability: share of tasks with a payload. com_ratio, side_ratio:
+    distance of its centre of mass below the payload site, and sides of the box that gives its inertia, over the length
+    of an arm. sling_ratio: length of a sling over that of an arm. wind_ratio: mean wind over `reference_wind`, in any
+    horizontal direction; wind_probability: share of tasks with wind. swing_ratio, gust_ratio: amplitude of a sinusoid
+    along the wind, standard deviation of gusts, over the mean wind. swing_probability: share of winds that swing.
+    drag_scale: of rotor drag and of parasitic drag. weak_probability: share of tasks with one weak rotor;
+    effectiveness: of that rotor. battery: thrust factor. latency_s: command and sensor delay together, of which
+    command_share is the command's. The rest: standard deviations of the sensors' noise.
     """
 
     payload_probability: float = 0.6
@@ -75,7 +74,9 @@ STRONG_WIND = replace(TRAIN, wind_ratio=(1.0, 1.25), swing_probability=0.0)
 
 @lru_cache(maxsize=16)
 def reference_wind(robot: Quadrotor) -> float:
-    """The wind [m/s] that ranges and suites are relative to: 12.1, or that in which a hover takes 70 % of thrust or tilt, if less."""
+    """The wind [m/s] that ranges and suites are relative to: 12.1, or that in which a hover takes 70 % of thrust or
+    tilt, if less.
+    """
     return min(FASTEST_WIND_M_S, holding_wind(robot, HOLDING_SHARE))
 
 
@@ -122,7 +123,9 @@ def with_drag(task: QuadrotorTask, rng: np.random.Generator, ranges: QuadrotorRa
     return replace(task, drag_scale=rng.uniform(*ranges.drag_scale, 2))
 
 
-def weakened(task: QuadrotorTask, rng: np.random.Generator, rotors: int, ranges: QuadrotorRanges = TRAIN) -> QuadrotorTask:
+def weakened(
+    task: QuadrotorTask, rng: np.random.Generator, rotors: int, ranges: QuadrotorRanges = TRAIN
+) -> QuadrotorTask:
     """The task with so many rotors, drawn at random, weak."""
     return replace(task, effectiveness=_effectiveness(rng, rotors, ranges))
 

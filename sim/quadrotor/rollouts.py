@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rollouts of quadrotors for learning: random flights under a detuned geometric controller (detuned_law.py).
 
-Measurements are as on the plant: late and noisy. Rotors' thrusts are dithered, so that what each of them does can be told apart.
+Measurements are as on the plant: late and noisy. Rotors' thrusts are dithered, so that what each of them does can be
+told apart.
 """
 
 from __future__ import annotations
@@ -38,7 +39,10 @@ _FASTEST = 1.5  # of the limits of speed and rates
 
 
 class QuadrotorRollouts:
-    """See metarl_robot.sim.kinds.RolloutMaker. Tasks in which a hover takes more than 85 % of thrust or tilt are drawn again."""
+    """See metarl_robot.sim.kinds.RolloutMaker.
+
+    Tasks in which a hover takes more than 85 % of thrust or tilt are drawn again.
+    """
 
     def __init__(self, robot: Quadrotor) -> None:
         self._robot = robot
@@ -93,7 +97,9 @@ class _Flights:
             points = Setpoints(*(np.array([getattr(sample, name) for sample in samples]) for name in ("q", "v", "a")))
             plant = QuadrotorBatch(robot, tasks[share], seeds[share])
             plant.reset(*_start(points, start_errors[:, share]))
-            plant.follow(laws.share(share), points, dither[:, share], {name: array[share] for name, array in arrays.items()})
+            plant.follow(
+                laws.share(share), points, dither[:, share], {name: array[share] for name, array in arrays.items()}
+            )
             crashed[share] = plant.crashed
 
         in_shares(count, threads, fly, _SHARE)
@@ -107,7 +113,9 @@ class _Flights:
 
 
 def _start(points: Setpoints, errors: Array) -> tuple[Array, Array]:
-    """Poses (T, 7) and velocities (T, 6) about the first setpoints; errors: (4, T, 3) of place, speed, angle and rate."""
+    """Poses (T, 7) and velocities (T, 6) about the first setpoints; errors: (4, T, 3) of place, speed,
+    angle and rate.
+    """
     place, speed, angle, rate = errors
     q, v = points.q[:, 0], points.v[:, 0]
     attitude = rotation.multiply(q[:, 3:], rotation.exp(angle))
@@ -116,7 +124,11 @@ def _start(points: Setpoints, errors: Array) -> tuple[Array, Array]:
 
 def _empty(robot: Quadrotor, count: int, steps: int) -> RolloutArrays:
     sizes = {"q": robot.nq, "v": robot.dof, "specific_force": 3}
-    states = {name + kind: np.empty((count, steps + 1, size), np.float32) for kind in ("", "_measured") for name, size in sizes.items()}
+    states = {
+        name + kind: np.empty((count, steps + 1, size), np.float32)
+        for kind in ("", "_measured")
+        for name, size in sizes.items()
+    }
     return {**states, **{name: np.empty((count, steps, robot.nu), np.float32) for name in ("effort", "acting")}}
 
 

@@ -2,18 +2,21 @@
 """Named sets of flights with fixed seeds.
 
     nominal        undisturbed: the nominal quadrotor, with latency and noise only
-    train, heldout wind_0, wind_4, wind_8, wind_8_gusty, wind_12: a figure eight from hover, in a wind that blows from the start
-                   payload, drop: hooked on, dropped; weak_rotor: one loses thrust; wind_wall: a wall of wind, met at 5 s
-    extrapolation  heavy (a payload of 30 to 45 % of the mass; of an x500, whose thrust holds no more, to 35 %), strong_wind (it rises
+    train, heldout wind_0, wind_4, wind_8, wind_8_gusty, wind_12: a figure eight from hover, in a wind that blows from
+    the start
+                   payload, drop: hooked on, dropped; weak_rotor: one loses thrust; wind_wall: a wall of wind, met at 5
+                   s
+    extrapolation  heavy (a payload of 30 to 45 % of the mass; of an x500, whose thrust holds no more, to 35 %),
+    strong_wind (it rises
                    beyond the trained range), two_weak_rotors, slung (a payload on a sling)
 
-wind_4 is 4.2 m/s, wind_8 8.5, wind_8_gusty 8.5 + 2.4 sin t, wind_12 12.1; for a quadrotor whose `reference_wind` is less than
-12.1 m/s all of them are as much less. A payload of heldout weighs 30 % of the quadrotor. Drag, battery, latency, noise and, where it is not
-the subject, a light wind are drawn from the ranges.
+wind_4 is 4.2 m/s, wind_8 8.5, wind_8_gusty 8.5 + 2.4 sin t, wind_12 12.1; for a quadrotor whose `reference_wind` is
+less than 12.1 m/s all of them are as much less. A payload of heldout weighs 30 % of the quadrotor. Drag, battery,
+latency, noise and, where it is not the subject, a light wind are drawn from the ranges.
 
-Every flight lasts 12 s; what changes, changes at 5 s. Conditions in which a hover takes more than 80 % of a rotor's thrust or of the tilt
-limit, or the figure eight more than 85 %, are drawn again; other paths are slowed until they take no more than 85 %, before and after
-the change.
+Every flight lasts 12 s; what changes, changes at 5 s. Conditions in which a hover takes more than 80 % of a rotor's
+thrust or of the tilt limit, or the figure eight more than 85 %, are drawn again; other paths are slowed until they take
+no more than 85 %, before and after the change.
 """
 
 from __future__ import annotations
@@ -71,7 +74,8 @@ _EIGHT_SIZE_M = (1.25, 0.75)
 
 @dataclass(frozen=True)
 class _Flight:
-    """What a kind of run draws: conditions before and after the change (the same object: nothing changes), and the path.
+    """What a kind of run draws: conditions before and after the change (the same object: nothing changes), and the
+    path.
 
     as_it_is: the path is not slowed; conditions in which it takes too much thrust are drawn again.
     """
@@ -153,7 +157,13 @@ def _path_through_wall(rng: np.random.Generator, normal: Array) -> MinimumSnap:
 
 
 def _winds() -> dict[str, Kind]:
-    speeds = {"wind_0": (0.0, 0.0), "wind_4": (4.2, 0.0), "wind_8": (8.5, 0.0), "wind_8_gusty": (8.5, 2.4), "wind_12": (12.1, 0.0)}
+    speeds = {
+        "wind_0": (0.0, 0.0),
+        "wind_4": (4.2, 0.0),
+        "wind_8": (8.5, 0.0),
+        "wind_8_gusty": (8.5, 2.4),
+        "wind_12": (12.1, 0.0),
+    }
     return {name: partial(_wind, *speed) for name, speed in speeds.items()}
 
 
@@ -205,7 +215,9 @@ def scenario(robot: Quadrotor, suite_name: str, kind: str, seed: int) -> Scenari
         if _can_be_flown(robot, flight):
             break
     else:
-        raise MetaRLError(f"{suite_name}/{kind}: none of {_ATTEMPTS} draws can be flown with the thrust and tilt of '{robot.name}'")
+        raise MetaRLError(
+            f"{suite_name}/{kind}: none of {_ATTEMPTS} draws can be flown with the thrust and tilt of '{robot.name}'"
+        )
     changes = () if flight.after is flight.before else ((CHANGE_S, flight.after),)
     reference = _feasible(robot, flight)
     return Scenario(kind, flight.before, changes, reference, DURATION_S, seed, int(rng.integers(2**31)), SCORED_FROM_S)
@@ -229,4 +241,7 @@ def _feasible(robot: Quadrotor, flight: _Flight) -> Reference:
 
 def _use(robot: Quadrotor, flight: _Flight, path: FlatTrajectory) -> float:
     """Largest share of thrust or tilt that the path takes before and after the change."""
-    return max(flight_use(robot, flight.before, path, 0.0, CHANGE_S), flight_use(robot, flight.after, path, CHANGE_S, DURATION_S))
+    return max(
+        flight_use(robot, flight.before, path, 0.0, CHANGE_S),
+        flight_use(robot, flight.after, path, CHANGE_S, DURATION_S),
+    )

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tasks of a quadrotor: the physical conditions of one flight.
 
-Wind is mean + swing sin(ω t) + gusts, a velocity of the air in the world; behind a wall it blows on one side only. Gusts are those of
-MIL-F-8785C's Dryden model (wind.py). A payload is rigid on the payload site, or hangs below it on a rod without mass.
+Wind is mean + swing sin(ω t) + gusts, a velocity of the air in the world; behind a wall it blows on one side only.
+Gusts are those of MIL-F-8785C's Dryden model (wind.py). A payload is rigid on the payload site, or hangs below it on a
+rod without mass.
 """
 
 from __future__ import annotations
@@ -19,7 +20,13 @@ from metarl_robot.sim.payload import Payload, finite_vector, known_keys, plain
 Array = NDArray[np.float64]
 
 MAX_DELAY_S = 0.1  # the plant remembers this far back
-NOISES = ("position_noise_m", "attitude_noise_rad", "velocity_noise_m_s", "gyro_noise_rad_s", "accelerometer_noise_m_s2")
+NOISES = (
+    "position_noise_m",
+    "attitude_noise_rad",
+    "velocity_noise_m_s",
+    "gyro_noise_rad_s",
+    "accelerometer_noise_m_s2",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +42,9 @@ class Wall:
         if abs(np.linalg.norm(self.normal) - 1.0) > 1e-6:
             raise SignalError(f"task: wall normal must have length 1; given {self.normal.tolist()}")
         if not (np.isfinite(self.offset_m) and np.isfinite(self.edge_m) and self.edge_m > 0.0):
-            raise SignalError(f"task: wall needs a finite offset_m and edge_m > 0; given {self.offset_m} and {self.edge_m}")
+            raise SignalError(
+                f"task: wall needs a finite offset_m and edge_m > 0; given {self.offset_m} and {self.edge_m}"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,12 +76,12 @@ class Wind:
 class QuadrotorTask:
     """One draw of physical conditions: plain data.
 
-    payload: what the quadrotor carries. sling_m: 0 for a rigid payload; else it hangs as a point mass on a rod of that length.
-    drag_scale: (2,) rotor drag and parasitic drag over the description's. effectiveness: (4,) thrust of each rotor over what its speed
-    gives a sound one; battery: the same factor for all. ground_effect: whether the ground adds thrust.
-    command_delay_s, sensor_delay_s: time from a command to its effect, from a state to its measurement.
-    *_noise_*: standard deviations of the measurements, each axis.
-    member: which quadrotor of a family flies (family.py); None: the one at hand.
+    payload: what the quadrotor carries. sling_m: 0 for a rigid payload; else it hangs as a point mass on a rod of that
+    length. drag_scale: (2,) rotor drag and parasitic drag over the description's. effectiveness: (4,) thrust of each
+    rotor over what its speed gives a sound one; battery: the same factor for all. ground_effect: whether the ground
+    adds thrust. command_delay_s, sensor_delay_s: time from a command to its effect, from a state to its measurement.
+    *_noise_*: standard deviations of the measurements, each axis. member: which quadrotor of a family flies
+    (family.py); None: the one at hand.
     """
 
     payload: Payload = Payload()

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Wind over time: mean, sinusoid and Dryden gusts.
 
-Gusts (MIL-F-8785C, 3.7.3, low altitudes, at its lowest altitude h of 10 ft) blow past at the mean wind speed V: as functions of time
-they are stationary Gaussian processes with the power spectra, τ = L / V,
+Gusts (MIL-F-8785C, 3.7.3, low altitudes, at its lowest altitude h of 10 ft) blow past at the mean wind speed V: as
+functions of time they are stationary Gaussian processes with the power spectra, τ = L / V,
 
     along the wind        σ_u² τ_u / π · 1 / (1 + τ_u² ω²)
     across, and upward    σ² τ / 2π · (1 + 3 τ² ω²) / (1 + τ² ω²)²
 
-L_w = h, L_u = L_v = h / (0.177 + 0.000823 h)^1.2, σ_u = σ_v = σ_w / (0.177 + 0.000823 h)^0.4 with h in ft. A sum of sinusoids with Gaussian
-amplitudes has exactly that spectrum, needs no state, and can be asked for any time (Shinozuka, Deodatis, Appl. Mech. Rev. 1991); it
-repeats after 41 s.
+L_w = h, L_u = L_v = h / (0.177 + 0.000823 h)^1.2, σ_u = σ_v = σ_w / (0.177 + 0.000823 h)^0.4 with h in ft. A sum of
+sinusoids with Gaussian amplitudes has exactly that spectrum, needs no state, and can be asked for any time (Shinozuka,
+Deodatis, Appl. Mech. Rev. 1991); it repeats after 41 s.
 """
 
 from __future__ import annotations
@@ -91,7 +91,9 @@ def _wind_axes(wind: Wind) -> Array:
 
 
 def strongest(wind: Wind) -> Array:
-    """(3,) a wind [m/s; world] that is rarely exceeded: mean, amplitude of the swing and two standard deviations of gusts."""
+    """(3,) a wind [m/s; world] that is rarely exceeded: mean, amplitude of the swing and two standard deviations of
+    gusts.
+    """
     speed = float(np.linalg.norm(wind.mean_m_s))
     direction = wind.mean_m_s / speed if speed > 0.0 else np.array([1.0, 0.0, 0.0])
     extra = abs(float(wind.swing_m_s @ direction)) + 2.0 * wind.gust_m_s

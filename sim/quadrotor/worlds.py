@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MuJoCo's own batch of simulations (mujoco/mjbatch.h), with what `mujoco.batch` does not hand on: a C function between two steps.
+"""MuJoCo's own batch of simulations (mujoco/mjbatch.h), with what `mujoco.batch` does not hand on: a C function between
+two steps.
 
-Each simulation keeps its MjData from call to call, so a step continues from the stages that the call before it computed.
+Each simulation keeps its MjData from call to call, so a step continues from the stages that the call before it
+computed.
 """
 
 from __future__ import annotations
@@ -67,7 +69,10 @@ def function_address(name: str) -> int:
 
 
 class Worlds:
-    """`count` simulations of a model, in the caller's thread. Arrays that it returns are live, (count, ...), and not to outlive it."""
+    """`count` simulations of a model, in the caller's thread.
+
+    Arrays that it returns are live, (count, ...), and not to outlive it.
+    """
 
     def __init__(self, model: mujoco.MjModel, count: int) -> None:
         self.model, self.count = model, count

@@ -69,7 +69,9 @@ def test_impulse_is_the_integral_of_the_features(dynamics: ArmDynamics, features
         balance = dynamics.balance(q, v, v + dt * a, dt, np.zeros(10))
         interval = Interval(q, v, v + dt * a, effort, np.stack([effort, effort]), dt, balance)
         middle = interval.middle
-        still = Xi(*(np.repeat(x, KNOTS, axis=0) for x in (middle.q, middle.v, middle.a, middle.effort)), _xi().past_effort)
+        still = Xi(
+            *(np.repeat(x, KNOTS, axis=0) for x in (middle.q, middle.v, middle.a, middle.effort)), _xi().past_effort
+        )
         errors.append(np.abs(features.impulse(interval) @ z / dt - features.value(still, z)[0]).max())
     assert errors[1] < 0.05 * errors[0] + 1e-9
 

@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from metarl_robot.adaptation.filter_algebra import Algebra, Belief, CompiledAlgebra, Innovation, Motion, NumpyAlgebra, Wander, algebra
+from metarl_robot.adaptation.filter_algebra import (
+    Algebra,
+    Belief,
+    CompiledAlgebra,
+    Innovation,
+    Motion,
+    NumpyAlgebra,
+    Wander,
+    algebra,
+)
 from metarl_robot.adaptation.momentum_filter import MomentumFilter
 from metarl_robot.control.factory import make_controller
 from metarl_robot.robot import load_robot
@@ -57,7 +66,8 @@ def test_c_and_numpy_agree_through_surprises(robot: str, scenario: str) -> None:
     for state, effort, dt in samples:
         here, there = fast.update(state, effort, dt), plain.update(state, effort, dt)
         doubted += fast.hypotheses > 1
-        # Rounding differs (order of sums, fused operations); where hypotheses come close it is amplified, never beyond this.
+        # Rounding differs (order of sums, fused operations); where hypotheses come close it is amplified, never beyond
+        # this.
         assert np.allclose(here.mean, there.mean, rtol=0.0, atol=1e-6 * adapter._prior_std.max())
         assert np.allclose(here.std, there.std, rtol=1e-6, atol=1e-9)
         assert fast.latency_s == pytest.approx(plain.latency_s, rel=1e-6)

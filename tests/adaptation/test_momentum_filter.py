@@ -44,7 +44,12 @@ def _filter(robot: Robot) -> MomentumFilter:
 
 
 def _drive(
-    robot: Robot, adapter: MomentumFilter, task: Task, duration_s: float, later: Task | None = None, change_s: float = 0.0
+    robot: Robot,
+    adapter: MomentumFilter,
+    task: Task,
+    duration_s: float,
+    later: Task | None = None,
+    change_s: float = 0.0,
 ) -> ArmPlant:
     """Track with computed torque on the nominal model; the adapter only listens."""
     reference = random_tracking(robot, np.random.default_rng(4), 20.0)
@@ -58,13 +63,17 @@ def _drive(
             adapter.update(state, effort, dt)
         target = reference.sample(np.array([2.0 + plant.stamp]))
         acceleration = target.a[0] + 400.0 * (target.q[0] - state.q) + 40.0 * (target.v[0] - state.v)
-        effort = np.clip(dynamics.inverse_dynamics(state.q, state.v, acceleration), -robot.effort_limit, robot.effort_limit)
+        effort = np.clip(
+            dynamics.inverse_dynamics(state.q, state.v, acceleration), -robot.effort_limit, robot.effort_limit
+        )
         state = plant.step(effort, dt)
     return plant
 
 
 def test_payload_is_found_and_the_uncertainty_is_honest(robot: Robot) -> None:
-    sensors = replace(nominal_task(robot), velocity_noise_rad_s=0.005, encoder_resolution_rad=3e-5, command_delay_s=0.004)
+    sensors = replace(
+        nominal_task(robot), velocity_noise_rad_s=0.005, encoder_resolution_rad=3e-5, command_delay_s=0.004
+    )
     loaded = replace(sensors, payload=Payload(0.6, np.array([0.05, 0.0, 0.0]), np.array([1e-3] * 3 + [0.0] * 3)))
     adapter = _filter(robot)
     _drive(robot, adapter, sensors, 4.0, loaded, 2.0)
@@ -76,7 +85,9 @@ def test_payload_is_found_and_the_uncertainty_is_honest(robot: Robot) -> None:
 def test_a_surprise_is_noticed_at_once_and_none_without_a_change(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
     surprises: list[int] = []
     original = MomentumFilter._doubt
-    monkeypatch.setattr(MomentumFilter, "_doubt", lambda self, them: (surprises.append(len(them)), original(self, them))[1])
+    monkeypatch.setattr(
+        MomentumFilter, "_doubt", lambda self, them: (surprises.append(len(them)), original(self, them))[1]
+    )
     sensors = replace(nominal_task(robot), velocity_noise_rad_s=0.005, encoder_resolution_rad=3e-5)
     _drive(robot, _filter(robot), sensors, 2.0)
     assert surprises == [2]  # the start: the prior, or no payload
@@ -99,7 +110,9 @@ def test_velocity_estimate_beats_the_measurement(robot: Robot) -> None:
 
 
 def test_observer_leaves_no_offset_for_a_constant_disturbance(robot: Robot) -> None:
-    """At rest under a constant unknown torque the disturbance estimate converges to it: with payload features and without."""
+    """At rest under a constant unknown torque the disturbance estimate converges to it: with payload features and
+    without.
+    """
     dynamics = ArmDynamics(robot)
     constant, q = np.array([1.5, -0.6]), robot.home
     effort = dynamics.bias(q, np.zeros(2)) - constant

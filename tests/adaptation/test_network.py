@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Networks: Jacobians are finite differences', the compiled network gives what the exact one gives, new weights act at once."""
+"""Networks: Jacobians are finite differences', the compiled network gives what the exact one gives, new weights act at
+once.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,10 @@ SHAPES = [
 def layers(joints: int, contexts: int, hidden: Sequence[int], seed: int = 0) -> tuple[list[Array], list[Array]]:
     """Weights and biases; of a size that keeps activations away from both zero and saturation."""
     rng, sizes = np.random.default_rng(seed), (3 * joints, *hidden, joints * contexts)
-    weights = [rng.normal(size=(out, entering)) / np.sqrt(entering) for entering, out in zip(sizes[:-1], sizes[1:], strict=True)]
+    weights = [
+        rng.normal(size=(out, entering)) / np.sqrt(entering)
+        for entering, out in zip(sizes[:-1], sizes[1:], strict=True)
+    ]
     return weights, [rng.normal(size=out) for out in sizes[1:]]
 
 
@@ -59,7 +64,11 @@ def assert_close(a: Array, b: Array, tolerance: float = SINGLE) -> None:
 
 @pytest.mark.parametrize(("joints", "contexts", "hidden", "knots"), SHAPES)
 def test_compiled_network_is_the_exact_one(joints: int, contexts: int, hidden: tuple[int, ...], knots: int) -> None:
-    numbers, xi, z = layers(joints, contexts, hidden), states(joints, knots), np.random.default_rng(2).normal(size=contexts)
+    numbers, xi, z = (
+        layers(joints, contexts, hidden),
+        states(joints, knots),
+        np.random.default_rng(2).normal(size=contexts),
+    )
     limit = np.linspace(1.0, 3.0, joints)
     fast, exact = NetworkFeatures(compiled(*numbers), limit), NetworkFeatures(Perceptron(*numbers), limit)
     assert_close(fast.design(xi), exact.design(xi))
@@ -85,7 +94,9 @@ def test_exact_jacobian_is_finite_differences() -> None:
     features = NetworkFeatures(Perceptron(*layers(n, 2, (16, 16))), np.array([1.0, 2.0, 3.0]))
 
     def value(move: Array) -> Array:
-        return features.value(Xi(xi.q + move[:n], xi.v + move[n : 2 * n], xi.a + move[2 * n :], xi.effort, xi.past_effort), z)
+        return features.value(
+            Xi(xi.q + move[:n], xi.v + move[n : 2 * n], xi.a + move[2 * n :], xi.effort, xi.past_effort), z
+        )
 
     numeric = np.stack([(value(step * e) - value(-step * e)) / (2.0 * step) for e in np.eye(3 * n)], axis=2)
     np.testing.assert_allclose(features.jacobian(xi, z), numeric, atol=1e-8)
@@ -119,7 +130,9 @@ def test_sine_cosine_and_tanh_over_their_range() -> None:
         weight[:] = 0.0
         weight[0, entry] = 1.0
         network = compiled([weight, np.ones((1, 1))], [np.zeros(1), np.zeros(1)])
-        x = np.concatenate([np.linspace(-30.0, 30.0, 4001), np.geomspace(1e-8, 1e4, 200), [0.0, np.pi, -np.pi / 2]])[:, None]
+        x = np.concatenate([np.linspace(-30.0, 30.0, 4001), np.geomspace(1e-8, 1e4, 200), [0.0, np.pi, -np.pi / 2]])[
+            :, None
+        ]
         np.testing.assert_allclose(network.design(x, x, limit), np.tanh(function(x)), rtol=0.0, atol=2e-7)
 
 

@@ -28,7 +28,9 @@ def tiny(report: catalogue.Report, quick: bool) -> Benchmark:
         missing("one", [1e-6], "absent", "not installed: pip install absent"),
         alone("alone", [5e-6]),
     )
-    return Benchmark("tiny", rows, ("A remark.",), (Curve("time against size", "square", "size", (1, 2, 4), (3.0, 12.0, 48.0)),))
+    return Benchmark(
+        "tiny", rows, ("A remark.",), (Curve("time against size", "square", "size", (1, 2, 4), (3.0, 12.0, 48.0)),)
+    )
 
 
 @pytest.fixture
@@ -48,9 +50,9 @@ def test_json_has_the_agreed_keys(known: None, tmp_path: Path) -> None:
     record: dict[str, Any] = json.loads(path.read_text())
     assert record["name"] == "tiny" and record["machine"] and record["versions"]["numpy"] == np.__version__
     assert all(set(row) >= SCHEMA for row in record["rows"])
-    assert record["rows"][0]["same_answer"] == {"metric": "sum", "ours": 3.0, "peer": 3.0} and record["rows"][0]["details"] == {
-        "quick": 1.0
-    }
+    assert record["rows"][0]["same_answer"] == {"metric": "sum", "ours": 3.0, "peer": 3.0} and record["rows"][0][
+        "details"
+    ] == {"quick": 1.0}
     assert record["rows"][1]["ratio"] is None and "pip install" in record["rows"][1]["note"]
     assert record["curves"][0]["exponent"] == pytest.approx(2.0)
 

@@ -20,7 +20,9 @@ def test_all_compute_the_same_outer_gradient(peer: str) -> None:
         other = train.Contestant(list(network.parameters()), PEERS[peer](network, train.STEP_SIZE))
     except ImportError as error:
         pytest.skip(str(error))
-    errors = train.gradient_errors({"ours": train.ours(train.start(WIDTHS)), peer: other}, WIDTHS, train.make_batches(1)[0])
+    errors = train.gradient_errors(
+        {"ours": train.ours(train.start(WIDTHS)), peer: other}, WIDTHS, train.make_batches(1)[0]
+    )
     assert max(errors.values()) < 1e-5
 
 
@@ -37,7 +39,9 @@ def test_operations_are_those_of_the_products() -> None:
     counted = sum(2.0 * a.shape[0] * b.size for a, b, _ in train.own_products(WIDTHS))
     thin = train.operations(WIDTHS) - counted
     one = 2.0 * train.TASKS * train.QUERIES * train.SUPPORT
-    expected = one * sum(2 * a + 3 * b for a, b in zip(WIDTHS[:-1], WIDTHS[1:], strict=True)) + one * 2 * sum(WIDTHS[1:-1])
+    expected = one * sum(2 * a + 3 * b for a, b in zip(WIDTHS[:-1], WIDTHS[1:], strict=True)) + one * 2 * sum(
+        WIDTHS[1:-1]
+    )
     assert thin == pytest.approx(expected)
 
 

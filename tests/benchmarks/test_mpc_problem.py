@@ -21,7 +21,9 @@ needs_ipopt = pytest.mark.skipif(not available("IPOPT"), reason="this CasADi can
 
 
 def _leaping_quadrotor(share: float = 1.0) -> Run:
-    return leaping_run(load_robot("x500"), "nominal_mpc", share * np.array([1.2, 0.8, 0.4, 0.0, 0.0, 0.0, 0.0]), 0.7, 0.8)
+    return leaping_run(
+        load_robot("x500"), "nominal_mpc", share * np.array([1.2, 0.8, 0.4, 0.0, 0.0, 0.0, 0.0]), 0.7, 0.8
+    )
 
 
 def _leaping_arm() -> Run:
@@ -45,7 +47,9 @@ def test_the_arm_s_problem_has_the_efforts_of_our_plan(make: Callable[[], Run]) 
         replay.prepare(i)
         command = replay.step(i)
         assert command.plan is not None
-        np.testing.assert_allclose(judge.efforts(problem, problem.found.inputs), command.plan.effort, rtol=0.0, atol=1e-6)
+        np.testing.assert_allclose(
+            judge.efforts(problem, problem.found.inputs), command.plan.effort, rtol=0.0, atol=1e-6
+        )
 
 
 @pytest.mark.parametrize("make", [_leaping_quadrotor, _learning_quadrotor])
@@ -62,7 +66,9 @@ def test_the_quadrotor_s_problem_is_what_our_plan_was_made_for(make: Callable[[]
 @needs_ipopt
 @pytest.mark.parametrize(("share", "apart"), [(1.0, 5e-3), (0.1, 1e-4)])
 def test_our_real_time_iteration_repeated_converges_to_what_ipopt_finds(share: float, apart: float) -> None:
-    """Bounds are met exactly. Errors of the attitude are moved as if they were vectors, which is exact for small ones: hence `apart`."""
+    """Bounds are met exactly. Errors of the attitude are moved as if they were vectors, which is exact for small ones:
+    hence `apart`.
+    """
     recording = record(_leaping_quadrotor(share), 40)
     family, at_bounds = recording.family, 0
     solver, judge = CasadiSolver(family, "IPOPT", tolerance=1e-9), Judge(family)
@@ -73,7 +79,9 @@ def test_our_real_time_iteration_repeated_converges_to_what_ipopt_finds(share: f
         np.testing.assert_allclose(ours.inputs / span, theirs.inputs / span, rtol=0.0, atol=apart)
         assert judge.cost(problem, ours.inputs) == pytest.approx(judge.cost(problem, theirs.inputs), rel=1e-4)
         assert judge.excess(problem, ours.inputs) < 1e-9
-        at_bounds += int(np.sum((ours.inputs <= family.inputs.lower + 1e-9) | (ours.inputs >= family.inputs.upper - 1e-9)))
+        at_bounds += int(
+            np.sum((ours.inputs <= family.inputs.lower + 1e-9) | (ours.inputs >= family.inputs.upper - 1e-9))
+        )
     assert share < 1.0 or at_bounds > 20
 
 
@@ -115,7 +123,9 @@ def test_our_arm_s_plan_is_what_ipopt_finds_where_no_limit_is_met_and_close_to_i
             (efforts[0] > problem.first.lower + 1e-3) & (efforts[0] < problem.first.upper - 1e-3)
         )
         if free:
-            np.testing.assert_allclose(problem.found.inputs, theirs.inputs, atol=1e-4 * np.abs(theirs.inputs).max() + 1e-6)
+            np.testing.assert_allclose(
+                problem.found.inputs, theirs.inputs, atol=1e-4 * np.abs(theirs.inputs).max() + 1e-6
+            )
             assert cost == pytest.approx(best, rel=1e-6)
         else:
             limited += 1

@@ -68,7 +68,9 @@ def test_wrong_usage_is_exit_code_2(arguments: tuple[str, ...]) -> None:
         (("info", "pandas"), "'pandas'", "planar2"),
     ],
 )
-def test_unknown_names_are_answered_with_the_valid_ones(arguments: tuple[str, ...], given: str, valid: str, tmp_path: Path) -> None:
+def test_unknown_names_are_answered_with_the_valid_ones(
+    arguments: tuple[str, ...], given: str, valid: str, tmp_path: Path
+) -> None:
     done = metarl(*arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert given in done.stderr

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo over real ROS 2 nodes, in lockstep on the small arm: what it leaves, and that all of it comes from the recordings."""
+"""The demo over real ROS 2 nodes, in lockstep on the small arm: what it leaves, and that all of it comes from the
+recordings.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ pytestmark = pytest.mark.ros
 
 CONTROLLERS = ("nominal_mpc", "meta_mpc")
 FIELDS = {
-    "controller", "scenario", "seed", "rmse_before_m", "rmse_transient_m", "rmse_after_m", "joint_rmse_after_rad", "settle_s", "violations",
+    "controller", "scenario", "seed", "rmse_before_m", "rmse_transient_m", "rmse_after_m", "joint_rmse_after_rad",
+    "settle_s", "violations",
     "failed_steps", "step_ms_median", "step_ms_p99", "payload_mass_error_kg",
 }  # fmt: skip
 
@@ -57,7 +60,9 @@ def test_it_leaves_report_summary_and_one_recording_a_controller(demo: tuple[Pat
     assert json.loads((folder / "summary.json").read_text()) == printed
 
 
-def test_summary_has_the_fields_of_an_evaluation_and_the_adaptive_controller_copes(demo: tuple[Path, dict[str, object]]) -> None:
+def test_summary_has_the_fields_of_an_evaluation_and_the_adaptive_controller_copes(
+    demo: tuple[Path, dict[str, object]],
+) -> None:
     _, summary = demo
     episodes = summary["episodes"]
     assert isinstance(episodes, list)
@@ -105,12 +110,16 @@ def test_plot_draws_the_same_numbers_again(demo: tuple[Path, dict[str, object]],
     target = tmp_path / "again.html"
     done = subprocess.run(command("plot", str(folder), "--out", str(target)), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    rows = [re.findall(r"<td>(?:<span.*?</span>)?(.*?)</td>", page.read_text()) for page in (folder / "report.html", target)]
+    rows = [
+        re.findall(r"<td>(?:<span.*?</span>)?(.*?)</td>", page.read_text()) for page in (folder / "report.html", target)
+    ]
     assert rows[0] == rows[1]
 
 
 @pytest.mark.parametrize("share", [0.5, 0.9])
-def test_a_recording_that_was_cut_off_is_read_as_far_as_it_goes(demo: tuple[Path, dict[str, object]], tmp_path: Path, share: float) -> None:
+def test_a_recording_that_was_cut_off_is_read_as_far_as_it_goes(
+    demo: tuple[Path, dict[str, object]], tmp_path: Path, share: float
+) -> None:
     whole = demo[0] / "meta_mpc" / "meta_mpc_0.mcap"
     content, part = whole.read_bytes(), tmp_path / "part.mcap"
     part.write_bytes(content[: int(share * len(content))])
@@ -129,7 +138,9 @@ def test_what_is_no_recording_is_refused(tmp_path: Path, content: bytes) -> None
 
 def test_ctrl_c_stops_every_node_and_says_what_is_kept(tmp_path: Path) -> None:
     arguments = command("demo", "planar2", "--controllers", "pid", "--duration", "11")
-    process = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     assert process.stderr is not None
     for line in process.stderr:
         if " of 11 s" in line:  # the robot moves

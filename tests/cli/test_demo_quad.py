@@ -46,7 +46,16 @@ def test_a_payload_that_cannot_be_carried_is_refused() -> None:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     """(folder of a finished demo, what it printed as JSON)."""
     place = tmp_path_factory.mktemp("demo")
-    arguments = [sys.executable, "-m", "metarl_robot", "demo", "quad", "--controllers", ",".join(CONTROLLERS), "--lockstep"]
+    arguments = [
+        sys.executable,
+        "-m",
+        "metarl_robot",
+        "demo",
+        "quad",
+        "--controllers",
+        ",".join(CONTROLLERS),
+        "--lockstep",
+    ]
     done = subprocess.run([*arguments, "--duration", "12", "--json"], cwd=place, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (folder,) = (place / "runs").iterdir()

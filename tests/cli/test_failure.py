@@ -19,15 +19,28 @@ METARL = (sys.executable, "-m", "metarl_robot")
 
 def metarl(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*METARL, *arguments], capture_output=True, text=True, cwd=cwd, env={**os.environ, **environment}, errors="replace"
+        [*METARL, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, **environment},
+        errors="replace",
     )
 
 
 def run_with(body: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """`metarl fail`, a command that does as the test wants."""
-    lines = ("import sys", "from metarl_robot.cli.app import app, main", "@app.command()", "def fail() -> None:", f"    {body}")
+    lines = (
+        "import sys",
+        "from metarl_robot.cli.app import app, main",
+        "@app.command()",
+        "def fail() -> None:",
+        f"    {body}",
+    )
     program = "\n".join((*lines, "sys.argv[1:] = ['fail']", "main()"))
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env={**os.environ, **environment})
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env={**os.environ, **environment}
+    )
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run read from a recording is scored as the evaluation scores it, and what was believed is told apart from what was true."""
+"""A run read from a recording is scored as the evaluation scores it, and what was believed is told apart from what was
+true.
+"""
 
 from __future__ import annotations
 
@@ -25,17 +27,28 @@ CHANGE_S = 5.0
 def episode() -> Episode:
     robot = load_robot("planar2")
     return run_episode(
-        robot, lambda _: make_controller(robot, "computed_torque"), scenario(robot, "heldout", "pickup", 3), "computed_torque"
+        robot,
+        lambda _: make_controller(robot, "computed_torque"),
+        scenario(robot, "heldout", "pickup", 3),
+        "computed_torque",
     )
 
 
 @pytest.fixture(scope="module")
 def run(episode: Episode) -> RunLog:
-    """The episode as if it had been recorded, with a controller that believes 0.9 of the mass from 0.5 s after the change."""
+    """The episode as if it had been recorded, with a controller that believes 0.9 of the mass from 0.5 s after the
+    change.
+    """
     robot, log = load_robot("planar2"), episode.log
     payload = episode.scenario.changes[0][1].payload
     zeros = np.zeros((2, 3))
-    truth = Payload(np.array([0.0, CHANGE_S]), np.array([0.0, payload.mass_kg]), np.zeros(2), np.stack([np.zeros(3), payload.com_m]), zeros)
+    truth = Payload(
+        np.array([0.0, CHANGE_S]),
+        np.array([0.0, payload.mass_kg]),
+        np.zeros(2),
+        np.stack([np.zeros(3), payload.com_m]),
+        zeros,
+    )
     believed = np.array([0.0, 0.9 * payload.mass_kg])
     belief = Payload(np.array([0.0, CHANGE_S + 0.5]), believed, np.array([0.3, 0.1]), truth.com_m, zeros + 0.01)
     return RunLog(
@@ -84,7 +97,9 @@ def test_mass_error_is_belief_minus_truth_one_second_after_the_change(run: RunLo
 
 def test_states_that_were_not_answered_count_for_the_error_but_not_as_steps(episode: Episode, run: RunLog) -> None:
     answered = np.arange(0, len(run.time_s), 2)
-    sparse = replace(run, **{name: getattr(run, name)[answered] for name in ("step_time_s", "step_ms", "status", "late")})
+    sparse = replace(
+        run, **{name: getattr(run, name)[answered] for name in ("step_time_s", "step_ms", "status", "late")}
+    )
     result = result_of(replace(sparse, status=np.full(len(answered), 2)), "pickup", 3)
     assert result.score.rmse_after_m == episode.result.rmse_after_m
     assert result.steps == result.score.failed_steps == len(answered)
@@ -98,7 +113,9 @@ def test_a_run_cut_short_ends_there_everywhere(run: RunLog) -> None:
 
 def test_tables_show_the_truth_beside_the_belief_and_a_dash_without_one(run: RunLog) -> None:
     results = [result_of(run, "pickup", 3), replace(result_of(replace(run, estimate=None), "pickup", 3), label="other")]
-    truth, believing, other = (row.cells for row in run_tables.payload_table(results, wording(load_robot("planar2"))).rows)
+    truth, believing, other = (
+        row.cells for row in run_tables.payload_table(results, wording(load_robot("planar2"))).rows
+    )
     assert truth[1] == f"{run.truth.mass_kg[-1]:.3f}"
     assert believing[1] == f"{0.9 * run.truth.mass_kg[-1]:.3f} ± 0.100"
     assert set(other[1:]) == {"–"}

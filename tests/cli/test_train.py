@@ -13,7 +13,22 @@ from typing import Any
 
 import pytest
 
-SMALL = ("--tasks", "20", "--duration-s", "1.2", "--steps", "60", "--batch", "4", "--learned", "2", "--hidden", "8", "--threads", "1")
+SMALL = (
+    "--tasks",
+    "20",
+    "--duration-s",
+    "1.2",
+    "--steps",
+    "60",
+    "--batch",
+    "4",
+    "--learned",
+    "2",
+    "--hidden",
+    "8",
+    "--threads",
+    "1",
+)
 
 
 def metarl(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -57,10 +72,16 @@ def test_a_checkpoint_altered_by_one_byte_is_refused(trained: tuple[Path, dict[s
     assert done.stdout == ""
 
 
-def test_interrupted_and_resumed_gives_the_weights_of_the_recorded_command(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+def test_interrupted_and_resumed_gives_the_weights_of_the_recorded_command(
+    trained: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
     arguments = [*shlex.split(trained[1]["command"])[1:], "--out", "w"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "metarl_robot", *arguments], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "metarl_robot", *arguments],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stderr is not None
     for line in process.stderr:
@@ -91,7 +112,9 @@ def test_interrupted_and_resumed_gives_the_weights_of_the_recorded_command(train
         ("--hidden", "a", "--hidden"),
     ],
 )
-def test_settings_out_of_range_are_refused_by_the_options_name(tmp_path: Path, option: str, value: str, message: str) -> None:
+def test_settings_out_of_range_are_refused_by_the_options_name(
+    tmp_path: Path, option: str, value: str, message: str
+) -> None:
     done = metarl("train", "planar2", option, value, cwd=tmp_path)
     assert done.returncode == 2
     assert option in done.stderr

@@ -48,7 +48,9 @@ def test_a_far_step_is_followed_within_the_limits(robot: Robot, name: str) -> No
 
 
 def test_offset_free_mpc_carries_an_unknown_load_without_offset_and_nominal_mpc_does_not(robot: Robot) -> None:
-    loaded = replace(nominal_task(robot), payload=Payload(0.8, np.array([0.02, 0.0, 0.0]), np.array([1e-3] * 3 + [0.0] * 3)))
+    loaded = replace(
+        nominal_task(robot), payload=Payload(0.8, np.array([0.02, 0.0, 0.0]), np.array([1e-3] * 3 + [0.0] * 3))
+    )
     errors = {}
     for name in ("nominal_mpc", "offset_free_mpc"):
         plant = _run(robot, make_controller(robot, name), loaded, Hold(robot.home), 2.0)
@@ -92,4 +94,11 @@ def test_names_and_configuration_are_checked(robot: Robot, tmp_path: Path) -> No
         load_config(robot, "pid", {"kp": -1.0})
     with pytest.raises(ConfigError, match="kq.*allowed keys: kp, kd, ki"):
         load_config(robot, "pid", {"kq": 1.0})
-    assert set(controller_names("arm")) >= {"pid", "computed_torque", "nominal_mpc", "offset_free_mpc", "meta_mpc", "oracle_mpc"}
+    assert set(controller_names("arm")) >= {
+        "pid",
+        "computed_torque",
+        "nominal_mpc",
+        "offset_free_mpc",
+        "meta_mpc",
+        "oracle_mpc",
+    }

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Controllers of quadrotors without a model of what acts from outside, in closed loop with simulated ones of every size."""
+"""Controllers of quadrotors without a model of what acts from outside, in closed loop with simulated ones of every
+size.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ REALISTIC = QuadrotorTask(
 
 
 class Run(NamedTuple):
-    """Times (K,) [s], true poses (K, 7), velocities (K, 6), distances from the reference (K,) [m], commands (K, 4) [N]."""
+    """Times (K,) [s], true poses (K, 7), velocities (K, 6), distances from the reference (K,) [m], commands (K,
+    4) [N].
+    """
 
     times: np.ndarray
     q: np.ndarray
@@ -74,7 +78,9 @@ def fly(
         if later is not None and k == round(later[0] / period):
             plant.set_task(later[1])
         command = controller.step(plant.stamp, state, reference)
-        assert np.all(command.effort >= craft.effort_lower - 1e-12) and np.all(command.effort <= craft.effort_limit + 1e-12)
+        assert np.all(command.effort >= craft.effort_lower - 1e-12) and np.all(
+            command.effort <= craft.effort_limit + 1e-12
+        )
         assert command.status is Status.SOLVED, command.message
         state, truth = plant.step(command.effort, period), plant.truth
         rows.append((plant.time, truth.q, truth.v, command.effort))
@@ -95,7 +101,9 @@ def test_one_set_of_gains_flies_every_size_through_noise_and_the_longest_latency
     run = fly(make_controller(craft, name), QuadrotorPlant(craft, REALISTIC), FigureEight(ABOVE), 7.0)
     assert not run.crashed
     assert run.rmse(2.0) < 0.03, "drag alone disturbs it"
-    assert np.abs(np.diff(run.effort, axis=0)).mean() < 0.15 * craft.hover_thrust.mean(), "commands must not chatter with the noise"
+    assert np.abs(np.diff(run.effort, axis=0)).mean() < 0.15 * craft.hover_thrust.mean(), (
+        "commands must not chatter with the noise"
+    )
 
 
 @pytest.mark.parametrize("name", CONTROLLERS)
@@ -103,7 +111,9 @@ def test_without_disturbance_the_flight_is_exact(name: str) -> None:
     craft = robot()
     still = QuadrotorTask(drag_scale=np.zeros(2), ground_effect=False)
     run = fly(make_controller(craft, name), QuadrotorPlant(craft, still), FigureEight(ABOVE), 6.0)
-    assert run.rmse(2.0) < (0.01 if name == "pid" else 0.004), "pid knows the rates of the reference, but not how they change"
+    assert run.rmse(2.0) < (0.01 if name == "pid" else 0.004), (
+        "pid knows the rates of the reference, but not how they change"
+    )
     hover = fly(make_controller(craft, name), QuadrotorPlant(craft, still), Hover(ABOVE, 0.7), 1.0)
     assert hover.error.max() < 1e-6
     assert np.allclose(hover.effort, craft.hover_thrust, rtol=1e-6), "nothing to do"
@@ -123,7 +133,9 @@ def test_indi_feels_what_the_others_must_first_see() -> None:
     changed = replace(REALISTIC, payload=payload(craft, 0.2), wind=Wind(np.array([6.0, 0.0, 0.0])))
     worst = {}
     for name in CONTROLLERS:
-        run = fly(make_controller(craft, name), QuadrotorPlant(craft, REALISTIC), Hover(ABOVE), 3.0, later=(1.0, changed))
+        run = fly(
+            make_controller(craft, name), QuadrotorPlant(craft, REALISTIC), Hover(ABOVE), 3.0, later=(1.0, changed)
+        )
         worst[name] = run.error.max()
     assert worst["indi"] < 0.5 * min(worst["pid"], worst["se3"])
 
@@ -151,7 +163,12 @@ def test_thrown_on_its_side_it_recovers(craft_name: str, name: str) -> None:
     assert rotation.tilt(on_its_side[3:]) > np.deg2rad(85.0)
     turning = np.array([1.0, 0.0, 0.0, 1.0, -1.0, 0.5])
     run = fly(
-        make_controller(craft, name), QuadrotorPlant(craft, QuadrotorTask()), Hover(np.array([0.0, 0.0, 6.0])), 6.0, on_its_side, turning
+        make_controller(craft, name),
+        QuadrotorPlant(craft, QuadrotorTask()),
+        Hover(np.array([0.0, 0.0, 6.0])),
+        6.0,
+        on_its_side,
+        turning,
     )
     assert not run.crashed
     assert run.error[-1] < 0.1
@@ -161,7 +178,13 @@ def test_thrown_on_its_side_it_recovers(craft_name: str, name: str) -> None:
 def test_se3_recovers_from_upside_down() -> None:
     craft = robot("hummingbird")
     nearly_over = np.concatenate([[0.0, 0.0, 8.0], rotation.exp(np.array([3.0, 0.0, 0.0]))])
-    run = fly(make_controller(craft, "se3"), QuadrotorPlant(craft, QuadrotorTask()), Hover(np.array([0.0, 0.0, 8.0])), 6.0, nearly_over)
+    run = fly(
+        make_controller(craft, "se3"),
+        QuadrotorPlant(craft, QuadrotorTask()),
+        Hover(np.array([0.0, 0.0, 8.0])),
+        6.0,
+        nearly_over,
+    )
     assert run.error[-1] < 0.1 and rotation.tilt(run.q[-1, 3:]) < 0.1
     assert run.q[:, 2].min() > 2.0, "before it has fallen far"
 
@@ -222,7 +245,9 @@ def test_what_cannot_be_flown_on_gives_thrust_without_torque_and_says_so(name: s
     command = controller.step(0.1, State(q, v, good.specific_force), followed)
     assert command.status is Status.FAILED
     assert ("reference" if wrong == "reference" else "state") in command.message
-    assert np.allclose(craft.allocation @ command.effort, [craft.mass_kg * GRAVITY_M_S2, 0.0, 0.0, 0.0], rtol=1e-3, atol=1e-6)
+    assert np.allclose(
+        craft.allocation @ command.effort, [craft.mass_kg * GRAVITY_M_S2, 0.0, 0.0, 0.0], rtol=1e-3, atol=1e-6
+    )
     assert controller.step(0.105, good, reference).status is Status.SOLVED, "and goes on when it can"
 
 
@@ -248,15 +273,21 @@ def test_reset_forgets(name: str) -> None:
 
 def test_lee_2010_without_integrals_is_a_setting_and_leaves_an_offset() -> None:
     craft = robot()
-    plain = make_controller(craft, "se3", load_config(craft, "se3", {"position_integral": 0.0, "attitude_integral": 0.0}))
+    plain = make_controller(
+        craft, "se3", load_config(craft, "se3", {"position_integral": 0.0, "attitude_integral": 0.0})
+    )
     loaded = replace(QuadrotorTask(), payload=payload(craft, 0.2))
     offset = fly(plain, QuadrotorPlant(craft, loaded), Hover(ABOVE), 4.0).error[-1]
     gains = load_config(craft, "se3").model_dump()
     assert offset > 0.02
     with_more = make_controller(
-        craft, "se3", load_config(craft, "se3", {**gains, "position_integral": 0.0, "attitude_integral": 0.0, "vertical": 4.0})
+        craft,
+        "se3",
+        load_config(craft, "se3", {**gains, "position_integral": 0.0, "attitude_integral": 0.0, "vertical": 4.0}),
     )
-    assert fly(with_more, QuadrotorPlant(craft, loaded), Hover(ABOVE), 4.0).error[-1] < 0.3 * offset, "as the square of the gain"
+    assert fly(with_more, QuadrotorPlant(craft, loaded), Hover(ABOVE), 4.0).error[-1] < 0.3 * offset, (
+        "as the square of the gain"
+    )
 
 
 def test_rates_for_an_autopilot_turn_it_as_the_thrusts_would() -> None:

@@ -38,7 +38,9 @@ def x500() -> Quadrotor:
     return robot
 
 
-def _fly(robot: Quadrotor, controller: Controller, task: QuadrotorTask, reference: Reference, duration_s: float) -> np.ndarray:
+def _fly(
+    robot: Quadrotor, controller: Controller, task: QuadrotorTask, reference: Reference, duration_s: float
+) -> np.ndarray:
     """(K, 3) true position minus reference."""
     plant = simulation(robot).plant(task, 0)
     state, errors = plant.reset(reference.sample(np.zeros(1)).q[0]), []
@@ -96,7 +98,10 @@ def test_a_reference_that_jumps_is_followed_within_limits(x500: Quadrotor, name:
 def test_the_other_sign_of_a_quaternion_changes_nothing(x500: Quadrotor) -> None:
     commands = []
     for sign in (1.0, -1.0):
-        controller, q = make_controller(x500, "nominal_mpc"), np.concatenate([HEIGHT, sign * np.array([0.995, 0.0995, 0.0, 0.0])])
+        controller, q = (
+            make_controller(x500, "nominal_mpc"),
+            np.concatenate([HEIGHT, sign * np.array([0.995, 0.0995, 0.0, 0.0])]),
+        )
         q[3:] /= np.linalg.norm(q[3:])
         commands.append([controller.step(0.005 * k, State(q, np.zeros(6)), Hover(HEIGHT)).effort for k in range(3)])
     assert np.allclose(commands[0], commands[1], atol=1e-6)
@@ -112,14 +117,27 @@ def test_a_state_that_is_not_finite_gives_a_finite_command_and_a_status(x500: Qu
     assert later.status is Status.DEGRADED and "last plan" in later.message and np.all(np.isfinite(later.effort))
 
 
-def test_a_quadrotor_without_weights_of_its_own_flies_with_its_family_s(x500: Quadrotor, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_quadrotor_without_weights_of_its_own_flies_with_its_family_s(
+    x500: Quadrotor, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     folder = tmp_path_factory.mktemp("mine") / "mine"
     folder.mkdir()
-    text = (x500.folder / "robot.yaml").read_text().replace("name: x500", "name: mine").replace("mass_kg: 2.064", "mass_kg: 1.5")
+    text = (
+        (x500.folder / "robot.yaml")
+        .read_text()
+        .replace("name: x500", "name: mine")
+        .replace("mass_kg: 2.064", "mass_kg: 1.5")
+    )
     (folder / "robot.yaml").write_text(text)
     robot = load_robot(folder)
     assert isinstance(robot, Quadrotor)
-    errors = _fly(robot, make_controller(robot, "meta_mpc"), replace(NOISY, wind=Wind(np.array([4.0, 0.0, 0.0]))), FigureEight(HEIGHT), 5.0)
+    errors = _fly(
+        robot,
+        make_controller(robot, "meta_mpc"),
+        replace(NOISY, wind=Wind(np.array([4.0, 0.0, 0.0]))),
+        FigureEight(HEIGHT),
+        5.0,
+    )
     assert _rms_mm(errors[400:]) < 20.0
 
 

@@ -44,7 +44,8 @@ def test_the_filter_passes_slow_signals_and_gives_their_derivative(cutoff: float
     times = np.arange(0.0, 20.0, period)
     w = 0.05 * cutoff
     out = np.array([np.concatenate(slow.step(np.array([np.sin(w * t), 3.0]))) for t in times])[len(times) // 2 :]
-    late = times[len(times) // 2 :] - np.sqrt(2.0) / cutoff + 0.5 * period  # its delay, less that of holding the input after its sample
+    # its delay, less that of holding the input after its sample
+    late = times[len(times) // 2 :] - np.sqrt(2.0) / cutoff + 0.5 * period
     assert np.allclose(out[:, 0], np.sin(w * late), atol=0.01)
     assert np.allclose(out[:, 2], w * np.cos(w * late), atol=0.01 * w)
     assert np.allclose(out[:, [1, 3]], [3.0, 0.0], atol=1e-9)
@@ -80,7 +81,11 @@ def test_motors_follow_their_lag_and_give_its_mean_thrust() -> None:
     up, down = craft.motor_time_s
     shares, weights = np.polynomial.legendre.leggauss(8)  # exact for these exponentials to rounding
     for _ in range(50):
-        start, command, duration = motors.speeds, rng.uniform(-0.5, 1.0, 4) * craft.effort_limit, rng.uniform(1e-4, 0.03)
+        start, command, duration = (
+            motors.speeds,
+            rng.uniform(-0.5, 1.0, 4) * craft.effort_limit,
+            rng.uniform(1e-4, 0.03),
+        )
         target = craft.speeds(command)
         tau = np.where(target > start, up, down)
         passed = 0.5 * duration * (1.0 + shares)[:, None]

@@ -97,7 +97,9 @@ def wrong_values(kind: str) -> dict[str, Any]:
 
 
 def drive(controller: Any, robot: Robot, steps: int, wrong: list[Any] | None = None) -> np.ndarray:
-    """Distances from the reference (K,) [m or rad] in a closed loop; each 7th sample comes wrong, before or in place of the right one."""
+    """Distances from the reference (K,) [m or rad] in a closed loop; each 7th sample comes wrong, before or in place of
+    the right one.
+    """
     plant, reference = simulation(robot).plant(simulation(robot).nominal_task(), 1), Swing(robot)
     start = reference.sample(np.zeros(1))
     state, errors = plant.reset(start.q[0], start.v[0]), []
@@ -117,7 +119,9 @@ def drive(controller: Any, robot: Robot, steps: int, wrong: list[Any] | None = N
 
 @pytest.mark.parametrize(("kind", "name"), CASES)
 def test_sporadic_wrong_samples_leave_the_error_as_it_was(kind: str, name: str) -> None:
-    """One of seven: within 20 % and half a millimetre (or mrad) of the error without, in the second half of two seconds."""
+    """One of seven: within 20 % and half a millimetre (or mrad) of the error without, in the second half of two
+    seconds.
+    """
     robot = robot_of(kind)
     without = drive(ready(kind, name), robot, 400)
     with_them = drive(ready(kind, name), robot, 400, list(wrong_values(kind).values()))
@@ -241,7 +245,10 @@ def test_the_effort_rate_is_per_second_of_the_stamps(kind: str, name: str, rate_
     for k in range(60):
         if k == 40:
             handover.switch(handover.controller)
-        state = changed(settled(robot), **{"q2" if robot.floating else "q0": robot.home[2 if robot.floating else 0] + 0.1 * (k // 5 % 2)})
+        state = changed(
+            settled(robot),
+            **{"q2" if robot.floating else "q0": robot.home[2 if robot.floating else 0] + 0.1 * (k // 5 % 2)},
+        )
         effort = handover.step(k / rate_hz, state, reference).effort
         if last is not None:
             fastest = max(fastest, float(np.max(np.abs(effort - last) * rate_hz / robot.effort_rate_limit)))

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every ordered pair of controllers of both kinds of robot, with a payload that no controller is told of, exchanged in motion."""
+"""Every ordered pair of controllers of both kinds of robot, with a payload that no controller is told of, exchanged in
+motion.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +27,9 @@ from metarl_robot.sim.payload import Payload
 class Case(NamedTuple):
     """A robot, its motion and payload, when the controllers are exchanged, and what the exchange may cost.
 
-    step: largest change of an effort from one command to the next, as a share of the effort rate limit's, where neither controller
-    alone changes it by more. error_m: largest error of position beyond that of the worse of the two controllers alone.
-    names: the controllers; none: all of the kind.
+    step: largest change of an effort from one command to the next, as a share of the effort rate limit's, where neither
+    controller alone changes it by more. error_m: largest error of position beyond that of the worse of the two
+    controllers alone. names: the controllers; none: all of the kind.
     """
 
     robot: str
@@ -53,7 +55,9 @@ def controllers(robot: str) -> dict[str, Controller]:
 
 
 class Run(NamedTuple):
-    """From the exchange on: (K,) largest change of an effort, as a share of the rate limit's, and error [m]; why the gate stopped."""
+    """From the exchange on: (K,) largest change of an effort, as a share of the rate limit's, and error [m]; why the
+    gate stopped.
+    """
 
     steps: np.ndarray
     errors_m: np.ndarray
@@ -108,6 +112,9 @@ def test_no_exchange_jumps_errs_or_stops_the_robot(case: Case) -> None:
             step = max(case.step, *(float(one.steps.max()) for one in alone))
             error_m = max(float(one.errors_m.max()) for one in alone) + case.error_m
             if changed.steps.max() > step or changed.errors_m.max() > error_m or changed.stops:
-                found = f"step {changed.steps.max():.3f} (allowed {step:.3f}), error {changed.errors_m.max():.4f} ({error_m:.4f}) m"
+                found = (
+                    f"step {changed.steps.max():.3f} (allowed {step:.3f}), error {changed.errors_m.max():.4f} "
+                    f"({error_m:.4f}) m"
+                )
                 wrong.append(f"{first} -> {then}: {found} {changed.stops[:1]}")
     assert not wrong, "\n".join(wrong)

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""References that no robot can follow: leaps are not planned for, the way to a far target can be flown; all else stays as it is."""
+"""References that no robot can follow: leaps are not planned for, the way to a far target can be flown; all else stays
+as it is.
+"""
 
 from __future__ import annotations
 
@@ -71,11 +73,16 @@ def test_the_way_to_a_far_target_begins_at_the_quadrotor_and_keeps_to_its_abilit
     approach, rng = FlightApproach(x500, 0.05, 1.0, 2.0), np.random.default_rng(0)
     eight = FigureEight(HEIGHT).sample(KNOTS_S)
     for _ in range(20):
-        here = np.concatenate([HEIGHT + rng.uniform(-50.0, 50.0, 3), rotation.IDENTITY, rng.uniform(-5.0, 5.0, 3), np.zeros(7)])
+        here = np.concatenate(
+            [HEIGHT + rng.uniform(-50.0, 50.0, 3), rotation.IDENTITY, rng.uniform(-5.0, 5.0, 3), np.zeros(7)]
+        )
         way = approach.to(here, eight)
         np.testing.assert_allclose(way.v[0, :3], here[7:10], atol=1e-12)
         assert np.linalg.norm(way.q[0, :3] - here[:3]) < 0.5
-        assert np.linalg.norm(way.a[:, :2], axis=1).max() < SIDE_M_S2 * 1.001 and np.abs(way.a[:, 2]).max() < LIFT_M_S2 * 1.001
+        assert (
+            np.linalg.norm(way.a[:, :2], axis=1).max() < SIDE_M_S2 * 1.001
+            and np.abs(way.a[:, 2]).max() < LIFT_M_S2 * 1.001
+        )
         np.testing.assert_allclose(np.diff(way.v[:, :3], axis=0), 0.05 * way.a[:-1, :3], atol=1e-9)
     near = np.concatenate([eight.q[0] + 0.3 * np.eye(7)[0], eight.v[0], np.zeros(4)])
     assert approach.to(near, eight) is eight

@@ -28,7 +28,9 @@ def _linear(a: ca.DM, b: np.ndarray, rng: np.random.Generator) -> Linearised:
     return Linearised(by_state, by_input, 0.1 * rng.normal(size=(N, NX)), rng.normal(size=(N + 1, NX)))
 
 
-def _condensed(weights: Weights, a: np.ndarray, b: np.ndarray, linear: Linearised, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _condensed(
+    weights: Weights, a: np.ndarray, b: np.ndarray, linear: Linearised, offsets: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Hessian and gradient by all inputs."""
     response, free = np.zeros((N + 1, NX, N * NU)), np.zeros((N + 1, NX))
     for k in range(N):
@@ -41,7 +43,9 @@ def _condensed(weights: Weights, a: np.ndarray, b: np.ndarray, linear: Linearise
 
 
 @pytest.mark.parametrize(("bound", "some_active"), [(100.0, False), (0.5, True), (0.1, True), (0.02, True)])
-def test_solution_is_that_of_a_dense_solver(problem: tuple[RiccatiQP, Weights, ca.DM, np.ndarray], bound: float, some_active: bool) -> None:
+def test_solution_is_that_of_a_dense_solver(
+    problem: tuple[RiccatiQP, Weights, ca.DM, np.ndarray], bound: float, some_active: bool
+) -> None:
     qp, weights, a, b = problem
     rng = np.random.default_rng(1)
     for _ in range(10):
@@ -73,7 +77,11 @@ def test_the_plan_follows_the_dynamics(problem: tuple[RiccatiQP, Weights, ca.DM,
 def test_a_warm_start_changes_nothing(problem: tuple[RiccatiQP, Weights, ca.DM, np.ndarray]) -> None:
     qp, _, a, b = problem
     rng = np.random.default_rng(3)
-    linear, offsets, bounds = _linear(a, b, rng), rng.normal(size=(N, NU)), (np.full((N, NU), -0.2), np.full((N, NU), 0.2))
+    linear, offsets, bounds = (
+        _linear(a, b, rng),
+        rng.normal(size=(N, NU)),
+        (np.full((N, NU), -0.2), np.full((N, NU), 0.2)),
+    )
     qp.reset()
     cold = qp.solve(linear, offsets, *bounds).inputs.copy()
     warm = qp.solve(linear, offsets, *bounds)

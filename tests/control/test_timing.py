@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Time that goes wrong: latencies beyond those of training, and commands that come late. Adaptation must not run away with them."""
+"""Time that goes wrong: latencies beyond those of training, and commands that come late.
+
+Adaptation must not run away with them.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,9 @@ def panda() -> Robot:
 
 
 def _worst_error(robot: Robot, controller: Controller, run: Scenario, late: float, longest: int) -> float:
-    """Largest joint error [rad] after the first second, when a share `late` of the steps takes 1 to `longest` periods longer."""
+    """Largest joint error [rad] after the first second, when a share `late` of the steps takes 1 to `longest` periods
+    longer.
+    """
     rng, period = np.random.default_rng(0), robot.control_period_s
     plant = ArmPlant(robot, run.initial, run.noise_seed)
     start = run.reference.sample(np.zeros(1))

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tracking problem: its unconstrained optimum is the regulator, its constrained one is what a reference solver finds."""
+"""The tracking problem: its unconstrained optimum is the regulator, its constrained one is what a reference solver
+finds.
+"""
 
 from __future__ import annotations
 

@@ -59,7 +59,9 @@ def test_payload_enters_linearly_and_equals_mujocos(arm: tuple[Robot, ArmDynamic
     robot, dynamics = arm
     mass, com, inertia = 1.7, np.array([0.03, -0.02, 0.05]), np.array([0.004, 0.005, 0.006])
     spec = robot.mj_spec()
-    body = spec.site(robot.payload_site).parent.add_body(pos=spec.site(robot.payload_site).pos, quat=spec.site(robot.payload_site).quat)
+    body = spec.site(robot.payload_site).parent.add_body(
+        pos=spec.site(robot.payload_site).pos, quat=spec.site(robot.payload_site).quat
+    )
     body.explicitinertial, body.mass, body.ipos, body.inertia = True, mass, com, inertia
     model = spec.compile()
     data = mujoco.MjData(model)

@@ -8,7 +8,13 @@ import pytest
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.features import Interval
-from metarl_robot.adaptation.flight_features import DragFeatures, FlightNetworkFeatures, FlightScale, PushFeatures, RotorFeatures
+from metarl_robot.adaptation.flight_features import (
+    DragFeatures,
+    FlightNetworkFeatures,
+    FlightScale,
+    PushFeatures,
+    RotorFeatures,
+)
 from metarl_robot.adaptation.network import Perceptron
 from metarl_robot.dynamics.arm import ArmDynamics
 from metarl_robot.dynamics.quadrotor import QuadrotorDynamics
@@ -46,7 +52,9 @@ def test_balance_is_that_of_momentum_at_both_ends(dynamics: Dynamics) -> None:
     assert np.allclose(balance.q, there, atol=TOLERANCE)
     assert np.allclose(balance.mass, mass, atol=TOLERANCE)
     assert np.allclose(balance.deficit, p_0 - p_1 + 0.5 * DT * (beta_0 + beta_1), atol=TOLERANCE)
-    assert np.allclose(balance.input_map, dynamics.input_map(dynamics.retract(q, 0.25 * DT * (v_0 + v_1))), atol=TOLERANCE)
+    assert np.allclose(
+        balance.input_map, dynamics.input_map(dynamics.retract(q, 0.25 * DT * (v_0 + v_1))), atol=TOLERANCE
+    )
 
 
 def test_payload_is_what_it_adds(dynamics: Dynamics) -> None:
@@ -69,8 +77,14 @@ def test_impulses_of_flight_are_their_features_half_way() -> None:
     q, v_0, v_1 = _motion(dynamics)
     balance = dynamics.balance(q, v_0, v_1, DT, np.zeros(10))
     interval = Interval(q, v_0, v_1, np.ones(4), np.ones((2, 4)), DT, balance)
-    for group in (DragFeatures(dynamics), PushFeatures(dynamics), RotorFeatures(dynamics), FlightNetworkFeatures(network, robot)):
-        # The rotors' attitude half-way is the geodesic's, the middle's the mean quaternion: they differ in third order of the turn.
+    for group in (
+        DragFeatures(dynamics),
+        PushFeatures(dynamics),
+        RotorFeatures(dynamics),
+        FlightNetworkFeatures(network, robot),
+    ):
+        # The rotors' attitude half-way is the geodesic's, the middle's the mean quaternion: they differ in third order
+        # of the turn.
         assert np.allclose(group.impulse(interval), DT * group.design(interval.middle)[0], atol=1e-4 * DT)
     scale = FlightScale(robot)
     assert np.allclose(scale.encode_one(q, v_0), scale.encode(q[None], v_0[None])[0], rtol=1e-14)

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""C structs filled by name: each field arrives where C reads it; what does not fit is refused; the compiler checks each layout."""
+"""C structs filled by name: each field arrives where C reads it; what does not fit is refused; the compiler checks each
+layout.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,13 @@ from metarl_robot.dynamics import compiler, kernel
 from metarl_robot.dynamics.c_struct import Field, Layout, StructError, assertions, layouts
 from metarl_robot.sim.quadrotor.worlds import INCLUDE
 
-FIELDS = ("long n;", "double scale, offset;", "const double *x, *y;", "double *const *rows; /* not checked */", "float *logs[2];")
+FIELDS = (
+    "long n;",
+    "double scale, offset;",
+    "const double *x, *y;",
+    "double *const *rows; /* not checked */",
+    "float *logs[2];",
+)
 SOURCE = """#include "kernel.h"
 typedef struct {{ {fields} }} Given;
 typedef struct own {{ double of_c[3]; }} own;
@@ -80,7 +88,9 @@ def shortened(fields: list[Field]) -> None:
 
 
 @pytest.mark.parametrize("wrong", [swapped, renamed, missing, missing_last, retyped, retyped_array, shortened])
-def test_a_layout_that_is_not_the_compilers_does_not_compile(wrong: Callable[[list[Field]], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_layout_that_is_not_the_compilers_does_not_compile(
+    wrong: Callable[[list[Field]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(compiler.code_cache, "warn_once", lambda _, message: pytest.fail(message))
 
     def read(source: str) -> dict[str, Layout]:
@@ -135,7 +145,9 @@ def test_arrays_live_as_long_as_the_struct_that_points_to_them() -> None:
 
 
 @pytest.mark.parametrize("name", ["momentum_filter", "network", "stream", "riccati", "flight"])
-def test_the_projects_own_c_files_compile_with_their_layouts_checked(name: str, recwarn: pytest.WarningsRecorder) -> None:
+def test_the_projects_own_c_files_compile_with_their_layouts_checked(
+    name: str, recwarn: pytest.WarningsRecorder
+) -> None:
     sizes = {"HORIZON": 5, "N": 4, "M": 2, "NNZ_A": 8, "NNZ_B": 4, "MAX_ROUNDS": 40, "PATIENCE": 3, "TOLERANCE": 1e-9}
     made = {
         "riccati": lambda: kernel.kernel("control", name, **sizes),

@@ -32,9 +32,7 @@ def start(cache: Path | str, source: str, before: str, **environment: str) -> su
     return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=variables)
 
 
-def asked(
-    cache: Path | str, source: str = ANSWER, before: str = "", **environment: str
-) -> tuple[str, str]:
+def asked(cache: Path | str, source: str = ANSWER, before: str = "", **environment: str) -> tuple[str, str]:
     """(answer of the compiled function, stderr) of a fresh process."""
     out, said = start(cache, source, before, **environment).communicate(timeout=120)
     assert out, said
@@ -152,9 +150,7 @@ def test_a_link_is_not_followed_to_a_library(cache: Path) -> None:
         ({"METARL_CACHE": "{}/own", "XDG_CACHE_HOME": "{}/xdg"}, "own"),
     ],
 )
-def test_an_empty_variable_counts_as_unset(
-    tmp_path: Path, variables: dict[str, str], expected: str
-) -> None:
+def test_an_empty_variable_counts_as_unset(tmp_path: Path, variables: dict[str, str], expected: str) -> None:
     given = {name: value.format(tmp_path) for name, value in variables.items()}
     assert asked("", HOME=str(tmp_path / "home"), **given)[0] == "42"
     assert only_library(tmp_path / expected)

@@ -15,10 +15,35 @@ RNG = np.random.default_rng(0)
 
 
 def everything() -> ca.Function:
-    """Every operation that can be written out; a matrix and a column as outputs, an entry that is constant, one that is copied."""
-    ones = [ca.sqrt(X[0] + 2), ca.sin(X[1]), ca.cos(X[1]), ca.exp(X[2]), ca.tanh(X[2]), ca.fabs(X[0] - 0.5), ca.log(X[0] + 2)]
-    ones += [ca.acos(0.5 * X[0]), ca.asin(0.5 * X[0]), ca.atan(X[1]), ca.sign(X[2] - 0.5), -X[0], X[1] ** 2, 2 * X[1], 1 / (X[0] + 2)]
-    twos = [X[0] / (Y[0] + 2), ca.atan2(X[0], Y[1]), ca.fmin(X[0], Y[0]), ca.fmax(X[0], Y[0]), ca.if_else(X[0] < Y[0], X[1], Y[1])]
+    """Every operation that can be written out; a matrix and a column as outputs, an entry that is constant, one that is
+    copied.
+    """
+    ones = [
+        ca.sqrt(X[0] + 2),
+        ca.sin(X[1]),
+        ca.cos(X[1]),
+        ca.exp(X[2]),
+        ca.tanh(X[2]),
+        ca.fabs(X[0] - 0.5),
+        ca.log(X[0] + 2),
+    ]
+    ones += [
+        ca.acos(0.5 * X[0]),
+        ca.asin(0.5 * X[0]),
+        ca.atan(X[1]),
+        ca.sign(X[2] - 0.5),
+        -X[0],
+        X[1] ** 2,
+        2 * X[1],
+        1 / (X[0] + 2),
+    ]
+    twos = [
+        X[0] / (Y[0] + 2),
+        ca.atan2(X[0], Y[1]),
+        ca.fmin(X[0], Y[0]),
+        ca.fmax(X[0], Y[0]),
+        ca.if_else(X[0] < Y[0], X[1], Y[1]),
+    ]
     twos += [ca.if_else(X[0] <= Y[0], 1, 2) * P[0], ca.logic_not(X[0] < Y[0]), X[0] == X[0], P[0] - P[1] * X[2]]
     matrix = ca.densify(ca.horzcat(X, ca.vertcat(Y, 3.0), ca.vertcat(P, X[0])))
     return ca.Function("everything", [X, Y, P], [ca.vertcat(*ones, *twos), matrix])

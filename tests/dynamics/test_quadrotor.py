@@ -90,13 +90,16 @@ def test_one_step_is_mujocos_to_a_millionth(quad: tuple[Quadrotor, QuadrotorDyna
         x = np.concatenate([q, v, thrust])
         for _ in range(20):
             data.qfrc_applied[:] = dynamics.input_map(data.qpos.copy()) @ thrust
-            mujoco.mj_step(model, data)  # the force turns with the body between the stages of MuJoCo's step, hence the tolerance
+            # the force turns with the body between the stages of MuJoCo's step, hence the tolerance
+            mujoco.mj_step(model, data)
             x = functions.advance(x, thrust, np.zeros(6), nominal, 0.001)
         assert np.abs(dynamics.difference(data.qpos.copy(), x[:7])).max() < 20e-6
         assert np.abs(data.qvel - x[7:13]).max() < 20e-6 * max(1.0, np.abs(data.qvel).max()) * 10
 
 
-def test_free_rotation_keeps_angular_momentum_and_energy(plan: tuple[Quadrotor, QuadrotorDynamics, QuadrotorPlan]) -> None:
+def test_free_rotation_keeps_angular_momentum_and_energy(
+    plan: tuple[Quadrotor, QuadrotorDynamics, QuadrotorPlan],
+) -> None:
     robot, _, functions = plan
     x = np.concatenate([robot.home, [0, 0, 0], [2.0, 1.0, -3.0], np.zeros(4)])
     nominal = functions.model(NOTHING, np.ones(4))
@@ -150,14 +153,19 @@ def test_linearisation_equals_finite_differences(plan: tuple[Quadrotor, Quadroto
         x, u = states[k], inputs[k]
         reached = functions.advance(x, u, residuals[k], model, 0.05)
         a, b = functions.dense(linear, k)
-        by_x = [away(functions.advance(moved(x, step * e), u, residuals[k], model, 0.05), reached) / step for e in np.eye(NE)]
+        by_x = [
+            away(functions.advance(moved(x, step * e), u, residuals[k], model, 0.05), reached) / step
+            for e in np.eye(NE)
+        ]
         by_u = [away(functions.advance(x, u + step * e, residuals[k], model, 0.05), reached) / step for e in np.eye(NU)]
         assert np.allclose(a, np.array(by_x).T, atol=1e-4) and np.allclose(b, np.array(by_u).T, atol=1e-4)
         assert np.allclose(linear.defects[k], away(reached, states[k + 1]), atol=1e-9)
     assert np.abs(linear.errors).max() < 1e-9
 
 
-def test_target_is_an_equilibrium_of_the_loaded_disturbed_quadrotor(plan: tuple[Quadrotor, QuadrotorDynamics, QuadrotorPlan]) -> None:
+def test_target_is_an_equilibrium_of_the_loaded_disturbed_quadrotor(
+    plan: tuple[Quadrotor, QuadrotorDynamics, QuadrotorPlan],
+) -> None:
     robot, _, functions = plan
     count, residual = 6, np.array([2.0, -1.0, 0.5, 0.02, -0.03, 0.01])
     model = functions.model(_payload(robot)[0], np.array([0.8, 1.0, 0.9, 1.0]))

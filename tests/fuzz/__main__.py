@@ -105,9 +105,23 @@ def _batch(name: str, first: int, count: int, seed: int, end: float) -> dict[str
 
 
 def _worker(name: str, seed: int, first: int, count: int) -> Iterator[dict[str, Any]]:
-    command = [sys.executable, "-m", "tests.fuzz", "--worker", name, "--seed", str(seed), "--first", str(first), "--inputs", str(count)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.fuzz",
+        "--worker",
+        name,
+        "--seed",
+        str(seed),
+        "--first",
+        str(first),
+        "--inputs",
+        str(count),
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONFAULTHANDLER": ""}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT, env=environment) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT, env=environment
+    ) as process:
         assert process.stdout is not None
         try:
             for line in process.stdout:
@@ -151,7 +165,9 @@ def one(parser: Any, seed: int, number: int, place: Path) -> dict[str, Any]:
             result[check(read)] = 1
         except BaseException as error:
             said = "".join(traceback.format_exception(error)[-4:])
-            result["defects"].append({"input": number, "error": f"{type(error).__name__}: {str(error)[:200]}", "traceback": said[-1500:]})
+            result["defects"].append(
+                {"input": number, "error": f"{type(error).__name__}: {str(error)[:200]}", "traceback": said[-1500:]}
+            )
         result["slowest_s"] = process_time() - begin
     if result["slowest_s"] > LONGEST_S and number >= 0:
         result["defects"].append({"input": number, "error": f"took {result['slowest_s']:.1f} s"})
@@ -163,10 +179,14 @@ def _memory_mb() -> float:
 
 
 def _table(results: dict[str, dict[str, Any]]) -> str:
-    lines = [f"{'parser':<16}{'inputs':>10}{'read':>10}{'refused':>10}{'slowest [s]':>13}{'memory [MB]':>13}{'defects':>9}"]
+    lines = [
+        f"{'parser':<16}{'inputs':>10}{'read':>10}{'refused':>10}{'slowest [s]':>13}{'memory [MB]':>13}{'defects':>9}"
+    ]
     for name, result in results.items():
         counts = f"{result['inputs']:>10}{result['read']:>10}{result['refused']:>10}"
-        lines.append(f"{name:<16}{counts}{result['slowest_s']:>13.2f}{result['most_mb']:>13.0f}{len(result['defects']):>9}")
+        lines.append(
+            f"{name:<16}{counts}{result['slowest_s']:>13.2f}{result['most_mb']:>13.0f}{len(result['defects']):>9}"
+        )
         lines += [f"    input {defect['input']}: {defect['error']}" for defect in result["defects"][:10]]
     return "\n".join(lines)
 

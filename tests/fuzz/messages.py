@@ -83,7 +83,11 @@ def alter(random: Random, message: Any) -> None:
     if hasattr(value, "get_fields_and_field_types"):
         alter(random, value)
     elif isinstance(value, str):
-        setattr(message, name, random.choice((word(random), value + word(random), value[1:], _stamped(random, value))).replace("\0", ""))
+        setattr(
+            message,
+            name,
+            random.choice((word(random), value + word(random), value[1:], _stamped(random, value))).replace("\0", ""),
+        )
     elif kind.startswith("sequence"):
         setattr(message, name, _sequence(random, list(value), kind))
     elif isinstance(value, bool):
@@ -91,11 +95,16 @@ def alter(random: Random, message: Any) -> None:
     elif isinstance(value, float):
         setattr(message, name, random.choice(_FLOATS))
     elif isinstance(value, int):
-        setattr(message, name, random.choice((*_COUNTS, -1, -(2**31)) if kind == "int32" else _COUNTS[:3] + (2**32 - 1,)))
+        setattr(
+            message, name, random.choice((*_COUNTS, -1, -(2**31)) if kind == "int32" else _COUNTS[:3] + (2**32 - 1,))
+        )
 
 
 def _stamped(random: Random, label: str) -> str:
-    return f"{random.choice(NUMBERS)}.{random.choice(('000000000', '²' * 9, random.choice(NUMBERS)))} {label.partition(' ')[2]}"
+    return (
+        f"{random.choice(NUMBERS)}.{random.choice(('000000000', '²' * 9, random.choice(NUMBERS)))} "
+        f"{label.partition(' ')[2]}"
+    )
 
 
 def _sequence(random: Random, values: list[Any], kind: str) -> list[Any]:

@@ -66,7 +66,11 @@ def _robot_xml(random: Random, folder: Path) -> Callable[[], object]:
 def _checkpoint(random: Random, folder: Path) -> Callable[[], object]:
     from metarl_robot.checkpoint import load_checkpoint
 
-    source = MODELS_DIR / random.choice(("planar2", "x500")) / random.choice(("dynamics.safetensors", "dynamics_maml.safetensors"))
+    source = (
+        MODELS_DIR
+        / random.choice(("planar2", "x500"))
+        / random.choice(("dynamics.safetensors", "dynamics_maml.safetensors"))
+    )
     source = source if source.is_file() else MODELS_DIR / "planar2" / "dynamics.safetensors"
     weights, record = source.read_bytes(), source.with_suffix(".json").read_bytes()
     if random.random() < 0.5:
@@ -87,7 +91,9 @@ def _launch_file(random: Random, folder: Path) -> Callable[[], object]:
 
     path = folder / "test.launch.yaml"
     path.write_bytes(mutated(random, _seeds("launch/*.launch.yaml"), tree=True))
-    arguments = {random.choice(("robot", "seed", "record", "params", "x")): word(random) for _ in range(random.randrange(3))}
+    arguments = {
+        random.choice(("robot", "seed", "record", "params", "x")): word(random) for _ in range(random.randrange(3))
+    }
 
     def read() -> None:
         evaluate(path, arguments)
@@ -119,7 +125,10 @@ def _task_file(random: Random, folder: Path) -> Callable[[], object]:
     suite = random.choice(("heldout", "train"))
     drawn = simulated.scenario(suite, random.choice(simulated.scenario_names(suite)), random.randrange(3))
     tasks = [drawn.initial, *(task for _, task in drawn.changes)]
-    content = {"initial": tasks[0].to_dict(), "changes": [{"time_s": 1.0 + k, "task": task.to_dict()} for k, task in enumerate(tasks)]}
+    content = {
+        "initial": tasks[0].to_dict(),
+        "changes": [{"time_s": 1.0 + k, "task": task.to_dict()} for k, task in enumerate(tasks)],
+    }
     (folder / "task.json").write_bytes(mutated(random, [json.dumps(content, indent=1).encode()], tree=True))
     return lambda: timeline(robot, TimelineParameters(task_file=str(folder / "task.json")))
 
@@ -154,7 +163,12 @@ _COMMANDS = (
     ("demo", "planar2", "--payload-mass", "1", "--payload-offset", "0,0,0", "--duration", "8"),
     ("bench", "mpc,model", "--quick"),
 )
-_ENDINGS = {"eval": ("--controllers", "none"), "train": ("--adapter", "none"), "demo": ("--controllers", "none"), "bench": ("--none",)}
+_ENDINGS = {
+    "eval": ("--controllers", "none"),
+    "train": ("--adapter", "none"),
+    "demo": ("--controllers", "none"),
+    "bench": ("--none",),
+}
 _STARTERS = {"launch", "eval", "train", "demo", "bench"}
 """Commands that would begin to work: they are given an option that they refuse in the end."""
 
@@ -167,7 +181,9 @@ def _command_line(random: Random, folder: Path) -> Callable[[], object]:
         if random.random() < 0.5 and i < len(words):
             words[i] = word(random)
         else:
-            words.insert(i, random.choice((word(random), "--json", "-", "--out", "--", "--help", "x:=y", "robot:=x500")))
+            words.insert(
+                i, random.choice((word(random), "--json", "-", "--out", "--", "--help", "x:=y", "robot:=x500"))
+            )
     words = [text.replace("\0", "").replace("/etc", "/nowhere") for text in words]
     if command in _STARTERS or words[0] in _STARTERS or any(text in _STARTERS for text in words):
         words = [command, *words[1:]]

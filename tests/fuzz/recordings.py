@@ -23,7 +23,11 @@ Change = Callable[[str, dict[str, Any]], dict[str, Any]]
 
 _PERIOD_NS = 5_000_000
 _COM = tuple(f"payload_com_{axis}_m" for axis in "xyz")
-_TABLE, _STATE, _STATUS = "std_msgs/msg/Float64MultiArray", "sensor_msgs/msg/JointState", "diagnostic_msgs/msg/DiagnosticStatus"
+_TABLE, _STATE, _STATUS = (
+    "std_msgs/msg/Float64MultiArray",
+    "sensor_msgs/msg/JointState",
+    "diagnostic_msgs/msg/DiagnosticStatus",
+)
 
 
 def damaged(random: Random, mutated: Callable[[Random, list[bytes], bool], bytes]) -> bytes:
@@ -59,7 +63,13 @@ _whole = cache(recording)
 
 def _setpoint(stamp_ns: int) -> dict[str, Any]:
     header = {"stamp": {"sec": 0, "nanosec": stamp_ns}, "frame_id": ""}
-    return {"header": header, "name": ["shoulder", "elbow"], "position": [0.5, 1.0], "velocity": [0.0, 0.0], "effort": []}
+    return {
+        "header": header,
+        "name": ["shoulder", "elbow"],
+        "position": [0.5, 1.0],
+        "velocity": [0.0, 0.0],
+        "effort": [],
+    }
 
 
 def _truth(columns: tuple[str, ...]) -> NDArray[np.float64]:
@@ -84,7 +94,9 @@ def _altered_table(random: Random, message: dict[str, Any]) -> dict[str, Any]:
     first, second = (dim["label"] for dim in message["layout"]["dim"])
     data, action = message["data"], random.randrange(3)
     if action == 0:
-        first = random.choice((first.replace("0.", random.choice(NUMBERS) + ".", 1), word(random), first + "," + word(random)))
+        first = random.choice(
+            (first.replace("0.", random.choice(NUMBERS) + ".", 1), word(random), first + "," + word(random))
+        )
     elif action == 1:
         second = random.choice((second.replace(random.choice(second.split(",")), word(random), 1), word(random)))
     else:

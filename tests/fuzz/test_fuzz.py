@@ -23,7 +23,11 @@ EXAMPLES = {"command line": 25, "MCAP": 25, "task file": 40, "checkpoint": 40}
 @pytest.mark.parametrize("parser", PARSERS, ids=lambda parser: parser.name)
 def test_what_is_damaged_is_read_or_refused(parser: Any) -> None:
     @settings(
-        derandomize=True, database=None, deadline=None, max_examples=EXAMPLES.get(parser.name, 100), suppress_health_check=list(HealthCheck)
+        derandomize=True,
+        database=None,
+        deadline=None,
+        max_examples=EXAMPLES.get(parser.name, 100),
+        suppress_health_check=list(HealthCheck),
     )
     @given(strategies.randoms(use_true_random=False))
     def look(random: Random) -> None:

@@ -33,7 +33,9 @@ def test_impulses_are_those_of_the_online_features(planar: Robot, dynamics: ArmD
 
 
 def test_target_is_the_mean_residual(dynamics: ArmDynamics, tasks: Experience) -> None:
-    """In the middle of an interval M a + h - τ differs from the mean by the curvature of the motion alone, which is small."""
+    """In the middle of an interval M a + h - τ differs from the mean by the curvature of the motion alone, which is
+    small.
+    """
     q, v, a, effort = (x.reshape(-1, tasks.dof).astype(float) for x in (tasks.q, tasks.v, tasks.a, tasks.effort))
     direct = dynamics.inverse_dynamics(q, v, a) - effort
     target = tasks.target.reshape(-1, tasks.dof) / tasks.dt
@@ -78,4 +80,6 @@ def test_bad_input_is_refused(planar: Robot, dynamics: ArmDynamics, driven: Roll
     with pytest.raises(MetaRLError, match="effort must be finite"):
         replace(driven, effort=np.full_like(driven.effort, np.nan))
     with pytest.raises(MetaRLError, match="no true values"):
-        experience(planar, dynamics, replace(driven, contexts=driven.contexts[:, :3], context_names=driven.context_names[:3]))
+        experience(
+            planar, dynamics, replace(driven, contexts=driven.contexts[:, :3], context_names=driven.context_names[:3])
+        )

@@ -44,7 +44,10 @@ def test_payload_rotors_and_drag_explain_the_residual_of_calm_air(robot: Quadrot
 def test_features_can_be_chosen(robot: Quadrotor, data: DataSet) -> None:
     lessons = simulation(robot).lessons()
     some = lessons.experience(data, ("rotor", "push"))
-    assert some.names[:4] == tuple(f"rotor_{i}_strength_error" for i in range(1, 5)) and some.raw.shape[3] == len(some.names) == 10
+    assert (
+        some.names[:4] == tuple(f"rotor_{i}_strength_error" for i in range(1, 5))
+        and some.raw.shape[3] == len(some.names) == 10
+    )
 
 
 def test_a_learner_takes_them_and_its_loss_is_finite(robot: Quadrotor, data: DataSet) -> None:
@@ -62,7 +65,11 @@ def test_members_of_a_family_are_real_quadrotors_of_many_sizes() -> None:
     masses = [m.mass_kg for m in members]
     assert min(masses) < 0.06 and max(masses) > 1.2
     for m in members:
-        assert m.mj_model.nv == 6 and np.all(m.hover_thrust < 0.65 * m.effort_limit) and np.all(m.hover_thrust > m.effort_lower)
+        assert (
+            m.mj_model.nv == 6
+            and np.all(m.hover_thrust < 0.65 * m.effort_limit)
+            and np.all(m.hover_thrust > m.effort_lower)
+        )
     assert member(3) is member(3)
 
 
@@ -72,5 +79,7 @@ def test_a_family_s_data_are_dimensionless_and_reproducible() -> None:
     assert first.sha256() == again.sha256() and len({task.member for task in first.tasks}) > 1
     tasks = simulation(family).lessons().truth(first)
     assert tasks.tasks == 6 and np.abs(tasks.target / tasks.dt).max() < 5.0
-    small, large = (FlightScale(member(i)).force[0] for i in np.argsort([member(i).mass_kg for i in range(30)])[[0, -1]])
+    small, large = (
+        FlightScale(member(i)).force[0] for i in np.argsort([member(i).mass_kg for i in range(30)])[[0, -1]]
+    )
     assert large > 10.0 * small

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Bayesian last layer: exact conjugate regression, the features of the online code, and a prior that only moves where it may."""
+"""The Bayesian last layer: exact conjugate regression, the features of the online code, and a prior that only moves
+where it may.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ from metarl_robot.robot import Robot
 
 def make(planar: Robot, tasks: Experience, learned: int = 3, prior: str = "trained") -> LastLayer:
     config = TrainConfig(learned=learned, prior=prior)
-    model = LastLayer(Shape(planar.velocity_limit, planar.effort_limit, learned, (16, 16)), _start(tasks, config), tasks.dt, seed=1)
+    model = LastLayer(
+        Shape(planar.velocity_limit, planar.effort_limit, learned, (16, 16)), _start(tasks, config), tasks.dt, seed=1
+    )
     generator = torch.Generator().manual_seed(2)
     for parameter in model.parameters():  # away from the special values of the start
         parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
@@ -48,12 +52,18 @@ def batch(planar: Robot, tasks: Experience) -> Batch:
 
 
 def conjugate(model: LastLayer, batch: Batch, task: int) -> tuple[np.ndarray, np.ndarray]:
-    """Posterior of (u, d at the end) by plain Bayesian regression on every unknown there is: u, d_k, e_k, n_0, in information form."""
+    """Posterior of (u, d at the end) by plain Bayesian regression on every unknown there is: u, d_k, e_k, n_0, in
+    information form.
+    """
     mean, factor = (x.detach().numpy() for x in model.prior())
     n, width, dt = model.n, batch.impulse.shape[1], model.dt * batch.stride
     error, first, drift = (x.detach().exp().numpy() for x in (model.log_error, model.log_disturbance, model.log_drift))
     impulse = model.impulses(batch.impulse, batch.inputs, dt)[task].detach().numpy()
-    mobility, noise, sigma = batch.mobility[task].double().numpy(), batch.noise[task].numpy(), float(batch.sigma[task, 0])
+    mobility, noise, sigma = (
+        batch.mobility[task].double().numpy(),
+        batch.noise[task].numpy(),
+        float(batch.sigma[task, 0]),
+    )
     velocity = batch.inputs[task, :, 2 * n :].double().numpy() * model.velocity_limit.numpy()
     doubt = np.sqrt(1.0 + STICTION_FACTOR**2 * np.exp(-((velocity / STICTION_VELOCITY_RAD_S) ** 2)))
 
@@ -64,7 +74,10 @@ def conjugate(model: LastLayer, batch: Batch, task: int) -> tuple[np.ndarray, np
     for k in range(width):
         for j in range(width):
             at_d = slice(size + k * n, size + (k + 1) * n), slice(size + j * n, size + (j + 1) * n)
-            at_e = slice(at_d[0].start + block, at_d[0].stop + block), slice(at_d[1].start + block, at_d[1].stop + block)
+            at_e = (
+                slice(at_d[0].start + block, at_d[0].stop + block),
+                slice(at_d[1].start + block, at_d[1].stop + block),
+            )
             prior[at_d] = np.diag(first**2 + drift**2 * dt * min(k, j))
             prior[at_e] = np.diag(doubt[k] * doubt[j] * error**2 * np.exp(-dt * abs(k - j) / ERROR_MEMORY_S))
     prior[-n:, -n:] = sigma**2 * np.eye(n)
@@ -88,7 +101,9 @@ def conjugate(model: LastLayer, batch: Batch, task: int) -> tuple[np.ndarray, np
 
 
 @pytest.mark.parametrize("learned", [0, 3])
-def test_posterior_is_conjugate_bayesian_regression(planar: Robot, tasks: Experience, batch: Batch, learned: int) -> None:
+def test_posterior_is_conjugate_bayesian_regression(
+    planar: Robot, tasks: Experience, batch: Batch, learned: int
+) -> None:
     model = make(planar, tasks, learned)
     posterior = model.posterior(batch)
     for task in range(3):
@@ -115,7 +130,9 @@ def test_predictive_is_the_posterior_seen_through_the_features(planar: Robot, ta
     doubt = model._doubt(batch.query_inputs)[0, 2] * model.log_error.exp()
     walked = model.log_drift.exp() ** 2 * model.dt * batch.query_lag[0, 2]
     own = np.diag((doubt**2 + walked).detach().numpy())
-    np.testing.assert_allclose(np.cov(residual.T) + own, covariance[0, 2].numpy(), rtol=0.1, atol=1e-3 * covariance[0, 2].max())
+    np.testing.assert_allclose(
+        np.cov(residual.T) + own, covariance[0, 2].numpy(), rtol=0.1, atol=1e-3 * covariance[0, 2].max()
+    )
 
 
 def test_more_data_says_more(planar: Robot, tasks: Experience) -> None:
@@ -161,7 +178,8 @@ def test_changed_weights_change_the_output(planar: Robot, tasks: Experience) -> 
 
 
 @pytest.mark.parametrize(
-    ("prior", "features"), [("trained", "meta"), ("empirical", "meta"), ("isotropic", "meta"), ("empirical", "supervised")]
+    ("prior", "features"),
+    [("trained", "meta"), ("empirical", "meta"), ("isotropic", "meta"), ("empirical", "supervised")],
 )
 def test_training_moves_only_what_it_may(planar: Robot, tasks: Experience, prior: str, features: str) -> None:
     config = TrainConfig(learned=2, hidden=(8,), prior=prior, features=features, batch=8, steps=3)
@@ -224,6 +242,8 @@ def test_encoders_make_noisy_velocities_better() -> None:
 
 
 def test_batches_are_decided_by_seed_and_step(planar: Robot, tasks: Experience) -> None:
-    first, again, other = (Sampler(tasks, planar.velocity_limit, (5, 20), 4, 40, seed=1).draw(6, step) for step in (7, 7, 8))
+    first, again, other = (
+        Sampler(tasks, planar.velocity_limit, (5, 20), 4, 40, seed=1).draw(6, step) for step in (7, 7, 8)
+    )
     torch.testing.assert_close(first.target, again.target, rtol=0.0, atol=0.0)
     assert first.target.shape != other.target.shape or not torch.equal(first.target, other.target)

@@ -60,7 +60,10 @@ def adapted_weights(model: Maml, x: torch.Tensor, y: torch.Tensor, weight: torch
         slope = grad(lambda weights: error(model, weights, x, y, weight))(parameters)
         if not model.second_order:
             slope = {name: value.detach() for name, value in slope.items()}
-        parameters = {name: value - model.log_step[name.replace(".", "_")].exp() * slope[name] for name, value in parameters.items()}
+        parameters = {
+            name: value - model.log_step[name.replace(".", "_")].exp() * slope[name]
+            for name, value in parameters.items()
+        }
     return parameters
 
 
@@ -68,7 +71,9 @@ def reference_loss(model: Maml, data: TaskBatch) -> torch.Tensor:
     """Query losses (B,) after adaptation, task by task."""
     losses = []
     for x, y, weight, query_x, query_y in zip(*data, strict=True):
-        losses.append(error(model, adapted_weights(model, x, y, weight), query_x, query_y, torch.ones_like(query_y[:, 0])))
+        losses.append(
+            error(model, adapted_weights(model, x, y, weight), query_x, query_y, torch.ones_like(query_y[:, 0]))
+        )
     return torch.stack(losses)
 
 
@@ -120,7 +125,10 @@ def test_loss_and_gradient_are_those_of_the_definition(inner_steps: int, second_
 def test_losses_do_not_share_memory() -> None:
     """Two losses before the first one's gradient, then a third where memory is used again, of another size."""
     model, small = make(True), TaskBatch(*(tensor[:2] for tensor in batch(1)))
-    alone = [torch.autograd.grad(model.loss_after(data).sum(), list(model.parameters())) for data in (batch(), small, batch())]
+    alone = [
+        torch.autograd.grad(model.loss_after(data).sum(), list(model.parameters()))
+        for data in (batch(), small, batch())
+    ]
     first, second = model.loss_after(batch()).sum(), model.loss_after(small).sum()
     together = [torch.autograd.grad(loss, list(model.parameters())) for loss in (second, first)]
     for expected, found in ((alone[0], together[1]), (alone[1], together[0]), (alone[2], together[1])):
@@ -135,7 +143,8 @@ def test_first_order_has_the_same_loss_and_another_gradient() -> None:
     for loss in losses:
         loss.backward()
     differences = [
-        (a.grad - b.grad).abs().max().item() for a, b in zip(first.network.parameters(), second.network.parameters(), strict=True)
+        (a.grad - b.grad).abs().max().item()
+        for a, b in zip(first.network.parameters(), second.network.parameters(), strict=True)
     ]
     assert max(differences) > 1e-3
 
@@ -156,7 +165,9 @@ def test_first_order_gradient_is_that_at_the_adapted_weights() -> None:
 
 
 def after(model: Maml, data: TaskBatch, task: int, steps: int) -> tuple[AdaptedNetwork, dict[str, torch.Tensor]]:
-    """Adapted to one task's samples that count: the online network, in double precision, and the weights as torch forms them."""
+    """Adapted to one task's samples that count: the online network, in double precision, and the weights as torch forms
+    them.
+    """
     kept = data.weight[task] > 0
     network = AdaptedNetwork.trained(layers_of(model), np.float64)
     for _ in range(steps):
@@ -228,7 +239,9 @@ def test_training_makes_adaptation_pay() -> None:
     x = rng.normal(size=(200, 80, 3))
     y = rng.normal(size=(200, 1, 2)) + rng.normal(size=(200, 1, 1)) * x[..., :2]
     arrays = x.astype(np.float32), y.astype(np.float32)
-    learner = MamlLearner(ResidualSeries(*arrays, *arrays), 40, TrainConfig(adapter="maml", batch=20, hidden=(20, 20)), "second_order")
+    learner = MamlLearner(
+        ResidualSeries(*arrays, *arrays), 40, TrainConfig(adapter="maml", batch=20, hidden=(20, 20)), "second_order"
+    )
     optimiser = torch.optim.Adam(learner.module.parameters(), lr=1e-2)
     for step in range(200):
         optimiser.zero_grad()
@@ -251,7 +264,9 @@ def checkpoint(planar: Robot) -> Checkpoint:
     return Checkpoint({**model.export(), "output_scale": output_scale(planar)}, {"adapter": "maml", "inner_steps": 1})
 
 
-def adapter_after(planar: Robot, dynamics: ArmDynamics, checkpoint: Checkpoint, driven: Rollouts, samples: int) -> MamlAdapter:
+def adapter_after(
+    planar: Robot, dynamics: ArmDynamics, checkpoint: Checkpoint, driven: Rollouts, samples: int
+) -> MamlAdapter:
     adapter = maml_adapter(planar, dynamics, AdapterTuning(40.0), checkpoint)
     q, v, effort = (x[1].astype(float) for x in (driven.q_measured, driven.v_measured, driven.effort))
     for k in range(samples):
@@ -259,7 +274,9 @@ def adapter_after(planar: Robot, dynamics: ArmDynamics, checkpoint: Checkpoint, 
     return adapter
 
 
-def test_online_adapter_knows_nothing_at_first(planar: Robot, dynamics: ArmDynamics, checkpoint: Checkpoint, driven: Rollouts) -> None:
+def test_online_adapter_knows_nothing_at_first(
+    planar: Robot, dynamics: ArmDynamics, checkpoint: Checkpoint, driven: Rollouts
+) -> None:
     adapter = adapter_after(planar, dynamics, checkpoint, driven, FEWEST - 1)
     states = np.zeros((dynamics.knots, 2))
     xi = Xi(states, states, states, states, np.zeros((2, *states.shape)))
@@ -287,7 +304,10 @@ def test_online_jacobian_is_that_of_finite_differences(planar: Robot, checkpoint
     def xi(x: np.ndarray) -> Xi:
         return Xi(x[:, :2].copy(), x[:, 2:4].copy(), x[:, 4:].copy(), np.zeros((4, 2)), np.zeros((2, 4, 2)))
 
-    numeric = [(adapter.evaluate(xi(states + step * e)) - adapter.evaluate(xi(states - step * e))) / (2 * step) for e in np.eye(6)]
+    numeric = [
+        (adapter.evaluate(xi(states + step * e)) - adapter.evaluate(xi(states - step * e))) / (2 * step)
+        for e in np.eye(6)
+    ]
     np.testing.assert_allclose(adapter.jacobian(xi(states)), np.stack(numeric, axis=2), rtol=1e-3, atol=2e-3)
 
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training from end to end on a small scale: it learns, it can be interrupted anywhere, and it refuses what does not fit."""
+"""Training from end to end on a small scale: it learns, it can be interrupted anywhere, and it refuses what does not
+fit.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ from metarl_robot.meta.train import fit
 from metarl_robot.robot import Robot
 from metarl_robot.sim.training import TrainReport, command, train
 
-QUICK = TrainConfig(tasks=200, duration_s=1.2, steps=150, batch=16, learned=4, hidden=(32, 32), learning_rate=1e-2, threads=1)
+QUICK = TrainConfig(
+    tasks=200, duration_s=1.2, steps=150, batch=16, learned=4, hidden=(32, 32), learning_rate=1e-2, threads=1
+)
 TINY = TrainConfig(tasks=20, duration_s=1.2, steps=8, batch=4, learned=2, hidden=(8,), threads=1)
 
 
@@ -52,7 +56,9 @@ def report(planar: Robot, tmp_path_factory: pytest.TempPathFactory) -> TrainRepo
 
 @pytest.mark.slow
 def test_training_learns_to_adapt(report: TrainReport) -> None:
-    """On tasks it has never seen: far better than without adaptation after 100 ms, better than the expert's least squares after 500."""
+    """On tasks it has never seen: far better than without adaptation after 100 ms, better than the expert's least
+    squares after 500.
+    """
     rows = report.checkpoint.meta["scores"]["prediction"]["rows"]
     errors = [score["rmse_percent_of_limit"] for score in rows["last_layer"]]
     assert errors[1] < 0.4 * rows["none"][1]["rmse_percent_of_limit"]
@@ -94,7 +100,9 @@ def test_resumed_run_ends_as_an_uninterrupted_one(planar: Robot, tasks: Experien
 
 
 @pytest.mark.parametrize(("adapter", "phase"), [("last_layer", "learn"), ("maml", "first_order")])
-def test_interrupted_training_goes_on_to_the_same_weights(planar: Robot, tmp_path: Path, adapter: str, phase: str) -> None:
+def test_interrupted_training_goes_on_to_the_same_weights(
+    planar: Robot, tmp_path: Path, adapter: str, phase: str
+) -> None:
     config = TINY.model_copy(update={"adapter": adapter, "steps": 3})
     expected = train(planar, config, tmp_path / "whole", score_tasks=2)
     with pytest.raises(KeyboardInterrupt):
@@ -251,11 +259,15 @@ def test_divergence_is_reported(planar: Robot, tasks: Experience, tmp_path: Path
 def test_command_repeats_the_settings_that_are_not_the_defaults(planar: Robot) -> None:
     assert command(planar, TrainConfig()) == "metarl train planar2"
     config = TrainConfig(adapter="maml", tasks=50, hidden=(16, 16), unloaded_start=False)
-    assert command(planar, config) == "metarl train planar2 --adapter maml --tasks 50 --hidden 16,16 --unloaded-start false"
+    assert (
+        command(planar, config)
+        == "metarl train planar2 --adapter maml --tasks 50 --hidden 16,16 --unloaded-start false"
+    )
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"tasks": 0}, {"learning_rate": 0.0}, {"adapter": "magic"}, {"groups": ("wind",)}, {"epochs": 3}, NOTHING_LEFT]
+    "wrong",
+    [{"tasks": 0}, {"learning_rate": 0.0}, {"adapter": "magic"}, {"groups": ("wind",)}, {"epochs": 3}, NOTHING_LEFT],
 )
 def test_bad_settings_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError, match=next(iter(wrong))):  # says which

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A copy of the sources, and places to install it into without downloading anything.
 
-An environment is a new, empty virtual environment. A .pth file in it appends the site-packages of the environment that runs
-the tests, so that numpy and the others are found there; Python does not follow .pth files in a folder that was added this
-way, so this project itself is found only where the test has installed it.
+An environment is a new, empty virtual environment. A .pth file in it appends the site-packages of the environment that
+runs the tests, so that numpy and the others are found there; Python does not follow .pth files in a folder that was
+added this way, so this project itself is found only where the test has installed it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,19 @@ from pathlib import Path
 
 import pytest
 
-NOT_SOURCES = (".git", ".venv", "runs", "build", "dist", "install", "log", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis")
+NOT_SOURCES = (
+    ".git",
+    ".venv",
+    "runs",
+    "build",
+    "dist",
+    "install",
+    "log",
+    "*.egg-info",
+    "__pycache__",
+    ".*_cache",
+    ".hypothesis",
+)
 
 Word = str | Path
 
@@ -67,7 +79,9 @@ class Installed:
 
 
 def run(command: Sequence[Word], folder: Path, variables: dict[str, str] | None = None) -> str:
-    done = subprocess.run([str(word) for word in command], cwd=folder, env=variables, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [str(word) for word in command], cwd=folder, env=variables, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, f"{command} failed with {done.returncode}:\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -94,7 +108,10 @@ def wheel(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def wheel_from_sdist(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sdist")
-    run([sys.executable, "-c", "import sys, setuptools.build_meta as build; build.build_sdist(sys.argv[1])", folder], sources)
+    run(
+        [sys.executable, "-c", "import sys, setuptools.build_meta as build; build.build_sdist(sys.argv[1])", folder],
+        sources,
+    )
     return build_wheel(next(folder.glob("*.tar.gz")), folder)
 
 
@@ -107,7 +124,9 @@ def new_environment(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], In
         venv.create(prefix, symlinks=True)
         modules = Path(sysconfig.get_path("purelib", vars={"base": str(prefix)}))
         (modules / "tests.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
-        variables = {name: value for name, value in os.environ.items() if name not in ("AMENT_PREFIX_PATH", "VIRTUAL_ENV")}
+        variables = {
+            name: value for name, value in os.environ.items() if name not in ("AMENT_PREFIX_PATH", "VIRTUAL_ENV")
+        }
         variables["PATH"] = f"{prefix / 'bin'}{os.pathsep}{os.environ['PATH']}"
         return Installed(prefix, modules, tmp_path_factory.mktemp("elsewhere"), variables)
 
@@ -138,11 +157,14 @@ def editable(sources: Path, pip_install: Callable[..., Installed]) -> Installed:
 
 
 @pytest.fixture(scope="session")
-def from_colcon(sources: Path, new_environment: Callable[[], Installed], tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """A ROS 2 workspace, built; every command runs in a shell that has sourced it, with the Python of a new environment.
+def from_colcon(
+    sources: Path, new_environment: Callable[[], Installed], tmp_path_factory: pytest.TempPathFactory
+) -> Installed:
+    """A ROS 2 workspace, built; every command runs in a shell that has sourced it, with the Python of a new
+    environment.
 
-    colcon's scripts (0.20) do not quote the path of a workspace, nor that of the Python that built it: the first must have no space;
-    the second is told them where it has one, as docs/ROS.md says.
+    colcon's scripts (0.20) do not quote the path of a workspace, nor that of the Python that built it: the first must
+    have no space; the second is told them where it has one, as docs/ROS.md says.
     """
     colcon = shutil.which("colcon", path=f"{sys.prefix}/bin{os.pathsep}{os.environ['PATH']}")
     if colcon is None:
@@ -150,7 +172,9 @@ def from_colcon(sources: Path, new_environment: Callable[[], Installed], tmp_pat
     workspace, python = tmp_path_factory.mktemp("workspace"), os.path.realpath(sys.executable)
     if " " in f"{workspace}{python}":
         pytest.skip(f"colcon's setup.sh does not quote paths, so they can hold no space: {workspace}, {python}")
-    shutil.copytree(sources, workspace / "src" / "metarl_robot", symlinks=True, ignore=shutil.ignore_patterns("build", "*.egg-info"))
+    shutil.copytree(
+        sources, workspace / "src" / "metarl_robot", symlinks=True, ignore=shutil.ignore_patterns("build", "*.egg-info")
+    )
     run([colcon, "build"], workspace)
     prefix = workspace / "install" / "metarl_robot"
     modules = Path(sysconfig.get_path("purelib", "posix_prefix", vars={"base": str(prefix)}))

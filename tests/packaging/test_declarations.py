@@ -43,7 +43,11 @@ def requirements(metadata: Message) -> list[Requirement]:
 
 
 def wanted(requirement: Requirement, extra: str, python: str = PYTHONS[0]) -> bool:
-    environment = default_environment() | {"extra": extra, "python_version": python, "python_full_version": f"{python}.0"}
+    environment = default_environment() | {
+        "extra": extra,
+        "python_version": python,
+        "python_full_version": f"{python}.0",
+    }
     return requirement.marker is None or requirement.marker.evaluate(environment)
 
 
@@ -76,7 +80,9 @@ def installed() -> Mapping[str, list[str]]:
 
 
 def distributions(top: str) -> set[str]:
-    """Names on PyPI of the package that is imported as `top`; ROS 2 from elsewhere is known by the name of its wheel, too."""
+    """Names on PyPI of the package that is imported as `top`; ROS 2 from elsewhere is known by the name of its wheel,
+    too.
+    """
     return {canonicalize_name(name) for name in [*installed().get(top, [PEERS.get(top, top)]), f"ros-{top}"]}
 
 
@@ -96,7 +102,9 @@ def test_what_is_imported_is_declared_where_it_is_needed(root: Path, requirement
 
 def test_what_is_declared_is_imported(root: Path, requirements: list[Requirement]) -> None:
     used = {name for _, top in imported(root) for name in distributions(top)}
-    declared = names(requirements) | names(requirements, "ros") | names(requirements, "train") | names(requirements, "bench")
+    declared = (
+        names(requirements) | names(requirements, "ros") | names(requirements, "train") | names(requirements, "bench")
+    )
     assert declared - used == set()
 
 
@@ -108,12 +116,18 @@ def test_every_ros_package_imported_is_in_package_xml(root: Path) -> None:
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-def test_the_lock_file_pins_everything_that_is_declared(root: Path, requirements: list[Requirement], python: str) -> None:
+def test_the_lock_file_pins_everything_that_is_declared(
+    root: Path, requirements: list[Requirement], python: str
+) -> None:
     lines = (root / "requirements.lock").read_text(encoding="utf-8").splitlines()
     pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
-    locked = {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pins if wanted(pin, "", python)}
+    locked = {
+        canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pins if wanted(pin, "", python)
+    }
     extras = ["", "ros", "train", "dev", "docs"]
-    needed = {(canonicalize_name(r.name), r.specifier) for r in requirements for extra in extras if wanted(r, extra, python)}
+    needed = {
+        (canonicalize_name(r.name), r.specifier) for r in requirements for extra in extras if wanted(r, extra, python)
+    }
     assert {name for name, specifier in needed if not specifier.contains(locked.get(name, "0"))} == set()
 
 

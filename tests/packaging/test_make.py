@@ -27,7 +27,10 @@ def test_make_alone_lists_every_target(sources: Path) -> None:
     ("program", "reason"),
     [
         ("echo 'Python 3.9.1'; exit 1", r"needs Python 3\.11, 3\.12 or 3\.13 \(found: Python 3\.9\.1\)"),
-        ('case "$2" in *ensurepip*) exit 1;; esac; exec python3 "$@"', r"no venv module.*apt install python3\.1\d-venv"),
+        (
+            'case "$2" in *ensurepip*) exit 1;; esac; exec python3 "$@"',
+            r"no venv module.*apt install python3\.1\d-venv",
+        ),
     ],
     ids=["too old", "without venv"],
 )

@@ -13,7 +13,11 @@ def files_below(folder: Path, *patterns: str) -> set[str]:
 
 def modules(root: Path) -> set[str]:
     """Of Python and of C."""
-    rooms = {f"{room}/{name}" for room in ("sim", "ros_nodes", "benchmarks") for name in files_below(root / room, "*.py", "*.[ch]")}
+    rooms = {
+        f"{room}/{name}"
+        for room in ("sim", "ros_nodes", "benchmarks")
+        for name in files_below(root / room, "*.py", "*.[ch]")
+    }
     return rooms | {
         name
         for name in files_below(root / "metarl_robot", "*.py", "*.[ch]")
@@ -23,7 +27,11 @@ def modules(root: Path) -> set[str]:
 
 def test_every_module_and_template_is_in_the_wheel(root: Path, wheel: Path) -> None:
     expected = modules(root) | files_below(root / "metarl_robot", "*.j2", "py.typed")
-    inside = {name.removeprefix("metarl_robot/") for name in zipfile.ZipFile(wheel).namelist() if name.startswith("metarl_robot/")}
+    inside = {
+        name.removeprefix("metarl_robot/")
+        for name in zipfile.ZipFile(wheel).namelist()
+        if name.startswith("metarl_robot/")
+    }
     assert expected <= inside
 
 
@@ -34,5 +42,10 @@ def test_a_source_distribution_builds_the_same_wheel(wheel: Path, wheel_from_sdi
 def test_only_metarl_is_put_on_path(wheel: Path) -> None:
     archive = zipfile.ZipFile(wheel)
     entry_points = next(name for name in archive.namelist() if name.endswith("entry_points.txt"))
-    assert archive.read(entry_points).decode().split() == ["[console_scripts]", "metarl", "=", "metarl_robot.cli.app:main"]
+    assert archive.read(entry_points).decode().split() == [
+        "[console_scripts]",
+        "metarl",
+        "=",
+        "metarl_robot.cli.app:main",
+    ]
     assert not any(".data/scripts/" in name for name in archive.namelist())

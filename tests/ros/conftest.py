@@ -46,7 +46,9 @@ _DEEP = QoSProfile(depth=10000, reliability=ReliabilityPolicy.RELIABLE)
 
 
 def free_domain() -> int:
-    """A ROS domain that nobody on this machine is in: the ports of its first participants are free (DDSI-RTPS 2.5, 9.6.2)."""
+    """A ROS domain that nobody on this machine is in: the ports of its first participants are free (DDSI-RTPS 2.5,
+    9.6.2).
+    """
     for _ in range(100):
         domain = next(_domains) % 101
         try:
@@ -60,7 +62,9 @@ def free_domain() -> int:
 
 
 class Probe:
-    """A node of the test's own. states: what the gate said, in order; commands, truth: every table since the last `clear`."""
+    """A node of the test's own. states: what the gate said, in order; commands, truth: every table since the last
+    `clear`.
+    """
 
     def __init__(self, domain: int, problem: Callable[[], str] = str) -> None:
         self._problem, self.domain = problem, domain
@@ -96,8 +100,9 @@ class Probe:
         self.diagnostics.update({status.name: status for status in message.status})
 
     def close(self) -> None:
-        """In a thread, which may be left behind: Fast DDS 2.14 can deadlock when a participant that was killed loses its
-        lease at the moment in which another one leaves (PDP::check_remote_participant_liveliness waits for the thread
+        """In a thread, which may be left behind: Fast DDS 2.14 can deadlock when a participant that was killed loses
+        its lease at the moment in which another one leaves (PDP::check_remote_participant_liveliness waits for the
+        thread
         that, in ResourceEvent::unregister_timer, waits for it)."""
         closing = threading.Thread(target=self._close, daemon=True)
         closing.start()
@@ -160,7 +165,9 @@ class Probe:
 
     def set_parameter(self, node: str, name: str, value: object) -> Any:
         message = Parameter(name, value=value).to_parameter_msg()
-        return self.call(SetParameters, f"/{node}/set_parameters", SetParameters.Request(parameters=[message])).results[0]
+        return self.call(SetParameters, f"/{node}/set_parameters", SetParameters.Request(parameters=[message])).results[
+            0
+        ]
 
     def parameter(self, node: str, name: str) -> object:
         values = self.call(GetParameters, f"/{node}/get_parameters", GetParameters.Request(names=[name])).values
@@ -209,7 +216,11 @@ def start() -> Iterator[Starter]:
 
         def problem() -> str:
             dead = [p for p in launch.processes if p.failed and p.node not in expected]
-            return "\n".join([f"{dead[0].name} has died", *(line for line in lines if dead[0].name in line)]) if dead else ""
+            return (
+                "\n".join([f"{dead[0].name} has died", *(line for line in lines if dead[0].name in line)])
+                if dead
+                else ""
+            )
 
         sessions.append(Session(launch, lines, Probe(domain, problem), expected))
         launch.start()  # after the probe, which is to miss nothing

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`arm.launch.yaml` with every controller: it starts, tracks, meets a payload that nobody told it, and stays within limits."""
+"""`arm.launch.yaml` with every controller: it starts, tracks, meets a payload that nobody told it, and stays within
+limits.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ from metarl_robot.ros_nodes import topics
 
 ATTACH_S = 4.0
 MASS_KG = 0.4
-ERROR_RAD = 0.2  # far above what any controller needs, far below what a broken loop makes; `metarl eval` has the real figures
+# far above what any controller needs, far below what a broken loop makes; `metarl eval` has the real figures
+ERROR_RAD = 0.2
 
 
 def follow(start: Callable, **arguments: str) -> tuple[object, list, list, list]:
@@ -55,7 +58,9 @@ def test_every_controller_tracks_and_meets_the_payload(start: Callable, error_m:
     assert {table.value("status") for table in steps} == {0.0}
     assert probe.truth[-1].value("payload_mass_kg") == MASS_KG and probe.truth[-1].value("violations") == 0.0
     assert probe.wait_count("mpc", "steps", 100) and probe.count("mpc", "status_failed") == 0
-    assert not any(probe.count(node, f"state_{why}") for node in ("mpc", "gate") for why in ("names", "not_finite", "stamp_jumped"))
+    assert not any(
+        probe.count(node, f"state_{why}") for node in ("mpc", "gate") for why in ("names", "not_finite", "stamp_jumped")
+    )
     if learned:
         assert abs(payloads[-1].inertia.m - MASS_KG) < 0.3
     session.finish()
@@ -64,10 +69,18 @@ def test_every_controller_tracks_and_meets_the_payload(start: Callable, error_m:
 def test_lockstep_is_the_same_run_every_time(start: Callable) -> None:
     runs = []
     for _ in range(2):
-        arguments = {"robot": "planar2", "controller": "computed_torque", "suite": "heldout", "scenario": "friction_step", "seed": "2"}
+        arguments = {
+            "robot": "planar2",
+            "controller": "computed_torque",
+            "suite": "heldout",
+            "scenario": "friction_step",
+            "seed": "2",
+        }
         session, _, _, _ = follow(start, **arguments)  # reference `tracking`: begins elsewhere, so it is eased into
         session.probe.wait_until(ATTACH_S + 0.5)
-        runs.append({table.stamp_ns: table.values for table in list(session.probe.truth) if table.stamp_s <= ATTACH_S + 0.5})
+        runs.append(
+            {table.stamp_ns: table.values for table in list(session.probe.truth) if table.stamp_s <= ATTACH_S + 0.5}
+        )
         session.finish()
     shared = runs[0].keys() & runs[1].keys()
     assert len(shared) > 50  # the last ones stand for all before them
@@ -81,7 +94,10 @@ def test_a_robot_that_compensates_gravity_itself_is_sent_efforts_without_it(star
     error = error_m(list(probe.truth), list(setpoints))
     assert error[error[:, 0] > 1.5, 1].max() < ERROR_RAD
     sent = {table.stamp_ns: table.values[0] for table in list(probe.commands)}
-    felt = {table.stamp_ns: [table.value(f"{joint}/effort_nm") for joint in ("shoulder", "elbow")] for table in list(probe.truth)}
+    felt = {
+        table.stamp_ns: [table.value(f"{joint}/effort_nm") for joint in ("shoulder", "elbow")]
+        for table in list(probe.truth)
+    }
     gap = [felt[stamp + 5_000_000] - sent[stamp] for stamp in sent if stamp + 5_000_000 in felt]
     assert np.abs(np.mean(gap, axis=0))[0] > 3.0  # Nm of the arm's weight that was not commanded
     session.finish()
@@ -100,6 +116,8 @@ def test_real_time_moves_the_clock_and_a_full_disk_stops_nothing(start: Callable
     assert "No space left on device" in probe.diagnostics["recorder"].message
     stopped = probe.time_s
     probe.wait_until(stopped + 1.0)
-    probe.wait(lambda: session.said(f"recording has stopped, control goes on: {bag}: No space left on device"), "the complaint")
+    probe.wait(
+        lambda: session.said(f"recording has stopped, control goes on: {bag}: No space left on device"), "the complaint"
+    )
     assert session.launch.process("recorder").returncode is None
     session.finish()

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Joint states as real drivers send them, and worse. The test is the robot here: it simulates, publishes and reads the answers."""
+"""Joint states as real drivers send them, and worse. The test is the robot here: it simulates, publishes and reads the
+answers.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ class Robot:
     def step(self, alter: Callable[[JointState], None] | None = None) -> np.ndarray:
         """One state, its answer, one control period; returns the answer."""
         self.stamp_ns += PERIOD_NS
-        message = joint_state(ROBOT.joint_names, self.stamp_ns, self._measured.q, self._measured.v, self.plant.applied_effort)
+        message = joint_state(
+            ROBOT.joint_names, self.stamp_ns, self._measured.q, self._measured.v, self.plant.applied_effort
+        )
         if alter is not None:
             alter(message)
         stamp = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
@@ -124,7 +128,8 @@ def missing_velocity(message: JointState) -> None:
 
 
 @pytest.mark.parametrize(
-    ("alter", "why"), [(nan_position, "not_finite"), (nan_velocity, "not_finite"), (missing_joint, "names"), (missing_velocity, "names")]
+    ("alter", "why"),
+    [(nan_position, "not_finite"), (nan_velocity, "not_finite"), (missing_joint, "names"), (missing_velocity, "names")],
 )
 def test_states_that_cannot_be_used_are_counted_and_the_robot_is_held(robot: Robot, alter: Callable, why: str) -> None:
     before = {node: robot.probe.count(node, f"state_{why}") for node in ("gate", "mpc")}
@@ -132,7 +137,8 @@ def test_states_that_cannot_be_used_are_counted_and_the_robot_is_held(robot: Rob
     bad = robot.run(40, alter)
     robot.probe.wait_state("blind")
     assert robot.probe.wait_count("gate", f"state_{why}", before["gate"] + 40) == before["gate"] + 40
-    robot.probe.wait_count("mpc", f"state_{why}", before["mpc"] + 1)  # the gate did not wait for it: it may have seen fewer
+    # the gate did not wait for it: it may have seen fewer
+    robot.probe.wait_count("mpc", f"state_{why}", before["mpc"] + 1)
     assert np.all(np.isfinite(bad)) and np.abs(bad - good).max() < 0.5  # Nm: it goes on carrying the arm's weight
     assert np.abs(robot.plant.truth.q - ROBOT.home).max() < 0.1
     robot.run(20)
@@ -161,7 +167,8 @@ def test_a_stamp_that_jumps_is_refused_and_counted(robot: Robot, seconds: float,
         robot.run(1, shifted(seconds))
         robot.run(10)
     assert robot.probe.wait_count("gate", f"state_{why}", before["gate"] + 5) == before["gate"] + 5
-    robot.probe.wait_count("mpc", f"state_{why}", before["mpc"] + 1)  # the gate did not wait for it: it may have seen fewer
+    # the gate did not wait for it: it may have seen fewer
+    robot.probe.wait_count("mpc", f"state_{why}", before["mpc"] + 1)
     assert robot.probe.states[-1]["state"] == "passing"
 
 
@@ -175,7 +182,8 @@ def test_a_clock_that_was_set_is_believed_after_three_states_and_the_controller_
 REAL_TIME = """
 launch:
 - node: {pkg: metarl_robot, exec: gate, name: gate, param: [{name: robot, value: planar2}]}
-- node: {pkg: metarl_robot, exec: mpc, name: mpc, param: [{name: robot, value: planar2}, {name: controller, value: pid}]}
+- node: {pkg: metarl_robot, exec: mpc, name: mpc,
+         param: [{name: robot, value: planar2}, {name: controller, value: pid}]}
 """
 
 

@@ -50,7 +50,9 @@ def test_joints_are_found_by_name() -> None:
     q, v = rng.normal(size=3), rng.normal(size=3)
     for _ in range(20):
         names = list(rng.permutation([*NAMES, "x", "y"]))
-        values = {name: (q[NAMES.index(name)], v[NAMES.index(name)]) if name in NAMES else (99.0, 99.0) for name in names}
+        values = {
+            name: (q[NAMES.index(name)], v[NAMES.index(name)]) if name in NAMES else (99.0, 99.0) for name in names
+        }
         message = JointState(name=names, position=[values[n][0] for n in names], velocity=[values[n][1] for n in names])
         state = state_of(message, order)
         assert np.array_equal(state.q, q) and np.array_equal(state.v, v)
@@ -91,7 +93,11 @@ def test_a_trajectory_survives_the_wire_to_the_bit_in_any_joint_order() -> None:
     message = over_the_wire(trajectory_message(NAMES, 7_000_000_000, times, points))
     since, (q, v, a) = trajectory_arrays(message, NAMES)
     assert np.array_equal(since, np.arange(50) * 20_000_000)
-    assert np.array_equal(q, points.positions) and np.array_equal(v, points.velocities) and np.array_equal(a, points.accelerations)
+    assert (
+        np.array_equal(q, points.positions)
+        and np.array_equal(v, points.velocities)
+        and np.array_equal(a, points.accelerations)
+    )
     assert np.array_equal(trajectory_arrays(message, ("c", "a", "b"))[1].positions, points.positions[:, [2, 0, 1]])
 
 
@@ -156,7 +162,14 @@ def test_a_stamp_that_no_message_can_hold_becomes_the_nearest(stamp_ns: int) -> 
 def test_a_time_that_is_not_finite_is_refused(seconds: float) -> None:
     with pytest.raises(SignalError, match="a time is .*inf|nan"):
         trajectory_message(NAMES, 0, np.array([seconds]), Outputs(np.zeros((1, 3)), None, None))
-    assert nanoseconds(trajectory_message(NAMES, 0, np.array([1e300]), Outputs(np.zeros((1, 3)), None, None)).points[0].time_from_start) > 0
+    assert (
+        nanoseconds(
+            trajectory_message(NAMES, 0, np.array([1e300]), Outputs(np.zeros((1, 3)), None, None))
+            .points[0]
+            .time_from_start
+        )
+        > 0
+    )
 
 
 @pytest.mark.parametrize("names", [["x" * 10**6], [f"joint{k}" for k in range(10**5)], ["a"] * 10**5, ["", "", ""]])

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The gate's process stands still or ends, in real time and in full motion: the plant stops the robot by itself, and all say so."""
+"""The gate's process stands still or ends, in real time and in full motion: the plant stops the robot by itself, and
+all say so.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ PATIENT = """
 
 
 def stop_the_gate(session: object) -> None:
-    """SIGSTOP for 1.5 s of the plant's time, longer than a stop may heal by itself, with the last hop at work; then SIGCONT."""
+    """SIGSTOP for 1.5 s of the plant's time, longer than a stop may heal by itself, with the last hop at work; then
+    SIGCONT.
+    """
     probe, gate = session.probe, session.launch.process("gate")
     stopped_s = probe.time_s
     probe.clear()

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The gate's process in a running system: emergency stop, re-arming, life cycle, and the controller killed under motion."""
+"""The gate's process in a running system: emergency stop, re-arming, life cycle, and the controller killed under
+motion.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,9 @@ def test_a_gate_that_passes_cannot_be_deactivated_nor_be_killed_by_an_impossible
     request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_DEACTIVATE))
     assert not arm.probe.call(ChangeState, "/gate/change_state", request).success
     assert arm.probe.call(GetState, "/gate/get_state").current_state.label == "active"
-    arm.probe.wait(lambda: arm.said("cannot deactivate: the gate is passing; stop the robot first"), "the reason in the log")
+    arm.probe.wait(
+        lambda: arm.said("cannot deactivate: the gate is passing; stop the robot first"), "the reason in the log"
+    )
 
 
 def test_out_of_range_parameters_are_refused_with_the_range(arm) -> None:
@@ -106,7 +110,8 @@ def test_emergency_stop_holds_and_latches_until_rearmed(arm) -> None:
     assert answer.success, answer.message
     probe.wait_state("passing", latched=False)
     probe.wait_until(probe.time_s + 2.0)
-    largest = 0.6 * ROBOT.effort_rate_limit * ROBOT.control_period_s  # 0.2 to 0.48, by where on its way the reference is then
+    # 0.2 to 0.48, by where on its way the reference is then
+    largest = 0.6 * ROBOT.effort_rate_limit * ROBOT.control_period_s
     assert np.all(largest_change(list(probe.commands)) < largest)  # no jump
     assert probe.count("plant", "violations") == 0
 
@@ -131,7 +136,9 @@ def test_pause_stops_time_and_step_advances_it_by_one_period(arm) -> None:
     assert probe.call(SetBool, "/plant/set_pause", SetBool.Request(data=True)).success
     before = step(probe)
     for k in range(1, 4):
-        probe.wait(lambda k=k: probe.truth[-1].stamp_s >= before + (k - 1) * ROBOT.control_period_s - 1e-9, "the stepped state")
+        probe.wait(
+            lambda k=k: probe.truth[-1].stamp_s >= before + (k - 1) * ROBOT.control_period_s - 1e-9, "the stepped state"
+        )
         probe.wait(lambda: probe.commands[-1].stamp_ns == probe.truth[-1].stamp_ns, "its command")
         after = step(probe)
         assert after == pytest.approx(before + k * ROBOT.control_period_s)
@@ -156,9 +163,12 @@ def test_killing_the_controller_under_motion_brakes_within_50_ms_of_simulated_ti
     commands = {table.stamp_ns: table.values[0] for table in list(probe.commands)}
     stamps = sorted(commands)
     efforts = np.array([commands[stamp] for stamp in stamps])
-    repeats = np.flatnonzero(np.all(np.diff(efforts, axis=0) == 0.0, axis=1))  # the last command, held until its deadline
+    # the last command, held until its deadline
+    repeats = np.flatnonzero(np.all(np.diff(efforts, axis=0) == 0.0, axis=1))
     last = stamps[repeats[0]]
-    braking = next(stamp for stamp, effort in commands.items() if stamp > last and not np.array_equal(effort, commands[last]))
+    braking = next(
+        stamp for stamp, effort in commands.items() if stamp > last and not np.array_equal(effort, commands[last])
+    )
     assert (braking - last) * 1e-9 <= 0.05
     truth = list(probe.truth)
     speed = np.abs(velocities(truth)).max(axis=1)

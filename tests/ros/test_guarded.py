@@ -164,7 +164,9 @@ def test_a_negative_time_on_clock_is_refused_and_the_next_is_taken(bench: Bench,
     assert not node.faults
 
 
-def test_silence_on_an_expected_topic_is_named_once_it_has_spoken(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silence_on_an_expected_topic_is_named_once_it_has_spoken(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     node = bench.node
     node.expect("numbers", "sender")
     assert not node.silences()

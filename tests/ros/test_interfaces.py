@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a flying robot says and hears, message by message: frames, order of quaternions, averaging of the IMU, references."""
+"""What a flying robot says and hears, message by message: frames, order of quaternions, averaging of the IMU,
+references.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +98,9 @@ class Ears:
         alter(message)
         self._both.take_odometry(message)
 
-    def imu(self, stamp_ns: int, force: float, rate: float = 0.0, alter: Callable[[Imu], None] = lambda message: None) -> None:
+    def imu(
+        self, stamp_ns: int, force: float, rate: float = 0.0, alter: Callable[[Imu], None] = lambda message: None
+    ) -> None:
         message = imu_message(BODY, stamp_ns, Inertial(np.full(3, force), np.full(3, rate)))
         alter(message)
         self._both.take_imu(message)
@@ -149,7 +153,9 @@ def test_a_wrong_frame_is_refused_and_named(key: str, given: str) -> None:
     assert ears.heard == [(1, Rejection.FRAME)]
     message = odometry_message(WORLD, BODY, 1, Q, V)
     alter(message)
-    with pytest.raises(UnusableError, match=f"odometry: {key} is '{given}'; must be '{WORLD if key == 'frame_id' else BODY}'") as caught:
+    with pytest.raises(
+        UnusableError, match=f"odometry: {key} is '{given}'; must be '{WORLD if key == 'frame_id' else BODY}'"
+    ) as caught:
         ears._both._read(message, [])
     parameter = "world_frame" if key == "frame_id" else "base_frame"
     assert f"set {parameter}:={given or '*'}" in str(caught.value)
@@ -302,7 +308,14 @@ def heard_by(interface: Interface, lockstep: bool = False) -> tuple[Listener, li
 
 
 @pytest.mark.parametrize(
-    ("world", "base"), [("map", "base_link"), ("drone1/odom", "drone1/base_link"), ("world", "cf231"), ("/odom", "/base_link"), ("*", "*")]
+    ("world", "base"),
+    [
+        ("map", "base_link"),
+        ("drone1/odom", "drone1/base_link"),
+        ("world", "cf231"),
+        ("/odom", "/base_link"),
+        ("*", "*"),
+    ],
 )
 def test_frames_are_those_of_the_parameters(world: str, base: str) -> None:
     interface = OdometryInterface(ROBOT, MessageOptions(world, base, imu_frame="*"))
@@ -326,7 +339,9 @@ def test_an_imu_elsewhere_on_the_robot_is_turned_into_the_base() -> None:
     node.takes[topics.ODOMETRY](odometry_message(WORLD, BODY, 7, Q, V))
     node.takes[topics.IMU](imu_message("imu_link", 7, Inertial(np.array([0.0, 1.0, -9.8]), np.array([0.1, 0.2, 0.3]))))
     assert np.allclose(inertials[0][1]().specific_force, [0.0, -1.0, 9.8])
-    assert np.allclose(states[0][1]().specific_force, [0.0, -1.0, 9.8]) and np.allclose(states[0][1]().v[3:], [0.1, -0.2, -0.3])
+    assert np.allclose(states[0][1]().specific_force, [0.0, -1.0, 9.8]) and np.allclose(
+        states[0][1]().v[3:], [0.1, -0.2, -0.3]
+    )
 
 
 @pytest.mark.parametrize("name", ["planar2", "x500"])
@@ -335,7 +350,9 @@ def test_stamps_on_arrival_are_the_node_s_time_whatever_the_message_says(name: s
     interface = interface_of(robot, MessageOptions(stamp_on_arrival=True))
     node, states, _ = heard_by(interface)
     sent: list = []
-    speak = interface.speaker(lambda kind, topic, quality: type("Out", (), {"publish": lambda self, m: sent.append((topic, m))})())
+    speak = interface.speaker(
+        lambda kind, topic, quality: type("Out", (), {"publish": lambda self, m: sent.append((topic, m))})()
+    )
     for _ in range(3):
         speak(0, State(robot.home, np.zeros(robot.dof), np.zeros(3)), np.zeros(robot.nu))
         for topic, message in sent:
@@ -379,8 +396,10 @@ words = st.text(max_size=5) | st.sampled_from(
 
 
 def stamped(draw: Callable, message: object) -> object:
-    message.header.stamp = Time(sec=draw(st.sampled_from([0, -(2**31), 2**31 - 1, -1]) | st.integers(-(2**31), 2**31 - 1)),
-                                nanosec=draw(st.sampled_from([0, 2**32 - 1]) | st.integers(0, 2**32 - 1)))
+    message.header.stamp = Time(
+        sec=draw(st.sampled_from([0, -(2**31), 2**31 - 1, -1]) | st.integers(-(2**31), 2**31 - 1)),
+        nanosec=draw(st.sampled_from([0, 2**32 - 1]) | st.integers(0, 2**32 - 1)),
+    )
     message.header.frame_id = draw(words).replace("\0", "")
     return message
 
@@ -475,9 +494,13 @@ def test_any_path_or_trajectory_of_poses_is_read_or_refused(data: st.DataObject)
     path = stamped(draw, Path(poses=poses))
     path.header.frame_id = draw(st.sampled_from(["odom", "", "x" * 100_000]))
     read_or_refused(INTERFACE.references()[1][2], path)
-    points = [MultiDOFJointTrajectoryPoint(transforms=[filled(draw, Transform()) for _ in range(draw(st.integers(0, 2)))],
-                                           velocities=[filled(draw, Twist()) for _ in range(draw(st.integers(0, 2)))])
-              for _ in range(draw(st.integers(0, 3)))]
+    points = [
+        MultiDOFJointTrajectoryPoint(
+            transforms=[filled(draw, Transform()) for _ in range(draw(st.integers(0, 2)))],
+            velocities=[filled(draw, Twist()) for _ in range(draw(st.integers(0, 2)))],
+        )
+        for _ in range(draw(st.integers(0, 3)))
+    ]
     trajectory = stamped(draw, MultiDOFJointTrajectory(joint_names=draw(st.lists(words, max_size=3)), points=points))
     trajectory.header.frame_id = "odom"
     read_or_refused(INTERFACE.references()[0][2], trajectory)

@@ -66,7 +66,9 @@ class Launched:
 
     @property
     def pids(self) -> dict[str, int]:
-        return {name: int(pid) for name, pid in re.findall(r"\[(\w+)-\d+\]: process started with pid \[(\d+)\]", self._said)}
+        return {
+            name: int(pid) for name, pid in re.findall(r"\[(\w+)-\d+\]: process started with pid \[(\d+)\]", self._said)
+        }
 
     @property
     def launcher(self) -> int:
@@ -133,14 +135,17 @@ def in_motion(probe: Any, domain: int, robot: str, *arguments: str) -> Iterator[
 
 
 def check_at_rest(probe: Any, robot: str) -> None:
-    """The gate finished its law, and the plant was there until then: the robot stands, or has landed, and came to no harm."""
+    """The gate finished its law, and the plant was there until then: the robot stands, or has landed, and came to no
+    harm.
+    """
     assert probe.states[-1]["state"] == "holding"
     path = list(probe.truth)
     if robot == "quad":  # the plant counts any contact as a crash, and motors that are off as a violation
         assert path[-1].value("position_z_m") < 0.2
         assert np.all(probe.commands[-1].values == 0.0)
         assert min(table.value("velocity_z_m_s") for table in path) > -1.5  # twice descent_speed_m_s
-        assert max(abs(table.value(f"attitude_{axis}")) for table in path for axis in "xy") < np.sin(0.5 * 0.8)  # tilted by 0.8 rad
+        # tilted by 0.8 rad
+        assert max(abs(table.value(f"attitude_{axis}")) for table in path for axis in "xy") < np.sin(0.5 * 0.8)
     else:
         speeds = [path[-1].value(name) for name in path[-1].columns if "/velocity" in name]
         assert speeds and np.max(np.abs(speeds)) < 0.1
@@ -154,7 +159,9 @@ def test_after_a_launcher_that_was_killed_the_robot_comes_to_rest_and_no_node_is
 ) -> None:
     domain, probe = probe_alone()
     recording = tmp_path / "run"
-    with in_motion(probe, domain, robot, f"lockstep:={lockstep}", "record:=true", f"record_file:={recording}") as launched:
+    with in_motion(
+        probe, domain, robot, f"lockstep:={lockstep}", "record:=true", f"record_file:={recording}"
+    ) as launched:
         assert set(launched.pids) == {"recorder", "gate", "mpc", "reference", "plant"}
         launched.kill_launcher()
     check_at_rest(probe, robot)
@@ -169,7 +176,9 @@ def test_a_dropped_terminal_lands_a_quadrotor_before_anything_ends(probe_alone: 
 
 
 @pytest.mark.real_time
-def test_ctrl_c_brings_an_arm_to_rest_and_a_second_one_ends_a_quadrotor_in_flight(probe_alone: Callable[[], tuple[int, Any]]) -> None:
+def test_ctrl_c_brings_an_arm_to_rest_and_a_second_one_ends_a_quadrotor_in_flight(
+    probe_alone: Callable[[], tuple[int, Any]],
+) -> None:
     domain, probe = probe_alone()
     with in_motion(probe, domain, "arm", "lockstep:=true") as launched:
         launched.interrupt()
@@ -187,7 +196,8 @@ def test_ctrl_c_brings_an_arm_to_rest_and_a_second_one_ends_a_quadrotor_in_fligh
 
 PARENT = """
 import subprocess, sys
-child = subprocess.Popen([sys.executable, "-m", "metarl_robot.ros_nodes.reference", "--ros-args", "-p", "robot:=planar2"],
+arguments = ["--ros-args", "-p", "robot:=planar2"]
+child = subprocess.Popen([sys.executable, "-m", "metarl_robot.ros_nodes.reference", *arguments],
     stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
 print(child.pid, flush=True)
 for line in child.stdout:

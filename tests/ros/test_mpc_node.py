@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The controller's node in a running system: references, parameters, change of controller in motion; and the recording of it all."""
+"""The controller's node in a running system: references, parameters, change of controller in motion; and the recording
+of it all.
+"""
 
 from __future__ import annotations
 
@@ -39,12 +41,20 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def arm(start: Callable, recording: Path) -> object:
     """Driven by the test: the launch file's own reference is left out, so the arm is held until told otherwise."""
-    arguments = {"robot": "planar2", "controller": "computed_torque", "lockstep": "true", "reference": "none", "payload_mass_kg": "0.8"}
+    arguments = {
+        "robot": "planar2",
+        "controller": "computed_torque",
+        "lockstep": "true",
+        "reference": "none",
+        "payload_mass_kg": "0.8",
+    }
     session = start(**arguments, payload_attach_s="0.0", record="true", record_file=f"{recording.parent}.mcap")
     session.probe.wait_state("passing")
     session.setpoints = []
     session.probe.listen(JointState, topics.SETPOINT, session.setpoints.append)
-    session.references = session.probe.node.create_publisher(JointTrajectory, topics.JOINT_REFERENCE, topics.REFERENCE_QOS)
+    session.references = session.probe.node.create_publisher(
+        JointTrajectory, topics.JOINT_REFERENCE, topics.REFERENCE_QOS
+    )
     session.probe.wait(lambda: session.references.get_subscription_count() > 0 and session.setpoints, "the controller")
     return session
 
@@ -82,7 +92,9 @@ def test_a_reference_is_followed_whatever_the_order_of_its_joints(arm) -> None:
         (np.array([np.nan, 1.0]), ROBOT.joint_names, "not finite"),
     ],
 )
-def test_a_bad_reference_is_refused_by_joint_and_range_and_the_old_one_kept(arm, q: np.ndarray, names: tuple, why: str) -> None:
+def test_a_bad_reference_is_refused_by_joint_and_range_and_the_old_one_kept(
+    arm, q: np.ndarray, names: tuple, why: str
+) -> None:
     before, refused = setpoint(arm), arm.probe.count("mpc", "references_refused")
     move(arm, q, names=names)
     arm.probe.wait_count("mpc", "references_refused", refused + 1)
@@ -94,7 +106,9 @@ def pairs(status: DiagnosticStatus) -> dict[str, str]:
     return {pair.key: pair.value for pair in status.values}
 
 
-def told(arm, frame: str, stamp_s: float, q: np.ndarray, names: tuple[str, ...] = ROBOT.joint_names) -> tuple[bytes, dict[str, str]]:
+def told(
+    arm, frame: str, stamp_s: float, q: np.ndarray, names: tuple[str, ...] = ROBOT.joint_names
+) -> tuple[bytes, dict[str, str]]:
     """What the node says of a reference with that header: level and values. The frame is the sender's mark."""
     rest = np.zeros((1, len(q)))
     message = trajectory_message(names, round(stamp_s * 1e9), np.array([1.0]), Outputs(q[None], rest, rest))
@@ -119,14 +133,20 @@ def test_a_sender_is_told_what_became_of_its_reference(arm) -> None:
     assert "position of joint 'shoulder' reaches 9.0000 rad" in values["reason"]
     later_s = float(round(arm.probe.time_s)) + 40.0
     level, values = told(arm, "later", later_s, np.array([0.2, 1.4]))
-    assert values["id"] == f"{later_s:.0f}.000000000 later" and values["accepted"] == "True" and "it begins in" in values["reason"]
+    assert (
+        values["id"] == f"{later_s:.0f}.000000000 later"
+        and values["accepted"] == "True"
+        and "it begins in" in values["reason"]
+    )
     _, values = told(arm, "lost", later_s + 1000.0, np.array([0.2, 1.4]))
     assert values["accepted"] == "False" and "allowed: up to 60 s (max_reference_lead_s)" in values["reason"]
 
 
 def test_joints_too_many_or_too_few_are_taken_as_the_parameters_say(arm) -> None:
     level, values = told(arm, "gripper", 0.0, np.array([0.2, 1.4, 0.04]), (*ROBOT.joint_names, "finger"))
-    assert (level, values["accepted"]) == (DiagnosticStatus.WARN, "True") and "joints ['finger'] are ignored" in values["reason"]
+    assert (level, values["accepted"]) == (DiagnosticStatus.WARN, "True") and "joints ['finger'] are ignored" in values[
+        "reason"
+    ]
     assert arm.probe.set_parameter("mpc", "ignore_extra_joints", False).successful
     _, values = told(arm, "strict", 0.0, np.array([0.2, 1.4, 0.04]), (*ROBOT.joint_names, "finger"))
     assert values["accepted"] == "False" and "ignore_extra_joints" in values["reason"]
@@ -136,7 +156,10 @@ def test_joints_too_many_or_too_few_are_taken_as_the_parameters_say(arm) -> None
     shoulder = setpoint(arm)[0]
     _, values = told(arm, "part", 0.0, np.array([1.2]), ("elbow",))
     assert values["accepted"] == "True" and "joints ['shoulder'] hold" in values["reason"]
-    arm.probe.wait(lambda: np.allclose(setpoint(arm), [shoulder, 1.2], atol=1e-2), "the elbow at its target, the shoulder as it was")
+    arm.probe.wait(
+        lambda: np.allclose(setpoint(arm), [shoulder, 1.2], atol=1e-2),
+        "the elbow at its target, the shoulder as it was",
+    )
     for name, value in (("ignore_extra_joints", True), ("allow_partial_joints_goal", False)):
         assert arm.probe.set_parameter("mpc", name, value).successful
 
@@ -169,7 +192,9 @@ def test_a_change_of_controller_in_motion_makes_no_jump(arm) -> None:
     arm.probe.wait_until(arm.probe.time_s + 1.0)
     sent = {table.stamp_ns: table.values[0] for table in list(arm.probe.commands)}
     stamps = sorted(sent)
-    steps = np.array([np.abs(sent[b] - sent[a]) for a, b in zip(stamps, stamps[1:], strict=False) if b - a == PERIOD_NS])
+    steps = np.array(
+        [np.abs(sent[b] - sent[a]) for a, b in zip(stamps, stamps[1:], strict=False) if b - a == PERIOD_NS]
+    )
     assert len(steps) > 200 and steps.max() < 1.0  # Nm; the two controllers are apart by the weight of the payload
     assert arm.probe.parameter("mpc", "controller") == "pid"
     shipped = load_config(ROBOT, "pid").model_dump()["ki"]  # which computed_torque does not have
@@ -193,11 +218,14 @@ def test_the_recording_is_complete_and_readable(arm, recording: Path) -> None:
     assert summary is not None and summary.statistics is not None
     counts = {summary.channels[i].topic: n for i, n in summary.statistics.channel_message_counts.items()}
     expected = {
-        "/joint_states", "/effort_controller/commands", "/gate/command", "/gate/state", "/mpc/joint_trajectory", "/mpc/setpoint",
+        "/joint_states", "/effort_controller/commands", "/gate/command", "/gate/state", "/mpc/joint_trajectory",
+        "/mpc/setpoint",
         "/mpc/step", "/plant/truth", "/clock", "/diagnostics", "/rosout", "/mpc/step/named", "/plant/truth/named",
     }  # fmt: skip
     assert expected <= set(counts)
-    assert counts["/joint_states"] > 500 and counts["/effort_controller/commands"] > 0.9 * counts["/joint_states"], counts
+    assert counts["/joint_states"] > 500 and counts["/effort_controller/commands"] > 0.9 * counts["/joint_states"], (
+        counts
+    )
     decoded = list(read_ros2_messages(str(recording), topics=["/joint_states"]))
     assert len(decoded) == counts["/joint_states"]
     assert all(list(message.ros_msg.name) == list(ROBOT.joint_names) for message in decoded)

@@ -32,9 +32,7 @@ def table(rows: tuple[str, ...], columns: tuple[str, ...], seed: int) -> Table:
 
 @pytest.mark.parametrize("columns", [("a",), ("payload_mass_kg", "b"), ("shoulder/effort_nm", "1", "1")])
 @pytest.mark.parametrize("rows", [("value",), ("mean", "std")])
-def test_every_number_is_there_under_its_name(
-    tmp_path: Path, rows: tuple[str, ...], columns: tuple[str, ...]
-) -> None:
+def test_every_number_is_there_under_its_name(tmp_path: Path, rows: tuple[str, ...], columns: tuple[str, ...]) -> None:
     series, recording = NamedSeries("/mpc/context"), Recording(tmp_path / "bag")
     tables = [table(rows, columns, seed) for seed in range(20)]
     for one in tables:

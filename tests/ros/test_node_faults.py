@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages that nobody should send, and errors that nobody foresaw, in running systems: no process ends, no unsafe command leaves."""
+"""Messages that nobody should send, and errors that nobody foresaw, in running systems: no process ends, no unsafe
+command leaves.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,12 @@ from nav_msgs.msg import Path as PathMessage
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Float64MultiArray, MultiArrayDimension
-from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint, MultiDOFJointTrajectory, MultiDOFJointTrajectoryPoint
+from trajectory_msgs.msg import (
+    JointTrajectory,
+    JointTrajectoryPoint,
+    MultiDOFJointTrajectory,
+    MultiDOFJointTrajectoryPoint,
+)
 
 from metarl_robot.cli.launch_process import node_environment
 from metarl_robot.robot import Robot, load_robot
@@ -35,7 +42,10 @@ def tables(columns: tuple[str, ...]) -> Iterator[Float64MultiArray]:
 
     def table(label: str, data: list[float], second: str = names) -> Float64MultiArray:
         message = Float64MultiArray(data=data)
-        message.layout.dim = [MultiArrayDimension(label=label, size=1), MultiArrayDimension(label=second, size=len(data))]
+        message.layout.dim = [
+            MultiArrayDimension(label=label, size=1),
+            MultiArrayDimension(label=second, size=len(data)),
+        ]
         return message
 
     yield Float64MultiArray()
@@ -122,14 +132,28 @@ def evil(robot: Robot) -> list[tuple[str, object]]:
     """Everything that a node of this robot listens to, by topic."""
     names = robot.channel_names
     states = [(topics.ODOMETRY, m) for m in odometries()] + [(topics.IMU, m) for m in imus()]
-    joints = [(topics.JOINT_STATES, m) for m in joint_states(names)] + [(topics.GATE_COMMAND, m) for m in joint_states(names)]
-    labelled = (interface_of(robot).commands, topics.STEP, topics.CONTEXT, *((topics.GATE_COMMAND,) if robot.floating else ()))
+    joints = [(topics.JOINT_STATES, m) for m in joint_states(names)] + [
+        (topics.GATE_COMMAND, m) for m in joint_states(names)
+    ]
+    labelled = (
+        interface_of(robot).commands,
+        topics.STEP,
+        topics.CONTEXT,
+        *((topics.GATE_COMMAND,) if robot.floating else ()),
+    )
     made = [(topic, m) for topic in labelled for m in tables(names)]
     own = {topic for _, topic, _ in interface_of(robot).references()}
-    return (states if robot.floating else joints) + made + [(t, m) for t, m in references(names) if t in own] + list(reports())
+    return (
+        (states if robot.floating else joints)
+        + made
+        + [(t, m) for t, m in references(names) if t in own]
+        + list(reports())
+    )
 
 
-@pytest.mark.parametrize(("file", "robot", "controller"), [("arm", "planar2", "computed_torque"), ("quad", "x500", "se3")])
+@pytest.mark.parametrize(
+    ("file", "robot", "controller"), [("arm", "planar2", "computed_torque"), ("quad", "x500", "se3")]
+)
 def test_messages_that_nobody_should_send_end_no_process_and_make_no_unsafe_command(
     start: Callable, file: str, robot: str, controller: str
 ) -> None:
@@ -193,7 +217,9 @@ def sabotage(start: Callable, tmp_path: Path) -> Iterator[Callable]:
     """Starts a system of which one node has a method that raises."""
     processes: list[subprocess.Popen[str]] = []
 
-    def made(node: str, other: str, other_parameters: str, parameters: str, **where: object) -> tuple[object, subprocess.Popen[str]]:
+    def made(
+        node: str, other: str, other_parameters: str, parameters: str, **where: object
+    ) -> tuple[object, subprocess.Popen[str]]:
         path = tmp_path / "rest.launch.yaml"
         path.write_text(SYSTEM.format(other=other, other_parameters=other_parameters))
         session = start(path)
@@ -201,7 +227,9 @@ def sabotage(start: Callable, tmp_path: Path) -> Iterator[Callable]:
         command = [sys.executable, "-c", SABOTAGED.format(node=node, **where), "--ros-args"]
         command += [word for parameter in words for word in ("-p", parameter)]
         environment = {**node_environment(), "ROS_DOMAIN_ID": str(session.probe.domain)}
-        processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment))
+        processes.append(
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+        )
         return session, processes[-1]
 
     yield made
@@ -212,11 +240,21 @@ def sabotage(start: Callable, tmp_path: Path) -> Iterator[Callable]:
 
 def test_an_unforeseen_error_in_the_gate_stops_the_robot_latched_and_the_gate_goes_on(sabotage: Callable) -> None:
     session, process = sabotage(
-        "gate", "mpc", MPC, "", module="gate", owner="Gate", method="on_command", condition="arguments[1] > 0.5", times=1
+        "gate",
+        "mpc",
+        MPC,
+        "",
+        module="gate",
+        owner="Gate",
+        method="on_command",
+        condition="arguments[1] > 0.5",
+        times=1,
     )
     probe = session.probe
     probe.wait_state("holding", latched=True)
-    assert "unforeseen error" in probe.states[-1]["reason"] and "ZeroDivisionError: planted" in probe.states[-1]["reason"]
+    assert (
+        "unforeseen error" in probe.states[-1]["reason"] and "ZeroDivisionError: planted" in probe.states[-1]["reason"]
+    )
     assert probe.wait_count("gate", "faults") == 1 and probe.diagnostics["gate"].level == DiagnosticStatus.ERROR
     probe.wait(lambda: probe.trigger("/gate/rearm").success, "it to be re-armed")
     probe.wait_state("passing")

@@ -28,10 +28,18 @@ def run(node: str, *parameters: str) -> subprocess.CompletedProcess[str]:
         ("gate", ("robot:=planar2", "hold_stiffness_nm_rad:=[1.0,2.0,3.0]"), "planar2 needs none, one or 2"),
         ("mpc", ("robot:=planar2", "controller:=mcp"), "unknown controller 'mcp'"),
         ("mpc", ("robot:=planar2", "controller:=oracle_mpc"), "unknown controller 'oracle_mpc'"),
-        ("mpc", ("robot:=planar2", "controller:=pid", "controller_config.kp:=-5.0"), "parameter 'controller_config.kp'"),
+        (
+            "mpc",
+            ("robot:=planar2", "controller:=pid", "controller_config.kp:=-5.0"),
+            "parameter 'controller_config.kp'",
+        ),
         ("plant", ("robot:=planar2", "task.suite:=heldup"), "unknown suite 'heldup'. Did you mean 'heldout'?"),
         ("plant", ("robot:=planar2", "task.task_file:=/nowhere.yaml"), "task file /nowhere.yaml"),
-        ("gate", ("robot:=planar2", "robot_kind:=quadrotor"), "'planar2' is of kind 'arm'; given where 'quadrotor' is needed"),
+        (
+            "gate",
+            ("robot:=planar2", "robot_kind:=quadrotor"),
+            "'planar2' is of kind 'arm'; given where 'quadrotor' is needed",
+        ),
         ("reference", ("robot:=planar2", "robot_kind:=quadrotor"), "'planar2' is of kind 'arm'"),
         ("reference", ("robot:=planar2", "kind:=dance"), "Valid: excitation, hold, suite, tracking"),
     ],
@@ -73,4 +81,5 @@ def test_a_signal_ends_a_node_cleanly_and_the_middleware_has_let_go_of_it(number
             process.send_signal(number)
     assert process.wait(60) == 0
     left = last.removeprefix("left:").split()
-    assert left and not {name for name in left if name.startswith("dds.")} - {"dds.shm.wdog"}  # Fast DDS's own, of no participant
+    # Fast DDS's own, of no participant
+    assert left and not {name for name in left if name.startswith("dds.")} - {"dds.shm.wdog"}

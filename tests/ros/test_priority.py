@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Priorities that a node's process asks the system for; each in a process and a session of its own, as a launch starts it."""
+"""Priorities that a node's process asks the system for; each in a process and a session of its own, as a launch starts
+it.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,11 @@ from pathlib import Path
 from metarl_robot.ros_nodes.runtime import prefer_process
 os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 prefer_process(5, int(sys.argv[1]))
-child = subprocess.run([sys.executable, "-c", "import os; print(os.sched_getscheduler(0))"], capture_output=True, text=True).stdout
+child = [sys.executable, "-c", "import os; print(os.sched_getscheduler(0))"]
+child = subprocess.run(child, capture_output=True, text=True).stdout
 group = Path("/proc/self/autogroup")
-print(json.dumps({"policy": os.sched_getscheduler(0), "priority": os.sched_getparam(0).sched_priority, "child": int(child),
+priority = os.sched_getparam(0).sched_priority
+print(json.dumps({"policy": os.sched_getscheduler(0), "priority": priority, "child": int(child),
     "locked_kb": int(Path("/proc/self/status").read_text().partition("VmLck:")[2].split()[0]),
     "awake": "/dev/cpu_dma_latency" in [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")],
     "nice": os.getpriority(os.PRIO_PROCESS, 0), "group": group.read_text() if group.is_file() else ""}))
@@ -32,7 +36,9 @@ _FIFO, _OTHER, _RESET = 1, 0, 0x40000000  # sched.h
 
 def look(realtime_priority: int) -> dict[str, object]:
     command = [sys.executable, "-c", _LOOK, str(realtime_priority)]
-    done = subprocess.run(command, env=node_environment(), capture_output=True, text=True, check=True, start_new_session=True)
+    done = subprocess.run(
+        command, env=node_environment(), capture_output=True, text=True, check=True, start_new_session=True
+    )
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -77,7 +83,9 @@ while os.sched_getscheduler(0) != os.SCHED_OTHER:
 
 
 def test_a_real_time_process_that_never_pauses_loses_its_priority() -> None:
-    done = subprocess.run([sys.executable, "-c", _SPIN], env=node_environment(), capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", _SPIN], env=node_environment(), capture_output=True, text=True, timeout=120
+    )
     if done.stdout.strip() == str(_OTHER):
         pytest.skip("this user may not ask for real-time priorities")
     assert done.returncode == 0 and "at real-time priority without a pause" in done.stderr

@@ -14,9 +14,7 @@ from metarl_robot.robot import load_robot
 
 @pytest.mark.real_time
 @pytest.mark.parametrize(("name", "kind"), [("panda", "garbage"), ("x500", "kill_recorder")])
-def test_nothing_ends_that_was_not_killed_and_the_recording_can_be_read(
-    name: str, kind: str
-) -> None:
+def test_nothing_ends_that_was_not_killed_and_the_recording_can_be_read(name: str, kind: str) -> None:
     row = run_process_fault(load_robot(name), kind, 0)
     assert row.ended == ()
     assert row.reached.not_finite == 0 and row.reached.effort_ratio <= 1.0 + 1e-6

@@ -26,7 +26,8 @@ def error(probe: object, node: str) -> str:
 def test_the_gate_does_not_arm_beside_another_publisher_unless_it_is_allowed(start: Callable) -> None:
     session = start("arm", robot="planar2", controller="computed_torque", lockstep="true", reference="hold")
     probe = session.probe
-    commanding = probe.node.create_publisher(JointState, topics.GATE_COMMAND, topics.COMMAND)  # before the gate has started
+    # before the gate has started
+    commanding = probe.node.create_publisher(JointState, topics.GATE_COMMAND, topics.COMMAND)
     probe.wait(lambda: "2 publishers on /gate/command: /mpc, /probe" in error(probe, "gate"), "the stranger's name")
     probe.wait_count("gate", "command_not_alone")
     assert probe.states[-1]["state"] == "waiting"
@@ -52,7 +53,9 @@ def test_the_gate_does_not_arm_beside_another_publisher_unless_it_is_allowed(sta
 
 
 def test_no_command_of_a_stranger_acts_while_the_robot_moves(start: Callable) -> None:
-    session = start("arm", robot="planar2", controller="computed_torque", lockstep="true", reference="tracking", seed="3")
+    session = start(
+        "arm", robot="planar2", controller="computed_torque", lockstep="true", reference="tracking", seed="3"
+    )
     probe, robot = session.probe, load_robot("planar2")
     probe.wait_state("passing")
     to_gate = probe.node.create_publisher(JointState, topics.GATE_COMMAND, topics.COMMAND)

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Odometry and IMU that lie, stop or come from elsewhere. The test is the quadrotor here: it simulates, publishes and reads the answers."""
+"""Odometry and IMU that lie, stop or come from elsewhere. The test is the quadrotor here: it simulates, publishes and
+reads the answers.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ class Quadrotor:
         self.probe = session.probe
         self.answers: dict[int, np.ndarray] = {}
         self.probe.listen(Float64MultiArray, topics.THRUSTS, self._on_command)
-        self._outs = {kind: self.probe.node.create_publisher(kind, topic, topics.STATE_OUT) for kind, topic in self._topics()}
+        self._outs = {
+            kind: self.probe.node.create_publisher(kind, topic, topics.STATE_OUT) for kind, topic in self._topics()
+        }
         self._messages: list[object] = []
         self._speak = interface_of(ROBOT).speaker(self._catch)
         self.stamp_ns = 10**9
@@ -188,7 +192,9 @@ def elsewhere(odometry: Odometry, imu: Imu) -> None:
         (elsewhere, "position_jumped"),
     ],
 )
-def test_odometry_that_cannot_be_used_is_counted_and_the_robot_kept_level_by_its_imu(quad: Quadrotor, alter: Alter, why: str) -> None:
+def test_odometry_that_cannot_be_used_is_counted_and_the_robot_kept_level_by_its_imu(
+    quad: Quadrotor, alter: Alter, why: str
+) -> None:
     before = quad.probe.count("gate", f"state_{why}")
     quad.run(30, alter)
     quad.probe.wait_state("blind")
@@ -270,7 +276,8 @@ launch:
 - include: {file: $(find-pkg-share metarl_robot)/launch/quad.launch.yaml, arg: [
     {name: controller, value: se3}, {name: reference, value: hold}, {name: plant, value: none}]}
 - node: {pkg: metarl_robot, exec: plant, name: plant, param: [{name: robot, value: x500}], remap: [
-    {from: odom, to: odom_of_the_robot}, {from: imu/data, to: imu_of_the_robot}, {from: /clock, to: /clock_of_the_robot}]}
+    {from: odom, to: odom_of_the_robot}, {from: imu/data, to: imu_of_the_robot},
+    {from: /clock, to: /clock_of_the_robot}]}
 """
 
 
@@ -316,6 +323,7 @@ def test_in_real_time_odometry_that_stops_for_two_seconds_ends_in_a_landing(star
     assert all(np.all(np.isfinite(table.values)) for table in list(probe.commands))
     relay.deaf = False
     probe.wait_state("holding", latched=True)
-    probe.wait(lambda: bool(np.all(probe.commands[-1].values == 0.0)), "the motors to stop")  # another topic: its order is its own
+    # another topic: its order is its own
+    probe.wait(lambda: bool(np.all(probe.commands[-1].values == 0.0)), "the motors to stop")
     probe.wait(lambda: probe.truth[-1].value("position_z_m") < 0.2, "the ground")
     session.finish()

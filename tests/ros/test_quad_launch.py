@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`quad.launch.yaml` with every controller: it starts, follows, meets a payload that nobody told it, and stays within limits."""
+"""`quad.launch.yaml` with every controller: it starts, follows, meets a payload that nobody told it, and stays within
+limits.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,9 @@ class Followed:
 
 
 @pytest.mark.parametrize("controller", ["pid", "se3", "indi", "nominal_mpc", "l1_mpc", "offset_free_mpc", LEARNED])
-def test_every_controller_follows_and_meets_the_payload(start: Callable, request: pytest.FixtureRequest, controller: str) -> None:
+def test_every_controller_follows_and_meets_the_payload(
+    start: Callable, request: pytest.FixtureRequest, controller: str
+) -> None:
     checkpoint = str(request.getfixturevalue("weights")) if controller == LEARNED else ""
     payload = {"payload_mass_kg": str(MASS_KG), "payload_attach_s": str(ATTACH_S)}
     flight = Followed(start, controller=controller, checkpoint=checkpoint, **payload)
@@ -86,7 +90,9 @@ def test_every_controller_follows_and_meets_the_payload(start: Callable, request
     assert last.value("payload_mass_kg") == MASS_KG and last.value("violations") == 0.0 and last.value("crashed") == 0.0
     thrusts = np.array([table.values[0] for table in list(probe.commands)])
     assert np.all((thrusts >= ROBOT.effort_lower) & (thrusts <= ROBOT.effort_limit))
-    assert not any(probe.count(node, f"state_{why}") for node in ("mpc", "gate") for why in ("frame", "not_finite", "stamp_jumped"))
+    assert not any(
+        probe.count(node, f"state_{why}") for node in ("mpc", "gate") for why in ("frame", "not_finite", "stamp_jumped")
+    )
     flight.session.finish()
 
 
@@ -104,7 +110,9 @@ def test_quadrotors_of_other_sizes_fly_too(start: Callable, robot: str) -> None:
 def test_lockstep_is_the_same_run_every_time(start: Callable) -> None:
     runs = []
     for _ in range(2):
-        flight = Followed(start, controller="indi", suite="heldout", scenario="wind_8_gusty", seed="2", reference="figure_eight")
+        flight = Followed(
+            start, controller="indi", suite="heldout", scenario="wind_8_gusty", seed="2", reference="figure_eight"
+        )
         flight.probe.wait_until(2.5)
         runs.append({table.stamp_ns: table.values for table in list(flight.probe.truth) if table.stamp_s <= 2.5})
         flight.session.finish()
@@ -118,9 +126,13 @@ def hovering(start: Callable) -> Followed:
     """Driven by the test: it holds where it is until told otherwise."""
     flight = Followed(start, controller="se3", reference="none")
     flight.probe.wait_state("passing")
-    flight.out = flight.probe.node.create_publisher(MultiDOFJointTrajectory, topics.POSE_REFERENCE, topics.REFERENCE_QOS)
+    flight.out = flight.probe.node.create_publisher(
+        MultiDOFJointTrajectory, topics.POSE_REFERENCE, topics.REFERENCE_QOS
+    )
     flight.paths = flight.probe.node.create_publisher(PathMessage, topics.PATH_REFERENCE, topics.REFERENCE_QOS)
-    flight.probe.wait(lambda: flight.out.get_subscription_count() > 0 and flight.paths.get_subscription_count() > 0, "the controller")
+    flight.probe.wait(
+        lambda: flight.out.get_subscription_count() > 0 and flight.paths.get_subscription_count() > 0, "the controller"
+    )
     return flight
 
 
@@ -155,9 +167,13 @@ def test_a_path_is_followed(hovering: Followed) -> None:
 
 
 @pytest.mark.parametrize("what", ["frame", "far", "nan"])
-def test_references_that_cannot_be_flown_are_refused_by_name_and_the_old_one_kept(hovering: Followed, what: str) -> None:
+def test_references_that_cannot_be_flown_are_refused_by_name_and_the_old_one_kept(
+    hovering: Followed, what: str
+) -> None:
     probe, before = hovering.probe, hovering.place()
-    goal = np.array([[0.0, 0.0, 2.0, 0.0], [0.0, 60.0 if what == "far" else np.nan if what == "nan" else 0.0, 2.0, 0.0]])
+    goal = np.array(
+        [[0.0, 0.0, 2.0, 0.0], [0.0, 60.0 if what == "far" else np.nan if what == "nan" else 0.0, 2.0, 0.0]]
+    )
     message = INTERFACE.reference(0, np.array([0.1, 1.0]), Outputs(goal, None, None))
     if what == "frame":
         message.header.frame_id = "map"
@@ -165,7 +181,9 @@ def test_references_that_cannot_be_flown_are_refused_by_name_and_the_old_one_kep
     hovering.out.publish(message)
     probe.wait_count("mpc", "references_refused", count + 1)
     why = {"frame": "frame_id is 'map'; must be 'odom'", "far": "allows", "nan": "not finite"}[what]
-    probe.wait(lambda: any("reference refused" in line and why in line for line in hovering.session.lines[said:]), "the reason")
+    probe.wait(
+        lambda: any("reference refused" in line and why in line for line in hovering.session.lines[said:]), "the reason"
+    )
     probe.wait_until(probe.time_s + 0.5)
     assert np.abs(hovering.place() - before).max() < 0.05
 

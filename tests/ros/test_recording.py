@@ -184,9 +184,7 @@ def test_what_precedes_a_damage_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", range(8, 400, 7))
-def test_a_damaged_beginning_is_an_error_of_one_paragraph_or_does_not_matter(
-    tmp_path: Path, place: int
-) -> None:
+def test_a_damaged_beginning_is_an_error_of_one_paragraph_or_does_not_matter(tmp_path: Path, place: int) -> None:
     filled(tmp_path / "bag", 10).close()
     file = tmp_path / "bag" / "bag_0.mcap"
     content = bytearray(file.read_bytes())

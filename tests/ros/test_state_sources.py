@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""States as they come on real robots: a second publisher, a gripper beside the arm, clocks that are no use, other frames.
+"""States as they come on real robots: a second publisher, a gripper beside the arm, clocks that are no use, other
+frames.
 
 The test is the robot: it simulates, publishes and reads the answers of a real gate and a real mpc node.
 """
@@ -37,10 +38,13 @@ AHEAD_NS = 20_000_000
 def launch_file(folder: Path, robot: str, controller: str, **more: object) -> Path:
     """A gate and an mpc node, with the same parameters."""
     shared = {"robot": robot, "lockstep": True} | more
-    lines = "".join(f"      {key}: {str(value).lower() if isinstance(value, bool) else value}\n" for key, value in shared.items())
+    lines = "".join(
+        f"      {key}: {str(value).lower() if isinstance(value, bool) else value}\n" for key, value in shared.items()
+    )
     (folder / "params.yaml").write_text(f"/**:\n    ros__parameters:\n{lines}", encoding="utf-8")
     text = "launch:\n" + "".join(
-        f"- node: {{pkg: metarl_robot, exec: {node}, name: {node}, param: [{{from: {folder / 'params.yaml'}}}{extra}]}}\n"
+        f"- node: {{pkg: metarl_robot, exec: {node}, name: {node}, param: [{{from: "
+        f"{folder / 'params.yaml'}}}{extra}]}}\n"
         for node, extra in (("gate", ""), ("mpc", f", {{name: controller, value: {controller}}}"))
     )
     path = folder / "sources.launch.yaml"
@@ -107,7 +111,12 @@ def arm(start: Callable, tmp_path_factory: pytest.TempPathFactory) -> Arm:
 def test_a_gripper_on_the_same_topic_with_a_clock_ahead_changes_nothing(arm: Arm) -> None:
     said = len(arm.probe.states)
     with stranger(arm.probe, "gripper") as publish:
-        arm.run(100, lambda stamp_ns: publish(joint_state(["finger_left", "finger_right"], stamp_ns + AHEAD_NS, np.ones(2), np.zeros(2))))
+        arm.run(
+            100,
+            lambda stamp_ns: publish(
+                joint_state(["finger_left", "finger_right"], stamp_ns + AHEAD_NS, np.ones(2), np.zeros(2))
+            ),
+        )
     assert all(state["state"] == "passing" for state in arm.probe.states[said:])
     assert np.abs(arm.plant.truth.q - ARM.home).max() < 0.05
     assert arm.probe.count("gate", "state_names") == arm.probe.count("gate", "state_stamp_backwards") == 0
@@ -137,7 +146,9 @@ def test_a_second_publisher_of_the_arm_s_joints_is_refused_and_named(arm: Arm) -
 
 
 class Driver:
-    """A robot in real time, at some 100 Hz. stamp: how it stamps its states, by the number of the state and the true time [ns]."""
+    """A robot in real time, at some 100 Hz. stamp: how it stamps its states, by the number of the state and the true
+    time [ns].
+    """
 
     def __init__(self, session: object) -> None:
         self.probe, self.stamp, self._number = session.probe, zero, 0
@@ -168,7 +179,8 @@ def negative(number: int, now_ns: int) -> int:
     return -1_000_000_000 - number
 
 
-SLOW = {"lockstep": False, "command_timeout_s": 1.0, "state_timeout_s": 1.0, "realtime_priority": 0}  # for busy machines
+# for busy machines
+SLOW = {"lockstep": False, "command_timeout_s": 1.0, "state_timeout_s": 1.0, "realtime_priority": 0}
 
 
 @pytest.mark.real_time
@@ -198,7 +210,14 @@ def test_states_stamped_on_arrival_drive_the_robot_whatever_their_stamps(start: 
         session.probe.clear()
         session.probe.wait(lambda: len(session.probe.commands) > 100, "commands")
     assert session.probe.states[-1]["state"] == "passing"
-    assert sum(session.probe.count(node, f"state_{why}") for node in ("gate", "mpc") for why in ("stale", "stamp_zero", "future")) == 0
+    assert (
+        sum(
+            session.probe.count(node, f"state_{why}")
+            for node in ("gate", "mpc")
+            for why in ("stale", "stamp_zero", "future")
+        )
+        == 0
+    )
     driver.close()
     session.finish()
 
@@ -215,7 +234,11 @@ class Quadrotor:
         self.probe.listen(Float64MultiArray, topics.THRUSTS, self._on_command)
         self._odometry = self.probe.node.create_publisher(Odometry, topics.ODOMETRY, topics.STATE_OUT)
         self._imu = self.probe.node.create_publisher(Imu, topics.IMU, topics.STATE_OUT)
-        self.plant, self.stamp_ns, self._rate = simulation(QUAD).plant(simulation(QUAD).nominal_task()), 10**9, np.zeros(3)
+        self.plant, self.stamp_ns, self._rate = (
+            simulation(QUAD).plant(simulation(QUAD).nominal_task()),
+            10**9,
+            np.zeros(3),
+        )
         self._measured = self.plant.reset(np.array([0.0, 0.0, 3.0, *rotation.exp(np.array([0.1, 0.0, 0.0]))]))
 
     def _on_command(self, message: Float64MultiArray) -> None:
@@ -241,10 +264,14 @@ class Quadrotor:
                 return self.stamp_ns in self.answers
 
             self.probe.wait(answered, f"an answer to the state of {self.stamp_ns} ns")
-            self._measured = self.plant.step(np.maximum(self.answers[self.stamp_ns], QUAD.effort_lower), QUAD.control_period_s)
+            self._measured = self.plant.step(
+                np.maximum(self.answers[self.stamp_ns], QUAD.effort_lower), QUAD.control_period_s
+            )
 
 
-def test_a_quadrotor_flies_by_other_frames_and_a_mounted_imu_and_a_wrong_frame_names_the_parameter(start: Callable, tmp_path: Path) -> None:
+def test_a_quadrotor_flies_by_other_frames_and_a_mounted_imu_and_a_wrong_frame_names_the_parameter(
+    start: Callable, tmp_path: Path
+) -> None:
     options = {"world_frame": "map", "base_frame": "drone1/base_link", "imu_frame": "imu_link"}
     options |= {"imu_rotation_wxyz": [float(part) for part in TURN], "imu_position_m": [float(part) for part in PLACE]}
     session = start(launch_file(tmp_path, "x500", "se3", **options))

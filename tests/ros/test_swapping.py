@@ -43,7 +43,8 @@ node.trigger_configure()
 seen, loop = [], threading.get_ident()
 watching = False
 def hook(event, arguments):
-    if watching and threading.get_ident() == loop and event in ("import", "open", "os.listdir", "os.scandir", "subprocess.Popen"):
+    slow = ("import", "open", "os.listdir", "os.scandir", "subprocess.Popen")
+    if watching and threading.get_ident() == loop and event in slow:
         seen.append(f"{event} {arguments[0]}")
 sys.addaudithook(hook)
 modules = set(sys.modules)
@@ -158,7 +159,9 @@ def arm(start: Callable) -> Walk:
 
 def test_a_change_during_a_change_is_refused_and_the_first_one_goes_on(arm: Walk) -> None:
     wanted = [Parameter("controller", value=name).to_parameter_msg() for name in ("meta_mpc", "nominal_mpc")]
-    first, second = arm.probe.call(SetParameters, "/mpc/set_parameters", SetParameters.Request(parameters=wanted)).results
+    first, second = arm.probe.call(
+        SetParameters, "/mpc/set_parameters", SetParameters.Request(parameters=wanted)
+    ).results
     assert first.successful and not second.successful and "'meta_mpc' is being built; try again" in second.reason
     arm.changes += 1
     arm.probe.wait(lambda: len(arm.taken_over()) >= arm.changes, "meta_mpc at work")
@@ -211,7 +214,10 @@ def test_in_real_time_no_pair_keeps_the_gate_waiting(start: Callable, case: Case
             walk.change(pairs[done][1])
             left = [state for state in walk.probe.states[before:] if state["state"] != "passing"]
             if left:
-                print(f"attempt {attempt}: {pairs[done]}: {left[0]}; load {os.getloadavg()}: again, for it may be the machine's")
+                print(
+                    f"attempt {attempt}: {pairs[done]}: {left[0]}; load {os.getloadavg()}: again, for it may be the "
+                    "machine's"
+                )
                 break
             done += 1
         gaps_ms = [float(line.rpartition("meanwhile: ")[2].split()[0]) for line in walk.taken_over()]

@@ -33,7 +33,10 @@ def test_each_arm_of_a_batch_is_an_arm_plant(robot) -> None:
             np.testing.assert_array_equal(measured.q, [s.q for s in singles])
             np.testing.assert_array_equal(measured.v, [s.v for s in singles])
             effort = 0.5 * robot.effort_limit * rng.normal(size=(5, robot.dof))
-            measured, singles = batch.step(effort), [p.step(effort[i], robot.control_period_s) for i, p in enumerate(plants)]
+            measured, singles = (
+                batch.step(effort),
+                [p.step(effort[i], robot.control_period_s) for i, p in enumerate(plants)],
+            )
         np.testing.assert_array_equal(batch.truth.q, [p.truth.q for p in plants])
 
 
@@ -70,9 +73,13 @@ def test_seed_decides_everything_and_threads_nothing(data: DataSet) -> None:
 
 
 def test_recorded_motion_obeys_the_dynamics() -> None:
-    """Without friction, cable, latency: M v' + h + payload = strength * command, up to the control period's discretisation."""
+    """Without friction, cable, latency: M v' + h + payload = strength * command, up to the control period's
+    discretisation.
+    """
     zero = (0.0, 0.0)
-    ranges = TaskRanges(coulomb_ratio=zero, viscous_ratio_s=zero, cable_probability=0.0, latency_s=zero, payload_probability=1.0)
+    ranges = TaskRanges(
+        coulomb_ratio=zero, viscous_ratio_s=zero, cable_probability=0.0, latency_s=zero, payload_probability=1.0
+    )
     data, dynamics = collect(PLANAR, 6, seed=1, duration_s=1.0, ranges=ranges), ArmDynamics(PLANAR)
     for i, task in enumerate(data.tasks):
         q, v = data.q[i].astype(float), data.v[i].astype(float)

@@ -94,7 +94,21 @@ def synthetic(error_m: np.ndarray) -> tuple[Scenario, Log]:
     nan = np.full(count, np.nan)
     position = tip + np.outer(error_m, [1.0, 0.0, 0.0])
     status = np.array(["solved"] * count)
-    log = Log(times, joints + 0.02, joints, joints, joints, joints, position, tip, status, np.full(count, 0.001), nan, nan, nan)
+    log = Log(
+        times,
+        joints + 0.02,
+        joints,
+        joints,
+        joints,
+        joints,
+        position,
+        tip,
+        status,
+        np.full(count, 0.001),
+        nan,
+        nan,
+        nan,
+    )
     return run, log
 
 

@@ -16,7 +16,8 @@ from metarl_robot.sim.evaluate import Evaluation, evaluate, run_one
 
 PLANAR = load_robot("planar2")
 FIELDS = {
-    "controller", "scenario", "seed", "rmse_before_m", "rmse_transient_m", "rmse_after_m", "joint_rmse_after_rad", "settle_s",
+    "controller", "scenario", "seed", "rmse_before_m", "rmse_transient_m", "rmse_after_m", "joint_rmse_after_rad",
+    "settle_s",
     "violations", "failed_steps", "step_ms_median", "step_ms_p99", "payload_mass_error_kg", "payload_mass_std_kg",
     "rmse_m", "crashed",
 }  # fmt: skip
@@ -29,7 +30,9 @@ def untimed(evaluation: Evaluation) -> list[EpisodeResult]:
 
 def test_results_do_not_depend_on_processes_and_json_has_the_fields() -> None:
     calls: list[tuple[int, int]] = []
-    one = evaluate(PLANAR, "heldout", CONTROLLERS, [0], jobs=1, progress=lambda done, total, _: calls.append((done, total)))
+    one = evaluate(
+        PLANAR, "heldout", CONTROLLERS, [0], jobs=1, progress=lambda done, total, _: calls.append((done, total))
+    )
     two = evaluate(PLANAR, "heldout", CONTROLLERS, [0], jobs=2)
     assert untimed(one) == untimed(two)
     assert calls == [(k, 6) for k in range(1, 7)]
@@ -52,7 +55,8 @@ def test_one_run_with_its_log_equals_the_evaluation_row() -> None:
 
 def test_overrides_reach_the_controller() -> None:
     stiff, soft = (
-        evaluate(PLANAR, "nominal", ["computed_torque"], [0], overrides=o) for o in (None, {"computed_torque": {"kp": 20.0, "kd": 9.0}})
+        evaluate(PLANAR, "nominal", ["computed_torque"], [0], overrides=o)
+        for o in (None, {"computed_torque": {"kp": 20.0, "kd": 9.0}})
     )
     assert soft.episodes[0].rmse_after_m != stiff.episodes[0].rmse_after_m
 
@@ -72,7 +76,9 @@ def test_summary_of_missing_and_signed_scores() -> None:
     assert summary["settle_s"] == 2.0
     assert summary["payload_mass_error_kg"] == pytest.approx(0.3)  # of the magnitudes: signs do not cancel
     assert summary["payload_mass_std_kg"] is None
-    assert summary["rmse_after_m"] == 2.0 and summary["rmse_after_m_p90"] == pytest.approx(np.percentile([1, 2, 11], 90))
+    assert summary["rmse_after_m"] == 2.0 and summary["rmse_after_m_p90"] == pytest.approx(
+        np.percentile([1, 2, 11], 90)
+    )
     never = Evaluation("planar2", "heldout", tuple(replace(r, settle_s=None) for r in rows[:2])).summary()["c"]
     assert never["settle_s"] is None
 

@@ -61,7 +61,11 @@ def test_what_every_simulation_does(robot) -> None:
     assert room.positions(points.q).shape == (7, 3)
     np.testing.assert_allclose(room.angle_errors(points.q, points.q), 0.0, atol=1e-12)
     plant = room.plant(run.initial, 3)
-    for state in (plant.reset(), plant.reset(points.q[0], points.v[0]), plant.step(robot.effort_limit, robot.control_period_s)):
+    for state in (
+        plant.reset(),
+        plant.reset(points.q[0], points.v[0]),
+        plant.step(robot.effort_limit, robot.control_period_s),
+    ):
         assert state.q.shape == (robot.nq,)
         assert state.v.shape == (robot.dof,)
     assert plant.measure() is state
@@ -70,7 +74,9 @@ def test_what_every_simulation_does(robot) -> None:
     assert plant.stamp <= plant.time
     assert plant.violations.any == 0
     assert not plant.crashed
-    assert robot.control_period_s / room.physics_dt_s == pytest.approx(round(robot.control_period_s / room.physics_dt_s))
+    assert robot.control_period_s / room.physics_dt_s == pytest.approx(
+        round(robot.control_period_s / room.physics_dt_s)
+    )
 
 
 def test_errors_of_attitude_are_angles() -> None:
@@ -139,7 +145,9 @@ def test_a_crash_ends_the_run_and_counts_to_its_end() -> None:
     down = log.times >= log.crash_s
     assert np.all(log.position[down] == log.position[-1])
     assert log.position[-1, 2] < 0.3
-    distance = np.linalg.norm(log.position[-1] - log.position_reference[log.times >= 7.0 - 1e-9][: round(4.0 / 0.005)], axis=1)
+    distance = np.linalg.norm(
+        log.position[-1] - log.position_reference[log.times >= 7.0 - 1e-9][: round(4.0 / 0.005)], axis=1
+    )
     assert result.rmse_after_m == pytest.approx(np.sqrt(np.mean(distance**2)))
     assert result.settle_s is None
     assert result.failed_steps == 0

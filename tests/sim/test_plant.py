@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated arm: every effect against its formula, delays to the step, and nothing random that the seed does not decide."""
+"""The simulated arm: every effect against its formula, delays to the step, and nothing random that the seed does not
+decide.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def unexplained(robot, task: Task, seed: int) -> tuple[np.ndarray, np.ndarray, n
     command = 0.2 * robot.effort_limit * rng.uniform(-1, 1, robot.dof)
     plant.step(command, DT)
     now = plant.truth
-    explained = ArmDynamics(robot).inverse_dynamics(now.q, now.v, plant.acceleration, task.payload.inertial_parameters())
+    explained = ArmDynamics(robot).inverse_dynamics(
+        now.q, now.v, plant.acceleration, task.payload.inertial_parameters()
+    )
     return task.motor_strength * command - explained, now.q, now.v
 
 
@@ -42,7 +46,9 @@ def unexplained(robot, task: Task, seed: int) -> tuple[np.ndarray, np.ndarray, n
 @pytest.mark.parametrize("seed", range(3))
 def test_payload_and_motor_strength_obey_the_rigid_body_equation(robot, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    task = replace(nominal_task(robot), payload=draw_payload(robot, rng), motor_strength=rng.uniform(0.8, 1.2, robot.dof))
+    task = replace(
+        nominal_task(robot), payload=draw_payload(robot, rng), motor_strength=rng.uniform(0.8, 1.2, robot.dof)
+    )
     rest, _, _ = unexplained(robot, task, seed)
     np.testing.assert_allclose(rest, 0.0, atol=1e-9)
 
@@ -123,7 +129,12 @@ def test_cable_tied_off_the_site_pulls_there() -> None:
 def energy_error(dt: float) -> float:
     """Share of the energy lost in 0.3 s of free fall that damping does not explain."""
     rng = np.random.default_rng(0)
-    task = replace(nominal_task(PANDA), payload=draw_payload(PANDA, rng), cable=draw_cable(PANDA, rng), viscous_nm_s=np.full(7, 0.2))
+    task = replace(
+        nominal_task(PANDA),
+        payload=draw_payload(PANDA, rng),
+        cable=draw_cable(PANDA, rng),
+        viscous_nm_s=np.full(7, 0.2),
+    )
     plant = ArmPlant(PANDA, task, physics_dt_s=dt)
     plant.reset(PANDA.home, np.full(7, 0.3))
     start, speeds = sum(plant.energy()), [plant.truth.v]
@@ -218,7 +229,9 @@ def test_same_seed_same_run_other_seed_other_run(robot) -> None:
 
     def run(plant: ArmPlant) -> list[np.ndarray]:
         plant.reset()
-        return [np.concatenate([s.q, s.v]) for s in (plant.step(0.1 * k * np.ones(robot.dof), 0.005) for k in range(20))]
+        return [
+            np.concatenate([s.q, s.v]) for s in (plant.step(0.1 * k * np.ones(robot.dof), 0.005) for k in range(20))
+        ]
 
     plant = ArmPlant(robot, task, seed=1)
     first = run(plant)

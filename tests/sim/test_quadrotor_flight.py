@@ -24,13 +24,16 @@ from metarl_robot.sim.quadrotor.tasks import QuadrotorTask, Wall, Wind
 ROBOTS = {name: load_robot(name) for name in ("x500", "crazyflie")}
 COUNT = 6
 each_robot = pytest.mark.parametrize("robot", ROBOTS.values(), ids=ROBOTS)
-ROUNDING = {"rtol": 1e-10, "atol": 1e-11}  # a hundred steps of rounding; forces and accelerations are of the order of 10
+# a hundred steps of rounding; forces and accelerations are of the order of 10
+ROUNDING = {"rtol": 1e-10, "atol": 1e-11}
 
 
 def tasks_of(robot: Quadrotor, sling: bool) -> list[QuadrotorTask]:
     rng = np.random.default_rng(3)
     tasks = [draw_task(robot, rng) for _ in range(COUNT)]
-    tasks[0] = replace(tasks[0], wind=Wind((3.0, 0.0, 0.0), (0.5, 0.0, 0.0), gust_m_s=1.0, wall=Wall((1.0, 0.0, 0.0), -0.2)))
+    tasks[0] = replace(
+        tasks[0], wind=Wind((3.0, 0.0, 0.0), (0.5, 0.0, 0.0), gust_m_s=1.0, wall=Wall((1.0, 0.0, 0.0), -0.2))
+    )
     tasks[1] = replace(tasks[1], command_delay_s=0.1, sensor_delay_s=0.1)
     if sling:
         tasks = [replace(task, payload=Payload(0.1 * robot.mass_kg), sling_m=0.3) for task in tasks]
@@ -38,14 +41,18 @@ def tasks_of(robot: Quadrotor, sling: bool) -> list[QuadrotorTask]:
 
 
 def twins(robot: Quadrotor, sling: bool) -> list[QuadrotorBatch]:
-    """The same batch in C and in numpy, near the ground, one of them above its rate limit and one about to turn over."""
+    """The same batch in C and in numpy, near the ground,
+    one of them above its rate limit and one about to turn over.
+    """
     rng = np.random.default_rng(4)
     q, v = np.tile([0.0, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0], (COUNT, 1)), 0.3 * rng.normal(size=(COUNT, 6))
     q[:, :3] += 0.1 * rng.normal(size=(COUNT, 3))
     q[:, 3:] = rotation.exp(0.2 * rng.normal(size=(COUNT, 3)))
     q[2, 3:], v[3, 5] = rotation.exp(np.array([np.deg2rad(99.0), 0.0, 0.0])), 1.01 * robot.velocity_limit[5]
     v[2, 3:] = [1.0, 0.0, 0.0]
-    batches = [QuadrotorBatch(robot, tasks_of(robot, sling), range(COUNT), compiled=compiled) for compiled in (True, False)]
+    batches = [
+        QuadrotorBatch(robot, tasks_of(robot, sling), range(COUNT), compiled=compiled) for compiled in (True, False)
+    ]
     for batch in batches:
         batch.reset(q, v)
     return batches
@@ -85,7 +92,9 @@ def test_rollouts_in_c_are_those_in_numpy(robot: Quadrotor) -> None:
         batch.reset(points.q[:, 0], points.v[:, 0])
         sizes = {"q": 7, "v": 6, "specific_force": 3}
         log = {
-            name + kind: np.full((COUNT, steps + 1, size), np.nan, np.float32) for name, size in sizes.items() for kind in ("", "_measured")
+            name + kind: np.full((COUNT, steps + 1, size), np.nan, np.float32)
+            for name, size in sizes.items()
+            for kind in ("", "_measured")
         }
         log |= {name: np.full((COUNT, steps, 4), np.nan, np.float32) for name in ("effort", "acting")}
         batch.follow(law.share(slice(None)), points, dither, log)

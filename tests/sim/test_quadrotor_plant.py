@@ -60,7 +60,9 @@ def test_free_fall(robot) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_hover_is_an_equilibrium(robot, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    task = replace(NO_AIR, payload=boxed(robot, seed), battery=rng.uniform(0.9, 1.0), effectiveness=rng.uniform(0.95, 1.0, 4))
+    task = replace(
+        NO_AIR, payload=boxed(robot, seed), battery=rng.uniform(0.9, 1.0), effectiveness=rng.uniform(0.95, 1.0, 4)
+    )
     command = hover_command(robot, task)
     assert np.all(command < robot.effort_limit)
     plant = QuadrotorPlant(robot, task)
@@ -81,7 +83,8 @@ def test_momentum_and_energy_without_forces(robot, sling: bool) -> None:
     fly(plant, robot.effort_lower, 1.0)
     after = momenta(plant)
     weight = (robot.mass_kg + payload.mass_kg) * GRAVITY_M_S2
-    np.testing.assert_allclose(after[0], before[0] - [0.0, 0.0, weight], atol=1e-4 * weight)  # the sling is shown half a step late
+    # the sling is shown half a step late
+    np.testing.assert_allclose(after[0], before[0] - [0.0, 0.0, weight], atol=1e-4 * weight)
     np.testing.assert_allclose(after[1], before[1], atol=(5e-3 if sling else 2e-3) * np.linalg.norm(before[1]))
     lost = energy - sum(plant.energy())
     assert -2e-3 * kinetic < lost < (0.05 if sling else 2e-3) * kinetic  # a sling is damped a little
@@ -98,10 +101,18 @@ def momenta(plant: QuadrotorPlant) -> tuple[np.ndarray, np.ndarray]:
 @each_robot
 @pytest.mark.parametrize("seed", range(2))
 def test_against_an_integrator_of_the_equations_of_motion(robot, seed: int) -> None:
-    """Payload, uneven rotors, lagging motors, drag and steady wind, integrated by an adaptive Runge-Kutta method without MuJoCo."""
+    """Payload, uneven rotors, lagging motors, drag and steady wind, integrated by an adaptive Runge-Kutta method
+    without MuJoCo.
+    """
     rng = np.random.default_rng(seed)
     wind = Wind(mean_m_s=rng.uniform(-3.0, 3.0, 3))
-    task = QuadrotorTask(boxed(robot, seed), wind=wind, drag_scale=(1.2, 0.8), effectiveness=rng.uniform(0.8, 1.0, 4), ground_effect=False)
+    task = QuadrotorTask(
+        boxed(robot, seed),
+        wind=wind,
+        drag_scale=(1.2, 0.8),
+        effectiveness=rng.uniform(0.8, 1.0, 4),
+        ground_effect=False,
+    )
     spin = 0.2 * robot.velocity_limit[3:] * rng.uniform(-1.0, 1.0, 3)
     q = np.array([0.0, 0.0, 50.0, *rotation.exp(0.3 * rng.normal(size=3))])
     v = np.array([*rng.normal(size=3), *spin])
@@ -113,19 +124,28 @@ def test_against_an_integrator_of_the_equations_of_motion(robot, seed: int) -> N
         plant.reset(q, v)
         fly(plant, command, 0.5)
         truth = plant.truth
-        errors.append(np.concatenate([truth.q[:3] - q_true[:3], rotation.error(truth.q[3:], q_true[3:]), truth.v - v_true]))
+        errors.append(
+            np.concatenate([truth.q[:3] - q_true[:3], rotation.error(truth.q[3:], q_true[3:]), truth.v - v_true])
+        )
     assert np.linalg.norm(errors[0][:3]) < 1e-3
     assert np.linalg.norm(errors[0][3:6]) < 2e-3
     assert np.linalg.norm(errors[0][6:]) < 1e-2
-    assert np.linalg.norm(errors[1]) == pytest.approx(0.5 * np.linalg.norm(errors[0]), rel=0.05)  # of first order: towards the truth
+    # of first order: towards the truth
+    assert np.linalg.norm(errors[1]) == pytest.approx(0.5 * np.linalg.norm(errors[0]), rel=0.05)
 
 
-def integrated(robot: Quadrotor, task: QuadrotorTask, q, v, command, duration_s: float) -> tuple[np.ndarray, np.ndarray]:
+def integrated(
+    robot: Quadrotor, task: QuadrotorTask, q, v, command, duration_s: float
+) -> tuple[np.ndarray, np.ndarray]:
     air, payload = Aerodynamics(robot, [task]), task.payload
     lever = robot.payload_position + payload.com_m
     mass = robot.mass_kg + payload.mass_kg
     first = payload.mass_kg * lever
-    inertia = robot.inertia + symmetric(payload.inertia_kg_m2) + payload.mass_kg * (lever @ lever * np.eye(3) - np.outer(lever, lever))
+    inertia = (
+        robot.inertia
+        + symmetric(payload.inertia_kg_m2)
+        + payload.mass_kg * (lever @ lever * np.eye(3) - np.outer(lever, lever))
+    )
     target, start = robot.speeds(command), robot.speeds(hover_command(robot, task))
     tau = np.where(target > start, *robot.motor_time_s)
 
@@ -137,7 +157,9 @@ def integrated(robot: Quadrotor, task: QuadrotorTask, q, v, command, duration_s:
         force = matrix.T @ (wrench[:3] - [0.0, 0.0, mass * GRAVITY_M_S2]) - np.cross(omega, np.cross(omega, first))
         torque = wrench[3:] - np.cross(omega, inertia @ omega) + np.cross(first, matrix.T @ [0.0, 0.0, -GRAVITY_M_S2])
         coupling = rotation.skew(first)
-        bodily = np.linalg.solve(np.block([[mass * np.eye(3), -coupling], [coupling, inertia]]), np.concatenate([force, torque]))
+        bodily = np.linalg.solve(
+            np.block([[mass * np.eye(3), -coupling], [coupling, inertia]]), np.concatenate([force, torque])
+        )
         turning = 0.5 * rotation.multiply(attitude, np.array([0.0, *omega]))
         return np.concatenate([twist[:3], turning, matrix @ bodily[:3], bodily[3:]])
 
@@ -163,11 +185,18 @@ def test_only_motion_relative_to_the_air_counts(robot) -> None:
     rng = np.random.default_rng(0)
     air = Aerodynamics(robot, [QuadrotorTask()])
     attitude, height = rotation.to_matrix(rotation.exp(rng.normal(size=(1, 3)))), np.array([[30.0]])
-    square, velocity, wind = robot.speeds(robot.hover_thrust)[None] ** 2, rng.normal(size=(1, 6)), rng.normal(size=(1, 3))
+    square, velocity, wind = (
+        robot.speeds(robot.hover_thrust)[None] ** 2,
+        rng.normal(size=(1, 6)),
+        rng.normal(size=(1, 3)),
+    )
     moved = velocity.copy()
     moved[:, :3] += wind
     np.testing.assert_allclose(
-        air.force(attitude, height, moved, wind, square), air.force(attitude, height, velocity, 0 * wind, square), rtol=1e-10, atol=1e-12
+        air.force(attitude, height, moved, wind, square),
+        air.force(attitude, height, velocity, 0 * wind, square),
+        rtol=1e-10,
+        atol=1e-12,
     )
 
 
@@ -176,7 +205,11 @@ def test_forces_against_their_formulas_rotor_by_rotor(robot) -> None:
     rng = np.random.default_rng(1)
     task = QuadrotorTask(drag_scale=(1.3, 0.7), effectiveness=(1.0, 0.9, 0.8, 0.7), battery=0.9, ground_effect=False)
     matrix = rotation.to_matrix(rotation.exp(rng.normal(size=3)))
-    velocity, wind, speeds = rng.normal(size=6), rng.normal(size=3), rng.uniform(0.3, 1.0, 4) * robot.speeds(robot.effort_limit)
+    velocity, wind, speeds = (
+        rng.normal(size=6),
+        rng.normal(size=3),
+        rng.uniform(0.3, 1.0, 4) * robot.speeds(robot.effort_limit),
+    )
     air, omega = matrix.T @ (velocity[:3] - wind), velocity[3:]
     force, torque = -0.7 * robot.parasitic_drag * np.linalg.norm(air) * air, np.zeros(3)
     for i, place in enumerate(robot.rotor_positions):
@@ -185,7 +218,9 @@ def test_forces_against_their_formulas_rotor_by_rotor(robot) -> None:
         pull = np.array([0.0, 0.0, thrust]) - 1.3 * robot.rotor_drag[[0, 0, 1]] * speeds[i] * hub
         force += pull
         torque += np.cross(place, pull) - [0.0, 0.0, robot.spin[i] * robot.torque_ratio * thrust]
-    made = Aerodynamics(robot, [task]).force(matrix[None], np.array([[9.0]]), velocity[None], wind[None], speeds[None] ** 2)[0]
+    made = Aerodynamics(robot, [task]).force(
+        matrix[None], np.array([[9.0]]), velocity[None], wind[None], speeds[None] ** 2
+    )[0]
     np.testing.assert_allclose(made, [*(matrix @ force), *torque], rtol=1e-9, atol=1e-12)
 
 
@@ -207,7 +242,9 @@ def test_ground_effect_follows_cheeseman_and_bennett_and_is_bounded(robot) -> No
     radius, hub = robot.rotor_radius_m, robot.rotor_positions[0, 2]
 
     def lift(height_m: float) -> float:
-        return air.force(np.eye(3)[None], np.array([[height_m - hub]]), np.zeros((1, 6)), np.zeros((1, 3)), square)[0, 2]
+        return air.force(np.eye(3)[None], np.array([[height_m - hub]]), np.zeros((1, 6)), np.zeros((1, 3)), square)[
+            0, 2
+        ]
 
     weight = robot.mass_kg * GRAVITY_M_S2
     assert lift(radius) == pytest.approx(weight / (1.0 - 1.0 / 16.0))
@@ -307,11 +344,17 @@ def test_the_accelerometer_shows_the_change_of_velocity_over_a_period() -> None:
         after = plant.truth
         middle = rotation.integrate(before.q[3:], before.v[3:], 0.5 * period)
         expected = rotation.rotate_back(middle, (after.v[:3] - before.v[:3]) / period + [0.0, 0.0, GRAVITY_M_S2])
-        np.testing.assert_allclose(after.specific_force, expected, atol=0.02)  # the body turns by some 0.01 rad meanwhile
+        # the body turns by some 0.01 rad meanwhile
+        np.testing.assert_allclose(after.specific_force, expected, atol=0.02)
 
 
 def test_noise_has_the_tasks_standard_deviations() -> None:
-    stds = {"position_noise_m": 0.001, "attitude_noise_rad": 0.002, "velocity_noise_m_s": 0.02, "gyro_noise_rad_s": 0.01}
+    stds = {
+        "position_noise_m": 0.001,
+        "attitude_noise_rad": 0.002,
+        "velocity_noise_m_s": 0.02,
+        "gyro_noise_rad_s": 0.01,
+    }
     plant = QuadrotorPlant(X500, replace(NO_AIR, **stds, accelerometer_noise_m_s2=0.3), seed=5)
     rows = []
     for _ in range(800):
@@ -319,9 +362,17 @@ def test_noise_has_the_tasks_standard_deviations() -> None:
         truth = plant.truth
         assert np.linalg.norm(measured.q[3:]) == pytest.approx(1.0, abs=1e-12)
         turned = rotation.error(truth.q[3:], measured.q[3:])
-        rows.append([*(measured.q - truth.q)[:3], *turned, *(measured.v - truth.v), *(measured.specific_force - truth.specific_force)])
+        rows.append(
+            [
+                *(measured.q - truth.q)[:3],
+                *turned,
+                *(measured.v - truth.v),
+                *(measured.specific_force - truth.specific_force),
+            ]
+        )
     measured_stds = np.array(rows).std(0)
-    np.testing.assert_allclose(measured_stds, np.repeat([*stds.values(), 0.3], 3), rtol=0.12)  # five standard errors of 800 samples
+    # five standard errors of 800 samples
+    np.testing.assert_allclose(measured_stds, np.repeat([*stds.values(), 0.3], 3), rtol=0.12)
     assert np.abs(np.corrcoef(np.array(rows).T) - np.eye(15)).max() < 0.16
 
 
@@ -340,8 +391,11 @@ def test_hooking_on_a_payload_changes_neither_pose_nor_velocity(robot, sling: bo
     np.testing.assert_array_equal(plant.truth.q, before.q)
     np.testing.assert_array_equal(plant.truth.v, before.v)
     np.testing.assert_array_equal(plant.rotor_speeds, speeds)
-    site = before.q[:3] + rotation.rotate(before.q[3:], robot.payload_position + (0.0 if sling else 1.0) * payload.com_m)
-    np.testing.assert_allclose(plant.payload_position, site - [0.0, 0.0, 0.5 if sling else 0.0], atol=2e-3)  # half a step's motion
+    site = before.q[:3] + rotation.rotate(
+        before.q[3:], robot.payload_position + (0.0 if sling else 1.0) * payload.com_m
+    )
+    # half a step's motion
+    np.testing.assert_allclose(plant.payload_position, site - [0.0, 0.0, 0.5 if sling else 0.0], atol=2e-3)
     plant.step(robot.hover_thrust, 0.05)
     assert plant.truth.v[2] < before.v[2] - 0.05  # and it is heavy
     plant.set_task(QuadrotorTask())
@@ -429,7 +483,9 @@ def test_each_quadrotor_of_a_batch_flies_as_it_would_alone(robot, sling: bool, c
     tasks = [draw_task(robot, rng) for _ in range(5)]
     tasks[0] = replace(tasks[0], wind=Wind((3.0, 0.0, 0.0), gust_m_s=1.0, wall=Wall((1.0, 0.0, 0.0), -0.2)))
     if sling:
-        tasks = [replace(task, payload=Payload(0.1 * robot.mass_kg), sling_m=0.2 + 0.1 * i) for i, task in enumerate(tasks)]
+        tasks = [
+            replace(task, payload=Payload(0.1 * robot.mass_kg), sling_m=0.2 + 0.1 * i) for i, task in enumerate(tasks)
+        ]
     q = np.array([high(robot)] * 5) + 0.1 * rng.normal(size=(5, 7))
     q[:, 3:] = rotation.normalise(q[:, 3:])
     v = 0.3 * rng.normal(size=(5, 6))
@@ -441,7 +497,10 @@ def test_each_quadrotor_of_a_batch_flies_as_it_would_alone(robot, sling: bool, c
             for name in ("q", "v", "specific_force"):
                 np.testing.assert_array_equal(getattr(measured, name), [getattr(single, name) for single in singles])
             effort = robot.hover_thrust * rng.uniform(0.7, 1.3, (5, 4))
-            measured, singles = batch.step(effort), [p.step(effort[i], robot.control_period_s) for i, p in enumerate(plants)]
+            measured, singles = (
+                batch.step(effort),
+                [p.step(effort[i], robot.control_period_s) for i, p in enumerate(plants)],
+            )
         np.testing.assert_array_equal(batch.truth.q, [plant.truth.q for plant in plants])
 
 

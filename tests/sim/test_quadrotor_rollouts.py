@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rollouts of quadrotors for learning: decided by the seed, within limits, and what acts is consistent with what moves."""
+"""Rollouts of quadrotors for learning: decided by the seed, within limits,
+and what acts is consistent with what moves.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,14 @@ from metarl_robot.sim.quadrotor.ranges import TRAIN
 
 ROBOTS = {name: load_robot(name) for name in ("x500", "hummingbird", "crazyflie")}
 X500 = ROBOTS["x500"]
-NOTHING = replace(TRAIN, payload_probability=0.0, wind_probability=0.0, weak_probability=0.0, drag_scale=(0.0, 0.0), battery=(1.0, 1.0))
+NOTHING = replace(
+    TRAIN,
+    payload_probability=0.0,
+    wind_probability=0.0,
+    weak_probability=0.0,
+    drag_scale=(0.0, 0.0),
+    battery=(1.0, 1.0),
+)
 
 
 @pytest.fixture(scope="module")

@@ -47,7 +47,9 @@ def test_winds_are_those_of_their_names(robot) -> None:
         run = scenario(robot, "heldout", kind, 3)
         assert run.changes == ()
         assert np.linalg.norm(run.initial.wind.mean_m_s) == pytest.approx(share * speed)
-        assert np.linalg.norm(run.initial.wind.swing_m_s) == pytest.approx(share * (2.4 if kind == "wind_8_gusty" else 0.0))
+        assert np.linalg.norm(run.initial.wind.swing_m_s) == pytest.approx(
+            share * (2.4 if kind == "wind_8_gusty" else 0.0)
+        )
         eight = run.reference.sample(np.linspace(3.0, 3.0 + 2 * np.pi, 400)).q[:, :3] - [0.0, 0.0, 2.0]
         np.testing.assert_allclose(np.abs(eight).max(0), [1.25, 0.0, 0.75], atol=1e-3)
 
@@ -65,7 +67,11 @@ def test_changes_are_what_they_are_called(robot) -> None:
         assert hooked.task_at(CHANGE_S).payload.mass_kg == pytest.approx(0.3 * robot.mass_kg)
         assert scenario(robot, "heldout", "drop", seed).task_at(CHANGE_S).payload.mass_kg == 0.0
         assert 0.1 <= scenario(robot, "train", "payload", seed).task_at(CHANGE_S).payload.mass_kg / robot.mass_kg <= 0.3
-        assert 0.3 <= scenario(robot, "extrapolation", "heavy", seed).task_at(CHANGE_S).payload.mass_kg / robot.mass_kg <= 0.45
+        assert (
+            0.3
+            <= scenario(robot, "extrapolation", "heavy", seed).task_at(CHANGE_S).payload.mass_kg / robot.mass_kg
+            <= 0.45
+        )
         for name, kind, count in (("heldout", "weak_rotor", 1), ("extrapolation", "two_weak_rotors", 2)):
             run = scenario(robot, name, kind, seed)
             assert np.all(run.initial.effectiveness == 1.0)
@@ -91,7 +97,12 @@ def test_draws_repeat_and_differ_between_suites_seeds_and_kinds() -> None:
         return json.dumps([run.initial.to_dict(), [task.to_dict() for _, task in run.changes], run.noise_seed])
 
     assert drawn("train", "drop", 1) == drawn("train", "drop", 1)
-    runs = [drawn(name, kind, seed) for name in ("train", "heldout") for kind in ("payload", "drop", "weak_rotor") for seed in range(3)]
+    runs = [
+        drawn(name, kind, seed)
+        for name in ("train", "heldout")
+        for kind in ("payload", "drop", "weak_rotor")
+        for seed in range(3)
+    ]
     assert len(set(runs)) == len(runs)
     assert len(suite(X500, "extrapolation", range(2))) == 2 * len(scenario_names("extrapolation"))
 
@@ -130,7 +141,10 @@ def test_draws_are_within_the_ranges(robot) -> None:
 def test_tasks_survive_json() -> None:
     rng = np.random.default_rng(1)
     tasks = [draw_task(X500, rng) for _ in range(5)]
-    tasks += [scenario(X500, name, kind, 0).task_at(DURATION_S) for name, kind in (("heldout", "wind_wall"), ("extrapolation", "slung"))]
+    tasks += [
+        scenario(X500, name, kind, 0).task_at(DURATION_S)
+        for name, kind in (("heldout", "wind_wall"), ("extrapolation", "slung"))
+    ]
     for task in tasks:
         again = QuadrotorTask.from_dict(json.loads(json.dumps(task.to_dict(), allow_nan=False)))
         assert again.to_dict() == task.to_dict()
@@ -158,7 +172,9 @@ def test_required_thrusts_are_those_of_a_hover_at_rest(robot) -> None:
     task = draw_task(robot, np.random.default_rng(3))
     calm = QuadrotorTask(payload=task.payload, effectiveness=task.effectiveness)
     rest = scenario(robot, "nominal", "undisturbed", 0).reference.sample(np.zeros(1))
-    needed = required_thrusts(robot, calm, type(rest)(np.r_[rest.q[0, :3], rotation.IDENTITY][None], 0 * rest.v, 0 * rest.a))[0]
+    needed = required_thrusts(
+        robot, calm, type(rest)(np.r_[rest.q[0, :3], rotation.IDENTITY][None], 0 * rest.v, 0 * rest.a)
+    )[0]
     np.testing.assert_allclose(np.minimum(needed, robot.effort_limit), hover_command(robot, calm), rtol=1e-9)
     windy = QuadrotorTask(payload=task.payload, effectiveness=task.effectiveness, wind=Wind((6.0, 0.0, 0.0)))
     assert hover_use(robot, windy) > hover_use(robot, calm)

@@ -28,7 +28,8 @@ def correlation(series: np.ndarray, lag_s: float) -> float:
 
 def test_gusts_have_drydens_standard_deviations(many) -> None:
     np.testing.assert_allclose(many.std((0, 1)), [SIGMA, SIGMA, UPWARD_SHARE * SIGMA], rtol=0.03)
-    np.testing.assert_allclose(many.mean((0, 1)), 0.0, atol=0.1)  # each run's own mean has a standard deviation of about 0.4
+    # each run's own mean has a standard deviation of about 0.4
+    np.testing.assert_allclose(many.mean((0, 1)), 0.0, atol=0.1)
     np.testing.assert_allclose(UPWARD_SHARE, 0.509, atol=0.001)
 
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A controller that stalls when the payload is picked up: the gate stops the arm, lets it go on, and the arm settles again."""
+"""A controller that stalls when the payload is picked up: the gate stops the arm, lets it go on, and the arm settles
+again.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def test_after_a_stall_at_the_pick_up_the_arm_settles() -> None:
     sim, period = simulation(robot), robot.control_period_s
     episode = sim.scenario("heldout", "pickup", SEED)
     change_s, task = episode.changes[0]
-    numbers = yaml.safe_load((robot.folder / "config" / "gate.yaml").read_text(encoding="utf-8"))["/**"]["ros__parameters"]
+    numbers = yaml.safe_load((robot.folder / "config" / "gate.yaml").read_text(encoding="utf-8"))["/**"][
+        "ros__parameters"
+    ]
     controller, gate = Handover(robot, make_controller(robot, "meta_mpc")), Gate(robot, gate_config(robot)(**numbers))
     plant, at = sim.plant(episode.initial, SEED), episode.reference.sample
     state = plant.reset(at(np.zeros(1)).q[0], at(np.zeros(1)).v[0])

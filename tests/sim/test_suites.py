@@ -41,7 +41,9 @@ def test_names() -> None:
 
 def test_a_suite_has_every_kind_for_every_seed() -> None:
     runs = suite(PLANAR, "heldout", [3, 5])
-    assert [(run.name, run.seed) for run in runs] == [(kind, seed) for seed in (3, 5) for kind in scenario_names("heldout")]
+    assert [(run.name, run.seed) for run in runs] == [
+        (kind, seed) for seed in (3, 5) for kind in scenario_names("heldout")
+    ]
     assert all(run.duration_s == DURATION_S for run in runs)
 
 
@@ -85,13 +87,17 @@ def test_motors_and_latency_stay_through_a_change() -> None:
     for run in suite(PANDA, "heldout", range(3)):
         after = run.task_at(CHANGE_S)
         np.testing.assert_array_equal(run.initial.motor_strength, after.motor_strength)
-        assert (run.initial.command_delay_s, run.initial.sensor_delay_s) == (after.command_delay_s, after.sensor_delay_s)
+        assert (run.initial.command_delay_s, run.initial.sensor_delay_s) == (
+            after.command_delay_s,
+            after.sensor_delay_s,
+        )
 
 
 def test_required_effort_holds_the_loaded_arm() -> None:
     task = draw_task(PANDA, np.random.default_rng(3))
     effort = required_effort(PANDA, task, Hold(PANDA.home), np.zeros(1))[0]
-    np.testing.assert_allclose(effort, ArmPlant(PANDA, task).applied_effort / task.motor_strength, atol=1e-3)  # friction creeps
+    # friction creeps
+    np.testing.assert_allclose(effort, ArmPlant(PANDA, task).applied_effort / task.motor_strength, atol=1e-3)
 
 
 def test_load_and_weak_motors_use_more_torque() -> None:

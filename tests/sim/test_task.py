@@ -74,10 +74,13 @@ def test_inertial_parameters_of_two_point_masses() -> None:
     masses = np.array([0.5, 1.5])
     com = masses @ points / masses.sum()
     about = [
-        sum(m * ((p - o) @ (p - o) * np.eye(3) - np.outer(p - o, p - o)) for m, p in zip(masses, points, strict=True)) for o in (com, 0.0)
+        sum(m * ((p - o) @ (p - o) * np.eye(3) - np.outer(p - o, p - o)) for m, p in zip(masses, points, strict=True))
+        for o in (com, 0.0)
     ]
     six = [[a[0, 0], a[1, 1], a[2, 2], a[0, 1], a[0, 2], a[1, 2]] for a in about]
-    np.testing.assert_allclose(Payload(2.0, com, six[0]).inertial_parameters(), [2.0, *(masses @ points), *six[1]], atol=1e-15)
+    np.testing.assert_allclose(
+        Payload(2.0, com, six[0]).inertial_parameters(), [2.0, *(masses @ points), *six[1]], atol=1e-15
+    )
 
 
 def test_no_payload_has_no_parameters() -> None:
