@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from metarl_robot.adaptation.factory import make_adapter
-from metarl_robot.checkpoint import Checkpoint
-from metarl_robot.meta.config import TrainConfig
-from metarl_robot.meta.last_layer import LastLayerLearner
-from metarl_robot.meta.train import fit
-from metarl_robot.robot import load_robot
+from metarl_robot.core.checkpoint import Checkpoint
+from metarl_robot.core.robot import load_robot
+from metarl_robot.learning.models.config import TrainConfig
+from metarl_robot.learning.models.last_layer import LastLayerLearner
+from metarl_robot.learning.models.train import fit
 from metarl_robot.sim.dataset import DataSet
 from metarl_robot.sim.kinds import Lessons, simulation
 from metarl_robot.sim.scoring import PredictionTest, controller_tuning

@@ -18,8 +18,8 @@ from metarl_robot.benchmarks.maml_step import maml_rows
 from metarl_robot.benchmarks.record import Benchmark, Row, SameAnswer, against, alone
 from metarl_robot.benchmarks.timing import interleaved
 from metarl_robot.control.factory import load_config, make_controller
-from metarl_robot.robot import Robot, load_robot
-from metarl_robot.signals import Context, State
+from metarl_robot.core.robot import Robot, load_robot
+from metarl_robot.core.signals import Context, State
 from metarl_robot.sim.kinds import simulation
 
 Array = NDArray[np.float64]

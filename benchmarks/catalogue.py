@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Protocol
 
 from metarl_robot.benchmarks.record import Benchmark
-from metarl_robot.errors import UnknownNameError
+from metarl_robot.core.errors import UnknownNameError
 
 
 class Report(Protocol):

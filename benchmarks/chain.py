@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from metarl_robot.robot import Robot, load_robot
+from metarl_robot.core.robot import Robot, load_robot
 
 _AXES = ("0 0 1", "0 1 0")
 _LENGTH_M, _MASS_KG, _SHORTER = 0.25, 3.0, 0.9

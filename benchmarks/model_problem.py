@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.network import Perceptron
-from metarl_robot.robot import load_robot
+from metarl_robot.core.robot import load_robot
 
 Array = NDArray[np.float64]
 

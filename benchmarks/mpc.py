@@ -19,8 +19,8 @@ from metarl_robot.benchmarks.mpc_recording import Recording, Replay, Run, leapin
 from metarl_robot.benchmarks.peers.casadi_solvers import METHODS, CasadiSolver, available
 from metarl_robot.benchmarks.record import Benchmark, Row, SameAnswer, against, alone, missing
 from metarl_robot.benchmarks.timing import Call, interleaved
-from metarl_robot.errors import MetaRLError
-from metarl_robot.robot import load_robot
+from metarl_robot.core.errors import MetaRLError
+from metarl_robot.core.robot import load_robot
 
 Array = NDArray[np.float64]
 

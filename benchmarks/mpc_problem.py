@@ -28,14 +28,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_discrete_are
 
-from metarl_robot.control.arm_mpc import MPCConfig
-from metarl_robot.control.flight_mpc import FlightMPCConfig, _weights
 from metarl_robot.control.riccati_qp import Weights
-from metarl_robot.dynamics.quadrotor_plan import QuadrotorPlan
-from metarl_robot.dynamics.quadrotor_step import NU, NX, away, split, step
+from metarl_robot.core.robot import Robot
 from metarl_robot.dynamics.rigid_body import N_INERTIAL, RigidBodyTree
-from metarl_robot.quadrotor import Quadrotor
-from metarl_robot.robot import Robot
+from metarl_robot.robots.arm.mpc import MPCConfig
+from metarl_robot.robots.quadrotor.description import Quadrotor
+from metarl_robot.robots.quadrotor.mpc import FlightMPCConfig, _weights
+from metarl_robot.robots.quadrotor.plan import QuadrotorPlan
+from metarl_robot.robots.quadrotor.plan_step import NU, NX, away, split, step
 
 Array = NDArray[np.float64]
 

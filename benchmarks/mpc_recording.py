@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from metarl_robot.adaptation.features import FrictionFeatures, Xi
 from metarl_robot.benchmarks.mpc_problem import Bounds, Family, Layers, Plan, Problem, arm_family, flight_family
-from metarl_robot.checkpoint import default_checkpoint, load_checkpoint
-from metarl_robot.control.arm_mpc import MIN_EFFORT_GAIN, ArmMPC, MPCConfig
 from metarl_robot.control.factory import load_config, make_controller
-from metarl_robot.control.flight_mpc import MIN_STRENGTH, FlightMPC, FlightMPCConfig
-from metarl_robot.dynamics.quadrotor_plan import QuadrotorPlan
-from metarl_robot.quadrotor import Quadrotor
-from metarl_robot.robot import Robot
-from metarl_robot.signals import Command, Reference, Setpoints, State
+from metarl_robot.core.checkpoint import default_checkpoint, load_checkpoint
+from metarl_robot.core.robot import Robot
+from metarl_robot.core.signals import Command, Reference, Setpoints, State
+from metarl_robot.robots.arm.mpc import MIN_EFFORT_GAIN, ArmMPC, MPCConfig
+from metarl_robot.robots.quadrotor.description import Quadrotor
+from metarl_robot.robots.quadrotor.mpc import MIN_STRENGTH, FlightMPC, FlightMPCConfig
+from metarl_robot.robots.quadrotor.plan import QuadrotorPlan
 from metarl_robot.sim.kinds import simulation
 
 Array = NDArray[np.float64]

@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 
 from metarl_robot.benchmarks.catalogue import Report
 from metarl_robot.benchmarks.record import Benchmark, Row, alone
-from metarl_robot.errors import MetaRLError
-from metarl_robot.robot import MODELS_DIR
+from metarl_robot.core.errors import MetaRLError
+from metarl_robot.core.robot import MODELS_DIR
 from metarl_robot.ros_nodes.launcher_watch import AT_ONCE
 
 Array = NDArray[np.float64]

@@ -21,12 +21,12 @@ from metarl_robot.benchmarks.record import Benchmark, Curve, Row, alone
 from metarl_robot.benchmarks.timing import Call, interleaved
 from metarl_robot.control.base import Controller
 from metarl_robot.control.factory import load_config, make_controller
-from metarl_robot.course import course_of
-from metarl_robot.dynamics.arm import ArmDynamics
-from metarl_robot.meta.maml import Maml, TaskBatch
-from metarl_robot.robot import Robot, load_robot
-from metarl_robot.signals import Reference, State
+from metarl_robot.core.robot import Robot, load_robot
+from metarl_robot.core.signals import Reference, State
+from metarl_robot.learning.models.maml import Maml, TaskBatch
+from metarl_robot.robots.arm.dynamics import ArmDynamics
 from metarl_robot.sim.kinds import simulation
+from metarl_robot.trajectories.flat_outputs import course_of
 
 Array = NDArray[np.float64]
 

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from metarl_robot.benchmarks.catalogue import Report
 from metarl_robot.benchmarks.record import Benchmark, Row, SameAnswer, against
 from metarl_robot.benchmarks.timing import Call, interleaved
-from metarl_robot.robot import Robot, load_robot
+from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.sim.kinds import RolloutArrays, RolloutMaker, simulation
 from metarl_robot.sim.profiling import profiling
 from metarl_robot.sim.quadrotor.plant import QuadrotorBatch
@@ -187,7 +187,7 @@ class _QuadrotorWitness(QuadrotorBatch):
 def _asked(robot: Robot, worlds: int, steps: int) -> _Asked:
     """In one thread: one batch holds all worlds."""
     witnesses: dict[str, Any] = {
-        "metarl_robot.sim.batch.Batch": _ArmWitness,
+        "metarl_robot.sim.arm.batch.Batch": _ArmWitness,
         "metarl_robot.sim.quadrotor.rollouts.QuadrotorBatch": _QuadrotorWitness,
     }
     with contextlib.ExitStack() as patches:

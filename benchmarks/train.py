@@ -21,7 +21,7 @@ from metarl_robot.benchmarks.catalogue import Report
 from metarl_robot.benchmarks.peers.maml import PEERS, Backward, Batch, perceptron, torch_func
 from metarl_robot.benchmarks.record import Benchmark, Row, SameAnswer, against, missing
 from metarl_robot.benchmarks.timing import Call, interleaved
-from metarl_robot.meta.maml import Maml, TaskBatch
+from metarl_robot.learning.models.maml import Maml, TaskBatch
 
 Array = NDArray[np.float32]
 

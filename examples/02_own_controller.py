@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 import metarl_robot as mr
-from metarl_robot.dynamics.arm import ArmDynamics
+from metarl_robot.robots.arm.dynamics import ArmDynamics
 
 
 class ImpedanceConfig(BaseModel):

@@ -16,9 +16,9 @@ import mujoco
 import numpy as np
 
 import metarl_robot as mr
-from metarl_robot import rotation
-from metarl_robot.control.flight_command import collective_and_rates, rotor_speeds
-from metarl_robot.flight import FigureEight
+from metarl_robot.core import rotation
+from metarl_robot.robots.quadrotor.command import collective_and_rates, rotor_speeds
+from metarl_robot.robots.quadrotor.trajectories import FigureEight
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("robot", nargs="?", default="x500")

@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from metarl_robot.adaptation.base import Adapter
     from metarl_robot.control.base import Controller, ControllerSpec
     from metarl_robot.control.factory import controller_names, make_adapter, make_controller
-    from metarl_robot.errors import MetaRLError
-    from metarl_robot.robot import Robot, available_robots, load_robot
-    from metarl_robot.signals import Command, Context, Reference, Setpoints, State, Status
+    from metarl_robot.core.errors import MetaRLError
+    from metarl_robot.core.robot import Robot, available_robots, load_robot
+    from metarl_robot.core.signals import Command, Context, Reference, Setpoints, State, Status
     from metarl_robot.sim.episode import run_episode
     from metarl_robot.sim.kinds import simulation
 else:
@@ -52,9 +52,9 @@ else:
         "metarl_robot.adaptation.base": ("Adapter",),
         "metarl_robot.control.base": ("Controller", "ControllerSpec"),
         "metarl_robot.control.factory": ("controller_names", "make_adapter", "make_controller"),
-        "metarl_robot.errors": ("MetaRLError",),
-        "metarl_robot.robot": ("Robot", "available_robots", "load_robot"),
-        "metarl_robot.signals": ("Command", "Context", "Reference", "Setpoints", "State", "Status"),
+        "metarl_robot.core.errors": ("MetaRLError",),
+        "metarl_robot.core.robot": ("Robot", "available_robots", "load_robot"),
+        "metarl_robot.core.signals": ("Command", "Context", "Reference", "Setpoints", "State", "Status"),
         "metarl_robot.sim.episode": ("run_episode",),
         "metarl_robot.sim.kinds": ("simulation",),
     }

@@ -17,11 +17,11 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, MultiArrayDimension
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from metarl_robot.course import Outputs
-from metarl_robot.errors import SignalError
-from metarl_robot.labelled import NANOSECONDS, Table
-from metarl_robot.refusals import Rejection, shortened
-from metarl_robot.signals import Context, Plan, State
+from metarl_robot.core.errors import SignalError
+from metarl_robot.core.signals import Context, Plan, State
+from metarl_robot.core.tables import NANOSECONDS, Table
+from metarl_robot.safety.refusals import Rejection, shortened
+from metarl_robot.trajectories.flat_outputs import Outputs
 
 Array = NDArray[np.float64]
 
@@ -143,7 +143,7 @@ def joint_state(
 
 
 def table_message(table: Table) -> Float64MultiArray:
-    """A labelled table as a message; see metarl_robot.labelled."""
+    """A labelled table as a message; see metarl_robot.core.tables."""
     message = Float64MultiArray(data=_doubles(table.values.ravel()))
     sizes = table.values.shape
     message.layout.dim = [

@@ -27,9 +27,9 @@ from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 
-from metarl_robot.errors import MetaRLError, SignalError
-from metarl_robot.labelled import NANOSECONDS, Table, table_of
-from metarl_robot.robot import Robot
+from metarl_robot.core.errors import MetaRLError, SignalError
+from metarl_robot.core.robot import Robot
+from metarl_robot.core.tables import NANOSECONDS, Table, table_of
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import time_message
 from metarl_robot.ros_nodes.interfaces import interface_of

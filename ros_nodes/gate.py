@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The gate node: the last process before the robot. No torch, no CasADi, no simulator; its logic is metarl_robot.gate.
+"""The gate node: the last process before the robot. Its logic is metarl_robot.safety.gate.
+
+It loads no torch, no CasADi and no simulator.
 
 In real time a command is passed on as it arrives, and while the gate stops the robot, it answers each state, or each
 measurement of the IMU when there are no states; a watchdog sees to it that something is sent every control period,
@@ -25,14 +27,11 @@ from pydantic import Field
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
-from metarl_robot.errors import shown
-from metarl_robot.gate import Decision, Gate, GateState
-from metarl_robot.gate_law import GateConfig, GateError, Inertial, gate_config
-from metarl_robot.intake import Refused, Rejection
-from metarl_robot.labelled import NANOSECONDS, Table
-from metarl_robot.parameter_file import read_parameters
-from metarl_robot.refusals import ADVICE
-from metarl_robot.robot import Robot, load_robot
+from metarl_robot.core.errors import shown
+from metarl_robot.core.parameter_file import read_parameters
+from metarl_robot.core.robot import Robot, load_robot
+from metarl_robot.core.signals import State
+from metarl_robot.core.tables import NANOSECONDS, Table
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import UnusableError, status_message, table_message
 from metarl_robot.ros_nodes.ending import REST_WITHIN_S
@@ -44,7 +43,10 @@ from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.publishers import LOOK_PERIOD_S, SolePublishers
 from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.ros_nodes.sources import source_trouble
-from metarl_robot.signals import State
+from metarl_robot.safety.fallback_law import GateConfig, GateError, Inertial, gate_config
+from metarl_robot.safety.gate import Decision, Gate, GateState
+from metarl_robot.safety.input_validation import Refused, Rejection
+from metarl_robot.safety.refusals import ADVICE
 
 FAREWELL_S = 0.2  # a gate at rest goes on for so long: its last words and its last command arrive before it is gone
 # an arm without states keeps a constant effort for so long before a gate that was asked to end does so

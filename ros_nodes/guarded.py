@@ -29,10 +29,10 @@ from rclpy.service import Service
 from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 
-from metarl_robot.errors import SignalError
-from metarl_robot.refusals import Rejection
+from metarl_robot.core.errors import SignalError
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import UnusableError
+from metarl_robot.safety.refusals import Rejection
 
 Read = TypeVar("Read")
 RCLError = rclpy_implementation.RCLError

@@ -10,7 +10,7 @@ UnusableError. With `stamp_on_arrival` the stamp is the node's clock when the me
 joint of the robot are another device's: once the robot's own have come, they are not handed on at all.
 
 A command to the gate carries a name of the process that sends it, its source: in a JointState as `header.frame_id`,
-which an effort has no other use for, in a labelled array in the first label (metarl_robot.labelled). It may be empty.
+which an effort has no other use for, in a labelled array in the first label (core/tables.py). It may be empty.
 """
 
 from __future__ import annotations
@@ -32,15 +32,12 @@ from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, MultiDOFJointTrajectory, MultiDOFJointTrajectoryPoint
 
-from metarl_robot import rotation
-from metarl_robot.course import Outputs
-from metarl_robot.errors import SignalError
-from metarl_robot.gate_law import Inertial
-from metarl_robot.imu_mounting import ImuMounting
-from metarl_robot.intake import NORM_TOLERANCE, number_problem
-from metarl_robot.labelled import NANOSECONDS, Table, table_of
-from metarl_robot.refusals import ADVICE, Rejection, shortened
-from metarl_robot.robot import Robot
+from metarl_robot.core import rotation
+from metarl_robot.core.errors import SignalError
+from metarl_robot.core.imu_mounting import ImuMounting
+from metarl_robot.core.robot import Robot
+from metarl_robot.core.signals import Plan, State
+from metarl_robot.core.tables import NANOSECONDS, Table, table_of
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import (
     JointOrder,
@@ -60,7 +57,10 @@ from metarl_robot.ros_nodes.convert import (
     trajectory_message,
 )
 from metarl_robot.ros_nodes.message_options import ANY, MessageOptions
-from metarl_robot.signals import Plan, State
+from metarl_robot.safety.fallback_law import Inertial
+from metarl_robot.safety.input_validation import NORM_TOLERANCE, number_problem
+from metarl_robot.safety.refusals import ADVICE, Rejection, shortened
+from metarl_robot.trajectories.flat_outputs import Outputs
 
 Array = NDArray[np.float64]
 

@@ -21,15 +21,15 @@ from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.publisher import Publisher
 from rclpy.timer import Timer
 
-from metarl_robot.errors import MetaRLError
-from metarl_robot.intake import ClockCheck, Refused
-from metarl_robot.labelled import NANOSECONDS
+from metarl_robot.core.errors import MetaRLError
+from metarl_robot.core.tables import NANOSECONDS
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import status_message
 from metarl_robot.ros_nodes.guarded import GuardedNode
 from metarl_robot.ros_nodes.message_options import FrameParameters, SensorParameters
 from metarl_robot.ros_nodes.parameters import Parameters, fixed
 from metarl_robot.ros_nodes.runtime import prefer_process, settle_memory
+from metarl_robot.safety.input_validation import ClockCheck, Refused
 
 DIAGNOSTICS_PERIOD_S = 1.0
 ROBOT_KIND = "refuse a robot of another kind, such as arm or quadrotor; empty: any"

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from metarl_robot.errors import MetaRLError
+from metarl_robot.core.errors import MetaRLError
 from metarl_robot.ros_nodes.parameters import fixed
 
 ANY = "*"

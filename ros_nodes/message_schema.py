@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 
-from metarl_robot.errors import MetaRLError
+from metarl_robot.core.errors import MetaRLError
 
 _PRIMITIVE = re.compile(r"^(bool|byte|char|float32|float64|u?int(8|16|32|64)|w?string)(<=\d+)?$")
 _SEPARATOR = "=" * 80

@@ -42,9 +42,10 @@ from rclpy.subscription import Subscription
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
-from metarl_robot.errors import MetaRLError
-from metarl_robot.labelled import NANOSECONDS, Table, table_of
-from metarl_robot.robot import Robot, load_robot
+from metarl_robot.core.errors import MetaRLError
+from metarl_robot.core.robot import Robot, load_robot
+from metarl_robot.core.signals import State
+from metarl_robot.core.tables import NANOSECONDS, Table, table_of
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import MASS, UnusableError
 from metarl_robot.ros_nodes.guarded import described
@@ -52,7 +53,6 @@ from metarl_robot.ros_nodes.interfaces import interface_of
 from metarl_robot.ros_nodes.launcher_watch import watch_launcher
 from metarl_robot.ros_nodes.message_options import ANY, MessageOptions
 from metarl_robot.ros_nodes.step_statistics import STATUS_CODES
-from metarl_robot.signals import State
 from metarl_robot.sim.kinds import simulation
 
 Array = NDArray[np.float64]

@@ -9,7 +9,7 @@ stay fresh, so that the gate can be re-armed, and when it is, the controller tak
 without a jump.
 
 The parameter `controller` may change in motion: the new one is built beside the loop and takes over when it is ready,
-its effort fading in (metarl_robot.control.handover); so may its tuning, below `controller_config.`.
+its effort fading in (metarl_robot.control.bumpless_transfer); so may its tuning, below `controller_config.`.
 """
 
 from __future__ import annotations
@@ -32,14 +32,12 @@ from pydantic import BaseModel, Field
 from std_msgs.msg import Float64MultiArray
 
 from metarl_robot.control.base import Controller
+from metarl_robot.control.bumpless_transfer import Handover
 from metarl_robot.control.factory import config_type, controller_names, load_config, load_configs, make_controller
-from metarl_robot.control.handover import Handover
-from metarl_robot.course import course_of
-from metarl_robot.errors import MetaRLError, SignalError, UnknownNameError
-from metarl_robot.intake import Measurement, Rejection, StateIntake
-from metarl_robot.labelled import NANOSECONDS, Table, table_of
-from metarl_robot.reference_keeper import ReferenceKeeper
-from metarl_robot.robot import Robot, load_robot
+from metarl_robot.core.errors import MetaRLError, SignalError, UnknownNameError
+from metarl_robot.core.robot import Robot, load_robot
+from metarl_robot.core.signals import Command, Context, State
+from metarl_robot.core.tables import NANOSECONDS, Table, table_of
 from metarl_robot.ros_nodes import reference_status, topics
 from metarl_robot.ros_nodes.convert import (
     JointRules,
@@ -57,10 +55,12 @@ from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.ros_nodes.sources import source_trouble
 from metarl_robot.ros_nodes.step_statistics import STATUS_CODES, StepStatistics
-from metarl_robot.signals import Command, Context, State
+from metarl_robot.safety.input_validation import Measurement, Rejection, StateIntake
+from metarl_robot.trajectories.flat_outputs import course_of
+from metarl_robot.trajectories.reference_manager import ReferenceKeeper
 
 if TYPE_CHECKING:
-    from metarl_robot.dynamics.arm import ArmDynamics
+    from metarl_robot.robots.arm.dynamics import ArmDynamics
 
 Array = NDArray[np.float64]
 
@@ -238,7 +238,7 @@ class MpcNode(ManagedNode):
     def _make_gravity(self) -> ArmDynamics | None:
         if self._own.effort_includes_gravity or self._robot.floating:
             return None
-        from metarl_robot.dynamics.arm import ArmDynamics
+        from metarl_robot.robots.arm.dynamics import ArmDynamics
 
         return ArmDynamics(self._robot)
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tables of numbers as messages whose fields are named: what plotting tools show as series.
 
-A table in a Float64MultiArray (labelled.py) names its numbers in labels, and Foxglove and
+A table in a Float64MultiArray (tables.py) names its numbers in labels, and Foxglove and
 PlotJuggler show data[0], data[1], …. A recording therefore holds each table a second time, on
 `<topic>/named`: a std_msgs/Header and a float64 for each number, `<column>`, or `<column>_<row>`
 where there are several rows. The type's definition is in the recording; no package has it.
@@ -13,7 +13,7 @@ import re
 import struct
 from typing import NamedTuple
 
-from metarl_robot.labelled import MOST_LABEL_CHARACTERS
+from metarl_robot.core.tables import MOST_LABEL_CHARACTERS
 from metarl_robot.ros_nodes.message_schema import message_definition
 
 TABLE_TYPE = "std_msgs/msg/Float64MultiArray"

@@ -18,8 +18,8 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from metarl_robot.errors import MetaRLError
-from metarl_robot.validation import allowed, bounds, faults, is_list
+from metarl_robot.core.errors import MetaRLError
+from metarl_robot.core.validation import allowed, bounds, faults, is_list
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -13,8 +13,8 @@ In real time it advances by one control period whenever one has passed, and appl
 came, to the physics step.
 
 A command is in force for `command_deadline_s` of simulated time; then the law of the robot's kind stops it
-(metarl_robot.last_hop), as a watchdog in a driver should. Commands that answer older states are refused: a gate that
-stood still had them in its queue.
+(metarl_robot.safety.last_hop), as a watchdog in a driver should. Commands that answer older states are refused: a gate
+that stood still had them in its queue.
 """
 
 from __future__ import annotations
@@ -35,13 +35,10 @@ from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 
-from metarl_robot.coordinates import coordinates
-from metarl_robot.errors import SignalError
-from metarl_robot.gate_law import gate_config
-from metarl_robot.labelled import NANOSECONDS, Table, table_of
-from metarl_robot.last_hop import LastHop
-from metarl_robot.refusals import ADVICE, Rejection
-from metarl_robot.robot import Robot, load_robot
+from metarl_robot.core.coordinates import coordinates
+from metarl_robot.core.errors import SignalError
+from metarl_robot.core.robot import Robot, load_robot
+from metarl_robot.core.tables import NANOSECONDS, Table, table_of
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import status_message, table_message, time_message
 from metarl_robot.ros_nodes.ending import REST_WITHIN_S
@@ -55,10 +52,13 @@ from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.publishers import LOOK_PERIOD_S, SolePublishers
 from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.ros_nodes.timeline import TimelineParameters, timeline
+from metarl_robot.safety.fallback_law import gate_config
+from metarl_robot.safety.last_hop import LastHop
+from metarl_robot.safety.refusals import ADVICE, Rejection
 from metarl_robot.sim.kinds import Plant, simulation
 
 if TYPE_CHECKING:
-    from metarl_robot.sim.gravity import NominalGravity
+    from metarl_robot.sim.arm.gravity import NominalGravity
 
 Array = NDArray[np.float64]
 
@@ -138,7 +138,7 @@ class PlantNode(ManagedNode):
     def _make_gravity(self) -> NominalGravity | None:
         if self._own.effort_includes_gravity or self._robot.floating:
             return None
-        from metarl_robot.sim.gravity import NominalGravity
+        from metarl_robot.sim.arm.gravity import NominalGravity
 
         return NominalGravity(self._robot)
 

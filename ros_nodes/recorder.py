@@ -18,8 +18,8 @@ from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 
-from metarl_robot.labelled import NANOSECONDS
-from metarl_robot.robot import load_robot
+from metarl_robot.core.robot import load_robot
+from metarl_robot.core.tables import NANOSECONDS
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import status_message
 from metarl_robot.ros_nodes.interfaces import interface_of

@@ -14,7 +14,7 @@ from typing import Any
 
 from mcap.writer import CompressionType, Writer
 
-from metarl_robot.atomic import replace_file
+from metarl_robot.core.atomic import replace_file
 from metarl_robot.ros_nodes.bag_metadata import BagMetadata, BagTopic, qos_text
 from metarl_robot.ros_nodes.whole_mcap import WholeMcap
 

@@ -19,17 +19,17 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from metarl_robot.course import Course, Outputs, course_of
-from metarl_robot.errors import UnknownNameError
-from metarl_robot.labelled import NANOSECONDS
-from metarl_robot.robot import Robot, load_robot
+from metarl_robot.core.errors import UnknownNameError
+from metarl_robot.core.robot import Robot, load_robot
+from metarl_robot.core.signals import Reference
+from metarl_robot.core.tables import NANOSECONDS
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.interfaces import interface_of
 from metarl_robot.ros_nodes.managed import ROBOT_KIND, ManagedNode, NodeParameters
 from metarl_robot.ros_nodes.message_options import FrameParameters, message_options
 from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.runtime import run
-from metarl_robot.signals import Reference
+from metarl_robot.trajectories.flat_outputs import Course, Outputs, course_of
 
 _BLOCK = 50  # points that are sampled together
 _LOOK_S = 0.05  # how often the node looks at the clock

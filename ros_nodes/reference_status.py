@@ -7,9 +7,9 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from metarl_robot.labelled import NANOSECONDS
-from metarl_robot.reference_keeper import Taken
+from metarl_robot.core.tables import NANOSECONDS
 from metarl_robot.ros_nodes.convert import nanoseconds, status_message
+from metarl_robot.trajectories.reference_manager import Taken
 
 NAME = "mpc: reference"
 

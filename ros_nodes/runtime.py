@@ -30,7 +30,7 @@ from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from metarl_robot.errors import MetaRLError
+from metarl_robot.core.errors import MetaRLError
 from metarl_robot.ros_nodes.ending import Ending
 from metarl_robot.ros_nodes.guarded import GuardedNode, described
 from metarl_robot.ros_nodes.log_folder import ensure_log_folder

@@ -11,7 +11,7 @@ from __future__ import annotations
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.node import Node
 
-from metarl_robot.refusals import Refusals, Rejection
+from metarl_robot.safety.refusals import Refusals, Rejection
 
 CONFLICTS = (
     Rejection.POSITION_JUMPED,

@@ -7,7 +7,7 @@ from collections import Counter, deque
 
 import numpy as np
 
-from metarl_robot.signals import Command, Status
+from metarl_robot.core.signals import Command, Status
 
 _WINDOW = 1000  # steps that median and p99 are taken over: five seconds at 200 Hz
 STATUS_CODES = {Status.SOLVED: 0.0, Status.DEGRADED: 1.0, Status.FAILED: 2.0}

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from metarl_robot.errors import SignalError, shown
-from metarl_robot.robot import Robot
+from metarl_robot.core.errors import SignalError, shown
+from metarl_robot.core.robot import Robot
+from metarl_robot.core.yaml_file import read_yaml
 from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.sim.kinds import Simulation, simulation
 from metarl_robot.sim.payload import Payload
 from metarl_robot.sim.scenario import Task
-from metarl_robot.yaml_file import read_yaml
 
 Array = NDArray[np.float64]
 

@@ -13,7 +13,7 @@ import socket
 import struct
 from contextlib import suppress
 
-from metarl_robot.errors import MetaRLError
+from metarl_robot.core.errors import MetaRLError
 
 _QUESTIONS = 64  # that are answered, by the kernel: which process has the name
 _ANSWER_S = 0.2

@@ -20,9 +20,9 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.atomic import whole_file
-from metarl_robot.errors import MetaRLError
-from metarl_robot.robot import Robot
+from metarl_robot.core.atomic import whole_file
+from metarl_robot.core.errors import MetaRLError
+from metarl_robot.core.robot import Robot
 from metarl_robot.sim.kinds import RolloutArrays, RolloutMaker, simulation, task_from_dict
 from metarl_robot.sim.suite_table import stream
 

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.control.base import Controller
-from metarl_robot.robot import Robot
-from metarl_robot.signals import Command, Status
+from metarl_robot.core.robot import Robot
+from metarl_robot.core.signals import Command, Status
 from metarl_robot.sim.kinds import simulation
 from metarl_robot.sim.scenario import Scenario, Task
 

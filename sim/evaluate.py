@@ -21,8 +21,8 @@ import numpy as np
 
 from metarl_robot.control.base import Controller
 from metarl_robot.control.factory import controller_names, load_config, make_controller
-from metarl_robot.errors import MetaRLError, UnknownNameError
-from metarl_robot.robot import Robot, load_robot
+from metarl_robot.core.errors import MetaRLError, UnknownNameError
+from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.sim.episode import Episode, EpisodeResult, run_episode
 from metarl_robot.sim.kinds import simulation
 

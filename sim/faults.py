@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.errors import UnknownNameError
-from metarl_robot.robot import Robot
+from metarl_robot.core.errors import UnknownNameError
+from metarl_robot.core.robot import Robot
 from metarl_robot.sim import faults_clock, faults_messages, faults_nodes, faults_sensors
 from metarl_robot.sim.faults_draw import Draw
 from metarl_robot.sim.faults_loop import Fault

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from metarl_robot.robot import Robot
+from metarl_robot.core.robot import Robot
 
 T = TypeVar("T")
 

@@ -29,19 +29,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.control.base import Controller
-from metarl_robot.control.handover import Handover
-from metarl_robot.course import course_of
-from metarl_robot.errors import SignalError
-from metarl_robot.gate import Gate, GateState
-from metarl_robot.gate_law import Inertial
-from metarl_robot.intake import ClockCheck, Measurement, Rejection, StateIntake
-from metarl_robot.last_hop import LastHop
-from metarl_robot.reference import Shifted
-from metarl_robot.robot import Robot
-from metarl_robot.signals import Reference, State
+from metarl_robot.control.bumpless_transfer import Handover
+from metarl_robot.core.errors import SignalError
+from metarl_robot.core.robot import Robot
+from metarl_robot.core.signals import Reference, State
+from metarl_robot.robots.arm.trajectories import Shifted
+from metarl_robot.safety.fallback_law import Inertial
+from metarl_robot.safety.gate import Gate, GateState
+from metarl_robot.safety.input_validation import ClockCheck, Measurement, Rejection, StateIntake
+from metarl_robot.safety.last_hop import LastHop
 from metarl_robot.sim.faults_witness import Witness
 from metarl_robot.sim.kinds import simulation
 from metarl_robot.sim.scenario import Scenario
+from metarl_robot.trajectories.flat_outputs import course_of
 
 Array = NDArray[np.float64]
 
@@ -416,7 +416,7 @@ class Loop:
     def _look_at_landing(self) -> None:
         """Of a robot that flies: how fast, and how far tilted, it first touched the ground."""
         if self.landing is None and self.plant.crashed:
-            from metarl_robot import rotation
+            from metarl_robot.core import rotation
 
             truth = self.plant.truth
             self.landing = float(np.linalg.norm(truth.v[:3])), float(rotation.tilt(truth.q[3:]))

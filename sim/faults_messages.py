@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.signals import State
+from metarl_robot.core.signals import State
 from metarl_robot.sim.faults_draw import Draw
 from metarl_robot.sim.faults_loop import CLOCK_START_S, CommandMessage, Fault, StateMessage
 

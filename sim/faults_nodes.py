@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from metarl_robot.control.base import Controller
-from metarl_robot.errors import MetaRLError
-from metarl_robot.gate import Gate
-from metarl_robot.signals import Command, Reference, Setpoints, State
+from metarl_robot.core.errors import MetaRLError
+from metarl_robot.core.signals import Command, Reference, Setpoints, State
+from metarl_robot.safety.gate import Gate
 from metarl_robot.sim.faults_draw import Draw
 from metarl_robot.sim.faults_loop import CLOCK_START_S, Fault, IntendedError
 

@@ -20,10 +20,10 @@ import numpy as np
 
 from metarl_robot.control.base import Controller
 from metarl_robot.control.factory import make_controller
-from metarl_robot.gate import Gate, GateState
-from metarl_robot.gate_law import GateError, gate_config
-from metarl_robot.parameter_file import read_parameters
-from metarl_robot.robot import Robot, load_robot
+from metarl_robot.core.parameter_file import read_parameters
+from metarl_robot.core.robot import Robot, load_robot
+from metarl_robot.safety.fallback_law import GateError, gate_config
+from metarl_robot.safety.gate import Gate, GateState
 from metarl_robot.sim.faults import draw_fault
 from metarl_robot.sim.faults_loop import Fault, Loop
 from metarl_robot.sim.faults_witness import Reached

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from metarl_robot.signals import State
+from metarl_robot.core.signals import State
 from metarl_robot.sim.faults_draw import Draw
 from metarl_robot.sim.faults_loop import Fault, StateMessage
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.robot import Robot
+from metarl_robot.core.robot import Robot
 
 Array = NDArray[np.float64]
 

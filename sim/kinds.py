@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One interface to the simulation of every kind of robot; a kind names its own class
-(metarl_robot.robot.Robot.simulation).
+(metarl_robot.core.robot.Robot.simulation).
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.robot import Robot, kind_of, named
-from metarl_robot.signals import Reference, State
+from metarl_robot.core.robot import Robot, kind_of, named
+from metarl_robot.core.signals import Reference, State
 from metarl_robot.sim.scenario import Scenario, Task
 
 Array = NDArray[np.float64]
@@ -115,7 +115,7 @@ class Lessons(Protocol):
     unit: Array
 
     def experience(self, data: Any, groups: tuple[str, ...]) -> Any:
-        """A DataSet as metarl_robot.meta.data.Experience, with those raw features."""
+        """A DataSet as metarl_robot.robots.arm.training_data.Experience, with those raw features."""
         ...
 
     def truth(self, data: Any) -> Any:

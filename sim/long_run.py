@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.control.factory import make_controller
-from metarl_robot.robot import Robot
-from metarl_robot.signals import Command, Reference, Setpoints
+from metarl_robot.core.robot import Robot
+from metarl_robot.core.signals import Command, Reference, Setpoints
 from metarl_robot.sim.kinds import simulation
 
 Array = NDArray[np.float64]

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metarl_robot.errors import SignalError
-from metarl_robot.sim.geometry import entries, symmetric
+from metarl_robot.core.errors import SignalError
+from metarl_robot.sim.arm.geometry import entries, symmetric
 
 Array = NDArray[np.float64]
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from metarl_robot.signals import Reference
+from metarl_robot.core.signals import Reference
 from metarl_robot.sim.payload import Payload
 
 

@@ -21,12 +21,12 @@ from metarl_robot.adaptation.base import Adapter
 from metarl_robot.adaptation.factory import make_adapter, maml_adapter
 from metarl_robot.adaptation.features import Xi
 from metarl_robot.adaptation.tuning import AdapterTuning
-from metarl_robot.checkpoint import Checkpoint
 from metarl_robot.control.factory import load_config
-from metarl_robot.errors import MetaRLError
-from metarl_robot.meta.data import HISTORY, Experience
-from metarl_robot.robot import Robot
-from metarl_robot.signals import State
+from metarl_robot.core.checkpoint import Checkpoint
+from metarl_robot.core.errors import MetaRLError
+from metarl_robot.core.robot import Robot
+from metarl_robot.core.signals import State
+from metarl_robot.robots.arm.training_data import HISTORY, Experience
 from metarl_robot.sim.dataset import DataSet, collect
 from metarl_robot.sim.kinds import simulation
 

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from metarl_robot.errors import MetaRLError, UnknownNameError
+from metarl_robot.core.errors import MetaRLError, UnknownNameError
 
 Draw = TypeVar("Draw")
 

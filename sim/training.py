@@ -15,20 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.factory import residual_meter
-from metarl_robot.checkpoint import Checkpoint, default_checkpoint, save_checkpoint
-from metarl_robot.dynamics.arm import ArmDynamics
-from metarl_robot.errors import MetaRLError
-from metarl_robot.folder_lock import locked_folder
-from metarl_robot.meta.config import TrainConfig
-from metarl_robot.meta.data import experience
-from metarl_robot.meta.last_layer import LastLayerLearner
-from metarl_robot.meta.maml import METHODS, MamlLearner
-from metarl_robot.meta.residuals import output_scale, residual_series
-from metarl_robot.meta.train import Fit, Learner, Progress, fit
-from metarl_robot.robot import Robot
+from metarl_robot.core.checkpoint import Checkpoint, default_checkpoint, save_checkpoint
+from metarl_robot.core.errors import MetaRLError
+from metarl_robot.core.folder_lock import locked_folder
+from metarl_robot.core.robot import Robot
+from metarl_robot.learning.models.config import TrainConfig
+from metarl_robot.learning.models.last_layer import LastLayerLearner
+from metarl_robot.learning.models.maml import METHODS, MamlLearner
+from metarl_robot.learning.models.train import Fit, Learner, Progress, fit
+from metarl_robot.robots.arm.dynamics import ArmDynamics
+from metarl_robot.robots.arm.residual_data import output_scale, residual_series
+from metarl_robot.robots.arm.training_data import experience
+from metarl_robot.sim.arm.rollouts import rollouts
 from metarl_robot.sim.dataset import DataSet, collect
 from metarl_robot.sim.kinds import simulation
-from metarl_robot.sim.rollouts import rollouts
 from metarl_robot.sim.scoring import prediction_scores
 
 Array = NDArray[np.float64]

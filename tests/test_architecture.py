@@ -2,7 +2,8 @@
 """The rooms of the house, checked by reading every import: see docs/ARCHITECTURE.md.
 
 A room imports only from its own floor and those below, also inside functions; rclpy, torch and stepping physics each
-live in one room.
+live in one room. What belongs to one kind of robot stands in robots/<kind>/ and sim/<kind>/: no common room imports it,
+nor does another kind.
 """
 
 from __future__ import annotations
@@ -19,8 +20,13 @@ import metarl_robot
 
 PACKAGE = Path(__file__).resolve().parent.parent / "metarl_robot"
 
-FLOORS = {"": 6, "cli": 6, "__main__": 6}
-FLOORS |= {"benchmarks": 5, "ros_nodes": 4, "sim": 3, "control": 2, "meta": 1, "adaptation": 1, "dynamics": 0}
+FLOORS = {
+    **{"": 10, "__main__": 10, "cli": 10, "benchmarks": 9, "ros_nodes": 8, "sim": 7, "learning": 6, "robots": 5},
+    **{"control": 4, "adaptation": 3, "dynamics": 2, "trajectories": 2, "compile": 1, "safety": 1, "core": 0},
+}
+KINDS = {"arm", "quadrotor"}
+MEASURES_KINDS = {"benchmarks"}
+"""Rooms that may name kinds: a benchmark measures particular robots."""
 ROS_PACKAGES = {
     "rclpy",
     "ament_index_python",
@@ -30,7 +36,7 @@ ROS_PACKAGES = {
     "rcl_interfaces",
 }
 LINKED_FOLDERS = {"sim", "ros_nodes", "benchmarks", "models"}
-HOMES = {"rclpy": {"ros_nodes"}, "torch": {"meta", "benchmarks"}, "stepping": {"sim", "benchmarks"}}
+HOMES = {"rclpy": {"ros_nodes"}, "torch": {"learning", "benchmarks"}, "stepping": {"sim", "benchmarks"}}
 """Benchmarks import what they compare with: torch as peers use it, the raw engine."""
 
 
@@ -50,13 +56,18 @@ MODULES = dict(modules())
 
 
 def room(module: str) -> str:
-    """`metarl_robot.sim.plant` -> 'sim'; modules directly in the package are on the ground floor and are their own
-    room.
+    """`metarl_robot.sim.arm.plant` -> 'sim'.
 
     The package itself and its public names are '': they stand above all rooms, since they name what is in them.
     """
     name = (module.split(".") + [""])[1]
     return "" if name in metarl_robot.__all__ else name
+
+
+def kind(module: str) -> str:
+    """`metarl_robot.robots.arm.mpc` -> 'arm'; '' for a module that all kinds share."""
+    parts = module.split(".")
+    return parts[2] if len(parts) > 2 and parts[1] in ("robots", "sim", "ros_nodes") and parts[2] in KINDS else ""
 
 
 def floor(module: str) -> int:
@@ -97,12 +108,14 @@ def violations(module: str, source: str) -> list[str]:
         top = name.split(".")[0]
         if top == "metarl_robot" and floor(name) > floor(module):
             found.append(f"line {line}: imports {name}, from floor {floor(name)} up the stairs")
+        if kind(name) not in ("", kind(module)) and room(module) not in MEASURES_KINDS:
+            found.append(f"line {line}: imports {name}, which is one kind's own")
         if top in LINKED_FOLDERS:
             found.append(f"line {line}: imports {name}: say metarl_robot.{name}")
         if (top in ROS_PACKAGES or top.endswith("_msgs") or top == "std_srvs") and room(module) not in HOMES["rclpy"]:
             found.append(f"line {line}: imports {name}: ROS 2 lives in ros_nodes only")
         if top == "torch" and room(module) not in HOMES["torch"]:
-            found.append(f"line {line}: imports {name}: torch lives in meta only")
+            found.append(f"line {line}: imports {name}: torch lives in learning only")
     if room(module) not in HOMES["stepping"]:
         found += [f"line {line}: {name}: physics is stepped in sim only" for name, line in steps_physics(tree)]
     return found
@@ -120,21 +133,21 @@ def test_every_room_is_looked_at() -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("metarl_robot.control.mpc", "from metarl_robot.sim.plant import ArmPlant"),
+        ("metarl_robot.control.mpc", "from metarl_robot.sim.arm.plant import ArmPlant"),
         ("metarl_robot.control.mpc", "def late():\n    import metarl_robot.ros_nodes.mpc"),
-        ("metarl_robot.robot", "from metarl_robot import control"),
+        ("metarl_robot.core.robot", "from metarl_robot import control"),
         ("metarl_robot.adaptation.head", "from metarl_robot.control import base"),
         ("metarl_robot.control.mpc", "from metarl_robot import make_controller"),
-        ("metarl_robot.sim.plant", "import metarl_robot as mr"),
+        ("metarl_robot.sim.arm.plant", "import metarl_robot as mr"),
         ("metarl_robot.cli.demo", "import rclpy.node"),
-        ("metarl_robot.sim.plant", "from sensor_msgs.msg import JointState"),
+        ("metarl_robot.sim.arm.plant", "from sensor_msgs.msg import JointState"),
         ("metarl_robot.control.mpc", "from torch import nn"),
         ("metarl_robot.cli.train", "def late():\n    import torch"),
         ("metarl_robot.cli.demo", "from sim import plant"),
-        ("metarl_robot.dynamics.arm", "import mujoco\nmujoco.mj_step(model, data)"),
+        ("metarl_robot.robots.arm.dynamics", "import mujoco\nmujoco.mj_step(model, data)"),
         ("metarl_robot.ros_nodes.plant", "from mujoco import mj_step2"),
-        ("metarl_robot.meta.train", "from mujoco import batch"),
-        ("metarl_robot.meta.train", "import mujoco\nmujoco.rollout.rollout(models, data)"),
+        ("metarl_robot.learning.models.train", "from mujoco import batch"),
+        ("metarl_robot.learning.models.train", "import mujoco\nmujoco.rollout.rollout(models, data)"),
     ],
 )
 def test_a_wrong_import_is_found(module: str, source: str) -> None:
@@ -144,13 +157,16 @@ def test_a_wrong_import_is_found(module: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("metarl_robot.sim.plant", "import mujoco\nfrom metarl_robot.control import base\nmujoco.mj_step(model, data)"),
+        (
+            "metarl_robot.sim.arm.plant",
+            "import mujoco\nfrom metarl_robot.control import base\nmujoco.mj_step(model, data)",
+        ),
         (
             "metarl_robot.ros_nodes.mpc",
-            "import rclpy\nfrom std_msgs.msg import Float64MultiArray\nfrom metarl_robot.sim import plant",
+            "import rclpy\nfrom std_msgs.msg import Float64MultiArray\nfrom metarl_robot.sim import kinds",
         ),
-        ("metarl_robot.meta.train", "import torch\nfrom metarl_robot.adaptation import features"),
-        ("metarl_robot.robot", "import mujoco\nmujoco.MjModel.from_xml_path(path)"),
+        ("metarl_robot.learning.models.train", "import torch\nfrom metarl_robot.adaptation import features"),
+        ("metarl_robot.core.robot", "import mujoco\nmujoco.MjModel.from_xml_path(path)"),
     ],
 )
 def test_a_right_import_is_not(module: str, source: str) -> None:

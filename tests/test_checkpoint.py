@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from metarl_robot.atomic import file_name
-from metarl_robot.checkpoint import default_checkpoint, load_checkpoint, save_checkpoint
-from metarl_robot.errors import CheckpointError, MetaRLError
-from metarl_robot.robot import load_robot
+from metarl_robot.core.atomic import file_name
+from metarl_robot.core.checkpoint import default_checkpoint, load_checkpoint, save_checkpoint
+from metarl_robot.core.errors import CheckpointError, MetaRLError
+from metarl_robot.core.robot import load_robot
 
 SHIPPED = load_checkpoint(default_checkpoint(load_robot("planar2")))
 TENSORS = dict(sorted(SHIPPED.tensors.items()))  # pytest-xdist needs one order in all workers
@@ -228,8 +228,8 @@ def test_weights_that_would_be_refused_are_not_written(path: Path) -> None:
 KILLED_AT_EVERY_STEP = """
 import os, signal, sys
 from pathlib import Path
-from metarl_robot.checkpoint import default_checkpoint, load_checkpoint, save_checkpoint
-from metarl_robot.robot import load_robot
+from metarl_robot.core.checkpoint import default_checkpoint, load_checkpoint, save_checkpoint
+from metarl_robot.core.robot import load_robot
 
 path, robot = Path(sys.argv[1]), load_robot("planar2")
 shipped = load_checkpoint(default_checkpoint(robot))
@@ -296,8 +296,8 @@ def test_a_writer_without_space_leaves_the_old_pair(path: Path) -> None:
     program = """
 import resource, sys
 from pathlib import Path
-from metarl_robot.checkpoint import load_checkpoint, save_checkpoint
-from metarl_robot.robot import load_robot
+from metarl_robot.core.checkpoint import load_checkpoint, save_checkpoint
+from metarl_robot.core.robot import load_robot
 path = Path(sys.argv[1])
 old = load_checkpoint(path)
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))

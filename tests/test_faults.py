@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from metarl_robot.cli.app import app
 from metarl_robot.cli.fault_results import Results
 from metarl_robot.control.factory import make_controller
-from metarl_robot.robot import Robot, load_robot
+from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.sim import faults_loop
 from metarl_robot.sim.faults import KINDS, kind_of_fault
 from metarl_robot.sim.faults_run import run_fault

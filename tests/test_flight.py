@@ -9,12 +9,17 @@ import numpy as np
 import pytest
 from numpy.polynomial import Polynomial
 
-import metarl_robot.flight as flight_module
-from metarl_robot import rotation
-from metarl_robot.dynamics import code_cache, compiler
-from metarl_robot.errors import SignalError
-from metarl_robot.flatness import FlatPoints, FlatTrajectory
-from metarl_robot.flight import (
+import metarl_robot.robots.quadrotor.trajectories as flight_module
+from metarl_robot.compile import code_cache, compiler
+from metarl_robot.core import rotation
+from metarl_robot.core.errors import SignalError
+from metarl_robot.core.robot import load_robot
+from metarl_robot.core.signals import Setpoints
+from metarl_robot.robots.arm.trajectories import Shifted
+from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, Quadrotor
+from metarl_robot.robots.quadrotor.flatness import FlatPoints, FlatTrajectory
+from metarl_robot.robots.quadrotor.random_trajectories import drawn_flight, random_flight
+from metarl_robot.robots.quadrotor.trajectories import (
     Circle,
     FigureEight,
     FlatSpline,
@@ -24,13 +29,8 @@ from metarl_robot.flight import (
     Sines,
     Steps,
 )
-from metarl_robot.flight_limits import _needs, check_flight, slowed, usage
-from metarl_robot.minimum_snap import minimum_snap
-from metarl_robot.quadrotor import GRAVITY_M_S2, Quadrotor
-from metarl_robot.random_flight import drawn_flight, random_flight
-from metarl_robot.reference import Shifted
-from metarl_robot.robot import load_robot
-from metarl_robot.signals import Setpoints
+from metarl_robot.robots.quadrotor.trajectory_limits import _needs, check_flight, slowed, usage
+from metarl_robot.trajectories.minimum_snap import minimum_snap
 
 ABOVE = np.array([0.0, 0.0, 2.0])
 CORNERS = np.array([[0.0, 0.0, 2.0], [1.0, 1.0, 2.0], [2.0, 0.0, 3.0], [0.0, -1.0, 2.0]])

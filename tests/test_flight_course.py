@@ -8,15 +8,15 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from metarl_robot import rotation
-from metarl_robot.course import Outputs
-from metarl_robot.errors import SignalError, UnknownNameError
-from metarl_robot.flight import Circle, FigureEight
-from metarl_robot.flight_course import FlightCourse
-from metarl_robot.flight_limits import check_flight
-from metarl_robot.reference_keeper import ReferenceKeeper
-from metarl_robot.robot import load_robot
-from metarl_robot.signals import Reference, Setpoints
+from metarl_robot.core import rotation
+from metarl_robot.core.errors import SignalError, UnknownNameError
+from metarl_robot.core.robot import load_robot
+from metarl_robot.core.signals import Reference, Setpoints
+from metarl_robot.robots.quadrotor.flat_outputs import FlightCourse
+from metarl_robot.robots.quadrotor.trajectories import Circle, FigureEight
+from metarl_robot.robots.quadrotor.trajectory_limits import check_flight
+from metarl_robot.trajectories.flat_outputs import Outputs
+from metarl_robot.trajectories.reference_manager import ReferenceKeeper
 
 ROBOT = load_robot("x500")
 COURSE = FlightCourse(ROBOT)

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 import yaml
 
-from metarl_robot.brake import BrakeRamp
-from metarl_robot.gate import RESUME_STREAK_S, Decision, Gate, GateState
-from metarl_robot.gate_law import GateConfig, GateError, gate_config
-from metarl_robot.intake import RESYNC_COUNT, ClockCheck, Rejection
-from metarl_robot.robot import Robot, load_robot
-from metarl_robot.signals import State
+from metarl_robot.core.robot import Robot, load_robot
+from metarl_robot.core.signals import State
+from metarl_robot.robots.arm.fallback import BrakeRamp
+from metarl_robot.safety.fallback_law import GateConfig, GateError, gate_config
+from metarl_robot.safety.gate import RESUME_STREAK_S, Decision, Gate, GateState
+from metarl_robot.safety.input_validation import RESYNC_COUNT, ClockCheck, Rejection
+from metarl_robot.sim.arm.plant import ArmPlant
+from metarl_robot.sim.arm.task import Task, nominal_task
 from metarl_robot.sim.payload import Payload
-from metarl_robot.sim.plant import ArmPlant
-from metarl_robot.sim.task import Task, nominal_task
 
 ROBOT = load_robot("planar2")
 PERIOD = ROBOT.control_period_s
@@ -388,7 +388,7 @@ def test_a_robot_that_runs_at_a_limit_stops_before_it() -> None:
     assert position[:, 0].max() < ROBOT.position_upper[0]
 
 
-@pytest.mark.parametrize("module", ["metarl_robot.gate", "metarl_robot.ros_nodes.gate"])
+@pytest.mark.parametrize("module", ["metarl_robot.safety.gate", "metarl_robot.ros_nodes.gate"])
 def test_the_gate_imports_no_learning_solver_or_simulator(module: str) -> None:
     pytest.importorskip("rclpy")
     heavy = "[m for m in ('torch', 'casadi', 'mujoco', 'scipy') if m in sys.modules]"

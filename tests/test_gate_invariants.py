@@ -20,11 +20,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from metarl_robot.gate import Gate, GateState
-from metarl_robot.gate_invariants import EffortWatch, WatchedGate
-from metarl_robot.gate_law import GateConfig, GateError, Inertial, gate_config
-from metarl_robot.robot import Robot, load_robot
-from metarl_robot.signals import State
+from metarl_robot.core.robot import Robot, load_robot
+from metarl_robot.core.signals import State
+from metarl_robot.safety.fallback_law import GateConfig, GateError, Inertial, gate_config
+from metarl_robot.safety.gate import Gate, GateState
+from metarl_robot.safety.gate_invariants import EffortWatch, WatchedGate
 
 STEPS = int(float(os.environ.get("METARL_GATE_STEPS", "1e5")))
 EXAMPLE = 500  # steps of one seed

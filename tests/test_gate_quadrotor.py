@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from metarl_robot import rotation
-from metarl_robot.descend import DescendConfig
-from metarl_robot.gate import Decision, Gate, GateState
-from metarl_robot.gate_law import Inertial, gate_config
-from metarl_robot.intake import JUMP_M, RELOCATED_COUNT, Rejection
-from metarl_robot.quadrotor import GRAVITY_M_S2, MotorModel
-from metarl_robot.robot import load_robot
-from metarl_robot.signals import State
+from metarl_robot.core import rotation
+from metarl_robot.core.robot import load_robot
+from metarl_robot.core.signals import State
+from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, MotorModel
+from metarl_robot.robots.quadrotor.fallback import DescendConfig
+from metarl_robot.safety.fallback_law import Inertial, gate_config
+from metarl_robot.safety.gate import Decision, Gate, GateState
+from metarl_robot.safety.input_validation import JUMP_M, RELOCATED_COUNT, Rejection
 
 ROBOTS = ("x500", "hummingbird", "crazyflie")
 X500 = load_robot("x500")

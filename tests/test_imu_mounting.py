@@ -6,9 +6,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metarl_robot import rotation
-from metarl_robot.gate_law import Inertial
-from metarl_robot.imu_mounting import ImuMounting, MountingError
+from metarl_robot.core import rotation
+from metarl_robot.core.imu_mounting import ImuMounting, MountingError
+from metarl_robot.safety.fallback_law import Inertial
 
 GRAVITY = np.array([0.0, 0.0, -9.81])
 TURN = rotation.exp(np.array([0.4, -1.1, 2.0]))

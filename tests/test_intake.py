@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metarl_robot.gate_law import Inertial
-from metarl_robot.intake import (
+from metarl_robot.core.robot import Robot, load_robot
+from metarl_robot.core.signals import State
+from metarl_robot.safety.fallback_law import Inertial
+from metarl_robot.safety.input_validation import (
     FROZEN_S,
     MAX_STEP_S,
     RELOCATED_COUNT,
@@ -22,9 +24,7 @@ from metarl_robot.intake import (
     StateIntake,
     clock_problem,
 )
-from metarl_robot.refusals import Refusals, Rejection
-from metarl_robot.robot import Robot, load_robot
-from metarl_robot.signals import State
+from metarl_robot.safety.refusals import Refusals, Rejection
 
 ROBOT, PANDA, X500 = (load_robot(name, check_model=False) for name in ("planar2", "panda", "x500"))
 GOOD = State(np.array([0.1, 0.2]), np.zeros(2))

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from metarl_robot.errors import SignalError
-from metarl_robot.labelled import Table, table_of
+from metarl_robot.core.errors import SignalError
+from metarl_robot.core.tables import Table, table_of
 
 
 def as_message(first: str, second: str, data: object) -> SimpleNamespace:

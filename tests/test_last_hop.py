@@ -8,15 +8,15 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from metarl_robot import rotation
 from metarl_robot.control.factory import load_config, make_controller
-from metarl_robot.course import course_of
-from metarl_robot.errors import SignalError
-from metarl_robot.gate_law import gate_config
-from metarl_robot.last_hop import RESUME_S, LastHop
-from metarl_robot.robot import Robot, load_robot
+from metarl_robot.core import rotation
+from metarl_robot.core.errors import SignalError
+from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.ros_nodes.gate import shipped
+from metarl_robot.safety.fallback_law import gate_config
+from metarl_robot.safety.last_hop import RESUME_S, LastHop
 from metarl_robot.sim.kinds import Plant, simulation
+from metarl_robot.trajectories.flat_outputs import course_of
 
 CONTROLLERS = {"panda": ("pid", "tracking"), "x500": ("se3", "figure_eight")}
 DEADLINE_S = 0.1

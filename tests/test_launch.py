@@ -18,8 +18,8 @@ import yaml
 from metarl_robot.cli.launch import Launch, LaunchError, run_launch, show_args
 from metarl_robot.cli.launch_file import NodeSpec, declared_arguments, evaluate, find_launch_file, find_share
 from metarl_robot.cli.launch_process import is_patient
-from metarl_robot.errors import MetaRLError, MissingPackageError, UnknownNameError
-from metarl_robot.robot import MODELS_DIR
+from metarl_robot.core.errors import MetaRLError, MissingPackageError, UnknownNameError
+from metarl_robot.core.robot import MODELS_DIR
 from metarl_robot.ros_nodes.unique_name import NameTakenError, check_name, claim_name
 
 WAIT_S = 60.0  # how long a test waits for a process before it gives up

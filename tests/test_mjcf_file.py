@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from metarl_robot.errors import RobotError
-from metarl_robot.robot import MODELS_DIR, load_robot
-from metarl_robot.sim.model import compile_model
+from metarl_robot.core.errors import RobotError
+from metarl_robot.core.robot import MODELS_DIR, load_robot
+from metarl_robot.sim.arm.model import compile_model
 
 XML = (MODELS_DIR / "planar2" / "robot.xml").read_text(encoding="utf-8")
 _TOP = "<worldbody>"

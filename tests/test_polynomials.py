@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.polynomial import Polynomial
 
-from metarl_robot.polynomials import Polynomials
+from metarl_robot.trajectories.polynomials import Polynomials
 
 KNOTS = np.array([-0.3, 0.4, 1.9, 2.0])
 COEFFICIENTS = np.random.default_rng(0).normal(size=(3, 8, 2))

@@ -10,8 +10,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from metarl_robot.errors import SignalError
-from metarl_robot.reference import (
+from metarl_robot.core.errors import SignalError
+from metarl_robot.core.robot import load_robot
+from metarl_robot.core.signals import Setpoints
+from metarl_robot.robots.arm.trajectories import (
     EXCITATION,
     TRACKING,
     Hold,
@@ -26,8 +28,6 @@ from metarl_robot.reference import (
     random_sines,
     random_tracking,
 )
-from metarl_robot.robot import load_robot
-from metarl_robot.signals import Setpoints
 
 RNG = np.random.default_rng(0)
 TIMES = np.array([0.0, 0.7, 1.5, 2.0, 3.0])

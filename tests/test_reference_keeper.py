@@ -6,12 +6,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metarl_robot.course import Outputs, course_of
-from metarl_robot.errors import SignalError
-from metarl_robot.reference import check_reference, random_tracking
-from metarl_robot.reference_keeper import ReferenceKeeper
-from metarl_robot.robot import Robot, load_robot
-from metarl_robot.signals import Reference, Setpoints, State
+from metarl_robot.core.errors import SignalError
+from metarl_robot.core.robot import Robot, load_robot
+from metarl_robot.core.signals import Reference, Setpoints, State
+from metarl_robot.robots.arm.trajectories import check_reference, random_tracking
+from metarl_robot.trajectories.flat_outputs import Outputs, course_of
+from metarl_robot.trajectories.reference_manager import ReferenceKeeper
 
 ROBOT = load_robot("planar2")
 RNG = np.random.default_rng(0)

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metarl_robot.errors import RobotError, UnknownNameError
-from metarl_robot.robot import MODELS_DIR, available_robots, load_robot
+from metarl_robot.core.errors import RobotError, UnknownNameError
+from metarl_robot.core.robot import MODELS_DIR, available_robots, load_robot
 
 
 @pytest.fixture

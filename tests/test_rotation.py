@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from metarl_robot import rotation
+from metarl_robot.core import rotation
 
 TOLERANCE = 1e-12  # a few hundred roundings
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from metarl_robot.errors import RobotError
-from metarl_robot.yaml_file import MOST_BYTES, MOST_DEPTH, MOST_VALUES, parse_yaml, read_yaml
+from metarl_robot.core.errors import RobotError
+from metarl_robot.core.yaml_file import MOST_BYTES, MOST_DEPTH, MOST_VALUES, parse_yaml, read_yaml
 
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{i + 1}: &a{i + 1} [{', '.join([f'*a{i}'] * 10)}]\n" for i in range(9)

@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.benchmarks.mpc_problem import Family, Plan, Problem
-from metarl_robot.dynamics.code_cache import private_folder
-from metarl_robot.dynamics.compiler import scratch_folder
+from metarl_robot.compile.code_cache import private_folder
+from metarl_robot.compile.compiler import scratch_folder
 
 Array = NDArray[np.float64]
 

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.benchmarks.mpc_problem import Family, Plan, Problem, input_bounds, limited_bounds
-from metarl_robot.dynamics.compiled import NumpyFunction
-from metarl_robot.dynamics.compiler import compiled
-from metarl_robot.errors import MetaRLError
+from metarl_robot.compile.compiled import NumpyFunction
+from metarl_robot.compile.compiler import compiled
+from metarl_robot.core.errors import MetaRLError
 
 Array = NDArray[np.float64]
 

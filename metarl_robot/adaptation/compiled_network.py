@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.network import Network, Perceptron
-from metarl_robot.dynamics.kernel import Kernel, kernel
+from metarl_robot.compile.kernel import Kernel, kernel
 
 Array = NDArray[np.float64]
 

@@ -23,9 +23,9 @@ from metarl_robot.adaptation.maml import Layers, MamlAdapter, NetworkInputs, Res
 from metarl_robot.adaptation.momentum_filter import FilterTuning, Jump, MomentumFilter, Prior
 from metarl_robot.adaptation.network import Network
 from metarl_robot.adaptation.tuning import AdapterTuning
-from metarl_robot.checkpoint import Checkpoint
-from metarl_robot.errors import CheckpointError, UnknownNameError
-from metarl_robot.robot import Robot
+from metarl_robot.core.checkpoint import Checkpoint
+from metarl_robot.core.errors import CheckpointError, UnknownNameError
+from metarl_robot.core.robot import Robot
 
 Array = NDArray[np.float64]
 

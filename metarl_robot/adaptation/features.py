@@ -19,9 +19,9 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.dynamics.arm import ArmDynamics
-from metarl_robot.dynamics.balance import Balance
+from metarl_robot.dynamics.momentum_balance import Balance
 from metarl_robot.dynamics.rigid_body import N_INERTIAL
+from metarl_robot.robots.arm.dynamics import ArmDynamics
 
 Array = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.dynamics.kernel import Kernel, address, kernel
+from metarl_robot.compile.kernel import Kernel, address, kernel
 
 Array = NDArray[np.float64]
 

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from metarl_robot.adaptation.base import Adapter
 from metarl_robot.adaptation.features import Xi
-from metarl_robot.intake import MAX_STEP_S
-from metarl_robot.robot import Robot
-from metarl_robot.sample_check import SampleCheck, number, vector
-from metarl_robot.signals import EMPTY_CONTEXT, Context, State, Status
+from metarl_robot.core.robot import Robot
+from metarl_robot.core.signals import EMPTY_CONTEXT, Context, State, Status
+from metarl_robot.safety.input_validation import MAX_STEP_S
+from metarl_robot.safety.sample_check import SampleCheck, number, vector
 
 Array = NDArray[np.float64]
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Adaptation by gradient steps on all weights, as in GrBAL (Nagabandi et al., "Learning to adapt in dynamic, real-world
 environments through meta-reinforcement learning", 2019), from weights that MAML has trained for it
-(metarl_robot/meta/maml.py).
+(metarl_robot/learning/models/maml.py).
 
 The network predicts the residual, Δ(ξ) = s ∘ f_θ(x), from
 
@@ -34,10 +34,10 @@ from numpy.typing import NDArray
 
 from metarl_robot.adaptation.features import COULOMB_VELOCITY_RAD_S, Xi
 from metarl_robot.adaptation.momentum_filter import MomentumFilter
-from metarl_robot.dynamics.arm import ArmDynamics
+from metarl_robot.core.robot import Robot
+from metarl_robot.core.signals import EMPTY_CONTEXT, Context, State
 from metarl_robot.dynamics.rigid_body import N_INERTIAL
-from metarl_robot.robot import Robot
-from metarl_robot.signals import EMPTY_CONTEXT, Context, State
+from metarl_robot.robots.arm.dynamics import ArmDynamics
 
 Array = NDArray[np.float64]
 Matrix = NDArray[np.floating]

@@ -48,8 +48,8 @@ from numpy.typing import NDArray
 from metarl_robot.adaptation.features import FeatureMap, Interval, Xi
 from metarl_robot.adaptation.filter_algebra import Belief, Innovation, Motion, Wander, algebra
 from metarl_robot.adaptation.stream import command_history, smooth, velocity_noise, whiteness
-from metarl_robot.dynamics.balance import Balance, Expected
-from metarl_robot.signals import Context, State
+from metarl_robot.core.signals import Context, State
+from metarl_robot.dynamics.momentum_balance import Balance, Expected
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.intp]

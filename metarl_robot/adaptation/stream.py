@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
-from metarl_robot.dynamics.kernel import Kernel, address, kernel
+from metarl_robot.compile.kernel import Kernel, address, kernel
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.intp]

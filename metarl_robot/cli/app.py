@@ -19,7 +19,7 @@ from metarl_robot import __version__
 from metarl_robot.cli import bench, demo, evaluation, faults, info, launching, plot, robots, train
 from metarl_robot.cli.console import examples, forgive_encodings
 from metarl_robot.cli.failure import BAD_INPUT, DEFECT, exit_code_of, is_a_reader_gone, paragraph, report_defect, say
-from metarl_robot.errors import MetaRLError, shortened
+from metarl_robot.core.errors import MetaRLError, shortened
 
 _EPILOG = examples(
     ("metarl demo panda", "an unknown payload, with and without adaptation"),

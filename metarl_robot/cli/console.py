@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from metarl_robot.errors import MetaRLError
+from metarl_robot.core.errors import MetaRLError
 
 NOTHING = "–"
 _PIPE_WIDTH = 160

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metarl_robot.cli.console import err, examples, note, out, parse_names, write_json
-from metarl_robot.errors import UnknownNameError
+from metarl_robot.core.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from metarl_robot.cli.demo_task import DemoTask
     from metarl_robot.cli.run_metrics import Result
-    from metarl_robot.robot import Robot
+    from metarl_robot.core.robot import Robot
 
 _EPILOG = examples(
     ("metarl demo panda", "about a minute, in real time"),
@@ -84,7 +84,7 @@ def demo(
     adaptation.
     """
     from metarl_robot.cli.demo_task import demo_task
-    from metarl_robot.robot import load_robot
+    from metarl_robot.core.robot import load_robot
 
     name = _ALIASES.get(robot, robot)
     loaded, names = load_robot(name), parse_names(controllers)

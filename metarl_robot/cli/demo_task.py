@@ -19,12 +19,12 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from metarl_robot.course import course_of
-from metarl_robot.errors import MetaRLError, UnknownNameError
-from metarl_robot.robot import Robot
-from metarl_robot.signals import Reference
+from metarl_robot.core.errors import MetaRLError, UnknownNameError
+from metarl_robot.core.robot import Robot
+from metarl_robot.core.signals import Reference
 from metarl_robot.sim.kinds import simulation
 from metarl_robot.sim.payload import Payload
+from metarl_robot.trajectories.flat_outputs import course_of
 
 Array = NDArray[np.float64]
 

@@ -52,7 +52,7 @@ def evaluate(
 ) -> None:
     """Compare controllers on simulated runs that change half-way, and say how well each follows before and after."""
     from metarl_robot.control.factory import controller_names
-    from metarl_robot.robot import load_robot
+    from metarl_robot.core.robot import load_robot
 
     if plot is not None:
         _check_plot(plot)

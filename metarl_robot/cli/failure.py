@@ -12,7 +12,7 @@ import traceback
 
 from metarl_robot import __version__
 from metarl_robot.cli.console import note
-from metarl_robot.errors import MetaRLError, shortened
+from metarl_robot.core.errors import MetaRLError, shortened
 
 FAILED, BAD_INPUT, DEFECT = 1, 2, 70  # 70: EX_SOFTWARE of sysexits.h
 _LONGEST = 8000

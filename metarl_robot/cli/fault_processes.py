@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from metarl_robot.cli.launch import Launch
-from metarl_robot.errors import FaultError, MetaRLError
-from metarl_robot.robot import Robot
+from metarl_robot.core.errors import FaultError, MetaRLError
+from metarl_robot.core.robot import Robot
 from metarl_robot.sim.faults_loop import COMMAND_DEADLINE_S
 from metarl_robot.sim.faults_run import FaultRun
 from metarl_robot.sim.faults_witness import Reached, Witness
@@ -129,7 +129,7 @@ def _reset(run: Run) -> None:
 
 
 def _parameters(run: Run) -> None:
-    from metarl_robot.gate_law import gate_config
+    from metarl_robot.safety.fallback_law import gate_config
     from metarl_robot.sim.faults_nodes import ends_of
 
     run.retuned = True
@@ -203,7 +203,7 @@ def run_process_fault(robot: Robot, kind: str, seed: int) -> FaultRun:
         UnknownNameError: no such kind.
         FaultError: the nodes did not get to work before the fault.
     """
-    from metarl_robot.errors import UnknownNameError
+    from metarl_robot.core.errors import UnknownNameError
 
     if kind not in KINDS:
         raise UnknownNameError("kind of fault", kind, KINDS)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from metarl_robot.cli.console import plain_json
-from metarl_robot.errors import MetaRLError
+from metarl_robot.core.errors import MetaRLError
 
 _LONG = "long"
 

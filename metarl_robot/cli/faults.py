@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from metarl_robot.cli.console import err, examples, out, parse_names, write_json
 from metarl_robot.cli.progress import Report, progress
-from metarl_robot.errors import FaultError, UnknownNameError
+from metarl_robot.core.errors import FaultError, UnknownNameError
 
 if TYPE_CHECKING:
     from metarl_robot.cli.fault_results import Results
@@ -100,7 +100,7 @@ def _keep(results: Results, robot: str, kind: str | None, seeds: int, processes:
 
 
 def _run(report: Report, results: Results, robot: str, kind: str | None, seeds: int, processes: bool) -> None:
-    from metarl_robot.robot import load_robot
+    from metarl_robot.core.robot import load_robot
 
     loaded, (known, run) = load_robot(robot), _runner(processes)
     kinds = known if kind is None else parse_names(kind)
@@ -132,7 +132,7 @@ def _runner(processes: bool) -> tuple[tuple[str, ...], Callable[..., Any]]:
 
 
 def _run_long(report: Report, results: Results, robot: str, minutes: float) -> None:
-    from metarl_robot.robot import load_robot
+    from metarl_robot.core.robot import load_robot
     from metarl_robot.sim.long_run import long_run
 
     loaded = load_robot(robot)

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
-from metarl_robot.errors import MetaRLError
+from metarl_robot.core.errors import MetaRLError
 
 Array = NDArray[np.float64]
 

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from metarl_robot.cli.console import examples, out, table, write_json
 from metarl_robot.cli.prediction import prediction_table
-from metarl_robot.errors import shown
+from metarl_robot.core.errors import shown
 
 _EPILOG = examples(
     ("metarl info panda", "the weights shipped with a robot"),
@@ -43,7 +43,7 @@ def info(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what trained a checkpoint, its scores and its hash."""
-    from metarl_robot.checkpoint import load_checkpoint
+    from metarl_robot.core.checkpoint import load_checkpoint
 
     path = checkpoint_path(checkpoint, adapter)
     loaded = load_checkpoint(path)
@@ -66,7 +66,7 @@ def info(
 
 def _score_table(path: Path, scores: Any) -> Table | None:
     """How well it predicts, where that is known. Raises CheckpointError."""
-    from metarl_robot.errors import CheckpointError
+    from metarl_robot.core.errors import CheckpointError
 
     try:
         return prediction_table(scores["prediction"]) if "prediction" in scores else None
@@ -78,9 +78,9 @@ def _score_table(path: Path, scores: Any) -> Table | None:
 
 def checkpoint_path(name: str, adapter: str) -> Path:
     """The file of that name, or what is shipped with the robot of that name. Raises UnknownNameError."""
-    from metarl_robot.checkpoint import default_checkpoint
-    from metarl_robot.errors import UnknownNameError
-    from metarl_robot.robot import load_robot
+    from metarl_robot.core.checkpoint import default_checkpoint
+    from metarl_robot.core.errors import UnknownNameError
+    from metarl_robot.core.robot import load_robot
 
     path = Path(name)
     if path.is_file() or path.suffix:

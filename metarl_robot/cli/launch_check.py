@@ -14,8 +14,8 @@ from pathlib import Path
 
 from metarl_robot.cli.failure import remedy_for
 from metarl_robot.cli.launch_file import PACKAGE, SUFFIX, LaunchError, NodeSpec, evaluate, find_share
-from metarl_robot.errors import MetaRLError, MissingPackageError, shown
-from metarl_robot.robot import load_robot
+from metarl_robot.core.errors import MetaRLError, MissingPackageError, shown
+from metarl_robot.core.robot import load_robot
 
 
 def check_start(path: Path, specs: Iterable[NodeSpec]) -> None:

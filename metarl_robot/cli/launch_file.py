@@ -23,8 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from metarl_robot.errors import MetaRLError, UnknownNameError, shortened, shown
-from metarl_robot.yaml_file import parse_yaml, read_yaml
+from metarl_robot.core.errors import MetaRLError, UnknownNameError, shortened, shown
+from metarl_robot.core.yaml_file import parse_yaml, read_yaml
 
 PACKAGE = "metarl_robot"
 SUFFIX = ".launch.yaml"

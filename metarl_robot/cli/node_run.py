@@ -26,7 +26,7 @@ from typing import TextIO
 from metarl_robot.cli.launch import Launch
 from metarl_robot.cli.launch_process import node_environment
 from metarl_robot.cli.live import Sample
-from metarl_robot.errors import MetaRLError
+from metarl_robot.core.errors import MetaRLError
 from metarl_robot.ros_nodes.launcher_watch import AT_ONCE, LAUNCHER
 
 _LOOK_HZ = 10.0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from metarl_robot.cli.console import err, examples, note, out
-from metarl_robot.errors import MetaRLError, UnknownNameError
+from metarl_robot.core.errors import MetaRLError, UnknownNameError
 
 if TYPE_CHECKING:
     from metarl_robot.cli.runlog import RunLog
@@ -80,7 +80,7 @@ def _write(path: Path, logs: Sequence[RunLog], recordings: Sequence[Path], figur
     from metarl_robot.cli.report import write_report
     from metarl_robot.cli.run_metrics import result_of
     from metarl_robot.cli.wording import wording
-    from metarl_robot.robot import load_robot
+    from metarl_robot.core.robot import load_robot
 
     results = [result_of(log, "recording", seed=0) for log in logs]
     if path.suffix == ".html":

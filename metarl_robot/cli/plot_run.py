@@ -25,7 +25,7 @@ from metarl_robot.cli.figure import (
 )
 from metarl_robot.cli.runlog import Payload, RunLog
 from metarl_robot.cli.wording import wording
-from metarl_robot.robot import Robot, load_robot
+from metarl_robot.core.robot import Robot, load_robot
 
 _RMS_WINDOW_S = 0.25
 _ERROR_FLOOR_MM = 1e-3

@@ -13,8 +13,8 @@ from metarl_robot.cli.console import note, number, table
 from metarl_robot.cli.progress import Report
 
 if TYPE_CHECKING:
-    from metarl_robot.checkpoint import Checkpoint
-    from metarl_robot.robot import Robot
+    from metarl_robot.core.checkpoint import Checkpoint
+    from metarl_robot.core.robot import Robot
 
 
 def predict(robot: Robot, checkpoint: Path | None, tasks: int, report: Report) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def predict(robot: Robot, checkpoint: Path | None, tasks: int, report: Report) -
 
 def _checkpoints(robot: Robot, chosen: Path | None) -> list[Checkpoint]:
     """The chosen weights, and of the other adapter those shipped, where there are any."""
-    from metarl_robot.checkpoint import default_checkpoint, load_checkpoint
+    from metarl_robot.core.checkpoint import default_checkpoint, load_checkpoint
 
     loaded = load_checkpoint(chosen or default_checkpoint(robot), robot)
     other = "last_layer" if loaded.adapter == "maml" else "maml"

@@ -27,14 +27,14 @@ from mcap.reader import NonSeekingReader
 from mcap_ros2.decoder import DecoderFactory
 from zstandard import ZstdError
 
-from metarl_robot import rotation
 from metarl_robot.cli.console import note
 from metarl_robot.cli.runlog import Array, Event, Payload, RunLog
-from metarl_robot.coordinates import coordinates
-from metarl_robot.errors import MetaRLError, SignalError, shown
-from metarl_robot.labelled import NANOSECONDS, Table, table_of
-from metarl_robot.reference import from_points
-from metarl_robot.robot import MODELS_DIR, Robot, load_robot
+from metarl_robot.core import rotation
+from metarl_robot.core.coordinates import coordinates
+from metarl_robot.core.errors import MetaRLError, SignalError, shown
+from metarl_robot.core.robot import MODELS_DIR, Robot, load_robot
+from metarl_robot.core.tables import NANOSECONDS, Table, table_of
+from metarl_robot.robots.arm.trajectories import from_points
 from metarl_robot.sim.kinds import simulation
 
 _TRUTH, _SETPOINT, _STEP, _CONTEXT, _DIAGNOSTICS = (

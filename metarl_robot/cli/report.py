@@ -19,7 +19,7 @@ from metarl_robot.cli.run_metrics import Result
 from metarl_robot.cli.run_tables import TextTable, tables
 from metarl_robot.cli.runlog import RunLog
 from metarl_robot.cli.wording import wording
-from metarl_robot.robot import load_robot
+from metarl_robot.core.robot import load_robot
 
 
 @dataclass(frozen=True)

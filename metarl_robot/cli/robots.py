@@ -41,14 +41,14 @@ def robots(
 
 
 def _describe_all() -> list[dict[str, Any]]:
-    from metarl_robot.robot import available_robots, load_robot
+    from metarl_robot.core.robot import available_robots, load_robot
 
     return [_describe(load_robot(name)) for name in available_robots()]
 
 
 def _describe(robot: Any) -> dict[str, Any]:
     from metarl_robot.cli.wording import wording
-    from metarl_robot.robot import RobotFile
+    from metarl_robot.core.robot import RobotFile
 
     checkpoint = robot.folder / "dynamics.safetensors"
     return {

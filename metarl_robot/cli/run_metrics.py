@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from metarl_robot.cli.runlog import Array, Event, Payload, RunLog
-from metarl_robot.reference import Hold
-from metarl_robot.robot import Robot, load_robot
-from metarl_robot.signals import Status
+from metarl_robot.core.robot import Robot, load_robot
+from metarl_robot.core.signals import Status
+from metarl_robot.robots.arm.trajectories import Hold
 from metarl_robot.sim.episode import EpisodeResult, Log, score
 from metarl_robot.sim.kinds import simulation
 from metarl_robot.sim.scenario import Scenario

@@ -13,8 +13,8 @@ import typer
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from metarl_robot.errors import MetaRLError
-from metarl_robot.validation import faults
+from metarl_robot.core.errors import MetaRLError
+from metarl_robot.core.validation import faults
 
 _PLAIN = (int, float, str)
 

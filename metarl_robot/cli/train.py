@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from metarl_robot.atomic import file_name
 from metarl_robot.cli import settings
 from metarl_robot.cli.console import examples, note, number, out, table, write_json
 from metarl_robot.cli.interruption import deferred_interrupt
 from metarl_robot.cli.prediction import prediction_table
 from metarl_robot.cli.progress import Report, progress
-from metarl_robot.errors import MetaRLError, UnknownNameError
-from metarl_robot.meta.config import TrainConfig
+from metarl_robot.core.atomic import file_name
+from metarl_robot.core.errors import MetaRLError, UnknownNameError
+from metarl_robot.learning.models.config import TrainConfig
 
 if TYPE_CHECKING:
-    from metarl_robot.robot import Robot
+    from metarl_robot.core.robot import Robot
     from metarl_robot.sim.training import TrainReport
 
 ADAPTERS = ("last_layer", "maml")
@@ -70,7 +70,7 @@ def train(
     """Meta-train a robot's dynamics model: simulated tasks, features and prior that adapt fast, scores on held-out
     tasks.
     """
-    from metarl_robot.robot import load_robot
+    from metarl_robot.core.robot import load_robot
 
     loaded = load_robot(robot)
     if chosen["adapter"] not in ADAPTERS:

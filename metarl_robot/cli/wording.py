@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from metarl_robot.robot import Robot
+from metarl_robot.core.robot import Robot
 
 
 @dataclass(frozen=True)

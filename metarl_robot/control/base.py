@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
-from metarl_robot.signals import Command, Reference, State
+from metarl_robot.core.signals import Command, Reference, State
 
 
 class Controller(Protocol):

@@ -19,10 +19,10 @@ from metarl_robot.adaptation.factory import ADAPTERS
 from metarl_robot.adaptation.guard import GuardedAdapter
 from metarl_robot.control.base import ControllerSpec
 from metarl_robot.control.guard import GuardedController
-from metarl_robot.errors import MetaRLError, UnknownNameError
-from metarl_robot.parameter_file import parameters_below, read_parameters
-from metarl_robot.robot import Robot, kind_of, named
-from metarl_robot.validation import faults
+from metarl_robot.core.errors import MetaRLError, UnknownNameError
+from metarl_robot.core.parameter_file import parameters_below, read_parameters
+from metarl_robot.core.robot import Robot, kind_of, named
+from metarl_robot.core.validation import faults
 
 ENTRY_POINT_GROUP = "metarl_robot.controllers"
 

@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.control.base import Controller
-from metarl_robot.control.limits import EffortLimiter
-from metarl_robot.errors import MetaRLError, SignalError
-from metarl_robot.robot import Robot
-from metarl_robot.sample_check import SampleCheck, vector
-from metarl_robot.signals import Command, Reference, State, Status
+from metarl_robot.control.effort_limits import EffortLimiter
+from metarl_robot.core.errors import MetaRLError, SignalError
+from metarl_robot.core.robot import Robot
+from metarl_robot.core.signals import Command, Reference, State, Status
+from metarl_robot.safety.sample_check import SampleCheck, vector
 
 Array = NDArray[np.float64]
 

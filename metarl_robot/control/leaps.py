@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.signals import Setpoints
+from metarl_robot.core.signals import Setpoints
 
 Array = NDArray[np.float64]
 

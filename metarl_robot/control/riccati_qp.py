@@ -21,7 +21,7 @@ import casadi as ca
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.dynamics.kernel import Kernel, kernel
+from metarl_robot.compile.kernel import Kernel, kernel
 from metarl_robot.dynamics.linearised import Linearised
 
 Array = NDArray[np.float64]

@@ -26,7 +26,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.errors import RobotError
+from metarl_robot.core.errors import RobotError
 
 Array = NDArray[np.float64]
 

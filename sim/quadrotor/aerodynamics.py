@@ -20,8 +20,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.quadrotor import Quadrotor
-from metarl_robot.rotation import skew
+from metarl_robot.core.rotation import skew
+from metarl_robot.robots.quadrotor.description import Quadrotor
 from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
 
 Array = NDArray[np.float64]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from metarl_robot.quadrotor import GRAVITY_M_S2, Quadrotor, QuadrotorFile
+from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, Quadrotor, QuadrotorFile
 
 MEMBERS = 60
 _ENTROPY = 7000

@@ -6,10 +6,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot import rotation
-from metarl_robot.quadrotor import GRAVITY_M_S2, Quadrotor
-from metarl_robot.signals import Reference, Setpoints
-from metarl_robot.sim.geometry import symmetric
+from metarl_robot.core import rotation
+from metarl_robot.core.signals import Reference, Setpoints
+from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, Quadrotor
+from metarl_robot.sim.arm.geometry import symmetric
 from metarl_robot.sim.quadrotor.tasks import QuadrotorTask, Wind
 from metarl_robot.sim.quadrotor.wind import strongest
 

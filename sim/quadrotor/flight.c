@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Quadrotors through physics steps, and what their sensors say. flight.py describes each quantity, and has the same in
+/* Quadrotors through physics steps, and what their sensors say. trajectories.py describes each quantity, and has the same in
  * numpy.
  *
  * Arrays are row-major, a row a quadrotor. Rings remember `keep` steps: what belongs to step s is in slot s mod keep.

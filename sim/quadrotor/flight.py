@@ -16,14 +16,14 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.dynamics.kernel import Kernel, kernel
-from metarl_robot.quadrotor import GRAVITY_M_S2, Quadrotor
-from metarl_robot.rotation import exp, multiply, normalise
-from metarl_robot.signals import Setpoints, State
+from metarl_robot.compile.kernel import Kernel, kernel
+from metarl_robot.core.rotation import exp, multiply, normalise
+from metarl_robot.core.signals import Setpoints, State
+from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, Quadrotor
+from metarl_robot.sim.arm.plant import velocity_age, whole_steps
 from metarl_robot.sim.kinds import RolloutArrays
-from metarl_robot.sim.plant import velocity_age, whole_steps
 from metarl_robot.sim.quadrotor.aerodynamics import Aerodynamics
-from metarl_robot.sim.quadrotor.detuned_law import DetunedLaw
+from metarl_robot.sim.quadrotor.data_collection_controller import DetunedLaw
 from metarl_robot.sim.quadrotor.tasks import MAX_DELAY_S, NOISES, QuadrotorTask
 from metarl_robot.sim.quadrotor.wind import GUST_DT_S, WindField
 from metarl_robot.sim.quadrotor.worlds import INCLUDE, Worlds, function_address

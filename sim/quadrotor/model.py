@@ -14,8 +14,8 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.quadrotor import GRAVITY_M_S2, Quadrotor
-from metarl_robot.sim.model import PHYSICS_DT_S, principal
+from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, Quadrotor
+from metarl_robot.sim.arm.model import PHYSICS_DT_S, principal
 from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
 
 Array = NDArray[np.float64]

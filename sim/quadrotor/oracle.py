@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The oracle of a quadrotor: an adapter that is told payload, rotors, drag and wind; see metarl_robot.sim.oracle.
+"""The oracle of a quadrotor: an adapter that is told payload, rotors, drag and wind; see metarl_robot.sim.arm.oracle.
 
 Gusts and swings of the wind are not told, nor latency: a disturbance observer takes them, as in the controllers that
 have to learn.
@@ -12,15 +12,15 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot import rotation
 from metarl_robot.adaptation.factory import filter_tuning
 from metarl_robot.adaptation.features import FeatureMap, Interval, Xi
-from metarl_robot.adaptation.flight_features import FlightPayloadFeatures, PushFeatures, RotorFeatures
 from metarl_robot.adaptation.momentum_filter import Prior
 from metarl_robot.adaptation.tuning import AdapterTuning
-from metarl_robot.dynamics.quadrotor import QuadrotorDynamics
-from metarl_robot.quadrotor import Quadrotor
-from metarl_robot.sim.oracle import OracleAdapter
+from metarl_robot.core import rotation
+from metarl_robot.robots.quadrotor.description import Quadrotor
+from metarl_robot.robots.quadrotor.dynamics import QuadrotorDynamics
+from metarl_robot.robots.quadrotor.features import FlightPayloadFeatures, PushFeatures, RotorFeatures
+from metarl_robot.sim.arm.oracle import OracleAdapter
 from metarl_robot.sim.quadrotor.aerodynamics import Aerodynamics
 from metarl_robot.sim.quadrotor.model import hover_command
 from metarl_robot.sim.quadrotor.tasks import QuadrotorTask

@@ -18,15 +18,15 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.errors import MetaRLError, SignalError
-from metarl_robot.quadrotor import Quadrotor
-from metarl_robot.rotation import inverse, normalise, rotate
-from metarl_robot.signals import Setpoints, State
+from metarl_robot.core.errors import MetaRLError, SignalError
+from metarl_robot.core.rotation import inverse, normalise, rotate
+from metarl_robot.core.signals import Setpoints, State
+from metarl_robot.robots.quadrotor.description import Quadrotor
+from metarl_robot.sim.arm.model import PHYSICS_DT_S
+from metarl_robot.sim.arm.plant import velocity_age
 from metarl_robot.sim.kinds import RolloutArrays
-from metarl_robot.sim.model import PHYSICS_DT_S
 from metarl_robot.sim.noise import NoiseStreams
-from metarl_robot.sim.plant import velocity_age
-from metarl_robot.sim.quadrotor.detuned_law import DetunedLaw
+from metarl_robot.sim.quadrotor.data_collection_controller import DetunedLaw
 from metarl_robot.sim.quadrotor.flight import advanced, make_flight, state_of
 from metarl_robot.sim.quadrotor.model import Fields, compile_model, hover_command, task_fields
 from metarl_robot.sim.quadrotor.tasks import NOISES, QuadrotorTask
@@ -43,7 +43,7 @@ class QuadrotorBatch:
         tasks: one per quadrotor; either all of them carry their payload on a sling, or none.
         seeds: one per quadrotor, of its sensor noise.
         physics_dt_s: length of a physics step.
-        compiled: in C where there is a compiler (flight.py).
+        compiled: in C where there is a compiler (trajectories.py).
     """
 
     def __init__(

@@ -13,18 +13,18 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot import rotation
-from metarl_robot.quadrotor import Quadrotor
-from metarl_robot.random_flight import drawn_flight
-from metarl_robot.signals import Setpoints
+from metarl_robot.core import rotation
+from metarl_robot.core.signals import Setpoints
+from metarl_robot.robots.quadrotor.description import Quadrotor
+from metarl_robot.robots.quadrotor.random_trajectories import drawn_flight
 from metarl_robot.sim.kinds import RolloutArrays
-from metarl_robot.sim.quadrotor.detuned_law import DetunedLaw
+from metarl_robot.sim.quadrotor.data_collection_controller import DetunedLaw
 from metarl_robot.sim.quadrotor.family import MEMBERS, member
 from metarl_robot.sim.quadrotor.feasibility import hover_use
 from metarl_robot.sim.quadrotor.plant import QuadrotorBatch
 from metarl_robot.sim.quadrotor.ranges import TRAIN, QuadrotorRanges, draw_task
 from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
-from metarl_robot.sim.shares import in_shares
+from metarl_robot.sim.work_queue import in_shares
 
 Array = NDArray[np.float64]
 

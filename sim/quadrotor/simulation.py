@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot import rotation
-from metarl_robot.quadrotor import Quadrotor
-from metarl_robot.signals import Reference
-from metarl_robot.sim.model import PHYSICS_DT_S
+from metarl_robot.core import rotation
+from metarl_robot.core.signals import Reference
+from metarl_robot.robots.quadrotor.description import Quadrotor
+from metarl_robot.sim.arm.model import PHYSICS_DT_S
 from metarl_robot.sim.quadrotor import suites
 from metarl_robot.sim.quadrotor.feasibility import flight_use
 from metarl_robot.sim.quadrotor.plant import QuadrotorPlant
@@ -20,7 +20,7 @@ from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
 from metarl_robot.sim.scenario import Scenario
 
 if TYPE_CHECKING:
-    from metarl_robot.sim.quadrotor.experience import FlightLessons
+    from metarl_robot.sim.quadrotor.training_data import FlightLessons
 
 Array = NDArray[np.float64]
 
@@ -65,7 +65,7 @@ class QuadrotorSimulation:
         return QuadrotorRollouts(self.robot)
 
     def lessons(self, knots: int = 1) -> FlightLessons:
-        from metarl_robot.sim.quadrotor.experience import FlightLessons
+        from metarl_robot.sim.quadrotor.training_data import FlightLessons
 
         return FlightLessons(self.robot)
 

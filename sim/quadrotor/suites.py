@@ -28,13 +28,13 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.errors import MetaRLError
-from metarl_robot.flatness import FlatTrajectory
-from metarl_robot.flight import FigureEight, MinimumSnap, Paced
-from metarl_robot.flight_limits import check_flight
-from metarl_robot.quadrotor import Quadrotor
-from metarl_robot.random_flight import random_flight
-from metarl_robot.signals import Reference
+from metarl_robot.core.errors import MetaRLError
+from metarl_robot.core.signals import Reference
+from metarl_robot.robots.quadrotor.description import Quadrotor
+from metarl_robot.robots.quadrotor.flatness import FlatTrajectory
+from metarl_robot.robots.quadrotor.random_trajectories import random_flight
+from metarl_robot.robots.quadrotor.trajectories import FigureEight, MinimumSnap, Paced
+from metarl_robot.robots.quadrotor.trajectory_limits import check_flight
 from metarl_robot.sim.payload import Payload
 from metarl_robot.sim.quadrotor.feasibility import flight_use, hover_use
 from metarl_robot.sim.quadrotor.ranges import (

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.errors import SignalError
+from metarl_robot.core.errors import SignalError
 from metarl_robot.sim.payload import Payload, finite_vector, known_keys, plain
 
 Array = NDArray[np.float64]

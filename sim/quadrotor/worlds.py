@@ -19,7 +19,7 @@ import numpy as np
 from mujoco import _batch
 from numpy.typing import NDArray
 
-from metarl_robot.errors import MetaRLError
+from metarl_robot.core.errors import MetaRLError
 
 INCLUDE = Path(mujoco.__file__).parent / "include"
 """Where MuJoCo's C headers are."""

@@ -8,8 +8,8 @@ import pytest
 
 from metarl_robot.adaptation.features import FeatureMap, FrictionFeatures, Interval, MotorFeatures, PayloadFeatures, Xi
 from metarl_robot.adaptation.network import NetworkFeatures, Perceptron
-from metarl_robot.dynamics.arm import ArmDynamics
-from metarl_robot.robot import load_robot
+from metarl_robot.core.robot import load_robot
+from metarl_robot.robots.arm.dynamics import ArmDynamics
 
 KNOTS = 4
 

@@ -21,8 +21,8 @@ from metarl_robot.adaptation.filter_algebra import (
 )
 from metarl_robot.adaptation.momentum_filter import MomentumFilter
 from metarl_robot.control.factory import make_controller
-from metarl_robot.robot import load_robot
-from metarl_robot.signals import Context, State
+from metarl_robot.core.robot import load_robot
+from metarl_robot.core.signals import Context, State
 from metarl_robot.sim.kinds import simulation
 
 Array = NDArray[np.float64]

@@ -11,15 +11,15 @@ import pytest
 from metarl_robot.adaptation.factory import feature_map, filter_tuning, make_adapter
 from metarl_robot.adaptation.momentum_filter import MomentumFilter, Prior
 from metarl_robot.adaptation.tuning import AdapterTuning
-from metarl_robot.dynamics.arm import ArmDynamics
-from metarl_robot.errors import MetaRLError
-from metarl_robot.reference import random_tracking
-from metarl_robot.robot import Robot, load_robot
-from metarl_robot.signals import State
-from metarl_robot.sim.oracle import known_context
+from metarl_robot.core.errors import MetaRLError
+from metarl_robot.core.robot import Robot, load_robot
+from metarl_robot.core.signals import State
+from metarl_robot.robots.arm.dynamics import ArmDynamics
+from metarl_robot.robots.arm.trajectories import random_tracking
+from metarl_robot.sim.arm.oracle import known_context
+from metarl_robot.sim.arm.plant import ArmPlant
+from metarl_robot.sim.arm.task import Task, draw_task, nominal_task
 from metarl_robot.sim.payload import Payload
-from metarl_robot.sim.plant import ArmPlant
-from metarl_robot.sim.task import Task, draw_task, nominal_task
 
 TUNING = AdapterTuning(8.0, model_error=0.002, surprise=1e-6)
 GROUPS = ("payload", "friction", "motor")

@@ -11,11 +11,11 @@ import pytest
 from metarl_robot.benchmarks.mpc_problem import Judge, Plan, Problem
 from metarl_robot.benchmarks.mpc_recording import Recording, Replay, Run, leaping_run, record, suite_run
 from metarl_robot.benchmarks.peers.casadi_solvers import CasadiSolver, available
-from metarl_robot.control.flight_mpc import FlightMPCConfig
 from metarl_robot.control.riccati_qp import RiccatiQP
-from metarl_robot.dynamics.quadrotor_plan import QuadrotorPlan
-from metarl_robot.quadrotor import Quadrotor
-from metarl_robot.robot import load_robot
+from metarl_robot.core.robot import load_robot
+from metarl_robot.robots.quadrotor.description import Quadrotor
+from metarl_robot.robots.quadrotor.mpc import FlightMPCConfig
+from metarl_robot.robots.quadrotor.plan import QuadrotorPlan
 
 needs_ipopt = pytest.mark.skipif(not available("IPOPT"), reason="this CasADi cannot load IPOPT")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from metarl_robot.cli.console import number, parse_names, write_json
-from metarl_robot.errors import MetaRLError
+from metarl_robot.core.errors import MetaRLError
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from metarl_robot.cli.recording import RecordingError, read_run
-from metarl_robot.robot import load_robot
+from metarl_robot.core.robot import load_robot
 
 pytestmark = pytest.mark.ros
 
@@ -35,7 +35,7 @@ def command(*arguments: str) -> list[str]:
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few seconds' training: enough for a payload to be felt."""
-    from metarl_robot.meta.config import TrainConfig
+    from metarl_robot.learning.models.config import TrainConfig
     from metarl_robot.sim.training import train
 
     config = TrainConfig(tasks=40, duration_s=1.2, steps=40, batch=8, learned=2, hidden=(8,), threads=1)

@@ -14,10 +14,10 @@ import pytest
 
 from metarl_robot.cli.demo_task import demo_task
 from metarl_robot.cli.recording import read_run
-from metarl_robot.course import course_of
-from metarl_robot.errors import MetaRLError
-from metarl_robot.robot import load_robot
+from metarl_robot.core.errors import MetaRLError
+from metarl_robot.core.robot import load_robot
 from metarl_robot.sim.kinds import simulation
+from metarl_robot.trajectories.flat_outputs import course_of
 
 CONTROLLERS = ("nominal_mpc", "offset_free_mpc")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from metarl_robot.cli.app import main
-from metarl_robot.robot import MODELS_DIR
+from metarl_robot.core.robot import MODELS_DIR
 
 METARL = (sys.executable, "-m", "metarl_robot")
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from metarl_robot.cli import figure, plot_run
-from metarl_robot.errors import MetaRLError
+from metarl_robot.core.errors import MetaRLError
 
 
 def test_rolling_rms_is_the_rms_of_the_window() -> None:

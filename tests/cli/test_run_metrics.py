@@ -16,9 +16,9 @@ from metarl_robot.cli.run_metrics import result_of
 from metarl_robot.cli.runlog import Event, Payload, RunLog
 from metarl_robot.cli.wording import wording
 from metarl_robot.control.factory import make_controller
-from metarl_robot.robot import load_robot
+from metarl_robot.core.robot import load_robot
+from metarl_robot.sim.arm.suites import scenario
 from metarl_robot.sim.episode import Episode, run_episode
-from metarl_robot.sim.suites import scenario
 
 CHANGE_S = 5.0
 

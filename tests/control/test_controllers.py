@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metarl_robot.control.arm_mpc import ArmMPC
 from metarl_robot.control.base import Controller
 from metarl_robot.control.factory import ConfigError, controller_names, load_config, make_controller
-from metarl_robot.errors import UnknownNameError
-from metarl_robot.reference import Hold
-from metarl_robot.robot import Robot, load_robot
-from metarl_robot.signals import Reference, State, Status
+from metarl_robot.core.errors import UnknownNameError
+from metarl_robot.core.robot import Robot, load_robot
+from metarl_robot.core.signals import Reference, State, Status
+from metarl_robot.robots.arm.mpc import ArmMPC
+from metarl_robot.robots.arm.trajectories import Hold
+from metarl_robot.sim.arm.plant import ArmPlant
+from metarl_robot.sim.arm.task import Task, nominal_task
 from metarl_robot.sim.payload import Payload
-from metarl_robot.sim.plant import ArmPlant
-from metarl_robot.sim.task import Task, nominal_task
 
 CONTROLLERS = ("pid", "computed_torque", "nominal_mpc", "offset_free_mpc")
 

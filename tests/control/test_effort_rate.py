@@ -6,10 +6,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from metarl_robot.control.bumpless_transfer import Handover
 from metarl_robot.control.factory import make_controller
-from metarl_robot.control.handover import Handover
-from metarl_robot.robot import load_robot
-from metarl_robot.signals import Setpoints, State
+from metarl_robot.core.robot import load_robot
+from metarl_robot.core.signals import Setpoints, State
 
 NAMES = {"planar2": ("pid", "computed_torque", "nominal_mpc"), "x500": ("pid", "se3", "nominal_mpc")}
 

@@ -11,14 +11,14 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from metarl_robot import rotation
 from metarl_robot.control.base import Controller
 from metarl_robot.control.factory import load_config, make_controller
-from metarl_robot.control.flight_command import collective_and_rates, rotor_speeds
-from metarl_robot.flight import FigureEight, Hover
-from metarl_robot.quadrotor import GRAVITY_M_S2, Quadrotor
-from metarl_robot.robot import load_robot
-from metarl_robot.signals import Command, Plan, Reference, Setpoints, State, Status
+from metarl_robot.core import rotation
+from metarl_robot.core.robot import load_robot
+from metarl_robot.core.signals import Command, Plan, Reference, Setpoints, State, Status
+from metarl_robot.robots.quadrotor.command import collective_and_rates, rotor_speeds
+from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, Quadrotor
+from metarl_robot.robots.quadrotor.trajectories import FigureEight, Hover
 from metarl_robot.sim.payload import Payload
 from metarl_robot.sim.quadrotor.plant import QuadrotorPlant
 from metarl_robot.sim.quadrotor.tasks import QuadrotorTask, Wind

@@ -10,10 +10,10 @@ import pytest
 
 from metarl_robot.control.base import Controller
 from metarl_robot.control.factory import make_controller
-from metarl_robot.flight import FigureEight, Hover
-from metarl_robot.quadrotor import Quadrotor
-from metarl_robot.robot import load_robot
-from metarl_robot.signals import Reference, State, Status
+from metarl_robot.core.robot import load_robot
+from metarl_robot.core.signals import Reference, State, Status
+from metarl_robot.robots.quadrotor.description import Quadrotor
+from metarl_robot.robots.quadrotor.trajectories import FigureEight, Hover
 from metarl_robot.sim.evaluate import run_one
 from metarl_robot.sim.kinds import simulation
 from metarl_robot.sim.payload import Payload

@@ -6,12 +6,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metarl_robot import rotation
-from metarl_robot.control.attitude import tilt_and_yaw_error
 from metarl_robot.control.low_pass import LowPass
-from metarl_robot.control.rotors import Rotors, pace
-from metarl_robot.quadrotor import MotorModel, Quadrotor
-from metarl_robot.robot import load_robot
+from metarl_robot.core import rotation
+from metarl_robot.core.robot import load_robot
+from metarl_robot.robots.quadrotor.attitude import tilt_and_yaw_error
+from metarl_robot.robots.quadrotor.description import MotorModel, Quadrotor
+from metarl_robot.robots.quadrotor.rotors import Rotors, pace
 
 
 def robot(name: str) -> Quadrotor:

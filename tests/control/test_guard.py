@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from metarl_robot.control.base import ControllerSpec
+from metarl_robot.control.bumpless_transfer import Handover
 from metarl_robot.control.factory import controller_names, make_controller
 from metarl_robot.control.guard import HOLD_S, GuardedController
-from metarl_robot.control.handover import Handover
-from metarl_robot.errors import SignalError
-from metarl_robot.robot import Robot, load_robot
-from metarl_robot.sample_check import AGREEING
-from metarl_robot.signals import Command, Setpoints, State, Status
+from metarl_robot.core.errors import SignalError
+from metarl_robot.core.robot import Robot, load_robot
+from metarl_robot.core.signals import Command, Setpoints, State, Status
+from metarl_robot.safety.sample_check import AGREEING
 from metarl_robot.sim.kinds import simulation
 
 ROBOTS = {"arm": "planar2", "quadrotor": "x500"}
@@ -215,7 +215,7 @@ class Careless:
 def test_a_third_party_s_controller_is_guarded_too(monkeypatch: pytest.MonkeyPatch) -> None:
     from types import SimpleNamespace
 
-    from metarl_robot.control.pid import PIDConfig
+    from metarl_robot.robots.arm.pid import PIDConfig
 
     spec = ControllerSpec(PIDConfig, lambda robot, config, checkpoint, oracle: Careless())
     point = SimpleNamespace(name="careless", load=lambda: spec)

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from metarl_robot.control.bumpless_transfer import FADE_S, Handover
 from metarl_robot.control.factory import make_controller
-from metarl_robot.control.handover import FADE_S, Handover
-from metarl_robot.reference import random_tracking
-from metarl_robot.robot import load_robot
+from metarl_robot.core.robot import load_robot
+from metarl_robot.robots.arm.trajectories import random_tracking
+from metarl_robot.sim.arm.plant import ArmPlant
+from metarl_robot.sim.arm.task import nominal_task
 from metarl_robot.sim.payload import Payload
-from metarl_robot.sim.plant import ArmPlant
-from metarl_robot.sim.task import nominal_task
 
 ROBOT = load_robot("planar2")
 REFERENCE = random_tracking(ROBOT, np.random.default_rng(1), 6.0)

@@ -14,14 +14,14 @@ import pytest
 import yaml
 
 from metarl_robot.control.base import Controller
+from metarl_robot.control.bumpless_transfer import FADE_S, LEARN_S, Handover
 from metarl_robot.control.factory import controller_names, make_controller
-from metarl_robot.control.handover import FADE_S, LEARN_S, Handover
-from metarl_robot.course import course_of
-from metarl_robot.gate import Gate, GateState
-from metarl_robot.gate_law import gate_config
-from metarl_robot.robot import load_robot
+from metarl_robot.core.robot import load_robot
+from metarl_robot.safety.fallback_law import gate_config
+from metarl_robot.safety.gate import Gate, GateState
 from metarl_robot.sim.kinds import simulation
 from metarl_robot.sim.payload import Payload
+from metarl_robot.trajectories.flat_outputs import course_of
 
 
 class Case(NamedTuple):

@@ -10,17 +10,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from metarl_robot import rotation
-from metarl_robot.control.approach import LIFT_M_S2, SIDE_M_S2, FlightApproach
 from metarl_robot.control.factory import make_controller
 from metarl_robot.control.leaps import without_leaps
-from metarl_robot.course import course_of
-from metarl_robot.flight import FigureEight, Hover
-from metarl_robot.quadrotor import Quadrotor
-from metarl_robot.robot import load_robot
-from metarl_robot.signals import Reference, Setpoints
+from metarl_robot.core import rotation
+from metarl_robot.core.robot import load_robot
+from metarl_robot.core.signals import Reference, Setpoints
+from metarl_robot.robots.quadrotor.approach import LIFT_M_S2, SIDE_M_S2, FlightApproach
+from metarl_robot.robots.quadrotor.description import Quadrotor
+from metarl_robot.robots.quadrotor.trajectories import FigureEight, Hover
 from metarl_robot.sim.kinds import simulation
 from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
+from metarl_robot.trajectories.flat_outputs import course_of
 
 KNOTS_S = 0.05 * np.arange(21)
 HEIGHT = np.array([0.0, 0.0, 2.0])

@@ -6,8 +6,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metarl_robot.control.limits import EffortLimiter
-from metarl_robot.robot import load_robot
+from metarl_robot.control.effort_limits import EffortLimiter
+from metarl_robot.core.robot import load_robot
 
 
 @pytest.mark.parametrize("name", ["panda", "x500"])

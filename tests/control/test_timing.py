@@ -13,10 +13,10 @@ import pytest
 
 from metarl_robot.control.base import Controller
 from metarl_robot.control.factory import make_controller
-from metarl_robot.robot import Robot, load_robot
-from metarl_robot.sim.plant import ArmPlant
+from metarl_robot.core.robot import Robot, load_robot
+from metarl_robot.sim.arm.plant import ArmPlant
+from metarl_robot.sim.arm.suites import scenario
 from metarl_robot.sim.scenario import Scenario
-from metarl_robot.sim.suites import scenario
 
 DURATION_S = 3.0
 pytestmark = pytest.mark.slow

@@ -9,7 +9,7 @@ import casadi as ca
 import numpy as np
 import pytest
 
-from metarl_robot.control.tracking_qp import SLACK_WEIGHT, Rows, TrackingQP
+from metarl_robot.robots.arm.tracking_qp import SLACK_WEIGHT, Rows, TrackingQP
 
 N, JOINTS = 12, 3
 

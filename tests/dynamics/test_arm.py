@@ -7,9 +7,9 @@ import mujoco
 import numpy as np
 import pytest
 
-from metarl_robot.dynamics import code_cache, compiler
-from metarl_robot.dynamics.arm import ArmDynamics
-from metarl_robot.robot import Robot, load_robot
+from metarl_robot.compile import code_cache, compiler
+from metarl_robot.core.robot import Robot, load_robot
+from metarl_robot.robots.arm.dynamics import ArmDynamics
 
 TOLERANCE = 1e-8  # asked of the model; what is left is rounding, about 1e-13
 ROBOTS = ("panda", "planar2")

@@ -8,18 +8,18 @@ import pytest
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.features import Interval
-from metarl_robot.adaptation.flight_features import (
+from metarl_robot.adaptation.network import Perceptron
+from metarl_robot.core.robot import load_robot
+from metarl_robot.robots.arm.dynamics import ArmDynamics
+from metarl_robot.robots.quadrotor.description import Quadrotor
+from metarl_robot.robots.quadrotor.dynamics import QuadrotorDynamics
+from metarl_robot.robots.quadrotor.features import (
     DragFeatures,
     FlightNetworkFeatures,
     FlightScale,
     PushFeatures,
     RotorFeatures,
 )
-from metarl_robot.adaptation.network import Perceptron
-from metarl_robot.dynamics.arm import ArmDynamics
-from metarl_robot.dynamics.quadrotor import QuadrotorDynamics
-from metarl_robot.quadrotor import Quadrotor
-from metarl_robot.robot import load_robot
 
 Array = NDArray[np.float64]
 Dynamics = ArmDynamics | QuadrotorDynamics

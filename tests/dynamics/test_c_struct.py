@@ -13,8 +13,8 @@ import mujoco
 import numpy as np
 import pytest
 
-from metarl_robot.dynamics import compiler, kernel
-from metarl_robot.dynamics.c_struct import Field, Layout, StructError, assertions, layouts
+from metarl_robot.compile import compiler, kernel
+from metarl_robot.compile.c_struct import Field, Layout, StructError, assertions, layouts
 from metarl_robot.sim.quadrotor.worlds import INCLUDE
 
 FIELDS = (

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from metarl_robot.dynamics import code_cache
+from metarl_robot.compile import code_cache
 
 ANSWER = "int answer(void) { return 42; }"
 PLANTED = "int answer(void) { return 666; }"
 PROGRAM = """
 import ctypes, sys
-from metarl_robot.dynamics import compiler
+from metarl_robot.compile import compiler
 exec(sys.argv[2])
 library = compiler.compiled(sys.argv[1])
 print(None if library is None else ctypes.CDLL(str(library)).answer(), library)

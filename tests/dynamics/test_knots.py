@@ -7,8 +7,8 @@ import casadi as ca
 import numpy as np
 import pytest
 
-from metarl_robot.dynamics import code_cache, compiler, knots
-from metarl_robot.dynamics.knots import AnyNumber, Knots, compile_knots, in_chunks
+from metarl_robot.compile import code_cache, compiler, knots
+from metarl_robot.compile.knots import AnyNumber, Knots, compile_knots, in_chunks
 
 X, Y, P = ca.SX.sym("x", 3), ca.SX.sym("y", 2), ca.SX.sym("p", 2)
 RNG = np.random.default_rng(0)

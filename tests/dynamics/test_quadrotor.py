@@ -8,12 +8,12 @@ import mujoco
 import numpy as np
 import pytest
 
-from metarl_robot import rotation
-from metarl_robot.dynamics.quadrotor import GRAVITY, QuadrotorDynamics
-from metarl_robot.dynamics.quadrotor_plan import QuadrotorPlan
-from metarl_robot.dynamics.quadrotor_step import NE, NU
-from metarl_robot.quadrotor import Quadrotor
-from metarl_robot.robot import load_robot
+from metarl_robot.core import rotation
+from metarl_robot.core.robot import load_robot
+from metarl_robot.robots.quadrotor.description import Quadrotor
+from metarl_robot.robots.quadrotor.dynamics import GRAVITY, QuadrotorDynamics
+from metarl_robot.robots.quadrotor.plan import QuadrotorPlan
+from metarl_robot.robots.quadrotor.plan_step import NE, NU
 
 QUADROTORS = ("x500", "hummingbird", "crazyflie")
 NOTHING = np.zeros(10)

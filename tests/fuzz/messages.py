@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from metarl_robot.course import Outputs
-from metarl_robot.gate_law import Inertial
-from metarl_robot.labelled import Table, table_of
-from metarl_robot.robot import load_robot
+from metarl_robot.core.robot import load_robot
+from metarl_robot.core.tables import Table, table_of
 from metarl_robot.ros_nodes.convert import table_message
 from metarl_robot.ros_nodes.interfaces import Interface, imu_message, interface_of, odometry_message
+from metarl_robot.safety.fallback_law import Inertial
+from metarl_robot.trajectories.flat_outputs import Outputs
 from tests.fuzz.mutations import NUMBERS, word
 
 _FLOATS = (0.0, -1.0, float("nan"), float("inf"), 1e308, 1e-320, 2.0)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from metarl_robot.errors import MetaRLError
-from metarl_robot.robot import MODELS_DIR, load_robot
+from metarl_robot.core.errors import MetaRLError
+from metarl_robot.core.robot import MODELS_DIR, load_robot
 from tests.fuzz import messages
 from tests.fuzz.mutations import mutated, word
 from tests.fuzz.recordings import damaged
@@ -64,7 +64,7 @@ def _robot_xml(random: Random, folder: Path) -> Callable[[], object]:
 
 
 def _checkpoint(random: Random, folder: Path) -> Callable[[], object]:
-    from metarl_robot.checkpoint import load_checkpoint
+    from metarl_robot.core.checkpoint import load_checkpoint
 
     source = (
         MODELS_DIR

@@ -13,9 +13,9 @@ import numpy as np
 from mcap_ros2.writer import Writer
 from numpy.typing import NDArray
 
-from metarl_robot.coordinates import coordinates
-from metarl_robot.labelled import Table
-from metarl_robot.robot import load_robot
+from metarl_robot.core.coordinates import coordinates
+from metarl_robot.core.robot import load_robot
+from metarl_robot.core.tables import Table
 from metarl_robot.ros_nodes.message_schema import message_definition
 from tests.fuzz.mutations import NUMBERS, word
 

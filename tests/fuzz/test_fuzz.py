@@ -58,6 +58,6 @@ def test_what_a_parser_must_not_do_is_noticed(tmp_path: Path) -> None:
 
 
 def _refuse_at_length() -> None:
-    from metarl_robot.errors import SignalError
+    from metarl_robot.core.errors import SignalError
 
     raise SignalError("x" * 100_000)

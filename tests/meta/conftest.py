@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from metarl_robot.dynamics.arm import ArmDynamics
-from metarl_robot.meta.data import Experience, Rollouts, experience
-from metarl_robot.robot import Robot, load_robot
+from metarl_robot.core.robot import Robot, load_robot
+from metarl_robot.robots.arm.dynamics import ArmDynamics
+from metarl_robot.robots.arm.training_data import Experience, Rollouts, experience
+from metarl_robot.sim.arm.rollouts import MERGED_DELAYS, rollouts
+from metarl_robot.sim.arm.task import TRAIN
 from metarl_robot.sim.dataset import DataSet, collect
-from metarl_robot.sim.rollouts import MERGED_DELAYS, rollouts
-from metarl_robot.sim.task import TRAIN
 
 
 @pytest.fixture(scope="session")

@@ -10,10 +10,10 @@ import pytest
 
 from metarl_robot.adaptation.factory import feature_map
 from metarl_robot.adaptation.features import Interval
-from metarl_robot.dynamics.arm import ArmDynamics
-from metarl_robot.errors import MetaRLError, UnknownNameError
-from metarl_robot.meta.data import HISTORY, RAW_GROUPS, Experience, Rollouts, experience
-from metarl_robot.robot import Robot
+from metarl_robot.core.errors import MetaRLError, UnknownNameError
+from metarl_robot.core.robot import Robot
+from metarl_robot.robots.arm.dynamics import ArmDynamics
+from metarl_robot.robots.arm.training_data import HISTORY, RAW_GROUPS, Experience, Rollouts, experience
 from metarl_robot.sim.dataset import DataSet
 
 

@@ -12,10 +12,10 @@ import torch
 from metarl_robot.adaptation.factory import perceptron
 from metarl_robot.adaptation.features import Xi
 from metarl_robot.adaptation.network import NetworkFeatures
-from metarl_robot.checkpoint import Checkpoint
-from metarl_robot.meta.config import TrainConfig
-from metarl_robot.meta.data import Experience
-from metarl_robot.meta.last_layer import (
+from metarl_robot.core.checkpoint import Checkpoint
+from metarl_robot.core.robot import Robot
+from metarl_robot.learning.models.config import TrainConfig
+from metarl_robot.learning.models.last_layer import (
     ERROR_MEMORY_S,
     STICTION_FACTOR,
     STICTION_VELOCITY_RAD_S,
@@ -27,8 +27,8 @@ from metarl_robot.meta.last_layer import (
     effective_noise,
     starting_prior,
 )
-from metarl_robot.meta.network import encode
-from metarl_robot.robot import Robot
+from metarl_robot.learning.models.network import encode
+from metarl_robot.robots.arm.training_data import Experience
 
 
 def make(planar: Robot, tasks: Experience, learned: int = 3, prior: str = "trained") -> LastLayer:

@@ -15,15 +15,15 @@ from metarl_robot.adaptation.factory import maml_adapter, residual_meter
 from metarl_robot.adaptation.features import Xi
 from metarl_robot.adaptation.maml import FEWEST, AdaptedNetwork, Layers, MamlAdapter, NetworkInputs
 from metarl_robot.adaptation.tuning import AdapterTuning
-from metarl_robot.checkpoint import Checkpoint
-from metarl_robot.dynamics.arm import ArmDynamics
-from metarl_robot.errors import CheckpointError, MetaRLError
-from metarl_robot.meta.config import TrainConfig
-from metarl_robot.meta.data import Experience, Rollouts
-from metarl_robot.meta.maml import Maml, MamlLearner, ResidualSeries, TaskBatch, TaskSampler
-from metarl_robot.meta.residuals import output_scale, residual_series
-from metarl_robot.robot import Robot
-from metarl_robot.signals import State
+from metarl_robot.core.checkpoint import Checkpoint
+from metarl_robot.core.errors import CheckpointError, MetaRLError
+from metarl_robot.core.robot import Robot
+from metarl_robot.core.signals import State
+from metarl_robot.learning.models.config import TrainConfig
+from metarl_robot.learning.models.maml import Maml, MamlLearner, ResidualSeries, TaskBatch, TaskSampler
+from metarl_robot.robots.arm.dynamics import ArmDynamics
+from metarl_robot.robots.arm.residual_data import output_scale, residual_series
+from metarl_robot.robots.arm.training_data import Experience, Rollouts
 
 INPUTS, OUTPUTS = 5, 2
 

@@ -15,14 +15,14 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from metarl_robot.checkpoint import load_checkpoint
-from metarl_robot.errors import MetaRLError
-from metarl_robot.folder_lock import locked_folder
-from metarl_robot.meta.config import TrainConfig
-from metarl_robot.meta.data import Experience
-from metarl_robot.meta.last_layer import LastLayerLearner
-from metarl_robot.meta.train import fit
-from metarl_robot.robot import Robot
+from metarl_robot.core.checkpoint import load_checkpoint
+from metarl_robot.core.errors import MetaRLError
+from metarl_robot.core.folder_lock import locked_folder
+from metarl_robot.core.robot import Robot
+from metarl_robot.learning.models.config import TrainConfig
+from metarl_robot.learning.models.last_layer import LastLayerLearner
+from metarl_robot.learning.models.train import fit
+from metarl_robot.robots.arm.training_data import Experience
 from metarl_robot.sim.training import TrainReport, command, train
 
 QUICK = TrainConfig(
@@ -116,10 +116,10 @@ STOPPED_AT_RANDOM = """
 import os, random, signal, sys
 from pathlib import Path
 from safetensors import safe_open
-from metarl_robot.meta import train as loop
-from metarl_robot.meta.config import TrainConfig
-from metarl_robot.meta.last_layer import LastLayerLearner
-from metarl_robot.robot import load_robot
+from metarl_robot.learning.models import train as loop
+from metarl_robot.learning.models.config import TrainConfig
+from metarl_robot.learning.models.last_layer import LastLayerLearner
+from metarl_robot.core.robot import load_robot
 from metarl_robot.sim import training
 from metarl_robot.sim.kinds import simulation
 
@@ -161,7 +161,7 @@ def guard(stop):
         raise KeyboardInterrupt
     if stop < 0:
         def trace(frame, event, argument):
-            if frame.f_code.co_filename.endswith("meta/train.py"):
+            if frame.f_code.co_filename.endswith("learning/models/train.py"):
                 count(interrupted)
                 return trace
         sys.settrace(trace)
@@ -199,7 +199,7 @@ def test_stopped_at_any_moment_it_loses_at_most_a_step_and_ends_alike(tmp_path: 
 
 
 def test_a_second_training_into_one_folder_is_refused(planar: Robot, tmp_path: Path) -> None:
-    hold = "import sys, time; from pathlib import Path; from metarl_robot.folder_lock import *\n"
+    hold = "import sys, time; from pathlib import Path; from metarl_robot.core.folder_lock import *\n"
     hold += "with locked_folder(Path(sys.argv[1]), ''): print('held', flush=True); time.sleep(600)"
     command = [sys.executable, "-c", hold, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as other:

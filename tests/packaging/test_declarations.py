@@ -24,7 +24,7 @@ from packaging.utils import canonicalize_name
 import metarl_robot
 
 PYTHONS = ("3.11", "3.12", "3.13")
-ROOMS_OF_EXTRAS = {"ros": "ros_nodes", "train": "meta"}
+ROOMS_OF_EXTRAS = {"ros": "ros_nodes", "train": "learning"}
 PEERS = {"do_mpc": "do-mpc", "acados": "comma-deps-acados", "torchopt": "torchopt", "higher": "higher"}
 """What the benchmarks compare with, seldom installed: import names and packages."""
 BUILT = "l4casadi"  # a peer that no extra can hold: .ci/peers builds it
@@ -95,7 +95,7 @@ def test_one_version_everywhere(root: Path, metadata: Message) -> None:
 def test_what_is_imported_is_declared_where_it_is_needed(root: Path, requirements: list[Requirement]) -> None:
     base = names(requirements)
     allowed = {room: base | names(requirements, extra) for extra, room in ROOMS_OF_EXTRAS.items()}
-    allowed["benchmarks"] = allowed["meta"] | names(requirements, "bench") | {BUILT}
+    allowed["benchmarks"] = allowed["learning"] | names(requirements, "bench") | {BUILT}
     undeclared = {(room, top) for room, top in imported(root) if not distributions(top) & allowed.get(room, base)}
     assert undeclared == set()
 

@@ -33,8 +33,8 @@ from std_srvs.srv import Trigger  # noqa: E402
 
 from metarl_robot.cli.launch import Launch  # noqa: E402
 from metarl_robot.cli.launch_process import node_environment  # noqa: E402
-from metarl_robot.errors import SignalError  # noqa: E402
-from metarl_robot.labelled import Table, table_of  # noqa: E402
+from metarl_robot.core.errors import SignalError  # noqa: E402
+from metarl_robot.core.tables import Table, table_of  # noqa: E402
 from metarl_robot.ros_nodes import topics  # noqa: E402
 from metarl_robot.ros_nodes.launcher_watch import AT_ONCE  # noqa: E402
 

@@ -14,7 +14,7 @@ from geometry_msgs.msg import InertiaStamped
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 
-from metarl_robot.labelled import NANOSECONDS, table_of
+from metarl_robot.core.tables import NANOSECONDS, table_of
 from metarl_robot.ros_nodes import topics
 
 ATTACH_S = 4.0

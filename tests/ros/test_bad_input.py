@@ -13,11 +13,11 @@ import pytest
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 
-from metarl_robot.robot import load_robot
+from metarl_robot.core.robot import load_robot
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import joint_state
-from metarl_robot.sim.plant import ArmPlant
-from metarl_robot.sim.task import nominal_task
+from metarl_robot.sim.arm.plant import ArmPlant
+from metarl_robot.sim.arm.task import nominal_task
 
 ROBOT = load_robot("planar2")
 PERIOD_NS = round(ROBOT.control_period_s * 1e9)

@@ -10,10 +10,10 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
-from metarl_robot.course import Outputs
-from metarl_robot.errors import SignalError
-from metarl_robot.labelled import Table, table_of
-from metarl_robot.reference import from_points
+from metarl_robot.core.errors import SignalError
+from metarl_robot.core.signals import Context
+from metarl_robot.core.tables import Table, table_of
+from metarl_robot.robots.arm.trajectories import from_points
 from metarl_robot.ros_nodes.convert import (
     JointOrder,
     NamesError,
@@ -29,8 +29,8 @@ from metarl_robot.ros_nodes.convert import (
     trajectory_message,
 )
 from metarl_robot.ros_nodes.message_schema import SchemaError, message_definition
-from metarl_robot.signals import Context
 from metarl_robot.sim.payload import Payload
+from metarl_robot.trajectories.flat_outputs import Outputs
 
 NAMES = ("a", "b", "c")
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from metarl_robot import rotation
-from metarl_robot.robot import load_robot
+from metarl_robot.core import rotation
+from metarl_robot.core.robot import load_robot
 
 pytestmark = pytest.mark.real_time
 PANDA = load_robot("panda")

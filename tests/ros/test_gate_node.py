@@ -14,7 +14,7 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from std_srvs.srv import SetBool
 
-from metarl_robot.robot import load_robot
+from metarl_robot.core.robot import load_robot
 
 ROBOT = load_robot("planar2")
 PERIOD_NS = round(ROBOT.control_period_s * 1e9)

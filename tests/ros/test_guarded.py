@@ -16,7 +16,7 @@ from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
-from metarl_robot.errors import SignalError
+from metarl_robot.core.errors import SignalError
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.guarded import GuardedNode, described, readable
 

@@ -19,14 +19,12 @@ from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Float64MultiArray, MultiArrayDimension, MultiArrayLayout
 from trajectory_msgs.msg import MultiDOFJointTrajectory, MultiDOFJointTrajectoryPoint
 
-from metarl_robot import rotation
-from metarl_robot.course import Outputs, course_of
-from metarl_robot.errors import SignalError
-from metarl_robot.flight import FigureEight
-from metarl_robot.gate_law import Inertial
-from metarl_robot.imu_mounting import ImuMounting
-from metarl_robot.refusals import Rejection
-from metarl_robot.robot import load_robot
+from metarl_robot.core import rotation
+from metarl_robot.core.errors import SignalError
+from metarl_robot.core.imu_mounting import ImuMounting
+from metarl_robot.core.robot import load_robot
+from metarl_robot.core.signals import Plan, State
+from metarl_robot.robots.quadrotor.trajectories import FigureEight
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import UnusableError, joint_state, nanoseconds, time_message
 from metarl_robot.ros_nodes.interfaces import (
@@ -43,7 +41,9 @@ from metarl_robot.ros_nodes.interfaces import (
     odometry_state,
 )
 from metarl_robot.ros_nodes.message_options import MessageOptions, OptionsError, SensorParameters, message_options
-from metarl_robot.signals import Plan, State
+from metarl_robot.safety.fallback_law import Inertial
+from metarl_robot.safety.refusals import Rejection
+from metarl_robot.trajectories.flat_outputs import Outputs, course_of
 
 ROBOT = load_robot("x500")
 INTERFACE = OdometryInterface(ROBOT)

@@ -24,10 +24,10 @@ from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
 
 from metarl_robot.control.factory import load_config
-from metarl_robot.course import Outputs
-from metarl_robot.robot import load_robot
+from metarl_robot.core.robot import load_robot
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import trajectory_message
+from metarl_robot.trajectories.flat_outputs import Outputs
 
 ROBOT = load_robot("planar2")
 PERIOD_NS = round(ROBOT.control_period_s * 1e9)

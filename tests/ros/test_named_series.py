@@ -15,7 +15,7 @@ from rclpy.serialization import serialize_message
 from std_msgs.msg import Float64MultiArray
 
 from metarl_robot.cli.recording import read_messages
-from metarl_robot.labelled import Table
+from metarl_robot.core.tables import Table
 from metarl_robot.ros_nodes.convert import table_message
 from metarl_robot.ros_nodes.named_series import NamedSeries, field_names
 from metarl_robot.ros_nodes.recording import Recording

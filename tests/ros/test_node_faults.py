@@ -28,7 +28,7 @@ from trajectory_msgs.msg import (
 )
 
 from metarl_robot.cli.launch_process import node_environment
-from metarl_robot.robot import Robot, load_robot
+from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.interfaces import interface_of
 

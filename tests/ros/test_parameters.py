@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from metarl_robot.errors import MetaRLError
+from metarl_robot.core.errors import MetaRLError
 from metarl_robot.ros_nodes.parameters import ParameterError, Parameters, fixed
 
 

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs the extra [ros] or a ROS 2 installation")
 
 from metarl_robot.cli.fault_processes import run_process_fault
-from metarl_robot.robot import load_robot
+from metarl_robot.core.robot import load_robot
 
 
 @pytest.mark.real_time

@@ -10,8 +10,8 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 
-from metarl_robot.labelled import Table
-from metarl_robot.robot import load_robot
+from metarl_robot.core.robot import load_robot
+from metarl_robot.core.tables import Table
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import joint_state, table_message
 

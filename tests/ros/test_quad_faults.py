@@ -17,8 +17,8 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Imu
 from std_msgs.msg import Float64MultiArray
 
-from metarl_robot import rotation
-from metarl_robot.robot import load_robot
+from metarl_robot.core import rotation
+from metarl_robot.core.robot import load_robot
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.interfaces import interface_of
 from metarl_robot.sim.kinds import simulation

@@ -15,13 +15,13 @@ from nav_msgs.msg import Path as PathMessage
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import MultiDOFJointTrajectory
 
-from metarl_robot.course import Outputs
-from metarl_robot.labelled import Table, table_of
-from metarl_robot.robot import load_robot
+from metarl_robot.core.robot import load_robot
+from metarl_robot.core.signals import Plan
+from metarl_robot.core.tables import Table, table_of
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import time_message
 from metarl_robot.ros_nodes.interfaces import OdometryInterface
-from metarl_robot.signals import Plan
+from metarl_robot.trajectories.flat_outputs import Outputs
 
 ROBOT = load_robot("x500")
 INTERFACE = OdometryInterface(ROBOT)
@@ -34,7 +34,7 @@ LEARNED = "meta_mpc"
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of a short training: enough to fly."""
-    from metarl_robot.meta.config import TrainConfig
+    from metarl_robot.learning.models.config import TrainConfig
     from metarl_robot.sim.training import train
 
     config = TrainConfig(tasks=40, duration_s=1.2, steps=40, batch=8, learned=2, hidden=(8,), threads=1)

@@ -21,15 +21,15 @@ from rclpy.node import Node
 from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Float64MultiArray
 
-from metarl_robot import rotation
-from metarl_robot.gate_law import Inertial
-from metarl_robot.robot import load_robot
+from metarl_robot.core import rotation
+from metarl_robot.core.robot import load_robot
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import joint_state, time_message
 from metarl_robot.ros_nodes.interfaces import imu_message, odometry_message
+from metarl_robot.safety.fallback_law import Inertial
+from metarl_robot.sim.arm.plant import ArmPlant
+from metarl_robot.sim.arm.task import nominal_task
 from metarl_robot.sim.kinds import simulation
-from metarl_robot.sim.plant import ArmPlant
-from metarl_robot.sim.task import nominal_task
 
 ARM, QUAD = load_robot("planar2"), load_robot("x500")
 AHEAD_NS = 20_000_000

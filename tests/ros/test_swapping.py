@@ -28,7 +28,7 @@ from rclpy.parameter import Parameter, parameter_value_to_python
 
 from metarl_robot.cli.launch_process import node_environment
 from metarl_robot.control.factory import config_type, load_config
-from metarl_robot.robot import load_robot
+from metarl_robot.core.robot import load_robot
 from metarl_robot.ros_nodes.mpc import CONFIG_PREFIX, ros_controllers
 
 _WATCH = """

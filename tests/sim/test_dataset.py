@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metarl_robot.dynamics.arm import ArmDynamics
-from metarl_robot.errors import MetaRLError, UnknownNameError
-from metarl_robot.robot import load_robot
-from metarl_robot.sim.batch import BatchPlant
+from metarl_robot.core.errors import MetaRLError, UnknownNameError
+from metarl_robot.core.robot import load_robot
+from metarl_robot.robots.arm.dynamics import ArmDynamics
+from metarl_robot.sim.arm.batch import BatchPlant
+from metarl_robot.sim.arm.plant import ArmPlant
+from metarl_robot.sim.arm.suites import scenario
+from metarl_robot.sim.arm.task import TaskRanges, draw_task
 from metarl_robot.sim.dataset import DataSet, collect
-from metarl_robot.sim.plant import ArmPlant
-from metarl_robot.sim.suites import scenario
-from metarl_robot.sim.task import TaskRanges, draw_task
 
 PLANAR, PANDA = load_robot("planar2"), load_robot("panda")
 

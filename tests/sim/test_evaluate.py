@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from metarl_robot.errors import MetaRLError, UnknownNameError
-from metarl_robot.robot import load_robot
+from metarl_robot.core.errors import MetaRLError, UnknownNameError
+from metarl_robot.core.robot import load_robot
 from metarl_robot.sim.episode import EpisodeResult
 from metarl_robot.sim.evaluate import Evaluation, evaluate, run_one
 

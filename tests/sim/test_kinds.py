@@ -8,13 +8,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from metarl_robot import rotation
-from metarl_robot.errors import SignalError, UnknownNameError
-from metarl_robot.robot import load_robot
-from metarl_robot.signals import Command, State
+from metarl_robot.core import rotation
+from metarl_robot.core.errors import SignalError, UnknownNameError
+from metarl_robot.core.robot import load_robot
+from metarl_robot.core.signals import Command, State
 from metarl_robot.sim.episode import run_episode
 from metarl_robot.sim.kinds import simulation, task_from_dict
-from metarl_robot.sim.quadrotor.detuned_law import DetunedLaw
+from metarl_robot.sim.quadrotor.data_collection_controller import DetunedLaw
 from metarl_robot.sim.quadrotor.model import hover_command
 
 ROBOTS = {name: load_robot(name) for name in ("planar2", "x500", "crazyflie")}

@@ -10,12 +10,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from metarl_robot.dynamics.arm import ArmDynamics
-from metarl_robot.errors import MetaRLError, SignalError
-from metarl_robot.robot import load_robot
+from metarl_robot.core.errors import MetaRLError, SignalError
+from metarl_robot.core.robot import load_robot
+from metarl_robot.robots.arm.dynamics import ArmDynamics
+from metarl_robot.sim.arm.plant import ArmPlant
+from metarl_robot.sim.arm.task import Cable, Task, draw_cable, draw_payload, draw_swinging, draw_task, nominal_task
 from metarl_robot.sim.payload import Payload
-from metarl_robot.sim.plant import ArmPlant
-from metarl_robot.sim.task import Cable, Task, draw_cable, draw_payload, draw_swinging, draw_task, nominal_task
 
 PLANAR, PANDA = load_robot("planar2"), load_robot("panda")
 GRAVITY = 9.81

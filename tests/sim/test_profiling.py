@@ -6,8 +6,8 @@ from __future__ import annotations
 import mujoco
 import numpy as np
 
-from metarl_robot.robot import load_robot
-from metarl_robot.sim.model import compile_model
+from metarl_robot.core.robot import load_robot
+from metarl_robot.sim.arm.model import compile_model
 from metarl_robot.sim.profiling import profiling
 
 

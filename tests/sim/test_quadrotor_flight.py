@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from metarl_robot import rotation
-from metarl_robot.quadrotor import Quadrotor
-from metarl_robot.random_flight import random_flight
-from metarl_robot.robot import load_robot
-from metarl_robot.signals import Setpoints
+from metarl_robot.core import rotation
+from metarl_robot.core.robot import load_robot
+from metarl_robot.core.signals import Setpoints
+from metarl_robot.robots.quadrotor.description import Quadrotor
+from metarl_robot.robots.quadrotor.random_trajectories import random_flight
 from metarl_robot.sim.payload import Payload
 from metarl_robot.sim.quadrotor import flight
-from metarl_robot.sim.quadrotor.detuned_law import DetunedLaw
+from metarl_robot.sim.quadrotor.data_collection_controller import DetunedLaw
 from metarl_robot.sim.quadrotor.flight import CompiledFlight, Flight, make_flight
 from metarl_robot.sim.quadrotor.plant import QuadrotorBatch
 from metarl_robot.sim.quadrotor.ranges import draw_task

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from metarl_robot import rotation
-from metarl_robot.errors import MetaRLError, SignalError
-from metarl_robot.quadrotor import GRAVITY_M_S2, MotorModel, Quadrotor
-from metarl_robot.robot import load_robot
-from metarl_robot.sim.geometry import symmetric
+from metarl_robot.core import rotation
+from metarl_robot.core.errors import MetaRLError, SignalError
+from metarl_robot.core.robot import load_robot
+from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, MotorModel, Quadrotor
+from metarl_robot.sim.arm.geometry import symmetric
 from metarl_robot.sim.payload import Payload
 from metarl_robot.sim.quadrotor.aerodynamics import Aerodynamics
 from metarl_robot.sim.quadrotor.model import hover_command

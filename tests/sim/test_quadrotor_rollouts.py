@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metarl_robot import rotation
-from metarl_robot.quadrotor import GRAVITY_M_S2, MotorModel
-from metarl_robot.robot import load_robot
+from metarl_robot.core import rotation
+from metarl_robot.core.robot import load_robot
+from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, MotorModel
 from metarl_robot.sim.dataset import DataSet, collect
 from metarl_robot.sim.quadrotor.ranges import TRAIN
 

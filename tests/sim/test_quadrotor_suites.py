@@ -8,10 +8,10 @@ import json
 import numpy as np
 import pytest
 
-from metarl_robot import rotation
-from metarl_robot.errors import MetaRLError, SignalError, UnknownNameError
-from metarl_robot.flight_limits import check_flight
-from metarl_robot.robot import load_robot
+from metarl_robot.core import rotation
+from metarl_robot.core.errors import MetaRLError, SignalError, UnknownNameError
+from metarl_robot.core.robot import load_robot
+from metarl_robot.robots.quadrotor.trajectory_limits import check_flight
 from metarl_robot.sim.quadrotor.feasibility import flight_use, hover_use, required_thrusts
 from metarl_robot.sim.quadrotor.model import hover_command
 from metarl_robot.sim.quadrotor.ranges import TRAIN, draw_task, reference_wind

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metarl_robot.errors import SignalError
+from metarl_robot.core.errors import SignalError
 from metarl_robot.sim.quadrotor.tasks import QuadrotorTask, Wall, Wind
 from metarl_robot.sim.quadrotor.wind import GUST_DT_S, GUST_SAMPLES, UPWARD_SHARE, WindField, gusts, strongest
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from metarl_robot.sim.shares import in_shares
+from metarl_robot.sim.work_queue import in_shares
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 100])

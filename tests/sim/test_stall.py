@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 import yaml
 
+from metarl_robot.control.bumpless_transfer import Handover
 from metarl_robot.control.factory import make_controller
-from metarl_robot.control.handover import Handover
-from metarl_robot.gate import Gate, GateState
-from metarl_robot.gate_law import gate_config
-from metarl_robot.robot import load_robot
+from metarl_robot.core.robot import load_robot
+from metarl_robot.safety.fallback_law import gate_config
+from metarl_robot.safety.gate import Gate, GateState
 from metarl_robot.sim.kinds import simulation
 
 STALL_S, SECONDS_AFTER = 0.17, 2.0

@@ -9,11 +9,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from metarl_robot.errors import SignalError
-from metarl_robot.robot import load_robot
-from metarl_robot.sim.geometry import end_effector_positions, home_position, outward_axis, reach_m, symmetric
+from metarl_robot.core.errors import SignalError
+from metarl_robot.core.robot import load_robot
+from metarl_robot.sim.arm.geometry import end_effector_positions, home_position, outward_axis, reach_m, symmetric
+from metarl_robot.sim.arm.task import (
+    EXTRAPOLATION,
+    TRAIN,
+    Cable,
+    Task,
+    draw_cable,
+    draw_payload,
+    draw_task,
+    nominal_task,
+)
 from metarl_robot.sim.payload import Payload
-from metarl_robot.sim.task import EXTRAPOLATION, TRAIN, Cable, Task, draw_cable, draw_payload, draw_task, nominal_task
 
 ROBOTS = ["planar2", "panda"]
 

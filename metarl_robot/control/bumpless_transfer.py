@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Changing the controller in motion: bumpless transfer.
+
+For LEARN_S the new controller runs beside the old one without acting, and is told the effort that acts: its adapter
+learns the payload, its integral follows (tracking; Åström, Hägglund 2006, section 3.5). Then it acts, with the
+difference between its first effort u₀ and the last one added, which fades:
+
+    u(t) = u_new(t) + w(t) (u_last − u₀),      w = 1 − 10 s³ + 15 s⁴ − 6 s⁵,  s = (t − t₀) / T
+
+so effort and its rate are continuous, the sum keeps to the robot's effort limits and rate, and
+after T the new controller is on its own. An adapter is told the sum. The error that the old controller of an arm had
+fades within T, too: the new one follows a reference that begins where the arm is, as fast as it is, and meets the
+wanted one.
+
+Where no controller but somebody else acted before (the gate, while it stopped the robot), the new one acts at once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.control.base import Controller
+from metarl_robot.control.effort_limits import EffortLimiter
+from metarl_robot.core.robot import Robot
+from metarl_robot.core.signals import Command, Reference, Setpoints, State
+
+Array = NDArray[np.float64]
+
+LEARN_S = 0.1
+"""At motion, an adapter knows a payload after so long."""
+FADE_S = 0.5
+RECENT = 2
+"""Samples from which the present acceleration is taken."""
+
+
+class _Approach:
+    """A reference that begins where an arm is, as fast as it is, and meets another one in time.
+
+    Arguments:
+        start_s, duration_s: when it begins, and how long it takes.
+        off: (3, n) position, velocity and acceleration, less the reference's, at the beginning.
+    """
+
+    def __init__(self, start_s: float, duration_s: float, off: Array) -> None:
+        self._start_s, self._duration_s, self._off = start_s, duration_s, bool(off.any())
+        scaled = off * duration_s ** np.arange(3)[:, None] / np.array([1.0, 1.0, 2.0])[:, None]
+        self._coefficients = np.concatenate([scaled, _TO_ZERO @ scaled])  # (6, n) of powers of time over duration
+
+    def to(self, reference: Reference) -> Reference:
+        """This way to that reference."""
+        self._reference = reference
+        return self if self._off else reference
+
+    def sample(self, times: Array) -> Setpoints:
+        r = np.clip((times - self._start_s) / self._duration_s, 0.0, 1.0)[:, None]
+        off, there = [], self._reference.sample(times)
+        for order in range(3):
+            off.append(_powers(r, order) @ self._coefficients / self._duration_s**order)
+        return Setpoints(there.q + off[0], there.v + off[1], there.a + off[2])
+
+
+def _powers(r: Array, order: int) -> Array:
+    """(N, 6) derivatives of r⁰ … r⁵ for r (N, 1)."""
+    k = np.arange(6)
+    factor = np.prod([k - i for i in range(order)], axis=0) if order else np.ones(6)
+    return np.asarray(factor * r ** np.maximum(k - order, 0))
+
+
+# Of r³, r⁴, r⁵, from those of 1, r, r²: such that value, slope and curvature are zero at r = 1.
+_END = np.stack([_powers(np.ones((1, 1)), order)[0] for order in range(3)])
+_TO_ZERO = -np.linalg.solve(_END[:, 3:], _END[:, :3])
+
+
+class Handover:
+    """A controller that can be exchanged; itself a Controller.
+
+    Arguments:
+        robot: its effort limits and rate hold for the sum.
+        controller: the first one.
+        fade_s: T above.
+    """
+
+    def __init__(self, robot: Robot, controller: Controller, fade_s: float = FADE_S) -> None:
+        self._limiter = EffortLimiter(robot)
+        self._fade_s, self._approaches = fade_s, not robot.floating
+        self.controller = controller
+        self.reset()
+
+    def reset(self) -> None:
+        """Start afresh with the present controller, without a fade."""
+        self.controller.reset()
+        self._limiter.reset()
+        self._last: Array | None = None
+        self._take_over_from: Array | None = None
+        self._offset: Array | None = None
+        self._start_s = 0.0
+        self._next: Controller | None = None
+        self._next_since_s: float | None = None
+        self._approach: _Approach | None = None
+
+    def switch(self, controller: Controller) -> None:
+        """Let another controller take over LEARN_S after the next step;
+        one that has not begun to act yet never will.
+        """
+        if self._last is None:
+            self.take_over(None, controller)
+            return
+        controller.reset()
+        self._next, self._next_since_s = controller, None
+        self._recent: deque[tuple[float, Array]] = deque(maxlen=RECENT)  # time, velocity less the reference's
+
+    def take_over(self, effort: Array | None, controller: Controller | None = None) -> None:
+        """Start afresh from an effort (n,) that somebody else applies now; None: without a fade."""
+        self.controller = controller or self._next or self.controller
+        self.controller.reset()
+        self._next, self._approach = None, None
+        self._limiter.reset()
+        self._limiter.reset(effort)
+        self._take_over_from, self._offset = effort, None
+
+    def acted(self, effort: Array) -> None:
+        """Not the last command but this effort (n,) has acted since: the gate's, while it stops the robot.
+
+        A controller that learns from its commands has a method `acted`, too: believing in commands that were not passed
+        on, it would learn a payload that is not there.
+        """
+        self._limiter.reset(effort)
+        for controller in (self.controller, self._next):
+            _tell(controller, "acted", effort)
+
+    def step(self, time: float, state: State, reference: Reference) -> Command:
+        """One step of the present controller, with what is left of the fade."""
+        if self._next is not None:
+            self._promote_when_learned(time, state, reference)
+        command = self.controller.step(
+            time, state, reference if self._approach is None else self._approach.to(reference)
+        )
+        if self._take_over_from is not None:
+            self._offset, self._start_s, self._take_over_from = self._take_over_from - command.effort, time, None
+        if self._offset is not None:
+            command = replace(command, effort=command.effort + self._weight(time) * self._offset)
+        self._limiter.at(time)
+        command = replace(command, effort=self._limiter.apply(command.effort))
+        self._last = command.effort
+        if self._approach is not None:
+            _tell(self.controller, "observed", command.effort)
+        if time - self._start_s > self._fade_s:
+            self._offset, self._approach = None, None
+        if self._next is not None:
+            self._let_learn(self._next, time, state, reference, command.effort)
+        return command
+
+    def _promote_when_learned(self, time: float, state: State, reference: Reference) -> None:
+        """The new controller acts once it has learned for LEARN_S."""
+        self._next_since_s = time if self._next_since_s is None else self._next_since_s
+        if self._next is not None and time - self._next_since_s >= LEARN_S - 1e-9:
+            self.controller, self._next = self._next, None
+            self._take_over_from, self._offset = self._last, None
+            self._approach = self._approach_from(time, state, reference)
+
+    def _let_learn(
+        self, controller: Controller, time: float, state: State, reference: Reference, effort: Array
+    ) -> None:
+        """A step beside the controller that acts with this effort."""
+        controller.step(time, state, self._approach_from(time, state, reference).to(reference))
+        for word in ("observed", "follow"):
+            _tell(controller, word, effort)
+
+    def _approach_from(self, time: float, state: State, reference: Reference) -> _Approach:
+        """From where an arm is now; a quadrotor's reference is as it is."""
+        target = reference.sample(np.array([time]))
+        off = np.zeros((3, len(state.v)))
+        if self._approaches:
+            off[0], off[1] = state.q - target.q[0], state.v - target.v[0]
+            since_s, before = self._recent[0] if self._recent else (time, off[1])
+            off[2] = (off[1] - before) / (time - since_s) if time > since_s else 0.0
+            self._recent.append((time, off[1]))
+        return _Approach(time, self._fade_s, off)
+
+    def _weight(self, time: float) -> float:
+        s = min(max((time - self._start_s) / self._fade_s, 0.0), 1.0)
+        return 1.0 - s**3 * (10.0 - 15.0 * s + 6.0 * s**2)
+
+
+def _tell(controller: Controller | None, word: str, effort: Array) -> None:
+    """Tell an effort that acted to a controller that wants to hear it: see Controller."""
+    tell = getattr(controller, word, None)
+    if tell is not None:
+        tell(effort)

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Robot descriptions: `models/<name>/robot.yaml`, validated when loaded. What every kind of robot has is here.
+
+A kind is a class (robots/<kind>/description.py). It says which keys its robot.yaml may have, turns them into arrays,
+checks them against the MJCF, and names the kind's classes in other rooms. Every key carries its unit, so that a value
+in another unit is a misspelt key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from metarl_robot.core.errors import RobotError, UnknownNameError, one_line, shown
+from metarl_robot.core.validation import FileName, Label, Text, between, faults
+from metarl_robot.core.yaml_file import read_yaml
+
+if TYPE_CHECKING:
+    import mujoco
+
+Array = NDArray[np.float64]
+
+MODELS_DIR = Path(__file__).resolve().parents[1] / "models"
+
+_KINDS = {
+    "arm": "metarl_robot.robots.arm.description:Arm",
+    "quadrotor": "metarl_robot.robots.quadrotor.description:Quadrotor",
+}
+
+
+class Payload(BaseModel):
+    """Where a payload attaches and what the robot is rated for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    site: Label
+    rated_mass_kg: Annotated[float, between(1e-4, 1e4)]
+
+
+class RobotFile(BaseModel):
+    """What every kind's `robot.yaml` holds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: FileName
+    kind: str
+    description: Text
+    base_frame: Label
+    control_rate_hz: Annotated[float, between(10.0, 2000.0)]
+    payload: Payload
+
+
+class Robot:
+    """A validated robot: its limits as arrays, and its compiled MJCF.
+
+    Attributes:
+        name: folder name below `models/`.
+        kind: 'arm', 'quadrotor'.
+        course: what its references are made of, a class as 'module:name' (flat_outputs.py).
+        gate_law: how its gate stops it, a class as 'module:name' (fallback_law.py).
+        simulation: what simulates it, a class as 'module:name' (sim/kinds.py).
+        adapter_parts: what its adapters are made of, a module (adaptation/factory.py).
+        controllers: its controllers, name → ControllerSpec as 'module:name' (control/factory.py).
+        family_model: the robot whose trained weights serve those of this kind without their own, or none.
+        channel_names: (nu,) what a command drives, in order: joints, rotors.
+        nq, dof, nu: sizes of a position, of a velocity or generalised force, of a command.
+        position_lower, position_upper: (dof,) [rad, m]; infinite where there is no limit.
+        velocity_limit: (dof,) [rad/s, m/s].
+        effort_lower, effort_limit: (nu,) least and greatest command [Nm, N]; effort_rate_limit: (nu,) per second.
+        home: (nq,) where it starts and waits.
+        control_period_s: seconds between two commands.
+        payload_site: MJCF site that carries a payload (its frame is the payload's frame).
+    """
+
+    file: ClassVar[type[RobotFile]] = RobotFile
+    kind: ClassVar[str]
+    course: ClassVar[str]
+    gate_law: ClassVar[str]
+    simulation: ClassVar[str]
+    adapter_parts: ClassVar[str]
+    controllers: ClassVar[Mapping[str, str]]
+    family_model: ClassVar[str | None] = None
+    channel_names: tuple[str, ...]
+    nq: int
+    dof: int
+    position_lower: Array
+    position_upper: Array
+    velocity_limit: Array
+    effort_lower: Array
+    effort_limit: Array
+    effort_rate_limit: Array
+    home: Array
+
+    def __init__(self, description: Any, folder: Path) -> None:
+        self.description = description
+        self.folder = folder
+        self.name: str = description.name
+        self.base_frame: str = description.base_frame
+        self.control_period_s: float = 1.0 / description.control_rate_hz
+        self.payload_site: str = description.payload.site
+        self.rated_payload_kg: float = description.payload.rated_mass_kg
+
+    @property
+    def floating(self) -> bool:
+        """Whether its base flies or rolls: q is then position and attitude, not joints."""
+        return self.nq != self.dof
+
+    @property
+    def nu(self) -> int:
+        return len(self.channel_names)
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """The channels of an arm."""
+        return self.channel_names
+
+    @cached_property
+    def mj_model(self) -> mujoco.MjModel:
+        """The nominal robot, compiled: read-only by convention; simulations compile their own."""
+        spec = self.mj_spec()
+        try:
+            return spec.compile()
+        except Exception as error:  # MuJoCo's own, ValueError, RuntimeError for what it did not foresee
+            raise RobotError(f"{self.folder}: MuJoCo cannot compile the model: {one_line(error)}") from error
+
+    def mj_spec(self) -> mujoco.MjSpec:
+        """The nominal robot's MJCF, to be built upon. Raises RobotError."""
+        raise NotImplementedError
+
+    def check_model(self) -> None:
+        """Compare description and MJCF. Raises RobotError."""
+
+
+def available_robots(models_dir: Path = MODELS_DIR, kind: str | None = None) -> tuple[str, ...]:
+    """Names of the robots below `models_dir` (folders with a robot.yaml), of one kind or of all."""
+    names = sorted(path.parent.name for path in models_dir.glob("*/robot.yaml"))
+    return tuple(name for name in names if kind is None or load_robot(name, models_dir, check_model=False).kind == kind)
+
+
+def load_robot(
+    name_or_folder: str | Path, models_dir: Path = MODELS_DIR, check_model: bool = True, of_kind: str = ""
+) -> Robot:
+    """Load and validate a robot by name (`panda`) or by folder (`/path/to/my_arm`).
+
+    check_model False: only robot.yaml is read and MuJoCo is not imported, for a process that needs the limits alone.
+    of_kind: refuse a robot of another kind; empty: any.
+
+    Returns:
+        The kind's own subclass of Robot.
+
+    Raises:
+        UnknownNameError: no such robot, or no such kind; the message lists those there are.
+        RobotError: robot.yaml or the MJCF is wrong; the message names file, key and what is allowed.
+    """
+    path = _description_file(str(name_or_folder), models_dir)
+    folder = path.parent
+    content = _read(path)
+    try:
+        kind = kind_of(content.get("kind"))
+    except UnknownNameError as error:
+        raise RobotError(f"{path}: kind: {error}") from error
+    try:
+        robot = kind(kind.file.model_validate(content), folder)
+    except ValidationError as error:
+        raise RobotError(f"{path}: {faults(error, kind.file)}") from error
+    if of_kind and robot.kind != of_kind:
+        raise RobotError(
+            f"{path}: kind: robot '{robot.name}' is of kind '{robot.kind}'; given where '{of_kind}' is needed"
+        )
+    if check_model:
+        robot.check_model()
+    return robot
+
+
+def _description_file(name_or_folder: str, models_dir: Path) -> Path:
+    """The robot.yaml of a folder, or of a name below `models_dir`. Raises UnknownNameError."""
+    for folder in (Path(name_or_folder), models_dir / name_or_folder):
+        with suppress(OSError, ValueError):  # a name that no file can have
+            if (folder / "robot.yaml").is_file():
+                return folder / "robot.yaml"
+    raise UnknownNameError("robot", name_or_folder, available_robots(models_dir))
+
+
+def kind_of(name: Any) -> type[Robot]:
+    """A kind of robot by its name; what belongs to it in other rooms is named there. Raises UnknownNameError."""
+    if not isinstance(name, str) or name not in _KINDS:
+        raise UnknownNameError("kind of robot", name if isinstance(name, str) else shown(name), _KINDS)
+    found: type[Robot] = named(_KINDS[name])
+    return found
+
+
+def named(place: str) -> Any:
+    """What is named 'module:name', imported when asked for."""
+    module, attribute = place.split(":")
+    return getattr(import_module(module), attribute)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content = read_yaml(path, RobotError)
+    if not isinstance(content, dict):
+        raise RobotError(f"{path}: must be a mapping of keys to values; given: {shown(content)}")
+    return content

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What pydantic found wrong with a file or with options, as one paragraph: key, given, allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from metarl_robot.core.errors import shortened, shown
+
+_MOST_FAULTS = 5
+_LONGEST_NAME, _LONGEST_TEXT = 64, 1000
+
+Place = tuple[int | str, ...]
+
+
+def between(lower: float, upper: float) -> Any:
+    """A field's range; NaN and infinity are outside."""
+    return Field(ge=lower, le=upper, allow_inf_nan=False)
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must be one line of printable characters")
+    return text
+
+
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*$", max_length=_LONGEST_NAME)]
+"""Names a folder or file: letters, digits, _ and -, so that it cannot lead out of a folder."""
+Label = Annotated[
+    str,
+    Field(pattern=r"^[\w./:+-]+$", min_length=1, max_length=_LONGEST_NAME),
+    AfterValidator(_printable),
+]
+"""Names a joint, rotor, site or frame: no spaces and commas, which separate names in tables, and nothing that XML reads
+as its own.
+"""
+Text = Annotated[str, Field(max_length=_LONGEST_TEXT), AfterValidator(_printable)]
+
+
+def check_unique(names: Iterable[str]) -> None:
+    """Raises ValueError for a name that is given twice."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise ValueError(f"name '{name}' is given twice")
+        seen.add(name)
+
+
+def faults(error: ValidationError, model: type[BaseModel], label: Callable[[str], str] = str) -> str:
+    """The first few faults: `key: message (given: …); allowed: …`. label: how a key is written."""
+    items = error.errors(include_url=False, include_context=False)
+    said = [_fault(item, model, label) for item in items[:_MOST_FAULTS]]
+    more = [f"and {len(items) - _MOST_FAULTS} more"] if len(items) > _MOST_FAULTS else []
+    return "; ".join([*said, *more])
+
+
+def _fault(item: Any, model: type[BaseModel], label: Callable[[str], str]) -> str:
+    place: Place = item["loc"]
+    key = label(shortened(".".join(str(part) for part in place), 100)) if place else "(top level)"
+    given = "" if item["type"] == "missing" else f" (given: {shown(item['input'])})"
+    return f"{key}: {shortened(item['msg'], 2 * _LONGEST_TEXT)}{given}{_allowed_at(item['type'], model, place)}"
+
+
+def _allowed_at(kind: str, model: type[BaseModel], place: Place) -> str:
+    if kind == "extra_forbidden":
+        return f"; allowed keys: {', '.join(_model_at(model, place[:-1]).model_fields)}"
+    info = _field_at(model, place)
+    said = allowed(info) if info is not None else ""
+    return f"; allowed: {said}" if said else ""
+
+
+def allowed(info: FieldInfo) -> str:
+    """The choices or the range of a field, of each entry where it is a list; empty where anything is allowed."""
+    if get_origin(info.annotation) is Literal:
+        return "one of " + ", ".join(str(choice) for choice in get_args(info.annotation))
+    lower, upper = bounds(info)
+    if lower is None and upper is None:
+        return ""
+    return f"[{'-inf' if lower is None else lower}, {'inf' if upper is None else upper}]" + (
+        " each" if is_list(info) else ""
+    )
+
+
+def bounds(info: FieldInfo) -> tuple[float | None, float | None]:
+    """(lower, upper) of a number, or of each entry of a list."""
+    metadata = list(info.metadata)
+    for part in get_args(info.annotation):  # tuple[Annotated[float, Field(…)], ...]
+        for extra in getattr(part, "__metadata__", ()):
+            metadata += extra.metadata if isinstance(extra, FieldInfo) else [extra]
+    lower: float | None = None
+    upper: float | None = None
+    for bound in metadata:
+        lower = getattr(bound, "ge", getattr(bound, "gt", lower))
+        upper = getattr(bound, "le", getattr(bound, "lt", upper))
+    return lower, upper
+
+
+def is_list(info: FieldInfo) -> bool:
+    """Whether a field holds several values."""
+    return get_origin(info.annotation) in (tuple, list)
+
+
+def _field_at(model: type[BaseModel], place: Place) -> FieldInfo | None:
+    """The field at a place in the file, or the one whose entry is there."""
+    names = [i for i, part in enumerate(place) if isinstance(part, str)]
+    if not names:
+        return None
+    return _model_at(model, place[: names[-1]]).model_fields.get(str(place[names[-1]]))
+
+
+def _model_at(model: type[BaseModel], place: Place) -> type[BaseModel]:
+    """The model of the mapping at a place in the file."""
+    for key in place:
+        if isinstance(key, str) and key in model.model_fields:
+            model = _model_in(model.model_fields[key].annotation)
+    return model
+
+
+def _model_in(annotation: Any) -> type[BaseModel]:
+    """The pydantic model in an annotation such as `Payload` or `tuple[JointLimits, ...]`."""
+    for part in (annotation, *getattr(annotation, "__args__", ())):
+        if isinstance(part, type) and issubclass(part, BaseModel):
+            return part
+    return BaseModel

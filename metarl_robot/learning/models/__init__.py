@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Meta-learning of dynamics models: Bayesian last layer and MAML."""

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What adapters of an arm are made of: its feature groups, its noise levels, and what may change at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.adaptation.features import (
+    FeatureGroup,
+    FrictionFeatures,
+    LatencyFeatures,
+    MotorFeatures,
+    PayloadFeatures,
+)
+from metarl_robot.adaptation.momentum_filter import FilterTuning
+from metarl_robot.adaptation.network import Network, NetworkFeatures
+from metarl_robot.adaptation.tuning import AdapterTuning
+from metarl_robot.core.robot import Robot
+from metarl_robot.robots.arm.dynamics import ArmDynamics
+
+STICTION_FACTOR = 10.0
+"""Where a joint may stick, the model error is this much larger."""
+POSITION_NOISE_RAD = 3e-5
+"""Standard deviation of encoder quantisation: a resolution of 1e-4 rad has 2.9e-5."""
+INITIAL_DRIFT = 0.002
+"""Standard deviation of the slow disturbance at the start and after a surprise, as a share of the effort limit."""
+
+SUDDEN = ((("payload_",), False), (("coulomb_", "viscous_"), False), (("payload_",), True))
+"""Context entries that may change together from one moment to the next (a payload is picked up, friction steps), or be
+gone.
+"""
+
+
+FEATURE_GROUPS = ("payload", "friction", "motor", "latency", "learned")
+INERTIAL = ("payload", "friction")
+"""Groups of the rival that knows rigid bodies and friction, and nothing learned."""
+
+
+def feature_group(robot: Robot, dynamics: ArmDynamics, group: str, network: Network | None) -> FeatureGroup | None:
+    """One group, or None where there is no such group or no network for it."""
+    if group == "payload":
+        return PayloadFeatures(dynamics)
+    if group == "friction":
+        return FrictionFeatures(robot.dof)
+    if group == "motor":
+        return MotorFeatures(robot.dof)
+    if group == "latency":
+        return LatencyFeatures(robot.dof)
+    return None if network is None or group != "learned" else NetworkFeatures(network, robot.velocity_limit)
+
+
+def context_scale(robot: Robot, names: Sequence[str]) -> NDArray[np.float64]:
+    """(n_z,) what one unit of each entry of a checkpoint's prior is: an arm's are physical."""
+    return np.ones(len(names))
+
+
+def filter_tuning(robot: Robot, dynamics: ArmDynamics, tuning: AdapterTuning) -> FilterTuning:
+    """Noise levels per joint.
+
+    In steady state a Kalman filter on momentum and disturbance, with momentum noise of density r = M σ_v √dt and a
+    disturbance that walks at a rate s, has the natural frequency ω = √(s / r): s = ω² M σ_v √dt.
+    """
+    inertia = np.diag(dynamics.mass_matrix(robot.home))
+    momentum_noise = inertia * tuning.velocity_noise_rad_s * np.sqrt(robot.control_period_s)
+    return FilterTuning(
+        period_s=robot.control_period_s,
+        position_noise=np.full(robot.dof, POSITION_NOISE_RAD),
+        velocity_noise=(tuning.velocity_noise_rad_s,),
+        noise_groups=(robot.dof,),
+        drift=tuning.observer_bandwidth_rad_s**2 * momentum_noise,
+        drift_initial=INITIAL_DRIFT * robot.effort_limit,
+        model_error=tuning.model_error * robot.effort_limit,
+        stiction_factor=STICTION_FACTOR,
+        forgetting_s=tuning.forgetting_s,
+        surprise=tuning.surprise,
+    )

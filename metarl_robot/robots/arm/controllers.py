@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The members of the MPC family: one core, different adapters.
+
+nominal_mpc       none                    the model as published
+offset_free_mpc   disturbance_observer    the classical answer: what is missed is assumed constant
+meta_mpc          last_layer (or another) meta-learned context plus an observer on the remainder
+oracle_mpc        told the true physics; simulation only
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from pydantic import Field
+
+from metarl_robot.adaptation.base import Adapter
+from metarl_robot.adaptation.factory import bare_adapter
+from metarl_robot.adaptation.tuning import AdapterTuning
+from metarl_robot.control.base import ControllerSpec
+from metarl_robot.core.checkpoint import default_checkpoint, load_checkpoint
+from metarl_robot.core.errors import MetaRLError
+from metarl_robot.core.robot import Robot
+from metarl_robot.robots.arm.dynamics import ArmDynamics
+from metarl_robot.robots.arm.mpc import ArmMPC, MPCConfig
+
+
+class TruthfulAdapter(Adapter, Protocol):
+    """An adapter that can be told the physics."""
+
+    def observe(self, truth: Any) -> None: ...
+
+
+OracleFactory = Callable[[Robot, ArmDynamics, AdapterTuning], TruthfulAdapter]
+
+
+class OracleMPC(ArmMPC):
+    """An MPC whose adapter is told the true physics, at the start and at every change."""
+
+    adapter: TruthfulAdapter
+
+    def observe_truth(self, truth: Any) -> None:
+        """`truth`: the simulation's task."""
+        self.adapter.observe(truth)
+
+
+class OffsetFreeConfig(MPCConfig):
+    """MPC with a disturbance observer."""
+
+    observer_bandwidth_rad_s: float = Field(
+        120.0, ge=1.0, le=500.0, description="bandwidth of the disturbance observer [rad/s]"
+    )
+    velocity_noise_rad_s: float = Field(
+        0.005, gt=0.0, le=1.0, description="standard deviation of measured velocities [rad/s]"
+    )
+
+
+class MetaConfig(OffsetFreeConfig):
+    """MPC with a learned context."""
+
+    adapter: Literal["last_layer", "inertial", "maml"] = Field("last_layer", description="what estimates the context")
+    observer_bandwidth_rad_s: float = Field(
+        20.0, ge=0.1, le=500.0, description="bandwidth of the observer of what remains [rad/s]"
+    )
+    model_error: float = Field(0.001, ge=0.0, le=0.1, description="unexplained fast torque, share of the effort limit")
+    forgetting_s: float = Field(60.0, ge=0.1, le=10000.0, description="time constant of forgetting [s]")
+    surprise: float = Field(
+        1e-6, ge=0.0, le=0.1, description="probability of an innovation below which something jumped; 0: never"
+    )
+
+
+def _nominal(robot: Robot, config: MPCConfig, checkpoint: Path | None, oracle: OracleFactory | None) -> ArmMPC:
+    dynamics = ArmDynamics(robot, config.horizon + 1)
+    return ArmMPC(robot, dynamics, bare_adapter("none", robot, dynamics, AdapterTuning(1.0)), config)
+
+
+def _offset_free(
+    robot: Robot, config: OffsetFreeConfig, checkpoint: Path | None, oracle: OracleFactory | None
+) -> ArmMPC:
+    dynamics = ArmDynamics(robot, config.horizon + 1)
+    return ArmMPC(robot, dynamics, bare_adapter("disturbance_observer", robot, dynamics, _tuning(config)), config)
+
+
+def _meta(robot: Robot, config: MetaConfig, checkpoint: Path | None, oracle: OracleFactory | None) -> ArmMPC:
+    dynamics = ArmDynamics(robot, config.horizon + 1)
+    trained = "maml" if config.adapter == "maml" else "last_layer"
+    weights = load_checkpoint(checkpoint or default_checkpoint(robot, trained), robot)
+    tuning = AdapterTuning(
+        config.observer_bandwidth_rad_s,
+        config.velocity_noise_rad_s,
+        config.model_error,
+        config.forgetting_s,
+        config.surprise,
+    )
+    return ArmMPC(robot, dynamics, bare_adapter(config.adapter, robot, dynamics, tuning, weights), config)
+
+
+def _oracle(robot: Robot, config: OffsetFreeConfig, checkpoint: Path | None, oracle: OracleFactory | None) -> OracleMPC:
+    if oracle is None:
+        raise MetaRLError("oracle_mpc is told the true physics and exists in simulation only: use it with metarl eval")
+    dynamics = ArmDynamics(robot, config.horizon + 1)
+    return OracleMPC(robot, dynamics, oracle(robot, dynamics, _tuning(config)), config)
+
+
+def _tuning(config: OffsetFreeConfig) -> AdapterTuning:
+    return AdapterTuning(config.observer_bandwidth_rad_s, config.velocity_noise_rad_s)
+
+
+NOMINAL = ControllerSpec(MPCConfig, _nominal)
+OFFSET_FREE = ControllerSpec(OffsetFreeConfig, _offset_free)
+META = ControllerSpec(MetaConfig, _meta)
+ORACLE = ControllerSpec(OffsetFreeConfig, _oracle)

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An arm's description: `robot.yaml` beside `robot.xml` (MJCF); the YAML holds the limits of the joints, which the MJCF
+does not say.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from metarl_robot.core.errors import RobotError, one_line
+from metarl_robot.core.mjcf_file import check_mjcf
+from metarl_robot.core.model_physics import check_physics
+from metarl_robot.core.robot import Robot, RobotFile
+from metarl_robot.core.validation import Label, Text, between, check_unique
+
+if TYPE_CHECKING:
+    import mujoco
+
+_FULL_TURN_RAD = 2.0 * math.pi
+MOST_JOINTS = 64
+
+
+class JointLimits(BaseModel):
+    """One controlled joint. Revolute joints: rad, rad/s, Nm, Nm/s."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Label
+    position_rad: tuple[float, float]
+    velocity_rad_s: Annotated[float, between(1e-3, 1e3)]
+    effort_nm: Annotated[float, between(1e-3, 1e5)]
+    effort_rate_nm_s: Annotated[float, between(1e-2, 1e7)]
+    home_rad: float
+
+    @field_validator("position_rad")
+    @classmethod
+    def _ordered_and_in_radians(cls, limits: tuple[float, float]) -> tuple[float, float]:
+        lower, upper = limits
+        if not (-2 * _FULL_TURN_RAD <= lower < upper <= 2 * _FULL_TURN_RAD):
+            raise ValueError(
+                f"must be [lower, upper] in rad with lower < upper, within ±4π; is {list(limits)} in degrees?"
+            )
+        return limits
+
+    @model_validator(mode="after")
+    def _home_within_limits(self) -> JointLimits:
+        lower, upper = self.position_rad
+        if not lower <= self.home_rad <= upper:
+            raise ValueError(f"home_rad {self.home_rad} must lie within position_rad [{lower}, {upper}]")
+        return self
+
+
+class ArmFile(RobotFile):
+    """The contents of an arm's `robot.yaml`."""
+
+    model: Text = "robot.xml"
+    joints: Annotated[tuple[JointLimits, ...], Field(min_length=1, max_length=MOST_JOINTS)]
+
+    @field_validator("joints")
+    @classmethod
+    def _named_once(cls, joints: tuple[JointLimits, ...]) -> tuple[JointLimits, ...]:
+        check_unique(joint.name for joint in joints)
+        return joints
+
+
+class Arm(Robot):
+    """A serial arm; its channels are its joints."""
+
+    file = ArmFile
+    kind = "arm"
+    course = "metarl_robot.robots.arm.flat_outputs:JointCourse"
+    gate_law = "metarl_robot.robots.arm.fallback:Brake"
+    simulation = "metarl_robot.sim.arm.simulation:ArmSimulation"
+    adapter_parts = "metarl_robot.robots.arm.adapter_parts"
+    controllers: ClassVar[Mapping[str, str]] = {
+        "pid": "metarl_robot.robots.arm.pid:SPEC",
+        "computed_torque": "metarl_robot.robots.arm.computed_torque:SPEC",
+        "nominal_mpc": "metarl_robot.robots.arm.controllers:NOMINAL",
+        "offset_free_mpc": "metarl_robot.robots.arm.controllers:OFFSET_FREE",
+        "meta_mpc": "metarl_robot.robots.arm.controllers:META",
+        "oracle_mpc": "metarl_robot.robots.arm.controllers:ORACLE",
+    }
+
+    def __init__(self, description: ArmFile, folder: Path) -> None:
+        super().__init__(description, folder)
+        joints = description.joints
+        self.channel_names = tuple(joint.name for joint in joints)
+        self.nq = self.dof = len(joints)
+        self.position_lower = np.array([j.position_rad[0] for j in joints])
+        self.position_upper = np.array([j.position_rad[1] for j in joints])
+        self.velocity_limit = np.array([j.velocity_rad_s for j in joints])
+        self.effort_limit = np.array([j.effort_nm for j in joints])
+        self.effort_lower = -self.effort_limit
+        self.effort_rate_limit = np.array([j.effort_rate_nm_s for j in joints])
+        self.home = np.array([j.home_rad for j in joints])
+        self.model_path = folder / description.model
+        self._model_checked = False
+
+    def mj_spec(self) -> mujoco.MjSpec:
+        import mujoco
+
+        if not self._model_checked:
+            check_mjcf(self.model_path)
+            self._model_checked = True
+        try:
+            return mujoco.MjSpec.from_file(str(self.model_path))
+        except Exception as error:  # MuJoCo's own, ValueError, RuntimeError for what it did not foresee
+            raise RobotError(f"{self.model_path}: MuJoCo cannot read it: {one_line(error)}") from error
+
+    def check_model(self) -> None:
+        import mujoco
+
+        model, path = self.mj_model, self.folder / "robot.yaml"
+        joints = tuple(model.joint(i).name for i in range(model.njnt))
+        if joints != self.channel_names:
+            expected = f"must be those of {self.model_path.name}: {list(joints)}"
+            raise RobotError(f"{path}: joints: names and order {expected}; given: {list(self.channel_names)}")
+        if any(
+            int(kind) not in (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE))
+            for kind in model.jnt_type
+        ):
+            raise RobotError(f"{self.model_path}: an arm's joints must be hinges or slides")
+        sites = [model.site(i).name for i in range(model.nsite)]
+        if self.payload_site not in sites:
+            raise RobotError(
+                f"{path}: payload.site: '{self.payload_site}' is not a site of {self.model_path.name}; allowed: {sites}"
+            )
+        motors = sorted(int(joint) for joint in model.actuator_trnid[:, 0])
+        on_joints = np.all(model.actuator_trntype == int(mujoco.mjtTrn.mjTRN_JOINT))
+        if motors != list(range(self.dof)) or not on_joints:
+            raise RobotError(
+                f"{self.model_path}: needs one motor per joint, in joint order: {self.dof} joints, {model.nu} actuators"
+            )
+        check_physics(model, self.model_path)

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nominal dynamics of an arm, ready to call: inverse dynamics, momentum form, payload regressor, kinematics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+import casadi as ca
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.compile.compiled import NumpyFunction, compile_functions
+from metarl_robot.compile.knots import Knots, compile_knots, in_chunks
+from metarl_robot.core.robot import Robot
+from metarl_robot.dynamics.momentum_balance import Balanced, Expected, balance_function
+from metarl_robot.dynamics.rigid_body import N_INERTIAL, RigidBodyTree
+
+Array = NDArray[np.float64]
+
+_CHUNK = 64
+_NOTHING: Array = np.zeros(N_INERTIAL)
+
+
+class ArmDynamics(Balanced):
+    """Numeric twin of `RigidBodyTree` for one robot. Not to be shared between threads.
+
+    Arguments:
+        robot: the arm.
+        knots: how many states `efforts`, `payload_efforts` and their Jacobians take at once.
+    """
+
+    def __init__(self, robot: Robot, knots: int = _CHUNK) -> None:
+        self.dof, self.nu = robot.dof, robot.nu
+        self._identity = np.eye(robot.dof)
+        self.knots = knots
+        functions, many = _functions(robot)
+        compiled = compile_functions(functions)
+        self._momentum = NumpyFunction(compiled["momentum"])
+        self._momentum_regressor = NumpyFunction(compiled["momentum_regressor"])
+        self._regressor = NumpyFunction(compiled["regressor"])
+        self._kinematics = NumpyFunction(compiled["kinematics"])
+        self._take_balance(compiled["balance"])
+        chunks = {
+            f"{name}_chunk": Knots(many[name], _CHUNK)
+            for name in ("effort", "regressor", "momentum", "momentum_regressor")
+        }
+        plans = {name: Knots(many[name], knots) for name in ("effort", "effort_jacobian")}
+        shares = {name: Knots(many[name], knots, shared=(3,)) for name in ("payload", "payload_jacobian")}
+        self._many = compile_knots({**chunks, **plans, **shares})
+
+    def inverse_dynamics(self, q: Array, v: Array, a: Array, payload: Array | None = None) -> Array:
+        """Efforts [Nm] M a + h for (n,) or (N, n) states; payload (10,) inertial parameters at the payload site."""
+        states = np.atleast_2d(q), np.atleast_2d(v), np.atleast_2d(a)
+        (efforts,) = in_chunks(self._many["effort_chunk"], _CHUNK, *states)
+        if payload is not None:
+            efforts = efforts + self.payload_regressors(*states) @ payload
+        return efforts.reshape(np.shape(q))
+
+    def mass_matrix(self, q: Array) -> Array:
+        """M (n, n) of the robot without payload, armature included."""
+        return self._momentum(q, np.zeros(self.dof), _NOTHING)[0].copy()
+
+    def bias(self, q: Array, v: Array) -> Array:
+        """h(q, v) (n,) [Nm]: Coriolis, centrifugal, gravity, nominal damping."""
+        return self.inverse_dynamics(q, v, np.zeros(self.dof))
+
+    def momentum(self, q: Array, v: Array, payload: Array | None = None) -> tuple[Array, Array, Array]:
+        """M (n, n), p = M v (n,) and β (n,), where ṗ = τ + β + Δ. Overwritten by the next call."""
+        mass, momentum, beta = self._momentum(q, v, _NOTHING if payload is None else payload)
+        return mass, momentum, beta
+
+    def momenta(self, q: Array, v: Array) -> tuple[Array, Array, Array]:
+        """`momentum` without payload for (N, n) states: (N, n, n), (N, n), (N, n)."""
+        mass, momentum, beta = in_chunks(self._many["momentum_chunk"], _CHUNK, q, v)
+        return mass, momentum, beta
+
+    def payload_momentum_regressor(self, q: Array, v: Array) -> tuple[Array, Array]:
+        """Y_p and Y_β (n, 10): Y_p π is the payload's share of p, Y_β π its share of β.
+
+        Overwritten by the next call.
+        """
+        by_momentum, by_beta = self._momentum_regressor(q, v)
+        return by_momentum, by_beta
+
+    def payload_momentum_regressors(self, q: Array, v: Array) -> tuple[Array, Array]:
+        """`payload_momentum_regressor` for (N, n) states: two of (N, n, 10)."""
+        by_momentum, by_beta = in_chunks(self._many["momentum_regressor_chunk"], _CHUNK, q, v)
+        return by_momentum, by_beta
+
+    def payload_regressor(self, q: Array, v: Array, a: Array) -> Array:
+        """Y (n, 10) with Y π the payload's share of the inverse dynamics. Overwritten by the next call."""
+        return self._regressor(q, v, a)[0]
+
+    def payload_regressors(self, q: Array, v: Array, a: Array) -> Array:
+        """`payload_regressor` for (N, n) states: (N, n, 10)."""
+        return in_chunks(self._many["regressor_chunk"], _CHUNK, q, v, a)[0]
+
+    def input_map(self, q: Array) -> Array:
+        """B (n, n): the generalised force of unit efforts, which for an arm is the effort itself."""
+        return self._identity
+
+    def retract(self, q: Array, change: Array) -> Array:
+        """Q ⊞ δ (n,): joints have no curvature."""
+        return q + change
+
+    def expected(self, q: Array, change: Array, measured: Array) -> Expected:
+        """At q ⊞ δ; an arm has no accelerometer."""
+        there = q + change
+        return there, measured - there, None
+
+    def efforts(self, q: Array, v: Array, a: Array) -> Array:
+        """Inverse dynamics at `knots` states (knots, n) in one call. Overwritten by the next call."""
+        return self._many["effort"](q, v, a)[0]
+
+    def efforts_jacobian(self, q: Array, v: Array, a: Array) -> Array:
+        """Jacobian (knots, n, 3n) of the inverse dynamics by (q, v, a). Overwritten by the next call."""
+        return self._many["effort_jacobian"](q, v, a)[0]
+
+    def payload_efforts(self, q: Array, v: Array, a: Array, payload: Array) -> Array:
+        """The payload's share Y π (knots, n) of the inverse dynamics. Overwritten by the next call."""
+        return self._many["payload"](q, v, a, payload)[0]
+
+    def payload_jacobian(self, q: Array, v: Array, a: Array, payload: Array) -> Array:
+        """Jacobian (knots, n, 3n) of the payload's share by (q, v, a). Overwritten by the next call."""
+        return self._many["payload_jacobian"](q, v, a, payload)[0]
+
+    def forward_kinematics(self, q: Array) -> tuple[Array, Array]:
+        """Payload site: position (3,) [m; base], rotation (3, 3) site→base."""
+        position, rotation, _ = self._kinematics(q)
+        return position.copy(), rotation.copy()
+
+    def site_jacobian(self, q: Array) -> Array:
+        """Geometric Jacobian (6, n) of the payload site, [linear; angular] in base axes."""
+        return self._kinematics(q)[2].copy()
+
+
+@lru_cache(maxsize=8)
+def _functions(robot: Robot) -> tuple[dict[str, ca.Function], dict[str, ca.Function]]:
+    """(of one state, of many). Kept: the next controller for this robot is built without them."""
+    tree = RigidBodyTree(robot.mj_model, robot.payload_site)
+    n = tree.dof
+    q, v, a, pi = (ca.SX.sym(name, size) for name, size in (("q", n), ("v", n), ("a", n), ("pi", N_INERTIAL)))
+    state = ca.vertcat(q, v, a)
+    effort = tree.inverse_dynamics(q, v, a, ca.SX.zeros(N_INERTIAL))
+    share = tree.payload_effort(q, v, a, pi)
+    _, p, beta = tree.momentum(q, v, pi)
+    site = tree.site_kinematics(q)
+    momentum_regressor = _function("momentum_regressor", [q, v], [ca.jacobian(p, pi), ca.jacobian(beta, pi)])
+    regressor = _function("regressor", [q, v, a], [ca.jacobian(share, pi)])
+    momentum = _function("momentum", [q, v, pi], tree.momentum(q, v, pi))
+    single = {
+        "momentum": momentum,
+        "momentum_regressor": momentum_regressor,
+        "regressor": regressor,
+        "kinematics": _function("kinematics", [q], [site.position, site.rotation, site.jacobian]),
+        "balance": balance_function(momentum, lambda q, change: q + change, lambda q: ca.SX.eye(n)),
+    }
+    many = {
+        "effort": _function("effort", [q, v, a], [effort]),
+        "effort_jacobian": _function("effort_jacobian", [q, v, a], [ca.jacobian(effort, state)]),
+        "payload": _function("payload", [q, v, a, pi], [share]),
+        "payload_jacobian": _function("payload_jacobian", [q, v, a, pi], [ca.jacobian(share, state)]),
+        "momentum": _function("bare_momentum", [q, v], tree.momentum(q, v, ca.SX.zeros(N_INERTIAL))),
+        "momentum_regressor": momentum_regressor,
+        "regressor": regressor,
+    }
+    return single, many
+
+
+def _function(name: str, arguments: list[ca.SX], results: Iterable[ca.SX]) -> ca.Function:
+    return ca.Function(name, arguments, [ca.densify(result) for result in results])

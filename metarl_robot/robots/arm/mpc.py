@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Model-predictive control of an arm: nominal dynamics plus whatever the adapter has learned, one real-time iteration a
+step.
+
+The plan lives in joint accelerations (tracking_qp.py), where dynamics and cost are exactly linear and quadratic; the
+torque
+
+    τ_k = (1 + ε)⁻¹ (ID(q_k, v_k, a_k) - Δ(ξ_k; z))        ε = ∂Δ/∂τ
+
+is its one non-linear, constrained output. The candidate is the unconstrained optimum; if its torques, velocities and
+positions keep to their limits at all knots it is the optimum. Otherwise the limits are linearised about the last plan,
+shifted, and the quadratic programme is solved: real-time iteration (Diehl, Bock, Schlöder 2005). All members of the
+family differ in their adapter alone.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from metarl_robot.adaptation.base import Adapter
+from metarl_robot.adaptation.features import Xi
+from metarl_robot.control.effort_limits import EffortLimiter
+from metarl_robot.control.leaps import without_leaps
+from metarl_robot.control.warm_start import moved_on
+from metarl_robot.core.robot import Robot
+from metarl_robot.core.signals import EMPTY_CONTEXT, Command, Context, Plan, Reference, Setpoints, State, Status
+from metarl_robot.robots.arm.dynamics import ArmDynamics
+from metarl_robot.robots.arm.linearised_limits import LinearisedLimits, Outputs
+from metarl_robot.robots.arm.tracking_qp import TrackingQP
+
+Array = NDArray[np.float64]
+
+REMEMBERED = 16
+"""Commands that may still be on their way."""
+MIN_EFFORT_GAIN = 0.5
+"""A motor is never assumed weaker than this."""
+
+
+class MPCConfig(BaseModel):
+    """Tuning that every member of the MPC family shares."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    horizon: int = Field(20, ge=2, le=200, description="number of knots")
+    knot_spacing_s: float = Field(0.02, ge=0.001, le=0.2, description="time between knots [s]")
+    bandwidth_rad_s: float = Field(
+        40.0, ge=1.0, le=200.0, description="natural frequency of the unconstrained closed loop [rad/s]"
+    )
+    damping_ratio: float = Field(1.0, ge=0.7, le=3.0, description="damping ratio of the unconstrained closed loop")
+    latency_s: float = Field(
+        0.005, ge=0.0, le=0.05, description="delay from state to effect of a command, where it is not learned [s]"
+    )
+    limit_margin: float = Field(
+        0.02, ge=0.0, le=0.5, description="share of the velocity and position range kept free in plans"
+    )
+    braking_gain: float = Field(20.0, ge=1.0, le=200.0, description="velocity gain of the braking fallback [1/s]")
+
+
+class _Knots(NamedTuple):
+    """A plan in numbers: q, v, a (N + 1, n) and effort (N + 1, n)."""
+
+    q: Array
+    v: Array
+    a: Array
+    effort: Array
+
+
+def _intended(q: Array, v_target: Array, a: Array) -> Xi:
+    """Where the residual is evaluated in a plan: at the intended velocity.
+
+    Friction compensated at the measured velocity would feed its noise back through the steep slope around zero.
+    """
+    return Xi(q, v_target, a, np.zeros_like(q), np.zeros((2, *q.shape)))
+
+
+class ArmMPC:
+    """See the module's docstring.
+
+    Arguments:
+        robot, dynamics: the arm; `dynamics.knots` must be horizon + 1.
+        adapter: what learns.
+        config: tuning.
+    """
+
+    def __init__(self, robot: Robot, dynamics: ArmDynamics, adapter: Adapter, config: MPCConfig) -> None:
+        self._robot, self._dynamics, self._config = robot, dynamics, config
+        self.adapter = adapter
+        self._qp = TrackingQP(config.horizon, config.knot_spacing_s, config.bandwidth_rad_s, config.damping_ratio)
+        self._limiter = EffortLimiter(robot)
+        self._reach = robot.velocity_limit / config.bandwidth_rad_s
+        velocity = (1.0 - config.limit_margin) * robot.velocity_limit
+        slack = 0.5 * config.limit_margin * (robot.position_upper - robot.position_lower)
+        self._lower = np.stack([-robot.effort_limit, -velocity, robot.position_lower + slack])
+        self._upper = np.stack([robot.effort_limit, velocity, robot.position_upper - slack])
+        self._grid: Array = np.asarray(np.arange(config.horizon + 1) * config.knot_spacing_s, dtype=np.float64)
+        self.reset()
+
+    def reset(self) -> None:
+        self.adapter.reset()
+        self._limiter.reset()
+        self._context: Context = EMPTY_CONTEXT
+        self._last_time: float | None = None
+        self._acted: Array | None = None
+        self._last_state = State(self._robot.home, np.zeros(self._robot.dof))
+        self._issued = deque([(-np.inf, np.zeros(self._robot.dof))], maxlen=REMEMBERED)
+        self._plan: Plan | None = None
+        self._last_knots: _Knots | None = None
+
+    def step(self, time: float, state: State, reference: Reference) -> Command:
+        if not (np.all(np.isfinite(state.q)) and np.all(np.isfinite(state.v))):
+            return self.fallback(time, "state is not finite")
+        self._limiter.at(time)
+        self._adapt(time, state)
+        latency = self._config.latency_s if self.adapter.latency_s is None else self.adapter.latency_s
+        ahead = latency + 0.5 * self._robot.control_period_s
+        q, v = self._predicted(time, self.adapter.estimate(state), latency, ahead)
+        target = self._within_reach(q, reference.sample(time + ahead + self._grid))
+        knots, message = self._optimise(time, q, v, target)
+        if knots is None or not np.all(np.isfinite(knots.effort)):
+            return self.fallback(time, message or "the planned effort is not finite")
+        effort = self._limiter.apply(knots.effort[0])
+        self._last_knots = knots
+        self._issued.append((time, knots.a[0]))
+        self._plan = Plan(time + self._grid, knots.q, knots.v, knots.effort)
+        return Command(effort, Status.DEGRADED if message else Status.SOLVED, message, self._plan, self._context)
+
+    def _predicted(self, time: float, state: State, latency: float, ahead: float) -> tuple[Array, Array]:
+        """Position and velocity after `ahead`, under the accelerations that are still to take effect (Smith 1957)."""
+        q, v, end = state.q, state.v, time + ahead
+        starts = [issued + latency for issued, _ in self._issued]
+        for start, stop, (_, a) in zip(starts, [*starts[1:], end], self._issued, strict=True):
+            step = min(stop, end) - max(start, time)
+            if step > 0.0:
+                q, v = q + step * v + 0.5 * step**2 * a, v + step * a
+        return q, v
+
+    def acted(self, effort: Array) -> None:
+        """Not the last command but this effort (nu,) has acted since: see Handover."""
+        self._limiter.reset(effort)
+
+    def observed(self, effort: Array) -> None:
+        """As `acted`, where this is to be learned from only: the next effort need not begin here."""
+        self._acted = effort
+
+    def _adapt(self, time: float, state: State) -> None:
+        acted, self._acted = self._limiter.last if self._acted is None else self._acted, None
+        if self._last_time is not None and acted is not None:
+            dt = time - self._last_time
+            if dt > 0.0:
+                self._context = self.adapter.update(state, acted, dt)
+        self._last_time, self._last_state = time, state
+
+    def _within_reach(self, q: Array, target: Setpoints) -> Setpoints:
+        """A target farther away than v_max / ω is approached at up to half the velocity limit, instead of leapt at."""
+        reach = self._reach
+        target = without_leaps(target, self._config.knot_spacing_s, reach)
+        error = q - target.q[0]
+        beyond = error - np.clip(error, -reach, reach)
+        return Setpoints(target.q + beyond, target.v, target.a)
+
+    def _optimise(self, time: float, q: Array, v: Array, target: Setpoints) -> tuple[_Knots | None, str]:
+        inputs, errors = self._qp.candidate(np.stack([q - target.q[0], v - target.v[0]]))
+        knots = self._evaluate(target, inputs, errors[:, 0], errors[:, 1])
+        if not self._violates(knots):
+            return knots, ""
+        change, met = self._qp.constrain(self._limits(knots, self._shifted(time, q), target).violated)
+        if change is None:
+            return None, "the quadratic programme could not be solved"
+        changed = self._evaluate(
+            target,
+            inputs + change,
+            errors[:, 0] + self._qp.position_map @ change,
+            errors[:, 1] + self._qp.velocity_map @ change,
+        )
+        return changed, "" if met else "limits relaxed: they cannot all be met within the horizon"
+
+    def _limits(self, knots: _Knots, about: tuple[Array, Array, Array], target: Setpoints) -> LinearisedLimits:
+        """Those of a candidate, linearised about q, v, a (N + 1, n)."""
+        xi, omega = _intended(about[0], target.v, about[2]), self._config.bandwidth_rad_s
+        by_motion = (self._dynamics.efforts_jacobian(*about) - self.adapter.jacobian(xi)) / self.effort_gain[:, None]
+        away = np.concatenate([x - x_0 for x, x_0 in zip(knots[:3], about, strict=True)], axis=1)
+        effort = self.effort(*about, xi) + (by_motion @ away[:, :, None])[:, :, 0]
+        lower, upper = (np.tile(limit[:, None], (1, len(effort), 1)) for limit in (self._lower, self._upper))
+        lower[0, 0], upper[0, 0] = self._limiter.bounds()
+        inertia = np.diagonal(by_motion[:, :, 2 * self._robot.dof :], axis1=1, axis2=2)
+        ones = np.ones_like(effort)
+        worth = np.stack([inertia, ones / omega, ones / omega**2])
+        return LinearisedLimits(self._qp, Outputs(np.stack([effort, knots.v, knots.q]), lower, upper, worth), by_motion)
+
+    def _shifted(self, time: float, q: Array) -> tuple[Array, Array, Array]:
+        """q, v, a (N + 1, n) of the last plan at this step's knots; standing still where there is none."""
+        if self._last_knots is None or self._plan is None:
+            still = np.zeros((len(self._grid), len(q)))
+            return np.tile(q, (len(self._grid), 1)), still, still
+        steps = (time - self._plan.times[0]) / self._config.knot_spacing_s
+        q_then, v_then, a_then = (moved_on(rows, steps) for rows in self._last_knots[:3])
+        return q_then, v_then, a_then
+
+    def _evaluate(self, target: Setpoints, inputs: Array, position_error: Array, velocity_error: Array) -> _Knots:
+        q, v = target.q + position_error, target.v + velocity_error
+        a = target.a.copy()
+        a[:-1] += inputs
+        return _Knots(q, v, a, self.effort(q, v, a, _intended(q, target.v, a)))
+
+    def effort(self, q: Array, v: Array, a: Array, xi: Xi) -> Array:
+        """τ (N + 1, n) for a plan, with the residual evaluated at ξ."""
+        return (self._dynamics.efforts(q, v, a) - self.adapter.evaluate(xi)) / self.effort_gain
+
+    @property
+    def effort_gain(self) -> Array:
+        """1 + ε (n,): effect of a unit effort."""
+        return np.maximum(1.0 + self.adapter.effort_gain(), MIN_EFFORT_GAIN)
+
+    def _violates(self, knots: _Knots) -> bool:
+        """Whether a plan is beyond the limits on torque, velocity or position; where it is and how fast cannot be
+        changed.
+        """
+        lower, upper = self._limiter.bounds()
+        first, effort, v, q = knots.effort[0], knots.effort[1:], knots.v[1:], knots.q[1:]
+        pairs = ((first, lower, upper), *zip((effort, v, q), self._lower, self._upper, strict=True))
+        return any(bool(((value < least).any()) or (value > most).any()) for value, least, most in pairs)
+
+    def fallback(self, time: float, reason: str) -> Command:
+        """Without a state: follow the last plan while it is valid, then brake: τ = h(q, v) - k M v at the last good
+        state.
+        """
+        self._limiter.at(time)
+        if self._plan is not None and time <= self._plan.times[-1]:
+            wanted = np.array([np.interp(time, self._plan.times, column) for column in self._plan.effort.T])
+            effort = self._limiter.apply(wanted)
+            return Command(effort, Status.DEGRADED, f"{reason}; following the last plan", self._plan, self._context)
+        last = self._last_state
+        braking = -self._config.braking_gain * self._dynamics.mass_matrix(last.q) @ last.v
+        effort = self._limiter.apply(self._dynamics.bias(last.q, last.v) + braking)
+        return Command(effort, Status.FAILED, f"{reason}; braking", None, self._context)

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Joint PID with gravity compensation: the controller that most arms ship with, tuned well.
+
+    τ = g(q) + M̄ (k_p e + k_d ė + k_i ∫e dt),    e = q_ref - q
+
+M̄ is diagonal: the joints' inertias averaged over the workspace, scaled so that no eigenvalue of M(q)⁻¹ M̄ exceeds 1
+there. One set of gains then means this bandwidth for the lightest direction of motion, and less for heavier ones, in
+every pose; scaling each joint by its own inertia would drive the light, coupled wrist unstable. The integrator stops
+where the effort saturates (conditional integration).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from metarl_robot.control.base import ControllerSpec
+from metarl_robot.control.effort_limits import EffortLimiter
+from metarl_robot.core.robot import Robot
+from metarl_robot.core.signals import Command, Reference, State
+from metarl_robot.robots.arm.dynamics import ArmDynamics
+
+Array = NDArray[np.float64]
+
+POSES = 500
+"""How many poses stand for the workspace."""
+FOLLOWING = 0.2
+"""Of the difference to an effort that acts, what the integral takes in at each step."""
+
+
+class PIDConfig(BaseModel):
+    """Gains in acceleration units, the same for all joints."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kp: float = Field(1600.0, ge=0.0, le=5000.0, description="position gain [1/s^2]")
+    kd: float = Field(80.0, ge=0.0, le=500.0, description="velocity gain [1/s]")
+    ki: float = Field(4000.0, ge=0.0, le=50000.0, description="integral gain [1/s^3]")
+
+
+class PID:
+    """See the module's docstring."""
+
+    def __init__(self, robot: Robot, config: PIDConfig) -> None:
+        self._robot, self._config = robot, config
+        self._dynamics = ArmDynamics(robot)
+        self._inertia = self._safe_inertia()
+        self._limiter = EffortLimiter(robot)
+        self.reset()
+
+    def reset(self) -> None:
+        self._integral = np.zeros(self._robot.dof)
+        self._wanted = np.zeros(self._robot.dof)
+        self._limiter.reset()
+
+    def follow(self, effort: Array) -> None:
+        """The integral takes in a share of what this effort (n,), which acts, is more than the one wanted: see
+        Handover.
+        """
+        if self._config.ki > 0.0:
+            self._integral = self._integral + FOLLOWING * (effort - self._wanted) / (self._config.ki * self._inertia)
+
+    def step(self, time: float, state: State, reference: Reference) -> Command:
+        self._limiter.at(time)
+        target = reference.sample(np.array([time]))
+        error = target.q[0] - state.q
+        integral = self._integral + error * self._limiter.step_s
+        feedback = self._config.kp * error + self._config.kd * (target.v[0] - state.v) + self._config.ki * integral
+        gravity = self._dynamics.bias(state.q, np.zeros(self._robot.dof))
+        wanted = self._wanted = gravity + self._inertia * feedback
+        effort = self._limiter.apply(wanted)
+        self._integral = np.where(effort == wanted, integral, self._integral)
+        return Command(effort)
+
+    def _safe_inertia(self) -> Array:
+        """M̄ (n,)."""
+        rng = np.random.default_rng(0)
+        poses = rng.uniform(self._robot.position_lower, self._robot.position_upper, (POSES, self._robot.dof))
+        masses = self._dynamics.momenta(poses, np.zeros_like(poses))[0]
+        typical = np.diagonal(masses, axis1=1, axis2=2).mean(axis=0)
+        fastest = np.linalg.eigvals(np.linalg.inv(masses) * typical).real.max()
+        return np.asarray(typical / fastest, dtype=np.float64)
+
+
+SPEC = ControllerSpec(PIDConfig, lambda robot, config, checkpoint, oracle: PID(robot, config))

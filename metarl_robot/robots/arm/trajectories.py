@@ -1,0 +1,446 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Joint-space trajectories with analytic velocity and acceleration, and the check every reference must pass.
+
+Spline: on segment k, with s = t - t_k, q(s) = sum_i c_ki s^i, degree <= 5. Coefficients of the cubic that meets
+position and velocity, and of the quintic that meets position, velocity and acceleration, at both ends: Siciliano,
+Sciavicco, Villani, Oriolo, "Robotics: Modelling, Planning and Control", 2009, section 4.2. A quintic at rest at both
+ends is the minimum-jerk motion (Flash and Hogan, J. Neurosci. 1985).
+
+MultiSine: q(t) = c + e(t) sum_k A_k sin(2 pi f_k (t - t_0) + phi_k), where the envelope e rises from 0 to 1 over the
+ramp as the minimum-jerk step 10 x^3 - 15 x^4 + 6 x^5, and falls likewise at the end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache, cached_property
+from threading import get_ident
+from typing import NamedTuple
+
+import casadi as ca
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from metarl_robot.core.errors import SignalError
+from metarl_robot.core.robot import Robot
+from metarl_robot.core.signals import Reference, Setpoints, State
+from metarl_robot.trajectories.compiled_trajectory import Curve
+from metarl_robot.trajectories.polynomials import Polynomials
+
+Array = NDArray[np.float64]
+
+_TOLERANCE = 1e-9  # rad and rad/s: a trajectory may touch a limit exactly
+BRAKE_S, _SHORTEST_BRAKE_S = 0.5, 0.02
+
+
+@dataclass(frozen=True, eq=False)
+class Hold:
+    """Stand still at q (n,) [rad]."""
+
+    q: Array
+
+    def sample(self, times: Array) -> Setpoints:
+        """Setpoints at times (N,) [s]."""
+        q, v, a = np.zeros((3, len(times), len(self.q)))
+        q[:] = self.q
+        return Setpoints(q, v, a)
+
+
+@dataclass(frozen=True, eq=False)
+class Stop:
+    """Come to rest: each joint within a time T of its own, v (1 - 3 s^2 + 2 s^3), s = (t - start_s) / T, on v T / 2 of
+    way.
+
+    start_s: when it begins [s]. q, v: (n,) where and how fast then [rad, rad/s]. duration_s: (n,) T.
+    """
+
+    start_s: float
+    q: Array
+    v: Array
+    duration_s: Array
+
+    def sample(self, times: Array) -> Setpoints:
+        """Setpoints at times (N,) [s]."""
+        s = np.clip((times[:, None] - self.start_s) / self.duration_s, 0.0, 1.0)
+        way = self.v * self.duration_s * (s - s**3 + 0.5 * s**4)
+        return Setpoints(
+            self.q + way, self.v * (1.0 - s**2 * (3.0 - 2.0 * s)), -6.0 * self.v / self.duration_s * s * (1.0 - s)
+        )
+
+
+def stop(robot: Robot, state: State, start_s: float) -> Stop:
+    """From a state to rest within BRAKE_S, or less where a joint is near a position limit."""
+    q, v = state.q, state.v
+    room = np.maximum(np.where(v > 0.0, robot.position_upper - q, q - robot.position_lower), 0.0)
+    return Stop(
+        start_s, q.copy(), v.copy(), np.clip(2.0 * room / np.maximum(np.abs(v), _TOLERANCE), _SHORTEST_BRAKE_S, BRAKE_S)
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Shifted:
+    """Another reference, started at start_s instead of 0."""
+
+    reference: Reference
+    start_s: float
+
+    def sample(self, times: Array) -> Setpoints:
+        """Setpoints at times (N,) [s]."""
+        return self.reference.sample(times - self.start_s)
+
+
+@dataclass(frozen=True, eq=False)
+class Spline:
+    """Piecewise polynomial; before its first knot and after its last it stands still there.
+
+    knots: (K + 1,) increasing [s]. coefficients: (K, 6, n), power i of the time since the segment's start, in rad/s^i.
+    """
+
+    knots: Array
+    coefficients: Array
+
+    def sample(self, times: Array) -> Setpoints:
+        """Setpoints at times (N,) [s]."""
+        return Setpoints(*self.path.derivatives(times, 2))
+
+    @cached_property
+    def path(self) -> Polynomials:
+        """The same, for derivatives of any order."""
+        lengths = np.diff(self.knots)[:, None, None]
+        return Polynomials(self.knots, self.coefficients * lengths ** np.arange(6)[:, None])
+
+
+@dataclass(frozen=True, eq=False)
+class Waypoints:
+    """Minimum-jerk moves from rest to rest. times: (K,) increasing [s]; positions: (K, n) [rad]."""
+
+    times: Array
+    positions: Array
+
+    @cached_property
+    def spline(self) -> Spline:
+        rest = np.zeros_like(self.positions)
+        return from_points(self.times, self.positions, rest, rest)
+
+    def sample(self, times: Array) -> Setpoints:
+        """Setpoints at times (N,) [s]."""
+        return self.spline.sample(times)
+
+
+@dataclass(frozen=True, eq=False)
+class MultiSine:
+    """Sines about a centre, from rest to rest.
+
+    centre: (n,) [rad]. amplitude, frequency_hz, phase: (K, n) [rad, Hz, rad]. The motion runs from start_s for
+    duration_s and takes ramp_s to rise and to fall. fastest: (n,) [rad/s] the amplitudes of a joint that would be
+    faster, for the ramp adds to the sines' own speed, are reduced by as much; found out at the first sample.
+    """
+
+    centre: Array
+    amplitude: Array
+    frequency_hz: Array
+    phase: Array
+    start_s: float
+    duration_s: float
+    ramp_s: float
+    fastest: Array | None = None
+
+    def sample(self, times: Array) -> Setpoints:
+        """Setpoints at times (N,) [s]."""
+        return self._sampled(times, self._parameters)
+
+    def _sampled(self, times: Array, parameters: Array) -> Setpoints:
+        return Setpoints(*_sines(*self.amplitude.shape, get_ident())(times, parameters))
+
+    @cached_property
+    def _parameters(self) -> Array:
+        """As `_sines` takes them."""
+        if self.fastest is None:
+            return self._with(self.amplitude)
+        times = self.start_s + np.arange(0.0, self.duration_s, 0.005)
+        peak = np.abs(self._sampled(times, self._with(self.amplitude)).v).max(0)
+        return self._with(self.amplitude * np.minimum(1.0, self.fastest / np.maximum(peak, 1e-9)))
+
+    def _with(self, amplitude: Array) -> Array:
+        scalars = [self.start_s, self.duration_s, self.ramp_s]
+        return np.concatenate([self.centre, amplitude.ravel(), self.frequency_hz.ravel(), self.phase.ravel(), scalars])
+
+
+@cache
+def _sines(count: int, joints: int, _thread: int) -> Curve:
+    """So many of them for so many joints, for each thread its own; parameters: the fields of MultiSine."""
+    time, centre = ca.SX.sym("time"), ca.SX.sym("centre", joints)
+    amplitude, frequency, phase = (ca.SX.sym(name, joints, count) for name in ("amplitude", "frequency", "phase"))
+    start, duration, ramp = scalars = [ca.SX.sym(name) for name in ("start", "duration", "ramp")]
+    since = time - start
+    x = ca.fmin(ca.fmax(ca.fmin(since, duration - since) / ramp, 0.0), 1.0)
+    envelope = x**3 * (10.0 - 15.0 * x + 6.0 * x**2)
+    outputs = centre + envelope * ca.sum2(amplitude * ca.sin(2 * np.pi * frequency * since + phase))
+    return Curve(time, ca.veccat(centre, amplitude, frequency, phase, *scalars), outputs, 2)
+
+
+def from_points(
+    times: ArrayLike, positions: ArrayLike, velocities: ArrayLike | None = None, accelerations: ArrayLike | None = None
+) -> Spline:
+    """The trajectory of a ROS JointTrajectory message: through points at times (K,) [s] with positions (K, n) [rad].
+
+    A segment is a quintic where both its ends have velocities and accelerations (K, n), else a cubic.
+    Rows of NaN are not given. A velocity that is not given is that of a monotone (PCHIP)
+    interpolation, zero at both ends: with positions alone the motion never leaves the points' range.
+
+    Raises:
+        SignalError: times do not increase, sizes differ, a value is not finite, or accelerations come without
+            velocities.
+    """
+    t, q = np.asarray(times, float), np.asarray(positions, float)
+    _check_points(t, q, velocities, accelerations)
+    if len(t) == 1:
+        return Spline(np.array([t[0], t[0] + 1.0]), _constant(q[0])[None])
+    v, a = _given(q, velocities), _given(q, accelerations)
+    unknown = np.isnan(v)
+    v = np.where(unknown, _monotone_velocities(t, q), v)
+    h, a = np.diff(t)[:, None], np.where(unknown, np.nan, a)
+    cubic = _cubic(h, q, v)
+    if np.isnan(a).all():
+        return Spline(t, cubic)
+    quintic = _quintic(h, q, v, a)
+    return Spline(t, np.where(np.isnan(quintic).any(axis=(1, 2), keepdims=True), cubic, quintic))
+
+
+def _given(q: Array, values: ArrayLike | None) -> Array:
+    return np.full_like(q, np.nan) if values is None else np.asarray(values, float)
+
+
+def braked(spline: Spline, robot: Robot) -> Spline:
+    """A motion of the joints that, where its last point still moves, comes to rest after it.
+
+    Within the next piece of length T the velocity falls as v (1 - 3 s^2 + 2 s^3), s = t / T: no jump
+    in velocity, no overshoot, and v T / 2 of way, for which T is shortened near a position limit.
+    """
+    end = spline.path.derivatives(spline.knots[-1:], 1)[:, 0]
+    q, v = end
+    if np.all(np.abs(v) <= _TOLERANCE):
+        return spline
+    room = np.where(v > 0.0, robot.position_upper - q, q - robot.position_lower)
+    moving = np.abs(v) > _TOLERANCE
+    stop_s = min(BRAKE_S, max(_SHORTEST_BRAKE_S, float(np.min(2.0 * room[moving] / np.abs(v[moving])))))
+    zero = np.zeros_like(v)
+    piece = np.stack([q, v, zero, -v / stop_s**2, 0.5 * v / stop_s**3, zero])
+    return Spline(
+        np.append(spline.knots, spline.knots[-1] + stop_s), np.concatenate([spline.coefficients, piece[None]])
+    )
+
+
+def _check_points(t: Array, q: Array, velocities: ArrayLike | None, accelerations: ArrayLike | None) -> None:
+    if t.ndim != 1 or len(t) == 0 or q.ndim != 2 or len(q) != len(t):
+        raise SignalError(
+            f"trajectory: needs times (K,) and positions (K, n) with K >= 1; given shapes {t.shape} and {q.shape}"
+        )
+    check_times(t)
+    if accelerations is not None and velocities is None:
+        raise SignalError(
+            "trajectory: accelerations were given without velocities; give both, velocities alone, or neither"
+        )
+    for name, values in (("positions", q), ("velocities", velocities), ("accelerations", accelerations)):
+        if values is None:
+            continue
+        values = np.asarray(values, float)
+        if values.shape != q.shape:
+            raise SignalError(f"trajectory: {name} have shape {values.shape}; positions have {q.shape}")
+        missing = np.isnan(values).all(axis=1) & (name != "positions")
+        if not np.all(np.isfinite(values[~missing])):
+            raise SignalError(f"trajectory: {name} hold a value that is not finite")
+
+
+def check_times(t: Array) -> None:
+    """Refuse times (K,) [s] that do not increase strictly, as joint_trajectory_controller does.
+
+    Raises:
+        SignalError: names the two points.
+    """
+    if not np.all(np.isfinite(t)):
+        raise SignalError("trajectory: times must be finite")
+    late = np.flatnonzero(np.diff(t) <= 0.0)
+    if len(late):
+        k = int(late[0])
+        since = t - t[0]
+        raise SignalError(
+            "trajectory: times must increase strictly from point to point, as joint_trajectory_controller demands; "
+            f"points {k} and {k + 1} are at {since[k]:.6g} s and {since[k + 1]:.6g} s: drop one of them, or time the "
+            "trajectory (time_from_start)"
+        )
+
+
+def _constant(q: Array) -> Array:
+    coefficients = np.zeros((6, len(q)))
+    coefficients[0] = q
+    return coefficients
+
+
+def _cubic(h: Array, q: Array, v: Array) -> Array:
+    step = (q[1:] - q[:-1]) / h
+    c2 = (3 * step - 2 * v[:-1] - v[1:]) / h
+    c3 = (v[:-1] + v[1:] - 2 * step) / h**2
+    zero = np.zeros_like(c2)
+    return np.stack([q[:-1], v[:-1], c2, c3, zero, zero], axis=1)
+
+
+def _quintic(h: Array, q: Array, v: Array, a: Array) -> Array:
+    dq = (q[1:] - q[:-1]) / h
+    c3 = (20 * dq - 8 * v[1:] - 12 * v[:-1] - (3 * a[:-1] - a[1:]) * h) / (2 * h**2)
+    c4 = (-30 * dq + 14 * v[1:] + 16 * v[:-1] + (3 * a[:-1] - 2 * a[1:]) * h) / (2 * h**3)
+    c5 = (12 * dq - 6 * (v[1:] + v[:-1]) + (a[1:] - a[:-1]) * h) / (2 * h**4)
+    return np.stack([q[:-1], v[:-1], a[:-1] / 2, c3, c4, c5], axis=1)
+
+
+def _monotone_velocities(t: Array, q: Array) -> Array:
+    """Fritsch and Butland, SIAM J. Sci. Stat. Comput. 1984: weighted harmonic mean of the slopes beside a point."""
+    v = np.zeros_like(q)
+    if len(t) < 3:
+        return v
+    h = np.diff(t)[:, None]
+    slope = np.diff(q, axis=0) / h
+    left, right, w_left, w_right = slope[:-1], slope[1:], 2 * h[1:] + h[:-1], h[1:] + 2 * h[:-1]
+    same = left * right > 0.0
+    safe_left, safe_right = np.where(same, left, 1.0), np.where(same, right, 1.0)
+    v[1:-1] = np.where(same, (w_left + w_right) / (w_left / safe_left + w_right / safe_right), 0.0)
+    return v
+
+
+def check_reference(
+    robot: Robot,
+    reference: Reference,
+    start_s: float,
+    duration_s: float,
+    rate_hz: float = 200.0,
+    where: Array | None = None,
+) -> None:
+    """Refuse a reference that the robot cannot follow between start_s and start_s + duration_s, sampled at rate_hz.
+
+    where: (n,) [rad] the position from which it moves. A joint that is outside its limits there may
+    come back, and be no farther outside on the way.
+
+    Raises:
+        SignalError: wrong number of joints, a value that is not finite, or a position or velocity outside a joint's
+            range; the message names the joint, the value, when, and the range.
+    """
+    times = start_s + np.linspace(0.0, duration_s, max(2, int(np.ceil(duration_s * rate_hz)) + 1))
+    points = reference.sample(times)
+    for what, values in (("position", points.q), ("velocity", points.v), ("acceleration", points.a)):
+        if values.shape != (len(times), robot.dof):
+            raise SignalError(
+                f"reference: {what} has {values.shape[-1]} joints; {robot.name} has {robot.dof}: "
+                f"{list(robot.joint_names)}"
+            )
+        broken = np.flatnonzero(~np.isfinite(values).all(0))
+        if len(broken):
+            raise SignalError(f"reference: {what} of joint '{robot.joint_names[broken[0]]}' is not finite")
+    lower, upper = robot.position_lower, robot.position_upper
+    if where is not None:
+        lower, upper = np.minimum(lower, where), np.maximum(upper, where)
+    _check_range(robot, "position", "rad", times, points.q, lower, upper)
+    _check_range(robot, "velocity", "rad/s", times, points.v, -robot.velocity_limit, robot.velocity_limit)
+
+
+def _check_range(robot: Robot, what: str, unit: str, times: Array, values: Array, lower: Array, upper: Array) -> None:
+    excess = np.maximum(lower - values, values - upper)
+    k, joint = np.unravel_index(int(np.argmax(excess)), excess.shape)
+    if excess[k, joint] > _TOLERANCE:
+        raise SignalError(
+            f"reference: {what} of joint '{robot.joint_names[joint]}' reaches {values[k, joint]:.4f} {unit} at "
+            f"{times[k]:.3f} s; allowed: [{lower[joint]:.4f}, {upper[joint]:.4f}] {unit}"
+        )
+
+
+class MotionRange(NamedTuple):
+    """How lively random motions are, as fractions of what the robot can do.
+
+    speed: peak velocity of a joint, fraction of its limit (lowest, highest drawn). room: share of the room between the
+    centre and the nearer position limit that a motion may use. amplitude_rad: the most that any joint swings.
+    frequency_hz: lowest and highest frequency of a sine. centre: how far the centre may lie from home, as a share of
+    the room between home and the limit. ramp_s: time that sines take to rise.
+    """
+
+    speed: tuple[float, float]
+    room: float
+    amplitude_rad: float
+    frequency_hz: tuple[float, float]
+    centre: float
+    ramp_s: float
+
+    def calmer(self, factor: float) -> MotionRange:
+        """Speeds and amplitudes times `factor`."""
+        return self._replace(
+            speed=(self.speed[0] * factor, self.speed[1] * factor), amplitude_rad=self.amplitude_rad * factor
+        )
+
+
+TRACKING = MotionRange(
+    speed=(0.2, 0.45), room=0.7, amplitude_rad=0.5, frequency_hz=(0.15, 0.5), centre=0.15, ramp_s=1.0
+)
+EXCITATION = MotionRange(
+    speed=(0.1, 0.6), room=0.9, amplitude_rad=0.8, frequency_hz=(0.1, 2.0), centre=0.45, ramp_s=0.4
+)
+
+_SINES = 2
+
+
+def random_tracking(
+    robot: Robot, rng: np.random.Generator, duration_s: float, motion: MotionRange = TRACKING
+) -> MultiSine | Waypoints:
+    """A lively work-like motion about home from t = 0: sines or point-to-point moves, each half of the time.
+
+    Feasible in position and velocity by construction. Torque depends on what the arm carries: see sim.feasibility.
+    """
+    if rng.random() < 0.5:
+        return random_sines(robot, rng, duration_s, motion)
+    return random_moves(robot, rng, duration_s, motion)
+
+
+def random_excitation(
+    robot: Robot, rng: np.random.Generator, duration_s: float, motion: MotionRange = EXCITATION
+) -> MultiSine:
+    """A motion that visits many poses, speeds and accelerations, for identification;
+    feasible in position and velocity.
+    """
+    return random_sines(robot, rng, duration_s, motion)
+
+
+def random_sines(robot: Robot, rng: np.random.Generator, duration_s: float, motion: MotionRange) -> MultiSine:
+    """Two sines a joint about a random centre, from t = 0 to duration_s, within the position and velocity limits."""
+    centre = _random_pose(robot, rng, motion.centre)
+    frequency = rng.uniform(*motion.frequency_hz, (_SINES, robot.dof))
+    share = rng.dirichlet(np.ones(_SINES), robot.dof).T
+    speed = rng.uniform(*motion.speed, robot.dof) * robot.velocity_limit
+    swing = np.minimum(motion.room * _room(robot, centre), motion.amplitude_rad)
+    ramp = min(motion.ramp_s, duration_s / 2)
+    amplitude = share * np.minimum(speed / (2 * np.pi * frequency), swing)
+    phase = rng.uniform(0.0, 2 * np.pi, (_SINES, robot.dof))
+    return MultiSine(centre, amplitude, frequency, phase, 0.0, duration_s, ramp, motion.speed[1] * robot.velocity_limit)
+
+
+def random_moves(robot: Robot, rng: np.random.Generator, duration_s: float, motion: MotionRange) -> Waypoints:
+    """Minimum-jerk moves between random poses about a random centre, without pauses,
+    from t = 0 to duration_s or later.
+    """
+    centre = _random_pose(robot, rng, motion.centre)
+    swing = np.minimum(motion.room * _room(robot, centre), motion.amplitude_rad)
+    times, poses = [0.0], [centre + rng.uniform(-1, 1, robot.dof) * swing]
+    while times[-1] < duration_s:
+        target = centre + rng.uniform(-1, 1, robot.dof) * swing
+        speed = rng.uniform(*motion.speed)
+        # peak of minimum jerk: 15/8 of the mean
+        shortest = np.max(1.875 * np.abs(target - poses[-1]) / (speed * robot.velocity_limit))
+        times.append(times[-1] + max(0.3, float(shortest)))
+        poses.append(target)
+    return Waypoints(np.array(times), np.array(poses))
+
+
+def _random_pose(robot: Robot, rng: np.random.Generator, spread: float) -> Array:
+    u = rng.uniform(-spread, spread, robot.dof)
+    room = np.where(u > 0, robot.position_upper - robot.home, robot.home - robot.position_lower)
+    return robot.home + u * room
+
+
+def _room(robot: Robot, centre: Array) -> Array:
+    return np.minimum(robot.position_upper - centre, centre - robot.position_lower)

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What adapters of a quadrotor are made of: its feature groups, its noise levels, and what may change at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.adaptation.features import FeatureGroup
+from metarl_robot.adaptation.momentum_filter import FilterTuning
+from metarl_robot.adaptation.network import Network
+from metarl_robot.adaptation.tuning import AdapterTuning
+from metarl_robot.robots.quadrotor.description import Quadrotor
+from metarl_robot.robots.quadrotor.dynamics import QuadrotorDynamics
+from metarl_robot.robots.quadrotor.features import (
+    DragFeatures,
+    FlightNetworkFeatures,
+    FlightPayloadFeatures,
+    FlightScale,
+    PushFeatures,
+    RotorFeatures,
+)
+
+Array = NDArray[np.float64]
+
+POSITION_NOISE = (0.001, 0.002)
+"""Standard deviations of the measured position [m] and attitude [rad]."""
+VELOCITY_NOISE = (0.02, 0.01)
+"""Of the measured velocity [m/s] and body rates [rad/s], where their online estimates start."""
+FORCE_NOISE_M_S2 = 0.3
+"""Of the accelerometer's mean over a control period, vibration included."""
+INITIAL_DRIFT = 0.05
+"""Standard deviation of the slow disturbance at the start and after a surprise: force over weight, torque over that of
+a rotor at hover.
+"""
+
+FEATURE_GROUPS = ("payload", "rotor", "push", "drag", "learned")
+INERTIAL = ("payload", "rotor", "push")
+"""Groups of the rival that knows rigid bodies and rotors, and nothing learned."""
+SUDDEN = ((("payload_",), False), (("rotor_",), False), (("push_",), False), (("payload_",), True))
+"""Context entries that may change together from one moment to the next, or be gone."""
+
+
+def feature_group(
+    robot: Quadrotor, dynamics: QuadrotorDynamics, group: str, network: Network | None
+) -> FeatureGroup | None:
+    """One group, or None where there is no such group or no network for it."""
+    if group == "payload":
+        return FlightPayloadFeatures(dynamics)
+    if group == "rotor":
+        return RotorFeatures(dynamics)
+    if group == "push":
+        return PushFeatures(dynamics)
+    if group == "drag":
+        return DragFeatures(dynamics)
+    return None if network is None or group != "learned" else FlightNetworkFeatures(network, robot)
+
+
+def context_scale(robot: Quadrotor, names: Sequence[str]) -> Array:
+    """(n_z,) what one unit of each entry of a checkpoint's prior is: quadrotors' are dimensionless."""
+    return FlightScale(robot).context(names)
+
+
+def filter_tuning(robot: Quadrotor, dynamics: QuadrotorDynamics, tuning: AdapterTuning) -> FilterTuning:
+    """Noise levels of force [N; world] and torque [Nm; body].
+
+    The accelerometer measures the force with the density r = m σ_a √dt, a disturbance that walks at a rate s is then
+    followed with the bandwidth ω = s / r; that of the torque, which only the body rates tell, with ω = √(s / r), r = J
+    σ_ω √dt (arm_parts.py).
+    """
+    period, bandwidth = robot.control_period_s, tuning.observer_bandwidth_rad_s
+    force = bandwidth * robot.mass_kg * FORCE_NOISE_M_S2 * np.sqrt(period)
+    torque = bandwidth**2 * np.diag(robot.inertia) * VELOCITY_NOISE[1] * np.sqrt(period)
+    scale = FlightScale(robot).force
+    return FilterTuning(
+        period_s=period,
+        position_noise=np.repeat(POSITION_NOISE, 3),
+        velocity_noise=VELOCITY_NOISE,
+        noise_groups=(3, 3),
+        drift=np.concatenate([np.full(3, force), torque]),
+        drift_initial=INITIAL_DRIFT * scale,
+        model_error=tuning.model_error * scale,
+        force_noise=FORCE_NOISE_M_S2,
+        forgetting_s=tuning.forgetting_s,
+        surprise=tuning.surprise,
+    )

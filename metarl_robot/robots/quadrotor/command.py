@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A command in the terms of whoever takes it: rotor speeds, or a collective thrust with body rates for an autopilot's
+own rate loop.
+
+An autopilot turns rates into torque by a loop of its own, near ẇ = (w_c - w) / t with a time constant t. Rates that
+make it turn as the command would are w_c = w + t ẇ with ẇ from the commanded torque; with a plan, they are those
+planned for t ahead.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.core import rotation
+from metarl_robot.core.signals import Command, State
+from metarl_robot.robots.quadrotor.description import Quadrotor
+
+Array = NDArray[np.float64]
+
+
+class RateCommand(NamedTuple):
+    """Collective thrust [N] and body rates (3,) [rad/s; body], within the robot's limits."""
+
+    collective_n: float
+    rates: Array
+
+
+def rotor_speeds(robot: Quadrotor, command: Command) -> Array:
+    """(4,) [rad/s] that give the commanded thrusts."""
+    return robot.speeds(command.effort)
+
+
+def collective_and_rates(
+    robot: Quadrotor, time: float, state: State, command: Command, time_constant_s: float
+) -> RateCommand:
+    """What to ask of an autopilot's rate loop with that time constant; time and state: those that the command was made
+    from.
+    """
+    if command.plan is not None:
+        rates = _interpolated(command.plan.times, command.plan.v[:, 3:], time + time_constant_s)
+    else:
+        rate, torque = state.v[3:], robot.allocation[1:] @ command.effort
+        change = np.linalg.solve(robot.inertia, torque - rotation.cross(rate, robot.inertia @ rate))
+        rates = rate + time_constant_s * change
+    limit = robot.velocity_limit[3:]
+    return RateCommand(float(command.effort.sum()), np.clip(np.nan_to_num(rates), -limit, limit))
+
+
+def _interpolated(times: Array, values: Array, time: float) -> Array:
+    """(n,) at a time; held at the ends."""
+    return np.array([np.interp(time, times, column) for column in values.T])

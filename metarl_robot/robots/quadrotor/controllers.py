@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The members of the quadrotors' MPC family: one core, different adapters.
+
+nominal_mpc       none                    the model as published
+l1_mpc            l1                      L1 adaptation: the strongest simple rival
+offset_free_mpc   disturbance_observer    what is missed is assumed constant
+meta_mpc          last_layer (or another) meta-learned context plus an observer on the remainder
+oracle_mpc        told the true physics; simulation only
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from metarl_robot.adaptation.base import Adapter
+from metarl_robot.adaptation.factory import bare_adapter
+from metarl_robot.adaptation.tuning import AdapterTuning
+from metarl_robot.control.base import ControllerSpec
+from metarl_robot.core.checkpoint import default_checkpoint, load_checkpoint
+from metarl_robot.core.errors import MetaRLError
+from metarl_robot.robots.arm.controllers import TruthfulAdapter
+from metarl_robot.robots.quadrotor.description import Quadrotor
+from metarl_robot.robots.quadrotor.dynamics import QuadrotorDynamics
+from metarl_robot.robots.quadrotor.mpc import FlightMPC, FlightMPCConfig
+
+
+class OracleFlightMPC(FlightMPC):
+    """An MPC whose adapter is told the true physics, at the start and at every change."""
+
+    adapter: TruthfulAdapter
+
+    def observe_truth(self, truth: Any) -> None:
+        """`truth`: the simulation's task."""
+        self.adapter.observe(truth)
+
+
+class L1Config(FlightMPCConfig):
+    """MPC with L1 adaptation."""
+
+    filter_bandwidth_rad_s: float = Field(
+        10.0, ge=0.1, le=200.0, description="bandwidth of the low-pass filter of the estimate [rad/s]"
+    )
+
+
+class FlightOffsetFreeConfig(FlightMPCConfig):
+    """MPC with a disturbance observer."""
+
+    observer_bandwidth_rad_s: float = Field(
+        40.0, ge=0.1, le=200.0, description="bandwidth of the disturbance observer [rad/s]"
+    )
+
+
+class FlightOracleConfig(FlightMPCConfig):
+    """MPC that is told the truth; an observer takes the gusts."""
+
+    observer_bandwidth_rad_s: float = Field(
+        20.0, ge=0.1, le=200.0, description="bandwidth of the disturbance observer [rad/s]"
+    )
+
+
+class FlightMetaConfig(FlightMPCConfig):
+    """MPC with a learned context."""
+
+    adapter: Literal["last_layer", "inertial"] = Field("last_layer", description="what estimates the context")
+    observer_bandwidth_rad_s: float = Field(
+        6.0, ge=0.01, le=200.0, description="bandwidth of the observer of what remains [rad/s]"
+    )
+    model_error: float = Field(0.005, ge=0.0, le=0.5, description="unexplained fast force, share of the weight")
+    forgetting_s: float = Field(60.0, ge=0.1, le=10000.0, description="time constant of forgetting [s]")
+    surprise: float = Field(
+        1e-6, ge=0.0, le=0.1, description="probability of an innovation below which something jumped; 0: never"
+    )
+
+
+def _mpc(
+    robot: Quadrotor, config: FlightMPCConfig, adapter: str, tuning: AdapterTuning, checkpoint: Any = None
+) -> FlightMPC:
+    return FlightMPC(robot, bare_adapter(adapter, robot, QuadrotorDynamics(robot), tuning, checkpoint), config)
+
+
+def _nominal(robot: Quadrotor, config: FlightMPCConfig, checkpoint: Path | None, oracle: Any) -> FlightMPC:
+    return _mpc(robot, config, "none", AdapterTuning(1.0))
+
+
+def _l1(robot: Quadrotor, config: L1Config, checkpoint: Path | None, oracle: Any) -> FlightMPC:
+    return _mpc(robot, config, "l1", AdapterTuning(config.filter_bandwidth_rad_s))
+
+
+def _offset_free(robot: Quadrotor, config: FlightOffsetFreeConfig, checkpoint: Path | None, oracle: Any) -> FlightMPC:
+    return _mpc(robot, config, "disturbance_observer", AdapterTuning(config.observer_bandwidth_rad_s))
+
+
+def _meta(robot: Quadrotor, config: FlightMetaConfig, checkpoint: Path | None, oracle: Any) -> FlightMPC:
+    weights = load_checkpoint(checkpoint or default_checkpoint(robot, "last_layer"), robot)
+    tuning = AdapterTuning(
+        config.observer_bandwidth_rad_s,
+        model_error=config.model_error,
+        forgetting_s=config.forgetting_s,
+        surprise=config.surprise,
+    )
+    return _mpc(robot, config, config.adapter, tuning, weights)
+
+
+def _oracle(robot: Quadrotor, config: FlightOracleConfig, checkpoint: Path | None, oracle: Any) -> OracleFlightMPC:
+    if oracle is None:
+        raise MetaRLError("oracle_mpc is told the true physics and exists in simulation only: use it with metarl eval")
+    adapter: Adapter = oracle(robot, QuadrotorDynamics(robot), AdapterTuning(config.observer_bandwidth_rad_s))
+    return OracleFlightMPC(robot, adapter, config)
+
+
+NOMINAL = ControllerSpec(FlightMPCConfig, _nominal)
+L1 = ControllerSpec(L1Config, _l1)
+OFFSET_FREE = ControllerSpec(FlightOffsetFreeConfig, _offset_free)
+META = ControllerSpec(FlightMetaConfig, _meta)
+ORACLE = ControllerSpec(FlightOracleConfig, _oracle)

@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A quadrotor's description: facts and limits from `robot.yaml`, and the MJCF that is made from them.
+
+World frame ENU, body frame FLU at the centre of mass. q = (x, y, z [m; world], qw, qx, qy, qz [body→world]),
+v = (linear [m/s; world], angular [rad/s; body]), a command is the thrust of each rotor [N].
+
+A rotor at r with speed Ω gives the thrust u = k Ω² along body z and the drag torque -s c u about it, where s is +1 for
+a rotor that turns counter-clockwise seen from above and c the ratio of torque to thrust. The motor follows its
+commanded speed with a first-order lag, of its own when it slows down: dΩ/dt = (√(u_c / k) - Ω) / τ.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from metarl_robot.core.robot import Payload, Robot, RobotFile
+from metarl_robot.core.validation import Label, between, check_unique
+
+if TYPE_CHECKING:
+    import mujoco
+
+Array = NDArray[np.float64]
+Vector = tuple[float, float, float]
+Place = Annotated[float, between(-10.0, 10.0)]
+Length = Annotated[float, between(1e-3, 10.0)]
+Moment = Annotated[float, between(1e-9, 1e4)]
+MotorTime = Annotated[float, between(1e-4, 2.0)]
+RotorDrag = Annotated[float, between(0.0, 1.0)]
+ParasiticDrag = Annotated[float, between(0.0, 100.0)]
+TurningSpeed = Annotated[float, between(0.01, 1e3)]
+
+GRAVITY_M_S2 = 9.81
+HOME_HEIGHT_M = 1.0
+_MOST_THRUST_TO_WEIGHT = 100.0
+
+
+class Rotor(BaseModel):
+    """One rotor. position_m: its hub in the body frame. spin: seen from above."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Label
+    position_m: tuple[Place, Place, Place]
+    spin: Literal["cw", "ccw"]
+
+
+class QuadrotorPayload(Payload):
+    """Where a payload hangs. position_m: in the body frame."""
+
+    position_m: tuple[Place, Place, Place]
+
+
+class QuadrotorFile(RobotFile):
+    """The contents of a quadrotor's `robot.yaml`. family: it stands for all quadrotors, and its weights are for those
+    without their own.
+    """
+
+    family: bool = False
+    payload: QuadrotorPayload
+    world_frame: Label = "odom"
+    mass_kg: Annotated[float, between(1e-3, 1e3)]
+    inertia_kg_m2: tuple[Moment, Moment, Moment]
+    rotors: Annotated[tuple[Rotor, ...], Field(min_length=4, max_length=4)]
+    thrust_coefficient_n_s2: Annotated[float, between(1e-12, 1.0)]
+    torque_ratio_m: Annotated[float, between(1e-4, 1.0)]
+    rotor_speed_rad_s: tuple[Annotated[float, between(0.0, 1e5)], Annotated[float, between(1.0, 1e5)]]
+    motor_time_s: tuple[MotorTime, MotorTime]
+    thrust_rate_n_s: Annotated[float, between(1e-2, 1e7)]
+    rotor_drag_n_s2_m: tuple[RotorDrag, RotorDrag]
+    rotor_radius_m: Length
+    parasitic_drag_n_s2_m2: tuple[ParasiticDrag, ParasiticDrag, ParasiticDrag]
+    speed_limit_m_s: Annotated[float, between(0.1, 200.0)]
+    rate_limit_rad_s: tuple[TurningSpeed, TurningSpeed, TurningSpeed]
+    tilt_limit_deg: Annotated[float, between(1.0, 80.0)]
+    size_m: tuple[Length, Length, Length]
+
+    @field_validator("inertia_kg_m2")
+    @classmethod
+    def _of_a_rigid_body(cls, moments: Vector) -> Vector:
+        small, middle, large = sorted(moments)
+        if large > small + middle:
+            raise ValueError("no rigid body has a principal moment that exceeds the sum of the others")
+        return moments
+
+    @field_validator("rotor_speed_rad_s")
+    @classmethod
+    def _ordered(cls, speeds: tuple[float, float]) -> tuple[float, float]:
+        if not speeds[0] < speeds[1]:
+            raise ValueError("must be [idle, fastest] with idle < fastest")
+        return speeds
+
+    @field_validator("rotors")
+    @classmethod
+    def _can_be_flown(cls, rotors: tuple[Rotor, ...]) -> tuple[Rotor, ...]:
+        check_unique(rotor.name for rotor in rotors)
+        if np.linalg.matrix_rank(_allocation(rotors, 1.0), tol=1e-6) < 4:
+            raise ValueError(
+                "the rotors' positions and spins cannot give thrust and torque about every axis independently"
+            )
+        return rotors
+
+    @model_validator(mode="after")
+    def _can_hover(self) -> QuadrotorFile:
+        idle, fastest = (4.0 * self.thrust_coefficient_n_s2 * speed**2 for speed in self.rotor_speed_rad_s)
+        weight = self.mass_kg * GRAVITY_M_S2
+        if not idle < weight < fastest <= _MOST_THRUST_TO_WEIGHT * weight:
+            raise ValueError(
+                f"the rotors give {idle:.3g} to {fastest:.3g} N together by thrust_coefficient_n_s2 and "
+                f"rotor_speed_rad_s: must be less than the weight of {weight:.3g} N when idle, and 1 to "
+                f"{_MOST_THRUST_TO_WEIGHT:g} times as much at most"
+            )
+        return self
+
+
+class Quadrotor(Robot):
+    """A quadrotor.
+
+    Attributes, besides Robot's:
+        family: whether learning is from quadrotors of any size.
+        mass_kg; inertia: (3, 3) [kg m²; body].
+        rotor_positions: (4, 3) [m; body]; spin: (4,) +1 counter-clockwise.
+        thrust_coefficient: k [N s²]; torque_ratio: c [m]; motor_time_s: (faster, slower) τ.
+        rotor_drag: (2,) across and along the rotor's axis [N s²/m]: force -c Ω v of the air at the hub.
+        parasitic_drag: (3,) [N s²/m²; body axes]: force -c |v| v of the air.
+        tilt_limit_rad; payload_position: (3,) [m; body].
+        allocation: (4, 4) (collective thrust [N], torque [Nm; body]) of unit thrusts.
+        hover_thrust: (4,) [N] that carry the nominal weight without torque.
+    """
+
+    file = QuadrotorFile
+    kind = "quadrotor"
+    course = "metarl_robot.robots.quadrotor.flat_outputs:FlightCourse"
+    gate_law = "metarl_robot.robots.quadrotor.fallback:Descend"
+    simulation = "metarl_robot.sim.quadrotor.simulation:QuadrotorSimulation"
+    adapter_parts = "metarl_robot.robots.quadrotor.adapter_parts"
+    controllers: ClassVar[Mapping[str, str]] = {
+        "pid": "metarl_robot.robots.quadrotor.pid:SPEC",
+        "se3": "metarl_robot.robots.quadrotor.se3:SPEC",
+        "indi": "metarl_robot.robots.quadrotor.indi:SPEC",
+        "nominal_mpc": "metarl_robot.robots.quadrotor.controllers:NOMINAL",
+        "l1_mpc": "metarl_robot.robots.quadrotor.controllers:L1",
+        "offset_free_mpc": "metarl_robot.robots.quadrotor.controllers:OFFSET_FREE",
+        "meta_mpc": "metarl_robot.robots.quadrotor.controllers:META",
+        "oracle_mpc": "metarl_robot.robots.quadrotor.controllers:ORACLE",
+    }
+    family_model = "quad-family"
+
+    def __init__(self, description: QuadrotorFile, folder: Path) -> None:
+        super().__init__(description, folder)
+        self.channel_names = tuple(rotor.name for rotor in description.rotors)
+        self.world_frame = description.world_frame
+        self.nq, self.dof = 7, 6
+        self.family = description.family
+        self.mass_kg = description.mass_kg
+        self.inertia = np.diag(description.inertia_kg_m2)
+        self.rotor_positions = np.array([rotor.position_m for rotor in description.rotors])
+        self.spin = np.array([1.0 if rotor.spin == "ccw" else -1.0 for rotor in description.rotors])
+        self.thrust_coefficient, self.torque_ratio = description.thrust_coefficient_n_s2, description.torque_ratio_m
+        self.motor_time_s = description.motor_time_s
+        self.rotor_radius_m = description.rotor_radius_m
+        self.rotor_drag = np.array(description.rotor_drag_n_s2_m)
+        self.parasitic_drag = np.array(description.parasitic_drag_n_s2_m2)
+        self.tilt_limit_rad = math.radians(description.tilt_limit_deg)
+        self.payload_position = np.array(description.payload.position_m)
+        self.effort_lower, self.effort_limit = (
+            np.full(4, self.thrust_coefficient * speed**2) for speed in description.rotor_speed_rad_s
+        )
+        self.effort_rate_limit = np.full(4, description.thrust_rate_n_s)
+        self.velocity_limit = np.array([*(description.speed_limit_m_s,) * 3, *description.rate_limit_rad_s])
+        self.position_lower, self.position_upper = np.full(6, -np.inf), np.full(6, np.inf)
+        self.home = np.array([0.0, 0.0, HOME_HEIGHT_M, 1.0, 0.0, 0.0, 0.0])
+        self.allocation = _allocation(description.rotors, self.torque_ratio)
+        self._mixing = np.linalg.inv(self.allocation)
+        self.hover_thrust: Array = np.linalg.solve(
+            self.allocation, np.array([self.mass_kg * GRAVITY_M_S2, 0.0, 0.0, 0.0])
+        )
+
+    def speeds(self, thrusts: Array) -> Array:
+        """Rotor speeds [rad/s] that give thrusts [N], any shape."""
+        return np.sqrt(np.maximum(thrusts, 0.0) / self.thrust_coefficient)
+
+    def thrusts_of(self, speeds: Array) -> Array:
+        """Thrusts [N] at rotor speeds [rad/s], any shape."""
+        return self.thrust_coefficient * speeds**2
+
+    def thrusts(self, collective: float, torque: Array) -> Array:
+        """(4,) N within the limits that come closest to a collective thrust [N] and a torque (3,) [Nm; body].
+
+        Where the limits do not allow both, yaw torque is given up first, then collective thrust, then roll and pitch
+        torque (Faessler, Falanga, Scaramuzza, "Thrust mixing, saturation, and body-rate control", 2017).
+        """
+        inverse = self._mixing
+        by_thrust, tilting, yawing = collective * inverse[:, 0], inverse[:, 1:3] @ torque[:2], inverse[:, 3] * torque[2]
+        room = self.effort_limit - self.effort_lower
+        tilting = tilting * min(1.0, float(np.min(room / max(np.ptp(tilting), 1e-12))))
+        level = np.clip(by_thrust, (self.effort_lower - tilting).max(), (self.effort_limit - tilting).min())
+        left = np.where(yawing > 0.0, self.effort_limit - level - tilting, self.effort_lower - level - tilting)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = np.where(yawing != 0.0, left / yawing, 1.0)
+        wanted = level + tilting + yawing * float(np.clip(share.min(), 0.0, 1.0))
+        return np.clip(wanted, self.effort_lower, self.effort_limit)
+
+    def mj_spec(self) -> mujoco.MjSpec:
+        import mujoco
+
+        return mujoco.MjSpec.from_string(self.mjcf())
+
+    def mjcf(self) -> str:
+        """The MJCF of the nominal robot: one free body, sites where rotors and payload act on it,
+        a ground to land on.
+        """
+        moments = " ".join(f"{moment:.9g}" for moment in np.diag(self.inertia))
+        sites = "\n".join(
+            f'      <site name="{name}" pos="{_text(place)}"/>'
+            for name, place in zip(self.channel_names, self.rotor_positions, strict=True)
+        )
+        half = 0.5 * np.array(self.description.size_m)
+        return f"""<mujoco model="{self.name}">
+  <compiler angle="radian"/>
+  <option gravity="0 0 {-GRAVITY_M_S2}" timestep="0.001"/>
+  <worldbody>
+    <geom name="ground" type="plane" size="0 0 1"/>
+    <body name="{self.base_frame}" pos="{_text(self.home[:3])}">
+      <freejoint name="free"/>
+      <inertial pos="0 0 0" mass="{self.mass_kg:.9g}" diaginertia="{moments}"/>
+      <geom name="body" type="box" size="{_text(half)}"/>
+      <site name="{self.payload_site}" pos="{_text(self.payload_position)}"/>
+{sites}
+    </body>
+  </worldbody>
+</mujoco>
+"""
+
+
+class MotorModel:
+    """The rotors' lag: which thrust acts, on average, after which commands.
+
+    Arguments:
+        robot: whose motors.
+        thrusts: (4,) N at first.
+    """
+
+    def __init__(self, robot: Quadrotor, thrusts: Array) -> None:
+        self._robot = robot
+        self.speeds = robot.speeds(thrusts)
+
+    @property
+    def thrusts(self) -> Array:
+        """(4,) N now."""
+        return self._robot.thrusts_of(self.speeds)
+
+    def advance(self, command: Array, duration_s: float) -> Array:
+        """Hold a command (4,) [N]; returns the mean thrust (4,) [N] meanwhile.
+
+        With Ω_c the commanded speed and g the gap to it, Ω = Ω_c + g e^(-t / τ): the mean of Ω² over the duration T = r
+        τ is Ω_c² + 2 Ω_c g (1 - e^-r) / r + g² (1 - e^-2r) / 2r. Four rotors one by one take a third of the time that
+        arrays of four do.
+        """
+        up, down = self._robot.motor_time_s
+        faster, slower, coefficient = _lag(duration_s / up), _lag(duration_s / down), self._robot.thrust_coefficient
+        speeds, means = [], []
+        for speed, thrust in zip(self.speeds.tolist(), command.tolist(), strict=True):
+            target = math.sqrt(max(thrust, 0.0) / coefficient)
+            left, once, twice = faster if target > speed else slower
+            gap = speed - target
+            speeds.append(target + gap * left)
+            means.append(coefficient * (target * target + gap * (2.0 * target * once + gap * twice)))
+        self.speeds = np.array(speeds)
+        return np.array(means)
+
+
+def _lag(ratio: float) -> tuple[float, float, float]:
+    """e^-r, and the means of e^-x and of e^-2x for x from 0 to r."""
+    left = math.exp(-ratio)
+    return left, (1.0 - left) / ratio, (1.0 - left * left) / (2.0 * ratio)
+
+
+def _allocation(rotors: tuple[Rotor, ...], torque_ratio: float) -> Array:
+    """(collective, torque) of unit thrusts: torque r × e_z, and the drag torque about e_z."""
+    columns = [
+        (1.0, r.position_m[1], -r.position_m[0], -torque_ratio if r.spin == "ccw" else torque_ratio) for r in rotors
+    ]
+    return np.array(columns).T
+
+
+def _text(values: Array) -> str:
+    return " ".join(f"{value:.9g}" for value in values)

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bringing a quadrotor down when nobody commands: level it, descend at a bounded rate, stop the motors on the ground.
+
+Attitude, for the direction n that body z shall have (reduced attitude: heading is free, only turning is damped):
+
+    ω_r = k_p e,  e the rotation vector from body z to n, in the body;     M = J k_d (ω_r − ω) + ω × J ω + M_ff
+
+With a loop delay T (motors, one period, `LATENCY_S`), k_d = 1 / (2 T) and k_p = k_d / 4: damped for any quadrotor.
+
+Height, for the vertical speed w and the wanted −w_r:
+
+    F n_z = F_ff + m (k_w (−w_r − w) + i),      di/dt = k_i (−w_r − w), bounded
+
+F_ff (vertical force) and M_ff are the low-passed commands of the time before: they hold the payload, the weak rotor and
+the battery that no description knows. n leans against the horizontal velocity, no further than `brake_tilt_rad`.
+
+What tells where it is:
+
+    states     position and velocity as measured
+    IMU alone  attitude from the IMU (where it tells one) or turned on by its gyro from the last state; n is vertical; w
+    is
+               integrated, and forgotten towards −w_r with `FORGET_S`, as an accelerometer's error grows without bound
+    nothing    F_ff and M_ff, constant
+
+It has landed when it does not sink though its thrust has been taken back to `LANDED_SHARE` of F_ff; without states,
+when the accelerometer feels more than the rotors carry. Then, when a time is over, or when it lies tipped over, the
+motors are stopped: 0 N, below the idle thrust that is the least otherwise. They stay so until commands pass again.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from metarl_robot.core import rotation
+from metarl_robot.core.signals import State
+from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, Quadrotor
+from metarl_robot.safety.fallback_law import Danger, GateConfig, Inertial, low_pass
+
+Array = NDArray[np.float64]
+
+LATENCY_S = 0.015  # sensors and transport, besides the motors
+TURN_RATE_RAD_S = 4.0  # no faster than this towards the wanted direction
+YAW_SHARE = 0.3  # of k_d: drag torque is weak
+SPEED_SHARE = 1.0 / 3.0  # of k_p: lean against horizontal velocity
+SINK_GAIN_HZ = 2.5  # k_w
+SINK_INTEGRAL_HZ2 = 2.0  # k_i
+ACCELERATION_M_S2 = (-2.0, 3.0)  # from k_w alone
+INTEGRAL_M_S2 = (-0.6 * GRAVITY_M_S2, 0.4 * GRAVITY_M_S2)
+LIFT_SHARE = (0.5, 2.0)  # of the nominal weight: what is believed of F_ff
+TORQUE_SHARE = 0.2  # of what the rotors of one side give in a hover: what is believed of M_ff
+FORGET_S = 2.0
+# cosine of the tilt up to which thrust makes up for it; beyond, thrust is taken back: it would only drive sideways
+UPRIGHT = 0.5
+LANDED_SHARE = 0.6
+SUPPORT_SHARE = 0.2  # of the weight, felt beyond what the rotors carry
+SINKING_SHARE = 0.4  # of the wanted speed: slower is not sinking
+CAPSIZED_RAD = 1.3
+CAPSIZED_S = 1.5
+_UP = np.array([0.0, 0.0, 1.0])
+_GRAVITY = np.array([0.0, 0.0, -GRAVITY_M_S2])
+
+
+class DescendConfig(GateConfig):
+    """A quadrotor's numbers. Their ranges keep it from a fall: motors that stop in the air, or a landing that breaks
+    it.
+    """
+
+    auto_resume_s: float = Field(
+        1.0, ge=0.0, le=60.0, description="how long a stop, or a series of stops, may heal by itself; 0: never [s]"
+    )
+    feed_forward_time_s: float = Field(
+        0.5, ge=0.001, le=10.0, description="low pass of thrust and torque that hold it in the air [s]"
+    )
+    saturation_share: float = Field(
+        0.78,
+        ge=0.1,
+        le=1.0,
+        description="as every gate's; controllers keep a tenth of the greatest thrust for the attitude",
+    )
+    descent_speed_m_s: float = Field(0.7, ge=0.1, le=1.2, description="how fast it comes down [m/s]")
+    brake_tilt_rad: float = Field(
+        0.25, ge=0.0, le=0.8, description="how far it leans to brake its horizontal motion [rad]"
+    )
+    descent_time_s: float = Field(
+        60.0, ge=10.0, le=600.0, description="stop the motors so long after the stop began, landed or not [s]"
+    )
+    inertial_time_s: float = Field(8.0, ge=1.0, le=60.0, description="likewise, with the IMU alone [s]")
+    blind_time_s: float = Field(0.5, ge=0.1, le=10.0, description="likewise, with neither state nor IMU [s]")
+    landed_time_s: float = Field(0.3, ge=0.05, le=5.0, description="it has landed when it seems so for this long [s]")
+    danger_tilt_rad: float = Field(1.5, ge=0.2, le=3.1, description="stop and latch when it is tilted further [rad]")
+
+
+class Descend:
+    """The law of a quadrotor's gate (GateLaw); see the module's docstring."""
+
+    config = DescendConfig
+
+    def __init__(self, robot: Quadrotor, config: DescendConfig) -> None:
+        self._robot = robot
+        delay_s = max(robot.motor_time_s) + robot.control_period_s + LATENCY_S
+        self._rate_gain = np.array([1.0, 1.0, YAW_SHARE]) / (2.0 * delay_s)
+        self._turn_gain = self._rate_gain[0] / 4.0
+        self._weight = robot.mass_kg * GRAVITY_M_S2
+        self._most_torque = TORQUE_SHARE * np.abs(robot.allocation[1:]) @ robot.hover_thrust
+        self._lift, self._torque = self._weight, np.zeros(3)
+        self._attitude, self._velocity = rotation.IDENTITY, np.zeros(3)
+        self._stopped = False
+        self.configure(config)
+        self.release()
+
+    def configure(self, config: DescendConfig) -> None:
+        self._config = config
+
+    @property
+    def start_effort(self) -> Array | None:
+        return None
+
+    @property
+    def off(self) -> bool:
+        return self._stopped
+
+    @property
+    def static_effort(self) -> Array:
+        return self._robot.thrusts(self._feed_forward, self._torque)
+
+    @property
+    def _feed_forward(self) -> float:
+        """F_ff [N], no more and no less than a loaded or a worn-out quadrotor needs."""
+        return float(np.clip(self._lift, LIFT_SHARE[0] * self._weight, LIFT_SHARE[1] * self._weight))
+
+    def passed(self, effort: Array, state: State | None, dt_s: float) -> None:
+        share = low_pass(dt_s, self._config.feed_forward_time_s)
+        collective, *asked = self._robot.allocation @ effort
+        upright = 1.0 if state is None else float(rotation.up(state.q[3:])[2])
+        self._lift += share * (collective * upright - self._lift)
+        torque = self._torque + share * (np.array(asked) - self._torque)
+        self._torque = np.clip(torque, -self._most_torque, self._most_torque)
+        if state is not None:
+            self._attitude, self._velocity = state.q[3:], state.v[:3]
+
+    def begin(self, state: State) -> None:
+        self._inertial_s = self._blind_s = 0.0
+
+    def release(self) -> None:
+        self._stopped = False
+        self._integral = 0.0
+        self._collective = self._feed_forward
+        self._total_s = self._inertial_s = self._blind_s = self._still_s = self._capsized_s = 0.0
+
+    def effort(self, state: State, dt_s: float) -> Array:
+        self._attitude, self._velocity = state.q[3:], state.v[:3]
+        lean = -SPEED_SHARE * self._turn_gain * state.v[:2]
+        most = GRAVITY_M_S2 * np.tan(self._config.brake_tilt_rad)
+        lean = lean * min(1.0, most / max(float(np.linalg.norm(lean)), 1e-9))
+        sinking = state.v[2] < -SINKING_SHARE * self._config.descent_speed_m_s
+        self._watch(not sinking and self._collective <= LANDED_SHARE * self._feed_forward, dt_s)
+        return self._thrusts(np.array([*lean, GRAVITY_M_S2]), state.v[3:], dt_s)
+
+    def blind_effort(self, inertial: Inertial | None, dt_s: float) -> Array:
+        if inertial is None:
+            self._blind_s += dt_s
+            self._watch(False, dt_s)
+            return self.static_effort
+        self._inertial_s += dt_s
+        turned = rotation.integrate(self._attitude, inertial.rate, dt_s)
+        self._attitude = turned if inertial.attitude is None else rotation.normalise(inertial.attitude)
+        force = rotation.rotate(self._attitude, inertial.specific_force)
+        velocity = self._velocity + (force + _GRAVITY) * dt_s
+        velocity[2] -= (velocity[2] + self._config.descent_speed_m_s) * min(dt_s / FORGET_S, 1.0)
+        self._velocity = velocity
+        carried = self._collective * float(rotation.up(self._attitude)[2]) / self._feed_forward
+        self._watch(float(force[2]) / GRAVITY_M_S2 - carried > SUPPORT_SHARE and carried < 1.0, dt_s)
+        return self._thrusts(_UP, inertial.rate, dt_s)
+
+    def at_rest(self, state: State) -> bool:
+        return self._stopped
+
+    def danger(self, state: State) -> Danger | None:
+        tilt = float(rotation.tilt(state.q[3:]))
+        if tilt > self._config.danger_tilt_rad:
+            return Danger(
+                "tilt", f"tilted by {np.degrees(tilt):.0f}° (allowed {np.degrees(self._config.danger_tilt_rad):.0f}°)"
+            )
+        limit, ratio = self._robot.velocity_limit, self._config.overspeed_ratio
+        excess = np.abs(state.v) / limit
+        axis = int(np.argmax(excess))
+        if excess[axis] <= ratio:
+            return None
+        what, unit = ("moves", "m/s") if axis < 3 else ("turns", "rad/s")
+        return Danger(
+            "overspeed",
+            f"{what} at {state.v[axis]:.2f} {unit} along {'xyz'[axis % 3]} (limit {limit[axis]:.2f} {unit})",
+        )
+
+    def _watch(self, landed: bool, dt_s: float) -> None:
+        """Count the times; stop the motors when one is over."""
+        config = self._config
+        capsized = float(rotation.tilt(self._attitude)) > CAPSIZED_RAD
+        self._total_s += dt_s
+        self._still_s = self._still_s + dt_s if landed else 0.0
+        self._capsized_s = self._capsized_s + dt_s if capsized else 0.0
+        late = (
+            self._total_s > config.descent_time_s
+            or self._inertial_s > config.inertial_time_s
+            or self._blind_s > config.blind_time_s
+        )
+        self._stopped = self._stopped or late or self._still_s > config.landed_time_s or self._capsized_s > CAPSIZED_S
+
+    def _thrusts(self, direction: Array, rate: Array, dt_s: float) -> Array:
+        """(4,) for the wanted direction of body z (3,) [world] and the sink rate; rate: (3,) [rad/s; body]."""
+        error = -self._config.descent_speed_m_s - float(self._velocity[2])
+        wanted = float(np.clip(SINK_GAIN_HZ * error, *ACCELERATION_M_S2))
+        if wanted == SINK_GAIN_HZ * error:  # not while it only catches up
+            self._integral = float(np.clip(self._integral + SINK_INTEGRAL_HZ2 * error * dt_s, *INTEGRAL_M_S2))
+        lift = max(self._feed_forward + self._robot.mass_kg * (wanted + self._integral), 0.0)
+        self._collective = lift * _thrust_for_lift(float(rotation.up(self._attitude)[2]))
+        turning = np.append(self._turn_gain * _turn(self._attitude, direction)[:2], 0.0)
+        turning = turning * min(1.0, TURN_RATE_RAD_S / max(float(np.linalg.norm(turning)), 1e-9))
+        inertia = self._robot.inertia
+        torque = inertia @ (self._rate_gain * (turning - rate)) + rotation.cross(rate, inertia @ rate) + self._torque
+        return self._robot.thrusts(self._collective, torque)
+
+
+def _thrust_for_lift(upright: float) -> float:
+    """Thrust over vertical force, at a cosine of the tilt: 1 / upright as far as that makes sense, then less,
+    to none.
+    """
+    return 1.0 / upright if upright > UPRIGHT else max(upright, 0.0) / UPRIGHT**2
+
+
+def _turn(attitude: Array, direction: Array) -> Array:
+    """Rotation vector (3,) [rad; body] from body z to a direction [world]; about x where they are opposite."""
+    wanted = rotation.rotate_back(attitude, direction / np.linalg.norm(direction))
+    axis = np.array([-wanted[1], wanted[0], 0.0])
+    sine = float(np.hypot(axis[0], axis[1]))
+    if sine < 1e-6:
+        return np.array([0.0 if wanted[2] > 0.0 else np.pi, 0.0, 0.0])
+    return axis * (np.arctan2(sine, wanted[2]) / sine)

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Incremental nonlinear dynamic inversion: Smeur, Chu, de Croon, J. Guidance 2016; Tal, Karaman, CDC 2018.
+
+What the sensors show is taken instead of a model of what acts from outside. With ( )_f one low-pass filter for all, f
+the specific force measured, W the gyro's rates, u and torque those that a model of the motors gives for the commands
+sent, `latency_s` ago:
+
+    thrust per mass    a_c + g e_z - (R f - R e_z u / m)_f         a_c: acceleration wanted (position_loop.py, without
+    integral) torque             torque_f + J (W'_c - W'_f),                 W'_c = k_r (k_a e_q + W_r - W) + W'_r
+
+Force and torque from outside, payloads and weak rotors included, are so countered as soon as they are felt. The filter
+gives W'_f as its own derivative, so both sides of an increment lag alike. Commands overshoot so that the motors' lag is
+shorter (rotors.py). Without an accelerometer the filtered velocity's derivative takes the place of f.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from metarl_robot.control.base import ControllerSpec
+from metarl_robot.control.low_pass import LowPass
+from metarl_robot.core import rotation
+from metarl_robot.core.signals import Command, Reference, State
+from metarl_robot.robots.quadrotor.attitude import tilt_and_yaw_error
+from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, Quadrotor
+from metarl_robot.robots.quadrotor.flatness import attitude
+from metarl_robot.robots.quadrotor.position_loop import Gains, PositionLoop, Target
+from metarl_robot.robots.quadrotor.rotors import Rotors, pace, usable
+
+Array = NDArray[np.float64]
+
+_GRAVITY = np.array([0.0, 0.0, GRAVITY_M_S2])
+
+
+class INDIConfig(BaseModel):
+    """Gains in units of 1 / lag: the same for every size of robot."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    position: float = Field(0.08, ge=0.0, le=1.0, description="position gain [1/lag]")
+    velocity: float = Field(0.17, ge=0.0, le=1.0, description="velocity gain [1/lag]")
+    vertical: float = Field(
+        2.0, ge=0.5, le=5.0, description="vertical gains over horizontal ones: nothing has to turn first"
+    )
+    attitude: float = Field(0.24, ge=0.0, le=2.0, description="tilt gain [1/lag]")
+    rate: float = Field(0.5, ge=0.0, le=2.0, description="rate gain [1/lag]")
+    yaw: float = Field(0.4, ge=0.0, le=1.0, description="yaw gains as a share of those of roll and pitch")
+    filter: float = Field(
+        1.5, gt=0.0, le=10.0, description="cut-off of the filter of measurements and commands [1/lag]"
+    )
+    motor_share: float = Field(
+        0.85, gt=0.0, le=2.0, description="lag that is left of the motors, as a share of that of the delays"
+    )
+    latency_s: float = Field(
+        0.01, ge=0.0, le=0.1, description="latency, command and sensors together, that is expected [s]"
+    )
+
+
+class INDI:
+    """See the module's docstring."""
+
+    def __init__(self, robot: Quadrotor, config: INDIConfig) -> None:
+        self._robot = robot
+        speed_up, lag = pace(robot, config.latency_s, config.motor_share)
+        axes = np.array([1.0, 1.0, config.yaw])
+        self._attitude_gain, self._rate_gain = config.attitude / lag * axes, config.rate / lag * axes
+        self._outer = PositionLoop(
+            robot, Gains(config.position / lag, config.velocity / lag, 0.0, config.vertical, lag)
+        )
+        self._rotors = Rotors(robot, speed_up)
+        self._cutoff = config.filter / lag
+        self._late = round(config.latency_s / robot.control_period_s)
+        self.reset()
+
+    def reset(self) -> None:
+        self._outer.reset()
+        self._rotors.reset()
+        period = self._robot.control_period_s
+        self._push, self._rate, self._torque, self._velocity = (LowPass(self._cutoff, period) for _ in range(4))
+        self._sent: deque[Array] = deque([self._robot.hover_thrust] * (self._late + 1), maxlen=self._late + 1)
+
+    def fallback(self, time: float, reason: str) -> Command:
+        """Without a state: no torque, and about the thrust of the last command."""
+        self._rotors.at(time)
+        return self._rotors.level(reason)
+
+    def follow(self, effort: Array) -> None:
+        """Not the last command but this effort (4,) has acted since: see Handover."""
+        self._rotors.follow(effort)
+
+    def step(self, time: float, state: State, reference: Reference) -> Command:
+        self._rotors.at(time)
+        if not usable(state):
+            return self._rotors.level("the state is not finite")
+        q = rotation.normalise(state.q[3:])
+        self._sent.append(self._rotors.thrusts)
+        wrench = self._robot.allocation @ self._sent[0]  # collective, torque: what acted when the state was measured
+        target = self._outer.step(time, state, reference, self._outside(q, state, float(wrench[0])))
+        if target is None:
+            return self._rotors.level("the reference is not finite")
+        torque, _ = self._torque.step(wrench[1:])
+        _, change = self._rate.step(state.v[3:])
+        wanted = self._angular_acceleration(q, state.v[3:], target)
+        collective = self._robot.mass_kg * float(target.thrust @ rotation.up(q))
+        return self._rotors.send(collective, torque + self._robot.inertia @ (wanted - change))
+
+    def _outside(self, q: Array, state: State, collective: float) -> Array:
+        """(3,) filtered acceleration by what is not the rotors [m/s^2; world]."""
+        _, acceleration = self._velocity.step(state.v[:3])
+        by_rotors = rotation.up(q) * (collective / self._robot.mass_kg)
+        if state.specific_force is None or not np.all(np.isfinite(state.specific_force)):
+            smooth, _ = self._push.step(by_rotors)
+            return acceleration + _GRAVITY - smooth
+        push, _ = self._push.step(rotation.rotate(q, state.specific_force) - by_rotors)
+        return push
+
+    def _angular_acceleration(self, q: Array, rate: Array, target: Target) -> Array:
+        """W'_c (3,)."""
+        error = tilt_and_yaw_error(q, attitude(target.thrust, np.array(target.yaw)))
+        to_body = rotation.multiply(rotation.inverse(q), target.attitude)
+        limit = self._robot.velocity_limit[3:]
+        wanted = np.clip(self._attitude_gain * error + rotation.rotate(to_body, target.rate), -limit, limit)
+        return np.asarray(self._rate_gain * (wanted - rate) + rotation.rotate(to_body, target.rate_change))
+
+
+SPEC = ControllerSpec(INDIConfig, lambda robot, config, checkpoint, oracle: INDI(robot, config))

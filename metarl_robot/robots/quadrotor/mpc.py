@@ -1,0 +1,304 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Model-predictive control of a quadrotor: nominal dynamics plus whatever the adapter has learned, one real-time
+iteration a step.
+
+The plan holds pose, velocity and the motors' thrust at all knots, and the commanded thrusts between them
+(robots/quadrotor/plan.py). Each step linearises about the last plan, moved on in time, and solves one quadratic
+programme with the thrusts' bounds exactly (riccati_qp.py): real-time iteration (Diehl, Bock, Schlöder 2005). What is
+tracked is not the reference alone but the attitude and the thrusts that follow it under the learned payload, rotor
+effectiveness and residual: no offset remains where they are right. All members of the family differ in their adapter
+alone.
+
+What is planned begins where the quadrotor will be when the command takes effect: thrusts on their way to the motors,
+and the motors' lag, are integrated over the learned latency (a Smith predictor).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from scipy.linalg import solve_discrete_are
+
+from metarl_robot.adaptation.base import Adapter
+from metarl_robot.adaptation.features import Xi
+from metarl_robot.control.effort_limits import EffortLimiter
+from metarl_robot.control.leaps import without_leaps
+from metarl_robot.control.riccati_qp import RiccatiQP, Weights
+from metarl_robot.control.warm_start import moved_on
+from metarl_robot.core.signals import EMPTY_CONTEXT, Command, Context, Plan, Reference, Setpoints, State, Status
+from metarl_robot.dynamics.rigid_body import N_INERTIAL
+from metarl_robot.robots.quadrotor.approach import FlightApproach
+from metarl_robot.robots.quadrotor.description import MotorModel, Quadrotor
+from metarl_robot.robots.quadrotor.plan import QuadrotorPlan
+from metarl_robot.robots.quadrotor.plan_step import NU
+
+Array = NDArray[np.float64]
+
+REMEMBERED = 16
+"""Commands that may still be on their way."""
+MIN_STRENGTH = 0.3
+"""A rotor is never assumed weaker than this."""
+FIRST_ITERATIONS = 5
+"""Iterations of the first step, which has no plan to begin with."""
+
+
+class FlightMPCConfig(BaseModel):
+    """Tuning that every member of the family shares. Errors weigh as 1 / scale²: one scale of each costs the same
+    (Bryson's rule).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    horizon: int = Field(20, ge=2, le=200, description="number of knots")
+    knot_spacing_s: float = Field(0.05, ge=0.005, le=0.2, description="time between knots [s]")
+    position_scale_m: float = Field(0.05, gt=0.0, le=10.0, description="position error that weighs one [m]")
+    velocity_scale_m_s: float = Field(0.5, gt=0.0, le=100.0, description="velocity error that weighs one [m/s]")
+    tilt_scale_rad: float = Field(0.5, gt=0.0, le=10.0, description="tilt error that weighs one [rad]")
+    yaw_scale_rad: float = Field(0.3, gt=0.0, le=10.0, description="heading error that weighs one [rad]")
+    rate_scale_rad_s: float = Field(5.0, gt=0.0, le=100.0, description="error of a body rate that weighs one [rad/s]")
+    thrust_scale: float = Field(
+        0.5, gt=0.0, le=10.0, description="rotor thrust off its target that weighs one, share of hover thrust"
+    )
+    reach_m: float = Field(
+        1.0, gt=0.0, le=100.0, description="a target farther away is approached along a way that can be flown [m]"
+    )
+    reach_m_s: float = Field(2.0, gt=0.0, le=100.0, description="likewise one that is so much faster or slower [m/s]")
+    latency_s: float = Field(
+        0.010, ge=0.0, le=0.05, description="delay from state to effect of a command, where it is not learned [s]"
+    )
+
+
+class _Issued(NamedTuple):
+    """A command (4,) [N], when it was issued, and the speeds (4,) the motors had then, had it and those before been
+    without delay.
+    """
+
+    time: float
+    thrusts: Array
+    speeds: Array
+
+
+class _Trajectory(NamedTuple):
+    """What was planned last: from a time on, states (N + 1, 17) and inputs (N, 4)."""
+
+    start: float
+    states: Array
+    inputs: Array
+
+    @property
+    def q(self) -> Array:
+        return self.states[:, :7]
+
+    @property
+    def v(self) -> Array:
+        return self.states[:, 7:13]
+
+    @property
+    def finite(self) -> bool:
+        return _finite(self.states) and _finite(self.inputs)
+
+    @property
+    def tumbles(self) -> bool:
+        """Whether it turns by more than half a turn, or ends upside down: local optima that no later step leaves by
+        itself.
+        """
+        x, y = self.states[-1, 4:6]
+        return bool(self.states[0, 3:7].dot(self.states[-1, 3:7]) < 0.0 or 2.0 * (x * x + y * y) > 1.0)
+
+
+class FlightMPC:
+    """See the module's docstring.
+
+    Arguments:
+        robot: the quadrotor.
+        adapter: what learns.
+        config: tuning.
+    """
+
+    def __init__(self, robot: Quadrotor, adapter: Adapter, config: FlightMPCConfig) -> None:
+        self._robot, self._config = robot, config
+        self.adapter = adapter
+        self._functions = QuadrotorPlan(robot, config.horizon, config.knot_spacing_s)
+        weights = _weights(robot, self._functions, config)
+        self._qp = RiccatiQP(config.horizon, weights, self._functions.by_state, self._functions.by_input)
+        self._limiter = EffortLimiter(robot)
+        self._grid: Array = np.asarray(np.arange(config.horizon + 1) * config.knot_spacing_s, dtype=np.float64)
+        self._leap = np.full(3, config.reach_m)
+        self._approach = FlightApproach(robot, config.knot_spacing_s, config.reach_m, config.reach_m_s)
+        self._lower, self._upper = (np.tile(x, (config.horizon, 1)) for x in (robot.effort_lower, robot.effort_limit))
+        self.reset()
+
+    def reset(self) -> None:
+        self.adapter.reset()
+        self._limiter.reset()
+        self._qp.reset()
+        self._motors = MotorModel(self._robot, self._robot.hover_thrust)
+        self._issued = deque([_Issued(-np.inf, self._robot.hover_thrust, self._motors.speeds)], maxlen=REMEMBERED)
+        self._context: Context = EMPTY_CONTEXT
+        self._last_time: float | None = None
+        self._acted: Array | None = None
+        self._plan: Plan | None = None
+        self._last: _Trajectory | None = None
+        self._tumbling_s = 0.0
+
+    def step(self, time: float, state: State, reference: Reference) -> Command:
+        if not (_finite(state.q) and _finite(state.v)):
+            return self.fallback(time, "state is not finite")
+        if state.specific_force is not None and not _finite(state.specific_force):
+            state = State(state.q, state.v)
+        self._limiter.at(time)
+        self._adapt(time, state)
+        self._model = self._functions.model(
+            self.adapter.payload(), np.maximum(1.0 + self.adapter.effort_gain(), MIN_STRENGTH)
+        )
+        latency = self._config.latency_s if self.adapter.latency_s is None else self.adapter.latency_s
+        start = time + latency + 0.5 * self._robot.control_period_s
+        now, target = self.adapter.estimate(state), reference.sample(start + self._grid)
+        guess = None if self._last is None else self._shifted(self._last, start)
+        residual = self._residual(now, target if guess is None else guess)
+        here = self._predicted(time, now, residual[0], latency, start)
+        found, optimal = self._optimise(start, here, self._within_reach(here, target), residual[1:], guess)
+        if not found.finite:
+            self._last = None
+            return self.fallback(time, "the plan is not finite")
+        effort = self._limiter.apply(found.inputs[0])
+        self._issued.append(_Issued(time, effort, self._motors.speeds))
+        self._last = self._kept(found)
+        held = np.concatenate([found.inputs, found.inputs[-1:]])
+        self._plan = Plan(start + self._grid, found.q, found.v, held)
+        message = "" if optimal else "the quadratic programme was not solved to the end"
+        return Command(effort, Status.SOLVED if optimal else Status.DEGRADED, message, self._plan, self._context)
+
+    def acted(self, effort: Array) -> None:
+        """Not the last command but this effort (nu,) has acted since: see Handover."""
+        self._limiter.reset(effort)
+
+    def observed(self, effort: Array) -> None:
+        """As `acted`, where this is to be learned from only: the next effort need not begin here."""
+        self._acted = effort
+        if self._last_time is not None:
+            self._issued[-1] = self._issued[-1]._replace(thrusts=effort)
+
+    def _adapt(self, time: float, state: State) -> None:
+        acted, self._acted = self._limiter.last if self._acted is None else self._acted, None
+        if self._last_time is not None and acted is not None and time > self._last_time:
+            dt = time - self._last_time
+            self._context = self.adapter.update(state, self._motors.advance(acted, dt), dt)
+        self._last_time = time
+
+    def _residual(self, now: State, plan: Setpoints | _Trajectory) -> Array:
+        """(N + 2, 6) at the present state and at the knots of a plan, apart from its share that depends on thrust or
+        acceleration: that
+        is in the plan's own dynamics."""
+        q, v = np.concatenate([now.q[None], plan.q]), np.concatenate([now.v[None], plan.v])
+        return self.adapter.evaluate(Xi(q, v, *_unmoved(len(q))))
+
+    def _predicted(self, time: float, state: State, residual: Array, latency: float, start: float) -> Array:
+        """(17,) state at `start`, under the commands that are still to take effect (Smith 1957)."""
+        commands = list(self._issued)
+        acting = len(commands) - 1
+        while acting > 0 and commands[acting].time + latency > time:
+            acting -= 1
+        motors = MotorModel(self._robot, self._robot.thrusts_of(commands[acting].speeds))
+        since = time - latency - commands[acting].time
+        if 0.0 < since < np.inf:
+            motors.advance(commands[acting].thrusts, since)
+        x, now = np.concatenate([state.q, state.v, motors.thrusts]), time
+        ends = [*(command.time + latency for command in commands[acting + 1 :]), start]
+        for command, end in zip(commands[acting:], ends, strict=True):
+            if min(end, start) > now:
+                x = self._functions.advance(x, command.thrusts, residual, self._model, min(end, start) - now)
+                now = min(end, start)
+        return x
+
+    def _within_reach(self, here: Array, target: Setpoints) -> Setpoints:
+        """The reference without leaps to come; where it is too far off, the way to it."""
+        return self._approach.to(here, without_leaps(target, self._config.knot_spacing_s, self._leap))
+
+    def _optimise(
+        self, start: float, here: Array, target: Setpoints, residual: Array, guess: _Trajectory | None
+    ) -> tuple[_Trajectory, bool]:
+        """The new plan, and whether its quadratic programme was solved to the end."""
+        lower, upper = self._lower, self._upper
+        lower[0], upper[0] = self._limiter.bounds()
+        targets, feed_forward = self._functions.target(target.q, target.v, target.a, residual, self._model)
+        begin = guess or _Trajectory(start, _turning_on(here, targets), np.clip(feed_forward[:-1], lower, upper))
+        states, inputs, optimal = begin.states, begin.inputs, True
+        states[0] = here
+        for _ in range(FIRST_ITERATIONS if guess is None else 1):
+            linear = self._functions.linearise(states, inputs, residual[:-1], self._model, targets)
+            solution = self._qp.solve(linear, inputs - feed_forward[:-1], lower - inputs, upper - inputs)
+            states, inputs, optimal = (
+                self._functions.moved(states, solution.states).copy(),
+                inputs + solution.inputs,
+                solution.optimal,
+            )
+        return _Trajectory(start, states, inputs), optimal
+
+    def _kept(self, plan: _Trajectory) -> _Trajectory | None:
+        """The plan for the next step to begin from; none once plans have tumbled for as long as they reach."""
+        self._tumbling_s = self._tumbling_s + self._robot.control_period_s if plan.tumbles else 0.0
+        if self._tumbling_s < self._grid[-1]:
+            return plan
+        self._tumbling_s = 0.0
+        return None
+
+    def _shifted(self, plan: _Trajectory, start: float) -> _Trajectory:
+        """A plan moved on to begin at `start`, never back: a shorter latency can lie before its beginning."""
+        steps = max(start - plan.start, 0.0) / self._config.knot_spacing_s
+        states, inputs = moved_on(plan.states, steps), moved_on(plan.inputs, steps)
+        attitudes = states[:, 3:7]
+        attitudes /= np.sqrt(np.square(attitudes).sum(axis=1, keepdims=True))
+        return _Trajectory(start, states, inputs)
+
+    def fallback(self, time: float, reason: str) -> Command:
+        """Without a state: follow the last plan while it is valid, then hover thrust."""
+        self._limiter.at(time)
+        if self._plan is not None and time <= self._plan.times[-1]:
+            wanted = np.array([np.interp(time, self._plan.times, column) for column in self._plan.effort.T])
+            effort = self._limiter.apply(wanted)
+            return Command(effort, Status.DEGRADED, f"{reason}; following the last plan", self._plan, self._context)
+        effort = self._limiter.apply(self._robot.hover_thrust)
+        return Command(effort, Status.FAILED, f"{reason}; hover thrust", None, self._context)
+
+
+def _finite(array: Array) -> bool:
+    """Whether every number is: then, short of an overflow, so is their sum, which is had sooner."""
+    return math.isfinite(array.sum())
+
+
+def _turning_on(here: Array, targets: Array) -> Array:
+    """Targets (N + 1, 17) whose quaternions have the signs that make one motion of them, beginning at `here`: q and -q
+    are one attitude.
+    """
+    states = targets.copy()
+    before = np.concatenate([here[None, 3:7], states[:-1, 3:7]])
+    states[:, 3:7] *= np.cumprod(np.where((before * states[:, 3:7]).sum(axis=1) < 0.0, -1.0, 1.0))[:, None]
+    return states
+
+
+@cache
+def _unmoved(count: int) -> tuple[Array, Array, Array]:
+    """No acceleration (N, 6), no thrust (N, 4), none before (2, N, 4)."""
+    return np.zeros((count, 6)), np.zeros((count, NU)), np.zeros((2, count, NU))
+
+
+def _weights(robot: Quadrotor, functions: QuadrotorPlan, config: FlightMPCConfig) -> Weights:
+    """Bryson's rule; the cost-to-go at the end is that of the infinite horizon about hover."""
+    scales = [config.position_scale_m] * 3 + [config.tilt_scale_rad] * 2 + [config.yaw_scale_rad]
+    scales += [config.velocity_scale_m_s] * 3 + [config.rate_scale_rad_s] * 3
+    thrust = config.thrust_scale * float(robot.hover_thrust.mean())
+    state, inputs = np.array([*(1.0 / np.square(scales)), *np.zeros(NU)]), np.full(NU, 1.0 / thrust**2)
+    hover = np.concatenate([robot.home, np.zeros(6), robot.hover_thrust])
+    knots = np.tile(hover, (config.horizon + 1, 1))
+    model = functions.model(np.zeros(N_INERTIAL), np.ones(NU))
+    linear = functions.linearise(knots, knots[:-1, 13:], np.zeros((config.horizon, 6)), model, knots)
+    a, b = functions.dense(linear, 0)
+    terminal = solve_discrete_are(a, b, np.diag(state), np.diag(inputs))
+    return Weights(state, inputs, np.asarray(terminal, dtype=np.float64))

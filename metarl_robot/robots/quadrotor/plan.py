@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a quadrotor's model-predictive controller computes with its dynamics, at all knots in one compiled call.
+
+A plan's state is x = (q (7,), v (6,), f (4,)), f the thrust that the motors give [N]; its error coordinates are
+δx = (δq, δv, δf) (16,), δq with the attitude's part in the tangent space, turned after it (dynamics.py: retract).
+What a step does is in plan_step.py. The target inverts the same equations along a reference
+(differential flatness; Mellinger, Kumar, ICRA 2011): the attitude that points the thrust where the residual wants it,
+the thrusts that hold it.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import casadi as ca
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.compile.compiled import NumpyFunction, compile_functions
+from metarl_robot.compile.knots import Knots, compile_knots
+from metarl_robot.dynamics.linearised import Linearised
+from metarl_robot.robots.quadrotor.description import Quadrotor
+from metarl_robot.robots.quadrotor.dynamics import GRAVITY, quaternion_product, retracted, rotation_matrix
+from metarl_robot.robots.quadrotor.plan_step import N_MODEL, NE, NU, NX, away, linearised, model_function, split, step
+
+Array = NDArray[np.float64]
+
+
+class QuadrotorPlan:
+    """Compiled functions for plans of `horizon` steps of `step_s`.
+
+    Results are overwritten by the next call of the same method.
+    """
+
+    def __init__(self, robot: Quadrotor, horizon: int, step_s: float) -> None:
+        linear, non_zeros = _linearised(robot, step_s)
+        functions = _functions(robot)
+        self.by_state, self.by_input = linear.sparsity_out(0), linear.sparsity_out(1)
+        knots = horizon + 1
+        self._many = compile_knots(
+            {
+                "linearise": Knots(non_zeros, horizon, shared=(4,)),
+                "errors": Knots(functions["errors"], knots),
+                "target": Knots(functions["target"], knots, shared=(4,)),
+                "moved": Knots(functions["moved"], knots),
+            }
+        )
+        compiled = compile_functions({name: functions[name] for name in ("advance", "model")})
+        self._advance, self._model = NumpyFunction(compiled["advance"]), NumpyFunction(compiled["model"])
+
+    def model(self, payload: Array, strength: Array) -> Array:
+        """(53,) what the other methods take: inertia of robot and payload (10,) together, and the rotors' effectiveness
+        1 + ε (4,).
+        """
+        return self._model(payload, strength)[0].copy()
+
+    def linearise(self, states: Array, inputs: Array, residuals: Array, model: Array, targets: Array) -> Linearised:
+        """About states (N + 1, 17) and inputs (N, 4), under residuals (N, 6), towards targets (N + 1, 17)."""
+        by_state, by_input, defects = self._many["linearise"](states[:-1], inputs, states[1:], residuals, model)
+        return Linearised(by_state, by_input, defects, self._many["errors"](states, targets)[0])
+
+    def dense(self, linear: Linearised, knot: int) -> tuple[Array, Array]:
+        """A (16, 16) and B (16, 4) at one knot."""
+        whole = (ca.DM(self.by_state, linear.by_state[knot]), ca.DM(self.by_input, linear.by_input[knot]))
+        return np.array(whole[0]), np.array(whole[1])
+
+    def target(self, q: Array, v: Array, a: Array, residuals: Array, model: Array) -> tuple[Array, Array]:
+        """States (N + 1, 17) and inputs (N + 1, 4) that follow setpoints (N + 1, ·) under residuals (N + 1, 6)."""
+        states, inputs = self._many["target"](q, v, a, residuals, model)
+        return states, inputs
+
+    def moved(self, states: Array, changes: Array) -> Array:
+        """X ⊞ δx for (N + 1, 17) and (N + 1, 16)."""
+        return self._many["moved"](states, changes)[0]
+
+    def advance(self, state: Array, inputs: Array, residual: Array, model: Array, duration_s: float) -> Array:
+        """X (17,) after `duration_s` under inputs (4,) and a residual (6,)."""
+        return self._advance(state, inputs, residual, model, np.array([duration_s]))[0].copy()
+
+
+@lru_cache(maxsize=8)
+def _linearised(robot: Quadrotor, step_s: float) -> tuple[ca.Function, ca.Function]:
+    """A step's derivative, dense and as its non-zeros. Kept: the next controller is built without it."""
+    linear = linearised(robot, step_s)
+    return linear, _with_non_zeros(linear)
+
+
+@lru_cache(maxsize=8)
+def _functions(robot: Quadrotor) -> dict[str, ca.Function]:
+    """What does not depend on the step's length; kept likewise."""
+    return {
+        "errors": _error(),
+        "target": _target(robot),
+        "moved": _moved(),
+        "advance": _advance(robot),
+        "model": model_function(robot),
+    }
+
+
+def _with_non_zeros(linear: ca.Function) -> ca.Function:
+    arguments = [ca.SX.sym(f"x{i}", linear.size1_in(i)) for i in range(linear.n_in())]
+    by_state, by_input, defect = linear(*arguments)
+    return ca.Function("non_zeros", arguments, ca.cse([by_state.nz[:], by_input.nz[:], ca.densify(defect)]))
+
+
+def _error() -> ca.Function:
+    x, base = ca.SX.sym("x", NX), ca.SX.sym("base", NX)
+    return ca.Function("error", [x, base], [away(x, base)])
+
+
+def _moved() -> ca.Function:
+    x, change = ca.SX.sym("x", NX), ca.SX.sym("change", NE)
+    return ca.Function("moved_knot", [x, change], [ca.vertcat(retracted(x[:7], change[:6]), x[7:] + change[6:])])
+
+
+def _target(robot: Quadrotor) -> ca.Function:
+    """One setpoint (q, v, a) under a residual → state and input that follow it; yaw as close to the setpoint's as the
+    tilt allows.
+    """
+    q, v, a, residual = ca.SX.sym("q", 7), ca.SX.sym("v", 6), ca.SX.sym("a", 6), ca.SX.sym("residual", 6)
+    vector = ca.SX.sym("model", N_MODEL)
+    model = split(vector)
+    acceleration = a[:3] - ca.DM(GRAVITY)
+    push = model.mass * acceleration - residual[:3]
+    collective = ca.norm_2(push)
+    up, wanted = rotation_matrix(q[3:])[:, 2], push / collective
+    align = ca.vertcat(1.0 + ca.dot(up, wanted) + 1e-9, ca.cross(up, wanted))
+    attitude = quaternion_product(align / ca.norm_2(align), q[3:])
+    spin, turning = v[3:], a[3:]
+    by_body = rotation_matrix(attitude).T @ acceleration
+    torque = (
+        model.matrix @ turning + ca.cross(spin, model.matrix @ spin) + ca.cross(model.moment, by_body) - residual[3:]
+    )
+    thrusts = ca.DM(np.linalg.inv(robot.allocation)) @ ca.vertcat(collective, torque) / model.strength
+    state = ca.vertcat(q[:3], attitude, v, thrusts)
+    return ca.Function("target_knot", [q, v, a, residual, vector], [state, thrusts])
+
+
+def _advance(robot: Quadrotor) -> ca.Function:
+    x, u, residual, model, time = (
+        ca.SX.sym(name, size) for name, size in (("x", NX), ("u", NU), ("d", 6), ("model", N_MODEL), ("t", 1))
+    )
+    return ca.Function("advance", [x, u, residual, model, time], [step(robot, x, u, residual, split(model), time)])

@@ -1,0 +1,490 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The gate: the last thing between a controller and the robot, as pure logic without ROS, physics or learning.
+
+It sees every state and every command with two times each: the stamp (the clock of the robot or of the simulation) and
+when it arrived (this machine's steady clock). Each tick it decides what the robot is sent:
+
+    WAITING   nothing has been sent yet, and nothing is sent: the robot's own brakes hold it
+    PASSING   the newest command, clipped to the effort limits and to the effort rate
+    BRAKING   commands stopped, or an emergency stop: the law of the robot's kind brings it to rest (fallback_law.py)
+    HOLDING   it stands: an arm is held there, not limp; a quadrotor has landed and its motors are off
+    BLIND     no usable state: what the law can do without. As soon as states come again it brakes from where the robot
+    is.
+
+Leaving PASSING: the newest command is older than `command_timeout_s` by either clock, the newest good state is older
+than `state_timeout_s`, the law sees danger (a joint above `overspeed_ratio` times its velocity limit, a quadrotor that
+tips over), the time base changed, or `estop()`. Between the last command and the deadline that command is held.
+
+Coming back: by itself when commands have been good again for `RESUME_STREAK_S`, but no later than `auto_resume_s` after
+the first of a series of stops: who stops again and again is not let back in. After that, after danger and after every
+emergency stop, only when `rearm()` is called while states and commands are fresh and the robot stands. A refused
+command (wrong size, not finite, a stamp out of order or out of time, another source) counts as none: the deadline of
+the last good one goes on.
+
+Source: the gate keeps to the source whose commands it accepted first. Another one's are refused; they are accepted
+while nothing passes without `rearm()` (WAITING, latched) and the source before has been silent for `command_timeout_s`:
+a controller that was restarted.
+
+Times by one clock only: in lockstep with a simulation the stamps are the only clock, and `tick` is given no steady
+time.
+
+What holds whatever comes in is stated and checked in gate_invariants.py. Efforts change by no more than the effort rate
+times the time that has passed by the clock of `tick`. That clock counts forwards only: where it stands still, goes
+back, is not a number or leaps by more than `LEAP_S`, no time has passed. Credit for one control period is there at the
+start and never more is saved up.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import Enum
+from math import isfinite
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.core.robot import Robot
+from metarl_robot.core.signals import State
+from metarl_robot.safety.fallback_law import GateConfig, GateError, Inertial, law_of, low_pass
+from metarl_robot.safety.input_validation import InertialIntake, Rejection, StateIntake
+
+Array = NDArray[np.float64]
+
+RESUME_STREAK_S = 0.05  # commands must be good for so long before they pass again by themselves
+# a longer gap between two ticks allows no larger change of effort and no longer step of the law than this
+MAX_TICK_S = 0.05
+LEAP_S = 0.25  # time that leaps by more, or goes back by more, is another time base: none has passed
+SATURATED_SHARE = 0.5  # more than this share of the time is for long
+
+
+class GateState(Enum):
+    """What the gate is doing; see the module's docstring."""
+
+    WAITING = "waiting"
+    PASSING = "passing"
+    BRAKING = "braking"
+    HOLDING = "holding"
+    BLIND = "blind"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What one tick decided.
+
+    time_s: the tick's time. effort: (nu,) to send, None when nothing may be sent (WAITING).
+    limited: the effort limit or rate had to clip. latched: only `rearm()` lets commands pass again. reason: why not
+    PASSING. stamp_s: stamp of the accepted message that the effort answers: while PASSING the command's, else the
+    newest state's; None before the first. The stamp of a refused message is never in it. off: the law has switched the
+    actuators off: zeros are sent, whatever the least effort is.
+    """
+
+    time_s: float
+    effort: Array | None
+    state: GateState
+    limited: bool
+    latched: bool
+    reason: str
+    stamp_s: float | None = None
+    off: bool = False
+
+
+class _Timed(Protocol):
+    """A message with its two times [s]."""
+
+    @property
+    def stamp_s(self) -> float: ...
+
+    @property
+    def received_s(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class _Command:
+    effort: Array
+    stamp_s: float
+    received_s: float
+
+
+def clip_effort(effort: Array, lower: Array, upper: Array) -> tuple[Array, bool]:
+    """(effort within [lower, upper], was it limited); all (nu,)."""
+    clipped = np.minimum(np.maximum(effort, lower), upper)
+    return clipped, bool((clipped != effort).any())
+
+
+class Gate:
+    """See the module's docstring.
+
+    counts: what happened, by name: `command_<rejection>`, `stop_<cause>`, `effort_limited`, `rate_limited`, `rearmed`.
+    states, inertials: the intakes that check what is measured, with their own counts.
+    """
+
+    def __init__(self, robot: Robot, config: GateConfig) -> None:
+        self.robot = robot
+        self.states = StateIntake(robot)
+        self.inertials = InertialIntake()
+        self.counts: Counter[str] = Counter()
+        self.config = config
+        self._law = law_of(robot)(robot, config)
+        self._state = GateState.WAITING
+        self._reason = "no command yet" if config.arm_at_start else "not armed"
+        self._latched = not config.arm_at_start
+        self._estopped, self._estop_reason = False, ""
+        self._command: _Command | None = None
+        self.source: str | None = None  # of the newest accepted command
+        self._sent: Array | None = None
+        # time whose share of the effort rate is not used yet: a burst of ticks gains nothing
+        self._credit_s = robot.control_period_s
+        self._elapsed_s = 0.0  # by the clock of `tick`, forwards only; the next three are read on it
+        self._saturation = 0.0
+        self._series_s: float | None = None  # when the present series of stops began
+        self._passing_since_s = 0.0
+        self._good_since_s: float | None = None
+        self._time_s: float | None = None
+        self._answered_s: float | None = None
+        self._epoch = 0
+
+    def configure(self, config: GateConfig) -> None:
+        """Take new numbers; a stop in progress may go on with the old ones.
+
+        Raises GateError when they do not fit the robot.
+        """
+        self._law.configure(config)
+        self.config = config
+
+    @property
+    def state(self) -> GateState:
+        return self._state
+
+    @property
+    def latched(self) -> bool:
+        return self._latched
+
+    @property
+    def reason(self) -> str:
+        """Why commands do not pass; empty while they do."""
+        if self._state is GateState.WAITING and self.states.latest is None and self.states.refusals.reason:
+            return self._no_state
+        return self._reason
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the robot needs no gate: it was never commanded, it stands, or, without states, its actuators are
+        switched off.
+        """
+        return self._state in (GateState.WAITING, GateState.HOLDING) or (
+            self._state is GateState.BLIND and self._law.off
+        )
+
+    @property
+    def _no_state(self) -> str:
+        """Why there is no good state, as far as refusals say."""
+        return "; ".join(filter(None, ("no good state yet", self.states.refusals.reason)))
+
+    @property
+    def saturation(self) -> float:
+        """Share of the last `saturation_s` for which some command was at a limit."""
+        return self._saturation
+
+    @property
+    def saturated(self) -> bool:
+        """Whether commands have been at a limit for long: the robot cannot do what it is asked to."""
+        return self._state is GateState.PASSING and self._saturation > SATURATED_SHARE
+
+    def on_state(self, state: State, stamp_s: float, received_s: float) -> Rejection | None:
+        """Take a measured state in; None when it was accepted.
+
+        A repeated state is as old as its first coming, except while WAITING: a simulation stands still until it is
+        commanded.
+        """
+        if not (isfinite(stamp_s) and isfinite(received_s)):
+            self.states.reject(Rejection.NOT_FINITE)
+            return Rejection.NOT_FINITE
+        problem = self.states.offer(state, stamp_s, received_s)
+        if problem is Rejection.DUPLICATE and self._state is GateState.WAITING:
+            self.states.refresh(received_s)
+        return problem
+
+    def on_inertial(self, inertial: Inertial, stamp_s: float, received_s: float) -> Rejection | None:
+        """Take a measurement of the IMU in; None when it was accepted."""
+        if not (isfinite(stamp_s) and isfinite(received_s)):
+            self.inertials.reject(Rejection.NOT_FINITE)
+            return Rejection.NOT_FINITE
+        return self.inertials.offer(inertial, stamp_s, received_s)
+
+    def on_command(self, effort: Array, stamp_s: float, received_s: float, source: str = "") -> Rejection | None:
+        """Take a command in: effort (nu,), stamp of the state it answers, a name of its sender.
+
+        None when it was accepted.
+        """
+        problem = self._command_problem(effort, stamp_s, received_s)
+        if problem is None and not self._admits(source, received_s):
+            problem = Rejection.OTHER_SOURCE
+        if problem is None:
+            self.source = source
+            self._command = _Command(np.array(effort, dtype=float), stamp_s, received_s)
+        else:
+            self.counts[f"command_{problem.value}"] += 1
+        return problem
+
+    def time_now_s(self, steady_s: float) -> float | None:
+        """The stamps' clock now: the newest state's stamp and the steady time since it arrived.
+
+        None before the first state.
+        """
+        newest = self.states.latest
+        return None if newest is None else newest.stamp_s + steady_s - newest.received_s
+
+    def estop(self, reason: str = "emergency stop", cause: str = "estop") -> None:
+        """Stop from the next tick on, and latch. cause: a word for `counts`."""
+        if not self._estopped:
+            self.counts[f"stop_{cause}"] += 1
+        self._estopped = self._latched = True
+        self._estop_reason = reason
+        if self._state is not GateState.PASSING:
+            self._reason = reason
+
+    def stood_still(self, still_s: float) -> bool:
+        """Whether a process that has not ticked for so long stood for longer than a stop may heal by itself."""
+        return still_s > max(self.config.auto_resume_s, self.config.command_timeout_s, MAX_TICK_S)
+
+    def new_clock(self, reason: str) -> None:
+        """A clock was set: in motion, stop and latch. The states of the new time base are good."""
+        if self._state is not GateState.WAITING:
+            self.estop(reason, "clock")
+
+    def rearm(self, now_s: float, steady_s: float | None = None) -> None:
+        """Let commands pass again from the next tick on.
+
+        Raises:
+            GateError: states or commands are missing or old, or the robot still moves; the latch stays.
+        """
+        obstacle = self._state_problem(now_s, steady_s) or self._age_problem(now_s, steady_s)
+        if obstacle is None and self._state in (GateState.BRAKING, GateState.BLIND):
+            obstacle = f"the gate is still {self._state.value}"
+        if obstacle is None and self._estopped and self._state is GateState.PASSING:
+            obstacle = "the emergency stop has yet to begin"
+        if obstacle is not None:
+            raise GateError(f"not re-armed: {obstacle}; needs fresh states, fresh commands and a robot that stands")
+        self._estopped = self._latched = False
+        self._series_s = None
+        self.counts["rearmed"] += 1
+
+    def tick(self, now_s: float, steady_s: float | None = None) -> Decision:
+        """Decide what to send at `now_s` (the stamps' clock). steady_s: None where the stamps are the only clock."""
+        if self.states.epoch != self._epoch:
+            self._epoch, self._command, self._time_s = self.states.epoch, None, None
+            self._series_s = self._good_since_s = None
+        dt_s = self._passed_s(now_s)
+        self._transition(now_s, steady_s)
+        wanted = self._wanted(now_s, steady_s, dt_s)
+        if wanted is None:
+            return Decision(now_s, None, self._state, False, self._latched, self._reason, self._stamp_s())
+        effort, limited = self._clip(wanted, dt_s)
+        self._remember(effort, dt_s)
+        off = self._state is not GateState.PASSING and self._law.off
+        if off:
+            effort, limited = np.zeros_like(effort), False
+        return Decision(now_s, effort.copy(), self._state, limited, self._latched, self._reason, self._stamp_s(), off)
+
+    def _passed_s(self, now_s: float) -> float:
+        """Time since the tick before, at most MAX_TICK_S; see the module's docstring."""
+        if not isfinite(now_s):
+            return 0.0
+        last_s = now_s if self._time_s is None else self._time_s
+        dt_s = max(now_s - last_s, 0.0)
+        self._elapsed_s += min(dt_s, _LONGEST_S)
+        if abs(now_s - last_s) > LEAP_S:
+            self._time_s = now_s
+            return 0.0
+        self._time_s = max(now_s, last_s)
+        return min(dt_s, MAX_TICK_S)
+
+    def _stamp_s(self) -> float | None:
+        """Of the accepted message that is answered; the one before where it was forgotten with its time base."""
+        answered = self._command if self._state is GateState.PASSING else self.states.latest
+        self._answered_s = self._answered_s if answered is None else answered.stamp_s
+        return self._answered_s
+
+    def _transition(self, now_s: float, steady_s: float | None) -> None:
+        no_state, newest = self._state_problem(now_s, steady_s), self.states.latest
+        danger = None if newest is None else self._law.danger(newest.state)
+        no_command = self._age_problem(now_s, steady_s)
+        if no_state or no_command or danger:
+            self._good_since_s = None
+        elif self._good_since_s is None:
+            self._good_since_s = self._elapsed_s
+        if self._state is GateState.PASSING:
+            cause = "estop" if self._estopped else danger.cause if danger else "state" if no_state else "command"
+            reason = self._estop_reason if self._estopped else danger.reason if danger else no_state or no_command
+            if reason is None:
+                return
+            self._stop(cause, reason, latch=danger is not None)
+        if self._state is not GateState.WAITING and self._series_s is not None and not self._latched:
+            self._latched = self._elapsed_s - self._series_s > self.config.auto_resume_s
+        if self._may_pass():
+            self._state, self._reason, self._passing_since_s = GateState.PASSING, "", self._elapsed_s
+            self._law.release()
+        elif self._state is not GateState.WAITING:
+            self._brake(no_state)
+
+    def _may_pass(self) -> bool:
+        if self._latched or self._good_since_s is None:
+            return False
+        good_s = self._elapsed_s - self._good_since_s
+        return self._state is GateState.WAITING or self._series_s is None or good_s >= RESUME_STREAK_S
+
+    def _stop(self, cause: str, reason: str, latch: bool) -> None:
+        passed_s = self._elapsed_s - self._passing_since_s
+        if self._series_s is None or passed_s > self.config.auto_resume_s:
+            self._series_s = self._elapsed_s
+        self._reason, self._state = reason, GateState.BLIND  # until a state is there to brake from
+        self._latched = self._latched or latch or self.config.auto_resume_s == 0.0
+        if cause != "estop":  # counted where it was asked for
+            self.counts[f"stop_{cause}"] += 1
+
+    def _brake(self, no_state: str | None) -> None:
+        newest = self.states.latest
+        if no_state or newest is None:
+            self._state = GateState.BLIND
+            return
+        if self._state is GateState.BLIND:
+            self._law.begin(newest.state)
+            self._state = GateState.BRAKING
+        if self._state is GateState.BRAKING and self._law.at_rest(newest.state):
+            self._state = GateState.HOLDING
+
+    def _wanted(self, now_s: float, steady_s: float | None, dt_s: float) -> Array | None:
+        newest = self.states.latest
+        if self._state is GateState.WAITING:
+            return None
+        if self._state is GateState.PASSING and self._command is not None:
+            return self._command.effort
+        if self._state is GateState.BLIND or newest is None:
+            return self._law.blind_effort(self._inertial(now_s, steady_s), dt_s)
+        return self._law.effort(newest.state, dt_s)
+
+    def _inertial(self, now_s: float, steady_s: float | None) -> Inertial | None:
+        """The IMU's newest measurement, if it is fresh."""
+        newest, allowed_s = self.inertials.latest, self.config.state_timeout_s
+        if newest is None or self._age_text(newest, now_s, steady_s, allowed_s):
+            return None
+        return newest.inertial
+
+    def _clip(self, wanted: Array, dt_s: float) -> tuple[Array, bool]:
+        """(the nearest effort that the limits and the effort rate allow, was it limited).
+
+        The efforts within the rate are an interval around the last one, which is within the limits: so is their common
+        part, and what is clipped to it keeps to both.
+        """
+        lower, upper = self.robot.effort_lower, self.robot.effort_limit
+        last = self._law.start_effort if self._sent is None else self._sent
+        wanted = self._finite(wanted, last)  # the last look before it leaves
+        within, over = clip_effort(wanted, lower, upper)
+        effort, fast = within, False
+        if last is not None:
+            last = np.clip(last, lower, upper)
+            self._credit_s = min(self._credit_s + dt_s, max(dt_s, self.robot.control_period_s))
+            step = self.robot.effort_rate_limit * self._credit_s
+            effort, fast = clip_effort(within, np.maximum(last - step, lower), np.minimum(last + step, upper))
+            used_s = float(np.max(np.abs(effort - last) / self.robot.effort_rate_limit))
+            self._credit_s = max(self._credit_s - used_s, 0.0)
+        self.counts["effort_limited"] += over
+        self.counts["rate_limited"] += fast
+        return effort, over or fast
+
+    def _finite(self, wanted: Array, last: Array | None) -> Array:
+        """What is not a number in an effort (nu,) is replaced by what holds the robot, or else by the last effort."""
+        for instead in (self._law.static_effort, np.zeros(self.robot.nu) if last is None else last):
+            if (finite := np.isfinite(wanted)).all():
+                break
+            wanted = np.where(finite, wanted, instead)
+        return wanted
+
+    def _remember(self, effort: Array, dt_s: float) -> None:
+        if self._state is GateState.PASSING:
+            self._law.passed(effort, None if self.states.latest is None else self.states.latest.state, dt_s)
+            self._saturation += low_pass(dt_s, self.config.saturation_s) * (self._at_limit(effort) - self._saturation)
+        else:
+            self._saturation = 0.0
+        self._sent = self.robot.effort_lower if self._law.off else effort
+
+    def _at_limit(self, effort: Array) -> bool:
+        lower, upper = self.robot.effort_lower, self.robot.effort_limit
+        return bool(
+            np.any(np.abs(effort - 0.5 * (lower + upper)) >= self.config.saturation_share * 0.5 * (upper - lower))
+        )
+
+    def _command_problem(self, effort: Array, stamp_s: float, received_s: float) -> Rejection | None:
+        number = _number_problem(effort, self.robot.nu)
+        if number is not None or not (isfinite(stamp_s) and isfinite(received_s)):
+            return number or Rejection.NOT_FINITE
+        newest = self.states.time_s
+        if newest is None:
+            return Rejection.NO_STATE
+        if stamp_s - newest > self.config.future_tolerance_s:
+            return Rejection.FUTURE
+        if newest - stamp_s > self.config.command_timeout_s:
+            return Rejection.STALE
+        if self._command is not None and stamp_s < self._command.stamp_s and self.states.epoch == self._epoch:
+            return Rejection.STAMP_BACKWARDS
+        return None
+
+    def _admits(self, source: str, received_s: float) -> bool:
+        """Whether commands of a source are taken; see the module's docstring."""
+        if self.source in (None, source):
+            return True
+        newest, time_s, allowed_s = self._command, self.states.time_s, self.config.command_timeout_s
+        if not (self._latched or self._state is GateState.WAITING):
+            return False
+        return (
+            newest is None or time_s is None or max(time_s - newest.stamp_s, received_s - newest.received_s) > allowed_s
+        )
+
+    def _state_problem(self, now_s: float, steady_s: float | None) -> str | None:
+        newest, allowed_s = self.states.latest, self.config.state_timeout_s
+        if newest is None:
+            return self._no_state
+        age = self._age_text(newest, now_s, steady_s, allowed_s)
+        return age and "; ".join(filter(None, (f"the newest good state is {age}", self.states.refusals.reason)))
+
+    def _age_problem(self, now_s: float, steady_s: float | None) -> str | None:
+        newest, allowed_s = self._command, self.config.command_timeout_s
+        if newest is None:
+            return "no good command yet"
+        age = self._age_text(newest, now_s, steady_s, allowed_s)
+        return age and f"the newest good command is {age}"
+
+    def _age_text(self, newest: _Timed, now_s: float, steady_s: float | None, allowed_s: float) -> str | None:
+        """What is wrong with the age of a message, by stamp or by arrival; None where it is fresh.
+
+        A message may be ahead of the time by `future_tolerance_s`: one that is further ahead has another time base, and
+        would count as fresh until the time has caught up. An age that is not a number is not fresh.
+        """
+        by_stamp_s = now_s - newest.stamp_s
+        by_arrival_s = by_stamp_s if steady_s is None else steady_s - newest.received_s
+        least_s, most_s = -self.config.future_tolerance_s - _TOLERANCE_S, allowed_s + _TOLERANCE_S
+        if least_s <= by_stamp_s <= most_s and least_s <= by_arrival_s <= most_s:
+            return None
+        if not (isfinite(by_stamp_s) and isfinite(by_arrival_s)):
+            return "of no known age: the time is not a number"
+        age_s = max(by_stamp_s, by_arrival_s)
+        if age_s > most_s:
+            return f"{age_s * 1e3:.0f} ms old (allowed {allowed_s * 1e3:.0f} ms)"
+        return f"{-min(by_stamp_s, by_arrival_s) * 1e3:.0f} ms ahead of the time"
+
+
+_LONGEST_S = 3600.0  # a longer leap counts as an hour in the times of stops: they stay exact to a microsecond
+_TOLERANCE_S = 1e-6  # stamps are whole nanoseconds: an age that equals the timeout is not over it
+
+
+def _number_problem(effort: Array, count: int) -> Rejection | None:
+    """Whether an effort is (count,) finite numbers."""
+    try:
+        values = np.asarray(effort, dtype=float)
+    except (TypeError, ValueError, OverflowError):
+        return Rejection.SIZE
+    if values.shape != (count,):
+        return Rejection.SIZE
+    return None if np.isfinite(values).all() else Rejection.NOT_FINITE

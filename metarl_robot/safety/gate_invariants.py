@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What holds for all that a gate sends, whatever comes in: the invariants, and what checks them.
+
+For each tick that sends an effort:
+
+    finite       every number is
+    limits       effort_lower <= effort <= effort_limit; exactly 0 where the law has switched the actuators off
+    rate         over any window of ticks, each channel changes by at most effort_rate_limit * (time passed + one
+    control period).
+                 Time passed: by the clock of `tick`, forwards only; at most MAX_TICK_S a tick, none where it leaps by
+                 more than LEAP_S, at a change of the time base and where it is not a number
+    fresh        PASSING: an accepted command and an accepted state, neither of them older than its timeout by either
+    clock, nor
+                 further ahead than `future_tolerance_s`; else it stops (BRAKING, HOLDING, BLIND) or has not begun
+                 (WAITING)
+    latched      once latched, and after an emergency stop, nothing passes until `rearm` has succeeded
+    origin       PASSING and not limited: the effort is that of the newest accepted command, and the stamp its stamp;
+    else the stamp
+                 is that of the newest accepted state, or the one sent before where that state was forgotten
+    source       commands of one source are accepted; of another one only while WAITING or latched
+    sighted      not BLIND while an accepted state is fresh
+
+`EffortWatch` checks the first three of any stream of commands, one that was recorded too; `WatchedGate` is a gate that
+checks all.
+"""
+
+from __future__ import annotations
+
+from math import isfinite
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.core.robot import Robot
+from metarl_robot.core.signals import State
+from metarl_robot.safety.fallback_law import GateConfig, GateError, Inertial
+from metarl_robot.safety.gate import LEAP_S, MAX_TICK_S, Decision, Gate, GateState
+from metarl_robot.safety.input_validation import Rejection
+
+Array = NDArray[np.float64]
+
+ROUNDING = 1e-9  # of the effort limit
+AGE_TOLERANCE_S = 2e-6
+
+
+class EffortWatch:
+    """Checks finiteness, limits and rate of a stream of efforts (nu,)."""
+
+    def __init__(self, robot: Robot) -> None:
+        self._robot = robot
+        self._slack = ROUNDING * robot.effort_limit
+        self._last: Array | None = None
+        self._time_s: float | None = None
+        self._passed_s = 0.0
+        self._excess = np.zeros(robot.nu)  # largest change less what its time allows, of all windows that end now
+
+    def time(self, now_s: float, new_base: bool = False) -> None:
+        """The clock shows this now, whether an effort is sent or not."""
+        if new_base or self._time_s is None or not isfinite(self._time_s):
+            self._time_s = now_s if isfinite(now_s) else None
+        elif isfinite(now_s):
+            ahead_s = now_s - self._time_s
+            self._passed_s += min(max(ahead_s, 0.0), MAX_TICK_S) if abs(ahead_s) <= LEAP_S else 0.0
+            self._time_s = now_s if abs(ahead_s) > LEAP_S else max(now_s, self._time_s)
+
+    def sent(self, effort: Array, off: bool = False) -> list[str]:
+        """What is wrong with an effort that is sent now."""
+        robot = self._robot
+        if not np.isfinite(effort).all():
+            return [f"finite: {effort}"]
+        if off:
+            self._last = robot.effort_lower.copy()
+            return [] if not effort.any() else [f"limits: the actuators are off, yet {effort} is sent"]
+        broken = []
+        if (effort < robot.effort_lower).any() or (effort > robot.effort_limit).any():
+            broken.append(f"limits: {effort} beyond {robot.effort_lower} … {robot.effort_limit}")
+        if self._last is not None:
+            self._excess = np.maximum(self._excess, 0.0) + np.abs(effort - self._last)
+            self._excess -= robot.effort_rate_limit * self._passed_s
+            credit = robot.effort_rate_limit * robot.control_period_s + self._slack
+            if (self._excess > credit).any():
+                broken.append(f"rate: {self._last} → {effort} after {self._passed_s:.6f} s")
+        self._last, self._passed_s = effort, 0.0
+        return broken
+
+
+class WatchedGate:
+    """A gate whose decisions are checked. violations: what did not hold, one line each."""
+
+    def __init__(self, robot: Robot, config: GateConfig) -> None:
+        self.gate = Gate(robot, config)
+        self.violations: list[str] = []
+        self.ticks = 0
+        self._efforts = EffortWatch(robot)
+        self._state: tuple[float, float] | None = None  # stamp, arrival of the newest accepted one
+        self._command: tuple[float, float] | None = None
+        self._effort: Array | None = None  # of that command
+        self._source: str | None = None  # and its sender
+        self._stamp_s: float | None = None  # sent last
+        self._epoch = 0
+        self._latched = False
+
+    def on_state(self, state: State, stamp_s: float, received_s: float) -> Rejection | None:
+        """See Gate.on_state."""
+        epoch = self.gate.states.epoch
+        problem = self.gate.on_state(state, stamp_s, received_s)
+        if self.gate.states.epoch != epoch:
+            self._state = None
+        if problem is None:
+            self._state = stamp_s, received_s
+        elif problem is Rejection.DUPLICATE and self.gate.state is GateState.WAITING and self._state is not None:
+            self._state = self._state[0], received_s
+        return problem
+
+    def on_inertial(self, inertial: Inertial, stamp_s: float, received_s: float) -> Rejection | None:
+        """See Gate.on_inertial."""
+        return self.gate.on_inertial(inertial, stamp_s, received_s)
+
+    def new_clock(self, reason: str) -> None:
+        """See Gate.new_clock."""
+        self.gate.new_clock(reason)
+        self._latched = self._latched or self.gate.state is not GateState.WAITING
+
+    def on_command(self, effort: Array, stamp_s: float, received_s: float, source: str = "") -> Rejection | None:
+        """See Gate.on_command."""
+        may_change = self.gate.latched or self.gate.state is GateState.WAITING
+        problem = self.gate.on_command(effort, stamp_s, received_s, source)
+        if problem is None:
+            if self._source not in (None, source) and not may_change:
+                self.violations.append(
+                    f"tick {self.ticks}: source: {source!r} is accepted, armed with {self._source!r}"
+                )
+            self._source = source
+            self._command, self._effort = (stamp_s, received_s), np.array(effort, dtype=float)
+        return problem
+
+    def configure(self, config: GateConfig) -> None:
+        """See Gate.configure."""
+        self.gate.configure(config)
+
+    def estop(self) -> None:
+        """See Gate.estop."""
+        self.gate.estop()
+        self._latched = True
+
+    def rearm(self, now_s: float, steady_s: float | None = None) -> bool:
+        """Whether it was re-armed: see Gate.rearm."""
+        try:
+            self.gate.rearm(now_s, steady_s)
+        except GateError:
+            return False
+        self._latched = False
+        return True
+
+    def tick(self, now_s: float, steady_s: float | None = None) -> Decision:
+        """See Gate.tick."""
+        new_base = self.gate.states.epoch != self._epoch
+        if new_base:
+            self._epoch, self._command = self.gate.states.epoch, None
+        self._efforts.time(now_s, new_base)
+        decision = self.gate.tick(now_s, steady_s)
+        found = [] if decision.effort is None else self._efforts.sent(decision.effort, decision.off)
+        found += [*self._latch_problem(decision), *self._origin_problem(decision)]
+        if decision.state is GateState.PASSING:
+            found += self._age_problem(now_s, steady_s)
+        elif decision.state is GateState.BLIND and self._sees(now_s, steady_s):
+            found.append("sighted: a fresh state is there")
+        self._latched = decision.latched
+        self.violations += [f"tick {self.ticks}, {now_s} s, {decision.state.value}: {words}" for words in found]
+        self.ticks += 1
+        return decision
+
+    def _latch_problem(self, decision: Decision) -> list[str]:
+        if self._latched and not decision.latched:
+            return ["latched: the latch fell without being re-armed"]
+        passing = decision.state is GateState.PASSING
+        return ["latched: commands pass"] if self._latched and passing else []
+
+    def _origin_problem(self, decision: Decision) -> list[str]:
+        passing = decision.state is GateState.PASSING
+        answered = self._command if passing else self._state
+        newest = [] if answered is None else [answered[0]]
+        allowed = newest if passing else [*newest, self._stamp_s]  # a state may be forgotten again
+        self._stamp_s = decision.stamp_s
+        if decision.effort is None:
+            return []
+        found = [] if decision.stamp_s in allowed else [f"origin: stamp {decision.stamp_s}, not {allowed}"]
+        same = self._effort is not None and np.array_equal(decision.effort, self._effort)
+        if passing and not decision.limited and not same:
+            found.append(f"origin: {decision.effort} is not the command's {self._effort}")
+        return found
+
+    def _sees(self, now_s: float, steady_s: float | None) -> bool:
+        """Whether an accepted state is fresh and was not forgotten."""
+        kept = self.gate.states.latest is not None
+        return kept and self._fresh(
+            self._state, now_s, steady_s, self.gate.config.state_timeout_s - 2.0 * AGE_TOLERANCE_S
+        )
+
+    def _age_problem(self, now_s: float, steady_s: float | None) -> list[str]:
+        config = self.gate.config
+        pairs = (("command", self._command, config.command_timeout_s), ("state", self._state, config.state_timeout_s))
+        return [
+            f"fresh: no {name} is"
+            for name, seen, allowed_s in pairs
+            if not self._fresh(seen, now_s, steady_s, allowed_s)
+        ]
+
+    def _fresh(self, seen: tuple[float, float] | None, now_s: float, steady_s: float | None, allowed_s: float) -> bool:
+        if seen is None:
+            return False
+        ages = [now_s - seen[0]] + ([] if steady_s is None else [steady_s - seen[1]])
+        ahead_s = self.gate.config.future_tolerance_s
+        return all(-ahead_s - AGE_TOLERANCE_S <= age <= allowed_s + AGE_TOLERANCE_S for age in ages)

@@ -1,0 +1,528 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Input validation: sizes, finiteness, stamps and positions of measured states are checked once, here.
+
+Stamps. A stamp must advance. One that goes back, or leaps ahead by more than `max_step_s`, is refused; when
+`RESYNC_COUNT` stamps in a row agree with each other on a new time base (a clock that was set, a simulation that was
+reset), the new base is taken and `epoch` counts up, so that users of times can start afresh. An accepted state must
+be later than the last accepted one only: the stamp of a refused message makes no good state look old.
+
+Positions. A position that leaps, further from the last one than the robot can have moved since, is refused:
+
+    a joint         max(SPEED_RATIO × velocity limit, both measured speeds) × (time since + JUMP_S)
+    a floating base JUMP_M and an acceleration of JUMP_M_S2, from where the last velocity led
+
+It is believed again when `RELOCATED_COUNT` positions in a row agree with each other, and last for
+`RELOCATED_PERIODS` periods of the states before (a robot that was reset, odometry that found itself again); `epoch`
+counts up. A second publisher that alternates with the first never gets there, whatever its rate. Before
+`RELOCATED_COUNT` states have been accepted, nothing says which of two publishers is right: neither is believed until
+one is alone.
+
+Frozen. A driver that repeats its last sample with new stamps measures nothing. A state whose position and velocity are
+bit for bit those of the state before is refused once they have been the same for `FROZEN_S`, and the velocity that it
+measures would have moved the robot by `FROZEN_M` (or rad) meanwhile. A robot that stands measures no velocity, or noise
+that changes. A floating base is judged by its linear velocity: an IMU of its own may measure the rates.
+
+Clock. `ClockCheck` compares stamps with this machine's clock. A stamp that is too far from it is refused; when a clock
+was set or started again, `RESYNC_COUNT` stamps in a row that advance as fast as they arrive are believed as a new time
+base. A delay is none: its stamps go on from those before, and come late.
+
+A quaternion whose norm is off by more than `NORM_TOLERANCE` is refused; a smaller error is put right, and the
+sign made that of the quaternion before.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from math import isfinite
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.core.robot import Robot
+from metarl_robot.core.rotation import nearest_sign, normalise
+from metarl_robot.core.signals import State
+from metarl_robot.safety.fallback_law import Inertial
+from metarl_robot.safety.refusals import Refusals, Rejection
+
+__all__ = ["ClockCheck", "InertialIntake", "Refused", "Rejection", "StateIntake", "clock_problem"]
+
+Array = NDArray[np.float64]
+
+RESYNC_COUNT = 3  # stamps that must agree before a new time base is believed
+RELOCATED_COUNT = 10  # positions that must agree before a leap is believed
+STRANGERS = 3  # after more leaps in a row their time counts: till then a second publisher's is not this robot's
+RELOCATED_PERIODS = 3.0  # and so many periods of the states before, without any of those
+SPEED_RATIO = 2.0  # no joint is faster than so many times its velocity limit, unless its velocity says so
+JUMP_S = 0.03  # jitter of stamps, noise of positions
+NORM_TOLERANCE = 0.01  # of a quaternion
+JUMP_M = 0.3  # a position may be so far from where the last velocity led,
+JUMP_M_S2 = 40.0  # and further by what this acceleration makes of the time since
+MAX_VALUE = 1e3  # rad, m and their rates: no joint gets there, only broken messages do
+MAX_STEP_S = 0.25  # a longer silence between two states is a jump
+FROZEN_S = 0.02  # values may repeat for so long: a sensor may be slower than its driver
+FROZEN_M = 2e-3  # m or rad: noise and resolution of positions are smaller
+STOOD_S = 0.05  # one stamp that still comes after so long: its clock stands
+_SINCE_BOOT_S = 1e8  # a clock so far behind counts from its machine's start
+_EQUAL = 1.0 - 1e-6  # times are compared but for rounding
+
+
+class Refused(NamedTuple):
+    """Why a message is not used, and the words for its sender."""
+
+    why: Rejection
+    text: str
+
+
+def clock_problem(stamp_s: float, now_s: float, max_age_s: float) -> Refused | None:
+    """Whether a stamp is further than `max_age_s` from this machine's clock."""
+    age_s = now_s - stamp_s
+    if abs(age_s) <= max_age_s:
+        return None
+    if stamp_s == 0.0:
+        return Refused(Rejection.STAMP_ZERO, "")
+    guess = ": since boot?" if age_s > _SINCE_BOOT_S else ""
+    remedy = "synchronise the clocks, or set stamp_on_arrival:=true or max_state_age_s"
+    text = (
+        f"stamps are {abs(age_s):.2g} s {_side(age_s)} this machine's clock{guess} (allowed: {max_age_s:g} s); {remedy}"
+    )
+    return Refused(Rejection.STALE if age_s > 0.0 else Rejection.FUTURE, text)
+
+
+class ClockCheck:
+    """Refuses stamps that are too far from this machine's clock, until a new time base is believed; see the module's
+    docstring.
+
+    changes: how often a time base was believed. reason: why the last time, in words.
+    """
+
+    def __init__(self) -> None:
+        self._offset_s = 0.0  # of this machine's clock from the stamps' time base
+        self._first: tuple[float, float] | None = None  # stamp, arrival: when the newest near stamp first came
+        self._candidates: list[tuple[float, float]] = []
+        self._broken = False
+        self.changes, self.reason = 0, ""
+
+    def check(self, stamp_s: float, now_s: float, steady_s: float, max_age_s: float) -> Refused | None:
+        """None when the stamp is near. now_s: by this machine's clock; steady_s: by its steady clock."""
+        problem = clock_problem(stamp_s + self._offset_s, now_s, max_age_s)
+        if problem is None:
+            self._near(stamp_s, steady_s)
+            return None
+        if self._first is None or not isfinite(stamp_s):
+            return problem
+        self._broken = self._broken or self._breaks(stamp_s, steady_s, max_age_s, ahead=problem.why is Rejection.FUTURE)
+        if not (self._broken and self._new_base(stamp_s, steady_s, max_age_s)):
+            return problem
+        self._offset_s = now_s - stamp_s
+        self.changes += 1
+        self.reason = (
+            f"a clock was set: stamps are now {abs(self._offset_s):.2g} s {_side(self._offset_s)} this machine's clock"
+        )
+        self._near(stamp_s, steady_s)
+        return None
+
+    def _near(self, stamp_s: float, steady_s: float) -> None:
+        if self._first is None or self._first[0] != stamp_s:
+            self._first = stamp_s, steady_s
+        self._candidates.clear()
+        self._broken = False
+
+    def _breaks(self, stamp_s: float, steady_s: float, max_age_s: float, ahead: bool) -> bool:
+        """Whether a clock was set or stood: no delay makes stamps go back or run ahead, or leaves their time of travel
+        as it was.
+        """
+        assert self._first is not None
+        last_s, came_s = self._first
+        stood = stamp_s == last_s and steady_s - came_s > STOOD_S
+        same_travel = abs((stamp_s - last_s) - (steady_s - came_s)) <= 0.5 * max_age_s
+        return ahead or stamp_s < last_s or stood or same_travel
+
+    def _new_base(self, stamp_s: float, steady_s: float, max_age_s: float) -> bool:
+        if self._candidates:
+            last_s, came_s = self._candidates[-1]
+            advanced_s = stamp_s - last_s
+            if not (0.0 < advanced_s <= MAX_STEP_S and abs(advanced_s - (steady_s - came_s)) <= max_age_s):
+                self._candidates.clear()
+        self._candidates.append((stamp_s, steady_s))
+        return len(self._candidates) >= RESYNC_COUNT
+
+
+def _side(age_s: float) -> str:
+    return "behind" if age_s > 0.0 else "ahead of"
+
+
+class StampFilter:
+    """Accepts stamps that advance by at most `max_step_s`; see the module's docstring.
+
+    last_s: the newest believable stamp, also of a message that was refused for its values; None before the first.
+    epoch: how often the time base changed.
+    """
+
+    def __init__(self, max_step_s: float = MAX_STEP_S) -> None:
+        self._max_step_s = max_step_s
+        self._candidates: list[float] = []
+        self._good_s: float | None = None
+        self._period_s = 0.0  # between the last two accepted
+        self.last_s: float | None = None
+        self.epoch = 0
+
+    def check(self, stamp_s: float) -> Rejection | None:
+        """None when the stamp is accepted."""
+        problem = self.judge(stamp_s)
+        if problem is None:
+            self.accept(stamp_s)
+        return problem
+
+    def judge(self, stamp_s: float) -> Rejection | None:
+        """None when the stamp is believable; `accept` or `let_pass` follows."""
+        if not isfinite(stamp_s):
+            return Rejection.STAMP_JUMPED
+        if stamp_s in (self._good_s, self.last_s, *self._candidates[-1:]):
+            return Rejection.DUPLICATE
+        if self.last_s is None or self._follows(stamp_s, self.last_s):
+            return None
+        if self._new_base(stamp_s):
+            self.epoch += 1
+            self.last_s, self._good_s, self._period_s = stamp_s, None, 0.0
+            return None
+        return Rejection.STAMP_BACKWARDS if stamp_s < self.last_s else Rejection.STAMP_JUMPED
+
+    def accept(self, stamp_s: float) -> None:
+        """The message of this stamp, judged before, is good."""
+        if self._good_s is not None:
+            self._period_s = stamp_s - self._good_s
+        self.last_s = self._good_s = stamp_s
+        self._candidates.clear()
+
+    def let_pass(self, stamp_s: float) -> None:
+        """The message of this stamp, judged before, is refused for another reason: time goes on, no more."""
+        if self.last_s is None or 0.0 < stamp_s - self.last_s <= self._max_step_s:
+            self.last_s = stamp_s
+        self._candidates.clear()
+
+    def _follows(self, stamp_s: float, last_s: float) -> bool:
+        before_s = last_s - self._max_step_s if self._good_s is None else self._good_s
+        return stamp_s > before_s and stamp_s - last_s <= self._max_step_s
+
+    def _new_base(self, stamp_s: float) -> bool:
+        if self._candidates and not 0.0 < stamp_s - self._candidates[-1] <= self._max_step_s:
+            self._candidates.clear()
+        self._candidates.append(stamp_s)
+        lasted_s = stamp_s - self._candidates[0]
+        long = lasted_s >= (RESYNC_COUNT - 1) * min(self._period_s, self._max_step_s) * _EQUAL
+        return len(self._candidates) >= RESYNC_COUNT and long
+
+
+Follows = Callable[[State, State, float], bool]
+"""Whether a state can follow another so many seconds before."""
+
+
+class LeapFilter:
+    """Refuses positions that leap; see the module's docstring.
+
+    relocations: how often a leap was believed. in_doubt: two positions disagreed before there was a reason to
+    believe one of them.
+    """
+
+    def __init__(self, follows: Follows) -> None:
+        self._follows = follows
+        self.relocations = 0
+        self.forget()
+
+    def forget(self) -> None:
+        """The time base has changed: the next position is believed."""
+        self.last: tuple[float, State] | None = None
+        self._elsewhere: list[tuple[float, State]] = []
+        self._streak, self._period_s = 0, 0.0
+        self.in_doubt = False
+
+    def check(self, state: State, stamp_s: float) -> bool:
+        """Whether the state is believed."""
+        here = stamp_s, state
+        if not self.in_doubt and (self.last is None or self._near(self.last, here)):
+            self._believe(here)
+            return True
+        if not self.in_doubt and self._streak < RELOCATED_COUNT:
+            self.last, self.in_doubt = None, True
+        if not self._relocated(here):
+            return False
+        self.relocations += 1
+        self._streak, self.last, self.in_doubt = RELOCATED_COUNT, None, False
+        self._believe(here)
+        return True
+
+    def _believe(self, here: tuple[float, State]) -> None:
+        if self.last is not None:
+            self._period_s = here[0] - self.last[0]
+        self.last = here
+        self._streak += 1
+        self._elsewhere.clear()
+
+    def _near(self, before: tuple[float, State], here: tuple[float, State]) -> bool:
+        return self._follows(before[1], here[1], min(max(here[0] - before[0], 0.0), MAX_STEP_S))
+
+    def _relocated(self, here: tuple[float, State]) -> bool:
+        if self._elsewhere and not self._near(self._elsewhere[-1], here):
+            self._elsewhere.clear()
+        self._elsewhere.append(here)
+        lasted_s = here[0] - self._elsewhere[0][0]
+        long = lasted_s >= RELOCATED_PERIODS * min(self._period_s, MAX_STEP_S) * _EQUAL
+        return len(self._elsewhere) >= RELOCATED_COUNT and long
+
+
+def joints_follow(fastest: Array, near: Array, before: State, state: State, elapsed_s: float) -> bool:
+    """Whether joints can be there so soon; see the module's docstring.
+
+    fastest: (dof,) SPEED_RATIO times the velocity limit. near: (dof,) how far they may be at once.
+    """
+    moved = np.abs(state.q - before.q)
+    if (moved <= near).all():
+        return True
+    fastest = np.maximum(fastest, np.maximum(np.abs(before.v), np.abs(state.v)))
+    return bool((moved <= fastest * (elapsed_s + JUMP_S)).all())
+
+
+def base_follows(before: State, state: State, elapsed_s: float) -> bool:
+    """Whether a floating base can be there so soon; see the module's docstring."""
+    predicted = before.q[:3] + elapsed_s * before.v[:3]
+    return float(np.linalg.norm(state.q[:3] - predicted)) <= JUMP_M + 0.5 * JUMP_M_S2 * elapsed_s**2
+
+
+class PositionFilter:
+    """Checks the position of an arm's joints."""
+
+    def __init__(self, follows: Follows) -> None:
+        self.leaps = LeapFilter(follows)
+
+    def check(self, state: State, stamp_s: float) -> tuple[Rejection | None, State]:
+        """(None when the position is accepted, the state)."""
+        return (None if self.leaps.check(state, stamp_s) else Rejection.POSITION_JUMPED), state
+
+
+class PoseFilter(PositionFilter):
+    """Checks and puts right the pose of a floating base."""
+
+    def check(self, state: State, stamp_s: float) -> tuple[Rejection | None, State]:
+        """(None when the pose is accepted, the state put right)."""
+        norm = float(np.linalg.norm(state.q[3:]))
+        if abs(norm - 1.0) > NORM_TOLERANCE:
+            return Rejection.NOT_NORMALISED, state
+        attitude = normalise(state.q[3:])
+        if self.leaps.last is not None:
+            attitude = nearest_sign(attitude, self.leaps.last[1].q[3:])
+        return super().check(replace(state, q=np.concatenate([state.q[:3], attitude])), stamp_s)
+
+
+def position_filter(robot: Robot) -> PositionFilter:
+    """What checks the position of such a robot."""
+    if robot.floating:
+        return PoseFilter(base_follows)
+    fastest = SPEED_RATIO * robot.velocity_limit
+    return PositionFilter(partial(joints_follow, fastest, fastest * JUMP_S))
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """An accepted state, when it was taken (stamp) and when it arrived (steady clock), both in seconds."""
+
+    state: State
+    stamp_s: float
+    received_s: float
+
+
+class StateIntake:
+    """Keeps the newest usable state of a robot and counts what it refused.
+
+    latest: the newest accepted state, None before the first. time_s: the newest believable stamp, also of a state whose
+    values were refused: time goes on while a sensor is broken, but not by a second publisher that alternates.
+    refusals: what was refused, and why.
+    """
+
+    def __init__(self, robot: Robot, max_step_s: float = MAX_STEP_S) -> None:
+        self._sizes = (robot.nq,), (robot.dof,)
+        self._place = 3 if robot.floating else robot.nq  # the coordinates that say where it is
+        self._position = position_filter(robot)
+        self._stamps = StampFilter(max_step_s)
+        self._leaps = 0  # since the last accepted state
+        self._told: State | None = None  # the newest accepted state as it came,
+        self._changed_s = 0.0  # and the first stamp that came with its values
+        self.latest: Measurement | None = None
+        self.refusals = Refusals()
+
+    @property
+    def rejections(self) -> Counter[str]:
+        """How often each reason for a refusal occurred."""
+        return self.refusals.counts
+
+    @property
+    def time_s(self) -> float | None:
+        return self._stamps.last_s
+
+    @property
+    def epoch(self) -> int:
+        """Counts changes of the time base and of the place."""
+        return self._stamps.epoch + self._position.leaps.relocations
+
+    def offer(self, state: State, stamp_s: float, received_s: float) -> Rejection | None:
+        """Take a state in; None when it was accepted.
+
+        A state of a former time base is forgotten when the base changes.
+        """
+        problem = self._judge(stamp_s)
+        if problem is not None:
+            problem = self._repeated(state, stamp_s) if problem is Rejection.DUPLICATE else problem
+            self.reject(problem)
+            return problem
+        told, problem = state, self._value_problem(state)
+        if problem is None and self._is_frozen(state, stamp_s):
+            problem = Rejection.FROZEN
+        if problem is None:
+            problem, state = self._position.check(state, stamp_s)
+        if problem is None:
+            self._stamps.accept(stamp_s)
+            self._told = told
+            self.latest = Measurement(state, stamp_s, received_s)
+            self._leaps = 0
+            self.refusals.good()
+            return None
+        self._leaps += problem is Rejection.POSITION_JUMPED
+        if self._leaps == 0 or self._leaps > STRANGERS:
+            self._stamps.let_pass(stamp_s)
+        if self._position.leaps.in_doubt:
+            self.latest = None
+        self.reject(problem)
+        return problem
+
+    def refresh(self, received_s: float) -> None:
+        """The newest state came once more: a source whose time stands still, on purpose, is alive."""
+        if self.latest is not None and self.latest.stamp_s == self.time_s:
+            self.latest = replace(self.latest, received_s=received_s)
+
+    def offer_time(self, stamp_s: float) -> None:
+        """Take the stamp of a state that could not even be read: time goes on."""
+        if self._judge(stamp_s) is None:
+            self._stamps.let_pass(stamp_s)
+
+    def reject(self, why: Rejection, detail: str = "") -> None:
+        """Count a refusal, also one that was noticed elsewhere (a message that could not be read)."""
+        self.refusals.add(why, detail)
+
+    def _judge(self, stamp_s: float) -> Rejection | None:
+        if stamp_s < -MAX_STEP_S:  # less: a simulation's first measurements, taken before its time 0
+            return Rejection.STAMP_NEGATIVE
+        epoch = self._stamps.epoch
+        problem = self._stamps.judge(stamp_s)
+        if self._stamps.epoch != epoch:
+            self.latest = None
+            self._position.leaps.forget()
+        return problem
+
+    def _is_frozen(self, state: State, stamp_s: float) -> bool:
+        """Whether the values have been the same for longer than they can; see the module's docstring."""
+        last, n = self._told, self._place
+        same = last is not None and self.latest is not None and state.q[0] == last.q[0]  # most are told apart by this
+        if (
+            last is None
+            or not same
+            or not (np.array_equal(state.q, last.q) and np.array_equal(state.v[:n], last.v[:n]))
+        ):
+            self._changed_s = stamp_s
+            return False
+        same_s = stamp_s - self._changed_s
+        return same_s >= FROZEN_S * _EQUAL and float(np.abs(state.v[:n]).max()) * same_s > FROZEN_M
+
+    def _repeated(self, state: State, stamp_s: float) -> Rejection:
+        """A message that came twice, or a stamp that was used twice."""
+        if self.latest is None or stamp_s != self.latest.stamp_s or self._value_problem(state) is not None:
+            return Rejection.DUPLICATE
+        n, last = self._place, self.latest.state
+        if np.array_equal(state.q[:n], last.q[:n]) and np.array_equal(state.v[:n], last.v[:n]):
+            return Rejection.DUPLICATE
+        return Rejection.STAMP_ZERO if stamp_s == 0.0 else Rejection.STAMP_REPEATED
+
+    def _value_problem(self, state: State) -> Rejection | None:
+        if (state.q.shape, state.v.shape) != self._sizes or (
+            state.specific_force is not None and state.specific_force.shape != (3,)
+        ):
+            return Rejection.SIZE
+        return number_problem(*(part for part in (state.q, state.v, state.specific_force) if part is not None))
+
+
+@dataclass(frozen=True)
+class InertialMeasurement:
+    """An accepted measurement of the IMU, with its two times [s]."""
+
+    inertial: Inertial
+    stamp_s: float
+    received_s: float
+
+
+class InertialIntake:
+    """Keeps the newest usable measurement of an IMU and counts what it refused.
+
+    While its clock stands, new measurements come with one stamp. They are as old as their arrival says: their stamps go
+    on from the first one's with the steady clock.
+    """
+
+    def __init__(self, max_step_s: float = MAX_STEP_S) -> None:
+        self._stamps = StampFilter(max_step_s)
+        self._first = 0.0, 0.0  # stamp, arrival: when the newest stamp first came
+        self.latest: InertialMeasurement | None = None
+        self.refusals = Refusals()
+
+    @property
+    def rejections(self) -> Counter[str]:
+        """How often each reason for a refusal occurred."""
+        return self.refusals.counts
+
+    def offer(self, inertial: Inertial, stamp_s: float, received_s: float) -> Rejection | None:
+        """Take a measurement in; None when it was accepted."""
+        parts = [part for part in (inertial.specific_force, inertial.rate, inertial.attitude) if part is not None]
+        problem = self._stamps.check(stamp_s)
+        if problem is Rejection.DUPLICATE and self._is_new(inertial, stamp_s):
+            problem = None
+        stamp_s += self._stood(stamp_s, received_s)
+        problem = problem or number_problem(*parts)
+        if (
+            problem is None
+            and inertial.attitude is not None
+            and abs(float(np.linalg.norm(inertial.attitude)) - 1.0) > NORM_TOLERANCE
+        ):
+            problem = Rejection.NOT_NORMALISED
+        if problem is None:
+            self.latest = InertialMeasurement(inertial, stamp_s, received_s)
+            self.refusals.good()
+        else:
+            self.reject(problem)
+        return problem
+
+    def _is_new(self, inertial: Inertial, stamp_s: float) -> bool:
+        """Whether a repeated stamp, the newest one, comes with another measurement."""
+        if self.latest is None or stamp_s != self._first[0]:
+            return False
+        last = self.latest.inertial
+        return not (
+            np.array_equal(inertial.rate, last.rate) and np.array_equal(inertial.specific_force, last.specific_force)
+        )
+
+    def _stood(self, stamp_s: float, received_s: float) -> float:
+        """How long [s] the clock has stood at this stamp."""
+        if stamp_s != self._first[0]:
+            self._first = stamp_s, received_s
+        return max(received_s - self._first[1], 0.0)
+
+    def reject(self, why: Rejection, detail: str = "") -> None:
+        """Count a refusal, also one that was noticed elsewhere."""
+        self.refusals.add(why, detail)
+
+
+def number_problem(*parts: Array) -> Rejection | None:
+    """Whether some value is not finite or absurdly large; no part may be empty."""
+    largest = [float(np.abs(part).max()) for part in parts]
+    if not all(map(isfinite, largest)):
+        return Rejection.NOT_FINITE
+    return Rejection.IMPLAUSIBLE if max(largest) > MAX_VALUE else None

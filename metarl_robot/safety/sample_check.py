@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a controller or an adapter can use a sample (time, state), before it changes anything in them.
+
+Shapes and types are the caller's mistakes: SignalError. q (nq,), v (dof,) and specific_force (3,) must be numpy arrays
+of real numbers; integers and other precisions are converted. Lists, strings, None and booleans are refused.
+
+Values are the world's: they are named, and the sample is not used. Wrong are
+
+    time      not finite; not later than the last good one by SHORTEST_S; later by more than MAX_STEP_S
+    state     not finite or beyond MAX_VALUE; a quaternion's norm off by more than NORM_TOLERANCE; a joint farther than
+    `BEYOND_RAD` beyond
+              its limits; a velocity above `SPEEDS` times its limit; a position too far from the last good one
+              (input_validation.py: positions)
+
+A specific force that is not usable is left out, the rest of the state used. When `AGREEING` samples in a row agree with
+each other on another time or place (a simulation that was reset), the last of them is good.
+"""
+
+from __future__ import annotations
+
+from math import isfinite
+from numbers import Real
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.core.errors import SignalError
+from metarl_robot.core.robot import Robot
+from metarl_robot.core.signals import State
+from metarl_robot.safety.input_validation import (
+    JUMP_M,
+    JUMP_M_S2,
+    JUMP_S,
+    MAX_STEP_S,
+    MAX_VALUE,
+    NORM_TOLERANCE,
+    SPEED_RATIO,
+)
+
+Array = NDArray[np.float64]
+
+AGREEING = 10
+SHORTEST_S = 1e-6  # less is rounding of the same time
+BEYOND_RAD = 3.2  # half a turn: limits are the planner's, a joint may have been pushed past them
+SPEEDS = 10.0  # the gate stops the robot at the latest here (GateConfig.overspeed_ratio)
+_NORM_SQUARED = ((1.0 - NORM_TOLERANCE) ** 2, (1.0 + NORM_TOLERANCE) ** 2)
+
+
+class _Seen(NamedTuple):
+    """A sample: time [s], q and v as lists."""
+
+    time: float
+    q: list[float]
+    v: list[float]
+
+
+class SampleCheck:
+    """See the module's docstring. time: the last good one [s], None before the first. moved: the last good sample has
+    another time base.
+    """
+
+    def __init__(self, robot: Robot) -> None:
+        self._sizes, self._floating = (robot.nq, robot.dof), robot.floating
+        near = np.full(robot.dof, MAX_VALUE) if robot.floating else np.full(robot.dof, BEYOND_RAD)
+        self._lower = np.maximum(robot.position_lower - near, -MAX_VALUE).tolist()
+        self._upper = np.minimum(robot.position_upper + near, MAX_VALUE).tolist()
+        self._fastest = np.minimum(SPEEDS * robot.velocity_limit, MAX_VALUE).tolist()
+        self._speed = (SPEED_RATIO * robot.velocity_limit).tolist()
+        self.reset()
+
+    def reset(self) -> None:
+        """The next good sample is the first."""
+        self._last: _Seen | None = None
+        self._other: _Seen | None = None
+        self._agreeing = 0
+        self.moved = False
+
+    @property
+    def time(self) -> float | None:
+        return None if self._last is None else self._last.time
+
+    def typed(self, time: Any, state: Any) -> tuple[float, State]:
+        """The same with the right types. Raises SignalError."""
+        if type(time) is not float:
+            time = number("time", time)
+        if not isinstance(state, State):
+            raise SignalError(f"state: must be a metarl_robot.core.signals.State; given: {_words(state)}")
+        nq, dof = self._sizes
+        q, v, force = vector("state.q", state.q, nq), vector("state.v", state.v, dof), state.specific_force
+        if force is not None:
+            force = vector("state.specific_force", force, 3)
+            force = force if isfinite(force.sum()) else None
+        same = q is state.q and v is state.v and force is state.specific_force
+        return time, state if same else State(q, v, force)
+
+    def problem(self, time: float, state: State) -> str | None:
+        """Why a sample of the right types is not used; None where it is good."""
+        self.moved = False
+        seen = _Seen(time, state.q.tolist(), state.v.tolist())
+        found = self._impossible(seen)
+        if found is not None:
+            return found
+        last = self._last
+        found = None if last is None else self._does_not_follow(last, seen)
+        if found is not None and last is not None and not self._agreed(seen):
+            return found
+        self.moved = found is not None and last is not None and not SHORTEST_S <= time - last.time <= MAX_STEP_S
+        self._last, self._other, self._agreeing = seen, None, 0
+        return None
+
+    def _agreed(self, seen: _Seen) -> bool:
+        """Whether enough samples in a row agree with each other, not with the last good one."""
+        follows = self._other is not None and self._does_not_follow(self._other, seen) is None
+        self._agreeing = self._agreeing + 1 if follows else 1
+        self._other = seen
+        return self._agreeing >= AGREEING
+
+    def _impossible(self, seen: _Seen) -> str | None:
+        """What no sample can be."""
+        if not isfinite(seen.time):
+            return "time is not finite"
+        for value, fastest in zip(seen.v, self._fastest, strict=True):
+            if not -fastest <= value <= fastest:
+                return f"state is not usable: a velocity of {value:g}, allowed ±{fastest:g}"
+        places = seen.q[:3] if self._floating else seen.q
+        for value, lower, upper in zip(places, self._lower, self._upper, strict=False):
+            if not lower <= value <= upper:
+                return f"state is not usable: a position of {value:g}, allowed {lower:g} … {upper:g}"
+        if self._floating:
+            w, x, y, z = seen.q[3:]
+            squared = w * w + x * x + y * y + z * z
+            if not _NORM_SQUARED[0] <= squared <= _NORM_SQUARED[1]:
+                return f"state is not usable: a quaternion of norm {squared**0.5:.3g}, allowed 1 ± {NORM_TOLERANCE}"
+        return None
+
+    def _does_not_follow(self, last: _Seen, seen: _Seen) -> str | None:
+        elapsed_s = seen.time - last.time
+        if elapsed_s < SHORTEST_S:
+            return f"time {seen.time:.6g} s is not later than the last one, {last.time:.6g} s"
+        if elapsed_s > MAX_STEP_S:
+            return f"time leaps by {elapsed_s:.3g} s, allowed {MAX_STEP_S} s"
+        leaps = _base_leaps if self._floating else self._joint_leaps
+        return "state is not usable: the position leaps" if leaps(last, seen, elapsed_s) else None
+
+    def _joint_leaps(self, last: _Seen, seen: _Seen, elapsed_s: float) -> bool:
+        for then, now, speed, v_then, v_now in zip(last.q, seen.q, self._speed, last.v, seen.v, strict=True):
+            if abs(now - then) > max(speed, abs(v_then), abs(v_now)) * (elapsed_s + JUMP_S):
+                return True
+        return False
+
+
+def _base_leaps(last: _Seen, seen: _Seen, elapsed_s: float) -> bool:
+    allowed_m = JUMP_M + 0.5 * JUMP_M_S2 * elapsed_s**2
+    off_m = [seen.q[i] - last.q[i] - elapsed_s * last.v[i] for i in range(3)]
+    return sum(x * x for x in off_m) > allowed_m**2
+
+
+def number(name: str, value: Any) -> float:
+    """A real number as a float. Raises SignalError."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise SignalError(f"{name}: must be a real number; given: {_words(value)}")
+    return float(value)
+
+
+def vector(name: str, value: Any, size: int) -> Array:
+    """An array (size,) of float64; itself where it is one. Raises SignalError."""
+    if type(value) is np.ndarray and value.shape == (size,):
+        if value.dtype == np.float64:
+            return value
+        if value.dtype.kind in "iuf":
+            return value.astype(np.float64)
+    raise SignalError(f"{name}: must be a numpy array of real numbers, shape ({size},); given: {_words(value)}")
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape}, dtype {value.dtype}"
+    return f"{type(value).__name__} {str(value)[:60]!r}"

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which reference a robot follows now: new ones are checked, joined to the old one and eased into.
+
+A trajectory that starts at t_s applies from max(now, t_s); before that the old one goes on. Where it does not start at
+what the old one says there, the difference fades, so that the sum r(t) + e(t) has no jump in position, velocity or
+acceleration:
+
+    e(t_j) = r_old(t_j) − r_new(t_j),  ė, ë likewise,      e = ė = ë = 0 at t_j + T
+
+with T the least time (in steps of 1.4) for which the sum keeps the limits. What fades, and along which polynomial, is
+the robot's course (flat_outputs.py): the joints of an arm, position and heading of a quadrotor.
+
+Rules for what is not quite right, said in what `offer` returns:
+
+- A trajectory that is over by up to two control periods is late: its end is held.
+- One that exceeds a limit by little, as between the points of a plan at 100 % of the speed limit, is slowed until it
+  does not.
+- A joint that it does not have (NaN) stays where the present reference has it.
+- A joint that is outside its position limits may come back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.core.errors import SignalError
+from metarl_robot.core.robot import Robot
+from metarl_robot.core.signals import Reference, Setpoints, State
+from metarl_robot.trajectories.flat_outputs import Outputs, course_of
+
+Array = NDArray[np.float64]
+
+_EASE_GROWTH, _EASE_ATTEMPTS = 1.4, 10
+LATE_PERIODS = 2
+SLOWER = (1.001, 1.002, 1.005, 1.01, 1.02, 1.03)
+"""Factors of time by which a trajectory is stretched where it exceeds a limit by little."""
+_SAME = 1e-6  # rad, m and their rates: differences below are none
+
+
+@dataclass(frozen=True, eq=False)
+class _Fade:
+    """What is added to a reference from start_s for duration_s: gaps (D, m), see Course."""
+
+    gaps: Array
+    start_s: float
+    duration_s: float
+
+    @property
+    def end_s(self) -> float:
+        return self.start_s + self.duration_s
+
+
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """`before` until join_s [s], `after` from then on."""
+
+    before: Reference
+    after: Reference
+    join_s: float
+
+    def sample(self, times: Array) -> Setpoints:
+        """Setpoints at times (N,) [s]."""
+        late = (times >= self.join_s)[:, None]
+        if late.all():
+            return self.after.sample(times)
+        if not late.any():
+            return self.before.sample(times)
+        a, b = self.before.sample(times), self.after.sample(times)
+        return Setpoints(np.where(late, b.q, a.q), np.where(late, b.v, a.v), np.where(late, b.a, a.a))
+
+
+class Taken(NamedTuple):
+    """A trajectory that was accepted: when it begins and ends [s], and what was done to it, in words."""
+
+    begins_s: float
+    ends_s: float
+    remarks: tuple[str, ...]
+
+
+class ReferenceKeeper:
+    """Holds the current reference of a robot; starts with none.
+
+    current: what to follow. end_s: when its last trajectory ends and stands still, None for a hold.
+    """
+
+    def __init__(self, robot: Robot) -> None:
+        self._course, self._period_s = course_of(robot), robot.control_period_s
+        self._active: Reference | None = None
+        self._pending: tuple[float, Reference] | None = None
+        self._target: Reference | None = None
+        self._fade: _Fade | None = None
+        self.current: Reference | None = None
+        self.end_s: float | None = None
+
+    def hold(self, q: Array) -> None:
+        """Stand still at q (nq,)."""
+        self._begin(self._course.hold(q))
+
+    def brake(self, state: State, now_s: float) -> None:
+        """Come to rest from a state, and stand there; at once where it stands."""
+        self._begin(self._course.brake(state, now_s))
+
+    def _begin(self, reference: Reference) -> None:
+        self.current = self._active = reference
+        self._pending = self._target = self._fade = self.end_s = None
+
+    def offer(self, times: Array, points: Outputs, now_s: float, ease: bool = True) -> Taken:
+        """Follow a trajectory from now on, or from its first point if that is later. An earlier one that has not begun
+        yet is dropped.
+
+        Arguments:
+            times: (K,) [s], absolute; points: the robot's outputs there. Columns of NaN positions are held.
+            now_s: the present.
+            ease: join it to the present reference without a jump.
+
+        Returns:
+            When it begins and ends, and what was changed.
+
+        Raises:
+            SignalError: it is over already, or breaks a limit; the old reference stays.
+        """
+        before = self._in_force(now_s)
+        late_s = now_s - float(times[-1])
+        if late_s > LATE_PERIODS * self._period_s and len(times) > 1:
+            raise SignalError(f"reference: it ended at {times[-1]:.3f} s; it is {now_s:.3f} s now")
+        points = self._completed(points, before, now_s)
+        new, slower = self._feasible(times, points, before)
+        begin_s = float(times[0])
+        end_s = begin_s + slower * (float(times[-1]) - begin_s)
+        join_s = max(now_s, begin_s)
+        fade = None if before is None or not ease else self._fade_into(before, new, join_s, self._braking_s(new, end_s))
+        after = new if fade is None else self._course.eased(new, fade.gaps, fade.start_s, fade.duration_s)
+        self._active, self._pending = before, (join_s, after)
+        self._target, self._fade = new, fade
+        self.current = after if before is None or join_s <= now_s else Joined(before, after, join_s)
+        self.end_s = end_s
+        return Taken(begin_s, end_s, _remarks(points, slower, late_s))
+
+    def _completed(self, points: Outputs, before: Reference | None, now_s: float) -> Outputs:
+        """The points, with outputs that they do not have (columns of NaN) at rest where the present reference has
+        them.
+        """
+        missing = np.isnan(points.positions).all(axis=0)
+        if not missing.any() or missing.all():
+            return points
+        if before is None:
+            raise SignalError("reference: it lacks joints, and there is no present position yet for them to hold")
+        held = self._course.outputs(before, np.array([now_s])).positions[0]
+        rates = (None if x is None else np.where(missing, 0.0, x) for x in points[1:])
+        return Outputs(np.where(missing, held, points.positions), *rates)
+
+    def _feasible(self, times: Array, points: Outputs, before: Reference | None) -> tuple[Reference, float]:
+        """The motion, and by which factor it was slowed: within the limits or a little beyond."""
+        try:
+            return self._checked(times, points, before, 1.0), 1.0
+        except SignalError as problem:
+            if len(times) < 2 or not _passes(lambda: self._checked(times, points, before, SLOWER[-1])):
+                raise problem
+        for slower in SLOWER[:-1]:
+            with suppress(SignalError):
+                return self._checked(times, points, before, slower), slower
+        return self._checked(times, points, before, SLOWER[-1]), SLOWER[-1]
+
+    def _checked(self, times: Array, points: Outputs, before: Reference | None, slower: float) -> Reference:
+        """The motion at 1 / slower of its speed. Raises SignalError."""
+        begin_s, length_s = float(times[0]), slower * float(times[-1] - times[0])
+        if slower != 1.0:
+            times = begin_s + slower * (times - begin_s)
+            rates = (None if x is None else x / slower**order for order, x in enumerate(points[1:], 1))
+            points = Outputs(points.positions, *rates)
+        new = self._course.through(times, points)
+        self._course.check(new, begin_s, length_s, where=before)
+        return new
+
+    def _in_force(self, now_s: float) -> Reference | None:
+        """What is followed at now_s."""
+        if self._pending is not None and (self._pending[0] <= now_s or self._active is None):
+            return self._pending[1]
+        return self._active
+
+    def _braking_s(self, new: Reference, end_s: float) -> float:
+        """When a trajectory that moves at its end begins to brake: before that, as a rule, more of it comes.
+
+        Else never.
+        """
+        velocities = self._course.outputs(new, np.array([end_s])).velocities
+        moves = velocities is not None and np.any(np.abs(velocities) > _SAME)
+        return end_s if moves else np.inf
+
+    def _fade_into(self, old: Reference, new: Reference, join_s: float, until_s: float) -> _Fade | None:
+        """What is added to the new reference so that the sum begins as the old one goes on; None where nothing is
+        needed.
+
+        The sum is checked until the fade ends, or until_s.
+        """
+        course = self._course
+        if self._target is not None and _same(course.gaps(self._target, new, join_s)):
+            over = self._fade is None or self._fade.end_s <= join_s
+            return None if over else self._fade  # the same motion, sent again: a fade on its way goes on
+        gaps = course.gaps(old, new, join_s)
+        if _same(gaps):
+            return None
+        shortest = course.shortest_s(gaps)
+        problem: SignalError | None = None
+        for attempt in range(_EASE_ATTEMPTS):
+            fade = _Fade(gaps, join_s, shortest * _EASE_GROWTH**attempt)
+            try:
+                checked_s = min(fade.duration_s, max(until_s - join_s, 0.0))
+                course.check(course.eased(new, gaps, join_s, fade.duration_s), join_s, checked_s, where=old)
+                return fade
+            except SignalError as error:
+                problem = error
+        raise SignalError(f"reference: no way within the limits from the present one to the new one: {problem}")
+
+
+def _same(gaps: Array) -> bool:
+    """Whether position, velocity and acceleration agree."""
+    return bool(np.all(np.abs(gaps[:3]) <= _SAME))
+
+
+def _passes(attempt: Callable[[], object]) -> bool:
+    try:
+        attempt()
+    except SignalError:
+        return False
+    return True
+
+
+def _remarks(points: Outputs, slower: float, late_s: float) -> tuple[str, ...]:
+    found = []
+    if slower != 1.0:
+        found.append(f"slowed by {100.0 * (slower - 1.0):.1f} %: it exceeded a limit by as much")
+    if points.velocities is not None and len(points.positions) > 1 and np.any(np.abs(points.velocities[-1]) > _SAME):
+        found.append("its last point moves: unless more follows, the robot brakes there")
+    if late_s > 0.0 and len(points.positions) > 1:
+        found.append(f"late by {1e3 * late_s:.0f} ms: its end is held")
+    return tuple(found)

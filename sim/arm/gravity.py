@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a robot that compensates gravity itself adds to the commanded effort: that of the nominal model, without
+payload.
+"""
+
+from __future__ import annotations
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.core.robot import Robot
+
+Array = NDArray[np.float64]
+
+
+class NominalGravity:
+    """g(q) of a robot's description."""
+
+    def __init__(self, robot: Robot) -> None:
+        self._model = robot.mj_model
+        self._data = mujoco.MjData(self._model)
+
+    def effort(self, q: Array) -> Array:
+        """(n,) [Nm] that holds the nominal robot still at q (n,) [rad]."""
+        self._data.qpos[:] = q
+        self._data.qvel[:] = 0.0
+        mujoco.mj_forward(self._model, self._data)
+        return np.array(self._data.qfrc_bias)

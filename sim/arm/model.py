@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The simulated arm as a MuJoCo model: the robot's MJCF plus a payload body and a cable, and how a task sets its
+fields.
+
+Everything a task changes is a model field that can be written while the simulation runs:
+
+    payload          body_mass, body_ipos, body_iquat, body_inertia of the payload body
+    friction         dof_frictionloss (Coulomb), dof_damping (viscous, added to the nominal)
+    motor strength   actuator_gainprm: torque = strength * clamp(command)
+    cable            a spatial tendon with MuJoCo's polynomial stiffness: T(e) = k1 e + k2 e |e| + k3 e^3, e beyond a
+    dead band
+
+A swinging payload hangs from a ball joint, so it needs a model of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.core.errors import RobotError, one_line
+from metarl_robot.core.robot import Robot
+from metarl_robot.sim.arm.geometry import symmetric
+from metarl_robot.sim.arm.task import Task
+from metarl_robot.sim.payload import Payload
+from metarl_robot.sim.profiling import stop_profiling
+
+Array = NDArray[np.float64]
+
+PHYSICS_DT_S = 0.001
+_SWING_DAMPING_NM_S = 0.005
+# MuJoCo's Coulomb friction is a soft constraint: with its defaults a Panda joint slips freely only above 0.1 rad/s.
+# This makes a joint stop within one or two physics steps, and creep below 1e-4 rad/s while it sticks.
+_FRICTION_SOLREF = (0.002, 1.0)
+_FRICTION_SOLIMP = (0.99, 0.99, 0.001, 0.5, 2.0)
+# An inertia and places that share no frame with their body: MuJoCo takes shortcuts, fixed at compile time, where they
+# do.
+_PLACEHOLDER = (0.01, 0.02, 0.03)
+_PLACEHOLDER_INERTIA = (0.02, 0.03, 0.04, 0.001, 0.002, 0.003)
+
+stop_profiling()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A compiled model and where the robot is in it.
+
+    q, v, u: (n,) indices of the robot's joints in qpos, qvel and ctrl, in joint order. ball_q, ball_v: addresses of the
+    ball joint of a swinging payload, or -1.
+    """
+
+    model: mujoco.MjModel
+    q: NDArray[np.intp]
+    v: NDArray[np.intp]
+    u: NDArray[np.intp]
+    payload_body: int
+    payload_site: int
+    cable_anchor: int
+    cable_point: int
+    ball_q: int
+    ball_v: int
+    nominal_damping: Array
+
+
+class Fields(NamedTuple):
+    """Values of the model fields that a task sets, whole arrays as in MjModel."""
+
+    body_mass: Array
+    body_ipos: Array
+    body_iquat: Array
+    body_inertia: Array
+    dof_frictionloss: Array
+    dof_damping: Array
+    actuator_gainprm: Array
+    site_pos: Array
+    tendon_stiffness: Array
+    tendon_stiffnesspoly: Array
+    tendon_lengthspring: Array
+
+
+def compile_model(robot: Robot, swing: bool = False, physics_dt_s: float = PHYSICS_DT_S) -> Layout:
+    """The robot with a payload body (rigid, or on a ball joint) and a slack cable."""
+    spec = robot.mj_spec()
+    spec.option.timestep = physics_dt_s
+    spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+    spec.option.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)  # divergence must show, not teleport the arm
+    try:
+        _add_payload_and_cable(spec, spec.site(robot.payload_site), swing)
+        model = spec.compile()
+    except Exception as error:
+        said = f"MuJoCo cannot compile it with a payload and a cable: {one_line(error)}"
+        raise RobotError(
+            f"{robot.folder}: {said}; 'payload', 'cable', 'cable_anchor' and 'cable_point' are names of our own"
+        ) from error
+    model.dof_solref[:], model.dof_solimp[:] = _FRICTION_SOLREF, _FRICTION_SOLIMP
+    return _layout(robot, model, swing)
+
+
+def _add_payload_and_cable(spec: mujoco.MjSpec, site: Any, swing: bool) -> None:
+    payload = site.parent.add_body(name="payload", pos=site.pos, quat=site.quat)
+    payload.explicitinertial = True
+    payload.mass, payload.ipos, payload.fullinertia = 1.0, _PLACEHOLDER, _PLACEHOLDER_INERTIA
+    if swing:
+        payload.add_joint(name="payload", type=mujoco.mjtJoint.mjJNT_BALL, damping=[_SWING_DAMPING_NM_S, 0.0, 0.0])
+    spec.worldbody.add_site(name="cable_anchor", pos=_PLACEHOLDER)
+    point = site.parent.add_site(name="cable_point", pos=_PLACEHOLDER)
+    cable = spec.add_tendon(name="cable")
+    cable.wrap_site("cable_anchor")
+    cable.wrap_site(point.name)
+
+
+def _layout(robot: Robot, model: mujoco.MjModel, swing: bool) -> Layout:
+    joints = [model.joint(name) for name in robot.joint_names]
+    motor_of = {int(model.actuator_trnid[i, 0]): i for i in range(model.nu)}
+    return Layout(
+        model=model,
+        q=np.array([joint.qposadr[0] for joint in joints]),
+        v=np.array([joint.dofadr[0] for joint in joints]),
+        u=np.array([motor_of[joint.id] for joint in joints]),
+        payload_body=model.body("payload").id,
+        payload_site=model.site(robot.payload_site).id,
+        cable_anchor=model.site("cable_anchor").id,
+        cable_point=model.site("cable_point").id,
+        ball_q=int(model.joint("payload").qposadr[0]) if swing else -1,
+        ball_v=int(model.joint("payload").dofadr[0]) if swing else -1,
+        nominal_damping=model.dof_damping.copy(),
+    )
+
+
+def task_fields(layout: Layout, task: Task) -> Fields:
+    """What the model's fields have to be under `task`; call mj_setConst after writing them."""
+    model = layout.model
+    values = Fields(*(getattr(model, name).copy() for name in Fields._fields))
+    mass, com, quat, inertia = principal(task.payload)
+    body = layout.payload_body
+    values.body_mass[body], values.body_ipos[body], values.body_iquat[body], values.body_inertia[body] = (
+        mass,
+        com,
+        quat,
+        inertia,
+    )
+    values.dof_frictionloss[layout.v] = task.coulomb_nm
+    values.dof_damping[layout.v] = layout.nominal_damping[layout.v] + task.viscous_nm_s
+    values.actuator_gainprm[layout.u, 0] = task.motor_strength
+    _set_cable(layout, task, values)
+    return values
+
+
+def apply_task(layout: Layout, task: Task, scratch: mujoco.MjData) -> None:
+    """Write a task into the layout's own model. scratch: any MjData of the model, overwritten."""
+    for name, value in task_fields(layout, task)._asdict().items():
+        getattr(layout.model, name)[:] = value
+    mujoco.mj_setConst(layout.model, scratch)
+
+
+def principal(payload: Payload) -> tuple[float, Array, Array, Array]:
+    """Mass, centre of mass (3,), frame of the principal axes (wxyz) and principal moments (3,)."""
+    moments, axes = np.linalg.eigh(symmetric(payload.inertia_kg_m2))
+    if np.linalg.det(axes) < 0.0:
+        axes[:, 0] *= -1.0
+    quat = np.empty(4)
+    mujoco.mju_mat2Quat(quat, axes.ravel())
+    return payload.mass_kg, payload.com_m, quat, np.maximum(moments, 0.0)
+
+
+def _set_cable(layout: Layout, task: Task, values: Fields) -> None:
+    cable = task.cable
+    if cable is None:
+        values.tendon_stiffness[0], values.tendon_stiffnesspoly[0] = 0.0, 0.0
+        return
+    tip = layout.model.body("payload")
+    values.site_pos[layout.cable_anchor] = cable.anchor_m
+    values.site_pos[layout.cable_point] = _in_link(tip, cable.point_m)
+    values.tendon_stiffness[0] = cable.stiffness_n_m
+    values.tendon_stiffnesspoly[0] = cable.stiffening_n_m2, 0.0
+    values.tendon_lengthspring[0] = 0.0, cable.slack_m
+
+
+def _in_link(payload_body: mujoco.MjModel, point: Array) -> Array:
+    """A point of the payload frame in the frame of the link that carries it."""
+    turned = np.empty(3)
+    mujoco.mju_rotVecQuat(turned, point, payload_body.quat)
+    return payload_body.pos + turned
+
+
+def hang(layout: Layout, data: mujoco.MjData) -> None:
+    """Let a swinging payload hang at rest: its centre of mass straight below the payload site,
+    not moving in the world.
+    """
+    model = layout.model
+    mujoco.mj_kinematics(model, data)
+    mujoco.mj_comPos(model, data)
+    link = model.body_parentid[layout.payload_body]
+    frame = np.empty(4)
+    mujoco.mju_mulQuat(frame, data.xquat[link], model.body_quat[layout.payload_body])
+    down = np.empty(3)
+    inverse = np.empty(4)
+    mujoco.mju_negQuat(inverse, frame)
+    gravity = np.array(model.opt.gravity)
+    mujoco.mju_rotVecQuat(down, gravity / np.linalg.norm(gravity), inverse)
+    data.qpos[layout.ball_q : layout.ball_q + 4] = _quaternion_between(model.body_ipos[layout.payload_body], down)
+    jacobian = np.empty((3, model.nv))
+    data.qvel[layout.ball_v : layout.ball_v + 3] = 0.0
+    mujoco.mj_kinematics(model, data)
+    mujoco.mj_comPos(model, data)
+    mujoco.mj_jacBody(model, data, None, jacobian, layout.payload_body)
+    spin = data.xmat[layout.payload_body].reshape(3, 3).T @ (jacobian @ data.qvel)
+    data.qvel[layout.ball_v : layout.ball_v + 3] = -spin
+
+
+def _quaternion_between(start: Array, end: Array) -> Array:
+    """Shortest rotation that turns the direction of `start` into `end` (unit)."""
+    start = start / np.linalg.norm(start)
+    half = np.array([1.0 + start @ end, *np.cross(start, end)])
+    if half[0] < 1e-9:  # opposite: turn about any axis across
+        half = np.array([0.0, *np.cross(start, np.eye(3)[np.argmin(np.abs(start))])])
+    return half / np.linalg.norm(half)

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The oracle: an adapter that is told the true physics, so that a controller's loss to ignorance can be measured.
+
+Payload, friction, motor strength and cable are known exactly; a disturbance observer takes what remains (stiction,
+latency), as in the controllers that have to learn. Simulation only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.adaptation.factory import filter_tuning
+from metarl_robot.adaptation.features import (
+    FeatureGroup,
+    FeatureMap,
+    FrictionFeatures,
+    Interval,
+    MotorFeatures,
+    PayloadFeatures,
+    Xi,
+)
+from metarl_robot.adaptation.momentum_filter import Dynamics, FilterTuning, MomentumFilter, Prior
+from metarl_robot.adaptation.tuning import AdapterTuning
+from metarl_robot.core.robot import Robot
+from metarl_robot.robots.arm.dynamics import ArmDynamics
+from metarl_robot.sim.arm.task import Cable, Task, nominal_task
+
+Array = NDArray[np.float64]
+
+_STEP_RAD = 1e-6
+
+
+class CableFeature:
+    """The known cable as one feature with coefficient 1: Δ = J_pointᵀ f(q)."""
+
+    names: tuple[str, ...] = ("cable",)
+
+    def __init__(self, dynamics: ArmDynamics, cable: Cable) -> None:
+        self._dynamics, self._cable = dynamics, cable
+
+    def design(self, xi: Xi) -> Array:
+        return np.stack([self._effort(q) for q in xi.q])[:, :, None]
+
+    def impulse(self, interval: Interval) -> Array:
+        return interval.dt * self.design(interval.middle)[0]
+
+    def carried(self, z: Array) -> Array:
+        return np.zeros(10)
+
+    def value(self, xi: Xi, z: Array) -> Array:
+        return self.design(xi)[:, :, 0] * z[0]
+
+    def jacobian(self, xi: Xi, z: Array) -> Array:
+        n = xi.q.shape[1]
+        jacobian = np.zeros((len(xi.q), n, 3 * n))
+        for k, q in enumerate(xi.q):
+            here = self._effort(q)
+            for j in range(n):
+                jacobian[k, :, j] = (self._effort(q + _STEP_RAD * np.eye(n)[j]) - here) / _STEP_RAD * z[0]
+        return jacobian
+
+    def effort_gain(self, z: Array) -> Array:
+        return np.zeros(self._dynamics.dof)
+
+    def payload(self, z: Array) -> Array:
+        return np.zeros(10)
+
+    def _effort(self, q: Array) -> Array:
+        site, rotation = self._dynamics.forward_kinematics(q)
+        jacobian = self._dynamics.site_jacobian(q)
+        lever = rotation @ self._cable.point_m
+        pull = self._cable.anchor_m - (site + lever)
+        length = float(np.linalg.norm(pull))
+        force = self._cable.tension(length) * pull / max(length, 1e-9)
+        return jacobian[:3].T @ force + jacobian[3:].T @ np.cross(lever, force)
+
+
+def known_context(task: Task) -> Array:
+    """The true (10 + 3 n,) coefficients of the payload, friction and motor features."""
+    return np.concatenate(
+        [task.payload.inertial_parameters(), task.coulomb_nm, task.viscous_nm_s, task.motor_strength - 1.0]
+    )
+
+
+class OracleAdapter(MomentumFilter):
+    """A momentum filter whose context is the truth; `observe` tells it a new one.
+
+    known: task -> features and, as a prior without doubt, their true coefficients.
+    """
+
+    def __init__(
+        self, dynamics: Dynamics, known: Callable[[Any], tuple[FeatureMap, Prior]], task: Any, tuning: FilterTuning
+    ) -> None:
+        super().__init__(dynamics, *known(task), tuning)
+        self._known = known
+
+    def observe(self, task: Any) -> None:
+        """The physics have changed: take the new truth, keep velocity and disturbance."""
+        before, head = self._belief, slice(0, 4 * self._n)
+        self._use(*self._known(task))
+        self._belief.position, self._belief.mean[head] = before.position, before.mean[head]
+        self._belief.covariance[head, head] = before.covariance[head, head]
+        self._hypotheses = []
+
+
+def make_oracle(robot: Robot, dynamics: ArmDynamics, tuning: AdapterTuning) -> OracleAdapter:
+    """An oracle for the nominal task, until it is told another. The factory that `oracle_mpc` asks for."""
+    return OracleAdapter(
+        dynamics, partial(_known, dynamics), nominal_task(robot), filter_tuning(robot, dynamics, tuning, ())
+    )
+
+
+def _known(dynamics: ArmDynamics, task: Task) -> tuple[FeatureMap, Prior]:
+    n = dynamics.dof
+    groups: list[FeatureGroup] = [PayloadFeatures(dynamics), FrictionFeatures(n), MotorFeatures(n)]
+    context = known_context(task)
+    if task.cable is not None:
+        groups.append(CableFeature(dynamics, task.cable))
+        context = np.append(context, 1.0)
+    return FeatureMap(n, tuple(groups)), Prior(context, np.zeros((len(context), len(context))))

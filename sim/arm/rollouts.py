@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Simulated data in the form that meta-learning takes it: with the true context of every task."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.adaptation.factory import feature_map
+from metarl_robot.core.robot import Robot
+from metarl_robot.robots.arm.dynamics import ArmDynamics
+from metarl_robot.robots.arm.training_data import RAW_GROUPS, Experience, Rollouts, experience
+from metarl_robot.sim.arm.oracle import known_context
+from metarl_robot.sim.arm.task import TRAIN, Task
+from metarl_robot.sim.dataset import DataSet
+
+Array = NDArray[np.float64]
+
+MERGED_DELAYS = (1.0, 1.0)
+"""`TaskRanges.command_share` of data for learning: the true state is then the state that the sensors see, without their
+noise.
+"""
+
+
+class ArmLessons:
+    """See metarl_robot.sim.kinds.Lessons."""
+
+    groups = ("payload", "friction", "motor")
+    ranges = replace(TRAIN, command_share=MERGED_DELAYS)
+
+    def __init__(self, robot: Robot, knots: int = 1) -> None:
+        self._robot = robot
+        self.dynamics = ArmDynamics(robot, knots)
+        self.velocity_scale, self.force_scale, self.unit = robot.velocity_limit, robot.effort_limit, np.ones(robot.dof)
+
+    def experience(self, data: DataSet, groups: tuple[str, ...]) -> Experience:
+        return experience(self._robot, self.dynamics, rollouts(self._robot, self.dynamics, data), (*groups, "latency"))
+
+    def truth(self, data: DataSet) -> Experience:
+        return experience(self._robot, self.dynamics, rollouts(self._robot, self.dynamics, data)).without_latency()
+
+    def told(self, data: DataSet, task: int) -> Array:
+        return data.effort[task].astype(float)
+
+
+def rollouts(robot: Robot, dynamics: ArmDynamics, data: DataSet) -> Rollouts:
+    """A data set as what meta-learning takes: with the true context of every task."""
+    names = feature_map(robot, dynamics, RAW_GROUPS).names
+    period = robot.control_period_s
+    contexts = np.stack([np.concatenate([known_context(task), _latency_shares(task, period)]) for task in data.tasks])
+    noise = np.array([task.velocity_noise_rad_s for task in data.tasks])
+    steps = np.array([task.encoder_resolution_rad for task in data.tasks])
+    return Rollouts(
+        data.q, data.v, data.q_measured, data.v_measured, data.effort, period, noise, steps, contexts, names
+    )
+
+
+def _latency_shares(task: Task, period: float) -> Array:
+    """True coefficients of the latency features: a delay of f <= 1 periods is a share f of the last command's; then of
+    the one before.
+    """
+    late = (task.command_delay_s + task.sensor_delay_s) / period
+    return np.array([late, 0.0]) if late <= 1.0 else np.array([2.0 - late, late - 1.0])

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The simulation of arms, behind the interface that every kind has."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.core.robot import Robot
+from metarl_robot.core.signals import Reference
+from metarl_robot.sim.arm import suites
+from metarl_robot.sim.arm.feasibility import torque_use
+from metarl_robot.sim.arm.geometry import EndEffector
+from metarl_robot.sim.arm.model import PHYSICS_DT_S
+from metarl_robot.sim.arm.plant import ArmPlant
+from metarl_robot.sim.arm.task import Task, nominal_task
+from metarl_robot.sim.arm.tracking_rollouts import ArmRollouts
+from metarl_robot.sim.scenario import Scenario
+
+if TYPE_CHECKING:
+    from metarl_robot.sim.arm.rollouts import ArmLessons
+
+Array = NDArray[np.float64]
+
+
+class ArmSimulation:
+    """See metarl_robot.sim.kinds.Simulation."""
+
+    physics_dt_s = PHYSICS_DT_S
+
+    def __init__(self, robot: Robot) -> None:
+        self.robot = robot
+
+    def suite_names(self) -> tuple[str, ...]:
+        return suites.suite_names()
+
+    def scenario_names(self, suite: str) -> tuple[str, ...]:
+        return suites.scenario_names(suite)
+
+    def scenario(self, suite: str, kind: str, seed: int) -> Scenario[Task]:
+        return suites.scenario(self.robot, suite, kind, seed)
+
+    def plant(self, task: Task, seed: int = 0) -> ArmPlant:
+        return ArmPlant(self.robot, task, seed)
+
+    def positions(self, q: Array) -> Array:
+        return self._end_effector.positions(q)
+
+    @cached_property
+    def _end_effector(self) -> EndEffector:
+        return EndEffector(self.robot)
+
+    def angle_errors(self, q: Array, q_reference: Array) -> Array:
+        return q - q_reference
+
+    def nominal_task(self) -> Task:
+        return nominal_task(self.robot)
+
+    @staticmethod
+    def task_from_dict(content: dict[str, Any]) -> Task:
+        return Task.from_dict(content)
+
+    def effort_use(self, task: Task, reference: Reference, start_s: float, end_s: float) -> float:
+        return torque_use(self.robot, task, reference, start_s, end_s)
+
+    def rollout_maker(self) -> ArmRollouts:
+        return ArmRollouts(self.robot)
+
+    def lessons(self, knots: int = 1) -> ArmLessons:
+        from metarl_robot.sim.arm.rollouts import ArmLessons
+
+        return ArmLessons(self.robot, knots)
+
+    @property
+    def make_oracle(self) -> Any:
+        from metarl_robot.sim.arm.oracle import make_oracle
+
+        return make_oracle
