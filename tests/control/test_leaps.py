@@ -70,7 +70,7 @@ def test_every_motion_that_can_be_followed_stays_the_same_object(name: str) -> N
 
 
 def test_the_way_to_a_far_target_begins_at_the_quadrotor_and_keeps_to_its_abilities(x500: Quadrotor) -> None:
-    approach, rng = FlightApproach(x500, 0.05, 1.0, 2.0), np.random.default_rng(0)
+    approach, rng = FlightApproach(x500, 0.05, 0.8, 0.125), np.random.default_rng(0)
     eight = FigureEight(HEIGHT).sample(KNOTS_S)
     for _ in range(20):
         here = np.concatenate(

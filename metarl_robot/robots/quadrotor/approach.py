@@ -67,12 +67,13 @@ class FlightApproach:
         robot: the quadrotor.
         spacing_s: time between knots [s].
         reach_m: so far from its reference it still heads straight for it, as fast as that [m].
-        reach_m_s: likewise at it, with so great a difference of velocities [m/s]. Between, their squares add up.
+        reach_speed: likewise at it, with so great a difference of velocities, share of the speed limit. Between,
+            squares add up.
     """
 
-    def __init__(self, robot: Quadrotor, spacing_s: float, reach_m: float, reach_m_s: float) -> None:
-        self._spacing_s, self._reach_m, self._reach_m_s = spacing_s, reach_m, reach_m_s
+    def __init__(self, robot: Quadrotor, spacing_s: float, reach_m: float, reach_speed: float) -> None:
         self._limit = float(robot.velocity_limit[0])
+        self._spacing_s, self._reach_m, self._reach_m_s = spacing_s, reach_m, reach_speed * self._limit
 
     def to(self, here: Array, target: Setpoints) -> Setpoints:
         """The target at N + 1 knots, or the way to it where here (≥ 10,), the state of a plan, is too far from it."""

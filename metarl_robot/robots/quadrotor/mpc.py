@@ -66,9 +66,11 @@ class FlightMPCConfig(BaseModel):
         0.5, gt=0.0, le=10.0, description="rotor thrust off its target that weighs one, share of hover thrust"
     )
     reach_m: float = Field(
-        1.0, gt=0.0, le=100.0, description="a target farther away is approached along a way that can be flown [m]"
+        0.8, gt=0.0, le=100.0, description="a target farther away is approached along a way that can be flown [m]"
     )
-    reach_m_s: float = Field(2.0, gt=0.0, le=100.0, description="likewise one that is so much faster or slower [m/s]")
+    reach_speed: float = Field(
+        0.125, gt=0.0, le=10.0, description="likewise one so much faster or slower, share of the speed limit"
+    )
     latency_s: float = Field(
         0.010, ge=0.0, le=0.05, description="delay from state to effect of a command, where it is not learned [s]"
     )
@@ -130,7 +132,7 @@ class FlightMPC:
         self._limiter = EffortLimiter(robot)
         self._grid: Array = np.asarray(np.arange(config.horizon + 1) * config.knot_spacing_s, dtype=np.float64)
         self._leap = np.full(3, config.reach_m)
-        self._approach = FlightApproach(robot, config.knot_spacing_s, config.reach_m, config.reach_m_s)
+        self._approach = FlightApproach(robot, config.knot_spacing_s, config.reach_m, config.reach_speed)
         self._lower, self._upper = (np.tile(x, (config.horizon, 1)) for x in (robot.effort_lower, robot.effort_limit))
         self.reset()
 
