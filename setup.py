@@ -34,6 +34,7 @@ BASE = [
     "typer>=0.12",
     "rich>=13.7",
     "matplotlib>=3.8",
+    "pillow>=10.1",
     "jinja2>=3.1",
     "mcap>=1.2,<2",
     "mcap-ros2-support>=0.5.5,<1",

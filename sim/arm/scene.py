@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An arm drawn off-screen by MuJoCo: floor, light, a payload that waits on a stand, and the tracking error, magnified.
+
+Nothing is simulated here: poses come from a recorded run. MuJoCo reads MUJOCO_GL (osmesa, egl) when it is imported:
+set it before.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NamedTuple
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.core.errors import MissingPackageError, one_line
+from metarl_robot.core.robot import Robot
+from metarl_robot.sim.arm.geometry import reach_m
+
+Array = NDArray[np.float64]
+Image = NDArray[np.uint8]
+
+MAGNIFICATION = 20.0
+"""How much longer than the true error its bar is drawn."""
+_PAYLOAD_SIDE_M = 0.1
+_LINKS = ((0.93, 0.94, 0.96, 1.0), (0.80, 0.83, 0.88, 1.0))
+_JOINT, _PAYLOAD, _STAND = (0.28, 0.31, 0.36, 1.0), (0.95, 0.62, 0.13, 1.0), (0.55, 0.58, 0.63, 1.0)
+_TARGET, _ERROR = (0.10, 0.62, 0.45, 1.0), (0.85, 0.15, 0.10, 1.0)
+_SKY = (0.97, 0.98, 1.0), (0.80, 0.87, 0.95)
+_TILES = (0.86, 0.88, 0.91), (0.78, 0.81, 0.85)
+
+
+class Pose(NamedTuple):
+    """One image: q (n,) [rad]; target (3,) of the payload site [m; world]; whether the payload is carried."""
+
+    q: Array
+    target: Array
+    carried: bool
+
+
+class Scene:
+    """Draws an arm's poses.
+
+    Arguments:
+        robot: an arm.
+        waiting: (n,) pose at which the payload is picked up: it stands there until then.
+        payload_com_m: (3,) its centre in the payload frame.
+        size: (width, height) of an image [pixels].
+
+    Raises:
+        MissingPackageError: MuJoCo cannot draw off-screen on this machine.
+    """
+
+    def __init__(self, robot: Robot, waiting: Array, payload_com_m: Array, size: tuple[int, int]) -> None:
+        self._com = payload_com_m
+        nominal = robot.mj_model
+        data = mujoco.MjData(nominal)
+        data.qpos[:] = waiting
+        mujoco.mj_kinematics(nominal, data)
+        place, turn = _payload_pose(nominal, data, robot.payload_site, payload_com_m)
+        self._model = _model(robot, place, size)
+        self._data = mujoco.MjData(self._model)
+        self._site, self._place, self._turn = robot.payload_site, place, turn
+        self._camera = _camera(reach_m(robot))
+        self._renderer = _renderer(self._model, size)
+
+    def draw(self, pose: Pose) -> Image:
+        """(height, width, 3)."""
+        model, data = self._model, self._data
+        data.qpos[: len(pose.q)] = pose.q
+        mujoco.mj_kinematics(model, data)
+        carried = _payload_pose(model, data, self._site, self._com)
+        data.mocap_pos[0], data.mocap_quat[0] = carried if pose.carried else (self._place, self._turn)
+        model.geom("shown_stand").rgba[3] = 0.0 if pose.carried else 1.0
+        mujoco.mj_forward(model, data)
+        self._renderer.update_scene(data, self._camera)
+        here = data.site(self._site).xpos
+        self._ball(pose.target, _TARGET)
+        self._bar(pose.target, pose.target + MAGNIFICATION * (here - pose.target))
+        image: Image = self._renderer.render().copy()
+        return image
+
+    def close(self) -> None:
+        """Give the drawing context back."""
+        self._renderer.close()
+
+    def _ball(self, centre: Array, colour: tuple[float, ...]) -> None:
+        geom = self._next()
+        mujoco.mjv_initGeom(
+            geom,
+            mujoco.mjtGeom.mjGEOM_SPHERE,
+            np.full(3, 0.025),
+            centre,
+            np.eye(3).ravel(),
+            np.array(colour, np.float32),
+        )
+
+    def _bar(self, start: Array, end: Array) -> None:
+        geom, capsule = self._next(), mujoco.mjtGeom.mjGEOM_CAPSULE
+        mujoco.mjv_initGeom(geom, capsule, np.ones(3), np.zeros(3), np.eye(3).ravel(), np.array(_ERROR, np.float32))
+        mujoco.mjv_connector(geom, capsule, 0.012, start, end)
+
+    def _next(self) -> Any:
+        scene = self._renderer.scene
+        scene.ngeom += 1
+        return scene.geoms[scene.ngeom - 1]
+
+
+def _renderer(model: mujoco.MjModel, size: tuple[int, int]) -> mujoco.Renderer:
+    try:
+        return mujoco.Renderer(model, height=size[1], width=size[0])
+    except Exception as error:  # PyOpenGL's and MuJoCo's own, of many types
+        backend = os.environ.get("MUJOCO_GL", "not set")
+        raise MissingPackageError(
+            f"an off-screen renderer (MUJOCO_GL={backend})",
+            "on Debian and Ubuntu: sudo apt install libosmesa6, and MUJOCO_GL=osmesa; or MUJOCO_GL=egl with a GPU. "
+            + one_line(error),
+        ) from error
+
+
+def _payload_pose(model: mujoco.MjModel, data: mujoco.MjData, site: str, com_m: Array) -> tuple[Array, Array]:
+    """Centre (3,) [m; world] and quaternion wxyz of a payload on the site."""
+    rotation, turn = data.site(site).xmat, np.empty(4)
+    mujoco.mju_mat2Quat(turn, rotation)
+    return data.site(site).xpos + rotation.reshape(3, 3) @ com_m, turn
+
+
+def _model(robot: Robot, place: Array, size: tuple[int, int]) -> mujoco.MjModel:
+    """The robot in colour, with floor, sky, light, a stand below `place`, and the payload as a body of its own."""
+    spec = robot.mj_spec()
+    spec.visual.global_.offwidth, spec.visual.global_.offheight = size
+    spec.visual.headlight.ambient, spec.visual.headlight.diffuse = [0.40] * 3, [0.30] * 3
+    spec.visual.quality.shadowsize = 2048
+    _paint(spec)
+    _furnish(spec, place)
+    return spec.compile()
+
+
+def _paint(spec: Any) -> None:
+    links = [geom for geom in spec.geoms if geom.type != mujoco.mjtGeom.mjGEOM_PLANE]
+    for i, geom in enumerate(links):
+        geom.rgba = _LINKS[i % 2]
+    for replaced in (*(geom for geom in spec.geoms if geom.type == mujoco.mjtGeom.mjGEOM_PLANE), *spec.lights):
+        spec.delete(replaced)
+    for joint in list(spec.joints):
+        joint.parent.add_geom(
+            type=mujoco.mjtGeom.mjGEOM_SPHERE,
+            size=[0.068, 0, 0],
+            pos=joint.pos,
+            rgba=_JOINT,
+            mass=0,
+            contype=0,
+            conaffinity=0,
+        )
+
+
+def _furnish(spec: Any, place: Array) -> None:
+    kinds, plain = mujoco.mjtGeom, {"contype": 0, "conaffinity": 0}
+    texture, builtin = mujoco.mjtTexture, mujoco.mjtBuiltin
+    gradient, checker = builtin.mjBUILTIN_GRADIENT, builtin.mjBUILTIN_CHECKER
+    spec.add_texture(
+        name="sky", type=texture.mjTEXTURE_SKYBOX, builtin=gradient, rgb1=_SKY[0], rgb2=_SKY[1], width=64, height=384
+    )
+    spec.add_texture(
+        name="tiles", type=texture.mjTEXTURE_2D, builtin=checker, rgb1=_TILES[0], rgb2=_TILES[1], width=256, height=256
+    )
+    floor = spec.add_material(name="floor", texrepeat=[6, 6])
+    floor.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = "tiles"
+    world, top = spec.worldbody, max(place[2] - 0.6 * _PAYLOAD_SIDE_M, 0.02)
+    world.add_geom(type=kinds.mjGEOM_PLANE, size=[3, 3, 0.1], material="floor", **plain)
+    world.add_geom(
+        name="shown_stand",
+        type=kinds.mjGEOM_CYLINDER,
+        size=[0.02, top / 2, 0],
+        pos=[*place[:2], top / 2],
+        rgba=_STAND,
+        **plain,
+    )
+    world.add_light(
+        pos=[0.8, -1.0, 2.6], dir=[-0.3, 0.35, -1.0], diffuse=[0.5] * 3, type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL
+    )
+    payload = world.add_body(name="shown_payload", mocap=True)
+    payload.add_geom(type=kinds.mjGEOM_BOX, size=[_PAYLOAD_SIDE_M / 2] * 3, rgba=_PAYLOAD, **plain)
+
+
+def _camera(reach: float) -> mujoco.MjvCamera:
+    camera = mujoco.MjvCamera()
+    camera.lookat = np.array([0.28, 0.0, 0.48]) * reach
+    camera.distance, camera.azimuth, camera.elevation = 1.75 * reach, 60.0, -15.0
+    return camera
