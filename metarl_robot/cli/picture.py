@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`metarl picture`: an animated image of an arm that picks up a payload, two controllers side by side, errors below."""
+"""`metarl picture`: an animated image of a robot that picks up a payload, two controllers side by side."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _EPILOG = examples(
     ("metarl picture panda docs/panda.webp", "the picture in the README"),
-    ("metarl picture planar2 planar2.gif --controllers pid,meta_mpc", "another arm, other controllers"),
+    ("metarl picture planar2 planar2.gif --controllers pid,meta_mpc", "another robot, other controllers"),
     note="Draws without a screen through OSMesa (Debian and Ubuntu: libosmesa6), or through EGL with MUJOCO_GL=egl.",
 )
 _FILES = (".webp", ".gif")
@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
 
 
 def picture(
-    robot: Annotated[str, typer.Argument(metavar="ROBOT", help="An arm: a name (metarl robots) or a folder.")],
+    robot: Annotated[str, typer.Argument(metavar="ROBOT", help="A name (metarl robots) or a folder; arms so far.")],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Animated image to write: .webp or .gif.")],
     controllers: Annotated[str, typer.Option(help="Two controllers, separated by a comma.")] = "nominal_mpc,meta_mpc",
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of motion, payload and sensor noise.")] = 0,
@@ -48,7 +48,7 @@ def picture(
         float, typer.Option(min=5.5, max=10.0, help="Last second that is shown; the payload comes at 5 s.")
     ] = 9.0,
 ) -> None:
-    """Draw the demo of an arm, without and with adaptation side by side, as an animated image."""
+    """Draw a robot's demo, without and with adaptation side by side, as an animated image."""
     os.environ.setdefault("MUJOCO_GL", "osmesa")  # read when MuJoCo is imported, which the next line does
     from metarl_robot.core.robot import load_robot
 
@@ -57,7 +57,7 @@ def picture(
         raise MetaRLError(
             f"metarl picture needs two controllers and a file in {' or '.join(_FILES)}; given: {controllers}, {file}"
         )
-    loaded = load_robot(robot, of_kind="arm")
+    loaded = load_robot(robot)
     runs = _runs(loaded, names, seed, payload_mass)
     images = _images(loaded, runs, rate, end)
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,11 @@ def _runs(robot: Robot, names: Sequence[str], seed: int, mass_kg: float | None) 
 
     task = demo_task(robot, seed, mass_kg)
     changes = tuple((change.time_s, change.task) for change in task.changes)
-    scenario = replace(simulation(robot).scenario(SUITE, "pickup", seed), initial=task.before, changes=changes)
+    kind = task.arguments.get("scenario")
+    if kind is None:
+        about = f"the demo of '{robot.name}', a {robot.kind}, is none"
+        raise MetaRLError(f"metarl picture draws runs of suite {SUITE}; {about}")
+    scenario = replace(simulation(robot).scenario(SUITE, kind, seed), initial=task.before, changes=changes)
     made = {name: make_controller(robot, name) for name in names}
     return [run_episode(robot, lambda _: made[name], scenario, name) for name in names]  # noqa: B023 - called at once
 
@@ -85,11 +89,12 @@ def _images(robot: Robot, runs: Sequence[Episode], rate_hz: float, end_s: float)
     import numpy as np
     from PIL import Image
 
-    from metarl_robot.sim.arm.scene import Pose, Scene
+    from metarl_robot.sim.scene import Pose, Scene
 
     change_s, task = runs[0].scenario.changes[0]
     log = runs[0].log
-    scene = Scene(robot, log.q[np.searchsorted(log.times, change_s)], task.payload.com_m, _PANEL)
+    waiting, span_m = log.q[np.searchsorted(log.times, change_s)], np.linalg.norm(log.position_reference, axis=1).max()
+    scene = Scene(robot, waiting, task.payload.com_m, float(span_m), _PANEL)
     traces = _Traces(runs, task.payload.mass_kg, change_s, end_s)
     images = []
     for time_s in np.arange(_FROM_S, end_s, 1.0 / rate_hz):
@@ -108,7 +113,7 @@ def _labelled(image: Any, run: Episode, k: int) -> Any:
     from PIL import Image, ImageDraw, ImageFont
 
     from metarl_robot.cli.figure import colour
-    from metarl_robot.sim.arm.scene import MAGNIFICATION
+    from metarl_robot.sim.scene import MAGNIFICATION
 
     canvas = Image.fromarray(image)
     draw, name = ImageDraw.Draw(canvas), run.result.controller

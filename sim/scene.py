@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An arm drawn off-screen by MuJoCo: floor, light, a payload that waits on a stand, and the tracking error, magnified.
+"""A robot drawn off-screen by MuJoCo: floor, light, a payload that waits on a stand, and the tracking error, magnified.
 
 Nothing is simulated here: poses come from a recorded run. MuJoCo reads MUJOCO_GL (osmesa, egl) when it is imported:
 set it before.
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from metarl_robot.core.errors import MissingPackageError, one_line
 from metarl_robot.core.robot import Robot
-from metarl_robot.sim.arm.geometry import reach_m
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -40,19 +39,22 @@ class Pose(NamedTuple):
 
 
 class Scene:
-    """Draws an arm's poses.
+    """Draws a robot's poses.
 
     Arguments:
-        robot: an arm.
+        robot: the robot.
         waiting: (n,) pose at which the payload is picked up: it stands there until then.
         payload_com_m: (3,) its centre in the payload frame.
+        span_m: how far from the base the payload site comes: what the camera has to see.
         size: (width, height) of an image [pixels].
 
     Raises:
         MissingPackageError: MuJoCo cannot draw off-screen on this machine.
     """
 
-    def __init__(self, robot: Robot, waiting: Array, payload_com_m: Array, size: tuple[int, int]) -> None:
+    def __init__(
+        self, robot: Robot, waiting: Array, payload_com_m: Array, span_m: float, size: tuple[int, int]
+    ) -> None:
         self._com = payload_com_m
         nominal = robot.mj_model
         data = mujoco.MjData(nominal)
@@ -62,7 +64,7 @@ class Scene:
         self._model = _model(robot, place, size)
         self._data = mujoco.MjData(self._model)
         self._site, self._place, self._turn = robot.payload_site, place, turn
-        self._camera = _camera(reach_m(robot))
+        self._camera = _camera(span_m)
         self._renderer = _renderer(self._model, size)
 
     def draw(self, pose: Pose) -> Image:
@@ -184,8 +186,8 @@ def _furnish(spec: Any, place: Array) -> None:
     payload.add_geom(type=kinds.mjGEOM_BOX, size=[_PAYLOAD_SIDE_M / 2] * 3, rgba=_PAYLOAD, **plain)
 
 
-def _camera(reach: float) -> mujoco.MjvCamera:
+def _camera(span_m: float) -> mujoco.MjvCamera:
     camera = mujoco.MjvCamera()
-    camera.lookat = np.array([0.28, 0.0, 0.48]) * reach
-    camera.distance, camera.azimuth, camera.elevation = 1.75 * reach, 60.0, -15.0
+    camera.lookat = np.array([0.28, 0.0, 0.48]) * span_m
+    camera.distance, camera.azimuth, camera.elevation = 1.75 * span_m, 60.0, -15.0
     return camera
