@@ -4,17 +4,20 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from metarl_robot.benchmarks import catalogue, machine
 from metarl_robot.benchmarks.record import Benchmark, Curve, SameAnswer, against, alone, missing
 from metarl_robot.benchmarks.timing import interleaved
 from metarl_robot.cli.app import app
+from metarl_robot.cli.progress import _Lines
 
 SCHEMA = {"case", "ours_us_median", "ours_us_p99", "peer", "peer_us_median", "peer_us_p99", "ratio", "same_answer"}
 
@@ -92,3 +95,14 @@ def test_an_unknown_benchmark_is_named_with_those_there_are() -> None:
 
 def test_every_benchmark_can_be_imported() -> None:
     assert all(callable(catalogue.runner(name)) for name in catalogue.BENCHMARKS)
+
+
+def test_a_peer_that_is_compiled_is_named_before_it_is_done() -> None:
+    """Also where nobody looks at a terminal, and within the ten seconds between two lines of one phase."""
+    file = StringIO()
+    report = _Lines(Console(file=file, width=80))
+    for peer in ("CasADi SQP", "acados"):
+        report("mpc", 0, 6, "arm")
+        report(f"build {peer}", 0, 6, "arm; the first time takes up to a minute")
+    lines = file.getvalue().splitlines()
+    assert [line.split(":")[0] for line in lines] == ["mpc", "build CasADi SQP", "mpc", "build acados"]
