@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shared types: robot description, signals, errors, files, rotations, tables: numpy only."""
+"""Shared types: robot description, signals, errors, files, rotations and tables. Needs numpy only."""

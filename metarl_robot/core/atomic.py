@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are written whole or not at all, also when the process is killed or the disk full.
+"""Atomic file writes and safe file names.
 
-And names of files: what comes from a user's file (a robot's name) does not lead out of a folder.
+A file is written completely or not at all, also when the process is killed or the disk is full. A file name that
+comes from a user's file (a robot's name) cannot lead out of its folder.
 """
 
 from __future__ import annotations
@@ -19,11 +20,10 @@ _LONGEST_NAME = 100
 
 
 def file_name(what: str, name: str) -> str:
-    """`name`, if it can be that of a file or folder in a folder of our choice.
+    """Return `name` if it is a valid file or folder name.
 
     Raises:
-        MetaRLError: empty, too long, begins with '.' or '-', or holds a separator or a control
-            character.
+        MetaRLError: empty, too long, begins with '.' or '-', or holds a separator or a control character.
     """
     wrong = not 0 < len(name) <= _LONGEST_NAME or name[0] in ".-"
     if wrong or not name.isprintable() or any(separator in name for separator in "/\\:"):
@@ -41,17 +41,17 @@ def replace_file(path: Path, content: bytes, mode: int = 0o666, durable: bool = 
 
 @contextmanager
 def whole_file(path: Path, mode: int = 0o666, durable: bool = True) -> Iterator[BinaryIO]:
-    """A file to write to; it gets the name `path` when the block ends, and is removed if it raises.
+    """Open a scratch file that is renamed to `path` when the block ends and removed if the block raises.
 
-    It is on the disk before it is renamed: `path` holds the old content or the new one, at any
-    moment and after a power failure. A killed process leaves at most one `<name>.*.part`.
+    The content is on the disk before the rename: at any moment, and after a power failure, `path` holds the old
+    content or the new one. A killed process leaves at most one `<name>.*.part`.
 
     Arguments:
         mode: permissions, less the umask.
-        durable: wait for the disk; without, a power failure (not a kill) may lose both contents.
+        durable: wait for the disk. Without it, a power failure (not a kill) may lose both contents.
 
     Raises:
-        OSError: it cannot be written; `path` is as it was.
+        OSError: the file cannot be written; `path` is unchanged.
     """
     scratch = path.with_name(f"{path.name}.{os.getpid()}.{get_ident()}.part")
     try:

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trained weights on disk: `<name>.safetensors` with a `<name>.json` beside it that says where they come from.
+"""Trained weights on disk: `<name>.safetensors`, with their record beside it in `<name>.json`.
 
-The JSON holds what made them (configuration, seed, data hash, command), the scores and the SHA-256 of the weights.
-Nothing in either file can execute code; anything else (a pickle, say) is refused unread.
+The JSON record holds the origin of the weights (configuration, seed, data hash, command), the scores and the SHA-256
+of the weights. Neither file can execute code; other formats (a pickle, say) are refused unread.
 
-The two files change together, also for a process that is killed meanwhile. New weights are written
-beside the old ones as `<name>.safetensors.next`; then the record is replaced, which names their
-hash: from this moment they are the checkpoint's; then they get their name. Reading and writing take
-up `.next` where it is what the record names.
+The two files change together, also if the process is killed in between:
+1. New weights are written beside the old ones as `<name>.safetensors.next`.
+2. The record, which holds their hash, is replaced. From now on the new weights are the checkpoint's.
+3. The new weights are renamed to `<name>.safetensors`.
+
+Reading and writing use the `.next` file if the record holds its hash.
 """
 
 from __future__ import annotations
@@ -45,10 +47,10 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Tensors by name and the record of their making.
+    """Tensors by name and the record of their training.
 
-    meta: format, robot, joint_names, adapter ('last_layer' or 'maml'), and what the training wrote: config, seed,
-    data_sha256, command, scores. sha256: hash of the safetensors file.
+    meta: format, robot, joint_names, adapter ('last_layer' or 'maml'), and the training's entries: config, seed,
+    data_sha256, command, scores. It includes sha256, the hash of the safetensors file.
     """
 
     tensors: dict[str, Array]
@@ -60,9 +62,10 @@ class Checkpoint:
 
 
 def default_checkpoint(robot: Robot, adapter: str = "last_layer") -> Path:
-    """Where a robot's shipped weights are: models/<robot>/dynamics.safetensors, or dynamics_maml.safetensors for MAML.
+    """Path of a robot's shipped weights.
 
-    Where it has none, and its kind has a family: the family's.
+    The file is models/<robot>/dynamics.safetensors, or dynamics_maml.safetensors for MAML. A robot without one uses
+    its family's file if its kind has a family.
     """
     name = "dynamics.safetensors" if adapter == "last_layer" else f"dynamics_{adapter}.safetensors"
     own = robot.folder / name
@@ -73,11 +76,11 @@ def default_checkpoint(robot: Robot, adapter: str = "last_layer") -> Path:
 def save_checkpoint(
     path: Path, robot: Robot, adapter: str, tensors: dict[str, Array], record: dict[str, Any]
 ) -> Checkpoint:
-    """Write weights and record as one pair: see the module's docstring.
+    """Write weights and record as one pair, in the order that the module's docstring gives.
 
     Raises:
-        CheckpointError: weights that `load_checkpoint` would refuse; nothing is written then.
-        OSError: it cannot be written; the pair is as it was.
+        CheckpointError: `load_checkpoint` would refuse the weights; nothing is written.
+        OSError: a file cannot be written; the pair is unchanged.
     """
     content = save_safetensors({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()})
     meta = {
@@ -106,21 +109,23 @@ def _next(path: Path) -> Path:
 
 
 def _complete(path: Path, record: Path) -> None:
-    """Give weights that a killed process left as `.next` their name, if they are the record's."""
+    """Rename the `.next` weights of a killed process if the record holds their hash."""
     try:
         named = _read_record(record)["sha256"]
-    except CheckpointError:  # to be replaced, whatever it is
+    except CheckpointError:  # the record will be replaced
         return
     if hashlib.sha256(_next(path).read_bytes()).hexdigest() == named:
         os.replace(_next(path), path)
 
 
 def load_checkpoint(path: Path, robot: Robot | None = None) -> Checkpoint:
-    """Read and verify a checkpoint; with `robot`, also that it was trained for that robot.
+    """Read and verify a checkpoint.
+
+    With `robot`, also check that it was trained for that robot.
 
     Raises:
-        CheckpointError: missing, not safetensors, truncated, altered since it was written, of
-            another robot, or with tensors that do not fit its record.
+        CheckpointError: missing, not safetensors, truncated, altered since it was written, trained for another robot,
+        or its tensors do not fit its record.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -138,8 +143,8 @@ def load_checkpoint(path: Path, robot: Robot | None = None) -> Checkpoint:
 
 
 def _weights(path: Path, record: Path, sha256: str, robot: Robot | None) -> bytes:
-    """The weights that the record names: in their file, or beside it if a writer was killed."""
-    for candidate in (path, _next(path), path):  # again: a writer may just have renamed them
+    """Bytes of the weights with the record's hash, from their file or from the `.next` file of a killed writer."""
+    for candidate in (path, _next(path), path):  # the first again: a writer may have renamed the files meanwhile
         if candidate.is_file():
             content = _read(candidate, WEIGHT_BYTES, robot)
             if hashlib.sha256(content).hexdigest() == sha256:

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks of a checkpoint's record and tensors: types, names, shapes and values, in bounded time.
 
-With C context entries, n degrees of freedom, L learned features and hidden widths h, weights of
-`last_layer` are
+With C context entries, n degrees of freedom, L learned features and hidden widths h, the weights of `last_layer` are
 
     prior_mean (C,)   prior_covariance (C, C)   error_nm, disturbance_nm, drift_nm (n,)
     network.<i>.weight (h_i, h_{i-1})   network.<i>.bias (h_i,)   from the inputs to n L outputs
 
-and of `maml` output_scale (n,) and, for each method, network.* with n outputs and the step sizes
+The weights of `maml` are output_scale (n,) and, for each method, network.* with n outputs and the step sizes
 step.<i>.weight, step.<i>.bias (1,).
 """
 
@@ -29,7 +28,7 @@ from metarl_robot.core.robot import Robot
 Array = NDArray[np.float64]
 Shapes = dict[str, tuple[int, ...]]
 _Rule = tuple[Callable[[Any], object], str]
-"""(whether a value is allowed, in words)."""
+"""(predicate of an allowed value, its description)."""
 
 RECORD_BYTES = 4 * 2**20
 WEIGHT_BYTES = 64 * 2**20
@@ -37,17 +36,17 @@ _HEADER_BYTES = 2**20
 _DTYPES = ("F64", "F32")
 _DEFAULT_WIDTHS = {"last_layer": (64, 64), "maml": (64, 64, 64)}
 _METHODS = ("second_order", "first_order", "supervised")
-_INDEFINITE = -1e-6  # eigenvalues of a correlation matrix, rounding errors allowed
+_INDEFINITE = -1e-6  # smallest allowed eigenvalue of a correlation matrix; covers rounding errors
 
 
 def shown(value: Any, longest: int = 80) -> str:
-    """A value as a message shows it: short."""
+    """Short repr of a value for a message."""
     text = repr(value)
     return text if len(text) <= longest else f"{text[:longest]}…"
 
 
 def strict_json(path: Path, text: bytes) -> dict[str, Any]:
-    """A JSON object without a key given twice.
+    """Parse a JSON object and refuse duplicate keys.
 
     Raises:
         CheckpointError: not valid, not an object, nested too deeply, or a number too long.
@@ -71,7 +70,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def check_record(path: Path, meta: Mapping[str, Any]) -> None:
-    """Raise CheckpointError where a value that is needed is missing or of a wrong type."""
+    """Raise CheckpointError if a required value is missing or of a wrong type."""
     adapters = tuple(_DEFAULT_WIDTHS)
     names: _Rule = (_are_names, "a list of different names")
     rules: dict[str, _Rule] = {
@@ -118,7 +117,7 @@ def _are_methods(value: Any) -> bool:
 
 
 def _widths(meta: Mapping[str, Any]) -> Any:
-    """Hidden widths as configured; () where the record does not hold the configuration."""
+    """Configured hidden widths; () if the record does not hold the configuration."""
     config = meta.get("config")
     if not isinstance(config, dict) or "hidden" not in config:
         return ()
@@ -126,7 +125,7 @@ def _widths(meta: Mapping[str, Any]) -> Any:
 
 
 def check_header(path: Path, content: bytes) -> None:
-    """Raise CheckpointError where safetensors would read too much, or a type that is not used."""
+    """Raise CheckpointError if the header is too large or a tensor's number type is not allowed."""
     size = int.from_bytes(content[:8], "little")
     if len(content) < 8 or not 2 <= size <= min(len(content) - 8, _HEADER_BYTES):
         given = f"a header of {size} bytes"
@@ -139,7 +138,7 @@ def check_header(path: Path, content: bytes) -> None:
 
 
 def check_tensors(path: Path, tensors: Mapping[str, Array], meta: Mapping[str, Any], robot: Robot | None) -> None:
-    """Raise CheckpointError where names, shapes or values are not those of the record."""
+    """Raise CheckpointError if names, shapes or values contradict the record."""
     expected = _shapes(tensors, meta, robot)
     for name in sorted({*expected, *tensors}):
         wrong = _wrong_shape(expected.get(name), tensors.get(name)) or _wrong_values(name, tensors)
@@ -181,7 +180,7 @@ def _shapes(tensors: Mapping[str, Array], meta: Mapping[str, Any], robot: Robot 
 def _network(
     prefix: str, tensors: Mapping[str, Array], meta: Mapping[str, Any], inputs: int | None, outputs: int
 ) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Names and shapes of a network's tensors; what nothing tells is taken from the tensors."""
+    """Names and shapes of a network's tensors; sizes that the record does not hold are taken from the tensors."""
     first = tensors.get(f"{prefix}network.0.weight", np.zeros((0, 0)))
     own = (tensors[f"{prefix}network.{i}.bias"].size for i in range(_layers(prefix, tensors) - 1))
     widths = tuple(_widths(meta)) or tuple(own)
@@ -197,7 +196,7 @@ def _layers(prefix: str, tensors: Mapping[str, Array]) -> int:
 
 
 def _wrong_values(name: str, tensors: Mapping[str, Array]) -> str:
-    """What is wrong with the values of a tensor of the right shape, or nothing."""
+    """Describe the fault in the values of a tensor of the right shape; empty if there is none."""
     values = tensors[name]
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How tables, recordings and figures name a robot's coordinates."""
+"""Names of a robot's coordinates in tables, recordings and figures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Coordinates(NamedTuple):
 
 
 def coordinates(robot: Robot) -> Coordinates:
-    """The names for a robot: its joints, or pose and velocity of its base and what its actuators give."""
+    """Names for a robot: its joints, or pose and velocity of its base and the thrusts of its actuators."""
     names = robot.channel_names
     if not robot.floating:
         return Coordinates(

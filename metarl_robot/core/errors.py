@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The project's exceptions: one base class, so that a caller can catch all of them.
+"""The project's exceptions, with one base class so that a caller can catch all of them.
 
-A message is one paragraph: it says what was wrong, what was given and what is allowed. `shown` keeps it short, whatever
-was given.
+A message is one paragraph: the fault, the given value and the allowed values. `shown` keeps it short for any value.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ _MOST_NAMES = 40
 class MetaRLError(Exception):
     """Base of every error that this project raises on purpose.
 
-    bad_input: what was given is wrong; else work failed that was begun.
+    bad_input: True if the caller's input is wrong; False if a started task failed.
     """
 
     bad_input: ClassVar[bool] = True
@@ -38,7 +37,7 @@ class CheckpointError(MetaRLError):
 
 
 class MissingPackageError(MetaRLError):
-    """A Python package that the work needs is not installed; the message says how to install it."""
+    """A required Python package is not installed; the message says how to install it."""
 
     bad_input = False
 
@@ -47,11 +46,11 @@ class MissingPackageError(MetaRLError):
 
 
 class FaultError(MetaRLError):
-    """A run under a fault did not get as far as its fault."""
+    """A run under a fault ended before its fault began."""
 
 
 class UnknownNameError(MetaRLError):
-    """A name was given that is not among the valid ones."""
+    """A given name is not among the valid ones."""
 
     def __init__(self, what: str, given: str, valid: Iterable[str]) -> None:
         names = sorted(valid)
@@ -63,20 +62,20 @@ class UnknownNameError(MetaRLError):
 
 
 def shown(value: Any, limit: int = SHOWN_CHARACTERS) -> str:
-    """A value as a message shows it: its repr, at most `limit` characters of it, whatever the value holds."""
+    """Short repr of any value for a message, at most `limit` characters."""
     try:
         return shortened(_SHORT.repr(value), limit)
-    except ValueError:  # a number of more digits than Python writes
+    except ValueError:  # the number has more digits than Python converts
         return f"a {type(value).__name__} that is too long to write"
 
 
 def one_line(error: BaseException) -> str:
-    """An error's message on one line, at most some hundred characters of it."""
+    """An error's message on one line, at most some hundred characters."""
     return shortened(" ".join(str(error).split()) or type(error).__name__, 2 * SHOWN_CHARACTERS)
 
 
 def shortened(text: str, limit: int = SHOWN_CHARACTERS) -> str:
-    """At most `limit` characters of a text, its middle left out, on one line and printable."""
+    """A text on one line, printable, its middle left out where it has more than `limit` characters."""
     if len(text) > limit:
         text = f"{text[: limit // 2]} … {text[-limit // 4 :]}"
     return "".join(letter if letter.isprintable() else "�" for letter in text)

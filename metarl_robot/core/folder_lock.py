@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One process at a time in a folder; the lock ends with its process, however that ends."""
+"""A lock that admits one process at a time to a folder; it ends with its process, also after a kill."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from metarl_robot.core.errors import MetaRLError
 
 @contextmanager
 def locked_folder(folder: Path, remedy: str) -> Iterator[None]:
-    """Hold a lock on an existing folder; no file is left in it.
+    """Hold a lock on an existing folder; leaves no file in it.
 
     File systems that cannot lock a folder (some network ones) are used without a lock.
 
     Arguments:
-        remedy: what to do instead, for the message.
+        remedy: advice for the error message.
 
     Raises:
-        MetaRLError: another process holds it.
+        MetaRLError: another process holds the lock.
     """
     import fcntl  # not on Windows
 

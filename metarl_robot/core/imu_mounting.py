@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measurements of an IMU that is not mounted at the base's origin or not along its axes, as one at the base would give.
+"""Transforms IMU measurements to the base's origin and axes.
 
 With R the rotation from the IMU's axes to the base's, r the IMU's position in the base frame, ω the base's rate and α
-its angular acceleration (Groves, Principles of GNSS, Inertial and Multisensor Integrated Navigation, 2013, section 5.7;
-the body is rigid):
+its angular acceleration (Groves, Principles of GNSS, Inertial and Multisensor Integrated Navigation, 2013, section
+5.7; the body is rigid):
 
     ω = R ω_imu
     f = R f_imu − ω × (ω × r) − α × r
 
-α is the difference quotient of successive rates. Its mean over several measurements is that between the first and
-the last, so that averaging forces averages its noise, too.
+α is the difference quotient of successive rates. Its mean over several measurements is the quotient between the first
+and the last, so averaging forces also averages the noise of α.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from metarl_robot.safety.fallback_law import Inertial
 
 Array = NDArray[np.float64]
 
-MAX_DIFFERENCE_S = 0.05  # rates further apart say nothing of the angular acceleration
+MAX_DIFFERENCE_S = 0.05  # a larger interval gives no usable angular acceleration
 _NORM_TOLERANCE = 0.01
 
 
 class MountingError(MetaRLError):
-    """An IMU's mounting is not one."""
+    """An IMU's mounting is not a rotation and a position."""
 
 
 class ImuMounting:
-    """See the module's docstring. Keeps the last rate: one object for one stream of measurements."""
+    """IMU mounting for one stream of measurements; keeps the last rate."""
 
     def __init__(
         self, rotation_wxyz: Sequence[float] = (1.0, 0.0, 0.0, 0.0), position_m: Sequence[float] = (0.0, 0.0, 0.0)
@@ -54,7 +54,7 @@ class ImuMounting:
         self._last: tuple[float, Array] | None = None
 
     def to_base(self, measured: Inertial, stamp_s: float) -> Inertial:
-        """The measurement as one at the base's origin along its axes. All values must be finite."""
+        """Transform a measurement to the base's origin and axes. All values must be finite."""
         if self._aligned:
             return measured
         rate = rotation.rotate(self._turn, measured.rate)
@@ -65,7 +65,7 @@ class ImuMounting:
         return Inertial(force, rate, attitude)
 
     def _lever(self, rate: Array, stamp_s: float) -> Array:
-        """(3,) what the IMU feels because it is not at the origin."""
+        """Acceleration of the IMU relative to the base's origin, (3,) [m/s²]."""
         centripetal = rotation.cross(rate, rotation.cross(rate, self._place))
         last, self._last = self._last, (stamp_s, rate)
         if last is None or not 0.0 < stamp_s - last[0] <= MAX_DIFFERENCE_S:

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is looked at in an MJCF file before MuJoCo reads it: what would hang, exhaust or end the process there is
-refused.
+"""Checks an MJCF file before MuJoCo reads it; refuses content that would hang, exhaust or crash the process.
 
-Found by fuzzing MuJoCo 4: a model asset that names its own file is a segmentation fault; a `replicate`
-of 10^8 or `nkey` of 2·10^9 runs for ever. A document type is refused (entities), and sizes and numbers
-have bounds. The files that it includes are looked at, too.
+Fuzzing MuJoCo 4 found these: a model asset that names its own file is a segmentation fault; a `replicate` of 10^8 or
+an `nkey` of 2·10^9 runs for ever. A document type (entities) is refused, and sizes and numbers have bounds. Included
+files are checked too.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ LARGEST_NUMBER = 1e10
 LARGEST_COUNT = 8192
 _GENERATORS = ("replicate", "composite", "flexcomp", "flex", "hfield", "model", "attach", "plugin", "extension")
 _COUNTS = {
-    "size": None,  # all of them
+    "size": None,  # all attributes
     "texture": ("width", "height", "nchannel", "gridsize"),
     "sensor": ("nsample",),
     "option": ("iterations", "noslip_iterations", "ccd_iterations", "sdf_iterations", "sdf_initpoints"),
@@ -35,7 +34,11 @@ _REMEDY = "write the model out: mujoco.mj_saveLastXML saves it compiled"
 
 
 def check_mjcf(path: Path) -> None:
-    """Raises RobotError for what MuJoCo must not be given; names file, line, what was given and what is allowed."""
+    """Check a file and its includes.
+
+    Raises:
+        RobotError: MuJoCo must not read the file; the message names file, line, given and allowed values.
+    """
     waiting, seen = [path], {path}
     while waiting:
         file = waiting.pop()
@@ -48,7 +51,7 @@ def check_mjcf(path: Path) -> None:
 
 
 def _included(path: Path) -> Iterator[str]:
-    """Looks at one file; the files that it includes."""
+    """Check one file and yield the names of its includes."""
     look = _Look(path)
     try:
         with path.open("rb") as file:
@@ -65,7 +68,7 @@ def _included(path: Path) -> Iterator[str]:
 
 
 class _Look:
-    """Reads one file, element by element."""
+    """Checks one file, element by element."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._depth, self._count = path, 0, 0
@@ -107,7 +110,7 @@ class _Look:
 
 
 def _numbers(value: str) -> list[float]:
-    """The numbers of an attribute; none where it is text."""
+    """The numbers of an attribute; empty if it is text."""
     try:
         return [float(part) for part in value.split()]
     except ValueError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a compiled MuJoCo model is one of a robot that can be: finite numbers, masses and inertias within bounds."""
+"""Checks that the numbers of a compiled MuJoCo model are finite, and masses and inertias within bounds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LARGEST_GRAVITY_M_S2 = 100.0
 
 
 def check_physics(model: mujoco.MjModel, path: Path) -> None:
-    """Raises RobotError: names file, field, what it holds and what is allowed."""
+    """Raise RobotError for a value out of bounds; the message names file, field, value and allowed range."""
     for name, (lower, upper, unit) in _RANGES.items():
         values = np.asarray(getattr(model, name))
         wrong = values[~((values >= lower) & (values <= upper))]

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ROS 2 parameter files: a mapping of nodes to `ros__parameters`, as this package ships them in
-`models/<robot>/config`.
-"""
+"""ROS 2 parameter files, as shipped in `models/<robot>/config`: node names mapped to `ros__parameters`."""
 
 from __future__ import annotations
 
@@ -13,14 +11,14 @@ from metarl_robot.core.yaml_file import MakeError, read_yaml
 
 
 def read_parameters(path: Path, error: MakeError) -> dict[str, dict[str, Any]]:
-    """The parameters of each node that a file names. Raises `error`: names file, key and what is allowed."""
+    """Parameters by node name. Raises `error`, which names file, key and the allowed values."""
     content = read_yaml(path, error)
     nodes = _mapping(content, f"{path}: top level", error)
     return {node: _parameters(body, f"{path}: {node}", error) for node, body in nodes.items()}
 
 
 def parameters_below(values: dict[str, Any], key: str, source: str, error: MakeError) -> dict[str, Any]:
-    """The parameters below a prefix, which a file writes as a mapping of its own. Raises `error`."""
+    """Parameters below a prefix, written as a nested mapping. Raises `error`."""
     return _mapping(values.get(key), f"{source}: {key}", error)
 
 

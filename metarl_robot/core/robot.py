@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Robot descriptions: `models/<name>/robot.yaml`, validated when loaded. What every kind of robot has is here.
+"""Robot descriptions: `models/<name>/robot.yaml`, validated when loaded.
 
-A kind is a class (robots/<kind>/description.py). It says which keys its robot.yaml may have, turns them into arrays,
-checks them against the MJCF, and names the kind's classes in other rooms. Every key carries its unit, so that a value
-in another unit is a misspelt key.
+This module holds the parts that all kinds share. A kind is a class (robots/<kind>/description.py). It defines the
+keys of its robot.yaml, converts them to arrays, checks them against the MJCF, and names the kind's classes in other
+rooms. Every key carries its unit, so a value in another unit is a misspelt key.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _KINDS = {
 
 
 class Payload(BaseModel):
-    """Where a payload attaches and what the robot is rated for."""
+    """Attachment site and rated mass of the payload."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -46,7 +46,7 @@ class Payload(BaseModel):
 
 
 class RobotFile(BaseModel):
-    """What every kind's `robot.yaml` holds."""
+    """Keys of every kind's `robot.yaml`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -64,19 +64,19 @@ class Robot:
     Attributes:
         name: folder name below `models/`.
         kind: 'arm', 'quadrotor'.
-        course: what its references are made of, a class as 'module:name' (flat_outputs.py).
-        gate_law: how its gate stops it, a class as 'module:name' (fallback_law.py).
-        simulation: what simulates it, a class as 'module:name' (sim/kinds.py).
-        adapter_parts: what its adapters are made of, a module (adaptation/factory.py).
+        course: flat outputs of its references, a class as 'module:name' (flat_outputs.py).
+        gate_law: fallback law of its gate, a class as 'module:name' (fallback_law.py).
+        simulation: its simulation, a class as 'module:name' (sim/kinds.py).
+        adapter_parts: module with the parts of its adapters (adaptation/factory.py).
         controllers: its controllers, name → ControllerSpec as 'module:name' (control/factory.py).
-        family_model: the robot whose trained weights serve those of this kind without their own, or none.
-        channel_names: (nu,) what a command drives, in order: joints, rotors.
+        family_model: robot that provides trained weights to robots of this kind without their own; may be None.
+        channel_names: (nu,) names of a command's channels, in order: joints, rotors.
         nq, dof, nu: sizes of a position, of a velocity or generalised force, of a command.
         position_lower, position_upper: (dof,) [rad, m]; infinite where there is no limit.
         velocity_limit: (dof,) [rad/s, m/s].
         effort_lower, effort_limit: (nu,) least and greatest command [Nm, N]; effort_rate_limit: (nu,) per second.
-        home: (nq,) where it starts and waits.
-        control_period_s: seconds between two commands.
+        home: (nq,) start and waiting position.
+        control_period_s: time between two commands [s].
         payload_site: MJCF site that carries a payload (its frame is the payload's frame).
     """
 
@@ -110,7 +110,7 @@ class Robot:
 
     @property
     def floating(self) -> bool:
-        """Whether its base flies or rolls: q is then position and attitude, not joints."""
+        """Whether the base moves freely: q is then position and attitude instead of joints."""
         return self.nq != self.dof
 
     @property
@@ -119,20 +119,20 @@ class Robot:
 
     @property
     def joint_names(self) -> tuple[str, ...]:
-        """The channels of an arm."""
+        """The channel names, for an arm."""
         return self.channel_names
 
     @cached_property
     def mj_model(self) -> mujoco.MjModel:
-        """The nominal robot, compiled: read-only by convention; simulations compile their own."""
+        """Compiled nominal model; read-only by convention, simulations compile their own."""
         spec = self.mj_spec()
         try:
             return spec.compile()
-        except Exception as error:  # MuJoCo's own, ValueError, RuntimeError for what it did not foresee
+        except Exception as error:  # MuJoCo's own, ValueError, or RuntimeError
             raise RobotError(f"{self.folder}: MuJoCo cannot compile the model: {one_line(error)}") from error
 
     def mj_spec(self) -> mujoco.MjSpec:
-        """The nominal robot's MJCF, to be built upon. Raises RobotError."""
+        """MJCF of the nominal robot, as an editable spec. Raises RobotError."""
         raise NotImplementedError
 
     def check_model(self) -> None:
@@ -150,15 +150,16 @@ def load_robot(
 ) -> Robot:
     """Load and validate a robot by name (`panda`) or by folder (`/path/to/my_arm`).
 
-    check_model False: only robot.yaml is read and MuJoCo is not imported, for a process that needs the limits alone.
-    of_kind: refuse a robot of another kind; empty: any.
+    Arguments:
+        check_model: False reads robot.yaml only, without importing MuJoCo, for a process that needs the limits alone.
+        of_kind: refuse a robot of another kind; empty: any.
 
     Returns:
         The kind's own subclass of Robot.
 
     Raises:
-        UnknownNameError: no such robot, or no such kind; the message lists those there are.
-        RobotError: robot.yaml or the MJCF is wrong; the message names file, key and what is allowed.
+        UnknownNameError: no such robot, or no such kind; the message lists the valid names.
+        RobotError: robot.yaml or the MJCF is wrong; the message names file, key and the allowed values.
     """
     path = _description_file(str(name_or_folder), models_dir)
     folder = path.parent
@@ -181,16 +182,16 @@ def load_robot(
 
 
 def _description_file(name_or_folder: str, models_dir: Path) -> Path:
-    """The robot.yaml of a folder, or of a name below `models_dir`. Raises UnknownNameError."""
+    """Find the robot.yaml of a folder, or of a name below `models_dir`. Raises UnknownNameError."""
     for folder in (Path(name_or_folder), models_dir / name_or_folder):
-        with suppress(OSError, ValueError):  # a name that no file can have
+        with suppress(OSError, ValueError):  # not a valid file name
             if (folder / "robot.yaml").is_file():
                 return folder / "robot.yaml"
     raise UnknownNameError("robot", name_or_folder, available_robots(models_dir))
 
 
 def kind_of(name: Any) -> type[Robot]:
-    """A kind of robot by its name; what belongs to it in other rooms is named there. Raises UnknownNameError."""
+    """Class of a kind by name; it names the kind's classes in other rooms. Raises UnknownNameError."""
     if not isinstance(name, str) or name not in _KINDS:
         raise UnknownNameError("kind of robot", name if isinstance(name, str) else shown(name), _KINDS)
     found: type[Robot] = named(_KINDS[name])
@@ -198,7 +199,7 @@ def kind_of(name: Any) -> type[Robot]:
 
 
 def named(place: str) -> Any:
-    """What is named 'module:name', imported when asked for."""
+    """Import the object named 'module:name'."""
     module, attribute = place.split(":")
     return getattr(import_module(module), attribute)
 

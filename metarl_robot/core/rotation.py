@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rotations as unit quaternions, wxyz, that take body coordinates to world coordinates: v_world = rotate(q, v_body).
+"""Rotations as unit quaternions wxyz [body→world]: v_world = rotate(q, v_body).
 
-Every function takes any number of leading axes, which broadcast: q (..., 4), vectors (..., 3). Numpy alone, and written
-out in components, so that one call on a single quaternion takes microseconds. Formulas: Solà, "Quaternion kinematics
-for the error-state Kalman filter", arXiv 1711.02508, 2017, sections 1-4 (Hamilton's convention, as MuJoCo and ROS).
+Leading axes broadcast: q (..., 4), vectors (..., 3). Products are written out in components, so that one call on a
+single quaternion takes microseconds. Formulas: Solà, "Quaternion kinematics for the error-state Kalman filter", arXiv
+1711.02508, 2017, sections 1-4 (Hamilton's convention, as in MuJoCo and ROS).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ IDENTITY: Array = np.array([1.0, 0.0, 0.0, 0.0])
 IDENTITY.setflags(write=False)
 _CONJUGATE: Array = np.array([1.0, -1.0, -1.0, -1.0])
 
-_SMALL = 1e-12  # below this a norm is taken for zero
+_SMALL = 1e-12  # smaller norms count as zero
 
 
 def cross(a: Array, b: Array) -> Array:
@@ -61,24 +61,24 @@ def multiply(p: Array, q: Array) -> Array:
 
 
 def inverse(q: Array) -> Array:
-    """The opposite rotation."""
+    """Inverse rotation."""
     return np.asarray(q * _CONJUGATE)
 
 
 def rotate(q: Array, v: Array) -> Array:
-    """Body coordinates to world coordinates."""
+    """Transform body coordinates to world coordinates."""
     u = q[..., 1:]
     t = 2.0 * cross(u, v)
     return np.asarray(v + q[..., :1] * t + cross(u, t))
 
 
 def rotate_back(q: Array, v: Array) -> Array:
-    """World coordinates to body coordinates."""
+    """Transform world coordinates to body coordinates."""
     return rotate(inverse(q), v)
 
 
 def exp(phi: Array) -> Array:
-    """The quaternion of a rotation vector phi [rad]: by |phi| about its direction."""
+    """Quaternion of a rotation vector phi [rad]: by |phi| about its direction."""
     half = 0.5 * np.sqrt((phi * phi).sum(-1))
     out = np.empty((*phi.shape[:-1], 4))
     out[..., 0] = np.cos(half)
@@ -87,7 +87,7 @@ def exp(phi: Array) -> Array:
 
 
 def log(q: Array) -> Array:
-    """The shortest rotation vector [rad] of q, |phi| <= pi; q and -q give the same."""
+    """Shortest rotation vector [rad] of q, |phi| <= pi; the same for q and -q."""
     w = q[..., :1]
     u = np.where(w < 0.0, -q[..., 1:], q[..., 1:])
     sine = np.sqrt((u * u).sum(-1, keepdims=True))
@@ -96,17 +96,17 @@ def log(q: Array) -> Array:
 
 
 def error(q: Array, target: Array) -> Array:
-    """The rotation vector [rad; body q] that takes q to target, the short way."""
+    """Shortest rotation vector [rad; body q] from q to target."""
     return log(multiply(inverse(q), target))
 
 
 def integrate(q: Array, rate: Array, dt: float) -> Array:
-    """Attitude q after turning for dt [s] at rate [rad/s; body], held constant; exactly normalised."""
+    """Rotate q for dt [s] at a constant rate [rad/s; body]; the result is normalised."""
     return normalise(multiply(q, exp(rate * dt)))
 
 
 def to_matrix(q: Array) -> Array:
-    """R (..., 3, 3): v_world = R v_body."""
+    """Rotation matrix R (..., 3, 3): v_world = R v_body."""
     w, x, y, z = q[..., 0], q[..., 1], q[..., 2], q[..., 3]
     out = np.empty((*q.shape[:-1], 3, 3))
     out[..., 0, 0] = 1.0 - 2.0 * (y * y + z * z)
@@ -119,9 +119,9 @@ def to_matrix(q: Array) -> Array:
 
 
 def from_matrix(r: Array) -> Array:
-    """The quaternion with w >= 0 of a rotation matrix (..., 3, 3); accurate at every angle (Shepperd, J.
+    """Quaternion with w >= 0 of a rotation matrix (..., 3, 3), accurate at every angle.
 
-    Guidance 1978).
+    Source: Shepperd, J. Guidance 1978.
     """
     xx, yy, zz = r[..., 0, 0], r[..., 1, 1], r[..., 2, 2]
     products = np.empty((*r.shape[:-2], 4, 4))  # 4 q qᵀ
@@ -144,7 +144,7 @@ def from_matrix(r: Array) -> Array:
 
 
 def from_yaw(yaw: ArrayLike) -> Array:
-    """Level, nose `yaw` [rad] counter-clockwise from world x. yaw: (...)."""
+    """Level attitude with body x at `yaw` [rad], counter-clockwise from world x; yaw (...)."""
     half = 0.5 * np.asarray(yaw, float)
     out = np.zeros((*half.shape, 4))
     out[..., 0], out[..., 3] = np.cos(half), np.sin(half)
@@ -152,13 +152,13 @@ def from_yaw(yaw: ArrayLike) -> Array:
 
 
 def yaw(q: Array) -> Array:
-    """(...) heading of body x in the world's horizontal plane [rad], in (-pi, pi]."""
+    """Heading of body x in the world's horizontal plane, (...) [rad], in (-pi, pi]."""
     w, x, y, z = q[..., 0], q[..., 1], q[..., 2], q[..., 3]
     return np.asarray(np.arctan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z)))
 
 
 def up(q: Array) -> Array:
-    """(..., 3) body z in the world."""
+    """Body z in the world, (..., 3)."""
     w, x, y, z = q[..., 0], q[..., 1], q[..., 2], q[..., 3]
     out = np.empty((*q.shape[:-1], 3))
     out[..., 0] = 2.0 * (x * z + w * y)
@@ -168,17 +168,17 @@ def up(q: Array) -> Array:
 
 
 def tilt(q: Array) -> Array:
-    """(...) angle between body z and world z [rad], in [0, pi]."""
+    """Angle between body z and world z, (...) [rad], in [0, pi]."""
     z = up(q)
     return np.asarray(np.arctan2(np.sqrt(z[..., 0] ** 2 + z[..., 1] ** 2), z[..., 2]))
 
 
 def nearest_sign(q: Array, to: Array) -> Array:
-    """Of q and -q (the same rotation), whichever is nearer to `to`."""
+    """Return q or -q (the same rotation), the one nearer to `to`."""
     return np.where((q * to).sum(-1, keepdims=True) < 0.0, -q, q)
 
 
 def continuous(q: Array) -> Array:
-    """(N, 4) with signs such that consecutive quaternions have a positive dot product; the first keeps its sign."""
+    """Choose signs so that consecutive quaternions (N, 4) have a non-negative dot product; the first keeps its sign."""
     flips = np.where((q[1:] * q[:-1]).sum(-1) < 0.0, -1.0, 1.0)
     return np.asarray(q * np.concatenate([[1.0], np.cumprod(flips)])[:, None])

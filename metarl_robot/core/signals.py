@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What flows around the control loop: state in, command out, with status as data.
+"""Signals of the control loop: states, references, commands and their status.
 
-For an arm q and v are joint positions [rad] and velocities [rad/s] in joint order, and a command is a joint effort
-[Nm]. For a floating base q is position [m; world] and attitude (qw, qx, qy, qz) [body→world], v is linear [m/s; world]
-and angular velocity [rad/s; body], and a command is what its actuators give, a quadrotor's rotor thrusts [N].
+For an arm, q and v are joint positions [rad] and velocities [rad/s] in joint order, and a command is a joint effort
+[Nm]. For a floating base, q is position [m; world] and attitude (qw, qx, qy, qz) [body→world], v is linear velocity
+[m/s; world] and angular velocity [rad/s; body], and a command holds the actuators' outputs: a quadrotor's rotor
+thrusts [N].
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class State:
-    """A measured state: q (nq,), v (nv,); specific_force (3,) where there is an accelerometer, its mean since the last
-    state [m/s²].
+    """A measured state: q (nq,), v (nv,).
+
+    specific_force: mean since the last state, (3,) [m/s²]; None without an accelerometer.
     """
 
     q: Array
@@ -42,13 +44,13 @@ class Reference(Protocol):
     """A trajectory that can be sampled at any time."""
 
     def sample(self, times: Array) -> Setpoints:
-        """Setpoints at absolute times (N,) [s], the clock of `Controller.step`."""
+        """Setpoints at absolute times (N,) [s], on the clock of `Controller.step`."""
         ...
 
 
 @dataclass(frozen=True)
 class Context:
-    """What an adapter believes about the task at hand.
+    """An adapter's estimate of the task.
 
     names: (n_z,) labels, with units; mean, std: (n_z,) posterior marginals.
     """
@@ -71,7 +73,7 @@ EMPTY_CONTEXT = Context(names=(), mean=np.zeros(0), std=np.zeros(0))
 
 @dataclass(frozen=True)
 class Plan:
-    """What the controller intends: times (N,) absolute [s], q (N, nq), v (N, nv), effort (N, nu)."""
+    """The controller's plan: times (N,) absolute [s], q (N, nq), v (N, nv), effort (N, nu)."""
 
     times: Array
     q: Array
@@ -80,7 +82,7 @@ class Plan:
 
 
 class Status(Enum):
-    """How a command came about."""
+    """Origin of a command."""
 
     SOLVED = "solved"
     DEGRADED = "degraded"
@@ -89,10 +91,10 @@ class Status(Enum):
 
 @dataclass(frozen=True)
 class Command:
-    """One command: effort (nu,), finite and within the robot's limits whatever the status.
+    """One command: effort (nu,), finite and within the robot's limits for every status.
 
     status: SOLVED, DEGRADED (limits relaxed, or the last plan is followed) or FAILED (braking).
-    message: why, when not SOLVED.
+    message: the reason for a status other than SOLVED.
     """
 
     effort: Array

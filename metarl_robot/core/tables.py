@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labelled tables of numbers in a std_msgs/Float64MultiArray: what the nodes publish where ROS has no message for it.
+"""Named tables of numbers in a std_msgs/Float64MultiArray, for data that has no ROS message of its own.
 
-A table has a stamp, rows and columns, each with a name. In the message's layout the label of the first dimension holds
-the stamp and the rows' names, `12.345000000 mean,std`, and of a command its source, `12.345000000 effort 4f0c2a91`; the
-label of the second the columns' names, `payload_mass_kg,…`; the data is row by row. Who does not know the labels sees a
-plain matrix. Nothing here imports ROS: a message read from a recording will do as well as a live one.
+A table has a stamp, and its rows and columns have names. The label of the first dimension holds the stamp and the
+rows' names, `12.345000000 mean,std`; a command adds its source, `12.345000000 effort 4f0c2a91`. The label of the
+second dimension holds the columns' names, `payload_mass_kg,…`. The data is row by row, so a reader that ignores the
+labels sees a plain matrix. This module does not import ROS: it also reads messages from a recording.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ NANOSECONDS = 1_000_000_000
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """stamp_ns: when. rows: (R,) names, columns: (C,) names, values: (R, C). source: a name of its sender's process;
-    may be empty.
+    """A stamp [ns], names of rows (R,) and columns (C,), and values (R, C).
+
+    source: name of the sender's process; may be empty.
     """
 
     stamp_ns: int
@@ -40,13 +41,13 @@ class Table:
         return self.stamp_ns / NANOSECONDS
 
     def row(self, name: str) -> Array:
-        """(C,) values of one row. Raises SignalError for an unknown name."""
+        """Values of one row, (C,). Raises SignalError for an unknown name."""
         if name not in self.rows:
             raise SignalError(f"table: no row '{name}'; there are: {shortened(', '.join(self.rows))}")
         return self.values[self.rows.index(name)]
 
     def value(self, column: str, row: str | None = None) -> float:
-        """One number; row: default the first. Raises SignalError for an unknown name."""
+        """One number, by default of the first row. Raises SignalError for an unknown name."""
         if column not in self.columns:
             raise SignalError(f"table: no column '{column}'; there are: {shortened(', '.join(self.columns))}")
         values = self.values[0] if row is None else self.row(row)
@@ -68,11 +69,10 @@ _LAST_NS = 2**63 - 1
 
 
 def table_of(message: Any) -> Table:
-    """The table in a Float64MultiArray.
+    """Parse a Float64MultiArray.
 
     Raises:
-        SignalError: the message is not one of ours, its sizes contradict its labels, or it is larger than a table can
-            be.
+        SignalError: the labels do not have this format, contradict the sizes, or the table is too large.
     """
     dimensions = message.layout.dim
     if len(dimensions) != 2:
@@ -100,7 +100,7 @@ def table_of(message: Any) -> Table:
 
 
 def _stamp_ns(text: str) -> int | None:
-    """Nanoseconds of `<seconds>.<9 digits>` in ASCII, if 64 bits hold them."""
+    """Nanoseconds of `<seconds>.<9 digits>` in ASCII; None if it is malformed or exceeds 64 bits."""
     found = _STAMP.fullmatch(text)
     if found is None:
         return None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What pydantic found wrong with a file or with options, as one paragraph: key, given, allowed."""
+"""Pydantic's validation errors of a file or of options, as one paragraph: key, given, allowed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Place = tuple[int | str, ...]
 
 
 def between(lower: float, upper: float) -> Any:
-    """A field's range; NaN and infinity are outside."""
+    """Range of a field; excludes NaN and infinity."""
     return Field(ge=lower, le=upper, allow_inf_nan=False)
 
 
@@ -29,20 +29,21 @@ def _printable(text: str) -> str:
 
 
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*$", max_length=_LONGEST_NAME)]
-"""Names a folder or file: letters, digits, _ and -, so that it cannot lead out of a folder."""
+"""Name of a folder or file: letters, digits, _ and -, so that it cannot lead out of a folder."""
 Label = Annotated[
     str,
     Field(pattern=r"^[\w./:+-]+$", min_length=1, max_length=_LONGEST_NAME),
     AfterValidator(_printable),
 ]
-"""Names a joint, rotor, site or frame: no spaces and commas, which separate names in tables, and nothing that XML reads
-as its own.
+"""Name of a joint, rotor, site or frame.
+
+It has no space or comma, which separate names in tables, and no character with a meaning in XML.
 """
 Text = Annotated[str, Field(max_length=_LONGEST_TEXT), AfterValidator(_printable)]
 
 
 def check_unique(names: Iterable[str]) -> None:
-    """Raises ValueError for a name that is given twice."""
+    """Raise ValueError for a duplicate name."""
     seen: set[str] = set()
     for name in names:
         if name in seen:
@@ -51,7 +52,7 @@ def check_unique(names: Iterable[str]) -> None:
 
 
 def faults(error: ValidationError, model: type[BaseModel], label: Callable[[str], str] = str) -> str:
-    """The first few faults: `key: message (given: …); allowed: …`. label: how a key is written."""
+    """The first few faults as `key: message (given: …); allowed: …`. label: formats a key."""
     items = error.errors(include_url=False, include_context=False)
     said = [_fault(item, model, label) for item in items[:_MOST_FAULTS]]
     more = [f"and {len(items) - _MOST_FAULTS} more"] if len(items) > _MOST_FAULTS else []
@@ -74,7 +75,7 @@ def _allowed_at(kind: str, model: type[BaseModel], place: Place) -> str:
 
 
 def allowed(info: FieldInfo) -> str:
-    """The choices or the range of a field, of each entry where it is a list; empty where anything is allowed."""
+    """Choices or range of a field, or of each entry of a list; empty if every value is allowed."""
     if get_origin(info.annotation) is Literal:
         return "one of " + ", ".join(str(choice) for choice in get_args(info.annotation))
     lower, upper = bounds(info)
@@ -105,7 +106,7 @@ def is_list(info: FieldInfo) -> bool:
 
 
 def _field_at(model: type[BaseModel], place: Place) -> FieldInfo | None:
-    """The field at a place in the file, or the one whose entry is there."""
+    """The field at a place in the file, or the list field that holds the entry there."""
     names = [i for i, part in enumerate(place) if isinstance(part, str)]
     if not names:
         return None
@@ -113,7 +114,7 @@ def _field_at(model: type[BaseModel], place: Place) -> FieldInfo | None:
 
 
 def _model_at(model: type[BaseModel], place: Place) -> type[BaseModel]:
-    """The model of the mapping at a place in the file."""
+    """Model of the mapping at a place in the file."""
     for key in place:
         if isinstance(key, str) and key in model.model_fields:
             model = _model_in(model.model_fields[key].annotation)
@@ -121,7 +122,7 @@ def _model_at(model: type[BaseModel], place: Place) -> type[BaseModel]:
 
 
 def _model_in(annotation: Any) -> type[BaseModel]:
-    """The pydantic model in an annotation such as `Payload` or `tuple[JointLimits, ...]`."""
+    """Pydantic model in an annotation such as `Payload` or `tuple[JointLimits, ...]`."""
     for part in (annotation, *getattr(annotation, "__args__", ())):
         if isinstance(part, type) and issubclass(part, BaseModel):
             return part

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading YAML, and JSON, that others wrote: within bounds, or refused with its line.
+"""Reads untrusted YAML and JSON within bounds; refuses other content with its line.
 
-The bounds on size, depth and number of values hold before anything is built: the file is read as
-a stream of events first. An alias counts as all that it stands for, so that a few lines that
-stand for millions of values are refused. Keys are texts and unique. A date is text. A number has
-at most 64 bits, or the range of a double. Only the tags of plain data are allowed: nothing in a
-file can name a Python object.
+The file is first read as a stream of events, so that the bounds on size, depth and number of values hold before
+anything is built. An alias counts as its whole expansion: a few lines that expand to millions of values are refused.
+Keys are unique texts. A date is text. A number has at most 64 bits, or the range of a double. Only the tags of plain
+data are allowed, so a file cannot name a Python object.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from metarl_robot.core.errors import MetaRLError, shortened, shown
 MOST_BYTES = 1 << 20
 MOST_VALUES = 50_000
 MOST_DEPTH = 40
-_LONGEST_NUMBER = 400  # characters: the longest double, written out
+_LONGEST_NUMBER = 400  # characters of the longest double, written out
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "seq", "map", "merge")}
 _FAST = hasattr(yaml, "CSafeLoader")
 _Base: Any = yaml.CSafeLoader if _FAST else yaml.SafeLoader
@@ -31,10 +30,10 @@ MakeError = Callable[[str], MetaRLError]
 
 
 def read_yaml(path: Path, error: MakeError = MetaRLError) -> Any:
-    """The content of a YAML or JSON file.
+    """Read a YAML or JSON file.
 
     Raises:
-        error: the file cannot be read, is not YAML or is beyond a bound; the message names file and line.
+        error: the file cannot be read, is not YAML or exceeds a bound; the message names file and line.
     """
     try:
         with path.open("rb") as file:
@@ -51,7 +50,7 @@ def read_yaml(path: Path, error: MakeError = MetaRLError) -> Any:
 
 
 def parse_yaml(text: str, source: str, error: MakeError = MetaRLError) -> Any:
-    """The value of a YAML text; source: its file, for messages. Raises `error`."""
+    """Parse a YAML text; source names its file in messages. Raises `error`."""
     if len(text) > MOST_BYTES:
         raise error(f"{source}: is longer than the {MOST_BYTES} characters that are allowed")
     try:
@@ -64,7 +63,7 @@ def parse_yaml(text: str, source: str, error: MakeError = MetaRLError) -> Any:
 
 
 class _Refused(yaml.MarkedYAMLError):
-    """Valid YAML beyond our bounds."""
+    """Valid YAML beyond the bounds."""
 
     def __init__(self, problem: str, mark: Any) -> None:
         super().__init__(problem=problem, problem_mark=mark)
@@ -79,7 +78,7 @@ def _load(text: str) -> Any:
 
 
 def _check_events(text: str) -> None:
-    """Walk through the events without building anything; an alias counts as what it stands for."""
+    """Check tags and bounds without building anything; an alias counts as its expansion."""
     sizes: dict[str, int] = {}
     open_nodes: list[tuple[str | None, int]] = []
     count = 0
@@ -118,7 +117,7 @@ def _check_tag(event: Any) -> None:
 
 
 class _Loader(_Base):
-    """Plain data: texts, numbers, truth values, lists and mappings with unique texts as keys."""
+    """Loads plain data: texts, numbers, booleans, lists and mappings with unique texts as keys."""
 
     def construct_object(self, node: Any, deep: bool = False) -> Any:
         try:
@@ -130,7 +129,7 @@ class _Loader(_Base):
             ) from problem
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Keys are checked before `<<` adds those of other mappings, which they may override."""
+        """Check keys before `<<` merges other mappings; a mapping may override merged keys."""
         seen = set()
         for key, _ in node.value:
             name = key.value if isinstance(key, yaml.ScalarNode) else None
@@ -156,7 +155,7 @@ class _Loader(_Base):
 
 
 def _finite_or_said(value: float, node: Any) -> float:
-    """Infinity only where the file says `.inf`: 1e999 is a mistake."""
+    """Allow infinity only where the file says `.inf`; 1e999 is refused."""
     if math.isinf(value) and "inf" not in node.value.lower():
         raise _Refused(f"{shortened(node.value, 60)} is beyond the range of numbers", node.start_mark)
     return value
@@ -172,7 +171,7 @@ _Loader.yaml_implicit_resolvers = {
 
 
 def _problem(error: yaml.YAMLError) -> str:
-    """One line: where, and what is wrong."""
+    """Line and description of an error, on one line."""
     mark = getattr(error, "problem_mark", None)
     place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
     parts = [part for part in (getattr(error, "context", None), getattr(error, "problem", None)) if part]

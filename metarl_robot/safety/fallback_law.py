@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the gate does when nobody else commands, by kind of robot: the law that stops it, and the law's numbers.
+"""Fallback laws: how the gate stops a robot without a controller, and their parameters.
 
-A kind names its law (`Robot.gate_law`): an arm brakes and holds, a quadrotor levels, descends and stops its motors
-(robots/<kind>/fallback.py). A law has no model but what robot.yaml says, and imports nothing but numpy: it
-lives in the gate's process.
+A kind names its law (`Robot.gate_law`): an arm stops and holds; a quadrotor levels, descends and stops its motors
+(robots/<kind>/fallback.py). A law runs in the gate's process. It has no model beyond robot.yaml and imports only
+numpy.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ Array = NDArray[np.float64]
 
 
 class GateError(MetaRLError):
-    """The gate's configuration does not fit the robot, or a request was refused; the message says what is missing."""
+    """The gate's configuration does not fit the robot, or a request was refused; the message gives the reason."""
 
 
 class GateConfig(BaseModel):
-    """The gate's numbers for every kind of robot; a kind's law adds its own."""
+    """The gate's parameters for every kind of robot; a kind's law adds its own."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -66,9 +66,11 @@ class GateConfig(BaseModel):
 
 @dataclass(frozen=True)
 class Inertial:
-    """A measurement of an IMU: specific force (3,) [m/s^2; body], rate (3,) [rad/s; body], and attitude (4,) [wxyz;
-    body to any
-    frame whose z is up], None where it tells none."""
+    """An IMU measurement.
+
+    specific_force: (3,) [m/s²; body]. rate: (3,) [rad/s; body].
+    attitude: (4,) [wxyz; body to any frame whose z is up]; None if the IMU measures none.
+    """
 
     specific_force: Array
     rate: Array
@@ -76,8 +78,9 @@ class Inertial:
 
 
 class Danger(NamedTuple):
-    """Why a robot must be stopped, and latched, whatever is commanded. cause: a word for counting; reason: with
-    numbers.
+    """Reason to stop and latch, independent of the command.
+
+    cause: a word for counting; reason: a text with numbers.
     """
 
     cause: str
@@ -85,9 +88,9 @@ class Danger(NamedTuple):
 
 
 class GateLaw(Protocol):
-    """One robot's way to stop.
+    """The fallback law of one robot.
 
-    Made once with the gate; `begin` is called whenever a stop begins, `effort` at each tick of it.
+    The gate makes it once. It calls `begin` when a stop begins and `effort` at each tick of the stop.
     """
 
     config: ClassVar[type[GateConfig]]
@@ -95,69 +98,65 @@ class GateLaw(Protocol):
     def __init__(self, robot: Any, config: Any) -> None: ...
 
     def configure(self, config: Any) -> None:
-        """Take new numbers; a stop in progress may go on with the old ones.
+        """Change the parameters; a stop in progress may continue with the old ones.
 
-        Raises GateError when they do not fit the robot.
+        Raises GateError if they do not fit the robot.
         """
         ...
 
     @property
     def start_effort(self) -> Array | None:
-        """(nu,) what the first command may differ from by the effort rate; None: it may be anything within limits."""
+        """Effort from which the first command is rate-limited, (nu,); None: no rate limit."""
         ...
 
     @property
     def off(self) -> bool:
-        """Whether the stop has ended with the actuators switched off: then zeros are sent, at once, whatever the limits
-        say.
-        """
+        """Whether the stop ended with the actuators off: zeros are then sent at once, regardless of the limits."""
         ...
 
     @property
     def static_effort(self) -> Array:
-        """(nu,) what holds the robot without feedback, as far as is known."""
+        """Best known effort that holds the robot without feedback, (nu,)."""
         ...
 
     def passed(self, effort: Array, state: State | None, dt_s: float) -> None:
-        """A controller's effort was sent, `dt_s` after the one before: what it says of what holds the robot is taken
-        in.
-        """
+        """Update the holding effort from a controller's effort that was sent `dt_s` after the previous one."""
         ...
 
     def begin(self, state: State) -> None:
-        """A stop begins with this state, or goes on with it after a time without any."""
+        """Begin a stop in this state, or continue it after a time without states."""
         ...
 
     def effort(self, state: State, dt_s: float) -> Array:
-        """(nu,), not yet clipped; `dt_s` since the last call."""
+        """Effort (nu,), not yet clipped; `dt_s` since the last call."""
         ...
 
     def blind_effort(self, inertial: Inertial | None, dt_s: float) -> Array:
-        """(nu,) when there is no usable state: from an IMU if there is one."""
+        """Effort (nu,) without a usable state, from IMU measurements if there are any."""
         ...
 
     def at_rest(self, state: State) -> bool:
-        """Whether the stop is over and the robot stands."""
+        """Whether the stop is over and the robot is at rest."""
         ...
 
     def release(self) -> None:
-        """The stop is over: commands pass again."""
+        """End the stop: commands pass again."""
         ...
 
     def danger(self, state: State) -> Danger | None:
-        """Whether this state calls for a stop by itself."""
+        """Reason to stop in this state; None if there is none."""
         ...
 
 
 def law_of(robot: Robot) -> type[GateLaw]:
-    """The law of the robot's kind."""
+    """Fallback law of the robot's kind."""
     module, name = robot.gate_law.split(":")
     law: type[GateLaw] = getattr(import_module(module), name)
     return law
 
 
 def gate_config(robot: Robot) -> type[GateConfig]:
-    """The numbers that the gate of such a robot has."""
+    """Configuration class of the robot's gate."""
     return law_of(robot).config
 
 

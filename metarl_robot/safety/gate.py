@@ -1,37 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The gate: the last thing between a controller and the robot, as pure logic without ROS, physics or learning.
+"""The gate between a controller and the robot: pure logic without ROS, physics or learning.
 
-It sees every state and every command with two times each: the stamp (the clock of the robot or of the simulation) and
-when it arrived (this machine's steady clock). Each tick it decides what the robot is sent:
+Each state and command has two times: its stamp (clock of the robot or the simulation) and its arrival (this machine's
+steady clock). Each tick the gate decides what to send to the robot:
 
-    WAITING   nothing has been sent yet, and nothing is sent: the robot's own brakes hold it
-    PASSING   the newest command, clipped to the effort limits and to the effort rate
-    BRAKING   commands stopped, or an emergency stop: the law of the robot's kind brings it to rest (fallback_law.py)
-    HOLDING   it stands: an arm is held there, not limp; a quadrotor has landed and its motors are off
-    BLIND     no usable state: what the law can do without. As soon as states come again it brakes from where the robot
-    is.
+    WAITING   nothing: no command has passed yet; the robot's own brakes hold it
+    PASSING   the newest command, clipped to the effort limits and the effort rate
+    BRAKING   the effort of the fallback law (fallback_law.py), which brings the robot to rest
+    HOLDING   the robot is at rest: the law holds an arm in place; a quadrotor has landed and its motors are off
+    BLIND     the effort of the fallback law without a usable state; when states return, the law brakes from there
 
-Leaving PASSING: the newest command is older than `command_timeout_s` by either clock, the newest good state is older
-than `state_timeout_s`, the law sees danger (a joint above `overspeed_ratio` times its velocity limit, a quadrotor that
-tips over), the time base changed, or `estop()`. Between the last command and the deadline that command is held.
+Stop: the gate leaves PASSING when the newest command is older than `command_timeout_s` or the newest good state older
+than `state_timeout_s`, by either clock; when the law reports danger (a joint above `overspeed_ratio` times its
+velocity limit, a quadrotor that tips over); when the time base changes; or after `estop()`. Until its timeout the
+last command is held.
 
-Coming back: by itself when commands have been good again for `RESUME_STREAK_S`, but no later than `auto_resume_s` after
-the first of a series of stops: who stops again and again is not let back in. After that, after danger and after every
-emergency stop, only when `rearm()` is called while states and commands are fresh and the robot stands. A refused
-command (wrong size, not finite, a stamp out of order or out of time, another source) counts as none: the deadline of
-the last good one goes on.
+Resume: the gate passes commands again after `RESUME_STREAK_S` of good ones, but only within `auto_resume_s` of the
+first of a series of stops. Repeated stops latch, and so do danger and emergency stops. A latched gate needs
+`rearm()`, with fresh states, fresh commands and a robot at rest. A refused command (wrong size, not finite, a stamp
+out of order or out of time, another source) does not reset the timeout.
 
-Source: the gate keeps to the source whose commands it accepted first. Another one's are refused; they are accepted
-while nothing passes without `rearm()` (WAITING, latched) and the source before has been silent for `command_timeout_s`:
-a controller that was restarted.
+Source: the gate accepts the source of its first accepted command only. It accepts another one (a restarted
+controller) while it is WAITING or latched and the previous source has been silent for `command_timeout_s`.
 
-Times by one clock only: in lockstep with a simulation the stamps are the only clock, and `tick` is given no steady
-time.
+Lockstep with a simulation: the stamps are the only clock, and `tick` gets no steady time.
 
-What holds whatever comes in is stated and checked in gate_invariants.py. Efforts change by no more than the effort rate
-times the time that has passed by the clock of `tick`. That clock counts forwards only: where it stands still, goes
-back, is not a number or leaps by more than `LEAP_S`, no time has passed. Credit for one control period is there at the
-start and never more is saved up.
+gate_invariants.py states and checks the invariants for any input. Efforts change by no more than the effort rate
+times the time passed by the clock of `tick`. That clock counts forwards only: no time passes if it stands still, goes
+back, is not a number or leaps by more than `LEAP_S`. The credit starts at one control period and never exceeds the
+larger of that and the last tick.
 """
 
 from __future__ import annotations
@@ -52,15 +49,15 @@ from metarl_robot.safety.input_validation import InertialIntake, Rejection, Stat
 
 Array = NDArray[np.float64]
 
-RESUME_STREAK_S = 0.05  # commands must be good for so long before they pass again by themselves
-# a longer gap between two ticks allows no larger change of effort and no longer step of the law than this
+RESUME_STREAK_S = 0.05  # commands must be good for this long before they pass again without `rearm`
+# longest tick: longer gaps allow no larger change of effort and no longer step of the law
 MAX_TICK_S = 0.05
-LEAP_S = 0.25  # time that leaps by more, or goes back by more, is another time base: none has passed
-SATURATED_SHARE = 0.5  # more than this share of the time is for long
+LEAP_S = 0.25  # a larger leap of time, forwards or back, is a new time base: no time has passed
+SATURATED_SHARE = 0.5  # a larger share of the time is reported as saturated
 
 
 class GateState(Enum):
-    """What the gate is doing; see the module's docstring."""
+    """States of the gate; see the module's docstring."""
 
     WAITING = "waiting"
     PASSING = "passing"
@@ -71,13 +68,16 @@ class GateState(Enum):
 
 @dataclass(frozen=True)
 class Decision:
-    """What one tick decided.
+    """Result of one tick.
 
-    time_s: the tick's time. effort: (nu,) to send, None when nothing may be sent (WAITING).
-    limited: the effort limit or rate had to clip. latched: only `rearm()` lets commands pass again. reason: why not
-    PASSING. stamp_s: stamp of the accepted message that the effort answers: while PASSING the command's, else the
-    newest state's; None before the first. The stamp of a refused message is never in it. off: the law has switched the
-    actuators off: zeros are sent, whatever the least effort is.
+    time_s: the tick's time.
+    effort: (nu,) to send; None if nothing may be sent (WAITING).
+    limited: the effort limit or rate was active.
+    latched: only `rearm()` lets commands pass again.
+    reason: why the gate is not PASSING.
+    stamp_s: stamp of the newest accepted command while PASSING, else of the newest accepted state; None before the
+    first.
+    off: the law has switched the actuators off: zeros are sent, also below the least effort.
     """
 
     time_s: float
@@ -108,16 +108,17 @@ class _Command:
 
 
 def clip_effort(effort: Array, lower: Array, upper: Array) -> tuple[Array, bool]:
-    """(effort within [lower, upper], was it limited); all (nu,)."""
+    """Clip an effort to [lower, upper]; returns (effort, whether it was limited). All (nu,)."""
     clipped = np.minimum(np.maximum(effort, lower), upper)
     return clipped, bool((clipped != effort).any())
 
 
 class Gate:
-    """See the module's docstring.
+    """Decides what is sent to the robot; see the module's docstring.
 
-    counts: what happened, by name: `command_<rejection>`, `stop_<cause>`, `effort_limited`, `rate_limited`, `rearmed`.
-    states, inertials: the intakes that check what is measured, with their own counts.
+    counts: events by name: `command_<rejection>`, `stop_<cause>`, `effort_limited`, `rate_limited`, `rearmed`.
+    states, inertials: validation of states and IMU measurements, with their own counts.
+    source: sender of the newest accepted command.
     """
 
     def __init__(self, robot: Robot, config: GateConfig) -> None:
@@ -134,11 +135,11 @@ class Gate:
         self._command: _Command | None = None
         self.source: str | None = None  # of the newest accepted command
         self._sent: Array | None = None
-        # time whose share of the effort rate is not used yet: a burst of ticks gains nothing
+        # unused time of the effort rate; bounded, so that a burst of ticks gains nothing
         self._credit_s = robot.control_period_s
-        self._elapsed_s = 0.0  # by the clock of `tick`, forwards only; the next three are read on it
+        self._elapsed_s = 0.0  # by the clock of `tick`, forwards only; the clock of the next times
         self._saturation = 0.0
-        self._series_s: float | None = None  # when the present series of stops began
+        self._series_s: float | None = None  # start of the present series of stops
         self._passing_since_s = 0.0
         self._good_since_s: float | None = None
         self._time_s: float | None = None
@@ -146,9 +147,9 @@ class Gate:
         self._epoch = 0
 
     def configure(self, config: GateConfig) -> None:
-        """Take new numbers; a stop in progress may go on with the old ones.
+        """Change the parameters; a stop in progress may continue with the old ones.
 
-        Raises GateError when they do not fit the robot.
+        Raises GateError if they do not fit the robot.
         """
         self._law.configure(config)
         self.config = config
@@ -163,15 +164,16 @@ class Gate:
 
     @property
     def reason(self) -> str:
-        """Why commands do not pass; empty while they do."""
+        """Reason that commands do not pass; empty while they do."""
         if self._state is GateState.WAITING and self.states.latest is None and self.states.refusals.reason:
             return self._no_state
         return self._reason
 
     @property
     def at_rest(self) -> bool:
-        """Whether the robot needs no gate: it was never commanded, it stands, or, without states, its actuators are
-        switched off.
+        """Whether the robot needs no gate.
+
+        It was never commanded, it is at rest, or its actuators are off without states.
         """
         return self._state in (GateState.WAITING, GateState.HOLDING) or (
             self._state is GateState.BLIND and self._law.off
@@ -179,24 +181,24 @@ class Gate:
 
     @property
     def _no_state(self) -> str:
-        """Why there is no good state, as far as refusals say."""
+        """Reason that there is no good state, with the latest refusals."""
         return "; ".join(filter(None, ("no good state yet", self.states.refusals.reason)))
 
     @property
     def saturation(self) -> float:
-        """Share of the last `saturation_s` for which some command was at a limit."""
+        """Share of the last `saturation_s` with some command at a limit."""
         return self._saturation
 
     @property
     def saturated(self) -> bool:
-        """Whether commands have been at a limit for long: the robot cannot do what it is asked to."""
+        """Whether commands were at a limit for more than half of `saturation_s`."""
         return self._state is GateState.PASSING and self._saturation > SATURATED_SHARE
 
     def on_state(self, state: State, stamp_s: float, received_s: float) -> Rejection | None:
-        """Take a measured state in; None when it was accepted.
+        """Take a measured state; None if accepted.
 
-        A repeated state is as old as its first coming, except while WAITING: a simulation stands still until it is
-        commanded.
+        A repeated state keeps the age of its first arrival. While WAITING its arrival is renewed, because a simulation
+        stands still until it is commanded.
         """
         if not (isfinite(stamp_s) and isfinite(received_s)):
             self.states.reject(Rejection.NOT_FINITE)
@@ -207,16 +209,19 @@ class Gate:
         return problem
 
     def on_inertial(self, inertial: Inertial, stamp_s: float, received_s: float) -> Rejection | None:
-        """Take a measurement of the IMU in; None when it was accepted."""
+        """Take an IMU measurement; None if accepted."""
         if not (isfinite(stamp_s) and isfinite(received_s)):
             self.inertials.reject(Rejection.NOT_FINITE)
             return Rejection.NOT_FINITE
         return self.inertials.offer(inertial, stamp_s, received_s)
 
     def on_command(self, effort: Array, stamp_s: float, received_s: float, source: str = "") -> Rejection | None:
-        """Take a command in: effort (nu,), stamp of the state it answers, a name of its sender.
+        """Take a command; None if accepted.
 
-        None when it was accepted.
+        Arguments:
+            effort: (nu,).
+            stamp_s: stamp of the state that it answers.
+            source: name of its sender.
         """
         problem = self._command_problem(effort, stamp_s, received_s)
         if problem is None and not self._admits(source, received_s):
@@ -229,7 +234,7 @@ class Gate:
         return problem
 
     def time_now_s(self, steady_s: float) -> float | None:
-        """The stamps' clock now: the newest state's stamp and the steady time since it arrived.
+        """Present time on the stamps' clock: the newest state's stamp plus the steady time since its arrival.
 
         None before the first state.
         """
@@ -237,7 +242,7 @@ class Gate:
         return None if newest is None else newest.stamp_s + steady_s - newest.received_s
 
     def estop(self, reason: str = "emergency stop", cause: str = "estop") -> None:
-        """Stop from the next tick on, and latch. cause: a word for `counts`."""
+        """Stop and latch from the next tick on. cause: a word for `counts`."""
         if not self._estopped:
             self.counts[f"stop_{cause}"] += 1
         self._estopped = self._latched = True
@@ -246,11 +251,11 @@ class Gate:
             self._reason = reason
 
     def stood_still(self, still_s: float) -> bool:
-        """Whether a process that has not ticked for so long stood for longer than a stop may heal by itself."""
+        """Whether a pause of the process is too long for a stop to end without `rearm`."""
         return still_s > max(self.config.auto_resume_s, self.config.command_timeout_s, MAX_TICK_S)
 
     def new_clock(self, reason: str) -> None:
-        """A clock was set: in motion, stop and latch. The states of the new time base are good."""
+        """Report that a clock was set: stop and latch, except while WAITING."""
         if self._state is not GateState.WAITING:
             self.estop(reason, "clock")
 
@@ -289,7 +294,7 @@ class Gate:
         return Decision(now_s, effort.copy(), self._state, limited, self._latched, self._reason, self._stamp_s(), off)
 
     def _passed_s(self, now_s: float) -> float:
-        """Time since the tick before, at most MAX_TICK_S; see the module's docstring."""
+        """Time since the previous tick, at most MAX_TICK_S; see the module's docstring."""
         if not isfinite(now_s):
             return 0.0
         last_s = now_s if self._time_s is None else self._time_s
@@ -302,7 +307,7 @@ class Gate:
         return min(dt_s, MAX_TICK_S)
 
     def _stamp_s(self) -> float | None:
-        """Of the accepted message that is answered; the one before where it was forgotten with its time base."""
+        """Stamp for `Decision`; keeps the previous one if a new time base discarded its message."""
         answered = self._command if self._state is GateState.PASSING else self.states.latest
         self._answered_s = self._answered_s if answered is None else answered.stamp_s
         return self._answered_s
@@ -339,9 +344,9 @@ class Gate:
         passed_s = self._elapsed_s - self._passing_since_s
         if self._series_s is None or passed_s > self.config.auto_resume_s:
             self._series_s = self._elapsed_s
-        self._reason, self._state = reason, GateState.BLIND  # until a state is there to brake from
+        self._reason, self._state = reason, GateState.BLIND  # until a state is available
         self._latched = self._latched or latch or self.config.auto_resume_s == 0.0
-        if cause != "estop":  # counted where it was asked for
+        if cause != "estop":  # `estop` counted it
             self.counts[f"stop_{cause}"] += 1
 
     def _brake(self, no_state: str | None) -> None:
@@ -366,21 +371,21 @@ class Gate:
         return self._law.effort(newest.state, dt_s)
 
     def _inertial(self, now_s: float, steady_s: float | None) -> Inertial | None:
-        """The IMU's newest measurement, if it is fresh."""
+        """Newest IMU measurement, if it is fresh."""
         newest, allowed_s = self.inertials.latest, self.config.state_timeout_s
         if newest is None or self._age_text(newest, now_s, steady_s, allowed_s):
             return None
         return newest.inertial
 
     def _clip(self, wanted: Array, dt_s: float) -> tuple[Array, bool]:
-        """(the nearest effort that the limits and the effort rate allow, was it limited).
+        """Nearest effort within the limits and the effort rate; returns (effort, whether it was limited).
 
-        The efforts within the rate are an interval around the last one, which is within the limits: so is their common
-        part, and what is clipped to it keeps to both.
+        The last effort is within the limits, so the interval allowed by the rate around it overlaps them. An effort
+        clipped to the overlap satisfies both.
         """
         lower, upper = self.robot.effort_lower, self.robot.effort_limit
         last = self._law.start_effort if self._sent is None else self._sent
-        wanted = self._finite(wanted, last)  # the last look before it leaves
+        wanted = self._finite(wanted, last)  # last check before sending
         within, over = clip_effort(wanted, lower, upper)
         effort, fast = within, False
         if last is not None:
@@ -395,7 +400,7 @@ class Gate:
         return effort, over or fast
 
     def _finite(self, wanted: Array, last: Array | None) -> Array:
-        """What is not a number in an effort (nu,) is replaced by what holds the robot, or else by the last effort."""
+        """Replace non-finite entries of an effort (nu,) by the holding effort, or else by the last effort."""
         for instead in (self._law.static_effort, np.zeros(self.robot.nu) if last is None else last):
             if (finite := np.isfinite(wanted)).all():
                 break
@@ -432,7 +437,7 @@ class Gate:
         return None
 
     def _admits(self, source: str, received_s: float) -> bool:
-        """Whether commands of a source are taken; see the module's docstring."""
+        """Whether to accept commands of a source; see the module's docstring."""
         if self.source in (None, source):
             return True
         newest, time_s, allowed_s = self._command, self.states.time_s, self.config.command_timeout_s
@@ -457,10 +462,10 @@ class Gate:
         return age and f"the newest good command is {age}"
 
     def _age_text(self, newest: _Timed, now_s: float, steady_s: float | None, allowed_s: float) -> str | None:
-        """What is wrong with the age of a message, by stamp or by arrival; None where it is fresh.
+        """Fault in the age of a message, by stamp or by arrival; None if it is fresh.
 
-        A message may be ahead of the time by `future_tolerance_s`: one that is further ahead has another time base, and
-        would count as fresh until the time has caught up. An age that is not a number is not fresh.
+        A message may be ahead of the time by `future_tolerance_s`. One further ahead has another time base and would
+        count as fresh until the time catches up. An age that is not a number is not fresh.
         """
         by_stamp_s = now_s - newest.stamp_s
         by_arrival_s = by_stamp_s if steady_s is None else steady_s - newest.received_s
@@ -475,12 +480,12 @@ class Gate:
         return f"{-min(by_stamp_s, by_arrival_s) * 1e3:.0f} ms ahead of the time"
 
 
-_LONGEST_S = 3600.0  # a longer leap counts as an hour in the times of stops: they stay exact to a microsecond
-_TOLERANCE_S = 1e-6  # stamps are whole nanoseconds: an age that equals the timeout is not over it
+_LONGEST_S = 3600.0  # a longer gap counts as an hour, so that stop times stay exact to a microsecond
+_TOLERANCE_S = 1e-6  # stamps are whole nanoseconds: an age equal to the timeout is allowed
 
 
 def _number_problem(effort: Array, count: int) -> Rejection | None:
-    """Whether an effort is (count,) finite numbers."""
+    """Check that an effort is (count,) finite numbers."""
     try:
         values = np.asarray(effort, dtype=float)
     except (TypeError, ValueError, OverflowError):

@@ -1,26 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What holds for all that a gate sends, whatever comes in: the invariants, and what checks them.
+"""Invariants of the gate's output for any input, and their checks.
 
 For each tick that sends an effort:
 
-    finite       every number is
+    finite       every number is finite
     limits       effort_lower <= effort <= effort_limit; exactly 0 where the law has switched the actuators off
-    rate         over any window of ticks, each channel changes by at most effort_rate_limit * (time passed + one
-    control period).
-                 Time passed: by the clock of `tick`, forwards only; at most MAX_TICK_S a tick, none where it leaps by
-                 more than LEAP_S, at a change of the time base and where it is not a number
-    fresh        PASSING: an accepted command and an accepted state, neither of them older than its timeout by either
-    clock, nor
-                 further ahead than `future_tolerance_s`; else it stops (BRAKING, HOLDING, BLIND) or has not begun
-                 (WAITING)
+    rate         over any window of ticks, each channel changes by at most
+                 effort_rate_limit * (time passed + one control period).
+                 Time passed: by the clock of `tick`, forwards only, at most MAX_TICK_S a tick. A leap by more than
+                 LEAP_S, a change of the time base and a time that is not a number count as none
+    fresh        PASSING: an accepted command and an accepted state, each no older than its timeout by either clock
+                 and at most `future_tolerance_s` ahead. Otherwise the gate stops (BRAKING, HOLDING, BLIND) or has
+                 not begun (WAITING)
     latched      once latched, and after an emergency stop, nothing passes until `rearm` has succeeded
-    origin       PASSING and not limited: the effort is that of the newest accepted command, and the stamp its stamp;
-    else the stamp
-                 is that of the newest accepted state, or the one sent before where that state was forgotten
+    origin       PASSING and not limited: the effort is the newest accepted command. The stamp is that of the newest
+                 accepted command while PASSING, else that of the newest accepted state, or the last sent stamp if
+                 that state was discarded
     source       commands of one source are accepted; of another one only while WAITING or latched
     sighted      not BLIND while an accepted state is fresh
 
-`EffortWatch` checks the first three of any stream of commands, one that was recorded too; `WatchedGate` is a gate that
+`EffortWatch` checks the first three for any stream of commands, also a recorded one. `WatchedGate` is a gate that
 checks all.
 """
 
@@ -52,10 +51,10 @@ class EffortWatch:
         self._last: Array | None = None
         self._time_s: float | None = None
         self._passed_s = 0.0
-        self._excess = np.zeros(robot.nu)  # largest change less what its time allows, of all windows that end now
+        self._excess = np.zeros(robot.nu)  # largest change minus its allowance, over all windows that end now
 
     def time(self, now_s: float, new_base: bool = False) -> None:
-        """The clock shows this now, whether an effort is sent or not."""
+        """Advance the clock, also without an effort."""
         if new_base or self._time_s is None or not isfinite(self._time_s):
             self._time_s = now_s if isfinite(now_s) else None
         elif isfinite(now_s):
@@ -64,7 +63,7 @@ class EffortWatch:
             self._time_s = now_s if abs(ahead_s) > LEAP_S else max(now_s, self._time_s)
 
     def sent(self, effort: Array, off: bool = False) -> list[str]:
-        """What is wrong with an effort that is sent now."""
+        """Violations by an effort that is sent now."""
         robot = self._robot
         if not np.isfinite(effort).all():
             return [f"finite: {effort}"]
@@ -85,23 +84,23 @@ class EffortWatch:
 
 
 class WatchedGate:
-    """A gate whose decisions are checked. violations: what did not hold, one line each."""
+    """A gate whose decisions are checked. violations: one line for each."""
 
     def __init__(self, robot: Robot, config: GateConfig) -> None:
         self.gate = Gate(robot, config)
         self.violations: list[str] = []
         self.ticks = 0
         self._efforts = EffortWatch(robot)
-        self._state: tuple[float, float] | None = None  # stamp, arrival of the newest accepted one
+        self._state: tuple[float, float] | None = None  # stamp and arrival of the newest accepted state
         self._command: tuple[float, float] | None = None
         self._effort: Array | None = None  # of that command
-        self._source: str | None = None  # and its sender
-        self._stamp_s: float | None = None  # sent last
+        self._source: str | None = None  # sender of that command
+        self._stamp_s: float | None = None  # last sent stamp
         self._epoch = 0
         self._latched = False
 
     def on_state(self, state: State, stamp_s: float, received_s: float) -> Rejection | None:
-        """See Gate.on_state."""
+        """Call Gate.on_state."""
         epoch = self.gate.states.epoch
         problem = self.gate.on_state(state, stamp_s, received_s)
         if self.gate.states.epoch != epoch:
@@ -113,16 +112,16 @@ class WatchedGate:
         return problem
 
     def on_inertial(self, inertial: Inertial, stamp_s: float, received_s: float) -> Rejection | None:
-        """See Gate.on_inertial."""
+        """Call Gate.on_inertial."""
         return self.gate.on_inertial(inertial, stamp_s, received_s)
 
     def new_clock(self, reason: str) -> None:
-        """See Gate.new_clock."""
+        """Call Gate.new_clock."""
         self.gate.new_clock(reason)
         self._latched = self._latched or self.gate.state is not GateState.WAITING
 
     def on_command(self, effort: Array, stamp_s: float, received_s: float, source: str = "") -> Rejection | None:
-        """See Gate.on_command."""
+        """Call Gate.on_command and check the source."""
         may_change = self.gate.latched or self.gate.state is GateState.WAITING
         problem = self.gate.on_command(effort, stamp_s, received_s, source)
         if problem is None:
@@ -135,16 +134,16 @@ class WatchedGate:
         return problem
 
     def configure(self, config: GateConfig) -> None:
-        """See Gate.configure."""
+        """Call Gate.configure."""
         self.gate.configure(config)
 
     def estop(self) -> None:
-        """See Gate.estop."""
+        """Call Gate.estop."""
         self.gate.estop()
         self._latched = True
 
     def rearm(self, now_s: float, steady_s: float | None = None) -> bool:
-        """Whether it was re-armed: see Gate.rearm."""
+        """Call Gate.rearm; True if it re-armed."""
         try:
             self.gate.rearm(now_s, steady_s)
         except GateError:
@@ -153,7 +152,7 @@ class WatchedGate:
         return True
 
     def tick(self, now_s: float, steady_s: float | None = None) -> Decision:
-        """See Gate.tick."""
+        """Call Gate.tick and check the decision."""
         new_base = self.gate.states.epoch != self._epoch
         if new_base:
             self._epoch, self._command = self.gate.states.epoch, None
@@ -180,7 +179,7 @@ class WatchedGate:
         passing = decision.state is GateState.PASSING
         answered = self._command if passing else self._state
         newest = [] if answered is None else [answered[0]]
-        allowed = newest if passing else [*newest, self._stamp_s]  # a state may be forgotten again
+        allowed = newest if passing else [*newest, self._stamp_s]  # the newest state may have been discarded
         self._stamp_s = decision.stamp_s
         if decision.effort is None:
             return []
@@ -191,7 +190,7 @@ class WatchedGate:
         return found
 
     def _sees(self, now_s: float, steady_s: float | None) -> bool:
-        """Whether an accepted state is fresh and was not forgotten."""
+        """Whether an accepted state is fresh and was not discarded."""
         kept = self.gate.states.latest is not None
         return kept and self._fresh(
             self._state, now_s, steady_s, self.gate.config.state_timeout_s - 2.0 * AGE_TOLERANCE_S

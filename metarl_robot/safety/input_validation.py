@@ -1,33 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Input validation: sizes, finiteness, stamps and positions of measured states are checked once, here.
+"""Input validation: checks sizes, finiteness, stamps and positions of measured states.
 
-Stamps. A stamp must advance. One that goes back, or leaps ahead by more than `max_step_s`, is refused; when
+Stamps. A stamp must advance. One that goes back, or leaps ahead by more than `max_step_s`, is refused. When
 `RESYNC_COUNT` stamps in a row agree with each other on a new time base (a clock that was set, a simulation that was
-reset), the new base is taken and `epoch` counts up, so that users of times can start afresh. An accepted state must
-be later than the last accepted one only: the stamp of a refused message makes no good state look old.
+reset), the new base is accepted and `epoch` increments, so that users of times can restart. A state must be later
+than the last accepted state; it may be earlier than a refused one.
 
-Positions. A position that leaps, further from the last one than the robot can have moved since, is refused:
+Positions. A position is refused if it is further from the last one than the robot can have moved:
 
     a joint         max(SPEED_RATIO × velocity limit, both measured speeds) × (time since + JUMP_S)
-    a floating base JUMP_M and an acceleration of JUMP_M_S2, from where the last velocity led
+    a floating base JUMP_M and an acceleration of JUMP_M_S2, from the position extrapolated with the last velocity
 
-It is believed again when `RELOCATED_COUNT` positions in a row agree with each other, and last for
-`RELOCATED_PERIODS` periods of the states before (a robot that was reset, odometry that found itself again); `epoch`
-counts up. A second publisher that alternates with the first never gets there, whatever its rate. Before
-`RELOCATED_COUNT` states have been accepted, nothing says which of two publishers is right: neither is believed until
-one is alone.
+A new position is accepted when `RELOCATED_COUNT` positions in a row agree with each other and span
+`RELOCATED_PERIODS` periods of the states before (a robot that was reset, odometry that relocalised); `epoch`
+increments. A second publisher that alternates with the first never satisfies this, at any rate. Before
+`RELOCATED_COUNT` states have been accepted, two publishers that disagree cannot be ranked: both are refused until
+only one sends.
 
-Frozen. A driver that repeats its last sample with new stamps measures nothing. A state whose position and velocity are
-bit for bit those of the state before is refused once they have been the same for `FROZEN_S`, and the velocity that it
-measures would have moved the robot by `FROZEN_M` (or rad) meanwhile. A robot that stands measures no velocity, or noise
-that changes. A floating base is judged by its linear velocity: an IMU of its own may measure the rates.
+Frozen. A driver may repeat its last sample with new stamps. A state is refused if its position and velocity have been
+bit for bit the same for `FROZEN_S` and its velocity would have moved the robot by `FROZEN_M` (m or rad) in that time.
+A robot at rest measures zero velocity, or noise that changes. For a floating base only the linear velocity counts,
+because a separate IMU may measure the rates.
 
-Clock. `ClockCheck` compares stamps with this machine's clock. A stamp that is too far from it is refused; when a clock
-was set or started again, `RESYNC_COUNT` stamps in a row that advance as fast as they arrive are believed as a new time
-base. A delay is none: its stamps go on from those before, and come late.
+Clock. `ClockCheck` compares stamps with this machine's clock and refuses a stamp that is too far from it. After a
+clock was set or restarted, `RESYNC_COUNT` stamps in a row that advance as fast as they arrive are accepted as a new
+time base. A delay does not change the time base: its stamps continue the previous ones and arrive late.
 
-A quaternion whose norm is off by more than `NORM_TOLERANCE` is refused; a smaller error is put right, and the
-sign made that of the quaternion before.
+Quaternions. A norm that is off by more than `NORM_TOLERANCE` is refused. A smaller error is normalised, and the sign
+is set to that of the previous quaternion.
 """
 
 from __future__ import annotations
@@ -52,33 +52,33 @@ __all__ = ["ClockCheck", "InertialIntake", "Refused", "Rejection", "StateIntake"
 
 Array = NDArray[np.float64]
 
-RESYNC_COUNT = 3  # stamps that must agree before a new time base is believed
-RELOCATED_COUNT = 10  # positions that must agree before a leap is believed
-STRANGERS = 3  # after more leaps in a row their time counts: till then a second publisher's is not this robot's
-RELOCATED_PERIODS = 3.0  # and so many periods of the states before, without any of those
-SPEED_RATIO = 2.0  # no joint is faster than so many times its velocity limit, unless its velocity says so
-JUMP_S = 0.03  # jitter of stamps, noise of positions
+RESYNC_COUNT = 3  # stamps that must agree before a new time base is accepted
+RELOCATED_COUNT = 10  # positions that must agree before a leap is accepted
+STRANGERS = 3  # after more leaps in a row their stamps advance the time; fewer may come from a second publisher
+RELOCATED_PERIODS = 3.0  # minimum span of those positions, in periods of the previous states
+SPEED_RATIO = 2.0  # a joint moves at most this multiple of its velocity limit, or its measured speed
+JUMP_S = 0.03  # covers jitter of stamps and noise of positions
 NORM_TOLERANCE = 0.01  # of a quaternion
-JUMP_M = 0.3  # a position may be so far from where the last velocity led,
-JUMP_M_S2 = 40.0  # and further by what this acceleration makes of the time since
-MAX_VALUE = 1e3  # rad, m and their rates: no joint gets there, only broken messages do
-MAX_STEP_S = 0.25  # a longer silence between two states is a jump
-FROZEN_S = 0.02  # values may repeat for so long: a sensor may be slower than its driver
-FROZEN_M = 2e-3  # m or rad: noise and resolution of positions are smaller
-STOOD_S = 0.05  # one stamp that still comes after so long: its clock stands
-_SINCE_BOOT_S = 1e8  # a clock so far behind counts from its machine's start
-_EQUAL = 1.0 - 1e-6  # times are compared but for rounding
+JUMP_M = 0.3  # allowed distance from the extrapolated position,
+JUMP_M_S2 = 40.0  # plus the effect of this acceleration since
+MAX_VALUE = 1e3  # rad, m and their rates; larger values come from broken messages only
+MAX_STEP_S = 0.25  # a longer gap between two states is a jump
+FROZEN_S = 0.02  # values may repeat for this long: a sensor may be slower than its driver
+FROZEN_M = 2e-3  # m or rad; above the noise and resolution of positions
+STOOD_S = 0.05  # the clock stands still if its stamp repeats after this long
+_SINCE_BOOT_S = 1e8  # a clock this far behind counts from its machine's boot
+_EQUAL = 1.0 - 1e-6  # tolerance for rounding of times
 
 
 class Refused(NamedTuple):
-    """Why a message is not used, and the words for its sender."""
+    """Reason for a refusal, and a text for the user."""
 
     why: Rejection
     text: str
 
 
 def clock_problem(stamp_s: float, now_s: float, max_age_s: float) -> Refused | None:
-    """Whether a stamp is further than `max_age_s` from this machine's clock."""
+    """Refuse a stamp further than `max_age_s` from this machine's clock."""
     age_s = now_s - stamp_s
     if abs(age_s) <= max_age_s:
         return None
@@ -93,21 +93,23 @@ def clock_problem(stamp_s: float, now_s: float, max_age_s: float) -> Refused | N
 
 
 class ClockCheck:
-    """Refuses stamps that are too far from this machine's clock, until a new time base is believed; see the module's
-    docstring.
+    """Refuses stamps far from this machine's clock until it accepts a new time base; see the module's docstring.
 
-    changes: how often a time base was believed. reason: why the last time, in words.
+    changes: number of accepted time bases. reason: text for the latest one.
     """
 
     def __init__(self) -> None:
-        self._offset_s = 0.0  # of this machine's clock from the stamps' time base
-        self._first: tuple[float, float] | None = None  # stamp, arrival: when the newest near stamp first came
+        self._offset_s = 0.0  # this machine's clock minus the stamps' time base
+        self._first: tuple[float, float] | None = None  # stamp and first arrival of the newest near stamp
         self._candidates: list[tuple[float, float]] = []
         self._broken = False
         self.changes, self.reason = 0, ""
 
     def check(self, stamp_s: float, now_s: float, steady_s: float, max_age_s: float) -> Refused | None:
-        """None when the stamp is near. now_s: by this machine's clock; steady_s: by its steady clock."""
+        """Check a stamp; None if it is near.
+
+        now_s: this machine's clock; steady_s: its steady clock.
+        """
         problem = clock_problem(stamp_s + self._offset_s, now_s, max_age_s)
         if problem is None:
             self._near(stamp_s, steady_s)
@@ -132,8 +134,9 @@ class ClockCheck:
         self._broken = False
 
     def _breaks(self, stamp_s: float, steady_s: float, max_age_s: float, ahead: bool) -> bool:
-        """Whether a clock was set or stood: no delay makes stamps go back or run ahead, or leaves their time of travel
-        as it was.
+        """Whether a clock was set or stood still.
+
+        A delay cannot make stamps go back or run ahead, nor leave their travel time unchanged.
         """
         assert self._first is not None
         last_s, came_s = self._first
@@ -158,8 +161,8 @@ def _side(age_s: float) -> str:
 class StampFilter:
     """Accepts stamps that advance by at most `max_step_s`; see the module's docstring.
 
-    last_s: the newest believable stamp, also of a message that was refused for its values; None before the first.
-    epoch: how often the time base changed.
+    last_s: newest plausible stamp, also of a message refused for its values; None before the first.
+    epoch: number of changes of the time base.
     """
 
     def __init__(self, max_step_s: float = MAX_STEP_S) -> None:
@@ -171,14 +174,14 @@ class StampFilter:
         self.epoch = 0
 
     def check(self, stamp_s: float) -> Rejection | None:
-        """None when the stamp is accepted."""
+        """Accept a plausible stamp; None if accepted."""
         problem = self.judge(stamp_s)
         if problem is None:
             self.accept(stamp_s)
         return problem
 
     def judge(self, stamp_s: float) -> Rejection | None:
-        """None when the stamp is believable; `accept` or `let_pass` follows."""
+        """Check a stamp without accepting it; None if plausible. Call `accept` or `let_pass` next."""
         if not isfinite(stamp_s):
             return Rejection.STAMP_JUMPED
         if stamp_s in (self._good_s, self.last_s, *self._candidates[-1:]):
@@ -192,14 +195,14 @@ class StampFilter:
         return Rejection.STAMP_BACKWARDS if stamp_s < self.last_s else Rejection.STAMP_JUMPED
 
     def accept(self, stamp_s: float) -> None:
-        """The message of this stamp, judged before, is good."""
+        """Accept a judged stamp: its message is good."""
         if self._good_s is not None:
             self._period_s = stamp_s - self._good_s
         self.last_s = self._good_s = stamp_s
         self._candidates.clear()
 
     def let_pass(self, stamp_s: float) -> None:
-        """The message of this stamp, judged before, is refused for another reason: time goes on, no more."""
+        """Advance the time to a judged stamp of a message that is refused for another reason."""
         if self.last_s is None or 0.0 < stamp_s - self.last_s <= self._max_step_s:
             self.last_s = stamp_s
         self._candidates.clear()
@@ -218,14 +221,13 @@ class StampFilter:
 
 
 Follows = Callable[[State, State, float], bool]
-"""Whether a state can follow another so many seconds before."""
+"""Whether the second state can follow the first after the given time [s]."""
 
 
 class LeapFilter:
     """Refuses positions that leap; see the module's docstring.
 
-    relocations: how often a leap was believed. in_doubt: two positions disagreed before there was a reason to
-    believe one of them.
+    relocations: number of accepted leaps. in_doubt: two positions disagreed before `RELOCATED_COUNT` were accepted.
     """
 
     def __init__(self, follows: Follows) -> None:
@@ -234,14 +236,14 @@ class LeapFilter:
         self.forget()
 
     def forget(self) -> None:
-        """The time base has changed: the next position is believed."""
+        """Forget all positions after a change of the time base: the next one is accepted."""
         self.last: tuple[float, State] | None = None
         self._elsewhere: list[tuple[float, State]] = []
         self._streak, self._period_s = 0, 0.0
         self.in_doubt = False
 
     def check(self, state: State, stamp_s: float) -> bool:
-        """Whether the state is believed."""
+        """Whether the state is accepted."""
         here = stamp_s, state
         if not self.in_doubt and (self.last is None or self._near(self.last, here)):
             self._believe(here)
@@ -275,9 +277,9 @@ class LeapFilter:
 
 
 def joints_follow(fastest: Array, near: Array, before: State, state: State, elapsed_s: float) -> bool:
-    """Whether joints can be there so soon; see the module's docstring.
+    """Whether joints can have moved from one state to the other; see the module's docstring.
 
-    fastest: (dof,) SPEED_RATIO times the velocity limit. near: (dof,) how far they may be at once.
+    fastest: (dof,) SPEED_RATIO times the velocity limit. near: (dof,) distance that is always allowed.
     """
     moved = np.abs(state.q - before.q)
     if (moved <= near).all():
@@ -287,27 +289,27 @@ def joints_follow(fastest: Array, near: Array, before: State, state: State, elap
 
 
 def base_follows(before: State, state: State, elapsed_s: float) -> bool:
-    """Whether a floating base can be there so soon; see the module's docstring."""
+    """Whether a floating base can have moved from one state to the other; see the module's docstring."""
     predicted = before.q[:3] + elapsed_s * before.v[:3]
     return float(np.linalg.norm(state.q[:3] - predicted)) <= JUMP_M + 0.5 * JUMP_M_S2 * elapsed_s**2
 
 
 class PositionFilter:
-    """Checks the position of an arm's joints."""
+    """Checks the positions of an arm's joints."""
 
     def __init__(self, follows: Follows) -> None:
         self.leaps = LeapFilter(follows)
 
     def check(self, state: State, stamp_s: float) -> tuple[Rejection | None, State]:
-        """(None when the position is accepted, the state)."""
+        """Check a position; returns (None if accepted, the state)."""
         return (None if self.leaps.check(state, stamp_s) else Rejection.POSITION_JUMPED), state
 
 
 class PoseFilter(PositionFilter):
-    """Checks and puts right the pose of a floating base."""
+    """Checks and normalises the pose of a floating base."""
 
     def check(self, state: State, stamp_s: float) -> tuple[Rejection | None, State]:
-        """(None when the pose is accepted, the state put right)."""
+        """Check a pose; returns (None if accepted, the state with a normalised attitude)."""
         norm = float(np.linalg.norm(state.q[3:]))
         if abs(norm - 1.0) > NORM_TOLERANCE:
             return Rejection.NOT_NORMALISED, state
@@ -318,7 +320,7 @@ class PoseFilter(PositionFilter):
 
 
 def position_filter(robot: Robot) -> PositionFilter:
-    """What checks the position of such a robot."""
+    """Position filter for the robot."""
     if robot.floating:
         return PoseFilter(base_follows)
     fastest = SPEED_RATIO * robot.velocity_limit
@@ -327,7 +329,7 @@ def position_filter(robot: Robot) -> PositionFilter:
 
 @dataclass(frozen=True)
 class Measurement:
-    """An accepted state, when it was taken (stamp) and when it arrived (steady clock), both in seconds."""
+    """An accepted state, its stamp and its arrival (steady clock), both in seconds."""
 
     state: State
     stamp_s: float
@@ -335,27 +337,28 @@ class Measurement:
 
 
 class StateIntake:
-    """Keeps the newest usable state of a robot and counts what it refused.
+    """Keeps the newest usable state of a robot and counts refusals.
 
-    latest: the newest accepted state, None before the first. time_s: the newest believable stamp, also of a state whose
-    values were refused: time goes on while a sensor is broken, but not by a second publisher that alternates.
-    refusals: what was refused, and why.
+    latest: newest accepted state; None before the first.
+    time_s: newest plausible stamp, also of a state refused for its values, so that time advances while a sensor is
+    broken. A second publisher that alternates does not advance it.
+    refusals: counts and reasons of refused states.
     """
 
     def __init__(self, robot: Robot, max_step_s: float = MAX_STEP_S) -> None:
         self._sizes = (robot.nq,), (robot.dof,)
-        self._place = 3 if robot.floating else robot.nq  # the coordinates that say where it is
+        self._place = 3 if robot.floating else robot.nq  # number of position coordinates
         self._position = position_filter(robot)
         self._stamps = StampFilter(max_step_s)
-        self._leaps = 0  # since the last accepted state
-        self._told: State | None = None  # the newest accepted state as it came,
-        self._changed_s = 0.0  # and the first stamp that came with its values
+        self._leaps = 0  # in a row, since the last accepted state
+        self._told: State | None = None  # newest accepted state as received,
+        self._changed_s = 0.0  # and the first stamp with its values
         self.latest: Measurement | None = None
         self.refusals = Refusals()
 
     @property
     def rejections(self) -> Counter[str]:
-        """How often each reason for a refusal occurred."""
+        """Number of refusals by reason."""
         return self.refusals.counts
 
     @property
@@ -364,13 +367,13 @@ class StateIntake:
 
     @property
     def epoch(self) -> int:
-        """Counts changes of the time base and of the place."""
+        """Number of changes of the time base and of relocations."""
         return self._stamps.epoch + self._position.leaps.relocations
 
     def offer(self, state: State, stamp_s: float, received_s: float) -> Rejection | None:
-        """Take a state in; None when it was accepted.
+        """Take a state; None if accepted.
 
-        A state of a former time base is forgotten when the base changes.
+        A change of the time base discards the latest state.
         """
         problem = self._judge(stamp_s)
         if problem is not None:
@@ -398,21 +401,21 @@ class StateIntake:
         return problem
 
     def refresh(self, received_s: float) -> None:
-        """The newest state came once more: a source whose time stands still, on purpose, is alive."""
+        """Renew the arrival of the newest state: its source is alive although its time stands still."""
         if self.latest is not None and self.latest.stamp_s == self.time_s:
             self.latest = replace(self.latest, received_s=received_s)
 
     def offer_time(self, stamp_s: float) -> None:
-        """Take the stamp of a state that could not even be read: time goes on."""
+        """Advance the time to the stamp of an unreadable state."""
         if self._judge(stamp_s) is None:
             self._stamps.let_pass(stamp_s)
 
     def reject(self, why: Rejection, detail: str = "") -> None:
-        """Count a refusal, also one that was noticed elsewhere (a message that could not be read)."""
+        """Count a refusal, also one by the caller (an unreadable message)."""
         self.refusals.add(why, detail)
 
     def _judge(self, stamp_s: float) -> Rejection | None:
-        if stamp_s < -MAX_STEP_S:  # less: a simulation's first measurements, taken before its time 0
+        if stamp_s < -MAX_STEP_S:  # smaller ones occur: a simulation's first measurements are taken before its time 0
             return Rejection.STAMP_NEGATIVE
         epoch = self._stamps.epoch
         problem = self._stamps.judge(stamp_s)
@@ -422,9 +425,9 @@ class StateIntake:
         return problem
 
     def _is_frozen(self, state: State, stamp_s: float) -> bool:
-        """Whether the values have been the same for longer than they can; see the module's docstring."""
+        """Whether the values have been the same for too long; see the module's docstring."""
         last, n = self._told, self._place
-        same = last is not None and self.latest is not None and state.q[0] == last.q[0]  # most are told apart by this
+        same = last is not None and self.latest is not None and state.q[0] == last.q[0]  # cheap first test
         if (
             last is None
             or not same
@@ -436,7 +439,7 @@ class StateIntake:
         return same_s >= FROZEN_S * _EQUAL and float(np.abs(state.v[:n]).max()) * same_s > FROZEN_M
 
     def _repeated(self, state: State, stamp_s: float) -> Rejection:
-        """A message that came twice, or a stamp that was used twice."""
+        """Classify a repeated stamp: a duplicate message, or new values."""
         if self.latest is None or stamp_s != self.latest.stamp_s or self._value_problem(state) is not None:
             return Rejection.DUPLICATE
         n, last = self._place, self.latest.state
@@ -454,7 +457,7 @@ class StateIntake:
 
 @dataclass(frozen=True)
 class InertialMeasurement:
-    """An accepted measurement of the IMU, with its two times [s]."""
+    """An accepted IMU measurement, its stamp and its arrival [s]."""
 
     inertial: Inertial
     stamp_s: float
@@ -462,25 +465,25 @@ class InertialMeasurement:
 
 
 class InertialIntake:
-    """Keeps the newest usable measurement of an IMU and counts what it refused.
+    """Keeps the newest usable measurement of an IMU and counts refusals.
 
-    While its clock stands, new measurements come with one stamp. They are as old as their arrival says: their stamps go
-    on from the first one's with the steady clock.
+    While the IMU's clock stands still, new measurements share one stamp. Their stamps are extrapolated from the first
+    one's with the steady clock.
     """
 
     def __init__(self, max_step_s: float = MAX_STEP_S) -> None:
         self._stamps = StampFilter(max_step_s)
-        self._first = 0.0, 0.0  # stamp, arrival: when the newest stamp first came
+        self._first = 0.0, 0.0  # stamp and first arrival of the newest stamp
         self.latest: InertialMeasurement | None = None
         self.refusals = Refusals()
 
     @property
     def rejections(self) -> Counter[str]:
-        """How often each reason for a refusal occurred."""
+        """Number of refusals by reason."""
         return self.refusals.counts
 
     def offer(self, inertial: Inertial, stamp_s: float, received_s: float) -> Rejection | None:
-        """Take a measurement in; None when it was accepted."""
+        """Take a measurement; None if accepted."""
         parts = [part for part in (inertial.specific_force, inertial.rate, inertial.attitude) if part is not None]
         problem = self._stamps.check(stamp_s)
         if problem is Rejection.DUPLICATE and self._is_new(inertial, stamp_s):
@@ -501,7 +504,7 @@ class InertialIntake:
         return problem
 
     def _is_new(self, inertial: Inertial, stamp_s: float) -> bool:
-        """Whether a repeated stamp, the newest one, comes with another measurement."""
+        """Whether the newest stamp repeats with another measurement."""
         if self.latest is None or stamp_s != self._first[0]:
             return False
         last = self.latest.inertial
@@ -510,18 +513,18 @@ class InertialIntake:
         )
 
     def _stood(self, stamp_s: float, received_s: float) -> float:
-        """How long [s] the clock has stood at this stamp."""
+        """Time [s] for which the clock has stood at this stamp."""
         if stamp_s != self._first[0]:
             self._first = stamp_s, received_s
         return max(received_s - self._first[1], 0.0)
 
     def reject(self, why: Rejection, detail: str = "") -> None:
-        """Count a refusal, also one that was noticed elsewhere."""
+        """Count a refusal, also one by the caller."""
         self.refusals.add(why, detail)
 
 
 def number_problem(*parts: Array) -> Rejection | None:
-    """Whether some value is not finite or absurdly large; no part may be empty."""
+    """Refuse values that are not finite or implausibly large; no part may be empty."""
     largest = [float(np.abs(part).max()) for part in parts]
     if not all(map(isfinite, largest)):
         return Rejection.NOT_FINITE

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Refused messages: the reasons, how often each occurred, and what a user can do about it."""
+"""Refused messages: their reasons, counts and remedies."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections import Counter, deque
 from enum import Enum
 from itertools import takewhile
 
-WINDOW = 64  # messages that `warning` looks back on
-WARNING_SHARE = 0.1  # of them refused: worth a warning
-DETAIL_CHARS = 300  # of a reason that quotes a message
+WINDOW = 64  # number of messages that `warning` considers
+WARNING_SHARE = 0.1  # share of refused messages that gives a warning
+DETAIL_CHARS = 300  # limit for a reason that quotes a message
 
 
 class Rejection(Enum):
-    """Why a message is not used. The values are the names in /diagnostics."""
+    """Reason for a refused message. The values are the names in /diagnostics."""
 
     DUPLICATE = "repeated"
     UNREADABLE = "unreadable"
@@ -82,29 +82,29 @@ class Refusals:
         self._details: dict[Rejection, str] = {}
 
     def good(self) -> None:
-        """A message was accepted."""
+        """Record an accepted message."""
         self._recent.append(None)
 
     def add(self, why: Rejection, detail: str = "") -> None:
-        """A message was refused. detail: what it held and what is allowed, instead of the general advice."""
+        """Record a refused message. detail: its content and the allowed values, in place of the general advice."""
         self.counts[why.value] += 1
         self._recent.append(why)
         if detail:
             self._details[why] = shortened(detail)
 
     def words(self, why: Rejection) -> str:
-        """One reason and its remedy."""
+        """Text for one reason and its remedy."""
         return self._details.get(why) or ADVICE[why]
 
     @property
     def reason(self) -> str:
-        """The most frequent refusal since the last accepted message and its remedy; empty if there was none."""
+        """Most frequent refusal since the last accepted message, with its remedy; empty if there is none."""
         since = takewhile(lambda why: why is not None, reversed(self._recent))
         return self._most_frequent(Counter(since))
 
     @property
     def warning(self) -> str:
-        """The most frequent refusal among the last messages, where many are refused; else empty."""
+        """Most frequent refusal among the last messages if many are refused; else empty."""
         counts = Counter(self._recent)
         refused = sum(counts.values()) - counts[None] - counts[Rejection.DUPLICATE]
         if refused < WARNING_SHARE * WINDOW:

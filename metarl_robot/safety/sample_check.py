@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a controller or an adapter can use a sample (time, state), before it changes anything in them.
+"""Checks a sample (time, state) before a controller or an adapter uses it.
 
-Shapes and types are the caller's mistakes: SignalError. q (nq,), v (dof,) and specific_force (3,) must be numpy arrays
-of real numbers; integers and other precisions are converted. Lists, strings, None and booleans are refused.
+Wrong shapes and types are programming errors and raise SignalError. q (nq,), v (dof,) and specific_force (3,) must be
+numpy arrays of real numbers; integers and other precisions are converted. Lists, strings, None and booleans are
+refused.
 
-Values are the world's: they are named, and the sample is not used. Wrong are
+Wrong values come from the robot: the sample is not used, and the reason is returned. Wrong are
 
-    time      not finite; not later than the last good one by SHORTEST_S; later by more than MAX_STEP_S
-    state     not finite or beyond MAX_VALUE; a quaternion's norm off by more than NORM_TOLERANCE; a joint farther than
-    `BEYOND_RAD` beyond
-              its limits; a velocity above `SPEEDS` times its limit; a position too far from the last good one
-              (input_validation.py: positions)
+    time      not finite; less than SHORTEST_S or more than MAX_STEP_S after the last good one
+    state     not finite or beyond MAX_VALUE; a quaternion's norm off by more than NORM_TOLERANCE; a joint more than
+              `BEYOND_RAD` beyond its limits; a velocity above `SPEEDS` times its limit; a position too far from the
+              last good one (input_validation.py: positions)
 
-A specific force that is not usable is left out, the rest of the state used. When `AGREEING` samples in a row agree with
-each other on another time or place (a simulation that was reset), the last of them is good.
+An unusable specific force is left out and the rest of the state is used. When `AGREEING` samples in a row agree with
+each other on another time or place (a simulation that was reset), the last of them is accepted.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ from metarl_robot.safety.input_validation import (
 Array = NDArray[np.float64]
 
 AGREEING = 10
-SHORTEST_S = 1e-6  # less is rounding of the same time
-BEYOND_RAD = 3.2  # half a turn: limits are the planner's, a joint may have been pushed past them
-SPEEDS = 10.0  # the gate stops the robot at the latest here (GateConfig.overspeed_ratio)
+SHORTEST_S = 1e-6  # shorter steps are rounding of the same time
+BEYOND_RAD = 3.2  # half a turn: a joint may be pushed past the planner's limits
+SPEEDS = 10.0  # the gate stops the robot here at the latest (GateConfig.overspeed_ratio)
 _NORM_SQUARED = ((1.0 - NORM_TOLERANCE) ** 2, (1.0 + NORM_TOLERANCE) ** 2)
 
 
@@ -56,8 +56,10 @@ class _Seen(NamedTuple):
 
 
 class SampleCheck:
-    """See the module's docstring. time: the last good one [s], None before the first. moved: the last good sample has
-    another time base.
+    """Checks the samples of one robot; see the module's docstring.
+
+    time: of the last good sample [s]; None before the first.
+    moved: the last good sample has another time base.
     """
 
     def __init__(self, robot: Robot) -> None:
@@ -70,7 +72,7 @@ class SampleCheck:
         self.reset()
 
     def reset(self) -> None:
-        """The next good sample is the first."""
+        """Treat the next good sample as the first."""
         self._last: _Seen | None = None
         self._other: _Seen | None = None
         self._agreeing = 0
@@ -81,7 +83,7 @@ class SampleCheck:
         return None if self._last is None else self._last.time
 
     def typed(self, time: Any, state: Any) -> tuple[float, State]:
-        """The same with the right types. Raises SignalError."""
+        """Convert a sample to the right types. Raises SignalError."""
         if type(time) is not float:
             time = number("time", time)
         if not isinstance(state, State):
@@ -95,7 +97,7 @@ class SampleCheck:
         return time, state if same else State(q, v, force)
 
     def problem(self, time: float, state: State) -> str | None:
-        """Why a sample of the right types is not used; None where it is good."""
+        """Reason that a sample of the right types is not used; None if it is good."""
         self.moved = False
         seen = _Seen(time, state.q.tolist(), state.v.tolist())
         found = self._impossible(seen)
@@ -110,14 +112,14 @@ class SampleCheck:
         return None
 
     def _agreed(self, seen: _Seen) -> bool:
-        """Whether enough samples in a row agree with each other, not with the last good one."""
+        """Whether enough samples in a row agree with each other instead of with the last good one."""
         follows = self._other is not None and self._does_not_follow(self._other, seen) is None
         self._agreeing = self._agreeing + 1 if follows else 1
         self._other = seen
         return self._agreeing >= AGREEING
 
     def _impossible(self, seen: _Seen) -> str | None:
-        """What no sample can be."""
+        """Fault in a sample on its own."""
         if not isfinite(seen.time):
             return "time is not finite"
         for value, fastest in zip(seen.v, self._fastest, strict=True):
@@ -157,14 +159,14 @@ def _base_leaps(last: _Seen, seen: _Seen, elapsed_s: float) -> bool:
 
 
 def number(name: str, value: Any) -> float:
-    """A real number as a float. Raises SignalError."""
+    """Convert a real number to float. Raises SignalError."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise SignalError(f"{name}: must be a real number; given: {_words(value)}")
     return float(value)
 
 
 def vector(name: str, value: Any, size: int) -> Array:
-    """An array (size,) of float64; itself where it is one. Raises SignalError."""
+    """Convert to an array (size,) of float64, without a copy if it is one. Raises SignalError."""
     if type(value) is np.ndarray and value.shape == (size,):
         if value.dtype == np.float64:
             return value
