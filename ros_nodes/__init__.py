@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """ROS 2 nodes: thin shells around the core, and the only room that imports rclpy.
 
-Importing this package sets AMENT_PREFIX_PATH to this Python's prefix where it is unset: rclpy's wheels put their
-packages there and do not say so.
+Importing this package sets AMENT_PREFIX_PATH to this Python's prefix if it is unset: rclpy's wheels install their
+packages there without setting it.
 """
 
 import os as _os

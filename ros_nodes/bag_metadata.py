@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""metadata.yaml of a rosbag2 folder, version 9, as rosbag2 of ROS 2 Jazzy writes it."""
+"""metadata.yaml of a rosbag2 folder, version 9, in the format of rosbag2 in ROS 2 Jazzy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 @dataclass
 class BagTopic:
-    """A recorded topic. offered: the publishers' qualities of service; type_hash: RIHS01, or ''."""
+    """A recorded topic.
+
+    offered: the publishers' qualities of service; type_hash: RIHS01, or ''.
+    """
 
     name: str
     type_name: str
@@ -28,7 +31,7 @@ class BagTopic:
 
 @dataclass
 class Span:
-    """When messages were recorded [ns]."""
+    """First and last recording time [ns]."""
 
     first_ns: int = _NEVER_NS
     last_ns: int = 0
@@ -43,14 +46,14 @@ class Span:
 
 @dataclass
 class BagMetadata:
-    """What metadata.yaml says of a bag with one MCAP file."""
+    """Content of metadata.yaml for a bag with one MCAP file."""
 
     file_name: str
     topics: dict[str, BagTopic] = field(default_factory=dict)
     span: Span = field(default_factory=Span)
 
     def yaml(self) -> bytes:
-        """The file's content."""
+        """The file as YAML."""
         times = {
             "duration": {"nanoseconds": self.span.duration_ns},
             "starting_time": {"nanoseconds_since_epoch": self.span.first_ns},
@@ -72,7 +75,7 @@ class BagMetadata:
 
 
 def qos_text(offered: Sequence[dict[str, Any]]) -> str:
-    """Qualities of service as an MCAP channel of rosbag2 carries them."""
+    """Qualities of service in the format of rosbag2's MCAP channels."""
     return _dumped(list(offered)) if offered else ""
 
 
@@ -88,7 +91,7 @@ def _counted(topic: BagTopic) -> dict[str, Any]:
 
 
 class _WithoutAliases(_DUMPER):  # type: ignore[misc,valid-type]
-    """rosbag2 reads aliases, other tools may not."""
+    """YAML without aliases, which some tools cannot read."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

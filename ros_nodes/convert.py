@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Between ROS messages and arrays. Joints are matched by name, never by index; what does not fit raises SignalError."""
+"""Conversions between ROS messages and arrays.
+
+Joints are matched by name, never by index. A message that does not fit raises SignalError.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +28,9 @@ from metarl_robot.trajectories.flat_outputs import Outputs
 
 Array = NDArray[np.float64]
 
-_FIRST_NS, _LAST_NS = -(2**31) * NANOSECONDS, 2**31 * NANOSECONDS - 1  # that a message can hold
-_MOST_NAMES = 12  # that a text quotes
-_MIN_PAYLOAD_KG = 1e-3  # below, a centre of mass means nothing
+_FIRST_NS, _LAST_NS = -(2**31) * NANOSECONDS, 2**31 * NANOSECONDS - 1  # range of a message's stamp
+_MOST_NAMES = 12  # names quoted in a text
+_MIN_PAYLOAD_KG = 1e-3  # smallest mass with a meaningful centre of mass
 
 MASS = "payload_mass_kg"
 MOMENTS = tuple(f"payload_moment_{axis}_kg_m" for axis in "xyz")
@@ -35,7 +38,7 @@ INERTIAS = tuple(f"payload_inertia_{axes}_kg_m2" for axes in ("xx", "yy", "zz", 
 
 
 class UnusableError(SignalError):
-    """A message cannot be used; why: what /diagnostics counts it as."""
+    """A message cannot be used. why: its reason in /diagnostics."""
 
     def __init__(self, why: Rejection, text: str) -> None:
         super().__init__(text)
@@ -50,12 +53,12 @@ class NamesError(UnusableError):
 
 
 def nanoseconds(stamp: Time | Duration) -> int:
-    """A stamp or duration as whole nanoseconds."""
+    """A stamp or duration in nanoseconds."""
     return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
 
 
 def time_message(stamp_ns: int) -> Time:
-    """Whole nanoseconds as a stamp, the nearest that a message can hold."""
+    """Nanoseconds as a stamp, clipped to the range of a message."""
     seconds, rest = divmod(min(max(stamp_ns, _FIRST_NS), _LAST_NS), NANOSECONDS)
     return Time(sec=seconds, nanosec=rest)
 
@@ -67,7 +70,7 @@ def duration_message(seconds: float) -> Duration:
 
 
 def stamp_of(seconds: float) -> int:
-    """Seconds as whole nanoseconds, the nearest that a message can hold. Raises SignalError."""
+    """Seconds as nanoseconds, clipped to the range of a message. Raises SignalError."""
     if not isfinite(seconds):
         raise SignalError(f"a time is {seconds}; must be finite [s]")
     if abs(seconds) >= _LAST_NS / NANOSECONDS:
@@ -76,14 +79,15 @@ def stamp_of(seconds: float) -> int:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names as a text quotes them, however many and long they are."""
+    """A short list of names for a message to the user."""
     quoted = ", ".join(f"'{shortened(str(name), 60)}'" for name in names[:_MOST_NAMES])
     return f"[{quoted}{f', … {len(names)} in all' if len(names) > _MOST_NAMES else ''}]"
 
 
 class JointOrder:
-    """Picks a robot's joints out of messages, in the robot's order; remembers the last message's names, which rarely
-    change.
+    """Picks a robot's joints out of messages, in the robot's order.
+
+    It caches the order for the last message's names, which rarely change.
     """
 
     def __init__(self, joint_names: Sequence[str]) -> None:
@@ -92,11 +96,14 @@ class JointOrder:
         self._order: list[int] = []
 
     def concerns(self, names: Sequence[str]) -> bool:
-        """Whether a message is the robot's: it has one of its joints, or none of the robot's own has come yet."""
+        """Whether a message is the robot's.
+
+        It is if it has one of the robot's joints, or if no complete message of the robot has come yet.
+        """
         return self._names is None or names == self._names or any(joint in names for joint in self._joints)
 
     def pick(self, names: Sequence[str], values: Sequence[float], what: str) -> Array:
-        """(n,) values in the robot's order. Raises NamesError."""
+        """Values in the robot's order, (n,). Raises NamesError."""
         if list(names) != self._names:
             missing = [joint for joint in self._joints if joint not in names]
             if missing:
@@ -111,7 +118,7 @@ class JointOrder:
 
 
 def state_of(message: JointState, order: JointOrder) -> State:
-    """Position and velocity of a joint state, in the robot's order; extra joints and missing efforts do not matter.
+    """Position and velocity of a joint state, in the robot's order; ignores extra joints and efforts.
 
     Raises:
         NamesError: a joint or its velocity is missing.
@@ -133,7 +140,7 @@ def joint_state(
     effort: Array | None = None,
     frame: str = "",
 ) -> JointState:
-    """A joint state with whatever is given."""
+    """A joint state with the given fields."""
     message = JointState(name=list(names))
     message.header.stamp, message.header.frame_id = time_message(stamp_ns), frame
     for field, values in (("position", q), ("velocity", v), ("effort", effort)):
@@ -143,7 +150,7 @@ def joint_state(
 
 
 def table_message(table: Table) -> Float64MultiArray:
-    """A labelled table as a message; see metarl_robot.core.tables."""
+    """A named table as a message; see metarl_robot.core.tables."""
     message = Float64MultiArray(data=_doubles(table.values.ravel()))
     sizes = table.values.shape
     message.layout.dim = [
@@ -154,9 +161,9 @@ def table_message(table: Table) -> Float64MultiArray:
 
 
 class JointRules(NamedTuple):
-    """Which joints a trajectory may name, beside exactly the robot's.
+    """Joints that a trajectory may name, apart from exactly the robot's.
 
-    partial: some are missing; they hold. extra: others come along, a gripper's; they are ignored.
+    partial: some may be missing; they hold. extra: others (a gripper's) may be present; they are ignored.
     """
 
     partial: bool = False
@@ -169,12 +176,12 @@ EXACTLY = JointRules()
 def trajectory_arrays(
     message: JointTrajectory, joint_names: Sequence[str], rules: JointRules = EXACTLY
 ) -> tuple[NDArray[np.int64], Outputs]:
-    """(times since the trajectory's start (K,) [ns], its points) in the robot's order.
+    """Convert a trajectory to (times since its start (K,) [ns], its points), in the robot's order.
 
-    Times are whole nanoseconds, so that the same instant of two messages is the same number whatever their stamps.
+    Times are whole nanoseconds, so that one instant is the same number in two messages with different stamps.
 
-    Velocities and accelerations are None where no point has them, rows of NaN where some points have
-    none. A joint that is missing is a column of NaN positions.
+    Velocities and accelerations are None if no point has them. Rows are NaN for points without them. The positions of
+    a missing joint are a column of NaN.
 
     Raises:
         SignalError: other joints than the rules allow, or a point with the wrong number of values.
@@ -226,14 +233,17 @@ def _point_values(points: Sequence[JointTrajectoryPoint], field: str, count: int
 
 
 def _in_order(values: Array, order: list[int], missing: float) -> Array:
-    """Columns in the robot's order; those of joints that are missing (-1) hold `missing`, as far as a row is given."""
+    """Columns in the robot's order.
+
+    Columns of missing joints (-1) are filled with `missing`.
+    """
     picked = values[:, order]
     picked[:, np.array(order) < 0] = missing
     return picked
 
 
 def trajectory_message(names: Sequence[str], stamp_ns: int, times: Array, points: Outputs) -> JointTrajectory:
-    """Joints at `times` (K,) [s after the stamp] as a trajectory."""
+    """Points at `times` (K,) [s after the stamp] as a trajectory message."""
     message = JointTrajectory(joint_names=list(names))
     message.header.stamp = time_message(stamp_ns)
     for k, time in enumerate(times):
@@ -248,7 +258,7 @@ def trajectory_message(names: Sequence[str], stamp_ns: int, times: Array, points
 
 
 def plan_message(names: Sequence[str], stamp_ns: int, plan: Plan) -> JointTrajectory:
-    """A controller's plan; times relative to the stamp, efforts where the plan has them."""
+    """A controller's plan as a message; times relative to the stamp, efforts where the plan has them."""
     message = JointTrajectory(joint_names=list(names))
     message.header.stamp = time_message(stamp_ns)
     start = stamp_ns / NANOSECONDS
@@ -262,14 +272,14 @@ def plan_message(names: Sequence[str], stamp_ns: int, plan: Plan) -> JointTrajec
 
 
 def context_table(stamp_ns: int, context: Context) -> Table:
-    """What the adapter believes: rows mean and std, a column for each entry."""
+    """The adapter's estimate: rows mean and std, one column for each entry."""
     return Table(stamp_ns, ("mean", "std"), context.names, np.stack([context.mean, context.std]))
 
 
 def payload_message(frame: str, stamp_ns: int, context: Context) -> InertiaStamped | None:
     """The payload in a context: mass, centre of mass, inertia about the centre of mass, in the payload frame's axes.
 
-    The context has moments about the frame's origin (mass times centre; inertia). None where it has no payload.
+    The context holds moments about the frame's origin (mass times centre; inertia). None if it has no payload.
     """
     if MASS not in context.names:
         return None

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When a node's process ends: not in the middle of what the robot needs it for.
+"""Orderly end of a node's process, so that the robot does not lose a node that it needs.
 
-A node is asked to end by SIGINT, SIGTERM or SIGHUP, or by the end of its launcher (launcher_watch.py). The gate then
-brings the robot to rest first, and a simulated robot stays until the gate has gone, so all may be asked at the same
-moment. The other nodes end at once. A second SIGINT or SIGTERM ends any node at once; so does the first where
-`METARL_END_AT_ONCE` is set, as demos, benchmarks and tests of simulated robots do.
+SIGINT, SIGTERM, SIGHUP or the end of the launcher (launcher_watch.py) ask a node to end. The gate first brings the
+robot to rest, and a simulated robot waits until the gate has ended, so all nodes may be asked at the same time. The
+other nodes end at once. A second SIGINT or SIGTERM ends any node at once. With `METARL_END_AT_ONCE`, as set by demos,
+benchmarks and tests of simulated robots, the first one does.
 """
 
 from __future__ import annotations
@@ -18,9 +18,7 @@ from typing import Protocol
 from metarl_robot.ros_nodes.launcher_watch import AT_ONCE, watch_launcher
 
 REST_WITHIN_S = 90.0
-"""The gate ends so long after it was asked to, whether the robot stands or not: a drone's `descent_time_s` and a
-margin.
-"""
+"""Longest time that the gate waits for the robot to come to rest: a drone's `descent_time_s` and a margin."""
 _SAME_REQUEST_S = 0.5  # a terminal and a launcher may both send the signal of one Ctrl-C
 
 
@@ -33,7 +31,7 @@ class Closing(Protocol):
 
 
 class Ending:
-    """Whether a process was asked to end. why: by what; empty before."""
+    """Whether the process was asked to end. why: the cause; empty before."""
 
     def __init__(self) -> None:
         self.why = ""
@@ -42,12 +40,12 @@ class Ending:
         self._at_once = bool(os.environ.get(AT_ONCE))
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup(1) leaves it
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # set by nohup(1)
             signal.signal(signal.SIGHUP, self._on_signal)
         watch_launcher(self._on_launcher_gone)
 
     def due(self, node: Closing) -> bool:
-        """Whether the node is to be closed now."""
+        """Whether to close the node now."""
         if not self.why:
             return False
         waited_s = monotonic() - self._asked_s
@@ -58,7 +56,7 @@ class Ending:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         repeated = self.why != "" and monotonic() - self._asked_s > _SAME_REQUEST_S
-        if repeated and number != signal.SIGHUP:  # a session that ends sends it more than once
+        if repeated and number != signal.SIGHUP:  # the end of a session sends it more than once
             self._at_once = True
         self._ask(signal.Signals(number).name)
 

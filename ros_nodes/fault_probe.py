@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A node that watches the others during a fault, and sends what nobody should send.
+"""A node that observes the others during a fault and sends invalid messages.
 
-Times are those at which a publisher wrote (DDS's source timestamps): a probe that is late sees
-nothing late.
+Times are the publishers' write times (DDS source timestamps), so a delay of the probe does not change them.
 """
 
 from __future__ import annotations
@@ -39,13 +38,16 @@ Array = NDArray[np.float64]
 _DEEP = QoSProfile(depth=10000, reliability=ReliabilityPolicy.RELIABLE)
 _SERVICE_S = 20.0
 _JUST_AFTER_S = 0.005
-_NEW_BASE_NS = 10**8  # stamps that go back by more are of a clock that was reset
-_STRANGER_NS = 777  # after a stamp of the plant, which are whole microseconds: a stranger's
+_NEW_BASE_NS = 10**8  # stamps that go back by more come from a reset clock
+_STRANGER_NS = 777  # marks the probe's stamps: the plant's stamps are whole microseconds
 _LABELS = ("²", "9" * 400, "-1.0 effort", "nan effort", "", "1e999 effort")
 
 
 class Effort(NamedTuple):
-    """A command to the plant. written_s: when; effort: (nu,); stamp_ns: of what it answers."""
+    """A command to the plant.
+
+    written_s: time of writing; effort: (nu,); stamp_ns: stamp of the message that it answers.
+    """
 
     written_s: float
     effort: Array
@@ -53,15 +55,15 @@ class Effort(NamedTuple):
 
     @property
     def strange(self) -> bool:
-        """Whether it answers a command of the probe's own."""
+        """Whether it answers one of the probe's commands."""
         return self.stamp_ns % 1000 == _STRANGER_NS
 
 
 class FaultProbe:
-    """See the module's docstring.
+    """Observes the nodes; see the module's docstring.
 
-    efforts: every command to the plant. said: the gate's states in order; said_s: when [s]. truth: newest table of
-    the plant.
+    efforts: every command to the plant. said: the gate's states in order; said_s: their times [s].
+    truth: newest table of the plant.
     """
 
     def __init__(self, robot: Robot, domain: int) -> None:
@@ -91,7 +93,7 @@ class FaultProbe:
 
     @property
     def gate(self) -> dict[str, str]:
-        """What the gate said last."""
+        """The gate's newest state."""
         return self.said[-1] if self.said else {}
 
     @property
@@ -100,20 +102,20 @@ class FaultProbe:
         return -1.0 if self.truth is None else self.truth.stamp_s
 
     def stranger(self, kind: Any, topic: str, quality: QoSProfile | None = None) -> Any:
-        """A publisher of the probe's own on a topic of others."""
+        """Create a second publisher on a topic of other nodes."""
         return self.node.create_publisher(kind, topic, quality or topics.COMMAND)
 
     def command(self, effort: Array) -> Any:
-        """A stranger's command to the gate, stamped just after the newest state."""
+        """A foreign command to the gate, stamped just after the newest state."""
         stamp_ns = round(self.time_s * NANOSECONDS)
         return self._interface.gate_command(stamp_ns + _STRANGER_NS, effort)
 
     def commanding(self, quality: QoSProfile | None = None) -> Any:
-        """A publisher of commands to the gate."""
+        """Create a publisher of commands to the gate."""
         return self.stranger(self._interface.gate_command_type, topics.GATE_COMMAND, quality)
 
     def garbage(self, rng: np.random.Generator) -> Iterator[tuple[Any, str, Any]]:
-        """(type, topic, message): values and labels that nobody should send."""
+        """Invalid values and labels as (type, topic, message)."""
         nu = self._robot.nu
         for value in (np.nan, np.inf, -np.inf, 1e308):
             effort = np.where(rng.random(nu) < 0.5, value, 0.0)
@@ -126,7 +128,7 @@ class FaultProbe:
             yield Float64MultiArray, self._interface.commands, message
 
     def send_clock(self, stamps_ns: Iterator[int] | list[int], pause_s: float) -> None:
-        """Publish times on /clock as a second simulation would."""
+        """Publish times on /clock, like a second simulation."""
         out = self.stranger(Clock, topics.CLOCK, topics.CLOCK_OUT)
         for stamp_ns in stamps_ns:
             out.publish(Clock(clock=time_message(stamp_ns)))
@@ -134,7 +136,7 @@ class FaultProbe:
         self.node.destroy_publisher(out)
 
     def set_parameter(self, node: str, name: str, value: object) -> bool:
-        """Whether a node took a parameter."""
+        """Set a parameter of a node; returns whether the node accepted it."""
         request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
         answer = self._call(SetParameters, f"/{node}/set_parameters", request)
         return bool(answer.results[0].successful)
@@ -147,7 +149,7 @@ class FaultProbe:
             self._call(ChangeState, f"/{node}/change_state", request)
 
     def pause(self, wanted: bool) -> None:
-        """Let the simulation stand, or go on."""
+        """Pause or resume the simulation."""
         self._call(SetBool, "/plant/set_pause", SetBool.Request(data=wanted))
 
     def trigger(self, service: str) -> bool:
@@ -184,7 +186,7 @@ class FaultProbe:
             self._executor.spin()
 
     def passed_at(self, time_s: float) -> bool:
-        """Whether the gate passed commands on; its state is written just after its command."""
+        """Whether the gate was passing commands; it writes its state just after its command."""
         index = int(np.searchsorted(self.said_s, time_s + _JUST_AFTER_S)) - 1
         return index >= 0 and self.said[index].get("state") == "passing"
 
@@ -204,7 +206,7 @@ class FaultProbe:
     def _on_command(self, message: Any, info: Any) -> None:
         stamp_ns = self._interface.read_gate_command(message).stamp_ns
         if stamp_ns < self._newest_ns - _NEW_BASE_NS:
-            self._issued.clear()  # another time base, whose stamps mean other moments
+            self._issued.clear()  # a new time base reuses stamps
         self._newest_ns = stamp_ns
         self._issued.setdefault(stamp_ns, []).append(info["source_timestamp"] / NANOSECONDS)
 
@@ -213,11 +215,11 @@ class FaultProbe:
         try:
             answered = table_of(message)
         except SignalError:
-            return  # the probe's own
+            return  # one of the probe's messages
         self.efforts.append(Effort(written_s, answered.values[0], answered.stamp_ns))
 
     def age_s(self, effort: Effort) -> float | None:
-        """Of the controller's command that an effort answers; None when there was none."""
+        """Age of the controller's command that an effort answers; None if there was none."""
         issued_s = self._issued.get(effort.stamp_ns, [])
         earlier_s = [time_s for time_s in issued_s if time_s <= effort.written_s]
         return effort.written_s - max(earlier_s) if earlier_s else None
@@ -230,7 +232,7 @@ def _dimension(label: str, size: int) -> Any:
 
 
 def odd_quality() -> QoSProfile:
-    """A quality of service that commands do not have."""
+    """A quality of service that differs from that of commands."""
     return QoSProfile(
         depth=1,
         reliability=ReliabilityPolicy.BEST_EFFORT,

@@ -3,16 +3,16 @@
 
 It loads no torch, no CasADi and no simulator.
 
-In real time a command is passed on as it arrives, and while the gate stops the robot, it answers each state, or each
-measurement of the IMU when there are no states; a watchdog sees to it that something is sent every control period,
-whatever stays out. It carries the stamp of the accepted command or state that it answers (`Decision.stamp_s`), in
-nanoseconds; that of a refused message is never sent.
+Real time: a command is passed on when it arrives. While the gate stops the robot, it answers each state, or each IMU
+measurement if there are no states. A watchdog ensures that an effort is sent every control period in any case. An
+effort carries the stamp of the accepted command or state that it answers (`Decision.stamp_s`), in nanoseconds; the
+stamp of a refused message is never sent.
 
-In lockstep the gate answers every state exactly once, in simulated time. It waits for the mpc node's command for that
-very state, so that the run is the same on any machine. When that takes longer than `grace_s` (real seconds), the mpc
-node counts as gone: states are answered at once, by the rules of the gate (the last command until its deadline in
-simulated time, then braking), until commands come again. A state that comes twice gets the same answer twice: lost
-messages do not stop the simulation.
+Lockstep: the gate answers every state exactly once, in simulated time. It waits for the mpc node's command for that
+state, so that the run is the same on any machine. After `grace_s` (real seconds) without one, the mpc node counts as
+absent: states are answered at once, by the rules of the gate (the last command until its deadline in simulated time,
+then the fallback law), until commands return. A repeated state gets the same answer again, so that lost messages do
+not stop the simulation.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ from metarl_robot.safety.gate import Decision, Gate, GateState
 from metarl_robot.safety.input_validation import Refused, Rejection
 from metarl_robot.safety.refusals import ADVICE
 
-FAREWELL_S = 0.2  # a gate at rest goes on for so long: its last words and its last command arrive before it is gone
-# an arm without states keeps a constant effort for so long before a gate that was asked to end does so
+FAREWELL_S = 0.2  # a gate at rest continues this long, so that its last messages arrive
+# an arm without states holds a constant effort for this long before a gate that was asked to end does so
 UNSEEN_WITHIN_S = 10.0
 _WATCHDOG_PERIODS = 1.5  # silence, in control periods, after which the watchdog ticks each period
 
 
 class GateNodeParameters(StateParameters):
-    """Parameters of the gate node; the gate's own numbers are those of GateConfig and of the kind's law."""
+    """Parameters of the gate node, without those of GateConfig and of the fallback law."""
 
     realtime_priority: int = fixed(
         30, ge=0, le=49, description=REALTIME_PRIORITY + "; above the others': it guards the robot from them"
@@ -69,7 +69,7 @@ class GateNodeParameters(StateParameters):
 
 
 class GateNode(ManagedNode):
-    """See the module's docstring."""
+    """The gate's shell; see the module's docstring."""
 
     def __init__(self) -> None:
         super().__init__("gate")
@@ -132,7 +132,7 @@ class GateNode(ManagedNode):
             self.destroy_service(service)
 
     def prepare_end(self, why: str) -> None:
-        """Stop the robot first: no command passes any more."""
+        """Stop the robot first: from now on no command passes."""
         gate = self._gate
         if gate is None or self._is_done(gate, 0.0):
             return
@@ -153,7 +153,7 @@ class GateNode(ManagedNode):
         return not self._ending or monotonic() - self._done_s > FAREWELL_S
 
     def _is_done(self, gate: Gate, waited_s: float) -> bool:
-        """Whether the robot stands, has landed, or takes no commands any more."""
+        """Whether the robot is at rest, has landed, or no longer receives commands."""
         if not self.active or gate.at_rest or self._commands.get_subscription_count() == 0:
             return True
         unseen = gate.state is GateState.BLIND and not self._robot.floating
@@ -176,14 +176,14 @@ class GateNode(ManagedNode):
         ):
             level, words = (max(level, worse), f"{words}; {trouble}") if trouble else (level, words)
         if gate.state is GateState.WAITING:
-            self._show(gate)  # nothing else says why it waits
+            self._show(gate)  # the log alone does not say why it waits
         return [status_message("gate", level, words, {**values, **shares, **counts})]
 
     def troubles(self) -> list[str]:
         return super().troubles() + ([] if self._gate is None else self._sole.problems() + self._clocks.problems())
 
     def on_fault(self, reason: str) -> None:
-        """Stop the robot by its law and latch: nobody knows what else is wrong."""
+        """Stop the robot by the fallback law and latch, because the extent of the fault is unknown."""
         if self._gate is not None:
             self._gate.estop(f"unforeseen error in {reason}", "fault")
             self._show(self._gate)
@@ -194,14 +194,14 @@ class GateNode(ManagedNode):
             self._clocks.look()
 
     def _not_alone(self) -> str:
-        """Why the gate may not arm because of others who publish; empty when it may."""
+        """Other publishers that keep the gate from arming; empty if there are none or they are allowed."""
         if self._own.allow_other_publishers:
             return ""
         self._sole.look()
         return "; ".join(self._sole.problems())
 
     def _crowded(self) -> bool:
-        """Whether commands that name no source may be those of several."""
+        """Whether commands without a source may come from several publishers."""
         return not self._own.allow_other_publishers and self.count_publishers(self._command_topic) > 1
 
     def _on_parameters(self, new: GateNodeParameters) -> None:
@@ -222,12 +222,12 @@ class GateNode(ManagedNode):
         if self._own.lockstep:
             if stamp_ns != self._pending_ns:
                 self._pending_ns, self._pending_since_s = stamp_ns, received_s
-            self._answer(gate, waited=not usable)  # the mpc node refuses what the gate refuses
+            self._answer(gate, waited=not usable)  # the mpc node also refuses a state that the gate refuses
         elif gate.state not in (GateState.PASSING, GateState.WAITING):
             self._tick(gate)
 
     def _take(self, gate: Gate, stamp_ns: int, read: Callable[[], State], received_s: float) -> bool:
-        """Hand a state to the gate; False when it was refused."""
+        """Pass a state to the gate; False if it was refused."""
         stamp_s = stamp_ns / NANOSECONDS
         try:
             off_clock = self._states_off_clock(gate, stamp_ns)
@@ -249,7 +249,7 @@ class GateNode(ManagedNode):
         return False
 
     def _states_off_clock(self, gate: Gate, stamp_ns: int) -> Refused | None:
-        """As off_clock; when a clock was set in motion, the robot is stopped with what it measures by the new one."""
+        """Call off_clock; stop the robot if a clock was set."""
         clock = self.clock_checks["states"]
         changes, refused = clock.changes, self.off_clock(stamp_ns, self._own)
         if clock.changes != changes:
@@ -321,7 +321,10 @@ class GateNode(ManagedNode):
             self._answered_ns, self._answer_message = stamp_ns, message
 
     def _tick(self, gate: Gate, asked: bool = True) -> None:
-        """Real time: decide now. asked: by a message or a service, not by the watchdog."""
+        """Real time: decide now.
+
+        asked: by a message or a service; False for the watchdog.
+        """
         steady_s = monotonic()
         now_s = gate.time_now_s(steady_s)
         self._asked_s = steady_s if asked else self._asked_s
@@ -360,14 +363,14 @@ class GateNode(ManagedNode):
         return message
 
     def _show(self, gate: Gate) -> None:
-        """Publish and log the gate's state where it changed."""
+        """Publish and log the gate's state if it changed."""
         now = (gate.state, gate.latched, gate.reason)
         if now == self._shown:
             return
         self._shown = now
         values = {"state": gate.state.value, "latched": gate.latched, "reason": gate.reason, "robot": self._own.robot}
         self._state_out.publish(status_message("gate", _level(gate), _words(gate), values))
-        if gate.state in (GateState.PASSING, GateState.WAITING):  # two calls: rclpy ties a severity to a line of code
+        if gate.state in (GateState.PASSING, GateState.WAITING):  # rclpy fixes one severity a line of code
             self.get_logger().info(_words(gate))
         else:
             self.get_logger().warning(_words(gate))
@@ -400,7 +403,7 @@ class GateNode(ManagedNode):
 
 
 def shipped(robot: Robot) -> dict[str, object]:
-    """The gate's numbers that come with a robot: `config/gate.yaml` in its folder, a ROS parameter file."""
+    """The gate's parameters shipped with a robot: `config/gate.yaml` in its folder, a ROS parameter file."""
     path = robot.folder / "config" / "gate.yaml"
     if not path.is_file():
         return {}

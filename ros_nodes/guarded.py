@@ -1,18 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A node that no callback can end: every callback of a subscription, a timer, a service or a parameter runs behind a
-guard.
+"""A node with guarded callbacks: no error in a subscription, timer, service or parameter callback ends it.
 
-An error of a callback is one of three:
+A guard sorts errors into three classes:
 
-    unreadable   a message cannot be read (SignalError), or a request to a service of rclpy's or a message on /clock,
-    which rclpy reads
-                 itself, raises anything: it is refused and counted
+    unreadable   a message cannot be read (SignalError), or any error in a service of rclpy or in a message on /clock,
+                 which rclpy reads itself: it is refused and counted
     refused      a transition of the life cycle that is not possible now (RCLError of a service): its caller is told so
-    fault        everything else, a defect of this project: counted and named, and `on_fault` decides; the gate stops
-    the robot
+    fault        any other error, a defect of this project: it is counted and logged, and `on_fault` is called; the
+                 gate then stops the robot
 
-A callback that fails `GIVE_UP_AFTER` times in a row is not called any more until the node is configured again, so that
-a node that cannot do its work says so and stops. The gate never gives up.
+A callback that fails `GIVE_UP_AFTER` times in a row is disabled until the node is configured again, so that a node
+that cannot work reports it and stops. The gate never gives up.
 """
 
 from __future__ import annotations
@@ -36,9 +34,9 @@ from metarl_robot.safety.refusals import Rejection
 
 Read = TypeVar("Read")
 RCLError = rclpy_implementation.RCLError
-_LONGEST_TEXT = 200  # characters of an error's own words
-_FRESH_S = 10.0  # a fault is an error in /diagnostics for so long
-_SILENT_S = 1.0  # an expected topic may be silent for so long
+_LONGEST_TEXT = 200  # characters of an error's text
+_FRESH_S = 10.0  # a fault is an error in /diagnostics for this long
+_SILENT_S = 1.0  # longest allowed silence of an expected topic
 
 
 def described(error: BaseException) -> str:
@@ -54,7 +52,7 @@ def described(error: BaseException) -> str:
 
 
 def readable(read: Callable[[], Read]) -> Read:
-    """The result of `read`. Raises SignalError: nothing has been changed by what cannot be read, however that shows."""
+    """Return the result of `read`; any error becomes UnusableError (a SignalError)."""
     try:
         return read()
     except SignalError:
@@ -64,9 +62,9 @@ def readable(read: Callable[[], Read]) -> Read:
 
 
 class GuardedNode(LifecycleNode):
-    """See the module's docstring.
+    """A lifecycle node with guarded callbacks; see the module's docstring.
 
-    unreadable: messages that could not be read, by topic. faults: how many there were. last_fault: the newest in words.
+    unreadable: count of unreadable messages by topic. faults: their number. last_fault: text of the newest.
     """
 
     GIVE_UP_AFTER = 100
@@ -82,7 +80,7 @@ class GuardedNode(LifecycleNode):
         self._foreign = True
         super().__init__(name, **options)
         for service in self.services:
-            if not _is_guarded(service.callback):  # those of the life cycle, which are made in another way
+            if not _is_guarded(service.callback):  # the life cycle's services, which are created differently
                 service.callback = _Guard(self, service.srv_name, service.callback).serve
         self._foreign = False
 
@@ -99,10 +97,10 @@ class GuardedNode(LifecycleNode):
     # Errors.
 
     def on_fault(self, reason: str) -> None:
-        """A callback failed and nobody foresaw it; reason: where and why, in a line."""
+        """React to an unexpected error of a callback; reason: place and error in one line."""
 
     def fault(self, where: str, error: BaseException) -> None:
-        """Count and name an unforeseen error; the traceback goes to the log's level DEBUG."""
+        """Count and log an unexpected error; the traceback goes to the log level DEBUG."""
         self.faults += 1
         self._fault_s = monotonic()
         self.last_fault = f"{where}: {described(error)}"
@@ -119,7 +117,7 @@ class GuardedNode(LifecycleNode):
             self.last_fault = f"{where}: {described(error)}; then {described(second)}"
 
     def refuse(self, text: str) -> None:
-        """Say that something was refused; the same words at most once a second."""
+        """Log a refusal; at most once a second."""
         self.get_logger().warning(text[: 2 * _LONGEST_TEXT], throttle_duration_sec=1.0)
 
     def _refuse_message(self, topic: str, error: BaseException) -> None:
@@ -135,22 +133,20 @@ class GuardedNode(LifecycleNode):
             )
 
     def forget_faults(self) -> None:
-        """The node is configured anew: what was given up begins again."""
+        """Reset faults when the node is configured again; disabled callbacks are enabled."""
         self._given_up.clear()
         self._heard_s.clear()
         self._expected.clear()
         self._fault_s = -_FRESH_S
 
-    # What /diagnostics says of it.
+    # Reports for /diagnostics.
 
     def expect(self, topic: str, sender: str) -> None:
-        """From its first message on, silence on a topic (as given to `create_subscription`) is an error in
-        /diagnostics.
-        """
+        """Report silence on a topic (as given to `create_subscription`) as an error after its first message."""
         self._expected[topic] = sender
 
     def silences(self) -> list[str]:
-        """The expected topics on which nothing has come for long, in words."""
+        """Texts for the expected topics that are silent."""
         now_s = monotonic()
         silent = {topic: now_s - self._heard_s[topic] for topic in self._expected if topic in self._heard_s}
         return [
@@ -161,7 +157,7 @@ class GuardedNode(LifecycleNode):
         ]
 
     def troubles(self) -> list[str]:
-        """Why /diagnostics shall show an error, whatever the node itself says."""
+        """Errors that /diagnostics must show in addition to the node's own status."""
         given_up = [f"{where} is given up after {reason}" for where, reason in self._given_up.items()]
         fresh = (
             [f"unforeseen error in {self.last_fault}"]
@@ -171,7 +167,7 @@ class GuardedNode(LifecycleNode):
         return given_up + fresh + self.silences()
 
     def health(self) -> dict[str, object]:
-        """Counts for /diagnostics; nothing as long as nothing happened."""
+        """Counts for /diagnostics; empty if all are zero."""
         counts: dict[str, object] = {
             f"unreadable_{topic.lstrip('~/')}": count for topic, count in self.unreadable.items()
         }
@@ -181,9 +177,9 @@ class GuardedNode(LifecycleNode):
 
 
 class _Guard:
-    """Calls one callback; its errors become the node's.
+    """Calls one callback and passes its errors to the node.
 
-    One method for each kind, as rclpy looks at their signatures.
+    It has one method for each kind of callback, because rclpy inspects their signatures.
     """
 
     def __init__(self, node: GuardedNode, where: str, callback: Callable[..., Any]) -> None:
@@ -192,7 +188,7 @@ class _Guard:
         self._unreadable = Exception if node._foreign or where == topics.CLOCK else SignalError
 
     def take(self, message: Any) -> None:
-        """A message came."""
+        """Handle a message."""
         node, where = self._node, self._where
         node._heard_s[where] = monotonic()
         if self._failures and where in node._given_up:
@@ -206,7 +202,7 @@ class _Guard:
             self._failed(error)
 
     def tick(self) -> None:
-        """A timer's period is over."""
+        """Handle a timer."""
         if self._failures and self._where in self._node._given_up:
             return
         try:
@@ -216,7 +212,7 @@ class _Guard:
             self._failed(error)
 
     def serve(self, request: Any, response: Any) -> Any:
-        """A service is called. A failed call is answered as well: with the response as far as it got."""
+        """Handle a service call. A failed call returns the response as far as it was filled in."""
         try:
             return self._callback(request, response)
         except RCLError as error:

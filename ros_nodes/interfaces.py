@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which messages a robot speaks: joint states and joint efforts, or odometry, IMU and what its actuators give.
+"""ROS messages of a robot: joint states and joint efforts, or odometry, IMU and actuator outputs.
 
-A robot on joints (`JointInterface`) and one whose base floats (`OdometryInterface`) differ in their topics, in how a
-state is put together and in what a reference looks like. The nodes ask the interface and know neither; a new kind of
-robot has one of the two.
+A robot on joints (`JointInterface`) and one with a floating base (`OdometryInterface`) differ in their topics, in the
+messages that form a state and in the form of a reference. The nodes use the interface only; a new kind of robot uses
+one of the two.
 
-A state comes as its stamp and a function that reads it, for a message that cannot be read has a stamp too. It raises
-UnusableError. With `stamp_on_arrival` the stamp is the node's clock when the message came. Joint states without any
-joint of the robot are another device's: once the robot's own have come, they are not handed on at all.
+A state arrives as its stamp and a function that reads it, because a message that cannot be read also has a stamp. The
+function raises UnusableError. With `stamp_on_arrival` the stamp is the node's clock on arrival. Joint states without
+any joint of the robot come from another device and are dropped once the robot's own have come.
 
-A command to the gate carries a name of the process that sends it, its source: in a JointState as `header.frame_id`,
-which an effort has no other use for, in a labelled array in the first label (core/tables.py). It may be empty.
+A command to the gate carries its source, a name of the sending process: in a JointState as `header.frame_id`, which
+an effort does not use, and in a named table in the first label (core/tables.py). It may be empty.
 """
 
 from __future__ import annotations
@@ -67,14 +67,15 @@ Array = NDArray[np.float64]
 OnState = Callable[[int, Callable[[], State]], None]
 OnInertial = Callable[[int, Callable[[], Inertial]], None]
 _INERTIALS = 500  # kept since the last state
-SOURCE = token_hex(8)  # names this process in its commands, so that those of two processes are told apart
+SOURCE = token_hex(8)  # name of this process in its commands
 
 
 class ReferencePoints(NamedTuple):
-    """begin_ns: stamp of its start, 0 means now. since_ns: (K,) times of its points since then. points: the robot's
-    outputs there.
+    """A reference as read from a message.
 
-    remarks: what about the message was passed over, in words.
+    begin_ns: stamp of its start; 0 means now. since_ns: (K,) times of its points after the start. points: the robot's
+    flat outputs there.
+    remarks: texts on ignored parts of the message.
     """
 
     begin_ns: int
@@ -84,7 +85,9 @@ class ReferencePoints(NamedTuple):
 
 
 class GateCommand(NamedTuple):
-    """stamp_ns: -1 where none can be read. read: the command (nu,); raises UnusableError. source: see the module's
+    """A command as read from a message.
+
+    stamp_ns: -1 if it cannot be read. read: returns the command (nu,); raises UnusableError. source: see the module's
     docstring.
     """
 
@@ -94,8 +97,9 @@ class GateCommand(NamedTuple):
 
 
 class Interface(Protocol):
-    """What the nodes need to know of a robot's messages. commands: topic of what drives the robot; state_topic: where
-    it is told.
+    """Conversions between the nodes' data and a robot's messages.
+
+    commands: topic that drives the robot; state_topic: topic of its states.
     """
 
     commands: str
@@ -111,16 +115,17 @@ class Interface(Protocol):
     def listen(
         self, node: Node, on_state: OnState, lockstep: bool, on_inertial: OnInertial | None = None
     ) -> list[Subscription]:
-        """Subscribe to what the robot measures."""
+        """Subscribe to the robot's measurements."""
         ...
 
     def watch(self, node: Node, on_state: OnState) -> Subscription:
-        """Subscribe to position and velocity alone, for who looks now and then."""
+        """Subscribe to position and velocity only, for occasional use."""
         ...
 
     def speaker(self, make: Callable[[Any, str, QoSProfile], Any]) -> Callable[[int, State, Array], None]:
-        """Publish as the robot: (stamp_ns, measured state, acting effort). make: creates a publisher of (type, topic,
-        quality).
+        """Return a function that publishes the robot's measurements: (stamp_ns, measured state, acting effort).
+
+        make: creates a publisher of (type, topic, quality).
         """
         ...
 
@@ -129,37 +134,37 @@ class Interface(Protocol):
         ...
 
     def read_gate_command(self, message: Any) -> GateCommand:
-        """The inverse."""
+        """Read a message of `gate_command`."""
         ...
 
     def setpoint(self, stamp_ns: int, q: Array, v: Array) -> Any:
-        """Where the reference is."""
+        """The reference at a state's stamp, as a message."""
         ...
 
     def read_setpoint(self, message: Any) -> tuple[int, Array, Array]:
-        """The inverse: stamp, q (nq,), v (dof,)."""
+        """Read a message of `setpoint`: stamp, q (nq,), v (dof,)."""
         ...
 
     def plan(self, stamp_ns: int, plan: Plan) -> Any:
-        """What the controller intends."""
+        """The controller's plan as a message."""
         ...
 
     def references(
         self, rules: Callable[[], JointRules] = JointRules
     ) -> tuple[tuple[Any, str, Callable[[Any], ReferencePoints]], ...]:
-        """Messages that are taken as references: type, topic, and what reads one or raises SignalError.
+        """Reference messages: type, topic, and a function that reads one or raises SignalError.
 
-        rules: which joints a message may name, asked for at each one.
+        rules: joints that a message may name, evaluated for each message.
         """
         ...
 
     def reference(self, stamp_ns: int, since_s: Array, points: Outputs) -> Any:
-        """A reference as a message: points (K, m) at times (K,) after the stamp, velocities and accelerations told."""
+        """A reference as a message: points (K, m) with velocities and accelerations, at times (K,) after the stamp."""
         ...
 
     @property
     def recorded(self) -> Mapping[str, tuple[str, QoSProfile]]:
-        """Topics that a recorder subscribes to before anybody publishes: type and quality of service."""
+        """Topics for a recorder to subscribe to before they have a publisher: type and quality of service."""
         ...
 
 
@@ -172,11 +177,11 @@ def interface_of(robot: Robot, options: MessageOptions = _DEFAULT) -> Interface:
 
 
 Stamp = Callable[[Any], int]
-"""The time of a message [ns]."""
+"""Reads the time of a message [ns]."""
 
 
 def stamp_reader(node: Node, options: MessageOptions) -> Stamp:
-    """By the message's header, or by the node's clock when it comes."""
+    """Stamp function: the message's header, or the node's clock on arrival."""
     if not options.stamp_on_arrival:
         return header_stamp
     clock = node.get_clock()
@@ -189,14 +194,14 @@ def header_stamp(message: Any) -> int:
 
 
 class Frame(NamedTuple):
-    """A frame's name, the parameter that sets it, and whether messages in any frame are taken."""
+    """A frame's name, the parameter that sets it, and whether messages in any frame are accepted."""
 
     name: str
     parameter: str
     any_is_taken: bool = False
 
     def check(self, message: str, key: str, given: str) -> None:
-        """Raises UnusableError."""
+        """Raise UnusableError if a message is in another frame."""
         if not self.any_is_taken and given.lstrip("/") != self.name.lstrip("/"):
             given = shortened(given, 100)
             remedy = f"if that is right, set {self.parameter}:={given or ANY}"
@@ -212,7 +217,7 @@ class Frames(NamedTuple):
 
 
 def frames_of(robot: Any, options: MessageOptions) -> Frames:
-    """Frames as the options say, else as robot.yaml says."""
+    """Frames from the options, by default from robot.yaml."""
 
     def frame(parameter: str, given: str, default: str) -> Frame:
         return Frame(default if given in ("", ANY) else given, parameter, given == ANY)
@@ -223,7 +228,7 @@ def frames_of(robot: Any, options: MessageOptions) -> Frames:
 
 
 class JointInterface:
-    """See Interface. Joints by name, in any order."""
+    """Interface of a robot on joints, matched by name in any order."""
 
     commands, state_topic = topics.COMMANDS, topics.JOINT_STATES
     gate_command_type = setpoint_type = JointState
@@ -304,8 +309,9 @@ class JointInterface:
 
 
 class OdometryInterface:
-    """See Interface. World frame ENU, body frame FLU: the pose of an Odometry is in its header's frame, the twist in
-    its child's.
+    """Interface of a robot with a floating base.
+
+    World frame ENU, body frame FLU. The pose of an Odometry is in its header's frame, the twist in its child's.
     """
 
     commands, state_topic = topics.THRUSTS, topics.ODOMETRY
@@ -464,10 +470,10 @@ class OdometryInterface:
 
 
 class OdometryAndImu:
-    """Puts states together: pose and velocity from the odometry, rate and mean specific force from what the IMU said
-    since the last state.
+    """Builds states: pose and velocity from the odometry, rate and mean specific force from the IMU since the last
+    state.
 
-    In lockstep a state is complete when both have come with the same stamp; otherwise the odometry is not kept waiting.
+    In lockstep a state is complete when both have come with the same stamp. In real time the odometry does not wait.
     """
 
     def __init__(
@@ -501,7 +507,7 @@ class OdometryAndImu:
             self._deliver(*self._waiting)
 
     def _inertial(self, message: Imu) -> Inertial | UnusableError:
-        """What the IMU says, or why that is no use."""
+        """The IMU's measurement, or the reason that it is unusable."""
         try:
             return self._mounting.to_base(self._read_imu(message), self._imu_ns / NANOSECONDS)
         except UnusableError as error:
@@ -509,7 +515,7 @@ class OdometryAndImu:
 
     def _remember(self, inertial: Inertial) -> None:
         if self._inertials and self._imu_ns < self._inertials[-1][0]:
-            self._inertials.clear()  # another time base
+            self._inertials.clear()  # a new time base
         if not self._inertials or self._imu_ns > self._inertials[-1][0]:
             self._inertials.append((self._imu_ns, inertial))
 
@@ -541,7 +547,7 @@ class OdometryAndImu:
 
 
 def odometry_message(world: str, body: str, stamp_ns: int, q: Array, v: Array) -> Odometry:
-    """Pose and velocity (as State) as a message."""
+    """Pose and velocity (as in State) as a message."""
     message = Odometry(child_frame_id=body)
     message.header.stamp, message.header.frame_id = time_message(stamp_ns), world
     _place(message.pose.pose.position, q[:3])
@@ -551,7 +557,7 @@ def odometry_message(world: str, body: str, stamp_ns: int, q: Array, v: Array) -
 
 
 def odometry_state(message: Odometry) -> State:
-    """The inverse. The quaternion is left as it came. Raises UnusableError."""
+    """Read an odometry message; the quaternion is not normalised. Raises UnusableError."""
     pose, twist = message.pose.pose, message.twist.twist
     attitude, linear = _wxyz(pose.orientation), _array(twist.linear)
     q = np.concatenate([_array(pose.position), attitude])
@@ -561,18 +567,18 @@ def odometry_state(message: Odometry) -> State:
 
 
 def imu_message(body: str, stamp_ns: int, inertial: Inertial) -> Imu:
-    """A measurement of the IMU as a message."""
+    """An IMU measurement as a message."""
     message = Imu(linear_acceleration=_vector(inertial.specific_force), angular_velocity=_vector(inertial.rate))
     message.header.stamp, message.header.frame_id = time_message(stamp_ns), body
     if inertial.attitude is None:
-        message.orientation_covariance[0] = -1.0  # as sensor_msgs/Imu says
+        message.orientation_covariance[0] = -1.0  # no attitude, as defined by sensor_msgs/Imu
     else:
         message.orientation = quaternion_message(inertial.attitude)
     return message
 
 
 def quaternion_message(q: Array) -> Quaternion:
-    """(4,) wxyz as a message."""
+    """Quaternion (4,) wxyz as a message."""
     w, x, y, z = (float(part) for part in q)
     return Quaternion(w=w, x=x, y=y, z=z)
 
@@ -586,7 +592,7 @@ def _wxyz(turned: Any) -> Array:
 
 
 def _check_numbers(message: str, *parts: Array) -> None:
-    """Nothing is computed with what is not a number."""
+    """Raise UnusableError for numbers that are not finite or implausible, before computing with them."""
     if (why := number_problem(*parts)) is not None:
         raise UnusableError(why, f"{message}: {ADVICE[why]}")
 
@@ -601,11 +607,11 @@ def _place(point: Any, values: Array) -> None:
 
 
 def _outputs(poses: list[tuple[Any, Any]]) -> Array:
-    """(K, 4) place and heading."""
+    """Positions and yaw, (K, 4)."""
     attitudes = np.array([[r.w, r.x, r.y, r.z] for _, r in poses])
     with np.errstate(over="ignore", invalid="ignore"):
         norms = np.linalg.norm(attitudes, axis=1)
-    if not np.all(np.abs(norms - 1.0) <= NORM_TOLERANCE):  # false for NaN too
+    if not np.all(np.abs(norms - 1.0) <= NORM_TOLERANCE):  # also false for NaN
         worst = int(np.argmax(np.nan_to_num(np.abs(norms - 1.0), nan=np.inf)))
         raise SignalError(
             f"reference: point {worst} has a rotation of norm {norms[worst]:.4g}; allowed: 1 ± {NORM_TOLERANCE}"

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A node that was started by a launcher notices when that launcher is gone, however it ended: SIGKILL leaves no time
-for a farewell.
+"""Ends a node after its launcher, also when SIGKILL ended the launcher.
 
 The environment variable `METARL_LAUNCHER` names the launcher: a process id, or `parent` for the process that started
-the node. `metarl launch` sets its own id; the launch files say `parent`, for `ros2 launch`. A node without it, started
-in a shell or by `ros2 run`, is bound to nothing; neither is one whose user says `METARL_LAUNCHER=none`.
+the node. `metarl launch` sets its own id; the launch files set `parent`, for `ros2 launch`. A node without the
+variable (started in a shell or by `ros2 run`) or with `METARL_LAUNCHER=none` has no launcher.
 
-A thread waits for the end of that process (pidfd_open(2)), without waking up before. It is the last resort, too: a node
-that has not ended `KILL_S` after its launcher is killed, whatever holds it up.
+A thread waits for the end of that process (pidfd_open(2)) without polling. It also kills a node that has not ended
+`KILL_S` after its launcher.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ KILL_S = 130.0  # longer than any node takes to end in order (ending.py)
 
 
 def watch_launcher(on_gone: Callable[[], None]) -> None:
-    """Call `on_gone`, from a thread, when the launcher that the environment names has ended."""
+    """Call `on_gone` from a thread when the launcher has ended."""
     launcher = launcher_pid()
     if launcher is not None:
         Thread(target=_wait, args=(launcher, on_gone), name="launcher watch", daemon=True).start()
 
 
 def launcher_pid() -> int | None:
-    """The process that started this node and that it must not outlive; None: bound to nothing."""
+    """Process id of the node's launcher; None without one."""
     named = os.environ.get(LAUNCHER, "")
     if named == "parent":
         return os.getppid()
@@ -51,7 +50,7 @@ def _wait(launcher: int, on_gone: Callable[[], None]) -> None:
 
 
 def wait_for_end(process: int) -> None:
-    """Return when a process, not only a child, has ended."""
+    """Wait for the end of any process, not only of a child."""
     with suppress(ProcessLookupError):
         handle = os.pidfd_open(process)
         try:
@@ -63,9 +62,7 @@ def wait_for_end(process: int) -> None:
 
 
 def _mute() -> None:
-    """Nobody reads the launcher's pipes any more: output goes nowhere,
-    instead of failing in the middle of a callback.
-    """
+    """Send output to /dev/null: writing to the launcher's closed pipes would fail in a callback."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.__stdout__, sys.__stderr__):
         if stream is not None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where rclpy writes its log files: where the user says, in the home, or in a temporary folder.
+"""Folder of rclpy's log files: the user's choice, the home, or a temporary folder.
 
-rcl ends a process whose log folder it cannot make (rcl_logging_spdlog: `ROS_LOG_DIR`, else `ROS_HOME`/log, else
-~/.ros/log); a home that is full, read-only or missing is no reason for a robot to stand without its gate.
+rcl ends a process if it cannot create its log folder (rcl_logging_spdlog: `ROS_LOG_DIR`, else `ROS_HOME`/log, else
+~/.ros/log). A home that is full, read-only or missing must not leave a robot without its gate.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 def ensure_log_folder(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Set `ROS_LOG_DIR` to a temporary folder, and say so, where the present one cannot be written."""
+    """Set `ROS_LOG_DIR` to a temporary folder, with a warning, if the present folder is not writable."""
     folder = _folder(environment)
     if not _is_writable(folder):
         environment["ROS_LOG_DIR"] = tempfile.mkdtemp(prefix="ros_log_")

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How well the loop keeps time, seen by who closes it: from a state's departure to the arrival of the command that
-answers it.
+"""Timing of the control loop at the robot: from sending a state to receiving its command.
 
-A period that ends before the answer to its state is there has missed its deadline, whether the answer comes late or
-never.
+A period misses its deadline if it ends before the answer to its state arrives, late or never.
 """
 
 from __future__ import annotations
@@ -13,14 +11,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-WINDOW_S = 10.0  # what the numbers are taken over
-_PENDING = 50  # states whose late answers are still told apart
+WINDOW_S = 10.0  # time window of the statistics
+_PENDING = 50  # states whose late answers are still counted
 
 
 class LoopTimes(NamedTuple):
-    """periods: how many were looked at. latency: of answers, late ones too. jitter: how far periods are off.
+    """Statistics of the window; NaN without data.
 
-    NaN where nothing came.
+    periods: their number. latency: of answers, late ones included. jitter: deviation of periods from nominal. missed:
+    number of missed deadlines.
     """
 
     periods: int
@@ -35,7 +34,7 @@ class LoopTimes(NamedTuple):
 
 
 class LoopTiming:
-    """Times of the last ten seconds. All times are seconds of a steady clock."""
+    """Timing over the last ten seconds. All times are seconds of a steady clock."""
 
     def __init__(self, period_s: float) -> None:
         self._period_s = period_s
@@ -47,7 +46,7 @@ class LoopTiming:
         self._newest_ns, self._newest_s = -1, -np.inf
 
     def sent(self, stamp_ns: int, now_s: float) -> None:
-        """A state has left; with it, the period of the one before has ended."""
+        """Record that a state was sent; this ends the previous period."""
         if self._newest_ns >= 0:
             self._missed.append(self._newest_ns in self._sent)
             self._periods.append(now_s - self._newest_s)
@@ -57,13 +56,13 @@ class LoopTiming:
             del self._sent[next(iter(self._sent))]
 
     def answered(self, stamp_ns: int | None, now_s: float) -> None:
-        """The answer to the state of that stamp has come; a second one does not count."""
+        """Record the answer to the state of that stamp; repeated answers are ignored."""
         sent_s = None if stamp_ns is None else self._sent.pop(stamp_ns, None)
         if sent_s is not None:
             self._latencies.append(now_s - sent_s)
 
     def look(self) -> LoopTimes:
-        """What the last ten seconds were like."""
+        """Statistics of the last ten seconds."""
         latencies = 1e3 * np.array(self._latencies or [np.nan])
         off = 1e3 * np.abs(np.array(self._periods or [np.nan]) - self._period_s)
         median, p99 = np.percentile(latencies, (50.0, 99.0))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all nodes share: a life cycle, `autostart`, parameters, diagnostics at 1 Hz, and errors that are said aloud.
+"""Base of all nodes: life cycle, `autostart`, parameters, diagnostics at 1 Hz, and error reports.
 
-A node configures (loads what it needs), activates (starts to act), deactivates and cleans up, by ROS's lifecycle
-services; with `autostart`, it does the first two by itself, and a process whose start fails ends with an error, so that
+A node configures (loads its parts), activates (starts to act), deactivates and cleans up through ROS's lifecycle
+services. With `autostart` it configures and activates itself. If that fails, its process ends with an error, so that
 a launch reports it.
 """
 
@@ -40,7 +40,7 @@ REALTIME_PRIORITY = (
 
 
 def heard(publisher: Publisher) -> bool:
-    """Whether anybody listens: a report that nobody hears need not be made."""
+    """Whether a publisher has subscribers; without any its report can be skipped."""
     return publisher.get_subscription_count() > 0
 
 
@@ -53,7 +53,7 @@ class NodeParameters(BaseModel):
 
 
 class RobotParameters(NodeParameters, FrameParameters):
-    """Parameters of every node that knows the robot."""
+    """Parameters of every node that uses the robot."""
 
     robot: str = fixed("panda", description="name of the robot, or the folder of its description")
     robot_kind: str = fixed("", description=ROBOT_KIND)
@@ -76,10 +76,10 @@ class StateParameters(RobotParameters, SensorParameters):
 
 
 class ManagedNode(GuardedNode):
-    """A lifecycle node. Subclasses implement configure, activate, deactivate, cleanup and diagnose.
+    """A lifecycle node; subclasses implement configure, activate, deactivate, cleanup and diagnose.
 
     active: between activation and deactivation. failed: the node gave up; its process ends.
-    clock_checks: how stamps compare with the node's clock, by source.
+    clock_checks: comparison of stamps with the node's clock, by source.
     """
 
     def __init__(self, name: str) -> None:
@@ -92,7 +92,7 @@ class ManagedNode(GuardedNode):
         self.every(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
 
     def start(self, autostart: bool) -> None:
-        """Called at the end of a subclass's constructor; with autostart, the node starts once it spins."""
+        """Start the node once it spins, with autostart; call it at the end of a subclass's constructor."""
         if autostart:
             self._starter = self.every(0.0, self._autostart)
 
@@ -103,27 +103,27 @@ class ManagedNode(GuardedNode):
         """Start to act; may raise MetaRLError."""
 
     def deactivate(self) -> None:
-        """Stop to act; may raise MetaRLError to refuse."""
+        """Stop acting; may raise MetaRLError to refuse."""
 
     def cleanup(self) -> None:
-        """Forget what configure built."""
+        """Release the parts that configure built."""
 
     def diagnose(self) -> list[DiagnosticStatus]:
         """Entries for /diagnostics."""
         return []
 
     def close(self) -> None:
-        """The process ends."""
+        """Release resources at the end of the process."""
 
     def prepare_end(self, why: str) -> None:
-        """The process was asked to end; it goes on until `may_end`. why: by what."""
+        """Prepare the end of the process, which continues until `may_end`. why: the cause."""
 
     def may_end(self, waited_s: float) -> bool:
-        """Whether the process may end now, so long after it was asked to."""
+        """Whether the process may end now, `waited_s` after the request."""
         return True
 
     def every(self, period_s: float, callback: Callable[[], None]) -> Timer:
-        """A timer by the steady clock, whatever the time of the simulation."""
+        """A timer on the steady clock, independent of simulated time."""
         return self.create_timer(period_s, callback, clock=self._steady)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -152,12 +152,12 @@ class ManagedNode(GuardedNode):
         return TransitionCallbackReturn.SUCCESS
 
     def prefer_me(self, wanted: RobotParameters) -> None:
-        """In real time: ask the system to run all of this process's threads before those of others."""
+        """In real time: request a higher priority for all threads of this process."""
         if not wanted.lockstep:
             prefer_process(wanted.niceness, wanted.realtime_priority)
 
     def off_clock(self, stamp_ns: int, wanted: StateParameters, source: str = "states") -> Refused | None:
-        """Whether the stamp of a state, or of a measurement of another source, is too far from this node's clock.
+        """Refuse a stamp of a state, or of another source's measurement, that is too far from this node's clock.
 
         In lockstep the stamps are the clock.
         """
@@ -172,7 +172,7 @@ class ManagedNode(GuardedNode):
         except MetaRLError as error:
             self.get_logger().error(f"cannot {name}: {error}")
             return TransitionCallbackReturn.FAILURE
-        except Exception as error:  # rclpy would swallow it without a word
+        except Exception as error:  # rclpy would hide it
             self.fault(name, error)
             return TransitionCallbackReturn.FAILURE if name == "deactivate" else TransitionCallbackReturn.ERROR
         self.get_logger().info(f"{name}d" if name.endswith("e") else f"{name} done")
@@ -198,7 +198,7 @@ class ManagedNode(GuardedNode):
             self._publisher.publish(message)
 
     def _with_health(self, status: list[DiagnosticStatus]) -> list[DiagnosticStatus]:
-        """The node's own entries, the first of them with what its callbacks met and with what is missing."""
+        """Add the guard's counts and troubles to the first of the node's own entries."""
         troubles, counts = self.troubles(), self.health()
         if troubles and not status:
             status = [status_message(self.get_name(), DiagnosticStatus.ERROR, "", {})]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a robot's messages are read and written: the names of frames, the mounting of the IMU, which clock stamps states.
+"""Options of a robot's messages: names of frames, mounting of the IMU, clock of the states' stamps.
 
-Parameters of the nodes, the same for all nodes of a robot: give them in a file for `params:=` under `/**`.
+They are parameters of the nodes and the same for all nodes of a robot: set them under `/**` in a file for `params:=`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class OptionsError(MetaRLError):
 
 @dataclass(frozen=True)
 class MessageOptions:
-    """See FrameParameters and SensorParameters."""
+    """Options of FrameParameters and SensorParameters."""
 
     world_frame: str = ""
     base_frame: str = ""
@@ -48,7 +48,7 @@ class FrameParameters(BaseModel):
 
 
 class SensorParameters(BaseModel):
-    """How the measurements of a robot are to be understood."""
+    """Interpretation of a robot's measurements."""
 
     imu_rotation_wxyz: tuple[Part, ...] = fixed(
         (1.0, 0.0, 0.0, 0.0),

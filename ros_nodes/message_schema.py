@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The definition of a ROS message type with all it contains, as MCAP files carry it (schema encoding `ros2msg`)."""
+"""Full definition of a ROS message type, as stored in MCAP files (schema encoding `ros2msg`)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class SchemaError(MetaRLError):
 
 
 def message_definition(type_name: str) -> str:
-    """The text for `package/msg/Name`: its own definition, then those of the types it uses, each after a separator.
+    """Definition of `package/msg/Name`, followed by those of the types it uses, each after a separator.
 
     Raises:
         SchemaError: the type, or one that it uses, is not installed.

@@ -1,22 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Watches a running controller and prints what it sees as JSON lines on standard output: for live views and scripts
-without rclpy.
+"""Prints the state of a running controller as JSON lines, for live views and scripts without rclpy.
 
     python -m metarl_robot.ros_nodes.monitor --robot panda --hz 10
 
     {"time_s": 5.2, "error_m": 0.0004, "mass_kg": 1.1, "mass_std_kg": 0.2, "step_ms": 0.8, "missed_deadlines": 0,
-    "status": "solved",
-     "held": ""}
+     "status": "solved", "held": ""}
 
-time_s: stamp of the state. error_m: distance between what the robot tracks (an arm its payload site, a quadrotor its
-body) and where the reference puts it, both at that stamp. held: why the gate holds the robot until it is re-armed;
-empty while it does not. What nothing was published about yet is null. With --arm-when-recorded, it first waits until a
-recorder listens to what will be published, and then re-arms the gate (started with arm_at_start: false), so that not a
-step is missing in the recording.
+time_s: stamp of the state. error_m: distance between the tracked point (an arm's payload site, a quadrotor's body)
+and its reference, both at that stamp. held: the reason that the gate holds the robot until it is re-armed; else
+empty. Values that were not published yet are null. With --arm-when-recorded, the monitor waits until a recorder has
+subscribed and then re-arms the gate (started with arm_at_start: false), so that the recording holds every step.
 
-A message that cannot be read is left out; it and a robot that falls silent are named on standard error. The monitor
-looks a few times a second and then takes only the newest message of each topic, so it costs next to nothing. It ends
-with SIGINT, SIGTERM, or when nobody reads its output any more.
+Unreadable messages are skipped and reported on standard error; so is a robot that sends no states. To use little
+processor time, the monitor wakes up `hz` times a second and reads only the newest message of each topic. It ends with
+SIGINT, SIGTERM, or when its output pipe is closed.
 """
 
 from __future__ import annotations
@@ -60,14 +57,14 @@ Array = NDArray[np.float64]
 _SCORED = (topics.TRUTH, topics.SETPOINT, topics.STEP, topics.CONTEXT)
 _ANSWER_WITHIN_S = 1.0
 _TRY_EVERY_S = 0.02
-_PAIR_WITHIN_S = 0.04  # how long one look waits for a setpoint and a state of the same stamp
-_SILENT_S = 2.0  # without a state: worth a word
+_PAIR_WITHIN_S = 0.04  # longest wait for a setpoint and a state of the same stamp
+_SILENT_S = 2.0  # without a state: gives a warning
 _FIELDS = ("time_s", "error_m", "mass_kg", "mass_std_kg", "step_ms", "missed_deadlines", "status", "held")
 _STATUS = {code: status.value for status, code in STATUS_CODES.items()}
 
 
 class Monitor(Node):
-    """Remembers what the newest messages said."""
+    """Keeps the values of the newest messages."""
 
     def __init__(self, robot: Robot) -> None:
         super().__init__("monitor")
@@ -88,7 +85,7 @@ class Monitor(Node):
         self._executor.add_node(self)
 
     def create_subscription(self, msg_type: Any, topic: str, callback: Any, *args: Any, **options: Any) -> Subscription:
-        """As rclpy's, but no message can end the monitor."""
+        """Create a subscription like rclpy's; no message can end the monitor."""
 
         def take(message: Any) -> None:
             try:
@@ -99,24 +96,24 @@ class Monitor(Node):
         return super().create_subscription(msg_type, topic, take, *args, **options)
 
     def _refuse(self, topic: str, error: Exception) -> None:
-        if topic not in self._refused:  # once is enough
+        if topic not in self._refused:  # reported once
             self._refused.add(topic)
             print(f"warning: a message on {topic} is left out: {described(error)}", file=sys.stderr, flush=True)
 
     @property
     def silent_s(self) -> float:
-        """How long ago the last state came; 0 before the first."""
+        """Time since the last state [s]; 0 before the first."""
         return 0.0 if self._state_s is None else monotonic() - self._state_s
 
     def recorded(self) -> bool:
-        """Whether somebody else listens to everything that a run is scored from."""
+        """Whether another node subscribes to all topics that a run is scored from."""
         return all(
             any(e.node_name != self.get_name() for e in self.get_subscriptions_info_by_topic(topic))
             for topic in _SCORED
         )
 
     def arm(self) -> str:
-        """Ask the gate to let commands pass. Returns why it does not, empty when it does."""
+        """Ask the gate to let commands pass; returns its reason not to, or an empty text."""
         if not self._rearm.service_is_ready():
             return "the gate does not answer"
         future = self._rearm.call_async(Trigger.Request())
@@ -128,11 +125,11 @@ class Monitor(Node):
         return "" if answer is not None and answer.success else f"{answer.message if answer else ''}"
 
     def look(self) -> dict[str, Any]:
-        """What is known now: takes messages until a state and a setpoint have the same stamp, but not for long; then
-        what else is there.
+        """Current values.
 
-        The executor serves what is ready in turn: a look that ended with the pair, again and again, never came to the
-        other topics.
+        Takes messages until a state and a setpoint have the same stamp, or until a short timeout; then one message of
+        each other topic. The executor serves topics in turn: without the last step, looks that end with the pair
+        would never reach the other topics.
         """
         self._states.clear()
         self._setpoint = None
@@ -144,7 +141,7 @@ class Monitor(Node):
         return dict(self._seen)
 
     def _paired(self) -> bool:
-        """Whether state and setpoint belong together; if so, the error is measured."""
+        """Whether state and setpoint have the same stamp; if so, measure the error."""
         if self._setpoint is None or self._setpoint[0] not in self._states:
             return False
         actual, wanted = self._positions(np.stack([self._states[self._setpoint[0]], self._setpoint[1]]))
@@ -185,7 +182,7 @@ class Monitor(Node):
 
 
 def arm_when_recorded(monitor: Monitor, stop: Event) -> None:
-    """Wait for a recorder, then re-arm the gate; it is asked again while it has reasons not to."""
+    """Wait for a recorder, then re-arm the gate; retry until it accepts."""
     while not (stop.is_set() or monitor.recorded()):
         stop.wait(_TRY_EVERY_S)
     while not stop.is_set() and monitor.arm():
@@ -193,7 +190,7 @@ def arm_when_recorded(monitor: Monitor, stop: Event) -> None:
 
 
 def watch(monitor: Monitor, hz: float, stop: Event) -> None:
-    """Print a line `hz` times a second until `stop`, or until the reader is gone."""
+    """Print a line `hz` times a second until `stop`, or until the output pipe is closed."""
     silent = False
     while not stop.is_set():
         started_s = monotonic()
@@ -204,7 +201,7 @@ def watch(monitor: Monitor, hz: float, stop: Event) -> None:
         try:
             print(json.dumps(monitor.look()), flush=True)
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to be flushed at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # no flush error at exit
             return
         stop.wait(max(0.0, 1.0 / hz - (monotonic() - started_s)))
 

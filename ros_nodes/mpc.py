@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The controller node: state in, command to the gate out. Any controller of metarl_robot.control, learned or not.
+"""The controller node, for any controller of metarl_robot.control: states in, commands to the gate out.
 
-Configure builds the robot, the controller and its compiled code; activate starts commanding. Each state is answered by
-one command that carries the state's stamp. Before there is a reference the robot is brought to rest, and held.
+Configuring builds the robot, the controller and its compiled code; activating starts commands. Each state is answered
+by one command with the state's stamp. Before the first reference the robot is brought to rest and held.
 
-While the gate holds the robot (latched), the controller rests and the gate's own effort is sent back to it: commands
-stay fresh, so that the gate can be re-armed, and when it is, the controller takes over from that effort and that pose
+While the gate holds the robot (latched), the controller pauses, and the node returns the gate's own effort to it.
+Commands thus stay fresh, so that the gate can be re-armed. The controller then takes over from that effort and pose
 without a jump.
 
-The parameter `controller` may change in motion: the new one is built beside the loop and takes over when it is ready,
-its effort fading in (metarl_robot.control.bumpless_transfer); so may its tuning, below `controller_config.`.
+The parameter `controller` may change in motion. The new controller is built in another thread and takes over when it
+is ready, with a fade between the efforts (metarl_robot.control.bumpless_transfer). The same holds for its tuning,
+below `controller_config.`.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 CONFIG_PREFIX = "controller_config."
-SIMULATION_ONLY = ("oracle_mpc",)  # told the true physics, which no topic may carry to a controller
+SIMULATION_ONLY = ("oracle_mpc",)  # it uses the true physics, which no topic may carry to a controller
 _SWITCH_INTERVAL_S = 0.0005  # between the control loop and a thread that builds a controller
 
 
@@ -92,7 +93,7 @@ class MpcParameters(StateParameters):
 
 
 class _Offered(NamedTuple):
-    """A reference as it came, and what reads it or raises SignalError."""
+    """A reference message, its topic and a function that reads it or raises SignalError."""
 
     message: Any
     topic: str
@@ -100,7 +101,7 @@ class _Offered(NamedTuple):
 
 
 class _Builder:
-    """Builds one controller in a thread of its own; result or error when done."""
+    """Builds one controller in its own thread; sets `controller` or `error` when done."""
 
     def __init__(self, robot: Robot, name: str, config: BaseModel, checkpoint: Path | None) -> None:
         self.name, self.config = name, config
@@ -117,14 +118,12 @@ class _Builder:
     def _build(self) -> None:
         try:
             self.controller = ready_controller(*self._arguments)
-        except Exception as error:  # whatever it is, the controller at work goes on
+        except Exception as error:  # the present controller continues
             self.error = error
 
 
 def ready_controller(robot: Robot, name: str, config: BaseModel, checkpoint: Path | None) -> Controller:
-    """A controller that has made its first step already: what is compiled or allocated then is not left for the first
-    state.
-    """
+    """Build a controller and make a first step, so that the first state needs no compilation or allocation."""
     if name in SIMULATION_ONLY:
         raise UnknownNameError("controller on a robot", name, ros_controllers(robot.kind))
     controller = make_controller(robot, name, config, checkpoint)
@@ -134,10 +133,10 @@ def ready_controller(robot: Robot, name: str, config: BaseModel, checkpoint: Pat
 
 
 def rehearse(robot: Robot, configs: Mapping[str, BaseModel | MetaRLError], checkpoint: Path | None) -> None:
-    """Build every controller once: what is imported, derived or compiled for one is kept for the next.
+    """Build every controller once, to fill the caches of imports, derivations and compiled code.
 
-    A change in motion then takes tens of milliseconds instead of seconds. A controller that cannot
-    be built is left for the change that asks for it, which says why.
+    A change in motion then takes tens of milliseconds instead of seconds. A controller that cannot be built is
+    skipped; the change that requests it reports the error.
     """
     for name, config in configs.items():
         if isinstance(config, BaseModel):
@@ -151,14 +150,14 @@ def ros_controllers(kind: str) -> tuple[str, ...]:
 
 
 class MpcNode(ManagedNode):
-    """See the module's docstring."""
+    """Runs a controller; see the module's docstring."""
 
     def __init__(self) -> None:
         super().__init__("mpc")
         self._own = self.parameters.declare(MpcParameters, on_change=self._on_parameters)
         self._robot = load_robot(self._own.robot, of_kind=self._own.robot_kind)
         self._name = self._own.controller
-        self._names = ros_controllers(self._robot.kind)  # found out once: it reads every installed distribution
+        self._names = ros_controllers(self._robot.kind)  # once: it reads every installed distribution
         self._check_name(self._name)
         shipped = load_config(self._robot, self._name).model_dump()
         self._tuning = self.parameters.declare(
@@ -262,7 +261,7 @@ class MpcNode(ManagedNode):
             self._send(effort, stamp_ns)
 
     def _take(self, stamp_ns: int, read: Callable[[], State], received_s: float) -> bool:
-        """Check a state; False when it cannot be used."""
+        """Check a state; False if it is unusable."""
         stamp_s = stamp_ns / NANOSECONDS
         try:
             off_clock = self.off_clock(stamp_ns, self._own)
@@ -284,7 +283,10 @@ class MpcNode(ManagedNode):
         return True
 
     def _begin(self, measured: Measurement) -> None:
-        """The first state, or the first of a new time base: come to rest and stand there until a reference comes."""
+        """Come to rest and hold, at the first state, a new time base or a re-armed gate.
+
+        A reference that came before the first state is then followed.
+        """
         state, self._epoch = measured.state, self._intake.epoch
         self._keeper.brake(state, measured.stamp_s)
         self._next_report_s = self._next_plan_s = -np.inf
@@ -295,7 +297,7 @@ class MpcNode(ManagedNode):
             self._on_reference(offered.topic, lambda _: offered.read(), offered.message)
 
     def _step(self, handover: Handover, state: State, stamp_ns: int, received_s: float) -> None:
-        """One control step, unless a reference is still waited for."""
+        """Make one control step, unless the node still waits for a reference."""
         reference = self._keeper.current
         if reference is None or (self._own.wait_for_reference and not self._has_reference):
             return
@@ -321,7 +323,7 @@ class MpcNode(ManagedNode):
         self._sent_s = now_s
 
     def _report(self, command: Command, time_s: float, stamp_ns: int, step: Array) -> None:
-        """What others may want to know, as far as they listen; after the command has left."""
+        """Publish reports that have subscribers, after the command was sent."""
         reference = self._keeper.current
         if heard(self._step_out):
             self._step_out.publish(table_message(Table(stamp_ns, ("value",), topics.STEP_COLUMNS, step)))
@@ -342,7 +344,7 @@ class MpcNode(ManagedNode):
         if payload is not None:
             self._payload_out.publish(payload)
 
-    # What comes in besides states.
+    # Inputs besides states.
 
     def _on_reference(self, topic: str, read: Callable[[Any], ReferencePoints], message: Any) -> None:
         offered = _Offered(message, topic, partial(read, message))
@@ -356,7 +358,7 @@ class MpcNode(ManagedNode):
             self._take_reference(offered, self._intake.time_s)
 
     def _take_reference(self, offered: _Offered, now_s: float) -> None:
-        """Follow a reference, or say why not and keep the old one."""
+        """Follow a reference, or report the reason for a refusal and keep the old one."""
         try:
             begin_ns, since_ns, points, remarks = readable(offered.read)
             times = since_ns / NANOSECONDS + now_s if begin_ns == 0 else (begin_ns + since_ns) / NANOSECONDS
@@ -373,7 +375,7 @@ class MpcNode(ManagedNode):
         self._reference_status_out.publish(reference_status.accepted(offered.message, offered.topic, taken, now_s))
 
     def _check_lead(self, lead_s: float) -> None:
-        """Raises SignalError for a reference that begins too late."""
+        """Raise SignalError for a reference that begins too late."""
         longest_s = self._own.max_reference_lead_s
         if lead_s > longest_s:
             raise SignalError(
@@ -391,7 +393,7 @@ class MpcNode(ManagedNode):
 
     @property
     def _gate_effort(self) -> Array | None:
-        """(nu,) what the gate sent last; None before that, or where it cannot be read."""
+        """The gate's newest effort, (nu,); None if there is none or it is unreadable."""
         if self._gate_command is None:
             return None
         try:
@@ -402,7 +404,7 @@ class MpcNode(ManagedNode):
         return effort if len(effort) == self._robot.nu else None
 
     def _gate_effort_on(self, state: State) -> Array | None:
-        """The same as the robot feels it, gravity's share included."""
+        """The gate's newest effort, plus the gravity effort if the robot adds it itself."""
         effort = self._gate_effort
         return (
             effort
@@ -431,7 +433,7 @@ class MpcNode(ManagedNode):
             raise UnknownNameError("controller", name, self._names)
 
     def _shipped(self, name: str) -> BaseModel:
-        """The configuration of a controller as its file has it, read when the node was configured."""
+        """The shipped configuration of a controller, read when the node was configured."""
         config = self._configs[name]
         if isinstance(config, MetaRLError):
             raise config
@@ -457,7 +459,7 @@ class MpcNode(ManagedNode):
         self._builder = _Builder(self._robot, name, config, self._checkpoint)
 
     def _exchange(self, handover: Handover, builder: _Builder) -> None:
-        """Put the controller that was built to work, or say why not and keep the present one."""
+        """Switch to the controller that was built, or report the error and keep the present one."""
         self._builder = None
         if builder.controller is None:
             self.get_logger().error(f"{builder.name} cannot be built, {self._name} goes on: {builder.error}")

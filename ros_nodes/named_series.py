@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of numbers as messages whose fields are named: what plotting tools show as series.
+"""Tables of numbers as messages with named fields, for plotting tools.
 
-A table in a Float64MultiArray (tables.py) names its numbers in labels, and Foxglove and
-PlotJuggler show data[0], data[1], …. A recording therefore holds each table a second time, on
-`<topic>/named`: a std_msgs/Header and a float64 for each number, `<column>`, or `<column>_<row>`
-where there are several rows. The type's definition is in the recording; no package has it.
+A table in a Float64MultiArray (tables.py) names its numbers in labels, which Foxglove and PlotJuggler ignore: they
+show data[0], data[1], …. A recording therefore holds each table a second time, on `<topic>/named`: a std_msgs/Header
+and a float64 for each number, `<column>`, or `<column>_<row>` if there are several rows. The type is defined in the
+recording only; no package has it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from metarl_robot.ros_nodes.message_schema import message_definition
 TABLE_TYPE = "std_msgs/msg/Float64MultiArray"
 _LITTLE_ENDIAN = b"\0\1\0\0"
 _HEADER = struct.Struct("<4siI8s")  # encapsulation, seconds, nanoseconds, an empty frame_id
-_MOST_CHANGES = 20  # of one topic's columns: a controller that is swapped changes them
+_MOST_CHANGES = 20  # of one topic's columns: a change of the controller changes them
 _EMPTY_TEXT = b"\1\0\0\0\0\0\0\0"  # with the padding before the first float64
 
 
@@ -35,7 +35,7 @@ class Serialized(NamedTuple):
 class NamedSeries:
     """The named form of one topic's tables.
 
-    topic, type_name: of the named form; another one each time that the tables' columns change.
+    topic, type_name: of the named form; both change if the tables' columns change.
     """
 
     def __init__(self, topic: str) -> None:
@@ -52,7 +52,7 @@ class NamedSeries:
         return f"std_msgs/Header header\n{fields}{'=' * 80}\nMSG: std_msgs/Header\n{header}"
 
     def named(self, data: bytes) -> bytes | None:
-        """The named form of a serialized Float64MultiArray; None where it holds no table."""
+        """The named form of a serialized Float64MultiArray; None if it holds no table."""
         try:
             table = parsed(data)
             seconds, _, nanoseconds = table.stamp.partition(".")
@@ -81,7 +81,7 @@ def _fields_of(table: Serialized) -> list[str]:
 
 
 def parsed(data: bytes) -> Serialized:
-    """The parts of a serialized (CDR, little-endian) Float64MultiArray with two dimensions.
+    """Parse a serialized (CDR, little-endian) Float64MultiArray with two dimensions.
 
     Raises:
         ValueError, struct.error: it is not one.
@@ -104,7 +104,7 @@ def parsed(data: bytes) -> Serialized:
 
 
 def field_names(rows: list[str], columns: list[str]) -> list[str]:
-    """A valid and different field name for each number, row by row."""
+    """A valid and unique field name for each number, row by row."""
     names: dict[str, None] = {}  # in order
     for row in rows:
         for column in columns:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """ROS parameters from pydantic models: one place for a parameter's default, range and description.
 
-Each field becomes a parameter with a descriptor that `ros2 param describe` shows. A value that does not fit is refused,
-at the start and later alike, with a message that names the parameter, what was given and what is allowed. Fields made
-with `fixed` are read-only: they decide what a node builds when it is configured.
+Each field becomes a parameter with a descriptor that `ros2 param describe` shows. An invalid value is refused, at the
+start and later; the message names the parameter, the given value and the allowed values. Fields made with `fixed` are
+read-only, because a node uses them when it is configured.
 """
 
 from __future__ import annotations
@@ -27,19 +27,20 @@ _UNBOUNDED = 1e308
 
 
 class ParameterError(MetaRLError):
-    """A parameter was given a value that it cannot take."""
+    """A parameter was given an invalid value."""
 
 
 def fixed(default: Any, **arguments: Any) -> Any:
-    """A pydantic field whose parameter cannot be changed while the node runs."""
+    """A pydantic field with a parameter that cannot change while the node runs."""
     return Field(default, json_schema_extra={"read_only": True}, **arguments)
 
 
 @dataclass
 class Group(Generic[Model]):
-    """The parameters of one model, below a prefix. on_change: called with the new values before they are accepted; it
-    may
-    raise MetaRLError to refuse them."""
+    """The parameters of one model, below a prefix.
+
+    on_change: called with new values before they are accepted; may raise MetaRLError to refuse them.
+    """
 
     model: type[Model]
     prefix: str
@@ -48,13 +49,14 @@ class Group(Generic[Model]):
 
 
 class Parameters:
-    """Declares groups of parameters on a node and keeps their values. on_fault: told of an unforeseen error and where
-    it was.
+    """Declares groups of parameters on a node and keeps their values.
+
+    on_fault: called with the place and the error if an unexpected one occurs.
     """
 
     def __init__(self, node: Node, on_fault: Callable[[str, Exception], None] | None = None) -> None:
         self._node, self._on_fault = node, on_fault
-        self._groups: list[Group[Any]] = []  # several may have the same prefix, none of them a name in common
+        self._groups: list[Group[Any]] = []  # several may share a prefix, but no name
         node.add_on_set_parameters_callback(self._on_set)
 
     def declare(
@@ -70,12 +72,12 @@ class Parameters:
         Arguments:
             model: the fields.
             prefix: before each parameter's name, such as 'controller_config.'.
-            defaults: values instead of the model's own.
+            defaults: replace the model's defaults.
             on_change: see Group.
-            use_overrides: take values that were given to the node at its start (files, command line).
+            use_overrides: use values given to the node at its start (files, command line).
 
         Raises:
-            ParameterError: a given value does not fit.
+            ParameterError: a given value is invalid.
         """
         given = {**(defaults or {}), **(self._overrides(model, prefix) if use_overrides else {})}
         values = validated(model, given, prefix)
@@ -95,7 +97,7 @@ class Parameters:
                 self._node.undeclare_parameter(prefix + name)
 
     def restore(self, prefix: str, **values: Any) -> None:
-        """Write values that are in force anyway back into the parameters."""
+        """Reset parameters to values that are in force."""
         group = next(
             group for group in self._groups if group.prefix == prefix and set(values) <= set(group.model.model_fields)
         )
@@ -112,7 +114,7 @@ class Parameters:
         group.on_change = on_change
 
     def _overrides(self, model: type[BaseModel], prefix: str) -> dict[str, Any]:
-        """Values that were given at the start, of whatever type: a whole number is as good a float as any."""
+        """Values given at the start, of any type, so that an integer is accepted for a float."""
         values = {}
         for name in model.model_fields:
             probe = self._node.declare_parameter(prefix + name, None, ParameterDescriptor(dynamic_typing=True))
@@ -149,7 +151,7 @@ class Parameters:
 
 
 def _changes(group: Group[Any], parameters: list[Parameter]) -> dict[str, Any]:
-    """Those of the parameters that belong to a group, by the names of its fields."""
+    """Parameters that belong to a group, by the names of its fields."""
     names = {
         parameter.name.removeprefix(group.prefix): parameter
         for parameter in parameters
@@ -159,7 +161,7 @@ def _changes(group: Group[Any], parameters: list[Parameter]) -> dict[str, Any]:
 
 
 def validated(model: type[Model], values: Mapping[str, Any], prefix: str = "") -> Model:
-    """The model with these values. Raises ParameterError naming parameter, value and range."""
+    """Validate values with a model. Raises ParameterError, which names parameter, value and range."""
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
@@ -187,7 +189,7 @@ def _is_fixed(info: FieldInfo) -> bool:
 
 
 def _plain(value: Any, info: FieldInfo) -> Any:
-    """The value as a ROS parameter's: lists of floats, text; an empty list keeps its type."""
+    """The value as a ROS parameter value; an empty list keeps its type."""
     if is_list(info):
         kind = get_args(info.annotation)[0]
         if not value:

@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated robot as ROS sees it: what it measures and the clock out, commands in. The physics is metarl_robot.sim.
+"""The simulated robot: measurements and clock out, commands in. The physics is metarl_robot.sim.
 
-Time stands still until the first command comes, as a real arm's brakes stay closed until it is commanded; a quadrotor
-is in the air then.
+Time stands still until the first command, as a real arm's brakes stay closed until it is commanded; a quadrotor is
+then in the air.
 
-In lockstep the plant publishes a state and waits for the command that carries that state's stamp, then advances by one
-control period. Until then it repeats the state, so that a lost message or a node that starts late stops nothing. When
-no command comes for `grace_s` (real seconds) though one came before, the gate counts as dead, and time goes on at about
-its real pace.
+Lockstep: the plant publishes a state, waits for the command with that state's stamp, then advances by one control
+period. Meanwhile it repeats the state, so that a lost message or a node that starts late does not stop the run. After
+`grace_s` (real seconds) without a command, once there has been one, the gate counts as dead and time continues at
+about its real pace.
 
-In real time it advances by one control period whenever one has passed, and applies each command from the moment it
-came, to the physics step.
+Real time: the plant advances by one control period when one has passed. A command acts from its arrival, to the
+resolution of the physics step.
 
-A command is in force for `command_deadline_s` of simulated time; then the law of the robot's kind stops it
-(metarl_robot.safety.last_hop), as a watchdog in a driver should. Commands that answer older states are refused: a gate
-that stood still had them in its queue.
+A command is valid for `command_deadline_s` of simulated time; then the fallback law stops the robot
+(metarl_robot.safety.last_hop), as a watchdog in a driver should. Commands that answer older states are refused: they
+come from the queue of a gate that was paused.
 """
 
 from __future__ import annotations
@@ -62,13 +62,13 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-REPEAT_S = 0.05  # how often an unanswered state is sent again
-_GATE_SILENT_S = 5.0  # a gate that commanded sends something every control period; after this silence it is gone
-_LATE = 1.5  # a real-time tick after so many periods is counted
+REPEAT_S = 0.05  # period for repeating an unanswered state
+_GATE_SILENT_S = 5.0  # a gate that commanded sends something every control period; after this silence it has ended
+_LATE = 1.5  # a real-time tick after more periods than this counts as late
 
 
 class PlantParameters(RobotParameters):
-    """Parameters of the plant node, besides those of the conditions."""
+    """Parameters of the plant node, without those of the conditions."""
 
     realtime_priority: int = fixed(25, ge=0, le=49, description=REALTIME_PRIORITY)
     grace_s: float = Field(
@@ -86,11 +86,10 @@ class PlantParameters(RobotParameters):
 
 
 def truth_columns(robot: Robot) -> tuple[str, ...]:
-    """The columns of ~/truth: what no controller is told. Coordinates are free of noise; effort is what the motors
-    gave.
+    """The columns of ~/truth, which no controller receives.
 
-    tracked: the point whose distance from its reference is the tracking error. wind: of the air where a floating base
-    is.
+    Coordinates are free of noise; effort is the motors' output. tracked: the point that defines the tracking error.
+    wind: of the air at a floating base.
     """
     payload = ("payload_mass_kg", *(f"payload_com_{axis}_m" for axis in "xyz"))
     tracked = tuple(f"tracked_{axis}_m" for axis in "xyz")
@@ -100,7 +99,7 @@ def truth_columns(robot: Robot) -> tuple[str, ...]:
 
 
 class PlantNode(ManagedNode):
-    """See the module's docstring."""
+    """Simulates a robot; see the module's docstring."""
 
     def __init__(self) -> None:
         super().__init__("plant")
@@ -131,7 +130,7 @@ class PlantNode(ManagedNode):
             self._last_hop.deadline_s = new.command_deadline_s
 
     def _law_values(self) -> dict[str, object]:
-        """The numbers of the last hop's law: those that the gate has by default."""
+        """Parameters of the last hop's law: the gate's defaults."""
         gravity = {} if self._robot.floating else {"effort_includes_gravity": self._own.effort_includes_gravity}
         return {**shipped(self._robot), **gravity}
 
@@ -143,7 +142,7 @@ class PlantNode(ManagedNode):
         return NominalGravity(self._robot)
 
     def _restart(self, plant: Plant) -> Plant:
-        """Back to the start pose, the first conditions and t = 0."""
+        """Reset to the start pose, the first conditions and t = 0."""
         plant.set_task(self._timeline.initial)
         self._state = plant.reset(self._timeline.start)
         self._changes = list(self._timeline.changes)
@@ -207,14 +206,14 @@ class PlantNode(ManagedNode):
             self.get_logger().info(f"loop: {self._timing.look()}")
 
     def prepare_end(self, why: str) -> None:
-        """A robot is there as long as its gate is."""
+        """Announce that a robot stays as long as its gate."""
         if not self.may_end(0.0):
             self.get_logger().info(
                 f"{why}: the simulation goes on until the gate has ended; a second Ctrl-C ends it at once"
             )
 
     def may_end(self, waited_s: float) -> bool:
-        """Whether nobody commands the robot any more: the gate has ended, or is silent."""
+        """Whether the gate has ended or is silent."""
         if self._plant is None or not self.active or self._effort is None:
             return True
         silent = monotonic() - self._commanded_s > _GATE_SILENT_S
@@ -288,14 +287,14 @@ class PlantNode(ManagedNode):
                 self._answered(plant)
 
     def _read(self, message: Float64MultiArray) -> tuple[Array, int | None, str]:
-        """(effort (n,), stamp of the state that it answers, None when the sender does not say, source)."""
+        """Read a command: (effort (n,), stamp of the state that it answers or None, source)."""
         labelled = len(message.layout.dim) == 2
         table = table_of(message) if labelled else None
         effort = np.array(message.data, dtype=np.float64) if table is None else table.values[0]
         return (effort, None, "") if table is None else (effort, table.stamp_ns, table.source)
 
     def _is_old(self, stamp_ns: int | None) -> bool:
-        """Whether a command answers a state from before the deadline: what a gate that stood still had in its queue."""
+        """Whether a command answers a state from before the deadline, from the queue of a paused gate."""
         deadline_ns = round(self._own.command_deadline_s * NANOSECONDS)
         return stamp_ns is not None and 0 < deadline_ns < self._stamp_ns - stamp_ns
 
@@ -339,7 +338,7 @@ class PlantNode(ManagedNode):
         self._timing.sent(self._stamp_ns, self._published_s)
 
     def _segments(self, effort: Array, now_s: float) -> list[tuple[Array, int]]:
-        """Which effort acted for how many physics steps since the last tick."""
+        """Efforts since the last tick, with the number of physics steps of each."""
         count, span = self._steps_per_period, max(now_s - self._ticked_s, 1e-9)
         segments, done = [], 0
         for arrived_s, new in self._arrivals:
@@ -354,8 +353,9 @@ class PlantNode(ManagedNode):
     # Both.
 
     def _move(self, plant: Plant, segments: list[tuple[Array, int]]) -> None:
-        """One control period under commands, or under the last hop's law when they are too old; then the new state is
-        published.
+        """Advance one control period and publish the state.
+
+        The last hop's law replaces commands that are too old.
         """
         period_s, state = self._robot.control_period_s, self._state
         override = self._last_hop.override(state, plant.time, period_s)
@@ -386,7 +386,7 @@ class PlantNode(ManagedNode):
             self._truth_out.publish(table_message(Table(now_ns, ("value",), self._columns, self._truth(plant, effort))))
 
     def _truth(self, plant: Plant, effort: Array) -> Array:
-        """(1, ·) what only a simulation knows; see truth_columns."""
+        """Values of ~/truth, (1, ·); see truth_columns."""
         truth, payload = plant.truth, plant.task.payload
         tracked = self._simulation.positions(truth.q[None])[0]
         numbers = [payload.mass_kg, *payload.com_m, *tracked, *truth.q, *truth.v, *effort]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who publishes on the topics that drive a robot: each of them may have one publisher.
+"""Publishers on the topics that drive a robot: each topic may have only one.
 
-A second one is named, and the gate does not arm beside it. In motion the gate and the plant tell commands apart by the
-source that these carry (interfaces.py): rclpy's events executor hands on no publisher's identity. DDS lists a process
-that was killed until its lease ends, up to 20 s.
+A second one is reported by name, and the gate does not arm beside it. In motion, the gate and the plant distinguish
+commands by their source (interfaces.py), because rclpy's events executor does not pass on the publisher's identity.
+DDS lists a killed process until its lease ends, up to 20 s.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class SolePublishers:
         self._crowded: dict[str, list[str]] = {}
 
     def look(self) -> None:
-        """Ask the graph."""
+        """Query the graph."""
         crowded = [topic for topic in self._topics if self._node.count_publishers(topic) > 1]
         self._crowded = {topic: self._names(topic) for topic in crowded}
 

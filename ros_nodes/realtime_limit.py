@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A thread at SCHED_FIFO that never waits would take a processor core for ever: the kernel counts (RLIMIT_RTTIME,
-getrlimit(2)).
+"""Limits the processor time of real-time threads, because a thread at SCHED_FIFO that never waits blocks its core.
 
-After `LEAVE_S` of processor time without a wait, all threads of the process go on at the ordinary priority. Where not
-even that is possible, because the thread is stuck outside Python, the kernel ends the process after `END_S`.
+The kernel counts the time (RLIMIT_RTTIME, getrlimit(2)). After `LEAVE_S` of processor time without a wait, all
+threads of the process continue at the ordinary priority. If that fails, because the thread is stuck outside Python,
+the kernel ends the process after `END_S`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _US = 1_000_000
 
 
 def limit_realtime() -> None:
-    """From now on; called in the main thread."""
+    """Set the limit; call it in the main thread."""
     signal.signal(signal.SIGXCPU, _leave)
-    with suppress(OSError, ValueError):  # a lower limit is in force already
+    with suppress(OSError, ValueError):  # a lower limit is already in force
         resource.setrlimit(resource.RLIMIT_RTTIME, (LEAVE_S * _US, END_S * _US))
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records every topic there is to a rosbag2 folder, messages as they came over the wire, stamped with the node's clock.
+"""Records every topic to a rosbag2 folder: messages as received, stamped with the node's clock.
 
-Its own process: whatever happens to the disk, control goes on. On SIGINT and SIGTERM the bag is completed; a process
-that is killed leaves a bag that can be opened, without its last fraction of a second.
+It is a separate process, so that a disk error does not affect control. On SIGINT and SIGTERM the bag is completed. A
+killed process leaves a readable bag without its last fraction of a second.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.recording import Recording
 from metarl_robot.ros_nodes.runtime import run
 
-_LOOK_S = 0.1  # how often new topics are looked for
+_LOOK_S = 0.1  # period of the search for new topics
 _FLUSH_S = 1.0
-_DEPTH = 1000  # messages a topic may wait for the disk
+_DEPTH = 1000  # messages that a topic may queue for the disk
 
 
 class RecorderParameters(NodeParameters):
@@ -49,7 +49,7 @@ class RecorderParameters(NodeParameters):
 
 
 class RecorderNode(ManagedNode):
-    """See the module's docstring."""
+    """Records all topics; see the module's docstring."""
 
     def __init__(self) -> None:
         super().__init__("recorder")
@@ -110,7 +110,7 @@ class RecorderNode(ManagedNode):
         return [status_message("recorder", level, recording.failure or "recording", values)]
 
     def _look(self) -> None:
-        """Subscribe to topics that are new."""
+        """Subscribe to new topics."""
         recording = self._recording
         if recording is None or not (self.active or not self._inputs):
             return
@@ -173,7 +173,7 @@ def _deep(reliability: ReliabilityPolicy, durability: DurabilityPolicy) -> QoSPr
 
 
 def _matching_qos(offered: Sequence[QoSProfile]) -> QoSProfile:
-    """Reliable where all who publish are, and with the last message of those who keep it."""
+    """Reliable if all publishers are; transient local if all publishers are."""
     reliable = all(profile.reliability == ReliabilityPolicy.RELIABLE for profile in offered)
     latched = all(profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for profile in offered)
     return _deep(
@@ -183,7 +183,7 @@ def _matching_qos(offered: Sequence[QoSProfile]) -> QoSProfile:
 
 
 def _described(qos: QoSProfile) -> dict[str, Any]:
-    """A quality of service as rosbag2 names it."""
+    """A quality of service in rosbag2's names."""
     return {
         "history": qos.history.name.lower(),
         "depth": qos.depth,

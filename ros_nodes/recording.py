@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A rosbag2 folder that survives: a killed process and a full disk leave a bag that can be opened.
+"""A rosbag2 folder that stays readable after a killed process or a full disk.
 
-<name>/metadata.yaml   topics, counts, qualities of service; replaced as long as the bag grows
-<name>/<name>_0.mcap   messages in small chunks; ends as an MCAP file after each of them
+<name>/metadata.yaml   topics, counts, qualities of service; replaced while the bag grows
+<name>/<name>_0.mcap   messages in small chunks; a complete MCAP file after each of them
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from metarl_robot.core.atomic import replace_file
 from metarl_robot.ros_nodes.bag_metadata import BagMetadata, BagTopic, qos_text
 from metarl_robot.ros_nodes.whole_mcap import WholeMcap
 
-_CHUNK_BYTES = 64 * 1024  # what a killed process loses at most
-_REFRESHED_EACH = 10  # flushes: counts in metadata.yaml may be so old; new topics are written at once
+_CHUNK_BYTES = 64 * 1024  # largest loss of a killed process
+_REFRESHED_EACH = 10  # flushes between updates of the counts in metadata.yaml; new topics are written at once
 
 
 class Recording:
     """One bag.
 
-    messages: written; dropped: not written because the disk has failed. failure: why, or empty.
+    messages: number written; dropped: number not written because the disk failed. failure: its reason, or empty.
 
     Arguments:
-        path: of the folder; one that ends in .mcap names the folder without it.
+        path: of the folder; the ending .mcap is removed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -54,7 +54,7 @@ class Recording:
 
     @property
     def topics_without_hash(self) -> list[BagTopic]:
-        """Topics whose type_hash is still to be told."""
+        """Topics with an unknown type_hash."""
         return [topic for topic in self._metadata.topics.values() if not topic.type_hash]
 
     def add_topic(self, topic: str, type_name: str, definition: str, offered: Sequence[dict[str, Any]] = ()) -> None:
@@ -86,7 +86,7 @@ class Recording:
                 self._file.commit()
 
     def flush(self) -> None:
-        """Bring metadata.yaml up to date, if topics are new, or now and then."""
+        """Update metadata.yaml if topics are new, else at intervals."""
         self._flushes += 1
         stale = len(self._channels) > self._described or self._flushes % _REFRESHED_EACH == 0
         if self._file is not None and stale:
@@ -110,7 +110,7 @@ class Recording:
 
     @contextmanager
     def _on_disk(self) -> Iterator[None]:
-        """What fails here ends the recording, in order."""
+        """End the recording in order after a disk error."""
         try:
             yield
         except OSError as error:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Publishes a reference as a stream of short trajectories, each long before it is needed.
 
-A chunk covers at least `chunk_s` on a grid of `spacing_s` and is sent every `period_s`; chunks of one motion agree
-wherever they overlap, to the bit, so it does not matter which one arrives when: the motion is sampled in blocks of
-fixed length (vectorised functions may round by a value's place in the array), and no chunk has the stamp 0 (which means
-"now").
+A chunk covers at least `chunk_s` on a grid of `spacing_s` and is sent every `period_s`. Chunks of one motion agree
+bit for bit where they overlap, so their order of arrival does not matter. For this the motion is sampled in blocks of
+fixed length, because vectorised functions may round by a value's place in the array. No chunk has the stamp 0, which
+means "now".
 
 With simulated time the motion starts at time 0 of that clock; on a real robot it starts when the node is activated.
 """
@@ -32,8 +32,8 @@ from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.trajectories.flat_outputs import Course, Outputs, course_of
 
 _BLOCK = 50  # points that are sampled together
-_LOOK_S = 0.05  # how often the node looks at the clock
-_REPEAT_S = 1.0  # in real time: a chunk is sent again for who came late, also while simulated time stands still
+_LOOK_S = 0.05  # period of the node's timer
+_REPEAT_S = 1.0  # real time between repetitions of a chunk for late subscribers, also while simulated time stands still
 _LEAD_S = 0.5  # on a real robot, the motion starts this long after activation
 
 
@@ -57,7 +57,7 @@ class ReferenceParameters(NodeParameters, FrameParameters):
 
 
 def make_reference(robot: Robot, course: Course, wanted: ReferenceParameters) -> Reference:
-    """The motion that the parameters ask for, starting at time 0.
+    """Create the motion given by the parameters, starting at time 0.
 
     Raises:
         UnknownNameError: no such motion, suite or scenario.
@@ -74,7 +74,7 @@ def make_reference(robot: Robot, course: Course, wanted: ReferenceParameters) ->
 
 
 class ReferenceNode(ManagedNode):
-    """See the module's docstring."""
+    """Publishes a motion; see the module's docstring."""
 
     def __init__(self) -> None:
         super().__init__("reference")
@@ -108,9 +108,7 @@ class ReferenceNode(ManagedNode):
         self._own = new
 
     def _look(self) -> None:
-        """Send a chunk when it is time by the robot's clock, when somebody new listens, or when nothing was sent for a
-        while.
-        """
+        """Send a chunk when it is due by the robot's clock, for a new subscriber, or after a pause in real time."""
         if not self.active or self._reference is None:
             return
         now_ns, steady_s = self.get_clock().now().nanoseconds, monotonic()

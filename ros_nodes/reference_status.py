@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What became of a reference: a status message for each one that was sent, so that its sender knows."""
+"""Status messages that tell a reference's sender whether it was accepted."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ NAME = "mpc: reference"
 
 
 def reference_id(message: Any) -> str:
-    """The stamp and frame of a reference's header, as its sender wrote them: `12.500000000 base_link`."""
+    """The stamp and frame of a reference's header, as its sender set them: `12.500000000 base_link`."""
     seconds, rest = divmod(nanoseconds(message.header.stamp), NANOSECONDS)
     return f"{seconds}.{rest:09d} {message.header.frame_id}".rstrip()
 
 
 def accepted(message: Any, topic: str, taken: Taken, now_s: float) -> DiagnosticStatus:
-    """It is followed, from `begins_s` on; WARN where something about it was changed."""
+    """Report that the reference is followed from `begins_s` on; WARN if it was changed."""
     ahead_s = taken.begins_s - now_s
     words = [f"it begins in {ahead_s:.3f} s"] if ahead_s > 0.0 else []
     reason = "; ".join([*words, *taken.remarks])
@@ -31,7 +31,7 @@ def accepted(message: Any, topic: str, taken: Taken, now_s: float) -> Diagnostic
 
 
 def refused(message: Any, topic: str, reason: str, now_s: float | None) -> DiagnosticStatus:
-    """The old reference is kept."""
+    """Report that the reference is refused and the old one kept."""
     nothing = {"begins_s": "", "ends_s": ""}
     return _status(DiagnosticStatus.ERROR, f"refused: {reason}", message, topic, False, reason, nothing, now_s)
 

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starting and stopping a node's process.
+"""Start and stop of a node's process.
 
-rclpy from PyPI wheels needs the paths of its libraries in the environment; the wheels' own bootstrapper sees to that
-when Python starts, once, and what is started from there inherits it. One executor: rclpy's EventsExecutor through
-`spin_once`, which on these machines has half the jitter of the others and a fifth of their load (its `spin` dispatches
-nothing in the wheels).
+rclpy from PyPI wheels needs the paths of its libraries in the environment. The wheels' bootstrapper sets them once,
+when Python starts, and child processes inherit them. One executor: rclpy's EventsExecutor through `spin_once`, which
+on these machines has half the jitter of the others and a fifth of their load (its `spin` dispatches nothing in the
+wheels).
 
-A signal ends the loop between two callbacks (when: ending.py), so that a node always closes in order: files are
-completed, the last words are sent, and the middleware has let go of the node before the process ends. (What is left to
-the exit handlers of DDS dies there beside its own threads, and now and then takes the process with it.)
+A signal ends the loop between two callbacks (ending.py), so that a node always closes in order: files are completed,
+the last messages are sent, and the middleware releases the node before the process ends. (Entities that are left to
+DDS's exit handlers are destroyed while its threads still run, which sometimes crashes the process.)
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from metarl_robot.ros_nodes.realtime_limit import limit_realtime
 from metarl_robot.ros_nodes.unique_name import claim_name
 
 _MCL_CURRENT = 1  # sys/mman.h
-_WAKE_S = 0.1  # how often the loop looks whether it shall end
-_PAUSE_S = 1e-3  # after an error of rclpy itself: one that comes again and again must not take the processor
+_WAKE_S = 0.1  # period in which the loop checks whether to end
+_PAUSE_S = 1e-3  # after an error of rclpy itself, so that a repeated one does not occupy the processor
 
 
 def run(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> int:
@@ -55,9 +55,9 @@ def run(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> int
 
 
 def _live(make_node: Callable[[], Node], ending: Ending) -> int:
-    """From the node's making to its destruction.
+    """Create, spin and destroy a node.
 
-    Nothing outlives it, not even an exception, whose traceback would hold the node.
+    Nothing may hold the node afterwards, not even the traceback of an exception.
     """
     try:
         node = make_node()
@@ -87,7 +87,7 @@ def _spin(node: Node, ending: Ending) -> int:
 
 
 def _is_due(ending: Ending, node: GuardedNode) -> bool:
-    """Whether the node shall end now; where it cannot say, it goes on until it is asked a second time."""
+    """Whether to end the node now; after an error in its answer it continues until it is asked again."""
     try:
         return ending.due(node)
     except Exception as error:
@@ -97,7 +97,7 @@ def _is_due(ending: Ending, node: GuardedNode) -> bool:
 
 
 def _spin_once(executor: Executor, node: GuardedNode) -> None:
-    """Callbacks are guarded by the node; an error that still comes here is one of rclpy itself."""
+    """Spin once; errors of callbacks are handled by the node, others come from rclpy itself."""
     try:
         executor.spin_once(timeout_sec=_WAKE_S)
     except Exception as error:
@@ -116,52 +116,47 @@ def _make_executor() -> Executor:
 
 
 def settle_memory() -> None:
-    """Everything built so far stays: keep the garbage collector from walking through it in the middle of a control
-    step.
-    """
+    """Exclude existing objects from garbage collection, to avoid its pauses in control steps."""
     gc.collect()
     gc.freeze()
 
 
 def _collect() -> None:
-    """The node's remains, which refer to each other and hold its entities in the middleware, go."""
+    """Collect the node's objects: their reference cycles hold its entities in the middleware."""
     gc.unfreeze()
     gc.collect()
 
 
 @cache
 def keep_processors_awake() -> None:
-    """No sleep states, from which processors wake up late and cold, while this process lives; without the right to do
-    so, nothing happens.
+    """Disable the processors' sleep states while this process lives, if it has the right to.
 
-    An open file holds the longest latency that is tolerated [µs] (Linux, "PM Quality Of Service Interface"); the
-    process's end closes it.
+    Processors wake up from them late and with cold caches. An open file holds the longest tolerated latency [µs]
+    (Linux, "PM Quality Of Service Interface"); it closes with the process.
     """
     with suppress(OSError):
         os.write(os.open("/dev/cpu_dma_latency", os.O_WRONLY), bytes(4))
 
 
 def keep_in_memory() -> None:
-    """All that this process has mapped is read and stays (mlockall(2)); without the right to that, nothing happens.
+    """Load and lock all mapped memory (mlockall(2)), if this process has the right to.
 
-    Else code that is seldom needed, such as that for active limits, may have to come from disk in the middle of a
-    control step.
+    Otherwise rarely used code, such as that for active limits, may be read from disk during a control step.
     """
     ctypes.CDLL(None).mlockall(_MCL_CURRENT)
 
 
 def prefer_process(niceness: int, realtime_priority: int) -> None:
-    """Give all threads of this process a niceness and, above 0, a real-time priority, processors that stay awake and
-    memory that stays.
+    """Set niceness and, above 0, real-time priority, awake processors and locked memory for all threads.
 
-    Without the right to any of it, it does not happen.
+    Settings that this process has no right to are skipped.
 
-    Real time is SCHED_FIFO: nothing but a higher priority interrupts such a thread. Threads and processes that are
-    started later, such as a compiler, do not inherit it.
+    Real time is SCHED_FIFO: only a higher priority interrupts such a thread. Threads and processes that are started
+    later, such as a compiler, do not inherit it.
 
-    Where Linux groups processes by session (sched(7), "The autogroup feature"; the default of most distributions), a
-    niceness counts only within the group. A node that is its session's leader, as `metarl launch` starts it, gives it
-    to the group as well.
+    If Linux groups processes by session (sched(7), "The autogroup feature"; the default of most distributions), a
+    niceness counts only within the group. A node that leads its session, as `metarl launch` starts it, also sets the
+    group's niceness.
     """
     for thread in Path("/proc/self/task").glob("*"):
         with suppress(OSError):

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trouble with the source of a robot's states, in words for /diagnostics: what is refused, and a second publisher by
-name.
+"""Problems of a robot's state source as texts for /diagnostics: refused messages, several publishers.
 
-Several publishers on a topic of states are common (a gripper's joints beside the arm's) and no trouble by themselves.
-They are named when states contradict each other.
+Several publishers on a topic of states are common (a gripper's joints beside the arm's) and not a problem by
+themselves. They are named if states contradict each other.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ CONFLICTS = (
 
 
 def source_trouble(node: Node, topic: str, refusals: Refusals, what: str = "states") -> tuple[bytes, str]:
-    """(level, words) of what is wrong with the measurements on a topic; words are empty when nothing is."""
+    """Describe the problem with the measurements on a topic as (level, text); the text is empty if there is none."""
     text = refusals.warning or refusals.reason
     if refusals.recent(*CONFLICTS) and len(names := publisher_names(node, topic)) > 1:
         several = f"{len(names)} publishers on {node.resolve_topic_name(topic)}: {', '.join(names)}"

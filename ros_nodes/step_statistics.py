@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long control steps take, and how they end: counted for /diagnostics."""
+"""Durations and statuses of control steps, for /diagnostics."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import numpy as np
 
 from metarl_robot.core.signals import Command, Status
 
-_WINDOW = 1000  # steps that median and p99 are taken over: five seconds at 200 Hz
+_WINDOW = 1000  # steps in median and p99: five seconds at 200 Hz
 STATUS_CODES = {Status.SOLVED: 0.0, Status.DEGRADED: 1.0, Status.FAILED: 2.0}
 
 
 class StepStatistics:
-    """Counts since the start, times over the last steps. late: steps whose command left after the control period."""
+    """Counts since the start, times over the last steps.
+
+    late: steps with a command later than the control period.
+    """
 
     def __init__(self) -> None:
         self._times_ms: deque[float] = deque(maxlen=_WINDOW)
@@ -33,7 +36,7 @@ class StepStatistics:
             self._bad_since_look = True
 
     def look(self) -> tuple[dict[str, object], bool]:
-        """(values for /diagnostics, whether all steps since the last look were solved)."""
+        """Values for /diagnostics, and whether all steps since the last look were solved."""
         times = np.array(self._times_ms) if self._times_ms else np.zeros(1)
         values: dict[str, object] = {
             "steps": sum(self.statuses.values()),

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The physical conditions of a simulated run over time: from a suite's scenario, from a file,
-or from a few parameters.
-"""
+"""Physical conditions of a simulated run over time, from a suite's scenario, a file or parameters."""
 
 from __future__ import annotations
 
@@ -25,7 +23,7 @@ Array = NDArray[np.float64]
 
 
 class TimelineParameters(BaseModel):
-    """Which conditions to simulate."""
+    """Conditions to simulate."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -48,8 +46,9 @@ class TimelineParameters(BaseModel):
 
 @dataclass(frozen=True)
 class Timeline:
-    """Tasks over time. changes: (time [s], task from then on), in order. start: (nq,) pose; noise_seed:
-    the sensors'.
+    """Tasks over time.
+
+    changes: (time [s], task from then on), in order. start: (nq,) pose. noise_seed: seed of the sensors' noise.
     """
 
     initial: Task
@@ -59,7 +58,7 @@ class Timeline:
 
 
 def timeline(robot: Robot, wanted: TimelineParameters) -> Timeline:
-    """The conditions that the parameters ask for.
+    """The conditions given by the parameters.
 
     Raises:
         UnknownNameError: no such suite or scenario.
@@ -78,7 +77,7 @@ def timeline(robot: Robot, wanted: TimelineParameters) -> Timeline:
 
 
 def _with_payload(base: Timeline, wanted: TimelineParameters) -> Timeline:
-    """A compact payload, attached at its time and there from then on."""
+    """Attach a compact payload from its time on."""
     inertia = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0]) * wanted.payload_mass_kg * 1e-3  # a sphere of about 5 cm
     payload = Payload(wanted.payload_mass_kg, np.array(wanted.payload_com_m), inertia)
     moments = sorted({wanted.payload_attach_s, *(time for time, _ in base.changes)})

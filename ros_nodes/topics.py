@@ -1,49 +1,53 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every topic and service of the nodes, with its quality of service. Names are relative or private, so all can be
-remapped.
+"""Every topic and service of the nodes, with its quality of service.
+
+Names are relative or private, so all can be remapped. A named table is a std_msgs/Float64MultiArray (core/tables.py).
 
     topic (as launched)              type                             from → to
 
     an arm
     /joint_states                    sensor_msgs/JointState           plant or driver → mpc, gate
-    /effort_controller/commands      std_msgs/Float64MultiArray       gate → plant or forward_command_controller
-                                     (labelled: row `effort`, columns joints, stamp of the state that it answers)
+    /effort_controller/commands      std_msgs/Float64MultiArray       gate → plant or forward_command_controller:
+                                     named table, row `effort`, columns joints, stamp of the state that it answers
     /gate/command                    sensor_msgs/JointState           mpc → gate: effort, stamp of the state that it
-    answers /mpc/joint_trajectory            trajectory_msgs/JointTrajectory  reference → mpc /mpc/setpoint
-          sensor_msgs/JointState           mpc: where the reference is, at each state's stamp /mpc/plan
-          trajectory_msgs/JointTrajectory  mpc: what it intends
+                                     answers
+    /mpc/joint_trajectory            trajectory_msgs/JointTrajectory  reference → mpc
+    /mpc/setpoint                    sensor_msgs/JointState           mpc: the reference at each state's stamp
+    /mpc/plan                        trajectory_msgs/JointTrajectory  mpc: the controller's plan
 
     a floating base, such as a quadrotor
-    /odom                            nav_msgs/Odometry                plant or driver → mpc, gate: pose in `odom`, twist
-    in `base_link` /imu/data                        sensor_msgs/Imu                  plant or driver → mpc, gate; at any
-    rate /thrust_controller/commands      std_msgs/Float64MultiArray       gate → plant or driver: thrust of each rotor
-    [N]
-                                     (labelled: row `effort`, columns rotors, stamp of the state that it answers; all 0:
-                                     motors off)
-    /gate/command                    std_msgs/Float64MultiArray       mpc → gate, labelled likewise
-    /mpc/reference                   trajectory_msgs/MultiDOFJointTrajectory   reference → mpc: place and heading, in
-    `odom` /mpc/reference_path              nav_msgs/Path                    → mpc: likewise; the poses' stamps say when
-    /mpc/setpoint                    nav_msgs/Odometry                mpc: where the reference is, at each state's stamp
-    /mpc/plan                        nav_msgs/Path                    mpc: what it intends
+    /odom                            nav_msgs/Odometry                plant or driver → mpc, gate: pose in `odom`,
+                                     twist in `base_link`
+    /imu/data                        sensor_msgs/Imu                  plant or driver → mpc, gate; at any rate
+    /thrust_controller/commands      std_msgs/Float64MultiArray       gate → plant or driver: thrust of each rotor [N];
+                                     named table, row `effort`, columns rotors, stamp of the state that it answers;
+                                     all 0: motors off
+    /gate/command                    std_msgs/Float64MultiArray       mpc → gate: a table of the same form
+    /mpc/reference                   trajectory_msgs/MultiDOFJointTrajectory  reference → mpc: position and yaw, in
+                                     `odom`
+    /mpc/reference_path              nav_msgs/Path                    → mpc: the same; the poses' stamps are its times
+    /mpc/setpoint                    nav_msgs/Odometry                mpc: the reference at each state's stamp
+    /mpc/plan                        nav_msgs/Path                    mpc: the controller's plan
 
     both
-    /gate/state                      diagnostic_msgs/DiagnosticStatus gate → all, latched: state, why, is it latched
-    /mpc/reference_status            diagnostic_msgs/DiagnosticStatus mpc: what became of each reference, latched: id
-    (its header's
-                                     stamp and frame), topic, accepted, reason, begins_s, ends_s, time_s
-    /mpc/step                        std_msgs/Float64MultiArray       mpc: labelled, row `value`: see STEP_COLUMNS
-    /mpc/context                     std_msgs/Float64MultiArray       mpc: labelled, rows `mean`, `std`
-    /mpc/payload                     geometry_msgs/InertiaStamped     mpc: payload estimate, inertia about its centre of
-    mass /plant/truth                     std_msgs/Float64MultiArray       plant: labelled, row `value`: see
-    plant.truth_columns /clock                           rosgraph_msgs/Clock              plant → all /diagnostics
-                  diagnostic_msgs/DiagnosticArray  all, 1 Hz
+    /gate/state                      diagnostic_msgs/DiagnosticStatus gate → all, latched: state, reason, latched
+    /mpc/reference_status            diagnostic_msgs/DiagnosticStatus mpc, latched, for each reference: id (stamp and
+                                     frame of its header), topic, accepted, reason, begins_s, ends_s, time_s
+    /mpc/step                        std_msgs/Float64MultiArray       mpc: named table, row `value`: see STEP_COLUMNS
+    /mpc/context                     std_msgs/Float64MultiArray       mpc: named table, rows `mean`, `std`
+    /mpc/payload                     geometry_msgs/InertiaStamped     mpc: payload estimate, inertia about its centre
+                                     of mass
+    /plant/truth                     std_msgs/Float64MultiArray       plant: named table, row `value`: see
+                                     plant.truth_columns
+    /clock                           rosgraph_msgs/Clock              plant → all
+    /diagnostics                     diagnostic_msgs/DiagnosticArray  all, 1 Hz
 
     service                          type
     /gate/estop, /gate/rearm         std_srvs/Trigger
     /plant/reset_world, /plant/step  std_srvs/Trigger
     /plant/set_pause                 std_srvs/SetBool
 
-Publishers are reliable; who needs the newest state only, and never an old one, subscribes best-effort with depth 1.
+Publishers are reliable (/clock excepted). Subscribers that need only the newest state use best effort with depth 1.
 """
 
 from __future__ import annotations
@@ -72,7 +76,7 @@ TRUTH = "plant/truth"
 CLOCK = "/clock"
 DIAGNOSTICS = "/diagnostics"
 
-# status: 0 solved, 1 degraded, 2 failed; late: 1 when the step missed its deadline
+# status: 0 solved, 1 degraded, 2 failed; late: 1 if the step missed its deadline
 STEP_COLUMNS = ("step_ms", "status", "late")
 
 
@@ -85,13 +89,13 @@ def _profile(reliable: bool, depth: int, latched: bool = False) -> QoSProfile:
     )
 
 
-STATE_OUT = _profile(reliable=True, depth=1000)  # a recorder that is held up for a while misses nothing
+STATE_OUT = _profile(reliable=True, depth=1000)  # deep enough for a recorder that is delayed
 STATE_IN = _profile(reliable=False, depth=1)
 IMU_IN = _profile(reliable=False, depth=50)  # all since the last state are averaged
 COMMAND = _profile(reliable=True, depth=1)
 CLOCK_OUT = _profile(reliable=False, depth=1)
 LATCHED = _profile(reliable=True, depth=1, latched=True)
-EVENTS = _profile(reliable=True, depth=10, latched=True)  # who comes late hears the last ones, too
+EVENTS = _profile(reliable=True, depth=10, latched=True)  # late subscribers receive the last ones
 REPORT = _profile(reliable=True, depth=1000)
 REFERENCE_QOS = _profile(reliable=True, depth=5)
 
@@ -105,6 +109,7 @@ RECORDED: Mapping[str, tuple[str, QoSProfile]] = {
     CLOCK: ("rosgraph_msgs/msg/Clock", CLOCK_OUT),
     DIAGNOSTICS: ("diagnostic_msgs/msg/DiagnosticArray", REPORT),
 }
-"""What a recorder subscribes to before anybody publishes, so that it misses nothing of the start; an interface adds its
-own.
+"""Topics that a recorder subscribes to before they have a publisher, so that it misses no message.
+
+An interface adds its own.
 """

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One node of a name in a ROS domain on this machine: two gates that command one robot are not noticed by ROS itself.
+"""Ensures unique node names in a ROS domain on this machine: ROS itself does not notice two gates for one robot.
 
-A node that runs holds a socket whose address, in Linux's abstract namespace, is made of its domain and its full name.
-The kernel gives it to one process at a time, whoever the user, and takes it back when that process ends, however it
-ends.
+A running node holds a socket with an address, in Linux's abstract namespace, made of its domain and its full name.
+The kernel gives the address to one process at a time, of any user, and releases it when that process ends for any
+reason.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from metarl_robot.core.errors import MetaRLError
 
-_QUESTIONS = 64  # that are answered, by the kernel: which process has the name
+_QUESTIONS = 64  # processes that may ask the kernel at once for the name's holder
 _ANSWER_S = 0.2
 
 
@@ -24,7 +24,7 @@ class NameTakenError(MetaRLError):
 
 
 def claim_name(domain: int, name: str) -> socket.socket:
-    """Take a node's full name, such as '/gate'; it is given back when the socket is closed, or with the process.
+    """Claim a node's full name, such as '/gate', until the socket is closed or the process ends.
 
     Raises:
         NameTakenError: another process has it.
@@ -40,7 +40,7 @@ def claim_name(domain: int, name: str) -> socket.socket:
 
 
 def check_name(domain: int, name: str) -> None:
-    """Raises NameTakenError where a node of this full name runs already."""
+    """Raise NameTakenError if a node of this full name runs already."""
     claim_name(domain, name).close()
 
 
@@ -59,7 +59,7 @@ def _words(domain: int, name: str) -> str:
 
 
 def _holder(domain: int, name: str) -> int | None:
-    """The process that has a name, as far as the kernel tells."""
+    """Process id of a name's holder; None if the kernel does not tell."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as question, suppress(OSError):
         question.settimeout(_ANSWER_S)
         question.connect(_address(domain, name))

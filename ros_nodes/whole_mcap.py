@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An MCAP file that is complete at any moment: what a killed process leaves can be opened.
+"""An MCAP file that is complete at any moment, so that a killed process leaves a readable file.
 
 New records and the end of an MCAP file (no summary) are written over the previous end, in one call.
 """
@@ -17,7 +17,7 @@ END = _DATA_END + _FOOTER + MAGIC
 
 
 class WholeMcap:
-    """What mcap.writer.Writer writes to. Records are held until `commit`."""
+    """Output file for mcap.writer.Writer. Records are held until `commit`."""
 
     def __init__(self, path: Path) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
@@ -33,10 +33,10 @@ class WholeMcap:
         return self._size + len(self.pending)
 
     def flush(self) -> None:
-        """Nothing: only whole records are written."""
+        """Do nothing: only whole records are written."""
 
     def commit(self, end: bytes = END) -> None:
-        """Write what is held. Raises OSError; the file then ends where it did before."""
+        """Write the held records. Raises OSError; the file then ends at its previous end."""
         try:
             _write_at(self._file, bytes(self.pending) + end, self._size)
         except OSError:
