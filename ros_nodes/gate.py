@@ -58,10 +58,10 @@ class GateNodeParameters(StateParameters):
     """Parameters of the gate node, without those of GateConfig and of the fallback law."""
 
     realtime_priority: int = fixed(
-        30, ge=0, le=49, description=REALTIME_PRIORITY + "; above the others': it guards the robot from them"
+        30, ge=0, le=49, description=REALTIME_PRIORITY + "; above the other nodes', because the gate guards the robot"
     )
     allow_other_publishers: bool = Field(
-        False, description="arm although others publish on the topics that drive the robot"
+        False, description="arm even if other nodes publish on the topics that drive the robot"
     )
     grace_s: float = Field(
         5.0, ge=0.05, le=600.0, description="lockstep: wait this long for a command, in real time [s]"
@@ -169,7 +169,7 @@ class GateNode(ManagedNode):
         counts |= {f"imu_{name}": count for name, count in gate.inertials.rejections.items()}
         level, words = _level(gate), _words(gate)
         if gate.saturated:
-            level, words = max(level, DiagnosticStatus.WARN), f"{words}; commands have been at a limit for long"
+            level, words = max(level, DiagnosticStatus.WARN), f"{words}; commands are at a limit most of the time"
         for worse, trouble in (
             source_trouble(self, self._interface.state_topic, gate.states.refusals),
             source_trouble(self, topics.IMU, gate.inertials.refusals, "IMU"),

@@ -34,8 +34,8 @@ from metarl_robot.safety.input_validation import ClockCheck, Refused
 DIAGNOSTICS_PERIOD_S = 1.0
 ROBOT_KIND = "refuse a robot of another kind, such as arm or quadrotor; empty: any"
 REALTIME_PRIORITY = (
-    "real time: SCHED_FIFO priority of the process's threads, memory locked, processors awake, where the system allows "
-    "it; 0: none of it"
+    "real time: SCHED_FIFO priority of the process's threads, locked memory and no processor sleep states, if the "
+    "system allows them; 0: none of these"
 )
 
 
@@ -49,7 +49,7 @@ class NodeParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    autostart: bool = fixed(True, description="configure and activate without being asked")
+    autostart: bool = fixed(True, description="configure and activate at the start")
 
 
 class RobotParameters(NodeParameters, FrameParameters):
@@ -57,7 +57,9 @@ class RobotParameters(NodeParameters, FrameParameters):
 
     robot: str = fixed("panda", description="name of the robot, or the folder of its description")
     robot_kind: str = fixed("", description=ROBOT_KIND)
-    lockstep: bool = fixed(False, description="simulated time waits for every command: the same run on any machine")
+    lockstep: bool = fixed(
+        False, description="simulated time waits for every command, so that a run is the same on any machine"
+    )
     niceness: int = fixed(
         -10, ge=-20, le=19, description="real time: scheduling priority of the process, where the system allows it"
     )
@@ -71,7 +73,7 @@ class StateParameters(RobotParameters, SensorParameters):
         0.1,
         ge=0.0,
         le=10.0,
-        description="real time: refuse states stamped further from the clock; 0: any (clocks not in step) [s]",
+        description="real time: refuse states stamped further than this from the clock; 0: accept any [s]",
     )
 
 

@@ -64,8 +64,8 @@ class SensorParameters(BaseModel):
     )
     stamp_on_arrival: bool = fixed(
         False,
-        description="real time: states are stamped when they arrive, for drivers whose stamps are no use; set it on "
-        "mpc and gate alike. Delay and jitter of the transport then count as motion, and old states look fresh",
+        description="real time: states are stamped on arrival, for drivers with unusable stamps; set it on mpc and "
+        "gate. Delay and jitter of the transport then count as motion, and old states look fresh",
     )
 
 

@@ -80,13 +80,13 @@ class MpcParameters(StateParameters):
         True, description="false: the robot adds gravity itself, as Franka's and UR's do"
     )
     allow_partial_joints_goal: bool = Field(
-        False, description="take trajectories of some of the joints; the others hold"
+        False, description="accept trajectories for some of the joints; the others hold"
     )
     ignore_extra_joints: bool = Field(
-        True, description="take trajectories with joints that the robot lacks, without these"
+        True, description="accept trajectories with joints that the robot lacks, and ignore these joints"
     )
     max_reference_lead_s: float = Field(
-        60.0, ge=0.0, le=1e6, description="refuse references that begin later than so long from now [s]"
+        60.0, ge=0.0, le=1e6, description="refuse references that begin more than this long from now [s]"
     )
     report_hz: float = Field(50.0, ge=0.1, le=1000.0, description="rate of ~/context and ~/payload [Hz]")
     plan_hz: float = Field(10.0, ge=0.1, le=1000.0, description="rate of ~/plan [Hz]")
@@ -399,7 +399,7 @@ class MpcNode(ManagedNode):
         try:
             effort = table_of(self._gate_command).values[0]
         except SignalError as error:
-            self.refuse(f"gate's command not understood: {error}")
+            self.refuse(f"gate's command cannot be read: {error}")
             return None
         return effort if len(effort) == self._robot.nu else None
 
@@ -420,7 +420,7 @@ class MpcNode(ManagedNode):
             return
         self._suspended = held
         if held:
-            self.get_logger().warning("the gate holds the robot: the controller rests")
+            self.get_logger().warning("the gate holds the robot: the controller pauses")
             return
         self.get_logger().info("the gate lets commands pass again: taking over from its effort and pose")
         if self._intake.latest is not None:
@@ -486,7 +486,7 @@ class MpcNode(ManagedNode):
         text = (
             f"waiting for a reference on {self._interface.reference_topic}"
             if waiting
-            else "resting: the gate holds"
+            else "paused: the gate holds the robot"
             if self._suspended
             else self._name
         )

@@ -78,7 +78,7 @@ class PlantParameters(RobotParameters):
         0.1,
         ge=0.0,
         le=10.0,
-        description="without a command for this long, stop the robot by its law; 0: the last stays in force [s]",
+        description="without a command for this long, the fallback law stops the robot; 0: keep the last command [s]",
     )
     effort_includes_gravity: bool = fixed(
         True, description="false: the simulated robot adds its own gravity, as Franka's and UR's do"
@@ -244,7 +244,7 @@ class PlantNode(ManagedNode):
         if self._effort is None:
             level, text = DiagnosticStatus.WARN, "time stands still until the first command"
         elif self._last_hop.stopping:
-            level, text = DiagnosticStatus.ERROR, "no commands: the robot's own law stops it"
+            level, text = DiagnosticStatus.ERROR, "no commands: the fallback law stops the robot"
         elif self._absent:
             level, text = DiagnosticStatus.ERROR, "no commands: the last one stays in force"
         elif plant.crashed:

@@ -39,7 +39,7 @@ class RecorderParameters(NodeParameters):
     """Parameters of the recorder node."""
 
     robot: str = fixed(
-        "panda", description="name of the robot, or the folder of its description: what topics to expect"
+        "panda", description="name of the robot, or the folder of its description; it sets the expected topics"
     )
     robot_kind: str = fixed("", description=ROBOT_KIND)
     path: str = fixed(

@@ -44,13 +44,13 @@ class ReferenceParameters(NodeParameters, FrameParameters):
     robot_kind: str = fixed("", description=ROBOT_KIND)
     kind: str = fixed(
         "hold",
-        description="a motion: 'hold' stays at home, 'suite' is a suite's, others are named by the kind of robot",
+        description="a motion: 'hold' stays at home, 'suite' uses a suite's; the kind of robot defines others",
     )
     suite: str = fixed("heldout", description="kind suite: evaluation suite to take the motion from")
-    scenario: str = fixed("pickup", description="kind suite: which of its scenarios")
+    scenario: str = fixed("pickup", description="kind suite: scenario of the suite")
     seed: int = fixed(0, ge=0, le=2**31 - 1, description="seed of the motion")
     duration_s: float = fixed(60.0, ge=1.0, le=86400.0, description="length of a motion that is not a suite's [s]")
-    pace: float = fixed(1.0, ge=0.05, le=2.0, description="how fast the motion is run, over its own speed")
+    pace: float = fixed(1.0, ge=0.05, le=2.0, description="speed of the motion relative to its nominal speed")
     spacing_s: float = fixed(0.02, ge=0.002, le=0.5, description="time between two points [s]")
     chunk_s: float = Field(4.0, ge=0.5, le=60.0, description="length of one trajectory message [s]")
     period_s: float = Field(1.0, ge=0.05, le=30.0, description="time between two messages [s]")

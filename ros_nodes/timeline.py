@@ -30,7 +30,7 @@ class TimelineParameters(BaseModel):
     suite: str = fixed(
         "", description="evaluation suite to take conditions and start pose from; empty: the nominal robot at home"
     )
-    scenario: str = fixed("pickup", description="which of the suite's scenarios")
+    scenario: str = fixed("pickup", description="scenario of the suite")
     seed: int = fixed(0, ge=0, le=2**31 - 1, description="seed of the scenario and of the sensors' noise")
     task_file: str = fixed(
         "", description="JSON or YAML file with conditions: {initial: task, changes: [{time_s: …, task: …}]}"

@@ -33,16 +33,19 @@ class GateConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     command_timeout_s: float = Field(
-        0.04, ge=0.002, le=1.0, description="without a command for this long, stop the robot [s]"
+        0.04, ge=0.002, le=1.0, description="stop the robot after this long without a command [s]"
     )
     state_timeout_s: float = Field(
-        0.04, ge=0.002, le=1.0, description="without a good state for this long, the gate is blind [s]"
+        0.04, ge=0.002, le=1.0, description="the gate is blind after this long without a good state [s]"
     )
     future_tolerance_s: float = Field(
         0.05, ge=0.0, le=1.0, description="a command stamped further ahead of the state is refused [s]"
     )
     auto_resume_s: float = Field(
-        0.5, ge=0.0, le=60.0, description="how long a stop, or a series of stops, may heal by itself; 0: never [s]"
+        0.5,
+        ge=0.0,
+        le=60.0,
+        description="time after the first of a series of stops in which commands may pass again; 0: never [s]",
     )
     arm_at_start: bool = Field(
         True, description="pass the first good command; false: wait for the re-arm service first"
@@ -57,10 +60,10 @@ class GateConfig(BaseModel):
         0.96,
         ge=0.1,
         le=1.0,
-        description="an effort beyond this share of the way from the middle of its range to an end is at the limit",
+        description="an effort is at the limit beyond this share of the way from the middle to an end of its range",
     )
     saturation_s: float = Field(
-        1.0, ge=0.05, le=60.0, description="warn when commands were at a limit for most of this long [s]"
+        1.0, ge=0.05, le=60.0, description="warn if commands were at a limit for most of this time [s]"
     )
 
 

@@ -271,7 +271,7 @@ class Gate:
         if obstacle is None and self._estopped and self._state is GateState.PASSING:
             obstacle = "the emergency stop has yet to begin"
         if obstacle is not None:
-            raise GateError(f"not re-armed: {obstacle}; needs fresh states, fresh commands and a robot that stands")
+            raise GateError(f"not re-armed: {obstacle}; needs fresh states, fresh commands and a robot at rest")
         self._estopped = self._latched = False
         self._series_s = None
         self.counts["rearmed"] += 1

@@ -35,7 +35,7 @@ def stop_the_gate(session: object) -> None:
     os.kill(gate.popen.pid, signal.SIGSTOP)
     try:
         probe.wait_until(stopped_s + 1.5)
-        probe.wait(lambda: "stops it" in message(probe, "plant"), "the plant's word")
+        probe.wait(lambda: "the fallback law stops" in message(probe, "plant"), "the plant's word")
     finally:
         os.kill(gate.popen.pid, signal.SIGCONT)
 
