@@ -176,7 +176,7 @@ class GateNode(ManagedNode):
         ):
             level, words = (max(level, worse), f"{words}; {trouble}") if trouble else (level, words)
         if gate.state is GateState.WAITING:
-            self._show(gate)  # the log alone does not say why it waits
+            self._show(gate)  # publishes a changed reason
         return [status_message("gate", level, words, {**values, **shares, **counts})]
 
     def troubles(self) -> list[str]:

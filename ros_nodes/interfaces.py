@@ -470,9 +470,9 @@ class OdometryInterface:
 
 
 class OdometryAndImu:
-    """Builds states: pose and velocity from the odometry, rate and mean specific force from the IMU since the last
-    state.
+    """Builds states from odometry and IMU messages.
 
+    Pose and velocity come from the odometry, rate and mean specific force from the IMU since the last state.
     In lockstep a state is complete when both have come with the same stamp. In real time the odometry does not wait.
     """
 

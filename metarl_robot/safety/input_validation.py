@@ -415,7 +415,7 @@ class StateIntake:
         self.refusals.add(why, detail)
 
     def _judge(self, stamp_s: float) -> Rejection | None:
-        if stamp_s < -MAX_STEP_S:  # smaller ones occur: a simulation's first measurements are taken before its time 0
+        if stamp_s < -MAX_STEP_S:  # a simulation's first measurements precede its time 0
             return Rejection.STAMP_NEGATIVE
         epoch = self._stamps.epoch
         problem = self._stamps.judge(stamp_s)
