@@ -30,7 +30,7 @@ from std_srvs.srv import Trigger
 from metarl_robot.core.errors import shown
 from metarl_robot.core.parameter_file import read_parameters
 from metarl_robot.core.robot import Robot, load_robot
-from metarl_robot.core.signals import State
+from metarl_robot.core.signals import Inertial, State
 from metarl_robot.core.tables import NANOSECONDS, Table
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import UnusableError, status_message, table_message
@@ -43,7 +43,7 @@ from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.publishers import LOOK_PERIOD_S, SolePublishers
 from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.ros_nodes.sources import source_trouble
-from metarl_robot.safety.fallback_law import GateConfig, GateError, Inertial, gate_config
+from metarl_robot.safety.fallback_law import GateConfig, GateError, gate_config
 from metarl_robot.safety.gate import Decision, Gate, GateState
 from metarl_robot.safety.input_validation import Refused, Rejection
 from metarl_robot.safety.refusals import ADVICE

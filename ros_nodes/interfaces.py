@@ -36,7 +36,7 @@ from metarl_robot.core import rotation
 from metarl_robot.core.errors import SignalError
 from metarl_robot.core.imu_mounting import ImuMounting
 from metarl_robot.core.robot import Robot
-from metarl_robot.core.signals import Plan, State
+from metarl_robot.core.signals import Inertial, Plan, State
 from metarl_robot.core.tables import NANOSECONDS, Table, table_of
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import (
@@ -57,7 +57,6 @@ from metarl_robot.ros_nodes.convert import (
     trajectory_message,
 )
 from metarl_robot.ros_nodes.message_options import ANY, MessageOptions
-from metarl_robot.safety.fallback_law import Inertial
 from metarl_robot.safety.input_validation import NORM_TOLERANCE, number_problem
 from metarl_robot.safety.refusals import ADVICE, Rejection, shortened
 from metarl_robot.trajectories.flat_outputs import Outputs

@@ -32,9 +32,8 @@ from metarl_robot.control.base import Controller
 from metarl_robot.control.bumpless_transfer import Handover
 from metarl_robot.core.errors import SignalError
 from metarl_robot.core.robot import Robot
-from metarl_robot.core.signals import Reference, State
+from metarl_robot.core.signals import Inertial, Reference, State
 from metarl_robot.robots.arm.trajectories import Shifted
-from metarl_robot.safety.fallback_law import Inertial
 from metarl_robot.safety.gate import Gate, GateState
 from metarl_robot.safety.input_validation import ClockCheck, Measurement, Rejection, StateIntake
 from metarl_robot.safety.last_hop import LastHop

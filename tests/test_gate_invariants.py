@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from metarl_robot.core.robot import Robot, load_robot
-from metarl_robot.core.signals import State
-from metarl_robot.safety.fallback_law import GateConfig, GateError, Inertial, gate_config
+from metarl_robot.core.signals import Inertial, State
+from metarl_robot.safety.fallback_law import GateConfig, GateError, gate_config
 from metarl_robot.safety.gate import Gate, GateState
 from metarl_robot.safety.gate_invariants import EffortWatch, WatchedGate
 

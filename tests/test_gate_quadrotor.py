@@ -14,10 +14,10 @@ from pydantic import ValidationError
 
 from metarl_robot.core import rotation
 from metarl_robot.core.robot import load_robot
-from metarl_robot.core.signals import State
+from metarl_robot.core.signals import Inertial, State
 from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, MotorModel
 from metarl_robot.robots.quadrotor.fallback import DescendConfig
-from metarl_robot.safety.fallback_law import Inertial, gate_config
+from metarl_robot.safety.fallback_law import gate_config
 from metarl_robot.safety.gate import Decision, Gate, GateState
 from metarl_robot.safety.input_validation import JUMP_M, RELOCATED_COUNT, Rejection
 

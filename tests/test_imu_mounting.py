@@ -8,7 +8,7 @@ import pytest
 
 from metarl_robot.core import rotation
 from metarl_robot.core.imu_mounting import ImuMounting, MountingError
-from metarl_robot.safety.fallback_law import Inertial
+from metarl_robot.core.signals import Inertial
 
 GRAVITY = np.array([0.0, 0.0, -9.81])
 TURN = rotation.exp(np.array([0.4, -1.1, 2.0]))

@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metarl_robot.core.robot import Robot, load_robot
-from metarl_robot.core.signals import State
-from metarl_robot.safety.fallback_law import Inertial
+from metarl_robot.core.signals import Inertial, State
 from metarl_robot.safety.input_validation import (
     FROZEN_S,
     MAX_STEP_S,

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from metarl_robot.core import rotation
 from metarl_robot.core.errors import MetaRLError
-from metarl_robot.safety.fallback_law import Inertial
+from metarl_robot.core.signals import Inertial
 
 Array = NDArray[np.float64]
 

@@ -32,6 +32,19 @@ class State:
 
 
 @dataclass(frozen=True)
+class Inertial:
+    """An IMU measurement.
+
+    specific_force: (3,) [m/s²; body]. rate: (3,) [rad/s; body].
+    attitude: (4,) [wxyz; body to any frame whose z is up]; None if the IMU measures none.
+    """
+
+    specific_force: Array
+    rate: Array
+    attitude: Array | None = None
+
+
+@dataclass(frozen=True)
 class Setpoints:
     """A reference sampled at N times: q (N, nq), v (N, nv), a (N, nv)."""
 

@@ -8,7 +8,6 @@ numpy.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -18,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.core.robot import Robot
-from metarl_robot.core.signals import State
+from metarl_robot.core.signals import Inertial, State
 
 Array = NDArray[np.float64]
 
@@ -65,19 +64,6 @@ class GateConfig(BaseModel):
     saturation_s: float = Field(
         1.0, ge=0.05, le=60.0, description="warn if commands were at a limit for most of this time [s]"
     )
-
-
-@dataclass(frozen=True)
-class Inertial:
-    """An IMU measurement.
-
-    specific_force: (3,) [m/s²; body]. rate: (3,) [rad/s; body].
-    attitude: (4,) [wxyz; body to any frame whose z is up]; None if the IMU measures none.
-    """
-
-    specific_force: Array
-    rate: Array
-    attitude: Array | None = None
 
 
 class Danger(NamedTuple):

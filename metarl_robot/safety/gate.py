@@ -43,8 +43,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.core.robot import Robot
-from metarl_robot.core.signals import State
-from metarl_robot.safety.fallback_law import GateConfig, GateError, Inertial, law_of, low_pass
+from metarl_robot.core.signals import Inertial, State
+from metarl_robot.safety.fallback_law import GateConfig, GateError, law_of, low_pass
 from metarl_robot.safety.input_validation import InertialIntake, Rejection, StateIntake
 
 Array = NDArray[np.float64]

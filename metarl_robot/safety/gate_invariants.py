@@ -31,8 +31,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.core.robot import Robot
-from metarl_robot.core.signals import State
-from metarl_robot.safety.fallback_law import GateConfig, GateError, Inertial
+from metarl_robot.core.signals import Inertial, State
+from metarl_robot.safety.fallback_law import GateConfig, GateError
 from metarl_robot.safety.gate import LEAP_S, MAX_TICK_S, Decision, Gate, GateState
 from metarl_robot.safety.input_validation import Rejection
 

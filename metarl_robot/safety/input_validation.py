@@ -44,8 +44,7 @@ from numpy.typing import NDArray
 
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.rotation import nearest_sign, normalise
-from metarl_robot.core.signals import State
-from metarl_robot.safety.fallback_law import Inertial
+from metarl_robot.core.signals import Inertial, State
 from metarl_robot.safety.refusals import Refusals, Rejection
 
 __all__ = ["ClockCheck", "InertialIntake", "Refused", "Rejection", "StateIntake", "clock_problem"]

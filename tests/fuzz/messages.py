@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from metarl_robot.core.robot import load_robot
+from metarl_robot.core.signals import Inertial
 from metarl_robot.core.tables import Table, table_of
 from metarl_robot.ros_nodes.convert import table_message
 from metarl_robot.ros_nodes.interfaces import Interface, imu_message, interface_of, odometry_message
-from metarl_robot.safety.fallback_law import Inertial
 from metarl_robot.trajectories.flat_outputs import Outputs
 from tests.fuzz.mutations import NUMBERS, word
 

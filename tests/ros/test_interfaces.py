@@ -23,7 +23,7 @@ from metarl_robot.core import rotation
 from metarl_robot.core.errors import SignalError
 from metarl_robot.core.imu_mounting import ImuMounting
 from metarl_robot.core.robot import load_robot
-from metarl_robot.core.signals import Plan, State
+from metarl_robot.core.signals import Inertial, Plan, State
 from metarl_robot.robots.quadrotor.trajectories import FigureEight
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import UnusableError, joint_state, nanoseconds, time_message
@@ -41,7 +41,6 @@ from metarl_robot.ros_nodes.interfaces import (
     odometry_state,
 )
 from metarl_robot.ros_nodes.message_options import MessageOptions, OptionsError, SensorParameters, message_options
-from metarl_robot.safety.fallback_law import Inertial
 from metarl_robot.safety.refusals import Rejection
 from metarl_robot.trajectories.flat_outputs import Outputs, course_of
 

@@ -23,10 +23,10 @@ from std_msgs.msg import Float64MultiArray
 
 from metarl_robot.core import rotation
 from metarl_robot.core.robot import load_robot
+from metarl_robot.core.signals import Inertial
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import joint_state, time_message
 from metarl_robot.ros_nodes.interfaces import imu_message, odometry_message
-from metarl_robot.safety.fallback_law import Inertial
 from metarl_robot.sim.arm.plant import ArmPlant
 from metarl_robot.sim.arm.task import nominal_task
 from metarl_robot.sim.kinds import simulation

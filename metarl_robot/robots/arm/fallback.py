@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from metarl_robot.core.robot import Robot
-from metarl_robot.core.signals import State
-from metarl_robot.safety.fallback_law import Danger, GateConfig, GateError, Inertial, low_pass
+from metarl_robot.core.signals import Inertial, State
+from metarl_robot.safety.fallback_law import Danger, GateConfig, GateError, low_pass
 
 Array = NDArray[np.float64]
 NonNegative = Annotated[float, Field(ge=0.0, le=1e5)]

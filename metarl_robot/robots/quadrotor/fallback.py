@@ -34,9 +34,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from metarl_robot.core import rotation
-from metarl_robot.core.signals import State
+from metarl_robot.core.signals import Inertial, State
 from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, Quadrotor
-from metarl_robot.safety.fallback_law import Danger, GateConfig, Inertial, low_pass
+from metarl_robot.safety.fallback_law import Danger, GateConfig, low_pass
 
 Array = NDArray[np.float64]
 
