@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `metarl` command: one sub-command a file, heavy libraries imported only by the command that needs them.
+"""The `metarl` command.
 
-Exit codes: 0 done; 1 the work failed; 2 wrong usage or bad input; 70 a defect of this program; 130 interrupted by
-Ctrl-C. With each but the first, one paragraph on stderr says why.
+Each sub-command has its own file. Heavy libraries are imported only by the command that needs them.
+
+Exit codes: 0 success; 1 the work failed; 2 wrong usage or bad input; 70 an internal error of this program; 130
+interrupted by Ctrl-C. Every non-zero code comes with one paragraph of explanation on stderr.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ _LONGEST_ARGUMENT = 4096
 
 
 class _Group(TyperGroup):
-    """Turns the errors that commands raise into one paragraph and an exit code."""
+    """Group that turns errors of commands into one paragraph and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -82,7 +84,7 @@ for _module in (robots, demo, train, evaluation, launching, plot, picture, bench
 
 
 def _check_lengths(arguments: Sequence[str]) -> None:
-    """An argument is a name, a number or a path: none is longer than the longest path."""
+    """Reject arguments that are longer than the longest path."""
     for argument in arguments:
         if len(argument) > _LONGEST_ARGUMENT:
             say(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`metarl bench`: how fast, beside the best peers, on this machine and in one run."""
+"""`metarl bench`: speed of this project and of the best peers, measured in one run on this machine."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def bench(
         Path | None, typer.Option(metavar="FILE", help="Write a document (.md) with tables and plots.")
     ] = None,
 ) -> None:
-    """Measure ours beside the best peers, in turns, and show that both gave the same answer."""
+    """Time our code and the best peers in turns, and show that both give the same answer."""
     from metarl_robot.benchmarks.catalogue import BENCHMARKS, runner
 
     wanted = tuple(BENCHMARKS) if names == "all" else parse_names(names)
@@ -44,7 +44,7 @@ def bench(
     with progress() as report:
         for run in runners:
             records.append(_record(run(report, quick), quick))
-            _write(records, json if json != "-" else None, write)  # what is done is kept, whatever becomes of the rest
+            _write(records, json if json != "-" else None, write)  # finished benchmarks are kept if a later one fails
     if json == "-":
         write_json(_one_or_all(records), json)
     else:

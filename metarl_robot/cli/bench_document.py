@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docs/BENCHMARKS.md: every benchmark's table, remarks and plots, with the machine, the date, the versions and the
-commands.
+"""Writer of docs/BENCHMARKS.md.
+
+The document holds the table, remarks and plots of every benchmark, with machine, date, versions and commands.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from metarl_robot.cli.bench_tables import COLUMNS, cells, said_below
 
 
 def write_document(records: list[dict[str, Any]], path: Path) -> None:
-    """Write `path` and, beside it, one figure for each group of curves (bench_<benchmark>_<figure>.svg)."""
+    """Write `path` and one figure for each group of curves beside it (bench_<benchmark>_<figure>.svg)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(_document(records, path.parent), encoding="utf-8")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of a benchmark, from its JSON form: for the terminal and for a document."""
+"""Tables of a benchmark, made from its JSON form, for the terminal and for documents."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COLUMNS = ("case", "ours [µs]", "p99", "peer", "peer [µs]", "p99", "ratio", "s
 
 
 def bench_table(record: dict[str, Any]) -> Table:
-    """One line a row; below it what its note and details say."""
+    """Table with one line for each row; the row's note and details are in the line below it."""
     columns = tuple(column.replace("[", "\n[") for column in COLUMNS)
     result = table(record["name"], columns, caption=f"{record['machine']}. Ratio: peer / ours, medians.")
     for row in record["rows"]:
@@ -25,7 +25,7 @@ def bench_table(record: dict[str, Any]) -> Table:
 
 
 def cells(row: dict[str, Any]) -> tuple[str, ...]:
-    """The text of a row, column by column."""
+    """Cells of a row, in the order of COLUMNS."""
     same = row["same_answer"]
     ratio = row["ratio"]
     return (
@@ -41,7 +41,7 @@ def cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def said_below(row: dict[str, Any]) -> str:
-    """A row's note and details, in one line."""
+    """A row's note and details in one line."""
     details = ", ".join(f"{name} {number(value)}" for name, value in row["details"].items())
     return "; ".join(part for part in (row["note"], details) if part)
 

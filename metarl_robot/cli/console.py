@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where output goes: results on stdout (or JSON there, alone), everything said on the way on stderr."""
+"""Console output.
+
+Results go to stdout; JSON is alone there. Progress, hints and errors go to stderr.
+"""
 
 from __future__ import annotations
 
@@ -23,24 +26,24 @@ _PIPE_WIDTH = 160
 
 
 def out() -> Console:
-    """Standard output; a fixed width into pipes, so that tables are not folded."""
+    """Standard output; its width is fixed when it is a pipe, so that tables are not folded."""
     return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
 def err() -> Console:
-    """Standard error: progress, hints and errors."""
+    """Standard error, for progress, hints and errors."""
     return Console(stderr=True, width=None if sys.stderr.isatty() else _PIPE_WIDTH)
 
 
 def forgive_encodings() -> None:
-    """A terminal that cannot show a character shows a question mark instead."""
+    """Print a question mark for each character that the terminal cannot show."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
 
 
 def note(text: str, label: str = "", style: str = "yellow") -> None:
-    """Say something on standard error, as it is: paths and names may hold what rich reads as markup."""
+    """Print text on standard error without markup, because paths and names may contain rich's markup characters."""
     console = err()
     if label:
         console.print(f"{label}:", style=style, end=" ")
@@ -48,7 +51,10 @@ def note(text: str, label: str = "", style: str = "yellow") -> None:
 
 
 def plain_json(value: Any) -> Any:
-    """`value` made of what JSON has: numpy becomes lists and numbers, paths strings, NaN and infinity null."""
+    """Convert `value` to JSON types.
+
+    Numpy arrays become lists and numbers, paths become strings, NaN and infinity become null.
+    """
     if isinstance(value, dict):
         return {str(key): plain_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -73,9 +79,9 @@ def write_json(value: Any, target: str | Path = "-") -> None:
 
 
 def table(title: str, columns: Sequence[str], *, caption: str = "") -> Table:
-    """An empty table: the first column left-aligned, the others right-aligned.
+    """Make an empty table with the first column left-aligned and the others right-aligned.
 
-    Titles are plain text, cells may hold markup.
+    The title and the caption are plain text; cells may contain markup.
     """
     heading, note = Text(title, style="bold"), Text(caption, style="dim") if caption else None
     result = Table(title=heading, caption=note, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD)
@@ -85,7 +91,7 @@ def table(title: str, columns: Sequence[str], *, caption: str = "") -> Table:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A value with `digits` significant digits, without an exponent; a dash where there is none."""
+    """Format a value with `digits` significant digits and without an exponent; a dash stands for no value."""
     if value is None or not np.isfinite(value):
         return NOTHING
     decimals = digits - 1 if value == 0.0 else max(digits - 1 - int(np.floor(np.log10(abs(value)))), 0)
@@ -93,16 +99,16 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def examples(*pairs: tuple[str, str], note: str = "") -> str:
-    """The end of a command's help: commands to copy, each with what it does below it, and a remark."""
+    """Format the end of a command's help: example commands, an explanation below each, and a note."""
     lines = [f"[bold]{command}[/]\n    [dim]{explanation}[/]" for command, explanation in pairs]
     return "\n\n".join(["Examples", *lines, *([note] if note else [])])
 
 
 def parse_names(text: str) -> tuple[str, ...]:
-    """`a,b, c` as ('a', 'b', 'c'), each once, in order.
+    """Split `a,b, c` into ('a', 'b', 'c'), without duplicates, in order.
 
     Raises:
-        MetaRLError: nothing is named.
+        MetaRLError: the text contains no name.
     """
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not names:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`metarl demo`: a robot over real ROS 2 is given an unknown payload, without and with adaptation; recordings, table
-and report.
+"""`metarl demo`: a robot gets an unknown payload, without and with adaptation, over ROS 2 nodes.
+
+It writes recordings, a table and a report.
 """
 
 from __future__ import annotations
@@ -80,9 +81,7 @@ def demo(
         bool, typer.Option("--json", help="Print summary.json on standard output instead of tables.")
     ] = False,
 ) -> None:
-    """Give a robot a payload that its controller is not told about, over real ROS 2 nodes: first without, then with
-    adaptation.
-    """
+    """Give a robot an unknown payload over real ROS 2 nodes, first without, then with adaptation."""
     from metarl_robot.cli.demo_task import demo_task
     from metarl_robot.core.robot import load_robot
 
@@ -101,7 +100,10 @@ def demo(
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is run, and where to: the robot and how the user named it, the controllers one after the other."""
+    """Everything that a demo runs, and its output folder.
+
+    robot_name: as the user wrote it. controllers: run one after the other.
+    """
 
     robot: Robot
     robot_name: str
@@ -121,7 +123,7 @@ def _duration(task: DemoTask, wanted_s: float | None) -> float:
 
 
 def _check_controllers(launch_file: str, names: Sequence[str]) -> None:
-    """Raises UnknownNameError for a controller that the launch file does not start."""
+    """Raise UnknownNameError for a controller that the launch file cannot start."""
     from metarl_robot.cli.launch_file import declared_arguments, find_launch_file
 
     choices = next(
@@ -145,9 +147,7 @@ def _vector(text: str) -> tuple[float, ...]:
 
 
 def _prepare(plan: _Plan) -> None:
-    """Build every controller once: missing weights are noticed before anything is started,
-    and compiled code is ready.
-    """
+    """Build every controller once, to find missing weights and to compile code before any node starts."""
     from metarl_robot.control.factory import make_controller
 
     with err().status("building the controllers"):
@@ -157,7 +157,7 @@ def _prepare(plan: _Plan) -> None:
 
 @contextmanager
 def _told_what_is_kept(folder: Path) -> Iterator[None]:
-    """Say what an interrupted demo leaves behind."""
+    """Tell the user which recordings an interrupted demo leaves."""
     try:
         yield
     except KeyboardInterrupt:
@@ -166,9 +166,9 @@ def _told_what_is_kept(folder: Path) -> Iterator[None]:
 
 
 def _run_all(plan: _Plan, lockstep: bool) -> str:
-    """Run every controller; where the machine cannot keep up with real time, once more in lockstep.
+    """Run every controller; repeat all in lockstep if the machine cannot keep up with real time.
 
-    Returns in what time they ran.
+    Returns the mode in which they ran.
     """
     from metarl_robot.cli.node_run import HeldError
 
@@ -205,7 +205,7 @@ def _run(plan: _Plan, controller: str, lockstep: bool) -> None:
 
 
 def _conclude(plan: _Plan, mode: str, json: bool) -> None:
-    """Tables, summary and report, all from the recordings."""
+    """Write tables, summary and report, all computed from the recordings."""
     from metarl_robot.cli.recording import read_runs
     from metarl_robot.cli.report import write_report
     from metarl_robot.cli.run_metrics import result_of
@@ -230,7 +230,7 @@ def _conclude(plan: _Plan, mode: str, json: bool) -> None:
 
 
 def _summary(robot: Robot, results: Sequence[Result]) -> dict[str, Any]:
-    """As `metarl eval --json`, with the payload and the deadlines of each episode."""
+    """The JSON of `metarl eval --json`, with the payload and missed deadlines of each episode."""
     from metarl_robot.sim.evaluate import Evaluation
 
     evaluation = Evaluation(robot.name, _SCENARIO, tuple(result.score for result in results))

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happens in a demo: conditions over time, and how the nodes are started for them. One for each kind of robot.
+"""Demos: conditions over time, and the launch arguments for them, for each kind of robot.
 
-An arm that is as its model says, with a real one's delays and noise, picks up a payload. A quadrotor likewise, on a
-figure eight; later wind rises as well. Sensors, delays and payload are those of suite `heldout` for the seed (of a
-quadrotor's payload two thirds); the payload may be named instead. All else is as the model has it, so that all there is
-to find out is payload and wind.
+The arm follows its nominal model, with realistic delays and sensor noise, and picks up a payload. The quadrotor does
+the same on a figure eight; later, wind rises. Sensors, delays and payload come from suite `heldout` for the seed (a
+quadrotor carries two thirds of that mass); the user may set the payload instead. All other properties are nominal, so
+payload and wind are the only unknowns.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ Array = NDArray[np.float64]
 
 SUITE = "heldout"
 _BOX_SIDE_M = 0.08
-_SENSORS = ("delay", "noise", "resolution")  # what a task calls them
+_SENSORS = ("delay", "noise", "resolution")  # fields of a task that contain one of these words
 _WIND_S, _WIND_DIRECTION, _WIND_SHARE = 10.0, np.array([0.8, 0.6, 0.0]), 0.5
-_FLYING_SHARE = 2.0 / 3.0  # of heldout's payload: with all of it there is no thrust left for a lively flight
+_FLYING_SHARE = 2.0 / 3.0  # of heldout's payload; the full mass leaves too little thrust for a fast flight
 _LEAST_PACE = 0.3
-# of the thrust; and by how much a flight is slowed, a wind weakened, until that is enough
+# _MOST_USE: highest share of the thrust. _CALMER: factor on speed and wind until that share is met.
 _MOST_USE, _CALMER = 0.9, 0.95
 
 
 @dataclass(frozen=True)
 class Change:
-    """From time_s on the conditions are `task`; what: happens then, in a sentence without its end."""
+    """Conditions `task` from time_s on. what: the change in words, without a full stop."""
 
     time_s: float
     task: Any
@@ -49,9 +49,11 @@ class Change:
 
 @dataclass(frozen=True)
 class DemoTask:
-    """Conditions over time. launch: file that starts the nodes; arguments: its own for this demo. duration_s: least,
-    default, most.
-    pace: of the motion."""
+    """Conditions over time, and how to launch the nodes for them.
+
+    launch: launch file. arguments: launch arguments of this demo. duration_s: minimum, default and maximum. pace: speed
+    factor of the motion.
+    """
 
     before: Any
     changes: tuple[Change, ...]
@@ -63,18 +65,19 @@ class DemoTask:
 
     @property
     def change_s(self) -> float:
-        """When the payload comes."""
+        """Time of the pickup [s]."""
         return self.changes[0].time_s
 
     @property
     def payload(self) -> Payload:
-        """What is picked up."""
+        """Payload that is picked up."""
         carried: Payload = self.changes[0].task.payload
         return carried
 
     def write(self, folder: Path) -> Path:
-        """Write the conditions, and a parameter file with which the plant reads them and the gate waits until it is
-        told to begin.
+        """Write the conditions, and a parameter file for the nodes.
+
+        With this file the plant reads the conditions, and the gate waits for a command to begin.
 
         Returns:
             The parameter file.
@@ -98,16 +101,16 @@ class DemoTask:
 def demo_task(
     robot: Robot, seed: int, mass_kg: float | None = None, offset_m: tuple[float, ...] | None = None
 ) -> DemoTask:
-    """The demo of a robot's kind.
+    """Make the demo for a robot's kind.
 
     Arguments:
-        robot: whose.
-        seed: of everything that is drawn.
-        mass_kg, offset_m: payload and its centre of mass in the payload frame (3,); default: drawn.
+        robot: the robot.
+        seed: seed of all random draws.
+        mass_kg, offset_m: payload mass and its centre of mass in the payload frame (3,); default: drawn.
 
     Raises:
-        UnknownNameError: there is no demo of this kind of robot.
-        MetaRLError: a payload that the motors cannot carry along the motion.
+        UnknownNameError: this kind of robot has no demo.
+        MetaRLError: the motors cannot carry the payload along the motion.
     """
     if robot.kind not in _DEMOS:
         raise UnknownNameError("demo of the kind of robot", robot.kind, _DEMOS)
@@ -164,7 +167,7 @@ def _in_wind(task: Any, speed_m_s: float) -> Any:
 
 
 def _with_sensors(task: Any, drawn: Any) -> Any:
-    """The task with another's delays and noises."""
+    """Copy the delays and sensor noise of `drawn` into the task."""
     fields = [name for name in vars(drawn) if any(part in name for part in _SENSORS)]
     return replace(task, **{name: getattr(drawn, name) for name in fields})
 
@@ -174,7 +177,7 @@ def _lighter(payload: Payload, share: float) -> Payload:
 
 
 def _payload(drawn: Payload, mass_kg: float | None, offset_m: tuple[float, ...] | None) -> Payload:
-    """The one drawn, or a cube, as heavy as told and where told."""
+    """The drawn payload, or a cube of the given mass and position."""
     if mass_kg is None and offset_m is None:
         return drawn
     mass = drawn.mass_kg if mass_kg is None else mass_kg

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of an evaluation, from its JSON form: medians with spread, ratios to the rivals, and one line a scenario."""
+"""Tables of an evaluation, made from its JSON form: medians with spread, ratios to reference controllers, scenarios."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _COLUMNS = (
 
 
 def summary_table(result: dict[str, Any], words: Wording) -> Table:
-    """One line a controller: medians over episodes, in brackets the 10th to 90th percentile."""
+    """Table with one line for each controller: medians over episodes, with the 10th to 90th percentile in brackets."""
     controllers = controllers_of(result)
     count = len(result["episodes"]) // max(len(controllers), 1)
     title = f"{result['robot']}, suite {result['suite']}: medians over {count} episodes (10th–90th percentile)"
@@ -67,7 +67,7 @@ def summary_table(result: dict[str, Any], words: Wording) -> Table:
 
 
 def ratio_table(result: dict[str, Any]) -> Table | None:
-    """Each controller's median error as a multiple of its rivals'; None without a rival among the controllers."""
+    """Table of each controller's median error divided by that of each rival; None if no rival was run."""
     controllers = controllers_of(result)
     rivals = [rival for rival in _RIVALS if rival in controllers]
     if not rivals or len(controllers) < 2:
@@ -83,7 +83,7 @@ def ratio_table(result: dict[str, Any]) -> Table | None:
 
 
 def scenario_table(result: dict[str, Any], field: str, title: str) -> Table:
-    """One line a scenario, one column a controller: the median of an error."""
+    """Table of the median of an error: one line for each scenario, one column for each controller."""
     controllers = controllers_of(result)
     view = table(title, ("scenario", "episodes", *controllers))
     for scenario in dict.fromkeys(row["scenario"] for row in result["episodes"]):
@@ -95,17 +95,17 @@ def scenario_table(result: dict[str, Any], field: str, title: str) -> Table:
 
 
 def controllers_of(result: dict[str, Any]) -> tuple[str, ...]:
-    """The controllers of an evaluation, in order."""
+    """Controllers of an evaluation, in order."""
     return tuple(dict.fromkeys(row["controller"] for row in result["episodes"]))
 
 
 def episodes_of(result: dict[str, Any], controller: str) -> list[dict[str, Any]]:
-    """The rows of one controller."""
+    """Episodes of one controller."""
     return [row for row in result["episodes"] if row["controller"] == controller]
 
 
 def values_of(rows: Sequence[dict[str, Any]], field: str) -> np.ndarray[Any, Any]:
-    """The finite values of a field; an episode that has none (no estimate, never settled) is left out."""
+    """Finite values of a field; episodes without one (no estimate, never settled) are left out."""
     return np.array([row[field] for row in rows if row.get(field) is not None and np.isfinite(row[field])], dtype=float)
 
 
@@ -116,7 +116,7 @@ def median(rows: Sequence[dict[str, Any]], field: str) -> float:
 
 
 def _cell(rows: Sequence[dict[str, Any]], column: _Column, middle: float | None) -> str:
-    """The median, and in brackets how far it spreads over the episodes."""
+    """The median, with the 10th to 90th percentile over the episodes in brackets."""
     values = column.scale * np.abs(values_of(rows, column.field))
     if middle is None or len(values) < 2 or not column.spread:
         return number(None if middle is None else column.scale * middle)

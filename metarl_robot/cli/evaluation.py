@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`metarl eval`: closed loop in MuJoCo, without ROS: every controller on the same runs of a suite."""
+"""`metarl eval`: closed loop in MuJoCo without ROS; every controller gets the same runs of a suite."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def evaluate(
     tasks: Annotated[int, typer.Option(min=1, max=100_000, help="With --prediction: how many held-out tasks.")] = 200,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw every episode (.svg, .png or .pdf).")] = None,
 ) -> None:
-    """Compare controllers on simulated runs that change half-way, and say how well each follows before and after."""
+    """Compare the tracking errors of controllers on simulated runs that change half-way."""
     from metarl_robot.control.factory import controller_names
     from metarl_robot.core.robot import load_robot
 
@@ -99,7 +99,7 @@ def _predict(robot: Any, checkpoint: Path | None, tasks: int, json: str | None, 
 def _run(
     report: Report, robot: Any, suite: str, controllers: tuple[str, ...], seeds: int, jobs: int, checkpoint: Path | None
 ) -> tuple[dict[str, Any], bool]:
-    """(the evaluation's JSON, whether it is complete): Ctrl-C keeps the episodes that are done."""
+    """Run the evaluation; Ctrl-C keeps finished episodes. Returns (the evaluation's JSON, whether it is complete)."""
     from metarl_robot.sim.episode import EpisodeResult
     from metarl_robot.sim.evaluate import Evaluation
     from metarl_robot.sim.evaluate import evaluate as run
@@ -134,7 +134,7 @@ def _print(robot: Any, result: dict[str, Any]) -> None:
         out(),
         [eval_tables.scenario_table(result, "rmse_after_m", "Error after the change by scenario\n[mm]")],
     )
-    if robot.floating:  # many of whose runs have no change
+    if robot.floating:  # many of these runs have no change
         scenarios.append(eval_tables.scenario_table(result, "rmse_m", "Error over the whole run by scenario\n[mm]"))
     for view in (eval_tables.summary_table(result, wording(robot)), eval_tables.ratio_table(result), *scenarios):
         if view is not None:

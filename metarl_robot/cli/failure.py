@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An error as the user sees it: one paragraph and an exit code; a defect leaves its traceback in a file."""
+"""Errors as the user sees them: one paragraph and an exit code; an internal error's traceback goes to a file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ROS_PACKAGES = ("rclpy", "ament_index_python", "builtin_interfaces", "rcl_inter
 
 
 def paragraph(error: MetaRLError | OSError | ImportError) -> str | None:
-    """The error in one paragraph; None for an import that fails for no reason that a user can mend."""
+    """The error in one paragraph; None for a failed import that the user cannot fix."""
     if isinstance(error, ImportError):
         remedy = remedy_for(error.name)
         return None if remedy is None else f"this needs {error.name}, which is not installed: {remedy}"
@@ -45,7 +45,7 @@ def remedy_for(module: str | None) -> str | None:
 
 
 def exit_code_of(error: MetaRLError | OSError | ImportError) -> int:
-    """Whether what was given is wrong, or the work failed."""
+    """Exit code: BAD_INPUT for wrong input, FAILED if the work failed."""
     if isinstance(error, MetaRLError):
         return BAD_INPUT if error.bad_input else FAILED
     missing = isinstance(error, ImportError) or error.errno in _OUT_OF_ROOM
@@ -53,17 +53,17 @@ def exit_code_of(error: MetaRLError | OSError | ImportError) -> int:
 
 
 def is_a_reader_gone(error: BaseException) -> bool:
-    """A closed pipe, as after `| head`: nobody is left to be told."""
+    """True for a closed pipe, as after `| head`: nobody reads the output any more."""
     return isinstance(error, OSError) and error.errno == errno.EPIPE
 
 
 def say(text: str) -> None:
-    """Say on stderr what went wrong."""
+    """Print an error on stderr."""
     note(text, label="error", style="bold red")
 
 
 def report_defect(error: Exception) -> None:
-    """Write the traceback to a file, and say where it is."""
+    """Write the traceback to a file and print its path."""
     cause = shortened(f"{type(error).__name__}: {error}")
     say(f"{cause}. This is a defect of metarl_robot; please report it{_kept(error)}")
 

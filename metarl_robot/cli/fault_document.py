@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""docs/RELIABILITY.md: results of `metarl faults`, with machine, date, versions and commands."""
+"""Writer of docs/RELIABILITY.md: results of `metarl faults`, with machine, date, versions and commands."""
 
 from __future__ import annotations
 

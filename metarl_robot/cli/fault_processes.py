@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults that exist only between processes: real nodes over ROS 2, launched, disturbed and judged.
+"""Faults between processes: real nodes over ROS 2 are launched, disturbed and checked.
 
-Each run launches the robot's nodes in real time with a recorder, waits until commands pass, lets
-one fault happen and watches what becomes of the robot. Processes that were not killed must not
-end, and the recording must be readable. Errors are not measured here, sim/faults_run.py does.
+Each run launches the robot's nodes in real time with a recorder, waits until commands pass, injects one fault and
+observes the robot. A process that was not killed must not end, and the recording must be readable. This module does not
+measure tracking errors; sim/faults_run.py does.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ _AFTER_S, _REST_S = 3.0, 20.0
 _STOPPED_S = (0.02, 2.0)
 _END_S = 25.0
 _CYCLES = 100
-_TIMEOUT_S, _LONGEST_TIMEOUT_S = 0.04, 1.0  # the gate's command_timeout_s: shipped, at most
-_AT_WORK = ("passing", "holding")  # where it cannot be controlled, the gate holds it
+_TIMEOUT_S, _LONGEST_TIMEOUT_S = 0.04, 1.0  # the gate's command_timeout_s: default, maximum
+_AT_WORK = ("passing", "holding")  # the gate holds a robot that cannot be controlled
 _NODES = ("mpc", "gate", "reference", "recorder", "plant")
-_TOLERANCE_S = 0.002  # of ages: the gate's decision and the publisher's time are not one moment
+_TOLERANCE_S = 0.002  # of ages: the gate decides a little before the message is published
 
 
 @dataclass
 class Run:
-    """One run at work.
+    """State of one run.
 
-    expected: nodes that the fault itself ends. retuned: whether it changes the gate's timeouts.
+    expected: nodes that the fault itself ends. retuned: the fault changes the gate's timeouts.
     """
 
     robot: Robot
@@ -66,7 +66,7 @@ class Run:
 
 @dataclass(frozen=True)
 class ProcessKind:
-    """One kind of fault. environment: of the nodes, given a folder of the run's own."""
+    """One kind of fault. environment: makes the nodes' extra environment variables, given the run's folder."""
 
     name: str
     group: str
@@ -99,7 +99,7 @@ def _garbage(run: Run) -> None:
 
 def _flood(run: Run) -> None:
     out, end_s = run.probe.commanding(), monotonic() + 0.5
-    threading.Event().wait(0.3)  # until the gate knows it
+    threading.Event().wait(0.3)  # until the gate has discovered this publisher
     while monotonic() < end_s + 0.3:
         random = run.rng.uniform(-3.0, 3.0, run.robot.nu) * run.robot.effort_limit
         out.publish(run.probe.command(random))
@@ -145,13 +145,13 @@ def _lifecycle(run: Run) -> None:
 
 
 def _full_disk(run: Run) -> None:
-    """Writes of the recorder fail from now on, as on a full disk."""
+    """Make all further writes of the recorder fail, as on a full disk."""
     pid = run.launch.process("recorder").popen.pid
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
 
 
 def _nothing(run: Run) -> None:
-    """The fault is in the environment."""
+    """Do nothing: the fault is in the environment."""
 
 
 def _no_home(folder: Path) -> dict[str, str]:
@@ -197,11 +197,11 @@ KINDS = _kinds()
 
 
 def run_process_fault(robot: Robot, kind: str, seed: int) -> FaultRun:
-    """One run with real processes, in real time.
+    """Run one fault with real processes, in real time.
 
     Raises:
         UnknownNameError: no such kind.
-        FaultError: the nodes did not get to work before the fault.
+        FaultError: the nodes did not start working before the fault.
     """
     from metarl_robot.core.errors import UnknownNameError
 
@@ -233,7 +233,7 @@ def _run(robot: Robot, kind: ProcessKind, seed: int, folder: Path) -> FaultRun:
         _wait(lambda: probe.gate.get("state") in _AT_WORK, _START_S, lines)
         _wait(lambda: probe.time_s > 1.5, _START_S, lines)
         begin = len(probe.efforts)
-        with suppress(MetaRLError):  # a service that does not answer: judged by what it leads to
+        with suppress(MetaRLError):  # a service that does not answer: its effect is measured
             kind.act(run)
         _settle(run)
         return _row(run, kind, seed, begin, folder)
@@ -304,10 +304,10 @@ def _state(run: Run, plant: Mapping[str, str], state: str) -> str:
 
 
 def _reached(run: Run, begin: int) -> Reached:
-    """What the plant received. What it refused as older than its deadline did not act.
+    """Commands that the plant received. Those that it refused as stale did not act and are skipped.
 
-    The tolerance of the rate is one control period more than within one process: a busy machine may
-    hold a node up between deciding and writing.
+    The rate check tolerates one control period more than within one process: on a busy machine, a node may be suspended
+    between its decision and the publication.
     """
     witness, probe = Witness(run.robot, 2.0 * run.robot.control_period_s), run.probe
     refused = int(probe.diagnostics.get("plant", {}).get("command_stale", 0))
@@ -328,7 +328,7 @@ def _reached(run: Run, begin: int) -> Reached:
 
 
 def _readable(path: Path) -> bool:
-    """Whether a recording opens and holds messages up to where it was cut."""
+    """Whether a recording can be opened and holds at least one message."""
     from mcap.reader import NonSeekingReader
 
     found = sorted(path.glob("*.mcap"))

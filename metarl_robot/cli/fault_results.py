@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Results of fault runs: one JSON line a run, appended as it ends: Ctrl-C loses no finished run."""
+"""Results of fault runs, one JSON line each, appended when the run ends, so that Ctrl-C loses no finished run."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _LONG = "long"
 
 
 class Results:
-    """A folder with `<where>_<robot>.jsonl`.
+    """Folder with files `<where>_<robot>.jsonl`.
 
-    resume: keep what is there; otherwise a file is emptied when its first new run is added.
+    resume: keep existing results; otherwise the first new run replaces the file.
     """
 
     def __init__(self, folder: Path, resume: bool) -> None:
@@ -27,25 +27,25 @@ class Results:
         self._known = {_key(row) for row in self._rows}
 
     def has(self, robot: str, where: str, kind: str, seed: int) -> bool:
-        """Whether a run is kept and need not be run again."""
+        """Whether the result of a run exists and is kept."""
         return self._resume and (robot, where, kind, seed) in self._known
 
     def rows(self, robots: Sequence[str] | None = None, where: str | None = None) -> list[dict[str, Any]]:
-        """Every run under a fault, of these robots or of all, in one place or in all."""
+        """All runs with a fault; robots, where: only these (None: all)."""
         wanted = [row for row in self._rows if row["where"] != _LONG]
         here = [row for row in wanted if where is None or row["where"] == where]
         return [row for row in here if robots is None or row["robot"] in robots]
 
     def long_rows(self) -> list[dict[str, Any]]:
-        """Every long run."""
+        """All long runs."""
         return [row for row in self._rows if row["where"] == _LONG]
 
     def add_long(self, row: dict[str, Any]) -> None:
-        """Keep a long run."""
+        """Store a long run."""
         self.add({**row, "where": _LONG, "kind": _LONG, "seed": 0})
 
     def add(self, row: dict[str, Any]) -> None:
-        """Keep a run: its line is on the disk when this returns."""
+        """Store a run; its line is on disk when this returns."""
         plain = plain_json(row)
         path = self._folder / f"{row['where']}_{row['robot']}.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,14 +67,14 @@ def _key(row: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _complete(path: Path) -> None:
-    """Drop a last line that was cut off."""
+    """Remove an incomplete last line."""
     if path.is_file():
         text = path.read_text(encoding="utf-8")
         path.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    """The lines of a file; a last one that was cut off is left out. Raises MetaRLError."""
+    """Read the lines of a file without an incomplete last one. Raises MetaRLError."""
     lines = path.read_text(encoding="utf-8").splitlines()
     rows = []
     for number, line in enumerate(lines, 1):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of fault runs: each cell of the campaign is a robot, a kind of fault and where it ran."""
+"""Tables of fault runs; a cell holds the runs of one robot, one kind of fault and one place (process or processes)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SAID_LENGTH = 70
 
 
 def cells(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The runs of each cell in one row."""
+    """Summarise the runs of each cell in one row."""
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault((row["robot"], row["where"], row["kind"]), []).append(row)
@@ -54,7 +54,7 @@ def _without_numbers(text: str) -> str:
 
 
 def texts(cell: dict[str, Any]) -> tuple[str, ...]:
-    """A row of the table, column by column."""
+    """Cells of a row, in the order of COLUMNS."""
     states = ", ".join(f"{state} {count}" for state, count in cell["states"].items())
     said = max(cell["said"], key=cell["said"].__getitem__, default="")
     return (
@@ -74,7 +74,7 @@ def texts(cell: dict[str, Any]) -> tuple[str, ...]:
 
 
 def faults_table(rows: list[dict[str, Any]]) -> Table:
-    """One line a kind of fault."""
+    """Table with one line for each kind of fault."""
     note = "Greatest values over all runs. Normal again, crashed, too fast: how many runs."
     result = table(f"Faults: {rows[0]['robot']}", COLUMNS, caption=note)
     for cell in cells(rows):
@@ -83,7 +83,7 @@ def faults_table(rows: list[dict[str, Any]]) -> Table:
 
 
 def kinds_table() -> Table:
-    """Every kind, and where it is tested."""
+    """Table of all kinds of fault, and where each is tested."""
     from metarl_robot.cli.fault_processes import KINDS as PROCESS_KINDS
     from metarl_robot.sim.faults import KINDS
 
@@ -101,7 +101,7 @@ LONG_COLUMNS = (
 
 
 def long_texts(row: dict[str, Any]) -> tuple[str, ...]:
-    """A long run's row: at its start (after warming up) and at its end."""
+    """Row of a long run: values at its start (after warm-up) and at its end."""
     return (
         row["robot"],
         number(row["minutes"]),
@@ -115,7 +115,7 @@ def long_texts(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def long_table(rows: list[dict[str, Any]]) -> Table:
-    """One line a long run."""
+    """Table with one line for each long run."""
     note = "Error, belief (largest magnitude of the context): largest in the first and last tenth."
     result = table("Long runs", LONG_COLUMNS, caption=note)
     for row in rows:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`metarl faults`: faults in the closed loop, and a measure of what reaches the robot."""
+"""`metarl faults`: inject faults into the closed loop and measure the commands that reach the robot."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _where(processes: bool) -> str:
 
 
 def _keep(results: Results, robot: str, kind: str | None, seeds: int, processes: bool, long: float | None) -> bool:
-    """Run and keep each result. False when interrupted by Ctrl-C."""
+    """Run the faults and store each result. Returns False when interrupted by Ctrl-C."""
     try:
         with progress() as report:
             if long is not None:
@@ -119,7 +119,7 @@ def _run(report: Report, results: Results, robot: str, kind: str | None, seeds: 
 
 
 def _runner(processes: bool) -> tuple[tuple[str, ...], Callable[..., Any]]:
-    """(the kinds that there are, what runs one of them)."""
+    """(names of the kinds of fault, function that runs one)."""
     if processes:
         from metarl_robot.cli.fault_processes import KINDS as PROCESS_KINDS
         from metarl_robot.cli.fault_processes import run_process_fault

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all figures share: colours that colour-blind readers can tell apart, sizes, marks and files.
+"""Common parts of all figures: colours for colour-blind readers, sizes, markers and files.
 
 Colours: Okabe & Ito, "Color Universal Design" (2008). A controller has the same colour in every figure.
 """
@@ -74,23 +74,23 @@ IMAGES = ("svg", "png", "pdf")
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The project's look, while the block draws."""
+    """Apply the project's plot style within the block."""
     with matplotlib.rc_context(_STYLE):  # type: ignore[arg-type]
         yield
 
 
 def colour(controller: str, position: int = 0) -> str:
-    """The colour of a controller; one of the spare colours, by `position`, for a third party's."""
+    """Colour of a controller; controllers from other packages get a spare colour, chosen by `position`."""
     return _COLOURS.get(controller, spare_colour(position))
 
 
 def spare_colour(position: int) -> str:
-    """A colour that belongs to no controller."""
+    """A colour that no controller uses."""
     return _SPARE[position % len(_SPARE)]
 
 
 def mark_changes(axes: Axes, times_s: Sequence[float], labels: Sequence[str] = ()) -> None:
-    """A dashed vertical line at each change; a label is written beside it, at the top."""
+    """Draw a dashed vertical line at each change, with its label at the top."""
     for time in times_s:
         axes.axvline(time, color="#555555", linewidth=1.0, linestyle=(0, (4, 3)), zorder=1.5)
     for time, label in zip(times_s, labels, strict=False):
@@ -109,7 +109,7 @@ def mark_changes(axes: Axes, times_s: Sequence[float], labels: Sequence[str] = (
 
 
 def plain_log_ticks(axis: Axis) -> None:
-    """Numbers such as 0.1, 2 and 50 at a logarithmic axis, at 1, 2 and 5 where it spans few decades."""
+    """Label a logarithmic axis with plain numbers; with ticks at 1, 2 and 5 if it spans fewer than three decades."""
     low, high = axis.get_view_interval()
     few = high / max(low, 1e-300) < 1e3
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,)))
@@ -118,13 +118,13 @@ def plain_log_ticks(axis: Axis) -> None:
 
 
 def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]], gap: float = 0.075) -> None:
-    """Write each curve's name right of its end, pushed apart where names would overlap.
+    """Write each curve's name to the right of its end; names that would overlap are moved apart.
 
-    ends: (x, y, text, colour) of each curve's last point; gap: least distance, as a fraction of the axes' height.
+    ends: (x, y, text, colour) of each curve's last point; gap: smallest distance, as a fraction of the axes' height.
     """
     if not ends:
         return
-    axes.autoscale_view()  # pending: without it, data coordinates mean nothing yet
+    axes.autoscale_view()  # autoscaling is lazy; data coordinates are invalid before this
     to_axes = axes.transData + axes.transAxes.inverted()
     heights = np.array([np.clip(to_axes.transform((x, y))[1], 0.0, 1.0) for x, y, _, _ in ends])
     for order in np.argsort(heights)[None, :]:
@@ -146,7 +146,7 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]], gap: f
 
 
 def spread(heights: Array, gap: float) -> Array:
-    """Sorted heights moved as little as a sweep up and a sweep down need to keep `gap` between neighbours."""
+    """Move sorted heights apart by at least `gap`, in one sweep up and one down."""
     result = heights.copy()
     for i in range(1, len(result)):
         result[i] = max(result[i], result[i - 1] + gap)
@@ -157,7 +157,7 @@ def spread(heights: Array, gap: float) -> Array:
 
 
 def rolling_rms(time_s: Array, values: Array, window_s: float) -> Array:
-    """(N,) root mean square of `values` over the last `window_s` seconds; early samples over what there is."""
+    """Root mean square of `values` over the last `window_s` seconds, (N,); the first windows are shorter."""
     squares = np.concatenate([[0.0], np.cumsum(values**2)])
     first = np.searchsorted(time_s, time_s - window_s, side="left")
     last = np.arange(1, len(values) + 1)
@@ -165,13 +165,13 @@ def rolling_rms(time_s: Array, values: Array, window_s: float) -> Array:
 
 
 def add_title(figure: Figure, title: str) -> Figure:
-    """The figure with a title at its top left: for files; a report has headings."""
+    """Add a title at the top left, for figures in files; a report has headings."""
     figure.suptitle(title, fontsize=10.5, fontweight="bold", x=0.01, ha="left")
     return figure
 
 
 def to_svg(figure: Figure) -> str:
-    """The figure as an <svg> element for HTML; the figure is closed."""
+    """Convert the figure to an <svg> element for HTML, and close it."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
     plt.close(figure)
@@ -183,7 +183,7 @@ def save(figure: Figure, path: Path) -> Path:
     """Write the figure in the format of the file's suffix and close it.
 
     Raises:
-        MetaRLError: a suffix that is not an image format.
+        MetaRLError: the suffix is not an image format.
     """
     check_suffix(path, IMAGES)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -193,12 +193,12 @@ def save(figure: Figure, path: Path) -> Path:
 
 
 def check_suffix(path: Path, formats: Sequence[str]) -> None:
-    """Raises MetaRLError where the suffix is not one of `formats`: asked before any work begins."""
+    """Raise MetaRLError if the suffix is not one of `formats`; called before any work begins."""
     if path.suffix.lstrip(".") not in formats:
         allowed = ", ".join("." + name for name in formats)
         raise MetaRLError(f"cannot draw to '{path}': the file's suffix chooses the format; allowed: {allowed}")
 
 
 def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
-    """An empty figure with constrained layout: (figure, axes)."""
+    """Make an empty figure with constrained layout; returns (figure, axes)."""
     return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", **options)

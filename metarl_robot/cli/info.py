@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`metarl info`: what a checkpoint is, what trained it, how well it does."""
+"""`metarl info`: a checkpoint's content, training settings and scores."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def info(
     ] = "last_layer",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show what trained a checkpoint, its scores and its hash."""
+    """Show a checkpoint's training settings, its scores and its hash."""
     from metarl_robot.core.checkpoint import load_checkpoint
 
     path = checkpoint_path(checkpoint, adapter)
@@ -65,7 +65,7 @@ def info(
 
 
 def _score_table(path: Path, scores: Any) -> Table | None:
-    """How well it predicts, where that is known. Raises CheckpointError."""
+    """Table of prediction scores; None if there are none. Raises CheckpointError."""
     from metarl_robot.core.errors import CheckpointError
 
     try:
@@ -77,7 +77,7 @@ def _score_table(path: Path, scores: Any) -> Table | None:
 
 
 def checkpoint_path(name: str, adapter: str) -> Path:
-    """The file of that name, or what is shipped with the robot of that name. Raises UnknownNameError."""
+    """The file of that name, or the checkpoint shipped with the robot of that name. Raises UnknownNameError."""
     from metarl_robot.core.checkpoint import default_checkpoint
     from metarl_robot.core.errors import UnknownNameError
     from metarl_robot.core.robot import load_robot
@@ -94,7 +94,7 @@ ADAPTERS = ("last_layer", "maml")
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested entries with dotted names; lists of plain values as one text."""
+    """Flatten nested entries to dotted names; a list becomes one text."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from flatten(value, f"{prefix}{name}.")

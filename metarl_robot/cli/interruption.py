@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ctrl-C at a moment that suits: work that must not be torn apart in the middle asks now and then whether it shall
-stop.
-"""
+"""Deferred Ctrl-C: work that must not be interrupted in the middle of a step asks between steps whether to stop."""
 
 from __future__ import annotations
 
@@ -13,8 +11,9 @@ from types import FrameType
 
 @contextmanager
 def deferred_interrupt() -> Iterator[Callable[[], None]]:
-    """While the block runs, the first Ctrl-C only makes the yielded function raise KeyboardInterrupt; a second one
-    raises it at once.
+    """Defer Ctrl-C while the block runs.
+
+    The yielded function raises KeyboardInterrupt after the first Ctrl-C; a second Ctrl-C raises it immediately.
     """
     asked = False
 

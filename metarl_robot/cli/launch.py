@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`metarl launch`: runs YAML launch files where ROS 2's own `launch` is not installed. What of the format:
-launch_file.py.
+"""`metarl launch`: runs YAML launch files without ROS 2's `launch` package.
+
+launch_file.py defines the supported subset of the format.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ from metarl_robot.cli.launch_file import Argument, LaunchError, declared_argumen
 from metarl_robot.cli.launch_process import Launch, Output, print_line
 
 LISTENING_S = 0.5
-"""How often a launch looks whether anybody still reads its output."""
+"""Interval between checks whether anybody still reads the output [s]."""
 HURRY_S = 1.0
-"""After a second Ctrl-C: between SIGINT, SIGTERM and SIGKILL."""
+"""Time between SIGINT, SIGTERM and SIGKILL after a second Ctrl-C [s]."""
 
 __all__ = ["Launch", "LaunchError", "find_share", "run_launch", "show_args"]
 
 
 def show_args(file_or_name: str | Path) -> str:
-    """The arguments of a launch file, as `ros2 launch --show-args` prints them."""
+    """List the arguments of a launch file in the format of `ros2 launch --show-args`."""
     arguments = declared_arguments(find_launch_file(file_or_name))
     if not arguments:
         return "Arguments (pass arguments as '<name>:=<value>'):\n\n  No arguments."
@@ -35,8 +36,9 @@ def show_args(file_or_name: str | Path) -> str:
 def run_launch(
     file_or_name: str | Path, arguments: Mapping[str, str] | None = None, on_output: Output = print_line
 ) -> int:
-    """Run a launch file until all its processes have ended, or until SIGINT (Ctrl-C), SIGTERM or SIGHUP (the terminal
-    is gone).
+    """Run a launch file until all processes end or a signal arrives.
+
+    The signals are SIGINT (Ctrl-C), SIGTERM and SIGHUP (the terminal was closed).
 
     Returns:
         0, or 1 when a process failed.
@@ -63,7 +65,7 @@ def run_launch(
 def _stop(launch: Launch) -> int:
     try:
         return launch.stop()
-    except KeyboardInterrupt:  # a second Ctrl-C: no more waiting
+    except KeyboardInterrupt:  # second Ctrl-C: stop waiting
         return launch.stop(grace_s=HURRY_S, rest_s=HURRY_S)
 
 
@@ -79,10 +81,10 @@ def _describe(argument: Argument) -> str:
 
 @contextmanager
 def _signals_as_interrupts() -> Iterator[None]:
-    """SIGTERM ends a launch as Ctrl-C does, and so does the first SIGHUP, unless it is ignored as under nohup(1)."""
+    """Treat SIGTERM and the first SIGHUP as Ctrl-C; signals that are ignored (as under nohup(1)) stay ignored."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a session that ends sends it more than once
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a session that ends sends SIGHUP more than once
         raise KeyboardInterrupt
 
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is looked at before a launch starts anything: that ROS 2 is there, and that the robot is one that the file is
-for.
+"""Checks before a launch: ROS 2 is installed, and the launch file is for the robot's kind.
 
-A launch file says which kind of robot it is for with the parameter `robot_kind` of our nodes, which
-refuse another kind by themselves where `ros2 launch` starts them.
+A launch file names its kind of robot with the parameter `robot_kind` of our nodes. The nodes themselves refuse another
+kind when `ros2 launch` starts them.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from metarl_robot.core.robot import load_robot
 
 
 def check_start(path: Path, specs: Iterable[NodeSpec]) -> None:
-    """Refuse what could not run.
+    """Check that the nodes can run.
 
     Raises:
-        MissingPackageError: our nodes need ROS 2, which is not there.
-        LaunchError: the robot is of another kind than the file is for; names the file that suits.
-        UnknownNameError, RobotError: there is no such robot, or its description is wrong.
+        MissingPackageError: our nodes need ROS 2, which is not installed.
+        LaunchError: the launch file is for another kind of robot; the message names the right file.
+        UnknownNameError, RobotError: no such robot, or its description is invalid.
     """
     ours = [spec for spec in specs if spec.package == PACKAGE]
     if ours and importlib.util.find_spec("rclpy") is None:
@@ -43,11 +42,11 @@ def _check_robot(path: Path, name: str, kind: str) -> None:
 
 
 def _file_for(kind: str) -> str:
-    """The name of the shipped launch file for a kind of robot."""
+    """Name of the shipped launch file for a kind of robot."""
     for path in sorted((find_share(PACKAGE) / "launch").glob(f"*{SUFFIX}")):
         try:
             kinds = {spec.parameters.get("robot_kind") for spec in evaluate(path, {})}
-        except MetaRLError:  # a file that needs arguments
+        except MetaRLError:  # the file needs arguments
             continue
         if kind in kinds:
             return path.name.removesuffix(SUFFIX)

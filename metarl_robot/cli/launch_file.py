@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading YAML launch files: the part of ROS 2's format that `metarl launch` understands. The rest is refused by name.
+"""Reader of YAML launch files: the part of ROS 2's format that `metarl launch` supports.
 
-    actions         arg (name, default, description, choice), let, node, include (file, arg), group; each with if /
-    unless node            pkg, exec, name, namespace, output, args, param (name + value + type, or from), remap, env
+    actions         arg (name, default, description, choice), let, node, include (file, arg), group; each with if / unless
+    node            pkg, exec, name, namespace, output, args, param (name + value + type, or from), remap, env
     substitutions   $(var x) $(env X default) $(find-pkg-share p) $(dirname) $(equals a b) $(not-equals a b)
                     $(not a) $(and a b) $(or a b)
 
-Nothing in a launch file is executed: `$(eval …)` and `$(command …)` are refused. As in ROS, attributes are strings
-(write 'false', not false), a parameter's value takes the type that it has as YAML unless `type: str` is said, parameter
-files come in their order and named parameters after them. One difference: an argument that no file declares is an
-error, not ignored. Sizes are bounded: a text has at most 10,000 characters, an evaluation 100 files and 100 processes.
+Anything else is an error that names the unsupported element. Nothing in a launch file is executed: `$(eval …)` and
+`$(command …)` are refused.
+
+As in ROS, attributes are strings (write 'false', not false). A parameter's value has its YAML type unless `type: str`
+is given. Parameter files apply in their order, and named parameters after them. One difference: an argument that no
+file declares is an error; ROS ignores it. Sizes are limited: a text has at most 10,000 characters, an evaluation 100
+files and 100 processes.
 """
 
 from __future__ import annotations
@@ -49,7 +52,7 @@ _SUBSTITUTIONS = ("var", "env", "find-pkg-share", "dirname", "equals", "not-equa
 
 
 class LaunchError(MetaRLError):
-    """A launch file or an argument is wrong; the message names the file, what was given and what is allowed."""
+    """A launch file or an argument is wrong; the message names the file, the given value and the allowed values."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ class Argument:
 
 @dataclass(frozen=True)
 class NodeSpec:
-    """One process to start. parameters: files (Path) in their order, then name → value; remaps: (from, to)."""
+    """One process to start. parameter_files: in their order. parameters: name → value. remaps: (from, to)."""
 
     package: str
     executable: str
@@ -80,7 +83,7 @@ class NodeSpec:
 
 
 def find_launch_file(file_or_name: str | Path) -> Path:
-    """The launch file of that path, or the shipped one of that name (`arm` → `arm.launch.yaml`).
+    """Find the launch file at that path, or the shipped one of that name (`arm` → `arm.launch.yaml`).
 
     Raises UnknownNameError.
     """
@@ -97,7 +100,7 @@ def find_launch_file(file_or_name: str | Path) -> Path:
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is such a file; a name that no file can have is none."""
+    """Whether the file exists; False for a name that no file can have."""
     try:
         return path.is_file()
     except (OSError, ValueError):
@@ -105,10 +108,10 @@ def is_file(path: Path) -> bool:
 
 
 def find_share(package: str) -> Path:
-    """The share folder of a ROS package.
+    """Share folder of a ROS package.
 
-    Our own, when we run from a checkout: its root. Else by the ament index (AMENT_PREFIX_PATH), else below this
-    Python's prefix.
+    For this package in a checkout, it is the checkout's root. Otherwise it is searched in the ament index
+    (AMENT_PREFIX_PATH), then below the prefix of this Python.
 
     Raises:
         LaunchError: not found.
@@ -123,7 +126,7 @@ def find_share(package: str) -> Path:
 
 
 def find_prefix(package: str) -> Path:
-    """The prefix that a ROS package is installed under. Raises LaunchError."""
+    """Install prefix of a ROS package. Raises LaunchError."""
     if not _PACKAGE_NAME.fullmatch(package):
         raise LaunchError(f"{shown(package)} cannot name a ROS package; allowed: letters, digits, _ and -")
     prefixes = [Path(p) for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p] + [Path(sys.prefix)]
@@ -136,15 +139,15 @@ def find_prefix(package: str) -> Path:
 
 
 def declared_arguments(path: Path) -> tuple[Argument, ...]:
-    """The arguments that a launch file declares, in its order, those inside groups too. Raises LaunchError."""
+    """Arguments that a launch file declares, in order, including those in groups. Raises LaunchError."""
     return tuple(_walk_arguments(_actions_of(path), path))
 
 
 def evaluate(path: Path, arguments: Mapping[str, str]) -> tuple[NodeSpec, ...]:
-    """The processes that a launch file starts with these arguments.
+    """Compute the processes that a launch file starts with these arguments.
 
     Raises:
-        LaunchError: unknown or missing argument, value outside its choice, anything outside the subset.
+        LaunchError: unknown or missing argument, value outside its choices, or an unsupported element.
     """
     evaluation = _Evaluation()
     evaluation.file(path, dict(arguments))
@@ -156,7 +159,7 @@ def evaluate(path: Path, arguments: Mapping[str, str]) -> tuple[NodeSpec, ...]:
 
 @dataclass
 class _Evaluation:
-    """Walks through a file and collects what is to be started."""
+    """Walks through a launch file and collects its nodes."""
 
     nodes: list[NodeSpec] = field(default_factory=list)
     declared: set[str] = field(default_factory=set)
@@ -253,11 +256,11 @@ class _Scope:
         return word in _TRUE
 
     def expand(self, text: str) -> str:
-        """The text with its substitutions performed."""
+        """Perform the substitutions in a text."""
         return self._checked(self._template(self._checked(text), 0, "", 0)[0])
 
     def _checked(self, text: str) -> str:
-        """The text, if it is short enough and a process can be given it."""
+        """Return the text if it is not too long and has no NUL character; otherwise raise LaunchError."""
         if len(text) > _LONGEST_TEXT:
             raise LaunchError(
                 f"{self.path}: a text of {len(text)} characters: at most {_LONGEST_TEXT} are allowed; given: "
@@ -268,7 +271,7 @@ class _Scope:
         return text
 
     def _template(self, text: str, i: int, stop: str, depth: int) -> tuple[str, int]:
-        """Literal text and substitutions up to one of the characters in `stop`; returns (value, position)."""
+        """Expand text up to one of the characters in `stop`; returns (value, position)."""
         parts: list[str] = []
         while i < len(text) and text[i] not in stop:
             if text.startswith("$(", i):
@@ -336,7 +339,7 @@ class _Scope:
 
 
 def _same(left: str, right: str) -> bool:
-    """As ROS compares: truth values by their truth, numbers by value, anything else as text."""
+    """Compare as ROS does: truth values by their truth, numbers by value, anything else as text."""
     if left.lower() in _TRUE + _FALSE and right.lower() in _TRUE + _FALSE:
         return (left.lower() in _TRUE) == (right.lower() in _TRUE)
     try:
@@ -423,7 +426,7 @@ def _walk_arguments(entries: list[tuple[str, Any]], path: Path) -> Iterable[Argu
 
 
 def _children(body: Any, path: Path) -> list[tuple[str, Any]]:
-    """The actions of a group, which is a list of them or has `children`."""
+    """Actions of a group, which is a list or has `children`."""
     if isinstance(body, list):
         return _entries(body, path)
     _check_attributes("group", body, path)
@@ -470,7 +473,7 @@ def _environment_name(entry: dict[str, Any], scope: _Scope) -> str:
 
 
 def _command_line(arguments: str, path: Path) -> str:
-    """Arguments of a process that a shell could split into words."""
+    """Return the arguments of a process if a shell could split them into words; otherwise raise LaunchError."""
     try:
         shlex.split(arguments)
     except ValueError as error:
@@ -514,7 +517,7 @@ def _value(item: dict[str, Any], scope: _Scope) -> Any:
 
 
 def _typed(value: Any, kind: str | None, place: str, scope: _Scope) -> Any:
-    """What YAML makes of a text, unless it is meant as one; a whole number where a float is wanted."""
+    """Parse a text as YAML unless its type is `str`; an integer becomes a float where a float is required."""
     if isinstance(value, str):
         text = scope.expand(value)
         value = text if kind == "str" else parse_yaml(text, place, LaunchError)
@@ -524,7 +527,7 @@ def _typed(value: Any, kind: str | None, place: str, scope: _Scope) -> Any:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether ROS has a type for a value."""
+    """Whether ROS has a parameter type for a value."""
     if not isinstance(value, list):
         return True
     return len({type(entry) for entry in value}) <= 1 and all(isinstance(entry, str | int | float) for entry in value)

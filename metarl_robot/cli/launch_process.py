@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Running the processes of a launch file: start, prefix their output, forward signals, say who died.
+"""Processes of a launch: start them, prefix their output, forward signals and report failures.
 
-The words are those of `ros2 launch`. A node that dies leaves the others running (a gate must go on holding the robot).
-When all is to end, every process gets SIGINT, then SIGTERM, then SIGKILL, `GRACE_S` apart. Our gate brings the robot to
-rest after SIGINT, and our plant waits for it: these two get `REST_S` before the next signal.
+Messages have the wording of `ros2 launch`. When a node dies, the others go on, because the gate must still hold the
+robot. To stop, every process gets SIGINT, SIGTERM and SIGKILL, `GRACE_S` apart. After SIGINT, our gate brings the robot
+to rest, and our plant waits for it; these two get `REST_S` before SIGTERM.
 
-Nodes outlive no launcher: each is told its process id, and ends by itself when that process is gone
+Nodes do not outlive the launcher: each knows its process id, and ends when that process is gone
 (ros_nodes/launcher_watch.py).
 """
 
@@ -42,29 +42,30 @@ from metarl_robot.ros_nodes.unique_name import check_name
 
 GRACE_S = 5.0  # between SIGINT, SIGTERM and SIGKILL
 REST_S = 100.0  # longer than a gate takes to bring a robot to rest (ros_nodes/ending.py)
-LAUNCHER = "launch"  # who says the lines that no process wrote
+LAUNCHER = "launch"  # name of the launcher in its own output lines
 _POLL_S = 0.05
-_PATIENT = ("gate", "plant")  # executables of ours that end when the robot is at rest
+_PATIENT = ("gate", "plant")  # our executables that end only when the robot is at rest
 _OUR_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
-# of Fast DDS 2 (Jazzy) and 3 (Kilted)
+# variables of Fast DDS 2 (Jazzy) and 3 (Kilted)
 _PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
 _REACH_VARIABLES = ("ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY", "ROS_STATIC_PEERS")
-"""With any of these, the user decides how far nodes look for others."""
+"""If one of these is set, the user has chosen the discovery range of nodes."""
 
 Output = Callable[[str, str], None]
 
 
 def print_line(process: str, line: str) -> None:
-    """Output of a launch to the terminal: `[mpc-2] text`, and the launcher's own lines as they are."""
+    """Print a line of output as `[mpc-2] text`; the launcher's own lines have no prefix."""
     print(line if process == LAUNCHER else f"[{process}] {line}", flush=True)
 
 
 @dataclass
 class Process:
-    """One running node. name: executable and number, as in `mpc-2`; node: the name it has in ROS; patient: see
-    `_PATIENT`.
+    """One running node.
+
+    name: executable and number, as in `mpc-2`; node: its ROS name; patient: see `_PATIENT`.
     """
 
     name: str
@@ -82,7 +83,7 @@ class Process:
 
     @property
     def failed(self) -> bool:
-        """Ended by itself with an error: a node that ends with one of our signals, or cleanly, has not failed."""
+        """Whether the process ended with an error; ending by one of our signals does not count."""
         code = self.returncode
         if code in (None, 0):
             return False
@@ -90,7 +91,7 @@ class Process:
 
 
 class Launch:
-    """A launch file at work.
+    """A running launch file.
 
     Arguments:
         file_or_name: a launch file, or the name of a shipped one.
@@ -99,8 +100,8 @@ class Launch:
         environment: added to the environment of every node.
 
     Raises:
-        LaunchError, UnknownNameError: before anything is started.
-        NameTakenError: likewise, when a node of the same name runs already.
+        LaunchError, UnknownNameError: nothing was started.
+        NameTakenError: nothing was started, because a node of the same name is running.
     """
 
     def __init__(
@@ -118,7 +119,7 @@ class Launch:
         self._folder: TemporaryDirectory[str] | None = None
         self.processes: list[Process] = []
         self.unheard = False
-        """Nobody reads the output any more (`metarl launch arm | head`)."""
+        """True when nobody reads the output any more (`metarl launch arm | head`)."""
 
     def __enter__(self) -> Launch:
         self.start()
@@ -137,7 +138,12 @@ class Launch:
             self.processes.append(self._spawn(f"{spec.executable}-{number}", spec, command))
 
     def _check_names(self) -> int:
-        """Returns the ROS domain. Raises NameTakenError, LaunchError: nothing of ours may run there twice."""
+        """Return the ROS domain.
+
+        Raises:
+            NameTakenError: one of our nodes runs there already.
+            LaunchError: ROS_DOMAIN_ID is invalid.
+        """
         given = {**os.environ, **self._environment}.get("ROS_DOMAIN_ID", "0") or "0"
         if not re.fullmatch("[0-9]{1,3}", given):
             raise LaunchError(f"ROS_DOMAIN_ID is '{given}'; it must be a number from 0 to 101")
@@ -148,23 +154,23 @@ class Launch:
         return int(given)
 
     def process(self, node: str) -> Process:
-        """The process of a node, by its ROS name. Raises LaunchError."""
+        """Process of a node, by its ROS name. Raises LaunchError."""
         for process in self.processes:
             if process.node == node:
                 return process
         raise LaunchError(f"no process of node '{node}'; there are: {[p.node for p in self.processes]}")
 
     def poll(self, processes: Sequence[Process] | None = None) -> bool:
-        """Report which processes have ended since the last call. True while any of these runs; None: of all."""
+        """Report processes that ended since the last call; True while any of `processes` (None: all) runs."""
         for process in self.processes:
             if process.returncode is not None and not process.reported:
                 self._report(process)
         return any(process.returncode is None for process in (self.processes if processes is None else processes))
 
     def wait(self, timeout_s: float | None = None, processes: Sequence[Process] | None = None) -> bool:
-        """Wait until every one of these processes has ended, or for timeout_s; None: all of them.
+        """Wait until `processes` (None: all) have ended, for at most timeout_s.
 
-        True when all have ended.
+        Returns True when all have ended.
         """
         deadline = None if timeout_s is None else monotonic() + timeout_s
         while self.poll(processes):
@@ -174,10 +180,9 @@ class Launch:
         return True
 
     def stop(self, grace_s: float = GRACE_S, rest_s: float = REST_S) -> int:
-        """End every process: SIGINT, SIGTERM, SIGKILL, grace_s apart; rest_s after SIGINT for those that bring a robot
-        to rest.
+        """End every process: SIGINT, SIGTERM and SIGKILL, grace_s apart.
 
-        Returns the exit code of the launch.
+        Nodes that bring a robot to rest get rest_s after SIGINT. Returns the exit code of the launch.
         """
         if self.poll():
             self._send(signal.SIGINT, self.processes)
@@ -192,7 +197,7 @@ class Launch:
         return self.exit_code
 
     def _end(self, processes: Sequence[Process], first_s: float, grace_s: float) -> None:
-        """Wait for processes that got SIGINT, and send what follows it to those that do not end."""
+        """Wait for processes that got SIGINT; send SIGTERM, then SIGKILL, to those that do not end."""
         self.wait(first_s, processes)
         for signal_number in (signal.SIGTERM, signal.SIGKILL):
             self._send(signal_number, processes)
@@ -215,14 +220,14 @@ class Launch:
                 process.popen.send_signal(signal_number)
 
     def say(self, level: str, text: str) -> None:
-        """Output a line of the launch itself."""
+        """Print a line of the launcher itself."""
         self._emit(LAUNCHER, f"[{level}] [launch]: {text}")
 
     def _say(self, level: str, process: Process, text: str) -> None:
         self._emit(LAUNCHER, f"[{level}] [{process.name}]: {text}")
 
     def _emit(self, process: str, line: str) -> None:
-        """Output a line, as long as somebody reads: a closed pipe or terminal keeps nobody from stopping the nodes."""
+        """Print a line while the output is open; a closed pipe or terminal must not prevent stopping the nodes."""
         if not self.unheard:
             try:
                 self._output(process, line)
@@ -252,7 +257,7 @@ class Launch:
             text=True,
             encoding="utf-8",
             errors="replace",
-            start_new_session=True,  # Ctrl-C reaches the nodes once, through us
+            start_new_session=True,  # Ctrl-C must reach the nodes once, from the launcher
         )
         reader = threading.Thread(target=self._read, args=(name, popen), name=f"output of {name}", daemon=True)
         process = Process(name, spec.name or spec.executable, command, popen, reader, is_patient(spec))
@@ -288,7 +293,7 @@ def is_patient(spec: NodeSpec) -> bool:
 
 
 def executable_of(package: str, executable: str) -> tuple[str, ...]:
-    """The words that start an executable of a ROS package; our own nodes run as modules of this Python.
+    """Command that starts an executable of a ROS package; our own nodes run as modules of this Python.
 
     Raises LaunchError.
     """
@@ -304,14 +309,14 @@ def executable_of(package: str, executable: str) -> tuple[str, ...]:
 
 
 def _bound(variables: dict[str, str]) -> dict[str, str]:
-    """The environment of a node that notices when this process is gone, unless its user wants it to live on."""
+    """Environment that binds a node's life to this process, unless the user disabled that."""
     return (
         variables if variables.get(LAUNCHER_VARIABLE) == "none" else {**variables, LAUNCHER_VARIABLE: str(os.getpid())}
     )
 
 
 def _reach(variables: Mapping[str, str]) -> str:
-    """In words, how far nodes with these variables look for others."""
+    """Description of the discovery range that these variables give to nodes."""
     given = [f"{name}={variables[name]}" for name in _REACH_VARIABLES if variables.get(name)]
     if given == ["ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST"]:
         return "this machine only (to reach other machines: ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET)"
@@ -319,13 +324,16 @@ def _reach(variables: Mapping[str, str]) -> str:
 
 
 def node_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment that nodes are started with.
+    """Environment for starting nodes.
 
-    Output unbuffered; one thread for numerical libraries (the cores are for the nodes); the ament index of this
-    Python's wheels where ROS 2 is not sourced; nodes that find each other at once (launch/fastdds.xml), and none on
-    other machines unless the environment says so; this very package importable, also from a checkout that is not
-    installed. What ROS's wheels need to be found is in our own environment already, so the nodes do not start
-    themselves twice.
+    - Output is unbuffered.
+    - Numerical libraries use one thread, because the cores are for the nodes.
+    - The ament index is that of this Python's wheels where ROS 2 is not sourced.
+    - Nodes discover each other at once (launch/fastdds.xml), and not on other machines unless the environment asks for
+      it.
+    - This package is importable, also from a checkout that is not installed.
+
+    The libraries of ROS's wheels are in our own environment already, so nodes need not restart themselves.
     """
     environment = dict(os.environ)
     environment["PYTHONUNBUFFERED"] = "1"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`metarl launch`: starts the nodes of a YAML launch file, where ROS 2's own `launch` package is not installed too."""
+"""`metarl launch`: starts the nodes of a YAML launch file, also without ROS 2's `launch` package."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def launch(
     ] = None,
     show_args: Annotated[bool, typer.Option("--show-args", "-s", help="Show the file's arguments and exit.")] = False,
 ) -> None:
-    """Start the nodes of a launch file and stay until they end or Ctrl-C."""
+    """Start the nodes of a launch file and run until they end or Ctrl-C."""
     values = parse_arguments(arguments or [])
     import metarl_robot.cli.launch as runner
 
@@ -43,7 +43,7 @@ def launch(
 
 
 def parse_arguments(arguments: Sequence[str]) -> dict[str, str]:
-    """`name:=value` pairs as a dict. Raises typer.BadParameter for anything else."""
+    """Parse `name:=value` pairs. Raises typer.BadParameter for anything else."""
     values = {}
     for argument in arguments:
         name, separator, value = argument.partition(":=")

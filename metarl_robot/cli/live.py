@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo while it runs: in a terminal a view that is redrawn, elsewhere a plain line now and then."""
+"""Progress of a running demo: a live view in a terminal, otherwise a line every two seconds."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _LOWEST_MM, _HIGHEST_MM = 0.01, 100.0
 
 @dataclass(frozen=True)
 class Sample:
-    """What is known at one moment of a run. None: not (yet) published.
+    """Values at one time of a run. None: not (yet) published.
 
-    time_s: of the run. error_m: distance of the robot from its reference. mass_kg, mass_std_kg: the payload as
-    estimated. step_ms: time of the last controller step. missed_deadlines: so far. status: the controller's, in a word.
-    held: why the gate holds the robot; empty while it does not.
+    time_s: time of the run. error_m: distance of the robot from its reference. mass_kg, mass_std_kg: payload estimate.
+    step_ms: duration of the last controller step. missed_deadlines: count so far. status: of the controller. held: why
+    the gate holds the robot; empty while it does not.
     """
 
     time_s: float
@@ -45,14 +45,14 @@ class Sample:
 
 
 class View(Protocol):
-    """Shows samples as they come."""
+    """Displays samples as they arrive."""
 
     def show(self, sample: Sample) -> None: ...
 
 
 @contextmanager
 def live_view(title: str, duration_s: float, changes: Sequence[tuple[float, str]]) -> Iterator[View]:
-    """A view of one run, on stderr, for the length of the block. changes: (time [s], what happens then)."""
+    """Show one run on stderr within the block. changes: (time [s], description of the change)."""
     console = err()
     if not console.is_terminal:
         yield _Lines(console, title, duration_s)
@@ -115,7 +115,7 @@ class _Lines:
 
 
 def curve(values_mm: list[float]) -> str:
-    """Values as a row of blocks, on a logarithmic scale; blank where there is none."""
+    """Values as a row of block characters on a logarithmic scale; blank for a missing value."""
     return "".join(_block(value) for value in values_mm)
 
 

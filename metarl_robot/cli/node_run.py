@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One controller over ROS 2: the nodes of a launch file in their own processes, watched and recorded until a time is
-reached.
+"""One controller over ROS 2: starts the nodes of a launch file, monitors and records them until a given time.
 
-The nodes talk on a ROS domain of their own and on this machine only, so that neither another run nor a real robot hears
-them.
+The nodes use their own ROS domain and stay on this machine, so that neither other runs nor real robots receive their
+messages.
 """
 
 from __future__ import annotations
@@ -33,22 +32,22 @@ _LOOK_HZ = 10.0
 _START_TIMEOUT_S = 90.0  # nodes may have to compile their code first
 _STALL_TIMEOUT_S = 30.0
 _KEPT_LINES = 8
-_DOMAINS = 100  # those that every operating system has ports for
+_DOMAINS = 100  # domains that have ports on every operating system
 
 
 class RunError(MetaRLError):
-    """A run over ROS did not come to its end; the message holds the last lines of its nodes."""
+    """A run over ROS did not finish; the message holds the last lines of its nodes."""
 
     bad_input = False
 
 
 class HeldError(RunError):
-    """The gate took the robot from the controller."""
+    """The gate took control of the robot from the controller."""
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """Where a run leaves its recording and what its nodes said."""
+    """Output files of a run: its recording, and the log of its nodes' output."""
 
     recording: Path
     log: Path
@@ -62,20 +61,20 @@ def run_nodes(
     duration_s: float,
     show: Callable[[Sample], None],
 ) -> None:
-    """Launch, watch, and stop when the run's clock has reached `duration_s`.
+    """Launch the nodes, monitor them, and stop when the run's clock reaches `duration_s`.
 
     Arguments:
-        launch_file: its name or path.
-        files: what to write.
-        arguments: of the launch file, besides those for the recording.
+        launch_file: name or path.
+        files: output files.
+        arguments: launch arguments, besides those for the recording.
         robot: name or folder.
         duration_s: length of the run by its own clock.
-        show: is called a few times a second with what is known.
+        show: called a few times a second with the latest sample.
 
     Raises:
-        HeldError: the gate took the robot from the controller: in real time, the machine is too slow or too busy.
-        RunError: a node died, or time stood still.
-        LaunchError, UnknownNameError: before anything is started.
+        HeldError: the gate took control from the controller; in real time, the machine is too slow or too busy.
+        RunError: a node died, or the run's clock stopped.
+        LaunchError, UnknownNameError: nothing was started.
     """
     environment = {
         "ROS_DOMAIN_ID": str(free_domain()),
@@ -98,8 +97,9 @@ def run_nodes(
 
 
 def free_domain() -> int:
-    """A ROS domain that nobody on this machine is in: the ports of its first participants are free (DDSI-RTPS 2.5,
-    9.6.2).
+    """Find a ROS domain that no node on this machine uses.
+
+    The ports of its first participants must be free (DDSI-RTPS 2.5, 9.6.2).
 
     Raises:
         RunError: every domain is in use.
@@ -128,7 +128,7 @@ def _follow(
     show: Callable[[Sample], None],
     said: deque[str],
 ) -> None:
-    """Show samples until the time is reached."""
+    """Show samples until the run's clock reaches duration_s."""
     reached_s, moved_at = 0.0, monotonic()
     while reached_s < duration_s:
         launch.poll()
@@ -154,7 +154,7 @@ def _follow(
 def _monitor(
     robot: str, environment: Mapping[str, str], log: TextIO
 ) -> Iterator[tuple[subprocess.Popen[str], Queue[str]]]:
-    """A monitor process, and the queue that its lines come out of; its errors go to the log."""
+    """Start a monitor process; yields it and the queue of its output lines. Its errors go to the log."""
     command = (
         sys.executable,
         "-m",

@@ -48,8 +48,8 @@ def picture(
         float, typer.Option(min=5.5, max=10.0, help="Last second that is shown; the payload comes at 5 s.")
     ] = 9.0,
 ) -> None:
-    """Draw a robot's demo, without and with adaptation side by side, as an animated image."""
-    os.environ.setdefault("MUJOCO_GL", "osmesa")  # read when MuJoCo is imported, which the next line does
+    """Draw a robot's demo as an animated image, without and with adaptation side by side."""
+    os.environ.setdefault("MUJOCO_GL", "osmesa")  # MuJoCo reads it on import, below
     from metarl_robot.core.robot import load_robot
 
     names = parse_names(controllers)
@@ -67,7 +67,7 @@ def picture(
 
 
 def _runs(robot: Robot, names: Sequence[str], seed: int, mass_kg: float | None) -> list[Episode]:
-    """The demo's conditions, one closed-loop run in simulation for each controller."""
+    """Run the demo's conditions in simulation, once for each controller."""
     from metarl_robot.cli.demo_task import SUITE, demo_task
     from metarl_robot.control.factory import make_controller
     from metarl_robot.sim.episode import run_episode
@@ -85,7 +85,7 @@ def _runs(robot: Robot, names: Sequence[str], seed: int, mass_kg: float | None) 
 
 
 def _images(robot: Robot, runs: Sequence[Episode], rate_hz: float, end_s: float) -> list[Any]:
-    """Every image: two panels, and the traces up to its time below."""
+    """Make all images: two panels, and below them the error traces up to the image's time."""
     import numpy as np
     from PIL import Image
 
@@ -107,7 +107,7 @@ def _images(robot: Robot, runs: Sequence[Episode], rate_hz: float, end_s: float)
 
 
 def _labelled(image: Any, run: Episode, k: int) -> Any:
-    """The image with the controller's name and its error at step k."""
+    """Write the controller's name and its error at step k on the image."""
     import numpy as np
     from matplotlib import font_manager
     from PIL import Image, ImageDraw, ImageFont
@@ -132,7 +132,7 @@ def _labelled(image: Any, run: Episode, k: int) -> Any:
 
 
 class _Traces:
-    """Errors over time on a logarithmic axis, drawn up to a time."""
+    """Errors over time on a logarithmic axis, drawn up to a given time."""
 
     def __init__(self, runs: Sequence[Episode], mass_kg: float, change_s: float, end_s: float) -> None:
         import matplotlib.pyplot as plt
@@ -153,7 +153,7 @@ class _Traces:
             self._figure.tight_layout(pad=0.4)
 
     def draw(self, time_s: float) -> Any:
-        """(height, width, 3)."""
+        """Draw the traces up to time_s; returns an image (height, width, 3)."""
         import numpy as np
 
         for run, line in zip(self._runs, self._lines, strict=True):

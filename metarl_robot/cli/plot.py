@@ -46,7 +46,7 @@ def plot(
         str, typer.Option(help=f"Which figure, where FILE is one: {', '.join(_FIGURE_NAMES)}.")
     ] = "tracking",
 ) -> None:
-    """Draw recorded runs again, and print what they came to."""
+    """Draw recorded runs again, and print their results."""
     if figure not in _FIGURE_NAMES:
         raise UnknownNameError("figure", figure, _FIGURE_NAMES)
     recordings = [path for run in runs for path in _recordings(run)]
@@ -63,9 +63,9 @@ def plot(
 
 
 def _recordings(run: Path) -> list[Path]:
-    """The .mcap files of a bag, or of a folder with bags. Raises MetaRLError where there are none."""
+    """The .mcap files of a bag, or of a folder with bags. Raises MetaRLError if there are none."""
     if run.suffix == ".mcap" and not run.exists():
-        run = run.with_suffix("")  # a bag's folder, named as the launch files take it
+        run = run.with_suffix("")  # the folder of a bag, given by its record_file name
     files = [*run.glob("*.mcap"), *run.glob("*/*.mcap")] if run.is_dir() else [run]
     if not files or not all(path.is_file() for path in files):
         expected = "a rosbag2 folder or an .mcap file, or a folder with some, such as runs/<time> of metarl demo"

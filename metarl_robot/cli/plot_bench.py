@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cost against size, on logarithmic axes, with the fitted power laws."""
+"""Plots of cost against size on logarithmic axes, with fitted power laws."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from metarl_robot.cli.figure import new_figure
 
 
 def curves(group: list[dict[str, Any]]) -> Figure:
-    """One figure of the curves that share it."""
+    """Draw the curves of one figure."""
     figure, axes = new_figure(5.5, 3.9)
     for curve in group:
         sizes, costs = np.array(curve["sizes"], dtype=float), np.array(curve["cost_us"], dtype=float)
@@ -27,5 +27,5 @@ def curves(group: list[dict[str, Any]]) -> Figure:
     axes.set_xticks(sorted({size for curve in group for size in curve["sizes"]}))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("")
-    figure.legend(loc="outside lower left", frameon=False)  # never over a line
+    figure.legend(loc="outside lower left", frameon=False)  # outside, so that it hides no line
     return figure

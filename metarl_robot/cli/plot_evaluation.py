@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figure of an evaluation: every episode a dot, the median a bar, before, just after and long after the change."""
+"""Figure of an evaluation: a dot for each episode, a bar for the median, in three phases around the change."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DOT_SPREAD = 0.22
 
 
 def evaluation(result: dict[str, Any]) -> Figure:
-    """End-effector RMSE by controller and phase, on one logarithmic axis."""
+    """Draw end-effector RMSE by controller and phase, on one logarithmic axis."""
     controllers = controllers_of(result)
     figure, axes = new_figure(
         10.0, 0.42 * len(controllers) + 1.5, columns=len(_PHASES), sharex=True, sharey=True, squeeze=False

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of recorded runs, overlaid: tracking error, payload estimate, errors of joints or attitude, efforts,
-computation time.
+"""Figures of recorded runs, overlaid.
+
+They show tracking error, payload estimate, joint or attitude errors, efforts, and computation time.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _TRUTH_LINE: dict[str, Any] = {"color": TRUTH_COLOUR, "linewidth": 1.2, "linesty
 
 
 def tracking_error(runs: Sequence[RunLog]) -> Figure:
-    """Position error over time, one curve a run: the error itself thin, its rolling RMS thick."""
+    """Draw the position error of each run over time: the error as a thin line, its rolling RMS as a thick one."""
     figure, axes = new_figure(8.0, 3.6)
     ends = []
     for i, run in enumerate(runs):
@@ -60,8 +61,9 @@ def tracking_error(runs: Sequence[RunLog]) -> Figure:
 
 
 def payload_estimate(runs: Sequence[RunLog]) -> Figure | None:
-    """Payload mass and centre of mass as estimated (band: ±2 standard deviations), against the truth; None without
-    estimates.
+    """Draw the estimated payload mass and centre of mass against the truth; None without estimates.
+
+    The band shows ±2 standard deviations.
     """
     estimating = [run for run in runs if run.estimate is not None and len(run.estimate.time_s)]
     if not estimating:
@@ -94,7 +96,7 @@ def _draw_mass(axes: Axes, runs: Sequence[RunLog]) -> None:
 
 
 def _draw_com(axes: Axes, runs: Sequence[RunLog], axis: int) -> None:
-    """One coordinate of the centre of mass, while there is a payload worth locating."""
+    """Draw one coordinate of the centre of mass; it is hidden while the mass is too uncertain."""
     for i, run in enumerate(runs):
         estimate = _estimate(run)
         known = estimate.mass_kg > 3.0 * np.maximum(estimate.mass_std_kg, 0.02)
@@ -114,7 +116,7 @@ def _estimate(run: RunLog) -> Payload:
 
 
 def _stepped(run: RunLog) -> Payload:
-    """The true payload as a step curve that reaches to the run's end."""
+    """The true payload as a step curve up to the run's end."""
     truth, end = run.truth, run.time_s[-1:]
     repeated = (np.concatenate([v, v[-1:]]) for v in (truth.mass_kg, truth.mass_std_kg, truth.com_m, truth.com_std_m))
     return Payload(np.concatenate([truth.time_s, end]), *repeated)
@@ -128,7 +130,7 @@ def _band(axes: Axes, time_s: Array, mean: Array, std: Array, shade: str) -> Non
 
 
 def angle_errors(runs: Sequence[RunLog]) -> Figure:
-    """Error of every joint, or of the attitude about every axis, one panel each, the same range everywhere."""
+    """Draw the error of every joint, or of the attitude about every axis: one panel each, with a common range."""
     words = wording(_robot(runs))
     figure, axes = _panels(runs, len(words.angle_names))
     for i, run in enumerate(runs):
@@ -139,7 +141,7 @@ def angle_errors(runs: Sequence[RunLog]) -> Figure:
 
 
 def efforts(runs: Sequence[RunLog]) -> Figure:
-    """Effort of every joint, or thrust of every rotor, as a share of its limit, one panel each."""
+    """Draw the effort of every joint, or the thrust of every rotor, as a share of its limit: one panel each."""
     robot = _robot(runs)
     words, limits = wording(robot), robot.effort_limit
     figure, axes = _panels(runs, robot.nu)
@@ -195,8 +197,9 @@ def _finish_panels(
 
 
 def step_times(runs: Sequence[RunLog]) -> Figure:
-    """Share of steps that took longer than a time: where a curve falls is the run's typical step, its tail the worst
-    ones.
+    """Draw the share of controller steps that took longer than a given time.
+
+    A curve drops at the run's typical step time; its tail shows the slowest steps.
     """
     figure, axes = new_figure(8.0, 3.2)
     for i, run in enumerate(runs):
@@ -214,7 +217,7 @@ def step_times(runs: Sequence[RunLog]) -> Figure:
 
 
 def shade_of(runs: Sequence[RunLog], i: int) -> str:
-    """The colour of run i: its controller's, unless an earlier run has that one already."""
+    """Colour of run i: its controller's, or a spare one if an earlier run has the same controller."""
     earlier = [run.controller for run in runs[:i]]
     return spare_colour(i) if runs[i].controller in earlier else colour(runs[i].controller, i)
 
@@ -233,7 +236,7 @@ def _time_range(runs: Sequence[RunLog]) -> tuple[float, float]:
 
 
 def thinned(time_s: Array, values: Array) -> tuple[Array, Array]:
-    """At most about _MAX_POINTS samples, the extremes of every stretch kept, so that thinning hides no peak."""
+    """Thin a curve to about _MAX_POINTS samples; each block keeps its extremes, so no peak is lost."""
     stretch = len(values) // (_MAX_POINTS // 2)
     if stretch < 2:
         return time_s, values

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of training: the loss over gradient steps, and how well adapters predict after little data."""
+"""Figures of training: loss over gradient steps, and prediction scores of adapters after little data."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _COLOUR_OF = {
 
 
 def training(curves: Mapping[str, Sequence[tuple[int, float]]], scores: Mapping[str, Any]) -> Figure:
-    """Loss curves, and beside them the scores on held-out tasks."""
+    """Draw loss curves, and beside them the scores on held-out tasks."""
     figure, axes = new_figure(11.0, 3.6, columns=2)
     _losses(axes[0], curves)
     _predictions(axes[1], scores)
@@ -34,7 +34,7 @@ def training(curves: Mapping[str, Sequence[tuple[int, float]]], scores: Mapping[
 
 
 def prediction(scores: Mapping[str, Any]) -> Figure:
-    """Error of the predicted residual over how much data the adapters had."""
+    """Draw the error of the predicted residual over the amount of data."""
     figure, axes = new_figure(7.0, 3.6)
     _predictions(axes, scores)
     return add_title(figure, f"Prediction on {scores['tasks']} held-out tasks, {scores['horizon_ms']} ms ahead")

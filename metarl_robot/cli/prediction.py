@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`metarl eval --prediction`: how well adapters predict what the rigid-body model misses, after how little data."""
+"""`metarl eval --prediction`: how well adapters predict the residual of the rigid-body model after little data."""
 
 from __future__ import annotations
 
@@ -18,17 +18,16 @@ if TYPE_CHECKING:
 
 
 def predict(robot: Robot, checkpoint: Path | None, tasks: int, report: Report) -> dict[str, Any]:
-    """Scores of all adapters that there are weights for, on held-out tasks, as sim.scoring.prediction_scores gives
-    them.
+    """Score all adapters that have weights on held-out tasks; see sim.scoring.prediction_scores for the result.
 
     Arguments:
-        robot: the arm.
-        checkpoint: weights of one adapter, instead of those shipped for it.
-        tasks: how many.
-        report: is told of the progress.
+        robot: the robot.
+        checkpoint: weights of one adapter, in place of the shipped ones.
+        tasks: number of tasks.
+        report: receives the progress.
 
     Raises:
-        CheckpointError: no weights, or another robot's.
+        CheckpointError: no weights, or weights of another robot.
     """
     from metarl_robot.sim.scoring import prediction_scores
 
@@ -36,7 +35,7 @@ def predict(robot: Robot, checkpoint: Path | None, tasks: int, report: Report) -
 
 
 def _checkpoints(robot: Robot, chosen: Path | None) -> list[Checkpoint]:
-    """The chosen weights, and of the other adapter those shipped, where there are any."""
+    """Load the chosen weights, and the shipped weights of the other adapter if they exist."""
     from metarl_robot.core.checkpoint import default_checkpoint, load_checkpoint
 
     loaded = load_checkpoint(chosen or default_checkpoint(robot), robot)
@@ -53,7 +52,7 @@ def _checkpoints(robot: Robot, chosen: Path | None) -> list[Checkpoint]:
 
 
 def prediction_table(scores: Mapping[str, Any]) -> Table:
-    """Error of the predicted residual after little data, a line an adapter."""
+    """Table of the error of the predicted residual after little data, one line for each adapter."""
     rows = scores["rows"]
     windows = [score["window_ms"] for score in next(iter(rows.values()))]
     title = (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far long work has come, on stderr: bars in a terminal, a plain line now and then elsewhere."""
+"""Progress of long work on stderr: bars in a terminal, otherwise a line every few seconds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LINE_EVERY_S = 10.0
 
 
 class Report(Protocol):
-    """What work calls when it has come a step further."""
+    """Receives the progress of work."""
 
     def __call__(self, phase: str, done: int, total: int, note: str = "") -> None: ...
 
@@ -56,7 +56,7 @@ class _Bars:
 
 
 class _Lines:
-    """One line when a phase begins and ends, and every few seconds between."""
+    """Prints a line when a phase begins and ends, and every few seconds in between."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

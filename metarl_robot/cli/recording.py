@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading a recorded run (a rosbag2 folder or its MCAP file, as the recorder node writes it).
+"""Reader of recorded runs (a rosbag2 folder or its MCAP file, as the recorder node writes it).
 
-Messages by topic, and the arrays of a simulated run.
+It returns messages by topic, or the arrays of a simulated run.
 
-Nothing but what was on the topics is used: the robot's name from /gate/state, the truth from /plant/truth, the
-reference from /mpc/setpoint, time and status of every step from /mpc/step, beliefs from /mpc/context. Errors are
-measured at every state, those that the controller did not answer in time included. A recording that was cut off or is
-damaged is read as far as it goes.
+All data comes from the topics: the robot's name from /gate/state, the truth from /plant/truth, the reference from
+/mpc/setpoint, time and status of every step from /mpc/step, estimates from /mpc/context. Errors are computed at every
+state, including states that the controller did not answer in time. An incomplete or damaged recording is read up to the
+damage.
 
-The centre of mass is what the context's moments say, c = (m c) / m; to first order, with mass and moments taken as
-independent, var(c) = (var(m c) + c² var(m)) / m².
+The centre of mass is c = (m c) / m, from the context's mass and first moments. To first order, with mass and moments
+taken as independent, var(c) = (var(m c) + c² var(m)) / m².
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ _TRUTH, _SETPOINT, _STEP, _CONTEXT, _DIAGNOSTICS = (
 )
 _GATE_STATE = "/gate/state"
 _WIND = tuple(f"wind_{axis}_m_s" for axis in "xyz")
-_WIND_STEP_M_S = 0.5  # from one state to the next: no gust does that
+_WIND_STEP_M_S = 0.5  # change between two states; gusts change less
 _MASS = "payload_mass_kg"
 _MOMENTS = tuple(f"payload_moment_{axis}_kg_m" for axis in "xyz")
 _COM = tuple(f"payload_com_{axis}_m" for axis in "xyz")
-_LEAST_MASS_KG = 1e-3  # below, a centre of mass means nothing
+_LEAST_MASS_KG = 1e-3  # below it, the centre of mass is undefined
 
 
 class RecordingError(MetaRLError):
-    """A recording is missing, is no MCAP file, or lacks a topic that is needed."""
+    """A recording is missing, is not an MCAP file, or lacks a required topic."""
 
 
 def mcap_file(path: Path) -> Path:
@@ -70,10 +70,10 @@ def mcap_file(path: Path) -> Path:
 
 
 def read_messages(path: Path, topics: Sequence[str]) -> dict[str, list[Any]]:
-    """The messages of some topics, in the order of their recording; those before a damage, if any.
+    """Read the messages of some topics in recorded order, up to the first damage.
 
     Raises:
-        RecordingError: no such file, no MCAP file, or damaged before the first message.
+        RecordingError: no such file, not an MCAP file, or damaged before the first message.
     """
     messages: dict[str, list[Any]] = {topic: [] for topic in topics}
     path = mcap_file(path)
@@ -82,8 +82,8 @@ def read_messages(path: Path, topics: Sequence[str]) -> dict[str, list[Any]]:
             for topic, message in _decoded(file, path.stat().st_size, topics):
                 messages[topic].append(message)
     except (EndOfFile, struct.error, ZstdError):
-        pass  # cut off: what was completed before is there
-    except Exception as error:  # on damaged bytes, the reader raises anything
+        pass  # incomplete file: the messages before its end are kept
+    except Exception as error:  # on damaged bytes, the reader may raise anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         if not any(messages.values()):
             raise RecordingError(f"{path}: cannot be read as MCAP: {reason}") from error
@@ -99,10 +99,10 @@ def _decoded(file: BinaryIO, size: int, topics: Sequence[str]) -> Iterator[tuple
 
 
 def read_runs(paths: Sequence[Path]) -> list[RunLog]:
-    """Several runs of one robot, to be overlaid: each with a label of its own, all as long as the shortest.
+    """Read several runs of one robot for overlaid figures: with different labels, cut to the shortest.
 
     Raises:
-        RecordingError: as read_run, or runs of different robots.
+        RecordingError: as read_run, or the runs are of different robots.
     """
     runs = [read_run(path) for path in paths]
     robots = sorted({run.robot for run in runs})
@@ -118,20 +118,20 @@ def read_runs(paths: Sequence[Path]) -> list[RunLog]:
 
 
 def _place(path: Path) -> str:
-    """The folder that a recording lies in."""
+    """Name of the folder that holds the recording."""
     bag = path.parent if (path.parent / "metadata.yaml").is_file() else path
     return bag.parent.name
 
 
 def read_run(path: Path) -> RunLog:
-    """The simulated run that a rosbag2 folder or an .mcap file holds.
+    """Read the simulated run in a rosbag2 folder or an .mcap file.
 
     Raises:
-        RecordingError: not an MCAP file, without the topics of a simulated run, or of a robot that is not known.
+        RecordingError: not an MCAP file, topics of a simulated run are missing, or the robot is unknown.
     """
     try:
         return _read_run(path)
-    except SignalError as error:  # a table that contradicts itself, or a setpoint that cannot be
+    except SignalError as error:  # inconsistent table, or invalid setpoint
         raise RecordingError(f"{path}: {error}") from error
 
 
@@ -160,7 +160,7 @@ def _read_run(path: Path) -> RunLog:
 
 
 class _Reference:
-    """The reference as it was at every answered state, and between them the cubic that their velocities ask for.
+    """Reference at every answered state, with cubic interpolation between them that matches the velocities.
 
     Attitudes and body rates are interpolated linearly.
     """
@@ -184,7 +184,7 @@ class _Reference:
         )
 
     def at(self, times: Array) -> tuple[Array, Array]:
-        """(q (N, nq), v (N, dof))."""
+        """Reference at `times`: (q (N, nq), v (N, dof))."""
         points = self._spline.sample(times)
         if not self._rest.shape[1]:
             return points.q, points.v
@@ -200,7 +200,7 @@ def _joint_setpoint(message: Any) -> tuple[list[float], list[float]]:
 
 
 def _flying_setpoint(message: Any) -> tuple[list[float], list[float]]:
-    """State of an Odometry, whose twist is in the body's frame."""
+    """State of an Odometry; its twist is in the body frame, the result's velocity in the world frame."""
     place, turned, twist = message.pose.pose.position, message.pose.pose.orientation, message.twist.twist
     attitude = np.array([turned.w, turned.x, turned.y, turned.z])
     velocity = rotation.rotate(attitude, np.array([twist.linear.x, twist.linear.y, twist.linear.z]))
@@ -241,7 +241,7 @@ def _run(
 
 
 def _events(times: Array, truth: Sequence[Table], payload: Payload) -> tuple[Event, ...]:
-    """When payload or wind changed, in order; a change shows in the first state after it."""
+    """Changes of payload or wind, in order, each with the time of the state before it."""
     heavier = np.diff(payload.mass_kg) > 0.0
     events = [
         Event(float(t), "payload attached" if up else "payload dropped")
@@ -255,7 +255,7 @@ def _events(times: Array, truth: Sequence[Table], payload: Payload) -> tuple[Eve
 
 
 def _columns(tables: Sequence[Table], names: Sequence[str]) -> Array:
-    """(N, C) columns of tables that all have the same. Raises SignalError."""
+    """Columns (N, C) of tables, which must all have the same columns. Raises SignalError."""
     columns = tables[0].columns
     missing = [name for name in names if name not in columns]
     if missing:
@@ -266,7 +266,7 @@ def _columns(tables: Sequence[Table], names: Sequence[str]) -> Array:
 
 
 def _finite(tables: Sequence[Table], names: Sequence[str]) -> Array:
-    """(N, C) columns as `_columns` gives them. Raises SignalError where one is not finite."""
+    """Columns (N, C) as in `_columns`. Raises SignalError if a value is not finite."""
     values = _columns(tables, names)
     if not np.all(np.isfinite(values)):
         raise SignalError(f"a table holds numbers that are not finite in one of {shown(tuple(names))}")
@@ -274,9 +274,9 @@ def _finite(tables: Sequence[Table], names: Sequence[str]) -> Array:
 
 
 def _true_payload(times: Array, truth: Sequence[Table]) -> Payload:
-    """The payload that there was: its first entry, and one more at each change.
+    """The true payload: its first value, and one more at each change.
 
-    A change shows in the first state after it; it happened one state earlier.
+    A change is visible in the first state after it, and is given the time of the state before.
     """
     values = _columns(truth, (_MASS, *_COM))
     changed = np.flatnonzero(np.any(np.diff(values, axis=0) != 0.0, axis=1)) + 1
@@ -286,7 +286,7 @@ def _true_payload(times: Array, truth: Sequence[Table]) -> Payload:
 
 
 def _estimate(contexts: list[Table]) -> Payload | None:
-    """What was believed about the payload; None when nothing was."""
+    """Payload estimate of the controller; None without one."""
     contexts = [table for table in contexts if _MASS in table.columns]
     if not contexts:
         return None
@@ -300,7 +300,7 @@ def _estimate(contexts: list[Table]) -> Payload | None:
 
 
 def _belief(contexts: Sequence[Table], row: str, names: Sequence[str]) -> Array:
-    """(K, C) one row of every context; NaN where a context has no such entry."""
+    """One row of every context (K, C); NaN where a context has no such entry."""
     return np.array(
         [[table.value(name, row) if name in table.columns else np.nan for name in names] for table in contexts]
     )
@@ -316,7 +316,7 @@ def _robot_of(path: Path, gate_states: Sequence[Any]) -> Robot:
 
 
 def _controller_in(diagnostics: Sequence[Any]) -> str | None:
-    """The controller that the mpc node last said it uses."""
+    """The controller in the last diagnostics of the mpc node."""
     for message in reversed(diagnostics):
         for status in message.status:
             for pair in status.values:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report of recorded runs: one HTML file that needs nothing else, figures as SVG inside it."""
+"""Report of recorded runs: one self-contained HTML file with SVG figures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from metarl_robot.core.robot import load_robot
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, a table or none, a figure as an <svg> element or none, and a sentence below the figure."""
+    """A heading, an optional table, an optional figure as an <svg> element, and the figure's caption."""
 
     title: str
     table: TextTable | None = None
@@ -39,9 +39,9 @@ def write_report(
 
     Arguments:
         path: the HTML file.
-        runs, results: the runs and what they came to, in the same order.
-        facts: how it was made, name → value.
-        commands: what to type to see more, or to do it again.
+        runs, results: the runs and their results, in the same order.
+        facts: how the runs were made, name → value.
+        commands: commands that show more, or repeat the runs.
     """
     content = {
         "title": f"{runs[0].robot}: {' against '.join(run.label for run in runs)}"
@@ -62,7 +62,7 @@ def write_report(
 
 
 def headline(runs: Sequence[RunLog], results: Sequence[Result]) -> list[str]:
-    """What happened, in a few sentences, with this run's numbers."""
+    """Summary of the runs in a few sentences, with their numbers."""
     words, payload = wording(load_robot(runs[0].robot)), results[0].payload
     happened = ["Nothing changed during the runs."]
     if runs[0].change_s:
@@ -84,12 +84,12 @@ def headline(runs: Sequence[RunLog], results: Sequence[Result]) -> list[str]:
 
 
 def _errors(pairs: Sequence[tuple[Result, float]]) -> str:
-    """'1.2 mm with a, 3 mm with b', of those that are known."""
+    """List errors as '1.2 mm with a, 3 mm with b', without unknown ones."""
     return ", ".join(f"{number(1e3 * error)} mm with {result.label}" for result, error in pairs if error >= 0.0)
 
 
 def sections(runs: Sequence[RunLog], results: Sequence[Result]) -> list[Section]:
-    """Tables and figures in the order in which they tell what happened."""
+    """Tables and figures, in the order of the report."""
     words = wording(load_robot(runs[0].robot))
     error, payload, timing = tables(results, words)
     with style():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`metarl robots`: which robots are there, and what each is."""
+"""`metarl robots`: lists the available robots."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 def robots(
     json: Annotated[bool, typer.Option("--json", help="Print JSON: facts, limits and rates of every robot.")] = False,
 ) -> None:
-    """List the robots that are there."""
+    """List the available robots."""
     rows = _describe_all()
     if json:
         write_json(rows)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a recorded run comes to: its scores, by the rules of `metarl eval`, and the payload as it was believed to be."""
+"""Metrics of a recorded run: the scores of `metarl eval`, and the payload estimate."""
 
 from __future__ import annotations
 
@@ -18,15 +18,13 @@ from metarl_robot.sim.kinds import simulation
 from metarl_robot.sim.scenario import Scenario
 
 _EARLY_S = 1.0
-_STAGE_S = 5.0  # after a change, errors count for so long
+_STAGE_S = 5.0  # errors after a change count for this time
 _FAILED = list(Status).index(Status.FAILED)
 
 
 @dataclass(frozen=True)
 class Belief:
-    """What was believed about the payload: at the end, and (early) one second after the change. com_m, com_std_m:
-    (3,).
-    """
+    """Payload estimate at the end, and (early) one second after the change. com_m, com_std_m: (3,)."""
 
     mass_kg: float
     mass_std_kg: float
@@ -38,7 +36,7 @@ class Belief:
 
 @dataclass(frozen=True)
 class PayloadResult:
-    """The payload at the end of a run, and what was believed about it; None where nothing was."""
+    """The true payload at the end of a run, and its estimate; None without one."""
 
     true_mass_kg: float
     true_com_m: tuple[float, ...]
@@ -47,25 +45,29 @@ class PayloadResult:
 
 @dataclass(frozen=True)
 class Stage:
-    """Errors after a change that is not the first: root mean square over its first second, and over the time from then
-    on until 5 s
-    after it, or until the next."""
+    """Errors after a change that is not the first.
+
+    rmse_transient_m: root mean square over the first second. rmse_after_m: from then until 5 s after the change, or
+    until the next change.
+    """
 
     event: Event
     rmse_transient_m: float
     rmse_after_m: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data."""
+        """Convert to plain data."""
         errors = {"rmse_transient_m": self.rmse_transient_m, "rmse_after_m": self.rmse_after_m}
         return {"time_s": self.event.time_s, "what": self.event.what, **errors}
 
 
 @dataclass(frozen=True)
 class Result:
-    """A run's results. label: what it is called; missed_deadlines: steps that left after their control period; steps:
-    in all, fewer than states where some were not answered. score: about the first change, up to the second; stages:
-    about the others.
+    """Results of a run.
+
+    label: name of the run. missed_deadlines: steps that finished after their control period. steps: number of steps;
+    smaller than the number of states if some were not answered. score: of the first change, up to the second. stages:
+    of the other changes.
     """
 
     label: str
@@ -76,7 +78,7 @@ class Result:
     stages: tuple[Stage, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields of an episode of `metarl eval --json`, and what only a run over ROS has."""
+        """The fields of an episode of `metarl eval --json`, and the additional ones of a run over ROS."""
         stages = [stage.to_dict() for stage in self.stages]
         return {
             **self.score.to_dict(),
@@ -88,9 +90,9 @@ class Result:
 
 
 def result_of(run: RunLog, scenario: str, seed: int) -> Result:
-    """The results of a recorded run; scenario and seed: what to call its conditions.
+    """Compute the results of a recorded run; scenario and seed: names of its conditions.
 
-    What the run was too short for is NaN.
+    Metrics for which the run is too short are NaN.
     """
     robot = load_robot(run.robot)
     first = run if len(run.events) < 2 else run.until(run.events[1].time_s)
@@ -124,7 +126,7 @@ def _stage(run: RunLog, event: Event, end_s: float) -> Stage:
 
 
 def _scenario(robot: Robot, run: RunLog, name: str, seed: int) -> Scenario[Any]:
-    """The run's conditions as far as scores depend on them: when something changed."""
+    """The run's conditions as far as scores need them: the times of its changes."""
     nominal = simulation(robot).nominal_task()
     changes = tuple((event.time_s, nominal) for event in run.events)
     return Scenario(
@@ -133,8 +135,9 @@ def _scenario(robot: Robot, run: RunLog, name: str, seed: int) -> Scenario[Any]:
 
 
 def _log(run: RunLog) -> Log:
-    """The run's states as the evaluation logs them. Steps are fewer than states where some were not answered: counted
-    apart.
+    """The run's states in the form of an evaluation log.
+
+    The controller's steps are not included: some states may be unanswered, so they are counted separately.
     """
     mass, deviation = _held_beliefs(run)
     return Log(
@@ -157,7 +160,7 @@ def _log(run: RunLog) -> Log:
 
 
 def _held_beliefs(run: RunLog) -> tuple[Array, Array]:
-    """(N,), (N,) the mass and its deviation as last published at each step; NaN before the first."""
+    """Latest published mass and standard deviation at each state, (N,) and (N,); NaN before the first."""
     if run.estimate is None:
         nothing = np.full(len(run.time_s), np.nan)
         return nothing, nothing

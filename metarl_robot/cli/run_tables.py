@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of recorded runs as plain rows of text: shown in the terminal by rich, in the report by HTML."""
+"""Tables of recorded runs as rows of text, for the terminal (rich) and for the report (HTML)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from metarl_robot.cli.wording import Wording
 
 @dataclass(frozen=True)
 class Row:
-    """Cells of one line; run: which run it is about, None for the truth."""
+    """Cells of one line. run: index of its run; None for the truth."""
 
     cells: tuple[str, ...]
     run: int | None = None
@@ -24,7 +24,7 @@ class Row:
 
 @dataclass(frozen=True)
 class TextTable:
-    """A title, column names, lines, and a remark."""
+    """Title, column names, rows, and a remark."""
 
     title: str
     columns: tuple[str, ...]
@@ -33,7 +33,7 @@ class TextTable:
 
 
 def error_table(results: Sequence[Result], words: Wording) -> TextTable:
-    """Tracking error before, just after and long after the first change, and after each of the others."""
+    """Table of tracking errors before, just after and long after the first change, and after each later change."""
     stages = [column for stage in results[0].stages for column in (f"{stage.event.what}:\nfirst s [mm]", "after\n[mm]")]
     angles = "attitude" if words.angles == "attitude" else "joints"
     columns = (
@@ -60,7 +60,7 @@ def error_table(results: Sequence[Result], words: Wording) -> TextTable:
 
 
 def timing_table(results: Sequence[Result]) -> TextTable:
-    """What a step cost, and whether commands were late or fell back."""
+    """Table of step times, missed deadlines and failed steps."""
     columns = ("controller", "step median\n[ms]", "step p99\n[ms]", "missed\ndeadlines", "failed\nsteps", "steps")
     rows = [
         Row(
@@ -84,7 +84,7 @@ def timing_table(results: Sequence[Result]) -> TextTable:
 
 
 def payload_table(results: Sequence[Result], words: Wording) -> TextTable:
-    """The true payload, and beside it what each controller believed."""
+    """Table of the true payload and of each controller's estimate."""
     columns = ("", "mass after 1 s\n[kg]", "mass at the end\n[kg]", "com x\n[mm]", "com y\n[mm]", "com z\n[mm]")
     rows = [Row(("truth", *_truth_cells(results[0].payload)))]
     rows += [Row((result.label, *_belief_cells(result.payload)), i) for i, result in enumerate(results)]
@@ -124,5 +124,5 @@ def to_rich(text: TextTable) -> Table:
 
 
 def tables(results: Sequence[Result], words: Wording) -> tuple[TextTable, TextTable, TextTable]:
-    """Errors, payloads, computation."""
+    """Tables of errors, payloads and computation."""
     return error_table(results, words), payload_table(results, words), timing_table(results)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One recorded run as arrays: what the figures and the summary are computed from, wherever it was read from."""
+"""One recorded run as arrays, the common input of figures and summaries."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Payload:
-    """A payload over time, in the payload site's frame: what is there, or what is believed to be there.
+    """A payload over time in the payload site's frame, true or estimated.
 
-    time_s: (K,). mass_kg, mass_std_kg: (K,). com_m, com_std_m: (K, 3). A truth has zero deviations; com is NaN where
-    the mass is too small to have a centre.
+    time_s: (K,). mass_kg, mass_std_kg: (K,). com_m, com_std_m: (K, 3). A true payload has zero deviations. com_m is NaN
+    where the mass is too small.
     """
 
     time_s: Array
@@ -27,7 +27,7 @@ class Payload:
     com_std_m: Array
 
     def at(self, time_s: float) -> Payload:
-        """The entry in force at `time_s`, as a payload of one sample (the first one, before the first)."""
+        """The payload valid at `time_s`, as one sample; before the first sample, the first."""
         i = max(int(np.searchsorted(self.time_s, time_s + 1e-9, side="right")) - 1, 0)
         return Payload(
             *(values[i : i + 1] for values in (self.time_s, self.mass_kg, self.mass_std_kg, self.com_m, self.com_std_m))
@@ -35,7 +35,7 @@ class Payload:
 
 
 class Event(NamedTuple):
-    """Something that changed, and when [s]."""
+    """A change, and its time [s]."""
 
     time_s: float
     what: str
@@ -45,14 +45,24 @@ class Event(NamedTuple):
 class RunLog:
     """One run of one controller; times are seconds of the run's own clock.
 
-    For each of N states, whether the controller answered it or not: time_s: (N,). q, v, q_reference, v_reference: (N,
-    nq or dof) true state and where it should be. position_m, position_reference_m: (N, 3) of the end effector, or of a
-    body that flies. angle_error_rad: (N, m) of the joints, or of the attitude about body x, y, z. effort: (N, nu) given
-    by the motors [Nm or N]. For each of K steps of the controller: step_time_s: (K,) stamp of the state that it
-    answered. step_ms: (K,) time that it took. status: (K,) 0 solved, 1 degraded, 2 failed. late: (K,) missed its
-    deadline. label: what the run is called in figures and tables. violations: physics steps beyond a limit. truth: the
-    payload; estimate: what the controller believed, None without. period_s: time between two commands. events: what
-    changed, in order. crash_s: when it crashed, None if it did not. robot: name, or folder of one that is not ours.
+    Arrays for N states, answered by the controller or not:
+
+    - time_s: (N,).
+    - q, v, q_reference, v_reference: (N, nq or dof) true state and reference.
+    - position_m, position_reference_m: (N, 3) of the end effector, or of the body of a quadrotor.
+    - angle_error_rad: (N, m) of the joints, or of the attitude about body x, y, z.
+    - effort: (N, nu) applied by the motors [Nm or N].
+
+    Arrays for K controller steps:
+
+    - step_time_s: (K,) stamp of the answered state.
+    - step_ms: (K,) duration.
+    - status: (K,) 0 solved, 1 degraded, 2 failed.
+    - late: (K,) missed its deadline.
+
+    label: name in figures and tables. violations: physics steps beyond a limit. truth: the payload. estimate: the
+    controller's; None without one. period_s: time between two commands. events: changes, in order. crash_s: time of the
+    crash, None without one. robot: name, or folder of a robot that is not shipped.
     """
 
     robot: str
@@ -80,21 +90,21 @@ class RunLog:
 
     @property
     def error_m(self) -> Array:
-        """(N,) distance of the position from its reference."""
+        """Distance between position and reference, (N,)."""
         return np.asarray(np.linalg.norm(self.position_m - self.position_reference_m, axis=1))
 
     @property
     def change_s(self) -> tuple[float, ...]:
-        """When the payload changed."""
+        """Times at which the payload changed."""
         return tuple(float(time) for time in self.truth.time_s[1:])
 
     @property
     def missed_deadlines(self) -> int:
-        """Steps that left after their control period."""
+        """Number of steps that finished after their control period."""
         return int(np.sum(self.late))
 
     def until(self, end_s: float) -> RunLog:
-        """The run up to a time: what came while it was being stopped is left out."""
+        """The run up to a time, without the data recorded while it was being stopped."""
         states, steps = (
             int(np.searchsorted(times, end_s + 1e-9, side="right")) for times in (self.time_s, self.step_time_s)
         )

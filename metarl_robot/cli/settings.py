@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Command-line options from a pydantic model of flat fields: one option a field, its help the field's description and
-range.
+"""Command-line options from a flat pydantic model.
+
+Each field becomes one option; its help is the field's description and range.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ def option_name(field: str) -> str:
 
 
 def parameters(model: type[BaseModel], first: Sequence[str] = ()) -> list[Parameter]:
-    """A keyword parameter for each field, as typer reads them from a signature.
+    """Make a keyword parameter for each field, in the form that typer reads from a signature.
 
-    Truth values are given as true or false, lists as texts separated by commas. Fields in `first` are shown with the
+    Booleans are given as true or false, lists as texts separated by commas. Fields in `first` are listed with the
     command's own options, the others below them.
     """
     return [
@@ -71,10 +72,10 @@ def _as_text(value: Any) -> str:
 
 
 def read(model: type[BaseModel], values: Mapping[str, Any]) -> Any:
-    """The model with these values; texts of list fields are split at commas.
+    """Validate values as the model; texts of list fields are split at commas.
 
     Raises:
-        MetaRLError: names the option, what was given and what is allowed.
+        MetaRLError: names the option, the given value and the allowed values.
     """
     given = {name: _split(model.model_fields[name], value) for name, value in values.items()}
     try:

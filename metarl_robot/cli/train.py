@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`metarl train`: simulates tasks, meta-trains the dynamics model on them, scores it on held-out ones, writes a
-checkpoint.
+"""`metarl train`: simulates tasks, meta-trains the dynamics model and scores it on held-out tasks.
+
+It writes a checkpoint.
 """
 
 from __future__ import annotations
@@ -67,9 +68,7 @@ def train(
     json: Annotated[bool, typer.Option("--json", help="Print the checkpoint's record on standard output.")] = False,
     **chosen: Any,
 ) -> None:
-    """Meta-train a robot's dynamics model: simulated tasks, features and prior that adapt fast, scores on held-out
-    tasks.
-    """
+    """Meta-train a robot's dynamics model on simulated tasks, and score it on held-out tasks."""
     from metarl_robot.core.robot import load_robot
 
     loaded = load_robot(robot)
@@ -95,7 +94,7 @@ def _train(report: Report, robot: Robot, name: str, config: TrainConfig, folder:
         report(phase, done, total, "  ".join(f"{key} {number(value)}" for key, value in metrics.items()))
 
     try:
-        with deferred_interrupt() as stop_if_asked:  # between two gradient steps, never within one
+        with deferred_interrupt() as stop_if_asked:  # only between gradient steps
             return training.train(robot, config, folder, resume, show)
     except KeyboardInterrupt:
         again = training.command(robot, config).replace(f"train {robot.name}", f"train {name}", 1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What tables, figures and reports call the parts of a kind of robot."""
+"""Words for the parts of a kind of robot in tables, figures and reports."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from metarl_robot.core.robot import Robot
 
 @dataclass(frozen=True)
 class Wording:
-    """body: the robot; tracked: what the tracking error is measured at; site: where a payload is; channel, effort,
-    unit: what a command
-    is; angles: whose error is an angle, angle_names: each of them."""
+    """Words for one kind of robot.
+
+    body: the robot. tracked: the point whose error is measured. site: where a payload is attached. channel, effort,
+    unit: of a command. angles: quantity of the angle errors; angle_names: one name for each.
+    """
 
     body: str
     tracked: str
