@@ -278,6 +278,7 @@ print(steps)
 """
 
 
+@pytest.mark.slow
 def test_a_writer_killed_at_any_step_leaves_a_pair_that_can_be_used(tmp_path: Path) -> None:
     command = [sys.executable, "-c", KILLED_AT_EVERY_STEP, str(tmp_path / "dynamics.safetensors")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=250)

@@ -36,6 +36,7 @@ def test_no_example_is_forgotten() -> None:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("controller", ["pid", "computed_torque"])
 def test_own_loop_feels_the_payload(tmp_path: Path, controller: str) -> None:
     errors = joint_errors(run_example("01_own_loop.py", "planar2", controller, cwd=tmp_path))
@@ -47,6 +48,7 @@ def test_own_loop_feels_the_payload(tmp_path: Path, controller: str) -> None:
         assert max(errors) < 500.0
 
 
+@pytest.mark.slow
 def test_own_controller_runs_beside_ours(tmp_path: Path) -> None:
     text = run_example("02_own_controller.py", cwd=tmp_path)
     after = dict(re.findall(r"(\w+)\s+before .* after the pick-up\s+([\d.]+) mm", text))
@@ -54,6 +56,7 @@ def test_own_controller_runs_beside_ours(tmp_path: Path) -> None:
     assert float(after["impedance"]) > float(after["pid"]), "without an integrator the load leaves an offset"
 
 
+@pytest.mark.slow
 def test_own_robot_is_loaded_and_moved(tmp_path: Path) -> None:
     text = run_example("03_own_robot.py", "arm", cwd=tmp_path)
     found = re.search(r"my_arm: 2 joints, followed its reference to ([\d.]+) mm", text)
@@ -61,6 +64,7 @@ def test_own_robot_is_loaded_and_moved(tmp_path: Path) -> None:
     assert (tmp_path / "arm" / "robot.yaml").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("robot", "controller", "command"),
     [

@@ -28,18 +28,21 @@ def robot(request: pytest.FixtureRequest) -> Robot:
     return load_robot(request.param)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_no_unsafe_command_reaches_the_plant(robot: Robot, kind: str) -> None:
     row = run_fault(robot, kind, 0, make_controller(robot, SIMPLE[robot.name]))
     assert not row.unsafe, row
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", LEARNED)
 def test_no_unsafe_command_reaches_the_plant_with_a_learned_controller(robot: Robot, kind: str) -> None:
     row = run_fault(robot, kind, 1)
     assert not row.unsafe, row
 
 
+@pytest.mark.slow
 def test_a_run_is_the_same_again(robot: Robot) -> None:
     controller = make_controller(robot, SIMPLE[robot.name])
     first, second = (run_fault(robot, "reordered", 3, controller) for _ in range(2))
@@ -128,6 +131,7 @@ def test_a_campaign_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
     assert len(Results(tmp_path, resume=True).rows()) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "seed"), [("clock_leap", 5), ("clock_reset", 1)])
 def test_an_arm_whose_clock_changes_in_motion_comes_to_rest_within_its_velocity_limits(kind: str, seed: int) -> None:
     row = run_fault(load_robot("panda"), kind, seed)

@@ -321,6 +321,7 @@ def test_a_timeout_out_of_range_is_refused(value: float) -> None:
         GateConfig(command_timeout_s=value)
 
 
+@pytest.mark.slow
 def test_the_ramp_is_a_motion_and_ends_at_rest() -> None:
     rng = np.random.default_rng(5)
     lower, upper = np.array([-3.0, -2.6]), np.array([3.0, 2.6])

@@ -57,6 +57,7 @@ def _recorded(robot_name: str, scenario: str) -> tuple[MomentumFilter, list[Samp
     return adapter, samples
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("robot", "scenario"), [("panda", "pickup"), ("x500", "payload")])
 def test_c_and_numpy_agree_through_surprises(robot: str, scenario: str) -> None:
     adapter, samples = _recorded(robot, scenario)

@@ -13,6 +13,7 @@ from metarl_robot.benchmarks.peers.maml import PEERS, Backward
 WIDTHS = (train.INPUTS, 20, 30, 20, train.OUTPUTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("peer", PEERS)
 def test_all_compute_the_same_outer_gradient(peer: str) -> None:
     try:

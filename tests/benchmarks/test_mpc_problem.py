@@ -63,6 +63,7 @@ def test_the_quadrotor_s_problem_is_what_our_plan_was_made_for(make: Callable[[]
             assert np.abs(reached - problem.found.states[k + 1]).max() < 10.0 * changed**2 + 1e-9
 
 
+@pytest.mark.slow
 @needs_ipopt
 @pytest.mark.parametrize(("share", "apart"), [(1.0, 5e-3), (0.1, 1e-4)])
 def test_our_real_time_iteration_repeated_converges_to_what_ipopt_finds(share: float, apart: float) -> None:
@@ -108,6 +109,7 @@ def _converged(recording: Recording, problem: Problem) -> Plan:
     return Plan(states, inputs)
 
 
+@pytest.mark.slow
 @needs_ipopt
 def test_our_arm_s_plan_is_what_ipopt_finds_where_no_limit_is_met_and_close_to_it_elsewhere() -> None:
     recording = record(_leaping_arm(), 80)

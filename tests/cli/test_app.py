@@ -54,6 +54,7 @@ def test_wrong_usage_is_exit_code_2(arguments: tuple[str, ...]) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "given", "valid"),
     [
@@ -80,6 +81,7 @@ def test_unknown_names_are_answered_with_the_valid_ones(
     assert not list(tmp_path.iterdir()), "nothing is begun"
 
 
+@pytest.mark.slow
 def test_debug_shows_the_traceback() -> None:
     done = metarl("--debug", "eval", "pandas")
     assert done.returncode == 1

@@ -83,6 +83,7 @@ def test_work_that_fails_is_not_bad_input() -> None:
     assert done.returncode == 1 and done.stderr == "error: gate ended\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [("eval", "--help"), ("eval", "planar2", "--controllers", "pid", "--suite", "nominal", "--seeds", "1")],
@@ -92,6 +93,7 @@ def test_a_terminal_that_knows_ascii_only_is_served_too(arguments: tuple[str, ..
     assert done.returncode == 0 and "Traceback" not in done.stderr and done.stdout.isascii()
 
 
+@pytest.mark.slow
 def test_what_looks_like_markup_in_a_robots_file_is_text(mine: Path) -> None:
     text = (mine / "robot.yaml").read_text()
     (mine / "robot.yaml").write_text(text.replace("control_rate_hz: 200", "control_rate_hz: '[/nothing]'"))

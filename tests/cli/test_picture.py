@@ -22,6 +22,7 @@ def picture(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
     return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_library("OSMesa") is None, reason="libosmesa6 is not installed")
 def test_two_runs_are_drawn_side_by_side_and_move(tmp_path: Path) -> None:
     file = tmp_path / "run.gif"
@@ -47,6 +48,7 @@ def test_two_runs_are_drawn_side_by_side_and_move(tmp_path: Path) -> None:
         assert np.abs(frames[0][60:340, left:right] - frames[3][60:340, left:right]).max() > 50.0, "the arm has moved"
 
 
+@pytest.mark.slow
 def test_a_machine_that_cannot_draw_is_told_the_package(tmp_path: Path) -> None:
     no_screen = {"MUJOCO_GL": "glfw", "DISPLAY": "", "WAYLAND_DISPLAY": ""}
     done = picture("planar2", str(tmp_path / "run.gif"), "--controllers", "pid,computed_torque", **no_screen)

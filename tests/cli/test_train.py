@@ -45,6 +45,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, A
     return place, json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_it_writes_checkpoint_record_and_figure(trained: tuple[Path, dict[str, Any]]) -> None:
     folder = trained[0] / "runs" / "train" / "planar2"
     assert {"dynamics.safetensors", "dynamics.json", "dynamics.svg"} == {path.name for path in folder.iterdir()}
@@ -72,6 +73,7 @@ def test_a_checkpoint_altered_by_one_byte_is_refused(trained: tuple[Path, dict[s
     assert done.stdout == ""
 
 
+@pytest.mark.slow
 def test_interrupted_and_resumed_gives_the_weights_of_the_recorded_command(
     trained: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:

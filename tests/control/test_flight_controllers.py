@@ -94,6 +94,7 @@ def payload(craft: Quadrotor, share: float) -> Payload:
     return Payload(mass, np.zeros(3), np.array([1e-4 * mass] * 3 + [0.0] * 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONTROLLERS)
 @pytest.mark.parametrize("craft_name", ROBOTS)
 def test_one_set_of_gains_flies_every_size_through_noise_and_the_longest_latency(craft_name: str, name: str) -> None:
@@ -119,6 +120,7 @@ def test_without_disturbance_the_flight_is_exact(name: str) -> None:
     assert np.allclose(hover.effort, craft.hover_thrust, rtol=1e-6), "nothing to do"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONTROLLERS)
 def test_a_payload_and_a_weak_rotor_leave_no_offset(name: str) -> None:
     craft = robot()
@@ -155,6 +157,7 @@ def test_indi_without_an_accelerometer_takes_the_velocity_instead() -> None:
     assert run.error[-200:].mean() < 0.02
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONTROLLERS)
 @pytest.mark.parametrize("craft_name", ROBOTS)
 def test_thrown_on_its_side_it_recovers(craft_name: str, name: str) -> None:

@@ -74,6 +74,7 @@ def test_offset_free_mpc_leaves_no_offset_under_payload_and_wind(x500: Quadrotor
     assert np.linalg.norm(offset_free.mean(axis=0)) < 0.003 < 0.02 < np.linalg.norm(nominal.mean(axis=0))
 
 
+@pytest.mark.slow
 def test_meta_mpc_learns_a_payload_that_is_hooked_on(x500: Quadrotor) -> None:
     """From one moment to the next: a payload that was there all along cannot be told from a weak battery."""
     result = run_one(x500, "train", "payload", 1, "meta_mpc").result
@@ -81,6 +82,7 @@ def test_meta_mpc_learns_a_payload_that_is_hooked_on(x500: Quadrotor) -> None:
     assert result.rmse_after_m < 0.015 and not result.crashed and result.failed_steps == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["nominal_mpc", "offset_free_mpc"])
 def test_a_reference_that_jumps_is_followed_within_limits(x500: Quadrotor, name: str) -> None:
     """Plans turn over on the way; one that still does so when the quadrotor has arrived leaves an offset for good."""
@@ -117,6 +119,7 @@ def test_a_state_that_is_not_finite_gives_a_finite_command_and_a_status(x500: Qu
     assert later.status is Status.DEGRADED and "last plan" in later.message and np.all(np.isfinite(later.effort))
 
 
+@pytest.mark.slow
 def test_a_quadrotor_without_weights_of_its_own_flies_with_its_family_s(
     x500: Quadrotor, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

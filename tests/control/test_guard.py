@@ -117,6 +117,7 @@ def drive(controller: Any, robot: Robot, steps: int, wrong: list[Any] | None = N
     return np.array(errors)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "name"), CASES)
 def test_sporadic_wrong_samples_leave_the_error_as_it_was(kind: str, name: str) -> None:
     """One of seven: within 20 % and half a millimetre (or mrad) of the error without, in the second half of two

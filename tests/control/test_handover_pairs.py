@@ -101,6 +101,7 @@ def _gate_numbers(robot: Any) -> dict[str, Any]:
     return yaml.safe_load(shipped.read_text(encoding="utf-8"))["/**"]["ros__parameters"] if shipped.exists() else {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.robot}-{case.exchange_s}")
 def test_no_exchange_jumps_errs_or_stops_the_robot(case: Case) -> None:
     """Below what a controller does by itself there is nothing to gain."""

@@ -102,6 +102,7 @@ def test_a_reference_that_leaps_far_away_and_back_neither_tips_a_quadrotor_over_
     assert tilt < 1.4 and np.linalg.norm(plant.truth.q[:3] - HEIGHT) < 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shift", [0.5, 100.0])
 def test_a_reference_that_leaps_keeps_an_arm_within_its_velocity_limits(shift: float) -> None:
     robot = load_robot("panda")

@@ -20,6 +20,7 @@ from tests.fuzz.parsers import PARSERS, DefectError, check
 EXAMPLES = {"command line": 25, "MCAP": 25, "task file": 40, "checkpoint": 40}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parser", PARSERS, ids=lambda parser: parser.name)
 def test_what_is_damaged_is_read_or_refused(parser: Any) -> None:
     @settings(

@@ -73,6 +73,7 @@ def test_members_of_a_family_are_real_quadrotors_of_many_sizes() -> None:
     assert member(3) is member(3)
 
 
+@pytest.mark.slow
 def test_a_family_s_data_are_dimensionless_and_reproducible() -> None:
     family = load_robot("quad-family")
     first, again = (collect(family, 6, seed=0, duration_s=1.2) for _ in range(2))

@@ -217,6 +217,7 @@ def series(planar: Robot, dynamics: ArmDynamics, driven: Rollouts, tasks: Experi
     return residual_series(planar, dynamics, residual_meter(planar, dynamics, 0.005), few, truth)
 
 
+@pytest.mark.slow
 def test_measured_residuals_follow_the_truth(series: ResidualSeries) -> None:
     """Late and filtered, but the residual: most of its variance is there once the observer has settled."""
     late = slice(40, None)

@@ -99,6 +99,7 @@ def test_resumed_run_ends_as_an_uninterrupted_one(planar: Robot, tasks: Experien
         torch.testing.assert_close(resumed.module.state_dict()[name], tensor, rtol=0.0, atol=0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("adapter", "phase"), [("last_layer", "learn"), ("maml", "first_order")])
 def test_interrupted_training_goes_on_to_the_same_weights(
     planar: Robot, tmp_path: Path, adapter: str, phase: str
@@ -192,6 +193,7 @@ assert tensors("whole") == tensors("parts")
 """
 
 
+@pytest.mark.slow
 def test_stopped_at_any_moment_it_loses_at_most_a_step_and_ends_alike(tmp_path: Path) -> None:
     command = [sys.executable, "-c", STOPPED_AT_RANDOM, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)

@@ -65,6 +65,7 @@ def test_run_tells_changes_counts_failures_and_compares_masses() -> None:
     np.testing.assert_allclose(log.position, end_effector_positions(PLANAR, log.q))
 
 
+@pytest.mark.slow
 def test_runs_are_deterministic() -> None:
     run = scenario(PLANAR, "heldout", "drop", 1)
     controller = make_controller(PLANAR, "computed_torque")

@@ -28,6 +28,7 @@ def untimed(evaluation: Evaluation) -> list[EpisodeResult]:
     return [replace(episode, step_ms_median=0.0, step_ms_p99=0.0) for episode in evaluation.episodes]
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_processes_and_json_has_the_fields() -> None:
     calls: list[tuple[int, int]] = []
     one = evaluate(
@@ -47,12 +48,14 @@ def test_results_do_not_depend_on_processes_and_json_has_the_fields() -> None:
     assert content["summary"]["pid"]["rmse_after_m"] == np.median(after)
 
 
+@pytest.mark.slow
 def test_one_run_with_its_log_equals_the_evaluation_row() -> None:
     whole = evaluate(PLANAR, "nominal", ["computed_torque"], [2])
     alone = run_one(PLANAR, "nominal", "undisturbed", 2, "computed_torque")
     assert untimed(whole) == [replace(alone.result, step_ms_median=0.0, step_ms_p99=0.0)]
 
 
+@pytest.mark.slow
 def test_overrides_reach_the_controller() -> None:
     stiff, soft = (
         evaluate(PLANAR, "nominal", ["computed_torque"], [0], overrides=o)

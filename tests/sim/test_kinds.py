@@ -114,6 +114,7 @@ def test_plants_are_deterministic_and_tasks_can_change(robot) -> None:
     np.testing.assert_array_equal(*ends)
 
 
+@pytest.mark.slow
 def test_a_flight_is_run_and_scored() -> None:
     run = simulation(X500).scenario("heldout", "payload", 1)
     law = Law(X500)

@@ -59,6 +59,7 @@ def test_the_larger_quadrotors_hold_every_wind() -> None:
     assert 8.0 < reference_wind(ROBOTS["crazyflie"]) < 12.1
 
 
+@pytest.mark.slow
 @each_robot
 def test_changes_are_what_they_are_called(robot) -> None:
     for seed in range(3):
@@ -91,6 +92,7 @@ def test_the_wall_of_wind_is_met_at_the_change(robot) -> None:
     assert run.task_at(CHANGE_S).to_dict() == run.initial.to_dict()
 
 
+@pytest.mark.slow
 def test_draws_repeat_and_differ_between_suites_seeds_and_kinds() -> None:
     def drawn(name: str, kind: str, seed: int) -> str:
         run = scenario(X500, name, kind, seed)

@@ -6,6 +6,7 @@ again.
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import yaml
 
 from metarl_robot.control.bumpless_transfer import Handover
@@ -20,6 +21,7 @@ SEED = 1  # with this one, what was learned from commands that the gate had not 
 SETTLED_M = 0.005  # it follows 2 to 3 mm behind, as the error is taken at the stamp; swinging it was 50 mm and more
 
 
+@pytest.mark.slow
 def test_after_a_stall_at_the_pick_up_the_arm_settles() -> None:
     robot = load_robot("panda")
     sim, period = simulation(robot), robot.control_period_s

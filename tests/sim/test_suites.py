@@ -47,6 +47,7 @@ def test_a_suite_has_every_kind_for_every_seed() -> None:
     assert all(run.duration_s == DURATION_S for run in runs)
 
 
+@pytest.mark.slow
 def test_suites_are_reproducible_and_never_overlap() -> None:
     seeds = range(4)
     drawn = {name: [fingerprint(run) for run in suite(PLANAR, name, seeds)] for name in suite_names()}
