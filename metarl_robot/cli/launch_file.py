@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reader of YAML launch files: the part of ROS 2's format that `metarl launch` supports.
 
-    actions         arg (name, default, description, choice), let, node, include (file, arg), group; each with if / unless
+    actions         arg (name, default, description, choice), let, node, include (file, arg), group;
+                    each with if / unless
     node            pkg, exec, name, namespace, output, args, param (name + value + type, or from), remap, env
     substitutions   $(var x) $(env X default) $(find-pkg-share p) $(dirname) $(equals a b) $(not-equals a b)
                     $(not a) $(and a b) $(or a b)
