@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ours side by side with the best peers, on this machine, in one run: `metarl bench`."""
+"""Benchmarks of this project and the best peers, on this machine and in one run: `metarl bench`."""

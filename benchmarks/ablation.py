@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each part of the learned dynamics is worth: raw feature groups, learned features, the way they and the prior are
-trained.
+"""Ablation of the learned dynamics: raw feature groups, learned features, and the training of features and prior.
 
     python benchmarks/ablation.py panda --json benchmarks/ablation_panda.json
 
-Every variant is trained on the same tasks and scored as shipped weights are: by the online filter, on held-out tasks.
+Every variant is trained on the same tasks and scored like shipped weights: by the online filter, on held-out tasks.
 """
 
 from __future__ import annotations
@@ -71,7 +70,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def variants(groups: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """Those of `VARIANTS`, and each without one of the kind's groups of raw features."""
+    """All of `VARIANTS`, and one variant without each of the kind's groups of raw features."""
     without = {
         f"no {group} features": {"groups": tuple(other for other in groups if other != group)} for group in groups
     }
@@ -79,7 +78,7 @@ def variants(groups: tuple[str, ...]) -> dict[str, dict[str, Any]]:
 
 
 def train_variant(lessons: Lessons, data: DataSet, config: TrainConfig) -> Checkpoint:
-    """Weights of one variant, in memory."""
+    """Train one variant; returns its weights in memory."""
     groups = lessons.groups if "all" in config.groups else config.groups
     learner = LastLayerLearner(
         lessons.experience(data, groups), lessons.velocity_scale, lessons.force_scale / lessons.unit, config
@@ -92,13 +91,16 @@ def train_variant(lessons: Lessons, data: DataSet, config: TrainConfig) -> Check
 
 
 def row(name: str, scores: list[dict[str, Any]]) -> str:
-    """One line of the table: root mean square over tasks, in brackets the median task's [% of the effort limit]."""
+    """Format one line of the table.
+
+    Each cell is the root mean square over tasks, with the median task in brackets [% of the effort limit].
+    """
     cells = [f"{s['rmse_percent_of_limit']:.2f} ({s['median_percent_of_limit']:.2f})" for s in scores]
     return f"| {name} | {' | '.join(cells)} |"
 
 
 def table(result: dict[str, list[dict[str, Any]]]) -> str:
-    """Markdown."""
+    """Format the results as a Markdown table."""
     windows = [f"{score['window_ms']} ms" for score in next(iter(result.values()))]
     head = [f"| variant | {' | '.join(windows)} |", f"|---|{'---:|' * len(windows)}"]
     return "\n".join([*head, *(row(name, scores) for name, scores in result.items())])

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One update of the adapters, on what meta_mpc's adapter was told in closed loop while something changed; and MAML's
-step.
+"""Benchmark of one adapter update, on data that meta_mpc's adapter received in a closed loop with a change.
+
+It includes the MAML step.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ RIVALS: dict[str, tuple[tuple[str, str, dict[str, Any]], ...]] = {
         ("l1", "l1_mpc", {}),
     ),
 }
-"""Adapters by name: whose they are, and what of its configuration is changed."""
+"""Adapters by name: the controller each belongs to, and the changes of its configuration."""
 PEER = "same filter in numpy"
 REMARKS = (
     "Samples are those of a closed loop (state, command, interval) with a payload picked up half-way; every adapter "
@@ -46,7 +47,7 @@ REMARKS = (
 
 
 class Sample(NamedTuple):
-    """What an adapter is told."""
+    """Arguments of one adapter update."""
 
     state: State
     effort: Array
@@ -96,7 +97,7 @@ def _made(robot: Robot, controller: str, changes: dict[str, Any]) -> Any:
 
 
 def _recorded(robot: Robot, scenario: str, count: int) -> tuple[MomentumFilter, list[Sample]]:
-    """meta_mpc's adapter, and what it was told; the change comes half-way."""
+    """Record a closed-loop run of meta_mpc with a change half-way; returns its adapter and the adapter's samples."""
     sim = simulation(robot)
     episode = sim.scenario("heldout", scenario, 0)
     controller, plant = _made(robot, "meta_mpc", {}), sim.plant(episode.initial, 0)
@@ -113,7 +114,7 @@ def _recorded(robot: Robot, scenario: str, count: int) -> tuple[MomentumFilter, 
 
 
 class _Listening:
-    """An adapter that writes down what it is told."""
+    """Adapter that records the arguments of its updates."""
 
     def __init__(self, adapter: Adapter, samples: list[Sample]) -> None:
         self._adapter, self._samples = adapter, samples
@@ -137,8 +138,10 @@ def _from_the_start(adapter: Adapter) -> Callable[[int], object]:
 def _same_answer(
     adapter: MomentumFilter, plain: MomentumFilter, samples: list[Sample]
 ) -> tuple[NDArray[np.bool_], SameAnswer]:
-    """Which samples were taken in in doubt, and the first context entry of both at the end with the largest difference
-    of any, ever.
+    """Compare two adapters on the same samples.
+
+    Returns which samples were processed with several hypotheses, and the first context entry of both at the end. The
+    metric's name states the largest difference of any entry at any sample.
     """
     adapter.reset()
     plain.reset()

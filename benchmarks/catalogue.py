@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every benchmark by name. One is a module with `run(report, quick) -> Benchmark`, imported when it is wanted."""
+"""All benchmarks by name. Each is a module with `run(report, quick) -> Benchmark`, imported on demand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from metarl_robot.core.errors import UnknownNameError
 
 
 class Report(Protocol):
-    """What a benchmark calls when it has come a step further."""
+    """Receives the progress of a benchmark."""
 
     def __call__(self, phase: str, done: int, total: int, note: str = "") -> None: ...
 
@@ -20,7 +20,10 @@ class Runner(Protocol):
     """A benchmark's entry point."""
 
     def __call__(self, report: Report, quick: bool) -> Benchmark:
-        """Measure. `quick`: fewer problems and repetitions, to see that everything runs; its timings are rough."""
+        """Run the benchmark.
+
+        quick: fewer problems and repetitions, as a check that everything runs; its timings are rough.
+        """
         ...
 
 

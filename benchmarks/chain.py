@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arms of any number of joints, for costs against it: every link is a tenth shorter than the one before it."""
+"""Arms with any number of joints, for plots of cost against joints; each link is a tenth shorter than the last one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LENGTH_M, _MASS_KG, _SHORTER = 0.25, 3.0, 0.9
 
 
 def chain(joints: int, folder: Path) -> Robot:
-    """A serial arm whose joints turn about z and y in turns, written to `folder`/chain<joints>."""
+    """Write a serial arm to `folder`/chain<joints>; its joints turn about z and y alternately."""
     place = folder / f"chain{joints}"
     place.mkdir(parents=True, exist_ok=True)
     (place / "robot.xml").write_text(_mjcf(joints), encoding="utf-8")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a benchmark ran: processor, system, versions."""
+"""Machine of a benchmark: processor, system and versions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PACKAGES = (
 
 
 def machine() -> str:
-    """One line: processor, how many of them, memory, system."""
+    """One line: processor, number of processors, memory, system."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
         f"{_processor()}, {len(os.sched_getaffinity(0))} processors, {memory:.0f} GiB, {platform.system()} "
@@ -31,7 +31,7 @@ def today() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Python's and every package's that takes part; 'not installed' where it is not."""
+    """Versions of Python and of every package in use; 'not installed' for a missing one."""
     return {"python": ".".join(map(str, sys.version_info[:3])), **{name: _version(name) for name in _PACKAGES}}
 
 

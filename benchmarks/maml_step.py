@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One gradient step of the online MAML adapter, against the same step in PyTorch;
+"""One gradient step of the online MAML adapter, against the same step in PyTorch.
+
 `metarl bench adapt` shows its rows.
 """
 
@@ -20,7 +21,7 @@ Array = NDArray[np.float64]
 Call = Callable[[int], Array]
 
 INPUTS, OUTPUTS = 49, 7
-"""Of the Panda's network."""
+"""Sizes of the Panda's network."""
 SAMPLES, KNOTS = 16, 20
 STEP_SIZE = 0.05
 HIDDEN = {"3x64": (64, 64, 64), "3x512": (512, 512, 512)}
@@ -29,8 +30,9 @@ PEER = "PyTorch autograd"
 
 @dataclass(frozen=True)
 class Problem:
-    """Trained layers, as many steps as problems: samples x (P, N, n_x), target (P, N, n), and the knots asked for (P,
-    K, n_x).
+    """Trained layers and P problems.
+
+    x (P, N, n_x), target (P, N, n): samples of the step. knots (P, K, n_x): inputs of the prediction.
     """
 
     layers: Layers
@@ -40,7 +42,7 @@ class Problem:
 
 
 def maml_rows(report: Report, quick: bool) -> list[Row]:
-    """Per network: the step alone, and the step with the adapted prediction at all knots of a horizon."""
+    """Rows for each network: the step alone, and the step with the adapted prediction at all knots of a horizon."""
     count, repetitions = (50, 2) if quick else (200, 5)
     rows: list[Row] = []
     for done, (name, hidden) in enumerate(HIDDEN.items()):
@@ -52,7 +54,7 @@ def maml_rows(report: Report, quick: bool) -> list[Row]:
 
 
 def make_problem(hidden: tuple[int, ...], count: int) -> Problem:
-    """A seeded network of these widths and `count` problems."""
+    """Make a seeded network of these widths, and `count` problems."""
     rng = np.random.default_rng(0)
     widths = (INPUTS, *hidden, OUTPUTS)
     weights = [rng.normal(size=(b, a)) / np.sqrt(a) for a, b in zip(widths[:-1], widths[1:], strict=True)]
@@ -80,7 +82,7 @@ def _rows(name: str, problem: Problem, count: int, repetitions: int) -> list[Row
 
 
 def ours(problem: Problem) -> tuple[Callable[[int], object], Call]:
-    """The adapter's step on problem i, and step and prediction."""
+    """The adapter's step on problem i, and the step with the prediction."""
     trained = AdaptedNetwork.trained(problem.layers)
     sizes = Layers(
         [np.array(STEP_SIZE)] * len(problem.layers.weights), [np.array(STEP_SIZE)] * len(problem.layers.biases)
@@ -93,7 +95,7 @@ def ours(problem: Problem) -> tuple[Callable[[int], object], Call]:
 
 
 def torch_autograd(problem: Problem) -> tuple[Callable[[int], object], Call]:
-    """The same in PyTorch, as one writes it: float32, gradient by autograd, all weights formed. Raises ImportError."""
+    """The same in plain PyTorch: float32, gradient by autograd, all weights formed. Raises ImportError."""
     import torch
     from torch import Tensor
 
@@ -125,7 +127,7 @@ def torch_autograd(problem: Problem) -> tuple[Callable[[int], object], Call]:
 
 
 def _same_answer(mine: Call, other: Call, count: int) -> SameAnswer:
-    """Adapted predictions of all problems: their size, and the largest difference."""
+    """Compare the adapted predictions of all problems: their RMS, and the largest difference."""
     predictions = [(mine(i), other(i)) for i in range(count)]
     difference = max(float(np.abs(a - b).max()) for a, b in predictions)
     sizes = [float(np.sqrt(np.mean(np.square(values)))) for values in zip(*predictions, strict=True)]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The learned model inside the solver: value and Jacobian at 20 knots, beside L4CasADi and CasADi's expansion of the
-network.
+"""Benchmark of the learned model inside the solver: value and Jacobian at 20 knots.
+
+Peers are L4CasADi, and CasADi's expansion of the network.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ Build = Callable[[Path], Model]
 
 
 class Ours:
-    """Model: the network as the controllers call it."""
+    """The network as the controllers call it; a Model."""
 
     def __init__(self, at: Problem) -> None:
         self._at = at
@@ -51,7 +52,7 @@ class Ours:
 
 
 def run(report: Report, quick: bool) -> Benchmark:
-    """Every size against every peer that can run it, then a change of weights."""
+    """Measure every size against every peer that can run it, then a change of weights."""
     rows: list[Row] = []
     rate = _product_rate()
     with tempfile.TemporaryDirectory() as folder:
@@ -84,8 +85,10 @@ def _remarks(rate: float) -> tuple[str, ...]:
 
 
 def _peers(at: Problem) -> Iterator[tuple[str, Build]]:
-    """Name and builder. Left out: SX beyond 2x32, which compiles for more than half a minute; compiled MX of 3x512,
-    which is slower.
+    """Name and builder of each peer.
+
+    Two are left out: SX beyond 2x32, which compiles for more than half a minute, and compiled MX of 3x512, which is
+    slower.
     """
     yield "L4CasADi, batched", lambda folder: _l4casadi(at, folder, batched=True)
     yield "L4CasADi", lambda folder: _l4casadi(at, folder, batched=False)
@@ -113,7 +116,7 @@ def _evaluations(
         building(name)
         try:
             peer = build(folder / str(i))
-        except Exception as error:  # whatever a peer's compiler or import has to say
+        except Exception as error:  # a peer's compiler or import may raise anything
             yield missing(case, interleaved({"ours": ours.evaluate}, plans, repetitions)["ours"], name, _said(error))
             continue
         same = SameAnswer(METRIC, relative_error(ours.answer(0), exact), relative_error(peer.answer(0), exact))
@@ -166,7 +169,7 @@ print(2e-9 * 1024**3 / min(timeit.repeat(lambda: a @ a, number=1, repeat=20)))
 
 
 def _product_rate() -> float:
-    """GFLOP/s of numpy's single-precision product of two 1024 x 1024 matrices on one thread, the best of many."""
+    """GFLOP/s of numpy's single-precision product of two 1024 x 1024 matrices on one thread; best of many."""
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     return float(
         subprocess.run(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the model benchmark evaluates: a network of a width, at plans of an arm's states, and its exact answer."""
+"""Problems of the model benchmark: a network, plans of an arm's states, and the exact answer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Layers:
 
     @staticmethod
     def drawn(rng: np.random.Generator, joints: int, hidden: tuple[int, ...]) -> Layers:
-        """Of random numbers as networks are initialised with: activations neither vanish nor saturate."""
+        """Draw layers with the usual initial variance, so that activations neither vanish nor saturate."""
         sizes = (3 * joints, *hidden, joints * CONTEXTS)
         weights = [
             rng.normal(size=(out, entering)) / np.sqrt(entering)
@@ -35,14 +35,14 @@ class Layers:
         return Layers(weights, [0.1 * rng.normal(size=out) for out in sizes[1:]])
 
     def contracted(self, z: Array) -> Layers:
-        """The same with the context built in: one output a joint."""
+        """The same layers with the context z built in: one output for each joint."""
         head = z @ self.weights[-1].reshape(-1, len(z), self.weights[-1].shape[1])
         return Layers([*self.weights[:-1], head], [*self.biases[:-1], self.biases[-1].reshape(-1, len(z)) @ z])
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Plans q, v (P, N, n), a context z (K,), a network of `hidden` widths and other weights for it."""
+    """Plans q, v (P, N, n), a context z (K,), layers with `hidden` widths, and other layers of the same size."""
 
     hidden: tuple[int, ...]
     layers: Layers
@@ -54,8 +54,9 @@ class Problem:
 
     @property
     def mflop(self) -> float:
-        """Additions and multiplications, in millions: values forwards, then one row an output backwards; the first
-        layer by (q, v).
+        """Additions and multiplications, in millions.
+
+        Values forwards, then one row for each output backwards; in the first layer only the columns of (q, v).
         """
         n = self.q.shape[2]
         between = sum(a * b for a, b in zip(self.hidden[:-1], self.hidden[1:], strict=True))
@@ -64,7 +65,7 @@ class Problem:
         return 2e-6 * KNOTS * (forwards + backwards)
 
     def exact(self, layers: Layers, plan: int) -> tuple[Array, Array]:
-        """Values (N, n) and Jacobian (N, n, 2n) by (q, v), in double precision."""
+        """Values (N, n) and their Jacobian (N, n, 2n) by (q, v), in double precision."""
         n = self.q.shape[2]
         network = Perceptron(layers.weights, layers.biases)
         value, jacobian = network.value_and_jacobian(self.q[plan], self.v[plan], self.velocity_limit, self.z)
@@ -72,10 +73,10 @@ class Problem:
 
 
 class Model(Protocol):
-    """A contestant."""
+    """An implementation that is measured."""
 
     def evaluate(self, plan: int) -> object:
-        """Values and Jacobian at the knots of a plan: what is timed."""
+        """Compute values and Jacobian at the knots of a plan; this call is timed."""
         ...
 
     def answer(self, plan: int) -> tuple[Array, Array]:
@@ -84,7 +85,7 @@ class Model(Protocol):
 
 
 def problem(depth: int, width: int, plans: int) -> Problem:
-    """The Panda's inputs and outputs."""
+    """Make a problem with the Panda's inputs and outputs."""
     robot, rng, hidden = load_robot("panda"), np.random.default_rng(0), (width,) * depth
     q, v = rng.uniform(-1.0, 1.0, size=(2, plans, KNOTS, robot.dof))
     layers, other = (Layers.drawn(rng, robot.dof, hidden) for _ in range(2))

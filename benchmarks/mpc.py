@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One step of the controllers, against CasADi's solvers, do-mpc and acados, on problems recorded from closed-loop runs.
+"""Benchmark of one controller step against CasADi's solvers, do-mpc and acados, on problems of closed-loop runs.
 
-Ours is timed as `Controller.step`: all between state and command, adaptation, prediction over the latency and the
-reference included. A peer is timed from arrays that are ready to its first input: it does less.
+Ours is timed as `Controller.step`: everything from state to command, with adaptation, latency prediction and reference.
+A peer is timed from prepared arrays to its first input, so it does less work.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from metarl_robot.core.robot import load_robot
 Array = NDArray[np.float64]
 
 PICKED_UP_S = 5.0
-"""When runs of these kinds change."""
+"""Time of the change in runs of these kinds [s]."""
 _REMARKS = (
     "Problems: consecutive control steps of closed-loop runs in simulation, N = 20. Quadrotor (x500: 17 states, the 13 "
     "and the thrusts of four motors, 4 inputs, bounds on thrust and its rate): suite heldout, `payload`, from 0.2 s "
@@ -54,9 +54,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Contestant:
-    """A peer on one family: prepares (untimed) and solves a problem by its number, and has what it found last.
+    """A peer on one family of problems.
 
-    inside_s: what its library says that the last solve took [s], where it does.
+    prepare(i): untimed preparation of problem i. solve(i): the timed solution. plan: the last solution. inside_s: time
+    of the last solve as reported by the library [s], if it does.
     """
 
     name: str
@@ -67,7 +68,10 @@ class Contestant:
 
 
 def cases(from_s: float = PICKED_UP_S - 0.2) -> tuple[Case, ...]:
-    """Both robots: nominal, with the learned residual, at the limits. from_s: when the first two begin."""
+    """Cases for both robots: nominal, with the learned residual, and at the limits.
+
+    from_s: start of the recording in cases that change [s].
+    """
     quadrotor, arm = load_robot("x500"), load_robot("panda")
     by_quadrotor, by_arm = np.array([1.2, 0.8, 0.4, 0.0, 0.0, 0.0, 0.0]), np.array([0.3, 0.3, -0.3, 0.3, 0.3, 0.3, 0.3])
     return (
@@ -131,7 +135,7 @@ def _rows(case: Case, problems: int, repetitions: int, building: Callable[[str],
 
 @dataclass(frozen=True)
 class _Answers:
-    """What a peer found for each problem, and its library's own times."""
+    """A peer's solution of each problem, and its library's own times."""
 
     plans: list[Plan]
     inside_s: list[float]
@@ -169,8 +173,9 @@ def _compared(judge: Judge, recording: Recording, plans: list[Plan]) -> tuple[Sa
 
 
 def _contestants(recording: Recording, building: Callable[[str], None]) -> tuple[list[Contestant], dict[str, str]]:
-    """Every peer that can run, and why the others cannot. building: is told a peer's name before its solver is
-    compiled.
+    """Make every peer that can run; returns them, and the reason for each of the others.
+
+    building: called with a peer's name before its solver is compiled.
     """
     makers: dict[str, Callable[[str, Recording], Contestant]] = {f"CasADi {method}": _casadi for method in METHODS}
     makers |= {"do-mpc": _do_mpc, "acados": _acados}

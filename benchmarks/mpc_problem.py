@@ -1,21 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The optimal-control problems that our controllers solve, in the form in which every peer is given them.
+"""Optimal-control problems of our controllers, in the form in which every peer gets them.
 
     min  Σ_{k<N} ½ |e(x_k, p_k)|²_Q + ½ |u_k - o(p_k)|²_R  +  ½ |e(x_N, p_N)|²_P
-    s.t. x_{k+1} = f(x_k, u_k, p_k),  x_0 given,  bounds on u_k, on x_k (k > 0) and on h(x_k, u_k, p_k), at the end
-    h(x_N, o(p_N), p_N)
+    s.t. x_{k+1} = f(x_k, u_k, p_k),  x_0 given,
+         bounds on u_k, on x_k (k > 0), on h(x_k, u_k, p_k), and at the end on h(x_N, o(p_N), p_N)
 
-A family has the functions of one knot, as CasADi SX, built from the very expressions that our controllers compile; a
-problem has the numbers. What a controller holds constant while it solves, and what does not depend on the plan, is a
-number for the peers, too.
+A family has the functions of one knot as CasADi SX, built from the expressions that our controllers compile; a problem
+has the numbers. Quantities that a controller holds constant while it solves, or that do not depend on the plan, are
+numbers for the peers too.
 
-quadrotor   x = (pose 7, velocity 6, motor thrusts 4), u = thrusts, e = `_away` of the target. p = target (17,), o (4,),
-with a residual
-            also its wrench (6,) and the model with payload and rotors (53,).
-arm         x = (q, v), u = accelerations, h = efforts. p = target q, v, a, and with it the drift that makes a double
-integrator follow it
-            exactly; with a residual also the payload (10,), the learned context, what else is constant at a knot (n,),
-            and 1 + ε (n,).
+    quadrotor   x = (pose 7, velocity 6, motor thrusts 4), u = thrusts, e = `away` from the target.
+                p = target (17,), o (4,); with a residual also its wrench (6,) and the model with payload and
+                rotors (53,).
+    arm         x = (q, v), u = accelerations, h = efforts. p = target q, v, a, and the drift with which a double
+                integrator follows the target exactly; with a residual also the payload (10,), the learned
+                context, the other terms constant at a knot (n,), and 1 + ε (n,).
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Bounds:
-    """lower, upper (n,); infinite where there is none."""
+    """lower, upper (n,); infinite where there is no bound."""
 
     lower: Array
     upper: Array
@@ -54,10 +53,11 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Family:
-    """Problems that differ in numbers alone.
+    """Problems that differ only in numbers.
 
-    step: (x, u, p) → f. error: (x, p) → e. offset: p → o. limited: (x, u, p) → h, of no rows where there is none.
-    limits_inputs: the effort, whose bounds at the first knot are a problem's own, is the input; otherwise it is h.
+    step: (x, u, p) → f. error: (x, p) → e. offset: p → o. limited: (x, u, p) → h, without rows if there are no limits.
+    limits_inputs: the effort is the input; otherwise it is h. Each problem has its own bounds of the effort at the
+    first knot.
     """
 
     name: str
@@ -89,9 +89,7 @@ class Family:
         return int(self.limited.size1_out(0))
 
     def symbols(self) -> tuple[ca.MX | ca.SX, ca.MX | ca.SX, ca.MX | ca.SX]:
-        """x, u, p: matrices as a whole where there is a network, whose products written out would take minutes to
-        compile.
-        """
+        """Symbols x, u, p: MX if there is a network, whose scalar expansion would take minutes to compile; else SX."""
         kind = ca.MX if self.limited.is_a("MXFunction") else ca.SX
         return kind.sym("x", self.nx), kind.sym("u", self.nu), kind.sym("p", self.np)
 
@@ -124,8 +122,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Problem:
-    """start (nx,); parameters (N + 1, np); first: bounds of the effort at the first knot; guess: the last plan,
-    shifted; found: ours.
+    """Numbers of one problem.
+
+    start (nx,). parameters (N + 1, np). first: bounds of the effort at the first knot. guess: the last plan, shifted.
+    found: our solution.
     """
 
     start: Array
@@ -136,12 +136,12 @@ class Problem:
 
 
 def input_bounds(family: Family, problem: Problem) -> tuple[Array, Array]:
-    """Lower, upper (N, nu)."""
+    """Lower and upper bounds of the inputs (N, nu)."""
     return _bounds(family.inputs, problem.first if family.limits_inputs else family.inputs, family.horizon)
 
 
 def limited_bounds(family: Family, problem: Problem) -> tuple[Array, Array]:
-    """Lower, upper (N + 1, nh) of h."""
+    """Lower and upper bounds of h (N + 1, nh)."""
     if family.limits_inputs:
         return np.zeros((family.horizon + 1, 0)), np.zeros((family.horizon + 1, 0))
     return _bounds(family.efforts, problem.first, family.horizon + 1)
@@ -154,7 +154,7 @@ def _bounds(bounds: Bounds, first: Bounds, knots: int) -> tuple[Array, Array]:
 
 
 class Judge:
-    """What a plan is worth, whoever found it: its inputs, through the exact dynamics."""
+    """Evaluates a plan: simulates its inputs with the exact dynamics."""
 
     def __init__(self, family: Family) -> None:
         self._family = family
@@ -169,7 +169,7 @@ class Judge:
         return total + float(self._end(x, problem.parameters[-1]))
 
     def excess(self, problem: Problem, inputs: Array) -> float:
-        """By how much an effort exceeds its bounds at worst, as a share of its range; 0 where none does."""
+        """Largest violation of an effort bound, as a share of the effort's range; 0 without a violation."""
         efforts, (lower, upper) = inputs, input_bounds(self._family, problem)
         if not self._family.limits_inputs:
             efforts, (lower, upper) = self.efforts(problem, inputs), limited_bounds(self._family, problem)
@@ -177,7 +177,7 @@ class Judge:
         return max(float(over.max()), 0.0)
 
     def efforts(self, problem: Problem, inputs: Array) -> Array:
-        """(N, nu) or, where they are not the inputs, (N + 1, nh)."""
+        """Efforts (N, nu), or (N + 1, nh) where they are not the inputs."""
         if self._family.limits_inputs:
             return inputs
         x, efforts = ca.DM(problem.start), []
@@ -189,8 +189,9 @@ class Judge:
 
 
 def flight_family(robot: Quadrotor, config: FlightMPCConfig, residual: bool) -> Family:
-    """Problems of the quadrotors' controller. residual: with wrench and model among the parameters; otherwise the
-    nominal ones.
+    """Problems of the quadrotor controller.
+
+    residual: with wrench and model as parameters; otherwise nominal.
     """
     plan = QuadrotorPlan(robot, config.horizon, config.knot_spacing_s)
     model = plan.model(np.zeros(N_INERTIAL), np.ones(NU))
@@ -218,7 +219,7 @@ Layers = Sequence[tuple[Array, Array]]
 
 
 def arm_family(robot: Robot, config: MPCConfig, network: Layers | None) -> Family:
-    """Problems of the arm's controller. network: of the learned features; None without a residual."""
+    """Problems of the arm controller. network: of the learned features; None without a residual."""
     n, step_s = robot.dof, config.knot_spacing_s
     count = 0 if network is None else len(network[-1][1]) // n
     x, u = ca.SX.sym("x", 2 * n), ca.SX.sym("u", n)
@@ -253,7 +254,7 @@ def arm_family(robot: Robot, config: MPCConfig, network: Layers | None) -> Famil
 
 
 def _arm_weights(n: int, config: MPCConfig) -> Weights:
-    """Those of tracking_qp.py, for all joints."""
+    """Weights of tracking_qp.py, for all joints."""
     step, omega = config.knot_spacing_s, config.bandwidth_rad_s
     a, b = np.array([[1.0, step], [0.0, 1.0]]), np.array([[0.5 * step**2], [step]])
     state = step * np.array([omega**4, max(4.0 * config.damping_ratio**2 - 2.0, 0.0) * omega**2])
@@ -262,8 +263,9 @@ def _arm_weights(n: int, config: MPCConfig) -> Weights:
 
 
 def _with_network(rigid: ca.Function, layers: Layers, robot: Robot, count: int) -> ca.Function:
-    """The efforts with what is learned, its network as in network.py, what else is constant at a knot, and the motors'
-    strength.
+    """Add the learned terms to the efforts.
+
+    They are the network of network.py, the terms constant at a knot, and the motor gains.
     """
     n = robot.dof
     x, u, p = (ca.MX.sym(name, rigid.size1_in(i)) for i, name in enumerate("xup"))

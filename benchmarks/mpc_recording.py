@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Problems as they come: recorded from closed-loop runs in simulation, and our controller taken through the same run
-again.
-"""
+"""Problems recorded from closed-loop runs in simulation, and replay of our controller in the same run."""
 
 from __future__ import annotations
 
@@ -30,7 +28,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Run:
-    """A run in closed loop that is recorded from a time on. task_at: time [s] → task."""
+    """A closed-loop run that is recorded from a time on. task_at: time [s] → task."""
 
     robot: Robot
     controller: str
@@ -42,9 +40,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Recording:
-    """What the controller was told, (K,) times and states, from the start on, and the problems it solved, the last of
-    them.
-    """
+    """Times and states (K,) that the controller received from the start on, and the problems of the last steps."""
 
     run: Run
     family: Family
@@ -54,20 +50,20 @@ class Recording:
 
 
 def suite_run(robot: Robot, controller: str, kind: str, seed: int, from_s: float) -> Run:
-    """One of suite `heldout`."""
+    """A run of suite `heldout`."""
     scenario = simulation(robot).scenario("heldout", kind, seed)
     return Run(robot, controller, scenario.reference, scenario.task_at, scenario.noise_seed, from_s)
 
 
 def leaping_run(robot: Robot, controller: str, by: Array, every_s: float, from_s: float) -> Run:
-    """The nominal robot at home, whose setpoint leaps there and back by (nq,): limits are met all the time."""
+    """Run of the nominal robot at home with a setpoint that alternates by `by` (nq,); limits are always active."""
     task = simulation(robot).nominal_task()
     return Run(robot, controller, Leaps(robot.home, by, robot.dof, every_s), lambda time: task, 0, from_s)
 
 
 @dataclass(frozen=True)
 class Leaps:
-    """A setpoint at rest that is at home, then off by (nq,), then at home again, each for `every_s`."""
+    """Setpoint at rest that alternates between home and home + by (nq,), each for `every_s`."""
 
     home: Array
     by: Array
@@ -81,7 +77,7 @@ class Leaps:
 
 
 def record(run: Run, count: int) -> Recording:
-    """So many consecutive problems of a run."""
+    """Record `count` consecutive problems of a run."""
     controller = make_controller(run.robot, run.controller)
     notes = _notes(run)
     taking = False
@@ -113,8 +109,9 @@ def record(run: Run, count: int) -> Recording:
 
 
 class Replay:
-    """Our controller in the recorded run again, told the same at every step; `optimise_s` collects what its
-    optimisation took.
+    """Replay of our controller in the recorded run, with the same inputs at every step.
+
+    `optimise_s` collects the durations of its optimisation.
     """
 
     def __init__(self, recording: Recording) -> None:
@@ -124,7 +121,7 @@ class Replay:
         self.optimise_s: list[float] = []
 
     def prepare(self, i: int) -> None:
-        """Before the first problem: all that went before it."""
+        """Before the first problem, run all earlier steps."""
         if i == 0:
             known = len(self.optimise_s)
             self._controller.reset()
@@ -133,7 +130,7 @@ class Replay:
             del self.optimise_s[known:]
 
     def step(self, i: int) -> Command:
-        """The control step that solves problem i."""
+        """Run the control step that solves problem i."""
         k = self._first + i
         return self._controller.step(self._recording.times[k], self._recording.states[k], self._recording.run.reference)
 
@@ -145,7 +142,7 @@ class Replay:
 
 
 def _replaced(controller: Any, by: Callable[..., Any]) -> Callable[..., Any]:
-    """The controller's optimisation, after `by` has taken its place."""
+    """Replace the controller's optimisation by `by`; returns the original."""
     controller = controller.inner
     original: Callable[..., Any] = controller._optimise
     controller._optimise = by
@@ -159,14 +156,14 @@ class _Found(NamedTuple):
     plan: Plan
 
     def shifted(self, times: Array) -> Plan:
-        """The plan at other times."""
+        """Interpolate the plan at other times."""
         states = np.array([np.interp(times, self.times, column) for column in self.plan.states.T]).T
         inputs = np.array([np.interp(times[:-1], self.times[:-1], column) for column in self.plan.inputs.T]).T
         return Plan(states, inputs)
 
 
 class _Notes(Protocol):
-    """Reads the problem out of the arguments of one kind's optimisation, and the plan out of its result."""
+    """Extracts the problem from the arguments of one kind's optimisation, and the plan from its result."""
 
     family: Family
     last: _Found | None
@@ -246,7 +243,7 @@ class _ArmNotes:
             self.last = _Found(self._time + self._grid, plan)
 
     def _drift(self, target: Setpoints) -> Array:
-        """(N + 1, 2n) by which the reference departs from a double integrator under its own acceleration."""
+        """Difference of the reference from a double integrator under the reference's acceleration, (N + 1, 2n)."""
         h = self._step_s
         drift = np.zeros((len(target.q), 2 * target.q.shape[1]))
         by_q = target.q[1:] - target.q[:-1] - h * target.v[:-1] - 0.5 * h**2 * target.a[:-1]
@@ -280,7 +277,7 @@ class _ArmNotes:
 
 
 def _layers(robot: Robot) -> Layers:
-    """Of the network in the shipped weights."""
+    """Layers of the network in the shipped weights."""
     tensors = load_checkpoint(default_checkpoint(robot, "last_layer"), robot).tensors
     count = sum(name.startswith("network.") and name.endswith(".weight") for name in tensors)
     return [(tensors[f"network.{i}.weight"], tensors[f"network.{i}.bias"]) for i in range(count)]

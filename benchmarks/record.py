@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a benchmark says: rows of timings beside a peer's, each with the proof that both did the same."""
+"""Results of a benchmark: rows of timings beside a peer's, each with a check that both gave the same answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SameAnswer:
-    """One number that both computed: of ours and of the peer."""
+    """One number that ours and the peer both computed."""
 
     metric: str
     ours: float
@@ -24,9 +24,9 @@ class SameAnswer:
 
 @dataclass(frozen=True)
 class Row:
-    """One case against one peer. Times in µs for one call; ratio: peer / ours, of medians.
+    """One case against one peer. Times of one call in µs; ratio: peer / ours, of medians.
 
-    peer: None where the case stands alone. Its times are None where it could not run: `note` says why. details: more
+    peer: None for a case without one. Its times are None if it could not run; `note` gives the reason. details: other
     numbers by name.
     """
 
@@ -44,7 +44,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Curve:
-    """Cost against size, fitted: cost ~ size^exponent. One line of a plot."""
+    """Cost against size, with the fit cost ~ size^exponent; one line of a plot."""
 
     figure: str
     label: str
@@ -60,8 +60,9 @@ class Curve:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What one benchmark measured. remarks: sentences for the reader of the table (how the problem was made the same,
-    limits).
+    """Result of one benchmark.
+
+    remarks: sentences about the table, such as how the problems were made equal, and limits.
     """
 
     name: str
@@ -70,7 +71,7 @@ class Benchmark:
     curves: tuple[Curve, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it, without the machine."""
+        """The JSON form, without the machine."""
         curves = [{**asdict(curve), "exponent": curve.exponent} for curve in self.curves]
         return {
             "name": self.name,
@@ -81,7 +82,7 @@ class Benchmark:
 
 
 def alone(case: str, ours_s: Sequence[float] | Array, **more: Any) -> Row:
-    """A row without a peer, from durations [s] of single calls."""
+    """Row without a peer, from durations [s] of single calls."""
     median, p99 = _percentiles(ours_s)
     return Row(case, median, p99, **more)
 
@@ -94,13 +95,13 @@ def against(
     same: SameAnswer,
     **more: Any,
 ) -> Row:
-    """A row with a peer, from durations [s] of single calls."""
+    """Row with a peer, from durations [s] of single calls."""
     (ours, ours_p99), (other, other_p99) = _percentiles(ours_s), _percentiles(peer_s)
     return Row(case, ours, ours_p99, peer, other, other_p99, other / ours, same, **more)
 
 
 def missing(case: str, ours_s: Sequence[float] | Array, peer: str, why: str) -> Row:
-    """A row whose peer could not run."""
+    """Row with a peer that could not run."""
     median, p99 = _percentiles(ours_s)
     return Row(case, median, p99, peer, note=why)
 

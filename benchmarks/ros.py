@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loop of nodes in real time: plant → mpc → gate → plant, each its own process, launched as a user launches them.
+"""Benchmark of the node loop in real time: plant → mpc → gate → plant, one process each, started by `metarl launch`.
 
-    latency   from the moment the plant sends a state until it has the command that answers that state
-    missed    periods at whose end the answer to their state was not there, late or never
-    jitter    how far the plant's periods are off
+    latency   from sending a state to receiving the command for that state, in the plant
+    missed    periods without the command for their state at their end (late or never)
+    jitter    deviation of the plant's periods
 
-All three are taken by the plant (metarl_robot.ros_nodes.loop_timing). The rate is the robot's own, `control_rate_hz` in
-its folder: a copy of the folder with another rate is another robot.
+The plant measures all three (metarl_robot.ros_nodes.loop_timing). The rate is `control_rate_hz` in the robot's folder;
+another rate needs a copy of the folder.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Array = NDArray[np.float64]
 
 _START_S = 120.0  # nodes may have to compile their code first
 _STOP_S = 20.0
-_SETTLING_S, _MEASURED_S = 4.0, 10.0  # the plant looks back ten seconds
+_SETTLING_S, _MEASURED_S = 4.0, 10.0  # the plant reports the last ten seconds
 _QUICK_SETTLING_S, _QUICK_MEASURED_S = 1.0, 3.0
 _NODES = ("plant", "mpc", "gate", "reference")
 _TICKS_S = 1.0 / os.sysconf("SC_CLK_TCK")
@@ -53,7 +53,7 @@ _REMARKS = (
 
 @dataclass(frozen=True)
 class Loop:
-    """What is run. launch: name of the launch file."""
+    """One run. launch: name of the launch file."""
 
     launch: str
     robot: str
@@ -75,7 +75,7 @@ _LOOPS = (
 
 
 def run(report: Report, quick: bool) -> Benchmark:
-    """All loops, one after the other, after the machine's own noise."""
+    """Measure the machine's own wake-up delay, then each loop in turn."""
     rows = [_machine_row(250, 1.0 if quick else _MEASURED_S)]
     spans = (_QUICK_SETTLING_S, _QUICK_MEASURED_S) if quick else (_SETTLING_S, _MEASURED_S)
     for number, loop in enumerate(_LOOPS):
@@ -90,7 +90,7 @@ def _machine_row(rate_hz: int, duration_s: float) -> Row:
 
 
 def oversleeps(rate_hz: int, duration_s: float) -> Array:
-    """By how much a loop wakes late [s], nothing else to do."""
+    """How late a loop wakes up [s], without other work."""
     begin, late = monotonic(), np.empty(round(duration_s * rate_hz))
     for k in range(len(late)):
         until = begin + (k + 1) / rate_hz
@@ -100,7 +100,7 @@ def oversleeps(rate_hz: int, duration_s: float) -> Array:
 
 
 def loop_row(loop: Loop, settling_s: float, measured_s: float) -> Row:
-    """One loop's times, as long after its start as it takes to settle."""
+    """Times of one loop, after it has settled."""
     with tempfile.TemporaryDirectory() as folder, _launched(loop, _with_rate(loop, Path(folder))) as nodes:
         nodes.wait_for("[gate]: passing", _START_S)
         sleep(settling_s)
@@ -130,7 +130,7 @@ def loop_row(loop: Loop, settling_s: float, measured_s: float) -> Row:
 
 
 def _with_rate(loop: Loop, folder: Path) -> Path:
-    """A copy of the robot's folder with another control rate."""
+    """Copy the robot's folder, with another control rate."""
     copy = Path(shutil.copytree(MODELS_DIR / loop.robot, folder / loop.robot))
     file = copy / "robot.yaml"
     file.write_text(
@@ -141,7 +141,7 @@ def _with_rate(loop: Loop, folder: Path) -> Path:
 
 
 class _Nodes:
-    """Running nodes: their process ids and what they say."""
+    """Running nodes: their process ids and their output."""
 
     def __init__(self, launcher: subprocess.Popen[str]) -> None:
         self._launcher = launcher
@@ -154,7 +154,7 @@ class _Nodes:
             self.lines.append(line.rstrip("\n"))
 
     def wait_for(self, text: str, timeout_s: float) -> str:
-        """The first line that holds the text. Raises MetaRLError."""
+        """Wait for a line that contains the text; returns the first one. Raises MetaRLError."""
         deadline = monotonic() + timeout_s
         while monotonic() < deadline and self._launcher.poll() is None:
             for line in list(self.lines):
@@ -172,7 +172,7 @@ class _Nodes:
         return {node: _TICKS_S * (int(values[11]) + int(values[12])) for node, values in fields.items()}
 
     def ask_plant(self) -> dict[str, float]:
-        """End the plant, before all others, and read what it says of its loop."""
+        """Stop the plant before all others, and parse its loop statistics."""
         os.kill(self._pid("plant"), signal.SIGINT)
         said = self.wait_for("loop: periods=", _STOP_S).partition("loop: ")[2]
         return {name: float(value) for name, _, value in (pair.partition("=") for pair in said.split())}
@@ -184,7 +184,7 @@ class _Nodes:
 
 @contextmanager
 def _launched(loop: Loop, robot: Path) -> Iterator[_Nodes]:
-    """`metarl launch` in a ROS domain of its own."""
+    """Run `metarl launch` in a separate ROS domain."""
     command = (
         sys.executable,
         "-m",

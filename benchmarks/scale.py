@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How cost grows: with the horizon, with the joints, with the width of the network, with the number of tasks in a
-batch.
-"""
+"""Growth of cost with the horizon, the joints, the network's width, and the tasks in a batch."""
 
 from __future__ import annotations
 
@@ -92,7 +90,7 @@ def _cases(folder: Path) -> Iterator[_Case]:
 
 
 def _step(robot: Robot, horizon: int) -> Call:
-    """Step number i of a run in closed loop."""
+    """Call for step i of a closed-loop run."""
     controller = make_controller(robot, "nominal_mpc", load_config(robot, "nominal_mpc", {"horizon": horizon}))
     reference, told = _reference(robot), list(_run(robot, controller))
 
@@ -105,7 +103,7 @@ def _step(robot: Robot, horizon: int) -> Call:
 
 
 def _run(robot: Robot, controller: Controller) -> Iterator[tuple[float, State]]:
-    """What the controller is told in closed loop, step by step."""
+    """Times and states that the controller receives in closed loop, step by step."""
     reference = _reference(robot)
     plant = simulation(robot).plant(simulation(robot).nominal_task())
     start = reference.sample(np.zeros(1))
@@ -128,7 +126,7 @@ def _jacobian(robot: Robot) -> Call:
 
 
 def _network(width: int) -> Call:
-    """The Panda's inputs and outputs."""
+    """Call of a network with the Panda's inputs and outputs."""
     rng, dof = np.random.default_rng(0), 7
     sizes = (3 * dof, width, width, width, dof)
     weights = [rng.normal(size=(b, a)) / np.sqrt(a) for a, b in pairwise(sizes)]
@@ -138,7 +136,7 @@ def _network(width: int) -> Call:
 
 
 def _maml(tasks: int) -> Call:
-    """16 + 16 samples a task, one inner step; inputs and outputs as the Panda's."""
+    """Call of a MAML gradient: 16 + 16 samples a task, one inner step, the Panda's inputs and outputs."""
     model = Maml(49, 7, (64, 64, 64), 1, True, torch.Generator().manual_seed(0))
     shape = (tasks, 16)
     x, query_x = torch.randn(2, *shape, 49)

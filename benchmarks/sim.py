@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Collecting data for learning: randomised tasks, random motions, a controller, sensors, everything logged. Against a
-loop and the engine.
+"""Benchmark of data collection, against a plain loop and MuJoCo's own rollouts.
 
-    ours         tasks and motions drawn, then simulated in closed loop, as metarl_robot.sim.dataset.collect does
-    plain loop   one robot after the other in Python, under the same tasks, with the same sensors and logging; it plays
-    the commands that
-                 ours logged, so it has no motions to draw and no controller to evaluate
-    engine       MuJoCo's own rollouts of the same worlds, steps and threads, the forces of all steps given in one call:
-    no delays,
-                 sensors, motors, air or controller, no Python between two steps; as it comes, with MuJoCo's profile of
-                 itself, which the others switch off (metarl_robot.sim.profiling)
+Data collection simulates randomised tasks and motions with a controller and sensors, and logs everything.
+
+    ours         draws tasks and motions, then simulates them in closed loop, as metarl_robot.sim.dataset.collect does
+    plain loop   one robot after the other in Python, under the same tasks, with the same sensors and logging; it
+                 replays the commands that ours logged, so it draws no motions and evaluates no controller
+    engine       MuJoCo's own rollouts of the same worlds, steps and threads, with the forces of all steps in one call:
+                 no delays, sensors, motors, air or controller, and no Python between steps; with MuJoCo's default
+                 profiling, which the others switch off (metarl_robot.sim.profiling)
 
 Times are of 1000 physics steps of one world.
 """
@@ -40,9 +39,9 @@ from metarl_robot.sim.quadrotor.plant import QuadrotorBatch
 Array = NDArray[np.float64]
 
 _ROBOTS = ("panda", "x500")
-_WORLDS, _STEPS = 250, 300  # control steps: 1.5 s, as data for learning have
+_WORLDS, _STEPS = 250, 300  # control steps: 1.5 s, as in training data
 _QUICK_WORLDS, _QUICK_STEPS = 20, 60
-_LOOP_SHARE = 10  # the plain loop runs so many times fewer worlds
+_LOOP_SHARE = 10  # the plain loop runs this many times fewer worlds
 _SEED = 4
 _BATCH, _ROLLOUT, _LOOP = "mujoco.batch, raw", "mujoco.rollout, raw", "plain Python loop"
 _REMARKS = (
@@ -57,7 +56,7 @@ _REMARKS = (
 
 
 def run(report: Report, quick: bool) -> Benchmark:
-    """Panda and x500, each against three peers."""
+    """Measure Panda and x500, each against three peers."""
     worlds, steps = (_QUICK_WORLDS, _QUICK_STEPS) if quick else (_WORLDS, _STEPS)
     rows: list[Row] = []
     for number, name in enumerate(_ROBOTS):
@@ -106,7 +105,7 @@ def _ignoring(call: Callable[[], Array]) -> Call:
 
 
 def _collect(maker: RolloutMaker, worlds: int, steps: int, threads: int) -> tuple[list[Any], RolloutArrays]:
-    """Ours. Rollouts beyond the robot's limits, which `collect` draws again, count as any others."""
+    """Run our collection; rollouts beyond the robot's limits, which `collect` draws again, count as any others."""
     rng = np.random.default_rng(_SEED)
     tasks = [maker.draw_task(rng, None) for _ in range(worlds)]
     return tasks, maker.simulate(tasks, rng, steps, threads)[0]
@@ -114,10 +113,10 @@ def _collect(maker: RolloutMaker, worlds: int, steps: int, threads: int) -> tupl
 
 @dataclass(frozen=True)
 class _Asked:
-    """What ours asked of MuJoCo in one collection of T worlds and N physics steps, and what came of it.
+    """Inputs that ours gave to MuJoCo in one collection of T worlds and N physics steps, and the result.
 
-    models: T. start: (T, nstate) full physics. forces: (T, N, m) controls, or generalised forces: `spec`. final: (T, nq
-    + nv).
+    models: T. start: (T, nstate) full physics. forces: (T, N, m) controls or generalised forces, according to `spec`.
+    final: (T, nq + nv).
     """
 
     tasks: list[Any]
@@ -130,7 +129,7 @@ class _Asked:
 
 
 class _ArmWitness(Batch):
-    """A batch of arms that remembers what was asked of it."""
+    """A batch of arms that records its inputs."""
 
     spec = int(mujoco.mjtState.mjSTATE_CTRL)
     made: _ArmWitness
@@ -147,7 +146,7 @@ class _ArmWitness(Batch):
         return super().rollout(nstep, control, *arguments, **named)
 
     def full_physics(self) -> Array:
-        """(T, nstate) now: time, positions, velocities."""
+        """Current full physics state (T, nstate): time, positions, velocities."""
         moving = (self.bind(name).reshape(self.nsim, -1) for name in ("time", "qpos", "qvel"))
         return np.concatenate(list(moving), axis=1)
 
@@ -156,12 +155,12 @@ class _ArmWitness(Batch):
 
     @property
     def forces(self) -> Array:
-        """(T, N, m) of all steps."""
+        """Controls of all steps (T, N, m)."""
         return np.concatenate(self.asked, axis=1)
 
 
 class _QuadrotorWitness(QuadrotorBatch):
-    """A batch of quadrotors that remembers how it was before a rollout; the forces it remembers anyway."""
+    """A batch of quadrotors that records its state before a rollout; QuadrotorBatch itself records the forces."""
 
     spec = int(mujoco.mjtState.mjSTATE_QFRC_APPLIED)
     made: _QuadrotorWitness
@@ -171,7 +170,7 @@ class _QuadrotorWitness(QuadrotorBatch):
         super().follow(*arguments, **named)
 
     def full_physics(self) -> Array:
-        """(T, nstate) now: time, positions, velocities."""
+        """Current full physics state (T, nstate): time, positions, velocities."""
         data = [self.data(i)[1] for i in range(len(self.tasks))]
         return np.array([[d.time, *d.qpos, *d.qvel] for d in data])
 
@@ -180,12 +179,12 @@ class _QuadrotorWitness(QuadrotorBatch):
 
     @property
     def forces(self) -> Array:
-        """(T, N, m) of all steps."""
+        """Generalised forces of all steps (T, N, m)."""
         return self.applied_force
 
 
 def _asked(robot: Robot, worlds: int, steps: int) -> _Asked:
-    """In one thread: one batch holds all worlds."""
+    """Record our inputs to MuJoCo, in one thread, so that one batch holds all worlds."""
     witnesses: dict[str, Any] = {
         "metarl_robot.sim.arm.batch.Batch": _ArmWitness,
         "metarl_robot.sim.quadrotor.rollouts.QuadrotorBatch": _QuadrotorWitness,
@@ -199,7 +198,7 @@ def _asked(robot: Robot, worlds: int, steps: int) -> _Asked:
 
 
 def _batch(asked: _Asked, threads: int) -> Callable[[], Array]:
-    """mujoco.batch: worlds of their own models, positions and velocities returned."""
+    """Call of mujoco.batch: worlds with their own models; returns positions and velocities."""
     batch = Batch(asked.models[0], len(asked.models), threads)
     batch.set_models(asked.models)
     model = batch.model
@@ -215,7 +214,7 @@ def _batch(asked: _Asked, threads: int) -> Callable[[], Array]:
 
 
 def _rollout(asked: _Asked, threads: int) -> Callable[[], Array]:
-    """mujoco.rollout: likewise; the full physics state is returned."""
+    """Call of mujoco.rollout: the same; it records the full physics state."""
     data = [mujoco.MjData(asked.models[0]) for _ in range(threads)]
     pool = Rollout(nthread=threads if threads > 1 else 0)
 
@@ -228,7 +227,10 @@ def _rollout(asked: _Asked, threads: int) -> Callable[[], Array]:
 
 
 def _loop(robot: Robot, asked: _Asked, worlds: int) -> Array:
-    """The simulated robots of the evaluation, one after the other; returns their last true states (T, nq + nv)."""
+    """Simulate the robots with the evaluation's plant, one after the other.
+
+    Returns their last true states (T, nq + nv).
+    """
     period, logged = robot.control_period_s, asked.logged
     plant = simulation(robot).plant(asked.tasks[0])
     finals = []

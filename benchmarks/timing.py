@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Timing of ours and of peers in turns, so that the machine's moods meet all of them alike."""
+"""Timing of ours and peers in turns, so that changes of the machine's speed affect all equally."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 Call = Callable[[int], object]
-"""Takes the number of the problem (0, 1, …), so that every contestant meets the same problems in the same order."""
+"""Takes the number of the problem (0, 1, …), so that every contestant solves the same problems in the same order."""
 
 
 def interleaved(
@@ -24,12 +24,14 @@ def interleaved(
     prepare: Mapping[str, Call] | None = None,
     often: str | None = None,
 ) -> dict[str, Array]:
-    """Durations [s] of single calls, (repetitions x problems,) each.
+    """Time single calls in turns; returns durations [s] (repetitions x problems,) of each contestant.
 
-    In every repetition each contestant solves all problems, one after the other (so that caches and warm starts work
-    for it as in use), then the next one does; the order turns from repetition to repetition. `prepare` runs before each
-    call and is not timed. often: who has a turn before each of the others: quick beside slow, it would meet but a
-    moment of the machine otherwise.
+    In every repetition, each contestant solves all problems in order, so that its caches and warm starts work as in
+    use; then the next one does. The order rotates between repetitions. `prepare` runs before each call and is not
+    timed.
+
+    often: contestant that gets a turn before each of the others. Without it, a fast contestant beside slow ones would
+    be measured only in a short part of the run.
     """
     names, before = list(calls), prepare or {}
     times: dict[str, list[float]] = {name: [] for name in calls}

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Meta-training: outer steps of second-order MAML, against TorchOpt, higher and plain torch.func, and the distance to
-the limit.
+"""Benchmark of meta-training: outer steps of second-order MAML, against TorchOpt, higher and plain torch.func.
+
+It also reports the distance to the rate of bare matrix products.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from metarl_robot.learning.models.maml import Maml, TaskBatch
 Array = NDArray[np.float32]
 
 INPUTS, OUTPUTS = 49, 7
-"""Of the Panda's network."""
+"""Sizes of the Panda's network."""
 NETWORKS = {"3x64": (64, 64, 64), "3x512": (512, 512, 512)}
 TASKS, SUPPORT, QUERIES = 10, 16, 16
 STEP_SIZE, LEARNING_RATE = 0.05, 1e-4
@@ -48,7 +49,7 @@ REMARKS = (
 
 @dataclass(frozen=True)
 class Contestant:
-    """The parameters that are trained, and what adds a batch's outer gradient to their `grad`."""
+    """Trained parameters, and the function that adds a batch's outer gradient to their `grad`."""
 
     parameters: list[nn.Parameter]
     backward: Backward
@@ -62,7 +63,7 @@ class Contestant:
         )
 
     def steps(self, batches: list[Batch]) -> Call:
-        """Outer steps, on batch after batch."""
+        """Call for outer steps, one batch after another."""
         optimiser = torch.optim.Adam(self.parameters, lr=LEARNING_RATE, fused=True)
 
         def step(i: int) -> None:
@@ -101,7 +102,10 @@ def _all_processors() -> Iterator[None]:
 
 
 def _threads_for(contestant: str) -> Call:
-    """Ours computes with numpy's threads, the peers with torch's: both at once would steal each other's processors."""
+    """Call that sets the number of torch's threads for a contestant.
+
+    Ours uses numpy's threads, the peers use torch's. Both at once would compete for the processors.
+    """
     count = 1 if contestant == OURS else len(os.sched_getaffinity(0))
     return lambda i: torch.set_num_threads(count)
 
@@ -130,13 +134,13 @@ def _rows(case: str, widths: tuple[int, ...], problems: int, repetitions: int) -
 
 
 def start(widths: tuple[int, ...]) -> nn.Sequential:
-    """The network that all contestants start from."""
+    """Make the network that all contestants start from."""
     torch.manual_seed(0)
     return perceptron(widths)
 
 
 def make_batches(count: int) -> list[Batch]:
-    """Seeded tasks: each a linear map of its own, so that there is something to adapt to."""
+    """Make seeded tasks; each has its own linear map, so that there is something to adapt to."""
     rng = np.random.default_rng(0)
     batches = []
     for _ in range(count):
@@ -168,7 +172,7 @@ def ours(network: nn.Sequential) -> Contestant:
 
 
 def gradient_errors(contestants: dict[str, Contestant], widths: tuple[int, ...], batch: Batch) -> dict[str, float]:
-    """Relative differences of the outer gradients to the torch.func version's in float64."""
+    """Relative differences of the outer gradients from the torch.func version in float64."""
     exact = start(widths).double()
     truth = Contestant(list(exact.parameters()), torch_func(exact, STEP_SIZE)).gradient(
         Batch(*(tensor.double() for tensor in batch))
@@ -180,13 +184,14 @@ def gradient_errors(contestants: dict[str, Contestant], widths: tuple[int, ...],
 
 
 def operations(widths: tuple[int, ...]) -> float:
-    """Floating-point operations of our outer gradient's products; tanh, sums and Adam are not counted.
+    """Floating-point operations of the products in our outer gradient; tanh, sums and Adam are not counted.
 
     With B tasks, S = B N support and R = B Q query samples, P_l = in_l out_l, and Σ' the sum without the first layer:
 
-        support   2 S [Σ P forward, Σ' P backward, 2 Σ' P adjoint of backward, Σ P + Σ' P adjoint of forward]   = 2 S (2
-        Σ P + 4 Σ' P) query     2 R [Σ P forward, Σ P + Σ' P adjoint]
-            = 2 R (2 Σ P + Σ' P) thin      2 R N [Σ (2 in + 3 out) forward and adjoint of the steps' share, Σ' 2 in]
+        support   2 S [Σ P forward, Σ' P backward, 2 Σ' P adjoint of backward, Σ P + Σ' P adjoint of forward]
+                  = 2 S (2 Σ P + 4 Σ' P)
+        query     2 R [Σ P forward, Σ P + Σ' P adjoint] = 2 R (2 Σ P + Σ' P)
+        thin      2 R N [Σ (2 in + 3 out) forward and adjoint of the steps' share, Σ' 2 in]
     """
     support, query = TASKS * SUPPORT, TASKS * QUERIES
     sizes = [entering * leaving for entering, leaving in pairwise(widths)]
@@ -198,7 +203,7 @@ def operations(widths: tuple[int, ...]) -> float:
 
 
 def distance_to_limit(widths: tuple[int, ...], step_s: float) -> dict[str, float]:
-    """How near a step comes to the rate of bare matrix products."""
+    """Compare a step's rate of operations with that of bare matrix products."""
     count, own = operations(widths), own_shapes_rate(widths)
     return {
         "MFLOP": 1e-6 * count,
@@ -210,21 +215,22 @@ def distance_to_limit(widths: tuple[int, ...], step_s: float) -> dict[str, float
 
 
 def square_rate() -> float:
-    """Operations a second of large square products: the best of three."""
+    """Operations per second of large square products; best of three."""
     a, b, c = (np.ones((SQUARE, SQUARE), np.float32) for _ in range(3))
     return 2.0 * SQUARE**3 / min(_seconds(lambda: np.matmul(a, b, out=c)) for _ in range(3))
 
 
 def own_shapes_rate(widths: tuple[int, ...]) -> float:
-    """Operations a second of the products with weights of one step, one after the other: the median of 20 passes."""
+    """Operations per second of one step's products with weights, one after the other; median of 20 passes."""
     products = own_products(widths)
     passes = [_seconds(lambda: [np.matmul(a, b, out=c) for a, b, c in products]) for _ in range(20)]
     return sum(2.0 * a.shape[0] * b.size for a, b, _ in products) / float(np.median(passes))
 
 
 def own_products(widths: tuple[int, ...]) -> list[tuple[Array, Array, Array]]:
-    """Factors and result of each, all zero: see `operations`; each layer's share of the derivative by its weight is one
-    product.
+    """Factors and result of each product with weights, all zero; see `operations`.
+
+    Each layer's share of the derivative by its weight is one product.
     """
     rows, products = TASKS * SUPPORT, []
     for i, (entering, leaving) in enumerate(pairwise(widths)):

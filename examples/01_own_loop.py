@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A controller in your own loop or simulator: here plain MuJoCo, where half the rated payload is put into the hand at 2
-s.
+"""A controller in your own loop or simulator: here plain MuJoCo; half the rated payload is attached at 2 s.
 
     python examples/01_own_loop.py [ROBOT] [CONTROLLER]        default: panda meta_mpc
 
-Against real hardware, the loop is the same: your driver's positions and velocities in, efforts out, once a control
-period. A learned controller takes its weights from the robot's folder; others: mr.make_controller(...,
+The loop is the same for real hardware: read positions and velocities from your driver and send efforts to it, once per
+control period. A learned controller loads the weights in the robot's folder; for others, use mr.make_controller(...,
 checkpoint=Path("my.safetensors")).
 """
 

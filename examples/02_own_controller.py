@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A controller of your own: a joint impedance controller, compared with ours on the same simulated run.
+"""Your own controller: a joint impedance controller, compared with ours on the same simulated run.
 
     python examples/02_own_controller.py
 
-To use it by name in every command, launch file and node (`metarl eval panda --controllers impedance,meta_mpc`), name
-its SPEC as an entry point in your package's pyproject.toml; nothing in metarl_robot changes:
+To use it by name in every command, launch file and node (`metarl eval panda --controllers impedance,meta_mpc`),
+register its SPEC as an entry point in your package's pyproject.toml; nothing in metarl_robot changes:
 
     [project.entry-points."metarl_robot.controllers"]
     impedance = "my_package.impedance:SPEC"
 
-Its configuration then is read from models/<robot>/config/impedance.yaml, and checked against the ranges below.
+Its configuration is then read from models/<robot>/config/impedance.yaml, and validated against the ranges below.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ from metarl_robot.robots.arm.dynamics import ArmDynamics
 
 
 class ImpedanceConfig(BaseModel):
-    """Flat fields, each with a range and a description: they become ROS 2 parameters."""
+    """Flat fields, each with a range and a description; they become ROS 2 parameters."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -31,8 +31,9 @@ class ImpedanceConfig(BaseModel):
 
 
 class Impedance:
-    """Each joint a spring and a damper towards the reference, gravity compensated: soft,
-    and off target under a load.
+    """A spring and a damper for each joint, with gravity compensation.
+
+    It is compliant, and has a steady-state error under a load.
     """
 
     def __init__(self, robot: mr.Robot, config: ImpedanceConfig) -> None:
@@ -40,7 +41,7 @@ class Impedance:
         self._dynamics = ArmDynamics(robot)
 
     def reset(self) -> None:
-        """Nothing is remembered between steps."""
+        """Do nothing: the controller has no state."""
 
     def step(self, time: float, state: mr.State, reference: mr.Reference) -> mr.Command:
         target = reference.sample(np.array([time]))
@@ -50,7 +51,7 @@ class Impedance:
 
 
 def build(robot: mr.Robot, config: ImpedanceConfig, checkpoint: Path | None, oracle: object) -> Impedance:
-    """What the factory calls; a learned controller would read `checkpoint`."""
+    """Called by the factory; a learned controller would load `checkpoint`."""
     return Impedance(robot, config)
 
 

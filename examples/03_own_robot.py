@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A robot of your own: a folder with robot.xml (MJCF) and robot.yaml, checked against each other when loaded.
+"""Your own robot: a folder with robot.xml (MJCF) and robot.yaml, checked against each other on loading.
 
-    python examples/03_own_robot.py [FOLDER]        writes the two files there (default: my_arm), loads them, moves the
-    arm
+    python examples/03_own_robot.py [FOLDER]        writes the two files (default: my_arm), loads them, moves the arm
 
-Wherever a command takes a robot's name, it takes such a folder too: `metarl eval my_arm --controllers
+Every command that takes a robot's name also takes such a folder: `metarl eval my_arm --controllers
 pid,computed_torque`.
 """
 
@@ -15,8 +14,8 @@ import numpy as np
 
 import metarl_robot as mr
 
-# Explicit inertias: they are the nominal model that the controllers plan with. One motor per joint, in joint order; the
-# site is where a payload attaches.
+# Explicit inertias: they are the nominal model of the controllers. One motor per joint, in joint order. The payload
+# attaches at the site.
 MJCF = """
 <mujoco model="my_arm">
   <compiler angle="radian" autolimits="true"/>

@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A controller in your own quadrotor simulator: here plain MuJoCo, where a payload of 20 % of the mass is hooked on at
-4 s.
+"""A controller in your own quadrotor simulator: here plain MuJoCo; a payload of 20 % of the mass is attached at 4 s.
 
-    python examples/04_own_flight_loop.py [ROBOT] [CONTROLLER] [--command thrusts|speeds|rates]        default: x500
-    meta_mpc
+    python examples/04_own_flight_loop.py [ROBOT] [CONTROLLER] [--command thrusts|speeds|rates]
 
-State in: position and velocity in the world, quaternion wxyz body to world, body rates. Command out, as your simulator
-or autopilot takes it: rotor thrusts [N], rotor speeds [rad/s], or collective thrust [N] and body rates [rad/s] for its
-own rate loop.
+The default is x500 meta_mpc. State in: position and velocity in the world frame, quaternion wxyz (body to world), body
+rates. Command out, as your simulator or autopilot needs it: rotor thrusts [N], rotor speeds [rad/s], or collective
+thrust [N] and body rates [rad/s] for its own rate loop.
 """
 
 import argparse
@@ -33,8 +31,8 @@ reference = FigureEight(np.array([0.0, 0.0, 2.0]), rate_rad_s=0.8)
 model = mujoco.MjModel.from_xml_string(robot.mjcf())
 data = mujoco.MjData(model)
 data.qpos[:] = reference.sample(np.zeros(1)).q[0]
-speeds = robot.speeds(robot.hover_thrust)  # of the rotors, now
-rate_loop_s = 0.02 + 2.0 * max(robot.motor_time_s)  # time constant of the autopilot's rate loop: slower than its motors
+speeds = robot.speeds(robot.hover_thrust)  # current rotor speeds
+rate_loop_s = 0.02 + 2.0 * max(robot.motor_time_s)  # time constant of the autopilot's rate loop, slower than its motors
 
 for k in range(round(8.0 / robot.control_period_s)):
     time = k * robot.control_period_s
@@ -43,7 +41,7 @@ for k in range(round(8.0 / robot.control_period_s)):
     state = mr.State(data.qpos.copy(), data.qvel.copy())
     command = controller.step(time, state, reference)
     for _ in range(round(robot.control_period_s / model.opt.timestep)):
-        if args.command == "rates":  # the autopilot turns rates into torque, and that into thrusts
+        if args.command == "rates":  # the autopilot turns rates into torque, and torque into thrusts
             collective, rates = collective_and_rates(robot, time, state, command, rate_loop_s)
             spin = data.qvel[3:]
             torque = robot.inertia @ (rates - spin) / rate_loop_s + np.cross(spin, robot.inertia @ spin)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The peers, each in one file: the same problem in their words."""
+"""The peers, one file each: the same problem, formulated for the peer's interface."""

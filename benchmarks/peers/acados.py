@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""acados on the problems of mpc_problem.py: real-time iteration (SQP_RTI), Gauss-Newton, HPIPM on the partially
-condensed QP.
+"""acados on the problems of mpc_problem.py: real-time iteration (SQP_RTI), Gauss-Newton, HPIPM.
 
-The expressions of a knot are handed over as discrete dynamics, non-linear least squares and non-linear constraints. The
-solver is generated and built once, into the cache folder. What is set between states and command through its Python
-interface: the start, every knot's parameters, the bounds of the first effort; the guess is in place before.
+The QP is partially condensed. The expressions of a knot become discrete dynamics, non-linear least squares and
+non-linear constraints. The solver is generated and built once, into the cache folder. Timed calls of its Python
+interface set the start, every knot's parameters and the bounds of the first effort; the guess is set before.
 """
 
 from __future__ import annotations
@@ -31,10 +30,10 @@ _FLAGS = "-O3 -march=native"
 
 
 class AcadosSolver:
-    """One family. Raises ImportError where acados is not installed.
+    """Solver of one family. Raises ImportError if acados is not installed.
 
-    condensed: stages of the partially condensed QP. Default: what was fastest of 2, 5, 10 and 20, for quadrotors 5, for
-    arms all.
+    condensed: stages of the partially condensed QP. The default is the fastest of 2, 5, 10 and 20 for quadrotors (5),
+    and all stages for arms.
     """
 
     def __init__(self, family: Family, condensed: int | None = None) -> None:
@@ -45,14 +44,14 @@ class AcadosSolver:
         self._first_lower, self._first_upper = first
 
     def prepare(self, problem: Problem) -> None:
-        """Put the guess in place (not timed)."""
+        """Set the guess (not timed)."""
         for k, x in enumerate(problem.guess.states):
             self._solver.set(k, "x", x)
         for k, u in enumerate(problem.guess.inputs):
             self._solver.set(k, "u", u)
 
     def solve(self, problem: Problem) -> Array:
-        """The first input (nu,)."""
+        """Solve the problem; returns the first input (nu,)."""
         solver = self._solver
         solver.set(0, "lbx", problem.start)
         solver.set(0, "ubx", problem.start)
@@ -66,7 +65,7 @@ class AcadosSolver:
 
     @property
     def solve_s(self) -> float:
-        """What the last iteration took inside the library [s]."""
+        """Time of the last iteration inside the library [s]."""
         return float(np.sum(self._solver.get_stats("time_tot")))
 
     def plan(self) -> Plan:
@@ -128,7 +127,7 @@ def _problem(family: Family, condensed: int) -> Any:
         limits.lbx, limits.ubx, limits.idxbx = family.states.lower, family.states.upper, np.arange(family.nx)
         limits.lbx_e, limits.ubx_e, limits.idxbx_e = family.states.lower, family.states.upper, np.arange(family.nx)
     options = ocp.solver_options
-    options.tf = float(family.horizon)  # stage costs are multiplied by the step: one
+    options.tf = float(family.horizon)  # stage costs are multiplied by the step, which is one
     options.integrator_type, options.nlp_solver_type, options.hessian_approx = "DISCRETE", "SQP_RTI", "GAUSS_NEWTON"
     options.qp_solver, options.qp_solver_cond_N = "PARTIAL_CONDENSING_HPIPM", condensed
     options.hpipm_mode, options.qp_solver_warm_start = "SPEED", 1
@@ -138,7 +137,7 @@ def _problem(family: Family, condensed: int) -> Any:
 
 @contextmanager
 def _environment() -> Iterator[None]:
-    """What the package needs to find its own libraries and code generator."""
+    """Load the package's libraries and set the variables that it needs for code generation."""
     import acados
 
     for name in ("libblasfeo.so", "libhpipm.so", "libqpOASES_e.so", "libacados.so"):
@@ -156,7 +155,7 @@ def _environment() -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Nothing to standard output, from programs that are called neither."""
+    """Suppress standard output of the code generator and the compilers, which write to it directly."""
     kept, nothing = os.dup(1), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)
     try:

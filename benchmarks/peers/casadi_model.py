@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The network as a CasADi graph, its Jacobian by CasADi, mapped over the knots; in CasADi's virtual machine or as
-compiled C.
+"""The network as a CasADi graph with CasADi's Jacobian, mapped over the knots.
+
+It runs in CasADi's virtual machine or as compiled C.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ Array = NDArray[np.float64]
 
 
 class CasadiModel:
-    """Model: graph 'MX' (matrix operations) or 'SX' (scalar ones).
+    """Model with a graph of matrix operations ('MX') or scalar ones ('SX').
 
     Arguments:
-        folder: where the C code is compiled (gcc -O3 -march=native; -O1 for SX: code without loops). None: the virtual
+        folder: for the compiled C code (gcc -O3 -march=native; -O1 for SX: code without loops). None: the virtual
             machine.
     """
 

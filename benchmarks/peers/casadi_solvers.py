@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CasADi's own solvers on the problems of mpc_problem.py: direct multiple shooting, [x_0 u_0 x_1 u_1 … x_N], gaps
-before limits.
+"""CasADi's own solvers on the problems of mpc_problem.py.
 
-As fast as CasADi gets: one knot's functions mapped over the knots, compiled with their derivatives to C with our own
-compiler flags, called through function buffers without conversions, primal and dual warm start. The SQP methods do one
-iteration with the Gauss-Newton Hessian: a real-time iteration, as ours is. IPOPT and FATROP converge, to a modest
-tolerance; which Hessian serves them better was tried: the exact one for quadrotors, Gauss-Newton's for arms.
+Direct multiple shooting with unknowns [x_0 u_0 x_1 u_1 … x_N], gaps before limits.
+
+The setup is the fastest for CasADi: functions of one knot mapped over the knots, compiled to C with their derivatives
+with our own compiler flags, called through function buffers without conversions, with primal and dual warm start. The
+SQP methods do one iteration with the Gauss-Newton Hessian: a real-time iteration, like ours. IPOPT and FATROP converge
+to a modest tolerance, with the better of two Hessians: exact for quadrotors, Gauss-Newton for arms.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Method:
-    """A solver, its options, and the QP solver inside it where it has one."""
+    """A solver, its options, and its QP solver if it has one."""
 
     solver: str
     options: Mapping[str, Any]
@@ -61,15 +62,16 @@ METHODS: dict[str, Method] = {
 
 
 def available(method: str) -> bool:
-    """Whether this CasADi can load the method's solvers (a package that brings a CasADi of its own may have replaced
-    its core).
+    """Whether this CasADi can load the method's solvers.
+
+    A package that bundles its own CasADi may have replaced the core.
     """
     chosen = METHODS[method]
     return bool(ca.has_nlpsol(chosen.solver) and (chosen.qp_solver is None or ca.has_conic(chosen.qp_solver)))
 
 
 class CasadiSolver:
-    """One method on one family. tolerance: of IPOPT, in place of the modest one.
+    """One method on one family. tolerance: for IPOPT, replaces the modest one.
 
     Raises MetaRLError without a C compiler.
     """
@@ -91,7 +93,7 @@ class CasadiSolver:
         self._multipliers: tuple[Array, Array] | None = None
 
     def prepared(self, problem: Problem) -> tuple[Array, ...]:
-        """The solver's arguments but the multipliers."""
+        """Arguments of the solver, without the multipliers."""
         family = self._family
         lower, upper = (np.tile(x, (family.horizon + 1, 1)) for x in (family.states.lower, family.states.upper))
         lower[0] = upper[0] = problem.start
@@ -108,7 +110,7 @@ class CasadiSolver:
         )
 
     def solve(self, prepared: tuple[Array, ...]) -> Array:
-        """The first input (nu,)."""
+        """Solve the problem; returns the first input (nu,)."""
         on_bounds, on_rows = self._multipliers or (np.zeros(len(prepared[0])), np.zeros(len(prepared[4])))
         self._found, _, _, on_bounds, on_rows, _ = self._call(*prepared, on_bounds, on_rows)
         self._multipliers = on_bounds, on_rows
@@ -122,7 +124,7 @@ class CasadiSolver:
 
 
 def _interleaved(first: Array, second: Array) -> Array:
-    """[a_0 b_0 a_1 b_1 …], one of the two a row longer."""
+    """Interleave rows: [a_0 b_0 a_1 b_1 …]; one array may have more rows."""
     common = min(len(first), len(second))
     return np.concatenate(
         [np.hstack([first[:common], second[:common]]).ravel(), first[common:].ravel(), second[common:].ravel()]
@@ -130,7 +132,7 @@ def _interleaved(first: Array, second: Array) -> Array:
 
 
 def _library(family: Family, solver: str, exact: bool) -> Path:
-    """The functions that CasADi's solvers call, by the names under which they look for them in a shared library."""
+    """Shared library of the functions that CasADi's solvers call, under the names that they look up."""
     nlp = _program(family)
     first_order = {
         "nlp_f": ["f"],
@@ -161,7 +163,7 @@ def _library(family: Family, solver: str, exact: bool) -> Path:
 
 
 def _symbols(family: Family) -> tuple[ca.MX, ca.MX, ca.MX, ca.MX, ca.MX, ca.MX]:
-    """All unknowns and all parameters, and out of them x_0 … x_{N-1} and u (·, N), x_N (nx,), p (np, N + 1)."""
+    """All unknowns w and parameters p, with their parts x_0 … x_{N-1}, u (·, N), x_N (nx,), p (np, N + 1)."""
     n, nx, nu, parameters = family.horizon, family.nx, family.nu, family.np
     w, p = ca.MX.sym("x", n * (nx + nu) + nx), ca.MX.sym("p", parameters * (n + 1))
     stages = ca.reshape(w[: n * (nx + nu)], nx + nu, n)
@@ -179,8 +181,9 @@ def _program(family: Family) -> ca.Function:
 
 
 def _gauss_newton(family: Family, name: str, slope: ca.Function | None = None) -> ca.Function:
-    """The Hessian without the curvature of errors, dynamics and limits: for IPOPT its upper triangle, for FATROP with a
-    slope before it.
+    """Hessian without the curvature of errors, dynamics and limits.
+
+    For IPOPT it is the upper triangle; for FATROP, `slope` (the Lagrangian's gradient) comes before it.
     """
     n = family.horizon
     x, _, p = family.symbols()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""do-mpc on the problems of mpc_problem.py: a discrete model with the same step, the parameters of a knot as
-time-varying ones, IPOPT.
+"""do-mpc on the problems of mpc_problem.py: a discrete model with the same step, solved by IPOPT.
 
-Limits on efforts are appended to its programme as its documentation has it (`prepare_nlp`, `create_nlp`), at the last
-knot, too. A step is `make_step`, with the parameters in place as arrays.
+A knot's parameters are time-varying parameters. Limits on efforts are appended to the programme as in its documentation
+(`prepare_nlp`, `create_nlp`), also at the last knot. The timed call is `make_step`, with the parameters already in
+place as arrays.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ _OPTIONS = {
 
 
 class DoMpcSolver:
-    """One family. Raises ImportError where do-mpc is not installed."""
+    """Solver of one family. Raises ImportError if do-mpc is not installed."""
 
     def __init__(self, family: Family) -> None:
         self._family = family
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of features of its own that are not installed
+            warnings.simplefilter("ignore")  # about its optional features that are not installed
             import do_mpc
         self._mpc, self._parameters = _controller(do_mpc, family)
         self._mpc.set_initial_guess()
 
     def prepare(self, problem: Problem) -> None:
-        """Put parameters, bounds and guess in place (not timed)."""
+        """Set parameters, bounds and guess (not timed)."""
         mpc, family = self._mpc, self._family
         for k, p in enumerate(problem.parameters):
             self._parameters["_tvp", k, "p"] = p
@@ -54,7 +54,7 @@ class DoMpcSolver:
             mpc.nlp_cons_lb[-lower.size :], mpc.nlp_cons_ub[-upper.size :] = lower.ravel(), upper.ravel()
 
     def solve(self, problem: Problem) -> Array:
-        """The first input (nu,)."""
+        """Solve the problem; returns the first input (nu,)."""
         first: Array = self._mpc.make_step(problem.start)
         return first[:, 0]
 
@@ -66,7 +66,7 @@ class DoMpcSolver:
 
 
 def _controller(do_mpc: Any, family: Family) -> tuple[Any, Any]:
-    """The controller, and its time-varying parameters."""
+    """Make the controller; returns it and its time-varying parameters."""
     model = do_mpc.model.Model("discrete", "MX")
     x, u = model.set_variable("_x", "x", (family.nx, 1)), model.set_variable("_u", "u", (family.nu, 1))
     p = model.set_variable("_tvp", "p", (family.np, 1))
@@ -95,7 +95,7 @@ def _controller(do_mpc: Any, family: Family) -> tuple[Any, Any]:
 
 
 def _limit(mpc: Any, family: Family) -> None:
-    """Append the efforts at all knots to the programme."""
+    """Append the efforts at all knots to the constraints."""
     at_end, end = family.limited_at_end(), family.horizon
     known, parameters = mpc.opt_x, mpc.opt_p
     efforts = [family.limited(known["_x", k, 0, -1], known["_u", k, 0], parameters["_tvp", k]) for k in range(end)]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The network as a PyTorch module in L4CasADi (Salzmann et al., "Learning for CasADi", L4DC 2024), single precision as
-it always is.
+"""The network as a PyTorch module in L4CasADi (Salzmann et al., "Learning for CasADi", L4DC 2024).
+
+L4CasADi uses single precision.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ Array = NDArray[np.float64]
 
 
 class L4CasadiModel:
-    """Model. Called through CasADi's buffers, which spares it every conversion.
+    """Model, called through CasADi's buffers without conversions.
 
     Arguments:
-        folder: where it compiles.
-        batched: all knots as one batch, its documented fast way; else one call a knot, mapped by CasADi.
-        mutable: with weights that can be changed.
+        folder: for its compiled code.
+        batched: all knots as one batch, its documented fast way; otherwise one call a knot, mapped by CasADi.
+        mutable: the weights can be changed.
     """
 
     def __init__(self, problem: Problem, folder: Path, batched: bool, mutable: bool = False) -> None:
@@ -73,14 +74,14 @@ class L4CasadiModel:
         return self._value.reshape(n, KNOTS).T.copy(), np.einsum("ikjk->kij", dense).copy()
 
     def change(self, layers: Layers) -> None:
-        """Other weights, in effect when this returns."""
+        """Change the weights; they are in effect when this returns."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._model.update(_Module(layers.contracted(self._problem.z), self._problem.velocity_limit))
 
 
 class _Module(nn.Module):
-    """The network of (q, v), (…, 2n)."""
+    """The network as a function of (q, v), (…, 2n)."""
 
     def __init__(self, layers: Layers, velocity_limit: Array) -> None:
         super().__init__()

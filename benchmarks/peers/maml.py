@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Second-order MAML by the usual libraries: one inner gradient step on the mean square error of each task's support,
-outer loss the mean of
-the queries' mean square errors. Each function returns what adds the outer gradient of a batch to the network's
-parameters' `grad`."""
+"""Second-order MAML with the usual libraries.
+
+One inner gradient step on the mean square error of each task's support; the outer loss is the mean of the queries' mean
+square errors. Each function returns a function that adds a batch's outer gradient to the `grad` of the network's
+parameters.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ Backward = Callable[[Batch], None]
 
 
 def perceptron(widths: tuple[int, ...]) -> nn.Sequential:
-    """Tanh between layers, linear at the end."""
+    """Perceptron with tanh between layers and a linear output."""
     layers: list[nn.Module] = []
     for entering, leaving in zip(widths[:-1], widths[1:], strict=True):
         layers += [nn.Linear(entering, leaving), nn.Tanh()]
@@ -36,7 +38,7 @@ def perceptron(widths: tuple[int, ...]) -> nn.Sequential:
 
 
 def torch_func(network: nn.Module, step_size: float) -> Backward:
-    """Functional: gradient of whole weights, all tasks by vmap."""
+    """Functional version with torch.func: gradient by all weights, all tasks by vmap."""
 
     def after(x: Tensor, y: Tensor, query_x: Tensor, query_y: Tensor) -> Tensor:
         weights = dict(network.named_parameters())
@@ -51,7 +53,7 @@ def torch_func(network: nn.Module, step_size: float) -> Backward:
 
 
 def higher_loop(network: nn.Module, step_size: float) -> Backward:
-    """The library's own pattern: a differentiable copy for each task, gradients added up. Raises ImportError."""
+    """Pattern of `higher`: a differentiable copy for each task, gradients added up. Raises ImportError."""
     import higher
 
     inner = torch.optim.SGD(network.parameters(), lr=step_size)
@@ -66,7 +68,7 @@ def higher_loop(network: nn.Module, step_size: float) -> Backward:
 
 
 def torchopt_meta_sgd(network: nn.Module, step_size: float) -> Backward:
-    """The library's own pattern: MetaSGD on the network itself, put back for each task. Raises ImportError."""
+    """TorchOpt's MetaSGD on the network itself, restored after each task. Raises ImportError."""
     import torchopt
 
     inner = torchopt.MetaSGD(network, lr=step_size)
