@@ -71,6 +71,19 @@ def test_good_commands_pass_unchanged() -> None:
         assert np.array_equal(decision.effort, command) and not decision.limited
 
 
+def test_states_that_catch_up_after_a_delay_let_no_effort_change_faster_than_the_rate() -> None:
+    """Delayed states stop coming late: their stamps, and so the gate's time, run ahead of the steady clock."""
+    gate, delay_s, largest = started(), 0.03, ROBOT.effort_rate_limit * PERIOD * (1.0 + 1e-9)
+    before = gate.tick(9 * PERIOD, 9 * PERIOD).effort
+    for k in range(10, 30):
+        stamp_s = k * PERIOD - (delay_s if k < 20 else 0.0)
+        gate.on_state(REST, stamp_s, k * PERIOD)
+        gate.on_command(ROBOT.effort_limit * (-1) ** k, stamp_s, k * PERIOD)
+        effort = gate.tick(gate.time_now_s(k * PERIOD), k * PERIOD).effort
+        assert np.all(np.abs(effort - before) <= largest)
+        before = effort
+
+
 def test_effort_limit_clips_and_counts() -> None:
     gate = started()
     decisions = run(gate, 10 * PERIOD, 20, command=10 * ROBOT.effort_limit)

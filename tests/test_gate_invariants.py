@@ -257,7 +257,6 @@ def test_no_short_sequence_breaks_an_invariant(name: str) -> None:
         ("_clip", lambda gate, wanted, dt_s: (wanted, False)),
         ("_age_text", lambda gate, *arguments: None),
         ("_may_pass", lambda gate: True),
-        ("_passed_s", lambda gate, now_s: 0.05),
         ("_command_problem", lambda gate, *arguments: None),
         ("_admits", lambda gate, *arguments: True),
         ("_brake", lambda gate, no_state: setattr(gate, "_state", GateState.BLIND)),
@@ -273,6 +272,11 @@ def test_the_search_finds_a_gate_that_is_broken(monkeypatch: pytest.MonkeyPatch,
             return True
 
     assert any(broken(seed) for seed in range(10))
+
+
+def test_the_search_finds_a_gate_whose_clocks_run_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metarl_robot.safety.gate._Clock.passed_s", lambda clock, now_s: 0.05)
+    assert any(searched(ROBOTS["planar2"], seed, 0.1, seed % 2 == 0).gate.violations for seed in range(10))
 
 
 def test_the_watch_sees_what_is_not_finite_beyond_a_limit_or_too_fast() -> None:

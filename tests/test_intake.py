@@ -179,6 +179,20 @@ def test_an_arm_that_runs_away_is_no_leap_as_its_velocity_says_so(rate_hz: float
         assert intake.offer(State(q, v), 10.0 + k / rate_hz, 0.0) is None
 
 
+@given(
+    index=st.integers(0, 6), size=st.floats(5.0, 400.0), sign=st.sampled_from([-1.0, 1.0]), share=st.floats(0.05, 0.3)
+)
+def test_spikes_of_a_velocity_are_refused_and_the_states_between_them_are_not(
+    index: int, size: float, sign: float, share: float
+) -> None:
+    intake, rng = StateIntake(PANDA), np.random.default_rng(index)
+    for k in range(100):
+        spiked = k > 20 and rng.random() < share
+        v = sign * size * PANDA.velocity_limit * (np.arange(7) == index) * spiked + rng.normal(0.0, 1e-3, 7)
+        problem = intake.offer(State(PANDA.home, v), 10.0 + 0.005 * k, 0.0)
+        assert problem is (Rejection.POSITION_JUMPED if spiked else None)
+
+
 @pytest.mark.parametrize("name", ["panda", "x500"])
 @pytest.mark.parametrize("back_s", [10.0, 0.1])
 def test_time_that_goes_back_heals_within_twelve_states(name: str, back_s: float) -> None:

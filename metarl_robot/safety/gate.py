@@ -26,9 +26,9 @@ controller) while it is WAITING or latched and the previous source has been sile
 Lockstep with a simulation: the stamps are the only clock, and `tick` gets no steady time.
 
 gate_invariants.py states and checks the invariants for any input. Efforts change by no more than the effort rate
-times the time passed by the clock of `tick`. That clock counts forwards only: no time passes if it stands still, goes
-back, is not a number or leaps by more than `LEAP_S`. The credit starts at one control period and never exceeds the
-larger of that and the last tick.
+times the time passed, by the stamps' clock and by the steady clock: stamps run ahead when delayed states catch up.
+Each clock counts forwards only: no time passes if it stands still, goes back, is not a number or leaps by more than
+`LEAP_S`. The credit starts at one control period and never exceeds the larger of that and the last tick.
 """
 
 from __future__ import annotations
@@ -100,6 +100,31 @@ class _Timed(Protocol):
     def received_s(self) -> float: ...
 
 
+class _Clock:
+    """A clock that counts forwards only; see the module's docstring. elapsed_s: the sum, leaps included [s]."""
+
+    def __init__(self) -> None:
+        self._last_s: float | None = None
+        self.elapsed_s = 0.0
+
+    def restart(self) -> None:
+        """The time base has changed: the next time follows on the last one."""
+        self._last_s = None
+
+    def passed_s(self, now_s: float) -> float:
+        """Time since the call before, at most MAX_TICK_S [s]."""
+        if not isfinite(now_s):
+            return 0.0
+        last_s = now_s if self._last_s is None else self._last_s
+        dt_s = max(now_s - last_s, 0.0)
+        self.elapsed_s += min(dt_s, _LONGEST_S)
+        if abs(now_s - last_s) > LEAP_S:
+            self._last_s = now_s
+            return 0.0
+        self._last_s = max(now_s, last_s)
+        return min(dt_s, MAX_TICK_S)
+
+
 @dataclass(frozen=True)
 class _Command:
     effort: Array
@@ -135,14 +160,13 @@ class Gate:
         self._command: _Command | None = None
         self.source: str | None = None  # of the newest accepted command
         self._sent: Array | None = None
-        # unused time of the effort rate; bounded, so that a burst of ticks gains nothing
-        self._credit_s = robot.control_period_s
-        self._elapsed_s = 0.0  # by the clock of `tick`, forwards only; the clock of the next times
+        self._stamps, self._steady = _Clock(), _Clock()
+        # unused time of the effort rate by each clock; bounded, so that a burst of ticks gains nothing
+        self._credits_s = np.full(2, robot.control_period_s)
         self._saturation = 0.0
         self._series_s: float | None = None  # start of the present series of stops
         self._passing_since_s = 0.0
         self._good_since_s: float | None = None
-        self._time_s: float | None = None
         self._answered_s: float | None = None
         self._epoch = 0
 
@@ -279,32 +303,21 @@ class Gate:
     def tick(self, now_s: float, steady_s: float | None = None) -> Decision:
         """Decide what to send at `now_s` (the stamps' clock). steady_s: None where the stamps are the only clock."""
         if self.states.epoch != self._epoch:
-            self._epoch, self._command, self._time_s = self.states.epoch, None, None
+            self._epoch, self._command = self.states.epoch, None
+            self._stamps.restart()
             self._series_s = self._good_since_s = None
-        dt_s = self._passed_s(now_s)
+        dt_s = self._stamps.passed_s(now_s)
+        steady_dt_s = dt_s if steady_s is None else self._steady.passed_s(steady_s)
         self._transition(now_s, steady_s)
         wanted = self._wanted(now_s, steady_s, dt_s)
         if wanted is None:
             return Decision(now_s, None, self._state, False, self._latched, self._reason, self._stamp_s())
-        effort, limited = self._clip(wanted, dt_s)
+        effort, limited = self._clip(wanted, np.array([dt_s, steady_dt_s]))
         self._remember(effort, dt_s)
         off = self._state is not GateState.PASSING and self._law.off
         if off:
             effort, limited = np.zeros_like(effort), False
         return Decision(now_s, effort.copy(), self._state, limited, self._latched, self._reason, self._stamp_s(), off)
-
-    def _passed_s(self, now_s: float) -> float:
-        """Time since the previous tick, at most MAX_TICK_S; see the module's docstring."""
-        if not isfinite(now_s):
-            return 0.0
-        last_s = now_s if self._time_s is None else self._time_s
-        dt_s = max(now_s - last_s, 0.0)
-        self._elapsed_s += min(dt_s, _LONGEST_S)
-        if abs(now_s - last_s) > LEAP_S:
-            self._time_s = now_s
-            return 0.0
-        self._time_s = max(now_s, last_s)
-        return min(dt_s, MAX_TICK_S)
 
     def _stamp_s(self) -> float | None:
         """Stamp for `Decision`; keeps the previous one if a new time base discarded its message."""
@@ -319,7 +332,7 @@ class Gate:
         if no_state or no_command or danger:
             self._good_since_s = None
         elif self._good_since_s is None:
-            self._good_since_s = self._elapsed_s
+            self._good_since_s = self._stamps.elapsed_s
         if self._state is GateState.PASSING:
             cause = "estop" if self._estopped else danger.cause if danger else "state" if no_state else "command"
             reason = self._estop_reason if self._estopped else danger.reason if danger else no_state or no_command
@@ -327,9 +340,9 @@ class Gate:
                 return
             self._stop(cause, reason, latch=danger is not None)
         if self._state is not GateState.WAITING and self._series_s is not None and not self._latched:
-            self._latched = self._elapsed_s - self._series_s > self.config.auto_resume_s
+            self._latched = self._stamps.elapsed_s - self._series_s > self.config.auto_resume_s
         if self._may_pass():
-            self._state, self._reason, self._passing_since_s = GateState.PASSING, "", self._elapsed_s
+            self._state, self._reason, self._passing_since_s = GateState.PASSING, "", self._stamps.elapsed_s
             self._law.release()
         elif self._state is not GateState.WAITING:
             self._brake(no_state)
@@ -337,13 +350,13 @@ class Gate:
     def _may_pass(self) -> bool:
         if self._latched or self._good_since_s is None:
             return False
-        good_s = self._elapsed_s - self._good_since_s
+        good_s = self._stamps.elapsed_s - self._good_since_s
         return self._state is GateState.WAITING or self._series_s is None or good_s >= RESUME_STREAK_S
 
     def _stop(self, cause: str, reason: str, latch: bool) -> None:
-        passed_s = self._elapsed_s - self._passing_since_s
+        passed_s = self._stamps.elapsed_s - self._passing_since_s
         if self._series_s is None or passed_s > self.config.auto_resume_s:
-            self._series_s = self._elapsed_s
+            self._series_s = self._stamps.elapsed_s
         self._reason, self._state = reason, GateState.BLIND  # until a state is available
         self._latched = self._latched or latch or self.config.auto_resume_s == 0.0
         if cause != "estop":  # `estop` counted it
@@ -377,7 +390,7 @@ class Gate:
             return None
         return newest.inertial
 
-    def _clip(self, wanted: Array, dt_s: float) -> tuple[Array, bool]:
+    def _clip(self, wanted: Array, dts_s: Array) -> tuple[Array, bool]:
         """Nearest effort within the limits and the effort rate; returns (effort, whether it was limited).
 
         The last effort is within the limits, so the interval allowed by the rate around it overlaps them. An effort
@@ -390,11 +403,12 @@ class Gate:
         effort, fast = within, False
         if last is not None:
             last = np.clip(last, lower, upper)
-            self._credit_s = min(self._credit_s + dt_s, max(dt_s, self.robot.control_period_s))
-            step = self.robot.effort_rate_limit * self._credit_s
+            period_s = self.robot.control_period_s
+            self._credits_s = np.minimum(self._credits_s + dts_s, np.maximum(dts_s, period_s))
+            step = self.robot.effort_rate_limit * self._credits_s.min()
             effort, fast = clip_effort(within, np.maximum(last - step, lower), np.minimum(last + step, upper))
             used_s = float(np.max(np.abs(effort - last) / self.robot.effort_rate_limit))
-            self._credit_s = max(self._credit_s - used_s, 0.0)
+            self._credits_s = np.maximum(self._credits_s - used_s, 0.0)
         self.counts["effort_limited"] += over
         self.counts["rate_limited"] += fast
         return effort, over or fast

@@ -7,8 +7,8 @@ For each tick that sends an effort:
     limits       effort_lower <= effort <= effort_limit; exactly 0 where the law has switched the actuators off
     rate         over any window of ticks, each channel changes by at most
                  effort_rate_limit * (time passed + one control period).
-                 Time passed: by the clock of `tick`, forwards only, at most MAX_TICK_S a tick. A leap by more than
-                 LEAP_S, a change of the time base and a time that is not a number count as none
+                 Time passed: by the stamps' clock and by the steady clock, forwards only, at most MAX_TICK_S a tick. A
+                 leap by more than LEAP_S, a change of the time base and a time that is not a number count as none
     fresh        PASSING: an accepted command and an accepted state, each no older than its timeout by either clock
                  and at most `future_tolerance_s` ahead. Otherwise the gate stops (BRAKING, HOLDING, BLIND) or has
                  not begun (WAITING)
@@ -90,7 +90,7 @@ class WatchedGate:
         self.gate = Gate(robot, config)
         self.violations: list[str] = []
         self.ticks = 0
-        self._efforts = EffortWatch(robot)
+        self._by_stamps, self._by_steady = EffortWatch(robot), EffortWatch(robot)
         self._state: tuple[float, float] | None = None  # stamp and arrival of the newest accepted state
         self._command: tuple[float, float] | None = None
         self._effort: Array | None = None  # of that command
@@ -156,9 +156,13 @@ class WatchedGate:
         new_base = self.gate.states.epoch != self._epoch
         if new_base:
             self._epoch, self._command = self.gate.states.epoch, None
-        self._efforts.time(now_s, new_base)
+        self._by_stamps.time(now_s, new_base)
+        self._by_steady.time(now_s if steady_s is None else steady_s, new_base and steady_s is None)
         decision = self.gate.tick(now_s, steady_s)
-        found = [] if decision.effort is None else self._efforts.sent(decision.effort, decision.off)
+        found = []
+        if decision.effort is not None:
+            watches = (self._by_stamps, self._by_steady)
+            found = [words for watch in watches for words in watch.sent(decision.effort, decision.off)]
         found += [*self._latch_problem(decision), *self._origin_problem(decision)]
         if decision.state is GateState.PASSING:
             found += self._age_problem(now_s, steady_s)

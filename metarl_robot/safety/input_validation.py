@@ -11,6 +11,9 @@ Positions. A position is refused if it is further from the last one than the rob
     a joint         max(SPEED_RATIO × velocity limit, both measured speeds) × (time since + JUMP_S)
     a floating base JUMP_M and an acceleration of JUMP_M_S2, from the position extrapolated with the last velocity
 
+The same holds for a joint's velocity that changes by more than 2 SPEED_RATIO × velocity limit: no impact does that,
+but a spike of a sensor does, and the brakes would answer it with full effort.
+
 A new position is accepted when `RELOCATED_COUNT` positions in a row agree with each other and span
 `RELOCATED_PERIODS` periods of the states before (a robot that was reset, odometry that relocalised); `epoch`
 increments. A second publisher that alternates with the first never satisfies this, at any rate. Before
@@ -280,6 +283,8 @@ def joints_follow(fastest: Array, near: Array, before: State, state: State, elap
 
     fastest: (dof,) SPEED_RATIO times the velocity limit. near: (dof,) distance that is always allowed.
     """
+    if not (np.abs(state.v - before.v) <= 2.0 * fastest).all():
+        return False
     moved = np.abs(state.q - before.q)
     if (moved <= near).all():
         return True

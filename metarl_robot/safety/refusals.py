@@ -45,7 +45,7 @@ ADVICE = {
     Rejection.NOT_FINITE: "values are NaN or infinite",
     Rejection.IMPLAUSIBLE: "values above 1000 (units must be m, rad, m/s, rad/s)",
     Rejection.NOT_NORMALISED: "quaternions are not of unit length (all zeros: the driver does not set them)",
-    Rejection.POSITION_JUMPED: "positions leap further than the robot can move:"
+    Rejection.POSITION_JUMPED: "positions or velocities leap further than the robot can move:"
     " does a second publisher send states of this robot?",
     Rejection.FROZEN: "position and velocity repeat bit for bit though the robot moves:"
     " does the driver send its last sample again?",
