@@ -71,6 +71,8 @@ class GateNodeParameters(StateParameters):
 class GateNode(ManagedNode):
     """The gate's shell; see the module's docstring."""
 
+    GIVE_UP_AFTER = 0  # never: without its callbacks the gate would be blind
+
     def __init__(self) -> None:
         super().__init__("gate")
         self._own = self.parameters.declare(GateNodeParameters, on_change=self._on_parameters)

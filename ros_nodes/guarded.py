@@ -10,7 +10,7 @@ A guard sorts errors into three classes:
                  gate then stops the robot
 
 A callback that fails `GIVE_UP_AFTER` times in a row is disabled until the node is configured again, so that a node
-that cannot work reports it and stops.
+that cannot work reports it and stops. 0: never.
 """
 
 from __future__ import annotations
