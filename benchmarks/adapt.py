@@ -37,12 +37,12 @@ RIVALS: dict[str, tuple[tuple[str, str, dict[str, Any]], ...]] = {
 """Adapters by name: the controller each belongs to, and the changes of its configuration."""
 PEER = "same filter in numpy"
 REMARKS = (
-    "Samples are those of a closed loop (state, command, interval) with a payload picked up half-way; every adapter "
-    "gets the same.",
-    "last_layer's peer is its own reference implementation: one step of the same Kalman filter in plain numpy, on the "
-    "same features.",
-    "In doubt, at the start and after a surprise, every hypothesis takes each sample in: those updates are within the "
-    "p99, and their times are below the row.",
+    "Samples (state, command, interval) come from a closed loop in which a payload is picked up half-way. Every "
+    "adapter gets the same samples.",
+    "The peer of last_layer is its own reference implementation: one step of the same Kalman filter in plain numpy, "
+    "on the same features.",
+    "At the start and after a detected change, every hypothesis processes each sample. These updates are part of the "
+    "p99; the line below the row gives their times.",
 )
 
 
@@ -76,12 +76,12 @@ def _rows(robot: Robot, scenario: str, count: int, repetitions: int) -> list[Row
     settled = {name: 1e6 * times[name].reshape(-1, count)[:, ~doubted] for name in ("last_layer", PEER)}
     in_doubt = {name: 1e6 * times[name].reshape(-1, count)[:, doubted] for name in ("last_layer", PEER)}
     details = {
-        "in no doubt, median [µs]": float(np.median(settled["last_layer"])),
-        "in no doubt, p99 [µs]": float(np.percentile(settled["last_layer"], 99)),
-        "in doubt, median [µs]": float(np.median(in_doubt["last_layer"])),
-        "in doubt, longest [µs]": float(np.median(in_doubt["last_layer"].max(axis=1))),
-        "peer in doubt, median [µs]": float(np.median(in_doubt[PEER])),
-        "peer in doubt, longest [µs]": float(np.median(in_doubt[PEER].max(axis=1))),
+        "no change suspected, median [µs]": float(np.median(settled["last_layer"])),
+        "no change suspected, p99 [µs]": float(np.percentile(settled["last_layer"], 99)),
+        "change suspected, median [µs]": float(np.median(in_doubt["last_layer"])),
+        "change suspected, longest [µs]": float(np.median(in_doubt["last_layer"].max(axis=1))),
+        "change suspected (peer), median [µs]": float(np.median(in_doubt[PEER])),
+        "change suspected (peer), longest [µs]": float(np.median(in_doubt[PEER].max(axis=1))),
     }
     first = against(f"{robot.name}, last_layer", times["last_layer"], PEER, times[PEER], same, details=details)
     return [first, *(alone(f"{robot.name}, {name}", times[name]) for name in rivals)]

@@ -43,11 +43,12 @@ _QUICK_SETTLING_S, _QUICK_MEASURED_S = 1.0, 3.0
 _NODES = ("plant", "mpc", "gate", "reference")
 _TICKS_S = 1.0 / os.sysconf("SC_CLK_TCK")
 _REMARKS = (
-    "Ratio: one period over the median latency. Missed: share of periods at whose end the answer to their state was "
-    "not there. CPU: of one core, over the measured seconds. Stops: times that the gate took over.",
-    "First row: a loop that only sleeps until the next period, by how much it wakes late: no loop of nodes on this "
-    "machine can do better.",
-    "Adaptation is on with meta_mpc. Nothing is recorded; /diagnostics and all other topics are published as always.",
+    "Ratio: one period over the median latency. Missed: share of periods at the end of which the command for their "
+    "state had not arrived. CPU: of one core, over the measured seconds. Stops: number of times that the gate took "
+    "control.",
+    "First row: wake-up delay of a loop that only sleeps until the next period; no loop of nodes on this machine can "
+    "be faster.",
+    "meta_mpc runs with adaptation. Nothing is recorded; /diagnostics and all other topics are published as usual.",
 )
 
 

@@ -60,7 +60,7 @@ def run(report: Report, quick: bool) -> Benchmark:
     return Benchmark(
         "scale",
         tuple(rows),
-        ("Steps are whole control steps: reference sampled, plan optimised, command limited.",),
+        ("A step is a whole control step: it samples the reference, optimises the plan and limits the command.",),
         tuple(curves),
     )
 

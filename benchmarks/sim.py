@@ -45,13 +45,13 @@ _LOOP_SHARE = 10  # the plain loop runs this many times fewer worlds
 _SEED = 4
 _BATCH, _ROLLOUT, _LOOP = "mujoco.batch, raw", "mujoco.rollout, raw", "plain Python loop"
 _REMARKS = (
-    "Times are of 1000 physics steps of one world. Against an engine, the ratio is the share of its speed that is left "
-    "when tasks and motions are drawn, delays, sensors and (x500) motors, air and wind are simulated, a controller is "
-    "evaluated and everything is logged. Under Python MuJoCo reads the clock dozens of times a step to profile itself: "
-    "the engines do, as they come; ours and the loop do not.",
-    "The same answer: all worlds' last positions and velocities (norm). The engines are given the very forces that "
-    "ours gave to MuJoCo at each physics step, in one call; the plain loop plays the commands that ours logged (in "
-    "single precision) and draws nothing.",
+    "Times are of 1000 physics steps of one world. Against an engine, the ratio is the remaining share of its speed "
+    "after drawing tasks and motions, simulating delays, sensors and (x500) motors, air and wind, evaluating a "
+    "controller, and logging everything. From Python, MuJoCo reads the clock dozens of times a step for its own "
+    "profiling; this is on (the default) for the engines, and off for ours and the plain loop.",
+    "Same answer: final positions and velocities of all worlds (norm). The engines get the forces that ours gave to "
+    "MuJoCo at each physics step, in one call. The plain loop replays the commands that ours logged (in single "
+    "precision), and draws nothing.",
 )
 
 

@@ -36,14 +36,15 @@ OURS = "ours"
 
 REMARKS = (
     f"{TASKS} tasks, {SUPPORT} + {QUERIES} samples, one inner step, {INPUTS} inputs, {OUTPUTS} outputs, float32. A "
-    "step is the outer loss, its exact second-order gradient by all weights, and Adam (PyTorch's, fused) on them; the "
-    "inner step size is fixed, alike for all.",
-    "The answer compared is the outer gradient: 2-norm over all weights of the difference to that of the torch.func "
-    "version in float64, relative to it.",
-    "All processors for everyone, ours through numpy, the peers through torch; denormal numbers are flushed. TorchOpt "
-    "runs in its documented pattern (MetaSGD, task by task) and, with its functional optimiser, under vmap.",
-    "Rates: float32 products of numpy, large squares and the shapes of the very products with weights that one step of "
-    "ours has.",
+    "step computes the outer loss and its exact second-order gradient by all weights, and applies PyTorch's fused "
+    "Adam. The inner step size is fixed and the same for all.",
+    "The compared answer is the outer gradient: relative 2-norm, over all weights, of its difference from the "
+    "torch.func version in float64.",
+    "All contestants may use all processors, ours through numpy, the peers through torch. Denormal numbers are "
+    "flushed to zero. TorchOpt runs in its documented pattern (MetaSGD, task by task), and with its functional "
+    "optimiser under vmap.",
+    "Rates: numpy's float32 products of large squares, and of the shapes of all products with weights in one of our "
+    "steps.",
 )
 
 

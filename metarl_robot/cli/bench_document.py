@@ -24,9 +24,9 @@ def _document(records: list[dict[str, Any]], folder: Path) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in first["versions"].items())
     head = (
         "# Benchmarks\n\n"
-        "Written by `make bench`; do not edit. Ours and the peer ran in turns, in one run: the ratios (peer / ours, "
-        "medians) are what to read,\nthe times are this machine's. Before anything is timed, both are shown to give "
-        f"the same answer.\n\nMachine: {first['machine']}. Date: {first['date']}. Versions: {versions}.\n"
+        "Written by `make bench`; do not edit. Ours and the peer ran in turns, in one run. Compare the ratios (peer / "
+        "ours, medians);\nthe times depend on the machine. Before the timing, both are shown to give the same answer."
+        f"\n\nMachine: {first['machine']}. Date: {first['date']}. Versions: {versions}.\n"
     )
     return "\n".join([head, *(_section(record, folder) for record in records)])
 

@@ -11,26 +11,26 @@ from metarl_robot.cli.fault_tables import COLUMNS, LONG_COLUMNS, cells, long_tex
 
 _HEAD = """# Reliability under faults
 
-Written by `metarl faults --resume --write docs/RELIABILITY.md`; do not edit. Every fault is
-drawn from a seed: onset, length, size and target differ from run to run. Measured is what the
-plant received, on its side.
+Written by `metarl faults --resume --write docs/RELIABILITY.md`; do not edit. A seed determines the
+onset, length, size and target of each fault, so they differ from run to run. The commands are
+measured where the plant receives them.
 
-Unsafe is a run in which a command reached the plant that
+A run is unsafe when a command reached the plant that
 
 - was not finite,
 - was beyond an effort limit (effort / limit > 1; exact zeros are "off"),
 - changed faster than `effort_rate_limit` allows (rate / limit > 1: the largest change over any
-  interval, divided by what the limit allows in that interval and one control period more, which
-  is the tolerance; two between real processes),
-- acted although it was older than `command_timeout_s` and one period (where the gate was gone:
-  than the last hop's `command_deadline_s`), or
-- came from a stranger;
+  interval, divided by the change that the limit allows in that interval plus a tolerance of one
+  control period; two between real processes),
+- acted although it was older than `command_timeout_s` plus one period (after the end of the gate:
+  older than the last hop's `command_deadline_s`), or
+- came from an unknown publisher;
 
-or in which a process ended that was not killed, or an error came out of a part that must not
-raise any. *Normal again*: commands pass and the error is at most twice that before the fault (or
+or when a process ended that was not killed, or when a part raised an error that it must not
+raise. *Normal again*: commands pass, and the error is at most twice the error before the fault (or
 5 mm, 50 mm in flight). *Crashed*: touched the ground faster than 1.5 m/s or tilted by more than 46°. *Too fast*:
-runs with a joint, a speed or a rate beyond its limit. Such harm is not an unsafe command: a
-sensor that lies can lead a robot astray by commands that are all within limits.
+runs with a joint, a speed or a rate beyond its limit. These harms do not count as unsafe commands:
+a wrong sensor can cause them although all commands are within limits.
 """
 
 
