@@ -16,18 +16,16 @@ from metarl_robot.core.signals import Setpoints
 from metarl_robot.robots.arm.trajectories import (
     EXCITATION,
     TRACKING,
-    Hold,
     MultiSine,
     Shifted,
-    Spline,
     Waypoints,
     check_reference,
-    from_points,
     random_excitation,
     random_moves,
     random_sines,
     random_tracking,
 )
+from metarl_robot.trajectories.splines import Hold, Spline, from_points
 
 RNG = np.random.default_rng(0)
 TIMES = np.array([0.0, 0.7, 1.5, 2.0, 3.0])

@@ -7,7 +7,7 @@ the measurement errors of consecutive samples are correlated, and only whoever e
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +64,14 @@ class Adapter(Protocol):
 
     def estimate(self, measured: State) -> State:
         """The adapter's estimate of the present state, or `measured` if it has none."""
+        ...
+
+
+class TruthfulAdapter(Adapter, Protocol):
+    """An adapter that knows the true physics; simulation only."""
+
+    def observe(self, truth: Any) -> None:
+        """`truth`: the simulation's task."""
         ...
 
 

@@ -34,8 +34,8 @@ from metarl_robot.core.coordinates import coordinates
 from metarl_robot.core.errors import MetaRLError, SignalError, shown
 from metarl_robot.core.robot import MODELS_DIR, Robot, load_robot
 from metarl_robot.core.tables import NANOSECONDS, Table, table_of
-from metarl_robot.robots.arm.trajectories import from_points
 from metarl_robot.sim.kinds import simulation
+from metarl_robot.trajectories.splines import from_points
 
 _TRUTH, _SETPOINT, _STEP, _CONTEXT, _DIAGNOSTICS = (
     "/plant/truth",

@@ -12,10 +12,10 @@ import numpy as np
 from metarl_robot.cli.runlog import Array, Event, Payload, RunLog
 from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.core.signals import Status
-from metarl_robot.robots.arm.trajectories import Hold
 from metarl_robot.sim.episode import EpisodeResult, Log, score
 from metarl_robot.sim.kinds import simulation
 from metarl_robot.sim.scenario import Scenario
+from metarl_robot.trajectories.splines import Hold
 
 _EARLY_S = 1.0
 _STAGE_S = 5.0  # errors after a change count for this time

@@ -15,10 +15,10 @@ from metarl_robot.core.errors import UnknownNameError
 from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.core.signals import Reference, State, Status
 from metarl_robot.robots.arm.mpc import ArmMPC
-from metarl_robot.robots.arm.trajectories import Hold
 from metarl_robot.sim.arm.plant import ArmPlant
 from metarl_robot.sim.arm.task import Task, nominal_task
 from metarl_robot.sim.payload import Payload
+from metarl_robot.trajectories.splines import Hold
 
 CONTROLLERS = ("pid", "computed_torque", "nominal_mpc", "offset_free_mpc")
 

@@ -13,7 +13,6 @@ from trajectory_msgs.msg import JointTrajectory
 from metarl_robot.core.errors import SignalError
 from metarl_robot.core.signals import Context
 from metarl_robot.core.tables import Table, table_of
-from metarl_robot.robots.arm.trajectories import from_points
 from metarl_robot.ros_nodes.convert import (
     JointOrder,
     NamesError,
@@ -31,6 +30,7 @@ from metarl_robot.ros_nodes.convert import (
 from metarl_robot.ros_nodes.message_schema import SchemaError, message_definition
 from metarl_robot.sim.payload import Payload
 from metarl_robot.trajectories.flat_outputs import Outputs
+from metarl_robot.trajectories.splines import from_points
 
 NAMES = ("a", "b", "c")
 

@@ -12,13 +12,13 @@ from metarl_robot.control.factory import make_controller
 from metarl_robot.core.robot import load_robot
 from metarl_robot.core.signals import Command, Context, Reference, State, Status
 from metarl_robot.robots.arm.dynamics import ArmDynamics
-from metarl_robot.robots.arm.trajectories import Hold
 from metarl_robot.sim.arm.geometry import end_effector_positions
 from metarl_robot.sim.arm.suites import scenario
 from metarl_robot.sim.arm.task import Task, nominal_task
 from metarl_robot.sim.episode import Log, run_episode, score
 from metarl_robot.sim.payload import Payload
 from metarl_robot.sim.scenario import Scenario
+from metarl_robot.trajectories.splines import Hold
 
 PLANAR = load_robot("planar2")
 

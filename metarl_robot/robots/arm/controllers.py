@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from pydantic import Field
 
-from metarl_robot.adaptation.base import Adapter
+from metarl_robot.adaptation.base import TruthfulAdapter
 from metarl_robot.adaptation.factory import bare_adapter
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.control.base import ControllerSpec
@@ -24,13 +24,6 @@ from metarl_robot.core.errors import MetaRLError
 from metarl_robot.core.robot import Robot
 from metarl_robot.robots.arm.dynamics import ArmDynamics
 from metarl_robot.robots.arm.mpc import ArmMPC, MPCConfig
-
-
-class TruthfulAdapter(Adapter, Protocol):
-    """An adapter that can be told the physics."""
-
-    def observe(self, truth: Any) -> None: ...
-
 
 OracleFactory = Callable[[Robot, ArmDynamics, AdapterTuning], TruthfulAdapter]
 

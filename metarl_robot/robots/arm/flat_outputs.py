@@ -10,17 +10,9 @@ from numpy.typing import NDArray
 
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import Reference, Setpoints, State
-from metarl_robot.robots.arm.trajectories import (
-    Hold,
-    Spline,
-    braked,
-    check_reference,
-    from_points,
-    random_excitation,
-    random_tracking,
-    stop,
-)
+from metarl_robot.robots.arm.trajectories import braked, check_reference, random_excitation, random_tracking, stop
 from metarl_robot.trajectories.flat_outputs import Outputs, check_motion
+from metarl_robot.trajectories.splines import Hold, Spline, from_points
 
 Array = NDArray[np.float64]
 

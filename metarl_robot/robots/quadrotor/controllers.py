@@ -15,13 +15,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from metarl_robot.adaptation.base import Adapter
+from metarl_robot.adaptation.base import Adapter, TruthfulAdapter
 from metarl_robot.adaptation.factory import bare_adapter
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.control.base import ControllerSpec
 from metarl_robot.core.checkpoint import default_checkpoint, load_checkpoint
 from metarl_robot.core.errors import MetaRLError
-from metarl_robot.robots.arm.controllers import TruthfulAdapter
 from metarl_robot.robots.quadrotor.description import Quadrotor
 from metarl_robot.robots.quadrotor.dynamics import QuadrotorDynamics
 from metarl_robot.robots.quadrotor.mpc import FlightMPC, FlightMPCConfig

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from metarl_robot.core import rotation
 from metarl_robot.core.errors import SignalError
 from metarl_robot.core.signals import State
-from metarl_robot.robots.arm.trajectories import Spline, check_times, from_points
 from metarl_robot.robots.quadrotor.description import Quadrotor
 from metarl_robot.robots.quadrotor.flatness import FlatPoints, FlatTrajectory
 from metarl_robot.robots.quadrotor.random_trajectories import random_flight
@@ -30,6 +29,7 @@ from metarl_robot.robots.quadrotor.trajectories import Circle, FigureEight, Flat
 from metarl_robot.robots.quadrotor.trajectory_limits import check_flight, slowed
 from metarl_robot.trajectories.flat_outputs import Outputs, check_motion
 from metarl_robot.trajectories.polynomials import Polynomials
+from metarl_robot.trajectories.splines import Spline, check_times, from_points
 
 Array = NDArray[np.float64]
 
