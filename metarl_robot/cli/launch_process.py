@@ -267,8 +267,9 @@ class Launch:
 
     def _read(self, name: str, popen: subprocess.Popen[str]) -> None:
         if popen.stdout is not None:
-            for line in popen.stdout:
-                self._emit(name, line.rstrip("\n"))
+            with popen.stdout:
+                for line in popen.stdout:
+                    self._emit(name, line.rstrip("\n"))
 
     def _command(self, spec: NodeSpec, number: int) -> tuple[str, ...]:
         words = [*executable_of(spec.package, spec.executable), *shlex.split(spec.arguments), "--ros-args"]
