@@ -81,7 +81,7 @@ def train_variant(lessons: Lessons, data: DataSet, config: TrainConfig) -> Check
     """Train one variant; returns its weights in memory."""
     groups = lessons.groups if "all" in config.groups else config.groups
     learner = LastLayerLearner(
-        lessons.experience(data, groups), lessons.velocity_scale, lessons.force_scale / lessons.unit, config
+        lessons.training_data(data, groups), lessons.velocity_scale, lessons.force_scale / lessons.unit, config
     )
     with tempfile.TemporaryDirectory() as folder:
         fit(learner, config, Path(folder) / "variant.state", "")

@@ -36,7 +36,7 @@ from metarl_robot.control.base import Controller
 from metarl_robot.control.bumpless_transfer import Handover
 from metarl_robot.control.factory import config_type, controller_names, load_config, load_configs, make_controller
 from metarl_robot.core.errors import MetaRLError, SignalError, UnknownNameError
-from metarl_robot.core.robot import Robot, load_robot
+from metarl_robot.core.robot import Robot, load_robot, named
 from metarl_robot.core.signals import Command, Context, State
 from metarl_robot.core.tables import NANOSECONDS, Table, table_of
 from metarl_robot.ros_nodes import reference_status, topics
@@ -61,7 +61,7 @@ from metarl_robot.trajectories.flat_outputs import course_of
 from metarl_robot.trajectories.reference_manager import ReferenceKeeper
 
 if TYPE_CHECKING:
-    from metarl_robot.robots.arm.dynamics import ArmDynamics
+    from metarl_robot.dynamics.protocols import JointDynamics
 
 Array = NDArray[np.float64]
 
@@ -234,12 +234,11 @@ class MpcNode(ManagedNode):
     def _checkpoint(self) -> Path | None:
         return Path(self._own.checkpoint) if self._own.checkpoint else None
 
-    def _make_gravity(self) -> ArmDynamics | None:
+    def _make_gravity(self) -> JointDynamics | None:
         if self._own.effort_includes_gravity or self._robot.floating:
             return None
-        from metarl_robot.robots.arm.dynamics import ArmDynamics
-
-        return ArmDynamics(self._robot)
+        dynamics: JointDynamics = named(self._robot.dynamics)(self._robot)
+        return dynamics
 
     # The control step.
 

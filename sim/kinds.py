@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from metarl_robot.adaptation.training_data import ResidualSeries, TrainingData
 from metarl_robot.core.robot import Robot, kind_of, named
 from metarl_robot.core.signals import Reference, State
 from metarl_robot.sim.scenario import Scenario, Task
@@ -102,11 +104,12 @@ class RolloutMaker(Protocol):
 class Lessons(Protocol):
     """Data of one kind of robot in the form that learning takes it.
 
-    dynamics: nominal. groups: of raw features. ranges: what tasks for learning are drawn from.
-    velocity_scale, force_scale: (dof,) what velocities and residuals are compared with; unit: (dof,) of an Experience's
-    residuals [Nm, N].
+    adapters: those that can be trained. dynamics: nominal. groups: of raw features. ranges: what tasks for learning are
+    drawn from. velocity_scale, force_scale: (dof,) what velocities and residuals are compared with; unit: (dof,) of the
+    training data's residuals [Nm, N].
     """
 
+    adapters: tuple[str, ...]
     dynamics: Any
     groups: tuple[str, ...]
     ranges: Any
@@ -114,12 +117,21 @@ class Lessons(Protocol):
     force_scale: Array
     unit: Array
 
-    def experience(self, data: Any, groups: tuple[str, ...]) -> Any:
-        """A DataSet as metarl_robot.robots.arm.training_data.Experience, with those raw features."""
+    def training_data(self, data: Any, groups: tuple[str, ...]) -> TrainingData:
+        """A DataSet as training data, with those raw features."""
         ...
 
-    def truth(self, data: Any) -> Any:
+    def truth(self, data: Any) -> TrainingData:
         """Likewise, its residual that at the effort that acted."""
+        ...
+
+    def residual_series(
+        self, data: Any, progress: Callable[[int, int], None] | None = None
+    ) -> tuple[ResidualSeries, Array]:
+        """What MAML learns from, where `adapters` has it, and the scale (n,) of its network's output.
+
+        progress: called with (done, total).
+        """
         ...
 
     def told(self, data: Any, task: int) -> Array:

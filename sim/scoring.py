@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from metarl_robot.adaptation.base import Adapter
 from metarl_robot.adaptation.factory import make_adapter, maml_adapter
 from metarl_robot.adaptation.features import Xi
+from metarl_robot.adaptation.training_data import HISTORY, TrainingData
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.control.factory import load_config
 from metarl_robot.core.checkpoint import Checkpoint
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import State
-from metarl_robot.robots.arm.training_data import HISTORY, Experience
 from metarl_robot.sim.dataset import DataSet, collect
 from metarl_robot.sim.kinds import simulation
 
@@ -79,7 +79,7 @@ class PredictionTest:
         self._lessons = simulation(robot).lessons(self._horizon)
         self.dynamics, self.scale = self._lessons.dynamics, self._lessons.force_scale
         self._data: DataSet = collect(robot, tasks, seed, suite="heldout", ranges=self._lessons.ranges)
-        self._truth: Experience = self._lessons.truth(self._data)
+        self._truth: TrainingData = self._lessons.truth(self._data)
         room = self._truth.intervals - self._windows[-1] - self._horizon
         if room < 1:
             raise MetaRLError(f"prediction test: rollouts of {self._truth.intervals} intervals are too short")

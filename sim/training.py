@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.adaptation.factory import residual_meter
 from metarl_robot.core.checkpoint import Checkpoint, default_checkpoint, save_checkpoint
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.core.folder_lock import locked_folder
@@ -23,17 +22,12 @@ from metarl_robot.learning.models.config import TrainConfig
 from metarl_robot.learning.models.last_layer import LastLayerLearner
 from metarl_robot.learning.models.maml import METHODS, MamlLearner
 from metarl_robot.learning.models.train import Fit, Learner, Progress, fit
-from metarl_robot.robots.arm.dynamics import ArmDynamics
-from metarl_robot.robots.arm.residual_data import output_scale, residual_series
-from metarl_robot.robots.arm.training_data import experience
-from metarl_robot.sim.arm.rollouts import rollouts
 from metarl_robot.sim.dataset import DataSet, collect
 from metarl_robot.sim.kinds import simulation
 from metarl_robot.sim.scoring import prediction_scores
 
 Array = NDArray[np.float64]
 
-VELOCITY_NOISE_RAD_S = 0.005
 HORIZON_S = 0.5
 _CURVE_POINTS = 50
 _MAML_TASKS = 1000
@@ -83,8 +77,12 @@ def train(
 def _train(
     robot: Robot, config: TrainConfig, out: Path, resume: bool, progress: Progress | None, score_tasks: int
 ) -> TrainReport:
-    if config.adapter == "maml" and robot.kind != "arm":
-        raise MetaRLError(f"adapter 'maml' is trained for arms only; '{robot.name}' is a {robot.kind}: use last_layer")
+    trained = simulation(robot).lessons().adapters
+    if config.adapter not in trained:
+        raise MetaRLError(
+            f"adapter '{config.adapter}' is not trained for '{robot.name}', a {robot.kind}; "
+            f"allowed: {', '.join(trained)}"
+        )
     loop = _Loop(out, resume, progress)
     data = _data(robot, config, loop)
     made = {"last_layer": _train_last_layer, "maml": _train_maml}[config.adapter](robot, config, data, loop)
@@ -186,7 +184,7 @@ def _train_last_layer(robot: Robot, config: TrainConfig, data: DataSet, loop: _L
     lessons = simulation(robot).lessons()
     groups: tuple[str, ...] = lessons.groups if "all" in config.groups else config.groups
     learner = LastLayerLearner(
-        lessons.experience(data, groups), lessons.velocity_scale, lessons.force_scale / lessons.unit, config
+        lessons.training_data(data, groups), lessons.velocity_scale, lessons.force_scale / lessons.unit, config
     )
     done = loop.fit("learn", learner, config, data)
     tensors, names = learner.export()
@@ -196,12 +194,8 @@ def _train_last_layer(robot: Robot, config: TrainConfig, data: DataSet, loop: _L
 
 def _train_maml(robot: Robot, config: TrainConfig, data: DataSet, loop: _Loop) -> _Made:
     """Second order; and the rivals, first order and supervised, beside it in the same file for the tables."""
-    dynamics = ArmDynamics(robot)
-    measured = rollouts(robot, dynamics, data)
-    truth = experience(robot, dynamics, measured, ("latency",)).without_latency()
-    meter = residual_meter(robot, dynamics, VELOCITY_NOISE_RAD_S)
-    series = residual_series(robot, dynamics, meter, measured, truth, loop.note("observe"))
-    tensors = {"output_scale": output_scale(robot)}
+    series, output_scale = simulation(robot).lessons().residual_series(data, loop.note("observe"))
+    tensors = {"output_scale": output_scale}
     fits: dict[str, Fit] = {}
     for method in METHODS:
         learner = MamlLearner(series, round(HORIZON_S / robot.control_period_s), config, method)

@@ -19,7 +19,7 @@ from metarl_robot.adaptation.compiled_network import fast_network
 from metarl_robot.adaptation.features import FeatureGroup, FeatureMap
 from metarl_robot.adaptation.guard import GuardedAdapter
 from metarl_robot.adaptation.l1 import L1Adapter
-from metarl_robot.adaptation.maml import Layers, MamlAdapter, NetworkInputs, ResidualMeter
+from metarl_robot.adaptation.maml import Layers, MamlAdapter, ResidualMeter
 from metarl_robot.adaptation.momentum_filter import FilterTuning, Jump, MomentumFilter, Prior
 from metarl_robot.adaptation.network import Network
 from metarl_robot.adaptation.tuning import AdapterTuning
@@ -106,7 +106,7 @@ def maml_adapter(
         return Layers(*([checkpoint.tensors[f"{name}.{part}"] for name in names] for part in ("weight", "bias")))
 
     meter = residual_meter(robot, dynamics, tuning.velocity_noise_rad_s)
-    inputs, scale = NetworkInputs(robot, dynamics), checkpoint.tensors["output_scale"]
+    inputs, scale = parts(robot).network_inputs(robot, dynamics), checkpoint.tensors["output_scale"]
     return MamlAdapter(inputs, meter, layers("network"), layers("step"), scale, int(checkpoint.meta["inner_steps"]))
 
 

@@ -1,13 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Features in which the residual is linear: Δ(ξ; z) = Φ(ξ) z.
+"""Features in which the residual is linear: Δ(ξ; z) = Φ(ξ) z, ξ = (q, v, a, τ).
 
-ξ = (q, v, a, τ). Raw, physics-informed groups stand beside the learned one:
-
-    payload        Δ = -Y(q, v, a) π         ten inertial parameters at the payload site
-    friction       Δ = -c tanh(v / v_s) - b v    Coulomb and viscous, per joint
-    motor          Δ = ε τ                   motor strength 1 + ε, per joint
-    latency        Δ = (τ_{k-1} - τ_k) c_1 + (τ_{k-2} - τ_k) c_2    a delayed command, exact for delays up to two
-    periods learned        Δ = φ_θ(q, v) w           meta-trained network, n x K basis functions
+Groups of columns stand side by side. Here is what every kind of robot shares; a kind's own groups are in
+robots/<kind>/features.py, the learned one is in network.py.
 """
 
 from __future__ import annotations
@@ -21,11 +16,8 @@ from numpy.typing import NDArray
 
 from metarl_robot.dynamics.momentum_balance import Balance
 from metarl_robot.dynamics.rigid_body import N_INERTIAL
-from metarl_robot.robots.arm.dynamics import ArmDynamics
 
 Array = NDArray[np.float64]
-
-COULOMB_VELOCITY_RAD_S = 0.02
 
 PAYLOAD_NAMES = (
     "payload_mass_kg",
@@ -108,7 +100,7 @@ class FeatureGroup(Protocol):
         ...
 
 
-class _Group:
+class BaseGroup:
     """What most groups share: no inertia, no dependence on the effort. nu: number of actuators, where it is not that of
     joints.
     """
@@ -137,104 +129,6 @@ class _Group:
 
     def jacobian(self, xi: Xi, z: Array) -> Array:
         return np.zeros((len(xi.v), self._dof, 3 * self._dof))
-
-
-class PayloadFeatures(_Group):
-    """A rigid body at the payload site. In momentum form ∫Δ dt = -(p_π1 - p_π0) + ∫β_π dt:
-    no acceleration is needed.
-    """
-
-    def __init__(self, dynamics: ArmDynamics) -> None:
-        super().__init__(dynamics.dof, PAYLOAD_NAMES)
-        self._dynamics = dynamics
-
-    def design(self, xi: Xi) -> Array:
-        if len(xi.q) == 1:
-            return -self._dynamics.payload_regressor(xi.q[0], xi.v[0], xi.a[0])[None]
-        return -self._dynamics.payload_regressors(xi.q, xi.v, xi.a)
-
-    def impulse(self, interval: Interval) -> Array:
-        return interval.balance.payload_impulse
-
-    def carried(self, z: Array) -> Array:
-        return z
-
-    def value(self, xi: Xi, z: Array) -> Array:
-        return -self._dynamics.payload_efforts(xi.q, xi.v, xi.a, z)
-
-    def jacobian(self, xi: Xi, z: Array) -> Array:
-        return -self._dynamics.payload_jacobian(xi.q, xi.v, xi.a, z)
-
-
-class FrictionFeatures(_Group):
-    """Coulomb friction, smoothed by tanh(v / v_s), and viscous friction, per joint."""
-
-    def __init__(self, dof: int) -> None:
-        coulomb = tuple(f"coulomb_{i + 1}_nm" for i in range(dof))
-        super().__init__(dof, coulomb + tuple(f"viscous_{i + 1}_nm_s" for i in range(dof)))
-        self._impulse = np.zeros((dof, 2 * dof))
-        self._coulomb, self._viscous = (self._impulse.reshape(-1)[start :: 2 * dof + 1] for start in (0, dof))
-
-    def design(self, xi: Xi) -> Array:
-        n, joints = self._dof, np.arange(self._dof)
-        phi = np.zeros((len(xi.v), n, 2 * n))
-        phi[:, joints, joints] = -np.tanh(xi.v / COULOMB_VELOCITY_RAD_S)
-        phi[:, joints, n + joints] = -xi.v
-        return phi
-
-    def impulse(self, interval: Interval) -> Array:
-        v = interval.balance.v_mean
-        np.multiply(np.tanh(v / COULOMB_VELOCITY_RAD_S), -interval.dt, out=self._coulomb)
-        np.multiply(v, -interval.dt, out=self._viscous)
-        return self._impulse
-
-    def value(self, xi: Xi, z: Array) -> Array:
-        return -z[: self._dof] * np.tanh(xi.v / COULOMB_VELOCITY_RAD_S) - z[self._dof :] * xi.v
-
-    def jacobian(self, xi: Xi, z: Array) -> Array:
-        n, joints = self._dof, np.arange(self._dof)
-        slope = (1.0 - np.tanh(xi.v / COULOMB_VELOCITY_RAD_S) ** 2) / COULOMB_VELOCITY_RAD_S
-        jacobian = np.zeros((len(xi.v), n, 3 * n))
-        jacobian[:, joints, n + joints] = -z[:n] * slope - z[n:]
-        return jacobian
-
-
-class MotorFeatures(_Group):
-    """Motor strength 1 + ε per joint."""
-
-    def __init__(self, dof: int) -> None:
-        super().__init__(dof, tuple(f"motor_{i + 1}_strength_error" for i in range(dof)))
-        self._impulse = np.zeros((dof, dof))
-        self._diagonal = self._impulse.reshape(-1)[:: dof + 1]
-
-    def design(self, xi: Xi) -> Array:
-        n = self._dof
-        phi = np.zeros((len(xi.effort), n, n))
-        phi[:, np.arange(n), np.arange(n)] = xi.effort
-        return phi
-
-    def impulse(self, interval: Interval) -> Array:
-        np.multiply(interval.effort, interval.dt, out=self._diagonal)
-        return self._impulse
-
-    def value(self, xi: Xi, z: Array) -> Array:
-        return xi.effort * z
-
-    def effort_gain(self, z: Array) -> Array:
-        return z
-
-
-class LatencyFeatures(_Group):
-    """A command that acts up to two control periods late: the share of the effort that is still an older command's."""
-
-    def __init__(self, dof: int) -> None:
-        super().__init__(dof, ("latency_one_period_share", "latency_two_periods_share"))
-
-    def design(self, xi: Xi) -> Array:
-        return np.moveaxis(xi.past_effort - xi.effort, 0, 2)
-
-    def value(self, xi: Xi, z: Array) -> Array:
-        return np.asarray(np.einsum("mkn,m->kn", xi.past_effort - xi.effort, z))
 
 
 class FeatureMap:

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.features import Xi
-from metarl_robot.adaptation.momentum_filter import Dynamics
 from metarl_robot.core.signals import EMPTY_CONTEXT, Context, State
+from metarl_robot.dynamics.protocols import Dynamics
 from metarl_robot.dynamics.rigid_body import N_INERTIAL
 
 Array = NDArray[np.float64]

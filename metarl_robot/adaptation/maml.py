@@ -3,12 +3,9 @@
 environments through meta-reinforcement learning", 2019), from weights that MAML has trained for it
 (metarl_robot/learning/models/maml.py).
 
-The network predicts the residual, Δ(ξ) = s ∘ f_θ(x), from
-
-    x = (sin q, cos q, v / v_max, tanh(v / v_s), a / a_s, ID(q, v, a) / τ_max, Y_m(q, v, a) m_rated / τ_max)
-
-the last two being the nominal effort and the effort of a point mass at the payload site. Every few samples the trained
-weights take gradient steps on the last measured residuals, those of a momentum observer:
+The network predicts the residual, Δ(ξ) = s ∘ f_θ(x), from inputs x(q, v, a) that the kind of robot chooses
+(robots/<kind>/maml_inputs.py). Every few samples the trained weights take gradient steps on the last measured
+residuals, those of a momentum observer:
 
     L(θ) = mean over samples and joints of (f_θ(x) - Δ_measured / s)²,    θ' = θ - α ∘ ∇L(θ),  α one learned number a
     tensor
@@ -28,22 +25,21 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.adaptation.features import COULOMB_VELOCITY_RAD_S, Xi
+from metarl_robot.adaptation.features import Xi
 from metarl_robot.adaptation.momentum_filter import MomentumFilter
-from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import EMPTY_CONTEXT, Context, State
+from metarl_robot.dynamics.protocols import JointDynamics
 from metarl_robot.dynamics.rigid_body import N_INERTIAL
-from metarl_robot.robots.arm.dynamics import ArmDynamics
 
 Array = NDArray[np.float64]
 Matrix = NDArray[np.floating]
 """Of the network's own precision."""
 
-ACCELERATION_SCALE_RAD_S2 = 10.0
 MEMORY = 32
 """Samples that the gradient steps see."""
 FEWEST = 4
@@ -54,42 +50,18 @@ REMAINDER = 10
 """Last samples over which the remainder is averaged."""
 
 
-class NetworkInputs:
-    """x of the module's docstring."""
+class NetworkInputs(Protocol):
+    """Inputs x (N, size) of the network at q, v, a (N, n)."""
 
-    def __init__(self, robot: Robot, dynamics: ArmDynamics) -> None:
-        self._dynamics, self._velocity_limit, self._effort_limit = dynamics, robot.velocity_limit, robot.effort_limit
-        self._payload = np.zeros(N_INERTIAL)
-        self._payload[0] = robot.description.payload.rated_mass_kg
-        self.size = 7 * robot.dof
+    size: int
 
     def encode(self, q: Array, v: Array, a: Array) -> Array:
-        """The inputs x (N, 7n) of states (N, n)."""
-        if len(q) == self._dynamics.knots:
-            nominal = self._dynamics.efforts(q, v, a).copy()
-            load = self._dynamics.payload_efforts(q, v, a, self._payload)
-        else:
-            nominal = self._dynamics.inverse_dynamics(q, v, a)
-            load = self._dynamics.payload_regressors(q, v, a) @ self._payload
-        friction = np.tanh(v / COULOMB_VELOCITY_RAD_S)
-        parts = [np.sin(q), np.cos(q), v / self._velocity_limit, friction, a / ACCELERATION_SCALE_RAD_S2]
-        return np.concatenate([*parts, nominal / self._effort_limit, load / self._effort_limit], axis=1)
+        """The inputs x (N, size) of states (N, n)."""
+        ...
 
     def jacobian(self, q: Array, v: Array, a: Array) -> Array:
-        """∂x/∂(q, v, a) (knots, 7n, 3n), at as many states as the dynamics has knots."""
-        n = q.shape[1]
-        joints = np.arange(n)
-        jacobian = np.zeros((len(q), 7 * n, 3 * n))
-        jacobian[:, joints, joints] = np.cos(q)
-        jacobian[:, n + joints, joints] = -np.sin(q)
-        jacobian[:, 2 * n + joints, n + joints] = 1.0 / self._velocity_limit
-        jacobian[:, 3 * n + joints, n + joints] = (
-            1.0 - np.tanh(v / COULOMB_VELOCITY_RAD_S) ** 2
-        ) / COULOMB_VELOCITY_RAD_S
-        jacobian[:, 4 * n + joints, 2 * n + joints] = 1.0 / ACCELERATION_SCALE_RAD_S2
-        jacobian[:, 5 * n : 6 * n] = self._dynamics.efforts_jacobian(q, v, a) / self._effort_limit[:, None]
-        jacobian[:, 6 * n :] = self._dynamics.payload_jacobian(q, v, a, self._payload) / self._effort_limit[:, None]
-        return jacobian
+        """∂x/∂(q, v, a) (knots, size, 3n), at as many states as the dynamics has knots."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -228,7 +200,7 @@ class Sample:
 class ResidualMeter:
     """Measures the residual with a momentum observer: a momentum filter without features."""
 
-    def __init__(self, dynamics: ArmDynamics, observer: MomentumFilter) -> None:
+    def __init__(self, dynamics: JointDynamics, observer: MomentumFilter) -> None:
         self._dynamics, self._observer = dynamics, observer
 
     def reset(self) -> None:

@@ -40,7 +40,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import exp
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +49,7 @@ from metarl_robot.adaptation.features import FeatureMap, Interval, Xi
 from metarl_robot.adaptation.filter_algebra import Belief, Innovation, Motion, Wander, algebra
 from metarl_robot.adaptation.stream import command_history, smooth, velocity_noise, whiteness
 from metarl_robot.core.signals import Context, State
-from metarl_robot.dynamics.momentum_balance import Balance, Expected
+from metarl_robot.dynamics.protocols import Dynamics
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.intp]
@@ -130,33 +130,6 @@ class FilterTuning:
     forgetting_s: float = 60.0
     surprise: float = 0.0
     jumps: tuple[Jump, ...] = ()
-
-
-class Dynamics(Protocol):
-    """What the filter asks of a robot's nominal dynamics; q (nq,), v (n,), n = dof."""
-
-    dof: int
-    nu: int
-
-    def momentum(self, q: Array, v: Array) -> tuple[Array, Array, Array]:
-        """M (n, n), p (n,) and β (n,). Overwritten by the next call."""
-        ...
-
-    def balance(self, q: Array, v_0: Array, v_1: Array, dt: float, payload: Array) -> Balance:
-        """Of momentum on the way from (q, v_0) to a velocity v_1; payload: (10,). Overwritten by the next call."""
-        ...
-
-    def input_map(self, q: Array) -> Array:
-        """B (n, nu): generalised force of unit efforts. Overwritten by the next call."""
-        ...
-
-    def retract(self, q: Array, change: Array) -> Array:
-        """Q ⊞ δ."""
-        ...
-
-    def expected(self, q: Array, change: Array, measured: Array) -> Expected:
-        """What sensors should show at q ⊞ δ. All but the pose is overwritten by the next call."""
-        ...
 
 
 class _Sample(NamedTuple):

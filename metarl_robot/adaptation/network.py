@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.adaptation.features import Interval, Xi, _Group
+from metarl_robot.adaptation.features import BaseGroup, Interval, Xi
 
 Array = NDArray[np.float64]
 
@@ -101,7 +101,7 @@ class Perceptron:
         return activations
 
 
-class NetworkFeatures(_Group):
+class NetworkFeatures(BaseGroup):
     """φ_θ(q, v): K learned basis functions per joint."""
 
     def __init__(self, network: Network, velocity_limit: Array) -> None:

@@ -67,6 +67,7 @@ class Robot:
         course: flat outputs of its references, a class as 'module:name' (flat_outputs.py).
         gate_law: fallback law of its gate, a class as 'module:name' (fallback_law.py).
         simulation: its simulation, a class as 'module:name' (sim/kinds.py).
+        dynamics: its nominal dynamics, a class as 'module:name' (dynamics/protocols.py).
         adapter_parts: module with the parts of its adapters (adaptation/factory.py).
         controllers: its controllers, name → ControllerSpec as 'module:name' (control/factory.py).
         family_model: robot that provides trained weights to robots of this kind without their own; may be None.
@@ -85,6 +86,7 @@ class Robot:
     course: ClassVar[str]
     gate_law: ClassVar[str]
     simulation: ClassVar[str]
+    dynamics: ClassVar[str]
     adapter_parts: ClassVar[str]
     controllers: ClassVar[Mapping[str, str]]
     family_model: ClassVar[str | None] = None

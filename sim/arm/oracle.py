@@ -15,19 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.factory import filter_tuning
-from metarl_robot.adaptation.features import (
-    FeatureGroup,
-    FeatureMap,
-    FrictionFeatures,
-    Interval,
-    MotorFeatures,
-    PayloadFeatures,
-    Xi,
-)
-from metarl_robot.adaptation.momentum_filter import Dynamics, FilterTuning, MomentumFilter, Prior
+from metarl_robot.adaptation.features import FeatureGroup, FeatureMap, Interval, Xi
+from metarl_robot.adaptation.momentum_filter import FilterTuning, MomentumFilter, Prior
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.core.robot import Robot
+from metarl_robot.dynamics.protocols import Dynamics
 from metarl_robot.robots.arm.dynamics import ArmDynamics
+from metarl_robot.robots.arm.features import FrictionFeatures, MotorFeatures, PayloadFeatures
 from metarl_robot.sim.arm.task import Cable, Task, nominal_task
 
 Array = NDArray[np.float64]

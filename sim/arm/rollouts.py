@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.adaptation.factory import feature_map
+from metarl_robot.adaptation.factory import feature_map, residual_meter
+from metarl_robot.adaptation.training_data import ResidualSeries, TrainingData
 from metarl_robot.core.robot import Robot
 from metarl_robot.robots.arm.dynamics import ArmDynamics
-from metarl_robot.robots.arm.training_data import RAW_GROUPS, Experience, Rollouts, experience
+from metarl_robot.robots.arm.residual_data import output_scale, residual_series
+from metarl_robot.robots.arm.training_data import RAW_GROUPS, Rollouts, training_data
 from metarl_robot.sim.arm.oracle import known_context
 from metarl_robot.sim.arm.task import TRAIN, Task
 from metarl_robot.sim.dataset import DataSet
@@ -23,10 +26,14 @@ MERGED_DELAYS = (1.0, 1.0)
 noise.
 """
 
+MAML_VELOCITY_NOISE_RAD_S = 0.005
+"""Of the measured velocity, as the observer assumes it whose residual MAML's networks are trained on."""
+
 
 class ArmLessons:
     """See metarl_robot.sim.kinds.Lessons."""
 
+    adapters = ("last_layer", "maml")
     groups = ("payload", "friction", "motor")
     ranges = replace(TRAIN, command_share=MERGED_DELAYS)
 
@@ -35,11 +42,22 @@ class ArmLessons:
         self.dynamics = ArmDynamics(robot, knots)
         self.velocity_scale, self.force_scale, self.unit = robot.velocity_limit, robot.effort_limit, np.ones(robot.dof)
 
-    def experience(self, data: DataSet, groups: tuple[str, ...]) -> Experience:
-        return experience(self._robot, self.dynamics, rollouts(self._robot, self.dynamics, data), (*groups, "latency"))
+    def training_data(self, data: DataSet, groups: tuple[str, ...]) -> TrainingData:
+        return training_data(
+            self._robot, self.dynamics, rollouts(self._robot, self.dynamics, data), (*groups, "latency")
+        )
 
-    def truth(self, data: DataSet) -> Experience:
-        return experience(self._robot, self.dynamics, rollouts(self._robot, self.dynamics, data)).without_latency()
+    def truth(self, data: DataSet) -> TrainingData:
+        return training_data(self._robot, self.dynamics, rollouts(self._robot, self.dynamics, data)).without_latency()
+
+    def residual_series(
+        self, data: DataSet, progress: Callable[[int, int], None] | None = None
+    ) -> tuple[ResidualSeries, Array]:
+        robot, dynamics = self._robot, self.dynamics
+        measured = rollouts(robot, dynamics, data)
+        truth = training_data(robot, dynamics, measured, ("latency",)).without_latency()
+        meter = residual_meter(robot, dynamics, MAML_VELOCITY_NOISE_RAD_S)
+        return residual_series(robot, dynamics, meter, measured, truth, progress), output_scale(robot)
 
     def told(self, data: DataSet, task: int) -> Array:
         return data.effort[task].astype(float)

@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.factory import feature_map
+from metarl_robot.adaptation.training_data import ResidualSeries, TrainingData, joined
 from metarl_robot.core.errors import MetaRLError
-from metarl_robot.robots.arm.training_data import Experience, joined
 from metarl_robot.robots.quadrotor.description import MotorModel, Quadrotor
 from metarl_robot.robots.quadrotor.dynamics import QuadrotorDynamics
 from metarl_robot.robots.quadrotor.features import FlightScale
-from metarl_robot.robots.quadrotor.training_data import GROUPS, Flights, flight_experience
+from metarl_robot.robots.quadrotor.training_data import GROUPS, Flights, flight_training_data
 from metarl_robot.sim.dataset import DataSet
 from metarl_robot.sim.quadrotor.aerodynamics import Aerodynamics
 from metarl_robot.sim.quadrotor.model import hover_command
@@ -26,8 +28,9 @@ _SPAN_S = 0.05
 
 
 class FlightLessons:
-    """See metarl_robot.sim.kinds.Lessons. Experience of quadrotors is dimensionless."""
+    """See metarl_robot.sim.kinds.Lessons. Training data of quadrotors are dimensionless."""
 
+    adapters = ("last_layer",)
     groups = GROUPS
     ranges = None
 
@@ -40,13 +43,13 @@ class FlightLessons:
             FlightScale(robot).force,
         )
 
-    def experience(self, data: DataSet, groups: tuple[str, ...]) -> Experience:
+    def training_data(self, data: DataSet, groups: tuple[str, ...]) -> TrainingData:
         return self.truth(data).with_features(feature_map(self._robot, self.dynamics, groups).names)
 
-    def truth(self, data: DataSet) -> Experience:
+    def truth(self, data: DataSet) -> TrainingData:
         """Quadrotor by quadrotor where a family flies."""
         if data.acting is None:
-            raise MetaRLError("experience: the data do not tell the rotors' thrust")
+            raise MetaRLError("training_data: the data do not tell the rotors' thrust")
         parts = []
         for robot, chosen in flown(self._robot, data.tasks):
             tasks = [data.tasks[i] for i in chosen]
@@ -56,9 +59,16 @@ class FlightLessons:
                 data.q[chosen], data.v[chosen], data.acting[chosen], robot.control_period_s, noise, contexts
             )
             parts.append(
-                flight_experience(robot, self.dynamics if robot is self._robot else QuadrotorDynamics(robot), flights)
+                flight_training_data(
+                    robot, self.dynamics if robot is self._robot else QuadrotorDynamics(robot), flights
+                )
             )
         return parts[0] if len(parts) == 1 else joined(parts)
+
+    def residual_series(
+        self, data: DataSet, progress: Callable[[int, int], None] | None = None
+    ) -> tuple[ResidualSeries, Array]:
+        raise MetaRLError("adapter 'maml' is not trained for quadrotors")
 
     def told(self, data: DataSet, task: int) -> Array:
         motors, effort = MotorModel(self._robot, self._robot.hover_thrust), data.effort[task].astype(float)

@@ -6,10 +6,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metarl_robot.adaptation.features import FeatureMap, FrictionFeatures, Interval, MotorFeatures, PayloadFeatures, Xi
+from metarl_robot.adaptation.features import FeatureMap, Interval, Xi
 from metarl_robot.adaptation.network import NetworkFeatures, Perceptron
 from metarl_robot.core.robot import load_robot
 from metarl_robot.robots.arm.dynamics import ArmDynamics
+from metarl_robot.robots.arm.features import FrictionFeatures, MotorFeatures, PayloadFeatures
 
 KNOTS = 4
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from metarl_robot.adaptation.training_data import TrainingData
 from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.robots.arm.dynamics import ArmDynamics
-from metarl_robot.robots.arm.training_data import Experience, Rollouts, experience
+from metarl_robot.robots.arm.training_data import Rollouts, training_data
 from metarl_robot.sim.arm.rollouts import MERGED_DELAYS, rollouts
 from metarl_robot.sim.arm.task import TRAIN
 from metarl_robot.sim.dataset import DataSet, collect
@@ -36,5 +37,5 @@ def driven(planar: Robot, dynamics: ArmDynamics, data: DataSet) -> Rollouts:
 
 
 @pytest.fixture(scope="session")
-def tasks(planar: Robot, dynamics: ArmDynamics, driven: Rollouts) -> Experience:
-    return experience(planar, dynamics, driven)
+def tasks(planar: Robot, dynamics: ArmDynamics, driven: Rollouts) -> TrainingData:
+    return training_data(planar, dynamics, driven)

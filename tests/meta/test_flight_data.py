@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Experience of quadrotors: what the true context explains, units, families."""
+"""Training data of quadrotors: what the true context explains, units, families."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_payload_rotors_and_drag_explain_the_residual_of_calm_air(robot: Quadrot
 
 def test_features_can_be_chosen(robot: Quadrotor, data: DataSet) -> None:
     lessons = simulation(robot).lessons()
-    some = lessons.experience(data, ("rotor", "push"))
+    some = lessons.training_data(data, ("rotor", "push"))
     assert (
         some.names[:4] == tuple(f"rotor_{i}_strength_error" for i in range(1, 5))
         and some.raw.shape[3] == len(some.names) == 10

@@ -12,6 +12,7 @@ import torch
 from metarl_robot.adaptation.factory import perceptron
 from metarl_robot.adaptation.features import Xi
 from metarl_robot.adaptation.network import NetworkFeatures
+from metarl_robot.adaptation.training_data import TrainingData
 from metarl_robot.core.checkpoint import Checkpoint
 from metarl_robot.core.robot import Robot
 from metarl_robot.learning.models.config import TrainConfig
@@ -28,10 +29,9 @@ from metarl_robot.learning.models.last_layer import (
     starting_prior,
 )
 from metarl_robot.learning.models.network import encode
-from metarl_robot.robots.arm.training_data import Experience
 
 
-def make(planar: Robot, tasks: Experience, learned: int = 3, prior: str = "trained") -> LastLayer:
+def make(planar: Robot, tasks: TrainingData, learned: int = 3, prior: str = "trained") -> LastLayer:
     config = TrainConfig(learned=learned, prior=prior)
     model = LastLayer(
         Shape(planar.velocity_limit, planar.effort_limit, learned, (16, 16)), _start(tasks, config), tasks.dt, seed=1
@@ -42,12 +42,12 @@ def make(planar: Robot, tasks: Experience, learned: int = 3, prior: str = "train
     return model
 
 
-def _start(tasks: Experience, config: TrainConfig):
+def _start(tasks: TrainingData, config: TrainConfig):
     return starting_prior(tasks.contexts, tasks.names, config)
 
 
 @pytest.fixture(scope="module")
-def batch(planar: Robot, tasks: Experience) -> Batch:
+def batch(planar: Robot, tasks: TrainingData) -> Batch:
     return Sampler(tasks, planar.velocity_limit, (12, 12), queries=5, horizon=40, seed=4).draw(3, 0)
 
 
@@ -102,7 +102,7 @@ def conjugate(model: LastLayer, batch: Batch, task: int) -> tuple[np.ndarray, np
 
 @pytest.mark.parametrize("learned", [0, 3])
 def test_posterior_is_conjugate_bayesian_regression(
-    planar: Robot, tasks: Experience, batch: Batch, learned: int
+    planar: Robot, tasks: TrainingData, batch: Batch, learned: int
 ) -> None:
     model = make(planar, tasks, learned)
     posterior = model.posterior(batch)
@@ -114,7 +114,9 @@ def test_posterior_is_conjugate_bayesian_regression(
         np.testing.assert_allclose(found / np.outer(scale, scale), covariance / np.outer(scale, scale), atol=2e-3)
 
 
-def test_predictive_is_the_posterior_seen_through_the_features(planar: Robot, tasks: Experience, batch: Batch) -> None:
+def test_predictive_is_the_posterior_seen_through_the_features(
+    planar: Robot, tasks: TrainingData, batch: Batch
+) -> None:
     """Sampling z and d from the posterior gives the predictive's mean and covariance."""
     model = make(planar, tasks)
     with torch.no_grad():
@@ -135,7 +137,7 @@ def test_predictive_is_the_posterior_seen_through_the_features(planar: Robot, ta
     )
 
 
-def test_more_data_says_more(planar: Robot, tasks: Experience) -> None:
+def test_more_data_says_more(planar: Robot, tasks: TrainingData) -> None:
     model = make(planar, tasks)
     spread = []
     for width in (4, 10, 20):
@@ -144,7 +146,7 @@ def test_more_data_says_more(planar: Robot, tasks: Experience) -> None:
     assert spread[0] > spread[1] > spread[2]
 
 
-def test_network_is_that_of_the_online_features(planar: Robot, tasks: Experience) -> None:
+def test_network_is_that_of_the_online_features(planar: Robot, tasks: TrainingData) -> None:
     model = make(planar, tasks)
     features = NetworkFeatures(perceptron(Checkpoint(model.network.export(), {})), planar.velocity_limit)
     rng = np.random.default_rng(0)
@@ -164,7 +166,7 @@ def test_network_is_that_of_the_online_features(planar: Robot, tasks: Experience
     assert np.all(features.jacobian(xi, z)[:, :, 4:] == 0.0)
 
 
-def test_changed_weights_change_the_output(planar: Robot, tasks: Experience) -> None:
+def test_changed_weights_change_the_output(planar: Robot, tasks: TrainingData) -> None:
     model = make(planar, tasks)
     xi = Xi(np.ones((1, 2)), np.ones((1, 2)), np.zeros((1, 2)), np.zeros((1, 2)), np.zeros((2, 1, 2)))
     before = NetworkFeatures(perceptron(Checkpoint(model.network.export(), {})), planar.velocity_limit).design(xi)
@@ -181,7 +183,7 @@ def test_changed_weights_change_the_output(planar: Robot, tasks: Experience) -> 
     ("prior", "features"),
     [("trained", "meta"), ("empirical", "meta"), ("isotropic", "meta"), ("empirical", "supervised")],
 )
-def test_training_moves_only_what_it_may(planar: Robot, tasks: Experience, prior: str, features: str) -> None:
+def test_training_moves_only_what_it_may(planar: Robot, tasks: TrainingData, prior: str, features: str) -> None:
     config = TrainConfig(learned=2, hidden=(8,), prior=prior, features=features, batch=8, steps=3)
     learner = LastLayerLearner(tasks, planar.velocity_limit, planar.effort_limit, config)
     before, names = learner.export()
@@ -204,7 +206,7 @@ def test_training_moves_only_what_it_may(planar: Robot, tasks: Experience, prior
     assert np.any(before["network.0.weight"] != after["network.0.weight"])
 
 
-def test_supervised_features_explain_what_the_mean_context_leaves(planar: Robot, tasks: Experience) -> None:
+def test_supervised_features_explain_what_the_mean_context_leaves(planar: Robot, tasks: TrainingData) -> None:
     config = TrainConfig(learned=2, hidden=(16,), features="supervised", batch=30)
     learner = LastLayerLearner(tasks, planar.velocity_limit, planar.effort_limit, config)
     optimiser = torch.optim.Adam(learner.parameter_groups(), lr=0.01)
@@ -218,14 +220,14 @@ def test_supervised_features_explain_what_the_mean_context_leaves(planar: Robot,
     assert np.mean(losses[-10:]) < 0.95 * np.mean(losses[:10])
 
 
-def test_latency_is_a_nuisance_that_is_not_exported(planar: Robot, tasks: Experience) -> None:
+def test_latency_is_a_nuisance_that_is_not_exported(planar: Robot, tasks: TrainingData) -> None:
     learner = LastLayerLearner(tasks, planar.velocity_limit, planar.effort_limit, TrainConfig(learned=2, hidden=(8,)))
     tensors, names = learner.export()
     assert not any(name.startswith("latency_") for name in names)
     assert len(names) == len(tensors["prior_mean"]) == len(tensors["prior_covariance"])
 
 
-def test_starting_prior_has_the_second_moments_about_its_mean(tasks: Experience) -> None:
+def test_starting_prior_has_the_second_moments_about_its_mean(tasks: TrainingData) -> None:
     start = _start(tasks, TrainConfig())
     mass = tasks.names.index("payload_mass_kg")
     assert start.mean[mass] == 0.0
@@ -241,7 +243,7 @@ def test_encoders_make_noisy_velocities_better() -> None:
     assert noise[2] == pytest.approx(0.001, rel=0.2)
 
 
-def test_batches_are_decided_by_seed_and_step(planar: Robot, tasks: Experience) -> None:
+def test_batches_are_decided_by_seed_and_step(planar: Robot, tasks: TrainingData) -> None:
     first, again, other = (
         Sampler(tasks, planar.velocity_limit, (5, 20), 4, 40, seed=1).draw(6, step) for step in (7, 7, 8)
     )

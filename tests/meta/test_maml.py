@@ -13,17 +13,19 @@ from torch.func import functional_call, grad, jacrev, vmap
 
 from metarl_robot.adaptation.factory import maml_adapter, residual_meter
 from metarl_robot.adaptation.features import Xi
-from metarl_robot.adaptation.maml import FEWEST, AdaptedNetwork, Layers, MamlAdapter, NetworkInputs
+from metarl_robot.adaptation.maml import FEWEST, AdaptedNetwork, Layers, MamlAdapter
+from metarl_robot.adaptation.training_data import ResidualSeries, TrainingData
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.core.checkpoint import Checkpoint
 from metarl_robot.core.errors import CheckpointError, MetaRLError
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import State
 from metarl_robot.learning.models.config import TrainConfig
-from metarl_robot.learning.models.maml import Maml, MamlLearner, ResidualSeries, TaskBatch, TaskSampler
+from metarl_robot.learning.models.maml import Maml, MamlLearner, TaskBatch, TaskSampler
 from metarl_robot.robots.arm.dynamics import ArmDynamics
+from metarl_robot.robots.arm.maml_inputs import ArmNetworkInputs
 from metarl_robot.robots.arm.residual_data import output_scale, residual_series
-from metarl_robot.robots.arm.training_data import Experience, Rollouts
+from metarl_robot.robots.arm.training_data import Rollouts
 
 INPUTS, OUTPUTS = 5, 2
 
@@ -211,7 +213,7 @@ def test_online_network_in_single_precision() -> None:
 
 
 @pytest.fixture(scope="module")
-def series(planar: Robot, dynamics: ArmDynamics, driven: Rollouts, tasks: Experience) -> ResidualSeries:
+def series(planar: Robot, dynamics: ArmDynamics, driven: Rollouts, tasks: TrainingData) -> ResidualSeries:
     few = driven.part(slice(0, 30))
     truth = replace(tasks, target=tasks.target[:30], q=tasks.q[:30], v=tasks.v[:30], a=tasks.a[:30])
     return residual_series(planar, dynamics, residual_meter(planar, dynamics, 0.005), few, truth)
@@ -314,7 +316,7 @@ def test_online_jacobian_is_that_of_finite_differences(planar: Robot, checkpoint
 
 def test_inputs_do_not_depend_on_how_many_states_are_asked_for(planar: Robot) -> None:
     dynamics = ArmDynamics(planar, knots=5)
-    inputs = NetworkInputs(planar, dynamics)
+    inputs = ArmNetworkInputs(planar, dynamics)
     q, v, a = np.random.default_rng(0).normal(size=(3, 5, 2))
     np.testing.assert_allclose(inputs.encode(q, v, a)[:3], inputs.encode(q[:3], v[:3], a[:3]), atol=1e-12)
 

@@ -15,6 +15,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from metarl_robot.adaptation.training_data import TrainingData
 from metarl_robot.core.checkpoint import load_checkpoint
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.core.folder_lock import locked_folder
@@ -22,7 +23,6 @@ from metarl_robot.core.robot import Robot
 from metarl_robot.learning.models.config import TrainConfig
 from metarl_robot.learning.models.last_layer import LastLayerLearner
 from metarl_robot.learning.models.train import fit
-from metarl_robot.robots.arm.training_data import Experience
 from metarl_robot.sim.training import TrainReport, command, train
 
 QUICK = TrainConfig(
@@ -31,7 +31,7 @@ QUICK = TrainConfig(
 TINY = TrainConfig(tasks=20, duration_s=1.2, steps=8, batch=4, learned=2, hidden=(8,), threads=1)
 
 
-def learner(planar: Robot, tasks: Experience, config: TrainConfig = TINY) -> LastLayerLearner:
+def learner(planar: Robot, tasks: TrainingData, config: TrainConfig = TINY) -> LastLayerLearner:
     return LastLayerLearner(tasks, planar.velocity_limit, planar.effort_limit, config)
 
 
@@ -87,7 +87,9 @@ def test_checkpoint_says_where_it_comes_from(planar: Robot, report: TrainReport)
 
 
 @pytest.mark.parametrize("stop", [1, 5])
-def test_resumed_run_ends_as_an_uninterrupted_one(planar: Robot, tasks: Experience, tmp_path: Path, stop: int) -> None:
+def test_resumed_run_ends_as_an_uninterrupted_one(
+    planar: Robot, tasks: TrainingData, tmp_path: Path, stop: int
+) -> None:
     whole, parts = learner(planar, tasks), learner(planar, tasks)
     expected = fit(whole, TINY, tmp_path / "whole.state", "data")
     with pytest.raises(KeyboardInterrupt):
@@ -127,7 +129,7 @@ from metarl_robot.sim.kinds import simulation
 out, robot, rng = Path(sys.argv[1]), load_robot("planar2"), random.Random(0)
 config = TrainConfig(tasks=20, duration_s=1.2, steps=12, batch=4, learned=2, hidden=(8,), threads=1)
 loop._SAVE_EVERY_S = 0.0
-experience = simulation(robot).lessons().experience(training.simulate(robot, config), ("payload",))
+training_data = simulation(robot).lessons().training_data(training.simulate(robot, config), ("payload",))
 
 def child(folder, resume, stop):
     # (how it ended, the last gradient step that it reported), stopped after `stop` system calls
@@ -139,7 +141,7 @@ def child(folder, resume, stop):
         def report(phase, done, total, metrics):
             os.write(writer, bytes([done]))
         try:
-            learner = LastLayerLearner(experience, robot.velocity_limit, robot.effort_limit, config)
+            learner = LastLayerLearner(training_data, robot.velocity_limit, robot.effort_limit, config)
             loop.fit(learner, config, folder / "learn.state", "data", resume, report)
             os._exit(0)
         except KeyboardInterrupt:
@@ -223,7 +225,7 @@ def test_data_of_other_settings_are_not_taken_up(planar: Robot, tmp_path: Path) 
         train(planar, TINY.model_copy(update={"seed": 1}), tmp_path, resume=True)
 
 
-def test_a_damaged_state_is_named(planar: Robot, tasks: Experience, tmp_path: Path) -> None:
+def test_a_damaged_state_is_named(planar: Robot, tasks: TrainingData, tmp_path: Path) -> None:
     from safetensors import safe_open
     from safetensors.torch import save_file
 
@@ -238,7 +240,7 @@ def test_a_damaged_state_is_named(planar: Robot, tasks: Experience, tmp_path: Pa
             fit(learner(planar, tasks), TINY, state, "data", resume=True)
 
 
-def test_resuming_another_run_is_refused(planar: Robot, tasks: Experience, tmp_path: Path) -> None:
+def test_resuming_another_run_is_refused(planar: Robot, tasks: TrainingData, tmp_path: Path) -> None:
     state = tmp_path / "run.state"
     fit(learner(planar, tasks), TINY, state, "data")
     other = TINY.model_copy(update={"learning_rate": 0.02})
@@ -251,7 +253,7 @@ def test_resuming_another_run_is_refused(planar: Robot, tasks: Experience, tmp_p
         fit(learner(planar, tasks), TINY, state, "data", resume=True)
 
 
-def test_divergence_is_reported(planar: Robot, tasks: Experience, tmp_path: Path) -> None:
+def test_divergence_is_reported(planar: Robot, tasks: TrainingData, tmp_path: Path) -> None:
     broken = learner(planar, tasks)
     broken.module.log_error.data.fill_(float("nan"))
     with pytest.raises(MetaRLError, match="at step 0"):

@@ -35,9 +35,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from metarl_robot.adaptation.training_data import TrainingData
 from metarl_robot.learning.models.config import TrainConfig
 from metarl_robot.learning.models.network import Perceptron, encode
-from metarl_robot.robots.arm.training_data import Experience
 
 Array = NDArray[np.float64]
 
@@ -335,7 +335,7 @@ class Sampler:
     """Draws batches: each from its own seed, so that training can stop and go on anywhere."""
 
     def __init__(
-        self, data: Experience, velocity_limit: Array, support: tuple[int, int], queries: int, horizon: int, seed: int
+        self, data: TrainingData, velocity_limit: Array, support: tuple[int, int], queries: int, horizon: int, seed: int
     ) -> None:
         """`support`: shortest and longest window; queries are drawn from the `horizon` intervals after it."""
         self._data, self._support, self._queries, self._horizon, self._seed = data, support, queries, horizon, seed
@@ -405,7 +405,7 @@ class LastLayerLearner:
 
     in_numpy = False
 
-    def __init__(self, data: Experience, velocity_limit: Array, effort_limit: Array, config: TrainConfig) -> None:
+    def __init__(self, data: TrainingData, velocity_limit: Array, effort_limit: Array, config: TrainConfig) -> None:
         self._config = config
         data = data.merged(_MERGED)
         left = 1.0 / np.sqrt(_MERGED)

@@ -15,7 +15,6 @@ is the baseline that has to be beaten; it has one α, the best of a grid.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -24,13 +23,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from metarl_robot.core.errors import MetaRLError
+from metarl_robot.adaptation.training_data import ResidualSeries
 from metarl_robot.learning.models.adapted_loss import AdaptedLoss, Memory, Parameters, Tasks
 from metarl_robot.learning.models.config import TrainConfig
 from metarl_robot.learning.models.network import Perceptron
 
 Array = NDArray[np.float64]
-Array32 = NDArray[np.float32]
 Method = Literal["second_order", "first_order", "supervised"]
 METHODS: tuple[Method, ...] = ("second_order", "first_order", "supervised")
 
@@ -41,28 +39,6 @@ _GRID = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 _GRID_TASKS = 200
 _SUPPORT = (8, 32)
 _QUERIES = 32
-
-
-@dataclass(frozen=True)
-class ResidualSeries:
-    """T tasks, S control intervals each; x: network inputs (T, S, n_x), y: residual over its scale (T, S, n).
-
-    measured_*: at the end of each interval, as the robot would know them then. true_*: noise-free, mid-interval.
-    """
-
-    measured_x: Array32
-    measured_y: Array32
-    true_x: Array32
-    true_y: Array32
-
-    def __post_init__(self) -> None:
-        tasks, intervals, _ = self.measured_x.shape
-        for name in ("measured_x", "measured_y", "true_x", "true_y"):
-            array = getattr(self, name)
-            if array.ndim != 3 or array.shape[:2] != (tasks, intervals) or not np.all(np.isfinite(array)):
-                raise MetaRLError(
-                    f"residual series: {name} must be finite and ({tasks}, {intervals}, …); given {array.shape}"
-                )
 
 
 class TaskBatch(NamedTuple):

@@ -8,18 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.adaptation.features import (
-    FeatureGroup,
-    FrictionFeatures,
-    LatencyFeatures,
-    MotorFeatures,
-    PayloadFeatures,
-)
+from metarl_robot.adaptation.features import FeatureGroup
 from metarl_robot.adaptation.momentum_filter import FilterTuning
 from metarl_robot.adaptation.network import Network, NetworkFeatures
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.core.robot import Robot
 from metarl_robot.robots.arm.dynamics import ArmDynamics
+from metarl_robot.robots.arm.features import FrictionFeatures, LatencyFeatures, MotorFeatures, PayloadFeatures
+from metarl_robot.robots.arm.maml_inputs import ArmNetworkInputs
 
 STICTION_FACTOR = 10.0
 """Where a joint may stick, the model error is this much larger."""
@@ -50,6 +46,11 @@ def feature_group(robot: Robot, dynamics: ArmDynamics, group: str, network: Netw
     if group == "latency":
         return LatencyFeatures(robot.dof)
     return None if network is None or group != "learned" else NetworkFeatures(network, robot.velocity_limit)
+
+
+def network_inputs(robot: Robot, dynamics: ArmDynamics) -> ArmNetworkInputs:
+    """Inputs of MAML's network."""
+    return ArmNetworkInputs(robot, dynamics)
 
 
 def context_scale(robot: Robot, names: Sequence[str]) -> NDArray[np.float64]:

@@ -77,6 +77,7 @@ class Arm(Robot):
     course = "metarl_robot.robots.arm.flat_outputs:JointCourse"
     gate_law = "metarl_robot.robots.arm.fallback:Brake"
     simulation = "metarl_robot.sim.arm.simulation:ArmSimulation"
+    dynamics = "metarl_robot.robots.arm.dynamics:ArmDynamics"
     adapter_parts = "metarl_robot.robots.arm.adapter_parts"
     controllers: ClassVar[Mapping[str, str]] = {
         "pid": "metarl_robot.robots.arm.pid:SPEC",

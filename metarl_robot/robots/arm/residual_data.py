@@ -12,12 +12,13 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.adaptation.maml import NetworkInputs, ResidualMeter, Sample
+from metarl_robot.adaptation.maml import ResidualMeter, Sample
+from metarl_robot.adaptation.training_data import HISTORY, ResidualSeries, TrainingData
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import State
-from metarl_robot.learning.models.maml import ResidualSeries
 from metarl_robot.robots.arm.dynamics import ArmDynamics
-from metarl_robot.robots.arm.training_data import HISTORY, Experience, Rollouts
+from metarl_robot.robots.arm.maml_inputs import ArmNetworkInputs
+from metarl_robot.robots.arm.training_data import Rollouts
 
 Array = NDArray[np.float64]
 
@@ -35,13 +36,13 @@ def residual_series(
     dynamics: ArmDynamics,
     meter: ResidualMeter,
     rollouts: Rollouts,
-    truth: Experience,
+    truth: TrainingData,
     progress: Callable[[int, int], None] | None = None,
 ) -> ResidualSeries:
-    """Series of every rollout; `truth` is the `experience` of the same rollouts, without the latency's share of the
+    """Series of every rollout; `truth` is the `training_data` of the same rollouts, without the latency's share of the
     residual.
     """
-    inputs, scale = NetworkInputs(robot, dynamics), output_scale(robot)
+    inputs, scale = ArmNetworkInputs(robot, dynamics), output_scale(robot)
     measured: list[list[Sample]] = []
     for task in range(truth.tasks):
         measured.append(_measure(meter, rollouts, task))

@@ -1,26 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What meta-learning learns from: for each task and control interval the residual's impulse and the features that may
-explain it.
+"""Builds an arm's training data (adaptation/training_data.py) from rollouts.
 
-The target is exact and needs no differentiation (momentum form, adaptation/momentum_filter.py):
-
-    T_k = M_{k+1} v_{k+1} - M_k v_k - dt (τ_k + β̄_k) = ∫Δ dt
-
-from noise-free states; T_k / dt is the mean residual Δ of the interval. Noise is added where learning has to live with
-it.
+Input map B = 1. Noise is added where learning has to live with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.factory import feature_map
 from metarl_robot.adaptation.features import FeatureMap, Xi
+from metarl_robot.adaptation.training_data import HISTORY, TrainingData
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.core.robot import Robot
 from metarl_robot.robots.arm.dynamics import ArmDynamics
@@ -30,8 +23,6 @@ Array32 = NDArray[np.float32]
 
 RAW_GROUPS = ("payload", "friction", "motor", "latency")
 """Raw features with a context that is known in simulation."""
-HISTORY = 2
-"""Intervals at the start of a rollout whose past commands are not known: left out."""
 _BLOCK = 50
 _STATES = ("q", "v", "q_measured", "v_measured")
 
@@ -77,89 +68,9 @@ class Rollouts:
         return replace(self, **{name: getattr(self, name)[tasks] for name in names})
 
 
-@dataclass(frozen=True)
-class Experience:
-    """T tasks, S consecutive intervals each.
-
-    target: (T, S, n) ∫Δ dt [Nm s]. raw: (T, S, n, n_raw) ∫Φ dt of the raw features `names`. mobility: (T, S + 1, n, n)
-    M⁻¹ at the samples that bound the intervals. q, v, a, effort: (T, S, n) at mid-interval; past_effort: (T, S, 2, n).
-    dt, velocity_noise, encoder_step, contexts: as in Rollouts, contexts in the order of `names`. inputs: (T, S, n_x) of
-    the network, where they are not those of an arm's joints; noise: (T, n) of velocities that are as good as all
-    sensors together, where encoder_step does not tell.
-    """
-
-    target: Array32
-    raw: Array32
-    mobility: Array32
-    q: Array32
-    v: Array32
-    a: Array32
-    effort: Array32
-    past_effort: Array32
-    dt: float
-    velocity_noise: Array
-    encoder_step: Array
-    contexts: Array
-    names: tuple[str, ...]
-    inputs: Array32 | None = None
-    noise: Array | None = None
-
-    def merged(self, count: int) -> Experience:
-        """Every `count` intervals as one: impulses add up exactly; of the samples only every `count`-th is kept."""
-        whole = self.intervals // count
-
-        def parts(x: Array32) -> Array32:
-            return x[:, : whole * count].reshape(len(x), whole, count, *x.shape[2:])
-
-        means = {name: parts(getattr(self, name)).mean(axis=2) for name in ("q", "v", "a", "effort", "past_effort")}
-        sums = {name: parts(getattr(self, name)).sum(axis=2) for name in ("target", "raw")}
-        inputs = None if self.inputs is None else parts(self.inputs).mean(axis=2)
-        return replace(
-            self,
-            **means,
-            **sums,
-            inputs=inputs,
-            mobility=self.mobility[:, : whole * count + 1 : count],
-            dt=self.dt * count,
-        )
-
-    def with_features(self, names: tuple[str, ...]) -> Experience:
-        """With these raw features alone."""
-        chosen = [self.names.index(name) for name in names]
-        return replace(self, raw=self.raw[..., chosen], contexts=self.contexts[:, chosen], names=names)
-
-    def without_latency(self) -> Experience:
-        """The residual at the effort that acted: less what the commands' true latency explains."""
-        late = [name.startswith("latency_") for name in self.names]
-        known = np.einsum("tsnk,tk->tsn", self.raw[..., late], self.contexts[:, late])
-        return replace(self, target=self.target - known.astype(np.float32))
-
-    @property
-    def tasks(self) -> int:
-        return len(self.target)
-
-    @property
-    def intervals(self) -> int:
-        return int(self.target.shape[1])
-
-    @property
-    def dof(self) -> int:
-        return int(self.target.shape[2])
-
-
-def joined(parts: Sequence[Experience]) -> Experience:
-    """Tasks of several robots, side by side."""
-    arrays: dict[str, Any] = {
-        field.name: np.concatenate([getattr(part, field.name) for part in parts])
-        for field in fields(Experience)
-        if isinstance(getattr(parts[0], field.name), np.ndarray)
-    }
-    return replace(parts[0], **arrays)
-
-
-def experience(
+def training_data(
     robot: Robot, dynamics: ArmDynamics, rollouts: Rollouts, groups: tuple[str, ...] = RAW_GROUPS
-) -> Experience:
+) -> TrainingData:
     """Residual and raw features of every interval but the first `HISTORY`.
 
     Raises:
@@ -170,14 +81,14 @@ def experience(
     names = tuple(name for features in maps.values() for name in features.names)
     missing = [name for name in names if name not in rollouts.context_names]
     if missing:
-        raise MetaRLError(f"experience: the rollouts have no true values of {missing}")
+        raise MetaRLError(f"training_data: the rollouts have no true values of {missing}")
     chosen = [rollouts.context_names.index(name) for name in names]
     blocks = [
         _block(dynamics, maps, rollouts.part(slice(start, start + _BLOCK)))
         for start in range(0, len(rollouts.q), _BLOCK)
     ]
     arrays = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
-    return Experience(
+    return TrainingData(
         **arrays,
         dt=rollouts.dt,
         velocity_noise=rollouts.velocity_noise,

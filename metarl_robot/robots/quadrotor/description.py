@@ -139,6 +139,7 @@ class Quadrotor(Robot):
     course = "metarl_robot.robots.quadrotor.flat_outputs:FlightCourse"
     gate_law = "metarl_robot.robots.quadrotor.fallback:Descend"
     simulation = "metarl_robot.sim.quadrotor.simulation:QuadrotorSimulation"
+    dynamics = "metarl_robot.robots.quadrotor.dynamics:QuadrotorDynamics"
     adapter_parts = "metarl_robot.robots.quadrotor.adapter_parts"
     controllers: ClassVar[Mapping[str, str]] = {
         "pid": "metarl_robot.robots.quadrotor.pid:SPEC",

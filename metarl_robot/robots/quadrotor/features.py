@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.adaptation.features import PAYLOAD_NAMES, Interval, Xi, _Group
+from metarl_robot.adaptation.features import PAYLOAD_NAMES, BaseGroup, Interval, Xi
 from metarl_robot.adaptation.network import Network, learned_names
 from metarl_robot.core import rotation
 from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, Quadrotor
@@ -75,7 +75,7 @@ class FlightScale:
         return inputs
 
 
-class FlightNetworkFeatures(_Group):
+class FlightNetworkFeatures(BaseGroup):
     """φ_θ: K learned basis functions of force and torque, in units of the quadrotor's own scale."""
 
     def __init__(self, network: Network, robot: Quadrotor) -> None:
@@ -95,7 +95,7 @@ class FlightNetworkFeatures(_Group):
         return self._scale.force * self._network.contracted(self._scale.encode(xi.q, xi.v), z)
 
 
-class FlightPayloadFeatures(_Group):
+class FlightPayloadFeatures(BaseGroup):
     """A rigid body at the payload site, in momentum form; `value` leaves it out, as plans have it in their own
     dynamics.
     """
@@ -116,7 +116,7 @@ class FlightPayloadFeatures(_Group):
         return z
 
 
-class RotorFeatures(_Group):
+class RotorFeatures(BaseGroup):
     """Effectiveness 1 + ε of each rotor."""
 
     def __init__(self, dynamics: QuadrotorDynamics) -> None:
@@ -136,7 +136,7 @@ class RotorFeatures(_Group):
         return z
 
 
-class PushFeatures(_Group):
+class PushFeatures(BaseGroup):
     """A constant force and torque."""
 
     def __init__(self, dynamics: QuadrotorDynamics) -> None:
@@ -152,7 +152,7 @@ class PushFeatures(_Group):
         return z
 
 
-class DragFeatures(_Group):
+class DragFeatures(BaseGroup):
     """Air drag of a quadrotor in still air."""
 
     def __init__(self, dynamics: QuadrotorDynamics) -> None:

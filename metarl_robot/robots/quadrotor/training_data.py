@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from metarl_robot.adaptation.factory import feature_map
 from metarl_robot.adaptation.features import Xi
-from metarl_robot.robots.arm.training_data import HISTORY, Experience
+from metarl_robot.adaptation.training_data import HISTORY, TrainingData
 from metarl_robot.robots.quadrotor.description import Quadrotor
 from metarl_robot.robots.quadrotor.dynamics import QuadrotorDynamics
 from metarl_robot.robots.quadrotor.features import FlightScale
@@ -45,14 +45,14 @@ class Flights:
     contexts: Array
 
 
-def flight_experience(robot: Quadrotor, dynamics: QuadrotorDynamics, flights: Flights) -> Experience:
+def flight_training_data(robot: Quadrotor, dynamics: QuadrotorDynamics, flights: Flights) -> TrainingData:
     """Residual and raw features of every interval but the first `HISTORY`, dimensionless."""
     scale, names = FlightScale(robot), feature_map(robot, dynamics, GROUPS).names
     starts = range(0, len(flights.q), _BLOCK)
     blocks = [_block(robot, dynamics, scale, flights, slice(start, start + _BLOCK)) for start in starts]
     arrays = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
     tasks = len(flights.q)
-    return Experience(
+    return TrainingData(
         **arrays,
         dt=flights.dt,
         velocity_noise=np.zeros(tasks),
