@@ -31,7 +31,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no learned features": {"learned": 0},
     "learned features alone": {"groups": ()},
     "trained prior": {"prior": "trained"},
-    "prior: zero mean, one scale for each kind of entry": {"prior": "isotropic"},
+    "prior: zero mean, one scale for each kind of coefficient": {"prior": "isotropic"},
     "prior mean contains the mean payload": {"unloaded_start": False},
     "features by plain regression": {"features": "supervised"},
     "features by plain regression, isotropic prior": {"features": "supervised", "prior": "isotropic"},

@@ -27,7 +27,7 @@ _EPILOG = examples(
     ("metarl demo panda", "an unknown payload, with and without adaptation"),
     ("metarl eval panda --controllers nominal_mpc,meta_mpc", "closed loop in MuJoCo, no ROS"),
     ("metarl launch arm controller:=meta_mpc", "the nodes of a launch file"),
-    ("metarl COMMAND --help", "what a command does, with examples"),
+    ("metarl COMMAND --help", "help of a command, with examples"),
 )
 _LONGEST_ARGUMENT = 4096
 

@@ -13,12 +13,12 @@ from metarl_robot.cli.progress import progress
 
 _EPILOG = examples(
     ("metarl bench mpc", "one step of the controllers, beside CasADi's solvers, do-mpc and acados"),
-    ("metarl bench adapt,model --quick", "less of it, to see that it runs; rough timings"),
+    ("metarl bench adapt,model --quick", "a short version, with rough timings"),
     ("metarl bench mpc --json mpc.json", "for programs"),
     ("metarl bench all --write docs/BENCHMARKS.md", "all of them, as a document with plots (make bench)"),
     note="Benchmarks: mpc, model, adapt, train, sim, ros, scale. Peers are optional: pip install "
-    "'metarl_robot[bench]', or `make bench`, installs them; where one is missing, its row says so. Give the machine "
-    "nothing else to do meanwhile.",
+    "'metarl_robot[bench]', or `make bench`, installs them; where one is missing, its row says so. Run nothing else "
+    "on the machine meanwhile.",
 )
 
 

@@ -58,7 +58,7 @@ def demo(
         str, typer.Option(help="Which controllers, one after the other, separated by commas.")
     ] = "nominal_mpc,meta_mpc",
     lockstep: Annotated[
-        bool, typer.Option("--lockstep", help="Simulated time waits for every command, whatever the machine.")
+        bool, typer.Option("--lockstep", help="Simulated time waits for every command; for slow machines.")
     ] = False,
     duration: Annotated[
         float | None,

@@ -16,9 +16,9 @@ _EPILOG = examples(
     ("metarl eval panda", "all controllers on held-out tasks"),
     ("metarl eval x500", "a quadrotor: wind, payload, a weak rotor"),
     ("metarl eval planar2 --controllers pid,computed_torque --seeds 2", "quick: seconds"),
-    ("metarl eval panda --suite extrapolation --plot result.svg", "beyond what was trained, with a figure"),
-    ("metarl eval panda --prediction", "how well adapters predict what the model misses, after how little data"),
-    ("metarl eval panda --json - > results.json", "for programs: nothing but JSON on standard output"),
+    ("metarl eval panda --suite extrapolation --plot result.svg", "beyond the training distribution, with a figure"),
+    ("metarl eval panda --prediction", "prediction scores of the adapters after little data"),
+    ("metarl eval panda --json - > results.json", "for programs: only JSON on standard output"),
     note="Suites: train, heldout (unseen draws from the same ranges), extrapolation (beyond them: heavier; arms with "
     "twice the friction or a swinging payload, quadrotors in stronger wind or with two weak rotors), nominal (nothing "
     "disturbed). The same seeds give the same results on any number of processes; only the step times are measured.",

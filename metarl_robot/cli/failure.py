@@ -77,4 +77,4 @@ def _kept(error: Exception) -> str:
             file.write("\n".join(lines))
     except OSError:
         return "; metarl --debug shows the traceback"
-    return f" with {path}, or with what metarl --debug shows"
+    return f" with {path}, or with the output of metarl --debug"

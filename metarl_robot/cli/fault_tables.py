@@ -75,7 +75,7 @@ def texts(cell: dict[str, Any]) -> tuple[str, ...]:
 
 def faults_table(rows: list[dict[str, Any]]) -> Table:
     """Table with one line for each kind of fault."""
-    note = "Greatest values over all runs. Normal again, crashed, too fast: how many runs."
+    note = "Largest values over all runs. Normal again, crashed, too fast: number of runs."
     result = table(f"Faults: {rows[0]['robot']}", COLUMNS, caption=note)
     for cell in cells(rows):
         result.add_row(*(text.replace("[", "\\[") for text in texts(cell)))

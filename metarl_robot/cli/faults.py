@@ -25,8 +25,8 @@ _EPILOG = examples(
     ("metarl faults panda --long 60", "no fault: an hour of simulated time; memory and drift"),
     ("metarl faults --resume --write docs/RELIABILITY.md", "results so far as a document"),
     note="A run is unsafe when a command reached the plant that was not finite, beyond an effort "
-    "limit, too fast, older than its deadline or a stranger's, or when a process "
-    "ended that was not killed; then the exit code is 1. Without --processes all parts run in one "
+    "limit, too fast, older than its deadline or from an unknown publisher, or when a "
+    "process ended that was not killed; then the exit code is 1. Without --processes all parts run in one "
     "process, in simulated time: the same seeds give the same runs. Kinds: metarl faults --list.",
 )
 _ROBOTS = "panda,x500"

@@ -11,7 +11,7 @@ import typer
 from metarl_robot.cli.console import examples
 
 _EPILOG = examples(
-    ("metarl launch arm --show-args", "its arguments, what they may be and their defaults"),
+    ("metarl launch arm --show-args", "its arguments, with choices and defaults"),
     ("metarl launch arm robot:=panda controller:=pid", "simulated Panda, PID; Ctrl-C stops everything"),
     ("metarl launch my_robot.launch.yaml plant:=none", "a file of your own; the plant is a real robot's driver"),
     note="The same files work with 'ros2 launch'. Each line of output is prefixed with the process that wrote it.",

@@ -92,7 +92,7 @@ class _Screen:
         for time_s, what in self._changes:
             if sample.time_s < time_s:
                 return f"in {time_s - sample.time_s:.0f} s {what}"
-        return "nobody has told the controller"
+        return "unknown to the controller"
 
 
 class _Lines:

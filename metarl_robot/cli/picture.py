@@ -77,7 +77,7 @@ def _runs(robot: Robot, names: Sequence[str], seed: int, mass_kg: float | None) 
     changes = tuple((change.time_s, change.task) for change in task.changes)
     kind = task.arguments.get("scenario")
     if kind is None:
-        about = f"the demo of '{robot.name}', a {robot.kind}, is none"
+        about = f"the demo of '{robot.name}' ({robot.kind}) is not one of them"
         raise MetaRLError(f"metarl picture draws runs of suite {SUITE}; {about}")
     scenario = replace(simulation(robot).scenario(SUITE, kind, seed), initial=task.before, changes=changes)
     made = {name: make_controller(robot, name) for name in names}

@@ -111,7 +111,7 @@ def _draw_com(axes: Axes, runs: Sequence[RunLog], axis: int) -> None:
 
 
 def _estimate(run: RunLog) -> Payload:
-    assert run.estimate is not None, "asked for only where there is one"
+    assert run.estimate is not None, "this run has no estimate"
     return run.estimate
 
 

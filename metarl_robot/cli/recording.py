@@ -310,7 +310,7 @@ def _robot_of(path: Path, gate_states: Sequence[Any]) -> Robot:
     """The robot that the gate was started for."""
     named = [str(pair.value) for message in gate_states for pair in message.values if pair.key == "robot"]
     if not named:
-        raise RecordingError(f"{path}: nothing on {_GATE_STATE} says what robot it is a recording of")
+        raise RecordingError(f"{path}: no message on {_GATE_STATE} names the robot")
     robot: Robot = load_robot(named[0])
     return robot
 

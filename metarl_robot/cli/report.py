@@ -69,12 +69,12 @@ def headline(runs: Sequence[RunLog], results: Sequence[Result]) -> list[str]:
         distance = sum(value**2 for value in payload.true_com_m) ** 0.5
         digits = 2 if payload.true_mass_kg >= 0.1 else 4
         happened = [
-            f"At {runs[0].change_s[0]:g} s the {words.body} picked up a payload that no controller was told about: "
+            f"At {runs[0].change_s[0]:g} s the {words.body} picked up a payload that is unknown to the controllers: "
             f"{payload.true_mass_kg:.{digits}f} kg, its centre of mass {1e3 * distance:.0f} mm from the {words.site}."
         ]
     errors = _errors([(result, result.score.rmse_after_m) for result in results])
     if not errors:
-        return [*happened, "The runs ended before it could be seen what came of it."]
+        return [*happened, "The runs ended before the effect of the change could be measured."]
     happened.append(f"From one to five seconds later the {words.tracked} was off by {errors} (root mean square).")
     for k, stage in enumerate(results[0].stages):
         later = _errors([(result, result.stages[k].rmse_after_m) for result in results])
@@ -105,20 +105,20 @@ def sections(runs: Sequence[RunLog], results: Sequence[Result]) -> list[Section]
             payload.title,
             payload,
             svg["payload"],
-            f"No controller is told of the payload: it shows in how the {words.body} moves under known "
-            f"{words.effort}s.",
+            f"The payload is unknown to the controllers. An adaptive one estimates it from the motion of the "
+            f"{words.body} under known {words.effort}s.",
         ),
         Section(
             timing.title,
             timing,
             svg["steps"],
-            "Share of steps that took longer than a time: the further left, the faster.",
+            "Share of steps that took longer than a given time; curves further left are faster.",
         ),
         Section(f"{words.angles.capitalize()} errors", svg=svg["angles"], caption="All panels have the same range."),
         Section(
             f"{words.effort.capitalize()}s",
             svg=svg["efforts"],
-            caption=f"What the motors gave, as a share of each {words.channel}'s limit.",
+            caption=f"Motor output as a share of each {words.channel}'s limit.",
         ),
     ]
 

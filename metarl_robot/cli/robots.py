@@ -13,8 +13,8 @@ from metarl_robot.cli.console import examples, out, table, write_json
 _EPILOG = examples(
     ("metarl robots", "a table"),
     ("metarl robots --json", "the same with all facts and limits, for programs"),
-    note="A robot of your own is a folder with robot.yaml, an arm's with robot.xml (MJCF) too. A command that takes a "
-    "robot's name takes such a folder.",
+    note="Your own robot is a folder with robot.yaml, and for an arm also robot.xml (MJCF). A command that takes a "
+    "robot's name also takes such a folder.",
 )
 
 

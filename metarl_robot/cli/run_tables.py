@@ -89,7 +89,7 @@ def payload_table(results: Sequence[Result], words: Wording) -> TextTable:
     rows = [Row(("truth", *_truth_cells(results[0].payload)))]
     rows += [Row((result.label, *_belief_cells(result.payload)), i) for i, result in enumerate(results)]
     remark = (
-        f"Believed value ± one standard deviation; centre of mass (com) from the {words.site}. A dash: the controller "
+        f"Estimate ± one standard deviation; centre of mass (com) from the {words.site}. A dash: the controller "
         "estimates none."
     )
     return TextTable("Payload", columns, tuple(rows), remark)

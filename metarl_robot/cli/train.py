@@ -32,10 +32,10 @@ _EPILOG = examples(
     ("metarl train panda", "weights as shipped, into runs/train/panda"),
     ("metarl train panda --resume", "go on where an interrupted run stopped: the result is the same"),
     ("metarl train planar2 --tasks 200 --steps 200 --out runs/quick", "quick: a minute"),
-    ("metarl train panda --adapter maml", "MAML on all weights, and its rivals"),
+    ("metarl train panda --adapter maml", "MAML on all weights, and its baselines"),
     (
         "metarl eval panda --checkpoint runs/train/panda/dynamics.safetensors",
-        "what the new weights are worth in closed loop",
+        "closed-loop evaluation of the new weights",
     ),
     note="Ctrl-C loses nothing: the state of the run is kept in the output folder until it is finished.",
 )

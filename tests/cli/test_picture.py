@@ -61,7 +61,7 @@ def test_a_machine_that_cannot_draw_is_told_the_package(tmp_path: Path) -> None:
     [
         (("planar2", "run.mp4"), ".webp or .gif"),
         (("planar2", "run.gif", "--controllers", "pid"), "two controllers"),
-        (("x500", "run.gif"), "a quadrotor, is none"),
+        (("x500", "run.gif"), "(quadrotor) is not one of them"),
     ],
 )
 def test_a_picture_that_cannot_be_drawn_is_refused(arguments: tuple[str, ...], said: str) -> None:
