@@ -58,8 +58,9 @@ class LaunchError(MetaRLError):
 
 @dataclass(frozen=True)
 class Argument:
-    """A declared launch argument; default: its text, None when a value must be given; choices: empty when any is
-    allowed.
+    """A declared launch argument.
+
+    default: text; None when a value is required. choices: allowed values; empty when any is allowed.
     """
 
     name: str
@@ -222,7 +223,7 @@ class _Evaluation:
 
 @dataclass
 class _Scope:
-    """The values of arguments and `let` at one place of one file."""
+    """Values of arguments and `let` in one scope of one file."""
 
     path: Path
     values: dict[str, str]
