@@ -172,7 +172,7 @@ class AdaptedNetwork:
         layers: list[AdaptedLayer] = []
         for i in reversed(range(len(self._layers))):
             layer, entered = self._layers[i], activations[i]
-            layers.append(layer.stepped(back, entered, float(step_sizes.weights[i]), float(step_sizes.biases[i])))
+            layers.append(layer.stepped(back, entered, step_sizes.weights[i].item(), step_sizes.biases[i].item()))
             if i > 0:
                 back = layer.backward(back)
                 back *= 1.0 - entered**2

@@ -286,6 +286,18 @@ def test_online_adapter_knows_nothing_at_first(
     assert np.all(adapter.evaluate(xi) == 0.0) and np.all(adapter.jacobian(xi) == 0.0)
 
 
+def test_weights_from_a_file_adapt_as_those_in_memory(
+    planar: Robot, dynamics: ArmDynamics, checkpoint: Checkpoint, driven: Rollouts
+) -> None:
+    """A file holds step sizes as (1,), since safetensors are written from contiguous arrays."""
+    stored = {name: np.ascontiguousarray(tensor) for name, tensor in checkpoint.tensors.items()}
+    states = np.zeros((1, 2))
+    xi = Xi(states, states, states, states, np.zeros((2, 1, 2)))
+    made = (adapter_after(planar, dynamics, c, driven, 40) for c in (checkpoint, replace(checkpoint, tensors=stored)))
+    memory, file = (adapter.evaluate(xi) for adapter in made)
+    assert np.any(memory) and np.array_equal(memory, file)
+
+
 def test_online_adapter_has_no_offset(planar: Robot, dynamics: ArmDynamics, checkpoint: Checkpoint) -> None:
     """At rest under a constant force that no weights were trained for, it ends up predicting that force."""
     adapter = maml_adapter(planar, dynamics, AdapterTuning(40.0), checkpoint)
