@@ -70,7 +70,9 @@ def bare_adapter(
 
 
 def parts(robot: Robot) -> Any:
-    """The module of a robot's kind: FEATURE_GROUPS, INERTIAL, SUDDEN, feature_group(…), filter_tuning(…)."""
+    """The module of a robot's kind: FEATURE_GROUPS, INERTIAL, SUDDEN, feature_group(…), context_scale(…),
+    filter_tuning(…); where MAML serves the kind, network_inputs(…).
+    """
     return import_module(robot.adapter_parts)
 
 
@@ -96,17 +98,20 @@ def maml_adapter(
     """MAML's network from a checkpoint's tensors `prefix`network.* and `prefix`step.*."""
     if checkpoint.adapter != "maml":
         raise CheckpointError(f"adapter 'maml' needs weights trained for it; given those of '{checkpoint.adapter}'")
+    kind = parts(robot)
+    if not hasattr(kind, "network_inputs"):
+        raise UnknownNameError(f"adapter of a {robot.kind}", "maml", [name for name in ADAPTERS if name != "maml"])
 
-    def layers(kind: str) -> Layers:
+    def layers(role: str) -> Layers:
         names = [
-            f"{prefix}{kind}.{i}"
+            f"{prefix}{role}.{i}"
             for i in range(len(checkpoint.tensors))
-            if f"{prefix}{kind}.{i}.weight" in checkpoint.tensors
+            if f"{prefix}{role}.{i}.weight" in checkpoint.tensors
         ]
         return Layers(*([checkpoint.tensors[f"{name}.{part}"] for name in names] for part in ("weight", "bias")))
 
     meter = residual_meter(robot, dynamics, tuning.velocity_noise_rad_s)
-    inputs, scale = parts(robot).network_inputs(robot, dynamics), checkpoint.tensors["output_scale"]
+    inputs, scale = kind.network_inputs(robot, dynamics), checkpoint.tensors["output_scale"]
     return MamlAdapter(inputs, meter, layers("network"), layers("step"), scale, int(checkpoint.meta["inner_steps"]))
 
 

@@ -18,7 +18,7 @@ from metarl_robot.adaptation.training_data import ResidualSeries, TrainingData
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.core.checkpoint import Checkpoint
 from metarl_robot.core.errors import CheckpointError, MetaRLError
-from metarl_robot.core.robot import Robot
+from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.core.signals import State
 from metarl_robot.learning.models.config import TrainConfig
 from metarl_robot.learning.models.maml import Maml, MamlLearner, TaskBatch, TaskSampler
@@ -347,3 +347,8 @@ def test_bad_input_is_refused(planar: Robot, dynamics: ArmDynamics, series: Resi
         replace(series, true_y=np.full_like(series.true_y, np.inf))
     with pytest.raises(CheckpointError, match="needs weights trained for it"):
         maml_adapter(planar, dynamics, AdapterTuning(40.0), Checkpoint({}, {"adapter": "last_layer"}))
+
+
+def test_a_kind_that_maml_does_not_serve_is_refused_by_name() -> None:
+    with pytest.raises(MetaRLError, match="adapter of a quadrotor.*last_layer"):
+        maml_adapter(load_robot("x500"), None, AdapterTuning(40.0), Checkpoint({}, {"adapter": "maml"}))

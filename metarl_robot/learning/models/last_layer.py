@@ -395,7 +395,7 @@ def effective_noise(velocity_noise: Array, encoder_step: Array) -> Array:
 
 
 class LastLayerLearner:
-    """A last layer and its data, ready for meta.train.fit.
+    """A last layer and its data, ready for train.fit.
 
     Arguments:
         data: the tasks, at control intervals.

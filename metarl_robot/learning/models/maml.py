@@ -158,7 +158,7 @@ class TaskSampler:
 
 
 class MamlLearner:
-    """MAML, or its supervised rival, and its data, ready for meta.train.fit.
+    """MAML, or its supervised rival, and its data, ready for train.fit.
 
     Arguments:
         data: the tasks.

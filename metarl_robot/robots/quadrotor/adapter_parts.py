@@ -68,7 +68,7 @@ def filter_tuning(robot: Quadrotor, dynamics: QuadrotorDynamics, tuning: Adapter
 
     The accelerometer measures the force with the density r = m σ_a √dt, a disturbance that walks at a rate s is then
     followed with the bandwidth ω = s / r; that of the torque, which only the body rates tell, with ω = √(s / r), r = J
-    σ_ω √dt (arm_parts.py).
+    σ_ω √dt (robots/arm/adapter_parts.py).
     """
     period, bandwidth = robot.control_period_s, tuning.observer_bandwidth_rad_s
     force = bandwidth * robot.mass_kg * FORCE_NOISE_M_S2 * np.sqrt(period)

@@ -50,8 +50,7 @@ class Inertia(NamedTuple):
 class QuadrotorDynamics(Balanced):
     """Momentum form and payload regressors of one quadrotor, for estimation. Not to be shared between threads.
 
-    What an estimator asks of any robot's dynamics: sizes dof and nu, `momentum`, `balance`, `input_map`, `retract`,
-    `expected`.
+    Has what an estimator asks of any robot's dynamics (dynamics/protocols.py).
     """
 
     def __init__(self, robot: Quadrotor) -> None:

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Features of a quadrotor's residual Δ = Φ(ξ) z: force [N; world] and torque [Nm; body]. See features.py.
+"""Features of a quadrotor's residual Δ = Φ(ξ) z: force [N; world] and torque [Nm; body]. See adaptation/features.py.
 
 payload        ten inertial parameters at the payload site; a plan takes them into its dynamics
-rotor          Δ = B(q) ε u              effectiveness 1 + ε of each rotor, a weak battery's among it
-push           Δ = (f, t)                what is constant: wind that the drag below does not know, an offset of the
-centre of mass drag           Δ = -R D Rᵀv, -R D₂ |v| Rᵀv    air drag in still air, linear (rotors) and quadratic
-(body), across and along the rotors' axis
+rotor          Δ = B(q) ε u              effectiveness 1 + ε of each rotor, including the effect of a weak battery
+push           Δ = (f, t)                a constant force and torque: wind, an offset of the centre of mass
+drag           Δ = -R D Rᵀv, -R D₂ |v| Rᵀv    air drag in still air, linear (rotors) and quadratic (body), across
+               and along the rotors' axis
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What meta-learning learns from quadrotors: as robots/arm/training_data.py, dimensionless, with the thrust that acted.
+"""Builds a quadrotor's training data (adaptation/training_data.py): dimensionless, with the thrust that acted.
 
 The residual's impulse T_k = M_{k+1} v_{k+1} - M_k v_k - dt (B u_k + β̄_k) takes for u_k the mean thrust that the
 rotors' true speeds stand for: neither latency nor the motors' lag is in it. Forces are divided by the quadrotor's own
-(flight_features.py: FlightScale), context entries likewise, velocities of M⁻¹ by theirs: data of quadrotors of any size
-can be put side by side.
+(features.py: FlightScale), context entries likewise, velocities of M⁻¹ by theirs: data of quadrotors of any size can
+be put side by side.
 """
 
 from __future__ import annotations
