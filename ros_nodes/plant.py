@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -56,9 +56,6 @@ from metarl_robot.safety.fallback_law import gate_config
 from metarl_robot.safety.last_hop import LastHop
 from metarl_robot.safety.refusals import ADVICE, Rejection
 from metarl_robot.sim.kinds import Plant, simulation
-
-if TYPE_CHECKING:
-    from metarl_robot.sim.arm.gravity import NominalGravity
 
 Array = NDArray[np.float64]
 
@@ -115,7 +112,7 @@ class PlantNode(ManagedNode):
             interface_of(self._robot, message_options(self._own)),
         )
         self._timeline = timeline(self._robot, self._conditions)
-        self._gravity = self._make_gravity()
+        self._gravity = None if self._own.effort_includes_gravity else self._simulation.own_gravity()
         self._columns = truth_columns(self._robot)
         self._law_config = gate_config(self._robot).model_validate(self._law_values())
         self._steps_per_period = round(self._robot.control_period_s / self._simulation.physics_dt_s)
@@ -133,13 +130,6 @@ class PlantNode(ManagedNode):
         """Parameters of the last hop's law: the gate's defaults."""
         gravity = {} if self._robot.floating else {"effort_includes_gravity": self._own.effort_includes_gravity}
         return {**shipped(self._robot), **gravity}
-
-    def _make_gravity(self) -> NominalGravity | None:
-        if self._own.effort_includes_gravity or self._robot.floating:
-            return None
-        from metarl_robot.sim.arm.gravity import NominalGravity
-
-        return NominalGravity(self._robot)
 
     def _restart(self, plant: Plant) -> Plant:
         """Reset to the start pose, the first conditions and t = 0."""
@@ -371,7 +361,7 @@ class PlantNode(ManagedNode):
             self.get_logger().info(f"conditions changed at {moment:g} s")
         for effort, steps in segments:
             if self._gravity is not None:
-                effort = effort + self._gravity.effort(self._state.q)
+                effort = effort + self._gravity(self._state.q)
             self._state = plant.step(effort, steps * self._simulation.physics_dt_s)
         self._stamp_ns = max(0, round(plant.stamp * NANOSECONDS))
         self._moved_s = monotonic()

@@ -33,7 +33,6 @@ from metarl_robot.control.bumpless_transfer import Handover
 from metarl_robot.core.errors import SignalError
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import Inertial, Reference, State
-from metarl_robot.robots.arm.trajectories import Shifted
 from metarl_robot.safety.gate import Gate, GateState
 from metarl_robot.safety.input_validation import ClockCheck, Measurement, Rejection, StateIntake
 from metarl_robot.safety.last_hop import LastHop
@@ -41,6 +40,7 @@ from metarl_robot.sim.faults_witness import Witness
 from metarl_robot.sim.kinds import simulation
 from metarl_robot.sim.scenario import Scenario
 from metarl_robot.trajectories.flat_outputs import course_of
+from metarl_robot.trajectories.shifted import Shifted
 
 Array = NDArray[np.float64]
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from metarl_robot.adaptation.training_data import ResidualSeries, TrainingData
 from metarl_robot.core.robot import Robot, kind_of, named
 from metarl_robot.core.signals import Reference, State
+from metarl_robot.sim.demo import Demo
 from metarl_robot.sim.scenario import Scenario, Task
 
 Array = NDArray[np.float64]
@@ -188,6 +189,25 @@ class Simulation(Protocol):
 
     def lessons(self, knots: int = 1) -> Lessons:
         """What learning and its scores take from data; knots: states that residuals are predicted at in one call."""
+        ...
+
+    def demo(self, seed: int, mass_kg: float | None = None, offset_m: tuple[float, ...] | None = None) -> Demo:
+        """Make the kind's demo.
+
+        Arguments:
+            seed: seed of all random draws.
+            mass_kg, offset_m: payload mass and its centre of mass in the payload frame (3,); default: drawn.
+
+        Raises:
+            UnknownNameError: this kind of robot has no demo.
+            MetaRLError: the motors cannot carry the payload along the motion.
+        """
+        ...
+
+    def own_gravity(self) -> Callable[[Array], Array] | None:
+        """What a robot that compensates gravity itself adds to a command (nu,) at q (nq,) [Nm, N]: that of the nominal
+        model. None: commands to this kind always include gravity.
+        """
         ...
 
     @property

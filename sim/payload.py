@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metarl_robot.core.errors import SignalError
-from metarl_robot.sim.arm.geometry import entries, symmetric
+from metarl_robot.sim.inertia import entries, symmetric
 
 Array = NDArray[np.float64]
 

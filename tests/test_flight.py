@@ -15,7 +15,6 @@ from metarl_robot.core import rotation
 from metarl_robot.core.errors import SignalError
 from metarl_robot.core.robot import load_robot
 from metarl_robot.core.signals import Setpoints
-from metarl_robot.robots.arm.trajectories import Shifted
 from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, Quadrotor
 from metarl_robot.robots.quadrotor.flatness import FlatPoints, FlatTrajectory
 from metarl_robot.robots.quadrotor.random_trajectories import drawn_flight, random_flight
@@ -31,6 +30,7 @@ from metarl_robot.robots.quadrotor.trajectories import (
 )
 from metarl_robot.robots.quadrotor.trajectory_limits import _needs, check_flight, slowed, usage
 from metarl_robot.trajectories.minimum_snap import minimum_snap
+from metarl_robot.trajectories.shifted import Shifted
 
 ABOVE = np.array([0.0, 0.0, 2.0])
 CORNERS = np.array([[0.0, 0.0, 2.0], [1.0, 1.0, 2.0], [2.0, 0.0, 3.0], [0.0, -1.0, 2.0]])

@@ -17,7 +17,6 @@ from metarl_robot.robots.arm.trajectories import (
     EXCITATION,
     TRACKING,
     MultiSine,
-    Shifted,
     Waypoints,
     check_reference,
     random_excitation,
@@ -25,6 +24,7 @@ from metarl_robot.robots.arm.trajectories import (
     random_sines,
     random_tracking,
 )
+from metarl_robot.trajectories.shifted import Shifted
 from metarl_robot.trajectories.splines import Hold, Spline, from_points
 
 RNG = np.random.default_rng(0)

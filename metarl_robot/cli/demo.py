@@ -21,9 +21,9 @@ from metarl_robot.cli.console import err, examples, note, out, parse_names, writ
 from metarl_robot.core.errors import UnknownNameError
 
 if TYPE_CHECKING:
-    from metarl_robot.cli.demo_task import DemoTask
     from metarl_robot.cli.run_metrics import Result
     from metarl_robot.core.robot import Robot
+    from metarl_robot.sim.demo import Demo
 
 _EPILOG = examples(
     ("metarl demo panda", "about a minute, in real time"),
@@ -82,13 +82,13 @@ def demo(
     ] = False,
 ) -> None:
     """Give a robot an unknown payload over real ROS 2 nodes, first without, then with adaptation."""
-    from metarl_robot.cli.demo_task import demo_task
     from metarl_robot.core.robot import load_robot
+    from metarl_robot.sim.kinds import simulation
 
     name = _ALIASES.get(robot, robot)
     loaded, names = load_robot(name), parse_names(controllers)
     offset = None if payload_offset is None else _vector(payload_offset)
-    task = demo_task(loaded, seed, payload_mass, offset)
+    task = simulation(loaded).demo(seed, payload_mass, offset)
     _check_controllers(task.launch, names)
     folder = out_folder / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     plan = _Plan(loaded, name, names, checkpoint, task, folder, _duration(task, duration))
@@ -109,12 +109,12 @@ class _Plan:
     robot_name: str
     controllers: tuple[str, ...]
     checkpoint: Path | None
-    task: DemoTask
+    task: Demo
     folder: Path
     duration_s: float
 
 
-def _duration(task: DemoTask, wanted_s: float | None) -> float:
+def _duration(task: Demo, wanted_s: float | None) -> float:
     least, usual, most = task.duration_s
     duration_s = usual if wanted_s is None else wanted_s
     if not least <= duration_s <= most:
@@ -187,6 +187,7 @@ def _run_all(plan: _Plan, lockstep: bool) -> str:
 
 
 def _run(plan: _Plan, controller: str, lockstep: bool) -> None:
+    from metarl_robot.cli.demo_task import write_conditions
     from metarl_robot.cli.live import live_view
     from metarl_robot.cli.node_run import RunFiles, run_nodes
 
@@ -196,7 +197,7 @@ def _run(plan: _Plan, controller: str, lockstep: bool) -> None:
         "checkpoint": "" if plan.checkpoint is None else str(plan.checkpoint.resolve()),
         "lockstep": str(lockstep).lower(),
         **plan.task.arguments,
-        "params": str(plan.task.write(plan.folder)),
+        "params": str(write_conditions(plan.task, plan.folder)),
     }
     files = RunFiles(plan.folder / controller, plan.folder / f"{controller}.log")
     changes = [(change.time_s, change.what) for change in plan.task.changes]

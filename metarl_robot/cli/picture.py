@@ -68,12 +68,12 @@ def picture(
 
 def _runs(robot: Robot, names: Sequence[str], seed: int, mass_kg: float | None) -> list[Episode]:
     """Run the demo's conditions in simulation, once for each controller."""
-    from metarl_robot.cli.demo_task import SUITE, demo_task
     from metarl_robot.control.factory import make_controller
+    from metarl_robot.sim.demo import SUITE
     from metarl_robot.sim.episode import run_episode
     from metarl_robot.sim.kinds import simulation
 
-    task = demo_task(robot, seed, mass_kg)
+    task = simulation(robot).demo(seed, mass_kg)
     changes = tuple((change.time_s, change.task) for change in task.changes)
     kind = task.arguments.get("scenario")
     if kind is None:

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import State
-from metarl_robot.sim.arm.model import PHYSICS_DT_S, Fields, compile_model, task_fields
-from metarl_robot.sim.arm.plant import velocity_age, whole_steps
+from metarl_robot.sim.arm.model import Fields, compile_model, task_fields
 from metarl_robot.sim.arm.task import Task
 from metarl_robot.sim.noise import NoiseStreams
+from metarl_robot.sim.physics_time import PHYSICS_DT_S, velocity_age, whole_steps
 
 Array = NDArray[np.float64]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a robot's payload frame lies, and how far the robot reaches; symmetric matrices as six numbers."""
+"""Where a robot's payload frame lies, and how far the robot reaches."""
 
 from __future__ import annotations
 
@@ -12,17 +12,6 @@ from numpy.typing import NDArray
 from metarl_robot.core.robot import Robot
 
 Array = NDArray[np.float64]
-
-
-def symmetric(entries: Array) -> Array:
-    """(xx, yy, zz, xy, xz, yz) -> (3, 3)."""
-    xx, yy, zz, xy, xz, yz = entries
-    return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
-
-
-def entries(matrix: Array) -> Array:
-    """(3, 3) symmetric -> (xx, yy, zz, xy, xz, yz)."""
-    return np.array([matrix[0, 0], matrix[1, 1], matrix[2, 2], matrix[0, 1], matrix[0, 2], matrix[1, 2]])
 
 
 def rotation_of(quaternion: Array) -> Array:

@@ -24,14 +24,13 @@ from numpy.typing import NDArray
 
 from metarl_robot.core.errors import RobotError, one_line
 from metarl_robot.core.robot import Robot
-from metarl_robot.sim.arm.geometry import symmetric
 from metarl_robot.sim.arm.task import Task
-from metarl_robot.sim.payload import Payload
+from metarl_robot.sim.inertia import principal
+from metarl_robot.sim.physics_time import PHYSICS_DT_S
 from metarl_robot.sim.profiling import stop_profiling
 
 Array = NDArray[np.float64]
 
-PHYSICS_DT_S = 0.001
 _SWING_DAMPING_NM_S = 0.005
 # MuJoCo's Coulomb friction is a soft constraint: with its defaults a Panda joint slips freely only above 0.1 rad/s.
 # This makes a joint stop within one or two physics steps, and creep below 1e-4 rad/s while it sticks.
@@ -135,11 +134,11 @@ def task_fields(layout: Layout, task: Task) -> Fields:
     """What the model's fields have to be under `task`; call mj_setConst after writing them."""
     model = layout.model
     values = Fields(*(getattr(model, name).copy() for name in Fields._fields))
-    mass, com, quat, inertia = principal(task.payload)
+    quat, inertia = principal(task.payload.inertia_kg_m2)
     body = layout.payload_body
     values.body_mass[body], values.body_ipos[body], values.body_iquat[body], values.body_inertia[body] = (
-        mass,
-        com,
+        task.payload.mass_kg,
+        task.payload.com_m,
         quat,
         inertia,
     )
@@ -155,16 +154,6 @@ def apply_task(layout: Layout, task: Task, scratch: mujoco.MjData) -> None:
     for name, value in task_fields(layout, task)._asdict().items():
         getattr(layout.model, name)[:] = value
     mujoco.mj_setConst(layout.model, scratch)
-
-
-def principal(payload: Payload) -> tuple[float, Array, Array, Array]:
-    """Mass, centre of mass (3,), frame of the principal axes (wxyz) and principal moments (3,)."""
-    moments, axes = np.linalg.eigh(symmetric(payload.inertia_kg_m2))
-    if np.linalg.det(axes) < 0.0:
-        axes[:, 0] *= -1.0
-    quat = np.empty(4)
-    mujoco.mju_mat2Quat(quat, axes.ravel())
-    return payload.mass_kg, payload.com_m, quat, np.maximum(moments, 0.0)
 
 
 def _set_cable(layout: Layout, task: Task, values: Fields) -> None:

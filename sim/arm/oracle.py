@@ -1,28 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The oracle: an adapter that is told the true physics, so that a controller's loss to ignorance can be measured.
+"""The oracle of an arm: an adapter that is told payload, friction, motor strength and cable; see
+metarl_robot.sim.oracle.
 
-Payload, friction, motor strength and cable are known exactly; a disturbance observer takes what remains (stiction,
-latency), as in the controllers that have to learn. Simulation only.
+A disturbance observer takes what remains (stiction, latency), as in the controllers that have to learn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.factory import filter_tuning
 from metarl_robot.adaptation.features import FeatureGroup, FeatureMap, Interval, Xi
-from metarl_robot.adaptation.momentum_filter import FilterTuning, MomentumFilter, Prior
+from metarl_robot.adaptation.momentum_filter import Prior
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.core.robot import Robot
-from metarl_robot.dynamics.protocols import Dynamics
 from metarl_robot.robots.arm.dynamics import ArmDynamics
 from metarl_robot.robots.arm.features import FrictionFeatures, MotorFeatures, PayloadFeatures
 from metarl_robot.sim.arm.task import Cable, Task, nominal_task
+from metarl_robot.sim.oracle import OracleAdapter
 
 Array = NDArray[np.float64]
 
@@ -79,27 +77,6 @@ def known_context(task: Task) -> Array:
     return np.concatenate(
         [task.payload.inertial_parameters(), task.coulomb_nm, task.viscous_nm_s, task.motor_strength - 1.0]
     )
-
-
-class OracleAdapter(MomentumFilter):
-    """A momentum filter whose context is the truth; `observe` tells it a new one.
-
-    known: task -> features and, as a prior without doubt, their true coefficients.
-    """
-
-    def __init__(
-        self, dynamics: Dynamics, known: Callable[[Any], tuple[FeatureMap, Prior]], task: Any, tuning: FilterTuning
-    ) -> None:
-        super().__init__(dynamics, *known(task), tuning)
-        self._known = known
-
-    def observe(self, task: Any) -> None:
-        """The physics have changed: take the new truth, keep velocity and disturbance."""
-        before, head = self._belief, slice(0, 4 * self._n)
-        self._use(*self._known(task))
-        self._belief.position, self._belief.mean[head] = before.position, before.mean[head]
-        self._belief.covariance[head, head] = before.covariance[head, head]
-        self._hypotheses = []
 
 
 def make_oracle(robot: Robot, dynamics: ArmDynamics, tuning: AdapterTuning) -> OracleAdapter:

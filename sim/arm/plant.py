@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from metarl_robot.core.errors import MetaRLError, SignalError
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import State
-from metarl_robot.sim.arm.model import PHYSICS_DT_S, Layout, apply_task, compile_model, hang
+from metarl_robot.sim.arm.model import Layout, apply_task, compile_model, hang
 from metarl_robot.sim.arm.task import MAX_DELAY_S, Task
+from metarl_robot.sim.physics_time import PHYSICS_DT_S, velocity_age, whole_steps
 
 Array = NDArray[np.float64]
 
@@ -287,18 +288,3 @@ class ArmPlant:
         if not np.all(np.isfinite(array)):
             raise SignalError(f"plant: {what} holds a value that is not finite: {array.tolist()}")
         return array
-
-
-def velocity_age(dt_s: float) -> float:
-    """By how much MuJoCo's velocities are older than its positions [s].
-
-    Its semi-implicit Euler is a leapfrog: exact to second order if velocities belong half a step before positions.
-    Taken for those of the same moment they look like an inertia several per cent off, so positions are shown as old as
-    the velocities.
-    """
-    return 0.5 * dt_s
-
-
-def whole_steps(delay_s: float, dt_s: float) -> int:
-    """A delay in physics steps, rounded up."""
-    return int(np.ceil(delay_s / dt_s - 1e-9))

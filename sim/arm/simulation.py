@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,15 @@ from numpy.typing import NDArray
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import Reference
 from metarl_robot.sim.arm import suites
+from metarl_robot.sim.arm.demo import arm_demo
 from metarl_robot.sim.arm.feasibility import torque_use
 from metarl_robot.sim.arm.geometry import EndEffector
-from metarl_robot.sim.arm.model import PHYSICS_DT_S
+from metarl_robot.sim.arm.gravity import NominalGravity
 from metarl_robot.sim.arm.plant import ArmPlant
 from metarl_robot.sim.arm.task import Task, nominal_task
 from metarl_robot.sim.arm.tracking_rollouts import ArmRollouts
+from metarl_robot.sim.demo import Demo
+from metarl_robot.sim.physics_time import PHYSICS_DT_S
 from metarl_robot.sim.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -73,6 +77,12 @@ class ArmSimulation:
         from metarl_robot.sim.arm.rollouts import ArmLessons
 
         return ArmLessons(self.robot, knots)
+
+    def demo(self, seed: int, mass_kg: float | None = None, offset_m: tuple[float, ...] | None = None) -> Demo:
+        return arm_demo(self, seed, mass_kg, offset_m)
+
+    def own_gravity(self) -> Callable[[Array], Array]:
+        return NominalGravity(self.robot).effort
 
     @property
     def make_oracle(self) -> Any:

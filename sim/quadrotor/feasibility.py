@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from metarl_robot.core import rotation
 from metarl_robot.core.signals import Reference, Setpoints
 from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, Quadrotor
-from metarl_robot.sim.arm.geometry import symmetric
+from metarl_robot.sim.inertia import symmetric
 from metarl_robot.sim.quadrotor.tasks import QuadrotorTask, Wind
 from metarl_robot.sim.quadrotor.wind import strongest
 

@@ -20,8 +20,8 @@ from metarl_robot.compile.kernel import Kernel, kernel
 from metarl_robot.core.rotation import exp, multiply, normalise
 from metarl_robot.core.signals import Setpoints, State
 from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, Quadrotor
-from metarl_robot.sim.arm.plant import velocity_age, whole_steps
 from metarl_robot.sim.kinds import RolloutArrays
+from metarl_robot.sim.physics_time import velocity_age, whole_steps
 from metarl_robot.sim.quadrotor.aerodynamics import Aerodynamics
 from metarl_robot.sim.quadrotor.data_collection_controller import DetunedLaw
 from metarl_robot.sim.quadrotor.tasks import MAX_DELAY_S, NOISES, QuadrotorTask

@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, Quadrotor
-from metarl_robot.sim.arm.model import PHYSICS_DT_S, principal
+from metarl_robot.sim.inertia import principal
+from metarl_robot.sim.physics_time import PHYSICS_DT_S
+from metarl_robot.sim.profiling import stop_profiling
 from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
 
 Array = NDArray[np.float64]
@@ -26,6 +28,8 @@ _BOB_INERTIA = 1e-4  # of m L^2: a point mass would leave the spin about the rod
 # An inertia that shares no frame with its body: MuJoCo takes shortcuts, fixed at compile time, where it does.
 _PLACEHOLDER = (0.01, 0.02, 0.03)
 _PLACEHOLDER_INERTIA = (0.02, 0.03, 0.04, 0.001, 0.002, 0.003)
+
+stop_profiling()
 
 
 class Fields(NamedTuple):
@@ -62,7 +66,8 @@ def task_fields(model: mujoco.MjModel, task: QuadrotorTask) -> Fields:
     """What the model's fields have to be under `task`; call mj_setConst after writing them."""
     values = Fields(*(getattr(model, name).copy() for name in Fields._fields))
     body = model.body(PAYLOAD).id
-    mass, com, quat, inertia = principal(task.payload)
+    mass, com = task.payload.mass_kg, task.payload.com_m
+    quat, inertia = principal(task.payload.inertia_kg_m2)
     if task.sling_m > 0.0:
         swinging = mass * task.sling_m**2
         com, quat, inertia = (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The oracle of a quadrotor: an adapter that is told payload, rotors, drag and wind; see metarl_robot.sim.arm.oracle.
+"""The oracle of a quadrotor: an adapter that is told payload, rotors, drag and wind; see metarl_robot.sim.oracle.
 
 Gusts and swings of the wind are not told, nor latency: a disturbance observer takes them, as in the controllers that
 have to learn.
@@ -20,7 +20,7 @@ from metarl_robot.core import rotation
 from metarl_robot.robots.quadrotor.description import Quadrotor
 from metarl_robot.robots.quadrotor.dynamics import QuadrotorDynamics
 from metarl_robot.robots.quadrotor.features import FlightPayloadFeatures, PushFeatures, RotorFeatures
-from metarl_robot.sim.arm.oracle import OracleAdapter
+from metarl_robot.sim.oracle import OracleAdapter
 from metarl_robot.sim.quadrotor.aerodynamics import Aerodynamics
 from metarl_robot.sim.quadrotor.model import hover_command
 from metarl_robot.sim.quadrotor.tasks import QuadrotorTask

@@ -22,10 +22,9 @@ from metarl_robot.core.errors import MetaRLError, SignalError
 from metarl_robot.core.rotation import inverse, normalise, rotate
 from metarl_robot.core.signals import Setpoints, State
 from metarl_robot.robots.quadrotor.description import Quadrotor
-from metarl_robot.sim.arm.model import PHYSICS_DT_S
-from metarl_robot.sim.arm.plant import velocity_age
 from metarl_robot.sim.kinds import RolloutArrays
 from metarl_robot.sim.noise import NoiseStreams
+from metarl_robot.sim.physics_time import PHYSICS_DT_S, velocity_age
 from metarl_robot.sim.quadrotor.data_collection_controller import DetunedLaw
 from metarl_robot.sim.quadrotor.flight import advanced, make_flight, state_of
 from metarl_robot.sim.quadrotor.model import Fields, compile_model, hover_command, task_fields

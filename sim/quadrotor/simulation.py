@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from metarl_robot.core import rotation
 from metarl_robot.core.signals import Reference
 from metarl_robot.robots.quadrotor.description import Quadrotor
-from metarl_robot.sim.arm.model import PHYSICS_DT_S
+from metarl_robot.sim.demo import Demo
+from metarl_robot.sim.physics_time import PHYSICS_DT_S
 from metarl_robot.sim.quadrotor import suites
+from metarl_robot.sim.quadrotor.demo import quadrotor_demo
 from metarl_robot.sim.quadrotor.feasibility import flight_use
 from metarl_robot.sim.quadrotor.plant import QuadrotorPlant
 from metarl_robot.sim.quadrotor.rollouts import QuadrotorRollouts
@@ -68,6 +70,13 @@ class QuadrotorSimulation:
         from metarl_robot.sim.quadrotor.training_data import FlightLessons
 
         return FlightLessons(self.robot)
+
+    def demo(self, seed: int, mass_kg: float | None = None, offset_m: tuple[float, ...] | None = None) -> Demo:
+        return quadrotor_demo(self, seed, mass_kg, offset_m)
+
+    def own_gravity(self) -> None:
+        """Commands to a quadrotor always include gravity."""
+        return
 
     @property
     def make_oracle(self) -> Any:

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metarl_robot.cli.demo_task import demo_task
 from metarl_robot.cli.recording import read_run
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.core.robot import load_robot
@@ -26,7 +25,7 @@ CONTROLLERS = ("nominal_mpc", "offset_free_mpc")
 @pytest.mark.parametrize("seed", [0, 1])
 def test_every_quadrotor_can_fly_its_demo(name: str, seed: int) -> None:
     robot = load_robot(name)
-    task = demo_task(robot, seed)
+    task = simulation(robot).demo(seed)
     assert [change.time_s for change in task.changes] == [5.0, 10.0]
     assert 0.05 * robot.mass_kg < task.payload.mass_kg <= 0.3 * robot.mass_kg
     assert task.changes[1].task.payload is task.payload and np.linalg.norm(task.changes[1].task.wind.mean_m_s) > 1.0
@@ -39,7 +38,7 @@ def test_every_quadrotor_can_fly_its_demo(name: str, seed: int) -> None:
 
 def test_a_payload_that_cannot_be_carried_is_refused() -> None:
     with pytest.raises(MetaRLError, match="a payload of 2.00 kg needs"):
-        demo_task(load_robot("x500"), 0, mass_kg=2.0)
+        simulation(load_robot("x500")).demo(0, mass_kg=2.0)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from metarl_robot.core import rotation
 from metarl_robot.core.errors import MetaRLError, SignalError
 from metarl_robot.core.robot import load_robot
 from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, MotorModel, Quadrotor
-from metarl_robot.sim.arm.geometry import symmetric
+from metarl_robot.sim.inertia import symmetric
 from metarl_robot.sim.payload import Payload
 from metarl_robot.sim.quadrotor.aerodynamics import Aerodynamics
 from metarl_robot.sim.quadrotor.model import hover_command

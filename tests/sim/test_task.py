@@ -11,7 +11,7 @@ import pytest
 
 from metarl_robot.core.errors import SignalError
 from metarl_robot.core.robot import load_robot
-from metarl_robot.sim.arm.geometry import end_effector_positions, home_position, outward_axis, reach_m, symmetric
+from metarl_robot.sim.arm.geometry import end_effector_positions, home_position, outward_axis, reach_m
 from metarl_robot.sim.arm.task import (
     EXTRAPOLATION,
     TRAIN,
@@ -22,6 +22,7 @@ from metarl_robot.sim.arm.task import (
     draw_task,
     nominal_task,
 )
+from metarl_robot.sim.inertia import symmetric
 from metarl_robot.sim.payload import Payload
 
 ROBOTS = ["planar2", "panda"]

@@ -60,18 +60,6 @@ def stop(robot: Robot, state: State, start_s: float) -> Stop:
 
 
 @dataclass(frozen=True, eq=False)
-class Shifted:
-    """Another reference, started at start_s instead of 0."""
-
-    reference: Reference
-    start_s: float
-
-    def sample(self, times: Array) -> Setpoints:
-        """Setpoints at times (N,) [s]."""
-        return self.reference.sample(times - self.start_s)
-
-
-@dataclass(frozen=True, eq=False)
 class Waypoints:
     """Minimum-jerk moves from rest to rest. times: (K,) increasing [s]; positions: (K, n) [rad]."""
 

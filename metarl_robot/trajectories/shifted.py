@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A reference that starts at another time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.core.signals import Reference, Setpoints
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Shifted:
+    """Another reference, started at start_s instead of 0."""
+
+    reference: Reference
+    start_s: float
+
+    def sample(self, times: Array) -> Setpoints:
+        """Setpoints at times (N,) [s]."""
+        return self.reference.sample(times - self.start_s)
