@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from metarl_robot.core.errors import RobotError, UnknownNameError
-from metarl_robot.core.robot import MODELS_DIR, available_robots, load_robot
+from metarl_robot.core.robot import MODELS_DIR, Robot, RobotFile, available_robots, kind_of, load_robot
 
 
 @pytest.fixture
@@ -105,3 +105,11 @@ def test_a_robot_of_another_kind_is_refused_where_a_kind_is_asked_for() -> None:
     assert load_robot("planar2", check_model=False, of_kind="arm").kind == "arm"
     with pytest.raises(RobotError, match="'planar2' is of kind 'arm'.*'quadrotor' is needed"):
         load_robot("planar2", check_model=False, of_kind="quadrotor")
+
+
+def test_a_payload_is_the_kinds_own_choice(tmp_path: Path) -> None:
+    common = {"name": "cart", "kind": "cart", "description": "a cart", "base_frame": "base", "control_rate_hz": 50.0}
+    cart = Robot(RobotFile.model_validate(common), tmp_path)
+    assert (cart.payload_site, cart.rated_payload_kg) == ("", 0.0)
+    for kind in ("arm", "quadrotor"):
+        assert kind_of(kind).file.model_fields["payload"].is_required()

@@ -34,7 +34,8 @@ def robots(
     listing = table("Robots", ("name", "kind", "driven", "control", "rated payload", "trained", "description"))
     for row in rows:
         trained = "yes" if row["checkpoint"] else "no"
-        rate, payload = f"{row['control_rate_hz']:g} Hz", f"{row['rated_payload_kg']:g} kg"
+        rate, rated_kg = f"{row['control_rate_hz']:g} Hz", row["rated_payload_kg"]
+        payload = f"{rated_kg:g} kg" if rated_kg else "none"
         driven = f"{len(row['channels'])} {row['driven']}s"
         listing.add_row(row["name"], row["kind"], driven, rate, payload, trained, escape(row["description"]))
     out().print(listing)
@@ -56,7 +57,7 @@ def _describe(robot: Any) -> dict[str, Any]:
         "kind": robot.kind,
         "description": robot.description.description,
         "control_rate_hz": robot.description.control_rate_hz,
-        "rated_payload_kg": robot.description.payload.rated_mass_kg,
+        "rated_payload_kg": robot.rated_payload_kg,
         "driven": wording(robot).channel,
         "channels": robot.channel_names,
         **robot.description.model_dump(mode="json", exclude=set(RobotFile.model_fields)),

@@ -46,7 +46,7 @@ class Payload(BaseModel):
 
 
 class RobotFile(BaseModel):
-    """Keys of every kind's `robot.yaml`."""
+    """Keys of every kind's `robot.yaml`. payload: a kind that always carries one requires it in its own class."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -55,7 +55,7 @@ class RobotFile(BaseModel):
     description: Text
     base_frame: Label
     control_rate_hz: Annotated[float, between(10.0, 2000.0)]
-    payload: Payload
+    payload: Payload | None = None
 
 
 class Robot:
@@ -78,7 +78,8 @@ class Robot:
         effort_lower, effort_limit: (nu,) least and greatest command [Nm, N]; effort_rate_limit: (nu,) per second.
         home: (nq,) start and waiting position.
         control_period_s: time between two commands [s].
-        payload_site: MJCF site that carries a payload (its frame is the payload's frame).
+        payload_site: MJCF site that carries a payload (its frame is the payload's frame); empty: it carries none.
+        rated_payload_kg: rated mass of the payload; 0: it carries none.
     """
 
     file: ClassVar[type[RobotFile]] = RobotFile
@@ -107,8 +108,9 @@ class Robot:
         self.name: str = description.name
         self.base_frame: str = description.base_frame
         self.control_period_s: float = 1.0 / description.control_rate_hz
-        self.payload_site: str = description.payload.site
-        self.rated_payload_kg: float = description.payload.rated_mass_kg
+        payload = description.payload
+        self.payload_site: str = "" if payload is None else payload.site
+        self.rated_payload_kg: float = 0.0 if payload is None else payload.rated_mass_kg
 
     @property
     def floating(self) -> bool:

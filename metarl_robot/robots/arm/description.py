@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from metarl_robot.core.errors import RobotError, one_line
 from metarl_robot.core.mjcf_file import check_mjcf
 from metarl_robot.core.model_physics import check_physics
-from metarl_robot.core.robot import Robot, RobotFile
+from metarl_robot.core.robot import Payload, Robot, RobotFile
 from metarl_robot.core.validation import Label, Text, between, check_unique
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class JointLimits(BaseModel):
 class ArmFile(RobotFile):
     """The contents of an arm's `robot.yaml`."""
 
+    payload: Payload
     model: Text = "robot.xml"
     joints: Annotated[tuple[JointLimits, ...], Field(min_length=1, max_length=MOST_JOINTS)]
 
