@@ -157,6 +157,12 @@ setup(
         *folder("models", f"share/{NAME}/models", "*.xml", "*.yaml", "*.safetensors", "*.json"),
         *folder("ros_nodes/executables", f"lib/{NAME}", "*"),
     ],
-    entry_points={"console_scripts": ["metarl = metarl_robot.cli.app:main"]},
+    entry_points={
+        "console_scripts": ["metarl = metarl_robot.cli.app:main"],
+        "metarl_robot.kinds": [
+            "arm = metarl_robot.robots.arm.description:Arm",
+            "quadrotor = metarl_robot.robots.quadrotor.description:Quadrotor",
+        ],
+    },
     zip_safe=False,
 )

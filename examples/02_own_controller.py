@@ -55,7 +55,7 @@ def build(robot: mr.Robot, config: ImpedanceConfig, checkpoint: Path | None, ora
     return Impedance(robot, config)
 
 
-SPEC = mr.ControllerSpec(ImpedanceConfig, build)
+SPEC = mr.ControllerSpec(ImpedanceConfig, build, kinds=("arm",))
 
 if __name__ == "__main__":
     robot = mr.load_robot("planar2")

@@ -158,7 +158,7 @@ class GateNode(ManagedNode):
         """Whether the robot is at rest, has landed, or no longer receives commands."""
         if not self.active or gate.at_rest or self._commands.get_subscription_count() == 0:
             return True
-        unseen = gate.state is GateState.BLIND and not self._robot.floating
+        unseen = gate.state is GateState.BLIND and not self._robot.lands
         return waited_s > (UNSEEN_WITHIN_S if unseen else REST_WITHIN_S)
 
     def diagnose(self) -> list[DiagnosticStatus]:

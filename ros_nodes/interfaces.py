@@ -172,7 +172,7 @@ _DEFAULT = MessageOptions()
 
 def interface_of(robot: Robot, options: MessageOptions = _DEFAULT) -> Interface:
     """The interface of a robot. Raises MountingError."""
-    return (OdometryInterface if robot.floating else JointInterface)(robot, options)
+    return (OdometryInterface if robot.messages == "odometry" else JointInterface)(robot, options)
 
 
 Stamp = Callable[[Any], int]

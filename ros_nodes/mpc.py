@@ -34,7 +34,14 @@ from std_msgs.msg import Float64MultiArray
 
 from metarl_robot.control.base import Controller
 from metarl_robot.control.bumpless_transfer import Handover
-from metarl_robot.control.factory import config_type, controller_names, load_config, load_configs, make_controller
+from metarl_robot.control.factory import (
+    SIMULATION_ONLY,
+    config_type,
+    load_config,
+    load_configs,
+    make_controller,
+    node_controller_names,
+)
 from metarl_robot.core.errors import MetaRLError, SignalError, UnknownNameError
 from metarl_robot.core.robot import Robot, load_robot, named
 from metarl_robot.core.signals import Command, Context, State
@@ -66,7 +73,6 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 CONFIG_PREFIX = "controller_config."
-SIMULATION_ONLY = ("oracle_mpc",)  # it uses the true physics, which no topic may carry to a controller
 _SWITCH_INTERVAL_S = 0.0005  # between the control loop and a thread that builds a controller
 
 
@@ -125,7 +131,7 @@ class _Builder:
 def ready_controller(robot: Robot, name: str, config: BaseModel, checkpoint: Path | None) -> Controller:
     """Build a controller and make a first step, so that the first state needs no compilation or allocation."""
     if name in SIMULATION_ONLY:
-        raise UnknownNameError("controller on a robot", name, ros_controllers(robot.kind))
+        raise UnknownNameError("controller on a robot", name, node_controller_names(robot.kind))
     controller = make_controller(robot, name, config, checkpoint)
     controller.step(0.0, State(robot.home.copy(), np.zeros(robot.dof)), course_of(robot).hold(robot.home))
     controller.reset()
@@ -144,11 +150,6 @@ def rehearse(robot: Robot, configs: Mapping[str, BaseModel | MetaRLError], check
                 ready_controller(robot, name, config, checkpoint)
 
 
-def ros_controllers(kind: str) -> tuple[str, ...]:
-    """Controllers of a kind of robot that can be used over ROS."""
-    return tuple(name for name in controller_names(kind) if name not in SIMULATION_ONLY)
-
-
 class MpcNode(ManagedNode):
     """Runs a controller; see the module's docstring."""
 
@@ -157,7 +158,7 @@ class MpcNode(ManagedNode):
         self._own = self.parameters.declare(MpcParameters, on_change=self._on_parameters)
         self._robot = load_robot(self._own.robot, of_kind=self._own.robot_kind)
         self._name = self._own.controller
-        self._names = ros_controllers(self._robot.kind)  # once: it reads every installed distribution
+        self._names = node_controller_names(self._robot.kind)  # once: it reads every installed distribution
         self._check_name(self._name)
         shipped = load_config(self._robot, self._name).model_dump()
         self._tuning = self.parameters.declare(
@@ -235,7 +236,7 @@ class MpcNode(ManagedNode):
         return Path(self._own.checkpoint) if self._own.checkpoint else None
 
     def _make_gravity(self) -> JointDynamics | None:
-        if self._own.effort_includes_gravity or self._robot.floating:
+        if self._own.effort_includes_gravity or not self._robot.drivers_may_add_gravity:
             return None
         dynamics: JointDynamics = named(self._robot.dynamics)(self._robot)
         return dynamics

@@ -91,7 +91,7 @@ def truth_columns(robot: Robot) -> tuple[str, ...]:
     payload = ("payload_mass_kg", *(f"payload_com_{axis}_m" for axis in "xyz"))
     tracked = tuple(f"tracked_{axis}_m" for axis in "xyz")
     q, v, effort = coordinates(robot)
-    wind = tuple(f"wind_{axis}_m_s" for axis in "xyz") if robot.floating else ()
+    wind = tuple(f"wind_{axis}_m_s" for axis in "xyz") if robot.in_wind else ()
     return (*payload, *tracked, *q, *v, *effort, *wind, "violations", "crashed")
 
 
@@ -128,7 +128,8 @@ class PlantNode(ManagedNode):
 
     def _law_values(self) -> dict[str, object]:
         """Parameters of the last hop's law: the gate's defaults."""
-        gravity = {} if self._robot.floating else {"effort_includes_gravity": self._own.effort_includes_gravity}
+        own = {"effort_includes_gravity": self._own.effort_includes_gravity}
+        gravity = own if self._robot.drivers_may_add_gravity else {}
         return {**shipped(self._robot), **gravity}
 
     def _restart(self, plant: Plant) -> Plant:
@@ -380,7 +381,7 @@ class PlantNode(ManagedNode):
         truth, payload = plant.truth, plant.task.payload
         tracked = self._simulation.positions(truth.q[None])[0]
         numbers = [payload.mass_kg, *payload.com_m, *tracked, *truth.q, *truth.v, *effort]
-        wind = getattr(plant, "wind", np.zeros(3)) if self._robot.floating else ()
+        wind = getattr(plant, "wind", np.zeros(3)) if self._robot.in_wind else ()
         return np.array([[*numbers, *wind, plant.violations.any, plant.crashed]], dtype=np.float64)
 
     # Services.

@@ -109,7 +109,7 @@ def _row(kind: str, seed: int, start_s: float, fault: Fault, loop: Loop) -> Faul
         _mean(before),
         _mean(loop.error_m[-round(_WINDOW_S / period_s) :]),
     )
-    normal = error_after_m <= max(_NORMAL * error_before_m, _NORMAL_M[loop.robot.floating])
+    normal = error_after_m <= max(_NORMAL * error_before_m, _NORMAL_M[loop.robot.base == "floating"])
     return FaultRun(
         robot=loop.robot.name,
         kind=kind,
@@ -134,7 +134,7 @@ def _state(loop: Loop) -> str:
     if not loop.gate.running:
         return "stopped by the last hop" if loop.last_hop.stopping else "gate gone"
     state = loop.gate.gate.state
-    return "landed" if state is GateState.HOLDING and loop.robot.floating else state.value
+    return "landed" if state is GateState.HOLDING and loop.robot.lands else state.value
 
 
 def _crashed(loop: Loop) -> bool:

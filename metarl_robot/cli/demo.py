@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metarl_robot.cli.console import err, examples, note, out, parse_names, write_json
-from metarl_robot.core.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from metarl_robot.cli.run_metrics import Result
@@ -89,7 +88,7 @@ def demo(
     loaded, names = load_robot(name), parse_names(controllers)
     offset = None if payload_offset is None else _vector(payload_offset)
     task = simulation(loaded).demo(seed, payload_mass, offset)
-    _check_controllers(task.launch, names)
+    _check_controllers(loaded.kind, names)
     folder = out_folder / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     plan = _Plan(loaded, name, names, checkpoint, task, folder, _duration(task, duration))
     _prepare(plan)
@@ -122,18 +121,12 @@ def _duration(task: Demo, wanted_s: float | None) -> float:
     return duration_s
 
 
-def _check_controllers(launch_file: str, names: Sequence[str]) -> None:
-    """Raise UnknownNameError for a controller that the launch file cannot start."""
-    from metarl_robot.cli.launch_file import declared_arguments, find_launch_file
+def _check_controllers(kind: str, names: Sequence[str]) -> None:
+    """Raise UnknownNameError for a controller that the nodes do not offer."""
+    from metarl_robot.cli.launch_check import check_controller
 
-    choices = next(
-        argument.choices
-        for argument in declared_arguments(find_launch_file(launch_file))
-        if argument.name == "controller"
-    )
     for name in names:
-        if name not in choices:
-            raise UnknownNameError("controller", name, choices)
+        check_controller(kind, name)
 
 
 def _vector(text: str) -> tuple[float, ...]:

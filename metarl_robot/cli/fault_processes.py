@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from metarl_robot.cli.launch import Launch
+from metarl_robot.cli.launch_check import launch_file_for
 from metarl_robot.core.errors import FaultError, MetaRLError
 from metarl_robot.core.robot import Robot
 from metarl_robot.sim.faults_loop import COMMAND_DEADLINE_S
@@ -224,7 +225,7 @@ def _run(robot: Robot, kind: ProcessKind, seed: int, folder: Path) -> FaultRun:
         "record_file": str(folder / "recording"),
     }
     environment = {"ROS_DOMAIN_ID": str(domain), **kind.environment(folder)}
-    file = "quad" if robot.floating else "arm"
+    file = launch_file_for(robot.kind)
     launch = Launch(file, arguments, lambda process, line: lines.append(line), environment)
     probe = FaultProbe(robot, domain)
     run = Run(robot, launch, probe, np.random.default_rng([seed, *kind.name.encode()]), what=kind.text)
@@ -272,7 +273,7 @@ def _row(run: Run, kind: ProcessKind, seed: int, begin: int, folder: Path) -> Fa
     if not _readable(folder / "recording"):
         ended.append("the recording cannot be read")
     truth, state = probe.truth, probe.gate.get("state", "none")
-    landed = run.robot.floating and state == "holding"
+    landed = run.robot.lands and state == "holding"
     plant = probe.diagnostics.get("plant", {})
     fast = sum(int(plant.get(f"violations_{name}", 0)) for name in ("velocity", "speed", "rate"))
     down = truth is not None and "crashed" in truth.columns and truth.value("crashed") > 0.5

@@ -9,9 +9,11 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
+from metarl_robot.cli.launch_check import offered_controllers
 from metarl_robot.cli.launch_file import Argument, LaunchError, declared_arguments, find_launch_file, find_share
 from metarl_robot.cli.launch_process import Launch, Output, print_line
 
@@ -25,7 +27,8 @@ __all__ = ["Launch", "LaunchError", "find_share", "run_launch", "show_args"]
 
 def show_args(file_or_name: str | Path) -> str:
     """List the arguments of a launch file in the format of `ros2 launch --show-args`."""
-    arguments = declared_arguments(find_launch_file(file_or_name))
+    path = find_launch_file(file_or_name)
+    arguments = [_with_controllers(argument, path) for argument in declared_arguments(path)]
     if not arguments:
         return "Arguments (pass arguments as '<name>:=<value>'):\n\n  No arguments."
     return "\n".join(
@@ -67,6 +70,13 @@ def _stop(launch: Launch) -> int:
         return launch.stop()
     except KeyboardInterrupt:  # second Ctrl-C: stop waiting
         return launch.stop(grace_s=HURRY_S, rest_s=HURRY_S)
+
+
+def _with_controllers(argument: Argument, path: Path) -> Argument:
+    """The argument `controller` with the names that the nodes offer: the file itself lists none."""
+    if argument.name != "controller" or argument.choices:
+        return argument
+    return replace(argument, choices=offered_controllers(path))
 
 
 def _describe(argument: Argument) -> str:

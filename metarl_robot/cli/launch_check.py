@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks before a launch: ROS 2 is installed, and the launch file is for the robot's kind.
+"""Checks before a launch: ROS 2 is installed, the launch file is for the robot's kind, and the controller is known.
 
 A launch file names its kind of robot with the parameter `robot_kind` of our nodes. The nodes themselves refuse another
 kind when `ros2 launch` starts them.
@@ -13,8 +13,8 @@ from pathlib import Path
 
 from metarl_robot.cli.failure import remedy_for
 from metarl_robot.cli.launch_file import PACKAGE, SUFFIX, LaunchError, NodeSpec, evaluate, find_share
-from metarl_robot.core.errors import MetaRLError, MissingPackageError, shown
-from metarl_robot.core.robot import load_robot
+from metarl_robot.core.errors import MetaRLError, MissingPackageError, UnknownNameError, shown
+from metarl_robot.core.robot import Robot, load_robot
 
 
 def check_start(path: Path, specs: Iterable[NodeSpec]) -> None:
@@ -23,31 +23,60 @@ def check_start(path: Path, specs: Iterable[NodeSpec]) -> None:
     Raises:
         MissingPackageError: our nodes need ROS 2, which is not installed.
         LaunchError: the launch file is for another kind of robot; the message names the right file.
-        UnknownNameError, RobotError: no such robot, or its description is invalid.
+        UnknownNameError, RobotError: no such robot or controller, or the robot's description is invalid.
     """
     ours = [spec for spec in specs if spec.package == PACKAGE]
     if ours and importlib.util.find_spec("rclpy") is None:
         raise MissingPackageError("rclpy", remedy_for("rclpy") or "")
-    robots = {(spec.parameters.get("robot"), spec.parameters.get("robot_kind")) for spec in ours}
-    for name, kind in sorted(robots, key=str):
+    for name, kind, controller in sorted({_named(spec) for spec in ours}, key=str):
         if name is not None and kind:
-            _check_robot(path, str(name), str(kind))
+            robot = _check_robot(path, str(name), str(kind))
+            if controller is not None:
+                check_controller(robot.kind, str(controller))
 
 
-def _check_robot(path: Path, name: str, kind: str) -> None:
+def _named(spec: NodeSpec) -> tuple[object, ...]:
+    """Robot, kind and controller that a node is started with; None where its parameters do not say."""
+    return tuple(spec.parameters.get(name) for name in ("robot", "robot_kind", "controller"))
+
+
+def check_controller(kind: str, name: str) -> None:
+    """Refuse a controller that the nodes do not offer for a kind of robot. Raises UnknownNameError."""
+    from metarl_robot.control.factory import node_controller_names
+
+    offered = node_controller_names(kind)
+    if name not in offered:
+        raise UnknownNameError("controller", name, offered)
+
+
+def _check_robot(path: Path, name: str, kind: str) -> Robot:
     robot = load_robot(name, check_model=False)
     if robot.kind != kind:
         said = f"{path.name} is for robots of kind '{kind}'; {shown(name)} is of kind '{robot.kind}'"
-        raise LaunchError(f"{said}. Use: metarl launch {_file_for(robot.kind)} robot:={name}")
+        raise LaunchError(f"{said}. Use: metarl launch {launch_file_for(robot.kind)} robot:={name}")
+    return robot
 
 
-def _file_for(kind: str) -> str:
+def offered_controllers(path: Path) -> tuple[str, ...]:
+    """The controllers of the kind of robot that a launch file is for; none where it does not say."""
+    from metarl_robot.control.factory import node_controller_names
+
+    kinds = _kinds_of(path)
+    return node_controller_names(kinds.pop()) if len(kinds) == 1 else ()
+
+
+def launch_file_for(kind: str) -> str:
     """Name of the shipped launch file for a kind of robot."""
     for path in sorted((find_share(PACKAGE) / "launch").glob(f"*{SUFFIX}")):
-        try:
-            kinds = {spec.parameters.get("robot_kind") for spec in evaluate(path, {})}
-        except MetaRLError:  # the file needs arguments
-            continue
-        if kind in kinds:
+        if kind in _kinds_of(path):
             return path.name.removesuffix(SUFFIX)
     return "FILE"
+
+
+def _kinds_of(path: Path) -> set[str]:
+    """The kinds that the nodes of a launch file name; none where it needs arguments."""
+    try:
+        kinds = {spec.parameters.get("robot_kind") for spec in evaluate(path, {})}
+    except MetaRLError:
+        return set()
+    return {str(kind) for kind in kinds if kind}

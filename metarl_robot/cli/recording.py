@@ -166,7 +166,7 @@ class _Reference:
     """
 
     def __init__(self, robot: Robot, setpoints: Sequence[Any]) -> None:
-        read = _flying_setpoint if robot.floating else _joint_setpoint
+        read = _flying_setpoint if robot.base == "floating" else _joint_setpoint
         pairs = [read(message) for message in setpoints]
         if any((len(q), len(v)) != (robot.nq, robot.dof) or not np.all(np.isfinite([*q, *v])) for q, v in pairs):
             raise SignalError(
@@ -175,11 +175,11 @@ class _Reference:
             )
         q, v = (np.array(values) for values in zip(*pairs, strict=True))
         self._times = np.array([_stamp_ns(message) / NANOSECONDS for message in setpoints])
-        self._places = 3 if robot.floating else robot.nq
+        self._places = 3 if robot.base == "floating" else robot.nq
         self._spline = from_points(self._times, q[:, : self._places], v[:, : self._places])
         self._rest = (
             np.concatenate([rotation.continuous(q[:, 3:]), v[:, 3:]], axis=1)
-            if robot.floating
+            if robot.base == "floating"
             else np.zeros((len(q), 0))
         )
 

@@ -28,7 +28,7 @@ class Wording:
 
 def wording(robot: Robot) -> Wording:
     """The words for a robot."""
-    if robot.floating:
+    if robot.base == "floating":
         body = robot.kind
         return Wording(
             body,

@@ -43,7 +43,9 @@ class ControllerSpec:
 
     config: a pydantic model with flat fields, each with a description and, for numbers, a range.
     build: (the kind's robot, config, checkpoint or None, oracle or None) → Controller.
+    kinds: the kinds of robot that it drives; None: every kind.
     """
 
     config: type[BaseModel]
     build: Callable[[Any, Any, Path | None, Any], Controller]
+    kinds: tuple[str, ...] | None = None

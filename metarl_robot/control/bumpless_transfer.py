@@ -86,7 +86,7 @@ class Handover:
 
     def __init__(self, robot: Robot, controller: Controller, fade_s: float = FADE_S) -> None:
         self._limiter = EffortLimiter(robot)
-        self._fade_s, self._approaches = fade_s, not robot.floating
+        self._fade_s, self._approaches = fade_s, robot.base != "floating"
         self.controller = controller
         self.reset()
 

@@ -8,7 +8,7 @@ ROS 2 parameter file that the nodes read too; overrides given in code or on the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from metarl_robot.core.robot import Robot, kind_of, named
 from metarl_robot.core.validation import faults
 
 ENTRY_POINT_GROUP = "metarl_robot.controllers"
+SIMULATION_ONLY = ("oracle_mpc",)
+"""They use the true physics, which no topic may carry to a controller."""
 
 
 class ConfigError(MetaRLError):
@@ -35,7 +37,22 @@ def controller_names(kind: str) -> tuple[str, ...]:
     """Every controller of a kind of robot that can be named: ours, then third parties' (entry points of
     `metarl_robot.controllers`).
     """
-    return (*kind_of(kind).controllers, *sorted(_third_party()))
+    own = kind_of(kind).controllers
+    return (*own, *(name for name, point in sorted(_third_party().items()) if name not in own and _drives(point, kind)))
+
+
+def node_controller_names(kind: str) -> tuple[str, ...]:
+    """Those of `controller_names` that a node can run."""
+    return tuple(name for name in controller_names(kind) if name not in SIMULATION_ONLY)
+
+
+def _drives(point: EntryPoint, kind: str) -> bool:
+    """Whether a third party's controller is for a kind; one that cannot be loaded stays, to be reported when used."""
+    try:
+        spec = point.load()
+    except Exception:  # anything that a third party's module raises
+        return True
+    return not isinstance(spec, ControllerSpec) or spec.kinds is None or kind in spec.kinds
 
 
 def config_type(kind: str, name: str) -> type[BaseModel]:
@@ -127,7 +144,7 @@ def _spec(kind: str, name: str) -> ControllerSpec:
         spec = named(own[name])
     else:
         points = _third_party()
-        if name not in points:
+        if name not in points or not _drives(points[name], kind):
             raise UnknownNameError("controller", name, controller_names(kind))
         spec = points[name].load()
     if not isinstance(spec, ControllerSpec):
@@ -137,7 +154,7 @@ def _spec(kind: str, name: str) -> ControllerSpec:
     return spec
 
 
-def _third_party() -> dict[str, Any]:
+def _third_party() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
 
 

@@ -21,7 +21,7 @@ class Coordinates(NamedTuple):
 def coordinates(robot: Robot) -> Coordinates:
     """Names for a robot: its joints, or pose and velocity of its base and the thrusts of its actuators."""
     names = robot.channel_names
-    if not robot.floating:
+    if robot.base != "floating":
         return Coordinates(
             *(tuple(f"{name}/{what}" for name in names) for what in ("position_rad", "velocity_rad_s", "effort_nm"))
         )

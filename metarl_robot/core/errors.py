@@ -50,15 +50,17 @@ class FaultError(MetaRLError):
 
 
 class UnknownNameError(MetaRLError):
-    """A given name is not among the valid ones."""
+    """A given name is not among the valid ones. place: where these are registered."""
 
-    def __init__(self, what: str, given: str, valid: Iterable[str]) -> None:
+    def __init__(self, what: str, given: str, valid: Iterable[str], place: str = "") -> None:
         names = sorted(valid)
         given = shortened(given)
         close = get_close_matches(given, names, n=1)
         hint = f" Did you mean '{close[0]}'?" if close else ""
         more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-        super().__init__(f"unknown {what} '{given}'.{hint} Valid: {', '.join(names[:_MOST_NAMES]) or '(none)'}{more}.")
+        listed = ", ".join(names[:_MOST_NAMES]) or "(none)"
+        there = f" ({place})" if place else ""
+        super().__init__(f"unknown {what} '{given}'.{hint} Valid{there}: {listed}{more}.")
 
 
 def shown(value: Any, limit: int = SHOWN_CHARACTERS) -> str:

@@ -13,13 +13,14 @@ from contextlib import suppress
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from metarl_robot.core.errors import RobotError, UnknownNameError, one_line, shown
+from metarl_robot.core.kinds import load_kind
 from metarl_robot.core.validation import FileName, Label, Text, between, faults
 from metarl_robot.core.yaml_file import read_yaml
 
@@ -29,11 +30,6 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 MODELS_DIR = Path(__file__).resolve().parents[1] / "models"
-
-_KINDS = {
-    "arm": "metarl_robot.robots.arm.description:Arm",
-    "quadrotor": "metarl_robot.robots.quadrotor.description:Quadrotor",
-}
 
 
 class Payload(BaseModel):
@@ -63,7 +59,12 @@ class Robot:
 
     Attributes:
         name: folder name below `models/`.
-        kind: 'arm', 'quadrotor'.
+        kind: its name in the registry of kinds (kinds.py): 'arm', 'quadrotor'.
+        base: 'fixed', where q is joint positions; 'floating', where q is the pose of a free body and v its velocity.
+        messages: what tells its state in ROS 2: 'joint_states', or 'odometry' and an IMU.
+        lands: whether the fallback law ends on the ground: its gate then holds a robot that has landed.
+        drivers_may_add_gravity: whether real drivers of this kind may compensate gravity themselves.
+        in_wind: whether its simulation has wind.
         course: flat outputs of its references, a class as 'module:name' (flat_outputs.py).
         gate_law: fallback law of its gate, a class as 'module:name' (fallback_law.py).
         simulation: its simulation, a class as 'module:name' (sim/kinds.py).
@@ -84,6 +85,11 @@ class Robot:
 
     file: ClassVar[type[RobotFile]] = RobotFile
     kind: ClassVar[str]
+    base: ClassVar[Literal["fixed", "floating"]]
+    messages: ClassVar[Literal["joint_states", "odometry"]]
+    lands: ClassVar[bool] = False
+    drivers_may_add_gravity: ClassVar[bool] = False
+    in_wind: ClassVar[bool] = False
     course: ClassVar[str]
     gate_law: ClassVar[str]
     simulation: ClassVar[str]
@@ -111,11 +117,6 @@ class Robot:
         payload = description.payload
         self.payload_site: str = "" if payload is None else payload.site
         self.rated_payload_kg: float = 0.0 if payload is None else payload.rated_mass_kg
-
-    @property
-    def floating(self) -> bool:
-        """Whether the base moves freely: q is then position and attitude instead of joints."""
-        return self.nq != self.dof
 
     @property
     def nu(self) -> int:
@@ -196,9 +197,7 @@ def _description_file(name_or_folder: str, models_dir: Path) -> Path:
 
 def kind_of(name: Any) -> type[Robot]:
     """Class of a kind by name; it names the kind's classes in other rooms. Raises UnknownNameError."""
-    if not isinstance(name, str) or name not in _KINDS:
-        raise UnknownNameError("kind of robot", name if isinstance(name, str) else shown(name), _KINDS)
-    found: type[Robot] = named(_KINDS[name])
+    found: type[Robot] = load_kind(name)
     return found
 
 

@@ -325,7 +325,7 @@ class PoseFilter(PositionFilter):
 
 def position_filter(robot: Robot) -> PositionFilter:
     """Position filter for the robot."""
-    if robot.floating:
+    if robot.base == "floating":
         return PoseFilter(base_follows)
     fastest = SPEED_RATIO * robot.velocity_limit
     return PositionFilter(partial(joints_follow, fastest, fastest * JUMP_S))
@@ -351,7 +351,7 @@ class StateIntake:
 
     def __init__(self, robot: Robot, max_step_s: float = MAX_STEP_S) -> None:
         self._sizes = (robot.nq,), (robot.dof,)
-        self._place = 3 if robot.floating else robot.nq  # number of position coordinates
+        self._place = 3 if robot.base == "floating" else robot.nq  # number of position coordinates
         self._position = position_filter(robot)
         self._stamps = StampFilter(max_step_s)
         self._leaps = 0  # in a row, since the last accepted state

@@ -63,8 +63,8 @@ class SampleCheck:
     """
 
     def __init__(self, robot: Robot) -> None:
-        self._sizes, self._floating = (robot.nq, robot.dof), robot.floating
-        near = np.full(robot.dof, MAX_VALUE) if robot.floating else np.full(robot.dof, BEYOND_RAD)
+        self._sizes, self._floating = (robot.nq, robot.dof), robot.base == "floating"
+        near = np.full(robot.dof, MAX_VALUE) if robot.base == "floating" else np.full(robot.dof, BEYOND_RAD)
         self._lower = np.maximum(robot.position_lower - near, -MAX_VALUE).tolist()
         self._upper = np.minimum(robot.position_upper + near, MAX_VALUE).tolist()
         self._fastest = np.minimum(SPEEDS * robot.velocity_limit, MAX_VALUE).tolist()

@@ -61,7 +61,7 @@ def test_a_leap_to_come_is_not_planned_for_and_one_that_has_happened_is() -> Non
 def test_every_motion_that_can_be_followed_stays_the_same_object(name: str) -> None:
     robot = load_robot(name)
     course, rng = course_of(robot), np.random.default_rng(0)
-    spacing_s, largest = (0.05, np.ones(3)) if robot.floating else (0.02, robot.velocity_limit / 40.0)
+    spacing_s, largest = (0.05, np.ones(3)) if robot.base == "floating" else (0.02, robot.velocity_limit / 40.0)
     for motion in course.motion_names:
         reference = course.motion(motion, rng, 10.0)
         for start_s in np.arange(-1.0, 10.0, 0.1):

@@ -6,6 +6,8 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+from metarl_robot.core.kinds import BUILT_IN
+
 
 def files_below(folder: Path, *patterns: str) -> set[str]:
     return {path.relative_to(folder).as_posix() for pattern in patterns for path in folder.rglob(pattern)}
@@ -47,5 +49,7 @@ def test_only_metarl_is_put_on_path(wheel: Path) -> None:
         "metarl",
         "=",
         "metarl_robot.cli.app:main",
+        "[metarl_robot.kinds]",
+        *(part for name, place in BUILT_IN.items() for part in (name, "=", place)),
     ]
     assert not any(".data/scripts/" in name for name in archive.namelist())

@@ -27,9 +27,9 @@ from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.parameter import Parameter, parameter_value_to_python
 
 from metarl_robot.cli.launch_process import node_environment
-from metarl_robot.control.factory import config_type, load_config
+from metarl_robot.control.factory import config_type, load_config, node_controller_names
 from metarl_robot.core.robot import load_robot
-from metarl_robot.ros_nodes.mpc import CONFIG_PREFIX, ros_controllers
+from metarl_robot.ros_nodes.mpc import CONFIG_PREFIX
 
 _WATCH = """
 import gc, json, sys, threading
@@ -142,7 +142,7 @@ class Walk:
 @pytest.mark.parametrize("case", [ARM, QUAD], ids=lambda case: case.robot)
 def test_every_pair_changes_in_motion_and_brings_its_own_tuning(start: Callable, case: Case) -> None:
     walk = Walk(start, case, case.first, lockstep="true")
-    names = ros_controllers(walk.robot.kind)
+    names = node_controller_names(walk.robot.kind)
     shipped = {name: load_config(walk.robot, name).model_dump() for name in names}
     for _, name in every_pair(names, case.first):
         walk.change(name)
@@ -205,7 +205,7 @@ def test_a_tuning_at_its_extremes_ends_no_node(arm: Walk, end: str) -> None:
 def test_in_real_time_no_pair_keeps_the_gate_waiting(start: Callable, case: Case, tmp_path: Path) -> None:
     patient = tmp_path / "patient.yaml"
     patient.write_text(PATIENT)
-    pairs = every_pair(ros_controllers(load_robot(case.robot).kind), case.first)
+    pairs = every_pair(node_controller_names(load_robot(case.robot).kind), case.first)
     done = 0
     for attempt in range(ATTEMPTS):
         walk = Walk(start, case, pairs[done][0], params=str(patient))

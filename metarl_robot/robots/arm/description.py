@@ -75,6 +75,9 @@ class Arm(Robot):
 
     file = ArmFile
     kind = "arm"
+    base = "fixed"
+    messages = "joint_states"
+    drivers_may_add_gravity = True
     course = "metarl_robot.robots.arm.flat_outputs:JointCourse"
     gate_law = "metarl_robot.robots.arm.fallback:Brake"
     simulation = "metarl_robot.sim.arm.simulation:ArmSimulation"

@@ -136,6 +136,10 @@ class Quadrotor(Robot):
 
     file = QuadrotorFile
     kind = "quadrotor"
+    base = "floating"
+    messages = "odometry"
+    in_wind = True
+    lands = True
     course = "metarl_robot.robots.quadrotor.flat_outputs:FlightCourse"
     gate_law = "metarl_robot.robots.quadrotor.fallback:Descend"
     simulation = "metarl_robot.sim.quadrotor.simulation:QuadrotorSimulation"
