@@ -24,7 +24,7 @@ from metarl_robot.core.signals import Reference, State
 from metarl_robot.learning.models.maml import Maml, TaskBatch
 from metarl_robot.robots.arm.dynamics import ArmDynamics
 from metarl_robot.sim.kinds import simulation
-from metarl_robot.trajectories.flat_outputs import course_of
+from metarl_robot.trajectories.flat_outputs import flat_outputs_of
 
 Array = NDArray[np.float64]
 
@@ -114,7 +114,7 @@ def _run(robot: Robot, controller: Controller) -> Iterator[tuple[float, State]]:
 
 
 def _reference(robot: Robot) -> Reference:
-    return course_of(robot).motion(
+    return flat_outputs_of(robot).motion(
         "random" if robot.base == "floating" else "tracking", np.random.default_rng(0), _STEPS * robot.control_period_s
     )
 

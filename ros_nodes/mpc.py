@@ -33,7 +33,7 @@ from pydantic import BaseModel, Field
 from std_msgs.msg import Float64MultiArray
 
 from metarl_robot.control.base import Controller
-from metarl_robot.control.bumpless_transfer import Handover
+from metarl_robot.control.bumpless_transfer import BumplessTransfer
 from metarl_robot.control.factory import (
     SIMULATION_ONLY,
     config_type,
@@ -64,8 +64,8 @@ from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.ros_nodes.sources import source_trouble
 from metarl_robot.ros_nodes.step_statistics import STATUS_CODES, StepStatistics
 from metarl_robot.safety.input_validation import Measurement, Rejection, StateIntake
-from metarl_robot.trajectories.flat_outputs import course_of
-from metarl_robot.trajectories.reference_manager import ReferenceKeeper
+from metarl_robot.trajectories.flat_outputs import flat_outputs_of
+from metarl_robot.trajectories.reference_manager import ReferenceManager
 
 if TYPE_CHECKING:
     from metarl_robot.dynamics.protocols import JointDynamics
@@ -133,7 +133,7 @@ def ready_controller(robot: Robot, name: str, config: BaseModel, checkpoint: Pat
     if name in SIMULATION_ONLY:
         raise UnknownNameError("controller on a robot", name, node_controller_names(robot.kind))
     controller = make_controller(robot, name, config, checkpoint)
-    controller.step(0.0, State(robot.home.copy(), np.zeros(robot.dof)), course_of(robot).hold(robot.home))
+    controller.step(0.0, State(robot.home.copy(), np.zeros(robot.dof)), flat_outputs_of(robot).hold(robot.home))
     controller.reset()
     return controller
 
@@ -164,7 +164,7 @@ class MpcNode(ManagedNode):
         self._tuning = self.parameters.declare(
             config_type(self._robot.kind, self._name), CONFIG_PREFIX, shipped, self._on_tuning
         )
-        self._handover: Handover | None = None
+        self._handover: BumplessTransfer | None = None
         self._builder: _Builder | None = None
         self.start(self._own.autostart)
 
@@ -174,8 +174,8 @@ class MpcNode(ManagedNode):
         if not self._own.lockstep:
             sys.setswitchinterval(_SWITCH_INTERVAL_S)
             rehearse(robot, self._configs, self._checkpoint)
-        self._handover = Handover(robot, ready_controller(robot, self._name, self._tuning, self._checkpoint))
-        self._keeper = ReferenceKeeper(robot)
+        self._handover = BumplessTransfer(robot, ready_controller(robot, self._name, self._tuning, self._checkpoint))
+        self._keeper = ReferenceManager(robot)
         self._intake = StateIntake(robot)
         self._interface = interface_of(robot, message_options(self._own))
         self._statistics = StepStatistics()
@@ -296,7 +296,7 @@ class MpcNode(ManagedNode):
             offered, self._early_reference = self._early_reference, None
             self._on_reference(offered.topic, lambda _: offered.read(), offered.message)
 
-    def _step(self, handover: Handover, state: State, stamp_ns: int, received_s: float) -> None:
+    def _step(self, handover: BumplessTransfer, state: State, stamp_ns: int, received_s: float) -> None:
         """Make one control step, unless the node still waits for a reference."""
         reference = self._keeper.current
         if reference is None or (self._own.wait_for_reference and not self._has_reference):
@@ -458,7 +458,7 @@ class MpcNode(ManagedNode):
         self.get_logger().info(f"building {name}; {self._name} goes on until it is ready")
         self._builder = _Builder(self._robot, name, config, self._checkpoint)
 
-    def _exchange(self, handover: Handover, builder: _Builder) -> None:
+    def _exchange(self, handover: BumplessTransfer, builder: _Builder) -> None:
         """Switch to the controller that was built, or report the error and keep the present one."""
         self._builder = None
         if builder.controller is None:

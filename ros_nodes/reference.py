@@ -29,7 +29,7 @@ from metarl_robot.ros_nodes.managed import ROBOT_KIND, ManagedNode, NodeParamete
 from metarl_robot.ros_nodes.message_options import FrameParameters, message_options
 from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.runtime import run
-from metarl_robot.trajectories.flat_outputs import Course, Outputs, course_of
+from metarl_robot.trajectories.flat_outputs import FlatOutputs, Outputs, flat_outputs_of
 
 _BLOCK = 50  # points that are sampled together
 _LOOK_S = 0.05  # period of the node's timer
@@ -56,7 +56,7 @@ class ReferenceParameters(NodeParameters, FrameParameters):
     period_s: float = Field(1.0, ge=0.05, le=30.0, description="time between two messages [s]")
 
 
-def make_reference(robot: Robot, course: Course, wanted: ReferenceParameters) -> Reference:
+def make_reference(robot: Robot, course: FlatOutputs, wanted: ReferenceParameters) -> Reference:
     """Create the motion given by the parameters, starting at time 0.
 
     Raises:
@@ -84,7 +84,10 @@ class ReferenceNode(ManagedNode):
         self.start(self._own.autostart)
 
     def configure(self) -> None:
-        self._course, self._interface = course_of(self._robot), interface_of(self._robot, message_options(self._own))
+        self._course, self._interface = (
+            flat_outputs_of(self._robot),
+            interface_of(self._robot, message_options(self._own)),
+        )
         self._reference = make_reference(self._robot, self._course, self._own)
         self._course.check(self._reference, 0.0, self._own.duration_s, rate_hz=1.0 / self._own.spacing_s)
         self._spacing_ns = round(self._own.spacing_s * NANOSECONDS)

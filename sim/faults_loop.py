@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.control.base import Controller
-from metarl_robot.control.bumpless_transfer import Handover
+from metarl_robot.control.bumpless_transfer import BumplessTransfer
 from metarl_robot.core.errors import SignalError
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import Inertial, Reference, State
@@ -39,7 +39,7 @@ from metarl_robot.safety.last_hop import LastHop
 from metarl_robot.sim.faults_witness import Witness
 from metarl_robot.sim.kinds import simulation
 from metarl_robot.sim.scenario import Scenario
-from metarl_robot.trajectories.flat_outputs import course_of
+from metarl_robot.trajectories.flat_outputs import flat_outputs_of
 from metarl_robot.trajectories.shifted import Shifted
 
 Array = NDArray[np.float64]
@@ -157,9 +157,9 @@ class MpcNode(Node):
     def __init__(self, loop: Loop, controller: Controller, reference: Reference) -> None:
         super().__init__("mpc", loop)
         robot = loop.robot
-        self._handover = Handover(robot, loop.fault.controller(controller))
+        self._handover = BumplessTransfer(robot, loop.fault.controller(controller))
         self._clock = ClockCheck()
-        self._intake, self._course = StateIntake(robot), course_of(robot)
+        self._intake, self._course = StateIntake(robot), flat_outputs_of(robot)
         self.reference: Reference = loop.fault.reference(reference)
         self.stamp_s = CLOCK_START_S
         self._epoch = 0

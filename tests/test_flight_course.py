@@ -12,14 +12,14 @@ from metarl_robot.core import rotation
 from metarl_robot.core.errors import SignalError, UnknownNameError
 from metarl_robot.core.robot import load_robot
 from metarl_robot.core.signals import Reference, Setpoints
-from metarl_robot.robots.quadrotor.flat_outputs import FlightCourse
+from metarl_robot.robots.quadrotor.flat_outputs import FlightFlatOutputs
 from metarl_robot.robots.quadrotor.trajectories import Circle, FigureEight
 from metarl_robot.robots.quadrotor.trajectory_limits import check_flight
 from metarl_robot.trajectories.flat_outputs import Outputs
-from metarl_robot.trajectories.reference_manager import ReferenceKeeper
+from metarl_robot.trajectories.reference_manager import ReferenceManager
 
 ROBOT = load_robot("x500")
-COURSE = FlightCourse(ROBOT)
+COURSE = FlightFlatOutputs(ROBOT)
 EIGHT = FigureEight(np.array([0.0, 0.0, 2.0]))
 ELSEWHERE = Circle(np.array([3.0, 1.0, 2.5]), 1.0, 1.5)
 
@@ -36,10 +36,10 @@ def gap(a: Setpoints, b: Setpoints) -> float:
     return max(float(np.abs(part).max()) for part in parts)
 
 
-@pytest.mark.parametrize("name", FlightCourse.motion_names)
+@pytest.mark.parametrize("name", FlightFlatOutputs.motion_names)
 @pytest.mark.parametrize("robot", ["x500", "crazyflie"])
 def test_every_motion_can_be_flown_for_as_long_as_asked(name: str, robot: str) -> None:
-    course = FlightCourse(load_robot(robot))
+    course = FlightFlatOutputs(load_robot(robot))
     course.check(course.motion(name, np.random.default_rng(1), 20.0), 0.0, 20.0)
 
 
@@ -100,9 +100,9 @@ def test_a_fade_takes_up_each_derivative_and_ends_at_none(order: int) -> None:
     assert np.abs(end.jerk).max() < 1e-4
 
 
-def taken_over(switch: Callable[[ReferenceKeeper], None], now_s: float) -> float:
+def taken_over(switch: Callable[[ReferenceManager], None], now_s: float) -> float:
     """The gap that a switch at now_s makes."""
-    keeper = ReferenceKeeper(ROBOT)
+    keeper = ReferenceManager(ROBOT)
     keeper.hold(np.concatenate([[0.5, 0.5, 1.5], rotation.from_yaw(2.0)]))
     for start in (0.0, 1.0, 2.0):
         keeper.offer(*chunk(EIGHT, start, start + 4.0), start)
@@ -122,7 +122,7 @@ def test_a_reference_that_jumps_is_eased_into_within_limits() -> None:
 
 
 def test_chunks_of_one_motion_join_exactly_and_a_fade_goes_on() -> None:
-    keeper = ReferenceKeeper(ROBOT)
+    keeper = ReferenceManager(ROBOT)
     keeper.hold(ROBOT.home)
     keeper.offer(*chunk(EIGHT, 0.0, 4.0), 0.0)
     times = np.array([1.02, 1.3, 2.0])
@@ -140,7 +140,7 @@ def test_chunks_of_one_motion_join_exactly_and_a_fade_goes_on() -> None:
     ],
 )
 def test_what_cannot_be_flown_is_refused_and_the_old_one_kept(y: list, what: str) -> None:
-    keeper = ReferenceKeeper(ROBOT)
+    keeper = ReferenceManager(ROBOT)
     keeper.hold(ROBOT.home)
     kept = keeper.current
     with pytest.raises(SignalError, match=what):

@@ -16,7 +16,7 @@ from metarl_robot.ros_nodes.gate import shipped
 from metarl_robot.safety.fallback_law import gate_config
 from metarl_robot.safety.last_hop import RESUME_S, LastHop
 from metarl_robot.sim.kinds import Plant, simulation
-from metarl_robot.trajectories.flat_outputs import course_of
+from metarl_robot.trajectories.flat_outputs import flat_outputs_of
 
 CONTROLLERS = {"panda": ("pid", "tracking"), "x500": ("se3", "figure_eight")}
 DEADLINE_S = 0.1
@@ -28,7 +28,7 @@ class Loop:
     def __init__(self, robot: Robot, deadline_s: float = DEADLINE_S, seed: int = 3) -> None:
         self.robot, self.commanding = robot, True
         controller, motion = CONTROLLERS[robot.name]
-        self._reference = course_of(robot).motion(motion, np.random.default_rng(seed), 30.0)
+        self._reference = flat_outputs_of(robot).motion(motion, np.random.default_rng(seed), 30.0)
         self._controller = make_controller(robot, controller, load_config(robot, controller), None)
         self.plant: Plant = simulation(robot).plant(simulation(robot).nominal_task())
         self._state = self.plant.reset(self._reference.sample(np.array([0.0])).q[0])

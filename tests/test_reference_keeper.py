@@ -10,8 +10,8 @@ from metarl_robot.core.errors import SignalError
 from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.core.signals import Reference, Setpoints, State
 from metarl_robot.robots.arm.trajectories import check_reference, random_tracking
-from metarl_robot.trajectories.flat_outputs import Outputs, course_of
-from metarl_robot.trajectories.reference_manager import ReferenceKeeper
+from metarl_robot.trajectories.flat_outputs import Outputs, flat_outputs_of
+from metarl_robot.trajectories.reference_manager import ReferenceManager
 
 ROBOT = load_robot("planar2")
 RNG = np.random.default_rng(0)
@@ -31,7 +31,7 @@ def chunk(reference: Reference, start_s: float, stop_s: float) -> tuple[np.ndarr
 
 
 def test_it_starts_with_none_and_holds_when_told() -> None:
-    keeper = ReferenceKeeper(ROBOT)
+    keeper = ReferenceManager(ROBOT)
     assert keeper.current is None
     keeper.hold(ROBOT.home)
     assert keeper.current is not None and np.array_equal(keeper.current.sample(np.array([7.0])).q[0], ROBOT.home)
@@ -40,7 +40,7 @@ def test_it_starts_with_none_and_holds_when_told() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_a_new_reference_is_joined_without_a_jump_and_within_limits(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    keeper = ReferenceKeeper(ROBOT)
+    keeper = ReferenceManager(ROBOT)
     keeper.hold(ROBOT.home)
     for now in (1.0, 1.3, 2.7, 4.0):
         before = keeper.current
@@ -52,7 +52,7 @@ def test_a_new_reference_is_joined_without_a_jump_and_within_limits(seed: int) -
 
 def test_a_new_reference_is_followed_exactly_once_it_is_reached() -> None:
     motion = random_tracking(ROBOT, np.random.default_rng(3), 12.0)
-    keeper = ReferenceKeeper(ROBOT)
+    keeper = ReferenceManager(ROBOT)
     keeper.hold(ROBOT.home)
     keeper.offer(*chunk(motion, 1.0, 9.0), 1.0)
     times = np.arange(8.0, 8.5, 0.02)
@@ -61,7 +61,7 @@ def test_a_new_reference_is_followed_exactly_once_it_is_reached() -> None:
 
 def test_it_does_not_matter_when_chunks_of_one_motion_come() -> None:
     motion = random_tracking(ROBOT, np.random.default_rng(4), 12.0)
-    early, late = ReferenceKeeper(ROBOT), ReferenceKeeper(ROBOT)
+    early, late = ReferenceManager(ROBOT), ReferenceManager(ROBOT)
     for keeper, starts in ((early, (0.0, 0.2, 1.0, 2.0)), (late, (0.0, 0.1, 1.6))):
         keeper.hold(ROBOT.home)  # somewhere else: there is a way to go, and chunks come while it is gone
         for start in starts:
@@ -74,7 +74,7 @@ def test_it_does_not_matter_when_chunks_of_one_motion_come() -> None:
 
 
 def test_a_future_reference_begins_when_it_says() -> None:
-    keeper = ReferenceKeeper(ROBOT)
+    keeper = ReferenceManager(ROBOT)
     keeper.hold(ROBOT.home)
     target = ROBOT.home + 0.3
     keeper.offer(np.array([5.0, 6.0]), Outputs(np.array([ROBOT.home, target]), np.zeros((2, 2)), np.zeros((2, 2))), 1.0)
@@ -93,7 +93,7 @@ def test_a_future_reference_begins_when_it_says() -> None:
     ],
 )
 def test_a_bad_reference_is_refused_and_the_old_one_kept(q: np.ndarray, why: str) -> None:
-    keeper = ReferenceKeeper(ROBOT)
+    keeper = ReferenceManager(ROBOT)
     keeper.hold(ROBOT.home)
     before = keeper.current
     with pytest.raises(SignalError, match=why):
@@ -102,7 +102,7 @@ def test_a_bad_reference_is_refused_and_the_old_one_kept(q: np.ndarray, why: str
 
 
 def test_a_reference_that_is_over_is_refused() -> None:
-    keeper = ReferenceKeeper(ROBOT)
+    keeper = ReferenceManager(ROBOT)
     with pytest.raises(SignalError, match=r"ended at 2\.000 s; it is 3\.000 s now"):
         keeper.offer(np.array([1.0, 2.0]), Outputs(np.tile(ROBOT.home, (2, 1)), None, None), 3.0)
 
@@ -110,13 +110,13 @@ def test_a_reference_that_is_over_is_refused() -> None:
 PANDA = load_robot("panda")
 
 
-def held(robot: Robot, q: np.ndarray) -> ReferenceKeeper:
-    keeper = ReferenceKeeper(robot)
+def held(robot: Robot, q: np.ndarray) -> ReferenceManager:
+    keeper = ReferenceManager(robot)
     keeper.hold(q)
     return keeper
 
 
-def followed(keeper: ReferenceKeeper, times: np.ndarray) -> Setpoints:
+def followed(keeper: ReferenceManager, times: np.ndarray) -> Setpoints:
     assert keeper.current is not None
     return keeper.current.sample(times)
 
@@ -124,11 +124,11 @@ def followed(keeper: ReferenceKeeper, times: np.ndarray) -> Setpoints:
 @pytest.mark.parametrize("robot", [PANDA, load_robot("x500")], ids=lambda robot: robot.name)
 def test_a_motion_that_is_over_by_less_than_two_periods_is_late_and_its_end_is_held(robot: Robot) -> None:
     keeper = held(robot, robot.home)
-    y = course_of(robot).outputs(keeper.current, np.zeros(1)).positions
+    y = flat_outputs_of(robot).outputs(keeper.current, np.zeros(1)).positions
     times = np.array([0.990, 0.995])
     taken = keeper.offer(times, Outputs(np.concatenate([y, y]), None, None), 1.0)
     assert taken.remarks == ("late by 5 ms: its end is held",)
-    assert np.allclose(course_of(robot).outputs(keeper.current, np.array([5.0])).positions, y, atol=1e-9)
+    assert np.allclose(flat_outputs_of(robot).outputs(keeper.current, np.array([5.0])).positions, y, atol=1e-9)
     with pytest.raises(SignalError, match="it ended at"):
         keeper.offer(times, Outputs(np.concatenate([y, y]), None, None), 0.996 + 2 * robot.control_period_s)
 
@@ -201,7 +201,7 @@ def test_joints_that_a_trajectory_does_not_have_stay_where_they_are() -> None:
 @pytest.mark.parametrize("name", ["panda", "planar2", "x500"])
 def test_a_motion_that_moves_at_its_end_is_braked_without_a_jump_and_within_limits(name: str) -> None:
     robot = load_robot(name)
-    course = course_of(robot)
+    course = flat_outputs_of(robot)
     whole = course.motion("tracking" if robot.kind == "arm" else "circle", np.random.default_rng(2), 12.0)
     times = 2.0 + np.arange(101) * 0.02
     keeper = held(robot, robot.home)
@@ -230,7 +230,7 @@ def test_a_brake_near_a_position_limit_stays_inside_it() -> None:
 @pytest.mark.parametrize("name", ["planar2", "panda", "x500"])
 def test_a_robot_in_motion_is_brought_to_rest_without_a_jump_in_velocity(name: str) -> None:
     robot = load_robot(name)
-    keeper, motion = ReferenceKeeper(robot), course_of(robot).motion(MOVING[robot.kind], RNG, 10.0)
+    keeper, motion = ReferenceManager(robot), flat_outputs_of(robot).motion(MOVING[robot.kind], RNG, 10.0)
     now = motion.sample(np.array([3.0]))
     keeper.brake(State(now.q[0], now.v[0]), 5.0)
     assert keeper.current is not None
@@ -239,13 +239,13 @@ def test_a_robot_in_motion_is_brought_to_rest_without_a_jump_in_velocity(name: s
     np.testing.assert_allclose(begun.q[0, place], now.q[0, place], atol=1e-12)
     np.testing.assert_allclose(begun.v[0, place], now.v[0, place], atol=1e-12)
     assert np.abs(now.v[0, place]).max() > 0.2 and not rest.v.any() and not rest.a[0, :3].any()
-    course_of(robot).check(keeper.current, 5.0, 10.0)
+    flat_outputs_of(robot).check(keeper.current, 5.0, 10.0)
 
 
 @pytest.mark.parametrize("name", ["panda", "x500"])
 def test_a_robot_that_stands_is_held_exactly_where_it_is(name: str) -> None:
     robot = load_robot(name)
-    keeper, course = ReferenceKeeper(robot), course_of(robot)
+    keeper, course = ReferenceManager(robot), flat_outputs_of(robot)
     keeper.brake(State(robot.home, np.full(robot.dof, 0.03)), 5.0)
     times = np.array([5.0, 6.0])
     assert keeper.current is not None
@@ -255,7 +255,7 @@ def test_a_robot_that_stands_is_held_exactly_where_it_is(name: str) -> None:
 @pytest.mark.parametrize("name", ["panda", "x500"])
 def test_a_reference_that_arrives_while_it_comes_to_rest_is_joined_without_a_jump(name: str) -> None:
     robot = load_robot(name)
-    course, keeper = course_of(robot), ReferenceKeeper(robot)
+    course, keeper = flat_outputs_of(robot), ReferenceManager(robot)
     motion = course.motion(MOVING[robot.kind], np.random.default_rng(2), 10.0)
     now = motion.sample(np.array([3.0]))
     keeper.brake(State(now.q[0], now.v[0]), 5.0)
@@ -273,7 +273,7 @@ def test_a_reference_that_arrives_while_it_comes_to_rest_is_joined_without_a_jum
 def test_a_joint_comes_to_rest_before_its_limit() -> None:
     q, v = ROBOT.home.copy(), np.zeros(ROBOT.dof)
     q[0], v[0], v[1] = ROBOT.position_upper[0] - 0.02, 0.5, -1.0
-    times, stop = np.linspace(0.0, 1.0, 201), course_of(ROBOT).brake(State(q, v), 0.0)
+    times, stop = np.linspace(0.0, 1.0, 201), flat_outputs_of(ROBOT).brake(State(q, v), 0.0)
     points = stop.sample(times)
     assert points.q[-1, 0] <= ROBOT.position_upper[0] + 1e-12
     np.testing.assert_allclose(np.gradient(points.q, times, axis=0)[1:-1], points.v[1:-1], atol=2e-3)

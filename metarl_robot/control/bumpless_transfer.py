@@ -75,7 +75,7 @@ _END = np.stack([_powers(np.ones((1, 1)), order)[0] for order in range(3)])
 _TO_ZERO = -np.linalg.solve(_END[:, 3:], _END[:, :3])
 
 
-class Handover:
+class BumplessTransfer:
     """A controller that can be exchanged; itself a Controller.
 
     Arguments:

@@ -59,7 +59,7 @@ class GuardedController:
         self._forget()
 
     def acted(self, effort: Array) -> None:
-        """Not the last command but this effort (nu,) has acted since: see Handover."""
+        """Not the last command but this effort (nu,) has acted since: see BumplessTransfer."""
         effort = vector("effort", effort, self._nu)
         self._limiter.reset(effort)
         self._tell(effort)

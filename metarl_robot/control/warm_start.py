@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 
-def moved_on(rows: Array, steps: float) -> Array:
+def shifted_rows(rows: Array, steps: float) -> Array:
     """Rows (N, ·) on an even grid, `steps` >= 0 grid steps later, linear between them; the last one stays."""
     whole, share = divmod(steps, 1.0)
     later = rows[min(int(whole), len(rows) - 1) :]

@@ -14,7 +14,7 @@ from metarl_robot.compile.knots import AnyNumber
 Array = NDArray[np.float64]
 
 
-class Curve:
+class CompiledTrajectory:
     """Outputs (n,) and their derivatives by time, up to the highest wanted, given parameters (P,).
 
     Not to be called from two threads at once.

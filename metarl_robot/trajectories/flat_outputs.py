@@ -29,7 +29,7 @@ class Outputs(NamedTuple):
     accelerations: Array | None
 
 
-class Course(Protocol):
+class FlatOutputs(Protocol):
     """How references of one robot are made, joined and checked. References that it is given are its own."""
 
     @property
@@ -91,14 +91,14 @@ class Course(Protocol):
         ...
 
 
-def course_of(robot: Robot) -> Course:
+def flat_outputs_of(robot: Robot) -> FlatOutputs:
     """The course of the robot's kind."""
     module, name = robot.course.split(":")
-    made: Course = getattr(import_module(module), name)(robot)
+    made: FlatOutputs = getattr(import_module(module), name)(robot)
     return made
 
 
-def check_motion(course: Course, name: str) -> None:
+def check_motion(course: FlatOutputs, name: str) -> None:
     """Raises UnknownNameError for a motion that the course does not have."""
     if name not in course.motion_names:
         raise UnknownNameError("motion", name, course.motion_names)

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from metarl_robot.core.errors import SignalError
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import Reference, Setpoints, State
-from metarl_robot.trajectories.flat_outputs import Outputs, course_of
+from metarl_robot.trajectories.flat_outputs import Outputs, flat_outputs_of
 
 Array = NDArray[np.float64]
 
@@ -45,7 +45,7 @@ _SAME = 1e-6  # rad, m and their rates: differences below are none
 
 @dataclass(frozen=True, eq=False)
 class _Fade:
-    """What is added to a reference from start_s for duration_s: gaps (D, m), see Course."""
+    """What is added to a reference from start_s for duration_s: gaps (D, m), see FlatOutputs."""
 
     gaps: Array
     start_s: float
@@ -83,14 +83,14 @@ class Taken(NamedTuple):
     remarks: tuple[str, ...]
 
 
-class ReferenceKeeper:
+class ReferenceManager:
     """Holds the current reference of a robot; starts with none.
 
     current: what to follow. end_s: when its last trajectory ends and stands still, None for a hold.
     """
 
     def __init__(self, robot: Robot) -> None:
-        self._course, self._period_s = course_of(robot), robot.control_period_s
+        self._course, self._period_s = flat_outputs_of(robot), robot.control_period_s
         self._active: Reference | None = None
         self._pending: tuple[float, Reference] | None = None
         self._target: Reference | None = None

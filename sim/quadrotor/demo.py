@@ -18,7 +18,7 @@ from metarl_robot.sim.demo import SUITE, Change, Demo, Simulated, check_use, nam
 from metarl_robot.sim.payload import Payload
 from metarl_robot.sim.quadrotor.ranges import reference_wind
 from metarl_robot.sim.quadrotor.tasks import QuadrotorTask, Wind
-from metarl_robot.trajectories.flat_outputs import course_of
+from metarl_robot.trajectories.flat_outputs import flat_outputs_of
 
 _MOTION, _MOST_S = "figure_eight", 15.0
 _WIND_S, _WIND_DIRECTION, _WIND_SHARE = 10.0, np.array([0.8, 0.6, 0.0]), 0.5
@@ -34,7 +34,7 @@ def quadrotor_demo(simulated: Simulated, seed: int, mass_kg: float | None, offse
     before: Any = with_sensors(simulated.nominal_task(), drawn.initial)
     change_s, loaded = drawn.changes[0]
     after = replace(before, payload=named_payload(_lighter(loaded.payload, _PAYLOAD_SHARE), mass_kg, offset_m))
-    course = course_of(simulated.robot)
+    course = flat_outputs_of(simulated.robot)
     eight = course.motion(_MOTION, np.random.default_rng(seed), _MOST_S)
     pace = _pace(simulated, after, lambda pace: course.paced(eight, pace), change_s)
     flown = course.paced(eight, pace)

@@ -16,7 +16,7 @@ from metarl_robot.cli.recording import read_run
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.core.robot import load_robot
 from metarl_robot.sim.kinds import simulation
-from metarl_robot.trajectories.flat_outputs import course_of
+from metarl_robot.trajectories.flat_outputs import flat_outputs_of
 
 CONTROLLERS = ("nominal_mpc", "offset_free_mpc")
 
@@ -29,7 +29,7 @@ def test_every_quadrotor_can_fly_its_demo(name: str, seed: int) -> None:
     assert [change.time_s for change in task.changes] == [5.0, 10.0]
     assert 0.05 * robot.mass_kg < task.payload.mass_kg <= 0.3 * robot.mass_kg
     assert task.changes[1].task.payload is task.payload and np.linalg.norm(task.changes[1].task.wind.mean_m_s) > 1.0
-    course = course_of(robot)
+    course = flat_outputs_of(robot)
     eight = course.paced(course.motion("figure_eight", np.random.default_rng(seed), 15.0), task.pace)
     for change, end_s in zip(task.changes, (10.0, 15.0), strict=True):
         assert simulation(robot).effort_use(change.task, eight, change.time_s, end_s) <= 0.9 + 1e-9

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metarl_robot.control.bumpless_transfer import Handover
+from metarl_robot.control.bumpless_transfer import BumplessTransfer
 from metarl_robot.control.factory import make_controller
 from metarl_robot.core.robot import load_robot
 from metarl_robot.core.signals import Setpoints, State
@@ -30,7 +30,7 @@ class Hold:
 def test_the_effort_rate_is_per_second_of_the_stamps(kind: str, name: str, rate_hz: int) -> None:
     """The position jumps to and fro, so commands are at their rate; at 1000 Hz it was five times too fast."""
     robot = load_robot(kind)
-    handover, reference = Handover(robot, make_controller(robot, name)), Hold(robot.home, robot.dof)
+    handover, reference = BumplessTransfer(robot, make_controller(robot, name)), Hold(robot.home, robot.dof)
     axis, efforts = 2 if robot.base == "floating" else 0, []
     for k in range(60):
         if k == 40:

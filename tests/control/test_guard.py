@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from metarl_robot.control.base import ControllerSpec
-from metarl_robot.control.bumpless_transfer import Handover
+from metarl_robot.control.bumpless_transfer import BumplessTransfer
 from metarl_robot.control.factory import controller_names, make_controller
 from metarl_robot.control.guard import HOLD_S, GuardedController
 from metarl_robot.core.errors import SignalError
@@ -239,7 +239,7 @@ def test_a_third_party_s_controller_is_guarded_too(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(("kind", "name"), CASES)
 def test_the_effort_rate_is_per_second_of_the_stamps(kind: str, name: str, rate_hz: int) -> None:
     """Measured positions jump to and fro, so each command is at its rate; at 1000 Hz it was five times too fast."""
-    robot, handover = robot_of(kind), Handover(robot_of(kind), ready(kind, name))
+    robot, handover = robot_of(kind), BumplessTransfer(robot_of(kind), ready(kind, name))
     if name == "oracle_mpc":
         handover.controller.observe_truth(simulation(robot).nominal_task())
     reference, last, fastest = Swing(robot), None, 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from metarl_robot.control.bumpless_transfer import FADE_S, Handover
+from metarl_robot.control.bumpless_transfer import FADE_S, BumplessTransfer
 from metarl_robot.control.factory import make_controller
 from metarl_robot.core.robot import load_robot
 from metarl_robot.robots.arm.trajectories import random_tracking
@@ -17,7 +17,7 @@ ROBOT = load_robot("planar2")
 REFERENCE = random_tracking(ROBOT, np.random.default_rng(1), 6.0)
 
 
-def drive(handover: Handover, plant: ArmPlant, count: int) -> np.ndarray:
+def drive(handover: BumplessTransfer, plant: ArmPlant, count: int) -> np.ndarray:
     efforts = []
     state = plant.measure()
     for _ in range(count):
@@ -37,7 +37,7 @@ def loaded_plant() -> ArmPlant:
 
 def test_a_change_in_motion_makes_no_jump_and_ends_at_the_new_controller() -> None:
     plant = loaded_plant()
-    handover = Handover(ROBOT, make_controller(ROBOT, "pid"))
+    handover = BumplessTransfer(ROBOT, make_controller(ROBOT, "pid"))
     before = drive(handover, plant, 400)
     handover.switch(make_controller(ROBOT, "computed_torque"))
     after = drive(handover, plant, 300)
@@ -49,14 +49,14 @@ def test_a_change_in_motion_makes_no_jump_and_ends_at_the_new_controller() -> No
 
 def test_without_the_fade_there_would_be_a_jump() -> None:
     plant = loaded_plant()
-    before = drive(Handover(ROBOT, make_controller(ROBOT, "pid")), plant, 400)
-    bare = drive(Handover(ROBOT, make_controller(ROBOT, "computed_torque")), plant, 1)
+    before = drive(BumplessTransfer(ROBOT, make_controller(ROBOT, "pid")), plant, 400)
+    bare = drive(BumplessTransfer(ROBOT, make_controller(ROBOT, "computed_torque")), plant, 1)
     assert np.abs(bare[0] - before[-1]).max() > 1.0  # Nm: the payload that only the integral knew
 
 
 def test_it_takes_over_from_an_effort_that_somebody_else_applied() -> None:
     plant = loaded_plant()
-    handover = Handover(ROBOT, make_controller(ROBOT, "computed_torque"))
+    handover = BumplessTransfer(ROBOT, make_controller(ROBOT, "computed_torque"))
     held = np.array([12.0, 3.0])
     handover.take_over(held)
     efforts = drive(handover, plant, round(FADE_S / ROBOT.control_period_s) + 2)
@@ -65,6 +65,6 @@ def test_it_takes_over_from_an_effort_that_somebody_else_applied() -> None:
 
 def test_the_sum_keeps_the_effort_limit() -> None:
     plant = loaded_plant()
-    handover = Handover(ROBOT, make_controller(ROBOT, "computed_torque"))
+    handover = BumplessTransfer(ROBOT, make_controller(ROBOT, "computed_torque"))
     handover.take_over(ROBOT.effort_limit)
     assert np.all(np.abs(drive(handover, plant, 100)) <= ROBOT.effort_limit)

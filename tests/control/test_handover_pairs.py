@@ -14,14 +14,14 @@ import pytest
 import yaml
 
 from metarl_robot.control.base import Controller
-from metarl_robot.control.bumpless_transfer import FADE_S, LEARN_S, Handover
+from metarl_robot.control.bumpless_transfer import FADE_S, LEARN_S, BumplessTransfer
 from metarl_robot.control.factory import controller_names, make_controller
 from metarl_robot.core.robot import load_robot
 from metarl_robot.safety.fallback_law import gate_config
 from metarl_robot.safety.gate import Gate, GateState
 from metarl_robot.sim.kinds import simulation
 from metarl_robot.sim.payload import Payload
-from metarl_robot.trajectories.flat_outputs import course_of
+from metarl_robot.trajectories.flat_outputs import flat_outputs_of
 
 
 class Case(NamedTuple):
@@ -69,13 +69,13 @@ def run(case: Case, first: str, then: str = "") -> Run:
     """Drive with one controller, and from `exchange_s` on with another, behind a gate in lockstep."""
     robot = load_robot(case.robot)
     period, sim = robot.control_period_s, simulation(robot)
-    reference = course_of(robot).motion(case.motion, np.random.default_rng(0), 60.0)
+    reference = flat_outputs_of(robot).motion(case.motion, np.random.default_rng(0), 60.0)
     plant = sim.plant(replace(sim.nominal_task(), payload=Payload(case.mass_kg)), 1)  # type: ignore[type-var]
     start = reference.sample(np.zeros(1))
     state, gate = plant.reset(start.q[0], start.v[0]), Gate(robot, gate_config(robot)(**_gate_numbers(robot)))
     made = controllers(case.robot)
     made[first].reset()
-    handover = Handover(robot, made[first])
+    handover = BumplessTransfer(robot, made[first])
     efforts, errors, stops = [], [], []
     exchange = round(case.exchange_s / period)
     for k in range(exchange + round((LEARN_S + FADE_S + 0.05) / period)):

@@ -20,7 +20,7 @@ from metarl_robot.robots.quadrotor.description import Quadrotor
 from metarl_robot.robots.quadrotor.trajectories import FigureEight, Hover
 from metarl_robot.sim.kinds import simulation
 from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
-from metarl_robot.trajectories.flat_outputs import course_of
+from metarl_robot.trajectories.flat_outputs import flat_outputs_of
 
 KNOTS_S = 0.05 * np.arange(21)
 HEIGHT = np.array([0.0, 0.0, 2.0])
@@ -60,7 +60,7 @@ def test_a_leap_to_come_is_not_planned_for_and_one_that_has_happened_is() -> Non
 @pytest.mark.parametrize("name", ["planar2", "panda", "x500", "crazyflie"])
 def test_every_motion_that_can_be_followed_stays_the_same_object(name: str) -> None:
     robot = load_robot(name)
-    course, rng = course_of(robot), np.random.default_rng(0)
+    course, rng = flat_outputs_of(robot), np.random.default_rng(0)
     spacing_s, largest = (0.05, np.ones(3)) if robot.base == "floating" else (0.02, robot.velocity_limit / 40.0)
     for motion in course.motion_names:
         reference = course.motion(motion, rng, 10.0)
@@ -106,7 +106,7 @@ def test_a_reference_that_leaps_far_away_and_back_neither_tips_a_quadrotor_over_
 @pytest.mark.parametrize("shift", [0.5, 100.0])
 def test_a_reference_that_leaps_keeps_an_arm_within_its_velocity_limits(shift: float) -> None:
     robot = load_robot("panda")
-    home = course_of(robot).hold(robot.home)
+    home = flat_outputs_of(robot).hold(robot.home)
     reference = Leap(home, np.full(3, shift), 0.3, 0.6)
     controller = make_controller(robot, "nominal_mpc")
     simulated = simulation(robot)

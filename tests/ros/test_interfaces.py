@@ -42,7 +42,7 @@ from metarl_robot.ros_nodes.interfaces import (
 )
 from metarl_robot.ros_nodes.message_options import MessageOptions, OptionsError, SensorParameters, message_options
 from metarl_robot.safety.refusals import Rejection
-from metarl_robot.trajectories.flat_outputs import Outputs, course_of
+from metarl_robot.trajectories.flat_outputs import Outputs, flat_outputs_of
 
 ROBOT = load_robot("x500")
 INTERFACE = OdometryInterface(ROBOT)
@@ -187,7 +187,7 @@ def test_commands_carry_their_stamp_and_are_read_by_name() -> None:
 
 
 def test_a_reference_survives_the_wire() -> None:
-    course, times = course_of(ROBOT), np.arange(100) * 0.02
+    course, times = flat_outputs_of(ROBOT), np.arange(100) * 0.02
     points = course.outputs(FigureEight(np.array([0.0, 1.0, 2.0]), yaw=0.7), times)
     (_, topic, read), _ = INTERFACE.references()
     assert topic == "mpc/reference"

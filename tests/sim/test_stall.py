@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from metarl_robot.control.bumpless_transfer import Handover
+from metarl_robot.control.bumpless_transfer import BumplessTransfer
 from metarl_robot.control.factory import make_controller
 from metarl_robot.core.robot import load_robot
 from metarl_robot.safety.fallback_law import gate_config
@@ -30,7 +30,10 @@ def test_after_a_stall_at_the_pick_up_the_arm_settles() -> None:
     numbers = yaml.safe_load((robot.folder / "config" / "gate.yaml").read_text(encoding="utf-8"))["/**"][
         "ros__parameters"
     ]
-    controller, gate = Handover(robot, make_controller(robot, "meta_mpc")), Gate(robot, gate_config(robot)(**numbers))
+    controller, gate = (
+        BumplessTransfer(robot, make_controller(robot, "meta_mpc")),
+        Gate(robot, gate_config(robot)(**numbers)),
+    )
     plant, at = sim.plant(episode.initial, SEED), episode.reference.sample
     state = plant.reset(at(np.zeros(1)).q[0], at(np.zeros(1)).v[0])
     stall = change_s + 0.011, change_s + 0.011 + STALL_S

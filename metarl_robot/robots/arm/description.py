@@ -78,7 +78,7 @@ class Arm(Robot):
     base = "fixed"
     messages = "joint_states"
     drivers_may_add_gravity = True
-    course = "metarl_robot.robots.arm.flat_outputs:JointCourse"
+    course = "metarl_robot.robots.arm.flat_outputs:JointFlatOutputs"
     gate_law = "metarl_robot.robots.arm.fallback:Brake"
     simulation = "metarl_robot.sim.arm.simulation:ArmSimulation"
     dynamics = "metarl_robot.robots.arm.dynamics:ArmDynamics"

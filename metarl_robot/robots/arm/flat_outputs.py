@@ -52,8 +52,8 @@ class Paced:
         return Setpoints(points.q, points.v * self.pace, points.a * self.pace**2)
 
 
-class JointCourse:
-    """See Course. A gap of position, velocity and acceleration fades along a quintic."""
+class JointFlatOutputs:
+    """See FlatOutputs. A gap of position, velocity and acceleration fades along a quintic."""
 
     motion_names = ("hold", "tracking", "excitation")
 

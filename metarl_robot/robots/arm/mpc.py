@@ -26,7 +26,7 @@ from metarl_robot.adaptation.base import Adapter
 from metarl_robot.adaptation.features import Xi
 from metarl_robot.control.effort_limits import EffortLimiter
 from metarl_robot.control.leaps import without_leaps
-from metarl_robot.control.warm_start import moved_on
+from metarl_robot.control.warm_start import shifted_rows
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import EMPTY_CONTEXT, Command, Context, Plan, Reference, Setpoints, State, Status
 from metarl_robot.robots.arm.dynamics import ArmDynamics
@@ -140,7 +140,7 @@ class ArmMPC:
         return q, v
 
     def acted(self, effort: Array) -> None:
-        """Not the last command but this effort (nu,) has acted since: see Handover."""
+        """Not the last command but this effort (nu,) has acted since: see BumplessTransfer."""
         self._limiter.reset(effort)
 
     def observed(self, effort: Array) -> None:
@@ -198,7 +198,7 @@ class ArmMPC:
             still = np.zeros((len(self._grid), len(q)))
             return np.tile(q, (len(self._grid), 1)), still, still
         steps = (time - self._plan.times[0]) / self._config.knot_spacing_s
-        q_then, v_then, a_then = (moved_on(rows, steps) for rows in self._last_knots[:3])
+        q_then, v_then, a_then = (shifted_rows(rows, steps) for rows in self._last_knots[:3])
         return q_then, v_then, a_then
 
     def _evaluate(self, target: Setpoints, inputs: Array, position_error: Array, velocity_error: Array) -> _Knots:

@@ -56,7 +56,7 @@ class PID:
 
     def follow(self, effort: Array) -> None:
         """The integral takes in a share of what this effort (n,), which acts, is more than the one wanted: see
-        Handover.
+        BumplessTransfer.
         """
         if self._config.ki > 0.0:
             self._integral = self._integral + FOLLOWING * (effort - self._wanted) / (self._config.ki * self._inertia)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from metarl_robot.core.errors import SignalError
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import Reference, Setpoints, State
-from metarl_robot.trajectories.compiled_trajectory import Curve
+from metarl_robot.trajectories.compiled_trajectory import CompiledTrajectory
 from metarl_robot.trajectories.splines import Spline, from_points
 
 Array = NDArray[np.float64]
@@ -116,7 +116,7 @@ class MultiSine:
 
 
 @cache
-def _sines(count: int, joints: int, _thread: int) -> Curve:
+def _sines(count: int, joints: int, _thread: int) -> CompiledTrajectory:
     """So many of them for so many joints, for each thread its own; parameters: the fields of MultiSine."""
     time, centre = ca.SX.sym("time"), ca.SX.sym("centre", joints)
     amplitude, frequency, phase = (ca.SX.sym(name, joints, count) for name in ("amplitude", "frequency", "phase"))
@@ -125,7 +125,7 @@ def _sines(count: int, joints: int, _thread: int) -> Curve:
     x = ca.fmin(ca.fmax(ca.fmin(since, duration - since) / ramp, 0.0), 1.0)
     envelope = x**3 * (10.0 - 15.0 * x + 6.0 * x**2)
     outputs = centre + envelope * ca.sum2(amplitude * ca.sin(2 * np.pi * frequency * since + phase))
-    return Curve(time, ca.veccat(centre, amplitude, frequency, phase, *scalars), outputs, 2)
+    return CompiledTrajectory(time, ca.veccat(centre, amplitude, frequency, phase, *scalars), outputs, 2)
 
 
 def braked(spline: Spline, robot: Robot) -> Spline:

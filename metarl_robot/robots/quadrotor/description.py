@@ -140,7 +140,7 @@ class Quadrotor(Robot):
     messages = "odometry"
     in_wind = True
     lands = True
-    course = "metarl_robot.robots.quadrotor.flat_outputs:FlightCourse"
+    course = "metarl_robot.robots.quadrotor.flat_outputs:FlightFlatOutputs"
     gate_law = "metarl_robot.robots.quadrotor.fallback:Descend"
     simulation = "metarl_robot.sim.quadrotor.simulation:QuadrotorSimulation"
     dynamics = "metarl_robot.robots.quadrotor.dynamics:QuadrotorDynamics"

@@ -79,7 +79,7 @@ class BrakedFlight(FlatTrajectory):
 
     motion: FlatTrajectory
     end_s: float
-    course: FlightCourse
+    course: FlightFlatOutputs
 
     def derivatives(self, times: Array) -> Array:
         late = times > self.end_s
@@ -92,8 +92,8 @@ class BrakedFlight(FlatTrajectory):
         return self.course.stop(self.motion, self.end_s)
 
 
-class FlightCourse:
-    """See Course."""
+class FlightFlatOutputs:
+    """See FlatOutputs."""
 
     motion_names = ("hold", "figure_eight", "circle", "steps", "random")
 

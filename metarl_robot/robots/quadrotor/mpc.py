@@ -30,7 +30,7 @@ from metarl_robot.adaptation.features import Xi
 from metarl_robot.control.effort_limits import EffortLimiter
 from metarl_robot.control.leaps import without_leaps
 from metarl_robot.control.riccati_qp import RiccatiQP, Weights
-from metarl_robot.control.warm_start import moved_on
+from metarl_robot.control.warm_start import shifted_rows
 from metarl_robot.core.signals import EMPTY_CONTEXT, Command, Context, Plan, Reference, Setpoints, State, Status
 from metarl_robot.dynamics.rigid_body import N_INERTIAL
 from metarl_robot.robots.quadrotor.approach import FlightApproach
@@ -178,7 +178,7 @@ class FlightMPC:
         return Command(effort, Status.SOLVED if optimal else Status.DEGRADED, message, self._plan, self._context)
 
     def acted(self, effort: Array) -> None:
-        """Not the last command but this effort (nu,) has acted since: see Handover."""
+        """Not the last command but this effort (nu,) has acted since: see BumplessTransfer."""
         self._limiter.reset(effort)
 
     def observed(self, effort: Array) -> None:
@@ -254,7 +254,7 @@ class FlightMPC:
     def _shifted(self, plan: _Trajectory, start: float) -> _Trajectory:
         """A plan moved on to begin at `start`, never back: a shorter latency can lie before its beginning."""
         steps = max(start - plan.start, 0.0) / self._config.knot_spacing_s
-        states, inputs = moved_on(plan.states, steps), moved_on(plan.inputs, steps)
+        states, inputs = shifted_rows(plan.states, steps), shifted_rows(plan.inputs, steps)
         attitudes = states[:, 3:7]
         attitudes /= np.sqrt(np.square(attitudes).sum(axis=1, keepdims=True))
         return _Trajectory(start, states, inputs)

@@ -82,7 +82,7 @@ class FlightPID:
         return self._rotors.level(reason)
 
     def follow(self, effort: Array) -> None:
-        """Not the last command but this effort (4,) has acted since: see Handover."""
+        """Not the last command but this effort (4,) has acted since: see BumplessTransfer."""
         self._rotors.follow(effort)
 
     def step(self, time: float, state: State, reference: Reference) -> Command:

@@ -65,7 +65,7 @@ class Rotors:
         return self._mean
 
     def follow(self, effort: Array) -> None:
-        """Not the last command but this effort (4,) has acted since: see Handover."""
+        """Not the last command but this effort (4,) has acted since: see BumplessTransfer."""
         self._motors.speeds = self._speeds_before
         self._mean = self._motors.advance(effort, self._robot.control_period_s)
 

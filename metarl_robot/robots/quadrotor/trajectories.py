@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from metarl_robot.core.errors import SignalError
 from metarl_robot.robots.quadrotor.flatness import FlatTrajectory
-from metarl_robot.trajectories.compiled_trajectory import Curve
+from metarl_robot.trajectories.compiled_trajectory import CompiledTrajectory
 from metarl_robot.trajectories.minimum_snap import minimum_snap
 from metarl_robot.trajectories.polynomials import Polynomials
 
@@ -82,7 +82,7 @@ class Sines(FlatTrajectory):
 
 
 @cache
-def _sines(count: int, _thread: int) -> Curve:
+def _sines(count: int, _thread: int) -> CompiledTrajectory:
     """So many of them, for each thread its own; parameters: centre, drift, amplitude, frequency, angle, rate, ramp,
     start and duration.
     """
@@ -97,7 +97,7 @@ def _sines(count: int, _thread: int) -> Curve:
 
     theta = rate * (run(time - start) - run(time - start - duration + ramp))
     outputs = centre + drift * theta + ca.sum2(amplitude * ca.sin(frequency * theta + angle))
-    return Curve(time, ca.veccat(centre, drift, amplitude, frequency, angle, *scalars), outputs, 4)
+    return CompiledTrajectory(time, ca.veccat(centre, drift, amplitude, frequency, angle, *scalars), outputs, 4)
 
 
 @dataclass(frozen=True, eq=False)
