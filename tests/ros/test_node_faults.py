@@ -265,7 +265,8 @@ def test_an_unforeseen_error_in_the_gate_stops_the_robot_latched_and_the_gate_go
 
 def test_a_controller_that_raises_at_every_step_is_named_and_the_gate_holds_the_robot(sabotage: Callable) -> None:
     session, process = sabotage(
-        "mpc", "gate", GATE, "controller:=computed_torque", module="control.bumpless_transfer", owner="BumplessTransfer", method="step",
+        "mpc", "gate", GATE, "controller:=computed_torque",
+        module="control.bumpless_transfer", owner="BumplessTransfer", method="step",
         condition="arguments[0] > 0.5", times=10**9,
     )  # fmt: skip
     probe = session.probe
