@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Adapter protocol: (state, command) stream → context and the residual it implies.
+"""Adapter protocol: states and commands in, context and residual out.
 
-An adapter is handed states and the efforts that acted between them and measures the residual itself, in momentum form:
-the measurement errors of consecutive samples are correlated, and only whoever estimates can account for that.
+An adapter takes states and the efforts that acted between them. It measures the residual itself, in momentum form:
+the measurement errors of consecutive samples are correlated, and only the estimator can account for that.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Adapter(Protocol):
     """Estimates what the nominal dynamics misses: M v̇ + h = τ + Δ(ξ; z)."""
 
     def reset(self) -> None:
-        """Back to the prior."""
+        """Return to the prior."""
         ...
 
     def update(self, state: State, effort: Array, dt: float) -> Context:
@@ -32,10 +32,10 @@ class Adapter(Protocol):
         Arguments:
             state: measured now.
             effort: (n,) the command that acted since the last update [Nm].
-            dt: seconds since the last update.
+            dt: time since the last update [s].
 
         Raises:
-            SignalError: a wrong shape or type (by the factory's adapters: guard.py), before anything has changed.
+            SignalError: wrong shape or type; raised by the factory's adapters (guard.py) before anything changes.
         """
         ...
 
@@ -52,18 +52,19 @@ class Adapter(Protocol):
         ...
 
     def payload(self) -> Array:
-        """Inertial parameters (10,) of a payload that `evaluate` leaves to the dynamics, zero where it has everything
-        in it.
+        """Inertial parameters (10,) of the payload that `evaluate` leaves to the dynamics.
+
+        Zero if `evaluate` includes the payload.
         """
         ...
 
     @property
     def latency_s(self) -> float | None:
-        """Time from the stamp of a state to the effect of its command, or None if the adapter has no estimate [s]."""
+        """Time from the stamp of a state to the effect of its command [s]; None without an estimate."""
         ...
 
     def estimate(self, measured: State) -> State:
-        """The adapter's estimate of the present state, or `measured` if it has none."""
+        """The adapter's estimate of the present state; `measured` if it has none."""
         ...
 
 
@@ -71,12 +72,12 @@ class TruthfulAdapter(Adapter, Protocol):
     """An adapter that knows the true physics; simulation only."""
 
     def observe(self, truth: Any) -> None:
-        """`truth`: the simulation's task."""
+        """Pass on the simulation's task `truth`."""
         ...
 
 
 class NoAdaptation:
-    """Δ = 0. nu: number of actuators, where it is not that of joints."""
+    """Residual Δ = 0. nu: number of actuators; None: equal to dof."""
 
     def __init__(self, dof: int, nu: int | None = None) -> None:
         self._dof, self._nu = dof, dof if nu is None else nu

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The networks of network.py in C (network.c) and single precision: values and Jacobians are within 1e-5 of their
-largest entry.
+"""The networks of network.py in C (network.c), in single precision.
+
+Values and Jacobians are within 1e-5 of their largest entry.
 """
 
 from __future__ import annotations
@@ -18,19 +19,22 @@ from metarl_robot.compile.kernel import Kernel, kernel
 Array = NDArray[np.float64]
 
 ROWS, PAD, REGISTER_BYTES = 7, 16, 64
-"""As in network.c; REGISTER_BYTES the largest there."""
+"""As in network.c, with the largest REGISTER_BYTES there."""
 
 
 def fast_network(weights: Sequence[Array], biases: Sequence[Array]) -> Network:
-    """In C where there is a compiler, else in numpy: weights [(out, in), …] and biases [(out,), …]."""
+    """Build a network: in C if there is a compiler, else in numpy.
+
+    weights [(out, in), …], biases [(out,), …].
+    """
     library = kernel("adaptation", "network")
     return Perceptron(weights, biases) if library is None else CompiledPerceptron(library, weights, biases)
 
 
 class CompiledPerceptron:
-    """Network in C: tanh between layers, linear at the end. What it returns is the caller's.
+    """Network in C: tanh between layers, linear at the end.
 
-    Not to be called from two threads at once.
+    Returned arrays belong to the caller. Not to be called from two threads at once.
     """
 
     def __init__(self, library: Kernel, weights: Sequence[Array], biases: Sequence[Array]) -> None:
@@ -83,7 +87,10 @@ class CompiledPerceptron:
 
 
 class _Weights:
-    """Network of network.c, and the arrays that it points to. sizes: of the inputs and of each layer's outputs."""
+    """Network of network.c and the arrays that it points to.
+
+    sizes: number of inputs, then of each layer's outputs.
+    """
 
     def __init__(self, library: Kernel, sizes: tuple[int, ...]) -> None:
         self.sizes = sizes
@@ -140,7 +147,7 @@ def _padded(size: int) -> int:
 
 
 def _zeros(shape: tuple[int, ...], dtype: type[np.floating]) -> NDArray[Any]:
-    """Zeros that begin where a vector register may."""
+    """Zeros, aligned to a vector register."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     store = np.zeros(size + REGISTER_BYTES, dtype=np.uint8)
     start = -store.ctypes.data % REGISTER_BYTES

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Adapters by name, built from a robot's dynamics, a checkpoint and tuning.
 
-What differs from kind to kind of robot is in its `*_parts`.
+Code that depends on the kind of robot is in the kind's `adapter_parts` module.
 """
 
 from __future__ import annotations
@@ -35,12 +35,14 @@ ADAPTERS = ("none", "disturbance_observer", "l1", "inertial", "last_layer", "mam
 def make_adapter(
     name: str, robot: Robot, dynamics: Any, tuning: AdapterTuning, checkpoint: Checkpoint | None = None
 ) -> Adapter:
-    """Build an adapter, guarded against samples that it cannot use (guard.py), on a robot's dynamics (ArmDynamics,
-    QuadrotorDynamics).
+    """Build an adapter with a guard against unusable samples (guard.py).
+
+    Arguments:
+        dynamics: the robot's dynamics (ArmDynamics, QuadrotorDynamics).
 
     Raises:
         UnknownNameError: no such adapter.
-        CheckpointError: it needs trained weights and got none, or weights of another adapter.
+        CheckpointError: trained weights are missing or belong to another adapter.
     """
     return GuardedAdapter(robot, bare_adapter(name, robot, dynamics, tuning, checkpoint))
 
@@ -48,7 +50,7 @@ def make_adapter(
 def bare_adapter(
     name: str, robot: Robot, dynamics: Any, tuning: AdapterTuning, checkpoint: Checkpoint | None = None
 ) -> Adapter:
-    """The same without its guard, for a controller whose own guard has checked each sample already."""
+    """Build an adapter without a guard, for a controller that checks each sample itself."""
     if name not in ADAPTERS:
         raise UnknownNameError("adapter", name, ADAPTERS)
     if name == "none":
@@ -70,32 +72,34 @@ def bare_adapter(
 
 
 def parts(robot: Robot) -> Any:
-    """The module of a robot's kind: FEATURE_GROUPS, INERTIAL, SUDDEN, feature_group(…), context_scale(…),
-    filter_tuning(…); where MAML serves the kind, network_inputs(…).
+    """Import the adapter parts of a robot's kind.
+
+    The module defines FEATURE_GROUPS, INERTIAL, SUDDEN, feature_group(…), context_scale(…) and filter_tuning(…).
+    Where MAML serves the kind it also defines network_inputs(…).
     """
     return import_module(robot.adapter_parts)
 
 
 MAML_OBSERVER_RAD_S = 40.0
-"""Bandwidth of the observer whose residual MAML's networks are trained on and adapt to."""
+"""Bandwidth of the observer that measures the residual for MAML, in training and online."""
 
 
 def residual_meter(robot: Robot, dynamics: Any, velocity_noise_rad_s: float) -> ResidualMeter:
-    """What measures the residual for MAML: a filter without features that knows nothing at the start."""
+    """Residual measurement for MAML: a filter without features, with a wide initial disturbance."""
     tuning = filter_tuning(robot, dynamics, AdapterTuning(MAML_OBSERVER_RAD_S, velocity_noise_rad_s), ())
     tuning = replace(tuning, drift_initial=0.1 * robot.effort_limit)
     return ResidualMeter(dynamics, _observer(robot, dynamics, tuning))
 
 
 def _observer(robot: Robot, dynamics: Any, tuning: FilterTuning) -> MomentumFilter:
-    """A filter without features: a momentum observer."""
+    """Momentum observer: a filter without features."""
     return MomentumFilter(dynamics, FeatureMap(robot.dof, (), robot.nu), Prior(np.zeros(0), np.zeros((0, 0))), tuning)
 
 
 def maml_adapter(
     robot: Robot, dynamics: Any, tuning: AdapterTuning, checkpoint: Checkpoint, prefix: str = ""
 ) -> MamlAdapter:
-    """MAML's network from a checkpoint's tensors `prefix`network.* and `prefix`step.*."""
+    """Build MAML's network from the checkpoint's tensors `prefix`network.* and `prefix`step.*."""
     if checkpoint.adapter != "maml":
         raise CheckpointError(f"adapter 'maml' needs weights trained for it; given those of '{checkpoint.adapter}'")
     kind = parts(robot)
@@ -135,7 +139,7 @@ def perceptron(checkpoint: Checkpoint) -> Network:
 
 
 def marginal_prior(robot: Robot, checkpoint: Checkpoint, names: Sequence[str]) -> Prior:
-    """The checkpoint's prior over some of its context entries, in the robot's units."""
+    """Prior over some of the checkpoint's context entries, in the robot's units."""
     known = list(checkpoint.meta["context_names"])
     chosen = [known.index(name) for name in names]
     scale = parts(robot).context_scale(robot, names)
@@ -144,13 +148,13 @@ def marginal_prior(robot: Robot, checkpoint: Checkpoint, names: Sequence[str]) -
 
 
 def filter_tuning(robot: Robot, dynamics: Any, tuning: AdapterTuning, names: Sequence[str]) -> FilterTuning:
-    """The kind's noise levels, and what of the context `names` may change at once."""
+    """Noise levels of the robot's kind, and the jumps possible in the context entries `names`."""
     kind = parts(robot)
     made: FilterTuning = kind.filter_tuning(robot, dynamics, tuning)
     return replace(made, jumps=_jumps(kind.SUDDEN, names))
 
 
 def _jumps(sudden: Sequence[tuple[tuple[str, ...], bool]], names: Sequence[str]) -> tuple[Jump, ...]:
-    """Each sudden set that is there, and what may be gone."""
+    """Jumps of the sudden sets that have entries among `names`."""
     sets = [(np.flatnonzero([name.startswith(prefixes) for name in names]), gone) for prefixes, gone in sudden]
     return tuple(Jump(entries, gone) for entries, gone in sets if len(entries))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Features in which the residual is linear: Δ(ξ; z) = Φ(ξ) z, ξ = (q, v, a, τ).
 
-Groups of columns stand side by side. Here is what every kind of robot shares; a kind's own groups are in
-robots/<kind>/features.py, the learned one is in network.py.
+Groups of columns stand side by side. This module holds the parts shared by all kinds of robots. A kind's own groups
+are in robots/<kind>/features.py, the learned group is in network.py.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ PAYLOAD_NAMES = (
 
 @dataclass(frozen=True)
 class Xi:
-    """Where a residual is evaluated: q (N, nq), v, a (N, n), effort (N, nu); past_effort (2, N, nu): the two commands
-    before each.
+    """Points at which a residual is evaluated.
+
+    q: (N, nq). v, a: (N, n). effort: (N, nu). past_effort: (2, N, nu) the two commands before each.
     """
 
     q: Array
@@ -40,10 +41,9 @@ class Xi:
 
 
 class Interval(NamedTuple):
-    """What happened between two samples: from (q_0, v_0) to the velocity v_1 (n,), where the balance of momentum is as
-    it says.
+    """The interval between two samples: from (q_0, v_0) to the velocity v_1 (n,).
 
-    effort: (nu,) held meanwhile; past_effort: (2, nu) the two before it.
+    effort: (nu,) held during it. past_effort: (2, nu) the two commands before. balance: momentum balance over it.
     """
 
     q_0: Array
@@ -56,7 +56,7 @@ class Interval(NamedTuple):
 
     @property
     def middle(self) -> Xi:
-        """ξ half-way, with the mean acceleration."""
+        """Mid-interval ξ, with the mean acceleration."""
         q, v, a = self.balance.q_mean, self.balance.v_mean, (self.v_1 - self.v_0) / self.dt
         return Xi(q[None], v[None], a[None], self.effort[None], self.past_effort[:, None])
 
@@ -71,9 +71,9 @@ class FeatureGroup(Protocol):
         ...
 
     def impulse(self, interval: Interval) -> Array:
-        """∫Φ dt (n, k) over an interval, without accelerations where there is a momentum form.
+        """Impulse ∫Φ dt (n, k) over an interval.
 
-        Overwritten by the next call.
+        Uses no accelerations if the group has a momentum form. Overwritten by the next call.
         """
         ...
 
@@ -82,7 +82,7 @@ class FeatureGroup(Protocol):
         ...
 
     def value(self, xi: Xi, z: Array) -> Array:
-        """Φ(ξ) z (N, n), or what broadcasts to it."""
+        """Residual Φ(ξ) z, (N, n) or broadcastable to it."""
         ...
 
     def jacobian(self, xi: Xi, z: Array) -> Array:
@@ -90,8 +90,9 @@ class FeatureGroup(Protocol):
         ...
 
     def effort_gain(self, z: Array) -> Array:
-        """ε (nu,), linear in z, with Φ z = B ε u + …: a group is affine in the effort, and changes the strength of each
-        actuator alone.
+        """Gain ε (nu,), linear in z, with Φ z = B ε u + ….
+
+        A group is affine in the effort and scales each actuator separately.
         """
         ...
 
@@ -101,8 +102,9 @@ class FeatureGroup(Protocol):
 
 
 class BaseGroup:
-    """What most groups share: no inertia, no dependence on the effort. nu: number of actuators, where it is not that of
-    joints.
+    """Defaults of a feature group: no inertia, no effort gain, zero Jacobian.
+
+    nu: number of actuators; None: equal to dof.
     """
 
     def __init__(self, dof: int, names: tuple[str, ...], nu: int | None = None) -> None:
@@ -146,7 +148,7 @@ class FeatureMap:
         self._by_payload = self._selected(N_INERTIAL, lambda group, unit: group.payload(unit))
 
     def _selected(self, size: int, of: Callable[[FeatureGroup, Array], Array]) -> Array:
-        """(size, n_z): what each entry of the context is worth in something that a group says of its part."""
+        """Matrix (size, n_z) of a quantity that each group gives as a linear function of its context entries."""
         columns = [of(group, unit) for group, part in self._parts for unit in np.eye(part.stop - part.start)]
         return np.stack(columns, axis=1) if columns else np.zeros((size, 0))
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The dense algebra of the momentum filter: one prediction and one correction of mean and covariance.
+"""Dense algebra of the momentum filter: one prediction and one correction of mean and covariance.
 
-In C where there is a compiler (momentum_filter.c), in numpy elsewhere: same results to rounding. The state is ordered
-(q, v, d, e, z).
+It runs in C if there is a compiler (momentum_filter.c), else in numpy; results agree to rounding. The state is
+ordered (q, v, d, e, z).
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ STICTION_VELOCITY_RAD_S = 0.05
 
 @dataclass(frozen=True)
 class Wander:
-    """What d, e and z may do on their own.
+    """Process noise of d, e and z.
 
-    drift: (n,) random walk of d [Nm/√s]; model_error: (n,) standard deviation of e [Nm], memory_s its memory;
-    stiction_factor: how much larger where a joint may stick; prior: (k, k) covariance of z, which is forgotten with the
-    time constant forgetting_s.
+    drift: (n,) random walk of d [Nm/√s].
+    model_error: (n,) standard deviation of e [Nm]; memory_s: its time constant.
+    stiction_factor: increase of the model error where a joint may stick.
+    prior: (k, k) covariance of z; z is forgotten towards it with the time constant forgetting_s.
     """
 
     drift: Array
@@ -45,12 +46,15 @@ class Wander:
 
 
 class Motion(NamedTuple):
-    """What is known of the motion to the next sample, at a guess v_1 (n,) of its velocity.
+    """Momentum balance up to the next sample, at a guess v_1 (n,) of its velocity.
 
-    mass, added: (n, n) inertia of robot and features there; deficit: (n,) momentum missing there without effort and
-    disturbance; impulse: (n, k) ∫Φ' dt; input_map: (n, nu); acting, doubt: (nu,) effort and its standard deviation;
-    smooth: (nu,) the effort from which motor strength is learned; gain: (nu,) strength beyond 1 in the context `about`
-    (k,), at which all is linearised.
+    mass, added: (n, n) inertia of the robot and of the features there.
+    deficit: (n,) momentum missing there without effort and disturbance.
+    impulse: (n, k) ∫Φ' dt.
+    input_map: (n, nu).
+    acting, doubt: (nu,) effort and its standard deviation.
+    smooth: (nu,) smoothed effort, from which motor strength is learned.
+    gain: (nu,) strength beyond 1 in the context `about` (k,), the point of linearisation.
     """
 
     v_1: Array
@@ -67,11 +71,10 @@ class Motion(NamedTuple):
 
 
 class Innovation(NamedTuple):
-    """What was measured less what was expected, (2n,), and the variance of its noise; by_acceleration: None without
-    accelerometer.
+    """Measured minus expected (2n,), and the variance of its noise.
 
-    With one, three values more: specific force less that at rest, which the rows by_acceleration (3, n) of v̇ explain
-    in part.
+    by_acceleration: None without an accelerometer. With one there are three more values, the specific force less that
+        at rest; the rows by_acceleration (3, n) map v̇ to it.
     """
 
     value: Array
@@ -80,7 +83,7 @@ class Innovation(NamedTuple):
 
 
 class Belief:
-    """Position (nq,), mean (m,) and covariance (m, m) of the state about it."""
+    """Position (nq,), and mean (m,) and covariance (m, m) of the state about it."""
 
     __slots__ = ("address", "covariance", "mean", "position")
 
@@ -96,19 +99,19 @@ class Belief:
 
 
 class Algebra(Protocol):
-    """`predict` to the next sample, then `correct` what came of it. n = dof."""
+    """Prediction to the next sample, then correction with its measurement. n = dof."""
 
     white: Array
-    """Whitened innovation of the last correction (2n,) or (2n + 3,). Overwritten by the next."""
+    """Whitened innovation of the last correction, (2n,) or (2n + 3,). Overwritten by the next."""
     response: Array
-    """By how much it would have been less for a unit of each effort more (·, nu). Overwritten by the next."""
+    """Decrease of `white` per unit of each effort (·, nu). Overwritten by the next correction."""
 
     def predict(self, before: Belief, motion: Motion, dt: float) -> Belief:
-        """Mean and covariance after dt, about the position before: the mean of q is how far it went."""
+        """Mean and covariance after dt, about the position before: the mean of q is the displacement."""
         ...
 
     def correct(self, before: Belief, predicted: Belief, innovation: Innovation, dt: float) -> float:
-        """Take a measurement into what was last predicted. Returns its log-likelihood, but for a constant.
+        """Correct the last prediction with a measurement; returns the log-likelihood up to a constant.
 
         Raises:
             LinAlgError: the innovation's covariance is not positive definite.
@@ -117,7 +120,7 @@ class Algebra(Protocol):
 
 
 def algebra(dof: int, nu: int, wander: Wander, compiled: bool = True) -> Algebra:
-    """For a robot with so many velocities and actuators. compiled: in C, where there is a compiler."""
+    """Build the algebra for `dof` velocities and `nu` actuators. compiled: in C if there is a compiler."""
     library = kernel("adaptation", "momentum_filter") if compiled else None
     return NumpyAlgebra(dof, wander) if library is None else CompiledAlgebra(dof, nu, wander, library)
 
@@ -147,7 +150,7 @@ class NumpyAlgebra:
         return after
 
     def _wander(self, belief: Belief, v: Array, dt: float) -> None:
-        """What d, e and z may do on their own: drift, fade, be forgotten."""
+        """Add process noise: d drifts, e decays, z is forgotten."""
         p, wanders = belief.covariance, self._wanders
         fade, forget = wanders.kept(dt)
         keep = np.ones(len(p))
@@ -167,7 +170,10 @@ class NumpyAlgebra:
         p[self._z, self._z] += (1.0 - forget**2) * wanders.prior
 
     def _propagate(self, p: Array, dt: float) -> None:
-        """P ← F P Fᵀ with δq_1 = δq_0 + dt/2 (δv_0 + δv_1), δv_1 = δv_0 + by_d (δd + δe) + by_z δz."""
+        """Propagate P ← F P Fᵀ.
+
+        δq_1 = δq_0 + dt/2 (δv_0 + δv_1), δv_1 = δv_0 + by_d (δd + δe) + by_z δz.
+        """
         for side in (p, p.T):
             v_1 = side[self._v] + self._by_d @ (side[self._d] + side[self._e]) + self._by_z @ side[self._z]
             side[self._q] += 0.5 * dt * (side[self._v] + v_1)
@@ -195,7 +201,7 @@ class NumpyAlgebra:
 
 
 def _mobility(mass: Array, added: Array) -> Array:
-    """(M + M_z)⁻¹, or M⁻¹ while the estimate of M_z is not physical."""
+    """Mobility (M + M_z)⁻¹, or M⁻¹ while the estimate of M_z is not physical."""
     total = mass + added
     try:
         np.linalg.cholesky(total)
@@ -205,7 +211,7 @@ def _mobility(mass: Array, added: Array) -> Array:
 
 
 class CompiledAlgebra:
-    """See Algebra; by momentum_filter.c, on arrays that it owns."""
+    """Algebra in C (momentum_filter.c), on arrays that it owns."""
 
     def __init__(self, dof: int, nu: int, wander: Wander, library: Kernel) -> None:
         n, k, most = dof, len(wander.prior), 2 * dof + 3

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands before every adapter that the factory makes: samples that it cannot use do not reach it.
+"""Guard of the factory's adapters: unusable samples do not reach them.
 
-Wrong shapes and types raise SignalError before anything changes. A wrong value (sample_check.py; an effort that is not
-finite or beyond `EFFORTS` times its limits; dt not positive, not finite or above MAX_STEP_S) leaves the adapter and its
-context as they are; `status` and `message` say so. The next good sample covers the time of those that were left out,
-with the mean effort meanwhile.
+A wrong shape or type raises SignalError before anything changes. A sample with a wrong value is left out: the adapter
+and its context stay as they are, and `status` and `message` say why. Wrong values are those of sample_check.py, an
+effort that is not finite or is beyond its limits by more than `EFFORTS` times their span, and a dt that is not
+positive, not finite or above MAX_STEP_S. The next good sample also covers the time of those left out, with the mean
+effort over that time.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ EFFORTS = 10.0
 
 
 class GuardedAdapter:
-    """See the module's docstring. inner: the adapter; what else it offers is offered, too.
+    """Adapter with input checks; other attributes are those of the adapter `inner`.
 
-    status: SOLVED, or DEGRADED after a sample that was left out; message: why.
+    status: SOLVED, or DEGRADED after a sample that was left out. message: the reason.
     """
 
     def __init__(self, robot: Robot, inner: Adapter) -> None:
@@ -40,11 +41,11 @@ class GuardedAdapter:
         self._most = (robot.effort_limit + EFFORTS * span).tolist()
         self._context: Context = EMPTY_CONTEXT
         self._time_s = self._left_out_s = 0.0
-        self._effort = np.zeros(robot.nu)  # the last good one
+        self._effort = np.zeros(robot.nu)  # the last valid one
         self._forget()
 
     def __getattr__(self, name: str) -> Any:
-        if name == "inner":  # not there yet: copied or unpickled
+        if name == "inner":  # not set yet while being copied or unpickled
             raise AttributeError(name)
         return getattr(self.inner, name)
 
@@ -88,11 +89,14 @@ class GuardedAdapter:
     def _forget(self) -> None:
         self._context = EMPTY_CONTEXT
         self._time_s = self._left_out_s = 0.0
-        self._impulse = np.zeros(self._nu)  # of the efforts that were left out
+        self._impulse = np.zeros(self._nu)  # of the efforts left out
         self.status, self.message = Status.SOLVED, ""
 
     def _problem(self, state: State, effort: Array, dt: float) -> str | None:
-        """Why a sample is left out; its time and effort are kept where they are good."""
+        """Reason for leaving out a sample, or None.
+
+        The time and effort of a sample left out are kept where they are valid.
+        """
         if not 0.0 < dt <= MAX_STEP_S:
             return f"dt is {dt:g} s, allowed above 0 and up to {MAX_STEP_S} s"
         self._time_s += dt

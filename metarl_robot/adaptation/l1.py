@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""L1 adaptation: the strongest simple rival. A state predictor, a piecewise-constant law and a low-pass filter; nothing
-is learned.
+"""L1 adaptation, a baseline without learning.
 
-With M v̇ = B u - h + σ and the predictor M dv̂/dt = B u - h + σ̂ - a M ṽ, ṽ = v̂ - v, A_s = -a 1, the estimate is set
-anew at every sample so that the error would vanish at the next one,
+It combines a state predictor, a piecewise-constant adaptation law and a low-pass filter. With M v̇ = B u - h + σ and
+the predictor M dv̂/dt = B u - h + σ̂ - a M ṽ, ṽ = v̂ - v, A_s = -a 1, each sample sets the estimate so that the error
+would vanish at the next one:
 
     σ̂_k = -M Φ⁻¹ e^(A_s T) ṽ_k,    Φ = A_s⁻¹ (e^(A_s T) - 1)
 
-and passes a first-order low-pass filter before it is planned with (Wu et al., "L1Quad", IEEE Trans. Control Syst.
+A first-order low-pass filter smooths the estimate for the controller (Wu et al., "L1Quad", IEEE Trans. Control Syst.
 Technol. 2025, equations 9-12; Hanover et al., "Performance, precision, and payloads", RA-L 2022).
 """
 
@@ -24,16 +24,16 @@ from metarl_robot.dynamics.rigid_body import N_INERTIAL
 Array = NDArray[np.float64]
 
 PREDICTOR_RAD_S = 10.0
-"""a: the predictor's own decay."""
+"""Decay rate a of the predictor."""
 LONGEST_INTERVAL_S = 0.03
-"""After a longer time without samples the predictor starts anew."""
+"""The predictor restarts after a longer time without samples."""
 
 
 class L1Adapter:
-    """See the module's docstring.
+    """Adapter with L1 adaptation.
 
     Arguments:
-        dynamics: nominal.
+        dynamics: the nominal model.
         period_s: T.
         bandwidth_rad_s: of the low-pass filter.
     """

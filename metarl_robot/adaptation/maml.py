@@ -1,23 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Adaptation by gradient steps on all weights, as in GrBAL (Nagabandi et al., "Learning to adapt in dynamic, real-world
-environments through meta-reinforcement learning", 2019), from weights that MAML has trained for it
-(metarl_robot/learning/models/maml.py).
+"""Adaptation by gradient steps on all weights of a MAML-trained network.
 
-The network predicts the residual, Δ(ξ) = s ∘ f_θ(x), from inputs x(q, v, a) that the kind of robot chooses
-(robots/<kind>/maml_inputs.py). Every few samples the trained weights take gradient steps on the last measured
-residuals, those of a momentum observer:
+As in GrBAL (Nagabandi et al., "Learning to adapt in dynamic, real-world environments through meta-reinforcement
+learning", 2019). Training is in metarl_robot/learning/models/maml.py.
 
-    L(θ) = mean over samples and joints of (f_θ(x) - Δ_measured / s)²,    θ' = θ - α ∘ ∇L(θ),  α one learned number a
-    tensor
+The network predicts the residual, Δ(ξ) = s ∘ f_θ(x), from inputs x(q, v, a) chosen by the kind of robot
+(robots/<kind>/maml_inputs.py). A momentum observer measures the residual. Every few samples the trained weights take
+gradient steps on the last measured residuals:
 
-What the adapted network still misses, averaged over the last samples, is added: no offset remains.
+    L(θ) = mean over samples and joints of (f_θ(x) - Δ_measured / s)²
+    θ' = θ - α ∘ ∇L(θ),  one learned step size α per tensor
 
-θ' is never formed. A layer's gradient over R samples is a product of two thin matrices, Dᵀ X with the layer's inputs X
-(R, in) and back-propagated errors D (R, out), so that the adapted layer is
+The mean remaining error over the last samples is added to the prediction, so that no offset remains.
+
+θ' is never formed. The gradient of a layer over R samples is a product of two thin matrices, Dᵀ X, with the layer's
+inputs X (R, in) and back-propagated errors D (R, out). The adapted layer is
 
     y = x Wᵀ + b - (x Xᵀ) (α_W D) - α_b Σ D
 
-and nothing of the weights' size is written. Single precision: the residual is known to per cent.
+so that no array of the weights' size is written. Single precision suffices: the residual is known to per cent.
 """
 
 from __future__ import annotations
@@ -38,16 +39,16 @@ from metarl_robot.dynamics.rigid_body import N_INERTIAL
 
 Array = NDArray[np.float64]
 Matrix = NDArray[np.floating]
-"""Of the network's own precision."""
+"""Matrix in the network's own precision."""
 
 MEMORY = 32
-"""Samples that the gradient steps see."""
+"""Samples used by the gradient steps."""
 FEWEST = 4
-"""Fewer samples than this change nothing."""
+"""No adaptation with fewer samples than this."""
 ADAPT_EVERY = 4
 """Samples between two adaptations."""
 REMAINDER = 10
-"""Last samples over which the remainder is averaged."""
+"""Number of last samples over which the remaining error is averaged."""
 
 
 class NetworkInputs(Protocol):
@@ -56,11 +57,11 @@ class NetworkInputs(Protocol):
     size: int
 
     def encode(self, q: Array, v: Array, a: Array) -> Array:
-        """The inputs x (N, size) of states (N, n)."""
+        """Inputs x (N, size) of states (N, n)."""
         ...
 
     def jacobian(self, q: Array, v: Array, a: Array) -> Array:
-        """∂x/∂(q, v, a) (knots, size, 3n), at as many states as the dynamics has knots."""
+        """Derivatives ∂x/∂(q, v, a) (knots, size, 3n), at exactly as many states as the dynamics has knots."""
         ...
 
 
@@ -77,9 +78,9 @@ class AdaptedLayer:
 
     Arguments:
         weight: (out, in) W, shared with the layer before the steps.
-        transposed: (in, out) W again: products with it run faster in this order.
+        transposed: (in, out) a copy of W in the order in which forward products run faster.
         bias: (out,) b.
-        deltas, inputs: D (R, out), times the step sizes, and X (R, in); R samples of all steps so far.
+        deltas, inputs: D (R, out) times the step sizes, and X (R, in), for the R samples of all steps so far.
     """
 
     def __init__(self, weight: Matrix, transposed: Matrix, bias: Matrix, deltas: Matrix, inputs: Matrix) -> None:
@@ -127,7 +128,7 @@ class AdaptedLayer:
         return entered
 
     def stepped(self, back: Matrix, x: Matrix, weight_step: float, bias_step: float) -> AdaptedLayer:
-        """After a step along the gradient backᵀ x (weight), Σ back (bias)."""
+        """The layer after a step along the gradient backᵀ x (weight), Σ back (bias)."""
         deltas, inputs = weight_step * back, x
         if len(self._deltas):
             deltas, inputs = np.concatenate([self._deltas, deltas]), np.concatenate([self._inputs, inputs])
@@ -135,14 +136,14 @@ class AdaptedLayer:
 
 
 class AdaptedNetwork:
-    """f_θ': the trained perceptron and what gradient steps have added; tanh between layers, linear at the end."""
+    """The network f_θ': trained perceptron plus gradient steps; tanh between layers, linear at the end."""
 
     def __init__(self, layers: Sequence[AdaptedLayer]) -> None:
         self._layers = tuple(layers)
 
     @staticmethod
     def trained(layers: Layers, dtype: type[np.floating] = np.float32) -> AdaptedNetwork:
-        """f_θ itself."""
+        """The trained network f_θ."""
         return AdaptedNetwork(
             [AdaptedLayer.trained(w, b, dtype) for w, b in zip(layers.weights, layers.biases, strict=True)]
         )
@@ -153,7 +154,7 @@ class AdaptedNetwork:
         return self._layers[-1].forward(hidden).astype(np.float64)
 
     def jacobian(self, x: Array) -> Array:
-        """∂f/∂x (N, n, n_x), backwards: there are fewer outputs than inputs."""
+        """Jacobian ∂f/∂x (N, n, n_x), by back-propagation: there are fewer outputs than inputs."""
         activations, last = self._activations(x), self._layers[-1]
         rows = last.backward(np.eye(last.outputs, dtype=last.dtype))
         back = np.broadcast_to(rows, (len(x), *rows.shape))
@@ -164,7 +165,7 @@ class AdaptedNetwork:
         return back.astype(np.float64)
 
     def stepped(self, step_sizes: Layers, x: Array, target: Array) -> AdaptedNetwork:
-        """After one gradient step on samples x (N, n_x), target (N, n)."""
+        """The network after one gradient step on samples x (N, n_x), target (N, n)."""
         activations = self._activations(x)
         back = self._layers[-1].forward(activations[-1])
         back -= target
@@ -179,7 +180,7 @@ class AdaptedNetwork:
         return AdaptedNetwork(layers[::-1])
 
     def _activations(self, x: Array) -> list[Matrix]:
-        """What enters each layer [(N, in), …]."""
+        """Inputs of each layer [(N, in), …]."""
         activations: list[Matrix] = [x.astype(self._layers[0].dtype, copy=False)]
         for layer in self._layers[:-1]:
             y = layer.forward(activations[-1])
@@ -207,7 +208,7 @@ class ResidualMeter:
         self._observer.reset()
 
     def update(self, state: State, effort: Array, dt: float) -> Sample:
-        """The residual now, and the acceleration a = M⁻¹ (τ + Δ - h) that it implies."""
+        """The present residual, and the acceleration a = M⁻¹ (τ + Δ - h) that it implies."""
         self._observer.update(state, effort, dt)
         now, residual = self._observer.estimate(state), self._observer.disturbance
         force = effort + residual - self._dynamics.bias(now.q, now.v)
@@ -223,10 +224,10 @@ class ResidualMeter:
 
 
 class MamlAdapter:
-    """Adapter: a network that takes gradient steps on what it has just seen.
+    """Adapter: a network that takes gradient steps on the latest residuals.
 
     Arguments:
-        inputs, meter: what the network is told, and the measurement of the residual.
+        inputs, meter: encoder of the network's inputs, and measurement of the residual.
         layers, step_sizes: meta-trained θ and α.
         scale: (n,) s [Nm].
         steps: gradient steps from θ at every adaptation.
@@ -262,7 +263,7 @@ class MamlAdapter:
         return EMPTY_CONTEXT
 
     def _learn(self, x: Array, target: Array) -> None:
-        """Adapt to samples x (N, n_x), target (N, n), when it is time, and measure what is missed."""
+        """Adapt to samples x (N, n_x), target (N, n), when due, and update the remaining error."""
         if self._count % ADAPT_EVERY == 0:
             self._network = self._trained
             for _ in range(self._steps):

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The dense algebra of momentum_filter.py. filter_algebra.py describes the matrices, and has the same in numpy.
+/* Dense algebra of momentum_filter.py. filter_algebra.py describes the matrices and holds the numpy version.
  *
  * A state is its mean (m,) followed by its covariance (m, m), m = 4n + k, in the order (q, v, d, e, z).
  */
@@ -49,7 +49,7 @@ static void tiles(double *y, const double *a, const double *x, long rows, long i
     if (rows == 1) tile(y, a, x, 1, inner, stride, from);
 }
 
-/* y += a x for a (rows, inner), and x (inner, columns), y (rows, columns) whose rows are `stride` apart */
+/* y += a x for a (rows, inner), x (inner, columns), y (rows, columns); rows of x and y are `stride` apart. */
 static void product(double *y, const double *a, const double *x, long rows, long inner, long columns, long stride) {
     const long last = columns - LANES, rest = columns % LANES;
     if (last < 0) {
@@ -61,9 +61,9 @@ static void product(double *y, const double *a, const double *x, long rows, long
     for (long j = 0; j <= last; j += LANES) tiles(y + j, a, x + j, rows, inner, stride, 0);
 }
 
-/* Rows (size, stride) of a symmetric matrix S and of W beside it become Lᵀ and L⁻¹ W, S = L Lᵀ.
- * Returns 0 where S is not positive definite.
- * Of S the upper half is read; what comes below the diagonal means nothing. The stride is a multiple of LANES. */
+/* Rows (size, stride) hold a symmetric matrix S and W beside it. They become Lᵀ and L⁻¹ W with S = L Lᵀ.
+ * Returns 0 if S is not positive definite.
+ * Only the upper half of S is read; entries below the diagonal are meaningless. The stride is a multiple of LANES. */
 static int whiten(double *rows, long size, long stride) {
     for (long i = 0; i < size; ++i) {
         double *row = rows + i * stride;
@@ -97,7 +97,7 @@ static void invert_inertia(const Filter *f, double *inverse) {
         for (long i = 0; i <= l; ++i) add(inverse + i * n, rows[l * stride + n + i], rows + l * stride + n, n);
 }
 
-/* What d, e and z may do on their own: drift, fade, be forgotten. */
+/* Process noise: d drifts, e decays, z is forgotten. */
 static void wander(const Filter *f, const double *before, double *after, double dt, double fade, double forget) {
     const long n = f->n, k = f->k, m = 4 * n + k;
     const double *p_0 = before + m;
@@ -117,7 +117,7 @@ static void wander(const Filter *f, const double *before, double *after, double 
     for (long i = 0; i < k; ++i) add(p + (4 * n + i) * m + 4 * n, 1.0 - forget * forget, f->prior + i * k, k);
 }
 
-/* Rows (q, v, d, e, z) of a matrix with so many columns, times F:
+/* F times a matrix with rows (q, v, d, e, z) and `columns` columns:
  * δq_1 = δq_0 + dt/2 (δv_0 + δv_1), δv_1 = δv_0 + by_d (δd + δe) + by_z δz. */
 static void move(const Filter *f, double *p, double dt, long columns) {
     const long n = f->n, k = f->k, m = 4 * n + k;
@@ -137,7 +137,7 @@ static void move(const Filter *f, double *p, double dt, long columns) {
         }
 }
 
-/* P ← F (F P)ᵀ = F P Fᵀ. F changes the rows of q and v alone; the other columns become what their rows became. */
+/* P ← F (F P)ᵀ = F P Fᵀ. F changes only the rows of q and v; by symmetry their columns are copied from them. */
 static void propagate(const Filter *f, double *p, double dt) {
     const long n = f->n, m = 4 * n + f->k;
     move(f, p, dt, m);
@@ -181,7 +181,7 @@ void predict(const Filter *f, const double *before, double *after, double dt, do
                 p[(n + i) * m + n + j] += by_command[i * nu + l] * f->doubt[l] * f->doubt[l] * by_command[j * nu + l];
 }
 
-/* P ← P - Wᵀ W for W (size, ·) with rows `stride` apart: the lower half in tiles, then the upper like it. */
+/* P ← P - Wᵀ W for W (size, ·) with rows `stride` apart: the lower half in tiles, then mirrored to the upper half. */
 static void reduce(double *p, const double *w, long m, long size, long stride) {
     for (long i = 0; i < m; i += 4)
         for (long j = 0; j < m && j < i + 4; j += LANES) {
@@ -200,7 +200,8 @@ static void reduce(double *p, const double *w, long m, long size, long stride) {
         for (long j = 0; j < i; ++j) p[j * m + i] = p[i * m + j];
 }
 
-/* What an accelerometer sees of the state, (3, m) times P, and of efforts: rows as those of q and v in `correct`. */
+/* Rows of the accelerometer, laid out as those of q and v in `correct`: its response to the state, (3, m) times P,
+ * and to efforts. */
 static void feel(const Filter *f, const double *before, const double *after, double dt, double *rows, long stride) {
     const long n = f->n, nu = f->nu, k = f->k, m = 4 * n + k, size = 2 * n + 3;
     const double *p = after + m;
@@ -231,10 +232,10 @@ static void feel(const Filter *f, const double *before, const double *after, dou
     }
 }
 
-/* Returns the log-likelihood, but for a constant; NaN where the innovations' covariance is not positive definite. */
+/* Returns the log-likelihood up to a constant; NaN if the innovations' covariance is not positive definite. */
 double correct(const Filter *f, const double *before, double *after, double dt, long felt) {
     const long n = f->n, nu = f->nu, k = f->k, m = 4 * n + k, size = felt ? 2 * n + 3 : 2 * n;
-    /* A row: covariance, innovation, by_effort, reach. */
+    /* Columns of a row: covariance, innovation, by_effort, reach. */
     const long first = size + 1 + nu, stride = rounded_up(first + m + LANES, LANES);
     double *rows = f->scratch, *p = after + m, likelihood = 0.0;
     memset(rows, 0, size * stride * sizeof(double));

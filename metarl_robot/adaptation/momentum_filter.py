@@ -1,39 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recursive Bayesian estimation of context and disturbance from momentum, without differentiating anything.
+"""Recursive Bayesian estimation of context and disturbance from momentum, without differentiation.
 
-The dynamics M v̇ + h = B u + Φ(ξ) z + d read, in momentum form (p = M v, ṗ = B u + β + Φ z + d), over one control
-period
+Over one control period, the dynamics M v̇ + h = B u + Φ(ξ) z + d become in momentum form (p = M v, ṗ = B u + β + Φ z
++ d)
 
     (M_1 + M_z1) v_1 = (M_0 + M_z0) v_0 + dt (B u + β + d) + ∫Φ' z dt
 
-where M_z is the inertia that the features add (a payload's) and Φ' what remains of them: no acceleration appears. A
-Kalman filter over (q, v, d, e, z) predicts v_1 from it, with the disturbance d + e, and corrects with the measured
-state:
+where M_z is the inertia that the features add (a payload's) and Φ' the remaining part of Φ. No acceleration appears.
+A Kalman filter over (q, v, d, e, z) predicts v_1 from this balance, with the disturbance d + e, and corrects with the
+measured state:
 
     d_1 = d_0 + w_d               slow: a random walk, a momentum observer (De Luca, Mattone 2003); no offset remains
-    e_1 = e^(-dt/T) e_0 + w_e     fast: model error that comes and goes (stiction), so that z is not asked to explain it
+    e_1 = e^(-dt/T) e_0 + w_e     fast: transient model error (stiction), kept apart from z
     z_1 = z_0                     context, prior z ~ N(z̄, P_0): the Bayesian last layer (Harrison, Sharma, Pavone 2018)
     y_1 = (q_1, v_1) + n          σ_q: encoder quantisation; σ_v estimated online
-    f_1 = Rᵀ((v_1 - v_0) / dt - g) + n    where a floating base has an accelerometer
+    f_1 = Rᵀ((v_1 - v_0) / dt - g) + n    if a floating base has an accelerometer
 
-Positions may be curved (an attitude): the state holds their error, and what is known of q moves with it (error-state
-filter).
+Positions may be curved (an attitude). The state holds their error, and the position estimate moves with it
+(error-state filter).
 
-The residual is thus measured by how far position and velocity went, with noise that telescopes from sample to sample;
-regressions on differentiated velocities take that noise for white and lose by it. Encoders tell the velocity, over some
-tens of milliseconds, far better than the velocity signal does. Which command acted is known up to a latency, which is
-learned beside.
+The filter measures the residual by the change of position and velocity; this noise telescopes from sample to sample.
+A regression on differentiated velocities would wrongly take it for white. Over some tens of milliseconds, encoders
+measure the velocity far better than the velocity signal does. The command that acted is known up to a latency, which
+is learned, too.
 
 Two mechanisms let the context change:
 
-    forgetting    P_zz ← a² P_zz + (1 - a²) P_0, a = exp(-dt / T_f): towards the prior's covariance, never beyond
-    surprise      if the last innovations are no longer white, something jumped: the payload or the friction, or the
-    payload is
-                  gone, or the robot was struck. Each is a hypothesis, in which those entries get their prior covariance
-                  back, or are zero; the sample of the surprise is taken in again, and those that follow, under each of
-                  them, linearised about the context that explains them (iterated Kalman filter). The one with the most
-                  evidence is believed; the others are dropped as theirs falls behind. At the start there are two: the
-                  prior, and no payload
+- Forgetting: P_zz ← a² P_zz + (1 - a²) P_0 with a = exp(-dt / T_f). The covariance approaches the prior's and never
+  exceeds it.
+- Change detection: a whiteness test on the last innovations detects a change. Each possible change becomes a
+  hypothesis: the payload or the friction jumped, the payload was removed, or the robot was struck. In it the entries
+  that changed get their prior covariance back, or are zero. The sample of the detection and those after it are
+  processed under each hypothesis, linearised about the resulting context (iterated Kalman filter). The hypothesis
+  with the most evidence gives the estimate; those that fall behind are dropped. At the start there are two
+  hypotheses: the prior, and no payload.
 """
 
 from __future__ import annotations
@@ -55,33 +55,38 @@ Array = NDArray[np.float64]
 IntArray = NDArray[np.intp]
 
 DOUBT_S = (0.1, 0.5)
-"""After the start and after a surprise: for at least, and at most this long, linearisation is iterated, hypotheses are
-weighed and
-no new surprise is looked for."""
+"""Shortest and longest time that hypotheses are tested, after the start and after a detected change.
+
+Meanwhile the linearisation is iterated and no other change is looked for.
+"""
 DROPPED_BEHIND = 12.0
-"""A hypothesis so much behind the best in log-evidence is dropped."""
+"""A hypothesis this far behind the best in log-evidence is dropped."""
 DISPLACED = (0.01, 0.3)
-"""Standard deviation of a displacement in position [rad] and velocity [rad/s]: an impact, a sample that was lost."""
+"""Standard deviation of a displacement in position [rad] and velocity [rad/s], from an impact or a lost sample."""
 RELINEARISATIONS = 1
 SETTLED_SIGMAS = 0.3
-"""Linearisation is iterated until the context stays within this many of the prior's standard deviations, at most so
-often anew.
+"""The linearisation is repeated at most RELINEARISATIONS times.
+
+It stops once the context moves by less than SETTLED_SIGMAS of the prior's standard deviations.
 """
 EFFORT_MEMORY_S = 0.12
-"""Smoothing of the effort from which motor strength is learned. The command carries the feedback's noise, which is
-correlated
-with the filter's own errors: learned from as it is, every motor seems too strong (instrumental variable; Söderström
-1983)."""
+"""Smoothing of the effort from which motor strength is learned.
+
+The command carries feedback noise that is correlated with the filter's errors. Without smoothing, every motor would
+seem too strong (instrumental variable; Söderström 1983).
+"""
 ACCELERATION_MEMORY_S = 0.02
-"""Smoothing of the acceleration that guesses where the robot will be."""
+"""Smoothing of the acceleration that predicts the next velocity."""
 STD_CALIBRATION = 2.0
-"""Reported standard deviations are the filter's times this: model errors last longer than it assumes. With 2 the
-payload's mass lies
-within two of them in 24 of 24 episodes (metarl eval panda --suite heldout --seeds 8)."""
+"""Factor from the filter's standard deviations to the reported ones.
+
+Model errors last longer than the filter assumes. With 2, the payload's mass lies within two reported standard
+deviations in 24 of 24 episodes (metarl eval panda --suite heldout --seeds 8).
+"""
 PLAUSIBLE_SIGMAS = 8.0
-"""A context farther from its prior than this is no estimate but a divergence."""
+"""A context farther from its prior than this has diverged."""
 LONGEST_INTERVAL_S = 0.03
-"""After a longer time without samples the robot is measured anew: nothing is learned from what happened meanwhile."""
+"""After a longer gap, position and velocity are those measured; the filter learns nothing from the gap."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +98,9 @@ class Prior:
 
 
 class Jump(NamedTuple):
-    """Context entries that may jump together: to anything that the prior allows, or to zero if what they describe is
-    gone.
+    """Context entries that may jump together: to any value the prior allows, or to zero.
+
+    gone: to zero, because the thing that they describe was removed.
     """
 
     entries: IntArray
@@ -106,15 +112,19 @@ class FilterTuning:
     """Noise model of the momentum filter.
 
     period_s: usual time between samples [s].
-    position_noise: (n,) measured position, standard deviation [rad, m].
-    velocity_noise: measured velocity, standard deviation [rad/s, m/s] of each group of `noise_groups`: where its online
-    estimate starts. noise_groups: how many consecutive velocities share one noise level. force_noise: measured specific
-    force, standard deviation [m/s²]. drift: (n,) random walk of the slow disturbance d [Nm/√s]. drift_initial: (n,) its
-    standard deviation at the start and after a surprise [Nm]. model_error: (n,) standard deviation of the fast
-    disturbance e [Nm]; zero: none. model_error_memory_s: T [s]. stiction_factor: how much larger the model error is
-    where a joint may stick. forgetting_s: time constant T_f of forgetting [s]. surprise: probability of innovations,
-    were the model right, below which something has jumped; 0: never. jumps: what may happen; after a surprise each is a
-    hypothesis.
+    position_noise: (n,) standard deviation of the measured position [rad, m].
+    velocity_noise: initial standard deviation of the measured velocity, for each group of `noise_groups` [rad/s,
+        m/s]; estimated online.
+    noise_groups: number of consecutive velocities that share one noise level, for each group.
+    force_noise: standard deviation of the measured specific force [m/s²].
+    drift: (n,) random walk of the slow disturbance d [Nm/√s].
+    drift_initial: (n,) standard deviation of d at the start and after a detected change [Nm].
+    model_error: (n,) standard deviation of the fast disturbance e [Nm]; zero: none.
+    model_error_memory_s: T [s].
+    stiction_factor: increase of the model error where a joint may stick.
+    forgetting_s: time constant T_f of forgetting [s].
+    surprise: false-alarm probability of the change detection; 0: no detection.
+    jumps: possible changes; after a detection each becomes a hypothesis.
     """
 
     period_s: float
@@ -133,10 +143,10 @@ class FilterTuning:
 
 
 class _Sample(NamedTuple):
-    """What was measured and how well, the effort commanded since the last sample, and the time since.
+    """A measurement and its noise, the effort since the last sample, and the time since.
 
-    variance: of q, v and, where it was measured, of specific force; acting, doubt: (nu,) which effort acted, and its
-    standard deviation.
+    variance: of q, v and, if measured, of specific force. acting, doubt: (nu,) effort that acted, and its standard
+        deviation.
     """
 
     state: State
@@ -147,16 +157,16 @@ class _Sample(NamedTuple):
 
 
 class _Hypothesis(NamedTuple):
-    """The belief if one set of entries jumped, and the log-likelihood of what came since."""
+    """State estimate if one set of entries jumped, and the log-likelihood of the samples since."""
 
     belief: Belief
     evidence: float
 
 
 class MomentumFilter:
-    """Adapter: context z in the features' coordinates plus a disturbance observer on what remains.
+    """Adapter: context z in the features' coordinates, plus a disturbance observer for the rest.
 
-    compiled: its algebra, and what it learns from the stream of samples, in C where there is a compiler; else in numpy.
+    compiled: run the algebra and the stream statistics in C if there is a compiler, else in numpy.
     """
 
     def __init__(
@@ -201,7 +211,7 @@ class MomentumFilter:
         self._belief.covariance[self._z, self._z] = prior.covariance
 
     def in_numpy(self) -> MomentumFilter:
-        """A new filter like this one, its algebra and what it learns from the stream of samples in numpy."""
+        """A new filter like this one, in numpy."""
         return MomentumFilter(self._dynamics, self._features, self._prior, self._tuning, compiled=False)
 
     def reset(self) -> None:
@@ -212,7 +222,7 @@ class MomentumFilter:
         self._hypotheses: list[_Hypothesis] = []
 
     def _remember(self, effort: Array) -> None:
-        """This was commanded for ever."""
+        """Initialise the command history with this effort."""
         self._history = command_history(effort, self._tuning.period_s, self._compiled)
         self._smooth_effort = smooth(effort, EFFORT_MEMORY_S, self._compiled)
 
@@ -227,7 +237,7 @@ class MomentumFilter:
 
     @property
     def disturbance(self) -> Array:
-        """D + e (n,) [Nm]: what the context does not explain."""
+        """Disturbance d + e (n,) [Nm], not explained by the context."""
         return self._belief.mean[self._d] + self._belief.mean[self._e]
 
     def evaluate(self, xi: Xi) -> Array:
@@ -244,7 +254,7 @@ class MomentumFilter:
 
     @property
     def hypotheses(self) -> int:
-        """How many are being weighed: none while nothing is in doubt."""
+        """Number of hypotheses under test; 0 if there are none."""
         return len(self._hypotheses)
 
     @property
@@ -269,13 +279,13 @@ class MomentumFilter:
         return self.context
 
     def _start(self, state: State) -> None:
-        """The prior is not the only hypothesis: there may be no payload."""
+        """Start from the measured state, with a second hypothesis: no payload."""
         self._locate(state)
         here = _Hypothesis(self._belief.copy(), 0.0)
         self._doubt([here, *(self._jumped(jump) for jump in self._tuning.jumps if jump.gone)])
 
     def _locate(self, state: State) -> None:
-        """Position and velocity as measured, whatever was thought of them."""
+        """Set position and velocity to the measurement."""
         known, belief = slice(0, 2 * self._n), self._belief
         belief.position, belief.mean[self._q], belief.mean[self._v] = state.q, 0.0, state.v
         self._acceleration = np.zeros(self._n)
@@ -284,7 +294,7 @@ class MomentumFilter:
         belief.covariance[known, known] = np.diag(self._measurement_variance(felt=False))
 
     def _measurement_variance(self, felt: bool) -> Array:
-        """Of q, v (2n,) and, if felt, specific force (3,)."""
+        """Variance of q, v (2n,) and, if felt, of specific force (3,)."""
         self._variance[self._v] = self._noise.variance[self._group]
         return self._variance if felt else self._variance[: 2 * self._n]
 
@@ -306,13 +316,13 @@ class MomentumFilter:
         self._weigh(sample)
 
     def _doubt(self, hypotheses: list[_Hypothesis]) -> None:
-        """From now on each of these may be true."""
+        """Begin to test these hypotheses."""
         self._doubted_s = 0.0
         self._whiteness.clear()
         self._hypotheses = hypotheses
 
     def _weigh(self, sample: _Sample) -> None:
-        """Take a sample in under every hypothesis, and believe the one with the most evidence."""
+        """Process a sample under every hypothesis, and take the estimate with the most evidence."""
         once = [
             (hypothesis, self._given(hypothesis, hypothesis.belief.mean[self._z], sample))
             for hypothesis in self._hypotheses
@@ -323,12 +333,12 @@ class MomentumFilter:
         self._hypotheses = weighed if self._doubted_s < DOUBT_S[len(weighed) > 1] else []
 
     def _given(self, hypothesis: _Hypothesis, about: Array, sample: _Sample) -> _Hypothesis:
-        """The hypothesis after a sample, linearised about a context."""
+        """The hypothesis after a sample, linearised about the context `about`."""
         belief, likelihood = self._filter(hypothesis.belief, sample, about)
         return _Hypothesis(belief, hypothesis.evidence + likelihood)
 
     def _relinearised(self, before: _Hypothesis, after: _Hypothesis, sample: _Sample) -> _Hypothesis:
-        """The same, linearised about the context that came out, until it stays."""
+        """Repeat the update, linearised about the resulting context, until the context settles."""
         about = before.belief.mean[self._z]
         for _ in range(RELINEARISATIONS):
             came_out = after.belief.mean[self._z]
@@ -339,10 +349,10 @@ class MomentumFilter:
         return after
 
     def _filter(self, before: Belief, sample: _Sample, about: Array) -> tuple[Belief, float]:
-        """One prediction, linearised about a context, and one correction.
+        """One prediction, linearised about the context `about`, and one correction.
 
         Returns:
-            What is believed then, and the sample's log-likelihood, but for a constant.
+            The new estimate, and the sample's log-likelihood up to a constant.
         """
         after = self._predicted(before, sample, about)
         likelihood = self._algebra.correct(before, after, self._innovation(after, sample), sample.dt)
@@ -350,7 +360,7 @@ class MomentumFilter:
         return after, likelihood
 
     def _innovation(self, predicted: Belief, sample: _Sample) -> Innovation:
-        """At the predicted position, to which the belief moves."""
+        """Innovation at the predicted position; the prediction moves there."""
         state, value = sample.state, np.empty(len(sample.variance))
         predicted.position, off, felt = self._dynamics.expected(predicted.position, predicted.mean[self._q], state.q)
         predicted.mean[self._q] = 0.0
@@ -362,10 +372,10 @@ class MomentumFilter:
         return Innovation(value, sample.variance, by_acceleration)
 
     def _predicted(self, before: Belief, sample: _Sample, about: Array) -> Belief:
-        """At the next sample, linearised about a context.
+        """Prediction at the next sample, linearised about the context `about`.
 
-        Regressors are taken on the way to a guess of v_1, by the latest accelerations; the momentum that is missing
-        there gives v_1.
+        The regressors are evaluated up to a guess of v_1, from the latest accelerations. The momentum missing there
+        gives v_1.
         """
         dt, q_0, v_0, smooth = sample.dt, before.position, before.mean[self._v], self._smooth_effort.level
         guess = v_0 + dt * self._acceleration
@@ -392,7 +402,7 @@ class MomentumFilter:
         return after
 
     def _jumped(self, jump: Jump) -> _Hypothesis:
-        """What would be known if these entries had jumped, whatever the others (motor strength, say) are."""
+        """Hypothesis that these entries jumped; the other entries (motor strength, say) keep their estimates."""
         belief = self._belief.copy()
         entries, drift = self._z.start + jump.entries, np.arange(self._d.start, self._d.stop)
         prior = self._prior.covariance[np.ix_(jump.entries, jump.entries)]
@@ -405,7 +415,7 @@ class MomentumFilter:
         return _Hypothesis(belief, 0.0)
 
     def _displaced(self) -> _Hypothesis:
-        """What would be known if the robot had been struck, or a sample lost, and nothing else had changed."""
+        """Hypothesis that the robot was struck or a sample was lost, and nothing else changed."""
         belief = self._belief.copy()
         belief.covariance[self._q, self._q] += DISPLACED[0] ** 2 * np.eye(self._n)
         belief.covariance[self._v, self._v] += DISPLACED[1] ** 2 * np.eye(self._n)
@@ -413,12 +423,12 @@ class MomentumFilter:
 
     def _start_over_if_implausible(self) -> None:
         away = np.abs(self._belief.mean - self._centre)
-        if np.count_nonzero(away <= self._plausible) < len(away):  # nor where it is not finite
+        if np.count_nonzero(away <= self._plausible) < len(away):  # also true if not finite
             self._use(self._features, self._prior)
             self._started = False
 
 
 def _likely(pairs: list[tuple[_Hypothesis, _Hypothesis]]) -> list[tuple[_Hypothesis, _Hypothesis]]:
-    """Those (before, after) a sample that are not far behind the best."""
+    """Pairs (before, after) a sample that are not far behind the best."""
     best = max(after.evidence for _, after in pairs)
     return [pair for pair in pairs if pair[1].evidence > best - DROPPED_BEHIND]

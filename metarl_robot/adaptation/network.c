@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The perceptron of network.py at all knots at once: its outputs, their contraction with a context, and the derivatives
-   of that by q and v. compiled_network.py fills the structs.
+/* The perceptron of network.py at all knots at once, in single precision: its outputs, their contraction with a
+   context, and the derivatives of the contraction by q and v. compiled_network.py fills the structs.
 
-   In single precision. Derivatives go backwards: what is propagated is a row for each knot and contracted output, and
-   the first layer is folded with the derivatives of (sin q, cos q, v / v_max) at each knot. Matrices that stand on the
-   right of a product are kept in panels as wide as a vector register: a tile of ROWS rows and one panel accumulates in
-   registers, close to the processor's peak, and reads in order. */
+   Derivatives are back-propagated: one row for each knot and contracted output. At each knot the first layer is folded
+   with the derivatives of (sin q, cos q, v / v_max). The right-hand matrices of products are stored in panels as wide
+   as a vector register. A tile of ROWS rows and one panel accumulates in registers, close to the processor's peak, and
+   reads memory in order. */
 
 #include "kernel.h"
 
@@ -16,40 +16,40 @@
 #else
 #define REGISTER_BYTES 16
 #endif
-#define ROWS 7 /* a tile's; matrices have room for a tile from any row on */
-#define PAD 16 /* rows are a multiple of this many entries long, the rest is zero */
+#define ROWS 7 /* of a tile; matrices have room for a tile that starts at any row */
+#define PAD 16 /* rows are padded with zeros to a multiple of this many entries */
 
 typedef float Floats __attribute__((vector_size(REGISTER_BYTES)));
 enum { WIDTH = sizeof(Floats) / sizeof(float) };
 
 typedef struct {
-    long layers;            /* linear ones */
-    const long *sizes;      /* (layers + 1) of the inputs and of each layer's outputs */
+    long layers;            /* number of linear layers */
+    const long *sizes;      /* (layers + 1) number of inputs, then of each layer's outputs */
     float *const *forward;  /* (layers) Wᵀ in panels */
     float *const *backward; /* (layers) W in panels */
     float *const *biases;   /* (layers) in padded rows */
     float *direct;          /* the first layer's W by (sin q, v / v_max) in panels */
-    float *crossed;         /* the first layer's W by (cos q, nothing) in panels */
+    float *crossed;         /* the first layer's W by cos q in panels; zero for v */
     double *head;           /* the last layer's W (out, in) */
 } Network;
 
 typedef struct {
     const Network *network;
-    long knots, joints, contexts, outputs;    /* outputs: contracted ones */
-    float *const *activations;                /* (layers + 1) of a padded row each knot: the inputs, …, the outputs */
+    long knots, joints, contexts, outputs;    /* outputs: after contraction */
+    float *const *activations;                /* (layers + 1), a padded row for each knot: the inputs, …, the outputs */
     const double *q, *v, *velocity_limit;     /* (knots, joints), (knots, joints), (joints) */
     const double *context;                    /* (contexts) z */
-    double *row;                              /* one of the last hidden layer */
+    double *row;                              /* a row of the last hidden layer */
     float *head;                              /* (outputs) padded rows: the head contracted with z */
-    float *rows, *spare;                      /* (knots x outputs) padded rows, of the widest layer or the inputs */
+    float *rows, *spare;                      /* (knots x outputs) padded rows, as wide as the widest layer */
     float *slopes;                            /* one such row */
-    float *folded;                            /* as direct */
+    float *folded;                            /* shaped as direct */
     double *values, *jacobian;                /* (knots, outputs), (knots, outputs, 3 joints) by q, v and a */
 } Work;
 
 static long padded(long size) { return rounded_up(size, PAD); }
 
-/* Where entry (i, j) of a matrix with `rows` rows is in its panels. */
+/* Index of entry (i, j) in the panels of a matrix with `rows` rows. */
 static long in_panels(long rows, long i, long j) { return j / WIDTH * WIDTH * rows + i * WIDTH + j % WIDTH; }
 
 /* y (rows, columns) = a (rows, inner) W, W in panels; `rows` is rounded up to tiles, `columns` to panels. */
@@ -79,7 +79,7 @@ static double dot(const float *a, const float *b, long size) {
 }
 
 /* tanh x = m / (m + 2), m = e^2x - 1, e^2x = 2^n e^r with |r| <= ln 2 / 2, e^r - 1 by its series.
-   No branches, so that it is vectorised. */
+   There are no branches, so that the compiler vectorises it. */
 static inline float tanh_series(float x) {
     const float rounding = 0x1.8p23f, bounded = x > 10.0f ? 10.0f : x < -10.0f ? -10.0f : x; /* tanh 10 is 1 */
     const float shifted = bounded * 0x1.715476p+1f + rounding, n = shifted - rounding;
@@ -125,7 +125,7 @@ static void pack(long out, long in, const double *weight, float *forward, float 
     }
 }
 
-/* The first layer's weight (out, 3 joints) as it is folded. */
+/* Pack the first layer's weight (out, 3 joints) for fold_first_layer. */
 static void pack_first(long out, long joints, const double *weight, float *direct, float *crossed) {
     for (long i = 0; i < out; i++, weight += 3 * joints)
         for (long j = 0; j < joints; j++) {
@@ -135,7 +135,7 @@ static void pack_first(long out, long joints, const double *weight, float *direc
         }
 }
 
-/* Other numbers: weights (out, in) and biases (out) of each layer. */
+/* Load weights (out, in) and biases (out) of each layer. */
 void metarl_load(const Network *net, const double *const *weights, const double *const *biases) {
     const long last = net->layers - 1;
     for (long l = 0; l < net->layers; l++) {
@@ -178,7 +178,7 @@ static void hidden_layers(const Work *work) {
     }
 }
 
-/* The head with z, and the values with it. */
+/* Contract the head with z, and compute the values. */
 static void contract(const Work *work) {
     const Network *net = work->network;
     const long last = net->layers - 1, hidden = net->sizes[last], stride = padded(hidden);
@@ -197,7 +197,7 @@ static void contract(const Work *work) {
     }
 }
 
-/* Rows that go backwards, times the slopes 1 - a² of the layer whose activations are a. */
+/* Multiply the back-propagated rows by the slopes 1 - a² of layer l with activations a. */
 static void through_tanh(const Work *work, long l, float *row) {
     const long stride = padded(work->network->sizes[l]);
     for (long k = 0; k < work->knots; k++) {
@@ -208,7 +208,7 @@ static void through_tanh(const Work *work, long l, float *row) {
     }
 }
 
-/* The first layer's W times the derivative of the inputs by (q, v) at knot k. */
+/* Fold the first layer: W times the derivative of the inputs by (q, v) at knot k. */
 static void fold_first_layer(const Work *work, long k) {
     const long n = work->joints, hidden = work->network->sizes[1];
     const float *x = work->activations[0] + k * padded(3 * n);
@@ -224,8 +224,8 @@ static void fold_first_layer(const Work *work, long k) {
     }
 }
 
-/* From the rows that have come back to the first layer. A tile may write beyond its knot's rows, where the next knot's
-   are to be. */
+/* Take the back-propagated rows through the first layer. A tile may write beyond the rows of a knot; those entries are
+   not read. */
 static void through_first_layer(const Work *work, const float *rows, float *by_state) {
     const long n = work->joints, m = work->outputs, hidden = work->network->sizes[1], stride = padded(2 * n);
     for (long k = 0; k < work->knots; k++) {
@@ -236,7 +236,7 @@ static void through_first_layer(const Work *work, const float *rows, float *by_s
     }
 }
 
-/* Outputs of the inputs that are there. */
+/* Outputs for the inputs in activations[0]. */
 void metarl_outputs(const Work *work) {
     hidden_layers(work);
     linear_layer(work, work->network->layers - 1);
@@ -248,7 +248,7 @@ void metarl_design(const Work *work) {
     metarl_outputs(work);
 }
 
-/* Outputs of the inputs that are there, contracted with z. */
+/* Outputs for the inputs in activations[0], contracted with z. */
 void metarl_contracted(const Work *work) {
     hidden_layers(work);
     contract(work);
@@ -260,7 +260,7 @@ void metarl_value(const Work *work) {
     metarl_contracted(work);
 }
 
-/* The same, and the derivatives. */
+/* Outputs at (q, v), contracted with z, and their derivatives. */
 void metarl_value_and_jacobian(const Work *work) {
     const Network *net = work->network;
     const long last = net->layers - 1, one_knot = work->outputs * padded(net->sizes[last]);

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The meta-trained basis functions.
 
-A multilayer perceptron with tanh activations, inputs x = (sin q, cos q, v / v_max), outputs n K numbers read as φ_θ (n,
-K). Derivatives are propagated backwards, from the n contracted outputs φ_θ z: there are fewer of them than inputs.
+A multilayer perceptron with tanh activations maps inputs x = (sin q, cos q, v / v_max) to n K outputs, read as φ_θ
+(n, K). Derivatives are propagated backwards from the n contracted outputs φ_θ z, because there are fewer of them than
+inputs.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ def encode(q: Array, v: Array, velocity_limit: Array) -> Array:
 
 
 class Network(Protocol):
-    """What maps inputs x to `size` outputs, read as (n, K)."""
+    """A map from inputs x to `size` outputs, read as (n, K)."""
 
     size: int
 
     def load(self, weights: Sequence[Array], biases: Sequence[Array]) -> None:
-        """Other numbers in the same shapes, in effect at the next call: [(out, in), …] and [(out,), …]."""
+        """Load other weights [(out, in), …] and biases [(out,), …] of the same shapes, used from the next call on."""
         ...
 
     def outputs(self, x: Array) -> Array:
@@ -94,7 +95,7 @@ class Perceptron:
         return value, jacobian
 
     def _activations(self, x: Array) -> list[Array]:
-        """What enters each layer."""
+        """Inputs of each layer."""
         activations = [x]
         for weight, bias in zip(self._weights[:-1], self._biases[:-1], strict=True):
             activations.append(np.tanh(activations[-1] @ weight.T + bias))
@@ -122,5 +123,5 @@ class NetworkFeatures(BaseGroup):
         return self.value_and_jacobian(xi, z)[1]
 
     def value_and_jacobian(self, xi: Xi, z: Array) -> tuple[Array, Array]:
-        """Both at once: the Jacobian needs the value's forward pass."""
+        """Value and Jacobian together: the Jacobian needs the value's forward pass."""
         return self._network.value_and_jacobian(xi.q, xi.v, self._velocity_limit, z)

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What is learned from the stream of samples: the same as in stream.py, which says what each array is. */
+/* Online statistics of the sample stream, as in stream.py, which describes each array. */
 #include "kernel.h"
 
 #define LATE 3
 
 typedef struct {
-    long nu, latencies, commands; /* commands: remembered, and the one just issued */
+    long nu, latencies, commands; /* commands: those kept and the one just issued */
     double period;
     const double *latency, *prior;       /* (latencies,) */
     double *past, *held;                 /* (commands, nu) the latest first, (commands - 1,) */
@@ -31,7 +31,7 @@ typedef struct {
 static double smaller(double x, double y) { return x < y ? x : y; }
 static double larger(double x, double y) { return x > y ? x : y; }
 
-/* Mean effort over the last dt if commands act `latency` after they are issued. */
+/* Mean effort over the last dt, if commands act `latency` after they are issued. */
 static void effort_at(const History *h, double latency, double dt, double *effort) {
     double issued = 0.0, replaced = INFINITY;
     for (long j = 0; j < h->nu; ++j) effort[j] = 0.0;
@@ -116,7 +116,7 @@ void smooth(double *level, double *trend, const double *sample, long n, double d
     }
 }
 
-/* known: how many samples came before, up to two. */
+/* known: number of samples before this one, at most two. */
 void noise(const Noise *s, double dt, long known) {
     double bend[s->n];
     const double share = 1.0 - exp(-dt / s->memory);
@@ -134,7 +134,7 @@ void noise(const Noise *s, double dt, long known) {
     }
 }
 
-/* Takes in an innovation as the count-th; whether the mean over one of the windows is improbable. */
+/* Adds innovation number `count`; returns 1 if the mean over one of the windows is improbable. */
 int fails(const Whiteness *s, long count) {
     double sum[s->size];
     memset(sum, 0, sizeof sum);

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a filter learns from the stream of samples itself: how noisy it is, its smooth part, which command acted,
-whether it is white.
+"""Online statistics of the sample stream: noise, smoothing, input latency and whiteness.
 
-In C where there is a compiler (stream.c), in numpy elsewhere: same results to rounding.
+In C if there is a compiler (stream.c), else in numpy; results agree to rounding.
 """
 
 from __future__ import annotations
@@ -23,38 +22,38 @@ _POINTER = ctypes.c_void_p
 
 NOISE_MEMORY_S = 0.5
 NOISE_VARIANCE_RANGE = (1e-3**2, 0.2**2)
-"""(rad/s)². The lower end covers quantisation and the model's own discretisation."""
+"""Range of the variance [(rad/s)²]. The lower end covers quantisation and the model's own discretisation."""
 LONGEST_LATENCY, LATENCIES = 6.0, 19
-"""Latencies that are thought of: from none to this many periods, so many."""
+"""The grid has LATENCIES latencies from zero to LONGEST_LATENCY periods."""
 COMMANDS = 9
-"""How many past commands are remembered: enough for the longest latency and late samples."""
+"""Number of past commands kept: enough for the longest latency and late samples."""
 UNUSUAL = 1.0
-"""Log-probability that each period beyond two costs at first."""
+"""Prior log-probability lost for each period of latency beyond two."""
 LATENCY_MEMORY_S = 2.0
 WINDOWS = (1, 4, 16)
-"""Samples over which innovations are averaged: a large change shows in one, a small one that stays in sixteen."""
+"""Samples over which innovations are averaged: one shows a large change, sixteen a small lasting one."""
 
 
 def smooth(level: Array, memory_s: float, compiled: bool = True) -> Smooth:
-    """See Smooth. compiled: in C, where there is a compiler."""
+    """Build a Smooth. compiled: in C if there is a compiler."""
     library = _library(compiled)
     return Smooth(level, memory_s) if library is None else CompiledSmooth(level, memory_s, library)
 
 
 def command_history(effort: Array, period_s: float, compiled: bool = True) -> CommandHistory:
-    """See CommandHistory. compiled: in C, where there is a compiler."""
+    """Build a CommandHistory. compiled: in C if there is a compiler."""
     library = _library(compiled)
     return CommandHistory(effort, period_s) if library is None else CompiledCommandHistory(effort, period_s, library)
 
 
 def velocity_noise(initial: Sequence[float], group: IntArray, compiled: bool = True) -> VelocityNoise:
-    """See VelocityNoise. compiled: in C, where there is a compiler."""
+    """Build a VelocityNoise. compiled: in C if there is a compiler."""
     library = _library(compiled)
     return VelocityNoise(initial, group) if library is None else CompiledVelocityNoise(initial, group, library)
 
 
 def whiteness(probability: float, size: int, more: int = 0, compiled: bool = True) -> Whiteness:
-    """See Whiteness. compiled: in C, where there is a compiler."""
+    """Build a Whiteness. compiled: in C if there is a compiler."""
     library = _library(compiled)
     return (
         Whiteness(probability, size, more) if library is None else CompiledWhiteness(probability, size, more, library)
@@ -66,10 +65,10 @@ def _library(compiled: bool) -> Kernel | None:
 
 
 class Smooth:
-    """A signal without its noise and, on ramps, without lag: Holt's linear smoothing, critically damped.
+    """Holt's linear smoothing, critically damped: removes noise, and has no lag on ramps.
 
     Arguments:
-        level: (n,) the signal at first.
+        level: (n,) initial value of the signal.
         memory_s: time constant.
     """
 
@@ -85,7 +84,7 @@ class Smooth:
 
 
 class CompiledSmooth(Smooth):
-    """The same by stream.c."""
+    """Smooth in C (stream.c)."""
 
     def __init__(self, level: Array, memory_s: float, library: Kernel) -> None:
         super().__init__(level, memory_s)
@@ -100,18 +99,18 @@ class CompiledSmooth(Smooth):
 
 
 class CommandHistory:
-    """Which command acted: each does so after a latency that is not known, but learned from what the robot did.
+    """Past commands and the latency after which they act, learned from the robot's motion.
 
-    Each latency of a grid predicts how the robot moves; those that predict better gain weight (a bank of models; Magill
-    1965).
+    A bank of models with different latencies (Magill 1965). Each latency of a grid predicts the motion; those that
+    predict better gain weight.
 
     Arguments:
-        effort: (n,) the command at first, thought to have acted for ever.
-        period_s: the usual time from command to command.
+        effort: (n,) the first command, taken to have acted forever.
+        period_s: usual time from command to command.
     """
 
     def __init__(self, effort: Array, period_s: float) -> None:
-        self._past: Array = np.tile(effort, (1 + COMMANDS, 1))  # the latest first, before them the one just issued
+        self._past: Array = np.tile(effort, (1 + COMMANDS, 1))  # the latest first, after the one just issued
         self._held_s: Array = np.full(COMMANDS, period_s)
         self._period_s = period_s
         self._latency: Array = period_s * np.linspace(0.0, LONGEST_LATENCY, LATENCIES)
@@ -127,16 +126,16 @@ class CommandHistory:
 
     @property
     def last_two(self) -> Array:
-        """(2, n) the latest first."""
+        """The last two commands (2, n), the latest first."""
         return self._past[1:3]
 
     @property
     def latency_s(self) -> float:
-        """The mean latency, from the stamp of a state to the effect of its command."""
+        """Mean latency, from the stamp of a state to the effect of its command."""
         return float(self._weights @ self._latency)
 
     def update(self, effort: Array, dt: float) -> None:
-        """A command (n,) was issued, and dt later the next will be."""
+        """Record a command (n,) that is held for dt until the next one."""
         self._past[0] = effort
         self._issued(dt)
 
@@ -146,9 +145,9 @@ class CommandHistory:
         self._held_s[0] = dt
 
     def acting(self, effort: Array, dt: float) -> tuple[Array, Array]:
-        """Mean and standard deviation (n,) of the mean effort over the last dt, at whose start a command was issued.
+        """Mean and standard deviation (n,) of the mean effort over the last dt; `effort` was issued at its start.
 
-        A sample that comes late leaves open whether its command did, too. Overwritten by the next call.
+        If a sample is late, its command may have been late, too. Overwritten by the next call.
         """
         self._past[0] = effort
         self._act(dt)
@@ -167,12 +166,13 @@ class CommandHistory:
         self._doubt[:] = np.sqrt(self._weights @ ((efforts - self._acting) ** 2).mean(axis=1))
 
     def learn(self, white: Array, response: Array, dt: float) -> None:
-        """Weigh the latencies.
+        """Update the weights of the latencies.
 
         Arguments:
-            white: (m,) the whitened innovation of the last prediction, which took the mean that `acting` returned.
-            response: (m, n) by how much it would have been less for a unit of effort more; both contiguous.
-            dt: the time that it covered.
+            white: (m,) whitened innovation of the last prediction, which used the mean effort from `acting`.
+                Contiguous.
+            response: (m, n) decrease of that innovation per unit of effort. Contiguous.
+            dt: the interval of that prediction.
         """
         self._learn(white, response, exp(-dt / LATENCY_MEMORY_S))
 
@@ -183,7 +183,7 @@ class CommandHistory:
         self._weigh()
 
     def _weigh(self) -> None:
-        """Of the grid's latencies, each shares with its neighbours, as the truth lies somewhere between."""
+        """Compute the weights, smoothed over neighbours: the true latency lies between grid values."""
         likely = np.exp(self._evidence - self._evidence.max())
         weights = 0.5 * likely
         weights[1:] += 0.25 * likely[:-1]
@@ -192,7 +192,7 @@ class CommandHistory:
 
 
 class CompiledCommandHistory(CommandHistory):
-    """The same by stream.c."""
+    """CommandHistory in C (stream.c)."""
 
     def __init__(self, effort: Array, period_s: float, library: Kernel) -> None:
         super().__init__(effort, period_s)
@@ -219,13 +219,14 @@ class CompiledCommandHistory(CommandHistory):
 
 
 class VelocityNoise:
-    """Variance of the measured velocity's noise, from its second differences: σ² = E[(v_k - 2 v_{k-1} + v_{k-2})²] / 6.
+    """Variance of the velocity measurement's noise: σ² = E[(v_k - 2 v_{k-1} + v_{k-2})²] / 6.
 
-    The motion itself leaves them almost alone (jerk dt²). A jolt counts at most as four times the present estimate.
+    The motion itself hardly changes second differences (jerk dt²). A jolt counts at most as four times the present
+    estimate.
 
     Arguments:
-        initial: (groups,) standard deviation at first.
-        group: (n,) which group each velocity belongs to: what is alike shares one estimate.
+        initial: (groups,) initial standard deviation.
+        group: (n,) group of each velocity; the velocities of a group share one estimate.
     """
 
     def __init__(self, initial: Sequence[float], group: IntArray) -> None:
@@ -249,7 +250,7 @@ class VelocityNoise:
 
 
 class CompiledVelocityNoise(VelocityNoise):
-    """The same by stream.c."""
+    """VelocityNoise in C (stream.c)."""
 
     def __init__(self, initial: Sequence[float], group: IntArray, library: Kernel) -> None:
         super().__init__(initial, group)
@@ -268,11 +269,11 @@ class CompiledVelocityNoise(VelocityNoise):
 
 
 class Whiteness:
-    """Tests innovations: whitened, they are independent N(0, 1) while the model is right (Mehra, Peschon 1971).
+    """Whiteness test of innovations: with a correct model they are independent N(0, 1) (Mehra, Peschon 1971).
 
     Arguments:
-        probability: of an alarm at one sample and window, were the model right; 0: never.
-        size: length of an innovation, which may have up to `more` entries beyond it.
+        probability: false-alarm probability per sample and window; 0: never an alarm.
+        size: length of an innovation, which may have up to `more` further entries.
     """
 
     def __init__(self, probability: float, size: int, more: int = 0) -> None:
@@ -281,11 +282,11 @@ class Whiteness:
         self._count = 0
 
     def clear(self) -> None:
-        """Forget what came so far."""
+        """Discard all innovations so far."""
         self._count = 0
 
     def fails(self, white: Array) -> bool:
-        """Take in a whitened innovation; whether the mean over one of the windows is improbable."""
+        """Add a whitened innovation; true if the mean over one of the windows is improbable."""
         self._white[: len(white)], self._white[len(white) :] = white, 0.0
         self._count += 1
         return self._improbable()
@@ -300,7 +301,7 @@ class Whiteness:
 
 
 class CompiledWhiteness(Whiteness):
-    """The same by stream.c."""
+    """Whiteness in C (stream.c)."""
 
     def __init__(self, probability: float, size: int, more: int, library: Kernel) -> None:
         super().__init__(probability, size, more)

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training data: for each task and control interval the residual's impulse ∫Δ dt and the features that may explain it.
+"""Training data: for each task and interval, the residual's impulse ∫Δ dt and candidate features.
 
-A kind of robot builds them from its rollouts (robots/<kind>/training_data.py). The target is exact and needs no
-differentiation (momentum form, momentum_filter.py):
+Each kind of robot builds them from its rollouts (robots/<kind>/training_data.py). The target is exact and needs no
+differentiation (momentum form, momentum_filter.py). From noise-free states,
 
     T_k = M_{k+1} v_{k+1} - M_k v_k - dt (B τ_k + β̄_k) = ∫Δ dt
 
-from noise-free states; T_k / dt is the mean residual Δ of the interval.
+and T_k / dt is the mean residual Δ of the interval.
 """
 
 from __future__ import annotations
@@ -24,19 +24,25 @@ Array = NDArray[np.float64]
 Array32 = NDArray[np.float32]
 
 HISTORY = 2
-"""Intervals at the start of a rollout whose past commands are not known: left out."""
+"""Intervals left out at the start of a rollout, where past commands are unknown."""
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """T tasks, S consecutive intervals each.
+    """T tasks with S consecutive intervals each.
 
-    target: (T, S, n) ∫Δ dt [Nm s]. raw: (T, S, n, n_raw) ∫Φ dt of the raw features `names`. mobility: (T, S + 1, n, n)
-    M⁻¹ at the samples that bound the intervals. q, v, a, effort: (T, S, n) at mid-interval; past_effort: (T, S, 2, n).
-    dt: of an interval [s]. velocity_noise: (T,) standard deviation of the measured velocity [rad/s]. encoder_step: (T,)
-    of the measured position [rad]. contexts: (T, n_raw) true coefficients of `names`; NaN where there is no true value.
-    inputs: (T, S, n_x) of the network; None: sin q, cos q and scaled v of joints. noise: (T, n) of velocities that are
-    as good as all sensors together, where encoder_step does not tell.
+    target: (T, S, n) ∫Δ dt [Nm s].
+    raw: (T, S, n, n_raw) ∫Φ dt of the raw features `names`.
+    mobility: (T, S + 1, n, n) M⁻¹ at the samples that bound the intervals.
+    q, v, a, effort: (T, S, n) at mid-interval.
+    past_effort: (T, S, 2, n) the two commands before.
+    dt: length of an interval [s].
+    velocity_noise: (T,) standard deviation of the measured velocity [rad/s].
+    encoder_step: (T,) resolution of the measured position [rad].
+    contexts: (T, n_raw) true coefficients of `names`; NaN if there is no true value.
+    inputs: (T, S, n_x) of the network; None: sin q, cos q and scaled v of the joints.
+    noise: (T, n) noise of velocities equivalent to all sensors together; None: computed from velocity_noise and
+        encoder_step.
     """
 
     target: Array32
@@ -56,7 +62,10 @@ class TrainingData:
     noise: Array | None = None
 
     def merged(self, count: int) -> TrainingData:
-        """Every `count` intervals as one: impulses add up exactly; of the samples only every `count`-th is kept."""
+        """Merge every `count` intervals into one; impulses add up exactly.
+
+        Of the samples between intervals only every `count`-th is kept.
+        """
         whole = self.intervals // count
 
         def parts(x: Array32) -> Array32:
@@ -75,12 +84,12 @@ class TrainingData:
         )
 
     def with_features(self, names: tuple[str, ...]) -> TrainingData:
-        """With these raw features alone."""
+        """Keep only these raw features."""
         chosen = [self.names.index(name) for name in names]
         return replace(self, raw=self.raw[..., chosen], contexts=self.contexts[:, chosen], names=names)
 
     def without_latency(self) -> TrainingData:
-        """The residual at the effort that acted: less what the commands' true latency explains."""
+        """Subtract the part explained by the commands' true latency from the target."""
         late = [name.startswith("latency_") for name in self.names]
         known = np.einsum("tsnk,tk->tsn", self.raw[..., late], self.contexts[:, late])
         return replace(self, target=self.target - known.astype(np.float32))
@@ -99,7 +108,7 @@ class TrainingData:
 
 
 def joined(parts: Sequence[TrainingData]) -> TrainingData:
-    """Tasks of several robots, side by side."""
+    """Concatenate the tasks of several robots."""
     arrays: dict[str, Any] = {
         field.name: np.concatenate([getattr(part, field.name) for part in parts])
         for field in fields(TrainingData)
@@ -110,9 +119,10 @@ def joined(parts: Sequence[TrainingData]) -> TrainingData:
 
 @dataclass(frozen=True)
 class ResidualSeries:
-    """T tasks, S control intervals each; x: network inputs (T, S, n_x), y: residual over its scale (T, S, n).
+    """T tasks with S control intervals each.
 
-    measured_*: at the end of each interval, as the robot would know them then. true_*: noise-free, mid-interval.
+    x: network inputs (T, S, n_x). y: residual over its scale (T, S, n). measured_*: as the robot would know them at
+        the end of each interval. true_*: noise-free, at mid-interval.
     """
 
     measured_x: Array32

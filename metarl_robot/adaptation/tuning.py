@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a user may tune about an adapter, whatever the robot."""
+"""Settings of an adapter that users may tune, for every kind of robot."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class AdapterTuning:
-    """What a user may tune; per-joint noise levels follow from it and the mass matrix at home.
+    """Settings of an adapter; per-joint noise levels follow from them and the mass matrix at home.
 
-    observer_bandwidth_rad_s: of the observer of the slow disturbance, at the assumed velocity noise.
+    observer_bandwidth_rad_s: of the slow disturbance's observer, at the assumed velocity noise.
     velocity_noise_rad_s: standard deviation of the measured velocity, before it is estimated.
     model_error: standard deviation of the fast disturbance, as a share of the effort limit.
     forgetting_s, surprise: see FilterTuning.
