@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What adapters of a quadrotor are made of: its feature groups, its noise levels, and what may change at once."""
+"""Parts of a quadrotor's adapters: feature groups, noise levels, and context entries that may jump."""
 
 from __future__ import annotations
 
@@ -28,25 +28,26 @@ Array = NDArray[np.float64]
 POSITION_NOISE = (0.001, 0.002)
 """Standard deviations of the measured position [m] and attitude [rad]."""
 VELOCITY_NOISE = (0.02, 0.01)
-"""Of the measured velocity [m/s] and body rates [rad/s], where their online estimates start."""
+"""Initial standard deviations of the measured velocity [m/s] and body rates [rad/s]; both are then estimated online."""
 FORCE_NOISE_M_S2 = 0.3
-"""Of the accelerometer's mean over a control period, vibration included."""
+"""Standard deviation of the accelerometer's mean over a control period, vibration included."""
 INITIAL_DRIFT = 0.05
-"""Standard deviation of the slow disturbance at the start and after a surprise: force over weight, torque over that of
-a rotor at hover.
+"""Standard deviation of the slow disturbance at the start and after a detected change.
+
+Force is a fraction of the weight, torque a fraction of the torque of one rotor at hover.
 """
 
 FEATURE_GROUPS = ("payload", "rotor", "push", "drag", "learned")
 INERTIAL = ("payload", "rotor", "push")
-"""Groups of the rival that knows rigid bodies and rotors, and nothing learned."""
+"""Feature groups of the baseline that models rigid bodies and rotors, with no learned features."""
 SUDDEN = ((("payload_",), False), (("rotor_",), False), (("push_",), False), (("payload_",), True))
-"""Context entries that may change together from one moment to the next, or be gone."""
+"""Context entries that may change together in one instant, or be removed."""
 
 
 def feature_group(
     robot: Quadrotor, dynamics: QuadrotorDynamics, group: str, network: Network | None
 ) -> FeatureGroup | None:
-    """One group, or None where there is no such group or no network for it."""
+    """Return one feature group, or None for an unknown group or for `learned` without a network."""
     if group == "payload":
         return FlightPayloadFeatures(dynamics)
     if group == "rotor":
@@ -59,15 +60,15 @@ def feature_group(
 
 
 def context_scale(robot: Quadrotor, names: Sequence[str]) -> Array:
-    """(n_z,) what one unit of each entry of a checkpoint's prior is: quadrotors' are dimensionless."""
+    """Return (n_z,) the unit of each entry of a checkpoint's prior; those of quadrotors are dimensionless."""
     return FlightScale(robot).context(names)
 
 
 def filter_tuning(robot: Quadrotor, dynamics: QuadrotorDynamics, tuning: AdapterTuning) -> FilterTuning:
     """Noise levels of force [N; world] and torque [Nm; body].
 
-    The accelerometer measures the force with the density r = m σ_a √dt, a disturbance that walks at a rate s is then
-    followed with the bandwidth ω = s / r; that of the torque, which only the body rates tell, with ω = √(s / r), r = J
+    The accelerometer measures the force with the density r = m σ_a √dt. A disturbance that drifts at a rate s is then
+    followed with the bandwidth ω = s / r. The torque is only observed through the body rates: ω = √(s / r) with r = J
     σ_ω √dt (robots/arm/adapter_parts.py).
     """
     period, bandwidth = robot.control_period_s, tuning.observer_bandwidth_rad_s

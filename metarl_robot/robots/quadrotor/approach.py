@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The way back of a quadrotor that is far from its reference, or much faster or slower: a motion that it can fly.
+"""A feasible approach for a quadrotor that is far from its reference, or much faster or slower.
 
-A plan that heads straight for a target metres away asks for tilt and thrust that leave nothing to turn back with, and
-may tip over. This way begins where the quadrotor is and as fast as it is, and from knot to knot, h apart,
+A plan that heads straight for a target metres away saturates tilt and thrust, has no authority left to turn back, and
+may tip over. The approach starts at the present position and velocity. From knot to knot, a time h apart:
 
     a = sat((v_g + s(p_g - p) - v) / T),     v ← v + h a,     p ← p + h v + h² a / 2
 
-horizontally and vertically each for itself, so that height does not wait for the rest. v_g is the target's velocity
-(bounded), s(d) the speed from which half of the allowed acceleration stops within d. Positions lie up to `LEAD_M`
-ahead in the direction of a: where the model is wrong, the error still pulls.
+The horizontal and the vertical direction are computed separately, so that height does not wait for the rest. v_g is the
+target's velocity (bounded); s(d) is the speed from which half of the allowed acceleration stops within d. Positions are
+shifted by up to `LEAD_M` along a, so that the position error still acts where the model is wrong.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, Quadrotor
 Array = NDArray[np.float64]
 
 SIDE_M_S2, LIFT_M_S2 = 0.3 * GRAVITY_M_S2, 0.12 * GRAVITY_M_S2
-"""Accelerations that a loaded quadrotor has left: horizontal, vertical."""
+"""Accelerations that a loaded quadrotor still has in reserve: horizontal, vertical."""
 SPEED_SHARE = (0.25, 0.1)
-"""Of the speed limit, how fast it closes in: horizontally, vertically."""
+"""Greatest closing speed, share of the speed limit: horizontal, vertical."""
 DRIFT_SHARE = 0.5
-"""Of the speed limit, what counts of a target's velocity."""
+"""Greatest target velocity that is followed, share of the speed limit."""
 RESPONSE_S = 0.3
 LEAD_M = 0.2
 
 
 @dataclass
 class _Axis:
-    """One direction: off (n,) from here to the goal, speed (n,) relative to it; limits of speed and acceleration."""
+    """One direction: offset (n,) from here to the goal, speed (n,) relative to it, limits of speed and acceleration."""
 
     off: Array
     speed: Array
@@ -44,14 +44,14 @@ class _Axis:
     strongest: float
 
     def wanted(self) -> Array:
-        """(n,) velocity towards the goal."""
+        """Velocity (n,) towards the goal."""
         distance = math.sqrt(self.off @ self.off)
         slack = 0.5 * self.strongest * RESPONSE_S
         pace = math.sqrt(self.strongest * distance + slack**2) - slack
         return self.off * (min(pace, self.fastest) / max(distance, 1e-9))
 
     def advance(self, step_s: float) -> Array:
-        """(n,) the acceleration of a step."""
+        """Advance by one step and return its acceleration (n,)."""
         a = (self.wanted() - self.speed) / RESPONSE_S
         size = math.sqrt(a @ a)
         a *= min(1.0, self.strongest / max(size, 1e-9))
@@ -66,8 +66,8 @@ class FlightApproach:
     Arguments:
         robot: the quadrotor.
         spacing_s: time between knots [s].
-        reach_m: so far from its reference it still heads straight for it, as fast as that [m].
-        reach_speed: likewise at it, with so great a difference of velocities, share of the speed limit. Between,
+        reach_m: distance within which the plan heads straight for the reference, at zero relative velocity [m].
+        reach_speed: the same for the relative velocity at zero distance, share of the speed limit. In between, the
             squares add up.
     """
 
@@ -76,7 +76,7 @@ class FlightApproach:
         self._spacing_s, self._reach_m, self._reach_m_s = spacing_s, reach_m, reach_speed * self._limit
 
     def to(self, here: Array, target: Setpoints) -> Setpoints:
-        """The target at N + 1 knots, or the way to it where here (≥ 10,), the state of a plan, is too far from it."""
+        """Return the target at N + 1 knots, or the approach to it where the state `here` (≥ 10,) is too far away."""
         off, speed = target.q[0, :3] - here[:3], here[7:10] - target.v[0, :3]
         if (off @ off) / self._reach_m**2 + (speed @ speed) / self._reach_m_s**2 <= 1.0:
             return target

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far an attitude is from the one wanted, tilt apart from heading.
+"""Attitude error with tilt and heading separated.
 
-Thrust follows tilt; heading hardly matters for it, and has far less torque. The rotation from q to its target is split
-into one that brings body z where it belongs, about an axis in the body's horizontal plane, and one about body z that
-follows (Brescianini, D'Andrea, "Tilt-prioritized quadrocopter attitude control", IEEE TCST 2018):
+Thrust follows the tilt; heading hardly affects it and has far less torque. The rotation from q to its target is split
+into a tilt, about an axis in the body's horizontal plane, that aligns body z, and then a turn about body z
+(Brescianini, D'Andrea, "Tilt-prioritized quadrocopter attitude control", IEEE TCST 2018):
 
     q⁻¹ ⊗ q_d = q_tilt ⊗ q_yaw
 """
@@ -19,10 +19,10 @@ Array = NDArray[np.float64]
 
 
 def tilt_and_yaw_error(q: Array, target: Array) -> Array:
-    """(3,) rotation vector of q_tilt (x, y) and angle of q_yaw (z) [rad; body], each the short way."""
+    """Return (3,) the rotation vector of q_tilt (x, y) and the angle of q_yaw (z) [rad; body], each the short way."""
     w, x, y, z = rotation.multiply(rotation.inverse(q), target)
     level = float(np.hypot(w, z))
-    if level < 1e-9:  # upside down: every axis is as good
+    if level < 1e-9:  # upside down: every axis is equally good
         return np.array([np.pi, 0.0, 0.0])
     half_x, half_y = (w * x - y * z) / level, (w * y + x * z) / level
     sine = float(np.hypot(half_x, half_y))

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A command in the terms of whoever takes it: rotor speeds, or a collective thrust with body rates for an autopilot's
-own rate loop.
+"""Commands in other units: rotor speeds, or collective thrust and body rates for an autopilot's rate loop.
 
-An autopilot turns rates into torque by a loop of its own, near ẇ = (w_c - w) / t with a time constant t. Rates that
-make it turn as the command would are w_c = w + t ẇ with ẇ from the commanded torque; with a plan, they are those
-planned for t ahead.
+An autopilot's rate loop turns rates into torque, approximately as ẇ = (w_c - w) / t with a time constant t. The rates
+that give the angular acceleration of a command are w_c = w + t ẇ, with ẇ from the commanded torque. With a plan, they
+are the planned rates t ahead.
 """
 
 from __future__ import annotations
@@ -29,15 +28,16 @@ class RateCommand(NamedTuple):
 
 
 def rotor_speeds(robot: Quadrotor, command: Command) -> Array:
-    """(4,) [rad/s] that give the commanded thrusts."""
+    """Return (4,) rotor speeds [rad/s] of the commanded thrusts."""
     return robot.speeds(command.effort)
 
 
 def collective_and_rates(
     robot: Quadrotor, time: float, state: State, command: Command, time_constant_s: float
 ) -> RateCommand:
-    """What to ask of an autopilot's rate loop with that time constant; time and state: those that the command was made
-    from.
+    """Return the command for an autopilot's rate loop with the given time constant.
+
+    `time` and `state` are those from which the command was computed.
     """
     if command.plan is not None:
         rates = _interpolated(command.plan.times, command.plan.v[:, 3:], time + time_constant_s)
@@ -50,5 +50,5 @@ def collective_and_rates(
 
 
 def _interpolated(times: Array, values: Array, time: float) -> Array:
-    """(n,) at a time; held at the ends."""
+    """Interpolate to (n,) at a time; held constant beyond the ends."""
     return np.array([np.interp(time, times, column) for column in values.T])

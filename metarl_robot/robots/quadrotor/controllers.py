@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The members of the quadrotors' MPC family: one core, different adapters.
+"""The quadrotors' MPC family: one controller, different adapters.
 
-nominal_mpc       none                    the model as published
-l1_mpc            l1                      L1 adaptation: the strongest simple rival
-offset_free_mpc   disturbance_observer    what is missed is assumed constant
-meta_mpc          last_layer (or another) meta-learned context plus an observer on the remainder
-oracle_mpc        told the true physics; simulation only
+    nominal_mpc       none                      the published model
+    l1_mpc            l1                        L1 adaptation, the strongest simple baseline
+    offset_free_mpc   disturbance_observer      assumes that the model error is constant
+    meta_mpc          last_layer, or inertial   learned context, and an observer of the remainder
+    oracle_mpc        the simulation's          knows the true physics; simulation only
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from metarl_robot.robots.quadrotor.mpc import FlightMPC, FlightMPCConfig
 
 
 class OracleFlightMPC(FlightMPC):
-    """An MPC whose adapter is told the true physics, at the start and at every change."""
+    """MPC with an adapter that receives the true physics, at the start and at every change."""
 
     adapter: TruthfulAdapter
 
@@ -53,7 +53,7 @@ class FlightOffsetFreeConfig(FlightMPCConfig):
 
 
 class FlightOracleConfig(FlightMPCConfig):
-    """MPC that is told the truth; an observer takes the gusts."""
+    """MPC with known true physics; an observer estimates the gusts."""
 
     observer_bandwidth_rad_s: float = Field(
         20.0, ge=0.1, le=200.0, description="bandwidth of the disturbance observer [rad/s]"

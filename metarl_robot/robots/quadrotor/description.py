@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A quadrotor's description: facts and limits from `robot.yaml`, and the MJCF that is made from them.
+"""A quadrotor's description: properties and limits from `robot.yaml`, and the MJCF generated from them.
 
-World frame ENU, body frame FLU at the centre of mass. q = (x, y, z [m; world], qw, qx, qy, qz [body→world]),
-v = (linear [m/s; world], angular [rad/s; body]), a command is the thrust of each rotor [N].
+World frame ENU, body frame FLU at the centre of mass. q = (x, y, z [m; world], qw, qx, qy, qz [body→world]), v =
+(linear [m/s; world], angular [rad/s; body]). A command is the thrust of each rotor [N].
 
-A rotor at r with speed Ω gives the thrust u = k Ω² along body z and the drag torque -s c u about it, where s is +1 for
-a rotor that turns counter-clockwise seen from above and c the ratio of torque to thrust. The motor follows its
-commanded speed with a first-order lag, of its own when it slows down: dΩ/dt = (√(u_c / k) - Ω) / τ.
+A rotor at r with speed Ω gives the thrust u = k Ω² along body z and the drag torque -s c u about it. s is +1 for a
+rotor that turns counter-clockwise seen from above; c is the ratio of torque to thrust. The motor follows its commanded
+speed with a first-order lag, with separate time constants for speeding up and slowing down: dΩ/dt = (√(u_c / k) - Ω) /
+τ.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _MOST_THRUST_TO_WEIGHT = 100.0
 
 
 class Rotor(BaseModel):
-    """One rotor. position_m: its hub in the body frame. spin: seen from above."""
+    """One rotor: position_m is its hub in the body frame, spin its direction seen from above."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -52,14 +53,15 @@ class Rotor(BaseModel):
 
 
 class QuadrotorPayload(Payload):
-    """Where a payload hangs. position_m: in the body frame."""
+    """Where a payload hangs: position_m is in the body frame."""
 
     position_m: tuple[Place, Place, Place]
 
 
 class QuadrotorFile(RobotFile):
-    """The contents of a quadrotor's `robot.yaml`. family: it stands for all quadrotors, and its weights are for those
-    without their own.
+    """The contents of a quadrotor's `robot.yaml`.
+
+    family: the robot stands for quadrotors of any size; its weights serve those without their own.
     """
 
     family: bool = False
@@ -123,14 +125,14 @@ class Quadrotor(Robot):
     """A quadrotor.
 
     Attributes, besides Robot's:
-        family: whether learning is from quadrotors of any size.
+        family: whether training draws quadrotors of any size.
         mass_kg; inertia: (3, 3) [kg m²; body].
         rotor_positions: (4, 3) [m; body]; spin: (4,) +1 counter-clockwise.
-        thrust_coefficient: k [N s²]; torque_ratio: c [m]; motor_time_s: (faster, slower) τ.
-        rotor_drag: (2,) across and along the rotor's axis [N s²/m]: force -c Ω v of the air at the hub.
-        parasitic_drag: (3,) [N s²/m²; body axes]: force -c |v| v of the air.
+        thrust_coefficient: k [N s²]; torque_ratio: c [m]; motor_time_s: τ (speeding up, slowing down).
+        rotor_drag: (2,) across and along the rotor's axis [N s²/m]; drag force -c Ω v at the hub.
+        parasitic_drag: (3,) [N s²/m²; body axes]; drag force -c |v| v.
         tilt_limit_rad; payload_position: (3,) [m; body].
-        allocation: (4, 4) (collective thrust [N], torque [Nm; body]) of unit thrusts.
+        allocation: (4, 4) maps thrusts to (collective thrust [N], torque [Nm; body]).
         hover_thrust: (4,) [N] that carry the nominal weight without torque.
     """
 
@@ -188,7 +190,7 @@ class Quadrotor(Robot):
         )
 
     def speeds(self, thrusts: Array) -> Array:
-        """Rotor speeds [rad/s] that give thrusts [N], any shape."""
+        """Rotor speeds [rad/s] of thrusts [N], any shape."""
         return np.sqrt(np.maximum(thrusts, 0.0) / self.thrust_coefficient)
 
     def thrusts_of(self, speeds: Array) -> Array:
@@ -196,9 +198,9 @@ class Quadrotor(Robot):
         return self.thrust_coefficient * speeds**2
 
     def thrusts(self, collective: float, torque: Array) -> Array:
-        """(4,) N within the limits that come closest to a collective thrust [N] and a torque (3,) [Nm; body].
+        """Return (4,) thrusts [N] within the limits, closest to a collective thrust [N] and a torque (3,) [Nm; body].
 
-        Where the limits do not allow both, yaw torque is given up first, then collective thrust, then roll and pitch
+        Where the limits do not allow both, yaw torque is reduced first, then collective thrust, then roll and pitch
         torque (Faessler, Falanga, Scaramuzza, "Thrust mixing, saturation, and body-rate control", 2017).
         """
         inverse = self._mixing
@@ -218,8 +220,9 @@ class Quadrotor(Robot):
         return mujoco.MjSpec.from_string(self.mjcf())
 
     def mjcf(self) -> str:
-        """The MJCF of the nominal robot: one free body, sites where rotors and payload act on it,
-        a ground to land on.
+        """The MJCF of the nominal robot.
+
+        One free body, sites for the rotors and the payload, and a ground plane to land on.
         """
         moments = " ".join(f"{moment:.9g}" for moment in np.diag(self.inertia))
         sites = "\n".join(
@@ -245,11 +248,11 @@ class Quadrotor(Robot):
 
 
 class MotorModel:
-    """The rotors' lag: which thrust acts, on average, after which commands.
+    """The motors' lag: maps commanded thrusts to the mean thrusts that act.
 
     Arguments:
-        robot: whose motors.
-        thrusts: (4,) N at first.
+        robot: the quadrotor.
+        thrusts: (4,) initial thrusts [N].
     """
 
     def __init__(self, robot: Quadrotor, thrusts: Array) -> None:
@@ -258,15 +261,15 @@ class MotorModel:
 
     @property
     def thrusts(self) -> Array:
-        """(4,) N now."""
+        """Present thrusts (4,) [N]."""
         return self._robot.thrusts_of(self.speeds)
 
     def advance(self, command: Array, duration_s: float) -> Array:
-        """Hold a command (4,) [N]; returns the mean thrust (4,) [N] meanwhile.
+        """Hold a command (4,) [N] for a duration and return the mean thrust (4,) [N] over it.
 
-        With Ω_c the commanded speed and g the gap to it, Ω = Ω_c + g e^(-t / τ): the mean of Ω² over the duration T = r
-        τ is Ω_c² + 2 Ω_c g (1 - e^-r) / r + g² (1 - e^-2r) / 2r. Four rotors one by one take a third of the time that
-        arrays of four do.
+        With Ω_c the commanded speed and g the gap to it, Ω = Ω_c + g e^(-t / τ). The mean of Ω² over the duration T = r
+        τ is Ω_c² + 2 Ω_c g (1 - e^-r) / r + g² (1 - e^-2r) / 2r. A loop over four scalars takes a third of the time of
+        arrays of size 4.
         """
         up, down = self._robot.motor_time_s
         faster, slower, coefficient = _lag(duration_s / up), _lag(duration_s / down), self._robot.thrust_coefficient
@@ -282,13 +285,13 @@ class MotorModel:
 
 
 def _lag(ratio: float) -> tuple[float, float, float]:
-    """e^-r, and the means of e^-x and of e^-2x for x from 0 to r."""
+    """Return e^-r, and the means of e^-x and e^-2x over x from 0 to r."""
     left = math.exp(-ratio)
     return left, (1.0 - left) / ratio, (1.0 - left * left) / (2.0 * ratio)
 
 
 def _allocation(rotors: tuple[Rotor, ...], torque_ratio: float) -> Array:
-    """(collective, torque) of unit thrusts: torque r × e_z, and the drag torque about e_z."""
+    """(Collective, torque) of unit thrusts: the torque r × e_z, and the drag torque about e_z."""
     columns = [
         (1.0, r.position_m[1], -r.position_m[0], -torque_ratio if r.spin == "ccw" else torque_ratio) for r in rotors
     ]

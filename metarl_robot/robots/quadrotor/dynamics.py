@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nominal dynamics of a quadrotor: a rigid body under its rotors' thrust, with a rigid payload, checked against
-MuJoCo's.
+"""Nominal dynamics of a quadrotor: a rigid body with rotor thrusts and a rigid payload, tested against MuJoCo.
 
-With mass m, first moment h and inertia J about the body's origin, of robot and payload together (body axes), the
+m, h and J are the mass, first moment and inertia of robot and payload together about the body's origin (body axes). The
 generalised velocity (v [world], ω [body]) has the momentum (Featherstone, "Rigid Body Dynamics Algorithms", 2008,
 section 2.13)
 
     p = (m v + R (ω × h),  J ω + h × Rᵀv) = M(q) (v, ω),     ṗ = B(q) u + β + Δ
     β = (m g,  -ω × p_ω - Rᵀv × Rᵀp_v + h × Rᵀg)
 
-and, since specific force a_b = Rᵀ(v̇ - g) and ω̇ depend on a constant matrix alone, the accelerations are
+The specific force a_b = Rᵀ(v̇ - g) and ω̇ depend on a constant matrix:
 
     (a_b, ω̇) = M_b⁻¹ (F_b - ω × (ω × h),  τ - ω × J ω),      M_b = [m 1, -[h]×; [h]×, J]
 
-with F_b and τ those of the rotors and of the residual Δ = (force [N; world], torque [Nm; body]). A payload enters
-through ten inertial parameters about the payload site (rigid_body.py), in which p and β are linear.
+F_b and τ are the force and torque of the rotors and of the residual Δ = (force [N; world], torque [Nm; body]). A
+payload enters through ten inertial parameters about the payload site (rigid_body.py); p and β are linear in them.
 """
 
 from __future__ import annotations
@@ -48,9 +47,9 @@ class Inertia(NamedTuple):
 
 
 class QuadrotorDynamics(Balanced):
-    """Momentum form and payload regressors of one quadrotor, for estimation. Not to be shared between threads.
+    """Momentum form and payload regressors of one quadrotor, for estimation. Do not share between threads.
 
-    Has what an estimator asks of any robot's dynamics (dynamics/protocols.py).
+    Implements the estimators' interface to a robot's dynamics (dynamics/protocols.py).
     """
 
     def __init__(self, robot: Quadrotor) -> None:
@@ -69,21 +68,21 @@ class QuadrotorDynamics(Balanced):
         self._chunks = compile_knots({name: Knots(function, CHUNK) for name, function in chunks.items()})
 
     def momentum(self, q: Array, v: Array, payload: Array | None = None) -> tuple[Array, Array, Array]:
-        """M (6, 6), p (6,) and β (6,). Overwritten by the next call."""
+        """Return M (6, 6), p (6,) and β (6,). Overwritten by the next call."""
         mass, momentum, beta = self._momentum(q, v, _NOTHING if payload is None else payload)
         return mass, momentum, beta
 
     def mass_matrix(self, q: Array) -> Array:
-        """M (6, 6) without payload."""
+        """Return M (6, 6) without payload."""
         return self._momentum(q, np.zeros(self.dof), _NOTHING)[0].copy()
 
     def momenta(self, q: Array, v: Array) -> tuple[Array, Array, Array]:
-        """`momentum` without payload for (N, 7), (N, 6): (N, 6, 6), (N, 6), (N, 6)."""
+        """Evaluate `momentum` without payload for (N, 7), (N, 6): (N, 6, 6), (N, 6), (N, 6)."""
         mass, momentum, beta = in_chunks(self._chunks["momenta"], CHUNK, q, v)
         return mass, momentum, beta
 
     def payload_momentum_regressor(self, q: Array, v: Array) -> tuple[Array, Array]:
-        """Y_p and Y_β (6, 10): Y_p π is the payload's share of p, Y_β π its share of β.
+        """Return Y_p and Y_β (6, 10): Y_p π is the payload's share of p, Y_β π its share of β.
 
         Overwritten by the next call.
         """
@@ -91,46 +90,52 @@ class QuadrotorDynamics(Balanced):
         return by_momentum, by_beta
 
     def payload_momentum_regressors(self, q: Array, v: Array) -> tuple[Array, Array]:
-        """`payload_momentum_regressor` for (N, 7), (N, 6): two of (N, 6, 10)."""
+        """Evaluate `payload_momentum_regressor` for (N, 7), (N, 6): two arrays (N, 6, 10)."""
         by_momentum, by_beta = in_chunks(self._chunks["regressors"], CHUNK, q, v)
         return by_momentum, by_beta
 
     def drag_impulse(self, q_0: Array, v_0: Array, q_1: Array, v_1: Array, dt: float) -> Array:
-        """(6, 4) ∫Δ dt of drag in still air, for each coefficient of `drag`. Overwritten by the next call."""
+        """Impulse ∫Δ dt (6, 4) of drag in still air, for each coefficient of `drag`. Overwritten by the next call."""
         return self._drag_impulse(q_0, v_0, q_1, v_1, np.array(dt))[0]
 
     def drags(self, q: Array, v: Array) -> Array:
-        """`drag` for (N, 7), (N, 6): (N, 6, 4)."""
+        """Evaluate `drag` for (N, 7), (N, 6): (N, 6, 4)."""
         return in_chunks(self._chunks["drags"], CHUNK, q, v)[0]
 
     def payload_regressors(self, q: Array, v: Array, a: Array) -> Array:
-        """Y (N, 6, 10) with Y π the payload's share of M v̇ + h, for states (N, 7), (N, 6) and accelerations (N, 6)."""
+        """Return Y (N, 6, 10) for states (N, 7), (N, 6) and accelerations (N, 6).
+
+        Y π is the payload's share of M v̇ + h.
+        """
         return in_chunks(self._chunks["shares"], CHUNK, q, v, a)[0]
 
     def input_map(self, q: Array) -> Array:
-        """B (6, 4): generalised force of unit thrusts. Overwritten by the next call."""
+        """Return B (6, 4), the generalised force of unit thrusts. Overwritten by the next call."""
         return self._input_map(q)[0]
 
     def input_maps(self, q: Array) -> Array:
-        """`input_map` for (N, 7): (N, 6, 4)."""
+        """Evaluate `input_map` for (N, 7): (N, 6, 4)."""
         return in_chunks(self._chunks["input_maps"], CHUNK, q)[0]
 
     def retract(self, q: Array, change: Array) -> Array:
-        """Q ⊞ δ (7,): position moved by δ[:3] [world], attitude turned by δ[3:] [rad; body]."""
+        """Return q ⊞ δ (7,): position moved by δ[:3] [world], attitude turned by δ[3:] [rad; body]."""
         return self._retract(q, change)[0].copy()
 
     def difference(self, q: Array, base: Array) -> Array:
-        """δ (6,) with base ⊞ δ = q, the short way round."""
+        """Return δ (6,) with base ⊞ δ = q, the short way round."""
         return self._difference(q, base)[0].copy()
 
     def expected(self, q: Array, change: Array, measured: Array) -> Expected:
-        """At q ⊞ δ; the accelerometer shows Rᵀ(v̇ - gravity). All but the pose is overwritten by the next call."""
+        """Expected measurement at q ⊞ δ; the accelerometer measures Rᵀ(v̇ - gravity).
+
+        Everything except the pose is overwritten by the next call.
+        """
         there, off, by_acceleration, at_rest = self._expected(q, change, measured)
         return there.copy(), off, (by_acceleration, at_rest)
 
 
 def total_inertia(robot: Quadrotor, payload: ca.SX) -> Inertia:
-    """Robot and payload together; payload: (10,) inertial parameters about the payload site."""
+    """Inertia of robot and payload together; payload: (10,) inertial parameters about the payload site."""
     place = ca.DM(robot.payload_position)
     mass, moment = payload[0], payload[1:4]
     xx, yy, zz, xy, xz, yz = (payload[i] for i in range(4, 10))
@@ -141,13 +146,13 @@ def total_inertia(robot: Quadrotor, payload: ca.SX) -> Inertia:
 
 
 def body_inertia(inertia: Inertia) -> ca.SX:
-    """M_b (6, 6)."""
+    """Return M_b (6, 6)."""
     cross = ca.skew(inertia.moment)
     return ca.vertcat(ca.horzcat(inertia.mass * ca.SX.eye(3), -cross), ca.horzcat(cross, inertia.matrix))
 
 
 def rotation_matrix(quaternion: ca.SX) -> ca.SX:
-    """R (3, 3) of a unit quaternion (4,) wxyz."""
+    """Rotation matrix R (3, 3) of a unit quaternion (4,) wxyz."""
     w, x, y, z = (quaternion[i] for i in range(4))
     return ca.vertcat(
         ca.horzcat(1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
@@ -157,13 +162,13 @@ def rotation_matrix(quaternion: ca.SX) -> ca.SX:
 
 
 def quaternion_product(p: ca.SX, q: ca.SX) -> ca.SX:
-    """P ⊗ q (4,)."""
+    """Quaternion product p ⊗ q (4,)."""
     w, u = p[0], p[1:]
     return ca.vertcat(w * q[0] - ca.dot(u, q[1:]), w * q[1:] + q[0] * u + ca.cross(u, q[1:]))
 
 
 def retracted(q: ca.SX, change: ca.SX) -> ca.SX:
-    """Q ⊞ δ (7,), exactly normalised."""
+    """Return q ⊞ δ (7,), exactly normalised."""
     phi = change[3:]
     angle = ca.sqrt(ca.sumsqr(phi) + 1e-24)
     turned = quaternion_product(q[3:], ca.vertcat(ca.cos(angle / 2), phi * (ca.sin(angle / 2) / angle)))
@@ -171,7 +176,7 @@ def retracted(q: ca.SX, change: ca.SX) -> ca.SX:
 
 
 def differing(q: ca.SX, base: ca.SX) -> ca.SX:
-    """δ (6,) with base ⊞ δ = q, the short way round."""
+    """Return δ (6,) with base ⊞ δ = q, the short way round."""
     turn = quaternion_product(ca.vertcat(base[3], -base[4:]), q[3:])
     sine = ca.sqrt(ca.sumsqr(turn[1:]) + 1e-24)
     angle = 2 * ca.atan2(sine, ca.fabs(turn[0]))
@@ -179,14 +184,15 @@ def differing(q: ca.SX, base: ca.SX) -> ca.SX:
 
 
 def input_matrix(robot: Quadrotor, q: ca.SX) -> ca.SX:
-    """B(q) (6, 4)."""
+    """Input matrix B(q) (6, 4)."""
     force = ca.repmat(rotation_matrix(q[3:])[:, 2], 1, 4)
     return ca.vertcat(force, ca.DM(robot.allocation[1:]))
 
 
 def drag(q: ca.SX, v: ca.SX) -> ca.SX:
-    """Force and torque (6, 4) of air drag in still air: linear, then quadratic in the speed, each across and along the
-    rotors' axis.
+    """Force and torque (6, 4) of air drag in still air, one column for each coefficient.
+
+    Linear across and along the rotors' axis, then quadratic in the speed across and along it.
     """
     axis, linear = rotation_matrix(q[3:])[:, 2], v[:3]
     along = ca.dot(linear, axis) * axis
@@ -207,7 +213,7 @@ def _momentum(robot: Quadrotor, q: ca.SX, v: ca.SX, payload: ca.SX) -> tuple[ca.
 
 @lru_cache(maxsize=8)
 def _functions(robot: Quadrotor) -> tuple[dict[str, ca.Function], dict[str, ca.Function]]:
-    """(of one state, of many). Kept: the next controller for this robot is built without them."""
+    """Functions of one state, and of many. Cached, so that the next controller of this robot starts faster."""
     q, v, pi = ca.SX.sym("q", 7), ca.SX.sym("v", 6), ca.SX.sym("pi", N_INERTIAL)
     mass, p, beta = (ca.densify(x) for x in _momentum(robot, q, v, pi))
     momentum = ca.Function("momentum", [q, v, pi], [mass, p, beta])

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bringing a quadrotor down when nobody commands: level it, descend at a bounded rate, stop the motors on the ground.
+"""Fallback law of a quadrotor, an emergency landing: level, descend at a bounded rate, stop the motors on the ground.
 
-Attitude, for the direction n that body z shall have (reduced attitude: heading is free, only turning is damped):
+Attitude, for a wanted direction n of body z (reduced attitude: heading is free, the yaw rate is only damped):
 
     ω_r = k_p e,  e the rotation vector from body z to n, in the body;     M = J k_d (ω_r − ω) + ω × J ω + M_ff
 
@@ -11,20 +11,22 @@ Height, for the vertical speed w and the wanted −w_r:
 
     F n_z = F_ff + m (k_w (−w_r − w) + i),      di/dt = k_i (−w_r − w), bounded
 
-F_ff (vertical force) and M_ff are the low-passed commands of the time before: they hold the payload, the weak rotor and
-the battery that no description knows. n leans against the horizontal velocity, no further than `brake_tilt_rad`.
+F_ff (vertical force) and M_ff are the low-passed commands before the stop. They compensate a payload, weak rotors and a
+weak battery, which the description does not contain. n leans against the horizontal velocity, by at most
+`brake_tilt_rad`.
 
-What tells where it is:
+Sources of the state:
 
     states     position and velocity as measured
-    IMU alone  attitude from the IMU (where it tells one) or turned on by its gyro from the last state; n is vertical; w
-    is
-               integrated, and forgotten towards −w_r with `FORGET_S`, as an accelerometer's error grows without bound
+    IMU alone  attitude from the IMU, or else integrated from its gyro since the last state; n is vertical;
+               w is integrated and decays towards −w_r with `FORGET_S`, because the accelerometer's error
+               would grow without bound
     nothing    F_ff and M_ff, constant
 
-It has landed when it does not sink though its thrust has been taken back to `LANDED_SHARE` of F_ff; without states,
-when the accelerometer feels more than the rotors carry. Then, when a time is over, or when it lies tipped over, the
-motors are stopped: 0 N, below the idle thrust that is the least otherwise. They stay so until commands pass again.
+Landing is detected when the quadrotor does not sink although its thrust is down to `LANDED_SHARE` of F_ff. Without
+states it is detected when the accelerometer measures more than the rotors carry. The motors stop (0 N, below the idle
+thrust that is otherwise the minimum) after a landing, after a time limit, or when the quadrotor lies tipped over. They
+stay stopped until commands pass again.
 """
 
 from __future__ import annotations
@@ -41,21 +43,21 @@ from metarl_robot.safety.fallback_law import Danger, GateConfig, low_pass
 Array = NDArray[np.float64]
 
 LATENCY_S = 0.015  # sensors and transport, besides the motors
-TURN_RATE_RAD_S = 4.0  # no faster than this towards the wanted direction
-YAW_SHARE = 0.3  # of k_d: drag torque is weak
+TURN_RATE_RAD_S = 4.0  # greatest turning rate towards the wanted direction
+YAW_SHARE = 0.3  # of k_d: yaw has only the weak drag torque
 SPEED_SHARE = 1.0 / 3.0  # of k_p: lean against horizontal velocity
 SINK_GAIN_HZ = 2.5  # k_w
 SINK_INTEGRAL_HZ2 = 2.0  # k_i
-ACCELERATION_M_S2 = (-2.0, 3.0)  # from k_w alone
+ACCELERATION_M_S2 = (-2.0, 3.0)  # bounds of the term with k_w
 INTEGRAL_M_S2 = (-0.6 * GRAVITY_M_S2, 0.4 * GRAVITY_M_S2)
-LIFT_SHARE = (0.5, 2.0)  # of the nominal weight: what is believed of F_ff
-TORQUE_SHARE = 0.2  # of what the rotors of one side give in a hover: what is believed of M_ff
+LIFT_SHARE = (0.5, 2.0)  # of the nominal weight: bounds of F_ff
+TORQUE_SHARE = 0.2  # of the hover torque of the rotors on one side: bound of M_ff
 FORGET_S = 2.0
-# cosine of the tilt up to which thrust makes up for it; beyond, thrust is taken back: it would only drive sideways
+# Cosine of the tilt up to which thrust compensates the tilt. Beyond it, thrust is reduced: it would only push sideways.
 UPRIGHT = 0.5
 LANDED_SHARE = 0.6
-SUPPORT_SHARE = 0.2  # of the weight, felt beyond what the rotors carry
-SINKING_SHARE = 0.4  # of the wanted speed: slower is not sinking
+SUPPORT_SHARE = 0.2  # of the weight: measured force beyond the rotors' thrust
+SINKING_SHARE = 0.4  # of the wanted speed: slower does not count as sinking
 CAPSIZED_RAD = 1.3
 CAPSIZED_S = 1.5
 _UP = np.array([0.0, 0.0, 1.0])
@@ -63,8 +65,9 @@ _GRAVITY = np.array([0.0, 0.0, -GRAVITY_M_S2])
 
 
 class DescendConfig(GateConfig):
-    """A quadrotor's numbers. Their ranges keep it from a fall: motors that stop in the air, or a landing that breaks
-    it.
+    """Settings of a quadrotor's gate.
+
+    Their ranges exclude a crash: motors that stop in the air, or too hard a landing.
     """
 
     auto_resume_s: float = Field(
@@ -93,7 +96,7 @@ class DescendConfig(GateConfig):
 
 
 class Descend:
-    """The law of a quadrotor's gate (GateLaw); see the module's docstring."""
+    """Fallback law of a quadrotor's gate (GateLaw); see the module's docstring."""
 
     config = DescendConfig
 
@@ -127,7 +130,7 @@ class Descend:
 
     @property
     def _feed_forward(self) -> float:
-        """F_ff [N], no more and no less than a loaded or a worn-out quadrotor needs."""
+        """F_ff [N], clipped to the range of a worn-out to a loaded quadrotor."""
         return float(np.clip(self._lift, LIFT_SHARE[0] * self._weight, LIFT_SHARE[1] * self._weight))
 
     def passed(self, effort: Array, state: State | None, dt_s: float) -> None:
@@ -195,7 +198,7 @@ class Descend:
         )
 
     def _watch(self, landed: bool, dt_s: float) -> None:
-        """Count the times; stop the motors when one is over."""
+        """Update the timers; stop the motors when one expires."""
         config = self._config
         capsized = float(rotation.tilt(self._attitude)) > CAPSIZED_RAD
         self._total_s += dt_s
@@ -209,10 +212,10 @@ class Descend:
         self._stopped = self._stopped or late or self._still_s > config.landed_time_s or self._capsized_s > CAPSIZED_S
 
     def _thrusts(self, direction: Array, rate: Array, dt_s: float) -> Array:
-        """(4,) for the wanted direction of body z (3,) [world] and the sink rate; rate: (3,) [rad/s; body]."""
+        """Thrusts (4,) for a wanted direction of body z (3,) [world] and the sink rate; rate: (3,) [rad/s; body]."""
         error = -self._config.descent_speed_m_s - float(self._velocity[2])
         wanted = float(np.clip(SINK_GAIN_HZ * error, *ACCELERATION_M_S2))
-        if wanted == SINK_GAIN_HZ * error:  # not while it only catches up
+        if wanted == SINK_GAIN_HZ * error:  # no integration while the term saturates
             self._integral = float(np.clip(self._integral + SINK_INTEGRAL_HZ2 * error * dt_s, *INTEGRAL_M_S2))
         lift = max(self._feed_forward + self._robot.mass_kg * (wanted + self._integral), 0.0)
         self._collective = lift * _thrust_for_lift(float(rotation.up(self._attitude)[2]))
@@ -224,14 +227,12 @@ class Descend:
 
 
 def _thrust_for_lift(upright: float) -> float:
-    """Thrust over vertical force, at a cosine of the tilt: 1 / upright as far as that makes sense, then less,
-    to none.
-    """
+    """Ratio of thrust to vertical force at a cosine of the tilt: 1 / upright up to a limit, then falling to zero."""
     return 1.0 / upright if upright > UPRIGHT else max(upright, 0.0) / UPRIGHT**2
 
 
 def _turn(attitude: Array, direction: Array) -> Array:
-    """Rotation vector (3,) [rad; body] from body z to a direction [world]; about x where they are opposite."""
+    """Rotation vector (3,) [rad; body] from body z to a direction [world]; about x for opposite directions."""
     wanted = rotation.rotate_back(attitude, direction / np.linalg.norm(direction))
     axis = np.array([-wanted[1], wanted[0], 0.0])
     sine = float(np.hypot(axis[0], axis[1]))

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Features of a quadrotor's residual Δ = Φ(ξ) z: force [N; world] and torque [Nm; body]. See adaptation/features.py.
 
-payload        ten inertial parameters at the payload site; a plan takes them into its dynamics
-rotor          Δ = B(q) ε u              effectiveness 1 + ε of each rotor, including the effect of a weak battery
-push           Δ = (f, t)                a constant force and torque: wind, an offset of the centre of mass
-drag           Δ = -R D Rᵀv, -R D₂ |v| Rᵀv    air drag in still air, linear (rotors) and quadratic (body), across
-               and along the rotors' axis
+    payload  ten inertial parameters at the payload site; a plan includes them in its dynamics
+    rotor    Δ = B(q) ε u                       effectiveness 1 + ε of each rotor, including a weak battery
+    push     Δ = (f, t)                         constant force and torque: wind, an offset of the centre of mass
+    drag     Δ = -R D Rᵀv, -R D₂ |v| Rᵀv        air drag in still air, linear (rotors) and quadratic (body),
+                                                across and along the rotors' axis
 """
 
 from __future__ import annotations
@@ -30,10 +30,9 @@ DRAG_NAMES = ("drag_across_n_s_m", "drag_along_n_s_m", "drag_across_n_s2_m2", "d
 
 
 class FlightScale:
-    """What makes a quadrotor's quantities dimensionless, so that one network and one prior can serve quadrotors of any
-    size.
+    """Scales that make a quadrotor's quantities dimensionless, so that one network and prior serve any size.
 
-    force: (6,) weight [N], and about each axis the torque of a rotor at hover [Nm]; velocity: (6,) a quarter of the
+    force: (6,) weight [N], and about each axis the torque of a rotor at hover [Nm]. velocity: (6,) a quarter of the
     limits.
     """
 
@@ -54,20 +53,21 @@ class FlightScale:
         }
 
     def context(self, names: Sequence[str]) -> Array:
-        """(n_z,) what one unit of each dimensionless context entry is."""
+        """Return (n_z,) the unit of each dimensionless context entry."""
         return np.array(
             [next(scale for start, scale in self._of_context.items() if name.startswith(start)) for name in names]
         )
 
     def encode(self, q: Array, v: Array) -> Array:
-        """Network inputs (N, 9) of states (N, 7), (N, 6): velocities, and the body's z axis in the world, which heading
-        does not change.
+        """Network inputs (N, 9) of states (N, 7), (N, 6): velocities, and the body's z axis in the world.
+
+        The z axis does not depend on heading.
         """
         scaled = v / self.velocity
         return np.concatenate([scaled[:, :3], rotation.up(q[:, 3:]), scaled[:, 3:]], axis=1)
 
     def encode_one(self, q: Array, v: Array) -> Array:
-        """The same (9,) of one state (7,), (6,), where numpy's calls cost more than the arithmetic."""
+        """Network inputs (9,) of one state (7,), (6,); faster than `encode` because it makes few numpy calls."""
         inputs, (w, x, y, z) = np.empty(9), q[3:].tolist()
         np.divide(v[:3], self.velocity[:3], out=inputs[:3])
         inputs[3], inputs[4], inputs[5] = 2.0 * (x * z + w * y), 2.0 * (y * z - w * x), 1.0 - 2.0 * (x * x + y * y)
@@ -76,7 +76,7 @@ class FlightScale:
 
 
 class FlightNetworkFeatures(BaseGroup):
-    """φ_θ: K learned basis functions of force and torque, in units of the quadrotor's own scale."""
+    """Learned basis functions φ_θ: K functions of force and torque, in units of the quadrotor's scale."""
 
     def __init__(self, network: Network, robot: Quadrotor) -> None:
         super().__init__(robot.dof, learned_names(network, robot.dof), robot.nu)
@@ -96,8 +96,9 @@ class FlightNetworkFeatures(BaseGroup):
 
 
 class FlightPayloadFeatures(BaseGroup):
-    """A rigid body at the payload site, in momentum form; `value` leaves it out, as plans have it in their own
-    dynamics.
+    """A rigid body at the payload site, in momentum form.
+
+    `value` leaves it out, because plans include it in their own dynamics.
     """
 
     def __init__(self, dynamics: QuadrotorDynamics) -> None:

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The course of a quadrotor: its outputs are x, y, z [m; world] and heading [rad], from which attitude and rates follow
-(flatness.py).
+"""Flat outputs of a quadrotor: x, y, z [m; world] and heading [rad]; attitude and rates follow (flatness.py).
 
-Through points that tell position, velocity and acceleration goes a quintic, segment by segment, so that two messages
-about one motion agree wherever they overlap; through points that tell less goes the path of least snap. A gap g of the
-outputs and three derivatives fades along a polynomial of degree 7, x the share of its time that has passed:
+Points with position, velocity and acceleration are connected by quintic segments, so that two messages about one motion
+agree wherever they overlap. Points with less are connected by the path of minimum snap. A gap g of the outputs and
+three derivatives fades out along a polynomial of degree 7, with x the elapsed share of its duration T:
 
     e(x) = (1 - x)^4 (c_0 + c_1 x + c_2 x^2 + c_3 x^3),     c_k = sum_i binomial(k - i + 3, 3) g^(i) T^i / i!
 """
@@ -35,14 +34,14 @@ Array = NDArray[np.float64]
 
 HEIGHT_M = 2.0
 EASE_S = 0.4
-EASE_SPEED = 0.15  # of the speed limit and of the yaw rate's
-THRUST_SHARE = 0.85  # what motions of this course leave the controller
-_PEAK = 35.0 / 16.0  # peak velocity of the fade from rest to rest, over its mean
+EASE_SPEED = 0.15  # of the speed limit and of the yaw rate limit
+THRUST_SHARE = 0.85  # share of the thrust limit for named motions; the rest is left for the controller
+_PEAK = 35.0 / 16.0  # peak over mean velocity of a fade from rest to rest
 _ORDERS = 4  # outputs and three derivatives
 _FADING = np.array([1.0, -4.0, 6.0, -4.0, 1.0])  # (1 - x)^4
-_INVERSE = np.array([1.0, 4.0, 10.0, 20.0])  # its inverse, to third order
+_INVERSE = np.array([1.0, 4.0, 10.0, 20.0])  # series of its inverse, to third order
 _STEP_EVERY_S, _STEP_M = 3.0, 1.0
-STANDING = 0.1  # m/s and rad/s: slower is standing
+STANDING = 0.1  # m/s and rad/s: slower counts as standing
 _STILL = 1e-6  # m/s and rad/s
 _STOP_S, _STOP_ATTEMPTS, _STOP_GROWTH = 1.0, 6, 1.4
 
@@ -59,7 +58,7 @@ class FlatQuintic(FlatTrajectory):
 
 @dataclass(frozen=True, eq=False)
 class EasedFlight(FlatTrajectory):
-    """A flight, plus a fade of its outputs until the fade's end; from there on exactly the flight."""
+    """A flight plus a fade of its outputs; after the fade, exactly the flight."""
 
     motion: FlatTrajectory
     fade: Polynomials
@@ -75,7 +74,7 @@ class EasedFlight(FlatTrajectory):
 
 @dataclass(frozen=True, eq=False)
 class BrakedFlight(FlatTrajectory):
-    """A flight that moves at its end, and comes to rest after it; worked out once somebody looks there."""
+    """A flight that still moves at its end, followed by a stop; the stop is computed when first sampled."""
 
     motion: FlatTrajectory
     end_s: float
@@ -93,7 +92,7 @@ class BrakedFlight(FlatTrajectory):
 
 
 class FlightFlatOutputs:
-    """See FlatOutputs."""
+    """Flat outputs of a quadrotor; see FlatOutputs."""
 
     motion_names = ("hold", "figure_eight", "circle", "steps", "random")
 
@@ -147,12 +146,13 @@ class FlightFlatOutputs:
         return BrakedFlight(flight, float(times[-1]), self) if moving and len(times) > 1 else flight
 
     def stop(self, flight: FlatTrajectory, end_s: float) -> FlatTrajectory:
-        """From the flight's motion at end_s to rest."""
+        """Stop from the flight's motion at end_s."""
         return self._to_rest(_derivatives(flight.flat(np.array([end_s])))[:, 0], end_s)
 
     def _to_rest(self, motion: Array, start_s: float) -> FlatTrajectory:
-        """From outputs and three derivatives (4, 4) to rest:
-        the shortest stop of a few that the nominal robot can fly.
+        """Stop from outputs and three derivatives (4, 4).
+
+        Returns the shortest of a few stops that the nominal robot can fly.
         """
         for attempt in range(_STOP_ATTEMPTS):
             stop_s = _STOP_S * _STOP_GROWTH**attempt
@@ -196,7 +196,7 @@ class FlightFlatOutputs:
 
 
 def _derivatives(flat: FlatPoints) -> Array:
-    """(4, N, 4) outputs and three derivatives; the heading's third is not known and taken for zero."""
+    """Return (4, N, 4) outputs and three derivatives; the heading's third derivative is unknown and set to zero."""
     place = np.stack([flat.position, flat.velocity, flat.acceleration, flat.jerk])
     heading = np.stack([flat.yaw, flat.yaw_rate, flat.yaw_acceleration, np.zeros_like(flat.yaw)])
     return np.concatenate([place, heading[..., None]], axis=2)

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a flat trajectory of a quadrotor (position and heading over time) to its whole motion.
+"""From a flat trajectory of a quadrotor (position and heading over time) to its full state and accelerations.
 
 A quadrotor without air drag is differentially flat (Mellinger, Kumar, ICRA 2011). With position p(t) and heading
 psi(t):
 
     f = p'' + g e_z = c z_b            body z is the direction of f, c the thrust per mass
     j = p''' = c' z_b + c (w x z_b)    gives the roll and pitch rates
-    s = p'''' gives their derivatives likewise
+    s = p''''                          gives their derivatives in the same way
 
-Heading is that of body x in the horizontal plane: x_b is perpendicular to y_c = (-sin psi, cos psi, 0), which gives the
-yaw rate and its derivative (Faessler, Franchi, Scaramuzza, RA-L 2018, appendix, with no drag). The quaternion is
-composed of heading, pitch and roll, so it is a continuous function of time wherever psi is: no jumps of sign, no
+Heading is the direction of body x in the horizontal plane: x_b is perpendicular to y_c = (-sin psi, cos psi, 0), which
+gives the yaw rate and its derivative (Faessler, Franchi, Scaramuzza, RA-L 2018, appendix, without drag). The quaternion
+is composed of heading, pitch and roll, so it is a continuous function of time wherever psi is: no sign flips, no
 unwinding.
 """
 
@@ -31,13 +31,15 @@ from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2
 
 Array = NDArray[np.float64]
 
-# of thrust per mass [m/s^2] and of the roll's cosine: there is no direction in free fall, no heading rolled by 90 deg
+# Lower bound of the thrust per mass [m/s^2] and of the cosine of the roll. Free fall has no thrust direction, and a
+# roll of 90 deg no heading.
 _LEAST = 1e-6
 
 
 class FlatPoints(NamedTuple):
-    """Flat outputs at N times: position (N, 3) [m; world] and four derivatives,
-    heading (N,) [rad] and two derivatives.
+    """Flat outputs at N times.
+
+    Position (N, 3) [m; world] and four derivatives, heading (N,) [rad] and two derivatives.
     """
 
     position: Array
@@ -51,10 +53,10 @@ class FlatPoints(NamedTuple):
 
 
 class FlatTrajectory:
-    """A reference that follows from its flat outputs: `derivatives` is what a trajectory has to give."""
+    """A reference defined by its flat outputs; subclasses implement `derivatives`."""
 
     def derivatives(self, times: Array) -> Array:
-        """(5, N, 4): x, y, z [m; world] and heading [rad], and four derivatives of each, at times (N,) [s]."""
+        """Return (5, N, 4): x, y, z [m; world] and heading [rad], and four derivatives, at times (N,) [s]."""
         raise NotImplementedError
 
     def flat(self, times: Array) -> FlatPoints:
@@ -75,7 +77,7 @@ def attitude(force: Array, yaw: Array) -> Array:
 
 @cache
 def _compiled(_thread: int) -> AnyNumber:
-    """For each thread its own."""
+    """Compile the map from flat outputs to setpoints, one instance for each thread."""
     flat = ca.SX.sym("flat", 20)
     derivatives = [ca.vertsplit(flat[k : k + 4]) for k in range(0, 20, 4)]
     position, velocity, acceleration, jerk, snap = (outputs[:3] for outputs in derivatives)
@@ -89,7 +91,7 @@ def _compiled(_thread: int) -> AnyNumber:
 
 
 def _attitude(xp: Any, force: Sequence[Any], yaw: Any) -> tuple[Any, Any, Any, Any]:
-    """w, x, y, z of `attitude`. Components are arrays, xp numpy; or expressions, xp casadi."""
+    """Return w, x, y, z of `attitude`. Components are arrays (xp = numpy) or expressions (xp = casadi)."""
     cosine, sine = xp.cos(yaw), xp.sin(yaw)
     x, y, z = cosine * force[0] + sine * force[1], cosine * force[1] - sine * force[0], force[2]
     half_pitch, half_roll = 0.5 * xp.arctan2(x, z), 0.5 * xp.arctan2(-y, xp.sqrt(x * x + z * z))
@@ -113,7 +115,7 @@ def _motion(
         (2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)),
     )
     jerk, snap = [_dot(jerk, axis) for axis in axes], [_dot(snap, axis) for axis in axes]
-    # of x_c on x_b, y_b, z_b
+    # projections of x_c on x_b, y_b, z_b; and of y_c
     x_on_x, x_on_y, x_on_z = (ca.cos(heading) * axis[0] + ca.sin(heading) * axis[1] for axis in axes)
     _, y_on_y, y_on_z = (ca.cos(heading) * axis[1] - ca.sin(heading) * axis[0] for axis in axes)
 

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Incremental nonlinear dynamic inversion: Smeur, Chu, de Croon, J. Guidance 2016; Tal, Karaman, CDC 2018.
 
-What the sensors show is taken instead of a model of what acts from outside. With ( )_f one low-pass filter for all, f
-the specific force measured, W the gyro's rates, u and torque those that a model of the motors gives for the commands
-sent, `latency_s` ago:
+Measurements replace a model of external forces. ( )_f is one low-pass filter for all signals, f the measured specific
+force, W the gyro's rates. u and torque are those that a motor model gives for the commands sent `latency_s` ago:
 
-    thrust per mass    a_c + g e_z - (R f - R e_z u / m)_f         a_c: acceleration wanted (position_loop.py, without
-    integral) torque             torque_f + J (W'_c - W'_f),                 W'_c = k_r (k_a e_q + W_r - W) + W'_r
+    thrust per mass    a_c + g e_z - (R f - R e_z u / m)_f
+    torque             torque_f + J (W'_c - W'_f),     W'_c = k_r (k_a e_q + W_r - W) + W'_r
 
-Force and torque from outside, payloads and weak rotors included, are so countered as soon as they are felt. The filter
-gives W'_f as its own derivative, so both sides of an increment lag alike. Commands overshoot so that the motors' lag is
-shorter (rotors.py). Without an accelerometer the filtered velocity's derivative takes the place of f.
+a_c is the wanted acceleration (position_loop.py, without integral). External forces and torques, including payloads and
+weak rotors, are compensated as soon as they are measured. The filter gives W'_f as its own derivative, so both sides of
+an increment lag equally. Commands overshoot to shorten the motors' lag (rotors.py). Without an accelerometer the
+derivative of the filtered velocity replaces f.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _GRAVITY = np.array([0.0, 0.0, GRAVITY_M_S2])
 
 
 class INDIConfig(BaseModel):
-    """Gains in units of 1 / lag: the same for every size of robot."""
+    """Gains in units of 1 / lag, the same for every size of robot."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -84,12 +84,12 @@ class INDI:
         self._sent: deque[Array] = deque([self._robot.hover_thrust] * (self._late + 1), maxlen=self._late + 1)
 
     def fallback(self, time: float, reason: str) -> Command:
-        """Without a state: no torque, and about the thrust of the last command."""
+        """Command without a valid state: zero torque, and about the thrust of the last command."""
         self._rotors.at(time)
         return self._rotors.level(reason)
 
     def follow(self, effort: Array) -> None:
-        """Not the last command but this effort (4,) has acted since: see BumplessTransfer."""
+        """Record that this effort (4,) acted instead of the last command; see BumplessTransfer."""
         self._rotors.follow(effort)
 
     def step(self, time: float, state: State, reference: Reference) -> Command:
@@ -98,7 +98,7 @@ class INDI:
             return self._rotors.level("the state is not finite")
         q = rotation.normalise(state.q[3:])
         self._sent.append(self._rotors.thrusts)
-        wrench = self._robot.allocation @ self._sent[0]  # collective, torque: what acted when the state was measured
+        wrench = self._robot.allocation @ self._sent[0]  # collective and torque that acted when the state was measured
         target = self._outer.step(time, state, reference, self._outside(q, state, float(wrench[0])))
         if target is None:
             return self._rotors.level("the reference is not finite")
@@ -109,7 +109,7 @@ class INDI:
         return self._rotors.send(collective, torque + self._robot.inertia @ (wanted - change))
 
     def _outside(self, q: Array, state: State, collective: float) -> Array:
-        """(3,) filtered acceleration by what is not the rotors [m/s^2; world]."""
+        """Filtered acceleration (3,) that does not come from the rotors [m/s^2; world]."""
         _, acceleration = self._velocity.step(state.v[:3])
         by_rotors = rotation.up(q) * (collective / self._robot.mass_kg)
         if state.specific_force is None or not np.all(np.isfinite(state.specific_force)):
@@ -119,7 +119,7 @@ class INDI:
         return push
 
     def _angular_acceleration(self, q: Array, rate: Array, target: Target) -> Array:
-        """W'_c (3,)."""
+        """Wanted angular acceleration W'_c (3,)."""
         error = tilt_and_yaw_error(q, attitude(target.thrust, np.array(target.yaw)))
         to_body = rotation.multiply(rotation.inverse(q), target.attitude)
         limit = self._robot.velocity_limit[3:]

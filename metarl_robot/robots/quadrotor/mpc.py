@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Model-predictive control of a quadrotor: nominal dynamics plus whatever the adapter has learned, one real-time
-iteration a step.
+"""Model-predictive control of a quadrotor: nominal plus learned dynamics, one real-time iteration a step.
 
 The plan holds pose, velocity and the motors' thrust at all knots, and the commanded thrusts between them
-(robots/quadrotor/plan.py). Each step linearises about the last plan, moved on in time, and solves one quadratic
-programme with the thrusts' bounds exactly (riccati_qp.py): real-time iteration (Diehl, Bock, Schlöder 2005). What is
-tracked is not the reference alone but the attitude and the thrusts that follow it under the learned payload, rotor
-effectiveness and residual: no offset remains where they are right. All members of the family differ in their adapter
-alone.
+(robots/quadrotor/plan.py). Each step linearises about the last plan, shifted in time, and solves one quadratic
+programme with exact bounds on the thrusts (riccati_qp.py): real-time iteration (Diehl, Bock, Schlöder 2005). The MPC
+tracks the attitude and the thrusts that follow the reference under the learned payload, rotor effectiveness and
+residual. No offset remains where these are correct. The members of the family differ only in their adapter.
 
-What is planned begins where the quadrotor will be when the command takes effect: thrusts on their way to the motors,
-and the motors' lag, are integrated over the learned latency (a Smith predictor).
+The plan starts from the predicted state at the time when the command takes effect. The prediction integrates the
+commands still in transit and the motors' lag over the learned latency (a Smith predictor).
 """
 
 from __future__ import annotations
@@ -41,16 +39,17 @@ from metarl_robot.robots.quadrotor.plan_step import NU
 Array = NDArray[np.float64]
 
 REMEMBERED = 16
-"""Commands that may still be on their way."""
+"""Number of commands kept that may still be in transit."""
 MIN_STRENGTH = 0.3
-"""A rotor is never assumed weaker than this."""
+"""Lower bound of a rotor's effectiveness."""
 FIRST_ITERATIONS = 5
-"""Iterations of the first step, which has no plan to begin with."""
+"""Iterations of the first step, which has no plan to start from."""
 
 
 class FlightMPCConfig(BaseModel):
-    """Tuning that every member of the family shares. Errors weigh as 1 / scale²: one scale of each costs the same
-    (Bryson's rule).
+    """Tuning shared by all members of the family.
+
+    Errors are weighted by 1 / scale², so that an error of one scale costs the same for each (Bryson's rule).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -77,8 +76,9 @@ class FlightMPCConfig(BaseModel):
 
 
 class _Issued(NamedTuple):
-    """A command (4,) [N], when it was issued, and the speeds (4,) the motors had then, had it and those before been
-    without delay.
+    """A command (4,) [N], the time when it was issued, and the motor speeds (4,) at that time.
+
+    The speeds assume that this and all earlier commands acted without delay.
     """
 
     time: float
@@ -87,7 +87,7 @@ class _Issued(NamedTuple):
 
 
 class _Trajectory(NamedTuple):
-    """What was planned last: from a time on, states (N + 1, 17) and inputs (N, 4)."""
+    """The last plan: start time, states (N + 1, 17) and inputs (N, 4)."""
 
     start: float
     states: Array
@@ -107,8 +107,9 @@ class _Trajectory(NamedTuple):
 
     @property
     def tumbles(self) -> bool:
-        """Whether it turns by more than half a turn, or ends upside down: local optima that no later step leaves by
-        itself.
+        """Whether the plan turns by more than half a turn or ends upside down.
+
+        Such plans are local optima that later steps do not leave by themselves.
         """
         x, y = self.states[-1, 4:6]
         return bool(self.states[0, 3:7].dot(self.states[-1, 3:7]) < 0.0 or 2.0 * (x * x + y * y) > 1.0)
@@ -119,7 +120,7 @@ class FlightMPC:
 
     Arguments:
         robot: the quadrotor.
-        adapter: what learns.
+        adapter: estimates the learned quantities.
         config: tuning.
     """
 
@@ -178,11 +179,11 @@ class FlightMPC:
         return Command(effort, Status.SOLVED if optimal else Status.DEGRADED, message, self._plan, self._context)
 
     def acted(self, effort: Array) -> None:
-        """Not the last command but this effort (nu,) has acted since: see BumplessTransfer."""
+        """Record that this effort (nu,) acted instead of the last command; see BumplessTransfer."""
         self._limiter.reset(effort)
 
     def observed(self, effort: Array) -> None:
-        """As `acted`, where this is to be learned from only: the next effort need not begin here."""
+        """Record as `acted`, for learning only: the next effort need not start from it."""
         self._acted = effort
         if self._last_time is not None:
             self._issued[-1] = self._issued[-1]._replace(thrusts=effort)
@@ -195,14 +196,15 @@ class FlightMPC:
         self._last_time = time
 
     def _residual(self, now: State, plan: Setpoints | _Trajectory) -> Array:
-        """(N + 2, 6) at the present state and at the knots of a plan, apart from its share that depends on thrust or
-        acceleration: that
-        is in the plan's own dynamics."""
+        """Residual (N + 2, 6) at the present state and at the knots of a plan.
+
+        It excludes the part that depends on thrust or acceleration; that part is in the plan's own dynamics.
+        """
         q, v = np.concatenate([now.q[None], plan.q]), np.concatenate([now.v[None], plan.v])
         return self.adapter.evaluate(Xi(q, v, *_unmoved(len(q))))
 
     def _predicted(self, time: float, state: State, residual: Array, latency: float, start: float) -> Array:
-        """(17,) state at `start`, under the commands that are still to take effect (Smith 1957)."""
+        """Predict the state (17,) at `start` under the commands still in transit (Smith 1957)."""
         commands = list(self._issued)
         acting = len(commands) - 1
         while acting > 0 and commands[acting].time + latency > time:
@@ -220,13 +222,13 @@ class FlightMPC:
         return x
 
     def _within_reach(self, here: Array, target: Setpoints) -> Setpoints:
-        """The reference without leaps to come; where it is too far off, the way to it."""
+        """Return the reference without later leaps, or the approach to it where it is too far away."""
         return self._approach.to(here, without_leaps(target, self._config.knot_spacing_s, self._leap))
 
     def _optimise(
         self, start: float, here: Array, target: Setpoints, residual: Array, guess: _Trajectory | None
     ) -> tuple[_Trajectory, bool]:
-        """The new plan, and whether its quadratic programme was solved to the end."""
+        """Return the new plan, and whether its quadratic programme was solved to optimality."""
         lower, upper = self._lower, self._upper
         lower[0], upper[0] = self._limiter.bounds()
         targets, feed_forward = self._functions.target(target.q, target.v, target.a, residual, self._model)
@@ -244,7 +246,7 @@ class FlightMPC:
         return _Trajectory(start, states, inputs), optimal
 
     def _kept(self, plan: _Trajectory) -> _Trajectory | None:
-        """The plan for the next step to begin from; none once plans have tumbled for as long as they reach."""
+        """Return the plan to start the next step from; None after plans have tumbled for one horizon."""
         self._tumbling_s = self._tumbling_s + self._robot.control_period_s if plan.tumbles else 0.0
         if self._tumbling_s < self._grid[-1]:
             return plan
@@ -252,7 +254,7 @@ class FlightMPC:
         return None
 
     def _shifted(self, plan: _Trajectory, start: float) -> _Trajectory:
-        """A plan moved on to begin at `start`, never back: a shorter latency can lie before its beginning."""
+        """Shift a plan forward to `start`; a shorter latency can put `start` before its beginning: then not at all."""
         steps = max(start - plan.start, 0.0) / self._config.knot_spacing_s
         states, inputs = shifted_rows(plan.states, steps), shifted_rows(plan.inputs, steps)
         attitudes = states[:, 3:7]
@@ -260,7 +262,7 @@ class FlightMPC:
         return _Trajectory(start, states, inputs)
 
     def fallback(self, time: float, reason: str) -> Command:
-        """Without a state: follow the last plan while it is valid, then hover thrust."""
+        """Command without a valid state: follow the last plan while it is valid, then hover thrust."""
         self._limiter.at(time)
         if self._plan is not None and time <= self._plan.times[-1]:
             wanted = np.array([np.interp(time, self._plan.times, column) for column in self._plan.effort.T])
@@ -271,13 +273,14 @@ class FlightMPC:
 
 
 def _finite(array: Array) -> bool:
-    """Whether every number is: then, short of an overflow, so is their sum, which is had sooner."""
+    """Whether every number is finite; tested by their sum, which is faster and differs only on overflow."""
     return math.isfinite(array.sum())
 
 
 def _turning_on(here: Array, targets: Array) -> Array:
-    """Targets (N + 1, 17) whose quaternions have the signs that make one motion of them, beginning at `here`: q and -q
-    are one attitude.
+    """Choose the signs of the quaternions of targets (N + 1, 17) so that they are continuous from `here`.
+
+    q and -q are the same attitude.
     """
     states = targets.copy()
     before = np.concatenate([here[None, 3:7], states[:-1, 3:7]])
@@ -287,12 +290,12 @@ def _turning_on(here: Array, targets: Array) -> Array:
 
 @cache
 def _unmoved(count: int) -> tuple[Array, Array, Array]:
-    """No acceleration (N, 6), no thrust (N, 4), none before (2, N, 4)."""
+    """Return zero acceleration (N, 6), thrust (N, 4) and earlier thrusts (2, N, 4)."""
     return np.zeros((count, 6)), np.zeros((count, NU)), np.zeros((2, count, NU))
 
 
 def _weights(robot: Quadrotor, functions: QuadrotorPlan, config: FlightMPCConfig) -> Weights:
-    """Bryson's rule; the cost-to-go at the end is that of the infinite horizon about hover."""
+    """Bryson's rule; the terminal cost is that of the infinite horizon about hover."""
     scales = [config.position_scale_m] * 3 + [config.tilt_scale_rad] * 2 + [config.yaw_scale_rad]
     scales += [config.velocity_scale_m_s] * 3 + [config.rate_scale_rad_s] * 3
     thrust = config.thrust_scale * float(robot.hover_thrust.mean())

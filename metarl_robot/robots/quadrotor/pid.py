@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cascaded loops of a flight stack, tuned well: position P, velocity PI, attitude P, body rates PI with a lead.
+"""The cascaded loops of a flight stack, well tuned: position P, velocity PI, attitude P, body rates PI with a lead.
 
 Position and velocity: position_loop.py. Attitude and rates (the structure of PX4 and ArduPilot), with e_q from
 attitude.py:
 
     w_c = k_a e_q + w_r,    e = w_c - w,    torque = J k_r (e + k_i ∫e dt)
 
-The derivative of a flight stack's rate loop makes up for the motors' lag; here the last stage does (rotors.py), for the
-collective thrust too. Gains are fractions of 1 / T, the rate that delays and motors leave (rotors.py: pace).
+In a flight stack the derivative term of the rate loop compensates the motors' lag. Here the last stage does so
+(rotors.py), also for the collective thrust. Gains are fractions of 1 / T, with T the remaining lag of delays and motors
+(rotors.py: pace).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ Array = NDArray[np.float64]
 
 
 class FlightPIDConfig(BaseModel):
-    """Gains in units of 1 / lag: the same for every size of robot."""
+    """Gains in units of 1 / lag, the same for every size of robot."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -77,12 +78,12 @@ class FlightPID:
         self._integral = np.zeros(3)
 
     def fallback(self, time: float, reason: str) -> Command:
-        """Without a state: no torque, and about the thrust of the last command."""
+        """Command without a valid state: zero torque, and about the thrust of the last command."""
         self._rotors.at(time)
         return self._rotors.level(reason)
 
     def follow(self, effort: Array) -> None:
-        """Not the last command but this effort (4,) has acted since: see BumplessTransfer."""
+        """Record that this effort (4,) acted instead of the last command; see BumplessTransfer."""
         self._rotors.follow(effort)
 
     def step(self, time: float, state: State, reference: Reference) -> Command:
@@ -99,14 +100,14 @@ class FlightPID:
         return self._rotors.send(collective, torque)
 
     def _rates(self, q: Array, target: Target) -> Array:
-        """w_c (3,)."""
+        """Wanted body rates w_c (3,)."""
         error = tilt_and_yaw_error(q, attitude(target.thrust, np.array(target.yaw)))
         ahead = rotation.rotate_back(q, rotation.rotate(target.attitude, target.rate))
         limit = self._robot.velocity_limit[3:]
         return np.clip(self._attitude_gain * error + ahead, -limit, limit)
 
     def _rate_loop(self, error: Array) -> Array:
-        """Angular acceleration (3,) to ask for."""
+        """Wanted angular acceleration (3,)."""
         integral = self._integral + self._integral_gain * error * self._robot.control_period_s
         self._integral = np.where(self._rotors.short[1:], self._integral, np.clip(integral, -self._bound, self._bound))
         return np.asarray(self._rate_gain * (error + self._integral))

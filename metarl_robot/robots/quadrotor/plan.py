@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a quadrotor's model-predictive controller computes with its dynamics, at all knots in one compiled call.
+"""Compiled functions of a quadrotor's model-predictive controller, evaluated at all knots in one call.
 
-A plan's state is x = (q (7,), v (6,), f (4,)), f the thrust that the motors give [N]; its error coordinates are
-δx = (δq, δv, δf) (16,), δq with the attitude's part in the tangent space, turned after it (dynamics.py: retract).
-What a step does is in plan_step.py. The target inverts the same equations along a reference
-(differential flatness; Mellinger, Kumar, ICRA 2011): the attitude that points the thrust where the residual wants it,
-the thrusts that hold it.
+A plan's state is x = (q (7,), v (6,), f (4,)), with f the motors' thrust [N]. Its error coordinates are δx = (δq, δv,
+δf) (16,); the attitude's part of δq is in the tangent space, applied after the attitude (dynamics.py: retract).
+plan_step.py defines a step. The target inverts the same equations along a reference (differential flatness; Mellinger,
+Kumar, ICRA 2011): the attitude that points the thrust along the force required under the residual, and the thrusts that
+hold it.
 """
 
 from __future__ import annotations
@@ -49,18 +49,22 @@ class QuadrotorPlan:
         self._advance, self._model = NumpyFunction(compiled["advance"]), NumpyFunction(compiled["model"])
 
     def model(self, payload: Array, strength: Array) -> Array:
-        """(53,) what the other methods take: inertia of robot and payload (10,) together, and the rotors' effectiveness
-        1 + ε (4,).
+        """Return (53,) the model parameters of the other methods.
+
+        They hold the inertia of robot (with payload (10,)) and the rotors' effectiveness 1 + ε (4,).
         """
         return self._model(payload, strength)[0].copy()
 
     def linearise(self, states: Array, inputs: Array, residuals: Array, model: Array, targets: Array) -> Linearised:
-        """About states (N + 1, 17) and inputs (N, 4), under residuals (N, 6), towards targets (N + 1, 17)."""
+        """Linearise about states (N + 1, 17) and inputs (N, 4).
+
+        residuals: (N, 6). targets: (N + 1, 17).
+        """
         by_state, by_input, defects = self._many["linearise"](states[:-1], inputs, states[1:], residuals, model)
         return Linearised(by_state, by_input, defects, self._many["errors"](states, targets)[0])
 
     def dense(self, linear: Linearised, knot: int) -> tuple[Array, Array]:
-        """A (16, 16) and B (16, 4) at one knot."""
+        """Return A (16, 16) and B (16, 4) at one knot."""
         whole = (ca.DM(self.by_state, linear.by_state[knot]), ca.DM(self.by_input, linear.by_input[knot]))
         return np.array(whole[0]), np.array(whole[1])
 
@@ -70,24 +74,24 @@ class QuadrotorPlan:
         return states, inputs
 
     def moved(self, states: Array, changes: Array) -> Array:
-        """X ⊞ δx for (N + 1, 17) and (N + 1, 16)."""
+        """Return x ⊞ δx for (N + 1, 17) and (N + 1, 16)."""
         return self._many["moved"](states, changes)[0]
 
     def advance(self, state: Array, inputs: Array, residual: Array, model: Array, duration_s: float) -> Array:
-        """X (17,) after `duration_s` under inputs (4,) and a residual (6,)."""
+        """Return x (17,) after `duration_s` under inputs (4,) and a residual (6,)."""
         return self._advance(state, inputs, residual, model, np.array([duration_s]))[0].copy()
 
 
 @lru_cache(maxsize=8)
 def _linearised(robot: Quadrotor, step_s: float) -> tuple[ca.Function, ca.Function]:
-    """A step's derivative, dense and as its non-zeros. Kept: the next controller is built without it."""
+    """A step's derivative, dense and as its non-zeros. Cached, so that the next controller starts faster."""
     linear = linearised(robot, step_s)
     return linear, _with_non_zeros(linear)
 
 
 @lru_cache(maxsize=8)
 def _functions(robot: Quadrotor) -> dict[str, ca.Function]:
-    """What does not depend on the step's length; kept likewise."""
+    """Functions that do not depend on the step's length; cached as well."""
     return {
         "errors": _error(),
         "target": _target(robot),
@@ -114,8 +118,9 @@ def _moved() -> ca.Function:
 
 
 def _target(robot: Quadrotor) -> ca.Function:
-    """One setpoint (q, v, a) under a residual → state and input that follow it; yaw as close to the setpoint's as the
-    tilt allows.
+    """Map a setpoint (q, v, a) under a residual to the state and input that follow it.
+
+    The heading stays as close to the setpoint's as the tilt allows.
     """
     q, v, a, residual = ca.SX.sym("q", 7), ca.SX.sym("v", 6), ca.SX.sym("a", 6), ca.SX.sym("residual", 6)
     vector = ca.SX.sym("model", N_MODEL)

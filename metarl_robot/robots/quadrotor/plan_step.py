@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One step of a quadrotor's plan, and how its end depends on its beginning, as expressions.
+"""One step of a quadrotor's plan and its derivative, as expressions.
 
-Newton-Euler in a step of length h, with inputs u (commanded thrusts) held, payload π, effectiveness 1 + ε of the rotors
-and residual Δ,
+Newton-Euler over a step of length h, with inputs u (commanded thrusts) held, payload π, rotor effectiveness 1 + ε and
+residual Δ:
 
-    f(t) = u + (f_0 - u) e^(-t / τ),    M_b (a, ω̇) = wrench of f + (Rᵀ Δ_force, Δ_torque) - ω × (…),    v̇ = R a +
-    gravity
+    f(t) = u + (f_0 - u) e^(-t / τ),    M_b (a, ω̇) = wrench of f + (Rᵀ Δ_force, Δ_torque) - ω × (…)
+    v̇ = R a + gravity
 
-by the classical Runge-Kutta method in `SUBSTEPS` steps. The derivative of the step is that of the equations of motion
-(δθ a turn after the attitude: R becomes R (1 + [δθ]×); Solà 2017, section 5.3.3), integrated by the same method along
-the same path. Differentiating the integrator itself, as CasADi would, comes as near to the true flow's derivative (the
-integrator's error decides), for more operations.
+The step is integrated by the classical Runge-Kutta method in `SUBSTEPS` substeps. Its derivative is that of the
+equations of motion (δθ is a rotation applied after the attitude: R becomes R (1 + [δθ]×); Solà 2017, section 5.3.3),
+integrated by the same method along the same path. Differentiating the integrator itself, as CasADi would, is no more
+accurate (the integrator's error dominates) and takes more operations.
 """
 
 from __future__ import annotations
@@ -36,13 +36,14 @@ from metarl_robot.robots.quadrotor.dynamics import (
 NX, NE, NU = 17, 16, 4
 """Sizes of a state (q, v, f), of its error coordinates (δp, δθ, δv, δω, δf), of an input."""
 SUBSTEPS = 2
-"""With one, errors of closed loops in wind grow by 0.3 to 1 %."""
+"""Substeps of a step. With one, closed-loop errors in wind grow by 0.3 to 1 %."""
 N_MODEL = 1 + 3 + 9 + 36 + NU
 
 
 class Model(NamedTuple):
-    """Mass, first moment (3,) and inertia (3, 3) of robot and payload about the robot's origin, M_b⁻¹ (6, 6),
-    effectiveness (4,).
+    """Model parameters of robot and payload about the robot's origin.
+
+    Mass, first moment (3,), inertia (3, 3), M_b⁻¹ (6, 6), rotor effectiveness (4,).
     """
 
     mass: ca.SX
@@ -53,7 +54,7 @@ class Model(NamedTuple):
 
 
 def model_function(robot: Quadrotor) -> ca.Function:
-    """(π (10,), 1 + ε (4,)) → a model as a vector (53,)."""
+    """Map (π (10,), 1 + ε (4,)) to a model as a vector (53,)."""
     payload, strength = ca.SX.sym("pi", N_INERTIAL), ca.SX.sym("strength", NU)
     inertia = total_inertia(robot, payload)
     inverse = ca.inv(body_inertia(inertia))
@@ -62,23 +63,23 @@ def model_function(robot: Quadrotor) -> ca.Function:
 
 
 def split(model: ca.SX) -> Model:
-    """A model's vector (53,) taken apart."""
+    """Split a model's vector (53,) into its parts."""
     mass, moment, matrix, inverse, strength = ca.vertsplit(model, [0, 1, 4, 13, 49, N_MODEL])
     return Model(mass, moment, ca.reshape(matrix, 3, 3), ca.reshape(inverse, 6, 6), strength)
 
 
 def step(robot: Quadrotor, x: ca.SX, u: ca.SX, residual: ca.SX, model: Model, step_s: float | ca.SX) -> ca.SX:
-    """The state (17,) one step after x (17,), under u (4,) and a residual (6,)."""
+    """Return the state (17,) one step after x (17,), under u (4,) and a residual (6,)."""
     return _end(_path(robot, x, u, residual, model, step_s), step_s)
 
 
 def away(x: ca.SX, base: ca.SX) -> ca.SX:
-    """Error coordinates (16,) of x from a base (17,)."""
+    """Error coordinates (16,) of x relative to a base (17,)."""
     return ca.vertcat(differing(x[:7], base[:7]), x[7:] - base[7:])
 
 
 def linearised(robot: Quadrotor, step_s: float) -> ca.Function:
-    """(x, u, x', Δ, model) → A (16, 16), B (16, 4), c (16,), sparse: δx' = A δx + B δu + c."""
+    """Map (x, u, x', Δ, model) to A (16, 16), B (16, 4), c (16,), sparse: δx' = A δx + B δu + c."""
     x, u, after, residual = ca.SX.sym("x", NX), ca.SX.sym("u", NU), ca.SX.sym("after", NX), ca.SX.sym("residual", 6)
     vector = ca.SX.sym("model", N_MODEL)
     model = split(vector)
@@ -92,8 +93,9 @@ def linearised(robot: Quadrotor, step_s: float) -> ca.Function:
 
 
 class _Path(NamedTuple):
-    """A step: motions (13,) at its beginning, at each substep's middle and at its end;
-    thrusts (4,) at any time of it.
+    """A step: its motions, and its thrusts (4,) at any time.
+
+    The motions (13,) are those at its beginning, at each substep's middle and at its end.
     """
 
     motions: list[ca.SX]
@@ -116,7 +118,7 @@ def _path(robot: Quadrotor, x: ca.SX, u: ca.SX, residual: ca.SX, model: Model, s
         k3 = flow(begin + 0.5 * h * k2, i + 0.5)
         k4 = flow(begin + h * k3, i + 1.0)
         end = begin + h / 6.0 * (k1 + 2.0 * k2 + 2.0 * k3 + k4)
-        # Hermite's middle: stages have quaternions that are not of unit length
+        # Hermite's midpoint, because the quaternions of the stages do not have unit length.
         motions += [0.5 * (begin + end) + h / 8.0 * (k1 - k4), end]
     return _Path(motions, thrust)
 
@@ -128,12 +130,12 @@ def _end(path: _Path, step_s: float | ca.SX) -> ca.SX:
 
 
 def _lag_s(robot: Quadrotor) -> float:
-    """τ."""
+    """Motor time constant τ, the mean of both directions [s]."""
     return float(np.mean(robot.motor_time_s))
 
 
 class _Accelerations(NamedTuple):
-    """R, the residual's force and both accelerations (3,), all in the body's frame."""
+    """Rotation R, and in the body frame the residual's force and both accelerations (3,)."""
 
     rotation: ca.SX
     pushed: ca.SX
@@ -152,14 +154,14 @@ def _accelerations(robot: Quadrotor, motion: ca.SX, thrust: ca.SX, residual: ca.
 
 
 def _flow(robot: Quadrotor, motion: ca.SX, thrust: ca.SX, residual: ca.SX, model: Model) -> ca.SX:
-    """d(q, v)/dt (13,) under thrusts (4,)."""
+    """Time derivative of (q, v) (13,) under thrusts (4,)."""
     now = _accelerations(robot, motion, thrust, residual, model)
     turning = 0.5 * quaternion_product(motion[3:7], ca.vertcat(0, motion[10:13]))
     return ca.vertcat(motion[7:10], turning, now.rotation @ now.linear + ca.DM(GRAVITY), now.angular)
 
 
 class _Slopes(NamedTuple):
-    """How fast (δθ, δv, δω) (9,) grow for each of δθ (9, 3), δω (9, 3) and δf (9, 4)."""
+    """Derivatives of the rates of (δθ, δv, δω) (9,) with respect to δθ (9, 3), δω (9, 3) and δf (9, 4)."""
 
     by_turn: ca.SX
     by_spin: ca.SX
@@ -183,7 +185,7 @@ def _slopes(robot: Quadrotor, motion: ca.SX, thrust: ca.SX, residual: ca.SX, mod
 
 
 def _grown(robot: Quadrotor, path: _Path, residual: ca.SX, model: Model, step_s: float) -> tuple[ca.SX, ca.SX]:
-    """(δp, δθ, δv, δω) (12,) at a path's end for each of δx (12, 16) and of δu (12, 4)."""
+    """Derivatives of (δp, δθ, δv, δω) (12,) at a path's end with respect to δx (12, 16) and δu (12, 4)."""
     h, one, none, rest = step_s / SUBSTEPS, ca.SX.eye(3), ca.SX(3, 3), ca.SX(3, 2 * NU)
 
     def slope(point: int, grown: ca.SX) -> ca.SX:
@@ -194,7 +196,7 @@ def _grown(robot: Quadrotor, path: _Path, residual: ca.SX, model: Model, step_s:
         return at.by_turn @ grown[:3, :] + at.by_spin @ grown[6:, :] + driven
 
     grown = ca.blockcat([[one, none, rest], [none, none, rest], [none, one, rest]])  # (δθ, δv, δω) by (δθ, δω, δf, δu)
-    moved = ca.SX(*grown[:3, :].shape)  # δp by the same
+    moved = ca.SX(*grown[:3, :].shape)  # δp with respect to the same
     for first in range(0, 2 * SUBSTEPS, 2):
         k1 = slope(first, grown)
         k2 = slope(first + 1, grown + 0.5 * h * k1)

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From position to thrust: the outer loop that controllers of quadrotors share.
+"""From position error to thrust: the outer loop shared by the quadrotors' controllers.
 
 With the time constant T of everything below (motors, delays: `lag_s`), each loop is slower than the next inner one by
-the same factor, as the damping optimum has it (Kessler 1960), so that one set of dimensionless gains serves every size
-of robot:
+the same factor, as in the damping optimum (Kessler 1960). One set of dimensionless gains therefore serves every size of
+robot:
 
     v_c = v_r + s(e_p),    a_c = a_r + k_v (v_c - v) + i,    i' = k_i k_v (v_c - v)
 
-each gain `vertical` times as high along world z, where nothing has to turn first; s is the gain k_p near the goal, and
-farther off the speed from which a bounded deceleration still stops there. The thrust asked for, per nominal mass, is
-a_c + g e_z, kept within what thrust and tilt can give: its vertical part first, but for a share. Where it cannot be
-given, the integral stops. Accelerations and attitudes of the reference are taken ahead of time, by what it takes until
-they act.
+Along world z each gain is `vertical` times as high, because the quadrotor need not turn first. s is the gain k_p near
+the goal; farther away it is the speed from which a bounded deceleration still stops at the goal. The wanted thrust per
+nominal mass is a_c + g e_z, limited by thrust and tilt. Its vertical part has priority, except for a reserved share.
+Where a limit is active, the integral stops. Accelerations and attitudes of the reference are sampled ahead by the time
+that they take to act.
 """
 
 from __future__ import annotations
@@ -28,21 +28,22 @@ from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, Quadrotor
 Array = NDArray[np.float64]
 
 THRUST_SHARE = 0.9
-"""Of the greatest collective thrust, what the position loop may ask for; the rest is left for turning."""
+"""Greatest thrust of the position loop, share of the greatest collective thrust; the rest is left for turning."""
 LEAST_LIFT = 0.3
-"""Of its weight, the least vertical thrust that it asks for: a quadrotor without thrust cannot be steered."""
+"""Least vertical thrust, share of the weight: a quadrotor without thrust cannot be steered."""
 SIDE_SHARE = 0.4
-"""Of the thrust, what is kept for sideways motion before lift takes all; it costs a twelfth of the lift."""
+"""Share of the thrust reserved for horizontal motion; it costs a twelfth of the lift."""
 BRAKING_SHARE = 0.5
-"""Of the acceleration that the tilt limit allows, what an approach from far away counts on."""
+"""Deceleration of an approach from far away, share of the acceleration that the tilt limit allows."""
 INTEGRAL_M_S2 = 6.0
-"""Bound of the integral, each axis."""
+"""Bound of the integral on each axis."""
 
 
 @dataclass(frozen=True)
 class Gains:
-    """k_p, k_v, k_i [1/s], horizontal, and `vertical`; ahead_s: from a command to its effect, thrust and turning
-    included.
+    """Gains k_p, k_v, k_i [1/s], horizontal, and the factor `vertical`.
+
+    ahead_s: time from a command to its effect, thrust and turning included.
     """
 
     position: float
@@ -54,10 +55,9 @@ class Gains:
 
 @dataclass(frozen=True)
 class Target:
-    """What the loop asks for: thrust per mass (3,) [m/s^2; world], heading [rad], and the reference's turning, in its
-    own body axes.
+    """The loop's output: thrust per mass (3,) [m/s^2; world], heading [rad], and the reference's rotation.
 
-    attitude: (4,). rate, rate_change: (3,) [rad/s, rad/s^2].
+    attitude: (4,). rate, rate_change: (3,) [rad/s, rad/s^2], in the reference's body axes.
     """
 
     thrust: Array
@@ -84,8 +84,9 @@ class PositionLoop:
         self._integral = np.zeros(3)
 
     def step(self, time: float, state: State, reference: Reference, push: Array | None = None) -> Target | None:
-        """What to aim at; None where the reference is not finite. push: (3,) known acceleration from outside [m/s^2;
-        world].
+        """Return the target; None for a reference that is not finite.
+
+        push: (3,) known external acceleration [m/s^2; world].
         """
         points = reference.sample(np.array([time, time + self._gains.ahead_s]))
         if not all(np.all(np.isfinite(values)) for values in (points.q, points.v, points.a)):
@@ -115,7 +116,7 @@ class PositionLoop:
         return error * (min(speed, self._speed) / distance)
 
     def _feasible(self, thrust: Array) -> Array:
-        """What can be given of it, vertical part first."""
+        """Limit the thrust to the feasible set, vertical part first."""
         wanted = float(np.hypot(thrust[0], thrust[1]))
         kept = min(wanted, SIDE_SHARE * self._greatest)
         lift = float(np.clip(thrust[2], LEAST_LIFT * GRAVITY_M_S2, np.sqrt(self._greatest**2 - kept**2)))

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random flights, as lively as a quadrotor can fly them: for data, for tests, for whoever wants motion without planning
-it.
-"""
+"""Random flights near a quadrotor's limits, for data and tests."""
 
 from __future__ import annotations
 
@@ -21,11 +19,11 @@ Array = NDArray[np.float64]
 
 
 class FlightRange(NamedTuple):
-    """How lively random flights are.
+    """Range of random flights.
 
     size_m: half the box (x, y, z) that they fill. frequency_rad_s: slowest and fastest sine. speed_m_s: least and
-    greatest top speed of flights through waypoints. yaw_rad: half the range of headings. thrust_share: of the limit,
-    that they may need.
+    greatest top speed of flights through waypoints. yaw_rad: half the range of headings. thrust_share: share of the
+    thrust limit that they may need.
     """
 
     size_m: tuple[float, float, float] = (1.5, 1.5, 0.75)
@@ -46,10 +44,10 @@ def random_flight(
     centre: tuple[float, float, float] = (0.0, 0.0, 2.0),
     flight: FlightRange = _RANGE,
 ) -> FlatTrajectory:
-    """A lively flight about centre [m; world] from rest at t = 0 to duration_s or later: sines or waypoints, each half
-    of the time.
+    """Draw a flight about centre [m; world] from rest at t = 0 to duration_s or later.
 
-    What the nominal robot cannot fly, or not with its share of thrust, is slowed until it can.
+    It consists of sines or waypoints, each with probability one half. A flight that the nominal robot cannot fly within
+    its share of thrust is slowed down until it can.
     """
     return drawn_flight(robot, rng, duration_s, centre, flight)()
 
@@ -61,7 +59,7 @@ def drawn_flight(
     centre: tuple[float, float, float] = (0.0, 0.0, 2.0),
     flight: FlightRange = _RANGE,
 ) -> Callable[[], FlatTrajectory]:
-    """`random_flight`, all random numbers drawn: the call that is left works it out, in any thread."""
+    """Draw the random numbers of `random_flight`; the returned call computes the flight, in any thread."""
     draw = _random_sines if rng.random() < 0.5 else _random_waypoints
     make = draw(rng, duration_s, np.array([*centre, 0.0]), flight)
     return lambda: slowed(robot, make(), duration_s, flight.thrust_share)
@@ -84,7 +82,7 @@ def _random_waypoints(
     travelled = 0.0
     while travelled < speed * duration_s:
         point = centre[:3] + rng.uniform(-1.0, 1.0, 3) * size
-        # short legs would be flown at high acceleration
+        # short legs would need a high acceleration
         if (leg := float(np.linalg.norm(point - points[-1]))) > 0.3 * size.max():
             points.append(point)
             travelled += leg

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The last stage of a quadrotor's controller: from collective thrust and torque to commands that its motors follow
-quickly.
+"""Last stage of a quadrotor's controller: from collective thrust and torque to commands for fast motor response.
 
-Motors follow commanded speeds with a lag τ. A command that overshoots makes them follow with the shorter τ / s: with
-the present speed Ω (from a model of the motors) and the speed Ω_d wanted, over a control period h,
+Motors follow commanded speeds with a lag τ. A command that overshoots shortens the lag to τ / s. With the present speed
+Ω (from a motor model) and the wanted speed Ω_d, over a control period h:
 
     Ω_c = Ω + (Ω_d - Ω) (1 - e^(-s h / τ)) / (1 - e^(-h / τ))
 """
@@ -21,10 +20,10 @@ from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, MotorModel, 
 
 Array = NDArray[np.float64]
 
-_NORM = (0.9, 1.1)  # of a quaternion that is taken for an attitude
-_SHORT = 1e-6  # of its reach, what a thrust or a torque may be off
-_INTEGRAL_SHARE = 0.4  # of the reach of torque
-_LEVEL_SHARE = (0.7, 1.4)  # of the weight, the thrust with which a blind robot goes on
+_NORM = (0.9, 1.1)  # norm of a quaternion that is accepted as an attitude
+_SHORT = 1e-6  # tolerated error of a thrust or torque, share of its reach
+_INTEGRAL_SHARE = 0.4  # share of the torque's reach
+_LEVEL_SHARE = (0.7, 1.4)  # thrust without a valid state, share of the weight
 
 
 class Rotors:
@@ -49,28 +48,29 @@ class Rotors:
         self._short = np.zeros(4, bool)
 
     def at(self, time: float) -> None:
-        """The next command is for this time [s]."""
+        """Set the time [s] of the next command."""
         self._limiter.at(time)
 
     @property
     def short(self) -> NDArray[np.bool_]:
-        """(4,) whether the rotors could not give the last collective thrust, roll, pitch and yaw torque asked for:
-        integrals stop there.
+        """Whether (4,) the last collective thrust, roll, pitch and yaw torque exceeded the rotors' limits.
+
+        Integrals stop on these axes.
         """
         return self._short
 
     @property
     def thrusts(self) -> Array:
-        """(4,) N that the motors gave, by the model, on average from the last command until the next is due."""
+        """Mean thrusts (4,) [N] by the motor model from the last command until the next is due."""
         return self._mean
 
     def follow(self, effort: Array) -> None:
-        """Not the last command but this effort (4,) has acted since: see BumplessTransfer."""
+        """Record that this effort (4,) acted instead of the last command; see BumplessTransfer."""
         self._motors.speeds = self._speeds_before
         self._mean = self._motors.advance(effort, self._robot.control_period_s)
 
     def send(self, collective: float, torque: Array) -> Command:
-        """The command for a collective thrust [N] and a torque (3,) [Nm; body]."""
+        """Return the command for a collective thrust [N] and a torque (3,) [Nm; body]."""
         thrusts = self._robot.thrusts(collective, torque)
         self._short = np.abs(self._robot.allocation @ thrusts - np.array([collective, *torque])) > _SHORT * self._reach
         speed = self._robot.speeds(thrusts)
@@ -80,7 +80,7 @@ class Rotors:
         return Command(self._issue(np.clip(wanted, self._robot.effort_lower, self._robot.effort_limit)))
 
     def level(self, message: str) -> Command:
-        """What to do without a usable state or reference: no torque, and about the thrust of the last command."""
+        """Command without a usable state or reference: zero torque, and about the thrust of the last command."""
         weight = self._robot.mass_kg * GRAVITY_M_S2
         last = weight if self._limiter.last is None else float(self._limiter.last.sum())
         thrusts = self._robot.thrusts(
@@ -96,35 +96,31 @@ class Rotors:
 
 
 def usable(state: State) -> bool:
-    """Whether a state can be flown on: finite, with a quaternion near unit norm."""
+    """Whether a state is usable for control: finite, with a quaternion near unit norm."""
     if not (np.all(np.isfinite(state.q)) and np.all(np.isfinite(state.v))):
         return False
     return _NORM[0] < float(np.linalg.norm(state.q[3:])) < _NORM[1]
 
 
 def reach(robot: Quadrotor) -> Array:
-    """(4,) half of the range of collective thrust [N] and torques [Nm] that the rotors have."""
+    """Return (4,) half of the rotors' range of collective thrust [N] and torques [Nm]."""
     return np.asarray(np.abs(robot.allocation) @ (robot.effort_limit - robot.effort_lower) / 2.0)
 
 
 def turning_integral_bound(robot: Quadrotor) -> Array:
-    """(3,) rad/s^2 that the integral of an attitude loop may ask for."""
+    """Bound (3,) of the integral of an attitude loop [rad/s^2]."""
     return np.asarray(_INTEGRAL_SHARE * reach(robot)[1:] / np.diag(robot.inertia))
 
 
 class Pace(NamedTuple):
-    """How much faster motors are made, s, and the time constant T [s] of what no gain can remove: sped-up motors and
-    delays.
-    """
+    """Motor speed-up s, and the time constant T [s] that no gain can remove: sped-up motors and delays."""
 
     speed_up: float
     lag_s: float
 
 
 def pace(robot: Quadrotor, latency_s: float, motor_share: float) -> Pace:
-    """Motors as fast as it pays: their lag is brought down to motor_share of that of latency and sampling, where it is
-    not below.
-    """
+    """Shorten the motors' lag to motor_share of that of latency and sampling, unless it is already shorter."""
     delay = latency_s + 1.5 * robot.control_period_s
     tau = float(np.mean(robot.motor_time_s))
     faster = min(tau, motor_share * delay)

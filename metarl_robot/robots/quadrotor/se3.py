@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Geometric tracking control on SE(3): Lee, Leok, McClamroch, CDC 2010, with the integrals of Goodarzi, Lee, Lee, ECC
-2013.
+"""Geometric tracking control on SE(3) with integrals.
 
-With R the attitude, R_d the one that points body z along the thrust wanted (position_loop.py), and W_d, W_d' the
-reference's rates:
+Lee, Leok, McClamroch, CDC 2010; integrals: Goodarzi, Lee, Lee, ECC 2013. R is the attitude, R_d the attitude that
+points body z along the wanted thrust (position_loop.py), W_d and W_d' are the reference's rates:
 
     e_R = ½ (R_dᵀ R - Rᵀ R_d)^∨,    e_W = W - Rᵀ R_d W_d
     torque = J (-k_R e_R - k_W e_W - k_I ∫ (e_W + c e_R) dt) + W × J W - J (W × Rᵀ R_d W_d - Rᵀ R_d W_d')
 
-and the collective thrust is the projection of the thrust wanted on body z. It holds for nearly every attitude, upside
-down included. The commands overshoot so that the motors' lag is shorter (rotors.py). Gains are fractions of 1 / T, the
-rate that delays and motors leave.
+The collective thrust is the projection of the wanted thrust on body z. The law is valid for nearly every attitude,
+including upside down. Commands overshoot to shorten the motors' lag (rotors.py). Gains are fractions of 1 / T, with T
+the remaining lag of delays and motors.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ Array = NDArray[np.float64]
 
 
 class SE3Config(BaseModel):
-    """Gains in units of 1 / lag: the same for every size of robot."""
+    """Gains in units of 1 / lag, the same for every size of robot."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -84,12 +83,12 @@ class SE3:
         self._integral = np.zeros(3)
 
     def fallback(self, time: float, reason: str) -> Command:
-        """Without a state: no torque, and about the thrust of the last command."""
+        """Command without a valid state: zero torque, and about the thrust of the last command."""
         self._rotors.at(time)
         return self._rotors.level(reason)
 
     def follow(self, effort: Array) -> None:
-        """Not the last command but this effort (4,) has acted since: see BumplessTransfer."""
+        """Record that this effort (4,) acted instead of the last command; see BumplessTransfer."""
         self._rotors.follow(effort)
 
     def step(self, time: float, state: State, reference: Reference) -> Command:
@@ -104,7 +103,7 @@ class SE3:
         return self._rotors.send(collective, self._torque(q, state.v[3:], target))
 
     def _torque(self, q: Array, rate: Array, target: Target) -> Array:
-        """(3,) Nm."""
+        """Return the torque (3,) [Nm; body]."""
         r, wanted = rotation.to_matrix(q), rotation.to_matrix(attitude(target.thrust, np.array(target.yaw)))
         skewed = wanted.T @ r
         e_attitude = 0.5 * np.array(

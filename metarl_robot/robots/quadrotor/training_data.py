@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Builds a quadrotor's training data (adaptation/training_data.py): dimensionless, with the thrust that acted.
 
-The residual's impulse T_k = M_{k+1} v_{k+1} - M_k v_k - dt (B u_k + β̄_k) takes for u_k the mean thrust that the
-rotors' true speeds stand for: neither latency nor the motors' lag is in it. Forces are divided by the quadrotor's own
-(features.py: FlightScale), context entries likewise, velocities of M⁻¹ by theirs: data of quadrotors of any size can
-be put side by side.
+The residual's impulse is T_k = M_{k+1} v_{k+1} - M_k v_k - dt (B u_k + β̄_k). u_k is the mean thrust at the rotors'
+true speeds, so it contains neither latency nor the motors' lag. Forces and context entries are divided by the
+quadrotor's scales (features.py: FlightScale), velocities of M⁻¹ by theirs. Data of quadrotors of any size can therefore
+be combined.
 """
 
 from __future__ import annotations
@@ -30,11 +30,10 @@ _BLOCK = 50
 
 @dataclass(frozen=True)
 class Flights:
-    """T rollouts of K control intervals. q (T, K + 1, 7), v (T, K + 1, 6): noise-free; acting: (T, K, 4) mean thrust
-    [N].
+    """Data of T rollouts of K control intervals.
 
-    noise: (T, 6) of velocities that are as good as all sensors together [m/s, rad/s]. contexts: (T, 24) true
-    coefficients of `GROUPS`.
+    q (T, K + 1, 7), v (T, K + 1, 6): noise-free. acting: (T, K, 4) mean thrust [N]. noise: (T, 6) standard deviation of
+    velocities as accurate as all sensors together [m/s, rad/s]. contexts: (T, 24) true coefficients of `GROUPS`.
     """
 
     q: Array32
@@ -46,7 +45,7 @@ class Flights:
 
 
 def flight_training_data(robot: Quadrotor, dynamics: QuadrotorDynamics, flights: Flights) -> TrainingData:
-    """Residual and raw features of every interval but the first `HISTORY`, dimensionless."""
+    """Residual and raw features of every interval except the first `HISTORY`, dimensionless."""
     scale, names = FlightScale(robot), feature_map(robot, dynamics, GROUPS).names
     starts = range(0, len(flights.q), _BLOCK)
     blocks = [_block(robot, dynamics, scale, flights, slice(start, start + _BLOCK)) for start in starts]
@@ -100,7 +99,7 @@ def _block(
 
 
 def _payload_impulses(dynamics: QuadrotorDynamics, q: Array, v: Array, dt: float) -> Array:
-    """FlightPayloadFeatures.impulse of all intervals (T, S, 6, 10) between samples (T, S + 1, ·)."""
+    """Impulses of FlightPayloadFeatures for all intervals (T, S, 6, 10) between samples (T, S + 1, ·)."""
     flat = dynamics.payload_momentum_regressors(q.reshape(-1, 7), v.reshape(-1, 6))
     by_momentum, by_beta = (x.reshape(*q.shape[:2], 6, -1) for x in flat)
     return np.asarray(0.5 * dt * (by_beta[:, 1:] + by_beta[:, :-1]) - np.diff(by_momentum, axis=1))

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What quadrotors fly: flat trajectories from rest to rest.
+"""Flat trajectories of quadrotors, from rest to rest.
 
-All are flat trajectories (flatness.py) with a continuous jerk, so that attitude and body rates are continuous: torques
-are finite, and jump at most where a spline starts, ends or has its derivatives given. Sines run along a phase that
-starts and stops smoothly:
+All are flat trajectories (flatness.py) with a continuous jerk, so attitude and body rates are continuous. Torques are
+finite and jump at most where a spline starts, ends or has prescribed derivatives. Sines run along a phase that starts
+and stops smoothly:
 
     y_i(theta) = c_i + d_i theta + sum_k A_ki sin(w_ki theta + phi_ki),   theta' = rate e(t)
 
-where e rises from 0 to 1, and falls again, as 35 x^4 - 84 x^5 + 70 x^6 - 20 x^7: the path is that of the sines exactly.
+e rises from 0 to 1, and falls again, as 35 x^4 - 84 x^5 + 70 x^6 - 20 x^7. The path is exactly that of the sines.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from metarl_robot.trajectories.polynomials import Polynomials
 
 Array = NDArray[np.float64]
 
-_STEP = np.array([0.0, 0.0, 0.0, 0.0, 35.0, -84.0, 70.0, -20.0])  # from 0 to 1 with three derivatives zero at both ends
+_STEP = np.array([0.0, 0.0, 0.0, 0.0, 35.0, -84.0, 70.0, -20.0])  # 0 to 1; three derivatives zero at both ends
 _STEP_PEAKS = np.array(
     [np.abs(polynomial.polyval(np.linspace(0.0, 1.0, 1001), polynomial.polyder(_STEP, k))).max() for k in range(1, 5)]
 )
@@ -51,11 +51,10 @@ class Hover(FlatTrajectory):
 
 @dataclass(frozen=True, eq=False)
 class Sines(FlatTrajectory):
-    """Sines along a phase that runs from start_s for duration_s and takes ramp_s to start and to stop: see the module's
-    docstring.
+    """Sines along a phase that runs from start_s for duration_s; ramp_s is the time to start and to stop.
 
     centre, drift: (4,) of x, y, z [m; world] and yaw [rad]. amplitude, frequency, angle: (K, 4) A, w, phi. rate_rad_s:
-    of the phase.
+    of the phase. See the module's docstring.
     """
 
     centre: Array
@@ -73,7 +72,7 @@ class Sines(FlatTrajectory):
 
     @cached_property
     def _parameters(self) -> Array:
-        """As `_sines` takes them."""
+        """Parameters of `_sines`."""
         ramp = min(self.ramp_s, self.duration_s / 2)
         scalars = [self.rate_rad_s, ramp, self.start_s, self.duration_s]
         return np.concatenate(
@@ -83,15 +82,16 @@ class Sines(FlatTrajectory):
 
 @cache
 def _sines(count: int, _thread: int) -> CompiledTrajectory:
-    """So many of them, for each thread its own; parameters: centre, drift, amplitude, frequency, angle, rate, ramp,
-    start and duration.
+    """Compile `count` sines, one instance for each thread.
+
+    Parameters: centre, drift, amplitude, frequency, angle, rate, ramp, start and duration.
     """
     time, centre, drift = ca.SX.sym("time"), ca.SX.sym("centre", 4), ca.SX.sym("drift", 4)
     amplitude, frequency, angle = (ca.SX.sym(name, 4, count) for name in ("amplitude", "frequency", "angle"))
     rate, ramp, start, duration = scalars = [ca.SX.sym(name) for name in ("rate", "ramp", "start", "duration")]
 
     def run(since: ca.SX) -> ca.SX:
-        """Phase at unit rate, `since` the start."""
+        """Phase at unit rate, a time `since` after the start."""
         rising = ca.polyval(ca.DM(polynomial.polyint(_STEP)[::-1]), ca.fmax(since / ramp, 0.0))
         return ca.if_else(since < ramp, ramp * rising, since - ramp / 2)
 
@@ -102,9 +102,9 @@ def _sines(count: int, _thread: int) -> CompiledTrajectory:
 
 @dataclass(frozen=True, eq=False)
 class FigureEight(FlatTrajectory):
-    """The upright eight (size_m[0] sin t, 0, size_m[1] sin 2t) about centre (3,) [m; world], t = rate_rad_s times time.
+    """Upright figure eight (size_m[0] sin t, 0, size_m[1] sin 2t) about centre (3,) [m; world].
 
-    It starts at the centre.
+    t is rate_rad_s times time. It starts at the centre.
     """
 
     centre: Array
@@ -138,8 +138,9 @@ class FigureEight(FlatTrajectory):
 
 @dataclass(frozen=True, eq=False)
 class Circle(FlatTrajectory):
-    """A level circle about centre (3,) [m; world], counter-clockwise from its eastmost point; nose along the path, or
-    at yaw [rad].
+    """Horizontal circle about centre (3,) [m; world], counter-clockwise from its easternmost point.
+
+    The heading follows the path, or is constant at yaw [rad].
     """
 
     centre: Array
@@ -166,14 +167,15 @@ class Circle(FlatTrajectory):
 
 @dataclass(frozen=True, eq=False)
 class FlatSpline(FlatTrajectory):
-    """Least snap through points: what a ROS trajectory or path asks for.
+    """Minimum snap through points, for a ROS trajectory or path.
 
-    times: (K,) increasing [s]. positions: (K, 3) [m; world]. yaw: (K,) [rad], None: 0; the shorter way from point to
-    point. velocities, accelerations: (K, 3) or None; yaw_rates: (K,) or None. What is given is met at every point; what
-    is not is zero at both ends and free between them. Before its first point and after its last it stands still there.
+    times: (K,) increasing [s]. positions: (K, 3) [m; world]. yaw: (K,) [rad], None: 0; it turns the shorter way between
+    points. velocities, accelerations: (K, 3) or None; yaw_rates: (K,) or None. Given derivatives are met at every
+    point; others are zero at both ends and free between them. Before the first and after the last point the robot
+    stands still.
 
     Raises:
-        SignalError: when made: times do not increase, sizes differ, or a value is not finite.
+        SignalError: times do not increase, sizes differ, or a value is not finite (raised on construction).
     """
 
     times: Array
@@ -209,8 +211,7 @@ class FlatSpline(FlatTrajectory):
 
 
 class MinimumSnap(FlatSpline):
-    """Least snap through waypoints (K, 3) [m; world] from rest to rest, at given times or as fast as a given top speed
-    allows.
+    """Minimum snap through waypoints (K, 3) [m; world] from rest to rest, at given times or a given top speed.
 
     Raises:
         SignalError: neither or both of times and speed_m_s, fewer than two waypoints, or two equal ones in a row.
@@ -228,11 +229,11 @@ class MinimumSnap(FlatSpline):
 
 @dataclass(frozen=True, eq=False)
 class Steps(FlatTrajectory):
-    """Jumps from rest to rest: from times (K,) [s] on to positions (K, 3) [m; world], as fast as the limits on a jump
-    allow.
+    """Steps from rest to rest: at times (K,) [s] towards positions (K, 3) [m; world].
 
-    A jump is a straight line travelled as _STEP; it takes the time that keeps speed [m/s], acceleration, jerk and snap
-    below `limits`, and one that is due during another waits for its end. Before times[0]: at positions[0].
+    A step is a straight line with the time law _STEP. It takes the shortest time that keeps speed [m/s], acceleration,
+    jerk and snap below `limits`. A step that is due during another waits for its end. Before times[0] the robot stands
+    at positions[0].
     """
 
     times: Array
@@ -242,7 +243,7 @@ class Steps(FlatTrajectory):
 
     @cached_property
     def _path(self) -> Polynomials:
-        """It stands, jumps, stands, ..."""
+        """Alternating rests and steps."""
         positions = np.column_stack([self.positions, np.full(len(self.positions), self.yaw)])
         jumps = np.diff(positions, axis=0)
         distance = np.linalg.norm(jumps, axis=1)
@@ -259,7 +260,7 @@ class Steps(FlatTrajectory):
         coefficients[::2, 0] = positions
         coefficients[1::2] = _STEP[:, None] * jumps[:, None]
         coefficients[1::2, 0] = positions[:-1]
-        lasting = np.diff(knots) > 0.0  # where a jump waits for another it does not stand between them
+        lasting = np.diff(knots) > 0.0  # a step that waits for another has no rest before it
         return Polynomials(np.append(knots[:-1][lasting], knots[-1]), coefficients[lasting])
 
     def derivatives(self, times: Array) -> Array:
@@ -268,7 +269,7 @@ class Steps(FlatTrajectory):
 
 @dataclass(frozen=True, eq=False)
 class Paced(FlatTrajectory):
-    """Another flat trajectory, flown at `pace` times its speed: the same path, accelerations times pace squared.
+    """Another flat trajectory at `pace` times its speed: same path, accelerations times pace squared.
 
     Time 0 stays.
     """
@@ -285,8 +286,9 @@ class Paced(FlatTrajectory):
 
 
 def _times_at_speed(waypoints: Array, speed_m_s: float) -> Array:
-    """(K,) times in proportion to the distances, longer for the first and the last, such that the top speed is
-    speed_m_s.
+    """Times (K,) in proportion to the distances, such that the top speed is speed_m_s.
+
+    The first and the last segment take longer.
     """
     if len(waypoints) < 2 or not np.isfinite(speed_m_s) or speed_m_s <= 0.0:
         raise SignalError(
@@ -304,4 +306,4 @@ def _times_at_speed(waypoints: Array, speed_m_s: float) -> Array:
     return np.asarray(times * (np.linalg.norm(speeds, axis=1).max() / speed_m_s))
 
 
-_END_SHARE = 1.5  # a segment from or to rest takes this much longer than one passed at speed
+_END_SHARE = 1.5  # a segment from or to rest takes longer by this factor than one passed at speed

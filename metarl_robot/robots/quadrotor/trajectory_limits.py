@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a flight needs of a quadrotor, beside what the nominal quadrotor can give: the check that every reference must
-pass.
-"""
+"""The check that a quadrotor's reference is within the limits of the nominal robot."""
 
 from __future__ import annotations
 
@@ -25,12 +23,13 @@ Array = NDArray[np.float64]
 _TOLERANCE = 1e-6  # relative: a flight may touch a limit exactly
 _QUATERNION_TOLERANCE = 1e-3
 _SLOWER = 0.9
-_LOOKS = 4  # at every fourth moment: the first mostly shows that a pace is too fast
+_LOOKS = 4  # every fourth sample: the first subset usually shows that a pace is too fast
 
 
 class _Limits(NamedTuple):
-    """Of the nine numbers that `_needs` tells. lower, upper: (9,); rest: (9,) what a hover takes, which usage is
-    measured from.
+    """Limits of the nine quantities of `_needs`.
+
+    lower, upper: (9,). rest: (9,) values in hover, from which usage is measured.
     """
 
     names: tuple[str, ...]
@@ -41,7 +40,7 @@ class _Limits(NamedTuple):
     rest: Array
 
     def usage(self, needs: Array) -> Array:
-        """(N, 9) shares of the limits."""
+        """Usage (N, 9) as shares of the limits."""
         return np.maximum(
             (needs - self.rest) / (self.upper - self.rest), (self.rest - needs) / (self.rest - self.lower)
         )
@@ -73,8 +72,9 @@ def _limits(robot: Quadrotor, thrust_share: float) -> _Limits:
 
 
 def _needs(robot: Quadrotor, points: Setpoints) -> Array:
-    """(N, 9) what the nominal robot needs to be at setpoints exactly: rotor thrusts [N], tilt [rad], speed [m/s], body
-    rates [rad/s].
+    """Quantities (N, 9) that the nominal robot needs to follow setpoints exactly.
+
+    Rotor thrusts [N], tilt [rad], speed [m/s], body rates [rad/s].
     """
     (needs,) = _compiled_needs(get_ident())(np.concatenate([points.q, points.v, points.a], axis=1), _parameters(robot))
     return needs
@@ -82,13 +82,16 @@ def _needs(robot: Quadrotor, points: Setpoints) -> Array:
 
 @lru_cache(maxsize=16)
 def _parameters(robot: Quadrotor) -> Array:
-    """As `_compiled_needs` takes them."""
+    """Parameters of `_compiled_needs`."""
     return np.concatenate([[robot.mass_kg], robot.inertia.ravel(), np.linalg.inv(robot.allocation).T.ravel()])
 
 
 @cache
 def _compiled_needs(_thread: int) -> AnyNumber:
-    """For each thread its own; parameters: mass, inertia and the inverse of the allocation, by columns."""
+    """Compile `_needs`, one instance for each thread.
+
+    Parameters: mass, inertia and the inverse of the allocation, by columns.
+    """
     q, v, a = ca.SX.sym("q", 7), ca.SX.sym("v", 6), ca.SX.sym("a", 6)
     mass, inertia, inverse = ca.SX.sym("mass"), ca.SX.sym("inertia", 3, 3), ca.SX.sym("inverse", 4, 4)
     w, x, y, z = ca.vertsplit(q[3:])
@@ -108,14 +111,14 @@ def check_flight(
     thrust_share: float = 1.0,
     rate_hz: float = 200.0,
 ) -> None:
-    """Refuse a reference that the nominal robot cannot fly between start_s and start_s + duration_s, sampled at
-    rate_hz.
+    """Refuse a reference that the nominal robot cannot fly from start_s to start_s + duration_s.
 
-    thrust_share: of the thrust limit, how much it may need; the rest is left for what is not nominal.
+    The reference is sampled at rate_hz. thrust_share: share of the thrust limit that it may need; the rest is a reserve
+    for disturbances and model errors.
 
     Raises:
-        SignalError: wrong sizes, a value that is not finite, or a thrust, tilt, rate or speed that is too great; the
-            message names what, how much, when, and what is allowed.
+        SignalError: wrong sizes, a value that is not finite, or a thrust, tilt, rate or speed beyond its limit. The
+            message names the quantity, its value, the time and the limit.
     """
     times = start_s + np.linspace(0.0, duration_s, max(2, int(np.ceil(duration_s * rate_hz)) + 1))
     points = reference.sample(times)
@@ -133,12 +136,12 @@ def check_flight(
 def usage(
     robot: Quadrotor, reference: Reference, start_s: float, duration_s: float, thrust_share: float = 1.0
 ) -> float:
-    """The greatest share of a limit that a reference needs: up to 1 `check_flight` accepts it."""
+    """Return the greatest share of a limit that a reference needs; `check_flight` accepts up to 1."""
     return _greatest_use(robot, reference, start_s + _moments(duration_s), thrust_share)
 
 
 def _moments(duration_s: float) -> Array:
-    """Times from 0 to duration_s, 10 ms apart or a little less."""
+    """Times from 0 to duration_s, at most 10 ms apart."""
     return np.linspace(0.0, duration_s, max(2, int(np.ceil(duration_s * 100.0)) + 1))
 
 
@@ -166,9 +169,7 @@ def _check_numbers(robot: Quadrotor, points: Setpoints, count: int) -> None:
 def slowed(
     robot: Quadrotor, trajectory: FlatTrajectory, duration_s: float, thrust_share: float = 1.0
 ) -> FlatTrajectory:
-    """The trajectory itself where the nominal robot can fly it in [0, duration_s] with that share of thrust, else at a
-    slower pace.
-    """
+    """Return the trajectory, slowed until the nominal robot can fly it in [0, duration_s] within thrust_share."""
     flown, pace, times = trajectory, 1.0, _moments(duration_s)
     looks = [times[k::_LOOKS] for k in range(min(_LOOKS, len(times)))]
     while any(_greatest_use(robot, flown, look, thrust_share) > 1.0 for look in looks):
