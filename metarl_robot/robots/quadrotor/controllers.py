@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The quadrotors' MPC family: one controller, different adapters.
 
+Controller, adapter and dynamics model:
+
     nominal_mpc       none                      the published model
     l1_mpc            l1                        L1 adaptation, the strongest simple baseline
     offset_free_mpc   disturbance_observer      assumes that the model error is constant

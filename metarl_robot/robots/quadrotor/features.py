@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Features of a quadrotor's residual Δ = Φ(ξ) z: force [N; world] and torque [Nm; body]. See adaptation/features.py.
 
+Groups:
+
     payload  ten inertial parameters at the payload site; a plan includes them in its dynamics
     rotor    Δ = B(q) ε u                       effectiveness 1 + ε of each rotor, including a weak battery
     push     Δ = (f, t)                         constant force and torque: wind, an offset of the centre of mass
