@@ -7,8 +7,8 @@
     controller = mr.make_controller(robot, "meta_mpc")
     command = controller.step(time_s, mr.State(q, v), reference)
 
-`__all__` is the public API. A name is imported when it is first used, so that `import metarl_robot` loads no CasADi,
-MuJoCo, torch or ROS 2. Everything else can be imported from its module and may move between versions.
+`__all__` is the public API. Public names are imported on first use, so that `import metarl_robot` loads no CasADi,
+MuJoCo, torch or ROS 2. Everything else can be imported from its module, but may move between versions.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ else:
     _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
     def __getattr__(name: str) -> Any:
-        """A public name, imported when it is first used (PEP 562)."""
+        """Import a public name on first use (PEP 562)."""
         from importlib import import_module
 
         if name not in _MODULE_OF:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CasADi and C, compiled and called without conversions."""
+"""Compilation of CasADi and C, and calls without conversions."""

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The structs of a C source as ctypes structures: C says the order and the types of the fields, Python fills them by
-name.
+"""The structs of a C source as ctypes structures, filled by field name from Python.
 
-`layouts` reads each `typedef struct { … } Name;` of a source. A struct with a tag is C's own and is not read.
-`assertions` returns C code that compiles only where the compiler agrees with what was read: the size of each struct,
-the offset and the type of each field.
+`layouts` reads order and types of the fields from each `typedef struct { … } Name;` of a source. A struct with a tag
+is private to C and is not read. `assertions` returns C code that compiles only if the compiler agrees with the
+layout: the size of each struct, and the offset and type of each field.
 """
 
 from __future__ import annotations
@@ -27,14 +26,15 @@ _ARRAYS = {"long": np.dtype(np.int_), "double": np.dtype(np.float64), "float": n
 
 
 class StructError(MetaRLError):
-    """The declaration of a C struct cannot be read, or the values given do not fit its fields."""
+    """The declaration of a C struct is unreadable, or the given values do not fit its fields."""
 
     bad_input = False
 
 
 class Field(NamedTuple):
-    """One field of a C struct: its type as declared (`const double *`), and its length where it is an array of that
-    type.
+    """One field of a C struct.
+
+    type: as declared (`const double *`). length: of an array of that type, else None.
     """
 
     name: str
@@ -43,12 +43,12 @@ class Field(NamedTuple):
 
     @property
     def ctype(self) -> Any:
-        """What is neither a long nor a double is an address."""
+        """The ctypes type: c_long, c_double, or else an address."""
         one = _NUMBERS.get(self.type, ctypes.c_void_p)
         return one if self.length is None else one * self.length
 
     def converted(self, value: Any) -> Any:
-        """A value as ctypes takes it. Raises StructError."""
+        """Convert a value for ctypes. Raises StructError."""
         if self.length is None:
             return self._one(value)
         if not isinstance(value, Sequence) or len(value) != self.length:
@@ -78,7 +78,7 @@ class Field(NamedTuple):
 
 
 class Layout:
-    """A C struct."""
+    """Layout of a C struct."""
 
     def __init__(self, name: str, fields: Sequence[Field]) -> None:
         self.name, self.fields = name, tuple(fields)
@@ -86,7 +86,7 @@ class Layout:
         self.ctype: type[ctypes.Structure] = type(name, (ctypes.Structure,), {"_fields_": members})
 
     def filled(self, values: Mapping[str, Any]) -> ctypes.Structure:
-        """A struct with these values. It keeps the arrays alive that it points to. Raises StructError."""
+        """Build a struct with these values, which keeps the arrays it points to alive. Raises StructError."""
         names = {field.name for field in self.fields}
         for kind, wrong in (("without a value", names - values.keys()), ("unknown", values.keys() - names)):
             if wrong:
@@ -97,7 +97,7 @@ class Layout:
 
 
 def layouts(source: str) -> dict[str, Layout]:
-    """The structs of a C source that have no tag, by name. Raises StructError."""
+    """The structs without a tag in a C source, by name. Raises StructError."""
     text = " ".join(_COMMENT.sub(" ", source).split())
     return {name: Layout(name, list(_fields(name, body))) for body, name in _STRUCT.findall(text)}
 
@@ -114,7 +114,7 @@ def _fields(struct: str, body: str) -> Iterator[Field]:
 
 
 def assertions(structs: Mapping[str, Layout]) -> str:
-    """C code for the end of the source that the structs were read from."""
+    """C code that checks the layouts, to append to the source they were read from."""
     return "".join(f"{line}\n" for struct in structs.values() for line in _asserted(struct))
 
 

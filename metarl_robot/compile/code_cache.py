@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compiled code on disk: used only from a folder that no other user can write to, and as stored.
+"""Cache of compiled code on disk, in a folder to which no other user can write.
 
-A library is kept as `<key>-<digest>.so`. The key names source, command and processor; the digest
-is the SHA-256 of key and content: a truncated, altered or renamed library is not found.
+A library is stored as `<key>-<digest>.so`. The key stands for source, command and processor. The digest is the
+SHA-256 of key and content, so that a truncated, altered or renamed library is not found.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _saying = threading.Lock()
 
 
 def cache_folder() -> Path:
-    """$METARL_CACHE, else $XDG_CACHE_HOME/metarl_robot, else ~/.cache/metarl_robot.
+    """The cache folder: $METARL_CACHE, else $XDG_CACHE_HOME/metarl_robot, else ~/.cache/metarl_robot.
 
-    An empty variable counts as unset, and so does a relative XDG_CACHE_HOME (as XDG demands).
+    An empty variable counts as unset, as does a relative XDG_CACHE_HOME (as XDG demands).
 
     Raises:
         RuntimeError: none of the variables is set and the user has no home folder.
@@ -36,7 +36,7 @@ def cache_folder() -> Path:
 
 
 def private_folder() -> Path | None:
-    """The cache folder; made if need be. None, with a warning, where it cannot be used safely."""
+    """The cache folder, created if needed; None, with a warning, if it is not safe to use."""
     try:
         folder = cache_folder()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -50,25 +50,25 @@ def private_folder() -> Path | None:
 
 
 def find(folder: Path, key: str) -> Path | None:
-    """The library that was stored under `key`, if it is there, ours and undamaged."""
+    """The library stored under `key`; None if there is none, or it is damaged or not ours."""
     return next((path for path in folder.glob(f"{key}-*.so") if _is_intact(path, key)), None)
 
 
 def store(folder: Path, key: str, content: bytes) -> Path:
-    """Keep a library under `key`. Raises OSError."""
+    """Store a library under `key`. Raises OSError."""
     path = folder / f"{key}-{_digest(key, content)}.so"
     replace_file(path, content, mode=0o600)
     return path
 
 
 def warn_of_cache(error: Exception) -> None:
-    """Say once why compiled code is not kept."""
+    """Warn once that compiled code is not stored, with the reason."""
     remedy = "set METARL_CACHE to a folder that you alone can write to"
     warn_once("cache", f"compiled code is not kept, every start takes longer: {error}; {remedy}")
 
 
 def warn_once(subject: str, message: str) -> None:
-    """One warning about each subject in a process."""
+    """Warn at most once per process about a subject."""
     with _saying:
         known = subject in _said
         _said.add(subject)
@@ -92,10 +92,10 @@ def _digest(key: str, content: bytes) -> str:
 
 
 def _check_owner(path: Path, status: os.stat_result) -> None:
-    """Raise PermissionError where another user may put other content there.
+    """Raise PermissionError if another user can replace or write to the path.
 
-    Only the owner of an entry of a sticky folder can replace it. A group with the user's own
-    number is private by convention: under it, folders are often writable by the group.
+    In a sticky folder only the owner of an entry can replace it. A group with the user's own number is private by
+    convention, and folders are often writable by it.
     """
     user = os.geteuid()
     if status.st_uid not in (0, user):

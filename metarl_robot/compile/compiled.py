@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CasADi functions called from numpy without conversions: C code where there is a compiler, CasADi's own machine
-elsewhere.
+"""CasADi functions called from numpy without conversions.
 
-Calls go through CasADi's function buffers: inputs are copied into owned arrays, outputs are owned arrays, nothing is
-allocated.
+They run as C code if there is a compiler, else in CasADi's virtual machine. Calls use CasADi's function buffers:
+inputs are copied into owned arrays, outputs are owned arrays, and no memory is allocated.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ Array = NDArray[np.float64]
 
 
 class NumpyFunction:
-    """One CasADi function, called `batch` knots at a time, on numpy arrays.
+    """One CasADi function, called for `batch` knots at a time, on numpy arrays.
 
-    An input with a column for each knot is (batch, n) here, one with a single column (n,); a matrix output (r, c) is
-    (batch, r, c). Returned arrays are owned by this object and overwritten by the next call: copy what must last.
-    Not to be called from two threads at once.
+    An input with one column per knot is (batch, n) here, an input with a single column is (n,). A matrix output (r,
+    c) is (batch, r, c). This object owns the returned arrays, and the next call overwrites them: copy them to keep
+    them. Not to be called from two threads at once.
     """
 
     def __init__(self, function: ca.Function, batch: int = 1) -> None:
@@ -53,7 +52,7 @@ class NumpyFunction:
 
 
 def compile_functions(functions: Mapping[str, ca.Function]) -> dict[str, ca.Function]:
-    """Compile functions into cached shared libraries; without a C compiler they come back as they are."""
+    """Compile functions into cached shared libraries; without a C compiler, return them unchanged."""
     libraries = all_compiled([_code(f) for f in functions.values()], straight=True)
     pairs = zip(functions.items(), libraries, strict=True)
     return {name: f if library is None else ca.external(f.name(), str(library)) for (name, f), library in pairs}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The system's C compiler; what it built is kept in the user's cache folder (code_cache.py)."""
+"""The system's C compiler; libraries are stored in the user's cache folder (code_cache.py)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from pathlib import Path
 from metarl_robot.compile import code_cache
 
 _FLAGS = ("-march=native", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared")
-"""Tuned for the processor at hand.
+"""Tuned for this machine's processor.
 
-Results are those of IEEE arithmetic, but for fused multiplications and additions.
+Results are those of IEEE arithmetic, apart from fused multiply-adds.
 """
 _TIMEOUT_S = 600.0
-"""A compiler that takes longer hangs: the longest sources take seconds, under load minutes."""
+"""A compiler that takes longer hangs: the longest sources take seconds, or minutes under load."""
 _hanging: set[str] = set()
 _making_scratch = threading.Lock()
 
@@ -35,12 +35,12 @@ class _CompilerError(Exception):
 
 
 def compiled(source: str, straight: bool = False, include: Path | None = None) -> Path | None:
-    """The shared library of a C source, loadable; None, with a warning, where no compiler works.
+    """The loadable shared library of a C source; None, with a warning, if no compiler works.
 
     Arguments:
-        straight: the code is long and has no loops: optimising it more costs minutes and gains nothing.
-        include: a folder of headers beside the system's. What it holds is not part of the cache's key: let the source
-            name its version.
+        straight: the code is long and without loops: more optimisation would cost minutes and gain nothing.
+        include: a further folder of headers. Its content is not part of the cache's key: let the source name its
+            version.
     """
     compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc")
     if compiler is None:
@@ -57,7 +57,7 @@ def compiled(source: str, straight: bool = False, include: Path | None = None) -
 
 
 def all_compiled(sources: Iterable[str], straight: bool = False) -> list[Path | None]:
-    """Several at a time."""
+    """Compile several sources in parallel."""
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         return list(pool.map(partial(compiled, straight=straight), sources))
 
@@ -88,7 +88,7 @@ def _kept(folder: Path, key: str, built: Path) -> Path | None:
 
 
 def _load_error(library: Path) -> OSError | None:
-    """Why it cannot be loaded: no library, or on a file system that does not allow execution."""
+    """The error if a library cannot be loaded: it is none, or its file system does not allow execution."""
     try:
         ctypes.CDLL(str(library))
     except OSError as error:
@@ -102,7 +102,7 @@ def _scratch() -> tempfile.TemporaryDirectory[str]:
 
 
 def scratch_folder() -> Path:
-    """A folder of this process, removed when it ends. Raises OSError."""
+    """A temporary folder of this process, removed at its end. Raises OSError."""
     with _making_scratch:
         return Path(_scratch().name)
 
@@ -132,7 +132,7 @@ def _run(command: list[str]) -> None:
 
 
 def _processor() -> str:
-    """What -march=native stands for: a cache that is shared between machines keeps them apart."""
+    """The processor meant by -march=native, so that machines can share a cache."""
     lines: list[str] = []
     if sys.platform == "linux":
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()

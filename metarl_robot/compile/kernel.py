@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""C files of a room, compiled when they are first asked for, and called on arrays that they share with Python."""
+"""C files of a room, compiled on first use and called on arrays shared with Python."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from metarl_robot.compile.compiler import compiled
 Array = NDArray[np.float64]
 
 _HEADER = Path(__file__).with_name("kernel.h")
-"""What the C files share."""
+"""Header shared by the C files."""
 _INCLUDED = re.compile(rf'^#include "(?:\S*/)?{_HEADER.name}"$', re.MULTILINE)
 
 
 class Kernel(ctypes.CDLL):
-    """A compiled C file: its functions are attributes."""
+    """A compiled C file with its functions as attributes."""
 
     def __init__(self, library: Path, structs: Mapping[str, Layout]) -> None:
         super().__init__(str(library))
         self._structs = structs
 
     def struct(self, name: str, **fields: Any) -> ctypes.Structure:
-        """One of the C file's structs, filled by field name with numbers, contiguous arrays and addresses.
+        """Build one of the C file's structs from numbers, contiguous arrays and addresses by field name.
 
         Raises:
-            StructError: there is no such struct, a field is missing or unknown, or a value is of another type than its
-                field.
+            StructError: there is no such struct, a field is missing or unknown, or a value does not have its field's
+            type.
         """
         if name not in self._structs:
             raise StructError(f"unknown C struct '{name}'; the C file's structs: {', '.join(self._structs)}.")
@@ -45,10 +45,11 @@ class Kernel(ctypes.CDLL):
 
 @cache
 def kernel(room: str, name: str, include: Path | None = None, **constants: float) -> Kernel | None:
-    """The library of `room`/`name`.c with constants defined; None where there is no C compiler. Calls release Python's
-    lock.
+    """The library of `room`/`name`.c with constants defined; None without a C compiler.
 
-    include: a folder of headers beside the system's.
+    Calls release Python's global lock.
+
+    include: a further folder of headers.
     """
     source = with_header(files(f"metarl_robot.{room}").joinpath(f"{name}.c").read_text(encoding="utf-8"))
     head = "".join(f"#define {constant} {value!r}\n" for constant, value in constants.items())
@@ -58,11 +59,11 @@ def kernel(room: str, name: str, include: Path | None = None, **constants: float
 
 
 def with_header(source: str) -> str:
-    """A C source with the text of kernel.h in the place of its #include: the cache's key depends on it."""
+    """Replace the #include of kernel.h by its text, so that the cache's key depends on it."""
     header = _HEADER.read_text(encoding="utf-8")
     return _INCLUDED.sub(lambda _: header, source)
 
 
 def address(array: Array) -> int:
-    """Where a contiguous, writable array is; three times as fast as array.ctypes.data."""
+    """Address of a contiguous, writable array; three times as fast as array.ctypes.data."""
     return ctypes.addressof(ctypes.c_char.from_buffer(array.data))

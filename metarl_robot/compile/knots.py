@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One expression at all knots of a plan in one call: a knot is a lane of the processor's vector unit.
+"""One expression at all knots of a plan in one call: each knot is a lane of the processor's vector unit.
 
-A CasADi function of scalars is a list of elementary operations. Each is written out as C for eight knots at once
-(vector extensions of GCC and Clang, which split them up where the processor's vectors are shorter), so that a call
-costs about as much as two or three knots did. Without a C compiler CasADi's own machine evaluates one knot after the
-other: same results, slower.
+A CasADi function of scalars is a list of elementary operations. Each becomes a C statement for eight knots at once,
+with the vector extensions of GCC and Clang; the compiler splits them if the processor's vectors are shorter. A call
+costs about as much as two or three single knots. Without a C compiler, CasADi's virtual machine evaluates one knot
+after the other, with the same results but slower.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ Array = NDArray[np.float64]
 
 LANES = 8
 _FEW, _MANY = 24, 192
-"""Rows that `AnyNumber` takes at once: as many as a plan has knots, and more for the less overhead."""
+"""Rows per call of `AnyNumber`: about the knots of a plan, and a larger number for less overhead."""
 _PART = 8000
-"""Statements of a C function, at most."""
+"""Maximum number of statements in a C function."""
 _ARGUMENTS = "const double **in, double **out, long width"
 
 _BINARY = {ca.OP_ADD: "+", ca.OP_SUB: "-", ca.OP_MUL: "*", ca.OP_DIV: "/"}
@@ -68,7 +68,7 @@ static inline lanes at(const double *x) {{ return *(const lanes *)x; }}
 
 
 class Knots(NamedTuple):
-    """A function of scalars, how many knots it is wanted at, and which of its inputs are the same at all of them."""
+    """A function of scalars, its number of knots, and the inputs shared by all knots."""
 
     function: ca.Function
     number: int
@@ -78,9 +78,9 @@ class Knots(NamedTuple):
 class KnotFunction:
     """A function at its knots, on numpy arrays.
 
-    An input is (count, n), or (n,) if shared; a matrix output (r, c) comes as (count, r, c), a column as (count, r).
-    Given fewer rows, it computes those; what the others return then means nothing. Returned arrays are owned by this
-    object and overwritten by the next call: copy what must last. Not to be called from two threads at once.
+    An input is (count, n), or (n,) if shared. A matrix output (r, c) is (count, r, c), a column is (count, r). With
+    fewer rows, it computes those, and the other results are meaningless. This object owns the returned arrays, and
+    the next call overwrites them: copy them to keep them. Not to be called from two threads at once.
     """
 
     def __init__(self, knots: Knots, library: Path | None) -> None:
@@ -110,7 +110,7 @@ class KnotFunction:
         return self._results
 
     def _one_by_one(self, function: ca.Function) -> None:
-        """What the compiled code does, on CasADi's machine: it takes a knot a column."""
+        """Evaluate with CasADi's virtual machine instead of compiled code; it takes one knot per column."""
         for out, result in zip(self._outputs, function.call(self._inputs), strict=True):
             columns = np.array(result).reshape(out.shape[1], out.shape[2], out.shape[0])
             out[...] = columns.transpose(2, 0, 1)
@@ -125,7 +125,7 @@ def compile_knots(wanted: Mapping[str, Knots]) -> dict[str, KnotFunction]:
 
 
 class AnyNumber:
-    """A function of rows (N, k), and of arguments that all rows share, whatever N. What it returns is new.
+    """A function of any number N of rows (N, k) and of arguments shared by all rows; returns new arrays.
 
     Not to be called from two threads at once.
     """
@@ -142,7 +142,7 @@ class AnyNumber:
 
 
 def in_chunks(function: Callable[..., tuple[Array, ...]], width: int, *arguments: Array) -> list[Array]:
-    """Call a function of `width` knots on (N, k) arrays, whatever N."""
+    """Call a function of `width` knots on (N, k) arrays for any N."""
     count = len(arguments[0])
     if count <= width:
         return [out[:count].copy() for out in function(*arguments)]
@@ -157,7 +157,7 @@ def _padded(count: int) -> int:
 
 
 class _Statement(NamedTuple):
-    """w[target] = …, or y = … where there is no target; `reads` are the entries of w in it."""
+    """Statement w[target] = …, or y = … if target is None; `reads` are the entries of w that it uses."""
 
     text: str
     target: int | None
@@ -166,10 +166,10 @@ class _Statement(NamedTuple):
 
 @lru_cache(maxsize=64)
 def _code(function: ca.Function, shared: tuple[int, ...]) -> str:
-    """C of a function: void knots(const double **in, double **out, long width), component by component, knots side by
-    side.
+    """C code of a function: void knots(const double **in, double **out, long width).
 
-    Long functions are cut into parts, since compilers take more than twice as long for twice the code.
+    Arrays are ordered component by component, with the knots side by side. Long functions are split into parts,
+    because compile time grows faster than the length of the code.
     """
     statements, used = _statements(function, shared)
     each = [f"EACH({name})" for operation, name in _CALLS.items() if operation in used]
@@ -187,7 +187,7 @@ def _code(function: ca.Function, shared: tuple[int, ...]) -> str:
 
 
 def _statements(function: ca.Function, shared: tuple[int, ...]) -> tuple[list[_Statement], set[int]]:
-    """All of a function's, and the operations in them."""
+    """All statements of a function, and the operations in them."""
     statements, used = list[_Statement](), set[int]()
     for k in range(function.n_instructions()):
         operation, results, arguments = (
@@ -214,7 +214,7 @@ def _statements(function: ca.Function, shared: tuple[int, ...]) -> tuple[list[_S
 
 
 def _part(number: int, pointers: list[str], statements: list[_Statement], start: int) -> str:
-    """Some of the statements, as a function: what earlier ones left in w comes in, what later ones read goes out."""
+    """Some statements as a C function: loads entries of w set by earlier parts, stores those read by later parts."""
     mine, later = statements[start : start + _PART], statements[start + _PART :]
     written = {s.target for s in mine if s.target is not None}
     incoming, outgoing = _read_first(mine), sorted(_read_first(later) & written)

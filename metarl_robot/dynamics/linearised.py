@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What lies between a model and a solver: the model's dynamics, linearised along a plan."""
+"""Linearised dynamics along a plan: the interface between model and solver."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Array = NDArray[np.float64]
 
 
 class Linearised(NamedTuple):
-    """δx_{k+1} = A_k δx_k + B_k δu_k + c_k about a plan of N steps, n error coordinates and m inputs.
+    """Model δx_{k+1} = A_k δx_k + B_k δu_k + c_k about a plan of N steps, n error coordinates and m inputs.
 
-    by_state, by_input: (N, nnz) non-zeros of A and B, column by column. defects: c (N, n). errors: (N + 1, n) of the
-    plan from its target.
+    by_state, by_input: (N, nnz) non-zeros of A and B, in column order. defects: c (N, n). errors: (N + 1, n) of the
+        plan from its target.
     """
 
     by_state: Array

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The balance of momentum between two samples, in one call: what an estimator asks of a robot's dynamics."""
+"""Momentum balance between two samples, in one call, for estimators."""
 
 from __future__ import annotations
 
@@ -18,18 +18,23 @@ Array = NDArray[np.float64]
 Retract = Callable[[ca.SX, ca.SX], ca.SX]
 InputMap = Callable[[ca.SX], ca.SX]
 Expected = tuple[Array, Array, tuple[Array, Array] | None]
-"""What sensors should show at a pose: the pose q (nq,); δ (n,) with q ⊞ δ = the measured one; (C (3, n), g (3,)) where
-there is an
-accelerometer: it shows C v̇ + g [m/s²; body]."""
+"""Expected measurement at a pose.
+
+The pose q (nq,), the error δ (n,) with q ⊞ δ = the measured pose, and with an accelerometer (C (3, n), g (3,)): it
+measures C v̇ + g [m/s²; body].
+"""
 
 
 class Balance(NamedTuple):
-    """On the way from (q_0, v_0) to a velocity v_1.
+    """Momentum balance from (q_0, v_0) to a velocity v_1.
 
-    q: (nq,) position at its end; mass: (n, n) M there; deficit: (n,) p_0 - p_1 + ∫β dt, the momentum that is missing
-    there without effort; input_map: (n, nu) B half-way; payload_impulse: (n, 10) deficit by each of a payload's
-    inertial parameters; payload_inertia: (n, n) the given payload's share of M at the end; q_mean, v_mean: (nq,), (n,)
-    of both ends.
+    q: (nq,) position at the end.
+    mass: (n, n) M at the end, without payload.
+    deficit: (n,) p_0 - p_1 + ∫β dt, the momentum missing at the end without effort and payload.
+    input_map: (n, nu) B half-way.
+    payload_impulse: (n, 10) derivative of the deficit by a payload's inertial parameters.
+    payload_inertia: (n, n) contribution of the given payload to M at the end.
+    q_mean, v_mean: (nq,), (n,) means of both ends.
     """
 
     q: Array
@@ -43,14 +48,14 @@ class Balance(NamedTuple):
 
 
 class Balanced:
-    """Dynamics that tell the balance of momentum."""
+    """Mixin for dynamics with a momentum balance."""
 
     def _take_balance(self, function: ca.Function) -> None:
-        """The compiled `balance_function`."""
+        """Set the compiled `balance_function`."""
         self._balance = NumpyFunction(function)
 
     def balance(self, q: Array, v_0: Array, v_1: Array, dt: float, payload: Array) -> Balance:
-        """Of momentum on the way from (q, v_0) to a velocity v_1, over dt [s]; payload: (10,).
+        """Momentum balance from (q, v_0) to a velocity v_1, over dt [s]; payload: (10,).
 
         Overwritten by the next call.
         """
@@ -58,7 +63,7 @@ class Balanced:
 
 
 def balance_function(momentum: ca.Function, retract: Retract, input_map: InputMap) -> ca.Function:
-    """Function `balance` of a robot.
+    """Build the function `balance` of a robot.
 
     Arguments:
         momentum: (q, v, payload) -> (M, p, β), affine in the payload's inertial parameters.

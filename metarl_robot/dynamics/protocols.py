@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What common code asks of a robot's nominal dynamics M v̇ + h = B u; a kind names its class
-(core/robot.py: Robot.dynamics).
+"""Protocols of a robot's nominal dynamics M v̇ + h = B u, as used by common code.
+
+A kind of robot names its class (core/robot.py: Robot.dynamics).
 """
 
 from __future__ import annotations
@@ -16,39 +17,39 @@ Array = NDArray[np.float64]
 
 
 class Dynamics(Protocol):
-    """What an estimator asks; q (nq,), v (n,), n = dof."""
+    """Dynamics for an estimator; q (nq,), v (n,), n = dof."""
 
     dof: int
     nu: int
 
     def momentum(self, q: Array, v: Array) -> tuple[Array, Array, Array]:
-        """M (n, n), p (n,) and β (n,). Overwritten by the next call."""
+        """Mass matrix M (n, n), momentum p (n,) and β (n,). Overwritten by the next call."""
         ...
 
     def balance(self, q: Array, v_0: Array, v_1: Array, dt: float, payload: Array) -> Balance:
-        """Of momentum on the way from (q, v_0) to a velocity v_1; payload: (10,). Overwritten by the next call."""
+        """Momentum balance from (q, v_0) to a velocity v_1; payload: (10,). Overwritten by the next call."""
         ...
 
     def input_map(self, q: Array) -> Array:
-        """B (n, nu): generalised force of unit efforts. Overwritten by the next call."""
+        """Input map B (n, nu): generalised force of unit efforts. Overwritten by the next call."""
         ...
 
     def retract(self, q: Array, change: Array) -> Array:
-        """Q ⊞ δ."""
+        """Position q ⊞ δ."""
         ...
 
     def expected(self, q: Array, change: Array, measured: Array) -> Expected:
-        """What sensors should show at q ⊞ δ. All but the pose is overwritten by the next call."""
+        """Expected measurement at q ⊞ δ. All but the pose is overwritten by the next call."""
         ...
 
 
 class JointDynamics(Dynamics, Protocol):
-    """Likewise where M and h are asked for directly: of a robot with a fixed base."""
+    """Dynamics of a robot with a fixed base, with M and h available directly."""
 
     def mass_matrix(self, q: Array) -> Array:
-        """M (n, n) without payload."""
+        """Mass matrix M (n, n) without payload."""
         ...
 
     def bias(self, q: Array, v: Array) -> Array:
-        """H (n,): Coriolis, centrifugal, gravity, nominal damping."""
+        """Bias force h (n,): Coriolis, centrifugal, gravity, nominal damping."""
         ...

@@ -35,8 +35,9 @@ N_INERTIAL = 10
 
 @dataclass(frozen=True)
 class Kinematics:
-    """World pose of one frame: position (3,), rotation (3, 3) frame→world, geometric Jacobian (6, n) [linear;
-    angular].
+    """World pose of one frame.
+
+    position: (3,). rotation: (3, 3) frame→world. jacobian: (6, n) geometric [linear; angular].
     """
 
     position: ca.SX
@@ -45,7 +46,7 @@ class Kinematics:
 
 
 class RigidBodyTree:
-    """Symbolic dynamics of an MJCF whose joints are hinges and slides.
+    """Symbolic dynamics of an MJCF with hinge and slide joints.
 
     Every method takes and returns CasADi SX expressions: q, v, a (n,); payload (10,) at `payload_site`.
     """
@@ -67,12 +68,13 @@ class RigidBodyTree:
         return rigid + ca.DM(self.armature) * a + ca.DM(self.damping) * v
 
     def payload_effort(self, q: ca.SX, v: ca.SX, a: ca.SX, payload: ca.SX) -> ca.SX:
-        """The payload's share (n,) of the inverse dynamics: linear in `payload`."""
+        """Contribution (n,) of the payload to the inverse dynamics, linear in `payload`."""
         return self._newton_euler(q, v, a, {}, payload)
 
     def momentum(self, q: ca.SX, v: ca.SX, payload: ca.SX) -> tuple[ca.SX, ca.SX, ca.SX]:
-        """Mass matrix M (n, n), generalised momentum p = M v (n,) and β (n,), payload included: it enters by its site's
-        motion alone.
+        """Mass matrix M (n, n), generalised momentum p = M v (n,) and β (n,), payload included.
+
+        The payload enters only through the motion of its site.
         """
         still, a, nothing = ca.SX.zeros(self.dof), ca.SX.sym("a", self.dof), ca.SX.zeros(N_INERTIAL)
         weight = self.inverse_dynamics(q, still, still, nothing)
@@ -172,8 +174,9 @@ class RigidBodyTree:
         return effort
 
     def _site_motion(self, q: ca.SX, v: ca.SX) -> tuple[ca.SX, ca.SX]:
-        """Spatial velocity (6,) of the payload site, and the acceleration (6,) that holds it against gravity; site
-        axes.
+        """Spatial velocity (6,) of the payload site, and the acceleration (6,) that holds it against gravity.
+
+        Both in site axes.
         """
         body, bodies = int(self._model.site_bodyid[self._site]), []
         while body > 0:
@@ -189,7 +192,7 @@ class RigidBodyTree:
         return to_site @ velocity, to_site @ held_up
 
     def _to_site(self) -> ca.SX:
-        """Motion vectors from the body that carries the payload site to the site."""
+        """Transform of motion vectors from the body that carries the payload site to the site."""
         rotation = ca.SX(ca.DM(_rotation(self._model.site_quat[self._site])))
         return _motion_transform(rotation, ca.SX(ca.DM(self._model.site_pos[self._site])))
 
@@ -206,7 +209,7 @@ class RigidBodyTree:
 
 
 def _spatial_inertia(payload: ca.SX) -> ca.SX:
-    """Spatial inertia (6, 6) of a payload's inertial parameters (10,), at its site."""
+    """Spatial inertia (6, 6) of a payload with inertial parameters (10,), at its site."""
     mass, moment = payload[0], payload[1:4]
     xx, yy, zz, xy, xz, yz = ca.vertsplit(payload[4:10])
     about_site = ca.vertcat(ca.horzcat(xx, xy, xz), ca.horzcat(xy, yy, yz), ca.horzcat(xz, yz, zz))
@@ -236,14 +239,15 @@ def _skew(vector: Array) -> Array:
 
 
 def _axis_rotation(axis: ca.DM, angle: ca.SX) -> ca.SX:
-    """Rodrigues' formula."""
+    """Rotation by an angle about an axis (Rodrigues' formula)."""
     k = ca.skew(axis)
     return ca.SX.eye(3) + ca.sin(angle) * k + (1 - ca.cos(angle)) * (k @ k)
 
 
 def _motion_transform(rotation: ca.SX, position: ca.SX) -> ca.SX:
-    """Motion vectors parent→child, for a child at `position` whose axes are the columns of `rotation`
-    (child→parent).
+    """Transform of motion vectors parent→child.
+
+    The child is at `position`; the columns of `rotation` (child→parent) are its axes.
     """
     e = rotation.T
     return ca.vertcat(ca.horzcat(e, ca.SX(3, 3)), ca.horzcat(-e @ ca.skew(position), e))

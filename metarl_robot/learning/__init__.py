@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Offline learning: the only room that imports torch."""
+"""Offline learning; no other room imports torch."""

@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The losses of a perceptron after gradient steps of its own on each of many tasks, and their exact derivatives.
+"""Losses of a perceptron after inner gradient steps on each of many tasks, and their exact derivatives.
 
-Layer: y = x Wᵀ + b, tanh between layers. A task's samples enter a layer as X (N, in) and send errors D (N, out) back
-through it, so that its gradients are Dᵀ X for W and Σ D for b. After steps of sizes α and β along them, layer and
-backward pass are
+A layer is y = x Wᵀ + b, with tanh between layers. The samples of a task enter it as X (N, in) and send errors D (N,
+out) back through it. Its gradients are Dᵀ X for W and Σ D for b. After steps of sizes α and β along them, the layer
+and its backward pass are
 
     y = x Wᵀ + b - Σ_steps (α x Xᵀ + β) D
     u = δ W - Σ_steps α (δ Dᵀ) X
 
-Nothing of the weights' size is formed for a task: all products with W are those of θ, for the samples of all tasks at
-once, and what differs from task to task is thin. Each of the two lines is bilinear in any two of its factors; their
-adjoints, below, are the same kind of products, and all that they add to the derivative by W is one product of stacked
-rows. The outer derivative calls the adjoints in reverse order; second order: also those of the inner passes, on which X
-and D depend.
+No array of the weights' size is formed for a task. All products with W use the W of θ, for the samples of all tasks
+at once; only thin matrices differ between tasks. Both lines are bilinear in any two of their factors. Their adjoints,
+below, are products of the same kind; their whole contribution to the derivative by W is one product of stacked rows.
+The outer derivative calls the adjoints in reverse order. With second order it also calls those of the inner passes,
+on which X and D depend.
 
-Written out because autograd through the same formulas took 1.25 times as long with three layers of 64 and 1.15 times
-with 512 (one core). Threads are those of numpy's OpenBLAS (OPENBLAS_NUM_THREADS), not torch's.
+Autograd through the same formulas took 1.25 times as long with three layers of 64, and 1.15 times with 512 (one
+core). Threads are those of numpy's OpenBLAS (OPENBLAS_NUM_THREADS), not torch's.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ Array = NDArray[np.floating]
 
 
 class Parameters(NamedTuple):
-    """θ and the step sizes; or derivatives by θ and by the logarithms of the step sizes. One entry a layer."""
+    """Parameters θ and the step sizes, one entry per layer.
+
+    Or derivatives by θ and by the logarithms of the step sizes.
+    """
 
     weights: Sequence[Array]
     biases: Sequence[Array]
@@ -39,8 +42,9 @@ class Parameters(NamedTuple):
 
 
 class Tasks(NamedTuple):
-    """B tasks: support x (B, N, n_x), y (B, N, n) of which the samples count by weight (B, N); query x (B, Q, n_x), y
-    (B, Q, n).
+    """Samples of B tasks.
+
+    Support: x (B, N, n_x), y (B, N, n), weight (B, N) of each sample. Query: query_x (B, Q, n_x), query_y (B, Q, n).
     """
 
     x: Array
@@ -51,8 +55,9 @@ class Tasks(NamedTuple):
 
 
 class Memory:
-    """Arrays kept from one use to the next, by the order in which they are asked for: fresh pages would cost as much as
-    the products.
+    """Reusable arrays, handed out in the order of the requests.
+
+    Fresh memory pages would cost as much as the products.
     """
 
     def __init__(self) -> None:
@@ -60,11 +65,11 @@ class Memory:
         self._taken = 0
 
     def restart(self) -> None:
-        """All arrays are free again."""
+        """Make all arrays available again."""
         self._taken = 0
 
     def take(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-        """An array of any content."""
+        """An array with undefined content."""
         k, self._taken = self._taken, self._taken + 1
         if k == len(self._arrays):
             self._arrays.append(np.empty(shape, dtype))
@@ -77,8 +82,9 @@ class Memory:
 
 
 class _Step:
-    """What a gradient step adds to a layer: X (B, N, in) and D (B, N, out); and derivatives by both, as far as they are
-    known.
+    """Contribution of a gradient step to a layer: X (B, N, in) and D (B, N, out).
+
+    by_inputs, by_deltas: derivatives by both, accumulated so far.
     """
 
     def __init__(self, inputs: Array, deltas: Array, memory: Memory) -> None:
@@ -89,9 +95,7 @@ class _Step:
 
 
 class _Rows(NamedTuple):
-    """Where a layer's rows are: of the query, then of the inner steps' forward passes,
-    then of their backward passes.
-    """
+    """Row ranges of a layer: the query, then the inner steps' forward passes, then their backward passes."""
 
     query: slice
     forward: list[slice]
@@ -125,28 +129,31 @@ class _Layer:
         self.by_log_weight_step, self.by_log_bias_step = 0.0, 0.0
 
     def forward(self, x: Array, y: Array) -> None:
-        """Compute y (B, N, out) of x (B, N, in)."""
+        """Compute y (B, N, out) from x (B, N, in)."""
         np.matmul(_flat(x), self._weight.T, out=_flat(y))
         y += self._bias
         for step in self.steps:
             y -= self._mixing(x, step) @ step.deltas
 
     def _mixing(self, x: Array, step: _Step) -> Array:
-        """α x Xᵀ + β (B, ·, N)."""
+        """Mixing matrix α x Xᵀ + β (B, ·, N)."""
         mixing = x @ _transposed(step.inputs)
         mixing *= self._weight_step
         mixing += self._bias_step
         return mixing
 
     def backward(self, delta: Array) -> Array:
-        """Return u (B, N, in) of δ (B, N, out)."""
+        """Compute u (B, N, in) from δ (B, N, out)."""
         u = self._product(delta, self._weight)
         for step in self.steps:
             u -= (self._weight_step * (delta @ _transposed(step.deltas))) @ step.inputs
         return u
 
     def forward_adjoint(self, x: Array, by_y: Array) -> Array:
-        """Derivative by x from that by y, and those by the steps' X, D and sizes. Those by W and b: see left, right."""
+        """Derivative by x from that by y; adds those by the steps' X, D and sizes.
+
+        `left` and `right` give the derivatives by W and b.
+        """
         by_x = self._product(by_y, self._weight)
         for step, against in zip(self.steps, self.steps_adjoint(x, by_y), strict=True):
             against *= self._weight_step
@@ -155,7 +162,7 @@ class _Layer:
         return by_x
 
     def steps_adjoint(self, x: Array, by_y: Array) -> list[Array]:
-        """Derivatives by the steps' D and sizes alone, for where inputs are given; returns by_y Dᵀ of each step."""
+        """Add the derivatives by the steps' D and sizes only, for given inputs; returns by_y Dᵀ of each step."""
         products: list[Array] = []
         for step in self.steps:
             mixing, against = self._mixing(x, step), by_y @ _transposed(step.deltas)
@@ -167,7 +174,7 @@ class _Layer:
         return products
 
     def backward_adjoint(self, delta: Array, by_u: Array) -> Array:
-        """Derivative by δ from that by u; and those by the steps' X, D and α."""
+        """Derivative by δ from that by u; adds those by the steps' X, D and α."""
         by_delta = self._product(by_u, self._weight.T)
         for step in self.steps:
             mixing, against = delta @ _transposed(step.deltas), self._weight_step * (by_u @ _transposed(step.inputs))
@@ -179,15 +186,17 @@ class _Layer:
         return by_delta
 
     def _product(self, samples: Array, matrix: Array) -> Array:
-        """Samples (B, N, k) times a matrix (k, m) -> (B, N, m)."""
+        """Product of samples (B, N, k) and a matrix (k, m): (B, N, m)."""
         product = self._memory.take((*samples.shape[:2], matrix.shape[1]), matrix.dtype)
         np.matmul(_flat(samples), matrix, out=_flat(product))
         return product
 
 
 class _InnerPass(NamedTuple):
-    """Of one inner step, by layer: inputs h (B, N, in), 1 - h², errors δ (B, N, out), and u (B, N, in) where it is
-    passed on.
+    """Intermediate arrays of one inner step, for each layer.
+
+    entered: inputs h (B, N, in). slopes: 1 - h². deltas: errors δ (B, N, out). back: u (B, N, in), empty for the
+        first layer.
     """
 
     entered: list[Array]
@@ -197,14 +206,15 @@ class _InnerPass(NamedTuple):
 
 
 class AdaptedLoss:
-    """Query losses (B,), L = mean over samples and outputs of (f - y)², after gradient steps on L over the support,
-    weighted.
+    """Query losses (B,) after gradient steps on the weighted support loss.
+
+    The loss is L = mean over samples and outputs of (f - y)².
 
     Arguments:
         parameters: θ and step sizes.
         tasks: the samples, of the parameters' type.
-        steps: how many steps, each on the whole support.
-        memory: its own until the gradient is there.
+        steps: number of steps, each on the whole support.
+        memory: in use by this loss until the gradient is computed.
     """
 
     def __init__(self, parameters: Parameters, tasks: Tasks, steps: int, memory: Memory) -> None:
@@ -219,7 +229,7 @@ class AdaptedLoss:
         self.losses = np.square(self._missed).mean(axis=(1, 2))
 
     def _forward(self, rows: slice, x: Array) -> tuple[list[Array], Array]:
-        """What enters each layer, and the outputs (B, N, n)."""
+        """Inputs of each layer, and the outputs (B, N, n)."""
         entered = [self._tasked(layer.right[rows]) for layer in self._layers]
         entered[0][:] = x
         for layer, before, after in zip(self._layers[:-1], entered[:-1], entered[1:], strict=True):
@@ -245,9 +255,9 @@ class AdaptedLoss:
         return _InnerPass(entered, slopes, deltas, back)
 
     def gradient(self, by_losses: Array, second_order: bool) -> Parameters:
-        """Derivatives of Σ by_losses (B,) · losses; to be asked for once.
+        """Derivatives of Σ by_losses (B,) · losses; can be called once.
 
-        second_order: False takes the inner gradients as constants.
+        second_order: False treats the inner gradients as constants.
         """
         by_y = self._tasked(self._layers[-1].left[self._rows.query])
         np.multiply(self._missed, (2.0 / self._missed[0].size * by_losses)[:, None, None], out=by_y)
@@ -261,9 +271,9 @@ class AdaptedLoss:
     def _forward_adjoint(
         self, rows: slice, entered: list[Array], slopes: list[Array], by_entered: list[Array] | None
     ) -> None:
-        """From the derivative by the outputs, in the last layer's left rows, down to the first layer's.
+        """Back-propagate from the derivative by the outputs, in the last layer's left rows, to the first layer's.
 
-        by_entered: derivatives by what enters each layer that come from elsewhere.
+        by_entered: further derivatives by the inputs of each layer.
         """
         by_y = [self._tasked(layer.left[rows]) for layer in self._layers]
         for i in reversed(range(1, len(by_y))):
@@ -274,7 +284,7 @@ class AdaptedLoss:
         self._layers[0].steps_adjoint(entered[0], by_y[0])
 
     def _step_adjoint(self, k: int, taken: list[_Step]) -> None:
-        """Through inner step k, from the derivatives by what it added to each layer."""
+        """Back-propagate through inner step k, from the derivatives by its contributions to each layer."""
         entered, slopes, deltas, back = self._passes[k]
         by_entered: list[Array] = [np.empty(0)] * len(taken)
         by_delta = taken[0].by_deltas
@@ -292,7 +302,10 @@ class AdaptedLoss:
         self._forward_adjoint(rows, entered, slopes, by_entered)
 
     def _collected(self, second_order: bool) -> Parameters:
-        """All derivatives. First order: of the query's rows. The first layer passes nothing back."""
+        """Collect all derivatives; with first order, those of the query's rows only.
+
+        The first layer has no backward rows: it passes no errors back.
+        """
         forward = self._rows.forward_end if second_order else self._rows.query.stop
         ends = [forward] + [self._rows.end if second_order else forward] * (len(self._layers) - 1)
         return Parameters(
@@ -303,17 +316,17 @@ class AdaptedLoss:
         )
 
     def _slope(self, h: Array) -> Array:
-        """Derivative of tanh where it is h."""
+        """Derivative of tanh at the output h."""
         slope = np.multiply(h, h, out=self._memory.like(h))
         return np.subtract(1.0, slope, out=slope)
 
     def _tasked(self, rows: Array) -> Array:
-        """(B, N, k) of rows (B N, k)."""
+        """Rows (B N, k) as samples (B, N, k)."""
         return rows.reshape(len(self._tasks.x), -1, rows.shape[1])
 
 
 def _flat(samples: Array) -> Array:
-    """(B N, k) of samples (B, N, k)."""
+    """Samples (B, N, k) as rows (B N, k)."""
     return samples.reshape(-1, samples.shape[2])
 
 

@@ -11,7 +11,7 @@ Group = Literal["all", "payload", "friction", "motor", "rotor", "push", "drag"]
 
 
 class TrainConfig(BaseModel):
-    """What `metarl train` is told. The same settings give the same weights."""
+    """Settings of `metarl train`. The same settings give the same weights."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bayesian last layer: features and a Gaussian prior over their coefficients, trained together through the posterior.
+"""Bayesian last layer: features and the Gaussian prior of their coefficients, trained through the posterior.
 
 Harrison, Sharma, Pavone, "Meta-learning priors for efficient online Bayesian regression" (ALPaCA), 2018, in momentum
 form:
 
     Δ(ξ; z) = Φ_θ(ξ) z + d + e,   z ~ N(z̄, L Lᵀ),   d a random walk,   e ~ N(0, S_e) with a short memory
 
-d, the slow disturbance that the online filter estimates beside z, starts from N(0, S_0); e is the fast one that comes
-and goes. z includes the latency of the commands, for which the online filter has no estimate but an equal doubt. A
-task's support window is K control intervals. With T_j the impulse of Δ and C_k = Σ_{j<=k} ∫Φ dt, what the robot can
-measure in it is
+d is the slow disturbance that the online filter estimates with z; it starts from N(0, S_0). e is the fast, transient
+one. z includes the latency of the commands; the online filter does not estimate it in z, but has an equal
+uncertainty. A task's support window is K control intervals. With T_j the impulse of Δ and C_k = Σ_{j<=k} ∫Φ dt, the
+robot can measure
 
     y_k = M_k⁻¹ (M_k ṽ_k - M_0 ṽ_0 - known impulse) = M_k⁻¹ C_k z + M_k⁻¹ Σ_{j<=k} dt (d_j + e_j) + n_k - M_k⁻¹ M_0 n_0
 
-with the velocity noise n ~ N(0, σ²): the same data, and the same errors, as those of the online filter. y and x = (u,
-d_K), where z = z̄ + L u and u ~ N(0, I), are jointly Gaussian, so the posterior of x is
+with the velocity noise n ~ N(0, σ²). These are the data and the errors of the online filter. y and x = (u, d_K),
+where z = z̄ + L u and u ~ N(0, I), are jointly Gaussian, so the posterior of x is
 
     μ = C_xy G⁻¹ (y - E y),   Σ = C_xx - C_xy G⁻¹ C_yx,    G = cov(y)
 
@@ -22,7 +22,8 @@ The loss is the negative log posterior predictive of the residual on later inter
 
     ℓ(θ, z̄, L, S) = -log N(T_q / dt; Φ_q z + d_q, Φ_q Σ_z Φ_qᵀ + cov(d_q) + S_e)
 
-plus, weighted, that of the true coefficients of the raw features, which keeps them and their uncertainty physical.
+plus a weighted term: the same for the true coefficients of the raw features. It keeps them and their uncertainty
+physical.
 """
 
 from __future__ import annotations
@@ -49,21 +50,23 @@ ERROR_MEMORY_S = 0.05
 """Memory of the fast model error e, as in the online filter."""
 STICTION_FACTOR = 5.0
 STICTION_VELOCITY_RAD_S = 0.05
-"""A joint slower than this may stick, with any friction up to Coulomb's: there e is this much larger, as in the online
-filter.
+"""A joint slower than this may stick, with any friction up to Coulomb's.
+
+There e is larger by STICTION_FACTOR. The online filter does the same, with its own factor.
 """
 _ENCODER_WORTH_HZ = 20.0
 _LEAST_NOISE_RAD_S = 3e-4
 _MERGED = 2
-"""Control intervals that learning takes as one."""
+"""Number of control intervals merged into one for learning."""
 _SUPPORT_S = (0.05, 0.5)
 _HORIZON_S = 0.5
 _QUERIES = 16
 _NOISE_RATE = 5.0
 """Learning rate of the noise levels, relative to that of the weights."""
 _PRIOR_RATE = 0.1
-"""Of the prior's: most of its entries hardly matter to the loss, and Adam would let the noise of the batches carry them
-off.
+"""Learning rate of the prior, relative to that of the weights.
+
+Most of its entries hardly affect the loss. At the full rate, Adam would let the noise of the batches move them away.
 """
 _RIDGE = 1e-6
 _KINDS = (
@@ -82,9 +85,9 @@ _KINDS = (
 
 @dataclass(frozen=True)
 class Shape:
-    """What the model is built for: scales of velocities and forces, learned features K, hidden widths.
+    """Sizes of the model: velocity and effort limits as scales, K learned features, hidden widths.
 
-    inputs: of the network, where they are not those of an arm's joints; joints alone stick.
+    inputs: number of network inputs; None: those of an arm's joints. Only joints stick.
     """
 
     velocity_limit: Array
@@ -96,10 +99,11 @@ class Shape:
 
 @dataclass(frozen=True)
 class Start:
-    """The prior that training starts from, and what of it is trained.
+    """Initial prior of the training, and the parts of it that are trained.
 
-    mean: (n_raw,), covariance: (n_raw, n_raw) of the raw features' coefficients; the learned ones' is N(learned_mean,
-    I). train_raw_mean: (n_raw,) flags. train_raw_covariance, train_learned: the rest of the prior.
+    mean: (n_raw,), covariance: (n_raw, n_raw) of the raw features' coefficients. Learned features start at
+        N(learned_mean, I).
+    train_raw_mean: (n_raw,) flags. train_raw_covariance, train_learned: flags for the rest of the prior.
     """
 
     mean: Array
@@ -111,12 +115,14 @@ class Start:
 
 
 class Batch(NamedTuple):
-    """B tasks, a support window of W intervals of `stride` data intervals each, Q query intervals.
+    """B tasks with a support window of W intervals of `stride` data intervals each, and Q query intervals.
 
-    impulse: (B, W, n, n_raw), inputs: (B, W, 3n), target: (B, W, n): sums (inputs: means) over each interval.
-    mobility: (B, W + 1, n, n), noise: (B, W + 1, n) velocity noise [rad/s], at the samples that bound them; sigma: (B,
-    n) its standard deviation. query_*: the same at Q data intervals; query_lag: (B, Q) from the end of the window [data
-    intervals]. contexts: (B, n_raw).
+    impulse: (B, W, n, n_raw), target: (B, W, n): sums over each interval.
+    inputs: (B, W, 3n): means over each interval.
+    mobility: (B, W + 1, n, n), noise: (B, W + 1, n) velocity noise [rad/s], at the samples that bound them.
+    sigma: (B, n) standard deviation of the noise.
+    query_*: the same at Q data intervals; query_lag: (B, Q) from the end of the window [data intervals].
+    contexts: (B, n_raw) true coefficients.
     """
 
     stride: int
@@ -141,12 +147,12 @@ class Posterior(NamedTuple):
 
 
 class LastLayer(nn.Module):
-    """Features, prior and noise: see the module's docstring.
+    """Features, prior and noise levels.
 
     Arguments:
         shape: sizes and scales.
-        start: the prior of the raw features' coefficients that training starts from.
-        dt: of an interval [s].
+        start: initial prior of the raw features' coefficients.
+        dt: length of an interval [s].
         seed: of the initial weights.
     """
 
@@ -186,8 +192,9 @@ class LastLayer(nn.Module):
         self.log_drift = nn.Parameter(scale.double().log())
 
     def prior(self) -> tuple[Tensor, Tensor]:
-        """z̄ (n_z,) and L (n_z, n_z), float64. Parameters are relative to where the prior starts: well scaled, and L
-        has full rank.
+        """Prior mean z̄ (n_z,) and factor L (n_z, n_z), float64.
+
+        The parameters are relative to the initial prior, so that they are well scaled and L has full rank.
         """
         factor = torch.where(self.trained_factor, self.factor, 0.0)
         relative = torch.tril(factor, -1) + torch.diag(torch.diagonal(factor).exp())
@@ -195,14 +202,14 @@ class LastLayer(nn.Module):
         return self.mean_0 + shift, self.factor_0 @ relative
 
     def impulses(self, raw: Tensor, inputs: Tensor, dt: float) -> Tensor:
-        """∫Φ dt (…, n, n_z) of raw impulses (…, n, n_raw) and network inputs (…, 3n)."""
+        """Impulses ∫Φ dt (…, n, n_z) of raw impulses (…, n, n_raw) and network inputs (…, 3n)."""
         if self.network is None:
             return raw.double()
         learned = dt * self.network(inputs)
         return torch.cat([raw, learned.unflatten(-1, (self.n, self.learned))], dim=-1).double()
 
     def posterior(self, batch: Batch) -> Posterior:
-        """Of x given the support windows."""
+        """Posterior of x given the support windows."""
         mean, factor = self.prior()
         dt, size = batch.stride * self.dt, len(mean)
         response = torch.cumsum(self.impulses(batch.impulse, batch.inputs, dt), dim=1)
@@ -228,17 +235,16 @@ class LastLayer(nn.Module):
         return Posterior(reduction[..., -1], prior - reduction[..., :-1])
 
     def _doubt(self, inputs: Tensor) -> Tensor:
-        """How much larger than usual the fast error's standard deviation is (…, n):
-        joints that hardly move may stick.
-        """
+        """Factor (…, n) on the standard deviation of the fast error e: larger for joints that may stick."""
         if not self.sticks:
             return torch.ones((*inputs.shape[:-1], self.n), dtype=torch.float64)
         v = inputs[..., 2 * self.n :].double() * self.velocity_limit
         return torch.sqrt(1.0 + STICTION_FACTOR**2 * torch.exp(-((v / STICTION_VELOCITY_RAD_S) ** 2)))
 
     def _disturbance(self, doubt: Tensor, dt: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Covariances, joint by joint, of the impulse Σ dt (d + e) (B, n, W, W), of it with the last d (n, W), of the
-        last d (n,).
+        """Covariances of each joint's disturbance.
+
+        Of the impulse Σ dt (d + e) (B, n, W, W), of the impulse with the last d (n, W), and of the last d (n,).
         """
         rate, first, error = (
             torch.exp(2.0 * x)[:, None, None] for x in (self.log_drift, self.log_disturbance, self.log_error)
@@ -287,7 +293,7 @@ class LastLayer(nn.Module):
         return loss, error.detach().square().mean(dim=(0, 1)).sqrt()
 
     def pooled_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """As `loss`, of plain regression: one coefficient vector, the prior's mean, for all tasks."""
+        """Loss and error, as `loss`, of plain regression: the prior's mean serves all tasks."""
         mean, _ = self.prior()
         phi = self.impulses(batch.query_impulse, batch.query_inputs, self.dt) / self.dt
         error = batch.query_target.double() / self.dt - phi @ mean
@@ -295,11 +301,11 @@ class LastLayer(nn.Module):
         return (error / scale).square().mean(), error.detach().square().mean(dim=(0, 1)).sqrt()
 
     def export(self, kept: NDArray[np.intp]) -> dict[str, Array]:
-        """Tensors of a checkpoint: network.*, the prior of the `kept` context entries, and standard deviations of what
-        they do not explain.
+        """Tensors of a checkpoint: network.*, the prior of the `kept` context entries, and disturbance levels.
 
-        error_nm, disturbance_nm: (n,) fast disturbance e, slow one d at the start [Nm]; drift_nm: (n,) rate of d
-        [Nm/√s].
+        error_nm, disturbance_nm: (n,) standard deviations of the fast disturbance e and of the slow one d at the
+            start [Nm].
+        drift_nm: (n,) random walk of d [Nm/√s].
         """
         mean, factor = (x.detach().numpy() for x in self.prior())
         covariance = factor @ factor.T
@@ -313,7 +319,7 @@ class LastLayer(nn.Module):
 
 
 def _negative_log_density(error: Tensor, covariance: Tensor) -> Tensor:
-    """-log N(error; 0, covariance) without its constant: (…, n), (…, n, n) -> (…)."""
+    """Negative log density -log N(error; 0, covariance) without its constant: (…, n), (…, n, n) -> (…)."""
     factor = torch.linalg.cholesky(covariance)
     white = torch.linalg.solve_triangular(factor, error[..., None], upper=False)[..., 0]
     return 0.5 * white.square().sum(-1) + torch.diagonal(factor, dim1=-2, dim2=-1).log().sum(-1)
@@ -324,7 +330,7 @@ def _apply(matrix: Tensor, vector: Tensor) -> Tensor:
 
 
 def _congruence(matrices: Tensor, kernels: Tensor) -> Tensor:
-    """Σ_m X_k[:, m] κ_m[k, l] X_l[:, m]ᵀ for X (B, W, n, n) and κ (B, n, W, W), as (B, W n, W n)."""
+    """Sum Σ_m X_k[:, m] κ_m[k, l] X_l[:, m]ᵀ as (B, W n, W n), for X (B, W, n, n) and κ (B, n, W, W)."""
     tasks, width, n, _ = matrices.shape
     scaled = matrices[:, None] * kernels.permute(0, 3, 2, 1)[:, :, :, None, :]
     product = scaled.flatten(2, 3) @ matrices.mT
@@ -332,12 +338,15 @@ def _congruence(matrices: Tensor, kernels: Tensor) -> Tensor:
 
 
 class Sampler:
-    """Draws batches: each from its own seed, so that training can stop and go on anywhere."""
+    """Draws batches, each from its own seed, so that training can be interrupted and resumed anywhere."""
 
     def __init__(
         self, data: TrainingData, velocity_limit: Array, support: tuple[int, int], queries: int, horizon: int, seed: int
     ) -> None:
-        """`support`: shortest and longest window; queries are drawn from the `horizon` intervals after it."""
+        """Prepare the data.
+
+        support: shortest and longest window. horizon: queries are drawn from this many intervals after the window.
+        """
         self._data, self._support, self._queries, self._horizon, self._seed = data, support, queries, horizon, seed
         known = effective_noise(data.velocity_noise, data.encoder_step)[:, None] if data.noise is None else data.noise
         self._sigma = np.broadcast_to(known, (data.tasks, data.dof))
@@ -349,7 +358,7 @@ class Sampler:
         self._raw, self._target, self._mobility = (torch.from_numpy(x) for x in (data.raw, data.target, data.mobility))
 
     def draw(self, size: int, step: int) -> Batch:
-        """`size` tasks with a window, of one length for all, and queries each."""
+        """Draw `size` tasks, each with a window (of the same length for all) and queries."""
         rng = np.random.default_rng([self._seed, step])
         shortest, longest = self._support
         task = rng.permutation(self._data.tasks)[:size, None]
@@ -361,7 +370,7 @@ class Sampler:
         room = np.minimum(self._data.intervals - first - length, self._horizon)
         lag = rng.integers(0, room, (len(task), self._queries))
         window, samples, query = first + np.arange(length), first + stride * np.arange(width + 1), first + length + lag
-        sigma = self._sigma[task[:, 0]] / np.sqrt(stride)  # a kept sample stands for as many as were left out
+        sigma = self._sigma[task[:, 0]] / np.sqrt(stride)  # a kept sample stands for `stride` samples
         noise = sigma[:, None] * rng.standard_normal((len(task), width + 1, self._data.dof))
 
         def sums(x: Tensor) -> Tensor:
@@ -384,18 +393,18 @@ class Sampler:
 
 
 def effective_noise(velocity_noise: Array, encoder_step: Array) -> Array:
-    """Noise of velocities that are as good as velocity and position measurements together [rad/s].
+    """Noise of velocities that carry the information of velocity and position measurements together [rad/s].
 
     The slope of a line through N positions spread over a time h has the variance 12 σ_q² / (N h²), the mean of N
-    velocities σ² / N: with σ_q = s / √12, encoder steps of s are worth velocities with a noise of σ = s / h. Taken over
-    h = 50 ms.
+    velocities has σ² / N. With σ_q = s / √12, encoder steps of s are equivalent to velocities with a noise of σ = s /
+    h. Here h = 50 ms.
     """
     of_positions = _ENCODER_WORTH_HZ * encoder_step + _LEAST_NOISE_RAD_S
     return np.asarray(1.0 / np.sqrt(1.0 / velocity_noise**2 + 1.0 / of_positions**2))
 
 
 class LastLayerLearner:
-    """A last layer and its data, ready for train.fit.
+    """Last layer and its data, for train.fit.
 
     Arguments:
         data: the tasks, at control intervals.
@@ -440,18 +449,19 @@ class LastLayerLearner:
         return loss, {"error_percent": float(100.0 * (error / self._effort_limit).mean())}
 
     def export(self) -> tuple[dict[str, Array], tuple[str, ...]]:
-        """Tensors of a checkpoint and the names of its context entries: without the latency, which is not estimated
-        online.
+        """Tensors of a checkpoint and the names of its context entries.
+
+        The latency is left out, because it is not estimated online.
         """
         kept = np.array([i for i, name in enumerate(self._names) if not name.startswith("latency_")], dtype=np.intp)
         return self.module.export(kept), tuple(self._names[i] for i in kept)
 
 
 def starting_prior(contexts: Array, names: tuple[str, ...], config: TrainConfig) -> Start:
-    """From the tasks' true contexts (T, n_raw): their mean and covariance about it; with an unloaded start, about no
-    payload.
+    """Initial prior from the tasks' true contexts (T, n_raw): their mean, and their covariance about it.
 
-    With prior 'isotropic', zero mean and one scale for each kind of coefficient instead.
+    With an unloaded start the mean has no payload. With prior 'isotropic', the mean is zero, with one scale for each
+    kind of coefficient.
     """
     payload = np.array([name.startswith("payload_") for name in names], dtype=bool)
     mean = np.zeros(len(names)) if config.prior == "isotropic" else contexts.mean(axis=0)

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Model-agnostic meta-learning (Finn, Abbeel, Levine 2017) on all weights of a network that predicts the residual.
+"""Model-agnostic meta-learning (Finn, Abbeel, Levine 2017) on all weights of the residual network.
 
     minimise over θ and log α   Σ_i L_i(θ - α ∘ ∇L_i(θ; support_i); query_i)
 
-exactly, with the second derivatives that the inner gradient brings, or without them (first order: ∇L_i taken as a
-constant). L is the mean square of f_θ(x) - Δ / s over samples and joints. The support holds the residual as the robot
-measures it, by a momentum observer; the query is noise-free and later. All tasks are computed at once
-(adapted_loss.py).
+Second order includes the derivatives of the inner gradient exactly; first order takes ∇L_i as a constant. L is the
+mean square of f_θ(x) - Δ / s over samples and joints. The support holds the residual as measured by the robot's
+momentum observer. The query is noise-free and later. All tasks are computed at once (adapted_loss.py).
 
-Plain supervised training of the same network on all tasks together, followed by the same gradient steps at test time,
-is the baseline that has to be beaten; it has one α, the best of a grid.
+The baseline is plain supervised training of the same network on all tasks together, followed by the same gradient
+steps at test time. It has one α, the best of a grid.
 """
 
 from __future__ import annotations
@@ -42,8 +41,10 @@ _QUERIES = 32
 
 
 class TaskBatch(NamedTuple):
-    """B tasks: support x (B, W, n_x), y (B, W, n) of which the last count, by weight (B, W); query x (B, Q, n_x), y (B,
-    Q, n).
+    """Samples of B tasks.
+
+    Support: x (B, W, n_x), y (B, W, n), weight (B, W); only the last samples have weight. Query: query_x (B, Q, n_x),
+    query_y (B, Q, n).
     """
 
     x: Tensor
@@ -56,7 +57,7 @@ class TaskBatch(NamedTuple):
 class _LossAfter(torch.autograd.Function):
     """AdaptedLoss in autograd, once differentiable.
 
-    parameters: weights, biases, logarithms of the weights' and of the biases' step sizes, a quarter each.
+    parameters: four equal parts: weights, biases, logarithms of the weights' step sizes, and of the biases'.
     """
 
     @staticmethod
@@ -86,12 +87,12 @@ class _LossAfter(torch.autograd.Function):
 
 
 class Maml(nn.Module):
-    """A network and the step sizes of its inner gradient steps, one a tensor.
+    """A network and the step sizes of its inner gradient steps, one per tensor.
 
     Arguments:
         inputs, outputs, hidden: widths.
         inner_steps: gradient steps from θ to θ'.
-        second_order: whether the outer gradient passes through the inner one.
+        second_order: the outer gradient passes through the inner one.
         generator: draws the initial weights.
     """
 
@@ -111,7 +112,7 @@ class Maml(nn.Module):
         start = torch.tensor(_INITIAL_STEP).log()
         self.log_step = nn.ParameterDict({name.replace(".", "_"): nn.Parameter(start.clone()) for name in names})
         self.memories: list[Memory] = []
-        """Those that no loss is using."""
+        """Free memories, not in use by a loss."""
 
     def loss_after(self, batch: TaskBatch) -> Tensor:
         """Query losses (B,) after adaptation to the support."""
@@ -122,7 +123,7 @@ class Maml(nn.Module):
         return losses
 
     def loss_before(self, batch: TaskBatch) -> Tensor:
-        """Query loss of θ itself, all tasks together."""
+        """Query loss of θ itself, over all tasks."""
         errors: Tensor = self.network(batch.query_x) - batch.query_y
         return errors.square().mean()
 
@@ -139,7 +140,7 @@ class TaskSampler:
     """Draws batches, each from its own seed."""
 
     def __init__(self, data: ResidualSeries, horizon: int, seed: int) -> None:
-        """`horizon`: queries are drawn from so many intervals after the support."""
+        """Prepare the data. Queries are drawn from `horizon` intervals after the support."""
         self._tensors = tuple(torch.from_numpy(x) for x in (data.measured_x, data.measured_y, data.true_x, data.true_y))
         self._horizon, self._seed = horizon, seed
 
@@ -158,13 +159,13 @@ class TaskSampler:
 
 
 class MamlLearner:
-    """MAML, or its supervised rival, and its data, ready for train.fit.
+    """MAML or its supervised baseline, and its data, for train.fit.
 
     Arguments:
         data: the tasks.
         horizon: of the queries [intervals].
         config: settings.
-        method: how the network is trained.
+        method: training method of the network.
     """
 
     def __init__(self, data: ResidualSeries, horizon: int, config: TrainConfig, method: Method) -> None:
@@ -187,7 +188,7 @@ class MamlLearner:
         return self.module.loss_after(batch).mean(), {}
 
     def choose_step(self) -> None:
-        """Supervised: the one α that serves fine-tuning best on the tasks that it was trained on."""
+        """Supervised baseline: set the α of the grid with the least loss on training tasks."""
         batch = self._sampler.draw(_GRID_TASKS, self._config.steps)
         losses = []
         for step in _GRID:

@@ -15,16 +15,16 @@ Array = NDArray[np.float64]
 
 
 def encode(q: Tensor, v: Tensor, velocity_limit: Tensor) -> Tensor:
-    """Network inputs (…, 3n) of states (…, n): as adaptation.network.encode."""
+    """Network inputs (…, 3n) of states (…, n), as adaptation.network.encode."""
     return torch.cat([torch.sin(q), torch.cos(q), v / velocity_limit], dim=-1)
 
 
 class Perceptron(nn.Module):
-    """Layers of the given widths, first the inputs', last the outputs'.
+    """Perceptron with layers of the given widths.
 
     Arguments:
         widths: of inputs, hidden layers and outputs.
-        output_scale: (outputs,) what an output of 1 stands for: fixed, folded into the exported weights.
+        output_scale: (outputs,) constant factors of the outputs, folded into the exported weights.
         generator: draws the initial weights.
     """
 

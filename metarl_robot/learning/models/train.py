@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The training loop: gradient steps that can be interrupted anywhere and resumed as if they had not been.
+"""Training loop that can be interrupted anywhere and resumed without changing the result.
 
-Every step draws its batch from its own seed and the learning rate is a function of the step, so the state of a run is
-its weights, Adam's moments and the number of the step. It is saved every few seconds and when the run is interrupted.
+Each step draws its batch from its own seed, and the learning rate is a function of the step. The state of a run is
+therefore its weights, Adam's moments and the step number. It is saved every few seconds and on interruption.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from metarl_robot.learning.models.config import TrainConfig
 
 Metrics = dict[str, float]
 Progress = Callable[[str, int, int, Metrics], None]
-"""Called with (phase, done, total, what there is to say)."""
+"""Callback with (phase, steps done, total steps, metrics)."""
 
 _SAVE_EVERY_S = 5.0
 _CURVE_POINTS = 200
@@ -36,13 +36,16 @@ _MAX_GRADIENT = 10.0
 
 
 class Learner(Protocol):
-    """What can be trained. in_numpy: its gradient is made of numpy's products, not of torch's."""
+    """A trainable model with its data.
+
+    in_numpy: numpy's products compute the gradient, not torch's.
+    """
 
     in_numpy: bool
 
     @property
     def module(self) -> nn.Module:
-        """Its parameters."""
+        """The module that holds the parameters."""
         ...
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -50,14 +53,15 @@ class Learner(Protocol):
         ...
 
     def loss(self, step: int) -> tuple[Tensor, Metrics]:
-        """Loss of the batch of this step, and what to show."""
+        """Loss of this step's batch, and metrics to display."""
         ...
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A finished run. curve: (step, mean loss since the last point) pairs; seconds: in gradient steps, interruptions
-    not counted.
+    """Result of a finished run.
+
+    curve: pairs (step, mean loss since the last point). seconds: time in gradient steps, without interruptions.
     """
 
     curve: list[tuple[int, float]]
@@ -73,21 +77,20 @@ def fit(
     progress: Progress | None = None,
     phase: str = "learn",
 ) -> Fit:
-    """Train to the end, or from where an interrupted run stopped.
+    """Train to the end, or continue an interrupted run.
 
     Arguments:
-        learner: what to train; holds the result.
+        learner: the model to train; holds the result.
         state: file of the run's state.
-        identity: what the run learns from (a hash of its data); resuming with another, or with another configuration,
-            is refused.
-        resume: go on from `state` if it is there.
+        identity: hash of the training data; resuming with other data or another configuration is refused.
+        resume: continue from `state` if it exists.
         progress: called after every step with `phase`.
 
     Raises:
         MetaRLError: the state belongs to another run or is damaged, or the loss is not finite.
     """
     torch.set_flush_denormal(True)
-    # two pools of threads would steal each other's processors
+    # Two thread pools would compete for the same processors.
     torch.set_num_threads(1 if learner.in_numpy else config.threads)
     run = _Run(learner, config, state, _fingerprint(config, identity))
     if resume and state.is_file():
@@ -112,9 +115,9 @@ def _fingerprint(config: TrainConfig, identity: str) -> str:
 
 
 class _Run:
-    """Weights, optimiser, step and loss curve.
+    """Weights, optimiser, step and loss curve of a run.
 
-    whole: they belong together; not so within an optimiser's step, which Ctrl-C can tear apart.
+    whole: these are consistent. False during an optimiser's step, which Ctrl-C can interrupt.
     """
 
     def __init__(self, learner: Learner, config: TrainConfig, path: Path, fingerprint: str) -> None:
@@ -130,7 +133,7 @@ class _Run:
         self._sum, self._count = 0.0, 0
 
     def go_on(self) -> Iterator[Metrics]:
-        """One gradient step each."""
+        """Run the remaining gradient steps, one per iteration."""
         while self.step < self._config.steps:
             start = monotonic()
             rate = self._config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * self.step / self._config.steps))
@@ -168,7 +171,7 @@ class _Run:
             self._sum, self._count = 0.0, 0
 
     def save(self) -> None:
-        """Write the state in one atomic move."""
+        """Write the state atomically."""
         tensors = {f"module.{name}": value for name, value in self._learner.module.state_dict().items()}
         for name, parameter in zip(self._names, self._parameters(), strict=True):
             for key, value in self._optimiser.state.get(parameter, {}).items():
