@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MuJoCo plants, randomised tasks, data sets and closed-loop evaluation: the only room that steps physics."""
+"""MuJoCo plants, randomised tasks, data sets and closed-loop evaluation; no other package steps physics."""

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Data for learning: many tasks simulated at once, under a detuned controller on random motions, whatever the kind of
-robot.
+"""Training data of any kind of robot: many tasks simulated at once on random motions.
 
-The task is constant in each rollout. A rollout that takes the robot beyond its limits is drawn again, after ten
-attempts its task, too. What is particular to a kind (arm_rollouts.py, quadrotor/rollouts.py) comes through
-metarl_robot.sim.kinds.
+A data-collection controller with detuned gains drives the robot. The task is constant in each rollout. A rollout that
+exceeds the robot's limits is redrawn; after ten attempts its task is redrawn as well. Parts specific to a kind
+(arm/tracking_rollouts.py, quadrotor/rollouts.py) come through metarl_robot.sim.kinds.
 """
 
 from __future__ import annotations
@@ -49,10 +48,10 @@ _ARRAYS = (
 class DataSet:
     """T rollouts of S control steps.
 
-    times: (S + 1,) [s]. q (T, S + 1, nq), v (T, S + 1, dof): true state. q_measured, v_measured: likewise, what the
-    sensors said then. effort: (T, S, nu) commanded from times[k] to times[k + 1]. tasks: T tasks. Of robots with
-    rotors, else None: acting: (T, S, nu) thrust that the rotors' speeds stand for on average meanwhile, k Ω² [N];
-    specific_force, specific_force_measured: (T, S + 1, 3) mean over the control period before [m/s²; body].
+    times: (S + 1,) [s]. q (T, S + 1, nq), v (T, S + 1, dof): true state. q_measured, v_measured: measurements available
+    at these times. effort: (T, S, nu) commanded from times[k] to times[k + 1]. tasks: T tasks. For robots with rotors,
+    else None: acting: (T, S, nu) mean thrust at the rotors' speeds over the step, k Ω² [N]; specific_force,
+    specific_force_measured: (T, S + 1, 3) mean over the preceding control period [m/s²; body].
     """
 
     robot: str
@@ -78,7 +77,7 @@ class DataSet:
         return digest.hexdigest()
 
     def save(self, path: Path) -> None:
-        """Write an npz without pickles, whole or not at all."""
+        """Write an npz without pickles, atomically."""
         tasks = json.dumps([task.to_dict() for task in self.tasks])
         with whole_file(path) as file:
             np.savez(file, robot=self.robot, kind=self.kind, tasks=tasks, **self._arrays())
@@ -89,10 +88,10 @@ class DataSet:
 
     @classmethod
     def load(cls, path: Path) -> DataSet:
-        """Read what `save` wrote.
+        """Read a file written by `save`.
 
         Raises:
-            MetaRLError: the file is missing, damaged or something else.
+            MetaRLError: the file is missing, damaged or not a data set.
         """
         try:
             with np.load(path, allow_pickle=False) as file:
@@ -117,10 +116,10 @@ def collect(
     """Simulate random tasks on random motions.
 
     Arguments:
-        tasks: how many rollouts, each with a task of its own.
-        seed: >= 0; with `suite` (train, heldout) it decides every draw. The number of threads does not matter.
+        tasks: number of rollouts, each with its own task.
+        seed: >= 0; with `suite` (train, heldout) it determines every draw, for any number of threads.
         duration_s: length of a rollout.
-        ranges: what tasks are drawn from (the kind's own type); default: those of training.
+        ranges: ranges of the tasks (the kind's own type); default: those of training.
         progress: called with (rollouts done, rollouts in all).
     """
     if tasks < 1 or seed < 0:
@@ -144,9 +143,7 @@ def collect(
 def _simulate_until_valid(
     robot: Robot, maker: RolloutMaker, tasks: list[Any], rng: np.random.Generator, steps: int, threads: int, ranges: Any
 ) -> RolloutArrays:
-    """One rollout per task; motions that a task takes beyond the robot's limits are drawn again, in the end the task
-    itself.
-    """
+    """Simulate one rollout per task; redraw motions that exceed the robot's limits, later also the tasks."""
     result: RolloutArrays | None = None
     todo = np.arange(len(tasks))
     for attempt in range(_ATTEMPTS):

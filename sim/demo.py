@@ -24,7 +24,7 @@ _SENSORS = ("delay", "noise", "resolution")  # fields of a task that contain one
 
 
 class Simulated(Protocol):
-    """What a demo needs of a kind's simulation: see metarl_robot.sim.kinds.Simulation."""
+    """The part of metarl_robot.sim.kinds.Simulation that a demo uses."""
 
     @property
     def robot(self) -> Any: ...
@@ -90,7 +90,7 @@ def named_payload(drawn: Payload, mass_kg: float | None, offset_m: tuple[float, 
 
 
 def check_use(task: Any, use: float) -> None:
-    """Raises MetaRLError for a payload with which the motion takes more than an effort limit; use: share of it."""
+    """Raises MetaRLError if the payload needs more than an effort limit along the motion; use: share of it."""
     if use > 1.0:
         raise MetaRLError(
             f"a payload of {task.payload.mass_kg:.2f} kg needs {use:.0%} of a motor's effort limit along this motion; "

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One closed-loop run without ROS: measure, ask the controller, step the plant; then score it.
+"""One closed-loop run without ROS: measure, call the controller, step the plant; then score the run.
 
-Windows, with t_c the time of the change (the middle of the run where nothing changes) and t_0 the time from which on
-the scenario is scored: before = [t_0, t_c), transient = [t_c, t_c + 1 s), after = [t_c + 1 s, t_c + 5 s). rmse is the
-root mean square over the window (rmse_m: from t_0 to the end) of the distance between an arm's payload site, or a
-quadrotor's origin, and where the reference puts it. settle_s: time from t_c until that distance stays below max(2
-rmse_before_m, 1 mm) to the end of the run. A run ends with a crash: from then on the robot counts as lying where it
-crashed.
+Windows, with t_c the time of the change (the middle of the run if nothing changes) and t_0 the time from which the
+scenario is scored: before = [t_0, t_c), transient = [t_c, t_c + 1 s), after = [t_c + 1 s, t_c + 5 s). The error is the
+distance of an arm's payload site, or a quadrotor's origin, from its reference. rmse is its root mean square over the
+window (rmse_m: from t_0 to the end). settle_s: time from t_c until the error stays below max(2 rmse_before_m, 1 mm) to
+the end of the run. A run ends with a crash; from then on the robot counts as lying where it crashed.
 """
 
 from __future__ import annotations
@@ -35,14 +34,14 @@ _SETTLED_M = 0.001
 
 @dataclass(frozen=True)
 class Log:
-    """What happened, one row per control step, K in all.
+    """Time series of a run, one row per control step, K in all.
 
-    times: (K,) [s] when the command was issued; q (K, nq), v (K, dof) true state then; q_reference, v_reference
-    likewise; effort: (K, nu) commanded [Nm or N]; position, position_reference: (K, 3) payload site or origin [m;
-    world]; status: (K,) of the commands; step_s: (K,) time the controller took; payload_mass_kg, payload_mass_std_kg:
-    (K,) the controller's belief, NaN without; true_mass_kg: (K,). crash_s: when the run ended early; from then on q and
-    position are those of the crash, v, effort and step_s are zero, and there is no status. angle_error: (K, m) [rad];
-    None: q less its reference.
+    times: (K,) [s] when the command was issued. q (K, nq), v (K, dof): true state at that time; q_reference,
+    v_reference: its reference. effort: (K, nu) commanded [Nm or N]. position, position_reference: (K, 3) payload site
+    or origin [m; world]. status: (K,) of the commands. step_s: (K,) computation time of the controller.
+    payload_mass_kg, payload_mass_std_kg: (K,) the controller's estimate, NaN without; true_mass_kg: (K,). crash_s: time
+    of an early end; from then on q and position are those of the crash, v, effort and step_s are zero, and there is no
+    status. angle_error: (K, m) [rad]; None: q less its reference.
     """
 
     times: Array
@@ -63,18 +62,18 @@ class Log:
 
     @property
     def error_m(self) -> Array:
-        """(K,) distance of the position from its reference [m]."""
+        """Distance (K,) of the position from its reference [m]."""
         return np.asarray(np.linalg.norm(self.position - self.position_reference, axis=1))
 
 
 @dataclass(frozen=True)
 class EpisodeResult:
-    """The scores of one run. settle_s is None if it never settles or crashes; payload_mass_* are None if the controller
-    estimates no mass.
+    """The scores of one run.
 
-    payload_mass_error_kg: estimate minus truth, 1 s after the change; payload_mass_std_kg: what the controller claimed
-    then. joint_rmse_after_rad: of all joints, or of the attitude error's three components. violations: physics steps
-    with a command or a state beyond a limit. failed_steps: commands with status FAILED.
+    settle_s is None if the run never settles or crashes; payload_mass_* are None if the controller estimates no mass.
+    payload_mass_error_kg: estimate minus truth, 1 s after the change. payload_mass_std_kg: the controller's standard
+    deviation at that time. joint_rmse_after_rad: of all joints, or of the attitude error's three components.
+    violations: physics steps with a command or a state beyond a limit. failed_steps: commands with status FAILED.
     """
 
     controller: str
@@ -95,7 +94,7 @@ class EpisodeResult:
     crashed: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """A row of the evaluation's JSON."""
+        """Return a row of the evaluation's JSON."""
         return asdict(self)
 
 
@@ -116,9 +115,9 @@ def run_episode(
     Arguments:
         robot: the robot.
         make_controller: scenario -> controller; it is reset before the run. A controller with a method
-            `observe_truth(task)` is told the true task at the start and at every change.
-        scenario: what to run.
-        name: what to call the controller in the result.
+            `observe_truth(task)` receives the true task at the start and at every change.
+        scenario: the scenario to run.
+        name: name of the controller in the result.
     """
     controller = make_controller(scenario)
     room = simulation(robot)
@@ -188,7 +187,7 @@ def _mass_belief(commands: list[Command], count: int) -> tuple[Array, Array]:
 
 
 def score(name: str, scenario: Scenario[Any], log: Log, violations: int) -> EpisodeResult:
-    """Scores of a logged run."""
+    """Compute the scores of a logged run."""
     change = scenario.changes[0][0] if scenario.changes else scenario.duration_s / 2
     error, times = log.error_m, log.times
     after = _window(times, change + _TRANSIENT_S, change + _TRANSIENT_S + _AFTER_S)

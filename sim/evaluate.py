@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Closed-loop evaluation: every controller on every run of a suite, on several processes, and a summary over the runs.
+"""Closed-loop evaluation of controllers on every run of a suite, in several processes, with a summary.
 
-Results depend on robot, suite, seeds and controllers alone (times aside): each run starts from its own seeds and a
+Apart from times, results depend only on robot, suite, seeds and controllers. Each run starts from its own seeds and a
 reset controller, so the number of processes does not matter.
 """
 
@@ -30,7 +30,7 @@ Progress = Callable[[int, int, EpisodeResult], None]
 
 _LABELS = ("controller", "scenario", "seed")
 _SCORES = tuple(field.name for field in fields(EpisodeResult) if field.name not in _LABELS)
-_NEVER = float("inf")  # where a score is missing because the run never got there
+_NEVER = float("inf")  # score of a run that never got there
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -43,10 +43,10 @@ class Evaluation:
     episodes: tuple[EpisodeResult, ...]
 
     def summary(self) -> dict[str, dict[str, float | None]]:
-        """Per controller: the median of every score over its episodes, and the 90th percentile of rmse_after_m.
+        """Summarise each controller: the median of every score, and the 90th percentile of rmse_after_m.
 
-        payload_mass_error_kg: median of its magnitude. crashed: how many episodes ended so. settle_s: a run that never
-        settles counts as longer than any other, and the median is None if at least half of the runs never settle.
+        payload_mass_error_kg: median of its magnitude. crashed: number of episodes with a crash. settle_s: a run that
+        never settles counts as longer than any other; the median is None if at least half of the runs never settle.
         Scores that no episode has are None.
         """
         return {
@@ -110,7 +110,7 @@ def evaluate(
     """Run `controllers` on every scenario of `suite` for every seed.
 
     Arguments:
-        jobs: processes; 1 runs in this one.
+        jobs: number of processes; 1 runs in this process.
         progress: called after each episode with (episodes done, episodes in all, its result).
         checkpoint: trained weights for the learned controllers; default: those shipped with the robot.
         overrides: controller -> {configuration key: value}.
@@ -151,7 +151,7 @@ def run_one(
     checkpoint: Path | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Episode:
-    """One episode of a suite with its log, in this process."""
+    """Run one episode of a suite in this process and return it with its log."""
     return _episode(_Job(robot.folder, suite, kind, seed, controller, tuple((overrides or {}).items()), checkpoint))
 
 
@@ -171,7 +171,7 @@ def _run(work: Sequence[_Job], jobs: int) -> Iterator[tuple[int, EpisodeResult]]
 
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Processes started meanwhile use one thread each in linear algebra."""
+    """Limit processes started in this context to one thread each in linear algebra."""
     before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
     try:
@@ -203,11 +203,11 @@ def _robot(folder: Path) -> Robot:
 
 @lru_cache(maxsize=16)
 def _controller(folder: Path, name: str, overrides: tuple[tuple[str, Any], ...], checkpoint: Path | None) -> Controller:
-    """Built once in each process; every episode resets it."""
+    """Build a controller once in each process; every episode resets it."""
     robot = _robot(folder)
     return make_controller(robot, name, load_config(robot, name, dict(overrides)), checkpoint, _oracle(robot, name))
 
 
 def _oracle(robot: Robot, name: str) -> Any:
-    """The true physics, for the one controller that is told them."""
+    """The oracle's factory, for the one controller that knows the true physics."""
     return simulation(robot).make_oracle if name == "oracle_mpc" else None

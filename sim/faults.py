@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kinds of fault for one closed loop in one process: each is drawn anew from a seed, happens in a
-window of time, and is a short function.
+"""Kinds of fault for a closed loop in one process, each drawn from a seed and active in a time window.
 
-A kind is a function from a `Draw` (seeded random numbers, the robot and the window) to a `Fault`
-(sim/faults_loop.py). What exists only between processes (a process that is killed, quality of
-service, full disks) is in cli/process_faults.py.
+A kind is a function from a `Draw` (seeded random numbers, the robot and the window) to a `Fault` (sim/faults_loop.py).
+Faults that need several processes (a killed process, quality of service, full disks) are in cli/process_faults.py.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ _START_S, _SHORTEST_S, _LONGEST_S = (0.8, 1.3), 0.01, 1.0
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of fault. text: what it is, in a sentence without its end."""
+    """One kind of fault. text: its description, without a full stop."""
 
     name: str
     group: str
@@ -57,14 +55,14 @@ KINDS: Mapping[str, Kind] = _kinds()
 
 
 def kind_of_fault(name: str) -> Kind:
-    """A kind by its name. Raises UnknownNameError."""
+    """Return a kind by its name. Raises UnknownNameError."""
     if name not in KINDS:
         raise UnknownNameError("kind of fault", name, KINDS)
     return KINDS[name]
 
 
 def draw_fault(robot: Robot, name: str, seed: int) -> tuple[Draw, Fault]:
-    """The window and the fault of one run. Raises UnknownNameError."""
+    """Draw the window and the fault of one run. Raises UnknownNameError."""
     kind = kind_of_fault(name)
     rng = np.random.default_rng([seed, *name.encode()])
     start_s = float(rng.uniform(*_START_S))

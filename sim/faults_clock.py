@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults of the robot's clock, which stamps its states; the machine's own goes on."""
+"""Faults of the robot's clock, which stamps its states; the machine's clock is not affected."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ def clock_zero(draw: Draw) -> Fault:
 
 
 def clock_back(draw: Draw) -> Fault:
-    """The clock goes back, for a while or for good."""
+    """The clock steps back, temporarily or permanently."""
     return _stepped(draw, -draw.magnitude(0.002, 100.0), "goes back by {:.3g} s")
 
 
 def clock_leap(draw: Draw) -> Fault:
-    """The clock leaps ahead, for a while or for good."""
+    """The clock leaps ahead, temporarily or permanently."""
     return _stepped(draw, draw.magnitude(0.002, 1000.0), "leaps by {:.3g} s")
 
 
 def clock_pause(draw: Draw) -> Fault:
-    """The clock stands still, then goes on from there or from the right time."""
+    """The clock stands still, then continues from there or from the right time."""
     lost_s = draw.end_s - draw.start_s if draw.chance(0.5) else 0.0
 
     def clock(time_s: float) -> float:
@@ -35,7 +35,7 @@ def clock_pause(draw: Draw) -> Fault:
 
 
 def clock_reset(draw: Draw) -> Fault:
-    """The clock starts again at zero."""
+    """The clock restarts at zero."""
 
     def clock(time_s: float) -> float:
         return time_s - draw.start_s if time_s >= draw.start_s else CLOCK_START_S + time_s

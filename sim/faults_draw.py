@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a kind of fault is drawn from."""
+"""Inputs of a random fault: random numbers, the robot and the time window."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Draw:
     end_s: float
 
     def during(self, time_s: float) -> bool:
-        """Whether the fault happens at a true time."""
+        """Whether the fault is active at a true time."""
         return self.start_s <= time_s < self.end_s
 
     def number(self, low: float, high: float) -> float:
@@ -32,12 +32,12 @@ class Draw:
         return float(self.rng.uniform(low, high))
 
     def magnitude(self, low: float, high: float) -> float:
-        """Uniform in its logarithm in [low, high)."""
+        """Log-uniform in [low, high)."""
         return float(np.exp(self.rng.uniform(np.log(low), np.log(high))))
 
     def chance(self, probability: float) -> bool:
         return bool(self.rng.random() < probability)
 
     def pick(self, options: Sequence[T]) -> T:
-        """One of them."""
+        """Pick one option, all equally likely."""
         return options[int(self.rng.integers(len(options)))]

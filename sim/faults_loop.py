@@ -1,19 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One closed loop under a fault, in one process: plant, state input, controller and gate, by the
-rules that the nodes follow in real time.
+"""One closed loop under a fault, in one process: plant, state input, controller and gate.
 
-Time is simulated, so a run is the same on any machine, yet messages have times of arrival between
-two control periods, each topic keeps its newest message while a node is stopped, a step may take
-long, and the robot's clock may differ from the machine's:
+The parts follow the rules of the nodes in real time. Time is simulated, so a run is the same on any machine. Messages
+arrive at times between two control periods; each topic keeps its newest message while a node is stopped; a step may
+take long; the robot's clock may differ from the machine's:
 
     robot --states, IMU--> mpc --commands--> gate --commands--> last hop, plant
 
-The gate's rules are those of ros_nodes/gate.py (a command is passed on as it arrives; while the
-gate stops the robot it answers each state; a watchdog ticks when nothing did), the controller's
-those of ros_nodes/mpc.py (it rests while the gate holds, and brings the robot to rest after a new
-time base), the plant's those of ros_nodes/plant.py (a command acts from the physics step on in
-which it arrived; the last hop stops the robot when commands stay out). A fault (sim/faults.py) is
-between them.
+The gate follows ros_nodes/gate.py: it passes a command on as it arrives, answers each state while it stops the robot,
+and ticks by a watchdog when nothing arrives. The controller follows ros_nodes/mpc.py: it rests while the gate holds,
+and brings the robot to rest after a new time base. The plant follows ros_nodes/plant.py: a command acts from the
+physics step in which it arrived, and the last hop stops the robot when commands stop arriving. A fault (sim/faults.py)
+acts on the messages and nodes.
 """
 
 from __future__ import annotations
@@ -45,14 +43,14 @@ from metarl_robot.trajectories.shifted import Shifted
 Array = NDArray[np.float64]
 
 _WATCHDOG_PERIODS = 1.5  # as in ros_nodes/gate.py
-_WATCH_PHASE = 0.9  # of a period: when the gate's watchdog looks
+_WATCH_PHASE = 0.9  # of a period: time of the gate's watchdog
 COMMAND_DEADLINE_S = 0.1  # as in ros_nodes/plant.py: of the last hop
-CLOCK_START_S = 1000.0  # of the robot's and the machine's clock when a run begins
+CLOCK_START_S = 1000.0  # of the robot's and the machine's clock at the start of a run
 
 
 @dataclass(frozen=True)
 class StateMessage:
-    """A measured state on its way. at_s: when it arrives [s]; stamp_s: by the robot's clock [s]."""
+    """A measured state in transit. at_s: arrival [s]; stamp_s: by the robot's clock [s]."""
 
     at_s: float
     stamp_s: float
@@ -61,7 +59,7 @@ class StateMessage:
 
 @dataclass(frozen=True)
 class CommandMessage:
-    """A command (nu,) on its way to the gate. issued_s: when the controller issued it [s]."""
+    """A command (nu,) in transit to the gate. issued_s: time when the controller issued it [s]."""
 
     at_s: float
     stamp_s: float
@@ -75,11 +73,11 @@ def _alone(time_s: float, message: Any) -> list[Any]:
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong, as functions of the true time [s]; each defaults to nothing.
+    """A fault as functions of the true time [s]; each defaults to no fault.
 
-    what: in words, with numbers. states, commands: a message becomes those that arrive. clock: the
-    robot's clock. controller: what is used in the controller's place. step_s: how long a step
-    takes. alive: whether a node ('mpc', 'gate') runs. tune: called with the gate each period.
+    what: description with numbers. states, commands: map a message to the messages that arrive. clock: the robot's
+    clock. controller: replaces the controller. step_s: duration of a step. alive: whether a node ('mpc', 'gate') runs.
+    tune: called with the gate each period.
     """
 
     what: str
@@ -115,7 +113,7 @@ class Events:
 
 
 class Node:
-    """A process that may be stopped: meanwhile each topic keeps its newest message."""
+    """A process that may be stopped; while stopped, each topic keeps its newest message."""
 
     def __init__(self, name: str, loop: Loop) -> None:
         self._name, self._loop = name, loop
@@ -126,7 +124,7 @@ class Node:
         return self._loop.fault.alive(self._name, self._loop.events.now_s)
 
     def take(self, topic: str, callback: Callable[[], None]) -> None:
-        """Handle a message now, or when the node runs again. An error ends no node; it is noted."""
+        """Handle a message now, or when the node runs again. Errors are recorded and do not end the node."""
         if not self.running:
             self._kept[topic] = callback
             return
@@ -134,7 +132,7 @@ class Node:
         self._guarded(callback)
 
     def resume(self) -> None:
-        """Handle what was kept, if the node runs."""
+        """Handle the kept messages, if the node runs."""
         while self._kept and self.running:
             self._guarded(self._kept.pop(next(iter(self._kept))))
 
@@ -169,7 +167,7 @@ class MpcNode(Node):
         self._acting: Array | None = None
 
     def on_state(self, message: StateMessage) -> None:
-        """Answer a state, unless a step is under way: then the newest is kept for later."""
+        """Answer a state; during a step, keep the newest one for later."""
         now_s = self._loop.events.now_s
         if now_s < self._free_s - 1e-9:
             if self._waiting is None:
@@ -184,7 +182,7 @@ class MpcNode(Node):
             self._loop.send_command(CommandMessage(self._free_s, message.stamp_s, effort, now_s))
 
     def on_gate(self, state: GateState, latched: bool, effort: Array | None) -> None:
-        """What the gate says it does, and the effort that it sends."""
+        """Take the gate's state and the effort that it sends."""
         self._acting = effort
         self._stopped = state not in (GateState.PASSING, GateState.WAITING)
         held = latched and state is not GateState.WAITING
@@ -205,7 +203,7 @@ class MpcNode(Node):
         return problem is not None
 
     def _stand(self, measured: Measurement) -> None:
-        """Come to rest from there, and stand."""
+        """Brake from the measured state, and stand."""
         self.reference = self._course.brake(measured.state, measured.stamp_s)
         self._handover.take_over(self._acting)
 
@@ -218,7 +216,7 @@ class MpcNode(Node):
 
 
 class GateNode(Node):
-    """The gate in real time: what it decides goes to the plant as soon as it is decided."""
+    """The gate in real time: its decisions reach the plant at once."""
 
     def __init__(self, loop: Loop, gate: Gate) -> None:
         super().__init__("gate", loop)
@@ -283,8 +281,8 @@ class GateNode(Node):
 class Loop:
     """One run of one scenario under one fault; `advance` it period by period.
 
-    raised: errors that came out of the core. witness: what the plant received. error_m: one a
-    period, distance of the robot from where the controller's reference has it.
+    raised: unexpected errors of the nodes. witness: records the commands that the plant received. error_m: distance of
+    the robot from the controller's reference, once a period.
     """
 
     def __init__(
@@ -321,12 +319,12 @@ class Loop:
         return self.events.now_s
 
     def off_clock(self, clock: ClockCheck, stamp_s: float) -> bool:
-        """Whether a node refuses a stamp as too far from the machine's clock."""
+        """Whether a node rejects a stamp as too far from the machine's clock."""
         now_s = self.events.now_s
         return self._age_s > 0.0 and clock.check(stamp_s, CLOCK_START_S + now_s, now_s, self._age_s) is not None
 
     def advance(self) -> None:
-        """One control period."""
+        """Run one control period."""
         begin_s, period_s = self.time_s, self.robot.control_period_s
         self.fault.tune(begin_s, self.gate.gate)
         self._timeouts_s.append(self.gate.gate.config.command_timeout_s)
@@ -347,17 +345,17 @@ class Loop:
 
     def _hear(self, message: StateMessage) -> None:
         self.gate.take("state", lambda: self.gate.on_state(message))
-        if self.gate.running or self.fault.alive("gate", np.inf):  # else nobody hears it any more
+        if self.gate.running or self.fault.alive("gate", np.inf):  # a killed gate leaves no receiver
             self.mpc.take("state", lambda: self.mpc.on_state(message))
 
     def send_command(self, message: CommandMessage) -> None:
-        """From the controller to the gate."""
+        """Send a command from the controller to the gate."""
         for one in self.fault.commands(self.events.now_s, message):
             deliver = partial(self.gate.on_command, one)
             self.events.at(one.at_s, partial(self.gate.take, "command", deliver))
 
     def send_effort(self, effort: Array, command: CommandMessage | None) -> None:
-        """From the gate to the plant. command: the one passed on, None for the gate's own."""
+        """Send an effort from the gate to the plant. command: the one passed on, None for the gate's own."""
         self._look_at_age()
         self._acting = command
         try:
@@ -370,7 +368,7 @@ class Loop:
         self._arrivals.append((self.events.now_s, accepted))
 
     def _look_at_age(self) -> None:
-        """The age of the command that has acted until now; a new timeout counts from a tick on."""
+        """Record the age of the command that has acted until now; a new timeout counts from a tick on."""
         if self._acting is None or self._overridden:
             return
         guarded = self.gate.running and self._was_running
@@ -384,9 +382,9 @@ class Loop:
         self.error_m.append(float(np.linalg.norm(places[0] - places[1])))
 
     def _move(self, begin_s: float) -> None:
-        """The physics until now, under commands or under the last hop's law."""
+        """Advance the physics until now, under commands or under the last hop's law."""
         if self._effort is None and not self._arrivals:
-            return  # brakes are closed until the first command
+            return  # the brakes are closed until the first command
         period_s, state = self.robot.control_period_s, self._measured
         segments = self._segments(begin_s)
         override = self.last_hop.override(state, begin_s, period_s)
@@ -401,7 +399,7 @@ class Loop:
         self._look_at_landing()
 
     def _segments(self, begin_s: float) -> list[tuple[Array, int]]:
-        """(effort, physics steps): each command acts from the step on in which it arrived."""
+        """(effort, physics steps): each command acts from the step in which it arrived."""
         step_s = self._simulation.physics_dt_s
         steps = round(self.robot.control_period_s / step_s)
         edges = [min(int(np.ceil((at_s - begin_s) / step_s - 1e-6)), steps) for at_s, _ in self._arrivals]
@@ -413,7 +411,7 @@ class Loop:
         return [(effort, end - start) for effort, start, end in acting if end > start]
 
     def _look_at_landing(self) -> None:
-        """Of a robot that flies: how fast, and how far tilted, it first touched the ground."""
+        """Record speed and tilt of a flying robot when it first touches the ground."""
         if self.landing is None and self.plant.crashed:
             from metarl_robot.core import rotation
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults of messages: states on their way to the nodes, or commands on theirs to the gate."""
+"""Faults of messages: states in transit to the nodes, or commands in transit to the gate."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _STRANGER_HZ = 50.0
 
 
 def nan(draw: Draw) -> Fault:
-    """Numbers that are NaN."""
+    """NaN values."""
     return _values(draw, "NaN", lambda: np.nan)
 
 
 def inf(draw: Draw) -> Fault:
-    """Numbers that are infinite."""
+    """Infinite values."""
     return _values(draw, "infinite", lambda: draw.pick((np.inf, -np.inf)))
 
 
 def huge(draw: Draw) -> Fault:
-    """Numbers of absurd size, 1e3 to 1e300."""
+    """Huge values, 1e3 to 1e300."""
     return _values(draw, "huge", lambda: draw.pick((1.0, -1.0)) * draw.magnitude(1e3, 1e300))
 
 
@@ -50,13 +50,13 @@ def malformed(draw: Draw) -> Fault:
 
 
 def missing(draw: Draw) -> Fault:
-    """Messages that are lost."""
+    """Lost messages."""
     share = draw.number(0.3, 1.0)
     return _one(draw, f"{share:.0%} lost", lambda m: [] if draw.chance(share) else [m])
 
 
 def duplicated(draw: Draw) -> Fault:
-    """Messages that come several times."""
+    """Messages that arrive several times."""
     count = int(draw.rng.integers(2, 6))
     return _one(
         draw,
@@ -76,7 +76,7 @@ def reordered(draw: Draw) -> Fault:
 
 
 def late(draw: Draw) -> Fault:
-    """Messages that arrive late, their stamps right."""
+    """Messages that arrive late, with correct stamps."""
     delay_s = draw.magnitude(0.005, 0.3)
     return _one(draw, f"{1e3 * delay_s:.0f} ms late", lambda m: [_delayed(m, delay_s)])
 
@@ -88,13 +88,13 @@ def early(draw: Draw) -> Fault:
 
 
 def backwards(draw: Draw) -> Fault:
-    """Stamps that go back from message to message."""
+    """Stamps that decrease from message to message."""
     around_s = CLOCK_START_S + draw.start_s
     return _one(draw, "stamped backwards", lambda m: [replace(m, stamp_s=2.0 * around_s - m.stamp_s)])
 
 
 def flood(draw: Draw) -> Fault:
-    """Messages at 10 kHz, their numbers random up to three times the limits."""
+    """Messages at 10 kHz, with random numbers up to three times the limits."""
     count = round(_FLOOD_HZ * draw.robot.control_period_s)
     after = [k / _FLOOD_HZ for k in range(count)]
 
@@ -108,7 +108,7 @@ def flood(draw: Draw) -> Fault:
 
 
 def stranger(draw: Draw) -> Fault:
-    """A second source sends states of the same names: zeros or the home pose at 50 Hz."""
+    """A second source that sends states with the same names: zeros or the home pose at 50 Hz."""
     home = draw.pick((True, False))
     q = draw.robot.home if home or draw.robot.base == "floating" else np.zeros(draw.robot.nq)
     other = State(q.copy(), np.zeros(draw.robot.dof))
@@ -142,7 +142,7 @@ def _values(draw: Draw, what: str, value: Callable[[], float]) -> Fault:
 
 
 def _either(draw: Draw, what: str, states: Spread, commands: Spread) -> Fault:
-    """The fault of states or of commands: of all in the window, or of half of them."""
+    """The fault on states or on commands: on all in the window, or on half of them."""
     share = draw.pick((1.0, 0.5))
 
     def spread(spoil: Spread) -> Callable[[float, Any], list[Any]]:

@@ -17,7 +17,7 @@ from metarl_robot.safety.gate import Gate
 from metarl_robot.sim.faults_draw import Draw
 from metarl_robot.sim.faults_loop import CLOCK_START_S, Fault, IntendedError
 
-_EXTREME_SHARE = 0.5  # of the periods: when parameters change
+_EXTREME_SHARE = 0.5  # share of the periods in which parameters change
 
 
 def mpc_killed(draw: Draw) -> Fault:
@@ -26,7 +26,7 @@ def mpc_killed(draw: Draw) -> Fault:
 
 
 def mpc_stopped(draw: Draw) -> Fault:
-    """The controller's process stands still for a while."""
+    """The controller's process stops for a while."""
     return _stopped(draw, "mpc")
 
 
@@ -36,7 +36,7 @@ def gate_killed(draw: Draw) -> Fault:
 
 
 def gate_stopped(draw: Draw) -> Fault:
-    """The gate's process stands still for a while."""
+    """The gate's process stops for a while."""
     return _stopped(draw, "gate")
 
 
@@ -61,12 +61,12 @@ def solver_raises(draw: Draw) -> Fault:
 
 
 def solver_bad_input(draw: Draw) -> Fault:
-    """A controller that is asked with NaN, absurd and misshapen input between its steps."""
+    """A controller that is called with NaN, huge and misshapen input between its steps."""
     return Fault("bad input between steps", controller=lambda controller: _Asked(draw, controller))
 
 
 def parameters_extreme(draw: Draw) -> Fault:
-    """The gate's parameters jump between their extremes in motion."""
+    """The gate's parameters jump between their extremes during motion."""
 
     def tune(time_s: float, gate: Gate) -> None:
         if draw.during(time_s) and draw.chance(_EXTREME_SHARE):
@@ -77,14 +77,14 @@ def parameters_extreme(draw: Draw) -> Fault:
 
 
 def _extreme(draw: Draw, config: Any) -> Any:
-    """The configuration with one of its numbers at an end of its range."""
+    """Set one of the configuration's numbers to an end of its range."""
     ranges = {name: ends_of(field) for name, field in type(config).model_fields.items()}
     name = draw.pick([name for name, ends in ranges.items() if len(ends) == 2])
     return type(config)(**{**config.model_dump(), name: draw.pick(ranges[name])})
 
 
 def ends_of(field: Any) -> list[float]:
-    """The ends of a parameter's range, where it has two."""
+    """The ends of a parameter's range, if it has two."""
     ends = [getattr(limit, "ge", getattr(limit, "le", None)) for limit in field.metadata]
     return [float(end) for end in ends if end is not None]
 
@@ -96,7 +96,7 @@ def _stopped(draw: Draw, name: str) -> Fault:
 
 @dataclass(frozen=True)
 class _Leaping:
-    """A reference that is elsewhere in the window."""
+    """A reference with an offset in the window."""
 
     draw: Draw
     reference: Reference
@@ -133,7 +133,7 @@ class _Raising(_Wrapped):
 
 
 class _Asked(_Wrapped):
-    """Asks its controller something impossible before each step; a named error may refuse it."""
+    """Calls its controller with invalid input before each step; it may refuse with a named error."""
 
     def step(self, time: float, state: State, reference: Reference) -> Command:
         if self.draw.during(time - CLOCK_START_S):
@@ -143,7 +143,7 @@ class _Asked(_Wrapped):
 
 
 def _as_list(state: State) -> Any:
-    """Its velocity as no array."""
+    """The state with its velocity as a list instead of an array."""
     velocity: Any = list(state.v)
     return replace(state, v=velocity)
 

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One run under a fault, from its seed to its row: what reached the plant, what became of the
-robot, and what was said.
+"""One run under a fault, from its seed to its row of results.
 
-Half of the runs carry nothing, the others a load (the scenario `drop` of the suite `heldout`,
-before it drops); in half of the runs the nodes compare stamps with the machine's clock
-(`max_state_age_s`), in the others they do not. A run ends `_AFTER_S` after the fault, or once the
-gate has brought the robot to rest.
+A row holds the commands that reached the plant, the robot's reaction and the gate's reasons. Half of the runs carry
+nothing, the others a load (the scenario `drop` of the suite `heldout`, before the drop). In half of the runs the nodes
+compare stamps with the machine's clock (`max_state_age_s`). A run ends `_AFTER_S` after the fault, or once the gate has
+brought the robot to rest.
 """
 
 from __future__ import annotations
@@ -30,12 +29,12 @@ from metarl_robot.sim.faults_witness import Reached
 from metarl_robot.sim.kinds import simulation
 from metarl_robot.sim.scenario import Scenario
 
-_AFTER_S = 1.5  # how long a run goes on after the fault,
-_REST_S = 8.0  # and how much longer at most until the robot is at rest
-_WINDOW_S = 0.5  # errors are means over so long, before the fault and at the end
-_NORMAL = 2.0  # an error is normal up to this multiple of that before,
-_NORMAL_M = (0.005, 0.05)  # or this size: of an arm, in flight
-_LANDING_M_S, _LANDING_RAD = 1.5, 0.8  # a touch-down beyond is a crash
+_AFTER_S = 1.5  # duration of a run after the fault
+_REST_S = 8.0  # longest extra time until the robot is at rest
+_WINDOW_S = 0.5  # errors are means over this time, before the fault and at the end
+_NORMAL = 2.0  # an error is normal up to this multiple of the earlier one,
+_NORMAL_M = (0.005, 0.05)  # or up to this size: of an arm, of a flying robot
+_LANDING_M_S, _LANDING_RAD = 1.5, 0.8  # a harder touch-down is a crash
 _STATE_AGE_S = 0.1  # the nodes' max_state_age_s
 
 
@@ -43,10 +42,9 @@ _STATE_AGE_S = 0.1  # the nodes' max_state_age_s
 class FaultRun:
     """One row. what: the fault in words. where: 'lockstep' or 'processes'.
 
-    state: of the gate at the end ('landed' for one that flew and is down). recovered: commands pass
-    and the error is normal. velocity_violations: physics steps beyond a velocity limit.
-    ended: errors and processes that ended, though none was killed. said: the gate's reasons.
-    refused: counts of what the gate did, by name.
+    state: of the gate at the end ('landed' for a robot that flew and is down). recovered: commands pass and the error
+    is normal. velocity_violations: physics steps beyond a velocity limit. ended: errors, and processes that ended
+    without being killed. said: the gate's reasons. refused: counts of the gate's actions, by name.
     """
 
     robot: str
@@ -68,22 +66,22 @@ class FaultRun:
 
     @property
     def unsafe(self) -> bool:
-        """Whether an unsafe command reached the plant, or something ended that was not killed."""
+        """Whether an unsafe command reached the plant, or a process ended without being killed."""
         return self.reached.unsafe or bool(self.ended)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data: a line of the results."""
+        """Return plain data: a line of the results."""
         return {**asdict(self), "unsafe": self.unsafe}
 
 
 def run_fault(robot: Robot, kind: str, seed: int, controller: Controller | None = None) -> FaultRun:
-    """One run in lockstep, within this process.
+    """Run in lockstep, within this process.
 
     Arguments:
         robot: the robot.
         kind: name of a kind of fault (sim.faults.KINDS).
-        seed: of the fault, the motion and the noise.
-        controller: what drives it; default: meta_mpc, built once a process.
+        seed: seed of the fault, the motion and the noise.
+        controller: the controller; default: meta_mpc, built once a process.
 
     Raises:
         UnknownNameError: no such kind.
@@ -153,7 +151,7 @@ def _mean(errors: list[float]) -> float:
 
 
 def _config(robot: Robot) -> Any:
-    """The gate's numbers as shipped with the robot."""
+    """The gate's configuration as shipped with the robot."""
     path = robot.folder / "config" / "gate.yaml"
     shipped = read_parameters(path, GateError) if path.is_file() else {}
     return gate_config(robot)(**shipped.get("/**", {}))

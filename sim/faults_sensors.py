@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults of what the robot measures, in messages that are otherwise in order."""
+"""Faults of measured values in otherwise valid messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from metarl_robot.sim.faults_loop import Fault, StateMessage
 
 
 def sensor_frozen(draw: Draw) -> Fault:
-    """The same measurement again and again, with new stamps."""
+    """The same measurement repeatedly, with new stamps."""
     kept: list[State] = []
 
     def freeze(state: State) -> State:
@@ -23,7 +23,7 @@ def sensor_frozen(draw: Draw) -> Fault:
 
 
 def sensor_spike(draw: Draw) -> Fault:
-    """A joint or an axis that is far off now and then."""
+    """A joint or an axis that is far off from time to time."""
     size, share = draw.magnitude(0.05, 999.0), draw.number(0.05, 0.5)
 
     def spike(state: State) -> State:

@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What reached the plant, measured on the plant's side: nothing here asks the gate.
+"""Measures of the commands that reached the plant, taken on the plant's side, independent of the gate.
 
-With u_i the command that the plant received at t_i, L and U the effort limits, r the limit of its
-rate and T one control period:
+With u_i the command that the plant received at t_i, L and U the effort limits, r the limit of its rate and T one
+control period:
 
     effort ratio   max |u_i - (U + L) / 2| / ((U - L) / 2)                 1 is at the limit
     rate ratio     max |u_j - u_i| / (r (t_j - t_i + T)) over all i <= j   1 is at the limit
 
-T is the tolerance of the rate: a change by as much as one period allows may come at once, at the
-period's end. A command of exact zeros is 'off': limits and rate do not apply to it, and what
-follows it starts at L. An age is the time since the controller issued the command that acts; it is
-taken while the gate passes commands on, and when it is gone. Beyond the gate's `command_timeout_s`
-and one period (or the last hop's deadline, where the gate is gone) it is unsafe.
+T is the tolerance of the rate: the change that one period allows may come at once, at the period's end. A command of
+exact zeros is 'off': limits and rate do not apply to it, and the next command starts from L. An age is the time since
+the controller issued the acting command; it is measured while the gate passes commands on, and after the gate has gone.
+It is unsafe beyond the gate's `command_timeout_s` and one period (or the last hop's deadline without a gate).
 """
 
 from __future__ import annotations
@@ -32,10 +31,9 @@ TOLERANCE = 1e-6  # of the ratios: rounding
 class Reached:
     """The measures of one run.
 
-    effort_ratio, rate_ratio: see the module's docstring. effort_excess: by how much a limit was
-    exceeded at most [Nm or N]. oldest_s: age of the oldest command that acted [s]. late_s: by how
-    much it was older than allowed [s]. not_finite: commands with such a value. strangers: commands
-    of strangers that acted.
+    effort_ratio, rate_ratio: see the module's docstring. effort_excess: largest excess over a limit [Nm or N].
+    oldest_s: age of the oldest command that acted [s]. late_s: largest excess over the allowed age [s]. not_finite:
+    number of commands with a value that is not finite. strangers: number of commands from other senders that acted.
     """
 
     effort_ratio: float = 0.0
@@ -48,7 +46,7 @@ class Reached:
 
     @property
     def unsafe(self) -> bool:
-        """Whether something reached the plant that must not."""
+        """Whether an unsafe command reached the plant."""
         beyond = max(self.effort_ratio, self.rate_ratio) > 1.0 + TOLERANCE
         return beyond or self.late_s > 0.0 or self.not_finite + self.strangers > 0
 
@@ -68,7 +66,7 @@ class Witness:
         self._not_finite = self._strangers = 0
 
     def received(self, time_s: float, effort: Array, stranger: bool = False) -> None:
-        """A command (nu,) was in force from then on; finite."""
+        """Record a finite command (nu,) in force from a time on."""
         self._strangers += stranger
         if not np.any(effort) and np.any(self._lower > 0.0):
             self._rate.restart(time_s, self._lower)
@@ -79,11 +77,11 @@ class Witness:
             self._rate.add(time_s, effort)
 
     def not_finite(self) -> None:
-        """The plant received a command with a value that is not finite."""
+        """Record a command with a value that is not finite."""
         self._not_finite += 1
 
     def acts(self, age_s: float, allowed_s: float) -> None:
-        """A controller's command of this age acts, where `allowed_s` is allowed."""
+        """Record the age of an acting controller command and the allowed age."""
         self._oldest_s = max(self._oldest_s, age_s)
         self._late_s = max(self._late_s, age_s - allowed_s)
 
@@ -102,10 +100,10 @@ class Witness:
 
 
 class _RateMeter:
-    """The rate ratio in constant time a command.
+    """The rate ratio in constant time per command.
 
-    |u_j - u_i| <= r (t_j - t_i + T) for all i <= j, if and only if u_j / r - t_j exceeds the least
-    u_i / r - t_i by no more than T, and -u likewise: (2 nu,) least values and their times are kept.
+    |u_j - u_i| <= r (t_j - t_i + T) for all i <= j, if and only if u_j / r - t_j exceeds the least u_i / r - t_i by no
+    more than T, and likewise for -u. The (2 nu,) least values and their times are kept.
     """
 
     def __init__(self, robot: Robot, tolerance_s: float) -> None:
@@ -114,7 +112,7 @@ class _RateMeter:
         self.ratio = 0.0
 
     def restart(self, time_s: float, effort: Array) -> None:
-        """Forget what came before; go on from this effort (nu,)."""
+        """Forget earlier commands and continue from this effort (nu,)."""
         scaled = effort / self._limit
         self._least = np.concatenate([scaled, -scaled]) - time_s
         self._since = np.full(len(self._least), time_s)

@@ -22,7 +22,7 @@ def entries(matrix: Array) -> Array:
 
 
 def principal(inertia_kg_m2: Array) -> tuple[Array, Array]:
-    """Frame of the principal axes (4,) wxyz and principal moments (3,) of an inertia (6,) xx yy zz xy xz yz [kg m²]."""
+    """Principal axes of an inertia (6,) xx yy zz xy xz yz [kg m²]: frame (4,) wxyz and moments (3,)."""
     moments, axes = np.linalg.eigh(symmetric(inertia_kg_m2))
     if np.linalg.det(axes) < 0.0:
         axes[:, 0] *= -1.0

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One interface to the simulation of every kind of robot; a kind names its own class
-(metarl_robot.core.robot.Robot.simulation).
+"""The simulation interface common to all kinds of robot.
+
+A kind names its own class (metarl_robot.core.robot.Robot.simulation).
 """
 
 from __future__ import annotations
@@ -21,9 +22,7 @@ Array = NDArray[np.float64]
 
 
 class Violations(Protocol):
-    """A dataclass of numbers of physics steps, each with something beyond a limit of the robot; `any` counts each step
-    once.
-    """
+    """A dataclass of counts of physics steps, each for one limit exceeded; `any` counts each step once."""
 
     __dataclass_fields__: Any
 
@@ -35,7 +34,7 @@ class Plant(Protocol):
     """One simulated robot under one task at a time. Deterministic."""
 
     def reset(self, q: Array | None = None, v: Array | None = None) -> State:
-        """Start again at t = 0 with q (nq,), v (dof,); default: at rest at home. Returns the first measurement."""
+        """Restart at t = 0 with q (nq,), v (dof,); default: at rest at home. Returns the first measurement."""
         ...
 
     def step(self, effort: Array, duration_s: float) -> State:
@@ -43,11 +42,11 @@ class Plant(Protocol):
         ...
 
     def set_task(self, task: Any) -> None:
-        """Change the physical conditions now: positions and velocities do not jump."""
+        """Change the physical conditions now; positions and velocities do not jump."""
         ...
 
     def measure(self) -> State:
-        """The last measurement again."""
+        """Return the last measurement again."""
         ...
 
     @property
@@ -60,22 +59,22 @@ class Plant(Protocol):
 
     @property
     def stamp(self) -> float:
-        """When the present measurement was taken."""
+        """Time of the present measurement."""
         ...
 
     @property
     def truth(self) -> State:
-        """The true state now."""
+        """Present true state."""
         ...
 
     @property
     def applied_effort(self) -> Array:
-        """(nu,) what the motors gave last."""
+        """Last effort (nu,) of the motors."""
         ...
 
     @property
     def crashed(self) -> bool:
-        """Whether the run is over: a flying robot that hit the ground."""
+        """Whether the run is over: a flying robot hit the ground."""
         ...
 
     @property
@@ -87,27 +86,28 @@ RolloutArrays = dict[str, NDArray[np.float32]]
 
 
 class RolloutMaker(Protocol):
-    """Simulates rollouts for learning: robots of one kind, each under its own task and on its own random motion."""
+    """Simulates training rollouts of robots of one kind, each under its own task and on its own random motion."""
 
     def draw_task(self, rng: np.random.Generator, ranges: Any) -> Any:
-        """A random task; ranges: what it is drawn from, None for those of training."""
+        """Draw a random task; ranges: its ranges, None for those of training."""
         ...
 
     def simulate(
         self, tasks: list[Any], rng: np.random.Generator, steps: int, threads: int
     ) -> tuple[RolloutArrays, NDArray[np.bool_]]:
-        """So many control steps under each of T tasks: arrays (T, ...), and which rollouts kept within the robot's
-        limits (T,).
+        """Simulate a number of control steps under each of T tasks.
+
+        Returns arrays (T, ...), and whether each rollout stayed within the robot's limits (T,).
         """
         ...
 
 
 class Lessons(Protocol):
-    """Data of one kind of robot in the form that learning takes it.
+    """Training data of one kind of robot.
 
-    adapters: those that can be trained. dynamics: nominal. groups: of raw features. ranges: what tasks for learning are
-    drawn from. velocity_scale, force_scale: (dof,) what velocities and residuals are compared with; unit: (dof,) of the
-    training data's residuals [Nm, N].
+    adapters: those that can be trained. dynamics: nominal. groups: of raw features. ranges: of the tasks for learning.
+    velocity_scale, force_scale: (dof,) scales of velocities and residuals; unit: (dof,) of the training data's
+    residuals [Nm, N].
     """
 
     adapters: tuple[str, ...]
@@ -119,35 +119,35 @@ class Lessons(Protocol):
     unit: Array
 
     def training_data(self, data: Any, groups: tuple[str, ...]) -> TrainingData:
-        """A DataSet as training data, with those raw features."""
+        """Convert a DataSet to training data with the given raw features."""
         ...
 
     def truth(self, data: Any) -> TrainingData:
-        """Likewise, its residual that at the effort that acted."""
+        """Convert a DataSet to training data with the residual at the effort that acted."""
         ...
 
     def residual_series(
         self, data: Any, progress: Callable[[int, int], None] | None = None
     ) -> tuple[ResidualSeries, Array]:
-        """What MAML learns from, where `adapters` has it, and the scale (n,) of its network's output.
+        """Return MAML's training series, if `adapters` has it, and the scale (n,) of its network's output.
 
         progress: called with (done, total).
         """
         ...
 
     def told(self, data: Any, task: int) -> Array:
-        """(S, nu) what an adapter on the robot would be told has acted, in each control step of one rollout."""
+        """Commands (S, nu) as the on-robot adapter sees them, in each control step of one rollout."""
         ...
 
 
 class Simulation(Protocol):
-    """What can be simulated with a robot. physics_dt_s: length of a physics step."""
+    """The simulation of a robot. physics_dt_s: length of a physics step."""
 
     robot: Robot
     physics_dt_s: float
 
     def suite_names(self) -> tuple[str, ...]:
-        """Every suite that can be named."""
+        """Names of all suites."""
         ...
 
     def scenario_names(self, suite: str) -> tuple[str, ...]:
@@ -163,32 +163,32 @@ class Simulation(Protocol):
         ...
 
     def positions(self, q: Array) -> Array:
-        """(N, 3) where tracking errors are measured, for q (N, nq) [m; world]."""
+        """Positions (N, 3) at which tracking errors are measured, for q (N, nq) [m; world]."""
         ...
 
     def angle_errors(self, q: Array, q_reference: Array) -> Array:
-        """(N, m) angles by which q (N, nq) is off [rad]."""
+        """Angle errors (N, m) of q (N, nq) [rad]."""
         ...
 
     def nominal_task(self) -> Task:
-        """Exactly the nominal model."""
+        """The task of the nominal model."""
         ...
 
     @staticmethod
     def task_from_dict(content: dict[str, Any]) -> Task:
-        """The inverse of a task's to_dict. Raises SignalError."""
+        """Invert a task's to_dict. Raises SignalError."""
         ...
 
     def effort_use(self, task: Any, reference: Reference, start_s: float, end_s: float) -> float:
-        """Largest share of an effort limit that following the reference takes."""
+        """Largest share of an effort limit needed to follow the reference."""
         ...
 
     def rollout_maker(self) -> RolloutMaker:
-        """What makes data for learning: see metarl_robot.sim.dataset.collect."""
+        """Maker of training rollouts; see metarl_robot.sim.dataset.collect."""
         ...
 
     def lessons(self, knots: int = 1) -> Lessons:
-        """What learning and its scores take from data; knots: states that residuals are predicted at in one call."""
+        """Training data and scores; knots: number of states for which residuals are predicted in one call."""
         ...
 
     def demo(self, seed: int, mass_kg: float | None = None, offset_m: tuple[float, ...] | None = None) -> Demo:
@@ -205,14 +205,15 @@ class Simulation(Protocol):
         ...
 
     def own_gravity(self) -> Callable[[Array], Array] | None:
-        """What a robot that compensates gravity itself adds to a command (nu,) at q (nq,) [Nm, N]: that of the nominal
-        model. None: commands to this kind always include gravity.
+        """Effort that a robot with its own gravity compensation adds to a command (nu,) at q (nq,) [Nm, N].
+
+        It is that of the nominal model. None: commands to this kind always include gravity.
         """
         ...
 
     @property
     def make_oracle(self) -> Any:
-        """What `oracle_mpc` makes its adapter with, which is told the true task."""
+        """Factory of `oracle_mpc`'s adapter, which receives the true task."""
         ...
 
 

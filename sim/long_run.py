@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A long run without a fault: memory stays flat, errors and estimates do not drift.
+"""A long run without a fault: memory stays constant, errors and estimates do not drift.
 
-A quadrotor flies a figure eight. An arm follows one random motion r for as long as the run lasts,
-to its end and back again:
+A quadrotor flies a figure eight. An arm follows one random motion r during the whole run, to its end and back again:
 
     r(s(t)),  s = D / 2 (1 - cos(w t)),  w = 2 / D,   so that 0 <= s <= D and |ds/dt| <= 1
 """
@@ -29,16 +28,15 @@ Report = Callable[[str, int, int], None]
 
 _TENTHS = 10
 _DURATION_S = 8.0  # D, well within that of a scenario
-_EVERY_S = 1.0  # errors, beliefs and memory are looked at
+_EVERY_S = 1.0  # sampling interval of errors, estimates and memory
 _FLOWN, _FOLLOWED = ("heldout", "wind_0"), ("nominal", "undisturbed")
 
 
 @dataclass(frozen=True)
 class LongRun:
-    """What a long run left behind, in its first tenth (start) and its last (end).
+    """Measures of a long run in its first tenth (start) and its last (end).
 
-    memory: resident [MB]. error: largest of the position [m]. belief: largest magnitude of the
-    controller's context.
+    memory: resident [MB]. error: largest of the position [m]. belief: largest magnitude of the controller's context.
     """
 
     robot: str
@@ -72,7 +70,7 @@ class _ThereAndBack:
 
 
 def long_run(robot: Robot, minutes: float, report: Report, controller: str = "meta_mpc") -> LongRun:
-    """Run a closed loop for so many simulated minutes."""
+    """Run a closed loop for a number of simulated minutes."""
     room, period_s = simulation(robot), robot.control_period_s
     scenario = room.scenario(*(_FLOWN if robot.base == "floating" else _FOLLOWED), 0)
     reference: Reference = scenario.reference
@@ -115,7 +113,7 @@ def _belief(command: Command) -> float:
 
 
 def _memory_mb() -> float:
-    """Resident memory of this process."""
+    """Resident memory of this process [MB]."""
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6

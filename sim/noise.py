@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sensor noise of many robots, each from its own generator: drawn for many measurements at once, the same numbers as
-one by one.
+"""Sensor noise of many robots, each from its own generator.
+
+Noise of many measurements is drawn at once, with the same numbers as one by one.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ _AHEAD = 64  # measurements
 
 
 class NoiseStreams:
-    """Standard normal vectors (T, size), one a measurement.
+    """Standard normal vectors (T, size), one per measurement.
 
     Arguments:
-        seeds: T, one a robot.
-        size: numbers of a measurement.
-        ahead: measurements drawn at once; changes nothing but the time it takes.
+        seeds: T seeds, one per robot.
+        size: numbers per measurement.
+        ahead: measurements drawn at once; affects only the computation time.
     """
 
     def __init__(self, seeds: Sequence[int | Sequence[int]], size: int, ahead: int = _AHEAD) -> None:
@@ -29,7 +30,7 @@ class NoiseStreams:
         self._size, self._ahead, self._used = size, ahead, ahead
 
     def next(self) -> Array:
-        """(T, size) for the next measurement."""
+        """Return (T, size) for the next measurement."""
         if self._used == self._ahead:
             drawn = [generator.standard_normal((self._ahead, self._size)) for generator in self._generators]
             self._drawn, self._used = np.stack(drawn, axis=1), 0

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The oracle: an adapter that is told the true physics, so that a controller's loss to ignorance can be measured.
+"""The oracle: an adapter with the true physics, to measure a controller's loss due to unknown physics.
 
-A kind says what is told, as features and their true coefficients; a disturbance observer takes what remains, as in the
-controllers that have to learn. Simulation only.
+A kind provides the known quantities as features with their true coefficients. A disturbance observer estimates the
+remainder, as in the learning controllers. Simulation only.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from metarl_robot.dynamics.protocols import Dynamics
 
 
 class OracleAdapter(MomentumFilter):
-    """A momentum filter whose context is the truth; `observe` tells it a new one.
+    """A momentum filter with the true context; `observe` sets a new one.
 
-    known: task -> features and, as a prior without doubt, their true coefficients.
+    known: task -> features and, as a prior without uncertainty, their true coefficients.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class OracleAdapter(MomentumFilter):
         self._known = known
 
     def observe(self, task: Any) -> None:
-        """The physics have changed: take the new truth, keep velocity and disturbance."""
+        """Take the true context after a change; keep velocity and disturbance."""
         before, head = self._belief, slice(0, 4 * self._n)
         self._use(*self._known(task))
         self._belief.position, self._belief.mean[head] = before.position, before.mean[head]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A rigid payload, and how tasks check and read their plain data."""
+"""A rigid payload, and input validation of tasks."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Payload:
-    """A rigid body on the payload site, in that site's frame.
+    """A rigid body at the payload site, in that site's frame.
 
-    mass_kg. com_m: (3,) centre of mass. inertia_kg_m2: (6,) xx yy zz xy xz yz about the centre of mass. A mass of 0 is
-    no payload.
+    mass_kg: 0 means no payload. com_m: (3,) centre of mass. inertia_kg_m2: (6,) xx yy zz xy xz yz about the centre of
+    mass.
     """
 
     mass_kg: float = 0.0
@@ -40,8 +40,9 @@ class Payload:
             )
 
     def inertial_parameters(self) -> Array:
-        """(10,) mass, mass * com (3,), inertia about the frame's origin (6,) xx yy zz xy xz yz: forces are linear in
-        them.
+        """Inertial parameters (10,), in which forces are linear.
+
+        Mass, mass * com (3,), inertia about the frame's origin (6,) xx yy zz xy xz yz.
         """
         c = self.com_m
         about_origin = symmetric(self.inertia_kg_m2) + self.mass_kg * (c @ c * np.eye(3) - np.outer(c, c))
@@ -51,7 +52,7 @@ class Payload:
 def draw_box(
     rng: np.random.Generator, mass_kg: float, com_m: tuple[float, float], side_m: tuple[float, float], outward: Array
 ) -> Payload:
-    """A box of random size, place and orientation.
+    """Draw a box of random size, place and orientation.
 
     com_m: lowest and highest distance of its centre from the payload site, in a direction up to 90 degrees from
     `outward` (3,). side_m: shortest and longest side.
@@ -65,7 +66,7 @@ def draw_box(
 
 
 def finite_vector(name: str, values: ArrayLike, size: int | None = None) -> Array:
-    """A read-only copy of `size` (or any number of) finite numbers. Raises SignalError."""
+    """Return a read-only copy of `size` (or any number of) finite numbers. Raises SignalError."""
     array = np.array(values, float)
     if array.ndim != 1 or (size is not None and len(array) != size) or not np.isfinite(array).all():
         raise SignalError(f"task: {name} must be {size or 'n'} finite numbers; given {np.array2string(array)}")
@@ -74,14 +75,14 @@ def finite_vector(name: str, values: ArrayLike, size: int | None = None) -> Arra
 
 
 def plain(value: Any) -> Any:
-    """Arrays as lists, all through nested dictionaries: ready for JSON."""
+    """Convert arrays to lists in nested dictionaries, ready for JSON."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
 def known_keys(kind: type, content: Any, required: tuple[str, ...] = ()) -> dict[str, Any]:
-    """A copy of `content` if it is a dictionary whose keys are fields of the dataclass `kind`. Raises SignalError."""
+    """Return a copy of a dictionary with fields of the dataclass `kind` as keys. Raises SignalError."""
     names = [field.name for field in fields(kind)]
     given = sorted(content) if isinstance(content, dict) else repr(content)
     if not isinstance(content, dict) or not set(content) <= set(names) or not set(required) <= set(content):

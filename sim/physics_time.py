@@ -9,11 +9,11 @@ PHYSICS_DT_S = 0.001
 
 
 def velocity_age(dt_s: float) -> float:
-    """By how much MuJoCo's velocities are older than its positions [s].
+    """Age of MuJoCo's velocities relative to its positions [s].
 
-    Its semi-implicit Euler is a leapfrog: exact to second order if velocities belong half a step before positions.
-    Taken for those of the same moment they look like an inertia several per cent off, so positions are shown as old as
-    the velocities.
+    MuJoCo's semi-implicit Euler is a leapfrog: exact to second order if velocities belong half a step before positions.
+    Velocities taken for those of the same moment would look like an inertia several per cent off. Positions are
+    therefore shifted to the time of the velocities.
     """
     return 0.5 * dt_s
 

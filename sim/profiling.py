@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MuJoCo's profile of itself, switched off: under Python it reads the clock dozens of times a step,
-for `mjData.timer`.
-"""
+"""Switches off MuJoCo's internal profiler, which reads the clock dozens of times a step for `mjData.timer`."""
 
 from __future__ import annotations
 
@@ -16,13 +14,13 @@ _CLOCK = _time.value
 
 
 def stop_profiling() -> None:
-    """In the whole process, from now on; nothing but `mjData.timer` changes."""
+    """Stop profiling in the whole process; only `mjData.timer` changes."""
     _time.value = None
 
 
 @contextmanager
 def profiling() -> Iterator[None]:
-    """MuJoCo as it comes, in the whole process."""
+    """Enable MuJoCo's profiler in the whole process."""
     _time.value = _CLOCK
     try:
         yield

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many simulated arms at once, each under its own task: ArmPlant, vectorised through mujoco.batch.
+"""Many simulated arms at once, each under its own task: ArmPlant, vectorised with mujoco.batch.
 
-Every arm is bit for bit what an ArmPlant with the same task, seed, start and commands would be.
+Every arm matches an ArmPlant with the same task, seed, start and commands bit for bit.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class BatchPlant:
     """T arms under T constant tasks, stepped together at the robot's control rate.
 
     Arguments:
-        robot: what to simulate.
-        tasks: one per arm; none may swing (a swinging payload needs another model).
-        seeds: one per arm, of its sensor noise.
+        robot: the robot to simulate.
+        tasks: one per arm; none may have a swinging payload, which needs another model.
+        seeds: seed of the sensor noise, one per arm.
     """
 
     def __init__(self, robot: Robot, tasks: Sequence[Task], seeds: Sequence[int]) -> None:
@@ -49,7 +49,7 @@ class BatchPlant:
         self._rounded, self._resolution = resolution > 0.0, np.where(resolution > 0.0, resolution, 1.0)
         self._noise_std = np.array([task.velocity_noise_rad_s for task in tasks])[:, None]
         delays = np.array([whole_steps(task.command_delay_s, PHYSICS_DT_S) for task in tasks])[:, None]
-        # (T, substeps) of the command in effect, in commands
+        # (T, substeps) age of the command in effect, counted in commands
         self._age = -((np.arange(self._substeps) - delays) // self._substeps)
         self._sensor_steps = np.array([whole_steps(task.sensor_delay_s, PHYSICS_DT_S) for task in tasks])
         self._keep = (int(self._sensor_steps.max()) // self._substeps + 2) * self._substeps
@@ -64,7 +64,7 @@ class BatchPlant:
         self._batch.set_const()
 
     def reset(self, q: Array, v: Array) -> State:
-        """Start at poses q (T, n) [rad], velocities v (T, n) [rad/s]. Returns the first measurements, (T, n) each."""
+        """Start at poses q (T, n) [rad], velocities v (T, n) [rad/s]; return the first measurements, (T, n) each."""
         layout, batch = self._layout, self._batch
         held = self._holding_commands(q)
         batch.reset(stage=int(mujoco.mjtStage.mjSTAGE_NONE))
@@ -94,8 +94,9 @@ class BatchPlant:
         return self._sense()
 
     def _in_effect(self) -> Array:
-        """(T, substeps, n) commands that act in the coming physics steps: the newest that are old enough, at first the
-        holding ones.
+        """Commands (T, substeps, n) that act in the next physics steps: the newest that are old enough.
+
+        At first these are the holding commands.
         """
         back = np.minimum(self._age, len(self._commands) - 1)
         return np.asarray(self._commands[-1 - back, np.arange(len(back))[:, None]])
@@ -108,12 +109,12 @@ class BatchPlant:
 
     @property
     def truth(self) -> State:
-        """True states now, (T, n) each."""
+        """Present true states, (T, n) each."""
         slot = (self._steps - 1) % self._keep
         return State(self._recent_q[:, slot].copy(), self._recent_v[:, slot].copy())
 
     def _holding_commands(self, q: Array) -> Array:
-        """As ArmPlant's: commands that keep each arm from accelerating, were it at rest."""
+        """Commands that give each arm zero acceleration at rest; as in ArmPlant."""
         layout, batch = self._layout, self._batch
         bias, passive = batch.bind("qfrc_bias"), batch.bind("qfrc_passive")
         batch.reset(stage=int(mujoco.mjtStage.mjSTAGE_NONE))
@@ -125,6 +126,6 @@ class BatchPlant:
 
 
 def _compact(indices: NDArray[np.intp]) -> slice | NDArray[np.intp]:
-    """The same elements, as a slice where it can be: no copy."""
+    """Return the indices as a slice where possible, which avoids a copy."""
     run = slice(int(indices[0]), int(indices[0]) + len(indices))
     return run if np.array_equal(np.arange(run.start, run.stop), indices) else indices

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo of arms: the arm picks up a payload."""
+"""Demo of an arm: it picks up a payload."""
 
 from __future__ import annotations
 

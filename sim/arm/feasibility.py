@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Can the motors do it? Inverse dynamics of the loaded, rubbing, weakened arm along a reference."""
+"""Inverse dynamics along a reference, with payload, friction and weak motors, to check the effort limits."""
 
 from __future__ import annotations
 
@@ -40,6 +40,6 @@ def required_effort(robot: Robot, task: Task, reference: Reference, times: Array
 
 
 def torque_use(robot: Robot, task: Task, reference: Reference, start_s: float, end_s: float) -> float:
-    """Largest share of an effort limit that following the reference from start_s to end_s takes, sampled at 50 Hz."""
+    """Largest share of an effort limit needed to follow the reference from start_s to end_s, sampled at 50 Hz."""
     times = np.arange(start_s, end_s, 1.0 / CHECK_RATE_HZ)
     return float(np.max(np.abs(required_effort(robot, task, reference, times)) / robot.effort_limit))

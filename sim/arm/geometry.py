@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a robot's payload frame lies, and how far the robot reaches."""
+"""Position of a robot's payload frame, and the robot's reach."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 
 
 def rotation_of(quaternion: Array) -> Array:
-    """(3, 3) of a unit quaternion wxyz."""
+    """Rotation matrix (3, 3) of a unit quaternion wxyz."""
     matrix = np.empty(9)
     mujoco.mju_quat2Mat(matrix, np.asarray(quaternion, float))
     return matrix.reshape(3, 3)
@@ -23,7 +23,7 @@ def rotation_of(quaternion: Array) -> Array:
 
 @lru_cache(maxsize=16)
 def outward_axis(robot: Robot) -> Array:
-    """(3,) unit vector in the payload frame that points away from the link it sits on."""
+    """Unit vector (3,) in the payload frame that points away from the link of the payload site."""
     site = robot.mj_model.site(robot.payload_site)
     if not np.any(site.pos):
         return _frozen(np.array([0.0, 0.0, 1.0]))
@@ -32,7 +32,7 @@ def outward_axis(robot: Robot) -> Array:
 
 @lru_cache(maxsize=16)
 def reach_m(robot: Robot) -> float:
-    """Length of the stretched chain from the first joint to the payload site."""
+    """Length of the stretched chain from the first joint to the payload site [m]."""
     model = robot.mj_model
     site = model.site(robot.payload_site)
     length, body = float(np.linalg.norm(site.pos)), int(site.bodyid[0])
@@ -44,17 +44,17 @@ def reach_m(robot: Robot) -> float:
 
 @lru_cache(maxsize=16)
 def home_position(robot: Robot) -> Array:
-    """(3,) payload site in the world when the robot is at home [m]."""
+    """Payload site (3,) in the world with the robot at home [m]."""
     return _frozen(end_effector_positions(robot, robot.home[None])[0])
 
 
 def end_effector_positions(robot: Robot, q: Array) -> Array:
-    """(N, 3) payload site in the world for poses q (N, n) [m]."""
+    """Payload site (N, 3) in the world for poses q (N, n) [m]."""
     return EndEffector(robot).positions(q)
 
 
 class EndEffector:
-    """Where the payload site is, for who asks often: what MuJoCo computes in is made once."""
+    """Positions of the payload site; keeps its MuJoCo data for frequent calls."""
 
     def __init__(self, robot: Robot) -> None:
         self._model = robot.mj_model
@@ -62,7 +62,7 @@ class EndEffector:
         self._site = self._model.site(robot.payload_site).id
 
     def positions(self, q: Array) -> Array:
-        """(N, 3) in the world for poses q (N, n) [m]."""
+        """Positions (N, 3) in the world for poses q (N, n) [m]."""
         data, positions = self._data, np.empty((len(q), 3))
         for i, pose in enumerate(q):
             data.qpos[:] = pose
@@ -72,6 +72,6 @@ class EndEffector:
 
 
 def _frozen(array: Array) -> Array:
-    """Read-only: it is handed out again."""
+    """Make an array read-only, because the cache returns it again."""
     array.flags.writeable = False
     return array

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a robot that compensates gravity itself adds to the commanded effort: that of the nominal model, without
-payload.
-"""
+"""Gravity compensation inside the robot: the effort of the nominal model without payload, added to commands."""
 
 from __future__ import annotations
 
@@ -15,14 +13,14 @@ Array = NDArray[np.float64]
 
 
 class NominalGravity:
-    """g(q) of a robot's description."""
+    """Gravity torque g(q) of a robot's description."""
 
     def __init__(self, robot: Robot) -> None:
         self._model = robot.mj_model
         self._data = mujoco.MjData(self._model)
 
     def effort(self, q: Array) -> Array:
-        """(n,) [Nm] that holds the nominal robot still at q (n,) [rad]."""
+        """Effort (n,) [Nm] that holds the nominal robot still at q (n,) [rad]."""
         self._data.qpos[:] = q
         self._data.qvel[:] = 0.0
         mujoco.mj_forward(self._model, self._data)

@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated arm as a MuJoCo model: the robot's MJCF plus a payload body and a cable, and how a task sets its
-fields.
+"""The simulated arm as a MuJoCo model: the robot's MJCF, a payload body, a cable, and the fields that a task sets.
 
-Everything a task changes is a model field that can be written while the simulation runs:
+Everything that a task changes is a model field that can be written while the simulation runs:
 
     payload          body_mass, body_ipos, body_iquat, body_inertia of the payload body
     friction         dof_frictionloss (Coulomb), dof_damping (viscous, added to the nominal)
     motor strength   actuator_gainprm: torque = strength * clamp(command)
-    cable            a spatial tendon with MuJoCo's polynomial stiffness: T(e) = k1 e + k2 e |e| + k3 e^3, e beyond a
-    dead band
+    cable            a spatial tendon with MuJoCo's polynomial stiffness: T(e) = k1 e + k2 e |e| + k3 e^3,
+                     e beyond a dead band
 
-A swinging payload hangs from a ball joint, so it needs a model of its own.
+A swinging payload hangs from a ball joint and therefore needs a separate model.
 """
 
 from __future__ import annotations
@@ -36,8 +35,8 @@ _SWING_DAMPING_NM_S = 0.005
 # This makes a joint stop within one or two physics steps, and creep below 1e-4 rad/s while it sticks.
 _FRICTION_SOLREF = (0.002, 1.0)
 _FRICTION_SOLIMP = (0.99, 0.99, 0.001, 0.5, 2.0)
-# An inertia and places that share no frame with their body: MuJoCo takes shortcuts, fixed at compile time, where they
-# do.
+# Inertia and positions that share no frame with their body. Where they do, MuJoCo takes shortcuts that are fixed when
+# the model is compiled.
 _PLACEHOLDER = (0.01, 0.02, 0.03)
 _PLACEHOLDER_INERTIA = (0.02, 0.03, 0.04, 0.001, 0.002, 0.003)
 
@@ -46,7 +45,7 @@ stop_profiling()
 
 @dataclass(frozen=True)
 class Layout:
-    """A compiled model and where the robot is in it.
+    """A compiled model and the robot's indices in it.
 
     q, v, u: (n,) indices of the robot's joints in qpos, qvel and ctrl, in joint order. ball_q, ball_v: addresses of the
     ball joint of a swinging payload, or -1.
@@ -82,11 +81,11 @@ class Fields(NamedTuple):
 
 
 def compile_model(robot: Robot, swing: bool = False, physics_dt_s: float = PHYSICS_DT_S) -> Layout:
-    """The robot with a payload body (rigid, or on a ball joint) and a slack cable."""
+    """Compile the robot with a payload body (rigid, or on a ball joint) and a slack cable."""
     spec = robot.mj_spec()
     spec.option.timestep = physics_dt_s
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
-    spec.option.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)  # divergence must show, not teleport the arm
+    spec.option.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)  # divergence must be detected, not reset
     try:
         _add_payload_and_cable(spec, spec.site(robot.payload_site), swing)
         model = spec.compile()
@@ -131,7 +130,7 @@ def _layout(robot: Robot, model: mujoco.MjModel, swing: bool) -> Layout:
 
 
 def task_fields(layout: Layout, task: Task) -> Fields:
-    """What the model's fields have to be under `task`; call mj_setConst after writing them."""
+    """Return the values of the model's fields under `task`; call mj_setConst after writing them."""
     model = layout.model
     values = Fields(*(getattr(model, name).copy() for name in Fields._fields))
     quat, inertia = principal(task.payload.inertia_kg_m2)
@@ -170,16 +169,14 @@ def _set_cable(layout: Layout, task: Task, values: Fields) -> None:
 
 
 def _in_link(payload_body: mujoco.MjModel, point: Array) -> Array:
-    """A point of the payload frame in the frame of the link that carries it."""
+    """Transform a point of the payload frame into the frame of the link that carries it."""
     turned = np.empty(3)
     mujoco.mju_rotVecQuat(turned, point, payload_body.quat)
     return payload_body.pos + turned
 
 
 def hang(layout: Layout, data: mujoco.MjData) -> None:
-    """Let a swinging payload hang at rest: its centre of mass straight below the payload site,
-    not moving in the world.
-    """
+    """Place a swinging payload at rest in the world, with its centre of mass straight below the payload site."""
     model = layout.model
     mujoco.mj_kinematics(model, data)
     mujoco.mj_comPos(model, data)
@@ -202,9 +199,9 @@ def hang(layout: Layout, data: mujoco.MjData) -> None:
 
 
 def _quaternion_between(start: Array, end: Array) -> Array:
-    """Shortest rotation that turns the direction of `start` into `end` (unit)."""
+    """Shortest rotation from the direction of `start` to `end` (unit)."""
     start = start / np.linalg.norm(start)
     half = np.array([1.0 + start @ end, *np.cross(start, end)])
-    if half[0] < 1e-9:  # opposite: turn about any axis across
+    if half[0] < 1e-9:  # opposite: turn about any perpendicular axis
         half = np.array([0.0, *np.cross(start, np.eye(3)[np.argmin(np.abs(start))])])
     return half / np.linalg.norm(half)

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The oracle of an arm: an adapter that is told payload, friction, motor strength and cable; see
-metarl_robot.sim.oracle.
+"""Oracle of an arm: an adapter with known payload, friction, motor strength and cable; see metarl_robot.sim.oracle.
 
-A disturbance observer takes what remains (stiction, latency), as in the controllers that have to learn.
+A disturbance observer estimates the remainder (stiction, latency), as in the learning controllers.
 """
 
 from __future__ import annotations
@@ -73,14 +72,14 @@ class CableFeature:
 
 
 def known_context(task: Task) -> Array:
-    """The true (10 + 3 n,) coefficients of the payload, friction and motor features."""
+    """True coefficients (10 + 3 n,) of the payload, friction and motor features."""
     return np.concatenate(
         [task.payload.inertial_parameters(), task.coulomb_nm, task.viscous_nm_s, task.motor_strength - 1.0]
     )
 
 
 def make_oracle(robot: Robot, dynamics: ArmDynamics, tuning: AdapterTuning) -> OracleAdapter:
-    """An oracle for the nominal task, until it is told another. The factory that `oracle_mpc` asks for."""
+    """Make an oracle of the nominal task; the factory of `oracle_mpc`."""
     return OracleAdapter(
         dynamics, partial(_known, dynamics), nominal_task(robot), filter_tuning(robot, dynamics, tuning, ())
     )

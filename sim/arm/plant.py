@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A simulated arm under one task: what executes commands and is measured.
+"""A simulated arm under one task: executes commands and returns measurements.
 
-Time runs in physics steps of length dt. With delays d_c and d_s rounded up to whole steps, at step k the motors apply
-the newest command issued at or before step k - d_c, and a measurement shows the state at step k - d_s, its position
-rounded to the encoder's step and its velocity with Gaussian noise. Every call of `step` draws one vector of noise,
-whatever is commanded.
+Time runs in physics steps of length dt. The delays d_c and d_s are rounded up to whole steps. At step k the motors
+apply the newest command issued at or before step k - d_c. A measurement shows the state at step k - d_s: its position
+is rounded to the encoder's step, its velocity has Gaussian noise. Every call of `step` draws one vector of noise,
+independent of the command.
 """
 
 from __future__ import annotations
@@ -31,9 +31,7 @@ _LIMIT_TOLERANCE = 1e-9
 
 @dataclass(frozen=True)
 class Violations:
-    """Physics steps with a torque command, velocity or position beyond a limit of the robot; `any` counts each step
-    once.
-    """
+    """Physics steps with a torque command, velocity or position beyond a limit; `any` counts each step once."""
 
     torque: int = 0
     velocity: int = 0
@@ -42,12 +40,12 @@ class Violations:
 
 
 class ArmPlant:
-    """A robot arm in MuJoCo. Deterministic: the same seed, tasks and commands give the same measurements, bit for bit.
+    """A robot arm in MuJoCo. Deterministic: equal seeds, tasks and commands give equal measurements, bit for bit.
 
     Arguments:
-        robot: what to simulate.
-        task: physical conditions at the start.
-        seed: of the sensor noise.
+        robot: the robot to simulate.
+        task: initial physical conditions.
+        seed: seed of the sensor noise.
         physics_dt_s: length of a physics step.
     """
 
@@ -77,10 +75,10 @@ class ArmPlant:
         self._sensor_steps = whole_steps(task.sensor_delay_s, self._dt)
 
     def reset(self, q: Array | None = None, v: Array | None = None) -> State:
-        """Start again at t = 0 and pose q (n,) [rad] (default: home), moving at v (n,) (default: at rest), noise from
-        its seed.
+        """Restart at t = 0 at pose q (n,) [rad] and velocity v (n,), with the noise of the seed.
 
-        Until the first command takes effect the motors give the torque that would keep the arm where it is.
+        Defaults: home, at rest. Until the first command takes effect, the motors give the torque that holds the arm in
+        place.
 
         Returns:
             The first measurement.
@@ -111,7 +109,7 @@ class ArmPlant:
 
         Raises:
             SignalError: wrong number of joints, a value that is not finite, or a duration that is no multiple of the
-                physics step; the plant is as it was before.
+                physics step; the plant is unchanged.
             MetaRLError: the simulation diverged.
         """
         effort = self._checked("effort", effort)
@@ -148,7 +146,7 @@ class ArmPlant:
         return next(command for issued, command in reversed(self._issued) if issued <= latest)
 
     def _forget(self) -> None:
-        """Drop the commands that no delay can bring back."""
+        """Drop the commands that are older than any delay."""
         oldest = self._steps - whole_steps(MAX_DELAY_S, self._dt)
         while self._issued[1:2] and self._issued[1][0] <= oldest:
             del self._issued[0]
@@ -170,9 +168,9 @@ class ArmPlant:
         self._counts += [torque.sum(), velocity.sum(), position.sum(), (torque | velocity | position).sum()]
 
     def set_task(self, task: Task) -> None:
-        """Change the physical conditions now, in mid-motion: joint positions and velocities do not jump.
+        """Change the physical conditions during the motion; joint positions and velocities do not jump.
 
-        A rigid payload that is attached takes over the tool's velocity; a swinging one starts to hang at rest.
+        A rigid payload takes over the tool's velocity when attached; a swinging one starts hanging at rest.
         """
         swings, was = task.swing, self._task.swing
         if swings != was:
@@ -189,7 +187,7 @@ class ArmPlant:
         self._data.qvel[self._layout.v] = old.qvel[old_layout.v]
 
     def measure(self) -> State:
-        """The last measurement again: delayed, quantised, noisy."""
+        """Return the last measurement again: delayed, quantised, noisy."""
         return self._measured
 
     @property
@@ -203,20 +201,21 @@ class ArmPlant:
 
     @property
     def stamp(self) -> float:
-        """When the present measurement was taken: `time` less the sensor delay, as a driver stamps it; negative just
-        after a reset.
+        """Time of the present measurement as a driver stamps it: `time` less the sensor delay.
+
+        It is negative just after a reset.
         """
         return (self._steps - self._sensor_steps) * self._dt
 
     @property
     def truth(self) -> State:
-        """The true state now."""
+        """Present true state."""
         q, v = self._states[-1]
         return State(q.copy(), v.copy())
 
     @property
     def acceleration(self) -> Array:
-        """(n,) true joint acceleration now [rad/s^2], under the command in effect."""
+        """Present true joint acceleration (n,) [rad/s^2], under the command in effect."""
         self._refresh()
         self._scratch.ctrl[self._layout.u] = self._command_in_effect()
         mujoco.mj_forward(self._layout.model, self._scratch)
@@ -224,26 +223,26 @@ class ArmPlant:
 
     @property
     def crashed(self) -> bool:
-        """Arms do not."""
+        """Always False: arms do not crash."""
         return False
 
     @property
     def end_effector(self) -> Array:
-        """(3,) true position of the payload site now [m; world]."""
+        """Present true position (3,) of the payload site [m; world]."""
         self._refresh()
         mujoco.mj_kinematics(self._layout.model, self._scratch)
         return self._scratch.site_xpos[self._layout.payload_site].copy()
 
     @property
     def payload_position(self) -> Array:
-        """(3,) centre of mass of the payload now [m; world]."""
+        """Present centre of mass (3,) of the payload [m; world]."""
         self._refresh()
         mujoco.mj_kinematics(self._layout.model, self._scratch)
         return self._scratch.xipos[self._layout.payload_body].copy()
 
     @property
     def applied_effort(self) -> Array:
-        """(n,) torque of the motors over the last physics step [Nm]."""
+        """Motor torque (n,) over the last physics step [Nm]."""
         return self._applied.copy()
 
     @property
@@ -255,7 +254,7 @@ class ArmPlant:
         return Violations(*(int(count) for count in self._counts))
 
     def energy(self) -> tuple[float, float]:
-        """(potential, kinetic) energy of the arm, payload and cable now [J]."""
+        """Present (potential, kinetic) energy of the arm, payload and cable [J]."""
         self._refresh()
         model, data = self._layout.model, self._scratch
         mujoco.mj_fwdPosition(model, data)
@@ -269,7 +268,7 @@ class ArmPlant:
         self._scratch.qpos[self._layout.q] = self._states[-1][0]
 
     def _holding_command(self) -> Array:
-        """Motor command that keeps the arm from accelerating, were it at rest here, friction aside."""
+        """Motor command that gives the arm zero acceleration at rest here, without friction."""
         model, scratch = self._layout.model, self._scratch
         self._refresh()
         scratch.qvel[:] = 0.0

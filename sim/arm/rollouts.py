@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Simulated data in the form that meta-learning takes it: with the true context of every task."""
+"""Simulated data for meta-learning, with the true context of every task."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ from metarl_robot.sim.dataset import DataSet
 Array = NDArray[np.float64]
 
 MERGED_DELAYS = (1.0, 1.0)
-"""`TaskRanges.command_share` of data for learning: the true state is then the state that the sensors see, without their
-noise.
+"""`TaskRanges.command_share` of training data.
+
+All latency is in the commands, so the true state is the state that the sensors measure, without their noise.
 """
 
 MAML_VELOCITY_NOISE_RAD_S = 0.005
-"""Of the measured velocity, as the observer assumes it whose residual MAML's networks are trained on."""
+"""Standard deviation of the measured velocity that the observer behind MAML's training residuals assumes."""
 
 
 class ArmLessons:
@@ -64,7 +65,7 @@ class ArmLessons:
 
 
 def rollouts(robot: Robot, dynamics: ArmDynamics, data: DataSet) -> Rollouts:
-    """A data set as what meta-learning takes: with the true context of every task."""
+    """Convert a data set to rollouts for meta-learning, with the true context of every task."""
     names = feature_map(robot, dynamics, RAW_GROUPS).names
     period = robot.control_period_s
     contexts = np.stack([np.concatenate([known_context(task), _latency_shares(task, period)]) for task in data.tasks])
@@ -76,8 +77,9 @@ def rollouts(robot: Robot, dynamics: ArmDynamics, data: DataSet) -> Rollouts:
 
 
 def _latency_shares(task: Task, period: float) -> Array:
-    """True coefficients of the latency features: a delay of f <= 1 periods is a share f of the last command's; then of
-    the one before.
+    """True coefficients of the latency features.
+
+    A delay of f <= 1 periods is a share f of the last command; a longer one also has a share of the command before.
     """
     late = (task.command_delay_s + task.sensor_delay_s) / period
     return np.array([late, 0.0]) if late <= 1.0 else np.array([2.0 - late, late - 1.0])

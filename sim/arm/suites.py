@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Named sets of closed-loop runs with fixed seeds.
+"""Suites: named sets of closed-loop runs with fixed seeds.
 
-    nominal        undisturbed: the nominal robot, with latency, encoder steps and velocity noise only
-    train, heldout pickup, drop, friction_step: the same ranges; the draws never overlap
-    extrapolation  heavy (payload beyond the rated mass), friction (up to twice the trained range), swing (a swinging
-    payload)
+    nominal          the nominal robot, undisturbed, with latency, encoder steps and velocity noise only
+    train, heldout   pickup, drop, friction_step: the same ranges; the draws never overlap
+    extrapolation    heavy (payload beyond the rated mass), friction (up to twice the trained range),
+                     swing (a swinging payload)
 
-Every run lasts 10 s and changes at 5 s. References follow the random motions of robots/arm/trajectories.py; each is
-drawn anew, calmer each time, until no motor needs more than 85 % of its limit before or after the change.
+Every run lasts 10 s and changes at 5 s. References are random motions (robots/arm/trajectories.py). They are redrawn,
+calmer each time, until no motor needs more than 85 % of its limit before or after the change.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ from metarl_robot.sim.suite_table import SuiteTable
 
 CHANGE_S = 5.0
 DURATION_S = 10.0
-_AFTER_END_S = 1.0  # a reference goes on beyond the episode: controllers look ahead
+_AFTER_END_S = 1.0  # a reference extends beyond the episode for the controllers' horizon
 _MAX_TORQUE_USE = 0.85
 _ATTEMPTS = 30
 _CALMER = 0.93
 
-# A payload that matters: from a sixth of the rated mass.
+# A substantial payload: from a sixth of the rated mass.
 _CARRIED = replace(TRAIN, payload_probability=1.0, payload_ratio=(1.0 / 6.0, 1.0))
 
 Kind = Callable[[Robot, np.random.Generator], tuple[Task, Task]]
@@ -96,7 +96,7 @@ _SUITES: SuiteTable[Kind] = SuiteTable(
 
 
 def suite_names() -> tuple[str, ...]:
-    """Every suite that can be named."""
+    """Names of all suites."""
     return _SUITES.names()
 
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tasks: the physical conditions of one episode, their ranges, and random draws from them.
 
-A payload is a rigid body in the payload frame (the robot's payload site); its inertia is drawn as that of a uniform box
-of sides a, b, c turned at random: I_xx = m (b^2 + c^2) / 12 and so on, hence always physically possible. A cable pulls
-the tool towards an anchor with tension T(e) = k1 e + k2 e^2, e the extension beyond its slack length; a slack cable
-does not push.
+A payload is a rigid body in the payload frame (the robot's payload site). Its inertia is that of a uniform box of sides
+a, b, c in a random orientation, I_xx = m (b^2 + c^2) / 12 and so on, and therefore always physically possible. A cable
+pulls the tool towards an anchor with tension T(e) = k1 e + k2 e^2, e the extension beyond its slack length. A slack
+cable does not push.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from metarl_robot.sim.payload import Payload, draw_box, finite_vector, known_key
 Array = NDArray[np.float64]
 
 _CABLE_TRAVEL = 0.5  # of the reach
-MAX_DELAY_S = 0.1  # the plant remembers this far back
+MAX_DELAY_S = 0.1  # length of the plant's command and state history
 
 
 @dataclass(frozen=True, eq=False)
 class Cable:
     """A cable from an anchor to the tool.
 
-    anchor_m: (3,) world. point_m: (3,) where it is tied, payload frame. slack_m: length without tension.
-    stiffness_n_m, stiffening_n_m2: k1 and k2 of the tension law.
+    anchor_m: (3,) world. point_m: (3,) attachment point, payload frame. slack_m: length without tension. stiffness_n_m,
+    stiffening_n_m2: k1 and k2 of the tension law.
     """
 
     anchor_m: Array
@@ -55,12 +55,12 @@ class Cable:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One draw of physical conditions: plain data.
+    """One draw of physical conditions, as plain data.
 
-    payload: what the arm carries. swing: it hangs from the payload site and swings, its centre |com_m| below.
+    payload: carried by the arm. swing: the payload hangs from the payload site and swings, its centre |com_m| below.
     coulomb_nm, viscous_nm_s: (n,) joint friction beyond the nominal model's. motor_strength: (n,) torque delivered per
-    torque commanded. command_delay_s, sensor_delay_s: time from a command to its effect, from a state to its
-    measurement. encoder_resolution_rad, velocity_noise_rad_s: step of the measured position, standard deviation of the
+    torque commanded. command_delay_s, sensor_delay_s: time from a command to its effect, and from a state to its
+    measurement. encoder_resolution_rad: step of the measured position. velocity_noise_rad_s: standard deviation of the
     measured velocity's noise.
     """
 
@@ -92,13 +92,13 @@ class Task:
             raise SignalError("task: a swinging payload needs a mass and a centre of mass away from the payload site")
 
     def to_dict(self) -> dict[str, Any]:
-        """Numbers, lists, booleans and nested dictionaries: ready for JSON."""
+        """Numbers, lists, booleans and nested dictionaries, ready for JSON."""
         content: dict[str, Any] = plain(asdict(self))
         return content
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Task:
-        """The inverse of to_dict.
+        """Invert to_dict.
 
         Raises:
             SignalError: a key is missing, unknown or of the wrong kind; the message names it.
@@ -123,9 +123,9 @@ class TaskRanges:
     centre of mass from the payload site, in a direction up to 90 degrees from outward. box_side_m: sides of the box
     that gives its inertia. swing_m: length on which a swinging payload hangs. coulomb_ratio: Coulomb friction over
     effort limit; viscous_ratio_s: viscous friction over effort limit. cable_probability, cable_force_ratio: share of
-    tasks with a cable; its tension, over the rated payload's weight, when the tool is 0.5 x reach farther from the
-    anchor than at home. latency_s: command and sensor delay together, of which command_share is the command's. (Seen
-    through its sensors, an arm with both delays moves exactly as one with all of the latency in its commands.)
+    tasks with a cable; its tension, over the rated payload's weight, with the tool 0.5 x reach farther from the anchor
+    than at home. latency_s: command and sensor delay together; command_share is the command's part. (Seen through its
+    sensors, an arm with both delays moves exactly as one with all of the latency in its commands.)
     """
 
     payload_probability: float = 0.85
@@ -151,12 +151,12 @@ EXTRAPOLATION = replace(
 
 
 def nominal_task(robot: Robot) -> Task:
-    """Exactly the nominal model: nothing carried, perfect motors and sensors."""
+    """The nominal model: no payload, perfect motors and sensors."""
     return Task(Payload(), np.zeros(robot.dof), np.zeros(robot.dof), np.ones(robot.dof))
 
 
 def draw_task(robot: Robot, rng: np.random.Generator, ranges: TaskRanges = TRAIN) -> Task:
-    """A random task within `ranges`."""
+    """Draw a random task within `ranges`."""
     payload = draw_payload(robot, rng, ranges) if rng.random() < ranges.payload_probability else Payload()
     friction = _friction(robot, rng, ranges)
     strength = rng.uniform(*ranges.motor_strength, robot.dof)
@@ -165,19 +165,19 @@ def draw_task(robot: Robot, rng: np.random.Generator, ranges: TaskRanges = TRAIN
 
 
 def draw_payload(robot: Robot, rng: np.random.Generator, ranges: TaskRanges = TRAIN) -> Payload:
-    """A box of random mass, size, place and orientation."""
+    """Draw a box of random mass, size, place and orientation."""
     mass = rng.uniform(*ranges.payload_ratio) * robot.description.payload.rated_mass_kg
     return draw_box(rng, mass, ranges.com_m, ranges.box_side_m, outward_axis(robot))
 
 
 def draw_swinging(robot: Robot, rng: np.random.Generator, ranges: TaskRanges = TRAIN) -> Payload:
-    """A payload for a task with swing: it hangs at a random distance below the payload site."""
+    """Draw a payload for a task with swing; it hangs at a random distance below the payload site."""
     payload = draw_payload(robot, rng, ranges)
     return replace(payload, com_m=rng.uniform(*ranges.swing_m) * outward_axis(robot))
 
 
 def with_friction(robot: Robot, task: Task, rng: np.random.Generator, ranges: TaskRanges = TRAIN) -> Task:
-    """The task with joint friction drawn anew."""
+    """Return the task with redrawn joint friction."""
     return replace(task, **_friction(robot, rng, ranges))
 
 
@@ -188,7 +188,7 @@ def _friction(robot: Robot, rng: np.random.Generator, ranges: TaskRanges) -> dic
 
 
 def with_sensors(task: Task, rng: np.random.Generator, ranges: TaskRanges = TRAIN) -> Task:
-    """The task with latency, encoder resolution and velocity noise drawn anew."""
+    """Return the task with redrawn latency, encoder resolution and velocity noise."""
     return replace(task, **_sensors(rng, ranges))
 
 
@@ -203,7 +203,10 @@ def _sensors(rng: np.random.Generator, ranges: TaskRanges) -> dict[str, Any]:
 
 
 def draw_cable(robot: Robot, rng: np.random.Generator, ranges: TaskRanges = TRAIN) -> Cable:
-    """A cable from a random side, about tight when the robot is at home, tied within 5 cm of the payload site."""
+    """Draw a cable from a random side, tied within 5 cm of the payload site.
+
+    It is about taut with the robot at home.
+    """
     reach, home = reach_m(robot), home_position(robot)
     direction = rng.normal(size=3)
     distance = rng.uniform(0.4, 0.8) * reach

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rollouts of arms for learning: half of them tracking, half of them excitation, under a detuned computed torque
-controller.
+"""Training rollouts of arms under a data-collection controller, a detuned computed torque controller.
+
+Half of the motions are tracking motions, half are excitation:
 
     command = ID_nominal(q_m, v_m, a_ref + kp (q_ref - q_m) + kd (v_ref - v_m)),    kp = w^2, kd = 2 d w
 
-with the bandwidth w and the damping d drawn anew for each task, and q_m, v_m measured as on the plant: late, rounded,
+The bandwidth w and the damping d are drawn for each task. q_m and v_m are measured as on the plant: delayed, quantised,
 noisy.
 """
 
@@ -30,8 +31,8 @@ Array = NDArray[np.float64]
 _BANDWIDTH_RAD_S = (10.0, 25.0)
 _DAMPING = (0.6, 1.4)
 _START_ERROR = (0.02, 0.05)  # rad, rad/s: standard deviation of the start about the reference
-_MARGIN_RAD = 0.01  # of the start to the position limits
-_LONGEST_START_S = 3.0  # a rollout starts up to this long after the motion did
+_MARGIN_RAD = 0.01  # from the start to the position limits
+_LONGEST_START_S = 3.0  # longest time from the start of the motion to the start of the rollout
 
 
 class ArmRollouts:
@@ -83,7 +84,7 @@ class ArmRollouts:
         return arrays, _within_limits(robot, arrays)
 
     def _inverse_dynamics(self, state: State, acceleration: Array) -> Array:
-        """(T, n) efforts [Nm], clamped to the limits."""
+        """Efforts (T, n) [Nm], clamped to the limits."""
         limit = self._robot.effort_limit
         with self._one_at_a_time:
             return np.clip(self._dynamics.inverse_dynamics(state.q, state.v, acceleration), -limit, limit)
