@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What adapters of an arm are made of: its feature groups, its noise levels, and what may change at once."""
+"""Parts of an arm's adapters: feature groups, noise levels, and possible jumps of the context."""
 
 from __future__ import annotations
 
@@ -18,25 +18,29 @@ from metarl_robot.robots.arm.features import FrictionFeatures, LatencyFeatures, 
 from metarl_robot.robots.arm.maml_inputs import ArmNetworkInputs
 
 STICTION_FACTOR = 10.0
-"""Where a joint may stick, the model error is this much larger."""
+"""Increase of the model error where a joint may stick."""
 POSITION_NOISE_RAD = 3e-5
 """Standard deviation of encoder quantisation: a resolution of 1e-4 rad has 2.9e-5."""
 INITIAL_DRIFT = 0.002
-"""Standard deviation of the slow disturbance at the start and after a surprise, as a share of the effort limit."""
+"""Standard deviation of the slow disturbance, as a share of the effort limit.
+
+It applies at the start and after a detected change.
+"""
 
 SUDDEN = ((("payload_",), False), (("coulomb_", "viscous_"), False), (("payload_",), True))
-"""Context entries that may change together from one moment to the next (a payload is picked up, friction steps), or be
-gone.
+"""Context entries that may jump together, and whether to zero.
+
+A payload is picked up, friction steps, or a payload is removed.
 """
 
 
 FEATURE_GROUPS = ("payload", "friction", "motor", "latency", "learned")
 INERTIAL = ("payload", "friction")
-"""Groups of the rival that knows rigid bodies and friction, and nothing learned."""
+"""Groups of the baseline without learned features: rigid-body payload and friction."""
 
 
 def feature_group(robot: Robot, dynamics: ArmDynamics, group: str, network: Network | None) -> FeatureGroup | None:
-    """One group, or None where there is no such group or no network for it."""
+    """Build one group; None if there is no such group, or no network for it."""
     if group == "payload":
         return PayloadFeatures(dynamics)
     if group == "friction":
@@ -54,15 +58,15 @@ def network_inputs(robot: Robot, dynamics: ArmDynamics) -> ArmNetworkInputs:
 
 
 def context_scale(robot: Robot, names: Sequence[str]) -> NDArray[np.float64]:
-    """(n_z,) what one unit of each entry of a checkpoint's prior is: an arm's are physical."""
+    """Units (n_z,) of the entries of a checkpoint's prior; an arm's are physical."""
     return np.ones(len(names))
 
 
 def filter_tuning(robot: Robot, dynamics: ArmDynamics, tuning: AdapterTuning) -> FilterTuning:
     """Noise levels per joint.
 
-    In steady state a Kalman filter on momentum and disturbance, with momentum noise of density r = M σ_v √dt and a
-    disturbance that walks at a rate s, has the natural frequency ω = √(s / r): s = ω² M σ_v √dt.
+    A Kalman filter on momentum and disturbance, with momentum noise of density r = M σ_v √dt and a random walk of the
+    disturbance at a rate s, has in steady state the natural frequency ω = √(s / r). Hence s = ω² M σ_v √dt.
     """
     inertia = np.diag(dynamics.mass_matrix(robot.home))
     momentum_noise = inertia * tuning.velocity_noise_rad_s * np.sqrt(robot.control_period_s)

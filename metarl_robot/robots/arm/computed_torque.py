@@ -26,7 +26,7 @@ class ComputedTorqueConfig(BaseModel):
 
 
 class ComputedTorque:
-    """See the module's docstring."""
+    """Computed-torque controller."""
 
     def __init__(self, robot: Robot, config: ComputedTorqueConfig) -> None:
         self._config = config

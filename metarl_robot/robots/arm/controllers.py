@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The members of the MPC family: one core, different adapters.
+"""The arm's model-predictive controllers: one core with different adapters.
 
-nominal_mpc       none                    the model as published
-offset_free_mpc   disturbance_observer    the classical answer: what is missed is assumed constant
-meta_mpc          last_layer (or another) meta-learned context plus an observer on the remainder
-oracle_mpc        told the true physics; simulation only
+nominal_mpc       none                    the nominal model
+offset_free_mpc   disturbance_observer    classical: the residual is assumed constant
+meta_mpc          last_layer (or another) meta-learned context plus an observer of the remaining disturbance
+oracle_mpc        the true physics        simulation only
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ OracleFactory = Callable[[Robot, ArmDynamics, AdapterTuning], TruthfulAdapter]
 
 
 class OracleMPC(ArmMPC):
-    """An MPC whose adapter is told the true physics, at the start and at every change."""
+    """MPC with an adapter that knows the true physics, from the start and after every change."""
 
     adapter: TruthfulAdapter
 
     def observe_truth(self, truth: Any) -> None:
-        """`truth`: the simulation's task."""
+        """Pass on the simulation's task `truth`."""
         self.adapter.observe(truth)
 
 
@@ -52,14 +52,14 @@ class OffsetFreeConfig(MPCConfig):
 class MetaConfig(OffsetFreeConfig):
     """MPC with a learned context."""
 
-    adapter: Literal["last_layer", "inertial", "maml"] = Field("last_layer", description="what estimates the context")
+    adapter: Literal["last_layer", "inertial", "maml"] = Field("last_layer", description="estimator of the context")
     observer_bandwidth_rad_s: float = Field(
-        20.0, ge=0.1, le=500.0, description="bandwidth of the observer of what remains [rad/s]"
+        20.0, ge=0.1, le=500.0, description="bandwidth of the remaining disturbance's observer [rad/s]"
     )
     model_error: float = Field(0.001, ge=0.0, le=0.1, description="unexplained fast torque, share of the effort limit")
     forgetting_s: float = Field(60.0, ge=0.1, le=10000.0, description="time constant of forgetting [s]")
     surprise: float = Field(
-        1e-6, ge=0.0, le=0.1, description="probability of an innovation below which something jumped; 0: never"
+        1e-6, ge=0.0, le=0.1, description="false-alarm probability of the change detection; 0: no detection"
     )
 
 
@@ -91,7 +91,7 @@ def _meta(robot: Robot, config: MetaConfig, checkpoint: Path | None, oracle: Ora
 
 def _oracle(robot: Robot, config: OffsetFreeConfig, checkpoint: Path | None, oracle: OracleFactory | None) -> OracleMPC:
     if oracle is None:
-        raise MetaRLError("oracle_mpc is told the true physics and exists in simulation only: use it with metarl eval")
+        raise MetaRLError("oracle_mpc knows the true physics and exists in simulation only: use it with metarl eval")
     dynamics = ArmDynamics(robot, config.horizon + 1)
     return OracleMPC(robot, dynamics, oracle(robot, dynamics, _tuning(config)), config)
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An arm's description: `robot.yaml` beside `robot.xml` (MJCF); the YAML holds the limits of the joints, which the MJCF
-does not say.
+"""Description of an arm: `robot.yaml` beside `robot.xml` (MJCF).
+
+The YAML holds the limits of the joints, which are not in the MJCF.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nominal dynamics of an arm, ready to call: inverse dynamics, momentum form, payload regressor, kinematics."""
+"""Nominal dynamics of an arm in numbers: inverse dynamics, momentum form, payload regressor, kinematics."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ArmDynamics(Balanced):
 
     Arguments:
         robot: the arm.
-        knots: how many states `efforts`, `payload_efforts` and their Jacobians take at once.
+        knots: number of states per call of `efforts`, `payload_efforts` and their Jacobians.
     """
 
     def __init__(self, robot: Robot, knots: int = _CHUNK) -> None:
@@ -50,7 +50,10 @@ class ArmDynamics(Balanced):
         self._many = compile_knots({**chunks, **plans, **shares})
 
     def inverse_dynamics(self, q: Array, v: Array, a: Array, payload: Array | None = None) -> Array:
-        """Efforts [Nm] M a + h for (n,) or (N, n) states; payload (10,) inertial parameters at the payload site."""
+        """Efforts M a + h [Nm] for states (n,) or (N, n).
+
+        payload: (10,) inertial parameters at the payload site.
+        """
         states = np.atleast_2d(q), np.atleast_2d(v), np.atleast_2d(a)
         (efforts,) = in_chunks(self._many["effort_chunk"], _CHUNK, *states)
         if payload is not None:
@@ -58,25 +61,28 @@ class ArmDynamics(Balanced):
         return efforts.reshape(np.shape(q))
 
     def mass_matrix(self, q: Array) -> Array:
-        """M (n, n) of the robot without payload, armature included."""
+        """Mass matrix M (n, n) of the robot without payload, armature included."""
         return self._momentum(q, np.zeros(self.dof), _NOTHING)[0].copy()
 
     def bias(self, q: Array, v: Array) -> Array:
-        """h(q, v) (n,) [Nm]: Coriolis, centrifugal, gravity, nominal damping."""
+        """Bias force h(q, v) (n,) [Nm]: Coriolis, centrifugal, gravity, nominal damping."""
         return self.inverse_dynamics(q, v, np.zeros(self.dof))
 
     def momentum(self, q: Array, v: Array, payload: Array | None = None) -> tuple[Array, Array, Array]:
-        """M (n, n), p = M v (n,) and β (n,), where ṗ = τ + β + Δ. Overwritten by the next call."""
+        """Mass matrix M (n, n), momentum p = M v (n,) and β (n,), with ṗ = τ + β + Δ.
+
+        Overwritten by the next call.
+        """
         mass, momentum, beta = self._momentum(q, v, _NOTHING if payload is None else payload)
         return mass, momentum, beta
 
     def momenta(self, q: Array, v: Array) -> tuple[Array, Array, Array]:
-        """`momentum` without payload for (N, n) states: (N, n, n), (N, n), (N, n)."""
+        """Results of `momentum` without payload for (N, n) states: (N, n, n), (N, n), (N, n)."""
         mass, momentum, beta = in_chunks(self._many["momentum_chunk"], _CHUNK, q, v)
         return mass, momentum, beta
 
     def payload_momentum_regressor(self, q: Array, v: Array) -> tuple[Array, Array]:
-        """Y_p and Y_β (n, 10): Y_p π is the payload's share of p, Y_β π its share of β.
+        """Regressors Y_p and Y_β (n, 10): the payload π adds Y_p π to p and Y_β π to β.
 
         Overwritten by the next call.
         """
@@ -84,28 +90,28 @@ class ArmDynamics(Balanced):
         return by_momentum, by_beta
 
     def payload_momentum_regressors(self, q: Array, v: Array) -> tuple[Array, Array]:
-        """`payload_momentum_regressor` for (N, n) states: two of (N, n, 10)."""
+        """Results of `payload_momentum_regressor` for (N, n) states: two of (N, n, 10)."""
         by_momentum, by_beta = in_chunks(self._many["momentum_regressor_chunk"], _CHUNK, q, v)
         return by_momentum, by_beta
 
     def payload_regressor(self, q: Array, v: Array, a: Array) -> Array:
-        """Y (n, 10) with Y π the payload's share of the inverse dynamics. Overwritten by the next call."""
+        """Regressor Y (n, 10): the payload π adds Y π to the inverse dynamics. Overwritten by the next call."""
         return self._regressor(q, v, a)[0]
 
     def payload_regressors(self, q: Array, v: Array, a: Array) -> Array:
-        """`payload_regressor` for (N, n) states: (N, n, 10)."""
+        """Results of `payload_regressor` for (N, n) states: (N, n, 10)."""
         return in_chunks(self._many["regressor_chunk"], _CHUNK, q, v, a)[0]
 
     def input_map(self, q: Array) -> Array:
-        """B (n, n): the generalised force of unit efforts, which for an arm is the effort itself."""
+        """Input map B (n, n): identity, because an arm's generalised force is its effort."""
         return self._identity
 
     def retract(self, q: Array, change: Array) -> Array:
-        """Q ⊞ δ (n,): joints have no curvature."""
+        """Position q ⊞ δ (n,) = q + δ: joints have no curvature."""
         return q + change
 
     def expected(self, q: Array, change: Array, measured: Array) -> Expected:
-        """At q ⊞ δ; an arm has no accelerometer."""
+        """Expected measurement at q ⊞ δ; an arm has no accelerometer."""
         there = q + change
         return there, measured - there, None
 
@@ -118,15 +124,15 @@ class ArmDynamics(Balanced):
         return self._many["effort_jacobian"](q, v, a)[0]
 
     def payload_efforts(self, q: Array, v: Array, a: Array, payload: Array) -> Array:
-        """The payload's share Y π (knots, n) of the inverse dynamics. Overwritten by the next call."""
+        """Effort Y π (knots, n) that the payload adds to the inverse dynamics. Overwritten by the next call."""
         return self._many["payload"](q, v, a, payload)[0]
 
     def payload_jacobian(self, q: Array, v: Array, a: Array, payload: Array) -> Array:
-        """Jacobian (knots, n, 3n) of the payload's share by (q, v, a). Overwritten by the next call."""
+        """Jacobian (knots, n, 3n) of `payload_efforts` by (q, v, a). Overwritten by the next call."""
         return self._many["payload_jacobian"](q, v, a, payload)[0]
 
     def forward_kinematics(self, q: Array) -> tuple[Array, Array]:
-        """Payload site: position (3,) [m; base], rotation (3, 3) site→base."""
+        """Pose of the payload site: position (3,) [m; base], rotation (3, 3) site→base."""
         position, rotation, _ = self._kinematics(q)
         return position.copy(), rotation.copy()
 
@@ -137,7 +143,7 @@ class ArmDynamics(Balanced):
 
 @lru_cache(maxsize=8)
 def _functions(robot: Robot) -> tuple[dict[str, ca.Function], dict[str, ca.Function]]:
-    """(of one state, of many). Kept: the next controller for this robot is built without them."""
+    """Functions of one state, and of many states; cached for further controllers of this robot."""
     tree = RigidBodyTree(robot.mj_model, robot.payload_site)
     n = tree.dof
     q, v, a, pi = (ca.SX.sym(name, size) for name, size in (("q", n), ("v", n), ("a", n), ("pi", N_INERTIAL)))

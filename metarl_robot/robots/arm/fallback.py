@@ -1,23 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Braking and holding an arm without a model of it: what the gate does when nobody else commands.
+"""Fallback law of an arm's gate: brake and hold without a model, when no valid command arrives.
 
-When braking starts, at position q₀ and velocity v₀, each joint gets a ramp that takes its velocity to zero at a bounded
-deceleration d (greater where a position limit is near), and then stays:
+When braking starts at position q₀ and velocity v₀, each joint gets a ramp that brings its velocity to zero with a
+bounded deceleration d (greater near a position limit), and then holds:
 
     v_r(t) = v₀ − sign(v₀) d t  until t = |v₀| / d,  then 0;      q_r = q₀ + ∫ v_r dt
 
-and is held to it by
+The joint follows the ramp by
 
     τ = τ_ff + k_p (q_r − q) + k_d (v_r − v) + τ_i,      τ̇_i = k_i (q_r − q)
 
-τ_ff is the low-passed effort that the last good commands asked for. It holds what no dynamics library here could know:
-gravity at that pose, of the arm and of whatever it carries. The integral takes up the rest (the part of τ_ff that was
-acceleration or friction, the change of gravity on the way), so that the arm comes to rest at q_r and does not drift. It
-is bounded, and stops where the effort saturates. At rest within `INTEGRAL_REST_RAD` it is frozen: with dry friction it
-would hunt.
+τ_ff is the low-passed effort of the last good commands. It contains the gravity of the arm and its payload at that
+pose, which needs a model otherwise. The integral compensates the rest: the part of τ_ff that was acceleration or
+friction, and the change of gravity along the way. The arm therefore comes to rest at q_r and does not drift. The
+integral is bounded, and it stops when the effort saturates. Within `INTEGRAL_REST_RAD` of q_r it is frozen: with dry
+friction it would hunt.
 
-Gains: k_d is bounded by the lightest inertia that a joint can see and by the delay of the loop, k_p by the heaviest, so
-they come with the robot (`models/<robot>/config/gate.yaml`).
+Gains: the lightest inertia of a joint and the loop's delay bound k_d; the heaviest inertia bounds k_p. They therefore
+come with the robot (`models/<robot>/config/gate.yaml`).
 """
 
 from __future__ import annotations
@@ -37,19 +37,22 @@ Array = NDArray[np.float64]
 NonNegative = Annotated[float, Field(ge=0.0, le=1e5)]
 Deceleration = Annotated[float, Field(ge=0.1, le=500.0)]
 
-INTEGRAL_REST_RAD = 5e-4  # errors below this are left alone
-INTEGRAL_SHARE = 0.6  # the integral's bound, as a share of the effort limit
-LIMIT_MARGIN_RAD = 0.1  # the ramp stops this far inside a position limit, where it can: the arm lags behind it
-DEFAULT_STIFFNESS_PER_EFFORT = 2.5  # 1/rad: gains of a robot without a gate.yaml, soft on purpose
+INTEGRAL_REST_RAD = 5e-4  # the integral ignores smaller errors
+INTEGRAL_SHARE = 0.6  # bound of the integral, as a share of the effort limit
+LIMIT_MARGIN_RAD = 0.1  # where possible, the ramp ends this far inside a position limit, because the arm lags behind it
+DEFAULT_STIFFNESS_PER_EFFORT = 2.5  # 1/rad: soft gains for a robot without a gate.yaml
 DEFAULT_DAMPING_S = 0.1  # k_d / k_p
 DEFAULT_INTEGRAL_HZ = 1.0  # k_i / k_p
 
 
 class BrakeConfig(GateConfig):
-    """An arm's numbers. Per joint: one value for all, or one for each; empty: derived from the effort limits."""
+    """Settings of an arm's fallback law.
+
+    Per joint: one value for all joints, or one for each; empty: derived from the effort limits.
+    """
 
     standstill_rad_s: float = Field(
-        0.05, ge=0.001, le=1.0, description="slower than this on every joint is standing [rad/s]"
+        0.05, ge=0.001, le=1.0, description="joint speed below which the arm stands still [rad/s]"
     )
     brake_deceleration_rad_s2: tuple[Deceleration, ...] = Field(
         (8.0,), description="deceleration of a stop, per joint [rad/s^2]"
@@ -70,7 +73,7 @@ class BrakeConfig(GateConfig):
 
 @dataclass(frozen=True)
 class HoldGains:
-    """Per joint (n,): stiffness [Nm/rad], damping [Nm s/rad], integral [Nm/(rad s)]."""
+    """Gains per joint (n,): stiffness [Nm/rad], damping [Nm s/rad], integral [Nm/(rad s)]."""
 
     stiffness: Array
     damping: Array
@@ -78,7 +81,7 @@ class HoldGains:
 
 
 class BrakeRamp:
-    """Position and velocity to brake along, joint by joint. q, v, deceleration, lower, upper: (n,)."""
+    """Braking ramp of position and velocity for each joint. q, v, deceleration, lower, upper: (n,)."""
 
     def __init__(self, q: Array, v: Array, deceleration: Array, lower: Array, upper: Array) -> None:
         towards = np.where(v >= 0.0, upper - LIMIT_MARGIN_RAD, lower + LIMIT_MARGIN_RAD)
@@ -90,11 +93,11 @@ class BrakeRamp:
 
     @property
     def duration_s(self) -> float:
-        """Until the last joint stands still."""
+        """Time until the last joint stands still."""
         return float(np.max(self._duration))
 
     def at(self, time_s: float) -> tuple[Array, Array]:
-        """(q_r, v_r), each (n,), `time_s` after braking started."""
+        """Ramp (q_r, v_r), each (n,), `time_s` after braking started."""
         t = np.minimum(max(time_s, 0.0), self._duration)
         slope = np.sign(self._v0) * self._deceleration
         v = np.where(t < self._duration, self._v0 - slope * t, 0.0)
@@ -102,13 +105,13 @@ class BrakeRamp:
 
 
 class Stop:
-    """One stop: made when braking starts, asked for an effort at each tick.
+    """Control of one stop, created when braking starts.
 
     Arguments:
         ramp: the ramp from the state at which braking starts.
         gains: see HoldGains.
-        feed_forward: (n,) Nm, what held the arm before.
-        effort_limit: (n,) Nm.
+        feed_forward: (n,) [Nm] effort that held the arm before.
+        effort_limit: (n,) [Nm].
     """
 
     def __init__(self, ramp: BrakeRamp, gains: HoldGains, feed_forward: Array, effort_limit: Array) -> None:
@@ -119,7 +122,10 @@ class Stop:
 
     @property
     def static_effort(self) -> Array:
-        """(n,) what holds the arm at rest: feed-forward and integral. Good without any feedback for a while."""
+        """Effort (n,) that holds the arm at rest: feed-forward plus integral.
+
+        It can be applied without feedback for a while.
+        """
         return self._feed_forward + self._integral
 
     @property
@@ -127,7 +133,7 @@ class Stop:
         return self._time_s >= self._ramp.duration_s
 
     def effort(self, state: State, dt_s: float) -> Array:
-        """(n,) Nm, not yet clipped; `dt_s` since the last call."""
+        """Effort (n,) [Nm], not clipped, `dt_s` after the last call."""
         self._time_s += dt_s
         q_ref, v_ref = self._ramp.at(self._time_s)
         error = q_ref - state.q
@@ -143,10 +149,10 @@ class Stop:
 
 
 class Brake:
-    """The law of an arm's gate (GateLaw): brake along a ramp, then hold; without states the effort that held it stays,
-    constant.
+    """Fallback law of an arm: brake along a ramp, then hold.
 
-    A feedback law without feedback is worse than none, and letting the effort fade would drop the arm.
+    Without states the holding effort stays constant: feedback is impossible then, and a fading effort would drop the
+    arm.
     """
 
     config = BrakeConfig

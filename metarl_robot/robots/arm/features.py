@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Features of an arm's residual Δ = Φ(ξ) z, ξ = (q, v, a, τ). See adaptation/features.py.
 
-payload        Δ = -Y(q, v, a) π         ten inertial parameters at the payload site
-friction       Δ = -c tanh(v / v_s) - b v    Coulomb and viscous, per joint
-motor          Δ = ε τ                   motor strength 1 + ε, per joint
-latency        Δ = (τ_{k-1} - τ_k) c_1 + (τ_{k-2} - τ_k) c_2    a delayed command, exact for delays up to two
-               periods
+payload     Δ = -Y(q, v, a) π            ten inertial parameters at the payload site
+friction    Δ = -c tanh(v / v_s) - b v   Coulomb and viscous, per joint
+motor       Δ = ε τ                      motor strength 1 + ε, per joint
+latency     Δ = (τ_{k-1} - τ_k) c_1 + (τ_{k-2} - τ_k) c_2
+                                         a delayed command, exact for delays up to two periods
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ COULOMB_VELOCITY_RAD_S = 0.02
 
 
 class PayloadFeatures(BaseGroup):
-    """A rigid body at the payload site. In momentum form ∫Δ dt = -(p_π1 - p_π0) + ∫β_π dt:
-    no acceleration is needed.
+    """A rigid body at the payload site.
+
+    The momentum form ∫Δ dt = -(p_π1 - p_π0) + ∫β_π dt needs no acceleration.
     """
 
     def __init__(self, dynamics: ArmDynamics) -> None:
@@ -107,7 +108,7 @@ class MotorFeatures(BaseGroup):
 
 
 class LatencyFeatures(BaseGroup):
-    """A command that acts up to two control periods late: the share of the effort that is still an older command's."""
+    """Latency of up to two control periods: shares of the effort still set by the two older commands."""
 
     def __init__(self, dof: int) -> None:
         super().__init__(dof, ("latency_one_period_share", "latency_two_periods_share"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The course of an arm: its outputs are its joints."""
+"""Flat outputs of an arm: its joints."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PEAK = 15.0 / 8.0  # peak velocity of a quintic from rest to rest, over its mea
 
 @dataclass(frozen=True, eq=False)
 class Eased:
-    """A motion, plus a fade until the fade's end; from there on exactly the motion."""
+    """A motion plus a fade; after the end of the fade exactly the motion."""
 
     motion: Reference
     fade: Spline
@@ -41,7 +41,7 @@ class Eased:
 
 @dataclass(frozen=True, eq=False)
 class Paced:
-    """Another motion at `pace` times its speed."""
+    """A motion at `pace` times its speed."""
 
     motion: Reference
     pace: float
@@ -53,7 +53,10 @@ class Paced:
 
 
 class JointFlatOutputs:
-    """See FlatOutputs. A gap of position, velocity and acceleration fades along a quintic."""
+    """Flat outputs of an arm.
+
+    A gap in position, velocity and acceleration fades out along a quintic.
+    """
 
     motion_names = ("hold", "tracking", "excitation")
 

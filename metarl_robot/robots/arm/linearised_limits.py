@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Limits on torque, velocity and position of an arm's plan, linearised about the last plan, as rows on the change δ of
-its inputs.
+"""Limits on torque, velocity and position of an arm's plan, linearised about the last plan.
 
-The limited outputs y are (torque, velocity, position), (3, N + 1, n). The candidate changed by δ has y + Y_q δq + Y_v
-δv + Y_a δa; what the torque's slopes Y are, the inverse dynamics say, those of the others are zero and one. Rows are
-divided by what one unit of an output is worth in accelerations: M_jj for torques, 1/ω for velocities, 1/ω² for
-positions.
+They become rows on the change δ of the plan's inputs. The limited outputs y are (torque, velocity, position), (3, N +
+1, n). The candidate changed by δ has y + Y_q δq + Y_v δv + Y_a δa. The slopes Y of the torque come from the inverse
+dynamics; those of velocity and position are zero and one. Rows are divided by the acceleration equivalent of an
+output's unit: M_jj for torques, 1/ω for velocities, 1/ω² for positions.
 """
 
 from __future__ import annotations
@@ -24,8 +23,9 @@ TOLERANCE = 1e-3
 
 
 class Outputs(NamedTuple):
-    """The candidate's limited outputs, their limits, and what one unit of each is worth in accelerations: (3, N + 1,
-    n).
+    """Limited outputs of the candidate, their limits, and the acceleration equivalent of their units.
+
+    Each (3, N + 1, n).
     """
 
     values: Array
@@ -35,10 +35,10 @@ class Outputs(NamedTuple):
 
 
 class LinearisedLimits:
-    """See the module's docstring.
+    """Limits of a candidate as rows of a quadratic programme.
 
     Arguments:
-        qp: what the inputs do to position and velocity.
+        qp: maps from inputs to position and velocity.
         outputs: of the candidate.
         by_motion: (N + 1, n, 3n) slopes of the torque by position, velocity and acceleration.
     """
@@ -50,11 +50,12 @@ class LinearisedLimits:
         others[0, :, :, n : 2 * n] = others[1, :, :, :n] = np.eye(n)
         self._slopes = np.concatenate([by_motion[None], others])
         self._known = np.zeros((2, *outputs.values.shape), dtype=bool)
-        self._known[:, 1:, 0] = True  # where it is, and how fast, no input changes
+        self._known[:, 1:, 0] = True  # the inputs cannot change the present position and velocity
 
     def violated(self, change: Array | None) -> Rows:
-        """Rows that the candidate changed by δ (N, n) violates and no former call has returned; None: the candidate
-        itself.
+        """Rows violated by the candidate changed by δ (N, n), without those of former calls.
+
+        None: the candidate itself.
         """
         values, lower, upper, worth = self._outputs
         if change is not None:
@@ -65,7 +66,7 @@ class LinearisedLimits:
         return self._rows(*np.nonzero(beyond))
 
     def _effect(self, change: Array) -> Array:
-        """(3, N + 1, n) by which outputs change."""
+        """Change (3, N + 1, n) of the outputs."""
         q, v = self._qp.position_map @ change, self._qp.velocity_map @ change
         motion = np.concatenate([q, v, np.concatenate([change, np.zeros((1, change.shape[1]))])], axis=1)
         return np.stack([(self._slopes[0] @ motion[:, :, None])[:, :, 0], v, q])
@@ -73,7 +74,7 @@ class LinearisedLimits:
     def _rows(
         self, side: NDArray[np.intp], kind: NDArray[np.intp], knot: NDArray[np.intp], joint: NDArray[np.intp]
     ) -> Rows:
-        """A row for each (upper or lower, output, knot, joint), (m,) each."""
+        """One row for each (upper or lower, output, knot, joint), (m,) each."""
         count, (horizon, n) = len(knot), (self._qp.position_map.shape[1], self._outputs.values.shape[2])
         if not count:
             return Rows(np.zeros((0, horizon, n)), np.zeros(0))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Inputs of an arm's MAML network (adaptation/maml.py):
+"""Inputs of an arm's MAML network (adaptation/maml.py).
 
     x = (sin q, cos q, v / v_max, tanh(v / v_s), a / a_s, ID(q, v, a) / τ_max, Y_m(q, v, a) m_rated / τ_max)
 
@@ -22,7 +22,7 @@ ACCELERATION_SCALE_RAD_S2 = 10.0
 
 
 class ArmNetworkInputs:
-    """x of the module's docstring."""
+    """Computes the network's inputs x and their Jacobian."""
 
     def __init__(self, robot: Robot, dynamics: ArmDynamics) -> None:
         self._dynamics, self._velocity_limit, self._effort_limit = dynamics, robot.velocity_limit, robot.effort_limit
@@ -31,7 +31,7 @@ class ArmNetworkInputs:
         self.size = 7 * robot.dof
 
     def encode(self, q: Array, v: Array, a: Array) -> Array:
-        """The inputs x (N, 7n) of states (N, n)."""
+        """Inputs x (N, 7n) of states (N, n)."""
         if len(q) == self._dynamics.knots:
             nominal = self._dynamics.efforts(q, v, a).copy()
             load = self._dynamics.payload_efforts(q, v, a, self._payload)
@@ -43,7 +43,7 @@ class ArmNetworkInputs:
         return np.concatenate([*parts, nominal / self._effort_limit, load / self._effort_limit], axis=1)
 
     def jacobian(self, q: Array, v: Array, a: Array) -> Array:
-        """∂x/∂(q, v, a) (knots, 7n, 3n), at as many states as the dynamics has knots."""
+        """Derivatives ∂x/∂(q, v, a) (knots, 7n, 3n), at exactly as many states as the dynamics has knots."""
         n = q.shape[1]
         joints = np.arange(n)
         jacobian = np.zeros((len(q), 7 * n, 3 * n))

@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Model-predictive control of an arm: nominal dynamics plus whatever the adapter has learned, one real-time iteration a
-step.
+"""Model-predictive control of an arm with nominal and learned dynamics, one real-time iteration per step.
 
-The plan lives in joint accelerations (tracking_qp.py), where dynamics and cost are exactly linear and quadratic; the
-torque
+The plan's inputs are joint accelerations (tracking_qp.py), with which dynamics and cost are exactly linear and
+quadratic. The torque
 
     τ_k = (1 + ε)⁻¹ (ID(q_k, v_k, a_k) - Δ(ξ_k; z))        ε = ∂Δ/∂τ
 
-is its one non-linear, constrained output. The candidate is the unconstrained optimum; if its torques, velocities and
-positions keep to their limits at all knots it is the optimum. Otherwise the limits are linearised about the last plan,
-shifted, and the quadratic programme is solved: real-time iteration (Diehl, Bock, Schlöder 2005). All members of the
-family differ in their adapter alone.
+is the one non-linear, constrained output. The candidate is the unconstrained optimum. If its torques, velocities and
+positions are within their limits at all knots, it is the optimum. Otherwise the limits are linearised about the
+shifted last plan, and the quadratic programme is solved: real-time iteration (Diehl, Bock, Schlöder 2005). The arm's
+MPC controllers differ only in their adapter.
 """
 
 from __future__ import annotations
@@ -36,13 +35,13 @@ from metarl_robot.robots.arm.tracking_qp import TrackingQP
 Array = NDArray[np.float64]
 
 REMEMBERED = 16
-"""Commands that may still be on their way."""
+"""Number of past commands kept, because their effect may still be pending."""
 MIN_EFFORT_GAIN = 0.5
-"""A motor is never assumed weaker than this."""
+"""Lower bound of the assumed motor strength."""
 
 
 class MPCConfig(BaseModel):
-    """Tuning that every member of the MPC family shares."""
+    """Settings shared by the arm's MPC controllers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -62,7 +61,7 @@ class MPCConfig(BaseModel):
 
 
 class _Knots(NamedTuple):
-    """A plan in numbers: q, v, a (N + 1, n) and effort (N + 1, n)."""
+    """Plan: q, v, a (N + 1, n) and effort (N + 1, n)."""
 
     q: Array
     v: Array
@@ -71,7 +70,7 @@ class _Knots(NamedTuple):
 
 
 def _intended(q: Array, v_target: Array, a: Array) -> Xi:
-    """Where the residual is evaluated in a plan: at the intended velocity.
+    """Points of a plan at which the residual is evaluated, at the intended velocity.
 
     Friction compensated at the measured velocity would feed its noise back through the steep slope around zero.
     """
@@ -79,12 +78,12 @@ def _intended(q: Array, v_target: Array, a: Array) -> Xi:
 
 
 class ArmMPC:
-    """See the module's docstring.
+    """Model-predictive controller of an arm.
 
     Arguments:
         robot, dynamics: the arm; `dynamics.knots` must be horizon + 1.
-        adapter: what learns.
-        config: tuning.
+        adapter: estimates the residual.
+        config: settings.
     """
 
     def __init__(self, robot: Robot, dynamics: ArmDynamics, adapter: Adapter, config: MPCConfig) -> None:
@@ -130,7 +129,7 @@ class ArmMPC:
         return Command(effort, Status.DEGRADED if message else Status.SOLVED, message, self._plan, self._context)
 
     def _predicted(self, time: float, state: State, latency: float, ahead: float) -> tuple[Array, Array]:
-        """Position and velocity after `ahead`, under the accelerations that are still to take effect (Smith 1957)."""
+        """Position and velocity after `ahead`, under the accelerations still to take effect (Smith 1957)."""
         q, v, end = state.q, state.v, time + ahead
         starts = [issued + latency for issued, _ in self._issued]
         for start, stop, (_, a) in zip(starts, [*starts[1:], end], self._issued, strict=True):
@@ -140,11 +139,14 @@ class ArmMPC:
         return q, v
 
     def acted(self, effort: Array) -> None:
-        """Not the last command but this effort (nu,) has acted since: see BumplessTransfer."""
+        """Report that this effort (nu,) acted since the last step, not the last command (see BumplessTransfer)."""
         self._limiter.reset(effort)
 
     def observed(self, effort: Array) -> None:
-        """As `acted`, where this is to be learned from only: the next effort need not begin here."""
+        """Report an effort that acted, for learning only.
+
+        Unlike after `acted`, the next effort need not begin at it.
+        """
         self._acted = effort
 
     def _adapt(self, time: float, state: State) -> None:
@@ -156,7 +158,10 @@ class ArmMPC:
         self._last_time, self._last_state = time, state
 
     def _within_reach(self, q: Array, target: Setpoints) -> Setpoints:
-        """A target farther away than v_max / ω is approached at up to half the velocity limit, instead of leapt at."""
+        """Limit the distance to the target to v_max / ω.
+
+        The approach then takes up to half the velocity limit.
+        """
         reach = self._reach
         target = without_leaps(target, self._config.knot_spacing_s, reach)
         error = q - target.q[0]
@@ -180,7 +185,7 @@ class ArmMPC:
         return changed, "" if met else "limits relaxed: they cannot all be met within the horizon"
 
     def _limits(self, knots: _Knots, about: tuple[Array, Array, Array], target: Setpoints) -> LinearisedLimits:
-        """Those of a candidate, linearised about q, v, a (N + 1, n)."""
+        """Limits of a candidate, linearised about q, v, a (N + 1, n)."""
         xi, omega = _intended(about[0], target.v, about[2]), self._config.bandwidth_rad_s
         by_motion = (self._dynamics.efforts_jacobian(*about) - self.adapter.jacobian(xi)) / self.effort_gain[:, None]
         away = np.concatenate([x - x_0 for x, x_0 in zip(knots[:3], about, strict=True)], axis=1)
@@ -193,7 +198,10 @@ class ArmMPC:
         return LinearisedLimits(self._qp, Outputs(np.stack([effort, knots.v, knots.q]), lower, upper, worth), by_motion)
 
     def _shifted(self, time: float, q: Array) -> tuple[Array, Array, Array]:
-        """q, v, a (N + 1, n) of the last plan at this step's knots; standing still where there is none."""
+        """Warm-start shift: q, v, a (N + 1, n) of the last plan at this step's knots.
+
+        Without a plan: standing still.
+        """
         if self._last_knots is None or self._plan is None:
             still = np.zeros((len(self._grid), len(q)))
             return np.tile(q, (len(self._grid), 1)), still, still
@@ -208,17 +216,18 @@ class ArmMPC:
         return _Knots(q, v, a, self.effort(q, v, a, _intended(q, target.v, a)))
 
     def effort(self, q: Array, v: Array, a: Array, xi: Xi) -> Array:
-        """τ (N + 1, n) for a plan, with the residual evaluated at ξ."""
+        """Torque τ (N + 1, n) of a plan, with the residual evaluated at ξ."""
         return (self._dynamics.efforts(q, v, a) - self.adapter.evaluate(xi)) / self.effort_gain
 
     @property
     def effort_gain(self) -> Array:
-        """1 + ε (n,): effect of a unit effort."""
+        """Effect 1 + ε (n,) of a unit effort."""
         return np.maximum(1.0 + self.adapter.effort_gain(), MIN_EFFORT_GAIN)
 
     def _violates(self, knots: _Knots) -> bool:
-        """Whether a plan is beyond the limits on torque, velocity or position; where it is and how fast cannot be
-        changed.
+        """True if a plan violates the limits on torque, velocity or position.
+
+        The first knot's velocity and position are not checked: they cannot be changed.
         """
         lower, upper = self._limiter.bounds()
         first, effort, v, q = knots.effort[0], knots.effort[1:], knots.v[1:], knots.q[1:]
@@ -226,8 +235,9 @@ class ArmMPC:
         return any(bool(((value < least).any()) or (value > most).any()) for value, least, most in pairs)
 
     def fallback(self, time: float, reason: str) -> Command:
-        """Without a state: follow the last plan while it is valid, then brake: τ = h(q, v) - k M v at the last good
-        state.
+        """Command without a valid state: follow the last plan while it is valid, then brake.
+
+        Braking: τ = h(q, v) - k M v at the last good state.
         """
         self._limiter.at(time)
         if self._plan is not None and time <= self._plan.times[-1]:

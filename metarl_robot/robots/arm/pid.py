@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Joint PID with gravity compensation: the controller that most arms ship with, tuned well.
+"""Joint PID with gravity compensation, well tuned: the usual controller of arms.
 
     τ = g(q) + M̄ (k_p e + k_d ė + k_i ∫e dt),    e = q_ref - q
 
 M̄ is diagonal: the joints' inertias averaged over the workspace, scaled so that no eigenvalue of M(q)⁻¹ M̄ exceeds 1
-there. One set of gains then means this bandwidth for the lightest direction of motion, and less for heavier ones, in
-every pose; scaling each joint by its own inertia would drive the light, coupled wrist unstable. The integrator stops
+there. In every pose, one set of gains then gives this bandwidth in the lightest direction of motion and less in
+heavier ones. Scaling each joint by its own inertia would make the light, coupled wrist unstable. The integrator stops
 where the effort saturates (conditional integration).
 """
 
@@ -24,9 +24,9 @@ from metarl_robot.robots.arm.dynamics import ArmDynamics
 Array = NDArray[np.float64]
 
 POSES = 500
-"""How many poses stand for the workspace."""
+"""Number of poses that sample the workspace."""
 FOLLOWING = 0.2
-"""Of the difference to an effort that acts, what the integral takes in at each step."""
+"""Share of the difference to the acting effort that the integral takes over per step."""
 
 
 class PIDConfig(BaseModel):
@@ -40,7 +40,7 @@ class PIDConfig(BaseModel):
 
 
 class PID:
-    """See the module's docstring."""
+    """Joint PID controller."""
 
     def __init__(self, robot: Robot, config: PIDConfig) -> None:
         self._robot, self._config = robot, config
@@ -55,8 +55,9 @@ class PID:
         self._limiter.reset()
 
     def follow(self, effort: Array) -> None:
-        """The integral takes in a share of what this effort (n,), which acts, is more than the one wanted: see
-        BumplessTransfer.
+        """Move the integral towards an acting effort (n,), by a share of its difference to the wanted effort.
+
+        See BumplessTransfer.
         """
         if self._config.ki > 0.0:
             self._integral = self._integral + FOLLOWING * (effort - self._wanted) / (self._config.ki * self._inertia)
@@ -74,7 +75,7 @@ class PID:
         return Command(effort)
 
     def _safe_inertia(self) -> Array:
-        """M̄ (n,)."""
+        """Inertia M̄ (n,)."""
         rng = np.random.default_rng(0)
         poses = rng.uniform(self._robot.position_lower, self._robot.position_upper, (POSES, self._robot.dof))
         masses = self._dynamics.momenta(poses, np.zeros_like(poses))[0]

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What MAML learns from: the residual as the robot measures it, beside the truth, in the inputs of the online network.
+"""MAML's training data: measured and true residual, with the inputs of the online network.
 
-The measured series comes from the online code itself (adaptation.maml.ResidualMeter), run over each rollout's noisy
-measurements.
+The online code (adaptation.maml.ResidualMeter) measures the residual from each rollout's noisy measurements.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ OUTPUT_RATIO = 0.1
 
 
 def output_scale(robot: Robot) -> Array:
-    """The scale s (n,) [Nm]."""
+    """Scale s (n,) [Nm] of the network's output."""
     return OUTPUT_RATIO * robot.effort_limit
 
 
@@ -39,8 +38,9 @@ def residual_series(
     truth: TrainingData,
     progress: Callable[[int, int], None] | None = None,
 ) -> ResidualSeries:
-    """Series of every rollout; `truth` is the `training_data` of the same rollouts, without the latency's share of the
-    residual.
+    """Series of every rollout.
+
+    truth: `training_data` of the same rollouts, without the latency's share of the residual.
     """
     inputs, scale = ArmNetworkInputs(robot, dynamics), output_scale(robot)
     measured: list[list[Sample]] = []
@@ -63,7 +63,7 @@ def residual_series(
 
 
 def _measure(meter: ResidualMeter, rollouts: Rollouts, task: int) -> list[Sample]:
-    """Samples at the ends of a rollout's intervals, but the first `HISTORY`."""
+    """Samples at the ends of a rollout's intervals, except the first `HISTORY`."""
     meter.reset()
     q, v, effort = (x[task].astype(float) for x in (rollouts.q_measured, rollouts.v_measured, rollouts.effort))
     samples = [meter.update(State(q[k], v[k]), effort[max(k - 1, 0)], rollouts.dt) for k in range(len(q))]

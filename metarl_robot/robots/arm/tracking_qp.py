@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The quadratic programme inside the arm's MPC, in error coordinates, and its exact solution.
+"""Quadratic programme of the arm's MPC in error coordinates, and its exact solution.
 
 With the acceleration as input, a(t) = a_ref(t) + u_k on each interval, every joint's error e = (q - q_ref, v - v_ref)
-obeys the same double integrator exactly, whatever the reference:
+obeys the same double integrator exactly, for any reference:
 
     e_{k+1} = A e_k + B u_k,    cost Σ e_kᵀ Q e_k + r u_k²  + e_Nᵀ P e_N,    P from the discrete Riccati equation
 
-Without active limits the minimiser is therefore the linear-quadratic regulator u_k = -K (A - B K)^k e_0: no solver
-needed, and one check of the limits proves it optimal. With limits C δ ≤ b on the change δ of the inputs from that
-candidate:
+Without active limits the minimiser is the linear-quadratic regulator u_k = -K (A - B K)^k e_0. It needs no solver,
+and one check of the limits proves it optimal. With limits C δ ≤ b on the change δ of the inputs from that candidate,
 
     min ½ δᵀ H δ + ½ ρ |s|²   s.t.  C δ - s ≤ b      dual:  min_{λ ≥ 0} ½ λᵀ (C H⁻¹ Cᵀ + ρ⁻¹ I) λ + bᵀ λ
 
-over the rows found violated so far, solved by non-negative least squares (Lawson, Hanson 1974) and grown until no new
-one is. Rows are scaled to accelerations, so that one ρ serves torques, velocities and positions.
+is solved over the rows found violated so far, by non-negative least squares (Lawson, Hanson 1974). Rows are added
+until no new one is violated. They are scaled to accelerations, so that one ρ serves torques, velocities and
+positions.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Array = NDArray[np.float64]
 
 MAX_ROUNDS = 6
 SLACK_WEIGHT = 1e4
-"""ρ: cost of a violated limit against that of tracking, both in accelerations [rad/s²]."""
+"""Cost ρ of a violated limit relative to tracking, both in accelerations [rad/s²]."""
 SLACK_TOLERANCE = 0.05
 """A limit counts as met within this much acceleration [rad/s²]."""
 
@@ -42,7 +42,7 @@ class Rows(NamedTuple):
     bounds: Array
 
     def joined(self, other: Rows) -> Rows:
-        """These rows and the others."""
+        """Concatenate these rows and others."""
         return Rows(*(np.concatenate(pair) for pair in zip(self, other, strict=True)))
 
 
@@ -75,14 +75,14 @@ class TrackingQP:
         return self._inputs @ error, self._errors @ error
 
     def constrain(self, violated: Callable[[Array | None], Rows]) -> tuple[Array | None, bool]:
-        """The smallest-cost change δ (N, n) of the candidate that respects limits.
+        """Find the change δ (N, n) of the candidate with the least cost that respects the limits.
 
         Arguments:
-            violated: δ → the rows that it violates and that were not returned before, None standing for the candidate
+            violated: maps δ to the rows that it violates and that were not returned before; None: for the candidate
                 itself.
 
         Returns:
-            δ and whether every limit is met, but for `SLACK_TOLERANCE`; δ is None if the solver gave up.
+            δ, and whether every limit is met to within `SLACK_TOLERANCE`. δ is None if the solver failed.
         """
         rows = violated(None)
         change = np.zeros(rows.coefficients.shape[1:])
@@ -100,7 +100,7 @@ class TrackingQP:
         return change, False
 
     def _solve(self, rows: Rows) -> tuple[Array, float]:
-        """δ and the largest slack."""
+        """Solution δ and the largest slack."""
         m = len(rows.bounds)
         weighted = self._inverse_hessian @ rows.coefficients
         dual = rows.coefficients.reshape(m, -1) @ weighted.reshape(m, -1).T + np.eye(m) / SLACK_WEIGHT

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds an arm's training data (adaptation/training_data.py) from rollouts.
+"""Training data of an arm (adaptation/training_data.py), built from rollouts.
 
-Input map B = 1. Noise is added where learning has to live with it.
+Input map B = 1. The states are noise-free; the learner adds noise.
 """
 
 from __future__ import annotations
@@ -22,20 +22,22 @@ Array = NDArray[np.float64]
 Array32 = NDArray[np.float32]
 
 RAW_GROUPS = ("payload", "friction", "motor", "latency")
-"""Raw features with a context that is known in simulation."""
+"""Raw features with a known context in simulation."""
 _BLOCK = 50
 _STATES = ("q", "v", "q_measured", "v_measured")
 
 
 @dataclass(frozen=True)
 class Rollouts:
-    """T rollouts of K control intervals, as simulated.
+    """Simulated rollouts: T tasks with K control intervals each.
 
-    q, v: (T, K + 1, n) noise-free states as the sensors see them; q_measured, v_measured: with the sensors' errors.
-    effort: (T, K, n) commanded meanwhile. dt: of an interval [s].
-    velocity_noise: (T,) standard deviation of the measured velocity [rad/s]. encoder_step: (T,) of the measured
-    position [rad]. contexts: (T, n_raw) true coefficients of the raw features `context_names`; NaN where there is no
-    true value.
+    q, v: (T, K + 1, n) noise-free states as the sensors see them.
+    q_measured, v_measured: with the sensors' errors.
+    effort: (T, K, n) commanded effort.
+    dt: length of an interval [s].
+    velocity_noise: (T,) standard deviation of the measured velocity [rad/s].
+    encoder_step: (T,) resolution of the measured position [rad].
+    contexts: (T, n_raw) true coefficients of the raw features `context_names`; NaN if there is no true value.
     """
 
     q: Array32
@@ -71,11 +73,11 @@ class Rollouts:
 def training_data(
     robot: Robot, dynamics: ArmDynamics, rollouts: Rollouts, groups: tuple[str, ...] = RAW_GROUPS
 ) -> TrainingData:
-    """Residual and raw features of every interval but the first `HISTORY`.
+    """Residual and raw features of every interval except the first `HISTORY`.
 
     Raises:
         UnknownNameError: no such feature group.
-        MetaRLError: the rollouts do not know the true context of a feature.
+        MetaRLError: the rollouts have no true context for a feature.
     """
     maps = {group: feature_map(robot, dynamics, (group,)) for group in groups}
     names = tuple(name for features in maps.values() for name in features.names)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Joint-space trajectories with analytic velocity and acceleration, and the check every reference must pass.
+"""Joint-space trajectories with analytic velocity and acceleration, and the feasibility check of references.
 
-MultiSine: q(t) = c + e(t) sum_k A_k sin(2 pi f_k (t - t_0) + phi_k), where the envelope e rises from 0 to 1 over the
-ramp as the minimum-jerk step 10 x^3 - 15 x^4 + 6 x^5, and falls likewise at the end.
+MultiSine: q(t) = c + e(t) sum_k A_k sin(2 pi f_k (t - t_0) + phi_k). The envelope e rises from 0 to 1 over the ramp
+as the minimum-jerk step 10 x^3 - 15 x^4 + 6 x^5, and falls likewise at the end.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ BRAKE_S, _SHORTEST_BRAKE_S = 0.5, 0.02
 
 @dataclass(frozen=True, eq=False)
 class Stop:
-    """Come to rest: each joint within a time T of its own, v (1 - 3 s^2 + 2 s^3), s = (t - start_s) / T, on v T / 2 of
-    way.
+    """Stop of each joint within its own time T, over a distance of v T / 2.
 
-    start_s: when it begins [s]. q, v: (n,) where and how fast then [rad, rad/s]. duration_s: (n,) T.
+    The velocity is v (1 - 3 s^2 + 2 s^3) with s = (t - start_s) / T. start_s: start [s]. q, v: (n,) state at the
+    start [rad, rad/s]. duration_s: (n,) T.
     """
 
     start_s: float
@@ -51,7 +51,7 @@ class Stop:
 
 
 def stop(robot: Robot, state: State, start_s: float) -> Stop:
-    """From a state to rest within BRAKE_S, or less where a joint is near a position limit."""
+    """Stop from a state within BRAKE_S, or faster where a joint is near a position limit."""
     q, v = state.q, state.v
     room = np.maximum(np.where(v > 0.0, robot.position_upper - q, q - robot.position_lower), 0.0)
     return Stop(
@@ -80,9 +80,12 @@ class Waypoints:
 class MultiSine:
     """Sines about a centre, from rest to rest.
 
-    centre: (n,) [rad]. amplitude, frequency_hz, phase: (K, n) [rad, Hz, rad]. The motion runs from start_s for
-    duration_s and takes ramp_s to rise and to fall. fastest: (n,) [rad/s] the amplitudes of a joint that would be
-    faster, for the ramp adds to the sines' own speed, are reduced by as much; found out at the first sample.
+    centre: (n,) [rad].
+    amplitude, frequency_hz, phase: (K, n) [rad, Hz, rad].
+    start_s, duration_s: start and length of the motion [s].
+    ramp_s: time to rise and to fall [s].
+    fastest: (n,) [rad/s] speed limit, or None. The ramp adds to the sines' own speed. The amplitudes of a joint that
+        would exceed the limit are scaled down, at the first sample.
     """
 
     centre: Array
@@ -103,7 +106,7 @@ class MultiSine:
 
     @cached_property
     def _parameters(self) -> Array:
-        """As `_sines` takes them."""
+        """Parameters of `_sines`."""
         if self.fastest is None:
             return self._with(self.amplitude)
         times = self.start_s + np.arange(0.0, self.duration_s, 0.005)
@@ -117,7 +120,7 @@ class MultiSine:
 
 @cache
 def _sines(count: int, joints: int, _thread: int) -> CompiledTrajectory:
-    """So many of them for so many joints, for each thread its own; parameters: the fields of MultiSine."""
+    """Compiled sines for `joints` joints, `count` each, for each thread; parameters: the fields of MultiSine."""
     time, centre = ca.SX.sym("time"), ca.SX.sym("centre", joints)
     amplitude, frequency, phase = (ca.SX.sym(name, joints, count) for name in ("amplitude", "frequency", "phase"))
     start, duration, ramp = scalars = [ca.SX.sym(name) for name in ("start", "duration", "ramp")]
@@ -129,10 +132,10 @@ def _sines(count: int, joints: int, _thread: int) -> CompiledTrajectory:
 
 
 def braked(spline: Spline, robot: Robot) -> Spline:
-    """A motion of the joints that, where its last point still moves, comes to rest after it.
+    """Append a stop to a motion of the joints that still moves at its last point.
 
-    Within the next piece of length T the velocity falls as v (1 - 3 s^2 + 2 s^3), s = t / T: no jump
-    in velocity, no overshoot, and v T / 2 of way, for which T is shortened near a position limit.
+    In the added piece of length T the velocity falls as v (1 - 3 s^2 + 2 s^3), s = t / T. Velocity does not jump,
+    nothing overshoots, and the distance is v T / 2. Near a position limit T is shorter.
     """
     end = spline.path.derivatives(spline.knots[-1:], 1)[:, 0]
     q, v = end
@@ -156,14 +159,14 @@ def check_reference(
     rate_hz: float = 200.0,
     where: Array | None = None,
 ) -> None:
-    """Refuse a reference that the robot cannot follow between start_s and start_s + duration_s, sampled at rate_hz.
+    """Check that the robot can follow a reference from start_s for duration_s, sampled at rate_hz.
 
-    where: (n,) [rad] the position from which it moves. A joint that is outside its limits there may
-    come back, and be no farther outside on the way.
+    where: (n,) [rad] start position. A joint that starts outside its limits may come back, but not move farther
+        outside on the way.
 
     Raises:
         SignalError: wrong number of joints, a value that is not finite, or a position or velocity outside a joint's
-            range; the message names the joint, the value, when, and the range.
+        range; the message names the joint, the value, the time and the range.
     """
     times = start_s + np.linspace(0.0, duration_s, max(2, int(np.ceil(duration_s * rate_hz)) + 1))
     points = reference.sample(times)
@@ -194,12 +197,14 @@ def _check_range(robot: Robot, what: str, unit: str, times: Array, values: Array
 
 
 class MotionRange(NamedTuple):
-    """How lively random motions are, as fractions of what the robot can do.
+    """Ranges of random motions, as fractions of the robot's limits.
 
-    speed: peak velocity of a joint, fraction of its limit (lowest, highest drawn). room: share of the room between the
-    centre and the nearer position limit that a motion may use. amplitude_rad: the most that any joint swings.
-    frequency_hz: lowest and highest frequency of a sine. centre: how far the centre may lie from home, as a share of
-    the room between home and the limit. ramp_s: time that sines take to rise.
+    speed: peak velocity of a joint as a fraction of its limit (lowest, highest drawn).
+    room: share of the room between the centre and the nearer position limit that a motion may use.
+    amplitude_rad: maximum amplitude of a joint.
+    frequency_hz: lowest and highest frequency of a sine.
+    centre: maximum distance of the centre from home, as a share of the room between home and the limit.
+    ramp_s: time in which sines rise.
     """
 
     speed: tuple[float, float]
@@ -210,7 +215,7 @@ class MotionRange(NamedTuple):
     ramp_s: float
 
     def calmer(self, factor: float) -> MotionRange:
-        """Speeds and amplitudes times `factor`."""
+        """Scale speeds and amplitudes by `factor`."""
         return self._replace(
             speed=(self.speed[0] * factor, self.speed[1] * factor), amplitude_rad=self.amplitude_rad * factor
         )
@@ -229,9 +234,9 @@ _SINES = 2
 def random_tracking(
     robot: Robot, rng: np.random.Generator, duration_s: float, motion: MotionRange = TRACKING
 ) -> MultiSine | Waypoints:
-    """A lively work-like motion about home from t = 0: sines or point-to-point moves, each half of the time.
+    """A random motion about home from t = 0: sines or point-to-point moves, with equal probability.
 
-    Feasible in position and velocity by construction. Torque depends on what the arm carries: see sim.feasibility.
+    Feasible in position and velocity by construction. Torque depends on the payload: see sim.feasibility.
     """
     if rng.random() < 0.5:
         return random_sines(robot, rng, duration_s, motion)
@@ -241,14 +246,15 @@ def random_tracking(
 def random_excitation(
     robot: Robot, rng: np.random.Generator, duration_s: float, motion: MotionRange = EXCITATION
 ) -> MultiSine:
-    """A motion that visits many poses, speeds and accelerations, for identification;
-    feasible in position and velocity.
+    """A motion through many poses, speeds and accelerations, for identification.
+
+    Feasible in position and velocity.
     """
     return random_sines(robot, rng, duration_s, motion)
 
 
 def random_sines(robot: Robot, rng: np.random.Generator, duration_s: float, motion: MotionRange) -> MultiSine:
-    """Two sines a joint about a random centre, from t = 0 to duration_s, within the position and velocity limits."""
+    """Two sines per joint about a random centre, from t = 0 to duration_s, within position and velocity limits."""
     centre = _random_pose(robot, rng, motion.centre)
     frequency = rng.uniform(*motion.frequency_hz, (_SINES, robot.dof))
     share = rng.dirichlet(np.ones(_SINES), robot.dof).T
@@ -261,8 +267,9 @@ def random_sines(robot: Robot, rng: np.random.Generator, duration_s: float, moti
 
 
 def random_moves(robot: Robot, rng: np.random.Generator, duration_s: float, motion: MotionRange) -> Waypoints:
-    """Minimum-jerk moves between random poses about a random centre, without pauses,
-    from t = 0 to duration_s or later.
+    """Minimum-jerk moves between random poses about a random centre, without pauses.
+
+    They last from t = 0 to duration_s or later.
     """
     centre = _random_pose(robot, rng, motion.centre)
     swing = np.minimum(motion.room * _room(robot, centre), motion.amplitude_rad)

@@ -65,14 +65,14 @@ class FlightOracleConfig(FlightMPCConfig):
 class FlightMetaConfig(FlightMPCConfig):
     """MPC with a learned context."""
 
-    adapter: Literal["last_layer", "inertial"] = Field("last_layer", description="what estimates the context")
+    adapter: Literal["last_layer", "inertial"] = Field("last_layer", description="estimator of the context")
     observer_bandwidth_rad_s: float = Field(
-        6.0, ge=0.01, le=200.0, description="bandwidth of the observer of what remains [rad/s]"
+        6.0, ge=0.01, le=200.0, description="bandwidth of the remaining disturbance's observer [rad/s]"
     )
     model_error: float = Field(0.005, ge=0.0, le=0.5, description="unexplained fast force, share of the weight")
     forgetting_s: float = Field(60.0, ge=0.1, le=10000.0, description="time constant of forgetting [s]")
     surprise: float = Field(
-        1e-6, ge=0.0, le=0.1, description="probability of an innovation below which something jumped; 0: never"
+        1e-6, ge=0.0, le=0.1, description="false-alarm probability of the change detection; 0: no detection"
     )
 
 
@@ -107,7 +107,7 @@ def _meta(robot: Quadrotor, config: FlightMetaConfig, checkpoint: Path | None, o
 
 def _oracle(robot: Quadrotor, config: FlightOracleConfig, checkpoint: Path | None, oracle: Any) -> OracleFlightMPC:
     if oracle is None:
-        raise MetaRLError("oracle_mpc is told the true physics and exists in simulation only: use it with metarl eval")
+        raise MetaRLError("oracle_mpc knows the true physics and exists in simulation only: use it with metarl eval")
     adapter: Adapter = oracle(robot, QuadrotorDynamics(robot), AdapterTuning(config.observer_bandwidth_rad_s))
     return OracleFlightMPC(robot, adapter, config)
 
