@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every kind's simulation has in common: tasks as plain data, and a closed-loop run as tasks over time."""
+"""Parts common to every kind's simulation: tasks as plain data, and a closed-loop run as tasks over time."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Task(Protocol):
 
     @property
     def payload(self) -> Payload:
-        """What the robot carries."""
+        """The payload that the robot carries."""
         ...
 
     def to_dict(self) -> dict[str, Any]:
-        """Numbers, lists, booleans and nested dictionaries: ready for JSON."""
+        """Numbers, lists, booleans and nested dictionaries, ready for JSON."""
         ...
 
 
@@ -30,8 +30,8 @@ T = TypeVar("T", bound=Task, covariant=True)
 class Scenario(Generic[T]):
     """One closed-loop run: tasks over time, the reference, and the seeds.
 
-    initial: task at t = 0. changes: (time [s], task from then on). seed: the number it was drawn from; noise_seed: the
-    sensors' own. scored_from_s: errors count from here on, once the robot has settled.
+    initial: task at t = 0. changes: (time [s], task from then on). seed: seed of the draw; noise_seed: seed of the
+    sensors. scored_from_s: time from which errors count, once the robot has settled.
     """
 
     name: str

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A robot drawn off-screen by MuJoCo: floor, light, a payload that waits on a stand, and the tracking error, magnified.
+"""A robot rendered off-screen by MuJoCo: floor, light, a payload on a stand, and the magnified tracking error.
 
-Nothing is simulated here: poses come from a recorded run. MuJoCo reads MUJOCO_GL (osmesa, egl) when it is imported:
-set it before.
+Nothing is simulated here: poses come from a recorded run. MuJoCo reads MUJOCO_GL (osmesa, egl) on import; set it
+before.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
 MAGNIFICATION = 20.0
-"""How much longer than the true error its bar is drawn."""
+"""Length of the drawn bar over the true error."""
 _PAYLOAD_SIDE_M = 0.1
 _LINKS = ((0.93, 0.94, 0.96, 1.0), (0.80, 0.83, 0.88, 1.0))
 _JOINT, _PAYLOAD, _STAND = (0.28, 0.31, 0.36, 1.0), (0.95, 0.62, 0.13, 1.0), (0.55, 0.58, 0.63, 1.0)
@@ -43,9 +43,9 @@ class Scene:
 
     Arguments:
         robot: the robot.
-        waiting: (n,) pose at which the payload is picked up: it stands there until then.
+        waiting: (n,) pose at which the payload is picked up; it stands there until then.
         payload_com_m: (3,) its centre in the payload frame.
-        span_m: how far from the base the payload site comes: what the camera has to see.
+        span_m: greatest distance of the payload site from the base, for the camera.
         size: (width, height) of an image [pixels].
 
     Raises:
@@ -68,7 +68,7 @@ class Scene:
         self._renderer = _renderer(self._model, size)
 
     def draw(self, pose: Pose) -> Image:
-        """(height, width, 3)."""
+        """Draw an image (height, width, 3)."""
         model, data = self._model, self._data
         data.qpos[: len(pose.q)] = pose.q
         mujoco.mj_kinematics(model, data)
@@ -84,7 +84,7 @@ class Scene:
         return image
 
     def close(self) -> None:
-        """Give the drawing context back."""
+        """Release the drawing context."""
         self._renderer.close()
 
     def _ball(self, centre: Array, colour: tuple[float, ...]) -> None:
@@ -129,7 +129,7 @@ def _payload_pose(model: mujoco.MjModel, data: mujoco.MjData, site: str, com_m: 
 
 
 def _model(robot: Robot, place: Array, size: tuple[int, int]) -> mujoco.MjModel:
-    """The robot in colour, with floor, sky, light, a stand below `place`, and the payload as a body of its own."""
+    """The coloured robot with floor, sky, light, a stand below `place`, and the payload as a separate body."""
     spec = robot.mj_spec()
     spec.visual.global_.offwidth, spec.visual.global_.offheight = size
     spec.visual.headlight.ambient, spec.visual.headlight.diffuse = [0.40] * 3, [0.30] * 3

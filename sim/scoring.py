@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How well adapters predict the residual of tasks they have not seen, from little measured data.
+"""Scores of how well adapters predict the residual of unseen tasks from little measured data.
 
-Each held-out task's adapter starts from its prior, is fed the measured states (late, rounded, noisy) and commands of
-the first 50, 100 and 500 ms after a random instant, one control period at a time as on the robot, and predicts the
-residual Δ on the 0.5 s that follow. The truth is the noise-free residual in momentum form at the effort that acted, its
-mean over each control interval.
+Each held-out task's adapter starts from its prior. It receives the measured states (delayed, quantised, noisy) and
+commands of the first 50, 100 and 500 ms after a random instant, one control period at a time as on the robot. It then
+predicts the residual Δ on the following 0.5 s. The truth is the noise-free residual in momentum form at the effort that
+acted, averaged over each control interval.
 """
 
 from __future__ import annotations
@@ -36,21 +36,23 @@ Progress = Callable[[int, int], None]
 WINDOWS_S = (0.05, 0.1, 0.5)
 HORIZON_S = 0.5
 _MAML_ROWS = {"second_order": "maml_second_order", "first_order": "maml_first_order", "supervised": "fine_tuning"}
-_START = 2000  # second word of the entropy of the windows' places
+_START = 2000  # second word of the entropy of the windows' start times
 
 
 @dataclass(frozen=True)
 class PredictionScore:
-    """Root mean square errors of the predicted residual after a window of data: (tasks, n), of each task and joint
-    [Nm].
+    """Root mean square errors (tasks, n) of the residual predicted after a window of data.
+
+    One row per task, one column per joint [Nm].
     """
 
     window_s: float
     rmse_nm: Array
 
     def to_dict(self, scale: Array) -> dict[str, Any]:
-        """Over all tasks, joint by joint; means over joints, plain and as a share of `scale` (n,); the median task's
-        share.
+        """Summarise over all tasks.
+
+        Joint by joint; means over joints, in Nm and as a share of `scale` (n,); the median task's share.
         """
         joints = np.sqrt(np.mean(self.rmse_nm**2, axis=0))
         shares = 100.0 * self.rmse_nm / scale
@@ -68,8 +70,8 @@ class PredictionTest:
 
     Arguments:
         robot: the arm.
-        tasks: how many.
-        seed: decides tasks, motions, noise and where the windows lie. None of it is ever used in training.
+        tasks: number of tasks.
+        seed: determines tasks, motions, noise and the windows' start times; none of them is used in training.
     """
 
     def __init__(self, robot: Robot, tasks: int = 200, seed: int = 0) -> None:
@@ -86,7 +88,7 @@ class PredictionTest:
         self._first = np.random.default_rng([seed, _START]).integers(0, room, tasks)
 
     def score(self, adapter: Adapter, progress: Progress | None = None) -> tuple[PredictionScore, ...]:
-        """The adapter's errors after each of `WINDOWS_S`."""
+        """Return the adapter's errors after each of `WINDOWS_S`."""
         errors = np.zeros((len(self._windows), len(self._first), self._robot.dof))
         for task in range(len(self._first)):
             errors[:, task] = np.sqrt(self._squared_errors(adapter, task))
@@ -95,7 +97,7 @@ class PredictionTest:
         return tuple(PredictionScore(window, rows) for window, rows in zip(WINDOWS_S, errors, strict=True))
 
     def _squared_errors(self, adapter: Adapter, task: int) -> Array:
-        """(windows, n) mean squares on one task."""
+        """Mean squares (windows, n) on one task."""
         data, period = self._data, self._robot.control_period_s
         start = HISTORY + int(self._first[task])
         result = np.zeros((len(self._windows), self._robot.dof))
@@ -110,13 +112,13 @@ class PredictionTest:
         return result
 
     def _predicted(self, adapter: Adapter, xi: Xi) -> Array:
-        """Δ (N, n), a payload that the adapter leaves to the dynamics included."""
+        """Predicted Δ (N, n), including a payload that the adapter leaves to the dynamics."""
         payload = adapter.payload()
         value = adapter.evaluate(xi)
         return value - self.dynamics.payload_regressors(xi.q, xi.v, xi.a) @ payload if np.any(payload) else value
 
     def _future(self, task: int, first: int) -> tuple[Xi, Array]:
-        """Where the residual is predicted, and what it was."""
+        """Return the points at which the residual is predicted, and its true values."""
         data, at = self._truth, slice(first, first + self._horizon)
         q, v, a, effort = (x[task, at].astype(float) for x in (data.q, data.v, data.a, data.effort))
         past = np.moveaxis(data.past_effort[task, at].astype(float), 1, 0)
@@ -124,17 +126,16 @@ class PredictionTest:
 
 
 def _measured(data: DataSet, task: int, sample: int) -> State:
-    """What the sensors said."""
+    """Measured state of one sample."""
     force = None if data.specific_force_measured is None else data.specific_force_measured[task, sample].astype(float)
     return State(data.q_measured[task, sample].astype(float), data.v_measured[task, sample].astype(float), force)
 
 
 def online_adapters(robot: Robot, dynamics: Any, checkpoints: Sequence[Checkpoint]) -> dict[str, Adapter]:
-    """What is compared, as the controllers run it: rivals that need no training, and every adapter that the checkpoints
-    hold.
+    """Adapters to compare, as the controllers run them: untrained baselines, and every adapter of the checkpoints.
 
-    inertial: least squares on the payload's ten inertial parameters and joint friction, with the last layer's own prior
-    over them. fine_tuning: the same network and gradient steps as MAML's, after plain supervised training.
+    inertial: least squares on the payload's ten inertial parameters and joint friction, with the last layer's prior on
+    them. fine_tuning: the same network and gradient steps as MAML's, after plain supervised training.
     """
     tuning = controller_tuning(robot, "meta_mpc")
     adapters = {
@@ -155,7 +156,7 @@ def online_adapters(robot: Robot, dynamics: Any, checkpoints: Sequence[Checkpoin
 
 
 def controller_tuning(robot: Robot, controller: str) -> AdapterTuning:
-    """The adapter's share of a controller's configuration."""
+    """The adapter's part of a controller's configuration."""
     config = load_config(robot, controller).model_dump()
     return AdapterTuning(**{field.name: config[field.name] for field in fields(AdapterTuning) if field.name in config})
 
@@ -167,8 +168,9 @@ def prediction_scores(
     seed: int = 0,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """{"tasks", "seed", "horizon_ms", "rows": {adapter: [score after each window]}}: plain data, for a checkpoint's
-    record or a table.
+    """Return {"tasks", "seed", "horizon_ms", "rows": {adapter: [score after each window]}}.
+
+    The result is plain data, for a checkpoint's record or a table.
     """
     test = PredictionTest(robot, tasks, seed)
     rows: dict[str, Any] = {}

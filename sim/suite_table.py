@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Suites by name: which kinds of run each holds, and random numbers that two suites never share."""
+"""Suites by name, their kinds of run, and random numbers that two suites never share."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ from metarl_robot.core.errors import MetaRLError, UnknownNameError
 
 Draw = TypeVar("Draw")
 
-# First word of the entropy of every draw: what keeps the suites' draws apart. Never renumber.
+# First word of the entropy of every draw; it separates the suites' draws. Never renumber.
 _STREAMS = {"train": 1, "heldout": 2, "extrapolation": 3, "nominal": 4}
 
 
 def stream(suite_name: str, *words: int) -> np.random.Generator:
-    """Random numbers of one suite: those of two suites never come from the same seed. Raises UnknownNameError."""
+    """Random numbers of one suite; two suites never share a seed. Raises UnknownNameError."""
     if suite_name not in _STREAMS:
         raise UnknownNameError("suite", suite_name, _STREAMS)
     return np.random.default_rng([_STREAMS[suite_name], *words])
 
 
 class SuiteTable(Generic[Draw]):
-    """suites: suite -> kind of run -> whatever draws it. The order of kinds is part of the seeds: add new ones at the
-    end.
+    """Table of suites: suite -> kind of run -> function that draws it.
+
+    The order of kinds is part of the seeds: add new ones at the end.
     """
 
     def __init__(self, suites: Mapping[str, Mapping[str, Draw]]) -> None:
         self._suites = suites
 
     def names(self) -> tuple[str, ...]:
-        """Every suite that can be named."""
+        """Names of all suites."""
         return tuple(self._suites)
 
     def kinds(self, suite_name: str) -> tuple[str, ...]:
@@ -42,7 +43,7 @@ class SuiteTable(Generic[Draw]):
         return tuple(self._suites[suite_name])
 
     def pick(self, suite_name: str, kind: str, seed: int) -> tuple[Draw, np.random.Generator]:
-        """What draws runs of a kind, and the random numbers of run `seed`.
+        """Return the function that draws runs of a kind, and the random numbers of run `seed`.
 
         Raises:
             UnknownNameError: no such suite or kind.

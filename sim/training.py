@@ -36,7 +36,7 @@ _LIBRARIES = ("metarl_robot", "numpy", "mujoco", "casadi", "torch", "safetensors
 
 @dataclass(frozen=True)
 class TrainReport:
-    """What a training run made. seconds: spent in gradient steps."""
+    """The result of a training run. seconds: time spent in gradient steps."""
 
     path: Path
     checkpoint: Checkpoint
@@ -52,18 +52,19 @@ def train(
     progress: Progress | None = None,
     score_tasks: int = 200,
 ) -> TrainReport:
-    """Train weights for a robot and write `out`/dynamics.safetensors (with MAML dynamics_maml.safetensors) and its
-    .json.
+    """Train weights for a robot and write them to `out`.
+
+    Files: dynamics.safetensors (MAML: dynamics_maml.safetensors) and its .json.
 
     Arguments:
-        out: folder; also holds the data and the state of the run while it lasts.
-        resume: go on where an interrupted run in `out` stopped, with the same result as if it had not been.
+        out: folder; also holds the data and the state of the run until its end.
+        resume: continue an interrupted run in `out`, with the same result as without the interruption.
         progress: called with (phase, done, total, numbers to show).
-        score_tasks: held-out tasks that the result is scored on.
+        score_tasks: number of held-out tasks for scoring.
 
     Raises:
-        MetaRLError: another training writes to `out`, an interrupted one left its state there and
-            is not to be resumed, nothing to resume fits these settings, or the training diverged.
+        MetaRLError: another training writes to `out`, an interrupted one left its state there and is not to be resumed,
+            nothing to resume fits these settings, or the training diverged.
     """
     out.mkdir(parents=True, exist_ok=True)
     with locked_folder(out, "wait for its end, or choose another --out"):
@@ -128,18 +129,18 @@ def _text(value: Any) -> str:
 
 
 def _tasks(config: TrainConfig) -> int:
-    """MAML's residuals are measured by the online observer, at its pace: it gets by with fewer tasks."""
+    """Number of tasks; MAML needs fewer, and its residuals are measured at the pace of the online observer."""
     return min(config.tasks, _MAML_TASKS) if config.adapter == "maml" else config.tasks
 
 
 def _data_file(out: Path, robot: Robot, config: TrainConfig) -> Path:
-    """The file of a run's data: its name tells the settings that they were simulated with."""
+    """The file of a run's data; its name depends on the settings of the simulation."""
     settings = [robot.name, _tasks(config), config.seed, config.duration_s]
     return out / f"training_data.{hashlib.sha256(repr(settings).encode()).hexdigest()[:12]}.npz"
 
 
 def simulate(robot: Robot, config: TrainConfig, progress: Callable[[int, int], None] | None = None) -> DataSet:
-    """The tasks that a training run learns from."""
+    """Simulate the tasks of a training run."""
     ranges = simulation(robot).lessons().ranges
     return collect(robot, _tasks(config), config.seed, "train", config.duration_s, ranges, config.threads, progress)
 
@@ -158,7 +159,7 @@ def _data(robot: Robot, config: TrainConfig, loop: _Loop) -> DataSet:
 
 @dataclass(frozen=True)
 class _Loop:
-    """How learners are trained: where their states are, whether to go on from there, whom to tell."""
+    """Where learners keep their states, whether to resume, and the progress callback."""
 
     out: Path
     resume: bool
@@ -193,7 +194,7 @@ def _train_last_layer(robot: Robot, config: TrainConfig, data: DataSet, loop: _L
 
 
 def _train_maml(robot: Robot, config: TrainConfig, data: DataSet, loop: _Loop) -> _Made:
-    """Second order; and the rivals, first order and supervised, beside it in the same file for the tables."""
+    """Train second-order MAML, and in the same file its baselines for the tables: first-order and supervised."""
     series, output_scale = simulation(robot).lessons().residual_series(data, loop.note("observe"))
     tensors = {"output_scale": output_scale}
     fits: dict[str, Fit] = {}

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many robots in shares, which threads take as they come: while Python is busy with one share, MuJoCo steps another."""
+"""A work queue: many robots in shares that threads process in turn.
+
+While Python computes one share, MuJoCo steps another.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 
 def in_shares(count: int, threads: int, work: Callable[[slice], None], size: int | None = None) -> None:
-    """Call work(share) for contiguous shares that make up range(count), in so many threads.
+    """Call work(share) for contiguous shares of range(count) in a number of threads.
 
-    There is a share for each thread; or, where several threads can take turns, as many more as have `size` robots or
-    more.
+    There is one share per thread; or, with `size` and several threads, more shares of at least `size` robots each.
     """
     shares = threads if size is None or threads == 1 else max(threads, count // size)
     number = max(1, min(shares, count))

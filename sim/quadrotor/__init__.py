@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Quadrotors in MuJoCo: tasks, wind and aerodynamics, plants, suites of flights, rollouts for learning."""
+"""Quadrotors in MuJoCo: tasks, wind and aerodynamics, plants, suites of flights, training rollouts."""

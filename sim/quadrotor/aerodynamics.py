@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Forces on T flying quadrotors: rotors, drag, ground effect, wind walls.
 
-With u the velocity of a point relative to the air, in body axes, Ω a rotor's speed, r its place and R the attitude:
+u is the velocity of a point relative to the air, in body axes, and Ω a rotor's speed:
 
     rotor thrust        γ k Ω² g                 γ: effectiveness times battery factor, g: ground effect
     rotor drag torque   -s c γ k Ω² about z
-    rotor drag          -d Ω (C_h u_x, C_h u_y, C_v u_z), u at the hub    (Faessler, Franchi, Scaramuzza, RA-L 2018)
+    rotor drag          -d Ω (C_h u_x, C_h u_y, C_v u_z), u at the hub   (Faessler, Franchi, Scaramuzza, RA-L 2018)
     parasitic drag      -p C_p |u| u, u at the body's origin
-    ground effect       g = 1 / (1 - (r / 4 z)²), z the hub's height, r the rotor's radius           (Cheeseman,
-    Bennett, R&M 3021, 1955)
+    ground effect       g = 1 / (1 - (r / 4 z)²), z the hub's height, r the rotor's radius
+                        (Cheeseman, Bennett, R&M 3021, 1955)
 
-d and p are the task's drag scales. Cheeseman and Bennett is not meant for heights below half a radius, where g is held.
+d and p are the task's drag scales. Cheeseman and Bennett's formula is not valid below half a radius; below that height
+g is constant.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _LOWEST_HEIGHT = 0.5  # of the rotor's radius
 class Aerodynamics:
     """Generalised force on T quadrotors of one kind, each under its own task.
 
-    Products are taken quadrotor by quadrotor (stacked matmul), so that no result depends on how many there are.
+    Products are computed for each quadrotor separately (stacked matmul), so that no result depends on their number.
     """
 
     def __init__(self, robot: Quadrotor, tasks: Sequence[QuadrotorTask]) -> None:
@@ -58,7 +59,7 @@ class Aerodynamics:
         self.wall_edge = np.array([1.0 if wall is None else wall.edge_m for wall in walls])[:, None]
 
     def exposed(self, wind: Array, position: Array) -> Array:
-        """What of the wind (T, 3) is felt at positions (T, 3), walls considered."""
+        """Wind (T, 3) felt at positions (T, 3), walls included."""
         if not self._walled:
             return wind
         depth = (position[:, None, :] @ self.wall_normal)[:, 0] - self.wall_offset
@@ -66,7 +67,7 @@ class Aerodynamics:
         return np.asarray(wind * (share * share * (3.0 - 2.0 * share)))
 
     def force(self, rotation: Array, height: Array, velocity: Array, wind: Array, square_speed: Array) -> Array:
-        """(T, 6) force [N; world] and torque about the body's origin [Nm; body], gravity aside.
+        """Force [N; world] and torque about the body's origin [Nm; body] (T, 6), without gravity.
 
         Arguments:
             rotation: (T, 3, 3) body -> world. height: (T, 1) of the body's origin [m].
@@ -93,19 +94,19 @@ class Aerodynamics:
         return result
 
     def _ground_effect(self, rotation: Array, height: Array) -> Array:
-        """(T, 4) thrust factor."""
+        """Thrust factor (T, 4)."""
         hubs = height + (rotation[:, 2:] @ self.hubs.T)[:, 0]
         ratio = self.radius / (4.0 * np.maximum(hubs, self.lowest))
         return np.asarray(1.0 / (1.0 - self.ground * ratio * ratio))
 
 
 def _to_hubs(robot: Quadrotor) -> Array:
-    """(6, 12) body twist to the velocities of the four hubs: v + ω × r."""
+    """Map (6, 12) from the body twist to the velocities of the four hubs: v + ω × r."""
     return np.vstack([np.tile(np.eye(3), _ROTORS), np.hstack([-skew(r).T for r in robot.rotor_positions])])
 
 
 def _to_wrench(robot: Quadrotor) -> Array:
-    """(16, 6) the hubs' forces, then thrusts, to the body wrench: (Σ F, Σ r × F - s c thrust e_z)."""
+    """Map (16, 6) from the hubs' forces, then thrusts, to the body wrench: (Σ F, Σ r × F - s c thrust e_z)."""
     rows = [np.hstack([np.eye(3), skew(r).T]) for r in robot.rotor_positions]
     drag = np.zeros((_ROTORS, 6))
     drag[:, 5] = -robot.spin * robot.torque_ratio

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A geometric controller with drawn gains, under which quadrotors collect data.
+"""The data-collection controller of quadrotors: a geometric controller with random gains.
 
-    f = m (a_ref + kp (p_ref - p_m) + kd (v_ref - v_m) - g),    collective thrust f · z_b,    desired z_b along f,
-    heading of the reference torque = J (α_ref + kr e_R + kw (ω_ref - ω_m)),             e_R: rotation vector from the
-    measured to the desired attitude
+    f = m (a_ref + kp (p_ref - p_m) + kd (v_ref - v_m) - g)
+        collective thrust f · z_b; desired z_b along f; heading of the reference
+    torque = J (α_ref + kr e_R + kw (ω_ref - ω_m))
+        e_R: rotation vector from the measured to the desired attitude
 
-(Lee, Leok, McClamroch, CDC 2010, with gains drawn anew for each task.) Slow motors are sped up: the command leads, in
-speed, by as much as brings the lag down to 20 ms. flight.c has the same, for one quadrotor.
+Lee, Leok, McClamroch, CDC 2010, with gains drawn for each task. Commands of slow motors lead in speed, so that the lag
+falls to 20 ms. flight.c has the same law for one quadrotor.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ _LATENCY_S = 0.015
 
 
 class DetunedLaw:
-    """That controller for T quadrotors, each with its own gains.
+    """The controller for T quadrotors, each with its own gains.
 
     Attributes:
-        kp, kd, kr, kw: (T, 1). speeds: (T, 4) rotor speeds that its own model of the motors expects [rad/s].
-        lead: how far commands run ahead. follow: (faster, slower) share of a gap in speed that the motors close in a
-            control period.
+        kp, kd, kr, kw: (T, 1). speeds: (T, 4) rotor speeds expected by its motor model [rad/s].
+        lead: factor by which commands lead. follow: (speeding up, slowing down) share of a speed gap that the motors
+            close in a control period.
         inverse: (4, 4) of the allocation. slowest, fastest: (4,) rotor speeds [rad/s].
     """
 
@@ -55,14 +56,14 @@ class DetunedLaw:
         self.speeds = np.tile(robot.speeds(robot.hover_thrust), (count, 1))
 
     def share(self, which: slice) -> DetunedLaw:
-        """That of some of the quadrotors."""
+        """Return the controller of a slice of the quadrotors."""
         law = copy(self)
         for name in ("kw", "kr", "kp", "kd", "speeds"):
             setattr(law, name, getattr(self, name)[which])
         return law
 
     def command(self, state: State, points: Setpoints) -> Array:
-        """(T, 4) thrusts [N] for states and setpoints (T, ·)."""
+        """Thrusts (T, 4) [N] for states and setpoints (T, ·)."""
         robot, attitude = self._robot, state.q[:, 3:]
         pull = (
             points.a[:, :3]
@@ -77,7 +78,7 @@ class DetunedLaw:
         return self._leading(np.clip(wanted, robot.effort_lower, robot.effort_limit))
 
     def _leading(self, thrusts: Array) -> Array:
-        """Commands that bring the rotors to these thrusts sooner than they would come by themselves."""
+        """Commands that bring the rotors to these thrusts sooner than without lead."""
         robot = self._robot
         target = np.clip(self.speeds + self.lead * (robot.speeds(thrusts) - self.speeds), self.slowest, self.fastest)
         gap = target - self.speeds

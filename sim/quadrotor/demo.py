@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo of quadrotors: on a figure eight a payload is hooked on; later, wind rises.
+"""Demo of a quadrotor: a payload is hooked on during a figure eight; later, wind rises.
 
 The payload is two thirds of the drawn mass: the full mass leaves too little thrust for a fast flight. Speed and wind
 are reduced until the thrust suffices.
@@ -46,7 +46,7 @@ def quadrotor_demo(simulated: Simulated, seed: int, mass_kg: float | None, offse
 
 
 def _pace(simulated: Simulated, task: Any, paced: Callable[[float], Reference], start_s: float) -> float:
-    """The fastest pace at which the loaded quadrotor keeps within _MOST_USE until wind rises."""
+    """The fastest pace at which the loaded quadrotor stays within _MOST_USE until wind rises."""
     pace = 1.0
     while simulated.effort_use(task, paced(pace), start_s, _WIND_S) > _MOST_USE and pace > _LEAST_PACE:
         pace *= _CALMER
@@ -54,7 +54,7 @@ def _pace(simulated: Simulated, task: Any, paced: Callable[[float], Reference], 
 
 
 def _in_bearable_wind(simulated: Simulated, task: QuadrotorTask, reference: Reference) -> QuadrotorTask:
-    """The task in a wind in which the flight takes no more than _MOST_USE."""
+    """The task with a wind in which the flight stays within _MOST_USE."""
     speed = _WIND_SHARE * reference_wind(simulated.robot)
     while (
         simulated.effort_use(windy := _in_wind(task, speed), reference, _WIND_S, _MOST_S) > _MOST_USE

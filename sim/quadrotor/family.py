@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Quadrotors drawn at random, from 30 g to 2.5 kg: what a model for quadrotors of any size learns from.
+"""Random quadrotors from 30 g to 2.5 kg, to train a model for quadrotors of any size.
 
-A member's mass is drawn log-uniformly, and what follows from size (arms, inertia, rotors, drag) scales as on built
-quadrotors, each with a factor of its own about it: arms as the cube root of the mass, inertia as mass times arm
-squared, drag as areas, agility as their inverse.
+A member's mass is drawn log-uniformly. Arms, inertia, rotors and drag scale with size as on built quadrotors, each with
+its own random factor: arms with the cube root of the mass, inertia with mass times arm squared,
+parasitic drag with arm squared, agility with the inverse square root of the arm.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _REFERENCE = (2.0, 0.24)  # a quadrotor of 2 kg has arms of 0.24 m
 
 @lru_cache(maxsize=MEMBERS)
 def member(index: int) -> Quadrotor:
-    """One of `MEMBERS` quadrotors; the same index gives the same."""
+    """One of `MEMBERS` quadrotors; the same index gives the same quadrotor."""
     rng = np.random.default_rng([_ENTROPY, index])
     mass = float(np.exp(rng.uniform(*np.log(_MASS_KG))))
     arm = _REFERENCE[1] * (mass / _REFERENCE[0]) ** (1.0 / 3.0) * rng.uniform(0.8, 1.25)

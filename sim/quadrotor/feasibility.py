@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Can it be flown? Thrusts and tilt that a loaded quadrotor in wind needs along a reference."""
+"""Thrust and tilt that a loaded quadrotor in wind needs along a reference."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _FASTEST_M_S = 50.0
 
 
 def required_thrusts(robot: Quadrotor, task: QuadrotorTask, points: Setpoints) -> Array:
-    """(N, 4) commands [N] that follow the setpoints under `task`, in the strongest wind that it has.
+    """Commands (N, 4) [N] that follow the setpoints under `task`, in its strongest wind.
 
-    Drag is taken at the reference's attitude with rotors at hover speed; a payload on a sling counts as a point mass at
+    Drag is taken at the reference's attitude with rotors at hover speed. A payload on a sling counts as a point mass at
     the payload site.
     """
     return _thrusts(robot, task, points, _required_force(robot, task, points))
@@ -42,22 +42,22 @@ def _thrusts(robot: Quadrotor, task: QuadrotorTask, points: Setpoints, force: Ar
 
 
 def _tilt(force: Array) -> Array:
-    """(N,) angle between the force that the rotors have to give (N, 3) and the vertical [rad]."""
+    """Angle (N,) between the required rotor force (N, 3) and the vertical [rad]."""
     return np.asarray(np.arctan2(np.linalg.norm(force[:, :2], axis=1), force[:, 2]))
 
 
 def _required_force(robot: Quadrotor, task: QuadrotorTask, points: Setpoints) -> Array:
-    """(N, 3) of all rotors [N; world]."""
+    """Force (N, 3) of all rotors [N; world]."""
     return (robot.mass_kg + task.payload.mass_kg) * _pull(points) - _drag(robot, task, points)
 
 
 def _pull(points: Setpoints) -> Array:
-    """(N, 3) acceleration less gravity [m/s²; world]."""
+    """Acceleration less gravity (N, 3) [m/s²; world]."""
     return points.a[:, :3] + np.array([0.0, 0.0, GRAVITY_M_S2])
 
 
 def _drag(robot: Quadrotor, task: QuadrotorTask, points: Setpoints) -> Array:
-    """(N, 3) drag [N; world]."""
+    """Drag (N, 3) [N; world]."""
     air = rotation.rotate_back(points.q[:, 3:], points.v[:, :3] - strongest(task.wind))
     turning = robot.speeds(robot.hover_thrust).sum() * task.drag_scale[0]
     across, along = robot.rotor_drag
@@ -67,12 +67,12 @@ def _drag(robot: Quadrotor, task: QuadrotorTask, points: Setpoints) -> Array:
 
 
 def flight_use(robot: Quadrotor, task: QuadrotorTask, reference: Reference, start_s: float, end_s: float) -> float:
-    """Largest share of a rotor's thrust, or of the tilt limit, that following the reference takes, sampled at 50 Hz."""
+    """Largest share of a rotor's thrust or of the tilt limit needed to follow the reference, sampled at 50 Hz."""
     return _use(robot, task, reference.sample(np.arange(start_s, end_s, 1.0 / CHECK_RATE_HZ)))
 
 
 def hover_use(robot: Quadrotor, task: QuadrotorTask) -> float:
-    """Largest share of a rotor's thrust, or of the tilt limit, that a hover takes in the strongest wind of the task."""
+    """Largest share of a rotor's thrust or of the tilt limit needed to hover in the strongest wind of the task."""
     return _use(robot, task, Setpoints(robot.home[None], np.zeros((1, robot.dof)), np.zeros((1, robot.dof))))
 
 
@@ -83,8 +83,9 @@ def _use(robot: Quadrotor, task: QuadrotorTask, points: Setpoints) -> float:
 
 
 def holding_wind(robot: Quadrotor, share: float) -> float:
-    """The wind [m/s] in which the nominal quadrotor's hover takes that share of thrust or tilt, by bisection; 50 at
-    most.
+    """Wind [m/s], at most 50, in which the nominal quadrotor's hover needs a given share of thrust or tilt.
+
+    Found by bisection.
     """
     low, high = 0.0, _FASTEST_M_S
     for _ in range(40):

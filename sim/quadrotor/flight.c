@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Quadrotors through physics steps, and what their sensors say. trajectories.py describes each quantity, and has the same in
- * numpy.
+/* Physics steps of quadrotors, and their sensors. flight.py describes each quantity, and has the same in numpy.
  *
- * Arrays are row-major, a row a quadrotor. Rings remember `keep` steps: what belongs to step s is in slot s mod keep.
+ * Arrays are row-major, one row per quadrotor. Rings hold the last `keep` steps; step s is in slot s mod keep.
  */
 #include "kernel.h"
 
@@ -31,7 +30,7 @@ typedef struct {
     double *speeds, *mean_thrust;                                     /* (T, 4), (T, 4) */
     double *targets, *q, *v, *force;                                  /* rings: (T, keep, ·) */
     long *crashed, *counts;                                           /* (T,), (T, 4) */
-    long count, now, rows;                                            /* steps to take, steps before; of `applied` */
+    long count, now, rows;                                            /* steps to take, steps before; rows of `applied` */
     const double *issued, *noise;                                     /* (T, 4) rotor speeds; (T, 15) standard normal */
     const long *overdriven;                                           /* (T,) */
     double *applied, *truth, *measured;                               /* (T, rows, 6), (T, 16), (T, 16) */
@@ -83,7 +82,7 @@ static void exponential(const double *phi, double *out) {
     for (int i = 0; i < 3; ++i) out[1 + i] = phi[i] * share;
 }
 
-/* Let the rotors turn for a step; their mean squared speeds. */
+/* Turn the rotors for a step; return their mean squared speeds. */
 static void turn(const Flight *f, long world, long step, double *square) {
     double *ring = f->targets + world * f->keep * ROTORS, *speeds = f->speeds + world * ROTORS;
     memcpy(ring + step % f->keep * ROTORS, f->issued + world * ROTORS, ROTORS * sizeof(double));
@@ -95,7 +94,7 @@ static void turn(const Flight *f, long world, long step, double *square) {
     }
 }
 
-/* The velocity of the air at a place. */
+/* Air velocity at a position. */
 static void wind_at(const Flight *f, long world, long step, const double *position, double *wind) {
     const double time = f->dt * step, swing = sin(f->swing_rate[world] * time);
     const double depth = dot(position, f->wall_normal + 3 * world) - f->wall_offset[world];
@@ -134,7 +133,7 @@ static void aerodynamics(const Flight *f, long world, const double *r, double he
     for (int i = 0; i < 3; ++i) wrench[i] = dot(r + 3 * i, force), wrench[3 + i] = torque[i];
 }
 
-/* What is remembered of a step: of the state after it, and of what was felt in it. */
+/* Store a step: the state after it and its specific force; count crashes and violations. */
 static void remember(const Flight *f, long world, long step, const mjData *d, const double *velocity, const double *r) {
     const long slot = world * f->keep + step % f->keep;
     double acceleration[3];
@@ -181,7 +180,7 @@ static void sense(const Flight *f, long world, long step) {
     for (int i = 0; i < 9; ++i) measured[7 + i] += noise[6 + i];
 }
 
-/* mjfBatchFunc. The data come with all that follows from positions and velocities, and leave so. */
+/* mjfBatchFunc. On entry and exit the data hold everything that follows from positions and velocities. */
 void fly(const mjModel *m, mjData *d, int world, void *argument) {
     const Flight *f = argument;
     double thrust[ROTORS] = {0.0};
@@ -203,7 +202,7 @@ void fly(const mjModel *m, mjData *d, int world, void *argument) {
     sense(f, world, f->now + f->count);
 }
 
-/* The attitude with body z along a force and the heading of another attitude: flatness.py. */
+/* Attitude with body z along a force and the heading of another attitude: flatness.py. */
 static void desired(const double *force, const double *heading, double *out) {
     const double *h = heading, yaw = atan2(2.0 * (h[0] * h[3] + h[1] * h[2]), 1.0 - 2.0 * (h[2] * h[2] + h[3] * h[3]));
     const double c = cos(yaw), s = sin(yaw);
@@ -218,7 +217,7 @@ static void desired(const double *force, const double *heading, double *out) {
     out[3] = ch * q[3] + sh * q[0];
 }
 
-/* The rotation vector that takes one attitude to another, the short way. */
+/* Rotation vector from one attitude to another, the short way. */
 static void turn_between(const double *from, const double *to, double *out) {
     const double w = from[0] * to[0] + dot(from + 1, to + 1), sign = w < 0.0 ? -1.0 : 1.0;
     double u[3];
@@ -228,7 +227,7 @@ static void turn_between(const double *from, const double *to, double *out) {
     for (int i = 0; i < 3; ++i) out[i] = u[i] * share;
 }
 
-/* Thrusts of the detuned controller: detuned_law.py. */
+/* Thrusts of the data-collection controller: data_collection_controller.py. */
 static void command(const Rollout *r, long world, const double *state, const double *q, const double *v,
                     const double *a, double *thrust) {
     const Law *l = r->law;
@@ -262,7 +261,7 @@ static void write_down(float *const logs[3], long row, const double *state) {
     for (int i = 0; i < 3; ++i) logs[2][3 * row + i] = (float)state[13 + i];
 }
 
-/* mjfBatchFunc: one quadrotor under the detuned controller from its setpoints' first to the last. */
+/* mjfBatchFunc: fly one quadrotor under the data-collection controller from its first setpoint to its last. */
 void follow(const mjModel *m, mjData *d, int world, void *argument) {
     const Rollout *r = argument;
     const double *truth = r->flight->truth + STATE * world, *measured = r->flight->measured + STATE * world;

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Quadrotors from one command to the next: motors, air and delays around MuJoCo's steps, and what the sensors say at
-the end.
+"""Flight of quadrotors between two commands: motors, air and delays around MuJoCo's steps, and the sensors.
 
-In C where there is a compiler (flight.c): it acts between the steps of a simulation, in the simulations' threads, and a
-command is one call however many steps it is held. In numpy elsewhere, step by step for all simulations: same results to
-rounding.
+With a compiler it runs in C (flight.c), between the steps of a simulation and in the simulations' threads; a command is
+one call for any number of steps. Otherwise it runs in numpy, step by step for all simulations, with the same results up
+to rounding.
 """
 
 from __future__ import annotations
@@ -42,10 +41,10 @@ class Flight:
 
     Attributes:
         steps: physics steps since `begin`.
-        speeds: (T, 4) of the rotors now [rad/s]. mean_thrust: (T, 4) k Ω², its mean over the last run [N].
+        speeds: (T, 4) present rotor speeds [rad/s]. mean_thrust: (T, 4) k Ω², mean over the last run [N].
         crashed: (T,) 0 or 1. counts: (T, 4) physics steps with a thrust command, a speed, a rate, any of them, beyond
             its limit.
-        truth, measured: (T, 16) pose (7), velocity (6) and specific force (3): now, and as the sensors show them.
+        truth, measured: (T, 16) pose (7), velocity (6) and specific force (3): present, and as measured.
         applied: (T, count, 6) generalised forces in the physics steps of the last call [N; world, Nm; body].
     """
 
@@ -67,7 +66,7 @@ class Flight:
         self._targets, self._q, self._v, self._force = (np.zeros((worlds, self._keep, size)) for size in (4, 7, 6, 3))
 
     def install(self, simulation: Worlds, tasks: Sequence[QuadrotorTask]) -> None:
-        """Go on in these worlds, under these tasks."""
+        """Use these simulations and tasks from now on."""
         self._simulation = simulation
         bits = mujoco.mjtState
         self._qpos, self._qvel = simulation.state(bits.mjSTATE_QPOS), simulation.state(bits.mjSTATE_QVEL)
@@ -79,8 +78,9 @@ class Flight:
         self._noise_std = np.array([[getattr(task, name) for name in NOISES] for task in tasks]).repeat(3, axis=1)
 
     def begin(self, thrusts: Array, force: Array, noise: Array) -> None:
-        """Start as if it had always been so: rotors at thrusts (T, 4) [N], specific forces (T, 3) [m/s²], poses and
-        velocities as now.
+        """Start from a steady state with the present poses and velocities.
+
+        Rotors at thrusts (T, 4) [N], specific forces (T, 3) [m/s²].
         """
         self.steps = 0
         self.speeds[:] = self._robot.speeds(thrusts)
@@ -97,8 +97,9 @@ class Flight:
         self.run(thrusts, 0, noise)
 
     def run(self, command: Array, count: int, noise: Array) -> None:
-        """Issue thrusts (T, 4) [N], clamped to the limits, and take `count` physics steps. noise: (T, 15) standard
-        normal.
+        """Issue thrusts (T, 4) [N], clamped to the limits, and take `count` physics steps.
+
+        noise: (T, 15) standard normal.
         """
         robot = self._robot
         self._issued[:] = robot.speeds(np.clip(command, robot.effort_lower, robot.effort_limit))
@@ -110,9 +111,10 @@ class Flight:
         self.steps += count
 
     def follow(self, law: DetunedLaw, points: Setpoints, dither: Array, noise: Array, log: RolloutArrays) -> None:
-        """Fly under a controller, and write all down.
+        """Fly under a controller and record the flight.
 
         Arguments:
+            law: the controller.
             points: (T, S + 1, ·). dither: (S, T, 4) added to the commands [N]. noise: (S, T, 15) standard normal.
             log: arrays of a metarl_robot.sim.dataset.DataSet, contiguous, (T, S + 1, ·), of effort and acting (T, S,
                 4).
@@ -147,7 +149,7 @@ class Flight:
         self.measured[:] = self._noisy(self._recalled(now - self.sensor_steps), self._noise_std * self._noise)
 
     def _turn(self, step: int) -> Array:
-        """Let the rotors turn for a step; returns their mean squared speeds (T, 4)."""
+        """Turn the rotors for a step; return their mean squared speeds (T, 4)."""
         self._targets[:, step % self._keep] = self._issued
         before = self.speeds.copy()
         gap = self._targets[self._all, (step - self._command_steps) % self._keep] - before
@@ -155,7 +157,7 @@ class Flight:
         return 0.5 * (before * before + self.speeds * self.speeds)
 
     def _advance(self, square_speed: Array, step: int, applied: Array) -> None:
-        """One physics step, the force in it (T, 6) written into `applied`."""
+        """Take one physics step and write its force (T, 6) into `applied`."""
         position, velocity = self._qpos[:, :3], np.array(self._qvel[:, :6])
         rotation = np.array(self._xmat).reshape(-1, 3, 3)
         exposed = self._air.exposed(self._wind.at(np.array([self._dt * step]))[0], position)
@@ -174,8 +176,9 @@ class Flight:
         self.counts += np.stack([self._overdriven, speed, rate, (self._overdriven > 0) | speed | rate], axis=1)
 
     def _recalled(self, steps: Integers) -> Array:
-        """(T, 16) at a past step of each quadrotor (T,): positions as old as velocities, specific force the mean of a
-        control period.
+        """State (T, 16) at a past step of each quadrotor (T,).
+
+        Positions are as old as velocities; the specific force is the mean of a control period.
         """
         slots = steps % self._keep
         v = self._v[self._all, slots]
@@ -192,13 +195,13 @@ class Flight:
 
     @property
     def wind_felt(self) -> Array:
-        """(T, 3) velocity of the air at each now [m/s; world]."""
+        """Present air velocity (T, 3) at each quadrotor [m/s; world]."""
         wind = self._wind.at(np.array([self.steps * self._dt]))[0]
         return np.array(self._air.exposed(wind, np.array(self._qpos[:, :3])))
 
 
 class CompiledFlight(Flight):
-    """The same in C."""
+    """The same flight in C."""
 
     def __init__(self, robot: Quadrotor, worlds: int, dt: float, library: Kernel) -> None:
         super().__init__(robot, worlds, dt)
@@ -264,17 +267,17 @@ class CompiledFlight(Flight):
 
 
 def make_flight(robot: Quadrotor, worlds: int, dt: float, compiled: bool = True) -> Flight:
-    """In C where there is a compiler, else, or if asked for, in numpy."""
+    """Make a flight in C if there is a compiler and `compiled` is true, otherwise in numpy."""
     library = kernel("sim.quadrotor", "flight", INCLUDE, MUJOCO=mujoco.mj_version()) if compiled else None
     return Flight(robot, worlds, dt) if library is None else CompiledFlight(robot, worlds, dt, library)
 
 
 def state_of(rows: Array) -> State:
-    """Rows (T, 16) as a state, (T, ·) each; it shares their memory."""
+    """View rows (T, 16) as a state, (T, ·) each; the memory is shared."""
     return State(rows[:, :7], rows[:, 7:13], rows[:, 13:])
 
 
 def advanced(q: Array, v: Array, duration_s: float) -> Array:
-    """Poses q (T, 7) after moving at v (T, 6) for a moment [s]."""
+    """Poses q (T, 7) after moving at v (T, 6) for a duration [s]."""
     attitude = normalise(multiply(q[:, 3:], exp(v[:, 3:] * duration_s)))
     return np.concatenate([q[:, :3] + duration_s * v[:, :3], attitude], axis=1)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated quadrotor as a MuJoCo model: the robot's MJCF plus a payload body, rigid or on a sling, and how a task
-sets its fields.
+"""The simulated quadrotor as a MuJoCo model: the robot's MJCF, a payload body, and the fields that a task sets.
 
-MuJoCo moves the rigid bodies and keeps them above the ground; what rotors and air do is applied as a generalised force.
+The payload is rigid or on a sling. MuJoCo moves the rigid bodies and keeps them above the ground; the effect of rotors
+and air is applied as a generalised force.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ Array = NDArray[np.float64]
 
 PAYLOAD = "payload"
 _SLING_DAMPING = 0.01  # of critical
-_BOB_INERTIA = 1e-4  # of m L^2: a point mass would leave the spin about the rod without inertia
-# An inertia that shares no frame with its body: MuJoCo takes shortcuts, fixed at compile time, where it does.
+_BOB_INERTIA = 1e-4  # of m L^2: a point mass has no inertia about the rod
+# Inertia that shares no frame with its body. Where it does, MuJoCo takes shortcuts that are fixed when the model is
+# compiled.
 _PLACEHOLDER = (0.01, 0.02, 0.03)
 _PLACEHOLDER_INERTIA = (0.02, 0.03, 0.04, 0.001, 0.002, 0.003)
 
@@ -44,14 +45,14 @@ class Fields(NamedTuple):
 
 @lru_cache(maxsize=16)
 def compile_model(robot: Quadrotor, sling: bool = False, physics_dt_s: float = PHYSICS_DT_S) -> mujoco.MjModel:
-    """The robot with a payload body, to be read only.
+    """Compile the robot with a payload body; the model is read-only.
 
     q and v of the robot come first, then those of the sling's ball joint.
     """
     spec = robot.mj_spec()
     spec.option.timestep = physics_dt_s
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
-    # divergence must show, not teleport the robot
+    # divergence must be detected, not reset
     spec.option.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
     site = spec.site(robot.payload_site)
     payload = site.parent.add_body(name=PAYLOAD, pos=site.pos)
@@ -63,7 +64,7 @@ def compile_model(robot: Quadrotor, sling: bool = False, physics_dt_s: float = P
 
 
 def task_fields(model: mujoco.MjModel, task: QuadrotorTask) -> Fields:
-    """What the model's fields have to be under `task`; call mj_setConst after writing them."""
+    """Return the values of the model's fields under `task`; call mj_setConst after writing them."""
     values = Fields(*(getattr(model, name).copy() for name in Fields._fields))
     body = model.body(PAYLOAD).id
     mass, com = task.payload.mass_kg, task.payload.com_m
@@ -86,8 +87,9 @@ def task_fields(model: mujoco.MjModel, task: QuadrotorTask) -> Fields:
 
 
 def hover_command(robot: Quadrotor, task: QuadrotorTask) -> Array:
-    """(4,) thrusts [N] to command for a level hover in still air; a payload on a sling hangs straight below the payload
-    site.
+    """Thrust commands (4,) [N] for a level hover in still air.
+
+    A payload on a sling hangs straight below the payload site.
     """
     mass = task.payload.mass_kg
     lever = robot.payload_position + (0.0 if task.sling_m > 0.0 else 1.0) * task.payload.com_m

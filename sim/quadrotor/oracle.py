@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The oracle of a quadrotor: an adapter that is told payload, rotors, drag and wind; see metarl_robot.sim.oracle.
+"""Oracle of a quadrotor: an adapter with known payload, rotors, drag and wind; see metarl_robot.sim.oracle.
 
-Gusts and swings of the wind are not told, nor latency: a disturbance observer takes them, as in the controllers that
-have to learn.
+Gusts, swings of the wind and latency remain unknown. A disturbance observer estimates them, as in the learning
+controllers.
 """
 
 from __future__ import annotations
@@ -29,9 +29,7 @@ Array = NDArray[np.float64]
 
 
 class AirFeature(PushFeatures):
-    """The known drag as one feature with coefficient 1: what the air does to a quadrotor whose rotors turn as in
-    hover.
-    """
+    """The known drag as one feature with coefficient 1, with rotors at hover speed."""
 
     def __init__(self, dynamics: QuadrotorDynamics, task: QuadrotorTask) -> None:
         super().__init__(dynamics)
@@ -50,7 +48,7 @@ class AirFeature(PushFeatures):
         return self._force(xi) * z[0]
 
     def _force(self, xi: Xi) -> Array:
-        """(N, 6): with air less without."""
+        """Force (N, 6) with air minus force without."""
         count = len(xi.q)
         air: Aerodynamics = self._air(count)
         wind = air.exposed(np.tile(self._task.wind.mean_m_s, (count, 1)), xi.q[:, :3])
@@ -63,12 +61,12 @@ class AirFeature(PushFeatures):
 
 
 def known_context(task: QuadrotorTask) -> Array:
-    """The true (14,) coefficients of the payload and rotor features; a payload on a sling counts as one at its hook."""
+    """True (14,) coefficients of payload and rotor features; a payload on a sling counts as one at its hook."""
     return np.concatenate([task.payload.inertial_parameters(), task.thrust_gain - 1.0])
 
 
 def make_oracle(robot: Quadrotor, dynamics: QuadrotorDynamics, tuning: AdapterTuning) -> OracleAdapter:
-    """An oracle for the nominal task, until it is told another. The factory that `oracle_mpc` asks for."""
+    """Make an oracle of the nominal task; the factory of `oracle_mpc`."""
 
     def known(task: QuadrotorTask) -> tuple[FeatureMap, Prior]:
         context = np.append(known_context(task), 1.0)

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Simulated quadrotors, each under its own task: what executes commands and is measured.
+"""Simulated quadrotors, each under its own task: execute commands and return measurements.
 
-Time runs in physics steps of length dt. With delays d_c and d_s rounded up to whole steps, at step k the motors follow
-the newest command issued at or before step k - d_c, and a measurement shows the state at step k - d_s, with Gaussian
-noise: of position, attitude (a rotation vector), velocity, rates and specific force. Rotor speeds follow their commands
-exactly (first-order lag, command held over a step); the thrust of a step is the mean of those at its ends. The
-accelerometer shows R^T (dv/dt - g), its mean over a control period. Every measurement draws one vector of noise,
-whatever is commanded.
+Time runs in physics steps of length dt. The delays d_c and d_s are rounded up to whole steps. At step k the motors
+follow the newest command issued at or before step k - d_c. A measurement shows the state at step k - d_s with Gaussian
+noise of position, attitude (a rotation vector), velocity, rates and specific force. Rotor speeds follow their commands
+exactly (first-order lag, command held over a step). The thrust of a step is the mean of those at its ends. The
+accelerometer measures R^T (dv/dt - g), its mean over a control period. Every measurement draws one vector of noise,
+independent of the command.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ Array = NDArray[np.float64]
 
 
 class QuadrotorBatch:
-    """T quadrotors under T tasks, stepped together; `reset` comes first.
+    """T quadrotors under T tasks, stepped together; call `reset` first.
 
     Arguments:
-        robot: what to simulate.
+        robot: the robot to simulate.
         tasks: one per quadrotor; either all of them carry their payload on a sling, or none.
-        seeds: one per quadrotor, of its sensor noise.
+        seeds: seed of the sensor noise, one per quadrotor.
         physics_dt_s: length of a physics step.
-        compiled: in C where there is a compiler (trajectories.py).
+        compiled: run in C if there is a compiler (flight.py).
     """
 
     def __init__(
@@ -83,11 +83,10 @@ class QuadrotorBatch:
         )
 
     def reset(self, q: Array, v: Array) -> State:
-        """Start again at t = 0, poses q (T, 7) and velocities v (T, 6), noise from the seeds. Returns the first
-        measurements, (T, ·) each.
+        """Restart at t = 0 with poses q (T, 7) and velocities v (T, 6), and the noise of the seeds.
 
-        The rotors turn as in hover, and go on so until the first command takes effect. What hangs on a sling hangs at
-        rest.
+        Returns the first measurements, (T, ·) each. The rotors turn as in hover until the first command takes effect.
+        Payloads on slings hang at rest.
         """
         self._worlds.reset()
         self._place(np.array(q, float), np.array(v, float))
@@ -104,21 +103,22 @@ class QuadrotorBatch:
         self._worlds.forward()
 
     def _hang(self) -> None:
-        """Payloads straight below, not turning in the world."""
+        """Place payloads straight below, without rotation in the world."""
         attitude = np.array(self._qpos[:, 3:7])
         self._qpos[:, 7:11] = inverse(attitude)
         self._qvel[:, 6:9] = -rotate(attitude, np.array(self._qvel[:, 3:6]))
 
     def _resting_force(self, thrusts: Array) -> Array:
-        """(T, 3) specific force of bodies that nothing but their rotors push."""
+        """Specific force (T, 3) of bodies with no force but their rotors'."""
         mass = self.robot.mass_kg + np.array([task.payload.mass_kg for task in self.tasks])
         gain = np.stack([task.thrust_gain for task in self.tasks])
         return np.stack([np.zeros(self._count), np.zeros(self._count), (gain * thrusts).sum(1) / mass], axis=1)
 
     def set_tasks(self, tasks: Sequence[QuadrotorTask]) -> None:
-        """Change the physical conditions now, in flight: positions, velocities and rotor speeds do not jump.
+        """Change the physical conditions in flight; positions, velocities and rotor speeds do not jump.
 
-        A payload that is attached takes over the quadrotor's velocity; on a sling it starts to hang at rest below it.
+        A rigid payload takes over the quadrotor's velocity when attached; one on a sling starts hanging at rest below
+        it.
         """
         hung, q, v = self._slings, np.array(self._qpos[:, :7]), np.array(self._qvel[:, :6])
         self._install(tasks)
@@ -128,8 +128,9 @@ class QuadrotorBatch:
         self._worlds.forward()
 
     def step(self, effort: Array, count: int | None = None) -> State:
-        """Issue commands (T, 4) [N], clamped to the limits, and run for `count` physics steps (default: one control
-        period).
+        """Issue commands (T, 4) [N], clamped to the limits, and run for `count` physics steps.
+
+        Default: one control period.
 
         Returns:
             The measurements at the end, (T, ·) each.
@@ -138,10 +139,11 @@ class QuadrotorBatch:
         return state_of(self._flight.measured.copy())
 
     def follow(self, law: DetunedLaw, points: Setpoints, dither: Array, log: RolloutArrays) -> None:
-        """Fly under a controller, and write all down.
+        """Fly under a controller and record the flight.
 
         Arguments:
-            points: (T, S + 1, ·), one a control period. dither: (S, T, 4) added to the commands [N].
+            law: the controller.
+            points: (T, S + 1, ·), one per control period. dither: (S, T, 4) added to the commands [N].
             log: arrays of a metarl_robot.sim.dataset.DataSet, contiguous, (T, S + 1, ·), of effort and acting (T, S,
                 4).
         """
@@ -149,7 +151,7 @@ class QuadrotorBatch:
 
     @property
     def truth(self) -> State:
-        """True states now, (T, ·) each."""
+        """Present true states, (T, ·) each."""
         return state_of(self._flight.truth.copy())
 
     @property
@@ -159,53 +161,53 @@ class QuadrotorBatch:
 
     @property
     def sensor_steps(self) -> NDArray[np.intp]:
-        """(T,) age of the present measurements in physics steps."""
+        """Age (T,) of the present measurements in physics steps."""
         return self._flight.sensor_steps
 
     @property
     def rotor_speeds(self) -> Array:
-        """(T, 4) now [rad/s]."""
+        """Present rotor speeds (T, 4) [rad/s]."""
         return self._flight.speeds.copy()
 
     @property
     def acting_thrust(self) -> Array:
-        """(T, 4) k Ω² of the rotors, its mean over the last call of `step` [N]: what sound rotors with a fresh battery
-        would have given.
+        """Mean k Ω² (T, 4) of the rotors over the last call of `step` [N].
+
+        It is the thrust that sound rotors with a fresh battery would have given.
         """
         return self._flight.mean_thrust.copy()
 
     @property
     def applied_force(self) -> Array:
-        """(T, count, 6) generalised force on the body in each physics step of the last `step` or `follow` [N; world,
-        Nm; body].
+        """Generalised force (T, count, 6) on the body in each physics step of the last `step` or `follow`.
+
+        Units: [N; world, Nm; body].
         """
         return self._flight.applied
 
     @property
     def wind_felt(self) -> Array:
-        """(T, 3) velocity of the air at each now [m/s; world]."""
+        """Present air velocity (T, 3) at each quadrotor [m/s; world]."""
         return self._flight.wind_felt
 
     @property
     def crashed(self) -> NDArray[np.bool_]:
-        """(T,) whether each has touched the ground or tilted by more than 100 degrees since the reset."""
+        """Whether each (T,) has touched the ground or tilted by more than 100 degrees since the reset."""
         return self._flight.crashed > 0
 
     @property
     def violation_counts(self) -> NDArray[np.intp]:
-        """(T, 4) physics steps with a thrust command, a speed, a rate, any of them, beyond its limit."""
+        """Counts (T, 4) of physics steps with a thrust command, a speed, a rate, any of them, beyond its limit."""
         return self._flight.counts.copy()
 
     def data(self, index: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
-        """A copy of one quadrotor's MuJoCo model and state: for energies, momenta and pictures."""
+        """Copy one quadrotor's MuJoCo model and state, for energies, momenta and pictures."""
         return self._worlds.copy(index)
 
 
 @dataclass(frozen=True)
 class FlightViolations:
-    """Physics steps with a thrust command, a speed or a rate beyond a limit of the robot;
-    `any` counts each step once.
-    """
+    """Physics steps with a thrust command, a speed or a rate beyond a limit; `any` counts each step once."""
 
     thrust: int = 0
     speed: int = 0
@@ -214,13 +216,14 @@ class FlightViolations:
 
 
 class QuadrotorPlant:
-    """One quadrotor: a batch of one. Deterministic: the same seed, tasks and commands give the same measurements, bit
-    for bit.
+    """One quadrotor: a batch of one. Deterministic.
+
+    The same seed, tasks and commands give the same measurements, bit for bit.
 
     Arguments:
-        robot: what to simulate.
-        task: physical conditions at the start.
-        seed: of the sensor noise.
+        robot: the robot to simulate.
+        task: initial physical conditions.
+        seed: seed of the sensor noise.
         physics_dt_s: length of a physics step.
     """
 
@@ -233,10 +236,9 @@ class QuadrotorPlant:
         self.reset()
 
     def reset(self, q: Array | None = None, v: Array | None = None) -> State:
-        """Start again at t = 0 and pose q (7,) (default: home), moving at v (6,) (default: at rest), noise from its
-        seed.
+        """Restart at t = 0 at pose q (7,) and velocity v (6,), with the noise of the seed.
 
-        The rotors turn as in hover until the first command takes effect.
+        Defaults: home, at rest. The rotors turn as in hover until the first command takes effect.
 
         Returns:
             The first measurement.
@@ -258,7 +260,7 @@ class QuadrotorPlant:
 
         Raises:
             SignalError: wrong number of rotors, a value that is not finite, or a duration that is no multiple of the
-                physics step; the plant is as it was before.
+                physics step; the plant is unchanged.
             MetaRLError: the simulation diverged.
         """
         effort = self._checked("effort", effort, self.robot.nu)
@@ -276,11 +278,11 @@ class QuadrotorPlant:
         return self._measured
 
     def set_task(self, task: QuadrotorTask) -> None:
-        """Change the physical conditions now, in flight: position, velocity and rotor speeds do not jump."""
+        """Change the physical conditions in flight; position, velocity and rotor speeds do not jump."""
         self._batch.set_tasks([task])
 
     def measure(self) -> State:
-        """The last measurement again: delayed, noisy."""
+        """Return the last measurement again: delayed, noisy."""
         return self._measured
 
     @property
@@ -294,41 +296,42 @@ class QuadrotorPlant:
 
     @property
     def stamp(self) -> float:
-        """When the present measurement was taken: `time` less the sensor delay, as a driver stamps it; negative just
-        after a reset.
+        """Time of the present measurement as a driver stamps it: `time` less the sensor delay.
+
+        It is negative just after a reset.
         """
         return float(self._batch.steps - self._batch.sensor_steps[0]) * self._dt
 
     @property
     def truth(self) -> State:
-        """The true state now."""
+        """Present true state."""
         return _single(self._batch.truth)
 
     @property
     def position(self) -> Array:
-        """(3,) true position of the body's origin now [m; world]."""
+        """Present true position (3,) of the body's origin [m; world]."""
         return self.truth.q[:3]
 
     @property
     def payload_position(self) -> Array:
-        """(3,) centre of mass of the payload now [m; world]."""
+        """Present centre of mass (3,) of the payload [m; world]."""
         model, data = self.mujoco_state()
         mujoco.mj_kinematics(model, data)
         return np.array(data.body("payload").xipos)
 
     @property
     def wind(self) -> Array:
-        """(3,) velocity of the air at the quadrotor now [m/s; world]."""
+        """Present air velocity (3,) at the quadrotor [m/s; world]."""
         return self._batch.wind_felt[0]
 
     @property
     def rotor_speeds(self) -> Array:
-        """(4,) now [rad/s]."""
+        """Present rotor speeds (4,) [rad/s]."""
         return self._batch.rotor_speeds[0]
 
     @property
     def applied_effort(self) -> Array:
-        """(4,) thrust that the rotors gave, ground effect aside, its mean since the last command [N]."""
+        """Mean rotor thrust (4,) since the last command, without ground effect [N]."""
         return self.task.thrust_gain * self._batch.acting_thrust[0]
 
     @property
@@ -345,14 +348,14 @@ class QuadrotorPlant:
         return FlightViolations(*(int(count) for count in self._batch.violation_counts[0]))
 
     def mujoco_state(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
-        """A copy of the model and of the true state now, for energies, momenta and pictures."""
+        """Copy the model and the present true state, for energies, momenta and pictures."""
         model, data = self._batch.data(0)
         state = self.truth
         data.qpos[:7], data.qvel[:6] = state.q, state.v
         return model, data
 
     def energy(self) -> tuple[float, float]:
-        """(potential, kinetic) energy of the quadrotor and its payload now [J]."""
+        """Present (potential, kinetic) energy of the quadrotor and its payload [J]."""
         model, data = self.mujoco_state()
         mujoco.mj_fwdPosition(model, data)
         mujoco.mj_fwdVelocity(model, data)

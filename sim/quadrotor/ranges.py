@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ranges of quadrotors' tasks, and random draws from them.
 
-Everything that has to do with size is relative to the robot, so that one table serves quadrotors from 30 g to 2 kg:
-payloads to its mass and arms, winds to the fastest in which it can hover.
+All sizes are relative to the robot, so that one table serves quadrotors from 30 g to 2 kg: payloads to its mass and
+arms, winds to the fastest in which it can hover.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from metarl_robot.sim.quadrotor.tasks import NOISES, QuadrotorTask, Wind
 Array = NDArray[np.float64]
 
 FASTEST_WIND_M_S = 12.1
-HOLDING_SHARE = 0.7  # of thrust and of the tilt limit: what the reference wind leaves for manoeuvres
+HOLDING_SHARE = 0.7  # of thrust and of the tilt limit in the reference wind; the rest is left for manoeuvres
 _SEEDS = 2**31
 _ROTORS = 4
 _DOWN = np.array([0.0, 0.0, -1.0])
@@ -38,8 +38,8 @@ class QuadrotorRanges:
     horizontal direction; wind_probability: share of tasks with wind. swing_ratio, gust_ratio: amplitude of a sinusoid
     along the wind, standard deviation of gusts, over the mean wind. swing_probability: share of winds that swing.
     drag_scale: of rotor drag and of parasitic drag. weak_probability: share of tasks with one weak rotor;
-    effectiveness: of that rotor. battery: thrust factor. latency_s: command and sensor delay together, of which
-    command_share is the command's. The rest: standard deviations of the sensors' noise.
+    effectiveness: of that rotor. battery: thrust factor. latency_s: command and sensor delay together; command_share is
+    the command's part. The rest: standard deviations of the sensors' noise.
     """
 
     payload_probability: float = 0.6
@@ -74,14 +74,15 @@ STRONG_WIND = replace(TRAIN, wind_ratio=(1.0, 1.25), swing_probability=0.0)
 
 @lru_cache(maxsize=16)
 def reference_wind(robot: Quadrotor) -> float:
-    """The wind [m/s] that ranges and suites are relative to: 12.1, or that in which a hover takes 70 % of thrust or
-    tilt, if less.
+    """Reference wind [m/s] of ranges and suites.
+
+    It is 12.1, or the wind in which a hover needs 70 % of thrust or tilt, if less.
     """
     return min(FASTEST_WIND_M_S, holding_wind(robot, HOLDING_SHARE))
 
 
 def draw_task(robot: Quadrotor, rng: np.random.Generator, ranges: QuadrotorRanges = TRAIN) -> QuadrotorTask:
-    """A random task within `ranges`."""
+    """Draw a random task within `ranges`."""
     payload = draw_payload(robot, rng, ranges) if rng.random() < ranges.payload_probability else Payload()
     wind = draw_wind(robot, rng, ranges) if rng.random() < ranges.wind_probability else Wind()
     drag = rng.uniform(*ranges.drag_scale, 2)
@@ -92,14 +93,14 @@ def draw_task(robot: Quadrotor, rng: np.random.Generator, ranges: QuadrotorRange
 
 
 def draw_payload(robot: Quadrotor, rng: np.random.Generator, ranges: QuadrotorRanges = TRAIN) -> Payload:
-    """A box of random mass, size, place and orientation, below the payload site."""
+    """Draw a box of random mass, size, place and orientation, below the payload site."""
     arm = arm_length(robot)
     com, side = ((low * arm, high * arm) for low, high in (ranges.com_ratio, ranges.side_ratio))
     return draw_box(rng, rng.uniform(*ranges.payload_ratio) * robot.mass_kg, com, side, _DOWN)
 
 
 def draw_wind(robot: Quadrotor, rng: np.random.Generator, ranges: QuadrotorRanges = TRAIN) -> Wind:
-    """A horizontal wind with gusts, which may swing."""
+    """Draw a horizontal wind with gusts; it may swing."""
     speed = rng.uniform(*ranges.wind_ratio) * reference_wind(robot)
     direction = draw_direction(rng)
     swing = speed * rng.uniform(*ranges.swing_ratio) if rng.random() < ranges.swing_probability else 0.0
@@ -113,20 +114,20 @@ def draw_wind(robot: Quadrotor, rng: np.random.Generator, ranges: QuadrotorRange
 
 
 def draw_direction(rng: np.random.Generator) -> Array:
-    """(3,) horizontal unit vector."""
+    """Draw a horizontal unit vector (3,)."""
     heading = rng.uniform(-np.pi, np.pi)
     return np.array([np.cos(heading), np.sin(heading), 0.0])
 
 
 def with_drag(task: QuadrotorTask, rng: np.random.Generator, ranges: QuadrotorRanges = TRAIN) -> QuadrotorTask:
-    """The task with drag drawn anew."""
+    """Return the task with redrawn drag."""
     return replace(task, drag_scale=rng.uniform(*ranges.drag_scale, 2))
 
 
 def weakened(
     task: QuadrotorTask, rng: np.random.Generator, rotors: int, ranges: QuadrotorRanges = TRAIN
 ) -> QuadrotorTask:
-    """The task with so many rotors, drawn at random, weak."""
+    """Return the task with `rotors` weak rotors, drawn at random."""
     return replace(task, effectiveness=_effectiveness(rng, rotors, ranges))
 
 
@@ -137,7 +138,7 @@ def _effectiveness(rng: np.random.Generator, rotors: int, ranges: QuadrotorRange
 
 
 def with_sensors(task: QuadrotorTask, rng: np.random.Generator, ranges: QuadrotorRanges = TRAIN) -> QuadrotorTask:
-    """The task with latency and noise drawn anew."""
+    """Return the task with redrawn latency and noise."""
     return replace(task, **_sensors(rng, ranges))
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rollouts of quadrotors for learning: random flights under a detuned geometric controller (detuned_law.py).
+"""Training rollouts of quadrotors: random flights under the data-collection controller.
 
-Measurements are as on the plant: late and noisy. Rotors' thrusts are dithered, so that what each of them does can be
-told apart.
+Measurements are delayed and noisy as on the plant. The rotors' thrusts are dithered so that their effects can be
+identified separately (data_collection_controller.py).
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ Array = NDArray[np.float64]
 
 _START_ERROR = (0.1, 0.3, 0.1, 0.5)  # m, m/s, rad, rad/s: standard deviation of the start about the reference
 _DITHER = 0.03  # of the hover thrust
-_LONGEST_START_S = 6.0  # a rollout starts up to this long after the flight did
+_LONGEST_START_S = 6.0  # longest time from the start of the flight to the start of the rollout
 _HEIGHT_M = 4.0
 _MOST_HOVER_USE = 0.85
 _WORST_TILT_RAD = np.deg2rad(85.0)
-_SHARE = 16  # quadrotors: while one thread works out their references, another flies its own
+_SHARE = 16  # quadrotors: one thread computes references while another flies
 _FASTEST = 1.5  # of the limits of speed and rates
 
 
 class QuadrotorRollouts:
     """See metarl_robot.sim.kinds.RolloutMaker.
 
-    Tasks in which a hover takes more than 85 % of thrust or tilt are drawn again.
+    Tasks in which a hover needs more than 85 % of thrust or tilt are redrawn.
     """
 
     def __init__(self, robot: Quadrotor) -> None:
@@ -69,7 +69,7 @@ class QuadrotorRollouts:
 
 
 def flown(robot: Quadrotor, tasks: Sequence[QuadrotorTask]) -> Iterator[tuple[Quadrotor, list[int]]]:
-    """Each quadrotor that flies some of the tasks, and which."""
+    """Yield each quadrotor that flies some of the tasks, and their indices."""
     for index in dict.fromkeys(task.member for task in tasks):
         yield robot if index is None else member(index), [i for i, task in enumerate(tasks) if task.member == index]
 
@@ -106,15 +106,16 @@ class _Flights:
         return arrays, ~crashed & _within_limits(robot, arrays)
 
     def _motion(self, rng: np.random.Generator, times: Array) -> Callable[[], Setpoints]:
-        """What gives the setpoints of a random flight, all random numbers drawn."""
+        """Draw the random numbers of a flight; the returned call computes its setpoints."""
         flight = drawn_flight(self._robot, rng, times[-1] + _LONGEST_START_S, (0.0, 0.0, _HEIGHT_M))
         start_s = rng.uniform(0.0, _LONGEST_START_S)
         return lambda: flight().sample(times + start_s)
 
 
 def _start(points: Setpoints, errors: Array) -> tuple[Array, Array]:
-    """Poses (T, 7) and velocities (T, 6) about the first setpoints; errors: (4, T, 3) of place, speed,
-    angle and rate.
+    """Poses (T, 7) and velocities (T, 6) about the first setpoints.
+
+    errors: (4, T, 3) of position, velocity, angle and rate.
     """
     place, speed, angle, rate = errors
     q, v = points.q[:, 0], points.v[:, 0]

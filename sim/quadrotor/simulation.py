@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The simulation of quadrotors, behind the interface that every kind has."""
+"""The simulation of quadrotors, behind the interface common to all kinds."""
 
 from __future__ import annotations
 

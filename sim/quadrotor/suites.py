@@ -1,22 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Named sets of flights with fixed seeds.
 
-    nominal        undisturbed: the nominal quadrotor, with latency and noise only
-    train, heldout wind_0, wind_4, wind_8, wind_8_gusty, wind_12: a figure eight from hover, in a wind that blows from
-    the start
-                   payload, drop: hooked on, dropped; weak_rotor: one loses thrust; wind_wall: a wall of wind, met at 5
-                   s
-    extrapolation  heavy (a payload of 30 to 45 % of the mass; of an x500, whose thrust holds no more, to 35 %),
-    strong_wind (it rises
-                   beyond the trained range), two_weak_rotors, slung (a payload on a sling)
+    nominal          the nominal quadrotor, undisturbed, with latency and noise only
+    train, heldout   wind_0, wind_4, wind_8, wind_8_gusty, wind_12: a figure eight from hover, with wind from the start
+                     payload, drop: hooked on, dropped
+                     weak_rotor: one rotor loses thrust
+                     wind_wall: a wall of wind, crossed at 5 s
+    extrapolation    heavy: a payload of 30 to 45 % of the mass (of an x500, limited by its thrust, to 35 %)
+                     strong_wind: it rises beyond the trained range
+                     two_weak_rotors
+                     slung: a payload on a sling
 
-wind_4 is 4.2 m/s, wind_8 8.5, wind_8_gusty 8.5 + 2.4 sin t, wind_12 12.1; for a quadrotor whose `reference_wind` is
-less than 12.1 m/s all of them are as much less. A payload of heldout weighs 30 % of the quadrotor. Drag, battery,
-latency, noise and, where it is not the subject, a light wind are drawn from the ranges.
+wind_4 is 4.2 m/s, wind_8 8.5, wind_8_gusty 8.5 + 2.4 sin t, wind_12 12.1. All winds are scaled by reference_wind /
+12.1. A payload of heldout weighs 30 % of the quadrotor. Drag, battery, latency, noise and, where it is not the subject,
+a light wind are drawn from the ranges.
 
-Every flight lasts 12 s; what changes, changes at 5 s. Conditions in which a hover takes more than 80 % of a rotor's
-thrust or of the tilt limit, or the figure eight more than 85 %, are drawn again; other paths are slowed until they take
-no more than 85 %, before and after the change.
+Every flight lasts 12 s; changes happen at 5 s. Conditions in which a hover needs more than 80 % of a rotor's thrust or
+of the tilt limit, or the figure eight more than 85 %, are redrawn. Other paths are slowed until they need at most 85 %,
+before and after the change.
 """
 
 from __future__ import annotations
@@ -63,21 +64,20 @@ CHANGE_S = 5.0
 DURATION_S = 12.0
 SCORED_FROM_S = 2.0
 HEIGHT_M = 2.0
-_AFTER_END_S = 2.0  # a reference goes on beyond the episode: controllers look ahead
+_AFTER_END_S = 2.0  # a reference extends beyond the episode for the controllers' horizon
 _MOST_HOVER_USE, _MOST_USE = 0.80, 0.85
 _SLOWER = 0.93
 _ATTEMPTS = 1000
 _EXACTLY_30 = (0.3, 0.3)
-_WEAK = replace(TRAIN, effectiveness=(0.7, 0.9))  # a loss that matters
+_WEAK = replace(TRAIN, effectiveness=(0.7, 0.9))  # a substantial loss
 _EIGHT_SIZE_M = (1.25, 0.75)
 
 
 @dataclass(frozen=True)
 class _Flight:
-    """What a kind of run draws: conditions before and after the change (the same object: nothing changes), and the
-    path.
+    """A drawn flight: conditions before and after the change (the same object: no change), and the path.
 
-    as_it_is: the path is not slowed; conditions in which it takes too much thrust are drawn again.
+    as_it_is: the path is not slowed; conditions in which it needs too much thrust are redrawn.
     """
 
     before: QuadrotorTask
@@ -137,7 +137,7 @@ def _slung(robot: Quadrotor, rng: np.random.Generator) -> _Flight:
 
 
 def _bare(robot: Quadrotor, rng: np.random.Generator) -> QuadrotorTask:
-    """Nothing carried, sound rotors, at most a light wind."""
+    """Draw a task without payload, with sound rotors and at most a light wind."""
     ranges: QuadrotorRanges = replace(LIGHT_WIND, payload_probability=0.0, weak_probability=0.0)
     return draw_task(robot, rng, ranges)
 
@@ -147,7 +147,7 @@ def _random_path(robot: Quadrotor, rng: np.random.Generator) -> FlatTrajectory:
 
 
 def _path_through_wall(rng: np.random.Generator, normal: Array) -> MinimumSnap:
-    """About in the calm, across the origin at 5 s, and about in the wind."""
+    """Waypoints in the calm, across the origin at 5 s, then in the wind."""
     across = np.array([-normal[1], normal[0], 0.0])
     depth = np.array([-1.2, -1.5, 0.0, 1.2, 0.8, 1.4])
     aside = np.where(depth == 0.0, 0.0, rng.uniform(-1.0, 1.0, len(depth)))
@@ -193,7 +193,7 @@ _SUITES: SuiteTable[Kind] = SuiteTable(
 
 
 def suite_names() -> tuple[str, ...]:
-    """Every suite that can be named."""
+    """Names of all suites."""
     return _SUITES.names()
 
 
@@ -230,7 +230,7 @@ def _can_be_flown(robot: Quadrotor, flight: _Flight) -> bool:
 
 
 def _feasible(robot: Quadrotor, flight: _Flight) -> Reference:
-    """The path, slowed until thrust and tilt suffice."""
+    """Return the path, slowed until thrust and tilt suffice."""
     pace, reference = 1.0, flight.path
     while _use(robot, flight, reference) > _MOST_USE:
         pace *= _SLOWER
@@ -240,7 +240,7 @@ def _feasible(robot: Quadrotor, flight: _Flight) -> Reference:
 
 
 def _use(robot: Quadrotor, flight: _Flight, path: FlatTrajectory) -> float:
-    """Largest share of thrust or tilt that the path takes before and after the change."""
+    """Largest share of thrust or tilt that the path needs before and after the change."""
     return max(
         flight_use(robot, flight.before, path, 0.0, CHANGE_S),
         flight_use(robot, flight.after, path, CHANGE_S, DURATION_S),

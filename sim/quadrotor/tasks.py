@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tasks of a quadrotor: the physical conditions of one flight.
 
-Wind is mean + swing sin(ω t) + gusts, a velocity of the air in the world; behind a wall it blows on one side only.
-Gusts are those of MIL-F-8785C's Dryden model (wind.py). A payload is rigid on the payload site, or hangs below it on a
-rod without mass.
+Wind is mean + swing sin(ω t) + gusts, a velocity of the air in the world; with a wall it blows on one side only. Gusts
+follow MIL-F-8785C's Dryden model (wind.py). A payload is rigid on the payload site, or hangs below it on a massless
+rod.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from metarl_robot.sim.payload import Payload, finite_vector, known_keys, plain
 
 Array = NDArray[np.float64]
 
-MAX_DELAY_S = 0.1  # the plant remembers this far back
+MAX_DELAY_S = 0.1  # length of the plant's command and state history
 NOISES = (
     "position_noise_m",
     "attitude_noise_rad",
@@ -31,7 +31,10 @@ NOISES = (
 
 @dataclass(frozen=True, eq=False)
 class Wall:
-    """Wind blows where normal · position > offset_m, in full from edge_m on. normal: (3,) unit vector [world]."""
+    """Wind blows where normal · position > offset_m, at full strength from edge_m on.
+
+    normal: (3,) unit vector [world].
+    """
 
     normal: Array
     offset_m: float
@@ -51,8 +54,8 @@ class Wall:
 class Wind:
     """Velocity of the air [m/s; world].
 
-    mean_m_s: (3,). swing_m_s: (3,) amplitude of a sinusoid of angular frequency swing_rad_s, zero at t = 0.
-    gust_m_s: standard deviation of horizontal gusts; gust_seed decides them. wall: None if it blows everywhere.
+    mean_m_s: (3,). swing_m_s: (3,) amplitude of a sinusoid of angular frequency swing_rad_s, zero at t = 0. gust_m_s:
+    standard deviation of horizontal gusts; gust_seed: their seed. wall: None for wind everywhere.
     """
 
     mean_m_s: Array = (0.0, 0.0, 0.0)  # type: ignore[assignment]
@@ -74,14 +77,14 @@ class Wind:
 
 @dataclass(frozen=True, eq=False)
 class QuadrotorTask:
-    """One draw of physical conditions: plain data.
+    """One draw of physical conditions, as plain data.
 
-    payload: what the quadrotor carries. sling_m: 0 for a rigid payload; else it hangs as a point mass on a rod of that
+    payload: carried by the quadrotor. sling_m: 0 for a rigid payload; else it hangs as a point mass on a rod of that
     length. drag_scale: (2,) rotor drag and parasitic drag over the description's. effectiveness: (4,) thrust of each
-    rotor over what its speed gives a sound one; battery: the same factor for all. ground_effect: whether the ground
-    adds thrust. command_delay_s, sensor_delay_s: time from a command to its effect, from a state to its measurement.
-    *_noise_*: standard deviations of the measurements, each axis. member: which quadrotor of a family flies
-    (family.py); None: the one at hand.
+    rotor over that of a sound one at the same speed; battery: the same factor for all. ground_effect: whether the
+    ground adds thrust. command_delay_s, sensor_delay_s: time from a command to its effect, from a state to its
+    measurement. *_noise_*: standard deviations of the measurements, each axis. member: index of the flying quadrotor in
+    a family (family.py); None: the robot itself.
     """
 
     payload: Payload = Payload()
@@ -114,21 +117,21 @@ class QuadrotorTask:
         if not (np.isfinite(self.battery) and self.battery > 0.0):
             raise SignalError(f"task: battery must be finite and > 0; given {self.battery}")
         if self.sling_m > 0.0 and self.payload.mass_kg == 0.0:
-            raise SignalError("task: what hangs on a sling needs a mass")
+            raise SignalError("task: a payload on a sling needs a mass")
 
     @property
     def thrust_gain(self) -> Array:
-        """(4,) thrust of each rotor over what its speed gives with a fresh battery and sound rotors."""
+        """Thrust (4,) of each rotor over that of a sound one with a fresh battery at the same speed."""
         return self.battery * self.effectiveness
 
     def to_dict(self) -> dict[str, Any]:
-        """Numbers, lists, booleans and nested dictionaries: ready for JSON."""
+        """Numbers, lists, booleans and nested dictionaries, ready for JSON."""
         content: dict[str, Any] = plain(asdict(self))
         return content
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> QuadrotorTask:
-        """The inverse of to_dict; what is missing is as in the nominal task.
+        """Invert to_dict; missing values are those of the nominal task.
 
         Raises:
             SignalError: a key is unknown or a value of the wrong kind; the message names it.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Simulated flights in the form that meta-learning takes them: with the true context of every task."""
+"""Simulated flights for meta-learning, with the true context of every task."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
 Array = NDArray[np.float64]
 
 _SPAN_S = 0.05
-"""Over so long, accelerometer and positions are compared with the velocities that they are worth."""
+"""Time over which accelerometer and positions are compared with velocities of equal accuracy."""
 
 
 class FlightLessons:
@@ -47,7 +47,7 @@ class FlightLessons:
         return self.truth(data).with_features(feature_map(self._robot, self.dynamics, groups).names)
 
     def truth(self, data: DataSet) -> TrainingData:
-        """Quadrotor by quadrotor where a family flies."""
+        """Training data, computed quadrotor by quadrotor for a family."""
         if data.acting is None:
             raise MetaRLError("training_data: the data do not tell the rotors' thrust")
         parts = []
@@ -76,9 +76,9 @@ class FlightLessons:
 
 
 def true_context(robot: Quadrotor, task: QuadrotorTask) -> Array:
-    """The (24,) coefficients of payload, rotors, push and drag that describe a task best.
+    """Coefficients (24,) of payload, rotors, push and drag that describe a task best.
 
-    Push: what the mean wind does to a quadrotor that stands level in it. Drag: that of still air.
+    Push: effect of the mean wind on a quadrotor that stands level in it. Drag: that of still air.
     """
     air = Aerodynamics(robot, [task])
     square = (hover_command(robot, task) / robot.thrust_coefficient)[None]
@@ -93,10 +93,10 @@ def true_context(robot: Quadrotor, task: QuadrotorTask) -> Array:
 
 
 def _noise(task: QuadrotorTask, period_s: float) -> Array:
-    """(6,) noise of velocities that are as good as all the sensors together [m/s, rad/s].
+    """Noise (6,) of velocities as accurate as all the sensors together [m/s, rad/s].
 
-    A slope through positions is worth velocities with the noise σ_q / h, as for an arm; the integral of a specific
-    force over h has the noise σ_a √(h Δt).
+    A slope through positions is equivalent to velocities with the noise σ_q / h, as for an arm. The integral of a
+    specific force over h has the noise σ_a √(h Δt).
     """
     by_position = task.position_noise_m / _SPAN_S
     by_force = task.accelerometer_noise_m_s2 * np.sqrt(_SPAN_S * period_s)

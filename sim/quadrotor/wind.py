@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Wind over time: mean, sinusoid and Dryden gusts.
 
-Gusts (MIL-F-8785C, 3.7.3, low altitudes, at its lowest altitude h of 10 ft) blow past at the mean wind speed V: as
+Gusts (MIL-F-8785C, 3.7.3, low altitudes, at its lowest altitude h of 10 ft) drift past at the mean wind speed V. As
 functions of time they are stationary Gaussian processes with the power spectra, τ = L / V,
 
     along the wind        σ_u² τ_u / π · 1 / (1 + τ_u² ω²)
     across, and upward    σ² τ / 2π · (1 + 3 τ² ω²) / (1 + τ² ω²)²
 
 L_w = h, L_u = L_v = h / (0.177 + 0.000823 h)^1.2, σ_u = σ_v = σ_w / (0.177 + 0.000823 h)^0.4 with h in ft. A sum of
-sinusoids with Gaussian amplitudes has exactly that spectrum, needs no state, and can be asked for any time (Shinozuka,
-Deodatis, Appl. Mech. Rev. 1991); it repeats after 41 s.
+sinusoids with Gaussian amplitudes has exactly that spectrum, needs no state, and can be evaluated at any time
+(Shinozuka, Deodatis, Appl. Mech. Rev. 1991); it repeats after 41 s.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SLOWEST_M_S = 1.0  # gusts in calm air drift past at this speed
 
 
 class WindField:
-    """The wind of T tasks at any time, walls aside."""
+    """The wind of T tasks at any time, without walls."""
 
     def __init__(self, tasks: Sequence[QuadrotorTask]) -> None:
         winds = [task.wind for task in tasks]
@@ -46,7 +46,7 @@ class WindField:
         self.gusts = np.stack([gusts(wind) for wind in winds], axis=1) if gusty else np.zeros((0, len(winds), 3))
 
     def at(self, times: Array) -> Array:
-        """(S, T, 3) velocity of the air [m/s; world] at times (S,) >= 0 [s]."""
+        """Air velocity (S, T, 3) [m/s; world] at times (S,) >= 0 [s]."""
         wind = np.repeat(self.mean[None], len(times), axis=0)
         if self._swings:
             wind += self.swing * np.sin(self.swing_rate * times[:, None, None])
@@ -59,7 +59,7 @@ class WindField:
 
 
 def gusts(wind: Wind) -> Array:
-    """(GUST_SAMPLES, 3) [m/s; world], one sample every GUST_DT_S, periodic."""
+    """Gusts (GUST_SAMPLES, 3) [m/s; world], one sample every GUST_DT_S, periodic."""
     if wind.gust_m_s == 0.0:
         return np.zeros((GUST_SAMPLES, 3))
     speed = max(float(np.linalg.norm(wind.mean_m_s)), _SLOWEST_M_S)
@@ -84,15 +84,16 @@ def gusts(wind: Wind) -> Array:
 
 
 def _wind_axes(wind: Wind) -> Array:
-    """(3, 3) columns: along the horizontal mean wind (world x in calm air), across, up."""
+    """Axes (3, 3) in columns: along the horizontal mean wind (world x in calm air), across, up."""
     heading = float(np.arctan2(wind.mean_m_s[1], wind.mean_m_s[0]))
     c, s = np.cos(heading), np.sin(heading)
     return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
 
 
 def strongest(wind: Wind) -> Array:
-    """(3,) a wind [m/s; world] that is rarely exceeded: mean, amplitude of the swing and two standard deviations of
-    gusts.
+    """Wind (3,) [m/s; world] that is rarely exceeded.
+
+    It is the sum of mean, amplitude of the swing and two standard deviations of gusts.
     """
     speed = float(np.linalg.norm(wind.mean_m_s))
     direction = wind.mean_m_s / speed if speed > 0.0 else np.array([1.0, 0.0, 0.0])

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MuJoCo's own batch of simulations (mujoco/mjbatch.h), with what `mujoco.batch` does not hand on: a C function between
-two steps.
+"""MuJoCo's own batch of simulations (mujoco/mjbatch.h), with a C function between two steps.
 
-Each simulation keeps its MjData from call to call, so a step continues from the stages that the call before it
-computed.
+`mujoco.batch` does not offer such a function. Each simulation keeps its MjData from call to call, so a step continues
+from the stages computed by the previous call.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from metarl_robot.core.errors import MetaRLError
 
 INCLUDE = Path(mujoco.__file__).parent / "include"
-"""Where MuJoCo's C headers are."""
+"""Folder of MuJoCo's C headers."""
 
 _MESSAGE = 1000
 
@@ -52,7 +51,7 @@ _SIGNATURES = {
 
 
 def _library() -> ctypes.CDLL:
-    """The MuJoCo that Python's bindings are linked with. Calls release Python's lock."""
+    """The MuJoCo library of the Python bindings. Calls release Python's lock."""
     library = ctypes.CDLL(_batch.__file__)
     for name, (result, arguments) in _SIGNATURES.items():
         function = getattr(library, name)
@@ -64,14 +63,14 @@ _MUJOCO = _library()
 
 
 def function_address(name: str) -> int:
-    """Of a function of MuJoCo's, for C code to call."""
+    """Address of a MuJoCo function, for C code to call."""
     return ctypes.cast(getattr(_MUJOCO, name), ctypes.c_void_p).value or 0
 
 
 class Worlds:
     """`count` simulations of a model, in the caller's thread.
 
-    Arrays that it returns are live, (count, ...), and not to outlive it.
+    Returned arrays are live, (count, ...), and must not outlive this object.
     """
 
     def __init__(self, model: mujoco.MjModel, count: int) -> None:
@@ -84,17 +83,17 @@ class Worlds:
         self._status = _MUJOCO.mjb_status(self._batch)
 
     def state(self, component: mujoco.mjtState) -> NDArray[np.float64]:
-        """(count, size) of the state that the next call starts from; to be written, too."""
+        """State (count, size) from which the next call starts; writable."""
         size = _Int()
         first = _MUJOCO.mjb_stateComponent(self._batch, int(component), ctypes.byref(size))
         return _view(first, np.float64, (self.count, size.value), 8 * _MUJOCO.mjb_nstate(self._batch))
 
     def output(self, name: str, dtype: Any = np.float64) -> NDArray[Any]:
-        """(count, size) of a field of MjData, as the last call left it."""
+        """Field (count, size) of MjData after the last call."""
         return self._field(_MUJOCO.mjb_output, name, dtype)
 
     def parameter(self, name: str) -> NDArray[np.float64]:
-        """(count, ...) of a field of MjModel, a value for each simulation; call `set_const` after writing."""
+        """Field (count, ...) of MjModel, one value per simulation; call `set_const` after writing."""
         return self._field(_MUJOCO.mjb_expand, name, np.float64).reshape(self.count, *getattr(self.model, name).shape)
 
     def _field(self, find: Any, name: str, dtype: Any) -> NDArray[Any]:
@@ -104,19 +103,19 @@ class Worlds:
         return _view(first, dtype, (self.count, size.value), bytes_each.value * size.value)
 
     def set_const(self) -> None:
-        """mj_setConst."""
+        """Call mj_setConst."""
         self._check(_MUJOCO.mjb_setConst(self._batch, None, 0))
 
     def reset(self) -> None:
-        """Back to the model's defaults; nothing is computed."""
+        """Reset to the model's defaults; computes nothing."""
         self._check(_MUJOCO.mjb_reset(self._batch, None, 0, None, int(mujoco.mjtStage.mjSTAGE_NONE)))
 
     def forward(self) -> None:
-        """All that follows from positions and velocities."""
+        """Compute everything that follows from positions and velocities."""
         self._check(_MUJOCO.mjb_forward(self._batch, None, 0, int(mujoco.mjtStage.mjSTAGE_VEL)))
 
     def step(self) -> None:
-        """One mj_step, then `forward`."""
+        """Call mj_step once, then `forward`."""
         self._check(_MUJOCO.mjb_step(self._batch, None, 0, 1, int(mujoco.mjtStage.mjSTAGE_VEL)))
 
     def apply(self, function: int, argument: int) -> None:
@@ -124,7 +123,7 @@ class Worlds:
         self._check(_MUJOCO.mjb_apply(self._batch, None, 0, function, argument, 1))
 
     def copy(self, index: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
-        """Model and state of one simulation."""
+        """Copy model and state of one simulation."""
         model, data = copy.copy(self.model), mujoco.MjData(self.model)
         _MUJOCO.mjb_getModel(self._batch, index, model._address)
         _MUJOCO.mjb_getData(self._batch, index, data._address)
@@ -137,7 +136,7 @@ class Worlds:
 
 
 def _view(first: int, dtype: Any, shape: tuple[int, int], stride: int) -> NDArray[Any]:
-    """Rows `stride` bytes apart, from an address on."""
+    """View rows that are `stride` bytes apart, starting at an address."""
     bytes_each = np.dtype(dtype).itemsize
     memory = (ctypes.c_byte * (stride * (shape[0] - 1) + bytes_each * shape[1])).from_address(first)
     return np.ndarray(shape, dtype, memory, strides=(stride, bytes_each))
