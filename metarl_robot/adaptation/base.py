@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 
 
 class Adapter(Protocol):
-    """Estimates what the nominal dynamics misses: M v̇ + h = τ + Δ(ξ; z)."""
+    """Estimates the residual Δ of the nominal dynamics: M v̇ + h = τ + Δ(ξ; z)."""
 
     def reset(self) -> None:
         """Return to the prior."""

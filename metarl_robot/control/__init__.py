@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Controllers behind one protocol."""
+"""Controllers, their protocol and their registry."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Controller protocol: the one thing a loop, a node or another simulator needs to know."""
+"""The Controller protocol, the interface for loops, nodes and other simulators."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from metarl_robot.core.signals import Command, Reference, State
 
 
 class Controller(Protocol):
-    """Maps (time, state, reference) to a command; keeps its own adapter and plan between calls."""
+    """Maps (time, state, reference) to a command; keeps its adapter and plan between calls."""
 
     def reset(self) -> None:
-        """Forget plan, context and last command: call before an episode."""
+        """Discard plan, context and last command; call before an episode."""
         ...
 
     def step(self, time: float, state: State, reference: Reference) -> Command:
-        """One control step.
+        """Compute the command of one control step.
 
         Arguments:
-            time: monotonic seconds of the state's stamp.
+            time: stamp of the state, monotonic [s].
             state: measured state at `time`.
             reference: trajectory to follow.
 
         Returns:
-            A command that is finite and within limits; trouble is in its status, never an exception.
+            A finite command within limits. Problems are reported in its status, not by exceptions.
 
         Raises:
-            SignalError: a wrong shape or type (by the factory's controllers: guard.py), before anything has changed.
+            SignalError: wrong shape or type; raised by the factory's controllers (guard.py) before anything changes.
         """
         ...
 
 
 @dataclass(frozen=True)
 class ControllerSpec:
-    """How to make one controller.
+    """Specification of one controller.
 
     config: a pydantic model with flat fields, each with a description and, for numbers, a range.
     build: (the kind's robot, config, checkpoint or None, oracle or None) → Controller.
-    kinds: the kinds of robot that it drives; None: every kind.
+    kinds: kinds of robots that it can control; None: all.
     """
 
     config: type[BaseModel]

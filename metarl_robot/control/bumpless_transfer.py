@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Changing the controller in motion: bumpless transfer.
+"""Bumpless transfer between controllers in motion.
 
-For LEARN_S the new controller runs beside the old one without acting, and is told the effort that acts: its adapter
-learns the payload, its integral follows (tracking; Åström, Hägglund 2006, section 3.5). Then it acts, with the
-difference between its first effort u₀ and the last one added, which fades:
+For LEARN_S the new controller runs in parallel with the old one without acting. It receives the acting effort: its
+adapter learns the payload, and its integral follows (tracking; Åström, Hägglund 2006, section 3.5). Then it acts. The
+difference between its first effort u₀ and the last one is added and fades out:
 
     u(t) = u_new(t) + w(t) (u_last − u₀),      w = 1 − 10 s³ + 15 s⁴ − 6 s⁵,  s = (t − t₀) / T
 
-so effort and its rate are continuous, the sum keeps to the robot's effort limits and rate, and
-after T the new controller is on its own. An adapter is told the sum. The error that the old controller of an arm had
-fades within T, too: the new one follows a reference that begins where the arm is, as fast as it is, and meets the
-wanted one.
+Effort and its rate are continuous, and the sum keeps the robot's effort limits and rate. After T only the new
+controller acts. An adapter receives the sum. The tracking error that an arm's old controller had also fades within T:
+the new controller follows a reference that begins at the arm's position and velocity and converges to the wanted one.
 
-Where no controller but somebody else acted before (the gate, while it stopped the robot), the new one acts at once.
+If another source acted before (the gate, during a stop), the new controller acts at once.
 """
 
 from __future__ import annotations
@@ -31,18 +30,18 @@ from metarl_robot.core.signals import Command, Reference, Setpoints, State
 Array = NDArray[np.float64]
 
 LEARN_S = 0.1
-"""At motion, an adapter knows a payload after so long."""
+"""Time in which an adapter learns a payload during motion."""
 FADE_S = 0.5
 RECENT = 2
-"""Samples from which the present acceleration is taken."""
+"""Number of samples from which the present acceleration is computed."""
 
 
 class _Approach:
-    """A reference that begins where an arm is, as fast as it is, and meets another one in time.
+    """A reference that begins at an arm's position and velocity and converges to another reference.
 
     Arguments:
-        start_s, duration_s: when it begins, and how long it takes.
-        off: (3, n) position, velocity and acceleration, less the reference's, at the beginning.
+        start_s, duration_s: start and duration of the convergence.
+        off: (3, n) initial position, velocity and acceleration, relative to the other reference.
     """
 
     def __init__(self, start_s: float, duration_s: float, off: Array) -> None:
@@ -51,7 +50,7 @@ class _Approach:
         self._coefficients = np.concatenate([scaled, _TO_ZERO @ scaled])  # (6, n) of powers of time over duration
 
     def to(self, reference: Reference) -> Reference:
-        """This way to that reference."""
+        """Set the reference to converge to, and return the combined one."""
         self._reference = reference
         return self if self._off else reference
 
@@ -64,23 +63,23 @@ class _Approach:
 
 
 def _powers(r: Array, order: int) -> Array:
-    """(N, 6) derivatives of r⁰ … r⁵ for r (N, 1)."""
+    """Derivatives (N, 6) of r⁰ … r⁵ for r (N, 1)."""
     k = np.arange(6)
     factor = np.prod([k - i for i in range(order)], axis=0) if order else np.ones(6)
     return np.asarray(factor * r ** np.maximum(k - order, 0))
 
 
-# Of r³, r⁴, r⁵, from those of 1, r, r²: such that value, slope and curvature are zero at r = 1.
+# Coefficients of r³, r⁴, r⁵ from those of 1, r, r², such that value, slope and curvature are zero at r = 1.
 _END = np.stack([_powers(np.ones((1, 1)), order)[0] for order in range(3)])
 _TO_ZERO = -np.linalg.solve(_END[:, 3:], _END[:, :3])
 
 
 class BumplessTransfer:
-    """A controller that can be exchanged; itself a Controller.
+    """A Controller that can exchange its inner controller in motion.
 
     Arguments:
-        robot: its effort limits and rate hold for the sum.
-        controller: the first one.
+        robot: gives the effort limits and rate for the sum.
+        controller: the first controller.
         fade_s: T above.
     """
 
@@ -91,7 +90,7 @@ class BumplessTransfer:
         self.reset()
 
     def reset(self) -> None:
-        """Start afresh with the present controller, without a fade."""
+        """Restart the present controller, without a fade."""
         self.controller.reset()
         self._limiter.reset()
         self._last: Array | None = None
@@ -103,18 +102,19 @@ class BumplessTransfer:
         self._approach: _Approach | None = None
 
     def switch(self, controller: Controller) -> None:
-        """Let another controller take over LEARN_S after the next step;
-        one that has not begun to act yet never will.
+        """Let another controller take over LEARN_S after the next step.
+
+        It replaces a controller that still waits to take over.
         """
         if self._last is None:
             self.take_over(None, controller)
             return
         controller.reset()
         self._next, self._next_since_s = controller, None
-        self._recent: deque[tuple[float, Array]] = deque(maxlen=RECENT)  # time, velocity less the reference's
+        self._recent: deque[tuple[float, Array]] = deque(maxlen=RECENT)  # time, velocity relative to the reference
 
     def take_over(self, effort: Array | None, controller: Controller | None = None) -> None:
-        """Start afresh from an effort (n,) that somebody else applies now; None: without a fade."""
+        """Restart from an effort (n,) that another source applies now; None: without a fade."""
         self.controller = controller or self._next or self.controller
         self.controller.reset()
         self._next, self._approach = None, None
@@ -123,17 +123,17 @@ class BumplessTransfer:
         self._take_over_from, self._offset = effort, None
 
     def acted(self, effort: Array) -> None:
-        """Not the last command but this effort (n,) has acted since: the gate's, while it stops the robot.
+        """Report that this effort (n,) acted, not the last command: the gate's, while it stops the robot.
 
-        A controller that learns from its commands has a method `acted`, too: believing in commands that were not passed
-        on, it would learn a payload that is not there.
+        A controller that learns from its commands has a method `acted`, too. If it learned from commands that did not
+        act, it would estimate a wrong payload.
         """
         self._limiter.reset(effort)
         for controller in (self.controller, self._next):
             _tell(controller, "acted", effort)
 
     def step(self, time: float, state: State, reference: Reference) -> Command:
-        """One step of the present controller, with what is left of the fade."""
+        """One step of the present controller, plus the rest of the fade."""
         if self._next is not None:
             self._promote_when_learned(time, state, reference)
         command = self.controller.step(
@@ -155,7 +155,7 @@ class BumplessTransfer:
         return command
 
     def _promote_when_learned(self, time: float, state: State, reference: Reference) -> None:
-        """The new controller acts once it has learned for LEARN_S."""
+        """Make the new controller act after it has learned for LEARN_S."""
         self._next_since_s = time if self._next_since_s is None else self._next_since_s
         if self._next is not None and time - self._next_since_s >= LEARN_S - 1e-9:
             self.controller, self._next = self._next, None
@@ -165,13 +165,13 @@ class BumplessTransfer:
     def _let_learn(
         self, controller: Controller, time: float, state: State, reference: Reference, effort: Array
     ) -> None:
-        """A step beside the controller that acts with this effort."""
+        """Step a controller that does not act, and report the acting effort to it."""
         controller.step(time, state, self._approach_from(time, state, reference).to(reference))
         for word in ("observed", "follow"):
             _tell(controller, word, effort)
 
     def _approach_from(self, time: float, state: State, reference: Reference) -> _Approach:
-        """From where an arm is now; a quadrotor's reference is as it is."""
+        """Convergence from an arm's present motion to the reference; a quadrotor's reference stays unchanged."""
         target = reference.sample(np.array([time]))
         off = np.zeros((3, len(state.v)))
         if self._approaches:
@@ -187,7 +187,7 @@ class BumplessTransfer:
 
 
 def _tell(controller: Controller | None, word: str, effort: Array) -> None:
-    """Tell an effort that acted to a controller that wants to hear it: see Controller."""
+    """Report an acting effort to a controller through its method `word`, if it has one."""
     tell = getattr(controller, word, None)
     if tell is not None:
         tell(effort)

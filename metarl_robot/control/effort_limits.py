@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The last thing every controller does: an effort that is finite, within the limits and within the rate.
+"""Final limitation of every controller's effort: finite, within limits and within the rate.
 
-The rate is per second of the stamps: from one command to the next the effort may change by effort_rate_limit times the
-time between them, at most one control period. Where states come more often than commands are due, it changes by less
-each time.
+The rate is in seconds of the stamps. Between two commands the effort may change by effort_rate_limit times the time
+between them, at most one control period. If states come more often than commands are due, each change is smaller.
 """
 
 from __future__ import annotations
@@ -17,12 +16,13 @@ from metarl_robot.core.robot import Robot
 
 Array = NDArray[np.float64]
 
-_WHOLE = 1.0 - 1e-6  # of a period, what counts as one: stamps are rounded
+_WHOLE = 1.0 - 1e-6  # fraction of a period that counts as a whole one: stamps are rounded
 
 
 class EffortLimiter:
-    """Clips to the robot's effort limits and to its effort_rate_limit. step_s:
-    the time that the next command may use.
+    """Clips efforts to the robot's effort limits and effort_rate_limit.
+
+    step_s: time interval that the next command may use for its change.
     """
 
     def __init__(self, robot: Robot) -> None:
@@ -36,18 +36,21 @@ class EffortLimiter:
         return self._last
 
     def reset(self, effort: Array | None = None) -> None:
-        """Forget the last command, or take `effort` for it (a controller that takes over from another)."""
+        """Discard the last command, or replace it by `effort` (when another controller takes over)."""
         self._last: Array | None = None
         self._bounds: tuple[Array, Array] | None = None
         if effort is None:
-            self._time_s: float | None = None  # of the last command, where it is known
+            self._time_s: float | None = None  # of the last command, if known
             self._now_s: float | None = None
             self.step_s = self._period_s
         else:
             self._last = np.array(effort, dtype=float)
 
     def at(self, time: float) -> None:
-        """The next command is for this time [s]; without a call, or at first, one control period after the last."""
+        """Set the time [s] of the next command.
+
+        Without a call, and for the first command, it is one control period after the last.
+        """
         self._now_s = time
         if self._time_s is not None:
             elapsed_s = max(time - self._time_s, 0.0)
@@ -55,13 +58,13 @@ class EffortLimiter:
         self._bounds = None
 
     def bounds(self) -> tuple[Array, Array]:
-        """(lower, upper) (n,) that the next command must keep to."""
+        """Bounds (lower, upper) (n,) of the next command."""
         if self._bounds is None:
             self._bounds = self._bounds_around(self._last)
         return self._bounds
 
     def apply(self, effort: Array) -> Array:
-        """The nearest allowed effort. Non-finite entries take the last command's value."""
+        """Return the nearest allowed effort. Non-finite entries take the last command's value."""
         lower, upper = self.bounds()
         finite = effort if all(map(math.isfinite, effort.tolist())) else self._made_finite(effort)
         allowed = np.minimum(np.maximum(finite, lower), upper)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Controllers by name: their configuration, where it is read from, and how they are built.
+"""Controllers by name: their configuration and construction.
 
-Configuration, later wins: the defaults of the controller's config class; `models/<robot>/config/<controller>.yaml`, a
-ROS 2 parameter file that the nodes read too; overrides given in code or on the command line.
+The configuration comes from three sources; a later one overrides: the defaults of the controller's config class, the
+file `models/<robot>/config/<controller>.yaml` (a ROS 2 parameter file that the nodes read, too), and overrides in
+code or on the command line.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from metarl_robot.core.validation import faults
 
 ENTRY_POINT_GROUP = "metarl_robot.controllers"
 SIMULATION_ONLY = ("oracle_mpc",)
-"""They use the true physics, which no topic may carry to a controller."""
+"""Controllers that use the true physics, which no ROS 2 topic carries."""
 
 
 class ConfigError(MetaRLError):
@@ -34,23 +35,27 @@ class ConfigError(MetaRLError):
 
 
 def controller_names(kind: str) -> tuple[str, ...]:
-    """Every controller of a kind of robot that can be named: ours, then third parties' (entry points of
-    `metarl_robot.controllers`).
+    """Names of all controllers of a kind of robot: built-in ones, then third parties'.
+
+    Third parties register theirs as entry points of `metarl_robot.controllers`.
     """
     own = kind_of(kind).controllers
     return (*own, *(name for name, point in sorted(_third_party().items()) if name not in own and _drives(point, kind)))
 
 
 def node_controller_names(kind: str) -> tuple[str, ...]:
-    """Those of `controller_names` that a node can run."""
+    """The controllers of `controller_names` that a node can run."""
     return tuple(name for name in controller_names(kind) if name not in SIMULATION_ONLY)
 
 
 def _drives(point: EntryPoint, kind: str) -> bool:
-    """Whether a third party's controller is for a kind; one that cannot be loaded stays, to be reported when used."""
+    """True if a third party's controller is for a kind.
+
+    Also true if it cannot be loaded, so that its use reports the error.
+    """
     try:
         spec = point.load()
-    except Exception:  # anything that a third party's module raises
+    except Exception:  # any exception of a third party's module
         return True
     return not isinstance(spec, ControllerSpec) or spec.kinds is None or kind in spec.kinds
 
@@ -61,11 +66,11 @@ def config_type(kind: str, name: str) -> type[BaseModel]:
 
 
 def load_config(robot: Robot, name: str, overrides: Mapping[str, Any] | None = None) -> BaseModel:
-    """The configuration of `name` on `robot`.
+    """Load the configuration of the controller `name` for `robot`.
 
     Raises:
         UnknownNameError: no such controller.
-        ConfigError: names the file, the key and what is allowed.
+        ConfigError: names the file, the key and the allowed values.
     """
     model = config_type(robot.kind, name)
     path = robot.folder / "config" / f"{name}.yaml"
@@ -75,10 +80,9 @@ def load_config(robot: Robot, name: str, overrides: Mapping[str, Any] | None = N
 
 
 def load_configs(robot: Robot, names: Iterable[str]) -> dict[str, BaseModel | MetaRLError]:
-    """The configuration of each controller, or the error that keeps it from being used.
+    """Configuration of each controller, or the error that prevents its use.
 
-    Every controller's modules are imported and its file is read here, so that a later change of
-    controller does neither.
+    This imports every controller's modules and reads its file, so that a later change of controller does neither.
     """
     return {name: _config_or_error(robot, name) for name in names}
 
@@ -95,14 +99,14 @@ def _config_or_error(robot: Robot, name: str) -> BaseModel | MetaRLError:
 def make_controller(
     robot: Robot, name: str, config: BaseModel | None = None, checkpoint: Path | None = None, oracle: Any = None
 ) -> GuardedController:
-    """Build a controller, guarded against samples that it cannot use (guard.py).
+    """Build a controller with a guard against unusable samples (guard.py).
 
     Arguments:
-        robot: the robot it will drive.
+        robot: the robot it will control.
         name: one of `controller_names(robot.kind)`.
         config: its configuration; default: `load_config(robot, name)`.
         checkpoint: trained weights; default: those shipped in the robot's folder. Only learned controllers read it.
-        oracle: what tells `oracle_mpc` the true physics; simulation only.
+        oracle: source of the true physics for `oracle_mpc`; simulation only.
 
     Raises:
         UnknownNameError: no such controller for this kind of robot.
@@ -114,7 +118,7 @@ def make_controller(
 
 
 def make_adapter(robot: Robot, name: str, checkpoint: Path | None = None) -> Adapter:
-    """Build an adapter for a loop of your own, tuned as the robot's controller that uses it.
+    """Build an adapter for your own loop, with the tuning of the robot's controller that uses it.
 
     Arguments:
         robot: the robot it will observe.
@@ -135,7 +139,7 @@ def make_adapter(robot: Robot, name: str, checkpoint: Path | None = None) -> Ada
 
 
 _CONTROLLER_OF = {"none": "nominal_mpc", "disturbance_observer": "offset_free_mpc", "l1": "l1_mpc"}
-"""The controller that uses an adapter; learned ones are used by meta_mpc."""
+"""Controllers that use an adapter; meta_mpc uses the learned ones."""
 
 
 def _spec(kind: str, name: str) -> ControllerSpec:
@@ -159,7 +163,7 @@ def _third_party() -> dict[str, EntryPoint]:
 
 
 def _read_parameters(path: Path) -> dict[str, Any]:
-    """The controller's share of a ROS 2 parameter file; parameters of the nodes themselves are not ours to check."""
+    """The controller's part of a ROS 2 parameter file; the nodes' own parameters are not checked here."""
     values: dict[str, Any] = {}
     for node, parameters in read_parameters(path, ConfigError).items():
         values.update(parameters_below(parameters, "controller_config", f"{path}: {node}", ConfigError))

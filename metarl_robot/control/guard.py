@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands before every controller that the factory makes: samples that it cannot use do not reach it.
+"""Guard of the factory's controllers: unusable samples do not reach them.
 
-Wrong shapes and types raise SignalError before anything changes. A wrong value (sample_check.py) gives a command with a
-status, and the controller does not see the sample: it goes on as if the sample had not come. Until a good one comes the
-command is that of the controller's `fallback(time, reason)`, where it has one (a plan is followed), else the last
-command: DEGRADED for `HOLD_S`, then FAILED. While only the time is wrong, the last command is held for `HOLD_S`, too.
-On another time base the controller starts afresh, from the effort that acts.
+A wrong shape or type raises SignalError before anything changes. After a wrong value (sample_check.py) the controller
+does not see the sample, and the returned command has a status. Until a good sample comes, the command is that of the
+controller's `fallback(time, reason)` if it has one (which follows a plan). Otherwise it is the last command: DEGRADED
+for `HOLD_S`, then FAILED. If only the time is wrong, the last command is held for `HOLD_S`, too. On a new time base
+the controller restarts from the acting effort.
 
-Whatever a controller returns, an effort leaves finite, within the limits and within the rate; what it raises becomes a
+Every returned effort is finite, within the limits and within the rate. An exception in the controller becomes a
 FAILED command.
 """
 
@@ -33,8 +33,9 @@ HOLD_S = 0.1
 
 
 class GuardedController:
-    """See the module's docstring. inner: the controller; what else it offers (`adapter`, `observe_truth`, …) is
-    offered, too.
+    """Controller with input checks.
+
+    inner: the controller; its other attributes (`adapter`, `observe_truth`, …) are available here, too.
     """
 
     def __init__(self, robot: Robot, inner: Controller) -> None:
@@ -48,7 +49,7 @@ class GuardedController:
         self._forget()
 
     def __getattr__(self, name: str) -> Any:
-        if name == "inner":  # not there yet: copied or unpickled
+        if name == "inner":  # not set yet while being copied or unpickled
             raise AttributeError(name)
         return getattr(self.inner, name)
 
@@ -59,7 +60,7 @@ class GuardedController:
         self._forget()
 
     def acted(self, effort: Array) -> None:
-        """Not the last command but this effort (nu,) has acted since: see BumplessTransfer."""
+        """Report that this effort (nu,) acted since the last step, not the last command (see BumplessTransfer)."""
         effort = vector("effort", effort, self._nu)
         self._limiter.reset(effort)
         self._tell(effort)
@@ -100,7 +101,7 @@ class GuardedController:
             self._tell(last)
 
     def _without(self, time: float, reason: str) -> Command:
-        """What is sent instead, without a usable sample."""
+        """The command without a usable sample."""
         self._missing_s += self._period_s
         of_time, expected_s = reason.startswith("time"), self._time_s + self._missing_s
         now_s = expected_s if of_time or time < self._time_s else time

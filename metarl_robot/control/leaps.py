@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A reference that leaps within the horizon is planned for as if it did not, until it has happened.
+"""Removal of leaps from the reference within the MPC's horizon.
 
-Positions of a motion follow from its velocities. Between knots k and k + 1, a time h apart, a leap is the rest
+The positions of a motion follow from its velocities. A leap between knots k and k + 1, a time h apart, is the
+remainder
 
     d_k = q_{k+1} - q_k - h (v_k + v_{k+1}) / 2
 
-where it is larger than any motion makes it. No plan within the horizon gets there; one that tries gives up everything
-else, at the cost of limits and of the height of a quadrotor. So leaps are taken out of the knots that come after them.
+if it is larger than in any motion. No plan within the horizon can follow it. A plan that tries violates limits, and a
+quadrotor loses height. Leaps are therefore subtracted from the later knots. They take effect once they have happened.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ Array = NDArray[np.float64]
 
 
 def without_leaps(target: Setpoints, spacing_s: float, largest: Array) -> Setpoints:
-    """The target without leaps: itself where there are none.
+    """Remove leaps; returns the target itself if there are none.
 
     Arguments:
         target: at N + 1 knots.
         spacing_s: time between them [s].
-        largest: (m,) how far the first m positions may be from where the velocities lead.
+        largest: (m,) largest remainder of the first m positions that is not a leap.
     """
     m = len(largest)
     q, v = target.q[:, :m], target.v[:, :m]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A second-order Butterworth low-pass filter that also gives the derivative of what it passes.
+"""Second-order Butterworth low-pass filter that also returns the derivative of its output.
 
 x'' = w² (u - x) - √2 w x',    x and x' exact for an input held over a period.
 """
@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 
 
 class LowPass:
-    """cutoff_rad_s: w. It starts at rest at its first input."""
+    """Low-pass filter with cutoff_rad_s = w, at rest at its first input."""
 
     def __init__(self, cutoff_rad_s: float, period_s: float) -> None:
         w = cutoff_rad_s
@@ -23,7 +23,7 @@ class LowPass:
         self._state: Array | None = None
 
     def step(self, value: Array) -> tuple[Array, Array]:
-        """Filtered value and its derivative, each like value (n,)."""
+        """Filtered value and its derivative, with the shape of value (n,)."""
         if self._state is None:
             self._state = np.stack([value, np.zeros_like(value)])
         self._state = self._step[:, :2] @ self._state + np.outer(self._step[:, 2], value)

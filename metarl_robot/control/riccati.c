@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The quadratic programme of riccati_qp.py: sweeps and pivoting. Its sizes N, M, HORIZON, NNZ_A, NNZ_B
-   and rules MAX_ROUNDS, PATIENCE, TOLERANCE are defined in front. */
+/* The quadratic programme of riccati_qp.py: sweeps and pivoting. kernel.py defines the sizes N, M, HORIZON, NNZ_A,
+   NNZ_B and the settings MAX_ROUNDS, PATIENCE, TOLERANCE before this text. */
 
 #include "kernel.h"
 
-/* Rows of n numbers are W vectors of eight, filled up with zeros; matrices have a multiple of four rows. */
+/* A row of n numbers is W vectors of LANES, padded with zeros; matrices have a multiple of four rows. */
 enum { W = (N + LANES - 1) / LANES, ROWS = LANES * W, ROWS_U = (M + 3) / 4 * 4 };
 typedef lanes row[W];
 
-/* Entry i at knot k of an array in any layout. */
+/* An array in any memory layout; `get` reads entry i at knot k. */
 typedef struct {
     const double *at;
     long knot, entry;
@@ -51,7 +51,7 @@ static void load(stage *s, long k, const view *linear, const int *places) {
     for (int i = 0; i < N; ++i) s->c[i] = get(&linear[2], k, i);
 }
 
-/* u = gain x + step minimises over the free inputs; those that are fixed have their values.
+/* u = gain x + step is the minimum over the free inputs; fixed inputs have their values.
    By Cholesky factors L L' of the free part. */
 static void policy(stage *s, const signed char *active, const double *lower, const double *upper) {
     double l[M][M], known[M];
@@ -60,7 +60,7 @@ static void policy(stage *s, const signed char *active, const double *lower, con
         for (int i = j; i < M; ++i) {
             double x = active[i] || active[j] ? i == j : s->g_u[i][j];
             for (int k = 0; k < j; ++k) x -= l[i][k] * l[j][k];
-            l[i][j] = i == j ? 1.0 / sqrt(x) : x * l[j][j]; /* the diagonal is kept inverted */
+            l[i][j] = i == j ? 1.0 / sqrt(x) : x * l[j][j]; /* the diagonal is stored inverted */
         }
     for (int i = 0; i < M; ++i) {
         double x = s->g[i];
@@ -86,7 +86,7 @@ static void policy(stage *s, const signed char *active, const double *lower, con
     }
 }
 
-/* Cost-to-go 1/2 x' P x + p' x at a stage's end -> at its start. */
+/* Cost-to-go 1/2 x' P x + p' x from a stage's end to its start. */
 static void backward(stage *s, row *cost, row slope, const double *q, const double *r, const double *error,
                      const double *offset, const signed char *active, const double *lower, const double *upper) {
     row by_a[ROWS] = {0}, by_b[ROWS_U] = {0}, before[ROWS] = {0}, ahead, slope_before = {0};
@@ -116,7 +116,7 @@ static void backward(stage *s, row *cost, row slope, const double *q, const doub
     memcpy(slope, slope_before, sizeof slope_before);
 }
 
-/* x at a stage's start -> at its end; u and the gradient by it. */
+/* State x from a stage's start to its end; u and the gradient by u. */
 static void forward(const stage *s, const double *x, double *after, double *u, double *gradient) {
     row here = {0};
     memcpy(here, x, N * sizeof *x);
@@ -152,7 +152,8 @@ static void sweep(stage *stages, const view *errors, const double *q, const doub
         forward(&stages[k], &states[k * N], &states[(k + 1) * N], &inputs[k * M], &gradients[k * M]);
 }
 
-/* Which inputs break an optimality condition: wrong[i] = their new place (-1, 0, 1), else 2. Returns how many. */
+/* Finds the inputs that violate an optimality condition: wrong[i] = new active state (-1, 0, 1), else 2.
+   Returns their number. */
 static int examine(const double *r, const double *lower, const double *upper, const signed char *active,
                    const double *inputs, const double *gradients, signed char *wrong) {
     int count = 0;
@@ -172,8 +173,8 @@ static int examine(const double *r, const double *lower, const double *upper, co
     return count;
 }
 
-/* Returns the number of sweeps, or 0 where the optimality conditions do not hold at the end.
-   `active` is the guess, and the result. */
+/* Returns the number of sweeps, or 0 if the optimality conditions do not hold at the end.
+   `active` is the initial guess and the result. */
 int solve(const view *linear, const int *places, const double *q, const double *r, const double *terminal,
           const double *offsets, const double *lower, const double *upper, signed char *active, double *states,
           double *inputs) {

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The quadratic programme of a model-predictive controller with bounded inputs, solved exactly by Riccati sweeps.
+"""Quadratic programme of an MPC with bounded inputs, solved exactly by Riccati sweeps.
 
     min Σ_k ½ |e_k + δx_k|²_Q + ½ |w_k + δu_k|²_R  +  ½ |e_N + δx_N|²_P
     s.t. δx_{k+1} = A_k δx_k + B_k δu_k + c_k,  δx_0 = 0,   lower_k <= δu_k <= upper_k
 
-Inputs known to be at a bound are eliminated, and one backward and one forward sweep give the optimum of the others, and
-the gradient by those that were eliminated (Rao, Wright, Rawlings, J. Optim. Theory Appl. 1998). Which ones are at a
-bound is found by block principal pivoting (Júdice, Pires, Comput. Oper. Res. 1994): fix what lies beyond a bound, free
-what the gradient pulls away from it, all at once while that helps, else the first alone, which always ends; then the
-optimality conditions hold and the solution is exact. Most steps have no input at a bound and take one sweep. All of it
-is C (riccati.c); where there is no compiler, numpy does the same, slower.
+Inputs known to be at a bound are eliminated. One backward and one forward sweep then give the optimum of the others,
+and the gradient by the eliminated ones (Rao, Wright, Rawlings, J. Optim. Theory Appl. 1998). Block principal pivoting
+finds the inputs at a bound (Júdice, Pires, Comput. Oper. Res. 1994): it fixes inputs beyond a bound and frees those
+that the gradient pulls away from it. It changes all of them at once while that helps, else only the first, which
+always terminates. At the end the optimality conditions hold and the solution is exact. Most steps have no input at a
+bound and take one sweep. The code is C (riccati.c); without a compiler, numpy does the same, slower.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ Array = NDArray[np.float64]
 
 MAX_ROUNDS = 40
 PATIENCE = 3
-"""Rounds of changing all at once that may fail to leave fewer inputs wrong, before they are changed one by one."""
+"""Rounds that may change all inputs at once without reducing the wrong ones, before one is changed per round."""
 _TOLERANCE = 1e-9
-"""Of a bound, relative to the range between the bounds; of the gradient, to the weight of the inputs."""
+"""Tolerance of a bound, relative to the range of the bounds; of the gradient, relative to the inputs' weight."""
 
 
 class Weights(NamedTuple):
-    """Q (n,) and R (m,) diagonal; P (n, n)."""
+    """Weights of the cost: Q (n,) and R (m,) diagonal; P (n, n)."""
 
     state: Array
     input: Array
@@ -42,9 +42,9 @@ class Weights(NamedTuple):
 
 
 class Solution(NamedTuple):
-    """δx (N + 1, n), δu (N, m), and whether the optimality conditions hold; if not, δu is within bounds all the same.
+    """Solution δx (N + 1, n), δu (N, m).
 
-    Overwritten by the next.
+    optimal: the optimality conditions hold. If not, δu is still within the bounds. Overwritten by the next call.
     """
 
     states: Array
@@ -53,13 +53,13 @@ class Solution(NamedTuple):
 
 
 class RiccatiQP:
-    """See the module's docstring.
+    """Solver for one size and sparsity.
 
     Arguments:
         horizon: N.
         weights: of the cost.
-        by_state, by_input: sparsity of A (n, n) and B (n, m). `solve` takes their non-zeros, column by column.
-        in_c: use the compiler, where there is one.
+        by_state, by_input: sparsity of A (n, n) and B (n, m). `solve` takes their non-zeros in column order.
+        in_c: use the C code if there is a compiler.
     """
 
     def __init__(
@@ -80,11 +80,11 @@ class RiccatiQP:
         self._viewed = Linearised(*(np.empty(0) for _ in range(4)))
 
     def reset(self) -> None:
-        """Forget which bounds were active."""
+        """Discard the active set."""
         self._active[:] = 0
 
     def solve(self, linear: Linearised, offsets: Array, lower: Array, upper: Array) -> Solution:
-        """The optimum; offsets: w (N, m), lower, upper: (N, m)."""
+        """Solve the programme; offsets: w (N, m), lower, upper: (N, m)."""
         rounds = (self._pivot if self._library is None else self._call)(linear, offsets, lower, upper)
         if not rounds:
             self.reset()
@@ -102,7 +102,7 @@ class RiccatiQP:
         return rounds
 
     def _pivot(self, linear: Linearised, offsets: Array, lower: Array, upper: Array) -> int:
-        """Number of sweeps, or 0: as `solve` in riccati.c."""
+        """Number of sweeps, or 0, as `solve` in riccati.c."""
         active, fewest, patience = self._active, self._active.size + 1, PATIENCE
         slack = _TOLERANCE * (upper - lower)
         for round_ in range(1, MAX_ROUNDS + 1):
@@ -121,7 +121,10 @@ class RiccatiQP:
         return 0
 
     def _sweep(self, linear: Linearised, offsets: Array, values: Array) -> Array:
-        """The optimum with the active inputs fixed at `values` (N, m); returns the gradient (N, m) by all inputs."""
+        """Find the optimum with the active inputs fixed at `values` (N, m).
+
+        Returns the gradient (N, m) by all inputs.
+        """
         horizon, m = self._inputs.shape
         n = self._states.shape[1]
         a, b = np.zeros((horizon, n * n)), np.zeros((horizon, n * m))
@@ -151,12 +154,12 @@ class RiccatiQP:
 
 
 def _views(library: Kernel, linear: Linearised) -> ctypes.Array[Any]:
-    """How riccati.c sees each array, in any layout."""
+    """Views of the arrays for riccati.c, in any memory layout."""
     views = [library.struct("view", at=x.ctypes.data, knot=x.strides[0] // 8, entry=x.strides[1] // 8) for x in linear]
     return (type(views[0]) * len(views))(*views)
 
 
 def _places(sparsity: ca.Sparsity) -> NDArray[np.intp]:
-    """Where its non-zeros, column by column, are in the matrix, row by row."""
+    """Row-major positions in the matrix of its non-zeros in column order."""
     rows, columns = sparsity.get_triplet()
     return np.asarray(rows) * sparsity.size2() + np.asarray(columns)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The last plan at this step's knots: where a real-time iteration begins."""
+"""Warm-start shift: the last plan at this step's knots."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ Array = NDArray[np.float64]
 
 
 def shifted_rows(rows: Array, steps: float) -> Array:
-    """Rows (N, ·) on an even grid, `steps` >= 0 grid steps later, linear between them; the last one stays."""
+    """Shift rows (N, ·) on an even grid by `steps` >= 0 grid steps.
+
+    Linear between the rows; the last row is repeated.
+    """
     whole, share = divmod(steps, 1.0)
     later = rows[min(int(whole), len(rows) - 1) :]
     moved, between = np.empty_like(rows), len(later) - 1

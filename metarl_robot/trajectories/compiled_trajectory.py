@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Curves given by an expression of time and parameters: CasADi differentiates them, and they are compiled for the knots
-of a plan.
+"""Compiled trajectories: expressions of time and parameters, with time derivatives by CasADi.
+
+They are compiled for the knots of a plan.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ Array = NDArray[np.float64]
 
 
 class CompiledTrajectory:
-    """Outputs (n,) and their derivatives by time, up to the highest wanted, given parameters (P,).
+    """Outputs (n,) and their time derivatives up to order `highest`, for parameters (P,).
 
     Not to be called from two threads at once.
     """
@@ -27,6 +28,6 @@ class CompiledTrajectory:
         self._function = AnyNumber(ca.Function("curve", [time, parameters], [ca.cse(ca.horzcat(*derivatives).T)]))
 
     def __call__(self, times: Array, parameters: Array) -> Array:
-        """(highest + 1, N, n) at times (N,) [s]."""
+        """Outputs and derivatives (highest + 1, N, n) at times (N,) [s]."""
         (values,) = self._function(times[:, None], parameters)
         return values.transpose(1, 0, 2)

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Piecewise polynomials of degree 7 that pass through points with the least snap: Mellinger, Kumar, ICRA 2011.
+"""Piecewise polynomials of degree 7 through points with minimum snap (Mellinger, Kumar, ICRA 2011).
 
 On each segment the polynomial is given by value and three derivatives at both ends, d, in units of the segment's time
-h: the coefficients are c = B d, and the cost, the integral of the squared fourth derivative, is h^-7 d' H d with B and
-H constant. What is given at the knots is fixed; the rest minimises the total cost, a linear system that is block
-tridiagonal (Richter, Bry, Roy, ISRR 2013). Where nothing but the value is fixed at a knot, six derivatives are
-continuous there.
+h. The coefficients are c = B d. The cost, the integral of the squared fourth derivative, is h^-7 d' H d, with
+constant B and H. Values given at the knots are fixed; the others minimise the total cost, by a block-tridiagonal
+linear system (Richter, Bry, Roy, ISRR 2013). At a knot with only the value fixed, six derivatives are continuous.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _ENDS = 4  # value, velocity, acceleration, jerk at a knot
 
 
 def _hermite() -> tuple[Array, Array]:
-    """B (8, 8) and H (8, 8) of the module's docstring."""
+    """Constant matrices B (8, 8) and H (8, 8)."""
     powers = np.arange(_SIZE)
     start = np.array([falling(powers, k) * (powers == k) for k in range(_ENDS)])
     end = np.array([falling(powers, k) for k in range(_ENDS)])
@@ -41,10 +40,10 @@ _B, _H = _hermite()
 def minimum_snap(
     times: ArrayLike, values: ArrayLike, velocities: ArrayLike | None = None, accelerations: ArrayLike | None = None
 ) -> Polynomials:
-    """The polynomials of least snap through values (K, n) at times (K,) [s].
+    """The polynomials of minimum snap through values (K, n) at times (K,) [s].
 
-    Velocities and accelerations (K, n), where given, are met at every point. What is not given is zero at both ends and
-    free between them. The jerk is zero at both ends. One point: standing still there.
+    Given velocities and accelerations (K, n) are met at every point. If not given, they are zero at both ends and
+    free in between. The jerk is zero at both ends. With one point the result stands still there.
 
     Raises:
         SignalError: times do not increase, sizes differ, or a value is not finite.
@@ -90,18 +89,18 @@ def _check(t: Array, p: Array, given: dict[int, ArrayLike | None]) -> None:
 
 
 def _segment_ends(h: Array) -> Array:
-    """(K, 8) factors that bring value, velocity, acceleration and jerk at both ends to units of the segment's time."""
+    """Factors (K, 8) from value, velocity, acceleration and jerk at both ends to units of the segment's time."""
     factors = h[:, None] ** np.arange(_ENDS)
     return np.concatenate([factors, factors], axis=1)
 
 
 def _at_both_ends(values: Array) -> Array:
-    """(K, 8, ...) of the segments from (K + 1, 4, ...) at the knots."""
+    """Arrays (K, 8, ...) of the segments from those (K + 1, 4, ...) of the knots."""
     return np.concatenate([values[:-1], values[1:]], axis=1)
 
 
 def _solve(h: Array, ends: Array, fixed: NDArray[np.bool_]) -> Array:
-    """`ends` (K + 1, 4, n) with its free entries at the optimum. fixed: (K + 1, 4)."""
+    """Set the free entries of `ends` (K + 1, 4, n) to the optimum. fixed: (K + 1, 4)."""
     factors = _segment_ends(h)
     blocks = h[:, None, None] ** -7.0 * _H * factors[:, :, None] * factors[:, None, :]  # (K, 8, 8)
     known, free = np.where(fixed[..., None], ends, 0.0), _at_both_ends(np.where(fixed, 0.0, 1.0))
@@ -121,6 +120,6 @@ def _solve(h: Array, ends: Array, fixed: NDArray[np.bool_]) -> Array:
 
 
 def _coefficients(h: Array, ends: Array) -> Array:
-    """(K, 8, n) from the values at the knots (K + 1, 4, n)."""
+    """Coefficients (K, 8, n) from the values at the knots (K + 1, 4, n)."""
     both = _at_both_ends(ends) * _segment_ends(h)[..., None]
     return np.asarray(np.einsum("ij,kjn->kin", _B, both))

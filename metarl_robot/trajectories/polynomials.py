@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Piecewise polynomials and their derivatives at any times.
 
-On a piece that begins at t_0 and lasts h, with x = (t - t_0) / h, the derivative of order k is sum_p c_p p! / (p - k)!
-h^-k x^(p - k): all but the powers of x is worked out once.
+On a piece that begins at t_0 and lasts h, with x = (t - t_0) / h, the derivative of order k is sum_p c_p p! / (p -
+k)! h^-k x^(p - k). All but the powers of x is computed once.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ def falling(power: Array | NDArray[np.int_], order: int) -> Array:
 
 @cache
 def _factors(size: int, highest: int) -> Array:
-    """(highest + 1, size) of the powers' derivatives."""
+    """Factors (highest + 1, size) of the powers' derivatives."""
     return np.array([falling(np.arange(size), k) for k in range(highest + 1)])
 
 
 class _Pieces(NamedTuple):
-    """The K pieces, and one of standing still before and after them.
+    """The K pieces, and a constant piece before and after them.
 
     ends: (K + 1,) [s] of all but the last. starts, lengths: (K + 2,) [s]. powers: (P,).
     """
@@ -45,16 +45,17 @@ class _Pieces(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Polynomials:
-    """Piecewise polynomial of n outputs; before its first knot and after its last it stands still there.
+    """Piecewise polynomial of n outputs, constant before its first knot and after its last.
 
-    knots: (K + 1,) increasing [s]. coefficients: (K, P, n), power i of the share of the piece's time that has passed.
+    knots: (K + 1,) increasing [s].
+    coefficients: (K, P, n), power i of the elapsed fraction of the piece's time.
     """
 
     knots: Array
     coefficients: Array
 
     def derivatives(self, times: Array, highest: int) -> Array:
-        """(highest + 1, N, n): value and derivatives at times (N,) [s]."""
+        """Value and derivatives (highest + 1, N, n) at times (N,) [s]."""
         if highest not in self._terms:
             self._terms[highest] = self._terms_up_to(highest)
         ends, starts, lengths, powers = self._pieces
@@ -65,16 +66,17 @@ class Polynomials:
 
     @cached_property
     def _pieces(self) -> _Pieces:
-        ends = np.append(self.knots[:-1], np.nextafter(self.knots[-1], np.inf))  # the last knot is still on its piece
-        lengths = np.concatenate([[np.inf], np.diff(self.knots), [np.inf]])  # no share of standing still ever passes
+        ends = np.append(self.knots[:-1], np.nextafter(self.knots[-1], np.inf))  # the last knot is on the last piece
+        lengths = np.concatenate([[np.inf], np.diff(self.knots), [np.inf]])  # infinite: a constant piece never advances
         return _Pieces(
             ends, np.concatenate([self.knots[:1], self.knots]), lengths, np.arange(self.coefficients.shape[1])
         )
 
     @cached_property
     def _terms(self) -> dict[int, Array]:
-        """By the highest derivative: (K + 2, P, (highest + 1) n) of powers, for the values of all outputs, their first
-        derivatives, ...
+        """Terms for each highest derivative: (K + 2, P, (highest + 1) n), by power.
+
+        The columns are the values of all outputs, then their first derivatives, and so on.
         """
         return {}
 

@@ -1,22 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which reference a robot follows now: new ones are checked, joined to the old one and eased into.
+"""Reference manager: checks new references, joins them to the present one and eases into them.
 
-A trajectory that starts at t_s applies from max(now, t_s); before that the old one goes on. Where it does not start at
-what the old one says there, the difference fades, so that the sum r(t) + e(t) has no jump in position, velocity or
-acceleration:
+A trajectory that starts at t_s applies from t_j = max(now, t_s); until then the old one applies. If the two differ at
+t_j, the difference fades out, so that the sum r(t) + e(t) has no jump in position, velocity or acceleration:
 
     e(t_j) = r_old(t_j) − r_new(t_j),  ė, ë likewise,      e = ė = ë = 0 at t_j + T
 
-with T the least time (in steps of 1.4) for which the sum keeps the limits. What fades, and along which polynomial, is
-the robot's course (flat_outputs.py): the joints of an arm, position and heading of a quadrotor.
+T is the shortest time (in steps of a factor 1.4) for which the sum keeps the limits. The robot's flat outputs define
+the fading quantities and the polynomial (flat_outputs.py): the joints of an arm, position and heading of a quadrotor.
 
-Rules for what is not quite right, said in what `offer` returns:
+`offer` accepts some imperfect trajectories and reports it in its result:
 
-- A trajectory that is over by up to two control periods is late: its end is held.
-- One that exceeds a limit by little, as between the points of a plan at 100 % of the speed limit, is slowed until it
-  does not.
-- A joint that it does not have (NaN) stays where the present reference has it.
-- A joint that is outside its position limits may come back.
+- A trajectory that ended up to two control periods ago is late: its end is held.
+- A trajectory that slightly exceeds a limit, as between the points of a plan at 100 % of the speed limit, is slowed
+  until it keeps the limit.
+- A missing joint (NaN) stays where the present reference has it.
+- A joint outside its position limits may come back.
 """
 
 from __future__ import annotations
@@ -39,13 +38,13 @@ Array = NDArray[np.float64]
 _EASE_GROWTH, _EASE_ATTEMPTS = 1.4, 10
 LATE_PERIODS = 2
 SLOWER = (1.001, 1.002, 1.005, 1.01, 1.02, 1.03)
-"""Factors of time by which a trajectory is stretched where it exceeds a limit by little."""
-_SAME = 1e-6  # rad, m and their rates: differences below are none
+"""Factors by which a trajectory that slightly exceeds a limit is stretched in time."""
+_SAME = 1e-6  # smaller differences are ignored: rad, m and their rates
 
 
 @dataclass(frozen=True, eq=False)
 class _Fade:
-    """What is added to a reference from start_s for duration_s: gaps (D, m), see FlatOutputs."""
+    """Fade added to a reference from start_s for duration_s: gaps (D, m), see FlatOutputs."""
 
     gaps: Array
     start_s: float
@@ -58,7 +57,7 @@ class _Fade:
 
 @dataclass(frozen=True, eq=False)
 class Joined:
-    """`before` until join_s [s], `after` from then on."""
+    """Reference `before` until join_s [s], then `after`."""
 
     before: Reference
     after: Reference
@@ -76,7 +75,7 @@ class Joined:
 
 
 class Taken(NamedTuple):
-    """A trajectory that was accepted: when it begins and ends [s], and what was done to it, in words."""
+    """An accepted trajectory: its start and end [s], and remarks on changes made to it."""
 
     begins_s: float
     ends_s: float
@@ -84,9 +83,9 @@ class Taken(NamedTuple):
 
 
 class ReferenceManager:
-    """Holds the current reference of a robot; starts with none.
+    """Holds the current reference of a robot; there is none at the start.
 
-    current: what to follow. end_s: when its last trajectory ends and stands still, None for a hold.
+    current: the reference to follow. end_s: time at which the last trajectory ends and stands still; None for a hold.
     """
 
     def __init__(self, robot: Robot) -> None:
@@ -99,11 +98,11 @@ class ReferenceManager:
         self.end_s: float | None = None
 
     def hold(self, q: Array) -> None:
-        """Stand still at q (nq,)."""
+        """Hold the position q (nq,)."""
         self._begin(self._course.hold(q))
 
     def brake(self, state: State, now_s: float) -> None:
-        """Come to rest from a state, and stand there; at once where it stands."""
+        """Brake from a state to rest; a robot at rest holds its position."""
         self._begin(self._course.brake(state, now_s))
 
     def _begin(self, reference: Reference) -> None:
@@ -111,19 +110,21 @@ class ReferenceManager:
         self._pending = self._target = self._fade = self.end_s = None
 
     def offer(self, times: Array, points: Outputs, now_s: float, ease: bool = True) -> Taken:
-        """Follow a trajectory from now on, or from its first point if that is later. An earlier one that has not begun
-        yet is dropped.
+        """Follow a trajectory from now on, or from its first point if that is later.
+
+        A trajectory that was accepted before and has not begun is discarded.
 
         Arguments:
-            times: (K,) [s], absolute; points: the robot's outputs there. Columns of NaN positions are held.
-            now_s: the present.
-            ease: join it to the present reference without a jump.
+            times: (K,) absolute [s].
+            points: the robot's outputs there. Columns of NaN positions are held.
+            now_s: the present time.
+            ease: join the trajectory to the present reference without a jump.
 
         Returns:
-            When it begins and ends, and what was changed.
+            Its start and end, and the changes made.
 
         Raises:
-            SignalError: it is over already, or breaks a limit; the old reference stays.
+            SignalError: it has ended already, or violates a limit; the old reference stays.
         """
         before = self._in_force(now_s)
         late_s = now_s - float(times[-1])
@@ -143,9 +144,7 @@ class ReferenceManager:
         return Taken(begin_s, end_s, _remarks(points, slower, late_s))
 
     def _completed(self, points: Outputs, before: Reference | None, now_s: float) -> Outputs:
-        """The points, with outputs that they do not have (columns of NaN) at rest where the present reference has
-        them.
-        """
+        """Fill missing outputs (columns of NaN): at rest at the present reference's position."""
         missing = np.isnan(points.positions).all(axis=0)
         if not missing.any() or missing.all():
             return points
@@ -156,7 +155,7 @@ class ReferenceManager:
         return Outputs(np.where(missing, held, points.positions), *rates)
 
     def _feasible(self, times: Array, points: Outputs, before: Reference | None) -> tuple[Reference, float]:
-        """The motion, and by which factor it was slowed: within the limits or a little beyond."""
+        """The motion within the limits, and the factor by which it was slowed."""
         try:
             return self._checked(times, points, before, 1.0), 1.0
         except SignalError as problem:
@@ -168,7 +167,7 @@ class ReferenceManager:
         return self._checked(times, points, before, SLOWER[-1]), SLOWER[-1]
 
     def _checked(self, times: Array, points: Outputs, before: Reference | None, slower: float) -> Reference:
-        """The motion at 1 / slower of its speed. Raises SignalError."""
+        """The motion, slowed by a factor. Raises SignalError."""
         begin_s, length_s = float(times[0]), slower * float(times[-1] - times[0])
         if slower != 1.0:
             times = begin_s + slower * (times - begin_s)
@@ -179,30 +178,29 @@ class ReferenceManager:
         return new
 
     def _in_force(self, now_s: float) -> Reference | None:
-        """What is followed at now_s."""
+        """The reference in force at now_s."""
         if self._pending is not None and (self._pending[0] <= now_s or self._active is None):
             return self._pending[1]
         return self._active
 
     def _braking_s(self, new: Reference, end_s: float) -> float:
-        """When a trajectory that moves at its end begins to brake: before that, as a rule, more of it comes.
+        """Time at which a trajectory that moves at its end begins to brake, else infinity.
 
-        Else never.
+        Usually its continuation arrives before that time.
         """
         velocities = self._course.outputs(new, np.array([end_s])).velocities
         moves = velocities is not None and np.any(np.abs(velocities) > _SAME)
         return end_s if moves else np.inf
 
     def _fade_into(self, old: Reference, new: Reference, join_s: float, until_s: float) -> _Fade | None:
-        """What is added to the new reference so that the sum begins as the old one goes on; None where nothing is
-        needed.
+        """The fade that makes the new reference begin as the old one continues; None if not needed.
 
         The sum is checked until the fade ends, or until_s.
         """
         course = self._course
         if self._target is not None and _same(course.gaps(self._target, new, join_s)):
             over = self._fade is None or self._fade.end_s <= join_s
-            return None if over else self._fade  # the same motion, sent again: a fade on its way goes on
+            return None if over else self._fade  # the same motion was sent again: the present fade continues
         gaps = course.gaps(old, new, join_s)
         if _same(gaps):
             return None
@@ -220,7 +218,7 @@ class ReferenceManager:
 
 
 def _same(gaps: Array) -> bool:
-    """Whether position, velocity and acceleration agree."""
+    """True if position, velocity and acceleration agree."""
     return bool(np.all(np.abs(gaps[:3]) <= _SAME))
 
 

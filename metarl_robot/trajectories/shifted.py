@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A reference that starts at another time."""
+"""Time shift of a reference."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Shifted:
-    """Another reference, started at start_s instead of 0."""
+    """Another reference that starts at start_s instead of 0."""
 
     reference: Reference
     start_s: float

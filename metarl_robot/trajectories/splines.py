@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Piecewise polynomials of degree <= 5 with analytic derivatives, through timed points.
 
-On segment k, with s = t - t_k, q(s) = sum_i c_ki s^i. Coefficients of the cubic that meets position and velocity, and
-of the quintic that meets position, velocity and acceleration, at both ends: Siciliano, Sciavicco, Villani, Oriolo,
-"Robotics: Modelling, Planning and Control", 2009, section 4.2. A quintic at rest at both ends is the minimum-jerk
-motion (Flash and Hogan, J. Neurosci. 1985).
+On segment k, with s = t - t_k, q(s) = sum_i c_ki s^i. The cubic meets position and velocity at both ends, the quintic
+also the acceleration. For their coefficients see Siciliano, Sciavicco, Villani, Oriolo, "Robotics: Modelling,
+Planning and Control", 2009, section 4.2. A quintic at rest at both ends is the minimum-jerk motion (Flash and Hogan,
+J. Neurosci. 1985).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Hold:
-    """Stand still at q (n,) [rad]."""
+    """Hold the position q (n,) [rad]."""
 
     q: Array
 
@@ -37,9 +37,10 @@ class Hold:
 
 @dataclass(frozen=True, eq=False)
 class Spline:
-    """Piecewise polynomial; before its first knot and after its last it stands still there.
+    """Piecewise polynomial, constant before its first knot and after its last.
 
-    knots: (K + 1,) increasing [s]. coefficients: (K, 6, n), power i of the time since the segment's start, in rad/s^i.
+    knots: (K + 1,) increasing [s].
+    coefficients: (K, 6, n), power i of the time since the segment's start, in rad/s^i.
     """
 
     knots: Array
@@ -51,7 +52,7 @@ class Spline:
 
     @cached_property
     def path(self) -> Polynomials:
-        """The same, for derivatives of any order."""
+        """The spline as Polynomials, for derivatives of any order."""
         lengths = np.diff(self.knots)[:, None, None]
         return Polynomials(self.knots, self.coefficients * lengths ** np.arange(6)[:, None])
 
@@ -59,15 +60,16 @@ class Spline:
 def from_points(
     times: ArrayLike, positions: ArrayLike, velocities: ArrayLike | None = None, accelerations: ArrayLike | None = None
 ) -> Spline:
-    """The trajectory of a ROS JointTrajectory message: through points at times (K,) [s] with positions (K, n) [rad].
+    """The trajectory of a ROS JointTrajectory message.
 
-    A segment is a quintic where both its ends have velocities and accelerations (K, n), else a cubic.
-    Rows of NaN are not given. A velocity that is not given is that of a monotone (PCHIP)
-    interpolation, zero at both ends: with positions alone the motion never leaves the points' range.
+    It passes through points at times (K,) [s] with positions (K, n) [rad]. A segment is a quintic if both its ends
+    have velocities and accelerations (K, n), else a cubic. A row of NaN means not given. Missing velocities are those
+    of a monotone (PCHIP) interpolation, zero at both ends: with positions alone the motion never leaves the points'
+    range.
 
     Raises:
         SignalError: times do not increase, sizes differ, a value is not finite, or accelerations come without
-            velocities.
+        velocities.
     """
     t, q = np.asarray(times, float), np.asarray(positions, float)
     _check_points(t, q, velocities, accelerations)
@@ -110,7 +112,7 @@ def _check_points(t: Array, q: Array, velocities: ArrayLike | None, acceleration
 
 
 def check_times(t: Array) -> None:
-    """Refuse times (K,) [s] that do not increase strictly, as joint_trajectory_controller does.
+    """Check that times (K,) [s] increase strictly, as joint_trajectory_controller demands.
 
     Raises:
         SignalError: names the two points.
@@ -151,7 +153,10 @@ def _quintic(h: Array, q: Array, v: Array, a: Array) -> Array:
 
 
 def _monotone_velocities(t: Array, q: Array) -> Array:
-    """Fritsch and Butland, SIAM J. Sci. Stat. Comput. 1984: weighted harmonic mean of the slopes beside a point."""
+    """Velocities from the weighted harmonic mean of the slopes beside a point.
+
+    Fritsch and Butland, SIAM J. Sci. Stat. Comput. 1984.
+    """
     v = np.zeros_like(q)
     if len(t) < 3:
         return v

@@ -116,7 +116,7 @@ class Arm(Robot):
             self._model_checked = True
         try:
             return mujoco.MjSpec.from_file(str(self.model_path))
-        except Exception as error:  # MuJoCo's own, ValueError, RuntimeError for what it did not foresee
+        except Exception as error:  # MuJoCo's own errors, ValueError, RuntimeError
             raise RobotError(f"{self.model_path}: MuJoCo cannot read it: {one_line(error)}") from error
 
     def check_model(self) -> None:
