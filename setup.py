@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is installed, and where: for pip (wheels, editable installs) and for colcon alike.
+"""Installation for pip (wheels, editable installs) and colcon.
 
 Three things differ from a plain Python package:
 
 * `metarl_robot/sim`, `ros_nodes`, `benchmarks` and `models` are links to the folders at the top. The packages are
-  listed, so that they are installed under their import names `metarl_robot.sim`, ... whatever a build tool thinks of
-  links.
-* Each node has a script below `lib/metarl_robot`, where `ros2 run` and launch files look. They are data files, and not
-  console scripts: a wheel would put those on everybody's PATH, under names as common as `plant` and `mpc`.
-* Launch files, robots and package.xml go to `share/metarl_robot`, as in every ROS package; the robots are in the Python
-  package too, where code finds them without ROS.
+  listed, so that they are installed under their import names `metarl_robot.sim`, ... with any build tool.
+* Each node has a script below `lib/metarl_robot`, where `ros2 run` and launch files look. These are data files, not
+  console scripts: a wheel would put console scripts on the PATH, under names as common as `plant` and `mpc`.
+* Launch files, robots and package.xml go to `share/metarl_robot`, as in every ROS package. The robots are also in the
+  Python package, where code finds them without ROS.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ NAME = "metarl_robot"
 ROOT = Path(__file__).resolve().parent
 VERSION = "0.1.0"
 
-# What the controllers, the simulation and the command line import. docs/DEPENDENCIES.md says why each is there.
+# Imported by the controllers, the simulation and the command line. docs/DEPENDENCIES.md gives the reason for each.
 BASE = [
     "numpy>=1.26",
     "scipy>=1.12",
@@ -41,8 +40,7 @@ BASE = [
     "zstandard>=0.22",
 ]
 
-# ROS 2 Jazzy from wheels, for machines without ROS 2. One release, so exact versions. With ROS 2 sourced, leave this
-# extra out.
+# ROS 2 Jazzy from wheels, for machines without ROS 2: one release in exact versions. Not needed with ROS 2 sourced.
 ROS = [
     "ros-rclpy[fastrtps]==7.1.6",
     "ros-std-msgs==5.3.6",
@@ -59,7 +57,7 @@ ROS = [
     "ros-ament-index-python==1.8.1",
 ]
 
-# Exact torch: another version's training drifts away from the shipped weights.
+# Exact torch: training with another version gives other weights than those shipped.
 TRAIN = ["torch==2.13.0", "threadpoolctl>=3.5"]
 
 DEV = [
@@ -79,8 +77,8 @@ DEV = [
 # The documentation site (make docs).
 DOCS = ["zensical>=0.0.70,<0.1", "mkdocstrings-python>=2,<3"]
 
-# Peers of `metarl bench`, at the versions that docs/BENCHMARKS.md compares with; never imported by anything else.
-# L4CasADi is one, too, but builds against an installed torch: see .ci/peers.
+# Peers of `metarl bench`, at the versions of docs/BENCHMARKS.md; imported by nothing else. L4CasADi is another peer, but
+# it builds against an installed torch: see .ci/peers.
 BENCH = [
     "do-mpc==5.1.2",
     "comma-deps-acados==0.2.2.post92",
@@ -90,7 +88,7 @@ BENCH = [
 
 
 def folder(source: str, target: str, *patterns: str) -> list[tuple[str, list[str]]]:
-    """Data files: those below `source` that match, each into its place below `target`."""
+    """Data files below `source` that match a pattern, each with its place below `target`."""
     files = sorted(path for pattern in patterns for path in (ROOT / source).rglob(pattern) if path.is_file())
     entries: dict[str, list[str]] = {}
     for path in files:

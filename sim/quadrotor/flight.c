@@ -30,7 +30,7 @@ typedef struct {
     double *speeds, *mean_thrust;                                     /* (T, 4), (T, 4) */
     double *targets, *q, *v, *force;                                  /* rings: (T, keep, ·) */
     long *crashed, *counts;                                           /* (T,), (T, 4) */
-    long count, now, rows;                                            /* steps to take, steps before; rows of `applied` */
+    long count, now, rows;                                            /* steps to take, steps before; rows of applied */
     const double *issued, *noise;                                     /* (T, 4) rotor speeds; (T, 15) standard normal */
     const long *overdriven;                                           /* (T,) */
     double *applied, *truth, *measured;                               /* (T, rows, 6), (T, 16), (T, 16) */
