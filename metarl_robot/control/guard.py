@@ -114,7 +114,7 @@ class GuardedController:
 
     def _held(self, reason: str) -> Command:
         if self._command is None:
-            return replace(self._hold, message=f"{reason}; nothing to go on with")
+            return replace(self._hold, message=f"{reason}; there is no earlier command to hold")
         status = Status.DEGRADED if self._missing_s < HOLD_S + 0.5 * self._period_s else Status.FAILED
         return replace(self._command, status=status, message=f"{reason}; holding the last command")
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Offline learning; no other room imports torch."""
+"""Offline learning with torch."""

@@ -236,7 +236,7 @@ def random_tracking(
 ) -> MultiSine | Waypoints:
     """A random motion about home from t = 0: sines or point-to-point moves, with equal probability.
 
-    Feasible in position and velocity by construction. Torque depends on the payload: see sim.feasibility.
+    Feasible in position and velocity by construction. Torque depends on the payload: see sim/arm/feasibility.py.
     """
     if rng.random() < 0.5:
         return random_sines(robot, rng, duration_s, motion)
