@@ -77,8 +77,8 @@ DEV = [
 # The documentation site (make docs).
 DOCS = ["zensical>=0.0.70,<0.1", "mkdocstrings-python>=2,<3"]
 
-# Peers of `metarl bench`, at the versions of docs/BENCHMARKS.md; imported by nothing else. L4CasADi, another peer, builds
-# against an installed torch: see .ci/peers.
+# Peers of `metarl bench`, at the versions of docs/BENCHMARKS.md; imported by nothing else. L4CasADi, another peer,
+# builds against an installed torch: see .ci/peers.
 BENCH = [
     "do-mpc==5.1.2",
     "comma-deps-acados==0.2.2.post92",

@@ -71,28 +71,31 @@ class DescendConfig(GateConfig):
     """
 
     auto_resume_s: float = Field(
-        1.0, ge=0.0, le=60.0, description="how long a stop, or a series of stops, may heal by itself; 0: never [s]"
+        1.0,
+        ge=0.0,
+        le=60.0,
+        description="time after the first of a series of stops in which commands may pass again; 0: never [s]",
     )
     feed_forward_time_s: float = Field(
-        0.5, ge=0.001, le=10.0, description="low pass of thrust and torque that hold it in the air [s]"
+        0.5, ge=0.001, le=10.0, description="time constant of the low pass of hover thrust and torque [s]"
     )
     saturation_share: float = Field(
         0.78,
         ge=0.1,
         le=1.0,
-        description="as every gate's; controllers keep a tenth of the greatest thrust for the attitude",
+        description="share of the effort range that counts as saturated; controllers keep a tenth for the attitude",
     )
-    descent_speed_m_s: float = Field(0.7, ge=0.1, le=1.2, description="how fast it comes down [m/s]")
-    brake_tilt_rad: float = Field(
-        0.25, ge=0.0, le=0.8, description="how far it leans to brake its horizontal motion [rad]"
-    )
+    descent_speed_m_s: float = Field(0.7, ge=0.1, le=1.2, description="descent speed [m/s]")
+    brake_tilt_rad: float = Field(0.25, ge=0.0, le=0.8, description="greatest tilt to brake horizontal motion [rad]")
     descent_time_s: float = Field(
-        60.0, ge=10.0, le=600.0, description="stop the motors so long after the stop began, landed or not [s]"
+        60.0, ge=10.0, le=600.0, description="time after which the motors stop, landed or not [s]"
     )
-    inertial_time_s: float = Field(8.0, ge=1.0, le=60.0, description="likewise, with the IMU alone [s]")
-    blind_time_s: float = Field(0.5, ge=0.1, le=10.0, description="likewise, with neither state nor IMU [s]")
-    landed_time_s: float = Field(0.3, ge=0.05, le=5.0, description="it has landed when it seems so for this long [s]")
-    danger_tilt_rad: float = Field(1.5, ge=0.2, le=3.1, description="stop and latch when it is tilted further [rad]")
+    inertial_time_s: float = Field(8.0, ge=1.0, le=60.0, description="the same with the IMU alone [s]")
+    blind_time_s: float = Field(0.5, ge=0.1, le=10.0, description="the same with neither state nor IMU [s]")
+    landed_time_s: float = Field(0.3, ge=0.05, le=5.0, description="time that the landing conditions must hold [s]")
+    danger_tilt_rad: float = Field(
+        1.5, ge=0.2, le=3.1, description="tilt beyond which the gate stops and latches [rad]"
+    )
 
 
 class Descend:

@@ -43,9 +43,7 @@ class INDIConfig(BaseModel):
 
     position: float = Field(0.08, ge=0.0, le=1.0, description="position gain [1/lag]")
     velocity: float = Field(0.17, ge=0.0, le=1.0, description="velocity gain [1/lag]")
-    vertical: float = Field(
-        2.0, ge=0.5, le=5.0, description="vertical gains over horizontal ones: nothing has to turn first"
-    )
+    vertical: float = Field(2.0, ge=0.5, le=5.0, description="ratio of vertical to horizontal gains")
     attitude: float = Field(0.24, ge=0.0, le=2.0, description="tilt gain [1/lag]")
     rate: float = Field(0.5, ge=0.0, le=2.0, description="rate gain [1/lag]")
     yaw: float = Field(0.4, ge=0.0, le=1.0, description="yaw gains as a share of those of roll and pitch")
@@ -53,11 +51,9 @@ class INDIConfig(BaseModel):
         1.5, gt=0.0, le=10.0, description="cut-off of the filter of measurements and commands [1/lag]"
     )
     motor_share: float = Field(
-        0.85, gt=0.0, le=2.0, description="lag that is left of the motors, as a share of that of the delays"
+        0.85, gt=0.0, le=2.0, description="remaining lag of the motors, share of the delays' lag"
     )
-    latency_s: float = Field(
-        0.01, ge=0.0, le=0.1, description="latency, command and sensors together, that is expected [s]"
-    )
+    latency_s: float = Field(0.01, ge=0.0, le=0.1, description="assumed latency of command and sensors together [s]")
 
 
 class INDI:

@@ -56,22 +56,22 @@ class FlightMPCConfig(BaseModel):
 
     horizon: int = Field(20, ge=2, le=200, description="number of knots")
     knot_spacing_s: float = Field(0.05, ge=0.005, le=0.2, description="time between knots [s]")
-    position_scale_m: float = Field(0.05, gt=0.0, le=10.0, description="position error that weighs one [m]")
-    velocity_scale_m_s: float = Field(0.5, gt=0.0, le=100.0, description="velocity error that weighs one [m/s]")
-    tilt_scale_rad: float = Field(0.5, gt=0.0, le=10.0, description="tilt error that weighs one [rad]")
-    yaw_scale_rad: float = Field(0.3, gt=0.0, le=10.0, description="heading error that weighs one [rad]")
-    rate_scale_rad_s: float = Field(5.0, gt=0.0, le=100.0, description="error of a body rate that weighs one [rad/s]")
+    position_scale_m: float = Field(0.05, gt=0.0, le=10.0, description="position error with weight one [m]")
+    velocity_scale_m_s: float = Field(0.5, gt=0.0, le=100.0, description="velocity error with weight one [m/s]")
+    tilt_scale_rad: float = Field(0.5, gt=0.0, le=10.0, description="tilt error with weight one [rad]")
+    yaw_scale_rad: float = Field(0.3, gt=0.0, le=10.0, description="heading error with weight one [rad]")
+    rate_scale_rad_s: float = Field(5.0, gt=0.0, le=100.0, description="body rate error with weight one [rad/s]")
     thrust_scale: float = Field(
-        0.5, gt=0.0, le=10.0, description="rotor thrust off its target that weighs one, share of hover thrust"
+        0.5, gt=0.0, le=10.0, description="rotor thrust error with weight one, share of hover thrust"
     )
     reach_m: float = Field(
-        0.8, gt=0.0, le=100.0, description="a target farther away is approached along a way that can be flown [m]"
+        0.8, gt=0.0, le=100.0, description="distance beyond which a target is approached on a feasible path [m]"
     )
     reach_speed: float = Field(
-        0.125, gt=0.0, le=10.0, description="likewise one so much faster or slower, share of the speed limit"
+        0.125, gt=0.0, le=10.0, description="the same for the relative speed, share of the speed limit"
     )
     latency_s: float = Field(
-        0.010, ge=0.0, le=0.05, description="delay from state to effect of a command, where it is not learned [s]"
+        0.010, ge=0.0, le=0.05, description="delay from a state to the effect of its command, if it is not learned [s]"
     )
 
 

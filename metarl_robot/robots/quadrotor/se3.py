@@ -41,9 +41,7 @@ class SE3Config(BaseModel):
     position_integral: float = Field(
         0.04, ge=0.0, le=1.0, description="integral of velocity and position error [1/lag]; 0: Lee 2010"
     )
-    vertical: float = Field(
-        2.0, ge=0.5, le=5.0, description="vertical gains over horizontal ones: nothing has to turn first"
-    )
+    vertical: float = Field(2.0, ge=0.5, le=5.0, description="ratio of vertical to horizontal gains")
     attitude: float = Field(
         0.24, ge=0.0, le=2.0, description="tilt gain [1/lag]; k_R / J is its product with the rate gain"
     )
@@ -53,11 +51,9 @@ class SE3Config(BaseModel):
     )
     yaw: float = Field(0.4, ge=0.0, le=1.0, description="yaw gains as a share of those of roll and pitch")
     motor_share: float = Field(
-        0.85, gt=0.0, le=2.0, description="lag that is left of the motors, as a share of that of the delays"
+        0.85, gt=0.0, le=2.0, description="remaining lag of the motors, share of the delays' lag"
     )
-    latency_s: float = Field(
-        0.01, ge=0.0, le=0.1, description="latency that the gains leave room for, command and sensors together [s]"
-    )
+    latency_s: float = Field(0.01, ge=0.0, le=0.1, description="assumed latency of command and sensors together [s]")
 
 
 class SE3:
