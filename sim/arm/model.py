@@ -92,7 +92,7 @@ def compile_model(robot: Robot, swing: bool = False, physics_dt_s: float = PHYSI
     except Exception as error:
         said = f"MuJoCo cannot compile it with a payload and a cable: {one_line(error)}"
         raise RobotError(
-            f"{robot.folder}: {said}; 'payload', 'cable', 'cable_anchor' and 'cable_point' are names of our own"
+            f"{robot.folder}: {said}; the names 'payload', 'cable', 'cable_anchor' and 'cable_point' are reserved"
         ) from error
     model.dof_solref[:], model.dof_solimp[:] = _FRICTION_SOLREF, _FRICTION_SOLIMP
     return _layout(robot, model, swing)

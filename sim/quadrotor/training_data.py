@@ -49,7 +49,7 @@ class FlightLessons:
     def truth(self, data: DataSet) -> TrainingData:
         """Training data, computed quadrotor by quadrotor for a family."""
         if data.acting is None:
-            raise MetaRLError("training_data: the data do not tell the rotors' thrust")
+            raise MetaRLError("training_data: the data set has no rotor thrusts ('acting')")
         parts = []
         for robot, chosen in flown(self._robot, data.tasks):
             tasks = [data.tasks[i] for i in chosen]
