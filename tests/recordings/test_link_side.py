@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The recording is the one that docs and issues quote: same seed, same residual. The adapter's ratios are not pinned."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from metarl_robot.robots.arm.dynamics import ArmDynamics
+from tests.recordings.link_side import CHECKED_AT_S, ROBOT, record, score
+
+
+@pytest.mark.slow
+def test_the_recording_is_reproducible_and_can_be_scored() -> None:
+    dynamics = ArmDynamics(ROBOT)
+    recording = record(0, dynamics, damping=0.0, jitter_ms=0.36, lag_ms=5.3)
+    done = score(recording, dynamics)
+    assert done.nominal_nm == pytest.approx(0.58, abs=0.005)  # printed with two decimals
+    assert len(done.ratios) == len(CHECKED_AT_S) and np.isfinite(done.ratios).all()
+    assert np.all(np.diff(recording.stamps) > 0.0) and recording.residual.shape[1] == ROBOT.dof
