@@ -77,7 +77,7 @@ def test_motors_that_drive_no_joint_or_one_twice_are_refused(folder: Path) -> No
 
 def test_names_that_the_simulation_uses_itself_are_refused(folder: Path) -> None:
     (folder / "robot.xml").write_text(in_world('<site name="cable_anchor"/>'))
-    with pytest.raises(RobotError, match="names of our own"):
+    with pytest.raises(RobotError, match="are reserved"):
         compile_model(load_robot(folder))
 
 
