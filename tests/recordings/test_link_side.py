@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The recording is the one that docs and issues quote: same seed, same residual. The adapter's ratios are not pinned."""
+"""The recording that issues quote is reproducible: same seed, same residual. The adapter's ratios are not pinned."""
 
 from __future__ import annotations
 
