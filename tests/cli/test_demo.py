@@ -136,6 +136,7 @@ def test_what_is_no_recording_is_refused(tmp_path: Path, content: bytes) -> None
         read_run(path)
 
 
+@pytest.mark.real_time
 def test_ctrl_c_stops_every_node_and_says_what_is_kept(tmp_path: Path) -> None:
     arguments = command("demo", "planar2", "--controllers", "pid", "--duration", "11")
     process = subprocess.Popen(
