@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -63,17 +63,25 @@ def stands(probe: object) -> bool:
 
 
 @pytest.fixture
-def patient(tmp_path: Path) -> str:
+def begin(start: Callable, tmp_path: Path) -> Iterator[Callable]:
+    """Starts a launch file with a patient gate; it is stopped after the test: no other one may take its cores."""
+    sessions = []
     path = tmp_path / "patient.yaml"
     path.write_text(PATIENT)
-    return str(path)
+
+    def begin(file: str, **arguments: str) -> object:
+        sessions.append(start(file, params=str(path), **arguments))
+        sessions[-1].probe.wait_state("passing")
+        return sessions[-1]
+
+    yield begin
+    for session in sessions:
+        session.launch.stop()
 
 
 @pytest.fixture
-def arm(start: Callable, patient: str) -> object:
-    session = start("arm", robot="panda", controller="pid", reference="tracking", seed="3", params=patient)
-    session.probe.wait_state("passing")
-    return session
+def arm(begin: Callable) -> object:
+    return begin("arm", robot="panda", controller="pid", reference="tracking", seed="3")
 
 
 SPEEDS = tuple(f"{joint}/velocity_rad_s" for joint in PANDA.joint_names)
@@ -104,10 +112,9 @@ def test_an_arm_whose_gate_is_killed_stops_and_the_others_say_so(arm: object) ->
     assert np.all(np.abs(values(probe, *SPEEDS)) < PANDA.velocity_limit) and probe.count("plant", "violations") == 0
 
 
-def test_a_quadrotor_whose_gate_stands_still_and_is_killed_on_the_way_down_lands(start: Callable, patient: str) -> None:
-    session = start("quad", controller="se3", reference="figure_eight", params=patient)
+def test_a_quadrotor_whose_gate_stands_still_and_is_killed_on_the_way_down_lands(begin: Callable) -> None:
+    session = begin("quad", controller="se3", reference="figure_eight")
     probe = session.probe
-    probe.wait_state("passing")
     probe.wait_until(3.0)
     stop_the_gate(session)
     probe.wait(lambda: "stood still" in probe.states[-1]["reason"], "the gate's word")
