@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from metarl_robot.adaptation.features import Xi
 from metarl_robot.benchmarks.mpc_problem import Bounds, Family, Layers, Plan, Problem, arm_family, flight_family
@@ -29,7 +30,10 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Run:
-    """A closed-loop run that is recorded from a time on. task_at: time [s] → task."""
+    """A closed-loop run that is recorded from a time on.
+
+    task_at: time [s] → task. overrides: settings of the controller that differ from the shipped ones.
+    """
 
     robot: Robot
     controller: str
@@ -37,6 +41,12 @@ class Run:
     task_at: Callable[[float], Any]
     noise_seed: int
     from_s: float
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def config(self) -> BaseModel:
+        """Configuration of the controller."""
+        return load_config(self.robot, self.controller, self.overrides)
 
 
 @dataclass(frozen=True)
@@ -57,9 +67,13 @@ def suite_run(robot: Robot, controller: str, kind: str, seed: int, from_s: float
 
 
 def leaping_run(robot: Robot, controller: str, by: Array, every_s: float, from_s: float) -> Run:
-    """Run of the nominal robot at home with a setpoint that alternates by `by` (nq,); limits are always active."""
+    """Run of the nominal robot at home with a setpoint that alternates by `by` (nq,); limits are always active.
+
+    A quadrotor heads straight for it: on the way that it flies otherwise no limit is active.
+    """
     task = simulation(robot).nominal_task()
-    return Run(robot, controller, Leaps(robot.home, by, robot.dof, every_s), lambda time: task, 0, from_s)
+    straight = {"reach_m": 100.0, "reach_speed": 10.0} if isinstance(robot, Quadrotor) else {}
+    return Run(robot, controller, Leaps(robot.home, by, robot.dof, every_s), lambda time: task, 0, from_s, straight)
 
 
 @dataclass(frozen=True)
@@ -79,7 +93,7 @@ class Leaps:
 
 def record(run: Run, count: int) -> Recording:
     """Record `count` consecutive problems of a run."""
-    controller = make_controller(run.robot, run.controller)
+    controller = make_controller(run.robot, run.controller, run.config)
     notes = _notes(run)
     taking = False
     problems: list[Problem] = []
@@ -117,7 +131,7 @@ class Replay:
 
     def __init__(self, recording: Recording) -> None:
         self._recording, self._first = recording, len(recording.times) - len(recording.problems)
-        self._controller = make_controller(recording.run.robot, recording.run.controller)
+        self._controller = make_controller(recording.run.robot, recording.run.controller, recording.run.config)
         self._optimise = _replaced(self._controller, self._timed)
         self.optimise_s: list[float] = []
 
@@ -176,7 +190,7 @@ class _Notes(Protocol):
 
 def _notes(run: Run) -> _Notes:
     learned = run.controller != "nominal_mpc"
-    config = load_config(run.robot, run.controller)
+    config = run.config
     if isinstance(run.robot, Quadrotor):
         assert isinstance(config, FlightMPCConfig)
         return _FlightNotes(run.robot, config, learned)
