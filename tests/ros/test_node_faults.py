@@ -244,7 +244,7 @@ def test_an_unforeseen_error_in_the_gate_stops_the_robot_latched_and_the_gate_go
         "mpc",
         MPC,
         "",
-        module="gate",
+        module="safety.gate",
         owner="Gate",
         method="on_command",
         condition="arguments[1] > 0.5",
