@@ -16,7 +16,7 @@ setup:  ## install everything into .venv, at the versions of requirements.lock (
 demo: setup  ## an arm picks up an unknown payload, without, then with adaptation; ROBOT=quad: a quadrotor, then wind
 	$(BIN)/metarl demo $(ROBOT) $(ARGS)
 
-check: lint  ## lint, types and the quick tests: no ROS, no packaging, nothing slow; under two minutes
+check: lint  ## lint, types and the quick tests: no ROS, no packaging, nothing slow
 	$(BIN)/python -m pytest -q -n 2 -m "not (ros or packaging or slow or real_time)" $(ARGS)
 
 test: setup  ## run all tests (ros, packaging and slow ones, too)
