@@ -11,8 +11,10 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.core.robot import MODELS_DIR, load_robot
@@ -39,6 +41,7 @@ class Parser:
     share: int = 1
 
 
+@cache
 def _seeds(*patterns: str) -> list[bytes]:
     return [path.read_bytes() for pattern in patterns for path in sorted(ROOT.glob(pattern))]
 
@@ -116,20 +119,30 @@ def _parameter_file(random: Random, folder: Path) -> Callable[[], object]:
     return (lambda: shipped(robot)) if name == "gate" else (lambda: load_config(robot, name))
 
 
-def _task_file(random: Random, folder: Path) -> Callable[[], object]:
-    from metarl_robot.ros_nodes.timeline import TimelineParameters, timeline
+@cache
+def _timelines(name: str) -> list[bytes]:
+    """One valid task file for each scenario of both suites."""
     from metarl_robot.sim.kinds import simulation
 
+    simulated = simulation(load_robot(name, check_model=False))
+    scenarios = (
+        simulated.scenario(suite, scenario, 0)
+        for suite in ("heldout", "train")
+        for scenario in simulated.scenario_names(suite)
+    )
+    return [_timeline([scenario.initial, *(task for _, task in scenario.changes)]) for scenario in scenarios]
+
+
+def _timeline(tasks: list[Any]) -> bytes:
+    changes = [{"time_s": 1.0 + k, "task": task.to_dict()} for k, task in enumerate(tasks)]
+    return json.dumps({"initial": tasks[0].to_dict(), "changes": changes}, indent=1).encode()
+
+
+def _task_file(random: Random, folder: Path) -> Callable[[], object]:
+    from metarl_robot.ros_nodes.timeline import TimelineParameters, timeline
+
     robot = load_robot(random.choice(("planar2", "x500")), check_model=False)
-    simulated = simulation(robot)
-    suite = random.choice(("heldout", "train"))
-    drawn = simulated.scenario(suite, random.choice(simulated.scenario_names(suite)), random.randrange(3))
-    tasks = [drawn.initial, *(task for _, task in drawn.changes)]
-    content = {
-        "initial": tasks[0].to_dict(),
-        "changes": [{"time_s": 1.0 + k, "task": task.to_dict()} for k, task in enumerate(tasks)],
-    }
-    (folder / "task.json").write_bytes(mutated(random, [json.dumps(content, indent=1).encode()], tree=True))
+    (folder / "task.json").write_bytes(mutated(random, _timelines(robot.name), tree=True))
     return lambda: timeline(robot, TimelineParameters(task_file=str(folder / "task.json")))
 
 
