@@ -22,7 +22,7 @@ from metarl_robot.learning.models.config import TrainConfig
 from metarl_robot.learning.models.last_layer import LastLayerLearner
 from metarl_robot.learning.models.train import fit
 from metarl_robot.sim.dataset import DataSet
-from metarl_robot.sim.kinds import Lessons, simulation
+from metarl_robot.sim.kinds import TrainingDataBuilder, simulation
 from metarl_robot.sim.scoring import PredictionTest, controller_tuning
 from metarl_robot.sim.training import simulate
 
@@ -44,11 +44,11 @@ def main() -> None:
     arguments = _arguments()
     robot = load_robot(arguments.robot)
     base = {"tasks": arguments.tasks, "steps": arguments.steps, "threads": arguments.threads}
-    data, lessons = simulate(robot, TrainConfig(**base)), simulation(robot).lessons()
+    data, builder = simulate(robot, TrainConfig(**base)), simulation(robot).training_data_builder()
     test = PredictionTest(robot, arguments.score_tasks)
     result: dict[str, list[dict[str, Any]]] = {}
-    for name, change in variants(lessons.groups).items():
-        checkpoint = train_variant(lessons, data, TrainConfig(**{**base, **change}))
+    for name, change in variants(builder.groups).items():
+        checkpoint = train_variant(builder, data, TrainConfig(**{**base, **change}))
         adapter = make_adapter("last_layer", robot, test.dynamics, controller_tuning(robot, "meta_mpc"), checkpoint)
         result[name] = [score.to_dict(test.scale) for score in test.score(adapter)]
         print(row(name, result[name]), file=sys.stderr, flush=True)
@@ -77,11 +77,11 @@ def variants(groups: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     return {**VARIANTS, **without}
 
 
-def train_variant(lessons: Lessons, data: DataSet, config: TrainConfig) -> Checkpoint:
+def train_variant(builder: TrainingDataBuilder, data: DataSet, config: TrainConfig) -> Checkpoint:
     """Train one variant; returns its weights in memory."""
-    groups = lessons.groups if "all" in config.groups else config.groups
+    groups = builder.groups if "all" in config.groups else config.groups
     learner = LastLayerLearner(
-        lessons.training_data(data, groups), lessons.velocity_scale, lessons.force_scale / lessons.unit, config
+        builder.training_data(data, groups), builder.velocity_scale, builder.force_scale / builder.unit, config
     )
     with tempfile.TemporaryDirectory() as folder:
         fit(learner, config, Path(folder) / "variant.state", "")

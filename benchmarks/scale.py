@@ -92,12 +92,12 @@ def _cases(folder: Path) -> Iterator[_Case]:
 def _step(robot: Robot, horizon: int) -> Call:
     """Call for step i of a closed-loop run."""
     controller = make_controller(robot, "nominal_mpc", load_config(robot, "nominal_mpc", {"horizon": horizon}))
-    reference, told = _reference(robot), list(_run(robot, controller))
+    reference, samples = _reference(robot), list(_run(robot, controller))
 
     def step(i: int) -> object:
         if i == 0:
             controller.reset()
-        return controller.step(*told[i], reference)
+        return controller.step(*samples[i], reference)
 
     return step
 

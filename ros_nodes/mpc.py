@@ -63,7 +63,7 @@ from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.ros_nodes.sources import source_trouble
 from metarl_robot.ros_nodes.step_statistics import STATUS_CODES, StepStatistics
-from metarl_robot.safety.input_validation import Measurement, Rejection, StateIntake
+from metarl_robot.safety.input_validation import Measurement, Rejection, StateValidation
 from metarl_robot.trajectories.flat_outputs import flat_outputs_of
 from metarl_robot.trajectories.reference_manager import ReferenceManager
 
@@ -164,7 +164,7 @@ class MpcNode(ManagedNode):
         self._tuning = self.parameters.declare(
             config_type(self._robot.kind, self._name), CONFIG_PREFIX, shipped, self._on_tuning
         )
-        self._handover: BumplessTransfer | None = None
+        self._transfer: BumplessTransfer | None = None
         self._builder: _Builder | None = None
         self.start(self._own.autostart)
 
@@ -174,9 +174,9 @@ class MpcNode(ManagedNode):
         if not self._own.lockstep:
             sys.setswitchinterval(_SWITCH_INTERVAL_S)
             rehearse(robot, self._configs, self._checkpoint)
-        self._handover = BumplessTransfer(robot, ready_controller(robot, self._name, self._tuning, self._checkpoint))
-        self._keeper = ReferenceManager(robot)
-        self._intake = StateIntake(robot)
+        self._transfer = BumplessTransfer(robot, ready_controller(robot, self._name, self._tuning, self._checkpoint))
+        self._references = ReferenceManager(robot)
+        self._validation = StateValidation(robot)
         self._interface = interface_of(robot, message_options(self._own))
         self._statistics = StepStatistics()
         self._counts: Counter[str] = Counter()
@@ -196,7 +196,7 @@ class MpcNode(ManagedNode):
         self.prefer_me(self._own)
 
     def cleanup(self) -> None:
-        self._handover = None
+        self._transfer = None
         for publisher in (self._command_out, *self._reports):
             self.destroy_publisher(publisher)
         for subscription in self._inputs:
@@ -244,19 +244,19 @@ class MpcNode(ManagedNode):
     # The control step.
 
     def _on_state(self, stamp_ns: int, read: Callable[[], State]) -> None:
-        received_s, handover = monotonic(), self._handover
-        if handover is None or not self.active:
+        received_s, transfer = monotonic(), self._transfer
+        if transfer is None or not self.active:
             return
         if stamp_ns == self._stepped_ns and self._command is not None:
             self._command_out.publish(self._command)  # the answer may have been lost
             return
-        if not self._take(stamp_ns, read, received_s) or self._intake.latest is None:
+        if not self._take(stamp_ns, read, received_s) or self._validation.latest is None:
             return
-        state = self._intake.latest.state
+        state = self._validation.latest.state
         if self._builder is not None and self._builder.done:
-            self._exchange(handover, self._builder)
+            self._exchange(transfer, self._builder)
         if not self._suspended:
-            self._step(handover, state, stamp_ns, received_s)
+            self._step(transfer, state, stamp_ns, received_s)
         elif (effort := self._gate_effort) is not None:
             self._send(effort, stamp_ns)
 
@@ -267,19 +267,21 @@ class MpcNode(ManagedNode):
             off_clock = self.off_clock(stamp_ns, self._own)
             if off_clock is not None:
                 problem: Rejection | None = off_clock.why
-                self._intake.reject(*off_clock)
+                self._validation.reject(*off_clock)
             else:
-                problem = self._intake.offer(readable(read), stamp_s, received_s)
+                problem = self._validation.offer(readable(read), stamp_s, received_s)
         except UnusableError as error:
-            self._intake.reject(error.why, str(error))
-            self._intake.offer_time(stamp_s)
+            self._validation.reject(error.why, str(error))
+            self._validation.offer_time(stamp_s)
             self.refuse(f"state refused: {error}")
             return False
         if problem is not None and problem is not Rejection.DUPLICATE:
-            self.refuse(f"state refused: {self._intake.refusals.words(problem)}")
+            self.refuse(f"state refused: {self._validation.refusals.words(problem)}")
             return False
-        if self._intake.latest is not None and (self._keeper.current is None or self._intake.epoch != self._epoch):
-            self._begin(self._intake.latest)
+        if self._validation.latest is not None and (
+            self._references.current is None or self._validation.epoch != self._epoch
+        ):
+            self._begin(self._validation.latest)
         return True
 
     def _begin(self, measured: Measurement) -> None:
@@ -287,24 +289,24 @@ class MpcNode(ManagedNode):
 
         A reference that came before the first state is then followed.
         """
-        state, self._epoch = measured.state, self._intake.epoch
-        self._keeper.brake(state, measured.stamp_s)
+        state, self._epoch = measured.state, self._validation.epoch
+        self._references.brake(state, measured.stamp_s)
         self._next_report_s = self._next_plan_s = -np.inf
-        if self._handover is not None:
-            self._handover.take_over(self._gate_effort_on(state))
+        if self._transfer is not None:
+            self._transfer.take_over(self._gate_effort_on(state))
         if self._early_reference is not None:
             offered, self._early_reference = self._early_reference, None
             self._on_reference(offered.topic, lambda _: offered.read(), offered.message)
 
-    def _step(self, handover: BumplessTransfer, state: State, stamp_ns: int, received_s: float) -> None:
+    def _step(self, transfer: BumplessTransfer, state: State, stamp_ns: int, received_s: float) -> None:
         """Make one control step, unless the node still waits for a reference."""
-        reference = self._keeper.current
+        reference = self._references.current
         if reference is None or (self._own.wait_for_reference and not self._has_reference):
             return
         time_s, started_s = stamp_ns / NANOSECONDS, perf_counter()
         if self._stopped and (acted := self._gate_effort_on(state)) is not None:
-            handover.acted(acted)
-        command = handover.step(time_s, state, reference)
+            transfer.acted(acted)
+        command = transfer.step(time_s, state, reference)
         effort = command.effort
         if self._gravity is not None:
             effort = effort - self._gravity.bias(state.q, np.zeros(self._robot.dof))
@@ -324,7 +326,7 @@ class MpcNode(ManagedNode):
 
     def _report(self, command: Command, time_s: float, stamp_ns: int, step: Array) -> None:
         """Publish reports that have subscribers, after the command was sent."""
-        reference = self._keeper.current
+        reference = self._references.current
         if heard(self._step_out):
             self._step_out.publish(table_message(Table(stamp_ns, ("value",), topics.STEP_COLUMNS, step)))
         if reference is not None and heard(self._setpoint_out):
@@ -348,14 +350,14 @@ class MpcNode(ManagedNode):
 
     def _on_reference(self, topic: str, read: Callable[[Any], ReferencePoints], message: Any) -> None:
         offered = _Offered(message, topic, partial(read, message))
-        if self._handover is None or self._suspended:
+        if self._transfer is None or self._suspended:
             self._refuse_reference(offered, "the gate holds the robot: re-arm it first (/gate/rearm)", None)
-        elif self._intake.time_s is None or self._keeper.current is None:
+        elif self._validation.time_s is None or self._references.current is None:
             if self._early_reference is not None:
                 self._refuse_reference(self._early_reference, "another came before the robot's first state", None)
             self._early_reference = offered
         else:
-            self._take_reference(offered, self._intake.time_s)
+            self._take_reference(offered, self._validation.time_s)
 
     def _take_reference(self, offered: _Offered, now_s: float) -> None:
         """Follow a reference, or report the reason for a refusal and keep the old one."""
@@ -363,7 +365,7 @@ class MpcNode(ManagedNode):
             begin_ns, since_ns, points, remarks = readable(offered.read)
             times = since_ns / NANOSECONDS + now_s if begin_ns == 0 else (begin_ns + since_ns) / NANOSECONDS
             self._check_lead(float(times[0]) - now_s)
-            taken = self._keeper.offer(times, points, now_s)
+            taken = self._references.offer(times, points, now_s)
         except SignalError as error:
             self._refuse_reference(offered, str(error), now_s)
             return
@@ -416,15 +418,15 @@ class MpcNode(ManagedNode):
         values = {pair.key: pair.value for pair in message.values}
         self._stopped = values.get("state") not in ("passing", "waiting")
         held = values.get("latched") == "True" and values.get("state") != "waiting"
-        if held == self._suspended or self._handover is None:
+        if held == self._suspended or self._transfer is None:
             return
         self._suspended = held
         if held:
             self.get_logger().warning("the gate holds the robot: the controller pauses")
             return
         self.get_logger().info("the gate lets commands pass again: taking over from its effort and pose")
-        if self._intake.latest is not None:
-            self._begin(self._intake.latest)
+        if self._validation.latest is not None:
+            self._begin(self._validation.latest)
 
     # Parameters.
 
@@ -440,13 +442,13 @@ class MpcNode(ManagedNode):
         return config
 
     def _on_parameters(self, new: MpcParameters) -> None:
-        if self._handover is not None and new.controller != self._name:
+        if self._transfer is not None and new.controller != self._name:
             self._check_name(new.controller)
             self._start_building(new.controller, self._shipped(new.controller))
         self._own = new
 
     def _on_tuning(self, new: BaseModel) -> None:
-        if self._handover is None:
+        if self._transfer is None:
             self._tuning = new
         else:
             self._start_building(self._name, new)
@@ -458,7 +460,7 @@ class MpcNode(ManagedNode):
         self.get_logger().info(f"building {name}; {self._name} goes on until it is ready")
         self._builder = _Builder(self._robot, name, config, self._checkpoint)
 
-    def _exchange(self, handover: BumplessTransfer, builder: _Builder) -> None:
+    def _exchange(self, transfer: BumplessTransfer, builder: _Builder) -> None:
         """Switch to the controller that was built, or report the error and keep the present one."""
         self._builder = None
         if builder.controller is None:
@@ -466,7 +468,7 @@ class MpcNode(ManagedNode):
             self.parameters.restore("", controller=self._name)
             self.parameters.restore(CONFIG_PREFIX, **self._tuning.model_dump())
             return
-        handover.switch(builder.controller)
+        transfer.switch(builder.controller)
         if builder.name != self._name:
             self.parameters.undeclare(CONFIG_PREFIX)
             defaults = builder.config.model_dump()
@@ -479,7 +481,7 @@ class MpcNode(ManagedNode):
         )
 
     def diagnose(self) -> list[DiagnosticStatus]:
-        if self._handover is None:
+        if self._transfer is None:
             return []
         values, good = self._statistics.look()
         waiting = self._own.wait_for_reference and not self._has_reference
@@ -491,10 +493,10 @@ class MpcNode(ManagedNode):
             else self._name
         )
         level = DiagnosticStatus.OK if good and not (waiting or self._suspended) else DiagnosticStatus.WARN
-        worse, trouble = source_trouble(self, self._interface.state_topic, self._intake.refusals)
+        worse, trouble = source_trouble(self, self._interface.state_topic, self._validation.refusals)
         if trouble:
             level, text = max(level, worse), f"{text}; {trouble}"
-        rejected = {f"state_{name}": count for name, count in self._intake.rejections.items()}
+        rejected = {f"state_{name}": count for name, count in self._validation.rejections.items()}
         extra: dict[str, object] = {"controller": self._name, "building": self._builder.name if self._builder else ""}
         return [status_message("mpc", level, text, {**extra, **values, **rejected, **self._counts})]
 

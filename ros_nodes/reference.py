@@ -56,7 +56,7 @@ class ReferenceParameters(NodeParameters, FrameParameters):
     period_s: float = Field(1.0, ge=0.05, le=30.0, description="time between two messages [s]")
 
 
-def make_reference(robot: Robot, course: FlatOutputs, wanted: ReferenceParameters) -> Reference:
+def make_reference(robot: Robot, flat: FlatOutputs, wanted: ReferenceParameters) -> Reference:
     """Create the motion given by the parameters, starting at time 0.
 
     Raises:
@@ -66,11 +66,11 @@ def make_reference(robot: Robot, course: FlatOutputs, wanted: ReferenceParameter
         from metarl_robot.sim.kinds import simulation
 
         made = simulation(robot).scenario(wanted.suite, wanted.scenario, wanted.seed).reference
-    elif wanted.kind not in course.motion_names:
-        raise UnknownNameError("kind of reference", wanted.kind, (*course.motion_names, "suite"))
+    elif wanted.kind not in flat.motion_names:
+        raise UnknownNameError("kind of reference", wanted.kind, (*flat.motion_names, "suite"))
     else:
-        made = course.motion(wanted.kind, np.random.default_rng(wanted.seed), wanted.duration_s)
-    return course.paced(made, wanted.pace)
+        made = flat.motion(wanted.kind, np.random.default_rng(wanted.seed), wanted.duration_s)
+    return flat.paced(made, wanted.pace)
 
 
 class ReferenceNode(ManagedNode):
@@ -84,12 +84,12 @@ class ReferenceNode(ManagedNode):
         self.start(self._own.autostart)
 
     def configure(self) -> None:
-        self._course, self._interface = (
+        self._flat, self._interface = (
             flat_outputs_of(self._robot),
             interface_of(self._robot, message_options(self._own)),
         )
-        self._reference = make_reference(self._robot, self._course, self._own)
-        self._course.check(self._reference, 0.0, self._own.duration_s, rate_hz=1.0 / self._own.spacing_s)
+        self._reference = make_reference(self._robot, self._flat, self._own)
+        self._flat.check(self._reference, 0.0, self._own.duration_s, rate_hz=1.0 / self._own.spacing_s)
         self._spacing_ns = round(self._own.spacing_s * NANOSECONDS)
         self._sent_ns: int | None = None
         self._sent_s = -np.inf
@@ -127,7 +127,7 @@ class ReferenceNode(ManagedNode):
         first = max(0, now_ns - self._start_ns) // block_ns
         count = 1 + math.ceil(self._own.chunk_s * NANOSECONDS / block_ns)
         blocks = [(np.arange(_BLOCK) + k * _BLOCK) * self._spacing_ns for k in range(first, first + count)]
-        points = [self._course.outputs(reference, grid_ns / NANOSECONDS) for grid_ns in blocks]
+        points = [self._flat.outputs(reference, grid_ns / NANOSECONDS) for grid_ns in blocks]
         start = int(self._start_ns + blocks[0][0] == 0)
         grid_ns = np.concatenate(blocks)[start:]
         whole = Outputs(*(np.concatenate(parts)[start:] for parts in zip(*points, strict=True)))

@@ -32,7 +32,7 @@ from metarl_robot.core.errors import SignalError
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import Inertial, Reference, State
 from metarl_robot.safety.gate import Gate, GateState
-from metarl_robot.safety.input_validation import ClockCheck, Measurement, Rejection, StateIntake
+from metarl_robot.safety.input_validation import ClockCheck, Measurement, Rejection, StateValidation
 from metarl_robot.safety.last_hop import LastHop
 from metarl_robot.sim.faults_witness import Witness
 from metarl_robot.sim.kinds import simulation
@@ -155,9 +155,9 @@ class MpcNode(Node):
     def __init__(self, loop: Loop, controller: Controller, reference: Reference) -> None:
         super().__init__("mpc", loop)
         robot = loop.robot
-        self._handover = BumplessTransfer(robot, loop.fault.controller(controller))
+        self._transfer = BumplessTransfer(robot, loop.fault.controller(controller))
         self._clock = ClockCheck()
-        self._intake, self._course = StateIntake(robot), flat_outputs_of(robot)
+        self._validation, self._flat = StateValidation(robot), flat_outputs_of(robot)
         self.reference: Reference = loop.fault.reference(reference)
         self.stamp_s = CLOCK_START_S
         self._epoch = 0
@@ -186,8 +186,8 @@ class MpcNode(Node):
         self._acting = effort
         self._stopped = state not in (GateState.PASSING, GateState.WAITING)
         held = latched and state is not GateState.WAITING
-        if self._suspended and not held and self._intake.latest is not None:
-            self._stand(self._intake.latest)
+        if self._suspended and not held and self._validation.latest is not None:
+            self._stand(self._validation.latest)
         self._suspended = held
 
     def _late(self) -> None:
@@ -196,23 +196,23 @@ class MpcNode(Node):
             self.take("late", lambda: self.on_state(message))
 
     def _refused(self, message: StateMessage, now_s: float) -> bool:
-        problem = self._intake.offer(message.state, message.stamp_s, now_s)
-        if self._intake.latest is not None and self._intake.epoch != self._epoch:
-            self._epoch = self._intake.epoch
-            self._stand(self._intake.latest)
+        problem = self._validation.offer(message.state, message.stamp_s, now_s)
+        if self._validation.latest is not None and self._validation.epoch != self._epoch:
+            self._epoch = self._validation.epoch
+            self._stand(self._validation.latest)
         return problem is not None
 
     def _stand(self, measured: Measurement) -> None:
         """Brake from the measured state, and stand."""
-        self.reference = self._course.brake(measured.state, measured.stamp_s)
-        self._handover.take_over(self._acting)
+        self.reference = self._flat.brake(measured.state, measured.stamp_s)
+        self._transfer.take_over(self._acting)
 
     def _step(self, message: StateMessage) -> Array:
         if self._stopped and self._acting is not None:
-            self._handover.acted(self._acting)
+            self._transfer.acted(self._acting)
         self.stamp_s = message.stamp_s
-        state = message.state if self._intake.latest is None else self._intake.latest.state
-        return self._handover.step(message.stamp_s, state, self.reference).effort
+        state = message.state if self._validation.latest is None else self._validation.latest.state
+        return self._transfer.step(message.stamp_s, state, self.reference).effort
 
 
 class GateNode(Node):

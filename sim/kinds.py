@@ -102,7 +102,7 @@ class RolloutMaker(Protocol):
         ...
 
 
-class Lessons(Protocol):
+class TrainingDataBuilder(Protocol):
     """Training data of one kind of robot.
 
     adapters: those that can be trained. dynamics: nominal. groups: of raw features. ranges: of the tasks for learning.
@@ -135,7 +135,7 @@ class Lessons(Protocol):
         """
         ...
 
-    def told(self, data: Any, task: int) -> Array:
+    def commanded(self, data: Any, task: int) -> Array:
         """Commands (S, nu) as the on-robot adapter sees them, in each control step of one rollout."""
         ...
 
@@ -187,7 +187,7 @@ class Simulation(Protocol):
         """Maker of training rollouts; see metarl_robot.sim.dataset.collect."""
         ...
 
-    def lessons(self, knots: int = 1) -> Lessons:
+    def training_data_builder(self, knots: int = 1) -> TrainingDataBuilder:
         """Training data and scores; knots: number of states for which residuals are predicted in one call."""
         ...
 

@@ -78,10 +78,10 @@ class PredictionTest:
         self._robot = robot
         self._horizon = round(HORIZON_S / robot.control_period_s)
         self._windows = tuple(round(window / robot.control_period_s) for window in WINDOWS_S)
-        self._lessons = simulation(robot).lessons(self._horizon)
-        self.dynamics, self.scale = self._lessons.dynamics, self._lessons.force_scale
-        self._data: DataSet = collect(robot, tasks, seed, suite="heldout", ranges=self._lessons.ranges)
-        self._truth: TrainingData = self._lessons.truth(self._data)
+        self._builder = simulation(robot).training_data_builder(self._horizon)
+        self.dynamics, self.scale = self._builder.dynamics, self._builder.force_scale
+        self._data: DataSet = collect(robot, tasks, seed, suite="heldout", ranges=self._builder.ranges)
+        self._truth: TrainingData = self._builder.truth(self._data)
         room = self._truth.intervals - self._windows[-1] - self._horizon
         if room < 1:
             raise MetaRLError(f"prediction test: rollouts of {self._truth.intervals} intervals are too short")
@@ -102,10 +102,10 @@ class PredictionTest:
         start = HISTORY + int(self._first[task])
         result = np.zeros((len(self._windows), self._robot.dof))
         adapter.reset()
-        told = self._lessons.told(data, task)
+        commands = self._builder.commanded(data, task)
         for k in range(self._windows[-1] + 1):
             sample = start + k
-            adapter.update(_measured(data, task, sample), told[sample - 1], period)
+            adapter.update(_measured(data, task, sample), commands[sample - 1], period)
             if k in self._windows:
                 xi, truth = self._future(task, sample - HISTORY)
                 result[self._windows.index(k)] = np.mean((self._predicted(adapter, xi) - truth) ** 2, axis=0)
@@ -122,7 +122,7 @@ class PredictionTest:
         data, at = self._truth, slice(first, first + self._horizon)
         q, v, a, effort = (x[task, at].astype(float) for x in (data.q, data.v, data.a, data.effort))
         past = np.moveaxis(data.past_effort[task, at].astype(float), 1, 0)
-        return Xi(q, v, a, effort, past), data.target[task, at].astype(float) / data.dt * self._lessons.unit
+        return Xi(q, v, a, effort, past), data.target[task, at].astype(float) / data.dt * self._builder.unit
 
 
 def _measured(data: DataSet, task: int, sample: int) -> State:

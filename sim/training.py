@@ -78,7 +78,7 @@ def train(
 def _train(
     robot: Robot, config: TrainConfig, out: Path, resume: bool, progress: Progress | None, score_tasks: int
 ) -> TrainReport:
-    trained = simulation(robot).lessons().adapters
+    trained = simulation(robot).training_data_builder().adapters
     if config.adapter not in trained:
         raise MetaRLError(
             f"adapter '{config.adapter}' is not trained for '{robot.name}', a {robot.kind}; "
@@ -141,7 +141,7 @@ def _data_file(out: Path, robot: Robot, config: TrainConfig) -> Path:
 
 def simulate(robot: Robot, config: TrainConfig, progress: Callable[[int, int], None] | None = None) -> DataSet:
     """Simulate the tasks of a training run."""
-    ranges = simulation(robot).lessons().ranges
+    ranges = simulation(robot).training_data_builder().ranges
     return collect(robot, _tasks(config), config.seed, "train", config.duration_s, ranges, config.threads, progress)
 
 
@@ -182,10 +182,10 @@ class _Made(NamedTuple):
 
 
 def _train_last_layer(robot: Robot, config: TrainConfig, data: DataSet, loop: _Loop) -> _Made:
-    lessons = simulation(robot).lessons()
-    groups: tuple[str, ...] = lessons.groups if "all" in config.groups else config.groups
+    builder = simulation(robot).training_data_builder()
+    groups: tuple[str, ...] = builder.groups if "all" in config.groups else config.groups
     learner = LastLayerLearner(
-        lessons.training_data(data, groups), lessons.velocity_scale, lessons.force_scale / lessons.unit, config
+        builder.training_data(data, groups), builder.velocity_scale, builder.force_scale / builder.unit, config
     )
     done = loop.fit("learn", learner, config, data)
     tensors, names = learner.export()
@@ -195,7 +195,7 @@ def _train_last_layer(robot: Robot, config: TrainConfig, data: DataSet, loop: _L
 
 def _train_maml(robot: Robot, config: TrainConfig, data: DataSet, loop: _Loop) -> _Made:
     """Train second-order MAML, and in the same file its baselines for the tables: first-order and supervised."""
-    series, output_scale = simulation(robot).lessons().residual_series(data, loop.note("observe"))
+    series, output_scale = simulation(robot).training_data_builder().residual_series(data, loop.note("observe"))
     tensors = {"output_scale": output_scale}
     fits: dict[str, Fit] = {}
     for method in METHODS:

@@ -24,7 +24,7 @@ STICTION_VELOCITY_RAD_S = 0.05
 
 
 @dataclass(frozen=True)
-class Wander:
+class ProcessNoise:
     """Process noise of d, e and z.
 
     drift: (n,) random walk of d [Nm/√s].
@@ -52,7 +52,7 @@ class Motion(NamedTuple):
     deficit: (n,) momentum missing there without effort and disturbance.
     impulse: (n, k) ∫Φ' dt.
     input_map: (n, nu).
-    acting, doubt: (nu,) effort and its standard deviation.
+    acting, effort_std: (nu,) effort and its standard deviation.
     smooth: (nu,) smoothed effort, from which motor strength is learned.
     gain: (nu,) strength beyond 1 in the context `about` (k,), the point of linearisation.
     """
@@ -64,7 +64,7 @@ class Motion(NamedTuple):
     impulse: Array
     input_map: Array
     acting: Array
-    doubt: Array
+    effort_std: Array
     smooth: Array
     gain: Array
     about: Array
@@ -119,19 +119,19 @@ class Algebra(Protocol):
         ...
 
 
-def algebra(dof: int, nu: int, wander: Wander, compiled: bool = True) -> Algebra:
+def algebra(dof: int, nu: int, process_noise: ProcessNoise, compiled: bool = True) -> Algebra:
     """Build the algebra for `dof` velocities and `nu` actuators. compiled: in C if there is a compiler."""
     library = kernel("adaptation", "momentum_filter") if compiled else None
-    return NumpyAlgebra(dof, wander) if library is None else CompiledAlgebra(dof, nu, wander, library)
+    return NumpyAlgebra(dof, process_noise) if library is None else CompiledAlgebra(dof, nu, process_noise, library)
 
 
 class NumpyAlgebra:
     """See Algebra."""
 
-    def __init__(self, dof: int, wander: Wander) -> None:
-        self._n, self._wanders = dof, wander
+    def __init__(self, dof: int, process_noise: ProcessNoise) -> None:
+        self._n, self._noise = dof, process_noise
         self._q, self._v, self._d, self._e = (slice(i * dof, (i + 1) * dof) for i in range(4))
-        self._z = slice(4 * dof, 4 * dof + len(wander.prior))
+        self._z = slice(4 * dof, 4 * dof + len(process_noise.prior))
 
     def predict(self, before: Belief, motion: Motion, dt: float) -> Belief:
         after, mean = before.copy(), before.mean
@@ -146,13 +146,13 @@ class NumpyAlgebra:
         after.mean[self._q] += 0.5 * dt * (mean[self._v] + after.mean[self._v])
         self._wander(after, mean[self._v], dt)
         self._propagate(after.covariance, dt)
-        after.covariance[self._v, self._v] += (by_command * motion.doubt**2) @ by_command.T
+        after.covariance[self._v, self._v] += (by_command * motion.effort_std**2) @ by_command.T
         return after
 
     def _wander(self, belief: Belief, v: Array, dt: float) -> None:
         """Add process noise: d drifts, e decays, z is forgotten."""
-        p, wanders = belief.covariance, self._wanders
-        fade, forget = wanders.kept(dt)
+        p, noise = belief.covariance, self._noise
+        fade, forget = noise.kept(dt)
         keep = np.ones(len(p))
         keep[self._e], keep[self._z] = fade, forget
         belief.mean[self._e] *= fade
@@ -161,13 +161,13 @@ class NumpyAlgebra:
         sticking = np.exp(-((v / STICTION_VELOCITY_RAD_S) ** 2))
         added = np.concatenate(
             [
-                wanders.drift**2 * dt,
-                (1.0 - fade**2) * wanders.model_error**2 * (1.0 + wanders.stiction_factor**2 * sticking),
+                noise.drift**2 * dt,
+                (1.0 - fade**2) * noise.model_error**2 * (1.0 + noise.stiction_factor**2 * sticking),
             ]
         )
         disturbance = np.arange(self._d.start, self._e.stop)
         p[disturbance, disturbance] += added
-        p[self._z, self._z] += (1.0 - forget**2) * wanders.prior
+        p[self._z, self._z] += (1.0 - forget**2) * noise.prior
 
     def _propagate(self, p: Array, dt: float) -> None:
         """Propagate P ← F P Fᵀ.
@@ -213,11 +213,11 @@ def _mobility(mass: Array, added: Array) -> Array:
 class CompiledAlgebra:
     """Algebra in C (momentum_filter.c), on arrays that it owns."""
 
-    def __init__(self, dof: int, nu: int, wander: Wander, library: Kernel) -> None:
-        n, k, most = dof, len(wander.prior), 2 * dof + 3
+    def __init__(self, dof: int, nu: int, process_noise: ProcessNoise, library: Kernel) -> None:
+        n, k, most = dof, len(process_noise.prior), 2 * dof + 3
         m = 4 * n + k
-        self._m, self._wanders = m, wander
-        self._constant = wander.drift**2, wander.model_error**2, np.ascontiguousarray(wander.prior)
+        self._m, self._noise = m, process_noise
+        self._constant = process_noise.drift**2, process_noise.model_error**2, np.ascontiguousarray(process_noise.prior)
         self._motion = Motion(*(np.zeros(s) for s in (n, (n, n), (n, n), n, (n, k), (n, nu), nu, nu, nu, nu, k)))
         self._innovation, self._variance, self._by_acceleration = np.zeros(most), np.zeros(most), np.zeros((3, n))
         self._by_d, self._by_z, self._by_effort = np.zeros((n, n)), np.zeros((n, k)), np.zeros((n, nu))
@@ -226,11 +226,11 @@ class CompiledAlgebra:
         own = self._motion
         self._struct = library.struct(
             "Filter",
-            n=n, nu=nu, k=k, stiction=float(wander.stiction_factor), stiction_velocity=STICTION_VELOCITY_RAD_S,
+            n=n, nu=nu, k=k, stiction=float(process_noise.stiction_factor), stiction_velocity=STICTION_VELOCITY_RAD_S,
             drift=self._constant[0], model_error=self._constant[1], prior=self._constant[2],
             mass=own.mass, added=own.added, deficit=own.deficit, input_map=own.input_map, impulse=own.impulse,
             guess=own.v_1,
-            acting=own.acting, smooth=own.smooth, doubt=own.doubt, gain=own.gain, about=own.about,
+            acting=own.acting, smooth=own.smooth, effort_std=own.effort_std, gain=own.gain, about=own.about,
             innovation=self._innovation, variance=self._variance, by_acceleration=self._by_acceleration,
             by_d=self._by_d, by_z=self._by_z, by_effort=self._by_effort, white=self._white, response=self._response,
             scratch=self._scratch,
@@ -244,7 +244,7 @@ class CompiledAlgebra:
         for own, given in zip(self._motion, motion, strict=True):
             own[...] = given
         after = Belief(before.position, self._m)
-        self._predict(self._self, before.address, after.address, dt, *self._wanders.kept(dt))
+        self._predict(self._self, before.address, after.address, dt, *self._noise.kept(dt))
         return after
 
     def correct(self, before: Belief, predicted: Belief, innovation: Innovation, dt: float) -> float:

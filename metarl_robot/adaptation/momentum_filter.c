@@ -10,7 +10,7 @@ typedef struct {
     double stiction, stiction_velocity;
     const double *drift, *model_error, *prior;                         /* variances: (n,), (n,), (k, k) */
     const double *mass, *added, *deficit, *input_map, *impulse, *guess;      /* of one prediction */
-    const double *acting, *smooth, *doubt, *gain, *about;
+    const double *acting, *smooth, *effort_std, *gain, *about;
     const double *innovation, *variance, *by_acceleration;             /* of one correction */
     double *by_d, *by_z, *by_effort;                                   /* (n, n), (n, k), (n, nu) of a prediction */
     double *white, *response;                                          /* (3 + 2n,), (3 + 2n, nu) of a correction */
@@ -98,7 +98,7 @@ static void invert_inertia(const Filter *f, double *inverse) {
 }
 
 /* Process noise: d drifts, e decays, z is forgotten. */
-static void wander(const Filter *f, const double *before, double *after, double dt, double fade, double forget) {
+static void process_noise(const Filter *f, const double *before, double *after, double dt, double fade, double forget) {
     const long n = f->n, k = f->k, m = 4 * n + k;
     const double *p_0 = before + m;
     double *p = after + m, *keep = f->scratch;
@@ -159,7 +159,7 @@ void predict(const Filter *f, const double *before, double *after, double dt, do
         const double force = dot(f->input_map + i * nu, command, nu) + before[2 * n + i] + before[3 * n + i];
         missing[i] = f->deficit[i] + dt * force + dot(f->impulse + i * k, f->about, k);
     }
-    wander(f, before, after, dt, fade, forget);
+    process_noise(f, before, after, dt, fade, forget);
     memset(f->by_z, 0, n * k * sizeof(double));
     memset(by_command, 0, n * nu * sizeof(double));
     product(f->by_z, f->by_d, f->impulse, n, n, k, k);
@@ -178,7 +178,7 @@ void predict(const Filter *f, const double *before, double *after, double dt, do
     for (long i = 0; i < n; ++i)
         for (long j = 0; j < n; ++j)
             for (long l = 0; l < nu; ++l)
-                p[(n + i) * m + n + j] += by_command[i * nu + l] * f->doubt[l] * f->doubt[l] * by_command[j * nu + l];
+                p[(n + i) * m + n + j] += by_command[i * nu + l] * f->effort_std[l] * f->effort_std[l] * by_command[j * nu + l];
 }
 
 /* P ← P - Wᵀ W for W (size, ·) with rows `stride` apart: the lower half in tiles, then mirrored to the upper half. */

@@ -46,7 +46,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.features import FeatureMap, Interval, Xi
-from metarl_robot.adaptation.filter_algebra import Belief, Innovation, Motion, Wander, algebra
+from metarl_robot.adaptation.filter_algebra import Belief, Innovation, Motion, ProcessNoise, algebra
 from metarl_robot.adaptation.stream import command_history, smooth, velocity_noise, whiteness
 from metarl_robot.core.signals import Context, State
 from metarl_robot.dynamics.protocols import Dynamics
@@ -145,14 +145,14 @@ class FilterTuning:
 class _Sample(NamedTuple):
     """A measurement and its noise, the effort since the last sample, and the time since.
 
-    variance: of q, v and, if measured, of specific force. acting, doubt: (nu,) effort that acted, and its standard
+    variance: of q, v and, if measured, of specific force. acting, effort_std: (nu,) effort that acted, and its standard
         deviation.
     """
 
     state: State
     variance: Array
     acting: Array
-    doubt: Array
+    effort_std: Array
     dt: float
 
 
@@ -194,7 +194,7 @@ class MomentumFilter:
             prior.mean,
             PLAUSIBLE_SIGMAS * np.sqrt(np.diagonal(prior.covariance)) + 1e-9,
         )
-        wander = Wander(
+        process_noise = ProcessNoise(
             tuning.drift,
             tuning.model_error,
             tuning.model_error_memory_s,
@@ -202,7 +202,7 @@ class MomentumFilter:
             prior.covariance,
             tuning.forgetting_s,
         )
-        self._algebra = algebra(n, self._dynamics.nu, wander, self._compiled)
+        self._algebra = algebra(n, self._dynamics.nu, process_noise, self._compiled)
         self._belief = Belief(np.zeros(n), 4 * n + k)
         self._belief.mean[:], self._belief.covariance[:] = 0.0, 0.0
         self._belief.mean[self._z] = prior.mean
@@ -282,7 +282,7 @@ class MomentumFilter:
         """Start from the measured state, with a second hypothesis: no payload."""
         self._locate(state)
         here = _Hypothesis(self._belief.copy(), 0.0)
-        self._doubt([here, *(self._jumped(jump) for jump in self._tuning.jumps if jump.gone)])
+        self._consider([here, *(self._jumped(jump) for jump in self._tuning.jumps if jump.gone)])
 
     def _locate(self, state: State) -> None:
         """Set position and velocity to the measurement."""
@@ -301,7 +301,7 @@ class MomentumFilter:
     def _learn(self, state: State, effort: Array, dt: float) -> None:
         if dt > LONGEST_INTERVAL_S:
             self._locate(state)
-            self._doubt([])
+            self._consider([])
             return
         self._noise.update(state.v, dt)
         variance = self._measurement_variance(state.specific_force is not None)
@@ -312,10 +312,10 @@ class MomentumFilter:
                 self._belief = after
                 self._history.learn(self._algebra.white, self._algebra.response, dt)
                 return
-            self._doubt([self._displaced(), *map(self._jumped, self._tuning.jumps)])
+            self._consider([self._displaced(), *map(self._jumped, self._tuning.jumps)])
         self._weigh(sample)
 
-    def _doubt(self, hypotheses: list[_Hypothesis]) -> None:
+    def _consider(self, hypotheses: list[_Hypothesis]) -> None:
         """Begin to test these hypotheses."""
         self._doubted_s = 0.0
         self._whiteness.clear()
@@ -390,7 +390,7 @@ class MomentumFilter:
             impulse,
             there.input_map,
             sample.acting,
-            sample.doubt,
+            sample.effort_std,
             smooth,
             gain,
             about,

@@ -10,7 +10,7 @@ typedef struct {
     const double *latency, *prior;       /* (latencies,) */
     double *past, *held;                 /* (commands, nu) the latest first, (commands - 1,) */
     double *evidence, *weights;          /* (latencies,) */
-    double *candidates, *acting, *doubt; /* (latencies, nu), (nu,), (nu,) */
+    double *candidates, *acting, *effort_std; /* (latencies, nu), (nu,), (nu,) */
     double *scratch;                     /* (latencies, LATE, nu) */
 } History;
 
@@ -47,7 +47,7 @@ static void effort_at(const History *h, double latency, double dt, double *effor
 void acting(const History *h, double dt) {
     const double late = larger(0.0, dt - h->period);
     const long nu = h->nu;
-    for (long j = 0; j < nu; ++j) h->acting[j] = h->doubt[j] = 0.0;
+    for (long j = 0; j < nu; ++j) h->acting[j] = h->effort_std[j] = 0.0;
     for (long i = 0; i < h->latencies; ++i) {
         double *efforts = h->scratch + i * LATE * nu, *candidate = h->candidates + i * nu;
         effort_at(h, h->latency[i], dt, efforts);
@@ -63,9 +63,9 @@ void acting(const History *h, double dt) {
         for (long l = 0; l < LATE; ++l)
             for (long j = 0; j < nu; ++j) {
                 const double off = h->scratch[(i * LATE + l) * nu + j] - h->acting[j];
-                h->doubt[j] += h->weights[i] * off * off / LATE;
+                h->effort_std[j] += h->weights[i] * off * off / LATE;
             }
-    for (long j = 0; j < nu; ++j) h->doubt[j] = sqrt(h->doubt[j]);
+    for (long j = 0; j < nu; ++j) h->effort_std[j] = sqrt(h->effort_std[j]);
 }
 
 void weigh(const History *h) {

@@ -116,7 +116,7 @@ class CommandHistory:
         self._latency: Array = period_s * np.linspace(0.0, LONGEST_LATENCY, LATENCIES)
         self._prior: Array = -UNUSUAL * np.maximum(self._latency / period_s - 2.0, 0.0)
         self._evidence = self._prior.copy()
-        self._candidates, self._acting, self._doubt = (
+        self._candidates, self._acting, self._effort_std = (
             np.zeros((LATENCIES, len(effort))),
             effort.copy(),
             np.zeros(len(effort)),
@@ -151,7 +151,7 @@ class CommandHistory:
         """
         self._past[0] = effort
         self._act(dt)
-        return self._acting, self._doubt
+        return self._acting, self._effort_std
 
     def _act(self, dt: float) -> None:
         late = max(0.0, dt - self._period_s) * np.array([0.0, 0.5, 1.0])
@@ -163,7 +163,7 @@ class CommandHistory:
         efforts = shares @ self._past
         self._candidates[:] = efforts.mean(axis=1)
         self._acting[:] = self._weights @ self._candidates
-        self._doubt[:] = np.sqrt(self._weights @ ((efforts - self._acting) ** 2).mean(axis=1))
+        self._effort_std[:] = np.sqrt(self._weights @ ((efforts - self._acting) ** 2).mean(axis=1))
 
     def learn(self, white: Array, response: Array, dt: float) -> None:
         """Update the weights of the latencies.
@@ -202,7 +202,7 @@ class CompiledCommandHistory(CommandHistory):
             nu=len(effort), latencies=LATENCIES, commands=1 + COMMANDS, period=float(period_s),
             latency=self._latency, prior=self._prior, past=self._past, held=self._held_s, evidence=self._evidence,
             weights=self._weights,
-            candidates=self._candidates, acting=self._acting, doubt=self._doubt, scratch=self._scratch,
+            candidates=self._candidates, acting=self._acting, effort_std=self._effort_std, scratch=self._scratch,
         )  # fmt: skip
         self._self, of_time = ctypes.byref(self._struct), ctypes.CFUNCTYPE(None, _POINTER, ctypes.c_double)
         self._in_c_act, self._in_c_issued = of_time(("acting", library)), of_time(("issued", library))

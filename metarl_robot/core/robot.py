@@ -65,8 +65,8 @@ class Robot:
         lands: whether the fallback law ends on the ground: its gate then holds a robot that has landed.
         drivers_may_add_gravity: whether real drivers of this kind may compensate gravity themselves.
         in_wind: whether its simulation has wind.
-        course: flat outputs of its references, a class as 'module:name' (flat_outputs.py).
-        gate_law: fallback law of its gate, a class as 'module:name' (fallback_law.py).
+        flat_outputs: flat outputs of its references, a class as 'module:name' (flat_outputs.py).
+        fallback_law: fallback law of its gate, a class as 'module:name' (fallback_law.py).
         simulation: its simulation, a class as 'module:name' (sim/kinds.py).
         dynamics: its nominal dynamics, a class as 'module:name' (dynamics/protocols.py).
         adapter_parts: module with the parts of its adapters (adaptation/factory.py).
@@ -90,8 +90,8 @@ class Robot:
     lands: ClassVar[bool] = False
     drivers_may_add_gravity: ClassVar[bool] = False
     in_wind: ClassVar[bool] = False
-    course: ClassVar[str]
-    gate_law: ClassVar[str]
+    flat_outputs: ClassVar[str]
+    fallback_law: ClassVar[str]
     simulation: ClassVar[str]
     dynamics: ClassVar[str]
     adapter_parts: ClassVar[str]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fallback laws: how the gate stops a robot without a controller, and their parameters.
 
-A kind names its law (`Robot.gate_law`): an arm stops and holds; a quadrotor levels, descends and stops its motors
+A kind names its law (`Robot.fallback_law`): an arm stops and holds; a quadrotor levels, descends and stops its motors
 (robots/<kind>/fallback.py). A law runs in the gate's process. It has no model beyond robot.yaml and imports only
 numpy.
 """
@@ -139,7 +139,7 @@ class GateLaw(Protocol):
 
 def law_of(robot: Robot) -> type[GateLaw]:
     """Fallback law of the robot's kind."""
-    module, name = robot.gate_law.split(":")
+    module, name = robot.fallback_law.split(":")
     law: type[GateLaw] = getattr(import_module(module), name)
     return law
 

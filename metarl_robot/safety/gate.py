@@ -45,7 +45,7 @@ from numpy.typing import NDArray
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import Inertial, State
 from metarl_robot.safety.fallback_law import GateConfig, GateError, law_of, low_pass
-from metarl_robot.safety.input_validation import InertialIntake, Rejection, StateIntake
+from metarl_robot.safety.input_validation import InertialIntake, Rejection, StateValidation
 
 Array = NDArray[np.float64]
 
@@ -148,7 +148,7 @@ class Gate:
 
     def __init__(self, robot: Robot, config: GateConfig) -> None:
         self.robot = robot
-        self.states = StateIntake(robot)
+        self.states = StateValidation(robot)
         self.inertials = InertialIntake()
         self.counts: Counter[str] = Counter()
         self.config = config

@@ -50,7 +50,7 @@ from metarl_robot.core.rotation import nearest_sign, normalise
 from metarl_robot.core.signals import Inertial, State
 from metarl_robot.safety.refusals import Refusals, Rejection
 
-__all__ = ["ClockCheck", "InertialIntake", "Refused", "Rejection", "StateIntake", "clock_problem"]
+__all__ = ["ClockCheck", "InertialIntake", "Refused", "Rejection", "StateValidation", "clock_problem"]
 
 Array = NDArray[np.float64]
 
@@ -340,7 +340,7 @@ class Measurement:
     received_s: float
 
 
-class StateIntake:
+class StateValidation:
     """Keeps the newest usable state of a robot and counts refusals.
 
     latest: newest accepted state; None before the first.
@@ -355,7 +355,7 @@ class StateIntake:
         self._position = position_filter(robot)
         self._stamps = StampFilter(max_step_s)
         self._leaps = 0  # in a row, since the last accepted state
-        self._told: State | None = None  # newest accepted state as received,
+        self._newest: State | None = None  # newest accepted state as received,
         self._changed_s = 0.0  # and the first stamp with its values
         self.latest: Measurement | None = None
         self.refusals = Refusals()
@@ -384,14 +384,14 @@ class StateIntake:
             problem = self._repeated(state, stamp_s) if problem is Rejection.DUPLICATE else problem
             self.reject(problem)
             return problem
-        told, problem = state, self._value_problem(state)
+        newest, problem = state, self._value_problem(state)
         if problem is None and self._is_frozen(state, stamp_s):
             problem = Rejection.FROZEN
         if problem is None:
             problem, state = self._position.check(state, stamp_s)
         if problem is None:
             self._stamps.accept(stamp_s)
-            self._told = told
+            self._newest = newest
             self.latest = Measurement(state, stamp_s, received_s)
             self._leaps = 0
             self.refusals.good()
@@ -430,7 +430,7 @@ class StateIntake:
 
     def _is_frozen(self, state: State, stamp_s: float) -> bool:
         """Whether the values have been the same for too long; see the module's docstring."""
-        last, n = self._told, self._place
+        last, n = self._newest, self._place
         same = last is not None and self.latest is not None and state.q[0] == last.q[0]  # cheap first test
         if (
             last is None

@@ -3,7 +3,7 @@
 
 An arm's flat outputs are its joints; a quadrotor's are its position and heading. Messages carry outputs with two
 derivatives. References are joined and eased in outputs. Limits are checked on the motion. Each kind names its class
-(`Robot.course`).
+(`Robot.flat_outputs`).
 """
 
 from __future__ import annotations
@@ -96,12 +96,12 @@ class FlatOutputs(Protocol):
 
 def flat_outputs_of(robot: Robot) -> FlatOutputs:
     """Flat outputs of the robot's kind."""
-    module, name = robot.course.split(":")
+    module, name = robot.flat_outputs.split(":")
     made: FlatOutputs = getattr(import_module(module), name)(robot)
     return made
 
 
-def check_motion(course: FlatOutputs, name: str) -> None:
+def check_motion(flat: FlatOutputs, name: str) -> None:
     """Raise UnknownNameError for a motion that is not in `motion_names`."""
-    if name not in course.motion_names:
-        raise UnknownNameError("motion", name, course.motion_names)
+    if name not in flat.motion_names:
+        raise UnknownNameError("motion", name, flat.motion_names)

@@ -89,7 +89,7 @@ class ReferenceManager:
     """
 
     def __init__(self, robot: Robot) -> None:
-        self._course, self._period_s = flat_outputs_of(robot), robot.control_period_s
+        self._flat, self._period_s = flat_outputs_of(robot), robot.control_period_s
         self._active: Reference | None = None
         self._pending: tuple[float, Reference] | None = None
         self._target: Reference | None = None
@@ -99,11 +99,11 @@ class ReferenceManager:
 
     def hold(self, q: Array) -> None:
         """Hold the position q (nq,)."""
-        self._begin(self._course.hold(q))
+        self._begin(self._flat.hold(q))
 
     def brake(self, state: State, now_s: float) -> None:
         """Brake from a state to rest; a robot at rest holds its position."""
-        self._begin(self._course.brake(state, now_s))
+        self._begin(self._flat.brake(state, now_s))
 
     def _begin(self, reference: Reference) -> None:
         self.current = self._active = reference
@@ -136,7 +136,7 @@ class ReferenceManager:
         end_s = begin_s + slower * (float(times[-1]) - begin_s)
         join_s = max(now_s, begin_s)
         fade = None if before is None or not ease else self._fade_into(before, new, join_s, self._braking_s(new, end_s))
-        after = new if fade is None else self._course.eased(new, fade.gaps, fade.start_s, fade.duration_s)
+        after = new if fade is None else self._flat.eased(new, fade.gaps, fade.start_s, fade.duration_s)
         self._active, self._pending = before, (join_s, after)
         self._target, self._fade = new, fade
         self.current = after if before is None or join_s <= now_s else Joined(before, after, join_s)
@@ -150,7 +150,7 @@ class ReferenceManager:
             return points
         if before is None:
             raise SignalError("reference: it lacks joints, and there is no present position yet for them to hold")
-        held = self._course.outputs(before, np.array([now_s])).positions[0]
+        held = self._flat.outputs(before, np.array([now_s])).positions[0]
         rates = (None if x is None else np.where(missing, 0.0, x) for x in points[1:])
         return Outputs(np.where(missing, held, points.positions), *rates)
 
@@ -173,8 +173,8 @@ class ReferenceManager:
             times = begin_s + slower * (times - begin_s)
             rates = (None if x is None else x / slower**order for order, x in enumerate(points[1:], 1))
             points = Outputs(points.positions, *rates)
-        new = self._course.through(times, points)
-        self._course.check(new, begin_s, length_s, where=before)
+        new = self._flat.through(times, points)
+        self._flat.check(new, begin_s, length_s, where=before)
         return new
 
     def _in_force(self, now_s: float) -> Reference | None:
@@ -188,7 +188,7 @@ class ReferenceManager:
 
         Usually its continuation arrives before that time.
         """
-        velocities = self._course.outputs(new, np.array([end_s])).velocities
+        velocities = self._flat.outputs(new, np.array([end_s])).velocities
         moves = velocities is not None and np.any(np.abs(velocities) > _SAME)
         return end_s if moves else np.inf
 
@@ -197,20 +197,20 @@ class ReferenceManager:
 
         The sum is checked until the fade ends, or until_s.
         """
-        course = self._course
-        if self._target is not None and _same(course.gaps(self._target, new, join_s)):
+        flat = self._flat
+        if self._target is not None and _same(flat.gaps(self._target, new, join_s)):
             over = self._fade is None or self._fade.end_s <= join_s
             return None if over else self._fade  # the same motion was sent again: the present fade continues
-        gaps = course.gaps(old, new, join_s)
+        gaps = flat.gaps(old, new, join_s)
         if _same(gaps):
             return None
-        shortest = course.shortest_s(gaps)
+        shortest = flat.shortest_s(gaps)
         problem: SignalError | None = None
         for attempt in range(_EASE_ATTEMPTS):
             fade = _Fade(gaps, join_s, shortest * _EASE_GROWTH**attempt)
             try:
                 checked_s = min(fade.duration_s, max(until_s - join_s, 0.0))
-                course.check(course.eased(new, gaps, join_s, fade.duration_s), join_s, checked_s, where=old)
+                flat.check(flat.eased(new, gaps, join_s, fade.duration_s), join_s, checked_s, where=old)
                 return fade
             except SignalError as error:
                 problem = error

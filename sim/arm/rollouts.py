@@ -31,8 +31,8 @@ MAML_VELOCITY_NOISE_RAD_S = 0.005
 """Standard deviation of the measured velocity that the observer behind MAML's training residuals assumes."""
 
 
-class ArmLessons:
-    """See metarl_robot.sim.kinds.Lessons."""
+class ArmTrainingDataBuilder:
+    """See metarl_robot.sim.kinds.TrainingDataBuilder."""
 
     adapters = ("last_layer", "maml")
     groups = ("payload", "friction", "motor")
@@ -60,7 +60,7 @@ class ArmLessons:
         meter = residual_meter(robot, dynamics, MAML_VELOCITY_NOISE_RAD_S)
         return residual_series(robot, dynamics, meter, measured, truth, progress), output_scale(robot)
 
-    def told(self, data: DataSet, task: int) -> Array:
+    def commanded(self, data: DataSet, task: int) -> Array:
         return data.effort[task].astype(float)
 
 

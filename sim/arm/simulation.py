@@ -25,7 +25,7 @@ from metarl_robot.sim.physics_time import PHYSICS_DT_S
 from metarl_robot.sim.scenario import Scenario
 
 if TYPE_CHECKING:
-    from metarl_robot.sim.arm.rollouts import ArmLessons
+    from metarl_robot.sim.arm.rollouts import ArmTrainingDataBuilder
 
 Array = NDArray[np.float64]
 
@@ -73,10 +73,10 @@ class ArmSimulation:
     def rollout_maker(self) -> ArmRollouts:
         return ArmRollouts(self.robot)
 
-    def lessons(self, knots: int = 1) -> ArmLessons:
-        from metarl_robot.sim.arm.rollouts import ArmLessons
+    def training_data_builder(self, knots: int = 1) -> ArmTrainingDataBuilder:
+        from metarl_robot.sim.arm.rollouts import ArmTrainingDataBuilder
 
-        return ArmLessons(self.robot, knots)
+        return ArmTrainingDataBuilder(self.robot, knots)
 
     def demo(self, seed: int, mass_kg: float | None = None, offset_m: tuple[float, ...] | None = None) -> Demo:
         return arm_demo(self, seed, mass_kg, offset_m)

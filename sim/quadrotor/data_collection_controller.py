@@ -32,7 +32,7 @@ _FASTEST_LAG_S = 0.020
 _LATENCY_S = 0.015
 
 
-class DetunedLaw:
+class DataCollectionController:
     """The controller for T quadrotors, each with its own gains.
 
     Attributes:
@@ -55,7 +55,7 @@ class DetunedLaw:
         self.inverse = np.linalg.inv(robot.allocation)
         self.speeds = np.tile(robot.speeds(robot.hover_thrust), (count, 1))
 
-    def share(self, which: slice) -> DetunedLaw:
+    def share(self, which: slice) -> DataCollectionController:
         """Return the controller of a slice of the quadrotors."""
         law = copy(self)
         for name in ("kw", "kr", "kp", "kd", "speeds"):

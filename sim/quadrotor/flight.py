@@ -22,7 +22,7 @@ from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, Quadrotor
 from metarl_robot.sim.kinds import RolloutArrays
 from metarl_robot.sim.physics_time import velocity_age, whole_steps
 from metarl_robot.sim.quadrotor.aerodynamics import Aerodynamics
-from metarl_robot.sim.quadrotor.data_collection_controller import DetunedLaw
+from metarl_robot.sim.quadrotor.data_collection_controller import DataCollectionController
 from metarl_robot.sim.quadrotor.tasks import MAX_DELAY_S, NOISES, QuadrotorTask
 from metarl_robot.sim.quadrotor.wind import GUST_DT_S, WindField
 from metarl_robot.sim.quadrotor.worlds import INCLUDE, Worlds, function_address
@@ -110,7 +110,9 @@ class Flight:
         self._run(count)
         self.steps += count
 
-    def follow(self, law: DetunedLaw, points: Setpoints, dither: Array, noise: Array, log: RolloutArrays) -> None:
+    def follow(
+        self, law: DataCollectionController, points: Setpoints, dither: Array, noise: Array, log: RolloutArrays
+    ) -> None:
         """Fly under a controller and record the flight.
 
         Arguments:
@@ -241,7 +243,9 @@ class CompiledFlight(Flight):
         self._call.count = self._call.rows = count
         self._call.now, self._call.applied = self.steps, self.applied.ctypes.data
 
-    def follow(self, law: DetunedLaw, points: Setpoints, dither: Array, noise: Array, log: RolloutArrays) -> None:
+    def follow(
+        self, law: DataCollectionController, points: Setpoints, dither: Array, noise: Array, log: RolloutArrays
+    ) -> None:
         robot, steps = self._robot, len(dither)
         self.applied = np.empty((self._worlds, steps * self._period, 6))
         self._overdriven[:] = 0

@@ -25,7 +25,7 @@ from metarl_robot.robots.quadrotor.description import Quadrotor
 from metarl_robot.sim.kinds import RolloutArrays
 from metarl_robot.sim.noise import NoiseStreams
 from metarl_robot.sim.physics_time import PHYSICS_DT_S, velocity_age
-from metarl_robot.sim.quadrotor.data_collection_controller import DetunedLaw
+from metarl_robot.sim.quadrotor.data_collection_controller import DataCollectionController
 from metarl_robot.sim.quadrotor.flight import advanced, make_flight, state_of
 from metarl_robot.sim.quadrotor.model import Fields, compile_model, hover_command, task_fields
 from metarl_robot.sim.quadrotor.tasks import NOISES, QuadrotorTask
@@ -138,7 +138,7 @@ class QuadrotorBatch:
         self._flight.run(effort, self._period if count is None else count, self._noise.next())
         return state_of(self._flight.measured.copy())
 
-    def follow(self, law: DetunedLaw, points: Setpoints, dither: Array, log: RolloutArrays) -> None:
+    def follow(self, law: DataCollectionController, points: Setpoints, dither: Array, log: RolloutArrays) -> None:
         """Fly under a controller and record the flight.
 
         Arguments:

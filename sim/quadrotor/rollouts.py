@@ -18,7 +18,7 @@ from metarl_robot.core.signals import Setpoints
 from metarl_robot.robots.quadrotor.description import Quadrotor
 from metarl_robot.robots.quadrotor.random_trajectories import drawn_flight
 from metarl_robot.sim.kinds import RolloutArrays
-from metarl_robot.sim.quadrotor.data_collection_controller import DetunedLaw
+from metarl_robot.sim.quadrotor.data_collection_controller import DataCollectionController
 from metarl_robot.sim.quadrotor.family import MEMBERS, member
 from metarl_robot.sim.quadrotor.feasibility import hover_use
 from metarl_robot.sim.quadrotor.plant import QuadrotorBatch
@@ -86,7 +86,7 @@ class _Flights:
         robot, count = self._robot, len(tasks)
         times = np.arange(steps + 1, dtype=np.float64) * robot.control_period_s
         motions = [self._motion(rng, times) for _ in tasks]
-        laws = DetunedLaw(robot, rng, count)
+        laws = DataCollectionController(robot, rng, count)
         seeds = rng.integers(2**31, size=count).tolist()
         dither = _DITHER * robot.hover_thrust.mean() * rng.standard_normal((steps, count, robot.nu))
         start_errors = np.array([error * rng.standard_normal((count, 3)) for error in _START_ERROR])

@@ -22,7 +22,7 @@ from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
 from metarl_robot.sim.scenario import Scenario
 
 if TYPE_CHECKING:
-    from metarl_robot.sim.quadrotor.training_data import FlightLessons
+    from metarl_robot.sim.quadrotor.training_data import FlightTrainingDataBuilder
 
 Array = NDArray[np.float64]
 
@@ -66,10 +66,10 @@ class QuadrotorSimulation:
     def rollout_maker(self) -> QuadrotorRollouts:
         return QuadrotorRollouts(self.robot)
 
-    def lessons(self, knots: int = 1) -> FlightLessons:
-        from metarl_robot.sim.quadrotor.training_data import FlightLessons
+    def training_data_builder(self, knots: int = 1) -> FlightTrainingDataBuilder:
+        from metarl_robot.sim.quadrotor.training_data import FlightTrainingDataBuilder
 
-        return FlightLessons(self.robot)
+        return FlightTrainingDataBuilder(self.robot)
 
     def demo(self, seed: int, mass_kg: float | None = None, offset_m: tuple[float, ...] | None = None) -> Demo:
         return quadrotor_demo(self, seed, mass_kg, offset_m)

@@ -27,8 +27,8 @@ _SPAN_S = 0.05
 """Time over which accelerometer and positions are compared with velocities of equal accuracy."""
 
 
-class FlightLessons:
-    """See metarl_robot.sim.kinds.Lessons. Training data of quadrotors are dimensionless."""
+class FlightTrainingDataBuilder:
+    """See metarl_robot.sim.kinds.TrainingDataBuilder. Training data of quadrotors are dimensionless."""
 
     adapters = ("last_layer",)
     groups = GROUPS
@@ -70,7 +70,7 @@ class FlightLessons:
     ) -> tuple[ResidualSeries, Array]:
         raise MetaRLError("adapter 'maml' is not trained for quadrotors")
 
-    def told(self, data: DataSet, task: int) -> Array:
+    def commanded(self, data: DataSet, task: int) -> Array:
         motors, effort = MotorModel(self._robot, self._robot.hover_thrust), data.effort[task].astype(float)
         return np.stack([motors.advance(command, self._robot.control_period_s) for command in effort])
 

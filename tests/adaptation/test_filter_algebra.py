@@ -16,7 +16,7 @@ from metarl_robot.adaptation.filter_algebra import (
     Innovation,
     Motion,
     NumpyAlgebra,
-    Wander,
+    ProcessNoise,
     algebra,
 )
 from metarl_robot.adaptation.momentum_filter import MomentumFilter
@@ -85,8 +85,8 @@ def _definite(size: int, seed: int) -> Array:
 
 
 @pytest.fixture
-def wander() -> Wander:
-    return Wander(np.abs(_random(N, 0)), np.abs(_random(N, 1)), 0.05, 10.0, _definite(K, 2), 20.0)
+def process_noise() -> ProcessNoise:
+    return ProcessNoise(np.abs(_random(N, 0)), np.abs(_random(N, 1)), 0.05, 10.0, _definite(K, 2), 20.0)
 
 
 def _belief() -> Belief:
@@ -98,7 +98,7 @@ def _belief() -> Belief:
 def _motion(added: Array) -> Motion:
     shapes: list[int | tuple[int, ...]] = [N, (N, N), (N, N), N, (N, K), (N, NU), NU, NU, NU, NU, K]
     motion = Motion(*(_random(shape, 10 + i) for i, shape in enumerate(shapes)))
-    return motion._replace(mass=_definite(N, 5), added=added, doubt=np.abs(motion.doubt))
+    return motion._replace(mass=_definite(N, 5), added=added, effort_std=np.abs(motion.effort_std))
 
 
 def _assert_close(beliefs: list[Belief], tolerance: float) -> None:
@@ -109,8 +109,10 @@ def _assert_close(beliefs: list[Belief], tolerance: float) -> None:
 
 @pytest.mark.parametrize("felt", [False, True])
 @pytest.mark.parametrize("physical", [True, False])
-def test_one_prediction_and_correction_agree_to_rounding(wander: Wander, felt: bool, physical: bool) -> None:
-    fast, plain = algebra(N, NU, wander), NumpyAlgebra(N, wander)
+def test_one_prediction_and_correction_agree_to_rounding(
+    process_noise: ProcessNoise, felt: bool, physical: bool
+) -> None:
+    fast, plain = algebra(N, NU, process_noise), NumpyAlgebra(N, process_noise)
     both: tuple[Algebra, Algebra] = fast, plain
     if not isinstance(fast, CompiledAlgebra):
         pytest.skip("no C compiler")
@@ -126,8 +128,8 @@ def test_one_prediction_and_correction_agree_to_rounding(wander: Wander, felt: b
     assert np.array_equal(after[0].covariance, after[0].covariance.T)
 
 
-def test_an_innovation_without_a_covariance_is_refused_by_both(wander: Wander) -> None:
-    both: tuple[Algebra, Algebra] = algebra(N, NU, wander), NumpyAlgebra(N, wander)
+def test_an_innovation_without_a_covariance_is_refused_by_both(process_noise: ProcessNoise) -> None:
+    both: tuple[Algebra, Algebra] = algebra(N, NU, process_noise), NumpyAlgebra(N, process_noise)
     for one in both:
         before = _belief()
         after = one.predict(before, _motion(np.zeros((N, N))), 0.01)

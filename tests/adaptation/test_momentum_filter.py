@@ -84,9 +84,9 @@ def test_payload_is_found_and_the_uncertainty_is_honest(robot: Robot) -> None:
 
 def test_a_surprise_is_noticed_at_once_and_none_without_a_change(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
     surprises: list[int] = []
-    original = MomentumFilter._doubt
+    original = MomentumFilter._effort_std
     monkeypatch.setattr(
-        MomentumFilter, "_doubt", lambda self, them: (surprises.append(len(them)), original(self, them))[1]
+        MomentumFilter, "_consider", lambda self, them: (surprises.append(len(them)), original(self, them))[1]
     )
     sensors = replace(nominal_task(robot), velocity_noise_rad_s=0.005, encoder_resolution_rad=3e-5)
     _drive(robot, _filter(robot), sensors, 2.0)

@@ -29,8 +29,8 @@ def test_every_quadrotor_can_fly_its_demo(name: str, seed: int) -> None:
     assert [change.time_s for change in task.changes] == [5.0, 10.0]
     assert 0.05 * robot.mass_kg < task.payload.mass_kg <= 0.3 * robot.mass_kg
     assert task.changes[1].task.payload is task.payload and np.linalg.norm(task.changes[1].task.wind.mean_m_s) > 1.0
-    course = flat_outputs_of(robot)
-    eight = course.paced(course.motion("figure_eight", np.random.default_rng(seed), 15.0), task.pace)
+    flat = flat_outputs_of(robot)
+    eight = flat.paced(flat.motion("figure_eight", np.random.default_rng(seed), 15.0), task.pace)
     for change, end_s in zip(task.changes, (10.0, 15.0), strict=True):
         assert simulation(robot).effort_use(change.task, eight, change.time_s, end_s) <= 0.9 + 1e-9
     assert task.pace > 0.7

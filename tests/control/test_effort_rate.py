@@ -30,13 +30,13 @@ class Hold:
 def test_the_effort_rate_is_per_second_of_the_stamps(kind: str, name: str, rate_hz: int) -> None:
     """The position jumps to and fro, so commands are at their rate; at 1000 Hz it was five times too fast."""
     robot = load_robot(kind)
-    handover, reference = BumplessTransfer(robot, make_controller(robot, name)), Hold(robot.home, robot.dof)
+    transfer, reference = BumplessTransfer(robot, make_controller(robot, name)), Hold(robot.home, robot.dof)
     axis, efforts = 2 if robot.base == "floating" else 0, []
     for k in range(60):
         if k == 40:
-            handover.switch(handover.controller)
+            transfer.switch(transfer.controller)
         q = robot.home.copy()
         q[axis] += 0.1 * (k // 5 % 2)
-        efforts.append(handover.step(k / rate_hz, State(q, np.zeros(robot.dof)), reference).effort)
+        efforts.append(transfer.step(k / rate_hz, State(q, np.zeros(robot.dof)), reference).effort)
     fastest = np.abs(np.diff(efforts, axis=0)).max(axis=0) * rate_hz / robot.effort_rate_limit
     assert 0.3 < fastest.max() < 1.0 + 1e-6

@@ -239,19 +239,19 @@ def test_a_third_party_s_controller_is_guarded_too(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(("kind", "name"), CASES)
 def test_the_effort_rate_is_per_second_of_the_stamps(kind: str, name: str, rate_hz: int) -> None:
     """Measured positions jump to and fro, so each command is at its rate; at 1000 Hz it was five times too fast."""
-    robot, handover = robot_of(kind), BumplessTransfer(robot_of(kind), ready(kind, name))
+    robot, transfer = robot_of(kind), BumplessTransfer(robot_of(kind), ready(kind, name))
     if name == "oracle_mpc":
-        handover.controller.observe_truth(simulation(robot).nominal_task())
+        transfer.controller.observe_truth(simulation(robot).nominal_task())
     reference, last, fastest = Swing(robot), None, 0.0
     axis = 2 if robot.base == "floating" else 0
     for k in range(60):
         if k == 40:
-            handover.switch(handover.controller)
+            transfer.switch(transfer.controller)
         state = changed(
             settled(robot),
             **{f"q{axis}": robot.home[axis] + 0.1 * (k // 5 % 2)},
         )
-        effort = handover.step(k / rate_hz, state, reference).effort
+        effort = transfer.step(k / rate_hz, state, reference).effort
         if last is not None:
             fastest = max(fastest, float(np.max(np.abs(effort - last) * rate_hz / robot.effort_rate_limit)))
         last = effort

@@ -60,10 +60,10 @@ def test_a_leap_to_come_is_not_planned_for_and_one_that_has_happened_is() -> Non
 @pytest.mark.parametrize("name", ["planar2", "panda", "x500", "crazyflie"])
 def test_every_motion_that_can_be_followed_stays_the_same_object(name: str) -> None:
     robot = load_robot(name)
-    course, rng = flat_outputs_of(robot), np.random.default_rng(0)
+    flat, rng = flat_outputs_of(robot), np.random.default_rng(0)
     spacing_s, largest = (0.05, np.ones(3)) if robot.base == "floating" else (0.02, robot.velocity_limit / 40.0)
-    for motion in course.motion_names:
-        reference = course.motion(motion, rng, 10.0)
+    for motion in flat.motion_names:
+        reference = flat.motion(motion, rng, 10.0)
         for start_s in np.arange(-1.0, 10.0, 0.1):
             target = reference.sample(start_s + spacing_s * np.arange(21))
             assert without_leaps(target, spacing_s, largest) is target, motion

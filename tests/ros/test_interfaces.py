@@ -187,8 +187,8 @@ def test_commands_carry_their_stamp_and_are_read_by_name() -> None:
 
 
 def test_a_reference_survives_the_wire() -> None:
-    course, times = flat_outputs_of(ROBOT), np.arange(100) * 0.02
-    points = course.outputs(FigureEight(np.array([0.0, 1.0, 2.0]), yaw=0.7), times)
+    flat, times = flat_outputs_of(ROBOT), np.arange(100) * 0.02
+    points = flat.outputs(FigureEight(np.array([0.0, 1.0, 2.0]), yaw=0.7), times)
     (_, topic, read), _ = INTERFACE.references()
     assert topic == "mpc/reference"
     begin_ns, since_ns, got, _ = read(over_the_wire(INTERFACE.reference(5_000_000_000, times, points)))

@@ -106,7 +106,7 @@ def pairs(status: DiagnosticStatus) -> dict[str, str]:
     return {pair.key: pair.value for pair in status.values}
 
 
-def told(
+def commanded(
     arm, frame: str, stamp_s: float, q: np.ndarray, names: tuple[str, ...] = ROBOT.joint_names
 ) -> tuple[bytes, dict[str, str]]:
     """What the node says of a reference with that header: level and values. The frame is the sender's mark."""
@@ -125,36 +125,36 @@ def told(
 
 
 def test_a_sender_is_told_what_became_of_its_reference(arm) -> None:
-    level, values = told(arm, "good", 0.0, np.array([0.2, 1.4]))
+    level, values = commanded(arm, "good", 0.0, np.array([0.2, 1.4]))
     assert (level, values["accepted"], values["topic"]) == (DiagnosticStatus.OK, "True", topics.JOINT_REFERENCE)
     assert float(values["ends_s"]) == float(values["begins_s"]) >= float(values["time_s"])
-    level, values = told(arm, "bad", 0.0, np.array([9.0, 1.0]))
+    level, values = commanded(arm, "bad", 0.0, np.array([9.0, 1.0]))
     assert (level, values["accepted"]) == (DiagnosticStatus.ERROR, "False")
     assert "position of joint 'shoulder' reaches 9.0000 rad" in values["reason"]
     later_s = float(round(arm.probe.time_s)) + 40.0
-    level, values = told(arm, "later", later_s, np.array([0.2, 1.4]))
+    level, values = commanded(arm, "later", later_s, np.array([0.2, 1.4]))
     assert (
         values["id"] == f"{later_s:.0f}.000000000 later"
         and values["accepted"] == "True"
         and "it begins in" in values["reason"]
     )
-    _, values = told(arm, "lost", later_s + 1000.0, np.array([0.2, 1.4]))
+    _, values = commanded(arm, "lost", later_s + 1000.0, np.array([0.2, 1.4]))
     assert values["accepted"] == "False" and "allowed: up to 60 s (max_reference_lead_s)" in values["reason"]
 
 
 def test_joints_too_many_or_too_few_are_taken_as_the_parameters_say(arm) -> None:
-    level, values = told(arm, "gripper", 0.0, np.array([0.2, 1.4, 0.04]), (*ROBOT.joint_names, "finger"))
+    level, values = commanded(arm, "gripper", 0.0, np.array([0.2, 1.4, 0.04]), (*ROBOT.joint_names, "finger"))
     assert (level, values["accepted"]) == (DiagnosticStatus.WARN, "True") and "joints ['finger'] are ignored" in values[
         "reason"
     ]
     assert arm.probe.set_parameter("mpc", "ignore_extra_joints", False).successful
-    _, values = told(arm, "strict", 0.0, np.array([0.2, 1.4, 0.04]), (*ROBOT.joint_names, "finger"))
+    _, values = commanded(arm, "strict", 0.0, np.array([0.2, 1.4, 0.04]), (*ROBOT.joint_names, "finger"))
     assert values["accepted"] == "False" and "ignore_extra_joints" in values["reason"]
-    _, values = told(arm, "whole", 0.0, np.array([1.2]), ("elbow",))
+    _, values = commanded(arm, "whole", 0.0, np.array([1.2]), ("elbow",))
     assert values["accepted"] == "False" and "allow_partial_joints_goal" in values["reason"]
     assert arm.probe.set_parameter("mpc", "allow_partial_joints_goal", True).successful
     shoulder = setpoint(arm)[0]
-    _, values = told(arm, "part", 0.0, np.array([1.2]), ("elbow",))
+    _, values = commanded(arm, "part", 0.0, np.array([1.2]), ("elbow",))
     assert values["accepted"] == "True" and "joints ['shoulder'] hold" in values["reason"]
     arm.probe.wait(
         lambda: np.allclose(setpoint(arm), [shoulder, 1.2], atol=1e-2),

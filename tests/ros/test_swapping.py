@@ -58,7 +58,7 @@ for name in (*node._names, *node._names):
     while not node._builder.done:
         threading.Event().wait(0.002)
     watching = True
-    node._exchange(node._handover, node._builder)
+    node._exchange(node._transfer, node._builder)
     watching = False
     assert node._name == name
 print(json.dumps({"seen": seen, "modules": sorted(set(sys.modules) - modules)}))

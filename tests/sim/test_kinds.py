@@ -14,7 +14,7 @@ from metarl_robot.core.robot import load_robot
 from metarl_robot.core.signals import Command, State
 from metarl_robot.sim.episode import run_episode
 from metarl_robot.sim.kinds import simulation, task_from_dict
-from metarl_robot.sim.quadrotor.data_collection_controller import DetunedLaw
+from metarl_robot.sim.quadrotor.data_collection_controller import DataCollectionController
 from metarl_robot.sim.quadrotor.model import hover_command
 
 ROBOTS = {name: load_robot(name) for name in ("planar2", "x500", "crazyflie")}
@@ -29,7 +29,7 @@ class Law:
         self.robot, self.times, self.told = robot, [], []
 
     def reset(self) -> None:
-        self._law = DetunedLaw(self.robot, np.random.default_rng(1), 1)
+        self._law = DataCollectionController(self.robot, np.random.default_rng(1), 1)
         self.times, self.told = [], []
 
     def observe_truth(self, task) -> None:

@@ -15,7 +15,7 @@ from metarl_robot.robots.quadrotor.description import Quadrotor
 from metarl_robot.robots.quadrotor.random_trajectories import random_flight
 from metarl_robot.sim.payload import Payload
 from metarl_robot.sim.quadrotor import flight
-from metarl_robot.sim.quadrotor.data_collection_controller import DetunedLaw
+from metarl_robot.sim.quadrotor.data_collection_controller import DataCollectionController
 from metarl_robot.sim.quadrotor.flight import CompiledFlight, Flight, make_flight
 from metarl_robot.sim.quadrotor.plant import QuadrotorBatch
 from metarl_robot.sim.quadrotor.ranges import draw_task
@@ -86,7 +86,7 @@ def test_rollouts_in_c_are_those_in_numpy(robot: Quadrotor) -> None:
     samples = [random_flight(robot, rng, 5.0).sample(times + 2.0) for _ in range(COUNT)]
     points = Setpoints(*(np.array([getattr(sample, name) for sample in samples]) for name in ("q", "v", "a")))
     dither = 0.03 * robot.hover_thrust.mean() * rng.standard_normal((steps, COUNT, 4))
-    law, logs, batches = DetunedLaw(robot, rng, COUNT), [], []
+    law, logs, batches = DataCollectionController(robot, rng, COUNT), [], []
     for compiled in (True, False):
         batch = QuadrotorBatch(robot, tasks_of(robot, False), range(COUNT), compiled=compiled)
         batch.reset(points.q[:, 0], points.v[:, 0])

@@ -222,7 +222,7 @@ class LastLayer(nn.Module):
         by_u = (after @ (response @ factor)).flatten(1, 2)
         sigma = batch.sigma
         by_start = (start * sigma[:, None, None, :]).flatten(1, 2)
-        pushed, of_last, last = self._disturbance(self._doubt(batch.inputs), dt)
+        pushed, of_last, last = self._disturbance(self._effort_std(batch.inputs), dt)
         covariance = by_u @ by_u.mT + by_start @ by_start.mT + _congruence(after, pushed)
         covariance = covariance + torch.diag_embed((sigma**2).repeat(1, start.shape[1]))
         by_last = (after * of_last.mT[:, None, :]).flatten(1, 2)
@@ -234,14 +234,14 @@ class LastLayer(nn.Module):
         reduction = to_x.mT @ solution
         return Posterior(reduction[..., -1], prior - reduction[..., :-1])
 
-    def _doubt(self, inputs: Tensor) -> Tensor:
+    def _effort_std(self, inputs: Tensor) -> Tensor:
         """Factor (…, n) on the standard deviation of the fast error e: larger for joints that may stick."""
         if not self.sticks:
             return torch.ones((*inputs.shape[:-1], self.n), dtype=torch.float64)
         v = inputs[..., 2 * self.n :].double() * self.velocity_limit
         return torch.sqrt(1.0 + STICTION_FACTOR**2 * torch.exp(-((v / STICTION_VELOCITY_RAD_S) ** 2)))
 
-    def _disturbance(self, doubt: Tensor, dt: float) -> tuple[Tensor, Tensor, Tensor]:
+    def _disturbance(self, effort_std: Tensor, dt: float) -> tuple[Tensor, Tensor, Tensor]:
         """Covariances of each joint's disturbance.
 
         Of the impulse Σ dt (d + e) (B, n, W, W), of the impulse with the last d (n, W), and of the last d (n,).
@@ -249,11 +249,11 @@ class LastLayer(nn.Module):
         rate, first, error = (
             torch.exp(2.0 * x)[:, None, None] for x in (self.log_drift, self.log_disturbance, self.log_error)
         )
-        width = doubt.shape[1]
+        width = effort_std.shape[1]
         index = torch.arange(width, dtype=torch.float64)
         slow = first + rate * dt * torch.minimum(index[:, None], index)
         fast = error * torch.exp(-dt / ERROR_MEMORY_S * (index[:, None] - index).abs())
-        fast = fast * doubt.mT[..., None] * doubt.mT[..., None, :]
+        fast = fast * effort_std.mT[..., None] * effort_std.mT[..., None, :]
         total = torch.tril(torch.ones(width, width, dtype=torch.float64)) * dt
         return total @ (slow + fast) @ total.mT, (slow[:, -1:] @ total.mT)[:, 0], slow[:, -1, -1]
 
@@ -264,7 +264,7 @@ class LastLayer(nn.Module):
         by_x = torch.cat([phi @ factor, torch.eye(self.n, dtype=torch.float64).expand(*phi.shape[:3], self.n)], dim=3)
         value = phi @ mean + _apply(by_x, posterior.mean[:, None])
         walked = torch.exp(2.0 * self.log_drift) * self.dt * batch.query_lag[..., None]
-        own = torch.diag_embed(walked + (self._doubt(batch.query_inputs) * self.log_error.exp()) ** 2)
+        own = torch.diag_embed(walked + (self._effort_std(batch.query_inputs) * self.log_error.exp()) ** 2)
         tasks, queries, n, size = by_x.shape
         spread = (by_x.flatten(1, 2) @ posterior.covariance).view(tasks, queries, n, size)
         return value, spread @ by_x.mT + own

@@ -45,7 +45,7 @@ DEFAULT_DAMPING_S = 0.1  # k_d / k_p
 DEFAULT_INTEGRAL_HZ = 1.0  # k_i / k_p
 
 
-class BrakeConfig(GateConfig):
+class StopAndHoldConfig(GateConfig):
     """Settings of an arm's fallback law.
 
     Per joint: one value for all joints, or one for each; empty: derived from the effort limits.
@@ -148,22 +148,22 @@ class Stop:
         return self.static_effort + feedback
 
 
-class Brake:
+class StopAndHold:
     """Fallback law of an arm: brake along a ramp, then hold.
 
     Without states the holding effort stays constant: feedback is impossible then, and a fading effort would drop the
     arm.
     """
 
-    config = BrakeConfig
+    config = StopAndHoldConfig
 
-    def __init__(self, robot: Robot, config: BrakeConfig) -> None:
+    def __init__(self, robot: Robot, config: StopAndHoldConfig) -> None:
         self._robot = robot
         self._static, self._known = np.zeros(robot.nu), False
         self._stop: Stop | None = None
         self.configure(config)
 
-    def configure(self, config: BrakeConfig) -> None:
+    def configure(self, config: StopAndHoldConfig) -> None:
         stiffness = self._per_joint(
             config, "hold_stiffness_nm_rad", DEFAULT_STIFFNESS_PER_EFFORT * self._robot.effort_limit
         )
@@ -220,7 +220,7 @@ class Brake:
         name, limit = self._robot.channel_names[joint], self._robot.velocity_limit[joint]
         return Danger("overspeed", f"joint '{name}' moves at {state.v[joint]:.2f} rad/s (limit {limit:.2f} rad/s)")
 
-    def _per_joint(self, config: BrakeConfig, key: str, default: Array) -> Array:
+    def _per_joint(self, config: StopAndHoldConfig, key: str, default: Array) -> Array:
         values, count = np.array(getattr(config, key), dtype=float), self._robot.nu
         if len(values) not in (0, 1, count):
             raise GateError(f"gate: {key} has {len(values)} values; {self._robot.name} needs none, one or {count}")

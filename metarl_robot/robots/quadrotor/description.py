@@ -142,8 +142,8 @@ class Quadrotor(Robot):
     messages = "odometry"
     in_wind = True
     lands = True
-    course = "metarl_robot.robots.quadrotor.flat_outputs:FlightFlatOutputs"
-    gate_law = "metarl_robot.robots.quadrotor.fallback:Descend"
+    flat_outputs = "metarl_robot.robots.quadrotor.flat_outputs:FlightFlatOutputs"
+    fallback_law = "metarl_robot.robots.quadrotor.fallback:EmergencyLanding"
     simulation = "metarl_robot.sim.quadrotor.simulation:QuadrotorSimulation"
     dynamics = "metarl_robot.robots.quadrotor.dynamics:QuadrotorDynamics"
     adapter_parts = "metarl_robot.robots.quadrotor.adapter_parts"

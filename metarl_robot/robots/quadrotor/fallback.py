@@ -98,7 +98,7 @@ class DescendConfig(GateConfig):
     )
 
 
-class Descend:
+class EmergencyLanding:
     """Fallback law of a quadrotor's gate (GateLaw); see the module's docstring."""
 
     config = DescendConfig

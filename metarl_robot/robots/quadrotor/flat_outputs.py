@@ -78,7 +78,7 @@ class BrakedFlight(FlatTrajectory):
 
     motion: FlatTrajectory
     end_s: float
-    course: FlightFlatOutputs
+    kind: FlightFlatOutputs
 
     def derivatives(self, times: Array) -> Array:
         late = times > self.end_s
@@ -88,7 +88,7 @@ class BrakedFlight(FlatTrajectory):
 
     @cached_property
     def _stop(self) -> FlatTrajectory:
-        return self.course.stop(self.motion, self.end_s)
+        return self.kind.stop(self.motion, self.end_s)
 
 
 class FlightFlatOutputs:

@@ -129,7 +129,7 @@ from metarl_robot.sim.kinds import simulation
 out, robot, rng = Path(sys.argv[1]), load_robot("planar2"), random.Random(0)
 config = TrainConfig(tasks=20, duration_s=1.2, steps=12, batch=4, learned=2, hidden=(8,), threads=1)
 loop._SAVE_EVERY_S = 0.0
-training_data = simulation(robot).lessons().training_data(training.simulate(robot, config), ("payload",))
+training_data = simulation(robot).training_data_builder().training_data(training.simulate(robot, config), ("payload",))
 
 def child(folder, resume, stop):
     # (how it ended, the last gradient step that it reported), stopped after `stop` system calls

@@ -39,8 +39,8 @@ def gap(a: Setpoints, b: Setpoints) -> float:
 @pytest.mark.parametrize("name", FlightFlatOutputs.motion_names)
 @pytest.mark.parametrize("robot", ["x500", "crazyflie"])
 def test_every_motion_can_be_flown_for_as_long_as_asked(name: str, robot: str) -> None:
-    course = FlightFlatOutputs(load_robot(robot))
-    course.check(course.motion(name, np.random.default_rng(1), 20.0), 0.0, 20.0)
+    flat = FlightFlatOutputs(load_robot(robot))
+    flat.check(flat.motion(name, np.random.default_rng(1), 20.0), 0.0, 20.0)
 
 
 def test_an_unknown_motion_is_refused() -> None:
@@ -102,34 +102,34 @@ def test_a_fade_takes_up_each_derivative_and_ends_at_none(order: int) -> None:
 
 def taken_over(switch: Callable[[ReferenceManager], None], now_s: float) -> float:
     """The gap that a switch at now_s makes."""
-    keeper = ReferenceManager(ROBOT)
-    keeper.hold(np.concatenate([[0.5, 0.5, 1.5], rotation.from_yaw(2.0)]))
+    references = ReferenceManager(ROBOT)
+    references.hold(np.concatenate([[0.5, 0.5, 1.5], rotation.from_yaw(2.0)]))
     for start in (0.0, 1.0, 2.0):
-        keeper.offer(*chunk(EIGHT, start, start + 4.0), start)
-    before = keeper.current.sample(np.array([now_s]))
-    switch(keeper)
-    check_flight(ROBOT, keeper.current, now_s, 3.0)
-    return gap(before, keeper.current.sample(np.array([now_s])))
+        references.offer(*chunk(EIGHT, start, start + 4.0), start)
+    before = references.current.sample(np.array([now_s]))
+    switch(references)
+    check_flight(ROBOT, references.current, now_s, 3.0)
+    return gap(before, references.current.sample(np.array([now_s])))
 
 
 def test_a_reference_that_jumps_is_eased_into_within_limits() -> None:
-    assert taken_over(lambda keeper: keeper.offer(*chunk(ELSEWHERE, 2.5, 7.0), 2.5), 2.5) < 1e-6
+    assert taken_over(lambda references: references.offer(*chunk(ELSEWHERE, 2.5, 7.0), 2.5), 2.5) < 1e-6
     times, far = (
         np.array([2.5, 12.0]),
         Outputs(np.array([[6.0, -4.0, 3.0, 1.0]] * 2), np.zeros((2, 4)), np.zeros((2, 4))),
     )
-    assert taken_over(lambda keeper: keeper.offer(times, far, 2.5), 2.5) < 1e-6
+    assert taken_over(lambda references: references.offer(times, far, 2.5), 2.5) < 1e-6
 
 
 def test_chunks_of_one_motion_join_exactly_and_a_fade_goes_on() -> None:
-    keeper = ReferenceManager(ROBOT)
-    keeper.hold(ROBOT.home)
-    keeper.offer(*chunk(EIGHT, 0.0, 4.0), 0.0)
+    references = ReferenceManager(ROBOT)
+    references.hold(ROBOT.home)
+    references.offer(*chunk(EIGHT, 0.0, 4.0), 0.0)
     times = np.array([1.02, 1.3, 2.0])
-    before = keeper.current.sample(times)
-    keeper.offer(*chunk(EIGHT, 1.0, 5.0), 1.0)
-    assert gap(before, keeper.current.sample(times)) < 1e-9
-    assert gap(keeper.current.sample(np.array([3.9])), EIGHT.sample(np.array([3.9]))) < 1e-3
+    before = references.current.sample(times)
+    references.offer(*chunk(EIGHT, 1.0, 5.0), 1.0)
+    assert gap(before, references.current.sample(times)) < 1e-9
+    assert gap(references.current.sample(np.array([3.9])), EIGHT.sample(np.array([3.9]))) < 1e-3
 
 
 @pytest.mark.parametrize(
@@ -140,9 +140,9 @@ def test_chunks_of_one_motion_join_exactly_and_a_fade_goes_on() -> None:
     ],
 )
 def test_what_cannot_be_flown_is_refused_and_the_old_one_kept(y: list, what: str) -> None:
-    keeper = ReferenceManager(ROBOT)
-    keeper.hold(ROBOT.home)
-    kept = keeper.current
+    references = ReferenceManager(ROBOT)
+    references.hold(ROBOT.home)
+    kept = references.current
     with pytest.raises(SignalError, match=what):
-        keeper.offer(np.array([1.0, 1.5]), Outputs(np.array(y, float), None, None), 1.0)
-    assert keeper.current is kept
+        references.offer(np.array([1.0, 1.5]), Outputs(np.array(y, float), None, None), 1.0)
+    assert references.current is kept

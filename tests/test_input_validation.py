@@ -20,7 +20,7 @@ from metarl_robot.safety.input_validation import (
     ClockCheck,
     InertialIntake,
     StampFilter,
-    StateIntake,
+    StateValidation,
     clock_problem,
 )
 from metarl_robot.safety.refusals import Refusals, Rejection
@@ -66,7 +66,7 @@ def test_wrong_stamps_that_do_not_agree_never_become_a_clock() -> None:
 def test_unusable_states_are_counted_and_the_last_good_one_kept_while_time_goes_on(
     state: State, why: Rejection
 ) -> None:
-    intake = StateIntake(ROBOT)
+    intake = StateValidation(ROBOT)
     assert intake.offer(GOOD, 1.0, 0.0) is None
     assert intake.offer(state, 1.1, 0.0) is why
     assert intake.rejections[why.value] == 1
@@ -74,7 +74,7 @@ def test_unusable_states_are_counted_and_the_last_good_one_kept_while_time_goes_
 
 
 def test_a_new_time_base_forgets_the_old_state() -> None:
-    intake = StateIntake(ROBOT)
+    intake = StateValidation(ROBOT)
     intake.offer(GOOD, 50.0, 0.0)
     broken = State(np.full(2, np.nan), np.zeros(2))
     for t in (1.0, 1.01, 1.02):
@@ -93,7 +93,7 @@ def source(state: State, period_s: float, count: int, start_s: float = 10.0, ahe
     return [(start_s + k * period_s, start_s + k * period_s + ahead_s, state) for k in range(count)]
 
 
-def offered(intake: StateIntake, *sources: Source) -> list[tuple[State, Rejection | None]]:
+def offered(intake: StateValidation, *sources: Source) -> list[tuple[State, Rejection | None]]:
     """The messages of all sources in the order of their arrival."""
     messages = sorted((message for one in sources for message in one), key=lambda message: message[0])
     return [(state, intake.offer(state, stamp, arrival)) for arrival, stamp, state in messages]
@@ -112,7 +112,7 @@ AT_HOME = State(PANDA.home, np.zeros(7))
 def test_a_second_source_that_alternates_is_never_believed_and_never_hides_the_first(
     rate_hz: float, ahead_s: float
 ) -> None:
-    intake = StateIntake(PANDA)
+    intake = StateValidation(PANDA)
     offered(intake, source(AT_HOME, PERIOD_S, 20))
     start_s = 10.0 + 20 * PERIOD_S
     other = source(ZEROS, 1.0 / rate_hz, round(rate_hz), start_s + 0.0007, ahead_s)
@@ -122,13 +122,13 @@ def test_a_second_source_that_alternates_is_never_believed_and_never_hides_the_f
 
 
 def test_a_source_of_messages_that_cannot_be_used_hides_no_good_state() -> None:
-    intake, broken = StateIntake(PANDA), State(np.full(7, np.nan), np.zeros(7))
+    intake, broken = StateValidation(PANDA), State(np.full(7, np.nan), np.zeros(7))
     results = offered(intake, source(AT_HOME, PERIOD_S, 200), source(broken, 0.001, 1000, ahead_s=0.02))
     assert share(results, AT_HOME) == 1.0 and intake.epoch == 0
 
 
 def test_two_sources_from_the_start_are_both_refused_until_one_is_alone() -> None:
-    intake = StateIntake(PANDA)
+    intake = StateValidation(PANDA)
     results = offered(intake, source(ZEROS, 0.02, 50), source(AT_HOME, PERIOD_S, 200, 10.0007))
     assert [problem for _, problem in results[:1]] == [None]
     assert share(results[1:], ZEROS) == share(results[1:], AT_HOME) == 0.0 and intake.latest is None
@@ -137,7 +137,7 @@ def test_two_sources_from_the_start_are_both_refused_until_one_is_alone() -> Non
 
 
 def test_an_arm_that_is_elsewhere_for_good_is_believed_and_a_new_epoch_begins() -> None:
-    intake = StateIntake(PANDA)
+    intake = StateValidation(PANDA)
     offered(intake, source(AT_HOME, PERIOD_S, 20))
     results = offered(intake, source(ZEROS, PERIOD_S, 20, 10.0 + 20 * PERIOD_S))
     assert [problem is None for _, problem in results] == [k >= RELOCATED_COUNT - 1 for k in range(20)]
@@ -157,7 +157,7 @@ def test_no_motion_within_twice_the_velocity_limits_is_a_leap(
     """Velocity steps at random, as when hit; states are late, lost and stamped with jitter; velocities are measured or
     not.
     """
-    rng, intake = np.random.default_rng(seed), StateIntake(PANDA)
+    rng, intake = np.random.default_rng(seed), StateValidation(PANDA)
     q, stamp, known = PANDA.home.copy(), 10.0, rng.random() < 0.5
     for _ in range(60):
         v = speed * PANDA.velocity_limit * rng.choice([-1.0, 1.0, *rng.uniform(-1, 1, 2)], 7)
@@ -172,7 +172,7 @@ def test_no_motion_within_twice_the_velocity_limits_is_a_leap(
 @given(rate_hz=st.sampled_from([40.0, 200.0, 1000.0]), speed=st.floats(2.0, 10.0), sign=st.sampled_from([-1.0, 1.0]))
 def test_an_arm_that_runs_away_is_no_leap_as_its_velocity_says_so(rate_hz: float, speed: float, sign: float) -> None:
     """The gate must see the overspeed, and brake, instead of being blind."""
-    intake, q, v = StateIntake(PANDA), PANDA.home.copy(), np.zeros(7)
+    intake, q, v = StateValidation(PANDA), PANDA.home.copy(), np.zeros(7)
     for k in range(40):
         faster = sign * min(speed, 0.3 * k) * PANDA.velocity_limit
         q, v = q + 0.5 * (v + faster) / rate_hz, faster
@@ -185,7 +185,7 @@ def test_an_arm_that_runs_away_is_no_leap_as_its_velocity_says_so(rate_hz: float
 def test_spikes_of_a_velocity_are_refused_and_the_states_between_them_are_not(
     index: int, size: float, sign: float, share: float
 ) -> None:
-    intake, rng = StateIntake(PANDA), np.random.default_rng(index)
+    intake, rng = StateValidation(PANDA), np.random.default_rng(index)
     for k in range(100):
         spiked = k > 20 and rng.random() < share
         v = sign * size * PANDA.velocity_limit * (np.arange(7) == index) * spiked + rng.normal(0.0, 1e-3, 7)
@@ -198,7 +198,7 @@ def test_spikes_of_a_velocity_are_refused_and_the_states_between_them_are_not(
 def test_time_that_goes_back_heals_within_twelve_states(name: str, back_s: float) -> None:
     """A simulation that was reset, a recording played in a loop: the robot stands elsewhere, too."""
     robot = load_robot(name, check_model=False)
-    intake, here = StateIntake(robot), State(robot.home, np.zeros(robot.dof))
+    intake, here = StateValidation(robot), State(robot.home, np.zeros(robot.dof))
     there = State(robot.home + np.eye(robot.nq)[0], np.zeros(robot.dof))
     offered(intake, source(here, PERIOD_S, 200))
     results = offered(intake, source(there, PERIOD_S, 30, 11.0 - back_s))
@@ -206,7 +206,7 @@ def test_time_that_goes_back_heals_within_twelve_states(name: str, back_s: float
 
 
 def test_a_stamp_that_is_used_again_for_other_values_is_named_and_a_message_that_comes_twice_is_not() -> None:
-    intake = StateIntake(ROBOT)
+    intake = StateValidation(ROBOT)
     moving = [State(np.array([0.1 + 0.001 * k, 0.2]), np.zeros(2)) for k in range(80)]
     problems = [intake.offer(state, 1.0 + 0.02 * (k // 4), 0.0) for k, state in enumerate(moving)]
     assert problems == [None, *3 * [Rejection.STAMP_REPEATED]] * 20
@@ -215,7 +215,7 @@ def test_a_stamp_that_is_used_again_for_other_values_is_named_and_a_message_that
 
 
 def test_stamps_of_zero_are_named() -> None:
-    intake = StateIntake(ROBOT)
+    intake = StateValidation(ROBOT)
     problems = [intake.offer(State(np.array([0.001 * k, 0.2]), np.zeros(2)), 0.0, 0.0) for k in range(5)]
     assert problems == [None, *4 * [Rejection.STAMP_ZERO]]
     assert "does the driver set header.stamp?" in intake.refusals.reason
@@ -299,7 +299,7 @@ def test_stamps_that_were_never_near_the_clock_or_agree_with_nothing_are_no_time
 
 @pytest.mark.parametrize("robot", [PANDA, X500], ids=lambda robot: robot.name)
 def test_a_state_that_repeats_in_motion_is_refused_and_the_next_new_one_is_good(robot: Robot) -> None:
-    intake, q, v = StateIntake(robot), robot.home.copy(), np.zeros(robot.dof)
+    intake, q, v = StateValidation(robot), robot.home.copy(), np.zeros(robot.dof)
     v[0] = 0.3
     for k in range(50):
         q[0] += v[0] * PERIOD_S
@@ -313,9 +313,9 @@ def test_a_state_that_repeats_in_motion_is_refused_and_the_next_new_one_is_good(
 
 @pytest.mark.parametrize("robot", [PANDA, X500], ids=lambda robot: robot.name)
 def test_a_robot_that_stands_and_a_sensor_slower_than_its_driver_are_not_frozen(robot: Robot) -> None:
-    intake = StateIntake(robot)
+    intake = StateValidation(robot)
     assert all(intake.offer(State(robot.home, np.zeros(robot.dof)), PERIOD_S * k, 0.0) is None for k in range(1000))
-    intake, q, v = StateIntake(robot), robot.home.copy(), np.zeros(robot.dof)
+    intake, q, v = StateValidation(robot), robot.home.copy(), np.zeros(robot.dof)
     v[0] = 2.0
     for k in range(400):  # a sensor at 50 Hz, a driver at 200
         q[0] += 4 * v[0] * PERIOD_S * (k % 4 == 0) * (1 if k % 80 < 40 else -1)
@@ -344,7 +344,7 @@ stamps = st.sampled_from([0.0, 1.0, 1.005, 1.01, 1.015, 1.02, -1.0, 1e9, np.nan,
     )
 )
 def test_whatever_is_offered_the_latest_state_is_finite_normalised_and_no_error_is_raised(offers: list) -> None:
-    intake = StateIntake(X500)
+    intake = StateValidation(X500)
     for q, v, stamp in offers:
         intake.offer(State(np.array(q), np.array(v)), stamp, 0.0)
         assert len(intake.refusals.reason) < 1000

@@ -17,11 +17,11 @@ ROBOT = load_robot("planar2")
 REFERENCE = random_tracking(ROBOT, np.random.default_rng(1), 6.0)
 
 
-def drive(handover: BumplessTransfer, plant: ArmPlant, count: int) -> np.ndarray:
+def drive(transfer: BumplessTransfer, plant: ArmPlant, count: int) -> np.ndarray:
     efforts = []
     state = plant.measure()
     for _ in range(count):
-        command = handover.step(plant.time, state, REFERENCE)
+        command = transfer.step(plant.time, state, REFERENCE)
         state = plant.step(command.effort, ROBOT.control_period_s)
         efforts.append(command.effort)
     return np.array(efforts)
@@ -37,14 +37,14 @@ def loaded_plant() -> ArmPlant:
 
 def test_a_change_in_motion_makes_no_jump_and_ends_at_the_new_controller() -> None:
     plant = loaded_plant()
-    handover = BumplessTransfer(ROBOT, make_controller(ROBOT, "pid"))
-    before = drive(handover, plant, 400)
-    handover.switch(make_controller(ROBOT, "computed_torque"))
-    after = drive(handover, plant, 300)
+    transfer = BumplessTransfer(ROBOT, make_controller(ROBOT, "pid"))
+    before = drive(transfer, plant, 400)
+    transfer.switch(make_controller(ROBOT, "computed_torque"))
+    after = drive(transfer, plant, 300)
     usual = np.abs(np.diff(before[100:], axis=0)).max()
     assert np.abs(np.diff(np.concatenate([before[-1:], after]), axis=0)).max() < 3 * usual
     pure = make_controller(ROBOT, "computed_torque").step(plant.time, plant.measure(), REFERENCE).effort
-    assert np.allclose(drive(handover, plant, 1)[0], pure)
+    assert np.allclose(drive(transfer, plant, 1)[0], pure)
 
 
 def test_without_the_fade_there_would_be_a_jump() -> None:
@@ -56,15 +56,15 @@ def test_without_the_fade_there_would_be_a_jump() -> None:
 
 def test_it_takes_over_from_an_effort_that_somebody_else_applied() -> None:
     plant = loaded_plant()
-    handover = BumplessTransfer(ROBOT, make_controller(ROBOT, "computed_torque"))
+    transfer = BumplessTransfer(ROBOT, make_controller(ROBOT, "computed_torque"))
     held = np.array([12.0, 3.0])
-    handover.take_over(held)
-    efforts = drive(handover, plant, round(FADE_S / ROBOT.control_period_s) + 2)
+    transfer.take_over(held)
+    efforts = drive(transfer, plant, round(FADE_S / ROBOT.control_period_s) + 2)
     assert np.array_equal(efforts[0], held)
 
 
 def test_the_sum_keeps_the_effort_limit() -> None:
     plant = loaded_plant()
-    handover = BumplessTransfer(ROBOT, make_controller(ROBOT, "computed_torque"))
-    handover.take_over(ROBOT.effort_limit)
-    assert np.all(np.abs(drive(handover, plant, 100)) <= ROBOT.effort_limit)
+    transfer = BumplessTransfer(ROBOT, make_controller(ROBOT, "computed_torque"))
+    transfer.take_over(ROBOT.effort_limit)
+    assert np.all(np.abs(drive(transfer, plant, 100)) <= ROBOT.effort_limit)

@@ -31,41 +31,45 @@ def chunk(reference: Reference, start_s: float, stop_s: float) -> tuple[np.ndarr
 
 
 def test_it_starts_with_none_and_holds_when_told() -> None:
-    keeper = ReferenceManager(ROBOT)
-    assert keeper.current is None
-    keeper.hold(ROBOT.home)
-    assert keeper.current is not None and np.array_equal(keeper.current.sample(np.array([7.0])).q[0], ROBOT.home)
+    references = ReferenceManager(ROBOT)
+    assert references.current is None
+    references.hold(ROBOT.home)
+    assert references.current is not None and np.array_equal(
+        references.current.sample(np.array([7.0])).q[0], ROBOT.home
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_new_reference_is_joined_without_a_jump_and_within_limits(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    keeper = ReferenceManager(ROBOT)
-    keeper.hold(ROBOT.home)
+    references = ReferenceManager(ROBOT)
+    references.hold(ROBOT.home)
     for now in (1.0, 1.3, 2.7, 4.0):
-        before = keeper.current
+        before = references.current
         assert before is not None
-        keeper.offer(*chunk(random_tracking(ROBOT, rng, 12.0), now, now + 5.0), now)
-        assert keeper.current is not None and jump(keeper.current, now, before) < 1e-9
-        check_reference(ROBOT, keeper.current, now, 4.0)
+        references.offer(*chunk(random_tracking(ROBOT, rng, 12.0), now, now + 5.0), now)
+        assert references.current is not None and jump(references.current, now, before) < 1e-9
+        check_reference(ROBOT, references.current, now, 4.0)
 
 
 def test_a_new_reference_is_followed_exactly_once_it_is_reached() -> None:
     motion = random_tracking(ROBOT, np.random.default_rng(3), 12.0)
-    keeper = ReferenceManager(ROBOT)
-    keeper.hold(ROBOT.home)
-    keeper.offer(*chunk(motion, 1.0, 9.0), 1.0)
+    references = ReferenceManager(ROBOT)
+    references.hold(ROBOT.home)
+    references.offer(*chunk(motion, 1.0, 9.0), 1.0)
     times = np.arange(8.0, 8.5, 0.02)
-    assert keeper.current is not None and np.allclose(keeper.current.sample(times).q, motion.sample(times).q, atol=1e-9)
+    assert references.current is not None and np.allclose(
+        references.current.sample(times).q, motion.sample(times).q, atol=1e-9
+    )
 
 
 def test_it_does_not_matter_when_chunks_of_one_motion_come() -> None:
     motion = random_tracking(ROBOT, np.random.default_rng(4), 12.0)
     early, late = ReferenceManager(ROBOT), ReferenceManager(ROBOT)
-    for keeper, starts in ((early, (0.0, 0.2, 1.0, 2.0)), (late, (0.0, 0.1, 1.6))):
-        keeper.hold(ROBOT.home)  # somewhere else: there is a way to go, and chunks come while it is gone
+    for references, starts in ((early, (0.0, 0.2, 1.0, 2.0)), (late, (0.0, 0.1, 1.6))):
+        references.hold(ROBOT.home)  # somewhere else: there is a way to go, and chunks come while it is gone
         for start in starts:
-            keeper.offer(*chunk(motion, start, start + 4.0), start)
+            references.offer(*chunk(motion, start, start + 4.0), start)
     times = 2.0 + np.arange(400) * 0.005
     assert early.current is not None and np.abs(motion.sample(np.zeros(1)).q[0] - ROBOT.home).max() > 0.01
     assert early.current is not None and late.current is not None
@@ -74,12 +78,14 @@ def test_it_does_not_matter_when_chunks_of_one_motion_come() -> None:
 
 
 def test_a_future_reference_begins_when_it_says() -> None:
-    keeper = ReferenceManager(ROBOT)
-    keeper.hold(ROBOT.home)
+    references = ReferenceManager(ROBOT)
+    references.hold(ROBOT.home)
     target = ROBOT.home + 0.3
-    keeper.offer(np.array([5.0, 6.0]), Outputs(np.array([ROBOT.home, target]), np.zeros((2, 2)), np.zeros((2, 2))), 1.0)
-    assert keeper.current is not None
-    points = keeper.current.sample(np.array([1.0, 4.9, 6.5]))
+    references.offer(
+        np.array([5.0, 6.0]), Outputs(np.array([ROBOT.home, target]), np.zeros((2, 2)), np.zeros((2, 2))), 1.0
+    )
+    assert references.current is not None
+    points = references.current.sample(np.array([1.0, 4.9, 6.5]))
     assert np.allclose(points.q[:2], ROBOT.home) and np.allclose(points.q[2], target)
 
 
@@ -93,44 +99,44 @@ def test_a_future_reference_begins_when_it_says() -> None:
     ],
 )
 def test_a_bad_reference_is_refused_and_the_old_one_kept(q: np.ndarray, why: str) -> None:
-    keeper = ReferenceManager(ROBOT)
-    keeper.hold(ROBOT.home)
-    before = keeper.current
+    references = ReferenceManager(ROBOT)
+    references.hold(ROBOT.home)
+    before = references.current
     with pytest.raises(SignalError, match=why):
-        keeper.offer(np.array([1.0, 1.1]), Outputs(q, None, None), 1.0)
-    assert keeper.current is before
+        references.offer(np.array([1.0, 1.1]), Outputs(q, None, None), 1.0)
+    assert references.current is before
 
 
 def test_a_reference_that_is_over_is_refused() -> None:
-    keeper = ReferenceManager(ROBOT)
+    references = ReferenceManager(ROBOT)
     with pytest.raises(SignalError, match=r"ended at 2\.000 s; it is 3\.000 s now"):
-        keeper.offer(np.array([1.0, 2.0]), Outputs(np.tile(ROBOT.home, (2, 1)), None, None), 3.0)
+        references.offer(np.array([1.0, 2.0]), Outputs(np.tile(ROBOT.home, (2, 1)), None, None), 3.0)
 
 
 PANDA = load_robot("panda")
 
 
 def held(robot: Robot, q: np.ndarray) -> ReferenceManager:
-    keeper = ReferenceManager(robot)
-    keeper.hold(q)
-    return keeper
+    references = ReferenceManager(robot)
+    references.hold(q)
+    return references
 
 
-def followed(keeper: ReferenceManager, times: np.ndarray) -> Setpoints:
-    assert keeper.current is not None
-    return keeper.current.sample(times)
+def followed(references: ReferenceManager, times: np.ndarray) -> Setpoints:
+    assert references.current is not None
+    return references.current.sample(times)
 
 
 @pytest.mark.parametrize("robot", [PANDA, load_robot("x500")], ids=lambda robot: robot.name)
 def test_a_motion_that_is_over_by_less_than_two_periods_is_late_and_its_end_is_held(robot: Robot) -> None:
-    keeper = held(robot, robot.home)
-    y = flat_outputs_of(robot).outputs(keeper.current, np.zeros(1)).positions
+    references = held(robot, robot.home)
+    y = flat_outputs_of(robot).outputs(references.current, np.zeros(1)).positions
     times = np.array([0.990, 0.995])
-    taken = keeper.offer(times, Outputs(np.concatenate([y, y]), None, None), 1.0)
+    taken = references.offer(times, Outputs(np.concatenate([y, y]), None, None), 1.0)
     assert taken.remarks == ("late by 5 ms: its end is held",)
-    assert np.allclose(flat_outputs_of(robot).outputs(keeper.current, np.array([5.0])).positions, y, atol=1e-9)
+    assert np.allclose(flat_outputs_of(robot).outputs(references.current, np.array([5.0])).positions, y, atol=1e-9)
     with pytest.raises(SignalError, match="it ended at"):
-        keeper.offer(times, Outputs(np.concatenate([y, y]), None, None), 0.996 + 2 * robot.control_period_s)
+        references.offer(times, Outputs(np.concatenate([y, y]), None, None), 0.996 + 2 * robot.control_period_s)
 
 
 def timed_at_the_limit(start: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, Outputs]:
@@ -156,13 +162,13 @@ def test_a_plan_at_full_speed_that_exceeds_it_between_points_is_slowed_by_as_muc
     times, points = timed_at_the_limit(PANDA.home, np.random.default_rng(seed))
     assert points.velocities is not None
     excess = 1.0 + 0.002 * (seed + 1)  # what TOTG and TOPP-RA were seen to exceed by: up to 1.9 %
-    keeper = held(PANDA, PANDA.home)
-    taken = keeper.offer(1.0 + times / excess, Outputs(points.positions, excess * points.velocities, None), 1.0)
+    references = held(PANDA, PANDA.home)
+    taken = references.offer(1.0 + times / excess, Outputs(points.positions, excess * points.velocities, None), 1.0)
     assert len(taken.remarks) == 1 and "slowed by" in taken.remarks[0]
     dense = np.arange(1.0, taken.ends_s, 0.002)
-    assert np.all(np.abs(followed(keeper, dense).v) <= PANDA.velocity_limit + 1e-9)
+    assert np.all(np.abs(followed(references, dense).v) <= PANDA.velocity_limit + 1e-9)
     assert 0.0 < taken.ends_s - 1.0 - times[-1] / excess < 0.03 * times[-1]
-    assert np.allclose(followed(keeper, np.array([taken.ends_s])).q[0], points.positions[-1])
+    assert np.allclose(followed(references, np.array([taken.ends_s])).q[0], points.positions[-1])
 
 
 def test_a_plan_that_is_much_too_fast_is_refused() -> None:
@@ -176,9 +182,9 @@ def test_a_robot_outside_its_limits_may_come_back_and_not_go_farther() -> None:
     outside = PANDA.home.copy()
     outside[3] = PANDA.position_upper[3] + 0.03  # joint 4 at -0.04 where -0.07 is allowed
     for start in (outside, PANDA.home):  # a plan from where it is, and one that begins inside
-        keeper = held(PANDA, outside)
-        keeper.offer(np.array([1.0, 4.0]), Outputs(np.stack([start, PANDA.home]), None, None), 1.0)
-        way = followed(keeper, np.arange(1.0, 6.0, 0.005)).q[:, 3]
+        references = held(PANDA, outside)
+        references.offer(np.array([1.0, 4.0]), Outputs(np.stack([start, PANDA.home]), None, None), 1.0)
+        way = followed(references, np.arange(1.0, 6.0, 0.005)).q[:, 3]
         assert way.max() <= outside[3] + 1e-9 and np.isclose(way[-1], PANDA.home[3])
     farther = outside.copy()
     farther[3] += 0.05
@@ -190,28 +196,28 @@ def test_a_robot_outside_its_limits_may_come_back_and_not_go_farther() -> None:
 
 def test_joints_that_a_trajectory_does_not_have_stay_where_they_are() -> None:
     start = PANDA.home + 0.1 * np.array([1, -1, 1, 0, 1, 1, -1])
-    keeper = held(PANDA, start)
+    references = held(PANDA, start)
     q = np.full((2, 7), np.nan)
     q[:, 6] = start[6] + np.array([0.0, 0.4])
-    keeper.offer(np.array([1.0, 3.0]), Outputs(q, None, None), 1.0)
-    at = followed(keeper, np.array([1.0, 2.0, 5.0])).q
+    references.offer(np.array([1.0, 3.0]), Outputs(q, None, None), 1.0)
+    at = followed(references, np.array([1.0, 2.0, 5.0])).q
     assert np.allclose(at[:, :6], start[:6]) and np.isclose(at[-1, 6], start[6] + 0.4)
 
 
 @pytest.mark.parametrize("name", ["panda", "planar2", "x500"])
 def test_a_motion_that_moves_at_its_end_is_braked_without_a_jump_and_within_limits(name: str) -> None:
     robot = load_robot(name)
-    course = flat_outputs_of(robot)
-    whole = course.motion("tracking" if robot.kind == "arm" else "circle", np.random.default_rng(2), 12.0)
+    flat = flat_outputs_of(robot)
+    whole = flat.motion("tracking" if robot.kind == "arm" else "circle", np.random.default_rng(2), 12.0)
     times = 2.0 + np.arange(101) * 0.02
-    keeper = held(robot, robot.home)
-    taken = keeper.offer(times, course.outputs(whole, times), 2.0, ease=False)
+    references = held(robot, robot.home)
+    taken = references.offer(times, flat.outputs(whole, times), 2.0, ease=False)
     assert any("its last point moves" in remark for remark in taken.remarks) and taken.ends_s == times[-1]
     after = taken.ends_s + np.arange(-0.01, 8.0, 0.002)
-    points = followed(keeper, after)
+    points = followed(references, after)
     assert np.abs(points.v[0]).max() > 0.05 and np.abs(np.diff(points.v, axis=0)).max() < 0.25
     assert not np.any(points.v[-1])
-    course.check(keeper.current, taken.ends_s, 8.0)
+    flat.check(references.current, taken.ends_s, 8.0)
 
 
 def test_a_brake_near_a_position_limit_stays_inside_it() -> None:
@@ -221,55 +227,55 @@ def test_a_brake_near_a_position_limit_stays_inside_it() -> None:
     far[0] -= 0.2
     v = np.zeros((2, 7))
     v[1, 0] = 0.4
-    keeper = held(PANDA, far)
-    keeper.offer(np.array([1.0, 2.0]), Outputs(np.stack([far, near]), v, None), 1.0)
-    q = followed(keeper, np.arange(1.0, 4.0, 0.002)).q[:, 0]
+    references = held(PANDA, far)
+    references.offer(np.array([1.0, 2.0]), Outputs(np.stack([far, near]), v, None), 1.0)
+    q = followed(references, np.arange(1.0, 4.0, 0.002)).q[:, 0]
     assert near[0] < q.max() <= PANDA.position_upper[0]
 
 
 @pytest.mark.parametrize("name", ["planar2", "panda", "x500"])
 def test_a_robot_in_motion_is_brought_to_rest_without_a_jump_in_velocity(name: str) -> None:
     robot = load_robot(name)
-    keeper, rng = ReferenceManager(robot), np.random.default_rng(0)
+    references, rng = ReferenceManager(robot), np.random.default_rng(0)
     motion = flat_outputs_of(robot).motion(MOVING[robot.kind], rng, 10.0)
     now = motion.sample(np.array([3.0]))
-    keeper.brake(State(now.q[0], now.v[0]), 5.0)
-    assert keeper.current is not None
-    begun, rest = keeper.current.sample(np.array([5.0])), keeper.current.sample(np.array([15.0]))
+    references.brake(State(now.q[0], now.v[0]), 5.0)
+    assert references.current is not None
+    begun, rest = references.current.sample(np.array([5.0])), references.current.sample(np.array([15.0]))
     place = slice(0, 3) if robot.base == "floating" else slice(None)
     np.testing.assert_allclose(begun.q[0, place], now.q[0, place], atol=1e-12)
     still = robot.base != "floating" and np.abs(now.v[0]) <= STANDING_RAD_S  # taken for noise of the sensor
     np.testing.assert_allclose(begun.v[0, place], np.where(still, 0.0, now.v[0])[place], atol=1e-12)
     assert np.abs(now.v[0, place]).max() > 0.2 and not rest.v.any() and not rest.a[0, :3].any()
-    flat_outputs_of(robot).check(keeper.current, 5.0, 10.0)
+    flat_outputs_of(robot).check(references.current, 5.0, 10.0)
 
 
 @pytest.mark.parametrize("name", ["panda", "x500"])
 def test_a_robot_that_stands_is_held_exactly_where_it_is(name: str) -> None:
     robot = load_robot(name)
-    keeper, course = ReferenceManager(robot), flat_outputs_of(robot)
-    keeper.brake(State(robot.home, np.full(robot.dof, 0.03)), 5.0)
+    references, flat = ReferenceManager(robot), flat_outputs_of(robot)
+    references.brake(State(robot.home, np.full(robot.dof, 0.03)), 5.0)
     times = np.array([5.0, 6.0])
-    assert keeper.current is not None
-    assert np.array_equal(keeper.current.sample(times).q, course.hold(robot.home).sample(times).q)
+    assert references.current is not None
+    assert np.array_equal(references.current.sample(times).q, flat.hold(robot.home).sample(times).q)
 
 
 @pytest.mark.parametrize("name", ["panda", "x500"])
 def test_a_reference_that_arrives_while_it_comes_to_rest_is_joined_without_a_jump(name: str) -> None:
     robot = load_robot(name)
-    course, keeper = flat_outputs_of(robot), ReferenceManager(robot)
-    motion = course.motion(MOVING[robot.kind], np.random.default_rng(2), 10.0)
+    flat, references = flat_outputs_of(robot), ReferenceManager(robot)
+    motion = flat.motion(MOVING[robot.kind], np.random.default_rng(2), 10.0)
     now = motion.sample(np.array([3.0]))
-    keeper.brake(State(now.q[0], now.v[0]), 5.0)
-    braking = keeper.current
+    references.brake(State(now.q[0], now.v[0]), 5.0)
+    braking = references.current
     assert braking is not None
     times = np.arange(5.3, 9.0, 0.02)
-    keeper.offer(times, course.outputs(motion, times), 5.2)
-    assert keeper.current is not None
-    a, b = braking.sample(np.array([5.3])), keeper.current.sample(np.array([5.3]))
+    references.offer(times, flat.outputs(motion, times), 5.2)
+    assert references.current is not None
+    a, b = braking.sample(np.array([5.3])), references.current.sample(np.array([5.3]))
     smooth = slice(0, 3) if robot.base == "floating" else slice(None)  # angular acceleration may jump
     assert max(np.abs(a.q - b.q).max(), np.abs(a.v - b.v).max(), np.abs(a.a - b.a)[0, smooth].max()) < 1e-5
-    course.check(keeper.current, 5.2, 3.0, where=braking)
+    flat.check(references.current, 5.2, 3.0, where=braking)
 
 
 def test_a_joint_comes_to_rest_before_its_limit() -> None:

@@ -75,15 +75,15 @@ def run(case: Case, first: str, then: str = "") -> Run:
     state, gate = plant.reset(start.q[0], start.v[0]), Gate(robot, gate_config(robot)(**_gate_numbers(robot)))
     made = controllers(case.robot)
     made[first].reset()
-    handover = BumplessTransfer(robot, made[first])
+    transfer = BumplessTransfer(robot, made[first])
     efforts, errors, stops = [], [], []
     exchange = round(case.exchange_s / period)
     for k in range(exchange + round((LEARN_S + FADE_S + 0.05) / period)):
         now = plant.stamp
         if k == exchange and then:
-            handover.switch(made[then])
+            transfer.switch(made[then])
         gate.on_state(state, now, now)
-        gate.on_command(handover.step(now, state, reference).effort, now, now)
+        gate.on_command(transfer.step(now, state, reference).effort, now, now)
         decision = gate.tick(now, now)
         if decision.state is not GateState.PASSING:
             stops.append(f"{now:.3f} s: {decision.reason}")

@@ -34,7 +34,7 @@ def data(robot: Quadrotor) -> DataSet:
 
 
 def test_payload_rotors_and_drag_explain_the_residual_of_calm_air(robot: Quadrotor, data: DataSet) -> None:
-    tasks = simulation(robot).lessons().truth(data)
+    tasks = simulation(robot).training_data_builder().truth(data)
     residual = tasks.target / tasks.dt
     left = residual - np.einsum("tsnk,tk->tsn", tasks.raw / tasks.dt, tasks.contexts)
     force, left_force = (np.sqrt((x[..., :3] ** 2).mean()) for x in (residual, left))
@@ -42,8 +42,8 @@ def test_payload_rotors_and_drag_explain_the_residual_of_calm_air(robot: Quadrot
 
 
 def test_features_can_be_chosen(robot: Quadrotor, data: DataSet) -> None:
-    lessons = simulation(robot).lessons()
-    some = lessons.training_data(data, ("rotor", "push"))
+    builder = simulation(robot).training_data_builder()
+    some = builder.training_data(data, ("rotor", "push"))
     assert (
         some.names[:4] == tuple(f"rotor_{i}_strength_error" for i in range(1, 5))
         and some.raw.shape[3] == len(some.names) == 10
@@ -51,9 +51,9 @@ def test_features_can_be_chosen(robot: Quadrotor, data: DataSet) -> None:
 
 
 def test_a_learner_takes_them_and_its_loss_is_finite(robot: Quadrotor, data: DataSet) -> None:
-    lessons = simulation(robot).lessons()
+    builder = simulation(robot).training_data_builder()
     config = TrainConfig(learned=3, hidden=(8,), batch=8)
-    learner = LastLayerLearner(lessons.truth(data), lessons.velocity_scale, lessons.force_scale / lessons.unit, config)
+    learner = LastLayerLearner(builder.truth(data), builder.velocity_scale, builder.force_scale / builder.unit, config)
     loss, metrics = learner.loss(0)
     loss.backward()
     assert np.isfinite(float(loss.detach())) and metrics["error_percent"] < 50.0
@@ -78,7 +78,7 @@ def test_a_family_s_data_are_dimensionless_and_reproducible() -> None:
     family = load_robot("quad-family")
     first, again = (collect(family, 6, seed=0, duration_s=1.2) for _ in range(2))
     assert first.sha256() == again.sha256() and len({task.member for task in first.tasks}) > 1
-    tasks = simulation(family).lessons().truth(first)
+    tasks = simulation(family).training_data_builder().truth(first)
     assert tasks.tasks == 6 and np.abs(tasks.target / tasks.dt).max() < 5.0
     small, large = (
         FlightScale(member(i)).force[0] for i in np.argsort([member(i).mass_kg for i in range(30)])[[0, -1]]
