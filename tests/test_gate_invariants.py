@@ -3,8 +3,8 @@
 
 Two searches. The stateful one chooses each step by itself and finds the shortest sequence that breaks an invariant. The
 other chooses a seed and how often something is wrong, and runs hundreds of steps of a robot that mostly works: it gets
-further. In all `METARL_GATE_STEPS` steps (default 1e5); a campaign of 1e7: METARL_GATE_STEPS=1e7 python -m pytest
-tests/test_gate_invariants.py -s
+further. In all `METARL_GATE_STEPS` steps (default 1e5); a campaign of 1e7: METARL_GATE_STEPS=1e7
+python -m pytest --timeout=0 -s tests/test_gate_invariants.py
 """
 
 from __future__ import annotations

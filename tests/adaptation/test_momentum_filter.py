@@ -84,7 +84,7 @@ def test_payload_is_found_and_the_uncertainty_is_honest(robot: Robot) -> None:
 
 def test_a_surprise_is_noticed_at_once_and_none_without_a_change(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
     surprises: list[int] = []
-    original = MomentumFilter._effort_std
+    original = MomentumFilter._consider
     monkeypatch.setattr(
         MomentumFilter, "_consider", lambda self, them: (surprises.append(len(them)), original(self, them))[1]
     )

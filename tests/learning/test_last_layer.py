@@ -129,7 +129,7 @@ def test_predictive_is_the_posterior_seen_through_the_features(
     z = mean.numpy() + x[:, : len(mean)] @ factor.numpy().T
     residual = z @ phi[0, 2].numpy().T + x[:, len(mean) :]
     np.testing.assert_allclose(residual.mean(axis=0), value[0, 2].numpy(), atol=4 * residual.std() / 200)
-    doubt = model._doubt(batch.query_inputs)[0, 2] * model.log_error.exp()
+    doubt = model._effort_std(batch.query_inputs)[0, 2] * model.log_error.exp()
     walked = model.log_drift.exp() ** 2 * model.dt * batch.query_lag[0, 2]
     own = np.diag((doubt**2 + walked).detach().numpy())
     np.testing.assert_allclose(
