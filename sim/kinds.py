@@ -53,6 +53,11 @@ class Plant(Protocol):
     def task(self) -> Task: ...
 
     @property
+    def quantities(self) -> Array:
+        """Present true values of the quantities of the robot's reports, in order (core/quantities.py)."""
+        ...
+
+    @property
     def time(self) -> float:
         """Seconds since the reset."""
         ...

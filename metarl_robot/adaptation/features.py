@@ -19,12 +19,6 @@ from metarl_robot.dynamics.rigid_body import N_INERTIAL
 
 Array = NDArray[np.float64]
 
-PAYLOAD_NAMES = (
-    "payload_mass_kg",
-    *(f"payload_moment_{axis}_kg_m" for axis in "xyz"),
-    *(f"payload_inertia_{axes}_kg_m2" for axes in ("xx", "yy", "zz", "xy", "xz", "yz")),
-)
-
 
 @dataclass(frozen=True)
 class Xi:

@@ -27,6 +27,8 @@ from metarl_robot.core.yaml_file import read_yaml
 if TYPE_CHECKING:
     import mujoco
 
+    from metarl_robot.core.quantities import Report
+
 Array = NDArray[np.float64]
 
 MODELS_DIR = Path(__file__).resolve().parents[1] / "models"
@@ -70,6 +72,7 @@ class Robot:
         simulation: its simulation, a class as 'module:name' (sim/kinds.py).
         dynamics: its nominal dynamics, a class as 'module:name' (dynamics/protocols.py).
         adapter_parts: module with the parts of its adapters (adaptation/factory.py).
+        reported: physical quantities of its tasks, as 'module:name' (quantities.py); empty: none are reported.
         controllers: its controllers, name → ControllerSpec as 'module:name' (control/factory.py).
         family_model: robot that provides trained weights to robots of this kind without their own; may be None.
         channel_names: (nu,) names of a command's channels, in order: joints, rotors.
@@ -95,6 +98,7 @@ class Robot:
     simulation: ClassVar[str]
     dynamics: ClassVar[str]
     adapter_parts: ClassVar[str]
+    reported: ClassVar[tuple[str, ...]] = ()
     controllers: ClassVar[Mapping[str, str]]
     family_model: ClassVar[str | None] = None
     channel_names: tuple[str, ...]
@@ -126,6 +130,11 @@ class Robot:
     def joint_names(self) -> tuple[str, ...]:
         """The channel names, for an arm."""
         return self.channel_names
+
+    @property
+    def reports(self) -> tuple[Report, ...]:
+        """Reports of the physical quantities of its tasks."""
+        return tuple(named(place) for place in self.reported)
 
     @cached_property
     def mj_model(self) -> mujoco.MjModel:

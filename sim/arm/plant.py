@@ -195,6 +195,11 @@ class ArmPlant:
         return self._task
 
     @property
+    def quantities(self) -> Array:
+        """True values of the robot's reports: mass (1), centre of mass (3)."""
+        return np.array([self._task.payload.mass_kg, *self._task.payload.com_m])
+
+    @property
     def time(self) -> float:
         """Seconds since the reset."""
         return self._steps * self._dt

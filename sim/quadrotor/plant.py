@@ -290,6 +290,11 @@ class QuadrotorPlant:
         return self._batch.tasks[0]
 
     @property
+    def quantities(self) -> Array:
+        """True values of the robot's reports: mass (1) and centre of mass (3) of the payload, wind (3)."""
+        return np.array([self.task.payload.mass_kg, *self.task.payload.com_m, *self.wind])
+
+    @property
     def time(self) -> float:
         """Seconds since the reset."""
         return self._batch.steps * self._dt

@@ -84,6 +84,7 @@ class Arm(Robot):
     simulation = "metarl_robot.sim.arm.simulation:ArmSimulation"
     dynamics = "metarl_robot.robots.arm.dynamics:ArmDynamics"
     adapter_parts = "metarl_robot.robots.arm.adapter_parts"
+    reported = ("metarl_robot.robots.payload:PAYLOAD",)
     controllers: ClassVar[Mapping[str, str]] = {
         "pid": "metarl_robot.robots.arm.pid:SPEC",
         "computed_torque": "metarl_robot.robots.arm.computed_torque:SPEC",

@@ -13,8 +13,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.adaptation.features import PAYLOAD_NAMES, BaseGroup, Interval, Xi
+from metarl_robot.adaptation.features import BaseGroup, Interval, Xi
 from metarl_robot.robots.arm.dynamics import ArmDynamics
+from metarl_robot.robots.payload import PAYLOAD_NAMES
 
 Array = NDArray[np.float64]
 

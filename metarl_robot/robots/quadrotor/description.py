@@ -147,6 +147,7 @@ class Quadrotor(Robot):
     simulation = "metarl_robot.sim.quadrotor.simulation:QuadrotorSimulation"
     dynamics = "metarl_robot.robots.quadrotor.dynamics:QuadrotorDynamics"
     adapter_parts = "metarl_robot.robots.quadrotor.adapter_parts"
+    reported = ("metarl_robot.robots.payload:PAYLOAD", "metarl_robot.robots.quadrotor.wind_report:WIND")
     controllers: ClassVar[Mapping[str, str]] = {
         "pid": "metarl_robot.robots.quadrotor.pid:SPEC",
         "se3": "metarl_robot.robots.quadrotor.se3:SPEC",

@@ -17,9 +17,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.adaptation.features import PAYLOAD_NAMES, BaseGroup, Interval, Xi
+from metarl_robot.adaptation.features import BaseGroup, Interval, Xi
 from metarl_robot.adaptation.network import Network, learned_names
 from metarl_robot.core import rotation
+from metarl_robot.robots.payload import PAYLOAD_NAMES
 from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, Quadrotor
 from metarl_robot.robots.quadrotor.dynamics import QuadrotorDynamics
 
