@@ -14,7 +14,7 @@ import mujoco
 import numpy as np
 
 import metarl_robot as mr
-from metarl_robot.robots.arm.trajectories import random_tracking
+from metarl_robot.trajectories.euclidean import random_tracking
 
 robot_name, controller_name = (*sys.argv[1:], *("panda", "meta_mpc")[len(sys.argv) - 1 :])
 robot = mr.load_robot(robot_name)

@@ -13,10 +13,10 @@ import yaml
 
 from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.core.signals import State
-from metarl_robot.robots.arm.fallback import BrakeRamp
 from metarl_robot.safety.fallback_law import GateConfig, GateError, gate_config
 from metarl_robot.safety.gate import RESUME_STREAK_S, Decision, Gate, GateState
 from metarl_robot.safety.input_validation import RESYNC_COUNT, ClockCheck, Rejection
+from metarl_robot.safety.stop_and_hold import BrakeRamp
 from metarl_robot.sim.arm.plant import ArmPlant
 from metarl_robot.sim.arm.task import Task, nominal_task
 from metarl_robot.sim.payload import Payload

@@ -13,7 +13,7 @@ import pytest
 from metarl_robot.core.errors import SignalError
 from metarl_robot.core.robot import load_robot
 from metarl_robot.core.signals import Setpoints
-from metarl_robot.robots.arm.trajectories import (
+from metarl_robot.trajectories.euclidean import (
     EXCITATION,
     TRACKING,
     MultiSine,

@@ -9,8 +9,8 @@ import pytest
 from metarl_robot.core.errors import SignalError
 from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.core.signals import Reference, Setpoints, State
-from metarl_robot.robots.arm.flat_outputs import STANDING_RAD_S
-from metarl_robot.robots.arm.trajectories import check_reference, random_tracking
+from metarl_robot.trajectories.euclidean import check_reference, random_tracking
+from metarl_robot.trajectories.euclidean_outputs import STANDING_RAD_S
 from metarl_robot.trajectories.flat_outputs import Outputs, flat_outputs_of
 from metarl_robot.trajectories.reference_manager import ReferenceManager
 

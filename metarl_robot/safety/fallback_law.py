@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fallback laws: how the gate stops a robot without a controller, and their parameters.
 
-A kind names its law (`Robot.fallback_law`): an arm stops and holds; a quadrotor levels, descends and stops its motors
-(robots/<kind>/fallback.py). A law runs in the gate's process. It has no model beyond robot.yaml and imports only
+A kind names its law (`Robot.fallback_law`). Joints stop and hold (stop_and_hold.py); a quadrotor levels, descends and
+stops its motors. A law runs in the gate's process. It has no model beyond robot.yaml and imports only
 numpy.
 """
 

@@ -6,7 +6,7 @@
     extrapolation    heavy (payload beyond the rated mass), friction (up to twice the trained range),
                      swing (a swinging payload)
 
-Every run lasts 10 s and changes at 5 s. References are random motions (robots/arm/trajectories.py). They are redrawn,
+Every run lasts 10 s and changes at 5 s. References are random motions (trajectories/euclidean.py). They are redrawn,
 calmer each time, until no motor needs more than 85 % of its limit before or after the change.
 """
 
@@ -20,7 +20,6 @@ import numpy as np
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import Reference
-from metarl_robot.robots.arm.trajectories import TRACKING, check_reference, random_tracking
 from metarl_robot.sim.arm.feasibility import torque_use
 from metarl_robot.sim.arm.task import (
     EXTRAPOLATION,
@@ -36,6 +35,7 @@ from metarl_robot.sim.arm.task import (
 from metarl_robot.sim.payload import Payload
 from metarl_robot.sim.scenario import Scenario
 from metarl_robot.sim.suite_table import SuiteTable
+from metarl_robot.trajectories.euclidean import TRACKING, check_reference, random_tracking
 
 CHANGE_S = 5.0
 DURATION_S = 10.0

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import Reference, Setpoints, State
 from metarl_robot.robots.arm.dynamics import ArmDynamics
-from metarl_robot.robots.arm.trajectories import random_excitation, random_tracking
 from metarl_robot.sim.arm.batch import BatchPlant
 from metarl_robot.sim.arm.task import TRAIN, Task, TaskRanges, draw_task
 from metarl_robot.sim.kinds import RolloutArrays
 from metarl_robot.sim.work_queue import in_shares
+from metarl_robot.trajectories.euclidean import random_excitation, random_tracking
 from metarl_robot.trajectories.shifted import Shifted
 
 Array = NDArray[np.float64]

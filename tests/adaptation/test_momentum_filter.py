@@ -15,11 +15,11 @@ from metarl_robot.core.errors import MetaRLError
 from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.core.signals import State
 from metarl_robot.robots.arm.dynamics import ArmDynamics
-from metarl_robot.robots.arm.trajectories import random_tracking
 from metarl_robot.sim.arm.oracle import known_context
 from metarl_robot.sim.arm.plant import ArmPlant
 from metarl_robot.sim.arm.task import Task, draw_task, nominal_task
 from metarl_robot.sim.payload import Payload
+from metarl_robot.trajectories.euclidean import random_tracking
 
 TUNING = AdapterTuning(8.0, model_error=0.002, surprise=1e-6)
 GROUPS = ("payload", "friction", "motor")

@@ -8,10 +8,10 @@ import numpy as np
 from metarl_robot.control.bumpless_transfer import FADE_S, BumplessTransfer
 from metarl_robot.control.factory import make_controller
 from metarl_robot.core.robot import load_robot
-from metarl_robot.robots.arm.trajectories import random_tracking
 from metarl_robot.sim.arm.plant import ArmPlant
 from metarl_robot.sim.arm.task import nominal_task
 from metarl_robot.sim.payload import Payload
+from metarl_robot.trajectories.euclidean import random_tracking
 
 ROBOT = load_robot("planar2")
 REFERENCE = random_tracking(ROBOT, np.random.default_rng(1), 6.0)

@@ -11,13 +11,13 @@ import pytest
 
 from metarl_robot.core.errors import MetaRLError, UnknownNameError
 from metarl_robot.core.robot import load_robot
-from metarl_robot.robots.arm.trajectories import check_reference
 from metarl_robot.sim.arm.feasibility import required_effort, torque_use
 from metarl_robot.sim.arm.plant import ArmPlant
 from metarl_robot.sim.arm.suites import CHANGE_S, DURATION_S, scenario, scenario_names, suite, suite_names
 from metarl_robot.sim.arm.task import TRAIN, draw_task, nominal_task
 from metarl_robot.sim.payload import Payload
 from metarl_robot.sim.scenario import Scenario
+from metarl_robot.trajectories.euclidean import check_reference
 from metarl_robot.trajectories.splines import Hold
 
 PLANAR, PANDA = load_robot("planar2"), load_robot("panda")

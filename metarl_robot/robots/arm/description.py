@@ -79,8 +79,8 @@ class Arm(Robot):
     base = "fixed"
     messages = "joint_states"
     drivers_may_add_gravity = True
-    flat_outputs = "metarl_robot.robots.arm.flat_outputs:JointFlatOutputs"
-    fallback_law = "metarl_robot.robots.arm.fallback:StopAndHold"
+    flat_outputs = "metarl_robot.trajectories.euclidean_outputs:EuclideanOutputs"
+    fallback_law = "metarl_robot.safety.stop_and_hold:StopAndHold"
     simulation = "metarl_robot.sim.arm.simulation:ArmSimulation"
     dynamics = "metarl_robot.robots.arm.dynamics:ArmDynamics"
     adapter_parts = "metarl_robot.robots.arm.adapter_parts"

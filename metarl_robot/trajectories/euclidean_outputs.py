@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Flat outputs of an arm: its joints."""
+"""Flat outputs of a robot with a Euclidean configuration space: its coordinates q, such as an arm's joints."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import Reference, Setpoints, State
-from metarl_robot.robots.arm.trajectories import braked, check_reference, random_excitation, random_tracking, stop
+from metarl_robot.trajectories.euclidean import braked, check_reference, random_excitation, random_tracking, stop
 from metarl_robot.trajectories.flat_outputs import Outputs, check_motion
 from metarl_robot.trajectories.splines import Hold, Spline, from_points
 
@@ -52,8 +52,8 @@ class Paced:
         return Setpoints(points.q, points.v * self.pace, points.a * self.pace**2)
 
 
-class JointFlatOutputs:
-    """Flat outputs of an arm.
+class EuclideanOutputs:
+    """Flat outputs that are the position q itself.
 
     A gap in position, velocity and acceleration fades out along a quintic.
     """

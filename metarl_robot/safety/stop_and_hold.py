@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fallback law of an arm's gate: brake and hold without a model, when no valid command arrives.
+"""Fallback law of a robot with one motor for each coordinate, such as an arm: brake and hold, without a model.
 
-When braking starts at position q₀ and velocity v₀, each joint gets a ramp that brings its velocity to zero with a
-bounded deceleration d (greater near a position limit), and then holds:
+When braking starts at position q₀ and velocity v₀, each joint (each coordinate) gets a ramp that brings its
+velocity to zero with a bounded deceleration d (greater near a position limit), and then holds:
 
     v_r(t) = v₀ − sign(v₀) d t  until t = |v₀| / d,  then 0;      q_r = q₀ + ∫ v_r dt
 
@@ -10,9 +10,9 @@ The joint follows the ramp by
 
     τ = τ_ff + k_p (q_r − q) + k_d (v_r − v) + τ_i,      τ̇_i = k_i (q_r − q)
 
-τ_ff is the low-passed effort of the last good commands. It contains the gravity of the arm and its payload at that
+τ_ff is the low-passed effort of the last good commands. It contains the robot's gravity, payload included, at that
 pose, which needs a model otherwise. The integral compensates the rest: the part of τ_ff that was acceleration or
-friction, and the change of gravity along the way. The arm therefore comes to rest at q_r and does not drift. The
+friction, and the change of gravity along the way. The robot therefore comes to rest at q_r and does not drift. The
 integral is bounded, and it stops when the effort saturates. Within `INTEGRAL_REST_RAD` of q_r it is frozen: with dry
 friction it would hunt.
 
@@ -46,13 +46,13 @@ DEFAULT_INTEGRAL_HZ = 1.0  # k_i / k_p
 
 
 class StopAndHoldConfig(GateConfig):
-    """Settings of an arm's fallback law.
+    """Settings of the law.
 
     Per joint: one value for all joints, or one for each; empty: derived from the effort limits.
     """
 
     standstill_rad_s: float = Field(
-        0.05, ge=0.001, le=1.0, description="joint speed below which the arm stands still [rad/s]"
+        0.05, ge=0.001, le=1.0, description="joint speed below which the robot stands still [rad/s]"
     )
     brake_deceleration_rad_s2: tuple[Deceleration, ...] = Field(
         (8.0,), description="deceleration of a stop, per joint [rad/s^2]"
@@ -110,7 +110,7 @@ class Stop:
     Arguments:
         ramp: the ramp from the state at which braking starts.
         gains: see HoldGains.
-        feed_forward: (n,) [Nm] effort that held the arm before.
+        feed_forward: (n,) [Nm] effort that held the robot before.
         effort_limit: (n,) [Nm].
     """
 
@@ -122,7 +122,7 @@ class Stop:
 
     @property
     def static_effort(self) -> Array:
-        """Effort (n,) that holds the arm at rest: feed-forward plus integral.
+        """Effort (n,) that holds the robot at rest: feed-forward plus integral.
 
         It can be applied without feedback for a while.
         """
@@ -149,7 +149,7 @@ class Stop:
 
 
 class StopAndHold:
-    """Fallback law of an arm: brake along a ramp, then hold.
+    """Brake along a ramp, then hold.
 
     Without states the holding effort stays constant: feedback is impossible then, and a fading effort would drop the
     arm.

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Joint-space trajectories with analytic velocity and acceleration, and the feasibility check of references.
+"""Trajectories in a Euclidean configuration space, and the feasibility check of references.
+
+The position q of such a robot is a vector and its velocity is v = q̇: the joints of an arm, a point on a plane. Units
+are those of the robot's coordinates, here written as rad. Velocity and acceleration are analytic.
 
 MultiSine: q(t) = c + e(t) sum_k A_k sin(2 pi f_k (t - t_0) + phi_k). The envelope e rises from 0 to 1 over the ramp
 as the minimum-jerk step 10 x^3 - 15 x^4 + 6 x^5, and falls likewise at the end.
@@ -30,7 +33,7 @@ BRAKE_S, _SHORTEST_BRAKE_S = 0.5, 0.02
 
 @dataclass(frozen=True, eq=False)
 class Stop:
-    """Stop of each joint within its own time T, over a distance of v T / 2.
+    """Stop of each coordinate within its own time T, over a distance of v T / 2.
 
     The velocity is v (1 - 3 s^2 + 2 s^3) with s = (t - start_s) / T. start_s: start [s]. q, v: (n,) state at the
     start [rad, rad/s]. duration_s: (n,) T.
@@ -51,7 +54,7 @@ class Stop:
 
 
 def stop(robot: Robot, state: State, start_s: float) -> Stop:
-    """Stop from a state within BRAKE_S, or faster where a joint is near a position limit."""
+    """Stop from a state within BRAKE_S, or faster where a coordinate is near a position limit."""
     q, v = state.q, state.v
     room = np.maximum(np.where(v > 0.0, robot.position_upper - q, q - robot.position_lower), 0.0)
     return Stop(
@@ -132,7 +135,7 @@ def _sines(count: int, joints: int, _thread: int) -> CompiledTrajectory:
 
 
 def braked(spline: Spline, robot: Robot) -> Spline:
-    """Append a stop to a motion of the joints that still moves at its last point.
+    """Append a stop to a motion that still moves at its last point.
 
     In the added piece of length T the velocity falls as v (1 - 3 s^2 + 2 s^3), s = t / T. Velocity does not jump,
     nothing overshoots, and the distance is v T / 2. Near a position limit T is shorter.
@@ -236,7 +239,7 @@ def random_tracking(
 ) -> MultiSine | Waypoints:
     """A random motion about home from t = 0: sines or point-to-point moves, with equal probability.
 
-    Feasible in position and velocity by construction. Torque depends on the payload: see sim/arm/feasibility.py.
+    Feasible in position and velocity by construction. The effort depends on the task.
     """
     if rng.random() < 0.5:
         return random_sines(robot, rng, duration_s, motion)
