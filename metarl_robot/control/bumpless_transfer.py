@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from metarl_robot.control.base import Controller
 from metarl_robot.control.effort_limits import EffortLimiter
 from metarl_robot.core.robot import Robot
-from metarl_robot.core.signals import Command, Reference, Setpoints, State
+from metarl_robot.core.signals import Command, Constraint, Reference, Setpoints, State, constraints_of
 
 Array = NDArray[np.float64]
 
@@ -60,6 +60,10 @@ class _Approach:
         for order in range(3):
             off.append(_powers(r, order) @ self._coefficients / self._duration_s**order)
         return Setpoints(there.q + off[0], there.v + off[1], there.a + off[2])
+
+    @property
+    def constraints(self) -> tuple[Constraint, ...]:
+        return constraints_of(self._reference)
 
 
 def _powers(r: Array, order: int) -> Array:

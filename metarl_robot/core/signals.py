@@ -53,12 +53,29 @@ class Setpoints:
     a: Array
 
 
+class Constraint(Protocol):
+    """A region in which the motion must stay: outside an obstacle, between the edges of a course."""
+
+    def distance(self, positions: Array) -> tuple[Array, Array]:
+        """Signed distances (N,) [m] of positions (N, 3) [m; world], ≥ 0 where allowed, and their gradients (N, 3)."""
+        ...
+
+
 class Reference(Protocol):
-    """A trajectory that can be sampled at any time."""
+    """A trajectory that can be sampled at any time.
+
+    It may have an attribute `constraints`, a tuple of Constraint; read it with `constraints_of`.
+    """
 
     def sample(self, times: Array) -> Setpoints:
         """Setpoints at absolute times (N,) [s], on the clock of `Controller.step`."""
         ...
+
+
+def constraints_of(reference: Reference) -> tuple[Constraint, ...]:
+    """The constraints that a reference carries; empty if it has none."""
+    found: tuple[Constraint, ...] = getattr(reference, "constraints", ())
+    return found
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,9 @@ the fading quantities and the polynomial (flat_outputs.py): the joints of an arm
   until it keeps the limit.
 - A missing joint (NaN) stays where the present reference has it.
 - A joint outside its position limits may come back.
+
+A trajectory may bring constraints. They stay in force, also while the robot brakes and holds, until the next trajectory
+begins.
 """
 
 from __future__ import annotations
@@ -30,7 +33,8 @@ from numpy.typing import NDArray
 
 from metarl_robot.core.errors import SignalError
 from metarl_robot.core.robot import Robot
-from metarl_robot.core.signals import Reference, Setpoints, State
+from metarl_robot.core.signals import Constraint, Reference, Setpoints, State, constraints_of
+from metarl_robot.trajectories.constrained import constrained
 from metarl_robot.trajectories.flat_outputs import Outputs, flat_outputs_of
 
 Array = NDArray[np.float64]
@@ -106,10 +110,21 @@ class ReferenceManager:
         self._begin(self._flat.brake(state, now_s))
 
     def _begin(self, reference: Reference) -> None:
-        self.current = self._active = reference
+        self._active = reference
+        self.current = constrained(reference, self._constraints())
         self._pending = self._target = self._fade = self.end_s = None
 
-    def offer(self, times: Array, points: Outputs, now_s: float, ease: bool = True) -> Taken:
+    def _constraints(self) -> tuple[Constraint, ...]:
+        return () if self.current is None else constraints_of(self.current)
+
+    def offer(
+        self,
+        times: Array,
+        points: Outputs,
+        now_s: float,
+        ease: bool = True,
+        constraints: tuple[Constraint, ...] = (),
+    ) -> Taken:
         """Follow a trajectory from now on, or from its first point if that is later.
 
         A trajectory that was accepted before and has not begun is discarded.
@@ -119,6 +134,7 @@ class ReferenceManager:
             points: the robot's outputs there. Columns of NaN positions are held.
             now_s: the present time.
             ease: join the trajectory to the present reference without a jump.
+            constraints: of the trajectory; until it begins, those of the present reference apply, too.
 
         Returns:
             Its start and end, and the changes made.
@@ -139,7 +155,8 @@ class ReferenceManager:
         after = new if fade is None else self._flat.eased(new, fade.gaps, fade.start_s, fade.duration_s)
         self._active, self._pending = before, (join_s, after)
         self._target, self._fade = new, fade
-        self.current = after if before is None or join_s <= now_s else Joined(before, after, join_s)
+        current = after if before is None or join_s <= now_s else Joined(before, after, join_s)
+        self.current = constrained(current, (*(() if current is after else self._constraints()), *constraints))
         self.end_s = end_s
         return Taken(begin_s, end_s, _remarks(points, slower, late_s))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.core.signals import Reference, Setpoints
+from metarl_robot.core.signals import Constraint, Reference, Setpoints, constraints_of
 
 Array = NDArray[np.float64]
 
@@ -23,3 +23,7 @@ class Shifted:
     def sample(self, times: Array) -> Setpoints:
         """Setpoints at times (N,) [s]."""
         return self.reference.sample(times - self.start_s)
+
+    @property
+    def constraints(self) -> tuple[Constraint, ...]:
+        return constraints_of(self.reference)
