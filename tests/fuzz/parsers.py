@@ -16,6 +16,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import typer.main
+
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.core.robot import MODELS_DIR, load_robot
 from tests.fuzz import messages
@@ -205,9 +207,13 @@ def _command_line(random: Random, folder: Path) -> Callable[[], object]:
     return lambda: _run([*words, *(("-s",) if "launch" in words else ()), *ending], folder)
 
 
+_get_command = cache(typer.main.get_command)
+
+
 def _run(words: list[str], folder: Path) -> None:
     from metarl_robot.cli.app import main
 
+    typer.main.get_command = _get_command  # built once, not for each input
     said, before = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="strict", write_through=True), sys.argv
     sys.argv = ["metarl", *words]
     try:
