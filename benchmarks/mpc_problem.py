@@ -229,7 +229,7 @@ def arm_family(robot: Robot, config: MPCConfig, network: Layers | None) -> Famil
     tree = RigidBodyTree(robot.mj_model, robot.payload_site)
     effort = tree.inverse_dynamics(x[:n], x[n:], u, ca.SX.zeros(N_INERTIAL))
     if network is not None:
-        effort = effort + tree.payload_effort(x[:n], target[n:], u, p[5 * n : 5 * n + N_INERTIAL])
+        effort = effort + tree.attached_effort(x[:n], target[n:], u, p[5 * n : 5 * n + N_INERTIAL])
     limited = ca.Function("limited", [x, u, p], [effort])
     if network is not None:
         limited = _with_network(limited, network, robot, count)

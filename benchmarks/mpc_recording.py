@@ -214,7 +214,7 @@ class _FlightNotes:
         q, v = guess.states[:, :7], guess.states[:, 7:13]
         idle = np.zeros((len(q), 4))
         residual = adapter.evaluate(Xi(q, v, np.zeros_like(v), idle, np.stack([idle, idle])))
-        model = self._functions.model(adapter.payload(), np.maximum(1.0 + adapter.effort_gain(), MIN_STRENGTH))
+        model = self._functions.model(adapter.attached_body(), np.maximum(1.0 + adapter.effort_gain(), MIN_STRENGTH))
         states, thrusts = self._functions.target(target.q, target.v, target.a, residual, model)
         parts = [states, thrusts, *([residual, np.tile(model, (len(q), 1))] if self._learned else [])]
         lower, upper = controller._limiter.bounds()

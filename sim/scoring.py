@@ -112,10 +112,9 @@ class PredictionTest:
         return result
 
     def _predicted(self, adapter: Adapter, xi: Xi) -> Array:
-        """Predicted Δ (N, n), including a payload that the adapter leaves to the dynamics."""
-        payload = adapter.payload()
-        value = adapter.evaluate(xi)
-        return value - self.dynamics.payload_regressors(xi.q, xi.v, xi.a) @ payload if np.any(payload) else value
+        """Predicted Δ (N, n), including an attached body that the adapter leaves to the dynamics."""
+        attached, value = adapter.attached_body(), adapter.evaluate(xi)
+        return value - self.dynamics.attached_regressors(xi.q, xi.v, xi.a) @ attached if np.any(attached) else value
 
     def _future(self, task: int, first: int) -> tuple[Xi, Array]:
         """Return the points at which the residual is predicted, and its true values."""

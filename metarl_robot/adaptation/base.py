@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from metarl_robot.adaptation.features import Xi
 from metarl_robot.core.signals import EMPTY_CONTEXT, Context, State
-from metarl_robot.dynamics.rigid_body import N_INERTIAL
+from metarl_robot.dynamics.protocols import Dynamics
 
 Array = NDArray[np.float64]
 
@@ -51,10 +51,10 @@ class Adapter(Protocol):
         """ε (nu,): the actuators' strength beyond 1."""
         ...
 
-    def payload(self) -> Array:
-        """Inertial parameters (10,) of the payload that `evaluate` leaves to the dynamics.
+    def attached_body(self) -> Array:
+        """Parameters (k,) of the attached body that `evaluate` leaves to the dynamics (dynamics/momentum_balance.py).
 
-        Zero if `evaluate` includes the payload.
+        Zero if `evaluate` includes the attached body; empty if the robot carries none.
         """
         ...
 
@@ -77,10 +77,10 @@ class TruthfulAdapter(Adapter, Protocol):
 
 
 class NoAdaptation:
-    """Residual Δ = 0. nu: number of actuators; None: equal to dof."""
+    """Residual Δ = 0."""
 
-    def __init__(self, dof: int, nu: int | None = None) -> None:
-        self._dof, self._nu = dof, dof if nu is None else nu
+    def __init__(self, dynamics: Dynamics) -> None:
+        self._dynamics = dynamics
 
     def reset(self) -> None:
         pass
@@ -92,13 +92,13 @@ class NoAdaptation:
         return np.zeros_like(xi.v)
 
     def jacobian(self, xi: Xi) -> Array:
-        return np.zeros((len(xi.v), self._dof, 3 * self._dof))
+        return np.zeros((len(xi.v), self._dynamics.dof, 3 * self._dynamics.dof))
 
     def effort_gain(self) -> Array:
-        return np.zeros(self._nu)
+        return np.zeros(self._dynamics.nu)
 
-    def payload(self) -> Array:
-        return np.zeros(N_INERTIAL)
+    def attached_body(self) -> Array:
+        return np.zeros(self._dynamics.attached)
 
     @property
     def latency_s(self) -> float | None:

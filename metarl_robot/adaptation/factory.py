@@ -54,11 +54,11 @@ def bare_adapter(
     if name not in ADAPTERS:
         raise UnknownNameError("adapter", name, ADAPTERS)
     if name == "none":
-        return NoAdaptation(robot.dof, robot.nu)
+        return NoAdaptation(dynamics)
     if name == "l1":
         return L1Adapter(dynamics, robot.control_period_s, tuning.observer_bandwidth_rad_s)
     if name == "disturbance_observer":
-        return _observer(robot, dynamics, filter_tuning(robot, dynamics, tuning, ()))
+        return _observer(dynamics, filter_tuning(robot, dynamics, tuning, ()))
     if checkpoint is None:
         raise CheckpointError(
             f"adapter '{name}' needs trained weights: give a checkpoint, or train one with: metarl train {robot.name}"
@@ -88,12 +88,12 @@ def residual_meter(robot: Robot, dynamics: Any, velocity_noise_rad_s: float) -> 
     """Residual measurement for MAML: a filter without features, with a wide initial disturbance."""
     tuning = filter_tuning(robot, dynamics, AdapterTuning(MAML_OBSERVER_RAD_S, velocity_noise_rad_s), ())
     tuning = replace(tuning, drift_initial=0.1 * robot.effort_limit)
-    return ResidualMeter(dynamics, _observer(robot, dynamics, tuning))
+    return ResidualMeter(dynamics, _observer(dynamics, tuning))
 
 
-def _observer(robot: Robot, dynamics: Any, tuning: FilterTuning) -> MomentumFilter:
+def _observer(dynamics: Any, tuning: FilterTuning) -> MomentumFilter:
     """Momentum observer: a filter without features."""
-    return MomentumFilter(dynamics, FeatureMap(robot.dof, (), robot.nu), Prior(np.zeros(0), np.zeros((0, 0))), tuning)
+    return MomentumFilter(dynamics, FeatureMap(dynamics, ()), Prior(np.zeros(0), np.zeros((0, 0))), tuning)
 
 
 def maml_adapter(
@@ -128,7 +128,7 @@ def feature_map(robot: Robot, dynamics: Any, groups: Sequence[str], checkpoint: 
         if features is None:
             raise UnknownNameError("feature group", group, parts(robot).FEATURE_GROUPS)
         made.append(features)
-    return FeatureMap(robot.dof, tuple(made), robot.nu)
+    return FeatureMap(dynamics, tuple(made))
 
 
 def perceptron(checkpoint: Checkpoint) -> Network:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.dynamics.momentum_balance import Balance
-from metarl_robot.dynamics.rigid_body import N_INERTIAL
+from metarl_robot.dynamics.protocols import Dynamics
 
 Array = NDArray[np.float64]
 
@@ -56,9 +56,13 @@ class Interval(NamedTuple):
 
 
 class FeatureGroup(Protocol):
-    """One block of columns of Φ."""
+    """One block of columns of Φ.
+
+    in_dynamics: whether the controller's dynamics contain the attached body, so that `value` leaves it out.
+    """
 
     names: tuple[str, ...]
+    in_dynamics: bool
 
     def design(self, xi: Xi) -> Array:
         """Φ (N, n, k)."""
@@ -71,8 +75,11 @@ class FeatureGroup(Protocol):
         """
         ...
 
-    def carried(self, z: Array) -> Array:
-        """Inertial parameters (10,), linear in z, of a payload that adds its inertia to M."""
+    def attached(self, z: Array) -> Array | None:
+        """Parameters (k,), linear in z, of an attached body that adds its inertia to M (momentum_balance.py).
+
+        None: the group describes no attached body.
+        """
         ...
 
     def value(self, xi: Xi, z: Array) -> Array:
@@ -90,16 +97,14 @@ class FeatureGroup(Protocol):
         """
         ...
 
-    def payload(self, z: Array) -> Array:
-        """Inertial parameters (10,), linear in z, that belong into the dynamics, not into `value`."""
-        ...
-
 
 class BaseGroup:
-    """Defaults of a feature group: no inertia, no effort gain, zero Jacobian.
+    """Defaults of a feature group: no attached body, no effort gain, zero Jacobian.
 
     nu: number of actuators; None: equal to dof.
     """
+
+    in_dynamics = False
 
     def __init__(self, dof: int, names: tuple[str, ...], nu: int | None = None) -> None:
         self._dof, self._nu = dof, dof if nu is None else nu
@@ -114,14 +119,11 @@ class BaseGroup:
     def value(self, xi: Xi, z: Array) -> Array:
         return np.asarray(self.design(xi) @ z)
 
-    def carried(self, z: Array) -> Array:
-        return np.zeros(N_INERTIAL)
+    def attached(self, z: Array) -> Array | None:
+        return None
 
     def effort_gain(self, z: Array) -> Array:
         return np.zeros(self._nu)
-
-    def payload(self, z: Array) -> Array:
-        return np.zeros(N_INERTIAL)
 
     def jacobian(self, xi: Xi, z: Array) -> Array:
         return np.zeros((len(xi.v), self._dof, 3 * self._dof))
@@ -130,21 +132,27 @@ class BaseGroup:
 class FeatureMap:
     """Groups side by side: Φ = [Φ_1 … Φ_m]."""
 
-    def __init__(self, dof: int, groups: tuple[FeatureGroup, ...], nu: int | None = None) -> None:
-        self._dof, self._nu = dof, dof if nu is None else nu
+    def __init__(self, dynamics: Dynamics, groups: tuple[FeatureGroup, ...]) -> None:
+        self._dof = dof = dynamics.dof
         self.names = tuple(name for group in groups for name in group.names)
         ends = np.cumsum([0, *(len(group.names) for group in groups)])
         self._parts = [(group, slice(int(a), int(b))) for group, a, b in zip(groups, ends[:-1], ends[1:], strict=True)]
         self._impulse = np.zeros((dof, self.size))
         self._columns = [(group, self._impulse[:, part]) for group, part in self._parts]
-        self._by_gain = self._selected(self._nu, lambda group, unit: group.effort_gain(unit))
-        self._by_carried = self._selected(N_INERTIAL, lambda group, unit: group.carried(unit))
-        self._by_payload = self._selected(N_INERTIAL, lambda group, unit: group.payload(unit))
+        self._by_gain = self._linear(dynamics.nu, lambda group, unit: group.effort_gain(unit))
+        self._by_attached = self._linear(dynamics.attached, lambda group, unit: group.attached(unit))
+        self._by_left_out = self._linear(
+            dynamics.attached, lambda group, unit: group.attached(unit) if group.in_dynamics else None
+        )
 
-    def _selected(self, size: int, of: Callable[[FeatureGroup, Array], Array]) -> Array:
-        """Matrix (size, n_z) of a quantity that each group gives as a linear function of its context entries."""
-        columns = [of(group, unit) for group, part in self._parts for unit in np.eye(part.stop - part.start)]
-        return np.stack(columns, axis=1) if columns else np.zeros((size, 0))
+    def _linear(self, size: int, of: Callable[[FeatureGroup, Array], Array | None]) -> Array:
+        """Matrix (size, n_z) of a quantity that groups give as a linear function of their context entries."""
+        columns = np.zeros((self.size, size))
+        for group, part in self._parts:
+            for column, unit in zip(columns[part], np.eye(part.stop - part.start), strict=True):
+                given = of(group, unit)
+                column[:] = 0.0 if given is None else given
+        return np.ascontiguousarray(columns.T)
 
     @property
     def size(self) -> int:
@@ -160,9 +168,9 @@ class FeatureMap:
             columns[...] = group.impulse(interval)
         return self._impulse
 
-    def carried(self, z: Array) -> Array:
-        """Inertial parameters (10,) of a payload that adds its inertia to M."""
-        return self._by_carried.dot(z)
+    def attached(self, z: Array) -> Array:
+        """Parameters (k,) of the attached body that adds its inertia to M."""
+        return self._by_attached.dot(z)
 
     def value(self, xi: Xi, z: Array) -> Array:
         """Φ(ξ) z (N, n)."""
@@ -181,6 +189,6 @@ class FeatureMap:
         """ε (nu,): the actuators' strength beyond 1."""
         return self._by_gain.dot(z)
 
-    def payload(self, z: Array) -> Array:
-        """Inertial parameters (10,) that belong into the dynamics, not into `value`."""
-        return self._by_payload @ z
+    def left_out(self, z: Array) -> Array:
+        """Parameters (k,) of the attached body that `value` leaves to the controller's dynamics."""
+        return self._by_left_out @ z

@@ -76,8 +76,8 @@ class GuardedAdapter:
     def effort_gain(self) -> Array:
         return self.inner.effort_gain()
 
-    def payload(self) -> Array:
-        return self.inner.payload()
+    def attached_body(self) -> Array:
+        return self.inner.attached_body()
 
     @property
     def latency_s(self) -> float | None:

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from metarl_robot.adaptation.features import Xi
 from metarl_robot.core.signals import EMPTY_CONTEXT, Context, State
 from metarl_robot.dynamics.protocols import Dynamics
-from metarl_robot.dynamics.rigid_body import N_INERTIAL
 
 Array = NDArray[np.float64]
 
@@ -72,8 +71,8 @@ class L1Adapter:
     def effort_gain(self) -> Array:
         return np.zeros(self._dynamics.nu)
 
-    def payload(self) -> Array:
-        return np.zeros(N_INERTIAL)
+    def attached_body(self) -> Array:
+        return np.zeros(self._dynamics.attached)
 
     @property
     def latency_s(self) -> float | None:

@@ -35,7 +35,6 @@ from metarl_robot.adaptation.features import Xi
 from metarl_robot.adaptation.momentum_filter import MomentumFilter
 from metarl_robot.core.signals import EMPTY_CONTEXT, Context, State
 from metarl_robot.dynamics.protocols import JointDynamics
-from metarl_robot.dynamics.rigid_body import N_INERTIAL
 
 Array = NDArray[np.float64]
 Matrix = NDArray[np.floating]
@@ -199,10 +198,14 @@ class Sample:
 
 
 class ResidualMeter:
-    """Measures the residual with a momentum observer: a momentum filter without features."""
+    """Measures the residual with a momentum observer: a momentum filter without features.
+
+    attached: number of the attached body's parameters (dynamics/protocols.py).
+    """
 
     def __init__(self, dynamics: JointDynamics, observer: MomentumFilter) -> None:
         self._dynamics, self._observer = dynamics, observer
+        self.attached = dynamics.attached
 
     def reset(self) -> None:
         self._observer.reset()
@@ -286,8 +289,8 @@ class MamlAdapter:
     def effort_gain(self) -> Array:
         return np.zeros_like(self._scale)
 
-    def payload(self) -> Array:
-        return np.zeros(N_INERTIAL)
+    def attached_body(self) -> Array:
+        return np.zeros(self._meter.attached)
 
     @property
     def latency_s(self) -> float:

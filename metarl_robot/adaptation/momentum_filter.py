@@ -249,8 +249,8 @@ class MomentumFilter:
     def effort_gain(self) -> Array:
         return self._features.effort_gain(self._context)
 
-    def payload(self) -> Array:
-        return self._features.payload(self._context)
+    def attached_body(self) -> Array:
+        return self._features.left_out(self._context)
 
     @property
     def hypotheses(self) -> int:
@@ -379,9 +379,9 @@ class MomentumFilter:
         """
         dt, q_0, v_0, smooth = sample.dt, before.position, before.mean[self._v], self._smooth_effort.level
         guess = v_0 + dt * self._acceleration
-        there = self._dynamics.balance(q_0, v_0, guess, dt, self._features.carried(about))
+        there = self._dynamics.balance(q_0, v_0, guess, dt, self._features.attached(about))
         impulse = self._features.impulse(Interval(q_0, v_0, guess, smooth, self._history.last_two, dt, there))
-        gain, added = self._features.effort_gain(about), there.payload_inertia
+        gain, added = self._features.effort_gain(about), there.attached_inertia
         motion = Motion(
             guess,
             there.mass,

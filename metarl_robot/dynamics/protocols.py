@@ -17,17 +17,23 @@ Array = NDArray[np.float64]
 
 
 class Dynamics(Protocol):
-    """Dynamics for an estimator; q (nq,), v (n,), n = dof."""
+    """Dynamics for an estimator; q (nq,), v (n,), n = dof.
+
+    attached: number k of parameters of an attached body, in which its momentum is linear; 0: the robot carries none.
+    Dynamics with k > 0 also define `attached_regressors(q, v, a)`: (N, n, k), the derivatives of M v̇ + h by these
+    parameters at N states.
+    """
 
     dof: int
     nu: int
+    attached: int
 
     def momentum(self, q: Array, v: Array) -> tuple[Array, Array, Array]:
         """Mass matrix M (n, n), momentum p (n,) and β (n,). Overwritten by the next call."""
         ...
 
-    def balance(self, q: Array, v_0: Array, v_1: Array, dt: float, payload: Array) -> Balance:
-        """Momentum balance from (q, v_0) to a velocity v_1; payload: (10,). Overwritten by the next call."""
+    def balance(self, q: Array, v_0: Array, v_1: Array, dt: float, attached: Array) -> Balance:
+        """Momentum balance from (q, v_0) to a velocity v_1; attached: (k,). Overwritten by the next call."""
         ...
 
     def input_map(self, q: Array) -> Array:
@@ -47,7 +53,7 @@ class JointDynamics(Dynamics, Protocol):
     """Dynamics of a robot with a fixed base, with M and h available directly."""
 
     def mass_matrix(self, q: Array) -> Array:
-        """Mass matrix M (n, n) without payload."""
+        """Mass matrix M (n, n) without attached body."""
         ...
 
     def bias(self, q: Array, v: Array) -> Array:

@@ -13,7 +13,7 @@ recursion gives kinetic energy T = ½ q̇ᵀ M q̇ and potential energy V, from 
 
     p = M(q) q̇,    ṗ = τ + β(q, q̇),    β = ∂T/∂q - ∂V/∂q - D q̇
 
-A rigid payload at a site enters through ten inertial parameters, in which the dynamics are linear:
+A rigid body attached at a site enters through ten inertial parameters, in which the dynamics are linear:
 π = (m, m c_x, m c_y, m c_z, I_xx, I_yy, I_zz, I_xy, I_xz, I_yz), inertia about the site's origin, site axes.
 """
 
@@ -48,33 +48,33 @@ class Kinematics:
 class RigidBodyTree:
     """Symbolic dynamics of an MJCF with hinge and slide joints.
 
-    Every method takes and returns CasADi SX expressions: q, v, a (n,); payload (10,) at `payload_site`.
+    Every method takes and returns CasADi SX expressions: q, v, a (n,); attached (10,) at `attached_site`.
     """
 
-    def __init__(self, model: mujoco.MjModel, payload_site: str) -> None:
+    def __init__(self, model: mujoco.MjModel, attached_site: str) -> None:
         if model.nq != model.nv:
             raise RobotError(
                 f"rigid-body tree: needs hinges and slides only; the model has nq={model.nq}, nv={model.nv}"
             )
         self._model = model
-        self._site = model.site(payload_site).id
+        self._site = model.site(attached_site).id
         self.dof = int(model.nv)
         self.armature: Array = np.array(model.dof_armature)
         self.damping: Array = np.array(model.dof_damping).reshape(self.dof)
 
-    def inverse_dynamics(self, q: ca.SX, v: ca.SX, a: ca.SX, payload: ca.SX) -> ca.SX:
-        """Joint efforts (n,) that produce accelerations a: M a + h, payload included."""
-        rigid = self._newton_euler(q, v, a, self._link_inertias(), payload)
+    def inverse_dynamics(self, q: ca.SX, v: ca.SX, a: ca.SX, attached: ca.SX) -> ca.SX:
+        """Joint efforts (n,) that produce accelerations a: M a + h, attached body included."""
+        rigid = self._newton_euler(q, v, a, self._link_inertias(), attached)
         return rigid + ca.DM(self.armature) * a + ca.DM(self.damping) * v
 
-    def payload_effort(self, q: ca.SX, v: ca.SX, a: ca.SX, payload: ca.SX) -> ca.SX:
-        """Contribution (n,) of the payload to the inverse dynamics, linear in `payload`."""
-        return self._newton_euler(q, v, a, {}, payload)
+    def attached_effort(self, q: ca.SX, v: ca.SX, a: ca.SX, attached: ca.SX) -> ca.SX:
+        """Contribution (n,) of the attached body to the inverse dynamics, linear in `attached`."""
+        return self._newton_euler(q, v, a, {}, attached)
 
-    def momentum(self, q: ca.SX, v: ca.SX, payload: ca.SX) -> tuple[ca.SX, ca.SX, ca.SX]:
-        """Mass matrix M (n, n), generalised momentum p = M v (n,) and β (n,), payload included.
+    def momentum(self, q: ca.SX, v: ca.SX, attached: ca.SX) -> tuple[ca.SX, ca.SX, ca.SX]:
+        """Mass matrix M (n, n), generalised momentum p = M v (n,) and β (n,), attached body included.
 
-        The payload enters only through the motion of its site.
+        The attached body enters only through the motion of its site.
         """
         still, a, nothing = ca.SX.zeros(self.dof), ca.SX.sym("a", self.dof), ca.SX.zeros(N_INERTIAL)
         weight = self.inverse_dynamics(q, still, still, nothing)
@@ -82,16 +82,16 @@ class RigidBodyTree:
         momentum = mass @ v
         beta = ca.gradient(0.5 * ca.dot(v, momentum), q) - weight - ca.DM(self.damping) * v
         velocity, held_up = self._site_motion(q, v)
-        by_v, by_q, inertia = ca.jacobian(velocity, v), ca.jacobian(velocity, q), _spatial_inertia(payload)
-        carried = inertia @ velocity
+        by_v, by_q, inertia = ca.jacobian(velocity, v), ca.jacobian(velocity, q), _spatial_inertia(attached)
+        share = inertia @ velocity
         return (
             mass + by_v.T @ inertia @ by_v,
-            momentum + by_v.T @ carried,
-            beta + by_q.T @ carried - by_v.T @ (inertia @ held_up),
+            momentum + by_v.T @ share,
+            beta + by_q.T @ share - by_v.T @ (inertia @ held_up),
         )
 
     def site_kinematics(self, q: ca.SX) -> Kinematics:
-        """Pose and Jacobian of the payload site."""
+        """Pose and Jacobian of the attached body's site."""
         rotations, positions = self._world_poses(q)
         model, body = self._model, int(self._model.site_bodyid[self._site])
         position = positions[body] + rotations[body] @ ca.DM(model.site_pos[self._site])
@@ -145,11 +145,11 @@ class RigidBodyTree:
             positions.append(positions[parent] + rotations[parent] @ position)
         return rotations, positions
 
-    def _newton_euler(self, q: ca.SX, v: ca.SX, a: ca.SX, inertias: dict[int, ca.SX], payload: ca.SX) -> ca.SX:
+    def _newton_euler(self, q: ca.SX, v: ca.SX, a: ca.SX, inertias: dict[int, ca.SX], attached: ca.SX) -> ca.SX:
         model = self._model
         inertias = dict(inertias)
-        payload_body = int(model.site_bodyid[self._site])
-        inertias[payload_body] = inertias.get(payload_body, ca.SX.zeros(6, 6)) + self._payload_inertia(payload)
+        holder = int(model.site_bodyid[self._site])
+        inertias[holder] = inertias.get(holder, ca.SX.zeros(6, 6)) + self._attached_inertia(attached)
         velocity = {0: ca.SX.zeros(6)}
         acceleration = {0: ca.SX(ca.DM(np.concatenate([np.zeros(3), -model.opt.gravity])))}
         force: dict[int, ca.SX] = {0: ca.SX.zeros(6)}
@@ -174,7 +174,7 @@ class RigidBodyTree:
         return effort
 
     def _site_motion(self, q: ca.SX, v: ca.SX) -> tuple[ca.SX, ca.SX]:
-        """Spatial velocity (6,) of the payload site, and the acceleration (6,) that holds it against gravity.
+        """Spatial velocity (6,) of the site, and the acceleration (6,) that holds it against gravity.
 
         Both in site axes.
         """
@@ -192,7 +192,7 @@ class RigidBodyTree:
         return to_site @ velocity, to_site @ held_up
 
     def _to_site(self) -> ca.SX:
-        """Transform of motion vectors from the body that carries the payload site to the site."""
+        """Transform of motion vectors from the body that holds the site to the site."""
         rotation = ca.SX(ca.DM(_rotation(self._model.site_quat[self._site])))
         return _motion_transform(rotation, ca.SX(ca.DM(self._model.site_pos[self._site])))
 
@@ -202,16 +202,16 @@ class RigidBodyTree:
             return ca.DM(np.concatenate([axis, -np.cross(axis, anchor)]))
         return ca.DM(np.concatenate([np.zeros(3), axis]))
 
-    def _payload_inertia(self, payload: ca.SX) -> ca.SX:
-        """Spatial inertia of the payload in the frame of the body that carries its site."""
+    def _attached_inertia(self, attached: ca.SX) -> ca.SX:
+        """Spatial inertia of the attached body in the frame of the body that holds its site."""
         to_site = self._to_site()
-        return to_site.T @ _spatial_inertia(payload) @ to_site
+        return to_site.T @ _spatial_inertia(attached) @ to_site
 
 
-def _spatial_inertia(payload: ca.SX) -> ca.SX:
-    """Spatial inertia (6, 6) of a payload with inertial parameters (10,), at its site."""
-    mass, moment = payload[0], payload[1:4]
-    xx, yy, zz, xy, xz, yz = ca.vertsplit(payload[4:10])
+def _spatial_inertia(attached: ca.SX) -> ca.SX:
+    """Spatial inertia (6, 6) of a body with inertial parameters (10,), at its site."""
+    mass, moment = attached[0], attached[1:4]
+    xx, yy, zz, xy, xz, yz = ca.vertsplit(attached[4:10])
     about_site = ca.vertcat(ca.horzcat(xx, xy, xz), ca.horzcat(xy, yy, yz), ca.horzcat(xz, yz, zz))
     coupling = ca.skew(moment)
     return ca.vertcat(ca.horzcat(about_site, coupling), ca.horzcat(coupling.T, mass * ca.SX.eye(3)))

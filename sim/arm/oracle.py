@@ -30,6 +30,7 @@ class CableFeature:
     """The known cable as one feature with coefficient 1: Δ = J_pointᵀ f(q)."""
 
     names: tuple[str, ...] = ("cable",)
+    in_dynamics = False
 
     def __init__(self, dynamics: ArmDynamics, cable: Cable) -> None:
         self._dynamics, self._cable = dynamics, cable
@@ -40,8 +41,8 @@ class CableFeature:
     def impulse(self, interval: Interval) -> Array:
         return interval.dt * self.design(interval.middle)[0]
 
-    def carried(self, z: Array) -> Array:
-        return np.zeros(10)
+    def attached(self, z: Array) -> None:
+        return None
 
     def value(self, xi: Xi, z: Array) -> Array:
         return self.design(xi)[:, :, 0] * z[0]
@@ -57,9 +58,6 @@ class CableFeature:
 
     def effort_gain(self, z: Array) -> Array:
         return np.zeros(self._dynamics.dof)
-
-    def payload(self, z: Array) -> Array:
-        return np.zeros(10)
 
     def _effort(self, q: Array) -> Array:
         site, rotation = self._dynamics.forward_kinematics(q)
@@ -92,4 +90,4 @@ def _known(dynamics: ArmDynamics, task: Task) -> tuple[FeatureMap, Prior]:
     if task.cable is not None:
         groups.append(CableFeature(dynamics, task.cable))
         context = np.append(context, 1.0)
-    return FeatureMap(n, tuple(groups)), Prior(context, np.zeros((len(context), len(context))))
+    return FeatureMap(dynamics, tuple(groups)), Prior(context, np.zeros((len(context), len(context))))

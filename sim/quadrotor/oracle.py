@@ -71,7 +71,7 @@ def make_oracle(robot: Quadrotor, dynamics: QuadrotorDynamics, tuning: AdapterTu
     def known(task: QuadrotorTask) -> tuple[FeatureMap, Prior]:
         context = np.append(known_context(task), 1.0)
         groups = (FlightPayloadFeatures(dynamics), RotorFeatures(dynamics), AirFeature(dynamics, task))
-        return FeatureMap(robot.dof, groups, robot.nu), Prior(context, np.zeros((len(context), len(context))))
+        return FeatureMap(dynamics, groups), Prior(context, np.zeros((len(context), len(context))))
 
     return OracleAdapter(
         dynamics, known, QuadrotorTask(ground_effect=False), filter_tuning(robot, dynamics, tuning, ())

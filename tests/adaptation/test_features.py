@@ -33,7 +33,7 @@ def features(dynamics: ArmDynamics) -> FeatureMap:
         MotorFeatures(robot.dof),
         NetworkFeatures(network, robot.velocity_limit),
     )
-    return FeatureMap(robot.dof, groups)
+    return FeatureMap(dynamics, groups)
 
 
 def _xi(seed: int = 0) -> Xi:
@@ -81,5 +81,5 @@ def test_inertia_is_the_acceleration_part_of_the_payload(dynamics: ArmDynamics, 
     z, xi = np.random.default_rng(1).normal(size=features.size), _xi()
     z[10:] = 0.0
     by_a, still = features.jacobian(xi, z)[:, :, 4:], np.zeros(2)
-    inertia = dynamics.balance(xi.q[0], still, still, 0.01, features.carried(z)).payload_inertia
+    inertia = dynamics.balance(xi.q[0], still, still, 0.01, features.attached(z)).attached_inertia
     assert np.allclose(inertia, -by_a[0], atol=1e-10)

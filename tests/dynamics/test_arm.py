@@ -88,15 +88,15 @@ def test_momentum_form_is_the_equation_of_motion(arm: tuple[Robot, ArmDynamics])
         assert errors[1] < max(0.3 * errors[0], 1e-8)
 
 
-def test_payload_regressors_reproduce_the_payload(arm: tuple[Robot, ArmDynamics]) -> None:
+def test_attached_regressors_reproduce_the_payload(arm: tuple[Robot, ArmDynamics]) -> None:
     robot, dynamics = arm
     payload = np.random.default_rng(1).normal(size=10)
     for q, v, a in _states(robot, 10):
         share = dynamics.inverse_dynamics(q, v, a, payload) - dynamics.inverse_dynamics(q, v, a)
-        assert np.allclose(dynamics.payload_regressor(q, v, a) @ payload, share, rtol=0, atol=1e-9)
+        assert np.allclose(dynamics.attached_regressor(q, v, a) @ payload, share, rtol=0, atol=1e-9)
         loaded = [x.copy() for x in dynamics.momentum(q, v, payload)]
         bare = [x.copy() for x in dynamics.momentum(q, v)]
-        by_momentum, by_beta = dynamics.payload_momentum_regressor(q, v)
+        by_momentum, by_beta = dynamics.attached_momentum_regressor(q, v)
         assert np.allclose(by_momentum @ payload, loaded[1] - bare[1], rtol=0, atol=1e-9)
         assert np.allclose(by_beta @ payload, loaded[2] - bare[2], rtol=0, atol=1e-9)
 

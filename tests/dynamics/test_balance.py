@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import casadi as ca
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from metarl_robot.adaptation.features import Interval
 from metarl_robot.adaptation.network import Perceptron
 from metarl_robot.core.robot import load_robot
+from metarl_robot.dynamics.momentum_balance import Balanced, balance_function
 from metarl_robot.robots.arm.dynamics import ArmDynamics
 from metarl_robot.robots.quadrotor.description import Quadrotor
 from metarl_robot.robots.quadrotor.dynamics import QuadrotorDynamics
@@ -62,11 +64,11 @@ def test_payload_is_what_it_adds(dynamics: Dynamics) -> None:
     payload = np.random.default_rng(2).standard_normal(10)
     balance = dynamics.balance(q, v_0, v_1, DT, payload)
     there = balance.q.copy()
-    p_0, beta_0 = (x.copy() for x in dynamics.payload_momentum_regressor(q, v_0))
-    p_1, beta_1 = (x.copy() for x in dynamics.payload_momentum_regressor(there, v_1))
-    assert np.allclose(balance.payload_impulse, p_0 - p_1 + 0.5 * DT * (beta_0 + beta_1), atol=TOLERANCE)
+    p_0, beta_0 = (x.copy() for x in dynamics.attached_momentum_regressor(q, v_0))
+    p_1, beta_1 = (x.copy() for x in dynamics.attached_momentum_regressor(there, v_1))
+    assert np.allclose(balance.attached_impulse, p_0 - p_1 + 0.5 * DT * (beta_0 + beta_1), atol=TOLERANCE)
     loaded = dynamics.momentum(there, v_0, payload)[0].copy()
-    assert np.allclose(balance.payload_inertia, loaded - dynamics.mass_matrix(there), atol=TOLERANCE)
+    assert np.allclose(balance.attached_inertia, loaded - dynamics.mass_matrix(there), atol=TOLERANCE)
 
 
 def test_impulses_of_flight_are_their_features_half_way() -> None:
@@ -88,3 +90,15 @@ def test_impulses_of_flight_are_their_features_half_way() -> None:
         assert np.allclose(group.impulse(interval), DT * group.design(interval.middle)[0], atol=1e-4 * DT)
     scale = FlightScale(robot)
     assert np.allclose(scale.encode_one(q, v_0), scale.encode(q[None], v_0[None])[0], rtol=1e-14)
+
+
+def test_a_robot_without_an_attached_body_needs_no_parameters() -> None:
+    q, v, attached = ca.SX.sym("q", 2), ca.SX.sym("v", 2), ca.SX.sym("attached", 0)
+    momentum = ca.Function("momentum", [q, v, attached], [2.0 * ca.SX.eye(2), 2.0 * v, -v])
+    function = balance_function(momentum, lambda q, change: q + change, lambda q: ca.SX.eye(2))
+    dynamics = Balanced()
+    dynamics._take_balance(function)
+    balance = dynamics.balance(np.zeros(2), np.ones(2), np.full(2, 3.0), DT, np.zeros(0))
+    assert dynamics.attached == 0 and balance.attached_impulse.shape == (2, 0)
+    assert np.array_equal(balance.attached_inertia, np.zeros((2, 2)))
+    assert np.allclose(balance.deficit, -4.0 - 2.0 * DT)

@@ -67,7 +67,7 @@ def test_momentum_with_payload_gives_mujocos_acceleration(quad: tuple[Quadrotor,
         force = data.qfrc_applied + beta - (after - before) / (2 * step) @ v
         acceleration = np.linalg.solve(inertia, force)
         assert np.allclose(acceleration, data.qacc, rtol=1e-6, atol=1e-6)
-        share = dynamics.payload_regressors(q[None], v[None], acceleration[None])[0] @ pi
+        share = dynamics.attached_regressors(q[None], v[None], acceleration[None])[0] @ pi
         bare = [dynamics.momentum(dynamics.retract(q, s * v), v)[0].copy() for s in (-step, step)]
         own, _, own_beta = (x.copy() for x in dynamics.momentum(q, v))
         without = own @ acceleration + (bare[1] - bare[0]) / (2 * step) @ v - own_beta

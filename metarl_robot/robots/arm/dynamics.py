@@ -27,7 +27,7 @@ class ArmDynamics(Balanced):
 
     Arguments:
         robot: the arm.
-        knots: number of states per call of `efforts`, `payload_efforts` and their Jacobians.
+        knots: number of states per call of `efforts`, `attached_efforts` and their Jacobians.
     """
 
     def __init__(self, robot: Robot, knots: int = _CHUNK) -> None:
@@ -46,7 +46,7 @@ class ArmDynamics(Balanced):
             for name in ("effort", "regressor", "momentum", "momentum_regressor")
         }
         plans = {name: Knots(many[name], knots) for name in ("effort", "effort_jacobian")}
-        shares = {name: Knots(many[name], knots, shared=(3,)) for name in ("payload", "payload_jacobian")}
+        shares = {name: Knots(many[name], knots, shared=(3,)) for name in ("attached_effort", "attached_jacobian")}
         self._many = compile_knots({**chunks, **plans, **shares})
 
     def inverse_dynamics(self, q: Array, v: Array, a: Array, payload: Array | None = None) -> Array:
@@ -57,7 +57,7 @@ class ArmDynamics(Balanced):
         states = np.atleast_2d(q), np.atleast_2d(v), np.atleast_2d(a)
         (efforts,) = in_chunks(self._many["effort_chunk"], _CHUNK, *states)
         if payload is not None:
-            efforts = efforts + self.payload_regressors(*states) @ payload
+            efforts = efforts + self.attached_regressors(*states) @ payload
         return efforts.reshape(np.shape(q))
 
     def mass_matrix(self, q: Array) -> Array:
@@ -81,7 +81,7 @@ class ArmDynamics(Balanced):
         mass, momentum, beta = in_chunks(self._many["momentum_chunk"], _CHUNK, q, v)
         return mass, momentum, beta
 
-    def payload_momentum_regressor(self, q: Array, v: Array) -> tuple[Array, Array]:
+    def attached_momentum_regressor(self, q: Array, v: Array) -> tuple[Array, Array]:
         """Regressors Y_p and Y_β (n, 10): the payload π adds Y_p π to p and Y_β π to β.
 
         Overwritten by the next call.
@@ -89,17 +89,17 @@ class ArmDynamics(Balanced):
         by_momentum, by_beta = self._momentum_regressor(q, v)
         return by_momentum, by_beta
 
-    def payload_momentum_regressors(self, q: Array, v: Array) -> tuple[Array, Array]:
-        """Results of `payload_momentum_regressor` for (N, n) states: two of (N, n, 10)."""
+    def attached_momentum_regressors(self, q: Array, v: Array) -> tuple[Array, Array]:
+        """Results of `attached_momentum_regressor` for (N, n) states: two of (N, n, 10)."""
         by_momentum, by_beta = in_chunks(self._many["momentum_regressor_chunk"], _CHUNK, q, v)
         return by_momentum, by_beta
 
-    def payload_regressor(self, q: Array, v: Array, a: Array) -> Array:
+    def attached_regressor(self, q: Array, v: Array, a: Array) -> Array:
         """Regressor Y (n, 10): the payload π adds Y π to the inverse dynamics. Overwritten by the next call."""
         return self._regressor(q, v, a)[0]
 
-    def payload_regressors(self, q: Array, v: Array, a: Array) -> Array:
-        """Results of `payload_regressor` for (N, n) states: (N, n, 10)."""
+    def attached_regressors(self, q: Array, v: Array, a: Array) -> Array:
+        """Results of `attached_regressor` for (N, n) states: (N, n, 10)."""
         return in_chunks(self._many["regressor_chunk"], _CHUNK, q, v, a)[0]
 
     def input_map(self, q: Array) -> Array:
@@ -123,13 +123,13 @@ class ArmDynamics(Balanced):
         """Jacobian (knots, n, 3n) of the inverse dynamics by (q, v, a). Overwritten by the next call."""
         return self._many["effort_jacobian"](q, v, a)[0]
 
-    def payload_efforts(self, q: Array, v: Array, a: Array, payload: Array) -> Array:
+    def attached_efforts(self, q: Array, v: Array, a: Array, payload: Array) -> Array:
         """Effort Y π (knots, n) that the payload adds to the inverse dynamics. Overwritten by the next call."""
-        return self._many["payload"](q, v, a, payload)[0]
+        return self._many["attached_effort"](q, v, a, payload)[0]
 
-    def payload_jacobian(self, q: Array, v: Array, a: Array, payload: Array) -> Array:
-        """Jacobian (knots, n, 3n) of `payload_efforts` by (q, v, a). Overwritten by the next call."""
-        return self._many["payload_jacobian"](q, v, a, payload)[0]
+    def attached_jacobian(self, q: Array, v: Array, a: Array, payload: Array) -> Array:
+        """Jacobian (knots, n, 3n) of `attached_efforts` by (q, v, a). Overwritten by the next call."""
+        return self._many["attached_jacobian"](q, v, a, payload)[0]
 
     def forward_kinematics(self, q: Array) -> tuple[Array, Array]:
         """Pose of the payload site: position (3,) [m; base], rotation (3, 3) site→base."""
@@ -149,7 +149,7 @@ def _functions(robot: Robot) -> tuple[dict[str, ca.Function], dict[str, ca.Funct
     q, v, a, pi = (ca.SX.sym(name, size) for name, size in (("q", n), ("v", n), ("a", n), ("pi", N_INERTIAL)))
     state = ca.vertcat(q, v, a)
     effort = tree.inverse_dynamics(q, v, a, ca.SX.zeros(N_INERTIAL))
-    share = tree.payload_effort(q, v, a, pi)
+    share = tree.attached_effort(q, v, a, pi)
     _, p, beta = tree.momentum(q, v, pi)
     site = tree.site_kinematics(q)
     momentum_regressor = _function("momentum_regressor", [q, v], [ca.jacobian(p, pi), ca.jacobian(beta, pi)])
@@ -165,8 +165,8 @@ def _functions(robot: Robot) -> tuple[dict[str, ca.Function], dict[str, ca.Funct
     many = {
         "effort": _function("effort", [q, v, a], [effort]),
         "effort_jacobian": _function("effort_jacobian", [q, v, a], [ca.jacobian(effort, state)]),
-        "payload": _function("payload", [q, v, a, pi], [share]),
-        "payload_jacobian": _function("payload_jacobian", [q, v, a, pi], [ca.jacobian(share, state)]),
+        "attached_effort": _function("attached_effort", [q, v, a, pi], [share]),
+        "attached_jacobian": _function("attached_jacobian", [q, v, a, pi], [ca.jacobian(share, state)]),
         "momentum": _function("bare_momentum", [q, v], tree.momentum(q, v, ca.SX.zeros(N_INERTIAL))),
         "momentum_regressor": momentum_regressor,
         "regressor": regressor,

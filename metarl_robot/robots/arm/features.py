@@ -34,20 +34,20 @@ class PayloadFeatures(BaseGroup):
 
     def design(self, xi: Xi) -> Array:
         if len(xi.q) == 1:
-            return -self._dynamics.payload_regressor(xi.q[0], xi.v[0], xi.a[0])[None]
-        return -self._dynamics.payload_regressors(xi.q, xi.v, xi.a)
+            return -self._dynamics.attached_regressor(xi.q[0], xi.v[0], xi.a[0])[None]
+        return -self._dynamics.attached_regressors(xi.q, xi.v, xi.a)
 
     def impulse(self, interval: Interval) -> Array:
-        return interval.balance.payload_impulse
+        return interval.balance.attached_impulse
 
-    def carried(self, z: Array) -> Array:
+    def attached(self, z: Array) -> Array:
         return z
 
     def value(self, xi: Xi, z: Array) -> Array:
-        return -self._dynamics.payload_efforts(xi.q, xi.v, xi.a, z)
+        return -self._dynamics.attached_efforts(xi.q, xi.v, xi.a, z)
 
     def jacobian(self, xi: Xi, z: Array) -> Array:
-        return -self._dynamics.payload_jacobian(xi.q, xi.v, xi.a, z)
+        return -self._dynamics.attached_jacobian(xi.q, xi.v, xi.a, z)
 
 
 class FrictionFeatures(BaseGroup):

@@ -34,10 +34,10 @@ class ArmNetworkInputs:
         """Inputs x (N, 7n) of states (N, n)."""
         if len(q) == self._dynamics.knots:
             nominal = self._dynamics.efforts(q, v, a).copy()
-            load = self._dynamics.payload_efforts(q, v, a, self._payload)
+            load = self._dynamics.attached_efforts(q, v, a, self._payload)
         else:
             nominal = self._dynamics.inverse_dynamics(q, v, a)
-            load = self._dynamics.payload_regressors(q, v, a) @ self._payload
+            load = self._dynamics.attached_regressors(q, v, a) @ self._payload
         friction = np.tanh(v / COULOMB_VELOCITY_RAD_S)
         parts = [np.sin(q), np.cos(q), v / self._velocity_limit, friction, a / ACCELERATION_SCALE_RAD_S2]
         return np.concatenate([*parts, nominal / self._effort_limit, load / self._effort_limit], axis=1)
@@ -55,5 +55,5 @@ class ArmNetworkInputs:
         ) / COULOMB_VELOCITY_RAD_S
         jacobian[:, 4 * n + joints, 2 * n + joints] = 1.0 / ACCELERATION_SCALE_RAD_S2
         jacobian[:, 5 * n : 6 * n] = self._dynamics.efforts_jacobian(q, v, a) / self._effort_limit[:, None]
-        jacobian[:, 6 * n :] = self._dynamics.payload_jacobian(q, v, a, self._payload) / self._effort_limit[:, None]
+        jacobian[:, 6 * n :] = self._dynamics.attached_jacobian(q, v, a, self._payload) / self._effort_limit[:, None]
         return jacobian

@@ -135,6 +135,6 @@ def _payload_impulses(dynamics: ArmDynamics, q: Array, v: Array, dt: float) -> A
     """PayloadFeatures.impulse of all intervals (T, S, n, 10) between samples (T, S + 1, n)."""
     n = q.shape[2]
     by_momentum, by_beta = (
-        x.reshape(*q.shape, -1) for x in dynamics.payload_momentum_regressors(q.reshape(-1, n), v.reshape(-1, n))
+        x.reshape(*q.shape, -1) for x in dynamics.attached_momentum_regressors(q.reshape(-1, n), v.reshape(-1, n))
     )
     return 0.5 * dt * (by_beta[:, 1:] + by_beta[:, :-1]) - np.diff(by_momentum, axis=1)

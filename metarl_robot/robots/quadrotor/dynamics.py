@@ -81,7 +81,7 @@ class QuadrotorDynamics(Balanced):
         mass, momentum, beta = in_chunks(self._chunks["momenta"], CHUNK, q, v)
         return mass, momentum, beta
 
-    def payload_momentum_regressor(self, q: Array, v: Array) -> tuple[Array, Array]:
+    def attached_momentum_regressor(self, q: Array, v: Array) -> tuple[Array, Array]:
         """Return Y_p and Y_β (6, 10): Y_p π is the payload's share of p, Y_β π its share of β.
 
         Overwritten by the next call.
@@ -89,8 +89,8 @@ class QuadrotorDynamics(Balanced):
         by_momentum, by_beta = self._regressor(q, v)
         return by_momentum, by_beta
 
-    def payload_momentum_regressors(self, q: Array, v: Array) -> tuple[Array, Array]:
-        """Evaluate `payload_momentum_regressor` for (N, 7), (N, 6): two arrays (N, 6, 10)."""
+    def attached_momentum_regressors(self, q: Array, v: Array) -> tuple[Array, Array]:
+        """Evaluate `attached_momentum_regressor` for (N, 7), (N, 6): two arrays (N, 6, 10)."""
         by_momentum, by_beta = in_chunks(self._chunks["regressors"], CHUNK, q, v)
         return by_momentum, by_beta
 
@@ -102,7 +102,7 @@ class QuadrotorDynamics(Balanced):
         """Evaluate `drag` for (N, 7), (N, 6): (N, 6, 4)."""
         return in_chunks(self._chunks["drags"], CHUNK, q, v)[0]
 
-    def payload_regressors(self, q: Array, v: Array, a: Array) -> Array:
+    def attached_regressors(self, q: Array, v: Array, a: Array) -> Array:
         """Return Y (N, 6, 10) for states (N, 7), (N, 6) and accelerations (N, 6).
 
         Y π is the payload's share of M v̇ + h.

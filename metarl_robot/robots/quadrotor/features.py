@@ -104,20 +104,19 @@ class FlightPayloadFeatures(BaseGroup):
     `value` leaves it out, because plans include it in their own dynamics.
     """
 
+    in_dynamics = True
+
     def __init__(self, dynamics: QuadrotorDynamics) -> None:
         super().__init__(dynamics.dof, PAYLOAD_NAMES, dynamics.nu)
 
     def impulse(self, interval: Interval) -> Array:
-        return interval.balance.payload_impulse
+        return interval.balance.attached_impulse
 
-    def carried(self, z: Array) -> Array:
+    def attached(self, z: Array) -> Array:
         return z
 
     def value(self, xi: Xi, z: Array) -> Array:
         return _NOTHING
-
-    def payload(self, z: Array) -> Array:
-        return z
 
 
 class RotorFeatures(BaseGroup):

@@ -158,7 +158,7 @@ class FlightMPC:
         self._limiter.at(time)
         self._adapt(time, state)
         self._model = self._functions.model(
-            self.adapter.payload(), np.maximum(1.0 + self.adapter.effort_gain(), MIN_STRENGTH)
+            self.adapter.attached_body(), np.maximum(1.0 + self.adapter.effort_gain(), MIN_STRENGTH)
         )
         latency = self._config.latency_s if self.adapter.latency_s is None else self.adapter.latency_s
         start = time + latency + 0.5 * self._robot.control_period_s

@@ -100,6 +100,6 @@ def _block(
 
 def _payload_impulses(dynamics: QuadrotorDynamics, q: Array, v: Array, dt: float) -> Array:
     """Impulses of FlightPayloadFeatures for all intervals (T, S, 6, 10) between samples (T, S + 1, ·)."""
-    flat = dynamics.payload_momentum_regressors(q.reshape(-1, 7), v.reshape(-1, 6))
+    flat = dynamics.attached_momentum_regressors(q.reshape(-1, 7), v.reshape(-1, 6))
     by_momentum, by_beta = (x.reshape(*q.shape[:2], 6, -1) for x in flat)
     return np.asarray(0.5 * dt * (by_beta[:, 1:] + by_beta[:, :-1]) - np.diff(by_momentum, axis=1))
