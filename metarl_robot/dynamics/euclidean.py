@@ -20,12 +20,11 @@ from numpy.typing import NDArray
 from metarl_robot.compile.compiled import NumpyFunction, compile_functions
 from metarl_robot.compile.knots import Knots, compile_knots, in_chunks
 from metarl_robot.dynamics.momentum_balance import Balanced, Expected, balance_function
-from metarl_robot.dynamics.rigid_body import N_INERTIAL
 
 Array = NDArray[np.float64]
 
 _CHUNK = 64
-_NOTHING: Array = np.zeros(N_INERTIAL)
+_NOTHING: Array = np.zeros(0)
 
 
 class Equations(NamedTuple):
@@ -50,7 +49,7 @@ class EuclideanPosition:
 
 
 class EuclideanDynamics(EuclideanPosition, Balanced):
-    """Dynamics of n coordinates and nu inputs. Not to be shared between threads."""
+    """Dynamics of n coordinates and nu inputs, without an attached body. Not to be shared between threads."""
 
     def __init__(self, n: int, nu: int, equations: Equations) -> None:
         self.dof, self.nu = n, nu
@@ -96,9 +95,9 @@ def _functions(n: int, equations: Equations) -> tuple[dict[str, ca.Function], di
     """Functions of one state, and of many states."""
     q, v, a = (ca.SX.sym(name, n) for name in "qva")
     mass, force, input_map = equations.mass(q), equations.force(q, v), equations.input_map(q)
-    p, carried, u = mass @ v, ca.SX.sym("carried", N_INERTIAL), ca.SX.sym("u", input_map.size2())
+    p, attached, u = mass @ v, ca.SX.sym("attached", 0), ca.SX.sym("u", input_map.size2())
     beta = ca.gradient(0.5 * ca.dot(v, p), q) + force
-    momentum = _function("momentum", [q, v, carried], mass, p, beta)
+    momentum = _function("momentum", [q, v, attached], mass, p, beta)
     single = {
         "momentum": momentum,
         "input_map": _function("input_map", [q], input_map),

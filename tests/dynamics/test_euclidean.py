@@ -35,7 +35,7 @@ def test_they_are_those_of_an_arm_with_the_same_equations(both) -> None:
         np.testing.assert_allclose(made.bias(q, v), arm.bias(q, v), atol=1e-10)
         needed = made.required_force(q[None], v[None], a[None])[0]
         np.testing.assert_allclose(needed, arm.inverse_dynamics(q, v, a), atol=1e-10)
-        ours, theirs = (dynamics.balance(q, v, v + a, 0.01, np.zeros(10)) for dynamics in both)
+        ours, theirs = (dynamics.balance(q, v, v + a, 0.01, np.zeros(dynamics.attached)) for dynamics in both)
         for name in ("q", "mass", "deficit", "input_map", "q_mean", "v_mean"):
             np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), atol=1e-10)
 
@@ -48,6 +48,7 @@ def test_many_states_at_once_are_each_alone(both) -> None:
     np.testing.assert_array_equal(made.input_force(q, u), u)
 
 
-def test_they_need_no_payload(both) -> None:
-    balance = both[0].balance(np.zeros(2), np.ones(2), np.ones(2), 0.01, np.ones(10))
-    assert not balance.payload_impulse.any() and not balance.payload_inertia.any()
+def test_they_have_no_attached_body(both) -> None:
+    balance = both[0].balance(np.zeros(2), np.ones(2), np.ones(2), 0.01, np.zeros(0))
+    assert both[0].attached == 0 and balance.attached_impulse.shape == (2, 0)
+    assert not balance.attached_inertia.any()
