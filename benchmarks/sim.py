@@ -186,7 +186,7 @@ class _QuadrotorWitness(QuadrotorBatch):
 def _asked(robot: Robot, worlds: int, steps: int) -> _Asked:
     """Record our inputs to MuJoCo, in one thread, so that one batch holds all worlds."""
     witnesses: dict[str, Any] = {
-        "metarl_robot.sim.arm.batch.Batch": _ArmWitness,
+        "metarl_robot.sim.euclidean_batch.Batch": _ArmWitness,
         "metarl_robot.sim.quadrotor.rollouts.QuadrotorBatch": _QuadrotorWitness,
     }
     with contextlib.ExitStack() as patches:

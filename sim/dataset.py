@@ -3,7 +3,7 @@
 
 A data-collection controller with detuned gains drives the robot. The task is constant in each rollout. A rollout that
 exceeds the robot's limits is redrawn; after ten attempts its task is redrawn as well. Parts specific to a kind
-(arm/tracking_rollouts.py, quadrotor/rollouts.py) come through metarl_robot.sim.kinds.
+(euclidean_rollouts.py, quadrotor/rollouts.py) come through metarl_robot.sim.kinds.
 """
 
 from __future__ import annotations

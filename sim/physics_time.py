@@ -6,6 +6,8 @@ from __future__ import annotations
 import numpy as np
 
 PHYSICS_DT_S = 0.001
+MAX_DELAY_S = 0.1
+"""Longest delay of a command or a measurement: the length of the plants' history."""
 
 
 def velocity_age(dt_s: float) -> float:

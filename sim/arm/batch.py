@@ -1,131 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many simulated arms at once, each under its own task: ArmPlant, vectorised with mujoco.batch.
-
-Every arm matches an ArmPlant with the same task, seed, start and commands bit for bit.
-"""
+"""Many simulated arms at once, each under its own task; every one matches an ArmPlant bit for bit."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import mujoco
-import numpy as np
-from mujoco.batch import Batch
-from numpy.typing import NDArray
-
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.core.robot import Robot
-from metarl_robot.core.signals import State
-from metarl_robot.sim.arm.model import Fields, compile_model, task_fields
+from metarl_robot.sim.arm.model import compile_model
 from metarl_robot.sim.arm.task import Task
-from metarl_robot.sim.noise import NoiseStreams
-from metarl_robot.sim.physics_time import PHYSICS_DT_S, velocity_age, whole_steps
-
-Array = NDArray[np.float64]
-
-_CONTROL = int(mujoco.mjtState.mjSTATE_CTRL)
+from metarl_robot.sim.euclidean_batch import EuclideanBatch
 
 
-class BatchPlant:
-    """T arms under T constant tasks, stepped together at the robot's control rate.
-
-    Arguments:
-        robot: the robot to simulate.
-        tasks: one per arm; none may have a swinging payload, which needs another model.
-        seeds: seed of the sensor noise, one per arm.
-    """
+class BatchPlant(EuclideanBatch):
+    """Arms under constant tasks; none may have a swinging payload, which needs another model."""
 
     def __init__(self, robot: Robot, tasks: Sequence[Task], seeds: Sequence[int]) -> None:
         if any(task.swing for task in tasks):
             raise MetaRLError("batch: a swinging payload cannot be simulated in a batch; use ArmPlant")
-        self.robot = robot
-        self._layout = compile_model(robot)
-        self._batch = Batch(self._layout.model, len(tasks), 1)
-        self._install(tasks)
-        self._seeds = tuple(seeds)
-        self._substeps = round(robot.control_period_s / PHYSICS_DT_S)
-        self._strength = np.array([task.motor_strength for task in tasks])
-        resolution = np.array([task.encoder_resolution_rad for task in tasks])[:, None]
-        self._rounded, self._resolution = resolution > 0.0, np.where(resolution > 0.0, resolution, 1.0)
-        self._noise_std = np.array([task.velocity_noise_rad_s for task in tasks])[:, None]
-        delays = np.array([whole_steps(task.command_delay_s, PHYSICS_DT_S) for task in tasks])[:, None]
-        # (T, substeps) age of the command in effect, counted in commands
-        self._age = -((np.arange(self._substeps) - delays) // self._substeps)
-        self._sensor_steps = np.array([whole_steps(task.sensor_delay_s, PHYSICS_DT_S) for task in tasks])
-        self._keep = (int(self._sensor_steps.max()) // self._substeps + 2) * self._substeps
-        self._arms = np.arange(len(tasks))
-        self._q, self._v, self._u = (_compact(indices) for indices in (self._layout.q, self._layout.v, self._layout.u))
-
-    def _install(self, tasks: Sequence[Task]) -> None:
-        expanded = {name: self._batch.expand(name) for name in Fields._fields}
-        for i, task in enumerate(tasks):
-            for name, value in task_fields(self._layout, task)._asdict().items():
-                expanded[name][i] = value
-        self._batch.set_const()
-
-    def reset(self, q: Array, v: Array) -> State:
-        """Start at poses q (T, n) [rad], velocities v (T, n) [rad/s]; return the first measurements, (T, n) each."""
-        layout, batch = self._layout, self._batch
-        held = self._holding_commands(q)
-        batch.reset(stage=int(mujoco.mjtStage.mjSTAGE_NONE))
-        batch.bind("qpos")[:, layout.q], batch.bind("qvel")[:, layout.v] = q + velocity_age(PHYSICS_DT_S) * v, v
-        self._noise = NoiseStreams(self._seeds, self.robot.dof)
-        self._commands = held[None]
-        self._steps = 0
-        self._recent_q, self._recent_v = (np.repeat(x[:, None], self._keep, axis=1) for x in (q, v))
-        return self._sense()
-
-    def step(self, effort: Array) -> State:
-        """Issue commands (T, n) [Nm] and run for one control period.
-
-        Returns the measurements at its end, (T, n) each.
-        """
-        limit = self.robot.effort_limit
-        self._commands = np.concatenate(
-            [self._commands[-max(1, self._age.max()) :], np.clip(effort, -limit, limit)[None]]
-        )
-        control = np.empty((len(effort), self._substeps, self.robot.dof))
-        control[:, :, self._u] = self._in_effect()
-        record = self._batch.rollout(self._substeps, control, _CONTROL, record=("qpos", "qvel"))
-        q, v = record["qpos"][:, :, self._q], record["qvel"][:, :, self._v]
-        coming = slice(self._steps % self._keep, self._steps % self._keep + self._substeps)
-        self._recent_q[:, coming], self._recent_v[:, coming] = q - velocity_age(PHYSICS_DT_S) * v, v
-        self._steps += self._substeps
-        return self._sense()
-
-    def _in_effect(self) -> Array:
-        """Commands (T, substeps, n) that act in the next physics steps: the newest that are old enough.
-
-        At first these are the holding commands.
-        """
-        back = np.minimum(self._age, len(self._commands) - 1)
-        return np.asarray(self._commands[-1 - back, np.arange(len(back))[:, None]])
-
-    def _sense(self) -> State:
-        slots = (self._steps - 1 - self._sensor_steps) % self._keep
-        q, v = self._recent_q[self._arms, slots], self._recent_v[self._arms, slots]
-        measured = np.where(self._rounded, np.round(q / self._resolution) * self._resolution, q)
-        return State(measured, v + self._noise_std * self._noise.next())
-
-    @property
-    def truth(self) -> State:
-        """Present true states, (T, n) each."""
-        slot = (self._steps - 1) % self._keep
-        return State(self._recent_q[:, slot].copy(), self._recent_v[:, slot].copy())
-
-    def _holding_commands(self, q: Array) -> Array:
-        """Commands that give each arm zero acceleration at rest; as in ArmPlant."""
-        layout, batch = self._layout, self._batch
-        bias, passive = batch.bind("qfrc_bias"), batch.bind("qfrc_passive")
-        batch.reset(stage=int(mujoco.mjtStage.mjSTAGE_NONE))
-        batch.bind("qpos")[:, layout.q] = q
-        batch.forward()
-        limit = self.robot.effort_limit
-        force = bias[:, layout.v] - passive[:, layout.v]
-        return np.clip(force / np.maximum(self._strength, 1e-3), -limit, limit)
-
-
-def _compact(indices: NDArray[np.intp]) -> slice | NDArray[np.intp]:
-    """Return the indices as a slice where possible, which avoids a copy."""
-    run = slice(int(indices[0]), int(indices[0]) + len(indices))
-    return run if np.array_equal(np.arange(run.start, run.stop), indices) else indices
+        super().__init__(robot, compile_model(robot), tasks, seeds)

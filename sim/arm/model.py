@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from metarl_robot.core.errors import RobotError, one_line
 from metarl_robot.core.robot import Robot
 from metarl_robot.sim.arm.task import Task
+from metarl_robot.sim.euclidean_model import compiled, indices
 from metarl_robot.sim.inertia import principal
 from metarl_robot.sim.physics_time import PHYSICS_DT_S
-from metarl_robot.sim.profiling import stop_profiling
 
 Array = NDArray[np.float64]
 
@@ -39,8 +39,6 @@ _FRICTION_SOLIMP = (0.99, 0.99, 0.001, 0.5, 2.0)
 # the model is compiled.
 _PLACEHOLDER = (0.01, 0.02, 0.03)
 _PLACEHOLDER_INERTIA = (0.02, 0.03, 0.04, 0.001, 0.002, 0.003)
-
-stop_profiling()
 
 
 @dataclass(frozen=True)
@@ -63,6 +61,10 @@ class Layout:
     ball_v: int
     nominal_damping: Array
 
+    def fields(self, task: Task) -> dict[str, Array]:
+        """See metarl_robot.sim.euclidean_model.TaskModel."""
+        return task_fields(self, task)._asdict()
+
 
 class Fields(NamedTuple):
     """Values of the model fields that a task sets, whole arrays as in MjModel."""
@@ -83,12 +85,9 @@ class Fields(NamedTuple):
 def compile_model(robot: Robot, swing: bool = False, physics_dt_s: float = PHYSICS_DT_S) -> Layout:
     """Compile the robot with a payload body (rigid, or on a ball joint) and a slack cable."""
     spec = robot.mj_spec()
-    spec.option.timestep = physics_dt_s
-    spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
-    spec.option.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)  # divergence must be detected, not reset
     try:
         _add_payload_and_cable(spec, spec.site(robot.payload_site), swing)
-        model = spec.compile()
+        model = compiled(spec, physics_dt_s)
     except Exception as error:
         said = f"MuJoCo cannot compile it with a payload and a cable: {one_line(error)}"
         raise RobotError(
@@ -112,13 +111,9 @@ def _add_payload_and_cable(spec: mujoco.MjSpec, site: Any, swing: bool) -> None:
 
 
 def _layout(robot: Robot, model: mujoco.MjModel, swing: bool) -> Layout:
-    joints = [model.joint(name) for name in robot.joint_names]
-    motor_of = {int(model.actuator_trnid[i, 0]): i for i in range(model.nu)}
     return Layout(
-        model=model,
-        q=np.array([joint.qposadr[0] for joint in joints]),
-        v=np.array([joint.dofadr[0] for joint in joints]),
-        u=np.array([motor_of[joint.id] for joint in joints]),
+        model,
+        *indices(robot, model),
         payload_body=model.body("payload").id,
         payload_site=model.site(robot.payload_site).id,
         cable_anchor=model.site("cable_anchor").id,

@@ -1,235 +1,54 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A simulated arm under one task: executes commands and returns measurements.
-
-Time runs in physics steps of length dt. The delays d_c and d_s are rounded up to whole steps. At step k the motors
-apply the newest command issued at or before step k - d_c. A measurement shows the state at step k - d_s: its position
-is rounded to the encoder's step, its velocity has Gaussian noise. Every call of `step` draws one vector of noise,
-independent of the command.
-"""
+"""A simulated arm under one task: EuclideanPlant with a payload, which may swing, and a cable."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.core.errors import MetaRLError, SignalError
+from metarl_robot.core.errors import SignalError
 from metarl_robot.core.robot import Robot
-from metarl_robot.core.signals import State
-from metarl_robot.sim.arm.model import Layout, apply_task, compile_model, hang
-from metarl_robot.sim.arm.task import MAX_DELAY_S, Task
-from metarl_robot.sim.physics_time import PHYSICS_DT_S, velocity_age, whole_steps
+from metarl_robot.sim.arm.model import Layout, compile_model, hang
+from metarl_robot.sim.arm.task import Task
+from metarl_robot.sim.euclidean_plant import EuclideanPlant
+from metarl_robot.sim.physics_time import PHYSICS_DT_S
 
 Array = NDArray[np.float64]
 
-_LIMIT_TOLERANCE = 1e-9
 
+class ArmPlant(EuclideanPlant):
+    """An arm in MuJoCo.
 
-@dataclass(frozen=True)
-class Violations:
-    """Physics steps with a torque command, velocity or position beyond a limit; `any` counts each step once."""
-
-    torque: int = 0
-    velocity: int = 0
-    position: int = 0
-    any: int = 0
-
-
-class ArmPlant:
-    """A robot arm in MuJoCo. Deterministic: equal seeds, tasks and commands give equal measurements, bit for bit.
-
-    Arguments:
-        robot: the robot to simulate.
-        task: initial physical conditions.
-        seed: seed of the sensor noise.
-        physics_dt_s: length of a physics step.
+    A rigid payload takes over the tool's velocity when attached; a swinging one starts hanging at rest.
     """
+
+    _layout: Layout
 
     def __init__(
         self, robot: Robot, task: Task, seed: int | Sequence[int] = 0, physics_dt_s: float = PHYSICS_DT_S
     ) -> None:
-        self.robot = robot
-        self._seed = seed
-        self._dt = physics_dt_s
         self._layouts: dict[bool, Layout] = {}
-        self._layout, self._data, self._scratch = self._build(task.swing)
-        self._install(task)
-        self.reset(robot.home)
+        super().__init__(robot, task, seed, physics_dt_s)
 
-    def _build(self, swing: bool) -> tuple[Layout, mujoco.MjData, mujoco.MjData]:
-        if swing not in self._layouts:
-            self._layouts[swing] = compile_model(self.robot, swing, self._dt)
-        layout = self._layouts[swing]
-        return layout, mujoco.MjData(layout.model), mujoco.MjData(layout.model)
-
-    def _install(self, task: Task) -> None:
+    def model_of(self, task: Task) -> Layout:
         if len(task.coulomb_nm) != self.robot.dof:
             raise SignalError(f"task: has {len(task.coulomb_nm)} joints; {self.robot.name} has {self.robot.dof}")
-        apply_task(self._layout, task, self._scratch)
-        self._task = task
-        self._command_steps = whole_steps(task.command_delay_s, self._dt)
-        self._sensor_steps = whole_steps(task.sensor_delay_s, self._dt)
+        if task.swing not in self._layouts:
+            self._layouts[task.swing] = compile_model(self.robot, task.swing, self._dt)
+        return self._layouts[task.swing]
 
-    def reset(self, q: Array | None = None, v: Array | None = None) -> State:
-        """Restart at t = 0 at pose q (n,) [rad] and velocity v (n,), with the noise of the seed.
-
-        Defaults: home, at rest. Until the first command takes effect, the motors give the torque that holds the arm in
-        place.
-
-        Returns:
-            The first measurement.
-        """
-        q = self.robot.home if q is None else self._checked("position", q)
-        v = np.zeros(self.robot.dof) if v is None else self._checked("velocity", v)
-        mujoco.mj_resetData(self._layout.model, self._data)
-        self._data.qpos[self._layout.q], self._data.qvel[self._layout.v] = q + velocity_age(self._dt) * v, v
-        if self._task.swing:
+    def started(self, before: Any) -> None:
+        if self._task.swing and (before is None or not before.swing):
             hang(self._layout, self._data)
-        self._rng = np.random.default_rng(self._seed)
-        self._steps = 0
-        self._states = deque([(q.copy(), v.copy())], maxlen=whole_steps(MAX_DELAY_S, self._dt) + 1)
-        self._issued = [(-whole_steps(MAX_DELAY_S, self._dt), self._holding_command())]
-        self._applied = self._issued[0][1] * self._task.motor_strength
-        self._counts = np.zeros(4, int)
-        return self._sense()
-
-    def step(self, effort: Array, duration_s: float) -> State:
-        """Issue a command now, and run for duration_s (a whole number of physics steps).
-
-        Arguments:
-            effort: (n,) [Nm]; clamped to the robot's effort limits.
-            duration_s: time until the next command.
-
-        Returns:
-            The measurement at the end.
-
-        Raises:
-            SignalError: wrong number of joints, a value that is not finite, or a duration that is no multiple of the
-                physics step; the plant is unchanged.
-            MetaRLError: the simulation diverged.
-        """
-        effort = self._checked("effort", effort)
-        count = round(duration_s / self._dt)
-        if count < 1 or abs(count * self._dt - duration_s) > 1e-9:
-            raise SignalError(
-                f"plant: duration {duration_s} s is not a positive multiple of the physics step {self._dt} s"
-            )
-        limit = self.robot.effort_limit
-        self._forget()
-        self._issued.append((self._steps, np.clip(effort, -limit, limit)))
-        applied, q, v = (np.empty((count, self.robot.dof)) for _ in range(3))
-        layout, data = self._layout, self._data
-        for k in range(count):
-            command = self._command_in_effect()
-            data.ctrl[layout.u] = command
-            mujoco.mj_step(layout.model, data)
-            self._steps += 1
-            applied[k], v[k] = command, data.qvel[layout.v]
-            q[k] = data.qpos[layout.q] - velocity_age(self._dt) * v[k]
-            self._states.append((q[k], v[k]))
-        if not np.all(np.isfinite(v)):
-            raise MetaRLError(
-                f"plant: the simulation of '{self.robot.name}' diverged at {self.time:.3f} s; the task is "
-                f"{self._task.to_dict()}"
-            )
-        applied *= self._task.motor_strength
-        self._applied = applied[-1]
-        self._count_violations(q, v, overdriven=bool(np.any(np.abs(effort) > limit + _LIMIT_TOLERANCE)))
-        return self._sense()
-
-    def _command_in_effect(self) -> Array:
-        latest = self._steps - self._command_steps
-        return next(command for issued, command in reversed(self._issued) if issued <= latest)
-
-    def _forget(self) -> None:
-        """Drop the commands that are older than any delay."""
-        oldest = self._steps - whole_steps(MAX_DELAY_S, self._dt)
-        while self._issued[1:2] and self._issued[1][0] <= oldest:
-            del self._issued[0]
-
-    def _sense(self) -> State:
-        noise = self._rng.standard_normal(self.robot.dof)
-        q, v = self._states[-1 - min(self._sensor_steps, len(self._states) - 1)]
-        step = self._task.encoder_resolution_rad
-        measured = np.round(q / step) * step if step > 0.0 else q.copy()
-        self._measured = State(measured, v + self._task.velocity_noise_rad_s * noise)
-        return self._measured
-
-    def _count_violations(self, q: Array, v: Array, overdriven: bool) -> None:
-        robot = self.robot
-        torque = np.full(len(q), overdriven)
-        velocity = np.any(np.abs(v) > robot.velocity_limit + _LIMIT_TOLERANCE, axis=1)
-        outside = (q < robot.position_lower - _LIMIT_TOLERANCE) | (q > robot.position_upper + _LIMIT_TOLERANCE)
-        position = np.any(outside, axis=1)
-        self._counts += [torque.sum(), velocity.sum(), position.sum(), (torque | velocity | position).sum()]
-
-    def set_task(self, task: Task) -> None:
-        """Change the physical conditions during the motion; joint positions and velocities do not jump.
-
-        A rigid payload takes over the tool's velocity when attached; a swinging one starts hanging at rest.
-        """
-        swings, was = task.swing, self._task.swing
-        if swings != was:
-            self._move_to_model(swings)
-        self._install(task)
-        if swings and not was:
-            hang(self._layout, self._data)
-
-    def _move_to_model(self, swing: bool) -> None:
-        old_layout, old = self._layout, self._data
-        self._layout, self._data, self._scratch = self._build(swing)
-        self._data.time = old.time
-        self._data.qpos[self._layout.q] = old.qpos[old_layout.q]
-        self._data.qvel[self._layout.v] = old.qvel[old_layout.v]
-
-    def measure(self) -> State:
-        """Return the last measurement again: delayed, quantised, noisy."""
-        return self._measured
-
-    @property
-    def task(self) -> Task:
-        return self._task
 
     @property
     def quantities(self) -> Array:
         """True values of the robot's reports: mass (1), centre of mass (3)."""
         return np.array([self._task.payload.mass_kg, *self._task.payload.com_m])
-
-    @property
-    def time(self) -> float:
-        """Seconds since the reset."""
-        return self._steps * self._dt
-
-    @property
-    def stamp(self) -> float:
-        """Time of the present measurement as a driver stamps it: `time` less the sensor delay.
-
-        It is negative just after a reset.
-        """
-        return (self._steps - self._sensor_steps) * self._dt
-
-    @property
-    def truth(self) -> State:
-        """Present true state."""
-        q, v = self._states[-1]
-        return State(q.copy(), v.copy())
-
-    @property
-    def acceleration(self) -> Array:
-        """Present true joint acceleration (n,) [rad/s^2], under the command in effect."""
-        self._refresh()
-        self._scratch.ctrl[self._layout.u] = self._command_in_effect()
-        mujoco.mj_forward(self._layout.model, self._scratch)
-        return self._scratch.qacc[self._layout.v].copy()
-
-    @property
-    def crashed(self) -> bool:
-        """Always False: arms do not crash."""
-        return False
 
     @property
     def end_effector(self) -> Array:
@@ -244,51 +63,3 @@ class ArmPlant:
         self._refresh()
         mujoco.mj_kinematics(self._layout.model, self._scratch)
         return self._scratch.xipos[self._layout.payload_body].copy()
-
-    @property
-    def applied_effort(self) -> Array:
-        """Motor torque (n,) over the last physics step [Nm]."""
-        return self._applied.copy()
-
-    @property
-    def violations(self) -> Violations:
-        """Counts since the reset.
-
-        A command beyond the effort limit counts as a torque violation, although the plant clamps it.
-        """
-        return Violations(*(int(count) for count in self._counts))
-
-    def energy(self) -> tuple[float, float]:
-        """Present (potential, kinetic) energy of the arm, payload and cable [J]."""
-        self._refresh()
-        model, data = self._layout.model, self._scratch
-        mujoco.mj_fwdPosition(model, data)
-        mujoco.mj_fwdVelocity(model, data)
-        mujoco.mj_energyPos(model, data)
-        mujoco.mj_energyVel(model, data)
-        return float(data.energy[0]), float(data.energy[1])
-
-    def _refresh(self) -> None:
-        self._scratch.qpos[:], self._scratch.qvel[:] = self._data.qpos, self._data.qvel
-        self._scratch.qpos[self._layout.q] = self._states[-1][0]
-
-    def _holding_command(self) -> Array:
-        """Motor command that gives the arm zero acceleration at rest here, without friction."""
-        model, scratch = self._layout.model, self._scratch
-        self._refresh()
-        scratch.qvel[:] = 0.0
-        mujoco.mj_forward(model, scratch)
-        force = scratch.qfrc_bias[self._layout.v] - scratch.qfrc_passive[self._layout.v]
-        limit = self.robot.effort_limit
-        return np.clip(force / np.maximum(self._task.motor_strength, 1e-3), -limit, limit)
-
-    def _checked(self, what: str, values: Array) -> Array:
-        array = np.asarray(values, float)
-        if array.shape != (self.robot.dof,):
-            raise SignalError(
-                f"plant: {what} has shape {array.shape}; {self.robot.name} needs ({self.robot.dof},): "
-                f"{list(self.robot.joint_names)}"
-            )
-        if not np.all(np.isfinite(array)):
-            raise SignalError(f"plant: {what} holds a value that is not finite: {array.tolist()}")
-        return array

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,15 +12,17 @@ from numpy.typing import NDArray
 
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import Reference
+from metarl_robot.robots.arm.dynamics import ArmDynamics
 from metarl_robot.sim.arm import suites
+from metarl_robot.sim.arm.batch import BatchPlant
 from metarl_robot.sim.arm.demo import arm_demo
 from metarl_robot.sim.arm.feasibility import torque_use
 from metarl_robot.sim.arm.geometry import EndEffector
 from metarl_robot.sim.arm.gravity import NominalGravity
 from metarl_robot.sim.arm.plant import ArmPlant
-from metarl_robot.sim.arm.task import Task, nominal_task
-from metarl_robot.sim.arm.tracking_rollouts import ArmRollouts
+from metarl_robot.sim.arm.task import TRAIN, Task, draw_task, nominal_task
 from metarl_robot.sim.demo import Demo
+from metarl_robot.sim.euclidean_rollouts import EuclideanRollouts
 from metarl_robot.sim.physics_time import PHYSICS_DT_S
 from metarl_robot.sim.scenario import Scenario
 
@@ -70,8 +72,13 @@ class ArmSimulation:
     def effort_use(self, task: Task, reference: Reference, start_s: float, end_s: float) -> float:
         return torque_use(self.robot, task, reference, start_s, end_s)
 
-    def rollout_maker(self) -> ArmRollouts:
-        return ArmRollouts(self.robot)
+    def rollout_maker(self) -> EuclideanRollouts:
+        return EuclideanRollouts(
+            self.robot,
+            lambda rng, ranges: draw_task(self.robot, rng, ranges or TRAIN),
+            partial(BatchPlant, self.robot),
+            ArmDynamics(self.robot).inverse_dynamics,
+        )
 
     def training_data_builder(self, knots: int = 1) -> ArmTrainingDataBuilder:
         from metarl_robot.sim.arm.rollouts import ArmTrainingDataBuilder

@@ -19,11 +19,11 @@ from metarl_robot.core.errors import SignalError
 from metarl_robot.core.robot import Robot
 from metarl_robot.sim.arm.geometry import home_position, outward_axis, reach_m
 from metarl_robot.sim.payload import Payload, draw_box, finite_vector, known_keys, plain
+from metarl_robot.sim.physics_time import MAX_DELAY_S
 
 Array = NDArray[np.float64]
 
 _CABLE_TRAVEL = 0.5  # of the reach
-MAX_DELAY_S = 0.1  # length of the plant's command and state history
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +90,16 @@ class Task:
                 raise SignalError(f"task: {name} must be finite and >= 0; given {getattr(self, name)}")
         if self.swing and not (self.payload.mass_kg > 0.0 and np.any(self.payload.com_m)):
             raise SignalError("task: a swinging payload needs a mass and a centre of mass away from the payload site")
+
+    @property
+    def position_resolution(self) -> float:
+        """Step of the measured position [rad]."""
+        return self.encoder_resolution_rad
+
+    @property
+    def velocity_noise(self) -> float:
+        """Standard deviation of the measured velocity [rad/s]."""
+        return self.velocity_noise_rad_s
 
     def to_dict(self) -> dict[str, Any]:
         """Numbers, lists, booleans and nested dictionaries, ready for JSON."""

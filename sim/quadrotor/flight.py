@@ -20,10 +20,10 @@ from metarl_robot.core.rotation import exp, multiply, normalise
 from metarl_robot.core.signals import Setpoints, State
 from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, Quadrotor
 from metarl_robot.sim.kinds import RolloutArrays
-from metarl_robot.sim.physics_time import velocity_age, whole_steps
+from metarl_robot.sim.physics_time import MAX_DELAY_S, velocity_age, whole_steps
 from metarl_robot.sim.quadrotor.aerodynamics import Aerodynamics
 from metarl_robot.sim.quadrotor.data_collection_controller import DataCollectionController
-from metarl_robot.sim.quadrotor.tasks import MAX_DELAY_S, NOISES, QuadrotorTask
+from metarl_robot.sim.quadrotor.tasks import NOISES, QuadrotorTask
 from metarl_robot.sim.quadrotor.wind import GUST_DT_S, WindField
 from metarl_robot.sim.quadrotor.worlds import INCLUDE, Worlds, function_address
 

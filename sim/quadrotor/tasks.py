@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from metarl_robot.core.errors import SignalError
 from metarl_robot.sim.payload import Payload, finite_vector, known_keys, plain
+from metarl_robot.sim.physics_time import MAX_DELAY_S
 
 Array = NDArray[np.float64]
 
-MAX_DELAY_S = 0.1  # length of the plant's command and state history
 NOISES = (
     "position_noise_m",
     "attitude_noise_rad",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training rollouts of arms under a data-collection controller, a detuned computed torque controller.
+"""Training rollouts of robots whose position is a vector, under a data-collection controller.
 
-Half of the motions are tracking motions, half are excitation:
+It is a detuned computed torque controller. Half of the motions are tracking motions, half are excitation:
 
     command = ID_nominal(q_m, v_m, a_ref + kp (q_ref - q_m) + kd (v_ref - v_m)),    kp = w^2, kd = 2 d w
 
@@ -11,16 +11,16 @@ noisy.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from threading import Lock
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import Reference, Setpoints, State
-from metarl_robot.robots.arm.dynamics import ArmDynamics
-from metarl_robot.sim.arm.batch import BatchPlant
-from metarl_robot.sim.arm.task import TRAIN, Task, TaskRanges, draw_task
+from metarl_robot.sim.euclidean_batch import EuclideanBatch
 from metarl_robot.sim.kinds import RolloutArrays
 from metarl_robot.sim.work_queue import in_shares
 from metarl_robot.trajectories.euclidean import random_excitation, random_tracking
@@ -35,18 +35,28 @@ _MARGIN_RAD = 0.01  # from the start to the position limits
 _LONGEST_START_S = 3.0  # longest time from the start of the motion to the start of the rollout
 
 
-class ArmRollouts:
-    """See metarl_robot.sim.kinds.RolloutMaker."""
+class EuclideanRollouts:
+    """See metarl_robot.sim.kinds.RolloutMaker.
 
-    def __init__(self, robot: Robot) -> None:
-        self._robot = robot
-        self._dynamics, self._one_at_a_time = ArmDynamics(robot), Lock()
+    Arguments:
+        robot: the robot.
+        draw: makes `draw_task`.
+        batch: (tasks, seeds of the sensors) → their simulation.
+        effort: nominal efforts (T, n) for q, v, a (T, n).
+    """
 
-    def draw_task(self, rng: np.random.Generator, ranges: TaskRanges | None) -> Task:
-        return draw_task(self._robot, rng, ranges or TRAIN)
+    def __init__(
+        self,
+        robot: Robot,
+        draw: Callable[[np.random.Generator, Any], Any],
+        batch: Callable[[Sequence[Any], Sequence[int]], EuclideanBatch],
+        effort: Callable[[Array, Array, Array], Array],
+    ) -> None:
+        self._robot, self.draw_task, self._batch, self._effort = robot, draw, batch, effort
+        self._one_at_a_time = Lock()
 
     def simulate(
-        self, tasks: list[Task], rng: np.random.Generator, steps: int, threads: int
+        self, tasks: list[Any], rng: np.random.Generator, steps: int, threads: int
     ) -> tuple[RolloutArrays, NDArray[np.bool_]]:
         robot, count = self._robot, len(tasks)
         times = np.arange(steps + 1, dtype=np.float64) * robot.control_period_s
@@ -65,7 +75,7 @@ class ArmRollouts:
             start_q = np.clip(
                 points.q[0] + error_q[share], robot.position_lower + _MARGIN_RAD, robot.position_upper - _MARGIN_RAD
             )
-            plant = BatchPlant(robot, tasks[share], seeds[share])
+            plant = self._batch(tasks[share], seeds[share])
             stiffness, braking = bandwidth[share] ** 2, 2 * damping[share] * bandwidth[share]
             measured = plant.reset(start_q, points.v[0] + error_v[share])
             for k in range(steps + 1):
@@ -84,10 +94,10 @@ class ArmRollouts:
         return arrays, _within_limits(robot, arrays)
 
     def _inverse_dynamics(self, state: State, acceleration: Array) -> Array:
-        """Efforts (T, n) [Nm], clamped to the limits."""
+        """Efforts (T, n), clamped to the limits."""
         limit = self._robot.effort_limit
         with self._one_at_a_time:
-            return np.clip(self._dynamics.inverse_dynamics(state.q, state.v, acceleration), -limit, limit)
+            return np.clip(self._effort(state.q, state.v, acceleration), -limit, limit)
 
 
 def _within_limits(robot: Robot, arrays: RolloutArrays) -> NDArray[np.bool_]:

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The MuJoCo model of a robot whose position is a vector, as EuclideanPlant and EuclideanBatch simulate it.
+
+A kind's model writes a task as values of the model's fields. The single plant and the batch both take these values, so
+each disturbance is written once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.core.robot import Robot
+from metarl_robot.sim.physics_time import PHYSICS_DT_S
+from metarl_robot.sim.profiling import stop_profiling
+from metarl_robot.sim.scenario import Task
+
+Array = NDArray[np.float64]
+IntArray = NDArray[np.intp]
+
+stop_profiling()
+
+
+class SensedTask(Task, Protocol):
+    """A task's motors, delays and sensors.
+
+    motor_strength: (n,) effort delivered per effort commanded. command_delay_s, sensor_delay_s: time from a command to
+    its effect, and from a state to its measurement. position_resolution: step of the measured position; 0: none.
+    velocity_noise: standard deviation of the measured velocity. Units are those of the robot's coordinates.
+    """
+
+    @property
+    def motor_strength(self) -> Array: ...
+
+    @property
+    def command_delay_s(self) -> float: ...
+
+    @property
+    def sensor_delay_s(self) -> float: ...
+
+    @property
+    def position_resolution(self) -> float: ...
+
+    @property
+    def velocity_noise(self) -> float: ...
+
+
+class TaskModel(Protocol):
+    """A compiled model. q, v, u: (n,) indices of the robot's coordinates in qpos, qvel and ctrl, in order."""
+
+    @property
+    def model(self) -> mujoco.MjModel: ...
+
+    @property
+    def q(self) -> IntArray: ...
+
+    @property
+    def v(self) -> IntArray: ...
+
+    @property
+    def u(self) -> IntArray: ...
+
+    def fields(self, task: Any) -> Mapping[str, Array]:
+        """Values of the model's fields under a task: whole arrays by name, the same names for every task."""
+        ...
+
+
+class Indices(NamedTuple):
+    """See TaskModel."""
+
+    q: IntArray
+    v: IntArray
+    u: IntArray
+
+
+def compiled(spec: mujoco.MjSpec, physics_dt_s: float = PHYSICS_DT_S) -> mujoco.MjModel:
+    """Compile a model for simulation in steps of physics_dt_s. Raises MuJoCo's errors."""
+    spec.option.timestep = physics_dt_s
+    spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+    spec.option.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)  # divergence must be detected, not reset
+    return spec.compile()
+
+
+def indices(robot: Robot, model: mujoco.MjModel) -> Indices:
+    """Indices of the robot's channels; a channel is a joint with one motor."""
+    joints = [model.joint(name) for name in robot.channel_names]
+    motor_of = {int(model.actuator_trnid[i, 0]): i for i in range(model.nu)}
+    return Indices(
+        np.array([joint.qposadr[0] for joint in joints]),
+        np.array([joint.dofadr[0] for joint in joints]),
+        np.array([motor_of[joint.id] for joint in joints]),
+    )
