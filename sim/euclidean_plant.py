@@ -277,7 +277,7 @@ class EuclideanPlant:
         if array.shape != (self.robot.dof,):
             raise SignalError(
                 f"plant: {what} has shape {array.shape}; {self.robot.name} needs ({self.robot.dof},): "
-                f"{list(self.robot.joint_names)}"
+                f"{list(self.robot.channel_names)}"
             )
         if not np.all(np.isfinite(array)):
             raise SignalError(f"plant: {what} holds a value that is not finite: {array.tolist()}")

@@ -177,11 +177,11 @@ def check_reference(
         if values.shape != (len(times), robot.dof):
             raise SignalError(
                 f"reference: {what} has {values.shape[-1]} joints; {robot.name} has {robot.dof}: "
-                f"{list(robot.joint_names)}"
+                f"{list(robot.channel_names)}"
             )
         broken = np.flatnonzero(~np.isfinite(values).all(0))
         if len(broken):
-            raise SignalError(f"reference: {what} of joint '{robot.joint_names[broken[0]]}' is not finite")
+            raise SignalError(f"reference: {what} of joint '{robot.channel_names[broken[0]]}' is not finite")
     lower, upper = robot.position_lower, robot.position_upper
     if where is not None:
         lower, upper = np.minimum(lower, where), np.maximum(upper, where)
@@ -194,7 +194,7 @@ def _check_range(robot: Robot, what: str, unit: str, times: Array, values: Array
     k, joint = np.unravel_index(int(np.argmax(excess)), excess.shape)
     if excess[k, joint] > _TOLERANCE:
         raise SignalError(
-            f"reference: {what} of joint '{robot.joint_names[joint]}' reaches {values[k, joint]:.4f} {unit} at "
+            f"reference: {what} of joint '{robot.channel_names[joint]}' reaches {values[k, joint]:.4f} {unit} at "
             f"{times[k]:.3f} s; allowed: [{lower[joint]:.4f}, {upper[joint]:.4f}] {unit}"
         )
 

@@ -9,19 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from metarl_robot.core.errors import RobotError, one_line
-from metarl_robot.core.mjcf_file import check_mjcf
-from metarl_robot.core.model_physics import check_physics
-from metarl_robot.core.robot import Payload, Robot, RobotFile
-from metarl_robot.core.validation import Label, Text, between, check_unique
-
-if TYPE_CHECKING:
-    import mujoco
+from metarl_robot.core.mjcf_robot import MjcfRobot, MjcfRobotFile
+from metarl_robot.core.robot import Payload
+from metarl_robot.core.validation import Label, between, check_unique
 
 _FULL_TURN_RAD = 2.0 * math.pi
 MOST_JOINTS = 64
@@ -57,11 +52,10 @@ class JointLimits(BaseModel):
         return self
 
 
-class ArmFile(RobotFile):
+class ArmFile(MjcfRobotFile):
     """The contents of an arm's `robot.yaml`."""
 
     payload: Payload
-    model: Text = "robot.xml"
     joints: Annotated[tuple[JointLimits, ...], Field(min_length=1, max_length=MOST_JOINTS)]
 
     @field_validator("joints")
@@ -71,12 +65,11 @@ class ArmFile(RobotFile):
         return joints
 
 
-class Arm(Robot):
+class Arm(MjcfRobot):
     """A serial arm; its channels are its joints."""
 
     file = ArmFile
     kind = "arm"
-    base = "fixed"
     messages = "joint_states"
     drivers_may_add_gravity = True
     flat_outputs = "metarl_robot.trajectories.euclidean_outputs:EuclideanOutputs"
@@ -106,42 +99,3 @@ class Arm(Robot):
         self.effort_lower = -self.effort_limit
         self.effort_rate_limit = np.array([j.effort_rate_nm_s for j in joints])
         self.home = np.array([j.home_rad for j in joints])
-        self.model_path = folder / description.model
-        self._model_checked = False
-
-    def mj_spec(self) -> mujoco.MjSpec:
-        import mujoco
-
-        if not self._model_checked:
-            check_mjcf(self.model_path)
-            self._model_checked = True
-        try:
-            return mujoco.MjSpec.from_file(str(self.model_path))
-        except Exception as error:  # MuJoCo's own errors, ValueError, RuntimeError
-            raise RobotError(f"{self.model_path}: MuJoCo cannot read it: {one_line(error)}") from error
-
-    def check_model(self) -> None:
-        import mujoco
-
-        model, path = self.mj_model, self.folder / "robot.yaml"
-        joints = tuple(model.joint(i).name for i in range(model.njnt))
-        if joints != self.channel_names:
-            expected = f"must be those of {self.model_path.name}: {list(joints)}"
-            raise RobotError(f"{path}: joints: names and order {expected}; given: {list(self.channel_names)}")
-        if any(
-            int(kind) not in (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE))
-            for kind in model.jnt_type
-        ):
-            raise RobotError(f"{self.model_path}: an arm's joints must be hinges or slides")
-        sites = [model.site(i).name for i in range(model.nsite)]
-        if self.payload_site not in sites:
-            raise RobotError(
-                f"{path}: payload.site: '{self.payload_site}' is not a site of {self.model_path.name}; allowed: {sites}"
-            )
-        motors = sorted(int(joint) for joint in model.actuator_trnid[:, 0])
-        on_joints = np.all(model.actuator_trntype == int(mujoco.mjtTrn.mjTRN_JOINT))
-        if motors != list(range(self.dof)) or not on_joints:
-            raise RobotError(
-                f"{self.model_path}: needs one motor per joint, in joint order: {self.dof} joints, {model.nu} actuators"
-            )
-        check_physics(model, self.model_path)

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A robot described by an MJCF file of hinges and slides, with one motor for each; its channels are these joints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from metarl_robot.core.errors import RobotError, one_line
+from metarl_robot.core.mjcf_file import check_mjcf
+from metarl_robot.core.model_physics import check_physics
+from metarl_robot.core.robot import Robot, RobotFile
+from metarl_robot.core.validation import Text
+
+if TYPE_CHECKING:
+    import mujoco
+
+
+class MjcfRobotFile(RobotFile):
+    """Keys of a `robot.yaml` beside an MJCF file."""
+
+    model: Text = "robot.xml"
+
+
+class MjcfRobot(Robot):
+    """See the module's docstring. A kind's class sets the channel names and the limits."""
+
+    base = "fixed"
+
+    def __init__(self, description: MjcfRobotFile, folder: Path) -> None:
+        super().__init__(description, folder)
+        self.model_path = folder / description.model
+        self._model_checked = False
+
+    def mj_spec(self) -> mujoco.MjSpec:
+        import mujoco
+
+        if not self._model_checked:
+            check_mjcf(self.model_path)
+            self._model_checked = True
+        try:
+            return mujoco.MjSpec.from_file(str(self.model_path))
+        except Exception as error:  # MuJoCo's own errors, ValueError, RuntimeError
+            raise RobotError(f"{self.model_path}: MuJoCo cannot read it: {one_line(error)}") from error
+
+    def check_model(self) -> None:
+        import mujoco
+
+        model, path = self.mj_model, self.folder / "robot.yaml"
+        joints = tuple(model.joint(i).name for i in range(model.njnt))
+        if joints != self.channel_names:
+            expected = f"must be those of {self.model_path.name}: {list(joints)}"
+            raise RobotError(f"{path}: joints: names and order {expected}; given: {list(self.channel_names)}")
+        allowed = (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE))
+        if any(int(kind) not in allowed for kind in model.jnt_type):
+            raise RobotError(f"{self.model_path}: the joints of this kind of robot must be hinges or slides")
+        self._check_payload_site(model, path)
+        motors = sorted(int(joint) for joint in model.actuator_trnid[:, 0])
+        on_joints = np.all(model.actuator_trntype == int(mujoco.mjtTrn.mjTRN_JOINT))
+        if motors != list(range(self.dof)) or not on_joints:
+            raise RobotError(
+                f"{self.model_path}: needs one motor per joint, in joint order: {self.dof} joints, {model.nu} actuators"
+            )
+        check_physics(model, self.model_path)
+
+    def _check_payload_site(self, model: mujoco.MjModel, path: Path) -> None:
+        """Check the site of the payload, if there is one. Raises RobotError."""
+        sites = [model.site(i).name for i in range(model.nsite)]
+        if self.payload_site and self.payload_site not in sites:
+            raise RobotError(
+                f"{path}: payload.site: '{self.payload_site}' is not a site of {self.model_path.name}; allowed: {sites}"
+            )
