@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.core.robot import Robot
+from metarl_robot.core.signals import Setpoints
 from metarl_robot.sim.physics_time import PHYSICS_DT_S
 from metarl_robot.sim.profiling import stop_profiling
 from metarl_robot.sim.scenario import Task
@@ -75,6 +76,24 @@ class Indices(NamedTuple):
     q: IntArray
     v: IntArray
     u: IntArray
+
+
+def required_effort(model: TaskModel, task: SensedTask, points: Setpoints) -> Array:
+    """Motor commands (N, n) that follow setpoints (N, ·) exactly under a task, which is written into the model."""
+    data, effort = mujoco.MjData(model.model), np.empty_like(points.q)
+    install(model, task, data)
+    for i in range(len(effort)):
+        data.qpos[model.q], data.qvel[model.v], data.qacc[model.v] = points.q[i], points.v[i], points.a[i]
+        mujoco.mj_inverse(model.model, data)
+        effort[i] = data.qfrc_inverse[model.v]
+    return np.asarray(effort / task.motor_strength)
+
+
+def install(model: TaskModel, task: SensedTask, scratch: mujoco.MjData) -> None:
+    """Write a task into the model. scratch: any MjData of the model, overwritten."""
+    for name, value in model.fields(task).items():
+        getattr(model.model, name)[:] = value
+    mujoco.mj_setConst(model.model, scratch)
 
 
 def compiled(spec: mujoco.MjSpec, physics_dt_s: float = PHYSICS_DT_S) -> mujoco.MjModel:

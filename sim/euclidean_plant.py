@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from metarl_robot.core.errors import MetaRLError, SignalError
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import State
-from metarl_robot.sim.euclidean_model import SensedTask, TaskModel
+from metarl_robot.sim.euclidean_model import SensedTask, TaskModel, install
 from metarl_robot.sim.physics_time import MAX_DELAY_S, PHYSICS_DT_S, velocity_age, whole_steps
 
 Array = NDArray[np.float64]
@@ -81,9 +81,7 @@ class EuclideanPlant:
         self._data, self._scratch = mujoco.MjData(layout.model), mujoco.MjData(layout.model)
 
     def _install(self, task: Any) -> None:
-        for name, value in self._layout.fields(task).items():
-            getattr(self._layout.model, name)[:] = value
-        mujoco.mj_setConst(self._layout.model, self._scratch)
+        install(self._layout, task, self._scratch)
         self._task = task
         self._command_steps = whole_steps(task.command_delay_s, self._dt)
         self._sensor_steps = whole_steps(task.sensor_delay_s, self._dt)

@@ -143,13 +143,6 @@ def task_fields(layout: Layout, task: Task) -> Fields:
     return values
 
 
-def apply_task(layout: Layout, task: Task, scratch: mujoco.MjData) -> None:
-    """Write a task into the layout's own model. scratch: any MjData of the model, overwritten."""
-    for name, value in task_fields(layout, task)._asdict().items():
-        getattr(layout.model, name)[:] = value
-    mujoco.mj_setConst(layout.model, scratch)
-
-
 def _set_cable(layout: Layout, task: Task, values: Fields) -> None:
     cable = task.cable
     if cable is None:

@@ -10,21 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import Reference
 from metarl_robot.robots.arm.dynamics import ArmDynamics
-from metarl_robot.sim.arm import suites
 from metarl_robot.sim.arm.batch import BatchPlant
 from metarl_robot.sim.arm.demo import arm_demo
-from metarl_robot.sim.arm.feasibility import torque_use
+from metarl_robot.sim.arm.feasibility import required_effort
 from metarl_robot.sim.arm.geometry import EndEffector
 from metarl_robot.sim.arm.gravity import NominalGravity
 from metarl_robot.sim.arm.plant import ArmPlant
+from metarl_robot.sim.arm.suites import SUITES
 from metarl_robot.sim.arm.task import TRAIN, Task, draw_task, nominal_task
 from metarl_robot.sim.demo import Demo
 from metarl_robot.sim.euclidean_rollouts import EuclideanRollouts
-from metarl_robot.sim.physics_time import PHYSICS_DT_S
-from metarl_robot.sim.scenario import Scenario
+from metarl_robot.sim.euclidean_simulation import EuclideanSimulation
 
 if TYPE_CHECKING:
     from metarl_robot.sim.arm.rollouts import ArmTrainingDataBuilder
@@ -32,22 +30,11 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 
-class ArmSimulation:
+class ArmSimulation(EuclideanSimulation):
     """See metarl_robot.sim.kinds.Simulation."""
 
-    physics_dt_s = PHYSICS_DT_S
-
-    def __init__(self, robot: Robot) -> None:
-        self.robot = robot
-
-    def suite_names(self) -> tuple[str, ...]:
-        return suites.suite_names()
-
-    def scenario_names(self, suite: str) -> tuple[str, ...]:
-        return suites.scenario_names(suite)
-
-    def scenario(self, suite: str, kind: str, seed: int) -> Scenario[Task]:
-        return suites.scenario(self.robot, suite, kind, seed)
+    task_type = Task
+    suites = SUITES
 
     def plant(self, task: Task, seed: int = 0) -> ArmPlant:
         return ArmPlant(self.robot, task, seed)
@@ -59,18 +46,11 @@ class ArmSimulation:
     def _end_effector(self) -> EndEffector:
         return EndEffector(self.robot)
 
-    def angle_errors(self, q: Array, q_reference: Array) -> Array:
-        return q - q_reference
-
     def nominal_task(self) -> Task:
         return nominal_task(self.robot)
 
-    @staticmethod
-    def task_from_dict(content: dict[str, Any]) -> Task:
-        return Task.from_dict(content)
-
-    def effort_use(self, task: Task, reference: Reference, start_s: float, end_s: float) -> float:
-        return torque_use(self.robot, task, reference, start_s, end_s)
+    def required_effort(self, task: Task, reference: Reference, times: Array) -> Array:
+        return required_effort(self.robot, task, reference, times)
 
     def rollout_maker(self) -> EuclideanRollouts:
         return EuclideanRollouts(

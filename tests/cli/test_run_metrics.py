@@ -17,8 +17,8 @@ from metarl_robot.cli.runlog import Event, Payload, RunLog
 from metarl_robot.cli.wording import wording
 from metarl_robot.control.factory import make_controller
 from metarl_robot.core.robot import load_robot
-from metarl_robot.sim.arm.suites import scenario
 from metarl_robot.sim.episode import Episode, run_episode
+from metarl_robot.sim.kinds import simulation
 
 CHANGE_S = 5.0
 
@@ -29,7 +29,7 @@ def episode() -> Episode:
     return run_episode(
         robot,
         lambda _: make_controller(robot, "computed_torque"),
-        scenario(robot, "heldout", "pickup", 3),
+        simulation(robot).scenario("heldout", "pickup", 3),
         "computed_torque",
     )
 

@@ -15,7 +15,7 @@ from metarl_robot.control.base import Controller
 from metarl_robot.control.factory import make_controller
 from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.sim.arm.plant import ArmPlant
-from metarl_robot.sim.arm.suites import scenario
+from metarl_robot.sim.kinds import simulation
 from metarl_robot.sim.scenario import Scenario
 
 DURATION_S = 3.0
@@ -51,12 +51,12 @@ def _worst_error(robot: Robot, controller: Controller, run: Scenario, late: floa
 @pytest.mark.parametrize("name", ["offset_free_mpc", "meta_mpc"])
 @pytest.mark.parametrize("latency_s", [0.0, 0.02])
 def test_an_unusual_latency_is_coped_with(panda: Robot, name: str, latency_s: float) -> None:
-    run = scenario(panda, "nominal", "undisturbed", 0)
+    run = simulation(panda).scenario("nominal", "undisturbed", 0)
     run = replace(run, initial=replace(run.initial, command_delay_s=latency_s, sensor_delay_s=0.0))
     assert _worst_error(panda, make_controller(panda, name), run, 0.0, 0) < 0.01
 
 
 @pytest.mark.parametrize("name", ["offset_free_mpc", "meta_mpc"])
 def test_late_commands_are_coped_with(panda: Robot, name: str) -> None:
-    run = scenario(panda, "train", "pickup", 0)
+    run = simulation(panda).scenario("train", "pickup", 0)
     assert _worst_error(panda, make_controller(panda, name), run, 0.1, 3) < 0.01

@@ -13,9 +13,9 @@ from metarl_robot.core.robot import load_robot
 from metarl_robot.robots.arm.dynamics import ArmDynamics
 from metarl_robot.sim.arm.batch import BatchPlant
 from metarl_robot.sim.arm.plant import ArmPlant
-from metarl_robot.sim.arm.suites import scenario
 from metarl_robot.sim.arm.task import TaskRanges, draw_task
 from metarl_robot.sim.dataset import DataSet, collect
+from metarl_robot.sim.kinds import simulation
 
 PLANAR, PANDA = load_robot("planar2"), load_robot("panda")
 
@@ -41,7 +41,7 @@ def test_each_arm_of_a_batch_is_an_arm_plant(robot) -> None:
 
 
 def test_a_swinging_payload_is_refused_in_a_batch() -> None:
-    swinging = scenario(PLANAR, "extrapolation", "swing", 0).changes[0][1]
+    swinging = simulation(PLANAR).scenario("extrapolation", "swing", 0).changes[0][1]
     with pytest.raises(MetaRLError, match="swinging"):
         BatchPlant(PLANAR, [swinging], [0])
 

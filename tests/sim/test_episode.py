@@ -13,9 +13,9 @@ from metarl_robot.core.robot import load_robot
 from metarl_robot.core.signals import Command, Context, Reference, State, Status
 from metarl_robot.robots.arm.dynamics import ArmDynamics
 from metarl_robot.sim.arm.geometry import end_effector_positions
-from metarl_robot.sim.arm.suites import scenario
 from metarl_robot.sim.arm.task import Task, nominal_task
 from metarl_robot.sim.episode import Log, run_episode, score
+from metarl_robot.sim.kinds import simulation
 from metarl_robot.sim.payload import Payload
 from metarl_robot.sim.scenario import Scenario
 from metarl_robot.trajectories.splines import Hold
@@ -50,7 +50,7 @@ class Told:
 
 
 def test_run_tells_changes_counts_failures_and_compares_masses() -> None:
-    run = scenario(PLANAR, "heldout", "pickup", 0)
+    run = simulation(PLANAR).scenario("heldout", "pickup", 0)
     controller = Told()
     episode = run_episode(PLANAR, lambda _: controller, run, "told")
     assert controller.resets == 1 and controller.tasks == [run.initial, run.changes[0][1]]
@@ -67,7 +67,7 @@ def test_run_tells_changes_counts_failures_and_compares_masses() -> None:
 
 @pytest.mark.slow
 def test_runs_are_deterministic() -> None:
-    run = scenario(PLANAR, "heldout", "drop", 1)
+    run = simulation(PLANAR).scenario("heldout", "drop", 1)
     controller = make_controller(PLANAR, "computed_torque")
     logs = [run_episode(PLANAR, lambda _: controller, run).log for _ in range(2)]
     np.testing.assert_array_equal(logs[0].q, logs[1].q)
@@ -77,7 +77,7 @@ def test_runs_are_deterministic() -> None:
 
 
 def test_perfect_model_tracks_almost_perfectly() -> None:
-    base = scenario(PLANAR, "nominal", "undisturbed", 0)
+    base = simulation(PLANAR).scenario("nominal", "undisturbed", 0)
     run = replace(base, initial=nominal_task(PLANAR))
     result = run_episode(PLANAR, lambda _: make_controller(PLANAR, "computed_torque"), run).result
     assert result.rmse_after_m < 0.002 and result.violations == 0

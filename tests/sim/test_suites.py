@@ -4,23 +4,34 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from metarl_robot.core.errors import MetaRLError, UnknownNameError
-from metarl_robot.core.robot import load_robot
-from metarl_robot.sim.arm.feasibility import required_effort, torque_use
+from metarl_robot.core.robot import Robot, load_robot
+from metarl_robot.sim.arm.feasibility import required_effort
 from metarl_robot.sim.arm.plant import ArmPlant
-from metarl_robot.sim.arm.suites import CHANGE_S, DURATION_S, scenario, scenario_names, suite, suite_names
 from metarl_robot.sim.arm.task import TRAIN, draw_task, nominal_task
+from metarl_robot.sim.euclidean_suites import CHANGE_S, DURATION_S
+from metarl_robot.sim.kinds import simulation
 from metarl_robot.sim.payload import Payload
 from metarl_robot.sim.scenario import Scenario
 from metarl_robot.trajectories.euclidean import check_reference
 from metarl_robot.trajectories.splines import Hold
 
 PLANAR, PANDA = load_robot("planar2"), load_robot("panda")
+
+
+SUITES = simulation(PLANAR).suite_names()
+
+
+def suite(robot: Robot, name: str, seeds: Iterable[int]) -> list[Scenario]:
+    """One run of each of the suite's kinds for every seed."""
+    room = simulation(robot)
+    return [room.scenario(name, kind, seed) for seed in seeds for kind in room.scenario_names(name)]
 
 
 def fingerprint(one: Scenario) -> str:
@@ -30,12 +41,12 @@ def fingerprint(one: Scenario) -> str:
 
 
 def test_names() -> None:
-    assert set(suite_names()) == {"train", "heldout", "extrapolation", "nominal"}
-    assert scenario_names("heldout") == ("pickup", "drop", "friction_step")
+    assert set(SUITES) == {"train", "heldout", "extrapolation", "nominal"}
+    assert simulation(PLANAR).scenario_names("heldout") == ("pickup", "drop", "friction_step")
     with pytest.raises(UnknownNameError, match="heldout"):
         suite(PLANAR, "held-out", [0])
     with pytest.raises(UnknownNameError, match="pickup"):
-        scenario(PLANAR, "heldout", "pick", 0)
+        simulation(PLANAR).scenario("heldout", "pick", 0)
     with pytest.raises(MetaRLError, match="seed"):
         suite(PLANAR, "heldout", [-1])
 
@@ -43,7 +54,7 @@ def test_names() -> None:
 def test_a_suite_has_every_kind_for_every_seed() -> None:
     runs = suite(PLANAR, "heldout", [3, 5])
     assert [(run.name, run.seed) for run in runs] == [
-        (kind, seed) for seed in (3, 5) for kind in scenario_names("heldout")
+        (kind, seed) for seed in (3, 5) for kind in simulation(PLANAR).scenario_names("heldout")
     ]
     assert all(run.duration_s == DURATION_S for run in runs)
 
@@ -51,19 +62,19 @@ def test_a_suite_has_every_kind_for_every_seed() -> None:
 @pytest.mark.slow
 def test_suites_are_reproducible_and_never_overlap() -> None:
     seeds = range(4)
-    drawn = {name: [fingerprint(run) for run in suite(PLANAR, name, seeds)] for name in suite_names()}
+    drawn = {name: [fingerprint(run) for run in suite(PLANAR, name, seeds)] for name in SUITES}
     everything = [text for texts in drawn.values() for text in texts]
     assert len(set(everything)) == len(everything)
     assert [fingerprint(run) for run in suite(PLANAR, "heldout", seeds)] == drawn["heldout"]
 
 
 @pytest.mark.parametrize("robot", [PLANAR, PANDA], ids=["planar2", "panda"])
-@pytest.mark.parametrize("name", suite_names())
+@pytest.mark.parametrize("name", SUITES)
 def test_every_run_is_feasible(robot, name: str) -> None:
     for run in suite(robot, name, range(2)):
         check_reference(robot, run.reference, 0.0, DURATION_S)
-        assert torque_use(robot, run.initial, run.reference, 0.0, CHANGE_S) <= 0.85
-        assert torque_use(robot, run.task_at(CHANGE_S), run.reference, CHANGE_S, DURATION_S) <= 0.85
+        assert simulation(robot).effort_use(run.initial, run.reference, 0.0, CHANGE_S) <= 0.85
+        assert simulation(robot).effort_use(run.task_at(CHANGE_S), run.reference, CHANGE_S, DURATION_S) <= 0.85
         speed = np.abs(run.reference.sample(np.arange(0.0, DURATION_S, 0.01)).v).max(1)
         assert speed.max() > 0.4 and speed[100:].mean() > 0.2  # and still worth following
 
@@ -106,6 +117,6 @@ def test_load_and_weak_motors_use_more_torque() -> None:
     empty, rest = nominal_task(PANDA), Hold(PANDA.home)
     loaded = replace(empty, payload=Payload(3.0, [0.1, 0.0, 0.0], [0.01] * 3 + [0.0] * 3))
     weak = replace(loaded, motor_strength=np.full(7, 0.8))
-    uses = [torque_use(PANDA, task, rest, 0.0, 1.0) for task in (empty, loaded, weak)]
+    uses = [simulation(PANDA).effort_use(task, rest, 0.0, 1.0) for task in (empty, loaded, weak)]
     assert uses[0] < uses[1]
     assert uses[2] == pytest.approx(uses[1] / 0.8)

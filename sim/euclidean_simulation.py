@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parts of a simulation that every robot whose position is a vector has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.core.errors import UnknownNameError
+from metarl_robot.core.robot import Robot
+from metarl_robot.core.signals import Reference
+from metarl_robot.sim.demo import Demo
+from metarl_robot.sim.euclidean_model import TaskModel, required_effort
+from metarl_robot.sim.euclidean_suites import Draw, scenario
+from metarl_robot.sim.physics_time import PHYSICS_DT_S
+from metarl_robot.sim.scenario import Scenario
+from metarl_robot.sim.suite_table import SuiteTable
+
+Array = NDArray[np.float64]
+
+CHECK_RATE_HZ = 50.0
+
+
+class EuclideanSimulation:
+    """See metarl_robot.sim.kinds.Simulation.
+
+    A kind's class adds its tasks, plant, positions and training data. It has neither a demo nor an oracle unless the
+    kind's class has.
+
+    task_type: class of the tasks. suites: how their runs are drawn.
+    """
+
+    physics_dt_s = PHYSICS_DT_S
+    task_type: ClassVar[Any]
+    suites: ClassVar[SuiteTable[Draw[Any]]]
+    make_oracle: Any = None
+
+    def __init__(self, robot: Robot) -> None:
+        self.robot = robot
+
+    def suite_names(self) -> tuple[str, ...]:
+        return self.suites.names()
+
+    def scenario_names(self, suite: str) -> tuple[str, ...]:
+        return self.suites.kinds(suite)
+
+    def scenario(self, suite: str, kind: str, seed: int) -> Scenario[Any]:
+        return scenario(self.robot, self.suites, self.effort_use, suite, kind, seed)
+
+    def angle_errors(self, q: Array, q_reference: Array) -> Array:
+        return q - q_reference
+
+    @classmethod
+    def task_from_dict(cls, content: dict[str, Any]) -> Any:
+        return cls.task_type.from_dict(content)
+
+    def model(self) -> TaskModel:
+        """The MuJoCo model that simulates a task."""
+        raise NotImplementedError
+
+    def required_effort(self, task: Any, reference: Reference, times: Array) -> Array:
+        """Commands (N, nu) that follow the reference exactly at times (N,) under a task."""
+        return required_effort(self.model(), task, reference.sample(times))
+
+    def effort_use(self, task: Any, reference: Reference, start_s: float, end_s: float) -> float:
+        """See metarl_robot.sim.kinds.Simulation; sampled at 50 Hz."""
+        times = np.arange(start_s, end_s, 1.0 / CHECK_RATE_HZ)
+        return float(np.max(np.abs(self.required_effort(task, reference, times)) / self.robot.effort_limit))
+
+    def demo(self, seed: int, mass_kg: float | None = None, offset_m: tuple[float, ...] | None = None) -> Demo:
+        raise UnknownNameError("demo of a robot of kind", self.robot.kind, ())
+
+    def own_gravity(self) -> Callable[[Array], Array] | None:
+        return None
