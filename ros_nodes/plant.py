@@ -35,7 +35,6 @@ from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 
-from metarl_robot.core.coordinates import coordinates
 from metarl_robot.core.errors import SignalError
 from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.core.tables import NANOSECONDS, Table, table_of
@@ -90,7 +89,7 @@ def truth_columns(robot: Robot) -> tuple[str, ...]:
     """
     payload = ("payload_mass_kg", *(f"payload_com_{axis}_m" for axis in "xyz"))
     tracked = tuple(f"tracked_{axis}_m" for axis in "xyz")
-    q, v, effort = coordinates(robot)
+    q, v, effort = robot.coordinates
     wind = tuple(f"wind_{axis}_m_s" for axis in "xyz") if robot.in_wind else ()
     return (*payload, *tracked, *q, *v, *effort, *wind, "violations", "crashed")
 

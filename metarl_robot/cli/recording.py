@@ -30,7 +30,6 @@ from zstandard import ZstdError
 from metarl_robot.cli.console import note
 from metarl_robot.cli.runlog import Array, Event, Payload, RunLog
 from metarl_robot.core import rotation
-from metarl_robot.core.coordinates import coordinates
 from metarl_robot.core.errors import MetaRLError, SignalError, shown
 from metarl_robot.core.robot import MODELS_DIR, Robot, load_robot
 from metarl_robot.core.tables import NANOSECONDS, Table, table_of
@@ -210,7 +209,7 @@ def _flying_setpoint(message: Any) -> tuple[list[float], list[float]]:
 def _run(
     robot: Robot, controller: str, truth: list[Table], steps: list[Table], reference: _Reference, contexts: list[Table]
 ) -> RunLog:
-    names, simulated = coordinates(robot), simulation(robot)
+    names, simulated = robot.coordinates, simulation(robot)
     q, times = _finite(truth, names.q), np.array([table.stamp_s for table in truth])
     q_reference, v_reference = reference.at(times)
     payload, crashed = _true_payload(times, truth), _columns(truth, ("crashed",))[:, 0] > 0.0

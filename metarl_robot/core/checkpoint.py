@@ -86,7 +86,7 @@ def save_checkpoint(
     meta = {
         "format": FORMAT,
         "robot": robot.name,
-        "joint_names": list(robot.joint_names),
+        "joint_names": list(robot.channel_names),
         "adapter": adapter,
         **record,
         "sha256": hashlib.sha256(content).hexdigest(),
@@ -135,7 +135,7 @@ def load_checkpoint(path: Path, robot: Robot | None = None) -> Checkpoint:
     record = path.with_suffix(".json")
     meta = _read_record(record, robot)
     content = _weights(path, record, meta["sha256"], robot)
-    own = robot is None or (meta["robot"], tuple(meta["joint_names"])) == (robot.name, robot.joint_names)
+    own = robot is None or (meta["robot"], tuple(meta["joint_names"])) == (robot.name, robot.channel_names)
     if robot is not None and not own and meta["robot"] != robot.family_model:
         trained = f"robot {shown(meta['robot'])} with joints {shown(meta['joint_names'], 200)}"
         raise CheckpointError(f"{path}: trained for {trained}; this is '{robot.name}'")

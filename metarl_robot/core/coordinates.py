@@ -1,13 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names of a robot's coordinates in tables, recordings and figures."""
+"""Names of a robot's coordinates in tables, recordings and figures, and the pose of its base.
+
+A kind of robot states the names (`Robot.coordinates`). Where q and v describe the motion of its base, the names are
+those of POSE and TWIST; common code then converts between q, v and messages with a pose. A robot with fewer
+coordinates, such as a point on a plane, names its own only; its base is level and does not move along the others.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from metarl_robot.core.robot import Robot
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.core.errors import RobotError
+
+Array = NDArray[np.float64]
 
 _AXES = "xyz"
+POSE = (*(f"position_{axis}_m" for axis in _AXES), *(f"attitude_{part}" for part in "wxyz"))
+"""Names of position [m; world] and attitude [body→world] of a base, (7,)."""
+TWIST = (*(f"velocity_{axis}_m_s" for axis in _AXES), *(f"rate_{axis}_rad_s" for axis in _AXES))
+"""Names of linear velocity [m/s; world] and angular velocity [rad/s; body] of a base, (6,)."""
+_LEVEL = np.array([0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0])
 
 
 class Coordinates(NamedTuple):
@@ -18,13 +34,39 @@ class Coordinates(NamedTuple):
     effort: tuple[str, ...]
 
 
-def coordinates(robot: Robot) -> Coordinates:
-    """Names for a robot: its joints, or pose and velocity of its base and the thrusts of its actuators."""
-    names = robot.channel_names
-    if robot.base != "floating":
-        return Coordinates(
-            *(tuple(f"{name}/{what}" for name in names) for what in ("position_rad", "velocity_rad_s", "effort_nm"))
-        )
-    pose = (*(f"position_{axis}_m" for axis in _AXES), *(f"attitude_{part}" for part in "wxyz"))
-    twist = (*(f"velocity_{axis}_m_s" for axis in _AXES), *(f"rate_{axis}_rad_s" for axis in _AXES))
-    return Coordinates(pose, twist, tuple(f"{name}/thrust_n" for name in names))
+class BaseCoordinates:
+    """Converts between q, v and the pose (7,) and twist (6,) of a robot's base.
+
+    Raises:
+        RobotError: a coordinate is not one of POSE or TWIST.
+    """
+
+    def __init__(self, names: Coordinates) -> None:
+        self._q, self._v = _places("q", names.q, POSE), _places("v", names.v, TWIST)
+
+    def pose(self, q: Array) -> Array:
+        """Pose of the base at q (nq,)."""
+        pose = _LEVEL.copy()
+        pose[self._q] = q
+        return pose
+
+    def twist(self, v: Array) -> Array:
+        """Twist of the base at v (dof,)."""
+        twist = np.zeros(len(TWIST))
+        twist[self._v] = v
+        return twist
+
+    def q(self, pose: Array) -> Array:
+        """The robot's q (nq,) at a pose."""
+        return pose[self._q]
+
+    def v(self, twist: Array) -> Array:
+        """The robot's v (dof,) at a twist."""
+        return twist[self._v]
+
+
+def _places(what: str, names: Sequence[str], all_names: Sequence[str]) -> NDArray[np.intp]:
+    unknown = [name for name in names if name not in all_names]
+    if unknown:
+        raise RobotError(f"coordinates: {what} has '{unknown[0]}'; a base's are {list(all_names)}, any of them")
+    return np.array([all_names.index(name) for name in names], dtype=np.intp)

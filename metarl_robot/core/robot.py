@@ -27,6 +27,7 @@ from metarl_robot.core.yaml_file import read_yaml
 if TYPE_CHECKING:
     import mujoco
 
+    from metarl_robot.core.coordinates import Coordinates
     from metarl_robot.core.quantities import Report
 
 Array = NDArray[np.float64]
@@ -63,6 +64,8 @@ class Robot:
         name: folder name below `models/`.
         kind: its name in the registry of kinds (kinds.py): 'arm', 'quadrotor'.
         base: 'fixed', where q is joint positions; 'floating', where q is the pose of a free body and v its velocity.
+        attitude: where q holds a unit quaternion (w, x, y, z) [body→world]; the position of the base [m; world] is
+            before it, and v begins with its velocity [m/s; world]. None: v has the rate of each coordinate of q.
         messages: what tells its state in ROS 2: 'joint_states', or 'odometry' and an IMU.
         lands: whether the fallback law ends on the ground: its gate then holds a robot that has landed.
         drivers_may_add_gravity: whether real drivers of this kind may compensate gravity themselves.
@@ -76,6 +79,7 @@ class Robot:
         controllers: its controllers, name → ControllerSpec as 'module:name' (control/factory.py).
         family_model: robot that provides trained weights to robots of this kind without their own; may be None.
         channel_names: (nu,) names of a command's channels, in order: joints, rotors.
+        coordinates: names, with units, of q, v and a command (coordinates.py).
         nq, dof, nu: sizes of a position, of a velocity or generalised force, of a command.
         position_lower, position_upper: (dof,) [rad, m]; infinite where there is no limit.
         velocity_limit: (dof,) [rad/s, m/s].
@@ -89,6 +93,7 @@ class Robot:
     file: ClassVar[type[RobotFile]] = RobotFile
     kind: ClassVar[str]
     base: ClassVar[Literal["fixed", "floating"]]
+    attitude: ClassVar[slice | None] = None
     messages: ClassVar[Literal["joint_states", "odometry"]]
     lands: ClassVar[bool] = False
     drivers_may_add_gravity: ClassVar[bool] = False
@@ -102,6 +107,7 @@ class Robot:
     controllers: ClassVar[Mapping[str, str]]
     family_model: ClassVar[str | None] = None
     channel_names: tuple[str, ...]
+    coordinates: Coordinates
     nq: int
     dof: int
     position_lower: Array
@@ -127,9 +133,9 @@ class Robot:
         return len(self.channel_names)
 
     @property
-    def joint_names(self) -> tuple[str, ...]:
-        """The channel names, for an arm."""
-        return self.channel_names
+    def position_size(self) -> int:
+        """Number of q's first coordinates that are not attitude; v begins with their rates."""
+        return self.nq if self.attitude is None else self.attitude.start
 
     @property
     def reports(self) -> tuple[Report, ...]:

@@ -8,11 +8,11 @@ than the last accepted state; it may be earlier than a refused one.
 
 Positions. A position is refused if it is further from the last one than the robot can have moved:
 
-    a joint         max(SPEED_RATIO × velocity limit, both measured speeds) × (time since + JUMP_S)
-    a floating base JUMP_M and an acceleration of JUMP_M_S2, from the position extrapolated with the last velocity
+    q without attitude  each coordinate: max(SPEED_RATIO × velocity limit, both measured speeds) × (time since + JUMP_S)
+    q with attitude     JUMP_M and an acceleration of JUMP_M_S2, from the position extrapolated with the last velocity
 
-The same holds for a joint's velocity that changes by more than 2 SPEED_RATIO × velocity limit: no impact does that,
-but a spike of a sensor does, and the brakes would answer it with full effort.
+Without attitude, the same holds for a velocity that changes by more than 2 SPEED_RATIO × velocity limit: no impact
+does that, but a spike of a sensor does, and the brakes would answer it with full effort.
 
 A new position is accepted when `RELOCATED_COUNT` positions in a row agree with each other and span
 `RELOCATED_PERIODS` periods of the states before (a robot that was reset, odometry that relocalised); `epoch`
@@ -22,7 +22,7 @@ only one sends.
 
 Frozen. A driver may repeat its last sample with new stamps. A state is refused if its position and velocity have been
 bit for bit the same for `FROZEN_S` and its velocity would have moved the robot by `FROZEN_M` (m or rad) in that time.
-A robot at rest measures zero velocity, or noise that changes. For a floating base only the linear velocity counts,
+A robot at rest measures zero velocity, or noise that changes. With an attitude only the linear velocity counts,
 because a separate IMU may measure the rates.
 
 Clock. `ClockCheck` compares stamps with this machine's clock and refuses a stamp that is too far from it. After a
@@ -58,7 +58,7 @@ RESYNC_COUNT = 3  # stamps that must agree before a new time base is accepted
 RELOCATED_COUNT = 10  # positions that must agree before a leap is accepted
 STRANGERS = 3  # after more leaps in a row their stamps advance the time; fewer may come from a second publisher
 RELOCATED_PERIODS = 3.0  # minimum span of those positions, in periods of the previous states
-SPEED_RATIO = 2.0  # a joint moves at most this multiple of its velocity limit, or its measured speed
+SPEED_RATIO = 2.0  # a coordinate changes at most at this multiple of its velocity limit, or its measured speed
 JUMP_S = 0.03  # covers jitter of stamps and noise of positions
 NORM_TOLERANCE = 0.01  # of a quaternion
 JUMP_M = 0.3  # allowed distance from the extrapolated position,
@@ -278,8 +278,8 @@ class LeapFilter:
         return len(self._elsewhere) >= RELOCATED_COUNT and long
 
 
-def joints_follow(fastest: Array, near: Array, before: State, state: State, elapsed_s: float) -> bool:
-    """Whether joints can have moved from one state to the other; see the module's docstring.
+def coordinates_follow(fastest: Array, near: Array, before: State, state: State, elapsed_s: float) -> bool:
+    """Whether each coordinate can have moved from one state to the other; see the module's docstring.
 
     fastest: (dof,) SPEED_RATIO times the velocity limit. near: (dof,) distance that is always allowed.
     """
@@ -292,14 +292,14 @@ def joints_follow(fastest: Array, near: Array, before: State, state: State, elap
     return bool((moved <= fastest * (elapsed_s + JUMP_S)).all())
 
 
-def base_follows(before: State, state: State, elapsed_s: float) -> bool:
-    """Whether a floating base can have moved from one state to the other; see the module's docstring."""
-    predicted = before.q[:3] + elapsed_s * before.v[:3]
-    return float(np.linalg.norm(state.q[:3] - predicted)) <= JUMP_M + 0.5 * JUMP_M_S2 * elapsed_s**2
+def base_follows(n: int, before: State, state: State, elapsed_s: float) -> bool:
+    """Whether a base with n position coordinates can have moved from one state to the other; see the docstring."""
+    predicted = before.q[:n] + elapsed_s * before.v[:n]
+    return float(np.linalg.norm(state.q[:n] - predicted)) <= JUMP_M + 0.5 * JUMP_M_S2 * elapsed_s**2
 
 
 class PositionFilter:
-    """Checks the positions of an arm's joints."""
+    """Checks positions."""
 
     def __init__(self, follows: Follows) -> None:
         self.leaps = LeapFilter(follows)
@@ -310,25 +310,32 @@ class PositionFilter:
 
 
 class PoseFilter(PositionFilter):
-    """Checks and normalises the pose of a floating base."""
+    """Checks positions and attitude, and normalises the attitude. attitude: its place in q."""
+
+    def __init__(self, attitude: slice) -> None:
+        super().__init__(partial(base_follows, attitude.start))
+        self._attitude = attitude
 
     def check(self, state: State, stamp_s: float) -> tuple[Rejection | None, State]:
         """Check a pose; returns (None if accepted, the state with a normalised attitude)."""
-        norm = float(np.linalg.norm(state.q[3:]))
+        measured = state.q[self._attitude]
+        norm = float(np.linalg.norm(measured))
         if abs(norm - 1.0) > NORM_TOLERANCE:
             return Rejection.NOT_NORMALISED, state
-        attitude = normalise(state.q[3:])
+        attitude = normalise(measured)
         if self.leaps.last is not None:
-            attitude = nearest_sign(attitude, self.leaps.last[1].q[3:])
-        return super().check(replace(state, q=np.concatenate([state.q[:3], attitude])), stamp_s)
+            attitude = nearest_sign(attitude, self.leaps.last[1].q[self._attitude])
+        q = state.q.copy()
+        q[self._attitude] = attitude
+        return super().check(replace(state, q=q), stamp_s)
 
 
 def position_filter(robot: Robot) -> PositionFilter:
     """Position filter for the robot."""
-    if robot.base == "floating":
-        return PoseFilter(base_follows)
+    if robot.attitude is not None:
+        return PoseFilter(robot.attitude)
     fastest = SPEED_RATIO * robot.velocity_limit
-    return PositionFilter(partial(joints_follow, fastest, fastest * JUMP_S))
+    return PositionFilter(partial(coordinates_follow, fastest, fastest * JUMP_S))
 
 
 @dataclass(frozen=True)
@@ -351,7 +358,7 @@ class StateValidation:
 
     def __init__(self, robot: Robot, max_step_s: float = MAX_STEP_S) -> None:
         self._sizes = (robot.nq,), (robot.dof,)
-        self._place = 3 if robot.base == "floating" else robot.nq  # number of position coordinates
+        self._place = robot.position_size
         self._position = position_filter(robot)
         self._stamps = StampFilter(max_step_s)
         self._leaps = 0  # in a row, since the last accepted state

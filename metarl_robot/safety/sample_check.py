@@ -8,9 +8,9 @@ refused.
 Wrong values come from the robot: the sample is not used, and the reason is returned. Wrong are
 
     time      not finite; less than SHORTEST_S or more than MAX_STEP_S after the last good one
-    state     not finite or beyond MAX_VALUE; a quaternion's norm off by more than NORM_TOLERANCE; a joint more than
-              `BEYOND_RAD` beyond its limits; a velocity above `SPEEDS` times its limit; a position too far from the
-              last good one (input_validation.py: positions)
+    state     not finite or beyond MAX_VALUE; a quaternion's norm off by more than NORM_TOLERANCE; a position more than
+              `BEYOND` beyond its limits; a velocity above `SPEEDS` times its limit; a position too far from the last
+              good one (input_validation.py: positions)
 
 An unusable specific force is left out and the rest of the state is used. When `AGREEING` samples in a row agree with
 each other on another time or place (a simulation that was reset), the last of them is accepted.
@@ -42,7 +42,7 @@ Array = NDArray[np.float64]
 
 AGREEING = 10
 SHORTEST_S = 1e-6  # shorter steps are rounding of the same time
-BEYOND_RAD = 3.2  # half a turn: a joint may be pushed past the planner's limits
+BEYOND = 3.2  # [rad, m]; half a turn: a robot may be pushed past the planner's limits
 SPEEDS = 10.0  # the gate stops the robot here at the latest (GateConfig.overspeed_ratio)
 _NORM_SQUARED = ((1.0 - NORM_TOLERANCE) ** 2, (1.0 + NORM_TOLERANCE) ** 2)
 
@@ -63,10 +63,9 @@ class SampleCheck:
     """
 
     def __init__(self, robot: Robot) -> None:
-        self._sizes, self._floating = (robot.nq, robot.dof), robot.base == "floating"
-        near = np.full(robot.dof, MAX_VALUE) if robot.base == "floating" else np.full(robot.dof, BEYOND_RAD)
-        self._lower = np.maximum(robot.position_lower - near, -MAX_VALUE).tolist()
-        self._upper = np.minimum(robot.position_upper + near, MAX_VALUE).tolist()
+        self._sizes, self._attitude, self._place = (robot.nq, robot.dof), robot.attitude, robot.position_size
+        self._lower = np.maximum(robot.position_lower - BEYOND, -MAX_VALUE).tolist()
+        self._upper = np.minimum(robot.position_upper + BEYOND, MAX_VALUE).tolist()
         self._fastest = np.minimum(SPEEDS * robot.velocity_limit, MAX_VALUE).tolist()
         self._speed = (SPEED_RATIO * robot.velocity_limit).tolist()
         self.reset()
@@ -125,12 +124,11 @@ class SampleCheck:
         for value, fastest in zip(seen.v, self._fastest, strict=True):
             if not -fastest <= value <= fastest:
                 return f"state is not usable: a velocity of {value:g}, allowed ±{fastest:g}"
-        places = seen.q[:3] if self._floating else seen.q
-        for value, lower, upper in zip(places, self._lower, self._upper, strict=False):
+        for value, lower, upper in zip(seen.q[: self._place], self._lower, self._upper, strict=False):
             if not lower <= value <= upper:
                 return f"state is not usable: a position of {value:g}, allowed {lower:g} … {upper:g}"
-        if self._floating:
-            w, x, y, z = seen.q[3:]
+        if self._attitude is not None:
+            w, x, y, z = seen.q[self._attitude]
             squared = w * w + x * x + y * y + z * z
             if not _NORM_SQUARED[0] <= squared <= _NORM_SQUARED[1]:
                 return f"state is not usable: a quaternion of norm {squared**0.5:.3g}, allowed 1 ± {NORM_TOLERANCE}"
@@ -142,20 +140,19 @@ class SampleCheck:
             return f"time {seen.time:.6g} s is not later than the last one, {last.time:.6g} s"
         if elapsed_s > MAX_STEP_S:
             return f"time leaps by {elapsed_s:.3g} s, allowed {MAX_STEP_S} s"
-        leaps = _base_leaps if self._floating else self._joint_leaps
+        leaps = self._any_leaps if self._attitude is None else self._base_leaps
         return "state is not usable: the position leaps" if leaps(last, seen, elapsed_s) else None
 
-    def _joint_leaps(self, last: _Seen, seen: _Seen, elapsed_s: float) -> bool:
+    def _any_leaps(self, last: _Seen, seen: _Seen, elapsed_s: float) -> bool:
         for then, now, speed, v_then, v_now in zip(last.q, seen.q, self._speed, last.v, seen.v, strict=True):
             if abs(now - then) > max(speed, abs(v_then), abs(v_now)) * (elapsed_s + JUMP_S):
                 return True
         return False
 
-
-def _base_leaps(last: _Seen, seen: _Seen, elapsed_s: float) -> bool:
-    allowed_m = JUMP_M + 0.5 * JUMP_M_S2 * elapsed_s**2
-    off_m = [seen.q[i] - last.q[i] - elapsed_s * last.v[i] for i in range(3)]
-    return sum(x * x for x in off_m) > allowed_m**2
+    def _base_leaps(self, last: _Seen, seen: _Seen, elapsed_s: float) -> bool:
+        allowed_m = JUMP_M + 0.5 * JUMP_M_S2 * elapsed_s**2
+        off_m = [seen.q[i] - last.q[i] - elapsed_s * last.v[i] for i in range(self._place)]
+        return sum(x * x for x in off_m) > allowed_m**2
 
 
 def number(name: str, value: Any) -> float:

@@ -13,7 +13,6 @@ import numpy as np
 from mcap_ros2.writer import Writer
 from numpy.typing import NDArray
 
-from metarl_robot.core.coordinates import coordinates
 from metarl_robot.core.robot import load_robot
 from metarl_robot.core.tables import Table
 from metarl_robot.ros_nodes.message_schema import message_definition
@@ -46,7 +45,7 @@ def recording(change: Change = lambda topic, message: message) -> bytes:
     def write(topic: str, kind: str, message: dict[str, Any], stamp_ns: int) -> None:
         writer.write_message(topic, schemas[kind], change(topic, message), log_time=stamp_ns)
 
-    names = coordinates(load_robot("planar2", check_model=False))
+    names = load_robot("planar2", check_model=False).coordinates
     columns = (*names.q, *names.v, *names.effort, "crashed", "violations", "payload_mass_kg", *_COM)
     for stamp_ns in range(0, 12 * _PERIOD_NS, _PERIOD_NS):
         write("/plant/truth", _TABLE, _message(Table(stamp_ns, ("truth",), columns, _truth(columns))), stamp_ns)

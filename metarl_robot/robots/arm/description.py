@@ -14,6 +14,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from metarl_robot.core.coordinates import Coordinates
 from metarl_robot.core.mjcf_robot import MjcfRobot, MjcfRobotFile
 from metarl_robot.core.robot import Payload
 from metarl_robot.core.validation import Label, between, check_unique
@@ -91,6 +92,8 @@ class Arm(MjcfRobot):
         super().__init__(description, folder)
         joints = description.joints
         self.channel_names = tuple(joint.name for joint in joints)
+        units = ("position_rad", "velocity_rad_s", "effort_nm")
+        self.coordinates = Coordinates(*(tuple(f"{name}/{unit}" for name in self.channel_names) for unit in units))
         self.nq = self.dof = len(joints)
         self.position_lower = np.array([j.position_rad[0] for j in joints])
         self.position_upper = np.array([j.position_rad[1] for j in joints])
@@ -99,3 +102,8 @@ class Arm(MjcfRobot):
         self.effort_lower = -self.effort_limit
         self.effort_rate_limit = np.array([j.effort_rate_nm_s for j in joints])
         self.home = np.array([j.home_rad for j in joints])
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """The channel names."""
+        return self.channel_names

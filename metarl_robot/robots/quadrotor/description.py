@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from metarl_robot.core.coordinates import POSE, TWIST, Coordinates
 from metarl_robot.core.robot import Payload, Robot, RobotFile
 from metarl_robot.core.validation import Label, between, check_unique
 
@@ -139,6 +140,7 @@ class Quadrotor(Robot):
     file = QuadrotorFile
     kind = "quadrotor"
     base = "floating"
+    attitude = slice(3, 7)
     messages = "odometry"
     in_wind = True
     lands = True
@@ -163,6 +165,7 @@ class Quadrotor(Robot):
     def __init__(self, description: QuadrotorFile, folder: Path) -> None:
         super().__init__(description, folder)
         self.channel_names = tuple(rotor.name for rotor in description.rotors)
+        self.coordinates = Coordinates(POSE, TWIST, tuple(f"{name}/thrust_n" for name in self.channel_names))
         self.world_frame = description.world_frame
         self.nq, self.dof = 7, 6
         self.family = description.family
