@@ -31,7 +31,7 @@ from metarl_robot.core.robot import Robot
 from metarl_robot.core.tables import NANOSECONDS, Table, table_of
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import time_message
-from metarl_robot.ros_nodes.interfaces import interface_of
+from metarl_robot.ros_nodes.interface import interface_of
 
 Array = NDArray[np.float64]
 

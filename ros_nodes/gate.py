@@ -36,7 +36,7 @@ from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import UnusableError, status_message, table_message
 from metarl_robot.ros_nodes.ending import REST_WITHIN_S
 from metarl_robot.ros_nodes.guarded import readable
-from metarl_robot.ros_nodes.interfaces import SOURCE, interface_of
+from metarl_robot.ros_nodes.interface import SOURCE, interface_of
 from metarl_robot.ros_nodes.managed import REALTIME_PRIORITY, ManagedNode, StateParameters
 from metarl_robot.ros_nodes.message_options import message_options
 from metarl_robot.ros_nodes.parameters import fixed
@@ -174,7 +174,7 @@ class GateNode(ManagedNode):
             level, words = max(level, DiagnosticStatus.WARN), f"{words}; commands are at a limit most of the time"
         for worse, trouble in (
             source_trouble(self, self._interface.state_topic, gate.states.refusals),
-            source_trouble(self, topics.IMU, gate.inertials.refusals, "IMU"),
+            source_trouble(self, self._interface.imu_topic, gate.inertials.refusals, "IMU"),
         ):
             level, words = (max(level, worse), f"{words}; {trouble}") if trouble else (level, words)
         if gate.state is GateState.WAITING:

@@ -46,7 +46,7 @@ from metarl_robot.core.tables import NANOSECONDS, Table, table_of
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import MASS, UnusableError
 from metarl_robot.ros_nodes.guarded import described
-from metarl_robot.ros_nodes.interfaces import interface_of
+from metarl_robot.ros_nodes.interface import interface_of
 from metarl_robot.ros_nodes.launcher_watch import watch_launcher
 from metarl_robot.ros_nodes.message_options import ANY, MessageOptions
 from metarl_robot.ros_nodes.step_statistics import STATUS_CODES

@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
-from geometry_msgs.msg import InertiaStamped
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 from std_msgs.msg import Float64MultiArray
@@ -47,16 +46,9 @@ from metarl_robot.core.robot import Robot, load_robot, named
 from metarl_robot.core.signals import Command, Context, State
 from metarl_robot.core.tables import NANOSECONDS, Table, table_of
 from metarl_robot.ros_nodes import reference_status, topics
-from metarl_robot.ros_nodes.convert import (
-    JointRules,
-    UnusableError,
-    context_table,
-    payload_message,
-    status_message,
-    table_message,
-)
+from metarl_robot.ros_nodes.convert import UnusableError, context_table, status_message, table_message
 from metarl_robot.ros_nodes.guarded import readable
-from metarl_robot.ros_nodes.interfaces import ReferencePoints, interface_of
+from metarl_robot.ros_nodes.interface import JointRules, ReferencePoints, interface_of
 from metarl_robot.ros_nodes.managed import ManagedNode, StateParameters, heard
 from metarl_robot.ros_nodes.message_options import message_options
 from metarl_robot.ros_nodes.parameters import fixed
@@ -94,7 +86,9 @@ class MpcParameters(StateParameters):
     max_reference_lead_s: float = Field(
         60.0, ge=0.0, le=1e6, description="refuse references that begin more than this long from now [s]"
     )
-    report_hz: float = Field(50.0, ge=0.1, le=1000.0, description="rate of ~/context and ~/payload [Hz]")
+    report_hz: float = Field(
+        50.0, ge=0.1, le=1000.0, description="rate of ~/context and of the reports made of it [Hz]"
+    )
     plan_hz: float = Field(10.0, ge=0.1, le=1000.0, description="rate of ~/plan [Hz]")
 
 
@@ -210,11 +204,14 @@ class MpcNode(ManagedNode):
         self._setpoint_out = self.create_publisher(interface.setpoint_type, "~/setpoint", topics.REPORT)
         self._step_out = self.create_publisher(Float64MultiArray, "~/step", topics.REPORT)
         self._context_out = self.create_publisher(Float64MultiArray, "~/context", topics.REPORT)
-        self._payload_out = self.create_publisher(InertiaStamped, "~/payload", topics.REPORT)
+        self._report_outs = [
+            (report, self.create_publisher(report.type, f"~/{report.name}", topics.REPORT))
+            for report in interface.reports
+        ]
         self._plan_out = self.create_publisher(interface.plan_type, "~/plan", topics.REPORT)
         self._reference_status_out = self.create_publisher(DiagnosticStatus, "~/reference_status", topics.EVENTS)
-        reports = (self._setpoint_out, self._step_out, self._context_out, self._payload_out, self._plan_out)
-        self._reports = (*reports, self._reference_status_out)
+        reports = (self._setpoint_out, self._step_out, self._context_out, self._plan_out, self._reference_status_out)
+        self._reports = (*reports, *(out for _, out in self._report_outs))
         references = (
             self.create_subscription(kind, topic, partial(self._on_reference, topic, read), topics.REFERENCE_QOS)
             for kind, topic, read in interface.references(self._joint_rules)
@@ -342,9 +339,9 @@ class MpcNode(ManagedNode):
     def _report_context(self, context: Context, stamp_ns: int) -> None:
         if heard(self._context_out):
             self._context_out.publish(table_message(context_table(stamp_ns, context)))
-        payload = payload_message(self._robot.payload_site, stamp_ns, context) if heard(self._payload_out) else None
-        if payload is not None:
-            self._payload_out.publish(payload)
+        for report, out in self._report_outs:
+            if heard(out) and (message := report.make(self._robot, stamp_ns, context)) is not None:
+                out.publish(message)
 
     # Inputs besides states.
 

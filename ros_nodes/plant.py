@@ -43,7 +43,7 @@ from metarl_robot.ros_nodes.convert import status_message, table_message, time_m
 from metarl_robot.ros_nodes.ending import REST_WITHIN_S
 from metarl_robot.ros_nodes.gate import shipped
 from metarl_robot.ros_nodes.guarded import readable
-from metarl_robot.ros_nodes.interfaces import interface_of
+from metarl_robot.ros_nodes.interface import interface_of
 from metarl_robot.ros_nodes.loop_timing import LoopTiming
 from metarl_robot.ros_nodes.managed import REALTIME_PRIORITY, ManagedNode, RobotParameters, heard
 from metarl_robot.ros_nodes.message_options import message_options

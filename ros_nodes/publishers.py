@@ -2,7 +2,7 @@
 """Publishers on the topics that drive a robot: each topic may have only one.
 
 A second one is reported by name, and the gate does not arm beside it. In motion, the gate and the plant distinguish
-commands by their source (interfaces.py), because rclpy's events executor does not pass on the publisher's identity.
+commands by their source (interface.py), because rclpy's events executor does not pass on the publisher's identity.
 DDS lists a killed process until its lease ends, up to 20 s.
 """
 

@@ -17,12 +17,13 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
+from std_msgs.msg import Float64MultiArray
 
 from metarl_robot.core.robot import load_robot
 from metarl_robot.core.tables import NANOSECONDS
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import status_message
-from metarl_robot.ros_nodes.interfaces import interface_of
+from metarl_robot.ros_nodes.interface import Interface, interface_of
 from metarl_robot.ros_nodes.managed import ROBOT_KIND, ManagedNode, NodeParameters
 from metarl_robot.ros_nodes.message_schema import SchemaError, message_definition
 from metarl_robot.ros_nodes.named_series import TABLE_TYPE, NamedSeries
@@ -69,8 +70,8 @@ class RecorderNode(ManagedNode):
     def activate(self) -> None:
         if self._recording is None:
             return
-        expected = interface_of(load_robot(self._own.robot, check_model=False, of_kind=self._own.robot_kind)).recorded
-        for topic, (type_name, qos) in {**topics.RECORDED, **expected}.items():
+        robot = load_robot(self._own.robot, check_model=False, of_kind=self._own.robot_kind)
+        for topic, (type_name, qos) in {**topics.RECORDED, **expected_topics(interface_of(robot))}.items():
             deep = _deep(qos.reliability, qos.durability)
             self._record(self._recording, self.resolve_topic_name(topic), type_name, deep, [qos])
         self._look()
@@ -166,6 +167,25 @@ class RecorderNode(ManagedNode):
         if recording.failure and not self._reported:
             self._reported = True
             self.get_logger().error(f"recording has stopped, control goes on: {recording.failure}")
+
+
+def expected_topics(interface: Interface) -> dict[str, tuple[str, QoSProfile]]:
+    """A robot's own topics to subscribe to before they have a publisher: type and quality of service."""
+    topics_of = [
+        *((kind, topic, topics.STATE_OUT) for kind, topic in interface.measurements),
+        (Float64MultiArray, interface.commands, topics.COMMAND),
+        (interface.gate_command_type, topics.GATE_COMMAND, topics.COMMAND),
+        *((kind, topic, topics.REFERENCE_QOS) for kind, topic, _ in interface.references()),
+        (interface.setpoint_type, topics.SETPOINT, topics.REPORT),
+        (interface.plan_type, topics.PLAN, topics.REPORT),
+        *((report.type, topics.report(report.name), topics.REPORT) for report in interface.reports),
+    ]
+    return {topic: (_type_name(kind), qos) for kind, topic, qos in topics_of}
+
+
+def _type_name(message_class: Any) -> str:
+    """Name of a message's type: 'sensor_msgs/msg/JointState'."""
+    return f"{message_class.__module__.partition('.')[0]}/msg/{message_class.__name__}"
 
 
 def _deep(reliability: ReliabilityPolicy, durability: DurabilityPolicy) -> QoSProfile:

@@ -24,7 +24,7 @@ from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.core.signals import Reference
 from metarl_robot.core.tables import NANOSECONDS
 from metarl_robot.ros_nodes import topics
-from metarl_robot.ros_nodes.interfaces import interface_of
+from metarl_robot.ros_nodes.interface import interface_of
 from metarl_robot.ros_nodes.managed import ROBOT_KIND, ManagedNode, NodeParameters
 from metarl_robot.ros_nodes.message_options import FrameParameters, message_options
 from metarl_robot.ros_nodes.parameters import fixed

@@ -26,7 +26,7 @@ _STATED = (
     "file",
     "kind",
     "base",
-    "messages",
+    "interface",
     "flat_outputs",
     "fallback_law",
     "simulation",

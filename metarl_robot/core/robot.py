@@ -66,7 +66,7 @@ class Robot:
         base: 'fixed', where q is joint positions; 'floating', where q is the pose of a free body and v its velocity.
         attitude: where q holds a unit quaternion (w, x, y, z) [body→world]; the position of the base [m; world] is
             before it, and v begins with its velocity [m/s; world]. None: v has the rate of each coordinate of q.
-        messages: what tells its state in ROS 2: 'joint_states', or 'odometry' and an IMU.
+        interface: its ROS messages, a class as 'module:name' (ros_nodes/interface.py).
         lands: whether the fallback law ends on the ground: its gate then holds a robot that has landed.
         drivers_may_add_gravity: whether real drivers of this kind may compensate gravity themselves.
         in_wind: whether its simulation has wind.
@@ -94,7 +94,7 @@ class Robot:
     kind: ClassVar[str]
     base: ClassVar[Literal["fixed", "floating"]]
     attitude: ClassVar[slice | None] = None
-    messages: ClassVar[Literal["joint_states", "odometry"]]
+    interface: ClassVar[str]
     lands: ClassVar[bool] = False
     drivers_may_add_gravity: ClassVar[bool] = False
     in_wind: ClassVar[bool] = False

@@ -71,7 +71,7 @@ class Arm(MjcfRobot):
 
     file = ArmFile
     kind = "arm"
-    messages = "joint_states"
+    interface = "metarl_robot.ros_nodes.arm.interface:JointInterface"
     drivers_may_add_gravity = True
     flat_outputs = "metarl_robot.trajectories.euclidean_outputs:EuclideanOutputs"
     fallback_law = "metarl_robot.safety.stop_and_hold:StopAndHold"

@@ -141,7 +141,7 @@ class Quadrotor(Robot):
     kind = "quadrotor"
     base = "floating"
     attitude = slice(3, 7)
-    messages = "odometry"
+    interface = "metarl_robot.ros_nodes.quadrotor.interface:OdometryInterface"
     in_wind = True
     lands = True
     flat_outputs = "metarl_robot.robots.quadrotor.flat_outputs:FlightFlatOutputs"

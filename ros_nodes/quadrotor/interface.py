@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Interface of a quadrotor: odometry and IMU in, thrusts of the rotors out, positions and yaw as references.
+
+topic (as launched)              type                             from → to
+/odom, /imu/data, /mpc/setpoint                                   see odometry.py
+/mpc/reference, /mpc/reference_path, /mpc/plan                    see pose_references.py
+/thrust_controller/commands      std_msgs/Float64MultiArray       gate → plant or driver: thrust of each rotor [N];
+                                 named table, row `effort`, columns rotors, stamp of the state that it answers;
+                                 all 0: motors off
+/gate/command                    std_msgs/Float64MultiArray       mpc → gate: a table of the same form
+/mpc/payload                     geometry_msgs/InertiaStamped     mpc: see reports/payload.py
+"""
+
+from __future__ import annotations
+
+from metarl_robot.ros_nodes.odometry import OdometryStates
+from metarl_robot.ros_nodes.pose_references import PoseReferences
+from metarl_robot.ros_nodes.reports.payload import PAYLOAD_TOPIC
+from metarl_robot.ros_nodes.table_commands import TableCommands
+
+
+class OdometryInterface(OdometryStates, PoseReferences, TableCommands):
+    """See metarl_robot.ros_nodes.interface.Interface."""
+
+    commands = "thrust_controller/commands"
+    reports = (PAYLOAD_TOPIC,)
