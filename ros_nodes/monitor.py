@@ -3,13 +3,14 @@
 
     python -m metarl_robot.ros_nodes.monitor --robot panda --hz 10
 
-    {"time_s": 5.2, "error_m": 0.0004, "mass_kg": 1.1, "mass_std_kg": 0.2, "step_ms": 0.8, "missed_deadlines": 0,
-     "status": "solved", "held": ""}
+    {"time_s": 5.2, "error_m": 0.0004, "estimates": {"payload mass": [1.1, 0.2, "kg"]}, "step_ms": 0.8,
+     "missed_deadlines": 0, "status": "solved", "held": ""}
 
-time_s: stamp of the state. error_m: distance between the tracked point (an arm's payload site, a quadrotor's body)
-and its reference, both at that stamp. held: the reason that the gate holds the robot until it is re-armed; else
-empty. Values that were not published yet are null. With --arm-when-recorded, the monitor waits until a recorder has
-subscribed and then re-arms the gate (started with arm_at_start: false), so that the recording holds every step.
+time_s: stamp of the state. error_m: distance between the tracked point and its reference, both at that stamp.
+estimates: mean, standard deviation and unit of the scored quantities of the kind's reports. held: the reason that the
+gate holds the robot until it is re-armed; else empty. Values that were not published yet are null. With
+--arm-when-recorded, the monitor waits until a recorder has subscribed and then re-arms the gate (started with
+arm_at_start: false), so that the recording holds every step.
 
 Unreadable messages are skipped and reported on standard error; so is a robot that sends no states. To use little
 processor time, the monitor wakes up `hz` times a second and reads only the newest message of each topic. It ends with
@@ -40,11 +41,12 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
 from metarl_robot.core.errors import MetaRLError
+from metarl_robot.core.quantities import Report
 from metarl_robot.core.robot import Robot, load_robot
-from metarl_robot.core.signals import State
-from metarl_robot.core.tables import NANOSECONDS, Table, table_of
+from metarl_robot.core.signals import Context, State
+from metarl_robot.core.tables import NANOSECONDS, table_of
 from metarl_robot.ros_nodes import topics
-from metarl_robot.ros_nodes.convert import MASS, UnusableError
+from metarl_robot.ros_nodes.convert import UnusableError
 from metarl_robot.ros_nodes.guarded import described
 from metarl_robot.ros_nodes.interface import interface_of
 from metarl_robot.ros_nodes.launcher_watch import watch_launcher
@@ -59,7 +61,7 @@ _ANSWER_WITHIN_S = 1.0
 _TRY_EVERY_S = 0.02
 _PAIR_WITHIN_S = 0.04  # longest wait for a setpoint and a state of the same stamp
 _SILENT_S = 2.0  # without a state: gives a warning
-_FIELDS = ("time_s", "error_m", "mass_kg", "mass_std_kg", "step_ms", "missed_deadlines", "status", "held")
+_FIELDS = ("time_s", "error_m", "estimates", "step_ms", "missed_deadlines", "status", "held")
 _STATUS = {code: status.value for status, code in STATUS_CODES.items()}
 
 
@@ -69,6 +71,7 @@ class Monitor(Node):
     def __init__(self, robot: Robot) -> None:
         super().__init__("monitor")
         self._positions, self._interface = simulation(robot).positions, interface_of(robot, MessageOptions(ANY, ANY))
+        self._reports = robot.reports
         self._states: dict[int, Array] = {}
         self._setpoint: tuple[int, Array] | None = None
         self._seen: dict[str, Any] = dict.fromkeys(_FIELDS)
@@ -165,9 +168,10 @@ class Monitor(Node):
         self._seen["status"] = _STATUS[table.value("status")]
 
     def _on_context(self, message: Float64MultiArray) -> None:
-        table: Table = table_of(message)
-        if MASS in table.columns:
-            self._seen["mass_kg"], self._seen["mass_std_kg"] = table.value(MASS, "mean"), table.value(MASS, "std")
+        table = table_of(message)
+        estimates = scored_estimates(self._reports, Context(table.columns, table.row("mean"), table.row("std")))
+        if estimates:
+            self._seen["estimates"] = estimates
 
     def _on_gate(self, message: DiagnosticStatus) -> None:
         values = {pair.key: pair.value for pair in message.values}
@@ -179,6 +183,17 @@ class Monitor(Node):
             values = {pair.key: pair.value for pair in status.values}
             if "missed_deadlines" in values:
                 self._seen["missed_deadlines"] = int(values["missed_deadlines"])
+
+
+def scored_estimates(reports: Sequence[Report], context: Context) -> dict[str, tuple[float, float, str]]:
+    """Mean, standard deviation and unit of the scored quantities in a context, by report and title."""
+    return {
+        f"{report.name} {quantity.title}": (float(mean), float(std), quantity.unit)
+        for report in reports
+        if (estimate := report.estimate(context)) is not None
+        for quantity, mean, std in zip(report.quantities, *estimate, strict=True)
+        if quantity.scored
+    }
 
 
 def arm_when_recorded(monitor: Monitor, stop: Event) -> None:

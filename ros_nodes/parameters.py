@@ -66,6 +66,7 @@ class Parameters:
         defaults: Mapping[str, Any] | None = None,
         on_change: Callable[[Model], None] | None = None,
         use_overrides: bool = True,
+        read_only: bool = False,
     ) -> Model:
         """Declare a group.
 
@@ -75,6 +76,7 @@ class Parameters:
             defaults: replace the model's defaults.
             on_change: see Group.
             use_overrides: use values given to the node at its start (files, command line).
+            read_only: none of them can change while the node runs.
 
         Raises:
             ParameterError: a given value is invalid.
@@ -83,6 +85,7 @@ class Parameters:
         values = validated(model, given, prefix)
         for name, info in model.model_fields.items():
             descriptor = describe(name, info)
+            descriptor.read_only |= read_only
             self._node.declare_parameter(
                 prefix + name, _plain(getattr(values, name), info), descriptor, ignore_override=True
             )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The simulated robot: measurements and clock out, commands in. The physics is metarl_robot.sim.
 
-Time stands still until the first command, as a real arm's brakes stay closed until it is commanded; a quadrotor is
-then in the air.
+Time stands still until the first command, as a real robot's brakes stay closed until it is commanded; a flying robot
+is then in the air.
 
 Lockstep: the plant publishes a state, waits for the command with that state's stamp, then advances by one control
 period. Meanwhile it repeats the state, so that a lost message or a node that starts late does not stop the run. After
@@ -36,6 +36,7 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 
 from metarl_robot.core.errors import SignalError
+from metarl_robot.core.quantities import quantities
 from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.core.tables import NANOSECONDS, Table, table_of
 from metarl_robot.ros_nodes import topics
@@ -50,7 +51,7 @@ from metarl_robot.ros_nodes.message_options import message_options
 from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.publishers import LOOK_PERIOD_S, SolePublishers
 from metarl_robot.ros_nodes.runtime import run
-from metarl_robot.ros_nodes.timeline import TimelineParameters, timeline
+from metarl_robot.ros_nodes.timeline import TimelineParameters, settings_of, timeline
 from metarl_robot.safety.fallback_law import gate_config
 from metarl_robot.safety.last_hop import LastHop
 from metarl_robot.safety.refusals import ADVICE, Rejection
@@ -84,14 +85,12 @@ class PlantParameters(RobotParameters):
 def truth_columns(robot: Robot) -> tuple[str, ...]:
     """The columns of ~/truth, which no controller receives.
 
-    Coordinates are free of noise; effort is the motors' output. tracked: the point that defines the tracking error.
-    wind: of the air at a floating base.
+    First the quantities of the robot's reports. Coordinates are free of noise; effort is the motors' output. tracked:
+    the point that defines the tracking error.
     """
-    payload = ("payload_mass_kg", *(f"payload_com_{axis}_m" for axis in "xyz"))
     tracked = tuple(f"tracked_{axis}_m" for axis in "xyz")
     q, v, effort = robot.coordinates
-    wind = tuple(f"wind_{axis}_m_s" for axis in "xyz") if robot.in_wind else ()
-    return (*payload, *tracked, *q, *v, *effort, *wind, "violations", "crashed")
+    return (*(item.name for item in quantities(robot)), *tracked, *q, *v, *effort, "violations", "crashed")
 
 
 class PlantNode(ManagedNode):
@@ -102,6 +101,7 @@ class PlantNode(ManagedNode):
         self._own = self.parameters.declare(PlantParameters, on_change=self._on_parameters)
         self._conditions = self.parameters.declare(TimelineParameters, "task.")
         self._robot = load_robot(self._own.robot, of_kind=self._own.robot_kind)
+        self._settings = self.parameters.declare(settings_of(self._robot), "task.", read_only=True)
         self._plant: Plant | None = None
         self.start(self._own.autostart)
 
@@ -110,7 +110,7 @@ class PlantNode(ManagedNode):
             simulation(self._robot),
             interface_of(self._robot, message_options(self._own)),
         )
-        self._timeline = timeline(self._robot, self._conditions)
+        self._timeline = timeline(self._robot, self._conditions, self._settings)
         self._gravity = None if self._own.effort_includes_gravity else self._simulation.own_gravity()
         self._columns = truth_columns(self._robot)
         self._law_config = gate_config(self._robot).model_validate(self._law_values())
@@ -377,11 +377,10 @@ class PlantNode(ManagedNode):
 
     def _truth(self, plant: Plant, effort: Array) -> Array:
         """Values of ~/truth, (1, ·); see truth_columns."""
-        truth, payload = plant.truth, plant.task.payload
+        truth = plant.truth
         tracked = self._simulation.positions(truth.q[None])[0]
-        numbers = [payload.mass_kg, *payload.com_m, *tracked, *truth.q, *truth.v, *effort]
-        wind = getattr(plant, "wind", np.zeros(3)) if self._robot.in_wind else ()
-        return np.array([[*numbers, *wind, plant.violations.any, plant.crashed]], dtype=np.float64)
+        numbers = [*plant.quantities, *tracked, *truth.q, *truth.v, *effort]
+        return np.array([[*numbers, plant.violations.any, plant.crashed]], dtype=np.float64)
 
     # Services.
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from metarl_robot.core.errors import SignalError, shown
-from metarl_robot.core.robot import Robot
+from metarl_robot.core.robot import Robot, named
 from metarl_robot.core.yaml_file import read_yaml
 from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.sim.kinds import Simulation, simulation
-from metarl_robot.sim.payload import Payload
 from metarl_robot.sim.scenario import Task
+from metarl_robot.sim.task_settings import TaskSettings
 
 Array = NDArray[np.float64]
 
@@ -35,13 +34,6 @@ class TimelineParameters(BaseModel):
     task_file: str = fixed(
         "", description="JSON or YAML file with conditions: {initial: task, changes: [{time_s: …, task: …}]}"
     )
-    payload_mass_kg: float = fixed(
-        0.0, ge=0.0, le=1000.0, description="payload to attach, on top of the other conditions [kg]"
-    )
-    payload_com_m: tuple[Annotated[float, Field(ge=-10.0, le=10.0)], ...] = fixed(
-        (0.0, 0.0, 0.0), description="its centre of mass in the payload frame [m]"
-    )
-    payload_attach_s: float = fixed(0.0, ge=0.0, le=1e6, description="when it is attached [s]")
 
 
 @dataclass(frozen=True)
@@ -57,8 +49,14 @@ class Timeline:
     noise_seed: int
 
 
-def timeline(robot: Robot, wanted: TimelineParameters) -> Timeline:
-    """The conditions given by the parameters.
+def settings_of(robot: Robot) -> type[TaskSettings]:
+    """The settings of tasks of the robot's kind."""
+    settings: type[TaskSettings] = named(robot.simulation).task_settings
+    return settings
+
+
+def timeline(robot: Robot, wanted: TimelineParameters, settings: TaskSettings) -> Timeline:
+    """The conditions given by the parameters, and the kind's own settings on top of them.
 
     Raises:
         UnknownNameError: no such suite or scenario.
@@ -71,28 +69,19 @@ def timeline(robot: Robot, wanted: TimelineParameters) -> Timeline:
         base = Timeline(drawn.initial, drawn.changes, drawn.reference.sample(np.zeros(1)).q[0], drawn.noise_seed)
     if wanted.task_file:
         base = _from_file(simulated, Path(wanted.task_file), base)
-    if wanted.payload_mass_kg > 0.0:
-        base = _with_payload(base, wanted)
-    return base
+    return base if settings.begins_s is None else _with_settings(base, settings, settings.begins_s)
 
 
-def _with_payload(base: Timeline, wanted: TimelineParameters) -> Timeline:
-    """Attach a compact payload from its time on."""
-    inertia = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0]) * wanted.payload_mass_kg * 1e-3  # a sphere of about 5 cm
-    payload = Payload(wanted.payload_mass_kg, np.array(wanted.payload_com_m), inertia)
-    moments = sorted({wanted.payload_attach_s, *(time for time, _ in base.changes)})
+def _with_settings(base: Timeline, settings: TaskSettings, begins_s: float) -> Timeline:
+    """Apply the settings from a time on."""
+    moments = sorted({begins_s, *(time for time, _ in base.changes)})
     changes = []
     for moment in moments:
         task = [base.initial, *(task for time, task in base.changes if time <= moment)][-1]
-        changes.append((moment, _carrying(task, payload) if moment >= wanted.payload_attach_s else task))
-    if changes and changes[0][0] <= 0.0:
+        changes.append((moment, settings.applied(task) if moment >= begins_s else task))
+    if changes[0][0] <= 0.0:
         return replace(base, initial=changes[0][1], changes=tuple(changes[1:]))
     return replace(base, changes=tuple(changes))
-
-
-def _carrying(task: Any, payload: Payload) -> Task:
-    changed: Task = replace(task, payload=payload)
-    return changed
 
 
 def _from_file(simulated: Simulation, path: Path, base: Timeline) -> Timeline:

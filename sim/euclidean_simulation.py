@@ -18,6 +18,7 @@ from metarl_robot.sim.euclidean_suites import Draw, scenario
 from metarl_robot.sim.physics_time import PHYSICS_DT_S
 from metarl_robot.sim.scenario import Scenario
 from metarl_robot.sim.suite_table import SuiteTable
+from metarl_robot.sim.task_settings import TaskSettings
 
 Array = NDArray[np.float64]
 
@@ -36,6 +37,7 @@ class EuclideanSimulation:
     physics_dt_s = PHYSICS_DT_S
     task_type: ClassVar[Any]
     suites: ClassVar[SuiteTable[Draw[Any]]]
+    task_settings: type[TaskSettings] = TaskSettings
     make_oracle: Any = None
 
     def __init__(self, robot: Robot) -> None:

@@ -17,6 +17,7 @@ from metarl_robot.core.robot import Robot, kind_of, named
 from metarl_robot.core.signals import Reference, State
 from metarl_robot.sim.demo import Demo
 from metarl_robot.sim.scenario import Scenario, Task
+from metarl_robot.sim.task_settings import TaskSettings
 
 Array = NDArray[np.float64]
 
@@ -146,10 +147,14 @@ class TrainingDataBuilder(Protocol):
 
 
 class Simulation(Protocol):
-    """The simulation of a robot. physics_dt_s: length of a physics step."""
+    """The simulation of a robot.
+
+    physics_dt_s: length of a physics step. task_settings: conditions that a user of the plant node may set.
+    """
 
     robot: Robot
     physics_dt_s: float
+    task_settings: type[TaskSettings]
 
     def suite_names(self) -> tuple[str, ...]:
         """Names of all suites."""

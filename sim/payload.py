@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A rigid payload, and input validation of tasks."""
+"""A rigid payload, its settings, and input validation of tasks."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
 
 from metarl_robot.core.errors import SignalError
 from metarl_robot.sim.inertia import entries, symmetric
+from metarl_robot.sim.task_settings import TaskSettings
 
 Array = NDArray[np.float64]
 
@@ -47,6 +49,26 @@ class Payload:
         c = self.com_m
         about_origin = symmetric(self.inertia_kg_m2) + self.mass_kg * (c @ c * np.eye(3) - np.outer(c, c))
         return np.concatenate([[self.mass_kg], self.mass_kg * c, entries(about_origin)])
+
+
+class PayloadSettings(TaskSettings):
+    """A compact payload that is attached during a run."""
+
+    payload_mass_kg: float = Field(
+        0.0, ge=0.0, le=1000.0, description="payload to attach, on top of the other conditions [kg]"
+    )
+    payload_com_m: tuple[Annotated[float, Field(ge=-10.0, le=10.0)], ...] = Field(
+        (0.0, 0.0, 0.0), description="its centre of mass in the payload frame [m]"
+    )
+    payload_attach_s: float = Field(0.0, ge=0.0, le=1e6, description="when it is attached [s]")
+
+    @property
+    def begins_s(self) -> float | None:
+        return self.payload_attach_s if self.payload_mass_kg > 0.0 else None
+
+    def applied(self, task: Any) -> Any:
+        inertia = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0]) * self.payload_mass_kg * 1e-3  # a sphere of about 5 cm
+        return replace(task, payload=Payload(self.payload_mass_kg, np.array(self.payload_com_m), inertia))
 
 
 def draw_box(

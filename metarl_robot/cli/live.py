@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -29,15 +29,14 @@ _LOWEST_MM, _HIGHEST_MM = 0.01, 100.0
 class Sample:
     """Values at one time of a run. None: not (yet) published.
 
-    time_s: time of the run. error_m: distance of the robot from its reference. mass_kg, mass_std_kg: payload estimate.
-    step_ms: duration of the last controller step. missed_deadlines: count so far. status: of the controller. held: why
-    the gate holds the robot; empty while it does not.
+    time_s: time of the run. error_m: distance of the robot from its reference. estimates: mean, standard deviation and
+    unit of quantities, by name. step_ms: duration of the last controller step. missed_deadlines: count so far. status:
+    of the controller. held: why the gate holds the robot; empty while it does not.
     """
 
     time_s: float
     error_m: float | None = None
-    mass_kg: float | None = None
-    mass_std_kg: float | None = None
+    estimates: Mapping[str, tuple[float, float, str]] | None = None
     step_ms: float | None = None
     missed_deadlines: int | None = None
     status: str | None = None
@@ -76,7 +75,8 @@ class _Screen:
     def _panel(self, sample: Sample) -> Panel:
         rows = Table.grid(padding=(0, 2))
         rows.add_row("tracking error", f"{_millimetres(sample)} mm", Text(curve(list(self._errors)), style="cyan"))
-        rows.add_row("payload estimate", _mass(sample), Text(self._remark(sample), style="dim"))
+        for name, text in estimates(sample).items():
+            rows.add_row(name, text, Text(self._remark(sample), style="dim"))
         rows.add_row(
             "controller step", f"{number(sample.step_ms)} ms", Text(f"missed deadlines {_count(sample)}", style="dim")
         )
@@ -107,7 +107,7 @@ class _Lines:
         parts = [
             f"{self._title}: {sample.time_s:4.1f} of {self._duration:g} s",
             f"error {_millimetres(sample)} mm",
-            f"payload {_mass(sample)}",
+            *(f"{name} {text}" for name, text in estimates(sample).items()),
             f"step {number(sample.step_ms)} ms",
             f"missed deadlines {_count(sample)}",
         ]
@@ -130,11 +130,14 @@ def _millimetres(sample: Sample) -> str:
     return number(None if sample.error_m is None else 1e3 * sample.error_m)
 
 
-def _mass(sample: Sample) -> str:
-    if sample.mass_kg is None or sample.mass_std_kg is None:
-        return f"{NOTHING} kg"
-    digits = 2 if max(sample.mass_kg, sample.mass_std_kg) >= 0.1 else 4
-    return f"{sample.mass_kg:.{digits}f} ± {sample.mass_std_kg:.{digits}f} kg"
+def estimates(sample: Sample) -> dict[str, str]:
+    """Estimates as text, by name; a placeholder before the first."""
+    return {name: _estimate(*values) for name, values in (sample.estimates or {}).items()} or {"estimate": NOTHING}
+
+
+def _estimate(mean: float, std: float, unit: str) -> str:
+    digits = 2 if max(mean, std) >= 0.1 else 4
+    return f"{mean:.{digits}f} ± {std:.{digits}f} {unit}"
 
 
 def _count(sample: Sample) -> str:

@@ -69,7 +69,6 @@ class Robot:
         interface: its ROS messages, a class as 'module:name' (ros_nodes/interface.py).
         lands: whether the fallback law ends on the ground: its gate then holds a robot that has landed.
         drivers_may_add_gravity: whether real drivers of this kind may compensate gravity themselves.
-        in_wind: whether its simulation has wind.
         flat_outputs: flat outputs of its references, a class as 'module:name' (flat_outputs.py).
         fallback_law: fallback law of its gate, a class as 'module:name' (fallback_law.py).
         simulation: its simulation, a class as 'module:name' (sim/kinds.py).
@@ -97,7 +96,6 @@ class Robot:
     interface: ClassVar[str]
     lands: ClassVar[bool] = False
     drivers_may_add_gravity: ClassVar[bool] = False
-    in_wind: ClassVar[bool] = False
     flat_outputs: ClassVar[str]
     fallback_law: ClassVar[str]
     simulation: ClassVar[str]

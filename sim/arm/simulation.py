@@ -23,6 +23,7 @@ from metarl_robot.sim.arm.task import TRAIN, Task, draw_task, nominal_task
 from metarl_robot.sim.demo import Demo
 from metarl_robot.sim.euclidean_rollouts import EuclideanRollouts
 from metarl_robot.sim.euclidean_simulation import EuclideanSimulation
+from metarl_robot.sim.payload import PayloadSettings
 
 if TYPE_CHECKING:
     from metarl_robot.sim.arm.rollouts import ArmTrainingDataBuilder
@@ -35,6 +36,7 @@ class ArmSimulation(EuclideanSimulation):
 
     task_type = Task
     suites = SUITES
+    task_settings = PayloadSettings
 
     def plant(self, task: Task, seed: int = 0) -> ArmPlant:
         return ArmPlant(self.robot, task, seed)

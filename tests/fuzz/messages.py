@@ -14,7 +14,8 @@ from metarl_robot.core.robot import load_robot
 from metarl_robot.core.signals import Inertial
 from metarl_robot.core.tables import Table, table_of
 from metarl_robot.ros_nodes.convert import table_message
-from metarl_robot.ros_nodes.interfaces import Interface, imu_message, interface_of, odometry_message
+from metarl_robot.ros_nodes.interface import Interface, interface_of
+from metarl_robot.ros_nodes.odometry import imu_message, odometry_message
 from metarl_robot.trajectories.flat_outputs import Outputs
 from tests.fuzz.mutations import NUMBERS, word
 

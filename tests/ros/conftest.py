@@ -36,7 +36,9 @@ from metarl_robot.cli.launch_process import node_environment  # noqa: E402
 from metarl_robot.core.errors import SignalError  # noqa: E402
 from metarl_robot.core.tables import Table, table_of  # noqa: E402
 from metarl_robot.ros_nodes import topics  # noqa: E402
+from metarl_robot.ros_nodes.arm.interface import JointInterface  # noqa: E402
 from metarl_robot.ros_nodes.launcher_watch import AT_ONCE  # noqa: E402
+from metarl_robot.ros_nodes.quadrotor.interface import OdometryInterface  # noqa: E402
 
 WAIT_S = 180.0  # how long to wait for something before giving up; never part of a verdict
 CLOSE_S = 30.0  # how long a probe may take to leave
@@ -77,7 +79,7 @@ class Probe:
         self.diagnostics: dict[str, DiagnosticStatus] = {}
         self.listen(DiagnosticStatus, topics.GATE_STATE, lambda m: self.states.append(pairs(m)), topics.LATCHED)
         self.listen(DiagnosticArray, topics.DIAGNOSTICS, self._on_diagnostics)
-        for commands in (topics.COMMANDS, topics.THRUSTS):
+        for commands in (JointInterface.commands, OdometryInterface.commands):
             self.listen(Float64MultiArray, commands, self._on_command)
         self.listen(Float64MultiArray, topics.TRUTH, lambda m: self.truth.append(table_of(m)))
         self._executor = SingleThreadedExecutor(context=self._context)

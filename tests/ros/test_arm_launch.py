@@ -37,7 +37,7 @@ def follow(start: Callable, **arguments: str) -> tuple[object, list, list, list]
 
     session.probe.listen(JointState, topics.SETPOINT, on_setpoint)
     session.probe.listen(Float64MultiArray, topics.STEP, lambda m: steps.append(table_of(m)))
-    session.probe.listen(InertiaStamped, topics.PAYLOAD, payloads.append)
+    session.probe.listen(InertiaStamped, topics.report("payload"), payloads.append)
     return session, setpoints, steps, payloads
 
 

@@ -15,7 +15,8 @@ from std_msgs.msg import Float64MultiArray
 
 from metarl_robot.core.robot import load_robot
 from metarl_robot.ros_nodes import topics
-from metarl_robot.ros_nodes.convert import joint_state
+from metarl_robot.ros_nodes.arm.interface import JointInterface
+from metarl_robot.ros_nodes.joint_states import joint_state
 from metarl_robot.sim.arm.plant import ArmPlant
 from metarl_robot.sim.arm.task import nominal_task
 
@@ -37,8 +38,8 @@ class Robot:
     def __init__(self, session: object) -> None:
         self.probe = session.probe
         self.answers: dict[int, np.ndarray] = {}
-        self.probe.listen(Float64MultiArray, topics.COMMANDS, self._on_command)
-        self._out = self.probe.node.create_publisher(JointState, topics.JOINT_STATES, topics.STATE_OUT)
+        self.probe.listen(Float64MultiArray, JointInterface.commands, self._on_command)
+        self._out = self.probe.node.create_publisher(JointState, JointInterface.state_topic, topics.STATE_OUT)
         self.stamp_ns = 10**9
         self.restart()
 
@@ -53,7 +54,7 @@ class Robot:
         """One state, its answer, one control period; returns the answer."""
         self.stamp_ns += PERIOD_NS
         message = joint_state(
-            ROBOT.joint_names, self.stamp_ns, self._measured.q, self._measured.v, self.plant.applied_effort
+            ROBOT.channel_names, self.stamp_ns, self._measured.q, self._measured.v, self.plant.applied_effort
         )
         if alter is not None:
             alter(message)
@@ -191,13 +192,13 @@ def test_states_from_another_time_are_refused_on_a_real_robot(start: Callable, t
     path = tmp_path / "real.launch.yaml"
     path.write_text(REAL_TIME)
     probe = start(path).probe
-    out = probe.node.create_publisher(JointState, topics.JOINT_STATES, topics.STATE_OUT)
+    out = probe.node.create_publisher(JointState, JointInterface.state_topic, topics.STATE_OUT)
     for offset_s, why in ((-2.0, "state_stale"), (2.0, "state_future")):
         for node in ("gate", "mpc"):
 
             def refused(offset_s: float = offset_s, why: str = why, node: str = node) -> bool:
                 stamp_ns = probe.node.get_clock().now().nanoseconds + round(offset_s * 1e9)
-                out.publish(joint_state(ROBOT.joint_names, stamp_ns, ROBOT.home, np.zeros(2)))
+                out.publish(joint_state(ROBOT.channel_names, stamp_ns, ROBOT.home, np.zeros(2)))
                 return probe.count(node, why) > 0
 
             probe.wait(refused, f"{node}: {why}")

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from rclpy.serialization import deserialize_message, serialize_message
@@ -13,21 +15,11 @@ from trajectory_msgs.msg import JointTrajectory
 from metarl_robot.core.errors import SignalError
 from metarl_robot.core.signals import Context
 from metarl_robot.core.tables import Table, table_of
-from metarl_robot.ros_nodes.convert import (
-    JointOrder,
-    NamesError,
-    context_table,
-    effort_of,
-    joint_state,
-    nanoseconds,
-    payload_message,
-    state_of,
-    table_message,
-    time_message,
-    trajectory_arrays,
-    trajectory_message,
-)
+from metarl_robot.ros_nodes.convert import context_table, nanoseconds, table_message, time_message
+from metarl_robot.ros_nodes.joint_states import JointOrder, NamesError, effort_of, joint_state, state_of
+from metarl_robot.ros_nodes.joint_trajectories import trajectory_arrays, trajectory_message
 from metarl_robot.ros_nodes.message_schema import SchemaError, message_definition
+from metarl_robot.ros_nodes.reports.payload import payload_message
 from metarl_robot.sim.payload import Payload
 from metarl_robot.trajectories.flat_outputs import Outputs
 from metarl_robot.trajectories.splines import from_points
@@ -135,13 +127,16 @@ def test_a_payload_is_reported_about_its_centre_of_mass() -> None:
     moments = [f"payload_moment_{axis}_kg_m" for axis in "xyz"]
     inertias = [f"payload_inertia_{axes}_kg_m2" for axes in ("xx", "yy", "zz", "xy", "xz", "yz")]
     context = Context(("payload_mass_kg", *moments, *inertias), parameters, np.ones(10))
-    message = payload_message("flange", 5, context)
+    message = payload_message(SimpleNamespace(payload_site="flange"), 5, context)
     assert message is not None and message.header.frame_id == "flange"
     inertia = message.inertia
     assert inertia.m == 2.0 and np.allclose([inertia.com.x, inertia.com.y, inertia.com.z], payload.com_m)
     about_com = [inertia.ixx, inertia.iyy, inertia.izz, inertia.ixy, inertia.ixz, inertia.iyz]
     assert np.allclose(about_com, payload.inertia_kg_m2)
-    assert payload_message("flange", 5, Context(("friction",), np.ones(1), np.ones(1))) is None
+    assert (
+        payload_message(SimpleNamespace(payload_site="flange"), 5, Context(("friction",), np.ones(1), np.ones(1)))
+        is None
+    )
     assert context_table(5, context).value("payload_mass_kg", "std") == 1.0
 
 

@@ -84,7 +84,7 @@ def arm(begin: Callable) -> object:
     return begin("arm", robot="panda", controller="pid", reference="tracking", seed="3")
 
 
-SPEEDS = tuple(f"{joint}/velocity_rad_s" for joint in PANDA.joint_names)
+SPEEDS = tuple(f"{joint}/velocity_rad_s" for joint in PANDA.channel_names)
 
 
 def test_an_arm_whose_gate_stands_still_stops_and_moves_again_only_when_it_is_rearmed(arm: object) -> None:

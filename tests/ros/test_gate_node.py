@@ -30,11 +30,11 @@ def arm(start: Callable) -> object:
 
 def velocities(truth: list) -> np.ndarray:
     """(K, n) true joint velocities [rad/s]."""
-    return np.array([[table.value(f"{joint}/velocity_rad_s") for joint in ROBOT.joint_names] for table in truth])
+    return np.array([[table.value(f"{joint}/velocity_rad_s") for joint in ROBOT.channel_names] for table in truth])
 
 
 def positions(truth: list) -> np.ndarray:
-    return np.array([[table.value(f"{joint}/position_rad") for joint in ROBOT.joint_names] for table in truth])
+    return np.array([[table.value(f"{joint}/position_rad") for joint in ROBOT.channel_names] for table in truth])
 
 
 def largest_change(commands: list) -> np.ndarray:

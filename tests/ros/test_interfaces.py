@@ -6,6 +6,7 @@ references.
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,27 +21,30 @@ from std_msgs.msg import Float64MultiArray, MultiArrayDimension, MultiArrayLayou
 from trajectory_msgs.msg import MultiDOFJointTrajectory, MultiDOFJointTrajectoryPoint
 
 from metarl_robot.core import rotation
-from metarl_robot.core.errors import SignalError
+from metarl_robot.core.coordinates import POSE, TWIST, Coordinates
+from metarl_robot.core.errors import RobotError, SignalError
 from metarl_robot.core.imu_mounting import ImuMounting
 from metarl_robot.core.robot import load_robot
 from metarl_robot.core.signals import Inertial, Plan, State
 from metarl_robot.robots.quadrotor.trajectories import FigureEight
-from metarl_robot.ros_nodes import topics
-from metarl_robot.ros_nodes.convert import UnusableError, joint_state, nanoseconds, time_message
-from metarl_robot.ros_nodes.interfaces import (
-    Frame,
-    Frames,
-    Interface,
-    JointInterface,
+from metarl_robot.ros_nodes.arm.interface import JointInterface
+from metarl_robot.ros_nodes.convert import UnusableError, nanoseconds, time_message
+from metarl_robot.ros_nodes.frames import Frame, Frames
+from metarl_robot.ros_nodes.interface import Interface, header_stamp, interface_of
+from metarl_robot.ros_nodes.joint_states import joint_state
+from metarl_robot.ros_nodes.message_options import MessageOptions, OptionsError, SensorParameters, message_options
+from metarl_robot.ros_nodes.odometry import (
+    IMU,
     OdometryAndImu,
-    OdometryInterface,
-    header_stamp,
+    OdometryStates,
     imu_message,
-    interface_of,
     odometry_message,
     odometry_state,
 )
-from metarl_robot.ros_nodes.message_options import MessageOptions, OptionsError, SensorParameters, message_options
+from metarl_robot.ros_nodes.pose_references import PoseReferences
+from metarl_robot.ros_nodes.quadrotor.interface import OdometryInterface
+from metarl_robot.ros_nodes.recorder import expected_topics
+from metarl_robot.ros_nodes.table_commands import TableCommands
 from metarl_robot.safety.refusals import Rejection
 from metarl_robot.trajectories.flat_outputs import Outputs, flat_outputs_of
 
@@ -320,8 +324,8 @@ def test_frames_are_those_of_the_parameters(world: str, base: str) -> None:
     interface = OdometryInterface(ROBOT, MessageOptions(world, base, imu_frame="*"))
     node, states, inertials = heard_by(interface)
     sent = ("any", "thing") if world == "*" else (world, base)
-    node.takes[topics.IMU](imu_message("", 7, Inertial(np.ones(3), np.ones(3))))
-    node.takes[topics.ODOMETRY](odometry_message(*sent, 7, Q, V))
+    node.takes[IMU](imu_message("", 7, Inertial(np.ones(3), np.ones(3))))
+    node.takes[OdometryInterface.state_topic](odometry_message(*sent, 7, Q, V))
     assert np.array_equal(states[0][1]().q, Q) and np.array_equal(inertials[0][1]().rate, np.ones(3))
     if world != "*":
         reference = interface.reference(0, np.array([1.0, 2.0]), Outputs(np.zeros((2, 4)), None, None))
@@ -335,8 +339,8 @@ def test_an_imu_elsewhere_on_the_robot_is_turned_into_the_base() -> None:
     turn = rotation.exp(np.array([np.pi, 0.0, 0.0]))
     interface = OdometryInterface(ROBOT, MessageOptions(imu_frame="imu_link", imu_rotation_wxyz=tuple(turn)))
     node, states, inertials = heard_by(interface, lockstep=True)
-    node.takes[topics.ODOMETRY](odometry_message(WORLD, BODY, 7, Q, V))
-    node.takes[topics.IMU](imu_message("imu_link", 7, Inertial(np.array([0.0, 1.0, -9.8]), np.array([0.1, 0.2, 0.3]))))
+    node.takes[OdometryInterface.state_topic](odometry_message(WORLD, BODY, 7, Q, V))
+    node.takes[IMU](imu_message("imu_link", 7, Inertial(np.array([0.0, 1.0, -9.8]), np.array([0.1, 0.2, 0.3]))))
     assert np.allclose(inertials[0][1]().specific_force, [0.0, -1.0, 9.8])
     assert np.allclose(states[0][1]().specific_force, [0.0, -1.0, 9.8]) and np.allclose(
         states[0][1]().v[3:], [0.1, -0.2, -0.3]
@@ -373,17 +377,64 @@ def test_stamps_on_arrival_are_refused_in_lockstep() -> None:
 def test_joint_states_of_another_device_do_not_count_once_the_arm_has_spoken() -> None:
     robot = load_robot("planar2")
     node, states, _ = heard_by(JointInterface(robot))
-    take = node.takes[topics.JOINT_STATES]
+    take = node.takes[JointInterface.state_topic]
     gripper = joint_state(["finger_left", "finger_right"], 10**9, np.zeros(2), np.zeros(2))
     take(gripper)
     with pytest.raises(UnusableError, match="no joint 'shoulder' among \\['finger_left', 'finger_right'\\]"):
         states[0][1]()  # so far, the names may be wrong: it is said
-    take(joint_state(robot.joint_names, 2 * 10**9, robot.home, np.zeros(2)))
+    take(joint_state(robot.channel_names, 2 * 10**9, robot.home, np.zeros(2)))
     states[-1][1]()
     take(gripper)
     assert [stamp for stamp, _ in states] == [10**9, 2 * 10**9]
     take(joint_state(["shoulder", "finger_left"], 3 * 10**9, np.zeros(2), np.zeros(2)))
     assert states[-1][0] == 3 * 10**9  # a part of the arm: broken, and said
+
+
+class PointInterface(OdometryStates, PoseReferences, TableCommands):
+    """Of a point on a plane, as another package composes one."""
+
+    commands = "force_controller/commands"
+    measures_inertia = False
+    output_columns = (0, 1)
+
+
+POINT = SimpleNamespace(
+    channel_names=("x", "y"),
+    coordinates=Coordinates(POSE[:2], TWIST[:2], ("x/force_n", "y/force_n")),
+    world_frame=WORLD,
+    base_frame=BODY,
+)
+
+
+@pytest.mark.parametrize("lockstep", [False, True])
+def test_a_kind_with_neither_joints_nor_attitude_composes_its_interface(lockstep: bool) -> None:
+    interface = PointInterface(POINT)
+    node, states, _ = heard_by(interface, lockstep)
+    said: dict = {}
+    speak = interface.speaker(
+        lambda kind, topic, quality: type("Out", (), {"publish": lambda self, m: said.update({topic: m})})()
+    )
+    q, v = np.array([1.5, -2.0]), np.array([0.25, 4.0])
+    speak(7, State(q, v), np.zeros(2))
+    assert list(said) == list(node.takes) == [interface.state_topic]
+    node.takes[interface.state_topic](over_the_wire(said[interface.state_topic]))
+    stamp_ns, state = states[0][0], states[0][1]()
+    assert stamp_ns == 7 and np.array_equal(state.q, q) and np.array_equal(state.v, v)
+    assert np.array_equal(interface.read_gate_command(interface.gate_command(7, v)).read(), v)
+    points = Outputs(*(np.arange(6.0).reshape(3, 2) + k for k in range(3)))
+    got = interface.references()[0][2](over_the_wire(interface.reference(7, np.arange(3.0), points))).points
+    assert all(np.array_equal(*pair) for pair in zip(got, points, strict=True))
+    plan = interface.plan(7, Plan(np.arange(2.0), np.ones((2, 2)), np.ones((2, 2)), np.ones((1, 2))))
+    assert [pose.pose.position.y for pose in plan.poses] == [1.0, 1.0]
+    assert set(expected_topics(interface)) >= {interface.state_topic, interface.commands, "mpc/plan"}
+
+
+def test_coordinates_that_are_no_base_s_are_named() -> None:
+    odd = SimpleNamespace(
+        **{**vars(POINT), "coordinates": Coordinates(("angle_rad", *POSE[:1]), TWIST[:2], ("x", "y"))}
+    )
+    with pytest.raises(RobotError, match="q has 'angle_rad'.*position_x_m"):
+        PointInterface(odd)
 
 
 # Every reader, whatever a message holds.
@@ -456,7 +507,7 @@ FUZZ = settings(max_examples=60)
 def test_any_joint_state_is_read_or_refused(message: JointState) -> None:
     interface = JointInterface(PLANAR)
     node, states, _ = heard_by(interface)
-    node.takes[topics.JOINT_STATES](message)
+    node.takes[JointInterface.state_topic](message)
     for stamp_ns, read in states:
         read_or_refused(read)
         interface.gate_command(stamp_ns, np.zeros(2))
@@ -470,8 +521,8 @@ def test_any_odometry_and_imu_are_read_or_refused(odometry: Odometry, imu: Imu, 
     options = MessageOptions(frame, frame, frame, (0.6, 0.8, 0.0, 0.0), (0.1, 0.2, 0.3))
     node, states, inertials = heard_by(OdometryInterface(ROBOT, options), lockstep)
     for _ in range(2):
-        node.takes[topics.IMU](imu)
-        node.takes[topics.ODOMETRY](odometry)
+        node.takes[IMU](imu)
+        node.takes[OdometryInterface.state_topic](odometry)
     got = [read_or_refused(read) for _, read in states + inertials]
     assert all(np.all(np.isfinite(inertial.rate)) for inertial in got if isinstance(inertial, Inertial))
     read_or_refused(INTERFACE.read_setpoint, odometry)

@@ -26,7 +26,8 @@ from trajectory_msgs.msg import JointTrajectory
 from metarl_robot.control.factory import load_config
 from metarl_robot.core.robot import load_robot
 from metarl_robot.ros_nodes import topics
-from metarl_robot.ros_nodes.convert import trajectory_message
+from metarl_robot.ros_nodes.arm.interface import JointInterface
+from metarl_robot.ros_nodes.joint_trajectories import trajectory_message
 from metarl_robot.trajectories.flat_outputs import Outputs
 
 ROBOT = load_robot("planar2")
@@ -53,13 +54,13 @@ def arm(start: Callable, recording: Path) -> object:
     session.setpoints = []
     session.probe.listen(JointState, topics.SETPOINT, session.setpoints.append)
     session.references = session.probe.node.create_publisher(
-        JointTrajectory, topics.JOINT_REFERENCE, topics.REFERENCE_QOS
+        JointTrajectory, JointInterface.reference_topic, topics.REFERENCE_QOS
     )
     session.probe.wait(lambda: session.references.get_subscription_count() > 0 and session.setpoints, "the controller")
     return session
 
 
-def move(arm, q: np.ndarray, seconds: float = 2.0, names: tuple[str, ...] = ROBOT.joint_names) -> None:
+def move(arm, q: np.ndarray, seconds: float = 2.0, names: tuple[str, ...] = ROBOT.channel_names) -> None:
     """Send a trajectory that starts now and ends at q."""
     rest = np.zeros((1, len(q)))
     message = trajectory_message(names, 0, np.array([seconds]), Outputs(q[None], rest, rest))
@@ -76,7 +77,7 @@ def test_without_a_reference_the_robot_is_held_where_it_is(arm) -> None:
 
 def test_a_reference_is_followed_whatever_the_order_of_its_joints(arm) -> None:
     target = np.array([0.2, 1.4])
-    move(arm, target[::-1], names=ROBOT.joint_names[::-1])
+    move(arm, target[::-1], names=ROBOT.channel_names[::-1])
     arm.probe.wait(lambda: np.allclose(setpoint(arm), target, atol=1e-6), "the setpoint at the target")
     references = np.array([message.position for message in list(arm.setpoints)])
     assert np.abs(np.diff(references, axis=0)).max() < 0.05  # eased into: no step
@@ -85,11 +86,11 @@ def test_a_reference_is_followed_whatever_the_order_of_its_joints(arm) -> None:
 @pytest.mark.parametrize(
     ("q", "names", "why"),
     [
-        (np.array([9.0, 1.0]), ROBOT.joint_names, "position of joint 'shoulder' reaches 9.0000 rad"),
-        (np.array([0.5, -2.9]), ROBOT.joint_names, "allowed: [-2.6000, 2.6000] rad"),
+        (np.array([9.0, 1.0]), ROBOT.channel_names, "position of joint 'shoulder' reaches 9.0000 rad"),
+        (np.array([0.5, -2.9]), ROBOT.channel_names, "allowed: [-2.6000, 2.6000] rad"),
         (np.array([0.5]), ("shoulder",), "joints are ['shoulder']; they must be ['shoulder', 'elbow']"),
-        (np.array([0.5, 1.0, 2.0]), ROBOT.joint_names, "point 0 has 3 positions; the robot has 2 joints"),
-        (np.array([np.nan, 1.0]), ROBOT.joint_names, "not finite"),
+        (np.array([0.5, 1.0, 2.0]), ROBOT.channel_names, "point 0 has 3 positions; the robot has 2 joints"),
+        (np.array([np.nan, 1.0]), ROBOT.channel_names, "not finite"),
     ],
 )
 def test_a_bad_reference_is_refused_by_joint_and_range_and_the_old_one_kept(
@@ -107,7 +108,7 @@ def pairs(status: DiagnosticStatus) -> dict[str, str]:
 
 
 def commanded(
-    arm, frame: str, stamp_s: float, q: np.ndarray, names: tuple[str, ...] = ROBOT.joint_names
+    arm, frame: str, stamp_s: float, q: np.ndarray, names: tuple[str, ...] = ROBOT.channel_names
 ) -> tuple[bytes, dict[str, str]]:
     """What the node says of a reference with that header: level and values. The frame is the sender's mark."""
     rest = np.zeros((1, len(q)))
@@ -126,7 +127,7 @@ def commanded(
 
 def test_a_sender_is_told_what_became_of_its_reference(arm) -> None:
     level, values = commanded(arm, "good", 0.0, np.array([0.2, 1.4]))
-    assert (level, values["accepted"], values["topic"]) == (DiagnosticStatus.OK, "True", topics.JOINT_REFERENCE)
+    assert (level, values["accepted"], values["topic"]) == (DiagnosticStatus.OK, "True", JointInterface.reference_topic)
     assert float(values["ends_s"]) == float(values["begins_s"]) >= float(values["time_s"])
     level, values = commanded(arm, "bad", 0.0, np.array([9.0, 1.0]))
     assert (level, values["accepted"]) == (DiagnosticStatus.ERROR, "False")
@@ -143,12 +144,12 @@ def test_a_sender_is_told_what_became_of_its_reference(arm) -> None:
 
 
 def test_joints_too_many_or_too_few_are_taken_as_the_parameters_say(arm) -> None:
-    level, values = commanded(arm, "gripper", 0.0, np.array([0.2, 1.4, 0.04]), (*ROBOT.joint_names, "finger"))
+    level, values = commanded(arm, "gripper", 0.0, np.array([0.2, 1.4, 0.04]), (*ROBOT.channel_names, "finger"))
     assert (level, values["accepted"]) == (DiagnosticStatus.WARN, "True") and "joints ['finger'] are ignored" in values[
         "reason"
     ]
     assert arm.probe.set_parameter("mpc", "ignore_extra_joints", False).successful
-    _, values = commanded(arm, "strict", 0.0, np.array([0.2, 1.4, 0.04]), (*ROBOT.joint_names, "finger"))
+    _, values = commanded(arm, "strict", 0.0, np.array([0.2, 1.4, 0.04]), (*ROBOT.channel_names, "finger"))
     assert values["accepted"] == "False" and "ignore_extra_joints" in values["reason"]
     _, values = commanded(arm, "whole", 0.0, np.array([1.2]), ("elbow",))
     assert values["accepted"] == "False" and "allow_partial_joints_goal" in values["reason"]
@@ -228,7 +229,7 @@ def test_the_recording_is_complete_and_readable(arm, recording: Path) -> None:
     )
     decoded = list(read_ros2_messages(str(recording), topics=["/joint_states"]))
     assert len(decoded) == counts["/joint_states"]
-    assert all(list(message.ros_msg.name) == list(ROBOT.joint_names) for message in decoded)
+    assert all(list(message.ros_msg.name) == list(ROBOT.channel_names) for message in decoded)
 
 
 def test_a_recording_that_was_cut_off_can_be_read_up_to_there(recording: Path, tmp_path: Path) -> None:

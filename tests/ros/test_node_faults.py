@@ -30,7 +30,10 @@ from trajectory_msgs.msg import (
 from metarl_robot.cli.launch_process import node_environment
 from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.ros_nodes import topics
-from metarl_robot.ros_nodes.interfaces import interface_of
+from metarl_robot.ros_nodes.arm.interface import JointInterface
+from metarl_robot.ros_nodes.interface import interface_of
+from metarl_robot.ros_nodes.odometry import IMU
+from metarl_robot.ros_nodes.quadrotor.interface import OdometryInterface
 
 NAN, INF, HUGE = float("nan"), float("inf"), "x" * 100_000
 STAMPS = ("²", "9" * 400, "9" * 5000, "-1", "", "1e9", "٣", "\x00")
@@ -98,24 +101,24 @@ def imus() -> Iterator[Imu]:
 
 
 def references(names: tuple[str, ...]) -> Iterator[tuple[str, object]]:
-    yield topics.JOINT_REFERENCE, JointTrajectory()
+    yield JointInterface.reference_topic, JointTrajectory()
     for value in (NAN, INF, 1e308):
         point = JointTrajectoryPoint(positions=[value] * len(names), velocities=[value] * len(names))
-        yield topics.JOINT_REFERENCE, JointTrajectory(joint_names=list(names), points=[point, point])
+        yield JointInterface.reference_topic, JointTrajectory(joint_names=list(names), points=[point, point])
     for seconds in SECONDS:
         point = JointTrajectoryPoint(positions=[0.0] * len(names))
         point.time_from_start.sec = seconds
         message = JointTrajectory(joint_names=list(names), points=[point] * 3)
         message.header.stamp.sec = seconds
-        yield topics.JOINT_REFERENCE, message
+        yield JointInterface.reference_topic, message
         flight = MultiDOFJointTrajectory(points=[MultiDOFJointTrajectoryPoint(transforms=[Transform()])] * 2)
         flight.header.stamp.sec, flight.header.frame_id = seconds, "odom"
-        yield topics.POSE_REFERENCE, flight
+        yield OdometryInterface.reference_topic, flight
         pose = PoseStamped()
         pose.header.stamp.sec = seconds
         path = PathMessage(poses=[pose])
         path.header.frame_id = "odom"
-        yield topics.PATH_REFERENCE, path
+        yield OdometryInterface.path_topic, path
 
 
 def reports() -> Iterator[tuple[str, object]]:
@@ -131,8 +134,8 @@ def reports() -> Iterator[tuple[str, object]]:
 def evil(robot: Robot) -> list[tuple[str, object]]:
     """Everything that a node of this robot listens to, by topic."""
     names = robot.channel_names
-    states = [(topics.ODOMETRY, m) for m in odometries()] + [(topics.IMU, m) for m in imus()]
-    joints = [(topics.JOINT_STATES, m) for m in joint_states(names)] + [
+    states = [(OdometryInterface.state_topic, m) for m in odometries()] + [(IMU, m) for m in imus()]
+    joints = [(JointInterface.state_topic, m) for m in joint_states(names)] + [
         (topics.GATE_COMMAND, m) for m in joint_states(names)
     ]
     labelled = (

@@ -13,7 +13,9 @@ from std_msgs.msg import Float64MultiArray
 from metarl_robot.core.robot import load_robot
 from metarl_robot.core.tables import Table
 from metarl_robot.ros_nodes import topics
-from metarl_robot.ros_nodes.convert import joint_state, table_message
+from metarl_robot.ros_nodes.arm.interface import JointInterface
+from metarl_robot.ros_nodes.convert import table_message
+from metarl_robot.ros_nodes.joint_states import joint_state
 
 STRANGE_NS = 777  # beyond a state's stamp: in no stamp of the plant's or the mpc's
 
@@ -36,7 +38,7 @@ def test_the_gate_does_not_arm_beside_another_publisher_unless_it_is_allowed(sta
     probe.node.destroy_publisher(commanding)
     probe.wait_state("passing")
 
-    driving = probe.node.create_publisher(Float64MultiArray, topics.COMMANDS, topics.COMMAND)
+    driving = probe.node.create_publisher(Float64MultiArray, JointInterface.commands, topics.COMMAND)
     for node in ("gate", "plant"):
         probe.wait(
             lambda node=node: "2 publishers on /effort_controller/commands: /gate, /probe" in error(probe, node),
@@ -59,7 +61,7 @@ def test_no_command_of_a_stranger_acts_while_the_robot_moves(start: Callable) ->
     probe, robot = session.probe, load_robot("planar2")
     probe.wait_state("passing")
     to_gate = probe.node.create_publisher(JointState, topics.GATE_COMMAND, topics.COMMAND)
-    to_plant = probe.node.create_publisher(Float64MultiArray, topics.COMMANDS, topics.COMMAND)
+    to_plant = probe.node.create_publisher(Float64MultiArray, JointInterface.commands, topics.COMMAND)
     names, effort = robot.channel_names, 0.5 * robot.effort_limit
 
     def answer(state: JointState) -> None:
@@ -68,7 +70,7 @@ def test_no_command_of_a_stranger_acts_while_the_robot_moves(start: Callable) ->
             to_gate.publish(joint_state(names, stamp_ns + STRANGE_NS, effort=effort, frame=source))
             to_plant.publish(table_message(Table(stamp_ns + STRANGE_NS, ("effort",), names, effort[None], source)))
 
-    probe.listen(JointState, topics.JOINT_STATES, answer)
+    probe.listen(JointState, JointInterface.state_topic, answer)
     probe.wait_count("gate", "command_other_source", 50)
     probe.wait_count("plant", "command_other_source", 50)
     probe.wait_until(probe.time_s + 1.0)

@@ -20,7 +20,9 @@ from std_msgs.msg import Float64MultiArray
 from metarl_robot.core import rotation
 from metarl_robot.core.robot import load_robot
 from metarl_robot.ros_nodes import topics
-from metarl_robot.ros_nodes.interfaces import interface_of
+from metarl_robot.ros_nodes.interface import interface_of
+from metarl_robot.ros_nodes.odometry import IMU
+from metarl_robot.ros_nodes.quadrotor.interface import OdometryInterface
 from metarl_robot.sim.kinds import simulation
 
 ROBOT = load_robot("x500")
@@ -43,7 +45,7 @@ class Quadrotor:
     def __init__(self, session: object) -> None:
         self.probe = session.probe
         self.answers: dict[int, np.ndarray] = {}
-        self.probe.listen(Float64MultiArray, topics.THRUSTS, self._on_command)
+        self.probe.listen(Float64MultiArray, OdometryInterface.commands, self._on_command)
         self._outs = {
             kind: self.probe.node.create_publisher(kind, topic, topics.STATE_OUT) for kind, topic in self._topics()
         }
@@ -54,7 +56,7 @@ class Quadrotor:
 
     @staticmethod
     def _topics() -> tuple[tuple[type, str], ...]:
-        return (Odometry, topics.ODOMETRY), (Imu, topics.IMU)
+        return (Odometry, OdometryInterface.state_topic), (Imu, IMU)
 
     def _catch(self, kind: type, topic: str, quality: QoSProfile) -> object:
         caught = self._messages
@@ -287,8 +289,8 @@ class Relay:
     def __init__(self, session: object) -> None:
         self.deaf = False
         self._node = session.probe.node
-        self._out = self._node.create_publisher(Odometry, topics.ODOMETRY, topics.STATE_OUT)
-        self._imu = self._node.create_publisher(Imu, topics.IMU, topics.STATE_OUT)
+        self._out = self._node.create_publisher(Odometry, OdometryInterface.state_topic, topics.STATE_OUT)
+        self._imu = self._node.create_publisher(Imu, IMU, topics.STATE_OUT)
         session.probe.listen(Odometry, "odom_of_the_robot", self._on_odometry, topics.STATE_IN)
         session.probe.listen(Imu, "imu_of_the_robot", self._on_imu, topics.STATE_IN)
 

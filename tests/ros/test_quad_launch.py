@@ -20,7 +20,7 @@ from metarl_robot.core.signals import Plan
 from metarl_robot.core.tables import Table, table_of
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import time_message
-from metarl_robot.ros_nodes.interfaces import OdometryInterface
+from metarl_robot.ros_nodes.quadrotor.interface import OdometryInterface
 from metarl_robot.trajectories.flat_outputs import Outputs
 
 ROBOT = load_robot("x500")
@@ -127,9 +127,9 @@ def hovering(start: Callable) -> Followed:
     flight = Followed(start, controller="se3", reference="none")
     flight.probe.wait_state("passing")
     flight.out = flight.probe.node.create_publisher(
-        MultiDOFJointTrajectory, topics.POSE_REFERENCE, topics.REFERENCE_QOS
+        MultiDOFJointTrajectory, OdometryInterface.reference_topic, topics.REFERENCE_QOS
     )
-    flight.paths = flight.probe.node.create_publisher(PathMessage, topics.PATH_REFERENCE, topics.REFERENCE_QOS)
+    flight.paths = flight.probe.node.create_publisher(PathMessage, OdometryInterface.path_topic, topics.REFERENCE_QOS)
     flight.probe.wait(
         lambda: flight.out.get_subscription_count() > 0 and flight.paths.get_subscription_count() > 0, "the controller"
     )

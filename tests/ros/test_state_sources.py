@@ -25,8 +25,11 @@ from metarl_robot.core import rotation
 from metarl_robot.core.robot import load_robot
 from metarl_robot.core.signals import Inertial
 from metarl_robot.ros_nodes import topics
-from metarl_robot.ros_nodes.convert import joint_state, time_message
-from metarl_robot.ros_nodes.interfaces import imu_message, odometry_message
+from metarl_robot.ros_nodes.arm.interface import JointInterface
+from metarl_robot.ros_nodes.convert import time_message
+from metarl_robot.ros_nodes.joint_states import joint_state
+from metarl_robot.ros_nodes.odometry import IMU, imu_message, odometry_message
+from metarl_robot.ros_nodes.quadrotor.interface import OdometryInterface
 from metarl_robot.sim.arm.plant import ArmPlant
 from metarl_robot.sim.arm.task import nominal_task
 from metarl_robot.sim.kinds import simulation
@@ -68,8 +71,8 @@ class Arm:
     def __init__(self, session: object) -> None:
         self.probe = session.probe
         self.answers: dict[int, np.ndarray] = {}
-        self.probe.listen(Float64MultiArray, topics.COMMANDS, self._on_command)
-        self._out = self.probe.node.create_publisher(JointState, topics.JOINT_STATES, topics.STATE_OUT)
+        self.probe.listen(Float64MultiArray, JointInterface.commands, self._on_command)
+        self._out = self.probe.node.create_publisher(JointState, JointInterface.state_topic, topics.STATE_OUT)
         self.plant, self.stamp_ns = ArmPlant(ARM, nominal_task(ARM)), 10**9
         self._measured = self.plant.measure()
 
@@ -80,7 +83,7 @@ class Arm:
         for _ in range(count):
             self.stamp_ns += round(ARM.control_period_s * 1e9)
             beside(self.stamp_ns)
-            message = joint_state(ARM.joint_names, self.stamp_ns, self._measured.q, self._measured.v)
+            message = joint_state(ARM.channel_names, self.stamp_ns, self._measured.q, self._measured.v)
 
             def answered(message: JointState = message) -> bool:
                 self._out.publish(message)  # again and again, as the plant does
@@ -94,7 +97,7 @@ class Arm:
 def stranger(probe: object, name: str) -> Iterator[Callable[[JointState], None]]:
     """Another node that publishes joint states."""
     node: Node = rclpy.create_node(name, context=probe.node.context)
-    out = node.create_publisher(JointState, topics.JOINT_STATES, topics.STATE_OUT)
+    out = node.create_publisher(JointState, JointInterface.state_topic, topics.STATE_OUT)
     probe.wait(lambda: out.get_subscription_count() >= 2, "gate and mpc")
     yield out.publish
     node.destroy_node()
@@ -133,7 +136,7 @@ def test_a_second_publisher_of_the_arm_s_joints_is_refused_and_named(arm: Arm) -
 
         def beside(stamp_ns: int) -> None:
             if (stamp_ns // 5_000_000) % 4 == 0:
-                publish(joint_state(ARM.joint_names, stamp_ns, np.zeros(2), np.zeros(2)))
+                publish(joint_state(ARM.channel_names, stamp_ns, np.zeros(2), np.zeros(2)))
 
         def both_name_it() -> bool:
             arm.run(8, beside)
@@ -152,14 +155,14 @@ class Driver:
 
     def __init__(self, session: object) -> None:
         self.probe, self.stamp, self._number = session.probe, zero, 0
-        self._out = self.probe.node.create_publisher(JointState, topics.JOINT_STATES, topics.STATE_OUT)
+        self._out = self.probe.node.create_publisher(JointState, JointInterface.state_topic, topics.STATE_OUT)
         self._timer = self.probe.node.create_timer(0.01, self._publish)
 
     def _publish(self) -> None:
         self._number += 1
         now_ns = self.probe.node.get_clock().now().nanoseconds
         noise = np.random.default_rng(self._number).normal(0.0, 1e-4, 2)
-        message = joint_state(ARM.joint_names, 0, ARM.home + noise, np.zeros(2))
+        message = joint_state(ARM.channel_names, 0, ARM.home + noise, np.zeros(2))
         message.header.stamp = time_message(self.stamp(self._number, now_ns))
         self._out.publish(message)
 
@@ -231,9 +234,9 @@ class Quadrotor:
     def __init__(self, session: object) -> None:
         self.probe = session.probe
         self.answers: dict[int, np.ndarray] = {}
-        self.probe.listen(Float64MultiArray, topics.THRUSTS, self._on_command)
-        self._odometry = self.probe.node.create_publisher(Odometry, topics.ODOMETRY, topics.STATE_OUT)
-        self._imu = self.probe.node.create_publisher(Imu, topics.IMU, topics.STATE_OUT)
+        self.probe.listen(Float64MultiArray, OdometryInterface.commands, self._on_command)
+        self._odometry = self.probe.node.create_publisher(Odometry, OdometryInterface.state_topic, topics.STATE_OUT)
+        self._imu = self.probe.node.create_publisher(Imu, IMU, topics.STATE_OUT)
         self.plant, self.stamp_ns, self._rate = (
             simulation(QUAD).plant(simulation(QUAD).nominal_task()),
             10**9,

@@ -142,7 +142,6 @@ class Quadrotor(Robot):
     base = "floating"
     attitude = slice(3, 7)
     interface = "metarl_robot.ros_nodes.quadrotor.interface:OdometryInterface"
-    in_wind = True
     lands = True
     flat_outputs = "metarl_robot.robots.quadrotor.flat_outputs:FlightFlatOutputs"
     fallback_law = "metarl_robot.robots.quadrotor.fallback:EmergencyLanding"
