@@ -18,7 +18,7 @@ from metarl_robot.control.factory import load_config, make_controller
 from metarl_robot.core.checkpoint import default_checkpoint, load_checkpoint
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import Command, Reference, Setpoints, State
-from metarl_robot.robots.arm.features import FrictionFeatures
+from metarl_robot.robots.arm.features.friction import FrictionFeatures
 from metarl_robot.robots.arm.mpc import MIN_EFFORT_GAIN, ArmMPC, MPCConfig
 from metarl_robot.robots.quadrotor.description import Quadrotor
 from metarl_robot.robots.quadrotor.mpc import MIN_STRENGTH, FlightMPC, FlightMPCConfig

@@ -111,12 +111,11 @@ class RolloutMaker(Protocol):
 class TrainingDataBuilder(Protocol):
     """Training data of one kind of robot.
 
-    adapters: those that can be trained. dynamics: nominal. groups: of raw features. ranges: of the tasks for learning.
+    dynamics: nominal. groups: of raw features that can be learned. ranges: of the tasks for learning.
     velocity_scale, force_scale: (dof,) scales of velocities and residuals; unit: (dof,) of the training data's
     residuals [Nm, N].
     """
 
-    adapters: tuple[str, ...]
     dynamics: Any
     groups: tuple[str, ...]
     ranges: Any
@@ -135,7 +134,7 @@ class TrainingDataBuilder(Protocol):
     def residual_series(
         self, data: Any, progress: Callable[[int, int], None] | None = None
     ) -> tuple[ResidualSeries, Array]:
-        """Return MAML's training series, if `adapters` has it, and the scale (n,) of its network's output.
+        """Return MAML's training series, if the kind has this adapter, and the scale (n,) of its network's output.
 
         progress: called with (done, total).
         """

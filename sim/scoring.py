@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metarl_robot.adaptation.adapter_spec import ADAPTERS
 from metarl_robot.adaptation.base import Adapter
-from metarl_robot.adaptation.factory import make_adapter, maml_adapter
+from metarl_robot.adaptation.factory import make_adapter
 from metarl_robot.adaptation.features import Xi
 from metarl_robot.adaptation.training_data import HISTORY, TrainingData
 from metarl_robot.adaptation.tuning import AdapterTuning
@@ -133,8 +134,8 @@ def _measured(data: DataSet, task: int, sample: int) -> State:
 def online_adapters(robot: Robot, dynamics: Any, checkpoints: Sequence[Checkpoint]) -> dict[str, Adapter]:
     """Adapters to compare, as the controllers run them: untrained baselines, and every adapter of the checkpoints.
 
-    inertial: least squares on the payload's ten inertial parameters and joint friction, with the last layer's prior on
-    them. fine_tuning: the same network and gradient steps as MAML's, after plain supervised training.
+    inertial: the last layer without learned features. fine_tuning: the same network and gradient steps as MAML's, after
+    plain supervised training.
     """
     tuning = controller_tuning(robot, "meta_mpc")
     adapters = {
@@ -146,12 +147,19 @@ def online_adapters(robot: Robot, dynamics: Any, checkpoints: Sequence[Checkpoin
     for checkpoint in checkpoints:
         if checkpoint.adapter == "maml":
             for method in checkpoint.meta["methods"]:
-                prefix = "" if method == "second_order" else f"{method}."
-                adapters[_MAML_ROWS[method]] = maml_adapter(robot, dynamics, tuning, checkpoint, prefix)
+                variant = checkpoint if method == "second_order" else _variant(checkpoint, f"{method}.")
+                adapters[_MAML_ROWS[method]] = make_adapter("maml", robot, dynamics, tuning, variant)
         else:
-            for name in ("inertial", "last_layer"):
-                adapters[name] = make_adapter(name, robot, dynamics, tuning, checkpoint)
+            for name in ADAPTERS.names(robot.kind):
+                if ADAPTERS.get(robot.kind, name).weights == checkpoint.adapter:
+                    adapters[name] = make_adapter(name, robot, dynamics, tuning, checkpoint)
     return adapters
+
+
+def _variant(checkpoint: Checkpoint, prefix: str) -> Checkpoint:
+    """The checkpoint with the tensors `prefix`network.* and `prefix`step.* in place of its own."""
+    own = {name.removeprefix(prefix): tensor for name, tensor in checkpoint.tensors.items() if name.startswith(prefix)}
+    return Checkpoint({**own, "output_scale": checkpoint.tensors["output_scale"]}, checkpoint.meta)
 
 
 def controller_tuning(robot: Robot, controller: str) -> AdapterTuning:

@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from metarl_robot.adaptation.adapter_spec import trained_adapters
+from metarl_robot.adaptation.feature_spec import raw_groups
 from metarl_robot.core.checkpoint import Checkpoint, default_checkpoint, save_checkpoint
-from metarl_robot.core.errors import MetaRLError
+from metarl_robot.core.errors import MetaRLError, UnknownNameError
 from metarl_robot.core.folder_lock import locked_folder
 from metarl_robot.core.robot import Robot
 from metarl_robot.learning.models.config import TrainConfig
@@ -78,15 +80,10 @@ def train(
 def _train(
     robot: Robot, config: TrainConfig, out: Path, resume: bool, progress: Progress | None, score_tasks: int
 ) -> TrainReport:
-    trained = simulation(robot).training_data_builder().adapters
-    if config.adapter not in trained:
-        raise MetaRLError(
-            f"adapter '{config.adapter}' is not trained for '{robot.name}', a {robot.kind}; "
-            f"allowed: {', '.join(trained)}"
-        )
+    _check(robot, config)
     loop = _Loop(out, resume, progress)
     data = _data(robot, config, loop)
-    made = {"last_layer": _train_last_layer, "maml": _train_maml}[config.adapter](robot, config, data, loop)
+    made = _LEARNERS[config.adapter](robot, config, data, loop)
     record = {
         **made.facts,
         "config": config.model_dump(mode="json"),
@@ -108,6 +105,21 @@ def _train(
         for leftover in out.glob(pattern):
             leftover.unlink(missing_ok=True)
     return TrainReport(path, checkpoint, made.fits, record["train_seconds"])
+
+
+def _check(robot: Robot, config: TrainConfig) -> None:
+    """Raise MetaRLError if an adapter or feature group is not trained for this kind of robot."""
+    trained = [name for name in trained_adapters(robot.kind) if name in _LEARNERS]
+    if config.adapter not in trained:
+        raise MetaRLError(
+            f"adapter '{config.adapter}' is not trained for '{robot.name}', a {robot.kind}; "
+            f"allowed: {', '.join(trained)}"
+        )
+    if "all" in config.groups:
+        return
+    for group in config.groups:
+        if group not in raw_groups(robot.kind):
+            raise UnknownNameError("feature group", group, ("all", *raw_groups(robot.kind)), f"of a {robot.kind}")
 
 
 def command(robot: Robot, config: TrainConfig) -> str:
@@ -206,6 +218,9 @@ def _train_maml(robot: Robot, config: TrainConfig, data: DataSet, loop: _Loop) -
         prefix = "" if method == "second_order" else f"{method}."
         tensors |= {prefix + name: tensor for name, tensor in learner.module.export().items()}
     return _Made(tensors, {"inner_steps": config.inner_steps, "methods": list(METHODS)}, fits)
+
+
+_LEARNERS = {"last_layer": _train_last_layer, "maml": _train_maml}
 
 
 def _thinned(curve: list[tuple[int, float]]) -> list[list[float]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +73,22 @@ def ieee_numbers() -> None:
 def root() -> Path:
     """The checkout."""
     return ROOT
+
+
+Install = Callable[[str, str], None]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """Installs a package `other_package` with this source and these entry points, as pip does."""
+
+    def installed(source: str, points: str) -> None:
+        (tmp_path / "other_package.py").write_text(source, encoding="utf-8")
+        info = tmp_path / "other_package-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other_package\nVersion: 1.0\n", encoding="utf-8")
+        (info / "entry_points.txt").write_text(points, encoding="utf-8")
+        monkeypatch.syspath_prepend(tmp_path)
+
+    yield installed
+    sys.modules.pop("other_package", None)

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import shutil
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,8 @@ from metarl_robot.control.factory import controller_names, make_controller
 from metarl_robot.core.errors import RobotError, UnknownNameError
 from metarl_robot.core.kinds import BUILT_IN, GROUP, kind_names
 from metarl_robot.core.robot import MODELS_DIR, Robot, kind_of, load_robot
+
+Install = Callable[[str, str], None]
 
 KIND = """
 from metarl_robot.robots.arm.description import Arm
@@ -34,23 +35,6 @@ from metarl_robot.robots.arm.pid import SPEC as PID
 SPEC = ControllerSpec(PID.config, PID.build, kinds=("arm",))
 ANY = ControllerSpec(PID.config, PID.build)
 """
-Install = Callable[[str, str], None]
-
-
-@pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Installs a package `other_robots` with this source and these entry points."""
-
-    def installed(source: str, points: str) -> None:
-        (tmp_path / "other_robots.py").write_text(source, encoding="utf-8")
-        info = tmp_path / "other_robots-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other_robots\nVersion: 1.0\n", encoding="utf-8")
-        (info / "entry_points.txt").write_text(points, encoding="utf-8")
-        monkeypatch.syspath_prepend(tmp_path)
-
-    yield installed
-    sys.modules.pop("other_robots", None)
 
 
 def test_ours_are_found_without_an_installed_package() -> None:
@@ -59,26 +43,26 @@ def test_ours_are_found_without_an_installed_package() -> None:
 
 
 def test_a_kind_of_another_package_is_loaded_by_its_robot_yaml(install: Install, tmp_path: Path) -> None:
-    install(KIND, f"[{GROUP}]\ncrane = other_robots:Crane\n")
+    install(KIND, f"[{GROUP}]\ncrane = other_package:Crane\n")
     shutil.copytree(MODELS_DIR / "planar2", tmp_path / "mine")
     text = (tmp_path / "mine" / "robot.yaml").read_text(encoding="utf-8")
     (tmp_path / "mine" / "robot.yaml").write_text(text.replace("kind: arm", "kind: crane"), encoding="utf-8")
     robot = load_robot(tmp_path / "mine")
-    assert (robot.kind, robot.attitude, robot.dof) == ("crane", None, 2)
+    assert (robot.kind, robot.base, robot.dof) == ("crane", "fixed", 2)
     assert "crane" in kind_names() and "pid" in controller_names("crane")
 
 
 def test_no_other_package_replaces_a_kind_of_ours(install: Install) -> None:
-    install(KIND, f"[{GROUP}]\narm = other_robots:Crane\n")
+    install(KIND, f"[{GROUP}]\narm = other_package:Crane\n")
     assert kind_of("arm").__name__ == "Arm"
 
 
 @pytest.mark.parametrize(
     ("point", "name", "reason"),
     [
-        ("truck = other_robots:Truck", "truck", f"other_robots:Truck of {GROUP}.*missing: file, interface"),
-        ("lorry = other_robots:Crane", "lorry", f"of {GROUP}.*'crane'.*entry point's name"),
-        ("tram = other_robots:Tram", "tram", f"of {GROUP}. cannot be loaded: AttributeError"),
+        ("truck = other_package:Truck", "truck", f"other_package:Truck of {GROUP}.*missing: file, base"),
+        ("lorry = other_package:Crane", "lorry", f"of {GROUP}.*'crane'.*entry point's name"),
+        ("tram = other_package:Tram", "tram", f"of {GROUP}. cannot be loaded: AttributeError"),
     ],
 )
 def test_an_entry_point_that_is_no_kind_is_named(install: Install, point: str, name: str, reason: str) -> None:
@@ -93,7 +77,7 @@ def test_an_unknown_kind_names_the_group_and_those_there_are() -> None:
 
 
 def test_a_third_party_s_controller_is_offered_to_its_kinds_alone(install: Install) -> None:
-    install(CONTROLLER, "[metarl_robot.controllers]\nsoft = other_robots:SPEC\nplain = other_robots:ANY\n")
+    install(CONTROLLER, "[metarl_robot.controllers]\nsoft = other_package:SPEC\nplain = other_package:ANY\n")
     assert {"soft", "plain"} <= set(controller_names("arm"))
     assert "soft" not in controller_names("quadrotor") and "plain" in controller_names("quadrotor")
     make_controller(load_robot("planar2"), "soft")
@@ -103,7 +87,7 @@ def test_a_third_party_s_controller_is_offered_to_its_kinds_alone(install: Insta
 
 def test_a_third_party_s_controller_is_launched_by_name(install: Install) -> None:
     pytest.importorskip("rclpy", reason="ROS 2 is not installed")
-    install(CONTROLLER, "[metarl_robot.controllers]\nsoft = other_robots:SPEC\n")
+    install(CONTROLLER, "[metarl_robot.controllers]\nsoft = other_package:SPEC\n")
     arm, quad = find_launch_file("arm"), find_launch_file("quad")
     check_start(arm, evaluate(arm, {"controller": "soft"}))
     with pytest.raises(UnknownNameError, match="'soft'.*se3"):

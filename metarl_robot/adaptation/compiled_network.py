@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from metarl_robot.adaptation.network import Network, Perceptron
 from metarl_robot.compile.kernel import Kernel, kernel
+from metarl_robot.core.checkpoint import Checkpoint
+from metarl_robot.core.errors import CheckpointError
 
 Array = NDArray[np.float64]
 
@@ -29,6 +31,19 @@ def fast_network(weights: Sequence[Array], biases: Sequence[Array]) -> Network:
     """
     library = kernel("adaptation", "network")
     return Perceptron(weights, biases) if library is None else CompiledPerceptron(library, weights, biases)
+
+
+def checkpoint_network(checkpoint: Checkpoint | None) -> Network:
+    """The checkpoint's network: tensors network.<i>.weight and network.<i>.bias.
+
+    Raises:
+        CheckpointError: no checkpoint is given.
+    """
+    if checkpoint is None:
+        raise CheckpointError("learned features need trained weights: give a checkpoint, or leave the group out")
+    layers = range(sum(name.endswith(".weight") for name in checkpoint.tensors))
+    weights = [checkpoint.tensors[f"network.{i}.weight"] for i in layers]
+    return fast_network(weights, [checkpoint.tensors[f"network.{i}.bias"] for i in layers])
 
 
 class CompiledPerceptron:

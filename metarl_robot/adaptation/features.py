@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Features in which the residual is linear: Δ(ξ; z) = Φ(ξ) z, ξ = (q, v, a, τ).
 
-Groups of columns stand side by side. This module holds the parts shared by all kinds of robots. A kind's own groups
-are in robots/<kind>/features.py, the learned group is in network.py.
+Groups of columns stand side by side. This module holds the parts shared by all kinds of robots. A group is one file,
+robots/<kind>/features/<group>.py, registered by a FeatureSpec (feature_spec.py).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from metarl_robot.dynamics.momentum_balance import Balance
 from metarl_robot.dynamics.protocols import Dynamics
 
 Array = NDArray[np.float64]
+IntArray = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,55 @@ class Interval(NamedTuple):
         return Xi(q[None], v[None], a[None], self.effort[None], self.past_effort[:, None])
 
 
-class FeatureGroup(Protocol):
-    """One block of columns of Φ.
+class Series(NamedTuple):
+    """T series of S intervals of length dt: samples q (T, S + 1, nq), v (T, S + 1, n).
 
+    middle: mid-interval ξ of all T·S intervals, with mean accelerations.
+    """
+
+    q: Array
+    v: Array
+    dt: float
+    middle: Xi
+
+
+class Entry(NamedTuple):
+    """One context entry; see FeatureGroup. pool: entries of one pool have a common scale in an isotropic prior."""
+
+    name: str
+    pool: str
+    removable: bool
+    nuisance: bool
+
+
+class Jump(NamedTuple):
+    """Context entries that may jump together: to any value the prior allows, or to zero.
+
+    removed: to zero, because the object that they describe was removed.
+    """
+
+    entries: IntArray
+    removed: bool = False
+
+
+class FeatureGroup(Protocol):
+    """One block of k columns of Φ.
+
+    names: (k,) of the context entries, with their units.
+    scale: (k,) unit of each entry in a checkpoint's prior.
+    pools: (k,) names; entries of one pool have a common scale in an isotropic prior.
+    sudden: whether the entries may jump together in one instant.
+    removable: whether the entries may jump to zero in one instant: the object that they describe is removed.
+    nuisance: whether training accounts for the entries but no checkpoint holds them.
     in_dynamics: whether the controller's dynamics contain the attached body, so that `value` leaves it out.
     """
 
     names: tuple[str, ...]
+    scale: Array
+    pools: tuple[str, ...]
+    sudden: bool
+    removable: bool
+    nuisance: bool
     in_dynamics: bool
 
     def design(self, xi: Xi) -> Array:
@@ -75,8 +118,12 @@ class FeatureGroup(Protocol):
         """
         ...
 
+    def impulses(self, series: Series) -> Array:
+        """Impulses (T·S, n, k) of many intervals, for training."""
+        ...
+
     def attached(self, z: Array) -> Array | None:
-        """Parameters (k,), linear in z, of an attached body that adds its inertia to M (momentum_balance.py).
+        """Parameters, linear in z, of an attached body that adds its inertia to M (momentum_balance.py).
 
         None: the group describes no attached body.
         """
@@ -99,22 +146,29 @@ class FeatureGroup(Protocol):
 
 
 class BaseGroup:
-    """Defaults of a feature group: no attached body, no effort gain, zero Jacobian.
+    """Defaults of a feature group: physical units, no jumps, no attached body, no effort gain, zero Jacobian.
 
-    nu: number of actuators; None: equal to dof.
+    A subclass defines `design`, or `impulse`, `impulses` and `value` instead.
+
+    dof, nu: number of velocities and actuators; nu None: equal to dof.
     """
 
-    in_dynamics = False
+    sudden = removable = nuisance = in_dynamics = False
 
     def __init__(self, dof: int, names: tuple[str, ...], nu: int | None = None) -> None:
         self._dof, self._nu = dof, dof if nu is None else nu
         self.names = names
+        self.scale: Array = np.ones(len(names))
+        self.pools: tuple[str, ...] = names[:1] * len(names)
 
     def design(self, xi: Xi) -> Array:
         raise NotImplementedError
 
     def impulse(self, interval: Interval) -> Array:
         return interval.dt * self.design(interval.middle)[0]
+
+    def impulses(self, series: Series) -> Array:
+        return series.dt * self.design(series.middle)
 
     def value(self, xi: Xi, z: Array) -> Array:
         return np.asarray(self.design(xi) @ z)
@@ -135,6 +189,7 @@ class FeatureMap:
     def __init__(self, dynamics: Dynamics, groups: tuple[FeatureGroup, ...]) -> None:
         self._dof = dof = dynamics.dof
         self.names = tuple(name for group in groups for name in group.names)
+        self.groups = groups
         ends = np.cumsum([0, *(len(group.names) for group in groups)])
         self._parts = [(group, slice(int(a), int(b))) for group, a, b in zip(groups, ends[:-1], ends[1:], strict=True)]
         self._impulse = np.zeros((dof, self.size))
@@ -158,6 +213,27 @@ class FeatureMap:
     def size(self) -> int:
         return len(self.names)
 
+    @property
+    def scale(self) -> Array:
+        """Unit (n_z,) of each entry in a checkpoint's prior."""
+        return np.concatenate([np.zeros(0), *(group.scale for group in self.groups)])
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The context entries (n_z,)."""
+        return tuple(
+            Entry(name, pool, group.removable, group.nuisance)
+            for group in self.groups
+            for name, pool in zip(group.names, group.pools, strict=True)
+        )
+
+    @property
+    def jumps(self) -> tuple[Jump, ...]:
+        """Possible jumps of the context: of each sudden group to any value, then of each removable one to zero."""
+        indices = [(group, np.arange(part.start, part.stop)) for group, part in self._parts]
+        changed = [Jump(entries) for group, entries in indices if group.sudden]
+        return (*changed, *(Jump(entries, removed=True) for group, entries in indices if group.removable))
+
     def design(self, xi: Xi) -> Array:
         """Φ (N, n, n_z)."""
         return np.concatenate([np.zeros((*xi.v.shape, 0)), *(group.design(xi) for group, _ in self._parts)], axis=2)
@@ -167,6 +243,11 @@ class FeatureMap:
         for group, columns in self._columns:
             columns[...] = group.impulse(interval)
         return self._impulse
+
+    def impulses(self, series: Series) -> Array:
+        """Impulses (T·S, n, n_z) of many intervals, for training."""
+        nothing = np.zeros((*series.middle.v.shape, 0))
+        return np.concatenate([nothing, *(group.impulses(series) for group in self.groups)], axis=2)
 
     def attached(self, z: Array) -> Array:
         """Parameters (k,) of the attached body that adds its inertia to M."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from metarl_robot.adaptation.adapter_spec import AdapterSpec
 from metarl_robot.adaptation.features import Xi
 from metarl_robot.core.signals import EMPTY_CONTEXT, Context, State
 from metarl_robot.dynamics.protocols import Dynamics
@@ -80,3 +81,11 @@ class L1Adapter:
 
     def estimate(self, measured: State) -> State:
         return measured
+
+
+SPEC = AdapterSpec(
+    lambda robot, dynamics, tuning, checkpoint: L1Adapter(
+        dynamics, robot.control_period_s, tuning.observer_bandwidth_rad_s
+    ),
+    controller="l1_mpc",
+)

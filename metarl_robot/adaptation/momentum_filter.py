@@ -45,14 +45,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.adaptation.features import FeatureMap, Interval, Xi
+from metarl_robot.adaptation.features import FeatureMap, Interval, Jump, Xi
 from metarl_robot.adaptation.filter_algebra import Belief, Innovation, Motion, ProcessNoise, algebra
 from metarl_robot.adaptation.stream import command_history, smooth, velocity_noise, whiteness
 from metarl_robot.core.signals import Context, State
 from metarl_robot.dynamics.protocols import Dynamics
 
 Array = NDArray[np.float64]
-IntArray = NDArray[np.intp]
 
 DOUBT_S = (0.1, 0.5)
 """Shortest and longest time that hypotheses are tested, after the start and after a detected change.
@@ -95,16 +94,6 @@ class Prior:
 
     mean: Array
     covariance: Array
-
-
-class Jump(NamedTuple):
-    """Context entries that may jump together: to any value the prior allows, or to zero.
-
-    gone: to zero, because the thing that they describe was removed.
-    """
-
-    entries: IntArray
-    gone: bool = False
 
 
 @dataclass(frozen=True)
@@ -282,7 +271,7 @@ class MomentumFilter:
         """Start from the measured state, with a second hypothesis: no payload."""
         self._locate(state)
         here = _Hypothesis(self._belief.copy(), 0.0)
-        self._consider([here, *(self._jumped(jump) for jump in self._tuning.jumps if jump.gone)])
+        self._consider([here, *(self._jumped(jump) for jump in self._tuning.jumps if jump.removed)])
 
     def _locate(self, state: State) -> None:
         """Set position and velocity to the measurement."""
@@ -406,7 +395,7 @@ class MomentumFilter:
         belief = self._belief.copy()
         entries, drift = self._z.start + jump.entries, np.arange(self._d.start, self._d.stop)
         prior = self._prior.covariance[np.ix_(jump.entries, jump.entries)]
-        if jump.gone:
+        if jump.removed:
             belief.mean[entries], prior = 0.0, np.zeros_like(prior)
         for which, own in ((entries, prior), (drift, np.diag(self._tuning.drift_initial**2))):
             belief.covariance[which, :] = 0.0

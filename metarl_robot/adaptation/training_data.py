@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metarl_robot.adaptation.features import Entry
 from metarl_robot.core.errors import MetaRLError
 
 Array = NDArray[np.float64]
@@ -32,14 +33,14 @@ class TrainingData:
     """T tasks with S consecutive intervals each.
 
     target: (T, S, n) ∫Δ dt [Nm s].
-    raw: (T, S, n, n_raw) ∫Φ dt of the raw features `names`.
+    raw: (T, S, n, n_raw) ∫Φ dt of the raw features `entries`.
     mobility: (T, S + 1, n, n) M⁻¹ at the samples that bound the intervals.
     q, v, a, effort: (T, S, n) at mid-interval.
     past_effort: (T, S, 2, n) the two commands before.
     dt: length of an interval [s].
     velocity_noise: (T,) standard deviation of the measured velocity [rad/s].
     encoder_step: (T,) resolution of the measured position [rad].
-    contexts: (T, n_raw) true coefficients of `names`; NaN if there is no true value.
+    contexts: (T, n_raw) true coefficients of `entries`; NaN if there is no true value.
     inputs: (T, S, n_x) of the network; None: sin q, cos q and scaled v of the joints.
     noise: (T, n) noise of velocities equivalent to all sensors together; None: computed from velocity_noise and
         encoder_step.
@@ -57,7 +58,7 @@ class TrainingData:
     velocity_noise: Array
     encoder_step: Array
     contexts: Array
-    names: tuple[str, ...]
+    entries: tuple[Entry, ...]
     inputs: Array32 | None = None
     noise: Array | None = None
 
@@ -86,13 +87,18 @@ class TrainingData:
     def with_features(self, names: tuple[str, ...]) -> TrainingData:
         """Keep only these raw features."""
         chosen = [self.names.index(name) for name in names]
-        return replace(self, raw=self.raw[..., chosen], contexts=self.contexts[:, chosen], names=names)
+        entries = tuple(self.entries[i] for i in chosen)
+        return replace(self, raw=self.raw[..., chosen], contexts=self.contexts[:, chosen], entries=entries)
 
-    def without_latency(self) -> TrainingData:
-        """Subtract the part explained by the commands' true latency from the target."""
-        late = [name.startswith("latency_") for name in self.names]
-        known = np.einsum("tsnk,tk->tsn", self.raw[..., late], self.contexts[:, late])
+    def without_nuisances(self) -> TrainingData:
+        """Subtract the part explained by the true nuisances, such as the commands' latency, from the target."""
+        nuisance = [entry.nuisance for entry in self.entries]
+        known = np.einsum("tsnk,tk->tsn", self.raw[..., nuisance], self.contexts[:, nuisance])
         return replace(self, target=self.target - known.astype(np.float32))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(entry.name for entry in self.entries)
 
     @property
     def tasks(self) -> int:

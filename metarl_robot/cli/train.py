@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from metarl_robot.core.robot import Robot
     from metarl_robot.sim.training import TrainReport
 
-ADAPTERS = ("last_layer", "maml")
 _MAIN = ("adapter", "tasks", "seed", "steps")
 _EPILOG = examples(
     ("metarl train panda", "weights as shipped, into runs/train/panda"),
@@ -69,11 +68,13 @@ def train(
     **chosen: Any,
 ) -> None:
     """Meta-train a robot's dynamics model on simulated tasks, and score it on held-out tasks."""
+    from metarl_robot.adaptation.adapter_spec import trained_adapters
     from metarl_robot.core.robot import load_robot
 
     loaded = load_robot(robot)
-    if chosen["adapter"] not in ADAPTERS:
-        raise UnknownNameError("adapter", chosen["adapter"], ADAPTERS)
+    trained = trained_adapters(loaded.kind)
+    if chosen["adapter"] not in trained:
+        raise UnknownNameError("adapter", chosen["adapter"], trained, f"of a {loaded.kind}")
     config = settings.read(TrainConfig, chosen)
     folder = target or Path("runs", "train", file_name("robot", loaded.name))
     with progress() as report:

@@ -28,7 +28,7 @@ class Wording:
 
 def wording(robot: Robot) -> Wording:
     """The words for a robot."""
-    if robot.attitude is not None:
+    if robot.base == "floating":
         body = robot.kind
         return Wording(
             body,

@@ -9,23 +9,25 @@ code or on the command line.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from metarl_robot.adaptation.adapter_spec import ADAPTERS
 from metarl_robot.adaptation.base import Adapter
-from metarl_robot.adaptation.factory import ADAPTERS
 from metarl_robot.adaptation.guard import GuardedAdapter
 from metarl_robot.control.base import ControllerSpec
 from metarl_robot.control.guard import GuardedController
-from metarl_robot.core.errors import MetaRLError, UnknownNameError
+from metarl_robot.core.errors import MetaRLError
 from metarl_robot.core.parameter_file import parameters_below, read_parameters
-from metarl_robot.core.robot import Robot, kind_of, named
+from metarl_robot.core.registry import Registry
+from metarl_robot.core.robot import Robot, kind_of
 from metarl_robot.core.validation import faults
 
-ENTRY_POINT_GROUP = "metarl_robot.controllers"
+CONTROLLERS: Registry[ControllerSpec] = Registry(
+    "controller", "metarl_robot.controllers", ControllerSpec, lambda kind: kind_of(kind).controllers
+)
 SIMULATION_ONLY = ("oracle_mpc",)
 """Controllers that use the true physics, which no ROS 2 topic carries."""
 
@@ -39,8 +41,7 @@ def controller_names(kind: str) -> tuple[str, ...]:
 
     Third parties register theirs as entry points of `metarl_robot.controllers`.
     """
-    own = kind_of(kind).controllers
-    return (*own, *(name for name, point in sorted(_third_party().items()) if name not in own and _drives(point, kind)))
+    return CONTROLLERS.names(kind)
 
 
 def node_controller_names(kind: str) -> tuple[str, ...]:
@@ -48,21 +49,9 @@ def node_controller_names(kind: str) -> tuple[str, ...]:
     return tuple(name for name in controller_names(kind) if name not in SIMULATION_ONLY)
 
 
-def _drives(point: EntryPoint, kind: str) -> bool:
-    """True if a third party's controller is for a kind.
-
-    Also true if it cannot be loaded, so that its use reports the error.
-    """
-    try:
-        spec = point.load()
-    except Exception:  # any exception of a third party's module
-        return True
-    return not isinstance(spec, ControllerSpec) or spec.kinds is None or kind in spec.kinds
-
-
 def config_type(kind: str, name: str) -> type[BaseModel]:
     """The configuration class of a controller. Raises UnknownNameError."""
-    return _spec(kind, name).config
+    return CONTROLLERS.get(kind, name).config
 
 
 def load_config(robot: Robot, name: str, overrides: Mapping[str, Any] | None = None) -> BaseModel:
@@ -113,7 +102,7 @@ def make_controller(
         ConfigError: a file or an override has an unknown key or a value outside its range.
         CheckpointError: the weights are missing, damaged, or of another robot.
     """
-    spec = _spec(robot.kind, name)
+    spec = CONTROLLERS.get(robot.kind, name)
     return GuardedController(robot, spec.build(robot, config or load_config(robot, name), checkpoint, oracle))
 
 
@@ -122,7 +111,8 @@ def make_adapter(robot: Robot, name: str, checkpoint: Path | None = None) -> Ada
 
     Arguments:
         robot: the robot it will observe.
-        name: one of `none`, `disturbance_observer`, `l1` (quadrotors), `inertial`, `last_layer`, `maml` (arms).
+        name: `none`, `disturbance_observer`, `inertial`, `last_layer`, or another adapter of the robot's kind
+            (adaptation/adapter_spec.py).
         checkpoint: trained weights; default: those shipped in the robot's folder. Only learned adapters read it.
 
     Raises:
@@ -130,36 +120,11 @@ def make_adapter(robot: Robot, name: str, checkpoint: Path | None = None) -> Ada
         ConfigError: as for `make_controller`.
         CheckpointError: as for `make_controller`.
     """
-    if name not in ADAPTERS:
-        raise UnknownNameError("adapter", name, ADAPTERS)
-    controller = _CONTROLLER_OF.get(name, "meta_mpc")
-    config = load_config(robot, controller, {"adapter": name} if controller == "meta_mpc" else None)
-    built: Any = _spec(robot.kind, controller).build(robot, config, checkpoint, None)
+    controller = ADAPTERS.get(robot.kind, name).controller
+    of_choice = "adapter" in config_type(robot.kind, controller).model_fields
+    config = load_config(robot, controller, {"adapter": name} if of_choice else None)
+    built: Any = CONTROLLERS.get(robot.kind, controller).build(robot, config, checkpoint, None)
     return GuardedAdapter(robot, built.adapter)
-
-
-_CONTROLLER_OF = {"none": "nominal_mpc", "disturbance_observer": "offset_free_mpc", "l1": "l1_mpc"}
-"""Controllers that use an adapter; meta_mpc uses the learned ones."""
-
-
-def _spec(kind: str, name: str) -> ControllerSpec:
-    own = kind_of(kind).controllers
-    if name in own:
-        spec = named(own[name])
-    else:
-        points = _third_party()
-        if name not in points or not _drives(points[name], kind):
-            raise UnknownNameError("controller", name, controller_names(kind))
-        spec = points[name].load()
-    if not isinstance(spec, ControllerSpec):
-        raise MetaRLError(
-            f"controller '{name}': its entry point must be a ControllerSpec; given: {type(spec).__name__}"
-        )
-    return spec
-
-
-def _third_party() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
 
 
 def _read_parameters(path: Path) -> dict[str, Any]:

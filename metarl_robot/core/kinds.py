@@ -25,12 +25,13 @@ BUILT_IN = {
 _STATED = (
     "file",
     "kind",
+    "base",
     "interface",
     "flat_outputs",
     "fallback_law",
     "simulation",
     "dynamics",
-    "adapter_parts",
+    "filter_tuning",
     "controllers",
 )
 """Class attributes that every kind states."""

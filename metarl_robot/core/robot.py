@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +63,7 @@ class Robot:
     Attributes:
         name: folder name below `models/`.
         kind: its name in the registry of kinds (kinds.py): 'arm', 'quadrotor'.
+        base: 'fixed', where q is joint positions; 'floating', where q is the pose of a free body and v its velocity.
         attitude: where q holds a unit quaternion (w, x, y, z) [body→world]; the position of the base [m; world] is
             before it, and v begins with its velocity [m/s; world]. None: v has the rate of each coordinate of q.
         interface: its ROS messages, a class as 'module:name' (ros_nodes/interface.py).
@@ -72,7 +73,10 @@ class Robot:
         fallback_law: fallback law of its gate, a class as 'module:name' (fallback_law.py).
         simulation: its simulation, a class as 'module:name' (sim/kinds.py).
         dynamics: its nominal dynamics, a class as 'module:name' (dynamics/protocols.py).
-        adapter_parts: module with the parts of its adapters (adaptation/factory.py).
+        filter_tuning: noise levels of its momentum filter, a function as 'module:name' (adaptation/factory.py).
+        features: its feature groups, name → FeatureSpec as 'module:name' (adaptation/feature_spec.py).
+        adapters: its adapters besides those of every kind, name → AdapterSpec as 'module:name'
+            (adaptation/adapter_spec.py).
         reported: physical quantities of its tasks, as 'module:name' (quantities.py); empty: none are reported.
         controllers: its controllers, name → ControllerSpec as 'module:name' (control/factory.py).
         family_model: robot that provides trained weights to robots of this kind without their own; may be None.
@@ -90,6 +94,7 @@ class Robot:
 
     file: ClassVar[type[RobotFile]] = RobotFile
     kind: ClassVar[str]
+    base: ClassVar[Literal["fixed", "floating"]]
     attitude: ClassVar[slice | None] = None
     interface: ClassVar[str]
     lands: ClassVar[bool] = False
@@ -98,7 +103,9 @@ class Robot:
     fallback_law: ClassVar[str]
     simulation: ClassVar[str]
     dynamics: ClassVar[str]
-    adapter_parts: ClassVar[str]
+    filter_tuning: ClassVar[str]
+    features: ClassVar[Mapping[str, str]] = {}
+    adapters: ClassVar[Mapping[str, str]] = {}
     reported: ClassVar[tuple[str, ...]] = ()
     controllers: ClassVar[Mapping[str, str]]
     family_model: ClassVar[str | None] = None

@@ -20,6 +20,8 @@ MOMENTS = tuple(f"payload_moment_{axis}_kg_m" for axis in "xyz")
 INERTIAS = tuple(f"payload_inertia_{axes}_kg_m2" for axes in ("xx", "yy", "zz", "xy", "xz", "yz"))
 PAYLOAD_NAMES = (MASS, *MOMENTS, *INERTIAS)
 """Context entries of the ten inertial parameters."""
+PAYLOAD_POOLS = ("payload_mass", *("payload_moment",) * 3, *("payload_inertia",) * 6)
+"""Pools of these entries (adaptation/features.py: FeatureGroup)."""
 
 _LEAST_MASS_KG = 1e-3
 """Smallest mass with a meaningful centre of mass."""

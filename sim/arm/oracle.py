@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.factory import filter_tuning
-from metarl_robot.adaptation.features import FeatureGroup, FeatureMap, Interval, Xi
+from metarl_robot.adaptation.feature_spec import feature_groups, true_contexts
+from metarl_robot.adaptation.features import BaseGroup, FeatureMap, Xi
 from metarl_robot.adaptation.momentum_filter import Prior
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.core.robot import Robot
 from metarl_robot.robots.arm.dynamics import ArmDynamics
-from metarl_robot.robots.arm.features import FrictionFeatures, MotorFeatures, PayloadFeatures
 from metarl_robot.sim.arm.task import Cable, Task, nominal_task
 from metarl_robot.sim.oracle import OracleAdapter
 
@@ -26,23 +26,19 @@ Array = NDArray[np.float64]
 _STEP_RAD = 1e-6
 
 
-class CableFeature:
+_KNOWN = ("payload", "friction", "motor")
+"""Feature groups with known coefficients."""
+
+
+class CableFeature(BaseGroup):
     """The known cable as one feature with coefficient 1: Δ = J_pointᵀ f(q)."""
 
-    names: tuple[str, ...] = ("cable",)
-    in_dynamics = False
-
     def __init__(self, dynamics: ArmDynamics, cable: Cable) -> None:
+        super().__init__(dynamics.dof, ("cable",))
         self._dynamics, self._cable = dynamics, cable
 
     def design(self, xi: Xi) -> Array:
         return np.stack([self._effort(q) for q in xi.q])[:, :, None]
-
-    def impulse(self, interval: Interval) -> Array:
-        return interval.dt * self.design(interval.middle)[0]
-
-    def attached(self, z: Array) -> None:
-        return None
 
     def value(self, xi: Xi, z: Array) -> Array:
         return self.design(xi)[:, :, 0] * z[0]
@@ -56,9 +52,6 @@ class CableFeature:
                 jacobian[k, :, j] = (self._effort(q + _STEP_RAD * np.eye(n)[j]) - here) / _STEP_RAD * z[0]
         return jacobian
 
-    def effort_gain(self, z: Array) -> Array:
-        return np.zeros(self._dynamics.dof)
-
     def _effort(self, q: Array) -> Array:
         site, rotation = self._dynamics.forward_kinematics(q)
         jacobian = self._dynamics.site_jacobian(q)
@@ -69,25 +62,16 @@ class CableFeature:
         return jacobian[:3].T @ force + jacobian[3:].T @ np.cross(lever, force)
 
 
-def known_context(task: Task) -> Array:
-    """True coefficients (10 + 3 n,) of the payload, friction and motor features."""
-    return np.concatenate(
-        [task.payload.inertial_parameters(), task.coulomb_nm, task.viscous_nm_s, task.motor_strength - 1.0]
-    )
-
-
 def make_oracle(robot: Robot, dynamics: ArmDynamics, tuning: AdapterTuning) -> OracleAdapter:
     """Make an oracle of the nominal task; the factory of `oracle_mpc`."""
     return OracleAdapter(
-        dynamics, partial(_known, dynamics), nominal_task(robot), filter_tuning(robot, dynamics, tuning, ())
+        dynamics, partial(_known, robot, dynamics), nominal_task(robot), filter_tuning(robot, dynamics, tuning)
     )
 
 
-def _known(dynamics: ArmDynamics, task: Task) -> tuple[FeatureMap, Prior]:
-    n = dynamics.dof
-    groups: list[FeatureGroup] = [PayloadFeatures(dynamics), FrictionFeatures(n), MotorFeatures(n)]
-    context = known_context(task)
+def _known(robot: Robot, dynamics: ArmDynamics, task: Task) -> tuple[FeatureMap, Prior]:
+    groups = feature_groups(robot, dynamics, _KNOWN)
+    context = true_contexts(robot, [task], _KNOWN, groups)[0]
     if task.cable is not None:
-        groups.append(CableFeature(dynamics, task.cable))
-        context = np.append(context, 1.0)
-    return FeatureMap(dynamics, tuple(groups)), Prior(context, np.zeros((len(context), len(context))))
+        groups, context = (*groups, CableFeature(dynamics, task.cable)), np.append(context, 1.0)
+    return FeatureMap(dynamics, groups), Prior(context, np.zeros((len(context), len(context))))

@@ -100,6 +100,16 @@ class Aerodynamics:
         return np.asarray(1.0 / (1.0 - self.ground * ratio * ratio))
 
 
+def mean_wind_force(robot: Quadrotor, task: QuadrotorTask) -> Array:
+    """Effect (6,) of the mean wind on a quadrotor that stands level in it: force [N; world] and torque [Nm; body]."""
+    air, square = Aerodynamics(robot, [task]), task.hover_square_speed(robot)[None]
+    level, height, still = np.eye(3)[None], np.full((1, 1), 100.0), np.zeros((1, 6))
+    push = air.force(level, height, still, task.wind.mean_m_s[None], square) - air.force(
+        level, height, still, still[:, :3], square
+    )
+    return np.array(push[0])
+
+
 def _to_hubs(robot: Quadrotor) -> Array:
     """Map (6, 12) from the body twist to the velocities of the four hubs: v + ω × r."""
     return np.vstack([np.tile(np.eye(3), _ROTORS), np.hstack([-skew(r).T for r in robot.rotor_positions])])

@@ -13,16 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.factory import filter_tuning
+from metarl_robot.adaptation.feature_spec import feature_groups, true_contexts
 from metarl_robot.adaptation.features import FeatureMap, Interval, Xi
 from metarl_robot.adaptation.momentum_filter import Prior
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.core import rotation
 from metarl_robot.robots.quadrotor.description import Quadrotor
 from metarl_robot.robots.quadrotor.dynamics import QuadrotorDynamics
-from metarl_robot.robots.quadrotor.features import FlightPayloadFeatures, PushFeatures, RotorFeatures
+from metarl_robot.robots.quadrotor.features.push import PushFeatures
 from metarl_robot.sim.oracle import OracleAdapter
 from metarl_robot.sim.quadrotor.aerodynamics import Aerodynamics
-from metarl_robot.sim.quadrotor.model import hover_command
 from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
 
 Array = NDArray[np.float64]
@@ -33,10 +33,10 @@ class AirFeature(PushFeatures):
 
     def __init__(self, dynamics: QuadrotorDynamics, task: QuadrotorTask) -> None:
         super().__init__(dynamics)
-        self.names = ("air",)
+        self.names = self.pools = ("air",)
         self._task = task
         self._air = cache(lambda count: Aerodynamics(dynamics.robot, [task] * count))
-        self._square_speed = hover_command(dynamics.robot, task) / dynamics.robot.thrust_coefficient
+        self._square_speed = task.hover_square_speed(dynamics.robot)
 
     def design(self, xi: Xi) -> Array:
         return self._force(xi)[:, :, None]
@@ -60,19 +60,18 @@ class AirFeature(PushFeatures):
         )
 
 
-def known_context(task: QuadrotorTask) -> Array:
-    """True (14,) coefficients of payload and rotor features; a payload on a sling counts as one at its hook."""
-    return np.concatenate([task.payload.inertial_parameters(), task.thrust_gain - 1.0])
+_KNOWN = ("payload", "rotor")
+"""Feature groups with known coefficients; a payload on a sling counts as one at its hook."""
 
 
 def make_oracle(robot: Quadrotor, dynamics: QuadrotorDynamics, tuning: AdapterTuning) -> OracleAdapter:
     """Make an oracle of the nominal task; the factory of `oracle_mpc`."""
 
     def known(task: QuadrotorTask) -> tuple[FeatureMap, Prior]:
-        context = np.append(known_context(task), 1.0)
-        groups = (FlightPayloadFeatures(dynamics), RotorFeatures(dynamics), AirFeature(dynamics, task))
-        return FeatureMap(dynamics, groups), Prior(context, np.zeros((len(context), len(context))))
+        groups = feature_groups(robot, dynamics, _KNOWN)
+        context = np.append(true_contexts(robot, [task], _KNOWN, groups)[0], 1.0)
+        return FeatureMap(dynamics, (*groups, AirFeature(dynamics, task))), Prior(
+            context, np.zeros((len(context), len(context)))
+        )
 
-    return OracleAdapter(
-        dynamics, known, QuadrotorTask(ground_effect=False), filter_tuning(robot, dynamics, tuning, ())
-    )
+    return OracleAdapter(dynamics, known, QuadrotorTask(ground_effect=False), filter_tuning(robot, dynamics, tuning))

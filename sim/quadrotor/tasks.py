@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.core.errors import SignalError
+from metarl_robot.robots.quadrotor.description import Quadrotor
 from metarl_robot.sim.payload import Payload, finite_vector, known_keys, plain
 from metarl_robot.sim.physics_time import MAX_DELAY_S
 
@@ -123,6 +124,18 @@ class QuadrotorTask:
     def thrust_gain(self) -> Array:
         """Thrust (4,) of each rotor over that of a sound one with a fresh battery at the same speed."""
         return self.battery * self.effectiveness
+
+    def hover_square_speed(self, robot: Quadrotor) -> Array:
+        """Squared speeds (4,) of the rotors in a level hover in still air [rad²/s²]."""
+        from metarl_robot.sim.quadrotor.model import hover_command
+
+        return hover_command(robot, self) / robot.thrust_coefficient
+
+    def mean_wind_force(self, robot: Quadrotor) -> Array:
+        """Effect (6,) of the mean wind on a level quadrotor: force [N; world] and torque [Nm; body]."""
+        from metarl_robot.sim.quadrotor.aerodynamics import mean_wind_force
+
+        return mean_wind_force(robot, self)
 
     def to_dict(self) -> dict[str, Any]:
         """Numbers, lists, booleans and nested dictionaries, ready for JSON."""

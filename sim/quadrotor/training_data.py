@@ -8,16 +8,14 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.adaptation.factory import feature_map
+from metarl_robot.adaptation.feature_spec import feature_map, raw_groups, true_contexts
 from metarl_robot.adaptation.training_data import ResidualSeries, TrainingData, joined
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.robots.quadrotor.description import MotorModel, Quadrotor
 from metarl_robot.robots.quadrotor.dynamics import QuadrotorDynamics
-from metarl_robot.robots.quadrotor.features import FlightScale
-from metarl_robot.robots.quadrotor.training_data import GROUPS, Flights, flight_training_data
+from metarl_robot.robots.quadrotor.scale import FlightScale
+from metarl_robot.robots.quadrotor.training_data import Flights, flight_training_data
 from metarl_robot.sim.dataset import DataSet
-from metarl_robot.sim.quadrotor.aerodynamics import Aerodynamics
-from metarl_robot.sim.quadrotor.model import hover_command
 from metarl_robot.sim.quadrotor.rollouts import flown
 from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
 
@@ -30,12 +28,10 @@ _SPAN_S = 0.05
 class FlightTrainingDataBuilder:
     """See metarl_robot.sim.kinds.TrainingDataBuilder. Training data of quadrotors are dimensionless."""
 
-    adapters = ("last_layer",)
-    groups = GROUPS
     ranges = None
 
     def __init__(self, robot: Quadrotor) -> None:
-        self._robot = robot
+        self._robot, self.groups = robot, raw_groups(robot.kind)
         self.dynamics = QuadrotorDynamics(robot)
         self.velocity_scale, self.force_scale, self.unit = (
             np.ones(robot.dof),
@@ -53,16 +49,14 @@ class FlightTrainingDataBuilder:
         parts = []
         for robot, chosen in flown(self._robot, data.tasks):
             tasks = [data.tasks[i] for i in chosen]
-            contexts = np.stack([true_context(robot, task) for task in tasks])
+            dynamics = self.dynamics if robot is self._robot else QuadrotorDynamics(robot)
+            features = feature_map(robot, dynamics, self.groups)
+            contexts = true_contexts(robot, tasks, self.groups, features.groups)
             noise = np.stack([_noise(task, robot.control_period_s) for task in tasks])
             flights = Flights(
                 data.q[chosen], data.v[chosen], data.acting[chosen], robot.control_period_s, noise, contexts
             )
-            parts.append(
-                flight_training_data(
-                    robot, self.dynamics if robot is self._robot else QuadrotorDynamics(robot), flights
-                )
-            )
+            parts.append(flight_training_data(robot, dynamics, features, flights))
         return parts[0] if len(parts) == 1 else joined(parts)
 
     def residual_series(
@@ -73,23 +67,6 @@ class FlightTrainingDataBuilder:
     def commanded(self, data: DataSet, task: int) -> Array:
         motors, effort = MotorModel(self._robot, self._robot.hover_thrust), data.effort[task].astype(float)
         return np.stack([motors.advance(command, self._robot.control_period_s) for command in effort])
-
-
-def true_context(robot: Quadrotor, task: QuadrotorTask) -> Array:
-    """Coefficients (24,) of payload, rotors, push and drag that describe a task best.
-
-    Push: effect of the mean wind on a quadrotor that stands level in it. Drag: that of still air.
-    """
-    air = Aerodynamics(robot, [task])
-    square = (hover_command(robot, task) / robot.thrust_coefficient)[None]
-    level, height, still = np.eye(3)[None], np.full((1, 1), 100.0), np.zeros((1, 6))
-    push = air.force(level, height, still, task.wind.mean_m_s[None], square) - air.force(
-        level, height, still, still[:, :3], square
-    )
-    linear = task.drag_scale[0] * robot.rotor_drag * np.sqrt(square).sum()
-    quadratic = task.drag_scale[1] * robot.parasitic_drag[[0, 2]]
-    payload, rotors = task.payload.inertial_parameters(), task.thrust_gain - 1.0
-    return np.concatenate([payload, rotors, push[0], linear, quadratic])
 
 
 def _noise(task: QuadrotorTask, period_s: float) -> Array:

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 from metarl_robot.adaptation.features import FeatureMap, Interval, Xi
-from metarl_robot.adaptation.network import NetworkFeatures, Perceptron
+from metarl_robot.adaptation.learned_features import NetworkFeatures
+from metarl_robot.adaptation.network import Perceptron
 from metarl_robot.core.robot import load_robot
 from metarl_robot.robots.arm.dynamics import ArmDynamics
-from metarl_robot.robots.arm.features import FrictionFeatures, MotorFeatures, PayloadFeatures
+from metarl_robot.robots.arm.features.friction import FrictionFeatures
+from metarl_robot.robots.arm.features.motor import MotorFeatures
+from metarl_robot.robots.arm.features.payload import PayloadFeatures
 
 KNOTS = 4
 

@@ -8,14 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from metarl_robot.adaptation.factory import feature_map, filter_tuning, make_adapter
+from metarl_robot.adaptation.factory import filter_tuning, make_adapter
+from metarl_robot.adaptation.feature_spec import feature_map, true_contexts
+from metarl_robot.adaptation.features import FeatureMap
 from metarl_robot.adaptation.momentum_filter import MomentumFilter, Prior
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.core.signals import State
 from metarl_robot.robots.arm.dynamics import ArmDynamics
-from metarl_robot.sim.arm.oracle import known_context
 from metarl_robot.sim.arm.plant import ArmPlant
 from metarl_robot.sim.arm.task import Task, draw_task, nominal_task
 from metarl_robot.sim.payload import Payload
@@ -30,9 +31,9 @@ def robot() -> Robot:
     return load_robot("planar2")
 
 
-def _prior(robot: Robot) -> Prior:
+def _prior(robot: Robot, features: FeatureMap) -> Prior:
     rng = np.random.default_rng(0)
-    contexts = np.stack([known_context(draw_task(robot, rng)) for _ in range(400)])
+    contexts = true_contexts(robot, [draw_task(robot, rng) for _ in range(400)], GROUPS, features.groups)
     moment = contexts.T @ contexts / len(contexts)
     return Prior(np.zeros(moment.shape[0]), moment + 1e-12 * np.eye(len(moment)))
 
@@ -40,7 +41,8 @@ def _prior(robot: Robot) -> Prior:
 def _filter(robot: Robot) -> MomentumFilter:
     dynamics = ArmDynamics(robot)
     features = feature_map(robot, dynamics, GROUPS)
-    return MomentumFilter(dynamics, features, _prior(robot), filter_tuning(robot, dynamics, TUNING, features.names))
+    tuning = filter_tuning(robot, dynamics, TUNING, features.jumps)
+    return MomentumFilter(dynamics, features, _prior(robot, features), tuning)
 
 
 def _drive(

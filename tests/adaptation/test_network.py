@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from metarl_robot.adaptation import compiled_network
 from metarl_robot.adaptation.compiled_network import CompiledPerceptron, fast_network
 from metarl_robot.adaptation.features import Xi
-from metarl_robot.adaptation.network import Network, NetworkFeatures, Perceptron
+from metarl_robot.adaptation.learned_features import NetworkFeatures
+from metarl_robot.adaptation.network import Network, Perceptron
 
 Array = NDArray[np.float64]
 

@@ -15,13 +15,11 @@ from metarl_robot.dynamics.momentum_balance import Balanced, balance_function
 from metarl_robot.robots.arm.dynamics import ArmDynamics
 from metarl_robot.robots.quadrotor.description import Quadrotor
 from metarl_robot.robots.quadrotor.dynamics import QuadrotorDynamics
-from metarl_robot.robots.quadrotor.features import (
-    DragFeatures,
-    FlightNetworkFeatures,
-    FlightScale,
-    PushFeatures,
-    RotorFeatures,
-)
+from metarl_robot.robots.quadrotor.features.drag import DragFeatures
+from metarl_robot.robots.quadrotor.features.learned import FlightNetworkFeatures
+from metarl_robot.robots.quadrotor.features.push import PushFeatures
+from metarl_robot.robots.quadrotor.features.rotor import RotorFeatures
+from metarl_robot.robots.quadrotor.scale import FlightScale
 
 Array = NDArray[np.float64]
 Dynamics = ArmDynamics | QuadrotorDynamics

@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from metarl_robot.adaptation.factory import feature_map
+from metarl_robot.adaptation.feature_spec import feature_map, raw_groups
 from metarl_robot.adaptation.features import Interval
 from metarl_robot.adaptation.training_data import HISTORY, TrainingData
 from metarl_robot.core.errors import MetaRLError, UnknownNameError
 from metarl_robot.core.robot import Robot
 from metarl_robot.robots.arm.dynamics import ArmDynamics
-from metarl_robot.robots.arm.training_data import RAW_GROUPS, Rollouts, training_data
+from metarl_robot.robots.arm.training_data import Rollouts, training_data
 from metarl_robot.sim.dataset import DataSet
 
 
@@ -22,7 +22,7 @@ def test_impulses_are_those_of_the_online_features(planar: Robot, dynamics: ArmD
     """On positions that are where the velocities lead, as the filter predicts them."""
     moved = 0.5 * driven.dt * (driven.v[:, 1:] + driven.v[:, :-1]).astype(float)
     driven = replace(driven, q=np.concatenate([driven.q[:, :1], driven.q[:, :1] + np.cumsum(moved, axis=1)], axis=1))
-    features, tasks = feature_map(planar, dynamics, RAW_GROUPS), training_data(planar, dynamics, driven)
+    features, tasks = feature_map(planar, dynamics, raw_groups("arm")), training_data(planar, dynamics, driven)
     rng = np.random.default_rng(0)
     for task, k in zip(rng.integers(tasks.tasks, size=20), rng.integers(tasks.intervals, size=20), strict=True):
         sample = k + HISTORY
@@ -51,10 +51,10 @@ def test_true_contexts_explain_the_residual_of_tasks_without_a_cable(data: DataS
     assert np.median(np.abs(left[~free])) > 2.0 * np.median(np.abs(left[free]))
 
 
-def test_without_latency_only_the_latency_is_gone(tasks: TrainingData) -> None:
+def test_without_nuisances_only_the_latency_is_missing(tasks: TrainingData) -> None:
     late = [name.startswith("latency_") for name in tasks.names]
     known = np.einsum("tsnk,tk->tsn", tasks.raw[..., late], tasks.contexts[:, late])
-    np.testing.assert_allclose(tasks.without_latency().target + known, tasks.target, atol=1e-6)
+    np.testing.assert_allclose(tasks.without_nuisances().target + known, tasks.target, atol=1e-6)
 
 
 def test_merged_intervals_add_up(tasks: TrainingData) -> None:

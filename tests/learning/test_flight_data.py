@@ -12,7 +12,7 @@ from metarl_robot.core.robot import load_robot
 from metarl_robot.learning.models.config import TrainConfig
 from metarl_robot.learning.models.last_layer import LastLayerLearner
 from metarl_robot.robots.quadrotor.description import Quadrotor
-from metarl_robot.robots.quadrotor.features import FlightScale
+from metarl_robot.robots.quadrotor.scale import FlightScale
 from metarl_robot.sim.dataset import DataSet, collect
 from metarl_robot.sim.kinds import simulation
 from metarl_robot.sim.quadrotor.family import member

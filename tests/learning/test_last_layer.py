@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from metarl_robot.adaptation.factory import perceptron
+from metarl_robot.adaptation.compiled_network import checkpoint_network
 from metarl_robot.adaptation.features import Xi
-from metarl_robot.adaptation.network import NetworkFeatures
+from metarl_robot.adaptation.learned_features import NetworkFeatures
 from metarl_robot.adaptation.training_data import TrainingData
 from metarl_robot.core.checkpoint import Checkpoint
 from metarl_robot.core.robot import Robot
@@ -42,8 +42,12 @@ def make(planar: Robot, tasks: TrainingData, learned: int = 3, prior: str = "tra
     return model
 
 
+def learned_features(planar: Robot, model: LastLayer) -> NetworkFeatures:
+    return NetworkFeatures(checkpoint_network(Checkpoint(model.network.export(), {})), planar.velocity_limit)
+
+
 def _start(tasks: TrainingData, config: TrainConfig):
-    return starting_prior(tasks.contexts, tasks.names, config)
+    return starting_prior(tasks.contexts, tasks.entries, config)
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +152,7 @@ def test_more_data_says_more(planar: Robot, tasks: TrainingData) -> None:
 
 def test_network_is_that_of_the_online_features(planar: Robot, tasks: TrainingData) -> None:
     model = make(planar, tasks)
-    features = NetworkFeatures(perceptron(Checkpoint(model.network.export(), {})), planar.velocity_limit)
+    features = learned_features(planar, model)
     rng = np.random.default_rng(0)
     q, v, z = rng.normal(size=(6, 2)), rng.normal(size=(6, 2)), rng.normal(size=3)
     xi = Xi(q, v, np.zeros_like(q), np.zeros_like(q), np.zeros((2, 6, 2)))
@@ -169,10 +173,10 @@ def test_network_is_that_of_the_online_features(planar: Robot, tasks: TrainingDa
 def test_changed_weights_change_the_output(planar: Robot, tasks: TrainingData) -> None:
     model = make(planar, tasks)
     xi = Xi(np.ones((1, 2)), np.ones((1, 2)), np.zeros((1, 2)), np.zeros((1, 2)), np.zeros((2, 1, 2)))
-    before = NetworkFeatures(perceptron(Checkpoint(model.network.export(), {})), planar.velocity_limit).design(xi)
+    before = learned_features(planar, model).design(xi)
     for parameter in model.network.parameters():
         parameter.data += 0.1
-    after = NetworkFeatures(perceptron(Checkpoint(model.network.export(), {})), planar.velocity_limit).design(xi)
+    after = learned_features(planar, model).design(xi)
     with torch.no_grad():
         inputs = encode(torch.ones(1, 2), torch.ones(1, 2), model.velocity_limit)
         np.testing.assert_allclose(after, model.network(inputs).unflatten(-1, (2, 3)).numpy(), atol=1e-5)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.func import functional_call, grad, jacrev, vmap
 
-from metarl_robot.adaptation.factory import maml_adapter, residual_meter
+from metarl_robot.adaptation.factory import bare_adapter, residual_meter
 from metarl_robot.adaptation.features import Xi
 from metarl_robot.adaptation.maml import FEWEST, AdaptedNetwork, Layers, MamlAdapter
 from metarl_robot.adaptation.training_data import ResidualSeries, TrainingData
@@ -270,7 +270,7 @@ def checkpoint(planar: Robot) -> Checkpoint:
 def adapter_after(
     planar: Robot, dynamics: ArmDynamics, checkpoint: Checkpoint, driven: Rollouts, samples: int
 ) -> MamlAdapter:
-    adapter = maml_adapter(planar, dynamics, AdapterTuning(40.0), checkpoint)
+    adapter = bare_adapter("maml", planar, dynamics, AdapterTuning(40.0), checkpoint)
     q, v, effort = (x[1].astype(float) for x in (driven.q_measured, driven.v_measured, driven.effort))
     for k in range(samples):
         adapter.update(State(q[k], v[k]), effort[max(k - 1, 0)], driven.dt)
@@ -300,7 +300,7 @@ def test_weights_from_a_file_adapt_as_those_in_memory(
 
 def test_online_adapter_has_no_offset(planar: Robot, dynamics: ArmDynamics, checkpoint: Checkpoint) -> None:
     """At rest under a constant force that no weights were trained for, it ends up predicting that force."""
-    adapter = maml_adapter(planar, dynamics, AdapterTuning(40.0), checkpoint)
+    adapter = bare_adapter("maml", planar, dynamics, AdapterTuning(40.0), checkpoint)
     q, force = np.array([0.3, 0.4]), np.array([2.0, -1.0])
     effort = dynamics.bias(q, np.zeros(2)) - force
     for _ in range(400):
@@ -345,10 +345,10 @@ def test_reset_forgets(planar: Robot, dynamics: ArmDynamics, checkpoint: Checkpo
 def test_bad_input_is_refused(planar: Robot, dynamics: ArmDynamics, series: ResidualSeries) -> None:
     with pytest.raises(MetaRLError, match="true_y must be finite"):
         replace(series, true_y=np.full_like(series.true_y, np.inf))
-    with pytest.raises(CheckpointError, match="needs weights trained for it"):
-        maml_adapter(planar, dynamics, AdapterTuning(40.0), Checkpoint({}, {"adapter": "last_layer"}))
+    with pytest.raises(CheckpointError, match="needs weights trained for 'maml'"):
+        bare_adapter("maml", planar, dynamics, AdapterTuning(40.0), Checkpoint({}, {"adapter": "last_layer"}))
 
 
 def test_a_kind_that_maml_does_not_serve_is_refused_by_name() -> None:
-    with pytest.raises(MetaRLError, match="adapter of a quadrotor.*last_layer"):
-        maml_adapter(load_robot("x500"), None, AdapterTuning(40.0), Checkpoint({}, {"adapter": "maml"}))
+    with pytest.raises(MetaRLError, match="adapter 'maml'.*last_layer"):
+        bare_adapter("maml", load_robot("x500"), None, AdapterTuning(40.0), Checkpoint({}, {"adapter": "maml"}))

@@ -7,16 +7,14 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Group = Literal["all", "payload", "friction", "motor", "rotor", "push", "drag"]
-
 
 class TrainConfig(BaseModel):
     """Settings of `metarl train`. The same settings give the same weights."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    adapter: Literal["last_layer", "maml"] = Field(
-        "last_layer", description="what is trained: a Bayesian last layer, or MAML's weights"
+    adapter: str = Field(
+        "last_layer", description="what is trained: a Bayesian last layer (last_layer), or MAML's weights (maml)"
     )
     tasks: int = Field(2000, ge=20, le=100000, description="simulated tasks to learn from")
     duration_s: float = Field(1.5, ge=1.2, le=20.0, description="simulated time of each task [s]")
@@ -24,8 +22,8 @@ class TrainConfig(BaseModel):
     steps: int = Field(1500, ge=1, le=1000000, description="gradient steps")
     batch: int = Field(32, ge=2, le=1000, description="tasks in a gradient step")
     learning_rate: float = Field(3e-3, gt=0.0, le=0.1, description="at the start; falls to zero along a cosine")
-    groups: tuple[Group, ...] = Field(
-        ("all",), description="raw, physics-informed features; all: those that the kind of robot has"
+    groups: tuple[str, ...] = Field(
+        ("all",), description="raw, physics-informed feature groups; all: those that the kind of robot has"
     )
     learned: int = Field(10, ge=0, le=64, description="learned features of each joint; 0: none")
     hidden: tuple[int, ...] = Field(
@@ -38,10 +36,10 @@ class TrainConfig(BaseModel):
     prior: Literal["empirical", "trained", "isotropic"] = Field(
         "empirical",
         description="of the raw features' context: the tasks' own mean and covariance, these as a start for training, "
-        "or zero mean and one scale for each kind; the learned features' is trained, except with isotropic",
+        "or zero mean and one scale for each sort of entry; the learned features' is trained, except with isotropic",
     )
     unloaded_start: bool = Field(
-        True, description="the prior's mean payload is 0: the robot starts without knowing anything"
+        True, description="the prior's mean of what can be removed (a payload) is 0: the robot starts without it"
     )
     context_weight: float = Field(
         1.0, ge=0.0, le=100.0, description="weight of the true context's likelihood beside the residual's"

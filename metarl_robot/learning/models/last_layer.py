@@ -36,6 +36,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from metarl_robot.adaptation.features import Entry
 from metarl_robot.adaptation.training_data import TrainingData
 from metarl_robot.learning.models.config import TrainConfig
 from metarl_robot.learning.models.network import Perceptron, encode
@@ -69,18 +70,6 @@ _PRIOR_RATE = 0.1
 Most of its entries hardly affect the loss. At the full rate, Adam would let the noise of the batches move them away.
 """
 _RIDGE = 1e-6
-_KINDS = (
-    "payload_mass",
-    "payload_moment",
-    "payload_inertia",
-    "coulomb",
-    "viscous",
-    "motor",
-    "latency",
-    "rotor",
-    "push",
-    "drag",
-)
 
 
 @dataclass(frozen=True)
@@ -424,12 +413,14 @@ class LastLayerLearner:
         )
         inputs = None if data.inputs is None else data.inputs.shape[2]
         shape = Shape(velocity_limit, effort_limit, config.learned, config.widths, inputs)
-        self.module = LastLayer(shape, starting_prior(data.contexts, data.names, config), data.dt, config.seed)
+        self.module = LastLayer(shape, starting_prior(data.contexts, data.entries, config), data.dt, config.seed)
         support = tuple(max(2, round(seconds / data.dt)) for seconds in _SUPPORT_S)
         self._sampler = Sampler(
             data, velocity_limit, (support[0], support[1]), _QUERIES, round(_HORIZON_S / data.dt), config.seed
         )
         self._names = data.names + tuple(f"learned_{i + 1}" for i in range(config.learned))
+        nuisance = [entry.nuisance for entry in data.entries] + [False] * config.learned
+        self._kept: NDArray[np.intp] = np.flatnonzero(np.logical_not(nuisance))
         self._effort_limit = torch.as_tensor(effort_limit)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -451,33 +442,32 @@ class LastLayerLearner:
     def export(self) -> tuple[dict[str, Array], tuple[str, ...]]:
         """Tensors of a checkpoint and the names of its context entries.
 
-        The latency is left out, because it is not estimated online.
+        Nuisances (the latency) are left out: the last layer does not estimate them online.
         """
-        kept = np.array([i for i, name in enumerate(self._names) if not name.startswith("latency_")], dtype=np.intp)
-        return self.module.export(kept), tuple(self._names[i] for i in kept)
+        return self.module.export(self._kept), tuple(self._names[i] for i in self._kept)
 
 
-def starting_prior(contexts: Array, names: tuple[str, ...], config: TrainConfig) -> Start:
+def starting_prior(contexts: Array, entries: tuple[Entry, ...], config: TrainConfig) -> Start:
     """Initial prior from the tasks' true contexts (T, n_raw): their mean, and their covariance about it.
 
-    With an unloaded start the mean has no payload. With prior 'isotropic', the mean is zero, with one scale for each
-    kind of coefficient.
+    With an unloaded start the mean of removable entries is zero. With prior 'isotropic', the mean is zero, with one
+    scale for each pool of entries.
     """
-    payload = np.array([name.startswith("payload_") for name in names], dtype=bool)
-    mean = np.zeros(len(names)) if config.prior == "isotropic" else contexts.mean(axis=0)
+    removable = np.array([entry.removable for entry in entries], dtype=bool)
+    mean = np.zeros(len(entries)) if config.prior == "isotropic" else contexts.mean(axis=0)
     if config.unloaded_start:
-        mean[payload] = 0.0
+        mean[removable] = 0.0
     deviation = contexts - mean
     covariance = deviation.T @ deviation / len(contexts)
     if config.prior == "isotropic":
-        kinds = np.array([next(kind for kind in _KINDS if name.startswith(kind)) for name in names])
-        covariance = np.diag([covariance.diagonal()[kinds == kind].mean() for kind in kinds])
+        pools = np.array([entry.pool for entry in entries])
+        covariance = np.diag([covariance.diagonal()[pools == pool].mean() for pool in pools])
     train_raw = config.prior == "trained"
     return Start(
         mean=mean,
         covariance=covariance + np.diag(_RIDGE * covariance.diagonal() + 1e-12),
         learned_mean=1.0 if config.features == "supervised" else 0.0,
-        train_raw_mean=train_raw & ~(payload & config.unloaded_start),
+        train_raw_mean=train_raw & ~(removable & config.unloaded_start),
         train_raw_covariance=train_raw,
         train_learned=config.prior != "isotropic",
     )

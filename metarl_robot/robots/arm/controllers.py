@@ -11,15 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from metarl_robot.adaptation.adapter_spec import adapter_of_choice
 from metarl_robot.adaptation.base import TruthfulAdapter
-from metarl_robot.adaptation.factory import bare_adapter
+from metarl_robot.adaptation.factory import bare_adapter, weights_of
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.control.base import ControllerSpec
-from metarl_robot.core.checkpoint import default_checkpoint, load_checkpoint
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.core.robot import Robot
 from metarl_robot.robots.arm.dynamics import ArmDynamics
@@ -52,7 +52,7 @@ class OffsetFreeConfig(MPCConfig):
 class MetaConfig(OffsetFreeConfig):
     """MPC with a learned context."""
 
-    adapter: Literal["last_layer", "inertial", "maml"] = Field("last_layer", description="estimator of the context")
+    adapter: str = Field("last_layer", description="estimator of the context: last_layer, inertial, maml or another")
     observer_bandwidth_rad_s: float = Field(
         20.0, ge=0.1, le=500.0, description="bandwidth of the remaining disturbance's observer [rad/s]"
     )
@@ -61,6 +61,11 @@ class MetaConfig(OffsetFreeConfig):
     surprise: float = Field(
         1e-6, ge=0.0, le=0.1, description="false-alarm probability of the change detection; 0: no detection"
     )
+
+    @field_validator("adapter")
+    @classmethod
+    def _registered(cls, name: str) -> str:
+        return adapter_of_choice("arm", name)
 
 
 def _nominal(robot: Robot, config: MPCConfig, checkpoint: Path | None, oracle: OracleFactory | None) -> ArmMPC:
@@ -77,8 +82,7 @@ def _offset_free(
 
 def _meta(robot: Robot, config: MetaConfig, checkpoint: Path | None, oracle: OracleFactory | None) -> ArmMPC:
     dynamics = ArmDynamics(robot, config.horizon + 1)
-    trained = "maml" if config.adapter == "maml" else "last_layer"
-    weights = load_checkpoint(checkpoint or default_checkpoint(robot, trained), robot)
+    weights = weights_of(config.adapter, robot, checkpoint)
     tuning = AdapterTuning(
         config.observer_bandwidth_rad_s,
         config.velocity_noise_rad_s,

@@ -77,7 +77,15 @@ class Arm(MjcfRobot):
     fallback_law = "metarl_robot.safety.stop_and_hold:StopAndHold"
     simulation = "metarl_robot.sim.arm.simulation:ArmSimulation"
     dynamics = "metarl_robot.robots.arm.dynamics:ArmDynamics"
-    adapter_parts = "metarl_robot.robots.arm.adapter_parts"
+    filter_tuning = "metarl_robot.robots.arm.filter_tuning:filter_tuning"
+    features: ClassVar[Mapping[str, str]] = {
+        "payload": "metarl_robot.robots.arm.features.payload:SPEC",
+        "friction": "metarl_robot.robots.arm.features.friction:SPEC",
+        "motor": "metarl_robot.robots.arm.features.motor:SPEC",
+        "latency": "metarl_robot.robots.arm.features.latency:SPEC",
+        "learned": "metarl_robot.adaptation.learned_features:SPEC",
+    }
+    adapters: ClassVar[Mapping[str, str]] = {"maml": "metarl_robot.robots.arm.maml_inputs:MAML"}
     reported = ("metarl_robot.robots.payload:PAYLOAD",)
     controllers: ClassVar[Mapping[str, str]] = {
         "pid": "metarl_robot.robots.arm.pid:SPEC",

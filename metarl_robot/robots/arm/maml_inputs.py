@@ -11,10 +11,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from metarl_robot.adaptation.adapter_spec import AdapterSpec
+from metarl_robot.adaptation.factory import maml_adapter
 from metarl_robot.core.robot import Robot
 from metarl_robot.dynamics.rigid_body import N_INERTIAL
 from metarl_robot.robots.arm.dynamics import ArmDynamics
-from metarl_robot.robots.arm.features import COULOMB_VELOCITY_RAD_S
+from metarl_robot.robots.arm.features.friction import COULOMB_VELOCITY_RAD_S
 
 Array = NDArray[np.float64]
 
@@ -57,3 +59,11 @@ class ArmNetworkInputs:
         jacobian[:, 5 * n : 6 * n] = self._dynamics.efforts_jacobian(q, v, a) / self._effort_limit[:, None]
         jacobian[:, 6 * n :] = self._dynamics.attached_jacobian(q, v, a, self._payload) / self._effort_limit[:, None]
         return jacobian
+
+
+MAML = AdapterSpec(
+    lambda robot, dynamics, tuning, checkpoint: maml_adapter(
+        robot, dynamics, ArmNetworkInputs(robot, dynamics), tuning, checkpoint
+    ),
+    weights="maml",
+)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.adaptation.factory import feature_map
-from metarl_robot.adaptation.features import FeatureMap, Xi
+from metarl_robot.adaptation.feature_spec import feature_map, raw_groups
+from metarl_robot.adaptation.features import FeatureMap, Series, Xi
 from metarl_robot.adaptation.training_data import HISTORY, TrainingData
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.core.robot import Robot
@@ -21,8 +21,6 @@ from metarl_robot.robots.arm.dynamics import ArmDynamics
 Array = NDArray[np.float64]
 Array32 = NDArray[np.float32]
 
-RAW_GROUPS = ("payload", "friction", "motor", "latency")
-"""Raw features with a known context in simulation."""
 _BLOCK = 50
 _STATES = ("q", "v", "q_measured", "v_measured")
 
@@ -71,22 +69,23 @@ class Rollouts:
 
 
 def training_data(
-    robot: Robot, dynamics: ArmDynamics, rollouts: Rollouts, groups: tuple[str, ...] = RAW_GROUPS
+    robot: Robot, dynamics: ArmDynamics, rollouts: Rollouts, groups: tuple[str, ...] | None = None
 ) -> TrainingData:
     """Residual and raw features of every interval except the first `HISTORY`.
+
+    groups: None: all with a true value in simulation.
 
     Raises:
         UnknownNameError: no such feature group.
         MetaRLError: the rollouts have no true context for a feature.
     """
-    maps = {group: feature_map(robot, dynamics, (group,)) for group in groups}
-    names = tuple(name for features in maps.values() for name in features.names)
-    missing = [name for name in names if name not in rollouts.context_names]
+    features = feature_map(robot, dynamics, raw_groups(robot.kind) if groups is None else groups)
+    missing = [name for name in features.names if name not in rollouts.context_names]
     if missing:
         raise MetaRLError(f"training_data: the rollouts have no true values of {missing}")
-    chosen = [rollouts.context_names.index(name) for name in names]
+    chosen = [rollouts.context_names.index(name) for name in features.names]
     blocks = [
-        _block(dynamics, maps, rollouts.part(slice(start, start + _BLOCK)))
+        _block(dynamics, features, rollouts.part(slice(start, start + _BLOCK)))
         for start in range(0, len(rollouts.q), _BLOCK)
     ]
     arrays = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
@@ -96,11 +95,11 @@ def training_data(
         velocity_noise=rollouts.velocity_noise,
         encoder_step=rollouts.encoder_step,
         contexts=rollouts.contexts[:, chosen],
-        names=names,
+        entries=features.entries,
     )
 
 
-def _block(dynamics: ArmDynamics, maps: dict[str, FeatureMap], rollouts: Rollouts) -> dict[str, Array32]:
+def _block(dynamics: ArmDynamics, features: FeatureMap, rollouts: Rollouts) -> dict[str, Array32]:
     tasks, intervals, n = rollouts.effort.shape
     dt, effort = rollouts.dt, rollouts.effort.astype(float)
     q, v = rollouts.q.astype(float), rollouts.v.astype(float)
@@ -114,13 +113,9 @@ def _block(dynamics: ArmDynamics, maps: dict[str, FeatureMap], rollouts: Rollout
     middle = 0.5 * (q[:, 1:] + q[:, :-1]), 0.5 * (v[:, 1:] + v[:, :-1]), np.diff(v, axis=1) / dt
     at = [x.reshape(-1, n) for x in (*middle, effort)]
     xi = Xi(at[0], at[1], at[2], at[3], np.moveaxis(past_effort.reshape(-1, HISTORY, n), 1, 0))
-    parts = [np.zeros((*target.shape, 0))]
-    for group, features in maps.items():
-        impulses = _payload_impulses(dynamics, q, v, dt) if group == "payload" else dt * features.design(xi)
-        parts.append(impulses.reshape(*target.shape, features.size))
     arrays = {
         "target": target,
-        "raw": np.concatenate(parts, axis=3),
+        "raw": features.impulses(Series(q, v, dt, xi)).reshape(*target.shape, features.size),
         "mobility": np.linalg.inv(mass),
         "q": middle[0],
         "v": middle[1],
@@ -129,12 +124,3 @@ def _block(dynamics: ArmDynamics, maps: dict[str, FeatureMap], rollouts: Rollout
         "past_effort": past_effort,
     }
     return {name: array.astype(np.float32) for name, array in arrays.items()}
-
-
-def _payload_impulses(dynamics: ArmDynamics, q: Array, v: Array, dt: float) -> Array:
-    """PayloadFeatures.impulse of all intervals (T, S, n, 10) between samples (T, S + 1, n)."""
-    n = q.shape[2]
-    by_momentum, by_beta = (
-        x.reshape(*q.shape, -1) for x in dynamics.attached_momentum_regressors(q.reshape(-1, n), v.reshape(-1, n))
-    )
-    return 0.5 * dt * (by_beta[:, 1:] + by_beta[:, :-1]) - np.diff(by_momentum, axis=1)

@@ -13,15 +13,15 @@ Controller, adapter and dynamics model:
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from metarl_robot.adaptation.adapter_spec import adapter_of_choice
 from metarl_robot.adaptation.base import Adapter, TruthfulAdapter
-from metarl_robot.adaptation.factory import bare_adapter
+from metarl_robot.adaptation.factory import bare_adapter, weights_of
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.control.base import ControllerSpec
-from metarl_robot.core.checkpoint import default_checkpoint, load_checkpoint
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.robots.quadrotor.description import Quadrotor
 from metarl_robot.robots.quadrotor.dynamics import QuadrotorDynamics
@@ -65,7 +65,7 @@ class FlightOracleConfig(FlightMPCConfig):
 class FlightMetaConfig(FlightMPCConfig):
     """MPC with a learned context."""
 
-    adapter: Literal["last_layer", "inertial"] = Field("last_layer", description="estimator of the context")
+    adapter: str = Field("last_layer", description="estimator of the context: last_layer, inertial or another")
     observer_bandwidth_rad_s: float = Field(
         6.0, ge=0.01, le=200.0, description="bandwidth of the remaining disturbance's observer [rad/s]"
     )
@@ -74,6 +74,11 @@ class FlightMetaConfig(FlightMPCConfig):
     surprise: float = Field(
         1e-6, ge=0.0, le=0.1, description="false-alarm probability of the change detection; 0: no detection"
     )
+
+    @field_validator("adapter")
+    @classmethod
+    def _registered(cls, name: str) -> str:
+        return adapter_of_choice("quadrotor", name)
 
 
 def _mpc(
@@ -95,7 +100,7 @@ def _offset_free(robot: Quadrotor, config: FlightOffsetFreeConfig, checkpoint: P
 
 
 def _meta(robot: Quadrotor, config: FlightMetaConfig, checkpoint: Path | None, oracle: Any) -> FlightMPC:
-    weights = load_checkpoint(checkpoint or default_checkpoint(robot, "last_layer"), robot)
+    weights = weights_of(config.adapter, robot, checkpoint)
     tuning = AdapterTuning(
         config.observer_bandwidth_rad_s,
         model_error=config.model_error,

@@ -139,6 +139,7 @@ class Quadrotor(Robot):
 
     file = QuadrotorFile
     kind = "quadrotor"
+    base = "floating"
     attitude = slice(3, 7)
     interface = "metarl_robot.ros_nodes.quadrotor.interface:OdometryInterface"
     lands = True
@@ -146,7 +147,15 @@ class Quadrotor(Robot):
     fallback_law = "metarl_robot.robots.quadrotor.fallback:EmergencyLanding"
     simulation = "metarl_robot.sim.quadrotor.simulation:QuadrotorSimulation"
     dynamics = "metarl_robot.robots.quadrotor.dynamics:QuadrotorDynamics"
-    adapter_parts = "metarl_robot.robots.quadrotor.adapter_parts"
+    filter_tuning = "metarl_robot.robots.quadrotor.filter_tuning:filter_tuning"
+    features: ClassVar[Mapping[str, str]] = {
+        "payload": "metarl_robot.robots.quadrotor.features.payload:SPEC",
+        "rotor": "metarl_robot.robots.quadrotor.features.rotor:SPEC",
+        "push": "metarl_robot.robots.quadrotor.features.push:SPEC",
+        "drag": "metarl_robot.robots.quadrotor.features.drag:SPEC",
+        "learned": "metarl_robot.robots.quadrotor.features.learned:SPEC",
+    }
+    adapters: ClassVar[Mapping[str, str]] = {"l1": "metarl_robot.adaptation.l1:SPEC"}
     reported = ("metarl_robot.robots.payload:PAYLOAD", "metarl_robot.robots.quadrotor.wind_report:WIND")
     controllers: ClassVar[Mapping[str, str]] = {
         "pid": "metarl_robot.robots.quadrotor.pid:SPEC",

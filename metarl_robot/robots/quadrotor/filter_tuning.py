@@ -1,29 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parts of a quadrotor's adapters: feature groups, noise levels, and context entries that may jump."""
+"""Noise levels of a quadrotor's momentum filter."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-from numpy.typing import NDArray
 
-from metarl_robot.adaptation.features import FeatureGroup
 from metarl_robot.adaptation.momentum_filter import FilterTuning
-from metarl_robot.adaptation.network import Network
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.robots.quadrotor.description import Quadrotor
 from metarl_robot.robots.quadrotor.dynamics import QuadrotorDynamics
-from metarl_robot.robots.quadrotor.features import (
-    DragFeatures,
-    FlightNetworkFeatures,
-    FlightPayloadFeatures,
-    FlightScale,
-    PushFeatures,
-    RotorFeatures,
-)
-
-Array = NDArray[np.float64]
+from metarl_robot.robots.quadrotor.scale import FlightScale
 
 POSITION_NOISE = (0.001, 0.002)
 """Standard deviations of the measured position [m] and attitude [rad]."""
@@ -37,39 +23,13 @@ INITIAL_DRIFT = 0.05
 Force is a fraction of the weight, torque a fraction of the torque of one rotor at hover.
 """
 
-FEATURE_GROUPS = ("payload", "rotor", "push", "drag", "learned")
-INERTIAL = ("payload", "rotor", "push")
-"""Feature groups of the baseline that models rigid bodies and rotors, with no learned features."""
-SUDDEN = ((("payload_",), False), (("rotor_",), False), (("push_",), False), (("payload_",), True))
-"""Context entries that may change together in one instant, or be removed."""
-
-
-def feature_group(
-    robot: Quadrotor, dynamics: QuadrotorDynamics, group: str, network: Network | None
-) -> FeatureGroup | None:
-    """Return one feature group, or None for an unknown group or for `learned` without a network."""
-    if group == "payload":
-        return FlightPayloadFeatures(dynamics)
-    if group == "rotor":
-        return RotorFeatures(dynamics)
-    if group == "push":
-        return PushFeatures(dynamics)
-    if group == "drag":
-        return DragFeatures(dynamics)
-    return None if network is None or group != "learned" else FlightNetworkFeatures(network, robot)
-
-
-def context_scale(robot: Quadrotor, names: Sequence[str]) -> Array:
-    """Return (n_z,) the unit of each entry of a checkpoint's prior; those of quadrotors are dimensionless."""
-    return FlightScale(robot).context(names)
-
 
 def filter_tuning(robot: Quadrotor, dynamics: QuadrotorDynamics, tuning: AdapterTuning) -> FilterTuning:
     """Noise levels of force [N; world] and torque [Nm; body].
 
     The accelerometer measures the force with the density r = m σ_a √dt. A disturbance that drifts at a rate s is then
     followed with the bandwidth ω = s / r. The torque is only observed through the body rates: ω = √(s / r) with r = J
-    σ_ω √dt (robots/arm/adapter_parts.py).
+    σ_ω √dt (robots/arm/filter_tuning.py).
     """
     period, bandwidth = robot.control_period_s, tuning.observer_bandwidth_rad_s
     force = bandwidth * robot.mass_kg * FORCE_NOISE_M_S2 * np.sqrt(period)

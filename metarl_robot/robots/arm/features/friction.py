@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Feature group of joint friction: Δ = -c tanh(v / v_s) - b v, Coulomb and viscous, per joint."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.adaptation.feature_spec import FeatureSpec
+from metarl_robot.adaptation.features import BaseGroup, Interval, Xi
+
+Array = NDArray[np.float64]
+
+COULOMB_VELOCITY_RAD_S = 0.02
+
+
+class FrictionFeatures(BaseGroup):
+    """Coulomb friction, smoothed by tanh(v / v_s), and viscous friction, per joint."""
+
+    sudden = True
+
+    def __init__(self, dof: int) -> None:
+        coulomb = tuple(f"coulomb_{i + 1}_nm" for i in range(dof))
+        super().__init__(dof, coulomb + tuple(f"viscous_{i + 1}_nm_s" for i in range(dof)))
+        self.pools = ("coulomb",) * dof + ("viscous",) * dof
+        self._impulse = np.zeros((dof, 2 * dof))
+        self._coulomb, self._viscous = (self._impulse.reshape(-1)[start :: 2 * dof + 1] for start in (0, dof))
+
+    def design(self, xi: Xi) -> Array:
+        n, joints = self._dof, np.arange(self._dof)
+        phi = np.zeros((len(xi.v), n, 2 * n))
+        phi[:, joints, joints] = -np.tanh(xi.v / COULOMB_VELOCITY_RAD_S)
+        phi[:, joints, n + joints] = -xi.v
+        return phi
+
+    def impulse(self, interval: Interval) -> Array:
+        v = interval.balance.v_mean
+        np.multiply(np.tanh(v / COULOMB_VELOCITY_RAD_S), -interval.dt, out=self._coulomb)
+        np.multiply(v, -interval.dt, out=self._viscous)
+        return self._impulse
+
+    def value(self, xi: Xi, z: Array) -> Array:
+        return -z[: self._dof] * np.tanh(xi.v / COULOMB_VELOCITY_RAD_S) - z[self._dof :] * xi.v
+
+    def jacobian(self, xi: Xi, z: Array) -> Array:
+        n, joints = self._dof, np.arange(self._dof)
+        slope = (1.0 - np.tanh(xi.v / COULOMB_VELOCITY_RAD_S) ** 2) / COULOMB_VELOCITY_RAD_S
+        jacobian = np.zeros((len(xi.v), n, 3 * n))
+        jacobian[:, joints, n + joints] = -z[:n] * slope - z[n:]
+        return jacobian
+
+
+SPEC = FeatureSpec(
+    build=lambda robot, dynamics, checkpoint: FrictionFeatures(robot.dof),
+    truth=lambda robot, task: np.concatenate([task.coulomb_nm, task.viscous_nm_s]),
+    inertial=True,
+)

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Feature group of motor strength: Δ = ε τ, strength 1 + ε per joint."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.adaptation.feature_spec import FeatureSpec
+from metarl_robot.adaptation.features import BaseGroup, Interval, Xi
+
+Array = NDArray[np.float64]
+
+
+class MotorFeatures(BaseGroup):
+    """Motor strength 1 + ε per joint."""
+
+    def __init__(self, dof: int) -> None:
+        super().__init__(dof, tuple(f"motor_{i + 1}_strength_error" for i in range(dof)))
+        self._impulse = np.zeros((dof, dof))
+        self._diagonal = self._impulse.reshape(-1)[:: dof + 1]
+
+    def design(self, xi: Xi) -> Array:
+        n = self._dof
+        phi = np.zeros((len(xi.effort), n, n))
+        phi[:, np.arange(n), np.arange(n)] = xi.effort
+        return phi
+
+    def impulse(self, interval: Interval) -> Array:
+        np.multiply(interval.effort, interval.dt, out=self._diagonal)
+        return self._impulse
+
+    def value(self, xi: Xi, z: Array) -> Array:
+        return xi.effort * z
+
+    def effort_gain(self, z: Array) -> Array:
+        return z
+
+
+SPEC = FeatureSpec(
+    build=lambda robot, dynamics, checkpoint: MotorFeatures(robot.dof),
+    truth=lambda robot, task: task.motor_strength - 1.0,
+)

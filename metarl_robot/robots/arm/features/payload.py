@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Feature group of an arm's payload: Δ = -Y(q, v, a) π, ten inertial parameters at the payload site.
+
+The momentum form ∫Δ dt = -(p_π1 - p_π0) + ∫β_π dt needs no acceleration.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.adaptation.feature_spec import FeatureSpec
+from metarl_robot.adaptation.features import BaseGroup, Interval, Series, Xi
+from metarl_robot.robots.arm.dynamics import ArmDynamics
+from metarl_robot.robots.payload import PAYLOAD_NAMES, PAYLOAD_POOLS
+
+Array = NDArray[np.float64]
+
+
+class PayloadFeatures(BaseGroup):
+    """A rigid body at the payload site."""
+
+    sudden = removable = True
+
+    def __init__(self, dynamics: ArmDynamics) -> None:
+        super().__init__(dynamics.dof, PAYLOAD_NAMES)
+        self._dynamics, self.pools = dynamics, PAYLOAD_POOLS
+
+    def design(self, xi: Xi) -> Array:
+        if len(xi.q) == 1:
+            return -self._dynamics.attached_regressor(xi.q[0], xi.v[0], xi.a[0])[None]
+        return -self._dynamics.attached_regressors(xi.q, xi.v, xi.a)
+
+    def impulse(self, interval: Interval) -> Array:
+        return interval.balance.attached_impulse
+
+    def impulses(self, series: Series) -> Array:
+        q, v, n = series.q, series.v, series.q.shape[2]
+        by_momentum, by_beta = (
+            x.reshape(*q.shape, -1)
+            for x in self._dynamics.attached_momentum_regressors(q.reshape(-1, n), v.reshape(-1, n))
+        )
+        impulses = 0.5 * series.dt * (by_beta[:, 1:] + by_beta[:, :-1]) - np.diff(by_momentum, axis=1)
+        return np.asarray(impulses.reshape(-1, n, len(self.names)))
+
+    def attached(self, z: Array) -> Array:
+        return z
+
+    def value(self, xi: Xi, z: Array) -> Array:
+        return -self._dynamics.attached_efforts(xi.q, xi.v, xi.a, z)
+
+    def jacobian(self, xi: Xi, z: Array) -> Array:
+        return -self._dynamics.attached_jacobian(xi.q, xi.v, xi.a, z)
+
+
+SPEC = FeatureSpec(
+    build=lambda robot, dynamics, checkpoint: PayloadFeatures(dynamics),
+    truth=lambda robot, task: task.payload.inertial_parameters(),
+    inertial=True,
+)

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Noise levels of an arm's momentum filter."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from metarl_robot.adaptation.momentum_filter import FilterTuning
+from metarl_robot.adaptation.tuning import AdapterTuning
+from metarl_robot.core.robot import Robot
+from metarl_robot.robots.arm.dynamics import ArmDynamics
+
+STICTION_FACTOR = 10.0
+"""Increase of the model error where a joint may stick."""
+POSITION_NOISE_RAD = 3e-5
+"""Standard deviation of encoder quantisation: a resolution of 1e-4 rad has 2.9e-5."""
+INITIAL_DRIFT = 0.002
+"""Standard deviation of the slow disturbance, as a share of the effort limit.
+
+It applies at the start and after a detected change.
+"""
+
+
+def filter_tuning(robot: Robot, dynamics: ArmDynamics, tuning: AdapterTuning) -> FilterTuning:
+    """Noise levels per joint.
+
+    A Kalman filter on momentum and disturbance, with momentum noise of density r = M σ_v √dt and a random walk of the
+    disturbance at a rate s, has in steady state the natural frequency ω = √(s / r). Hence s = ω² M σ_v √dt.
+    """
+    inertia = np.diag(dynamics.mass_matrix(robot.home))
+    momentum_noise = inertia * tuning.velocity_noise_rad_s * np.sqrt(robot.control_period_s)
+    return FilterTuning(
+        period_s=robot.control_period_s,
+        position_noise=np.full(robot.dof, POSITION_NOISE_RAD),
+        velocity_noise=(tuning.velocity_noise_rad_s,),
+        noise_groups=(robot.dof,),
+        drift=tuning.observer_bandwidth_rad_s**2 * momentum_noise,
+        drift_initial=INITIAL_DRIFT * robot.effort_limit,
+        model_error=tuning.model_error * robot.effort_limit,
+        stiction_factor=STICTION_FACTOR,
+        forgetting_s=tuning.forgetting_s,
+        surprise=tuning.surprise,
+    )
