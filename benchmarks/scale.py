@@ -115,7 +115,7 @@ def _run(robot: Robot, controller: Controller) -> Iterator[tuple[float, State]]:
 
 def _reference(robot: Robot) -> Reference:
     return flat_outputs_of(robot).motion(
-        "random" if robot.base == "floating" else "tracking", np.random.default_rng(0), _STEPS * robot.control_period_s
+        "tracking" if robot.attitude is None else "random", np.random.default_rng(0), _STEPS * robot.control_period_s
     )
 
 

@@ -110,7 +110,7 @@ def flood(draw: Draw) -> Fault:
 def stranger(draw: Draw) -> Fault:
     """A second source that sends states with the same names: zeros or the home pose at 50 Hz."""
     home = draw.pick((True, False))
-    q = draw.robot.home if home or draw.robot.base == "floating" else np.zeros(draw.robot.nq)
+    q = draw.robot.home if home or draw.robot.attitude is not None else np.zeros(draw.robot.nq)
     other = State(q.copy(), np.zeros(draw.robot.dof))
     every = max(1, round(1.0 / (_STRANGER_HZ * draw.robot.control_period_s)))
     after_s = 0.3 * draw.robot.control_period_s

@@ -33,7 +33,7 @@ _AFTER_S = 1.5  # duration of a run after the fault
 _REST_S = 8.0  # longest extra time until the robot is at rest
 _WINDOW_S = 0.5  # errors are means over this time, before the fault and at the end
 _NORMAL = 2.0  # an error is normal up to this multiple of the earlier one,
-_NORMAL_M = (0.005, 0.05)  # or up to this size: of an arm, of a flying robot
+_NORMAL_M = (0.005, 0.05)  # or up to this size: of a robot without attitude, with one
 _LANDING_M_S, _LANDING_RAD = 1.5, 0.8  # a harder touch-down is a crash
 _STATE_AGE_S = 0.1  # the nodes' max_state_age_s
 
@@ -107,7 +107,7 @@ def _row(kind: str, seed: int, start_s: float, fault: Fault, loop: Loop) -> Faul
         _mean(before),
         _mean(loop.error_m[-round(_WINDOW_S / period_s) :]),
     )
-    normal = error_after_m <= max(_NORMAL * error_before_m, _NORMAL_M[loop.robot.base == "floating"])
+    normal = error_after_m <= max(_NORMAL * error_before_m, _NORMAL_M[loop.robot.attitude is not None])
     return FaultRun(
         robot=loop.robot.name,
         kind=kind,

@@ -31,7 +31,7 @@ def sensor_spike(draw: Draw) -> Fault:
             return state
         name = draw.pick(("q", "v"))
         values = getattr(state, name).copy()
-        values[draw.rng.integers(3 if draw.robot.base == "floating" else len(values))] += draw.pick((1, -1)) * size
+        values[draw.rng.integers(draw.robot.position_size)] += draw.pick((1, -1)) * size
         return replace(state, **{name: values})
 
     return _measured(draw, f"{share:.0%} off by {size:.3g}", spike)
@@ -41,7 +41,7 @@ def sensor_drop(draw: Draw) -> Fault:
     """No measurement at all, or one joint or axis that reads zero."""
     if draw.chance(0.5):
         return Fault("no states", states=lambda time_s, m: [] if draw.during(time_s) else [m])
-    index = int(draw.rng.integers(3 if draw.robot.base == "floating" else draw.robot.nq))
+    index = int(draw.rng.integers(draw.robot.position_size))
 
     def zero(state: State) -> State:
         q, v = state.q.copy(), state.v.copy()

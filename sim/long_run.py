@@ -72,9 +72,9 @@ class _ThereAndBack:
 def long_run(robot: Robot, minutes: float, report: Report, controller: str = "meta_mpc") -> LongRun:
     """Run a closed loop for a number of simulated minutes."""
     room, period_s = simulation(robot), robot.control_period_s
-    scenario = room.scenario(*(_FLOWN if robot.base == "floating" else _FOLLOWED), 0)
+    scenario = room.scenario(*(_FLOWN if robot.attitude is not None else _FOLLOWED), 0)
     reference: Reference = scenario.reference
-    if robot.base != "floating":
+    if robot.attitude is None:
         reference = _ThereAndBack(reference)
     used = make_controller(robot, controller)
     plant = room.plant(scenario.initial, scenario.noise_seed)

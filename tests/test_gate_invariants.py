@@ -77,7 +77,7 @@ class World:
             self.measure()
         if self.unlucky():
             self.wrong_state()
-        if self.unlucky() or self.robot.base == "floating":
+        if self.unlucky() or self.robot.attitude is not None:
             self.feel()
         if not self.unlucky():
             self.command(self.rng.choice([0.02, 1.0]))
@@ -116,7 +116,7 @@ class World:
             stamp_s = self.rng.choice([self.stamp_s, self.stamp_s - 0.01, *WRONG_TIMES])
         elif kind == 4:
             state.v[:] = self.rng.choice([-999.0, 30.0, 999.0])
-        elif kind == 5 and self.robot.base == "floating":
+        elif kind == 5 and self.robot.attitude is not None:
             turned = np.array([self.rng.gauss(0.0, 1.0) for _ in range(4)])
             state.q[3:] = turned / np.linalg.norm(turned)
         else:
@@ -204,7 +204,7 @@ def test_no_sequence_of_messages_times_and_calls_breaks_an_invariant(name: str) 
         "blind",
         "latched",
         "rearmed",
-        "off" if ROBOTS[name].base == "floating" else "holding",
+        "off" if ROBOTS[name].attitude is not None else "holding",
     }
     assert STEPS < 1e5 or all(seen[what] > 0 for what in reached), seen  # the search got everywhere
 

@@ -48,7 +48,7 @@ def test_a_kind_of_another_package_is_loaded_by_its_robot_yaml(install: Install,
     text = (tmp_path / "mine" / "robot.yaml").read_text(encoding="utf-8")
     (tmp_path / "mine" / "robot.yaml").write_text(text.replace("kind: arm", "kind: crane"), encoding="utf-8")
     robot = load_robot(tmp_path / "mine")
-    assert (robot.kind, robot.base, robot.dof) == ("crane", "fixed", 2)
+    assert (robot.kind, robot.attitude, robot.dof) == ("crane", None, 2)
     assert "crane" in kind_names() and "pid" in controller_names("crane")
 
 
@@ -60,7 +60,7 @@ def test_no_other_package_replaces_a_kind_of_ours(install: Install) -> None:
 @pytest.mark.parametrize(
     ("point", "name", "reason"),
     [
-        ("truck = other_package:Truck", "truck", f"other_package:Truck of {GROUP}.*missing: file, base"),
+        ("truck = other_package:Truck", "truck", f"other_package:Truck of {GROUP}.*missing: file, interface"),
         ("lorry = other_package:Crane", "lorry", f"of {GROUP}.*'crane'.*entry point's name"),
         ("tram = other_package:Tram", "tram", f"of {GROUP}. cannot be loaded: AttributeError"),
     ],

@@ -242,9 +242,9 @@ def test_a_robot_in_motion_is_brought_to_rest_without_a_jump_in_velocity(name: s
     references.brake(State(now.q[0], now.v[0]), 5.0)
     assert references.current is not None
     begun, rest = references.current.sample(np.array([5.0])), references.current.sample(np.array([15.0]))
-    place = slice(0, 3) if robot.base == "floating" else slice(None)
+    place = slice(0, 3) if robot.attitude is not None else slice(None)
     np.testing.assert_allclose(begun.q[0, place], now.q[0, place], atol=1e-12)
-    still = robot.base != "floating" and np.abs(now.v[0]) <= STANDING_RAD_S  # taken for noise of the sensor
+    still = robot.attitude is None and np.abs(now.v[0]) <= STANDING_RAD_S  # taken for noise of the sensor
     np.testing.assert_allclose(begun.v[0, place], np.where(still, 0.0, now.v[0])[place], atol=1e-12)
     assert np.abs(now.v[0, place]).max() > 0.2 and not rest.v.any() and not rest.a[0, :3].any()
     flat_outputs_of(robot).check(references.current, 5.0, 10.0)
@@ -273,7 +273,7 @@ def test_a_reference_that_arrives_while_it_comes_to_rest_is_joined_without_a_jum
     references.offer(times, flat.outputs(motion, times), 5.2)
     assert references.current is not None
     a, b = braking.sample(np.array([5.3])), references.current.sample(np.array([5.3]))
-    smooth = slice(0, 3) if robot.base == "floating" else slice(None)  # angular acceleration may jump
+    smooth = slice(0, 3) if robot.attitude is not None else slice(None)  # angular acceleration may jump
     assert max(np.abs(a.q - b.q).max(), np.abs(a.v - b.v).max(), np.abs(a.a - b.a)[0, smooth].max()) < 1e-5
     flat.check(references.current, 5.2, 3.0, where=braking)
 

@@ -134,7 +134,7 @@ def _print(robot: Any, result: dict[str, Any]) -> None:
         out(),
         [eval_tables.scenario_table(result, "rmse_after_m", "Error after the change by scenario\n[mm]")],
     )
-    if robot.base == "floating":  # many of these runs have no change
+    if robot.attitude is not None:  # many of these runs have no change
         scenarios.append(eval_tables.scenario_table(result, "rmse_m", "Error over the whole run by scenario\n[mm]"))
     for view in (eval_tables.summary_table(result, wording(robot)), eval_tables.ratio_table(result), *scenarios):
         if view is not None:

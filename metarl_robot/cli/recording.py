@@ -30,6 +30,7 @@ from zstandard import ZstdError
 from metarl_robot.cli.console import note
 from metarl_robot.cli.runlog import Array, Event, Payload, RunLog
 from metarl_robot.core import rotation
+from metarl_robot.core.coordinates import BaseCoordinates
 from metarl_robot.core.errors import MetaRLError, SignalError, shown
 from metarl_robot.core.robot import MODELS_DIR, Robot, load_robot
 from metarl_robot.core.tables import NANOSECONDS, Table, table_of
@@ -165,8 +166,7 @@ class _Reference:
     """
 
     def __init__(self, robot: Robot, setpoints: Sequence[Any]) -> None:
-        read = _flying_setpoint if robot.base == "floating" else _joint_setpoint
-        pairs = [read(message) for message in setpoints]
+        pairs = [_setpoint(robot, message) for message in setpoints]
         if any((len(q), len(v)) != (robot.nq, robot.dof) or not np.all(np.isfinite([*q, *v])) for q, v in pairs):
             raise SignalError(
                 f"{_SETPOINT}: a setpoint of {robot.name} has {robot.nq} positions and {robot.dof} velocities, all "
@@ -174,12 +174,12 @@ class _Reference:
             )
         q, v = (np.array(values) for values in zip(*pairs, strict=True))
         self._times = np.array([_stamp_ns(message) / NANOSECONDS for message in setpoints])
-        self._places = 3 if robot.base == "floating" else robot.nq
+        self._places = robot.position_size
         self._spline = from_points(self._times, q[:, : self._places], v[:, : self._places])
         self._rest = (
-            np.concatenate([rotation.continuous(q[:, 3:]), v[:, 3:]], axis=1)
-            if robot.base == "floating"
-            else np.zeros((len(q), 0))
+            np.zeros((len(q), 0))
+            if robot.attitude is None
+            else np.concatenate([rotation.continuous(q[:, robot.attitude]), v[:, self._places :]], axis=1)
         )
 
     def at(self, times: Array) -> tuple[Array, Array]:
@@ -193,17 +193,21 @@ class _Reference:
         )
 
 
-def _joint_setpoint(message: Any) -> tuple[list[float], list[float]]:
-    """Positions and velocities of a JointState."""
-    return list(message.position), list(message.velocity)
+def _setpoint(robot: Robot, message: Any) -> tuple[Sequence[float], Sequence[float]]:
+    """The robot's q and v in a JointState or an Odometry."""
+    if not hasattr(message, "pose"):
+        return list(message.position), list(message.velocity)
+    base, (pose, twist) = BaseCoordinates(robot.coordinates), _pose_and_twist(message)
+    return base.q(pose).tolist(), base.v(twist).tolist()
 
 
-def _flying_setpoint(message: Any) -> tuple[list[float], list[float]]:
-    """State of an Odometry; its twist is in the body frame, the result's velocity in the world frame."""
+def _pose_and_twist(message: Any) -> tuple[Array, Array]:
+    """Pose (7,) and twist (6,) of an Odometry; its twist is in the body frame, the result's velocity in the world's."""
     place, turned, twist = message.pose.pose.position, message.pose.pose.orientation, message.twist.twist
     attitude = np.array([turned.w, turned.x, turned.y, turned.z])
     velocity = rotation.rotate(attitude, np.array([twist.linear.x, twist.linear.y, twist.linear.z]))
-    return [place.x, place.y, place.z, *attitude], [*velocity, twist.angular.x, twist.angular.y, twist.angular.z]
+    rates = [twist.angular.x, twist.angular.y, twist.angular.z]
+    return np.array([place.x, place.y, place.z, *attitude]), np.array([*velocity, *rates])
 
 
 def _run(

@@ -28,7 +28,7 @@ class Wording:
 
 def wording(robot: Robot) -> Wording:
     """The words for a robot."""
-    if robot.base == "floating":
+    if robot.attitude is not None:
         body = robot.kind
         return Wording(
             body,

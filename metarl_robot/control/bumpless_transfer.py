@@ -89,7 +89,7 @@ class BumplessTransfer:
 
     def __init__(self, robot: Robot, controller: Controller, fade_s: float = FADE_S) -> None:
         self._limiter = EffortLimiter(robot)
-        self._fade_s, self._approaches = fade_s, robot.base != "floating"
+        self._fade_s, self._approaches = fade_s, robot.attitude is None
         self.controller = controller
         self.reset()
 
@@ -175,7 +175,7 @@ class BumplessTransfer:
             _tell(controller, word, effort)
 
     def _approach_from(self, time: float, state: State, reference: Reference) -> _Approach:
-        """Convergence from an arm's present motion to the reference; a quadrotor's reference stays unchanged."""
+        """Convergence from the present motion to the reference; with an attitude, the reference stays unchanged."""
         target = reference.sample(np.array([time]))
         off = np.zeros((3, len(state.v)))
         if self._approaches:

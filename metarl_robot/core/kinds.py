@@ -25,7 +25,6 @@ BUILT_IN = {
 _STATED = (
     "file",
     "kind",
-    "base",
     "interface",
     "flat_outputs",
     "fallback_law",

@@ -27,8 +27,6 @@ class MjcfRobotFile(RobotFile):
 class MjcfRobot(Robot):
     """See the module's docstring. A kind's class sets the channel names and the limits."""
 
-    base = "fixed"
-
     def __init__(self, description: MjcfRobotFile, folder: Path) -> None:
         super().__init__(description, folder)
         self.model_path = folder / description.model

@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +63,6 @@ class Robot:
     Attributes:
         name: folder name below `models/`.
         kind: its name in the registry of kinds (kinds.py): 'arm', 'quadrotor'.
-        base: 'fixed', where q is joint positions; 'floating', where q is the pose of a free body and v its velocity.
         attitude: where q holds a unit quaternion (w, x, y, z) [body→world]; the position of the base [m; world] is
             before it, and v begins with its velocity [m/s; world]. None: v has the rate of each coordinate of q.
         interface: its ROS messages, a class as 'module:name' (ros_nodes/interface.py).
@@ -94,7 +93,6 @@ class Robot:
 
     file: ClassVar[type[RobotFile]] = RobotFile
     kind: ClassVar[str]
-    base: ClassVar[Literal["fixed", "floating"]]
     attitude: ClassVar[slice | None] = None
     interface: ClassVar[str]
     lands: ClassVar[bool] = False

@@ -31,7 +31,7 @@ def test_the_effort_rate_is_per_second_of_the_stamps(kind: str, name: str, rate_
     """The position jumps to and fro, so commands are at their rate; at 1000 Hz it was five times too fast."""
     robot = load_robot(kind)
     transfer, reference = BumplessTransfer(robot, make_controller(robot, name)), Hold(robot.home, robot.dof)
-    axis, efforts = 2 if robot.base == "floating" else 0, []
+    axis, efforts = 2 if robot.attitude is not None else 0, []
     for k in range(60):
         if k == 40:
             transfer.switch(transfer.controller)

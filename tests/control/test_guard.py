@@ -53,7 +53,7 @@ class Swing:
     def sample(self, times: np.ndarray) -> Setpoints:
         q = np.tile(self._robot.home, (len(times), 1))
         v, a, w = np.zeros((len(times), self._robot.dof)), np.zeros((len(times), self._robot.dof)), 2.0
-        i = 2 if self._robot.base == "floating" else 0
+        i = 2 if self._robot.attitude is not None else 0
         q[:, i] += 0.2 * np.sin(w * times)
         v[:, i], a[:, i] = 0.2 * w * np.cos(w * times), -0.2 * w * w * np.sin(w * times)
         return Setpoints(q, v, a)
@@ -112,7 +112,7 @@ def drive(controller: Any, robot: Robot, steps: int, wrong: list[Any] | None = N
         assert within.all(), command
         assert (command.status is not Status.SOLVED) or sample[1] is state
         state = plant.step(command.effort, robot.control_period_s)
-        i = 2 if robot.base == "floating" else 0
+        i = 2 if robot.attitude is not None else 0
         errors.append(abs(plant.truth.q[i] - reference.sample(np.array([plant.time])).q[0, i]))
     return np.array(errors)
 
@@ -243,7 +243,7 @@ def test_the_effort_rate_is_per_second_of_the_stamps(kind: str, name: str, rate_
     if name == "oracle_mpc":
         transfer.controller.observe_truth(simulation(robot).nominal_task())
     reference, last, fastest = Swing(robot), None, 0.0
-    axis = 2 if robot.base == "floating" else 0
+    axis = 2 if robot.attitude is not None else 0
     for k in range(60):
         if k == 40:
             transfer.switch(transfer.controller)

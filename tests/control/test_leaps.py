@@ -61,7 +61,7 @@ def test_a_leap_to_come_is_not_planned_for_and_one_that_has_happened_is() -> Non
 def test_every_motion_that_can_be_followed_stays_the_same_object(name: str) -> None:
     robot = load_robot(name)
     flat, rng = flat_outputs_of(robot), np.random.default_rng(0)
-    spacing_s, largest = (0.05, np.ones(3)) if robot.base == "floating" else (0.02, robot.velocity_limit / 40.0)
+    spacing_s, largest = (0.05, np.ones(3)) if robot.attitude is not None else (0.02, robot.velocity_limit / 40.0)
     for motion in flat.motion_names:
         reference = flat.motion(motion, rng, 10.0)
         for start_s in np.arange(-1.0, 10.0, 0.1):

@@ -51,7 +51,7 @@ def case(random: Random) -> Callable[[], object]:
 def _readers(name: str, interface: Interface) -> list[tuple[Any, Callable[[Any], object]]]:
     robot = load_robot(name, check_model=False)
     q, v, effort = robot.home, np.zeros(robot.dof), np.ones(robot.nu)
-    outputs = 4 if robot.base == "floating" else robot.nq
+    outputs = 4 if robot.attitude is not None else robot.nq
     points = Outputs(np.zeros((5, outputs)), np.zeros((5, outputs)), np.zeros((5, outputs)))
     _, _, read_reference = interface.references()[0]
     readers: list[tuple[Any, Callable[[Any], object]]] = [
@@ -61,7 +61,7 @@ def _readers(name: str, interface: Interface) -> list[tuple[Any, Callable[[Any],
         (table_message(Table(1, ("a", "b"), ("x", "y"), np.zeros((2, 2)))), table_of),
     ]
     takers = _listening(interface)
-    if robot.base == "floating":
+    if robot.attitude is not None:
         readers.append((odometry_message("odom", "base_link", 1, q, v), takers[0]))
         readers.append((imu_message("base_link", 1, Inertial(np.ones(3), np.zeros(3))), takers[1]))
     else:

@@ -142,12 +142,12 @@ def evil(robot: Robot) -> list[tuple[str, object]]:
         interface_of(robot).commands,
         topics.STEP,
         topics.CONTEXT,
-        *((topics.GATE_COMMAND,) if robot.base == "floating" else ()),
+        *((topics.GATE_COMMAND,) if robot.attitude is not None else ()),
     )
     made = [(topic, m) for topic in labelled for m in tables(names)]
     own = {topic for _, topic, _ in interface_of(robot).references()}
     return (
-        (states if robot.base == "floating" else joints)
+        (states if robot.attitude is not None else joints)
         + made
         + [(t, m) for t, m in references(names) if t in own]
         + list(reports())

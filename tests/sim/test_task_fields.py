@@ -53,14 +53,14 @@ def plain(task: Any, name: str) -> Any:
 def start(robot: Robot) -> tuple[np.ndarray, np.ndarray]:
     """Near the ground for a quadrotor, and moving, so that friction, drag and the ground act."""
     q = robot.home.copy()
-    if robot.base == "floating":
+    if robot.attitude is not None:
         q[2] = 0.4
     return q, 0.2 * np.ones(robot.dof)
 
 
 def efforts(robot: Robot) -> np.ndarray:
     rng = np.random.default_rng(1)
-    middle = robot.hover_thrust if robot.base == "floating" else np.zeros(robot.nu)
+    middle = robot.hover_thrust if robot.attitude is not None else np.zeros(robot.nu)
     return middle + 0.1 * robot.effort_limit * rng.normal(size=(STEPS, robot.nu))
 
 

@@ -139,7 +139,6 @@ class Quadrotor(Robot):
 
     file = QuadrotorFile
     kind = "quadrotor"
-    base = "floating"
     attitude = slice(3, 7)
     interface = "metarl_robot.ros_nodes.quadrotor.interface:OdometryInterface"
     lands = True
