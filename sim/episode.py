@@ -3,14 +3,14 @@
 
 Windows, with t_c the time of the change (the middle of the run if nothing changes) and t_0 the time from which the
 scenario is scored: before = [t_0, t_c), transient = [t_c, t_c + 1 s), after = [t_c + 1 s, t_c + 5 s). The error is the
-distance of an arm's payload site, or a quadrotor's origin, from its reference. rmse is its root mean square over the
+distance of the robot's tracked point from its reference. rmse is its root mean square over the
 window (rmse_m: from t_0 to the end). settle_s: time from t_c until the error stays below max(2 rmse_before_m, 1 mm) to
 the end of the run. A run ends with a crash; from then on the robot counts as lying where it crashed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.control.base import Controller
+from metarl_robot.core.quantities import Quantity, Report, quantities
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import Command, Status
 from metarl_robot.sim.kinds import simulation
@@ -26,7 +27,6 @@ from metarl_robot.sim.scenario import Scenario, Task
 
 Array = NDArray[np.float64]
 
-MASS = "payload_mass_kg"
 _TRANSIENT_S = 1.0
 _AFTER_S = 4.0
 _SETTLED_M = 0.001
@@ -37,11 +37,11 @@ class Log:
     """Time series of a run, one row per control step, K in all.
 
     times: (K,) [s] when the command was issued. q (K, nq), v (K, dof): true state at that time; q_reference,
-    v_reference: its reference. effort: (K, nu) commanded [Nm or N]. position, position_reference: (K, 3) payload site
-    or origin [m; world]. status: (K,) of the commands. step_s: (K,) computation time of the controller.
-    payload_mass_kg, payload_mass_std_kg: (K,) the controller's estimate, NaN without; true_mass_kg: (K,). crash_s: time
-    of an early end; from then on q and position are those of the crash, v, effort and step_s are zero, and there is no
-    status. angle_error: (K, m) [rad]; None: q less its reference.
+    v_reference: its reference. effort: (K, nu) commanded. position, position_reference: (K, 3) tracked point
+    [m; world]. status: (K,) of the commands. step_s: (K,) computation time of the controller.
+    quantities: k of the task; estimate, estimate_std: (K, k) the controller's, NaN without; truth: (K, k). crash_s:
+    time of an early end; from then on q and position are those of the crash, v, effort and step_s are zero, and there
+    is no status. angle_error: (K, m) [rad], m = 0 for a robot without angles; None: q less its reference.
     """
 
     times: Array
@@ -54,9 +54,10 @@ class Log:
     position_reference: Array
     status: NDArray[np.str_]
     step_s: Array
-    payload_mass_kg: Array
-    payload_mass_std_kg: Array
-    true_mass_kg: Array
+    quantities: tuple[Quantity, ...]
+    estimate: Array
+    estimate_std: Array
+    truth: Array
     crash_s: float | None = None
     angle_error: Array | None = None
 
@@ -70,10 +71,11 @@ class Log:
 class EpisodeResult:
     """The scores of one run.
 
-    settle_s is None if the run never settles or crashes; payload_mass_* are None if the controller estimates no mass.
-    payload_mass_error_kg: estimate minus truth, 1 s after the change. payload_mass_std_kg: the controller's standard
-    deviation at that time. joint_rmse_after_rad: of all joints, or of the attitude error's three components.
-    violations: physics steps with a command or a state beyond a limit. failed_steps: commands with status FAILED.
+    settle_s is None if the run never settles or crashes. joint_rmse_after_rad: of all joints, or of the attitude
+    error's three components; None for a robot without angles. violations: physics steps with a command or a state
+    beyond a limit. failed_steps: commands with status FAILED. estimates: of each scored quantity, the estimate's error
+    (estimate minus truth) and standard deviation 1 s after the change, by name ('payload_mass_error_kg',
+    'payload_mass_std_kg'); None if the controller estimates none.
     """
 
     controller: str
@@ -82,20 +84,22 @@ class EpisodeResult:
     rmse_before_m: float
     rmse_transient_m: float
     rmse_after_m: float
-    joint_rmse_after_rad: float
+    joint_rmse_after_rad: float | None
     settle_s: float | None
     violations: int
     failed_steps: int
     step_ms_median: float
     step_ms_p99: float
-    payload_mass_error_kg: float | None
-    payload_mass_std_kg: float | None
+    estimates: Mapping[str, float | None]
     rmse_m: float = 0.0
     crashed: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a row of the evaluation's JSON."""
-        return asdict(self)
+        """Return a row of the evaluation's JSON; each estimate is a column."""
+        row: dict[str, Any] = {}
+        for name, value in asdict(self).items():
+            row |= value if name == "estimates" else {name: value}
+        return row
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,8 @@ def run_episode(
     controller.reset()
     _tell(controller, scenario.initial)
     changes = list(scenario.changes)
-    q, v, true_mass = np.empty_like(points.q), np.empty_like(points.v), np.empty(count)
+    reported = quantities(robot)
+    q, v, true = np.empty_like(points.q), np.empty_like(points.v), np.empty((count, len(reported)))
     commands: list[Command] = []
     step_s = np.zeros(count)
     crash_s = None
@@ -140,16 +145,16 @@ def run_episode(
             plant.set_task(task)
             _tell(controller, task)
         truth = plant.truth
-        q[k], v[k], true_mass[k] = truth.q, truth.v, plant.task.payload.mass_kg
+        q[k], v[k], true[k] = truth.q, truth.v, plant.quantities
         if plant.crashed:
-            q[k:], v[k:], true_mass[k:], crash_s = truth.q, 0.0, true_mass[k], float(time)
+            q[k:], v[k:], true[k:], crash_s = truth.q, 0.0, true[k], float(time)
             break
         start = perf_counter()
         command = controller.step(plant.stamp, state, scenario.reference)
         step_s[k] = perf_counter() - start
         commands.append(command)
         state = plant.step(command.effort, period)
-    mass, std = _mass_belief(commands, count)
+    estimate, std = _estimates(robot.reports, commands, count)
     effort = np.zeros((count, robot.nu))
     effort[: len(commands)] = [command.effort for command in commands]
     log = Log(
@@ -163,9 +168,10 @@ def run_episode(
         position_reference=room.positions(points.q),
         status=np.array([command.status.value for command in commands] + [""] * (count - len(commands))),
         step_s=step_s,
-        payload_mass_kg=mass,
-        payload_mass_std_kg=std,
-        true_mass_kg=true_mass,
+        quantities=reported,
+        estimate=estimate,
+        estimate_std=std,
+        truth=true,
         crash_s=crash_s,
         angle_error=room.angle_errors(q, points.q),
     )
@@ -178,12 +184,18 @@ def _tell(controller: Controller, task: Task) -> None:
         observe(task)
 
 
-def _mass_belief(commands: list[Command], count: int) -> tuple[Array, Array]:
-    beliefs = np.full((count, 2), np.nan)
-    for k, command in enumerate(commands):
-        if MASS in command.context.names:
-            beliefs[k] = command.context[MASS]
-    return beliefs[:, 0], beliefs[:, 1]
+def _estimates(reports: Sequence[Report], commands: list[Command], count: int) -> tuple[Array, Array]:
+    """Means and standard deviations (K, k) of the reports' quantities, in order."""
+    parts = [np.zeros((2, count, 0))]
+    for report in reports:
+        part = np.full((2, count, len(report.quantities)), np.nan)
+        for k, command in enumerate(commands):
+            found = report.estimate(command.context) if command.context.names else None
+            if found is not None:
+                part[:, k] = found
+        parts.append(part)
+    mean, std = np.concatenate(parts, axis=2)
+    return mean, std
 
 
 def score(name: str, scenario: Scenario[Any], log: Log, violations: int) -> EpisodeResult:
@@ -204,17 +216,26 @@ def score(name: str, scenario: Scenario[Any], log: Log, violations: int) -> Epis
         rmse_before_m=before_m,
         rmse_transient_m=_rms(error[_window(times, change, change + _TRANSIENT_S)]),
         rmse_after_m=_rms(error[after]),
-        joint_rmse_after_rad=_rms(angle_error[after]),
+        joint_rmse_after_rad=_rms(angle_error[after]) if angle_error.shape[1] else None,
         settle_s=None if log.crash_s is not None else _settle(times, error, change, max(2 * before_m, _SETTLED_M)),
         violations=violations,
         failed_steps=int(np.sum(log.status == Status.FAILED.value)),
         step_ms_median=float(1e3 * np.median(step_s)),
         step_ms_p99=float(1e3 * np.percentile(step_s, 99)),
-        payload_mass_error_kg=_number(log.payload_mass_kg[k] - log.true_mass_kg[k]),
-        payload_mass_std_kg=_number(log.payload_mass_std_kg[k]),
+        estimates=_estimate_scores(log, k),
         rmse_m=_rms(error[times >= scenario.scored_from_s - 1e-9]),
         crashed=log.crash_s is not None,
     )
+
+
+def _estimate_scores(log: Log, k: int) -> dict[str, float | None]:
+    """Errors and standard deviations of the scored quantities at step k."""
+    scores: dict[str, float | None] = {}
+    for i, quantity in enumerate(log.quantities):
+        if quantity.scored:
+            scores[quantity.error_name] = _number(log.estimate[k, i] - log.truth[k, i])
+            scores[quantity.std_name] = _number(log.estimate_std[k, i])
+    return scores
 
 
 def _window(times: Array, start: float, end: float) -> NDArray[np.bool_]:

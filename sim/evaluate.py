@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -29,7 +29,6 @@ from metarl_robot.sim.kinds import simulation
 Progress = Callable[[int, int, EpisodeResult], None]
 
 _LABELS = ("controller", "scenario", "seed")
-_SCORES = tuple(field.name for field in fields(EpisodeResult) if field.name not in _LABELS)
 _NEVER = float("inf")  # score of a run that never got there
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -45,7 +44,7 @@ class Evaluation:
     def summary(self) -> dict[str, dict[str, float | None]]:
         """Summarise each controller: the median of every score, and the 90th percentile of rmse_after_m.
 
-        payload_mass_error_kg: median of its magnitude. crashed: number of episodes with a crash. settle_s: a run that
+        Errors of estimates: median of their magnitude. crashed: number of episodes with a crash. settle_s: a run that
         never settles counts as longer than any other; the median is None if at least half of the runs never settle.
         Scores that no episode has are None.
         """
@@ -59,8 +58,11 @@ class Evaluation:
     @staticmethod
     def _summary_of(episodes: Sequence[EpisodeResult]) -> dict[str, float | None]:
         row: dict[str, float | None] = {}
-        for name in _SCORES:
-            row[name] = _median(name, [getattr(episode, name) for episode in episodes])
+        rows = [episode.to_dict() for episode in episodes]
+        for name in (name for name in rows[0] if name not in _LABELS):
+            values = [each[name] for each in rows]
+            signed = name in episodes[0].estimates
+            row[name] = _median([abs(x) for x in values if x is not None] if signed else values, name == "settle_s")
         row["crashed"] = float(sum(episode.crashed for episode in episodes))
         row["rmse_after_m_p90"] = float(np.percentile([episode.rmse_after_m for episode in episodes], 90))
         return row
@@ -75,11 +77,11 @@ class Evaluation:
         }
 
 
-def _median(name: str, values: Sequence[float | None]) -> float | None:
-    if name == "settle_s":
+def _median(values: Sequence[float | None], none_is_never: bool) -> float | None:
+    if none_is_never:
         numbers = [_NEVER if value is None else value for value in values]
     else:
-        numbers = [abs(value) if name == "payload_mass_error_kg" else value for value in values if value is not None]
+        numbers = [value for value in values if value is not None]
     median = float(np.median(numbers)) if numbers else _NEVER
     return median if np.isfinite(median) else None
 

@@ -7,16 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from metarl_robot.core.signals import Reference
-from metarl_robot.sim.payload import Payload
 
 
 class Task(Protocol):
     """One draw of physical conditions: plain data, frozen."""
-
-    @property
-    def payload(self) -> Payload:
-        """The payload that the robot carries."""
-        ...
 
     def to_dict(self) -> dict[str, Any]:
         """Numbers, lists, booleans and nested dictionaries, ready for JSON."""

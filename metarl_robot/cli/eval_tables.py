@@ -11,6 +11,7 @@ from rich.table import Table
 
 from metarl_robot.cli.console import NOTHING, number, table
 from metarl_robot.cli.wording import Wording
+from metarl_robot.core.quantities import Quantity
 
 _RIVALS = ("oracle_mpc", "offset_free_mpc", "l1_mpc", "nominal_mpc")
 
@@ -22,25 +23,31 @@ class _Column(NamedTuple):
     spread: bool
 
 
-_MASS = _Column("payload_mass_error_kg", "mass error\n[kg]", 1.0, True)
+_ANGLES = _Column("joint_rmse_after_rad", "angles after\n[mrad]", 1e3, False)
 _COLUMNS = (
     _Column("rmse_before_m", "before\n[mm]", 1e3, True),
     _Column("rmse_transient_m", "first second\n[mm]", 1e3, True),
     _Column("rmse_after_m", "after\n[mm]", 1e3, True),
-    _Column("joint_rmse_after_rad", "angles after\n[mrad]", 1e3, False),
+    _ANGLES,
     _Column("settle_s", "settled\n[s]", 1.0, False),
-    _MASS,
+)
+_TIMES = (
     _Column("step_ms_median", "step\n[ms]", 1.0, False),
     _Column("step_ms_p99", "p99\n[ms]", 1.0, False),
 )
 
 
-def summary_table(result: dict[str, Any], words: Wording) -> Table:
-    """Table with one line for each controller: medians over episodes, with the 10th to 90th percentile in brackets."""
+def summary_table(result: dict[str, Any], words: Wording, reported: Sequence[Quantity]) -> Table:
+    """Table with one line for each controller: medians over episodes, with the 10th to 90th percentile in brackets.
+
+    reported: the robot's quantities; the errors of those that are scored have a column where there are estimates.
+    """
     controllers = controllers_of(result)
     count = len(result["episodes"]) // max(len(controllers), 1)
     title = f"{result['robot']}, suite {result['suite']}: medians over {count} episodes (10th–90th percentile)"
-    columns = [column for column in _COLUMNS if column is not _MASS or _has_mass(result)]
+    errors = [_error_column(quantity) for quantity in reported if quantity.scored]
+    optional = (_ANGLES, *errors)
+    columns = [c for c in (*_COLUMNS, *errors, *_TIMES) if c not in optional or _has(result, c.field)]
     crashes = any(row.get("crashed") for row in result["episodes"])
     view = table(
         title,
@@ -133,5 +140,9 @@ def _total(rows: Sequence[dict[str, Any]], field: str) -> str:
     return str(int(sum(row[field] for row in rows)))
 
 
-def _has_mass(result: dict[str, Any]) -> bool:
-    return any(row.get("payload_mass_error_kg") is not None for row in result["episodes"])
+def _error_column(quantity: Quantity) -> _Column:
+    return _Column(quantity.error_name, f"{quantity.title} error\n[{quantity.unit}]", 1.0, True)
+
+
+def _has(result: dict[str, Any], field: str) -> bool:
+    return any(row.get(field) is not None for row in result["episodes"])

@@ -12,6 +12,7 @@ import numpy as np
 from metarl_robot.cli.runlog import Array, Event, Payload, RunLog
 from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.core.signals import Status
+from metarl_robot.robots.payload import PAYLOAD
 from metarl_robot.sim.episode import EpisodeResult, Log, score
 from metarl_robot.sim.kinds import simulation
 from metarl_robot.sim.scenario import Scenario
@@ -151,9 +152,10 @@ def _log(run: RunLog) -> Log:
         position_reference=run.position_reference_m,
         status=np.full(len(run.time_s), Status.SOLVED.value),
         step_s=np.zeros(len(run.time_s)),
-        payload_mass_kg=mass,
-        payload_mass_std_kg=deviation,
-        true_mass_kg=run.truth.mass_kg[np.searchsorted(run.truth.time_s, run.time_s, side="right") - 1],
+        quantities=PAYLOAD.quantities[:1],
+        estimate=mass[:, None],
+        estimate_std=deviation[:, None],
+        truth=run.truth.mass_kg[np.searchsorted(run.truth.time_s, run.time_s, side="right") - 1][:, None],
         crash_s=run.crash_s,
         angle_error=run.angle_error_rad,
     )

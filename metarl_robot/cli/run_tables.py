@@ -50,13 +50,17 @@ def error_table(results: Sequence[Result], words: Wording) -> TextTable:
         score = result.score
         errors = (score.rmse_before_m, score.rmse_transient_m, score.rmse_after_m, score.joint_rmse_after_rad)
         later = (1e3 * error for stage in result.stages for error in (stage.rmse_transient_m, stage.rmse_after_m))
-        cells = (result.label, *(number(1e3 * error) for error in errors), number(score.settle_s), *map(number, later))
+        cells = (result.label, *map(_milli, errors), number(score.settle_s), *map(number, later))
         rows.append(Row((*cells, str(score.violations) + (", crashed" if score.crashed else "")), i))
     remark = (
         f"Root-mean-square distance of the {words.tracked} from its reference; first second: 0 to 1 s after a change; "
         "after: 1 to 5 s."
     )
     return TextTable("Tracking error", (*columns, "violations"), tuple(rows), remark)
+
+
+def _milli(value: float | None) -> str:
+    return number(None if value is None else 1e3 * value)
 
 
 def timing_table(results: Sequence[Result]) -> TextTable:

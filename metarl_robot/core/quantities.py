@@ -42,6 +42,16 @@ class Quantity:
         """Name of its column: 'payload_mass_kg'."""
         return f"{self.stem}_{self.suffix}"
 
+    @property
+    def error_name(self) -> str:
+        """Name of the column of its estimate's error."""
+        return f"{self.stem}_error_{self.suffix}"
+
+    @property
+    def std_name(self) -> str:
+        """Name of the column of its estimate's standard deviation."""
+        return f"{self.stem}_std_{self.suffix}"
+
 
 class Estimate(NamedTuple):
     """Estimates of a report's quantities: mean, std (k,); NaN where there is none."""

@@ -88,8 +88,8 @@ def test_scores_are_those_of_the_evaluation(episode: Episode, run: RunLog) -> No
 def test_mass_error_is_belief_minus_truth_one_second_after_the_change(run: RunLog) -> None:
     mass = run.truth.mass_kg[-1]
     result = result_of(run, "pickup", 3)
-    assert result.score.payload_mass_error_kg == pytest.approx(-0.1 * mass)
-    assert result.score.payload_mass_std_kg == pytest.approx(0.1)
+    assert result.score.estimates["payload_mass_error_kg"] == pytest.approx(-0.1 * mass)
+    assert result.score.estimates["payload_mass_std_kg"] == pytest.approx(0.1)
     assert result.payload.belief is not None
     assert result.payload.belief.early_mass_kg == pytest.approx(0.9 * mass)
     assert result.payload.true_mass_kg == mass

@@ -78,7 +78,7 @@ def test_offset_free_mpc_leaves_no_offset_under_payload_and_wind(x500: Quadrotor
 def test_meta_mpc_learns_a_payload_that_is_hooked_on(x500: Quadrotor) -> None:
     """From one moment to the next: a payload that was there all along cannot be told from a weak battery."""
     result = run_one(x500, "train", "payload", 1, "meta_mpc").result
-    assert result.payload_mass_error_kg is not None and abs(result.payload_mass_error_kg) < 0.15
+    assert abs(result.estimates["payload_mass_error_kg"]) < 0.15
     assert result.rmse_after_m < 0.015 and not result.crashed and result.failed_steps == 0
 
 

@@ -12,6 +12,7 @@ from metarl_robot.control.factory import make_controller
 from metarl_robot.core.robot import load_robot
 from metarl_robot.core.signals import Command, Context, Reference, State, Status
 from metarl_robot.robots.arm.dynamics import ArmDynamics
+from metarl_robot.robots.payload import PAYLOAD
 from metarl_robot.sim.arm.geometry import end_effector_positions
 from metarl_robot.sim.arm.task import Task, nominal_task
 from metarl_robot.sim.episode import Log, run_episode, score
@@ -57,9 +58,9 @@ def test_run_tells_changes_counts_failures_and_compares_masses() -> None:
     result, log = episode.result, episode.log
     assert (result.controller, result.scenario, result.seed) == ("told", "pickup", 0)
     assert result.failed_steps == 1 and list(log.status).index("failed") == 6
-    assert result.payload_mass_error_kg == pytest.approx(0.1) and result.payload_mass_std_kg == pytest.approx(0.05)
+    assert result.estimates == pytest.approx({"payload_mass_error_kg": 0.1, "payload_mass_std_kg": 0.05})
     assert result.rmse_after_m > 1.5 * result.rmse_before_m  # nobody compensates the payload
-    switched = np.flatnonzero(np.diff(log.true_mass_kg))
+    switched = np.flatnonzero(np.diff(log.truth[:, 0]))
     np.testing.assert_allclose(log.times[switched + 1], [5.0])
     assert len(log.times) == 2000 and log.step_s.min() > 0
     np.testing.assert_allclose(log.position, end_effector_positions(PLANAR, log.q))
@@ -81,7 +82,7 @@ def test_perfect_model_tracks_almost_perfectly() -> None:
     run = replace(base, initial=nominal_task(PLANAR))
     result = run_episode(PLANAR, lambda _: make_controller(PLANAR, "computed_torque"), run).result
     assert result.rmse_after_m < 0.002 and result.violations == 0
-    assert result.payload_mass_error_kg is None and result.payload_mass_std_kg is None
+    assert result.estimates == {"payload_mass_error_kg": None, "payload_mass_std_kg": None}
 
 
 def synthetic(error_m: np.ndarray) -> tuple[Scenario, Log]:
@@ -92,7 +93,7 @@ def synthetic(error_m: np.ndarray) -> tuple[Scenario, Log]:
     loaded = replace(task, payload=Payload(1.0, [0.01, 0, 0], [1e-3] * 3 + [0.0] * 3))
     run = Scenario("made", task, ((5.0, loaded),), Hold(PLANAR.home), 10.0, 3, 0)
     joints, tip = np.zeros((count, 2)), np.zeros((count, 3))
-    nan = np.full(count, np.nan)
+    nan = np.full((count, 1), np.nan)
     position = tip + np.outer(error_m, [1.0, 0.0, 0.0])
     status = np.array(["solved"] * count)
     log = Log(
@@ -106,6 +107,7 @@ def synthetic(error_m: np.ndarray) -> tuple[Scenario, Log]:
         tip,
         status,
         np.full(count, 0.001),
+        PAYLOAD.quantities[:1],
         nan,
         nan,
         nan,
@@ -124,7 +126,7 @@ def test_scores_of_known_errors() -> None:
     assert result.settle_s == pytest.approx(2.0)  # below 2 mm from 7 s on
     assert (result.violations, result.failed_steps, result.seed) == (4, 0, 3)
     assert result.step_ms_median == pytest.approx(1.0)
-    assert result.payload_mass_error_kg is None
+    assert result.estimates["payload_mass_error_kg"] is None
 
 
 def test_settling_has_a_floor_and_may_never_come() -> None:

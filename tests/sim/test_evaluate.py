@@ -65,7 +65,8 @@ def test_overrides_reach_the_controller() -> None:
 
 
 def row(seed: int, **scores) -> EpisodeResult:
-    blank = EpisodeResult("c", "pickup", seed, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0.0, 0.0, None, None)
+    estimates = {"payload_mass_error_kg": scores.pop("payload_mass_error_kg", None), "payload_mass_std_kg": None}
+    blank = EpisodeResult("c", "pickup", seed, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0.0, 0.0, estimates)
     return replace(blank, **scores)
 
 
