@@ -19,6 +19,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from metarl_robot.core.errors import MetaRLError
+from metarl_robot.core.renamed import former_names, with_present_names
 from metarl_robot.core.validation import allowed, bounds, faults, is_list
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -119,12 +120,12 @@ class Parameters:
     def _overrides(self, model: type[BaseModel], prefix: str) -> dict[str, Any]:
         """Values given at the start, of any type, so that an integer is accepted for a float."""
         values = {}
-        for name in model.model_fields:
+        for name in (*model.model_fields, *former_names(model)):
             probe = self._node.declare_parameter(prefix + name, None, ParameterDescriptor(dynamic_typing=True))
             if probe.type_ is not Parameter.Type.NOT_SET:
                 values[name] = list(probe.value) if hasattr(probe.value, "tolist") else probe.value
             self._node.undeclare_parameter(prefix + name)
-        return values
+        return with_present_names(model, values, f"parameters of {self._node.get_name()}")
 
     def _on_set(self, parameters: list[Parameter]) -> SetParametersResult:
         try:

@@ -62,7 +62,7 @@ class DataSet:
     v_measured: Array32
     effort: Array32
     tasks: tuple[Any, ...]
-    kind: str = "arm"
+    kind: str
     acting: Array32 | None = None
     specific_force: Array32 | None = None
     specific_force_measured: Array32 | None = None

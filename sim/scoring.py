@@ -70,7 +70,7 @@ class PredictionTest:
     """Held-out tasks on which any number of adapters can be scored.
 
     Arguments:
-        robot: the arm.
+        robot: the robot.
         tasks: number of tasks.
         seed: determines tasks, motions, noise and the windows' start times; none of them is used in training.
     """

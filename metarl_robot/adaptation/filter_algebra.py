@@ -144,12 +144,12 @@ class NumpyAlgebra:
         missing = motion.deficit + dt * force + motion.impulse @ motion.about
         after.mean[self._v] = motion.v_1 + mobility @ missing + by_z @ (mean[self._z] - motion.about)
         after.mean[self._q] += 0.5 * dt * (mean[self._v] + after.mean[self._v])
-        self._wander(after, mean[self._v], dt)
+        self._add_process_noise(after, mean[self._v], dt)
         self._propagate(after.covariance, dt)
         after.covariance[self._v, self._v] += (by_command * motion.effort_std**2) @ by_command.T
         return after
 
-    def _wander(self, belief: Belief, v: Array, dt: float) -> None:
+    def _add_process_noise(self, belief: Belief, v: Array, dt: float) -> None:
         """Add process noise: d drifts, e decays, z is forgotten."""
         p, noise = belief.covariance, self._noise
         fade, forget = noise.kept(dt)
@@ -248,11 +248,11 @@ class CompiledAlgebra:
         return after
 
     def correct(self, before: Belief, predicted: Belief, innovation: Innovation, dt: float) -> float:
-        size, felt = len(innovation.value), innovation.by_acceleration is not None
+        size, accelerometer = len(innovation.value), innovation.by_acceleration is not None
         self._innovation[:size], self._variance[:size] = innovation.value, innovation.variance
         if innovation.by_acceleration is not None:
             self._by_acceleration[...] = innovation.by_acceleration
-        likelihood: float = self._correct(self._self, before.address, predicted.address, dt, felt)
+        likelihood: float = self._correct(self._self, before.address, predicted.address, dt, accelerometer)
         if isnan(likelihood):
             raise np.linalg.LinAlgError("the innovation's covariance is not positive definite")
         self.white, self.response = self._white[:size], self._response[:size]

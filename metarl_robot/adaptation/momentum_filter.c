@@ -84,10 +84,10 @@ static int whiten(double *rows, long size, long stride) {
 static void invert_inertia(const Filter *f, double *inverse) {
     const long n = f->n, stride = rounded_up(2 * n, LANES);
     double rows[n * stride];
-    for (int loaded = 1; loaded >= 0; --loaded) {
+    for (int with_added = 1; with_added >= 0; --with_added) {
         memset(rows, 0, sizeof rows);
         for (long i = 0; i < n; ++i) {
-            for (long j = 0; j < n; ++j) rows[i * stride + j] = f->mass[i * n + j] + loaded * f->added[i * n + j];
+            for (long j = 0; j < n; ++j) rows[i * stride + j] = f->mass[i * n + j] + with_added * f->added[i * n + j];
             rows[i * stride + n + i] = 1.0;
         }
         if (whiten(rows, n, stride)) break;
@@ -202,7 +202,7 @@ static void reduce(double *p, const double *w, long m, long size, long stride) {
 
 /* Rows of the accelerometer, laid out as those of q and v in `correct`: its response to the state, (3, m) times P,
  * and to efforts. */
-static void feel(const Filter *f, const double *before, const double *after, double dt, double *rows, long stride) {
+static void accelerometer_rows(const Filter *f, const double *before, const double *after, double dt, double *rows, long stride) {
     const long n = f->n, nu = f->nu, k = f->k, m = 4 * n + k, size = 2 * n + 3;
     const double *p = after + m;
     double by_v[3 * n], by_d[3 * n], by_z[3 * k + 1], reach[3 * m];
@@ -233,8 +233,8 @@ static void feel(const Filter *f, const double *before, const double *after, dou
 }
 
 /* Returns the log-likelihood up to a constant; NaN if the innovations' covariance is not positive definite. */
-double correct(const Filter *f, const double *before, double *after, double dt, long felt) {
-    const long n = f->n, nu = f->nu, k = f->k, m = 4 * n + k, size = felt ? 2 * n + 3 : 2 * n;
+double correct(const Filter *f, const double *before, double *after, double dt, long accelerometer) {
+    const long n = f->n, nu = f->nu, k = f->k, m = 4 * n + k, size = accelerometer ? 2 * n + 3 : 2 * n;
     /* Columns of a row: covariance, innovation, by_effort, reach. */
     const long first = size + 1 + nu, stride = rounded_up(first + m + LANES, LANES);
     double *rows = f->scratch, *p = after + m, likelihood = 0.0;
@@ -246,7 +246,7 @@ double correct(const Filter *f, const double *before, double *after, double dt, 
         for (long j = 0; j < nu; ++j) row[size + 1 + j] = (i < n ? 0.5 * dt : 1.0) * f->by_effort[i % n * nu + j];
         memcpy(row + first, p + i * m, m * sizeof(double));
     }
-    if (felt) feel(f, before, after, dt, rows, stride);
+    if (accelerometer) accelerometer_rows(f, before, after, dt, rows, stride);
     for (long i = 0; i < size; ++i) rows[i * stride + i] += f->variance[i];
     if (!whiten(rows, size, stride)) return NAN;
     for (long i = 0; i < size; ++i) {

@@ -6,9 +6,9 @@ Over one control period, the dynamics M v̇ + h = B u + Φ(ξ) z + d become in m
 
     (M_1 + M_z1) v_1 = (M_0 + M_z0) v_0 + dt (B u + β + d) + ∫Φ' z dt
 
-where M_z is the inertia that the features add (a payload's) and Φ' the remaining part of Φ. No acceleration appears.
-A Kalman filter over (q, v, d, e, z) predicts v_1 from this balance, with the disturbance d + e, and corrects with the
-measured state:
+where M_z is the inertia that the features add (an attached body's) and Φ' the remaining part of Φ. No acceleration
+appears. A Kalman filter over (q, v, d, e, z) predicts v_1 from this balance, with the disturbance d + e, and corrects
+with the measured state:
 
     d_1 = d_0 + w_d               slow: a random walk, a momentum observer (De Luca, Mattone 2003); no offset remains
     e_1 = e^(-dt/T) e_0 + w_e     fast: transient model error (stiction), kept apart from z
@@ -29,11 +29,11 @@ Two mechanisms let the context change:
 - Forgetting: P_zz ← a² P_zz + (1 - a²) P_0 with a = exp(-dt / T_f). The covariance approaches the prior's and never
   exceeds it.
 - Change detection: a whiteness test on the last innovations detects a change. Each possible change becomes a
-  hypothesis: the payload or the friction jumped, the payload was removed, or the robot was struck. In it the entries
-  that changed get their prior covariance back, or are zero. The sample of the detection and those after it are
-  processed under each hypothesis, linearised about the resulting context (iterated Kalman filter). The hypothesis
-  with the most evidence gives the estimate; those that fall behind are dropped. At the start there are two
-  hypotheses: the prior, and no payload.
+  hypothesis: the entries of a feature group jumped, a removable object was removed, or an impact moved the robot. In it
+  the entries that changed get their prior covariance back, or are zero. The sample of the detection and those after it
+  are processed under each hypothesis, linearised about the resulting context (iterated Kalman filter). The hypothesis
+  with the most evidence gives the estimate; those that fall behind are dropped. At the start the hypotheses are the
+  prior and, for each removable object, its absence.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from metarl_robot.dynamics.protocols import Dynamics
 
 Array = NDArray[np.float64]
 
-DOUBT_S = (0.1, 0.5)
+TESTED_S = (0.1, 0.5)
 """Shortest and longest time that hypotheses are tested, after the start and after a detected change.
 
 Meanwhile the linearisation is iterated and no other change is looked for.
@@ -79,8 +79,8 @@ ACCELERATION_MEMORY_S = 0.02
 STD_CALIBRATION = 2.0
 """Factor from the filter's standard deviations to the reported ones.
 
-Model errors last longer than the filter assumes. With 2, the payload's mass lies within two reported standard
-deviations in 24 of 24 episodes (metarl eval panda --suite heldout --seeds 8).
+Model errors last longer than the filter assumes. With 2, an arm's payload mass lies within two reported
+standard deviations in 24 of 24 episodes (metarl eval panda --suite heldout --seeds 8).
 """
 PLAUSIBLE_SIGMAS = 8.0
 """A context farther from its prior than this has diverged."""
@@ -112,7 +112,7 @@ class FilterTuning:
     model_error_memory_s: T [s].
     stiction_factor: increase of the model error where a joint may stick.
     forgetting_s: time constant T_f of forgetting [s].
-    surprise: false-alarm probability of the change detection; 0: no detection.
+    change_detection: false-alarm probability of the change detection; 0: no detection.
     jumps: possible changes; after a detection each becomes a hypothesis.
     """
 
@@ -127,7 +127,7 @@ class FilterTuning:
     model_error_memory_s: float = 0.05
     stiction_factor: float = 0.0
     forgetting_s: float = 60.0
-    surprise: float = 0.0
+    change_detection: float = 0.0
     jumps: tuple[Jump, ...] = ()
 
 
@@ -167,7 +167,7 @@ class MomentumFilter:
         self._variance = np.concatenate(
             [tuning.position_noise**2, np.zeros(self._n), np.full(3, tuning.force_noise**2)]
         )
-        self._whiteness = whiteness(tuning.surprise if tuning.jumps else 0.0, 2 * self._n, 3, compiled)
+        self._whiteness = whiteness(tuning.change_detection if tuning.jumps else 0.0, 2 * self._n, 3, compiled)
         self._use(features, prior)
         self.reset()
 
@@ -268,7 +268,7 @@ class MomentumFilter:
         return self.context
 
     def _start(self, state: State) -> None:
-        """Start from the measured state, with a second hypothesis: no payload."""
+        """Start from the measured state. Further hypotheses: the absence of each removable object."""
         self._locate(state)
         here = _Hypothesis(self._belief.copy(), 0.0)
         self._consider([here, *(self._jumped(jump) for jump in self._tuning.jumps if jump.removed)])
@@ -280,12 +280,12 @@ class MomentumFilter:
         self._acceleration = np.zeros(self._n)
         belief.covariance[known, :] = 0.0
         belief.covariance[:, known] = 0.0
-        belief.covariance[known, known] = np.diag(self._measurement_variance(felt=False))
+        belief.covariance[known, known] = np.diag(self._measurement_variance(with_force=False))
 
-    def _measurement_variance(self, felt: bool) -> Array:
-        """Variance of q, v (2n,) and, if felt, of specific force (3,)."""
+    def _measurement_variance(self, with_force: bool) -> Array:
+        """Variance of q, v (2n,) and, with_force, of specific force (3,)."""
         self._variance[self._v] = self._noise.variance[self._group]
-        return self._variance if felt else self._variance[: 2 * self._n]
+        return self._variance if with_force else self._variance[: 2 * self._n]
 
     def _learn(self, state: State, effort: Array, dt: float) -> None:
         if dt > LONGEST_INTERVAL_S:
@@ -306,7 +306,7 @@ class MomentumFilter:
 
     def _consider(self, hypotheses: list[_Hypothesis]) -> None:
         """Begin to test these hypotheses."""
-        self._doubted_s = 0.0
+        self._tested_s = 0.0
         self._whiteness.clear()
         self._hypotheses = hypotheses
 
@@ -318,8 +318,8 @@ class MomentumFilter:
         ]
         weighed = [self._relinearised(*pair, sample) for pair in _likely(once)]
         self._belief = max(weighed, key=lambda hypothesis: hypothesis.evidence).belief
-        self._doubted_s += sample.dt
-        self._hypotheses = weighed if self._doubted_s < DOUBT_S[len(weighed) > 1] else []
+        self._tested_s += sample.dt
+        self._hypotheses = weighed if self._tested_s < TESTED_S[len(weighed) > 1] else []
 
     def _given(self, hypothesis: _Hypothesis, about: Array, sample: _Sample) -> _Hypothesis:
         """The hypothesis after a sample, linearised about the context `about`."""
@@ -351,12 +351,14 @@ class MomentumFilter:
     def _innovation(self, predicted: Belief, sample: _Sample) -> Innovation:
         """Innovation at the predicted position; the prediction moves there."""
         state, value = sample.state, np.empty(len(sample.variance))
-        predicted.position, off, felt = self._dynamics.expected(predicted.position, predicted.mean[self._q], state.q)
+        predicted.position, off, accelerometer = self._dynamics.expected(
+            predicted.position, predicted.mean[self._q], state.q
+        )
         predicted.mean[self._q] = 0.0
         value[self._q], value[self._v] = off, state.v - predicted.mean[self._v]
-        if felt is None or state.specific_force is None:
+        if accelerometer is None or state.specific_force is None:
             return Innovation(value, sample.variance, None)
-        by_acceleration, at_rest = felt
+        by_acceleration, at_rest = accelerometer
         value[2 * self._n :] = state.specific_force - at_rest
         return Innovation(value, sample.variance, by_acceleration)
 
@@ -404,7 +406,7 @@ class MomentumFilter:
         return _Hypothesis(belief, 0.0)
 
     def _displaced(self) -> _Hypothesis:
-        """Hypothesis that the robot was struck or a sample was lost, and nothing else changed."""
+        """Hypothesis of an impact or a lost sample: nothing but the state changed."""
         belief = self._belief.copy()
         belief.covariance[self._q, self._q] += DISPLACED[0] ** 2 * np.eye(self._n)
         belief.covariance[self._v, self._v] += DISPLACED[1] ** 2 * np.eye(self._n)

@@ -13,11 +13,11 @@ class AdapterTuning:
     observer_bandwidth_rad_s: of the slow disturbance's observer, at the assumed velocity noise.
     velocity_noise_rad_s: standard deviation of the measured velocity, before it is estimated.
     model_error: standard deviation of the fast disturbance, as a share of the effort limit.
-    forgetting_s, surprise: see FilterTuning.
+    forgetting_s, change_detection: see FilterTuning.
     """
 
     observer_bandwidth_rad_s: float
     velocity_noise_rad_s: float = 0.005
     model_error: float = 0.0
     forgetting_s: float = 60.0
-    surprise: float = 0.0
+    change_detection: float = 0.0

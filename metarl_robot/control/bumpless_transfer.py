@@ -2,14 +2,15 @@
 """Bumpless transfer between controllers in motion.
 
 For LEARN_S the new controller runs in parallel with the old one without acting. It receives the acting effort: its
-adapter learns the payload, and its integral follows (tracking; Åström, Hägglund 2006, section 3.5). Then it acts. The
+adapter learns its context, and its integral follows (tracking; Åström, Hägglund 2006, section 3.5). Then it acts. The
 difference between its first effort u₀ and the last one is added and fades out:
 
     u(t) = u_new(t) + w(t) (u_last − u₀),      w = 1 − 10 s³ + 15 s⁴ − 6 s⁵,  s = (t − t₀) / T
 
 Effort and its rate are continuous, and the sum keeps the robot's effort limits and rate. After T only the new
-controller acts. An adapter receives the sum. The tracking error that an arm's old controller had also fades within T:
-the new controller follows a reference that begins at the arm's position and velocity and converges to the wanted one.
+controller acts. An adapter receives the sum. Where q is a vector of coordinates, the tracking error of the old
+controller also fades within T: the new controller follows a reference that begins at the present position and velocity
+and converges to the wanted one. With an attitude in q, the reference stays unchanged.
 
 If another source acted before (the gate, during a stop), the new controller acts at once.
 """
@@ -30,14 +31,14 @@ from metarl_robot.core.signals import Command, Constraint, Reference, Setpoints,
 Array = NDArray[np.float64]
 
 LEARN_S = 0.1
-"""Time in which an adapter learns a payload during motion."""
+"""Time in which an adapter learns its context during motion."""
 FADE_S = 0.5
 RECENT = 2
 """Number of samples from which the present acceleration is computed."""
 
 
 class _Approach:
-    """A reference that begins at an arm's position and velocity and converges to another reference.
+    """A reference that begins at the present position and velocity and converges to another reference.
 
     Arguments:
         start_s, duration_s: start and duration of the convergence.
@@ -130,7 +131,7 @@ class BumplessTransfer:
         """Report that this effort (n,) acted, not the last command: the gate's, while it stops the robot.
 
         A controller that learns from its commands has a method `acted`, too. If it learned from commands that did not
-        act, it would estimate a wrong payload.
+        act, it would estimate a wrong context.
         """
         self._limiter.reset(effort)
         for controller in (self.controller, self._next):

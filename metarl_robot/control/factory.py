@@ -22,6 +22,7 @@ from metarl_robot.control.guard import GuardedController
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.core.parameter_file import parameters_below, read_parameters
 from metarl_robot.core.registry import Registry
+from metarl_robot.core.renamed import with_present_names
 from metarl_robot.core.robot import Robot, kind_of
 from metarl_robot.core.validation import faults
 
@@ -63,9 +64,10 @@ def load_config(robot: Robot, name: str, overrides: Mapping[str, Any] | None = N
     """
     model = config_type(robot.kind, name)
     path = robot.folder / "config" / f"{name}.yaml"
-    values = _read_parameters(path) if path.is_file() else {}
+    values = with_present_names(model, _read_parameters(path) if path.is_file() else {}, str(path))
     _validate(model, values, str(path))
-    return _validate(model, {**values, **(overrides or {})}, "overrides")
+    given = with_present_names(model, overrides or {}, "overrides")
+    return _validate(model, {**values, **given}, "overrides")
 
 
 def load_configs(robot: Robot, names: Iterable[str]) -> dict[str, BaseModel | MetaRLError]:

@@ -7,7 +7,7 @@ remainder
     d_k = q_{k+1} - q_k - h (v_k + v_{k+1}) / 2
 
 if it is larger than in any motion. No plan within the horizon can follow it. A plan that tries violates limits, and a
-quadrotor loses height. Leaps are therefore subtracted from the later knots. They take effect once they have happened.
+flying robot loses height. Leaps are therefore subtracted from the later knots. They take effect when they happen.
 """
 
 from __future__ import annotations

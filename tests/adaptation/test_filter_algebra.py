@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The filter in C and in numpy: the same numbers over a flight and an arm's motion with surprises."""
+"""The filter in C and in numpy: the same numbers over a flight and an arm's motion with changes."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _recorded(robot_name: str, scenario: str) -> tuple[MomentumFilter, list[Samp
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("robot", "scenario"), [("panda", "pickup"), ("x500", "payload")])
-def test_c_and_numpy_agree_through_surprises(robot: str, scenario: str) -> None:
+def test_c_and_numpy_agree_through_changes(robot: str, scenario: str) -> None:
     adapter, samples = _recorded(robot, scenario)
     fast, plain = adapter, adapter.in_numpy()
     fast.reset()

@@ -22,7 +22,7 @@ from metarl_robot.sim.arm.task import Task, draw_task, nominal_task
 from metarl_robot.sim.payload import Payload
 from metarl_robot.trajectories.euclidean import random_tracking
 
-TUNING = AdapterTuning(8.0, model_error=0.002, surprise=1e-6)
+TUNING = AdapterTuning(8.0, model_error=0.002, change_detection=1e-6)
 GROUPS = ("payload", "friction", "motor")
 
 
@@ -84,18 +84,18 @@ def test_payload_is_found_and_the_uncertainty_is_honest(robot: Robot) -> None:
     assert abs(mass - 0.6) < 2.5 * std
 
 
-def test_a_surprise_is_noticed_at_once_and_none_without_a_change(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
-    surprises: list[int] = []
+def test_a_change_is_detected_at_once_and_none_without_a_change(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
+    detections: list[int] = []
     original = MomentumFilter._consider
     monkeypatch.setattr(
-        MomentumFilter, "_consider", lambda self, them: (surprises.append(len(them)), original(self, them))[1]
+        MomentumFilter, "_consider", lambda self, them: (detections.append(len(them)), original(self, them))[1]
     )
     sensors = replace(nominal_task(robot), velocity_noise_rad_s=0.005, encoder_resolution_rad=3e-5)
     _drive(robot, _filter(robot), sensors, 2.0)
-    assert surprises == [2]  # the start: the prior, or no payload
+    assert detections == [2]  # the start: the prior, or no payload
     loaded = replace(sensors, payload=Payload(0.8, np.array([0.05, 0.0, 0.0]), np.array([1e-3] * 3 + [0.0] * 3)))
     _drive(robot, _filter(robot), sensors, 1.05, loaded, 1.0)
-    assert surprises == [2, 2, 4]
+    assert detections == [2, 2, 4]
 
 
 def test_velocity_estimate_beats_the_measurement(robot: Robot) -> None:

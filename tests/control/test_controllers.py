@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from metarl_robot.control.base import Controller
 from metarl_robot.control.factory import ConfigError, controller_names, load_config, make_controller
 from metarl_robot.core.errors import UnknownNameError
-from metarl_robot.core.robot import Robot, load_robot
+from metarl_robot.core.robot import MODELS_DIR, Robot, load_robot
 from metarl_robot.core.signals import Reference, State, Status
 from metarl_robot.robots.arm.mpc import ArmMPC
 from metarl_robot.sim.arm.plant import ArmPlant
@@ -85,6 +86,23 @@ def test_steps_in_the_command_keep_to_the_effort_rate(robot: Robot) -> None:
     first = controller.step(0.0, State(robot.home, np.zeros(2)), Hold(robot.home)).effort
     second = controller.step(0.005, State(robot.home + 0.5, np.zeros(2)), Hold(robot.home)).effort
     assert np.all(np.abs(second - first) <= robot.effort_rate_limit * 0.005 + 1e-9)
+
+
+def test_a_former_name_of_a_setting_is_accepted_with_one_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "planar2"
+    shutil.copytree(MODELS_DIR / "planar2", folder)
+    file = folder / "config" / "meta_mpc.yaml"
+    file.write_text(file.read_text().replace("change_detection: 1.0e-6", "surprise: 1.0e-3"), encoding="utf-8")
+    configs = [load_config(load_robot(folder), "meta_mpc") for _ in range(2)]
+    assert [config.change_detection for config in configs] == [1e-3, 1e-3]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"warning: {file}: 'surprise' is now named 'change_detection'")
+    given = load_config(load_robot(folder), "meta_mpc", {"surprise": 1e-4})
+    assert given.change_detection == 1e-4 and "overrides: 'surprise'" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="change_detection: .*allowed"):
+        load_config(load_robot(folder), "meta_mpc", {"surprise": 2.0})
 
 
 def test_names_and_configuration_are_checked(robot: Robot, tmp_path: Path) -> None:

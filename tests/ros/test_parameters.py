@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Annotated, Literal
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, ClassVar, Literal
 
 import pytest
 import rclpy
@@ -18,6 +18,7 @@ from metarl_robot.ros_nodes.parameters import ParameterError, Parameters, fixed
 
 class Wanted(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+    renamed: ClassVar[Mapping[str, str]] = {"push": "gain"}
 
     gain: float = Field(2.0, ge=0.0, le=10.0, description="a gain")
     count: int = Field(3, ge=1, le=5, description="a count")
@@ -49,6 +50,15 @@ def test_values_come_from_the_model_then_the_defaults_then_the_start(make: Calla
     values = Parameters(node).declare(Wanted, "tune.", {"gain": 1.0, "count": 5})
     assert (values.gain, values.count, values.mode) == (4.5, 5, "slow")
     assert node.get_parameter("tune.gain").value == 4.5 and list(node.get_parameter("tune.gains").value) == [1.0, 2.0]
+
+
+def test_a_former_name_given_at_the_start_sets_the_present_one(
+    make: Callable, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node = make(tune__push=4.5)
+    values = Parameters(node).declare(Wanted, "tune.")
+    assert values.gain == 4.5 and not node.has_parameter("tune.push")
+    assert capsys.readouterr().err.count("'push' is now named 'gain'") == 1
 
 
 def test_a_whole_number_is_a_float_too(make: Callable) -> None:

@@ -76,7 +76,7 @@ _RIDGE = 1e-6
 class Shape:
     """Sizes of the model: velocity and effort limits as scales, K learned features, hidden widths.
 
-    inputs: number of network inputs; None: those of an arm's joints. Only joints stick.
+    inputs: number of network inputs; None: sin q, cos q and scaled v of joints. Only joints stick.
     """
 
     velocity_limit: Array

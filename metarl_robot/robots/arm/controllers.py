@@ -9,9 +9,9 @@ oracle_mpc        the true physics        simulation only
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -52,13 +52,14 @@ class OffsetFreeConfig(MPCConfig):
 class MetaConfig(OffsetFreeConfig):
     """MPC with a learned context."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"surprise": "change_detection"}
     adapter: str = Field("last_layer", description="estimator of the context: last_layer, inertial, maml or another")
     observer_bandwidth_rad_s: float = Field(
         20.0, ge=0.1, le=500.0, description="bandwidth of the remaining disturbance's observer [rad/s]"
     )
     model_error: float = Field(0.001, ge=0.0, le=0.1, description="unexplained fast torque, share of the effort limit")
     forgetting_s: float = Field(60.0, ge=0.1, le=10000.0, description="time constant of forgetting [s]")
-    surprise: float = Field(
+    change_detection: float = Field(
         1e-6, ge=0.0, le=0.1, description="false-alarm probability of the change detection; 0: no detection"
     )
 
@@ -88,7 +89,7 @@ def _meta(robot: Robot, config: MetaConfig, checkpoint: Path | None, oracle: Ora
         config.velocity_noise_rad_s,
         config.model_error,
         config.forgetting_s,
-        config.surprise,
+        config.change_detection,
     )
     return ArmMPC(robot, dynamics, bare_adapter(config.adapter, robot, dynamics, tuning, weights), config)
 

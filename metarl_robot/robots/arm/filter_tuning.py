@@ -39,5 +39,5 @@ def filter_tuning(robot: Robot, dynamics: ArmDynamics, tuning: AdapterTuning) ->
         model_error=tuning.model_error * robot.effort_limit,
         stiction_factor=STICTION_FACTOR,
         forgetting_s=tuning.forgetting_s,
-        surprise=tuning.surprise,
+        change_detection=tuning.change_detection,
     )

@@ -12,8 +12,9 @@ Controller, adapter and dynamics model:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -65,13 +66,14 @@ class FlightOracleConfig(FlightMPCConfig):
 class FlightMetaConfig(FlightMPCConfig):
     """MPC with a learned context."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"surprise": "change_detection"}
     adapter: str = Field("last_layer", description="estimator of the context: last_layer, inertial or another")
     observer_bandwidth_rad_s: float = Field(
         6.0, ge=0.01, le=200.0, description="bandwidth of the remaining disturbance's observer [rad/s]"
     )
     model_error: float = Field(0.005, ge=0.0, le=0.5, description="unexplained fast force, share of the weight")
     forgetting_s: float = Field(60.0, ge=0.1, le=10000.0, description="time constant of forgetting [s]")
-    surprise: float = Field(
+    change_detection: float = Field(
         1e-6, ge=0.0, le=0.1, description="false-alarm probability of the change detection; 0: no detection"
     )
 
@@ -105,7 +107,7 @@ def _meta(robot: Quadrotor, config: FlightMetaConfig, checkpoint: Path | None, o
         config.observer_bandwidth_rad_s,
         model_error=config.model_error,
         forgetting_s=config.forgetting_s,
-        surprise=config.surprise,
+        change_detection=config.change_detection,
     )
     return _mpc(robot, config, config.adapter, tuning, weights)
 

@@ -45,5 +45,5 @@ def filter_tuning(robot: Quadrotor, dynamics: QuadrotorDynamics, tuning: Adapter
         model_error=tuning.model_error * scale,
         force_noise=FORCE_NOISE_M_S2,
         forgetting_s=tuning.forgetting_s,
-        surprise=tuning.surprise,
+        change_detection=tuning.change_detection,
     )
