@@ -31,6 +31,7 @@ from metarl_robot.control.riccati_qp import Weights
 from metarl_robot.core.robot import Robot
 from metarl_robot.dynamics.rigid_body import N_INERTIAL, RigidBodyTree
 from metarl_robot.robots.arm.mpc import MPCConfig
+from metarl_robot.robots.payload import payload_site
 from metarl_robot.robots.quadrotor.description import Quadrotor
 from metarl_robot.robots.quadrotor.mpc import FlightMPCConfig, _weights
 from metarl_robot.robots.quadrotor.plan import QuadrotorPlan
@@ -226,7 +227,7 @@ def arm_family(robot: Robot, config: MPCConfig, network: Layers | None) -> Famil
     p = ca.SX.sym("p", 5 * n + (0 if network is None else N_INERTIAL + count + 2 * n))
     target, a_target, drift = p[: 2 * n], p[2 * n : 3 * n], p[3 * n : 5 * n]
     a, b = np.kron([[1.0, step_s], [0.0, 1.0]], np.eye(n)), np.kron([[0.5 * step_s**2], [step_s]], np.eye(n))
-    tree = RigidBodyTree(robot.mj_model, robot.payload_site)
+    tree = RigidBodyTree(robot.mj_model, payload_site(robot))
     effort = tree.inverse_dynamics(x[:n], x[n:], u, ca.SX.zeros(N_INERTIAL))
     if network is not None:
         effort = effort + tree.attached_effort(x[:n], target[n:], u, p[5 * n : 5 * n + N_INERTIAL])

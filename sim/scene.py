@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from metarl_robot.core.errors import MissingPackageError, one_line
 from metarl_robot.core.robot import Robot
+from metarl_robot.robots.payload import payload_site
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -60,10 +61,10 @@ class Scene:
         data = mujoco.MjData(nominal)
         data.qpos[:] = waiting
         mujoco.mj_kinematics(nominal, data)
-        place, turn = _payload_pose(nominal, data, robot.payload_site, payload_com_m)
+        place, turn = _payload_pose(nominal, data, payload_site(robot), payload_com_m)
         self._model = _model(robot, place, size)
         self._data = mujoco.MjData(self._model)
-        self._site, self._place, self._turn = robot.payload_site, place, turn
+        self._site, self._place, self._turn = payload_site(robot), place, turn
         self._camera = _camera(span_m)
         self._renderer = _renderer(self._model, size)
 

@@ -2,8 +2,8 @@
 """The rooms of the house, checked by reading every import: see docs/ARCHITECTURE.md.
 
 A room imports only from its own floor and those below, also inside functions; rclpy, torch and stepping physics each
-live in one room. What belongs to one kind of robot stands in robots/<kind>/ and sim/<kind>/: no common room imports it,
-nor does another kind.
+live in one room. What belongs to one kind of robot stands in robots/<kind>/, sim/<kind>/ and ros_nodes/<kind>/: no
+common room imports it, nor does another kind.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import metarl_robot
+from metarl_robot.core.robot import kind_of
 
 PACKAGE = Path(__file__).resolve().parent.parent / "metarl_robot"
 
@@ -196,4 +197,7 @@ def test_the_command_line_loads_heavy_libraries_only_when_a_command_needs_them()
 
 def test_the_gate_loads_neither_torch_nor_casadi() -> None:
     pytest.importorskip("rclpy", reason="ROS 2 is not installed")
-    assert loaded_by("metarl_robot.ros_nodes.gate").isdisjoint({"torch", "casadi", "mujoco"})
+    of_kinds = (
+        place.split(":")[0] for kind in KINDS for place in (kind_of(kind).interface, kind_of(kind).fallback_law)
+    )
+    assert loaded_by("metarl_robot.ros_nodes.gate", *of_kinds).isdisjoint({"torch", "casadi", "mujoco"})

@@ -110,6 +110,6 @@ def test_a_robot_of_another_kind_is_refused_where_a_kind_is_asked_for() -> None:
 def test_a_payload_is_the_kinds_own_choice(tmp_path: Path) -> None:
     common = {"name": "cart", "kind": "cart", "description": "a cart", "base_frame": "base", "control_rate_hz": 50.0}
     cart = Robot(RobotFile.model_validate(common), tmp_path)
-    assert (cart.payload_site, cart.rated_payload_kg) == ("", 0.0)
+    assert cart.ratings == () and "payload" not in RobotFile.model_fields
     for kind in ("arm", "quadrotor"):
         assert kind_of(kind).file.model_fields["payload"].is_required()

@@ -27,24 +27,25 @@ def robots(
     json: Annotated[bool, typer.Option("--json", help="Print JSON: facts, limits and rates of every robot.")] = False,
 ) -> None:
     """List the available robots."""
-    rows = _describe_all()
+    found = _all_robots()
+    rows = [_describe(robot) for robot in found]
     if json:
         write_json(rows)
         return
-    listing = table("Robots", ("name", "kind", "driven", "control", "rated payload", "trained", "description"))
-    for row in rows:
+    listing = table("Robots", ("name", "kind", "driven", "control", "rated", "trained", "description"))
+    for robot, row in zip(found, rows, strict=True):
         trained = "yes" if row["checkpoint"] else "no"
-        rate, rated_kg = f"{row['control_rate_hz']:g} Hz", row["rated_payload_kg"]
-        payload = f"{rated_kg:g} kg" if rated_kg else "none"
+        rate = f"{row['control_rate_hz']:g} Hz"
+        rated = ", ".join(f"{item.title} {value:g} {item.unit}" for item, value in robot.ratings) or "none"
         driven = f"{len(row['channels'])} {row['driven']}s"
-        listing.add_row(row["name"], row["kind"], driven, rate, payload, trained, escape(row["description"]))
+        listing.add_row(row["name"], row["kind"], driven, rate, rated, trained, escape(row["description"]))
     out().print(listing)
 
 
-def _describe_all() -> list[dict[str, Any]]:
+def _all_robots() -> list[Any]:
     from metarl_robot.core.robot import available_robots, load_robot
 
-    return [_describe(load_robot(name)) for name in available_robots()]
+    return [load_robot(name) for name in available_robots()]
 
 
 def _describe(robot: Any) -> dict[str, Any]:
@@ -57,7 +58,7 @@ def _describe(robot: Any) -> dict[str, Any]:
         "kind": robot.kind,
         "description": robot.description.description,
         "control_rate_hz": robot.description.control_rate_hz,
-        "rated_payload_kg": robot.rated_payload_kg,
+        **{item.name: value for item, value in robot.ratings},
         "driven": wording(robot).channel,
         "channels": robot.channel_names,
         **robot.description.model_dump(mode="json", exclude=set(RobotFile.model_fields)),

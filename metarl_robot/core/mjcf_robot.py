@@ -54,7 +54,6 @@ class MjcfRobot(Robot):
         allowed = (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE))
         if any(int(kind) not in allowed for kind in model.jnt_type):
             raise RobotError(f"{self.model_path}: the joints of this kind of robot must be hinges or slides")
-        self._check_payload_site(model, path)
         motors = sorted(int(joint) for joint in model.actuator_trnid[:, 0])
         on_joints = np.all(model.actuator_trntype == int(mujoco.mjtTrn.mjTRN_JOINT))
         if motors != list(range(self.dof)) or not on_joints:
@@ -62,11 +61,3 @@ class MjcfRobot(Robot):
                 f"{self.model_path}: needs one motor per joint, in joint order: {self.dof} joints, {model.nu} actuators"
             )
         check_physics(model, self.model_path)
-
-    def _check_payload_site(self, model: mujoco.MjModel, path: Path) -> None:
-        """Check the site of the payload, if there is one. Raises RobotError."""
-        sites = [model.site(i).name for i in range(model.nsite)]
-        if self.payload_site and self.payload_site not in sites:
-            raise RobotError(
-                f"{path}: payload.site: '{self.payload_site}' is not a site of {self.model_path.name}; allowed: {sites}"
-            )

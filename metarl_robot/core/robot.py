@@ -28,24 +28,15 @@ if TYPE_CHECKING:
     import mujoco
 
     from metarl_robot.core.coordinates import Coordinates
-    from metarl_robot.core.quantities import Report
+    from metarl_robot.core.quantities import Quantity, Report
 
 Array = NDArray[np.float64]
 
 MODELS_DIR = Path(__file__).resolve().parents[1] / "models"
 
 
-class Payload(BaseModel):
-    """Attachment site and rated mass of the payload."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    site: Label
-    rated_mass_kg: Annotated[float, between(1e-4, 1e4)]
-
-
 class RobotFile(BaseModel):
-    """Keys of every kind's `robot.yaml`. payload: a kind that always carries one requires it in its own class."""
+    """Keys of every kind's `robot.yaml`; a kind adds its own in its class."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -54,7 +45,6 @@ class RobotFile(BaseModel):
     description: Text
     base_frame: Label
     control_rate_hz: Annotated[float, between(10.0, 2000.0)]
-    payload: Payload | None = None
 
 
 class Robot:
@@ -87,8 +77,7 @@ class Robot:
         effort_lower, effort_limit: (nu,) least and greatest command [Nm, N]; effort_rate_limit: (nu,) per second.
         home: (nq,) start and waiting position.
         control_period_s: time between two commands [s].
-        payload_site: MJCF site that carries a payload (its frame is the payload's frame); empty: it carries none.
-        rated_payload_kg: rated mass of the payload; 0: it carries none.
+        ratings: rated quantities and their values, for lists of robots.
     """
 
     file: ClassVar[type[RobotFile]] = RobotFile
@@ -107,6 +96,7 @@ class Robot:
     reported: ClassVar[tuple[str, ...]] = ()
     controllers: ClassVar[Mapping[str, str]]
     family_model: ClassVar[str | None] = None
+    ratings: tuple[tuple[Quantity, float], ...] = ()
     channel_names: tuple[str, ...]
     coordinates: Coordinates
     nq: int
@@ -125,9 +115,6 @@ class Robot:
         self.name: str = description.name
         self.base_frame: str = description.base_frame
         self.control_period_s: float = 1.0 / description.control_rate_hz
-        payload = description.payload
-        self.payload_site: str = "" if payload is None else payload.site
-        self.rated_payload_kg: float = 0.0 if payload is None else payload.rated_mass_kg
 
     @property
     def nu(self) -> int:

@@ -7,11 +7,17 @@ centre of mass, inertia.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
 
+from metarl_robot.core.errors import RobotError
 from metarl_robot.core.quantities import Estimate, Quantity
+from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import Context
+from metarl_robot.core.validation import Label, between
 
 Array = NDArray[np.float64]
 
@@ -25,6 +31,34 @@ PAYLOAD_POOLS = ("payload_mass", *("payload_moment",) * 3, *("payload_inertia",)
 
 _LEAST_MASS_KG = 1e-3
 """Smallest mass with a meaningful centre of mass."""
+
+
+RATED_PAYLOAD = Quantity("rated_payload", "kg", "payload", "kg")
+
+
+class Payload(BaseModel):
+    """Attachment site and rated mass of the payload, in a robot.yaml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    site: Label
+    rated_mass_kg: Annotated[float, between(1e-4, 1e4)]
+
+
+def payload_site(robot: Robot) -> str:
+    """MJCF site that carries the robot's payload; its frame is the payload's frame."""
+    site: str = robot.description.payload.site
+    return site
+
+
+def check_payload_site(robot: Robot) -> None:
+    """Check that the MJCF has the site. Raises RobotError."""
+    model, site = robot.mj_model, payload_site(robot)
+    sites = [model.site(i).name for i in range(model.nsite)]
+    if site not in sites:
+        raise RobotError(
+            f"{robot.folder / 'robot.yaml'}: payload.site: '{site}' is not a site of the MJCF; allowed: {sites}"
+        )
 
 
 class PayloadReport:

@@ -9,7 +9,7 @@ import numpy as np
 from geometry_msgs.msg import InertiaStamped
 
 from metarl_robot.core.signals import Context
-from metarl_robot.robots.payload import INERTIAS, MASS, MOMENTS
+from metarl_robot.robots.payload import INERTIAS, MASS, MOMENTS, payload_site
 from metarl_robot.ros_nodes.convert import time_message
 from metarl_robot.ros_nodes.interface import ReportTopic
 
@@ -30,7 +30,7 @@ def payload_message(robot: Any, stamp_ns: int, context: Context) -> InertiaStamp
     about_origin = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
     about_com = about_origin - mass * (com @ com * np.eye(3) - np.outer(com, com))
     message = InertiaStamped()
-    message.header.stamp, message.header.frame_id = time_message(stamp_ns), robot.payload_site
+    message.header.stamp, message.header.frame_id = time_message(stamp_ns), payload_site(robot)
     inertia = message.inertia
     inertia.m = mass
     inertia.com.x, inertia.com.y, inertia.com.z = (float(x) for x in com)

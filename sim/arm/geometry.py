@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.core.robot import Robot
+from metarl_robot.robots.payload import payload_site
 
 Array = NDArray[np.float64]
 
@@ -24,7 +25,7 @@ def rotation_of(quaternion: Array) -> Array:
 @lru_cache(maxsize=16)
 def outward_axis(robot: Robot) -> Array:
     """Unit vector (3,) in the payload frame that points away from the link of the payload site."""
-    site = robot.mj_model.site(robot.payload_site)
+    site = robot.mj_model.site(payload_site(robot))
     if not np.any(site.pos):
         return _frozen(np.array([0.0, 0.0, 1.0]))
     return _frozen(rotation_of(site.quat).T @ (site.pos / np.linalg.norm(site.pos)))
@@ -34,7 +35,7 @@ def outward_axis(robot: Robot) -> Array:
 def reach_m(robot: Robot) -> float:
     """Length of the stretched chain from the first joint to the payload site [m]."""
     model = robot.mj_model
-    site = model.site(robot.payload_site)
+    site = model.site(payload_site(robot))
     length, body = float(np.linalg.norm(site.pos)), int(site.bodyid[0])
     while model.body_weldid[model.body_parentid[body]] != 0:
         length += float(np.linalg.norm(model.body_pos[body]))
@@ -59,7 +60,7 @@ class EndEffector:
     def __init__(self, robot: Robot) -> None:
         self._model = robot.mj_model
         self._data = mujoco.MjData(self._model)
-        self._site = self._model.site(robot.payload_site).id
+        self._site = self._model.site(payload_site(robot)).id
 
     def positions(self, q: Array) -> Array:
         """Positions (N, 3) in the world for poses q (N, n) [m]."""

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from metarl_robot.core.errors import RobotError, one_line
 from metarl_robot.core.robot import Robot
+from metarl_robot.robots.payload import payload_site
 from metarl_robot.sim.arm.task import Task
 from metarl_robot.sim.euclidean_model import compiled, indices
 from metarl_robot.sim.inertia import principal
@@ -86,7 +87,7 @@ def compile_model(robot: Robot, swing: bool = False, physics_dt_s: float = PHYSI
     """Compile the robot with a payload body (rigid, or on a ball joint) and a slack cable."""
     spec = robot.mj_spec()
     try:
-        _add_payload_and_cable(spec, spec.site(robot.payload_site), swing)
+        _add_payload_and_cable(spec, spec.site(payload_site(robot)), swing)
         model = compiled(spec, physics_dt_s)
     except Exception as error:
         said = f"MuJoCo cannot compile it with a payload and a cable: {one_line(error)}"
@@ -115,7 +116,7 @@ def _layout(robot: Robot, model: mujoco.MjModel, swing: bool) -> Layout:
         model,
         *indices(robot, model),
         payload_body=model.body("payload").id,
-        payload_site=model.site(robot.payload_site).id,
+        payload_site=model.site(payload_site(robot)).id,
         cable_anchor=model.site("cable_anchor").id,
         cable_point=model.site("cable_point").id,
         ball_q=int(model.joint("payload").qposadr[0]) if swing else -1,

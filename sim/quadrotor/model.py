@@ -14,6 +14,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from metarl_robot.robots.payload import payload_site
 from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, Quadrotor
 from metarl_robot.sim.inertia import principal
 from metarl_robot.sim.physics_time import PHYSICS_DT_S
@@ -54,7 +55,7 @@ def compile_model(robot: Quadrotor, sling: bool = False, physics_dt_s: float = P
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     # divergence must be detected, not reset
     spec.option.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
-    site = spec.site(robot.payload_site)
+    site = spec.site(payload_site(robot))
     payload = site.parent.add_body(name=PAYLOAD, pos=site.pos)
     payload.explicitinertial = True
     payload.mass, payload.ipos, payload.fullinertia = 1.0, _PLACEHOLDER, _PLACEHOLDER_INERTIA

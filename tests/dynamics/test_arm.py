@@ -10,6 +10,7 @@ import pytest
 from metarl_robot.compile import code_cache, compiler
 from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.robots.arm.dynamics import ArmDynamics
+from metarl_robot.robots.payload import payload_site
 
 TOLERANCE = 1e-8  # asked of the model; what is left is rounding, about 1e-13
 ROBOTS = ("panda", "planar2")
@@ -43,7 +44,7 @@ def test_inverse_dynamics_bias_and_mass_matrix_are_mujocos(arm: tuple[Robot, Arm
 def test_kinematics_are_mujocos(arm: tuple[Robot, ArmDynamics]) -> None:
     robot, dynamics = arm
     model = robot.mj_model
-    data, site = mujoco.MjData(model), model.site(robot.payload_site).id
+    data, site = mujoco.MjData(model), model.site(payload_site(robot)).id
     linear, angular = np.zeros((3, robot.dof)), np.zeros((3, robot.dof))
     for q, _, _ in _states(robot):
         data.qpos[:] = q
@@ -59,8 +60,8 @@ def test_payload_enters_linearly_and_equals_mujocos(arm: tuple[Robot, ArmDynamic
     robot, dynamics = arm
     mass, com, inertia = 1.7, np.array([0.03, -0.02, 0.05]), np.array([0.004, 0.005, 0.006])
     spec = robot.mj_spec()
-    body = spec.site(robot.payload_site).parent.add_body(
-        pos=spec.site(robot.payload_site).pos, quat=spec.site(robot.payload_site).quat
+    body = spec.site(payload_site(robot)).parent.add_body(
+        pos=spec.site(payload_site(robot)).pos, quat=spec.site(payload_site(robot)).quat
     )
     body.explicitinertial, body.mass, body.ipos, body.inertia = True, mass, com, inertia
     model = spec.compile()

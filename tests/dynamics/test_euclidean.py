@@ -11,13 +11,14 @@ from metarl_robot.core.robot import load_robot
 from metarl_robot.dynamics.euclidean import Equations, EuclideanDynamics
 from metarl_robot.dynamics.rigid_body import N_INERTIAL, RigidBodyTree
 from metarl_robot.robots.arm.dynamics import ArmDynamics
+from metarl_robot.robots.payload import payload_site
 
 ROBOT = load_robot("planar2")
 
 
 @pytest.fixture(scope="module")
 def both() -> tuple[EuclideanDynamics, ArmDynamics]:
-    tree, nothing, still = RigidBodyTree(ROBOT.mj_model, ROBOT.payload_site), ca.SX.zeros(N_INERTIAL), ca.SX.zeros(2)
+    tree, nothing, still = RigidBodyTree(ROBOT.mj_model, payload_site(ROBOT)), ca.SX.zeros(N_INERTIAL), ca.SX.zeros(2)
 
     def force(q: ca.SX, v: ca.SX) -> ca.SX:
         return -tree.inverse_dynamics(q, still, still, nothing) - ca.DM(tree.damping) * v

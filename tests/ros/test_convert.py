@@ -25,6 +25,7 @@ from metarl_robot.trajectories.flat_outputs import Outputs
 from metarl_robot.trajectories.splines import from_points
 
 NAMES = ("a", "b", "c")
+FLANGED = SimpleNamespace(description=SimpleNamespace(payload=SimpleNamespace(site="flange")))
 
 
 def over_the_wire(message: object) -> object:
@@ -127,16 +128,13 @@ def test_a_payload_is_reported_about_its_centre_of_mass() -> None:
     moments = [f"payload_moment_{axis}_kg_m" for axis in "xyz"]
     inertias = [f"payload_inertia_{axes}_kg_m2" for axes in ("xx", "yy", "zz", "xy", "xz", "yz")]
     context = Context(("payload_mass_kg", *moments, *inertias), parameters, np.ones(10))
-    message = payload_message(SimpleNamespace(payload_site="flange"), 5, context)
+    message = payload_message(FLANGED, 5, context)
     assert message is not None and message.header.frame_id == "flange"
     inertia = message.inertia
     assert inertia.m == 2.0 and np.allclose([inertia.com.x, inertia.com.y, inertia.com.z], payload.com_m)
     about_com = [inertia.ixx, inertia.iyy, inertia.izz, inertia.ixy, inertia.ixz, inertia.iyz]
     assert np.allclose(about_com, payload.inertia_kg_m2)
-    assert (
-        payload_message(SimpleNamespace(payload_site="flange"), 5, Context(("friction",), np.ones(1), np.ones(1)))
-        is None
-    )
+    assert payload_message(FLANGED, 5, Context(("friction",), np.ones(1), np.ones(1))) is None
     assert context_table(5, context).value("payload_mass_kg", "std") == 1.0
 
 

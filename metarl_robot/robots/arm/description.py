@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from metarl_robot.core.coordinates import Coordinates
 from metarl_robot.core.mjcf_robot import MjcfRobot, MjcfRobotFile
-from metarl_robot.core.robot import Payload
 from metarl_robot.core.validation import Label, between, check_unique
+from metarl_robot.robots.payload import RATED_PAYLOAD, Payload, check_payload_site
 
 _FULL_TURN_RAD = 2.0 * math.pi
 MOST_JOINTS = 64
@@ -99,6 +99,7 @@ class Arm(MjcfRobot):
     def __init__(self, description: ArmFile, folder: Path) -> None:
         super().__init__(description, folder)
         joints = description.joints
+        self.ratings = ((RATED_PAYLOAD, description.payload.rated_mass_kg),)
         self.channel_names = tuple(joint.name for joint in joints)
         units = ("position_rad", "velocity_rad_s", "effort_nm")
         self.coordinates = Coordinates(*(tuple(f"{name}/{unit}" for name in self.channel_names) for unit in units))
@@ -115,3 +116,7 @@ class Arm(MjcfRobot):
     def joint_names(self) -> tuple[str, ...]:
         """The channel names."""
         return self.channel_names
+
+    def check_model(self) -> None:
+        super().check_model()
+        check_payload_site(self)

@@ -15,6 +15,7 @@ from metarl_robot.compile.knots import Knots, compile_knots, in_chunks
 from metarl_robot.core.robot import Robot
 from metarl_robot.dynamics.momentum_balance import Balanced, Expected, balance_function
 from metarl_robot.dynamics.rigid_body import N_INERTIAL, RigidBodyTree
+from metarl_robot.robots.payload import payload_site
 
 Array = NDArray[np.float64]
 
@@ -144,7 +145,7 @@ class ArmDynamics(Balanced):
 @lru_cache(maxsize=8)
 def _functions(robot: Robot) -> tuple[dict[str, ca.Function], dict[str, ca.Function]]:
     """Functions of one state, and of many states; cached for further controllers of this robot."""
-    tree = RigidBodyTree(robot.mj_model, robot.payload_site)
+    tree = RigidBodyTree(robot.mj_model, payload_site(robot))
     n = tree.dof
     q, v, a, pi = (ca.SX.sym(name, size) for name, size in (("q", n), ("v", n), ("a", n), ("pi", N_INERTIAL)))
     state = ca.vertcat(q, v, a)

@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from metarl_robot.core.coordinates import POSE, TWIST, Coordinates
-from metarl_robot.core.robot import Payload, Robot, RobotFile
+from metarl_robot.core.robot import Robot, RobotFile
 from metarl_robot.core.validation import Label, between, check_unique
+from metarl_robot.robots.payload import RATED_PAYLOAD, Payload, payload_site
 
 if TYPE_CHECKING:
     import mujoco
@@ -185,6 +186,7 @@ class Quadrotor(Robot):
         self.rotor_drag = np.array(description.rotor_drag_n_s2_m)
         self.parasitic_drag = np.array(description.parasitic_drag_n_s2_m2)
         self.tilt_limit_rad = math.radians(description.tilt_limit_deg)
+        self.ratings = ((RATED_PAYLOAD, description.payload.rated_mass_kg),)
         self.payload_position = np.array(description.payload.position_m)
         self.effort_lower, self.effort_limit = (
             np.full(4, self.thrust_coefficient * speed**2) for speed in description.rotor_speed_rad_s
@@ -249,7 +251,7 @@ class Quadrotor(Robot):
       <freejoint name="free"/>
       <inertial pos="0 0 0" mass="{self.mass_kg:.9g}" diaginertia="{moments}"/>
       <geom name="body" type="box" size="{_text(half)}"/>
-      <site name="{self.payload_site}" pos="{_text(self.payload_position)}"/>
+      <site name="{payload_site(self)}" pos="{_text(self.payload_position)}"/>
 {sites}
     </body>
   </worldbody>
