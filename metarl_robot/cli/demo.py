@@ -253,8 +253,7 @@ def _commands(folder: Path) -> list[str]:
 
 def _print(robot: Robot, results: Sequence[Result]) -> None:
     from metarl_robot.cli import run_tables
-    from metarl_robot.cli.wording import wording
 
     console = out()
-    for view in run_tables.tables(results, wording(robot)):
+    for view in run_tables.tables(results, robot.wording):
         console.print(run_tables.to_rich(view))

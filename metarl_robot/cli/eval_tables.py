@@ -10,8 +10,8 @@ import numpy as np
 from rich.table import Table
 
 from metarl_robot.cli.console import NOTHING, number, table
-from metarl_robot.cli.wording import Wording
 from metarl_robot.core.quantities import Quantity
+from metarl_robot.core.wording import Wording
 
 _RIVALS = ("oracle_mpc", "offset_free_mpc", "l1_mpc", "nominal_mpc")
 

@@ -128,7 +128,6 @@ def _run(
 
 def _print(robot: Any, result: dict[str, Any]) -> None:
     from metarl_robot.cli import eval_tables
-    from metarl_robot.cli.wording import wording
     from metarl_robot.core.quantities import quantities
 
     console, scenarios = (
@@ -137,7 +136,7 @@ def _print(robot: Any, result: dict[str, Any]) -> None:
     )
     if robot.attitude is not None:  # many of these runs have no change
         scenarios.append(eval_tables.scenario_table(result, "rmse_m", "Error over the whole run by scenario\n[mm]"))
-    summary = eval_tables.summary_table(result, wording(robot), quantities(robot))
+    summary = eval_tables.summary_table(result, robot.wording, quantities(robot))
     for view in (summary, eval_tables.ratio_table(result), *scenarios):
         if view is not None:
             console.print(view)

@@ -79,7 +79,6 @@ def _write(path: Path, logs: Sequence[RunLog], recordings: Sequence[Path], figur
     from metarl_robot.cli.plot_run import FIGURES
     from metarl_robot.cli.report import write_report
     from metarl_robot.cli.run_metrics import result_of
-    from metarl_robot.cli.wording import wording
     from metarl_robot.core.robot import load_robot
 
     results = [result_of(log, "recording", seed=0) for log in logs]
@@ -98,5 +97,5 @@ def _write(path: Path, logs: Sequence[RunLog], recordings: Sequence[Path], figur
                 )
             save(add_title(drawn, title), path)
     console = out()
-    for view in run_tables.tables(results, wording(load_robot(logs[0].robot))):
+    for view in run_tables.tables(results, load_robot(logs[0].robot).wording):
         console.print(run_tables.to_rich(view))

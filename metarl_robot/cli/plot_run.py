@@ -25,7 +25,6 @@ from metarl_robot.cli.figure import (
     spare_colour,
 )
 from metarl_robot.cli.runlog import Payload, RunLog
-from metarl_robot.cli.wording import wording
 from metarl_robot.core.robot import Robot, load_robot
 
 _RMS_WINDOW_S = 0.25
@@ -131,7 +130,7 @@ def _band(axes: Axes, time_s: Array, mean: Array, std: Array, shade: str) -> Non
 
 def angle_errors(runs: Sequence[RunLog]) -> Figure:
     """Draw the error of every joint, or of the attitude about every axis: one panel each, with a common range."""
-    words = wording(_robot(runs))
+    words = _robot(runs).wording
     figure, axes = _panels(runs, len(words.angle_names))
     for i, run in enumerate(runs):
         for k, panel in enumerate(axes):
@@ -143,7 +142,7 @@ def angle_errors(runs: Sequence[RunLog]) -> Figure:
 def efforts(runs: Sequence[RunLog]) -> Figure:
     """Draw the effort of every joint, or the thrust of every rotor, as a share of its limit: one panel each."""
     robot = _robot(runs)
-    words, limits = wording(robot), robot.effort_limit
+    words, limits = robot.wording, robot.effort_limit
     figure, axes = _panels(runs, robot.nu)
     for i, run in enumerate(runs):
         for k, panel in enumerate(axes):
@@ -161,7 +160,7 @@ def _robot(runs: Sequence[RunLog]) -> Robot:
 
 
 def _tracked(runs: Sequence[RunLog]) -> str:
-    tracked = wording(_robot(runs)).tracked
+    tracked = _robot(runs).wording.tracked
     return "end-effector" if tracked == "end effector" else "position"
 
 

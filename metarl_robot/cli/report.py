@@ -18,7 +18,6 @@ from metarl_robot.cli.figure import style, to_svg
 from metarl_robot.cli.run_metrics import Result
 from metarl_robot.cli.run_tables import TextTable, tables
 from metarl_robot.cli.runlog import RunLog
-from metarl_robot.cli.wording import wording
 from metarl_robot.core.robot import load_robot
 
 
@@ -63,7 +62,7 @@ def write_report(
 
 def headline(runs: Sequence[RunLog], results: Sequence[Result]) -> list[str]:
     """Summary of the runs in a few sentences, with their numbers."""
-    words, payload = wording(load_robot(runs[0].robot)), results[0].payload
+    words, payload = load_robot(runs[0].robot).wording, results[0].payload
     happened = ["Nothing changed during the runs."]
     if runs[0].change_s:
         distance = sum(value**2 for value in payload.true_com_m) ** 0.5
@@ -90,7 +89,7 @@ def _errors(pairs: Sequence[tuple[Result, float]]) -> str:
 
 def sections(runs: Sequence[RunLog], results: Sequence[Result]) -> list[Section]:
     """Tables and figures, in the order of the report."""
-    words = wording(load_robot(runs[0].robot))
+    words = load_robot(runs[0].robot).wording
     error, payload, timing = tables(results, words)
     with style():
         svg = {name: _svg(draw(runs)) for name, (_, draw) in plot_run.FIGURES.items()}

@@ -49,7 +49,6 @@ def _all_robots() -> list[Any]:
 
 
 def _describe(robot: Any) -> dict[str, Any]:
-    from metarl_robot.cli.wording import wording
     from metarl_robot.core.robot import RobotFile
 
     checkpoint = robot.folder / "dynamics.safetensors"
@@ -59,7 +58,7 @@ def _describe(robot: Any) -> dict[str, Any]:
         "description": robot.description.description,
         "control_rate_hz": robot.description.control_rate_hz,
         **{item.name: value for item, value in robot.ratings},
-        "driven": wording(robot).channel,
+        "driven": robot.wording.channel,
         "channels": robot.channel_names,
         **robot.description.model_dump(mode="json", exclude=set(RobotFile.model_fields)),
         "folder": robot.folder,

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from metarl_robot.cli.console import NOTHING, number, table
 from metarl_robot.cli.run_metrics import PayloadResult, Result
-from metarl_robot.cli.wording import Wording
+from metarl_robot.core.wording import Wording
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from metarl_robot.core.errors import RobotError, UnknownNameError, one_line, shown
 from metarl_robot.core.kinds import load_kind
 from metarl_robot.core.validation import FileName, Label, Text, between, faults
+from metarl_robot.core.wording import Wording
 from metarl_robot.core.yaml_file import read_yaml
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class Robot:
         home: (nq,) start and waiting position.
         control_period_s: time between two commands [s].
         ratings: rated quantities and their values, for lists of robots.
+        wording: words for its parts in tables, figures and reports.
     """
 
     file: ClassVar[type[RobotFile]] = RobotFile
@@ -97,6 +99,7 @@ class Robot:
     controllers: ClassVar[Mapping[str, str]]
     family_model: ClassVar[str | None] = None
     ratings: tuple[tuple[Quantity, float], ...] = ()
+    wording: Wording = Wording()
     channel_names: tuple[str, ...]
     coordinates: Coordinates
     nq: int

@@ -14,7 +14,6 @@ from metarl_robot.cli import run_tables
 from metarl_robot.cli.report import headline
 from metarl_robot.cli.run_metrics import result_of
 from metarl_robot.cli.runlog import Event, Payload, RunLog
-from metarl_robot.cli.wording import wording
 from metarl_robot.control.factory import make_controller
 from metarl_robot.core.robot import load_robot
 from metarl_robot.sim.episode import Episode, run_episode
@@ -114,7 +113,7 @@ def test_a_run_cut_short_ends_there_everywhere(run: RunLog) -> None:
 def test_tables_show_the_truth_beside_the_belief_and_a_dash_without_one(run: RunLog) -> None:
     results = [result_of(run, "pickup", 3), replace(result_of(replace(run, estimate=None), "pickup", 3), label="other")]
     truth, believing, other = (
-        row.cells for row in run_tables.payload_table(results, wording(load_robot("planar2"))).rows
+        row.cells for row in run_tables.payload_table(results, load_robot("planar2").wording).rows
     )
     assert truth[1] == f"{run.truth.mass_kg[-1]:.3f}"
     assert believing[1] == f"{0.9 * run.truth.mass_kg[-1]:.3f} ± 0.100"

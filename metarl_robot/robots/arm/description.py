@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from metarl_robot.core.coordinates import Coordinates
 from metarl_robot.core.mjcf_robot import MjcfRobot, MjcfRobotFile
 from metarl_robot.core.validation import Label, between, check_unique
+from metarl_robot.core.wording import Wording
 from metarl_robot.robots.payload import RATED_PAYLOAD, Payload, check_payload_site
 
 _FULL_TURN_RAD = 2.0 * math.pi
@@ -103,6 +104,7 @@ class Arm(MjcfRobot):
         self.channel_names = tuple(joint.name for joint in joints)
         units = ("position_rad", "velocity_rad_s", "effort_nm")
         self.coordinates = Coordinates(*(tuple(f"{name}/{unit}" for name in self.channel_names) for unit in units))
+        self.wording = Wording("arm", "end effector", "flange", "joint", "effort", "Nm", "joint", self.channel_names)
         self.nq = self.dof = len(joints)
         self.position_lower = np.array([j.position_rad[0] for j in joints])
         self.position_upper = np.array([j.position_rad[1] for j in joints])

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from metarl_robot.core.coordinates import POSE, TWIST, Coordinates
 from metarl_robot.core.robot import Robot, RobotFile
 from metarl_robot.core.validation import Label, between, check_unique
+from metarl_robot.core.wording import Wording
 from metarl_robot.robots.payload import RATED_PAYLOAD, Payload, payload_site
 
 if TYPE_CHECKING:
@@ -168,6 +169,16 @@ class Quadrotor(Robot):
         "oracle_mpc": "metarl_robot.robots.quadrotor.controllers:ORACLE",
     }
     family_model = "quad-family"
+    wording = Wording(
+        body="quadrotor",
+        tracked="quadrotor",
+        site="payload hook",
+        channel="rotor",
+        effort="thrust",
+        unit="N",
+        angles="attitude",
+        angle_names=("about body x", "about body y", "about body z"),
+    )
 
     def __init__(self, description: QuadrotorFile, folder: Path) -> None:
         super().__init__(description, folder)
