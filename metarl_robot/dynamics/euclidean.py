@@ -86,9 +86,9 @@ class EuclideanDynamics(EuclideanPosition, Balanced):
         """Input map B (n, nu). Overwritten by the next call."""
         return self._input_map(q)[0]
 
-    def input_force(self, q: Array, effort: Array) -> Array:
-        """Generalised force B u (N, n) of efforts (N, nu)."""
-        return in_chunks(self._many["input_force"], _CHUNK, q, effort)[0]
+    def input_forces(self, q: Array, effort: Array) -> Array:
+        """Generalised forces B u (N, n) of efforts (N, nu)."""
+        return in_chunks(self._many["input_forces"], _CHUNK, q, effort)[0]
 
 
 def _functions(n: int, equations: Equations) -> tuple[dict[str, ca.Function], dict[str, ca.Function]]:
@@ -106,7 +106,7 @@ def _functions(n: int, equations: Equations) -> tuple[dict[str, ca.Function], di
     many = {
         "momenta": _function("momenta", [q, v], mass, p, beta),
         "required_force": _function("required_force", [q, v, a], mass @ a + ca.jtimes(p, q, v) - beta),
-        "input_force": _function("input_force", [q, u], input_map @ u),
+        "input_forces": _function("input_forces", [q, u], input_map @ u),
     }
     return single, many
 

@@ -26,7 +26,7 @@ from metarl_robot.sim.euclidean_simulation import EuclideanSimulation
 from metarl_robot.sim.payload import PayloadSettings
 
 if TYPE_CHECKING:
-    from metarl_robot.sim.arm.rollouts import ArmTrainingDataBuilder
+    from metarl_robot.sim.arm.training_data import ArmTrainingData
 
 Array = NDArray[np.float64]
 
@@ -62,10 +62,10 @@ class ArmSimulation(EuclideanSimulation):
             ArmDynamics(self.robot).inverse_dynamics,
         )
 
-    def training_data_builder(self, knots: int = 1) -> ArmTrainingDataBuilder:
-        from metarl_robot.sim.arm.rollouts import ArmTrainingDataBuilder
+    def training_data_builder(self, knots: int = 1) -> ArmTrainingData:
+        from metarl_robot.sim.arm.training_data import ArmTrainingData
 
-        return ArmTrainingDataBuilder(self.robot, knots)
+        return ArmTrainingData(self.robot, knots)
 
     def demo(self, seed: int, mass_kg: float | None = None, offset_m: tuple[float, ...] | None = None) -> Demo:
         return arm_demo(self, seed, mass_kg, offset_m)

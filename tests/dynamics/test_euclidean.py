@@ -46,7 +46,7 @@ def test_many_states_at_once_are_each_alone(both) -> None:
     q, v, u = np.random.default_rng(1).normal(size=(3, 70, 2))
     for many, one in zip(made.momenta(q, v), made.momentum(q[69], v[69]), strict=True):
         np.testing.assert_allclose(many[69], one, atol=1e-12)
-    np.testing.assert_array_equal(made.input_force(q, u), u)
+    np.testing.assert_array_equal(made.input_forces(q, u), u)
 
 
 def test_they_have_no_attached_body(both) -> None:

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from metarl_robot.adaptation.euclidean_data import Rollouts, training_data
 from metarl_robot.adaptation.training_data import TrainingData
 from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.robots.arm.dynamics import ArmDynamics
-from metarl_robot.robots.arm.training_data import Rollouts, training_data
-from metarl_robot.sim.arm.rollouts import MERGED_DELAYS, rollouts
 from metarl_robot.sim.arm.task import TRAIN
+from metarl_robot.sim.arm.training_data import MERGED_DELAYS, ArmTrainingData
 from metarl_robot.sim.dataset import DataSet, collect
 
 
@@ -32,8 +32,8 @@ def data(planar: Robot) -> DataSet:
 
 
 @pytest.fixture(scope="session")
-def driven(planar: Robot, dynamics: ArmDynamics, data: DataSet) -> Rollouts:
-    return rollouts(planar, dynamics, data)
+def driven(planar: Robot, data: DataSet) -> Rollouts:
+    return ArmTrainingData(planar).rollouts(data)
 
 
 @pytest.fixture(scope="session")

@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from metarl_robot.adaptation.euclidean_data import Rollouts, training_data
 from metarl_robot.adaptation.feature_spec import feature_map, raw_groups
 from metarl_robot.adaptation.features import Interval
 from metarl_robot.adaptation.training_data import HISTORY, TrainingData
 from metarl_robot.core.errors import MetaRLError, UnknownNameError
 from metarl_robot.core.robot import Robot
 from metarl_robot.robots.arm.dynamics import ArmDynamics
-from metarl_robot.robots.arm.training_data import Rollouts, training_data
 from metarl_robot.sim.dataset import DataSet
 
 

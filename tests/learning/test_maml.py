@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch.func import functional_call, grad, jacrev, vmap
 
+from metarl_robot.adaptation.euclidean_data import Rollouts
 from metarl_robot.adaptation.factory import bare_adapter, residual_meter
 from metarl_robot.adaptation.features import Xi
 from metarl_robot.adaptation.maml import FEWEST, AdaptedNetwork, Layers, MamlAdapter
@@ -25,7 +26,6 @@ from metarl_robot.learning.models.maml import Maml, MamlLearner, TaskBatch, Task
 from metarl_robot.robots.arm.dynamics import ArmDynamics
 from metarl_robot.robots.arm.maml_inputs import ArmNetworkInputs
 from metarl_robot.robots.arm.residual_data import output_scale, residual_series
-from metarl_robot.robots.arm.training_data import Rollouts
 
 INPUTS, OUTPUTS = 5, 2
 

@@ -78,7 +78,7 @@ class Arm(MjcfRobot):
     fallback_law = "metarl_robot.safety.stop_and_hold:StopAndHold"
     simulation = "metarl_robot.sim.arm.simulation:ArmSimulation"
     dynamics = "metarl_robot.robots.arm.dynamics:ArmDynamics"
-    filter_tuning = "metarl_robot.robots.arm.filter_tuning:filter_tuning"
+    filter_tuning = "metarl_robot.adaptation.euclidean_tuning:filter_tuning"
     features: ClassVar[Mapping[str, str]] = {
         "payload": "metarl_robot.robots.arm.features.payload:SPEC",
         "friction": "metarl_robot.robots.arm.features.friction:SPEC",

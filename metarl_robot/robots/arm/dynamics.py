@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from metarl_robot.compile.compiled import NumpyFunction, compile_functions
 from metarl_robot.compile.knots import Knots, compile_knots, in_chunks
 from metarl_robot.core.robot import Robot
-from metarl_robot.dynamics.momentum_balance import Balanced, Expected, balance_function
+from metarl_robot.dynamics.euclidean import EuclideanPosition
+from metarl_robot.dynamics.momentum_balance import Balanced, balance_function
 from metarl_robot.dynamics.rigid_body import N_INERTIAL, RigidBodyTree
 from metarl_robot.robots.payload import payload_site
 
@@ -23,7 +24,7 @@ _CHUNK = 64
 _NOTHING: Array = np.zeros(N_INERTIAL)
 
 
-class ArmDynamics(Balanced):
+class ArmDynamics(EuclideanPosition, Balanced):
     """Numeric twin of `RigidBodyTree` for one robot. Not to be shared between threads.
 
     Arguments:
@@ -107,14 +108,9 @@ class ArmDynamics(Balanced):
         """Input map B (n, n): identity, because an arm's generalised force is its effort."""
         return self._identity
 
-    def retract(self, q: Array, change: Array) -> Array:
-        """Position q ⊞ δ (n,) = q + δ: joints have no curvature."""
-        return q + change
-
-    def expected(self, q: Array, change: Array, measured: Array) -> Expected:
-        """Expected measurement at q ⊞ δ; an arm has no accelerometer."""
-        there = q + change
-        return there, measured - there, None
+    def input_forces(self, q: Array, effort: Array) -> Array:
+        """Generalised forces (N, n) of efforts (N, n)."""
+        return effort
 
     def efforts(self, q: Array, v: Array, a: Array) -> Array:
         """Inverse dynamics at `knots` states (knots, n) in one call. Overwritten by the next call."""

@@ -11,13 +11,13 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from metarl_robot.adaptation.euclidean_data import Rollouts
 from metarl_robot.adaptation.maml import ResidualMeter, Sample
 from metarl_robot.adaptation.training_data import HISTORY, ResidualSeries, TrainingData
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import State
 from metarl_robot.robots.arm.dynamics import ArmDynamics
 from metarl_robot.robots.arm.maml_inputs import ArmNetworkInputs
-from metarl_robot.robots.arm.training_data import Rollouts
 
 Array = NDArray[np.float64]
 

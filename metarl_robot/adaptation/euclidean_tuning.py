@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Noise levels of an arm's momentum filter."""
+"""Noise levels of the momentum filter of a robot whose position is a vector, such as an arm's joints."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from metarl_robot.adaptation.momentum_filter import FilterTuning
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.core.robot import Robot
-from metarl_robot.robots.arm.dynamics import ArmDynamics
+from metarl_robot.dynamics.protocols import JointDynamics
 
 STICTION_FACTOR = 10.0
 """Increase of the model error where a joint may stick."""
-POSITION_NOISE_RAD = 3e-5
-"""Standard deviation of encoder quantisation: a resolution of 1e-4 rad has 2.9e-5."""
+POSITION_NOISE = 3e-5
+"""Standard deviation of encoder quantisation [rad, m]: a resolution of 1e-4 rad has 2.9e-5."""
 INITIAL_DRIFT = 0.002
 """Standard deviation of the slow disturbance, as a share of the effort limit.
 
@@ -21,22 +22,28 @@ It applies at the start and after a detected change.
 """
 
 
-def filter_tuning(robot: Robot, dynamics: ArmDynamics, tuning: AdapterTuning) -> FilterTuning:
-    """Noise levels per joint.
+def force_limit(robot: Robot, dynamics: JointDynamics) -> NDArray[np.float64]:
+    """Largest generalised force (n,) of the actuators at home."""
+    return np.abs(dynamics.input_map(robot.home)) @ robot.effort_limit
+
+
+def filter_tuning(robot: Robot, dynamics: JointDynamics, tuning: AdapterTuning) -> FilterTuning:
+    """Noise levels per coordinate.
 
     A Kalman filter on momentum and disturbance, with momentum noise of density r = M σ_v √dt and a random walk of the
     disturbance at a rate s, has in steady state the natural frequency ω = √(s / r). Hence s = ω² M σ_v √dt.
     """
+    limit = force_limit(robot, dynamics)
     inertia = np.diag(dynamics.mass_matrix(robot.home))
     momentum_noise = inertia * tuning.velocity_noise_rad_s * np.sqrt(robot.control_period_s)
     return FilterTuning(
         period_s=robot.control_period_s,
-        position_noise=np.full(robot.dof, POSITION_NOISE_RAD),
+        position_noise=np.full(robot.dof, POSITION_NOISE),
         velocity_noise=(tuning.velocity_noise_rad_s,),
         noise_groups=(robot.dof,),
         drift=tuning.observer_bandwidth_rad_s**2 * momentum_noise,
-        drift_initial=INITIAL_DRIFT * robot.effort_limit,
-        model_error=tuning.model_error * robot.effort_limit,
+        drift_initial=INITIAL_DRIFT * limit,
+        model_error=tuning.model_error * limit,
         stiction_factor=STICTION_FACTOR,
         forgetting_s=tuning.forgetting_s,
         change_detection=tuning.change_detection,

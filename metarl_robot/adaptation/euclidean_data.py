@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training data of an arm (adaptation/training_data.py), built from rollouts.
+"""Training data (training_data.py) of a robot whose position is a vector, built from rollouts.
 
-Input map B = 1. The states are noise-free; the learner adds noise.
+The states are noise-free; the learner adds noise.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +17,26 @@ from metarl_robot.adaptation.features import FeatureMap, Series, Xi
 from metarl_robot.adaptation.training_data import HISTORY, TrainingData
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.core.robot import Robot
-from metarl_robot.robots.arm.dynamics import ArmDynamics
+from metarl_robot.dynamics.protocols import Dynamics
 
 Array = NDArray[np.float64]
 Array32 = NDArray[np.float32]
 
 _BLOCK = 50
+
+
+class EuclideanModel(Dynamics, Protocol):
+    """Dynamics of N states at once."""
+
+    def momenta(self, q: Array, v: Array) -> tuple[Array, Array, Array]:
+        """Mass matrices (N, n, n), momenta (N, n) and β (N, n) for states (N, n)."""
+        ...
+
+    def input_forces(self, q: Array, effort: Array) -> Array:
+        """Generalised forces B u (N, n) of efforts (N, nu)."""
+        ...
+
+
 _STATES = ("q", "v", "q_measured", "v_measured")
 
 
@@ -31,10 +46,10 @@ class Rollouts:
 
     q, v: (T, K + 1, n) noise-free states as the sensors see them.
     q_measured, v_measured: with the sensors' errors.
-    effort: (T, K, n) commanded effort.
+    effort: (T, K, nu) commanded effort.
     dt: length of an interval [s].
-    velocity_noise: (T,) standard deviation of the measured velocity [rad/s].
-    encoder_step: (T,) resolution of the measured position [rad].
+    velocity_noise: (T,) standard deviation of the measured velocity.
+    encoder_step: (T,) resolution of the measured position.
     contexts: (T, n_raw) true coefficients of the raw features `context_names`; NaN if there is no true value.
     """
 
@@ -50,7 +65,7 @@ class Rollouts:
     context_names: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        tasks, intervals, n = self.effort.shape
+        tasks, intervals, n = self.effort.shape[0], self.effort.shape[1], self.q.shape[2]
         shapes: dict[str, tuple[int, ...]] = dict.fromkeys(_STATES, (tasks, intervals + 1, n))
         shapes |= {"velocity_noise": (tasks,), "encoder_step": (tasks,), "contexts": (tasks, len(self.context_names))}
         for name, shape in shapes.items():
@@ -69,7 +84,7 @@ class Rollouts:
 
 
 def training_data(
-    robot: Robot, dynamics: ArmDynamics, rollouts: Rollouts, groups: tuple[str, ...] | None = None
+    robot: Robot, dynamics: EuclideanModel, rollouts: Rollouts, groups: tuple[str, ...] | None = None
 ) -> TrainingData:
     """Residual and raw features of every interval except the first `HISTORY`.
 
@@ -99,20 +114,23 @@ def training_data(
     )
 
 
-def _block(dynamics: ArmDynamics, features: FeatureMap, rollouts: Rollouts) -> dict[str, Array32]:
-    tasks, intervals, n = rollouts.effort.shape
+def _block(dynamics: EuclideanModel, features: FeatureMap, rollouts: Rollouts) -> dict[str, Array32]:
+    tasks, intervals, nu = rollouts.effort.shape
+    n = rollouts.q.shape[2]
     dt, effort = rollouts.dt, rollouts.effort.astype(float)
     q, v = rollouts.q.astype(float), rollouts.v.astype(float)
     samples = (tasks, intervals + 1)
     mass, momentum, beta = (
         x.reshape(*samples, *x.shape[1:]) for x in dynamics.momenta(q.reshape(-1, n), v.reshape(-1, n))
     )
-    target = np.diff(momentum, axis=1) - dt * (effort + 0.5 * (beta[:, 1:] + beta[:, :-1]))
+    half_way = 0.5 * (q[:, 1:] + q[:, :-1])
+    force = dynamics.input_forces(half_way.reshape(-1, n), effort.reshape(-1, nu)).reshape(half_way.shape)
+    target = np.diff(momentum, axis=1) - dt * (force + 0.5 * (beta[:, 1:] + beta[:, :-1]))
     past_effort = np.stack([effort[:, HISTORY - 1 : -1], effort[:, :-HISTORY]], axis=2)
     q, v, mass, effort, target = (x[:, HISTORY:] for x in (q, v, mass, effort, target))
     middle = 0.5 * (q[:, 1:] + q[:, :-1]), 0.5 * (v[:, 1:] + v[:, :-1]), np.diff(v, axis=1) / dt
-    at = [x.reshape(-1, n) for x in (*middle, effort)]
-    xi = Xi(at[0], at[1], at[2], at[3], np.moveaxis(past_effort.reshape(-1, HISTORY, n), 1, 0))
+    at = [x.reshape(-1, n) for x in middle]
+    xi = Xi(at[0], at[1], at[2], effort.reshape(-1, nu), np.moveaxis(past_effort.reshape(-1, HISTORY, nu), 1, 0))
     arrays = {
         "target": target,
         "raw": features.impulses(Series(q, v, dt, xi)).reshape(*target.shape, features.size),
