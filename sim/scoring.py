@@ -23,7 +23,7 @@ from metarl_robot.adaptation.factory import make_adapter
 from metarl_robot.adaptation.features import Xi
 from metarl_robot.adaptation.training_data import HISTORY, TrainingData
 from metarl_robot.adaptation.tuning import AdapterTuning
-from metarl_robot.control.factory import load_config
+from metarl_robot.control.factory import controller_of, load_config
 from metarl_robot.core.checkpoint import Checkpoint
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.core.robot import Robot
@@ -137,11 +137,14 @@ def online_adapters(robot: Robot, dynamics: Any, checkpoints: Sequence[Checkpoin
     inertial: the last layer without learned features. fine_tuning: the same network and gradient steps as MAML's, after
     plain supervised training.
     """
-    tuning = controller_tuning(robot, "meta_mpc")
+    tuning = controller_tuning(robot, robot.adaptive_controller)
     adapters = {
         "none": make_adapter("none", robot, dynamics, tuning),
         "disturbance_observer": make_adapter(
-            "disturbance_observer", robot, dynamics, controller_tuning(robot, "offset_free_mpc")
+            "disturbance_observer",
+            robot,
+            dynamics,
+            controller_tuning(robot, controller_of(robot, "disturbance_observer")),
         ),
     }
     for checkpoint in checkpoints:

@@ -122,11 +122,21 @@ def make_adapter(robot: Robot, name: str, checkpoint: Path | None = None) -> Ada
         ConfigError: as for `make_controller`.
         CheckpointError: as for `make_controller`.
     """
-    controller = ADAPTERS.get(robot.kind, name).controller
+    controller = controller_of(robot, name)
     of_choice = "adapter" in config_type(robot.kind, controller).model_fields
     config = load_config(robot, controller, {"adapter": name} if of_choice else None)
     built: Any = CONTROLLERS.get(robot.kind, controller).build(robot, config, checkpoint, None)
     return GuardedAdapter(robot, built.adapter)
+
+
+def controller_of(robot: Robot, adapter: str) -> str:
+    """The controller whose configuration tunes an adapter: the adapter's own, or the kind's adaptive controller.
+
+    Raises:
+        UnknownNameError: no such adapter, or not for this kind of robot.
+    """
+    own = ADAPTERS.get(robot.kind, adapter).controller
+    return own if own in controller_names(robot.kind) else robot.adaptive_controller
 
 
 def _read_parameters(path: Path) -> dict[str, Any]:

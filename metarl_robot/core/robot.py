@@ -69,6 +69,7 @@ class Robot:
             (adaptation/adapter_spec.py).
         reported: physical quantities of its tasks, as 'module:name' (quantities.py); empty: none are reported.
         controllers: its controllers, name → ControllerSpec as 'module:name' (control/factory.py).
+        adaptive_controller: the one of them whose configuration tunes the learned adapters.
         family_model: robot that provides trained weights to robots of this kind without their own; may be None.
         channel_names: (nu,) names of a command's channels, in order: joints, rotors.
         coordinates: names, with units, of q, v and a command (coordinates.py).
@@ -97,6 +98,7 @@ class Robot:
     adapters: ClassVar[Mapping[str, str]] = {}
     reported: ClassVar[tuple[str, ...]] = ()
     controllers: ClassVar[Mapping[str, str]]
+    adaptive_controller: ClassVar[str] = "meta_mpc"
     family_model: ClassVar[str | None] = None
     ratings: tuple[tuple[Quantity, float], ...] = ()
     wording: Wording = Wording()
