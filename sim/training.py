@@ -9,28 +9,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.adaptation.adapter_spec import trained_adapters
-from metarl_robot.adaptation.feature_spec import raw_groups
+from metarl_robot.adaptation.adapter_spec import ADAPTERS, trained_adapters
 from metarl_robot.core.checkpoint import Checkpoint, default_checkpoint, save_checkpoint
 from metarl_robot.core.errors import MetaRLError, UnknownNameError
 from metarl_robot.core.folder_lock import locked_folder
-from metarl_robot.core.robot import Robot
+from metarl_robot.core.robot import Robot, named
 from metarl_robot.learning.models.config import TrainConfig
-from metarl_robot.learning.models.last_layer import LastLayerLearner
-from metarl_robot.learning.models.maml import METHODS, MamlLearner
-from metarl_robot.learning.models.train import Fit, Learner, Progress, fit
+from metarl_robot.learning.models.train import Fit, Progress
 from metarl_robot.sim.dataset import DataSet, collect
 from metarl_robot.sim.kinds import simulation
+from metarl_robot.sim.learners import Trained, TrainingLoop
 from metarl_robot.sim.scoring import prediction_scores
 
 Array = NDArray[np.float64]
 
-HORIZON_S = 0.5
 _CURVE_POINTS = 50
 _MAML_TASKS = 1000
 _LIBRARIES = ("metarl_robot", "numpy", "mujoco", "casadi", "torch", "safetensors")
@@ -81,9 +78,10 @@ def _train(
     robot: Robot, config: TrainConfig, out: Path, resume: bool, progress: Progress | None, score_tasks: int
 ) -> TrainReport:
     _check(robot, config)
-    loop = _Loop(out, resume, progress)
+    loop = TrainingLoop(out, resume, progress)
     data = _data(robot, config, loop)
-    made = _LEARNERS[config.adapter](robot, config, data, loop)
+    learn = named(ADAPTERS.get(robot.kind, config.adapter).learner)
+    made: Trained = learn(robot, config, data, loop)
     record = {
         **made.facts,
         "config": config.model_dump(mode="json"),
@@ -109,17 +107,18 @@ def _train(
 
 def _check(robot: Robot, config: TrainConfig) -> None:
     """Raise MetaRLError if an adapter or feature group is not trained for this kind of robot."""
-    trained = [name for name in trained_adapters(robot.kind) if name in _LEARNERS]
+    trained = trained_adapters(robot.kind)
     if config.adapter not in trained:
         raise MetaRLError(
-            f"adapter '{config.adapter}' is not trained for '{robot.name}', a {robot.kind}; "
+            f"adapter '{config.adapter}' is not trained for '{robot.name}' of kind {robot.kind}; "
             f"allowed: {', '.join(trained)}"
         )
     if "all" in config.groups:
         return
+    groups = simulation(robot).training_data_builder().groups
     for group in config.groups:
-        if group not in raw_groups(robot.kind):
-            raise UnknownNameError("feature group", group, ("all", *raw_groups(robot.kind)), f"of a {robot.kind}")
+        if group not in groups:
+            raise UnknownNameError("feature group", group, ("all", *groups), f"kind {robot.kind}")
 
 
 def command(robot: Robot, config: TrainConfig) -> str:
@@ -157,7 +156,7 @@ def simulate(robot: Robot, config: TrainConfig, progress: Callable[[int, int], N
     return collect(robot, _tasks(config), config.seed, "train", config.duration_s, ranges, config.threads, progress)
 
 
-def _data(robot: Robot, config: TrainConfig, loop: _Loop) -> DataSet:
+def _data(robot: Robot, config: TrainConfig, loop: TrainingLoop) -> DataSet:
     """Simulated tasks; kept in a file so that a resumed run need not simulate them again."""
     file = _data_file(loop.out, robot, config)
     if loop.resume and file.is_file():
@@ -167,60 +166,6 @@ def _data(robot: Robot, config: TrainConfig, loop: _Loop) -> DataSet:
     data = simulate(robot, config, loop.note("simulate"))
     data.save(file)
     return data
-
-
-@dataclass(frozen=True)
-class _Loop:
-    """Where learners keep their states, whether to resume, and the progress callback."""
-
-    out: Path
-    resume: bool
-    progress: Progress | None
-
-    def fit(self, name: str, learner: Learner, config: TrainConfig, data: DataSet) -> Fit:
-        return fit(learner, config, self.out / f"{name}.state", data.sha256(), self.resume, self.progress, name)
-
-    def score(self, adapter: str, done: int, total: int) -> None:
-        self.note(f"score {adapter}")(done, total)
-
-    def note(self, phase: str) -> Callable[[int, int], None]:
-        return lambda done, total: None if self.progress is None else self.progress(phase, done, total, {})
-
-
-class _Made(NamedTuple):
-    tensors: dict[str, Array]
-    facts: dict[str, Any]
-    fits: dict[str, Fit]
-
-
-def _train_last_layer(robot: Robot, config: TrainConfig, data: DataSet, loop: _Loop) -> _Made:
-    builder = simulation(robot).training_data_builder()
-    groups: tuple[str, ...] = builder.groups if "all" in config.groups else config.groups
-    learner = LastLayerLearner(
-        builder.training_data(data, groups), builder.velocity_scale, builder.force_scale / builder.unit, config
-    )
-    done = loop.fit("learn", learner, config, data)
-    tensors, names = learner.export()
-    features = [*groups, *(["learned"] if config.learned else [])]
-    return _Made(tensors, {"features": features, "context_names": list(names)}, {"last_layer": done})
-
-
-def _train_maml(robot: Robot, config: TrainConfig, data: DataSet, loop: _Loop) -> _Made:
-    """Train second-order MAML, and in the same file its baselines for the tables: first-order and supervised."""
-    series, output_scale = simulation(robot).training_data_builder().residual_series(data, loop.note("observe"))
-    tensors = {"output_scale": output_scale}
-    fits: dict[str, Fit] = {}
-    for method in METHODS:
-        learner = MamlLearner(series, round(HORIZON_S / robot.control_period_s), config, method)
-        fits[method] = loop.fit(method, learner, config, data)
-        if method == "supervised":
-            learner.choose_step()
-        prefix = "" if method == "second_order" else f"{method}."
-        tensors |= {prefix + name: tensor for name, tensor in learner.module.export().items()}
-    return _Made(tensors, {"inner_steps": config.inner_steps, "methods": list(METHODS)}, fits)
-
-
-_LEARNERS = {"last_layer": _train_last_layer, "maml": _train_maml}
 
 
 def _thinned(curve: list[tuple[int, float]]) -> list[list[float]]:

@@ -27,13 +27,16 @@ class AdapterSpec:
     """One adapter.
 
     build: (robot, its dynamics, AdapterTuning, Checkpoint or None) -> Adapter.
-    weights: name under which the weights that it needs are trained: 'last_layer', 'maml'; empty: it needs none.
+    weights: adapter for which the weights that it needs are trained: 'last_layer', 'maml'; empty: it needs none.
+    learner: function that trains these weights, as 'module:name' (sim/learners.py): (robot, TrainConfig, DataSet,
+        TrainingLoop) -> Trained. Empty: no weights are trained for this adapter itself.
     controller: controller that uses it, with the tuning for it in its configuration.
     kinds: kinds of robots that it serves; None: all.
     """
 
     build: Callable[[Any, Any, Any, Any], Adapter]
     weights: str = ""
+    learner: str = ""
     controller: str = META
     kinds: tuple[str, ...] | None = None
 
@@ -68,5 +71,5 @@ def _controller(kind: str, name: str) -> str:
 
 
 def trained_adapters(kind: str) -> tuple[str, ...]:
-    """Names of the adapters with weights of their own."""
-    return tuple(name for name in ADAPTERS.names(kind) if ADAPTERS.get(kind, name).weights == name)
+    """Names of the adapters with a learner of their own."""
+    return tuple(name for name in ADAPTERS.names(kind) if ADAPTERS.get(kind, name).learner)

@@ -100,7 +100,7 @@ def _filter(
 NONE = AdapterSpec(_none, controller="nominal_mpc")
 DISTURBANCE_OBSERVER = AdapterSpec(_disturbance_observer, controller="offset_free_mpc")
 INERTIAL = AdapterSpec(_inertial, weights="last_layer")
-LAST_LAYER = AdapterSpec(_last_layer, weights="last_layer")
+LAST_LAYER = AdapterSpec(_last_layer, "last_layer", "metarl_robot.sim.learners:train_last_layer")
 
 
 MAML_OBSERVER_RAD_S = 40.0

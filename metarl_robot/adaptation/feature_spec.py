@@ -108,7 +108,7 @@ def _truth(kind: str, name: str) -> Callable[[Any, Any], Array]:
     if truth is None:
         raise MetaRLError(
             f"feature group '{name}' has no true value in simulation (FeatureSpec.truth); "
-            f"groups of a {kind} that have one: {', '.join(raw_groups(kind))}"
+            f"groups of kind {kind} that have one: {', '.join(raw_groups(kind))}"
         )
     return truth
 

@@ -38,7 +38,7 @@ def info(
         ),
     ],
     adapter: Annotated[
-        str, typer.Option(help="Which of the robot's shipped checkpoints: last_layer or maml.")
+        str, typer.Option(help="Which of the robot's shipped checkpoints: last_layer, maml or another.")
     ] = "last_layer",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -78,6 +78,7 @@ def _score_table(path: Path, scores: Any) -> Table | None:
 
 def checkpoint_path(name: str, adapter: str) -> Path:
     """The file of that name, or the checkpoint shipped with the robot of that name. Raises UnknownNameError."""
+    from metarl_robot.adaptation.adapter_spec import trained_adapters
     from metarl_robot.core.checkpoint import default_checkpoint
     from metarl_robot.core.errors import UnknownNameError
     from metarl_robot.core.robot import load_robot
@@ -85,12 +86,10 @@ def checkpoint_path(name: str, adapter: str) -> Path:
     path = Path(name)
     if path.is_file() or path.suffix:
         return path
-    if adapter not in ADAPTERS:
-        raise UnknownNameError("adapter", adapter, ADAPTERS)
-    return default_checkpoint(load_robot(name), adapter)
-
-
-ADAPTERS = ("last_layer", "maml")
+    robot = load_robot(name)
+    if adapter not in trained_adapters(robot.kind):
+        raise UnknownNameError("adapter", adapter, trained_adapters(robot.kind), f"kind {robot.kind}")
+    return default_checkpoint(robot, adapter)
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -74,7 +74,7 @@ def train(
     loaded = load_robot(robot)
     trained = trained_adapters(loaded.kind)
     if chosen["adapter"] not in trained:
-        raise UnknownNameError("adapter", chosen["adapter"], trained, f"of a {loaded.kind}")
+        raise UnknownNameError("adapter", chosen["adapter"], trained, f"kind {loaded.kind}")
     config = settings.read(TrainConfig, chosen)
     folder = target or Path("runs", "train", file_name("robot", loaded.name))
     with progress() as report:

@@ -49,7 +49,7 @@ FORMAT = 1
 class Checkpoint:
     """Tensors by name and the record of their training.
 
-    meta: format, robot, joint_names, adapter ('last_layer' or 'maml'), and the training's entries: config, seed,
+    meta: format, robot, joint_names, adapter ('last_layer', 'maml' …), and the training's entries: config, seed,
     data_sha256, command, scores. It includes sha256, the hash of the safetensors file.
     """
 

@@ -7,7 +7,7 @@ With C context entries, n degrees of freedom, L learned features and hidden widt
     network.<i>.weight (h_i, h_{i-1})   network.<i>.bias (h_i,)   from the inputs to n L outputs
 
 The weights of `maml` are output_scale (n,) and, for each method, network.* with n outputs and the step sizes
-step.<i>.weight, step.<i>.bias (1,).
+step.<i>.weight, step.<i>.bias (1,). Weights of an adapter of another package have any names and shapes.
 """
 
 from __future__ import annotations
@@ -71,12 +71,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def check_record(path: Path, meta: Mapping[str, Any]) -> None:
     """Raise CheckpointError if a required value is missing or of a wrong type."""
-    adapters = tuple(_DEFAULT_WIDTHS)
     names: _Rule = (_are_names, "a list of different names")
     rules: dict[str, _Rule] = {
         "robot": (_is_text, "a name"),
         "joint_names": names,
-        "adapter": (lambda x: _is_text(x) and x in adapters, f"one of {adapters}"),
+        "adapter": (_is_text, "a name"),
         "sha256": (lambda x: _is_text(x) and re.fullmatch("[0-9a-f]{64}", x), "64 hex digits"),
     }
     if meta.get("adapter") == "last_layer":
@@ -121,7 +120,7 @@ def _widths(meta: Mapping[str, Any]) -> Any:
     config = meta.get("config")
     if not isinstance(config, dict) or "hidden" not in config:
         return ()
-    return config["hidden"] or _DEFAULT_WIDTHS[str(meta["adapter"])]
+    return config["hidden"] or _DEFAULT_WIDTHS.get(str(meta["adapter"]), ())
 
 
 def check_header(path: Path, content: bytes) -> None:
@@ -158,6 +157,8 @@ def _wrong_shape(expected: tuple[int, ...] | None, tensor: Array | None) -> str:
 
 
 def _shapes(tensors: Mapping[str, Array], meta: Mapping[str, Any], robot: Robot | None) -> Shapes:
+    if meta["adapter"] not in _DEFAULT_WIDTHS:
+        return {name: tensor.shape for name, tensor in tensors.items()}
     own = {"last_layer": "error_nm", "maml": "output_scale"}[meta["adapter"]]
     known = tensors[own].size if own in tensors else 0
     dof = known if robot is None else robot.dof
@@ -173,7 +174,7 @@ def _shapes(tensors: Mapping[str, Array], meta: Mapping[str, Any], robot: Robot 
     learned = sum(name.startswith("learned_") for name in meta["context_names"])
     shapes = {"prior_mean": (count,), "prior_covariance": (count, count)}
     shapes |= dict.fromkeys(("error_nm", "disturbance_nm", "drift_nm"), (dof,))
-    inputs = {"arm": 3 * dof, "quadrotor": 9}.get(robot.kind) if robot else None
+    inputs = robot.network_inputs if robot else None
     return shapes | (dict(_network("", tensors, meta, inputs, dof * learned)) if learned else {})
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from metarl_robot.adaptation.feature_spec import FEATURES, feature_map, raw_groups
 from metarl_robot.control.factory import ConfigError, load_config, make_adapter, make_controller
-from metarl_robot.core.errors import MetaRLError, UnknownNameError
+from metarl_robot.core.errors import CheckpointError, MetaRLError, UnknownNameError
 from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.core.signals import State
 from metarl_robot.learning.models.config import TrainConfig
@@ -49,10 +49,28 @@ NO_GROUP = FeatureSpec(lambda robot, dynamics, checkpoint: object())
 LONG = FeatureSpec(lambda robot, dynamics, checkpoint: Sag(dynamics), lambda robot, task: np.zeros(3))
 '''
 ADAPTER = """
+import numpy as np
+
 from metarl_robot.adaptation.adapter_spec import AdapterSpec
 from metarl_robot.adaptation.base import NoAdaptation
+from metarl_robot.sim.learners import Trained
 
 MINE = AdapterSpec(lambda robot, dynamics, tuning, checkpoint: NoAdaptation(dynamics), kinds=("arm",))
+
+
+def learn(robot, config, data, loop):
+    return Trained({"gain": np.full(robot.dof, float(len(data.tasks)))}, {}, {})
+
+
+class Gained(NoAdaptation):
+    def __init__(self, dynamics, checkpoint):
+        super().__init__(dynamics)
+        self.gain = checkpoint.tensors["gain"]
+
+
+LEARNED = AdapterSpec(
+    lambda robot, dynamics, tuning, checkpoint: Gained(dynamics, checkpoint), "mine", "other_package:learn"
+)
 """
 
 
@@ -116,6 +134,19 @@ def test_an_adapter_can_be_named_in_a_configuration(install: Install, robot: Rob
     controller = make_controller(robot, "meta_mpc", load_config(robot, "meta_mpc", {"adapter": "mine"}))
     assert type(controller.adapter).__name__ == "NoAdaptation"
     assert type(make_adapter(robot, "mine").inner).__name__ == "NoAdaptation"
+
+
+def test_an_adapter_has_weights_from_a_learner_of_its_own(install: Install, robot: Robot, tmp_path: Path) -> None:
+    install(ADAPTER, "[metarl_robot.adapters]\nmine = other_package:LEARNED\n")
+    config = TrainConfig(adapter="mine", tasks=20, duration_s=1.2)
+    report = train(robot, config, tmp_path / "out", score_tasks=2)
+    assert (
+        report.path.name == "dynamics_mine.safetensors"
+        and "mine" in report.checkpoint.meta["scores"]["prediction"]["rows"]
+    )
+    assert make_adapter(robot, "mine", report.path).gain.tolist() == [20.0, 20.0]
+    with pytest.raises(CheckpointError, match="adapter 'last_layer' needs weights trained for 'last_layer'.*'mine'"):
+        make_adapter(robot, "last_layer", report.path)
 
 
 @pytest.mark.parametrize(("name", "adapter"), [("x500", "mine"), ("x500", "maml"), ("planar2", "l1")])

@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -271,8 +272,18 @@ def test_command_repeats_the_settings_that_are_not_the_defaults(planar: Robot) -
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"tasks": 0}, {"learning_rate": 0.0}, {"adapter": "magic"}, {"groups": ("wind",)}, {"epochs": 3}, NOTHING_LEFT],
+    [{"tasks": 0}, {"learning_rate": 0.0}, {"epochs": 3}, NOTHING_LEFT],
 )
 def test_bad_settings_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError, match=next(iter(wrong))):  # says which
         TrainConfig(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"), [({"adapter": "magic"}, "'magic'.*last_layer, maml"), ({"groups": ("wind",)}, "'wind'.*payload")]
+)
+def test_names_that_a_kind_does_not_have_are_refused(
+    planar: Robot, tmp_path: Path, wrong: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(MetaRLError, match=said):
+        train(planar, TrainConfig(**wrong), tmp_path)

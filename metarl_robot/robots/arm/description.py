@@ -106,6 +106,7 @@ class Arm(MjcfRobot):
         self.coordinates = Coordinates(*(tuple(f"{name}/{unit}" for name in self.channel_names) for unit in units))
         self.wording = Wording("arm", "end effector", "flange", "joint", "effort", "Nm", "joint", self.channel_names)
         self.nq = self.dof = len(joints)
+        self.network_inputs = 3 * self.dof
         self.position_lower = np.array([j.position_rad[0] for j in joints])
         self.position_upper = np.array([j.position_rad[1] for j in joints])
         self.velocity_limit = np.array([j.velocity_rad_s for j in joints])

@@ -66,4 +66,5 @@ MAML = AdapterSpec(
         robot, dynamics, ArmNetworkInputs(robot, dynamics), tuning, checkpoint
     ),
     weights="maml",
+    learner="metarl_robot.sim.learners:train_maml",
 )

@@ -185,7 +185,7 @@ class Quadrotor(Robot):
         self.channel_names = tuple(rotor.name for rotor in description.rotors)
         self.coordinates = Coordinates(POSE, TWIST, tuple(f"{name}/thrust_n" for name in self.channel_names))
         self.world_frame = description.world_frame
-        self.nq, self.dof = 7, 6
+        self.nq, self.dof, self.network_inputs = 7, 6, 9
         self.family = description.family
         self.mass_kg = description.mass_kg
         self.inertia = np.diag(description.inertia_kg_m2)
