@@ -142,6 +142,7 @@ setup(
         "metarl_robot.safety",
         "metarl_robot.sim",
         "metarl_robot.sim.arm",
+        "metarl_robot.sim.payload",
         "metarl_robot.sim.quadrotor",
         "metarl_robot.trajectories",
     ],

@@ -9,7 +9,7 @@ from numbers import Real
 from typing import Any, Self
 
 from metarl_robot.core.errors import SignalError
-from metarl_robot.sim.payload import finite_vector, known_keys, plain
+from metarl_robot.sim.task_fields import finite_vector, known_keys, plain
 
 
 @dataclass(frozen=True, eq=False)

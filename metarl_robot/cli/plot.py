@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 _EPILOG = examples(
     ("metarl plot runs/2026-01-31_12-00-00", "its report, drawn anew from its recordings"),
     ("metarl plot runs/A runs/B --out both.html", "the runs of two demos overlaid in one report"),
-    ("metarl plot runs/A/meta_mpc --out payload.png --figure payload", "one figure of one run"),
+    ("metarl plot runs/A/meta_mpc --out error.png --figure tracking", "one figure of one run"),
     note="Everything is computed from the recordings: nothing else in the folder is read.",
 )
-_FIGURE_NAMES = ("tracking", "payload", "angles", "efforts", "steps")
 
 
 _RUNS_HELP = "A recording (a rosbag2 folder, an .mcap file), or a folder with some; several are overlaid."
@@ -43,12 +42,10 @@ def plot(
         ),
     ] = None,
     figure: Annotated[
-        str, typer.Option(help=f"Which figure, where FILE is one: {', '.join(_FIGURE_NAMES)}.")
+        str, typer.Option(help="Which figure, where FILE is one: tracking, efforts, steps, angles, or a report's name.")
     ] = "tracking",
 ) -> None:
     """Draw recorded runs again, and print their results."""
-    if figure not in _FIGURE_NAMES:
-        raise UnknownNameError("figure", figure, _FIGURE_NAMES)
     recordings = [path for run in runs for path in _recordings(run)]
     path = target or (runs[0] if runs[0].is_dir() else runs[0].parent) / "report.html"
 
@@ -76,11 +73,15 @@ def _recordings(run: Path) -> list[Path]:
 def _write(path: Path, logs: Sequence[RunLog], recordings: Sequence[Path], figure: str) -> None:
     from metarl_robot.cli import run_tables
     from metarl_robot.cli.figure import add_title, save, style
-    from metarl_robot.cli.plot_run import FIGURES
+    from metarl_robot.cli.plot_run import figures
     from metarl_robot.cli.report import write_report
     from metarl_robot.cli.run_metrics import result_of
     from metarl_robot.core.robot import load_robot
 
+    robot = load_robot(logs[0].robot)
+    known = figures(robot)
+    if figure not in known:
+        raise UnknownNameError("figure", figure, tuple(known))
     results = [result_of(log, "recording", seed=0) for log in logs]
     if path.suffix == ".html":
         facts = {"recordings": ", ".join(str(recording) for recording in recordings)}
@@ -88,14 +89,14 @@ def _write(path: Path, logs: Sequence[RunLog], recordings: Sequence[Path], figur
             path, logs, results, facts, [f"metarl plot {' '.join(str(recording) for recording in recordings)}"]
         )
     else:
-        title, draw = FIGURES[figure]
+        title, draw = known[figure]
         with style():
             drawn = draw(logs)
             if drawn is None:
                 raise MetaRLError(
-                    f"figure '{figure}': nothing was recorded for it; a controller that estimates no payload has none"
+                    f"figure '{figure}': nothing was recorded for it; a controller that estimates no {figure} has none"
                 )
             save(add_title(drawn, title), path)
     console = out()
-    for view in run_tables.tables(results, load_robot(logs[0].robot).wording):
+    for view in run_tables.tables(results, robot.wording):
         console.print(run_tables.to_rich(view))

@@ -21,7 +21,7 @@ _DOT_SPREAD = 0.22
 
 
 def evaluation(result: dict[str, Any]) -> Figure:
-    """Draw end-effector RMSE by controller and phase, on one logarithmic axis."""
+    """Draw the tracking RMSE by controller and phase, on one logarithmic axis."""
     controllers = controllers_of(result)
     figure, axes = new_figure(
         10.0, 0.42 * len(controllers) + 1.5, columns=len(_PHASES), sharex=True, sharey=True, squeeze=False
@@ -36,7 +36,7 @@ def evaluation(result: dict[str, Any]) -> Figure:
     first.set_yticks(range(len(controllers)), controllers)
     first.set_ylim(len(controllers) - 0.4, -0.6)
     plain_log_ticks(first.xaxis)
-    figure.supxlabel("end-effector RMSE [mm]", fontsize=10)
+    figure.supxlabel("tracking RMSE [mm]", fontsize=10)
     title = f"{result['robot']}, suite {result['suite']}: dots are episodes, bars are medians"
     return add_title(figure, title)
 

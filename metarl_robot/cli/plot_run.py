@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Figures of recorded runs, overlaid.
 
-They show tracking error, payload estimate, joint or attitude errors, efforts, and computation time.
+They show tracking error, the estimates of the robot's reports, joint or attitude errors, efforts, and computation time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -24,14 +26,15 @@ from metarl_robot.cli.figure import (
     rolling_rms,
     spare_colour,
 )
-from metarl_robot.cli.runlog import Payload, RunLog
+from metarl_robot.cli.runlog import RunLog
+from metarl_robot.core.quantities import Quantity
 from metarl_robot.core.robot import Robot, load_robot
 
 _RMS_WINDOW_S = 0.25
 _ERROR_FLOOR_MM = 1e-3
 _MAX_POINTS = 1500
-_AXIS_NAMES = "xyz"
-_COM_RANGE_MM = 150.0
+_CERTAIN = 1.0 / 3.0
+"""An estimate is drawn where its standard deviation is below this share of the quantity's span."""
 _TRUTH_LINE: dict[str, Any] = {"color": TRUTH_COLOUR, "linewidth": 1.2, "linestyle": (0, (5, 2))}
 
 
@@ -48,7 +51,7 @@ def tracking_error(runs: Sequence[RunLog]) -> Figure:
         ends.append((run.time_s[-1], smooth[-1], run.label, shade))
     axes.set(
         xlabel="time [s]",
-        ylabel=f"{_tracked(runs)} error [mm]\n(thick: RMS of {_RMS_WINDOW_S:g} s)",
+        ylabel=f"{_robot(runs).wording.error} error [mm]\n(thick: RMS of {_RMS_WINDOW_S:g} s)",
         xlim=_time_range(runs),
     )
     lowest = min(float(np.percentile(run.error_m, 2)) for run in runs)
@@ -59,66 +62,58 @@ def tracking_error(runs: Sequence[RunLog]) -> Figure:
     return figure
 
 
-def payload_estimate(runs: Sequence[RunLog]) -> Figure | None:
-    """Draw the estimated payload mass and centre of mass against the truth; None without estimates.
+def estimates(name: str, runs: Sequence[RunLog]) -> Figure | None:
+    """Draw the estimates of a report's quantities against the truth, one panel each; None without estimates.
 
-    The band shows ±2 standard deviations.
+    The band shows ±2 standard deviations. The panels of scored quantities are taller.
     """
-    estimating = [run for run in runs if run.estimate is not None and len(run.estimate.time_s)]
+    estimating = [run for run in runs if name in run.estimates]
     if not estimating:
         return None
-    figure, axes = new_figure(8.0, 6.4, rows=4, sharex=True, height_ratios=(2.2, 1, 1, 1))
-    _draw_mass(axes[0], estimating)
-    for axis, axis_axes in enumerate(axes[1:]):
-        _draw_com(axis_axes, estimating, axis)
-    for a in axes:
-        _mark_events(a, estimating, labelled=a is axes[0])
-    axes[-1].set(xlabel="time [s]", xlim=_time_range(estimating))
+    shown = estimating[0].estimates[name].report.quantities
+    ratios = [2.2 if quantity.scored else 1.0 for quantity in shown]
+    height = 0.6 + 1.1 * sum(ratios)
+    figure, axes = new_figure(8.0, height, rows=len(shown), sharex=True, height_ratios=ratios, squeeze=False)
+    for k, (quantity, panel) in enumerate(zip(shown, axes[:, 0], strict=True)):
+        _draw_quantity(panel, estimating, name, k, quantity)
+        _mark_events(panel, estimating, labelled=k == 0)
+    axes[-1, 0].set(xlabel="time [s]", xlim=_time_range(estimating))
     return figure
 
 
-def _draw_mass(axes: Axes, runs: Sequence[RunLog]) -> None:
-    ends, shown = [], []
+def _draw_quantity(axes: Axes, runs: Sequence[RunLog], name: str, k: int, quantity: Quantity) -> None:
+    """Draw a report's k-th quantity. An estimate is hidden where it is too uncertain for the span of the panel."""
+    ends, drawn = [], []
     for i, run in enumerate(runs):
-        estimate, shade = _estimate(run), shade_of(runs, i)
-        _band(axes, estimate.time_s, estimate.mass_kg, estimate.mass_std_kg, shade)
-        ends.append((estimate.time_s[-1], estimate.mass_kg[-1], run.label, shade))
-        shown.append(estimate.mass_kg)
-    truth = _stepped(runs[0])
-    axes.step(truth.time_s, truth.mass_kg, where="post", **_TRUTH_LINE)
-    ends.append((truth.time_s[-1], truth.mass_kg[-1], "truth", TRUTH_COLOUR))
-    means = np.concatenate([*shown, truth.mass_kg])
-    span = max(float(np.ptp(means)), 0.1)
-    axes.set_ylim(means.min() - 0.25 * span, means.max() + 0.25 * span)
-    axes.set_ylabel("mass [kg]\n(band: ±2 std)")
-    label_ends(axes, ends, gap=0.11)
+        estimate, shade = run.estimates[name], shade_of(runs, i)
+        mean, std = estimate.mean[:, k], estimate.std[:, k]
+        mean = mean if quantity.span is None else np.where(std < _CERTAIN * quantity.span, mean, np.nan)
+        _band(axes, estimate.time_s, mean, std, shade)
+        ends.append((estimate.time_s[-1], mean[-1], run.label, shade))
+        drawn.append(mean)
+    times, truth = _stepped(runs[0], name, k)
+    axes.step(times, truth, where="post", **_TRUTH_LINE)
+    ends.append((times[-1], truth[-1], "truth", TRUTH_COLOUR))
+    axes.set_ylim(*_range(np.concatenate([*drawn, truth]), quantity.span))
+    axes.set_ylabel(fill(f"{quantity.title} [{quantity.unit}]", 14) + ("\n(band: ±2 std)" if quantity.scored else ""))
+    if quantity.scored:
+        label_ends(axes, ends, gap=0.11)
 
 
-def _draw_com(axes: Axes, runs: Sequence[RunLog], axis: int) -> None:
-    """Draw one coordinate of the centre of mass; it is hidden while the mass is too uncertain."""
-    for i, run in enumerate(runs):
-        estimate = _estimate(run)
-        known = estimate.mass_kg > 3.0 * np.maximum(estimate.mass_std_kg, 0.02)
-        centre = np.where(known, 1e3 * estimate.com_m[:, axis], np.nan)
-        _band(axes, estimate.time_s, centre, 1e3 * estimate.com_std_m[:, axis], shade_of(runs, i))
-    truth = _stepped(runs[0])
-    axes.step(
-        truth.time_s, np.where(truth.mass_kg > 0.0, 1e3 * truth.com_m[:, axis], np.nan), where="post", **_TRUTH_LINE
-    )
-    axes.set_ylabel(f"com {_AXIS_NAMES[axis]} [mm]")
-    axes.set_ylim(-_COM_RANGE_MM, _COM_RANGE_MM)
+def _range(values: Array, span: float | None) -> tuple[float, float]:
+    known = values[np.isfinite(values)]
+    if span is not None or not len(known):
+        return -(span or 1.0), span or 1.0
+    margin = 0.25 * max(float(np.ptp(known)), 0.1)
+    return float(known.min()) - margin, float(known.max()) + margin
 
 
-def _estimate(run: RunLog) -> Payload:
-    assert run.estimate is not None, "this run has no estimate"
-    return run.estimate
-
-
-def _stepped(run: RunLog) -> Payload:
-    """The true payload as a step curve up to the run's end."""
-    truth, end = run.truth, run.time_s[-1:]
-    repeated = (np.concatenate([v, v[-1:]]) for v in (truth.mass_kg, truth.mass_std_kg, truth.com_m, truth.com_std_m))
-    return Payload(np.concatenate([truth.time_s, end]), *repeated)
+def _stepped(run: RunLog, name: str, k: int) -> tuple[Array, Array]:
+    """True values of a quantity as a step curve up to the run's end; NaN if none were recorded."""
+    if name not in run.truth:
+        return run.time_s[[0, -1]], np.full(2, np.nan)
+    truth = run.truth[name]
+    return np.append(truth.time_s, run.time_s[-1]), np.append(truth.mean[:, k], truth.mean[-1, k])
 
 
 def _band(axes: Axes, time_s: Array, mean: Array, std: Array, shade: str) -> None:
@@ -140,7 +135,7 @@ def angle_errors(runs: Sequence[RunLog]) -> Figure:
 
 
 def efforts(runs: Sequence[RunLog]) -> Figure:
-    """Draw the effort of every joint, or the thrust of every rotor, as a share of its limit: one panel each."""
+    """Draw the effort of every channel as a share of its limit: one panel each."""
     robot = _robot(runs)
     words, limits = robot.wording, robot.effort_limit
     figure, axes = _panels(runs, robot.nu)
@@ -157,11 +152,6 @@ def efforts(runs: Sequence[RunLog]) -> Figure:
 def _robot(runs: Sequence[RunLog]) -> Robot:
     robot: Robot = load_robot(runs[0].robot)
     return robot
-
-
-def _tracked(runs: Sequence[RunLog]) -> str:
-    tracked = _robot(runs).wording.tracked
-    return "end-effector" if tracked == "end effector" else "position"
 
 
 def _mark_events(axes: Axes, runs: Sequence[RunLog], labelled: bool = False) -> None:
@@ -221,13 +211,23 @@ def shade_of(runs: Sequence[RunLog], i: int) -> str:
     return spare_colour(i) if runs[i].controller in earlier else colour(runs[i].controller, i)
 
 
-FIGURES: dict[str, tuple[str, Callable[[Sequence[RunLog]], Figure | None]]] = {
-    "tracking": ("Tracking error", tracking_error),
-    "payload": ("Payload, as estimated while moving", payload_estimate),
-    "angles": ("Errors of joints or attitude", angle_errors),
-    "efforts": ("Efforts", efforts),
-    "steps": ("Computation time", step_times),
-}
+Draw = Callable[[Sequence[RunLog]], Figure | None]
+
+
+def figures(robot: Robot) -> dict[str, tuple[str, Draw]]:
+    """Figures of a robot's runs, name → (title, function): one for each report, one of angles if it has some."""
+    angles = {"angles": ("Errors of joints or attitude", angle_errors)} if robot.wording.angle_names else {}
+    reports = {
+        report.name: (f"{report.name.capitalize()}, as estimated while moving", partial(estimates, report.name))
+        for report in robot.reports
+    }
+    return {
+        "tracking": ("Tracking error", tracking_error),
+        **reports,
+        **angles,
+        "efforts": ("Efforts", efforts),
+        "steps": ("Computation time", step_times),
+    }
 
 
 def _time_range(runs: Sequence[RunLog]) -> tuple[float, float]:

@@ -7,16 +7,13 @@ All data comes from the topics: the robot's name from /gate/state, the truth fro
 /mpc/setpoint, time and status of every step from /mpc/step, estimates from /mpc/context. Errors are computed at every
 state, including states that the controller did not answer in time. An incomplete or damaged recording is read up to the
 damage.
-
-The centre of mass is c = (m c) / m, from the context's mass and first moments. To first order, with mass and moments
-taken as independent, var(c) = (var(m c) + c² var(m)) / m².
 """
 
 from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -28,11 +25,13 @@ from mcap_ros2.decoder import DecoderFactory
 from zstandard import ZstdError
 
 from metarl_robot.cli.console import note
-from metarl_robot.cli.runlog import Array, Event, Payload, RunLog
+from metarl_robot.cli.runlog import Array, Event, RunLog, Series
 from metarl_robot.core import rotation
 from metarl_robot.core.coordinates import BaseCoordinates
 from metarl_robot.core.errors import MetaRLError, SignalError, shown
+from metarl_robot.core.quantities import Report
 from metarl_robot.core.robot import MODELS_DIR, Robot, load_robot
+from metarl_robot.core.signals import Context
 from metarl_robot.core.tables import NANOSECONDS, Table, table_of
 from metarl_robot.sim.kinds import simulation
 from metarl_robot.trajectories.splines import from_points
@@ -45,12 +44,6 @@ _TRUTH, _SETPOINT, _STEP, _CONTEXT, _DIAGNOSTICS = (
     "/diagnostics",
 )
 _GATE_STATE = "/gate/state"
-_WIND = tuple(f"wind_{axis}_m_s" for axis in "xyz")
-_WIND_STEP_M_S = 0.5  # change between two states; gusts change less
-_MASS = "payload_mass_kg"
-_MOMENTS = tuple(f"payload_moment_{axis}_kg_m" for axis in "xyz")
-_COM = tuple(f"payload_com_{axis}_m" for axis in "xyz")
-_LEAST_MASS_KG = 1e-3  # below it, the centre of mass is undefined
 
 
 class RecordingError(MetaRLError):
@@ -216,7 +209,7 @@ def _run(
     names, simulated = robot.coordinates, simulation(robot)
     q, times = _finite(truth, names.q), np.array([table.stamp_s for table in truth])
     q_reference, v_reference = reference.at(times)
-    payload, crashed = _true_payload(times, truth), _columns(truth, ("crashed",))[:, 0] > 0.0
+    true_values, crashed = _truth(robot, times, truth), _columns(truth, ("crashed",))[:, 0] > 0.0
     return RunLog(
         robot=str(robot.folder) if not (MODELS_DIR / robot.name).is_dir() else robot.name,
         controller=controller,
@@ -235,25 +228,22 @@ def _run(
         status=_finite(steps, ("status",))[:, 0].astype(int),
         late=_columns(steps, ("late",))[:, 0] > 0.0,
         violations=int(_finite(truth[-1:], ("violations",))[0, 0]),
-        truth=payload,
-        estimate=_estimate(contexts),
+        truth=true_values,
+        estimates=_estimates(robot, contexts),
         period_s=robot.control_period_s,
-        events=_events(times, truth, payload),
+        events=_events(true_values.values()),
         crash_s=float(times[np.argmax(crashed)]) if np.any(crashed) else None,
     )
 
 
-def _events(times: Array, truth: Sequence[Table], payload: Payload) -> tuple[Event, ...]:
-    """Changes of payload or wind, in order, each with the time of the state before it."""
-    heavier = np.diff(payload.mass_kg) > 0.0
+def _events(truth: Iterable[Series]) -> tuple[Event, ...]:
+    """Changes for which reports have words, in order, each with the time of the state before it."""
     events = [
-        Event(float(t), "payload attached" if up else "payload dropped")
-        for t, up in zip(payload.time_s[1:], heavier, strict=True)
+        Event(float(series.time_s[i]), what, series.report.name)
+        for series in truth
+        for i in range(1, len(series.time_s))
+        if (what := series.report.change(series.mean[i - 1], series.mean[i]))
     ]
-    if _WIND[0] in truth[0].columns:
-        wind = _columns(truth, _WIND)
-        steps = np.flatnonzero(np.linalg.norm(np.diff(wind, axis=0), axis=1) > _WIND_STEP_M_S)
-        events += [Event(float(times[k]), f"wind {np.linalg.norm(wind[k + 1]):.1f} m/s") for k in steps]
     return tuple(sorted(events))
 
 
@@ -276,37 +266,43 @@ def _finite(tables: Sequence[Table], names: Sequence[str]) -> Array:
     return values
 
 
-def _true_payload(times: Array, truth: Sequence[Table]) -> Payload:
-    """The true payload: its first value, and one more at each change.
+def _truth(robot: Robot, times: Array, truth: Sequence[Table]) -> dict[str, Series]:
+    """True values by report's name: the first, and one more at each change.
 
-    A change is visible in the first state after it, and is given the time of the state before.
+    A change is visible in the first state after it, and is given the time of the state before. A report of which the
+    recording holds nothing is left out.
     """
-    values = _columns(truth, (_MASS, *_COM))
+    recorded = {
+        report.name: (report, tuple(quantity.name for quantity in report.quantities)) for report in robot.reports
+    }
+    return {
+        name: _changes(report, times, _columns(truth, columns))
+        for name, (report, columns) in recorded.items()
+        if not set(columns).isdisjoint(truth[0].columns)
+    }
+
+
+def _changes(report: Report, times: Array, values: Array) -> Series:
     changed = np.flatnonzero(np.any(np.diff(values, axis=0) != 0.0, axis=1)) + 1
     kept = np.concatenate([[0], changed])
-    mass, com = values[kept, 0], values[kept, 1:]
-    return Payload(times[np.maximum(kept - 1, 0)], mass, np.zeros_like(mass), com, np.zeros_like(com))
+    return Series(report, times[np.maximum(kept - 1, 0)], values[kept], np.zeros_like(values[kept]))
 
 
-def _estimate(contexts: list[Table]) -> Payload | None:
-    """Payload estimate of the controller; None without one."""
-    contexts = [table for table in contexts if _MASS in table.columns]
-    if not contexts:
-        return None
-    contexts = sorted({table.stamp_ns: table for table in contexts}.values(), key=lambda table: table.stamp_ns)
-    mean, std = (_belief(contexts, row, (_MASS, *_MOMENTS)) for row in ("mean", "std"))
-    mass, mass_std = mean[:, 0], std[:, 0]
-    divisor = np.where(mass > _LEAST_MASS_KG, mass, np.nan)[:, None]
-    com = mean[:, 1:] / divisor
-    com_std = np.sqrt(std[:, 1:] ** 2 + (com * mass_std[:, None]) ** 2) / divisor
-    return Payload(np.array([table.stamp_s for table in contexts]), mass, mass_std, com, com_std)
+def _estimates(robot: Robot, contexts: Sequence[Table]) -> dict[str, Series]:
+    """The controller's estimates by report's name."""
+    latest = sorted({table.stamp_ns: table for table in contexts}.values(), key=lambda table: table.stamp_ns)
+    times = np.array([table.stamp_s for table in latest])
+    read = [Context(table.columns, table.row("mean"), table.row("std")) for table in latest]
+    series = (_estimated(report, times, read) for report in robot.reports)
+    return {found.report.name: found for found in series if len(found.time_s)}
 
 
-def _belief(contexts: Sequence[Table], row: str, names: Sequence[str]) -> Array:
-    """One row of every context (K, C); NaN where a context has no such entry."""
-    return np.array(
-        [[table.value(name, row) if name in table.columns else np.nan for name in names] for table in contexts]
-    )
+def _estimated(report: Report, times: Array, contexts: Sequence[Context]) -> Series:
+    """Estimates of a report in the contexts that hold some."""
+    found = [report.estimate(context) for context in contexts]
+    kept = [k for k, estimate in enumerate(found) if estimate is not None]
+    values = np.array([found[k] for k in kept]).reshape(len(kept), 2, len(report.quantities))
+    return Series(report, times[kept], values[:, 0], values[:, 1])
 
 
 def _robot_of(path: Path, gate_states: Sequence[Any]) -> Robot:

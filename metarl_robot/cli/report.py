@@ -16,7 +16,7 @@ from metarl_robot.cli import plot_run
 from metarl_robot.cli.console import number
 from metarl_robot.cli.figure import style, to_svg
 from metarl_robot.cli.run_metrics import Result
-from metarl_robot.cli.run_tables import TextTable, tables
+from metarl_robot.cli.run_tables import TextTable, error_table, report_tables, timing_table
 from metarl_robot.cli.runlog import RunLog
 from metarl_robot.core.robot import load_robot
 
@@ -62,24 +62,30 @@ def write_report(
 
 def headline(runs: Sequence[RunLog], results: Sequence[Result]) -> list[str]:
     """Summary of the runs in a few sentences, with their numbers."""
-    words, payload = load_robot(runs[0].robot).wording, results[0].payload
-    happened = ["Nothing changed during the runs."]
-    if runs[0].change_s:
-        distance = sum(value**2 for value in payload.true_com_m) ** 0.5
-        digits = 2 if payload.true_mass_kg >= 0.1 else 4
-        happened = [
-            f"At {runs[0].change_s[0]:g} s the {words.body} picked up a payload that is unknown to the controllers: "
-            f"{payload.true_mass_kg:.{digits}f} kg, its centre of mass {1e3 * distance:.0f} mm from the {words.site}."
-        ]
+    words, happened = load_robot(runs[0].robot).wording, ["Nothing changed during the runs."]
+    if runs[0].events:
+        event, true_values = runs[0].events[0], _true_values(results[0])
+        happened = [f"At {event.time_s:g} s: {event.what}{true_values}. This is unknown to the controllers."]
     errors = _errors([(result, result.score.rmse_after_m) for result in results])
     if not errors:
         return [*happened, "The runs ended before the effect of the change could be measured."]
     happened.append(f"From one to five seconds later the {words.tracked} was off by {errors} (root mean square).")
     for k, stage in enumerate(results[0].stages):
         later = _errors([(result, result.stages[k].rmse_after_m) for result in results])
-        what = stage.event.what if "wind" not in stage.event.what else f"the wind changed ({stage.event.what})"
-        happened += [f"At {stage.event.time_s:.3g} s {what}: from then on it was off by {later}."] if later else []
+        when = f"At {stage.event.time_s:.3g} s: {stage.event.what}"
+        happened += [f"{when}. From then on it was off by {later}."] if later else []
     return happened
+
+
+def _true_values(result: Result) -> str:
+    """List the true values of the scored quantities as ' (mass 0.80 kg)'."""
+    values = [
+        f"{quantity.title} {value:.{2 if value >= 0.1 else 4}f} {quantity.unit}"
+        for each in result.reports
+        for quantity, value in zip(each.report.quantities, each.truth.tolist(), strict=True)
+        if quantity.scored
+    ]
+    return f" ({', '.join(values)})" if values else ""
 
 
 def _errors(pairs: Sequence[tuple[Result, float]]) -> str:
@@ -89,37 +95,28 @@ def _errors(pairs: Sequence[tuple[Result, float]]) -> str:
 
 def sections(runs: Sequence[RunLog], results: Sequence[Result]) -> list[Section]:
     """Tables and figures, in the order of the report."""
-    words = load_robot(runs[0].robot).wording
-    error, payload, timing = tables(results, words)
+    robot = load_robot(runs[0].robot)
+    words = robot.wording
     with style():
-        svg = {name: _svg(draw(runs)) for name, (_, draw) in plot_run.FIGURES.items()}
-    return [
-        Section(
-            error.title,
-            error,
-            svg["tracking"],
-            f"Distance between the {words.tracked} and its reference, on a logarithmic axis.",
-        ),
-        Section(
-            payload.title,
-            payload,
-            svg["payload"],
-            f"The payload is unknown to the controllers. An adaptive one estimates it from the motion of the "
-            f"{words.body} under known {words.effort}s.",
-        ),
-        Section(
-            timing.title,
-            timing,
-            svg["steps"],
-            "Share of steps that took longer than a given time; curves further left are faster.",
-        ),
-        Section(f"{words.angles.capitalize()} errors", svg=svg["angles"], caption="All panels have the same range."),
-        Section(
-            f"{words.effort.capitalize()}s",
-            svg=svg["efforts"],
-            caption=f"Motor output as a share of each {words.channel}'s limit.",
-        ),
+        svg = {name: _svg(draw(runs)) for name, (_, draw) in plot_run.figures(robot).items()}
+    error, timing = error_table(results, words), timing_table(results)
+    tracking = f"Distance between the {words.tracked} and its reference, on a logarithmic axis."
+    estimated = (
+        "These values are unknown to the controllers. An adaptive one estimates them from the motion of the "
+        f"{words.body} under known {words.effort}s."
+    )
+    steps = "Share of steps that took longer than a given time; curves further left are faster."
+    shares = f"Motor output as a share of each {words.channel}'s limit."
+    found = [
+        Section(error.title, error, svg["tracking"], tracking),
+        *(Section(each.title, each, svg[name], estimated) for name, each in report_tables(results).items()),
+        Section(timing.title, timing, svg["steps"], steps),
+        Section(f"{words.effort.capitalize()}s", svg=svg["efforts"], caption=shares),
     ]
+    if "angles" in svg:
+        angles = f"{words.angles.capitalize()} errors"
+        found.insert(-1, Section(angles, svg=svg["angles"], caption="All panels have the same range."))
+    return found
 
 
 def _svg(figure: Figure | None) -> str | None:

@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics of a recorded run: the scores of `metarl eval`, and the payload estimate."""
+"""Metrics of a recorded run: the scores of `metarl eval`, and the estimates of its reports."""
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from metarl_robot.cli.runlog import Array, Event, Payload, RunLog
+from metarl_robot.cli.runlog import Array, Event, RunLog, Series
+from metarl_robot.core.quantities import Estimate, Report, quantities
 from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.core.signals import Status
-from metarl_robot.robots.payload import PAYLOAD
 from metarl_robot.sim.episode import EpisodeResult, Log, score
 from metarl_robot.sim.kinds import simulation
 from metarl_robot.sim.scenario import Scenario
@@ -24,24 +25,43 @@ _FAILED = list(Status).index(Status.FAILED)
 
 
 @dataclass(frozen=True)
-class Belief:
-    """Payload estimate at the end, and (early) one second after the change. com_m, com_std_m: (3,)."""
+class ReportResult:
+    """A report's quantities at the end of a run.
 
-    mass_kg: float
-    mass_std_kg: float
-    early_mass_kg: float
-    early_mass_std_kg: float
-    com_m: tuple[float, ...]
-    com_std_m: tuple[float, ...]
+    truth: (k,) true values, NaN if none were recorded. last, early: the estimate at the end, and one second after the
+    report's last change; None without one.
+    """
 
+    report: Report
+    truth: Array
+    last: Estimate | None = None
+    early: Estimate | None = None
 
-@dataclass(frozen=True)
-class PayloadResult:
-    """The true payload at the end of a run, and its estimate; None without one."""
+    def to_dict(self) -> dict[str, Any]:
+        """Convert to plain data.
 
-    true_mass_kg: float
-    true_com_m: tuple[float, ...]
-    belief: Belief | None
+        The keys are the quantities' names without the report's: 'true_mass_kg'; x, y and z are one list: 'true_com_m'.
+        """
+        belief = None if self.last is None or self.early is None else self._belief(self.last, self.early)
+        return {**self._row("true_{}_{}", self.truth), "belief": belief}
+
+    def _belief(self, last: Estimate, early: Estimate) -> dict[str, Any]:
+        return {
+            **self._row("{}_{}", last.mean),
+            **self._row("{}_std_{}", last.std),
+            **self._row("early_{}_{}", early.mean, scored=True),
+            **self._row("early_{}_std_{}", early.std, scored=True),
+        }
+
+    def _row(self, key: str, values: Array, scored: bool = False) -> dict[str, Any]:
+        """Values (k,) under keys with stem and unit; of all quantities, or of those that are scored."""
+        row: dict[str, Any] = {}
+        for quantity, value in zip(self.report.quantities, values.tolist(), strict=True):
+            stem, axis = quantity.axis
+            name = key.format(stem.removeprefix(f"{self.report.name}_"), quantity.suffix)
+            if quantity.scored or not scored:
+                row[name] = [*row.get(name, ()), value] if axis else value
+        return row
 
 
 @dataclass(frozen=True)
@@ -68,12 +88,12 @@ class Result:
 
     label: name of the run. missed_deadlines: steps that finished after their control period. steps: number of steps;
     smaller than the number of states if some were not answered. score: of the first change, up to the second. stages:
-    of the other changes.
+    of the other changes. reports: of the robot, in order.
     """
 
     label: str
     score: EpisodeResult
-    payload: PayloadResult
+    reports: tuple[ReportResult, ...]
     missed_deadlines: int
     steps: int
     stages: tuple[Stage, ...] = ()
@@ -85,7 +105,7 @@ class Result:
             **self.score.to_dict(),
             "missed_deadlines": self.missed_deadlines,
             "steps": self.steps,
-            "payload": asdict(self.payload),
+            **{result.report.name: result.to_dict() for result in self.reports},
             "stages": stages,
         }
 
@@ -110,7 +130,8 @@ def result_of(run: RunLog, scenario: str, seed: int) -> Result:
         step_ms_p99=float(p99),
         crashed=run.crash_s is not None,
     )
-    return Result(run.label, scores, _payload(run), run.missed_deadlines, len(run.step_ms), stages)
+    reports = tuple(_report_result(run, report) for report in robot.reports)
+    return Result(run.label, scores, reports, run.missed_deadlines, len(run.step_ms), stages)
 
 
 def _stages(run: RunLog) -> tuple[Stage, ...]:
@@ -140,7 +161,7 @@ def _log(run: RunLog) -> Log:
 
     The controller's steps are not included: some states may be unanswered, so they are counted separately.
     """
-    mass, deviation = _held_beliefs(run)
+    (mean, std), (truth, _) = (_held(run, series) for series in (run.estimates, run.truth))
     return Log(
         times=run.time_s,
         q=run.q,
@@ -152,46 +173,30 @@ def _log(run: RunLog) -> Log:
         position_reference=run.position_reference_m,
         status=np.full(len(run.time_s), Status.SOLVED.value),
         step_s=np.zeros(len(run.time_s)),
-        quantities=PAYLOAD.quantities[:1],
-        estimate=mass[:, None],
-        estimate_std=deviation[:, None],
-        truth=run.truth.mass_kg[np.searchsorted(run.truth.time_s, run.time_s, side="right") - 1][:, None],
+        quantities=quantities(load_robot(run.robot)),
+        estimate=mean,
+        estimate_std=std,
+        truth=truth,
         crash_s=run.crash_s,
         angle_error=run.angle_error_rad,
     )
 
 
-def _held_beliefs(run: RunLog) -> tuple[Array, Array]:
-    """Latest published mass and standard deviation at each state, (N,) and (N,); NaN before the first."""
-    if run.estimate is None:
-        nothing = np.full(len(run.time_s), np.nan)
-        return nothing, nothing
-    index = np.searchsorted(run.estimate.time_s, run.time_s + 1e-9, side="right") - 1
-    held = (
-        np.where(index < 0, np.nan, values[np.maximum(index, 0)])
-        for values in (run.estimate.mass_kg, run.estimate.mass_std_kg)
-    )
-    mass, deviation = held
-    return mass, deviation
+def _held(run: RunLog, series: Mapping[str, Series]) -> tuple[Array, Array]:
+    """Latest mean and std (N, k) of all quantities at each state; NaN before the first and without any."""
+    parts = [(np.zeros((len(run.time_s), 0)),) * 2]
+    for report in load_robot(run.robot).reports:
+        nothing = np.full((len(run.time_s), len(report.quantities)), np.nan)
+        parts.append(series[report.name].held(run.time_s) if report.name in series else (nothing, nothing))
+    mean, std = (np.concatenate(columns, axis=1) for columns in zip(*parts, strict=True))
+    return mean, std
 
 
-def _payload(run: RunLog) -> PayloadResult:
+def _report_result(run: RunLog, report: Report) -> ReportResult:
+    truth, estimate = run.truth.get(report.name), run.estimates.get(report.name)
     end = float(run.time_s[-1])
-    truth = run.truth.at(end)
-    return PayloadResult(float(truth.mass_kg[0]), _numbers(truth.com_m), _belief(run, end))
-
-
-def _belief(run: RunLog, end: float) -> Belief | None:
-    if run.estimate is None:
-        return None
-    change = run.change_s[-1] if run.change_s else float(run.time_s[0])
-    last, early = run.estimate.at(end), run.estimate.at(change + _EARLY_S)
-    return Belief(*_mass(last), *_mass(early), _numbers(last.com_m), _numbers(last.com_std_m))
-
-
-def _mass(payload: Payload) -> tuple[float, float]:
-    return float(payload.mass_kg[0]), float(payload.mass_std_kg[0])
-
-
-def _numbers(values: Array) -> tuple[float, ...]:
-    return tuple(float(value) for value in values[0])
+    true_values = np.full(len(report.quantities), np.nan) if truth is None else truth.at(end).mean
+    if estimate is None:
+        return ReportResult(report, true_values)
+    change = [float(run.time_s[0]), *(event.time_s for event in run.events if event.report == report.name)][-1]
+    return ReportResult(report, true_values, estimate.at(end), estimate.at(change + _EARLY_S))

@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.markup import escape
 from rich.table import Table
 
 from metarl_robot.cli.console import NOTHING, number, table
-from metarl_robot.cli.run_metrics import PayloadResult, Result
+from metarl_robot.cli.run_metrics import ReportResult, Result
+from metarl_robot.core.quantities import Quantity
 from metarl_robot.core.wording import Wording
 
 
@@ -35,13 +37,12 @@ class TextTable:
 def error_table(results: Sequence[Result], words: Wording) -> TextTable:
     """Table of tracking errors before, just after and long after the first change, and after each later change."""
     stages = [column for stage in results[0].stages for column in (f"{stage.event.what}:\nfirst s [mm]", "after\n[mm]")]
-    angles = "attitude" if words.angles == "attitude" else "joints"
     columns = (
         "controller",
         "before\n[mm]",
         "first second\n[mm]",
         "after\n[mm]",
-        f"{angles} after\n[mrad]",
+        f"{words.angles} error after\n[mrad]",
         "settled in\n[s]",
         *stages,
     )
@@ -87,32 +88,46 @@ def timing_table(results: Sequence[Result]) -> TextTable:
     return TextTable("Computation", columns, tuple(rows), remark)
 
 
-def payload_table(results: Sequence[Result], words: Wording) -> TextTable:
-    """Table of the true payload and of each controller's estimate."""
-    columns = ("", "mass after 1 s\n[kg]", "mass at the end\n[kg]", "com x\n[mm]", "com y\n[mm]", "com z\n[mm]")
-    rows = [Row(("truth", *_truth_cells(results[0].payload)))]
-    rows += [Row((result.label, *_belief_cells(result.payload)), i) for i, result in enumerate(results)]
+def report_tables(results: Sequence[Result]) -> dict[str, TextTable]:
+    """Tables of true values and estimates by report's name, of reports that are scored or estimated."""
+    columns = zip(*(result.reports for result in results), strict=True)
+    return {
+        each[0].report.name: _report_table([result.label for result in results], each)
+        for each in columns
+        if any(quantity.scored for quantity in each[0].report.quantities) or any(result.last for result in each)
+    }
+
+
+def _report_table(labels: Sequence[str], results: Sequence[ReportResult]) -> TextTable:
+    columns = [f"{early}{each.title}\n[{each.unit}]" for each, early in _shown(results[0])]
+    rows = [Row(("truth", *(f"{value:.{each.decimals}f}" for each, value, _ in _cells(results[0], True))))]
+    rows += [
+        Row((label, *(_with_spread(value, std, each.decimals) for each, value, std in _cells(result, False))), i)
+        for i, (label, result) in enumerate(zip(labels, results, strict=True))
+    ]
     remark = (
-        f"Estimate ± one standard deviation; centre of mass (com) from the {words.site}. A dash: the controller "
-        "estimates none."
+        "At the end of the run; early: one second after the last change. Estimate ± one standard deviation. A dash: "
+        "the controller estimates none."
     )
-    return TextTable("Payload", columns, tuple(rows), remark)
+    return TextTable(results[0].report.name.capitalize(), ("", *columns), tuple(rows), remark)
 
 
-def _truth_cells(payload: PayloadResult) -> tuple[str, ...]:
-    return (*(f"{payload.true_mass_kg:.3f}",) * 2, *(f"{1e3 * value:.1f}" for value in payload.true_com_m))
+def _shown(result: ReportResult) -> list[tuple[Quantity, str]]:
+    """Quantities in the order of the columns; those that are scored have one for the early estimate, too."""
+    return [(each, early) for each in result.report.quantities for early in (("early ", "") if each.scored else ("",))]
 
 
-def _belief_cells(payload: PayloadResult) -> tuple[str, ...]:
-    belief = payload.belief
-    if belief is None:
-        return (NOTHING,) * 5
-    masses = (
-        _with_spread(belief.early_mass_kg, belief.early_mass_std_kg, 3),
-        _with_spread(belief.mass_kg, belief.mass_std_kg, 3),
-    )
-    coordinates = zip(belief.com_m, belief.com_std_m, strict=True)
-    return (*masses, *(_with_spread(1e3 * value, 1e3 * std, 1) for value, std in coordinates))
+def _cells(result: ReportResult, true_values: bool) -> Iterator[tuple[Quantity, float, float]]:
+    """(quantity, value, standard deviation) of each column; NaN without one."""
+    places = {each.name: i for i, each in enumerate(result.report.quantities)}
+    for each, early in _shown(result):
+        i, estimate = places[each.name], result.early if early else result.last
+        if true_values:
+            yield each, float(result.truth[i]), 0.0
+        elif estimate is None:
+            yield each, math.nan, math.nan
+        else:
+            yield each, float(estimate.mean[i]), float(estimate.std[i])
 
 
 def _with_spread(value: float, std: float, digits: int) -> str:
@@ -127,6 +142,6 @@ def to_rich(text: TextTable) -> Table:
     return view
 
 
-def tables(results: Sequence[Result], words: Wording) -> tuple[TextTable, TextTable, TextTable]:
-    """Tables of errors, payloads and computation."""
-    return error_table(results, words), payload_table(results, words), timing_table(results)
+def tables(results: Sequence[Result], words: Wording) -> tuple[TextTable, ...]:
+    """Tables of errors, reports and computation."""
+    return error_table(results, words), *report_tables(results).values(), timing_table(results)

@@ -3,42 +3,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from metarl_robot.core.quantities import Estimate, Report
+
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Payload:
-    """A payload over time in the payload site's frame, true or estimated.
+class Series:
+    """The k quantities of a report over time, true or estimated.
 
-    time_s: (K,). mass_kg, mass_std_kg: (K,). com_m, com_std_m: (K, 3). A true payload has zero deviations. com_m is NaN
-    where the mass is too small.
+    time_s: (K,). mean, std: (K, k), NaN where there is no value. True values have no deviations.
     """
 
+    report: Report
     time_s: Array
-    mass_kg: Array
-    mass_std_kg: Array
-    com_m: Array
-    com_std_m: Array
+    mean: Array
+    std: Array
 
-    def at(self, time_s: float) -> Payload:
-        """The payload valid at `time_s`, as one sample; before the first sample, the first."""
+    def at(self, time_s: float) -> Estimate:
+        """The values valid at `time_s`; before the first sample, the first."""
         i = max(int(np.searchsorted(self.time_s, time_s + 1e-9, side="right")) - 1, 0)
-        return Payload(
-            *(values[i : i + 1] for values in (self.time_s, self.mass_kg, self.mass_std_kg, self.com_m, self.com_std_m))
-        )
+        return Estimate(self.mean[i], self.std[i])
+
+    def held(self, times: Array) -> tuple[Array, Array]:
+        """Mean and std (N, k) of the latest sample at each time (N,); NaN before the first."""
+        index = np.searchsorted(self.time_s, times + 1e-9, side="right") - 1
+        before, latest = index[:, None] < 0, np.maximum(index, 0)
+        return np.where(before, np.nan, self.mean[latest]), np.where(before, np.nan, self.std[latest])
 
 
 class Event(NamedTuple):
-    """A change, and its time [s]."""
+    """A change of a report's true values, and its time [s]."""
 
     time_s: float
     what: str
+    report: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,9 +55,9 @@ class RunLog:
 
     - time_s: (N,).
     - q, v, q_reference, v_reference: (N, nq or dof) true state and reference.
-    - position_m, position_reference_m: (N, 3) of the end effector, or of the body of a quadrotor.
+    - position_m, position_reference_m: (N, 3) of the robot's tracked point.
     - angle_error_rad: (N, m) of the joints, or of the attitude about body x, y, z.
-    - effort: (N, nu) applied by the motors [Nm or N].
+    - effort: (N, nu) applied by the motors.
 
     Arrays for K controller steps:
 
@@ -60,9 +66,10 @@ class RunLog:
     - status: (K,) 0 solved, 1 degraded, 2 failed.
     - late: (K,) missed its deadline.
 
-    label: name in figures and tables. violations: physics steps beyond a limit. truth: the payload. estimate: the
-    controller's; None without one. period_s: time between two commands. events: changes, in order. crash_s: time of the
-    crash, None without one. robot: name, or folder of a robot that is not shipped.
+    label: name in figures and tables. violations: physics steps beyond a limit. truth: true values by report's name,
+    the first and one more at each change. estimates: the controller's by report's name, without reports that it does
+    not estimate. period_s: time between two commands. events: changes, in order. crash_s: time of the crash, None
+    without one. robot: name, or folder of a robot that is not shipped.
     """
 
     robot: str
@@ -82,8 +89,8 @@ class RunLog:
     status: NDArray[np.int_]
     late: NDArray[np.bool_]
     violations: int
-    truth: Payload
-    estimate: Payload | None
+    truth: Mapping[str, Series]
+    estimates: Mapping[str, Series]
     period_s: float
     events: tuple[Event, ...] = ()
     crash_s: float | None = None
@@ -95,8 +102,8 @@ class RunLog:
 
     @property
     def change_s(self) -> tuple[float, ...]:
-        """Times at which the payload changed."""
-        return tuple(float(time) for time in self.truth.time_s[1:])
+        """Times of the events."""
+        return tuple(event.time_s for event in self.events)
 
     @property
     def missed_deadlines(self) -> int:

@@ -27,7 +27,8 @@ class Quantity:
     """One physical quantity.
 
     stem, suffix: its name, and its unit as names of columns have it: 'payload_mass', 'kg'. title, unit: for people:
-    'mass', 'kg'. scored: whether an evaluation scores the error of its estimate. decimals: in tables.
+    'mass', 'kg'. scored: whether an evaluation scores the error of its estimate. decimals: in tables. span: greatest
+    magnitude in figures; None: that of the data.
     """
 
     stem: str
@@ -36,11 +37,18 @@ class Quantity:
     unit: str
     scored: bool = False
     decimals: int = 3
+    span: float | None = None
 
     @property
     def name(self) -> str:
         """Name of its column: 'payload_mass_kg'."""
         return f"{self.stem}_{self.suffix}"
+
+    @property
+    def axis(self) -> tuple[str, str]:
+        """Stem without its axis, and the axis: ('payload_com', 'x'); the axis of a scalar is empty."""
+        stem, _, axis = self.stem.rpartition("_")
+        return (stem, axis) if axis in ("x", "y", "z") and stem else (self.stem, "")
 
     @property
     def error_name(self) -> str:

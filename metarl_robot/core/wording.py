@@ -10,13 +10,13 @@ from dataclasses import dataclass
 class Wording:
     """Words for one robot; its kind states them (`Robot.wording`).
 
-    body: the robot. tracked: the point whose error is measured. site: where a load is attached. channel, effort, unit:
-    of a command. angles: quantity of the angle errors; angle_names: one name for each.
+    body: the robot. tracked: the point whose error is measured; error: of what a figure shows the error. channel,
+    effort, unit: of a command. angles: quantity of the angle errors; angle_names: one name for each.
     """
 
     body: str = "robot"
     tracked: str = "robot"
-    site: str = "robot"
+    error: str = "position"
     channel: str = "channel"
     effort: str = "effort"
     unit: str = ""

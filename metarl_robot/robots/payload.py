@@ -67,7 +67,7 @@ class PayloadReport:
     name = "payload"
     quantities = (
         Quantity("payload_mass", "kg", "mass", "kg", scored=True),
-        *(Quantity(f"payload_com_{axis}", "m", f"centre of mass {axis}", "m", decimals=4) for axis in "xyz"),
+        *(Quantity(f"payload_com_{axis}", "m", f"centre of mass {axis}", "m", decimals=4, span=0.15) for axis in "xyz"),
     )
 
     def estimate(self, context: Context) -> Estimate | None:

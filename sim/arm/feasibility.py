@@ -13,7 +13,7 @@ from metarl_robot.core.signals import Reference
 from metarl_robot.sim import euclidean_model
 from metarl_robot.sim.arm.model import compile_model
 from metarl_robot.sim.arm.task import Task
-from metarl_robot.sim.payload import Payload
+from metarl_robot.sim.payload.body import Payload
 
 Array = NDArray[np.float64]
 

@@ -23,7 +23,7 @@ from metarl_robot.sim.arm.task import TRAIN, Task, draw_task, nominal_task
 from metarl_robot.sim.demo import Demo
 from metarl_robot.sim.euclidean_rollouts import EuclideanRollouts
 from metarl_robot.sim.euclidean_simulation import EuclideanSimulation
-from metarl_robot.sim.payload import PayloadSettings
+from metarl_robot.sim.payload.settings import PayloadSettings
 
 if TYPE_CHECKING:
     from metarl_robot.sim.arm.training_data import ArmTrainingData

@@ -28,7 +28,7 @@ from metarl_robot.sim.arm.task import (
     with_sensors,
 )
 from metarl_robot.sim.euclidean_suites import Draw
-from metarl_robot.sim.payload import Payload
+from metarl_robot.sim.payload.body import Payload
 from metarl_robot.sim.suite_table import SuiteTable
 
 # A substantial payload: from a sixth of the rated mass.

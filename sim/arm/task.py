@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from metarl_robot.core.errors import SignalError
 from metarl_robot.core.robot import Robot
 from metarl_robot.sim.arm.geometry import home_position, outward_axis, reach_m
-from metarl_robot.sim.payload import Payload, draw_box, finite_vector, known_keys, plain
+from metarl_robot.sim.payload.body import Payload, draw_box
 from metarl_robot.sim.physics_time import MAX_DELAY_S
+from metarl_robot.sim.task_fields import finite_vector, known_keys, plain
 
 Array = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.robots.quadrotor.description import Quadrotor
-from metarl_robot.sim.payload import Payload, draw_box
+from metarl_robot.sim.payload.body import Payload, draw_box
 from metarl_robot.sim.quadrotor.feasibility import holding_wind
 from metarl_robot.sim.quadrotor.tasks import NOISES, QuadrotorTask, Wind
 

@@ -12,7 +12,7 @@ from metarl_robot.core import rotation
 from metarl_robot.core.signals import Reference
 from metarl_robot.robots.quadrotor.description import Quadrotor
 from metarl_robot.sim.demo import Demo
-from metarl_robot.sim.payload import PayloadSettings
+from metarl_robot.sim.payload.settings import PayloadSettings
 from metarl_robot.sim.physics_time import PHYSICS_DT_S
 from metarl_robot.sim.quadrotor import suites
 from metarl_robot.sim.quadrotor.demo import quadrotor_demo

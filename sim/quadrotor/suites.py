@@ -36,7 +36,7 @@ from metarl_robot.robots.quadrotor.flatness import FlatTrajectory
 from metarl_robot.robots.quadrotor.random_trajectories import random_flight
 from metarl_robot.robots.quadrotor.trajectories import FigureEight, MinimumSnap, Paced
 from metarl_robot.robots.quadrotor.trajectory_limits import check_flight
-from metarl_robot.sim.payload import Payload
+from metarl_robot.sim.payload.body import Payload
 from metarl_robot.sim.quadrotor.feasibility import flight_use, hover_use
 from metarl_robot.sim.quadrotor.ranges import (
     FASTEST_WIND_M_S,

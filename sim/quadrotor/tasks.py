@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from metarl_robot.core.errors import SignalError
 from metarl_robot.robots.quadrotor.description import Quadrotor
-from metarl_robot.sim.payload import Payload, finite_vector, known_keys, plain
+from metarl_robot.sim.payload.body import Payload
 from metarl_robot.sim.physics_time import MAX_DELAY_S
+from metarl_robot.sim.task_fields import finite_vector, known_keys, plain
 
 Array = NDArray[np.float64]
 

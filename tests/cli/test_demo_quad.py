@@ -98,5 +98,5 @@ def test_the_recording_is_the_whole_run(demo: tuple[Path, dict]) -> None:
 def test_the_report_speaks_of_a_quadrotor(demo: tuple[Path, dict]) -> None:
     page = (demo[0] / "report.html").read_text()
     assert page.count("<svg") >= 4
-    assert "the quadrotor picked up a payload" in page and "wind" in page and "rotor1" in page
+    assert "At 5 s: payload attached" in page and "wind" in page and "rotor1" in page
     assert "end effector" not in page and "flange" not in page

@@ -12,10 +12,12 @@ import pytest
 
 from metarl_robot.cli import run_tables
 from metarl_robot.cli.report import headline
-from metarl_robot.cli.run_metrics import result_of
-from metarl_robot.cli.runlog import Event, Payload, RunLog
+from metarl_robot.cli.run_metrics import ReportResult, result_of
+from metarl_robot.cli.runlog import Event, RunLog, Series
 from metarl_robot.control.factory import make_controller
 from metarl_robot.core.robot import load_robot
+from metarl_robot.robots.payload import PAYLOAD
+from metarl_robot.robots.quadrotor.wind_report import WIND
 from metarl_robot.sim.episode import Episode, run_episode
 from metarl_robot.sim.kinds import simulation
 
@@ -40,16 +42,10 @@ def run(episode: Episode) -> RunLog:
     """
     robot, log = load_robot("planar2"), episode.log
     payload = episode.scenario.changes[0][1].payload
-    zeros = np.zeros((2, 3))
-    truth = Payload(
-        np.array([0.0, CHANGE_S]),
-        np.array([0.0, payload.mass_kg]),
-        np.zeros(2),
-        np.stack([np.zeros(3), payload.com_m]),
-        zeros,
-    )
-    believed = np.array([0.0, 0.9 * payload.mass_kg])
-    belief = Payload(np.array([0.0, CHANGE_S + 0.5]), believed, np.array([0.3, 0.1]), truth.com_m, zeros + 0.01)
+    values = np.array([np.zeros(4), [payload.mass_kg, *payload.com_m]])
+    truth = Series(PAYLOAD, np.array([0.0, CHANGE_S]), values, np.zeros((2, 4)))
+    std = np.array([[0.3, *(0.01,) * 3], [0.1, *(0.01,) * 3]])
+    belief = Series(PAYLOAD, np.array([0.0, CHANGE_S + 0.5]), values * [0.9, 1.0, 1.0, 1.0], std)
     return RunLog(
         robot="planar2",
         controller="computed_torque",
@@ -68,15 +64,15 @@ def run(episode: Episode) -> RunLog:
         status=np.zeros(len(log.times), int),
         late=np.arange(len(log.times)) % 400 == 0,
         violations=episode.result.violations,
-        truth=truth,
-        estimate=belief,
+        truth={"payload": truth},
+        estimates={"payload": belief},
         period_s=robot.control_period_s,
-        events=(Event(CHANGE_S, "payload attached"),),
+        events=(Event(CHANGE_S, "payload attached", "payload"),),
     )
 
 
 def test_scores_are_those_of_the_evaluation(episode: Episode, run: RunLog) -> None:
-    result = result_of(replace(run, estimate=None), episode.scenario.name, episode.scenario.seed)
+    result = result_of(replace(run, estimates={}), episode.scenario.name, episode.scenario.seed)
     times = {"step_ms_median": 0.0, "step_ms_p99": 0.0}
     assert replace(result.score, **times) == replace(episode.result, **times)
     assert result.score.step_ms_median == pytest.approx(episode.result.step_ms_median)
@@ -85,13 +81,23 @@ def test_scores_are_those_of_the_evaluation(episode: Episode, run: RunLog) -> No
 
 
 def test_mass_error_is_belief_minus_truth_one_second_after_the_change(run: RunLog) -> None:
-    mass = run.truth.mass_kg[-1]
+    mass = run.truth["payload"].mean[-1, 0]
     result = result_of(run, "pickup", 3)
     assert result.score.estimates["payload_mass_error_kg"] == pytest.approx(-0.1 * mass)
     assert result.score.estimates["payload_mass_std_kg"] == pytest.approx(0.1)
-    assert result.payload.belief is not None
-    assert result.payload.belief.early_mass_kg == pytest.approx(0.9 * mass)
-    assert result.payload.true_mass_kg == mass
+    row = result.to_dict()["payload"]
+    assert row["belief"]["early_mass_kg"] == pytest.approx(0.9 * mass)
+    assert row["true_mass_kg"] == mass
+
+
+def test_json_keys_come_from_the_quantities_and_are_those_of_earlier_releases(run: RunLog) -> None:
+    com = run.truth["payload"].mean[-1, 1:].tolist()
+    row = result_of(run, "pickup", 3).to_dict()["payload"]
+    assert row["true_com_m"] == row["belief"]["com_m"] == com
+    keys = {"mass_kg", "mass_std_kg", "early_mass_kg", "early_mass_std_kg", "com_m", "com_std_m"}
+    assert set(row["belief"]) == keys and set(row) == {"true_mass_kg", "true_com_m", "belief"}
+    wind = ReportResult(WIND, np.array([3.0, 4.0, 0.0]))
+    assert wind.to_dict() == {"true_wind_m_s": [3.0, 4.0, 0.0], "belief": None}
 
 
 def test_states_that_were_not_answered_count_for_the_error_but_not_as_steps(episode: Episode, run: RunLog) -> None:
@@ -111,18 +117,19 @@ def test_a_run_cut_short_ends_there_everywhere(run: RunLog) -> None:
 
 
 def test_tables_show_the_truth_beside_the_belief_and_a_dash_without_one(run: RunLog) -> None:
-    results = [result_of(run, "pickup", 3), replace(result_of(replace(run, estimate=None), "pickup", 3), label="other")]
-    truth, believing, other = (
-        row.cells for row in run_tables.payload_table(results, load_robot("planar2").wording).rows
-    )
-    assert truth[1] == f"{run.truth.mass_kg[-1]:.3f}"
-    assert believing[1] == f"{0.9 * run.truth.mass_kg[-1]:.3f} ± 0.100"
+    blind = result_of(replace(run, estimates={}), "pickup", 3)
+    results, mass = [result_of(run, "pickup", 3), replace(blind, label="other")], run.truth["payload"].mean[-1, 0]
+    table = run_tables.report_tables(results)["payload"]
+    truth, believing, other = (row.cells for row in table.rows)
+    assert table.columns[1:3] == ("early mass\n[kg]", "mass\n[kg]")
+    assert truth[1] == truth[2] == f"{mass:.3f}"
+    assert believing[1] == f"{0.9 * mass:.3f} ± 0.100"
     assert set(other[1:]) == {"–"}
 
 
 def test_headline_has_this_runs_numbers(run: RunLog) -> None:
     result = result_of(run, "pickup", 3)
     first, second = headline([run], [result])
-    assert f"{run.truth.mass_kg[-1]:.2f} kg" in first
+    assert f"mass {run.truth['payload'].mean[-1, 0]:.2f} kg" in first
     assert "At 5 s" in first
     assert f"{1e3 * result.score.rmse_after_m:.3g}"[:3] in second

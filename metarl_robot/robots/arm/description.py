@@ -104,7 +104,8 @@ class Arm(MjcfRobot):
         self.channel_names = tuple(joint.name for joint in joints)
         units = ("position_rad", "velocity_rad_s", "effort_nm")
         self.coordinates = Coordinates(*(tuple(f"{name}/{unit}" for name in self.channel_names) for unit in units))
-        self.wording = Wording("arm", "end effector", "flange", "joint", "effort", "Nm", "joint", self.channel_names)
+        names = self.channel_names
+        self.wording = Wording("arm", "end effector", "end-effector", "joint", "effort", "Nm", "joint", names)
         self.nq = self.dof = len(joints)
         self.network_inputs = 3 * self.dof
         self.position_lower = np.array([j.position_rad[0] for j in joints])

@@ -172,7 +172,7 @@ class Quadrotor(Robot):
     wording = Wording(
         body="quadrotor",
         tracked="quadrotor",
-        site="payload hook",
+        error="position",
         channel="rotor",
         effort="thrust",
         unit="N",

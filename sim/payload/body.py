@@ -1,18 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A rigid payload, its settings, and input validation of tasks."""
+"""A rigid payload."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from typing import Annotated, Any
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from pydantic import Field
+from numpy.typing import NDArray
 
 from metarl_robot.core.errors import SignalError
 from metarl_robot.sim.inertia import entries, symmetric
-from metarl_robot.sim.task_settings import TaskSettings
+from metarl_robot.sim.task_fields import finite_vector
 
 Array = NDArray[np.float64]
 
@@ -51,26 +49,6 @@ class Payload:
         return np.concatenate([[self.mass_kg], self.mass_kg * c, entries(about_origin)])
 
 
-class PayloadSettings(TaskSettings):
-    """A compact payload that is attached during a run."""
-
-    payload_mass_kg: float = Field(
-        0.0, ge=0.0, le=1000.0, description="payload to attach, on top of the other conditions [kg]"
-    )
-    payload_com_m: tuple[Annotated[float, Field(ge=-10.0, le=10.0)], ...] = Field(
-        (0.0, 0.0, 0.0), description="its centre of mass in the payload frame [m]"
-    )
-    payload_attach_s: float = Field(0.0, ge=0.0, le=1e6, description="when it is attached [s]")
-
-    @property
-    def begins_s(self) -> float | None:
-        return self.payload_attach_s if self.payload_mass_kg > 0.0 else None
-
-    def applied(self, task: Any) -> Any:
-        inertia = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0]) * self.payload_mass_kg * 1e-3  # a sphere of about 5 cm
-        return replace(task, payload=Payload(self.payload_mass_kg, np.array(self.payload_com_m), inertia))
-
-
 def draw_box(
     rng: np.random.Generator, mass_kg: float, com_m: tuple[float, float], side_m: tuple[float, float], outward: Array
 ) -> Payload:
@@ -85,28 +63,3 @@ def draw_box(
     principal = mass_kg * (squares.sum() - squares) / 12.0
     rotation = np.linalg.qr(rng.normal(size=(3, 3)))[0]
     return Payload(mass_kg, rng.uniform(*com_m) * direction, entries(rotation @ np.diag(principal) @ rotation.T))
-
-
-def finite_vector(name: str, values: ArrayLike, size: int | None = None) -> Array:
-    """Return a read-only copy of `size` (or any number of) finite numbers. Raises SignalError."""
-    array = np.array(values, float)
-    if array.ndim != 1 or (size is not None and len(array) != size) or not np.isfinite(array).all():
-        raise SignalError(f"task: {name} must be {size or 'n'} finite numbers; given {np.array2string(array)}")
-    array.flags.writeable = False
-    return array
-
-
-def plain(value: Any) -> Any:
-    """Convert arrays to lists in nested dictionaries, ready for JSON."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
-
-
-def known_keys(kind: type, content: Any, required: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Return a copy of a dictionary with fields of the dataclass `kind` as keys. Raises SignalError."""
-    names = [field.name for field in fields(kind)]
-    given = sorted(content) if isinstance(content, dict) else repr(content)
-    if not isinstance(content, dict) or not set(content) <= set(names) or not set(required) <= set(content):
-        raise SignalError(f"task: a {kind.__name__} has the keys {names}; given {given}")
-    return dict(content)
