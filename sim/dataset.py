@@ -3,7 +3,7 @@
 
 A data-collection controller with detuned gains drives the robot. The task is constant in each rollout. A rollout that
 exceeds the robot's limits is redrawn; after ten attempts its task is redrawn as well. Parts specific to a kind
-(euclidean_rollouts.py, quadrotor/rollouts.py) come through metarl_robot.sim.kinds.
+(its rollout maker) come through metarl_robot.sim.kinds.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class DataSet:
     """T rollouts of S control steps.
 
     times: (S + 1,) [s]. q (T, S + 1, nq), v (T, S + 1, dof): true state. q_measured, v_measured: measurements available
-    at these times. effort: (T, S, nu) commanded from times[k] to times[k + 1]. tasks: T tasks. For robots with rotors,
-    else None: acting: (T, S, nu) mean thrust at the rotors' speeds over the step, k Ω² [N]; specific_force,
+    at these times. effort: (T, S, nu) commanded from times[k] to times[k + 1]. tasks: T tasks. Where the kind
+    simulates them, else None: acting: (T, S, nu) mean effort of the actuators over the step; specific_force,
     specific_force_measured: (T, S + 1, 3) mean over the preceding control period [m/s²; body].
     """
 

@@ -48,7 +48,7 @@ class TrainingLoop:
 class Trained(NamedTuple):
     """Result of a learner.
 
-    tensors: of the checkpoint. facts: entries of its record. fits: what was fitted, by name.
+    tensors: of the checkpoint. facts: entries of its record. fits: its training runs by name.
     """
 
     tensors: dict[str, Array]

@@ -14,7 +14,7 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     adapter: str = Field(
-        "last_layer", description="what is trained: a Bayesian last layer (last_layer), or MAML's weights (maml)"
+        "last_layer", description="adapter to train: a Bayesian last layer (last_layer), or MAML's weights (maml)"
     )
     tasks: int = Field(2000, ge=20, le=100000, description="simulated tasks to learn from")
     duration_s: float = Field(1.5, ge=1.2, le=20.0, description="simulated time of each task [s]")
@@ -39,7 +39,7 @@ class TrainConfig(BaseModel):
         "or zero mean and one scale for each sort of entry; the learned features' is trained, except with isotropic",
     )
     unloaded_start: bool = Field(
-        True, description="the prior's mean of what can be removed (a payload) is 0: the robot starts without it"
+        True, description="the prior's mean of removable entries (a payload's) is 0: the robot starts unloaded"
     )
     context_weight: float = Field(
         1.0, ge=0.0, le=100.0, description="weight of the true context's likelihood beside the residual's"
