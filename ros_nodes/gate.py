@@ -49,7 +49,7 @@ from metarl_robot.safety.input_validation import Refused, Rejection
 from metarl_robot.safety.refusals import ADVICE
 
 FAREWELL_S = 0.2  # a gate at rest continues this long, so that its last messages arrive
-# an arm without states holds a constant effort for this long before a gate that was asked to end does so
+# a robot without states holds a constant effort for this long before a gate that was asked to end does so
 UNSEEN_WITHIN_S = 10.0
 _WATCHDOG_PERIODS = 1.5  # silence, in control periods, after which the watchdog ticks each period
 

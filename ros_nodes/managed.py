@@ -32,7 +32,7 @@ from metarl_robot.ros_nodes.runtime import prefer_process, settle_memory
 from metarl_robot.safety.input_validation import ClockCheck, Refused
 
 DIAGNOSTICS_PERIOD_S = 1.0
-ROBOT_KIND = "refuse a robot of another kind, such as arm or quadrotor; empty: any"
+ROBOT_KIND = "refuse a robot of another kind; empty: any"
 REALTIME_PRIORITY = (
     "real time: SCHED_FIFO priority of the process's threads, locked memory and no processor sleep states, if the "
     "system allows them; 0: none of these"

@@ -38,7 +38,7 @@ class MessageOptions:
 
 
 class FrameParameters(BaseModel):
-    """Names of frames; an arm's messages have none."""
+    """Names of frames; joint states have none."""
 
     world_frame: str = fixed("", description="frame_id of odometry and references" + _FRAME)
     base_frame: str = fixed("", description="child_frame_id of odometry, joint name of references" + _FRAME)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Problems of a robot's state source as texts for /diagnostics: refused messages, several publishers.
 
-Several publishers on a topic of states are common (a gripper's joints beside the arm's) and not a problem by
+Several publishers on a topic of states are common (the joints of a gripper beside the robot's) and not a problem by
 themselves. They are named if states contradict each other.
 """
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Signals of the control loop: states, references, commands and their status.
 
-For an arm, q and v are joint positions [rad] and velocities [rad/s] in joint order, and a command is a joint effort
-[Nm]. For a floating base, q is position [m; world] and attitude (qw, qx, qy, qz) [body→world], v is linear velocity
-[m/s; world] and angular velocity [rad/s; body], and a command holds the actuators' outputs: a quadrotor's rotor
-thrusts [N].
+A kind of robot names the coordinates of q, of v and of a command (core/coordinates.py). Of joints, q and v are
+positions [rad] and velocities [rad/s] in their order, and a command is an effort [Nm] for each. Of a base with an
+attitude, q is position [m; world] and attitude (qw, qx, qy, qz) [body→world], v is linear velocity [m/s; world] and
+angular velocity [rad/s; body], and a command holds the actuators' outputs, such as thrusts [N].
 """
 
 from __future__ import annotations

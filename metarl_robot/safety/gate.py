@@ -7,12 +7,12 @@ steady clock). Each tick the gate decides what to send to the robot:
     WAITING   nothing: no command has passed yet; the robot's own brakes hold it
     PASSING   the newest command, clipped to the effort limits and the effort rate
     BRAKING   the effort of the fallback law (fallback_law.py), which brings the robot to rest
-    HOLDING   the robot is at rest: the law holds an arm in place; a quadrotor has landed and its motors are off
+    HOLDING   the robot is at rest: the law holds it in place, or it has landed and its motors are off
     BLIND     the effort of the fallback law without a usable state; when states return, the law brakes from there
 
 Stop: the gate leaves PASSING when the newest command is older than `command_timeout_s` or the newest good state older
 than `state_timeout_s`, by either clock; when the law reports danger (a joint above `overspeed_ratio` times its
-velocity limit, a quadrotor that tips over); when the time base changes; or after `estop()`. Until its timeout the
+velocity limit, a flying robot that tips over); when the time base changes; or after `estop()`. Until its timeout the
 last command is held.
 
 Resume: the gate passes commands again after `RESUME_STREAK_S` of good ones, but only within `auto_resume_s` of the

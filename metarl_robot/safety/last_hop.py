@@ -3,7 +3,7 @@
 
 A gate that was killed or paused (SIGKILL, SIGSTOP, a machine that hangs) sends nothing, and a driver without a
 deadline keeps applying the last command. Here a command is valid for `deadline_s`. Then the fallback law of the
-robot's kind (fallback_law.py) takes over: an arm stops and holds; a quadrotor levels, descends and stops its motors.
+robot's kind (fallback_law.py) takes over: for example, the robot stops and holds, or lands and stops its motors.
 
 Commands take over again after `RESUME_S` of commands at most `RESUME_S` apart. The transition from the law's effort
 respects the effort rate. The gate decides whether the robot may then move; it latches if it was paused itself.
