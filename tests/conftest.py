@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -73,6 +74,23 @@ def ieee_numbers() -> None:
 def root() -> Path:
     """The checkout."""
     return ROOT
+
+
+@pytest.fixture(scope="module")
+def point_mass(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Installs the package tests/point_mass, as pip does, also for the processes of a test; a copy of its robot."""
+    site = tmp_path_factory.mktemp("site")
+    (site / "point_mass").symlink_to(ROOT / "tests" / "point_mass")
+    info = site / "point_mass-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: point_mass\nVersion: 1.0\n", encoding="utf-8")
+    shutil.copy(ROOT / "tests" / "point_mass" / "entry_points.txt", info)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(site)
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH")))))
+        yield shutil.copytree(ROOT / "tests" / "point_mass" / "models" / "puck", site / "puck")
+    for name in [name for name in sys.modules if name.split(".")[0] == "point_mass"]:
+        del sys.modules[name]
 
 
 Install = Callable[[str, str], None]
