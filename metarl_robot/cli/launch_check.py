@@ -12,7 +12,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from metarl_robot.cli.failure import remedy_for
-from metarl_robot.cli.launch_file import PACKAGE, SUFFIX, LaunchError, NodeSpec, evaluate, find_share
+from metarl_robot.cli.launch_file import (
+    PACKAGE,
+    SUFFIX,
+    LaunchError,
+    NodeSpec,
+    declared_arguments,
+    evaluate,
+    find_share,
+)
 from metarl_robot.core.errors import MetaRLError, MissingPackageError, UnknownNameError, shown
 from metarl_robot.core.robot import Robot, load_robot
 
@@ -74,9 +82,10 @@ def launch_file_for(kind: str) -> str:
 
 
 def _kinds_of(path: Path) -> set[str]:
-    """The kinds that the nodes of a launch file name; none where it needs arguments."""
+    """The kinds that the nodes of a launch file name; none where they depend on an argument without a default."""
     try:
-        kinds = {spec.parameters.get("robot_kind") for spec in evaluate(path, {})}
+        needed = {argument.name: "" for argument in declared_arguments(path) if argument.default is None}
+        kinds = {spec.parameters.get("robot_kind") for spec in evaluate(path, needed)}
     except MetaRLError:
         return set()
     return {str(kind) for kind in kinds if kind}
