@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +25,11 @@ Array = NDArray[np.float64]
 class PointMassPlant(EuclideanPlant):
     """A point mass in MuJoCo."""
 
+    @cached_property
+    def _model(self) -> PointMassModel:
+        return PointMassModel(self.robot)
+
     def model_of(self, task: PointMassTask) -> PointMassModel:
-        if not hasattr(self, "_model"):
-            self._model = PointMassModel(self.robot)
         return self._model
 
     @property
