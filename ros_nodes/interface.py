@@ -39,6 +39,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
 
+from metarl_robot.core.errors import RobotError, one_line
 from metarl_robot.core.robot import Robot, named
 from metarl_robot.core.signals import Context, Inertial, Plan, State
 from metarl_robot.ros_nodes.convert import nanoseconds
@@ -189,9 +190,20 @@ class Part:
 
 
 def interface_of(robot: Robot, options: MessageOptions = DEFAULT) -> Interface:
-    """The interface of a robot. Raises MountingError."""
-    made: Interface = named(robot.interface)(robot, options)
-    return made
+    """The interface of a robot.
+
+    Raises:
+        MountingError: the options give the IMU an impossible mounting.
+        RobotError: the class that the kind names cannot be loaded.
+    """
+    try:
+        kind: type[Interface] = named(robot.interface)
+    except Exception as error:  # anything that another package's module raises
+        raise RobotError(
+            f"kind of robot '{robot.kind}': interface '{robot.interface}' cannot be loaded: "
+            f"{type(error).__name__}: {one_line(error)}; it must name a class as 'module:name'"
+        ) from error
+    return kind(robot, options)
 
 
 Stamp = Callable[[Any], int]

@@ -429,6 +429,37 @@ def test_a_kind_with_neither_joints_nor_attitude_composes_its_interface(lockstep
     assert set(expected_topics(interface)) >= {interface.state_topic, interface.commands, "mpc/plan"}
 
 
+def test_a_recorder_knows_the_topics_of_a_kind_and_their_types() -> None:
+    arm = {topic: kind for topic, (kind, _) in expected_topics(JointInterface(PLANAR)).items()}
+    assert arm == {
+        "joint_states": "sensor_msgs/msg/JointState",
+        "effort_controller/commands": "std_msgs/msg/Float64MultiArray",
+        "gate/command": "sensor_msgs/msg/JointState",
+        "mpc/joint_trajectory": "trajectory_msgs/msg/JointTrajectory",
+        "mpc/setpoint": "sensor_msgs/msg/JointState",
+        "mpc/plan": "trajectory_msgs/msg/JointTrajectory",
+        "mpc/payload": "geometry_msgs/msg/InertiaStamped",
+    }
+    quadrotor = {topic: kind for topic, (kind, _) in expected_topics(INTERFACE).items()}
+    assert quadrotor == {
+        "odom": "nav_msgs/msg/Odometry",
+        "imu/data": "sensor_msgs/msg/Imu",
+        "thrust_controller/commands": "std_msgs/msg/Float64MultiArray",
+        "gate/command": "std_msgs/msg/Float64MultiArray",
+        "mpc/reference": "trajectory_msgs/msg/MultiDOFJointTrajectory",
+        "mpc/reference_path": "nav_msgs/msg/Path",
+        "mpc/setpoint": "nav_msgs/msg/Odometry",
+        "mpc/plan": "nav_msgs/msg/Path",
+        "mpc/payload": "geometry_msgs/msg/InertiaStamped",
+    }
+
+
+@pytest.mark.parametrize("place", ["no_such_package.messages:Interface", "metarl_robot.ros_nodes.odometry:No", "odd"])
+def test_an_interface_that_cannot_be_loaded_is_named(place: str) -> None:
+    with pytest.raises(RobotError, match=f"kind of robot 'cart': interface '{place}' cannot be loaded.*'module:name'"):
+        interface_of(SimpleNamespace(kind="cart", interface=place))
+
+
 def test_coordinates_that_are_no_base_s_are_named() -> None:
     odd = SimpleNamespace(
         **{**vars(POINT), "coordinates": Coordinates(("angle_rad", *POSE[:1]), TWIST[:2], ("x", "y"))}
