@@ -25,6 +25,7 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("zensical", reason="the extra 'docs' is not installed")
     for name in ("docs", "examples", "metarl_robot"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("models", "__pycache__"))
+    shutil.copytree(ROOT / "tests" / "point_mass", tmp_path / "tests" / "point_mass")
     shutil.copy(ROOT / "mkdocs.yml", tmp_path)
     done = subprocess.run(
         [sys.executable, "-m", "zensical", "build", "--strict"], cwd=tmp_path, capture_output=True, text=True
@@ -48,6 +49,12 @@ def test_every_page_is_in_the_navigation() -> None:
     config = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     nav = yaml.safe_load(config.split("\nnav:\n")[1].split("\n\n")[0])
     assert sorted(pages(nav)) == [str(page.relative_to(ROOT / "docs")) for page in PAGES]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_excerpts_are_of_files_that_exist(page: Path) -> None:
+    for file in re.findall(r'^--8<-- "(.+)"$', page.read_text(encoding="utf-8"), flags=re.MULTILINE):
+        assert (ROOT / file).is_file(), f"{page.name}: {file}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
