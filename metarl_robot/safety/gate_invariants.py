@@ -197,7 +197,7 @@ class WatchedGate:
         """Whether an accepted state is fresh and was not discarded."""
         kept = self.gate.states.latest is not None
         return kept and self._fresh(
-            self._state, now_s, steady_s, self.gate.config.state_timeout_s - 2.0 * AGE_TOLERANCE_S
+            self._state, now_s, steady_s, self.gate.config.state_timeout_s, slack_s=-AGE_TOLERANCE_S
         )
 
     def _age_problem(self, now_s: float, steady_s: float | None) -> list[str]:
@@ -209,9 +209,17 @@ class WatchedGate:
             if not self._fresh(seen, now_s, steady_s, allowed_s)
         ]
 
-    def _fresh(self, seen: tuple[float, float] | None, now_s: float, steady_s: float | None, allowed_s: float) -> bool:
+    def _fresh(
+        self,
+        seen: tuple[float, float] | None,
+        now_s: float,
+        steady_s: float | None,
+        allowed_s: float,
+        slack_s: float = AGE_TOLERANCE_S,
+    ) -> bool:
+        """Whether it is neither too old nor ahead; slack_s: added to both bounds, for rounding."""
         if seen is None:
             return False
         ages = [now_s - seen[0]] + ([] if steady_s is None else [steady_s - seen[1]])
         ahead_s = self.gate.config.future_tolerance_s
-        return all(-ahead_s - AGE_TOLERANCE_S <= age <= allowed_s + AGE_TOLERANCE_S for age in ages)
+        return all(-ahead_s - slack_s <= age <= allowed_s + slack_s for age in ages)
