@@ -13,6 +13,7 @@ from metarl_robot.core.errors import UnknownNameError
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import Reference
 from metarl_robot.sim.demo import Demo
+from metarl_robot.sim.demo_settings import DemoSettings
 from metarl_robot.sim.euclidean_model import TaskModel, required_effort
 from metarl_robot.sim.euclidean_suites import Draw, scenario
 from metarl_robot.sim.physics_time import PHYSICS_DT_S
@@ -38,6 +39,7 @@ class EuclideanSimulation:
     task_type: ClassVar[Any]
     suites: ClassVar[SuiteTable[Draw[Any]]]
     task_settings: type[TaskSettings] = TaskSettings
+    demo_settings: type[DemoSettings] = DemoSettings
     make_oracle: Any = None
 
     def __init__(self, robot: Robot) -> None:
@@ -72,7 +74,7 @@ class EuclideanSimulation:
         times = np.arange(start_s, end_s, 1.0 / CHECK_RATE_HZ)
         return float(np.max(np.abs(self.required_effort(task, reference, times)) / self.robot.effort_limit))
 
-    def demo(self, seed: int, mass_kg: float | None = None, offset_m: tuple[float, ...] | None = None) -> Demo:
+    def demo(self, seed: int, **settings: Any) -> Demo:
         raise UnknownNameError("demo of a robot of kind", self.robot.kind, ())
 
     def own_gravity(self) -> Callable[[Array], Array] | None:

@@ -16,6 +16,7 @@ from metarl_robot.adaptation.training_data import ResidualSeries, TrainingData
 from metarl_robot.core.robot import Robot, kind_of, named
 from metarl_robot.core.signals import Reference, State
 from metarl_robot.sim.demo import Demo
+from metarl_robot.sim.demo_settings import DemoSettings
 from metarl_robot.sim.scenario import Scenario, Task
 from metarl_robot.sim.task_settings import TaskSettings
 
@@ -149,11 +150,13 @@ class Simulation(Protocol):
     """The simulation of a robot.
 
     physics_dt_s: length of a physics step. task_settings: conditions that a user of the plant node may set.
+    demo_settings: those that a user of the demo may set.
     """
 
     robot: Robot
     physics_dt_s: float
     task_settings: type[TaskSettings]
+    demo_settings: type[DemoSettings]
 
     def suite_names(self) -> tuple[str, ...]:
         """Names of all suites."""
@@ -200,16 +203,16 @@ class Simulation(Protocol):
         """Training data and scores; knots: number of states for which residuals are predicted in one call."""
         ...
 
-    def demo(self, seed: int, mass_kg: float | None = None, offset_m: tuple[float, ...] | None = None) -> Demo:
+    def demo(self, seed: int, **settings: Any) -> Demo:
         """Make the kind's demo.
 
         Arguments:
             seed: seed of all random draws.
-            mass_kg, offset_m: payload mass and its centre of mass in the payload frame (3,); default: drawn.
+            settings: values of `demo_settings` by name; default: drawn.
 
         Raises:
             UnknownNameError: this kind of robot has no demo.
-            MetaRLError: the motors cannot carry the payload along the motion.
+            MetaRLError: a setting is unknown or out of range, or the motors are too weak for the demo.
         """
         ...
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A robot rendered off-screen by MuJoCo: floor, light, a payload on a stand, and the magnified tracking error.
+"""A robot rendered off-screen by MuJoCo: floor, light, a body on a stand, and the magnified tracking error.
 
-Nothing is simulated here: poses come from a recorded run. MuJoCo reads MUJOCO_GL (osmesa, egl) on import; set it
-before.
+The robot picks the body up. Nothing is simulated here: poses come from a recorded run. MuJoCo reads MUJOCO_GL (osmesa,
+egl) on import; set it before.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from numpy.typing import NDArray
 
 from metarl_robot.core.errors import MissingPackageError, one_line
 from metarl_robot.core.robot import Robot
-from metarl_robot.robots.payload import payload_site
+from metarl_robot.sim.demo import Carried
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
 MAGNIFICATION = 20.0
 """Length of the drawn bar over the true error."""
-_PAYLOAD_SIDE_M = 0.1
+_BODY_SIDE_M = 0.1
 _LINKS = ((0.93, 0.94, 0.96, 1.0), (0.80, 0.83, 0.88, 1.0))
-_JOINT, _PAYLOAD, _STAND = (0.28, 0.31, 0.36, 1.0), (0.95, 0.62, 0.13, 1.0), (0.55, 0.58, 0.63, 1.0)
+_JOINT, _BODY, _STAND = (0.28, 0.31, 0.36, 1.0), (0.95, 0.62, 0.13, 1.0), (0.55, 0.58, 0.63, 1.0)
 _TARGET, _ERROR = (0.10, 0.62, 0.45, 1.0), (0.85, 0.15, 0.10, 1.0)
 _SKY = (0.97, 0.98, 1.0), (0.80, 0.87, 0.95)
 _TILES = (0.86, 0.88, 0.91), (0.78, 0.81, 0.85)
 
 
 class Pose(NamedTuple):
-    """One image: q (n,) [rad]; target (3,) of the payload site [m; world]; whether the payload is carried."""
+    """One image: q (n,) [rad]; target (3,) of the carrying site [m; world]; whether the body is carried."""
 
     q: Array
     target: Array
@@ -44,27 +44,25 @@ class Scene:
 
     Arguments:
         robot: the robot.
-        waiting: (n,) pose at which the payload is picked up; it stands there until then.
-        payload_com_m: (3,) its centre in the payload frame.
-        span_m: greatest distance of the payload site from the base, for the camera.
+        waiting: (n,) pose at which the body is picked up; it stands there until then.
+        carried: the body.
+        span_m: greatest distance of the site from the base, for the camera.
         size: (width, height) of an image [pixels].
 
     Raises:
         MissingPackageError: MuJoCo cannot draw off-screen on this machine.
     """
 
-    def __init__(
-        self, robot: Robot, waiting: Array, payload_com_m: Array, span_m: float, size: tuple[int, int]
-    ) -> None:
-        self._com = payload_com_m
+    def __init__(self, robot: Robot, waiting: Array, carried: Carried, span_m: float, size: tuple[int, int]) -> None:
+        self._carried = carried
         nominal = robot.mj_model
         data = mujoco.MjData(nominal)
         data.qpos[:] = waiting
         mujoco.mj_kinematics(nominal, data)
-        place, turn = _payload_pose(nominal, data, payload_site(robot), payload_com_m)
+        place, turn = _carried_pose(nominal, data, carried)
         self._model = _model(robot, place, size)
         self._data = mujoco.MjData(self._model)
-        self._site, self._place, self._turn = payload_site(robot), place, turn
+        self._place, self._turn = place, turn
         self._camera = _camera(span_m)
         self._renderer = _renderer(self._model, size)
 
@@ -73,12 +71,12 @@ class Scene:
         model, data = self._model, self._data
         data.qpos[: len(pose.q)] = pose.q
         mujoco.mj_kinematics(model, data)
-        carried = _payload_pose(model, data, self._site, self._com)
+        carried = _carried_pose(model, data, self._carried)
         data.mocap_pos[0], data.mocap_quat[0] = carried if pose.carried else (self._place, self._turn)
         model.geom("shown_stand").rgba[3] = 0.0 if pose.carried else 1.0
         mujoco.mj_forward(model, data)
         self._renderer.update_scene(data, self._camera)
-        here = data.site(self._site).xpos
+        here = data.site(self._carried.site).xpos
         self._ball(pose.target, _TARGET)
         self._bar(pose.target, pose.target + MAGNIFICATION * (here - pose.target))
         image: Image = self._renderer.render().copy()
@@ -122,15 +120,15 @@ def _renderer(model: mujoco.MjModel, size: tuple[int, int]) -> mujoco.Renderer:
         ) from error
 
 
-def _payload_pose(model: mujoco.MjModel, data: mujoco.MjData, site: str, com_m: Array) -> tuple[Array, Array]:
-    """Centre (3,) [m; world] and quaternion wxyz of a payload on the site."""
-    rotation, turn = data.site(site).xmat, np.empty(4)
-    mujoco.mju_mat2Quat(turn, rotation)
-    return data.site(site).xpos + rotation.reshape(3, 3) @ com_m, turn
+def _carried_pose(model: mujoco.MjModel, data: mujoco.MjData, carried: Carried) -> tuple[Array, Array]:
+    """Centre (3,) [m; world] and quaternion wxyz of the body on its site."""
+    site, turn = data.site(carried.site), np.empty(4)
+    mujoco.mju_mat2Quat(turn, site.xmat)
+    return site.xpos + site.xmat.reshape(3, 3) @ carried.centre_m, turn
 
 
 def _model(robot: Robot, place: Array, size: tuple[int, int]) -> mujoco.MjModel:
-    """The coloured robot with floor, sky, light, a stand below `place`, and the payload as a separate body."""
+    """The coloured robot with floor, sky, light, a stand below `place`, and the carried body."""
     spec = robot.mj_spec()
     spec.visual.global_.offwidth, spec.visual.global_.offheight = size
     spec.visual.headlight.ambient, spec.visual.headlight.diffuse = [0.40] * 3, [0.30] * 3
@@ -170,7 +168,7 @@ def _furnish(spec: Any, place: Array) -> None:
     )
     floor = spec.add_material(name="floor", texrepeat=[6, 6])
     floor.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = "tiles"
-    world, top = spec.worldbody, max(place[2] - 0.6 * _PAYLOAD_SIDE_M, 0.02)
+    world, top = spec.worldbody, max(place[2] - 0.6 * _BODY_SIDE_M, 0.02)
     world.add_geom(type=kinds.mjGEOM_PLANE, size=[3, 3, 0.1], material="floor", **plain)
     world.add_geom(
         name="shown_stand",
@@ -183,8 +181,8 @@ def _furnish(spec: Any, place: Array) -> None:
     world.add_light(
         pos=[0.8, -1.0, 2.6], dir=[-0.3, 0.35, -1.0], diffuse=[0.5] * 3, type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL
     )
-    payload = world.add_body(name="shown_payload", mocap=True)
-    payload.add_geom(type=kinds.mjGEOM_BOX, size=[_PAYLOAD_SIDE_M / 2] * 3, rgba=_PAYLOAD, **plain)
+    body = world.add_body(name="shown_body", mocap=True)
+    body.add_geom(type=kinds.mjGEOM_BOX, size=[_BODY_SIDE_M / 2] * 3, rgba=_BODY, **plain)
 
 
 def _camera(span_m: float) -> mujoco.MjvCamera:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`metarl demo`: a robot gets an unknown payload, without and with adaptation, over ROS 2 nodes.
+"""`metarl demo`: the conditions of a robot change, without and with adaptation, over ROS 2 nodes.
 
 It writes recordings, a table and a report.
 """
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metarl_robot.cli.console import err, examples, note, out, parse_names, write_json
+from metarl_robot.cli.demo_options import SET_HELP, DemoCommand, read_settings
 
 if TYPE_CHECKING:
     from metarl_robot.cli.run_metrics import Result
@@ -32,7 +33,7 @@ _EPILOG = examples(
         "for slow machines: simulated time waits for the controller; the same result everywhere",
     ),
     (
-        "metarl demo panda --payload-mass 2.5 --payload-offset 0.05,0,0.08 --seed 3",
+        "metarl demo panda --set payload_mass_kg=2.5 --set payload_com_m=0.05,0,0.08 --seed 3",
         "a payload and a motion of your choice",
     ),
     ("metarl demo panda --controllers pid,offset_free_mpc,meta_mpc", "other rivals"),
@@ -48,7 +49,7 @@ _LOCKSTEP = "lockstep: simulated time waits for every command"
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
-    app.command("demo", epilog=_EPILOG)(demo)
+    app.command("demo", cls=DemoCommand, epilog=_EPILOG)(demo)
 
 
 def demo(
@@ -61,15 +62,10 @@ def demo(
     ] = False,
     duration: Annotated[
         float | None,
-        typer.Option(help="Length of each run in seconds; the payload comes at 5 s. Default: 10, quad 15."),
+        typer.Option(help="Length of each run in seconds; the first change is at 5 s. Default: 10, quad 15."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of motion, payload and sensor noise.")] = 0,
-    payload_mass: Annotated[
-        float | None, typer.Option(min=0.0, max=1000.0, help="Mass of the payload in kg; default: drawn.")
-    ] = None,
-    payload_offset: Annotated[
-        str | None, typer.Option(metavar="X,Y,Z", help="Its centre of mass in the flange's frame, in m.")
-    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of motion, conditions and sensor noise.")] = 0,
+    settings: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help=SET_HELP)] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Trained weights; default: those shipped with the robot.")
     ] = None,
@@ -80,14 +76,13 @@ def demo(
         bool, typer.Option("--json", help="Print summary.json on standard output instead of tables.")
     ] = False,
 ) -> None:
-    """Give a robot an unknown payload over real ROS 2 nodes, first without, then with adaptation."""
+    """Change the conditions of a robot over real ROS 2 nodes, first without, then with adaptation."""
     from metarl_robot.core.robot import load_robot
     from metarl_robot.sim.kinds import simulation
 
     name = _ALIASES.get(robot, robot)
     loaded, names = load_robot(name), parse_names(controllers)
-    offset = None if payload_offset is None else _vector(payload_offset)
-    task = simulation(loaded).demo(seed, payload_mass, offset)
+    task = simulation(loaded).demo(seed, **read_settings(settings or ()))
     _check_controllers(loaded.kind, names)
     folder = out_folder / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     plan = _Plan(loaded, name, names, checkpoint, task, folder, _duration(task, duration))
@@ -127,16 +122,6 @@ def _check_controllers(kind: str, names: Sequence[str]) -> None:
 
     for name in names:
         check_controller(kind, name)
-
-
-def _vector(text: str) -> tuple[float, ...]:
-    try:
-        values = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        values = ()
-    if len(values) != 3:
-        raise typer.BadParameter(f"'{text}': expected three numbers in m, such as 0.05,0,0.08")
-    return values
 
 
 def _prepare(plan: _Plan) -> None:
@@ -224,7 +209,7 @@ def _conclude(plan: _Plan, mode: str, json: bool) -> None:
 
 
 def _summary(robot: Robot, results: Sequence[Result]) -> dict[str, Any]:
-    """The JSON of `metarl eval --json`, with the payload and missed deadlines of each episode."""
+    """The JSON of `metarl eval --json`, with the quantities and missed deadlines of each episode."""
     from metarl_robot.sim.evaluate import Evaluation
 
     evaluation = Evaluation(robot.name, _SCENARIO, tuple(result.score for result in results))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`metarl picture`: an animated image of a robot that picks up a payload, two controllers side by side."""
+"""`metarl picture`: an animated image of a robot that picks up a body, two controllers side by side."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metarl_robot.cli.console import examples, note, parse_names
+from metarl_robot.cli.demo_options import SET_HELP, DemoCommand, read_settings
 from metarl_robot.core.errors import MetaRLError
 
 if TYPE_CHECKING:
     from metarl_robot.core.robot import Robot
+    from metarl_robot.sim.demo import Carried, Demo
     from metarl_robot.sim.episode import Episode
 
 _EPILOG = examples(
@@ -32,25 +34,24 @@ _TITLES = {"nominal_mpc": "without adaptation", "meta_mpc": "with adaptation"}
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
-    app.command("picture", epilog=_EPILOG)(picture)
+    app.command("picture", cls=DemoCommand, epilog=_EPILOG)(picture)
 
 
 def picture(
     robot: Annotated[str, typer.Argument(metavar="ROBOT", help="A name (metarl robots) or a folder; arms so far.")],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Animated image to write: .webp or .gif.")],
     controllers: Annotated[str, typer.Option(help="Two controllers, separated by a comma.")] = "nominal_mpc,meta_mpc",
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of motion, payload and sensor noise.")] = 0,
-    payload_mass: Annotated[
-        float | None, typer.Option(min=0.0, max=1000.0, help="Mass of the payload in kg; default: drawn.")
-    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of motion, conditions and sensor noise.")] = 0,
+    settings: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help=SET_HELP)] = None,
     rate: Annotated[float, typer.Option(min=1.0, max=30.0, help="Images per second.")] = 12.5,
     end: Annotated[
-        float, typer.Option(min=5.5, max=10.0, help="Last second that is shown; the payload comes at 5 s.")
+        float, typer.Option(min=5.5, max=10.0, help="Last second that is shown; the body is picked up at 5 s.")
     ] = 9.0,
 ) -> None:
     """Draw a robot's demo as an animated image, without and with adaptation side by side."""
     os.environ.setdefault("MUJOCO_GL", "osmesa")  # MuJoCo reads it on import, below
     from metarl_robot.core.robot import load_robot
+    from metarl_robot.sim.kinds import simulation
 
     names = parse_names(controllers)
     if file.suffix not in _FILES or len(names) != 2:
@@ -58,44 +59,50 @@ def picture(
             f"metarl picture needs two controllers and a file in {' or '.join(_FILES)}; given: {controllers}, {file}"
         )
     loaded = load_robot(robot)
-    runs = _runs(loaded, names, seed, payload_mass)
-    images = _images(loaded, runs, rate, end)
+    task = simulation(loaded).demo(seed, **read_settings(settings or ()))
+    carried = _carried(loaded, task)
+    images = _images(loaded, _runs(loaded, names, task), carried, rate, end)
     file.parent.mkdir(parents=True, exist_ok=True)
     options = {"quality": 70, "method": 4, "minimize_size": True} if file.suffix == ".webp" else {"optimize": True}
     images[0].save(file, save_all=True, append_images=images[1:], duration=round(1e3 / rate), loop=0, **options)
     note(f"{file}: {len(images)} images, {file.stat().st_size / 1e6:.2f} MB")
 
 
-def _runs(robot: Robot, names: Sequence[str], seed: int, mass_kg: float | None) -> list[Episode]:
+def _carried(robot: Robot, task: Demo) -> Carried:
+    """The body that the demo's robot picks up. Raises MetaRLError if the demo cannot be drawn."""
+    from metarl_robot.sim.demo import SUITE
+
+    if "scenario" not in task.arguments or task.carried is None:
+        about = f"the demo of '{robot.name}' ({robot.kind}) is not one of them"
+        raise MetaRLError(f"metarl picture draws runs of suite {SUITE} in which a body is picked up; {about}")
+    return task.carried
+
+
+def _runs(robot: Robot, names: Sequence[str], task: Demo) -> list[Episode]:
     """Run the demo's conditions in simulation, once for each controller."""
     from metarl_robot.control.factory import make_controller
     from metarl_robot.sim.demo import SUITE
     from metarl_robot.sim.episode import run_episode
     from metarl_robot.sim.kinds import simulation
 
-    task = simulation(robot).demo(seed, mass_kg)
     changes = tuple((change.time_s, change.task) for change in task.changes)
-    kind = task.arguments.get("scenario")
-    if kind is None:
-        about = f"the demo of '{robot.name}' ({robot.kind}) is not one of them"
-        raise MetaRLError(f"metarl picture draws runs of suite {SUITE}; {about}")
-    scenario = replace(simulation(robot).scenario(SUITE, kind, seed), initial=task.before, changes=changes)
+    drawn = simulation(robot).scenario(SUITE, task.arguments["scenario"], task.seed)
+    scenario = replace(drawn, initial=task.before, changes=changes)
     made = {name: make_controller(robot, name) for name in names}
     return [run_episode(robot, lambda _: made[name], scenario, name) for name in names]  # noqa: B023 - called at once
 
 
-def _images(robot: Robot, runs: Sequence[Episode], rate_hz: float, end_s: float) -> list[Any]:
+def _images(robot: Robot, runs: Sequence[Episode], carried: Carried, rate_hz: float, end_s: float) -> list[Any]:
     """Make all images: two panels, and below them the error traces up to the image's time."""
     import numpy as np
     from PIL import Image
 
     from metarl_robot.sim.scene import Pose, Scene
 
-    change_s, task = runs[0].scenario.changes[0]
-    log = runs[0].log
+    change_s, log = runs[0].scenario.changes[0][0], runs[0].log
     waiting, span_m = log.q[np.searchsorted(log.times, change_s)], np.linalg.norm(log.position_reference, axis=1).max()
-    scene = Scene(robot, waiting, task.payload.com_m, float(span_m), _PANEL)
-    traces = _Traces(runs, task.payload.mass_kg, change_s, end_s)
+    scene = Scene(robot, waiting, carried, float(span_m), _PANEL)
+    traces = _Traces(runs, carried.label, change_s, end_s)
     images = []
     for time_s in np.arange(_FROM_S, end_s, 1.0 / rate_hz):
         k = int(np.searchsorted(log.times, time_s))
@@ -134,7 +141,7 @@ def _labelled(image: Any, run: Episode, k: int) -> Any:
 class _Traces:
     """Errors over time on a logarithmic axis, drawn up to a given time."""
 
-    def __init__(self, runs: Sequence[Episode], mass_kg: float, change_s: float, end_s: float) -> None:
+    def __init__(self, runs: Sequence[Episode], label: str, change_s: float, end_s: float) -> None:
         import matplotlib.pyplot as plt
 
         from metarl_robot.cli.figure import colour, style
@@ -148,7 +155,7 @@ class _Traces:
             axes.set(xlim=(_FROM_S, end_s), ylim=(0.01, 100.0), yscale="log", ylabel="error [mm]")
             axes.set_yticks([0.01, 0.1, 1, 10, 100], ["0.01", "0.1", "1", "10", "100"])
             axes.axvline(change_s, color="#888888", lw=0.8, ls="--")
-            axes.text(change_s + 0.05, 40.0, f"{mass_kg:.1f} kg picked up", fontsize=8, color="#555555", va="center")
+            axes.text(change_s + 0.05, 40.0, label, fontsize=8, color="#555555", va="center")
             axes.tick_params(labelsize=8)
             self._figure.tight_layout(pad=0.4)
 

@@ -23,6 +23,7 @@ from metarl_robot.sim.arm.task import TRAIN, Task, draw_task, nominal_task
 from metarl_robot.sim.demo import Demo
 from metarl_robot.sim.euclidean_rollouts import EuclideanRollouts
 from metarl_robot.sim.euclidean_simulation import EuclideanSimulation
+from metarl_robot.sim.payload.demo import PayloadDemoSettings
 from metarl_robot.sim.payload.settings import PayloadSettings
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class ArmSimulation(EuclideanSimulation):
     task_type = Task
     suites = SUITES
     task_settings = PayloadSettings
+    demo_settings = PayloadDemoSettings
 
     def plant(self, task: Task, seed: int = 0) -> ArmPlant:
         return ArmPlant(self.robot, task, seed)
@@ -67,8 +69,8 @@ class ArmSimulation(EuclideanSimulation):
 
         return ArmTrainingData(self.robot, knots)
 
-    def demo(self, seed: int, mass_kg: float | None = None, offset_m: tuple[float, ...] | None = None) -> Demo:
-        return arm_demo(self, seed, mass_kg, offset_m)
+    def demo(self, seed: int, **settings: Any) -> Demo:
+        return arm_demo(self, seed, self.demo_settings.of(settings))
 
     def own_gravity(self) -> Callable[[Array], Array]:
         return NominalGravity(self.robot).effort

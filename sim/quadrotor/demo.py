@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from metarl_robot.core.signals import Reference
-from metarl_robot.sim.demo import SUITE, Change, Demo, Simulated, check_use, named_payload, with_sensors
-from metarl_robot.sim.payload import Payload
+from metarl_robot.sim.demo import SUITE, Change, Demo, Simulated, with_sensors
+from metarl_robot.sim.payload.body import Payload
+from metarl_robot.sim.payload.demo import PayloadDemoSettings, carried, check_use
 from metarl_robot.sim.quadrotor.ranges import reference_wind
 from metarl_robot.sim.quadrotor.tasks import QuadrotorTask, Wind
 from metarl_robot.trajectories.flat_outputs import flat_outputs_of
@@ -28,12 +29,12 @@ _LEAST_PACE, _LEAST_WIND_M_S = 0.3, 0.1
 _MOST_USE, _CALMER = 0.9, 0.95
 
 
-def quadrotor_demo(simulated: Simulated, seed: int, mass_kg: float | None, offset_m: tuple[float, ...] | None) -> Demo:
+def quadrotor_demo(simulated: Simulated, seed: int, settings: PayloadDemoSettings) -> Demo:
     """See metarl_robot.sim.kinds.Simulation.demo."""
     drawn = simulated.scenario(SUITE, "payload", seed)
     before: Any = with_sensors(simulated.nominal_task(), drawn.initial)
     change_s, loaded = drawn.changes[0]
-    after = replace(before, payload=named_payload(_lighter(loaded.payload, _PAYLOAD_SHARE), mass_kg, offset_m))
+    after = replace(before, payload=settings.payload(_lighter(loaded.payload, _PAYLOAD_SHARE)))
     flat = flat_outputs_of(simulated.robot)
     eight = flat.motion(_MOTION, np.random.default_rng(seed), _MOST_S)
     pace = _pace(simulated, after, lambda pace: flat.paced(eight, pace), change_s)
@@ -42,7 +43,8 @@ def quadrotor_demo(simulated: Simulated, seed: int, mass_kg: float | None, offse
     windy = _in_bearable_wind(simulated, after, flown)
     changes = Change(change_s, after, "a payload is hooked on"), Change(_WIND_S, windy, "wind rises")
     arguments = {"reference": _MOTION, "seed": str(seed)}
-    return Demo(before, changes, seed, "quad", arguments, (6.5, _MOST_S, _MOST_S), pace)
+    shown = carried(simulated.robot, after.payload)
+    return Demo(before, changes, seed, "quad", arguments, (6.5, _MOST_S, _MOST_S), pace, shown)
 
 
 def _pace(simulated: Simulated, task: Any, paced: Callable[[float], Reference], start_s: float) -> float:

@@ -12,6 +12,7 @@ from metarl_robot.core import rotation
 from metarl_robot.core.signals import Reference
 from metarl_robot.robots.quadrotor.description import Quadrotor
 from metarl_robot.sim.demo import Demo
+from metarl_robot.sim.payload.demo import PayloadDemoSettings
 from metarl_robot.sim.payload.settings import PayloadSettings
 from metarl_robot.sim.physics_time import PHYSICS_DT_S
 from metarl_robot.sim.quadrotor import suites
@@ -33,6 +34,7 @@ class QuadrotorSimulation:
 
     physics_dt_s = PHYSICS_DT_S
     task_settings = PayloadSettings
+    demo_settings = PayloadDemoSettings
 
     def __init__(self, robot: Quadrotor) -> None:
         self.robot = robot
@@ -73,8 +75,8 @@ class QuadrotorSimulation:
 
         return FlightTrainingDataBuilder(self.robot)
 
-    def demo(self, seed: int, mass_kg: float | None = None, offset_m: tuple[float, ...] | None = None) -> Demo:
-        return quadrotor_demo(self, seed, mass_kg, offset_m)
+    def demo(self, seed: int, **settings: Any) -> Demo:
+        return quadrotor_demo(self, seed, self.demo_settings.of(settings))
 
     def own_gravity(self) -> None:
         """Commands to a quadrotor always include gravity."""

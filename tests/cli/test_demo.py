@@ -46,7 +46,16 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def demo(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> tuple[Path, dict[str, object]]:
     """(folder of a finished demo, what it printed as JSON)."""
     place = tmp_path_factory.mktemp("demo")
-    options = ("--checkpoint", str(weights), "--lockstep", "--duration", "7.5", "--payload-mass", "0.8", "--json")
+    options = (
+        "--checkpoint",
+        str(weights),
+        "--lockstep",
+        "--duration",
+        "7.5",
+        "--set",
+        "payload_mass_kg=0.8",
+        "--json",
+    )
     done = subprocess.run(command("demo", "planar2", *options), cwd=place, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (folder,) = (place / "runs").iterdir()

@@ -27,8 +27,9 @@ def test_every_quadrotor_can_fly_its_demo(name: str, seed: int) -> None:
     robot = load_robot(name)
     task = simulation(robot).demo(seed)
     assert [change.time_s for change in task.changes] == [5.0, 10.0]
-    assert 0.05 * robot.mass_kg < task.payload.mass_kg <= 0.3 * robot.mass_kg
-    assert task.changes[1].task.payload is task.payload and np.linalg.norm(task.changes[1].task.wind.mean_m_s) > 1.0
+    payload = task.changes[0].task.payload
+    assert 0.05 * robot.mass_kg < payload.mass_kg <= 0.3 * robot.mass_kg
+    assert task.changes[1].task.payload is payload and np.linalg.norm(task.changes[1].task.wind.mean_m_s) > 1.0
     flat = flat_outputs_of(robot)
     eight = flat.paced(flat.motion("figure_eight", np.random.default_rng(seed), 15.0), task.pace)
     for change, end_s in zip(task.changes, (10.0, 15.0), strict=True):
@@ -38,7 +39,7 @@ def test_every_quadrotor_can_fly_its_demo(name: str, seed: int) -> None:
 
 def test_a_payload_that_cannot_be_carried_is_refused() -> None:
     with pytest.raises(MetaRLError, match="a payload of 2.00 kg needs"):
-        simulation(load_robot("x500")).demo(0, mass_kg=2.0)
+        simulation(load_robot("x500")).demo(0, payload_mass_kg=2.0)
 
 
 @pytest.fixture(scope="module")

@@ -175,6 +175,7 @@ _COMMANDS = (
     ("train", "--help"),
     ("eval", "planar2", "--seeds", "1", "--suite", "nominal", "--jobs", "1"),
     ("train", "planar2", "--tasks", "20", "--steps", "1", "--groups", "a,b"),
+    ("demo", "planar2", "--set", "payload_mass_kg=1", "--set", "payload_com_m=0,0,0", "--duration", "8"),
     ("demo", "planar2", "--payload-mass", "1", "--payload-offset", "0,0,0", "--duration", "8"),
     ("bench", "mpc,model", "--quick"),
 )
