@@ -216,7 +216,9 @@ Draw = Callable[[Sequence[RunLog]], Figure | None]
 
 def figures(robot: Robot) -> dict[str, tuple[str, Draw]]:
     """Figures of a robot's runs, name → (title, function): one for each report, one of angles if it has some."""
-    angles = {"angles": ("Errors of joints or attitude", angle_errors)} if robot.wording.angle_names else {}
+    angles = (
+        {"angles": (f"{robot.wording.angles.capitalize()} errors", angle_errors)} if robot.wording.angle_names else {}
+    )
     reports = {
         report.name: (f"{report.name.capitalize()}, as estimated while moving", partial(estimates, report.name))
         for report in robot.reports

@@ -6,12 +6,13 @@ true.
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from metarl_robot.cli import run_tables
-from metarl_robot.cli.report import headline
+from metarl_robot.cli.report import headline, write_report
 from metarl_robot.cli.run_metrics import ReportResult, result_of
 from metarl_robot.cli.runlog import Event, RunLog, Series
 from metarl_robot.control.factory import make_controller
@@ -19,6 +20,7 @@ from metarl_robot.core.robot import load_robot
 from metarl_robot.robots.payload import PAYLOAD
 from metarl_robot.robots.quadrotor.wind_report import WIND
 from metarl_robot.sim.episode import Episode, run_episode
+from metarl_robot.sim.evaluate import run_one
 from metarl_robot.sim.kinds import simulation
 
 CHANGE_S = 5.0
@@ -35,21 +37,15 @@ def episode() -> Episode:
     )
 
 
-@pytest.fixture(scope="module")
-def run(episode: Episode) -> RunLog:
-    """The episode as if it had been recorded, with a controller that believes 0.9 of the mass from 0.5 s after the
-    change.
-    """
-    robot, log = load_robot("planar2"), episode.log
-    payload = episode.scenario.changes[0][1].payload
-    values = np.array([np.zeros(4), [payload.mass_kg, *payload.com_m]])
-    truth = Series(PAYLOAD, np.array([0.0, CHANGE_S]), values, np.zeros((2, 4)))
-    std = np.array([[0.3, *(0.01,) * 3], [0.1, *(0.01,) * 3]])
-    belief = Series(PAYLOAD, np.array([0.0, CHANGE_S + 0.5]), values * [0.9, 1.0, 1.0, 1.0], std)
+def recorded(
+    robot: str, episode: Episode, truth: Series, estimate: Series | None, what: str, angle_error: np.ndarray
+) -> RunLog:
+    """An episode as if it had been recorded."""
+    log, report = episode.log, truth.report.name
     return RunLog(
-        robot="planar2",
-        controller="computed_torque",
-        label="computed_torque",
+        robot=robot,
+        controller=episode.result.controller,
+        label=episode.result.controller,
         time_s=log.times,
         position_m=log.position,
         position_reference_m=log.position_reference,
@@ -57,18 +53,29 @@ def run(episode: Episode) -> RunLog:
         q_reference=log.q_reference,
         v=log.v,
         v_reference=log.v_reference,
-        angle_error_rad=log.q - log.q_reference,
+        angle_error_rad=angle_error,
         effort=log.effort,
         step_time_s=log.times,
         step_ms=1e3 * log.step_s,
         status=np.zeros(len(log.times), int),
         late=np.arange(len(log.times)) % 400 == 0,
         violations=episode.result.violations,
-        truth={"payload": truth},
-        estimates={"payload": belief},
-        period_s=robot.control_period_s,
-        events=(Event(CHANGE_S, "payload attached", "payload"),),
+        truth={report: truth},
+        estimates={} if estimate is None else {report: estimate},
+        period_s=float(log.times[1]),
+        events=(Event(CHANGE_S, what, report),),
     )
+
+
+@pytest.fixture(scope="module")
+def run(episode: Episode) -> RunLog:
+    """A recording with a controller that believes 0.9 of the mass from 0.5 s after the change."""
+    payload, log = episode.scenario.changes[0][1].payload, episode.log
+    values = np.array([np.zeros(4), [payload.mass_kg, *payload.com_m]])
+    truth = Series(PAYLOAD, np.array([0.0, CHANGE_S]), values, np.zeros((2, 4)))
+    std = np.array([[0.3, *(0.01,) * 3], [0.1, *(0.01,) * 3]])
+    belief = Series(PAYLOAD, np.array([0.0, CHANGE_S + 0.5]), values * [0.9, 1.0, 1.0, 1.0], std)
+    return recorded("planar2", episode, truth, belief, "payload attached", log.q - log.q_reference)
 
 
 def test_scores_are_those_of_the_evaluation(episode: Episode, run: RunLog) -> None:
@@ -133,3 +140,31 @@ def test_headline_has_this_runs_numbers(run: RunLog) -> None:
     assert f"mass {run.truth['payload'].mean[-1, 0]:.2f} kg" in first
     assert "At 5 s" in first
     assert f"{1e3 * result.score.rmse_after_m:.3g}"[:3] in second
+
+
+@pytest.fixture(scope="module")
+def ground(point_mass: Path) -> RunLog:
+    """A recording of a kind from outside, without angles, whose report is its ground."""
+    robot = load_robot(point_mass)
+    episode = run_one(robot, "heldout", "ground", 0, "point_pd")
+    log, (report,) = episode.log, robot.reports
+    kept = [0, int(np.searchsorted(log.times, CHANGE_S))]
+    truth = Series(report, log.times[kept], log.truth[kept], np.zeros((2, 3)))
+    belief = Series(report, log.times[::100], 1.1 * log.truth[::100], np.full((len(log.times[::100]), 3), 0.01))
+    return recorded(str(point_mass), episode, truth, belief, "other ground", np.zeros((len(log.times), 0)))
+
+
+def test_another_kind_s_report_is_scored_and_in_the_json(ground: RunLog) -> None:
+    result, truth = result_of(ground, "ground", 0), ground.truth["ground"].mean[-1]
+    assert result.score.estimates["ground_drag_error_n_s_m"] == pytest.approx(0.1 * truth[0])
+    row = result.to_dict()["ground"]
+    assert row["true_drag_n_s_m"] == truth[0] and row["true_slope_rad"] == truth[1:].tolist()
+    assert row["belief"]["early_drag_std_n_s_m"] == 0.01
+
+
+def test_another_kind_s_report_has_its_table_and_figure_and_no_angles(ground: RunLog, tmp_path: Path) -> None:
+    result = result_of(ground, "ground", 0)
+    page = write_report(tmp_path / "report.html", [ground], [result], {}, []).read_text(encoding="utf-8")
+    assert page.count("<svg") == 4, "tracking, ground, computation, efforts"
+    assert "<h2>Ground" in page and "At 5 s: other ground (drag " in page and "slope along x" in page
+    assert "ngle errors" not in page and "ayload" not in page
