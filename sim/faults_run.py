@@ -33,6 +33,7 @@ _AFTER_S = 1.5  # duration of a run after the fault
 _REST_S = 8.0  # longest extra time until the robot is at rest
 _WINDOW_S = 0.5  # errors are means over this time, before the fault and at the end
 _NORMAL = 2.0  # an error is normal up to this multiple of the earlier one,
+_PREFERRED = ("drop", "undisturbed")  # runs of a suite; a kind that has neither: its first
 _NORMAL_M = (0.005, 0.05)  # or up to this size: of a robot without attitude, with one
 _LANDING_M_S, _LANDING_RAD = 1.5, 0.8  # a harder touch-down is a crash
 _STATE_AGE_S = 0.1  # the nodes' max_state_age_s
@@ -81,7 +82,7 @@ def run_fault(robot: Robot, kind: str, seed: int, controller: Controller | None 
         robot: the robot.
         kind: name of a kind of fault (sim.faults.KINDS).
         seed: seed of the fault, the motion and the noise.
-        controller: the controller; default: meta_mpc, built once a process.
+        controller: the controller; default: the kind's adaptive controller, built once a process.
 
     Raises:
         UnknownNameError: no such kind.
@@ -159,10 +160,12 @@ def _config(robot: Robot) -> Any:
 
 @lru_cache(maxsize=128)
 def _scenario(folder: Path, seed: int) -> Scenario[Any]:
-    suite, kind = ("heldout", "drop") if seed % 2 else ("nominal", "undisturbed")
-    return simulation(load_robot(folder)).scenario(suite, kind, seed)
+    room, suite = simulation(load_robot(folder)), "heldout" if seed % 2 else "nominal"
+    kinds = room.scenario_names(suite)
+    return room.scenario(suite, next((kind for kind in _PREFERRED if kind in kinds), kinds[0]), seed)
 
 
 @lru_cache(maxsize=2)
 def _controller(folder: Path) -> Controller:
-    return make_controller(load_robot(folder), "meta_mpc")
+    robot = load_robot(folder)
+    return make_controller(robot, robot.adaptive_controller)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A long run without a fault: memory stays constant, errors and estimates do not drift.
 
-A quadrotor flies a figure eight. An arm follows one random motion r during the whole run, to its end and back again:
+A robot with an attitude flies a figure eight. Another follows one random motion r during the whole run, to its end and
+back again:
 
     r(s(t)),  s = D / 2 (1 - cos(w t)),  w = 2 / D,   so that 0 <= s <= D and |ds/dt| <= 1
 """
@@ -69,8 +70,9 @@ class _ThereAndBack:
         return Setpoints(points.q, pace * points.v, pace**2 * points.a + quicker * points.v)
 
 
-def long_run(robot: Robot, minutes: float, report: Report, controller: str = "meta_mpc") -> LongRun:
-    """Run a closed loop for a number of simulated minutes."""
+def long_run(robot: Robot, minutes: float, report: Report, controller: str = "") -> LongRun:
+    """Run a closed loop for a number of simulated minutes. controller: empty: the kind's adaptive controller."""
+    controller = controller or robot.adaptive_controller
     room, period_s = simulation(robot), robot.control_period_s
     scenario = room.scenario(*(_FLOWN if robot.attitude is not None else _FOLLOWED), 0)
     reference: Reference = scenario.reference

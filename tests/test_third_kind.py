@@ -21,7 +21,7 @@ import metarl_robot
 from metarl_robot.adaptation.factory import make_adapter
 from metarl_robot.adaptation.features import Xi
 from metarl_robot.adaptation.tuning import AdapterTuning
-from metarl_robot.control.factory import node_controller_names
+from metarl_robot.control.factory import make_controller, node_controller_names
 from metarl_robot.core.kinds import BUILT_IN, kind_names
 from metarl_robot.core.quantities import quantities
 from metarl_robot.core.robot import Robot, load_robot
@@ -30,6 +30,7 @@ from metarl_robot.safety.gate import Gate, GateState
 from metarl_robot.sim.dataset import collect
 from metarl_robot.sim.euclidean_batch import EuclideanBatch
 from metarl_robot.sim.evaluate import evaluate, run_one
+from metarl_robot.sim.faults_run import run_fault
 from metarl_robot.sim.kinds import simulation, task_from_dict
 
 CHANGE_S = 5.0
@@ -168,3 +169,9 @@ def test_the_gate_stops_it_when_commands_stop(puck: Robot) -> None:
         assert k >= 20 or decision.state is GateState.PASSING
     assert decision.state is GateState.HOLDING
     assert np.abs(plant.truth.v).max() < 0.02 and np.all(np.abs(plant.truth.q) < puck.position_upper)
+
+
+@pytest.mark.parametrize("fault", ["nan", "sensor_drop", "gate_stopped"])
+def test_no_fault_of_the_campaign_is_unsafe(puck: Robot, fault: str) -> None:
+    run = run_fault(puck, fault, 1, make_controller(puck, "point_pd"))
+    assert not run.unsafe and not run.crashed and run.velocity_violations == 0
