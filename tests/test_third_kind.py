@@ -22,16 +22,20 @@ from metarl_robot.adaptation.factory import make_adapter
 from metarl_robot.adaptation.features import Xi
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.control.factory import make_controller, node_controller_names
+from metarl_robot.core.errors import SignalError
 from metarl_robot.core.kinds import BUILT_IN, kind_names
 from metarl_robot.core.quantities import quantities
 from metarl_robot.core.robot import Robot, load_robot
-from metarl_robot.safety.fallback_law import gate_config
+from metarl_robot.core.signals import State
+from metarl_robot.safety.fallback_law import gate_config, law_of
 from metarl_robot.safety.gate import Gate, GateState
 from metarl_robot.sim.dataset import collect
 from metarl_robot.sim.euclidean_batch import EuclideanBatch
 from metarl_robot.sim.evaluate import evaluate, run_one
 from metarl_robot.sim.faults_run import run_fault
 from metarl_robot.sim.kinds import simulation, task_from_dict
+from metarl_robot.trajectories.flat_outputs import flat_outputs_of
+from metarl_robot.trajectories.splines import Hold
 
 CHANGE_S = 5.0
 
@@ -175,3 +179,11 @@ def test_the_gate_stops_it_when_commands_stop(puck: Robot) -> None:
 def test_no_fault_of_the_campaign_is_unsafe(puck: Robot, fault: str) -> None:
     run = run_fault(puck, fault, 1, make_controller(puck, "point_pd"))
     assert not run.unsafe and not run.crashed and run.velocity_violations == 0
+
+
+def test_messages_are_in_its_words_and_units(puck: Robot) -> None:
+    with pytest.raises(SignalError, match=r"position of axis 'y' reaches 9\.0000 m at .*\[-1\.5000, 1\.5000\] m"):
+        flat_outputs_of(puck).check(Hold(np.array([0.0, 9.0])), 0.0, 1.0)
+    law = law_of(puck)(puck, gate_config(puck)())
+    danger = law.danger(State(np.zeros(2), np.array([0.0, -5.0])))
+    assert danger.reason == "axis 'y' moves at -5.00 m/s (limit 2.00 m/s)"

@@ -26,6 +26,14 @@ TWIST = (*(f"velocity_{axis}_m_s" for axis in _AXES), *(f"rate_{axis}_rad_s" for
 _LEVEL = np.array([0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0])
 
 
+_UNITS = {"_rad_s": "rad/s", "_m_s": "m/s", "_rad": "rad", "_m": "m", "_nm": "Nm", "_n": "N"}
+
+
+def unit_of(name: str) -> str:
+    """The unit at the end of a coordinate's name: 'x/velocity_m_s' → 'm/s'; empty if it has none."""
+    return next((unit for suffix, unit in _UNITS.items() if name.endswith(suffix)), "")
+
+
 class Coordinates(NamedTuple):
     """Names, with units, of q (nq,), v (dof,) and a command (nu,)."""
 

@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from metarl_robot.core.coordinates import unit_of
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import Inertial, State
 from metarl_robot.safety.fallback_law import Danger, GateConfig, GateError, low_pass
@@ -217,8 +218,9 @@ class StopAndHold:
         joint = int(np.argmax(excess))
         if excess[joint] <= self._config.overspeed_ratio:
             return None
-        name, limit = self._robot.channel_names[joint], self._robot.velocity_limit[joint]
-        return Danger("overspeed", f"joint '{name}' moves at {state.v[joint]:.2f} rad/s (limit {limit:.2f} rad/s)")
+        robot, limit = self._robot, self._robot.velocity_limit[joint]
+        name, unit = f"{robot.wording.channel} '{robot.channel_names[joint]}'", unit_of(robot.coordinates.v[joint])
+        return Danger("overspeed", f"{name} moves at {state.v[joint]:.2f} {unit} (limit {limit:.2f} {unit})")
 
     def _per_joint(self, config: StopAndHoldConfig, key: str, default: Array) -> Array:
         values, count = np.array(getattr(config, key), dtype=float), self._robot.nu

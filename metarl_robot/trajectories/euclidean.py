@@ -19,6 +19,7 @@ import casadi as ca
 import numpy as np
 from numpy.typing import NDArray
 
+from metarl_robot.core.coordinates import unit_of
 from metarl_robot.core.errors import SignalError
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import Reference, Setpoints, State
@@ -176,25 +177,30 @@ def check_reference(
     for what, values in (("position", points.q), ("velocity", points.v), ("acceleration", points.a)):
         if values.shape != (len(times), robot.dof):
             raise SignalError(
-                f"reference: {what} has {values.shape[-1]} joints; {robot.name} has {robot.dof}: "
+                f"reference: {what} has {values.shape[-1]} {robot.wording.channel}s; {robot.name} has {robot.dof}: "
                 f"{list(robot.channel_names)}"
             )
         broken = np.flatnonzero(~np.isfinite(values).all(0))
         if len(broken):
-            raise SignalError(f"reference: {what} of joint '{robot.channel_names[broken[0]]}' is not finite")
+            raise SignalError(f"reference: {what} of {_named(robot, int(broken[0]))} is not finite")
     lower, upper = robot.position_lower, robot.position_upper
     if where is not None:
         lower, upper = np.minimum(lower, where), np.maximum(upper, where)
-    _check_range(robot, "position", "rad", times, points.q, lower, upper)
-    _check_range(robot, "velocity", "rad/s", times, points.v, -robot.velocity_limit, robot.velocity_limit)
+    _check_range(robot, "position", times, points.q, lower, upper)
+    _check_range(robot, "velocity", times, points.v, -robot.velocity_limit, robot.velocity_limit)
 
 
-def _check_range(robot: Robot, what: str, unit: str, times: Array, values: Array, lower: Array, upper: Array) -> None:
+def _named(robot: Robot, index: int) -> str:
+    return f"{robot.wording.channel} '{robot.channel_names[index]}'"
+
+
+def _check_range(robot: Robot, what: str, times: Array, values: Array, lower: Array, upper: Array) -> None:
     excess = np.maximum(lower - values, values - upper)
     k, joint = np.unravel_index(int(np.argmax(excess)), excess.shape)
     if excess[k, joint] > _TOLERANCE:
+        unit = unit_of((robot.coordinates.q if what == "position" else robot.coordinates.v)[joint])
         raise SignalError(
-            f"reference: {what} of joint '{robot.channel_names[joint]}' reaches {values[k, joint]:.4f} {unit} at "
+            f"reference: {what} of {_named(robot, int(joint))} reaches {values[k, joint]:.4f} {unit} at "
             f"{times[k]:.3f} s; allowed: [{lower[joint]:.4f}, {upper[joint]:.4f}] {unit}"
         )
 
