@@ -142,10 +142,11 @@ def _timeline(tasks: list[Any]) -> bytes:
 
 def _task_file(random: Random, folder: Path) -> Callable[[], object]:
     from metarl_robot.ros_nodes.timeline import TimelineParameters, timeline
+    from metarl_robot.sim.task_settings import TaskSettings
 
     robot = load_robot(random.choice(("planar2", "x500")), check_model=False)
     (folder / "task.json").write_bytes(mutated(random, _timelines(robot.name), tree=True))
-    return lambda: timeline(robot, TimelineParameters(task_file=str(folder / "task.json")))
+    return lambda: timeline(robot, TimelineParameters(task_file=str(folder / "task.json")), TaskSettings())
 
 
 def _mcap(random: Random, folder: Path) -> Callable[[], object]:
