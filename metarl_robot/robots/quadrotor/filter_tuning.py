@@ -29,7 +29,7 @@ def filter_tuning(robot: Quadrotor, dynamics: QuadrotorDynamics, tuning: Adapter
 
     The accelerometer measures the force with the density r = m σ_a √dt. A disturbance that drifts at a rate s is then
     followed with the bandwidth ω = s / r. The torque is only observed through the body rates: ω = √(s / r) with r = J
-    σ_ω √dt (robots/arm/filter_tuning.py).
+    σ_ω √dt (adaptation/euclidean_tuning.py).
     """
     period, bandwidth = robot.control_period_s, tuning.observer_bandwidth_rad_s
     force = bandwidth * robot.mass_kg * FORCE_NOISE_M_S2 * np.sqrt(period)
