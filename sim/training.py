@@ -65,6 +65,7 @@ def train(
         MetaRLError: another training writes to `out`, an interrupted one left its state there and is not to be resumed,
             nothing to resume fits these settings, or the training diverged.
     """
+    _check(robot, config)
     out.mkdir(parents=True, exist_ok=True)
     with locked_folder(out, "wait for its end, or choose another --out"):
         if not resume and any(out.glob("*.state")):
@@ -77,7 +78,6 @@ def train(
 def _train(
     robot: Robot, config: TrainConfig, out: Path, resume: bool, progress: Progress | None, score_tasks: int
 ) -> TrainReport:
-    _check(robot, config)
     loop = TrainingLoop(out, resume, progress)
     data = _data(robot, config, loop)
     learn = named(ADAPTERS.get(robot.kind, config.adapter).learner)
@@ -118,7 +118,7 @@ def _check(robot: Robot, config: TrainConfig) -> None:
     groups = simulation(robot).training_data_builder().groups
     for group in config.groups:
         if group not in groups:
-            raise UnknownNameError("feature group", group, ("all", *groups), f"kind {robot.kind}")
+            raise UnknownNameError("feature group", group, ("all", *groups), f"--groups, kind {robot.kind}")
 
 
 def command(robot: Robot, config: TrainConfig) -> str:
