@@ -256,3 +256,21 @@ def test_the_effort_rate_is_per_second_of_the_stamps(kind: str, name: str, rate_
             fastest = max(fastest, float(np.max(np.abs(effort - last) * rate_hz / robot.effort_rate_limit)))
         last = effort
     assert 0.3 < fastest < 1.0 + 1e-6
+
+
+def test_an_arm_is_braked_at_its_present_state_when_its_adapter_raises_at_every_sample() -> None:
+    """Braking at the state before the first error would push the arm away for good."""
+    robot = robot_of("arm")
+    controller, plant = make_controller(robot, "nominal_mpc"), simulation(robot).plant(simulation(robot).nominal_task())
+    state, reference = plant.reset(robot.home), Swing(robot)
+
+    def broken(*_: Any) -> None:
+        raise ArithmeticError("broken")
+
+    for k in range(400):
+        if k == 200:
+            controller.inner.adapter.update = broken  # type: ignore[method-assign]
+        state = plant.step(controller.step(plant.stamp, state, reference).effort, PERIOD)
+    assert np.abs(plant.truth.v).max() < 0.01
+    assert np.abs(plant.truth.q - robot.home).max() < 0.3
+    assert plant.violations.any == 0

@@ -151,11 +151,9 @@ class ArmMPC:
 
     def _adapt(self, time: float, state: State) -> None:
         acted, self._acted = self._limiter.last if self._acted is None else self._acted, None
-        if self._last_time is not None and acted is not None:
-            dt = time - self._last_time
-            if dt > 0.0:
-                self._context = self.adapter.update(state, acted, dt)
-        self._last_time, self._last_state = time, state
+        last_time, self._last_time, self._last_state = self._last_time, time, state
+        if last_time is not None and acted is not None and time > last_time:
+            self._context = self.adapter.update(state, acted, time - last_time)
 
     def _within_reach(self, q: Array, target: Setpoints) -> Setpoints:
         """Limit the distance to the target to v_max / ω.
