@@ -29,8 +29,8 @@ class OracleAdapter(MomentumFilter):
 
     def observe(self, task: Any) -> None:
         """Take the true context after a change; keep velocity and disturbance."""
-        before, head = self._belief, slice(0, 4 * self._n)
+        before, head = self.belief, slice(0, 4 * self._n)
         self._use(*self._known(task))
-        self._belief.position, self._belief.mean[head] = before.position, before.mean[head]
-        self._belief.covariance[head, head] = before.covariance[head, head]
+        self.belief.position, self.belief.mean[head] = before.position, before.mean[head]
+        self.belief.covariance[head, head] = before.covariance[head, head]
         self._hypotheses = []

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from metarl_robot.adaptation.adapter_spec import ADAPTERS, AdapterSpec
 from metarl_robot.adaptation.base import Adapter, NoAdaptation
+from metarl_robot.adaptation.external_wrench import ExternalWrenchGuard
 from metarl_robot.adaptation.feature_spec import feature_map, inertial_groups
 from metarl_robot.adaptation.features import FeatureMap, Jump
 from metarl_robot.adaptation.guard import GuardedAdapter
@@ -91,10 +92,12 @@ def _last_layer(robot: Robot, dynamics: Any, tuning: AdapterTuning, checkpoint: 
 
 def _filter(
     robot: Robot, dynamics: Any, tuning: AdapterTuning, checkpoint: Checkpoint, groups: Sequence[str]
-) -> MomentumFilter:
+) -> Adapter:
     features = feature_map(robot, dynamics, groups, checkpoint)
     prior = marginal_prior(checkpoint, features)
-    return MomentumFilter(dynamics, features, prior, filter_tuning(robot, dynamics, tuning, features.jumps))
+    noise = filter_tuning(robot, dynamics, tuning, features.jumps)
+    made, spare = (MomentumFilter(dynamics, features, prior, noise) for _ in range(2))
+    return ExternalWrenchGuard(made, spare, robot.velocity_limit) if features.bounded else made
 
 
 NONE = AdapterSpec(_none, controller="nominal_mpc")

@@ -97,6 +97,7 @@ class FeatureGroup(Protocol):
     removable: whether the entries may jump to zero in one instant: the object that they describe is removed.
     nuisance: whether training accounts for the entries but no checkpoint holds them.
     in_dynamics: whether the controller's dynamics contain the attached body, so that `value` leaves it out.
+    bounded: whether `possible` can be False.
     """
 
     names: tuple[str, ...]
@@ -106,6 +107,7 @@ class FeatureGroup(Protocol):
     removable: bool
     nuisance: bool
     in_dynamics: bool
+    bounded: bool
 
     def design(self, xi: Xi) -> Array:
         """Φ (N, n, k)."""
@@ -127,6 +129,10 @@ class FeatureGroup(Protocol):
 
         None: the group describes no attached body.
         """
+        ...
+
+    def possible(self, z: Array, variance: Array) -> bool:
+        """Whether something that exists can have the coefficients z (k,), given their variance (k,)."""
         ...
 
     def value(self, xi: Xi, z: Array) -> Array:
@@ -153,7 +159,7 @@ class BaseGroup:
     dof, nu: number of velocities and actuators; nu None: equal to dof.
     """
 
-    sudden = removable = nuisance = in_dynamics = False
+    sudden = removable = nuisance = in_dynamics = bounded = False
 
     def __init__(self, dof: int, names: tuple[str, ...], nu: int | None = None) -> None:
         self._dof, self._nu = dof, dof if nu is None else nu
@@ -175,6 +181,9 @@ class BaseGroup:
 
     def attached(self, z: Array) -> Array | None:
         return None
+
+    def possible(self, z: Array, variance: Array) -> bool:
+        return True
 
     def effort_gain(self, z: Array) -> Array:
         return np.zeros(self._nu)
@@ -252,6 +261,15 @@ class FeatureMap:
     def attached(self, z: Array) -> Array:
         """Parameters (k,) of the attached body that adds its inertia to M."""
         return self._by_attached.dot(z)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether `possible` can be False."""
+        return any(group.bounded for group, _ in self._parts)
+
+    def possible(self, z: Array, variance: Array) -> bool:
+        """Whether every group's coefficients can be those of something that exists."""
+        return all(group.possible(z[part], variance[part]) for group, part in self._parts)
 
     def value(self, xi: Xi, z: Array) -> Array:
         """Φ(ξ) z (N, n)."""

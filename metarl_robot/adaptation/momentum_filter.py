@@ -192,12 +192,12 @@ class MomentumFilter:
             tuning.forgetting_s,
         )
         self._algebra = algebra(n, self._dynamics.nu, process_noise, self._compiled)
-        self._belief = Belief(np.zeros(n), 4 * n + k)
-        self._belief.mean[:], self._belief.covariance[:] = 0.0, 0.0
-        self._belief.mean[self._z] = prior.mean
-        self._belief.covariance[self._d, self._d] = np.diag(tuning.drift_initial**2)
-        self._belief.covariance[self._e, self._e] = np.diag(tuning.model_error**2)
-        self._belief.covariance[self._z, self._z] = prior.covariance
+        self.belief = Belief(np.zeros(n), 4 * n + k)
+        self.belief.mean[:], self.belief.covariance[:] = 0.0, 0.0
+        self.belief.mean[self._z] = prior.mean
+        self.belief.covariance[self._d, self._d] = np.diag(tuning.drift_initial**2)
+        self.belief.covariance[self._e, self._e] = np.diag(tuning.model_error**2)
+        self.belief.covariance[self._z, self._z] = prior.covariance
 
     def in_numpy(self) -> MomentumFilter:
         """A new filter like this one, in numpy."""
@@ -217,17 +217,17 @@ class MomentumFilter:
 
     @property
     def _context(self) -> Array:
-        return self._belief.mean[self._z]
+        return self.belief.mean[self._z]
 
     @property
     def context(self) -> Context:
-        std = STD_CALIBRATION * np.sqrt(np.maximum(self._belief.covariance.diagonal()[self._z], 0.0))
+        std = STD_CALIBRATION * np.sqrt(np.maximum(self.belief.covariance.diagonal()[self._z], 0.0))
         return Context(self._features.names, self._context.copy(), std)
 
     @property
     def disturbance(self) -> Array:
         """Disturbance d + e (n,) [Nm], not explained by the context."""
-        return self._belief.mean[self._d] + self._belief.mean[self._e]
+        return self.belief.mean[self._d] + self.belief.mean[self._e]
 
     def evaluate(self, xi: Xi) -> Array:
         return self._features.value(xi, self._context) + self.disturbance
@@ -247,17 +247,36 @@ class MomentumFilter:
         return len(self._hypotheses)
 
     @property
+    def possible(self) -> bool:
+        """Whether the estimated context can exist; see FeatureGroup.possible."""
+        return self._can_exist(self.belief)
+
+    @property
+    def disturbance_scale(self) -> Array:
+        """Standard deviation (n,) of the disturbance at the start [Nm]."""
+        return self._tuning.drift_initial
+
+    def residual(self, state: State, effort: Array) -> Array:
+        """Estimated residual Δ (n,) at a measured state, without acceleration."""
+        efforts, still = effort[None], np.zeros((1, self._n))
+        xi = Xi(state.q[None], state.v[None], still, efforts, np.stack([efforts, efforts]))
+        return np.asarray(self._features.design(xi)[0] @ self._context) + self.disturbance
+
+    @property
     def latency_s(self) -> float:
         return self._history.latency_s
 
     def estimate(self, measured: State) -> State:
         if not self._started:
             return measured
-        return State(self._belief.position.copy(), self._belief.mean[self._v].copy(), measured.specific_force)
+        return State(self.belief.position.copy(), self.belief.mean[self._v].copy(), measured.specific_force)
 
     def update(self, state: State, effort: Array, dt: float) -> Context:
         if self._started:
-            self._learn(state, effort, dt)
+            try:
+                self._learn(state, effort, dt)
+            except np.linalg.LinAlgError:  # a covariance that is not positive definite
+                self._start_over()
             self._start_over_if_implausible()
             self._history.update(effort, dt)
             self._smooth_effort.update(effort, dt)
@@ -267,15 +286,22 @@ class MomentumFilter:
             self._start(state)
         return self.context
 
+    def follow(self, state: State, effort: Array, dt: float) -> None:
+        """Take in a sample without learning from it: position and velocity are those measured."""
+        self._locate(state)
+        self._consider([])
+        self._history.update(effort, dt)
+        self._smooth_effort.update(effort, dt)
+
     def _start(self, state: State) -> None:
         """Start from the measured state. Further hypotheses: the absence of each removable object."""
         self._locate(state)
-        here = _Hypothesis(self._belief.copy(), 0.0)
+        here = _Hypothesis(self.belief.copy(), 0.0)
         self._consider([here, *(self._jumped(jump) for jump in self._tuning.jumps if jump.removed)])
 
     def _locate(self, state: State) -> None:
         """Set position and velocity to the measurement."""
-        known, belief = slice(0, 2 * self._n), self._belief
+        known, belief = slice(0, 2 * self._n), self.belief
         belief.position, belief.mean[self._q], belief.mean[self._v] = state.q, 0.0, state.v
         self._acceleration = np.zeros(self._n)
         belief.covariance[known, :] = 0.0
@@ -296,9 +322,9 @@ class MomentumFilter:
         variance = self._measurement_variance(state.specific_force is not None)
         sample = _Sample(state, variance, *self._history.acting(effort, dt), dt)
         if not self._hypotheses:
-            after, _ = self._filter(self._belief, sample, self._context)
+            after, _ = self._filter(self.belief, sample, self._context)
             if not self._whiteness.fails(self._algebra.white):
-                self._belief = after
+                self.belief = after
                 self._history.learn(self._algebra.white, self._algebra.response, dt)
                 return
             self._consider([self._displaced(), *map(self._jumped, self._tuning.jumps)])
@@ -311,15 +337,23 @@ class MomentumFilter:
         self._hypotheses = hypotheses
 
     def _weigh(self, sample: _Sample) -> None:
-        """Process a sample under every hypothesis, and take the estimate with the most evidence."""
+        """Process a sample under every hypothesis.
+
+        The estimate is the one with the most evidence among those that can exist, or among all if none can.
+        """
         once = [
             (hypothesis, self._given(hypothesis, hypothesis.belief.mean[self._z], sample))
             for hypothesis in self._hypotheses
         ]
         weighed = [self._relinearised(*pair, sample) for pair in _likely(once)]
-        self._belief = max(weighed, key=lambda hypothesis: hypothesis.evidence).belief
+        self.belief = max(
+            weighed, key=lambda hypothesis: (self._can_exist(hypothesis.belief), hypothesis.evidence)
+        ).belief
         self._tested_s += sample.dt
         self._hypotheses = weighed if self._tested_s < TESTED_S[len(weighed) > 1] else []
+
+    def _can_exist(self, belief: Belief) -> bool:
+        return self._features.possible(belief.mean[self._z], belief.covariance.diagonal()[self._z])
 
     def _given(self, hypothesis: _Hypothesis, about: Array, sample: _Sample) -> _Hypothesis:
         """The hypothesis after a sample, linearised about the context `about`."""
@@ -394,7 +428,7 @@ class MomentumFilter:
 
     def _jumped(self, jump: Jump) -> _Hypothesis:
         """Hypothesis that these entries jumped; the other entries (motor strength, say) keep their estimates."""
-        belief = self._belief.copy()
+        belief = self.belief.copy()
         entries, drift = self._z.start + jump.entries, np.arange(self._d.start, self._d.stop)
         prior = self._prior.covariance[np.ix_(jump.entries, jump.entries)]
         if jump.removed:
@@ -407,16 +441,20 @@ class MomentumFilter:
 
     def _displaced(self) -> _Hypothesis:
         """Hypothesis of an impact or a lost sample: nothing but the state changed."""
-        belief = self._belief.copy()
+        belief = self.belief.copy()
         belief.covariance[self._q, self._q] += DISPLACED[0] ** 2 * np.eye(self._n)
         belief.covariance[self._v, self._v] += DISPLACED[1] ** 2 * np.eye(self._n)
         return _Hypothesis(belief, 0.0)
 
     def _start_over_if_implausible(self) -> None:
-        away = np.abs(self._belief.mean - self._centre)
+        away = np.abs(self.belief.mean - self._centre)
         if np.count_nonzero(away <= self._plausible) < len(away):  # also true if not finite
-            self._use(self._features, self._prior)
-            self._started = False
+            self._start_over()
+
+    def _start_over(self) -> None:
+        """Return to the prior; the next sample is the first."""
+        self._use(self._features, self._prior)
+        self._hypotheses, self._started = [], False
 
 
 def _likely(pairs: list[tuple[_Hypothesis, _Hypothesis]]) -> list[tuple[_Hypothesis, _Hypothesis]]:

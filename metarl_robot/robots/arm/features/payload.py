@@ -6,6 +6,8 @@ The momentum form ∫Δ dt = -(p_π1 - p_π0) + ∫β_π dt needs no acceleratio
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,14 +19,29 @@ from metarl_robot.robots.payload import PAYLOAD_NAMES, PAYLOAD_POOLS
 Array = NDArray[np.float64]
 
 
+MASS_TOLERANCE = 0.25
+"""Share of the rated mass by which an estimate may be negative, or exceed 1.25 times the rated mass.
+
+Other features (motor strength) cause errors of this size while a payload has just changed.
+"""
+
+
 class PayloadFeatures(BaseGroup):
-    """A rigid body at the payload site."""
+    """A rigid body at the payload site.
+
+    rated_kg: rated mass; 0: any mass is possible.
+    """
 
     sudden = removable = True
 
-    def __init__(self, dynamics: ArmDynamics) -> None:
+    def __init__(self, dynamics: ArmDynamics, rated_kg: float = 0.0) -> None:
         super().__init__(dynamics.dof, PAYLOAD_NAMES)
-        self._dynamics, self.pools = dynamics, PAYLOAD_POOLS
+        self._dynamics, self.pools, self.bounded = dynamics, PAYLOAD_POOLS, rated_kg > 0.0
+        self._least_kg, self._most_kg = -MASS_TOLERANCE * rated_kg, (1.25 + MASS_TOLERANCE) * rated_kg
+
+    def possible(self, z: Array, variance: Array) -> bool:
+        margin_kg = math.sqrt(max(variance[0], 0.0))
+        return not self.bounded or bool(self._least_kg - margin_kg < z[0] < self._most_kg + margin_kg)
 
     def design(self, xi: Xi) -> Array:
         if len(xi.q) == 1:
@@ -54,7 +71,7 @@ class PayloadFeatures(BaseGroup):
 
 
 SPEC = FeatureSpec(
-    build=lambda robot, dynamics, checkpoint: PayloadFeatures(dynamics),
+    build=lambda robot, dynamics, checkpoint: PayloadFeatures(dynamics, robot.description.payload.rated_mass_kg),
     truth=lambda robot, task: task.payload.inertial_parameters(),
     inertial=True,
 )
