@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 
 
 MASS_TOLERANCE = 0.25
-"""Share of the rated mass by which an estimate may be negative, or exceed 1.25 times the rated mass.
+"""Share of the rated mass by which an estimate may be negative, or exceed twice the rated mass.
 
 Other features (motor strength) cause errors of this size while a payload has just changed.
 """
@@ -37,7 +37,7 @@ class PayloadFeatures(BaseGroup):
     def __init__(self, dynamics: ArmDynamics, rated_kg: float = 0.0) -> None:
         super().__init__(dynamics.dof, PAYLOAD_NAMES)
         self._dynamics, self.pools, self.bounded = dynamics, PAYLOAD_POOLS, rated_kg > 0.0
-        self._least_kg, self._most_kg = -MASS_TOLERANCE * rated_kg, (1.25 + MASS_TOLERANCE) * rated_kg
+        self._least_kg, self._most_kg = -MASS_TOLERANCE * rated_kg, (2.0 + MASS_TOLERANCE) * rated_kg
 
     def possible(self, z: Array, variance: Array) -> bool:
         margin_kg = math.sqrt(max(variance[0], 0.0))
