@@ -185,6 +185,7 @@ def searched(robot: Robot, seed: int, wrong: float, steady: bool, steps: int = E
     return world
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ROBOTS)
 def test_no_sequence_of_messages_times_and_calls_breaks_an_invariant(name: str) -> None:
     seen: Counter[str] = Counter()

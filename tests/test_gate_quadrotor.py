@@ -142,6 +142,7 @@ def landed(q: np.ndarray, v: np.ndarray) -> bool:
     return q[-1, 2] < 0.2 and np.abs(v[-1]).max() < 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ROBOTS)
 @pytest.mark.parametrize("load", [0.0, 0.3])
 def test_without_commands_it_levels_comes_down_and_stops_its_motors(name: str, load: float) -> None:
@@ -156,6 +157,7 @@ def test_without_commands_it_levels_comes_down_and_stops_its_motors(name: str, l
     assert np.abs(v[steady, 2] + 0.7).max() < 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ROBOTS)
 def test_out_of_a_fast_tilted_flight_it_stops_and_lands(name: str) -> None:
     robot = load_robot(name)
@@ -171,6 +173,7 @@ def test_out_of_a_fast_tilted_flight_it_stops_and_lands(name: str) -> None:
     assert gate.counts["stop_estop"] == 1
 
 
+@pytest.mark.slow
 def test_a_weak_rotor_is_held_by_what_the_commands_before_have_shown() -> None:
     flight, gate = in_flight(effectiveness=np.array([0.8, 1.0, 1.0, 1.0]))
     decisions, q, v = run(flight, gate, 14.0, command=False)
@@ -178,6 +181,7 @@ def test_a_weak_rotor_is_held_by_what_the_commands_before_have_shown() -> None:
     assert np.degrees(rotation.tilt(q[:, 3:])).max() < 40.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ROBOTS)
 @pytest.mark.parametrize(("silence_s", "back"), [(0.1, True), (0.5, True), (2.0, False)])
 def test_odometry_that_stops_in_flight(name: str, silence_s: float, back: bool) -> None:
@@ -195,6 +199,7 @@ def test_odometry_that_stops_in_flight(name: str, silence_s: float, back: bool) 
         assert again[-1].latched and again[-1].state is GateState.HOLDING and landed(q, v)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attitude", [False, True])
 @pytest.mark.parametrize("name", ROBOTS)
 def test_without_odometry_for_good_it_lands_by_its_imu(name: str, attitude: bool) -> None:
@@ -207,6 +212,7 @@ def test_without_odometry_for_good_it_lands_by_its_imu(name: str, attitude: bool
     assert decisions[-1].state is GateState.BLIND and decisions[-1].latched
 
 
+@pytest.mark.slow
 def test_the_motors_stay_off_when_odometry_comes_back_after_landing() -> None:
     flight, gate = in_flight()
     run(flight, gate, 15.0, odometry=False)
@@ -302,6 +308,7 @@ def test_thrust_at_its_limit_for_long_is_said_and_a_moment_is_not() -> None:
     assert not gate.saturated
 
 
+@pytest.mark.slow
 def test_whatever_comes_in_what_goes_out_is_finite_and_within_limits() -> None:
     rng = np.random.default_rng(3)
     values = [0.0, 1.0, -5.0, 900.0, 1e308, np.nan, np.inf, -np.inf]

@@ -13,6 +13,7 @@ from tests.table_contact import press
 PANDA = mr.load_robot("panda")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth_m", [0.002, 0.01])
 def test_an_arm_that_presses_on_a_table_is_as_soft_as_without_adaptation(depth_m: float) -> None:
     nominal = press(PANDA, mr.make_controller(PANDA, "nominal_mpc"), depth_m)
@@ -25,6 +26,7 @@ def test_an_arm_that_presses_on_a_table_is_as_soft_as_without_adaptation(depth_m
     assert np.abs(adaptive.masses_kg[after]).max() < 0.3
 
 
+@pytest.mark.slow
 def test_a_payload_that_is_dropped_is_not_taken_for_a_contact() -> None:
     dropped = run_one(PANDA, "heldout", "drop", 0, "meta_mpc").result
     assert dropped.rmse_after_m < 5e-4, "a model with the old payload would be 6 mm off"

@@ -79,6 +79,7 @@ def robot() -> Robot:
     return load_robot("planar2")
 
 
+@pytest.mark.slow
 def test_a_feature_group_is_one_file_and_one_entry_point(install: Install, robot: Robot, tmp_path: Path) -> None:
     install(FEATURE, "[metarl_robot.features]\nsag = other_package:SAG\n")
     assert "sag" in raw_groups("arm") and "sag" not in raw_groups("quadrotor")

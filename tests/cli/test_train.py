@@ -51,6 +51,7 @@ def test_it_writes_checkpoint_record_and_figure(trained: tuple[Path, dict[str, A
     assert {"dynamics.safetensors", "dynamics.json", "dynamics.svg"} == {path.name for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_info_shows_what_trained_it(trained: tuple[Path, dict[str, Any]]) -> None:
     place, record = trained
     done = metarl("info", record["file"], "--json", cwd=place)
@@ -60,6 +61,7 @@ def test_info_shows_what_trained_it(trained: tuple[Path, dict[str, Any]]) -> Non
     assert shown["config"]["hidden"] == [8]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_altered_by_one_byte_is_refused(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     place, record = trained
     source = place / record["file"]
