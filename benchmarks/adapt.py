@@ -68,13 +68,13 @@ def _rows(robot: Robot, scenario: str, count: int, repetitions: int) -> list[Row
     adapter, samples = _recorded(robot, scenario, count)
     plain = adapter.in_numpy()
     rivals = {name: _adapter(robot, controller, changes) for name, controller, changes in RIVALS[robot.name]}
-    doubted, same = _same_answer(adapter, plain, samples)
+    changing, same = _same_answer(adapter, plain, samples)
     contestants: dict[str, Adapter] = {"last_layer": adapter, PEER: plain, **rivals}
     calls = {name: _updates(one, samples) for name, one in contestants.items()}
     anew = {name: _from_the_start(one) for name, one in contestants.items()}
     times = interleaved(calls, count, repetitions, prepare=anew)
-    settled = {name: 1e6 * times[name].reshape(-1, count)[:, ~doubted] for name in ("last_layer", PEER)}
-    in_doubt = {name: 1e6 * times[name].reshape(-1, count)[:, doubted] for name in ("last_layer", PEER)}
+    settled = {name: 1e6 * times[name].reshape(-1, count)[:, ~changing] for name in ("last_layer", PEER)}
+    in_doubt = {name: 1e6 * times[name].reshape(-1, count)[:, changing] for name in ("last_layer", PEER)}
     details = {
         "no change suspected, median [µs]": float(np.median(settled["last_layer"])),
         "no change suspected, p99 [µs]": float(np.percentile(settled["last_layer"], 99)),
@@ -145,11 +145,11 @@ def _same_answer(
     """
     adapter.reset()
     plain.reset()
-    doubted, largest = np.zeros(len(samples), dtype=bool), 0.0
+    changing, largest = np.zeros(len(samples), dtype=bool), 0.0
     for i, sample in enumerate(samples):
         before = adapter.hypotheses
         ours, other = adapter.update(*sample), plain.update(*sample)
-        doubted[i] = before > 0 or adapter.hypotheses > 0
+        changing[i] = before > 0 or adapter.hypotheses > 0
         largest = max(largest, float(np.abs(ours.mean - other.mean).max()))
     metric = f"{ours.names[0]} at the end (largest difference of any entry at any sample {largest:.1g})"
-    return doubted, SameAnswer(metric, float(ours.mean[0]), float(other.mean[0]))
+    return changing, SameAnswer(metric, float(ours.mean[0]), float(other.mean[0]))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The MuJoCo model of a robot whose position is a vector, as EuclideanPlant and EuclideanBatch simulate it.
+"""The MuJoCo model of a robot with a vector as position, as EuclideanPlant and EuclideanBatch simulate it.
 
 A kind's model writes a task as values of the model's fields. The single plant and the batch both take these values, so
 each disturbance is written once.

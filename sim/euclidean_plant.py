@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A simulated robot whose position is a vector, under one task: executes commands and returns measurements.
+"""A simulated robot with a vector as position, under one task: executes commands and returns measurements.
 
 The robot is a MuJoCo model of hinges and slides with one motor for each (`TaskModel`). A kind makes its model and
 writes a task into the model's fields; motors, delays and sensors are here.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training rollouts of robots whose position is a vector, under a data-collection controller.
+"""Training rollouts of robots with a vector as position, under a data-collection controller.
 
 It is a detuned computed torque controller. Half of the motions are tracking motions, half are excitation:
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parts of a simulation that every robot whose position is a vector has."""
+"""The parts of a simulation that every robot with a vector as position has."""
 
 from __future__ import annotations
 

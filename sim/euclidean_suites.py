@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs of a suite, for robots whose position is a vector.
+"""Runs of a suite, for robots with a vector as position.
 
 Every run lasts 10 s and changes at 5 s. References are random motions (trajectories/euclidean.py). They are redrawn,
 calmer each time, until no motor needs more than 85 % of its limit before or after the change.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Simulated data for meta-learning of robots whose position is a vector, with the true context of every task."""
+"""Simulated data for meta-learning of robots with a vector as position, with the true context of every task."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training data (training_data.py) of a robot whose position is a vector, built from rollouts.
+"""Training data (training_data.py) of a robot with a vector as position, built from rollouts.
 
 The states are noise-free; the learner adds noise.
 """

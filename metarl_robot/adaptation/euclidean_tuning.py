@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Noise levels of the momentum filter of a robot whose position is a vector, such as an arm's joints."""
+"""Noise levels of the momentum filter of a robot with a vector as position, such as an arm's joints."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def make_adapter(robot: Robot, name: str, checkpoint: Path | None = None) -> Ada
 
 
 def controller_of(robot: Robot, adapter: str) -> str:
-    """The controller whose configuration tunes an adapter: the adapter's own, or the kind's adaptive controller.
+    """The controller that configures an adapter: the adapter's own, or the kind's adaptive controller.
 
     Raises:
         UnknownNameError: no such adapter, or not for this kind of robot.

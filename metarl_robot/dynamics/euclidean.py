@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nominal dynamics of a robot whose position is a vector, from three expressions: M(q), f(q, v) and B(q).
+"""Nominal dynamics of a robot with a vector as position, from three expressions: M(q), f(q, v) and B(q).
 
     M v̇ + h = B u,    h = Ṁ v - ½ ∂(vᵀ M v)/∂q - f
 

@@ -63,16 +63,16 @@ def test_c_and_numpy_agree_through_changes(robot: str, scenario: str) -> None:
     adapter, samples = _recorded(robot, scenario)
     fast, plain = adapter, adapter.in_numpy()
     fast.reset()
-    doubted = 0
+    tested = 0
     for state, effort, dt in samples:
         here, there = fast.update(state, effort, dt), plain.update(state, effort, dt)
-        doubted += fast.hypotheses > 1
+        tested += fast.hypotheses > 1
         # Rounding differs (order of sums, fused operations); where hypotheses come close it is amplified, never beyond
         # this.
         assert np.allclose(here.mean, there.mean, rtol=0.0, atol=1e-6 * adapter._prior_std.max())
         assert np.allclose(here.std, there.std, rtol=1e-6, atol=1e-9)
         assert fast.latency_s == pytest.approx(plain.latency_s, rel=1e-6)
-    assert doubted > 10
+    assert tested > 10
 
 
 def _random(shape: int | tuple[int, ...], seed: int) -> Array:
