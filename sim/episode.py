@@ -4,14 +4,14 @@
 Windows, with t_c the time of the change (the middle of the run if nothing changes) and t_0 the time from which the
 scenario is scored: before = [t_0, t_c), transient = [t_c, t_c + 1 s), after = [t_c + 1 s, t_c + 5 s). The error is the
 distance of the robot's tracked point from its reference. rmse is its root mean square over the
-window (rmse_m: from t_0 to the end). settle_s: time from t_c until the error stays below max(2 rmse_before_m, 1 mm) to
-the end of the run. A run ends with a crash; from then on the robot counts as lying where it crashed.
+window (rmse_m: from t_0 to the end). settle_s: see settling.py. A run ends with a crash; from then on the robot counts
+as lying where it crashed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields, replace
 from time import perf_counter
 from typing import Any
 
@@ -24,12 +24,12 @@ from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import Command, Status
 from metarl_robot.sim.kinds import simulation
 from metarl_robot.sim.scenario import Scenario, Task
+from metarl_robot.sim.settling import Envelope, bound_m, envelope
 
 Array = NDArray[np.float64]
 
 _TRANSIENT_S = 1.0
 _AFTER_S = 4.0
-_SETTLED_M = 0.001
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,8 @@ class Log:
 class EpisodeResult:
     """The scores of one run.
 
-    settle_s is None if the run never settles or crashes. joint_rmse_after_rad: of all joints, or of the attitude
+    settle_s: time until the error stays within settled_within_m; None if it never does, or the run crashes. envelope:
+    of the error after the change. joint_rmse_after_rad: of all joints, or of the attitude
     error's three components; None for a robot without angles. violations: physics steps with a command or a state
     beyond a limit. failed_steps: commands with status FAILED. estimates: of each scored quantity, the estimate's error
     (estimate minus truth) and standard deviation 1 s after the change, by name ('payload_mass_error_kg',
@@ -93,13 +94,22 @@ class EpisodeResult:
     estimates: Mapping[str, float | None]
     rmse_m: float = 0.0
     crashed: bool = False
+    settled_within_m: float = 0.0
+    envelope: Envelope | None = field(default=None, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a row of the evaluation's JSON; each estimate is a column."""
         row: dict[str, Any] = {}
-        for name, value in asdict(self).items():
+        for name in (each.name for each in fields(self) if each.name != "envelope"):
+            value = getattr(self, name)
             row |= value if name == "estimates" else {name: value}
         return row
+
+    def settled_beside(self, oracle_m: float | None, floor_m: float) -> EpisodeResult:
+        """The result with settle_s judged by the oracle's error in the same run; see settling.py."""
+        within_m = bound_m(floor_m, oracle_m)
+        settle_s = None if self.crashed or self.envelope is None else self.envelope.settle_s(within_m)
+        return replace(self, settle_s=settle_s, settled_within_m=within_m)
 
 
 @dataclass(frozen=True)
@@ -175,7 +185,7 @@ def run_episode(
         crash_s=crash_s,
         angle_error=room.angle_errors(q, points.q),
     )
-    return Episode(scenario, score(name, scenario, log, plant.violations.any), log)
+    return Episode(scenario, score(name, scenario, log, plant.violations.any, room.settled_m), log)
 
 
 def _tell(controller: Controller, task: Task) -> None:
@@ -198,26 +208,25 @@ def _estimates(reports: Sequence[Report], commands: list[Command], count: int) -
     return mean, std
 
 
-def score(name: str, scenario: Scenario[Any], log: Log, violations: int) -> EpisodeResult:
-    """Compute the scores of a logged run."""
+def score(name: str, scenario: Scenario[Any], log: Log, violations: int, settled_m: float) -> EpisodeResult:
+    """Compute the scores of a logged run. settled_m: floor of a settled error; see settling.py."""
     change = scenario.changes[0][0] if scenario.changes else scenario.duration_s / 2
     error, times = log.error_m, log.times
     after = _window(times, change + _TRANSIENT_S, change + _TRANSIENT_S + _AFTER_S)
-    before_m = _rms(error[_window(times, scenario.scored_from_s, change)])
     angle_error = log.q - log.q_reference if log.angle_error is None else log.angle_error
     step_s = log.step_s if log.crash_s is None else log.step_s[times < log.crash_s]
     if not len(step_s):  # crashed from the first state on
         step_s = np.array([np.nan])
     k = min(int(np.searchsorted(times, change + _TRANSIENT_S - 1e-9)), len(times) - 1)
-    return EpisodeResult(
+    result = EpisodeResult(
         controller=name,
         scenario=scenario.name,
         seed=scenario.seed,
-        rmse_before_m=before_m,
+        rmse_before_m=_rms(error[_window(times, scenario.scored_from_s, change)]),
         rmse_transient_m=_rms(error[_window(times, change, change + _TRANSIENT_S)]),
         rmse_after_m=_rms(error[after]),
         joint_rmse_after_rad=_rms(angle_error[after]) if angle_error.shape[1] else None,
-        settle_s=None if log.crash_s is not None else _settle(times, error, change, max(2 * before_m, _SETTLED_M)),
+        settle_s=None,
         violations=violations,
         failed_steps=int(np.sum(log.status == Status.FAILED.value)),
         step_ms_median=float(1e3 * np.median(step_s)),
@@ -225,7 +234,9 @@ def score(name: str, scenario: Scenario[Any], log: Log, violations: int) -> Epis
         estimates=_estimate_scores(log, k),
         rmse_m=_rms(error[times >= scenario.scored_from_s - 1e-9]),
         crashed=log.crash_s is not None,
+        envelope=envelope(times, error, change),
     )
+    return result.settled_beside(None, settled_m)
 
 
 def _estimate_scores(log: Log, k: int) -> dict[str, float | None]:
@@ -244,13 +255,6 @@ def _window(times: Array, start: float, end: float) -> NDArray[np.bool_]:
 
 def _rms(values: Array) -> float:
     return float(np.sqrt(np.mean(np.square(values))))
-
-
-def _settle(times: Array, error: Array, change: float, threshold: float) -> float | None:
-    outside = np.flatnonzero((error >= threshold) & (times >= change - 1e-9))
-    if len(outside) == 0:
-        return 0.0
-    return None if outside[-1] == len(times) - 1 else float(times[outside[-1] + 1] - change)
 
 
 def _number(value: float) -> float | None:

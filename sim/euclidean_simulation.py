@@ -36,6 +36,7 @@ class EuclideanSimulation:
     """
 
     physics_dt_s = PHYSICS_DT_S
+    settled_m = 2e-4
     task_type: ClassVar[Any]
     suites: ClassVar[SuiteTable[Draw[Any]]]
     task_settings: type[TaskSettings] = TaskSettings

@@ -25,6 +25,7 @@ from metarl_robot.core.errors import MetaRLError, UnknownNameError
 from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.sim.episode import Episode, EpisodeResult, run_episode
 from metarl_robot.sim.kinds import simulation
+from metarl_robot.sim.settling import ORACLE
 
 Progress = Callable[[int, int, EpisodeResult], None]
 
@@ -141,7 +142,14 @@ def evaluate(
         results[index] = result
         if progress is not None:
             progress(len(results), len(work), result)
-    return Evaluation(robot.name, suite, tuple(results[index] for index in range(len(work))))
+    episodes = tuple(results[index] for index in range(len(work)))
+    return Evaluation(robot.name, suite, _settled(episodes, simulation(robot).settled_m))
+
+
+def _settled(episodes: Sequence[EpisodeResult], floor_m: float) -> tuple[EpisodeResult, ...]:
+    """The results with settle_s judged by the oracle's error in the same run, where the oracle took part."""
+    oracle = {(e.scenario, e.seed): e.rmse_after_m for e in episodes if e.controller == ORACLE and not e.crashed}
+    return tuple(e.settled_beside(oracle.get((e.scenario, e.seed)), floor_m) for e in episodes)
 
 
 def run_one(
@@ -212,4 +220,4 @@ def _controller(folder: Path, name: str, overrides: tuple[tuple[str, Any], ...],
 
 def _oracle(robot: Robot, name: str) -> Any:
     """The oracle's factory, for the one controller that knows the true physics."""
-    return simulation(robot).make_oracle if name == "oracle_mpc" else None
+    return simulation(robot).make_oracle if name == ORACLE else None

@@ -149,12 +149,14 @@ class TrainingDataBuilder(Protocol):
 class Simulation(Protocol):
     """The simulation of a robot.
 
-    physics_dt_s: length of a physics step. task_settings: conditions that a user of the plant node may set.
+    physics_dt_s: length of a physics step. settled_m: least bound of a settled error (sim/settling.py).
+    task_settings: conditions that a user of the plant node may set.
     demo_settings: those that a user of the demo may set.
     """
 
     robot: Robot
     physics_dt_s: float
+    settled_m: float
     task_settings: type[TaskSettings]
     demo_settings: type[DemoSettings]
 

@@ -119,7 +119,8 @@ def result_of(run: RunLog, scenario: str, seed: int) -> Result:
     first = run if len(run.events) < 2 else run.until(run.events[1].time_s)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", category=RuntimeWarning)  # means of empty windows
-        scores = score(run.controller, _scenario(robot, first, scenario, seed), _log(first), run.violations)
+        conditions, settled_m = _scenario(robot, first, scenario, seed), simulation(robot).settled_m
+        scores = score(run.controller, conditions, _log(first), run.violations, settled_m)
         stages = _stages(run)
     median, p99 = np.percentile(run.step_ms, (50, 99))
     failed = int(np.sum(run.status == _FAILED))

@@ -33,6 +33,7 @@ class QuadrotorSimulation:
     """See metarl_robot.sim.kinds.Simulation."""
 
     physics_dt_s = PHYSICS_DT_S
+    settled_m = 0.02
     task_settings = PayloadSettings
     demo_settings = PayloadDemoSettings
 

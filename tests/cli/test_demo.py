@@ -23,7 +23,7 @@ pytestmark = pytest.mark.ros
 CONTROLLERS = ("nominal_mpc", "meta_mpc")
 FIELDS = {
     "controller", "scenario", "seed", "rmse_before_m", "rmse_transient_m", "rmse_after_m", "joint_rmse_after_rad",
-    "settle_s", "violations",
+    "settle_s", "settled_within_m", "violations",
     "failed_steps", "step_ms_median", "step_ms_p99", "payload_mass_error_kg",
 }  # fmt: skip
 

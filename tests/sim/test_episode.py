@@ -118,20 +118,23 @@ def synthetic(error_m: np.ndarray) -> tuple[Scenario, Log]:
 def test_scores_of_known_errors() -> None:
     times = np.arange(2000) * 0.005
     error = np.select([times < 1, times < 5, times < 6, times < 7], [9.0, 0.001, 0.05, 0.01], 0.0015)
-    result = score("made", *synthetic(error), violations=4)
+    result = score("made", *synthetic(error), violations=4, settled_m=0.002)
     assert result.rmse_before_m == pytest.approx(0.001)
     assert result.rmse_transient_m == pytest.approx(0.05)
     assert result.rmse_after_m == pytest.approx(np.sqrt((0.01**2 + 3 * 0.0015**2) / 4))
     assert result.joint_rmse_after_rad == pytest.approx(0.02)
-    assert result.settle_s == pytest.approx(2.0)  # below 2 mm from 7 s on
+    assert result.settle_s == pytest.approx(2.0) and result.settled_within_m == 0.002  # from 7 s on
     assert (result.violations, result.failed_steps, result.seed) == (4, 0, 3)
     assert result.step_ms_median == pytest.approx(1.0)
     assert result.estimates["payload_mass_error_kg"] is None
 
 
-def test_settling_has_a_floor_and_may_never_come() -> None:
+@pytest.mark.parametrize(
+    ("before_m", "after_m", "oracle_m", "settle_s"),
+    [(1e-5, 0.00019, None, 0.0), (1e-5, 0.00021, None, None), (0.95, 0.95, None, None), (1.0, 0.0019, 0.001, 0.0)],
+    ids=["within the floor", "beyond it", "as bad before", "within twice the oracle's error"],
+)
+def test_settling_is_judged_by_an_absolute_bound(before_m, after_m, oracle_m, settle_s) -> None:
     times = np.arange(2000) * 0.005
-    tiny = np.where(times < 5, 1e-5, 0.0009)
-    assert score("made", *synthetic(tiny), violations=0).settle_s == 0.0
-    late = np.where(times < 9.99, 1e-5, 0.0011)
-    assert score("made", *synthetic(late), violations=0).settle_s is None
+    result = score("made", *synthetic(np.where(times < 5, before_m, after_m)), violations=0, settled_m=0.0002)
+    assert result.settled_beside(oracle_m, 0.0002).settle_s == settle_s

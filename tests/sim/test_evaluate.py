@@ -19,7 +19,7 @@ FIELDS = {
     "controller", "scenario", "seed", "rmse_before_m", "rmse_transient_m", "rmse_after_m", "joint_rmse_after_rad",
     "settle_s",
     "violations", "failed_steps", "step_ms_median", "step_ms_p99", "payload_mass_error_kg", "payload_mass_std_kg",
-    "rmse_m", "crashed",
+    "rmse_m", "crashed", "settled_within_m",
 }  # fmt: skip
 CONTROLLERS = ["pid", "computed_torque"]
 
@@ -62,6 +62,15 @@ def test_overrides_reach_the_controller() -> None:
         for o in (None, {"computed_torque": {"kp": 20.0, "kd": 9.0}})
     )
     assert soft.episodes[0].rmse_after_m != stiff.episodes[0].rmse_after_m
+
+
+@pytest.mark.slow
+def test_settling_is_judged_beside_the_oracle_of_the_same_run() -> None:
+    both = evaluate(PLANAR, "nominal", ["pid", "oracle_mpc"], [0])
+    for pid, oracle in zip(both.episodes[::2], both.episodes[1::2], strict=True):
+        bound = max(2.0 * oracle.rmse_after_m, 2e-4)
+        assert pid.settled_within_m == oracle.settled_within_m == bound
+        assert pid.settle_s is None and oracle.settle_s is not None
 
 
 def row(seed: int, **scores) -> EpisodeResult:
