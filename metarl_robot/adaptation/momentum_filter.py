@@ -24,6 +24,15 @@ A regression on differentiated velocities would wrongly take it for white. Over 
 measure the velocity far better than the velocity signal does. The command that acted is known up to a latency, which
 is learned, too.
 
+Control compensates d + e and a third part that the filter itself does not contain: the force that its predictions
+missed, smoothed over 1/ω,
+
+    c_1 = c_0 + (1 - e^(-ω dt)) (f - c_0)      f = (M_1 + M_z1) (v_1 corrected - v_1 predicted) / dt
+
+It is a momentum observer around the filter, as quick as one without context. Where the context cannot explain the
+residual (torque ripple, wrong inertias, friction of another shape), control is then no worse than with an observer
+alone, while d and e may stay slow enough for the context to be learned.
+
 Two mechanisms let the context change:
 
 - Forgetting: P_zz ← a² P_zz + (1 - a²) P_0 with a = exp(-dt / T_f). The covariance approaches the prior's and never
@@ -114,6 +123,7 @@ class FilterTuning:
     forgetting_s: time constant T_f of forgetting [s].
     change_detection: false-alarm probability of the change detection; 0: no detection.
     jumps: possible changes; after a detection each becomes a hypothesis.
+    missed_force_bandwidth_rad_s: ω of the observer of missed force; 0: none.
     """
 
     period_s: float
@@ -129,6 +139,7 @@ class FilterTuning:
     forgetting_s: float = 60.0
     change_detection: float = 0.0
     jumps: tuple[Jump, ...] = ()
+    missed_force_bandwidth_rad_s: float = 0.0
 
 
 class _Sample(NamedTuple):
@@ -145,11 +156,23 @@ class _Sample(NamedTuple):
     dt: float
 
 
+class _Corrected(NamedTuple):
+    """State estimate after a sample, the sample's log-likelihood, and the force (n,) that the prediction missed."""
+
+    belief: Belief
+    likelihood: float
+    missed: Array
+
+
 class _Hypothesis(NamedTuple):
-    """State estimate if one set of entries jumped, and the log-likelihood of the samples since."""
+    """State estimate if one set of entries jumped, and the log-likelihood of the samples since.
+
+    missed: (n,) force that the last prediction missed; 0: none yet.
+    """
 
     belief: Belief
     evidence: float
+    missed: Array | float = 0.0
 
 
 class MomentumFilter:
@@ -205,7 +228,7 @@ class MomentumFilter:
 
     def reset(self) -> None:
         self._use(self._features, self._prior)
-        self._started = False
+        self._started, self._missed = False, np.zeros(self._n)
         self._remember(np.zeros(self._dynamics.nu))
         self._noise = velocity_noise(self._tuning.velocity_noise, self._group, self._compiled)
         self._hypotheses: list[_Hypothesis] = []
@@ -230,7 +253,7 @@ class MomentumFilter:
         return self.belief.mean[self._d] + self.belief.mean[self._e]
 
     def evaluate(self, xi: Xi) -> Array:
-        return self._features.value(xi, self._context) + self.disturbance
+        return self._features.value(xi, self._context) + self.disturbance + self._missed
 
     def jacobian(self, xi: Xi) -> Array:
         return self._features.jacobian(xi, self._context)
@@ -289,6 +312,7 @@ class MomentumFilter:
     def follow(self, state: State, effort: Array, dt: float) -> None:
         """Take in a sample without learning from it: position and velocity are those measured."""
         self._locate(state)
+        self._missed = np.zeros(self._n)
         self._consider([])
         self._history.update(effort, dt)
         self._smooth_effort.update(effort, dt)
@@ -322,13 +346,19 @@ class MomentumFilter:
         variance = self._measurement_variance(state.specific_force is not None)
         sample = _Sample(state, variance, *self._history.acting(effort, dt), dt)
         if not self._hypotheses:
-            after, _ = self._filter(self.belief, sample, self._context)
+            after = self._filter(self.belief, sample, self._context)
             if not self._whiteness.fails(self._algebra.white):
-                self.belief = after
+                self.belief = after.belief
+                self._observe(after.missed, dt)
                 self._history.learn(self._algebra.white, self._algebra.response, dt)
                 return
             self._consider([self._displaced(), *map(self._jumped, self._tuning.jumps)])
         self._weigh(sample)
+
+    def _observe(self, missed: Array | float, dt: float) -> None:
+        """Smooth the missed force (n,)."""
+        share = 1.0 - exp(-self._tuning.missed_force_bandwidth_rad_s * dt)
+        self._missed = self._missed + share * (missed - self._missed)
 
     def _consider(self, hypotheses: list[_Hypothesis]) -> None:
         """Begin to test these hypotheses."""
@@ -346,9 +376,9 @@ class MomentumFilter:
             for hypothesis in self._hypotheses
         ]
         weighed = [self._relinearised(*pair, sample) for pair in _likely(once)]
-        self.belief = max(
-            weighed, key=lambda hypothesis: (self._can_exist(hypothesis.belief), hypothesis.evidence)
-        ).belief
+        best = max(weighed, key=lambda hypothesis: (self._can_exist(hypothesis.belief), hypothesis.evidence))
+        self.belief = best.belief
+        self._observe(best.missed, sample.dt)
         self._tested_s += sample.dt
         self._hypotheses = weighed if self._tested_s < TESTED_S[len(weighed) > 1] else []
 
@@ -357,8 +387,8 @@ class MomentumFilter:
 
     def _given(self, hypothesis: _Hypothesis, about: Array, sample: _Sample) -> _Hypothesis:
         """The hypothesis after a sample, linearised about the context `about`."""
-        belief, likelihood = self._filter(hypothesis.belief, sample, about)
-        return _Hypothesis(belief, hypothesis.evidence + likelihood)
+        after = self._filter(hypothesis.belief, sample, about)
+        return _Hypothesis(after.belief, hypothesis.evidence + after.likelihood, after.missed)
 
     def _relinearised(self, before: _Hypothesis, after: _Hypothesis, sample: _Sample) -> _Hypothesis:
         """Repeat the update, linearised about the resulting context, until the context settles."""
@@ -371,16 +401,13 @@ class MomentumFilter:
             after = self._given(before, about, sample)
         return after
 
-    def _filter(self, before: Belief, sample: _Sample, about: Array) -> tuple[Belief, float]:
-        """One prediction, linearised about the context `about`, and one correction.
-
-        Returns:
-            The new estimate, and the sample's log-likelihood up to a constant.
-        """
-        after = self._predicted(before, sample, about)
+    def _filter(self, before: Belief, sample: _Sample, about: Array) -> _Corrected:
+        """One prediction, linearised about the context `about`, and one correction."""
+        after, inertia = self._predicted(before, sample, about)
+        predicted = after.mean[self._v].copy()
         likelihood = self._algebra.correct(before, after, self._innovation(after, sample), sample.dt)
         after.position, after.mean[self._q] = self._dynamics.retract(after.position, after.mean[self._q]), 0.0
-        return after, likelihood
+        return _Corrected(after, likelihood, inertia @ (after.mean[self._v] - predicted) / sample.dt)
 
     def _innovation(self, predicted: Belief, sample: _Sample) -> Innovation:
         """Innovation at the predicted position; the prediction moves there."""
@@ -396,8 +423,8 @@ class MomentumFilter:
         value[2 * self._n :] = state.specific_force - at_rest
         return Innovation(value, sample.variance, by_acceleration)
 
-    def _predicted(self, before: Belief, sample: _Sample, about: Array) -> Belief:
-        """Prediction at the next sample, linearised about the context `about`.
+    def _predicted(self, before: Belief, sample: _Sample, about: Array) -> tuple[Belief, Array]:
+        """Prediction at the next sample, linearised about the context `about`, and the inertia (n, n) there.
 
         The regressors are evaluated up to a guess of v_1, from the latest accelerations. The momentum missing there
         gives v_1.
@@ -424,7 +451,7 @@ class MomentumFilter:
         self._acceleration += (1.0 - exp(-dt / ACCELERATION_MEMORY_S)) * (
             (after.mean[self._v] - v_0) / dt - self._acceleration
         )
-        return after
+        return after, there.mass + added
 
     def _jumped(self, jump: Jump) -> _Hypothesis:
         """Hypothesis that these entries jumped; the other entries (motor strength, say) keep their estimates."""

@@ -13,7 +13,7 @@ class AdapterTuning:
     observer_bandwidth_rad_s: of the slow disturbance's observer, at the assumed velocity noise.
     velocity_noise_rad_s: standard deviation of the measured velocity, before it is estimated.
     model_error: standard deviation of the fast disturbance, as a share of the effort limit.
-    forgetting_s, change_detection: see FilterTuning.
+    forgetting_s, change_detection, missed_force_bandwidth_rad_s: see FilterTuning.
     """
 
     observer_bandwidth_rad_s: float
@@ -21,3 +21,4 @@ class AdapterTuning:
     model_error: float = 0.0
     forgetting_s: float = 60.0
     change_detection: float = 0.0
+    missed_force_bandwidth_rad_s: float = 0.0

@@ -58,6 +58,9 @@ class MetaConfig(OffsetFreeConfig):
         20.0, ge=0.1, le=500.0, description="bandwidth of the remaining disturbance's observer [rad/s]"
     )
     model_error: float = Field(0.001, ge=0.0, le=0.1, description="unexplained fast torque, share of the effort limit")
+    missed_force_bandwidth_rad_s: float = Field(
+        60.0, ge=0.0, le=500.0, description="bandwidth of the observer of the torque that predictions miss [rad/s]"
+    )
     forgetting_s: float = Field(60.0, ge=0.1, le=10000.0, description="time constant of forgetting [s]")
     change_detection: float = Field(
         1e-6, ge=0.0, le=0.1, description="false-alarm probability of the change detection; 0: no detection"
@@ -90,6 +93,7 @@ def _meta(robot: Robot, config: MetaConfig, checkpoint: Path | None, oracle: Ora
         config.model_error,
         config.forgetting_s,
         config.change_detection,
+        config.missed_force_bandwidth_rad_s,
     )
     return ArmMPC(robot, dynamics, bare_adapter(config.adapter, robot, dynamics, tuning, weights), config)
 

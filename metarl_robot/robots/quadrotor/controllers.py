@@ -72,6 +72,9 @@ class FlightMetaConfig(FlightMPCConfig):
         6.0, ge=0.01, le=200.0, description="bandwidth of the remaining disturbance's observer [rad/s]"
     )
     model_error: float = Field(0.005, ge=0.0, le=0.5, description="unexplained fast force, share of the weight")
+    missed_force_bandwidth_rad_s: float = Field(
+        0.0, ge=0.0, le=500.0, description="bandwidth of the observer of the force that predictions miss [rad/s]"
+    )
     forgetting_s: float = Field(60.0, ge=0.1, le=10000.0, description="time constant of forgetting [s]")
     change_detection: float = Field(
         1e-6, ge=0.0, le=0.1, description="false-alarm probability of the change detection; 0: no detection"
@@ -108,6 +111,7 @@ def _meta(robot: Quadrotor, config: FlightMetaConfig, checkpoint: Path | None, o
         model_error=config.model_error,
         forgetting_s=config.forgetting_s,
         change_detection=config.change_detection,
+        missed_force_bandwidth_rad_s=config.missed_force_bandwidth_rad_s,
     )
     return _mpc(robot, config, config.adapter, tuning, weights)
 
