@@ -40,6 +40,7 @@ class Log:
     v_reference: its reference. effort: (K, nu) commanded. position, position_reference: (K, 3) tracked point
     [m; world]. status: (K,) of the commands. step_s: (K,) computation time of the controller.
     quantities: k of the task; estimate, estimate_std: (K, k) the controller's, NaN without; truth: (K, k). crash_s:
+    changes: (K,) detected by the controller's adapter until then; None: it does not detect changes. crash_s:
     time of an early end; from then on q and position are those of the crash, v, effort and step_s are zero, and there
     is no status. angle_error: (K, m) [rad], m = 0 for a robot without angles; None: q less its reference.
     """
@@ -60,6 +61,7 @@ class Log:
     truth: Array
     crash_s: float | None = None
     angle_error: Array | None = None
+    changes: Array | None = None
 
     @property
     def error_m(self) -> Array:
@@ -76,7 +78,8 @@ class EpisodeResult:
     error's three components; None for a robot without angles. violations: physics steps with a command or a state
     beyond a limit. failed_steps: commands with status FAILED. estimates: of each scored quantity, the estimate's error
     (estimate minus truth) and standard deviation 1 s after the change, by name ('payload_mass_error_kg',
-    'payload_mass_std_kg'); None if the controller estimates none.
+    'payload_mass_std_kg'), and later ('payload_mass_error_kg_4s'); None if the controller estimates none.
+    false_changes_per_min: changes detected more than 1 s after any change, per minute; None if it detects none.
     """
 
     controller: str
@@ -95,6 +98,7 @@ class EpisodeResult:
     rmse_m: float = 0.0
     crashed: bool = False
     settled_within_m: float = 0.0
+    false_changes_per_min: float | None = None
     envelope: Envelope | None = field(default=None, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -147,7 +151,7 @@ def run_episode(
     reported = quantities(robot)
     q, v, true = np.empty_like(points.q), np.empty_like(points.v), np.empty((count, len(reported)))
     commands: list[Command] = []
-    step_s = np.zeros(count)
+    step_s, detected = np.zeros(count), np.full(count, np.nan)
     crash_s = None
     for k, time in enumerate(times):
         if changes and time >= changes[0][0] - 1e-9:
@@ -163,6 +167,7 @@ def run_episode(
         command = controller.step(plant.stamp, state, scenario.reference)
         step_s[k] = perf_counter() - start
         commands.append(command)
+        detected[k] = _changes(controller)
         state = plant.step(command.effort, period)
     estimate, std = _estimates(robot.reports, commands, count)
     effort = np.zeros((count, robot.nu))
@@ -184,6 +189,7 @@ def run_episode(
         truth=true,
         crash_s=crash_s,
         angle_error=room.angle_errors(q, points.q),
+        changes=detected if np.isfinite(detected[0]) else None,
     )
     return Episode(scenario, score(name, scenario, log, plant.violations.any, room.settled_m), log)
 
@@ -192,6 +198,11 @@ def _tell(controller: Controller, task: Task) -> None:
     observe = getattr(controller, "observe_truth", None)
     if observe is not None:
         observe(task)
+
+
+def _changes(controller: Controller) -> float:
+    """Number of changes that the controller's adapter has detected; NaN if it detects none."""
+    return float(getattr(getattr(controller, "adapter", None), "detections", np.nan))
 
 
 def _estimates(reports: Sequence[Report], commands: list[Command], count: int) -> tuple[Array, Array]:
@@ -217,7 +228,6 @@ def score(name: str, scenario: Scenario[Any], log: Log, violations: int, settled
     step_s = log.step_s if log.crash_s is None else log.step_s[times < log.crash_s]
     if not len(step_s):  # crashed from the first state on
         step_s = np.array([np.nan])
-    k = min(int(np.searchsorted(times, change + _TRANSIENT_S - 1e-9)), len(times) - 1)
     result = EpisodeResult(
         controller=name,
         scenario=scenario.name,
@@ -231,22 +241,37 @@ def score(name: str, scenario: Scenario[Any], log: Log, violations: int, settled
         failed_steps=int(np.sum(log.status == Status.FAILED.value)),
         step_ms_median=float(1e3 * np.median(step_s)),
         step_ms_p99=float(1e3 * np.percentile(step_s, 99)),
-        estimates=_estimate_scores(log, k),
+        estimates=_estimate_scores(log, change, scenario.estimates_after_s),
         rmse_m=_rms(error[times >= scenario.scored_from_s - 1e-9]),
         crashed=log.crash_s is not None,
+        false_changes_per_min=_false_changes(log, [time for time, _ in scenario.changes]),
         envelope=envelope(times, error, change),
     )
     return result.settled_beside(None, settled_m)
 
 
-def _estimate_scores(log: Log, k: int) -> dict[str, float | None]:
-    """Errors and standard deviations of the scored quantities at step k."""
+def _estimate_scores(log: Log, change_s: float, after_s: Sequence[float]) -> dict[str, float | None]:
+    """Errors and standard deviations of the scored quantities at times after the change."""
     scores: dict[str, float | None] = {}
-    for i, quantity in enumerate(log.quantities):
-        if quantity.scored:
-            scores[quantity.error_name] = _number(log.estimate[k, i] - log.truth[k, i])
-            scores[quantity.std_name] = _number(log.estimate_std[k, i])
+    for since_s in after_s:
+        k = min(int(np.searchsorted(log.times, change_s + since_s - 1e-9)), len(log.times) - 1)
+        later = "" if since_s == after_s[0] else f"_{since_s:g}s"
+        for i, quantity in enumerate(log.quantities):
+            if quantity.scored:
+                scores[quantity.error_name + later] = _number(log.estimate[k, i] - log.truth[k, i])
+                scores[quantity.std_name + later] = _number(log.estimate_std[k, i])
     return scores
+
+
+def _false_changes(log: Log, changes_s: Sequence[float]) -> float | None:
+    """Changes detected per minute, without the second after each change."""
+    if log.changes is None:
+        return None
+    counted = np.ones(len(log.times), bool)
+    for change_s in changes_s:
+        counted &= ~_window(log.times, change_s, change_s + _TRANSIENT_S)
+    new = np.maximum(np.diff(log.changes, prepend=0.0), 0.0)[counted]
+    return float(np.nansum(new) / (len(new) * (log.times[1] - log.times[0]) / 60.0))
 
 
 def _window(times: Array, start: float, end: float) -> NDArray[np.bool_]:

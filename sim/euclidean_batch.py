@@ -7,6 +7,7 @@ Every robot matches an EuclideanPlant with the same task, seed, start and comman
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -15,9 +16,10 @@ from numpy.typing import NDArray
 
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import State
-from metarl_robot.sim.euclidean_model import SensedTask, TaskModel
+from metarl_robot.sim.euclidean_model import SensedTask, StepLaw, TaskModel
 from metarl_robot.sim.noise import NoiseStreams
 from metarl_robot.sim.physics_time import PHYSICS_DT_S, velocity_age, whole_steps
+from metarl_robot.sim.sensor_errors import ErroneousSensors, SensorErrors
 
 Array = NDArray[np.float64]
 
@@ -39,7 +41,8 @@ class EuclideanBatch:
         self._layout = model
         self._batch = Batch(self._layout.model, len(tasks), 1)
         self._install(tasks)
-        self._seeds = tuple(seeds)
+        self._seeds, self._law = tuple(seeds), self.step_law(tasks)
+        self._sensor_errors = [self.sensor_errors(task) for task in tasks]
         self._substeps = round(robot.control_period_s / PHYSICS_DT_S)
         self._strength = np.array([task.motor_strength for task in tasks])
         resolution = np.array([task.position_resolution for task in tasks])[:, None]
@@ -53,8 +56,16 @@ class EuclideanBatch:
         self._all = np.arange(len(tasks))
         self._q, self._v, self._u = (_compact(indices) for indices in (self._layout.q, self._layout.v, self._layout.u))
 
+    def step_law(self, tasks: Sequence[Any]) -> StepLaw | None:
+        """See EuclideanPlant; for all tasks together."""
+        return None
+
+    def sensor_errors(self, task: Any) -> SensorErrors | None:
+        """See EuclideanPlant."""
+        return None
+
     def _install(self, tasks: Sequence[SensedTask]) -> None:
-        expanded = {name: self._batch.expand(name) for name in self._layout.fields(tasks[0])}
+        self._expanded = expanded = {name: self._batch.expand(name) for name in self._layout.fields(tasks[0])}
         for i, task in enumerate(tasks):
             for name, value in self._layout.fields(task).items():
                 expanded[name][i] = value
@@ -66,7 +77,9 @@ class EuclideanBatch:
         held = self._holding_commands(q)
         batch.reset(stage=int(mujoco.mjtStage.mjSTAGE_NONE))
         batch.bind("qpos")[:, layout.q], batch.bind("qvel")[:, layout.v] = q + velocity_age(PHYSICS_DT_S) * v, v
-        self._noise = NoiseStreams(self._seeds, self.robot.dof)
+        self._noise, self._errors = NoiseStreams(self._seeds, self.robot.dof), None
+        if any(self._sensor_errors):
+            self._errors = ErroneousSensors(self._sensor_errors, self._seeds, self.robot.dof)
         self._commands = held[None]
         self._steps = 0
         self._recent_q, self._recent_v = (np.repeat(x[:, None], self._keep, axis=1) for x in (q, v))
@@ -78,17 +91,31 @@ class EuclideanBatch:
         Returns the measurements at its end, (T, n) each.
         """
         limit = self.robot.effort_limit
-        self._commands = np.concatenate(
-            [self._commands[-max(1, self._age.max()) :], np.clip(effort, -limit, limit)[None]]
-        )
+        command = np.clip(effort, -limit, limit)
+        command = command if self._errors is None else self._errors.acting(command)
+        self._commands = np.concatenate([self._commands[-max(1, self._age.max()) :], command[None]])
         control = np.empty((len(effort), self._substeps, self.robot.dof))
         control[:, :, self._u] = self._in_effect()
-        record = self._batch.rollout(self._substeps, control, _CONTROL, record=("qpos", "qvel"))
-        q, v = record["qpos"][:, :, self._q], record["qvel"][:, :, self._v]
+        q, v = self._moved(control) if self._law is None else self._moved_step_by_step(control, self._law)
         coming = slice(self._steps % self._keep, self._steps % self._keep + self._substeps)
         self._recent_q[:, coming], self._recent_v[:, coming] = q - velocity_age(PHYSICS_DT_S) * v, v
         self._steps += self._substeps
         return self._sense()
+
+    def _moved(self, control: Array) -> tuple[Array, Array]:
+        """Positions and velocities (T, steps, n) under controls (T, steps, n)."""
+        record = self._batch.rollout(control.shape[1], control, _CONTROL, record=("qpos", "qvel"))
+        return record["qpos"][:, :, self._q], record["qvel"][:, :, self._v]
+
+    def _moved_step_by_step(self, control: Array, law: StepLaw) -> tuple[Array, Array]:
+        q, v, applied = (self._batch.bind(name) for name in ("qpos", "qvel", "qfrc_applied"))
+        moved = []
+        for k in range(control.shape[1]):
+            effort = control[:, k, self._u]
+            self._expanded["dof_frictionloss"][:, self._layout.v] = law.friction(v[:, self._layout.v], effort)
+            applied[:, self._layout.v] = law.force(q[:, self._layout.q])
+            moved.append(self._moved(control[:, k : k + 1]))
+        return np.concatenate([step[0] for step in moved], axis=1), np.concatenate([step[1] for step in moved], axis=1)
 
     def _in_effect(self) -> Array:
         """Commands (T, substeps, n) that act in the next physics steps: the newest that are old enough.
@@ -100,9 +127,12 @@ class EuclideanBatch:
 
     def _sense(self) -> State:
         slots = (self._steps - 1 - self._sensor_steps) % self._keep
-        q, v = self._recent_q[self._all, slots], self._recent_v[self._all, slots]
+        q, v, errors = self._recent_q[self._all, slots], self._recent_v[self._all, slots], self._errors
+        q = q if errors is None else errors.position(q, v)
         measured = np.where(self._rounded, np.round(q / self._resolution) * self._resolution, q)
-        return State(measured, v + self._noise_std * self._noise.next())
+        v = v if errors is None else errors.velocity(measured, v, self.robot.control_period_s)
+        state = State(measured, v + self._noise_std * self._noise.next())
+        return state if errors is None else errors.delivered(state)
 
     @property
     def truth(self) -> State:

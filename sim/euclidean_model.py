@@ -50,6 +50,18 @@ class SensedTask(Task, Protocol):
     def velocity_noise(self) -> float: ...
 
 
+class StepLaw(Protocol):
+    """What a task changes in every physics step. q, v, effort, results: (T, n) for T robots."""
+
+    def friction(self, v: Array, effort: Array) -> Array:
+        """Coulomb friction of the joints under the commands that act."""
+        ...
+
+    def force(self, q: Array) -> Array:
+        """Generalised force on top of the motors'."""
+        ...
+
+
 class TaskModel(Protocol):
     """A compiled model. q, v, u: (n,) indices of the robot's coordinates in qpos, qvel and ctrl, in order."""
 

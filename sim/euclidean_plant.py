@@ -7,7 +7,7 @@ writes a task into the model's fields; motors, delays and sensors are here.
 Time runs in physics steps of length dt. The delays d_c and d_s are rounded up to whole steps. At step k the motors
 apply the newest command issued at or before step k - d_c. A measurement shows the state at step k - d_s: its position
 is rounded to the encoder's step, its velocity has Gaussian noise. Every call of `step` draws one vector of noise,
-independent of the command.
+independent of the command. Further errors of sensors and drives (sensor_errors.py) have noise of their own.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from metarl_robot.core.errors import MetaRLError, SignalError
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import State
-from metarl_robot.sim.euclidean_model import SensedTask, TaskModel, install
+from metarl_robot.sim.euclidean_model import SensedTask, StepLaw, TaskModel, install
 from metarl_robot.sim.physics_time import MAX_DELAY_S, PHYSICS_DT_S, velocity_age, whole_steps
+from metarl_robot.sim.sensor_errors import ErroneousSensors, SensorErrors
 
 Array = NDArray[np.float64]
 
@@ -73,6 +74,14 @@ class EuclideanPlant:
         """See metarl_robot.sim.kinds.Plant."""
         raise NotImplementedError
 
+    def step_law(self, task: Any) -> StepLaw | None:
+        """What the task changes in every physics step; None: nothing."""
+        return None
+
+    def sensor_errors(self, task: Any) -> SensorErrors | None:
+        """Errors of the task's sensors and drives on top of those of SensedTask; None: none."""
+        return None
+
     def started(self, before: Any) -> None:
         """Called when the task begins, after a reset (before: None) or in place of the task `before`."""
 
@@ -82,7 +91,8 @@ class EuclideanPlant:
 
     def _install(self, task: Any) -> None:
         install(self._layout, task, self._scratch)
-        self._task = task
+        self._task, self._law = task, self.step_law(task)
+        self._data.qfrc_applied[:] = 0.0
         self._command_steps = whole_steps(task.command_delay_s, self._dt)
         self._sensor_steps = whole_steps(task.sensor_delay_s, self._dt)
 
@@ -106,7 +116,9 @@ class EuclideanPlant:
         self._issued = [(-whole_steps(MAX_DELAY_S, self._dt), self._holding_command())]
         self._applied = self._issued[0][1] * self._task.motor_strength
         self._counts = np.zeros(4, int)
-        return self._sense()
+        self._errors: ErroneousSensors | None = None
+        self._use_errors()
+        return self._sense(self.robot.control_period_s)
 
     def step(self, effort: Array, duration_s: float) -> State:
         """Issue a command now, and run for duration_s (a whole number of physics steps).
@@ -131,12 +143,14 @@ class EuclideanPlant:
             )
         limit = self.robot.effort_limit
         self._forget()
-        self._issued.append((self._steps, np.clip(effort, -limit, limit)))
+        self._issued.append((self._steps, self._acting(np.clip(effort, -limit, limit))))
         applied, q, v = (np.empty((count, self.robot.dof)) for _ in range(3))
         layout, data = self._layout, self._data
         for k in range(count):
             command = self._command_in_effect()
             data.ctrl[layout.u] = command
+            if self._law is not None:
+                self._apply(self._law, command)
             mujoco.mj_step(layout.model, data)
             self._steps += 1
             applied[k], v[k] = command, data.qvel[layout.v]
@@ -150,7 +164,23 @@ class EuclideanPlant:
         applied *= self._task.motor_strength
         self._applied = applied[-1]
         self._count_violations(q, v, overdriven=bool(np.any(np.abs(effort) > limit + _LIMIT_TOLERANCE)))
-        return self._sense()
+        return self._sense(duration_s)
+
+    def _apply(self, law: StepLaw, command: Array) -> None:
+        layout, data = self._layout, self._data
+        layout.model.dof_frictionloss[layout.v] = law.friction(data.qvel[None, layout.v], command[None])[0]
+        data.qfrc_applied[layout.v] = law.force(data.qpos[None, layout.q])[0]
+
+    def _use_errors(self) -> None:
+        """Take the sensor errors of the task; without any, no noise is drawn for them."""
+        errors = self.sensor_errors(self._task)
+        if self._errors is not None:
+            self._errors.set([errors])
+        elif errors is not None:
+            self._errors = ErroneousSensors([errors], [self._seed], self.robot.dof)
+
+    def _acting(self, command: Array) -> Array:
+        return command if self._errors is None else self._errors.acting(command[None])[0]
 
     def _command_in_effect(self) -> Array:
         latest = self._steps - self._command_steps
@@ -162,12 +192,21 @@ class EuclideanPlant:
         while self._issued[1:2] and self._issued[1][0] <= oldest:
             del self._issued[0]
 
-    def _sense(self) -> State:
+    def _sense(self, since_s: float) -> State:
+        """The measurement now, since_s after the last one."""
         noise = self._rng.standard_normal(self.robot.dof)
         q, v = self._states[-1 - min(self._sensor_steps, len(self._states) - 1)]
-        step = self._task.position_resolution
+        step, errors = self._task.position_resolution, self._errors
+        q = q if errors is None else errors.position(q[None], v[None])[0]
         measured = np.round(q / step) * step if step > 0.0 else q.copy()
-        self._measured = State(measured, v + self._task.velocity_noise * noise)
+        v = v if errors is None else errors.velocity(measured[None], v[None], since_s)[0]
+        state = State(measured, v + self._task.velocity_noise * noise)
+        if errors is not None:
+            many = errors.delivered(State(state.q[None], state.v[None]))
+            state = State(many.q[0], many.v[0])
+        if errors is None or not errors.lost[0]:
+            self._measured_at = self._steps - self._sensor_steps
+        self._measured = state
         return self._measured
 
     def _count_violations(self, q: Array, v: Array, overdriven: bool) -> None:
@@ -184,6 +223,7 @@ class EuclideanPlant:
         if layout is not self._layout:
             self._move_to(layout)
         self._install(task)
+        self._use_errors()
         self.started(before)
 
     def _move_to(self, layout: TaskModel) -> None:
@@ -208,11 +248,11 @@ class EuclideanPlant:
 
     @property
     def stamp(self) -> float:
-        """Time of the present measurement as a driver stamps it: `time` less the sensor delay.
+        """Time of the present measurement as a driver stamps it: that of sensing less the sensor delay.
 
-        It is negative just after a reset.
+        It is negative just after a reset. A lost measurement has the stamp of the one before.
         """
-        return (self._steps - self._sensor_steps) * self._dt
+        return self._measured_at * self._dt
 
     @property
     def truth(self) -> State:
@@ -257,7 +297,8 @@ class EuclideanPlant:
         return float(data.energy[0]), float(data.energy[1])
 
     def _refresh(self) -> None:
-        self._scratch.qpos[:], self._scratch.qvel[:] = self._data.qpos, self._data.qvel
+        for name in ("qpos", "qvel", "qfrc_applied"):
+            getattr(self._scratch, name)[:] = getattr(self._data, name)
         self._scratch.qpos[self._layout.q] = self._states[-1][0]
 
     def _holding_command(self) -> Array:

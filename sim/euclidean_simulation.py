@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +15,7 @@ from metarl_robot.core.signals import Reference
 from metarl_robot.sim.demo import Demo
 from metarl_robot.sim.demo_settings import DemoSettings
 from metarl_robot.sim.euclidean_model import TaskModel, required_effort
-from metarl_robot.sim.euclidean_suites import Draw, scenario
+from metarl_robot.sim.euclidean_suites import Draw, Timing, scenario
 from metarl_robot.sim.physics_time import PHYSICS_DT_S
 from metarl_robot.sim.scenario import Scenario
 from metarl_robot.sim.suite_table import SuiteTable
@@ -32,13 +32,14 @@ class EuclideanSimulation:
     A kind's class adds its tasks, plant, positions and training data. It has neither a demo nor an oracle unless the
     kind's class has.
 
-    task_type: class of the tasks. suites: how their runs are drawn.
+    task_type: class of the tasks. suites: how their runs are drawn. timings: of kinds of run, by suite and kind.
     """
 
     physics_dt_s = PHYSICS_DT_S
     settled_m = 2e-4
     task_type: ClassVar[Any]
     suites: ClassVar[SuiteTable[Draw[Any]]]
+    timings: ClassVar[Mapping[tuple[str, str], Timing]] = {}
     task_settings: type[TaskSettings] = TaskSettings
     demo_settings: type[DemoSettings] = DemoSettings
     make_oracle: Any = None
@@ -53,7 +54,8 @@ class EuclideanSimulation:
         return self.suites.kinds(suite)
 
     def scenario(self, suite: str, kind: str, seed: int) -> Scenario[Any]:
-        return scenario(self.robot, self.suites, self.effort_use, suite, kind, seed)
+        timing = self.timings.get((suite, kind), Timing())
+        return scenario(self.robot, self.suites, self.effort_use, suite, kind, seed, timing)
 
     def angle_errors(self, q: Array, q_reference: Array) -> Array:
         return q - q_reference

@@ -43,7 +43,7 @@ class Evaluation:
     episodes: tuple[EpisodeResult, ...]
 
     def summary(self) -> dict[str, dict[str, float | None]]:
-        """Summarise each controller: the median of every score, and the 90th percentile of rmse_after_m.
+        """Summarise each controller: the median of every score, and the 90th percentile and worst of rmse_after_m.
 
         Errors of estimates: median of their magnitude. crashed: number of episodes with a crash. settle_s: a run that
         never settles counts as longer than any other; the median is None if at least half of the runs never settle.
@@ -65,7 +65,8 @@ class Evaluation:
             signed = name in episodes[0].estimates
             row[name] = _median([abs(x) for x in values if x is not None] if signed else values, name == "settle_s")
         row["crashed"] = float(sum(episode.crashed for episode in episodes))
-        row["rmse_after_m_p90"] = float(np.percentile([episode.rmse_after_m for episode in episodes], 90))
+        after = [episode.rmse_after_m for episode in episodes]
+        row["rmse_after_m_p90"], row["rmse_after_m_worst"] = float(np.percentile(after, 90)), max(after)
         return row
 
     def to_json(self) -> dict[str, Any]:

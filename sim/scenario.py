@@ -25,7 +25,8 @@ class Scenario(Generic[T]):
     """One closed-loop run: tasks over time, the reference, and the seeds.
 
     initial: task at t = 0. changes: (time [s], task from then on). seed: seed of the draw; noise_seed: seed of the
-    sensors. scored_from_s: time from which errors count, once the robot has settled.
+    sensors. scored_from_s: time from which errors count, once the robot has settled. estimates_after_s: times since
+    the change at which estimates are scored.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Scenario(Generic[T]):
     seed: int
     noise_seed: int
     scored_from_s: float = 1.0
+    estimates_after_s: tuple[float, ...] = (1.0, 4.0)
 
     def task_at(self, time_s: float) -> T:
         """The task in force at a time."""

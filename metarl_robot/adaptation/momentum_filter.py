@@ -178,6 +178,8 @@ class _Hypothesis(NamedTuple):
 class MomentumFilter:
     """Adapter: context z in the features' coordinates, plus a disturbance observer for the rest.
 
+    detections: number of detected changes and of restarts since the reset.
+
     compiled: run the algebra and the stream statistics in C if there is a compiler, else in numpy.
     """
 
@@ -229,6 +231,7 @@ class MomentumFilter:
     def reset(self) -> None:
         self._use(self._features, self._prior)
         self._started, self._missed = False, np.zeros(self._n)
+        self.detections = 0
         self._remember(np.zeros(self._dynamics.nu))
         self._noise = velocity_noise(self._tuning.velocity_noise, self._group, self._compiled)
         self._hypotheses: list[_Hypothesis] = []
@@ -352,6 +355,7 @@ class MomentumFilter:
                 self._observe(after.missed, dt)
                 self._history.learn(self._algebra.white, self._algebra.response, dt)
                 return
+            self.detections += 1
             self._consider([self._displaced(), *map(self._jumped, self._tuning.jumps)])
         self._weigh(sample)
 
@@ -482,6 +486,7 @@ class MomentumFilter:
         """Return to the prior; the next sample is the first."""
         self._use(self._features, self._prior)
         self._hypotheses, self._started = [], False
+        self.detections += 1
 
 
 def _likely(pairs: list[tuple[_Hypothesis, _Hypothesis]]) -> list[tuple[_Hypothesis, _Hypothesis]]:

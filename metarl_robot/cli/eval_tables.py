@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of an evaluation, made from its JSON form: medians with spread, ratios to reference controllers, scenarios."""
+"""Tables of an evaluation, made from its JSON form: medians with spread, ratios to rivals, scenarios, episodes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from metarl_robot.cli.console import NOTHING, number, table
 from metarl_robot.core.quantities import Quantity
 from metarl_robot.core.wording import Wording
 
+_EQUAL_M = 5e-5
 _RIVALS = ("oracle_mpc", "offset_free_mpc", "l1_mpc", "nominal_mpc")
 
 
@@ -28,9 +29,11 @@ _COLUMNS = (
     _Column("rmse_before_m", "before\n[mm]", 1e3, True),
     _Column("rmse_transient_m", "first second\n[mm]", 1e3, True),
     _Column("rmse_after_m", "after\n[mm]", 1e3, True),
+    _Column("rmse_after_m_worst", "worst\nafter [mm]", 1e3, False),
     _ANGLES,
     _Column("settle_s", "settled\n[s]", 1.0, False),
 )
+_DETECTED = _Column("false_changes_per_min", "false changes\n[1/min]", 1.0, True)
 _TIMES = (
     _Column("step_ms_median", "step\n[ms]", 1.0, False),
     _Column("step_ms_p99", "p99\n[ms]", 1.0, False),
@@ -45,9 +48,9 @@ def summary_table(result: dict[str, Any], words: Wording, reported: Sequence[Qua
     controllers = controllers_of(result)
     count = len(result["episodes"]) // max(len(controllers), 1)
     title = f"{result['robot']}, suite {result['suite']}: medians over {count} episodes (10th–90th percentile)"
-    errors = [_error_column(quantity) for quantity in reported if quantity.scored]
-    optional = (_ANGLES, *errors)
-    columns = [c for c in (*_COLUMNS, *errors, *_TIMES) if c not in optional or _has(result, c.field)]
+    errors = [column for quantity in reported if quantity.scored for column in _error_columns(result, quantity)]
+    optional = (_ANGLES, *errors, _DETECTED)
+    columns = [c for c in (*_COLUMNS, *errors, _DETECTED, *_TIMES) if c not in optional or _has(result, c.field)]
     crashes = any(row.get("crashed") for row in result["episodes"])
     view = table(
         title,
@@ -101,6 +104,37 @@ def scenario_table(result: dict[str, Any], field: str, title: str) -> Table:
     return view
 
 
+def episode_table(result: dict[str, Any]) -> Table:
+    """Table with one line for each run: every controller's error, marked where meta_mpc is worse than its rivals."""
+    controllers, runs = controllers_of(result), _runs(result)
+    view = table("Error after the change by episode\n[mm]", ("scenario", "seed", *controllers, "worse than rivals"))
+    for (scenario, seed), errors in runs.items():
+        ratio = worse_than_rivals(errors)
+        cells = (number(1e3 * errors[name]) if name in errors else NOTHING for name in controllers)
+        view.add_row(scenario, str(seed), *cells, "" if ratio is None else f"{ratio:.2f}")
+    return view
+
+
+def worse_than_rivals(errors: dict[str, float]) -> float | None:
+    """Error of meta_mpc over the larger one of offset_free_mpc and oracle_mpc; None unless it is worse by 5 %.
+
+    Errors below _EQUAL_M count as equal.
+    """
+    rivals = [errors[name] for name in ("offset_free_mpc", "oracle_mpc") if name in errors]
+    own = errors.get("meta_mpc")
+    if own is None or not rivals or own <= max(1.05 * max(rivals), _EQUAL_M):
+        return None
+    return own / max(rivals)
+
+
+def _runs(result: dict[str, Any]) -> dict[tuple[str, int], dict[str, float]]:
+    """(scenario, seed) -> {controller: error after the change}."""
+    runs: dict[tuple[str, int], dict[str, float]] = {}
+    for row in result["episodes"]:
+        runs.setdefault((row["scenario"], row["seed"]), {})[row["controller"]] = row["rmse_after_m"]
+    return runs
+
+
 def controllers_of(result: dict[str, Any]) -> tuple[str, ...]:
     """Controllers of an evaluation, in order."""
     return tuple(dict.fromkeys(row["controller"] for row in result["episodes"]))
@@ -140,8 +174,15 @@ def _total(rows: Sequence[dict[str, Any]], field: str) -> str:
     return str(int(sum(row[field] for row in rows)))
 
 
-def _error_column(quantity: Quantity) -> _Column:
-    return _Column(quantity.error_name, f"{quantity.title} error\n[{quantity.unit}]", 1.0, True)
+def _error_columns(result: dict[str, Any], quantity: Quantity) -> list[_Column]:
+    """Columns of a quantity's errors, at all times at which they were scored."""
+    name, title = quantity.error_name, f"{quantity.title} error"
+    fields = [field for field in result["episodes"][0] if field == name or field.startswith(f"{name}_")]
+    after = [field.removeprefix(name).strip("_").removesuffix("s") or "1" for field in fields]
+    return [
+        _Column(field, f"{title}\n{since} s [{quantity.unit}]", 1.0, True)
+        for field, since in zip(fields, after, strict=True)
+    ]
 
 
 def _has(result: dict[str, Any], field: str) -> bool:

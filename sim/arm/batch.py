@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.core.robot import Robot
 from metarl_robot.sim.arm.model import compile_model
+from metarl_robot.sim.arm.model_errors import JointLaws, joint_laws
 from metarl_robot.sim.arm.task import Task
 from metarl_robot.sim.euclidean_batch import EuclideanBatch
+from metarl_robot.sim.sensor_errors import SensorErrors
 
 
 class BatchPlant(EuclideanBatch):
@@ -19,3 +21,9 @@ class BatchPlant(EuclideanBatch):
         if any(task.swing for task in tasks):
             raise MetaRLError("batch: a swinging payload cannot be simulated in a batch; use ArmPlant")
         super().__init__(robot, compile_model(robot), tasks, seeds)
+
+    def step_law(self, tasks: Sequence[Task]) -> JointLaws | None:
+        return joint_laws(tasks)
+
+    def sensor_errors(self, task: Task) -> SensorErrors | None:
+        return task.sensor_errors

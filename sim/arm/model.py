@@ -4,6 +4,7 @@
 Everything that a task changes is a model field that can be written while the simulation runs:
 
     payload          body_mass, body_ipos, body_iquat, body_inertia of the payload body
+    links            body_mass, body_ipos, body_inertia of the robot's bodies, dof_armature
     friction         dof_frictionloss (Coulomb), dof_damping (viscous, added to the nominal)
     motor strength   actuator_gainprm: torque = strength * clamp(command)
     cable            a spatial tendon with MuJoCo's polynomial stiffness: T(e) = k1 e + k2 e |e| + k3 e^3,
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from metarl_robot.core.errors import RobotError, one_line
 from metarl_robot.core.robot import Robot
 from metarl_robot.robots.payload import payload_site
+from metarl_robot.sim.arm.model_errors import LinkErrors
 from metarl_robot.sim.arm.task import Task
 from metarl_robot.sim.euclidean_model import compiled, indices
 from metarl_robot.sim.inertia import principal
@@ -47,7 +49,8 @@ class Layout:
     """A compiled model and the robot's indices in it.
 
     q, v, u: (n,) indices of the robot's joints in qpos, qvel and ctrl, in joint order. ball_q, ball_v: addresses of the
-    ball joint of a swinging payload, or -1.
+    ball joint of a swinging payload, or -1. nominal: as compiled. moved_by: (bodies,) robot joint
+    whose link a body is part of, or -1.
     """
 
     model: mujoco.MjModel
@@ -60,7 +63,8 @@ class Layout:
     cable_point: int
     ball_q: int
     ball_v: int
-    nominal_damping: Array
+    nominal: Fields
+    moved_by: NDArray[np.intp]
 
     def fields(self, task: Task) -> dict[str, Array]:
         """See metarl_robot.sim.euclidean_model.TaskModel."""
@@ -76,6 +80,7 @@ class Fields(NamedTuple):
     body_inertia: Array
     dof_frictionloss: Array
     dof_damping: Array
+    dof_armature: Array
     actuator_gainprm: Array
     site_pos: Array
     tendon_stiffness: Array
@@ -121,14 +126,24 @@ def _layout(robot: Robot, model: mujoco.MjModel, swing: bool) -> Layout:
         cable_point=model.site("cable_point").id,
         ball_q=int(model.joint("payload").qposadr[0]) if swing else -1,
         ball_v=int(model.joint("payload").dofadr[0]) if swing else -1,
-        nominal_damping=model.dof_damping.copy(),
+        nominal=Fields(*(getattr(model, name).copy() for name in Fields._fields)),
+        moved_by=_moved_by(robot, model),
     )
+
+
+def _moved_by(robot: Robot, model: mujoco.MjModel) -> NDArray[np.intp]:
+    """For each body the robot's joint that moves it; -1 for the world and the payload."""
+    own = {int(model.joint(name).bodyid[0]): i for i, name in enumerate(robot.channel_names)}
+    joints = np.array([own.get(int(weld), -1) for weld in model.body_weldid], dtype=np.intp)
+    joints[model.body("payload").id] = -1
+    return joints
 
 
 def task_fields(layout: Layout, task: Task) -> Fields:
     """Return the values of the model's fields under `task`; call mj_setConst after writing them."""
-    model = layout.model
-    values = Fields(*(getattr(model, name).copy() for name in Fields._fields))
+    values = Fields(*(value.copy() for value in layout.nominal))
+    if task.links is not None:
+        _set_links(layout, task.links, values)
     quat, inertia = principal(task.payload.inertia_kg_m2)
     body = layout.payload_body
     values.body_mass[body], values.body_ipos[body], values.body_iquat[body], values.body_inertia[body] = (
@@ -138,10 +153,19 @@ def task_fields(layout: Layout, task: Task) -> Fields:
         inertia,
     )
     values.dof_frictionloss[layout.v] = task.coulomb_nm
-    values.dof_damping[layout.v] = layout.nominal_damping[layout.v] + task.viscous_nm_s
+    values.dof_damping[layout.v] += task.viscous_nm_s
     values.actuator_gainprm[layout.u, 0] = task.motor_strength
     _set_cable(layout, task, values)
     return values
+
+
+def _set_links(layout: Layout, errors: LinkErrors, values: Fields) -> None:
+    bodies = np.flatnonzero(layout.moved_by >= 0)
+    joints = layout.moved_by[bodies]
+    values.body_mass[bodies] *= errors.mass[joints]
+    values.body_ipos[bodies] *= errors.centre[joints, None]
+    values.body_inertia[bodies] *= errors.inertia[joints, None]
+    values.dof_armature[layout.v] *= errors.armature
 
 
 def _set_cable(layout: Layout, task: Task, values: Fields) -> None:

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from metarl_robot.core.errors import SignalError
 from metarl_robot.core.robot import Robot
 from metarl_robot.sim.arm.model import Layout, compile_model, hang
+from metarl_robot.sim.arm.model_errors import JointLaws, joint_laws
 from metarl_robot.sim.arm.task import Task
 from metarl_robot.sim.euclidean_plant import EuclideanPlant
 from metarl_robot.sim.physics_time import PHYSICS_DT_S
+from metarl_robot.sim.sensor_errors import SensorErrors
 
 Array = NDArray[np.float64]
 
@@ -40,6 +42,12 @@ class ArmPlant(EuclideanPlant):
         if task.swing not in self._layouts:
             self._layouts[task.swing] = compile_model(self.robot, task.swing, self._dt)
         return self._layouts[task.swing]
+
+    def step_law(self, task: Task) -> JointLaws | None:
+        return joint_laws([task])
+
+    def sensor_errors(self, task: Task) -> SensorErrors | None:
+        return task.sensor_errors
 
     def started(self, before: Any) -> None:
         if self._task.swing and (before is None or not before.swing):

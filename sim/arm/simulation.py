@@ -18,7 +18,7 @@ from metarl_robot.sim.arm.feasibility import required_effort
 from metarl_robot.sim.arm.geometry import EndEffector
 from metarl_robot.sim.arm.gravity import NominalGravity
 from metarl_robot.sim.arm.plant import ArmPlant
-from metarl_robot.sim.arm.suites import SUITES
+from metarl_robot.sim.arm.suites import SUITES, TIMINGS
 from metarl_robot.sim.arm.task import TRAIN, Task, draw_task, nominal_task
 from metarl_robot.sim.demo import Demo
 from metarl_robot.sim.euclidean_rollouts import EuclideanRollouts
@@ -37,6 +37,7 @@ class ArmSimulation(EuclideanSimulation):
 
     task_type = Task
     suites = SUITES
+    timings = TIMINGS
     task_settings = PayloadSettings
     demo_settings = PayloadDemoSettings
 

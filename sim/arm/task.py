@@ -18,13 +18,23 @@ from numpy.typing import NDArray
 from metarl_robot.core.errors import SignalError
 from metarl_robot.core.robot import Robot
 from metarl_robot.sim.arm.geometry import home_position, outward_axis, reach_m
+from metarl_robot.sim.arm.model_errors import (
+    FrictionLaw,
+    LinkErrors,
+    Ripple,
+    draw_friction_law,
+    draw_links,
+    draw_ripple,
+)
 from metarl_robot.sim.payload.body import Payload, draw_box
 from metarl_robot.sim.physics_time import MAX_DELAY_S
+from metarl_robot.sim.sensor_errors import SensorErrors
 from metarl_robot.sim.task_fields import finite_vector, known_keys, plain
 
 Array = NDArray[np.float64]
 
 _CABLE_TRAVEL = 0.5  # of the reach
+_RIPPLE_CYCLES = 32  # per turn of a joint, at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +72,7 @@ class Task:
     coulomb_nm, viscous_nm_s: (n,) joint friction beyond the nominal model's. motor_strength: (n,) torque delivered per
     torque commanded. command_delay_s, sensor_delay_s: time from a command to its effect, and from a state to its
     measurement. encoder_resolution_rad: step of the measured position. velocity_noise_rad_s: standard deviation of the
-    measured velocity's noise.
+    measured velocity's noise. links, friction_law, ripple: model_errors.py. sensor_errors: sim/sensor_errors.py.
     """
 
     payload: Payload
@@ -75,6 +85,10 @@ class Task:
     encoder_resolution_rad: float = 0.0
     velocity_noise_rad_s: float = 0.0
     swing: bool = False
+    links: LinkErrors | None = None
+    friction_law: FrictionLaw | None = None
+    ripple: Ripple | None = None
+    sensor_errors: SensorErrors | None = None
 
     def __post_init__(self) -> None:
         for name in ("coulomb_nm", "viscous_nm_s", "motor_strength"):
@@ -91,6 +105,10 @@ class Task:
                 raise SignalError(f"task: {name} must be finite and >= 0; given {getattr(self, name)}")
         if self.swing and not (self.payload.mass_kg > 0.0 and np.any(self.payload.com_m)):
             raise SignalError("task: a swinging payload needs a mass and a centre of mass away from the payload site")
+        for name, first in (("links", "mass"), ("friction_law", "load_share"), ("ripple", "phase_rad")):
+            part = getattr(self, name)
+            if part is not None and len(getattr(part, first)) != len(self.coulomb_nm):
+                raise SignalError(f"task: {name} must hold one number per joint; given {len(getattr(part, first))}")
 
     @property
     def position_resolution(self) -> float:
@@ -115,15 +133,23 @@ class Task:
             SignalError: a key is missing, unknown or of the wrong kind; the message names it.
         """
         content = known_keys(cls, content, required=("payload",))
-        payload, cable = content.pop("payload"), content.pop("cable", None)
         try:
-            return cls(
-                Payload(**known_keys(Payload, payload)),
-                cable=None if cable is None else Cable(**known_keys(Cable, cable)),
-                **content,
-            )
+            for name, kind in _PARTS.items():
+                if content.get(name) is not None:
+                    content[name] = kind(**known_keys(kind, content[name]))
+            return cls(**content)
         except (TypeError, ValueError) as error:
             raise SignalError(f"task: {error}") from error
+
+
+_PARTS: dict[str, type] = {
+    "payload": Payload,
+    "cable": Cable,
+    "links": LinkErrors,
+    "friction_law": FrictionLaw,
+    "ripple": Ripple,
+    "sensor_errors": SensorErrors,
+}
 
 
 @dataclass(frozen=True)
@@ -137,6 +163,11 @@ class TaskRanges:
     tasks with a cable; its tension, over the rated payload's weight, with the tool 0.5 x reach farther from the anchor
     than at home. latency_s: command and sensor delay together; command_share is the command's part. (Seen through its
     sensors, an arm with both delays moves exactly as one with all of the latency in its commands.)
+
+    Not in training: link_error: largest relative error of the links. stribeck: F_s over Coulomb friction;
+    stribeck_rad_s, load_share: v_s and μ. ripple_ratio: amplitude over effort limit. The rest: sensor_errors.py;
+    effort_noise over the largest effort limit. The fields after `velocity_noise_rad_s` are drawn last, and only where
+    their range is not zero, so that draws without them stay the same.
     """
 
     payload_probability: float = 0.85
@@ -153,6 +184,17 @@ class TaskRanges:
     command_share: tuple[float, float] = (0.0, 1.0)
     encoder_resolution_rad: tuple[float, float] = (0.0, 1e-4)
     velocity_noise_rad_s: tuple[float, float] = (0.001, 0.010)
+    link_error: float = 0.0
+    stribeck: tuple[float, float] = (0.0, 0.0)
+    stribeck_rad_s: tuple[float, float] = (0.02, 0.2)
+    load_share: tuple[float, float] = (0.0, 0.0)
+    ripple_ratio: tuple[float, float] = (0.0, 0.0)
+    position_noise_rad: tuple[float, float] = (0.0, 0.0)
+    jitter_s: tuple[float, float] = (0.0, 0.0)
+    velocity_lag_s: tuple[float, float] = (0.0, 0.0)
+    differences: bool = False
+    lost: tuple[float, float] = (0.0, 0.0)
+    effort_noise_ratio: tuple[float, float] = (0.0, 0.0)
 
 
 TRAIN = TaskRanges()
@@ -172,7 +214,26 @@ def draw_task(robot: Robot, rng: np.random.Generator, ranges: TaskRanges = TRAIN
     friction = _friction(robot, rng, ranges)
     strength = rng.uniform(*ranges.motor_strength, robot.dof)
     cable = draw_cable(robot, rng, ranges) if rng.random() < ranges.cable_probability else None
-    return Task(payload, motor_strength=strength, cable=cable, **friction, **_sensors(rng, ranges))
+    task = Task(payload, motor_strength=strength, cable=cable, **friction, **_sensors(rng, ranges))
+    return replace(task, **_errors(robot, rng, ranges, task.coulomb_nm))
+
+
+def _errors(robot: Robot, rng: np.random.Generator, ranges: TaskRanges, coulomb_nm: Array) -> dict[str, Any]:
+    """Errors of the model and of the sensors that training has none of."""
+    drawn: dict[str, Any] = {}
+    if ranges.link_error > 0.0:
+        drawn["links"] = draw_links(robot, rng, ranges.link_error)
+    if max(*ranges.stribeck, *ranges.load_share) > 0.0:
+        law = ranges.stribeck, ranges.stribeck_rad_s, ranges.load_share
+        drawn["friction_law"] = draw_friction_law(rng, coulomb_nm, *law)
+    if ranges.ripple_ratio[1] > 0.0:
+        drawn["ripple"] = draw_ripple(robot, rng, ranges.ripple_ratio, _RIPPLE_CYCLES)
+    sensors = ranges.position_noise_rad, ranges.jitter_s, ranges.velocity_lag_s, ranges.lost, ranges.effort_noise_ratio
+    if ranges.differences or max(upper for _, upper in sensors) > 0.0:
+        noise, jitter, lag, lost, effort = (rng.uniform(*each) for each in sensors)
+        effort *= float(robot.effort_limit.max())
+        drawn["sensor_errors"] = SensorErrors(noise, jitter, lag, ranges.differences, lost, effort)
+    return drawn
 
 
 def draw_payload(robot: Robot, rng: np.random.Generator, ranges: TaskRanges = TRAIN) -> Payload:

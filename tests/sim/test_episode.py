@@ -58,7 +58,10 @@ def test_run_tells_changes_counts_failures_and_compares_masses() -> None:
     result, log = episode.result, episode.log
     assert (result.controller, result.scenario, result.seed) == ("told", "pickup", 0)
     assert result.failed_steps == 1 and list(log.status).index("failed") == 6
-    assert result.estimates == pytest.approx({"payload_mass_error_kg": 0.1, "payload_mass_std_kg": 0.05})
+    error, std = {"payload_mass_error_kg": 0.1}, {"payload_mass_std_kg": 0.05}
+    later = {f"{name}_4s": value for name, value in (error | std).items()}
+    assert result.estimates == pytest.approx(error | std | later)
+    assert result.false_changes_per_min is None  # it detects none
     assert result.rmse_after_m > 1.5 * result.rmse_before_m  # nobody compensates the payload
     switched = np.flatnonzero(np.diff(log.truth[:, 0]))
     np.testing.assert_allclose(log.times[switched + 1], [5.0])
@@ -82,7 +85,7 @@ def test_perfect_model_tracks_almost_perfectly() -> None:
     run = replace(base, initial=nominal_task(PLANAR))
     result = run_episode(PLANAR, lambda _: make_controller(PLANAR, "computed_torque"), run).result
     assert result.rmse_after_m < 0.002 and result.violations == 0
-    assert result.estimates == {"payload_mass_error_kg": None, "payload_mass_std_kg": None}
+    assert set(result.estimates.values()) == {None}
 
 
 def synthetic(error_m: np.ndarray) -> tuple[Scenario, Log]:
@@ -127,6 +130,14 @@ def test_scores_of_known_errors() -> None:
     assert (result.violations, result.failed_steps, result.seed) == (4, 0, 3)
     assert result.step_ms_median == pytest.approx(1.0)
     assert result.estimates["payload_mass_error_kg"] is None
+
+
+def test_changes_detected_where_nothing_changed_are_counted() -> None:
+    """Three before the change, two in the second after it (the pick-up's own), one long after."""
+    run, log = synthetic(np.zeros(2000))
+    detected = np.sum([log.times >= time for time in (0.5, 1.0, 4.9, 5.05, 5.9, 8.0)], axis=0).astype(float)
+    result = score("made", run, replace(log, changes=detected), violations=0, settled_m=0.0002)
+    assert result.false_changes_per_min == pytest.approx(4 / 9.0 * 60.0)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ FIELDS = {
     "controller", "scenario", "seed", "rmse_before_m", "rmse_transient_m", "rmse_after_m", "joint_rmse_after_rad",
     "settle_s",
     "violations", "failed_steps", "step_ms_median", "step_ms_p99", "payload_mass_error_kg", "payload_mass_std_kg",
-    "rmse_m", "crashed", "settled_within_m",
+    "rmse_m", "crashed", "settled_within_m", "false_changes_per_min", "payload_mass_error_kg_4s",
+    "payload_mass_std_kg_4s",
 }  # fmt: skip
 CONTROLLERS = ["pid", "computed_torque"]
 
@@ -42,7 +43,7 @@ def test_results_do_not_depend_on_processes_and_json_has_the_fields() -> None:
     assert (content["robot"], content["suite"], len(content["episodes"])) == ("planar2", "heldout", 6)
     assert all(set(row) == FIELDS for row in content["episodes"])
     assert set(content["summary"]) == set(CONTROLLERS)
-    scores = FIELDS - {"controller", "scenario", "seed"} | {"rmse_after_m_p90"}
+    scores = FIELDS - {"controller", "scenario", "seed"} | {"rmse_after_m_p90", "rmse_after_m_worst"}
     assert all(set(row) == scores for row in content["summary"].values())
     after = [row["rmse_after_m"] for row in content["episodes"] if row["controller"] == "pid"]
     assert content["summary"]["pid"]["rmse_after_m"] == np.median(after)
@@ -89,6 +90,7 @@ def test_summary_of_missing_and_signed_scores() -> None:
     assert summary["settle_s"] == 2.0
     assert summary["payload_mass_error_kg"] == pytest.approx(0.3)  # of the magnitudes: signs do not cancel
     assert summary["payload_mass_std_kg"] is None
+    assert summary["rmse_after_m_worst"] == 11.0
     assert summary["rmse_after_m"] == 2.0 and summary["rmse_after_m_p90"] == pytest.approx(
         np.percentile([1, 2, 11], 90)
     )

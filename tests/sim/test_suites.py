@@ -41,7 +41,7 @@ def fingerprint(one: Scenario) -> str:
 
 
 def test_names() -> None:
-    assert set(SUITES) == {"train", "heldout", "extrapolation", "nominal"}
+    assert set(SUITES) >= {"train", "heldout", "extrapolation", "nominal", "mismatch", "friction", "sensors", "long"}
     assert simulation(PLANAR).scenario_names("heldout") == ("pickup", "drop", "friction_step")
     with pytest.raises(UnknownNameError, match="heldout"):
         suite(PLANAR, "held-out", [0])

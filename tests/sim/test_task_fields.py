@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every field of a task acts in the single plant and in the batch, and equally.
 
-A field is changed from its nominal value to one that training draws. A field that training never draws needs its
-reason in UNTRAINED.
+A field is changed from its nominal value to one that training draws, or else a suite of evaluation runs. A field that
+neither draws, or that a batch cannot simulate, needs its reason in UNTRAINED.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -36,14 +37,23 @@ CASES = [(kind, field.name) for kind, (task, _) in BATCHES.items() for field in 
 
 
 def drawn(kind: str, name: str) -> Any:
-    """The first value of a field, among tasks drawn for training, that is not the nominal one; None: there is none."""
+    """The first value of a field that is not the nominal one, in training or else in the suites; None: no such."""
     simulated, rng = simulation(ROBOTS[kind]), np.random.default_rng(0)
     maker, nominal = simulated.rollout_maker(), plain(simulated.nominal_task(), name)
-    for _ in range(DRAWS):
-        task = maker.draw_task(rng, None)
+    trained = (maker.draw_task(rng, None) for _ in range(DRAWS))
+    for task in chain(trained, () if (kind, name) in UNTRAINED else evaluated(kind)):
         if plain(task, name) != nominal:
             return getattr(task, name)
     return None
+
+
+def evaluated(kind: str) -> Iterator[Any]:
+    """One task of every kind of run in every suite."""
+    simulated = simulation(ROBOTS[kind])
+    for suite in simulated.suite_names():
+        for run in simulated.scenario_names(suite):
+            scenario = simulated.scenario(suite, run, 0)
+            yield scenario.task_at(scenario.duration_s)
 
 
 def plain(task: Any, name: str) -> Any:
@@ -90,7 +100,7 @@ def test_a_field_acts_in_the_single_plant_and_in_the_batch_equally(kind: str, na
     if (kind, name) in UNTRAINED:
         assert value is None, f"training draws {name}: it needs no reason any more"
         return
-    assert value is not None, f"training never draws {name}: draw it, or give the reason in UNTRAINED"
+    assert value is not None, f"no training and no suite draws {name}: draw it, or give the reason in UNTRAINED"
     nominal = simulation(ROBOTS[kind]).nominal_task()
     changed = replace(nominal, **{name: value})
     before, after = single(kind, nominal), single(kind, changed)
