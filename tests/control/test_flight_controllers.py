@@ -18,7 +18,7 @@ from metarl_robot.core.robot import load_robot
 from metarl_robot.core.signals import Command, Plan, Reference, Setpoints, State, Status
 from metarl_robot.robots.quadrotor.command import collective_and_rates, rotor_speeds
 from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, Quadrotor
-from metarl_robot.robots.quadrotor.trajectories import FigureEight, Hover
+from metarl_robot.robots.quadrotor.trajectories import FigureEight, Hover, Paced
 from metarl_robot.sim.payload import Payload
 from metarl_robot.sim.quadrotor.plant import QuadrotorPlant
 from metarl_robot.sim.quadrotor.tasks import QuadrotorTask, Wind
@@ -190,6 +190,39 @@ def test_se3_recovers_from_upside_down() -> None:
     )
     assert run.error[-1] < 0.1 and rotation.tilt(run.q[-1, 3:]) < 0.1
     assert run.q[:, 2].min() > 2.0, "before it has fallen far"
+
+
+@pytest.mark.parametrize("name", CONTROLLERS)
+def test_irregular_control_periods_do_not_matter(name: str) -> None:
+    """States come after 1 to 2 periods; a controller that counts periods is ten times worse."""
+    craft, rng = robot(), np.random.default_rng(5)
+    eight, plant, worst = FigureEight(ABOVE), QuadrotorPlant(craft, QuadrotorTask(ground_effect=False)), 0.0
+    for irregular in (False, True):
+        controller, state, errors = make_controller(craft, name), plant.reset(eight.sample(np.zeros(1)).q[0]), []
+        while plant.time < 4.0:
+            steps = int(rng.integers(5, 11)) if irregular else 5
+            state = plant.step(controller.step(plant.stamp, state, eight).effort, 1e-3 * steps)
+            errors.append(np.linalg.norm(plant.truth.q[:3] - eight.sample(np.array([plant.time])).q[0, :3]))
+        assert not irregular or max(errors) < 1.3 * worst + 0.002
+        worst = max(errors)
+
+
+@pytest.mark.parametrize("name", CONTROLLERS)
+def test_a_weak_rotor_of_a_small_loaded_quadrotor_does_not_spin_it_out_of_control(name: str) -> None:
+    craft = robot("crazyflie")
+    task = QuadrotorTask(payload=payload(craft, 0.1), effectiveness=np.array([0.7, 1.0, 1.0, 1.0]), ground_effect=False)
+    run = fly(make_controller(craft, name), QuadrotorPlant(craft, task), Hover(np.array([0.0, 0.0, 4.0])), 4.0)
+    assert not run.crashed and run.error[-1] < 0.1
+
+
+@pytest.mark.parametrize("name", CONTROLLERS)
+def test_half_its_mass_more_is_flown_with_all_the_thrust_there_is(name: str) -> None:
+    """An x500 with 1.5 times its mass hovers at 88 % of its thrust: height comes before the path's sides."""
+    craft = robot()
+    task = QuadrotorTask(payload=payload(craft, 0.5), ground_effect=False)
+    slow = Paced(FigureEight(np.array([0.0, 0.0, 4.0])), 0.6)
+    run = fly(make_controller(craft, name), QuadrotorPlant(craft, task), slow, 5.0)
+    assert run.q[:, 2].min() > 3.0 and run.error[-1] < 0.15
 
 
 class Jump:

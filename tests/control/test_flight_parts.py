@@ -11,7 +11,8 @@ from metarl_robot.core import rotation
 from metarl_robot.core.robot import load_robot
 from metarl_robot.robots.quadrotor.attitude import tilt_and_yaw_error
 from metarl_robot.robots.quadrotor.description import MotorModel, Quadrotor
-from metarl_robot.robots.quadrotor.rotors import Rotors, pace
+from metarl_robot.robots.quadrotor.motor_lead import pace
+from metarl_robot.robots.quadrotor.rotors import Rotors
 
 
 def robot(name: str) -> Quadrotor:
@@ -40,10 +41,12 @@ def test_the_error_of_upside_down_is_finite() -> None:
 
 @pytest.mark.parametrize("cutoff", [5.0, 50.0])
 def test_the_filter_passes_slow_signals_and_gives_their_derivative(cutoff: float) -> None:
-    period, slow = 0.005, LowPass(cutoff, 0.005)
+    period, slow = 0.005, LowPass(cutoff)
     times = np.arange(0.0, 20.0, period)
     w = 0.05 * cutoff
-    out = np.array([np.concatenate(slow.step(np.array([np.sin(w * t), 3.0]))) for t in times])[len(times) // 2 :]
+    out = np.array([np.concatenate(slow.step(np.array([np.sin(w * t), 3.0]), period)) for t in times])[
+        len(times) // 2 :
+    ]
     # its delay, less that of holding the input after its sample
     late = times[len(times) // 2 :] - np.sqrt(2.0) / cutoff + 0.5 * period
     assert np.allclose(out[:, 0], np.sin(w * late), atol=0.01)
@@ -51,11 +54,20 @@ def test_the_filter_passes_slow_signals_and_gives_their_derivative(cutoff: float
     assert np.allclose(out[:, [1, 3]], [3.0, 0.0], atol=1e-9)
 
 
+def test_the_filter_does_not_depend_on_how_time_is_divided() -> None:
+    whole, parts = LowPass(30.0), LowPass(30.0)
+    for low in (whole, parts):
+        low.step(np.zeros(1), 0.005)
+    for dt in (0.002, 0.007, 0.001):
+        divided = parts.step(np.ones(1), dt)
+    assert np.allclose(divided, whole.step(np.ones(1), 0.010), rtol=1e-12)
+
+
 def test_the_filter_halves_power_at_its_cut_off() -> None:
     period, cutoff = 0.001, 20.0
-    low = LowPass(cutoff, period)
+    low = LowPass(cutoff)
     times = np.arange(0.0, 10.0, period)
-    out = np.array([low.step(np.array([np.sin(cutoff * t)]))[0][0] for t in times])
+    out = np.array([low.step(np.array([np.sin(cutoff * t)]), period)[0][0] for t in times])
     assert np.isclose(np.sqrt(2 * np.mean(out[5000:] ** 2)), np.sqrt(0.5), rtol=0.02)
 
 
@@ -72,6 +84,7 @@ def test_overshooting_commands_make_motors_follow_with_the_shorter_lag(name: str
         expected = target + (start - target) * np.exp(-found.speed_up * k * period / tau)
         assert np.allclose(motors.speeds, expected, rtol=1e-6)
         assert not rotors.short.any()
+    rotors.send(wanted, np.zeros(3))
     assert np.allclose(rotors.thrusts, craft.thrusts_of(motors.speeds), rtol=0.01), "its model of the motors is theirs"
 
 
@@ -128,3 +141,26 @@ def test_a_blind_robot_goes_on_with_about_its_weight() -> None:
         thrusts = rotors.level("blind").effort
         assert np.isclose(thrusts.sum(), after * weight, rtol=1e-3)
         assert np.allclose(craft.allocation[1:] @ thrusts, 0.0, atol=1e-9)
+
+
+def test_thrust_gives_way_to_yaw_torque_only_where_it_spins() -> None:
+    craft = robot("x500")
+    most, torque = float(craft.effort_limit.sum()), np.array([0.0, 0.0, 0.05])
+    rotors = Rotors(craft, 1.0)
+    for spin, share in ((0.0, 0.0), (2.0 * craft.velocity_limit[5], 1.0)):
+        rotors.seen(rotation.IDENTITY, np.array([0.0, 0.0, spin]))
+        rotors.send(most, torque)
+        assert rotors.short[0] == (share > 0.0) and rotors.short[3] == (share == 0.0)
+    within = craft.thrusts(most, np.array([3.0, 0.0, 0.05]), yaw_reserve=0.15)
+    assert np.allclose(
+        (craft.allocation @ within)[1], (craft.allocation @ craft.thrusts(0.0, np.array([3.0, 0, 0])))[1]
+    )
+    assert np.all((within >= craft.effort_lower - 1e-12) & (within <= craft.effort_limit + 1e-12))
+
+
+def test_a_blind_robot_upside_down_does_not_push_itself_down() -> None:
+    craft = robot("x500")
+    rotors = Rotors(craft, 1.0)
+    rotors.seen(rotation.exp(np.array([3.0, 0.0, 0.0])), np.zeros(3))
+    rotors.send(0.0, np.zeros(3))
+    assert np.allclose(rotors.level("blind").effort, craft.effort_lower)

@@ -220,22 +220,35 @@ class Quadrotor(Robot):
         """Thrusts [N] at rotor speeds [rad/s], any shape."""
         return self.thrust_coefficient * speeds**2
 
-    def thrusts(self, collective: float, torque: Array) -> Array:
+    def thrusts(self, collective: float, torque: Array, yaw_reserve: float = 0.0) -> Array:
         """Return (4,) thrusts [N] within the limits, closest to a collective thrust [N] and a torque (3,) [Nm; body].
 
         Where the limits do not allow both, yaw torque is reduced first, then collective thrust, then roll and pitch
-        torque (Faessler, Falanga, Scaramuzza, "Thrust mixing, saturation, and body-rate control", 2017).
+        torque (Faessler, Falanga, Scaramuzza, "Thrust mixing, saturation, and body-rate control", 2017). Collective
+        thrust gives way to a yaw torque only within `yaw_reserve`, a change of each rotor's thrust as a share of its
+        range.
         """
         inverse = self._mixing
         by_thrust, tilting, yawing = collective * inverse[:, 0], inverse[:, 1:3] @ torque[:2], inverse[:, 3] * torque[2]
         room = self.effort_limit - self.effort_lower
         tilting = tilting * min(1.0, float(np.min(room / max(np.ptp(tilting), 1e-12))))
-        level = np.clip(by_thrust, (self.effort_lower - tilting).max(), (self.effort_limit - tilting).min())
-        left = np.where(yawing > 0.0, self.effort_limit - level - tilting, self.effort_lower - level - tilting)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            share = np.where(yawing != 0.0, left / yawing, 1.0)
-        wanted = level + tilting + yawing * float(np.clip(share.min(), 0.0, 1.0))
+        reserved = yawing * self._reserved_share(tilting, yawing, yaw_reserve)
+        steering = tilting + reserved
+        level = np.clip(by_thrust, (self.effort_lower - steering).max(), (self.effort_limit - steering).min())
+        wanted = level + steering
+        wanted = wanted + (yawing - reserved) * _share_of(
+            yawing - reserved, self.effort_lower - wanted, self.effort_limit - wanted
+        )
         return np.clip(wanted, self.effort_lower, self.effort_limit)
+
+    def _reserved_share(self, tilting: Array, yawing: Array, reserve: float) -> float:
+        """Share of a yaw torque that comes before collective thrust, by thrusts (4,) for turning [N]."""
+        if reserve <= 0.0:
+            return 0.0
+        room = float(np.min(self.effort_limit - self.effort_lower))
+        share = min(1.0, reserve * room / max(float(np.abs(yawing).max()), 1e-12))
+        spare = (room - float(np.ptp(tilting))) / max(share * float(np.ptp(yawing)), 1e-12)
+        return share * min(max(spare, 0.0), 1.0)
 
     def mj_spec(self) -> mujoco.MjSpec:
         import mujoco
@@ -319,6 +332,14 @@ def _allocation(rotors: tuple[Rotor, ...], torque_ratio: float) -> Array:
         (1.0, r.position_m[1], -r.position_m[0], -torque_ratio if r.spin == "ccw" else torque_ratio) for r in rotors
     ]
     return np.array(columns).T
+
+
+def _share_of(change: Array, least: Array, most: Array) -> float:
+    """Largest share in [0, 1] of a change (n,) that stays between `least` <= 0 and `most` >= 0 (n,)."""
+    room = np.where(change > 0.0, most, least)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = np.where(change != 0.0, room / change, 1.0)
+    return float(np.clip(shares.min(), 0.0, 1.0))
 
 
 def _text(values: Array) -> str:

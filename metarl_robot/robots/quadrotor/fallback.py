@@ -13,7 +13,7 @@ Height, for the vertical speed w and the wanted −w_r:
 
 F_ff (vertical force) and M_ff are the low-passed commands before the stop. They compensate a payload, weak rotors and a
 weak battery, which the description does not contain. n leans against the horizontal velocity, by at most
-`brake_tilt_rad`.
+`brake_tilt_rad`. From upside down, upright_recovery.py acts first.
 
 Sources of the state:
 
@@ -37,7 +37,9 @@ from pydantic import Field
 
 from metarl_robot.core import rotation
 from metarl_robot.core.signals import Inertial, State
-from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, Quadrotor
+from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, MotorModel, Quadrotor
+from metarl_robot.robots.quadrotor.motor_lead import MotorLead, pace
+from metarl_robot.robots.quadrotor.upright_recovery import UprightRecovery, Wrench, thrust_for_lift, turn_to
 from metarl_robot.safety.fallback_law import Danger, GateConfig, low_pass
 
 Array = NDArray[np.float64]
@@ -53,8 +55,6 @@ INTEGRAL_M_S2 = (-0.6 * GRAVITY_M_S2, 0.4 * GRAVITY_M_S2)
 LIFT_SHARE = (0.5, 2.0)  # of the nominal weight: bounds of F_ff
 TORQUE_SHARE = 0.2  # of the hover torque of the rotors on one side: bound of M_ff
 FORGET_S = 2.0
-# Cosine of the tilt up to which thrust compensates the tilt. Beyond it, thrust is reduced: it would only push sideways.
-UPRIGHT = 0.5
 LANDED_SHARE = 0.6
 SUPPORT_SHARE = 0.2  # of the weight: measured force beyond the rotors' thrust
 SINKING_SHARE = 0.4  # of the wanted speed: slower does not count as sinking
@@ -108,6 +108,9 @@ class EmergencyLanding:
         delay_s = max(robot.motor_time_s) + robot.control_period_s + LATENCY_S
         self._rate_gain = np.array([1.0, 1.0, YAW_SHARE]) / (2.0 * delay_s)
         self._turn_gain = self._rate_gain[0] / 4.0
+        quick = pace(robot, LATENCY_S)
+        self._recovery, self._lead = UprightRecovery(robot, quick.lag_s), MotorLead(robot, quick.speed_up)
+        self._motors = MotorModel(robot, robot.hover_thrust)
         self._weight = robot.mass_kg * GRAVITY_M_S2
         self._most_torque = TORQUE_SHARE * np.abs(robot.allocation[1:]) @ robot.hover_thrust
         self._lift, self._torque = self._weight, np.zeros(3)
@@ -143,6 +146,7 @@ class EmergencyLanding:
         self._lift += share * (collective * upright - self._lift)
         torque = self._torque + share * (np.array(asked) - self._torque)
         self._torque = np.clip(torque, -self._most_torque, self._most_torque)
+        self._followed(effort, dt_s)
         if state is not None:
             self._attitude, self._velocity = state.q[3:], state.v[:3]
 
@@ -151,6 +155,7 @@ class EmergencyLanding:
 
     def release(self) -> None:
         self._stopped = False
+        self._recovery.reset()
         self._integral = 0.0
         self._collective = self._feed_forward
         self._total_s = self._inertial_s = self._blind_s = self._still_s = self._capsized_s = 0.0
@@ -200,6 +205,18 @@ class EmergencyLanding:
             f"{what} at {state.v[axis]:.2f} {unit} along {'xyz'[axis % 3]} (limit {limit[axis]:.2f} {unit})",
         )
 
+    def _followed(self, effort: Array, dt_s: float) -> Array:
+        """The same effort (4,), which the motor model follows."""
+        if dt_s > 0.0:
+            self._motors.advance(effort, dt_s)
+        return effort
+
+    def _recovered(self, rate: Array) -> Wrench | None:
+        """Thrust and torque of the recovery from upside down, while it acts."""
+        state = State(np.concatenate([np.zeros(3), self._attitude]), np.concatenate([self._velocity, rate]))
+        sinking = np.array([0.0, 0.0, -self._config.descent_speed_m_s])
+        return self._recovery.wrench(self._total_s, state, sinking, self._feed_forward / GRAVITY_M_S2)
+
     def _watch(self, landed: bool, dt_s: float) -> None:
         """Update the timers; stop the motors when one expires."""
         config = self._config
@@ -216,29 +233,18 @@ class EmergencyLanding:
 
     def _thrusts(self, direction: Array, rate: Array, dt_s: float) -> Array:
         """Thrusts (4,) for a wanted direction of body z (3,) [world] and the sink rate; rate: (3,) [rad/s; body]."""
+        recovery = self._recovered(rate)
+        if recovery is not None:
+            self._collective = recovery.collective
+            return self._followed(self._lead.command(self._robot.thrusts(*recovery), self._motors.speeds), dt_s)
         error = -self._config.descent_speed_m_s - float(self._velocity[2])
         wanted = float(np.clip(SINK_GAIN_HZ * error, *ACCELERATION_M_S2))
         if wanted == SINK_GAIN_HZ * error:  # no integration while the term saturates
             self._integral = float(np.clip(self._integral + SINK_INTEGRAL_HZ2 * error * dt_s, *INTEGRAL_M_S2))
         lift = max(self._feed_forward + self._robot.mass_kg * (wanted + self._integral), 0.0)
-        self._collective = lift * _thrust_for_lift(float(rotation.up(self._attitude)[2]))
-        turning = np.append(self._turn_gain * _turn(self._attitude, direction)[:2], 0.0)
+        self._collective = lift * thrust_for_lift(float(rotation.up(self._attitude)[2]))
+        turning = np.append(self._turn_gain * turn_to(self._attitude, direction)[:2], 0.0)
         turning = turning * min(1.0, TURN_RATE_RAD_S / max(float(np.linalg.norm(turning)), 1e-9))
         inertia = self._robot.inertia
         torque = inertia @ (self._rate_gain * (turning - rate)) + rotation.cross(rate, inertia @ rate) + self._torque
-        return self._robot.thrusts(self._collective, torque)
-
-
-def _thrust_for_lift(upright: float) -> float:
-    """Ratio of thrust to vertical force at a cosine of the tilt: 1 / upright up to a limit, then falling to zero."""
-    return 1.0 / upright if upright > UPRIGHT else max(upright, 0.0) / UPRIGHT**2
-
-
-def _turn(attitude: Array, direction: Array) -> Array:
-    """Rotation vector (3,) [rad; body] from body z to a direction [world]; about x for opposite directions."""
-    wanted = rotation.rotate_back(attitude, direction / np.linalg.norm(direction))
-    axis = np.array([-wanted[1], wanted[0], 0.0])
-    sine = float(np.hypot(axis[0], axis[1]))
-    if sine < 1e-6:
-        return np.array([0.0 if wanted[2] > 0.0 else np.pi, 0.0, 0.0])
-    return axis * (np.arctan2(sine, wanted[2]) / sine)
+        return self._followed(self._robot.thrusts(self._collective, torque), dt_s)

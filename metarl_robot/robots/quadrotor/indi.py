@@ -9,7 +9,7 @@ force, W the gyro's rates. u and torque are those that a motor model gives for t
 
 a_c is the wanted acceleration (position_loop.py, without integral). External forces and torques, including payloads and
 weak rotors, are compensated as soon as they are measured. The filter gives W'_f as its own derivative, so both sides of
-an increment lag equally. Commands overshoot to shorten the motors' lag (rotors.py). Without an accelerometer the
+an increment lag equally. Commands overshoot to shorten the motors' lag (motor_lead.py). Without an accelerometer the
 derivative of the filtered velocity replaces f.
 """
 
@@ -28,11 +28,15 @@ from metarl_robot.core.signals import Command, Reference, State
 from metarl_robot.robots.quadrotor.attitude import tilt_and_yaw_error
 from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, Quadrotor
 from metarl_robot.robots.quadrotor.flatness import attitude
+from metarl_robot.robots.quadrotor.motor_lead import pace
 from metarl_robot.robots.quadrotor.position_loop import Gains, PositionLoop, Target
-from metarl_robot.robots.quadrotor.rotors import Rotors, pace, usable
+from metarl_robot.robots.quadrotor.rotors import Rotors, usable
+from metarl_robot.robots.quadrotor.upright_recovery import UprightRecovery
 
 Array = NDArray[np.float64]
 
+REMEMBERED = 64
+"""Number of intervals whose thrusts are kept."""
 _GRAVITY = np.array([0.0, 0.0, GRAVITY_M_S2])
 
 
@@ -68,16 +72,17 @@ class INDI:
             robot, Gains(config.position / lag, config.velocity / lag, 0.0, config.vertical, lag)
         )
         self._rotors = Rotors(robot, speed_up)
+        self._recovery = UprightRecovery(robot, lag)
         self._cutoff = config.filter / lag
-        self._late = round(config.latency_s / robot.control_period_s)
+        self._latency_s = config.latency_s - 0.5 * robot.control_period_s  # half a period: the nearest command
         self.reset()
 
     def reset(self) -> None:
         self._outer.reset()
         self._rotors.reset()
-        period = self._robot.control_period_s
-        self._push, self._rate, self._torque, self._velocity = (LowPass(self._cutoff, period) for _ in range(4))
-        self._sent: deque[Array] = deque([self._robot.hover_thrust] * (self._late + 1), maxlen=self._late + 1)
+        self._recovery.reset()
+        self._push, self._rate, self._torque, self._velocity = (LowPass(self._cutoff) for _ in range(4))
+        self._sent: deque[tuple[float, Array]] = deque([(-np.inf, self._robot.hover_thrust)], maxlen=REMEMBERED)
 
     def fallback(self, time: float, reason: str) -> Command:
         """Command without a valid state: zero torque, and about the thrust of the last command."""
@@ -93,25 +98,37 @@ class INDI:
         if not usable(state):
             return self._rotors.level("the state is not finite")
         q = rotation.normalise(state.q[3:])
-        self._sent.append(self._rotors.thrusts)
-        wrench = self._robot.allocation @ self._sent[0]  # collective and torque that acted when the state was measured
-        target = self._outer.step(time, state, reference, self._outside(q, state, float(wrench[0])))
+        self._rotors.seen(q, state.v[3:])
+        dt = self._rotors.elapsed_s
+        self._sent.append((time, self._rotors.thrusts))
+        wrench = self._robot.allocation @ self._acting(time)
+        outside = self._outside(q, state, float(wrench[0]), dt)
+        torque, _ = self._torque.step(wrench[1:], dt)
+        _, change = self._rate.step(state.v[3:], dt)
+        recovery = self._recovery.along(time, state, reference)
+        if recovery is not None:
+            return self._rotors.send(*recovery)
+        target = self._outer.step(time, state, reference, dt, outside)
         if target is None:
             return self._rotors.level("the reference is not finite")
-        torque, _ = self._torque.step(wrench[1:])
-        _, change = self._rate.step(state.v[3:])
         wanted = self._angular_acceleration(q, state.v[3:], target)
         collective = self._robot.mass_kg * float(target.thrust @ rotation.up(q))
         return self._rotors.send(collective, torque + self._robot.inertia @ (wanted - change))
 
-    def _outside(self, q: Array, state: State, collective: float) -> Array:
+    def _acting(self, time: float) -> Array:
+        """Thrusts (4,) that acted when the state was measured: those `latency_s` ago."""
+        return next(
+            (thrusts for end, thrusts in reversed(self._sent) if end <= time - self._latency_s), self._sent[0][1]
+        )
+
+    def _outside(self, q: Array, state: State, collective: float, dt: float) -> Array:
         """Filtered acceleration (3,) that does not come from the rotors [m/s^2; world]."""
-        _, acceleration = self._velocity.step(state.v[:3])
+        _, acceleration = self._velocity.step(state.v[:3], dt)
         by_rotors = rotation.up(q) * (collective / self._robot.mass_kg)
         if state.specific_force is None or not np.all(np.isfinite(state.specific_force)):
-            smooth, _ = self._push.step(by_rotors)
+            smooth, _ = self._push.step(by_rotors, dt)
             return acceleration + _GRAVITY - smooth
-        push, _ = self._push.step(rotation.rotate(q, state.specific_force) - by_rotors)
+        push, _ = self._push.step(rotation.rotate(q, state.specific_force) - by_rotors, dt)
         return push
 
     def _angular_acceleration(self, q: Array, rate: Array, target: Target) -> Array:

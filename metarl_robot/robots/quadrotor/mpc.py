@@ -33,8 +33,10 @@ from metarl_robot.core.signals import EMPTY_CONTEXT, Command, Context, Plan, Ref
 from metarl_robot.dynamics.rigid_body import N_INERTIAL
 from metarl_robot.robots.quadrotor.approach import FlightApproach
 from metarl_robot.robots.quadrotor.description import MotorModel, Quadrotor
+from metarl_robot.robots.quadrotor.motor_lead import MotorLead, pace
 from metarl_robot.robots.quadrotor.plan import QuadrotorPlan
 from metarl_robot.robots.quadrotor.plan_step import NU
+from metarl_robot.robots.quadrotor.upright_recovery import UprightRecovery, Wrench, lift_share
 
 Array = NDArray[np.float64]
 
@@ -134,6 +136,8 @@ class FlightMPC:
         self._grid: Array = np.asarray(np.arange(config.horizon + 1) * config.knot_spacing_s, dtype=np.float64)
         self._leap = np.full(3, config.reach_m)
         self._approach = FlightApproach(robot, config.knot_spacing_s, config.reach_m, config.reach_speed)
+        quick = pace(robot, config.latency_s)
+        self._recovery, self._lead = UprightRecovery(robot, quick.lag_s), MotorLead(robot, quick.speed_up)
         self._lower, self._upper = (np.tile(x, (config.horizon, 1)) for x in (robot.effort_lower, robot.effort_limit))
         self.reset()
 
@@ -141,6 +145,7 @@ class FlightMPC:
         self.adapter.reset()
         self._limiter.reset()
         self._qp.reset()
+        self._recovery.reset()
         self._motors = MotorModel(self._robot, self._robot.hover_thrust)
         self._issued = deque([_Issued(-np.inf, self._robot.hover_thrust, self._motors.speeds)], maxlen=REMEMBERED)
         self._context: Context = EMPTY_CONTEXT
@@ -149,6 +154,7 @@ class FlightMPC:
         self._plan: Plan | None = None
         self._last: _Trajectory | None = None
         self._tumbling_s = 0.0
+        self._lift = 1.0
 
     def step(self, time: float, state: State, reference: Reference) -> Command:
         if not (_finite(state.q) and _finite(state.v)):
@@ -157,9 +163,12 @@ class FlightMPC:
             state = State(state.q, state.v)
         self._limiter.at(time)
         self._adapt(time, state)
-        self._model = self._functions.model(
-            self.adapter.attached_body(), np.maximum(1.0 + self.adapter.effort_gain(), MIN_STRENGTH)
-        )
+        strength = np.maximum(1.0 + self.adapter.effort_gain(), MIN_STRENGTH)
+        self._model = self._functions.model(self.adapter.attached_body(), strength)
+        self._lift = lift_share(state.q[3:])
+        recovery = self._recovery.along(time, state, reference, float(self._model[0] / strength.mean()))
+        if recovery is not None:
+            return self._recover(time, recovery)
         latency = self._config.latency_s if self.adapter.latency_s is None else self.adapter.latency_s
         start = time + latency + 0.5 * self._robot.control_period_s
         now, target = self.adapter.estimate(state), reference.sample(start + self._grid)
@@ -170,13 +179,24 @@ class FlightMPC:
         if not found.finite:
             self._last = None
             return self.fallback(time, "the plan is not finite")
-        effort = self._limiter.apply(found.inputs[0])
-        self._issued.append(_Issued(time, effort, self._motors.speeds))
+        effort = self._issue(time, found.inputs[0])
         self._last = self._kept(found)
         held = np.concatenate([found.inputs, found.inputs[-1:]])
         self._plan = Plan(start + self._grid, found.q, found.v, held)
         message = "" if optimal else "the quadratic programme was not solved to the end"
         return Command(effort, Status.SOLVED if optimal else Status.DEGRADED, message, self._plan, self._context)
+
+    def _issue(self, time: float, wanted: Array) -> Array:
+        """Limit thrusts (4,) [N], and remember them as issued."""
+        effort = self._limiter.apply(wanted)
+        self._issued.append(_Issued(time, effort, self._motors.speeds))
+        return effort
+
+    def _recover(self, time: float, recovery: Wrench) -> Command:
+        """Command of the recovery from upside down; the next plan starts afresh."""
+        self._last = self._plan = None
+        effort = self._issue(time, self._lead.command(self._robot.thrusts(*recovery), self._motors.speeds))
+        return Command(effort, Status.SOLVED, "recovering from upside down", None, self._context)
 
     def acted(self, effort: Array) -> None:
         """Record that this effort (nu,) acted instead of the last command; see BumplessTransfer."""
@@ -262,13 +282,16 @@ class FlightMPC:
         return _Trajectory(start, states, inputs)
 
     def fallback(self, time: float, reason: str) -> Command:
-        """Command without a valid state: follow the last plan while it is valid, then hover thrust."""
+        """Command without a valid state: follow the last plan while it is valid, then hover thrust.
+
+        Of hover thrust only the share that lifts at the last known attitude: none upside down.
+        """
         self._limiter.at(time)
         if self._plan is not None and time <= self._plan.times[-1]:
             wanted = np.array([np.interp(time, self._plan.times, column) for column in self._plan.effort.T])
             effort = self._limiter.apply(wanted)
             return Command(effort, Status.DEGRADED, f"{reason}; following the last plan", self._plan, self._context)
-        effort = self._limiter.apply(self._robot.hover_thrust)
+        effort = self._limiter.apply(self._lift * self._robot.hover_thrust)
         return Command(effort, Status.FAILED, f"{reason}; hover thrust", None, self._context)
 
 

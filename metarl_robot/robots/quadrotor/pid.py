@@ -7,8 +7,8 @@ attitude.py:
     w_c = k_a e_q + w_r,    e = w_c - w,    torque = J k_r (e + k_i ∫e dt)
 
 In a flight stack the derivative term of the rate loop compensates the motors' lag. Here the last stage does so
-(rotors.py), also for the collective thrust. Gains are fractions of 1 / T, with T the remaining lag of delays and motors
-(rotors.py: pace).
+(motor_lead.py), also for the collective thrust. Gains are fractions of 1 / T, with T the remaining lag of
+delays and motors (motor_lead.py: pace).
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from metarl_robot.core.signals import Command, Reference, State
 from metarl_robot.robots.quadrotor.attitude import tilt_and_yaw_error
 from metarl_robot.robots.quadrotor.description import Quadrotor
 from metarl_robot.robots.quadrotor.flatness import attitude
+from metarl_robot.robots.quadrotor.motor_lead import pace
 from metarl_robot.robots.quadrotor.position_loop import Gains, PositionLoop, Target
-from metarl_robot.robots.quadrotor.rotors import Rotors, pace, turning_integral_bound, usable
+from metarl_robot.robots.quadrotor.rotors import Rotors, turning_integral_bound, usable
+from metarl_robot.robots.quadrotor.upright_recovery import UprightRecovery
 
 Array = NDArray[np.float64]
 
@@ -65,12 +67,14 @@ class FlightPID:
             ),
         )
         self._rotors = Rotors(robot, speed_up)
+        self._recovery = UprightRecovery(robot, lag)
         self._bound = turning_integral_bound(robot) / self._rate_gain
         self.reset()
 
     def reset(self) -> None:
         self._outer.reset()
         self._rotors.reset()
+        self._recovery.reset()
         self._integral = np.zeros(3)
 
     def fallback(self, time: float, reason: str) -> Command:
@@ -86,7 +90,11 @@ class FlightPID:
         self._rotors.at(time)
         if not usable(state):
             return self._rotors.level("the state is not finite")
-        target = self._outer.step(time, state, reference)
+        self._rotors.seen(rotation.normalise(state.q[3:]), state.v[3:])
+        recovery = self._recovery.along(time, state, reference)
+        if recovery is not None:
+            return self._rotors.send(*recovery)
+        target = self._outer.step(time, state, reference, self._rotors.elapsed_s)
         if target is None:
             return self._rotors.level("the reference is not finite")
         q = rotation.normalise(state.q[3:])
@@ -104,7 +112,7 @@ class FlightPID:
 
     def _rate_loop(self, error: Array) -> Array:
         """Wanted angular acceleration (3,)."""
-        integral = self._integral + self._integral_gain * error * self._robot.control_period_s
+        integral = self._integral + self._integral_gain * error * self._rotors.elapsed_s
         self._integral = np.where(self._rotors.short[1:], self._integral, np.clip(integral, -self._bound, self._bound))
         return np.asarray(self._rate_gain * (error + self._integral))
 

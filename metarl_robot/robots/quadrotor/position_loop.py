@@ -27,12 +27,12 @@ from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, Quadrotor
 
 Array = NDArray[np.float64]
 
-THRUST_SHARE = 0.9
-"""Greatest thrust of the position loop, share of the greatest collective thrust; the rest is left for turning."""
 LEAST_LIFT = 0.3
 """Least vertical thrust, share of the weight: a quadrotor without thrust cannot be steered."""
 SIDE_SHARE = 0.4
 """Share of the thrust reserved for horizontal motion; it costs a twelfth of the lift."""
+FALLING_M_S = 0.5
+"""In a fall this much faster than the reference, no thrust is reserved for horizontal motion."""
 BRAKING_SHARE = 0.5
 """Deceleration of an approach from far away, share of the acceleration that the tilt limit allows."""
 INTEGRAL_M_S2 = 6.0
@@ -71,10 +71,10 @@ class PositionLoop:
     """See the module's docstring."""
 
     def __init__(self, robot: Quadrotor, gains: Gains) -> None:
-        self._gains, self._period = gains, robot.control_period_s
+        self._gains = gains
         axes = np.array([1.0, 1.0, gains.vertical])
         self._velocity_gain, self._integral_gain = gains.velocity * axes, gains.integral * axes
-        self._greatest = THRUST_SHARE * float(robot.effort_limit.sum()) / robot.mass_kg
+        self._greatest = float(robot.effort_limit.sum()) / robot.mass_kg
         self._slope = float(np.tan(robot.tilt_limit_rad))
         self._braking = BRAKING_SHARE * GRAVITY_M_S2 * min(1.0, self._slope)
         self._speed = float(robot.velocity_limit[0])
@@ -83,10 +83,12 @@ class PositionLoop:
     def reset(self) -> None:
         self._integral = np.zeros(3)
 
-    def step(self, time: float, state: State, reference: Reference, push: Array | None = None) -> Target | None:
+    def step(
+        self, time: float, state: State, reference: Reference, dt: float, push: Array | None = None
+    ) -> Target | None:
         """Return the target; None for a reference that is not finite.
 
-        push: (3,) known external acceleration [m/s^2; world].
+        dt: time since the last step [s]. push: (3,) known external acceleration [m/s^2; world].
         """
         points = reference.sample(np.array([time, time + self._gains.ahead_s]))
         if not all(np.all(np.isfinite(values)) for values in (points.q, points.v, points.a)):
@@ -99,9 +101,9 @@ class PositionLoop:
         error = self._velocity_gain * (wanted - state.v[:3])
         thrust = points.a[1, :3] + error + self._integral - (0.0 if push is None else push)
         thrust[2] += GRAVITY_M_S2
-        feasible = self._feasible(thrust)
+        feasible = self._feasible(thrust, min(float(points.v[0, 2]), 0.0) - float(state.v[2]))
         free = np.abs(feasible - thrust) < 1e-9
-        self._integral = np.where(free, self._integral + self._integral_gain * error * self._period, self._integral)
+        self._integral = np.where(free, self._integral + self._integral_gain * error * dt, self._integral)
         self._integral = np.clip(self._integral, -INTEGRAL_M_S2, INTEGRAL_M_S2)
         attitude = points.q[1, 3:]
         return Target(feasible, float(rotation.yaw(attitude)), attitude, points.v[1, 3:], points.a[1, 3:])
@@ -115,10 +117,11 @@ class PositionLoop:
         speed = np.sqrt(2.0 * self._braking * (distance - 0.5 * near))
         return error * (min(speed, self._speed) / distance)
 
-    def _feasible(self, thrust: Array) -> Array:
-        """Limit the thrust to the feasible set, vertical part first."""
+    def _feasible(self, thrust: Array, falling_m_s: float) -> Array:
+        """Limit the thrust to the feasible set, vertical part first; the share for the sides fades in a fall."""
         wanted = float(np.hypot(thrust[0], thrust[1]))
-        kept = min(wanted, SIDE_SHARE * self._greatest)
+        share = SIDE_SHARE * min(max(1.0 - falling_m_s / FALLING_M_S, 0.0), 1.0)
+        kept = min(wanted, share * self._greatest)
         lift = float(np.clip(thrust[2], LEAST_LIFT * GRAVITY_M_S2, np.sqrt(self._greatest**2 - kept**2)))
         side = min(self._slope * lift, float(np.sqrt(self._greatest**2 - lift**2)))
         share = 1.0 if wanted <= side else side / wanted

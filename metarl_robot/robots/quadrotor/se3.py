@@ -8,8 +8,8 @@ points body z along the wanted thrust (position_loop.py), W_d and W_d' are the r
     torque = J (-k_R e_R - k_W e_W - k_I ∫ (e_W + c e_R) dt) + W × J W - J (W × Rᵀ R_d W_d - Rᵀ R_d W_d')
 
 The collective thrust is the projection of the wanted thrust on body z. The law is valid for nearly every attitude,
-including upside down. Commands overshoot to shorten the motors' lag (rotors.py). Gains are fractions of 1 / T, with T
-the remaining lag of delays and motors.
+including upside down. Commands overshoot to shorten the motors' lag (motor_lead.py). Gains are fractions of 1 / T,
+with T the remaining lag of delays and motors.
 """
 
 from __future__ import annotations
@@ -23,10 +23,16 @@ from metarl_robot.core import rotation
 from metarl_robot.core.signals import Command, Reference, State
 from metarl_robot.robots.quadrotor.description import Quadrotor
 from metarl_robot.robots.quadrotor.flatness import attitude
+from metarl_robot.robots.quadrotor.motor_lead import pace
 from metarl_robot.robots.quadrotor.position_loop import Gains, PositionLoop, Target
-from metarl_robot.robots.quadrotor.rotors import Rotors, pace, turning_integral_bound, usable
+from metarl_robot.robots.quadrotor.rotors import Rotors, turning_integral_bound, usable
+from metarl_robot.robots.quadrotor.upright_recovery import UprightRecovery
 
 Array = NDArray[np.float64]
+
+
+MOST_YAW_RAD = 0.5
+"""Largest heading error that R_d contains: in a larger one, e_R mixes heading, which has little torque, with tilt."""
 
 
 class SE3Config(BaseModel):
@@ -70,12 +76,14 @@ class SE3:
             Gains(config.position / lag, config.velocity / lag, config.position_integral / lag, config.vertical, lag),
         )
         self._rotors = Rotors(robot, speed_up)
+        self._recovery = UprightRecovery(robot, lag)
         self._bound = turning_integral_bound(robot) / self._rate_gain
         self.reset()
 
     def reset(self) -> None:
         self._outer.reset()
         self._rotors.reset()
+        self._recovery.reset()
         self._integral = np.zeros(3)
 
     def fallback(self, time: float, reason: str) -> Command:
@@ -91,7 +99,11 @@ class SE3:
         self._rotors.at(time)
         if not usable(state):
             return self._rotors.level("the state is not finite")
-        target = self._outer.step(time, state, reference)
+        self._rotors.seen(rotation.normalise(state.q[3:]), state.v[3:])
+        recovery = self._recovery.along(time, state, reference)
+        if recovery is not None:
+            return self._rotors.send(*recovery)
+        target = self._outer.step(time, state, reference, self._rotors.elapsed_s)
         if target is None:
             return self._rotors.level("the reference is not finite")
         q = rotation.normalise(state.q[3:])
@@ -100,7 +112,10 @@ class SE3:
 
     def _torque(self, q: Array, rate: Array, target: Target) -> Array:
         """Return the torque (3,) [Nm; body]."""
-        r, wanted = rotation.to_matrix(q), rotation.to_matrix(attitude(target.thrust, np.array(target.yaw)))
+        heading = float(rotation.yaw(q))
+        off = (target.yaw - heading + np.pi) % (2.0 * np.pi) - np.pi
+        heading += float(np.clip(off, -MOST_YAW_RAD, MOST_YAW_RAD))
+        r, wanted = rotation.to_matrix(q), rotation.to_matrix(attitude(target.thrust, np.array(heading)))
         skewed = wanted.T @ r
         e_attitude = 0.5 * np.array(
             [skewed[2, 1] - skewed[1, 2], skewed[0, 2] - skewed[2, 0], skewed[1, 0] - skewed[0, 1]]
@@ -108,7 +123,7 @@ class SE3:
         to_body = r.T @ rotation.to_matrix(target.attitude)
         ahead, change = to_body @ target.rate, to_body @ target.rate_change
         error = rate - ahead + self._c * e_attitude
-        integral = self._integral + self._integral_gain * error * self._robot.control_period_s
+        integral = self._integral + self._integral_gain * error * self._rotors.elapsed_s
         self._integral = np.where(self._rotors.short[1:], self._integral, np.clip(integral, -self._bound, self._bound))
         inertia = self._robot.inertia
         feedback = -self._rate_gain * (error + self._integral)
