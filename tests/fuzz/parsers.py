@@ -184,7 +184,7 @@ _ENDINGS = {
     "eval": ("--controllers", "none"),
     "train": ("--adapter", "none"),
     "demo": ("--controllers", "none"),
-    "bench": ("--none",),
+    "bench": ("--none", "--none"),  # an option before them may take the first as its value
 }
 _STARTERS = {"launch", "eval", "train", "demo", "bench"}
 """Commands that would begin to work: they are given an option that they refuse in the end."""
