@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from metarl_robot.control.base import Controller
 from metarl_robot.core.quantities import Quantity, Report, quantities
 from metarl_robot.core.robot import Robot
-from metarl_robot.core.signals import Command, Status
+from metarl_robot.core.signals import Command, State, Status
 from metarl_robot.sim.kinds import simulation
 from metarl_robot.sim.scenario import Scenario, Task
 from metarl_robot.sim.settling import Envelope, bound_m, envelope
@@ -144,7 +144,8 @@ def run_episode(
     count = round(scenario.duration_s / period)
     times = np.arange(count, dtype=np.float64) * period
     points = scenario.reference.sample(times)
-    state = plant.reset(points.q[0], points.v[0])
+    released = scenario.start or State(points.q[0], points.v[0])
+    state = plant.reset(released.q, released.v)
     controller.reset()
     _tell(controller, scenario.initial)
     changes = list(scenario.changes)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from metarl_robot.core.signals import Reference
+from metarl_robot.core.signals import Reference, State
 
 
 class Task(Protocol):
@@ -26,7 +26,7 @@ class Scenario(Generic[T]):
 
     initial: task at t = 0. changes: (time [s], task from then on). seed: seed of the draw; noise_seed: seed of the
     sensors. scored_from_s: time from which errors count, once the robot has settled. estimates_after_s: times since
-    the change at which estimates are scored.
+    the change at which estimates are scored. start: state at t = 0; None: that of the reference.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Scenario(Generic[T]):
     noise_seed: int
     scored_from_s: float = 1.0
     estimates_after_s: tuple[float, ...] = (1.0, 4.0)
+    start: State | None = None
 
     def task_at(self, time_s: float) -> T:
         """The task in force at a time."""

@@ -32,11 +32,14 @@ def _thrusts(robot: Quadrotor, task: QuadrotorTask, points: Setpoints, force: Ar
     payload = task.payload
     lever = robot.payload_position + (0.0 if task.sling_m > 0.0 else 1.0) * payload.com_m
     attitude, rate = points.q[:, 3:], points.v[:, 3:]
-    inertia = robot.inertia + payload.mass_kg * (lever @ lever * np.eye(3) - np.outer(lever, lever))
+    inertia = robot.inertia * task.inertia_scale + payload.mass_kg * (
+        lever @ lever * np.eye(3) - np.outer(lever, lever)
+    )
     if task.sling_m == 0.0:
         inertia = inertia + symmetric(payload.inertia_kg_m2)
     torque = points.a[:, 3:] @ inertia + rotation.cross(rate, rate @ inertia)
-    torque = torque + payload.mass_kg * rotation.cross(lever[None], rotation.rotate_back(attitude, _pull(points)))
+    moment = payload.mass_kg * lever + task.mass_scale * robot.mass_kg * task.com_m
+    torque = torque + rotation.cross(moment[None], rotation.rotate_back(attitude, _pull(points)))
     wanted = np.concatenate([np.linalg.norm(force, axis=1, keepdims=True), torque], axis=1)
     return np.asarray(np.linalg.solve(robot.allocation, wanted.T).T / np.maximum(task.thrust_gain, 1e-3))
 
@@ -48,7 +51,7 @@ def _tilt(force: Array) -> Array:
 
 def _required_force(robot: Quadrotor, task: QuadrotorTask, points: Setpoints) -> Array:
     """Force (N, 3) of all rotors [N; world]."""
-    return (robot.mass_kg + task.payload.mass_kg) * _pull(points) - _drag(robot, task, points)
+    return (task.mass_scale * robot.mass_kg + task.payload.mass_kg) * _pull(points) - _drag(robot, task, points)
 
 
 def _pull(points: Setpoints) -> Array:

@@ -30,7 +30,6 @@ from metarl_robot.sim.quadrotor.worlds import INCLUDE, Worlds, function_address
 Array = NDArray[np.float64]
 Integers = NDArray[np.intp]
 
-CRASH_TILT_RAD = np.deg2rad(100.0)
 _STATE = 16  # pose, velocity, specific force
 _LOGS = ("q", "v", "specific_force")  # of a state, as in flight.c
 _LIMIT_TOLERANCE = 1e-9
@@ -73,6 +72,7 @@ class Flight:
         self._applied = simulation.state(bits.mjSTATE_QFRC_APPLIED)
         self._xmat, self._contacts = simulation.output("xmat")[:, 9:18], simulation.output("ncon", np.int32)[:, 0]
         self._air, self._wind = Aerodynamics(self._robot, tasks), WindField(tasks)
+        self._upright = np.array([_cosine(task.crash_tilt_deg) for task in tasks])
         self._command_steps = np.array([whole_steps(task.command_delay_s, self._dt) for task in tasks])
         self.sensor_steps = np.array([whole_steps(task.sensor_delay_s, self._dt) for task in tasks])
         self._noise_std = np.array([[getattr(task, name) for name in NOISES] for task in tasks]).repeat(3, axis=1)
@@ -170,7 +170,7 @@ class Flight:
         slot = (step + 1) % self._keep
         self._q[:, slot], self._v[:, slot] = self._qpos[:, :7], self._qvel[:, :6]
         self._force[:, slot] = (acceleration[:, None] @ rotation)[:, 0]
-        self.crashed |= (self._contacts > 0) | (self._xmat[:, 8] < np.cos(CRASH_TILT_RAD))
+        self.crashed |= (self._contacts > 0) | (self._xmat[:, 8] < self._upright)
 
     def _count_violations(self) -> None:
         beyond = np.abs(self._qvel[:, :6]) > self._robot.velocity_limit + _LIMIT_TOLERANCE
@@ -219,7 +219,7 @@ class CompiledFlight(Flight):
             "Flight",
             worlds=self._worlds, keep=self._keep, period=self._period, gust_samples=len(wind.gusts),
             begin=function_address("mj_step2"), end=function_address("mj_step1"),
-            dt=self._dt, age=velocity_age(self._dt), gravity=GRAVITY_M_S2, upright=float(np.cos(CRASH_TILT_RAD)),
+            dt=self._dt, age=velocity_age(self._dt), gravity=GRAVITY_M_S2,
             tolerance=_LIMIT_TOLERANCE, gust_dt=GUST_DT_S,
             coefficient=robot.thrust_coefficient, radius=air.radius, lowest=air.lowest, faster=self._follow[0],
             slower=self._follow[1],
@@ -227,7 +227,8 @@ class CompiledFlight(Flight):
             gain=air.gain, rotor_drag=air.rotor_drag, parasitic_drag=air.parasitic_drag, ground=air.ground,
             wall_normal=air.wall_normal, wall_offset=air.wall_offset, wall_edge=air.wall_edge,
             wind=wind.mean, swing=wind.swing, swing_rate=wind.swing_rate, gusts=wind.gusts,
-            noise_std=self._noise_std, command_steps=self._command_steps, sensor_steps=self.sensor_steps,
+            noise_std=self._noise_std, upright=self._upright,
+            command_steps=self._command_steps, sensor_steps=self.sensor_steps,
             speeds=self.speeds, mean_thrust=self.mean_thrust, targets=self._targets, q=self._q, v=self._v,
             force=self._force,
             crashed=self.crashed, counts=self.counts,
@@ -274,6 +275,11 @@ def make_flight(robot: Quadrotor, worlds: int, dt: float, compiled: bool = True)
     """Make a flight in C if there is a compiler and `compiled` is true, otherwise in numpy."""
     library = kernel("sim.quadrotor", "flight", INCLUDE, MUJOCO=mujoco.mj_version()) if compiled else None
     return Flight(robot, worlds, dt) if library is None else CompiledFlight(robot, worlds, dt, library)
+
+
+def _cosine(tilt_deg: float) -> float:
+    """Cosine of the tilt of a crash; below every cosine where no tilt is one."""
+    return float(np.cos(np.deg2rad(tilt_deg))) if tilt_deg < 180.0 else -2.0
 
 
 def state_of(rows: Array) -> State:

@@ -30,6 +30,7 @@ _BOB_INERTIA = 1e-4  # of m L^2: a point mass has no inertia about the rod
 # compiled.
 _PLACEHOLDER = (0.01, 0.02, 0.03)
 _PLACEHOLDER_INERTIA = (0.02, 0.03, 0.04, 0.001, 0.002, 0.003)
+_PLACEHOLDER_TURN = (0.8, 0.0, 0.0, 0.6)
 
 stop_profiling()
 
@@ -45,8 +46,10 @@ class Fields(NamedTuple):
 
 
 @lru_cache(maxsize=16)
-def compile_model(robot: Quadrotor, sling: bool = False, physics_dt_s: float = PHYSICS_DT_S) -> mujoco.MjModel:
-    """Compile the robot with a payload body; the model is read-only.
+def compile_model(
+    robot: Quadrotor, sling: bool = False, physics_dt_s: float = PHYSICS_DT_S, altered: bool = False
+) -> mujoco.MjModel:
+    """Compile the robot with a payload body; the model is read-only. altered: tasks may change the robot's inertia.
 
     q and v of the robot come first, then those of the sling's ball joint.
     """
@@ -55,6 +58,9 @@ def compile_model(robot: Quadrotor, sling: bool = False, physics_dt_s: float = P
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     # divergence must be detected, not reset
     spec.option.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
+    if altered:
+        own = spec.body(robot.base_frame)
+        own.ipos, own.iquat = _PLACEHOLDER, _PLACEHOLDER_TURN
     site = spec.site(payload_site(robot))
     payload = site.parent.add_body(name=PAYLOAD, pos=site.pos)
     payload.explicitinertial = True
@@ -64,9 +70,16 @@ def compile_model(robot: Quadrotor, sling: bool = False, physics_dt_s: float = P
     return spec.compile()
 
 
-def task_fields(model: mujoco.MjModel, task: QuadrotorTask) -> Fields:
+def task_fields(robot: Quadrotor, model: mujoco.MjModel, task: QuadrotorTask) -> Fields:
     """Return the values of the model's fields under `task`; call mj_setConst after writing them."""
     values = Fields(*(getattr(model, name).copy() for name in Fields._fields))
+    if task.altered:
+        own = model.body(robot.base_frame).id
+        values.body_mass[own], values.body_ipos[own] = task.mass_scale * robot.mass_kg, task.com_m
+        values.body_iquat[own], values.body_inertia[own] = (
+            (1.0, 0.0, 0.0, 0.0),
+            task.inertia_scale * robot.inertia.diagonal(),
+        )
     body = model.body(PAYLOAD).id
     mass, com = task.payload.mass_kg, task.payload.com_m
     quat, inertia = principal(task.payload.inertia_kg_m2)
@@ -94,6 +107,8 @@ def hover_command(robot: Quadrotor, task: QuadrotorTask) -> Array:
     """
     mass = task.payload.mass_kg
     lever = robot.payload_position + (0.0 if task.sling_m > 0.0 else 1.0) * task.payload.com_m
-    needed = GRAVITY_M_S2 * np.array([robot.mass_kg + mass, mass * lever[1], -mass * lever[0], 0.0])
+    own = task.mass_scale * robot.mass_kg
+    moment = mass * lever + own * task.com_m
+    needed = GRAVITY_M_S2 * np.array([own + mass, moment[1], -moment[0], 0.0])
     thrusts = np.linalg.solve(robot.allocation, needed) / np.maximum(task.thrust_gain, 1e-3)
     return np.clip(thrusts, robot.effort_lower, robot.effort_limit)

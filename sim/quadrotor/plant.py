@@ -59,24 +59,25 @@ class QuadrotorBatch:
         self._period = round(robot.control_period_s / physics_dt_s)
         self._flight = make_flight(robot, self._count, physics_dt_s, compiled)
         self._slings: bool | None = None
+        self._altered = False
         self._install(tasks)
 
     def _install(self, tasks: Sequence[QuadrotorTask]) -> None:
-        slings = {task.sling_m > 0.0 for task in tasks}
+        slings, altered = {task.sling_m > 0.0 for task in tasks}, any(task.altered for task in tasks)
         if len(slings) > 1:
             raise MetaRLError("batch: payloads must all be rigid or all be on slings; they need different models")
-        if self._slings not in slings:
-            self._slings = slings.pop()
-            self._build(self._slings)
+        if self._slings not in slings or self._altered < altered:
+            self._slings, self._altered = slings.pop(), altered
+            self._build(self._slings, altered)
         for i, task in enumerate(tasks):
-            for name, value in task_fields(self._worlds.model, task)._asdict().items():
+            for name, value in task_fields(self.robot, self._worlds.model, task)._asdict().items():
                 self._fields[name][i] = value
         self._worlds.set_const()
         self.tasks = tuple(tasks)
         self._flight.install(self._worlds, tasks)
 
-    def _build(self, sling: bool) -> None:
-        self._worlds = Worlds(compile_model(self.robot, sling, self._dt), self._count)
+    def _build(self, sling: bool, altered: bool) -> None:
+        self._worlds = Worlds(compile_model(self.robot, sling, self._dt, altered), self._count)
         self._fields = {name: self._worlds.parameter(name) for name in Fields._fields}
         self._qpos, self._qvel = (
             self._worlds.state(part) for part in (mujoco.mjtState.mjSTATE_QPOS, mujoco.mjtState.mjSTATE_QVEL)
@@ -110,7 +111,7 @@ class QuadrotorBatch:
 
     def _resting_force(self, thrusts: Array) -> Array:
         """Specific force (T, 3) of bodies with no force but their rotors'."""
-        mass = self.robot.mass_kg + np.array([task.payload.mass_kg for task in self.tasks])
+        mass = np.array([task.mass_scale * self.robot.mass_kg + task.payload.mass_kg for task in self.tasks])
         gain = np.stack([task.thrust_gain for task in self.tasks])
         return np.stack([np.zeros(self._count), np.zeros(self._count), (gain * thrusts).sum(1) / mass], axis=1)
 
@@ -192,7 +193,7 @@ class QuadrotorBatch:
 
     @property
     def crashed(self) -> NDArray[np.bool_]:
-        """Whether each (T,) has touched the ground or tilted by more than 100 degrees since the reset."""
+        """Whether each (T,) has touched the ground, or tilted beyond its task's crash_tilt_deg, since the reset."""
         return self._flight.crashed > 0
 
     @property
@@ -245,7 +246,7 @@ class QuadrotorPlant:
         """
         q = self.robot.home if q is None else self._checked("position", q, self.robot.nq)
         v = np.zeros(self.robot.dof) if v is None else self._checked("velocity", v, self.robot.dof)
-        self._measured = _single(self._batch.reset(q[None], v[None]))
+        self._measured = self._sensed(self._batch.reset(q[None], v[None]))
         return self._measured
 
     def step(self, effort: Array, duration_s: float) -> State:
@@ -269,13 +270,21 @@ class QuadrotorPlant:
             raise SignalError(
                 f"plant: duration {duration_s} s is not a positive multiple of the physics step {self._dt} s"
             )
-        self._measured = _single(self._batch.step(effort[None], count))
+        self._measured = self._sensed(self._batch.step(effort[None], count))
         if not np.all(np.isfinite(self._measured.v)):
             raise MetaRLError(
                 f"plant: the simulation of '{self.robot.name}' diverged at {self.time:.3f} s; the task is "
                 f"{self.task.to_dict()}"
             )
         return self._measured
+
+    def _sensed(self, measured: State) -> State:
+        """The only quadrotor's measurement, of the sensors that it has."""
+        state = _single(measured)
+        if not self.task.imu:
+            return State(state.q, state.v)
+        assert state.specific_force is not None
+        return State(state.q, state.v, state.specific_force + self.task.accelerometer_bias_m_s2)
 
     def set_task(self, task: QuadrotorTask) -> None:
         """Change the physical conditions in flight; position, velocity and rotor speeds do not jump."""
@@ -341,7 +350,7 @@ class QuadrotorPlant:
 
     @property
     def crashed(self) -> bool:
-        """Whether it has touched the ground or tilted by more than 100 degrees since the reset."""
+        """Whether it has touched the ground, or tilted by more than its task's crash_tilt_deg, since the reset."""
         return bool(self._batch.crashed[0])
 
     @property

@@ -10,7 +10,14 @@
                      strong_wind: it rises beyond the trained range
                      two_weak_rotors
                      slung: a payload on a sling
+    upset            upside_down, over (120 to 180 degrees), tumbling, spinning: released 20 m above the ground. Only
+                     contact is a crash.
+    sensors          noisy, without_imu: noise of 5 mm, 5 mrad, 0.05 m/s, 0.02 rad/s, and 20 ms of delay
+                     accelerometer_bias: of 0.5 to 1 m/s²
+    mismatch         mass, inertia, thrust: wrong by 20 % either way; centre_of_mass: 2 cm off, on a smaller quadrotor
+                     less; voltage_sag: by 15 % from 5 s on
 
+In all suites but upset, contact with the ground or a tilt beyond 100 degrees is a crash.
 wind_4 is 4.2 m/s, wind_8 8.5, wind_8_gusty 8.5 + 2.4 sin t, wind_12 12.1. All winds are scaled by reference_wind /
 12.1. A payload of heldout weighs 30 % of the quadrotor. Drag, battery, latency, noise and, where it is not the subject,
 a light wind are drawn from the ranges.
@@ -25,16 +32,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from metarl_robot.core import rotation
 from metarl_robot.core.errors import MetaRLError
-from metarl_robot.core.signals import Reference
+from metarl_robot.core.signals import Reference, State
 from metarl_robot.robots.quadrotor.description import Quadrotor
 from metarl_robot.robots.quadrotor.flatness import FlatTrajectory
 from metarl_robot.robots.quadrotor.random_trajectories import random_flight
-from metarl_robot.robots.quadrotor.trajectories import FigureEight, MinimumSnap, Paced
+from metarl_robot.robots.quadrotor.trajectories import FigureEight, Hover, MinimumSnap, Paced
 from metarl_robot.robots.quadrotor.trajectory_limits import check_flight
 from metarl_robot.sim.payload.body import Payload
 from metarl_robot.sim.quadrotor.feasibility import flight_use, hover_use
@@ -64,12 +73,22 @@ CHANGE_S = 5.0
 DURATION_S = 12.0
 SCORED_FROM_S = 2.0
 HEIGHT_M = 2.0
+UPSET_HEIGHT_M = 20.0
+_HIGHER_M = 3.0
 _AFTER_END_S = 2.0  # a reference extends beyond the episode for the controllers' horizon
 _MOST_HOVER_USE, _MOST_USE = 0.80, 0.85
 _SLOWER = 0.93
 _ATTEMPTS = 1000
 _EXACTLY_30 = (0.3, 0.3)
 _WEAK = replace(TRAIN, effectiveness=(0.7, 0.9))  # a substantial loss
+_POOR: dict[str, Any] = {
+    "position_noise_m": 0.005,
+    "attitude_noise_rad": 0.005,
+    "velocity_noise_m_s": 0.05,
+    "gyro_noise_rad_s": 0.02,
+    "command_delay_s": 0.0,
+    "sensor_delay_s": 0.02,
+}
 _EIGHT_SIZE_M = (1.25, 0.75)
 
 
@@ -77,13 +96,16 @@ _EIGHT_SIZE_M = (1.25, 0.75)
 class _Flight:
     """A drawn flight: conditions before and after the change (the same object: no change), and the path.
 
-    as_it_is: the path is not slowed; conditions in which it needs too much thrust are redrawn.
+    as_it_is: the path is not slowed; conditions in which it needs too much thrust are redrawn. start: state at t = 0;
+    None: that of the path. later: further changes, (time [s], task from then on).
     """
 
     before: QuadrotorTask
     after: QuadrotorTask
     path: FlatTrajectory
     as_it_is: bool = False
+    start: State | None = None
+    later: tuple[tuple[float, QuadrotorTask], ...] = ()
 
 
 Kind = Callable[[Quadrotor, np.random.Generator], _Flight]
@@ -136,14 +158,61 @@ def _slung(robot: Quadrotor, rng: np.random.Generator) -> _Flight:
     return _Flight(before, replace(before, payload=payload, sling_m=sling), _random_path(robot, rng))
 
 
+def _upset(
+    tilt_deg: tuple[float, float], rates: tuple[float, float, float], robot: Quadrotor, rng: np.random.Generator
+) -> _Flight:
+    """Released at a tilt about any horizontal axis. rates: largest body rates, share of their limits."""
+    task = replace(with_sensors(QuadrotorTask(), rng), crash_tilt_deg=180.0)
+    turn = np.deg2rad(rng.uniform(*tilt_deg)) * draw_direction(rng)
+    attitude = rotation.multiply(rotation.from_yaw(rng.uniform(-np.pi, np.pi)), rotation.exp(turn))
+    spin = np.array(rates) * rng.uniform(0.5, 1.0, 3) * rng.choice([-1.0, 1.0], 3) * robot.velocity_limit[3:]
+    place = np.array([0.0, 0.0, UPSET_HEIGHT_M])
+    start = State(np.concatenate([place, attitude]), np.concatenate([rng.uniform(-1.0, 1.0, 3), spin]))
+    return _Flight(task, task, Hover(place), start=start)
+
+
+def _poor_sensors(imu: bool, robot: Quadrotor, rng: np.random.Generator) -> _Flight:
+    before = replace(_bare(robot, rng), imu=imu, **_POOR)
+    payload = draw_payload(robot, rng, replace(TRAIN, payload_ratio=(0.1, 0.25)))
+    return _Flight(before, replace(before, payload=payload), _random_path(robot, rng, _HIGHER_M))
+
+
+def _accelerometer_bias(robot: Quadrotor, rng: np.random.Generator) -> _Flight:
+    bias = rng.standard_normal(3)
+    bias *= rng.uniform(0.5, 1.0) / np.linalg.norm(bias)
+    before = replace(_bare(robot, rng), accelerometer_bias_m_s2=bias)
+    return _Flight(before, replace(before), _random_path(robot, rng, _HIGHER_M))
+
+
+def _mismatch(what: str, robot: Quadrotor, rng: np.random.Generator) -> _Flight:
+    """The quadrotor itself is not as described, from the start."""
+    wrong = 1.0 + rng.uniform(0.1, 0.2) * rng.choice([-1.0, 1.0])
+    task = _bare(robot, rng)
+    changes: dict[str, dict[str, Any]] = {
+        "mass": {"mass_scale": wrong},
+        "inertia": {"inertia_scale": np.full(3, wrong)},
+        "thrust": {"battery": wrong},
+        "centre_of_mass": {"com_m": min(0.02, 0.1 * arm_length(robot)) * draw_direction(rng)},
+    }
+    task = replace(task, **changes[what])
+    return _Flight(task, task, _random_path(robot, rng, _HIGHER_M))
+
+
+def _voltage_sag(robot: Quadrotor, rng: np.random.Generator) -> _Flight:
+    before = replace(_bare(robot, rng), battery=1.0)
+    sagging = [replace(before, battery=1.0 - 0.15 * share) for share in np.linspace(0.0, 1.0, 31)[1:]]
+    later = tuple((CHANGE_S + 0.2 * k, task) for k, task in enumerate(sagging))
+    return _Flight(before, sagging[-1], _random_path(robot, rng, _HIGHER_M), later=later)
+
+
 def _bare(robot: Quadrotor, rng: np.random.Generator) -> QuadrotorTask:
     """Draw a task without payload, with sound rotors and at most a light wind."""
     ranges: QuadrotorRanges = replace(LIGHT_WIND, payload_probability=0.0, weak_probability=0.0)
     return draw_task(robot, rng, ranges)
 
 
-def _random_path(robot: Quadrotor, rng: np.random.Generator) -> FlatTrajectory:
-    return random_flight(robot, rng, DURATION_S + _AFTER_END_S, (0.0, 0.0, HEIGHT_M))
+def _random_path(robot: Quadrotor, rng: np.random.Generator, height_m: float = HEIGHT_M) -> FlatTrajectory:
+    return random_flight(robot, rng, DURATION_S + _AFTER_END_S, (0.0, 0.0, height_m))
 
 
 def _path_through_wall(rng: np.random.Generator, normal: Array) -> MinimumSnap:
@@ -188,6 +257,21 @@ _SUITES: SuiteTable[Kind] = SuiteTable(
             "slung": _slung,
         },
         "nominal": {"undisturbed": _undisturbed},
+        "upset": {
+            "upside_down": partial(_upset, (180.0, 180.0), (0.0, 0.0, 0.0)),
+            "over": partial(_upset, (120.0, 180.0), (0.1, 0.1, 0.1)),
+            "tumbling": partial(_upset, (120.0, 180.0), (0.8, 0.8, 0.3)),
+            "spinning": partial(_upset, (150.0, 180.0), (0.1, 0.1, 1.0)),
+        },
+        "sensors": {
+            "noisy": partial(_poor_sensors, True),
+            "without_imu": partial(_poor_sensors, False),
+            "accelerometer_bias": _accelerometer_bias,
+        },
+        "mismatch": {
+            **{name: partial(_mismatch, name) for name in ("mass", "inertia", "thrust", "centre_of_mass")},
+            "voltage_sag": _voltage_sag,
+        },
     }
 )
 
@@ -218,9 +302,19 @@ def scenario(robot: Quadrotor, suite_name: str, kind: str, seed: int) -> Scenari
         raise MetaRLError(
             f"{suite_name}/{kind}: none of {_ATTEMPTS} draws can be flown with the thrust and tilt of '{robot.name}'"
         )
-    changes = () if flight.after is flight.before else ((CHANGE_S, flight.after),)
+    changes = flight.later or (() if flight.after is flight.before else ((CHANGE_S, flight.after),))
     reference = _feasible(robot, flight)
-    return Scenario(kind, flight.before, changes, reference, DURATION_S, seed, int(rng.integers(2**31)), SCORED_FROM_S)
+    return Scenario(
+        kind,
+        flight.before,
+        changes,
+        reference,
+        DURATION_S,
+        seed,
+        int(rng.integers(2**31)),
+        0.0 if flight.start is not None else SCORED_FROM_S,
+        start=flight.start,
+    )
 
 
 def _can_be_flown(robot: Quadrotor, flight: _Flight) -> bool:

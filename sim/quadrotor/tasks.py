@@ -86,7 +86,10 @@ class QuadrotorTask:
     rotor over that of a sound one at the same speed; battery: the same factor for all. ground_effect: whether the
     ground adds thrust. command_delay_s, sensor_delay_s: time from a command to its effect, from a state to its
     measurement. *_noise_*: standard deviations of the measurements, each axis. member: index of the flying quadrotor in
-    a family (family.py); None: the robot itself.
+    a family (family.py); None: the robot itself. imu: whether the specific force is measured;
+    accelerometer_bias_m_s2: (3,) its constant error. mass_scale, inertia_scale (3,): of the quadrotor without payload,
+    over the description's; com_m: (3,) its centre of mass [body]. crash_tilt_deg: a run with a larger tilt has crashed;
+    180: only contact is a crash.
     """
 
     payload: Payload = Payload()
@@ -104,9 +107,21 @@ class QuadrotorTask:
     gyro_noise_rad_s: float = 0.0
     accelerometer_noise_m_s2: float = 0.0
     member: int | None = None
+    imu: bool = True
+    accelerometer_bias_m_s2: Array = (0.0, 0.0, 0.0)  # type: ignore[assignment]
+    mass_scale: float = 1.0
+    inertia_scale: Array = (1.0, 1.0, 1.0)  # type: ignore[assignment]
+    com_m: Array = (0.0, 0.0, 0.0)  # type: ignore[assignment]
+    crash_tilt_deg: float = 100.0
 
     def __post_init__(self) -> None:
-        for name, size in (("drag_scale", 2), ("effectiveness", 4)):
+        for name in ("accelerometer_bias_m_s2", "com_m"):
+            object.__setattr__(self, name, finite_vector(name, getattr(self, name), 3))
+        if not (np.isfinite(self.mass_scale) and self.mass_scale > 0.0):
+            raise SignalError(f"task: mass_scale must be finite and > 0; given {self.mass_scale}")
+        if not 0.0 < self.crash_tilt_deg <= 180.0:
+            raise SignalError(f"task: crash_tilt_deg must be in (0, 180]; given {self.crash_tilt_deg}")
+        for name, size in (("drag_scale", 2), ("effectiveness", 4), ("inertia_scale", 3)):
             object.__setattr__(self, name, finite_vector(name, getattr(self, name), size))
             if np.any(getattr(self, name) < 0.0):
                 raise SignalError(f"task: {name} must hold {size} numbers >= 0; given {getattr(self, name).tolist()}")
@@ -125,6 +140,11 @@ class QuadrotorTask:
     def thrust_gain(self) -> Array:
         """Thrust (4,) of each rotor over that of a sound one with a fresh battery at the same speed."""
         return self.battery * self.effectiveness
+
+    @property
+    def altered(self) -> bool:
+        """Whether the quadrotor itself, without payload, differs from its description."""
+        return self.mass_scale != 1.0 or bool(np.any(self.inertia_scale != 1.0)) or bool(np.any(self.com_m != 0.0))
 
     def hover_square_speed(self, robot: Quadrotor) -> Array:
         """Squared speeds (4,) of the rotors in a level hover in still air [rad²/s²]."""

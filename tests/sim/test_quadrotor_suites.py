@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,9 +15,10 @@ from metarl_robot.core.robot import load_robot
 from metarl_robot.robots.quadrotor.trajectory_limits import check_flight
 from metarl_robot.sim.quadrotor.feasibility import flight_use, hover_use, required_thrusts
 from metarl_robot.sim.quadrotor.model import hover_command
+from metarl_robot.sim.quadrotor.plant import QuadrotorPlant
 from metarl_robot.sim.quadrotor.ranges import TRAIN, draw_task, reference_wind
 from metarl_robot.sim.quadrotor.suites import CHANGE_S, DURATION_S, scenario, scenario_names, suite, suite_names
-from metarl_robot.sim.quadrotor.tasks import QuadrotorTask, Wind
+from metarl_robot.sim.quadrotor.tasks import NOISES, QuadrotorTask, Wind
 
 ROBOTS = {name: load_robot(name) for name in ("x500", "hummingbird", "crazyflie")}
 X500 = ROBOTS["x500"]
@@ -36,7 +38,7 @@ def test_every_run_can_be_flown(robot, name: str, kind: str) -> None:
     points = run.reference.sample(np.linspace(0.0, DURATION_S, 200))
     assert points.q[:, 2].min() > 0.75
     np.testing.assert_allclose(points.v[0], 0.0, atol=1e-9)  # from rest
-    assert run.scored_from_s == 2.0
+    assert run.scored_from_s == (0.0 if name == "upset" else 2.0)
 
 
 @each_robot
@@ -180,3 +182,64 @@ def test_required_thrusts_are_those_of_a_hover_at_rest(robot) -> None:
     np.testing.assert_allclose(np.minimum(needed, robot.effort_limit), hover_command(robot, calm), rtol=1e-9)
     windy = QuadrotorTask(payload=task.payload, effectiveness=task.effectiveness, wind=Wind((6.0, 0.0, 0.0)))
     assert hover_use(robot, windy) > hover_use(robot, calm)
+
+
+@pytest.mark.parametrize("kind", scenario_names("upset"))
+def test_released_upside_down_only_the_ground_is_a_crash(kind: str) -> None:
+    run = scenario(X500, "upset", kind, 1)
+    assert run.start is not None and rotation.tilt(run.start.q[3:]) > np.deg2rad(119.0)
+    assert np.all(np.abs(run.start.v[3:]) <= X500.velocity_limit[3:])
+    plant = QuadrotorPlant(X500, run.initial, run.noise_seed)
+    plant.reset(run.start.q, run.start.v)
+    plant.step(X500.effort_lower, 0.1)
+    assert not plant.crashed and rotation.tilt(plant.truth.q[3:]) > np.deg2rad(100.0)
+    for _ in range(40):
+        plant.step(X500.effort_lower, 0.1)
+    assert plant.crashed, "on the ground"
+
+
+def test_a_tilt_beyond_100_degrees_is_a_crash_in_other_suites() -> None:
+    plant = QuadrotorPlant(X500, scenario(X500, "heldout", "payload", 0).initial, 0)
+    plant.reset(np.concatenate([[0.0, 0.0, 20.0], rotation.exp(np.array([1.8, 0.0, 0.0]))]))
+    plant.step(X500.hover_thrust, 0.01)
+    assert plant.crashed
+
+
+def test_sensors_without_an_imu_measure_no_force_and_a_bias_is_added() -> None:
+    assert QuadrotorPlant(X500, scenario(X500, "sensors", "without_imu", 0).initial).measure().specific_force is None
+    noisy = scenario(X500, "sensors", "noisy", 0).initial
+    assert noisy.position_noise_m == 0.005 and noisy.sensor_delay_s == 0.02
+    biased = scenario(X500, "sensors", "accelerometer_bias", 0).initial
+    assert 0.5 <= np.linalg.norm(biased.accelerometer_bias_m_s2) <= 1.0
+    still = replace(biased, **dict.fromkeys(NOISES, 0.0))
+    measured = QuadrotorPlant(X500, still).measure().specific_force
+    unbiased = QuadrotorPlant(X500, replace(still, accelerometer_bias_m_s2=np.zeros(3))).measure().specific_force
+    np.testing.assert_allclose(measured - unbiased, biased.accelerometer_bias_m_s2)
+
+
+def test_the_altered_quadrotor_moves_as_newton_says() -> None:
+    """Mass, inertia and centre of mass: without air, the body's origin accelerates by the rotors' pull alone."""
+    task = QuadrotorTask(mass_scale=1.2, inertia_scale=(0.8, 1.1, 1.2), com_m=(0.02, -0.01, 0.0), drag_scale=(0.0, 0.0))
+    task = replace(task, ground_effect=False)
+    plant = QuadrotorPlant(X500, task)
+    plant.reset(np.concatenate([[0.0, 0.0, 5.0], rotation.IDENTITY]))
+    hover = hover_command(X500, task)
+    plant.step(hover, 0.5)
+    assert np.abs(plant.truth.v).max() < 1e-6, "it hovers with the thrusts that hold its weight at its centre of mass"
+    plant.step(hover + 0.1, 0.05)
+    assert plant.truth.v[2] > 0.0
+    with pytest.raises(SignalError, match="mass_scale"):
+        QuadrotorTask(mass_scale=0.0)
+    with pytest.raises(SignalError, match="crash_tilt_deg"):
+        QuadrotorTask(crash_tilt_deg=0.0)
+
+
+@each_robot
+def test_mismatched_quadrotors_are_as_far_off_as_the_suite_says(robot) -> None:
+    for seed in range(3):
+        assert 0.1 <= abs(scenario(robot, "mismatch", "mass", seed).initial.mass_scale - 1.0) <= 0.2
+        assert 0.1 <= abs(scenario(robot, "mismatch", "thrust", seed).initial.battery - 1.0) <= 0.2
+        assert np.linalg.norm(scenario(robot, "mismatch", "centre_of_mass", seed).initial.com_m) < 0.0201
+        sag = scenario(robot, "mismatch", "voltage_sag", seed)
+        batteries = [sag.task_at(time).battery for time in (0.0, 6.0, 8.0, DURATION_S)]
+        assert batteries == sorted(batteries, reverse=True) and np.isclose(batteries[-1], 0.85)
