@@ -35,8 +35,8 @@ def test_unconstrained_plan_is_the_double_integrator_and_settles(qp: TrackingQP)
 def test_constrained_change_is_the_optimum_that_a_reference_solver_finds(qp: TrackingQP) -> None:
     rng = np.random.default_rng(2)
     coefficients, bounds = rng.normal(size=(6, N, JOINTS)), -np.abs(rng.normal(size=6))
-    rows = Rows(coefficients, bounds)
-    none = Rows(coefficients[:0], bounds[:0])
+    rows = Rows(coefficients, bounds, np.zeros(6, dtype=bool))
+    none = Rows(coefficients[:0], bounds[:0], rows.yields[:0])
 
     def violated(change: np.ndarray | None) -> Rows:
         return rows if change is None else none
@@ -53,5 +53,15 @@ def test_constrained_change_is_the_optimum_that_a_reference_solver_finds(qp: Tra
 
 
 def test_no_violation_means_no_change(qp: TrackingQP) -> None:
-    change, met = qp.constrain(lambda change: Rows(np.zeros((0, N, JOINTS)), np.zeros(0)))
+    change, met = qp.constrain(lambda change: Rows(np.zeros((0, N, JOINTS)), np.zeros(0), np.zeros(0, dtype=bool)))
     assert met and change is not None and not change.any()
+
+
+def test_where_not_all_limits_can_be_met_those_that_yield_give_way(qp: TrackingQP) -> None:
+    row = np.zeros((1, N, JOINTS))
+    row[0, 0, 0] = 1.0
+    rows = Rows(np.concatenate([row, -row]), np.array([-1.0, -1.0]), np.array([True, False]))  # δ ≤ -1 and δ ≥ 1
+
+    change, met = qp.constrain(lambda change: rows if change is None else Rows(*(part[:0] for part in rows)))
+    assert change is not None and not met
+    assert change[0, 0] > 0.9

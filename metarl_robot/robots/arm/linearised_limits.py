@@ -77,7 +77,7 @@ class LinearisedLimits:
         """One row for each (upper or lower, output, knot, joint), (m,) each."""
         count, (horizon, n) = len(knot), (self._qp.position_map.shape[1], self._outputs.values.shape[2])
         if not count:
-            return Rows(np.zeros((0, horizon, n)), np.zeros(0))
+            return Rows(np.zeros((0, horizon, n)), np.zeros(0), np.zeros(0, dtype=bool))
         values, lower, upper, worth = (array[kind, knot, joint] for array in self._outputs)
         by_q, by_v, by_a = self._slopes[kind, knot, joint].reshape(count, 3, 1, n).swapaxes(0, 1)
         coefficients = self._qp.position_map[knot][:, :, None] * by_q + self._qp.velocity_map[knot][:, :, None] * by_v
@@ -85,4 +85,5 @@ class LinearisedLimits:
         coefficients[early, knot[early]] += by_a[early, 0]
         is_upper = side == 0
         sign = np.where(is_upper, 1.0, -1.0) / worth
-        return Rows(sign[:, None, None] * coefficients, sign * (np.where(is_upper, upper, lower) - values))
+        bounds = sign * (np.where(is_upper, upper, lower) - values)
+        return Rows(sign[:, None, None] * coefficients, bounds, kind == 0)

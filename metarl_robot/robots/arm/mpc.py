@@ -97,6 +97,7 @@ class ArmMPC:
         self._lower = np.stack([-robot.effort_limit, -velocity, robot.position_lower + slack])
         self._upper = np.stack([robot.effort_limit, velocity, robot.position_upper - slack])
         self._grid: Array = np.asarray(np.arange(config.horizon + 1) * config.knot_spacing_s, dtype=np.float64)
+        self._effort_travel = self._grid[:, None] * robot.effort_rate_limit
         self.reset()
 
     def reset(self) -> None:
@@ -189,7 +190,7 @@ class ArmMPC:
         away = np.concatenate([x - x_0 for x, x_0 in zip(knots[:3], about, strict=True)], axis=1)
         effort = self.effort(*about, xi) + (by_motion @ away[:, :, None])[:, :, 0]
         lower, upper = (np.tile(limit[:, None], (1, len(effort), 1)) for limit in (self._lower, self._upper))
-        lower[0, 0], upper[0, 0] = self._limiter.bounds()
+        lower[0], upper[0] = self._reachable_efforts()
         inertia = np.diagonal(by_motion[:, :, 2 * self._robot.dof :], axis1=1, axis2=2)
         ones = np.ones_like(effort)
         worth = np.stack([inertia, ones / omega, ones / omega**2])
@@ -227,10 +228,17 @@ class ArmMPC:
 
         The first knot's velocity and position are not checked: they cannot be changed.
         """
-        lower, upper = self._limiter.bounds()
-        first, effort, v, q = knots.effort[0], knots.effort[1:], knots.v[1:], knots.q[1:]
-        pairs = ((first, lower, upper), *zip((effort, v, q), self._lower, self._upper, strict=True))
+        bounds, v, q = self._reachable_efforts(), knots.v[1:], knots.q[1:]
+        pairs = ((knots.effort, *bounds), *zip((v, q), self._lower[1:], self._upper[1:], strict=True))
         return any(bool(((value < least).any()) or (value > most).any()) for value, least, most in pairs)
+
+    def _reachable_efforts(self) -> tuple[Array, Array]:
+        """Bounds (N + 1, n) of the efforts at the knots: within the limits, and reachable from now at the rate."""
+        lower, upper = self._limiter.bounds()
+        return (
+            np.maximum(lower - self._effort_travel, self._lower[0]),
+            np.minimum(upper + self._effort_travel, self._upper[0]),
+        )
 
     def fallback(self, time: float, reason: str) -> Command:
         """Command without a valid state: follow the last plan while it is valid, then brake.

@@ -13,7 +13,8 @@ and one check of the limits proves it optimal. With limits C δ ≤ b on the cha
 
 is solved over the rows found violated so far, by non-negative least squares (Lawson, Hanson 1974). Rows are added
 until no new one is violated. They are scaled to accelerations, so that one ρ serves torques, velocities and
-positions.
+positions. If they cannot all be met, those that yield (torques, which the limiter clips anyway) get a smaller ρ:
+otherwise the other joints would be thrown about to relieve one whose torque does not suffice.
 """
 
 from __future__ import annotations
@@ -31,15 +32,21 @@ Array = NDArray[np.float64]
 MAX_ROUNDS = 6
 SLACK_WEIGHT = 1e4
 """Cost ρ of a violated limit relative to tracking, both in accelerations [rad/s²]."""
+YIELDING_WEIGHT = 1e2
+"""Cost of a violated limit that yields, where not all limits can be met."""
 SLACK_TOLERANCE = 0.05
 """A limit counts as met within this much acceleration [rad/s²]."""
 
 
 class Rows(NamedTuple):
-    """Linear limits C δ ≤ b: coefficients (m, N, n) over knots and joints, bounds (m,)."""
+    """Linear limits C δ ≤ b: coefficients (m, N, n) over knots and joints, bounds (m,).
+
+    yields: (m,) limits that yield to the others where they cannot all be met.
+    """
 
     coefficients: Array
     bounds: Array
+    yields: NDArray[np.bool_]
 
     def joined(self, other: Rows) -> Rows:
         """Concatenate these rows and others."""
@@ -88,26 +95,31 @@ class TrackingQP:
         change = np.zeros(rows.coefficients.shape[1:])
         if not len(rows.bounds):
             return change, True
+        weight = SLACK_WEIGHT
         for _ in range(MAX_ROUNDS):
             try:
-                change, slack = self._solve(rows)
+                change, slack = self._solve(rows, weight)
+                if weight == SLACK_WEIGHT and slack > SLACK_TOLERANCE:
+                    weight = YIELDING_WEIGHT
+                    change, _ = self._solve(rows, weight)
             except (RuntimeError, ValueError, np.linalg.LinAlgError):
                 return None, False
             new = violated(change)
             if not len(new.bounds):
-                return change, slack <= SLACK_TOLERANCE
+                return change, weight == SLACK_WEIGHT
             rows = rows.joined(new)
         return change, False
 
-    def _solve(self, rows: Rows) -> tuple[Array, float]:
+    def _solve(self, rows: Rows, yielding_weight: float) -> tuple[Array, float]:
         """Solution δ and the largest slack."""
         m = len(rows.bounds)
         weighted = self._inverse_hessian @ rows.coefficients
-        dual = rows.coefficients.reshape(m, -1) @ weighted.reshape(m, -1).T + np.eye(m) / SLACK_WEIGHT
+        softness = 1.0 / np.where(rows.yields, yielding_weight, SLACK_WEIGHT)
+        dual = rows.coefficients.reshape(m, -1) @ weighted.reshape(m, -1).T + np.diag(softness)
         factor = np.linalg.cholesky(dual)
         multipliers, _ = nnls(factor.T, np.linalg.solve(factor, -rows.bounds), maxiter=30 * m)
         change = -(multipliers @ weighted.reshape(m, -1)).reshape(weighted.shape[1:])
-        return change, float(multipliers.max()) / SLACK_WEIGHT
+        return change, float((softness * multipliers).max())
 
 
 def _closed_loop(a: Array, b: Array, gain: Array, horizon: int) -> tuple[Array, Array]:
