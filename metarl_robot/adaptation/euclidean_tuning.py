@@ -15,6 +15,8 @@ STICTION_FACTOR = 10.0
 """Increase of the model error where a joint may stick."""
 POSITION_NOISE = 3e-5
 """Standard deviation of encoder quantisation [rad, m]: a resolution of 1e-4 rad has 2.9e-5."""
+BANDWIDTH_SHARE = 2.4
+"""Largest bandwidth of the disturbance observer [rad/s], times the period of the samples."""
 INITIAL_DRIFT = 0.002
 """Standard deviation of the slow disturbance, as a share of the effort limit.
 
@@ -35,13 +37,14 @@ def filter_tuning(robot: Robot, dynamics: JointDynamics, tuning: AdapterTuning) 
     """
     limit = force_limit(robot, dynamics)
     inertia = np.diag(dynamics.mass_matrix(robot.home))
+    bandwidth = min(tuning.observer_bandwidth_rad_s, BANDWIDTH_SHARE / robot.control_period_s)
     momentum_noise = inertia * tuning.velocity_noise_rad_s * np.sqrt(robot.control_period_s)
     return FilterTuning(
         period_s=robot.control_period_s,
         position_noise=np.full(robot.dof, POSITION_NOISE),
         velocity_noise=(tuning.velocity_noise_rad_s,),
         noise_groups=(robot.dof,),
-        drift=tuning.observer_bandwidth_rad_s**2 * momentum_noise,
+        drift=bandwidth**2 * momentum_noise,
         drift_initial=INITIAL_DRIFT * limit,
         model_error=tuning.model_error * limit,
         stiction_factor=STICTION_FACTOR,

@@ -93,7 +93,7 @@ standard deviations in 24 of 24 episodes (metarl eval panda --suite heldout --se
 """
 PLAUSIBLE_SIGMAS = 8.0
 """A context farther from its prior than this has diverged."""
-LONGEST_INTERVAL_S = 0.03
+LONGEST_INTERVAL_S, LONGEST_PERIODS = 0.03, 1.5
 """After a longer gap, position and velocity are those measured; the filter learns nothing from the gap."""
 
 
@@ -341,7 +341,7 @@ class MomentumFilter:
         return self._variance if with_force else self._variance[: 2 * self._n]
 
     def _learn(self, state: State, effort: Array, dt: float) -> None:
-        if dt > LONGEST_INTERVAL_S:
+        if dt > max(LONGEST_INTERVAL_S, LONGEST_PERIODS * self._tuning.period_s):
             self._locate(state)
             self._consider([])
             return

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from copy import copy
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,6 +123,12 @@ class Robot:
         self.name: str = description.name
         self.base_frame: str = description.base_frame
         self.control_period_s: float = 1.0 / description.control_rate_hz
+
+    def at_period(self, period_s: float) -> Self:
+        """This robot with another time between two commands."""
+        other = copy(self)
+        other.control_period_s = period_s
+        return other
 
     @property
     def nu(self) -> int:

@@ -42,7 +42,7 @@ ADVICE = {
     Rejection.NAMES: "joint names or the lengths of the lists do not fit the robot",
     Rejection.FRAME: "another frame than expected",
     Rejection.SIZE: "the number of values does not fit the robot",
-    Rejection.NOT_FINITE: "values are NaN or infinite",
+    Rejection.NOT_FINITE: "values are NaN or infinite: does the driver fill in positions and velocities?",
     Rejection.IMPLAUSIBLE: "values above 1000 (units must be m, rad, m/s, rad/s)",
     Rejection.NOT_NORMALISED: "quaternions are not of unit length (all zeros: the driver does not set them)",
     Rejection.POSITION_JUMPED: "positions or velocities leap further than the robot can move:"

@@ -10,7 +10,7 @@ Wrong values come from the robot: the sample is not used, and the reason is retu
     time      not finite; less than SHORTEST_S or more than MAX_STEP_S after the last good one
     state     not finite or beyond MAX_VALUE; a quaternion's norm off by more than NORM_TOLERANCE; a position more than
               `BEYOND` beyond its limits; a velocity above `SPEEDS` times its limit; a position too far from the last
-              good one (input_validation.py: positions)
+              good one (input_validation.py: positions); velocities that are missing (missing_velocity.py)
 
 An unusable specific force is left out and the rest of the state is used. When `AGREEING` samples in a row agree with
 each other on another time or place (a simulation that was reset), the last of them is accepted.
@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from metarl_robot.core.errors import SignalError
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import State
+from metarl_robot.safety import missing_velocity
 from metarl_robot.safety.input_validation import (
     JUMP_M,
     JUMP_M_S2,
@@ -76,6 +77,7 @@ class SampleCheck:
         self._other: _Seen | None = None
         self._agreeing = 0
         self.moved = False
+        self._velocity = missing_velocity.MissingVelocity()
 
     @property
     def time(self) -> float | None:
@@ -100,6 +102,8 @@ class SampleCheck:
         self.moved = False
         seen = _Seen(time, state.q.tolist(), state.v.tolist())
         found = self._impossible(seen)
+        if found is None and self._attitude is None and self._velocity.found(seen.q, seen.v):
+            found = f"state is not usable: {missing_velocity.WORDS}"
         if found is not None:
             return found
         last = self._last

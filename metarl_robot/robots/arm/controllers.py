@@ -16,14 +16,20 @@ from typing import Any, ClassVar
 from pydantic import Field, field_validator
 
 from metarl_robot.adaptation.adapter_spec import adapter_of_choice
-from metarl_robot.adaptation.base import TruthfulAdapter
+from metarl_robot.adaptation.base import Adapter, TruthfulAdapter
 from metarl_robot.adaptation.factory import bare_adapter, weights_of
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.control.base import ControllerSpec
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.core.robot import Robot
 from metarl_robot.robots.arm.dynamics import ArmDynamics
-from metarl_robot.robots.arm.mpc import ArmMPC, MPCConfig
+from metarl_robot.robots.arm.mpc import SLOWEST_HZ, ArmMPC, MPCConfig
+
+LEARNS_HZ = 60.0
+"""Slowest states from which a context is learned; a disturbance observer needs mpc.SLOWEST_HZ.
+
+On a Panda the learning controller diverged at 46 Hz.
+"""
 
 OracleFactory = Callable[[Robot, ArmDynamics, AdapterTuning], TruthfulAdapter]
 
@@ -74,14 +80,28 @@ class MetaConfig(OffsetFreeConfig):
 
 def _nominal(robot: Robot, config: MPCConfig, checkpoint: Path | None, oracle: OracleFactory | None) -> ArmMPC:
     dynamics = ArmDynamics(robot, config.horizon + 1)
-    return ArmMPC(robot, dynamics, bare_adapter("none", robot, dynamics, AdapterTuning(1.0)), config)
+    adapter = bare_adapter("none", robot, dynamics, AdapterTuning(1.0))
+    return ArmMPC(robot, dynamics, lambda at: (adapter, ""), config)
 
 
 def _offset_free(
     robot: Robot, config: OffsetFreeConfig, checkpoint: Path | None, oracle: OracleFactory | None
 ) -> ArmMPC:
     dynamics = ArmDynamics(robot, config.horizon + 1)
-    return ArmMPC(robot, dynamics, bare_adapter("disturbance_observer", robot, dynamics, _tuning(config)), config)
+
+    def adapter_at(at: Robot) -> tuple[Adapter, str]:
+        return _observer_at(at, dynamics, _tuning(config)), ""
+
+    return ArmMPC(robot, dynamics, adapter_at, config)
+
+
+def _observer_at(at: Robot, dynamics: ArmDynamics, tuning: AdapterTuning) -> Adapter:
+    """The disturbance observer for a period of the states; none where they are too slow for it."""
+    return bare_adapter("disturbance_observer" if _hz(at) >= SLOWEST_HZ else "none", at, dynamics, tuning)
+
+
+def _hz(robot: Robot) -> float:
+    return 1.0 / robot.control_period_s
 
 
 def _meta(robot: Robot, config: MetaConfig, checkpoint: Path | None, oracle: OracleFactory | None) -> ArmMPC:
@@ -95,14 +115,23 @@ def _meta(robot: Robot, config: MetaConfig, checkpoint: Path | None, oracle: Ora
         config.change_detection,
         config.missed_force_bandwidth_rad_s,
     )
-    return ArmMPC(robot, dynamics, bare_adapter(config.adapter, robot, dynamics, tuning, weights), config)
+    observer = AdapterTuning(OffsetFreeConfig().observer_bandwidth_rad_s, config.velocity_noise_rad_s)
+
+    def adapter_at(at: Robot) -> tuple[Adapter, str]:
+        if _hz(at) >= LEARNS_HZ:
+            return bare_adapter(config.adapter, at, dynamics, tuning, weights), ""
+        words = f"learning needs {LEARNS_HZ:g} Hz, so that only a disturbance observer is at work"
+        return _observer_at(at, dynamics, observer), words
+
+    return ArmMPC(robot, dynamics, adapter_at, config)
 
 
 def _oracle(robot: Robot, config: OffsetFreeConfig, checkpoint: Path | None, oracle: OracleFactory | None) -> OracleMPC:
     if oracle is None:
         raise MetaRLError("oracle_mpc knows the true physics and exists in simulation only: use it with metarl eval")
     dynamics = ArmDynamics(robot, config.horizon + 1)
-    return OracleMPC(robot, dynamics, oracle(robot, dynamics, _tuning(config)), config)
+    adapter = oracle(robot, dynamics, _tuning(config))
+    return OracleMPC(robot, dynamics, lambda at: (adapter, ""), config)
 
 
 def _tuning(config: OffsetFreeConfig) -> AdapterTuning:

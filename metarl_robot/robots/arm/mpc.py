@@ -10,11 +10,17 @@ is the one non-linear, constrained output. The candidate is the unconstrained op
 positions are within their limits at all knots, it is the optimum. Otherwise the limits are linearised about the
 shifted last plan, and the quadratic programme is solved: real-time iteration (Diehl, Bock, Schlöder 2005). The arm's
 MPC controllers differ only in their adapter.
+
+The rate of states that come more slowly than the robot's control rate is measured (state_rate.py). The knots are then
+at least as far apart as the states, so that the plan is exact while a command is held, and the adapter is one for that
+rate. Below SLOWEST_HZ the robot is held by the nominal model and a slow feedback, with the status FAILED: observers and
+payloads of twice the arm's own inertia were unstable there.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -25,12 +31,14 @@ from metarl_robot.adaptation.base import Adapter
 from metarl_robot.adaptation.features import Xi
 from metarl_robot.control.effort_limits import EffortLimiter
 from metarl_robot.control.leaps import without_leaps
+from metarl_robot.control.state_rate import StateRate
 from metarl_robot.control.warm_start import shifted_rows
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import EMPTY_CONTEXT, Command, Context, Plan, Reference, Setpoints, State, Status
 from metarl_robot.robots.arm.dynamics import ArmDynamics
 from metarl_robot.robots.arm.linearised_limits import LinearisedLimits, Outputs
 from metarl_robot.robots.arm.tracking_qp import TrackingQP
+from metarl_robot.trajectories.splines import Hold
 
 Array = NDArray[np.float64]
 
@@ -38,6 +46,13 @@ REMEMBERED = 16
 """Number of past commands kept, because their effect may still be pending."""
 MIN_EFFORT_GAIN = 0.5
 """Lower bound of the assumed motor strength."""
+SLOWEST_HZ = 45.0
+"""Slowest states with which a reference is followed."""
+FOLLOWING_SHARE, HOLDING_SHARE = 0.5, 0.4
+"""Largest bandwidth of the feedback [rad/s], times the period of the states: in motion, and below SLOWEST_HZ."""
+
+AdapterAt = Callable[[Robot], tuple[Adapter, str]]
+"""The robot at the period of its states → adapter for it, and words if it is less than the controller's own."""
 
 
 class MPCConfig(BaseModel):
@@ -82,28 +97,56 @@ class ArmMPC:
 
     Arguments:
         robot, dynamics: the arm; `dynamics.knots` must be horizon + 1.
-        adapter: estimates the residual.
+        adapter_at: makes the adapter, which estimates the residual, for a period of the states.
         config: settings.
     """
 
-    def __init__(self, robot: Robot, dynamics: ArmDynamics, adapter: Adapter, config: MPCConfig) -> None:
+    def __init__(self, robot: Robot, dynamics: ArmDynamics, adapter_at: AdapterAt, config: MPCConfig) -> None:
         self._robot, self._dynamics, self._config = robot, dynamics, config
-        self.adapter = adapter
-        self._qp = TrackingQP(config.horizon, config.knot_spacing_s, config.bandwidth_rad_s, config.damping_ratio)
+        self._adapter_at, self._own = adapter_at, adapter_at(robot)
+        self._rate = StateRate(robot.control_period_s)
+        self._tune()
         self._limiter = EffortLimiter(robot)
-        self._reach = robot.velocity_limit / config.bandwidth_rad_s
         velocity = (1.0 - config.limit_margin) * robot.velocity_limit
         slack = 0.5 * config.limit_margin * (robot.position_upper - robot.position_lower)
         self._lower = np.stack([-robot.effort_limit, -velocity, robot.position_lower + slack])
         self._upper = np.stack([robot.effort_limit, velocity, robot.position_upper - slack])
-        self._grid: Array = np.asarray(np.arange(config.horizon + 1) * config.knot_spacing_s, dtype=np.float64)
-        self._effort_travel = self._grid[:, None] * robot.effort_rate_limit
         self.reset()
 
+    def _tune(self, measured: State | None = None) -> None:
+        """Tune to the period of the states, which changed at the state `measured`; None: the robot's own period."""
+        config, period_s = self._config, self._rate.period_s
+        followed = period_s * SLOWEST_HZ <= 1.0
+        bandwidth = min(config.bandwidth_rad_s, (FOLLOWING_SHARE if followed else HOLDING_SHARE) / period_s)
+        self._spacing_s = max(config.knot_spacing_s, period_s)
+        self._qp = TrackingQP(config.horizon, self._spacing_s, bandwidth, config.damping_ratio)
+        self._grid: Array = np.arange(config.horizon + 1, dtype=np.float64) * self._spacing_s
+        changes = self._robot.effort_rate_limit * self._robot.control_period_s / period_s  # one period's at each state
+        self._effort_travel = self._grid[:, None] * changes
+        self._reach = self._robot.velocity_limit / bandwidth
+        self._hold = None if followed or measured is None else Hold(measured.q.copy())
+        own = period_s == self._robot.control_period_s
+        self.adapter, words = self._own if own else self._adapter_at(self._robot.at_period(period_s))
+        self._slow = self._words(words)
+        if measured is not None:
+            self.adapter.reset()
+            self._context: Context = EMPTY_CONTEXT
+
+    def _words(self, why: str) -> str:
+        """Words for states that are too slow; empty if they are not."""
+        if self._hold is not None:
+            why = f"at least {SLOWEST_HZ:g} Hz are needed, so that the robot is held"
+        come = f"states come at {1.0 / self._rate.period_s:.0f} Hz, and control_rate_hz of robot.yaml is"
+        return f"{come} {1.0 / self._robot.control_period_s:.0f}: {why}; raise the driver's rate" if why else ""
+
     def reset(self) -> None:
+        if self._rate.period_s != self._robot.control_period_s:
+            self._rate = StateRate(self._robot.control_period_s)
+            self._tune()
+        self._rate = StateRate(self._robot.control_period_s)
         self.adapter.reset()
         self._limiter.reset()
-        self._context: Context = EMPTY_CONTEXT
+        self._context = EMPTY_CONTEXT
         self._last_time: float | None = None
         self._acted: Array | None = None
         self._last_state = State(self._robot.home, np.zeros(self._robot.dof))
@@ -115,6 +158,9 @@ class ArmMPC:
         if not (np.all(np.isfinite(state.q)) and np.all(np.isfinite(state.v))):
             return self.fallback(time, "state is not finite")
         self._limiter.at(time)
+        if self._rate.changed(time):
+            self._tune(state)
+        reference = reference if self._hold is None else self._hold
         self._adapt(time, state)
         latency = self._config.latency_s if self.adapter.latency_s is None else self.adapter.latency_s
         ahead = latency + 0.5 * self._robot.control_period_s
@@ -127,7 +173,13 @@ class ArmMPC:
         self._last_knots = knots
         self._issued.append((time, knots.a[0]))
         self._plan = Plan(time + self._grid, knots.q, knots.v, knots.effort)
-        return Command(effort, Status.DEGRADED if message else Status.SOLVED, message, self._plan, self._context)
+        return Command(effort, *self._status(message), self._plan, self._context)
+
+    def _status(self, message: str) -> tuple[Status, str]:
+        words = "; ".join(filter(None, (self._slow, message)))
+        if self._hold is not None:
+            return Status.FAILED, words
+        return Status.DEGRADED if words else Status.SOLVED, words
 
     def _predicted(self, time: float, state: State, latency: float, ahead: float) -> tuple[Array, Array]:
         """Position and velocity after `ahead`, under the accelerations still to take effect (Smith 1957)."""
@@ -162,7 +214,7 @@ class ArmMPC:
         The approach then takes up to half the velocity limit.
         """
         reach = self._reach
-        target = without_leaps(target, self._config.knot_spacing_s, reach)
+        target = without_leaps(target, self._spacing_s, reach)
         error = q - target.q[0]
         beyond = error - np.clip(error, -reach, reach)
         return Setpoints(target.q + beyond, target.v, target.a)
@@ -204,7 +256,7 @@ class ArmMPC:
         if self._last_knots is None or self._plan is None:
             still = np.zeros((len(self._grid), len(q)))
             return np.tile(q, (len(self._grid), 1)), still, still
-        steps = (time - self._plan.times[0]) / self._config.knot_spacing_s
+        steps = (time - self._plan.times[0]) / self._spacing_s
         q_then, v_then, a_then = (shifted_rows(rows, steps) for rows in self._last_knots[:3])
         return q_then, v_then, a_then
 

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rate at which states come, from their stamps: a controller is tuned to it where it is slower than its own.
+
+A command is held until the next state. At 40 Hz, feedback and observers that are tuned for 200 Hz are unstable.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from statistics import median
+
+INTERVALS = 25
+FEWEST = 3
+"""The period is the median of the last INTERVALS intervals, from the FEWEST on; lost states do not change it."""
+CHANGED = 1.25
+"""The period in use changes if the measured one is larger or smaller by this ratio."""
+
+
+class StateRate:
+    """Period of the states.
+
+    period_s: in use; never shorter than the controller's own.
+    """
+
+    def __init__(self, period_s: float) -> None:
+        self._own_s = self.period_s = period_s
+        self._intervals: deque[float] = deque(maxlen=INTERVALS)
+        self._time_s: float | None = None
+
+    def changed(self, time_s: float) -> bool:
+        """Take the stamp of the next state; whether the period in use changed."""
+        last_s, self._time_s = self._time_s, time_s
+        if last_s is None or time_s <= last_s:
+            return False
+        self._intervals.append(time_s - last_s)
+        usual = time_s - last_s < CHANGED * self._own_s and self.period_s == self._own_s
+        if usual or len(self._intervals) < FEWEST:
+            return False
+        measured_s = max(median(self._intervals), self._own_s)
+        if 1.0 / CHANGED < measured_s / self.period_s < CHANGED:
+            return False
+        self.period_s = measured_s
+        return True
