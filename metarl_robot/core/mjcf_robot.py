@@ -46,6 +46,8 @@ class MjcfRobot(Robot):
     def check_model(self) -> None:
         import mujoco
 
+        from metarl_robot.core.mjcf_actuation import check_actuation
+
         model, path = self.mj_model, self.folder / "robot.yaml"
         joints = tuple(model.joint(i).name for i in range(model.njnt))
         if joints != self.channel_names:
@@ -61,3 +63,4 @@ class MjcfRobot(Robot):
                 f"{self.model_path}: needs one motor per joint, in joint order: {self.dof} joints, {model.nu} actuators"
             )
         check_physics(model, self.model_path)
+        check_actuation(self, model, self.model_path)

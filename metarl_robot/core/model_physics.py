@@ -21,6 +21,8 @@ _RANGES = {
     "dof_armature": (0.0, 1e5, "kg m²"),
     "dof_damping": (0.0, 1e6, "Nm s"),
     "dof_frictionloss": (0.0, 1e5, "Nm"),
+    "jnt_stiffness": (0.0, 1e6, "Nm/rad"),
+    "body_gravcomp": (-10.0, 10.0, ""),
     "site_pos": (-100.0, 100.0, "m"),
     "actuator_gear": (-1e4, 1e4, ""),
 }

@@ -8,8 +8,12 @@ Algorithms", 2008, table 5.1):
     a_i = X_i a_p + S_i q̈_i + v_i × S_i q̇_i          a_0 = -g
     f_i = I_i a_i + v_i ×* I_i v_i,    τ_i = S_iᵀ f_i,    f_p += X_iᵀ f_i
 
-to which joint armature (motor inertia behind the gear) and viscous damping are added, as MuJoCo does. The same
-recursion gives kinetic energy T = ½ q̇ᵀ M q̇ and potential energy V, from which the momentum form follows:
+to which joint armature (motor inertia behind the gear), viscous damping, linear joint springs and gravity compensation
+(the share c_i of a body's weight that something else carries) are added, as MuJoCo does:
+
+    τ += k (q - q_spring) + ∂/∂q Σ c_i m_i gᵀ p_i(q),    p_i: centre of mass of body i in the world
+
+The same recursion gives kinetic energy T = ½ q̇ᵀ M q̇ and potential energy V, from which the momentum form follows:
 
     p = M(q) q̇,    ṗ = τ + β(q, q̇),    β = ∂T/∂q - ∂V/∂q - D q̇
 
@@ -65,7 +69,23 @@ class RigidBodyTree:
     def inverse_dynamics(self, q: ca.SX, v: ca.SX, a: ca.SX, attached: ca.SX) -> ca.SX:
         """Joint efforts (n,) that produce accelerations a: M a + h, attached body included."""
         rigid = self._newton_euler(q, v, a, self._link_inertias(), attached)
-        return rigid + ca.DM(self.armature) * a + ca.DM(self.damping) * v
+        return rigid + ca.DM(self.armature) * a + ca.DM(self.damping) * v + self._static(q)
+
+    def _static(self, q: ca.SX) -> ca.SX:
+        """Efforts (n,) that hold springs, less those that gravity compensation saves."""
+        model, effort = self._model, ca.SX.zeros(self.dof)
+        if np.any(model.jnt_stiffness):
+            effort += ca.DM(model.jnt_stiffness) * (q - ca.DM(model.qpos_spring))
+        carried = np.flatnonzero(model.body_gravcomp * model.body_mass)
+        if len(carried):
+            rotations, positions = self._world_poses(q)
+            work = ca.SX(0.0)
+            for body in carried:
+                centre = positions[body] + rotations[body] @ ca.DM(model.body_ipos[body])
+                force = model.body_gravcomp[body] * model.body_mass[body] * model.opt.gravity
+                work += ca.dot(ca.DM(force), centre)
+            effort += ca.gradient(work, q)
+        return effort
 
     def attached_effort(self, q: ca.SX, v: ca.SX, a: ca.SX, attached: ca.SX) -> ca.SX:
         """Contribution (n,) of the attached body to the inverse dynamics, linear in `attached`."""

@@ -13,7 +13,7 @@ Array = NDArray[np.float64]
 
 
 class NominalGravity:
-    """Gravity torque g(q) of a robot's description."""
+    """Gravity torque g(q) of a robot's description, its springs and gravity compensation included."""
 
     def __init__(self, robot: Robot) -> None:
         self._model = robot.mj_model
@@ -24,4 +24,4 @@ class NominalGravity:
         self._data.qpos[:] = q
         self._data.qvel[:] = 0.0
         mujoco.mj_forward(self._model, self._data)
-        return np.array(self._data.qfrc_bias)
+        return np.array(self._data.qfrc_bias - self._data.qfrc_passive)
