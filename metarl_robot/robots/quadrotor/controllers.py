@@ -27,6 +27,7 @@ from metarl_robot.core.errors import MetaRLError
 from metarl_robot.robots.quadrotor.description import Quadrotor
 from metarl_robot.robots.quadrotor.dynamics import QuadrotorDynamics
 from metarl_robot.robots.quadrotor.mpc import FlightMPC, FlightMPCConfig
+from metarl_robot.robots.quadrotor.state_consistency import ConsistentState
 
 
 class OracleFlightMPC(FlightMPC):
@@ -88,23 +89,26 @@ class FlightMetaConfig(FlightMPCConfig):
 
 def _mpc(
     robot: Quadrotor, config: FlightMPCConfig, adapter: str, tuning: AdapterTuning, checkpoint: Any = None
-) -> FlightMPC:
-    return FlightMPC(robot, bare_adapter(adapter, robot, QuadrotorDynamics(robot), tuning, checkpoint), config)
+) -> ConsistentState:
+    made = bare_adapter(adapter, robot, QuadrotorDynamics(robot), tuning, checkpoint)
+    return ConsistentState(FlightMPC(robot, made, config))
 
 
-def _nominal(robot: Quadrotor, config: FlightMPCConfig, checkpoint: Path | None, oracle: Any) -> FlightMPC:
+def _nominal(robot: Quadrotor, config: FlightMPCConfig, checkpoint: Path | None, oracle: Any) -> ConsistentState:
     return _mpc(robot, config, "none", AdapterTuning(1.0))
 
 
-def _l1(robot: Quadrotor, config: L1Config, checkpoint: Path | None, oracle: Any) -> FlightMPC:
+def _l1(robot: Quadrotor, config: L1Config, checkpoint: Path | None, oracle: Any) -> ConsistentState:
     return _mpc(robot, config, "l1", AdapterTuning(config.filter_bandwidth_rad_s))
 
 
-def _offset_free(robot: Quadrotor, config: FlightOffsetFreeConfig, checkpoint: Path | None, oracle: Any) -> FlightMPC:
+def _offset_free(
+    robot: Quadrotor, config: FlightOffsetFreeConfig, checkpoint: Path | None, oracle: Any
+) -> ConsistentState:
     return _mpc(robot, config, "disturbance_observer", AdapterTuning(config.observer_bandwidth_rad_s))
 
 
-def _meta(robot: Quadrotor, config: FlightMetaConfig, checkpoint: Path | None, oracle: Any) -> FlightMPC:
+def _meta(robot: Quadrotor, config: FlightMetaConfig, checkpoint: Path | None, oracle: Any) -> ConsistentState:
     weights = weights_of(config.adapter, robot, checkpoint)
     tuning = AdapterTuning(
         config.observer_bandwidth_rad_s,
@@ -116,11 +120,11 @@ def _meta(robot: Quadrotor, config: FlightMetaConfig, checkpoint: Path | None, o
     return _mpc(robot, config, config.adapter, tuning, weights)
 
 
-def _oracle(robot: Quadrotor, config: FlightOracleConfig, checkpoint: Path | None, oracle: Any) -> OracleFlightMPC:
+def _oracle(robot: Quadrotor, config: FlightOracleConfig, checkpoint: Path | None, oracle: Any) -> ConsistentState:
     if oracle is None:
         raise MetaRLError("oracle_mpc knows the true physics and exists in simulation only: use it with metarl eval")
     adapter: Adapter = oracle(robot, QuadrotorDynamics(robot), AdapterTuning(config.observer_bandwidth_rad_s))
-    return OracleFlightMPC(robot, adapter, config)
+    return ConsistentState(OracleFlightMPC(robot, adapter, config))
 
 
 NOMINAL = ControllerSpec(FlightMPCConfig, _nominal)

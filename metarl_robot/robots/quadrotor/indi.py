@@ -31,6 +31,7 @@ from metarl_robot.robots.quadrotor.flatness import attitude
 from metarl_robot.robots.quadrotor.motor_lead import pace
 from metarl_robot.robots.quadrotor.position_loop import Gains, PositionLoop, Target
 from metarl_robot.robots.quadrotor.rotors import Rotors, usable
+from metarl_robot.robots.quadrotor.state_consistency import ConsistentState
 from metarl_robot.robots.quadrotor.upright_recovery import UprightRecovery
 
 Array = NDArray[np.float64]
@@ -140,4 +141,4 @@ class INDI:
         return np.asarray(self._rate_gain * (wanted - rate) + rotation.rotate(to_body, target.rate_change))
 
 
-SPEC = ControllerSpec(INDIConfig, lambda robot, config, checkpoint, oracle: INDI(robot, config))
+SPEC = ControllerSpec(INDIConfig, lambda robot, config, checkpoint, oracle: ConsistentState(INDI(robot, config)))

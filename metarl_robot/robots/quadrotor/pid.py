@@ -26,6 +26,7 @@ from metarl_robot.robots.quadrotor.flatness import attitude
 from metarl_robot.robots.quadrotor.motor_lead import pace
 from metarl_robot.robots.quadrotor.position_loop import Gains, PositionLoop, Target
 from metarl_robot.robots.quadrotor.rotors import Rotors, turning_integral_bound, usable
+from metarl_robot.robots.quadrotor.state_consistency import ConsistentState
 from metarl_robot.robots.quadrotor.upright_recovery import UprightRecovery
 
 Array = NDArray[np.float64]
@@ -117,4 +118,6 @@ class FlightPID:
         return np.asarray(self._rate_gain * (error + self._integral))
 
 
-SPEC = ControllerSpec(FlightPIDConfig, lambda robot, config, checkpoint, oracle: FlightPID(robot, config))
+SPEC = ControllerSpec(
+    FlightPIDConfig, lambda robot, config, checkpoint, oracle: ConsistentState(FlightPID(robot, config))
+)

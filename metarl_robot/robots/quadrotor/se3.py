@@ -26,6 +26,7 @@ from metarl_robot.robots.quadrotor.flatness import attitude
 from metarl_robot.robots.quadrotor.motor_lead import pace
 from metarl_robot.robots.quadrotor.position_loop import Gains, PositionLoop, Target
 from metarl_robot.robots.quadrotor.rotors import Rotors, turning_integral_bound, usable
+from metarl_robot.robots.quadrotor.state_consistency import ConsistentState
 from metarl_robot.robots.quadrotor.upright_recovery import UprightRecovery
 
 Array = NDArray[np.float64]
@@ -132,4 +133,4 @@ class SE3:
         )
 
 
-SPEC = ControllerSpec(SE3Config, lambda robot, config, checkpoint, oracle: SE3(robot, config))
+SPEC = ControllerSpec(SE3Config, lambda robot, config, checkpoint, oracle: ConsistentState(SE3(robot, config)))

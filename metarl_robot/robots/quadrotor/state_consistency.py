@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a quadrotor's position, velocity and accelerometer agree; what is wrong is named, and corrected if possible.
+
+Velocity. Over windows of `WINDOW_S`, the change of position is compared with the mean velocity as given, and with the
+velocity turned by the attitude or back. If one of the latter fits far better, the velocity is in the wrong frame
+(a driver that fills in an odometry's twist in the world frame, say). It is turned, and the message says so.
+
+Accelerometer. With attitude R and gravity g, the specific force f must give the change of velocity:
+
+    b = mean of  f - Rᵀ(dv/dt - g)
+
+Forces from outside change both alike. A small b is a bias; it is subtracted. With a large one (`MOST_BIAS_M_S2`) the
+accelerometer is not used: it was never filled in, is in units of g, or has the other sign. At rest and upright, the
+first sample already shows it. Noise of the velocity telescopes in the mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.control.base import Controller
+from metarl_robot.core import rotation
+from metarl_robot.core.signals import Command, Reference, State, Status
+from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2
+
+Array = NDArray[np.float64]
+
+MOST_BIAS_M_S2 = 4.0
+BIAS_MEMORY_S, PRIOR_S = 5.0, 0.3
+"""Averaging time of the bias, and the time that a bias of zero counts at the start."""
+QUICK_S = 0.3
+"""Averaging time of the decision whether the accelerometer is used."""
+AT_REST = (0.1, 0.2, 0.5)
+"""Velocity [m/s], body rate [rad/s] and tilt [rad] below which a quadrotor is at rest and upright."""
+LONGEST_S = 0.1
+"""Samples farther apart are not compared."""
+WINDOW_S, FRAME_MEMORY_S = 0.1, 0.4
+BETTER, LEAST_M = 16.0, 0.015
+"""A frame fits better if its mean squared error is BETTER times smaller, by LEAST_M² at least."""
+CAUSES = (
+    (0.0, 0.4, "it is never filled in"),
+    (1.0 / GRAVITY_M_S2, 0.5, "it is in g"),
+    (-1.0, 3.0, "its sign is wrong"),
+)
+"""Factor on the correct measurement, tolerance [m/s²], cause."""
+_GRAVITY = np.array([0.0, 0.0, GRAVITY_M_S2])
+FRAMES = (
+    "",
+    "velocity: fits the positions only if it is in the world frame already: does the driver fill in the odometry's "
+    "twist in the world frame instead of the child frame? It is turned back",
+    "velocity: fits the positions only if it is in the body frame: it must be given in the world frame. It is turned",
+)
+
+
+class VelocityFrame:
+    """Finds the frame of the velocity: index of FRAMES."""
+
+    def __init__(self) -> None:
+        self.frame = 0
+        self._squares = np.zeros(3)
+        self._begin(None)
+
+    def _begin(self, position: Array | None) -> None:
+        self._from, self._moved, self._elapsed_s = position, np.zeros((3, 3)), 0.0
+
+    def update(self, state: State, dt: float) -> None:
+        """Take in a state, dt [s] after the last."""
+        if self._from is None or not 0.0 < dt <= LONGEST_S:
+            self._begin(state.q[:3])
+            return
+        self._moved += dt * _candidates(state)
+        self._elapsed_s += dt
+        if self._elapsed_s >= WINDOW_S - 1e-9:
+            self._judge(state.q[:3] - self._from)
+            self._begin(state.q[:3])
+
+    def _judge(self, moved: Array) -> None:
+        share = 1.0 - np.exp(-self._elapsed_s / FRAME_MEMORY_S)
+        self._squares += share * (np.square(moved - self._moved).sum(axis=1) - self._squares)
+        best = int(np.argmin(self._squares))
+        if self._squares[self.frame] > BETTER * self._squares[best] + LEAST_M**2:
+            self.frame = best
+
+
+def _candidates(state: State) -> Array:
+    """Velocity (3, 3) as given, turned back by the attitude, and turned by it."""
+    q, v = state.q[3:], state.v[:3]
+    return np.stack([v, rotation.rotate_back(q, v), rotation.rotate(q, v)])
+
+
+class Accelerometer:
+    """Bias of the accelerometer, and whether it is used. problem: why not; empty if it is."""
+
+    def __init__(self) -> None:
+        self.bias, self._quick = np.zeros(3), np.zeros(3)
+        self._known_s = 0.0
+        self._last_v: Array | None = None
+        self.problem = ""
+
+    def update(self, state: State, force: Array, dt: float) -> None:
+        """Take in a state and its specific force (3,), dt [s] after the last."""
+        before, self._last_v = self._last_v, state.v[:3]
+        if before is None:
+            self._first(state, force)
+        elif 0.0 < dt <= LONGEST_S:
+            acceleration = (state.v[:3] - before) / dt
+            off = force - rotation.rotate_back(state.q[3:], acceleration + _GRAVITY)
+            self._known_s += dt
+            self.bias += dt / min(self._known_s + PRIOR_S, BIAS_MEMORY_S) * (off - self.bias)
+            self._quick += dt / max(min(self._known_s, QUICK_S), dt) * (off - self._quick)
+            if self._known_s >= QUICK_S:
+                self._judge(state, self._quick)
+
+    def _first(self, state: State, force: Array) -> None:
+        speed, rate = float(np.linalg.norm(state.v[:3])), float(np.linalg.norm(state.v[3:]))
+        if speed < AT_REST[0] and rate < AT_REST[1] and float(rotation.tilt(state.q[3:])) < AT_REST[2]:
+            self._judge(state, force - rotation.rotate_back(state.q[3:], _GRAVITY))
+
+    def _judge(self, state: State, off: Array) -> None:
+        size = float(np.linalg.norm(off))
+        if size > MOST_BIAS_M_S2:
+            self.problem = self.problem or _named(off, rotation.rotate_back(state.q[3:], _GRAVITY))
+        elif size < 0.5 * MOST_BIAS_M_S2:
+            self.problem = ""
+
+
+def _named(off: Array, expected: Array) -> str:
+    """Name what an accelerometer measures instead of about `expected` (3,) [m/s²; body]."""
+    measured = expected + off
+    text = ", ".join(f"{value:.1f}" for value in measured)
+    found = f"accelerometer: measures ({text}) m/s² where ({', '.join(f'{value:.1f}' for value in expected)}) is due"
+    for factor, within, why in CAUSES:
+        if float(np.linalg.norm(measured - factor * expected)) < within:
+            return f"{found}: {why}. It is not used"
+    return f"{found}. It is not used"
+
+
+class ConsistentState:
+    """Controller whose states are checked first; other attributes are those of the controller `checked`."""
+
+    def __init__(self, checked: Controller) -> None:
+        self.checked = checked
+        self._forget()
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "checked":  # not set yet while being copied or unpickled
+            raise AttributeError(name)
+        return getattr(self.checked, name)
+
+    def reset(self) -> None:
+        self.checked.reset()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._frame, self._accelerometer = VelocityFrame(), Accelerometer()
+        self._time_s: float | None = None
+
+    def step(self, time: float, state: State, reference: Reference) -> Command:
+        used, problem = self._consistent(time, state)
+        command = self.checked.step(time, used, reference)
+        if not problem or command.status is not Status.SOLVED:
+            return command
+        return replace(command, status=Status.DEGRADED, message=problem)
+
+    def _consistent(self, time: float, state: State) -> tuple[State, str]:
+        """The state to use, and what was wrong with the measured one."""
+        if not (np.isfinite(state.q).all() and np.isfinite(state.v).all()):
+            return state, ""
+        dt = np.inf if self._time_s is None else time - self._time_s
+        self._time_s = time
+        self._frame.update(state, dt)
+        if self._frame.frame:
+            v = np.concatenate([_candidates(state)[self._frame.frame], state.v[3:]])
+            state = State(state.q, v, state.specific_force)
+        force, problem = state.specific_force, FRAMES[self._frame.frame]
+        if force is None or not np.isfinite(force).all():
+            return state, problem
+        self._accelerometer.update(state, force, dt)
+        if self._accelerometer.problem:
+            return State(state.q, state.v), problem or self._accelerometer.problem
+        return State(state.q, state.v, force - self._accelerometer.bias), problem
