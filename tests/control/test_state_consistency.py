@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -121,3 +122,11 @@ def test_samples_far_apart_or_out_of_order_are_not_compared() -> None:
         frame.update(state, dt)
         accelerometer.update(state, np.ones(3), dt)
     assert frame.frame == 0 and np.all(accelerometer.bias == 0.0)
+
+
+def test_attributes_are_those_of_the_checked_controller(x500: Quadrotor) -> None:
+    outer = make_controller(x500, "nominal_mpc").inner
+    assert outer.adapter is outer.checked.adapter
+    outer.adapter = None
+    assert outer.checked.adapter is None and not hasattr(outer, "absent")
+    assert copy.deepcopy(outer).checked is not outer.checked

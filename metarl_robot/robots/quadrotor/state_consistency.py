@@ -142,6 +142,8 @@ def _named(off: Array, expected: Array) -> str:
 class ConsistentState:
     """Controller whose states are checked first; other attributes are those of the controller `checked`."""
 
+    __slots__ = ("_accelerometer", "_frame", "_time_s", "checked")
+
     def __init__(self, checked: Controller) -> None:
         self.checked = checked
         self._forget()
@@ -150,6 +152,9 @@ class ConsistentState:
         if name == "checked":  # not set yet while being copied or unpickled
             raise AttributeError(name)
         return getattr(self.checked, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self if name in self.__slots__ else self.checked, name, value)
 
     def reset(self) -> None:
         self.checked.reset()
