@@ -65,6 +65,12 @@ def diagnosis(probe: object, node: str) -> str:
     return probe.diagnostics[node].message if node in probe.diagnostics else ""
 
 
+def problem(probe: object) -> str:
+    """The last problem of a control step in the mpc node's /diagnostics."""
+    found = probe.diagnostics.get("mpc", DiagnosticStatus()).values
+    return {pair.key: pair.value for pair in found}.get("last_problem", "")
+
+
 class Arm:
     """Joint states out, efforts in, one for each. beside: what else is published before a state, given its stamp."""
 
@@ -79,9 +85,14 @@ class Arm:
     def _on_command(self, message: Float64MultiArray) -> None:
         self.answers[int(message.layout.dim[0].label.split()[0].replace(".", ""))] = np.array(message.data)
 
-    def run(self, count: int, beside: Callable[[int], None] = lambda stamp_ns: None) -> None:
+    def run(
+        self,
+        count: int,
+        beside: Callable[[int], None] = lambda stamp_ns: None,
+        period_s: float = ARM.control_period_s,
+    ) -> None:
         for _ in range(count):
-            self.stamp_ns += round(ARM.control_period_s * 1e9)
+            self.stamp_ns += round(period_s * 1e9)
             beside(self.stamp_ns)
             message = joint_state(ARM.channel_names, self.stamp_ns, self._measured.q, self._measured.v)
 
@@ -90,7 +101,7 @@ class Arm:
                 return self.stamp_ns in self.answers
 
             self.probe.wait(answered, f"an answer to the state of {self.stamp_ns} ns")
-            self._measured = self.plant.step(self.answers[self.stamp_ns], ARM.control_period_s)
+            self._measured = self.plant.step(self.answers[self.stamp_ns], period_s)
 
 
 @contextmanager
@@ -146,6 +157,20 @@ def test_a_second_publisher_of_the_arm_s_joints_is_refused_and_named(arm: Arm) -
     assert "2 publishers on /joint_states: /joint_state_publisher, /probe" in arm.probe.diagnostics["gate"].message
     assert all(state["state"] == "passing" for state in arm.probe.states[said:])
     assert arm.probe.count("gate", "state_position_jumped") > 0 and np.abs(arm.plant.truth.q - ARM.home).max() < 0.05
+
+
+def test_the_rate_of_slow_states_is_named_and_the_arm_stays_where_it_is(start: Callable, tmp_path: Path) -> None:
+    session = start(launch_file(tmp_path, "planar2", "meta_mpc"))
+    made = Arm(session)
+    for period_s, words in ((0.02, "states come at 50 Hz"), (0.04, "so that the robot is held")):
+
+        def said(period_s: float = period_s, words: str = words) -> bool:
+            made.run(25, period_s=period_s)
+            return words in problem(made.probe)
+
+        made.probe.wait(said, f"/diagnostics of mpc: {words}")
+        assert np.abs(made.plant.truth.q - ARM.home).max() < 0.05
+    session.finish()
 
 
 class Driver:
