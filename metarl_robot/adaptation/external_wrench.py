@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """An external wrench (contact, a push) is not context: nothing is learned from it, and no plan pushes back against it.
 
-A momentum filter explains every force by its context and its disturbance. If its best explanation is something that
-cannot exist, such as a payload of negative mass, the force comes from outside. The model from before the contact is
-then in force, as if nothing had been felt: the controller meets the obstacle with the stiffness of its tracking alone
-and no force builds up. Beside it, the filter starts again from its prior. The held model ends
+A momentum filter explains every force by its context and its disturbance. The force beyond the last model that lasted
+(lasting_models.py) comes from outside if no context that can exist explains it (FeatureGroup.unexplained), or if the
+best explanation cannot exist (FeatureGroup.possible). The model from before is then in force, as if nothing had been
+felt: the controller meets the obstacle with the stiffness of its tracking alone and no force builds up. Beside it, the
+filter starts again from its prior. The held model ends
 
 - when the new estimate again gives the same residual as the held model: the contact has ended; the held model is kept;
 - when the robot has moved on, and an explanation that can exist has lasted: the model was wrong; the new one is kept.
+
+A force that a context can explain is taken for one: a push downwards for a payload. When it ends, the model from before
+is a hypothesis of the filter, and returns at once.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
 import numpy as np
@@ -20,20 +23,31 @@ from numpy.typing import NDArray
 
 from metarl_robot.adaptation.features import Xi
 from metarl_robot.adaptation.filter_algebra import Belief
+from metarl_robot.adaptation.lasting_models import REMEMBERED, LastingModels
 from metarl_robot.adaptation.momentum_filter import MomentumFilter
 from metarl_robot.core.signals import Context, State
 
 Array = NDArray[np.float64]
 
-HELD_FROM_S = 0.15
-"""The held model is the one in force this long before: it knows nothing of the contact."""
-KEPT_EVERY_S = 0.02
+FELT = 18.0
+"""An unexplained force is felt from as many standard deviations of the initial disturbance on.
+
+This is the Euclidean norm over the joints: 3.6 % of a joint's effort limit, or 2.1 % in each of three joints.
+"""
+FELT_SHARE = 0.3
+"""Errors of other features (motor strength) are up to this share of a force: an unexplained one is larger."""
+USUAL_S, USUAL_SHARE = 3.0, 0.5
+"""The unit is at least this share of the root mean square that the model usually misses, averaged over USUAL_S."""
+FELT_S = 0.008
+"""It comes from outside when it was felt as long."""
 AGREES_S = 0.05
 """A contact has ended when both models agree for as long."""
 AGREES_WITHIN = 10.0
 """Largest root mean square difference of agreeing models, in standard deviations of the initial disturbance."""
 EXPLAINED_S = 1.0
 """A new explanation is taken when it has lasted as long, in motion."""
+UNEXPLAINED_S = 5.0
+"""One whose force no context that can exist explains is taken when it has lasted as long."""
 MOVED_S = 0.1
 """Motion is needed to tell a model error from a contact: as far as full speed goes in this time."""
 
@@ -63,39 +77,61 @@ class ExternalWrenchGuard:
         self._forget()
 
     def _forget(self) -> None:
-        self.external_wrench = False
-        self._time_s, self._kept_s = 0.0, -np.inf
-        self._kept: deque[tuple[float, Belief]] = deque(maxlen=round(2.0 * HELD_FROM_S / KEPT_EVERY_S))
+        self.external_wrench, self._felt_s = False, 0.0
+        self._models = LastingModels()
+        self._usual = np.zeros(len(self._velocity_limit))  # mean square of the force that the model misses
 
     def update(self, state: State, effort: Array, dt: float) -> Context:
-        self._time_s += dt
         if self.external_wrench:
             self._wait(state, effort, dt)
         else:
+            self.inner.remembered = self._models.earlier
             self.inner.update(state, effort, dt)
             self._judge(state, effort, dt)
         return self.inner.context
 
     def _judge(self, state: State, effort: Array, dt: float) -> None:
-        """Keep a model that can exist from time to time; hold an earlier one where the present one cannot."""
-        if not self.inner.possible:
-            if self._kept:
-                self._hold(state, effort, dt)
-        elif self.inner.hypotheses == 0 and self._time_s - self._kept_s >= KEPT_EVERY_S:
-            self._kept.append((self._time_s, self.inner.belief.copy()))
-            self._kept_s = self._time_s
+        """Remember a model that lasts; hold it where the present one cannot exist or does not explain the force."""
+        inner, models = self.inner, self._models
+        possible = inner.possible
+        if inner.hypotheses == 0 and possible:
+            models.steady(inner.belief, dt)
+        else:
+            models.changed()
+        self._felt_s = self._felt_s + dt if self._feels(state, effort) else 0.0
+        if _norm(inner.observed / inner.disturbance_scale) < FELT:
+            self._usual += min(dt / USUAL_S, 1.0) * (inner.observed**2 - self._usual)
+        if models.known and (not possible or self._felt_s >= FELT_S):
+            self._hold(models.known[0], state, effort, dt)
 
-    def _hold(self, state: State, effort: Array, dt: float) -> None:
-        earlier = [belief for time_s, belief in self._kept if time_s <= self._time_s - HELD_FROM_S]
-        self.inner.belief = (earlier[-1] if earlier else self._kept[0][1]).copy()
-        self.inner.follow(state, effort, dt)
+    def _feels(self, state: State, effort: Array) -> bool:
+        """Whether a force acts that no change of a lasting model explains."""
+        known = self._models.known
+        return bool(known) and all(self._unexplained(self.inner, model, state, effort) for model in known)
+
+    def _unexplained(self, now: MomentumFilter, model: Belief, state: State, effort: Array) -> bool:
+        if not now.differs(model, 0.3 * FELT * now.disturbance_scale):
+            return False
+        felt = now.felt_beyond(model, state, effort)
+        unit = np.maximum(now.disturbance_scale, USUAL_SHARE * np.sqrt(self._usual))
+        least = max(FELT, FELT_SHARE * _norm(felt / unit))
+        return _norm(felt / unit) >= FELT and _norm(now.unexplained(felt, model, state, effort) / unit) >= least
+
+    def _hold(self, model: Belief, state: State, effort: Array, dt: float) -> None:
         self.external_wrench = True
+        self._models.changed()
+        self._follow(model, state, effort, dt)
         self._begin(state, effort, dt)
+
+    def _follow(self, model: Belief, state: State, effort: Array, dt: float) -> None:
+        self.inner.belief = model.copy()
+        self.inner.follow(state, effort, dt)
 
     def _begin(self, state: State, effort: Array, dt: float) -> None:
         """Begin to estimate anew beside the held model."""
-        self._agreed_s = self._explained_s = self._moved_s = 0.0
+        self._agreed_s, self._explained_s, self._moved_s = [0.0] * REMEMBERED, 0.0, 0.0
         self._spare.reset()
+        self._spare.remembered = self._models.earlier
         self._spare.update(state, effort, dt)
 
     def _wait(self, state: State, effort: Array, dt: float) -> None:
@@ -105,24 +141,34 @@ class ExternalWrenchGuard:
         fresh.update(state, effort, dt)
         self._moved_s += float(np.max(np.abs(state.v) / self._velocity_limit)) * dt
         explained = fresh.hypotheses == 0 and fresh.possible
-        self._agreed_s = self._agreed_s + dt if self._agree(state, effort) else 0.0
         self._explained_s = self._explained_s + dt if explained else 0.0
-        if self._agreed_s >= AGREES_S:
-            self.external_wrench = False
+        agreeing = self._agreeing(state, effort, dt)
+        if agreeing is not None:
+            self.external_wrench, self._felt_s = False, 0.0
+            self._follow(agreeing, state, effort, dt)
+            self._models.returned(agreeing)
         elif self._moved_s >= MOVED_S:
             self._after_motion(state, effort, dt)
 
     def _after_motion(self, state: State, effort: Array, dt: float) -> None:
+        fresh = self._spare
         if self._explained_s >= EXPLAINED_S:
-            self.inner, self._spare = self._spare, self.inner
-            self._forget()
-        elif self._spare.hypotheses == 0 and not self._spare.possible:
+            unexplained = self._unexplained(fresh, self.inner.belief, state, effort)
+            if not unexplained or self._explained_s >= UNEXPLAINED_S:
+                self.inner, self._spare = self._spare, self.inner
+                self.external_wrench, self._felt_s = False, 0.0
+        elif fresh.hypotheses == 0 and not fresh.possible:
             self._begin(state, effort, dt)
 
-    def _agree(self, state: State, effort: Array) -> bool:
-        """Whether the held model and the new estimate give the same residual for the present motion."""
-        difference = self.inner.residual(state, effort) - self._spare.residual(state, effort)
-        return bool(np.sqrt(np.mean((difference / self.inner.disturbance_scale) ** 2)) < AGREES_WITHIN)
+    def _agreeing(self, state: State, effort: Array, dt: float) -> Belief | None:
+        """The lasting model that has given the same residual as the new estimate for AGREES_S."""
+        for i, model in enumerate(self._models.earlier):
+            away = self._spare.beyond(model, state, effort) / self._spare.disturbance_scale
+            agrees = np.sqrt(np.mean(away**2)) < AGREES_WITHIN
+            self._agreed_s[i] = self._agreed_s[i] + dt if agrees else 0.0
+            if self._agreed_s[i] >= AGREES_S:
+                return model
+        return None
 
     def evaluate(self, xi: Xi) -> Array:
         return self.inner.evaluate(xi)
@@ -142,3 +188,7 @@ class ExternalWrenchGuard:
     @property
     def latency_s(self) -> float:
         return self.inner.latency_s
+
+
+def _norm(force: Array) -> float:
+    return float(np.sqrt(force @ force))

@@ -135,6 +135,17 @@ class FeatureGroup(Protocol):
         """Whether something that exists can have the coefficients z (k,), given their variance (k,)."""
         ...
 
+    def existing(self, z: Array) -> Array:
+        """Coefficients (k,) near z of something that can exist; z itself where it can."""
+        ...
+
+    def unexplained(self, force: Array, xi: Xi, z: Array, scale: Array) -> Array:
+        """Part (n,) of a force (n,) that no change of z to something that exists explains.
+
+        scale: (n,) of errors of the force.
+        """
+        ...
+
     def value(self, xi: Xi, z: Array) -> Array:
         """Residual Φ(ξ) z, (N, n) or broadcastable to it."""
         ...
@@ -184,6 +195,12 @@ class BaseGroup:
 
     def possible(self, z: Array, variance: Array) -> bool:
         return True
+
+    def existing(self, z: Array) -> Array:
+        return z
+
+    def unexplained(self, force: Array, xi: Xi, z: Array, scale: Array) -> Array:
+        return force
 
     def effort_gain(self, z: Array) -> Array:
         return np.zeros(self._nu)
@@ -270,6 +287,16 @@ class FeatureMap:
     def possible(self, z: Array, variance: Array) -> bool:
         """Whether every group's coefficients can be those of something that exists."""
         return all(group.possible(z[part], variance[part]) for group, part in self._parts)
+
+    def existing(self, z: Array) -> Array:
+        """Coefficients (n_z,) near z of something that can exist; see FeatureGroup."""
+        return np.concatenate([np.zeros(0), *(group.existing(z[part]) for group, part in self._parts)])
+
+    def unexplained(self, force: Array, xi: Xi, z: Array, scale: Array) -> Array:
+        """Part (n,) of a force that no change of a group's coefficients z explains; see FeatureGroup."""
+        for group, part in self._parts:
+            force = group.unexplained(force, xi, z[part], scale)
+        return force
 
     def value(self, xi: Xi, z: Array) -> Array:
         """Φ(ξ) z (N, n)."""

@@ -42,7 +42,7 @@ Two mechanisms let the context change:
   the entries that changed get their prior covariance back, or are zero. The sample of the detection and those after it
   are processed under each hypothesis, linearised about the resulting context (iterated Kalman filter). The hypothesis
   with the most evidence gives the estimate; those that fall behind are dropped. At the start the hypotheses are the
-  prior and, for each removable object, its absence.
+  prior and, for each removable object, its absence. Further hypotheses: a model from before returns (`remembered`).
 """
 
 from __future__ import annotations
@@ -93,6 +93,8 @@ standard deviations in 24 of 24 episodes (metarl eval panda --suite heldout --se
 """
 PLAUSIBLE_SIGMAS = 8.0
 """A context farther from its prior than this has diverged."""
+DIFFERENT_SIGMAS = 0.1
+"""Contexts that differ by less of the prior's standard deviations give the same force."""
 LONGEST_INTERVAL_S, LONGEST_PERIODS = 0.03, 1.5
 """After a longer gap, position and velocity are those measured; the filter learns nothing from the gap."""
 
@@ -181,6 +183,7 @@ class MomentumFilter:
     detections: number of detected changes and of restarts since the reset.
 
     compiled: run the algebra and the stream statistics in C if there is a compiler, else in numpy.
+    remembered: models from before, each a hypothesis after a detected change.
     """
 
     def __init__(
@@ -193,6 +196,7 @@ class MomentumFilter:
             [tuning.position_noise**2, np.zeros(self._n), np.full(3, tuning.force_noise**2)]
         )
         self._whiteness = whiteness(tuning.change_detection if tuning.jumps else 0.0, 2 * self._n, 3, compiled)
+        self.remembered: tuple[Belief, ...] = ()
         self._use(features, prior)
         self.reset()
 
@@ -223,6 +227,7 @@ class MomentumFilter:
         self.belief.covariance[self._d, self._d] = np.diag(tuning.drift_initial**2)
         self.belief.covariance[self._e, self._e] = np.diag(tuning.model_error**2)
         self.belief.covariance[self._z, self._z] = prior.covariance
+        self._existing, self._impossible = features.existing(prior.mean), np.zeros(n)
 
     def in_numpy(self) -> MomentumFilter:
         """A new filter like this one, in numpy."""
@@ -248,24 +253,29 @@ class MomentumFilter:
     @property
     def context(self) -> Context:
         std = STD_CALIBRATION * np.sqrt(np.maximum(self.belief.covariance.diagonal()[self._z], 0.0))
-        return Context(self._features.names, self._context.copy(), std)
+        return Context(self._features.names, self._existing.copy(), std)
 
     @property
     def disturbance(self) -> Array:
         """Disturbance d + e (n,) [Nm], not explained by the context."""
         return self.belief.mean[self._d] + self.belief.mean[self._e]
 
+    @property
+    def observed(self) -> Array:
+        """Force (n,) that control compensates beside the context's [Nm]."""
+        return self.disturbance + self._missed
+
     def evaluate(self, xi: Xi) -> Array:
-        return self._features.value(xi, self._context) + self.disturbance + self._missed
+        return self._features.value(xi, self._existing) + self.observed + self._impossible
 
     def jacobian(self, xi: Xi) -> Array:
-        return self._features.jacobian(xi, self._context)
+        return self._features.jacobian(xi, self._existing)
 
     def effort_gain(self) -> Array:
-        return self._features.effort_gain(self._context)
+        return self._features.effort_gain(self._existing)
 
     def attached_body(self) -> Array:
-        return self._features.left_out(self._context)
+        return self._features.left_out(self._existing)
 
     @property
     def hypotheses(self) -> int:
@@ -282,11 +292,35 @@ class MomentumFilter:
         """Standard deviation (n,) of the disturbance at the start [Nm]."""
         return self._tuning.drift_initial
 
-    def residual(self, state: State, effort: Array) -> Array:
-        """Estimated residual Δ (n,) at a measured state, without acceleration."""
+    def beyond(self, earlier: Belief, state: State, effort: Array) -> Array:
+        """Estimated residual (n,) beyond that of an earlier model, at a measured state without acceleration [Nm]."""
         efforts, still = effort[None], np.zeros((1, self._n))
         xi = Xi(state.q[None], state.v[None], still, efforts, np.stack([efforts, efforts]))
-        return np.asarray(self._features.design(xi)[0] @ self._context) + self.disturbance
+        return self._beyond(earlier, self._features.design(xi)[0])
+
+    def differs(self, earlier: Belief, force: Array) -> bool:
+        """Quick test: whether more than about this force (n,) may act beyond the residual of an earlier model."""
+        away = np.abs(self._context - earlier.mean[self._z])
+        return bool((away > DIFFERENT_SIGMAS * self._prior_std).any() or (np.abs(self.observed) > force).any())
+
+    def felt_beyond(self, earlier: Belief, state: State, effort: Array) -> Array:
+        """Force (n,) that acts now beyond the residual of an earlier model [Nm]."""
+        return self._beyond(earlier, self._features.design(self._now(state, effort))[0]) + self._missed
+
+    def _beyond(self, earlier: Belief, design: Array) -> Array:
+        before = earlier.mean
+        by_context = design @ (self._context - before[self._z])
+        return np.asarray(by_context + self.disturbance - before[self._d] - before[self._e])
+
+    def unexplained(self, force: Array, earlier: Belief, state: State, effort: Array) -> Array:
+        """Part (n,) of such a force that no change to a context that can exist explains [Nm]."""
+        return self._features.unexplained(
+            force, self._now(state, effort), earlier.mean[self._z], self.disturbance_scale
+        )
+
+    def _now(self, state: State, effort: Array) -> Xi:
+        efforts = effort[None]
+        return Xi(state.q[None], state.v[None], self._acceleration[None], efforts, np.stack([efforts, efforts]))
 
     @property
     def latency_s(self) -> float:
@@ -310,6 +344,7 @@ class MomentumFilter:
             self._started = True
             self._remember(effort)
             self._start(state)
+        self._make_possible(state, effort)
         return self.context
 
     def follow(self, state: State, effort: Array, dt: float) -> None:
@@ -319,6 +354,15 @@ class MomentumFilter:
         self._consider([])
         self._history.update(effort, dt)
         self._smooth_effort.update(effort, dt)
+        self._make_possible(state, effort)
+
+    def _make_possible(self, state: State, effort: Array) -> None:
+        """What control and others see is a context that can exist; the rest of its force counts as a disturbance."""
+        self._existing = self._features.existing(self._context)
+        rest = self._context - self._existing
+        self._impossible = (
+            self._features.design(self._now(state, effort))[0] @ rest if rest.any() else np.zeros(self._n)
+        )
 
     def _start(self, state: State) -> None:
         """Start from the measured state. Further hypotheses: the absence of each removable object."""
@@ -356,7 +400,9 @@ class MomentumFilter:
                 self._history.learn(self._algebra.white, self._algebra.response, dt)
                 return
             self.detections += 1
-            self._consider([self._displaced(), *map(self._jumped, self._tuning.jumps)])
+            self._consider(
+                [self._displaced(), *map(self._jumped, self._tuning.jumps), *map(self._recalled, self.remembered)]
+            )
         self._weigh(sample)
 
     def _observe(self, missed: Array | float, dt: float) -> None:
@@ -468,6 +514,15 @@ class MomentumFilter:
             belief.covariance[which, :] = 0.0
             belief.covariance[:, which] = 0.0
             belief.covariance[np.ix_(which, which)] = own
+        return _Hypothesis(belief, 0.0)
+
+    def _recalled(self, earlier: Belief) -> _Hypothesis:
+        """Hypothesis that an earlier model returned: context and disturbance are those of then."""
+        belief, model, drift = self.belief.copy(), slice(2 * self._n, None), np.arange(self._d.start, self._d.stop)
+        belief.mean[model] = earlier.mean[model]
+        belief.covariance[model, :], belief.covariance[:, model] = 0.0, 0.0
+        belief.covariance[model, model] = earlier.covariance[model, model]
+        belief.covariance[drift, drift] += self._tuning.drift_initial**2
         return _Hypothesis(belief, 0.0)
 
     def _displaced(self) -> _Hypothesis:

@@ -7,14 +7,21 @@ import numpy as np
 import pytest
 
 import metarl_robot as mr
+from metarl_robot.adaptation.features import Xi
+from metarl_robot.adaptation.filter_algebra import Belief
+from metarl_robot.adaptation.lasting_models import LastingModels
+from metarl_robot.robots.arm.dynamics import ArmDynamics
+from metarl_robot.robots.arm.features.payload import PayloadFeatures
 from metarl_robot.sim.evaluate import run_one
+from metarl_robot.trajectories.splines import Hold
+from tests.pushed_arm import BEGIN_S, push
 from tests.table_contact import press
 
 PANDA = mr.load_robot("panda")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("depth_m", [0.002, 0.01])
+@pytest.mark.parametrize("depth_m", [0.0005, 0.01])
 def test_an_arm_that_presses_on_a_table_is_as_soft_as_without_adaptation(depth_m: float) -> None:
     nominal = press(PANDA, mr.make_controller(PANDA, "nominal_mpc"), depth_m)
     adaptive = press(PANDA, mr.make_controller(PANDA, "meta_mpc"), depth_m)
@@ -43,3 +50,49 @@ def test_a_covariance_without_a_factor_returns_the_filter_to_its_prior() -> None
     begun = adapter.update(state, effort, 0.005)
     np.testing.assert_allclose(begun.mean, prior.mean)
     assert np.isfinite(adapter.update(state, effort, 0.005).mean).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("force_n", [(0.0, 15.0, 0.0), (0.0, 0.0, -30.0), (0.0, 0.0, 30.0)], ids=["side", "down", "up"])
+def test_a_push_leaves_no_payload_behind(force_n: tuple[float, ...]) -> None:
+    """A push downwards is taken for a payload while it acts: only its end shows that it was none."""
+    pushed = push(PANDA, Hold(PANDA.home), np.array(force_n), 0.5)
+    begun, after = round(BEGIN_S / PANDA.control_period_s), pushed.released + round(1.0 / PANDA.control_period_s)
+    if force_n[2] >= 0.0:
+        assert pushed.external[begun + round(0.05 / PANDA.control_period_s) : pushed.released].all()
+    assert pushed.masses_kg.min() >= 0.0
+    assert pushed.masses_kg[after:].max() < 0.3
+    assert pushed.error_rad[after:].max() < 3e-4
+    assert not pushed.external[after:].any()
+    assert pushed.violations == 0
+
+
+def test_a_payload_explains_its_weight_but_neither_lift_nor_a_push_from_the_side() -> None:
+    dynamics = ArmDynamics(PANDA)
+    payload, scale = PayloadFeatures(dynamics, 3.0), 0.002 * PANDA.effort_limit
+    still, jacobian = np.zeros((1, 7)), dynamics.site_jacobian(PANDA.home)
+    xi = Xi(PANDA.home[None], still, still, still, np.stack([still, still]))
+
+    def left(force: list[float], carried_kg: float = 0.0) -> float:
+        z = np.array([carried_kg, *9 * (0.0,)])
+        rest = payload.unexplained(jacobian[:3].T @ np.array(force), xi, z, scale)
+        return float(np.linalg.norm(rest / scale))
+
+    assert left([0.0, 0.0, -20.0]) < 2.0
+    assert left([0.0, 0.0, 10.0]) > 20.0
+    assert left([0.0, 0.0, 10.0], carried_kg=2.0) < 2.0, "a payload may be put down"
+    assert left([0.0, 15.0, 0.0]) > 20.0
+    assert left([0.0, 0.0, -150.0]) > 20.0, "too heavy"
+
+
+def test_a_model_that_lasted_is_remembered_as_it_was_before_the_change() -> None:
+    models, beliefs = LastingModels(), [Belief(np.zeros(1), 1) for _ in range(40)]
+    for belief in beliefs[:30]:
+        models.steady(belief, 0.1)
+    assert models.present is not None and models.earlier == ()
+    models.changed()
+    models.steady(beliefs[30], 0.1)
+    models.changed()
+    assert len(models.known) == 1, "a model that did not last is forgotten"
+    models.returned(models.earlier[0])
+    assert models.present is models.known[0] and models.earlier == ()

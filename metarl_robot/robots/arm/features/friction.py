@@ -12,6 +12,10 @@ from metarl_robot.adaptation.features import BaseGroup, Interval, Xi
 Array = NDArray[np.float64]
 
 COULOMB_VELOCITY_RAD_S = 0.02
+CHANGE, CHANGE_S = 20.0, 12.0
+"""Largest change of Coulomb and viscous friction, as multiples of the scale of errors (0.2 % of an effort limit)."""
+MOVING_RAD_S = 0.1
+"""A joint slower than this shows less of its change."""
 
 
 class FrictionFeatures(BaseGroup):
@@ -25,6 +29,12 @@ class FrictionFeatures(BaseGroup):
         self.pools = ("coulomb",) * dof + ("viscous",) * dof
         self._impulse = np.zeros((dof, 2 * dof))
         self._coulomb, self._viscous = (self._impulse.reshape(-1)[start :: 2 * dof + 1] for start in (0, dof))
+
+    def unexplained(self, force: Array, xi: Xi, z: Array, scale: Array) -> Array:
+        """Part of a force beyond that of a change of friction; at rest none shows."""
+        v = np.abs(xi.v[0])
+        most = scale * (CHANGE + CHANGE_S * v) * np.tanh(v / MOVING_RAD_S)
+        return np.asarray(force - np.clip(force, -most, most))
 
     def design(self, xi: Xi) -> Array:
         n, joints = self._dof, np.arange(self._dof)

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Inertial parameters of a body that can exist.
+
+Ten parameters π = (m, h, I about the frame's origin) are those of a body exactly if the pseudo-inertia
+
+    J(π) = [[Σ, h], [hᵀ, m]]      Σ = ½ tr(I) 1 - I
+
+is positive semidefinite (Wensing, Kim, Slotine 2018). That is so if m > 0 and Σ - h hᵀ / m ⪰ 0, the second moment about
+the centre of mass. Both are made positive by a smooth function. Mass and first moment, which motion shows well, stay as
+they are where the mass is positive; inertia, which it shows badly, makes up for errors.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+LEAST_KG = 1e-3
+"""Mass below which the positive part is rounded."""
+POINT_KG = 0.05
+"""A body of less mass is a point."""
+FARTHEST_M = 0.5
+"""Largest distance of the centre of mass."""
+LEAST_KG_M2 = 1e-6
+"""Second moment below which the positive part is rounded."""
+_SYMMETRIC = np.array([[0, 3, 4], [3, 1, 5], [4, 5, 2]])
+_PACKED = ([0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2])
+
+
+def existing_body(parameters: Array) -> Array:
+    """Parameters (10,) [kg, kg m, kg m²] of a body that can exist, near those given: m, h, I_xx yy zz xy xz yz."""
+    m, x, y, z, xx, yy, zz, xy, xz, yz = parameters.tolist()
+    if m > POINT_KG:
+        half = 0.5 * (xx + yy + zz)
+        if _positive_definite(
+            half - xx - x * x / m, half - yy - y * y / m, half - zz - z * z / m,
+            -xy - x * y / m, -xz - x * z / m, -yz - y * z / m,
+        ) and x * x + y * y + z * z <= (FARTHEST_M * m) ** 2:  # fmt: skip
+            return parameters
+    return _nearest(parameters)
+
+
+def _positive_definite(xx: float, yy: float, zz: float, xy: float, xz: float, yz: float) -> bool:
+    """By Sylvester's criterion."""
+    minor = xx * yy - xy * xy
+    return xx > 0.0 and minor > 0.0 and zz * minor + xz * (xy * yz - yy * xz) - yz * (xx * yz - xy * xz) > 0.0
+
+
+def _nearest(parameters: Array) -> Array:
+    mass = float(_positive(parameters[0], LEAST_KG))
+    moment = parameters[1:4]
+    moment = moment * min(1.0, FARTHEST_M * mass / (math.sqrt(moment @ moment) + 1e-300))
+    second = np.outer(moment, moment) / mass
+    if mass > POINT_KG:
+        inertia = parameters[4:][_SYMMETRIC]
+        values, axes = np.linalg.eigh(0.5 * np.trace(inertia) * np.eye(3) - inertia - second)
+        second += (axes * _positive(values, LEAST_KG_M2)) @ axes.T
+    made = np.trace(second) * np.eye(3) - second
+    return np.concatenate([[mass], moment, made[_PACKED]])
+
+
+def _positive(x: Array | float, width: float) -> Array:
+    """Smooth positive part: about x where x > width, above 0 everywhere."""
+    return np.asarray(0.5 * (x + np.sqrt(np.square(x) + width**2)))
