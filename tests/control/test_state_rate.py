@@ -39,7 +39,9 @@ def run(robot, controller: str, hz: float, jitter: float = 0.0, end_s: float = 4
 
 
 @pytest.mark.parametrize("robot", [PLANAR, PANDA], ids=["planar2", "panda"])
-@pytest.mark.parametrize(("hz", "jitter"), [(50.0, 0.0), (60.0, 0.2), (67.0, 0.0), (500.0, 0.3)])
+@pytest.mark.parametrize(
+    ("hz", "jitter"), [(50.0, 0.0), (60.0, 0.2), (67.0, 0.0), pytest.param(500.0, 0.3, marks=pytest.mark.slow)]
+)
 def test_a_reference_is_followed_at_other_rates(robot, hz: float, jitter: float) -> None:
     """Untuned, a Panda's error was up to 1.5 rad at 50 Hz."""
     errors, commands = run(robot, "meta_mpc", hz, jitter, 2.7 if hz > 200 else 4.5)
