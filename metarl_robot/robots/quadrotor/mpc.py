@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
@@ -31,11 +32,14 @@ from metarl_robot.control.riccati_qp import RiccatiQP, Weights
 from metarl_robot.control.warm_start import shifted_rows
 from metarl_robot.core.signals import EMPTY_CONTEXT, Command, Context, Plan, Reference, Setpoints, State, Status
 from metarl_robot.dynamics.rigid_body import N_INERTIAL
+from metarl_robot.robots.existing_body import existing_body, with_existing_payload
 from metarl_robot.robots.quadrotor.approach import FlightApproach
 from metarl_robot.robots.quadrotor.description import MotorModel, Quadrotor
 from metarl_robot.robots.quadrotor.motor_lead import MotorLead, pace
 from metarl_robot.robots.quadrotor.plan import QuadrotorPlan
 from metarl_robot.robots.quadrotor.plan_step import NU
+from metarl_robot.robots.quadrotor.scale import FlightScale
+from metarl_robot.robots.quadrotor.static_wrench import static_wrench
 from metarl_robot.robots.quadrotor.upright_recovery import UprightRecovery, Wrench, lift_share
 
 Array = NDArray[np.float64]
@@ -44,6 +48,8 @@ REMEMBERED = 16
 """Number of commands kept that may still be in transit."""
 MIN_STRENGTH = 0.3
 """Lower bound of a rotor's effectiveness."""
+PAYLOAD_REACH = 2.0
+"""Greatest distance of a payload's centre of mass from its site, in lengths of an arm."""
 FIRST_ITERATIONS = 5
 """Iterations of the first step, which has no plan to start from."""
 
@@ -134,6 +140,7 @@ class FlightMPC:
         self._qp = RiccatiQP(config.horizon, weights, self._functions.by_state, self._functions.by_input)
         self._limiter = EffortLimiter(robot)
         self._grid: Array = np.asarray(np.arange(config.horizon + 1) * config.knot_spacing_s, dtype=np.float64)
+        self._reach = PAYLOAD_REACH * FlightScale(robot).length
         self._leap = np.full(3, config.reach_m)
         self._approach = FlightApproach(robot, config.knot_spacing_s, config.reach_m, config.reach_speed)
         quick = pace(robot, config.latency_s)
@@ -155,6 +162,7 @@ class FlightMPC:
         self._last: _Trajectory | None = None
         self._tumbling_s = 0.0
         self._lift = 1.0
+        self._weight_left: Callable[[Array], Array] | None = None
 
     def step(self, time: float, state: State, reference: Reference) -> Command:
         if not (_finite(state.q) and _finite(state.v)):
@@ -164,7 +172,10 @@ class FlightMPC:
         self._limiter.at(time)
         self._adapt(time, state)
         strength = np.maximum(1.0 + self.adapter.effort_gain(), MIN_STRENGTH)
-        self._model = self._functions.model(self.adapter.attached_body(), strength)
+        estimated = self.adapter.attached_body()
+        body = existing_body(estimated, self._reach)
+        self._weight_left = static_wrench(self._robot, estimated - body)
+        self._model = self._functions.model(body, strength)
         self._lift = lift_share(state.q[3:])
         recovery = self._recovery.along(time, state, reference, float(self._model[0] / strength.mean()))
         if recovery is not None:
@@ -212,16 +223,20 @@ class FlightMPC:
         acted, self._acted = self._limiter.last if self._acted is None else self._acted, None
         if self._last_time is not None and acted is not None and time > self._last_time:
             dt = time - self._last_time
-            self._context = self.adapter.update(state, self._motors.advance(acted, dt), dt)
+            self._context = with_existing_payload(
+                self.adapter.update(state, self._motors.advance(acted, dt), dt), self._reach
+            )
         self._last_time = time
 
     def _residual(self, now: State, plan: Setpoints | _Trajectory) -> Array:
         """Residual (N + 2, 6) at the present state and at the knots of a plan.
 
-        It excludes the part that depends on thrust or acceleration; that part is in the plan's own dynamics.
+        It excludes the part that depends on thrust or acceleration; that part is in the plan's own dynamics. It
+        includes the weight of the estimated payload less that of the body that can exist.
         """
         q, v = np.concatenate([now.q[None], plan.q]), np.concatenate([now.v[None], plan.v])
-        return self.adapter.evaluate(Xi(q, v, *_unmoved(len(q))))
+        residual = self.adapter.evaluate(Xi(q, v, *_unmoved(len(q))))
+        return residual if self._weight_left is None else residual + self._weight_left(q)
 
     def _predicted(self, time: float, state: State, residual: Array, latency: float, start: float) -> Array:
         """Predict the state (17,) at `start` under the commands still in transit (Smith 1957)."""

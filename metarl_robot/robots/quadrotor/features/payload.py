@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,18 +19,28 @@ from metarl_robot.robots.quadrotor.scale import FlightScale
 
 Array = NDArray[np.float64]
 
+MASS_TOLERANCE = 0.25
+"""Share of the rated mass by which an estimate may be negative, or exceed twice the rated mass."""
 _NOTHING: Array = np.zeros(6)
 
 
 class FlightPayloadFeatures(BaseGroup):
-    """A rigid body at the payload site."""
+    """A rigid body at the payload site. rated_kg: rated mass; 0: any mass is possible.
+
+    Of the hypotheses after a change, those with a possible mass come first.
+    """
 
     sudden = removable = in_dynamics = True
 
-    def __init__(self, dynamics: QuadrotorDynamics) -> None:
+    def __init__(self, dynamics: QuadrotorDynamics, rated_kg: float = 0.0) -> None:
         super().__init__(dynamics.dof, PAYLOAD_NAMES, dynamics.nu)
         self._dynamics, self.pools, scale = dynamics, PAYLOAD_POOLS, FlightScale(dynamics.robot)
+        self._rated_kg = rated_kg
         self.scale = np.repeat([scale.mass, scale.mass * scale.length, scale.inertia], [1, 3, 6])
+
+    def possible(self, z: Array, variance: Array) -> bool:
+        margin_kg = MASS_TOLERANCE * self._rated_kg + math.sqrt(max(float(variance[0]), 0.0))
+        return self._rated_kg == 0.0 or bool(-margin_kg < z[0] < 2.0 * self._rated_kg + margin_kg)
 
     def impulse(self, interval: Interval) -> Array:
         return interval.balance.attached_impulse
@@ -48,7 +60,7 @@ class FlightPayloadFeatures(BaseGroup):
 
 
 SPEC = FeatureSpec(
-    build=lambda robot, dynamics, checkpoint: FlightPayloadFeatures(dynamics),
+    build=lambda robot, dynamics, checkpoint: FlightPayloadFeatures(dynamics, robot.description.payload.rated_mass_kg),
     truth=lambda robot, task: task.payload.inertial_parameters(),
     inertial=True,
 )

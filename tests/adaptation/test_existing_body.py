@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A payload that is used and published is a body that can exist."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from metarl_robot.control.factory import make_controller
+from metarl_robot.core import rotation
+from metarl_robot.core.robot import load_robot
+from metarl_robot.core.signals import EMPTY_CONTEXT, Context
+from metarl_robot.robots.existing_body import existing_body, with_existing_payload
+from metarl_robot.robots.payload import PAYLOAD_NAMES
+from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, Quadrotor
+from metarl_robot.robots.quadrotor.static_wrench import static_wrench
+from metarl_robot.robots.quadrotor.trajectories import Hover
+from metarl_robot.sim.quadrotor.plant import QuadrotorPlant
+from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
+
+
+def second_moment(parameters: np.ndarray) -> np.ndarray:
+    """Pseudo-inertia (4, 4)."""
+    mass, moment, (xx, yy, zz, xy, xz, yz) = parameters[0], parameters[1:4], parameters[4:]
+    inertia = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+    second = 0.5 * np.trace(inertia) * np.eye(3) - inertia
+    return np.block([[second, moment[:, None]], [moment[None], np.array([[mass]])]])
+
+
+def test_the_result_exists_and_what_exists_is_unchanged() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        drawn = rng.standard_normal(10) * np.repeat([1.0, 0.2, 0.05], [1, 3, 6])
+        found = existing_body(drawn, 0.4)
+        assert np.linalg.eigvalsh(second_moment(found)).min() > -1e-9
+        assert np.linalg.norm(found[1:4]) <= 0.4 * found[0] + 1e-12
+        assert found[0] == max(drawn[0], 0.0)
+        assert np.allclose(existing_body(found, 0.4), found, atol=1e-12)
+
+
+def test_weight_that_no_body_has_still_acts() -> None:
+    craft = load_robot("x500")
+    assert isinstance(craft, Quadrotor)
+    assert static_wrench(craft, np.array([0.0] * 4 + [1.0] * 6)) is None
+    wrench = static_wrench(craft, np.array([-0.3, 0.01, 0.0, 0.0] + [0.0] * 6))
+    assert wrench is not None
+    attitude = rotation.exp(np.array([0.3, -0.2, 1.0]))
+    found = wrench(np.concatenate([np.zeros(3), attitude])[None])[0]
+    assert np.allclose(found[:3], [0.0, 0.0, 0.3 * GRAVITY_M_S2])
+    moment = np.array([0.01, 0.0, 0.0]) - 0.3 * craft.payload_position
+    assert np.allclose(found[3:], np.cross(moment, rotation.rotate_back(attitude, np.array([0.0, 0.0, -GRAVITY_M_S2]))))
+
+
+def test_a_context_without_a_payload_stays_as_it_is() -> None:
+    assert with_existing_payload(EMPTY_CONTEXT, 0.4) is EMPTY_CONTEXT
+    other = Context(("push_x_n", *PAYLOAD_NAMES), np.array([1.0, -0.2, *np.ones(9)]), np.ones(11))
+    found = with_existing_payload(other, 0.4)
+    assert found.mean[0] == 1.0 and not found.mean[1:].any() and np.array_equal(found.std, other.std)
+
+
+@pytest.mark.slow
+def test_a_quadrotor_that_is_too_light_is_flown_without_offset_and_claims_no_negative_payload() -> None:
+    craft = load_robot("x500")
+    assert isinstance(craft, Quadrotor)
+    plant = QuadrotorPlant(craft, QuadrotorTask(mass_scale=0.8, ground_effect=False, accelerometer_noise_m_s2=0.2), 0)
+    controller, goal = make_controller(craft, "meta_mpc"), Hover(np.array([0.0, 0.0, 2.0]))
+    state, masses = plant.reset(goal.sample(np.zeros(1)).q[0]), []
+    for _ in range(400):
+        command = controller.step(plant.stamp, state, goal)
+        state = plant.step(command.effort, craft.control_period_s)
+        masses += [command.context["payload_mass_kg"][0]] if command.context.names else []
+    assert min(masses) >= 0.0 and np.linalg.norm(plant.truth.q[:3] - [0.0, 0.0, 2.0]) < 0.005
