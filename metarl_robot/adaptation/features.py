@@ -98,6 +98,7 @@ class FeatureGroup(Protocol):
     nuisance: whether training accounts for the entries but no checkpoint holds them.
     in_dynamics: whether the controller's dynamics contain the attached body, so that `value` leaves it out.
     bounded: whether `possible` can be False.
+    constant (optional): whether the entries are constant but for jumps, such as a rigid payload's.
     """
 
     names: tuple[str, ...]
@@ -170,7 +171,7 @@ class BaseGroup:
     dof, nu: number of velocities and actuators; nu None: equal to dof.
     """
 
-    sudden = removable = nuisance = in_dynamics = bounded = False
+    sudden = removable = nuisance = in_dynamics = bounded = constant = False
 
     def __init__(self, dof: int, names: tuple[str, ...], nu: int | None = None) -> None:
         self._dof, self._nu = dof, dof if nu is None else nu
@@ -209,6 +210,10 @@ class BaseGroup:
         return np.zeros((len(xi.v), self._dof, 3 * self._dof))
 
 
+CONSTANT_SHARE = 0.1
+"""Of a group that is constant but for jumps: share of the prior towards which it is forgotten."""
+
+
 class FeatureMap:
     """Groups side by side: Φ = [Φ_1 … Φ_m]."""
 
@@ -225,6 +230,12 @@ class FeatureMap:
         self._by_left_out = self._linear(
             dynamics.attached, lambda group, unit: group.attached(unit) if group.in_dynamics else None
         )
+
+    @property
+    def forgotten(self) -> Array:
+        """Share (n_z,) of the prior's standard deviation towards which each entry is forgotten."""
+        shares = [np.full(len(g.names), CONSTANT_SHARE if getattr(g, "constant", False) else 1.0) for g in self.groups]
+        return np.concatenate([np.zeros(0), *shares])
 
     def _linear(self, size: int, of: Callable[[FeatureGroup, Array], Array | None]) -> Array:
         """Matrix (size, n_z) of a quantity that groups give as a linear function of their context entries."""

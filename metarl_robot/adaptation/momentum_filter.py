@@ -217,7 +217,7 @@ class MomentumFilter:
             tuning.model_error,
             tuning.model_error_memory_s,
             tuning.stiction_factor,
-            prior.covariance,
+            prior.covariance * features.forgotten * features.forgotten[:, None],
             tuning.forgetting_s,
         )
         self._algebra = algebra(n, self._dynamics.nu, process_noise, self._compiled)

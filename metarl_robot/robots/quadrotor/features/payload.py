@@ -30,7 +30,7 @@ class FlightPayloadFeatures(BaseGroup):
     Of the hypotheses after a change, those with a possible mass come first.
     """
 
-    sudden = removable = in_dynamics = True
+    sudden = removable = in_dynamics = constant = True
 
     def __init__(self, dynamics: QuadrotorDynamics, rated_kg: float = 0.0) -> None:
         super().__init__(dynamics.dof, PAYLOAD_NAMES, dynamics.nu)
