@@ -238,7 +238,7 @@ class ArmMPC:
     def _limits(self, knots: _Knots, about: tuple[Array, Array, Array], target: Setpoints) -> LinearisedLimits:
         """Limits of a candidate, linearised about q, v, a (N + 1, n)."""
         xi, omega = _intended(about[0], target.v, about[2]), self._config.bandwidth_rad_s
-        by_motion = (self._dynamics.efforts_jacobian(*about) - self.adapter.jacobian(xi)) / self.effort_gain[:, None]
+        by_motion = (self._dynamics.efforts_jacobian(*about) - self._residual_jacobian(xi)) / self.effort_gain[:, None]
         away = np.concatenate([x - x_0 for x, x_0 in zip(knots[:3], about, strict=True)], axis=1)
         effort = self.effort(*about, xi) + (by_motion @ away[:, :, None])[:, :, 0]
         lower, upper = (np.tile(limit[:, None], (1, len(effort), 1)) for limit in (self._lower, self._upper))
@@ -247,6 +247,15 @@ class ArmMPC:
         ones = np.ones_like(effort)
         worth = np.stack([inertia, ones / omega, ones / omega**2])
         return LinearisedLimits(self._qp, Outputs(np.stack([effort, knots.v, knots.q]), lower, upper, worth), by_motion)
+
+    def _residual_jacobian(self, xi: Xi) -> Array:
+        """∂Δ/∂(q, v, a) (N + 1, n, 3n) of a plan; zero by v, because Δ is evaluated at the intended velocity.
+
+        Coulomb friction of a real arm would have slopes of some hundred Nm s/rad about standstill.
+        """
+        n, jacobian = self._robot.dof, self.adapter.jacobian(xi).copy()
+        jacobian[:, :, n : 2 * n] = 0.0
+        return jacobian
 
     def _shifted(self, time: float, q: Array) -> tuple[Array, Array, Array]:
         """Warm-start shift: q, v, a (N + 1, n) of the last plan at this step's knots.
