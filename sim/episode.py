@@ -22,7 +22,7 @@ from metarl_robot.control.base import Controller
 from metarl_robot.core.quantities import Quantity, Report, quantities
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import Command, State, Status
-from metarl_robot.sim.kinds import simulation
+from metarl_robot.sim.kinds import Plant, simulation
 from metarl_robot.sim.scenario import Scenario, Task
 from metarl_robot.sim.settling import Envelope, bound_m, envelope
 
@@ -79,6 +79,8 @@ class EpisodeResult:
     beyond a limit. failed_steps: commands with status FAILED. estimates: of each scored quantity, the estimate's error
     (estimate minus truth) and standard deviation 1 s after the change, by name ('payload_mass_error_kg',
     'payload_mass_std_kg'), and later ('payload_mass_error_kg_4s'); None if the controller estimates none.
+    disturbed: in a scenario that is released (Scenario.released_s), peak_contact_n, velocity_violations (physics steps)
+    and external_wrench_s, the time for which the adapter reports a wrench from outside; None if it reports none.
     false_changes_per_min: changes detected more than 1 s after any change, per minute; None if it detects none.
     """
 
@@ -99,6 +101,7 @@ class EpisodeResult:
     crashed: bool = False
     settled_within_m: float = 0.0
     false_changes_per_min: float | None = None
+    disturbed: Mapping[str, float | None] = field(default_factory=dict)
     envelope: Envelope | None = field(default=None, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -106,7 +109,7 @@ class EpisodeResult:
         row: dict[str, Any] = {}
         for name in (each.name for each in fields(self) if each.name != "envelope"):
             value = getattr(self, name)
-            row |= value if name == "estimates" else {name: value}
+            row |= value if name in ("estimates", "disturbed") else {name: value}
         return row
 
     def settled_beside(self, oracle_m: float | None, floor_m: float) -> EpisodeResult:
@@ -152,7 +155,7 @@ def run_episode(
     reported = quantities(robot)
     q, v, true = np.empty_like(points.q), np.empty_like(points.v), np.empty((count, len(reported)))
     commands: list[Command] = []
-    step_s, detected = np.zeros(count), np.full(count, np.nan)
+    step_s, detected, external = np.zeros(count), np.full(count, np.nan), np.full(count, np.nan)
     crash_s = None
     for k, time in enumerate(times):
         if changes and time >= changes[0][0] - 1e-9:
@@ -168,7 +171,7 @@ def run_episode(
         command = controller.step(plant.stamp, state, scenario.reference)
         step_s[k] = perf_counter() - start
         commands.append(command)
-        detected[k] = _changes(controller)
+        detected[k], external[k] = _changes(controller), _external(controller)
         state = plant.step(command.effort, period)
     estimate, std = _estimates(robot.reports, commands, count)
     effort = np.zeros((count, robot.nu))
@@ -192,7 +195,10 @@ def run_episode(
         angle_error=room.angle_errors(q, points.q),
         changes=detected if np.isfinite(detected[0]) else None,
     )
-    return Episode(scenario, score(name, scenario, log, plant.violations.any, room.settled_m), log)
+    result = score(name, scenario, log, plant.violations.any, room.settled_m)
+    if scenario.released_s is not None:
+        result = replace(result, disturbed=_disturbed(plant, external, period))
+    return Episode(scenario, result, log)
 
 
 def _tell(controller: Controller, task: Task) -> None:
@@ -204,6 +210,19 @@ def _tell(controller: Controller, task: Task) -> None:
 def _changes(controller: Controller) -> float:
     """Number of changes that the controller's adapter has detected; NaN if it detects none."""
     return float(getattr(getattr(controller, "adapter", None), "detections", np.nan))
+
+
+def _external(controller: Controller) -> float:
+    """Whether the controller's adapter reports a wrench from outside; NaN if it never does."""
+    return float(getattr(getattr(controller, "adapter", None), "external_wrench", np.nan))
+
+
+def _disturbed(plant: Plant, external: Array, period_s: float) -> dict[str, float | None]:
+    return {
+        "peak_contact_n": getattr(plant, "peak_contact_n", None),
+        "velocity_violations": getattr(plant.violations, "velocity", None),
+        "external_wrench_s": _number(float(np.sum(external)) * period_s),
+    }
 
 
 def _estimates(reports: Sequence[Report], commands: list[Command], count: int) -> tuple[Array, Array]:
@@ -222,7 +241,8 @@ def _estimates(reports: Sequence[Report], commands: list[Command], count: int) -
 
 def score(name: str, scenario: Scenario[Any], log: Log, violations: int, settled_m: float) -> EpisodeResult:
     """Compute the scores of a logged run. settled_m: floor of a settled error; see settling.py."""
-    change = scenario.changes[0][0] if scenario.changes else scenario.duration_s / 2
+    began = scenario.changes[0][0] if scenario.changes else scenario.duration_s / 2
+    change = began if scenario.released_s is None else scenario.released_s
     error, times = log.error_m, log.times
     after = _window(times, change + _TRANSIENT_S, change + _TRANSIENT_S + _AFTER_S)
     angle_error = log.q - log.q_reference if log.angle_error is None else log.angle_error
@@ -233,7 +253,7 @@ def score(name: str, scenario: Scenario[Any], log: Log, violations: int, settled
         controller=name,
         scenario=scenario.name,
         seed=scenario.seed,
-        rmse_before_m=_rms(error[_window(times, scenario.scored_from_s, change)]),
+        rmse_before_m=_rms(error[_window(times, scenario.scored_from_s, min(began, change))]),
         rmse_transient_m=_rms(error[_window(times, change, change + _TRANSIENT_S)]),
         rmse_after_m=_rms(error[after]),
         joint_rmse_after_rad=_rms(angle_error[after]) if angle_error.shape[1] else None,

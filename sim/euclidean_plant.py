@@ -85,6 +85,9 @@ class EuclideanPlant:
     def started(self, before: Any) -> None:
         """Called when the task begins, after a reset (before: None) or in place of the task `before`."""
 
+    def stepped(self) -> None:
+        """Called after every physics step."""
+
     def _use(self, layout: TaskModel) -> None:
         self._layout = layout
         self._data, self._scratch = mujoco.MjData(layout.model), mujoco.MjData(layout.model)
@@ -153,6 +156,7 @@ class EuclideanPlant:
                 self._apply(self._law, command)
             mujoco.mj_step(layout.model, data)
             self._steps += 1
+            self.stepped()
             applied[k], v[k] = command, data.qvel[layout.v]
             q[k] = data.qpos[layout.q] - velocity_age(self._dt) * v[k]
             self._states.append((q[k], v[k]))

@@ -27,6 +27,8 @@ class Scenario(Generic[T]):
     initial: task at t = 0. changes: (time [s], task from then on). seed: seed of the draw; noise_seed: seed of the
     sensors. scored_from_s: time from which errors count, once the robot has settled. estimates_after_s: times since
     the change at which estimates are scored. start: state at t = 0; None: that of the reference.
+    released_s: time at which a disturbance that no controller can overcome (contact, overload) has ended. Errors
+    'after' count from 1 s later on. None: there is none.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Scenario(Generic[T]):
     scored_from_s: float = 1.0
     estimates_after_s: tuple[float, ...] = (1.0, 4.0)
     start: State | None = None
+    released_s: float | None = None
 
     def task_at(self, time_s: float) -> T:
         """The task in force at a time."""

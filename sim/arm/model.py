@@ -26,6 +26,7 @@ from metarl_robot.core.errors import RobotError, one_line
 from metarl_robot.core.robot import Robot
 from metarl_robot.robots.payload import payload_site
 from metarl_robot.sim.arm.model_errors import LinkErrors
+from metarl_robot.sim.arm.obstacle import add_obstacle
 from metarl_robot.sim.arm.task import Task
 from metarl_robot.sim.euclidean_model import compiled, indices
 from metarl_robot.sim.inertia import principal
@@ -88,11 +89,15 @@ class Fields(NamedTuple):
     tendon_lengthspring: Array
 
 
-def compile_model(robot: Robot, swing: bool = False, physics_dt_s: float = PHYSICS_DT_S) -> Layout:
-    """Compile the robot with a payload body (rigid, or on a ball joint) and a slack cable."""
+def compile_model(
+    robot: Robot, swing: bool = False, physics_dt_s: float = PHYSICS_DT_S, obstacle: bool = False
+) -> Layout:
+    """Compile the robot with a payload body (rigid, or on a ball joint), a slack cable and, if asked, an obstacle."""
     spec = robot.mj_spec()
     try:
         _add_payload_and_cable(spec, spec.site(payload_site(robot)), swing)
+        if obstacle:
+            add_obstacle(spec, spec.site(payload_site(robot)))
         model = compiled(spec, physics_dt_s)
     except Exception as error:
         said = f"MuJoCo cannot compile it with a payload and a cable: {one_line(error)}"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from metarl_robot.core.signals import Reference
 from metarl_robot.robots.arm.dynamics import ArmDynamics
 from metarl_robot.sim.arm.batch import BatchPlant
+from metarl_robot.sim.arm.contact_suites import CONTACT_SUITES, contact_scenario
 from metarl_robot.sim.arm.demo import arm_demo
 from metarl_robot.sim.arm.feasibility import required_effort
 from metarl_robot.sim.arm.geometry import EndEffector
@@ -25,6 +26,7 @@ from metarl_robot.sim.euclidean_rollouts import EuclideanRollouts
 from metarl_robot.sim.euclidean_simulation import EuclideanSimulation
 from metarl_robot.sim.payload.demo import PayloadDemoSettings
 from metarl_robot.sim.payload.settings import PayloadSettings
+from metarl_robot.sim.scenario import Scenario
 
 if TYPE_CHECKING:
     from metarl_robot.sim.arm.training_data import ArmTrainingData
@@ -40,6 +42,17 @@ class ArmSimulation(EuclideanSimulation):
     timings = TIMINGS
     task_settings = PayloadSettings
     demo_settings = PayloadDemoSettings
+
+    def suite_names(self) -> tuple[str, ...]:
+        return (*super().suite_names(), *CONTACT_SUITES.names())
+
+    def scenario_names(self, suite: str) -> tuple[str, ...]:
+        return CONTACT_SUITES.kinds(suite) if suite in CONTACT_SUITES.names() else super().scenario_names(suite)
+
+    def scenario(self, suite: str, kind: str, seed: int) -> Scenario[Any]:
+        if suite in CONTACT_SUITES.names():
+            return contact_scenario(self.robot, suite, kind, seed)
+        return super().scenario(suite, kind, seed)
 
     def plant(self, task: Task, seed: int = 0) -> ArmPlant:
         return ArmPlant(self.robot, task, seed)

@@ -26,6 +26,7 @@ from metarl_robot.sim.arm.model_errors import (
     draw_links,
     draw_ripple,
 )
+from metarl_robot.sim.arm.obstacle import Obstacle
 from metarl_robot.sim.payload.body import Payload, draw_box
 from metarl_robot.sim.physics_time import MAX_DELAY_S
 from metarl_robot.sim.sensor_errors import SensorErrors
@@ -73,6 +74,7 @@ class Task:
     torque commanded. command_delay_s, sensor_delay_s: time from a command to its effect, and from a state to its
     measurement. encoder_resolution_rad: step of the measured position. velocity_noise_rad_s: standard deviation of the
     measured velocity's noise. links, friction_law, ripple: model_errors.py. sensor_errors: sim/sensor_errors.py.
+    push_n: (3,) force on the payload's centre of mass [N; world]. obstacle: obstacle.py.
     """
 
     payload: Payload
@@ -89,6 +91,8 @@ class Task:
     friction_law: FrictionLaw | None = None
     ripple: Ripple | None = None
     sensor_errors: SensorErrors | None = None
+    push_n: Array | None = None
+    obstacle: Obstacle | None = None
 
     def __post_init__(self) -> None:
         for name in ("coulomb_nm", "viscous_nm_s", "motor_strength"):
@@ -105,6 +109,8 @@ class Task:
                 raise SignalError(f"task: {name} must be finite and >= 0; given {getattr(self, name)}")
         if self.swing and not (self.payload.mass_kg > 0.0 and np.any(self.payload.com_m)):
             raise SignalError("task: a swinging payload needs a mass and a centre of mass away from the payload site")
+        if self.push_n is not None:
+            object.__setattr__(self, "push_n", finite_vector("push_n", self.push_n, 3))
         for name, first in (("links", "mass"), ("friction_law", "load_share"), ("ripple", "phase_rad")):
             part = getattr(self, name)
             if part is not None and len(getattr(part, first)) != len(self.coulomb_nm):
@@ -149,6 +155,7 @@ _PARTS: dict[str, type] = {
     "friction_law": FrictionLaw,
     "ripple": Ripple,
     "sensor_errors": SensorErrors,
+    "obstacle": Obstacle,
 }
 
 
