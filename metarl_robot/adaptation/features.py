@@ -210,7 +210,7 @@ class BaseGroup:
         return np.zeros((len(xi.v), self._dof, 3 * self._dof))
 
 
-CONSTANT_SHARE = 0.1
+CONSTANT_SHARE = 0.3
 """Of a group that is constant but for jumps: share of the prior towards which it is forgotten."""
 
 

@@ -6,11 +6,13 @@ A body of mass m, first moment h and inertia I exists if m >= 0 and its second m
     Σ_c = ½ tr(I) 1 - I - h hᵀ / m,
 
 is positive semidefinite: the pseudo-inertia of Wensing, Kim, Slotine, RA-L 2018. Estimates violate this by noise. The
-mass is kept, or zero; the centre of mass is brought within `reach_m`; negative eigenvalues of Σ_c become zero.
+mass is kept, or zero; the centre of mass is brought within `reach_m`; if Σ_c is not positive semidefinite, its diagonal
+remains, as far as it is positive.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -25,21 +27,30 @@ Array = NDArray[np.float64]
 def existing_body(parameters: Array, reach_m: float) -> Array:
     """Parameters (10,) = (m, h (3,), I_xx, I_yy, I_zz, I_xy, I_xz, I_yz) of a body that exists.
 
-    reach_m: greatest distance of its centre of mass from the point to which the parameters refer.
+    reach_m: greatest distance of its centre of mass from the point to which the parameters refer. Scalars take a
+    quarter of the time of arrays of this size.
     """
-    mass = float(parameters[0])
+    mass, hx, hy, hz, xx, yy, zz, xy, xz, yz = parameters.tolist()
     if not mass > 0.0:
         return np.zeros(10)
-    centre = parameters[1:4] / mass
-    distance = float(np.linalg.norm(centre))
-    centre = centre * min(1.0, reach_m / max(distance, 1e-12))
-    point = mass * np.outer(centre, centre)
-    inertia = _matrix(parameters[4:])
-    values, vectors = np.linalg.eigh(0.5 * np.trace(inertia) * np.eye(3) - inertia - point)
-    second = (vectors * np.maximum(values, 0.0)) @ vectors.T + point
-    whole = np.trace(second) * np.eye(3) - second
-    moments = [whole[0, 0], whole[1, 1], whole[2, 2], whole[0, 1], whole[0, 2], whole[1, 2]]
-    return np.array([mass, *(mass * centre), *moments])
+    share = min(1.0, reach_m * mass / max(math.sqrt(hx * hx + hy * hy + hz * hz), 1e-12))
+    hx, hy, hz = share * hx, share * hy, share * hz
+    half = 0.5 * (xx + yy + zz)
+    a, b, c = half - xx - hx * hx / mass, half - yy - hy * hy / mass, half - zz - hz * hz / mass
+    d, e, f = -xy - hx * hy / mass, -xz - hx * hz / mass, -yz - hy * hz / mass
+    if share == 1.0 and _positive(a, b, c, d, e, f):
+        return parameters
+    a, b, c = max(a, 0.0) + hx * hx / mass, max(b, 0.0) + hy * hy / mass, max(c, 0.0) + hz * hz / mass
+    products = (-hx * hy / mass, -hx * hz / mass, -hy * hz / mass)
+    return np.array([mass, hx, hy, hz, b + c, a + c, a + b, *products])
+
+
+def _positive(a: float, b: float, c: float, d: float, e: float, f: float) -> bool:
+    """Whether [[a, d, e], [d, b, f], [e, f, c]] is positive semidefinite: no principal minor is negative."""
+    least = -1e-12 * (a + b + c) ** 2
+    minors = (a * b - d * d, a * c - e * e, b * c - f * f)
+    whole = a * minors[2] - d * (d * c - f * e) + e * (d * f - b * e)
+    return min(a, b, c) >= 0.0 and min(minors) >= least and whole >= least * abs(a + b + c)
 
 
 def with_existing_payload(context: Context, reach_m: float) -> Context:
@@ -54,8 +65,3 @@ def with_existing_payload(context: Context, reach_m: float) -> Context:
     mean = context.mean.copy()
     mean[entries] = existing_body(mean[entries], reach_m)
     return replace(context, mean=mean)
-
-
-def _matrix(entries: Array) -> Array:
-    xx, yy, zz, xy, xz, yz = entries
-    return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])

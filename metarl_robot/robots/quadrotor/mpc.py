@@ -39,7 +39,7 @@ from metarl_robot.robots.quadrotor.motor_lead import MotorLead, pace
 from metarl_robot.robots.quadrotor.plan import QuadrotorPlan
 from metarl_robot.robots.quadrotor.plan_step import NU
 from metarl_robot.robots.quadrotor.scale import FlightScale
-from metarl_robot.robots.quadrotor.static_wrench import static_wrench
+from metarl_robot.robots.quadrotor.static_wrench import robot_to_whole, static_wrench
 from metarl_robot.robots.quadrotor.upright_recovery import UprightRecovery, Wrench, lift_share
 
 Array = NDArray[np.float64]
@@ -162,6 +162,7 @@ class FlightMPC:
         self._last: _Trajectory | None = None
         self._tumbling_s = 0.0
         self._lift = 1.0
+        self._ratio = 1.0
         self._weight_left: Callable[[Array], Array] | None = None
 
     def step(self, time: float, state: State, reference: Reference) -> Command:
@@ -174,8 +175,9 @@ class FlightMPC:
         strength = np.maximum(1.0 + self.adapter.effort_gain(), MIN_STRENGTH)
         estimated = self.adapter.attached_body()
         body = existing_body(estimated, self._reach)
-        self._weight_left = static_wrench(self._robot, estimated - body)
-        self._model = self._functions.model(body, strength)
+        self._ratio = robot_to_whole(self._robot.mass_kg, min(float(estimated[0]), 0.0))
+        self._weight_left = static_wrench(self._robot, estimated - body, force=estimated[0] > 0.0)
+        self._model = self._functions.model(body, self._ratio * strength)
         self._lift = lift_share(state.q[3:])
         recovery = self._recovery.along(time, state, reference, float(self._model[0] / strength.mean()))
         if recovery is not None:
@@ -236,7 +238,7 @@ class FlightMPC:
         """
         q, v = np.concatenate([now.q[None], plan.q]), np.concatenate([now.v[None], plan.v])
         residual = self.adapter.evaluate(Xi(q, v, *_unmoved(len(q))))
-        return residual if self._weight_left is None else residual + self._weight_left(q)
+        return self._ratio * (residual if self._weight_left is None else residual + self._weight_left(q))
 
     def _predicted(self, time: float, state: State, residual: Array, latency: float, start: float) -> Array:
         """Predict the state (17,) at `start` under the commands still in transit (Smith 1957)."""

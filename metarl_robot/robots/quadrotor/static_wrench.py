@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weight of an attached body as a force on the quadrotor, for the part of an estimate that no body can be."""
+"""How the part of an estimated payload that no body can be still acts.
+
+A negative mass m and the rotors' strength γ are estimated together; only their ratio is known well. Multiplied by
+c = M / (M + m), the equation of motion (M + m) v̇ = γ B u + Δ + (M + m) g is that of the quadrotor alone, with the
+strength c γ and the residual c Δ. What is left of the first moment acts as a torque.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +21,19 @@ Array = NDArray[np.float64]
 _GRAVITY = np.array([0.0, 0.0, -GRAVITY_M_S2])
 
 
-def static_wrench(robot: Quadrotor, parameters: Array) -> Callable[[Array], Array] | None:
+LIGHTEST = 0.5
+"""Smallest M + m, share of M."""
+
+
+def robot_to_whole(mass_kg: float, negative_kg: float) -> float:
+    """Factor c of the module's docstring; 1 without a negative mass."""
+    return mass_kg / max(mass_kg + negative_kg, LIGHTEST * mass_kg)
+
+
+def static_wrench(robot: Quadrotor, parameters: Array, force: bool = True) -> Callable[[Array], Array] | None:
     """Map poses (N, 7) to force [N; world] and torque [Nm; body] (N, 6) of the weight; None where it is zero.
 
-    parameters: (10,) about the payload site; mass and first moment may be negative.
+    parameters: (10,) about the payload site; mass and first moment may be negative. force: whether it has a force, too.
     """
     if not parameters[:4].any():
         return None
@@ -28,6 +42,6 @@ def static_wrench(robot: Quadrotor, parameters: Array) -> Callable[[Array], Arra
 
     def wrench(q: Array) -> Array:
         torque = rotation.cross(moment[None], rotation.rotate_back(q[:, 3:], _GRAVITY))
-        return np.concatenate([np.tile(mass * _GRAVITY, (len(q), 1)), torque], axis=1)
+        return np.concatenate([np.tile(float(force) * mass * _GRAVITY, (len(q), 1)), torque], axis=1)
 
     return wrench
