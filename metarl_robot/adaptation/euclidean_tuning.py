@@ -50,4 +50,5 @@ def filter_tuning(robot: Robot, dynamics: JointDynamics, tuning: AdapterTuning) 
         stiction_factor=STICTION_FACTOR,
         forgetting_s=tuning.forgetting_s,
         change_detection=tuning.change_detection,
+        noise_online=True,
     )

@@ -99,6 +99,7 @@ class FeatureGroup(Protocol):
     in_dynamics: whether the controller's dynamics contain the attached body, so that `value` leaves it out.
     bounded: whether `possible` can be False.
     constant (optional): whether the entries are constant but for jumps, such as a rigid payload's.
+    heavy_tailed: whether the entries of real robots often lie far outside the prior; it is then widened soon.
     """
 
     names: tuple[str, ...]
@@ -109,6 +110,7 @@ class FeatureGroup(Protocol):
     nuisance: bool
     in_dynamics: bool
     bounded: bool
+    heavy_tailed: bool
 
     def design(self, xi: Xi) -> Array:
         """Φ (N, n, k)."""
@@ -171,7 +173,7 @@ class BaseGroup:
     dof, nu: number of velocities and actuators; nu None: equal to dof.
     """
 
-    sudden = removable = nuisance = in_dynamics = bounded = constant = False
+    sudden = removable = nuisance = in_dynamics = bounded = constant = heavy_tailed = False
 
     def __init__(self, dof: int, names: tuple[str, ...], nu: int | None = None) -> None:
         self._dof, self._nu = dof, dof if nu is None else nu
@@ -289,6 +291,15 @@ class FeatureMap:
     def attached(self, z: Array) -> Array:
         """Parameters (k,) of the attached body that adds its inertia to M."""
         return self._by_attached.dot(z)
+
+    def _each(self, of: Callable[[FeatureGroup], bool]) -> NDArray[np.bool_]:
+        """A property of its group for each entry (n_z,)."""
+        return np.array([of(group) for group in self.groups for _ in group.names], dtype=bool)
+
+    @property
+    def heavy_tailed(self) -> NDArray[np.bool_]:
+        """Whether the prior of each entry (n_z,) is widened where an estimate leaves it."""
+        return self._each(lambda group: group.heavy_tailed)
 
     @property
     def bounded(self) -> bool:

@@ -80,6 +80,7 @@ class Innovation(NamedTuple):
     value: Array
     variance: Array
     by_acceleration: Array | None
+    common: Array
 
 
 class Belief:
@@ -103,6 +104,10 @@ class Algebra(Protocol):
 
     white: Array
     """Whitened innovation of the last correction, (2n,) or (2n + 3,). Overwritten by the next."""
+    model_error: Array
+    """Variance of e (n,); may be set. What e has more at rest stays as it was built."""
+    prior: Array
+    """Covariance (k, k) towards which z is forgotten; may be set."""
     response: Array
     """Decrease of `white` per unit of each effort (·, nu). Overwritten by the next correction."""
 
@@ -130,6 +135,8 @@ class NumpyAlgebra:
 
     def __init__(self, dof: int, process_noise: ProcessNoise) -> None:
         self._n, self._noise = dof, process_noise
+        self.model_error, self.prior = process_noise.model_error**2, process_noise.prior.copy()
+        self._sticking = process_noise.stiction_factor**2 * self.model_error
         self._q, self._v, self._d, self._e = (slice(i * dof, (i + 1) * dof) for i in range(4))
         self._z = slice(4 * dof, 4 * dof + len(process_noise.prior))
 
@@ -162,12 +169,12 @@ class NumpyAlgebra:
         added = np.concatenate(
             [
                 noise.drift**2 * dt,
-                (1.0 - fade**2) * noise.model_error**2 * (1.0 + noise.stiction_factor**2 * sticking),
+                (1.0 - fade**2) * (self.model_error + self._sticking * sticking),
             ]
         )
         disturbance = np.arange(self._d.start, self._e.stop)
         p[disturbance, disturbance] += added
-        p[self._z, self._z] += (1.0 - forget**2) * noise.prior
+        p[self._z, self._z] += (1.0 - forget**2) * self.prior
 
     def _propagate(self, p: Array, dt: float) -> None:
         """Propagate P ← F P Fᵀ.
@@ -192,7 +199,9 @@ class NumpyAlgebra:
             across = (reach[:, self._d] + reach[:, self._e]) @ by_d.T + reach[:, self._z] @ by_z.T
             spread = np.hstack([reach[:, : 2 * n], across])
             by_effort = np.vstack([by_effort, by_v @ self._by_effort])
-        factor = np.linalg.cholesky(spread + np.diag(innovation.variance))
+        factor = np.linalg.cholesky(
+            spread + np.diag(innovation.variance) + np.outer(innovation.common, innovation.common)
+        )
         whitener = np.linalg.inv(factor)
         self.white, self.response, reach = whitener @ value, whitener @ by_effort, whitener @ reach
         mean += self.white @ reach
@@ -217,21 +226,25 @@ class CompiledAlgebra:
         n, k, most = dof, len(process_noise.prior), 2 * dof + 3
         m = 4 * n + k
         self._m, self._noise = m, process_noise
-        self._constant = process_noise.drift**2, process_noise.model_error**2, np.ascontiguousarray(process_noise.prior)
+        self._constant = process_noise.drift**2, process_noise.model_error**2, np.array(process_noise.prior, order="C")
         self._motion = Motion(*(np.zeros(s) for s in (n, (n, n), (n, n), n, (n, k), (n, nu), nu, nu, nu, nu, k)))
         self._innovation, self._variance, self._by_acceleration = np.zeros(most), np.zeros(most), np.zeros((3, n))
+        self._common = np.zeros(most)
         self._by_d, self._by_z, self._by_effort = np.zeros((n, n)), np.zeros((n, k)), np.zeros((n, nu))
         self._white, self._response = np.zeros(most), np.zeros((most, nu))
         self._scratch = np.zeros(most * (m + nu + 17 + most) + 2 * n * m)
+        self.model_error, self.prior = self._constant[1:]
+        self._sticking = process_noise.stiction_factor**2 * self.model_error
         own = self._motion
         self._struct = library.struct(
             "Filter",
-            n=n, nu=nu, k=k, stiction=float(process_noise.stiction_factor), stiction_velocity=STICTION_VELOCITY_RAD_S,
+            n=n, nu=nu, k=k, stiction_velocity=STICTION_VELOCITY_RAD_S, sticking=self._sticking,
             drift=self._constant[0], model_error=self._constant[1], prior=self._constant[2],
             mass=own.mass, added=own.added, deficit=own.deficit, input_map=own.input_map, impulse=own.impulse,
             guess=own.v_1,
             acting=own.acting, smooth=own.smooth, effort_std=own.effort_std, gain=own.gain, about=own.about,
-            innovation=self._innovation, variance=self._variance, by_acceleration=self._by_acceleration,
+            innovation=self._innovation, variance=self._variance, common=self._common,
+            by_acceleration=self._by_acceleration,
             by_d=self._by_d, by_z=self._by_z, by_effort=self._by_effort, white=self._white, response=self._response,
             scratch=self._scratch,
         )  # fmt: skip
@@ -250,6 +263,7 @@ class CompiledAlgebra:
     def correct(self, before: Belief, predicted: Belief, innovation: Innovation, dt: float) -> float:
         size, accelerometer = len(innovation.value), innovation.by_acceleration is not None
         self._innovation[:size], self._variance[:size] = innovation.value, innovation.variance
+        self._common[:size] = innovation.common
         if innovation.by_acceleration is not None:
             self._by_acceleration[...] = innovation.by_acceleration
         likelihood: float = self._correct(self._self, before.address, predicted.address, dt, accelerometer)

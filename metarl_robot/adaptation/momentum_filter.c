@@ -7,11 +7,12 @@
 
 typedef struct {
     long n, nu, k;
-    double stiction, stiction_velocity;
-    const double *drift, *model_error, *prior;                         /* variances: (n,), (n,), (k, k) */
+    double stiction_velocity;
+    const double *drift, *model_error, *prior; /* variances: (n,), (n,), (k, k) */
+    const double *sticking;                                    /* (n,) variance of e at rest */
     const double *mass, *added, *deficit, *input_map, *impulse, *guess;      /* of one prediction */
     const double *acting, *smooth, *effort_std, *gain, *about;
-    const double *innovation, *variance, *by_acceleration;             /* of one correction */
+    const double *innovation, *variance, *common, *by_acceleration;    /* of one correction */
     double *by_d, *by_z, *by_effort;                                   /* (n, n), (n, k), (n, nu) of a prediction */
     double *white, *response;                                          /* (3 + 2n,), (3 + 2n, nu) of a correction */
     double *scratch;
@@ -109,10 +110,10 @@ static void process_noise(const Filter *f, const double *before, double *after, 
     for (long i = 0; i < n; ++i) {
         const long d = 2 * n + i, e = 3 * n + i;
         const double ratio = before[n + i] / f->stiction_velocity;
-        const double sticking = f->stiction * f->stiction * exp(-ratio * ratio);
+        const double sticking = f->sticking[i] * exp(-ratio * ratio);
         after[e] *= fade;
         p[d * m + d] += f->drift[i] * dt;
-        p[e * m + e] += (1.0 - fade * fade) * f->model_error[i] * (1.0 + sticking);
+        p[e * m + e] += (1.0 - fade * fade) * (f->model_error[i] + sticking);
     }
     for (long i = 0; i < k; ++i) add(p + (4 * n + i) * m + 4 * n, 1.0 - forget * forget, f->prior + i * k, k);
 }
@@ -247,7 +248,10 @@ double correct(const Filter *f, const double *before, double *after, double dt, 
         memcpy(row + first, p + i * m, m * sizeof(double));
     }
     if (accelerometer) accelerometer_rows(f, before, after, dt, rows, stride);
-    for (long i = 0; i < size; ++i) rows[i * stride + i] += f->variance[i];
+    for (long i = 0; i < size; ++i) {
+        rows[i * stride + i] += f->variance[i];
+        if (f->common[i] != 0.0) add(rows + i * stride, f->common[i], f->common, size);
+    }
     if (!whiten(rows, size, stride)) return NAN;
     for (long i = 0; i < size; ++i) {
         const double *row = rows + i * stride, white = row[size];

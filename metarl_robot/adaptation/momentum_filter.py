@@ -43,6 +43,9 @@ Two mechanisms let the context change:
   are processed under each hypothesis, linearised about the resulting context (iterated Kalman filter). The hypothesis
   with the most evidence gives the estimate; those that fall behind are dropped. At the start the hypotheses are the
   prior and, for each removable object, its absence. Further hypotheses: a model from before returns (`remembered`).
+
+Noise levels are estimated online (noise_model.py), and priors that prove too narrow are widened (prior_scale.py). A
+context that has diverged returns to its prior, and is held there twice as long each time.
 """
 
 from __future__ import annotations
@@ -56,7 +59,9 @@ from numpy.typing import NDArray
 
 from metarl_robot.adaptation.features import FeatureMap, Interval, Jump, Xi
 from metarl_robot.adaptation.filter_algebra import Belief, Innovation, Motion, ProcessNoise, algebra
-from metarl_robot.adaptation.stream import command_history, smooth, velocity_noise, whiteness
+from metarl_robot.adaptation.noise_model import NoiseModel
+from metarl_robot.adaptation.prior_scale import PriorScale
+from metarl_robot.adaptation.stream import command_history, smooth, whiteness
 from metarl_robot.core.signals import Context, State
 from metarl_robot.dynamics.protocols import Dynamics
 
@@ -91,10 +96,10 @@ STD_CALIBRATION = 2.0
 Model errors last longer than the filter assumes. With 2, an arm's payload mass lies within two reported
 standard deviations in 24 of 24 episodes (metarl eval panda --suite heldout --seeds 8).
 """
-PLAUSIBLE_SIGMAS = 8.0
-"""A context farther from its prior than this has diverged."""
 DIFFERENT_SIGMAS = 0.1
 """Contexts that differ by less of the prior's standard deviations give the same force."""
+FIRST_HOLD_S, LONGEST_HOLD_S = 0.5, 60.0
+"""After a restart the context stays at its prior for as long, twice as long after each further restart."""
 LONGEST_INTERVAL_S, LONGEST_PERIODS = 0.03, 1.5
 """After a longer gap, position and velocity are those measured; the filter learns nothing from the gap."""
 
@@ -125,6 +130,8 @@ class FilterTuning:
     forgetting_s: time constant T_f of forgetting [s].
     change_detection: false-alarm probability of the change detection; 0: no detection.
     jumps: possible changes; after a detection each becomes a hypothesis.
+    noise_online: whether noise of positions, stamps and efforts and the model error are estimated online. The levels
+        above are then the least.
     missed_force_bandwidth_rad_s: ω of the observer of missed force; 0: none.
     """
 
@@ -141,18 +148,20 @@ class FilterTuning:
     forgetting_s: float = 60.0
     change_detection: float = 0.0
     jumps: tuple[Jump, ...] = ()
+    noise_online: bool = False
     missed_force_bandwidth_rad_s: float = 0.0
 
 
 class _Sample(NamedTuple):
     """A measurement and its noise, the effort since the last sample, and the time since.
 
-    variance: of q, v and, if measured, of specific force. acting, effort_std: (nu,) effort that acted, and its standard
-        deviation.
+    variance: of q, v and, if measured, of specific force. common: standard deviation of the noise that they share.
+    acting, effort_std: (nu,) effort that acted, and its standard deviation.
     """
 
     state: State
     variance: Array
+    common: Array
     acting: Array
     effort_std: Array
     dt: float
@@ -169,18 +178,21 @@ class _Corrected(NamedTuple):
 class _Hypothesis(NamedTuple):
     """State estimate if one set of entries jumped, and the log-likelihood of the samples since.
 
-    missed: (n,) force that the last prediction missed; 0: none yet.
+    missed: (n,) force that the last prediction missed; 0: none yet. white, response: whitened innovation of the last
+    sample, and its response to efforts; None: none yet.
     """
 
     belief: Belief
     evidence: float
     missed: Array | float = 0.0
+    white: Array | None = None
+    response: Array | None = None
 
 
 class MomentumFilter:
     """Adapter: context z in the features' coordinates, plus a disturbance observer for the rest.
 
-    detections: number of detected changes and of restarts since the reset.
+    detections: number of detected changes and of restarts since the reset. restarts: number of returns to the prior.
 
     compiled: run the algebra and the stream statistics in C if there is a compiler, else in numpy.
     remembered: models from before, each a hypothesis after a detected change.
@@ -191,10 +203,6 @@ class MomentumFilter:
     ) -> None:
         self._dynamics, self._tuning, self._n, self._compiled = dynamics, tuning, dynamics.dof, compiled
         self._q, self._v, self._d, self._e = (slice(i * self._n, (i + 1) * self._n) for i in range(4))
-        self._group = np.repeat(np.arange(len(tuning.noise_groups)), tuning.noise_groups)
-        self._variance = np.concatenate(
-            [tuning.position_noise**2, np.zeros(self._n), np.full(3, tuning.force_noise**2)]
-        )
         self._whiteness = whiteness(tuning.change_detection if tuning.jumps else 0.0, 2 * self._n, 3, compiled)
         self.remembered: tuple[Belief, ...] = ()
         self._use(features, prior)
@@ -207,11 +215,7 @@ class MomentumFilter:
         self._z = slice(4 * n, 4 * n + k)
         self._prior_std = np.sqrt(np.diagonal(prior.covariance)) + 1e-12
         self._settled = SETTLED_SIGMAS * self._prior_std
-        self._centre, self._plausible = np.zeros(4 * n + k), np.full(4 * n + k, np.finfo(float).max)
-        self._centre[self._z], self._plausible[self._z] = (
-            prior.mean,
-            PLAUSIBLE_SIGMAS * np.sqrt(np.diagonal(prior.covariance)) + 1e-9,
-        )
+        self._scale = PriorScale(prior.mean, prior.covariance, features.heavy_tailed, self._z.start)
         process_noise = ProcessNoise(
             tuning.drift,
             tuning.model_error,
@@ -236,9 +240,10 @@ class MomentumFilter:
     def reset(self) -> None:
         self._use(self._features, self._prior)
         self._started, self._missed = False, np.zeros(self._n)
-        self.detections = 0
+        self.detections = self.restarts = 0
+        self._held_s = 0.0
         self._remember(np.zeros(self._dynamics.nu))
-        self._noise = velocity_noise(self._tuning.velocity_noise, self._group, self._compiled)
+        self._noise = NoiseModel(self._tuning, self._dynamics, self._compiled)
         self._hypotheses: list[_Hypothesis] = []
 
     def _remember(self, effort: Array) -> None:
@@ -335,9 +340,9 @@ class MomentumFilter:
         if self._started:
             try:
                 self._learn(state, effort, dt)
+                self._keep_plausible(dt)
             except np.linalg.LinAlgError:  # a covariance that is not positive definite
                 self._start_over()
-            self._start_over_if_implausible()
             self._history.update(effort, dt)
             self._smooth_effort.update(effort, dt)
         else:
@@ -368,35 +373,31 @@ class MomentumFilter:
         """Start from the measured state. Further hypotheses: the absence of each removable object."""
         self._locate(state)
         here = _Hypothesis(self.belief.copy(), 0.0)
-        self._consider([here, *(self._jumped(jump) for jump in self._tuning.jumps if jump.removed)])
+        removed = [jump for jump in self._tuning.jumps if jump.removed and self._held_s == 0.0]
+        self._consider([here, *map(self._jumped, removed)])
 
     def _locate(self, state: State) -> None:
         """Set position and velocity to the measurement."""
         known, belief = slice(0, 2 * self._n), self.belief
+        self._noise.start(state)
         belief.position, belief.mean[self._q], belief.mean[self._v] = state.q, 0.0, state.v
         self._acceleration = np.zeros(self._n)
         belief.covariance[known, :] = 0.0
         belief.covariance[:, known] = 0.0
-        belief.covariance[known, known] = np.diag(self._measurement_variance(with_force=False))
-
-    def _measurement_variance(self, with_force: bool) -> Array:
-        """Variance of q, v (2n,) and, with_force, of specific force (3,)."""
-        self._variance[self._v] = self._noise.variance[self._group]
-        return self._variance if with_force else self._variance[: 2 * self._n]
+        belief.covariance[known, known] = np.diag(self._noise.variance[known])
 
     def _learn(self, state: State, effort: Array, dt: float) -> None:
         if dt > max(LONGEST_INTERVAL_S, LONGEST_PERIODS * self._tuning.period_s):
             self._locate(state)
             self._consider([])
             return
-        self._noise.update(state.v, dt)
-        variance = self._measurement_variance(state.specific_force is not None)
-        sample = _Sample(state, variance, *self._history.acting(effort, dt), dt)
+        sample = self._sample(state, effort, dt)
         if not self._hypotheses:
             after = self._filter(self.belief, sample, self._context)
             if not self._whiteness.fails(self._algebra.white):
                 self.belief = after.belief
                 self._observe(after.missed, dt)
+                self._noise.learn(self._algebra.white, self._algebra.response, dt)
                 self._history.learn(self._algebra.white, self._algebra.response, dt)
                 return
             self.detections += 1
@@ -404,6 +405,20 @@ class MomentumFilter:
                 [self._displaced(), *map(self._jumped, self._tuning.jumps), *map(self._recalled, self.remembered)]
             )
         self._weigh(sample)
+
+    def _sample(self, state: State, effort: Array, dt: float) -> _Sample:
+        """The sample with the present noise levels, which also go to the algebra."""
+        self._noise.update(state, self._acceleration, dt)
+        size = len(self._noise.variance) - 3 * (state.specific_force is None)
+        acting, std = self._history.acting(effort, dt)
+        self._algebra.model_error[:] = self._noise.model_error
+        return _Sample(
+            state, self._noise.variance[:size], self._noise.common[:size], acting, self._noise.of_effort(std), dt
+        )
+
+    def _beliefs(self) -> list[Belief]:
+        """The estimate in force, and those of the other hypotheses."""
+        return [self.belief, *(other.belief for other in self._hypotheses if other.belief is not self.belief)]
 
     def _observe(self, missed: Array | float, dt: float) -> None:
         """Smooth the missed force (n,)."""
@@ -430,7 +445,11 @@ class MomentumFilter:
         self.belief = best.belief
         self._observe(best.missed, sample.dt)
         self._tested_s += sample.dt
-        self._hypotheses = weighed if self._tested_s < TESTED_S[len(weighed) > 1] else []
+        self._hypotheses = weighed
+        if best.white is not None and best.response is not None:
+            self._noise.learn(best.white, best.response, sample.dt)
+        if self._tested_s >= TESTED_S[len(weighed) > 1]:
+            self._hypotheses = []
 
     def _can_exist(self, belief: Belief) -> bool:
         return self._features.possible(belief.mean[self._z], belief.covariance.diagonal()[self._z])
@@ -438,7 +457,8 @@ class MomentumFilter:
     def _given(self, hypothesis: _Hypothesis, about: Array, sample: _Sample) -> _Hypothesis:
         """The hypothesis after a sample, linearised about the context `about`."""
         after = self._filter(hypothesis.belief, sample, about)
-        return _Hypothesis(after.belief, hypothesis.evidence + after.likelihood, after.missed)
+        white, response = self._algebra.white.copy(), self._algebra.response.copy()
+        return _Hypothesis(after.belief, hypothesis.evidence + after.likelihood, after.missed, white, response)
 
     def _relinearised(self, before: _Hypothesis, after: _Hypothesis, sample: _Sample) -> _Hypothesis:
         """Repeat the update, linearised about the resulting context, until the context settles."""
@@ -468,10 +488,10 @@ class MomentumFilter:
         predicted.mean[self._q] = 0.0
         value[self._q], value[self._v] = off, state.v - predicted.mean[self._v]
         if accelerometer is None or state.specific_force is None:
-            return Innovation(value, sample.variance, None)
+            return Innovation(value, sample.variance, None, sample.common)
         by_acceleration, at_rest = accelerometer
         value[2 * self._n :] = state.specific_force - at_rest
-        return Innovation(value, sample.variance, by_acceleration)
+        return Innovation(value, sample.variance, by_acceleration, sample.common)
 
     def _predicted(self, before: Belief, sample: _Sample, about: Array) -> tuple[Belief, Array]:
         """Prediction at the next sample, linearised about the context `about`, and the inertia (n, n) there.
@@ -482,8 +502,9 @@ class MomentumFilter:
         dt, q_0, v_0, smooth = sample.dt, before.position, before.mean[self._v], self._smooth_effort.level
         guess = v_0 + dt * self._acceleration
         there = self._dynamics.balance(q_0, v_0, guess, dt, self._features.attached(about))
-        impulse = self._features.impulse(Interval(q_0, v_0, guess, smooth, self._history.last_two, dt, there))
-        gain, added = self._features.effort_gain(about), there.attached_inertia
+        interval = Interval(q_0, v_0, guess, smooth, self._history.last_two, dt, there)
+        impulse, gain = self._features.impulse(interval), self._features.effort_gain(about)
+        added = there.attached_inertia
         motion = Motion(
             guess,
             there.mass,
@@ -532,16 +553,36 @@ class MomentumFilter:
         belief.covariance[self._v, self._v] += DISPLACED[1] ** 2 * np.eye(self._n)
         return _Hypothesis(belief, 0.0)
 
-    def _start_over_if_implausible(self) -> None:
-        away = np.abs(self.belief.mean - self._centre)
-        if np.count_nonzero(away <= self._plausible) < len(away):  # also true if not finite
-            self._start_over()
+    @property
+    def widenings(self) -> int:
+        """Number of times that an entry's prior was widened since the last start."""
+        return self._scale.widenings
+
+    def _keep_plausible(self, dt: float) -> None:
+        """Widen a prior that is too narrow; start over from an estimate that has diverged."""
+        if self._held_s > 0.0:
+            self._hold(dt)
+        elif not self._scale.fits(self.belief.mean):
+            self._scale.widen(self._beliefs(), dt)
+            if self._scale.diverged(self.belief.mean):
+                self._start_over()
+
+    def _hold(self, dt: float) -> None:
+        """Keep the context at its prior for a while: the filter is an observer of the disturbance."""
+        self._held_s -= dt
+        if self._held_s <= 0.0 or not np.isfinite(self.belief.mean).all():
+            self._use(self._features, self._prior)
+            self._hypotheses, self._started = [], False
 
     def _start_over(self) -> None:
-        """Return to the prior; the next sample is the first."""
+        """Return to the prior and hold it, twice as long each time; the next sample is the first."""
         self._use(self._features, self._prior)
         self._hypotheses, self._started = [], False
+        self.belief.covariance[self._z, :] = 0.0
+        self._algebra.prior[...] = 0.0
+        self._held_s = min(FIRST_HOLD_S * 2.0 ** min(self.restarts, 30), LONGEST_HOLD_S)
         self.detections += 1
+        self.restarts += 1
 
 
 def _likely(pairs: list[tuple[_Hypothesis, _Hypothesis]]) -> list[tuple[_Hypothesis, _Hypothesis]]:

@@ -22,6 +22,21 @@ typedef struct {
 } Noise;
 
 typedef struct {
+    long n;
+    double memory, slow, correlation, first, largest;
+    const double *least, *moved, *v, *white;    /* (n,) */
+    double *off, *mean, *last_v, *stamp;        /* (n,), (n,), (n,), (2,) variance of the stamps, its information */
+    double *position, *velocity;                /* (n,) */
+} Sensors;
+
+typedef struct {
+    long n, nu;
+    double memory, window, error_memory, first, largest, most;
+    const double *least;                        /* (n,) */
+    double *information, *sum, *white, *error;  /* (nu,), (nu,), (nu,), (n,) */
+} Efforts;
+
+typedef struct {
     long size, windows, width;
     double threshold;
     const double *window, *white; /* (windows,) the shortest first, (size,) */
@@ -131,6 +146,64 @@ void noise(const Noise *s, double dt, long known) {
         for (long i = 0; i < s->n; ++i) sample += s->share_of[g * s->n + i] * bend[i] * bend[i];
         now += share * (smaller(sample / 6.0, 4.0 * now) - now);
         s->variance[g] = clamped(now, s->least, s->most);
+    }
+}
+
+/* The part of `bend` that is due to the stamps, per velocity; their variance is updated. */
+static double of_stamp(const Sensors *s, const double *bend, double keep) {
+    double fit = 0.0, size = 1e-300, jitter = s->stamp[0];
+    for (long i = 0; i < s->n; ++i) {
+        fit += bend[i] * s->v[i] / s->position[i];
+        size += s->v[i] * s->v[i] / s->position[i];
+    }
+    const double information = keep * s->stamp[1] + size * size, by_stamp = jitter * size * size;
+    const double excess = smaller(fit * fit / 6.0, s->largest * (by_stamp + size)) - size - by_stamp;
+    jitter = larger(jitter + excess / (information + s->first * size * size), 0.0);
+    s->stamp[0] = jitter;
+    s->stamp[1] = information;
+    return jitter * fit / (jitter * size + 1.0);
+}
+
+/* known: number of samples before this one. */
+void sensors(const Sensors *s, double dt, long known) {
+    double bend[s->n];
+    for (long i = 0; i < s->n; ++i) {
+        const double off = s->moved[i] - 0.5 * dt * (s->v[i] + s->last_v[i]);
+        bend[i] = off - s->off[i];
+        s->off[i] = off;
+        s->last_v[i] = s->v[i];
+    }
+    if (known < 2) return;
+    const double keep = exp(-dt / s->memory), share = larger(1.0 - keep, 1.0 / (known + s->first));
+    const double common = of_stamp(s, bend, keep), fade = exp(-dt / s->slow);
+    for (long i = 0; i < s->n; ++i) {
+        const double b = bend[i] - s->v[i] * common, now = s->position[i], white = s->white[i];
+        const double sample = b * b / 6.0 - white * dt * dt / 12.0;
+        s->position[i] = larger(now + share * (smaller(sample, s->largest * now) - now), s->least[i]);
+        s->mean[i] = fade * s->mean[i] + (1.0 - fade) * s->off[i] / dt;
+        const double of_position = s->position[i] + s->stamp[0] * s->v[i] * s->v[i];
+        const double known_part = (2.0 * (1.0 - fade) * (1.0 - fade) * of_position / (dt * dt) + (1.0 - fade) * white) / (1.0 + fade);
+        const double slow = s->correlation / dt * (s->mean[i] * s->mean[i] - known_part), before = s->velocity[i];
+        s->velocity[i] = larger(before + share * (smaller(slow, s->largest * (before + white)) - before), 0.0);
+    }
+}
+
+/* white (size,), response (size, nu) */
+void efforts(const Efforts *s, const double *white, const double *response, long size, double dt) {
+    const double keep = exp(-dt / s->memory), fade = exp(-dt / s->window), share = 1.0 - exp(-dt / s->error_memory);
+    for (long j = 0; j < s->nu; ++j) {
+        double fit = 0.0, square = 1e-300;
+        for (long i = 0; i < size; ++i) {
+            fit += white[i] * response[i * s->nu + j];
+            square += response[i * s->nu + j] * response[i * s->nu + j];
+        }
+        s->information[j] = keep * s->information[j] + square * square;
+        const double excess = smaller(fit * fit, s->largest * square) - square;
+        s->white[j] = larger(s->white[j] + excess / (s->information[j] + s->first * square * square), 0.0);
+        s->sum[j] = fade * s->sum[j] + fit / sqrt(square);
+        if (s->n != s->nu) continue;
+        const double too_large = clamped(s->sum[j] * s->sum[j] * (1.0 - fade * fade) - 1.0, -1.0, 3.0);
+        s->error[j] = clamped(s->error[j] * exp(share * too_large), s->least[j], s->most * s->least[j]);
     }
 }
 

@@ -23,6 +23,15 @@ _POINTER = ctypes.c_void_p
 NOISE_MEMORY_S = 0.5
 NOISE_VARIANCE_RANGE = (1e-3**2, 0.2**2)
 """Range of the variance [(rad/s)²]. The lower end covers quantisation and the model's own discretisation."""
+FIRST_SAMPLES = 10
+"""Samples for which the initial noise levels count."""
+LARGEST = 16.0
+"""A sample counts at most as a variance this many times the present one."""
+SLOW_S, SLOW_CORRELATION_S = 0.05, 0.1
+EFFORT_NOISE_MEMORY_S = 1.0
+ERROR_WINDOW_S, ERROR_MEMORY_S = 0.05, 0.5
+MOST_ERROR = 50.0
+"""Largest model error, in least ones."""
 LONGEST_LATENCY, LATENCIES = 6.0, 19
 """The grid has LATENCIES latencies from zero to LONGEST_LATENCY periods."""
 COMMANDS = 9
@@ -50,6 +59,18 @@ def velocity_noise(initial: Sequence[float], group: IntArray, compiled: bool = T
     """Build a VelocityNoise. compiled: in C if there is a compiler."""
     library = _library(compiled)
     return VelocityNoise(initial, group) if library is None else CompiledVelocityNoise(initial, group, library)
+
+
+def sensor_noise(least: Array, compiled: bool = True) -> SensorNoise:
+    """Build a SensorNoise. compiled: in C if there is a compiler."""
+    library = _library(compiled)
+    return SensorNoise(least) if library is None else CompiledSensorNoise(least, library)
+
+
+def effort_noise(error: Array, nu: int, compiled: bool = True) -> EffortNoise:
+    """Build an EffortNoise. compiled: in C if there is a compiler."""
+    library = _library(compiled)
+    return EffortNoise(error, nu) if library is None else CompiledEffortNoise(error, nu, library)
 
 
 def whiteness(probability: float, size: int, more: int = 0, compiled: bool = True) -> Whiteness:
@@ -266,6 +287,144 @@ class CompiledVelocityNoise(VelocityNoise):
     def _take(self, v: Array, dt: float) -> None:
         self._v[:] = v
         self._in_c(self._self, dt, self._known)
+
+
+class SensorNoise:
+    """Noise of positions and stamps, and slow errors of velocities, from e_k = Δq - v̄ Δt.
+
+    b_k = e_k - e_{k-1} has six times the variance of the noise of one sample. A stamp that is wrong by δ moves all
+    positions, by -v δ: the part of b along v gives the variance of δ, the rest that of each position, less the share of
+    the velocities. The mean of e_k / Δt over SLOW_S is an error of the velocities that lasts, from filters that lag
+    say: it counts as white noise of SLOW_CORRELATION_S / Δt times its variance.
+
+    position, velocity: (n,) variance of positions, and of velocities beyond their white noise. jitter: that of stamps.
+
+    Arguments:
+        least: (n,) least standard deviation of the position.
+    """
+
+    def __init__(self, least: Array) -> None:
+        n = len(least)
+        self._least = np.square(least)
+        self.position, self.velocity = self._least.copy(), np.zeros(n)
+        self._off, self._mean, self._last_v = np.zeros(n), np.zeros(n), np.zeros(n)
+        self._stamp = np.zeros(2)  # variance of the stamps and its information
+        self._known = 0
+
+    @property
+    def jitter(self) -> float:
+        """Variance of the stamps [s²]."""
+        return float(self._stamp[0])
+
+    def update(self, moved: Array, v: Array, white: Array, dt: float) -> None:
+        """Take in a sample. moved: (n,) measured displacement; white: (n,) variance of the velocity's white noise."""
+        self._take(moved, v, white, dt)
+        self._known += 1
+
+    def _take(self, moved: Array, v: Array, white: Array, dt: float) -> None:
+        off = moved - 0.5 * dt * (v + self._last_v)
+        bend = off - self._off
+        self._off[:], self._last_v[:] = off, v
+        if self._known < 2:
+            return
+        share = max(1.0 - exp(-dt / NOISE_MEMORY_S), 1.0 / (self._known + FIRST_SAMPLES))
+        bend = bend - v * self._of_stamp(bend, v, exp(-dt / NOISE_MEMORY_S))
+        of_position = np.square(bend) / 6.0 - white * dt**2 / 12.0
+        now = self.position
+        now[:] = np.maximum(now + share * (np.minimum(of_position, LARGEST * now) - now), self._least)
+        self._take_slow(off / dt, v, white, share, dt)
+
+    def _of_stamp(self, bend: Array, v: Array, keep: float) -> float:
+        """The part of `bend` that is due to the stamps, per velocity; their variance is updated."""
+        jitter, information = self._stamp.tolist()
+        fit, size = float(bend @ (v / self.position)), float(v @ (v / self.position)) + 1e-300
+        information = keep * information + size**2
+        excess = min(fit**2 / 6.0, LARGEST * (jitter * size**2 + size)) - size - jitter * size**2
+        jitter = max(jitter + excess / (information + FIRST_SAMPLES * size**2), 0.0)
+        self._stamp[:] = jitter, information
+        return float(jitter * fit / (jitter * size + 1.0))
+
+    def _take_slow(self, error: Array, v: Array, white: Array, share: float, dt: float) -> None:
+        fade, now = exp(-dt / SLOW_S), self.velocity
+        self._mean[:] = fade * self._mean + (1.0 - fade) * error
+        of_position = 2.0 * (1.0 - fade) ** 2 * (self.position + self.jitter * v**2) / dt**2
+        known = (of_position + (1.0 - fade) * white) / (1.0 + fade)
+        slow = SLOW_CORRELATION_S / dt * (np.square(self._mean) - known)
+        now[:] = np.maximum(now + share * (np.minimum(slow, LARGEST * (now + white)) - now), 0.0)
+
+
+class CompiledSensorNoise(SensorNoise):
+    """SensorNoise in C (stream.c)."""
+
+    def __init__(self, least: Array, library: Kernel) -> None:
+        super().__init__(least)
+        self._moved, self._v, self._white = (np.zeros(len(least)) for _ in range(3))
+        self._struct = library.struct(
+            "Sensors",
+            n=len(least), memory=NOISE_MEMORY_S, slow=SLOW_S, correlation=SLOW_CORRELATION_S,
+            first=float(FIRST_SAMPLES), largest=LARGEST, least=self._least, moved=self._moved, v=self._v,
+            white=self._white, off=self._off, mean=self._mean, last_v=self._last_v, stamp=self._stamp,
+            position=self.position, velocity=self.velocity,
+        )  # fmt: skip
+        self._self = ctypes.byref(self._struct)
+        self._in_c = ctypes.CFUNCTYPE(None, _POINTER, ctypes.c_double, ctypes.c_long)(("sensors", library))
+
+    def _take(self, moved: Array, v: Array, white: Array, dt: float) -> None:
+        self._moved[:], self._v[:], self._white[:] = moved, v, white
+        self._in_c(self._self, dt, self._known)
+
+
+class EffortNoise:
+    """White noise of efforts and size of the fast model error, from whitened innovations.
+
+    A sample measures the error of effort j with the variance 1 / J_j, J_j = |r_j|², r_j the response of the whitened
+    innovation w to it. (r_jᵀ w)² / J_j² exceeds 1 / J_j by the variance that the filter lacks (Fisher scoring of a
+    variance component). Errors that last as long as the model error add up over ERROR_WINDOW_S: as long as their mean
+    square is too large, the model error grows.
+
+    white: (nu,) variance of the efforts' noise. error: (n,) variance of the model error. Only if each effort acts on
+    one coordinate (nu = n), the latter is estimated.
+
+    Arguments:
+        error: (n,) least standard deviation of the model error.
+        nu: number of efforts.
+    """
+
+    def __init__(self, error: Array, nu: int) -> None:
+        self._least = np.square(error)
+        self.error, self.white = self._least.copy(), np.zeros(nu)
+        self._information, self._sum = np.zeros(nu), np.zeros(nu)
+
+    def update(self, white: Array, response: Array, dt: float) -> None:
+        """Take in a whitened innovation (m,) and its response (m, nu); contiguous arrays."""
+        fit, size = white @ response, np.square(response).sum(axis=0) + 1e-300
+        self._information[:] = exp(-dt / EFFORT_NOISE_MEMORY_S) * self._information + size**2
+        excess = np.minimum(fit**2, LARGEST * size) - size
+        self.white[:] = np.maximum(self.white + excess / (self._information + FIRST_SAMPLES * size**2), 0.0)
+        fade = exp(-dt / ERROR_WINDOW_S)
+        self._sum[:] = fade * self._sum + fit / np.sqrt(size)
+        if len(self.error) == len(self.white):
+            too_large = np.clip(np.square(self._sum) * (1.0 - fade**2) - 1.0, -1.0, 3.0)
+            grown = self.error * np.exp((1.0 - exp(-dt / ERROR_MEMORY_S)) * too_large)
+            self.error[:] = np.clip(grown, self._least, MOST_ERROR**2 * self._least)
+
+
+class CompiledEffortNoise(EffortNoise):
+    """EffortNoise in C (stream.c)."""
+
+    def __init__(self, error: Array, nu: int, library: Kernel) -> None:
+        super().__init__(error, nu)
+        self._struct = library.struct(
+            "Efforts",
+            n=len(error), nu=nu, memory=EFFORT_NOISE_MEMORY_S, window=ERROR_WINDOW_S, error_memory=ERROR_MEMORY_S,
+            first=float(FIRST_SAMPLES), largest=LARGEST, most=MOST_ERROR**2, least=self._least,
+            information=self._information, sum=self._sum, white=self.white, error=self.error,
+        )  # fmt: skip
+        self._self, number = ctypes.byref(self._struct), ctypes.c_double
+        self._in_c = ctypes.CFUNCTYPE(None, *3 * (_POINTER,), ctypes.c_long, number)(("efforts", library))
+
+    def update(self, white: Array, response: Array, dt: float) -> None:
+        self._in_c(self._self, address(white), address(response), len(white), dt)
 
 
 class Whiteness:

@@ -118,7 +118,9 @@ def test_one_prediction_and_correction_agree_to_rounding(
         pytest.skip("no C compiler")
     before, dt, size = _belief(), 0.01, 2 * N + 3 * felt
     motion = _motion(_definite(N, 6) if physical else -100.0 * np.eye(N))
-    innovation = Innovation(_random(size, 7), np.abs(_random(size, 8)) + 0.1, _random((3, N), 9) if felt else None)
+    innovation = Innovation(
+        _random(size, 7), np.abs(_random(size, 8)) + 0.1, _random((3, N), 9) if felt else None, _random(size, 10)
+    )
     after = [one.predict(before, motion, dt) for one in both]
     _assert_close(after, 1e-11)
     likelihood = [one.correct(before, belief, innovation, dt) for one, belief in zip(both, after, strict=True)]
@@ -134,4 +136,4 @@ def test_an_innovation_without_a_covariance_is_refused_by_both(process_noise: Pr
         before = _belief()
         after = one.predict(before, _motion(np.zeros((N, N))), 0.01)
         with pytest.raises(np.linalg.LinAlgError):
-            one.correct(before, after, Innovation(np.zeros(2 * N), np.full(2 * N, -1e9), None), 0.01)
+            one.correct(before, after, Innovation(np.zeros(2 * N), np.full(2 * N, -1e9), None, np.zeros(2 * N)), 0.01)

@@ -129,7 +129,7 @@ def test_noise_level_is_learned_from_the_stream(robot: Robot) -> None:
     for sigma in (0.002, 0.02):
         adapter = _filter(robot)
         _drive(robot, adapter, replace(nominal_task(robot), velocity_noise_rad_s=sigma), 3.0)
-        assert adapter._noise.variance == pytest.approx(sigma**2, rel=0.5)
+        assert adapter._noise._velocity.variance == pytest.approx(sigma**2, rel=0.5)
 
 
 def test_reset_returns_to_the_prior(robot: Robot) -> None:
@@ -148,3 +148,38 @@ def test_unknown_adapter_and_missing_weights_are_refused(robot: Robot) -> None:
         make_adapter("last_layr", robot, dynamics, TUNING)
     with pytest.raises(MetaRLError, match="metarl train planar2"):
         make_adapter("last_layer", robot, dynamics, TUNING)
+
+
+def test_a_context_that_diverges_again_and_again_is_held_at_its_prior(robot: Robot) -> None:
+    """Restarts do not loop: after each, the filter is an observer of the disturbance for twice as long."""
+    adapter, still = _filter(robot), State(robot.home, np.zeros(2))
+    effort = ArmDynamics(robot).bias(robot.home, np.zeros(2))
+    for _ in range(800):  # 4 s
+        adapter.update(still, effort, robot.control_period_s)
+        if np.any(adapter.belief.covariance[adapter._z, adapter._z]):
+            adapter.belief.mean[adapter._z.start] = 1e6
+    assert 2 <= adapter.restarts <= 4
+    assert np.all(np.isfinite(adapter.context.mean)) and np.all(np.isfinite(adapter.disturbance))
+
+
+def test_numerical_trouble_returns_to_the_prior_and_is_counted(robot: Robot) -> None:
+    adapter, still = _filter(robot), State(robot.home, np.zeros(2))
+    for _ in range(20):
+        adapter.update(still, np.zeros(2), robot.control_period_s)
+    adapter.belief.mean[adapter._z.start] = np.nan
+    context = adapter.update(still, np.zeros(2), robot.control_period_s)
+    assert adapter.restarts == 1 and np.all(np.isfinite(context.mean))
+
+
+def test_friction_far_beyond_the_prior_is_found_without_a_false_payload(robot: Robot) -> None:
+    """Twelve prior standard deviations of viscous friction: the prior widens, the payload does not pay."""
+    task = replace(nominal_task(robot), viscous_nm_s=np.array([2.0, 1.0]), velocity_noise_rad_s=0.003)
+    dynamics = ArmDynamics(robot)
+    features = feature_map(robot, dynamics, GROUPS)
+    tuning = replace(filter_tuning(robot, dynamics, TUNING, features.jumps), forgetting_s=5000.0)
+    adapter = MomentumFilter(dynamics, features, _prior(robot, features), tuning)
+    _drive(robot, adapter, task, 5.0)
+    viscous = np.array([adapter.context[f"viscous_{i}_nm_s"][0] for i in (1, 2)])
+    assert viscous == pytest.approx(task.viscous_nm_s, rel=0.25)
+    assert abs(adapter.context["payload_mass_kg"][0]) < 0.1
+    assert adapter.widenings > 0 and adapter.restarts == 0

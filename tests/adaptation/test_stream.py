@@ -12,10 +12,14 @@ from metarl_robot.adaptation.stream import (
     LONGEST_LATENCY,
     CommandHistory,
     CompiledSmooth,
+    EffortNoise,
+    SensorNoise,
     Smooth,
     VelocityNoise,
     Whiteness,
     command_history,
+    effort_noise,
+    sensor_noise,
     smooth,
     velocity_noise,
     whiteness,
@@ -96,6 +100,86 @@ def test_whiteness_fails_for_a_small_lasting_bias_and_for_a_large_jolt_only() ->
 
 def test_whiteness_with_probability_zero_never_fails() -> None:
     assert not Whiteness(0.0, 2).fails(np.array([1e6, 1e6]))
+
+
+def _sensed(jitter_s: float, noise: float, lag_s: float = 0.0, samples: int = 1500) -> SensorNoise:
+    """Noise found on three joints that swing at 0.3, 0.5 and 0.7 Hz; velocities have noise of 0.003 rad/s."""
+    rng, sensors, last, white = np.random.default_rng(5), SensorNoise(np.full(3, 3e-5)), np.zeros(3), np.full(3, 9e-6)
+    omega, stamp = 2.0 * np.pi * np.array([0.3, 0.5, 0.7]), 0.0
+    for k in range(1, samples):
+        at, late = k * PERIOD_S, k * PERIOD_S + jitter_s * rng.standard_normal()
+        q = np.sin(omega * at) + noise * rng.standard_normal(3)
+        v = omega * np.cos(omega * (at - lag_s)) + 0.003 * rng.standard_normal(3)
+        sensors.update(q - last, v, white, late - stamp)
+        last, stamp = q, late
+    return sensors
+
+
+def test_noise_of_positions_is_found_and_not_taken_for_jitter() -> None:
+    found = _sensed(0.0, 3e-4)
+    assert np.sqrt(found.position) == pytest.approx(3e-4, rel=0.4)
+    assert found.jitter**0.5 < 5e-5
+
+
+def test_jitter_of_stamps_is_found_and_not_taken_for_noise_of_positions() -> None:
+    found = _sensed(4e-4, 3e-5)
+    assert found.jitter**0.5 == pytest.approx(4e-4, rel=0.3)
+    assert np.all(np.sqrt(found.position) < 1e-4)
+
+
+def test_good_sensors_keep_their_noise_levels() -> None:
+    found = _sensed(0.0, 3e-5)
+    assert np.sqrt(found.position) == pytest.approx(3e-5, rel=0.4)
+    assert found.jitter**0.5 < 3e-5 and np.all(found.velocity < 0.003**2 * 2.0)
+
+
+def test_velocities_that_lag_are_found() -> None:
+    assert np.all(_sensed(0.0, 3e-5, lag_s=0.01).velocity > 0.003**2 * 5.0)
+
+
+def test_an_outlier_hardly_changes_the_noise_of_positions() -> None:
+    sensors, rng = SensorNoise(np.full(2, 3e-5)), np.random.default_rng(6)
+    for k in range(600):
+        moved = 3e-5 * np.diff(rng.standard_normal((2, 2)), axis=0)[0] + (0.1 if k == 500 else 0.0)
+        sensors.update(moved, np.full(2, 1e-3), np.full(2, 1e-8), PERIOD_S)
+    assert np.all(np.sqrt(sensors.position) < 6e-5)
+
+
+@pytest.mark.parametrize("std_nm", [0.0, 0.5])
+def test_white_noise_of_efforts_is_found(std_nm: float) -> None:
+    """The filter lacks the noise at first and then has what was found, so that innovations become white."""
+    rng, noise, seen = np.random.default_rng(7), EffortNoise(np.full(2, 0.01), 2), 0.2
+    for _ in range(1500):
+        innovation = std_nm * rng.standard_normal(2) + seen * rng.standard_normal(2)
+        std = np.sqrt(noise.white + seen**2)
+        noise.update(innovation / std, np.diag(1.0 / std), PERIOD_S)
+    assert np.sqrt(noise.white) == pytest.approx(std_nm, rel=0.2, abs=0.1)
+    assert np.all(np.sqrt(noise.error) < 0.02)
+
+
+def test_errors_that_last_enlarge_the_model_error() -> None:
+    rng, noise, seen = np.random.default_rng(8), EffortNoise(np.full(2, 0.01), 2), 0.2
+    for k in range(400):
+        ripple = 0.3 * np.sin(2.0 * np.pi * 4.0 * k * PERIOD_S)
+        std = np.sqrt(noise.white + seen**2)
+        noise.update((ripple + seen * rng.standard_normal(2)) / std, np.diag(1.0 / std), PERIOD_S)
+    assert np.all(np.sqrt(noise.error) > 0.03)
+
+
+def test_sensor_and_effort_noise_are_the_same_in_c_and_in_numpy() -> None:
+    rng = np.random.default_rng(9)
+    sensors = [sensor_noise(np.full(3, 3e-5), compiled) for compiled in (True, False)]
+    efforts = [effort_noise(np.full(3, 0.1), 3, compiled) for compiled in (True, False)]
+    for _ in range(300):
+        moved, v, white, response = (rng.standard_normal(shape) for shape in (3, 3, 6, (6, 3)))
+        dt = PERIOD_S * rng.uniform(0.8, 2.5)
+        for sensor, effort in zip(sensors, efforts, strict=True):
+            sensor.update(v * dt + 1e-4 * moved, v, np.full(3, 1e-5), dt)
+            effort.update(white, response, dt)
+        for name in ("position", "velocity", "jitter"):
+            assert np.allclose(getattr(sensors[0], name), getattr(sensors[1], name), rtol=1e-9)
+        assert np.allclose(efforts[0].white, efforts[1].white, rtol=1e-9)
+        assert np.allclose(efforts[0].error, efforts[1].error, rtol=1e-9)
 
 
 def test_in_c_and_in_numpy_they_are_the_same() -> None:

@@ -21,7 +21,7 @@ MOVING_RAD_S = 0.1
 class FrictionFeatures(BaseGroup):
     """Coulomb friction, smoothed by tanh(v / v_s), and viscous friction, per joint."""
 
-    sudden = True
+    sudden = heavy_tailed = True
 
     def __init__(self, dof: int) -> None:
         coulomb = tuple(f"coulomb_{i + 1}_nm" for i in range(dof))
