@@ -4,8 +4,8 @@
 `python -m tests.recordings.link_side [--seeds 4] [--damping 0] [--jitter-ms 0.36] [--lag-ms 5.3]`
 
 Such a recording has no motor damping or armature, velocities that lag, stamps that jitter, link masses that are 2 % off
-and noise of real sensors. The shipped last-layer adapter predicts it worse than the nominal model (ratio above 1) and
-reports a payload although there is none.
+and noise of real sensors. A ratio above 1 means that the shipped last-layer adapter predicts it worse than the nominal
+model does.
 """
 
 from __future__ import annotations

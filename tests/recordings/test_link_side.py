@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The recording that issues quote is reproducible: same seed, same residual. The adapter's ratios are not pinned."""
+"""The recording that issues quote is reproducible, and the adapter is better than the nominal model on it after 3 s.
+
+Before noise was estimated online and priors were widened, the ratio was 3.2 throughout, with 9 restarts in 10 s.
+"""
 
 from __future__ import annotations
 
@@ -16,5 +19,6 @@ def test_the_recording_is_reproducible_and_can_be_scored() -> None:
     recording = record(0, dynamics, damping=0.0, jitter_ms=0.36, lag_ms=5.3)
     done = score(recording, dynamics)
     assert done.nominal_nm == pytest.approx(0.58, abs=0.005)  # printed with two decimals
-    assert len(done.ratios) == len(CHECKED_AT_S) and np.isfinite(done.ratios).all()
+    assert len(done.ratios) == len(CHECKED_AT_S) and done.ratios[0] < 2.0 and max(done.ratios[1:]) < 1.1
+    assert abs(done.mass_kg[0]) < 0.5 and done.mass_kg[1] < 0.3
     assert np.all(np.diff(recording.stamps) > 0.0) and recording.residual.shape[1] == ROBOT.dof
