@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A payload that is used and published is a body that can exist."""
+"""A payload that is published is a body that can exist."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ import numpy as np
 import pytest
 
 from metarl_robot.control.factory import make_controller
-from metarl_robot.core import rotation
 from metarl_robot.core.robot import load_robot
 from metarl_robot.core.signals import EMPTY_CONTEXT, Context
 from metarl_robot.robots.existing_body import existing_body, with_existing_payload
 from metarl_robot.robots.payload import PAYLOAD_NAMES
-from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, Quadrotor
-from metarl_robot.robots.quadrotor.static_wrench import robot_to_whole, static_wrench
+from metarl_robot.robots.quadrotor.description import Quadrotor
 from metarl_robot.robots.quadrotor.trajectories import FigureEight, Hover
 from metarl_robot.sim.payload import Payload
 from metarl_robot.sim.quadrotor.plant import QuadrotorPlant
@@ -39,30 +37,6 @@ def test_the_result_exists_and_what_exists_is_unchanged() -> None:
         assert np.linalg.norm(found[1:4]) <= 0.4 * found[0] + 1e-12
         assert found[0] == max(drawn[0], 0.0)
         assert np.allclose(existing_body(found, 0.4), found, atol=1e-12)
-
-
-def test_weight_that_no_body_has_still_acts() -> None:
-    craft = load_robot("x500")
-    assert isinstance(craft, Quadrotor)
-    assert static_wrench(craft, np.array([0.0] * 4 + [1.0] * 6)) is None
-    wrench = static_wrench(craft, np.array([-0.3, 0.01, 0.0, 0.0] + [0.0] * 6))
-    assert wrench is not None
-    attitude = rotation.exp(np.array([0.3, -0.2, 1.0]))
-    found = wrench(np.concatenate([np.zeros(3), attitude])[None])[0]
-    assert np.allclose(found[:3], [0.0, 0.0, 0.3 * GRAVITY_M_S2])
-    moment = np.array([0.01, 0.0, 0.0]) - 0.3 * craft.payload_position
-    assert np.allclose(found[3:], np.cross(moment, rotation.rotate_back(attitude, np.array([0.0, 0.0, -GRAVITY_M_S2]))))
-
-
-def test_a_negative_mass_acts_as_the_same_ratio_of_thrust_to_mass() -> None:
-    ratio = robot_to_whole(2.0, -0.2)
-    thrust, outside = 17.0, 1.5
-    assert np.isclose((ratio * thrust + ratio * outside) / 2.0, (thrust + outside) / 1.8)
-    assert robot_to_whole(2.0, 0.0) == 1.0 and robot_to_whole(2.0, -9.0) == 2.0
-    craft = load_robot("x500")
-    assert isinstance(craft, Quadrotor)
-    wrench = static_wrench(craft, np.array([-0.3, 0.01] + [0.0] * 8), force=False)
-    assert wrench is not None and not wrench(craft.home[None])[0, :3].any()
 
 
 def test_a_context_without_a_payload_stays_as_it_is() -> None:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
@@ -32,14 +31,13 @@ from metarl_robot.control.riccati_qp import RiccatiQP, Weights
 from metarl_robot.control.warm_start import shifted_rows
 from metarl_robot.core.signals import EMPTY_CONTEXT, Command, Context, Plan, Reference, Setpoints, State, Status
 from metarl_robot.dynamics.rigid_body import N_INERTIAL
-from metarl_robot.robots.existing_body import existing_body, with_existing_payload
+from metarl_robot.robots.existing_body import with_existing_payload
 from metarl_robot.robots.quadrotor.approach import FlightApproach
 from metarl_robot.robots.quadrotor.description import MotorModel, Quadrotor
 from metarl_robot.robots.quadrotor.motor_lead import MotorLead, pace
 from metarl_robot.robots.quadrotor.plan import QuadrotorPlan
 from metarl_robot.robots.quadrotor.plan_step import NU
 from metarl_robot.robots.quadrotor.scale import FlightScale
-from metarl_robot.robots.quadrotor.static_wrench import robot_to_whole, static_wrench
 from metarl_robot.robots.quadrotor.upright_recovery import UprightRecovery, Wrench, lift_share
 
 Array = NDArray[np.float64]
@@ -162,8 +160,6 @@ class FlightMPC:
         self._last: _Trajectory | None = None
         self._tumbling_s = 0.0
         self._lift = 1.0
-        self._ratio = 1.0
-        self._weight_left: Callable[[Array], Array] | None = None
 
     def step(self, time: float, state: State, reference: Reference) -> Command:
         if not (_finite(state.q) and _finite(state.v)):
@@ -173,11 +169,7 @@ class FlightMPC:
         self._limiter.at(time)
         self._adapt(time, state)
         strength = np.maximum(1.0 + self.adapter.effort_gain(), MIN_STRENGTH)
-        estimated = self.adapter.attached_body()
-        body = existing_body(estimated, self._reach)
-        self._ratio = robot_to_whole(self._robot.mass_kg, min(float(estimated[0]), 0.0))
-        self._weight_left = static_wrench(self._robot, estimated - body, force=estimated[0] > 0.0)
-        self._model = self._functions.model(body, self._ratio * strength)
+        self._model = self._functions.model(self.adapter.attached_body(), strength)
         self._lift = lift_share(state.q[3:])
         recovery = self._recovery.along(time, state, reference, float(self._model[0] / strength.mean()))
         if recovery is not None:
@@ -233,12 +225,10 @@ class FlightMPC:
     def _residual(self, now: State, plan: Setpoints | _Trajectory) -> Array:
         """Residual (N + 2, 6) at the present state and at the knots of a plan.
 
-        It excludes the part that depends on thrust or acceleration; that part is in the plan's own dynamics. It
-        includes the weight of the estimated payload less that of the body that can exist.
+        It excludes the part that depends on thrust or acceleration; that part is in the plan's own dynamics.
         """
         q, v = np.concatenate([now.q[None], plan.q]), np.concatenate([now.v[None], plan.v])
-        residual = self.adapter.evaluate(Xi(q, v, *_unmoved(len(q))))
-        return self._ratio * (residual if self._weight_left is None else residual + self._weight_left(q))
+        return self.adapter.evaluate(Xi(q, v, *_unmoved(len(q))))
 
     def _predicted(self, time: float, state: State, residual: Array, latency: float, start: float) -> Array:
         """Predict the state (17,) at `start` under the commands still in transit (Smith 1957)."""
