@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import nnls
 
 from metarl_robot.adaptation.feature_spec import FeatureSpec
 from metarl_robot.adaptation.features import BaseGroup, Interval, Series, Xi
@@ -25,16 +26,12 @@ MASS_TOLERANCE = 0.25
 
 Other features (motor strength) cause errors of this size while a payload has just changed.
 """
-
-
-REACH_M = 0.15
-"""Standard deviation of the change of the first moment, for each kilogram of the change of mass."""
-SIDEWAYS = 0.1
-"""Standard deviation of a horizontal force of a swinging payload, as a share of its weight."""
-LEAST_CHANGE_KG = 0.1
-"""Least change of mass from which these standard deviations are taken."""
-GRAVITY_M_S2 = 9.81
-ITERATIONS = 3
+REACH_M = 0.3
+"""Farthest centre of mass of what is picked up or put down, from the payload site."""
+SIDEWAYS_M_S2 = 2.0
+"""Largest horizontal force of a payload that swings, for each kilogram."""
+PUT_DOWN = 1.0 + MASS_TOLERANCE
+"""At most this multiple of the estimated mass can be put down."""
 
 
 class PayloadFeatures(BaseGroup):
@@ -60,20 +57,22 @@ class PayloadFeatures(BaseGroup):
     def unexplained(self, force: Array, xi: Xi, z: Array, scale: Array) -> Array:
         """Part of a force that no change to a payload within the bounds explains.
 
-        A change π of mass and first moment acts as -Y π. The moment is limited by the mass, as is the horizontal force
-        of a payload that swings. Both are estimated by regularised least squares, then the mass is put into its bounds.
+        What is picked up or put down acts as ∓ m (Y_m + Y_h c), beside a horizontal force. With c and this force for
+        each kilogram within a polytope, these are the forces of a cone, spanned by the columns for its corners.
         """
         if not self.bounded:
             return force
-        y = -self._dynamics.attached_regressor(xi.q[0], xi.v[0], xi.a[0])[:, :4]
-        columns = np.hstack([y, self._dynamics.site_jacobian(xi.q[0])[:2].T])
-        least_kg, most_kg = -max(z[0], 0.0), self._most_kg - z[0]
-        mass_kg = 0.0
-        for _ in range(ITERATIONS):
-            std = np.concatenate([[most_kg], _slack(mass_kg)])
-            mass_kg = float(np.clip(_ridge(columns, force, std, scale)[0], least_kg, most_kg))
-        rest = force - columns[:, 0] * mass_kg
-        return np.asarray(rest - columns[:, 1:] @ _ridge(columns[:, 1:], rest, _slack(mass_kg), scale))
+        y = -self._dynamics.attached_regressor(xi.q[0], xi.v[0], xi.a[0])[:, :4] / scale[:, None]
+        sideways = self._dynamics.site_jacobian(xi.q[0])[:2].T / scale[:, None]
+        corners = np.hstack([REACH_M * y[:, 1:], SIDEWAYS_M_S2 * sideways])
+        rays = y[:, :1] + np.hstack([corners, -corners])
+        wanted = force / scale
+        rests = [
+            wanted - sign * rays @ _at_most(_shares(sign * rays, wanted), most_kg)
+            for sign, most_kg in ((1.0, self._most_kg - z[0]), (-1.0, PUT_DOWN * z[0]))
+            if most_kg > 0.0
+        ]
+        return np.asarray(scale * min(rests, key=lambda rest: float(rest @ rest), default=wanted))
 
     def design(self, xi: Xi) -> Array:
         if len(xi.q) == 1:
@@ -102,16 +101,17 @@ class PayloadFeatures(BaseGroup):
         return -self._dynamics.attached_jacobian(xi.q, xi.v, xi.a, z)
 
 
-def _slack(mass_kg: float) -> Array:
-    """Standard deviations (5,) of the first moment [kg m] and the horizontal force [N] of a change of mass."""
-    size = max(abs(mass_kg), LEAST_CHANGE_KG)
-    return size * np.array([*3 * (REACH_M,), *2 * (SIDEWAYS * GRAVITY_M_S2,)])
+def _shares(rays: Array, wanted: Array) -> Array:
+    """Shares >= 0 of rays that come nearest to what is wanted; zero if the solver fails."""
+    try:
+        return np.asarray(nnls(rays, wanted)[0])
+    except (RuntimeError, ValueError):
+        return np.zeros(rays.shape[1])
 
 
-def _ridge(columns: Array, force: Array, std: Array, scale: Array) -> Array:
-    """Coefficients x ~ N(0, std²) of force = columns x + errors of the given scale (n,)."""
-    scaled = columns * std / scale[:, None]
-    return np.asarray(std * np.linalg.solve(scaled.T @ scaled + np.eye(len(std)), scaled.T @ (force / scale)))
+def _at_most(shares: Array, total: float) -> Array:
+    """Shares, scaled down if their sum is above a total."""
+    return shares * min(1.0, total / max(float(shares.sum()), 1e-12))
 
 
 SPEC = FeatureSpec(
