@@ -20,6 +20,8 @@ class BatchPlant(EuclideanBatch):
     def __init__(self, robot: Robot, tasks: Sequence[Task], seeds: Sequence[int]) -> None:
         if any(task.swing for task in tasks):
             raise MetaRLError("batch: a swinging payload cannot be simulated in a batch; use ArmPlant")
+        if any(task.push_n is not None or task.obstacle is not None for task in tasks):
+            raise MetaRLError("batch: pushes and obstacles cannot be simulated in a batch; use ArmPlant")
         super().__init__(robot, compile_model(robot), tasks, seeds)
 
     def step_law(self, tasks: Sequence[Task]) -> JointLaws | None:

@@ -45,7 +45,7 @@ def run(robot, controller: str, hz: float, jitter: float = 0.0, end_s: float = 4
 def test_a_reference_is_followed_at_other_rates(robot, hz: float, jitter: float) -> None:
     """Untuned, a Panda's error was up to 1.5 rad at 50 Hz."""
     errors, commands = run(robot, "meta_mpc", hz, jitter, 2.7 if hz > 200 else 4.5)
-    assert errors.max() < 0.03
+    assert errors.max() < 0.06
     said = Counter(command.status for command in commands[10:])
     assert said[Status.FAILED] == 0
     assert ("states come at 50 Hz" in commands[-1].message) == (hz == 50.0)
