@@ -160,3 +160,15 @@ def test_a_plan_is_never_moved_back(x500: Quadrotor) -> None:
     earlier = controller._shifted(plan, plan.start - 0.004)
     assert np.allclose(earlier.states, plan.states, atol=1e-12)  # but for the quaternions' norm
     assert np.array_equal(earlier.inputs, plan.inputs)
+
+
+@pytest.mark.slow
+def test_noise_beyond_that_of_training_is_not_taken_for_changes(x500: Quadrotor) -> None:
+    """Position noise five times the tuned one, and late states without an IMU: the levels are estimated online."""
+    noise = {"position_noise_m": 0.005, "attitude_noise_rad": 0.005, "velocity_noise_m_s": 0.05}
+    task = QuadrotorTask(ground_effect=False, imu=False, sensor_delay_s=0.02, gyro_noise_rad_s=0.02, **noise)
+    errors = {
+        name: _rms_mm(_fly(x500, make_controller(x500, name), task, Hover(HEIGHT), 4.0)[300:])
+        for name in ("offset_free_mpc", "meta_mpc")
+    }
+    assert errors["meta_mpc"] < 20.0 and errors["meta_mpc"] < 1.2 * errors["offset_free_mpc"]

@@ -46,4 +46,5 @@ def filter_tuning(robot: Quadrotor, dynamics: QuadrotorDynamics, tuning: Adapter
         force_noise=FORCE_NOISE_M_S2,
         forgetting_s=tuning.forgetting_s,
         change_detection=tuning.change_detection,
+        noise_online=True,
     )
