@@ -11,7 +11,8 @@ filter starts again from its prior. The held model ends
 - when the robot has moved on, and an explanation that can exist has lasted: the model was wrong; the new one is kept.
 
 A force that a context can explain is taken for one: a push downwards for a payload. When it ends, the model from before
-is a hypothesis of the filter, and returns at once.
+is a hypothesis of the filter, and returns at once. Where the best explanation cannot exist, but what was carried may
+have been put down, the filter continues without it: its mass had been estimated wrongly.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ class ExternalWrenchGuard:
     def _forget(self) -> None:
         self.external_wrench, self._felt_s = False, 0.0
         self._models = LastingModels()
+        self._put_down: Belief | None = None  # the model that has ended because its object was put down
         self._usual = np.zeros(len(self._velocity_limit))  # mean square of the force that the model misses
 
     def update(self, state: State, effort: Array, dt: float) -> Context:
@@ -101,8 +103,15 @@ class ExternalWrenchGuard:
         self._felt_s = self._felt_s + dt if self._feels(state, effort) else 0.0
         if _norm(inner.observed / inner.disturbance_scale) < FELT:
             self._usual += min(dt / USUAL_S, 1.0) * (inner.observed**2 - self._usual)
-        if models.known and (not possible or self._felt_s >= FELT_S):
-            self._hold(models.known[0], state, effort, dt)
+        if not models.known or (possible and self._felt_s < FELT_S):
+            return
+        model = models.known[0]
+        if model is not self._put_down and not self._unexplained(inner, model, state, effort):
+            self._put_down = model  # what was carried was put down, and had been estimated too light
+            models.changed()
+            inner.remove(model, state, effort, dt)
+        else:
+            self._hold(model, state, effort, dt)
 
     def _feels(self, state: State, effort: Array) -> bool:
         """Whether a force acts that no change of a lasting model explains."""
@@ -156,7 +165,8 @@ class ExternalWrenchGuard:
             unexplained = self._unexplained(fresh, self.inner.belief, state, effort)
             if not unexplained or self._explained_s >= UNEXPLAINED_S:
                 self.inner, self._spare = self._spare, self.inner
-                self.external_wrench, self._felt_s = False, 0.0
+                self._forget()
+                self._models.present = self.inner.belief.copy()
         elif fresh.hypotheses == 0 and not fresh.possible:
             self._begin(state, effort, dt)
 

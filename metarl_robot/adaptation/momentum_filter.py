@@ -369,6 +369,15 @@ class MomentumFilter:
             self._features.design(self._now(state, effort))[0] @ rest if rest.any() else np.zeros(self._n)
         )
 
+    def remove(self, model: Belief, state: State, effort: Array, dt: float) -> None:
+        """Continue from a model without the objects that can be removed; what else it holds is known half as well."""
+        self.belief = model.copy()
+        self.belief.covariance[self._z, self._z] *= 4.0
+        for jump in self._tuning.jumps:
+            if jump.removed:
+                self.belief = self._jumped(jump).belief
+        self.follow(state, effort, dt)
+
     def _start(self, state: State) -> None:
         """Start from the measured state. Further hypotheses: the absence of each removable object."""
         self._locate(state)

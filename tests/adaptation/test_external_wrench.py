@@ -26,7 +26,7 @@ def test_an_arm_that_presses_on_a_table_is_as_soft_as_without_adaptation(depth_m
     nominal = press(PANDA, mr.make_controller(PANDA, "nominal_mpc"), depth_m)
     adaptive = press(PANDA, mr.make_controller(PANDA, "meta_mpc"), depth_m)
     assert nominal.peak_n > 5.0, "it touches the table"
-    assert adaptive.peak_n < 1.5 * nominal.peak_n
+    assert adaptive.peak_n < max(1.5 * nominal.peak_n, nominal.peak_n + 6.0), "6 N: what static friction may explain"
     assert adaptive.violations == 0
     after = slice(adaptive.released + round(1.0 / PANDA.control_period_s), None)
     assert adaptive.error_m[after].max() < 2e-4
@@ -34,9 +34,18 @@ def test_an_arm_that_presses_on_a_table_is_as_soft_as_without_adaptation(depth_m
 
 
 @pytest.mark.slow
-def test_a_payload_that_is_dropped_is_not_taken_for_a_contact() -> None:
-    dropped = run_one(PANDA, "heldout", "drop", 0, "meta_mpc").result
-    assert dropped.rmse_after_m < 5e-4, "a model with the old payload would be 6 mm off"
+@pytest.mark.parametrize("seed", [0, 1000])
+def test_a_payload_that_is_dropped_is_not_taken_for_a_contact(seed: int) -> None:
+    """Seed 1000: its mass had been estimated 0.5 kg too low."""
+    dropped = run_one(PANDA, "heldout", "drop", seed, "meta_mpc").result
+    assert dropped.rmse_after_m < 2e-4, "a model with the old payload would be 6 mm off"
+
+
+@pytest.mark.slow
+def test_friction_that_rises_is_not_taken_for_a_contact() -> None:
+    """Joints at rest among moving ones show it as any force up to static friction."""
+    risen = run_one(PANDA, "extrapolation", "friction", 1001, "meta_mpc").result
+    assert risen.rmse_after_m < 3e-4, "a model held from before would be 2 mm off"
 
 
 def test_a_covariance_without_a_factor_returns_the_filter_to_its_prior() -> None:

@@ -15,7 +15,13 @@ COULOMB_VELOCITY_RAD_S = 0.02
 CHANGE, CHANGE_S = 20.0, 12.0
 """Largest change of Coulomb and viscous friction, as multiples of the scale of errors (0.2 % of an effort limit)."""
 MOVING_RAD_S = 0.1
-"""A joint slower than this shows less of its change."""
+"""A joint slower than this may be at rest."""
+AT_REST = 8.0
+"""Static friction of a joint at rest, in the same scale, or twice the estimated Coulomb friction if that is larger.
+
+At rest, friction lies anywhere between Coulomb friction of both signs. While other joints move, a joint may have come
+to rest by a change of friction.
+"""
 
 
 class FrictionFeatures(BaseGroup):
@@ -31,9 +37,12 @@ class FrictionFeatures(BaseGroup):
         self._coulomb, self._viscous = (self._impulse.reshape(-1)[start :: 2 * dof + 1] for start in (0, dof))
 
     def unexplained(self, force: Array, xi: Xi, z: Array, scale: Array) -> Array:
-        """Part of a force beyond that of a change of friction; at rest none shows."""
+        """Part of a force beyond that of a change of friction, or at rest of static friction."""
         v = np.abs(xi.v[0])
-        most = scale * (CHANGE + CHANGE_S * v) * np.tanh(v / MOVING_RAD_S)
+        moving = np.tanh(v / MOVING_RAD_S)
+        among_moving = scale * CHANGE * np.tanh(v.max() / (3.0 * MOVING_RAD_S))
+        at_rest = np.maximum(np.maximum(AT_REST * scale, among_moving), 2.0 * z[: self._dof])
+        most = moving * scale * (CHANGE + CHANGE_S * v) + (1.0 - moving) * at_rest
         return np.asarray(force - np.clip(force, -most, most))
 
     def design(self, xi: Xi) -> Array:
