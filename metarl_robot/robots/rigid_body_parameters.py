@@ -13,16 +13,20 @@ they are where the mass is positive; inertia, which it shows badly, makes up for
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+
+from metarl_robot.core.signals import Context
+from metarl_robot.robots.payload import PAYLOAD_NAMES
 
 Array = NDArray[np.float64]
 
 LEAST_KG = 1e-3
 """Mass below which the positive part is rounded."""
-POINT_KG = 0.05
-"""A body of less mass is a point."""
+POINT = 50.0
+"""A body of less than this many times that mass is a point."""
 FARTHEST_M = 0.5
 """Largest distance of the centre of mass."""
 LEAST_KG_M2 = 1e-6
@@ -31,17 +35,33 @@ _SYMMETRIC = np.array([[0, 3, 4], [3, 1, 5], [4, 5, 2]])
 _PACKED = ([0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2])
 
 
-def existing_body(parameters: Array) -> Array:
-    """Parameters (10,) [kg, kg m, kg m²] of a body that can exist, near those given: m, h, I_xx yy zz xy xz yz."""
+def with_existing_payload(context: Context, farthest_m: float, least_kg: float) -> Context:
+    """The context with a payload that can exist, if it has one; see existing_body."""
+    if PAYLOAD_NAMES[0] not in context.names:
+        return context
+    start = context.names.index(PAYLOAD_NAMES[0])
+    entries = slice(start, start + len(PAYLOAD_NAMES))
+    if context.names[entries] != PAYLOAD_NAMES:
+        return context
+    mean = context.mean.copy()
+    mean[entries] = existing_body(mean[entries], farthest_m, least_kg)
+    return replace(context, mean=mean)
+
+
+def existing_body(parameters: Array, farthest_m: float = FARTHEST_M, least_kg: float = LEAST_KG) -> Array:
+    """Parameters (10,) [kg, kg m, kg m²] of a body that can exist, near those given: m, h, I_xx yy zz xy xz yz.
+
+    farthest_m: largest distance of the centre of mass from the origin. least_kg: see LEAST_KG.
+    """
     m, x, y, z, xx, yy, zz, xy, xz, yz = parameters.tolist()
-    if m > POINT_KG:
+    if m > POINT * least_kg:
         half = 0.5 * (xx + yy + zz)
         if _positive_definite(
             half - xx - x * x / m, half - yy - y * y / m, half - zz - z * z / m,
             -xy - x * y / m, -xz - x * z / m, -yz - y * z / m,
-        ) and x * x + y * y + z * z <= (FARTHEST_M * m) ** 2:  # fmt: skip
+        ) and x * x + y * y + z * z <= (farthest_m * m) ** 2:  # fmt: skip
             return parameters
-    return _nearest(parameters)
+    return _nearest(parameters, farthest_m, least_kg)
 
 
 def _positive_definite(xx: float, yy: float, zz: float, xy: float, xz: float, yz: float) -> bool:
@@ -50,12 +70,12 @@ def _positive_definite(xx: float, yy: float, zz: float, xy: float, xz: float, yz
     return xx > 0.0 and minor > 0.0 and zz * minor + xz * (xy * yz - yy * xz) - yz * (xx * yz - xy * xz) > 0.0
 
 
-def _nearest(parameters: Array) -> Array:
-    mass = float(_positive(parameters[0], LEAST_KG))
+def _nearest(parameters: Array, farthest_m: float, least_kg: float) -> Array:
+    mass = float(_positive(parameters[0], least_kg))
     moment = parameters[1:4]
-    moment = moment * min(1.0, FARTHEST_M * mass / (math.sqrt(moment @ moment) + 1e-300))
+    moment = moment * min(1.0, farthest_m * mass / (math.sqrt(moment @ moment) + 1e-300))
     second = np.outer(moment, moment) / mass
-    if mass > POINT_KG:
+    if mass > POINT * least_kg:
         inertia = parameters[4:][_SYMMETRIC]
         values, axes = np.linalg.eigh(0.5 * np.trace(inertia) * np.eye(3) - inertia - second)
         second += (axes * _positive(values, LEAST_KG_M2)) @ axes.T

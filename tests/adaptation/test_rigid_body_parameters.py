@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from metarl_robot.robots.rigid_body_parameters import FARTHEST_M, existing_body
@@ -19,16 +20,17 @@ def _pseudo_inertia(parameters: Array) -> Array:
     return np.block([[second, moment[:, None]], [moment[None], np.array([[mass]])]])
 
 
-def test_any_parameters_become_those_of_a_body() -> None:
+@pytest.mark.parametrize("size_kg", [1.0, 0.01])
+def test_any_parameters_become_those_of_a_body(size_kg: float) -> None:
     rng = np.random.default_rng(0)
     scale = np.array([2.0, *3 * (0.3,), *3 * (0.05,), *3 * (0.02,)])
-    for given in rng.normal(size=(500, 10)) * scale:
-        made = existing_body(given)
+    for given in size_kg * rng.normal(size=(500, 10)) * scale:
+        made = existing_body(given, least_kg=1e-3 * size_kg)
         assert np.linalg.eigvalsh(_pseudo_inertia(made)).min() > -1e-9
         assert np.linalg.norm(made[1:4]) <= FARTHEST_M * made[0] * (1.0 + 1e-9)
-        np.testing.assert_allclose(existing_body(made), made, atol=1e-3)
-        if given[0] > 0.1:
-            assert abs(made[0] - given[0]) < 1e-4, "mass stays"
+        np.testing.assert_allclose(existing_body(made, least_kg=1e-3 * size_kg), made, atol=1e-3 * size_kg)
+        if given[0] > 0.1 * size_kg:
+            assert abs(made[0] - given[0]) < 1e-4 * size_kg, "mass stays"
 
 
 def test_a_body_that_exists_stays_as_it_is() -> None:

@@ -31,7 +31,6 @@ from metarl_robot.control.riccati_qp import RiccatiQP, Weights
 from metarl_robot.control.warm_start import shifted_rows
 from metarl_robot.core.signals import EMPTY_CONTEXT, Command, Context, Plan, Reference, Setpoints, State, Status
 from metarl_robot.dynamics.rigid_body import N_INERTIAL
-from metarl_robot.robots.existing_body import with_existing_payload
 from metarl_robot.robots.quadrotor.approach import FlightApproach
 from metarl_robot.robots.quadrotor.description import MotorModel, Quadrotor
 from metarl_robot.robots.quadrotor.motor_lead import MotorLead, pace
@@ -39,11 +38,14 @@ from metarl_robot.robots.quadrotor.plan import QuadrotorPlan
 from metarl_robot.robots.quadrotor.plan_step import NU
 from metarl_robot.robots.quadrotor.scale import FlightScale
 from metarl_robot.robots.quadrotor.upright_recovery import UprightRecovery, Wrench, lift_share
+from metarl_robot.robots.rigid_body_parameters import with_existing_payload
 
 Array = NDArray[np.float64]
 
 REMEMBERED = 16
 """Number of commands kept that may still be in transit."""
+LEAST_SHARE = 1e-4
+"""Payloads lighter than this share of the quadrotor are rounded to it."""
 MIN_STRENGTH = 0.3
 """Lower bound of a rotor's effectiveness."""
 PAYLOAD_REACH = 2.0
@@ -217,9 +219,8 @@ class FlightMPC:
         acted, self._acted = self._limiter.last if self._acted is None else self._acted, None
         if self._last_time is not None and acted is not None and time > self._last_time:
             dt = time - self._last_time
-            self._context = with_existing_payload(
-                self.adapter.update(state, self._motors.advance(acted, dt), dt), self._reach
-            )
+            context = self.adapter.update(state, self._motors.advance(acted, dt), dt)
+            self._context = with_existing_payload(context, self._reach, LEAST_SHARE * self._robot.mass_kg)
         self._last_time = time
 
     def _residual(self, now: State, plan: Setpoints | _Trajectory) -> Array:
