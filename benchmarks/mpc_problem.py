@@ -58,7 +58,7 @@ class Family:
 
     step: (x, u, p) → f. error: (x, p) → e. offset: p → o. limited: (x, u, p) → h, without rows if there are no limits.
     limits_inputs: the effort is the input; otherwise it is h. Each problem has its own bounds of the effort at the
-    first knot.
+    first knots.
     """
 
     name: str
@@ -125,7 +125,7 @@ class Plan:
 class Problem:
     """Numbers of one problem.
 
-    start (nx,). parameters (N + 1, np). first: bounds of the effort at the first knot. guess: the last plan, shifted.
+    start (nx,). parameters (N + 1, np). first: bounds (m, ·) of the effort at the first m knots. guess: the last plan, shifted.
     found: our solution.
     """
 
@@ -150,7 +150,7 @@ def limited_bounds(family: Family, problem: Problem) -> tuple[Array, Array]:
 
 def _bounds(bounds: Bounds, first: Bounds, knots: int) -> tuple[Array, Array]:
     lower, upper = np.tile(bounds.lower, (knots, 1)), np.tile(bounds.upper, (knots, 1))
-    lower[0], upper[0] = first.lower, first.upper
+    lower[: len(first.lower)], upper[: len(first.upper)] = first.lower, first.upper
     return lower, upper
 
 

@@ -219,7 +219,7 @@ class _FlightNotes:
         parts = [states, thrusts, *([residual, np.tile(model, (len(q), 1))] if self._learned else [])]
         lower, upper = controller._limiter.bounds()
         guess.states[0] = here
-        return Problem(here.copy(), np.hstack(parts), Bounds(lower.copy(), upper.copy()), guess, guess)
+        return Problem(here.copy(), np.hstack(parts), Bounds(lower[None].copy(), upper[None].copy()), guess, guess)
 
     def after(self, result: Any) -> None:
         (start, states, inputs), _ = result
@@ -248,8 +248,7 @@ class _ArmNotes:
             self._drift(target),
             *(self._residual(controller, target) if self._learned else []),
         ]
-        lower, upper = controller._limiter.bounds()
-        return Problem(start, np.hstack(parts), Bounds(lower.copy(), upper.copy()), guess, guess)
+        return Problem(start, np.hstack(parts), Bounds(*controller._reachable_efforts()), guess, guess)
 
     def after(self, result: Any) -> None:
         knots, _ = result
@@ -280,7 +279,7 @@ class _ArmNotes:
         }
         idle = np.zeros_like(target.q)
         xi = Xi(target.q, target.v, target.a, idle, np.stack([idle, idle]))
-        constant = self._friction.value(xi, z["friction"]) + adapter.disturbance
+        constant = self._friction.value(xi, z["friction"]) + adapter.observed + adapter._impossible
         gain = np.maximum(1.0 + adapter.effort_gain(), MIN_EFFORT_GAIN)
         knots = len(self._grid)
         return [

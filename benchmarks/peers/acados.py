@@ -55,8 +55,9 @@ class AcadosSolver:
         solver = self._solver
         solver.set(0, "lbx", problem.start)
         solver.set(0, "ubx", problem.start)
-        solver.constraints_set(0, self._first_lower, problem.first.lower)
-        solver.constraints_set(0, self._first_upper, problem.first.upper)
+        for k, (lower, upper) in enumerate(zip(problem.first.lower, problem.first.upper, strict=True)):
+            solver.constraints_set(k, self._first_lower, lower)
+            solver.constraints_set(k, self._first_upper, upper)
         for k, p in enumerate(problem.parameters):
             solver.set(k, "p", p)
         self.status = int(solver.solve())

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from metarl_robot.benchmarks.mpc_problem import Judge, Plan, Problem
+from metarl_robot.benchmarks.mpc_problem import Judge, Plan, Problem, limited_bounds
 from metarl_robot.benchmarks.mpc_recording import Recording, Replay, Run, leaping_run, record, suite_run
 from metarl_robot.benchmarks.peers.casadi_solvers import CasadiSolver, available
 from metarl_robot.control.riccati_qp import RiccatiQP
@@ -96,7 +96,7 @@ def _converged(recording: Recording, problem: Problem) -> Plan:
     model = functions.model(np.zeros(10), np.ones(4))
     target, offset = problem.parameters[:, :17], problem.parameters[:-1, 17:21]
     lower, upper = (np.tile(x, (config.horizon, 1)) for x in (family.inputs.lower, family.inputs.upper))
-    lower[0], upper[0] = problem.first.lower, problem.first.upper
+    lower[:1], upper[:1] = problem.first.lower, problem.first.upper
     states, inputs = problem.guess.states.copy(), problem.guess.inputs.copy()
     for _ in range(60):
         linear = functions.linearise(states, inputs, np.zeros((config.horizon, 6)), model, target)
@@ -121,9 +121,8 @@ def test_our_arm_s_plan_is_what_ipopt_finds_where_no_limit_is_met_and_close_to_i
         theirs = solver.plan()
         efforts = judge.efforts(problem, theirs.inputs)
         cost, best = judge.cost(problem, problem.found.inputs), judge.cost(problem, theirs.inputs)
-        free = np.all(np.abs(efforts) < 0.999 * family.efforts.upper) and np.all(
-            (efforts[0] > problem.first.lower + 1e-3) & (efforts[0] < problem.first.upper - 1e-3)
-        )
+        lower, upper = limited_bounds(family, problem)
+        free = bool(np.all((efforts > lower + 1e-3) & (efforts < upper - 1e-3)))
         if free:
             np.testing.assert_allclose(
                 problem.found.inputs, theirs.inputs, atol=1e-4 * np.abs(theirs.inputs).max() + 1e-6
