@@ -125,8 +125,8 @@ class Plan:
 class Problem:
     """Numbers of one problem.
 
-    start (nx,). parameters (N + 1, np). first: bounds (m, ·) of the effort at the first m knots. guess: the last plan, shifted.
-    found: our solution.
+    start (nx,). parameters (N + 1, np). first: bounds (m, ·) of the effort at the first m knots. guess: the last plan,
+    shifted. found: our solution.
     """
 
     start: Array

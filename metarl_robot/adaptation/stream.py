@@ -155,6 +155,12 @@ class CommandHistory:
         """Mean latency, from the stamp of a state to the effect of its command."""
         return float(self._weights @ self._latency)
 
+    @property
+    def latency_std_s(self) -> float:
+        """Standard deviation of the latency."""
+        away = self._latency - self.latency_s
+        return float(np.sqrt(self._weights @ (away * away)))
+
     def update(self, effort: Array, dt: float) -> None:
         """Record a command (n,) that is held for dt until the next one."""
         self._past[0] = effort

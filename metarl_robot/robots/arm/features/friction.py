@@ -16,7 +16,7 @@ CHANGE, CHANGE_S = 20.0, 12.0
 """Largest change of Coulomb and viscous friction, as multiples of the scale of errors (0.2 % of an effort limit)."""
 MOVING_RAD_S = 0.1
 """A joint slower than this may be at rest."""
-AT_REST = 8.0
+AT_REST = 10.0
 """Static friction of a joint at rest, in the same scale, or twice the estimated Coulomb friction if that is larger.
 
 At rest, friction lies anywhere between Coulomb friction of both signs. While other joints move, a joint may have come
