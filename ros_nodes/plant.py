@@ -103,6 +103,7 @@ class PlantNode(ManagedNode):
         self._robot = load_robot(self._own.robot, of_kind=self._own.robot_kind)
         self._settings = self.parameters.declare(settings_of(self._robot), "task.", read_only=True)
         self._plant: Plant | None = None
+        self._paused = False
         self.start(self._own.autostart)
 
     def configure(self) -> None:
