@@ -51,7 +51,7 @@ class SensedTask(Task, Protocol):
 
 
 class StepLaw(Protocol):
-    """What a task changes in every physics step. q, v, effort, results: (T, n) for T robots."""
+    """Forces of a task in every physics step. q, v, effort, results: (T, n) for T robots."""
 
     def friction(self, v: Array, effort: Array) -> Array:
         """Coulomb friction of the joints under the commands that act."""

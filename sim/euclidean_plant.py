@@ -75,7 +75,7 @@ class EuclideanPlant:
         raise NotImplementedError
 
     def step_law(self, task: Any) -> StepLaw | None:
-        """What the task changes in every physics step; None: nothing."""
+        """Forces of the task in every physics step; None: there are none."""
         return None
 
     def sensor_errors(self, task: Any) -> SensorErrors | None:

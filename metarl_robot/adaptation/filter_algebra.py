@@ -105,7 +105,7 @@ class Algebra(Protocol):
     white: Array
     """Whitened innovation of the last correction, (2n,) or (2n + 3,). Overwritten by the next."""
     model_error: Array
-    """Variance of e (n,); may be set. What e has more at rest stays as it was built."""
+    """Variance of e (n,); may be set. Its increase at rest stays as it was built."""
     prior: Array
     """Covariance (k, k) towards which z is forgotten; may be set."""
     response: Array

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models that lasted, of a filter whose context may change: what was true before a change may be so again after it."""
+"""Models of a filter that lasted: a context that was true before a change may be true again after it."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 """A Gaussian prior that widens where estimates leave it, instead of a filter that starts again and again.
 
 The scale of a prior that is too narrow for this robot (friction of another size, say) is estimated with the context
-(empirical Bayes). An entry with the prior N(m, σ²) whose estimate is more than L σ from m gets the prior N(m, σ'²), as
+(empirical Bayes). An entry with the prior N(m, σ²) and an estimate more than L σ from m gets the prior N(m, σ'²), as
 if it had had it from the start. In information form this takes 1/σ² - 1/σ'² and its share of the mean away, which is a
 scalar correction with a measurement m of the negative variance -R:
 

@@ -17,7 +17,7 @@ _EPILOG = examples(
     ("metarl eval x500", "a quadrotor: wind, payload, a weak rotor"),
     ("metarl eval planar2 --controllers pid,computed_torque --seeds 2", "quick: seconds"),
     ("metarl eval panda --suite extrapolation --plot result.svg", "beyond the training distribution, with a figure"),
-    ("metarl eval panda --suite mismatch --episodes", "an arm whose links differ from its model, run by run"),
+    ("metarl eval panda --suite mismatch --episodes", "an arm with links that differ from its model, run by run"),
     ("metarl eval panda --prediction", "prediction scores of the adapters after little data"),
     ("metarl eval panda --json - > results.json", "for programs: only JSON on standard output"),
     note="Suites: train, heldout (unseen draws from the same ranges), extrapolation (beyond them: heavier; arms with "

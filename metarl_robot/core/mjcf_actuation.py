@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks that an MJCF's motors, joints and passive forces mean what the nominal model takes them for.
+"""Checks that an MJCF's motors, joints and passive forces are those of the nominal model.
 
 The nominal model has one torque motor for each joint (gear 1), viscous damping, linear springs and gravity
 compensation. Anything else is refused with its element and a remedy: it would be a model error that nobody sees.
@@ -35,7 +35,7 @@ def check_actuation(robot: Robot, model: mujoco.MjModel, path: Path) -> None:
 
 
 Fault = tuple[str, str, str]
-"""Element, what is wrong, and the remedy."""
+"""Element, fault, and remedy."""
 
 
 def _motors(model: mujoco.MjModel) -> Iterator[Fault]:

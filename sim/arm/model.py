@@ -50,8 +50,8 @@ class Layout:
     """A compiled model and the robot's indices in it.
 
     q, v, u: (n,) indices of the robot's joints in qpos, qvel and ctrl, in joint order. ball_q, ball_v: addresses of the
-    ball joint of a swinging payload, or -1. nominal: as compiled. moved_by: (bodies,) robot joint
-    whose link a body is part of, or -1.
+    ball joint of a swinging payload, or -1. nominal: as compiled. moved_by: (bodies,) index of the
+    robot's joint that moves a body's link, or -1.
     """
 
     model: mujoco.MjModel

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a nominal model misses beside payload and plain friction: wrong links, friction laws, torque ripple.
+"""Errors of a nominal model beside payload and plain friction: wrong links, friction laws, torque ripple.
 
 Friction of a joint at velocity v under the motor torque τ, after Armstrong-Hélouvry, Dupont, Canudas de Wit, "A survey
 of models, analysis tools and compensation methods for the control of machines with friction", Automatica 1994:

@@ -184,7 +184,7 @@ def _accelerometer_bias(robot: Quadrotor, rng: np.random.Generator) -> _Flight:
     return _Flight(before, replace(before), _random_path(robot, rng, _HIGHER_M))
 
 
-def _mismatch(what: str, robot: Quadrotor, rng: np.random.Generator) -> _Flight:
+def _mismatch(error: str, robot: Quadrotor, rng: np.random.Generator) -> _Flight:
     """The quadrotor itself is not as described, from the start."""
     wrong = 1.0 + rng.uniform(0.1, 0.2) * rng.choice([-1.0, 1.0])
     task = _bare(robot, rng)
@@ -194,7 +194,7 @@ def _mismatch(what: str, robot: Quadrotor, rng: np.random.Generator) -> _Flight:
         "thrust": {"battery": wrong},
         "centre_of_mass": {"com_m": min(0.02, 0.1 * arm_length(robot)) * draw_direction(rng)},
     }
-    task = replace(task, **changes[what])
+    task = replace(task, **changes[error])
     return _Flight(task, task, _random_path(robot, rng, _HIGHER_M))
 
 

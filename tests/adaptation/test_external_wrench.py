@@ -26,7 +26,7 @@ def test_an_arm_that_presses_on_a_table_is_as_soft_as_without_adaptation(depth_m
     nominal = press(PANDA, mr.make_controller(PANDA, "nominal_mpc"), depth_m)
     adaptive = press(PANDA, mr.make_controller(PANDA, "meta_mpc"), depth_m)
     assert nominal.peak_n > 5.0, "it touches the table"
-    assert adaptive.peak_n < max(1.5 * nominal.peak_n, nominal.peak_n + 6.0), "6 N: what static friction may explain"
+    assert adaptive.peak_n < max(1.5 * nominal.peak_n, nominal.peak_n + 6.0), "6 N: static friction may explain as much"
     assert adaptive.violations == 0
     after = slice(adaptive.released + round(1.0 / PANDA.control_period_s), None)
     assert adaptive.error_m[after].max() < 2e-4

@@ -147,7 +147,7 @@ def test_an_outlier_hardly_changes_the_noise_of_positions() -> None:
 
 @pytest.mark.parametrize("std_nm", [0.0, 0.5])
 def test_white_noise_of_efforts_is_found(std_nm: float) -> None:
-    """The filter lacks the noise at first and then has what was found, so that innovations become white."""
+    """The filter lacks the noise at first and then has the estimate, so that innovations become white."""
     rng, noise, seen = np.random.default_rng(7), EffortNoise(np.full(2, 0.01), 2), 0.2
     for _ in range(1500):
         innovation = std_nm * rng.standard_normal(2) + seen * rng.standard_normal(2)

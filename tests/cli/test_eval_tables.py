@@ -23,7 +23,7 @@ from metarl_robot.cli.eval_tables import episode_table, worse_than_rivals
         (0.049, 0.01, 0.01, None),
         (0.06, 0.01, 0.01, 6.0),
     ],
-    ids=["better", "within 5 %", "worse", "better than the oracle", "below what counts", "above it"],
+    ids=["better", "within 5 %", "worse", "better than the oracle", "below the least that counts", "above it"],
 )
 def test_worse_than_rivals(meta: float, offset_free: float, oracle: float, ratio: float | None) -> None:
     errors = {"meta_mpc": 1e-3 * meta, "offset_free_mpc": 1e-3 * offset_free, "oracle_mpc": 1e-3 * oracle}

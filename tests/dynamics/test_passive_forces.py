@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Springs and gravity compensation of an MJCF are in the nominal model; what it cannot hold is refused by name."""
+"""Springs and gravity compensation of an MJCF are in the nominal model; other elements are refused by name."""
 
 from __future__ import annotations
 

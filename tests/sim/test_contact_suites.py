@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Suites contact and overload of arms: what acts, when it is released, and what an episode's row shows."""
+"""Suites contact and overload of arms: the force that acts, its release, and the row of an episode."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Errors of model, sensors and drives in simulation: each does what its formula says, and leaves nothing behind."""
+"""Errors of model, sensors and drives in simulation: each follows its formula, and leaves nothing behind."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ from metarl_robot.robots.quadrotor.upright_recovery import UprightRecovery
 Array = NDArray[np.float64]
 
 REMEMBERED = 64
-"""Number of intervals whose thrusts are kept."""
+"""Number of intervals for which thrusts are kept."""
 _GRAVITY = np.array([0.0, 0.0, GRAVITY_M_S2])
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a quadrotor's position, velocity and accelerometer agree; what is wrong is named, and corrected if possible.
+"""Whether a quadrotor's position, velocity and accelerometer agree; faults are named, and corrected if possible.
 
 Velocity. Over windows of `WINDOW_S`, the change of position is compared with the mean velocity as given, and with the
 velocity turned by the attitude or back. If one of the latter fits far better, the velocity is in the wrong frame
@@ -133,7 +133,7 @@ class Accelerometer:
 
 
 def _named(off: Array, expected: Array) -> str:
-    """Name what an accelerometer measures instead of about `expected` (3,) [m/s²; body]."""
+    """Name the fault of an accelerometer that should measure about `expected` (3,) [m/s²; body]."""
     measured = expected + off
     text = ", ".join(f"{value:.1f}" for value in measured)
     found = f"accelerometer: measures ({text}) m/s² where ({', '.join(f'{value:.1f}' for value in expected)}) is due"
@@ -144,7 +144,7 @@ def _named(off: Array, expected: Array) -> str:
 
 
 class ConsistentState:
-    """Controller whose states are checked first; other attributes are those of the controller `checked`."""
+    """Controller with a check of its states; other attributes are those of the controller `checked`."""
 
     __slots__ = ("_accelerometer", "_frame", "_time_s", "checked")
 
@@ -176,7 +176,7 @@ class ConsistentState:
         return replace(command, status=Status.DEGRADED, message=problem)
 
     def _consistent(self, time: float, state: State) -> tuple[State, str]:
-        """The state to use, and what was wrong with the measured one."""
+        """The state to use, and the fault of the measured one."""
         if not (math.isfinite(state.q.sum()) and math.isfinite(state.v.sum())):
             return state, ""
         dt = np.inf if self._time_s is None else time - self._time_s

@@ -27,7 +27,7 @@ MASS_TOLERANCE = 0.25
 Other features (motor strength) cause errors of this size while a payload has just changed.
 """
 REACH_M = 0.3
-"""Farthest centre of mass of what is picked up or put down, from the payload site."""
+"""Farthest centre of mass of an object that is picked up or put down, from the payload site."""
 SIDEWAYS_M_S2 = 2.0
 """Largest horizontal force of a payload that swings, for each kilogram."""
 PUT_DOWN = 2.0
@@ -57,8 +57,9 @@ class PayloadFeatures(BaseGroup):
     def unexplained(self, force: Array, xi: Xi, z: Array, scale: Array) -> Array:
         """Part of a force that no change to a payload within the bounds explains.
 
-        What is picked up or put down acts as ∓ m (Y_m + Y_h c), beside a horizontal force. With c and this force for
-        each kilogram within a polytope, these are the forces of a cone, spanned by the columns for its corners.
+        An object that is picked up or put down acts as ∓ m (Y_m + Y_h c), beside a horizontal force. With c and this
+        force for each kilogram within a polytope, these are the forces of a cone, spanned by the columns for its
+        corners.
         """
         if not self.bounded:
             return force
@@ -102,7 +103,7 @@ class PayloadFeatures(BaseGroup):
 
 
 def _shares(rays: Array, wanted: Array) -> Array:
-    """Shares >= 0 of rays that come nearest to what is wanted; zero if the solver fails."""
+    """Shares >= 0 of rays with the sum nearest to a wanted force; zero if the solver fails."""
     try:
         return np.asarray(nnls(rays, wanted)[0])
     except (RuntimeError, ValueError):
