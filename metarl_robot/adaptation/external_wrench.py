@@ -11,8 +11,8 @@ filter starts again from its prior. The held model ends
 - when the robot has moved on, and an explanation that can exist has lasted: the model was wrong; the new one is kept.
 
 A force that a context can explain is taken for one: a push downwards for a payload. When it ends, the model from before
-is a hypothesis of the filter, and returns at once. Where the best explanation cannot exist, but what was carried may
-have been put down, the filter continues without it: its mass had been estimated wrongly.
+is a hypothesis of the filter, and returns at once. Where the best explanation cannot exist, but a payload may have been
+put down, the filter continues without it: its mass had been estimated wrongly.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ This is the Euclidean norm over the joints: 3.6 % of a joint's effort limit, or 
 """
 FELT_SHARE = 0.3
 """Errors of other features (motor strength) are up to this share of a force: an unexplained one is larger."""
+LEAST_FELT = 0.3 * FELT
+"""With less than this at every joint, and a context that hardly changed, the costly test is left out."""
 USUAL_S, USUAL_SHARE = 3.0, 0.5
 """The unit is at least this share of the root mean square that the model usually misses, averaged over USUAL_S."""
 FELT_S = 0.008
@@ -48,7 +50,7 @@ AGREES_WITHIN = 10.0
 EXPLAINED_S = 1.0
 """A new explanation is taken when it has lasted as long, in motion."""
 UNEXPLAINED_S = 5.0
-"""One whose force no context that can exist explains is taken when it has lasted as long."""
+"""Without an explanation of the force by a context that can exist, it is taken when it has lasted as long."""
 MOVED_S = 0.1
 """Motion is needed to tell a model error from a contact: as far as full speed goes in this time."""
 
@@ -107,7 +109,7 @@ class ExternalWrenchGuard:
             return
         model = models.known[0]
         if model is not self._put_down and not self._unexplained(inner, model, state, effort):
-            self._put_down = model  # what was carried was put down, and had been estimated too light
+            self._put_down = model  # an object was put down that had been estimated too light
             models.changed()
             inner.remove(model, state, effort, dt)
         else:
@@ -119,7 +121,7 @@ class ExternalWrenchGuard:
         return bool(known) and all(self._unexplained(self.inner, model, state, effort) for model in known)
 
     def _unexplained(self, now: MomentumFilter, model: Belief, state: State, effort: Array) -> bool:
-        if not now.differs(model, 0.3 * FELT * now.disturbance_scale):
+        if not now.differs(model, LEAST_FELT * now.disturbance_scale):
             return False
         felt = now.felt_beyond(model, state, effort)
         unit = np.maximum(now.disturbance_scale, USUAL_SHARE * np.sqrt(self._usual))

@@ -111,7 +111,10 @@ MAML_OBSERVER_RAD_S = 40.0
 
 
 def residual_meter(robot: Robot, dynamics: Any, velocity_noise_rad_s: float) -> ResidualMeter:
-    """Residual measurement for MAML: a filter without features, with a wide initial disturbance."""
+    """Residual measurement for MAML: a filter without features, with a wide initial disturbance.
+
+    Its noise levels are fixed: the shipped networks were trained with residuals measured so.
+    """
     tuning = filter_tuning(robot, dynamics, AdapterTuning(MAML_OBSERVER_RAD_S, velocity_noise_rad_s))
     tuning = replace(tuning, drift_initial=0.1 * robot.effort_limit, noise_online=False)
     return ResidualMeter(dynamics, _observer(dynamics, tuning))

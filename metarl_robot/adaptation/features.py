@@ -98,7 +98,7 @@ class FeatureGroup(Protocol):
     nuisance: whether training accounts for the entries but no checkpoint holds them.
     in_dynamics: whether the controller's dynamics contain the attached body, so that `value` leaves it out.
     bounded: whether `possible` can be False.
-    constant (optional): whether the entries are constant but for jumps, such as a rigid payload's.
+    constant: whether the entries are constant but for jumps, such as a rigid payload's.
     heavy_tailed: whether the entries of real robots often lie far outside the prior; it is then widened soon.
     """
 
@@ -110,6 +110,7 @@ class FeatureGroup(Protocol):
     nuisance: bool
     in_dynamics: bool
     bounded: bool
+    constant: bool
     heavy_tailed: bool
 
     def design(self, xi: Xi) -> Array:
@@ -236,8 +237,7 @@ class FeatureMap:
     @property
     def forgotten(self) -> Array:
         """Share (n_z,) of the prior's standard deviation towards which each entry is forgotten."""
-        shares = [np.full(len(g.names), CONSTANT_SHARE if getattr(g, "constant", False) else 1.0) for g in self.groups]
-        return np.concatenate([np.zeros(0), *shares])
+        return np.where(self._each(lambda group: group.constant), CONSTANT_SHARE, 1.0)
 
     def _linear(self, size: int, of: Callable[[FeatureGroup, Array], Array | None]) -> Array:
         """Matrix (size, n_z) of a quantity that groups give as a linear function of their context entries."""

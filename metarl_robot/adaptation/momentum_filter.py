@@ -304,9 +304,7 @@ class MomentumFilter:
 
     def beyond(self, earlier: Belief, state: State, effort: Array) -> Array:
         """Estimated residual (n,) beyond that of an earlier model, at a measured state without acceleration [Nm]."""
-        efforts, still = effort[None], np.zeros((1, self._n))
-        xi = Xi(state.q[None], state.v[None], still, efforts, np.stack([efforts, efforts]))
-        return self._beyond(earlier, self._features.design(xi)[0])
+        return self._beyond(earlier, self._features.design(_xi(state, np.zeros(self._n), effort))[0])
 
     def differs(self, earlier: Belief, force: Array) -> bool:
         """Quick test: whether more than about this force (n,) may act beyond the residual of an earlier model."""
@@ -329,8 +327,7 @@ class MomentumFilter:
         )
 
     def _now(self, state: State, effort: Array) -> Xi:
-        efforts = effort[None]
-        return Xi(state.q[None], state.v[None], self._acceleration[None], efforts, np.stack([efforts, efforts]))
+        return _xi(state, self._acceleration, effort)
 
     @property
     def latency_s(self) -> float:
@@ -367,7 +364,7 @@ class MomentumFilter:
         self._make_possible(state, effort)
 
     def _make_possible(self, state: State, effort: Array) -> None:
-        """What control and others see is a context that can exist; the rest of its force counts as a disturbance."""
+        """Give control and others a context that can exist; the rest of its force counts as a disturbance."""
         self._existing = self._features.existing(self._context)
         rest = self._context - self._existing
         self._impossible = (
@@ -375,7 +372,7 @@ class MomentumFilter:
         )
 
     def remove(self, model: Belief, state: State, effort: Array, dt: float) -> None:
-        """Continue from a model without the objects that can be removed; what else it holds is known half as well."""
+        """Continue from a model without the objects that can be removed; its other entries are known half as well."""
         self.belief = model.copy()
         self.belief.covariance[self._z, self._z] *= 4.0
         for jump in self._tuning.jumps:
@@ -599,6 +596,12 @@ class MomentumFilter:
         self._held_s = min(FIRST_HOLD_S * 2.0 ** min(self.restarts, 30), LONGEST_HOLD_S)
         self.detections += 1
         self.restarts += 1
+
+
+def _xi(state: State, acceleration: Array, effort: Array) -> Xi:
+    """One point, with the same effort (nu,) acting for a while; acceleration: (n,)."""
+    efforts = effort[None]
+    return Xi(state.q[None], state.v[None], acceleration[None], efforts, np.stack([efforts, efforts]))
 
 
 def _likely(pairs: list[tuple[_Hypothesis, _Hypothesis]]) -> list[tuple[_Hypothesis, _Hypothesis]]:

@@ -28,8 +28,10 @@ FIRST_SAMPLES = 10
 LARGEST = 16.0
 """A sample counts at most as a variance this many times the present one."""
 SLOW_S, SLOW_CORRELATION_S = 0.05, 0.1
+"""An error of velocities that lasts is averaged over the first, and counts as correlated over the second."""
 EFFORT_NOISE_MEMORY_S = 1.0
 ERROR_WINDOW_S, ERROR_MEMORY_S = 0.05, 0.5
+"""A model error adds up over the first time; its size is averaged over the second."""
 MOST_ERROR = 50.0
 """Largest model error, in least ones."""
 LONGEST_LATENCY, LATENCIES = 6.0, 19

@@ -17,17 +17,9 @@ from metarl_robot.robots.quadrotor.state_consistency import Accelerometer, Veloc
 from metarl_robot.robots.quadrotor.trajectories import FigureEight, Hover
 from metarl_robot.sim.quadrotor.plant import QuadrotorPlant
 from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
+from tests.noisy_quadrotor import NOISY
 
 ABOVE = np.array([0.0, 0.0, 2.0])
-NOISY = QuadrotorTask(
-    ground_effect=False,
-    command_delay_s=0.005,
-    position_noise_m=1e-3,
-    attitude_noise_rad=2e-3,
-    velocity_noise_m_s=0.02,
-    gyro_noise_rad_s=0.01,
-    accelerometer_noise_m_s2=0.2,
-)
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -18,18 +20,10 @@ from metarl_robot.robots.quadrotor.upright_recovery import BEGIN_TILT_RAD, Uprig
 from metarl_robot.sim.payload import Payload
 from metarl_robot.sim.quadrotor.plant import QuadrotorPlant
 from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
+from tests.noisy_quadrotor import NOISY
 
 HEIGHT_M = 20.0
-TASK = QuadrotorTask(
-    ground_effect=False,
-    command_delay_s=0.005,
-    sensor_delay_s=0.005,
-    position_noise_m=1e-3,
-    attitude_noise_rad=2e-3,
-    velocity_noise_m_s=0.02,
-    gyro_noise_rad_s=0.01,
-    accelerometer_noise_m_s2=0.2,
-)
+TASK = replace(NOISY, sensor_delay_s=0.005)
 LOSS_M = {"crazyflie": 1.4, "hummingbird": 0.75, "x500": 3.2}
 """1.2 times the loss of height of `indi` from 180 degrees; it was 1.62, 0.55 and 2.92 m without the common law."""
 UPSETS = {
