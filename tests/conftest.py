@@ -49,7 +49,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Whatever `--dist` says.
+    """For any value of `--dist`.
 
     (xdist 3.8 does not see its own `xdist_group` marks under pytest 9.2, and says nothing.)
     """

@@ -2,7 +2,7 @@
 """The rooms of the house, checked by reading every import: see docs/ARCHITECTURE.md.
 
 A room imports only from its own floor and those below, also inside functions; rclpy, torch and stepping physics each
-live in one room. What belongs to one kind of robot stands in robots/<kind>/, sim/<kind>/ and ros_nodes/<kind>/: no
+live in one room. Everything of one kind of robot stands in robots/<kind>/, sim/<kind>/ and ros_nodes/<kind>/: no
 common room imports it, nor does another kind.
 """
 
@@ -38,7 +38,7 @@ ROS_PACKAGES = {
 }
 LINKED_FOLDERS = {"sim", "ros_nodes", "benchmarks", "models"}
 HOMES = {"rclpy": {"ros_nodes"}, "torch": {"learning", "benchmarks"}, "stepping": {"sim", "benchmarks"}}
-"""Benchmarks import what they compare with: torch as peers use it, the raw engine."""
+"""Benchmarks import their peers: torch as peers use it, the raw engine."""
 
 
 def modules() -> Iterator[tuple[str, Path]]:
@@ -59,7 +59,7 @@ MODULES = dict(modules())
 def room(module: str) -> str:
     """`metarl_robot.sim.arm.plant` -> 'sim'.
 
-    The package itself and its public names are '': they stand above all rooms, since they name what is in them.
+    The package itself and its public names are '': they stand above all rooms, since they name their contents.
     """
     name = (module.split(".") + [""])[1]
     return "" if name in metarl_robot.__all__ else name
@@ -85,7 +85,7 @@ def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
 
 
 def steps_physics(tree: ast.AST) -> Iterator[tuple[str, int]]:
-    """(name, line) of what steps a MuJoCo simulation: mj_step*, mujoco.rollout, mujoco.batch."""
+    """(name, line) of each call that steps a MuJoCo simulation: mj_step*, mujoco.rollout, mujoco.batch."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):
             steps = node.attr.startswith("mj_step") or (
@@ -102,7 +102,7 @@ def steps_physics(tree: ast.AST) -> Iterator[tuple[str, int]]:
 
 
 def violations(module: str, source: str) -> list[str]:
-    """What `source` does that its room may not."""
+    """Imports and calls of `source` that its room may not have."""
     tree = ast.parse(source)
     found = []
     for name, line in imports(tree):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints: what is written is read; anything damaged, foreign or executable is refused with the reason."""
+"""Checkpoints: read as written; anything damaged, foreign or executable is refused with the reason."""
 
 from __future__ import annotations
 
@@ -269,7 +269,7 @@ old, steps = 1, 0
 while killed_after(steps, old + 1):
     assert loaded() in (old, old + 1), (steps, loaded())
     again = 0
-    while killed_after(again, old + 2):  # a second one, on what the first one left
+    while killed_after(again, old + 2):  # a second one, on the remains of the first
         assert loaded() in (old, old + 1, old + 2)
         again += 1
     assert loaded() == old + 2

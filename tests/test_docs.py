@@ -59,7 +59,7 @@ def test_excerpts_are_of_files_that_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_and_options_exist(page: Path) -> None:
-    """Commands that a page shows in ```text blocks; what they compute is tested elsewhere."""
+    """Commands that a page shows in ```text blocks; their results are tested elsewhere."""
     commands = get_command(app).commands
     for block in re.findall(r"^```text\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE):
         for name, rest in re.findall(r"^metarl (\w+)(.*?)(?:#.*)?$", block, flags=re.MULTILINE):

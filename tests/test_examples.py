@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every example runs as a user would run it, and does what its first lines promise."""
+"""Every example runs as a user would run it, and does as its first lines promise."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The campaign of faults in its short form, and proofs that it would see what is unsafe."""
+"""The campaign of faults in its short form, and proofs that it would see an unsafe command."""
 
 from __future__ import annotations
 

@@ -214,7 +214,7 @@ def test_minimum_snap_passes_through_its_points_and_is_six_times_differentiable(
     left, right = spline.derivatives(times[1:-1] - 1e-9, 6), spline.derivatives(times[1:-1] + 1e-9, 6)
     scale = np.abs(right).max(axis=(1, 2), keepdims=True)
     assert np.allclose(left / scale, right / scale, atol=1e-6), (
-        "what is free at a knot makes the next derivatives continuous"
+        "the free derivatives at a knot make the next ones continuous"
     )
 
 

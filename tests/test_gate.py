@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The gate: what it lets pass, when it stops, how it brakes and holds, and how it comes back."""
+"""The gate: passing, stopping, braking, holding and coming back."""
 
 from __future__ import annotations
 
@@ -296,7 +296,7 @@ def test_short_loss_of_states_is_tolerated_and_a_long_one_is_blind() -> None:
     assert all(d.state is GateState.PASSING for d in first)
     blind = run(gate, 15 * PERIOD, 30, command=None, state=broken)
     assert blind[-1].state is GateState.BLIND
-    assert np.allclose(blind[-1].effort, STEADY)  # what held the arm goes on holding it
+    assert np.allclose(blind[-1].effort, STEADY)  # the effort that held the arm stays
     assert np.array_equal(blind[-1].effort, blind[-10].effort)
     assert gate.states.rejections["not_finite"] == 35
     back = run(gate, 45 * PERIOD, 200, command=None)

@@ -299,7 +299,7 @@ def test_the_watch_sees_what_is_not_finite_beyond_a_limit_or_too_fast() -> None:
         return found
 
     zero = np.zeros(2)
-    assert watched(zero, 2.0 * step, 3.0 * step) == []  # a period's credit at the start, then what time allows
+    assert watched(zero, 2.0 * step, 3.0 * step) == []  # a period's credit at the start, then as time allows
     assert watched(zero, 2.0 * step, 3.1 * step) == ["rate"]
     assert watched(zero, np.array([np.nan, 0.0])) == ["finite"]
     assert watched(robot.effort_limit, 1.01 * robot.effort_limit) == ["limits"]

@@ -28,7 +28,7 @@ DT = 0.001
 
 
 class Flight:
-    """A quadrotor in MuJoCo with motor lag and latency, and what its sensors say. effectiveness: (4,) of the rotors'
+    """A quadrotor in MuJoCo with motor lag and latency, and its sensors. effectiveness: (4,) of the rotors'
     thrust.
     """
 

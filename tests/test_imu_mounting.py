@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An IMU that is turned and away from the base's origin gives what one at the base would give."""
+"""An IMU that is turned and away from the base's origin gives the values of one at the base."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The launch-file runner: what it reads, what it refuses, and what becomes of the processes."""
+"""The launch-file runner: files that it reads and refuses, and the processes that it starts."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ NODE = "- node: {pkg: metarl_robot, exec: gate, name: gate, param: [{name: x, va
 
 
 def value(write: Writer, text: str, actions: str = "", **arguments: str) -> object:
-    """What a parameter's text becomes."""
+    """Value of a parameter's text."""
     return evaluate(write(actions + NODE % text), arguments)[0].parameters["x"]
 
 
@@ -90,7 +90,7 @@ def test_an_unknown_launch_file_is_answered_with_those_there_are() -> None:
         find_launch_file("amr")
 
 
-# What is outside the subset.
+# Outside the subset.
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_our_share_folder_holds_launch_files_and_robots() -> None:
     assert (share / "launch" / "arm.launch.yaml").is_file() and (share / "models" / "panda" / "robot.yaml").is_file()
 
 
-# What is looked at before anything is started.
+# Checks before anything is started.
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""robot.xml: what hangs, exhausts or ends the process in MuJoCo is refused before; what is impossible, after."""
+"""robot.xml: files that hang, exhaust or end the process in MuJoCo are refused before; impossible ones after."""
 
 from __future__ import annotations
 

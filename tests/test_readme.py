@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every command of the README's ```bash blocks is run, or is named below with the reason why it is not, or with what
-stands in for it.
+"""Every command of the README's ```bash blocks is run, or is named below with the reason why not, or with its
+substitute.
 
 A block that only shows something (output, a file, another machine's commands) is fenced as ```text, ```console or
 ```yaml.
@@ -45,7 +45,7 @@ def readme_commands() -> list[str]:
 
 @pytest.fixture
 def workplace(tmp_path: Path) -> Path:
-    """A folder where relative paths of the README lead to the checkout, and what commands write stays out of it.
+    """A folder where relative paths of the README lead to the checkout, but commands write outside it.
 
     `metarl` is this Python's, also where the package is not installed.
     """

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""References: derivatives are those of the position, limits hold by construction, and what cannot be followed is
-refused.
-"""
+"""References: derivatives are those of the position, limits hold by construction, impossible ones are refused."""
 
 from __future__ import annotations
 

@@ -161,7 +161,7 @@ def timed_at_the_limit(start: np.ndarray, rng: np.random.Generator) -> tuple[np.
 def test_a_plan_at_full_speed_that_exceeds_it_between_points_is_slowed_by_as_much(seed: int) -> None:
     times, points = timed_at_the_limit(PANDA.home, np.random.default_rng(seed))
     assert points.velocities is not None
-    excess = 1.0 + 0.002 * (seed + 1)  # what TOTG and TOPP-RA were seen to exceed by: up to 1.9 %
+    excess = 1.0 + 0.002 * (seed + 1)  # TOTG and TOPP-RA were seen to exceed by up to 1.9 %
     references = held(PANDA, PANDA.home)
     taken = references.offer(1.0 + times / excess, Outputs(points.positions, excess * points.velocities, None), 1.0)
     assert len(taken.remarks) == 1 and "slowed by" in taken.remarks[0]

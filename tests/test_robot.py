@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""robot.yaml: what is wrong is named with file, key and what is allowed."""
+"""robot.yaml: errors name file, key and allowed values."""
 
 from __future__ import annotations
 

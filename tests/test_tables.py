@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labelled tables: what is written is what is read, and what contradicts itself is refused."""
+"""Labelled tables: read as written; contradictions are refused."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""YAML that others wrote: what is beyond a bound is refused with its line, in a message that is short whatever was
-given.
-"""
+"""YAML from users: values beyond a bound are refused with their line, in a short message for any input."""
 
 from __future__ import annotations
 

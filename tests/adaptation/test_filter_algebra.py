@@ -32,7 +32,7 @@ N, NU, K = 5, 3, 21
 
 
 def _recorded(robot_name: str, scenario: str) -> tuple[MomentumFilter, list[Sample]]:
-    """meta_mpc's adapter, and what it was told while something changed."""
+    """meta_mpc's adapter and its input while something changed."""
     robot = load_robot(robot_name)
     sim = simulation(robot)
     episode = sim.scenario("heldout", scenario, 0)

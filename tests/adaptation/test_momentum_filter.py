@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The filter on a real (simulated) arm: it finds what is there, says how sure it is, and leaves no offset."""
+"""The filter on a simulated arm: its estimates are right, its deviations honest, and no offset is left."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Networks: Jacobians are finite differences', the compiled network gives what the exact one gives, new weights act at
-once.
-"""
+"""Networks: Jacobians equal finite differences, the compiled network equals the exact one, new weights act at once."""
 
 from __future__ import annotations
 
@@ -20,7 +18,7 @@ from metarl_robot.adaptation.network import Network, Perceptron
 Array = NDArray[np.float64]
 
 SINGLE = 1e-5
-"""What single precision is allowed to cost, relative to the largest entry."""
+"""Largest error of single precision, relative to the largest entry."""
 SHAPES = [
     pytest.param(joints, contexts, hidden, knots, id=f"{joints} joints, {contexts} contexts, {hidden}, {knots} knots")
     for joints, contexts, hidden, knots in (

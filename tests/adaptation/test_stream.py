@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the stream of samples tells: each estimator on signals whose answer is known."""
+"""Estimators on the stream of samples, each on signals with a known answer."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _acted(commands: Array, k: int, latency_s: float, dt: float = PERIOD_S) -> A
 
 @pytest.mark.parametrize("latency_s", [0.0, 0.004, 0.011, 0.022])
 def test_latency_is_learned_from_its_effects(latency_s: float) -> None:
-    """An integrator with noise moves as the delayed command says; the history finds the delay and what acted."""
+    """An integrator with noise moves as the delayed command says; the history finds the delay and the force."""
     commands, rng, noise = _commands(300), np.random.default_rng(1), 0.2
     history = CommandHistory(commands[0], PERIOD_S)
     for k, command in enumerate(commands):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all benchmarks share: rows, turns, fits, tables and the document."""
+"""Parts that all benchmarks share: rows, turns, fits, tables and the document."""
 
 from __future__ import annotations
 

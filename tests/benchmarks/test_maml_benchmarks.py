@@ -36,7 +36,7 @@ def test_an_outer_step_moves_all_weights() -> None:
 
 
 def test_operations_are_those_of_the_products() -> None:
-    """The formula against the shapes themselves: the thin products are what is left."""
+    """The formula agrees with the shapes: only thin products are left."""
     counted = sum(2.0 * a.shape[0] * b.size for a, b, _ in train.own_products(WIDTHS))
     thin = train.operations(WIDTHS) - counted
     one = 2.0 * train.TASKS * train.QUERIES * train.SUPPORT

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The problems handed to the peers are ours, and IPOPT, converged, finds what our controllers find."""
+"""The problems handed to the peers are ours, and IPOPT, converged, finds our controllers' solution."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_the_arm_s_problem_has_the_efforts_of_our_plan(make: Callable[[], Run]) 
 
 @pytest.mark.parametrize("make", [_leaping_quadrotor, _learning_quadrotor])
 def test_the_quadrotor_s_problem_is_what_our_plan_was_made_for(make: Callable[[], Run]) -> None:
-    """Our plan's step from knot to knot is the problem's, but for the square of what one iteration changes."""
+    """Our plan's step from knot to knot is the problem's, up to the square of one iteration's change."""
     recording = record(make(), 20)
     for problem in recording.problems[::5]:
         changed = np.abs(problem.found.states - problem.guess.states).max()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recordings of a run whose messages are whole and whose contents are not: refused with file and reason."""
+"""Recordings with whole messages and damaged contents are refused with file and reason."""
 
 from __future__ import annotations
 

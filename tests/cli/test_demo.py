@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo over real ROS 2 nodes, in lockstep on the small arm: what it leaves, and that all of it comes from the
-recordings.
-"""
+"""The demo over real ROS 2 nodes, in lockstep on the small arm: its files, all made from the recordings."""
 
 from __future__ import annotations
 
@@ -44,7 +42,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> tuple[Path, dict[str, object]]:
-    """(folder of a finished demo, what it printed as JSON)."""
+    """(folder of a finished demo, its JSON output)."""
     place = tmp_path_factory.mktemp("demo")
     options = (
         "--checkpoint",

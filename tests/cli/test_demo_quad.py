@@ -44,7 +44,7 @@ def test_a_payload_that_cannot_be_carried_is_refused() -> None:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
-    """(folder of a finished demo, what it printed as JSON)."""
+    """(folder of a finished demo, its JSON output)."""
     place = tmp_path_factory.mktemp("demo")
     arguments = [
         sys.executable,

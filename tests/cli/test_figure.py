@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What figures are drawn from: smoothing, thinning and labels that tell the truth."""
+"""Data of figures: smoothing, thinning and correct labels."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run read from a recording is scored as the evaluation scores it, and what was believed is told apart from what was
-true.
-"""
+"""A run read from a recording is scored as the evaluation scores it; estimates and true values stay apart."""
 
 from __future__ import annotations
 
@@ -144,7 +142,7 @@ def test_headline_has_this_runs_numbers(run: RunLog) -> None:
 
 @pytest.fixture(scope="module")
 def ground(point_mass: Path) -> RunLog:
-    """A recording of a kind from outside, without angles, whose report is its ground."""
+    """A recording of a kind from outside, without angles, that reports its ground."""
     robot = load_robot(point_mass)
     episode = run_one(robot, "heldout", "ground", 0, "point_pd")
     log, (report,) = episode.log, robot.reports

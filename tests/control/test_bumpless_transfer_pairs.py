@@ -25,7 +25,7 @@ from metarl_robot.trajectories.flat_outputs import flat_outputs_of
 
 
 class Case(NamedTuple):
-    """A robot, its motion and payload, when the controllers are exchanged, and what the exchange may cost.
+    """A robot, its motion and payload, the time of the exchange, and its largest allowed cost.
 
     step: largest change of an effort from one command to the next, as a share of the effort rate limit's, where neither
     controller alone changes it by more. error_m: largest error of position beyond that of the worse of the two
@@ -104,7 +104,7 @@ def _gate_numbers(robot: Any) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.robot}-{case.exchange_s}")
 def test_no_exchange_jumps_errs_or_stops_the_robot(case: Case) -> None:
-    """Below what a controller does by itself there is nothing to gain."""
+    """A bound below the controller's own error cannot be met."""
     wrong = []
     names = case.names or tuple(controllers(case.robot))
     for first in names:

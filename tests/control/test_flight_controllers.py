@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Controllers of quadrotors without a model of what acts from outside, in closed loop with simulated ones of every
+"""Controllers of quadrotors without a model of external forces, in closed loop with simulated ones of every
 size.
 """
 
@@ -69,7 +69,7 @@ def fly(
     v: np.ndarray | None = None,
     later: tuple[float, QuadrotorTask] | None = None,
 ) -> Run:
-    """Fly from q (default: where the reference starts); `later`: when the task changes, and to what."""
+    """Fly from q (default: where the reference starts); `later`: time of the change and the new task."""
     period, craft = plant.robot.control_period_s, plant.robot
     state = plant.reset(reference.sample(np.zeros(1)).q[0] if q is None else q, v)
     controller.reset()

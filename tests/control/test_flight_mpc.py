@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The quadrotors' MPC on simulated quadrotors: tracking, what it learns, limits, bad input."""
+"""The quadrotors' MPC on simulated quadrotors: tracking, learning, limits, bad input."""
 
 from __future__ import annotations
 

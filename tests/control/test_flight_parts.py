@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What flight controllers are made of: attitude errors, the filter, the rotors' stage."""
+"""Parts of flight controllers: attitude errors, the filter, the rotors' stage."""
 
 from __future__ import annotations
 

@@ -202,7 +202,7 @@ def test_another_time_base_is_believed_after_some_samples(kind: str) -> None:
 
 
 class Careless:
-    """A third party's: what it is given comes back, or it raises."""
+    """A third party's controller: returns its input, or raises."""
 
     def reset(self) -> None:
         pass

@@ -25,7 +25,7 @@ def test_commands_are_the_nearest_that_are_allowed(name: str) -> None:
         effort = limiter.apply(wanted)
         last = np.clip(wanted, lower, upper)
         assert np.array_equal(effort, last) and np.array_equal(limiter.last, last)
-        effort[:] = np.nan  # what is returned is the caller's
+        effort[:] = np.nan  # the caller owns the returned array
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])

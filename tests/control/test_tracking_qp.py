@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tracking problem: its unconstrained optimum is the regulator, its constrained one is what a reference solver
-finds.
-"""
+"""The tracking problem: its unconstrained optimum is the regulator, its constrained one agrees with a known solver."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.robots.arm.dynamics import ArmDynamics
 from metarl_robot.robots.payload import payload_site
 
-TOLERANCE = 1e-8  # asked of the model; what is left is rounding, about 1e-13
+TOLERANCE = 1e-8  # asked of the model; rounding leaves about 1e-13
 ROBOTS = ("panda", "planar2")
 
 
@@ -77,7 +77,7 @@ def test_payload_enters_linearly_and_equals_mujocos(arm: tuple[Robot, ArmDynamic
 
 
 def test_momentum_form_is_the_equation_of_motion(arm: tuple[Robot, ArmDynamics]) -> None:
-    """ṗ = τ + β along a trajectory: central differences of p = M v, whose error falls with the square of the step."""
+    """ṗ = τ + β along a trajectory: central differences of p = M v; their error falls with the square of the step."""
     robot, dynamics = arm
     for q, v, a in _states(robot, 10):
         errors = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one call says of a control interval is what momentum, regressors and features say of its ends."""
+"""One call for a control interval agrees with momentum, regressors and features at its ends."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""C structs filled by name: each field arrives where C reads it; what does not fit is refused; the compiler checks each
-layout.
-"""
+"""C structs filled by name: each field arrives where C reads it; wrong sizes are refused; the compiler checks all."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
 Each parser runs in processes of its own, with bounded memory. A worker writes the number of its input
 before it reads it, so that an input that ends the process, or hangs, is known; another worker goes on
 behind it. Every input must be read or refused with a MetaRLError, within 2 s of processor time and
-500 MB over what the process took before its first input.
+500 MB more than the process took before its first input.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def _work(name: str, seed: int, first: int, count: int) -> int:
 
 
 def one(parser: Any, seed: int, number: int, place: Path) -> dict[str, Any]:
-    """One input: what came of it. The same seed and number give the same input."""
+    """Result of one input. The same seed and number give the same input."""
     from tests.fuzz.parsers import check
 
     random, result = Random(f"{parser.name} {seed} {number}"), _empty()

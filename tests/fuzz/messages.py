@@ -24,7 +24,7 @@ _COUNTS = (0, 1, 2, 2**31 - 1)
 
 
 class _Ears:
-    """Stands where a node would subscribe; keeps what it is to be called with."""
+    """Takes the place of a node's subscriptions and keeps their callbacks."""
 
     def __init__(self) -> None:
         self.takers: list[Callable[[Any], None]] = []
@@ -70,7 +70,7 @@ def _readers(name: str, interface: Interface) -> list[tuple[Any, Callable[[Any],
 
 
 def _listening(interface: Interface) -> list[Callable[[Any], None]]:
-    """What the nodes' subscriptions call."""
+    """Callbacks of the nodes' subscriptions."""
     ears: Any = _Ears()
     interface.listen(ears, lambda stamp_ns, read: read(), False, lambda stamp_ns, read: read())
     return list(ears.takers)

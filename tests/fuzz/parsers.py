@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parsers: for each its valid inputs, and what reads one. What reads may raise MetaRLError, and nothing else."""
+"""The parsers: for each its valid inputs and its reader. A reader may raise MetaRLError and nothing else."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ Case = Callable[[Random, Path], Callable[[], object]]
 
 
 class DefectError(AssertionError):
-    """What a parser must not do."""
+    """A behaviour that no parser may show."""
 
 
 @dataclass(frozen=True)
 class Parser:
-    """case: makes an input in a folder and returns what reads it. share: of the inputs of a campaign."""
+    """case: makes an input in a folder and returns its reader. share: of the inputs of a campaign."""
 
     name: str
     case: Case
@@ -242,7 +242,7 @@ PARSERS = (
 
 
 def check(read: Callable[[], object]) -> str:
-    """What came of an input: 'read' or 'refused'. Anything but a MetaRLError, or a message without bound, is raised."""
+    """Result of an input: 'read' or 'refused'. Anything but a MetaRLError, or a message without bound, is raised."""
     try:
         read()
     except MetaRLError as error:

@@ -37,7 +37,7 @@ def damaged(random: Random, mutated: Callable[[Random, list[bytes], bool], bytes
 
 
 def recording(change: Change = lambda topic, message: message) -> bytes:
-    """The bytes of a recording; change: what becomes of each message on its topic."""
+    """The bytes of a recording; change: applied to each message on its topic."""
     file = io.BytesIO()
     writer = Writer(file)
     schemas = {name: writer.register_msgdef(name, message_definition(name)) for name in (_TABLE, _STATE, _STATUS)}

@@ -47,7 +47,7 @@ def test_true_contexts_explain_the_residual_of_tasks_without_a_cable(data: DataS
     free = np.array([task.cable is None for task in data.tasks])
     left = tasks.target - np.einsum("tsnk,tk->tsn", tasks.raw, tasks.contexts)
     share = np.median(np.abs(left[free])) / np.median(np.abs(tasks.target[free]))
-    assert share < 0.03  # what is left is stiction: short and local
+    assert share < 0.03  # the rest is stiction: short and local
     assert np.median(np.abs(left[~free])) > 2.0 * np.median(np.abs(left[free]))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training data of quadrotors: what the true context explains, units, families."""
+"""Training data of quadrotors: share explained by the true context, units, families."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ Parameters = dict[str, torch.Tensor]
 
 
 def error(model: Maml, parameters: Parameters, x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """L as its definition reads, on whole weights: slow, and what the module is tested against."""
+    """L by its definition, on whole weights: slow; the reference of the module's tests."""
     squares = (functional_call(model.network, parameters, (x,)) - y).square().mean(dim=1)
     return (weight * squares).sum() / weight.sum()
 
@@ -203,7 +203,7 @@ def test_online_network_has_the_jacobian_of_the_adapted_weights(steps: int) -> N
 
 
 def test_online_network_in_single_precision() -> None:
-    """What the robot runs: to the accuracy of 24 bits."""
+    """Inference on the robot: to the accuracy of 24 bits."""
     model, data = make(True), batch()
     network, _ = after(model, data, 0, 1)
     single = AdaptedNetwork.trained(layers_of(model)).stepped(steps_of(model), data.x[0].numpy(), data.y[0].numpy())

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training from end to end on a small scale: it learns, it can be interrupted anywhere, and it refuses what does not
-fit.
-"""
+"""Training from end to end on a small scale: it learns, can be interrupted anywhere, and refuses wrong settings."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Installed:
     """An installation. Commands run in it from `elsewhere`, a folder that has nothing to do with the sources.
 
     prefix: where it is installed; modules: where its Python packages are; variables: the environment of commands;
-    wrap: makes a command one that runs in a shell which has sourced what it must.
+    wrap: runs a command in a shell that has sourced the installation.
     """
 
     prefix: Path

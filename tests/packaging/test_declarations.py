@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the package declares (versions, dependencies, lock file) agrees with what it imports and with itself."""
+"""Declarations of the package (versions, dependencies, lock file) agree with its imports and with each other."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ import metarl_robot
 PYTHONS = ("3.11", "3.12", "3.13")
 ROOMS_OF_EXTRAS = {"ros": "ros_nodes", "train": "learning"}
 PEERS = {"do_mpc": "do-mpc", "acados": "comma-deps-acados", "torchopt": "torchopt", "higher": "higher"}
-"""What the benchmarks compare with, seldom installed: import names and packages."""
+"""Peers of the benchmarks, seldom installed: import names and packages."""
 BUILT = "l4casadi"  # a peer that no extra can hold: .ci/peers builds it
 
 

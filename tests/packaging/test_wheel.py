@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is in the wheel, and what is not."""
+"""Contents of the wheel."""
 
 from __future__ import annotations
 

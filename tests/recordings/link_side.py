@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A synthetic recording of a Panda whose torques are measured on the link's side, and the adapter's predictions on it.
+"""A synthetic recording of a Panda with torques measured on the link's side, and the adapter's predictions on it.
 
 `python -m tests.recordings.link_side [--seeds 4] [--damping 0] [--jitter-ms 0.36] [--lag-ms 5.3]`
 

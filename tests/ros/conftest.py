@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real nodes in processes of their own, and a probe in the test's process that watches and asks them.
 
-Tests wait for what is said over ROS, with a generous limit, and judge by simulated time alone.
+Tests wait for messages over ROS, with a generous limit, and judge by simulated time alone.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def free_domain() -> int:
 
 
 class Probe:
-    """A node of the test's own. states: what the gate said, in order; commands, truth: every table since the last
+    """A node of the test's own. states: of the gate, in order; commands, truth: every table since the last
     `clear`.
     """
 
@@ -186,7 +186,7 @@ def pairs(status: DiagnosticStatus) -> dict[str, str]:
 
 @dataclass
 class Session:
-    """Running nodes, what they print, and the probe. expected: nodes that the test kills itself."""
+    """Running nodes, their output, and the probe. expected: nodes that the test kills itself."""
 
     launch: Launch
     lines: list[str]
@@ -197,7 +197,7 @@ class Session:
         return any(text in line for line in self.lines)
 
     def finish(self) -> None:
-        """Stop all nodes; each must end in order. What they said is shown otherwise."""
+        """Stop all nodes; each must end in order; otherwise their output is shown."""
         assert self.launch.stop() == 0, "\n".join(self.lines)
 
 

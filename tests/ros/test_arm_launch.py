@@ -19,7 +19,7 @@ from metarl_robot.ros_nodes import topics
 
 ATTACH_S = 4.0
 MASS_KG = 0.4
-# far above what any controller needs, far below what a broken loop makes; `metarl eval` has the real figures
+# far above any controller's error, far below a broken loop's; `metarl eval` has the real figures
 ERROR_RAD = 0.2
 
 

@@ -33,7 +33,7 @@ launch:
 
 
 class Robot:
-    """Joint states out, efforts in, one for each. alter: what happens to a joint state on its way."""
+    """Joint states out, efforts in, one for each. alter: applied to a joint state on its way."""
 
     def __init__(self, session: object) -> None:
         self.probe = session.probe
@@ -85,7 +85,7 @@ def robot(start: Callable, tmp_path_factory: pytest.TempPathFactory) -> Robot:
 
 @pytest.fixture(autouse=True)
 def passing(robot: Robot) -> None:
-    """Each test begins with a system that works, whatever the one before did to it."""
+    """Each test begins with a system that works, independent of the test before."""
     robot.restart()
     robot.run(5)
     if robot.probe.states[-1]["latched"] == "True":

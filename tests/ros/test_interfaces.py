@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a flying robot says and hears, message by message: frames, order of quaternions, averaging of the IMU,
+"""Messages of a flying robot, one by one: frames, order of quaternions, averaging of the IMU,
 references.
 """
 
@@ -77,7 +77,7 @@ def test_odometry_carries_pose_in_the_world_and_twist_in_the_body() -> None:
 
 
 class Ears:
-    """What comes out of odometry and IMU: (stamp, state or why there is none)."""
+    """Result of odometry and IMU: (stamp, state or the reason for none)."""
 
     def __init__(self, lockstep: bool) -> None:
         self.heard: list[tuple[int, State | Rejection]] = []
@@ -132,7 +132,7 @@ def test_in_lockstep_a_state_is_complete_with_its_imu_in_whatever_order_they_com
     assert [stamp for stamp, _ in ears.heard] == [10, 20]
     assert [state.specific_force[0] for _, state in ears.heard] == [1.0, 2.0]
     ears.odometry(20)
-    assert [stamp for stamp, _ in ears.heard] == [10, 20, 20]  # repeated: who listens answers again
+    assert [stamp for stamp, _ in ears.heard] == [10, 20, 20]  # repeated: a listener answers again
 
 
 def test_what_is_not_finite_in_the_imu_spoils_no_state() -> None:
@@ -468,7 +468,7 @@ def test_coordinates_that_are_no_base_s_are_named() -> None:
         PointInterface(odd)
 
 
-# Every reader, whatever a message holds.
+# Every reader, for any content of a message.
 
 floats = st.floats() | st.sampled_from([0.0, 1e308, -1e308, np.nan, np.inf, -np.inf])
 words = st.text(max_size=5) | st.sampled_from(

@@ -121,7 +121,7 @@ def wait_for(condition: Callable[[], object], words: str) -> None:
 
 @contextmanager
 def in_motion(probe: Any, domain: int, robot: str, *arguments: str) -> Iterator[Launched]:
-    """A launch whose robot has moved for a while."""
+    """A launch after its robot has moved for a while."""
     launched = Launched(domain, *LAUNCHES[robot], *arguments)
     try:
         probe.wait_state("passing")

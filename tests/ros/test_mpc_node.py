@@ -110,7 +110,7 @@ def pairs(status: DiagnosticStatus) -> dict[str, str]:
 def commanded(
     arm, frame: str, stamp_s: float, q: np.ndarray, names: tuple[str, ...] = ROBOT.channel_names
 ) -> tuple[bytes, dict[str, str]]:
-    """What the node says of a reference with that header: level and values. The frame is the sender's mark."""
+    """The node's report on a reference with that header: level and values. The frame is the sender's mark."""
     rest = np.zeros((1, len(q)))
     message = trajectory_message(names, round(stamp_s * 1e9), np.array([1.0]), Outputs(q[None], rest, rest))
     message.header.frame_id = frame

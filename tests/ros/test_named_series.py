@@ -79,5 +79,5 @@ def test_what_is_no_table_has_no_names() -> None:
     for data in (b"", plain, b"\0\0" + whole[2:], *(whole[:size] for size in range(len(whole)))):
         assert series.named(data) is None
     assert series.topic == ""
-    for place in range(len(whole)):  # never an exception, whatever is altered
+    for place in range(len(whole)):  # never an exception
         series.named(whole[:place] + b"\xff\xff" + whole[place + 2 :])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A node's process by itself: what a wrong start says, and how a good one ends."""
+"""A node's process by itself: messages of a wrong start, and the end of a good one."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def quad(start: Callable, tmp_path_factory: pytest.TempPathFactory) -> Quadrotor
 
 @pytest.fixture(autouse=True)
 def passing(request: pytest.FixtureRequest) -> None:
-    """Each test begins with a system that works, whatever the one before did to it."""
+    """Each test begins with a system that works, independent of the test before."""
     if "quad" not in request.fixturenames:
         return
     quad: Quadrotor = request.getfixturevalue("quad")
@@ -259,7 +259,7 @@ def falling(odometry: Odometry, imu: Imu) -> None:
 
 
 def test_thrust_at_its_limit_for_long_is_a_warning(quad: Quadrotor) -> None:
-    """It falls, whatever it is told, and does not come any lower."""
+    """It falls for any command, and does not come any lower."""
     start, rng = quad.plant.truth.q, np.random.default_rng(0)
 
     def saturated() -> bool:

@@ -27,7 +27,7 @@ ROBOT = load_robot("x500")
 INTERFACE = OdometryInterface(ROBOT)
 ATTACH_S = 3.0
 MASS_KG = 0.2
-ERROR_M = 0.15  # far above what any controller needs without a payload, far below what a broken loop makes
+ERROR_M = 0.15  # far above any controller's error without a payload, far below a broken loop's
 LEARNED = "meta_mpc"
 
 
@@ -162,7 +162,7 @@ def test_a_path_is_followed(hovering: Followed) -> None:
     path = INTERFACE.plan(0, Plan(now_s + np.array([1.0, 3.0, 6.0]), q, np.zeros((3, 6)), np.zeros((0, 4))))
     path.header.stamp = time_message(0)
     hovering.paths.publish(path)
-    probe.wait_until(now_s + 8.0)  # 6 s by the node's clock, which may be ahead of what has come here
+    probe.wait_until(now_s + 8.0)  # 6 s by the node's clock, which may be ahead of the messages received here
     assert np.abs(hovering.place() - places[-1]).max() < 0.1
 
 

@@ -72,7 +72,7 @@ def problem(probe: object) -> str:
 
 
 class Arm:
-    """Joint states out, efforts in, one for each. beside: what else is published before a state, given its stamp."""
+    """Joint states out, efforts in, one for each. beside: publishes something else before a state, given its stamp."""
 
     def __init__(self, session: object) -> None:
         self.probe = session.probe
@@ -273,7 +273,7 @@ class Quadrotor:
         self.answers[int(message.layout.dim[0].label.split()[0].replace(".", ""))] = np.array(message.data)
 
     def _mounted(self) -> Inertial:
-        """What the IMU measures where it is."""
+        """Measurement of the IMU at its place."""
         rate, force = self._measured.v[3:], self._measured.specific_force
         spin = (rate - self._rate) / QUAD.control_period_s
         self._rate = rate

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Changes of controller in motion, every ordered pair: the loop never waits for one.
 
-Three looks at the same promise. What a change does in the loop's thread is watched by Python's audit
-events (no file is read, nothing is imported): a verdict without a clock. In lockstep every pair is
-judged by commands and parameters. In real time, from a cold start, the gate may not leave PASSING
-although it waits for commands but 0.3 s (a change took 0.7 s); a machine whose other processes take
-its cores can break even that without a fault of ours, so a pair is tried up to three times, and
-says why.
+Three tests of the same property. Python's audit events show that a change reads no file and imports
+nothing in the loop's thread: a verdict without a clock. In lockstep every pair is judged by commands and
+parameters. In real time, from a cold start, the gate must stay in PASSING although it waits for commands
+for 0.3 s only (a change took 0.7 s before). Other processes that take the machine's cores can break
+that without a fault of ours, so that a pair is tried up to three times and gives the reason.
 """
 
 from __future__ import annotations
@@ -113,7 +112,7 @@ def test_a_change_neither_reads_nor_imports_in_the_loop(case: Case) -> None:
 
 
 class Walk:
-    """A running robot whose controller is changed again and again."""
+    """A running robot with a controller that is changed again and again."""
 
     def __init__(self, start: Callable, case: Case, first: str, **arguments: str) -> None:
         self.session = start(case.file, robot=case.robot, controller=first, **arguments)

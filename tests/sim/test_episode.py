@@ -25,7 +25,7 @@ PLANAR = load_robot("planar2")
 
 
 class Told:
-    """PD with the gravity of the nominal arm; believes what it is told about the payload, off by 0.1 kg; fails once."""
+    """PD with the gravity of the nominal arm; estimates the payload 0.1 kg off; fails once."""
 
     def __init__(self) -> None:
         self.dynamics = ArmDynamics(PLANAR)
@@ -89,7 +89,7 @@ def test_perfect_model_tracks_almost_perfectly() -> None:
 
 
 def synthetic(error_m: np.ndarray) -> tuple[Scenario, Log]:
-    """A run whose tip is off by error_m (2000,) in x."""
+    """A run with the tip off by error_m (2000,) in x."""
     count = len(error_m)
     times = np.arange(count) * 0.005
     task = nominal_task(PLANAR)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sensor noise drawn ahead is what it would be drawn one by one."""
+"""Sensor noise drawn ahead equals noise drawn one by one."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Simulated quadrotors: laws of mechanics, motors, air, delays and noise; one is what it would be among many."""
+"""Simulated quadrotors: laws of mechanics, motors, air, delays and noise; a single one equals one among many."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rollouts of quadrotors for learning: decided by the seed, within limits,
-and what acts is consistent with what moves.
+and forces are consistent with motion.
 """
 
 from __future__ import annotations

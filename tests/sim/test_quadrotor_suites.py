@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Suites of flights: all can be flown, none is drawn twice, and they are what they are called."""
+"""Suites of flights: all can be flown, none is drawn twice, and each fits its name."""
 
 from __future__ import annotations
 

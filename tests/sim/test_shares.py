@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shares make up the whole, whoever takes them."""
+"""Shares make up the whole for any number of workers."""
 
 from __future__ import annotations
 

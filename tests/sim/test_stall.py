@@ -17,7 +17,7 @@ from metarl_robot.safety.gate import Gate, GateState
 from metarl_robot.sim.kinds import simulation
 
 STALL_S, SECONDS_AFTER = 0.17, 2.0
-SEED = 1  # with this one, what was learned from commands that the gate had not passed on kept the arm swinging by 50 mm
+SEED = 1  # with it, learning from commands that the gate had not passed on kept the arm swinging by 50 mm
 SETTLED_M = 0.005  # it follows 2 to 3 mm behind, as the error is taken at the stamp; swinging it was 50 mm and more
 
 

@@ -81,7 +81,7 @@ def efforts(robot: Robot) -> np.ndarray:
 
 
 def measurements(first: State, step: Callable[[np.ndarray], State], robot: Robot) -> np.ndarray:
-    """What the sensors tell (STEPS + 1, ·)."""
+    """Measurements of the sensors (STEPS + 1, ·)."""
     states = [first, *(step(effort) for effort in efforts(robot))]
     force = [np.zeros((*np.shape(s.q)[:-1], 0)) if s.specific_force is None else s.specific_force for s in states]
     return np.stack([np.concatenate([s.q, s.v, f], axis=-1) for s, f in zip(states, force, strict=True)])
