@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""C structs filled by name: each field arrives where C reads it; wrong ones are refused; the compiler checks layouts."""
+"""C structs filled by name: each field arrives where C reads it; wrong sizes are refused; layouts are checked."""
 
 from __future__ import annotations
 
