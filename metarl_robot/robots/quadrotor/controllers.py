@@ -13,6 +13,7 @@ Controller, adapter and dynamics model:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,6 +28,7 @@ from metarl_robot.core.errors import MetaRLError
 from metarl_robot.robots.quadrotor.description import Quadrotor
 from metarl_robot.robots.quadrotor.dynamics import QuadrotorDynamics
 from metarl_robot.robots.quadrotor.mpc import FlightMPC, FlightMPCConfig
+from metarl_robot.robots.quadrotor.slow_states import LEARNS_HZ, SLOWEST_HZ, Adapters, AtStateRate
 from metarl_robot.robots.quadrotor.state_consistency import ConsistentState
 
 
@@ -90,8 +92,20 @@ class FlightMetaConfig(FlightMPCConfig):
 def _mpc(
     robot: Quadrotor, config: FlightMPCConfig, adapter: str, tuning: AdapterTuning, checkpoint: Any = None
 ) -> ConsistentState:
-    made = bare_adapter(adapter, robot, QuadrotorDynamics(robot), tuning, checkpoint)
-    return ConsistentState(FlightMPC(robot, made, config))
+    dynamics = QuadrotorDynamics(robot)
+
+    def build(name: str, tuning: AdapterTuning, at: Quadrotor) -> Adapter:
+        return bare_adapter(name, at, dynamics, tuning, checkpoint)
+
+    observer = AdapterTuning(FlightOffsetFreeConfig().observer_bandwidth_rad_s)
+    adapters = Adapters(
+        partial(build, adapter, tuning),
+        SLOWEST_HZ.get(adapter, LEARNS_HZ),
+        partial(build, "disturbance_observer", observer),
+        partial(build, "none", tuning),
+    )
+    made = AtStateRate(robot, adapters)
+    return ConsistentState(FlightMPC(robot, made, config), made.problem)
 
 
 def _nominal(robot: Quadrotor, config: FlightMPCConfig, checkpoint: Path | None, oracle: Any) -> ConsistentState:

@@ -17,6 +17,7 @@ first sample already shows it. Noise of the velocity telescopes in the mean.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -144,12 +145,15 @@ def _named(off: Array, expected: Array) -> str:
 
 
 class ConsistentState:
-    """Controller with a check of its states; other attributes are those of the controller `checked`."""
+    """Controller with a check of its states; other attributes are those of the controller `checked`.
 
-    __slots__ = ("_accelerometer", "_frame", "_time_s", "checked")
+    also: another problem of the states, that the controller found itself.
+    """
 
-    def __init__(self, checked: Controller) -> None:
-        self.checked = checked
+    __slots__ = ("_accelerometer", "_also", "_frame", "_time_s", "checked")
+
+    def __init__(self, checked: Controller, also: Callable[[], str] = str) -> None:
+        self.checked, self._also = checked, also
         self._forget()
 
     def __getattr__(self, name: str) -> Any:
@@ -171,6 +175,7 @@ class ConsistentState:
     def step(self, time: float, state: State, reference: Reference) -> Command:
         used, problem = self._consistent(time, state)
         command = self.checked.step(time, used, reference)
+        problem = problem or self._also()
         if not problem or command.status is not Status.SOLVED:
             return command
         return replace(command, status=Status.DEGRADED, message=problem)

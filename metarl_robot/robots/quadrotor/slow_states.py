@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An adapter for the rate at which states come: its filter is built for their period, and slow states limit it.
+
+A filter for the control period learns nothing from longer intervals, which it takes for gaps; its estimate is then
+its prior. Below `LEARNS_HZ` a learned context overshoots by tenths of a metre while it settles, so that only the
+disturbance observer is at work. Below `OBSERVES_HZ` the observer itself is unstable, and the nominal model flies. Both
+limits were measured on an x500.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from metarl_robot.adaptation.base import Adapter
+from metarl_robot.control.state_rate import StateRate
+from metarl_robot.core.signals import Context, State
+from metarl_robot.robots.quadrotor.description import Quadrotor
+
+LEARNS_HZ, OBSERVES_HZ = 30.0, 18.0
+"""Slowest states from which a context is learned, and from which a disturbance is observed."""
+
+AdapterAt = Callable[[Quadrotor], Adapter]
+"""Builds an adapter for a quadrotor with the control period of its states."""
+
+
+class Adapters(NamedTuple):
+    """The adapters of a controller: its own, down to `slowest_hz`; the observer, down to OBSERVES_HZ; none."""
+
+    own: AdapterAt
+    slowest_hz: float
+    observer: AdapterAt
+    none: AdapterAt
+
+    def at(self, robot: Quadrotor) -> tuple[Adapter, str]:
+        """The adapter for a quadrotor's control period, and why it is not `own`; empty if it is."""
+        hz = 1.0 / robot.control_period_s
+        if hz >= self.slowest_hz:
+            return self.own(robot), ""
+        if hz >= OBSERVES_HZ:
+            return self.observer(robot), f"learning needs {LEARNS_HZ:g} Hz, so that only a disturbance observer is used"
+        return self.none(robot), f"observing disturbances needs {OBSERVES_HZ:g} Hz, so that the nominal model flies"
+
+
+SLOWEST_HZ = {"none": 0.0, "disturbance_observer": OBSERVES_HZ}
+"""Slowest states of the adapters that do not learn; the others' are LEARNS_HZ."""
+
+
+class AtStateRate:
+    """Adapter that follows the rate of the states; other attributes are those of the adapter `current`."""
+
+    def __init__(self, robot: Quadrotor, adapters: Adapters) -> None:
+        self._robot, self._adapters = robot, adapters
+        self._own = self.current = adapters.own(robot)
+        self._forget()
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "current":  # not set yet while being copied or unpickled
+            raise AttributeError(name)
+        return getattr(self.current, name)
+
+    def reset(self) -> None:
+        self.current = self._own
+        self.current.reset()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._problem = ""
+        self._rate, self._time_s = StateRate(self._robot.control_period_s), 0.0
+        self._rate.changed(0.0)
+
+    def problem(self) -> str:
+        """The rate and its consequence; empty where there is none."""
+        return self._problem
+
+    def update(self, state: State, effort: Any, dt: float) -> Context:
+        self._time_s += dt
+        if self._rate.changed(self._time_s):
+            self._follow(self._rate.period_s)
+        return self.current.update(state, effort, dt)
+
+    def _follow(self, period_s: float) -> None:
+        if period_s == self._robot.control_period_s:
+            self.current, why = self._own, ""
+        else:
+            self.current, why = self._adapters.at(self._robot.at_period(period_s))
+        self.current.reset()
+        self._problem = f"states come at {1.0 / period_s:.0f} Hz: {why}; raise the driver's rate" if why else ""
