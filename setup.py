@@ -152,6 +152,7 @@ setup(
         "metarl_robot.cli": ["**/*.j2", "**/*.html"],
         "metarl_robot.compile": ["*.h"],
         "metarl_robot.control": ["*.c"],
+        "metarl_robot.robots": ["*.c"],
         "metarl_robot.sim.quadrotor": ["*.c"],
     },
     data_files=[

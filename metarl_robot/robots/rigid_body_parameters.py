@@ -8,16 +8,22 @@ Ten parameters π = (m, h, I about the frame's origin) are those of a body exact
 is positive semidefinite (Wensing, Kim, Slotine 2018). That is so if m > 0 and Σ - h hᵀ / m ⪰ 0, the second moment about
 the centre of mass. Both are made positive by a smooth function. Mass and first moment, which motion shows well, stay as
 they are where the mass is positive; inertia, which it shows badly, makes up for errors.
+
+In C if there is a compiler (rigid_body_parameters.c), else in numpy; results agree to rounding.
 """
 
 from __future__ import annotations
 
+import ctypes
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from metarl_robot.compile.kernel import address, kernel
 from metarl_robot.core.signals import Context
 from metarl_robot.robots.payload import PAYLOAD_NAMES
 
@@ -61,13 +67,32 @@ def existing_body(parameters: Array, farthest_m: float = FARTHEST_M, least_kg: f
             -xy - x * y / m, -xz - x * z / m, -yz - y * z / m,
         ) and x * x + y * y + z * z <= (farthest_m * m) ** 2:  # fmt: skip
             return parameters
-    return _nearest(parameters, farthest_m, least_kg)
+    return _fast_nearest()(parameters, farthest_m, least_kg)
 
 
 def _positive_definite(xx: float, yy: float, zz: float, xy: float, xz: float, yz: float) -> bool:
     """By Sylvester's criterion."""
     minor = xx * yy - xy * xy
     return xx > 0.0 and minor > 0.0 and zz * minor + xz * (xy * yz - yy * xz) - yz * (xx * yz - xy * xz) > 0.0
+
+
+@cache
+def _fast_nearest() -> Callable[[Array, float, float], Array]:
+    """`_nearest`, in C if there is a compiler."""
+    library = kernel("robots", "rigid_body_parameters", POINT=POINT, LEAST_KG_M2=LEAST_KG_M2)
+    if library is None:
+        return _nearest
+    pointer, number = ctypes.c_void_p, ctypes.c_double
+    in_c = ctypes.CFUNCTYPE(None, pointer, pointer, number, number)(("nearest", library))
+
+    def nearest(parameters: Array, farthest_m: float, least_kg: float) -> Array:
+        both = np.empty((2, 10))
+        both[0] = parameters
+        start = address(both)
+        in_c(start, start + both.strides[0], farthest_m, least_kg)
+        return both[1]
+
+    return nearest
 
 
 def _nearest(parameters: Array, farthest_m: float, least_kg: float) -> Array:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from metarl_robot.robots.rigid_body_parameters import FARTHEST_M, existing_body
+from metarl_robot.robots.rigid_body_parameters import FARTHEST_M, _fast_nearest, _nearest, existing_body
 from metarl_robot.sim.payload.body import draw_box
 
 Array = NDArray[np.float64]
@@ -31,6 +31,17 @@ def test_any_parameters_become_those_of_a_body(size_kg: float) -> None:
         np.testing.assert_allclose(existing_body(made, least_kg=1e-3 * size_kg), made, atol=1e-3 * size_kg)
         if given[0] > 0.1 * size_kg:
             assert abs(made[0] - given[0]) < 1e-4 * size_kg, "mass stays"
+
+
+@pytest.mark.parametrize("size_kg", [1.0, 0.01])
+def test_compiled_and_numpy_code_agree(size_kg: float) -> None:
+    rng = np.random.default_rng(2)
+    scale = np.array([2.0, *3 * (0.3,), *3 * (0.05,), *3 * (0.02,)])
+    symmetric = np.array([1.0, 0.0, 0.0, 0.1, 0.02, 0.02, 0.01, 0.0, 0.0, 0.0])
+    for given in size_kg * np.array([np.zeros(10), symmetric, *rng.normal(size=(500, 10)) * scale]):
+        expected = _nearest(given, FARTHEST_M, 1e-3 * size_kg)
+        made = _fast_nearest()(given, FARTHEST_M, 1e-3 * size_kg)
+        np.testing.assert_allclose(made, expected, rtol=1e-12, atol=1e-14 * size_kg)
 
 
 def test_a_body_that_exists_stays_as_it_is() -> None:

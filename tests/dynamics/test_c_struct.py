@@ -142,13 +142,14 @@ def test_arrays_live_as_long_as_the_struct_that_points_to_them() -> None:
     assert np.ctypeslib.as_array(ctypes.cast(made.x, ctypes.POINTER(ctypes.c_double)), (1000,)).sum() == 7000.0
 
 
-@pytest.mark.parametrize("name", ["momentum_filter", "network", "stream", "riccati", "flight"])
+@pytest.mark.parametrize("name", ["momentum_filter", "network", "stream", "riccati", "flight", "rigid_body_parameters"])
 def test_the_projects_own_c_files_compile_with_their_layouts_checked(
     name: str, recwarn: pytest.WarningsRecorder
 ) -> None:
     sizes = {"HORIZON": 5, "N": 4, "M": 2, "NNZ_A": 8, "NNZ_B": 4, "MAX_ROUNDS": 40, "PATIENCE": 3, "TOLERANCE": 1e-9}
     made = {
         "riccati": lambda: kernel.kernel("control", name, **sizes),
+        "rigid_body_parameters": lambda: kernel.kernel("robots", name, POINT=50.0, LEAST_KG_M2=1e-6),
         "flight": lambda: kernel.kernel("sim.quadrotor", name, INCLUDE, MUJOCO=mujoco.mj_version()),
     }.get(name, lambda: kernel.kernel("adaptation", name))()
     assert made is not None and not recwarn.list
