@@ -89,7 +89,7 @@ class NoAdaptation:
         return EMPTY_CONTEXT
 
     def evaluate(self, xi: Xi) -> Array:
-        return np.zeros_like(xi.v)
+        return np.zeros(xi.v.shape)
 
     def jacobian(self, xi: Xi) -> Array:
         return np.zeros((len(xi.v), self._dynamics.dof, 3 * self._dynamics.dof))

@@ -90,7 +90,7 @@ class ExternalWrenchGuard:
             self._wait(state, effort, dt)
         else:
             self.inner.remembered = self._models.earlier
-            self.inner.update(state, effort, dt)
+            self.inner.advance(state, effort, dt)
             self._judge(state, effort, dt)
         return self.inner.context
 
@@ -103,8 +103,9 @@ class ExternalWrenchGuard:
         else:
             models.changed()
         self._felt_s = self._felt_s + dt if self._feels(state, effort) else 0.0
-        if _norm(inner.observed / inner.disturbance_scale) < FELT:
-            self._usual += min(dt / USUAL_S, 1.0) * (inner.observed**2 - self._usual)
+        observed = inner.observed
+        if _norm(observed / inner.disturbance_scale) < FELT:
+            self._usual += min(dt / USUAL_S, 1.0) * (observed**2 - self._usual)
         if not models.known or (possible and self._felt_s < FELT_S):
             return
         model = models.known[0]
@@ -143,13 +144,13 @@ class ExternalWrenchGuard:
         self._agreed_s, self._explained_s, self._moved_s = [0.0] * REMEMBERED, 0.0, 0.0
         self._spare.reset()
         self._spare.remembered = self._models.earlier
-        self._spare.update(state, effort, dt)
+        self._spare.advance(state, effort, dt)
 
     def _wait(self, state: State, effort: Array, dt: float) -> None:
         """Look for the end of the contact, and for a better model."""
         held, fresh = self.inner, self._spare
         held.follow(state, effort, dt)
-        fresh.update(state, effort, dt)
+        fresh.advance(state, effort, dt)
         self._moved_s += float(np.max(np.abs(state.v) / self._velocity_limit)) * dt
         explained = fresh.hypotheses == 0 and fresh.possible
         self._explained_s = self._explained_s + dt if explained else 0.0

@@ -226,6 +226,7 @@ class FeatureMap:
         self.groups = groups
         ends = np.cumsum([0, *(len(group.names) for group in groups)])
         self._parts = [(group, slice(int(a), int(b))) for group, a, b in zip(groups, ends[:-1], ends[1:], strict=True)]
+        self._bounded = [(group, part) for group, part in self._parts if group.bounded]
         self._impulse = np.zeros((dof, self.size))
         self._columns = [(group, self._impulse[:, part]) for group, part in self._parts]
         self._by_gain = self._linear(dynamics.nu, lambda group, unit: group.effort_gain(unit))
@@ -275,7 +276,10 @@ class FeatureMap:
 
     def design(self, xi: Xi) -> Array:
         """Φ (N, n, n_z)."""
-        return np.concatenate([np.zeros((*xi.v.shape, 0)), *(group.design(xi) for group, _ in self._parts)], axis=2)
+        made = np.empty((*xi.v.shape, self.size))
+        for group, part in self._parts:
+            made[:, :, part] = group.design(xi)
+        return made
 
     def impulse(self, interval: Interval) -> Array:
         """∫Φ dt (n, n_z) over an interval. Overwritten by the next call."""
@@ -304,7 +308,7 @@ class FeatureMap:
     @property
     def bounded(self) -> bool:
         """Whether `possible` can be False."""
-        return any(group.bounded for group, _ in self._parts)
+        return bool(self._bounded)
 
     def possible(self, z: Array, variance: Array) -> bool:
         """Whether every group's coefficients can be those of something that exists."""
@@ -312,7 +316,10 @@ class FeatureMap:
 
     def existing(self, z: Array) -> Array:
         """Coefficients (n_z,) near z of something that can exist; see FeatureGroup."""
-        return np.concatenate([np.zeros(0), *(group.existing(z[part]) for group, part in self._parts)])
+        made = z.copy()
+        for group, part in self._bounded:
+            made[part] = group.existing(z[part])
+        return made
 
     def unexplained(self, force: Array, xi: Xi, z: Array, scale: Array) -> Array:
         """Part (n,) of a force that no change of a group's coefficients z explains; see FeatureGroup."""
@@ -322,7 +329,7 @@ class FeatureMap:
 
     def value(self, xi: Xi, z: Array) -> Array:
         """Φ(ξ) z (N, n)."""
-        value = np.zeros_like(xi.v)
+        value = np.zeros(xi.v.shape)
         for group, part in self._parts:
             value += group.value(xi, z[part])
         return value

@@ -237,6 +237,7 @@ class MomentumFilter:
         self.belief.covariance[self._e, self._e] = np.diag(tuning.model_error**2)
         self.belief.covariance[self._z, self._z] = prior.covariance
         self._existing, self._impossible = features.existing(prior.mean), np.zeros(n)
+        self._design: Array | None = None  # (n, n_z) at the last sample, once it is needed
 
     def in_numpy(self) -> MomentumFilter:
         """A new filter like this one, in numpy."""
@@ -313,7 +314,7 @@ class MomentumFilter:
 
     def felt_beyond(self, earlier: Belief, state: State, effort: Array) -> Array:
         """Force (n,) that acts now beyond the residual of an earlier model [Nm]."""
-        return self._beyond(earlier, self._features.design(self._now(state, effort))[0]) + self._missed
+        return self._beyond(earlier, self._design_now(state, effort)) + self._missed
 
     def _beyond(self, earlier: Belief, design: Array) -> Array:
         before = earlier.mean
@@ -329,6 +330,12 @@ class MomentumFilter:
     def _now(self, state: State, effort: Array) -> Xi:
         return _xi(state, self._acceleration, effort)
 
+    def _design_now(self, state: State, effort: Array) -> Array:
+        """Φ (n, n_z) at the last sample, which was this state and effort."""
+        if self._design is None:
+            self._design = self._features.design(self._now(state, effort))[0]
+        return self._design
+
     @property
     def latency_s(self) -> float:
         return self._history.latency_s
@@ -339,6 +346,11 @@ class MomentumFilter:
         return State(self.belief.position.copy(), self.belief.mean[self._v].copy(), measured.specific_force)
 
     def update(self, state: State, effort: Array, dt: float) -> Context:
+        self.advance(state, effort, dt)
+        return self.context
+
+    def advance(self, state: State, effort: Array, dt: float) -> None:
+        """Take in a sample, as `update` does."""
         if self._started:
             try:
                 self._learn(state, effort, dt)
@@ -352,7 +364,6 @@ class MomentumFilter:
             self._remember(effort)
             self._start(state)
         self._make_possible(state, effort)
-        return self.context
 
     def follow(self, state: State, effort: Array, dt: float) -> None:
         """Take in a sample without learning from it: position and velocity are those measured."""
@@ -366,10 +377,9 @@ class MomentumFilter:
     def _make_possible(self, state: State, effort: Array) -> None:
         """Give control and others a context that can exist; the rest of its force counts as a disturbance."""
         self._existing = self._features.existing(self._context)
+        self._design = None
         rest = self._context - self._existing
-        self._impossible = (
-            self._features.design(self._now(state, effort))[0] @ rest if rest.any() else np.zeros(self._n)
-        )
+        self._impossible = self._design_now(state, effort) @ rest if rest.any() else np.zeros(self._n)
 
     def remove(self, model: Belief, state: State, effort: Array, dt: float) -> None:
         """Continue from a model without the objects that can be removed; its other entries are known half as well."""
@@ -601,7 +611,7 @@ class MomentumFilter:
 def _xi(state: State, acceleration: Array, effort: Array) -> Xi:
     """One point, with the same effort (nu,) acting for a while; acceleration: (n,)."""
     efforts = effort[None]
-    return Xi(state.q[None], state.v[None], acceleration[None], efforts, np.stack([efforts, efforts]))
+    return Xi(state.q[None], state.v[None], acceleration[None], efforts, efforts.repeat(2, axis=0)[:, None])
 
 
 def _likely(pairs: list[tuple[_Hypothesis, _Hypothesis]]) -> list[tuple[_Hypothesis, _Hypothesis]]:

@@ -46,7 +46,7 @@ class NoiseModel:
     def update(self, state: State, acceleration: Array, dt: float) -> None:
         """Estimate the sensors' noise. acceleration: (n,) about that of the motion."""
         self._velocity.update(state.v, dt)
-        self.variance[self._v] = white = self._velocity.variance[self._group]
+        self.variance[self._v] = white = self._velocity.variance.take(self._group)
         if self._online and self._last_q is not None:
             moved = self._dynamics.expected(self._last_q, self._still, state.q)[1]
             self._sensors.update(moved, state.v, white, dt)

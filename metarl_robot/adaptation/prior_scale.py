@@ -57,7 +57,8 @@ class PriorScale:
 
     def fits(self, mean: Array) -> bool:
         """Whether a state's mean (m,) is finite, and its context within the prior or this as wide as it may be."""
-        return bool(np.isfinite(mean).all()) and np.count_nonzero(self._away(mean) <= self._limit) == len(self._mean)
+        finite = np.count_nonzero(np.isfinite(mean)) == len(mean)
+        return finite and np.count_nonzero(self._away(mean) <= self._limit) == len(self._mean)
 
     def diverged(self, mean: Array) -> bool:
         """Whether a state's mean (m,) is not finite, or beyond the widest prior."""

@@ -34,7 +34,7 @@ def without_leaps(target: Setpoints, spacing_s: float, largest: Array) -> Setpoi
     q, v = target.q[:, :m], target.v[:, :m]
     leap = q[1:] - q[:-1] - 0.5 * spacing_s * (v[1:] + v[:-1])
     far = np.abs(leap) > largest
-    if not far.any():
+    if not np.count_nonzero(far):
         return target
     q = target.q.copy()
     q[1:, :m] -= np.cumsum(np.where(far, leap, 0.0), axis=0)

@@ -148,8 +148,10 @@ class SampleCheck:
         return "state is not usable: the position leaps" if leaps(last, seen, elapsed_s) else None
 
     def _any_leaps(self, last: _Seen, seen: _Seen, elapsed_s: float) -> bool:
+        time_s = elapsed_s + JUMP_S
         for then, now, speed, v_then, v_now in zip(last.q, seen.q, self._speed, last.v, seen.v, strict=True):
-            if abs(now - then) > max(speed, abs(v_then), abs(v_now)) * (elapsed_s + JUMP_S):
+            moved = abs(now - then)
+            if moved > speed * time_s and moved > max(abs(v_then), abs(v_now)) * time_s:
                 return True
         return False
 

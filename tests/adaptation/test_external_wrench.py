@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import metarl_robot as mr
-from metarl_robot.adaptation.features import Xi
+from metarl_robot.adaptation.features import FeatureMap, Xi
 from metarl_robot.adaptation.filter_algebra import Belief
 from metarl_robot.adaptation.lasting_models import LastingModels
 from metarl_robot.robots.arm.dynamics import ArmDynamics
@@ -46,6 +46,22 @@ def test_friction_that_rises_is_not_taken_for_a_contact() -> None:
     """Joints at rest among moving ones show it as any force up to static friction."""
     risen = run_one(PANDA, "extrapolation", "friction", 1001, "meta_mpc").result
     assert risen.rmse_after_m < 3e-4, "a model held from before would be 2 mm off"
+
+
+def test_the_regressor_is_evaluated_once_for_each_sample_and_anew_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    guard = mr.make_adapter(PANDA, "last_layer").inner
+    design, calls = FeatureMap.design, []
+    monkeypatch.setattr(FeatureMap, "design", lambda features, xi: calls.append(xi) or design(features, xi))
+    earlier, rng = guard.inner.belief.copy(), np.random.default_rng(0)
+    felt = []
+    for _ in range(3):
+        sample = mr.State(PANDA.home + rng.normal(0.0, 1e-4, 7), rng.normal(0.0, 0.01, 7)), rng.normal(0.0, 1.0, 7)
+        guard.update(*sample, 0.005)
+        felt.append([guard.inner.felt_beyond(earlier, *sample) for _ in range(2)])
+        by_context = design(guard.inner._features, calls[-1])[0] @ (guard.inner._context - earlier.mean[guard.inner._z])
+        np.testing.assert_allclose(felt[-1][0], by_context + guard.inner.observed, atol=1e-12)
+        assert np.array_equal(calls[-1].q[0], sample[0].q)
+    assert len(calls) == 3
 
 
 def test_a_covariance_without_a_factor_returns_the_filter_to_its_prior() -> None:

@@ -84,12 +84,12 @@ class _Knots(NamedTuple):
     effort: Array
 
 
-def _intended(q: Array, v_target: Array, a: Array) -> Xi:
-    """Points of a plan at which the residual is evaluated, at the intended velocity.
+def _finite(values: Array) -> bool:
+    return bool(np.count_nonzero(np.isfinite(values)) == values.size)
 
-    Friction compensated at the measured velocity would feed its noise back through the steep slope around zero.
-    """
-    return Xi(q, v_target, a, np.zeros_like(q), np.zeros((2, *q.shape)))
+
+def _beyond(values: Array, lower: Array, upper: Array) -> bool:
+    return bool(np.count_nonzero((values < lower) | (values > upper)))
 
 
 class ArmMPC:
@@ -121,6 +121,7 @@ class ArmMPC:
         self._spacing_s = max(config.knot_spacing_s, period_s)
         self._qp = TrackingQP(config.horizon, self._spacing_s, bandwidth, config.damping_ratio)
         self._grid: Array = np.arange(config.horizon + 1, dtype=np.float64) * self._spacing_s
+        self._idle = np.zeros((2, len(self._grid), self._robot.dof))
         changes = self._robot.effort_rate_limit * self._robot.control_period_s / period_s  # one period's at each state
         self._effort_travel = self._grid[:, None] * changes
         self._reach = self._robot.velocity_limit / bandwidth
@@ -155,7 +156,7 @@ class ArmMPC:
         self._last_knots: _Knots | None = None
 
     def step(self, time: float, state: State, reference: Reference) -> Command:
-        if not (np.all(np.isfinite(state.q)) and np.all(np.isfinite(state.v))):
+        if not (_finite(state.q) and _finite(state.v)):
             return self.fallback(time, "state is not finite")
         self._limiter.at(time)
         if self._rate.changed(time):
@@ -167,7 +168,7 @@ class ArmMPC:
         q, v = self._predicted(time, self.adapter.estimate(state), latency, ahead)
         target = self._within_reach(q, reference.sample(time + ahead + self._grid))
         knots, message = self._optimise(time, q, v, target)
-        if knots is None or not np.all(np.isfinite(knots.effort)):
+        if knots is None or not _finite(knots.effort):
             return self.fallback(time, message or "the planned effort is not finite")
         effort = self._limiter.apply(knots.effort[0])
         self._last_knots = knots
@@ -184,11 +185,16 @@ class ArmMPC:
     def _predicted(self, time: float, state: State, latency: float, ahead: float) -> tuple[Array, Array]:
         """Position and velocity after `ahead`, under the accelerations still to take effect (Smith 1957)."""
         q, v, end = state.q, state.v, time + ahead
-        starts = [issued + latency for issued, _ in self._issued]
-        for start, stop, (_, a) in zip(starts, [*starts[1:], end], self._issued, strict=True):
-            step = min(stop, end) - max(start, time)
-            if step > 0.0:
-                q, v = q + step * v + 0.5 * step**2 * a, v + step * a
+        acting: list[tuple[float, Array]] = []  # for how long each acceleration acts, the last first
+        for issued, a in reversed(self._issued):
+            start = max(issued + latency, time)
+            if start < end:
+                acting.append((end - start, a))
+                end = start
+            if start == time:
+                break
+        for step, a in reversed(acting):
+            q, v = q + step * v + 0.5 * step**2 * a, v + step * a
         return q, v
 
     def acted(self, effort: Array) -> None:
@@ -216,11 +222,11 @@ class ArmMPC:
         reach = self._reach
         target = without_leaps(target, self._spacing_s, reach)
         error = q - target.q[0]
-        beyond = error - np.clip(error, -reach, reach)
+        beyond = error - np.minimum(np.maximum(error, -reach), reach)
         return Setpoints(target.q + beyond, target.v, target.a)
 
     def _optimise(self, time: float, q: Array, v: Array, target: Setpoints) -> tuple[_Knots | None, str]:
-        inputs, errors = self._qp.candidate(np.stack([q - target.q[0], v - target.v[0]]))
+        inputs, errors = self._qp.candidate(np.array([q - target.q[0], v - target.v[0]]))
         knots = self._evaluate(target, inputs, errors[:, 0], errors[:, 1])
         if not self._violates(knots):
             return knots, ""
@@ -237,7 +243,7 @@ class ArmMPC:
 
     def _limits(self, knots: _Knots, about: tuple[Array, Array, Array], target: Setpoints) -> LinearisedLimits:
         """Limits of a candidate, linearised about q, v, a (N + 1, n)."""
-        xi, omega = _intended(about[0], target.v, about[2]), self._config.bandwidth_rad_s
+        xi, omega = self._intended(about[0], target.v, about[2]), self._config.bandwidth_rad_s
         by_motion = (self._dynamics.efforts_jacobian(*about) - self._residual_jacobian(xi)) / self.effort_gain[:, None]
         away = np.concatenate([x - x_0 for x, x_0 in zip(knots[:3], about, strict=True)], axis=1)
         effort = self.effort(*about, xi) + (by_motion @ away[:, :, None])[:, :, 0]
@@ -273,7 +279,14 @@ class ArmMPC:
         q, v = target.q + position_error, target.v + velocity_error
         a = target.a.copy()
         a[:-1] += inputs
-        return _Knots(q, v, a, self.effort(q, v, a, _intended(q, target.v, a)))
+        return _Knots(q, v, a, self.effort(q, v, a, self._intended(q, target.v, a)))
+
+    def _intended(self, q: Array, v_target: Array, a: Array) -> Xi:
+        """Points of a plan at which the residual is evaluated, at the intended velocity.
+
+        Friction compensated at the measured velocity would feed its noise back through the steep slope around zero.
+        """
+        return Xi(q, v_target, a, self._idle[0], self._idle)
 
     def effort(self, q: Array, v: Array, a: Array, xi: Xi) -> Array:
         """Torque τ (N + 1, n) of a plan, with the residual evaluated at ξ."""
@@ -289,9 +302,12 @@ class ArmMPC:
 
         The first knot's velocity and position are not checked: they cannot be changed.
         """
-        bounds, v, q = self._reachable_efforts(), knots.v[1:], knots.q[1:]
-        pairs = ((knots.effort, *bounds), *zip((v, q), self._lower[1:], self._upper[1:], strict=True))
-        return any(bool(((value < least).any()) or (value > most).any()) for value, least, most in pairs)
+        lower, upper = self._lower, self._upper
+        return (
+            _beyond(knots.effort, *self._reachable_efforts())
+            or _beyond(knots.v[1:], lower[1], upper[1])
+            or _beyond(knots.q[1:], lower[2], upper[2])
+        )
 
     def _reachable_efforts(self) -> tuple[Array, Array]:
         """Bounds (N + 1, n) of the efforts at the knots: within the limits, and reachable from now at the rate."""

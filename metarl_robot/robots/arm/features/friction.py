@@ -46,11 +46,11 @@ class FrictionFeatures(BaseGroup):
         return np.asarray(force - np.clip(force, -most, most))
 
     def design(self, xi: Xi) -> Array:
-        n, joints = self._dof, np.arange(self._dof)
-        phi = np.zeros((len(xi.v), n, 2 * n))
-        phi[:, joints, joints] = -np.tanh(xi.v / COULOMB_VELOCITY_RAD_S)
-        phi[:, joints, n + joints] = -xi.v
-        return phi
+        n, count = self._dof, len(xi.v)
+        phi = np.zeros((count, 2 * n * n))
+        phi[:, :: 2 * n + 1] = -np.tanh(xi.v / COULOMB_VELOCITY_RAD_S)
+        phi[:, n :: 2 * n + 1] = -xi.v
+        return phi.reshape(count, n, 2 * n)
 
     def impulse(self, interval: Interval) -> Array:
         v = interval.balance.v_mean

@@ -21,10 +21,10 @@ class MotorFeatures(BaseGroup):
         self._diagonal = self._impulse.reshape(-1)[:: dof + 1]
 
     def design(self, xi: Xi) -> Array:
-        n = self._dof
-        phi = np.zeros((len(xi.effort), n, n))
-        phi[:, np.arange(n), np.arange(n)] = xi.effort
-        return phi
+        n, count = self._dof, len(xi.effort)
+        phi = np.zeros((count, n * n))
+        phi[:, :: n + 1] = xi.effort
+        return phi.reshape(count, n, n)
 
     def impulse(self, interval: Interval) -> Array:
         np.multiply(interval.effort, interval.dt, out=self._diagonal)
