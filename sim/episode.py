@@ -73,8 +73,8 @@ class Log:
 class EpisodeResult:
     """The scores of one run.
 
-    settle_s: time until the error stays within settled_within_m; None if it never does, or the run crashes. envelope:
-    of the error after the change. joint_rmse_after_rad: of all joints, or of the attitude
+    settle_s: time until the error's running RMS stays within settled_within_m; None if it never does, or the run
+    crashes. envelope: of that RMS after the change. joint_rmse_after_rad: of all joints, or of the attitude
     error's three components; None for a robot without angles. violations: physics steps with a command or a state
     beyond a limit. failed_steps: commands with status FAILED. estimates: of each scored quantity, the estimate's error
     (estimate minus truth) and standard deviation 1 s after the change, by name ('payload_mass_error_kg',

@@ -156,14 +156,6 @@ def spread(heights: Array, gap: float) -> Array:
     return result
 
 
-def rolling_rms(time_s: Array, values: Array, window_s: float) -> Array:
-    """Root mean square of `values` over the last `window_s` seconds, (N,); the first windows are shorter."""
-    squares = np.concatenate([[0.0], np.cumsum(values**2)])
-    first = np.searchsorted(time_s, time_s - window_s, side="left")
-    last = np.arange(1, len(values) + 1)
-    return np.asarray(np.sqrt((squares[last] - squares[first]) / (last - first)))
-
-
 def add_title(figure: Figure, title: str) -> Figure:
     """Add a title at the top left, for figures in files; a report has headings."""
     figure.suptitle(title, fontsize=10.5, fontweight="bold", x=0.01, ha="left")

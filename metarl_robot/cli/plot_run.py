@@ -23,14 +23,13 @@ from metarl_robot.cli.figure import (
     mark_changes,
     new_figure,
     plain_log_ticks,
-    rolling_rms,
     spare_colour,
 )
 from metarl_robot.cli.runlog import RunLog
 from metarl_robot.core.quantities import Quantity
 from metarl_robot.core.robot import Robot, load_robot
+from metarl_robot.sim.settling import RMS_WINDOW_S, running_rms
 
-_RMS_WINDOW_S = 0.25
 _ERROR_FLOOR_MM = 1e-3
 _MAX_POINTS = 1500
 _CERTAIN = 1.0 / 3.0
@@ -39,19 +38,19 @@ _TRUTH_LINE: dict[str, Any] = {"color": TRUTH_COLOUR, "linewidth": 1.2, "linesty
 
 
 def tracking_error(runs: Sequence[RunLog]) -> Figure:
-    """Draw the position error of each run over time: the error as a thin line, its rolling RMS as a thick one."""
+    """Draw the position error of each run over time: the error as a thin line, its running RMS as a thick one."""
     figure, axes = new_figure(8.0, 3.6)
     ends = []
     for i, run in enumerate(runs):
         error_mm = np.maximum(1e3 * run.error_m, _ERROR_FLOOR_MM)
-        smooth = rolling_rms(run.time_s, error_mm, _RMS_WINDOW_S)
+        smooth = running_rms(run.time_s, error_mm)
         shade = shade_of(runs, i)
         axes.semilogy(*thinned(run.time_s, error_mm), color=shade, linewidth=0.6, alpha=0.35)
         axes.semilogy(*thinned(run.time_s, smooth), color=shade, linewidth=2.0)
         ends.append((run.time_s[-1], smooth[-1], run.label, shade))
     axes.set(
         xlabel="time [s]",
-        ylabel=f"{_robot(runs).wording.error} error [mm]\n(thick: RMS of {_RMS_WINDOW_S:g} s)",
+        ylabel=f"{_robot(runs).wording.error} error [mm]\n(thick: RMS of {RMS_WINDOW_S:g} s)",
         xlim=_time_range(runs),
     )
     lowest = min(float(np.percentile(run.error_m, 2)) for run in runs)

@@ -14,6 +14,7 @@ from metarl_robot.cli.console import NOTHING, number, table
 from metarl_robot.cli.run_metrics import ReportResult, Result
 from metarl_robot.core.quantities import Quantity
 from metarl_robot.core.wording import Wording
+from metarl_robot.sim.settling import RMS_WINDOW_S
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ def error_table(results: Sequence[Result], words: Wording) -> TextTable:
         rows.append(Row((*cells, str(score.violations) + (", crashed" if score.crashed else "")), i))
     remark = (
         f"Root-mean-square distance of the {words.tracked} from its reference; first second: 0 to 1 s after a change; "
-        "after: 1 to 5 s."
+        f"after: 1 to 5 s. Settled: the RMS of {RMS_WINDOW_S:g} s stays below "
+        f"{number(1e3 * results[0].score.settled_within_m)} mm."
     )
     return TextTable("Tracking error", (*columns, "violations"), tuple(rows), remark)
 

@@ -12,16 +12,6 @@ from metarl_robot.cli import figure, plot_run
 from metarl_robot.core.errors import MetaRLError
 
 
-def test_rolling_rms_is_the_rms_of_the_window() -> None:
-    rng = np.random.default_rng(1)
-    time_s = np.cumsum(rng.uniform(0.001, 0.01, 500))
-    values = rng.normal(size=500)
-    smooth = figure.rolling_rms(time_s, values, 0.2)
-    for i in (0, 7, 250, 499):
-        inside = (time_s <= time_s[i]) & (time_s >= time_s[i] - 0.2)
-        assert smooth[i] == pytest.approx(np.sqrt(np.mean(values[inside] ** 2)))
-
-
 def test_thinning_keeps_order_ends_and_every_peak() -> None:
     rng = np.random.default_rng(2)
     time_s = np.arange(40_000) * 0.001

@@ -19,6 +19,7 @@ from metarl_robot.sim.episode import Log, run_episode, score
 from metarl_robot.sim.kinds import simulation
 from metarl_robot.sim.payload import Payload
 from metarl_robot.sim.scenario import Scenario
+from metarl_robot.sim.settling import RMS_WINDOW_S, running_rms
 from metarl_robot.trajectories.splines import Hold
 
 PLANAR = load_robot("planar2")
@@ -126,7 +127,7 @@ def test_scores_of_known_errors() -> None:
     assert result.rmse_transient_m == pytest.approx(0.05)
     assert result.rmse_after_m == pytest.approx(np.sqrt((0.01**2 + 3 * 0.0015**2) / 4))
     assert result.joint_rmse_after_rad == pytest.approx(0.02)
-    assert result.settle_s == pytest.approx(2.0) and result.settled_within_m == 0.002  # from 7 s on
+    assert result.settle_s == pytest.approx(2.25) and result.settled_within_m == 0.002  # from 7 s + one window on
     assert (result.violations, result.failed_steps, result.seed) == (4, 0, 3)
     assert result.step_ms_median == pytest.approx(1.0)
     assert result.estimates["payload_mass_error_kg"] is None
@@ -142,10 +143,28 @@ def test_changes_detected_where_nothing_changed_are_counted() -> None:
 
 @pytest.mark.parametrize(
     ("before_m", "after_m", "oracle_m", "settle_s"),
-    [(1e-5, 0.00019, None, 0.0), (1e-5, 0.00021, None, None), (0.95, 0.95, None, None), (1.0, 0.0019, 0.001, 0.0)],
+    [(1e-5, 0.00019, None, 0.0), (1e-5, 0.00021, None, None), (0.95, 0.95, None, None), (0.001, 0.0019, 0.001, 0.0)],
     ids=["within the floor", "beyond it", "as bad before", "within twice the oracle's error"],
 )
 def test_settling_is_judged_by_an_absolute_bound(before_m, after_m, oracle_m, settle_s) -> None:
     times = np.arange(2000) * 0.005
     result = score("made", *synthetic(np.where(times < 5, before_m, after_m)), violations=0, settled_m=0.0002)
     assert result.settled_beside(oracle_m, 0.0002).settle_s == settle_s
+
+
+def test_settling_is_judged_by_the_running_rms() -> None:
+    """One sample in ten at 2.5 times the bound for good: the root mean square is below the bound."""
+    error = np.where(np.arange(2000) % 10 == 0, 0.0005, 0.00005)
+    error[1000:1080] = 0.01  # 0.4 s from the change on
+    result = score("made", *synthetic(error), violations=0, settled_m=0.0002)
+    assert result.settle_s == pytest.approx(0.4 + RMS_WINDOW_S, abs=0.011)
+
+
+def test_running_rms_is_the_rms_of_the_window() -> None:
+    rng = np.random.default_rng(1)
+    times = np.cumsum(rng.uniform(0.001, 0.01, 500))
+    values = rng.normal(size=500)
+    running = running_rms(times, values, 0.2)
+    for i in (0, 7, 250, 499):
+        inside = (times <= times[i]) & (times >= times[i] - 0.2)
+        assert running[i] == pytest.approx(np.sqrt(np.mean(values[inside] ** 2)))
