@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from geometry_msgs.msg import Twist
@@ -45,6 +45,23 @@ IMU = "imu/data"
 _INERTIALS = 500  # kept since the last state
 
 
+class Predictor(Protocol):
+    """Predicts present states of a base from slow or late odometry.
+
+    words: what it does, and why; empty while measured states are used.
+    """
+
+    words: str
+
+    def inertial(self, stamp_s: float, measured: Inertial) -> State | None:
+        """Take an IMU's measurement; returns the state at its stamp if a predicted one is due."""
+        ...
+
+    def measured(self, stamp_s: float, state: State) -> bool:
+        """Take an odometry's state; returns whether predicted states replace it."""
+        ...
+
+
 class OdometryStates(BaseMessages):
     """Measured states and setpoints of a base, as a part of an interface.
 
@@ -67,6 +84,10 @@ class OdometryStates(BaseMessages):
     def measurements(self) -> tuple[tuple[Any, str], ...]:
         return ((Odometry, self.state_topic), *([(Imu, IMU)] if self.measures_inertia else ()))
 
+    def predictor(self) -> Predictor | None:
+        """Predicts present states in real time; None: measured states are used as they come."""
+        return None
+
     def _mounting(self) -> ImuMounting:
         return ImuMounting(self._options.imu_rotation_wxyz, self._options.imu_position_m)
 
@@ -88,8 +109,11 @@ class OdometryStates(BaseMessages):
     def _ears(
         self, node: Node, on_state: OnState, lockstep: bool, on_inertial: OnInertial | None = None
     ) -> OdometryAndImu:
-        stamp = stamp_reader(node, self._options)
-        return OdometryAndImu(self._frames, self._mounting(), stamp, on_state, lockstep, on_inertial, self._own)
+        stamp, mounting = stamp_reader(node, self._options), self._mounting()
+        ears = OdometryAndImu(self._frames, mounting, stamp, on_state, lockstep, on_inertial, self._own)
+        if on_inertial is not None and not lockstep:
+            ears.predictor, ears.say = self.predictor(), lambda words: node.get_logger().warning(words)
+        return ears
 
     def _own(self, state: State) -> State:
         """The robot's state from pose and twist of its base."""
@@ -122,7 +146,11 @@ class OdometryAndImu:
     Pose and velocity come from the odometry, rate and mean specific force from the IMU since the last state.
     In lockstep a state is complete when both have come with the same stamp. In real time the odometry does not wait.
     own: converts pose (7,) and twist (6,) of the base to the robot's state.
+    predictor: its states replace measured ones while it says so. say: takes its words when they change.
     """
+
+    predictor: Predictor | None = None
+    say: Callable[[str], Any] = str
 
     def __init__(
         self,
@@ -139,6 +167,7 @@ class OdometryAndImu:
         self._waiting: tuple[int, Odometry] | None = None
         self._inertials: deque[tuple[int, Inertial]] = deque(maxlen=_INERTIALS)
         self._delivered_ns = self._imu_ns = -1
+        self._said = ""
 
     def take_odometry(self, message: Odometry) -> None:
         self._waiting = self._stamp(message), message
@@ -152,6 +181,7 @@ class OdometryAndImu:
             self._on_inertial(self._imu_ns, partial(_given, inertial))
         if isinstance(inertial, Inertial):
             self._remember(inertial)
+            self._predict(inertial)
         if self._lockstep and self._waiting is not None and self._waiting[0] == self._imu_ns:
             self._deliver(*self._waiting)
 
@@ -162,6 +192,28 @@ class OdometryAndImu:
         except UnusableError as error:
             return error
 
+    def _predict(self, inertial: Inertial) -> None:
+        """Deliver the predicted state at the IMU's stamp, if one is due."""
+        if self.predictor is None:
+            return
+        state = self.predictor.inertial(self._imu_ns / NANOSECONDS, inertial)
+        if state is not None:
+            self._delivered_ns = self._imu_ns
+            self._on_state(self._imu_ns, lambda: self._own(state))
+
+    def _replaced(self, stamp_ns: int, message: Odometry) -> bool:
+        """Whether predicted states replace that of an odometry message."""
+        if self.predictor is None:
+            return False
+        try:
+            replaced = self.predictor.measured(stamp_ns / NANOSECONDS, self._base_state(message))
+        except UnusableError:
+            return False  # delivered, and refused with the reason
+        if self.predictor.words != self._said:
+            self._said = self.predictor.words
+            self.say(self._said or "odometry is used as measured again")
+        return replaced
+
     def _remember(self, inertial: Inertial) -> None:
         if self._inertials and self._imu_ns < self._inertials[-1][0]:
             self._inertials.clear()  # a new time base
@@ -170,6 +222,8 @@ class OdometryAndImu:
 
     def _deliver(self, stamp_ns: int, message: Odometry) -> None:
         self._waiting = None
+        if self._replaced(stamp_ns, message):
+            return
         since_ns = self._delivered_ns if self._delivered_ns < stamp_ns else -1
         fresh = [inertial for at_ns, inertial in self._inertials if since_ns < at_ns <= stamp_ns]
         self._on_state(stamp_ns, partial(self._read, message, fresh))
@@ -178,10 +232,14 @@ class OdometryAndImu:
             while self._inertials and self._inertials[0][0] <= stamp_ns:
                 self._inertials.popleft()
 
-    def _read(self, message: Odometry, inertials: list[Inertial]) -> State:
+    def _base_state(self, message: Odometry) -> State:
+        """Pose (7,) and twist (6,) of the base. Raises UnusableError."""
         self._frames.world.check("odometry", "frame_id", message.header.frame_id)
         self._frames.base.check("odometry", "child_frame_id", message.child_frame_id)
-        state = odometry_state(message)
+        return odometry_state(message)
+
+    def _read(self, message: Odometry, inertials: list[Inertial]) -> State:
+        state = self._base_state(message)
         if not inertials:
             return self._own(state)
         force = np.mean([inertial.specific_force for inertial in inertials], axis=0)

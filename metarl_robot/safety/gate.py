@@ -15,6 +15,9 @@ than `state_timeout_s`, by either clock; when the law reports danger (a joint ab
 velocity limit, a flying robot that tips over); when the time base changes; or after `estop()`. Until its timeout the
 last command is held.
 
+Start: commands pass only while the states come within `state_timeout_s` (arming_rate.py). Slower ones would stop the
+robot in motion.
+
 Resume: the gate passes commands again after `RESUME_STREAK_S` of good ones, but only within `auto_resume_s` of the
 first of a series of stops. Repeated stops latch, and so do danger and emergency stops. A latched gate needs
 `rearm()`, with fresh states, fresh commands and a robot at rest. A refused command (wrong size, not finite, a stamp
@@ -44,6 +47,7 @@ from numpy.typing import NDArray
 
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import Inertial, State
+from metarl_robot.safety.arming_rate import ArmingRate
 from metarl_robot.safety.fallback_law import GateConfig, GateError, law_of, low_pass
 from metarl_robot.safety.input_validation import InertialIntake, Rejection, StateValidation
 
@@ -150,6 +154,7 @@ class Gate:
         self.robot = robot
         self.states = StateValidation(robot)
         self.inertials = InertialIntake()
+        self._rate = ArmingRate()
         self.counts: Counter[str] = Counter()
         self.config = config
         self._law = law_of(robot)(robot, config)
@@ -191,6 +196,8 @@ class Gate:
         """Reason that commands do not pass; empty while they do."""
         if self._state is GateState.WAITING and self.states.latest is None and self.states.refusals.reason:
             return self._no_state
+        if self._state is GateState.WAITING and (slow := self._rate.problem(self.config.state_timeout_s)):
+            return slow
         return self._reason
 
     @property
@@ -228,6 +235,8 @@ class Gate:
             self.states.reject(Rejection.NOT_FINITE)
             return Rejection.NOT_FINITE
         problem = self.states.offer(state, stamp_s, received_s)
+        if problem is None:
+            self._rate.accepted(stamp_s)
         if problem is Rejection.DUPLICATE and self._state is GateState.WAITING:
             self.states.refresh(received_s)
         return problem
@@ -289,7 +298,8 @@ class Gate:
         Raises:
             GateError: states or commands are missing or old, or the robot still moves; the latch stays.
         """
-        obstacle = self._state_problem(now_s, steady_s) or self._age_problem(now_s, steady_s)
+        slow = self._rate.problem(self.config.state_timeout_s) or None
+        obstacle = self._state_problem(now_s, steady_s) or self._age_problem(now_s, steady_s) or slow
         if obstacle is None and self._state in (GateState.BRAKING, GateState.BLIND):
             obstacle = f"the gate is still {self._state.value}"
         if obstacle is None and self._estopped and self._state is GateState.PASSING:
@@ -348,7 +358,7 @@ class Gate:
             self._brake(no_state)
 
     def _may_pass(self) -> bool:
-        if self._latched or self._good_since_s is None:
+        if self._latched or self._good_since_s is None or self._rate.problem(self.config.state_timeout_s):
             return False
         good_s = self._stamps.elapsed_s - self._good_since_s
         return self._state is GateState.WAITING or self._series_s is None or good_s >= RESUME_STREAK_S

@@ -13,6 +13,11 @@ topic (as launched)              type                             from → to
 
 from __future__ import annotations
 
+from typing import Any
+
+from metarl_robot.robots.quadrotor.state_predictor import StatePredictor
+from metarl_robot.ros_nodes.interface import DEFAULT
+from metarl_robot.ros_nodes.message_options import MessageOptions
 from metarl_robot.ros_nodes.odometry import OdometryStates
 from metarl_robot.ros_nodes.pose_references import PoseReferences
 from metarl_robot.ros_nodes.reports.payload import PAYLOAD_TOPIC
@@ -24,3 +29,10 @@ class OdometryInterface(OdometryStates, PoseReferences, TableCommands):
 
     commands = "thrust_controller/commands"
     reports = (PAYLOAD_TOPIC,)
+
+    def __init__(self, robot: Any, options: MessageOptions = DEFAULT) -> None:
+        super().__init__(robot, options)
+        self._robot = robot
+
+    def predictor(self) -> StatePredictor:
+        return StatePredictor(self._robot)
