@@ -12,6 +12,8 @@ Accelerometer. With attitude R and gravity g, the specific force f must give the
 Forces from outside change both alike. A small b is a bias; it is subtracted. With a large one (`MOST_BIAS_M_S2`) the
 accelerometer is not used: it was never filled in, is in units of g, or has the other sign. At rest and upright, the
 first sample already shows it. Noise of the velocity telescopes in the mean.
+
+Heading. See heading.py.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from metarl_robot.control.base import Controller
 from metarl_robot.core import rotation
 from metarl_robot.core.signals import Command, Reference, State, Status
 from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2
+from metarl_robot.robots.quadrotor.heading import Heading
 
 Array = NDArray[np.float64]
 
@@ -150,7 +153,7 @@ class ConsistentState:
     also: another problem of the states, that the controller found itself.
     """
 
-    __slots__ = ("_accelerometer", "_also", "_frame", "_time_s", "checked")
+    __slots__ = ("_accelerometer", "_also", "_frame", "_heading", "_time_s", "checked")
 
     def __init__(self, checked: Controller, also: Callable[[], str] = str) -> None:
         self.checked, self._also = checked, also
@@ -169,7 +172,7 @@ class ConsistentState:
         self._forget()
 
     def _forget(self) -> None:
-        self._frame, self._accelerometer = VelocityFrame(), Accelerometer()
+        self._frame, self._accelerometer, self._heading = VelocityFrame(), Accelerometer(), Heading()
         self._time_s: float | None = None
 
     def step(self, time: float, state: State, reference: Reference) -> Command:
@@ -180,17 +183,30 @@ class ConsistentState:
             return command
         return replace(command, status=Status.DEGRADED, message=problem)
 
+    def _facing(self, state: State, dt: float) -> tuple[State, str]:
+        """The state with the right heading, and the fault of heading or velocity."""
+        force, known = state.specific_force, self._accelerometer
+        unbiased = force
+        if force is not None and math.isfinite(force.sum()) and not known.problem:
+            unbiased = force - known.bias
+        turned = self._heading.update(State(state.q, state.v, unbiased), dt)
+        return State(turned.q, turned.v, force), self._heading.problem or FRAMES[self._frame.frame]
+
     def _consistent(self, time: float, state: State) -> tuple[State, str]:
         """The state to use, and the fault of the measured one."""
         if not (math.isfinite(state.q.sum()) and math.isfinite(state.v.sum())):
             return state, ""
         dt = np.inf if self._time_s is None else time - self._time_s
         self._time_s = time
+        frame = self._frame.frame
         self._frame.update(state, dt)
+        if self._frame.frame != frame:
+            self._heading = Heading()  # the velocities that it compared were others
         if self._frame.frame:
             v = np.concatenate([_candidates(state)[self._frame.frame], state.v[3:]])
             state = State(state.q, v, state.specific_force)
-        force, problem = state.specific_force, FRAMES[self._frame.frame]
+        state, problem = self._facing(state, dt)
+        force = state.specific_force
         if force is None or not math.isfinite(force.sum()):
             return state, problem
         self._accelerometer.update(state, force, dt)
