@@ -219,7 +219,7 @@ class MomentumFilter:
         self._features, self._prior = features, prior
         self._z = slice(4 * n, 4 * n + k)
         self._prior_std = np.sqrt(np.diagonal(prior.covariance)) + 1e-12
-        self._settled = SETTLED_SIGMAS * self._prior_std
+        self._settled, self._different = SETTLED_SIGMAS * self._prior_std, DIFFERENT_SIGMAS * self._prior_std
         self._scale = PriorScale(prior.mean, prior.covariance, features.heavy_tailed, self._z.start)
         process_noise = ProcessNoise(
             tuning.drift,
@@ -277,7 +277,7 @@ class MomentumFilter:
         return self.disturbance + self._missed
 
     def evaluate(self, xi: Xi) -> Array:
-        return self._features.value(xi, self._existing) + self.observed + self._impossible
+        return self._features.value(xi, self._existing) + (self.observed + self._impossible)
 
     def jacobian(self, xi: Xi) -> Array:
         return self._features.jacobian(xi, self._existing)
@@ -310,7 +310,7 @@ class MomentumFilter:
     def differs(self, earlier: Belief, force: Array) -> bool:
         """Quick test: whether more than about this force (n,) may act beyond the residual of an earlier model."""
         away = np.abs(self._context - earlier.mean[self._z])
-        return bool((away > DIFFERENT_SIGMAS * self._prior_std).any() or (np.abs(self.observed) > force).any())
+        return bool(np.count_nonzero(away > self._different) or np.count_nonzero(np.abs(self.observed) > force))
 
     def felt_beyond(self, earlier: Belief, state: State, effort: Array) -> Array:
         """Force (n,) that acts now beyond the residual of an earlier model [Nm]."""
@@ -379,7 +379,7 @@ class MomentumFilter:
         self._existing = self._features.existing(self._context)
         self._design = None
         rest = self._context - self._existing
-        self._impossible = self._design_now(state, effort) @ rest if rest.any() else np.zeros(self._n)
+        self._impossible = self._design_now(state, effort) @ rest if np.count_nonzero(rest) else np.zeros(self._n)
 
     def remove(self, model: Belief, state: State, effort: Array, dt: float) -> None:
         """Continue from a model without the objects that can be removed; its other entries are known half as well."""

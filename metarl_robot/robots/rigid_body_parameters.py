@@ -17,7 +17,6 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -51,7 +50,7 @@ def with_existing_payload(context: Context, farthest_m: float, least_kg: float) 
         return context
     mean = context.mean.copy()
     mean[entries] = existing_body(mean[entries], farthest_m, least_kg)
-    return replace(context, mean=mean)
+    return Context(context.names, mean, context.std)
 
 
 def existing_body(parameters: Array, farthest_m: float = FARTHEST_M, least_kg: float = LEAST_KG) -> Array:
@@ -67,7 +66,7 @@ def existing_body(parameters: Array, farthest_m: float = FARTHEST_M, least_kg: f
             -xy - x * y / m, -xz - x * z / m, -yz - y * z / m,
         ) and x * x + y * y + z * z <= (farthest_m * m) ** 2:  # fmt: skip
             return parameters
-    return _fast_nearest()(parameters, farthest_m, least_kg)
+    return nearest_body()(parameters, farthest_m, least_kg)
 
 
 def _positive_definite(xx: float, yy: float, zz: float, xy: float, xz: float, yz: float) -> bool:
@@ -77,8 +76,11 @@ def _positive_definite(xx: float, yy: float, zz: float, xy: float, xz: float, yz
 
 
 @cache
-def _fast_nearest() -> Callable[[Array, float, float], Array]:
-    """`_nearest`, in C if there is a compiler."""
+def nearest_body() -> Callable[[Array, float, float], Array]:
+    """`_nearest`, in C if there is a compiler.
+
+    The first call compiles it: make it where a controller is built, not at its first step.
+    """
     library = kernel("robots", "rigid_body_parameters", POINT=POINT, LEAST_KG_M2=LEAST_KG_M2)
     if library is None:
         return _nearest

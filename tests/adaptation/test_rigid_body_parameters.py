@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from metarl_robot.robots.rigid_body_parameters import FARTHEST_M, _fast_nearest, _nearest, existing_body
+import metarl_robot as mr
+from metarl_robot.robots.rigid_body_parameters import FARTHEST_M, _nearest, existing_body, nearest_body
 from metarl_robot.sim.payload.body import draw_box
 
 Array = NDArray[np.float64]
@@ -33,6 +34,13 @@ def test_any_parameters_become_those_of_a_body(size_kg: float) -> None:
             assert abs(made[0] - given[0]) < 1e-4 * size_kg, "mass stays"
 
 
+@pytest.mark.parametrize("robot", ["panda", "x500"])
+def test_a_controller_compiles_it_before_its_first_step(robot: str) -> None:
+    nearest_body.cache_clear()
+    mr.make_controller(mr.load_robot(robot), "meta_mpc")
+    assert nearest_body.cache_info().currsize == 1
+
+
 @pytest.mark.parametrize("size_kg", [1.0, 0.01])
 def test_compiled_and_numpy_code_agree(size_kg: float) -> None:
     rng = np.random.default_rng(2)
@@ -40,7 +48,7 @@ def test_compiled_and_numpy_code_agree(size_kg: float) -> None:
     symmetric = np.array([1.0, 0.0, 0.0, 0.1, 0.02, 0.02, 0.01, 0.0, 0.0, 0.0])
     for given in size_kg * np.array([np.zeros(10), symmetric, *rng.normal(size=(500, 10)) * scale]):
         expected = _nearest(given, FARTHEST_M, 1e-3 * size_kg)
-        made = _fast_nearest()(given, FARTHEST_M, 1e-3 * size_kg)
+        made = nearest_body()(given, FARTHEST_M, 1e-3 * size_kg)
         np.testing.assert_allclose(made, expected, rtol=1e-12, atol=1e-14 * size_kg)
 
 

@@ -223,6 +223,8 @@ class ArmMPC:
         target = without_leaps(target, self._spacing_s, reach)
         error = q - target.q[0]
         beyond = error - np.minimum(np.maximum(error, -reach), reach)
+        if not np.count_nonzero(beyond):
+            return target
         return Setpoints(target.q + beyond, target.v, target.a)
 
     def _optimise(self, time: float, q: Array, v: Array, target: Setpoints) -> tuple[_Knots | None, str]:

@@ -38,7 +38,7 @@ from metarl_robot.robots.quadrotor.plan import QuadrotorPlan
 from metarl_robot.robots.quadrotor.plan_step import NU
 from metarl_robot.robots.quadrotor.scale import FlightScale
 from metarl_robot.robots.quadrotor.upright_recovery import UprightRecovery, Wrench, lift_share
-from metarl_robot.robots.rigid_body_parameters import with_existing_payload
+from metarl_robot.robots.rigid_body_parameters import nearest_body, with_existing_payload
 
 Array = NDArray[np.float64]
 
@@ -146,6 +146,7 @@ class FlightMPC:
         quick = pace(robot, config.latency_s)
         self._recovery, self._lead = UprightRecovery(robot, quick.lag_s), MotorLead(robot, quick.speed_up)
         self._lower, self._upper = (np.tile(x, (config.horizon, 1)) for x in (robot.effort_lower, robot.effort_limit))
+        nearest_body()
         self.reset()
 
     def reset(self) -> None:
@@ -305,7 +306,7 @@ class FlightMPC:
 
 def _finite(array: Array) -> bool:
     """Whether every number is finite; tested by their sum, which is faster and differs only on overflow."""
-    return math.isfinite(array.sum())
+    return math.isfinite(np.add.reduce(array, axis=None))
 
 
 def _turning_on(here: Array, targets: Array) -> Array:

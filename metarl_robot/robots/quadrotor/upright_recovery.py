@@ -30,6 +30,7 @@ from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, Quadrotor
 Array = NDArray[np.float64]
 
 BEGIN_TILT_RAD = math.radians(90.0)
+BEGIN_COSINE = math.cos(BEGIN_TILT_RAD)
 END_TILT_RAD = math.radians(25.0)
 END_RATE = 0.3
 """Share of the limits of the body rates."""
@@ -86,7 +87,7 @@ class UprightRecovery:
         return self._towards(state, velocity, self._robot.mass_kg if mass_kg is None else mass_kg)
 
     def _may_act(self, state: State) -> bool:
-        return self.active or float(rotation.tilt(state.q[3:])) > BEGIN_TILT_RAD
+        return self.active or float(rotation.up(state.q[3:])[2]) < BEGIN_COSINE
 
     def _goes_on(self, time: float, state: State, wanted_m_s: float) -> bool:
         """Whether it acts, or acts on, now."""

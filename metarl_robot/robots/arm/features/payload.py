@@ -16,7 +16,7 @@ from metarl_robot.adaptation.feature_spec import FeatureSpec
 from metarl_robot.adaptation.features import BaseGroup, Interval, Series, Xi
 from metarl_robot.robots.arm.dynamics import ArmDynamics
 from metarl_robot.robots.payload import PAYLOAD_NAMES, PAYLOAD_POOLS
-from metarl_robot.robots.rigid_body_parameters import existing_body
+from metarl_robot.robots.rigid_body_parameters import existing_body, nearest_body
 
 Array = NDArray[np.float64]
 
@@ -45,6 +45,7 @@ class PayloadFeatures(BaseGroup):
     def __init__(self, dynamics: ArmDynamics, rated_kg: float = 0.0) -> None:
         super().__init__(dynamics.dof, PAYLOAD_NAMES)
         self._dynamics, self.pools, self.bounded = dynamics, PAYLOAD_POOLS, rated_kg > 0.0
+        nearest_body()
         self._least_kg, self._most_kg = -MASS_TOLERANCE * rated_kg, (2.0 + MASS_TOLERANCE) * rated_kg
 
     def possible(self, z: Array, variance: Array) -> bool:
