@@ -97,6 +97,8 @@ class OdometryStates(BaseMessages):
         if not self.measures_inertia:
             return [self.watch(node, on_state)]
         ears = self._ears(node, on_state, lockstep, on_inertial)
+        if not lockstep:
+            ears.predictor, ears.say = self.predictor(), lambda words: node.get_logger().warning(words)
         return [
             node.create_subscription(Odometry, self.state_topic, ears.take_odometry, topics.STATE_IN),
             node.create_subscription(Imu, IMU, ears.take_imu, topics.IMU_IN),
@@ -109,11 +111,8 @@ class OdometryStates(BaseMessages):
     def _ears(
         self, node: Node, on_state: OnState, lockstep: bool, on_inertial: OnInertial | None = None
     ) -> OdometryAndImu:
-        stamp, mounting = stamp_reader(node, self._options), self._mounting()
-        ears = OdometryAndImu(self._frames, mounting, stamp, on_state, lockstep, on_inertial, self._own)
-        if on_inertial is not None and not lockstep:
-            ears.predictor, ears.say = self.predictor(), lambda words: node.get_logger().warning(words)
-        return ears
+        stamp = stamp_reader(node, self._options)
+        return OdometryAndImu(self._frames, self._mounting(), stamp, on_state, lockstep, on_inertial, self._own)
 
     def _own(self, state: State) -> State:
         """The robot's state from pose and twist of its base."""

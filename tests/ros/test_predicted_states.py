@@ -4,19 +4,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
-
-pytest.importorskip("rclpy")
+from nav_msgs.msg import Odometry
+from sensor_msgs.msg import Imu
+from std_msgs.msg import Float64MultiArray
 
 from metarl_robot.core.imu_mounting import ImuMounting
 from metarl_robot.core.robot import load_robot
 from metarl_robot.core.signals import Inertial, State
+from metarl_robot.core.tables import table_of
+from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import UnusableError
 from metarl_robot.ros_nodes.frames import frames_of
 from metarl_robot.ros_nodes.interface import DEFAULT, header_stamp
-from metarl_robot.ros_nodes.odometry import OdometryAndImu, imu_message, odometry_message
+from metarl_robot.ros_nodes.odometry import IMU, OdometryAndImu, imu_message, odometry_message
 from metarl_robot.ros_nodes.quadrotor.interface import OdometryInterface
 from metarl_robot.safety.input_validation import StateValidation
 
@@ -76,3 +80,39 @@ def test_odometry_in_a_wrong_frame_is_not_predicted_and_keeps_its_reason() -> No
     ears = Ears()
     ears.run(10, 0, frame="map")
     assert len(ears.heard) == 60 and all("set world_frame:=map" in str(reason) for _, reason in ears.heard)
+
+
+LAUNCH = """launch:
+- node:
+    pkg: metarl_robot
+    exec: mpc
+    name: mpc
+    param:
+    - {name: robot, value: x500}
+    - {name: controller, value: se3}
+"""
+
+
+def test_a_node_in_real_time_answers_states_of_now_where_odometry_is_150_ms_late(
+    start: Callable, tmp_path: Path
+) -> None:
+    """The odometry itself is refused: max_state_age_s is 0.1."""
+    path = tmp_path / "mpc.launch.yaml"
+    path.write_text(LAUNCH, encoding="utf-8")
+    session, rng, ages = start(path), np.random.default_rng(0), []
+    probe, now_ns = session.probe, lambda: session.probe.node.get_clock().now().nanoseconds
+    odometry = probe.node.create_publisher(Odometry, OdometryInterface.state_topic, topics.STATE_OUT)
+    imu = probe.node.create_publisher(Imu, IMU, topics.STATE_OUT)
+
+    def measure() -> None:
+        imu.publish(imu_message(FRAMES.imu.name, now_ns(), Inertial(UP, np.zeros(3))))
+        q = np.array([*1e-3 * rng.standard_normal(2), 1.0, 1.0, 0.0, 0.0, 0.0])
+        message = odometry_message(FRAMES.world.name, FRAMES.base.name, now_ns() - 150_000_000, q, np.zeros(6))
+        odometry.publish(message)
+
+    timer = probe.node.create_timer(0.01, measure)
+    probe.listen(Float64MultiArray, topics.GATE_COMMAND, lambda m: ages.append(now_ns() - table_of(m).stamp_ns))
+    probe.wait(lambda: len(ages) > 100, "commands")
+    probe.wait(lambda: session.said("late: present states are predicted"), "the node's words")
+    assert np.median(ages) < 75_000_000
+    timer.cancel()
