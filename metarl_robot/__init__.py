@@ -20,9 +20,11 @@ __version__ = "0.1.0"
 __all__ = [
     "Adapter",
     "Command",
+    "Contact",
     "Context",
     "Controller",
     "ControllerSpec",
+    "ExternalForce",
     "MetaRLError",
     "Reference",
     "Robot",
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from metarl_robot.control.base import Controller, ControllerSpec
     from metarl_robot.control.factory import controller_names, make_adapter, make_controller
     from metarl_robot.core.errors import MetaRLError
+    from metarl_robot.core.external_force import Contact, ExternalForce
     from metarl_robot.core.robot import Robot, available_robots, load_robot
     from metarl_robot.core.signals import Command, Context, Reference, Setpoints, State, Status
     from metarl_robot.sim.episode import run_episode
@@ -53,6 +56,7 @@ else:
         "metarl_robot.control.base": ("Controller", "ControllerSpec"),
         "metarl_robot.control.factory": ("controller_names", "make_adapter", "make_controller"),
         "metarl_robot.core.errors": ("MetaRLError",),
+        "metarl_robot.core.external_force": ("Contact", "ExternalForce"),
         "metarl_robot.core.robot": ("Robot", "available_robots", "load_robot"),
         "metarl_robot.core.signals": ("Command", "Context", "Reference", "Setpoints", "State", "Status"),
         "metarl_robot.sim.episode": ("run_episode",),

@@ -40,6 +40,7 @@ from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
 
 from metarl_robot.core.errors import RobotError, one_line
+from metarl_robot.core.external_force import ExternalForce
 from metarl_robot.core.robot import Robot, named
 from metarl_robot.core.signals import Context, Inertial, Plan, State
 from metarl_robot.ros_nodes.convert import nanoseconds
@@ -104,11 +105,24 @@ class ReportTopic(NamedTuple):
     make: Callable[[Any, int, Context], Any | None]
 
 
+class ExternalTopic(NamedTuple):
+    """A message of the force from outside, published below the mpc node at each state.
+
+    name: of its topic, ~/name. type: of its message. maker: for a robot, returns the function that makes the message
+    for (stamp_ns, measured state, external force). Only the mpc node calls it.
+    """
+
+    name: str
+    type: Any
+    maker: Callable[[Any], Callable[[int, State, ExternalForce], Any]]
+
+
 class Interface(Protocol):
     """Messages of one robot.
 
     commands: topic that drives the robot, a named table of efforts. measurements: types and topics of all its
     measurements. state_topic: of its states. imu_topic: of its IMU; empty without one. reports: see ReportTopic.
+    external: see ExternalTopic.
     """
 
     commands: str
@@ -119,6 +133,7 @@ class Interface(Protocol):
     reference_type: Any
     reference_topic: str
     reports: tuple[ReportTopic, ...]
+    external: tuple[ExternalTopic, ...]
 
     def __init__(self, robot: Any, options: MessageOptions) -> None: ...
 
@@ -180,6 +195,7 @@ class Part:
     """A part of an interface: names of the robot's channels, options of its messages."""
 
     reports: tuple[ReportTopic, ...] = ()
+    external: tuple[ExternalTopic, ...] = ()
 
     @property
     def imu_topic(self) -> str:

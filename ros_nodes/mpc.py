@@ -42,6 +42,7 @@ from metarl_robot.control.factory import (
     node_controller_names,
 )
 from metarl_robot.core.errors import MetaRLError, SignalError, UnknownNameError
+from metarl_robot.core.external_force import ExternalForce
 from metarl_robot.core.robot import Robot, load_robot, named
 from metarl_robot.core.signals import Command, Context, State
 from metarl_robot.core.tables import NANOSECONDS, Table, table_of
@@ -208,10 +209,16 @@ class MpcNode(ManagedNode):
             (report, self.create_publisher(report.type, f"~/{report.name}", topics.REPORT))
             for report in interface.reports
         ]
+        self._contact_out = self.create_publisher(Float64MultiArray, "~/contact", topics.REPORT)
+        self._external_outs = [
+            (each.maker(self._robot), self.create_publisher(each.type, f"~/{each.name}", topics.REPORT))
+            for each in interface.external
+        ]
         self._plan_out = self.create_publisher(interface.plan_type, "~/plan", topics.REPORT)
         self._reference_status_out = self.create_publisher(DiagnosticStatus, "~/reference_status", topics.EVENTS)
         reports = (self._setpoint_out, self._step_out, self._context_out, self._plan_out, self._reference_status_out)
-        self._reports = (*reports, *(out for _, out in self._report_outs))
+        external = (self._contact_out, *(out for _, out in self._external_outs))
+        self._reports = (*reports, *external, *(out for _, out in self._report_outs))
         references = (
             self.create_subscription(kind, topic, partial(self._on_reference, topic, read), topics.REFERENCE_QOS)
             for kind, topic, read in interface.references(self._joint_rules)
@@ -311,7 +318,7 @@ class MpcNode(ManagedNode):
         late = monotonic() - received_s > self._robot.control_period_s
         self._statistics.add(command, step_ms, late)
         self._send(effort, stamp_ns)
-        self._report(command, time_s, stamp_ns, np.array([[step_ms, STATUS_CODES[command.status], float(late)]]))
+        self._report(command, state, stamp_ns, np.array([[step_ms, STATUS_CODES[command.status], float(late)]]))
 
     def _send(self, effort: Array, stamp_ns: int) -> None:
         self._command = self._interface.gate_command(stamp_ns, effort)
@@ -321,20 +328,30 @@ class MpcNode(ManagedNode):
         self._longest_gap_s = max(self._longest_gap_s, now_s - self._sent_s)
         self._sent_s = now_s
 
-    def _report(self, command: Command, time_s: float, stamp_ns: int, step: Array) -> None:
+    def _report(self, command: Command, state: State, stamp_ns: int, step: Array) -> None:
         """Publish reports that have subscribers, after the command was sent."""
-        reference = self._references.current
+        reference, time_s = self._references.current, stamp_ns / NANOSECONDS
         if heard(self._step_out):
             self._step_out.publish(table_message(Table(stamp_ns, ("value",), topics.STEP_COLUMNS, step)))
         if reference is not None and heard(self._setpoint_out):
             target = reference.sample(np.array([time_s]))
             self._setpoint_out.publish(self._interface.setpoint(stamp_ns, target.q[0], target.v[0]))
+        if command.external is not None:
+            self._report_external(command.external, state, stamp_ns)
         if command.context.names and time_s >= self._next_report_s:
             self._next_report_s = time_s + 1.0 / self._own.report_hz - 1e-9
             self._report_context(command.context, stamp_ns)
         if command.plan is not None and time_s >= self._next_plan_s and heard(self._plan_out):
             self._next_plan_s = time_s + 1.0 / self._own.plan_hz - 1e-9
             self._plan_out.publish(self._interface.plan(stamp_ns, command.plan))
+
+    def _report_external(self, external: ExternalForce, state: State, stamp_ns: int) -> None:
+        if heard(self._contact_out):
+            code = np.array([[topics.CONTACT_CODES[external.contact]]])
+            self._contact_out.publish(table_message(Table(stamp_ns, ("value",), topics.CONTACT_COLUMNS, code)))
+        for make, out in self._external_outs:
+            if heard(out):
+                out.publish(make(stamp_ns, state, external))
 
     def _report_context(self, context: Context, stamp_ns: int) -> None:
         if heard(self._context_out):

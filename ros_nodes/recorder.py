@@ -23,7 +23,7 @@ from metarl_robot.core.robot import load_robot
 from metarl_robot.core.tables import NANOSECONDS
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import status_message
-from metarl_robot.ros_nodes.interface import Interface, interface_of
+from metarl_robot.ros_nodes.interface import ExternalTopic, Interface, ReportTopic, interface_of
 from metarl_robot.ros_nodes.managed import ROBOT_KIND, ManagedNode, NodeParameters
 from metarl_robot.ros_nodes.message_schema import SchemaError, message_definition
 from metarl_robot.ros_nodes.named_series import TABLE_TYPE, NamedSeries
@@ -171,6 +171,7 @@ class RecorderNode(ManagedNode):
 
 def expected_topics(interface: Interface) -> dict[str, tuple[str, QoSProfile]]:
     """A robot's own topics to subscribe to before they have a publisher: type and quality of service."""
+    below_mpc: list[ReportTopic | ExternalTopic] = [*interface.reports, *interface.external]
     topics_of = [
         *((kind, topic, topics.STATE_OUT) for kind, topic in interface.measurements),
         (Float64MultiArray, interface.commands, topics.COMMAND),
@@ -178,7 +179,7 @@ def expected_topics(interface: Interface) -> dict[str, tuple[str, QoSProfile]]:
         *((kind, topic, topics.REFERENCE_QOS) for kind, topic, _ in interface.references()),
         (interface.setpoint_type, topics.SETPOINT, topics.REPORT),
         (interface.plan_type, topics.PLAN, topics.REPORT),
-        *((report.type, topics.report(report.name), topics.REPORT) for report in interface.reports),
+        *((each.type, topics.report(each.name), topics.REPORT) for each in below_mpc),
     ]
     return {topic: (_type_name(kind), qos) for kind, topic, qos in topics_of}
 

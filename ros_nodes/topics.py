@@ -15,6 +15,9 @@ Names are relative or private, so all can be remapped. A named table is a std_ms
     /mpc/step                        std_msgs/Float64MultiArray       mpc: named table, row `value`: see STEP_COLUMNS
     /mpc/context                     std_msgs/Float64MultiArray       mpc: named table, rows `mean`, `std`
     /mpc/<report>                    the kind's                       mpc: reports of the context
+    /mpc/contact                     std_msgs/Float64MultiArray       mpc: named table, row `value`: see
+                                     CONTACT_COLUMNS; if the controller feels forces
+    /mpc/<external>                  the kind's                       mpc: the force from outside
     /plant/truth                     std_msgs/Float64MultiArray       plant: named table, row `value`: see
                                      plant.truth_columns
     /clock                           rosgraph_msgs/Clock              plant → all
@@ -25,8 +28,8 @@ Names are relative or private, so all can be remapped. A named table is a std_ms
     /plant/reset_world, /plant/step  std_srvs/Trigger
     /plant/set_pause                 std_srvs/SetBool
 
-Measurements, commands that drive the robot, references and reports are the kind's own: see arm/interface.py,
-quadrotor/interface.py.
+Measurements, commands that drive the robot, references, reports and external forces are the kind's own: see
+arm/interface.py, quadrotor/interface.py.
 
 Publishers are reliable (/clock excepted). Subscribers that need only the newest state use best effort with depth 1.
 """
@@ -37,6 +40,8 @@ from collections.abc import Mapping
 
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
+from metarl_robot.core.external_force import Contact
+
 GATE_COMMAND = "gate/command"
 GATE_STATE = "gate/state"
 SETPOINT = "mpc/setpoint"
@@ -44,12 +49,16 @@ REFERENCE_STATUS = "mpc/reference_status"
 STEP = "mpc/step"
 CONTEXT = "mpc/context"
 PLAN = "mpc/plan"
+CONTACT = "mpc/contact"
 TRUTH = "plant/truth"
 CLOCK = "/clock"
 DIAGNOSTICS = "/diagnostics"
 
 # status: 0 solved, 1 degraded, 2 failed; late: 1 if the step missed its deadline
 STEP_COLUMNS = ("step_ms", "status", "late")
+# contact: 0 none, 1 undecided, 2 contact (core/external_force.py)
+CONTACT_COLUMNS = ("contact",)
+CONTACT_CODES = {Contact.NONE: 0.0, Contact.UNDECIDED: 1.0, Contact.CONTACT: 2.0}
 
 
 def report(name: str) -> str:
@@ -81,6 +90,7 @@ RECORDED: Mapping[str, tuple[str, QoSProfile]] = {
     REFERENCE_STATUS: ("diagnostic_msgs/msg/DiagnosticStatus", EVENTS),
     STEP: ("std_msgs/msg/Float64MultiArray", REPORT),
     CONTEXT: ("std_msgs/msg/Float64MultiArray", REPORT),
+    CONTACT: ("std_msgs/msg/Float64MultiArray", REPORT),
     TRUTH: ("std_msgs/msg/Float64MultiArray", REPORT),
     CLOCK: ("rosgraph_msgs/msg/Clock", CLOCK_OUT),
     DIAGNOSTICS: ("diagnostic_msgs/msg/DiagnosticArray", REPORT),

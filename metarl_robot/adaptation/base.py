@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.features import Xi
+from metarl_robot.core.external_force import ExternalForce
 from metarl_robot.core.signals import EMPTY_CONTEXT, Context, State
 from metarl_robot.dynamics.protocols import Dynamics
 
@@ -66,6 +67,12 @@ class Adapter(Protocol):
     def estimate(self, measured: State) -> State:
         """The adapter's estimate of the present state; `measured` if it has none."""
         ...
+
+
+def external_of(adapter: Adapter) -> ExternalForce | None:
+    """What acts on the robot from outside, by the adapter's property `external`; None if it has none."""
+    found: ExternalForce | None = getattr(adapter, "external", None)
+    return found
 
 
 class TruthfulAdapter(Adapter, Protocol):

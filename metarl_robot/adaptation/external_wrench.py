@@ -13,6 +13,8 @@ filter starts again from its prior. The held model ends
 A force that a context can explain is taken for one: a push downwards for a payload. When it ends, the model from before
 is a hypothesis of the filter, and returns at once. Where the best explanation cannot exist, but a payload may have been
 put down, the filter continues without it: its mass had been estimated wrongly.
+
+`external` says what acts from outside (contact_state.py). Its threshold is FELT, too.
 """
 
 from __future__ import annotations
@@ -22,10 +24,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metarl_robot.adaptation.contact_state import ContactState
 from metarl_robot.adaptation.features import Xi
 from metarl_robot.adaptation.filter_algebra import Belief
 from metarl_robot.adaptation.lasting_models import REMEMBERED, LastingModels
 from metarl_robot.adaptation.momentum_filter import MomentumFilter
+from metarl_robot.core.external_force import Contact, ExternalForce
 from metarl_robot.core.signals import Context, State
 
 Array = NDArray[np.float64]
@@ -58,7 +62,8 @@ MOVED_S = 0.1
 class ExternalWrenchGuard:
     """Adapter: a momentum filter, and its model from before while an external wrench acts.
 
-    external_wrench: whether one acts. Other attributes are those of the filter that is in force.
+    external_wrench: whether one acts. external: the force from outside, and whether it is a contact. Other attributes
+    are those of the filter that is in force.
 
     Arguments:
         inner: the filter.
@@ -84,6 +89,12 @@ class ExternalWrenchGuard:
         self._models = LastingModels()
         self._put_down: Belief | None = None  # the model that has ended because its object was put down
         self._usual = np.zeros(len(self._velocity_limit))  # mean square of the force that the model misses
+        self._contact = ContactState(self._velocity_limit, self.inner.belief.copy())
+
+    @property
+    def external(self) -> ExternalForce:
+        """The force from outside: exact to some Newton at a hand, and a few tens of milliseconds late."""
+        return self._contact.external
 
     def update(self, state: State, effort: Array, dt: float) -> Context:
         if self.external_wrench:
@@ -92,7 +103,21 @@ class ExternalWrenchGuard:
             self.inner.remembered = self._models.earlier
             self.inner.advance(state, effort, dt)
             self._judge(state, effort, dt)
+            self._watch(state, effort, dt)
         return self.inner.context
+
+    def _watch(self, state: State, effort: Array, dt: float) -> None:
+        """Take in the force beyond the confirmed model, which follows the lasting one while nothing acts."""
+        if self.external_wrench:
+            self._contact.hold(None, dt)
+            return
+        contact, inner, lasting = self._contact, self.inner, self._models.present
+        if lasting is not None and contact.contact is Contact.NONE:
+            contact.model = lasting
+        near = not inner.differs(contact.model, LEAST_FELT * inner.disturbance_scale)
+        force = inner.observed_beyond(contact.model) if near else inner.felt_beyond(contact.model, state, effort)
+        if contact.watch(force, self._unit(inner), FELT, state, dt):
+            contact.confirm(inner.belief.copy())
 
     def _judge(self, state: State, effort: Array, dt: float) -> None:
         """Remember a model that lasts; hold it where the present one cannot exist or does not explain the force."""
@@ -125,9 +150,13 @@ class ExternalWrenchGuard:
         if not now.differs(model, LEAST_FELT * now.disturbance_scale):
             return False
         felt = now.felt_beyond(model, state, effort)
-        unit = np.maximum(now.disturbance_scale, USUAL_SHARE * np.sqrt(self._usual))
+        unit = self._unit(now)
         least = max(FELT, FELT_SHARE * _norm(felt / unit))
         return _norm(felt / unit) >= FELT and _norm(now.unexplained(felt, model, state, effort) / unit) >= least
+
+    def _unit(self, now: MomentumFilter) -> Array:
+        """Unit (n,) in which a force is judged [Nm]."""
+        return np.maximum(now.disturbance_scale, USUAL_SHARE * np.sqrt(self._usual))
 
     def _hold(self, model: Belief, state: State, effort: Array, dt: float) -> None:
         self.external_wrench = True
@@ -149,6 +178,7 @@ class ExternalWrenchGuard:
     def _wait(self, state: State, effort: Array, dt: float) -> None:
         """Look for the end of the contact, and for a better model."""
         held, fresh = self.inner, self._spare
+        self._contact.hold(held.pushed(state, effort, dt), dt)
         held.follow(state, effort, dt)
         fresh.advance(state, effort, dt)
         self._moved_s += float(np.max(np.abs(state.v) / self._velocity_limit)) * dt
@@ -159,6 +189,7 @@ class ExternalWrenchGuard:
             self.external_wrench, self._felt_s = False, 0.0
             self._follow(agreeing, state, effort, dt)
             self._models.returned(agreeing)
+            self._contact.confirm(agreeing)
         elif self._moved_s >= MOVED_S:
             self._after_motion(state, effort, dt)
 

@@ -316,6 +316,10 @@ class MomentumFilter:
         """Force (n,) that acts now beyond the residual of an earlier model [Nm]."""
         return self._beyond(earlier, self._design_now(state, effort)) + self._missed
 
+    def observed_beyond(self, earlier: Belief) -> Array:
+        """The same (n,) where the context is that of the earlier model [Nm]."""
+        return np.asarray(self.observed - earlier.mean[self._d] - earlier.mean[self._e])
+
     def _beyond(self, earlier: Belief, design: Array) -> Array:
         before = earlier.mean
         by_context = design @ (self._context - before[self._z])
@@ -373,6 +377,24 @@ class MomentumFilter:
         self._history.update(effort, dt)
         self._smooth_effort.update(effort, dt)
         self._make_possible(state, effort)
+
+    def pushed(self, state: State, effort: Array, dt: float) -> Array:
+        """Mean force (n,) beyond the model that the motion since the last sample followed shows; noisy [Nm].
+
+        The momentum balance with the measured velocity as v_1.
+        """
+        q_0, v_0, about, smooth = (
+            self.belief.position,
+            self.belief.mean[self._v],
+            self._context,
+            self._smooth_effort.level,
+        )
+        acting, _ = self._history.acting(effort, dt)
+        there = self._dynamics.balance(q_0, v_0, state.v, dt, self._features.attached(about))
+        impulse = self._features.impulse(Interval(q_0, v_0, state.v, smooth, self._history.last_two, dt, there))
+        command = acting + self._features.effort_gain(about) * (acting - smooth)
+        known = there.input_map @ command + self.disturbance
+        return np.asarray(-(there.deficit + impulse @ about) / dt - known)
 
     def _make_possible(self, state: State, effort: Array) -> None:
         """Give control and others a context that can exist; the rest of its force counts as a disturbance."""

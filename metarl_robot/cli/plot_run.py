@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Figures of recorded runs, overlaid.
 
-They show tracking error, the estimates of the robot's reports, joint or attitude errors, efforts, and computation time.
+They show tracking error, the estimates of the robot's reports, joint or attitude errors, efforts, computation time, and
+forces from outside.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from metarl_robot.cli.figure import (
     spare_colour,
 )
 from metarl_robot.cli.runlog import RunLog
+from metarl_robot.core.external_force import Contact
 from metarl_robot.core.quantities import Quantity
 from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.sim.settling import RMS_WINDOW_S, running_rms
@@ -148,6 +150,25 @@ def efforts(runs: Sequence[RunLog]) -> Figure:
     return _finish_panels(figure, axes, runs, f"{words.effort} [% of limit]", names)
 
 
+def external_forces(runs: Sequence[RunLog]) -> Figure | None:
+    """Draw the force from outside that each run's controller felt, and its contact state; None if none felt any."""
+    feeling = [(shade_of(runs, i), run, run.external) for i, run in enumerate(runs) if run.external is not None]
+    if not feeling:
+        return None
+    figure, axes = new_figure(8.0, 3.8, rows=2, sharex=True, height_ratios=[2.2, 1.0])
+    for shade, run, external in feeling:
+        size_n = np.linalg.norm(external.force_n, axis=1)
+        axes[0].plot(*thinned(external.time_s, size_n), color=shade, linewidth=1.2, label=run.label)
+        axes[1].step(*thinned(external.time_s, external.contact), where="post", color=shade, linewidth=1.4)
+    axes[0].set(ylabel="force from outside [N]", ylim=(0.0, None))
+    axes[0].legend(frameon=False, fontsize=9)
+    axes[1].set(xlabel="time [s]", xlim=_time_range(runs), ylim=(-0.3, 2.3))
+    axes[1].set_yticks(range(3), [state.value for state in Contact])
+    for k, panel in enumerate(axes):
+        _mark_events(panel, runs, labelled=k == 0)
+    return figure
+
+
 def _robot(runs: Sequence[RunLog]) -> Robot:
     robot: Robot = load_robot(runs[0].robot)
     return robot
@@ -227,6 +248,7 @@ def figures(robot: Robot) -> dict[str, tuple[str, Draw]]:
         **reports,
         **angles,
         "efforts": ("Efforts", efforts),
+        "external": ("Force from outside, as felt by the controller", external_forces),
         "steps": ("Computation time", step_times),
     }
 

@@ -4,7 +4,8 @@
 It returns messages by topic, or the arrays of a simulated run.
 
 All data comes from the topics: the robot's name from /gate/state, the truth from /plant/truth, the reference from
-/mpc/setpoint, time and status of every step from /mpc/step, estimates from /mpc/context. Errors are computed at every
+/mpc/setpoint, time and status of every step from /mpc/step, estimates from /mpc/context, forces from outside from
+/mpc/external_wrench and /mpc/contact. Errors are computed at every
 state, including states that the controller did not answer in time. An incomplete or damaged recording is read up to the
 damage.
 """
@@ -25,7 +26,7 @@ from mcap_ros2.decoder import DecoderFactory
 from zstandard import ZstdError
 
 from metarl_robot.cli.console import note
-from metarl_robot.cli.runlog import Array, Event, RunLog, Series
+from metarl_robot.cli.runlog import Array, Event, External, RunLog, Series
 from metarl_robot.core import rotation
 from metarl_robot.core.coordinates import BaseCoordinates
 from metarl_robot.core.errors import MetaRLError, SignalError, shown
@@ -44,6 +45,7 @@ _TRUTH, _SETPOINT, _STEP, _CONTEXT, _DIAGNOSTICS = (
     "/diagnostics",
 )
 _GATE_STATE = "/gate/state"
+_CONTACT, _WRENCH = "/mpc/contact", "/mpc/external_wrench"
 
 
 class RecordingError(MetaRLError):
@@ -129,7 +131,7 @@ def read_run(path: Path) -> RunLog:
 
 
 def _read_run(path: Path) -> RunLog:
-    messages = read_messages(path, (_TRUTH, _SETPOINT, _STEP, _CONTEXT, _DIAGNOSTICS, _GATE_STATE))
+    messages = read_messages(path, (_TRUTH, _SETPOINT, _STEP, _CONTEXT, _DIAGNOSTICS, _GATE_STATE, _CONTACT, _WRENCH))
     missing = [topic for topic in (_TRUTH, _SETPOINT, _STEP) if not messages[topic]]
     if missing:
         raise RecordingError(
@@ -149,7 +151,8 @@ def _read_run(path: Path) -> RunLog:
     if not answers:
         raise RecordingError(f"{path}: no step on {_STEP} lies within the reference on {_SETPOINT}")
     reference = _Reference(robot, [setpoints[stamp] for stamp in sorted(setpoints)])
-    return _run(robot, name, states, answers, reference, [table_of(message) for message in messages[_CONTEXT]])
+    run = _run(robot, name, states, answers, reference, [table_of(message) for message in messages[_CONTEXT]])
+    return replace(run, external=_external(messages[_CONTACT], messages[_WRENCH]))
 
 
 class _Reference:
@@ -303,6 +306,17 @@ def _estimated(report: Report, times: Array, contexts: Sequence[Context]) -> Ser
     kept = [k for k, estimate in enumerate(found) if estimate is not None]
     values = np.array([found[k] for k in kept]).reshape(len(kept), 2, len(report.quantities))
     return Series(report, times[kept], values[:, 0], values[:, 1])
+
+
+def _external(contacts: Sequence[Any], wrenches: Sequence[Any]) -> External | None:
+    """Contact state and force at the stamps that have both; None without one."""
+    states = {table.stamp_ns: table.value("contact") for table in map(table_of, contacts)}
+    forces = {_stamp_ns(message): message.wrench.force for message in wrenches}
+    stamps = sorted(states.keys() & forces.keys())
+    if not stamps:
+        return None
+    force_n = np.array([[forces[stamp].x, forces[stamp].y, forces[stamp].z] for stamp in stamps])
+    return External(np.array(stamps) / NANOSECONDS, np.array([states[stamp] for stamp in stamps]), force_n)
 
 
 def _robot_of(path: Path, gate_states: Sequence[Any]) -> Robot:

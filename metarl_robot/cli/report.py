@@ -116,6 +116,9 @@ def sections(runs: Sequence[RunLog], results: Sequence[Result]) -> list[Section]
     if "angles" in svg:
         angles = f"{words.angles.capitalize()} errors"
         found.insert(-1, Section(angles, svg=svg["angles"], caption="All panels have the same range."))
+    if svg["external"] is not None:
+        felt = "Forces beyond the controller's model. Undecided: it may also be a payload, which motion shows."
+        found.append(Section("Force from outside", svg=svg["external"], caption=felt))
     return found
 
 

@@ -39,6 +39,17 @@ class Series:
         return np.where(before, np.nan, self.mean[latest]), np.where(before, np.nan, self.std[latest])
 
 
+class External(NamedTuple):
+    """What acted on the robot from outside, as the controller felt it.
+
+    time_s: (K,). contact: (K,) 0 none, 1 undecided, 2 contact. force_n: (K, 3) in the axes of its frame.
+    """
+
+    time_s: Array
+    contact: Array
+    force_n: Array
+
+
 class Event(NamedTuple):
     """A change of a report's true values, and its time [s]."""
 
@@ -69,7 +80,7 @@ class RunLog:
     label: name in figures and tables. violations: physics steps beyond a limit. truth: true values by report's name,
     the first and one more at each change. estimates: the controller's by report's name, without reports that it does
     not estimate. period_s: time between two commands. events: changes, in order. crash_s: time of the crash, None
-    without one. robot: name, or folder of a robot that is not shipped.
+    without one. robot: name, or folder of a robot that is not shipped. external: None if the controller feels nothing.
     """
 
     robot: str
@@ -94,6 +105,7 @@ class RunLog:
     period_s: float
     events: tuple[Event, ...] = ()
     crash_s: float | None = None
+    external: External | None = None
 
     @property
     def error_m(self) -> Array:

@@ -16,6 +16,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from metarl_robot.core.external_force import ExternalForce
+
 Array = NDArray[np.float64]
 
 
@@ -125,6 +127,7 @@ class Command:
 
     status: SOLVED, DEGRADED (limits relaxed, or the last plan is followed) or FAILED (braking).
     message: the reason for a status other than SOLVED.
+    external: what acts on the robot from outside, as the controller's adapter feels it; None: it cannot tell.
     """
 
     effort: Array
@@ -132,3 +135,4 @@ class Command:
     message: str = ""
     plan: Plan | None = None
     context: Context = field(default=EMPTY_CONTEXT)
+    external: ExternalForce | None = None

@@ -9,6 +9,8 @@ topic (as launched)              type                             from → to
 /gate/command                    sensor_msgs/JointState           mpc → gate: effort, stamp of the state that it
                                  answers
 /mpc/payload                     geometry_msgs/InertiaStamped     mpc: see reports/payload.py
+/mpc/external_wrench             geometry_msgs/WrenchStamped      mpc: see external.py
+/mpc/external_torque             sensor_msgs/JointState           mpc: see external.py
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import JointState
 
+from metarl_robot.ros_nodes.arm.external import EXTERNAL_TOPICS
 from metarl_robot.ros_nodes.convert import nanoseconds
 from metarl_robot.ros_nodes.interface import DEFAULT, SOURCE, GateCommand
 from metarl_robot.ros_nodes.joint_states import JointOrder, JointStates, effort_of, joint_state
@@ -36,6 +39,7 @@ class JointInterface(JointStates, JointTrajectories):
     commands = "effort_controller/commands"
     gate_command_type = JointState
     reports = (PAYLOAD_TOPIC,)
+    external = EXTERNAL_TOPICS
 
     def __init__(self, robot: Any, options: MessageOptions = DEFAULT) -> None:
         super().__init__(robot, options)

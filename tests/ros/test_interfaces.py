@@ -439,6 +439,8 @@ def test_a_recorder_knows_the_topics_of_a_kind_and_their_types() -> None:
         "mpc/setpoint": "sensor_msgs/msg/JointState",
         "mpc/plan": "trajectory_msgs/msg/JointTrajectory",
         "mpc/payload": "geometry_msgs/msg/InertiaStamped",
+        "mpc/external_torque": "sensor_msgs/msg/JointState",
+        "mpc/external_wrench": "geometry_msgs/msg/WrenchStamped",
     }
     quadrotor = {topic: kind for topic, (kind, _) in expected_topics(INTERFACE).items()}
     assert quadrotor == {

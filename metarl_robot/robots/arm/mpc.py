@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from metarl_robot.adaptation.base import Adapter
+from metarl_robot.adaptation.base import Adapter, external_of
 from metarl_robot.adaptation.features import Xi
 from metarl_robot.control.effort_limits import EffortLimiter
 from metarl_robot.control.leaps import without_leaps
@@ -174,7 +174,7 @@ class ArmMPC:
         self._last_knots = knots
         self._issued.append((time, knots.a[0]))
         self._plan = Plan(time + self._grid, knots.q, knots.v, knots.effort)
-        return Command(effort, *self._status(message), self._plan, self._context)
+        return Command(effort, *self._status(message), self._plan, self._context, external_of(self.adapter))
 
     def _status(self, message: str) -> tuple[Status, str]:
         words = "; ".join(filter(None, (self._slow, message)))
