@@ -11,7 +11,7 @@ may have been picked up or put down. It ends in one of three ways:
 
 from __future__ import annotations
 
-from math import exp
+from math import exp, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,8 @@ MOVING_SHARE = 0.02
 class ContactState:
     """Contact state and external force of one filter.
 
-    contact: see Contact. force: (n,) smoothed [Nm]. model: the confirmed model.
+    contact: see Contact. force: (n,) smoothed [Nm]. model: the confirmed model. quiet: no force near the threshold
+    acts, and `force` is not up to date.
 
     Arguments:
         velocity_limit: (n,) [rad/s].
@@ -55,10 +56,11 @@ class ContactState:
         """Nothing acts beyond this model."""
         self.contact, self.model, self.force = Contact.NONE, model, np.zeros(len(self._velocity_limit))
         self._raised_s = self._gone_s = self._moving_s = 0.0
+        self.quiet = False
 
     def hold(self, force: Array | None, dt: float) -> None:
         """A contact acts. force: (n,) beyond the held model; None: not known in this sample."""
-        self.contact = Contact.CONTACT
+        self.contact, self.quiet = Contact.CONTACT, False
         if force is not None:
             self._smooth(force, dt)
 
@@ -68,7 +70,8 @@ class ContactState:
         Returns whether motion has confirmed the present explanation of an undecided force.
         """
         self._smooth(force, dt)
-        size = float(np.linalg.norm(self.force / unit))
+        share = self.force / unit
+        size = sqrt(share @ share)
         if self.contact is Contact.UNDECIDED:
             return self._decide(size, threshold, state, dt)
         self._raised_s = self._raised_s + dt if size >= threshold else 0.0

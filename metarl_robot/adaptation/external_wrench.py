@@ -73,6 +73,7 @@ class ExternalWrenchGuard:
 
     def __init__(self, inner: MomentumFilter, spare: MomentumFilter, velocity_limit: Array) -> None:
         self.inner, self._spare, self._velocity_limit = inner, spare, velocity_limit
+        self._least_felt = LEAST_FELT * inner.disturbance_scale
         self._forget()
 
     def __getattr__(self, name: str) -> Any:
@@ -88,19 +89,23 @@ class ExternalWrenchGuard:
         self.external_wrench, self._felt_s = False, 0.0
         self._models = LastingModels()
         self._put_down: Belief | None = None  # the model that has ended because its object was put down
+        self._felt: tuple[Belief, Array] | None = None  # beyond this model, in the present sample
         self._usual = np.zeros(len(self._velocity_limit))  # mean square of the force that the model misses
         self._contact = ContactState(self._velocity_limit, self.inner.belief.copy())
 
     @property
     def external(self) -> ExternalForce:
         """The force from outside: exact to some Newton at a hand, and a few tens of milliseconds late."""
-        return self._contact.external
+        contact = self._contact
+        if contact.quiet:
+            return ExternalForce(contact.contact, self.inner.observed_beyond(contact.model))
+        return contact.external
 
     def update(self, state: State, effort: Array, dt: float) -> Context:
         if self.external_wrench:
             self._wait(state, effort, dt)
         else:
-            self.inner.remembered = self._models.earlier
+            self._felt, self.inner.remembered = None, self._models.earlier
             self.inner.advance(state, effort, dt)
             self._judge(state, effort, dt)
             self._watch(state, effort, dt)
@@ -114,10 +119,20 @@ class ExternalWrenchGuard:
         contact, inner, lasting = self._contact, self.inner, self._models.present
         if lasting is not None and contact.contact is Contact.NONE:
             contact.model = lasting
-        near = not inner.differs(contact.model, LEAST_FELT * inner.disturbance_scale)
-        force = inner.observed_beyond(contact.model) if near else inner.felt_beyond(contact.model, state, effort)
+        known = self._felt is not None and self._felt[0] is contact.model
+        near = not known and not inner.differs(contact.model, self._least_felt)
+        contact.quiet = near and contact.contact is Contact.NONE
+        if contact.quiet:
+            return
+        force = inner.observed_beyond(contact.model) if near else self._felt_beyond(contact.model, state, effort)
         if contact.watch(force, self._unit(inner), FELT, state, dt):
             contact.confirm(inner.belief.copy())
+
+    def _felt_beyond(self, model: Belief, state: State, effort: Array) -> Array:
+        """The filter's force beyond a model, computed once for each sample and model."""
+        if self._felt is None or self._felt[0] is not model:
+            self._felt = model, self.inner.felt_beyond(model, state, effort)
+        return self._felt[1]
 
     def _judge(self, state: State, effort: Array, dt: float) -> None:
         """Remember a model that lasts; hold it where the present one cannot exist or does not explain the force."""
@@ -147,9 +162,10 @@ class ExternalWrenchGuard:
         return bool(known) and all(self._unexplained(self.inner, model, state, effort) for model in known)
 
     def _unexplained(self, now: MomentumFilter, model: Belief, state: State, effort: Array) -> bool:
-        if not now.differs(model, LEAST_FELT * now.disturbance_scale):
+        if not now.differs(model, self._least_felt):
             return False
-        felt = now.felt_beyond(model, state, effort)
+        own = now is self.inner
+        felt = self._felt_beyond(model, state, effort) if own else now.felt_beyond(model, state, effort)
         unit = self._unit(now)
         least = max(FELT, FELT_SHARE * _norm(felt / unit))
         return _norm(felt / unit) >= FELT and _norm(now.unexplained(felt, model, state, effort) / unit) >= least
