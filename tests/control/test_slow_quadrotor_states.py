@@ -32,7 +32,10 @@ def fly(name: str, periods: int, imu: bool = True) -> tuple[np.ndarray, Command]
     return np.array(errors), command
 
 
-@pytest.mark.parametrize(("hz", "imu"), [(33, False), (25, False), (25, True), (20, False)])
+@pytest.mark.parametrize(
+    ("hz", "imu"),
+    [(25, False), *(pytest.param(*case, marks=pytest.mark.slow) for case in ((33, False), (25, True), (20, False)))],
+)
 def test_learning_from_slow_states_is_never_worse_than_observing(hz: int, imu: bool) -> None:
     """A filter for the control period learned nothing below 33 Hz: 37 mm off for good."""
     periods = round(X500.description.control_rate_hz / hz)
@@ -47,3 +50,17 @@ def test_states_too_slow_for_the_observer_are_named_and_flown_by_the_nominal_mod
     errors, command = fly("offset_free_mpc", 13)
     assert OBSERVES_HZ > 200 / 13 and errors.max() < 0.15
     assert command.status is Status.DEGRADED and "observing disturbances needs" in command.message
+
+
+@pytest.mark.parametrize("late", [0, 2, 8])
+def test_odometry_too_late_to_be_flown_is_named_before_the_quadrotor_is_lost(late: int) -> None:
+    """Stamped on arrival, without an IMU, at 100 Hz; 80 ms are more than the filter's latencies."""
+    plant, law, history, named = QuadrotorPlant(X500, NOISY, 1000), make_controller(X500, "offset_free_mpc"), [], []
+    history.append(plant.reset(EIGHT.sample(np.zeros(1)).q[0]))
+    while plant.time < 0.8:
+        old = history[max(len(history) - 1 - late, 0)]
+        command = law.step(plant.time, State(old.q, old.v), EIGHT)
+        named.append("is the odometry late?" in command.message)
+        history.append(plant.step(command.effort, 0.01))
+    assert any(named) == (late == 8)
+    assert np.linalg.norm(plant.truth.q[:3] - EIGHT.sample(np.array([plant.time])).q[0, :3]) < 0.2

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An adapter for the rate at which states come: its filter is built for their period, and slow states limit it.
+"""An adapter for the rate and delay of states: its filter is built for their period; slow and late ones are named.
 
 A filter for the control period learns nothing from longer intervals, which it takes for gaps; its estimate is then
 its prior. Below `LEARNS_HZ` a learned context overshoots by tenths of a metre while it settles, so that only the
 disturbance observer is at work. Below `OBSERVES_HZ` the observer itself is unstable, and the nominal model flies. Both
 limits were measured on an x500.
+
+The filter learns the latency from a state to the effect of its command, up to LONGEST_LATENCY periods. Odometry that is
+later, although stamped on arrival, shows as a latency at that end: the quadrotor oscillates and is lost within a second
+or two (100 ms of delay, no IMU).
 """
 
 from __future__ import annotations
@@ -13,12 +17,16 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from metarl_robot.adaptation.base import Adapter
+from metarl_robot.adaptation.stream import LONGEST_LATENCY
 from metarl_robot.control.state_rate import StateRate
 from metarl_robot.core.signals import Context, State
 from metarl_robot.robots.quadrotor.description import Quadrotor
 
 LEARNS_HZ, OBSERVES_HZ = 30.0, 18.0
 """Slowest states from which a context is learned, and from which a disturbance is observed."""
+
+LATE_SHARE = 0.95
+"""Share of the longest latency beyond which states are late."""
 
 AdapterAt = Callable[[Quadrotor], Adapter]
 """Builds an adapter for a quadrotor with the control period of its states."""
@@ -70,8 +78,18 @@ class AtStateRate:
         self._rate.changed(0.0)
 
     def problem(self) -> str:
-        """The rate and its consequence; empty where there is none."""
-        return self._problem
+        """The rate or delay of the states, and its consequence; empty where there is none."""
+        return self._problem or self._late()
+
+    def _late(self) -> str:
+        """A latency at the end of those that are modelled, and the remedy."""
+        latency_s, longest_s = self.current.latency_s, LONGEST_LATENCY * self._rate.period_s
+        if latency_s is None or latency_s < LATE_SHARE * longest_s:
+            return ""
+        return (
+            f"commands act {1e3 * latency_s:.0f} ms or more after their states, the longest time that is modelled: is "
+            "the odometry late? Land, and stamp it when it is measured; with an IMU its delay is compensated"
+        )
 
     def update(self, state: State, effort: Any, dt: float) -> Context:
         self._time_s += dt
