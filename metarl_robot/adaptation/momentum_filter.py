@@ -74,6 +74,15 @@ Meanwhile the linearisation is iterated and no other change is looked for.
 """
 DROPPED_BEHIND = 12.0
 """A hypothesis this far behind the best in log-evidence is dropped."""
+ABSENT_ODDS = 3.0
+"""Log-odds before any data that a removable object is absent at the start."""
+START_S, STARTED_S = 0.1, 1.0
+"""Time constant with which control passes from the nominal model to the estimate after the start, and the end of that.
+
+The first samples tell little, and the prior's mean is that of the training's robots (batteries at 90 %, say). A start
+from rest is then no worse than with the nominal model where that is right, and no worse than with an observer of the
+disturbance where it is not.
+"""
 DISPLACED = (0.01, 0.3)
 """Standard deviation of a displacement in position [rad] and velocity [rad/s], from an impact or a lost sample."""
 LATENCY_MARGIN = 6.0
@@ -210,6 +219,7 @@ class MomentumFilter:
         self._q, self._v, self._d, self._e = (slice(i * self._n, (i + 1) * self._n) for i in range(4))
         self._whiteness = whiteness(tuning.change_detection if tuning.jumps else 0.0, 2 * self._n, 3, compiled)
         self.remembered: tuple[Belief, ...] = ()
+        self._since_s = self._share = 0.0
         self._use(features, prior)
         self.reset()
 
@@ -236,7 +246,7 @@ class MomentumFilter:
         self.belief.covariance[self._d, self._d] = np.diag(tuning.drift_initial**2)
         self.belief.covariance[self._e, self._e] = np.diag(tuning.model_error**2)
         self.belief.covariance[self._z, self._z] = prior.covariance
-        self._existing, self._impossible = features.existing(prior.mean), np.zeros(n)
+        self._existing, self._impossible = self._share * features.existing(prior.mean), np.zeros(n)
         self._design: Array | None = None  # (n, n_z) at the last sample, once it is needed
 
     def in_numpy(self) -> MomentumFilter:
@@ -244,6 +254,7 @@ class MomentumFilter:
         return MomentumFilter(self._dynamics, self._features, self._prior, self._tuning, compiled=False)
 
     def reset(self) -> None:
+        self._since_s = self._share = 0.0
         self._use(self._features, self._prior)
         self._started, self._missed = False, np.zeros(self._n)
         self.detections = self.restarts = 0
@@ -277,7 +288,7 @@ class MomentumFilter:
         return self.disturbance + self._missed
 
     def evaluate(self, xi: Xi) -> Array:
-        return self._features.value(xi, self._existing) + (self.observed + self._impossible)
+        return self._features.value(xi, self._existing) + (self._share * self.observed + self._impossible)
 
     def jacobian(self, xi: Xi) -> Array:
         return self._features.jacobian(xi, self._existing)
@@ -356,6 +367,7 @@ class MomentumFilter:
     def advance(self, state: State, effort: Array, dt: float) -> None:
         """Take in a sample, as `update` does."""
         if self._started:
+            self._since_s += dt
             try:
                 self._learn(state, effort, dt)
                 self._keep_plausible(dt)
@@ -397,11 +409,20 @@ class MomentumFilter:
         return np.asarray(-(there.deficit + impulse @ about) / dt - known)
 
     def _make_possible(self, state: State, effort: Array) -> None:
-        """Give control and others a context that can exist; the rest of its force counts as a disturbance."""
-        self._existing = self._features.existing(self._context)
+        """Give control and others a context that can exist; the rest of its force counts as a disturbance.
+
+        After the start, control gets a growing share of all.
+        """
+        existing = self._features.existing(self._context)
         self._design = None
-        rest = self._context - self._existing
+        self._share = self._share_now()
+        rest = self._share * (self._context - existing)
+        self._existing = self._share * existing
         self._impossible = self._design_now(state, effort) @ rest if np.count_nonzero(rest) else np.zeros(self._n)
+
+    def _share_now(self) -> float:
+        """Share of context and disturbance that control gets; it grows from zero at the start."""
+        return 1.0 - exp(-self._since_s / START_S) if self._since_s < STARTED_S else 1.0
 
     def remove(self, model: Belief, state: State, effort: Array, dt: float) -> None:
         """Continue from a model without the objects that can be removed; its other entries are known half as well."""
@@ -417,7 +438,7 @@ class MomentumFilter:
         self._locate(state)
         here = _Hypothesis(self.belief.copy(), 0.0)
         removed = [jump for jump in self._tuning.jumps if jump.removed and self._held_s == 0.0]
-        self._consider([here, *map(self._jumped, removed)])
+        self._consider([here, *(self._jumped(jump)._replace(evidence=ABSENT_ODDS) for jump in removed)])
 
     def _locate(self, state: State) -> None:
         """Set position and velocity to the measurement."""
