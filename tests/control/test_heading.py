@@ -47,7 +47,7 @@ def fly(name: str, motion: str, spoiled: Callable[[float, State], State], end_s:
 @pytest.mark.parametrize(
     ("name", "motion", "degrees", "twist"),
     [
-        ("meta_mpc", "hover", 60, False),
+        pytest.param("meta_mpc", "hover", 60, False, marks=pytest.mark.slow),
         ("meta_mpc", "eight", 60, True),
         pytest.param("indi", "eight", -100, False, marks=pytest.mark.slow),
         pytest.param("offset_free_mpc", "hover", -100, True, marks=pytest.mark.slow),

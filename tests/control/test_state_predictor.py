@@ -59,7 +59,10 @@ def predict(
     return made, given
 
 
-@pytest.mark.parametrize("odometry", [Odometry(7), Odometry(10), Odometry(4, 10), Odometry(5, 40)])
+@pytest.mark.parametrize(
+    "odometry",
+    [Odometry(10), Odometry(4, 10), *(pytest.param(x, marks=pytest.mark.slow) for x in (Odometry(7), Odometry(5, 40)))],
+)
 def test_predicted_states_are_the_present_ones(odometry: Odometry) -> None:
     """With a bias of the accelerometer of 0.6 m/s² in each axis."""
     _, given = predict(odometry, 8.0, 0.6)
@@ -155,7 +158,13 @@ def fly(name: str, odometry: Odometry, duration_s: float, at_rest_s: float = 1.5
     return np.array(errors), made
 
 
-@pytest.mark.parametrize("odometry", [Odometry(10, imu_periods=2), Odometry(4, 20), Odometry(4, 20, on_arrival=True)])
+@pytest.mark.parametrize(
+    "odometry",
+    [
+        *(pytest.param(x, marks=pytest.mark.slow) for x in (Odometry(10, imu_periods=2), Odometry(4, 20))),
+        Odometry(4, 20, on_arrival=True),
+    ],
+)
 def test_flight_with_slow_or_late_odometry(odometry: Odometry) -> None:
     """20 Hz was refused in flight, 100 ms by the stamps refused for good, 100 ms on arrival lost."""
     errors, made = fly("meta_mpc", odometry, 2.5)

@@ -37,7 +37,8 @@ LEAST_SCALE = 0.05
 """Smallest mean of terms: exact measurements prove nothing sooner."""
 SHORTEST_S, LONGEST_S = 0.018, 0.1
 """Messages closer together are skipped; those farther apart are not compared."""
-SAMPLES = 500
+KEPT_S = 0.7
+"""IMU samples are kept for this long: for odometry that is late by its stamps and by DELAYS_S."""
 _GRAVITY = np.array([0.0, 0.0, -GRAVITY_M_S2])
 
 
@@ -50,8 +51,8 @@ class OdometryDelay:
     def restart(self) -> None:
         self.delay_s = 0.0
         self._errors, self._terms = np.zeros(len(DELAYS_S)), 0.0
-        self._times: deque[float] = deque(maxlen=SAMPLES)
-        self._integrals: deque[Array] = deque(maxlen=SAMPLES)  # (6,) of specific force and rate
+        self._times: deque[float] = deque()
+        self._integrals: deque[Array] = deque()  # (6,) of specific force and rate
         self._last: tuple[float, Array, Array] | None = None
 
     def inertial(self, stamp_s: float, force: Array, rate: Array) -> None:
@@ -62,6 +63,9 @@ class OdometryDelay:
         else:
             self._integrals.append(np.zeros(6))
         self._times.append(stamp_s)
+        while stamp_s - self._times[0] > KEPT_S:
+            self._times.popleft()
+            self._integrals.popleft()
 
     def odometry(self, stamp_s: float, attitude: Array, velocity: Array) -> bool:
         """Take an odometry's attitude (4,) and velocity (3,) [world]; returns whether the delay changed."""

@@ -39,11 +39,14 @@ SLOW_S, LATE_S = 0.028, 0.028
 """Period and age of odometry beyond which states are predicted."""
 FAST_SHARE = 0.7
 """Share of them below which measured states are used again."""
+IDLE_SHARE = 0.5
+"""Share of them below which nothing is learned: odometry is far from slow or late."""
 LONGEST_S = 0.3
 MESSAGES, FEWEST = 15, 8
 LONGEST_SAMPLE_S = 0.05
 """IMU samples farther apart leave a gap that is not predicted."""
-SAMPLES = 500
+SAMPLES, KEPT_S = 500, 0.25
+"""IMU samples kept, and for how long before the newest odometry: a delay that is found begins earlier."""
 DUE = 0.9
 """Predicted states are at least this share of the control period apart."""
 GAINS = (0.5, 0.3, 0.4)
@@ -166,10 +169,13 @@ class StatePredictor:
 
     def _correct(self, last: _Pose | None, here: _Pose) -> None:
         """Correct the prediction at the odometry's time, and propagate it to the newest sample."""
-        there = None if last is None or here.at_s - last.at_s > LONGEST_S else self._propagated(last, here.at_s)
+        near = last is not None and here.at_s - last.at_s <= LONGEST_S and self._lag() > IDLE_SHARE
+        there = self._propagated(last, here.at_s) if last is not None and near else None
         if last is not None and there is not None:
             here = self._blend(there, here, here.at_s - last.at_s)
         self._corrected = here
+        while len(self._samples) > 1 and self._samples[0].at_s < here.at_s - KEPT_S:
+            self._samples.popleft()
         if self.active:
             self._present = self._propagated(here, self._samples[-1].at_s)
 
@@ -193,18 +199,22 @@ class StatePredictor:
 
     def _decide(self, age_s: float) -> None:
         """Decide whether states are predicted from now on."""
-        if len(self._intervals) < FEWEST:
+        if not self._intervals:
             return
-        period_s, late_s = median(self._intervals), median(self._ages)
-        wanted = max(period_s / SLOW_S, late_s / LATE_S) > (FAST_SHARE if self.active else 1.0)
+        wanted = self._lag() > (FAST_SHARE if self.active else 1.0) and len(self._intervals) >= FEWEST
         problem = self._obstacle(age_s) if wanted else ""
         was, self.active = self.active, wanted and not problem and self._known_s >= KNOWN_S
         if self.active and not was and self._corrected is not None:
             self._present = self._propagated(self._corrected, self._samples[-1].at_s)
         if problem or self.active != was:
-            self.words = problem or (self._described(period_s, late_s) if self.active else "")
+            self.words = problem or (self._described() if self.active else "")
 
-    def _described(self, period_s: float, late_s: float) -> str:
+    def _lag(self) -> float:
+        """Period or age of the odometry, as shares of SLOW_S and LATE_S: the larger one."""
+        return max(median(self._intervals or [np.inf]) / SLOW_S, median(self._ages) / LATE_S)
+
+    def _described(self) -> str:
+        period_s, late_s = median(self._intervals), median(self._ages)
         hidden = f", {1e3 * self.delay_s:.0f} ms of them not in its stamps" if self.delay_s > 0.0 else ""
         come = f"odometry comes at {1.0 / period_s:.0f} Hz, {1e3 * max(late_s, 0.0):.0f} ms late{hidden}"
         return f"{come}: present states are predicted with the IMU"
