@@ -74,8 +74,6 @@ Meanwhile the linearisation is iterated and no other change is looked for.
 """
 DROPPED_BEHIND = 12.0
 """A hypothesis this far behind the best in log-evidence is dropped."""
-ABSENT_ODDS = 3.0
-"""Log-odds before any data that a removable object is absent at the start."""
 START_S, STARTED_S = 0.1, 1.0
 """Time constant with which control passes from the nominal model to the estimate after the start, and the end of that.
 
@@ -438,7 +436,7 @@ class MomentumFilter:
         self._locate(state)
         here = _Hypothesis(self.belief.copy(), 0.0)
         removed = [jump for jump in self._tuning.jumps if jump.removed and self._held_s == 0.0]
-        self._consider([here, *(self._jumped(jump)._replace(evidence=ABSENT_ODDS) for jump in removed)])
+        self._consider([here, *map(self._jumped, removed)])
 
     def _locate(self, state: State) -> None:
         """Set position and velocity to the measurement."""

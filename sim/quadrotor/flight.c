@@ -26,6 +26,7 @@ typedef struct {
     const double *wall_normal, *wall_offset, *wall_edge;              /* (T, 3), (T,), (T,) */
     const double *wind, *swing, *swing_rate, *gusts;                  /* (T, 3), (T, 3), (T,), (gust_samples, T, 3) */
     const double *noise_std, *upright;                                /* (T, 15); (T,) least cosine of the tilt */
+    const double *impact;                                             /* (T,) speed from which a contact is a crash */
     const long *command_steps, *sensor_steps;                         /* (T,) */
     double *speeds, *mean_thrust;                                     /* (T, 4), (T, 4) */
     double *targets, *q, *v, *force;                                  /* rings: (T, keep, ·) */
@@ -142,7 +143,8 @@ static void remember(const Flight *f, long world, long step, const mjData *d, co
     memcpy(f->v + 6 * slot, d->qvel, 6 * sizeof(double));
     for (int i = 0; i < 3; ++i)
         f->force[3 * slot + i] = r[i] * acceleration[0] + r[3 + i] * acceleration[1] + r[6 + i] * acceleration[2];
-    f->crashed[world] |= d->ncon > 0 || d->xmat[9 + 8] < f->upright[world];
+    const double impact = f->impact[world];
+    f->crashed[world] |= (d->ncon > 0 && dot(velocity, velocity) >= impact * impact) || d->xmat[9 + 8] < f->upright[world];
     int beyond[2] = {0};
     for (int i = 0; i < 6; ++i) beyond[i / 3] |= fabs(d->qvel[i]) > f->velocity_limit[i] + f->tolerance;
     long *counts = f->counts + 4 * world;

@@ -73,6 +73,10 @@ class Flight:
         self._xmat, self._contacts = simulation.output("xmat")[:, 9:18], simulation.output("ncon", np.int32)[:, 0]
         self._air, self._wind = Aerodynamics(self._robot, tasks), WindField(tasks)
         self._upright = np.array([_cosine(task.crash_tilt_deg) for task in tasks])
+        self._impact = np.array([task.crash_impact_m_s for task in tasks])
+        self._pushed = simulation.state(bits.mjSTATE_XFRC_APPLIED)[:, 6:9]  # at the own centre of mass
+        self._push = np.array([task.push_n for task in tasks])
+        self._pushed[:] = self._push
         self._command_steps = np.array([whole_steps(task.command_delay_s, self._dt) for task in tasks])
         self.sensor_steps = np.array([whole_steps(task.sensor_delay_s, self._dt) for task in tasks])
         self._noise_std = np.array([[getattr(task, name) for name in NOISES] for task in tasks]).repeat(3, axis=1)
@@ -83,6 +87,7 @@ class Flight:
         Rotors at thrusts (T, 4) [N], specific forces (T, 3) [m/s²].
         """
         self.steps = 0
+        self._pushed[:] = self._push
         self.speeds[:] = self._robot.speeds(thrusts)
         self.mean_thrust[:] = thrusts
         self.crashed[:], self.counts[:] = 0, 0
@@ -170,7 +175,8 @@ class Flight:
         slot = (step + 1) % self._keep
         self._q[:, slot], self._v[:, slot] = self._qpos[:, :7], self._qvel[:, :6]
         self._force[:, slot] = (acceleration[:, None] @ rotation)[:, 0]
-        self.crashed |= (self._contacts > 0) | (self._xmat[:, 8] < self._upright)
+        hit = (self._contacts > 0) & (np.square(velocity[:, :3]).sum(axis=1) >= self._impact**2)
+        self.crashed |= hit | (self._xmat[:, 8] < self._upright)
 
     def _count_violations(self) -> None:
         beyond = np.abs(self._qvel[:, :6]) > self._robot.velocity_limit + _LIMIT_TOLERANCE
@@ -227,7 +233,7 @@ class CompiledFlight(Flight):
             gain=air.gain, rotor_drag=air.rotor_drag, parasitic_drag=air.parasitic_drag, ground=air.ground,
             wall_normal=air.wall_normal, wall_offset=air.wall_offset, wall_edge=air.wall_edge,
             wind=wind.mean, swing=wind.swing, swing_rate=wind.swing_rate, gusts=wind.gusts,
-            noise_std=self._noise_std, upright=self._upright,
+            noise_std=self._noise_std, upright=self._upright, impact=self._impact,
             command_steps=self._command_steps, sensor_steps=self.sensor_steps,
             speeds=self.speeds, mean_thrust=self.mean_thrust, targets=self._targets, q=self._q, v=self._v,
             force=self._force,

@@ -193,7 +193,7 @@ class QuadrotorBatch:
 
     @property
     def crashed(self) -> NDArray[np.bool_]:
-        """Whether each (T,) has touched the ground, or tilted beyond its task's crash_tilt_deg, since the reset."""
+        """Whether each (T,) has crashed since the reset: see QuadrotorTask's crash_impact_m_s and crash_tilt_deg."""
         return self._flight.crashed > 0
 
     @property
@@ -215,11 +215,17 @@ class FlightViolations:
     rate: int = 0
     any: int = 0
 
+    @property
+    def velocity(self) -> int:
+        """Physics steps with a speed or a rate beyond its limit; a step with both counts twice."""
+        return self.speed + self.rate
+
 
 class QuadrotorPlant:
     """One quadrotor: a batch of one. Deterministic.
 
-    The same seed, tasks and commands give the same measurements, bit for bit.
+    The same seed, tasks and commands give the same measurements, bit for bit. peak_contact_n: largest contact force
+    since the reset, at the ends of `step`; 0 in a task in which every contact is a crash.
 
     Arguments:
         robot: the robot to simulate.
@@ -246,6 +252,7 @@ class QuadrotorPlant:
         """
         q = self.robot.home if q is None else self._checked("position", q, self.robot.nq)
         v = np.zeros(self.robot.dof) if v is None else self._checked("velocity", v, self.robot.dof)
+        self.peak_contact_n = 0.0
         self._measured = self._sensed(self._batch.reset(q[None], v[None]))
         return self._measured
 
@@ -271,12 +278,19 @@ class QuadrotorPlant:
                 f"plant: duration {duration_s} s is not a positive multiple of the physics step {self._dt} s"
             )
         self._measured = self._sensed(self._batch.step(effort[None], count))
+        if self.task.crash_impact_m_s > 0.0:
+            self.peak_contact_n = max(self.peak_contact_n, self._contact_n())
         if not np.all(np.isfinite(self._measured.v)):
             raise MetaRLError(
                 f"plant: the simulation of '{self.robot.name}' diverged at {self.time:.3f} s; the task is "
                 f"{self.task.to_dict()}"
             )
         return self._measured
+
+    def _contact_n(self) -> float:
+        """Force of all contacts in the last physics step [N]."""
+        data = self._batch.data(0)[1]
+        return float(np.linalg.norm(data.qfrc_constraint[:3]))
 
     def _sensed(self, measured: State) -> State:
         """The only quadrotor's measurement, of the sensors that it has."""
@@ -350,7 +364,7 @@ class QuadrotorPlant:
 
     @property
     def crashed(self) -> bool:
-        """Whether it has touched the ground, or tilted by more than its task's crash_tilt_deg, since the reset."""
+        """Whether it has crashed since the reset: see QuadrotorTask's crash_impact_m_s and crash_tilt_deg."""
         return bool(self._batch.crashed[0])
 
     @property

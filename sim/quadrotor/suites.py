@@ -17,7 +17,14 @@
     mismatch         mass, inertia, thrust: wrong by 20 % either way; centre_of_mass: 2 cm off, on a smaller quadrotor
                      less; voltage_sag: by 15 % from 5 s on
 
-In all suites but upset, contact with the ground or a tilt beyond 100 degrees is a crash.
+    contact          tap: a force of 10 to 30 % of the weight for 0.5 s, from any side
+                     ground_effect: from 4 s on, the rotors fly 0.75 to 1.5 radii above the ground
+                     landing: with a payload of 10 to 25 % of the mass, at up to 0.5 m/s, to a reference
+                     5 to 30 mm below the ground; take-off at 6 s
+
+In all suites but upset and contact, contact with the ground or a tilt beyond 100 degrees is a crash. In contact, an
+impact at 1 m/s or faster is one, and while the force acts, position is not judged: errors 'after' count from 1 s after
+the tap or the take-off.
 wind_4 is 4.2 m/s, wind_8 8.5, wind_8_gusty 8.5 + 2.4 sin t, wind_12 12.1. All winds are scaled by reference_wind /
 12.1. A payload of heldout weighs 30 % of the quadrotor. Drag, battery, latency, noise and, where it is not the subject,
 a light wind are drawn from the ranges.
@@ -40,10 +47,10 @@ from numpy.typing import NDArray
 from metarl_robot.core import rotation
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.core.signals import Reference, State
-from metarl_robot.robots.quadrotor.description import Quadrotor
+from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, Quadrotor
 from metarl_robot.robots.quadrotor.flatness import FlatTrajectory
 from metarl_robot.robots.quadrotor.random_trajectories import random_flight
-from metarl_robot.robots.quadrotor.trajectories import FigureEight, Hover, MinimumSnap, Paced
+from metarl_robot.robots.quadrotor.trajectories import FigureEight, Hover, MinimumSnap, Paced, Steps
 from metarl_robot.robots.quadrotor.trajectory_limits import check_flight
 from metarl_robot.sim.payload.body import Payload
 from metarl_robot.sim.quadrotor.feasibility import flight_use, hover_use
@@ -90,6 +97,11 @@ _POOR: dict[str, Any] = {
     "sensor_delay_s": 0.02,
 }
 _EIGHT_SIZE_M = (1.25, 0.75)
+CRASH_IMPACT_M_S = 1.0
+"""In suite contact, an impact at this speed or faster is a crash."""
+_TAP_S, _LEAVES_S = 0.5, 6.0
+_LOW_WAY_M, _CLEAR_M, _DEPTH_M = 0.5, 0.03, (0.005, 0.03)
+_GENTLE = (0.5, 1.0, 10.0, 100.0)  # of a landing: limits of speed, acceleration, jerk, snap
 
 
 @dataclass(frozen=True)
@@ -97,7 +109,7 @@ class _Flight:
     """A drawn flight: conditions before and after the change (the same object: no change), and the path.
 
     as_it_is: the path is not slowed; conditions in which it needs too much thrust are redrawn. start: state at t = 0;
-    None: that of the path. later: further changes, (time [s], task from then on).
+    None: that of the path. later: further changes, (time [s], task from then on). released_s: see Scenario.
     """
 
     before: QuadrotorTask
@@ -106,6 +118,7 @@ class _Flight:
     as_it_is: bool = False
     start: State | None = None
     later: tuple[tuple[float, QuadrotorTask], ...] = ()
+    released_s: float | None = None
 
 
 Kind = Callable[[Quadrotor, np.random.Generator], _Flight]
@@ -205,6 +218,44 @@ def _voltage_sag(robot: Quadrotor, rng: np.random.Generator) -> _Flight:
     return _Flight(before, sagging[-1], _random_path(robot, rng, _HIGHER_M), later=later)
 
 
+def _touchable(robot: Quadrotor, rng: np.random.Generator) -> QuadrotorTask:
+    return replace(with_sensors(QuadrotorTask(), rng), crash_impact_m_s=CRASH_IMPACT_M_S)
+
+
+def _tap(robot: Quadrotor, rng: np.random.Generator) -> _Flight:
+    before, side = _touchable(robot, rng), rng.normal(size=3)
+    force_n = rng.uniform(0.1, 0.3) * robot.mass_kg * GRAVITY_M_S2
+    pushed = replace(before, push_n=force_n * side / np.linalg.norm(side))
+    changes = (CHANGE_S, pushed), (CHANGE_S + _TAP_S, before)
+    return _Flight(before, before, _random_path(robot, rng), later=changes, released_s=CHANGE_S + _TAP_S)
+
+
+def _ground_effect(robot: Quadrotor, rng: np.random.Generator) -> _Flight:
+    """Down, then from side to side; 'after' is near the ground."""
+    task, aside = _touchable(robot, rng), _LOW_WAY_M * draw_direction(rng)
+    low_m = max(rng.uniform(0.75, 1.5) * robot.rotor_radius_m - _hub_m(robot), _standing_m(robot) + _CLEAR_M)
+    down = np.array([0.0, 0.0, low_m])
+    places = [[0.0, 0.0, HEIGHT_M], down, down + aside, down - aside, down]
+    return _Flight(task, task, Steps(np.array([1.0, 1.0, 4.0, 6.5, 9.0]), np.array(places), _GENTLE))
+
+
+def _landing(robot: Quadrotor, rng: np.random.Generator) -> _Flight:
+    payload = draw_payload(robot, rng, replace(TRAIN, payload_ratio=(0.1, 0.25)))
+    task, high = replace(_touchable(robot, rng), payload=payload), np.array([0.0, 0.0, 1.0])
+    landed = np.array([0.0, 0.0, _standing_m(robot) - rng.uniform(*_DEPTH_M)])
+    path = Steps(np.array([1.0, 1.0, _LEAVES_S]), np.array([high, landed, high]), _GENTLE)
+    return _Flight(task, task, path, released_s=_LEAVES_S + 0.5)
+
+
+def _standing_m(robot: Quadrotor) -> float:
+    """Height of the body's origin when it stands on the ground."""
+    return 0.5 * float(robot.description.size_m[2])
+
+
+def _hub_m(robot: Quadrotor) -> float:
+    return float(robot.rotor_positions[:, 2].mean())
+
+
 def _bare(robot: Quadrotor, rng: np.random.Generator) -> QuadrotorTask:
     """Draw a task without payload, with sound rotors and at most a light wind."""
     ranges: QuadrotorRanges = replace(LIGHT_WIND, payload_probability=0.0, weak_probability=0.0)
@@ -268,6 +319,7 @@ _SUITES: SuiteTable[Kind] = SuiteTable(
             "without_imu": partial(_poor_sensors, False),
             "accelerometer_bias": _accelerometer_bias,
         },
+        "contact": {"tap": _tap, "ground_effect": _ground_effect, "landing": _landing},
         "mismatch": {
             **{name: partial(_mismatch, name) for name in ("mass", "inertia", "thrust", "centre_of_mass")},
             "voltage_sag": _voltage_sag,
@@ -314,6 +366,7 @@ def scenario(robot: Quadrotor, suite_name: str, kind: str, seed: int) -> Scenari
         int(rng.integers(2**31)),
         0.0 if flight.start is not None else SCORED_FROM_S,
         start=flight.start,
+        released_s=flight.released_s,
     )
 
 

@@ -89,7 +89,8 @@ class QuadrotorTask:
     a family (family.py); None: the robot itself. imu: whether the specific force is measured;
     accelerometer_bias_m_s2: (3,) its constant error. mass_scale, inertia_scale (3,): of the quadrotor without payload,
     over the description's; com_m: (3,) its centre of mass [body]. crash_tilt_deg: a run with a larger tilt has crashed;
-    180: only contact is a crash.
+    180: only contact is a crash. crash_impact_m_s: a contact at this speed or faster is a crash; 0: every contact.
+    push_n: (3,) force from outside at the quadrotor's own centre of mass [N; world].
     """
 
     payload: Payload = Payload()
@@ -113,9 +114,11 @@ class QuadrotorTask:
     inertia_scale: Array = (1.0, 1.0, 1.0)  # type: ignore[assignment]
     com_m: Array = (0.0, 0.0, 0.0)  # type: ignore[assignment]
     crash_tilt_deg: float = 100.0
+    crash_impact_m_s: float = 0.0
+    push_n: Array = (0.0, 0.0, 0.0)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
-        for name in ("accelerometer_bias_m_s2", "com_m"):
+        for name in ("accelerometer_bias_m_s2", "com_m", "push_n"):
             object.__setattr__(self, name, finite_vector(name, getattr(self, name), 3))
         if not (np.isfinite(self.mass_scale) and self.mass_scale > 0.0):
             raise SignalError(f"task: mass_scale must be finite and > 0; given {self.mass_scale}")
@@ -128,7 +131,7 @@ class QuadrotorTask:
         for name in ("command_delay_s", "sensor_delay_s"):
             if not 0.0 <= getattr(self, name) <= MAX_DELAY_S:
                 raise SignalError(f"task: {name} must be in [0, {MAX_DELAY_S}] s; given {getattr(self, name)}")
-        for name in ("sling_m", *NOISES):
+        for name in ("sling_m", "crash_impact_m_s", *NOISES):
             if not (np.isfinite(getattr(self, name)) and getattr(self, name) >= 0.0):
                 raise SignalError(f"task: {name} must be finite and >= 0; given {getattr(self, name)}")
         if not (np.isfinite(self.battery) and self.battery > 0.0):

@@ -15,9 +15,17 @@ from metarl_robot.core.robot import load_robot
 from metarl_robot.robots.quadrotor.trajectory_limits import check_flight
 from metarl_robot.sim.quadrotor.feasibility import flight_use, hover_use, required_thrusts
 from metarl_robot.sim.quadrotor.model import hover_command
-from metarl_robot.sim.quadrotor.plant import QuadrotorPlant
+from metarl_robot.sim.quadrotor.plant import QuadrotorBatch, QuadrotorPlant
 from metarl_robot.sim.quadrotor.ranges import TRAIN, draw_task, reference_wind
-from metarl_robot.sim.quadrotor.suites import CHANGE_S, DURATION_S, scenario, scenario_names, suite, suite_names
+from metarl_robot.sim.quadrotor.suites import (
+    CHANGE_S,
+    CRASH_IMPACT_M_S,
+    DURATION_S,
+    scenario,
+    scenario_names,
+    suite,
+    suite_names,
+)
 from metarl_robot.sim.quadrotor.tasks import NOISES, QuadrotorTask, Wind
 
 ROBOTS = {name: load_robot(name) for name in ("x500", "hummingbird", "crazyflie")}
@@ -36,7 +44,7 @@ def test_every_run_can_be_flown(robot, name: str, kind: str) -> None:
     assert flight_use(robot, after, run.reference, CHANGE_S, DURATION_S) <= 0.85
     check_flight(robot, run.reference, 0.0, DURATION_S)
     points = run.reference.sample(np.linspace(0.0, DURATION_S, 200))
-    assert points.q[:, 2].min() > 0.75
+    assert points.q[:, 2].min() > (-0.02 if name == "contact" else 0.75)
     np.testing.assert_allclose(points.v[0], 0.0, atol=1e-9)  # from rest
     assert run.scored_from_s == (0.0 if name == "upset" else 2.0)
 
@@ -243,3 +251,56 @@ def test_mismatched_quadrotors_are_as_far_off_as_the_suite_says(robot) -> None:
         sag = scenario(robot, "mismatch", "voltage_sag", seed)
         batteries = [sag.task_at(time).battery for time in (0.0, 6.0, 8.0, DURATION_S)]
         assert batteries == sorted(batteries, reverse=True) and np.isclose(batteries[-1], 0.85)
+
+
+def _fallen(height_m: float, task: QuadrotorTask) -> QuadrotorPlant:
+    """A quadrotor that fell to the ground with its rotors idle."""
+    plant = QuadrotorPlant(X500, task)
+    plant.reset(np.concatenate([[0.0, 0.0, height_m], rotation.IDENTITY]))
+    for _ in range(50):
+        plant.step(X500.effort_lower, 0.01)
+    return plant
+
+
+def test_in_suite_contact_only_a_fast_impact_is_a_crash() -> None:
+    task = replace(scenario(X500, "contact", "landing", 0).initial, ground_effect=False)
+    standing_m = 0.5 * X500.description.size_m[2]
+    assert task.crash_impact_m_s == CRASH_IMPACT_M_S == 1.0
+    soft = _fallen(standing_m + 0.02, task)
+    weight_n = (X500.mass_kg + task.payload.mass_kg) * 9.81
+    assert not soft.crashed and soft.peak_contact_n > 0.8 * weight_n
+    assert _fallen(standing_m + 0.12, task).crashed, "1.5 m/s"
+    assert _fallen(standing_m + 0.02, replace(task, crash_impact_m_s=0.0)).crashed, "elsewhere every contact is one"
+
+
+def test_a_tap_accelerates_the_quadrotor_and_ends_when_it_is_released() -> None:
+    run = scenario(X500, "contact", "tap", 0)
+    (begun_s, pushed), (ended_s, free) = run.changes
+    assert ended_s - begun_s == 0.5 and ended_s == run.released_s and not free.push_n.any()
+    assert 0.1 <= np.linalg.norm(pushed.push_n) / (X500.mass_kg * 9.81) <= 0.3
+    for compiled in (True, False):
+        still, shoved = (
+            _velocity_after(replace(QuadrotorTask(ground_effect=False, drag_scale=(0.0, 0.0)), push_n=force), compiled)
+            for force in (np.zeros(3), pushed.push_n)
+        )
+        np.testing.assert_allclose(shoved - still, 0.1 * pushed.push_n / X500.mass_kg, rtol=1e-3, atol=1e-6)
+
+
+def _velocity_after(task: QuadrotorTask, compiled: bool) -> np.ndarray:
+    """Velocity (3,) after 0.1 s from hover."""
+    batch = QuadrotorBatch(X500, [task], [0], compiled=compiled)
+    batch.reset(np.array([[0.0, 0.0, 5.0, 1.0, 0.0, 0.0, 0.0]]), np.zeros((1, 6)))
+    batch.step(X500.hover_thrust[None], 100)
+    return batch.truth.v[0, :3]
+
+
+@each_robot
+def test_near_the_ground_the_rotors_are_in_ground_effect_and_a_landing_reaches_the_ground(robot) -> None:
+    for seed in range(3):
+        standing_m = 0.5 * robot.description.size_m[2]
+        low = scenario(robot, "contact", "ground_effect", seed).reference.sample(np.array([11.0])).q[0, 2]
+        assert standing_m + 0.029 < low < max(1.51 * robot.rotor_radius_m, standing_m + 0.031)
+        landing = scenario(robot, "contact", "landing", seed)
+        points = landing.reference.sample(np.linspace(0.0, DURATION_S, 500))
+        assert standing_m - 0.031 < points.q[:, 2].min() < standing_m - 0.004
+        assert landing.released_s is not None and np.abs(points.v[:, 2]).max() < 0.51

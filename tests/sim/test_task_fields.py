@@ -34,7 +34,8 @@ UNTRAINED = {
 _SUITES_ONLY = "only suites draw it, and they simulate one robot"
 SINGLE = {("arm", "push_n"): _SUITES_ONLY, ("arm", "obstacle"): _SUITES_ONLY} | {
     ("quadrotor", name): _SUITES_ONLY
-    for name in ("imu", "accelerometer_bias_m_s2", "mass_scale", "inertia_scale", "com_m", "crash_tilt_deg")
+    for name in ("imu", "accelerometer_bias_m_s2", "mass_scale", "inertia_scale", "com_m")
+    + ("crash_tilt_deg", "crash_impact_m_s", "push_n")
 }
 """Fields that this test does not compare between single plant and batch, with the reason."""
 DRAWS = 40
