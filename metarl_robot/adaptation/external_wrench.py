@@ -39,7 +39,7 @@ FELT = 18.0
 
 This is the Euclidean norm over the joints: 3.6 % of a joint's effort limit, or 2.1 % in each of three joints.
 """
-FELT_SHARE = 0.3
+FELT_SHARE = 0.2
 """Errors of other features (motor strength) are up to this share of a force: an unexplained one is larger."""
 LEAST_FELT = 0.3 * FELT
 """With less than this at every joint, and a context that hardly changed, the costly test is left out."""

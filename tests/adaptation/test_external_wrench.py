@@ -12,6 +12,7 @@ from metarl_robot.adaptation.filter_algebra import Belief
 from metarl_robot.adaptation.lasting_models import LastingModels
 from metarl_robot.adaptation.momentum_filter import START_S
 from metarl_robot.robots.arm.dynamics import ArmDynamics
+from metarl_robot.robots.arm.features.friction import FrictionFeatures
 from metarl_robot.robots.arm.features.payload import PayloadFeatures
 from metarl_robot.sim.evaluate import run_one
 from metarl_robot.trajectories.splines import Hold
@@ -123,3 +124,17 @@ def test_a_model_that_lasted_is_remembered_as_it_was_before_the_change() -> None
     assert len(models.known) == 1, "a model that did not last is forgotten"
     models.returned(models.earlier[0])
     assert models.present is models.known[0] and models.earlier == ()
+
+
+def test_friction_takes_away_motion_but_never_pushes_along_it() -> None:
+    friction, scale = FrictionFeatures(1), np.array([0.2])
+    moving, still = np.full((1, 1), 0.5), np.zeros((1, 1))
+    xi = Xi(still, moving, still, still, np.stack([still, still]))
+    z = np.array([0.5, 0.0])  # Nm, Nm s/rad
+
+    def left(force_nm: float) -> float:
+        return float(friction.unexplained(np.array([force_nm]), xi, z, scale)[0])
+
+    assert left(-4.0) == 0.0, "friction has risen"
+    assert left(0.5) == 0.0, "friction has fallen"
+    assert left(4.0) > 2.0, "something drives the joint"

@@ -14,6 +14,8 @@ Array = NDArray[np.float64]
 COULOMB_VELOCITY_RAD_S = 0.02
 CHANGE, CHANGE_S = 20.0, 12.0
 """Largest change of Coulomb and viscous friction, as multiples of the scale of errors (0.2 % of an effort limit)."""
+LEAST = 5.0
+"""Error of the present friction, in the same scale."""
 MOVING_RAD_S = 0.1
 """A joint slower than this may be at rest."""
 AT_REST = 10.0
@@ -37,13 +39,19 @@ class FrictionFeatures(BaseGroup):
         self._coulomb, self._viscous = (self._impulse.reshape(-1)[start :: 2 * dof + 1] for start in (0, dof))
 
     def unexplained(self, force: Array, xi: Xi, z: Array, scale: Array) -> Array:
-        """Part of a force beyond that of a change of friction, or at rest of static friction."""
+        """Part of a force beyond that of a change of friction, or at rest of static friction.
+
+        Friction that rises acts against the motion; along it, at most the present friction is taken away.
+        """
         v = np.abs(xi.v[0])
         moving = np.tanh(v / MOVING_RAD_S)
         among_moving = scale * CHANGE * np.tanh(v.max() / (3.0 * MOVING_RAD_S))
         at_rest = np.maximum(np.maximum(AT_REST * scale, among_moving), 2.0 * z[: self._dof])
-        most = moving * scale * (CHANGE + CHANGE_S * v) + (1.0 - moving) * at_rest
-        return np.asarray(force - np.clip(force, -most, most))
+        against = moving * scale * (CHANGE + CHANGE_S * v) + (1.0 - moving) * at_rest
+        present = np.maximum(z[: self._dof], 0.0) + np.maximum(z[self._dof :], 0.0) * v
+        along = np.minimum(moving * (present + LEAST * scale) + (1.0 - moving) * at_rest, against)
+        lower, upper = np.where(xi.v[0] >= 0.0, [-against, along], [-along, against])
+        return np.asarray(force - np.clip(force, lower, upper))
 
     def design(self, xi: Xi) -> Array:
         n, count = self._dof, len(xi.v)
