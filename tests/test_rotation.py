@@ -123,3 +123,10 @@ def test_leading_axes_broadcast(
     one, many = rng.standard_normal(sizes[0]), rng.standard_normal((2, 5, sizes[1]))
     expected = np.stack([[function(one, x) for x in row] for row in many])
     assert np.allclose(function(one, many), expected, atol=TOLERANCE)
+
+
+def test_rows_and_upright_are_those_of_the_matrix(rng: np.random.Generator) -> None:
+    for q in random_quaternions(rng, 5):
+        matrix = rotation.to_matrix(q)
+        assert np.array_equal(np.array(rotation.rows(q)), matrix)
+        assert rotation.upright(q) == matrix[2, 2] == rotation.up(q)[2]

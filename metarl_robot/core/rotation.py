@@ -126,6 +126,19 @@ def to_matrix(q: Array) -> Array:
     return out
 
 
+Vector = tuple[float, float, float]
+
+
+def rows(q: Array) -> tuple[Vector, Vector, Vector]:
+    """Rows of the rotation matrix of one quaternion (4,), as numbers: for single vectors faster than arrays."""
+    w, x, y, z = q.tolist()
+    return (
+        (1.0 - 2.0 * (y * y + z * z), 2.0 * (x * y - w * z), 2.0 * (x * z + w * y)),
+        (2.0 * (x * y + w * z), 1.0 - 2.0 * (x * x + z * z), 2.0 * (y * z - w * x)),
+        (2.0 * (x * z - w * y), 2.0 * (y * z + w * x), 1.0 - 2.0 * (x * x + y * y)),
+    )
+
+
 def from_matrix(r: Array) -> Array:
     """Quaternion with w >= 0 of a rotation matrix (..., 3, 3), accurate at every angle.
 
@@ -173,6 +186,12 @@ def up(q: Array) -> Array:
     out[..., 1] = 2.0 * (y * z - w * x)
     out[..., 2] = 1.0 - 2.0 * (x * x + y * y)
     return out
+
+
+def upright(q: Array) -> float:
+    """Cosine of the tilt of one quaternion (4,): height of body z in the world."""
+    _, x, y, _ = q.tolist()
+    return float(1.0 - 2.0 * (x * x + y * y))
 
 
 def tilt(q: Array) -> Array:

@@ -25,6 +25,8 @@ from numpy.typing import NDArray
 
 from metarl_robot.core.signals import State
 
+Array = NDArray[np.float64]
+
 WINDOW_S, MEMORY_S = 0.1, 1.5
 LONGEST_S = 0.1
 """Samples farther apart are not compared."""
@@ -93,15 +95,15 @@ class Heading:
             return f"heading: wrong by {-math.degrees(turn):.0f}° by {against}; land and correct it. It is turned back"
         return f"velocity: turned by {-math.degrees(self.moved_rad):.0f}° against the positions. It is turned back"
 
-    def update(self, state: State, dt: float) -> State:
-        """Take a state, dt [s] after the last; returns it turned back by the error."""
+    def update(self, state: State, force: Array | None, dt: float) -> State:
+        """Take a state and its specific force without bias, dt [s] after the last; returns it turned back."""
         self._leap(state, dt)
         turned = self._turned(state)
         if self._from is None or not 0.0 < dt <= LONGEST_S:
             self._begin(turned)
             return turned
         self._gone += dt * _planar(turned.v)
-        self._pushed += dt * _pushed(turned)
+        self._pushed += dt * _pushed(turned.q, force)
         self._elapsed_s += dt
         if self._elapsed_s >= WINDOW_S - 1e-9:
             self._judge(turned)
@@ -158,16 +160,16 @@ def _kept(turn_rad: float) -> float:
     return turn_rad if abs(turn_rad) > LEAP_RAD else 0.0
 
 
-def _planar(vector: NDArray[np.float64]) -> complex:
+def _planar(vector: Array) -> complex:
     return complex(vector[0], vector[1])
 
 
-def _pushed(state: State) -> complex:
+def _pushed(q: Array, force: Array | None) -> complex:
     """Horizontal part of R f [m/s²]; not a number without an accelerometer, or if it measures no support."""
-    if state.specific_force is None:
+    if force is None:
         return complex(math.nan)
-    w, x, y, z = state.q[3:].tolist()
-    fx, fy, fz = state.specific_force.tolist()
+    w, x, y, z = q[3:].tolist()
+    fx, fy, fz = force.tolist()
     if not 2.0 * (x * z - w * y) * fx + 2.0 * (y * z + w * x) * fy + (1.0 - 2.0 * (x * x + y * y)) * fz > SUPPORT_M_S2:
         return complex(math.nan)
     return complex(

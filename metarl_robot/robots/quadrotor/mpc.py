@@ -165,16 +165,16 @@ class FlightMPC:
         self._lift = 1.0
 
     def step(self, time: float, state: State, reference: Reference) -> Command:
-        if not (_finite(state.q) and _finite(state.v)):
+        if not math.isfinite(sum(state.q.tolist()) + sum(state.v.tolist())):
             return self.fallback(time, "state is not finite")
-        if state.specific_force is not None and not _finite(state.specific_force):
+        if state.specific_force is not None and not math.isfinite(sum(state.specific_force.tolist())):
             state = State(state.q, state.v)
         self._limiter.at(time)
         self._adapt(time, state)
         strength = np.maximum(1.0 + self.adapter.effort_gain(), MIN_STRENGTH)
         self._model = self._functions.model(self.adapter.attached_body(), strength)
         self._lift = lift_share(state.q[3:])
-        recovery = self._recovery.along(time, state, reference, NU * float(self._model[0] / strength.sum()))
+        recovery = self._recovery.along(time, state, reference, NU * float(self._model[0]) / sum(strength.tolist()))
         if recovery is not None:
             return self._recover(time, recovery)
         latency = self._config.latency_s if self.adapter.latency_s is None else self.adapter.latency_s

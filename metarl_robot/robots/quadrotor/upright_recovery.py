@@ -87,7 +87,7 @@ class UprightRecovery:
         return self._towards(state, velocity, self._robot.mass_kg if mass_kg is None else mass_kg)
 
     def _may_act(self, state: State) -> bool:
-        return self.active or float(rotation.up(state.q[3:])[2]) < BEGIN_COSINE
+        return self.active or rotation.upright(state.q[3:]) < BEGIN_COSINE
 
     def _goes_on(self, time: float, state: State, wanted_m_s: float) -> bool:
         """Whether it acts, or acts on, now."""
@@ -105,7 +105,7 @@ class UprightRecovery:
 
     def _towards(self, state: State, velocity: Array, mass_kg: float) -> Wrench:
         """Thrust and torque that turn it upright and bring it to a velocity (3,) [m/s; world]."""
-        rate, upright = state.v[3:], float(rotation.up(state.q[3:])[2])
+        rate, upright = state.v[3:], rotation.upright(state.q[3:])
         lift = GRAVITY_M_S2 + LIFT_GAIN / self._lag_s * float(velocity[2] - state.v[2])
         collective = mass_kg * max(lift, LEAST_LIFT * GRAVITY_M_S2) * thrust_for_lift(upright)
         ahead = rotation.integrate(state.q[3:], rate, self._lag_s)
@@ -131,7 +131,7 @@ def thrust_for_lift(upright: float) -> float:
 
 def lift_share(attitude: Array) -> float:
     """Share of a thrust along body z that lifts at an attitude (4,); zero where it pushes down."""
-    return max(float(rotation.up(attitude)[2]), 0.0)
+    return max(rotation.upright(attitude), 0.0)
 
 
 def turn_to(attitude: Array, direction: Array) -> Array:
