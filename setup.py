@@ -153,6 +153,7 @@ setup(
         "metarl_robot.compile": ["*.h"],
         "metarl_robot.control": ["*.c"],
         "metarl_robot.robots": ["*.c"],
+        "metarl_robot.robots.arm": ["*.c"],
         "metarl_robot.sim.quadrotor": ["*.c"],
     },
     data_files=[

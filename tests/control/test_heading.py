@@ -88,7 +88,7 @@ def test_any_turn_is_estimated_in_random_motion_and_none_where_there_is_none(see
     for wrong in (error, 0.0):
         heading, used = Heading(), None
         for state in sequence(rng, wrong, twist, 1.0):
-            used = heading.update(state, 0.01)
+            used = heading.update(state, state.specific_force, 0.01)
         if wrong == 0.0:
             assert heading.problem == ""
             continue
@@ -101,7 +101,6 @@ def test_noise_at_rest_is_no_turn() -> None:
     for _ in range(3000):
         noise = rng.standard_normal(9)
         q = np.concatenate([0.005 * noise[:3], [1.0, 0.0, 0.0, 0.0]])
-        heading.update(
-            State(q, np.append(0.05 * noise[3:6], np.zeros(3)), np.array([0.1, -0.2, 9.8]) + 0.4 * noise[6:]), 0.01
-        )
+        force = np.array([0.1, -0.2, 9.8]) + 0.4 * noise[6:]
+        heading.update(State(q, np.append(0.05 * noise[3:6], np.zeros(3)), force), force, 0.01)
         assert heading.problem == ""

@@ -35,8 +35,9 @@ from metarl_robot.control.state_rate import StateRate
 from metarl_robot.control.warm_start import shifted_rows
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import EMPTY_CONTEXT, Command, Context, Plan, Reference, Setpoints, State, Status
+from metarl_robot.robots.arm.active_set import ActiveSet
 from metarl_robot.robots.arm.dynamics import ArmDynamics
-from metarl_robot.robots.arm.linearised_limits import LinearisedLimits, Outputs
+from metarl_robot.robots.arm.linearised_limits import Outputs
 from metarl_robot.robots.arm.tracking_qp import TrackingQP
 from metarl_robot.trajectories.splines import Hold
 
@@ -120,6 +121,7 @@ class ArmMPC:
         bandwidth = min(config.bandwidth_rad_s, (FOLLOWING_SHARE if followed else HOLDING_SHARE) / period_s)
         self._spacing_s = max(config.knot_spacing_s, period_s)
         self._qp = TrackingQP(config.horizon, self._spacing_s, bandwidth, config.damping_ratio)
+        self._active_set = ActiveSet(self._qp, self._robot.dof)
         self._grid: Array = np.arange(config.horizon + 1, dtype=np.float64) * self._spacing_s
         self._idle = np.zeros((2, len(self._grid), self._robot.dof))
         changes = self._robot.effort_rate_limit * self._robot.control_period_s / period_s  # one period's at each state
@@ -232,7 +234,7 @@ class ArmMPC:
         knots = self._evaluate(target, inputs, errors[:, 0], errors[:, 1])
         if not self._violates(knots):
             return knots, ""
-        change, met = self._qp.constrain(self._limits(knots, self._shifted(time, q), target).violated)
+        change, met = self._active_set.constrain(*self._limits(knots, self._shifted(time, q), target))
         if change is None:
             return None, "the quadratic programme could not be solved"
         changed = self._evaluate(
@@ -243,8 +245,8 @@ class ArmMPC:
         )
         return changed, "" if met else "limits relaxed: they cannot all be met within the horizon"
 
-    def _limits(self, knots: _Knots, about: tuple[Array, Array, Array], target: Setpoints) -> LinearisedLimits:
-        """Limits of a candidate, linearised about q, v, a (N + 1, n)."""
+    def _limits(self, knots: _Knots, about: tuple[Array, Array, Array], target: Setpoints) -> tuple[Outputs, Array]:
+        """Outputs of a candidate and slopes of its efforts (N + 1, n, 3n), linearised about q, v, a (N + 1, n)."""
         xi, omega = self._intended(about[0], target.v, about[2]), self._config.bandwidth_rad_s
         by_motion = (self._dynamics.efforts_jacobian(*about) - self._residual_jacobian(xi)) / self.effort_gain[:, None]
         away = np.concatenate([x - x_0 for x, x_0 in zip(knots[:3], about, strict=True)], axis=1)
@@ -254,7 +256,7 @@ class ArmMPC:
         inertia = np.diagonal(by_motion[:, :, 2 * self._robot.dof :], axis1=1, axis2=2)
         ones = np.ones_like(effort)
         worth = np.stack([inertia, ones / omega, ones / omega**2])
-        return LinearisedLimits(self._qp, Outputs(np.stack([effort, knots.v, knots.q]), lower, upper, worth), by_motion)
+        return Outputs(np.stack([effort, knots.v, knots.q]), lower, upper, worth), by_motion
 
     def _residual_jacobian(self, xi: Xi) -> Array:
         """∂Δ/∂(q, v, a) (N + 1, n, 3n) of a plan; zero by v, because Δ is evaluated at the intended velocity.

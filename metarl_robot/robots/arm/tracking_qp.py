@@ -56,6 +56,9 @@ class Rows(NamedTuple):
 class TrackingQP:
     """Condensed matrices for n identical double integrators over N steps.
 
+    gram: (3N + 3, 3N + 3), B H⁻¹ Bᵀ with B the map from inputs to positions, velocities and accelerations at all knots;
+    that at the last is zero.
+
     Arguments:
         horizon: N.
         step_s: knot spacing [s].
@@ -76,6 +79,8 @@ class TrackingQP:
         response = np.stack([self.position_map[1:], self.velocity_map[1:]], axis=1)
         hessian = np.einsum("kxi,kxy,kyj->ij", response, weights, response) + step_s * np.eye(horizon)
         self._inverse_hessian = np.linalg.inv(hessian)
+        by_inputs = np.concatenate([self.position_map, self.velocity_map, np.eye(horizon + 1, horizon)])
+        self.gram: Array = by_inputs @ self._inverse_hessian @ by_inputs.T
 
     def candidate(self, error: Array) -> tuple[Array, Array]:
         """The unconstrained minimiser for error (2, n): inputs u (N, n) and errors (N + 1, 2, n)."""
