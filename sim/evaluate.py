@@ -7,13 +7,9 @@ reset controller, so the number of processes does not matter.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +21,13 @@ from metarl_robot.core.errors import MetaRLError, UnknownNameError
 from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.sim.episode import Episode, EpisodeResult, run_episode
 from metarl_robot.sim.kinds import simulation
+from metarl_robot.sim.parallel import run_all
 from metarl_robot.sim.settling import ORACLE
 
 Progress = Callable[[int, int, EpisodeResult], None]
 
 _LABELS = ("controller", "scenario", "seed")
 _NEVER = float("inf")  # score of a run that never got there
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -139,7 +135,7 @@ def evaluate(
         for name in dict.fromkeys(controllers)
     ]
     results: dict[int, EpisodeResult] = {}
-    for index, result in _run(work, jobs):
+    for index, result in run_all(_result, work, jobs):
         results[index] = result
         if progress is not None:
             progress(len(results), len(work), result)
@@ -164,35 +160,6 @@ def run_one(
 ) -> Episode:
     """Run one episode of a suite in this process and return it with its log."""
     return _episode(_Job(robot.folder, suite, kind, seed, controller, tuple((overrides or {}).items()), checkpoint))
-
-
-def _run(work: Sequence[_Job], jobs: int) -> Iterator[tuple[int, EpisodeResult]]:
-    if jobs == 1:
-        for index, job in enumerate(work):
-            yield index, _result(job)
-        return
-    with _one_thread_each(), ProcessPoolExecutor(min(jobs, len(work)), mp_context=get_context("spawn")) as pool:
-        waiting = {pool.submit(_result, job): index for index, job in enumerate(work)}
-        try:
-            for done in as_completed(waiting):
-                yield waiting[done], done.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Limit processes started in this context to one thread each in linear algebra."""
-    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _result(job: _Job) -> EpisodeResult:

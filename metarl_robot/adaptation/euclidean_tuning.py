@@ -23,6 +23,11 @@ INITIAL_DRIFT = 0.002
 It applies at the start and after a detected change.
 """
 
+USUAL_FORCE = 0.0013
+"""Unexplained force that counts as much as noise in reported standard deviations, as a share of the effort limit."""
+SETTLING_S = 1.0
+"""A joint's friction and motor, and a payload, are constant but for changes that are detected."""
+
 
 def force_limit(robot: Robot, dynamics: JointDynamics) -> NDArray[np.float64]:
     """Largest generalised force (n,) of the actuators at home."""
@@ -51,4 +56,6 @@ def filter_tuning(robot: Robot, dynamics: JointDynamics, tuning: AdapterTuning) 
         forgetting_s=tuning.forgetting_s,
         change_detection=tuning.change_detection,
         noise_online=True,
+        usual_force=USUAL_FORCE * limit,
+        settling_s=SETTLING_S,
     )

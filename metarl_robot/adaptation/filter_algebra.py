@@ -40,9 +40,9 @@ class ProcessNoise:
     prior: Array
     forgetting_s: float
 
-    def kept(self, dt: float) -> tuple[float, float]:
+    def kept(self, dt: float, forgetting_s: float) -> tuple[float, float]:
         """Shares of e and of z that are left after dt."""
-        return exp(-dt / self.memory_s), exp(-dt / self.forgetting_s)
+        return exp(-dt / self.memory_s), exp(-dt / forgetting_s)
 
 
 class Motion(NamedTuple):
@@ -108,6 +108,8 @@ class Algebra(Protocol):
     """Variance of e (n,); may be set. Its increase at rest stays as it was built."""
     prior: Array
     """Covariance (k, k) towards which z is forgotten; may be set."""
+    forgetting_s: float
+    """Time constant of forgetting; may be set."""
     response: Array
     """Decrease of `white` per unit of each effort (·, nu). Overwritten by the next correction."""
 
@@ -136,6 +138,7 @@ class NumpyAlgebra:
     def __init__(self, dof: int, process_noise: ProcessNoise) -> None:
         self._n, self._noise = dof, process_noise
         self.model_error, self.prior = process_noise.model_error**2, process_noise.prior.copy()
+        self.forgetting_s = process_noise.forgetting_s
         self._sticking = process_noise.stiction_factor**2 * self.model_error
         self._q, self._v, self._d, self._e = (slice(i * dof, (i + 1) * dof) for i in range(4))
         self._z = slice(4 * dof, 4 * dof + len(process_noise.prior))
@@ -159,7 +162,7 @@ class NumpyAlgebra:
     def _add_process_noise(self, belief: Belief, v: Array, dt: float) -> None:
         """Add process noise: d drifts, e decays, z is forgotten."""
         p, noise = belief.covariance, self._noise
-        fade, forget = noise.kept(dt)
+        fade, forget = noise.kept(dt, self.forgetting_s)
         keep = np.ones(len(p))
         keep[self._e], keep[self._z] = fade, forget
         belief.mean[self._e] *= fade
@@ -225,7 +228,7 @@ class CompiledAlgebra:
     def __init__(self, dof: int, nu: int, process_noise: ProcessNoise, library: Kernel) -> None:
         n, k, most = dof, len(process_noise.prior), 2 * dof + 3
         m = 4 * n + k
-        self._m, self._noise = m, process_noise
+        self._m, self._noise, self.forgetting_s = m, process_noise, process_noise.forgetting_s
         self._constant = process_noise.drift**2, process_noise.model_error**2, np.array(process_noise.prior, order="C")
         self._motion = Motion(*(np.zeros(s) for s in (n, (n, n), (n, n), n, (n, k), (n, nu), nu, nu, nu, nu, k)))
         self._innovation, self._variance, self._by_acceleration = np.zeros(most), np.zeros(most), np.zeros((3, n))
@@ -257,7 +260,7 @@ class CompiledAlgebra:
         for own, given in zip(self._motion, motion, strict=True):
             own[...] = given
         after = Belief(before.position, self._m)
-        self._predict(self._self, before.address, after.address, dt, *self._noise.kept(dt))
+        self._predict(self._self, before.address, after.address, dt, *self._noise.kept(dt, self.forgetting_s))
         return after
 
     def correct(self, before: Belief, predicted: Belief, innovation: Innovation, dt: float) -> float:

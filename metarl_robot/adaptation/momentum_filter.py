@@ -44,6 +44,13 @@ Two mechanisms let the context change:
   with the most evidence gives the estimate; those that fall behind are dropped. At the start the hypotheses are the
   prior and, for each removable object, its absence. Further hypotheses: a model from before returns (`remembered`).
 
+The reported variance is the filter's times 1 + |f / f_0|² / n, with the force f that the context does not explain
+(d + e + c, averaged over a second) and a usual one f_0. As in a regression whose noise variance is unknown, an estimate
+is as uncertain as its residual is large: with a model error that lasts, innovations are small and P is too narrow.
+
+Forgetting slows down with the age t of a model, T_f (1 + (t / t_s)²): early samples, linearised about a context that
+was still wrong, lose their weight (Ljung, Söderström 1983, 5.6); later, an unexcited context does not wander.
+
 Noise levels are estimated online (noise_model.py), and priors that prove too narrow are widened (prior_scale.py). A
 context that has diverged returns to its prior, and is held there twice as long each time.
 """
@@ -51,7 +58,7 @@ context that has diverged returns to its prior, and is held there twice as long 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp
+from math import exp, inf, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -103,11 +110,14 @@ seem too strong (instrumental variable; Söderström 1983).
 ACCELERATION_MEMORY_S = 0.02
 """Smoothing of the acceleration that predicts the next velocity."""
 STD_CALIBRATION = 2.0
-"""Factor from the filter's standard deviations to the reported ones.
+"""Factor from the filter's standard deviations to the reported ones, where `usual_force` does not scale them.
 
-Model errors last longer than the filter assumes. With 2, an arm's payload mass lies within two reported
-standard deviations in 24 of 24 episodes (metarl eval panda --suite heldout --seeds 8).
+Model errors last longer than the filter assumes.
 """
+FORCE_MEMORY_S, LARGEST_FORCE = 1.0, 15.0
+"""The unexplained force is averaged over the first; it counts at most as this many usual ones."""
+MOST_STEADY = 30.0
+"""A model that has lasted is forgotten slower by at most this factor."""
 DIFFERENT_SIGMAS = 0.1
 """Contexts that differ by less of the prior's standard deviations give the same force."""
 FIRST_HOLD_S, LONGEST_HOLD_S = 0.5, 60.0
@@ -145,6 +155,9 @@ class FilterTuning:
     noise_online: whether noise of positions, stamps and efforts and the model error are estimated online. The levels
         above are then the least.
     missed_force_bandwidth_rad_s: ω of the observer of missed force; 0: none.
+    usual_force: (n,) unexplained force with which the reported variance is twice the filter's [Nm]; None: the reported
+        standard deviation is STD_CALIBRATION times the filter's.
+    settling_s: age of a model from which on it is forgotten slower; infinite: never.
     """
 
     period_s: float
@@ -162,6 +175,8 @@ class FilterTuning:
     jumps: tuple[Jump, ...] = ()
     noise_online: bool = False
     missed_force_bandwidth_rad_s: float = 0.0
+    usual_force: Array | None = None
+    settling_s: float = inf
 
 
 class _Sample(NamedTuple):
@@ -256,10 +271,11 @@ class MomentumFilter:
         self._use(self._features, self._prior)
         self._started, self._missed = False, np.zeros(self._n)
         self.detections = self.restarts = 0
-        self._held_s = 0.0
+        self._held_s, self._unexplained = 0.0, 1.0
         self._remember(np.zeros(self._dynamics.nu))
         self._noise = NoiseModel(self._tuning, self._dynamics, self._compiled)
         self._hypotheses: list[_Hypothesis] = []
+        self._steady_s = 0.0
 
     def _remember(self, effort: Array) -> None:
         """Initialise the command history with this effort."""
@@ -272,8 +288,13 @@ class MomentumFilter:
 
     @property
     def context(self) -> Context:
-        std = STD_CALIBRATION * np.sqrt(np.maximum(self.belief.covariance.diagonal()[self._z], 0.0))
+        std = self._calibration * np.sqrt(np.maximum(self.belief.covariance.diagonal()[self._z], 0.0))
         return Context(self._features.names, self._existing.copy(), std)
+
+    @property
+    def _calibration(self) -> float:
+        """Factor from the filter's standard deviations to the reported ones."""
+        return STD_CALIBRATION if self._tuning.usual_force is None else sqrt(1.0 + self._unexplained)
 
     @property
     def disturbance(self) -> Array:
@@ -378,6 +399,15 @@ class MomentumFilter:
             self._remember(effort)
             self._start(state)
         self._make_possible(state, effort)
+        self._measure_unexplained(dt)
+
+    def _measure_unexplained(self, dt: float) -> None:
+        """Average the mean square of the force that the context leaves unexplained, in usual ones."""
+        usual = self._tuning.usual_force
+        if usual is not None:
+            share = self.observed / usual
+            now = min(float(share @ share) / self._n, LARGEST_FORCE**2)
+            self._unexplained += (1.0 - exp(-dt / FORCE_MEMORY_S)) * (now - self._unexplained)
 
     def follow(self, state: State, effort: Array, dt: float) -> None:
         """Take in a sample without learning from it: position and velocity are those measured."""
@@ -474,9 +504,17 @@ class MomentumFilter:
         size = len(self._noise.variance) - 3 * (state.specific_force is None)
         acting, std = self._history.acting(effort, dt)
         self._algebra.model_error[:] = self._noise.model_error
+        self._steady_s += dt
+        self._algebra.forgetting_s = self._forgetting_s
         return _Sample(
             state, self._noise.variance[:size], self._noise.common[:size], acting, self._noise.of_effort(std), dt
         )
+
+    @property
+    def _forgetting_s(self) -> float:
+        """T_f, longer with the age t of the model: T_f (1 + (t / t_s)²), up to MOST_STEADY T_f."""
+        age = self._steady_s / self._tuning.settling_s
+        return self._tuning.forgetting_s * min(1.0 + age * age, MOST_STEADY)
 
     def _beliefs(self) -> list[Belief]:
         """The estimate in force, and those of the other hypotheses."""
@@ -491,7 +529,7 @@ class MomentumFilter:
 
     def _consider(self, hypotheses: list[_Hypothesis]) -> None:
         """Begin to test these hypotheses."""
-        self._tested_s = 0.0
+        self._tested_s = self._steady_s = 0.0
         self._whiteness.clear()
         self._hypotheses = hypotheses
 

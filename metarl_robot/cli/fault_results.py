@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Results of fault runs, one JSON line each, appended when the run ends, so that Ctrl-C loses no finished run."""
+"""Results of runs, one JSON line each, appended when the run ends, so that Ctrl-C loses no finished run."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
             if number == len(lines):
                 return rows[: number - 1]
             raise MetaRLError(
-                f"{path}: line {number} is no result of metarl faults; remove the file, "
+                f"{path}: line {number} is no result of this command; remove the file, "
                 "or name another folder with --out"
             ) from error
     return rows

@@ -210,6 +210,12 @@ class ArmMPC:
         """
         self._acted = effort
 
+    def learn(self, time: float, state: State, effort: Array) -> Context:
+        """Take in a state, and the effort (nu,) that acted before it, without planning. Returns the context."""
+        self._acted = effort
+        self._adapt(time, state)
+        return self._context
+
     def _adapt(self, time: float, state: State) -> None:
         acted, self._acted = self._limiter.last if self._acted is None else self._acted, None
         last_time, self._last_time, self._last_state = self._last_time, time, state

@@ -216,6 +216,12 @@ class FlightMPC:
         if self._last_time is not None:
             self._issued[-1] = self._issued[-1]._replace(thrusts=effort)
 
+    def learn(self, time: float, state: State, effort: Array) -> Context:
+        """Take in a state, and the effort (nu,) that acted before it, without planning. Returns the context."""
+        self._acted = effort
+        self._adapt(time, state)
+        return self._context
+
     def _adapt(self, time: float, state: State) -> None:
         acted, self._acted = self._limiter.last if self._acted is None else self._acted, None
         if self._last_time is not None and acted is not None and time > self._last_time:

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calibration of the estimates of physical quantities: is the reported standard deviation that of the errors?
+
+Each draw records one run of a suite under a controller without context. The adapter of the robot's adaptive controller
+then learns from the record, and beside it the exact posterior does (batch_posterior.py). Of every scored quantity (a
+payload's mass), the error and the standard deviation are taken at fixed times after the change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from metarl_robot.adaptation.momentum_filter import MomentumFilter
+from metarl_robot.control.base import Controller
+from metarl_robot.control.factory import controller_names, make_controller
+from metarl_robot.core.errors import MetaRLError
+from metarl_robot.core.quantities import Estimate, quantities
+from metarl_robot.core.robot import Robot, load_robot
+from metarl_robot.core.signals import Context
+from metarl_robot.sim.batch_posterior import BatchPosterior
+from metarl_robot.sim.kinds import simulation
+from metarl_robot.sim.parallel import run_all
+from metarl_robot.sim.recorded_motion import RecordedMotion, record
+
+Array = NDArray[np.float64]
+Row = dict[str, Any]
+
+LEVELS = (0.1, 0.25, 0.5, 0.6827, 0.8, 0.9, 0.9545, 0.99)
+"""Nominal coverage of the intervals of a reliability diagram."""
+COVERED = (0.90, 0.98)
+"""Share of errors that two standard deviations should hold: 95.45 %, with the spread of 200 draws."""
+SHARPEST = 1.5
+"""Largest standard deviation, in root mean square errors."""
+RECORDER = "offset_free_mpc"
+"""Controller of the recorded runs: it knows nothing of the context, so that records do not depend on the adapter."""
+
+
+class Draw(NamedTuple):
+    """One run of a suite."""
+
+    kind: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class _Job:
+    robot: Path
+    suite: str
+    draw: Draw
+
+
+def draws(robot: Robot, suite: str, count: int, first_seed: int = 0) -> tuple[Draw, ...]:
+    """The first draws of a suite, of all its kinds in turn. Raises UnknownNameError."""
+    kinds = simulation(robot).scenario_names(suite)
+    return tuple(Draw(kinds[i % len(kinds)], first_seed + i // len(kinds)) for i in range(count))
+
+
+def calibrate(robot: Robot, suite: str, wanted: Sequence[Draw], jobs: int, finished: Callable[[Row], None]) -> None:
+    """Run draws, in any order; `finished` gets each one's row. jobs: processes; 1: this one.
+
+    A row: {"robot", "where": suite, "kind", "seed", "crashed", "estimates": [{"quantity", "unit", "after_s", "error",
+    "std", "exact_error", "exact_std"}]}; there are no estimates after a crash.
+
+    Raises:
+        MetaRLError: the robot's adaptive controller estimates no quantity.
+    """
+    if not any(quantity.scored for quantity in quantities(robot)) or not isinstance(
+        _filter(_learner(robot.folder)), MomentumFilter
+    ):
+        raise MetaRLError(f"calibration: '{robot.name}' has no adapter that estimates a scored quantity with a σ")
+    for _, row in run_all(_row, [_Job(robot.folder, suite, draw) for draw in wanted], jobs):
+        finished(row)
+
+
+def _row(job: _Job) -> Row:
+    robot, (kind, seed) = _robot(job.robot), job.draw
+    scenario = simulation(robot).scenario(job.suite, kind, seed)
+    motion = record(robot, _recorder(job.robot), scenario)
+    found = [] if motion.crashed else _estimates(robot, motion)
+    row = {"robot": robot.name, "where": job.suite, "kind": kind, "seed": seed}
+    return {**row, "crashed": motion.crashed, "estimates": found}
+
+
+def _estimates(robot: Robot, motion: RecordedMotion) -> list[Row]:
+    """Errors and standard deviations of the scored quantities, at the scenario's times after the change."""
+    scenario = motion.scenario
+    change_s = scenario.changes[0][0] if scenario.changes else scenario.duration_s / 2
+    samples = [int(np.searchsorted(motion.stamps, change_s + after_s - 1e-9)) for after_s in scenario.estimates_after_s]
+    at = [min(sample, len(motion.stamps) - 1) for sample in samples]
+    own, exact = _learned(robot, motion, at), _posterior(robot, motion, at)
+    return [
+        {
+            "quantity": quantity.name, "title": quantity.title, "unit": quantity.unit, "after_s": after_s,
+            "error": own[k].mean[i] - truth, "std": own[k].std[i],
+            "exact_error": exact[k].mean[i] - truth, "exact_std": exact[k].std[i],
+        }
+        for k, after_s in enumerate(scenario.estimates_after_s)
+        for i, quantity in enumerate(quantities(robot)) if quantity.scored
+        for truth in [motion.truth[at[k], i]]
+    ]  # fmt: skip
+
+
+def _learned(robot: Robot, motion: RecordedMotion, at: Sequence[int]) -> list[Estimate]:
+    return _follow(robot, _learner(robot.folder), motion, at, lambda task: None)
+
+
+def _posterior(robot: Robot, motion: RecordedMotion, at: Sequence[int]) -> list[Estimate]:
+    learner = _exact_learner(robot.folder)
+    exact: BatchPosterior = learner.adapter
+    exact.begin(robot, motion.scenario.initial, simulation(robot).physics_dt_s)
+    return _follow(robot, learner, motion, at, lambda task: exact.observe(robot, task))
+
+
+def _follow(
+    robot: Robot, learner: Any, motion: RecordedMotion, at: Sequence[int], changed: Callable[[Any], None]
+) -> list[Estimate]:
+    """Estimates of all quantities at samples `at`; changed: called with each new task."""
+    learner.reset()
+    changes, contexts = list(motion.scenario.changes), {}
+    for k, (stamp, state) in enumerate(zip(motion.stamps[: max(at) + 1].tolist(), motion.states, strict=False)):
+        if changes and k > 0 and motion.stamps[k - 1] >= changes[0][0] - 1e-9:
+            changed(changes.pop(0)[1])
+        contexts[k] = learner.learn(stamp, state, motion.effort[min(max(k, 1), len(motion.effort) - 1)])
+    return [_estimate(robot, contexts[k]) for k in at]
+
+
+def _estimate(robot: Robot, context: Context) -> Estimate:
+    """The estimates of all reports, side by side; NaN where there is none."""
+    parts = []
+    for report in robot.reports:
+        found = report.estimate(context) if context.names else None
+        missing = np.full(len(report.quantities), np.nan)
+        parts.append(Estimate(missing, missing) if found is None else found)
+    return Estimate(np.concatenate([part.mean for part in parts]), np.concatenate([part.std for part in parts]))
+
+
+@lru_cache(maxsize=4)
+def _robot(folder: Path) -> Robot:
+    return load_robot(folder)
+
+
+@lru_cache(maxsize=4)
+def _recorder(folder: Path) -> Controller:
+    robot = _robot(folder)
+    known = controller_names(robot.kind)
+    return make_controller(robot, RECORDER if RECORDER in known else robot.adaptive_controller)
+
+
+@lru_cache(maxsize=4)
+def _learner(folder: Path) -> Any:
+    robot = _robot(folder)
+    return make_controller(robot, robot.adaptive_controller).inner  # type: ignore[attr-defined]
+
+
+@lru_cache(maxsize=4)
+def _exact_learner(folder: Path) -> Any:
+    robot = _robot(folder)
+    learner: Any = make_controller(robot, robot.adaptive_controller).inner  # type: ignore[attr-defined]
+    learner.adapter = BatchPosterior.like(_filter(learner))
+    return learner
+
+
+def _filter(learner: Any) -> Any:
+    """The adapter's filter: that within a guard, if it has one."""
+    adapter = getattr(learner, "adapter", None)
+    return getattr(adapter, "inner", adapter)
+
+
+def summary(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """One line for each quantity, time and kind of run, and for all kinds together (kind ''), of a suite's rows."""
+    flat = [{**each, "kind": row["kind"]} for row in rows for each in row["estimates"]]
+    cells = dict.fromkeys((each["quantity"], each["after_s"]) for each in flat)
+    kinds = tuple(dict.fromkeys(each["kind"] for each in flat))
+    return [
+        _cell([e for e in flat if (e["quantity"], e["after_s"]) == cell and kind in ("", e["kind"])], kind)
+        for cell in cells
+        for kind in ("", *(kinds if len(kinds) > 1 else ()))
+    ]
+
+
+def _cell(estimates: Sequence[Row], kind: str) -> Row:
+    first = estimates[0]
+    row: Row = {key: first[key] for key in ("quantity", "title", "unit", "after_s")} | {"kind": kind}
+    row |= _scores(estimates, "") | {f"exact_{key}": value for key, value in _scores(estimates, "exact_").items()}
+    row["calibrated"] = COVERED[0] <= row["within_2_sigma"] <= COVERED[1] and row["sharpness"] <= SHARPEST
+    return row
+
+
+def _scores(estimates: Sequence[Row], of: str) -> Row:
+    """Errors and coverage. sharpness: root mean square σ over that of the errors."""
+    error, std = (np.array([e[of + name] for e in estimates], dtype=np.float64) for name in ("error", "std"))
+    size, root_mean_square = np.abs(error), float(np.sqrt(np.mean(error**2)))
+    sigma = float(np.sqrt(np.mean(std**2)))
+    return {
+        "count": len(error),
+        "median": float(np.median(size)),
+        "p90": float(np.percentile(size, 90)),
+        "rms": root_mean_square,
+        "sigma": sigma,
+        "within_2_sigma": float(np.mean(size <= 2.0 * std)),
+        "sharpness": sigma / max(root_mean_square, 1e-300),
+        "reliability": [float(np.mean(size <= norm.ppf(0.5 + 0.5 * level) * std)) for level in LEVELS],
+    }
