@@ -157,13 +157,13 @@ def _recorder(folder: Path) -> Controller:
 @lru_cache(maxsize=4)
 def _learner(folder: Path) -> Any:
     robot = _robot(folder)
-    return make_controller(robot, robot.adaptive_controller).inner  # type: ignore[attr-defined]
+    return make_controller(robot, robot.adaptive_controller).inner
 
 
 @lru_cache(maxsize=4)
 def _exact_learner(folder: Path) -> Any:
     robot = _robot(folder)
-    learner: Any = make_controller(robot, robot.adaptive_controller).inner  # type: ignore[attr-defined]
+    learner: Any = make_controller(robot, robot.adaptive_controller).inner
     learner.adapter = BatchPosterior.like(_filter(learner))
     return learner
 

@@ -44,4 +44,4 @@ def _draw_errors(axes: Axes, document: dict[str, Any], row: dict[str, Any], posi
         if (each["quantity"], each["after_s"]) == (row["quantity"], row["after_s"]) and each["std"] > 0.0
     ]
     values, edges = np.clip(chosen, -_WIDEST, _WIDEST), np.linspace(-_WIDEST, _WIDEST, _BINS)
-    axes.hist(values, edges, density=True, histtype="step", color=spare_colour(position))
+    axes.hist(values, edges.tolist(), density=True, histtype="step", color=spare_colour(position))

@@ -98,6 +98,47 @@ def test_a_change_is_detected_at_once_and_none_without_a_change(robot: Robot, mo
     assert detections == [2, 2, 4]
 
 
+def test_uncertainty_does_not_grow_at_rest(robot: Robot) -> None:
+    """A context that nothing excites stays as well known as it is; it used to be forgotten within a minute."""
+    adapter = _filter(robot)
+    _drive(robot, adapter, nominal_task(robot), 4.0)
+    effort = ArmDynamics(robot).bias(robot.home, np.zeros(2))
+    adapter.follow(State(robot.home, np.zeros(2)), effort, robot.control_period_s)
+    stds = []
+    for _ in range(2):
+        for _ in range(800):
+            adapter.update(State(robot.home, np.zeros(2)), effort, robot.control_period_s)
+        stds.append(np.sqrt(adapter.belief.covariance.diagonal()[adapter._z]))
+    prior = np.sqrt(adapter._prior.covariance.diagonal())
+    assert np.all(stds[1] < stds[0] + 0.1 * prior)
+
+
+class _Misinformed:
+    """A filter that is told efforts beside those that acted."""
+
+    def __init__(self, inner: MomentumFilter, size_nm: float) -> None:
+        self.inner, self._size_nm, self._samples = inner, size_nm, 0
+
+    def update(self, state: State, effort: np.ndarray, dt: float) -> None:
+        self._samples += 1
+        self.inner.update(state, effort + self._size_nm * np.sin(0.02 * self._samples + np.arange(2.0)), dt)
+
+
+@pytest.mark.parametrize("size_nm", [0.0, 0.5])
+def test_reported_uncertainty_grows_with_the_force_that_stays_unexplained(robot: Robot, size_nm: float) -> None:
+    loaded = replace(
+        nominal_task(robot),
+        velocity_noise_rad_s=0.005,
+        payload=Payload(0.6, np.array([0.05, 0.0, 0.0]), np.array([1e-3] * 3 + [0.0] * 3)),
+    )
+    adapter = _filter(robot)
+    _drive(robot, _Misinformed(adapter, size_nm), loaded, 3.0)  # type: ignore[arg-type]
+    mass, std = adapter.context["payload_mass_kg"]
+    factor = std / np.sqrt(adapter.belief.covariance[adapter._z.start, adapter._z.start])
+    assert abs(mass - 0.6) < 2.5 * std
+    assert factor > 4.0 if size_nm else factor < 3.0
+
+
 def test_velocity_estimate_beats_the_measurement(robot: Robot) -> None:
     task = replace(nominal_task(robot), velocity_noise_rad_s=0.01, encoder_resolution_rad=3e-5)
     adapter = _filter(robot)
