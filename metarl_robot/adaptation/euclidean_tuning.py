@@ -23,7 +23,7 @@ INITIAL_DRIFT = 0.002
 It applies at the start and after a detected change.
 """
 
-USUAL_FORCE = 0.0013
+USUAL_FORCE = 0.0016
 """Unexplained force that counts as much as noise in reported standard deviations, as a share of the effort limit."""
 SETTLING_S = 1.0
 """A joint's friction and motor, and a payload, are constant but for changes that are detected."""

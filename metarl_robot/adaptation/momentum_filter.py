@@ -48,8 +48,9 @@ The reported variance is the filter's times 1 + |f / f_0|² / n, with the force 
 (d + e + c, averaged over a second) and a usual one f_0. As in a regression whose noise variance is unknown, an estimate
 is as uncertain as its residual is large: with a model error that lasts, innovations are small and P is too narrow.
 
-Forgetting slows down with the age t of a model, T_f (1 + (t / t_s)²): early samples, linearised about a context that
-was still wrong, lose their weight (Ljung, Söderström 1983, 5.6); later, an unexcited context does not wander.
+Forgetting slows down with the age t of a model, T_f (1 + g² (t / t_s)²), as far as it explains the forces (g <= 1):
+early samples, linearised about a context that was still wrong, lose their weight (Ljung, Söderström 1983, 5.6); later,
+an unexcited context does not wander.
 
 Noise levels are estimated online (noise_model.py), and priors that prove too narrow are widened (prior_scale.py). A
 context that has diverged returns to its prior, and is held there twice as long each time.
@@ -118,6 +119,8 @@ FORCE_MEMORY_S, LARGEST_FORCE = 1.0, 15.0
 """The unexplained force is averaged over the first; it counts at most as this many usual ones."""
 MOST_STEADY = 30.0
 """A model that has lasted is forgotten slower by at most this factor."""
+WELL_EXPLAINED = 3.0
+"""Beyond this mean square of the unexplained force, in usual ones, a model is wrong, and forgotten as a new one is."""
 DIFFERENT_SIGMAS = 0.1
 """Contexts that differ by less of the prior's standard deviations give the same force."""
 FIRST_HOLD_S, LONGEST_HOLD_S = 0.5, 60.0
@@ -402,9 +405,12 @@ class MomentumFilter:
         self._measure_unexplained(dt)
 
     def _measure_unexplained(self, dt: float) -> None:
-        """Average the mean square of the force that the context leaves unexplained, in usual ones."""
+        """Average the mean square of the force that the context leaves unexplained, in usual ones.
+
+        While hypotheses are tested, the force is that of the change.
+        """
         usual = self._tuning.usual_force
-        if usual is not None:
+        if usual is not None and not self._hypotheses:
             share = self.observed / usual
             now = min(float(share @ share) / self._n, LARGEST_FORCE**2)
             self._unexplained += (1.0 - exp(-dt / FORCE_MEMORY_S)) * (now - self._unexplained)
@@ -493,6 +499,7 @@ class MomentumFilter:
                 self._history.learn(self._algebra.white, self._algebra.response, dt)
                 return
             self.detections += 1
+            self._unexplained = min(self._unexplained, 1.0)  # less the force of the change until it was detected
             self._consider(
                 [self._displaced(), *map(self._jumped, self._tuning.jumps), *map(self._recalled, self.remembered)]
             )
@@ -512,9 +519,10 @@ class MomentumFilter:
 
     @property
     def _forgetting_s(self) -> float:
-        """T_f, longer with the age t of the model: T_f (1 + (t / t_s)²), up to MOST_STEADY T_f."""
+        """T_f, longer with the age t of a model that explains the forces: T_f (1 + g² min((t / t_s)², MOST_STEADY))."""
         age = self._steady_s / self._tuning.settling_s
-        return self._tuning.forgetting_s * min(1.0 + age * age, MOST_STEADY)
+        explained = min(1.0, WELL_EXPLAINED / max(self._unexplained, 1e-9))
+        return self._tuning.forgetting_s * (1.0 + explained * explained * min(age * age, MOST_STEADY))
 
     def _beliefs(self) -> list[Belief]:
         """The estimate in force, and those of the other hypotheses."""
