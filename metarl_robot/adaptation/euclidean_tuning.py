@@ -25,7 +25,7 @@ It applies at the start and after a detected change.
 
 USUAL_FORCE = 0.0016
 """Unexplained force that counts as much as noise in reported standard deviations, as a share of the effort limit."""
-SETTLING_S = 1.0
+SETTLING_S = 3.0
 """A joint's friction and motor, and a payload, are constant but for changes that are detected."""
 
 

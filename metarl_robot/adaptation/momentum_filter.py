@@ -115,7 +115,7 @@ STD_CALIBRATION = 2.0
 
 Model errors last longer than the filter assumes.
 """
-FORCE_MEMORY_S, LARGEST_FORCE = 1.0, 15.0
+FORCE_MEMORY_S, LARGEST_FORCE = 1.0, 5.0
 """The unexplained force is averaged over the first; it counts at most as this many usual ones."""
 MOST_STEADY = 30.0
 """A model that has lasted is forgotten slower by at most this factor."""
@@ -499,7 +499,6 @@ class MomentumFilter:
                 self._history.learn(self._algebra.white, self._algebra.response, dt)
                 return
             self.detections += 1
-            self._unexplained = min(self._unexplained, 1.0)  # less the force of the change until it was detected
             self._consider(
                 [self._displaced(), *map(self._jumped, self._tuning.jumps), *map(self._recalled, self.remembered)]
             )
