@@ -6,18 +6,20 @@ The registry is in adapter_spec.py; the feature groups that an adapter uses are 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import block_diag
 
 from metarl_robot.adaptation.adapter_spec import ADAPTERS, AdapterSpec
 from metarl_robot.adaptation.base import Adapter, NoAdaptation
 from metarl_robot.adaptation.external_wrench import ExternalWrenchGuard
-from metarl_robot.adaptation.feature_spec import feature_map, inertial_groups
+from metarl_robot.adaptation.feature_spec import FEATURES, feature_map, inertial_groups, untrained_groups
 from metarl_robot.adaptation.features import FeatureMap, Jump
 from metarl_robot.adaptation.guard import GuardedAdapter
 from metarl_robot.adaptation.maml import Layers, MamlAdapter, NetworkInputs, ResidualMeter
@@ -28,6 +30,8 @@ from metarl_robot.core.errors import CheckpointError
 from metarl_robot.core.robot import Robot, named
 
 Array = NDArray[np.float64]
+
+NONE_UNTRAINED: Mapping[str, float] = MappingProxyType({})
 
 
 def make_adapter(
@@ -82,22 +86,48 @@ def _disturbance_observer(robot: Robot, dynamics: Any, tuning: AdapterTuning, ch
 
 def _inertial(robot: Robot, dynamics: Any, tuning: AdapterTuning, checkpoint: Checkpoint) -> Adapter:
     trained = checkpoint.meta["features"]
-    groups = tuple(name for name in inertial_groups(robot.kind) if name in trained)
+    known = (*trained, *untrained_groups(robot.kind))
+    groups = tuple(name for name in inertial_groups(robot.kind) if name in known)
     return _filter(robot, dynamics, tuning, checkpoint, groups)
 
 
 def _last_layer(robot: Robot, dynamics: Any, tuning: AdapterTuning, checkpoint: Checkpoint) -> Adapter:
-    return _filter(robot, dynamics, tuning, checkpoint, tuple(checkpoint.meta["features"]))
+    return _filter(robot, dynamics, tuning, checkpoint, (*checkpoint.meta["features"], *untrained_groups(robot.kind)))
 
 
 def _filter(
     robot: Robot, dynamics: Any, tuning: AdapterTuning, checkpoint: Checkpoint, groups: Sequence[str]
 ) -> Adapter:
     features = feature_map(robot, dynamics, groups, checkpoint)
-    prior = marginal_prior(checkpoint, features)
+    prior = marginal_prior(checkpoint, features, untrained_std(robot, dynamics, groups))
     noise = filter_tuning(robot, dynamics, tuning, features.jumps)
-    made, spare = (MomentumFilter(dynamics, features, prior, noise) for _ in range(2))
+    unfamiliar = _unfamiliar(robot, groups, features, prior)
+    made, spare = (MomentumFilter(dynamics, features, prior, noise, unfamiliar=unfamiliar) for _ in range(2))
     return ExternalWrenchGuard(made, spare, robot.velocity_limit) if features.bounded else made
+
+
+def _unfamiliar(robot: Robot, groups: Sequence[str], features: FeatureMap, prior: Prior) -> Prior | None:
+    """Prior on a machine unlike those of the training; None: the same."""
+    std = np.concatenate([_unfamiliar_std(robot, *part) for part in zip(groups, _parts(features, prior), strict=True)])
+    differs = ~np.isnan(std)
+    if not differs.any():
+        return None
+    mean, covariance = np.where(differs, 0.0, prior.mean), prior.covariance.copy()
+    covariance[differs], covariance[:, differs] = 0.0, 0.0
+    covariance[differs, differs] = std[differs] ** 2
+    return Prior(mean, covariance)
+
+
+def _parts(features: FeatureMap, prior: Prior) -> list[Array]:
+    """Standard deviation of the prior (k,) of each group."""
+    ends = np.cumsum([len(group.names) for group in features.groups])
+    return np.split(np.sqrt(np.diagonal(prior.covariance)), ends[:-1])
+
+
+def _unfamiliar_std(robot: Robot, group: str, std: Array) -> Array:
+    """Standard deviation (k,) of a group's entries on an unfamiliar machine; NaN: the prior holds there, too."""
+    of = FEATURES.get(robot.kind, group).unfamiliar_std
+    return np.full(len(std), np.nan) if of is None else of(robot, std)
 
 
 NONE = AdapterSpec(_none, controller="nominal_mpc")
@@ -138,15 +168,31 @@ def maml_adapter(
     return MamlAdapter(inputs, meter, layers("network"), layers("step"), scale, int(checkpoint.meta["inner_steps"]))
 
 
-def marginal_prior(checkpoint: Checkpoint, features: FeatureMap) -> Prior:
-    """Prior over these features' part of the checkpoint's context, in the robot's units."""
-    known = list(checkpoint.meta["context_names"])
+def untrained_std(robot: Robot, dynamics: Any, groups: Sequence[str]) -> dict[str, float]:
+    """Standard deviation of the entries that no checkpoint holds, by name."""
+    std: dict[str, float] = {}
+    for name in groups:
+        spec = FEATURES.get(robot.kind, name)
+        if spec.prior_std is not None:
+            std |= dict(zip(spec.build(robot, dynamics, None).names, spec.prior_std(robot, dynamics), strict=True))
+    return std
+
+
+def marginal_prior(
+    checkpoint: Checkpoint, features: FeatureMap, untrained: Mapping[str, float] = NONE_UNTRAINED
+) -> Prior:
+    """Prior over these features' part of the checkpoint's context, in the robot's units.
+
+    untrained: standard deviation of further entries, by name; see FeatureSpec.prior_std.
+    """
+    known = [*checkpoint.meta["context_names"], *untrained]
     missing = [name for name in features.names if name not in known]
     if missing:
         raise CheckpointError(f"the weights have no prior of {', '.join(missing)}: train them with these features")
     chosen, scale = [known.index(name) for name in features.names], features.scale
-    covariance = checkpoint.tensors["prior_covariance"][np.ix_(chosen, chosen)]
-    return Prior(scale * checkpoint.tensors["prior_mean"][chosen], scale[:, None] * covariance * scale)
+    mean = np.concatenate([checkpoint.tensors["prior_mean"], np.zeros(len(untrained))])
+    covariance = block_diag(checkpoint.tensors["prior_covariance"], np.diag(np.square(list(untrained.values()))))
+    return Prior(scale * mean[chosen], scale[:, None] * covariance[np.ix_(chosen, chosen)] * scale)
 
 
 def filter_tuning(robot: Robot, dynamics: Any, tuning: AdapterTuning, jumps: tuple[Jump, ...] = ()) -> FilterTuning:

@@ -31,12 +31,18 @@ class FeatureSpec:
     truth: (robot, simulated task) -> (k,) its true coefficients. It reads the task's attributes. None: the group has no
         true value, because it is learned from the residual alone.
     inertial: whether the adapter 'inertial' has it, the baseline without learned features.
+    prior_std: (robot, its dynamics) -> (k,) standard deviation of a group that simulation does not vary (mean zero). It
+        is estimated beside those of a checkpoint. None: the checkpoint has the prior.
+    unfamiliar_std: (robot, (k,) standard deviation of the prior) -> (k,) that on a machine unlike those of the training
+        (mean zero). None: the prior holds there, too.
     kinds: kinds of robots that it serves; None: all.
     """
 
     build: Callable[[Any, Any, Checkpoint | None], FeatureGroup]
     truth: Callable[[Any, Any], Array] | None = None
     inertial: bool = False
+    prior_std: Callable[[Any, Any], Array] | None = None
+    unfamiliar_std: Callable[[Any, Array], Array] | None = None
     kinds: tuple[str, ...] | None = None
 
 
@@ -78,6 +84,11 @@ def nuisance_groups(robot: Robot, dynamics: Any) -> tuple[str, ...]:
 def inertial_groups(kind: str) -> tuple[str, ...]:
     """Names of the groups of the adapter 'inertial'."""
     return tuple(name for name in FEATURES.names(kind) if FEATURES.get(kind, name).inertial)
+
+
+def untrained_groups(kind: str) -> tuple[str, ...]:
+    """Names of the groups with a prior of their own, which no checkpoint holds."""
+    return tuple(name for name in FEATURES.names(kind) if FEATURES.get(kind, name).prior_std is not None)
 
 
 def true_contexts(robot: Robot, tasks: Sequence[Any], names: Sequence[str], groups: Sequence[FeatureGroup]) -> Array:

@@ -135,6 +135,10 @@ class FeatureGroup(Protocol):
         """
         ...
 
+    def inertia(self, z: Array) -> Array | None:
+        """Diagonal (n,), linear in z, that the group adds to M. None: it adds nothing."""
+        ...
+
     def possible(self, z: Array, variance: Array) -> bool:
         """Whether something that exists can have the coefficients z (k,), given their variance (k,)."""
         ...
@@ -197,6 +201,9 @@ class BaseGroup:
     def attached(self, z: Array) -> Array | None:
         return None
 
+    def inertia(self, z: Array) -> Array | None:
+        return None
+
     def possible(self, z: Array, variance: Array) -> bool:
         return True
 
@@ -231,6 +238,8 @@ class FeatureMap:
         self._columns = [(group, self._impulse[:, part]) for group, part in self._parts]
         self._by_gain = self._linear(dynamics.nu, lambda group, unit: group.effort_gain(unit))
         self._by_attached = self._linear(dynamics.attached, lambda group, unit: group.attached(unit))
+        self._by_inertia = self._linear(dynamics.dof, lambda group, unit: group.inertia(unit))
+        self._adds_inertia = bool(np.any(self._by_inertia))
         self._by_left_out = self._linear(
             dynamics.attached, lambda group, unit: group.attached(unit) if group.in_dynamics else None
         )
@@ -295,6 +304,14 @@ class FeatureMap:
     def attached(self, z: Array) -> Array:
         """Parameters (k,) of the attached body that adds its inertia to M."""
         return self._by_attached.dot(z)
+
+    def added_inertia(self, attached: Array, z: Array) -> Array:
+        """Inertia (n, n) that the features add to M, that of the attached body included."""
+        if not self._adds_inertia:
+            return attached
+        inertia = attached.copy()
+        inertia.reshape(-1)[:: self._dof + 1] += self._by_inertia.dot(z)
+        return inertia
 
     def _each(self, of: Callable[[FeatureGroup], bool]) -> NDArray[np.bool_]:
         """A property of its group for each entry (n_z,)."""

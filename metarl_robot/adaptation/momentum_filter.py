@@ -52,6 +52,10 @@ Forgetting slows down with the age t of a model, T_f (1 + g² (t / t_s)²), as f
 early samples, linearised about a context that was still wrong, lose their weight (Ljung, Söderström 1983, 5.6); later,
 an unexcited context does not wander.
 
+A robot may be unlike all machines of the training: no damping or rotor inertia is felt by torque sensors on the link's
+side, friction is another. Until it has moved, each hypothesis has a twin with a wide prior for such a machine; the
+evidence decides which of both priors is in force.
+
 Noise levels are estimated online (noise_model.py), and priors that prove too narrow are widened (prior_scale.py). A
 context that has diverged returns to its prior, and is held there twice as long each time.
 """
@@ -89,6 +93,12 @@ The first samples tell little, and the prior's mean is that of the training's ro
 from rest is then no worse than with the nominal model where that is right, and no worse than with an observer of the
 disturbance where it is not.
 """
+UNFAMILIAR_AHEAD = 3.0
+"""Lead in log-evidence with which the prior of the training gives way to that of an unfamiliar machine, or back."""
+UNFAMILIAR_SCALE = 2.0
+"""Forces that model errors explain on an unfamiliar machine, as a multiple of those on others."""
+MOVES_RAD_S, KNOWN_S = 0.1, 1.0
+"""Once a robot has moved faster than the first for as long, it is known whether it is like those of the training."""
 DISPLACED = (0.01, 0.3)
 """Standard deviation of a displacement in position [rad] and velocity [rad/s], from an impact or a lost sample."""
 LATENCY_MARGIN = 6.0
@@ -110,6 +120,13 @@ seem too strong (instrumental variable; Söderström 1983).
 """
 ACCELERATION_MEMORY_S = 0.02
 """Smoothing of the acceleration that predicts the next velocity."""
+REGRESSOR_MEMORY_S = 0.2
+"""Smoothing of the acceleration, without lag on ramps, at which the regressors of an unfamiliar machine are evaluated.
+
+An error of v_0 is also one of the latest accelerations. With 0.02, inertias would seem too large (errors in variables):
+a rotor inertia of -0.1 kg m² was estimated as 0 ± 0.01 on a recording. On a fast arm like those of the training, 0.2
+makes the tracking error larger.
+"""
 STD_CALIBRATION = 2.0
 """Factor from the filter's standard deviations to the reported ones, where `usual_force` does not scale them.
 
@@ -209,7 +226,8 @@ class _Hypothesis(NamedTuple):
     """State estimate if one set of entries jumped, and the log-likelihood of the samples since.
 
     missed: (n,) force that the last prediction missed; 0: none yet. white, response: whitened innovation of the last
-    sample, and its response to efforts; None: none yet.
+    sample, and its response to efforts; None: none yet. unfamiliar: whether the machine is unlike those of the
+    training.
     """
 
     belief: Belief
@@ -217,6 +235,7 @@ class _Hypothesis(NamedTuple):
     missed: Array | float = 0.0
     white: Array | None = None
     response: Array | None = None
+    unfamiliar: bool = False
 
 
 class MomentumFilter:
@@ -225,12 +244,20 @@ class MomentumFilter:
     detections: number of detected changes and of restarts since the reset. restarts: number of returns to the prior.
 
     compiled: run the algebra and the stream statistics in C if there is a compiler, else in numpy.
-    remembered: models from before, each a hypothesis after a detected change.
+    remembered: models from before, each a hypothesis after a detected change. unfamiliar: whether the machine is unlike
+    those of the training; the argument is the prior on such a machine, None: the same.
     """
 
     def __init__(
-        self, dynamics: Dynamics, features: FeatureMap, prior: Prior, tuning: FilterTuning, compiled: bool = True
+        self,
+        dynamics: Dynamics,
+        features: FeatureMap,
+        prior: Prior,
+        tuning: FilterTuning,
+        compiled: bool = True,
+        unfamiliar: Prior | None = None,
     ) -> None:
+        self._unfamiliar_prior = unfamiliar
         self._dynamics, self._tuning, self._n, self._compiled = dynamics, tuning, dynamics.dof, compiled
         self._q, self._v, self._d, self._e = (slice(i * self._n, (i + 1) * self._n) for i in range(4))
         self._whiteness = whiteness(tuning.change_detection if tuning.jumps else 0.0, 2 * self._n, 3, compiled)
@@ -246,7 +273,11 @@ class MomentumFilter:
         self._z = slice(4 * n, 4 * n + k)
         self._prior_std = np.sqrt(np.diagonal(prior.covariance)) + 1e-12
         self._settled, self._different = SETTLED_SIGMAS * self._prior_std, DIFFERENT_SIGMAS * self._prior_std
-        self._scale = PriorScale(prior.mean, prior.covariance, features.heavy_tailed, self._z.start)
+        self.unfamiliar, self._moved_s = False, 0.0
+        self._scales = [
+            PriorScale(given.mean, given.covariance, features.heavy_tailed, self._z.start)
+            for given in (prior, self._unfamiliar_prior or prior)
+        ]
         process_noise = ProcessNoise(
             tuning.drift,
             tuning.model_error,
@@ -267,7 +298,7 @@ class MomentumFilter:
 
     def in_numpy(self) -> MomentumFilter:
         """A new filter like this one, in numpy."""
-        return MomentumFilter(self._dynamics, self._features, self._prior, self._tuning, compiled=False)
+        return MomentumFilter(self._dynamics, self._features, self._prior, self._tuning, False, self._unfamiliar_prior)
 
     def reset(self) -> None:
         self._since_s = self._share = 0.0
@@ -333,8 +364,8 @@ class MomentumFilter:
 
     @property
     def disturbance_scale(self) -> Array:
-        """Standard deviation (n,) of the disturbance at the start [Nm]."""
-        return self._tuning.drift_initial
+        """Standard deviation (n,) of the disturbance at the start [Nm]; larger on an unfamiliar machine."""
+        return self._tuning.drift_initial * (UNFAMILIAR_SCALE if self.unfamiliar else 1.0)
 
     def beyond(self, earlier: Belief, state: State, effort: Array) -> Array:
         """Estimated residual (n,) beyond that of an earlier model, at a measured state without acceleration [Nm]."""
@@ -472,7 +503,8 @@ class MomentumFilter:
         self._locate(state)
         here = _Hypothesis(self.belief.copy(), 0.0)
         removed = [jump for jump in self._tuning.jumps if jump.removed and self._held_s == 0.0]
-        self._consider([here, *map(self._jumped, removed)])
+        familiar = [here, *map(self._jumped, removed)]
+        self._consider([*familiar, *(self._on_unfamiliar(one) for one in familiar if self._may_be_unfamiliar)])
 
     def _locate(self, state: State) -> None:
         """Set position and velocity to the measurement."""
@@ -480,6 +512,7 @@ class MomentumFilter:
         self._noise.start(state)
         belief.position, belief.mean[self._q], belief.mean[self._v] = state.q, 0.0, state.v
         self._acceleration = np.zeros(self._n)
+        self._smooth_acceleration = smooth(self._acceleration, REGRESSOR_MEMORY_S, self._compiled)
         belief.covariance[known, :] = 0.0
         belief.covariance[:, known] = 0.0
         belief.covariance[known, known] = np.diag(self._noise.variance[known])
@@ -489,9 +522,13 @@ class MomentumFilter:
             self._locate(state)
             self._consider([])
             return
-        sample = self._sample(state, effort, dt)
+        self._process(self._sample(state, effort, dt), effort, dt)
+        if self._unfamiliar_prior is not None and (self.unfamiliar or self._moved_s < KNOWN_S):
+            self._smooth_acceleration.update(self._predicted_acceleration, dt)
+
+    def _process(self, sample: _Sample, effort: Array, dt: float) -> None:
         if not self._hypotheses:
-            after = self._filter(self.belief, sample, self._context)
+            after = self._filter(self.belief, sample, self._context, self.unfamiliar)
             if not self._whiteness.fails(self._algebra.white):
                 self.belief = after.belief
                 self._observe(after.missed, dt)
@@ -499,14 +536,16 @@ class MomentumFilter:
                 self._history.learn(self._algebra.white, self._algebra.response, dt)
                 return
             self.detections += 1
-            self._consider(
-                [self._displaced(), *map(self._jumped, self._tuning.jumps), *map(self._recalled, self.remembered)]
-            )
+            jumps = [*map(self._jumped, self._tuning.jumps), *map(self._recalled, self.remembered)]
+            more = [self._on_unfamiliar(self._hypothesis())] if self._may_be_unfamiliar else []
+            self._consider([self._displaced(), *jumps, *more])
         self._weigh(sample)
 
     def _sample(self, state: State, effort: Array, dt: float) -> _Sample:
         """The sample with the present noise levels, which also go to the algebra."""
         self._noise.update(state, self._acceleration, dt)
+        if self._moved_s < KNOWN_S and np.abs(state.v).max() > MOVES_RAD_S:
+            self._moved_s += dt
         size = len(self._noise.variance) - 3 * (state.specific_force is None)
         acting, std = self._history.acting(effort, dt)
         self._algebra.model_error[:] = self._noise.model_error
@@ -525,7 +564,8 @@ class MomentumFilter:
 
     def _beliefs(self) -> list[Belief]:
         """The estimate in force, and those of the other hypotheses."""
-        return [self.belief, *(other.belief for other in self._hypotheses if other.belief is not self.belief)]
+        others = [other.belief for other in self._hypotheses if other.unfamiliar == self.unfamiliar]
+        return [self.belief, *(belief for belief in others if belief is not self.belief)]
 
     def _observe(self, missed: Array | float, dt: float) -> None:
         """Smooth the missed force (n,)."""
@@ -550,8 +590,9 @@ class MomentumFilter:
             for hypothesis in self._hypotheses
         ]
         weighed = [self._relinearised(*pair, sample) for pair in _likely(once)]
-        best = max(weighed, key=lambda hypothesis: (self._can_exist(hypothesis.belief), hypothesis.evidence))
+        best = max(weighed, key=self._merit)
         self.belief = best.belief
+        self._settle(best.unfamiliar)
         self._observe(best.missed, sample.dt)
         self._tested_s += sample.dt
         self._hypotheses = weighed
@@ -560,14 +601,20 @@ class MomentumFilter:
         if self._tested_s >= TESTED_S[len(weighed) > 1]:
             self._hypotheses = []
 
+    def _merit(self, hypothesis: _Hypothesis) -> tuple[bool, float]:
+        """What decides between hypotheses: whether it can exist, then the evidence."""
+        behind = 0.0 if hypothesis.unfamiliar == self.unfamiliar else UNFAMILIAR_AHEAD
+        return self._can_exist(hypothesis.belief), hypothesis.evidence - behind
+
     def _can_exist(self, belief: Belief) -> bool:
         return self._features.possible(belief.mean[self._z], belief.covariance.diagonal()[self._z])
 
     def _given(self, hypothesis: _Hypothesis, about: Array, sample: _Sample) -> _Hypothesis:
         """The hypothesis after a sample, linearised about the context `about`."""
-        after = self._filter(hypothesis.belief, sample, about)
+        after = self._filter(hypothesis.belief, sample, about, hypothesis.unfamiliar)
         white, response = self._algebra.white.copy(), self._algebra.response.copy()
-        return _Hypothesis(after.belief, hypothesis.evidence + after.likelihood, after.missed, white, response)
+        evidence = hypothesis.evidence + after.likelihood
+        return _Hypothesis(after.belief, evidence, after.missed, white, response, hypothesis.unfamiliar)
 
     def _relinearised(self, before: _Hypothesis, after: _Hypothesis, sample: _Sample) -> _Hypothesis:
         """Repeat the update, linearised about the resulting context, until the context settles."""
@@ -580,9 +627,10 @@ class MomentumFilter:
             after = self._given(before, about, sample)
         return after
 
-    def _filter(self, before: Belief, sample: _Sample, about: Array) -> _Corrected:
+    def _filter(self, before: Belief, sample: _Sample, about: Array, unfamiliar: bool = False) -> _Corrected:
         """One prediction, linearised about the context `about`, and one correction."""
-        after, inertia = self._predicted(before, sample, about)
+        acceleration = self._smooth_acceleration.level if unfamiliar else self._acceleration
+        after, inertia = self._predicted(before, sample, about, acceleration)
         predicted = after.mean[self._v].copy()
         likelihood = self._algebra.correct(before, after, self._innovation(after, sample), sample.dt)
         after.position, after.mean[self._q] = self._dynamics.retract(after.position, after.mean[self._q]), 0.0
@@ -602,18 +650,18 @@ class MomentumFilter:
         value[2 * self._n :] = state.specific_force - at_rest
         return Innovation(value, sample.variance, by_acceleration, sample.common)
 
-    def _predicted(self, before: Belief, sample: _Sample, about: Array) -> tuple[Belief, Array]:
+    def _predicted(self, before: Belief, sample: _Sample, about: Array, acceleration: Array) -> tuple[Belief, Array]:
         """Prediction at the next sample, linearised about the context `about`, and the inertia (n, n) there.
 
         The regressors are evaluated up to a guess of v_1, from the latest accelerations. The momentum missing there
         gives v_1.
         """
         dt, q_0, v_0, smooth = sample.dt, before.position, before.mean[self._v], self._smooth_effort.level
-        guess = v_0 + dt * self._acceleration
+        guess = v_0 + dt * acceleration
         there = self._dynamics.balance(q_0, v_0, guess, dt, self._features.attached(about))
         interval = Interval(q_0, v_0, guess, smooth, self._history.last_two, dt, there)
         impulse, gain = self._features.impulse(interval), self._features.effort_gain(about)
-        added = there.attached_inertia
+        added = self._features.added_inertia(there.attached_inertia, about)
         motion = Motion(
             guess,
             there.mass,
@@ -628,8 +676,9 @@ class MomentumFilter:
             about,
         )
         after = self._algebra.predict(before, motion, dt)
+        self._predicted_acceleration = (after.mean[self._v] - v_0) / dt
         self._acceleration += (1.0 - exp(-dt / ACCELERATION_MEMORY_S)) * (
-            (after.mean[self._v] - v_0) / dt - self._acceleration
+            self._predicted_acceleration - self._acceleration
         )
         return after, there.mass + added
 
@@ -644,7 +693,41 @@ class MomentumFilter:
             belief.covariance[which, :] = 0.0
             belief.covariance[:, which] = 0.0
             belief.covariance[np.ix_(which, which)] = own
-        return _Hypothesis(belief, 0.0)
+        return self._hypothesis(belief)
+
+    def _hypothesis(self, belief: Belief | None = None) -> _Hypothesis:
+        """A new hypothesis on the present machine; None: the present estimate."""
+        return _Hypothesis(self.belief if belief is None else belief, 0.0, unfamiliar=self.unfamiliar)
+
+    @property
+    def _may_be_unfamiliar(self) -> bool:
+        new = self._held_s == 0.0 and self._moved_s < KNOWN_S
+        return self._unfamiliar_prior is not None and not self.unfamiliar and new and bool(self._tuning.jumps)
+
+    def _on_unfamiliar(self, familiar: _Hypothesis) -> _Hypothesis:
+        """The same on a machine unlike those of the training."""
+        assert self._unfamiliar_prior is not None
+        belief, given = familiar.belief.copy(), self._unfamiliar_prior
+        changed = np.flatnonzero(np.diagonal(given.covariance) != np.diagonal(self._prior.covariance))
+        drift, entries = np.arange(self._d.start, self._d.stop), self._z.start + changed
+        belief.mean[entries] = given.mean[changed]
+        own = (entries, given.covariance[np.ix_(changed, changed)]), (drift, np.diag(self._tuning.drift_initial**2))
+        for which, covariance in own:
+            belief.covariance[which, :] = 0.0
+            belief.covariance[:, which] = 0.0
+            belief.covariance[np.ix_(which, which)] = covariance
+        return _Hypothesis(belief, familiar.evidence, unfamiliar=True)
+
+    def _settle(self, unfamiliar: bool) -> None:
+        """Take the prior of this kind of machine."""
+        if unfamiliar != self.unfamiliar and self._unfamiliar_prior is not None:
+            self.unfamiliar = unfamiliar
+            given = self._unfamiliar_prior if unfamiliar else self._prior
+            self._algebra.prior[...] = given.covariance * self._features.forgotten * self._features.forgotten[:, None]
+
+    @property
+    def _scale(self) -> PriorScale:
+        return self._scales[self.unfamiliar]
 
     def _recalled(self, earlier: Belief) -> _Hypothesis:
         """Hypothesis that an earlier model returned: context and disturbance are those of then."""
@@ -653,14 +736,15 @@ class MomentumFilter:
         belief.covariance[model, :], belief.covariance[:, model] = 0.0, 0.0
         belief.covariance[model, model] = earlier.covariance[model, model]
         belief.covariance[drift, drift] += self._tuning.drift_initial**2
-        return _Hypothesis(belief, 0.0)
+        unfamiliar = self.unfamiliar or self._unfamiliar_prior is not None and not self._scales[0].fits(belief.mean)
+        return _Hypothesis(belief, 0.0, unfamiliar=unfamiliar)
 
     def _displaced(self) -> _Hypothesis:
         """Hypothesis of an impact or a lost sample: nothing but the state changed."""
         belief = self.belief.copy()
         belief.covariance[self._q, self._q] += DISPLACED[0] ** 2 * np.eye(self._n)
         belief.covariance[self._v, self._v] += DISPLACED[1] ** 2 * np.eye(self._n)
-        return _Hypothesis(belief, 0.0)
+        return self._hypothesis(belief)
 
     @property
     def widenings(self) -> int:

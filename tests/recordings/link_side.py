@@ -58,7 +58,9 @@ def motion(seed: int, grid: Array) -> tuple[Array, Array, Array]:
     return q, (amplitude * omega * np.cos(angle)).sum(-1), -(amplitude * omega**2 * np.sin(angle)).sum(-1)
 
 
-def link_torque(q: Array, v: Array, a: Array, damping: float, rng: np.random.Generator) -> Array:
+def link_torque(
+    q: Array, v: Array, a: Array, damping: float, rng: np.random.Generator, coulomb_nm: Array = COULOMB_NM
+) -> Array:
     """Joint torque (T, 7) of the real arm, friction included."""
     model = mujoco.MjModel.from_xml_path(str(ROBOT.model_path))
     data = mujoco.MjData(model)
@@ -69,19 +71,27 @@ def link_torque(q: Array, v: Array, a: Array, damping: float, rng: np.random.Gen
         data.qpos[:], data.qvel[:], data.qacc[:] = q[k], v[k], a[k]
         mujoco.mj_inverse(model, data)
         torque[k] = data.qfrc_inverse
-    return np.asarray(torque + COULOMB_NM * np.tanh(v / 0.02))
+    return np.asarray(torque + coulomb_nm * np.tanh(v / 0.02))
 
 
-def record(seed: int, dynamics: ArmDynamics, damping: float, jitter_ms: float, lag_ms: float) -> Recording:
+def record(
+    seed: int,
+    dynamics: ArmDynamics,
+    damping: float,
+    jitter_ms: float,
+    lag_ms: float,
+    coulomb_nm: Array = COULOMB_NM,
+    effort_noise_nm: float = 0.07,
+) -> Recording:
     """21 s at 200 Hz, from a motion at 1 kHz."""
     grid = np.arange(0, 21, 1e-3)
     q, v, a = motion(seed, grid)
     rng = np.random.default_rng(seed + 100)
-    torque = link_torque(q, v, a, damping, rng)
+    torque = link_torque(q, v, a, damping, rng, coulomb_nm)
     lagged = np.stack([np.interp(grid - lag_ms * 1e-3, grid, v[:, j]) for j in range(7)], 1)
     v_measured = lagged + 3e-3 * rng.normal(size=v.shape)
     q_measured = q + 3e-5 * rng.normal(size=q.shape)
-    effort = torque + 0.07 * rng.normal(size=q.shape)
+    effort = torque + effort_noise_nm * rng.normal(size=q.shape)
     stamps = jittered(grid, jitter_ms * 1e-3, rng)
     kept = np.unique(np.searchsorted(stamps, np.arange(0, stamps[-1], 0.005)))
     held = np.stack([effort[x:y].mean(0) for x, y in zip(kept[:-1], kept[1:], strict=True)] + [effort[kept[-1]]])
@@ -104,22 +114,24 @@ def jittered(grid: Array, jitter_s: float, rng: np.random.Generator) -> Array:
 @dataclass(frozen=True)
 class Score:
     """nominal_nm: r.m.s. residual, mean over the joints. ratios: error of the prediction to it after CHECKED_AT_S.
-    mass_kg, largest_kg: payload and standard deviation reported at 10 s, and the largest after 1 s.
+    mass_kg, largest_kg: payload and standard deviation reported at 10 s or at the end, and the largest after 1 s.
+    unfamiliar: whether the adapter takes the robot for one unlike those of the training.
     """
 
     nominal_nm: float
     ratios: tuple[float, ...]
     mass_kg: tuple[float, float]
     largest_kg: tuple[float, float]
+    unfamiliar: bool
 
 
-def score(recording: Recording, dynamics: ArmDynamics) -> Score:
+def score(recording: Recording, dynamics: ArmDynamics, until_s: float = np.inf) -> Score:
     """Feed the shipped last-layer adapter with a recording."""
     checkpoint = load_checkpoint(default_checkpoint(ROBOT, "last_layer"), ROBOT)
     adapter = make_adapter("last_layer", ROBOT, dynamics, controller_tuning(ROBOT, "meta_mpc"), checkpoint)
     adapter.reset()
     nominal, ratios, masses = np.sqrt((recording.residual**2).mean(0)), [], []
-    for k, stamp_s in enumerate(recording.stamps):
+    for k, stamp_s in enumerate(recording.stamps[recording.stamps <= until_s]):
         before = max(k - 1, 0)
         dt_s = max(stamp_s - recording.stamps[before], 1e-3)
         context = adapter.update(State(recording.q[k], recording.v[k]), recording.effort[before], dt_s)
@@ -128,8 +140,8 @@ def score(recording: Recording, dynamics: ArmDynamics) -> Score:
             missed = recording.residual - predicted(adapter, recording.future, dynamics.knots)
             ratios.append(float(np.mean(np.sqrt((missed**2).mean(0)) / nominal)))
     largest = max(masses[200:], key=lambda mass: abs(mass[0]))
-    at_10_s = masses[np.searchsorted(recording.stamps, 10.0)]
-    return Score(float(nominal.mean()), tuple(ratios), tuple(at_10_s), tuple(largest))
+    at_10_s = masses[np.searchsorted(recording.stamps, min(10.0, until_s)) - 1]
+    return Score(float(nominal.mean()), tuple(ratios), tuple(at_10_s), tuple(largest), adapter.unfamiliar)
 
 
 def predicted(adapter: object, future: tuple[Array, Array, Array, Array], knots: int) -> Array:

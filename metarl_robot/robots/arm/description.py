@@ -83,8 +83,9 @@ class Arm(MjcfRobot):
         "payload": "metarl_robot.robots.arm.features.payload:SPEC",
         "friction": "metarl_robot.robots.arm.features.friction:SPEC",
         "motor": "metarl_robot.robots.arm.features.motor:SPEC",
+        "armature": "metarl_robot.robots.arm.features.armature:SPEC",
         "latency": "metarl_robot.robots.arm.features.latency:SPEC",
-        "learned": "metarl_robot.adaptation.learned_features:SPEC",
+        "learned": "metarl_robot.robots.arm.features.learned:SPEC",
     }
     adapters: ClassVar[Mapping[str, str]] = {"maml": "metarl_robot.robots.arm.maml_inputs:MAML"}
     reported = ("metarl_robot.robots.payload:PAYLOAD",)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from metarl_robot.adaptation.feature_spec import FeatureSpec
 from metarl_robot.adaptation.features import BaseGroup, Interval, Xi
+from metarl_robot.robots.arm.description import Arm
 
 Array = NDArray[np.float64]
 
@@ -16,6 +17,8 @@ CHANGE, CHANGE_S = 20.0, 12.0
 """Largest change of Coulomb and viscous friction, as multiples of the scale of errors (0.2 % of an effort limit)."""
 LEAST = 5.0
 """Error of the present friction, in the same scale."""
+UNFAMILIAR_SHARE = 0.02
+"""Friction of machines unlike those of the training, as a share of the effort limit: 6 % were found on a UR10e."""
 MOVING_RAD_S = 0.1
 """A joint slower than this may be at rest."""
 AT_REST = 10.0
@@ -77,8 +80,16 @@ class FrictionFeatures(BaseGroup):
         return jacobian
 
 
+def _unfamiliar_std(robot: Arm, std: Array) -> Array:
+    """Friction of real arms, as a share of the effort limit; the nominal damping may be missing."""
+    coulomb = UNFAMILIAR_SHARE * robot.effort_limit
+    damping = np.array(robot.mj_model.dof_damping, dtype=np.float64).reshape(robot.dof)
+    return np.concatenate([coulomb, np.hypot(coulomb / robot.velocity_limit, damping)])
+
+
 SPEC = FeatureSpec(
     build=lambda robot, dynamics, checkpoint: FrictionFeatures(robot.dof),
     truth=lambda robot, task: np.concatenate([task.coulomb_nm, task.viscous_nm_s]),
+    unfamiliar_std=_unfamiliar_std,
     inertial=True,
 )

@@ -11,6 +11,9 @@ from metarl_robot.adaptation.features import BaseGroup, Interval, Xi
 
 Array = NDArray[np.float64]
 
+UNFAMILIAR = 0.5
+"""Standard deviation on machines unlike those of the training, as a share of that in training."""
+
 
 class MotorFeatures(BaseGroup):
     """Motor strength 1 + ε per joint."""
@@ -39,5 +42,6 @@ class MotorFeatures(BaseGroup):
 
 SPEC = FeatureSpec(
     build=lambda robot, dynamics, checkpoint: MotorFeatures(robot.dof),
+    unfamiliar_std=lambda robot, std: UNFAMILIAR * std,
     truth=lambda robot, task: task.motor_strength - 1.0,
 )
