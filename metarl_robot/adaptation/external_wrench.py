@@ -188,6 +188,7 @@ class ExternalWrenchGuard:
         """Begin to estimate anew beside the held model."""
         self._agreed_s, self._explained_s, self._moved_s = [0.0] * REMEMBERED, 0.0, 0.0
         self._spare.reset()
+        self._spare.take_machine(self.inner)
         self._spare.remembered = self._models.earlier
         self._spare.advance(state, effort, dt)
 

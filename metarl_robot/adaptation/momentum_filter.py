@@ -93,8 +93,12 @@ The first samples tell little, and the prior's mean is that of the training's ro
 from rest is then no worse than with the nominal model where that is right, and no worse than with an observer of the
 disturbance where it is not.
 """
-UNFAMILIAR_AHEAD = 3.0
-"""Lead in log-evidence with which the prior of the training gives way to that of an unfamiliar machine, or back."""
+UNFAMILIAR_AHEAD = 10.0
+"""Lead in log-evidence with which the prior of the training gives way to that of an unfamiliar machine, or back.
+
+With 3, runs with physics of the training gave way, too: a heavy payload was held for a contact, 9 mm off. With 15, a
+recording with half the damping was not recognised.
+"""
 UNFAMILIAR_SCALE = 2.0
 """Forces that model errors explain on an unfamiliar machine, as a multiple of those on others."""
 MOVES_RAD_S, KNOWN_S = 0.1, 1.0
@@ -501,7 +505,7 @@ class MomentumFilter:
     def _start(self, state: State) -> None:
         """Start from the measured state. Further hypotheses: the absence of each removable object."""
         self._locate(state)
-        here = _Hypothesis(self.belief.copy(), 0.0)
+        here = self._hypothesis(self.belief.copy())
         removed = [jump for jump in self._tuning.jumps if jump.removed and self._held_s == 0.0]
         familiar = [here, *map(self._jumped, removed)]
         self._consider([*familiar, *(self._on_unfamiliar(one) for one in familiar if self._may_be_unfamiliar)])
@@ -717,6 +721,13 @@ class MomentumFilter:
             belief.covariance[:, which] = 0.0
             belief.covariance[np.ix_(which, which)] = covariance
         return _Hypothesis(belief, familiar.evidence, unfamiliar=True)
+
+    def take_machine(self, other: MomentumFilter) -> None:
+        """Start, after a reset, with another filter's decision on the machine: whether it is unfamiliar."""
+        self._moved_s = other._moved_s
+        if other.unfamiliar:
+            self.belief = self._on_unfamiliar(_Hypothesis(self.belief, 0.0)).belief
+            self._settle(True)
 
     def _settle(self, unfamiliar: bool) -> None:
         """Take the prior of this kind of machine."""
