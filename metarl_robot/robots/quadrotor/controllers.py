@@ -22,6 +22,7 @@ from pydantic import Field, field_validator
 from metarl_robot.adaptation.adapter_spec import adapter_of_choice
 from metarl_robot.adaptation.base import Adapter, TruthfulAdapter
 from metarl_robot.adaptation.factory import bare_adapter, weights_of
+from metarl_robot.adaptation.momentum_filter import MomentumFilter
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.control.base import ControllerSpec
 from metarl_robot.core.errors import MetaRLError
@@ -29,6 +30,7 @@ from metarl_robot.robots.quadrotor.description import Quadrotor
 from metarl_robot.robots.quadrotor.dynamics import QuadrotorDynamics
 from metarl_robot.robots.quadrotor.mpc import FlightMPC, FlightMPCConfig
 from metarl_robot.robots.quadrotor.slow_states import LEARNS_HZ, SLOWEST_HZ, Adapters, AtStateRate
+from metarl_robot.robots.quadrotor.standing import StandingGuard
 from metarl_robot.robots.quadrotor.state_consistency import ConsistentState
 
 
@@ -95,7 +97,10 @@ def _mpc(
     dynamics = QuadrotorDynamics(robot)
 
     def build(name: str, tuning: AdapterTuning, at: Quadrotor) -> Adapter:
-        return bare_adapter(name, at, dynamics, tuning, checkpoint)
+        made = bare_adapter(name, at, dynamics, tuning, checkpoint)
+        if isinstance(made, MomentumFilter) and name != "disturbance_observer":
+            return StandingGuard(at, made)
+        return made
 
     observer = AdapterTuning(FlightOffsetFreeConfig().observer_bandwidth_rad_s)
     adapters = Adapters(
