@@ -19,16 +19,14 @@ put down, the filter continues without it: its mass had been estimated wrongly.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.contact_state import ContactState
-from metarl_robot.adaptation.features import Xi
 from metarl_robot.adaptation.filter_algebra import Belief
 from metarl_robot.adaptation.lasting_models import REMEMBERED, LastingModels
 from metarl_robot.adaptation.momentum_filter import MomentumFilter
+from metarl_robot.adaptation.wrapped import WrappedAdapter
 from metarl_robot.core.external_force import Contact, ExternalForce
 from metarl_robot.core.signals import Context, State
 
@@ -59,7 +57,7 @@ MOVED_S = 0.1
 """Motion is needed to tell a model error from a contact: as far as full speed goes in this time."""
 
 
-class ExternalWrenchGuard:
+class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
     """Adapter: a momentum filter, and its model from before while an external wrench acts.
 
     external_wrench: whether one acts. external: the force from outside, and whether it is a contact. Other attributes
@@ -75,11 +73,6 @@ class ExternalWrenchGuard:
         self.inner, self._spare, self._velocity_limit = inner, spare, velocity_limit
         self._least_felt = LEAST_FELT * inner.disturbance_scale
         self._forget()
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "inner":  # not set yet while being copied or unpickled
-            raise AttributeError(name)
-        return getattr(self.inner, name)
 
     def reset(self) -> None:
         self.inner.reset()
@@ -230,25 +223,6 @@ class ExternalWrenchGuard:
             if self._agreed_s[i] >= AGREES_S:
                 return model
         return None
-
-    def evaluate(self, xi: Xi) -> Array:
-        return self.inner.evaluate(xi)
-
-    def jacobian(self, xi: Xi) -> Array:
-        return self.inner.jacobian(xi)
-
-    def effort_gain(self) -> Array:
-        return self.inner.effort_gain()
-
-    def attached_body(self) -> Array:
-        return self.inner.attached_body()
-
-    def estimate(self, measured: State) -> State:
-        return self.inner.estimate(measured)
-
-    @property
-    def latency_s(self) -> float:
-        return self.inner.latency_s
 
 
 def _norm(force: Array) -> float:

@@ -10,13 +10,11 @@ effort over that time.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.base import Adapter
-from metarl_robot.adaptation.features import Xi
+from metarl_robot.adaptation.wrapped import WrappedAdapter
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import EMPTY_CONTEXT, Context, State, Status
 from metarl_robot.safety.input_validation import MAX_STEP_S
@@ -27,7 +25,7 @@ Array = NDArray[np.float64]
 EFFORTS = 10.0
 
 
-class GuardedAdapter:
+class GuardedAdapter(WrappedAdapter[Adapter]):
     """Adapter with input checks; other attributes are those of the adapter `inner`.
 
     status: SOLVED, or DEGRADED after a sample that was left out. message: the reason.
@@ -43,11 +41,6 @@ class GuardedAdapter:
         self._time_s = self._left_out_s = 0.0
         self._effort = np.zeros(robot.nu)  # the last valid one
         self._forget()
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "inner":  # not set yet while being copied or unpickled
-            raise AttributeError(name)
-        return getattr(self.inner, name)
 
     def reset(self) -> None:
         self.inner.reset()
@@ -66,25 +59,6 @@ class GuardedAdapter:
                 effort, dt = self._with_left_out(effort, dt)
             self._context = self.inner.update(state, effort, dt)
         return self._context
-
-    def evaluate(self, xi: Xi) -> Array:
-        return self.inner.evaluate(xi)
-
-    def jacobian(self, xi: Xi) -> Array:
-        return self.inner.jacobian(xi)
-
-    def effort_gain(self) -> Array:
-        return self.inner.effort_gain()
-
-    def attached_body(self) -> Array:
-        return self.inner.attached_body()
-
-    @property
-    def latency_s(self) -> float | None:
-        return self.inner.latency_s
-
-    def estimate(self, measured: State) -> State:
-        return self.inner.estimate(measured)
 
     def _forget(self) -> None:
         self._context = EMPTY_CONTEXT

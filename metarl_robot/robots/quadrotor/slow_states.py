@@ -14,13 +14,19 @@ or two (100 ms of delay, no IMU).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from metarl_robot.adaptation.base import Adapter
 from metarl_robot.adaptation.stream import LONGEST_LATENCY
+from metarl_robot.adaptation.wrapped import WrappedAdapter
 from metarl_robot.control.state_rate import StateRate
 from metarl_robot.core.signals import Context, State
 from metarl_robot.robots.quadrotor.description import Quadrotor
+
+Array = NDArray[np.float64]
 
 LEARNS_HZ, OBSERVES_HZ = 30.0, 18.0
 """Slowest states from which a context is learned, and from which a disturbance is observed."""
@@ -54,22 +60,17 @@ SLOWEST_HZ = {"none": 0.0, "disturbance_observer": OBSERVES_HZ}
 """Slowest states of the adapters that do not learn; the others' are LEARNS_HZ."""
 
 
-class AtStateRate:
-    """Adapter that follows the rate of the states; other attributes are those of the adapter `current`."""
+class AtStateRate(WrappedAdapter[Adapter]):
+    """Adapter that follows the rate of the states; other attributes are those of the adapter in use, `inner`."""
 
     def __init__(self, robot: Quadrotor, adapters: Adapters) -> None:
         self._robot, self._adapters = robot, adapters
-        self._own = self.current = adapters.own(robot)
+        self._own = self.inner = adapters.own(robot)
         self._forget()
 
-    def __getattr__(self, name: str) -> Any:
-        if name == "current":  # not set yet while being copied or unpickled
-            raise AttributeError(name)
-        return getattr(self.current, name)
-
     def reset(self) -> None:
-        self.current = self._own
-        self.current.reset()
+        self.inner = self._own
+        self.inner.reset()
         self._forget()
 
     def _forget(self) -> None:
@@ -83,7 +84,7 @@ class AtStateRate:
 
     def _late(self) -> str:
         """A latency at the end of those that are modelled, and the remedy."""
-        latency_s, longest_s = self.current.latency_s, LONGEST_LATENCY * self._rate.period_s
+        latency_s, longest_s = self.inner.latency_s, LONGEST_LATENCY * self._rate.period_s
         if latency_s is None or latency_s < LATE_SHARE * longest_s:
             return ""
         return (
@@ -91,16 +92,16 @@ class AtStateRate:
             "the odometry late? Land, and stamp it when it is measured; with an IMU its delay is compensated"
         )
 
-    def update(self, state: State, effort: Any, dt: float) -> Context:
+    def update(self, state: State, effort: Array, dt: float) -> Context:
         self._time_s += dt
         if self._rate.changed(self._time_s):
             self._follow(self._rate.period_s)
-        return self.current.update(state, effort, dt)
+        return self.inner.update(state, effort, dt)
 
     def _follow(self, period_s: float) -> None:
         if period_s == self._robot.control_period_s:
-            self.current, why = self._own, ""
+            self.inner, why = self._own, ""
         else:
-            self.current, why = self._adapters.at(self._robot.at_period(period_s))
-        self.current.reset()
+            self.inner, why = self._adapters.at(self._robot.at_period(period_s))
+        self.inner.reset()
         self._problem = f"states come at {1.0 / period_s:.0f} Hz: {why}; raise the driver's rate" if why else ""

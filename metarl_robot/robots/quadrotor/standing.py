@@ -15,14 +15,13 @@ weight, so that nothing is learned on the ground before take-off either.
 from __future__ import annotations
 
 from math import exp
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.adaptation.features import Xi
 from metarl_robot.adaptation.filter_algebra import Belief
 from metarl_robot.adaptation.momentum_filter import MomentumFilter
+from metarl_robot.adaptation.wrapped import WrappedAdapter
 from metarl_robot.core.signals import Context, State
 from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, Quadrotor
 
@@ -38,7 +37,7 @@ KEPT_S = 0.5
 """The model from before standing is one to two times as old."""
 
 
-class StandingGuard:
+class StandingGuard(WrappedAdapter[MomentumFilter]):
     """Adapter: a momentum filter that does not learn while the quadrotor stands.
 
     standing: whether it stands. Other attributes are those of the filter `inner`.
@@ -47,11 +46,6 @@ class StandingGuard:
     def __init__(self, robot: Quadrotor, inner: MomentumFilter) -> None:
         self.inner, self._mass_kg = inner, robot.mass_kg
         self._forget()
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "inner":  # not set yet while being copied or unpickled
-            raise AttributeError(name)
-        return getattr(self.inner, name)
 
     def reset(self) -> None:
         self.inner.reset()
@@ -109,25 +103,6 @@ class StandingGuard:
             self._kept = self._kept[:1]
             belief, self._borne_n = self._kept[0]
             self.inner.belief = belief.copy()
-
-    def evaluate(self, xi: Xi) -> Array:
-        return self.inner.evaluate(xi)
-
-    def jacobian(self, xi: Xi) -> Array:
-        return self.inner.jacobian(xi)
-
-    def effort_gain(self) -> Array:
-        return self.inner.effort_gain()
-
-    def attached_body(self) -> Array:
-        return self.inner.attached_body()
-
-    @property
-    def latency_s(self) -> float:
-        return self.inner.latency_s
-
-    def estimate(self, measured: State) -> State:
-        return self.inner.estimate(measured)
 
 
 def _upward(quaternion: Array) -> float:
