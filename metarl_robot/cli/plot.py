@@ -42,7 +42,10 @@ def plot(
         ),
     ] = None,
     figure: Annotated[
-        str, typer.Option(help="Which figure, where FILE is one: tracking, efforts, steps, angles, or a report's name.")
+        str,
+        typer.Option(
+            help="Which figure, where FILE is one: tracking, efforts, steps, angles, external, or a report's name."
+        ),
     ] = "tracking",
 ) -> None:
     """Draw recorded runs again, and print their results."""
