@@ -224,7 +224,7 @@ def arm_family(robot: Robot, config: MPCConfig, network: Layers | None) -> Famil
     n, step_s = robot.dof, config.knot_spacing_s
     count = 0 if network is None else len(network[-1][1]) // n
     x, u = ca.SX.sym("x", 2 * n), ca.SX.sym("u", n)
-    p = ca.SX.sym("p", 5 * n + (0 if network is None else N_INERTIAL + count + 2 * n))
+    p = ca.SX.sym("p", 5 * n + (0 if network is None else N_INERTIAL + count + 3 * n))
     target, a_target, drift = p[: 2 * n], p[2 * n : 3 * n], p[3 * n : 5 * n]
     a, b = np.kron([[1.0, step_s], [0.0, 1.0]], np.eye(n)), np.kron([[0.5 * step_s**2], [step_s]], np.eye(n))
     tree = RigidBodyTree(robot.mj_model, payload_site(robot))
@@ -266,14 +266,15 @@ def _arm_weights(n: int, config: MPCConfig) -> Weights:
 def _with_network(rigid: ca.Function, layers: Layers, robot: Robot, count: int) -> ca.Function:
     """Add the learned terms to the efforts.
 
-    They are the network of network.py, the terms constant at a knot, and the motor gains.
+    They are the network of network.py, the terms constant at a knot, the rotors' inertia, and the motor gains.
     """
     n = robot.dof
     x, u, p = (ca.MX.sym(name, rigid.size1_in(i)) for i, name in enumerate("xup"))
-    _, context, constant, gain = ca.vertsplit(p[5 * n :], np.cumsum([0, N_INERTIAL, count, n, n]).tolist())
+    sizes = np.cumsum([0, N_INERTIAL, count, n, n, n]).tolist()
+    _, context, constant, rotor, gain = ca.vertsplit(p[5 * n :], sizes)
     hidden = ca.vertcat(ca.sin(x[:n]), ca.cos(x[:n]), p[n : 2 * n] / ca.DM(robot.velocity_limit))
     for weight, bias in layers[:-1]:
         hidden = ca.tanh(ca.DM(weight) @ hidden + ca.DM(bias))
     weight, bias = layers[-1]
     basis = ca.reshape(ca.DM(weight) @ hidden + ca.DM(bias), count, n)
-    return ca.Function("limited", [x, u, p], [(rigid(x, u, p) - basis.T @ context - constant) / gain])
+    return ca.Function("limited", [x, u, p], [(rigid(x, u, p) + rotor * u - basis.T @ context - constant) / gain])

@@ -18,6 +18,7 @@ from metarl_robot.control.factory import load_config, make_controller
 from metarl_robot.core.checkpoint import default_checkpoint, load_checkpoint
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import Command, Reference, Setpoints, State
+from metarl_robot.robots.arm.features.armature import ArmatureFeatures
 from metarl_robot.robots.arm.features.friction import FrictionFeatures
 from metarl_robot.robots.arm.mpc import MIN_EFFORT_GAIN, ArmMPC, MPCConfig
 from metarl_robot.robots.quadrotor.description import Quadrotor
@@ -233,6 +234,7 @@ class _ArmNotes:
         self._learned, self._step_s = learned, config.knot_spacing_s
         self._grid = np.linspace(0.0, config.horizon * config.knot_spacing_s, config.horizon + 1)
         self._friction = FrictionFeatures(robot.dof)
+        self._armature = ArmatureFeatures(np.array(robot.mj_model.dof_armature))
         self._time = 0.0
 
     def before(self, controller: ArmMPC, time: float, q: Array, v: Array, target: Setpoints) -> Problem | None:
@@ -274,18 +276,20 @@ class _ArmNotes:
             for group, starts in (
                 ("payload", ("payload_",)),
                 ("friction", ("coulomb_", "viscous_")),
+                ("armature", ("armature_",)),
                 ("learned", ("learned_",)),
             )
         }
         idle = np.zeros_like(target.q)
         xi = Xi(target.q, target.v, target.a, idle, np.stack([idle, idle]))
-        constant = self._friction.value(xi, z["friction"]) + adapter.observed + adapter._impossible
+        constant = self._friction.value(xi, z["friction"]) + adapter.compensated
         gain = np.maximum(1.0 + adapter.effort_gain(), MIN_EFFORT_GAIN)
         knots = len(self._grid)
         return [
             np.tile(z["payload"], (knots, 1)),
             np.tile(z["learned"], (knots, 1)),
             constant,
+            np.tile(self._armature.inertia(z["armature"]), (knots, 1)),
             np.tile(gain, (knots, 1)),
         ]
 

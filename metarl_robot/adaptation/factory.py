@@ -198,4 +198,5 @@ def marginal_prior(
 def filter_tuning(robot: Robot, dynamics: Any, tuning: AdapterTuning, jumps: tuple[Jump, ...] = ()) -> FilterTuning:
     """Noise levels of the robot's kind, and the possible jumps of the context."""
     made: FilterTuning = named(robot.filter_tuning)(robot, dynamics, tuning)
-    return replace(made, jumps=jumps, missed_force_bandwidth_rad_s=tuning.missed_force_bandwidth_rad_s)
+    missed = tuning.missed_force_bandwidth_rad_s
+    return replace(made, jumps=jumps, missed_force_bandwidth_rad_s=missed, start_s=tuning.start_s)

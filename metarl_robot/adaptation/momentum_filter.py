@@ -86,13 +86,8 @@ Meanwhile the linearisation is iterated and no other change is looked for.
 """
 DROPPED_BEHIND = 12.0
 """A hypothesis this far behind the best in log-evidence is dropped."""
-START_S, STARTED_S = 0.1, 1.0
-"""Time constant with which control passes from the nominal model to the estimate after the start, and the end of that.
-
-The first samples tell little, and the prior's mean is that of the training's robots (batteries at 90 %, say). A start
-from rest is then no worse than with the nominal model where that is right, and no worse than with an observer of the
-disturbance where it is not.
-"""
+STARTED = 10.0
+"""Time constants of the start after which control gets the whole estimate."""
 UNFAMILIAR_AHEAD = 10.0
 """Lead in log-evidence with which the prior of the training gives way to that of an unfamiliar machine, or back.
 
@@ -179,6 +174,7 @@ class FilterTuning:
     noise_online: whether noise of positions, stamps and efforts and the model error are estimated online. The levels
         above are then the least.
     missed_force_bandwidth_rad_s: ω of the observer of missed force; 0: none.
+    start_s: time constant with which control passes from the nominal model to the estimate after the start; 0: at once.
     usual_force: (n,) unexplained force with which the reported variance is twice the filter's [Nm]; None: the reported
         standard deviation is STD_CALIBRATION times the filter's.
     settling_s: age of a model from which on it is forgotten slower; infinite: never.
@@ -199,6 +195,7 @@ class FilterTuning:
     jumps: tuple[Jump, ...] = ()
     noise_online: bool = False
     missed_force_bandwidth_rad_s: float = 0.0
+    start_s: float = 0.0
     usual_force: Array | None = None
     settling_s: float = inf
 
@@ -266,7 +263,7 @@ class MomentumFilter:
         self._q, self._v, self._d, self._e = (slice(i * self._n, (i + 1) * self._n) for i in range(4))
         self._whiteness = whiteness(tuning.change_detection if tuning.jumps else 0.0, 2 * self._n, 3, compiled)
         self.remembered: tuple[Belief, ...] = ()
-        self._since_s = self._share = 0.0
+        self._since_s, self._share = 0.0, self._share_now(0.0)
         self._use(features, prior)
         self.reset()
 
@@ -305,7 +302,7 @@ class MomentumFilter:
         return MomentumFilter(self._dynamics, self._features, self._prior, self._tuning, False, self._unfamiliar_prior)
 
     def reset(self) -> None:
-        self._since_s = self._share = 0.0
+        self._since_s, self._share = 0.0, self._share_now(0.0)
         self._use(self._features, self._prior)
         self._started, self._missed = False, np.zeros(self._n)
         self.detections = self.restarts = 0
@@ -341,11 +338,16 @@ class MomentumFilter:
 
     @property
     def observed(self) -> Array:
-        """Force (n,) that control compensates beside the context's [Nm]."""
+        """Disturbance and missed force (n,), not explained by the context [Nm]."""
         return self.disturbance + self._missed
 
+    @property
+    def compensated(self) -> Array:
+        """Force (n,) that control compensates now beside that of a context that can exist [Nm]."""
+        return np.asarray(self._share * self.observed + self._impossible)
+
     def evaluate(self, xi: Xi) -> Array:
-        return self._features.value(xi, self._existing) + (self._share * self.observed + self._impossible)
+        return self._features.value(xi, self._existing) + self.compensated
 
     def jacobian(self, xi: Xi) -> Array:
         return self._features.jacobian(xi, self._existing)
@@ -484,14 +486,15 @@ class MomentumFilter:
         """
         existing = self._features.existing(self._context)
         self._design = None
-        self._share = self._share_now()
+        self._share = self._share_now(self._since_s)
         rest = self._share * (self._context - existing)
         self._existing = self._share * existing
         self._impossible = self._design_now(state, effort) @ rest if np.count_nonzero(rest) else np.zeros(self._n)
 
-    def _share_now(self) -> float:
-        """Share of context and disturbance that control gets; it grows from zero at the start."""
-        return 1.0 - exp(-self._since_s / START_S) if self._since_s < STARTED_S else 1.0
+    def _share_now(self, since_s: float) -> float:
+        """Share of context and disturbance that control gets this long after the start."""
+        start_s = self._tuning.start_s
+        return 1.0 - exp(-since_s / start_s) if since_s < STARTED * start_s else 1.0
 
     def remove(self, model: Belief, state: State, effort: Array, dt: float) -> None:
         """Continue from a model without the objects that can be removed; its other entries are known half as well."""

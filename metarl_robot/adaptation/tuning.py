@@ -5,6 +5,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+START_S = 0.1
+"""`start_s` of adapters in controllers.
+
+The first samples tell little, and the prior's mean is that of the training's robots (batteries at 90 %, say). A start
+from rest is then no worse than with the nominal model where that is right, and no worse than with an observer of the
+disturbance where it is not.
+"""
+
 
 @dataclass(frozen=True)
 class AdapterTuning:
@@ -13,7 +21,7 @@ class AdapterTuning:
     observer_bandwidth_rad_s: of the slow disturbance's observer, at the assumed velocity noise.
     velocity_noise_rad_s: standard deviation of the measured velocity, before it is estimated.
     model_error: standard deviation of the fast disturbance, as a share of the effort limit.
-    forgetting_s, change_detection, missed_force_bandwidth_rad_s: see FilterTuning.
+    forgetting_s, change_detection, missed_force_bandwidth_rad_s, start_s: see FilterTuning.
     """
 
     observer_bandwidth_rad_s: float
@@ -22,3 +30,4 @@ class AdapterTuning:
     forgetting_s: float = 60.0
     change_detection: float = 0.0
     missed_force_bandwidth_rad_s: float = 0.0
+    start_s: float = 0.0

@@ -10,7 +10,7 @@ import metarl_robot as mr
 from metarl_robot.adaptation.features import FeatureMap, Xi
 from metarl_robot.adaptation.filter_algebra import Belief
 from metarl_robot.adaptation.lasting_models import LastingModels
-from metarl_robot.adaptation.momentum_filter import START_S
+from metarl_robot.adaptation.tuning import START_S
 from metarl_robot.robots.arm.dynamics import ArmDynamics
 from metarl_robot.robots.arm.features.friction import FrictionFeatures
 from metarl_robot.robots.arm.features.payload import PayloadFeatures

@@ -95,7 +95,7 @@ def test_without_a_terminal_a_plain_line_is_printed_now_and_then(demo: tuple[Pat
 
 def test_the_report_needs_nothing_else(demo: tuple[Path, dict[str, object]]) -> None:
     page = (demo[0] / "report.html").read_text()
-    assert page.count("<svg") == 5, "tracking, payload, computation, joints, efforts"
+    assert page.count("<svg") == 6, "tracking, payload, computation, joints, efforts, force from outside"
     assert not re.search(r"(src|href)=[\"'](?!#)", page)
     assert not re.search(r"url\((?!#)", page)
     assert "0.80 kg" in page

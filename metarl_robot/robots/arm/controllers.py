@@ -18,7 +18,7 @@ from pydantic import Field, field_validator
 from metarl_robot.adaptation.adapter_spec import adapter_of_choice
 from metarl_robot.adaptation.base import Adapter, TruthfulAdapter
 from metarl_robot.adaptation.factory import bare_adapter, weights_of
-from metarl_robot.adaptation.tuning import AdapterTuning
+from metarl_robot.adaptation.tuning import START_S, AdapterTuning
 from metarl_robot.control.base import ControllerSpec
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.core.robot import Robot
@@ -114,8 +114,10 @@ def _meta(robot: Robot, config: MetaConfig, checkpoint: Path | None, oracle: Ora
         config.forgetting_s,
         config.change_detection,
         config.missed_force_bandwidth_rad_s,
+        START_S,
     )
-    observer = AdapterTuning(OffsetFreeConfig().observer_bandwidth_rad_s, config.velocity_noise_rad_s)
+    bandwidth = OffsetFreeConfig().observer_bandwidth_rad_s
+    observer = AdapterTuning(bandwidth, config.velocity_noise_rad_s, start_s=START_S)
 
     def adapter_at(at: Robot) -> tuple[Adapter, str]:
         if _hz(at) >= LEARNS_HZ:
@@ -135,7 +137,7 @@ def _oracle(robot: Robot, config: OffsetFreeConfig, checkpoint: Path | None, ora
 
 
 def _tuning(config: OffsetFreeConfig) -> AdapterTuning:
-    return AdapterTuning(config.observer_bandwidth_rad_s, config.velocity_noise_rad_s)
+    return AdapterTuning(config.observer_bandwidth_rad_s, config.velocity_noise_rad_s, start_s=START_S)
 
 
 NOMINAL = ControllerSpec(MPCConfig, _nominal)

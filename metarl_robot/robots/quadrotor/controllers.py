@@ -23,7 +23,7 @@ from metarl_robot.adaptation.adapter_spec import adapter_of_choice
 from metarl_robot.adaptation.base import Adapter, TruthfulAdapter
 from metarl_robot.adaptation.factory import bare_adapter, weights_of
 from metarl_robot.adaptation.momentum_filter import MomentumFilter
-from metarl_robot.adaptation.tuning import AdapterTuning
+from metarl_robot.adaptation.tuning import START_S, AdapterTuning
 from metarl_robot.control.base import ControllerSpec
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.robots.quadrotor.description import Quadrotor
@@ -102,7 +102,7 @@ def _mpc(
             return StandingGuard(at, made)
         return made
 
-    observer = AdapterTuning(FlightOffsetFreeConfig().observer_bandwidth_rad_s)
+    observer = AdapterTuning(FlightOffsetFreeConfig().observer_bandwidth_rad_s, start_s=START_S)
     adapters = Adapters(
         partial(build, adapter, tuning),
         SLOWEST_HZ.get(adapter, LEARNS_HZ),
@@ -124,7 +124,8 @@ def _l1(robot: Quadrotor, config: L1Config, checkpoint: Path | None, oracle: Any
 def _offset_free(
     robot: Quadrotor, config: FlightOffsetFreeConfig, checkpoint: Path | None, oracle: Any
 ) -> ConsistentState:
-    return _mpc(robot, config, "disturbance_observer", AdapterTuning(config.observer_bandwidth_rad_s))
+    tuning = AdapterTuning(config.observer_bandwidth_rad_s, start_s=START_S)
+    return _mpc(robot, config, "disturbance_observer", tuning)
 
 
 def _meta(robot: Quadrotor, config: FlightMetaConfig, checkpoint: Path | None, oracle: Any) -> ConsistentState:
@@ -135,6 +136,7 @@ def _meta(robot: Quadrotor, config: FlightMetaConfig, checkpoint: Path | None, o
         forgetting_s=config.forgetting_s,
         change_detection=config.change_detection,
         missed_force_bandwidth_rad_s=config.missed_force_bandwidth_rad_s,
+        start_s=START_S,
     )
     return _mpc(robot, config, config.adapter, tuning, weights)
 
@@ -142,7 +144,9 @@ def _meta(robot: Quadrotor, config: FlightMetaConfig, checkpoint: Path | None, o
 def _oracle(robot: Quadrotor, config: FlightOracleConfig, checkpoint: Path | None, oracle: Any) -> ConsistentState:
     if oracle is None:
         raise MetaRLError("oracle_mpc knows the true physics and exists in simulation only: use it with metarl eval")
-    adapter: Adapter = oracle(robot, QuadrotorDynamics(robot), AdapterTuning(config.observer_bandwidth_rad_s))
+    adapter: Adapter = oracle(
+        robot, QuadrotorDynamics(robot), AdapterTuning(config.observer_bandwidth_rad_s, start_s=START_S)
+    )
     return ConsistentState(OracleFlightMPC(robot, adapter, config))
 
 
