@@ -75,6 +75,13 @@ def external_of(adapter: Adapter) -> ExternalForce | None:
     return found
 
 
+def skip_start(adapter: Adapter) -> None:
+    """Tell an adapter that passes to its estimate slowly (FilterTuning.start_s) that it need not."""
+    skip = getattr(adapter, "skip_start", None)
+    if skip is not None:
+        skip()
+
+
 class TruthfulAdapter(Adapter, Protocol):
     """An adapter that knows the true physics; simulation only."""
 

@@ -452,6 +452,10 @@ class MomentumFilter:
             now = min(float(share @ share) / self._n, LARGEST_FORCE**2)
             self._unexplained += (1.0 - exp(-dt / FORCE_MEMORY_S)) * (now - self._unexplained)
 
+    def skip_start(self) -> None:
+        """Give control the whole estimate from now on: the filter learns beside another controller."""
+        self._since_s = np.inf
+
     def follow(self, state: State, effort: Array, dt: float) -> None:
         """Take in a sample without learning from it: position and velocity are those measured."""
         self._locate(state)

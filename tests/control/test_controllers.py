@@ -76,7 +76,7 @@ def test_a_failed_solve_is_a_status_not_an_exception(robot: Robot, monkeypatch: 
     assert isinstance(controller, ArmMPC)
     controller.step(0.0, State(robot.home, np.zeros(2)), Hold(robot.home))
     monkeypatch.setattr(controller, "_violates", lambda knots: True)
-    monkeypatch.setattr(controller._qp, "constrain", lambda violated: (None, False))
+    monkeypatch.setattr(controller._active_set, "constrain", lambda outputs, by_motion: (None, False))
     command = controller.step(0.005, State(robot.home, np.zeros(2)), Hold(robot.home))
     assert command.status is Status.DEGRADED and "could not be solved" in command.message
 

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from metarl_robot.adaptation.base import Adapter, external_of
+from metarl_robot.adaptation.base import Adapter, external_of, skip_start
 from metarl_robot.adaptation.features import Xi
 from metarl_robot.control.effort_limits import EffortLimiter
 from metarl_robot.control.leaps import without_leaps
@@ -209,6 +209,7 @@ class ArmMPC:
         Unlike after `acted`, the next effort need not begin at it.
         """
         self._acted = effort
+        skip_start(self.adapter)
 
     def learn(self, time: float, state: State, effort: Array) -> Context:
         """Take in a state, and the effort (nu,) that acted before it, without planning. Returns the context."""

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.linalg import solve_discrete_are
 
-from metarl_robot.adaptation.base import Adapter
+from metarl_robot.adaptation.base import Adapter, skip_start
 from metarl_robot.adaptation.features import Xi
 from metarl_robot.control.effort_limits import EffortLimiter
 from metarl_robot.control.leaps import without_leaps
@@ -213,6 +213,7 @@ class FlightMPC:
     def observed(self, effort: Array) -> None:
         """Record as `acted`, for learning only: the next effort need not start from it."""
         self._acted = effort
+        skip_start(self.adapter)
         if self._last_time is not None:
             self._issued[-1] = self._issued[-1]._replace(thrusts=effort)
 
