@@ -50,7 +50,7 @@ def laden(robot: Quadrotor, share: float) -> QuadrotorTask:
 def guard(controller: Any) -> StandingGuard:
     inner: Any = controller
     while not isinstance(inner, StandingGuard):
-        inner = inner.adapter.current if hasattr(inner, "adapter") and not hasattr(inner, "inner") else inner.inner
+        inner = inner.adapter.inner if hasattr(inner, "adapter") and not hasattr(inner, "inner") else inner.inner
     return inner
 
 
