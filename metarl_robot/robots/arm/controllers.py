@@ -116,8 +116,7 @@ def _meta(robot: Robot, config: MetaConfig, checkpoint: Path | None, oracle: Ora
         config.missed_force_bandwidth_rad_s,
         START_S,
     )
-    bandwidth = OffsetFreeConfig().observer_bandwidth_rad_s
-    observer = AdapterTuning(bandwidth, config.velocity_noise_rad_s, start_s=START_S)
+    observer = AdapterTuning(OffsetFreeConfig().observer_bandwidth_rad_s, config.velocity_noise_rad_s)
 
     def adapter_at(at: Robot) -> tuple[Adapter, str]:
         if _hz(at) >= LEARNS_HZ:
@@ -137,7 +136,7 @@ def _oracle(robot: Robot, config: OffsetFreeConfig, checkpoint: Path | None, ora
 
 
 def _tuning(config: OffsetFreeConfig) -> AdapterTuning:
-    return AdapterTuning(config.observer_bandwidth_rad_s, config.velocity_noise_rad_s, start_s=START_S)
+    return AdapterTuning(config.observer_bandwidth_rad_s, config.velocity_noise_rad_s)
 
 
 NOMINAL = ControllerSpec(MPCConfig, _nominal)

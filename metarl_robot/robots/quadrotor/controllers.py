@@ -102,7 +102,7 @@ def _mpc(
             return StandingGuard(at, made)
         return made
 
-    observer = AdapterTuning(FlightOffsetFreeConfig().observer_bandwidth_rad_s, start_s=START_S)
+    observer = AdapterTuning(FlightOffsetFreeConfig().observer_bandwidth_rad_s)
     adapters = Adapters(
         partial(build, adapter, tuning),
         SLOWEST_HZ.get(adapter, LEARNS_HZ),
@@ -124,7 +124,7 @@ def _l1(robot: Quadrotor, config: L1Config, checkpoint: Path | None, oracle: Any
 def _offset_free(
     robot: Quadrotor, config: FlightOffsetFreeConfig, checkpoint: Path | None, oracle: Any
 ) -> ConsistentState:
-    tuning = AdapterTuning(config.observer_bandwidth_rad_s, start_s=START_S)
+    tuning = AdapterTuning(config.observer_bandwidth_rad_s)
     return _mpc(robot, config, "disturbance_observer", tuning)
 
 
@@ -144,9 +144,7 @@ def _meta(robot: Quadrotor, config: FlightMetaConfig, checkpoint: Path | None, o
 def _oracle(robot: Quadrotor, config: FlightOracleConfig, checkpoint: Path | None, oracle: Any) -> ConsistentState:
     if oracle is None:
         raise MetaRLError("oracle_mpc knows the true physics and exists in simulation only: use it with metarl eval")
-    adapter: Adapter = oracle(
-        robot, QuadrotorDynamics(robot), AdapterTuning(config.observer_bandwidth_rad_s, start_s=START_S)
-    )
+    adapter: Adapter = oracle(robot, QuadrotorDynamics(robot), AdapterTuning(config.observer_bandwidth_rad_s))
     return ConsistentState(OracleFlightMPC(robot, adapter, config))
 
 
