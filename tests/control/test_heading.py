@@ -58,7 +58,7 @@ def test_a_wrong_heading_is_turned_back_until_it_is_corrected(
 ) -> None:
     """The estimate corrects itself after 2.5 s; quadrotors were lost 2 s after the start."""
     error = np.deg2rad(degrees)
-    errors, commands = fly(name, motion, lambda t, x: turned(x, error, twist) if t < 2.5 else x, 3.5)
+    errors, commands = fly(name, motion, lambda t, x: turned(x, error, twist) if t < 2.5 else x, 4.5)
     named = [command for command in commands if command.message.startswith("heading: wrong by")]
     assert named and all(command.status is Status.DEGRADED for command in named)
     assert errors.max() < 2.0 and errors[-100:].max() < 0.05  # 1.6 m with the observer in hover: found after 1.5 s
