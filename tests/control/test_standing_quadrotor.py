@@ -136,3 +136,18 @@ def test_it_stands_if_it_stays_at_rest_with_too_little_thrust_and_learns_again_w
 def test_it_does_not_stand_if_it_falls() -> None:
     made, learner, _ = after_thrust_fell(held=False)
     assert not made.standing and learner.followed == 0
+
+
+@pytest.mark.parametrize(
+    ("per_s", "for_s", "stands"), [(0.25, 1.5, True), (0.01, 20.0, False)], ids=["the ground", "slow change in flight"]
+)
+def test_at_rest_thrust_that_falls_by_a_quarter_in_a_second_shows_the_ground(
+    per_s: float, for_s: float, stands: bool
+) -> None:
+    robot = quadrotor("crazyflie")
+    made, period = StandingGuard(robot, Learner()), robot.control_period_s  # type: ignore[arg-type]
+    state = State(robot.home, np.zeros(6))
+    for k in range(round((1.0 + for_s) / period)):
+        share = 1.0 - per_s * max(k * period - 1.0, 0.0)
+        made.update(state, share * robot.hover_thrust, period)
+    assert made.standing == stands

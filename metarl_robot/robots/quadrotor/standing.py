@@ -33,6 +33,11 @@ STANDS_BELOW, FLIES_ABOVE = 0.8, 1.05
 """Shares of F_0: with less thrust it stands if it is at rest, with more it flies."""
 REST_M_S, REST_RAD_S, REST_S = 0.05, 0.15, 0.1
 """At rest: slower than this, for as long."""
+PACE_AT_REST = 0.1
+"""After BORNE_S at rest, F_0 and the model from before are renewed slower by this factor.
+
+On the ground thrust can fall as slowly as by 15 % in 0.5 s (crazyflie).
+"""
 KEPT_S = 0.5
 """The model from before standing is one to two times as old."""
 
@@ -81,6 +86,11 @@ class StandingGuard(WrappedAdapter[MomentumFilter]):
             self._return()
         self._weigh(state.v, thrust_n, dt)
 
+    @property
+    def _pace(self) -> float:
+        """Pace at which F_0 and the kept models are renewed: slow at rest, where nothing shows that it flies."""
+        return PACE_AT_REST if self._rest_s > BORNE_S else 1.0
+
     def _at_rest(self) -> bool:
         speed, rate = self._v[:3] @ self._v[:3], self._v[3:] @ self._v[3:]
         return bool(speed < REST_M_S * REST_M_S and rate < REST_RAD_S * REST_RAD_S)
@@ -89,11 +99,11 @@ class StandingGuard(WrappedAdapter[MomentumFilter]):
         """Take in the force that the rotors bear, in flight."""
         if self._last is not None and not self.standing:
             borne_n = thrust_n - self._mass_kg * float(v[2] - self._last[2]) / dt
-            self._borne_n += (1.0 - exp(-dt / BORNE_S)) * (borne_n - self._borne_n)
+            self._borne_n += (1.0 - exp(-self._pace * dt / BORNE_S)) * (borne_n - self._borne_n)
         self._last = v
 
     def _keep(self, dt: float) -> None:
-        self._kept_s -= dt
+        self._kept_s -= self._pace * dt
         if self._kept_s <= 0.0:
             self._kept_s, self._kept = KEPT_S, [*self._kept[-1:], (self.inner.belief.copy(), self._borne_n)]
 
