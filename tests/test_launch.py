@@ -57,6 +57,19 @@ ARGUMENTS = """
 """
 
 
+def test_controllers_are_looked_up_once_a_file(write: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file with a hundred arguments `controller` took three seconds."""
+    looked_up: list[Path] = []
+
+    def offered(path: Path) -> tuple[str, ...]:
+        looked_up.append(path)
+        return ("pid",)
+
+    monkeypatch.setattr("metarl_robot.cli.launch.offered_controllers", offered)
+    said = show_args(write("\n".join(["- arg: {name: controller}"] * 100)))
+    assert len(looked_up) == 1 and said.count("Valid choices are: ['pid']") >= 1
+
+
 def test_show_args_prints_what_ros2_launch_prints(write: Writer) -> None:
     assert show_args(write(ARGUMENTS)) == (
         "Arguments (pass arguments as '<name>:=<value>'):\n"

@@ -7,7 +7,7 @@ launch_file.py defines the supported subset of the format.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +28,7 @@ __all__ = ["Launch", "LaunchError", "find_share", "run_launch", "show_args"]
 def show_args(file_or_name: str | Path) -> str:
     """List the arguments of a launch file in the format of `ros2 launch --show-args`."""
     path = find_launch_file(file_or_name)
-    arguments = [_with_controllers(argument, path) for argument in declared_arguments(path)]
+    arguments = _with_controllers(declared_arguments(path), path)
     if not arguments:
         return "Arguments (pass arguments as '<name>:=<value>'):\n\n  No arguments."
     return "\n".join(
@@ -72,11 +72,11 @@ def _stop(launch: Launch) -> int:
         return launch.stop(grace_s=HURRY_S, rest_s=HURRY_S)
 
 
-def _with_controllers(argument: Argument, path: Path) -> Argument:
-    """The argument `controller` with the names that the nodes offer: the file itself lists none."""
-    if argument.name != "controller" or argument.choices:
-        return argument
-    return replace(argument, choices=offered_controllers(path))
+def _with_controllers(arguments: Sequence[Argument], path: Path) -> list[Argument]:
+    """The arguments; `controller` has the names that the nodes offer, because the file itself lists none."""
+    bare = [argument.name == "controller" and not argument.choices for argument in arguments]
+    offered = offered_controllers(path) if any(bare) else ()
+    return [replace(given, choices=offered) if lists else given for given, lists in zip(arguments, bare, strict=True)]
 
 
 def _describe(argument: Argument) -> str:
