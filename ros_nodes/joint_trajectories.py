@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from metarl_robot.core.errors import SignalError
+from metarl_robot.core.errors import SignalError, shown
 from metarl_robot.core.signals import Plan
 from metarl_robot.core.tables import NANOSECONDS
 from metarl_robot.ros_nodes.convert import doubles, duration_message, nanoseconds, time_message
@@ -99,7 +99,7 @@ def _check_joints(names: list[str], expected: list[str], rules: JointRules) -> N
             *(["others are ignored with ignore_extra_joints"] if extra else ()),
         ]
         hint = "".join(f"; {remedy}" for remedy in remedies)
-        raise SignalError(f"reference: joints are {names}; they must be {expected}, in any order{hint}")
+        raise SignalError(f"reference: joints are {shown(names, 400)}; they must be {expected}, in any order{hint}")
 
 
 def _point_values(points: Sequence[JointTrajectoryPoint], field: str, count: int, optional: bool) -> Array | None:

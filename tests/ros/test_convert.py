@@ -170,3 +170,11 @@ def test_a_refusal_quotes_no_more_names_than_can_be_read(names: list) -> None:
     with pytest.raises(NamesError) as caught:
         state_of(JointState(name=names), JointOrder(NAMES))
     assert len(str(caught.value)) < 1000
+
+
+def test_a_trajectory_of_many_joints_is_refused_in_a_short_message() -> None:
+    """Found by fuzzing: the message held every name, 280 000 characters."""
+    message = JointTrajectory(joint_names=["wrong"] * 20_000)
+    with pytest.raises(SignalError, match="reference: joints are") as error:
+        trajectory_arrays(message, NAMES)
+    assert len(str(error.value)) < 1000
