@@ -108,7 +108,8 @@ def _filter(
 
 def _unfamiliar(robot: Robot, groups: Sequence[str], features: FeatureMap, prior: Prior) -> Prior | None:
     """Prior on a machine unlike those of the training; None: the same."""
-    std = np.concatenate([_unfamiliar_std(robot, *part) for part in zip(groups, _parts(features, prior), strict=True)])
+    parts = zip(groups, _parts(features, prior), strict=True)
+    std = np.concatenate([np.zeros(0), *(_unfamiliar_std(robot, *part) for part in parts)])
     differs = ~np.isnan(std)
     if not differs.any():
         return None
@@ -120,8 +121,8 @@ def _unfamiliar(robot: Robot, groups: Sequence[str], features: FeatureMap, prior
 
 def _parts(features: FeatureMap, prior: Prior) -> list[Array]:
     """Standard deviation of the prior (k,) of each group."""
-    ends = np.cumsum([len(group.names) for group in features.groups])
-    return np.split(np.sqrt(np.diagonal(prior.covariance)), ends[:-1])
+    std = iter(np.sqrt(np.diagonal(prior.covariance)))
+    return [np.array([next(std) for _ in group.names]) for group in features.groups]
 
 
 def _unfamiliar_std(robot: Robot, group: str, std: Array) -> Array:
