@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from metarl_robot.cli.app import app
-from metarl_robot.cli.fault_results import Results
+from metarl_robot.cli.kept_results import Results
 from metarl_robot.control.factory import make_controller
 from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.sim import faults_loop

@@ -13,7 +13,7 @@ from metarl_robot.cli.console import examples, note, out, write_json
 from metarl_robot.cli.progress import Report, progress
 
 if TYPE_CHECKING:
-    from metarl_robot.cli.fault_results import Results
+    from metarl_robot.cli.kept_results import Results
 
 _EPILOG = examples(
     ("metarl calibration panda", "200 draws of suite heldout: minutes"),
@@ -48,7 +48,7 @@ def calibration(
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Reliability diagram (.svg, .png or .pdf).")] = None,
 ) -> None:
     """Measure coverage and sharpness of the estimates on many draws, beside the exact posterior."""
-    from metarl_robot.cli.fault_results import Results
+    from metarl_robot.cli.kept_results import Results
     from metarl_robot.core.robot import load_robot
     from metarl_robot.sim.calibration import draws as drawn
     from metarl_robot.sim.calibration import summary

@@ -15,7 +15,7 @@ from metarl_robot.cli.progress import Report, progress
 from metarl_robot.core.errors import FaultError, UnknownNameError
 
 if TYPE_CHECKING:
-    from metarl_robot.cli.fault_results import Results
+    from metarl_robot.cli.kept_results import Results
 
 _EPILOG = examples(
     ("metarl faults", "every kind of fault, two seeds each, on an arm and on a quadrotor: minutes"),
@@ -57,7 +57,7 @@ def faults(
     write: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a document (.md) of all results.")] = None,
 ) -> None:
     """Inject faults into the closed loop and measure what reaches the robot."""
-    from metarl_robot.cli.fault_results import Results
+    from metarl_robot.cli.kept_results import Results
 
     if show_kinds:
         _list()

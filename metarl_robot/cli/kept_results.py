@@ -31,7 +31,7 @@ class Results:
         return self._resume and (robot, where, kind, seed) in self._known
 
     def rows(self, robots: Sequence[str] | None = None, where: str | None = None) -> list[dict[str, Any]]:
-        """All runs with a fault; robots, where: only these (None: all)."""
+        """All runs but the long ones; robots, where: only these (None: all)."""
         wanted = [row for row in self._rows if row["where"] != _LONG]
         here = [row for row in wanted if where is None or row["where"] == where]
         return [row for row in here if robots is None or row["robot"] in robots]
