@@ -48,7 +48,7 @@ _INERTIALS = 500  # kept since the last state
 class Predictor(Protocol):
     """Predicts present states of a base from slow or late odometry.
 
-    words: what it does, and why; empty while measured states are used.
+    words: its state and the reason; empty while measured states are used.
     """
 
     words: str

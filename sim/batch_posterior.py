@@ -49,7 +49,7 @@ class BatchPosterior(MomentumFilter):
         self._known_latency_s = physics_dt_s * sum(whole_steps(delay, physics_dt_s) for delay in delays)
 
     def observe(self, robot: Robot, task: Any) -> None:
-        """Take the task from now on: the groups whose context changed return to their prior."""
+        """Take the task from now on: groups with a changed context return to their prior."""
         before, self._about = self._about, self._truth(robot, task)
         mean, covariance = self.belief.mean, self.belief.covariance
         for entries in (jump.entries for jump in self._features.jumps if (before != self._about)[jump.entries].any()):

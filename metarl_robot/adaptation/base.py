@@ -70,7 +70,7 @@ class Adapter(Protocol):
 
 
 def external_of(adapter: Adapter) -> ExternalForce | None:
-    """What acts on the robot from outside, by the adapter's property `external`; None if it has none."""
+    """The force from outside that an adapter feels (its property `external`); None: it feels none."""
     found: ExternalForce | None = getattr(adapter, "external", None)
     return found
 

@@ -14,7 +14,7 @@ A force that a context can explain is taken for one: a push downwards for a payl
 is a hypothesis of the filter, and returns at once. Where the best explanation cannot exist, but a payload may have been
 put down, the filter continues without it: its mass had been estimated wrongly.
 
-`external` says what acts from outside (contact_state.py). Its threshold is FELT, too.
+`external` is the force from outside (contact_state.py). Its threshold is FELT, too.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ Two mechanisms let the context change:
   prior and, for each removable object, its absence. Further hypotheses: a model from before returns (`remembered`).
 
 The reported variance is the filter's times 1 + |f / f_0|² / n, with the force f that the context does not explain
-(d + e + c, averaged over a second) and a usual one f_0. As in a regression whose noise variance is unknown, an estimate
+(d + e + c, averaged over a second) and a usual one f_0. As in a regression with an unknown noise variance, an estimate
 is as uncertain as its residual is large: with a model error that lasts, innovations are small and P is too narrow.
 
 Forgetting slows down with the age t of a model, T_f (1 + g² (t / t_s)²), as far as it explains the forces (g <= 1):
@@ -613,7 +613,7 @@ class MomentumFilter:
             self._hypotheses = []
 
     def _merit(self, hypothesis: _Hypothesis) -> tuple[bool, float]:
-        """What decides between hypotheses: whether it can exist, then the evidence."""
+        """Order of hypotheses: those that can exist first, then by evidence."""
         behind = 0.0 if hypothesis.unfamiliar == self.unfamiliar else UNFAMILIAR_AHEAD
         return self._can_exist(hypothesis.belief), hypothesis.evidence - behind
 

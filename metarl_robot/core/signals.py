@@ -127,7 +127,7 @@ class Command:
 
     status: SOLVED, DEGRADED (limits relaxed, or the last plan is followed) or FAILED (braking).
     message: the reason for a status other than SOLVED.
-    external: what acts on the robot from outside, as the controller's adapter feels it; None: it cannot tell.
+    external: the force from outside, as the controller's adapter feels it; None: it cannot tell.
     """
 
     effort: Array

@@ -3,8 +3,8 @@
 
 A controller at 200 Hz may change its effort by five milliseconds' worth of `effort_rate_limit` from one command to the
 next. A driver at 1 kHz that receives such a step sees five times the rate that it allows (Franka: 1 Nm/ms). In a
-bridge to such a driver, call `next` at each of its periods: the newest command is approached within the rate, and the
-steps are what the driver allows. A command that is within one period's change acts at once.
+bridge to such a driver, call `next` at each of its periods: the newest command is approached within the rate, in
+steps that the driver allows. A command that is within one period's change acts at once.
 """
 
 from __future__ import annotations

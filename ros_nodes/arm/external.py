@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What acts on an arm from outside, as messages with the stamp of the state at which it was felt.
+"""The force from outside on an arm, as messages with the stamp of the state at which it was felt.
 
     topic (as launched)              type                             content
 
@@ -7,7 +7,8 @@
     /mpc/external_wrench             geometry_msgs/WrenchStamped      the same as a wrench on the hand [N, Nm], about
                                      the payload site and in its axes; frame_id: that site
 
-The force includes what the robot has picked up since its model was confirmed (/mpc/contact is then `undecided`).
+The force includes an object that the robot has picked up since its model was confirmed (/mpc/contact is then
+`undecided`).
 """
 
 from __future__ import annotations

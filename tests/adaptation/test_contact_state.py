@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an adapter says about forces from outside: contact state and wrench."""
+"""An adapter's report of forces from outside: contact state and wrench."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LIMIT, THRESHOLD = np.full(2, 2.0), 18.0
 
 
 def watched(state: ContactState, size: float, duration_s: float, speed: float = 0.0) -> list[Contact]:
-    """Contact states while a force of this size acts; the motion confirms what it can."""
+    """Contact states while a force of this size acts; the motion confirms a payload where it can."""
     found = []
     for _ in range(round(duration_s / 0.005)):
         if state.watch(np.full(2, size), np.ones(2), THRESHOLD, mr.State(np.zeros(2), np.full(2, speed)), 0.005):

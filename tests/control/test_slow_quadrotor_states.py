@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Quadrotors whose states come slowly: an adapter for that rate is used, and learning is never worse than observing."""
+"""Quadrotors with slow states: an adapter for that rate is used, and learning is never worse than observing."""
 
 from __future__ import annotations
 

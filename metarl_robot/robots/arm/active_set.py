@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The least change that keeps an arm's plan within its limits, in C (active_set.c).
 
-The method is that of `TrackingQP.constrain`, whose numpy code does the same, slower, where there is no compiler or the
+The method is that of `TrackingQP.constrain`. Its numpy code does the same, slower, where there is no compiler or the
 C code gives up (more than `MOST_ROWS` limits, a matrix that is not positive definite).
 """
 

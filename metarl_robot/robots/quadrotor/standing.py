@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A quadrotor that stands on something learns nothing from the force that holds it.
 
-The rotors bear a vertical force F = Σ thrusts, world axis z. In flight F = m v̇_z + F_0, where F_0 changes slowly; it is
-the mean of F - m v̇_z over BORNE_S. At rest, F can fall below F_0 only if something else holds the quadrotor: in the air
-a share STANDS_BELOW of F_0 would move it at 0.2 m/s after REST_S.
+The rotors bear a vertical force F = Σ thrusts, world axis z. In flight F = m a_z + F_0, where F_0 changes slowly; it
+is the mean of F - m a_z over BORNE_S. At rest, F can fall below F_0 only if something else holds the quadrotor: in the
+air a share STANDS_BELOW of F_0 would move it at 0.2 m/s after REST_S.
 
 A filter takes that force for weak rotors, a lighter payload or a disturbance. Control then asks for less thrust, the
 ground holds more, and so on: an x500 told to land 8 mm below the ground had rotor strengths of -1 after a second and

@@ -7,8 +7,8 @@ with rate ω and specific force f of the IMU, without their biases:
     R ← R exp(ω dt),    a = R f + g,    p ← p + v dt + a dt²/2,    v ← v + a dt
 
 An odometry message corrects the prediction at its own stamp, with constant gains; later samples are then propagated
-again. What remains of the corrections are the biases (an alpha-beta filter: Bar-Shalom, Li, Kirubarajan, Estimation
-with Applications to Tracking and Navigation, 2001, section 6.5).
+again. The corrections that remain are those of the biases (an alpha-beta filter: Bar-Shalom, Li, Kirubarajan,
+Estimation with Applications to Tracking and Navigation, 2001, section 6.5).
 
 Predicted states replace the measured ones where these come more slowly than `SLOW_S` or later than `LATE_S`, by the
 median of the last `MESSAGES`. They are at most `LONGEST_S` beyond the newest odometry: a quadrotor without odometry
