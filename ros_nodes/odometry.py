@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -200,12 +200,12 @@ class OdometryAndImu:
             self._delivered_ns = self._imu_ns
             self._on_state(self._imu_ns, lambda: self._own(state))
 
-    def _replaced(self, stamp_ns: int, message: Odometry) -> bool:
+    def _replaced(self, stamp_ns: int, measured: Callable[[], State]) -> bool:
         """Whether predicted states replace that of an odometry message."""
         if self.predictor is None:
             return False
         try:
-            replaced = self.predictor.measured(stamp_ns / NANOSECONDS, self._base_state(message))
+            replaced = self.predictor.measured(stamp_ns / NANOSECONDS, measured())
         except UnusableError:
             return False  # delivered, and refused with the reason
         if self.predictor.words != self._said:
@@ -221,11 +221,12 @@ class OdometryAndImu:
 
     def _deliver(self, stamp_ns: int, message: Odometry) -> None:
         self._waiting = None
-        if self._replaced(stamp_ns, message):
+        measured = cache(partial(self._base_state, message))
+        if self._replaced(stamp_ns, measured):
             return
         since_ns = self._delivered_ns if self._delivered_ns < stamp_ns else -1
         fresh = [inertial for at_ns, inertial in self._inertials if since_ns < at_ns <= stamp_ns]
-        self._on_state(stamp_ns, partial(self._read, message, fresh))
+        self._on_state(stamp_ns, partial(self._read, measured, fresh))
         if stamp_ns != self._delivered_ns:
             self._delivered_ns = stamp_ns
             while self._inertials and self._inertials[0][0] <= stamp_ns:
@@ -237,8 +238,8 @@ class OdometryAndImu:
         self._frames.base.check("odometry", "child_frame_id", message.child_frame_id)
         return odometry_state(message)
 
-    def _read(self, message: Odometry, inertials: list[Inertial]) -> State:
-        state = self._base_state(message)
+    def _read(self, measured: Callable[[], State], inertials: list[Inertial]) -> State:
+        state = measured()
         if not inertials:
             return self._own(state)
         force = np.mean([inertial.specific_force for inertial in inertials], axis=0)

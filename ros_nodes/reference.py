@@ -31,7 +31,7 @@ from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.trajectories.flat_outputs import FlatOutputs, Outputs, flat_outputs_of
 
-_BLOCK = 50  # points that are sampled together
+_BLOCK = 20  # points that are sampled together
 _LOOK_S = 0.05  # period of the node's timer
 _REPEAT_S = 1.0  # real time between repetitions of a chunk for late subscribers, also while simulated time stands still
 _LEAD_S = 0.5  # on a real robot, the motion starts this long after activation

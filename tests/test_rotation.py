@@ -130,3 +130,15 @@ def test_rows_and_upright_are_those_of_the_matrix(rng: np.random.Generator) -> N
         matrix = rotation.to_matrix(q)
         assert np.array_equal(np.array(rotation.rows(q)), matrix)
         assert rotation.upright(q) == matrix[2, 2] == rotation.up(q)[2]
+
+
+def test_single_quaternions_and_vectors_give_the_same_bits_as_many(rng: np.random.Generator) -> None:
+    for q, a, b in zip(rng.normal(size=(200, 4)), *rng.normal(size=(2, 200, 3)), strict=True):
+        assert np.array_equal(rotation.normalise(q), rotation.normalise(q[None])[0])
+        assert np.array_equal(rotation.cross(a, b), rotation.cross(a[None], b[None])[0])
+        assert np.array_equal(rotation.rotate(q, a), rotation.rotate(q[None], a[None])[0])
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-13, np.nan, np.inf])
+def test_a_single_quaternion_without_direction_becomes_the_identity(value: float) -> None:
+    assert np.array_equal(rotation.normalise(np.full(4, value)), rotation.IDENTITY)

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rotations as unit quaternions wxyz [body→world]: v_world = rotate(q, v_body).
 
-Leading axes broadcast: q (..., 4), vectors (..., 3). Products are written out in components, so that one call on a
-single quaternion takes microseconds. Formulas: Solà, "Quaternion kinematics for the error-state Kalman filter", arXiv
-1711.02508, 2017, sections 1-4 (Hamilton's convention, as in MuJoCo and ROS).
+Leading axes broadcast: q (..., 4), vectors (..., 3). Products are written out in components. A single quaternion or
+vector is computed in Python's floats, several times faster than in numpy and with the same result. Formulas: Solà,
+"Quaternion kinematics for the error-state Kalman filter", arXiv 1711.02508, 2017, sections 1-4 (Hamilton's convention,
+as in MuJoCo and ROS).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf, sqrt
 from typing import Any
 
 import numpy as np
@@ -23,8 +25,14 @@ _CONJUGATE: Array = np.array([1.0, -1.0, -1.0, -1.0])
 _SMALL = 1e-12  # smaller norms count as zero
 
 
+def _cross(ax: float, ay: float, az: float, bx: float, by: float, bz: float) -> tuple[float, float, float]:
+    return ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+
+
 def cross(a: Array, b: Array) -> Array:
     """Vector product a × b, (..., 3)."""
+    if a.ndim == b.ndim == 1:
+        return np.array(_cross(*a.tolist(), *b.tolist()))
     ax, ay, az = a[..., 0], a[..., 1], a[..., 2]
     bx, by, bz = b[..., 0], b[..., 1], b[..., 2]
     x = ay * bz - az * by
@@ -45,9 +53,16 @@ def skew(a: Array) -> Array:
 
 def normalise(q: Array) -> Array:
     """Unit quaternion q / |q|; the identity where q is zero or not finite."""
+    if q.ndim == 1:
+        return _normalised(*q.tolist())
     norm = np.sqrt((q * q).sum(-1, keepdims=True))
     usable = np.isfinite(norm) & (norm > _SMALL)
     return np.where(usable, q / np.where(usable, norm, 1.0), IDENTITY)
+
+
+def _normalised(w: float, x: float, y: float, z: float) -> Array:
+    norm = sqrt(w * w + x * x + y * y + z * z)
+    return np.array([w / norm, x / norm, y / norm, z / norm]) if _SMALL < norm < inf else IDENTITY.copy()
 
 
 def multiply(p: Array, q: Array) -> Array:
@@ -70,9 +85,18 @@ def inverse(q: Array) -> Array:
 
 def rotate(q: Array, v: Array) -> Array:
     """Transform body coordinates to world coordinates."""
+    if q.ndim == v.ndim == 1:
+        return _rotated(*q.tolist(), *v.tolist())
     u = q[..., 1:]
     t = 2.0 * cross(u, v)
     return np.asarray(v + q[..., :1] * t + cross(u, t))
+
+
+def _rotated(w: float, ux: float, uy: float, uz: float, x: float, y: float, z: float) -> Array:
+    tx, ty, tz = _cross(ux, uy, uz, x, y, z)
+    tx, ty, tz = 2.0 * tx, 2.0 * ty, 2.0 * tz
+    sx, sy, sz = _cross(ux, uy, uz, tx, ty, tz)
+    return np.array([x + w * tx + sx, y + w * ty + sy, z + w * tz + sz])
 
 
 def rotate_back(q: Array, v: Array) -> Array:

@@ -425,10 +425,10 @@ class Gate:
 
     def _finite(self, wanted: Array, last: Array | None) -> Array:
         """Replace non-finite entries of an effort (nu,) by the holding effort, or else by the last effort."""
+        if np.isfinite(wanted).all():
+            return wanted
         for instead in (self._law.static_effort, np.zeros(self.robot.nu) if last is None else last):
-            if (finite := np.isfinite(wanted)).all():
-                break
-            wanted = np.where(finite, wanted, instead)
+            wanted = np.where(np.isfinite(wanted), wanted, instead)
         return wanted
 
     def _remember(self, effort: Array, dt_s: float) -> None:

@@ -536,6 +536,8 @@ class InertialIntake:
 
 def number_problem(*parts: Array) -> Rejection | None:
     """Refuse values that are not finite or implausibly large; no part may be empty."""
+    if all(-MAX_VALUE <= value <= MAX_VALUE for part in parts for value in part.ravel().tolist()):
+        return None
     largest = [float(np.abs(part).max()) for part in parts]
     if not all(map(isfinite, largest)):
         return Rejection.NOT_FINITE
