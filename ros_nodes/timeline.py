@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from metarl_robot.core.errors import SignalError, shown
+from metarl_robot.core.errors import SignalError, one_line, shown
 from metarl_robot.core.robot import Robot, named
 from metarl_robot.core.yaml_file import read_yaml
 from metarl_robot.ros_nodes.parameters import fixed
@@ -100,5 +100,7 @@ def _from_file(simulated: Simulation, path: Path, base: Timeline) -> Timeline:
         read = simulated.task_from_dict
         pairs = sorted(((float(item["time_s"]), read(item["task"])) for item in changes), key=lambda pair: pair[0])
         return replace(base, initial=read(content["initial"]), changes=tuple(pairs))
-    except (SignalError, TypeError, ValueError) as error:
+    except SignalError as error:
         raise SignalError(f"task file {path}: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise SignalError(f"task file {path}: {one_line(error)}") from error

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.core.atomic import whole_file
-from metarl_robot.core.errors import MetaRLError
+from metarl_robot.core.errors import MetaRLError, one_line
 from metarl_robot.core.robot import Robot
 from metarl_robot.sim.kinds import RolloutArrays, RolloutMaker, simulation, task_from_dict
 from metarl_robot.sim.suite_table import stream
@@ -100,7 +100,7 @@ class DataSet:
                 tasks = tuple(task_from_dict(kind, task) for task in json.loads(str(file["tasks"])))
                 return cls(str(file["robot"]), kind=kind, tasks=tasks, **arrays)
         except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile, RecursionError) as error:
-            raise MetaRLError(f"{path}: not a data set of this project: {error}") from error
+            raise MetaRLError(f"{path}: not a data set of this project: {one_line(error)}") from error
 
 
 def collect(

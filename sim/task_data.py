@@ -8,7 +8,7 @@ from math import isfinite
 from numbers import Real
 from typing import Any, Self
 
-from metarl_robot.core.errors import SignalError
+from metarl_robot.core.errors import SignalError, one_line
 from metarl_robot.sim.task_fields import finite_vector, known_keys, plain
 
 
@@ -39,4 +39,4 @@ class TaskData:
         try:
             return cls(**known_keys(cls, content))
         except (TypeError, ValueError) as error:
-            raise SignalError(f"task: {error}") from error
+            raise SignalError(f"task: {one_line(error)}") from error

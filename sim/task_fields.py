@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metarl_robot.core.errors import SignalError
+from metarl_robot.core.errors import SignalError, shown
 
 Array = NDArray[np.float64]
 
@@ -18,7 +18,7 @@ def finite_vector(name: str, values: ArrayLike, size: int | None = None) -> Arra
     """Return a read-only copy of `size` (or any number of) finite numbers. Raises SignalError."""
     array = np.array(values, float)
     if array.ndim != 1 or (size is not None and len(array) != size) or not np.isfinite(array).all():
-        raise SignalError(f"task: {name} must be {size or 'n'} finite numbers; given {np.array2string(array)}")
+        raise SignalError(f"task: {name} must be {size or 'n'} finite numbers; given {shown(array.tolist())}")
     array.flags.writeable = False
     return array
 
@@ -33,7 +33,7 @@ def plain(value: Any) -> Any:
 def known_keys(kind: type, content: Any, required: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return a copy of a dictionary with fields of the dataclass `kind` as keys. Raises SignalError."""
     names = [field.name for field in fields(kind)]
-    given = sorted(content) if isinstance(content, dict) else repr(content)
+    given = shown(sorted(content) if isinstance(content, dict) else content)
     if not isinstance(content, dict) or not set(content) <= set(names) or not set(required) <= set(content):
         raise SignalError(f"task: a {kind.__name__} has the keys {names}; given {given}")
     return dict(content)

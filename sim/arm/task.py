@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.core.errors import SignalError
+from metarl_robot.core.errors import SignalError, one_line
 from metarl_robot.core.robot import Robot
 from metarl_robot.sim.arm.geometry import home_position, outward_axis, reach_m
 from metarl_robot.sim.arm.model_errors import (
@@ -145,7 +145,7 @@ class Task:
                     content[name] = kind(**known_keys(kind, content[name]))
             return cls(**content)
         except (TypeError, ValueError) as error:
-            raise SignalError(f"task: {error}") from error
+            raise SignalError(f"task: {one_line(error)}") from error
 
 
 _PARTS: dict[str, type] = {

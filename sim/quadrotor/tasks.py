@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.core.errors import SignalError
+from metarl_robot.core.errors import SignalError, one_line
 from metarl_robot.robots.quadrotor.description import Quadrotor
 from metarl_robot.sim.payload.body import Payload
 from metarl_robot.sim.physics_time import MAX_DELAY_S
@@ -183,4 +183,4 @@ class QuadrotorTask:
                 content["wind"] = Wind(**{**wind, "wall": None if wall is None else Wall(**known_keys(Wall, wall))})
             return cls(**content)
         except (TypeError, ValueError) as error:
-            raise SignalError(f"task: {error}") from error
+            raise SignalError(f"task: {one_line(error)}") from error

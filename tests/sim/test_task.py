@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -135,6 +136,21 @@ def test_impossible_tasks_are_refused(change: dict, says: str) -> None:
     content = nominal_task(load_robot("planar2")).to_dict() | change
     with pytest.raises(SignalError, match=says):
         Task.from_dict(content)
+
+
+LONG = "x" * 100_000
+
+
+@pytest.mark.parametrize("change", [{LONG: 1.0}, {"payload": LONG}, {"motor_strength": [LONG]}, {"swing": LONG}])
+def test_refusals_are_short(tmp_path: Path, change: dict) -> None:
+    timeline = pytest.importorskip("metarl_robot.ros_nodes.timeline", reason="needs ROS 2")
+    robot = load_robot("planar2")
+    content = nominal_task(robot).to_dict() | change
+    file = tmp_path / "task.json"
+    file.write_text(json.dumps({"initial": content}))
+    with pytest.raises(SignalError) as refusal:
+        timeline.timeline(robot, timeline.TimelineParameters(task_file=str(file)), timeline.TaskSettings())
+    assert len(str(refusal.value)) < 2_000
 
 
 def test_payload_is_required() -> None:
