@@ -7,11 +7,16 @@ A command is held until the next state. At 40 Hz, feedback and observers that ar
 from __future__ import annotations
 
 from collections import deque
-from statistics import median
 
 INTERVALS = 25
 FEWEST = 3
 """The period is the median of the last INTERVALS intervals, from the FEWEST on; lost states do not change it."""
+AGAIN_SHARE = 0.9
+"""A shorter period is used once this share of the intervals is as short.
+
+A controller that cannot keep pace loses every second state or so. It must not be tuned anew each time that their median
+changes: its adapter would start again, and the next states would be lost meanwhile.
+"""
 CHANGED = 1.25
 """The period in use changes if the measured one is larger or smaller by this ratio."""
 
@@ -36,8 +41,14 @@ class StateRate:
         usual = time_s - last_s < CHANGED * self._own_s and self.period_s == self._own_s
         if usual or len(self._intervals) < FEWEST:
             return False
-        measured_s = max(median(self._intervals), self._own_s)
+        measured_s = self._measured_s()
         if 1.0 / CHANGED < measured_s / self.period_s < CHANGED:
             return False
         self.period_s = measured_s
         return True
+
+    def _measured_s(self) -> float:
+        """The usual interval, or an in-between one while it becomes shorter; at least the own period."""
+        ordered = sorted(self._intervals)
+        usual, most = ordered[len(ordered) // 2], ordered[int(AGAIN_SHARE * (len(ordered) - 1))]
+        return max(usual, min(most, self.period_s), self._own_s)

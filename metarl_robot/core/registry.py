@@ -10,8 +10,10 @@ add theirs as entry points of the registry's group. A spec states the kinds of r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
@@ -77,5 +79,13 @@ class Registry(Generic[Spec]):
             return True
         return not isinstance(spec, self.spec) or spec.kinds is None or kind in spec.kinds  # type: ignore[attr-defined]
 
-    def _others(self) -> dict[str, EntryPoint]:
-        return {point.name: point for point in entry_points(group=self.group)}
+    def _others(self) -> Mapping[str, EntryPoint]:
+        return _installed(entry_points, self.group, tuple(sys.path))
+
+
+@cache
+def _installed(
+    find: Callable[..., Iterable[EntryPoint]], group: str, path: tuple[str, ...]
+) -> Mapping[str, EntryPoint]:
+    """Entry points of a group by name. Reading those of all packages on the path takes tens of milliseconds."""
+    return {point.name: point for point in find(group=group)}

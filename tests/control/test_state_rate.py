@@ -70,6 +70,14 @@ def test_the_own_rate_is_used_again_and_lost_states_change_nothing() -> None:
     assert changes[-2:] == [pytest.approx(0.03), 0.005] and len(changes) <= 3
 
 
+def test_a_controller_that_loses_states_is_not_tuned_again_and_again() -> None:
+    rng, rate, time_s, changes = np.random.default_rng(0), StateRate(0.002), 0.0, 0
+    for _ in range(2000):
+        time_s += 0.002 * rng.integers(1, 3)
+        changes += rate.changed(time_s)
+    assert changes <= 2
+
+
 def still(q: float) -> State:
     return State(np.array([q, 0.2]), np.zeros(2))
 
