@@ -159,7 +159,7 @@ def test_a_wrong_frame_is_refused_and_named(key: str, given: str) -> None:
     with pytest.raises(
         UnusableError, match=f"odometry: {key} is '{given}'; must be '{WORLD if key == 'frame_id' else BODY}'"
     ) as caught:
-        ears._both._read(message, [])
+        ears._both._base_state(message)
     parameter = "world_frame" if key == "frame_id" else "base_frame"
     assert f"set {parameter}:={given or '*'}" in str(caught.value)
 
