@@ -3,9 +3,10 @@
 
 A momentum filter explains every force by its context and its disturbance. The force beyond the last model that lasted
 (lasting_models.py) comes from outside if no context that can exist explains it (FeatureGroup.unexplained), or if the
-best explanation cannot exist (FeatureGroup.possible). The model from before is then in force, as if nothing had been
-felt: the controller meets the obstacle with the stiffness of its tracking alone and no force builds up. Beside it, the
-filter starts again from its prior. The held model ends
+best explanation of a force cannot exist (FeatureGroup.possible). The model from before is then in force, as if nothing
+had been felt: the controller meets the obstacle with the stiffness of its tracking alone and no force builds up. Only a
+force along which the robot moves is compensated (free_force.py). Beside it, the filter starts again from its prior. The
+held model ends
 
 - when the new estimate again gives the same residual as the held model: the contact has ended; the held model is kept;
 - when the robot has moved on, and an explanation that can exist has lasted: the model was wrong; the new one is kept.
@@ -19,11 +20,14 @@ put down, the filter continues without it: its mass had been estimated wrongly.
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.contact_state import ContactState
 from metarl_robot.adaptation.filter_algebra import Belief
+from metarl_robot.adaptation.free_force import FreeForce
 from metarl_robot.adaptation.lasting_models import REMEMBERED, LastingModels
 from metarl_robot.adaptation.momentum_filter import MomentumFilter
 from metarl_robot.adaptation.wrapped import WrappedAdapter
@@ -41,8 +45,13 @@ FELT_SHARE = 0.2
 """Errors of other features (motor strength) are up to this share of a force: an unexplained one is larger."""
 LEAST_FELT = 0.3 * FELT
 """With less than this at every joint, and a context that hardly changed, the costly test is left out."""
-USUAL_S, USUAL_SHARE = 3.0, 0.5
-"""The unit is at least this share of the root mean square that the model usually misses, averaged over USUAL_S."""
+USUAL_S, USUAL_SHARE = 3.0, 1.0
+"""The unit is at least this share of the root mean square that the model usually misses, averaged over USUAL_S.
+
+With a share of 0.5, torque ripple and friction of an unlike shape were held for contacts.
+"""
+LAG_S = 0.5
+"""The latest force is not usual yet: that of a contact may rise slowly."""
 FELT_S = 0.008
 """It comes from outside when it was felt as long."""
 AGREES_S = 0.05
@@ -83,7 +92,9 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
         self._models = LastingModels()
         self._put_down: Belief | None = None  # the model that has ended because its object was put down
         self._felt: tuple[Belief, Array] | None = None  # beyond this model, in the present sample
-        self._usual = np.zeros(len(self._velocity_limit))  # mean square of the force that the model misses
+        self._usual = np.zeros(len(self._velocity_limit))  # mean square of the force that the model misses,
+        self._recent: deque[Array] = deque()  # squares of the latest ones, over
+        self._recent_s = 0.0
         self._contact = ContactState(self._velocity_limit, self.inner.belief.copy())
 
     @property
@@ -130,7 +141,7 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
     def _judge(self, state: State, effort: Array, dt: float) -> None:
         """Remember a model that lasts; hold it where the present one cannot exist or does not explain the force."""
         inner, models = self.inner, self._models
-        possible = inner.possible
+        possible = inner.possible or not self._acts(state, effort)
         if inner.hypotheses == 0 and possible:
             models.steady(inner.belief, dt)
         else:
@@ -138,7 +149,7 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
         self._felt_s = self._felt_s + dt if self._feels(state, effort) else 0.0
         observed = inner.observed
         if _norm(observed / inner.disturbance_scale) < FELT:
-            self._usual += min(dt / USUAL_S, 1.0) * (observed**2 - self._usual)
+            self._miss(observed, dt)
         if not models.known or (possible and self._felt_s < FELT_S):
             return
         model = models.known[0]
@@ -148,6 +159,22 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
             inner.remove(model, state, effort, dt)
         else:
             self._hold(model, state, effort, dt)
+
+    def _miss(self, force: Array, dt: float) -> None:
+        """Take in a force (n,) that the model misses; it counts as usual after LAG_S."""
+        self._recent.append(force**2)
+        self._recent_s += dt
+        if self._recent_s > LAG_S:
+            self._recent_s -= dt
+            self._usual += min(dt / USUAL_S, 1.0) * (self._recent.popleft() - self._usual)
+
+    def _acts(self, state: State, effort: Array) -> bool:
+        """Whether a force acts beyond every lasting model, explained or not. Without one, nothing has happened.
+
+        A mass that drifts below zero is then a model error. Control has the same force from the body that can exist.
+        """
+        known = self._models.known
+        return all(_norm(self._felt_beyond(model, state, effort) / self._unit(self.inner)) >= FELT for model in known)
 
     def _feels(self, state: State, effort: Array) -> bool:
         """Whether a force acts that no change of a lasting model explains."""
@@ -168,7 +195,7 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
         return np.maximum(now.disturbance_scale, USUAL_SHARE * np.sqrt(self._usual))
 
     def _hold(self, model: Belief, state: State, effort: Array, dt: float) -> None:
-        self.external_wrench = True
+        self.external_wrench, self._free = True, FreeForce(len(self._velocity_limit))
         self._models.changed()
         self._follow(model, state, effort, dt)
         self._begin(state, effort, dt)
@@ -189,7 +216,7 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
         """Look for the end of the contact, and for a better model."""
         held, fresh = self.inner, self._spare
         self._contact.hold(held.pushed(state, effort, dt), dt)
-        held.follow(state, effort, dt)
+        held.follow(state, effort, dt, self._free.update(self._contact.force, state.v, dt))
         fresh.advance(state, effort, dt)
         self._moved_s += float(np.max(np.abs(state.v) / self._velocity_limit)) * dt
         explained = fresh.hypotheses == 0 and fresh.possible

@@ -57,7 +57,8 @@ side, friction is another. Until it has moved, each hypothesis has a twin with a
 evidence decides which of both priors is in force.
 
 Noise levels are estimated online (noise_model.py), and priors that prove too narrow are widened (prior_scale.py). A
-context that has diverged returns to its prior, and is held there twice as long each time.
+context that has diverged, or whose changes follow each other, returns to its prior, and is held there twice as long
+each time.
 """
 
 from __future__ import annotations
@@ -139,6 +140,11 @@ WELL_EXPLAINED = 3.0
 """Beyond this mean square of the unexplained force, in usual ones, a model is wrong, and forgotten as a new one is."""
 DIFFERENT_SIGMAS = 0.1
 """Contexts that differ by less of the prior's standard deviations give the same force."""
+ALARM_MEMORY_S, MOST_ALARMS = 2.0, 4.0
+"""With more detected changes than MOST_ALARMS within about ALARM_MEMORY_S, the filter returns to its prior.
+
+Such a model is wrong, and the robot oscillates: changes of the model that follow each other feed the oscillation.
+"""
 FIRST_HOLD_S, LONGEST_HOLD_S = 0.5, 60.0
 """After a restart the context stays at its prior for as long, twice as long after each further restart."""
 LONGEST_INTERVAL_S, LONGEST_PERIODS = 0.03, 1.5
@@ -306,7 +312,7 @@ class MomentumFilter:
         self._use(self._features, self._prior)
         self._started, self._missed = False, np.zeros(self._n)
         self.detections = self.restarts = 0
-        self._held_s, self._unexplained = 0.0, 1.0
+        self._held_s, self._unexplained, self._alarms = 0.0, 1.0, 0.0
         self._remember(np.zeros(self._dynamics.nu))
         self._noise = NoiseModel(self._tuning, self._dynamics, self._compiled)
         self._hypotheses: list[_Hypothesis] = []
@@ -456,10 +462,13 @@ class MomentumFilter:
         """Give control the whole estimate from now on: the filter learns beside another controller."""
         self._since_s = np.inf
 
-    def follow(self, state: State, effort: Array, dt: float) -> None:
-        """Take in a sample without learning from it: position and velocity are those measured."""
+    def follow(self, state: State, effort: Array, dt: float, missed: Array | None = None) -> None:
+        """Take in a sample without learning from it: position and velocity are those measured.
+
+        missed: force (n,) beyond the model that control compensates; None: none.
+        """
         self._locate(state)
-        self._missed = np.zeros(self._n)
+        self._missed = np.zeros(self._n) if missed is None else missed
         self._consider([])
         self._history.update(effort, dt)
         self._smooth_effort.update(effort, dt)
@@ -547,6 +556,10 @@ class MomentumFilter:
                 self._history.learn(self._algebra.white, self._algebra.response, dt)
                 return
             self.detections += 1
+            self._alarms += 1.0
+            if self._alarms > MOST_ALARMS:
+                self._start_over()
+                return
             jumps = [*map(self._jumped, self._tuning.jumps), *map(self._recalled, self.remembered)]
             more = [self._on_unfamiliar(self._hypothesis())] if self._may_be_unfamiliar else []
             self._consider([self._displaced(), *jumps, *more])
@@ -555,6 +568,7 @@ class MomentumFilter:
     def _sample(self, state: State, effort: Array, dt: float) -> _Sample:
         """The sample with the present noise levels, which also go to the algebra."""
         self._noise.update(state, self._acceleration, dt)
+        self._alarms *= max(0.0, 1.0 - dt / ALARM_MEMORY_S)
         if self._moved_s < KNOWN_S and np.abs(state.v).max() > MOVES_RAD_S:
             self._moved_s += dt
         size = len(self._noise.variance) - 3 * (state.specific_force is None)
@@ -791,6 +805,7 @@ class MomentumFilter:
         self._hypotheses, self._started = [], False
         self.belief.covariance[self._z, :] = 0.0
         self._algebra.prior[...] = 0.0
+        self._alarms = 0.0
         self._held_s = min(FIRST_HOLD_S * 2.0 ** min(self.restarts, 30), LONGEST_HOLD_S)
         self.detections += 1
         self.restarts += 1
