@@ -48,7 +48,7 @@ class StateRate:
         return True
 
     def _measured_s(self) -> float:
-        """The usual interval, or an in-between one while it becomes shorter; at least the own period."""
+        """The median interval; shorter than the period in use only if nearly all are. At least the own period."""
         ordered = sorted(self._intervals)
         usual, most = ordered[len(ordered) // 2], ordered[int(AGAIN_SHARE * (len(ordered) - 1))]
         return max(usual, min(most, self.period_s), self._own_s)
