@@ -154,6 +154,8 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
             return
         model = models.known[0]
         if model is not self._put_down and not self._unexplained(inner, model, state, effort):
+            if inner.hypotheses > 0:
+                return  # among them is that an object was put down
             self._put_down = model  # an object was put down that had been estimated too light
             models.changed()
             inner.remove(model, state, effort, dt)
