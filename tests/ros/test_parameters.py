@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import pytest
@@ -150,3 +151,15 @@ def test_two_groups_of_one_prefix_are_both_changed(make: Callable) -> None:
     assert any(isinstance(new, Wanted) and new.gain == 5.0 for new in told)
     node.set_parameters([Parameter("speed", value=1.5)])
     assert isinstance(told[-1], Other) and told[-1].speed == 1.5
+
+
+@pytest.mark.parametrize("namespace", ["", "robot_1"])
+def test_the_settings_of_a_launch_file_reach_its_nodes_in_any_namespace(root: Path, namespace: str) -> None:
+    context = rclpy.Context()
+    context.init(args=["--ros-args", "--params-file", str(root / "launch" / "quad.params.yaml")])
+    node = rclpy.create_node(
+        "reference", namespace=namespace, context=context, automatically_declare_parameters_from_overrides=True
+    )
+    assert node.get_parameter("spacing_s").value == 0.05
+    node.destroy_node()
+    context.try_shutdown()
