@@ -93,7 +93,7 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
         self._put_down: Belief | None = None  # the model that has ended because its object was put down
         self._felt: tuple[Belief, Array] | None = None  # beyond this model, in the present sample
         self._usual = np.zeros(len(self._velocity_limit))  # mean square of the force that the model misses,
-        self._recent: deque[Array] = deque()  # squares of the latest ones, over
+        self._recent: deque[tuple[float, Array]] = deque()  # intervals and squares of the latest ones, together
         self._recent_s = 0.0
         self._contact = ContactState(self._velocity_limit, self.inner.belief.copy())
 
@@ -164,11 +164,12 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
 
     def _miss(self, force: Array, dt: float) -> None:
         """Take in a force (n,) that the model misses; it counts as usual after LAG_S."""
-        self._recent.append(force**2)
+        self._recent.append((dt, force**2))
         self._recent_s += dt
-        if self._recent_s > LAG_S:
-            self._recent_s -= dt
-            self._usual += min(dt / USUAL_S, 1.0) * (self._recent.popleft() - self._usual)
+        while self._recent_s > LAG_S:
+            interval_s, square = self._recent.popleft()
+            self._recent_s -= interval_s
+            self._usual += min(interval_s / USUAL_S, 1.0) * (square - self._usual)
 
     def _acts(self, state: State, effort: Array) -> bool:
         """Whether a force acts beyond every lasting model, explained or not. Without one, nothing has happened.
