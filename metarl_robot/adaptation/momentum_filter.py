@@ -57,8 +57,8 @@ side, friction is another. Until it has moved, each hypothesis has a twin with a
 evidence decides which of both priors is in force.
 
 Noise levels are estimated online (noise_model.py), and priors that prove too narrow are widened (prior_scale.py). A
-context that has diverged, or whose changes follow each other, returns to its prior, and is held there twice as long
-each time.
+context that has diverged, or that changes again and again, returns to its prior, and is held there twice as long each
+time.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ DIFFERENT_SIGMAS = 0.1
 ALARM_MEMORY_S, MOST_ALARMS = 2.0, 4.0
 """With more detected changes than MOST_ALARMS within about ALARM_MEMORY_S, the filter returns to its prior.
 
-Such a model is wrong, and the robot oscillates: changes of the model that follow each other feed the oscillation.
+Its model is then wrong, and the robot oscillates; each further change feeds the oscillation.
 """
 FIRST_HOLD_S, LONGEST_HOLD_S = 0.5, 60.0
 """After a restart the context stays at its prior for as long, twice as long after each further restart."""

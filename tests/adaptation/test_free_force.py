@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from metarl_robot.adaptation.free_force import WAY_RAD, FreeForce
+from metarl_robot.adaptation.free_force import MOVED_RAD, FreeForce
 
 DT, FORCE = 0.005, np.array([0.0, -4.0, 3.0])
 
@@ -25,8 +25,8 @@ def test_an_obstacle_is_met_without_compensation_while_the_robot_slides_or_stand
 def test_a_force_is_compensated_once_the_robot_has_moved_along_or_against_it() -> None:
     for sign in (1.0, -1.0):
         free, v = FreeForce(3), sign * FORCE / 50.0  # 0.1 rad/s
-        assert not moved(free, FORCE, v, 0.9 * WAY_RAD / 0.1).any()
-        assert np.array_equal(moved(free, FORCE, v, 0.2 * WAY_RAD / 0.1), FORCE)
+        assert not moved(free, FORCE, v, 0.9 * MOVED_RAD / 0.1).any()
+        assert np.array_equal(moved(free, FORCE, v, 0.2 * MOVED_RAD / 0.1), FORCE)
 
 
 def test_the_compensation_never_exceeds_the_largest_force_before() -> None:
