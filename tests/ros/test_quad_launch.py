@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
 from nav_msgs.msg import Odometry
 from nav_msgs.msg import Path as PathMessage
 from std_msgs.msg import Float64MultiArray
@@ -19,7 +20,6 @@ from metarl_robot.core.robot import load_robot
 from metarl_robot.core.signals import Plan
 from metarl_robot.core.tables import Table, table_of
 from metarl_robot.ros_nodes import topics
-from metarl_robot.ros_nodes.convert import time_message
 from metarl_robot.ros_nodes.quadrotor.interface import OdometryInterface
 from metarl_robot.trajectories.flat_outputs import Outputs
 
@@ -29,6 +29,7 @@ ATTACH_S = 3.0
 MASS_KG = 0.2
 ERROR_M = 0.15  # far above any controller's error without a payload, far below a broken loop's
 LEARNED = "meta_mpc"
+PATH = np.array([[2.0, -1.0, 2.5], [1.0, 0.0, 2.0], [0.0, 0.0, 2.0]])
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +50,18 @@ class Followed:
         self.probe = self.session.probe
         self.setpoints: dict[int, np.ndarray] = {}
         self.steps: list[Table] = []
+        self.answers: list[dict[str, str]] = []
         self.probe.listen(Odometry, topics.SETPOINT, self._on_setpoint)
         self.probe.listen(Float64MultiArray, topics.STEP, lambda m: self.steps.append(table_of(m)))
 
     def _on_setpoint(self, message: Odometry) -> None:
         stamp_ns, q, _ = INTERFACE.read_setpoint(message)
         self.setpoints[stamp_ns] = q
+
+    def on_answer(self, message: DiagnosticStatus) -> None:
+        values = {pair.key: pair.value for pair in message.values}
+        if values["topic"] == OdometryInterface.path_topic:
+            self.answers.append(values)
 
     def errors(self) -> tuple[np.ndarray, np.ndarray]:
         """Times (K,) [s] and distances (K,) [m] of the truth from the reference."""
@@ -65,6 +72,15 @@ class Followed:
         places = np.array([[table.value(f"position_{axis}_m") for axis in "xyz"] for table in truth])
         reference = np.stack([np.interp(times, stamps, [q[k] for _, q in wanted]) for k in range(3)], axis=1)
         return times, np.linalg.norm(places - reference, axis=1)
+
+    def offer_path(self, times: np.ndarray) -> dict[str, str]:
+        """Offer the last places of PATH at times [s]; returns the controller's answer."""
+        q = np.concatenate([PATH[-len(times) :], np.tile([1.0, 0.0, 0.0, 0.0], (len(times), 1))], axis=1)
+        path = INTERFACE.plan(0, Plan(times, q, np.zeros((len(times), 6)), np.zeros((0, 4))))
+        count = len(self.answers)
+        self.paths.publish(path)
+        self.probe.wait(lambda: len(self.answers) > count, "the answer to a path")
+        return self.answers[count]
 
     def place(self) -> np.ndarray:
         return np.array([self.probe.truth[-1].value(f"position_{axis}_m") for axis in "xyz"])
@@ -129,6 +145,7 @@ def hovering(start: Callable) -> Followed:
     flight.out = flight.probe.node.create_publisher(
         MultiDOFJointTrajectory, OdometryInterface.reference_topic, topics.REFERENCE_QOS
     )
+    flight.probe.listen(DiagnosticStatus, topics.REFERENCE_STATUS, flight.on_answer, topics.EVENTS)
     flight.paths = flight.probe.node.create_publisher(PathMessage, OdometryInterface.path_topic, topics.REFERENCE_QOS)
     flight.probe.wait(
         lambda: flight.out.get_subscription_count() > 0 and flight.paths.get_subscription_count() > 0, "the controller"
@@ -156,14 +173,13 @@ def test_a_reference_that_jumps_is_followed_within_limits(hovering: Followed) ->
 
 
 def test_a_path_is_followed(hovering: Followed) -> None:
-    probe, now_s = hovering.probe, hovering.probe.time_s
-    places = np.array([[2.0, -1.0, 2.5], [1.0, 0.0, 2.0], [0.0, 0.0, 2.0]])
-    q = np.concatenate([places, np.tile([1.0, 0.0, 0.0, 0.0], (3, 1))], axis=1)
-    path = INTERFACE.plan(0, Plan(now_s + np.array([1.0, 3.0, 6.0]), q, np.zeros((3, 6)), np.zeros((0, 4))))
-    path.header.stamp = time_message(0)
-    hovering.paths.publish(path)
-    probe.wait_until(now_s + 8.0)  # 6 s by the node's clock, which may be ahead of the messages received here
-    assert np.abs(hovering.place() - places[-1]).max() < 0.1
+    """In lockstep the nodes' time runs far ahead of the messages received here: the path begins by the node's time."""
+    probe = hovering.probe
+    now_s = float(hovering.offer_path(np.array([0.0, 1.0]))["time_s"])  # refused: it ended long ago
+    answer = hovering.offer_path(now_s + np.array([5.0, 7.0, 10.0]))
+    assert answer["accepted"] == "True", answer["reason"]
+    probe.wait_until(float(answer["ends_s"]) + 2.0)
+    assert np.abs(hovering.place() - PATH[-1]).max() < 0.1
 
 
 @pytest.mark.parametrize("what", ["frame", "far", "nan"])
