@@ -168,6 +168,7 @@ setup(
         "metarl_robot.kinds": [
             "arm = metarl_robot.robots.arm.description:Arm",
             "quadrotor = metarl_robot.robots.quadrotor.description:Quadrotor",
+            "ground = metarl_robot.robots.ground.description:Ground",
         ],
     },
     zip_safe=False,

@@ -21,6 +21,7 @@ GROUP = "metarl_robot.kinds"
 BUILT_IN = {
     "arm": "metarl_robot.robots.arm.description:Arm",
     "quadrotor": "metarl_robot.robots.quadrotor.description:Quadrotor",
+    "ground": "metarl_robot.robots.ground.description:Ground",
 }
 _STATED = (
     "file",

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Model-predictive control of a ground vehicle: follow a path and its speeds, one real-time iteration a step.
+
+The plan holds pose, velocity and the actuators' state at all knots, and commands between them. Each step linearises
+about the last plan, shifted in time, and solves one quadratic programme with exact bounds on the commands
+(riccati_qp.py): real-time iteration (Diehl, Bock, Schlöder 2005). Errors are weighted along and across the reference's
+path (plan.py). The reference is taken from its point nearest to the vehicle on, so that a vehicle that is late drives
+the path and does not cut corners to catch up.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from scipy.linalg import solve_discrete_are
+
+from metarl_robot.control.base import ControllerSpec
+from metarl_robot.control.effort_limits import EffortLimiter
+from metarl_robot.control.riccati_qp import RiccatiQP, Weights
+from metarl_robot.control.warm_start import shifted_rows
+from metarl_robot.core.signals import Command, Plan, Reference, Setpoints, State, Status
+from metarl_robot.robots.ground.description import Ground
+from metarl_robot.robots.ground.nearby import nearby
+from metarl_robot.robots.ground.plan import GroundPlan
+
+Array = NDArray[np.float64]
+
+FIRST_ITERATIONS = 5
+"""Iterations of the first step, which has no plan to start from."""
+
+
+class GroundMPCConfig(BaseModel):
+    """Errors are weighted by 1 / scale², so that an error of one scale costs the same for each (Bryson's rule)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    horizon: int = Field(25, ge=2, le=200, description="number of knots")
+    knot_spacing_s: float = Field(0.04, ge=0.005, le=0.2, description="time between knots [s]")
+    along_scale_m: float = Field(1.0, gt=0.0, le=100.0, description="error along the path with weight one [m]")
+    across_scale_m: float = Field(0.1, gt=0.0, le=10.0, description="error across the path with weight one [m]")
+    heading_scale_rad: float = Field(1.0, gt=0.0, le=10.0, description="heading error with weight one [rad]")
+    speed_scale_m_s: float = Field(0.5, gt=0.0, le=100.0, description="speed error with weight one [m/s]")
+    sideways_scale_m_s: float = Field(2.0, gt=0.0, le=100.0, description="sideways speed with weight one [m/s]")
+    turning_scale_rad_s: float = Field(4.0, gt=0.0, le=100.0, description="yaw rate error with weight one [rad/s]")
+    command_scale: float = Field(1.0, gt=0.0, le=100.0, description="command error with weight one, share of the limit")
+    behind_s: float = Field(2.0, ge=0.0, le=30.0, description="the vehicle may lag behind the reference by as much [s]")
+
+
+class _Trajectory(NamedTuple):
+    """The last plan: start time, states (N + 1, n) and inputs (N, nu)."""
+
+    start: float
+    states: Array
+    inputs: Array
+
+
+class GroundMPC:
+    """See the module's docstring."""
+
+    def __init__(self, robot: Ground, config: GroundMPCConfig) -> None:
+        self._robot, self._config = robot, config
+        self._functions = GroundPlan(robot, config.horizon, config.knot_spacing_s)
+        self._grid = config.knot_spacing_s * np.arange(config.horizon + 1)
+        weights = _weights(robot, self._functions, config)
+        self._qp = RiccatiQP(config.horizon, weights, self._functions.by_state, self._functions.by_input)
+        self._limiter = EffortLimiter(robot)
+        shape = (config.horizon, robot.nu)
+        self._lower, self._upper = np.broadcast_to(robot.effort_lower, shape), np.broadcast_to(robot.effort_limit, shape)
+        self.reset()
+
+    def reset(self) -> None:
+        self._limiter.reset()
+        self._qp.reset()
+        self._last: _Trajectory | None = None
+        self._plan: Plan | None = None
+        self._acting = np.zeros(self._robot.nu)
+        self._time: float | None = None
+
+    def follow(self, effort: Array) -> None:
+        """Record that this effort (nu,) acted instead of the last command; see BumplessTransfer."""
+        self._limiter.reset(effort)
+
+    def step(self, time: float, state: State, reference: Reference) -> Command:
+        self._limiter.at(time)
+        self._advance_actuators(time)
+        target = self._target(time, state, reference)
+        if target is None:
+            return self.fallback(time, "the reference is not finite")
+        here = np.concatenate([state.q, state.v, self._acting])
+        targets, feed_forward = target
+        plan, optimal = self._optimise(time, here, targets, feed_forward)
+        if not math.isfinite(plan.states.sum()) or not math.isfinite(plan.inputs.sum()):
+            self._last = None
+            self._qp.reset()
+            return self.fallback(time, "the plan is not finite")
+        self._last = plan
+        efforts = np.concatenate([plan.inputs, plan.inputs[-1:]])
+        self._plan = Plan(time + self._grid, plan.states[:, :3], plan.states[:, 3:6], efforts)
+        effort = self._limiter.apply(plan.inputs[0])
+        status, message = (Status.SOLVED, "") if optimal else (Status.DEGRADED, "the plan is not optimal")
+        return Command(effort, status, message, self._plan)
+
+    def fallback(self, time: float, reason: str) -> Command:
+        """Command without a valid state: follow the last plan while it is valid, then roll without torque."""
+        self._limiter.at(time)
+        if self._plan is not None and time <= self._plan.times[-1]:
+            wanted = np.array([np.interp(time, self._plan.times, column) for column in self._plan.effort.T])
+            return Command(self._limiter.apply(wanted), Status.DEGRADED, f"{reason}; following the last plan", self._plan)
+        return Command(self._limiter.apply(np.zeros(self._robot.nu)), Status.FAILED, f"{reason}; rolling without torque")
+
+    def _advance_actuators(self, time: float) -> None:
+        """Move the model of the actuators on to this time, under the last command."""
+        last = self._limiter.last
+        if last is not None and self._time is not None and time > self._time:
+            self._acting = last + np.exp(-(time - self._time) / self._robot.lag_s) * (self._acting - last)
+        self._time = time
+
+    def _target(self, time: float, state: State, reference: Reference) -> tuple[Array, Array] | None:
+        """States (N + 1, n) and inputs (N, nu) that follow the reference from the nearest point on."""
+        found = nearby(reference, time, state.q[:2], self._config.behind_s, self._config.behind_s)
+        if found is None:
+            return None
+        points = reference.sample(found.time_s + self._grid)
+        q = points.q.copy()
+        q[:, 2] += 2.0 * np.pi * np.round((state.q[2] - q[0, 2]) / (2.0 * np.pi))
+        efforts = _feed_forward(self._robot, points)
+        return np.concatenate([q, points.v, efforts], axis=1), efforts[:-1]
+
+    def _optimise(self, time: float, here: Array, targets: Array, ahead: Array) -> tuple[_Trajectory, bool]:
+        """The new plan, and whether its quadratic programme was solved to optimality."""
+        guess = None if self._last is None else self._shifted(self._last, time)
+        lower, upper = self._lower.copy(), self._upper.copy()
+        lower[0], upper[0] = self._limiter.bounds()
+        begin = guess or _Trajectory(time, targets.copy(), np.clip(ahead, lower, upper))
+        states, inputs, optimal = begin.states, begin.inputs, True
+        states[0] = here
+        residual = np.zeros((len(ahead), 3))
+        for _ in range(FIRST_ITERATIONS if guess is None else 1):
+            linear = self._functions.linearise(states, inputs, residual, targets)
+            solution = self._qp.solve(linear, inputs - ahead, lower - inputs, upper - inputs)
+            states, inputs = self._functions.moved(states, solution.states, targets), inputs + solution.inputs
+            optimal = solution.optimal
+        return _Trajectory(time, states, inputs), optimal
+
+    def _shifted(self, plan: _Trajectory, start: float) -> _Trajectory:
+        steps = max(start - plan.start, 0.0) / self._config.knot_spacing_s
+        return _Trajectory(start, shifted_rows(plan.states, steps), shifted_rows(plan.inputs, steps))
+
+
+def _feed_forward(robot: Ground, points: Setpoints) -> Array:
+    """Efforts (N, nu) of a slow vehicle without slip along setpoints."""
+    forward = np.stack([np.cos(points.q[:, 2]), np.sin(points.q[:, 2])], axis=1)
+    speed, rate = np.sum(forward * points.v[:, :2], axis=1), np.sum(forward * points.a[:, :2], axis=1)
+    torque = rate * robot.mass_kg * robot.wheel_radius_m
+    if robot.is_steered:
+        curvature = points.v[:, 2] / np.maximum(speed, 0.1)
+        efforts = np.column_stack([np.arctan(robot.wheelbase_m * curvature), torque])
+    else:
+        efforts = np.column_stack([0.5 * torque, 0.5 * torque])
+    return np.asarray(np.clip(efforts, robot.effort_lower, robot.effort_limit))
+
+
+def _weights(robot: Ground, functions: GroundPlan, config: GroundMPCConfig) -> Weights:
+    """Bryson's rule; the terminal cost is that of the infinite horizon on a straight line at half the speed limit."""
+    scales = [config.along_scale_m, config.across_scale_m, config.heading_scale_rad]
+    scales += [config.speed_scale_m_s, config.sideways_scale_m_s, config.turning_scale_rad_s]
+    state = np.array([*(1.0 / np.square(scales)), *np.zeros(robot.nu)])
+    inputs = 1.0 / np.square(config.command_scale * robot.effort_limit)
+    straight = np.zeros((config.horizon + 1, 6 + robot.nu))
+    straight[:, 3] = 0.5 * robot.velocity_limit[0]
+    still = np.zeros((config.horizon, robot.nu))
+    linear = functions.linearise(straight, still, np.zeros((config.horizon, 3)), straight)
+    a, b = functions.dense(linear, 0)
+    terminal = solve_discrete_are(a, b, np.diag(state + 1e-6), np.diag(inputs))
+    return Weights(state, inputs, np.asarray(terminal, dtype=np.float64))
+
+
+def _nominal(robot: Ground, config: GroundMPCConfig, checkpoint: Path | None, oracle: Any) -> GroundMPC:
+    return GroundMPC(robot, config)
+
+
+NOMINAL = ControllerSpec(GroundMPCConfig, _nominal)

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a speed and a curvature to commands: the inner loops that the geometric controllers share.
+
+Speed: a proportional-integral loop with the reference's acceleration. Turning: by the angle of the steered wheels; of
+a skid-steered vehicle by a proportional-integral loop of the yaw rate, whose output is a torque about z.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from metarl_robot.control.effort_limits import EffortLimiter
+from metarl_robot.core.signals import Command
+from metarl_robot.robots.ground.description import Ground
+
+Array = NDArray[np.float64]
+
+
+class SpeedLoopConfig(BaseModel):
+    """Gains of the inner loops."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    speed: float = Field(4.0, ge=0.0, le=100.0, description="speed gain [1/s]")
+    speed_integral: float = Field(2.0, ge=0.0, le=100.0, description="integral of the speed error [1/s^2]")
+    turning: float = Field(8.0, ge=0.0, le=100.0, description="yaw rate gain of a skid-steered vehicle [1/s]")
+    turning_integral: float = Field(20.0, ge=0.0, le=500.0, description="integral of its yaw rate error [1/s^2]")
+
+
+class SpeedLoop:
+    """See the module's docstring."""
+
+    def __init__(self, robot: Ground, config: SpeedLoopConfig) -> None:
+        self._robot, self._config = robot, config
+        self._limiter = EffortLimiter(robot)
+        self.reset()
+
+    def reset(self) -> None:
+        self._limiter.reset()
+        self._integral = np.zeros(2)
+
+    def at(self, time: float) -> None:
+        """Set the time [s] of the next command."""
+        self._limiter.at(time)
+
+    def follow(self, effort: Array) -> None:
+        """Record that this effort (nu,) acted instead of the last command; see BumplessTransfer."""
+        self._limiter.reset(effort)
+
+    def command(self, speed: tuple[float, float], acceleration: float, curvature: float, yaw_rate: float) -> Command:
+        """Command for a (wanted, present) forward speed [m/s], an acceleration [m/s²] and a curvature [1/m]."""
+        wanted, present = speed
+        errors = np.array([wanted - present, curvature * present - yaw_rate])
+        config, robot = self._config, self._robot
+        gains = np.array([config.speed, config.turning])
+        wish = gains * errors + self._integral + np.array([acceleration, 0.0])
+        effort = self._limiter.apply(self._efforts(wish, curvature))
+        free = np.all((effort > robot.effort_lower) & (effort < robot.effort_limit))
+        rates = np.array([config.speed_integral, config.turning_integral])
+        self._integral += free * rates * errors * self._limiter.step_s
+        return Command(effort)
+
+    def brake(self, reason: str) -> Command:
+        """Command without a usable state or reference: no torque, wheels as they are."""
+        last = self._limiter.last
+        effort = np.zeros(self._robot.nu)
+        if self._robot.is_steered and last is not None:
+            effort[0] = last[0]
+        from metarl_robot.core.signals import Status
+
+        return Command(self._limiter.apply(effort), Status.FAILED, f"{reason}; rolling without torque")
+
+    def _efforts(self, wish: Array, curvature: float) -> Array:
+        """Efforts (nu,) for an acceleration [m/s²] and, if skid-steered, an angular acceleration [rad/s²]."""
+        robot = self._robot
+        torque = wish[0] * robot.mass_kg * robot.wheel_radius_m
+        if robot.is_steered:
+            return np.array([np.arctan(robot.wheelbase_m * curvature), torque])
+        turning = wish[1] * robot.yaw_inertia * robot.wheel_radius_m / robot.track_m
+        return np.array([0.5 * torque - turning, 0.5 * torque + turning])

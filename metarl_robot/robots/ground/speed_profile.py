@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fastest speed along a path for a friction: the forward-backward pass of minimum-time driving.
+
+Lateral acceleration v² κ and longitudinal acceleration share the friction circle μ g (Lenzo, Rossi, "A simple mono-
+dimensional approach for lap time optimisation", 2020; Velenis, Tsiotras 2008).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.robots.ground.description import GRAVITY_M_S2, Ground
+from metarl_robot.robots.ground.path import Path
+
+Array = NDArray[np.float64]
+
+STEP_M = 0.05
+
+
+def speed_profile(robot: Ground, path: Path, friction: float, start_m_s: float = 0.0) -> tuple[Array, Array]:
+    """Arc lengths (N,) [m] and speeds (N,) [m/s] along a path.
+
+    friction: that the vehicle may use. start_m_s: speed at the start of an open path, which ends at rest; a closed
+    path has the same speed at both ends.
+    """
+    along = np.linspace(0.0, path.length_m, max(int(path.length_m / STEP_M), 8) + 1)
+    curvature, grip = np.abs(path.at(along).curvature), friction * GRAVITY_M_S2
+    turning = robot.velocity_limit[2] / np.maximum(curvature, 1e-9)
+    square = np.minimum(np.minimum(grip / np.maximum(curvature, 1e-9), turning**2), robot.velocity_limit[0] ** 2)
+    drive = float((robot.track.torque_share.sum(0) @ robot.effort_limit)) / robot.wheel_radius_m / robot.mass_kg
+    step = along[1] - along[0]
+    if not path.closed:
+        square[0], square[-1] = min(square[0], start_m_s**2), 0.0
+    for _ in range(2 if path.closed else 1):
+        square = _limited(square, curvature, grip, min(drive, grip), step, path.closed)
+        square = _limited(square[::-1], curvature[::-1], grip, min(drive, grip), step, path.closed)[::-1]
+    return along, np.sqrt(square)
+
+
+def _limited(square: Array, curvature: Array, grip: float, most: float, step: float, closed: bool) -> Array:
+    """Squared speeds (N,) that accelerations along the path reach one after the other."""
+    square = square.copy()
+    for k in range(-len(square) + 1 if closed else 0, len(square) - 1):
+        left = np.sqrt(max(grip**2 - (square[k] * curvature[k]) ** 2, 0.0))
+        square[k + 1] = min(square[k + 1], square[k] + 2.0 * step * min(left, most))
+    return square

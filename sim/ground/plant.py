@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A simulated ground vehicle under a task: executes commands and returns measurements.
+
+MuJoCo moves the bodies. Tyres (tyres.py) act as a generalised force in every physics step of length dt; a slope is a
+tilt of gravity. At step k the actuators follow the newest command issued at or before step k - d_c: first-order lags,
+and a steering rate. A measurement shows the state at step k - d_s with Gaussian noise.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.core.errors import MetaRLError, SignalError
+from metarl_robot.core.signals import State
+from metarl_robot.robots.ground.description import GRAVITY_M_S2, Ground
+from metarl_robot.sim.ground.task import GroundTask
+from metarl_robot.sim.ground.tyres import Tyres, ground_of
+from metarl_robot.sim.physics_time import MAX_DELAY_S, PHYSICS_DT_S, velocity_age, whole_steps
+
+Array = NDArray[np.float64]
+
+_PAYLOAD = "payload"
+_LIMIT_TOLERANCE = 1e-6
+SPIN_RAD = np.pi / 4.0
+"""A larger side-slip angle at more than SPIN_M_S is a spin."""
+SPIN_M_S = 0.5
+
+
+@dataclass(frozen=True)
+class Violations:
+    """Counts of physics steps: command, speed or yaw rate beyond a limit; `any` counts each step once."""
+
+    command: int
+    velocity: int
+    any: int
+
+
+class GroundPlant:
+    """See the module's docstring, and metarl_robot.sim.kinds.Plant.
+
+    spins: number of times that the side-slip angle exceeded SPIN_RAD.
+    """
+
+    def __init__(self, robot: Ground, task: GroundTask, seed: int = 0, physics_dt_s: float = PHYSICS_DT_S) -> None:
+        self.robot, self._seed, self._dt = robot, seed, physics_dt_s
+        self._model = _model(robot, physics_dt_s)
+        self._data = mujoco.MjData(self._model)
+        self._tyres = Tyres(robot, physics_dt_s)
+        self._left = np.exp(-physics_dt_s / robot.lag_s)
+        self._install(task)
+        self.reset()
+
+    def _install(self, task: GroundTask) -> None:
+        self._task, self._ground, model = task, ground_of(task), self._model
+        body = model.body(_PAYLOAD).id
+        model.body_mass[body], model.body_ipos[body] = max(task.payload_mass_kg, 1e-9), task.payload_position_m
+        up = np.tan(task.slope_rad)
+        model.opt.gravity[:] = -GRAVITY_M_S2 * np.array([*up, 1.0]) / np.sqrt(1.0 + up @ up)
+        mujoco.mj_setConst(model, mujoco.MjData(model))
+        self._command_steps, self._sensor_steps = (
+            whole_steps(delay, self._dt) for delay in (task.command_delay_s, task.sensor_delay_s)
+        )
+        self._noise = np.array(
+            [*(task.position_noise_m,) * 2, task.yaw_noise_rad, *(task.velocity_noise_m_s,) * 2,
+             task.yaw_rate_noise_rad_s]
+        )  # fmt: skip
+
+    def reset(self, q: Array | None = None, v: Array | None = None) -> State:
+        q = self.robot.home if q is None else self._checked("position", q, 3)
+        v = np.zeros(3) if v is None else self._checked("velocity", v, 3)
+        mujoco.mj_resetData(self._model, self._data)
+        self._data.qpos[:], self._data.qvel[:] = q + velocity_age(self._dt) * v, v
+        self._tyres.reset(float(np.cos(q[2]) * v[0] + np.sin(q[2]) * v[1]))
+        self._rng = np.random.default_rng(self._seed)
+        self._steps, self._spinning, self.spins = 0, False, 0
+        self._acting = np.zeros(self.robot.nu)
+        self._states = deque([(q.copy(), v.copy())], maxlen=whole_steps(MAX_DELAY_S, self._dt) + 1)
+        self._issued: deque[tuple[int, Array]] = deque([(-whole_steps(MAX_DELAY_S, self._dt), self._acting)])
+        self._counts = np.zeros(3, int)
+        return self._sense()
+
+    def step(self, effort: Array, duration_s: float) -> State:
+        effort = self._checked("effort", effort, self.robot.nu)
+        count = round(duration_s / self._dt)
+        if count < 1 or abs(count * self._dt - duration_s) > 1e-9:
+            raise SignalError(
+                f"plant: duration {duration_s} s is not a positive multiple of the physics step {self._dt} s"
+            )
+        within = np.clip(effort, self.robot.effort_lower, self.robot.effort_limit)
+        self._issued.append((self._steps, within))
+        overdriven = bool(np.any(np.abs(effort - within) > _LIMIT_TOLERANCE))
+        for _ in range(count):
+            self._move(overdriven)
+        if not np.all(np.isfinite(self._data.qvel)):
+            raise MetaRLError(
+                f"plant: the simulation of '{self.robot.name}' diverged at {self.time:.3f} s; the task is "
+                f"{self._task.to_dict()}"
+            )
+        return self._sense()
+
+    def _move(self, overdriven: bool) -> None:
+        """One physics step."""
+        data, v = self._data, self._data.qvel
+        self._actuate(self._command_in_effect())
+        q = data.qpos - velocity_age(self._dt) * v
+        data.qfrc_applied[:] = self._tyres.force(q, v, self._effective(), self._ground)
+        mujoco.mj_step(self._model, data)
+        self._steps += 1
+        q = data.qpos - velocity_age(self._dt) * v
+        self._states.append((q, v.copy()))
+        self._count(q, v, overdriven)
+
+    def _actuate(self, command: Array) -> None:
+        """Move the actuators on: a first-order lag, and rates."""
+        step = (1.0 - self._left) * (command - self._acting)
+        most = self.robot.effort_rate_limit * self._dt
+        self._acting = self._acting + np.clip(step, -most, most)
+
+    def _effective(self) -> Array:
+        """Efforts (nu,) that act: torques by the motors' strength, the steering with its offset."""
+        if not self.robot.is_steered:
+            return self._task.motor_strength * self._acting
+        angle, torque = self._acting
+        return np.array([angle + self._task.steering_offset_rad, self._task.motor_strength * torque])
+
+    def _command_in_effect(self) -> Array:
+        latest = self._steps - self._command_steps
+        while len(self._issued) > 1 and self._issued[1][0] <= latest:
+            self._issued.popleft()
+        return self._issued[0][1]
+
+    def _count(self, q: Array, v: Array, overdriven: bool) -> None:
+        fast = bool(np.hypot(v[0], v[1]) > self.robot.velocity_limit[0] + _LIMIT_TOLERANCE)
+        fast |= bool(abs(v[2]) > self.robot.velocity_limit[2] + _LIMIT_TOLERANCE)
+        self._counts += [overdriven, fast, overdriven or fast]
+        c, s = np.cos(q[2]), np.sin(q[2])
+        forward, sideways = c * v[0] + s * v[1], c * v[1] - s * v[0]
+        spinning = bool(np.hypot(forward, sideways) > SPIN_M_S and np.arctan2(abs(sideways), abs(forward)) > SPIN_RAD)
+        self.spins += spinning and not self._spinning
+        self._spinning = spinning
+
+    def _sense(self) -> State:
+        noise = self._noise * self._rng.standard_normal(6)
+        q, v = self._states[-1 - min(self._sensor_steps, len(self._states) - 1)]
+        self._measured_at = self._steps - self._sensor_steps
+        self._measured = State(q + noise[:3], v + noise[3:])
+        return self._measured
+
+    def set_task(self, task: GroundTask) -> None:
+        self._install(task)
+
+    def measure(self) -> State:
+        return self._measured
+
+    @property
+    def task(self) -> GroundTask:
+        return self._task
+
+    @property
+    def quantities(self) -> Array:
+        return np.zeros(0)
+
+    @property
+    def time(self) -> float:
+        return self._steps * self._dt
+
+    @property
+    def stamp(self) -> float:
+        return self._measured_at * self._dt
+
+    @property
+    def truth(self) -> State:
+        q, v = self._states[-1]
+        return State(q.copy(), v.copy())
+
+    @property
+    def wheel_speeds(self) -> Array:
+        """Speeds (w,) of the wheels [rad/s]."""
+        return self._tyres.speeds.copy()
+
+    @property
+    def applied_effort(self) -> Array:
+        return self._effective().copy()
+
+    @property
+    def crashed(self) -> bool:
+        """Always False: there is nothing to hit."""
+        return False
+
+    @property
+    def violations(self) -> Violations:
+        return Violations(*(int(count) for count in self._counts))
+
+    def _checked(self, what: str, values: Array, size: int) -> Array:
+        array = np.asarray(values, float)
+        if array.shape != (size,):
+            raise SignalError(f"plant: {what} has shape {array.shape}; {self.robot.name} needs ({size},)")
+        if not np.all(np.isfinite(array)):
+            raise SignalError(f"plant: {what} holds a value that is not finite: {array.tolist()}")
+        return array
+
+
+def _model(robot: Ground, physics_dt_s: float) -> mujoco.MjModel:
+    """The robot with a payload body, to be changed by tasks."""
+    spec = robot.mj_spec()
+    spec.option.timestep = physics_dt_s
+    spec.option.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
+    payload = spec.body(robot.base_frame).add_body(name=_PAYLOAD)
+    payload.explicitinertial = True
+    payload.mass, payload.ipos, payload.fullinertia = 1.0, (0.01, 0.02, 0.03), (0.02, 0.03, 0.04, 0.001, 0.002, 0.003)
+    return spec.compile()

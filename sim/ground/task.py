@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tasks of a ground vehicle: the ground, the load, the drives and the sensors of one run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.core.errors import SignalError
+from metarl_robot.sim.physics_time import MAX_DELAY_S
+from metarl_robot.sim.task_data import TaskData
+
+Array = NDArray[np.float64]
+
+_POSITIVE = ("friction", "right_share", "stiffness_scale", "motor_strength")
+_NOT_NEGATIVE = (
+    "rolling_resistance",
+    "payload_mass_kg",
+    "position_noise_m",
+    "yaw_noise_rad",
+    "velocity_noise_m_s",
+    "yaw_rate_noise_rad_s",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class GroundTask(TaskData):
+    """One draw of physical conditions, as plain data.
+
+    friction: peak friction of the ground; right_share: that under the right wheels, relative to the left.
+    stiffness_scale: slip stiffness over the description's. rolling_resistance: force per load. slope_rad: (2,) rise of
+    the ground along world x and y. payload_mass_kg, payload_position_m: (3,) a rigid load [body]. steering_offset_rad:
+    angle of the wheels at a command of 0. motor_strength: torque over the commanded one. command_delay_s,
+    sensor_delay_s: time from a command to its effect, from a state to its measurement. *_noise_*: standard deviations.
+    """
+
+    friction: float = 1.05
+    right_share: float = 1.0
+    stiffness_scale: float = 1.0
+    rolling_resistance: float = 0.015
+    slope_rad: Array = (0.0, 0.0)  # type: ignore[assignment]
+    payload_mass_kg: float = 0.0
+    payload_position_m: Array = (0.0, 0.0, 0.1)  # type: ignore[assignment]
+    steering_offset_rad: float = 0.0
+    motor_strength: float = 1.0
+    command_delay_s: float = 0.0
+    sensor_delay_s: float = 0.0
+    position_noise_m: float = 0.0
+    yaw_noise_rad: float = 0.0
+    velocity_noise_m_s: float = 0.0
+    yaw_rate_noise_rad_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in _POSITIVE:
+            if not getattr(self, name) > 0.0:
+                raise SignalError(f"task: {name} must be > 0; given {getattr(self, name)}")
+        for name in _NOT_NEGATIVE:
+            if not getattr(self, name) >= 0.0:
+                raise SignalError(f"task: {name} must be >= 0; given {getattr(self, name)}")
+        for name in ("command_delay_s", "sensor_delay_s"):
+            if not 0.0 <= getattr(self, name) <= MAX_DELAY_S:
+                raise SignalError(f"task: {name} must be in [0, {MAX_DELAY_S}] s; given {getattr(self, name)}")
