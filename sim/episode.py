@@ -184,7 +184,7 @@ def run_episode(
         v_reference=points.v,
         effort=effort,
         position=room.positions(q),
-        position_reference=room.positions(points.q),
+        position_reference=room.reference_positions(scenario.reference, times, q),
         status=np.array([command.status.value for command in commands] + [""] * (count - len(commands))),
         step_s=step_s,
         quantities=reported,

@@ -57,6 +57,13 @@ class EuclideanSimulation:
         timing = self.timings.get((suite, kind), Timing())
         return scenario(self.robot, self.suites, self.effort_use, suite, kind, seed, timing)
 
+    def reference_positions(self, reference: Reference, times: Array, q: Array) -> Array:
+        return self.positions(reference.sample(times).q)
+
+    def positions(self, q: Array) -> Array:
+        """See metarl_robot.sim.kinds.Simulation."""
+        raise NotImplementedError
+
     def angle_errors(self, q: Array, q_reference: Array) -> Array:
         return q - q_reference
 

@@ -180,6 +180,13 @@ class Simulation(Protocol):
         """Positions (N, 3) at which tracking errors are measured, for q (N, nq) [m; world]."""
         ...
 
+    def reference_positions(self, reference: Reference, times: Array, q: Array) -> Array:
+        """Positions (N, 3) of the reference from which the errors of q (N, nq) at times (N,) are measured [m; world].
+
+        Those at the same times, or, for a robot that follows paths, the nearest ones.
+        """
+        ...
+
     def angle_errors(self, q: Array, q_reference: Array) -> Array:
         """Angle errors (N, m) of q (N, nq) [rad]."""
         ...

@@ -80,4 +80,6 @@ def _function(robot: Ground, dt: float) -> ca.Function:
 def _loads(robot: Ground, force: ca.SX, payload_kg: ca.SX, place: ca.SX) -> ca.SX:
     """Loads (w,) [N] with a payload, under the horizontal force of the last step (3,) [N, N, Nm; body]."""
     weight = payload_kg * GRAVITY_M_S2
-    return loads(robot.track, robot, force[:2]) + robot.track.load_share @ ca.vertcat(weight, weight * place[0], weight * place[1])
+    return loads(robot.track, robot, force[:2]) + robot.track.load_share @ ca.vertcat(
+        weight, weight * place[0], weight * place[1]
+    )

@@ -55,6 +55,9 @@ class QuadrotorSimulation:
     def positions(self, q: Array) -> Array:
         return np.array(q[:, :3])
 
+    def reference_positions(self, reference: Reference, times: Array, q: Array) -> Array:
+        return self.positions(reference.sample(times).q)
+
     def angle_errors(self, q: Array, q_reference: Array) -> Array:
         return rotation.error(q[:, 3:], q_reference[:, 3:])
 

@@ -70,7 +70,10 @@ class GroundMPC:
         self._qp = RiccatiQP(config.horizon, weights, self._functions.by_state, self._functions.by_input)
         self._limiter = EffortLimiter(robot)
         shape = (config.horizon, robot.nu)
-        self._lower, self._upper = np.broadcast_to(robot.effort_lower, shape), np.broadcast_to(robot.effort_limit, shape)
+        self._lower, self._upper = (
+            np.broadcast_to(robot.effort_lower, shape),
+            np.broadcast_to(robot.effort_limit, shape),
+        )
         self.reset()
 
     def reset(self) -> None:
@@ -110,8 +113,12 @@ class GroundMPC:
         self._limiter.at(time)
         if self._plan is not None and time <= self._plan.times[-1]:
             wanted = np.array([np.interp(time, self._plan.times, column) for column in self._plan.effort.T])
-            return Command(self._limiter.apply(wanted), Status.DEGRADED, f"{reason}; following the last plan", self._plan)
-        return Command(self._limiter.apply(np.zeros(self._robot.nu)), Status.FAILED, f"{reason}; rolling without torque")
+            return Command(
+                self._limiter.apply(wanted), Status.DEGRADED, f"{reason}; following the last plan", self._plan
+            )
+        return Command(
+            self._limiter.apply(np.zeros(self._robot.nu)), Status.FAILED, f"{reason}; rolling without torque"
+        )
 
     def _advance_actuators(self, time: float) -> None:
         """Move the model of the actuators on to this time, under the last command."""

@@ -59,12 +59,18 @@ class Path:
 
     def at(self, along: Array) -> PathPoints:
         """The path at arc lengths (N,) [m]; those beyond an open path's ends are at the end."""
-        laps, s = np.divmod(along, self.length_m) if self.closed else (np.zeros_like(along), np.clip(along, 0.0, self.length_m))
+        laps, s = (
+            np.divmod(along, self.length_m)
+            if self.closed
+            else (np.zeros_like(along), np.clip(along, 0.0, self.length_m))
+        )
         d1, d2, d3 = (self._spline(s, order) for order in (1, 2, 3))
         speed = np.maximum(np.linalg.norm(d1, axis=1), 1e-9)
         cross = d1[:, 0] * d2[:, 1] - d1[:, 1] * d2[:, 0]
         curvature = cross / speed**3
-        change = (d1[:, 0] * d3[:, 1] - d1[:, 1] * d3[:, 0]) / speed**4 - 3.0 * curvature * np.sum(d1 * d2, 1) / speed**3
+        change = (d1[:, 0] * d3[:, 1] - d1[:, 1] * d3[:, 0]) / speed**4 - 3.0 * curvature * np.sum(
+            d1 * d2, 1
+        ) / speed**3
         rough = np.interp(s, self._along, self._yaw)
         yaw = rough + np.angle(np.exp(1j * (np.arctan2(d1[:, 1], d1[:, 0]) - rough))) + laps * self.turn_rad
         return PathPoints(self._spline(s), yaw, curvature, change)

@@ -20,7 +20,7 @@ _LEAST_M_S = 0.05
 
 @dataclass(frozen=True, eq=False)
 class PathReference:
-    """Drive a path with speeds (N,) [m/s] at arc lengths (N,) [m], from time start_s on; a closed path again and again."""
+    """Drive a path with speeds (N,) [m/s] at arc lengths (N,) [m] from start_s on; a closed path without end."""
 
     path: Path
     along: Array

@@ -28,7 +28,7 @@ def speed_profile(robot: Ground, path: Path, friction: float, start_m_s: float =
     curvature, grip = np.abs(path.at(along).curvature), friction * GRAVITY_M_S2
     turning = robot.velocity_limit[2] / np.maximum(curvature, 1e-9)
     square = np.minimum(np.minimum(grip / np.maximum(curvature, 1e-9), turning**2), robot.velocity_limit[0] ** 2)
-    drive = float((robot.track.torque_share.sum(0) @ robot.effort_limit)) / robot.wheel_radius_m / robot.mass_kg
+    drive = float(robot.track.torque_share.sum(0) @ robot.effort_limit) / robot.wheel_radius_m / robot.mass_kg
     step = along[1] - along[0]
     if not path.closed:
         square[0], square[-1] = min(square[0], start_m_s**2), 0.0

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The simulation of ground vehicles, behind the interface common to all kinds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.core.errors import UnknownNameError
+from metarl_robot.core.signals import Reference
+from metarl_robot.robots.ground.description import GRAVITY_M_S2, Ground
+from metarl_robot.robots.ground.path_reference import PathReference
+from metarl_robot.sim.demo import Demo
+from metarl_robot.sim.demo_settings import DemoSettings
+from metarl_robot.sim.ground import suites
+from metarl_robot.sim.ground.plant import GroundPlant
+from metarl_robot.sim.ground.task import GroundTask
+from metarl_robot.sim.physics_time import PHYSICS_DT_S
+from metarl_robot.sim.scenario import Scenario
+from metarl_robot.sim.task_settings import TaskSettings
+
+Array = NDArray[np.float64]
+
+
+class GroundSimulation:
+    """See metarl_robot.sim.kinds.Simulation."""
+
+    physics_dt_s = PHYSICS_DT_S
+    settled_m = 0.05
+    task_settings = TaskSettings
+    demo_settings = DemoSettings
+    make_oracle: Any = None
+
+    def __init__(self, robot: Ground) -> None:
+        self.robot = robot
+
+    def suite_names(self) -> tuple[str, ...]:
+        return suites.SUITES.names()
+
+    def scenario_names(self, suite: str) -> tuple[str, ...]:
+        return suites.SUITES.kinds(suite)
+
+    def scenario(self, suite: str, kind: str, seed: int) -> Scenario[GroundTask]:
+        return suites.scenario(self.robot, suite, kind, seed)
+
+    def plant(self, task: GroundTask, seed: int = 0) -> GroundPlant:
+        return GroundPlant(self.robot, task, seed)
+
+    def positions(self, q: Array) -> Array:
+        return np.column_stack([q[:, :2], np.zeros(len(q))])
+
+    def reference_positions(self, reference: Reference, times: Array, q: Array) -> Array:
+        """The points of a path that are nearest to the vehicle: the error is the cross-track error."""
+        if not isinstance(reference, PathReference):
+            return self.positions(reference.sample(times).q)
+        along, nearest = float(reference.progress(times[:1])[0][0]), np.zeros((len(q), 3))
+        for k, position in enumerate(q[:, :2]):
+            along = reference.path.nearest(position, along)
+            nearest[k, :2] = reference.path.at(np.array([along])).position[0]
+        return nearest
+
+    def angle_errors(self, q: Array, q_reference: Array) -> Array:
+        error: Array = (q[:, 2:] - q_reference[:, 2:] + np.pi) % (2.0 * np.pi) - np.pi
+        return error
+
+    def nominal_task(self) -> GroundTask:
+        return GroundTask(friction=self.robot.friction, rolling_resistance=self.robot.rolling)
+
+    @staticmethod
+    def task_from_dict(content: dict[str, Any]) -> GroundTask:
+        return GroundTask.from_dict(content)
+
+    def effort_use(self, task: GroundTask, reference: Reference, start_s: float, end_s: float) -> float:
+        """Largest share of the ground's friction that the reference's accelerations need."""
+        points = reference.sample(np.arange(start_s, end_s, 0.02))
+        return float(np.linalg.norm(points.a[:, :2], axis=1).max() / (task.friction * GRAVITY_M_S2))
+
+    def rollout_maker(self) -> Any:
+        raise UnknownNameError("training of a robot of kind", self.robot.kind, ())
+
+    def training_data_builder(self, knots: int = 1) -> Any:
+        raise UnknownNameError("training of a robot of kind", self.robot.kind, ())
+
+    def demo(self, seed: int, **settings: Any) -> Demo:
+        raise UnknownNameError("demo of a robot of kind", self.robot.kind, ())
+
+    def own_gravity(self) -> None:
+        return

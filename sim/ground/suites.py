@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs of ground vehicles: a course, the ground, the load and the sensors, and a change at 5 s.
+
+The reference's speeds use a share of the grip that is there before and after the change, so that the vehicle can stay
+on the path with what it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.robots.ground import courses
+from metarl_robot.robots.ground.description import Ground
+from metarl_robot.robots.ground.path import Path
+from metarl_robot.robots.ground.path_reference import PathReference
+from metarl_robot.robots.ground.speed_profile import speed_profile
+from metarl_robot.sim.ground.task import GroundTask
+from metarl_robot.sim.scenario import Scenario
+from metarl_robot.sim.suite_table import SuiteTable
+
+Array = NDArray[np.float64]
+Range = tuple[float, float]
+
+CHANGE_S, DURATION_S, SCORED_FROM_S = 5.0, 12.0, 1.0
+GRIP_SHARE = 0.8
+"""Share of the ground's friction that the reference's speeds use."""
+
+
+@dataclass(frozen=True)
+class GroundRanges:
+    """Lowest and highest value of each condition; friction is that of dry asphalt, wet asphalt, gravel."""
+
+    friction: Range = (0.4, 1.1)
+    stiffness_scale: Range = (0.6, 1.2)
+    rolling_resistance: Range = (0.01, 0.06)
+    slope_rad: Range = (-0.08, 0.08)
+    payload_share: Range = (0.0, 0.4)
+    steering_offset_rad: Range = (-0.03, 0.03)
+    motor_strength: Range = (0.8, 1.1)
+    command_delay_s: Range = (0.0, 0.015)
+    sensor_delay_s: Range = (0.0, 0.015)
+    noise: Range = (0.2, 1.0)
+    """Of the sensors, as a share of _NOISE."""
+
+
+TRAIN = GroundRanges()
+BEYOND = replace(TRAIN, friction=(0.15, 0.35), slope_rad=(-0.2, 0.2), rolling_resistance=(0.05, 0.15))
+_NOISE = {
+    "position_noise_m": 0.005,
+    "yaw_noise_rad": 0.003,
+    "velocity_noise_m_s": 0.03,
+    "yaw_rate_noise_rad_s": 0.02,
+}
+_GROUND = ("friction", "stiffness_scale", "rolling_resistance")
+
+
+def draw_task(robot: Ground, rng: np.random.Generator, ranges: GroundRanges = TRAIN) -> GroundTask:
+    """Draw a random task."""
+    names = (*_GROUND, "steering_offset_rad", "motor_strength", "command_delay_s", "sensor_delay_s")
+    numbers = {name: float(rng.uniform(*getattr(ranges, name))) for name in names}
+    noise = float(rng.uniform(*ranges.noise))
+    length, width, height = robot.description.size_m
+    place = rng.uniform(-0.3, 0.3, 3) * (length, width, 0.0) + (0.0, 0.0, 0.5 * height)
+    return GroundTask(
+        **numbers,
+        slope_rad=rng.uniform(*ranges.slope_rad, 2),
+        payload_mass_kg=float(rng.uniform(*ranges.payload_share)) * robot.mass_kg,
+        payload_position_m=place,
+        **{name: noise * value for name, value in _NOISE.items()},
+    )
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Conditions before and after the change (the same object: no change), and the course."""
+
+    before: GroundTask
+    after: GroundTask
+    path: Path
+
+
+Draw = Callable[[Ground, np.random.Generator], _Run]
+
+
+def _surface(ranges: GroundRanges) -> Draw:
+    """The ground changes; everything else stays."""
+
+    def draw(robot: Ground, rng: np.random.Generator) -> _Run:
+        before, other = draw_task(robot, rng), draw_task(robot, rng, ranges)
+        return _Run(before, replace(before, **{name: getattr(other, name) for name in _GROUND}), _course(robot, rng))
+
+    return draw
+
+
+def _load(robot: Ground, rng: np.random.Generator) -> _Run:
+    """A load is put on."""
+    task = replace(draw_task(robot, rng), payload_mass_kg=float(rng.uniform(0.2, 0.4)) * robot.mass_kg)
+    return _Run(replace(task, payload_mass_kg=0.0), task, _course(robot, rng))
+
+
+def _slope(ranges: GroundRanges) -> Draw:
+    """The ground begins to rise."""
+
+    def draw(robot: Ground, rng: np.random.Generator) -> _Run:
+        before = replace(draw_task(robot, rng), slope_rad=np.zeros(2))
+        return _Run(before, replace(before, slope_rad=rng.uniform(*ranges.slope_rad, 2)), _course(robot, rng))
+
+    return draw
+
+
+def _undisturbed(robot: Ground, rng: np.random.Generator) -> _Run:
+    task = GroundTask(friction=robot.friction, rolling_resistance=robot.rolling)
+    return _Run(task, task, _course(robot, rng))
+
+
+def _course(robot: Ground, rng: np.random.Generator) -> Path:
+    named = (courses.oval, courses.figure_eight, courses.circle)
+    choice = int(rng.integers(len(named) + 3))
+    return named[choice](robot) if choice < len(named) else courses.raceway(robot, rng)
+
+
+_USUAL: dict[str, Draw] = {"surface": _surface(TRAIN), "load": _load, "slope": _slope(TRAIN)}
+SUITES: SuiteTable[Draw] = SuiteTable(
+    {
+        "train": _USUAL,
+        "heldout": _USUAL,
+        "extrapolation": {"ice": _surface(BEYOND), "steep": _slope(BEYOND)},
+        "nominal": {"undisturbed": _undisturbed},
+    }
+)
+
+
+def scenario(robot: Ground, suite: str, kind: str, seed: int) -> Scenario[GroundTask]:
+    """One run of a suite. Raises UnknownNameError, MetaRLError."""
+    draw, rng = SUITES.pick(suite, kind, seed)
+    run = draw(robot, rng)
+    noise_seed = int(rng.integers(2**31))
+    friction = GRIP_SHARE * min(run.before.friction, run.after.friction, robot.friction)
+    reference = PathReference(run.path, *speed_profile(robot, run.path, friction))
+    changes = () if run.after is run.before else ((CHANGE_S, run.after),)
+    return Scenario(kind, run.before, changes, reference, DURATION_S, seed, noise_seed, SCORED_FROM_S)
