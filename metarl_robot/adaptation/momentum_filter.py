@@ -683,7 +683,7 @@ class MomentumFilter:
         """
         dt, q_0, v_0, smooth = sample.dt, before.position, before.mean[self._v], self._smooth_effort.level
         guess = v_0 + dt * acceleration
-        there = self._dynamics.balance(q_0, v_0, guess, dt, self._features.attached(about))
+        there = self._dynamics.balance(q_0, v_0, guess, dt, self._features.attached(about), sample.acting)
         interval = Interval(q_0, v_0, guess, smooth, self._history.last_two, dt, there)
         impulse, gain = self._features.impulse(interval), self._features.effort_gain(about)
         added = self._features.added_inertia(there.attached_inertia, about)

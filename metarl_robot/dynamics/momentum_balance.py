@@ -60,10 +60,10 @@ class Balanced:
         self._balance = NumpyFunction(function)
         self.attached = int(function.size1_in(4))
 
-    def balance(self, q: Array, v_0: Array, v_1: Array, dt: float, attached: Array) -> Balance:
+    def balance(self, q: Array, v_0: Array, v_1: Array, dt: float, attached: Array, effort: Array) -> Balance:
         """Momentum balance from (q, v_0) to a velocity v_1, over dt [s]; attached: (k,) parameters.
 
-        Overwritten by the next call.
+        It does not depend on the effort (nu,): B u is linear. Overwritten by the next call.
         """
         return Balance(*self._balance(q, v_0, v_1, np.array(dt), attached))
 

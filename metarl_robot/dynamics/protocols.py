@@ -32,8 +32,11 @@ class Dynamics(Protocol):
         """Mass matrix M (n, n), momentum p (n,) and β (n,). Overwritten by the next call."""
         ...
 
-    def balance(self, q: Array, v_0: Array, v_1: Array, dt: float, attached: Array) -> Balance:
-        """Momentum balance from (q, v_0) to a velocity v_1; attached: (k,). Overwritten by the next call."""
+    def balance(self, q: Array, v_0: Array, v_1: Array, dt: float, attached: Array, effort: Array) -> Balance:
+        """Momentum balance from (q, v_0) to a velocity v_1; attached: (k,); effort: (nu,) that acts.
+
+        Dynamics that are not linear in efforts are linearised about `effort`. Overwritten by the next call.
+        """
         ...
 
     def input_map(self, q: Array) -> Array:

@@ -171,9 +171,10 @@ class Ground(Robot):
     fallback_law = "metarl_robot.robots.ground.fallback:BrakeStraight"
     simulation = "metarl_robot.sim.ground.simulation:GroundSimulation"
     dynamics = "metarl_robot.robots.ground.dynamics:GroundDynamics"
-    filter_tuning = "metarl_robot.adaptation.euclidean_tuning:filter_tuning"
+    filter_tuning = "metarl_robot.robots.ground.filter_tuning:filter_tuning"
     controllers: ClassVar[Mapping[str, str]] = {
         "nominal_mpc": "metarl_robot.robots.ground.mpc:NOMINAL",
+        "offset_free_mpc": "metarl_robot.robots.ground.mpc:OFFSET_FREE",
         "pure_pursuit": "metarl_robot.robots.ground.pure_pursuit:SPEC",
         "stanley": "metarl_robot.robots.ground.stanley:SPEC",
     }

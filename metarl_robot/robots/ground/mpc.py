@@ -11,6 +11,7 @@ the path and does not cut corners to catch up.
 from __future__ import annotations
 
 import math
+from collections import deque
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,12 +20,17 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.linalg import solve_discrete_are
 
+from metarl_robot.adaptation.base import Adapter
+from metarl_robot.adaptation.factory import bare_adapter
+from metarl_robot.adaptation.features import Xi
+from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.control.base import ControllerSpec
 from metarl_robot.control.effort_limits import EffortLimiter
 from metarl_robot.control.riccati_qp import RiccatiQP, Weights
 from metarl_robot.control.warm_start import shifted_rows
-from metarl_robot.core.signals import Command, Plan, Reference, Setpoints, State, Status
+from metarl_robot.core.signals import EMPTY_CONTEXT, Command, Context, Plan, Reference, Setpoints, State, Status
 from metarl_robot.robots.ground.description import Ground
+from metarl_robot.robots.ground.dynamics import N_SURFACE, GroundDynamics
 from metarl_robot.robots.ground.nearby import nearby
 from metarl_robot.robots.ground.plan import GroundPlan
 
@@ -48,6 +54,7 @@ class GroundMPCConfig(BaseModel):
     sideways_scale_m_s: float = Field(2.0, gt=0.0, le=100.0, description="sideways speed with weight one [m/s]")
     turning_scale_rad_s: float = Field(4.0, gt=0.0, le=100.0, description="yaw rate error with weight one [rad/s]")
     command_scale: float = Field(1.0, gt=0.0, le=100.0, description="command error with weight one, share of the limit")
+    latency_s: float = Field(0.01, ge=0.0, le=0.1, description="delay from a state to the effect of its command [s]")
     behind_s: float = Field(2.0, ge=0.0, le=30.0, description="the vehicle may lag behind the reference by as much [s]")
 
 
@@ -62,8 +69,8 @@ class _Trajectory(NamedTuple):
 class GroundMPC:
     """See the module's docstring."""
 
-    def __init__(self, robot: Ground, config: GroundMPCConfig) -> None:
-        self._robot, self._config = robot, config
+    def __init__(self, robot: Ground, adapter: Adapter, config: GroundMPCConfig) -> None:
+        self._robot, self._config, self.adapter = robot, config, adapter
         self._functions = GroundPlan(robot, config.horizon, config.knot_spacing_s)
         self._grid = config.knot_spacing_s * np.arange(config.horizon + 1)
         weights = _weights(robot, self._functions, config)
@@ -77,11 +84,14 @@ class GroundMPC:
         self.reset()
 
     def reset(self) -> None:
+        self.adapter.reset()
         self._limiter.reset()
         self._qp.reset()
+        self._context: Context = EMPTY_CONTEXT
         self._last: _Trajectory | None = None
         self._plan: Plan | None = None
         self._acting = np.zeros(self._robot.nu)
+        self._issued: deque[tuple[float, Array]] = deque(maxlen=16)
         self._time: float | None = None
 
     def follow(self, effort: Array) -> None:
@@ -90,13 +100,16 @@ class GroundMPC:
 
     def step(self, time: float, state: State, reference: Reference) -> Command:
         self._limiter.at(time)
-        self._advance_actuators(time)
+        self._adapt(time, state)
+        latency = self._config.latency_s if self.adapter.latency_s is None else self.adapter.latency_s
+        state = self.adapter.estimate(state)
+        surface = self._surface()
         target = self._target(time, state, reference)
         if target is None:
             return self.fallback(time, "the reference is not finite")
-        here = np.concatenate([state.q, state.v, self._acting])
+        here = self._predicted(time, state, latency, surface)
         targets, feed_forward = target
-        plan, optimal = self._optimise(time, here, targets, feed_forward)
+        plan, optimal = self._optimise(time, here, targets, feed_forward, surface)
         if not math.isfinite(plan.states.sum()) or not math.isfinite(plan.inputs.sum()):
             self._last = None
             self._qp.reset()
@@ -106,7 +119,8 @@ class GroundMPC:
         self._plan = Plan(time + self._grid, plan.states[:, :3], plan.states[:, 3:6], efforts)
         effort = self._limiter.apply(plan.inputs[0])
         status, message = (Status.SOLVED, "") if optimal else (Status.DEGRADED, "the plan is not optimal")
-        return Command(effort, status, message, self._plan)
+        self._issued.append((time, effort))
+        return Command(effort, status, message, self._plan, self._context)
 
     def fallback(self, time: float, reason: str) -> Command:
         """Command without a valid state: follow the last plan while it is valid, then roll without torque."""
@@ -120,12 +134,40 @@ class GroundMPC:
             self._limiter.apply(np.zeros(self._robot.nu)), Status.FAILED, f"{reason}; rolling without torque"
         )
 
-    def _advance_actuators(self, time: float) -> None:
-        """Move the model of the actuators on to this time, under the last command."""
+    def _adapt(self, time: float, state: State) -> None:
+        """Move the model of the actuators on to this time, and let the adapter take in the state."""
         last = self._limiter.last
         if last is not None and self._time is not None and time > self._time:
-            self._acting = last + np.exp(-(time - self._time) / self._robot.lag_s) * (self._acting - last)
+            dt = time - self._time
+            left = np.exp(-dt / self._robot.lag_s)
+            mean = last + (self._acting - last) * (1.0 - left) * self._robot.lag_s / dt
+            self._acting = last + left * (self._acting - last)
+            self._context = self.adapter.update(state, mean, dt)
         self._time = time
+
+    def _surface(self) -> Array:
+        """Surface (2,) of the plan, by the adapter's context."""
+        attached = self.adapter.attached_body()
+        return attached if len(attached) else np.zeros(N_SURFACE)
+
+    def _predicted(self, time: float, state: State, latency: float, surface: Array) -> Array:
+        """State (n,) when the next command takes effect, under the commands still in transit (Smith 1957)."""
+        here = np.concatenate([state.q, state.v, self._acting])
+        residual = self._residual(here[None], self._acting[None])[0]
+        x, now = here, time
+        acting = [effort for start, effort in self._issued if start + latency > time]
+        for effort in [*acting[-8:], None][: max(1, round(latency / self._robot.control_period_s))]:
+            if effort is None or latency <= 0.0:
+                break
+            x = self._functions.advance(x, effort, residual, surface, self._robot.control_period_s)
+            now += self._robot.control_period_s
+        return x
+
+    def _residual(self, states: Array, efforts: Array) -> Array:
+        """Residual (N, 3) at states (N, n) under efforts (N, nu) that act."""
+        q, v = states[:, :3], states[:, 3:6]
+        xi = Xi(q, v, np.zeros_like(v), efforts, np.stack([efforts, efforts]))
+        return np.asarray(np.broadcast_to(self.adapter.evaluate(xi), v.shape))
 
     def _target(self, time: float, state: State, reference: Reference) -> tuple[Array, Array] | None:
         """States (N + 1, n) and inputs (N, nu) that follow the reference from the nearest point on."""
@@ -138,7 +180,9 @@ class GroundMPC:
         efforts = _feed_forward(self._robot, points)
         return np.concatenate([q, points.v, efforts], axis=1), efforts[:-1]
 
-    def _optimise(self, time: float, here: Array, targets: Array, ahead: Array) -> tuple[_Trajectory, bool]:
+    def _optimise(
+        self, time: float, here: Array, targets: Array, ahead: Array, surface: Array
+    ) -> tuple[_Trajectory, bool]:
         """The new plan, and whether its quadratic programme was solved to optimality."""
         guess = None if self._last is None else self._shifted(self._last, time)
         lower, upper = self._lower.copy(), self._upper.copy()
@@ -146,9 +190,9 @@ class GroundMPC:
         begin = guess or _Trajectory(time, targets.copy(), np.clip(ahead, lower, upper))
         states, inputs, optimal = begin.states, begin.inputs, True
         states[0] = here
-        residual = np.zeros((len(ahead), 3))
+        residual = self._residual(states[:-1], states[:-1, 6:])
         for _ in range(FIRST_ITERATIONS if guess is None else 1):
-            linear = self._functions.linearise(states, inputs, residual, targets)
+            linear = self._functions.linearise(states, inputs, residual, surface, targets)
             solution = self._qp.solve(linear, inputs - ahead, lower - inputs, upper - inputs)
             states, inputs = self._functions.moved(states, solution.states, targets), inputs + solution.inputs
             optimal = solution.optimal
@@ -181,14 +225,28 @@ def _weights(robot: Ground, functions: GroundPlan, config: GroundMPCConfig) -> W
     straight = np.zeros((config.horizon + 1, 6 + robot.nu))
     straight[:, 3] = 0.5 * robot.velocity_limit[0]
     still = np.zeros((config.horizon, robot.nu))
-    linear = functions.linearise(straight, still, np.zeros((config.horizon, 3)), straight)
+    linear = functions.linearise(straight, still, np.zeros((config.horizon, 3)), np.zeros(N_SURFACE), straight)
     a, b = functions.dense(linear, 0)
     terminal = solve_discrete_are(a, b, np.diag(state + 1e-6), np.diag(inputs))
     return Weights(state, inputs, np.asarray(terminal, dtype=np.float64))
 
 
 def _nominal(robot: Ground, config: GroundMPCConfig, checkpoint: Path | None, oracle: Any) -> GroundMPC:
-    return GroundMPC(robot, config)
+    return GroundMPC(robot, bare_adapter("none", robot, GroundDynamics(robot), AdapterTuning(1.0)), config)
+
+
+class GroundOffsetFreeConfig(GroundMPCConfig):
+    """MPC with a disturbance observer."""
+
+    observer_bandwidth_rad_s: float = Field(
+        10.0, ge=0.1, le=200.0, description="bandwidth of the disturbance observer [rad/s]"
+    )
+
+
+def _offset_free(robot: Ground, config: GroundOffsetFreeConfig, checkpoint: Path | None, oracle: Any) -> GroundMPC:
+    tuning = AdapterTuning(config.observer_bandwidth_rad_s)
+    return GroundMPC(robot, bare_adapter("disturbance_observer", robot, GroundDynamics(robot), tuning), config)
 
 
 NOMINAL = ControllerSpec(GroundMPCConfig, _nominal)
+OFFSET_FREE = ControllerSpec(GroundOffsetFreeConfig, _offset_free)

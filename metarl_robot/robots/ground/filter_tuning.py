@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Noise levels of a ground vehicle's momentum filter."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from metarl_robot.adaptation.momentum_filter import FilterTuning
+from metarl_robot.adaptation.tuning import AdapterTuning
+from metarl_robot.robots.ground.description import GRAVITY_M_S2, Ground
+from metarl_robot.robots.ground.dynamics import GroundDynamics
+
+POSITION_NOISE = (0.003, 0.003, 0.002)
+"""Standard deviations of the measured x, y [m] and yaw [rad]."""
+VELOCITY_NOISE = (0.02, 0.01)
+"""Initial standard deviations of the measured velocity [m/s] and yaw rate [rad/s]; both are then estimated online."""
+INITIAL_DRIFT = 0.05
+"""Standard deviation of the slow disturbance at the start and after a detected change, share of weight and torque."""
+
+
+def filter_tuning(robot: Ground, dynamics: GroundDynamics, tuning: AdapterTuning) -> FilterTuning:
+    """Noise levels of force [N; world] and torque [Nm]; see adaptation/euclidean_tuning.py."""
+    period, bandwidth = robot.control_period_s, tuning.observer_bandwidth_rad_s
+    noise = np.repeat(VELOCITY_NOISE, (2, 1)) * np.diag(dynamics.mass_matrix(robot.home)) * np.sqrt(period)
+    weight = robot.mass_kg * GRAVITY_M_S2
+    scale = np.array([weight, weight, 0.5 * weight * robot.wheelbase_m])
+    return FilterTuning(
+        period_s=period,
+        position_noise=np.array(POSITION_NOISE),
+        velocity_noise=VELOCITY_NOISE,
+        noise_groups=(2, 1),
+        drift=bandwidth**2 * noise,
+        drift_initial=INITIAL_DRIFT * scale,
+        model_error=tuning.model_error * scale,
+        forgetting_s=tuning.forgetting_s,
+        change_detection=tuning.change_detection,
+        noise_online=True,
+    )
