@@ -486,7 +486,7 @@ class MomentumFilter:
             self._smooth_effort.level,
         )
         acting, _ = self._history.acting(effort, dt)
-        there = self._dynamics.balance(q_0, v_0, state.v, dt, self._features.attached(about))
+        there = self._dynamics.balance(q_0, v_0, state.v, dt, self._features.attached(about), acting)
         impulse = self._features.impulse(Interval(q_0, v_0, state.v, smooth, self._history.last_two, dt, there))
         command = acting + self._features.effort_gain(about) * (acting - smooth)
         known = there.input_map @ command + self.disturbance
