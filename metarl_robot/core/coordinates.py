@@ -3,7 +3,8 @@
 
 A kind of robot states the names (`Robot.coordinates`). Where q and v describe the motion of its base, the names are
 those of POSE and TWIST; common code then converts between q, v and messages with a pose. A robot with fewer
-coordinates, such as a point on a plane, names its own only; its base is level and does not move along the others.
+coordinates, such as a point on a plane, names its own only; its base is level and does not move along the others. A
+base that turns about the vertical only has HEADING in q, instead of an attitude.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from metarl_robot.core import rotation
 from metarl_robot.core.errors import RobotError
 
 Array = NDArray[np.float64]
@@ -23,6 +25,8 @@ POSE = (*(f"position_{axis}_m" for axis in _AXES), *(f"attitude_{part}" for part
 """Names of position [m; world] and attitude [body→world] of a base, (7,)."""
 TWIST = (*(f"velocity_{axis}_m_s" for axis in _AXES), *(f"rate_{axis}_rad_s" for axis in _AXES))
 """Names of linear velocity [m/s; world] and angular velocity [rad/s; body] of a base, (6,)."""
+HEADING = "yaw_rad"
+"""Name of the yaw of a level base, in place of an attitude in q."""
 _LEVEL = np.array([0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0])
 
 
@@ -46,16 +50,23 @@ class BaseCoordinates:
     """Converts between q, v and the pose (7,) and twist (6,) of a robot's base.
 
     Raises:
-        RobotError: a coordinate is not one of POSE or TWIST.
+        RobotError: a coordinate is not one of POSE or TWIST, or an attitude and HEADING are both in q.
     """
 
     def __init__(self, names: Coordinates) -> None:
-        self._q, self._v = _places("q", names.q, POSE), _places("v", names.v, TWIST)
+        self._heading = names.q.index(HEADING) if HEADING in names.q else None
+        if self._heading is not None and set(names.q) & set(POSE[3:]):
+            raise RobotError(f"coordinates: q has '{HEADING}' and parts of an attitude; must have one of the two")
+        self._q = _places("q", [name for name in names.q if name != HEADING], (*POSE, HEADING))
+        self._v = _places("v", names.v, TWIST)
 
     def pose(self, q: Array) -> Array:
         """Pose of the base at q (nq,)."""
         pose = _LEVEL.copy()
-        pose[self._q] = q
+        if self._heading is None:
+            pose[self._q] = q
+        else:
+            pose[self._q], pose[3:] = np.delete(q, self._heading), rotation.from_yaw(q[self._heading])
         return pose
 
     def twist(self, v: Array) -> Array:
@@ -65,8 +76,11 @@ class BaseCoordinates:
         return twist
 
     def q(self, pose: Array) -> Array:
-        """The robot's q (nq,) at a pose."""
-        return pose[self._q]
+        """The robot's q (nq,) at a pose; a heading is in [-π, π]."""
+        if self._heading is None:
+            return pose[self._q]
+        yaw = rotation.yaw(rotation.normalise(pose[3:]))
+        return np.insert(pose[self._q], self._heading, yaw)
 
     def v(self, twist: Array) -> Array:
         """The robot's v (dof,) at a twist."""
