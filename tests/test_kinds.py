@@ -72,7 +72,7 @@ def test_an_entry_point_that_is_no_kind_is_named(install: Install, point: str, n
 
 
 def test_an_unknown_kind_names_the_group_and_those_there_are() -> None:
-    with pytest.raises(UnknownNameError, match=f"'boat'.*{GROUP}.*arm, quadrotor"):
+    with pytest.raises(UnknownNameError, match=f"'boat'.*{GROUP}.*arm, ground, quadrotor"):
         kind_of("boat")
 
 
