@@ -29,7 +29,7 @@ Names are relative or private, so all can be remapped. A named table is a std_ms
     /plant/set_pause                 std_srvs/SetBool
 
 Measurements, commands that drive the robot, references, reports and external forces are the kind's own: see
-arm/interface.py, quadrotor/interface.py.
+arm/interface.py, quadrotor/interface.py, ground/interface.py.
 
 Publishers are reliable (/clock excepted). Subscribers that need only the newest state use best effort with depth 1.
 """

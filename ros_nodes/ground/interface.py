@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Interface of a ground vehicle: odometry in, steering and torque out, paths with or without times as references.
+
+topic (as launched)              type                             from → to
+/odom, /mpc/setpoint                                              see odometry.py; of the pose, position and yaw count
+/mpc/reference, /mpc/plan                                         see pose_references.py
+/mpc/reference_path              nav_msgs/Path                    → mpc: poses whose stamps advance are a motion in
+                                 time; others (Nav2) are a path, see nav_path.py
+/drive_controller/commands       std_msgs/Float64MultiArray       gate → plant or driver: named table, row `effort`,
+                                 columns `steering` [rad] and `drive` [Nm], or `left` and `right` [Nm]
+/gate/command                    std_msgs/Float64MultiArray       mpc → gate: a table of the same form
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from nav_msgs.msg import Path
+from numpy.typing import NDArray
+from rclpy.node import Node
+from trajectory_msgs.msg import MultiDOFJointTrajectory
+
+from metarl_robot.core import rotation
+from metarl_robot.core.signals import State
+from metarl_robot.ros_nodes.convert import UnusableError, nanoseconds
+from metarl_robot.ros_nodes.ground.nav_path import driven
+from metarl_robot.ros_nodes.interface import DEFAULT, OnInertial, OnState, ReferencePoints
+from metarl_robot.ros_nodes.message_options import MessageOptions
+from metarl_robot.ros_nodes.odometry import OdometryAndImu, OdometryStates
+from metarl_robot.ros_nodes.pose_references import PoseReferences
+from metarl_robot.ros_nodes.table_commands import TableCommands
+from metarl_robot.safety.input_validation import NORM_TOLERANCE
+from metarl_robot.safety.refusals import ADVICE, Rejection
+from metarl_robot.trajectories.flat_outputs import Outputs
+
+Array = NDArray[np.float64]
+
+STEEPEST_RAD = np.pi / 3.0
+"""Larger tilts are no slope: the vehicle has rolled over, or the frame is not ENU/FLU."""
+
+
+class GroundInterface(OdometryStates, PoseReferences, TableCommands):
+    """See metarl_robot.ros_nodes.interface.Interface."""
+
+    commands = "drive_controller/commands"
+    measures_inertia = False
+    output_columns = (0, 1, 3)
+
+    def __init__(self, robot: Any, options: MessageOptions = DEFAULT) -> None:
+        super().__init__(robot, options)
+        self._robot = robot
+        self._latest = State(np.zeros(3), np.zeros(3))
+
+    def _ears(
+        self, node: Node, on_state: OnState, lockstep: bool, on_inertial: OnInertial | None = None
+    ) -> OdometryAndImu:
+        def heard(stamp_ns: int, read: Callable[[], State]) -> None:
+            on_state(stamp_ns, lambda: self._continuous(read()))
+
+        return super()._ears(node, heard, lockstep, on_inertial)
+
+    def _own(self, state: State) -> State:
+        _check_attitude(state.q[3:])
+        return super()._own(state)
+
+    def _continuous(self, state: State) -> State:
+        """The state with the yaw nearest to that of the state before."""
+        self._latest = State(_yaw_near(state.q, self._latest.q[2]), state.v, state.specific_force)
+        return self._latest
+
+    def _read_trajectory(self, message: MultiDOFJointTrajectory) -> ReferencePoints:
+        return self._turned(super()._read_trajectory(message))
+
+    def _read_path(self, message: Path) -> ReferencePoints:
+        stamps = [nanoseconds(pose.header.stamp) for pose in message.poses]
+        if len(stamps) > 1 and np.all(np.diff(stamps) > 0):
+            return self._turned(super()._read_path(message))
+        self._frames.world.check("path", "frame_id", message.header.frame_id)
+        points = np.array([[pose.pose.position.x, pose.pose.position.y] for pose in message.poses]).reshape(-1, 2)
+        return self._turned(driven(self._robot, points, self._forward_m_s()))
+
+    def _turned(self, read: ReferencePoints) -> ReferencePoints:
+        """The same points with a continuous yaw that begins nearest to the vehicle's."""
+        q = read.points.positions.copy()
+        q[:, 2] = np.unwrap(q[:, 2])
+        q[:, 2] += _yaw_near(q[0], self._latest.q[2])[2] - q[0, 2]
+        return read._replace(points=Outputs(q, read.points.velocities, read.points.accelerations))
+
+    def _forward_m_s(self) -> float:
+        """Forward speed of the latest state."""
+        q, v = self._latest.q, self._latest.v
+        return max(float(np.cos(q[2]) * v[0] + np.sin(q[2]) * v[1]), 0.0)
+
+
+def _yaw_near(q: Array, yaw: float) -> Array:
+    """Position q (3,) with its yaw turned by whole turns towards another yaw [rad]."""
+    return q + np.array([0.0, 0.0, 2.0 * np.pi * np.round((yaw - q[2]) / (2.0 * np.pi))])
+
+
+def _check_attitude(attitude: Array) -> None:
+    """Raise UnusableError for a quaternion (4,) that is not of unit length or that no vehicle on its wheels has."""
+    norm = float(np.linalg.norm(attitude))
+    if not abs(norm - 1.0) <= NORM_TOLERANCE:
+        raise UnusableError(Rejection.NOT_NORMALISED, f"odometry: {ADVICE[Rejection.NOT_NORMALISED]}; norm {norm:.3g}")
+    tilt = float(rotation.tilt(attitude / norm))
+    if tilt > STEEPEST_RAD:
+        raise UnusableError(
+            Rejection.FRAME,
+            f"odometry: the attitude is tilted by {np.degrees(tilt):.0f} degrees; allowed: up to "
+            f"{np.degrees(STEEPEST_RAD):.0f}; frames must be ENU and FLU (z up), and the vehicle on its wheels",
+        )
