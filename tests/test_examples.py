@@ -33,6 +33,7 @@ def test_no_example_is_forgotten() -> None:
         "02_own_controller.py",
         "03_own_robot.py",
         "04_own_flight_loop.py",
+        "05_own_car.py",
     }
 
 
@@ -79,3 +80,11 @@ def test_own_flight_loop_carries_the_payload(tmp_path: Path, robot: str, control
     errors = [float(value) for value in re.findall(r"position error\s+([\d.]+) cm   solved", text)]
     assert len(errors) == 16, "every half second, solved"
     assert max(errors[:9]) < 3.0 and max(errors[9:12]) < 6.0 and max(errors[12:]) < 1.0
+
+
+@pytest.mark.slow
+def test_own_car_stays_on_its_course_when_the_road_gets_wet(tmp_path: Path) -> None:
+    text = run_example("05_own_car.py", cwd=tmp_path)
+    errors = [float(value) for value in re.findall(r"path error\s+([\d.]+) cm .* solved", text)]
+    assert len(errors) == 24, "every half second, solved"
+    assert max(errors[6:]) < 6.0, "after the start"
