@@ -31,7 +31,6 @@ class GroundSimulation:
     settled_m = 0.05
     task_settings = TaskSettings
     demo_settings = DemoSettings
-    make_oracle: Any = None
 
     def __init__(self, robot: Ground) -> None:
         self.robot = robot
@@ -88,3 +87,9 @@ class GroundSimulation:
 
     def own_gravity(self) -> None:
         return
+
+    @property
+    def make_oracle(self) -> Any:
+        from metarl_robot.sim.ground.oracle import make_oracle
+
+        return make_oracle

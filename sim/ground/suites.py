@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from metarl_robot.robots.ground import courses
 from metarl_robot.robots.ground.description import Ground
 from metarl_robot.robots.ground.path import Path
-from metarl_robot.robots.ground.path_reference import PathReference
-from metarl_robot.robots.ground.speed_profile import speed_profile
+from metarl_robot.robots.ground.path_reference import driven
 from metarl_robot.sim.ground.task import GroundTask
 from metarl_robot.sim.scenario import Scenario
 from metarl_robot.sim.suite_table import SuiteTable
@@ -140,6 +139,6 @@ def scenario(robot: Ground, suite: str, kind: str, seed: int) -> Scenario[Ground
     run = draw(robot, rng)
     noise_seed = int(rng.integers(2**31))
     friction = GRIP_SHARE * min(run.before.friction, run.after.friction, robot.friction)
-    reference = PathReference(run.path, *speed_profile(robot, run.path, friction))
+    reference = driven(robot, run.path, friction)
     changes = () if run.after is run.before else ((CHANGE_S, run.after),)
     return Scenario(kind, run.before, changes, reference, DURATION_S, seed, noise_seed, SCORED_FROM_S)

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.compile.compiled import NumpyFunction, compile_functions
-from metarl_robot.robots.ground.description import GRAVITY_M_S2, Ground
-from metarl_robot.robots.ground.dynamics import body_velocity, loads, wheels, wrench
+from metarl_robot.robots.ground.description import Ground
+from metarl_robot.robots.ground.dynamics import Load, body_velocity, loads, wheels, wrench
 from metarl_robot.robots.ground.tyre import slip_force, speed_of
 from metarl_robot.sim.ground.task import GroundTask
 
@@ -62,7 +62,7 @@ def _function(robot: Ground, dt: float) -> ca.Function:
     twist = body_velocity(q, v)
     motion = wheels(robot.track, twist, acting[0] if robot.is_steered else ca.SX(0.0))
     friction = ca.if_else(ca.DM(robot.track.positions[:, 1]) < 0.0, right, left)
-    load = _loads(robot, before, mass, ca.vertcat(*place))
+    load = loads(robot.track, robot, before[:2], Load(mass, mass * place[0], mass * place[1], ca.SX(0.0)))
     speed, radius = speed_of(motion.along), robot.wheel_radius_m
     across = -stiffness * robot.track.cornering_stiffness * motion.across / speed
     along = stiffness * robot.slip_stiffness * (radius * speeds - motion.along) / speed
@@ -75,11 +75,3 @@ def _function(robot: Ground, dt: float) -> ca.Function:
     world = ca.vertcat(c * body[0] - s * body[1], s * body[0] + c * body[1], body[2])
     results = [ca.densify(ca.SX(value)) for value in (world, speeds + turned, body)]
     return ca.Function("tyres", [q, v, acting, speeds, before, ground], ca.cse(results))
-
-
-def _loads(robot: Ground, force: ca.SX, payload_kg: ca.SX, place: ca.SX) -> ca.SX:
-    """Loads (w,) [N] with a payload, under the horizontal force of the last step (3,) [N, N, Nm; body]."""
-    weight = payload_kg * GRAVITY_M_S2
-    return loads(robot.track, robot, force[:2]) + robot.track.load_share @ ca.vertcat(
-        weight, weight * place[0], weight * place[1]
-    )

@@ -159,6 +159,7 @@ class Ground(Robot):
 
     Attributes, besides Robot's:
         mass_kg; yaw_inertia [kg m²]; com_height [m].
+        rolling_mass_kg: inertia of the wheels, as a mass that only moves along the vehicle.
         track: its wheels; single_track: its axles, for the nominal model.
         friction, slip_stiffness, rolling: of its tyres.
         lag_s: (nu,) first-order lag of each channel.
@@ -172,9 +173,21 @@ class Ground(Robot):
     simulation = "metarl_robot.sim.ground.simulation:GroundSimulation"
     dynamics = "metarl_robot.robots.ground.dynamics:GroundDynamics"
     filter_tuning = "metarl_robot.robots.ground.filter_tuning:filter_tuning"
+    features: ClassVar[Mapping[str, str]] = {
+        "surface": "metarl_robot.robots.ground.features.parameters:SURFACE_SPEC",
+        "load": "metarl_robot.robots.ground.features.parameters:LOAD_SPEC",
+        "slope": "metarl_robot.robots.ground.features.parameters:SLOPE_SPEC",
+        "actuators": "metarl_robot.robots.ground.features.parameters:ACTUATORS_SPEC",
+    }
+    adapters: ClassVar[Mapping[str, str]] = {
+        "disturbance_observer": "metarl_robot.robots.ground.adapters:DISTURBANCE_OBSERVER",
+        "last_layer": "metarl_robot.robots.ground.adapters:LAST_LAYER",
+    }
     controllers: ClassVar[Mapping[str, str]] = {
-        "nominal_mpc": "metarl_robot.robots.ground.mpc:NOMINAL",
-        "offset_free_mpc": "metarl_robot.robots.ground.mpc:OFFSET_FREE",
+        "nominal_mpc": "metarl_robot.robots.ground.controllers:NOMINAL",
+        "offset_free_mpc": "metarl_robot.robots.ground.controllers:OFFSET_FREE",
+        "meta_mpc": "metarl_robot.robots.ground.controllers:META",
+        "oracle_mpc": "metarl_robot.robots.ground.controllers:ORACLE",
         "pure_pursuit": "metarl_robot.robots.ground.pure_pursuit:SPEC",
         "stanley": "metarl_robot.robots.ground.stanley:SPEC",
     }
@@ -193,6 +206,8 @@ class Ground(Robot):
         self.nq = self.dof = 3
         self.mass_kg, self.yaw_inertia = description.mass_kg, description.yaw_inertia_kg_m2
         self.com_height, self.wheel_radius_m = description.com_height_m, description.wheel_radius_m
+        wheels_inertia = len(description.wheels) * description.wheel_inertia_kg_m2
+        self.rolling_mass_kg = wheels_inertia / description.wheel_radius_m**2
         front, rear = tyre.cornering_stiffness
         self.friction, self.slip_stiffness, self.rolling = tyre.friction, tyre.slip_stiffness, tyre.rolling_resistance
         places = np.array([wheel.position_m for wheel in description.wheels])

@@ -16,8 +16,7 @@ from metarl_robot.core.signals import Reference, Setpoints, State
 from metarl_robot.robots.ground import courses
 from metarl_robot.robots.ground.description import GRAVITY_M_S2, Ground
 from metarl_robot.robots.ground.motion_limits import check_motion_limits
-from metarl_robot.robots.ground.path_reference import PathReference
-from metarl_robot.robots.ground.speed_profile import speed_profile
+from metarl_robot.robots.ground.path_reference import PathReference, driven
 from metarl_robot.trajectories.euclidean_outputs import EuclideanOutputs
 from metarl_robot.trajectories.flat_outputs import check_motion
 from metarl_robot.trajectories.splines import Hold
@@ -75,11 +74,12 @@ class GroundOutputs(EuclideanOutputs):
             return Hold(self._vehicle.home)
         robot = self._vehicle
         path = courses.raceway(robot, rng) if name == "raceway" else getattr(courses, name)(robot)
-        return PathReference(path, *speed_profile(robot, path, GRIP_SHARE * robot.friction))
+        return driven(robot, path, GRIP_SHARE * robot.friction)
 
     def paced(self, reference: Reference, pace: float) -> Reference:
         if isinstance(reference, PathReference) and reference.start_s == 0.0:
-            return replace(reference, speed=reference.speed * pace)
+            first = None if reference.first is None else reference.first * pace
+            return replace(reference, speed=reference.speed * pace, first=first)
         return super().paced(reference, pace)
 
     def brake(self, state: State, time_s: float) -> Reference:

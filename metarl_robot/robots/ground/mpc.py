@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,17 +20,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy.linalg import solve_discrete_are
 
 from metarl_robot.adaptation.base import Adapter
-from metarl_robot.adaptation.factory import bare_adapter
 from metarl_robot.adaptation.features import Xi
-from metarl_robot.adaptation.tuning import AdapterTuning
-from metarl_robot.control.base import ControllerSpec
 from metarl_robot.control.effort_limits import EffortLimiter
 from metarl_robot.control.riccati_qp import RiccatiQP, Weights
 from metarl_robot.control.warm_start import shifted_rows
 from metarl_robot.core.signals import EMPTY_CONTEXT, Command, Context, Plan, Reference, Setpoints, State, Status
 from metarl_robot.robots.ground.description import Ground
-from metarl_robot.robots.ground.dynamics import N_SURFACE, GroundDynamics
-from metarl_robot.robots.ground.nearby import nearby
+from metarl_robot.robots.ground.dynamics import N_PARAMETERS
+from metarl_robot.robots.ground.nearby import Progress
 from metarl_robot.robots.ground.plan import GroundPlan
 
 Array = NDArray[np.float64]
@@ -55,7 +51,6 @@ class GroundMPCConfig(BaseModel):
     turning_scale_rad_s: float = Field(4.0, gt=0.0, le=100.0, description="yaw rate error with weight one [rad/s]")
     command_scale: float = Field(1.0, gt=0.0, le=100.0, description="command error with weight one, share of the limit")
     latency_s: float = Field(0.01, ge=0.0, le=0.1, description="delay from a state to the effect of its command [s]")
-    behind_s: float = Field(2.0, ge=0.0, le=30.0, description="the vehicle may lag behind the reference by as much [s]")
 
 
 class _Trajectory(NamedTuple):
@@ -75,7 +70,7 @@ class GroundMPC:
         self._grid = config.knot_spacing_s * np.arange(config.horizon + 1)
         weights = _weights(robot, self._functions, config)
         self._qp = RiccatiQP(config.horizon, weights, self._functions.by_state, self._functions.by_input)
-        self._limiter = EffortLimiter(robot)
+        self._limiter, self._progress = EffortLimiter(robot), Progress()
         shape = (config.horizon, robot.nu)
         self._lower, self._upper = (
             np.broadcast_to(robot.effort_lower, shape),
@@ -87,6 +82,7 @@ class GroundMPC:
         self.adapter.reset()
         self._limiter.reset()
         self._qp.reset()
+        self._progress.reset()
         self._context: Context = EMPTY_CONTEXT
         self._last: _Trajectory | None = None
         self._plan: Plan | None = None
@@ -103,13 +99,13 @@ class GroundMPC:
         self._adapt(time, state)
         latency = self._config.latency_s if self.adapter.latency_s is None else self.adapter.latency_s
         state = self.adapter.estimate(state)
-        surface = self._surface()
+        parameters = self._parameters()
         target = self._target(time, state, reference)
         if target is None:
             return self.fallback(time, "the reference is not finite")
-        here = self._predicted(time, state, latency, surface)
+        here = self._predicted(time, state, latency, parameters)
         targets, feed_forward = target
-        plan, optimal = self._optimise(time, here, targets, feed_forward, surface)
+        plan, optimal = self._optimise(time, here, targets, feed_forward, parameters)
         if not math.isfinite(plan.states.sum()) or not math.isfinite(plan.inputs.sum()):
             self._last = None
             self._qp.reset()
@@ -145,12 +141,12 @@ class GroundMPC:
             self._context = self.adapter.update(state, mean, dt)
         self._time = time
 
-    def _surface(self) -> Array:
+    def _parameters(self) -> Array:
         """Surface (2,) of the plan, by the adapter's context."""
         attached = self.adapter.attached_body()
-        return attached if len(attached) else np.zeros(N_SURFACE)
+        return attached if len(attached) else np.zeros(N_PARAMETERS)
 
-    def _predicted(self, time: float, state: State, latency: float, surface: Array) -> Array:
+    def _predicted(self, time: float, state: State, latency: float, parameters: Array) -> Array:
         """State (n,) when the next command takes effect, under the commands still in transit (Smith 1957)."""
         here = np.concatenate([state.q, state.v, self._acting])
         residual = self._residual(here[None], self._acting[None])[0]
@@ -159,7 +155,7 @@ class GroundMPC:
         for effort in [*acting[-8:], None][: max(1, round(latency / self._robot.control_period_s))]:
             if effort is None or latency <= 0.0:
                 break
-            x = self._functions.advance(x, effort, residual, surface, self._robot.control_period_s)
+            x = self._functions.advance(x, effort, residual, parameters, self._robot.control_period_s)
             now += self._robot.control_period_s
         return x
 
@@ -171,7 +167,7 @@ class GroundMPC:
 
     def _target(self, time: float, state: State, reference: Reference) -> tuple[Array, Array] | None:
         """States (N + 1, n) and inputs (N, nu) that follow the reference from the nearest point on."""
-        found = nearby(reference, time, state.q[:2], self._config.behind_s, self._config.behind_s)
+        found = self._progress.nearest(reference, time, state.q[:2], 0.0)
         if found is None:
             return None
         points = reference.sample(found.time_s + self._grid)
@@ -181,7 +177,7 @@ class GroundMPC:
         return np.concatenate([q, points.v, efforts], axis=1), efforts[:-1]
 
     def _optimise(
-        self, time: float, here: Array, targets: Array, ahead: Array, surface: Array
+        self, time: float, here: Array, targets: Array, ahead: Array, parameters: Array
     ) -> tuple[_Trajectory, bool]:
         """The new plan, and whether its quadratic programme was solved to optimality."""
         guess = None if self._last is None else self._shifted(self._last, time)
@@ -192,7 +188,7 @@ class GroundMPC:
         states[0] = here
         residual = self._residual(states[:-1], states[:-1, 6:])
         for _ in range(FIRST_ITERATIONS if guess is None else 1):
-            linear = self._functions.linearise(states, inputs, residual, surface, targets)
+            linear = self._functions.linearise(states, inputs, residual, parameters, targets)
             solution = self._qp.solve(linear, inputs - ahead, lower - inputs, upper - inputs)
             states, inputs = self._functions.moved(states, solution.states, targets), inputs + solution.inputs
             optimal = solution.optimal
@@ -225,28 +221,7 @@ def _weights(robot: Ground, functions: GroundPlan, config: GroundMPCConfig) -> W
     straight = np.zeros((config.horizon + 1, 6 + robot.nu))
     straight[:, 3] = 0.5 * robot.velocity_limit[0]
     still = np.zeros((config.horizon, robot.nu))
-    linear = functions.linearise(straight, still, np.zeros((config.horizon, 3)), np.zeros(N_SURFACE), straight)
+    linear = functions.linearise(straight, still, np.zeros((config.horizon, 3)), np.zeros(N_PARAMETERS), straight)
     a, b = functions.dense(linear, 0)
     terminal = solve_discrete_are(a, b, np.diag(state + 1e-6), np.diag(inputs))
     return Weights(state, inputs, np.asarray(terminal, dtype=np.float64))
-
-
-def _nominal(robot: Ground, config: GroundMPCConfig, checkpoint: Path | None, oracle: Any) -> GroundMPC:
-    return GroundMPC(robot, bare_adapter("none", robot, GroundDynamics(robot), AdapterTuning(1.0)), config)
-
-
-class GroundOffsetFreeConfig(GroundMPCConfig):
-    """MPC with a disturbance observer."""
-
-    observer_bandwidth_rad_s: float = Field(
-        10.0, ge=0.1, le=200.0, description="bandwidth of the disturbance observer [rad/s]"
-    )
-
-
-def _offset_free(robot: Ground, config: GroundOffsetFreeConfig, checkpoint: Path | None, oracle: Any) -> GroundMPC:
-    tuning = AdapterTuning(config.observer_bandwidth_rad_s)
-    return GroundMPC(robot, bare_adapter("disturbance_observer", robot, GroundDynamics(robot), tuning), config)
-
-
-NOMINAL = ControllerSpec(GroundMPCConfig, _nominal)
-OFFSET_FREE = ControllerSpec(GroundOffsetFreeConfig, _offset_free)

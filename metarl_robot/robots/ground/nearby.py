@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The part of a reference that is near a vehicle: geometric controllers follow a path, not its times."""
+"""The part of a reference that is near a vehicle: a path is followed from its nearest point on, not by its times.
+
+A vehicle that is late does not cut corners to catch up. Where the reference waits, all its points are equally near;
+the one closest to the present time counts, so that the vehicle goes on when the reference does.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,12 @@ from metarl_robot.core.signals import Reference, Setpoints
 Array = NDArray[np.float64]
 
 SPACING_S = 0.02
+FIRST_REACH_S = 2.0
+"""A new reference is searched as far before and after the present time [s]."""
+BACK_S, AHEAD_S = 0.5, 1.0
+"""Then it is searched about the last point found [s]."""
+LAG_SCALE_M_S = 0.01
+"""A point this much further away [m] counts as near as one that is a second further from the present time."""
 
 
 class Nearby(NamedTuple):
@@ -33,16 +43,30 @@ class Nearby(NamedTuple):
         return float(np.cos(yaw) * self.points.a[0, 0] + np.sin(yaw) * self.points.a[0, 1])
 
 
-def nearby(reference: Reference, time: float, position: Array, behind_s: float, ahead_s: float) -> Nearby | None:
-    """The reference from the point nearest to a position (2,) on; None if it is not finite.
+class Progress:
+    """Follows the nearest point of a reference."""
 
-    behind_s, ahead_s: how far behind and ahead of the present time the vehicle may be.
-    """
-    times = time + np.arange(-behind_s, ahead_s + SPACING_S, SPACING_S)
-    points = reference.sample(times)
-    if not all(np.all(np.isfinite(values)) for values in (points.q, points.v, points.a)):
-        return None
-    away = np.sum((points.q[:, :2] - position) ** 2, axis=1)
-    nearest = int(np.argmin(away))
-    later = slice(nearest, None)
-    return Nearby(Setpoints(points.q[later], points.v[later], points.a[later]), float(times[nearest]))
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the last point."""
+        self._reference: Reference | None = None
+        self._found_s = 0.0
+
+    def nearest(self, reference: Reference, time: float, position: Array, ahead_s: float = AHEAD_S) -> Nearby | None:
+        """The reference from the point nearest to a position (2,) on, for at least ahead_s; None if not finite."""
+        same = reference is self._reference
+        begin, end = (self._found_s - BACK_S, self._found_s + AHEAD_S) if same else (-FIRST_REACH_S, FIRST_REACH_S)
+        if not same:
+            begin, end = time + begin, time + end
+        times = np.arange(begin, end + ahead_s, SPACING_S)
+        points = reference.sample(times)
+        if not all(np.isfinite(values).all() for values in (points.q, points.v, points.a)):
+            return None
+        tested = int((end - begin) / SPACING_S)
+        away = np.square(points.q[:tested, :2] - position).sum(axis=1)
+        nearest = int(np.argmin(away + np.square(LAG_SCALE_M_S * (times[:tested] - time))))
+        self._reference, self._found_s = reference, float(times[nearest])
+        later = slice(nearest, None)
+        return Nearby(Setpoints(points.q[later], points.v[later], points.a[later]), self._found_s)

@@ -15,6 +15,9 @@ Array = NDArray[np.float64]
 
 _FINE_M = 0.02
 """Spacing of the samples by which arc length is measured."""
+_TABLE_M = 0.01
+"""Spacing of the table from which a path is sampled, linearly: 1e-5 m off where the radius is 1 m."""
+_MOST_ROWS = 200_000
 _REFINEMENTS = 3
 _CLOSEST_POINTS_M = 1e-3
 
@@ -53,27 +56,32 @@ class Path:
             along, spline = _by_arc_length(spline, ends)
         self.closed, self.length_m = closed, float(along[-1])
         self._spline = spline
-        yaw = np.unwrap(np.arctan2(*spline(along, 1).T[::-1]))
-        self._along, self._yaw = along, yaw
-        self.turn_rad = float(yaw[-1] - yaw[0])
+        count = int(np.clip(np.ceil(self.length_m / _TABLE_M), 8, _MOST_ROWS))
+        self._table, self._per_m = self._sampled(np.linspace(0.0, self.length_m, count + 1)), count / self.length_m
+        self.turn_rad = float(self._table[-1, 2] - self._table[0, 2])
 
     def at(self, along: Array) -> PathPoints:
         """The path at arc lengths (N,) [m]; those beyond an open path's ends are at the end."""
-        laps, s = (
-            np.divmod(along, self.length_m)
-            if self.closed
-            else (np.zeros_like(along), np.clip(along, 0.0, self.length_m))
-        )
+        if self.closed:
+            laps, s = np.divmod(along, self.length_m)
+        else:
+            laps, s = np.zeros_like(along), np.clip(along, 0.0, self.length_m)
+        place = s * self._per_m
+        k = np.minimum(place.astype(int), len(self._table) - 2)
+        share = (place - k)[:, None]
+        row = self._table[k]
+        row = row + share * (self._table[k + 1] - row)
+        return PathPoints(row[:, :2], row[:, 2] + laps * self.turn_rad, row[:, 3], row[:, 4])
+
+    def _sampled(self, s: Array) -> Array:
+        """Position, yaw, curvature and its rate (N, 5) at arc lengths (N,)."""
         d1, d2, d3 = (self._spline(s, order) for order in (1, 2, 3))
         speed = np.maximum(np.linalg.norm(d1, axis=1), 1e-9)
-        cross = d1[:, 0] * d2[:, 1] - d1[:, 1] * d2[:, 0]
+        cross, across = (d1[:, 0] * d[:, 1] - d1[:, 1] * d[:, 0] for d in (d2, d3))
         curvature = cross / speed**3
-        change = (d1[:, 0] * d3[:, 1] - d1[:, 1] * d3[:, 0]) / speed**4 - 3.0 * curvature * np.sum(
-            d1 * d2, 1
-        ) / speed**3
-        rough = np.interp(s, self._along, self._yaw)
-        yaw = rough + np.angle(np.exp(1j * (np.arctan2(d1[:, 1], d1[:, 0]) - rough))) + laps * self.turn_rad
-        return PathPoints(self._spline(s), yaw, curvature, change)
+        change = across / speed**4 - 3.0 * curvature * np.sum(d1 * d2, 1) / speed**3
+        yaw = np.unwrap(np.arctan2(d1[:, 1], d1[:, 0]))
+        return np.column_stack([self._spline(s), yaw, curvature, change])
 
     def nearest(self, position: Array, guess_m: float, reach_m: float = 2.0) -> float:
         """Arc length [m] of the point nearest to a position (2,), within `reach_m` of a guess."""

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.core.signals import Setpoints
+from metarl_robot.robots.ground.description import Ground
 from metarl_robot.robots.ground.path import Path
+from metarl_robot.robots.ground.speed_profile import from_rest, speed_profile
 
 Array = NDArray[np.float64]
 
@@ -20,38 +22,40 @@ _LEAST_M_S = 0.05
 
 @dataclass(frozen=True, eq=False)
 class PathReference:
-    """Drive a path with speeds (N,) [m/s] at arc lengths (N,) [m] from start_s on; a closed path without end."""
+    """Drive a path with speeds (N,) [m/s] at arc lengths (N,) [m] from start_s on; a closed path without end.
+
+    first: (N,) speeds of the first lap of a closed path, which may begin at rest; None: those of all laps.
+    """
 
     path: Path
     along: Array
     speed: Array
     start_s: float = 0.0
+    first: Array | None = None
 
     @cached_property
-    def _clock(self) -> Array:
-        """Times (N,) [s] at the arc lengths since the start."""
-        mean = np.maximum(0.5 * (self.speed[1:] + self.speed[:-1]), _LEAST_M_S)
-        return np.concatenate([[0.0], np.cumsum(np.diff(self.along) / mean)])
+    def _lap(self) -> _Lap:
+        return _Lap(self.along, self.speed)
+
+    @cached_property
+    def _first(self) -> _Lap:
+        return self._lap if self.first is None else _Lap(self.along, self.first)
 
     @property
     def lap_s(self) -> float:
-        """Time of one lap [s], or of the whole path."""
-        return float(self._clock[-1])
+        """Time of one lap after the first [s], or of the whole path."""
+        return self._lap.duration_s
 
     def progress(self, times: Array) -> tuple[Array, Array, Array]:
         """Arc length [m], speed [m/s] and acceleration along the path [m/s²] at times (N,) [s]."""
         since = np.maximum(times - self.start_s, 0.0)
-        laps, since = np.divmod(since, self.lap_s) if self.path.closed else (np.zeros_like(since), since)
-        k = np.clip(np.searchsorted(self._clock, since, side="right") - 1, 0, len(self.along) - 2)
-        span = self._clock[k + 1] - self._clock[k]
-        moving = since <= self.lap_s
-        rate = np.where(moving, (self.speed[k + 1] - self.speed[k]) / span, 0.0)
-        elapsed = np.minimum(since - self._clock[k], span)
-        speed = np.where(moving, self.speed[k] + rate * elapsed, 0.0)
-        share = elapsed * (self.speed[k] + 0.5 * rate * elapsed)
-        whole = np.maximum(span * 0.5 * (self.speed[k] + self.speed[k + 1]), 1e-12)
-        along = self.along[k] + np.minimum(share / whole, 1.0) * (self.along[k + 1] - self.along[k])
-        return laps * self.path.length_m + along, speed, rate
+        along, speed, rate = self._first.progress(since)
+        later = since >= self._first.duration_s
+        if self.path.closed and later.any():
+            laps, rest = np.divmod(since[later] - self._first.duration_s, self._lap.duration_s)
+            along[later], speed[later], rate[later] = self._lap.progress(rest)
+            along[later] += (1.0 + laps) * self.path.length_m
+        return along, speed, rate
 
     def sample(self, times: Array) -> Setpoints:
         """Setpoints at times (N,) [s]."""
@@ -64,3 +68,33 @@ class PathReference:
         linear = forward * rate[:, None] + left * (speed * turning)[:, None]
         turn = rate * place.curvature + speed**2 * place.sharpness
         return Setpoints(np.column_stack([place.position, place.yaw]), velocity, np.column_stack([linear, turn]))
+
+
+def driven(robot: Ground, path: Path, friction: float) -> PathReference:
+    """Drive a path from rest as fast as a friction allows."""
+    along, speed = speed_profile(robot, path, friction)
+    first = from_rest(robot, path, along, speed, friction) if path.closed else None
+    return PathReference(path, along, speed, first=first)
+
+
+class _Lap:
+    """Progress of one lap with speeds (N,) at arc lengths (N,), from its start at time 0 [s]."""
+
+    def __init__(self, along: Array, speed: Array) -> None:
+        mean = np.maximum(0.5 * (speed[1:] + speed[:-1]), _LEAST_M_S)
+        self._along, self._speed = along, speed
+        self._clock = np.concatenate([[0.0], np.cumsum(np.diff(along) / mean)])
+        self.duration_s = float(self._clock[-1])
+
+    def progress(self, since: Array) -> tuple[Array, Array, Array]:
+        """See PathReference.progress; the lap's end holds after it."""
+        k = np.clip(np.searchsorted(self._clock, since, side="right") - 1, 0, len(self._along) - 2)
+        span = self._clock[k + 1] - self._clock[k]
+        moving = since <= self.duration_s
+        rate = np.where(moving, (self._speed[k + 1] - self._speed[k]) / span, 0.0)
+        elapsed = np.minimum(since - self._clock[k], span)
+        speed = np.where(moving, self._speed[k] + rate * elapsed, 0.0)
+        share = elapsed * (self._speed[k] + 0.5 * rate * elapsed)
+        whole = np.maximum(span * 0.5 * (self._speed[k] + self._speed[k + 1]), 1e-12)
+        along = self._along[k] + np.minimum(share / whole, 1.0) * (self._along[k + 1] - self._along[k])
+        return along, speed, rate

@@ -17,7 +17,7 @@ from metarl_robot.compile.compiled import NumpyFunction, compile_functions
 from metarl_robot.compile.knots import Knots, compile_knots
 from metarl_robot.dynamics.linearised import Linearised
 from metarl_robot.robots.ground.description import Ground
-from metarl_robot.robots.ground.dynamics import N_SURFACE, flow
+from metarl_robot.robots.ground.dynamics import N_PARAMETERS, flow
 
 Array = NDArray[np.float64]
 
@@ -36,12 +36,12 @@ class GroundPlan:
         )
         self._advance = NumpyFunction(compile_functions({"advance": _advance(robot)})["advance"])
 
-    def linearise(self, states: Array, inputs: Array, residuals: Array, surface: Array, targets: Array) -> Linearised:
-        """Linearise about states (N + 1, n) and inputs (N, nu); residuals: (N, 3); surface: (2,), see
-        dynamics.tyre_wrench; targets: (N + 1, n)."""
+    def linearise(self, states: Array, inputs: Array, residuals: Array, parameters: Array, targets: Array) -> Linearised:
+        """Linearise about states (N + 1, n) and inputs (N, nu); residuals: (N, 3); parameters: (N_PARAMETERS,), see
+        dynamics.py; targets: (N + 1, n)."""
         yaw = targets[:, 2:3]
         by_state, by_input, defects = self._many["linearise"](
-            states[:-1], inputs, states[1:], residuals, surface, yaw[:-1], yaw[1:]
+            states[:-1], inputs, states[1:], residuals, parameters, yaw[:-1], yaw[1:]
         )
         return Linearised(by_state, by_input, defects, self._many["errors"](states, targets)[0])
 
@@ -60,16 +60,16 @@ class GroundPlan:
             moved[:, at + 1] = states[:, at + 1] + s * along + c * across
         return moved
 
-    def advance(self, state: Array, inputs: Array, residual: Array, surface: Array, duration_s: float) -> Array:
+    def advance(self, state: Array, inputs: Array, residual: Array, parameters: Array, duration_s: float) -> Array:
         """State (n,) after `duration_s` (at most SUBSTEP_S) under inputs (nu,) and a residual (3,)."""
-        return self._advance(state, inputs, residual, surface, np.array([duration_s]))[0].copy()
+        return self._advance(state, inputs, residual, parameters, np.array([duration_s]))[0].copy()
 
 
-def _runge_kutta(robot: Ground, x: ca.SX, u: ca.SX, residual: ca.SX, surface: ca.SX, h: float | ca.SX) -> ca.SX:
-    k1 = flow(robot, x, u, residual, surface)
-    k2 = flow(robot, x + 0.5 * h * k1, u, residual, surface)
-    k3 = flow(robot, x + 0.5 * h * k2, u, residual, surface)
-    k4 = flow(robot, x + h * k3, u, residual, surface)
+def _runge_kutta(robot: Ground, x: ca.SX, u: ca.SX, residual: ca.SX, p: ca.SX, h: float | ca.SX) -> ca.SX:
+    k1 = flow(robot, x, u, residual, p)
+    k2 = flow(robot, x + 0.5 * h * k1, u, residual, p)
+    k3 = flow(robot, x + 0.5 * h * k2, u, residual, p)
+    k4 = flow(robot, x + h * k3, u, residual, p)
     return x + h / 6.0 * (k1 + 2.0 * k2 + 2.0 * k3 + k4)
 
 
@@ -87,15 +87,15 @@ def _linearised(robot: Ground, step_s: float) -> tuple[ca.Function, ca.Function]
     """A step's derivative in path coordinates, sparse and as its non-zeros."""
     n, nu = 6 + robot.nu, robot.nu
     x, u, after, residual = ca.SX.sym("x", n), ca.SX.sym("u", nu), ca.SX.sym("after", n), ca.SX.sym("d", 3)
-    here, there, surface = ca.SX.sym("here"), ca.SX.sym("there"), ca.SX.sym("surface", N_SURFACE)
+    here, there, p = ca.SX.sym("here"), ca.SX.sym("there"), ca.SX.sym("p", N_PARAMETERS)
     end, count = x, max(1, int(np.ceil(step_s / SUBSTEP_S - 1e-9)))
     for _ in range(count):
-        end = _runge_kutta(robot, end, u, residual, surface, step_s / count)
+        end = _runge_kutta(robot, end, u, residual, p, step_s / count)
     turned = _to_path(there, n)
     by_state = ca.sparsify(turned @ ca.jacobian(end, x) @ _to_path(here, n).T)
     by_input = ca.sparsify(turned @ ca.jacobian(end, u))
     defect = ca.densify(turned @ (end - after))
-    arguments = [x, u, after, residual, surface, here, there]
+    arguments = [x, u, after, residual, p, here, there]
     linear = ca.Function("linearised", arguments, [by_state, by_input, defect])
     return linear, ca.Function("non_zeros", arguments, ca.cse([by_state.nz[:], by_input.nz[:], defect]))
 
@@ -109,6 +109,6 @@ def _errors(robot: Ground) -> ca.Function:
 def _advance(robot: Ground) -> ca.Function:
     n = 6 + robot.nu
     x, u, residual, time = ca.SX.sym("x", n), ca.SX.sym("u", robot.nu), ca.SX.sym("d", 3), ca.SX.sym("t")
-    surface = ca.SX.sym("surface", N_SURFACE)
-    end = _runge_kutta(robot, x, u, residual, surface, time)
-    return ca.Function("advance", [x, u, residual, surface, time], [end])
+    p = ca.SX.sym("p", N_PARAMETERS)
+    end = _runge_kutta(robot, x, u, residual, p, time)
+    return ca.Function("advance", [x, u, residual, p, time], [end])

@@ -15,10 +15,13 @@ from pydantic import Field
 from metarl_robot.control.base import ControllerSpec
 from metarl_robot.core.signals import Command, Reference, State
 from metarl_robot.robots.ground.description import Ground
-from metarl_robot.robots.ground.nearby import nearby
+from metarl_robot.robots.ground.nearby import Progress
 from metarl_robot.robots.ground.speed_loop import SpeedLoop, SpeedLoopConfig
 
 Array = NDArray[np.float64]
+
+LOOK_AHEAD_S = 2.0
+"""Part of the reference in which the point ahead is looked for [s]."""
 
 
 class PurePursuitConfig(SpeedLoopConfig):
@@ -26,18 +29,18 @@ class PurePursuitConfig(SpeedLoopConfig):
 
     ahead_s: float = Field(0.25, ge=0.0, le=5.0, description="look-ahead as a time at the present speed [s]")
     least_ahead_m: float = Field(0.6, gt=0.0, le=50.0, description="shortest look-ahead [m]")
-    behind_s: float = Field(2.0, ge=0.0, le=30.0, description="the vehicle may lag behind the reference by as much [s]")
 
 
 class PurePursuit:
     """See the module's docstring."""
 
     def __init__(self, robot: Ground, config: PurePursuitConfig) -> None:
-        self._config, self._loop = config, SpeedLoop(robot, config)
+        self._config, self._loop, self._progress = config, SpeedLoop(robot, config), Progress()
         self._rear_m = float(robot.track.positions[~robot.track.steered, 0].min()) if robot.is_steered else 0.0
 
     def reset(self) -> None:
         self._loop.reset()
+        self._progress.reset()
 
     def fallback(self, time: float, reason: str) -> Command:
         """Command without a valid state."""
@@ -54,7 +57,7 @@ class PurePursuit:
         heading = np.array([np.cos(q[2]), np.sin(q[2])])
         forward = float(heading @ v[:2])
         ahead_m = max(config.ahead_s * abs(forward), config.least_ahead_m)
-        found = nearby(reference, time, q[:2], config.behind_s, config.behind_s + 1.0)
+        found = self._progress.nearest(reference, time, q[:2], LOOK_AHEAD_S)
         if found is None:
             return self._loop.brake("the reference is not finite")
         rear = q[:2] + self._rear_m * heading

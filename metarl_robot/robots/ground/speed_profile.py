@@ -28,14 +28,26 @@ def speed_profile(robot: Ground, path: Path, friction: float, start_m_s: float =
     curvature, grip = np.abs(path.at(along).curvature), friction * GRAVITY_M_S2
     turning = robot.velocity_limit[2] / np.maximum(curvature, 1e-9)
     square = np.minimum(np.minimum(grip / np.maximum(curvature, 1e-9), turning**2), robot.velocity_limit[0] ** 2)
-    drive = float(robot.track.torque_share.sum(0) @ robot.effort_limit) / robot.wheel_radius_m / robot.mass_kg
-    step = along[1] - along[0]
+    drive, step = _drive(robot), along[1] - along[0]
     if not path.closed:
         square[0], square[-1] = min(square[0], start_m_s**2), 0.0
     for _ in range(2 if path.closed else 1):
         square = _limited(square, curvature, grip, min(drive, grip), step, path.closed)
         square = _limited(square[::-1], curvature[::-1], grip, min(drive, grip), step, path.closed)[::-1]
     return along, np.sqrt(square)
+
+
+def from_rest(robot: Ground, path: Path, along: Array, speed: Array, friction: float) -> Array:
+    """Speeds (N,) [m/s] of a first lap that begins at rest, below those of a profile of the other laps."""
+    curvature, grip = np.abs(path.at(along).curvature), friction * GRAVITY_M_S2
+    square = np.square(speed)
+    square[0] = 0.0
+    return np.sqrt(_limited(square, curvature, grip, min(_drive(robot), grip), along[1] - along[0], False))
+
+
+def _drive(robot: Ground) -> float:
+    """Largest acceleration [m/s²] of the drives."""
+    return float(robot.track.torque_share.sum(0) @ robot.effort_limit) / robot.wheel_radius_m / robot.mass_kg
 
 
 def _limited(square: Array, curvature: Array, grip: float, most: float, step: float, closed: bool) -> Array:

@@ -15,7 +15,7 @@ from pydantic import Field
 from metarl_robot.control.base import ControllerSpec
 from metarl_robot.core.signals import Command, Reference, State
 from metarl_robot.robots.ground.description import Ground
-from metarl_robot.robots.ground.nearby import nearby
+from metarl_robot.robots.ground.nearby import Progress
 from metarl_robot.robots.ground.speed_loop import SpeedLoop, SpeedLoopConfig
 
 Array = NDArray[np.float64]
@@ -27,18 +27,18 @@ class StanleyConfig(SpeedLoopConfig):
     cross_track: float = Field(2.5, ge=0.0, le=50.0, description="gain of the cross-track error [1/s]")
     softening_m_s: float = Field(0.5, gt=0.0, le=10.0, description="speed added to the present one [m/s]")
     yaw_damping_s: float = Field(0.05, ge=0.0, le=2.0, description="gain of the yaw rate error [s]")
-    behind_s: float = Field(2.0, ge=0.0, le=30.0, description="the vehicle may lag behind the reference by as much [s]")
 
 
 class Stanley:
     """See the module's docstring."""
 
     def __init__(self, robot: Ground, config: StanleyConfig) -> None:
-        self._robot, self._config, self._loop = robot, config, SpeedLoop(robot, config)
+        self._robot, self._config, self._loop, self._progress = robot, config, SpeedLoop(robot, config), Progress()
         self._front_m = float(robot.track.positions[:, 0].max())
 
     def reset(self) -> None:
         self._loop.reset()
+        self._progress.reset()
 
     def fallback(self, time: float, reason: str) -> Command:
         """Command without a valid state."""
@@ -54,7 +54,7 @@ class Stanley:
         q, v, config = state.q, state.v, self._config
         heading = np.array([np.cos(q[2]), np.sin(q[2])])
         forward, front = float(heading @ v[:2]), q[:2] + self._front_m * heading
-        found = nearby(reference, time, front, config.behind_s, config.behind_s + 1.0)
+        found = self._progress.nearest(reference, time, front)
         if found is None:
             return self._loop.brake("the reference is not finite")
         goal, turning = found.points.q[0], found.points.v[0, 2]
