@@ -115,7 +115,7 @@ class PredictionTest:
     def _predicted(self, adapter: Adapter, xi: Xi) -> Array:
         """Predicted Δ (N, n), including an attached body that the adapter leaves to the dynamics."""
         attached, value = adapter.attached_body(), adapter.evaluate(xi)
-        return value - self.dynamics.attached_regressors(xi.q, xi.v, xi.a) @ attached if np.any(attached) else value
+        return value + self.dynamics.attached_forces(xi.q, xi.v, xi.a, xi.effort, attached) if np.any(attached) else value
 
     def _future(self, task: int, first: int) -> tuple[Xi, Array]:
         """Return the points at which the residual is predicted, and its true values."""

@@ -20,8 +20,8 @@ class Dynamics(Protocol):
     """Dynamics for an estimator; q (nq,), v (n,), n = dof.
 
     attached: number k of parameters of an attached body, in which its momentum is linear; 0: the robot carries none.
-    Dynamics with k > 0 also define `attached_regressors(q, v, a)`: (N, n, k), the derivatives of M v̇ + h by these
-    parameters at N states.
+    Dynamics with k > 0 also define `attached_forces(q, v, a, effort, attached)`: (N, n), the generalised forces that
+    stand for the parameters in the nominal equation of motion at N states.
     """
 
     dof: int

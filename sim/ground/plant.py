@@ -78,7 +78,7 @@ class GroundPlant:
         self._tyres.reset(float(np.cos(q[2]) * v[0] + np.sin(q[2]) * v[1]))
         self._rng = np.random.default_rng(self._seed)
         self._steps, self._spinning, self.spins = 0, False, 0
-        self._acting = np.zeros(self.robot.nu)
+        self._acting, self._mean_acting = np.zeros(self.robot.nu), np.zeros(self.robot.nu)
         self._states = deque([(q.copy(), v.copy())], maxlen=whole_steps(MAX_DELAY_S, self._dt) + 1)
         self._issued: deque[tuple[int, Array]] = deque([(-whole_steps(MAX_DELAY_S, self._dt), self._acting)])
         self._counts = np.zeros(3, int)
@@ -94,8 +94,11 @@ class GroundPlant:
         within = np.clip(effort, self.robot.effort_lower, self.robot.effort_limit)
         self._issued.append((self._steps, within))
         overdriven = bool(np.any(np.abs(effort - within) > _LIMIT_TOLERANCE))
+        acted = np.zeros(self.robot.nu)
         for _ in range(count):
             self._move(overdriven)
+            acted += self._acting
+        self._mean_acting = acted / count
         if not np.all(np.isfinite(self._data.qvel)):
             raise MetaRLError(
                 f"plant: the simulation of '{self.robot.name}' diverged at {self.time:.3f} s; the task is "
@@ -182,6 +185,11 @@ class GroundPlant:
     def wheel_speeds(self) -> Array:
         """Speeds (w,) of the wheels [rad/s]."""
         return self._tyres.speeds.copy()
+
+    @property
+    def mean_actuators(self) -> Array:
+        """Mean (nu,) over the last step of what the actuators put out, without errors of strength and offset."""
+        return self._mean_acting.copy()
 
     @property
     def applied_effort(self) -> Array:

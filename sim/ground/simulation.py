@@ -17,6 +17,7 @@ from metarl_robot.sim.demo_settings import DemoSettings
 from metarl_robot.sim.ground import suites
 from metarl_robot.sim.ground.plant import GroundPlant
 from metarl_robot.sim.ground.task import GroundTask
+from metarl_robot.sim.kinds import RolloutMaker, TrainingDataBuilder
 from metarl_robot.sim.physics_time import PHYSICS_DT_S
 from metarl_robot.sim.scenario import Scenario
 from metarl_robot.sim.task_settings import TaskSettings
@@ -76,11 +77,15 @@ class GroundSimulation:
         points = reference.sample(np.arange(start_s, end_s, 0.02))
         return float(np.linalg.norm(points.a[:, :2], axis=1).max() / (task.friction * GRAVITY_M_S2))
 
-    def rollout_maker(self) -> Any:
-        raise UnknownNameError("training of a robot of kind", self.robot.kind, ())
+    def rollout_maker(self) -> RolloutMaker:
+        from metarl_robot.sim.ground.rollouts import GroundRollouts
 
-    def training_data_builder(self, knots: int = 1) -> Any:
-        raise UnknownNameError("training of a robot of kind", self.robot.kind, ())
+        return GroundRollouts(self.robot)
+
+    def training_data_builder(self, knots: int = 1) -> TrainingDataBuilder:
+        from metarl_robot.sim.ground.training_data import GroundTrainingData
+
+        return GroundTrainingData(self.robot)
 
     def demo(self, seed: int, **settings: Any) -> Demo:
         raise UnknownNameError("demo of a robot of kind", self.robot.kind, ())

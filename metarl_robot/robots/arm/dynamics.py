@@ -100,6 +100,10 @@ class ArmDynamics(EuclideanPosition, Balanced):
         """Regressor Y (n, 10): the payload π adds Y π to the inverse dynamics. Overwritten by the next call."""
         return self._regressor(q, v, a)[0]
 
+    def attached_forces(self, q: Array, v: Array, a: Array, effort: Array, attached: Array) -> Array:
+        """Generalised forces (N, n) that stand for an attached body in the nominal equation of motion."""
+        return np.asarray(-self.attached_regressors(q, v, a) @ attached)
+
     def attached_regressors(self, q: Array, v: Array, a: Array) -> Array:
         """Results of `attached_regressor` for (N, n) states: (N, n, 10)."""
         return in_chunks(self._many["regressor_chunk"], _CHUNK, q, v, a)[0]

@@ -33,4 +33,4 @@ def _last_layer(
 
 
 DISTURBANCE_OBSERVER = AdapterSpec(_observer, controller="offset_free_mpc")
-LAST_LAYER = AdapterSpec(_last_layer, "last_layer", "metarl_robot.sim.ground.learner:train_prior")
+LAST_LAYER = AdapterSpec(_last_layer, "last_layer", "metarl_robot.sim.learners:train_last_layer")

@@ -41,7 +41,8 @@ class BodyFilter(MomentumFilter):
         force, turned = self.compensated, xi.q[:, 2] - self.belief.position[2] if self._started else 0.0 * xi.q[:, 2]
         c, s = np.cos(turned), np.sin(turned)
         along, across = c * force[0] - s * force[1], s * force[0] + c * force[1]
-        return np.stack([along, across, np.full(len(turned), force[2])], axis=1)
+        rest = np.stack([along, across, np.full(len(turned), force[2])], axis=1)
+        return np.asarray(rest + self._features.value(xi, self._existing))
 
 
 def _turn(angle: float) -> Array:

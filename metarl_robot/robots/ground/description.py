@@ -177,6 +177,7 @@ class Ground(Robot):
         "surface": "metarl_robot.robots.ground.features.parameters:SURFACE_SPEC",
         "load": "metarl_robot.robots.ground.features.parameters:LOAD_SPEC",
         "slope": "metarl_robot.robots.ground.features.parameters:SLOPE_SPEC",
+        "learned": "metarl_robot.robots.ground.features.learned:SPEC",
         "actuators": "metarl_robot.robots.ground.features.parameters:ACTUATORS_SPEC",
     }
     adapters: ClassVar[Mapping[str, str]] = {

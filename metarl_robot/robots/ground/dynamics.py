@@ -213,6 +213,18 @@ class GroundDynamics(EuclideanPosition):
         """B at standstill and zero effort (3, nu)."""
         return self._force(q, self._still, np.zeros(self.nu), self._nothing)[1].copy()
 
+    def attached_forces(self, q: Array, v: Array, a: Array, effort: Array, attached: Array) -> Array:
+        """Generalised forces (N, n) that stand for the parameters p in the nominal equation of motion."""
+
+        def missing(p: Array) -> Array:
+            rows = np.empty_like(a)
+            for row, *at, rate in zip(rows, q, v, effort, a, strict=True):
+                force, _, mass = self._force(*at, p)
+                row[:] = force - mass @ rate
+            return rows
+
+        return np.asarray(missing(attached) - missing(self._nothing))
+
     def force(self, q: Array, v: Array, effort: Array, p: Array) -> Array:
         """Generalised force (3,) [N, N, Nm; world] without Δ."""
         return self._force(q, v, effort, p)[0].copy()

@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from metarl_robot.adaptation.momentum_filter import FilterTuning
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.robots.ground.description import GRAVITY_M_S2, Ground
 from metarl_robot.robots.ground.dynamics import GroundDynamics
+
+Array = NDArray[np.float64]
 
 POSITION_NOISE = (0.003, 0.003, 0.002)
 """Standard deviations of the measured x, y [m] and yaw [rad]."""
@@ -18,12 +21,17 @@ INITIAL_DRIFT = 0.05
 """Standard deviation of the slow disturbance at the start and after a detected change, share of weight and torque."""
 
 
+def force_scale(robot: Ground) -> Array:
+    """Weight [N], twice, and the torque [Nm] of half of it at the wheelbase, (3,)."""
+    weight = robot.mass_kg * GRAVITY_M_S2
+    return np.array([weight, weight, 0.5 * weight * robot.wheelbase_m])
+
+
 def filter_tuning(robot: Ground, dynamics: GroundDynamics, tuning: AdapterTuning) -> FilterTuning:
     """Noise levels of force [N; world] and torque [Nm]; see adaptation/euclidean_tuning.py."""
     period, bandwidth = robot.control_period_s, tuning.observer_bandwidth_rad_s
     noise = np.repeat(VELOCITY_NOISE, (2, 1)) * np.diag(dynamics.mass_matrix(robot.home)) * np.sqrt(period)
-    weight = robot.mass_kg * GRAVITY_M_S2
-    scale = np.array([weight, weight, 0.5 * weight * robot.wheelbase_m])
+    scale = force_scale(robot)
     return FilterTuning(
         period_s=period,
         position_noise=np.array(POSITION_NOISE),

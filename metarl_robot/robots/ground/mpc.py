@@ -25,6 +25,7 @@ from metarl_robot.control.effort_limits import EffortLimiter
 from metarl_robot.control.riccati_qp import RiccatiQP, Weights
 from metarl_robot.control.warm_start import shifted_rows
 from metarl_robot.core.signals import EMPTY_CONTEXT, Command, Context, Plan, Reference, Setpoints, State, Status
+from metarl_robot.robots.ground.actuators import Actuators
 from metarl_robot.robots.ground.description import Ground
 from metarl_robot.robots.ground.dynamics import N_PARAMETERS
 from metarl_robot.robots.ground.nearby import Progress
@@ -32,6 +33,8 @@ from metarl_robot.robots.ground.plan import GroundPlan
 
 Array = NDArray[np.float64]
 
+import os
+QUANTILE, SHARE, LEAST = (float(x) for x in os.environ.get('GB','0.25,0.9,0.3').split(','))
 FIRST_ITERATIONS = 5
 """Iterations of the first step, which has no plan to start from."""
 
@@ -70,7 +73,7 @@ class GroundMPC:
         self._grid = config.knot_spacing_s * np.arange(config.horizon + 1)
         weights = _weights(robot, self._functions, config)
         self._qp = RiccatiQP(config.horizon, weights, self._functions.by_state, self._functions.by_input)
-        self._limiter, self._progress = EffortLimiter(robot), Progress()
+        self._limiter, self._progress, self._actuators = EffortLimiter(robot), Progress(), Actuators(robot)
         shape = (config.horizon, robot.nu)
         self._lower, self._upper = (
             np.broadcast_to(robot.effort_lower, shape),
@@ -86,7 +89,7 @@ class GroundMPC:
         self._context: Context = EMPTY_CONTEXT
         self._last: _Trajectory | None = None
         self._plan: Plan | None = None
-        self._acting = np.zeros(self._robot.nu)
+        self._actuators.reset()
         self._issued: deque[tuple[float, Array]] = deque(maxlen=16)
         self._time: float | None = None
 
@@ -100,10 +103,10 @@ class GroundMPC:
         latency = self._config.latency_s if self.adapter.latency_s is None else self.adapter.latency_s
         state = self.adapter.estimate(state)
         parameters = self._parameters()
-        target = self._target(time, state, reference)
+        here = self._predicted(time, state, latency, parameters)
+        target = self._target(time, here, reference)
         if target is None:
             return self.fallback(time, "the reference is not finite")
-        here = self._predicted(time, state, latency, parameters)
         targets, feed_forward = target
         plan, optimal = self._optimise(time, here, targets, feed_forward, parameters)
         if not math.isfinite(plan.states.sum()) or not math.isfinite(plan.inputs.sum()):
@@ -135,10 +138,7 @@ class GroundMPC:
         last = self._limiter.last
         if last is not None and self._time is not None and time > self._time:
             dt = time - self._time
-            left = np.exp(-dt / self._robot.lag_s)
-            mean = last + (self._acting - last) * (1.0 - left) * self._robot.lag_s / dt
-            self._acting = last + left * (self._acting - last)
-            self._context = self.adapter.update(state, mean, dt)
+            self._context = self.adapter.update(state, self._actuators.advance(last, dt), dt)
         self._time = time
 
     def _parameters(self) -> Array:
@@ -148,11 +148,12 @@ class GroundMPC:
 
     def _predicted(self, time: float, state: State, latency: float, parameters: Array) -> Array:
         """State (n,) when the next command takes effect, under the commands still in transit (Smith 1957)."""
-        here = np.concatenate([state.q, state.v, self._acting])
-        residual = self._residual(here[None], self._acting[None])[0]
+        acting = self._actuators.acting
+        here = np.concatenate([state.q, state.v, acting])
+        residual = self._residual(here[None], acting[None])[0]
         x, now = here, time
-        acting = [effort for start, effort in self._issued if start + latency > time]
-        for effort in [*acting[-8:], None][: max(1, round(latency / self._robot.control_period_s))]:
+        transit = [effort for start, effort in self._issued if start + latency > time]
+        for effort in [*transit[-8:], None][: max(1, round(latency / self._robot.control_period_s))]:
             if effort is None or latency <= 0.0:
                 break
             x = self._functions.advance(x, effort, residual, parameters, self._robot.control_period_s)
@@ -165,14 +166,14 @@ class GroundMPC:
         xi = Xi(q, v, np.zeros_like(v), efforts, np.stack([efforts, efforts]))
         return np.asarray(np.broadcast_to(self.adapter.evaluate(xi), v.shape))
 
-    def _target(self, time: float, state: State, reference: Reference) -> tuple[Array, Array] | None:
+    def _target(self, time: float, here: Array, reference: Reference) -> tuple[Array, Array] | None:
         """States (N + 1, n) and inputs (N, nu) that follow the reference from the nearest point on."""
-        found = self._progress.nearest(reference, time, state.q[:2], 0.0)
+        found = self._progress.nearest(reference, time, here[:2], 0.0)
         if found is None:
             return None
         points = reference.sample(found.time_s + self._grid)
         q = points.q.copy()
-        q[:, 2] += 2.0 * np.pi * np.round((state.q[2] - q[0, 2]) / (2.0 * np.pi))
+        q[:, 2] += 2.0 * np.pi * np.round((here[2] - q[0, 2]) / (2.0 * np.pi))
         efforts = _feed_forward(self._robot, points)
         return np.concatenate([q, points.v, efforts], axis=1), efforts[:-1]
 
@@ -183,6 +184,11 @@ class GroundMPC:
         guess = None if self._last is None else self._shifted(self._last, time)
         lower, upper = self._lower.copy(), self._upper.copy()
         lower[0], upper[0] = self._limiter.bounds()
+        within = None if guess is None else self._grip_bounds(guess.states, parameters)
+        if within is not None:
+            d=self._robot.nu-1
+            lower[1:,d], upper[1:,d] = np.maximum(lower[1:,d], -within[1:]), np.minimum(upper[1:,d], within[1:])
+            lower[0,d], upper[0,d] = np.clip(-within[0],lower[0,d],upper[0,d]), np.clip(within[0], lower[0,d], upper[0,d])
         begin = guess or _Trajectory(time, targets.copy(), np.clip(ahead, lower, upper))
         states, inputs, optimal = begin.states, begin.inputs, True
         states[0] = here
@@ -193,6 +199,16 @@ class GroundMPC:
             states, inputs = self._functions.moved(states, solution.states, targets), inputs + solution.inputs
             optimal = solution.optimal
         return _Trajectory(time, states, inputs), optimal
+
+    def _grip_bounds(self, states: Array, parameters: Array) -> Array:
+        robot = self._robot
+        low = 0.0
+        if "surface_friction_log" in self._context.names:
+            low = QUANTILE * self._context["surface_friction_log"][1]
+        mu = robot.friction * np.exp(parameters[0] - low) * SHARE
+        ay = np.hypot(states[:-1, 3], states[:-1, 4]) * states[:-1, 5] / 9.81
+        free = np.sqrt(np.maximum(mu**2 - ay**2, (LEAST * mu) ** 2))
+        return np.asarray(free * (robot.mass_kg + parameters[3]) * 9.81 * robot.wheel_radius_m)
 
     def _shifted(self, plan: _Trajectory, start: float) -> _Trajectory:
         steps = max(start - plan.start, 0.0) / self._config.knot_spacing_s

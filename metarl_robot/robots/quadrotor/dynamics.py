@@ -102,6 +102,10 @@ class QuadrotorDynamics(Balanced):
         """Evaluate `drag` for (N, 7), (N, 6): (N, 6, 4)."""
         return in_chunks(self._chunks["drags"], CHUNK, q, v)[0]
 
+    def attached_forces(self, q: Array, v: Array, a: Array, effort: Array, attached: Array) -> Array:
+        """Generalised forces (N, n) that stand for an attached body in the nominal equation of motion."""
+        return np.asarray(-self.attached_regressors(q, v, a) @ attached)
+
     def attached_regressors(self, q: Array, v: Array, a: Array) -> Array:
         """Return Y (N, 6, 10) for states (N, 7), (N, 6) and accelerations (N, 6).
 
