@@ -115,7 +115,9 @@ class PredictionTest:
     def _predicted(self, adapter: Adapter, xi: Xi) -> Array:
         """Predicted Δ (N, n), including an attached body that the adapter leaves to the dynamics."""
         attached, value = adapter.attached_body(), adapter.evaluate(xi)
-        return value + self.dynamics.attached_forces(xi.q, xi.v, xi.a, xi.effort, attached) if np.any(attached) else value
+        if not np.any(attached):
+            return value
+        return value + self.dynamics.attached_forces(xi.q, xi.v, xi.a, xi.effort, attached)
 
     def _future(self, task: int, first: int) -> tuple[Xi, Array]:
         """Return the points at which the residual is predicted, and its true values."""

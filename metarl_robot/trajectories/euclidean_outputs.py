@@ -58,7 +58,7 @@ class EuclideanOutputs:
     A gap in position, velocity and acceleration fades out along a quintic.
     """
 
-    motion_names = ("hold", "tracking", "excitation")
+    motion_names: tuple[str, ...] = ("hold", "tracking", "excitation")
 
     def __init__(self, robot: Robot) -> None:
         self._robot = robot

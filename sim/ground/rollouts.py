@@ -50,9 +50,7 @@ class GroundRollouts:
         robot = self._robot
         sizes = {"q": (1, 3), "v": (1, 3), "q_measured": (1, 3), "v_measured": (1, 3)}
         sizes |= {"effort": (0, robot.nu), "acting": (0, robot.nu)}
-        arrays = {
-            name: np.empty((len(tasks), steps + more, size), np.float32) for name, (more, size) in sizes.items()
-        }
+        arrays = {name: np.empty((len(tasks), steps + more, size), np.float32) for name, (more, size) in sizes.items()}
         valid = np.zeros(len(tasks), bool)
         for index, (task, draws) in enumerate(zip(tasks, rng.spawn(len(tasks)), strict=True)):
             valid[index] = self._drive(task, draws, {name: array[index] for name, array in arrays.items()}, steps)

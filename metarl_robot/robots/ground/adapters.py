@@ -24,9 +24,7 @@ def _observer(robot: Ground, dynamics: GroundDynamics, tuning: AdapterTuning, ch
     return BodyFilter(dynamics, FeatureMap(dynamics, ()), nothing, filter_tuning(robot, dynamics, tuning))
 
 
-def _last_layer(
-    robot: Ground, dynamics: GroundDynamics, tuning: AdapterTuning, checkpoint: Checkpoint
-) -> BodyFilter:
+def _last_layer(robot: Ground, dynamics: GroundDynamics, tuning: AdapterTuning, checkpoint: Checkpoint) -> BodyFilter:
     features = feature_map(robot, dynamics, checkpoint.meta["features"], checkpoint)
     noise = filter_tuning(robot, dynamics, tuning, features.jumps)
     return BodyFilter(dynamics, features, marginal_prior(checkpoint, features), noise)

@@ -234,6 +234,11 @@ class Ground(Robot):
         return bool(self.track.steered.any())
 
     @property
+    def torque_channels(self) -> NDArray[np.bool_]:
+        """Whether each channel (nu,) is a torque."""
+        return np.array([name != "steering" for name in self.channel_names])
+
+    @property
     def wheelbase_m(self) -> float:
         """Distance from the rear axle to the steered one; of a skid-steered vehicle, between its outer axles."""
         x, steered = self.track.positions[:, 0], self.track.steered

@@ -13,7 +13,8 @@ The parameters p describe how the physics differs from the description's (`param
 
     surface                      logarithms of the tyres' friction and slip stiffness over the description's, and
                                  rolling resistance beyond it
-    load                         mass m_l [kg], moments m_l x, m_l y [kg m] and inertia [kg m²] about the reference point
+    load                         mass m_l [kg], its moments m_l x, m_l y [kg m] and inertia [kg m²], about the reference
+                                 point
     slope                        rise of the ground along world x and y
     actuators                    offset of the steering [rad] and relative error of the drive's torque, or relative
                                  errors of both sides' torques
@@ -38,6 +39,8 @@ Array = NDArray[np.float64]
 SURFACE, LOAD, SLOPE, ACTUATORS = slice(0, 3), slice(3, 7), slice(7, 9), slice(9, 11)
 """Places of the parameters' groups in p."""
 N_PARAMETERS = 11
+FRICTION = "surface_friction_log"
+"""Name of the friction's entry."""
 LEAST_LOAD = 0.05
 """Least load of a wheel, share of its static load."""
 
@@ -111,7 +114,7 @@ def parameter_names(robot: Ground) -> tuple[str, ...]:
         else tuple(f"{name}_strength_error" for name in robot.channel_names)
     )
     load = ("payload_mass_kg", "payload_moment_x_kg_m", "payload_moment_y_kg_m", "payload_inertia_kg_m2")
-    surface = ("surface_friction_log", "surface_stiffness_log", "rolling_resistance_change")
+    surface = (FRICTION, "surface_stiffness_log", "rolling_resistance_change")
     return (*surface, *load, "slope_x_rad", "slope_y_rad", *actuators)
 
 
@@ -177,9 +180,7 @@ def _accelerated(robot: Ground, force: ca.SX, p: ca.SX) -> ca.SX:
     """M⁻¹ f in closed form, by the Schur complement of the inertia."""
     mass = mass_of(robot, p)
     along, across, x, y = mass[0, 0], mass[1, 1], mass[2, 1], -mass[2, 0]
-    turning = (force[2] + y * force[0] / along - x * force[1] / across) / (
-        mass[2, 2] - y * y / along - x * x / across
-    )
+    turning = (force[2] + y * force[0] / along - x * force[1] / across) / (mass[2, 2] - y * y / along - x * x / across)
     return ca.vertcat((force[0] + y * turning) / along, (force[1] - x * turning) / across, turning)
 
 

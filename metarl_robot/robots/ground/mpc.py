@@ -27,14 +27,13 @@ from metarl_robot.control.warm_start import shifted_rows
 from metarl_robot.core.signals import EMPTY_CONTEXT, Command, Context, Plan, Reference, Setpoints, State, Status
 from metarl_robot.robots.ground.actuators import Actuators
 from metarl_robot.robots.ground.description import Ground
-from metarl_robot.robots.ground.dynamics import N_PARAMETERS
+from metarl_robot.robots.ground.dynamics import FRICTION, N_PARAMETERS
+from metarl_robot.robots.ground.grip import torque_bounds
 from metarl_robot.robots.ground.nearby import Progress
 from metarl_robot.robots.ground.plan import GroundPlan
 
 Array = NDArray[np.float64]
 
-import os
-QUANTILE, SHARE, LEAST = (float(x) for x in os.environ.get('GB','0.25,0.9,0.3').split(','))
 FIRST_ITERATIONS = 5
 """Iterations of the first step, which has no plan to start from."""
 
@@ -53,6 +52,12 @@ class GroundMPCConfig(BaseModel):
     sideways_scale_m_s: float = Field(2.0, gt=0.0, le=100.0, description="sideways speed with weight one [m/s]")
     turning_scale_rad_s: float = Field(4.0, gt=0.0, le=100.0, description="yaw rate error with weight one [rad/s]")
     command_scale: float = Field(1.0, gt=0.0, le=100.0, description="command error with weight one, share of the limit")
+    grip_share: float = Field(
+        0.9, gt=0.0, le=2.0, description="share of the believed friction that planned torques may use"
+    )
+    grip_deviations: float = Field(
+        0.25, ge=0.0, le=5.0, description="standard deviations by which the friction in it is below its estimate"
+    )
     latency_s: float = Field(0.01, ge=0.0, le=0.1, description="delay from a state to the effect of its command [s]")
 
 
@@ -70,7 +75,7 @@ class GroundMPC:
     def __init__(self, robot: Ground, adapter: Adapter, config: GroundMPCConfig) -> None:
         self._robot, self._config, self.adapter = robot, config, adapter
         self._functions = GroundPlan(robot, config.horizon, config.knot_spacing_s)
-        self._grid = config.knot_spacing_s * np.arange(config.horizon + 1)
+        self._grid: Array = config.knot_spacing_s * np.arange(config.horizon + 1.0)
         weights = _weights(robot, self._functions, config)
         self._qp = RiccatiQP(config.horizon, weights, self._functions.by_state, self._functions.by_input)
         self._limiter, self._progress, self._actuators = EffortLimiter(robot), Progress(), Actuators(robot)
@@ -184,11 +189,9 @@ class GroundMPC:
         guess = None if self._last is None else self._shifted(self._last, time)
         lower, upper = self._lower.copy(), self._upper.copy()
         lower[0], upper[0] = self._limiter.bounds()
-        within = None if guess is None else self._grip_bounds(guess.states, parameters)
-        if within is not None:
-            d=self._robot.nu-1
-            lower[1:,d], upper[1:,d] = np.maximum(lower[1:,d], -within[1:]), np.minimum(upper[1:,d], within[1:])
-            lower[0,d], upper[0,d] = np.clip(-within[0],lower[0,d],upper[0,d]), np.clip(within[0], lower[0,d], upper[0,d])
+        if guess is not None:
+            within = self._torque_bounds(guess.states[:-1], parameters)
+            lower, upper = np.clip(-within, lower, upper), np.clip(within, lower, upper)
         begin = guess or _Trajectory(time, targets.copy(), np.clip(ahead, lower, upper))
         states, inputs, optimal = begin.states, begin.inputs, True
         states[0] = here
@@ -200,15 +203,13 @@ class GroundMPC:
             optimal = solution.optimal
         return _Trajectory(time, states, inputs), optimal
 
-    def _grip_bounds(self, states: Array, parameters: Array) -> Array:
-        robot = self._robot
-        low = 0.0
-        if "surface_friction_log" in self._context.names:
-            low = QUANTILE * self._context["surface_friction_log"][1]
-        mu = robot.friction * np.exp(parameters[0] - low) * SHARE
-        ay = np.hypot(states[:-1, 3], states[:-1, 4]) * states[:-1, 5] / 9.81
-        free = np.sqrt(np.maximum(mu**2 - ay**2, (LEAST * mu) ** 2))
-        return np.asarray(free * (robot.mass_kg + parameters[3]) * 9.81 * robot.wheel_radius_m)
+    def _torque_bounds(self, states: Array, parameters: Array) -> Array:
+        """See grip.py; with a lower quantile of the estimated friction."""
+        robot, config = self._robot, self._config
+        known = FRICTION in self._context.names
+        unsure = config.grip_deviations * self._context[FRICTION][1] if known else 0.0
+        friction = robot.friction * math.exp(parameters[0] - unsure)
+        return torque_bounds(robot, states, friction, robot.mass_kg + parameters[3], config.grip_share)
 
     def _shifted(self, plan: _Trajectory, start: float) -> _Trajectory:
         steps = max(start - plan.start, 0.0) / self._config.knot_spacing_s

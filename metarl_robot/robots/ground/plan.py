@@ -36,9 +36,13 @@ class GroundPlan:
         )
         self._advance = NumpyFunction(compile_functions({"advance": _advance(robot)})["advance"])
 
-    def linearise(self, states: Array, inputs: Array, residuals: Array, parameters: Array, targets: Array) -> Linearised:
-        """Linearise about states (N + 1, n) and inputs (N, nu); residuals: (N, 3); parameters: (N_PARAMETERS,), see
-        dynamics.py; targets: (N + 1, n)."""
+    def linearise(
+        self, states: Array, inputs: Array, residuals: Array, parameters: Array, targets: Array
+    ) -> Linearised:
+        """Linearise about states (N + 1, n) and inputs (N, nu).
+
+        residuals: (N, 3). parameters: (N_PARAMETERS,), see dynamics.py. targets: (N + 1, n).
+        """
         yaw = targets[:, 2:3]
         by_state, by_input, defects = self._many["linearise"](
             states[:-1], inputs, states[1:], residuals, parameters, yaw[:-1], yaw[1:]

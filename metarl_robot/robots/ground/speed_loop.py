@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from metarl_robot.control.effort_limits import EffortLimiter
-from metarl_robot.core.signals import Command
+from metarl_robot.core.signals import Command, Status
 from metarl_robot.robots.ground.description import Ground
 
 Array = NDArray[np.float64]
@@ -68,8 +68,6 @@ class SpeedLoop:
         effort = np.zeros(self._robot.nu)
         if self._robot.is_steered and last is not None:
             effort[0] = last[0]
-        from metarl_robot.core.signals import Status
-
         return Command(self._limiter.apply(effort), Status.FAILED, f"{reason}; rolling without torque")
 
     def _efforts(self, wish: Array, curvature: float) -> Array:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from metarl_robot.adaptation.feature_spec import FeatureSpec
 from metarl_robot.adaptation.features import BaseGroup, Interval, Series, Xi
-from metarl_robot.robots.ground.description import GRAVITY_M_S2, Ground
+from metarl_robot.robots.ground.description import Ground
 from metarl_robot.robots.ground.dynamics import ACTUATORS, LOAD, N_PARAMETERS, SLOPE, SURFACE, parameter_names
 
 Array = NDArray[np.float64]
