@@ -7,6 +7,7 @@ position and velocity along and across the reference's heading, which differs fr
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import casadi as ca
@@ -22,7 +23,8 @@ from metarl_robot.robots.ground.dynamics import N_PARAMETERS, flow
 Array = NDArray[np.float64]
 
 SUBSTEP_S = 0.02
-"""Longest substep: at standstill a tyre is a stiff damper."""
+"""Longest substep."""
+_GAMMA = 1.0 - 1.0 / np.sqrt(2.0)
 
 
 class GroundPlan:
@@ -69,12 +71,41 @@ class GroundPlan:
         return self._advance(state, inputs, residual, parameters, np.array([duration_s]))[0].copy()
 
 
-def _runge_kutta(robot: Ground, x: ca.SX, u: ca.SX, residual: ca.SX, p: ca.SX, h: float | ca.SX) -> ca.SX:
-    k1 = flow(robot, x, u, residual, p)
-    k2 = flow(robot, x + 0.5 * h * k1, u, residual, p)
-    k3 = flow(robot, x + 0.5 * h * k2, u, residual, p)
-    k4 = flow(robot, x + h * k3, u, residual, p)
-    return x + h / 6.0 * (k1 + 2.0 * k2 + 2.0 * k3 + k4)
+class _Step:
+    """A step of the state over a time h: the Rosenbrock method ROS2 (Verwer et al., SIAM J. Sci. Comput. 20, 1999).
+
+    It is L-stable: at low speed a tyre is a stiff damper. It is of second order with any matrix in place of the
+    Jacobian, so that derivatives of the step may take that of the accelerations by the velocities as constant.
+
+    end: (n,) the state after `count` steps.
+    """
+
+    def __init__(
+        self, robot: Ground, x: ca.SX, u: ca.SX, residual: ca.SX, p: ca.SX, h: float | ca.SX, count: int = 1
+    ) -> None:
+        self._jacobians: list[tuple[ca.SX, ca.SX]] = []
+        for _ in range(count):
+            x = self._advanced(robot, x, lambda y: flow(robot, y, u, residual, p), h)
+        self.end = x
+
+    def _advanced(self, robot: Ground, x: ca.SX, rate: Callable[[ca.SX], ca.SX], h: float | ca.SX) -> ca.SX:
+        at, jacobian = ca.SX.sym("at", x.numel()), ca.SX.sym("jacobian", 3, 3)
+        value = ca.substitute(ca.jacobian(rate(at)[3:6], at[3:6]), at, x)
+        self._jacobians.append((jacobian, value))
+        inverse, left = ca.inv_minor(ca.SX.eye(3) - _GAMMA * h * jacobian), 1.0 + _GAMMA * h / ca.DM(robot.lag_s)
+
+        def damped(y: ca.SX) -> ca.SX:
+            return ca.vertcat(y[:3], inverse @ y[3:6], y[6:] / left)
+
+        k1 = damped(rate(x))
+        k2 = damped(rate(x + h * k1) - 2.0 * k1)
+        return x + 1.5 * h * k1 + 0.5 * h * k2
+
+    def completed(self, expression: ca.SX) -> ca.SX:
+        """An expression of the end state with the Jacobians' values."""
+        for symbol, value in reversed(self._jacobians):
+            expression = ca.substitute(expression, symbol, value)
+        return expression
 
 
 def _to_path(yaw: ca.SX, size: int) -> ca.SX:
@@ -92,13 +123,11 @@ def _linearised(robot: Ground, step_s: float) -> tuple[ca.Function, ca.Function]
     n, nu = 6 + robot.nu, robot.nu
     x, u, after, residual = ca.SX.sym("x", n), ca.SX.sym("u", nu), ca.SX.sym("after", n), ca.SX.sym("d", 3)
     here, there, p = ca.SX.sym("here"), ca.SX.sym("there"), ca.SX.sym("p", N_PARAMETERS)
-    end, count = x, max(1, int(np.ceil(step_s / SUBSTEP_S - 1e-9)))
-    for _ in range(count):
-        end = _runge_kutta(robot, end, u, residual, p, step_s / count)
-    turned = _to_path(there, n)
-    by_state = ca.sparsify(turned @ ca.jacobian(end, x) @ _to_path(here, n).T)
-    by_input = ca.sparsify(turned @ ca.jacobian(end, u))
-    defect = ca.densify(turned @ (end - after))
+    count = max(1, int(np.ceil(step_s / SUBSTEP_S - 1e-9)))
+    step, turned = _Step(robot, x, u, residual, p, step_s / count, count), _to_path(there, n)
+    by_state = ca.sparsify(step.completed(turned @ ca.jacobian(step.end, x) @ _to_path(here, n).T))
+    by_input = ca.sparsify(step.completed(turned @ ca.jacobian(step.end, u)))
+    defect = ca.densify(step.completed(turned @ (step.end - after)))
     arguments = [x, u, after, residual, p, here, there]
     linear = ca.Function("linearised", arguments, [by_state, by_input, defect])
     return linear, ca.Function("non_zeros", arguments, ca.cse([by_state.nz[:], by_input.nz[:], defect]))
@@ -114,5 +143,5 @@ def _advance(robot: Ground) -> ca.Function:
     n = 6 + robot.nu
     x, u, residual, time = ca.SX.sym("x", n), ca.SX.sym("u", robot.nu), ca.SX.sym("d", 3), ca.SX.sym("t")
     p = ca.SX.sym("p", N_PARAMETERS)
-    end = _runge_kutta(robot, x, u, residual, p, time)
-    return ca.Function("advance", [x, u, residual, p, time], [end])
+    step = _Step(robot, x, u, residual, p, time)
+    return ca.Function("advance", [x, u, residual, p, time], [ca.cse(step.completed(step.end))])
