@@ -79,8 +79,9 @@ class EpisodeResult:
     beyond a limit. failed_steps: commands with status FAILED. estimates: of each scored quantity, the estimate's error
     (estimate minus truth) and standard deviation 1 s after the change, by name ('payload_mass_error_kg',
     'payload_mass_std_kg'), and later ('payload_mass_error_kg_4s'); None if the controller estimates none.
-    disturbed: in a scenario that is released (Scenario.released_s), peak_contact_n, velocity_violations (physics steps)
-    and external_wrench_s, the time for which the adapter reports a wrench from outside; None if it reports none.
+    measures: more numbers by name. Of every run, the kind's own (Simulation.measures). Of a scenario that is released
+    (Scenario.released_s), peak_contact_n, velocity_violations (physics steps) and external_wrench_s, the time for which
+    the adapter reports a wrench from outside; None if it reports none.
     false_changes_per_min: changes detected more than 1 s after any change, per minute; None if it detects none.
     """
 
@@ -101,7 +102,7 @@ class EpisodeResult:
     crashed: bool = False
     settled_within_m: float = 0.0
     false_changes_per_min: float | None = None
-    disturbed: Mapping[str, float | None] = field(default_factory=dict)
+    measures: Mapping[str, float | None] = field(default_factory=dict)
     envelope: Envelope | None = field(default=None, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -109,7 +110,7 @@ class EpisodeResult:
         row: dict[str, Any] = {}
         for name in (each.name for each in fields(self) if each.name != "envelope"):
             value = getattr(self, name)
-            row |= value if name in ("estimates", "disturbed") else {name: value}
+            row |= value if name in ("estimates", "measures") else {name: value}
         return row
 
     def settled_beside(self, oracle_m: float | None, floor_m: float) -> EpisodeResult:
@@ -196,9 +197,10 @@ def run_episode(
         changes=detected if np.isfinite(detected[0]) else None,
     )
     result = score(name, scenario, log, plant.violations.any, room.settled_m)
+    measures = room.measures(plant, scenario.reference, times, q)
     if scenario.released_s is not None:
-        result = replace(result, disturbed=_disturbed(plant, external, period))
-    return Episode(scenario, result, log)
+        measures = {**measures, **_disturbed(plant, external, period)}
+    return Episode(scenario, replace(result, measures=measures), log)
 
 
 def _tell(controller: Controller, task: Task) -> None:

@@ -64,6 +64,9 @@ class EuclideanSimulation:
         """See metarl_robot.sim.kinds.Simulation."""
         raise NotImplementedError
 
+    def measures(self, plant: Any, reference: Reference, times: Array, q: Array) -> Mapping[str, float | None]:
+        return {}
+
     def angle_errors(self, q: Array, q_reference: Array) -> Array:
         return q - q_reference
 

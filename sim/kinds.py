@@ -6,7 +6,7 @@ A kind names its own class (metarl_robot.core.robot.Robot.simulation).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -185,6 +185,10 @@ class Simulation(Protocol):
 
         Those at the same times, or, for a robot that follows paths, the nearest ones.
         """
+        ...
+
+    def measures(self, plant: Any, reference: Reference, times: Array, q: Array) -> Mapping[str, float | None]:
+        """More numbers about a finished run of a plant, by name with unit; q: (N, nq) at times (N,)."""
         ...
 
     def angle_errors(self, q: Array, q_reference: Array) -> Array:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,15 @@ from metarl_robot.sim.scenario import Scenario
 from metarl_robot.sim.task_settings import TaskSettings
 
 Array = NDArray[np.float64]
+
+
+def _along(reference: PathReference, times: Array, q: Array) -> Array:
+    """Arc lengths (N,) of the points of a path that are nearest to positions q (N, 3), one after the other."""
+    along = np.empty(len(q))
+    at = float(reference.progress(times[:1])[0][0])
+    for k, position in enumerate(q[:, :2]):
+        along[k] = at = reference.path.nearest(position, at)
+    return along
 
 
 class GroundSimulation:
@@ -55,11 +65,17 @@ class GroundSimulation:
         """The points of a path that are nearest to the vehicle: the error is the cross-track error."""
         if not isinstance(reference, PathReference):
             return self.positions(reference.sample(times).q)
-        along, nearest = float(reference.progress(times[:1])[0][0]), np.zeros((len(q), 3))
-        for k, position in enumerate(q[:, :2]):
-            along = reference.path.nearest(position, along)
-            nearest[k, :2] = reference.path.at(np.array([along])).position[0]
-        return nearest
+        places = reference.path.at(_along(reference, times, q)).position
+        return np.column_stack([places, np.zeros(len(q))])
+
+    def measures(self, plant: Any, reference: Reference, times: Array, q: Array) -> Mapping[str, float | None]:
+        """spins; of a path, progress_m_s: mean speed along it, and reference_m_s: that of the reference."""
+        found = {"spins": float(plant.spins)}
+        if isinstance(reference, PathReference):
+            wanted, _, _ = reference.progress(times)
+            way, duration_s = np.ptp(_along(reference, times, q)[[0, -1]]), times[-1] - times[0]
+            found |= {"progress_m_s": float(way / duration_s), "reference_m_s": float(np.ptp(wanted) / duration_s)}
+        return found
 
     def angle_errors(self, q: Array, q_reference: Array) -> Array:
         error: Array = (q[:, 2:] - q_reference[:, 2:] + np.pi) % (2.0 * np.pi) - np.pi

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,6 +58,9 @@ class QuadrotorSimulation:
 
     def reference_positions(self, reference: Reference, times: Array, q: Array) -> Array:
         return self.positions(reference.sample(times).q)
+
+    def measures(self, plant: Any, reference: Reference, times: Array, q: Array) -> Mapping[str, float | None]:
+        return {}
 
     def angle_errors(self, q: Array, q_reference: Array) -> Array:
         return rotation.error(q[:, 3:], q_reference[:, 3:])
