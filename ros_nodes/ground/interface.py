@@ -8,6 +8,7 @@ topic (as launched)              type                             from → to
                                  time; others (Nav2) are a path, see nav_path.py
 /drive_controller/commands       std_msgs/Float64MultiArray       gate → plant or driver: named table, row `effort`,
                                  columns `steering` [rad] and `drive` [Nm], or `left` and `right` [Nm]
+/mpc/terrain, /mpc/load          std_msgs/Float64MultiArray       mpc: see terrain.py
 /gate/command                    std_msgs/Float64MultiArray       mpc → gate: a table of the same form
 """
 
@@ -26,6 +27,7 @@ from metarl_robot.core import rotation
 from metarl_robot.core.signals import State
 from metarl_robot.ros_nodes.convert import UnusableError, nanoseconds
 from metarl_robot.ros_nodes.ground.nav_path import driven
+from metarl_robot.ros_nodes.ground.terrain import report_topic
 from metarl_robot.ros_nodes.interface import DEFAULT, OnInertial, OnState, ReferencePoints
 from metarl_robot.ros_nodes.message_options import MessageOptions
 from metarl_robot.ros_nodes.odometry import OdometryAndImu, OdometryStates
@@ -47,6 +49,7 @@ class GroundInterface(OdometryStates, PoseReferences, TableCommands):
     commands = "drive_controller/commands"
     measures_inertia = False
     output_columns = (0, 1, 3)
+    reports = (report_topic("terrain"), report_topic("load"))
 
     def __init__(self, robot: Any, options: MessageOptions = DEFAULT) -> None:
         super().__init__(robot, options)

@@ -166,7 +166,9 @@ class GroundPlant:
 
     @property
     def quantities(self) -> Array:
-        return np.zeros(0)
+        """True values of the robot's reports: friction, rolling resistance, slope (2), mass of the load."""
+        task = self._task
+        return np.array([task.friction, task.rolling_resistance, *np.tan(task.slope_rad), task.payload_mass_kg])
 
     @property
     def time(self) -> float:

@@ -21,9 +21,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from metarl_robot.core.coordinates import Coordinates
+from metarl_robot.core.quantities import Report
 from metarl_robot.core.robot import Robot, RobotFile
 from metarl_robot.core.validation import Label, between, check_unique
 from metarl_robot.core.wording import Wording
+from metarl_robot.robots.ground.terrain_report import LoadReport, TerrainReport
 
 if TYPE_CHECKING:
     import mujoco
@@ -232,6 +234,10 @@ class Ground(Robot):
     def is_steered(self) -> bool:
         """Whether it has a steered axle; else it is steered by its two sides."""
         return bool(self.track.steered.any())
+
+    @property
+    def reports(self) -> tuple[Report, ...]:
+        return TerrainReport(self.friction, self.rolling), LoadReport()
 
     @property
     def torque_channels(self) -> NDArray[np.bool_]:

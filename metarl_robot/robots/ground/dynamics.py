@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from metarl_robot.compile.compiled import NumpyFunction, compile_functions
 from metarl_robot.dynamics.euclidean import EuclideanPosition
 from metarl_robot.dynamics.momentum_balance import Balance
+from metarl_robot.robots.ground.context_names import FRICTION, MASS, ROLLING, SLOPES
 from metarl_robot.robots.ground.description import GRAVITY_M_S2, Ground, Track
 from metarl_robot.robots.ground.tyre import lateral_force, speed_of
 
@@ -39,8 +40,6 @@ Array = NDArray[np.float64]
 SURFACE, LOAD, SLOPE, ACTUATORS = slice(0, 3), slice(3, 7), slice(7, 9), slice(9, 11)
 """Places of the parameters' groups in p."""
 N_PARAMETERS = 11
-FRICTION = "surface_friction_log"
-"""Name of the friction's entry."""
 LEAST_LOAD = 0.05
 """Least load of a wheel, share of its static load."""
 
@@ -113,9 +112,9 @@ def parameter_names(robot: Ground) -> tuple[str, ...]:
         if robot.is_steered
         else tuple(f"{name}_strength_error" for name in robot.channel_names)
     )
-    load = ("payload_mass_kg", "payload_moment_x_kg_m", "payload_moment_y_kg_m", "payload_inertia_kg_m2")
-    surface = (FRICTION, "surface_stiffness_log", "rolling_resistance_change")
-    return (*surface, *load, "slope_x_rad", "slope_y_rad", *actuators)
+    load = (MASS, "payload_moment_x_kg_m", "payload_moment_y_kg_m", "payload_inertia_kg_m2")
+    surface = (FRICTION, "surface_stiffness_log", ROLLING)
+    return (*surface, *load, *SLOPES, *actuators)
 
 
 def _acting(robot: Ground, effort: ca.SX, p: ca.SX) -> ca.SX:

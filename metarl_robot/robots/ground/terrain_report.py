@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ground that a vehicle drives on, and its load, as quantities of its context (core/quantities.py)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.core.quantities import Estimate, Quantity
+from metarl_robot.core.signals import Context
+from metarl_robot.robots.ground.context_names import FRICTION, MASS, ROLLING, SLOPES
+
+Array = NDArray[np.float64]
+
+
+class TerrainReport:
+    """Peak friction of the tyres on the ground, rolling resistance, rise of the ground along world x and y.
+
+    friction, rolling: those of the robot's description, to which the context's entries relate.
+    """
+
+    name = "terrain"
+    quantities: tuple[Quantity, ...] = (
+        Quantity("friction", "ratio", "friction", "1", scored=True, decimals=2, span=1.5),
+        Quantity("rolling_resistance", "ratio", "rolling resistance", "1"),
+        Quantity("slope_x", "rad", "slope along x", "rad", scored=True),
+        Quantity("slope_y", "rad", "slope along y", "rad", scored=True),
+    )
+
+    def __init__(self, friction: float, rolling: float) -> None:
+        self._friction, self._rolling = friction, rolling
+
+    def estimate(self, context: Context) -> Estimate | None:
+        if FRICTION not in context.names:
+            return None
+        log, log_std = context[FRICTION]
+        friction = self._friction * np.exp(log)
+        nothing = (np.nan, np.nan)
+        change, change_std = context[ROLLING] if ROLLING in context.names else nothing
+        slopes = np.array([context[name] if name in context.names else nothing for name in SLOPES])
+        mean = np.array([friction, self._rolling + change, *slopes[:, 0]])
+        return Estimate(mean, np.array([friction * log_std, change_std, *slopes[:, 1]]))
+
+    def change(self, before: Array, after: Array) -> str:
+        words = [] if before[0] == after[0] else [f"friction {before[0]:.2f} -> {after[0]:.2f}"]
+        return ", ".join([*words, *([] if np.array_equal(before[2:], after[2:]) else ["the slope changes"])])
+
+
+class LoadReport:
+    """Mass of a load on the vehicle [kg]."""
+
+    name = "load"
+    quantities: tuple[Quantity, ...] = (Quantity("payload_mass", "kg", "mass", "kg", scored=True),)
+
+    def estimate(self, context: Context) -> Estimate | None:
+        if MASS not in context.names:
+            return None
+        mass, std = context[MASS]
+        return Estimate(np.array([mass]), np.array([std]))
+
+    def change(self, before: Array, after: Array) -> str:
+        if before[0] == after[0]:
+            return ""
+        return "load put on" if after[0] > before[0] else "load taken off"
