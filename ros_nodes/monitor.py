@@ -24,6 +24,7 @@ import json
 import os
 import signal
 import sys
+from collections import deque
 from collections.abc import Callable, Sequence
 from threading import Event
 from time import monotonic
@@ -60,6 +61,7 @@ _SCORED = (topics.TRUTH, topics.SETPOINT, topics.STEP, topics.CONTEXT)
 _ANSWER_WITHIN_S = 1.0
 _TRY_EVERY_S = 0.02
 _PAIR_WITHIN_S = 0.04  # longest wait for a setpoint and a state of the same stamp
+_PAST = 400  # pairs of a setpoint and a state that are kept: a robot that follows a path is behind them
 _SILENT_S = 2.0  # without a state: gives a warning
 _FIELDS = ("time_s", "error_m", "estimates", "step_ms", "missed_deadlines", "status", "held")
 _STATUS = {code: status.value for status, code in STATUS_CODES.items()}
@@ -70,7 +72,8 @@ class Monitor(Node):
 
     def __init__(self, robot: Robot) -> None:
         super().__init__("monitor")
-        self._positions, self._interface = simulation(robot).positions, interface_of(robot, MessageOptions(ANY, ANY))
+        self._simulation, self._interface = simulation(robot), interface_of(robot, MessageOptions(ANY, ANY))
+        self._past: deque[tuple[Array, Array]] = deque(maxlen=_PAST)
         self._reports = robot.reports
         self._states: dict[int, Array] = {}
         self._setpoint: tuple[int, Array] | None = None
@@ -147,8 +150,10 @@ class Monitor(Node):
         """Whether state and setpoint have the same stamp; if so, measure the error."""
         if self._setpoint is None or self._setpoint[0] not in self._states:
             return False
-        actual, wanted = self._positions(np.stack([self._states[self._setpoint[0]], self._setpoint[1]]))
-        self._seen["error_m"] = float(np.linalg.norm(actual - wanted))
+        self._past.append((self._setpoint[1], self._states[self._setpoint[0]]))
+        wanted, actual = (np.stack(row) for row in zip(*self._past, strict=True))
+        error = self._simulation.positions(actual[-1:])[0] - self._simulation.reference_positions(wanted, actual)[-1]
+        self._seen["error_m"] = float(np.linalg.norm(error))
         return True
 
     def _on_state(self, stamp_ns: int, read: Callable[[], State]) -> None:

@@ -185,7 +185,7 @@ def run_episode(
         v_reference=points.v,
         effort=effort,
         position=room.positions(q),
-        position_reference=room.reference_positions(scenario.reference, times, q),
+        position_reference=room.reference_positions(points.q, q),
         status=np.array([command.status.value for command in commands] + [""] * (count - len(commands))),
         step_s=step_s,
         quantities=reported,
@@ -197,7 +197,7 @@ def run_episode(
         changes=detected if np.isfinite(detected[0]) else None,
     )
     result = score(name, scenario, log, plant.violations.any, room.settled_m)
-    measures = room.measures(plant, scenario.reference, times, q)
+    measures = room.measures(plant, times, points.q, q)
     if scenario.released_s is not None:
         measures = {**measures, **_disturbed(plant, external, period)}
     return Episode(scenario, replace(result, measures=measures), log)

@@ -57,14 +57,14 @@ class EuclideanSimulation:
         timing = self.timings.get((suite, kind), Timing())
         return scenario(self.robot, self.suites, self.effort_use, suite, kind, seed, timing)
 
-    def reference_positions(self, reference: Reference, times: Array, q: Array) -> Array:
-        return self.positions(reference.sample(times).q)
+    def reference_positions(self, q_reference: Array, q: Array) -> Array:
+        return self.positions(q_reference)
 
     def positions(self, q: Array) -> Array:
         """See metarl_robot.sim.kinds.Simulation."""
         raise NotImplementedError
 
-    def measures(self, plant: Any, reference: Reference, times: Array, q: Array) -> Mapping[str, float | None]:
+    def measures(self, plant: Any, times: Array, q_reference: Array, q: Array) -> Mapping[str, float | None]:
         return {}
 
     def angle_errors(self, q: Array, q_reference: Array) -> Array:

@@ -180,15 +180,15 @@ class Simulation(Protocol):
         """Positions (N, 3) at which tracking errors are measured, for q (N, nq) [m; world]."""
         ...
 
-    def reference_positions(self, reference: Reference, times: Array, q: Array) -> Array:
-        """Positions (N, 3) of the reference from which the errors of q (N, nq) at times (N,) are measured [m; world].
+    def reference_positions(self, q_reference: Array, q: Array) -> Array:
+        """Positions (N, 3) of a reference (N, nq) from which the errors of q (N, nq) are measured [m; world].
 
         Those at the same times, or, for a robot that follows paths, the nearest ones.
         """
         ...
 
-    def measures(self, plant: Any, reference: Reference, times: Array, q: Array) -> Mapping[str, float | None]:
-        """More numbers about a finished run of a plant, by name with unit; q: (N, nq) at times (N,)."""
+    def measures(self, plant: Any, times: Array, q_reference: Array, q: Array) -> Mapping[str, float | None]:
+        """More numbers about a finished run of a plant, by name with unit; q_reference, q: (N, nq) at times (N,)."""
         ...
 
     def angle_errors(self, q: Array, q_reference: Array) -> Array:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _EPILOG = examples(
     ("metarl demo panda", "about a minute, in real time"),
     ("metarl demo quad", "a quadrotor (x500) on a figure eight: a payload at 5 s, wind at 10 s"),
+    ("metarl demo car", "a car (f1tenth) on a figure eight: wet ground at 5 s, gravel at 10 s, a load at 15 s"),
     (
         "metarl demo panda --lockstep",
         "for slow machines: simulated time waits for the controller; the same result everywhere",
@@ -43,7 +44,7 @@ _EPILOG = examples(
     ),
 )
 _SCENARIO = "demo"
-_ALIASES = {"quad": "x500"}
+_ALIASES = {"quad": "x500", "car": "f1tenth"}
 _LOCKSTEP = "lockstep: simulated time waits for every command"
 
 
@@ -53,7 +54,9 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    robot: Annotated[str, typer.Argument(metavar="ROBOT", help="A robot's name (metarl robots); quad is x500.")],
+    robot: Annotated[
+        str, typer.Argument(metavar="ROBOT", help="A robot's name (metarl robots); quad is x500, car f1tenth.")
+    ],
     controllers: Annotated[
         str, typer.Option(help="Which controllers, one after the other, separated by commas.")
     ] = "nominal_mpc,meta_mpc",
@@ -62,7 +65,7 @@ def demo(
     ] = False,
     duration: Annotated[
         float | None,
-        typer.Option(help="Length of each run in seconds; the first change is at 5 s. Default: 10, quad 15."),
+        typer.Option(help="Length of each run in seconds; the first change is at 5 s. Default: 10, quad 15, car 20."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of motion, conditions and sensor noise.")] = 0,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help=SET_HELP)] = None,

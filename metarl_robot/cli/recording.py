@@ -219,7 +219,7 @@ def _run(
         label=controller,
         time_s=times,
         position_m=simulated.positions(q),
-        position_reference_m=simulated.positions(q_reference),
+        position_reference_m=simulated.reference_positions(q_reference, q),
         q=q,
         q_reference=q_reference,
         v=_finite(truth, names.v),

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.core.errors import UnknownNameError
 from metarl_robot.core.signals import Reference
 from metarl_robot.robots.ground.description import GRAVITY_M_S2, Ground
-from metarl_robot.robots.ground.path_reference import PathReference
 from metarl_robot.sim.demo import Demo
 from metarl_robot.sim.demo_settings import DemoSettings
 from metarl_robot.sim.ground import suites
+from metarl_robot.sim.ground.cross_track import nearest_on
+from metarl_robot.sim.ground.demo import ground_demo
 from metarl_robot.sim.ground.plant import GroundPlant
 from metarl_robot.sim.ground.task import GroundTask
 from metarl_robot.sim.kinds import RolloutMaker, TrainingDataBuilder
@@ -24,15 +24,6 @@ from metarl_robot.sim.scenario import Scenario
 from metarl_robot.sim.task_settings import TaskSettings
 
 Array = NDArray[np.float64]
-
-
-def _along(reference: PathReference, times: Array, q: Array) -> Array:
-    """Arc lengths (N,) of the points of a path that are nearest to positions q (N, 3), one after the other."""
-    along = np.empty(len(q))
-    at = float(reference.progress(times[:1])[0][0])
-    for k, position in enumerate(q[:, :2]):
-        along[k] = at = reference.path.nearest(position, at)
-    return along
 
 
 class GroundSimulation:
@@ -61,21 +52,19 @@ class GroundSimulation:
     def positions(self, q: Array) -> Array:
         return np.column_stack([q[:, :2], np.zeros(len(q))])
 
-    def reference_positions(self, reference: Reference, times: Array, q: Array) -> Array:
-        """The points of a path that are nearest to the vehicle: the error is the cross-track error."""
-        if not isinstance(reference, PathReference):
-            return self.positions(reference.sample(times).q)
-        places = reference.path.at(_along(reference, times, q)).position
+    def reference_positions(self, q_reference: Array, q: Array) -> Array:
+        """The points of the reference's path that are nearest to the vehicle: the error is the cross-track error."""
+        if len(q_reference) < 2:
+            return self.positions(q_reference)
+        places, _ = nearest_on(q_reference[:, :2], q[:, :2])
         return np.column_stack([places, np.zeros(len(q))])
 
-    def measures(self, plant: Any, reference: Reference, times: Array, q: Array) -> Mapping[str, float | None]:
-        """spins; of a path, progress_m_s: mean speed along it, and reference_m_s: that of the reference."""
-        found = {"spins": float(plant.spins)}
-        if isinstance(reference, PathReference):
-            wanted, _, _ = reference.progress(times)
-            way, duration_s = np.ptp(_along(reference, times, q)[[0, -1]]), times[-1] - times[0]
-            found |= {"progress_m_s": float(way / duration_s), "reference_m_s": float(np.ptp(wanted) / duration_s)}
-        return found
+    def measures(self, plant: GroundPlant, times: Array, q_reference: Array, q: Array) -> Mapping[str, float | None]:
+        """spins; mean speed along the reference's path, progress_m_s, and that of the reference, reference_m_s."""
+        _, along = nearest_on(q_reference[:, :2], q[:, :2])
+        way = np.linalg.norm(np.diff(q_reference[:, :2], axis=0), axis=1).sum()
+        speeds = np.array([along[-1] - along[0], way]) / (times[-1] - times[0])
+        return {"spins": float(plant.spins), "progress_m_s": float(speeds[0]), "reference_m_s": float(speeds[1])}
 
     def angle_errors(self, q: Array, q_reference: Array) -> Array:
         error: Array = (q[:, 2:] - q_reference[:, 2:] + np.pi) % (2.0 * np.pi) - np.pi
@@ -104,7 +93,7 @@ class GroundSimulation:
         return GroundTrainingData(self.robot)
 
     def demo(self, seed: int, **settings: Any) -> Demo:
-        raise UnknownNameError("demo of a robot of kind", self.robot.kind, ())
+        return ground_demo(self, seed, DemoSettings.of(settings))
 
     def own_gravity(self) -> None:
         return

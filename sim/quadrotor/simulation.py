@@ -56,10 +56,10 @@ class QuadrotorSimulation:
     def positions(self, q: Array) -> Array:
         return np.array(q[:, :3])
 
-    def reference_positions(self, reference: Reference, times: Array, q: Array) -> Array:
-        return self.positions(reference.sample(times).q)
+    def reference_positions(self, q_reference: Array, q: Array) -> Array:
+        return self.positions(q_reference)
 
-    def measures(self, plant: Any, reference: Reference, times: Array, q: Array) -> Mapping[str, float | None]:
+    def measures(self, plant: Any, times: Array, q_reference: Array, q: Array) -> Mapping[str, float | None]:
         return {}
 
     def angle_errors(self, q: Array, q_reference: Array) -> Array:

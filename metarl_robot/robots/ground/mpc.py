@@ -49,7 +49,7 @@ class GroundMPCConfig(BaseModel):
     along_scale_m: float = Field(1.0, gt=0.0, le=100.0, description="error along the path with weight one [m]")
     across_scale_m: float = Field(0.1, gt=0.0, le=10.0, description="error across the path with weight one [m]")
     heading_scale_rad: float = Field(1.0, gt=0.0, le=10.0, description="heading error with weight one [rad]")
-    speed_scale_m_s: float = Field(1.0, gt=0.0, le=100.0, description="speed error with weight one [m/s]")
+    speed_scale_m_s: float = Field(2.0, gt=0.0, le=100.0, description="speed error with weight one [m/s]")
     sideways_scale_m_s: float = Field(2.0, gt=0.0, le=100.0, description="sideways speed with weight one [m/s]")
     turning_scale_rad_s: float = Field(4.0, gt=0.0, le=100.0, description="yaw rate error with weight one [rad/s]")
     command_scale: float = Field(1.0, gt=0.0, le=100.0, description="command error with weight one, share of the limit")
