@@ -60,7 +60,7 @@ class GroundMetaConfig(GroundMPCConfig):
     observer_bandwidth_rad_s: float = Field(
         2.0, ge=0.01, le=200.0, description="bandwidth of the remaining disturbance's observer [rad/s]"
     )
-    model_error: float = Field(0.01, ge=0.0, le=0.5, description="unexplained fast force, share of the weight")
+    model_error: float = Field(0.03, ge=0.0, le=0.5, description="unexplained fast force, share of the weight")
     missed_force_bandwidth_rad_s: float = Field(
         0.0, ge=0.0, le=500.0, description="bandwidth of the observer of the force that predictions miss [rad/s]"
     )

@@ -52,7 +52,7 @@ class GroundMPCConfig(BaseModel):
     speed_scale_m_s: float = Field(2.0, gt=0.0, le=100.0, description="speed error with weight one [m/s]")
     sideways_scale_m_s: float = Field(2.0, gt=0.0, le=100.0, description="sideways speed with weight one [m/s]")
     turning_scale_rad_s: float = Field(4.0, gt=0.0, le=100.0, description="yaw rate error with weight one [rad/s]")
-    command_scale: float = Field(1.0, gt=0.0, le=100.0, description="command error with weight one, share of the limit")
+    command_scale: float = Field(0.3, gt=0.0, le=100.0, description="command error with weight one, share of the limit")
     grip_share: float = Field(
         0.9, gt=0.0, le=2.0, description="share of the believed friction that planned torques may use"
     )
