@@ -26,7 +26,6 @@ from metarl_robot.trajectories.flat_outputs import Outputs
 from metarl_robot.trajectories.reference_manager import ReferenceManager
 
 ROBOT = load_robot("f1tenth")
-AWAY_M = 0.6  # 0.42 m: the error of `stanley` on this course; a broken loop leaves it by metres
 Q, V = np.array([1.0, -2.0, 0.7]), np.array([3.0, 1.5, -0.4])
 
 
@@ -219,9 +218,11 @@ def test_a_reference_and_a_plan_go_over_the_wire() -> None:
     assert [pose.pose.position.y for pose in plan.poses] == [1.0, 2.0]
 
 
-def test_it_follows_its_course_in_lockstep_through_the_gate(start: Callable) -> None:
-    session = start("ground", lockstep="true", controller="stanley", reference="oval")
-    probe, setpoints, commands = session.probe, {}, []
+@pytest.mark.parametrize(("controller", "away_m"), [("stanley", 0.6), ("meta_mpc", 0.06)])
+def test_it_follows_its_course_in_lockstep_through_the_gate(start: Callable, controller: str, away_m: float) -> None:
+    session = start("ground", lockstep="true", controller=controller, reference="oval")
+    probe, setpoints, commands, terrain = session.probe, {}, [], []
+    probe.listen(Float64MultiArray, "mpc/terrain", lambda m: terrain.append(table_of(m)))
     probe.listen(Odometry, topics.SETPOINT, lambda m: setpoints.update([GroundInterface(ROBOT).read_setpoint(m)[:2]]))
     probe.listen(Float64MultiArray, GroundInterface.commands, lambda m: commands.append(table_of(m)))
     probe.wait_until(6.0)
@@ -231,9 +232,12 @@ def test_it_follows_its_course_in_lockstep_through_the_gate(start: Callable) -> 
     places = np.array([[t.value("position_x_m"), t.value("position_y_m")] for t in truth if t.stamp_s > 2.0])
     course = np.array([q[:2] for q in list(setpoints.values())])
     away = [np.min(np.linalg.norm(course - place, axis=1)) for place in places]  # it lags in time: it started at rest
-    assert len(away) > 100 and max(speeds) > 3.0 and max(away) < AWAY_M
+    assert len(away) > 100 and max(speeds) > 3.0 and max(away) < away_m
     efforts = np.array([table.values[0] for table in list(commands)])
     assert np.all(np.abs(efforts) <= ROBOT.effort_limit) and {t.columns for t in list(commands)} == {
         ("steering", "drive")
     }
+    if controller == "meta_mpc":
+        friction, std = terrain[-1].value("friction_ratio", "mean"), terrain[-1].value("friction_ratio", "std")
+        assert 0.0 < std < 0.3 and abs(friction - ROBOT.friction) < 2.0 * std
     session.finish()
