@@ -77,7 +77,7 @@ def test_the_cross_track_error_is_that_of_the_nearest_point_of_the_lap() -> None
     path = 5.0 * np.column_stack([np.cos(turn), np.sin(turn)])
     late = turn - 0.2
     places = 5.1 * np.column_stack([np.cos(late), np.sin(late)])
-    after = slice(200, None)  # the first ones are before the path's start
+    after = slice(40, None)  # the first ones are before the path's start
     found, along = nearest_on(path, places[after])
     np.testing.assert_allclose(np.linalg.norm(found - places[after], axis=1), 0.1, atol=1e-3)
     np.testing.assert_allclose(along, 5.0 * late[after], atol=0.05)
