@@ -34,10 +34,12 @@ _COLUMNS = (
     _Column("settle_s", "settled\n[s]", 1.0, False),
 )
 _DETECTED = _Column("false_changes_per_min", "false changes\n[1/min]", 1.0, True)
-_DISTURBED = (
+_MEASURES = (
     _Column("peak_contact_n", "peak force\n[N]", 1.0, False),
     _Column("velocity_violations", "velocity\nviolations", 1.0, False),
     _Column("external_wrench_s", "external\nwrench [s]", 1.0, False),
+    _Column("progress_m_s", "progress\n[m/s]", 1.0, True),
+    _Column("spins", "spins", 1.0, False),
 )
 _TIMES = (
     _Column("step_ms_median", "step\n[ms]", 1.0, False),
@@ -54,9 +56,9 @@ def summary_table(result: dict[str, Any], words: Wording, reported: Sequence[Qua
     count = len(result["episodes"]) // max(len(controllers), 1)
     title = f"{result['robot']}, suite {result['suite']}: medians over {count} episodes (10th–90th percentile)"
     errors = [column for quantity in reported if quantity.scored for column in _error_columns(result, quantity)]
-    optional = (_ANGLES, *errors, _DETECTED, *_DISTURBED)
+    optional = (_ANGLES, *errors, _DETECTED, *_MEASURES)
     columns = [
-        c for c in (*_COLUMNS, *errors, _DETECTED, *_DISTURBED, *_TIMES) if c not in optional or _has(result, c.field)
+        c for c in (*_COLUMNS, *errors, _DETECTED, *_MEASURES, *_TIMES) if c not in optional or _has(result, c.field)
     ]
     crashes = any(row.get("crashed") for row in result["episodes"])
     view = table(
