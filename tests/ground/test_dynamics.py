@@ -342,7 +342,7 @@ COMMAND, START, DURATION_S = np.array([0.08, 0.4]), np.array([2.0, 0.0, 0.0]), 0
 
 @pytest.fixture(scope="module")
 def motions(robot: Ground, dynamics: GroundDynamics) -> dict[str, tuple[Array, Array, Array]]:
-    """Final pose by condition: of the simulated vehicle, of the model with the true parameters, of the nominal model."""
+    """Final pose by condition: of the simulated vehicle, of the model with the true parameters, of the nominal one."""
     made = {}
     for name, task in CONDITIONS.items():
         models = (_parameters_of(robot, dynamics, task), NOMINAL)
