@@ -229,6 +229,19 @@ def test_mass_matrix_turns_with_the_vehicle(robot: Ground, dynamics: GroundDynam
         assert np.allclose(matrix, turn @ _mass(robot, NOMINAL) @ turn.T, atol=1e-12)
 
 
+def test_weight_on_a_slope_acts_on_vehicle_and_load_at_their_places(robot: Ground, dynamics: GroundDynamics) -> None:
+    mass, place, rise, yaw = 0.9, np.array([-0.1, 0.07]), np.array([0.08, -0.05]), 0.7
+    p, still = np.zeros(N_PARAMETERS), np.zeros(3)
+    p[LOAD] = mass, *(mass * place), mass * place @ place
+    level = dynamics.force(np.array([0.0, 0.0, yaw]), still, np.zeros(2), p)
+    p[SLOPE] = rise
+    pull = dynamics.force(np.array([0.0, 0.0, yaw]), still, np.zeros(2), p) - level
+    x, y = (_turn(yaw) @ np.append(place, 0.0))[:2]
+    on_load = -mass * GRAVITY_M_S2 * rise
+    assert np.allclose(pull[:2], -robot.mass_kg * GRAVITY_M_S2 * rise + on_load, atol=1e-12)
+    assert pull[2] == pytest.approx(x * on_load[1] - y * on_load[0], rel=1e-12)
+
+
 # The momentum balance of estimators.
 
 
