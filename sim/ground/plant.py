@@ -25,6 +25,8 @@ from metarl_robot.sim.physics_time import MAX_DELAY_S, PHYSICS_DT_S, velocity_ag
 Array = NDArray[np.float64]
 
 _PAYLOAD = "payload"
+_NO_INERTIA = 1e-9
+"""Moments of inertia of the load about its own centre [kg m²]: it is small beside the vehicle."""
 _LIMIT_TOLERANCE = 1e-6
 SPIN_RAD = np.pi / 4.0
 """A larger side-slip angle at more than SPIN_M_S is a spin."""
@@ -59,6 +61,7 @@ class GroundPlant:
         self._task, self._ground, model = task, ground_of(task), self._model
         body = model.body(_PAYLOAD).id
         model.body_mass[body], model.body_ipos[body] = max(task.payload_mass_kg, 1e-9), task.payload_position_m
+        model.body_inertia[body] = _NO_INERTIA
         up = np.tan(task.slope_rad)
         model.opt.gravity[:] = -GRAVITY_M_S2 * np.array([*up, 1.0]) / np.sqrt(1.0 + up @ up)
         mujoco.mj_setConst(model, mujoco.MjData(model))

@@ -375,14 +375,6 @@ def test_model_with_the_true_parameters_goes_as_far_as_the_simulated_vehicle(
     assert np.hypot(*(told - truth)[:2]) < 0.02 * way
 
 
-YAW_INERTIA = pytest.mark.xfail(
-    strict=True,
-    reason="GroundPlant: the payload body keeps the placeholder inertia of _model(), also at zero mass; "
-    "the vehicle's yaw inertia is 0.0871 kg m² instead of 0.0471 kg m²",
-)
-
-
-@YAW_INERTIA
 @pytest.mark.parametrize("name", CONDITIONS)
 def test_model_with_the_true_parameters_turns_as_the_simulated_vehicle(
     motions: dict[str, tuple[Array, Array, Array]], name: str
@@ -398,7 +390,6 @@ def test_model_with_the_true_parameters_turns_as_the_simulated_vehicle(
         assert np.linalg.norm((told - truth) / scale) < 0.3 * np.linalg.norm((nominal - truth) / scale)
 
 
-@YAW_INERTIA
 def test_a_simulated_vehicle_without_a_load_has_the_described_inertia(robot: Ground) -> None:
     """A steering step at speed: the first yaw acceleration is the front tyres' torque over the yaw inertia."""
     plant, speed, angle, duration_s = GroundPlant(robot, LEVEL), 6.0, 0.02, 0.02

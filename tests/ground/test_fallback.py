@@ -207,11 +207,6 @@ def test_overspeed_is_a_danger(robot: Ground) -> None:
     assert law.danger(State(np.zeros(3), robot.velocity_limit * [0.7, 0.7, 1.0])) is None
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="BrakeStraight.danger: it compares velocities along world x and y with the limit, not the speed; at 45 "
-    "degrees a vehicle is stopped at 2.1 times its speed limit instead of 1.5",
-)
 def test_overspeed_does_not_depend_on_the_direction_of_travel(robot: Ground) -> None:
     law, speed = BrakeStraight(robot, CONFIG), 1.1 * CONFIG.overspeed_ratio * robot.velocity_limit[0]
     for yaw in np.linspace(-np.pi, np.pi, 9):

@@ -31,12 +31,6 @@ CLOSED = ("oval", "circle", "figure_eight")
 OPEN = ("slalom", "lane_change")
 RACEWAYS = tuple(f"raceway {seed}" for seed in range(4))
 
-UNEQUAL_LAP_ENDS = pytest.mark.xfail(
-    strict=True,
-    reason="speed_profile: _limited takes the two ends of a closed path, which are one point, for neighbours a step "
-    "apart; the speed jumps by up to 0.07 m/s from lap to lap",
-)
-
 
 def _robot() -> Ground:
     made = load_robot("f1tenth")
@@ -218,7 +212,6 @@ def test_speeds_of_a_closed_path_are_equal_at_both_ends(name: str) -> None:
     assert speed[0] == pytest.approx(speed[-1], rel=1e-6)
 
 
-@UNEQUAL_LAP_ENDS
 @pytest.mark.parametrize("name", RACEWAYS[1:])
 def test_speeds_of_a_raceway_that_begins_within_a_change_of_speed_are_equal_at_both_ends(name: str) -> None:
     _, speed = speed_profile(ROBOT, _path(name), FRICTION)
@@ -281,7 +274,6 @@ def test_velocity_does_not_jump_from_lap_to_lap(name: str) -> None:
     _assert_steady(reference)
 
 
-@UNEQUAL_LAP_ENDS
 @pytest.mark.parametrize("name", RACEWAYS[1:])
 def test_velocity_of_a_raceway_does_not_jump_from_lap_to_lap(name: str) -> None:
     _assert_steady(driven(ROBOT, _path(name), FRICTION))
@@ -311,10 +303,6 @@ def test_before_its_start_a_reference_stands() -> None:
     assert not np.any(waiting.v) and np.allclose(waiting.q, 0.0)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="PathReference.sample: before start_s the reference stands, but its acceleration is that of the start",
-)
 def test_before_its_start_a_reference_does_not_accelerate() -> None:
     path = _line()
     along, speed = speed_profile(ROBOT, path, FRICTION)
@@ -381,11 +369,6 @@ def test_where_a_reference_waits_its_time_goes_on() -> None:
     assert found is not None and found.time_s >= 6.0 - SPACING_S and found.acceleration_m_s2 == pytest.approx(2.0)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="Progress.nearest: of a vehicle 2 cm beyond the place of a wait the points after it are nearer; it goes "
-    "on about a second (AHEAD_S) before the reference does; Stanley, by its front axle, 1.7 s before",
-)
 def test_a_vehicle_a_little_beyond_the_place_of_a_wait_waits_as_long() -> None:
     progress = Progress()
     for k in range(75, 295):  # up to 0.1 s before the reference goes on

@@ -89,11 +89,14 @@ class BrakeStraight:
         self._stopping = False
 
     def danger(self, state: State) -> Danger | None:
-        names = ("along x", "along y", "about z")
-        for name, value, limit in zip(names, state.v, self._robot.velocity_limit, strict=True):
-            if abs(value) > self._config.overspeed_ratio * limit:
-                unit = "rad/s" if name == "about z" else "m/s"
-                return Danger("overspeed", f"moves at {abs(value):.3g} {unit} {name} (limit {limit:g} {unit})")
+        speed, rate, limits = (
+            float(np.hypot(state.v[0], state.v[1])),
+            abs(float(state.v[2])),
+            self._robot.velocity_limit,
+        )
+        for what, value, limit, unit in (("moves", speed, limits[0], "m/s"), ("turns", rate, limits[2], "rad/s")):
+            if value > self._config.overspeed_ratio * limit:
+                return Danger("overspeed", f"{what} at {value:.3g} {unit} (limit {limit:g} {unit})")
         return None
 
     def _forward(self, state: State) -> float:

@@ -21,6 +21,8 @@ FIRST_REACH_S = 2.0
 """A new reference is searched as far before and after the present time [s]."""
 BACK_S, AHEAD_S = 0.5, 1.0
 """Then it is searched about the last point found [s]."""
+STANDING_M_S = 0.02
+"""A slower reference waits."""
 LAG_SCALE_M_S = 0.01
 """A point this much further away [m] counts as near as one that is a second further from the present time."""
 
@@ -41,6 +43,12 @@ class Nearby(NamedTuple):
         """Wanted acceleration along the path at the nearest point."""
         yaw = self.points.q[0, 2]
         return float(np.cos(yaw) * self.points.a[0, 0] + np.sin(yaw) * self.points.a[0, 1])
+
+
+def _reached(v: Array, times: Array, time: float) -> NDArray[np.bool_]:
+    """Whether each point is not beyond a place at which the reference waits now or later."""
+    waits = (np.hypot(v[:, 0], v[:, 1]) < STANDING_M_S) & (times >= time)
+    return times <= times[int(np.argmax(waits))] if waits.any() else np.ones(len(times), bool)
 
 
 class Progress:
@@ -66,7 +74,8 @@ class Progress:
             return None
         tested = int((end - begin) / SPACING_S)
         away = np.square(points.q[:tested, :2] - position).sum(axis=1)
-        nearest = int(np.argmin(away + np.square(LAG_SCALE_M_S * (times[:tested] - time))))
+        lag = np.square(LAG_SCALE_M_S * (times[:tested] - time))
+        nearest = int(np.argmin(np.where(_reached(points.v[:tested], times[:tested], time), away + lag, np.inf)))
         self._reference, self._found_s = reference, float(times[nearest])
         later = slice(nearest, None)
         return Nearby(Setpoints(points.q[later], points.v[later], points.a[later]), self._found_s)

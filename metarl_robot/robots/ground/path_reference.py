@@ -55,7 +55,8 @@ class PathReference:
             laps, rest = np.divmod(since[later] - self._first.duration_s, self._lap.duration_s)
             along[later], speed[later], rate[later] = self._lap.progress(rest)
             along[later] += (1.0 + laps) * self.path.length_m
-        return along, speed, rate
+        started = times >= self.start_s
+        return along, np.where(started, speed, 0.0), np.where(started, rate, 0.0)
 
     def sample(self, times: Array) -> Setpoints:
         """Setpoints at times (N,) [s]."""

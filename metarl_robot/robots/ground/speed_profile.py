@@ -51,9 +51,15 @@ def _drive(robot: Ground) -> float:
 
 
 def _limited(square: Array, curvature: Array, grip: float, most: float, step: float, closed: bool) -> Array:
-    """Squared speeds (N,) that accelerations along the path reach one after the other."""
-    square = square.copy()
-    for k in range(-len(square) + 1 if closed else 0, len(square) - 1):
-        left = np.sqrt(max(grip**2 - (square[k] * curvature[k]) ** 2, 0.0))
-        square[k + 1] = min(square[k + 1], square[k] + 2.0 * step * min(left, most))
+    """Squared speeds (N,) that accelerations along the path reach one after the other.
+
+    The ends of a closed path are one point; two laps are driven, so that it has one speed.
+    """
+    square, count = square.copy(), len(square) - 1
+    for k in range(2 * count if closed else count):
+        here, there = (k % count, (k + 1) % count) if closed else (k, k + 1)
+        left = np.sqrt(max(grip**2 - (square[here] * curvature[here]) ** 2, 0.0))
+        square[there] = min(square[there], square[here] + 2.0 * step * min(left, most))
+    if closed:
+        square[-1] = square[0]
     return square
