@@ -198,7 +198,7 @@ def test_at_rest_it_says_so_until_it_is_released(robot: Ground) -> None:
 
 def test_overspeed_is_a_danger(robot: Ground) -> None:
     law, (speed, _, rate) = BrakeStraight(robot, CONFIG), CONFIG.overspeed_ratio * robot.velocity_limit
-    for k, (limit, what) in enumerate(((speed, "along x"), (speed, "along y"), (rate, "about z"))):
+    for k, (limit, what) in enumerate(((speed, "moves"), (speed, "moves"), (rate, "turns"))):
         for sign in (1.0, -1.0):
             v = sign * limit * np.eye(3)[k]
             danger = law.danger(State(np.zeros(3), 1.01 * v))

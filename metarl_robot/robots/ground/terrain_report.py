@@ -23,8 +23,8 @@ class TerrainReport:
     quantities: tuple[Quantity, ...] = (
         Quantity("friction", "ratio", "friction", "1", scored=True, decimals=2, span=1.5),
         Quantity("rolling_resistance", "ratio", "rolling resistance", "1"),
-        Quantity("slope_x", "rad", "slope along x", "rad", scored=True),
-        Quantity("slope_y", "rad", "slope along y", "rad", scored=True),
+        Quantity("slope_x", "rad", "slope along x", "rad"),
+        Quantity("slope_y", "rad", "slope along y", "rad"),
     )
 
     def __init__(self, friction: float, rolling: float) -> None:
