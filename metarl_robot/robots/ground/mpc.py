@@ -32,6 +32,7 @@ from metarl_robot.robots.ground.dynamics import N_PARAMETERS
 from metarl_robot.robots.ground.grip import torque_bounds
 from metarl_robot.robots.ground.nearby import Progress
 from metarl_robot.robots.ground.plan import GroundPlan
+from metarl_robot.robots.ground.skid_efforts import SkidEfforts
 
 Array = NDArray[np.float64]
 
@@ -77,6 +78,7 @@ class GroundMPC:
         self._robot, self._config, self.adapter = robot, config, adapter
         self._functions = GroundPlan(robot, config.horizon, config.knot_spacing_s)
         self._grid: Array = config.knot_spacing_s * np.arange(config.horizon + 1.0)
+        self._skid_efforts = None if robot.is_steered else SkidEfforts(robot, config.horizon + 1)
         weights = _weights(robot, self._functions, config)
         self._qp = RiccatiQP(config.horizon, weights, self._functions.by_state, self._functions.by_input)
         self._limiter, self._progress, self._actuators = EffortLimiter(robot), Progress(), Actuators(robot)
@@ -180,8 +182,20 @@ class GroundMPC:
         points = reference.sample(found.time_s + self._grid)
         q = points.q.copy()
         q[:, 2] += 2.0 * np.pi * np.round((here[2] - q[0, 2]) / (2.0 * np.pi))
-        efforts = _feed_forward(self._robot, points)
+        efforts = self._feed_forward(points)
         return np.concatenate([q, points.v, efforts], axis=1), efforts[:-1]
+
+    def _feed_forward(self, points: Setpoints) -> Array:
+        """Efforts (N, nu) along setpoints: of a steered vehicle slow and without slip, else see skid_efforts.py."""
+        robot = self._robot
+        forward = np.stack([np.cos(points.q[:, 2]), np.sin(points.q[:, 2])], axis=1)
+        speed, rate = np.sum(forward * points.v[:, :2], axis=1), np.sum(forward * points.a[:, :2], axis=1)
+        if self._skid_efforts is not None:
+            return self._skid_efforts(np.column_stack([speed, points.v[:, 2], rate, points.a[:, 2]]))
+        curvature = points.v[:, 2] / np.maximum(speed, 0.1)
+        torque = rate * robot.mass_kg * robot.wheel_radius_m
+        efforts = np.column_stack([np.arctan(robot.wheelbase_m * curvature), torque])
+        return np.asarray(np.clip(efforts, robot.effort_lower, robot.effort_limit))
 
     def _optimise(
         self, time: float, here: Array, targets: Array, ahead: Array, parameters: Array
@@ -215,19 +229,6 @@ class GroundMPC:
     def _shifted(self, plan: _Trajectory, start: float) -> _Trajectory:
         steps = max(start - plan.start, 0.0) / self._config.knot_spacing_s
         return _Trajectory(start, shifted_rows(plan.states, steps), shifted_rows(plan.inputs, steps))
-
-
-def _feed_forward(robot: Ground, points: Setpoints) -> Array:
-    """Efforts (N, nu) of a slow vehicle without slip along setpoints."""
-    forward = np.stack([np.cos(points.q[:, 2]), np.sin(points.q[:, 2])], axis=1)
-    speed, rate = np.sum(forward * points.v[:, :2], axis=1), np.sum(forward * points.a[:, :2], axis=1)
-    torque = rate * robot.mass_kg * robot.wheel_radius_m
-    if robot.is_steered:
-        curvature = points.v[:, 2] / np.maximum(speed, 0.1)
-        efforts = np.column_stack([np.arctan(robot.wheelbase_m * curvature), torque])
-    else:
-        efforts = np.column_stack([0.5 * torque, 0.5 * torque])
-    return np.asarray(np.clip(efforts, robot.effort_lower, robot.effort_limit))
 
 
 def _weights(robot: Ground, functions: GroundPlan, config: GroundMPCConfig) -> Weights:

@@ -2,7 +2,8 @@
 """From a speed and a curvature to commands: the inner loops that the geometric controllers share.
 
 Speed: a proportional-integral loop with the reference's acceleration. Turning: by the angle of the steered wheels; of
-a skid-steered vehicle by a proportional-integral loop of the yaw rate, whose output is a torque about z.
+a skid-steered vehicle by a proportional-integral loop of the yaw rate about the torques of the wanted motion, most of
+which overcome the tyres' resistance to turning (skid_efforts.py).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from metarl_robot.control.effort_limits import EffortLimiter
 from metarl_robot.core.signals import Command, Status
 from metarl_robot.robots.ground.description import Ground
+from metarl_robot.robots.ground.skid_efforts import SkidEfforts
 
 Array = NDArray[np.float64]
 
@@ -35,6 +37,7 @@ class SpeedLoop:
     def __init__(self, robot: Ground, config: SpeedLoopConfig) -> None:
         self._robot, self._config = robot, config
         self._limiter = EffortLimiter(robot)
+        self._skid_efforts = None if robot.is_steered else SkidEfforts(robot)
         self.reset()
 
     def reset(self) -> None:
@@ -52,11 +55,16 @@ class SpeedLoop:
     def command(self, speed: tuple[float, float], acceleration: float, curvature: float, yaw_rate: float) -> Command:
         """Command for a (wanted, present) forward speed [m/s], an acceleration [m/s²] and a curvature [1/m]."""
         wanted, present = speed
-        errors = np.array([wanted - present, curvature * present - yaw_rate])
         config, robot = self._config, self._robot
-        gains = np.array([config.speed, config.turning])
-        wish = gains * errors + self._integral + np.array([acceleration, 0.0])
-        effort = self._limiter.apply(self._efforts(wish, curvature))
+        fastest = robot.velocity_limit[2]
+        turning = min(max(curvature * present, -fastest), fastest)
+        errors = np.array([wanted - present, turning - yaw_rate])
+        wish = np.array([config.speed, config.turning]) * errors + self._integral
+        if self._skid_efforts is None:
+            effort = self._steered(wish[0] + acceleration, curvature)
+        else:
+            effort = self._skidding(wish) + self._skid_efforts(np.array([[present, turning, acceleration, 0.0]]))[0]
+        effort = self._limiter.apply(effort)
         free = np.all((effort > robot.effort_lower) & (effort < robot.effort_limit))
         rates = np.array([config.speed_integral, config.turning_integral])
         self._integral += free * rates * errors * self._limiter.step_s
@@ -70,11 +78,15 @@ class SpeedLoop:
             effort[0] = last[0]
         return Command(self._limiter.apply(effort), Status.FAILED, f"{reason}; rolling without torque")
 
-    def _efforts(self, wish: Array, curvature: float) -> Array:
-        """Efforts (nu,) for an acceleration [m/s²] and, if skid-steered, an angular acceleration [rad/s²]."""
+    def _steered(self, acceleration: float, curvature: float) -> Array:
+        """Efforts (2,) for an acceleration [m/s²] and a curvature [1/m]."""
+        robot = self._robot
+        torque = acceleration * robot.mass_kg * robot.wheel_radius_m
+        return np.array([np.arctan(robot.wheelbase_m * curvature), torque])
+
+    def _skidding(self, wish: Array) -> Array:
+        """Efforts (2,) for an acceleration [m/s²] and an angular acceleration [rad/s²] of a body without tyres."""
         robot = self._robot
         torque = wish[0] * robot.mass_kg * robot.wheel_radius_m
-        if robot.is_steered:
-            return np.array([np.arctan(robot.wheelbase_m * curvature), torque])
         turning = wish[1] * robot.yaw_inertia * robot.wheel_radius_m / robot.track_m
         return np.array([0.5 * torque - turning, 0.5 * torque + turning])
