@@ -3,7 +3,8 @@
 
     δ = ψ_e + atan(k e / (k_0 + v)) + k_d (r_measured - r_path)
 
-ψ_e and e are the errors of heading and position from the nearest point of the path.
+ψ_e and e are the errors of heading and position from the nearest point of the path. A skid-steered vehicle turns as if
+its front wheels were steered by δ, about its centre, which moves straight ahead.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ class Stanley:
     """See the module's docstring."""
 
     def __init__(self, robot: Ground, config: StanleyConfig) -> None:
-        self._robot, self._config, self._loop, self._progress = robot, config, SpeedLoop(robot, config), Progress()
+        self._config, self._loop, self._progress = config, SpeedLoop(robot, config), Progress()
         self._front_m = float(robot.track.positions[:, 0].max())
+        self._lever_m = robot.wheelbase_m if robot.is_steered else self._front_m
 
     def reset(self) -> None:
         self._loop.reset()
@@ -63,7 +65,7 @@ class Stanley:
         error = (goal[2] - q[2] + np.pi) % (2.0 * np.pi) - np.pi
         angle = error + np.arctan2(config.cross_track * across, config.softening_m_s + abs(forward))
         angle += config.yaw_damping_s * (turning - v[2])
-        curvature = float(np.tan(np.clip(angle, -1.4, 1.4))) / self._robot.wheelbase_m
+        curvature = float(np.tan(np.clip(angle, -1.4, 1.4))) / self._lever_m
         return self._loop.command((found.speed_m_s, forward), found.acceleration_m_s2, curvature, float(v[2]))
 
 
