@@ -150,7 +150,7 @@ class GroundMPC:
         self._time = time
 
     def _parameters(self) -> Array:
-        """Surface (2,) of the plan, by the adapter's context."""
+        """Parameters p (N_PARAMETERS,) of the plan's dynamics, by the adapter's context."""
         attached = self.adapter.attached_body()
         return attached if len(attached) else np.zeros(N_PARAMETERS)
 
@@ -159,13 +159,12 @@ class GroundMPC:
         acting = self._actuators.acting
         here = np.concatenate([state.q, state.v, acting])
         residual = self._residual(here[None], acting[None])[0]
-        x, now = here, time
+        x = here
         transit = [effort for start, effort in self._issued if start + latency > time]
         for effort in [*transit[-8:], None][: max(1, round(latency / self._robot.control_period_s))]:
             if effort is None or latency <= 0.0:
                 break
             x = self._functions.advance(x, effort, residual, parameters, self._robot.control_period_s)
-            now += self._robot.control_period_s
         return x
 
     def _residual(self, states: Array, efforts: Array) -> Array:
