@@ -60,7 +60,9 @@ class Balanced:
         self._balance = NumpyFunction(function)
         self.attached = int(function.size1_in(4))
 
-    def balance(self, q: Array, v_0: Array, v_1: Array, dt: float, attached: Array, effort: Array) -> Balance:
+    def balance(
+        self, q: Array, v_0: Array, v_1: Array, dt: float, attached: Array, effort: Array | None = None
+    ) -> Balance:
         """Momentum balance from (q, v_0) to a velocity v_1, over dt [s]; attached: (k,) parameters.
 
         It does not depend on the effort (nu,): B u is linear. Overwritten by the next call.

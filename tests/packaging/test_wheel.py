@@ -50,6 +50,6 @@ def test_only_metarl_is_put_on_path(wheel: Path) -> None:
         "=",
         "metarl_robot.cli.app:main",
         "[metarl_robot.kinds]",
-        *(part for name, place in BUILT_IN.items() for part in (name, "=", place)),
+        *(part for name, place in sorted(BUILT_IN.items()) for part in (name, "=", place)),
     ]
     assert not any(".data/scripts/" in name for name in archive.namelist())
