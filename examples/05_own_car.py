@@ -3,7 +3,7 @@
 
     python examples/05_own_car.py [ROBOT] [CONTROLLER]
 
-The default is f1tenth nominal_mpc. State in: x, y, yaw and their rates in the world frame. Command out: steering angle
+The default is f1tenth meta_mpc. State in: x, y, yaw and their rates in the world frame. Command out: steering angle
 [rad] and torque of all driven wheels [Nm]. The car of this file is not the controller's model: its tyres saturate as
 tanh, and it has no rolling resistance.
 """
@@ -19,7 +19,7 @@ DT_S, WET_S, END_S = 0.002, 6.0, 12.0
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("robot", nargs="?", default="f1tenth")
-parser.add_argument("controller", nargs="?", default="nominal_mpc")
+parser.add_argument("controller", nargs="?", default="meta_mpc")
 args = parser.parse_args()
 
 robot = mr.load_robot(args.robot)
