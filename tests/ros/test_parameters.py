@@ -154,9 +154,10 @@ def test_two_groups_of_one_prefix_are_both_changed(make: Callable) -> None:
 
 
 @pytest.mark.parametrize("namespace", ["", "robot_1"])
-def test_the_settings_of_a_launch_file_reach_its_nodes_in_any_namespace(root: Path, namespace: str) -> None:
+@pytest.mark.parametrize("kind", ["quad", "ground"])
+def test_the_settings_of_a_launch_file_reach_its_nodes_in_any_namespace(root: Path, kind: str, namespace: str) -> None:
     context = rclpy.Context()
-    context.init(args=["--ros-args", "--params-file", str(root / "launch" / "quad.params.yaml")])
+    context.init(args=["--ros-args", "--params-file", str(root / "launch" / f"{kind}.params.yaml")])
     node = rclpy.create_node(
         "reference", namespace=namespace, context=context, automatically_declare_parameters_from_overrides=True
     )
