@@ -15,8 +15,8 @@ from pydantic import Field
 from metarl_robot.control.base import ControllerSpec
 from metarl_robot.core.signals import Command, Reference, State
 from metarl_robot.robots.ground.description import Ground
-from metarl_robot.robots.ground.nearby import Progress
-from metarl_robot.robots.ground.speed_loop import SpeedLoop, SpeedLoopConfig
+from metarl_robot.robots.ground.path_tracker import PathTracker
+from metarl_robot.robots.ground.speed_loop import SpeedLoopConfig
 
 Array = NDArray[np.float64]
 
@@ -31,25 +31,12 @@ class PurePursuitConfig(SpeedLoopConfig):
     least_ahead_m: float = Field(0.6, gt=0.0, le=50.0, description="shortest look-ahead [m]")
 
 
-class PurePursuit:
+class PurePursuit(PathTracker[PurePursuitConfig]):
     """See the module's docstring."""
 
     def __init__(self, robot: Ground, config: PurePursuitConfig) -> None:
-        self._config, self._loop, self._progress = config, SpeedLoop(robot, config), Progress()
+        super().__init__(robot, config)
         self._rear_m = float(robot.track.positions[~robot.track.steered, 0].min()) if robot.is_steered else 0.0
-
-    def reset(self) -> None:
-        self._loop.reset()
-        self._progress.reset()
-
-    def fallback(self, time: float, reason: str) -> Command:
-        """Command without a valid state."""
-        self._loop.at(time)
-        return self._loop.brake(reason)
-
-    def follow(self, effort: Array) -> None:
-        """See SpeedLoop.follow."""
-        self._loop.follow(effort)
 
     def step(self, time: float, state: State, reference: Reference) -> Command:
         self._loop.at(time)

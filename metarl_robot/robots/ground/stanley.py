@@ -16,8 +16,8 @@ from pydantic import Field
 from metarl_robot.control.base import ControllerSpec
 from metarl_robot.core.signals import Command, Reference, State
 from metarl_robot.robots.ground.description import Ground
-from metarl_robot.robots.ground.nearby import Progress
-from metarl_robot.robots.ground.speed_loop import SpeedLoop, SpeedLoopConfig
+from metarl_robot.robots.ground.path_tracker import PathTracker
+from metarl_robot.robots.ground.speed_loop import SpeedLoopConfig
 
 Array = NDArray[np.float64]
 
@@ -30,26 +30,13 @@ class StanleyConfig(SpeedLoopConfig):
     yaw_damping_s: float = Field(0.05, ge=0.0, le=2.0, description="gain of the yaw rate error [s]")
 
 
-class Stanley:
+class Stanley(PathTracker[StanleyConfig]):
     """See the module's docstring."""
 
     def __init__(self, robot: Ground, config: StanleyConfig) -> None:
-        self._config, self._loop, self._progress = config, SpeedLoop(robot, config), Progress()
+        super().__init__(robot, config)
         self._front_m = float(robot.track.positions[:, 0].max())
         self._lever_m = robot.wheelbase_m if robot.is_steered else self._front_m
-
-    def reset(self) -> None:
-        self._loop.reset()
-        self._progress.reset()
-
-    def fallback(self, time: float, reason: str) -> Command:
-        """Command without a valid state."""
-        self._loop.at(time)
-        return self._loop.brake(reason)
-
-    def follow(self, effort: Array) -> None:
-        """See SpeedLoop.follow."""
-        self._loop.follow(effort)
 
     def step(self, time: float, state: State, reference: Reference) -> Command:
         self._loop.at(time)

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The frame of the geometric controllers: the nearest point of the path, and the inner loops for its speed."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.core.signals import Command
+from metarl_robot.robots.ground.description import Ground
+from metarl_robot.robots.ground.nearby import Progress
+from metarl_robot.robots.ground.speed_loop import SpeedLoop, SpeedLoopConfig
+
+Array = NDArray[np.float64]
+Config = TypeVar("Config", bound=SpeedLoopConfig)
+
+
+class PathTracker(Generic[Config]):
+    """Base of a controller that defines `step`; see metarl_robot.control.base.Controller."""
+
+    def __init__(self, robot: Ground, config: Config) -> None:
+        self._config, self._loop, self._progress = config, SpeedLoop(robot, config), Progress()
+
+    def reset(self) -> None:
+        self._loop.reset()
+        self._progress.reset()
+
+    def fallback(self, time: float, reason: str) -> Command:
+        """Command without a valid state."""
+        self._loop.at(time)
+        return self._loop.brake(reason)
+
+    def follow(self, effort: Array) -> None:
+        """See SpeedLoop.follow."""
+        self._loop.follow(effort)
