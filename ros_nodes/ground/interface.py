@@ -25,6 +25,7 @@ from trajectory_msgs.msg import MultiDOFJointTrajectory
 
 from metarl_robot.core import rotation
 from metarl_robot.core.signals import State
+from metarl_robot.robots.ground.heading import forward_speed
 from metarl_robot.ros_nodes.convert import UnusableError, nanoseconds
 from metarl_robot.ros_nodes.ground.nav_path import driven
 from metarl_robot.ros_nodes.ground.terrain import report_topic
@@ -92,9 +93,8 @@ class GroundInterface(OdometryStates, PoseReferences, TableCommands):
         return read._replace(points=Outputs(q, read.points.velocities, read.points.accelerations))
 
     def _forward_m_s(self) -> float:
-        """Forward speed of the latest state."""
-        q, v = self._latest.q, self._latest.v
-        return max(float(np.cos(q[2]) * v[0] + np.sin(q[2]) * v[1]), 0.0)
+        """Forward speed of the latest state, 0 in reverse."""
+        return max(forward_speed(self._latest), 0.0)
 
 
 def _yaw_near(q: Array, yaw: float) -> Array:

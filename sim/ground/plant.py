@@ -193,7 +193,7 @@ class GroundPlant:
 
     @property
     def mean_actuators(self) -> Array:
-        """Mean (nu,) over the last step of what the actuators put out, without errors of strength and offset."""
+        """Mean output (nu,) of the actuators over the last step, without errors of strength and offset."""
         return self._mean_acting.copy()
 
     @property
@@ -209,12 +209,12 @@ class GroundPlant:
     def violations(self) -> Violations:
         return Violations(*(int(count) for count in self._counts))
 
-    def _checked(self, what: str, values: Array, size: int) -> Array:
+    def _checked(self, name: str, values: Array, size: int) -> Array:
         array = np.asarray(values, float)
         if array.shape != (size,):
-            raise SignalError(f"plant: {what} has shape {array.shape}; {self.robot.name} needs ({size},)")
+            raise SignalError(f"plant: {name} has shape {array.shape}; {self.robot.name} needs ({size},)")
         if not np.all(np.isfinite(array)):
-            raise SignalError(f"plant: {what} holds a value that is not finite: {array.tolist()}")
+            raise SignalError(f"plant: {name} holds a value that is not finite: {array.tolist()}")
         return array
 
 

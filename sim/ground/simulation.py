@@ -62,8 +62,8 @@ class GroundSimulation:
     def measures(self, plant: GroundPlant, times: Array, q_reference: Array, q: Array) -> Mapping[str, float | None]:
         """spins; mean speed along the reference's path, progress_m_s, and that of the reference, reference_m_s."""
         _, along = nearest_on(q_reference[:, :2], q[:, :2])
-        way = np.linalg.norm(np.diff(q_reference[:, :2], axis=0), axis=1).sum()
-        speeds = np.array([along[-1] - along[0], way]) / (times[-1] - times[0])
+        length_m = np.linalg.norm(np.diff(q_reference[:, :2], axis=0), axis=1).sum()
+        speeds = np.array([along[-1] - along[0], length_m]) / (times[-1] - times[0])
         return {"spins": float(plant.spins), "progress_m_s": float(speeds[0]), "reference_m_s": float(speeds[1])}
 
     def angle_errors(self, q: Array, q_reference: Array) -> Array:

@@ -2,7 +2,7 @@
 """Runs of ground vehicles: a course, the ground, the load and the sensors, and a change at 5 s.
 
 The reference's speeds use a share of the grip that is there before and after the change, so that the vehicle can stay
-on the path with what it has.
+on the path with the grip that it has.
 """
 
 from __future__ import annotations

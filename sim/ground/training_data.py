@@ -2,8 +2,8 @@
 """Training data of ground vehicles, with the true context of every task.
 
 Forces are not linear in the physical parameters p. They are therefore linearised about the task's true parameters: the
-raw features are the derivatives there, and the target is what these leave of the momentum balance at p. All vectors are
-in body directions, because what the model misses turns with the vehicle.
+raw features are the derivatives there, and the target is the impulse that p leaves unexplained, plus these derivatives
+times p. All vectors have body directions, because model errors turn with the vehicle.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from metarl_robot.robots.ground.description import Ground
 from metarl_robot.robots.ground.dynamics import N_PARAMETERS, GroundDynamics
 from metarl_robot.robots.ground.features.learned import encode
 from metarl_robot.robots.ground.filter_tuning import force_scale
+from metarl_robot.robots.ground.heading import turns
 from metarl_robot.sim.dataset import DataSet
 from metarl_robot.sim.ground.suites import TRAIN
 from metarl_robot.sim.ground.task import GroundTask
@@ -79,7 +80,7 @@ class GroundTrainingData:
                 raw[task, k] = balance.attached_impulse @ linear
         middle_q, middle_v, a = 0.5 * (q[:, 1:] + q[:, :-1]), 0.5 * (v[:, 1:] + v[:, :-1]), np.diff(v, axis=1)
         if body:
-            turn = _turns(-middle_q[..., 2])
+            turn = turns(-middle_q[..., 2])
             target, raw = np.einsum("tsij,tsj->tsi", turn, target), np.einsum("tsij,tsjk->tsik", turn, raw)
         mobility = np.broadcast_to(np.linalg.inv(dynamics.mass_matrix(robot.home)), (len(q), shape[1] + 1, 3, 3))
         inputs = encode(robot, middle_q.reshape(-1, 3), middle_v.reshape(-1, 3), acting.reshape(-1, robot.nu))
@@ -103,14 +104,6 @@ class GroundTrainingData:
             entries=features.entries,
             noise=np.stack([_noise(task) for task in data.tasks]),
         )
-
-
-def _turns(angles: Array) -> Array:
-    """Rotations (..., 3, 3) about z."""
-    c, s, one = np.cos(angles), np.sin(angles), np.ones_like(angles)
-    nothing = np.zeros_like(angles)
-    rows = [[c, -s, nothing], [s, c, nothing], [nothing, nothing, one]]
-    return np.moveaxis(np.array(rows), (0, 1), (-2, -1))
 
 
 def _noise(task: GroundTask) -> Array:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fallback law of a ground vehicle: brake straight within the believed friction, then hold its place.
 
-    F = -m d v / max(|v|, v_s) - m k e,    e' = v within v_h of standstill
+    F = -m d v / max(|v|, v_s) - m k e,    ė = v while |v| < v_s
 
-v is the forward speed, d the deceleration, e the way rolled since the vehicle stood. On a slope e is an integral that
-holds it. Steered wheels turn back to straight; a yaw rate error is countered by them, or by the sides' torques.
+v is the forward speed, d the deceleration, e the distance rolled below the speed v_s. On a slope the integral e holds
+the vehicle. The steered wheels, or the torques of both sides, act against the yaw rate.
 """
 
 from __future__ import annotations
@@ -15,9 +15,13 @@ from pydantic import Field
 
 from metarl_robot.core.signals import Inertial, State
 from metarl_robot.robots.ground.description import GRAVITY_M_S2, Ground
+from metarl_robot.robots.ground.heading import forward_speed
 from metarl_robot.safety.fallback_law import Danger, GateConfig
 
 Array = NDArray[np.float64]
+
+SLOW = 4.0
+"""v_s over the speed that counts as standstill."""
 
 
 class BrakeStraightConfig(GateConfig):
@@ -27,7 +31,7 @@ class BrakeStraightConfig(GateConfig):
     brake_grip: float = Field(
         0.25, ge=0.01, le=1.0, description="friction that braking may use; less than that of the worst ground expected"
     )
-    hold_stiffness_1_s2: float = Field(10.0, ge=0.0, le=1e3, description="gain of the way rolled at rest [1/s^2]")
+    hold_stiffness_1_s2: float = Field(10.0, ge=0.0, le=1e3, description="gain of the distance rolled at rest [1/s^2]")
     straighten: float = Field(0.15, ge=0.0, le=5.0, description="steering by yaw rate [rad per rad/s]")
 
 
@@ -41,12 +45,12 @@ class BrakeStraight:
 
     def __init__(self, robot: Ground, config: BrakeStraightConfig) -> None:
         self._robot = robot
-        self._speed, self._way_m, self._stopping = 0.0, 0.0, False
+        self._speed, self._rolled_m, self._stopping = 0.0, 0.0, False
         self.configure(config)
 
     def configure(self, config: BrakeStraightConfig) -> None:
         self._config = config
-        self._deceleration = config.brake_grip * GRAVITY_M_S2
+        self._deceleration, self._slow_m_s = config.brake_grip * GRAVITY_M_S2, SLOW * config.standstill_m_s
 
     @property
     def start_effort(self) -> Array:
@@ -58,22 +62,22 @@ class BrakeStraight:
 
     @property
     def static_effort(self) -> Array:
-        return self._efforts(-self._config.hold_stiffness_1_s2 * self._way_m, 0.0)
+        return self._efforts(-self._config.hold_stiffness_1_s2 * self._rolled_m, 0.0)
 
     def passed(self, effort: Array, state: State | None, dt_s: float) -> None:
         if state is not None:
-            self._speed = self._forward(state)
+            self._speed = forward_speed(state)
 
     def begin(self, state: State) -> None:
-        self._stopping, self._speed = True, self._forward(state)
-        self._way_m = 0.0
+        self._stopping, self._speed = True, forward_speed(state)
+        self._rolled_m = 0.0
 
     def effort(self, state: State, dt_s: float) -> Array:
-        self._speed = self._forward(state)
-        slow = abs(self._speed) < 4.0 * self._config.standstill_m_s
-        self._way_m = self._way_m + self._speed * dt_s if slow else 0.0
-        braking = -self._deceleration * self._speed / max(abs(self._speed), 4.0 * self._config.standstill_m_s)
-        return self._efforts(braking - self._config.hold_stiffness_1_s2 * self._way_m, float(state.v[2]))
+        self._speed = forward_speed(state)
+        slow = abs(self._speed) < self._slow_m_s
+        self._rolled_m = self._rolled_m + self._speed * dt_s if slow else 0.0
+        braking = -self._deceleration * self._speed / max(abs(self._speed), self._slow_m_s)
+        return self._efforts(braking - self._config.hold_stiffness_1_s2 * self._rolled_m, float(state.v[2]))
 
     def blind_effort(self, inertial: Inertial | None, dt_s: float) -> Array:
         rate = 0.0 if inertial is None else float(inertial.rate[2])
@@ -89,19 +93,12 @@ class BrakeStraight:
         self._stopping = False
 
     def danger(self, state: State) -> Danger | None:
-        speed, rate, limits = (
-            float(np.hypot(state.v[0], state.v[1])),
-            abs(float(state.v[2])),
-            self._robot.velocity_limit,
-        )
-        for what, value, limit, unit in (("moves", speed, limits[0], "m/s"), ("turns", rate, limits[2], "rad/s")):
+        speed, rate = float(np.hypot(state.v[0], state.v[1])), abs(float(state.v[2]))
+        fastest, _, fastest_turn = self._robot.velocity_limit
+        for verb, value, limit, unit in (("moves", speed, fastest, "m/s"), ("turns", rate, fastest_turn, "rad/s")):
             if value > self._config.overspeed_ratio * limit:
-                return Danger("overspeed", f"{what} at {value:.3g} {unit} (limit {limit:g} {unit})")
+                return Danger("overspeed", f"{verb} at {value:.3g} {unit} (limit {limit:g} {unit})")
         return None
-
-    def _forward(self, state: State) -> float:
-        """Forward speed [m/s]."""
-        return float(np.cos(state.q[2]) * state.v[0] + np.sin(state.q[2]) * state.v[1])
 
     def _efforts(self, acceleration: float, yaw_rate: float) -> Array:
         """Efforts (nu,) for an acceleration [m/s²], against a yaw rate [rad/s]."""

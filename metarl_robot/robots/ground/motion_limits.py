@@ -26,11 +26,11 @@ def check_motion_limits(robot: Ground, reference: Reference, start_s: float, dur
     """
     times = start_s + np.linspace(0.0, duration_s, max(2, int(np.ceil(duration_s * rate_hz)) + 1))
     points = reference.sample(times)
-    for what, values in (("position", points.q), ("velocity", points.v), ("acceleration", points.a)):
+    for name, values in (("position", points.q), ("velocity", points.v), ("acceleration", points.a)):
         if values.shape != (len(times), robot.dof):
-            raise SignalError(f"reference: {what} has {values.shape[-1]} columns; {robot.name} has x, y, yaw")
+            raise SignalError(f"reference: {name} has {values.shape[-1]} columns; {robot.name} has x, y, yaw")
         if not np.all(np.isfinite(values)):
-            raise SignalError(f"reference: {what} is not finite")
+            raise SignalError(f"reference: {name} is not finite")
     speed, acceleration = (np.linalg.norm(values[:, :2], axis=1) for values in (points.v, points.a))
     curvature = np.abs(points.v[:, 2]) / np.maximum(speed, _SLOW_M_S)
     steepest = np.inf
@@ -42,10 +42,10 @@ def check_motion_limits(robot: Ground, reference: Reference, start_s: float, dur
         ("curvature", np.where(speed > _SLOW_M_S, curvature, 0.0), steepest, "1/m"),
         ("acceleration", acceleration, robot.friction * GRAVITY_M_S2, "m/s^2"),
     )
-    for what, values, limit, unit in needs:
+    for name, values, limit, unit in needs:
         worst = int(np.argmax(values))
         if values[worst] > limit * (1.0 + _TOLERANCE):
             raise SignalError(
-                f"reference: {what} reaches {values[worst]:.3g} {unit} at {times[worst]:.3f} s; {robot.name} allows "
+                f"reference: {name} reaches {values[worst]:.3g} {unit} at {times[worst]:.3f} s; {robot.name} allows "
                 f"{limit:.3g} {unit}"
             )

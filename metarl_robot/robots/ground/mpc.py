@@ -36,6 +36,8 @@ from metarl_robot.robots.ground.skid_efforts import SkidEfforts
 
 Array = NDArray[np.float64]
 
+MOST_IN_TRANSIT = 8
+"""Commands over which a state is predicted, at most."""
 FIRST_ITERATIONS = 5
 """Iterations of the first step, which has no plan to start from."""
 
@@ -159,12 +161,12 @@ class GroundMPC:
         acting = self._actuators.acting
         here = np.concatenate([state.q, state.v, acting])
         residual = self._residual(here[None], acting[None])[0]
-        x = here
+        if latency <= 0.0:
+            return here
+        x, period_s = here, self._robot.control_period_s
         transit = [effort for start, effort in self._issued if start + latency > time]
-        for effort in [*transit[-8:], None][: max(1, round(latency / self._robot.control_period_s))]:
-            if effort is None or latency <= 0.0:
-                break
-            x = self._functions.advance(x, effort, residual, parameters, self._robot.control_period_s)
+        for effort in transit[-MOST_IN_TRANSIT:][: max(1, round(latency / period_s))]:
+            x = self._functions.advance(x, effort, residual, parameters, period_s)
         return x
 
     def _residual(self, states: Array, efforts: Array) -> Array:

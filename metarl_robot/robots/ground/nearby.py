@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The part of a reference that is near a vehicle: a path is followed from its nearest point on, not by its times.
 
-A vehicle that is late does not cut corners to catch up. Where the reference waits, all its points are equally near;
-the one closest to the present time counts, so that the vehicle goes on when the reference does.
+A vehicle that is late does not cut corners to catch up. Where the reference waits, all its points are equally near; the
+one closest to the present time counts. No point beyond such a place counts before the reference has left it.
 """
 
 from __future__ import annotations

@@ -42,8 +42,12 @@ class TerrainReport:
         return Estimate(mean, np.array([friction * log_std, change_std, *slopes[:, 1]]))
 
     def change(self, before: Array, after: Array) -> str:
-        words = [] if before[0] == after[0] else [f"friction {before[0]:.2f} -> {after[0]:.2f}"]
-        return ", ".join([*words, *([] if np.array_equal(before[2:], after[2:]) else ["the slope changes"])])
+        changes = []
+        if before[0] != after[0]:
+            changes.append(f"friction {before[0]:.2f} -> {after[0]:.2f}")
+        if not np.array_equal(before[2:], after[2:]):
+            changes.append("the slope changes")
+        return ", ".join(changes)
 
 
 class LoadReport:
