@@ -21,7 +21,7 @@ class TerrainReport:
 
     name = "terrain"
     quantities: tuple[Quantity, ...] = (
-        Quantity("friction", "ratio", "friction", "1", scored=True, decimals=2, span=1.5),
+        Quantity("friction", "ratio", "friction", "1", scored=True, decimals=2),
         Quantity("rolling_resistance", "ratio", "rolling resistance", "1"),
         Quantity("slope_x", "rad", "slope along x", "rad"),
         Quantity("slope_y", "rad", "slope along y", "rad"),
