@@ -7,16 +7,15 @@ egl) on import; set it before.
 
 from __future__ import annotations
 
-import os
 from typing import Any, NamedTuple
 
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.core.errors import MissingPackageError, one_line
 from metarl_robot.core.robot import Robot
 from metarl_robot.sim.demo import Carried
+from metarl_robot.sim.renderer import no_renderer
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -112,12 +111,7 @@ def _renderer(model: mujoco.MjModel, size: tuple[int, int]) -> mujoco.Renderer:
     try:
         return mujoco.Renderer(model, height=size[1], width=size[0])
     except Exception as error:  # PyOpenGL's and MuJoCo's own, of many types
-        backend = os.environ.get("MUJOCO_GL", "not set")
-        raise MissingPackageError(
-            f"an off-screen renderer (MUJOCO_GL={backend})",
-            "on Debian and Ubuntu: sudo apt install libosmesa6, and MUJOCO_GL=osmesa; or MUJOCO_GL=egl with a GPU. "
-            + one_line(error),
-        ) from error
+        raise no_renderer(error) from error
 
 
 def _carried_pose(model: mujoco.MjModel, data: mujoco.MjData, carried: Carried) -> tuple[Array, Array]:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -49,15 +48,16 @@ def picture(
     ] = 9.0,
 ) -> None:
     """Draw a robot's demo as an animated image, without and with adaptation side by side."""
-    os.environ.setdefault("MUJOCO_GL", "osmesa")  # MuJoCo reads it on import, below
     from metarl_robot.core.robot import load_robot
     from metarl_robot.sim.kinds import simulation
+    from metarl_robot.sim.renderer import choose_renderer
 
     names = parse_names(controllers)
     if file.suffix not in _FILES or len(names) != 2:
         raise MetaRLError(
             f"metarl picture needs two controllers and a file in {' or '.join(_FILES)}; given: {controllers}, {file}"
         )
+    choose_renderer("osmesa")
     loaded = load_robot(robot)
     task = simulation(loaded).demo(seed, **read_settings(settings or ()))
     carried = _carried(loaded, task)

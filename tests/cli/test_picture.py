@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
+HAS_OSMESA = find_library("OSMesa") is not None
 
 
 def picture(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -23,7 +24,7 @@ def picture(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(find_library("OSMesa") is None, reason="libosmesa6 is not installed")
+@pytest.mark.skipif(not HAS_OSMESA, reason="libosmesa6 is not installed")
 def test_two_runs_are_drawn_side_by_side_and_move(tmp_path: Path) -> None:
     file = tmp_path / "run.gif"
     done = picture(
@@ -49,8 +50,12 @@ def test_two_runs_are_drawn_side_by_side_and_move(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_machine_that_cannot_draw_is_told_the_package(tmp_path: Path) -> None:
-    no_screen = {"MUJOCO_GL": "glfw", "DISPLAY": "", "WAYLAND_DISPLAY": ""}
+@pytest.mark.parametrize(
+    "backend",
+    ["glfw", pytest.param("osmesa", marks=pytest.mark.skipif(HAS_OSMESA, reason="libosmesa6 is installed"))],
+)
+def test_a_machine_that_cannot_draw_is_told_the_package(tmp_path: Path, backend: str) -> None:
+    no_screen = {"MUJOCO_GL": backend, "DISPLAY": "", "WAYLAND_DISPLAY": ""}
     done = picture("planar2", str(tmp_path / "run.gif"), "--controllers", "pid,computed_torque", **no_screen)
     assert done.returncode == 1 and "libosmesa6" in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "run.gif").exists()
@@ -65,7 +70,7 @@ def test_a_machine_that_cannot_draw_is_told_the_package(tmp_path: Path) -> None:
     ],
 )
 def test_a_picture_that_cannot_be_drawn_is_refused(arguments: tuple[str, ...], said: str) -> None:
-    done = picture(*arguments)
+    done = picture(*arguments, MUJOCO_GL="disable")
     assert done.returncode == 2 and said in " ".join(done.stderr.split())
 
 

@@ -216,12 +216,16 @@ def test_a_new_controller_takes_over_in_flight(hovering: Followed) -> None:
 
 def test_emergency_stop_lands_and_after_rearming_it_takes_off_again(hovering: Followed) -> None:
     probe = hovering.probe
+    probe.clear()
     assert probe.trigger("/gate/estop").success
     answer = probe.trigger("/gate/rearm")
     assert not answer.success and "not re-armed" in answer.message  # it is in the air
     probe.wait_state("holding", latched=True)
-    assert hovering.place()[2] < 0.2
-    probe.wait(lambda: bool(np.all(probe.commands[-1].values == 0.0)), "the motors to stop")
+    probe.wait(lambda: any(np.all(table.values == 0.0) for table in probe.commands), "the motors to stop")
+    stopped_s = next(table.stamp_s for table in probe.commands if np.all(table.values == 0.0))
+    probe.wait_until(stopped_s)  # messages of different topics may overtake each other
+    place = next(table for table in probe.truth if table.stamp_s >= stopped_s)
+    assert place.value("position_z_m") < 0.2
     answer = probe.trigger("/gate/rearm")
     assert answer.success, answer.message
     probe.wait_state("passing", latched=False)
