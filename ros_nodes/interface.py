@@ -105,6 +105,18 @@ class ReportTopic(NamedTuple):
     make: Callable[[Any, int, Context], Any | None]
 
 
+class ObstacleTopic(NamedTuple):
+    """Obstacles that a controller keeps clear of, heard below the mpc node.
+
+    name: of the topic, ~/name. type: of its message. read: discs (K, 3) x, y, radius [m; world] of a message, all that
+    its sender knows; raises SignalError.
+    """
+
+    name: str
+    type: Any
+    read: Callable[[Any], Array]
+
+
 class ExternalTopic(NamedTuple):
     """A message of the force from outside, published below the mpc node at each state.
 
@@ -122,7 +134,7 @@ class Interface(Protocol):
 
     commands: topic that drives the robot, a named table of efforts. measurements: types and topics of all its
     measurements. state_topic: of its states. imu_topic: of its IMU; empty without one. reports: see ReportTopic.
-    external: see ExternalTopic.
+    external: see ExternalTopic. obstacles: see ObstacleTopic.
     """
 
     commands: str
@@ -134,6 +146,7 @@ class Interface(Protocol):
     reference_topic: str
     reports: tuple[ReportTopic, ...]
     external: tuple[ExternalTopic, ...]
+    obstacles: tuple[ObstacleTopic, ...]
 
     def __init__(self, robot: Any, options: MessageOptions) -> None: ...
 
@@ -196,6 +209,7 @@ class Part:
 
     reports: tuple[ReportTopic, ...] = ()
     external: tuple[ExternalTopic, ...] = ()
+    obstacles: tuple[ObstacleTopic, ...] = ()
 
     @property
     def imu_topic(self) -> str:

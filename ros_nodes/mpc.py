@@ -49,7 +49,7 @@ from metarl_robot.core.tables import NANOSECONDS, Table, table_of
 from metarl_robot.ros_nodes import reference_status, topics
 from metarl_robot.ros_nodes.convert import UnusableError, context_table, status_message, table_message
 from metarl_robot.ros_nodes.guarded import readable
-from metarl_robot.ros_nodes.interface import JointRules, ReferencePoints, interface_of
+from metarl_robot.ros_nodes.interface import JointRules, ObstacleTopic, ReferencePoints, interface_of
 from metarl_robot.ros_nodes.managed import ManagedNode, StateParameters, heard
 from metarl_robot.ros_nodes.message_options import message_options
 from metarl_robot.ros_nodes.parameters import fixed
@@ -184,6 +184,7 @@ class MpcNode(ManagedNode):
         self._epoch = 0
         self._next_report_s = self._next_plan_s = -np.inf
         self._gravity = self._make_gravity()
+        self._obstacles: dict[str, Array] = {}
         self._open()
         self.get_logger().info(f"{self._name} on {robot.name} ready in {monotonic() - started_s:.1f} s")
 
@@ -223,9 +224,16 @@ class MpcNode(ManagedNode):
             self.create_subscription(kind, topic, partial(self._on_reference, topic, read), topics.REFERENCE_QOS)
             for kind, topic, read in interface.references(self._joint_rules)
         )
+        obstacles = (
+            self.create_subscription(
+                each.type, f"~/{each.name}", partial(self._on_obstacles, each), topics.REFERENCE_QOS
+            )
+            for each in interface.obstacles
+        )
         self._inputs = (
             *interface.listen(self, self._on_state, self._own.lockstep),
             *references,
+            *obstacles,
             self.create_subscription(DiagnosticStatus, topics.GATE_STATE, self._on_gate_state, topics.LATCHED),
             self.create_subscription(Float64MultiArray, interface.commands, self._on_gate_command, topics.STATE_IN),
         )
@@ -404,6 +412,22 @@ class MpcNode(ManagedNode):
         self.get_logger().warning(f"reference refused, the old one is kept: {why}")
         self._reference_status_out.publish(reference_status.refused(offered.message, offered.topic, why, now_s))
 
+    def _on_obstacles(self, topic: ObstacleTopic, message: Any) -> None:
+        """Keep clear of a topic's obstacles instead of its last ones; unreadable ones change nothing."""
+        try:
+            self._obstacles[topic.name] = readable(partial(topic.read, message))
+        except SignalError as error:
+            self._counts["obstacles_refused"] += 1
+            self.refuse(f"{topic.name} refused, the last one is kept: {error}")
+            return
+        if self._transfer is not None:
+            self._tell_obstacles(self._transfer.controller)
+
+    def _tell_obstacles(self, controller: Controller) -> None:
+        observe = getattr(controller, "observe_obstacles", None)
+        if observe is not None and self._obstacles:
+            observe(np.concatenate(list(self._obstacles.values())))
+
     def _on_gate_command(self, message: Float64MultiArray) -> None:
         self._gate_command = message
 
@@ -482,6 +506,7 @@ class MpcNode(ManagedNode):
             self.parameters.restore("", controller=self._name)
             self.parameters.restore(CONFIG_PREFIX, **self._tuning.model_dump())
             return
+        self._tell_obstacles(builder.controller)
         transfer.switch(builder.controller)
         if builder.name != self._name:
             self.parameters.undeclare(CONFIG_PREFIX)

@@ -137,7 +137,8 @@ def run_episode(
     Arguments:
         robot: the robot.
         make_controller: scenario -> controller; it is reset before the run. A controller with a method
-            `observe_truth(task)` receives the true task at the start and at every change.
+            `observe_truth(task)` receives the true task at the start and at every change; one with a method
+            `observe_obstacles(discs)` receives the scenario's obstacles at the start.
         scenario: the scenario to run.
         name: name of the controller in the result.
     """
@@ -152,6 +153,7 @@ def run_episode(
     state = plant.reset(released.q, released.v)
     controller.reset()
     _tell(controller, scenario.initial)
+    _tell_obstacles(controller, scenario)
     changes = list(scenario.changes)
     reported = quantities(robot)
     q, v, true = np.empty_like(points.q), np.empty_like(points.v), np.empty((count, len(reported)))
@@ -197,7 +199,7 @@ def run_episode(
         changes=detected if np.isfinite(detected[0]) else None,
     )
     result = score(name, scenario, log, plant.violations.any, room.settled_m)
-    measures = room.measures(plant, times, points.q, q)
+    measures = room.measures(plant, scenario, log)
     if scenario.released_s is not None:
         measures = {**measures, **_disturbed(plant, external, period)}
     return Episode(scenario, replace(result, measures=measures), log)
@@ -207,6 +209,12 @@ def _tell(controller: Controller, task: Task) -> None:
     observe = getattr(controller, "observe_truth", None)
     if observe is not None:
         observe(task)
+
+
+def _tell_obstacles(controller: Controller, scenario: Scenario[Any]) -> None:
+    observe = getattr(controller, "observe_obstacles", None)
+    if observe is not None:
+        observe(scenario.obstacles)
 
 
 def _changes(controller: Controller) -> float:

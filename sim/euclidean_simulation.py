@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from metarl_robot.sim.physics_time import PHYSICS_DT_S
 from metarl_robot.sim.scenario import Scenario
 from metarl_robot.sim.suite_table import SuiteTable
 from metarl_robot.sim.task_settings import TaskSettings
+
+if TYPE_CHECKING:
+    from metarl_robot.sim.episode import Log
 
 Array = NDArray[np.float64]
 
@@ -64,7 +67,7 @@ class EuclideanSimulation:
         """See metarl_robot.sim.kinds.Simulation."""
         raise NotImplementedError
 
-    def measures(self, plant: Any, times: Array, q_reference: Array, q: Array) -> Mapping[str, float | None]:
+    def measures(self, plant: Any, scenario: Scenario[Any], log: Log) -> Mapping[str, float | None]:
         return {}
 
     def angle_errors(self, q: Array, q_reference: Array) -> Array:

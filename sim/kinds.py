@@ -7,7 +7,7 @@ A kind names its own class (metarl_robot.core.robot.Robot.simulation).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from metarl_robot.sim.demo import Demo
 from metarl_robot.sim.demo_settings import DemoSettings
 from metarl_robot.sim.scenario import Scenario, Task
 from metarl_robot.sim.task_settings import TaskSettings
+
+if TYPE_CHECKING:
+    from metarl_robot.sim.episode import Log
 
 Array = NDArray[np.float64]
 
@@ -187,8 +190,8 @@ class Simulation(Protocol):
         """
         ...
 
-    def measures(self, plant: Any, times: Array, q_reference: Array, q: Array) -> Mapping[str, float | None]:
-        """More numbers about a finished run of a plant, by name with unit; q_reference, q: (N, nq) at times (N,)."""
+    def measures(self, plant: Any, scenario: Scenario[Any], log: Log) -> Mapping[str, float | None]:
+        """More numbers about a finished run of a plant, by name with unit."""
         ...
 
     def angle_errors(self, q: Array, q_reference: Array) -> Array:

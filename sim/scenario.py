@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from metarl_robot.core.signals import Reference, State
+
+Array = NDArray[np.float64]
 
 
 class Task(Protocol):
@@ -28,7 +33,8 @@ class Scenario(Generic[T]):
     sensors. scored_from_s: time from which errors count, once the robot has settled. estimates_after_s: times since
     the change at which estimates are scored. start: state at t = 0; None: that of the reference.
     released_s: time at which a disturbance that no controller can overcome (contact, overload) has ended. Errors
-    'after' count from 1 s later on. None: there is none.
+    'after' count from 1 s later on. None: there is none. obstacles: (K, 3) discs on the ground, x, y and radius
+    [m; world], of which a controller is told at the start.
     """
 
     name: str
@@ -42,6 +48,7 @@ class Scenario(Generic[T]):
     estimates_after_s: tuple[float, ...] = (1.0, 4.0)
     start: State | None = None
     released_s: float | None = None
+    obstacles: Array = field(default_factory=lambda: np.zeros((0, 3)))
 
     def task_at(self, time_s: float) -> T:
         """The task in force at a time."""

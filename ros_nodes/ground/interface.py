@@ -6,6 +6,8 @@ topic (as launched)              type                             from → to
 /mpc/reference, /mpc/plan                                         see pose_references.py
 /mpc/reference_path              nav_msgs/Path                    → mpc: poses whose stamps advance are a motion in
                                  time; others (Nav2) are a path, see nav_path.py
+/mpc/obstacles                   std_msgs/Float64MultiArray       → mpc: named table of discs, see surroundings.py
+/mpc/costmap                     nav_msgs/OccupancyGrid           → mpc: occupied cells are obstacles
 /drive_controller/commands       std_msgs/Float64MultiArray       gate → plant or driver: named table, row `effort`,
                                  columns `steering` [rad] and `drive` [Nm], or `left` and `right` [Nm]
 /mpc/terrain, /mpc/load          std_msgs/Float64MultiArray       mpc: see terrain.py
@@ -15,12 +17,14 @@ topic (as launched)              type                             from → to
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
-from nav_msgs.msg import Path
+from nav_msgs.msg import OccupancyGrid, Path
 from numpy.typing import NDArray
 from rclpy.node import Node
+from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import MultiDOFJointTrajectory
 
 from metarl_robot.core import rotation
@@ -28,8 +32,9 @@ from metarl_robot.core.signals import State
 from metarl_robot.robots.ground.heading import forward_speed
 from metarl_robot.ros_nodes.convert import UnusableError, nanoseconds
 from metarl_robot.ros_nodes.ground.nav_path import driven
+from metarl_robot.ros_nodes.ground.surroundings import read_discs, read_grid
 from metarl_robot.ros_nodes.ground.terrain import report_topic
-from metarl_robot.ros_nodes.interface import DEFAULT, OnInertial, OnState, ReferencePoints
+from metarl_robot.ros_nodes.interface import DEFAULT, ObstacleTopic, OnInertial, OnState, ReferencePoints
 from metarl_robot.ros_nodes.message_options import MessageOptions
 from metarl_robot.ros_nodes.odometry import OdometryAndImu, OdometryStates
 from metarl_robot.ros_nodes.pose_references import PoseReferences
@@ -56,6 +61,10 @@ class GroundInterface(OdometryStates, PoseReferences, TableCommands):
         super().__init__(robot, options)
         self._robot = robot
         self._latest = State(np.zeros(3), np.zeros(3))
+        self.obstacles = (
+            ObstacleTopic("obstacles", Float64MultiArray, read_discs),
+            ObstacleTopic("costmap", OccupancyGrid, partial(read_grid, world=self._frames.world)),
+        )
 
     def _ears(
         self, node: Node, on_state: OnState, lockstep: bool, on_inertial: OnInertial | None = None

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.core.signals import Reference
 from metarl_robot.robots.ground.description import GRAVITY_M_S2, Ground
+from metarl_robot.robots.ground.obstacles import Obstacles, clearance
 from metarl_robot.sim.demo import Demo
 from metarl_robot.sim.demo_settings import DemoSettings
 from metarl_robot.sim.ground import suites
@@ -22,6 +23,9 @@ from metarl_robot.sim.kinds import RolloutMaker, TrainingDataBuilder
 from metarl_robot.sim.physics_time import PHYSICS_DT_S
 from metarl_robot.sim.scenario import Scenario
 from metarl_robot.sim.task_settings import TaskSettings
+
+if TYPE_CHECKING:
+    from metarl_robot.sim.episode import Log
 
 Array = NDArray[np.float64]
 
@@ -59,12 +63,24 @@ class GroundSimulation:
         places, _ = nearest_on(q_reference[:, :2], q[:, :2])
         return np.column_stack([places, np.zeros(len(q))])
 
-    def measures(self, plant: GroundPlant, times: Array, q_reference: Array, q: Array) -> Mapping[str, float | None]:
-        """spins; mean speed along the reference's path, progress_m_s, and that of the reference, reference_m_s."""
-        _, along = nearest_on(q_reference[:, :2], q[:, :2])
-        length_m = np.linalg.norm(np.diff(q_reference[:, :2], axis=0), axis=1).sum()
-        speeds = np.array([along[-1] - along[0], length_m]) / (times[-1] - times[0])
-        return {"spins": float(plant.spins), "progress_m_s": float(speeds[0]), "reference_m_s": float(speeds[1])}
+    def measures(self, plant: GroundPlant, scenario: Scenario[GroundTask], log: Log) -> Mapping[str, float | None]:
+        """spins, progress_m_s and reference_m_s: mean speeds along the path of the vehicle and of the reference.
+
+        Among obstacles also collisions, the number of times that the vehicle's outline came to touch one, and
+        least_clearance_m.
+        """
+        _, along = nearest_on(log.q_reference[:, :2], log.q[:, :2])
+        length_m = np.linalg.norm(np.diff(log.q_reference[:, :2], axis=0), axis=1).sum()
+        speeds = np.array([along[-1] - along[0], length_m]) / (log.times[-1] - log.times[0])
+        driven = {"spins": float(plant.spins), "progress_m_s": float(speeds[0]), "reference_m_s": float(speeds[1])}
+        return {**driven, **self._passed(scenario.obstacles, log.q)}
+
+    def _passed(self, discs: Array, q: Array) -> dict[str, float | None]:
+        if not len(discs):
+            return {}
+        free = clearance(self.robot, Obstacles(discs), q)
+        touches = np.diff((free <= 0.0).astype(int), prepend=0) > 0
+        return {"collisions": float(touches.sum()), "least_clearance_m": float(free.min())}
 
     def angle_errors(self, q: Array, q_reference: Array) -> Array:
         error: Array = (q[:, 2:] - q_reference[:, 2:] + np.pi) % (2.0 * np.pi) - np.pi

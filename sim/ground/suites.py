@@ -8,7 +8,7 @@ on the path with the grip that it has.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from metarl_robot.robots.ground import courses
 from metarl_robot.robots.ground.description import Ground
 from metarl_robot.robots.ground.path import Path
 from metarl_robot.robots.ground.path_reference import driven
+from metarl_robot.sim.ground import layouts
 from metarl_robot.sim.ground.task import GroundTask
 from metarl_robot.sim.scenario import Scenario
 from metarl_robot.sim.suite_table import SuiteTable
@@ -75,11 +76,12 @@ def draw_task(robot: Ground, rng: np.random.Generator, ranges: GroundRanges = TR
 
 @dataclass(frozen=True)
 class _Run:
-    """Conditions before and after the change (the same object: no change), and the course."""
+    """Conditions before and after the change (the same object: no change), the course, and obstacles (K, 3)."""
 
     before: GroundTask
     after: GroundTask
     path: Path
+    obstacles: Array = field(default_factory=lambda: np.zeros((0, 3)))
 
 
 Draw = Callable[[Ground, np.random.Generator], _Run]
@@ -116,6 +118,16 @@ def _undisturbed(robot: Ground, rng: np.random.Generator) -> _Run:
     return _Run(task, task, _course(robot, rng))
 
 
+def _obstacles(layout: Callable[[Ground, Path, np.random.Generator], Array]) -> Draw:
+    """Nothing changes; obstacles lie on the course."""
+
+    def draw(robot: Ground, rng: np.random.Generator) -> _Run:
+        task, path = draw_task(robot, rng), _course(robot, rng)
+        return _Run(task, task, path, layout(robot, path, rng))
+
+    return draw
+
+
 def _course(robot: Ground, rng: np.random.Generator) -> Path:
     named = (courses.oval, courses.figure_eight, courses.circle)
     choice = int(rng.integers(len(named) + 3))
@@ -129,6 +141,7 @@ SUITES: SuiteTable[Draw] = SuiteTable(
         "heldout": _USUAL,
         "extrapolation": {"ice": _surface(BEYOND), "steep": _slope(BEYOND)},
         "nominal": {"undisturbed": _undisturbed},
+        "obstacles": {"passable": _obstacles(layouts.passable), "blocked": _obstacles(layouts.blocked)},
     }
 )
 
@@ -141,4 +154,6 @@ def scenario(robot: Ground, suite: str, kind: str, seed: int) -> Scenario[Ground
     friction = GRIP_SHARE * min(run.before.friction, run.after.friction, robot.friction)
     reference = driven(robot, run.path, friction)
     changes = () if run.after is run.before else ((CHANGE_S, run.after),)
-    return Scenario(kind, run.before, changes, reference, DURATION_S, seed, noise_seed, SCORED_FROM_S)
+    return Scenario(
+        kind, run.before, changes, reference, DURATION_S, seed, noise_seed, SCORED_FROM_S, obstacles=run.obstacles
+    )

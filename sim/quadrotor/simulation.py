@@ -25,6 +25,7 @@ from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
 from metarl_robot.sim.scenario import Scenario
 
 if TYPE_CHECKING:
+    from metarl_robot.sim.episode import Log
     from metarl_robot.sim.quadrotor.training_data import FlightTrainingDataBuilder
 
 Array = NDArray[np.float64]
@@ -59,7 +60,7 @@ class QuadrotorSimulation:
     def reference_positions(self, q_reference: Array, q: Array) -> Array:
         return self.positions(q_reference)
 
-    def measures(self, plant: Any, times: Array, q_reference: Array, q: Array) -> Mapping[str, float | None]:
+    def measures(self, plant: Any, scenario: Scenario[Any], log: Log) -> Mapping[str, float | None]:
         return {}
 
     def angle_errors(self, q: Array, q_reference: Array) -> Array:

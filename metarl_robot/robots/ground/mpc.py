@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from scipy.linalg import solve_discrete_are
 
 from metarl_robot.adaptation.base import Adapter
@@ -30,8 +30,8 @@ from metarl_robot.robots.ground.context_names import FRICTION
 from metarl_robot.robots.ground.description import Ground
 from metarl_robot.robots.ground.dynamics import N_PARAMETERS
 from metarl_robot.robots.ground.grip import torque_bounds
-from metarl_robot.robots.ground.nearby import Progress
 from metarl_robot.robots.ground.plan import GroundPlan
+from metarl_robot.robots.ground.route import Route, RouteConfig
 from metarl_robot.robots.ground.skid_efforts import SkidEfforts
 
 Array = NDArray[np.float64]
@@ -42,10 +42,8 @@ FIRST_ITERATIONS = 5
 """Iterations of the first step, which has no plan to start from."""
 
 
-class GroundMPCConfig(BaseModel):
+class GroundMPCConfig(RouteConfig):
     """Errors are weighted by 1 / scale², so that an error of one scale costs the same for each (Bryson's rule)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     horizon: int = Field(25, ge=2, le=200, description="number of knots")
     knot_spacing_s: float = Field(0.04, ge=0.005, le=0.2, description="time between knots [s]")
@@ -83,7 +81,7 @@ class GroundMPC:
         self._skid_efforts = None if robot.is_steered else SkidEfforts(robot, config.horizon + 1)
         weights = _weights(robot, self._functions, config)
         self._qp = RiccatiQP(config.horizon, weights, self._functions.by_state, self._functions.by_input)
-        self._limiter, self._progress, self._actuators = EffortLimiter(robot), Progress(), Actuators(robot)
+        self._limiter, self._route, self._actuators = EffortLimiter(robot), Route(robot, config), Actuators(robot)
         shape = (config.horizon, robot.nu)
         self._lower, self._upper = (
             np.broadcast_to(robot.effort_lower, shape),
@@ -95,13 +93,17 @@ class GroundMPC:
         self.adapter.reset()
         self._limiter.reset()
         self._qp.reset()
-        self._progress.reset()
+        self._route.reset()
         self._context: Context = EMPTY_CONTEXT
         self._last: _Trajectory | None = None
         self._plan: Plan | None = None
         self._actuators.reset()
         self._issued: deque[tuple[float, Array]] = deque(maxlen=16)
         self._time: float | None = None
+
+    def observe_obstacles(self, discs: Array) -> None:
+        """See Route.observe."""
+        self._route.observe(discs)
 
     def follow(self, effort: Array) -> None:
         """Record that this effort (nu,) acted instead of the last command; see BumplessTransfer."""
@@ -114,6 +116,7 @@ class GroundMPC:
         state = self.adapter.estimate(state)
         parameters = self._parameters()
         here = self._predicted(time, state, latency, parameters)
+        self._route.friction = self._friction(parameters)
         target = self._target(time, here, reference)
         if target is None:
             return self.fallback(time, "the reference is not finite")
@@ -177,10 +180,11 @@ class GroundMPC:
 
     def _target(self, time: float, here: Array, reference: Reference) -> tuple[Array, Array] | None:
         """States (N + 1, n) and inputs (N, nu) that follow the reference from the nearest point on."""
-        found = self._progress.nearest(reference, time, here[:2], 0.0)
+        forward = float(np.cos(here[2]) * here[3] + np.sin(here[2]) * here[4])
+        found = self._route.nearest(reference, time, here[:3], forward, 0.0)
         if found is None:
             return None
-        points = reference.sample(found.time_s + self._grid)
+        points = found.reference.sample(found.time_s + self._grid)
         q = points.q.copy()
         q[:, 2] += 2.0 * np.pi * np.round((here[2] - q[0, 2]) / (2.0 * np.pi))
         efforts = self._feed_forward(points)
@@ -221,11 +225,14 @@ class GroundMPC:
 
     def _torque_bounds(self, states: Array, parameters: Array) -> Array:
         """See grip.py; with a lower quantile of the estimated friction."""
-        robot, config = self._robot, self._config
+        robot, friction = self._robot, self._friction(parameters)
+        return torque_bounds(robot, states, friction, robot.mass_kg + parameters[3], self._config.grip_share)
+
+    def _friction(self, parameters: Array) -> float:
+        """A lower quantile of the estimated friction."""
         known = FRICTION in self._context.names
-        unsure = config.grip_deviations * self._context[FRICTION][1] if known else 0.0
-        friction = robot.friction * math.exp(parameters[0] - unsure)
-        return torque_bounds(robot, states, friction, robot.mass_kg + parameters[3], config.grip_share)
+        unsure = self._config.grip_deviations * self._context[FRICTION][1] if known else 0.0
+        return self._robot.friction * math.exp(parameters[0] - unsure)
 
     def _shifted(self, plan: _Trajectory, start: float) -> _Trajectory:
         steps = max(start - plan.start, 0.0) / self._config.knot_spacing_s

@@ -28,8 +28,9 @@ LAG_SCALE_M_S = 0.01
 
 
 class Nearby(NamedTuple):
-    """Setpoints from the point nearest to the vehicle on, and its time [s]."""
+    """Setpoints of a reference from the point nearest to the vehicle on, and its time [s]."""
 
+    reference: Reference
     points: Setpoints
     time_s: float
 
@@ -78,4 +79,4 @@ class Progress:
         nearest = int(np.argmin(np.where(_reached(points.v[:tested], times[:tested], time), away + lag, np.inf)))
         self._reference, self._found_s = reference, float(times[nearest])
         later = slice(nearest, None)
-        return Nearby(Setpoints(points.q[later], points.v[later], points.a[later]), self._found_s)
+        return Nearby(reference, Setpoints(points.q[later], points.v[later], points.a[later]), self._found_s)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from metarl_robot.core.signals import Command
 from metarl_robot.robots.ground.description import Ground
-from metarl_robot.robots.ground.nearby import Progress
+from metarl_robot.robots.ground.route import Route
 from metarl_robot.robots.ground.speed_loop import SpeedLoop, SpeedLoopConfig
 
 Array = NDArray[np.float64]
@@ -21,16 +21,20 @@ class PathTracker(Generic[Config]):
     """Base of a controller that defines `step`; see metarl_robot.control.base.Controller."""
 
     def __init__(self, robot: Ground, config: Config) -> None:
-        self._config, self._loop, self._progress = config, SpeedLoop(robot, config), Progress()
+        self._config, self._loop, self._route = config, SpeedLoop(robot, config), Route(robot, config)
 
     def reset(self) -> None:
         self._loop.reset()
-        self._progress.reset()
+        self._route.reset()
 
     def fallback(self, time: float, reason: str) -> Command:
         """Command without a valid state."""
         self._loop.at(time)
         return self._loop.brake(reason)
+
+    def observe_obstacles(self, discs: Array) -> None:
+        """See Route.observe."""
+        self._route.observe(discs)
 
     def follow(self, effort: Array) -> None:
         """See SpeedLoop.follow."""

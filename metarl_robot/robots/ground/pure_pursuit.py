@@ -44,7 +44,7 @@ class PurePursuit(PathTracker[PurePursuitConfig]):
         heading = np.array([np.cos(q[2]), np.sin(q[2])])
         forward = float(heading @ v[:2])
         ahead_m = max(config.ahead_s * abs(forward), config.least_ahead_m)
-        found = self._progress.nearest(reference, time, q[:2], LOOK_AHEAD_S)
+        found = self._route.nearest(reference, time, q, forward, LOOK_AHEAD_S)
         if found is None:
             return self._loop.brake("the reference is not finite")
         rear = q[:2] + self._rear_m * heading

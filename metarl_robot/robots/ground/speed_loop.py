@@ -10,20 +10,19 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from metarl_robot.control.effort_limits import EffortLimiter
 from metarl_robot.core.signals import Command, Status
 from metarl_robot.robots.ground.description import Ground
+from metarl_robot.robots.ground.route import RouteConfig
 from metarl_robot.robots.ground.skid_efforts import SkidEfforts
 
 Array = NDArray[np.float64]
 
 
-class SpeedLoopConfig(BaseModel):
+class SpeedLoopConfig(RouteConfig):
     """Gains of the inner loops."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     speed: float = Field(4.0, ge=0.0, le=100.0, description="speed gain [1/s]")
     speed_integral: float = Field(2.0, ge=0.0, le=100.0, description="integral of the speed error [1/s^2]")

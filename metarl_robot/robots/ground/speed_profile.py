@@ -45,6 +45,18 @@ def from_rest(robot: Ground, path: Path, along: Array, speed: Array, friction: f
     return np.sqrt(_limited(square, curvature, grip, min(_drive(robot), grip), along[1] - along[0], False))
 
 
+def limited_speeds(robot: Ground, along: Array, curvature: Array, grip: float, braking: float, most: Array) -> Array:
+    """Speeds (N,) [m/s], at most those given, at equally spaced arc lengths (N,) [m] of an open path.
+
+    curvature: (N,) magnitude [1/m]. grip, braking: largest acceleration, and deceleration along the path [m/s²].
+    """
+    square = np.minimum(np.square(most), grip / np.maximum(curvature, 1e-9))
+    square[0] = most[0] ** 2
+    drive, step = min(_drive(robot), grip), along[1] - along[0]
+    square = _limited(square, curvature, grip, drive, step, False)
+    return np.sqrt(_limited(square[::-1], curvature[::-1], grip, min(drive, braking), step, False)[::-1])
+
+
 def _drive(robot: Ground) -> float:
     """Largest acceleration [m/s²] of the drives."""
     return float(robot.track.torque_share.sum(0) @ robot.effort_limit) / robot.wheel_radius_m / robot.mass_kg

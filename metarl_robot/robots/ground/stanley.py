@@ -43,7 +43,7 @@ class Stanley(PathTracker[StanleyConfig]):
         q, v, config = state.q, state.v, self._config
         heading = np.array([np.cos(q[2]), np.sin(q[2])])
         forward, front = float(heading @ v[:2]), q[:2] + self._front_m * heading
-        found = self._progress.nearest(reference, time, front)
+        found = self._route.nearest(reference, time, np.array([*front, q[2]]), forward)
         if found is None:
             return self._loop.brake("the reference is not finite")
         goal, turning = found.points.q[0], found.points.v[0, 2]

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The line that a vehicle follows: its reference, and around obstacles a detour beside it.
+
+Obstacles within the reference's next HORIZON_S are passed with a margin (detour.py), at most as fast as the reference
+and the friction allow. Where no way is free, the vehicle stops before the obstacle, and drives on when a way is found.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from metarl_robot.core.signals import Reference, Setpoints
+from metarl_robot.robots.ground.description import GRAVITY_M_S2, Ground
+from metarl_robot.robots.ground.detour import Lattice, smooth_offsets
+from metarl_robot.robots.ground.nearby import AHEAD_S, Nearby, Progress
+from metarl_robot.robots.ground.obstacles import Obstacles, clearance
+from metarl_robot.robots.ground.path import Path
+from metarl_robot.robots.ground.path_reference import PathReference
+from metarl_robot.robots.ground.speed_profile import limited_speeds
+from metarl_robot.trajectories.splines import Hold
+
+Array = NDArray[np.float64]
+
+HORIZON_S = 4.0
+"""A detour is planned along the reference's next part, by its times [s]."""
+REPLANNING_S = 0.5
+"""Time between two plans while obstacles are known [s]."""
+_SAMPLING_S = 0.04
+_FINEST_M, _MOST_STATIONS, _LEAST_STATIONS = 0.1, 96, 8
+_OFFSETS = 33
+_FOLDED = 0.5
+"""Least share of the line's radius of curvature that is left on its inner side."""
+_SMOOTHING_S = 0.5
+"""Length ℓ of detour.py: the way at the present speed in this time, at least two wheelbases."""
+_PASSING_SHARE, _STOPPING_SHARE = 0.5, 2.0
+"""Least clearance of the outline beside an obstacle, and before one where no way is free, shares of the margin."""
+_BRAKING_SHARE = 0.3
+"""Share of the believed friction with which a vehicle brakes before an obstacle."""
+_ON_LINE_M = 0.01
+_LEAST_WAY_M = 0.15
+"""A vehicle that could drive less than this stands."""
+
+
+class RouteConfig(BaseModel):
+    """How obstacles are passed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    obstacle_margin_m: float = Field(0.15, ge=0.0, le=10.0, description="distance from obstacles [m]")
+    detour_widths: float = Field(
+        4.0, gt=0.0, le=50.0, description="largest distance of a detour from the reference, widths of the vehicle"
+    )
+    detour_grip: float = Field(0.6, gt=0.0, le=1.0, description="share of the believed friction that a detour may use")
+
+
+class _Line(NamedTuple):
+    """M stations of a reference: arc length [m], time [s], position (M, 2) [m], yaw [rad] and speed [m/s]."""
+
+    along: Array
+    times: Array
+    position: Array
+    yaw: Array
+    speed: Array
+
+    @property
+    def left(self) -> Array:
+        """Unit vectors (M, 2) to the left."""
+        return np.column_stack([-np.sin(self.yaw), np.cos(self.yaw)])
+
+    @property
+    def spacing_m(self) -> float:
+        return float(self.along[1] - self.along[0])
+
+
+class Route:
+    """See the module's docstring. The friction is that of the description until `friction` is set."""
+
+    def __init__(self, robot: Ground, config: RouteConfig) -> None:
+        self._robot, self._config = robot, config
+        self._width_m = float(robot.description.size_m[1])
+        self._aside_m = config.detour_widths * self._width_m
+        self.obstacles = Obstacles(np.zeros((0, 3)))
+        self._base, self._aside = Progress(), Progress()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the last points and the detour; obstacles stay."""
+        self._base.reset()
+        self._aside.reset()
+        self._detour: Reference | None = None
+        self._reference: Reference | None = None
+        self._planned_s, self._offsets = -np.inf, (np.zeros(1), np.zeros(1))
+        self.friction = self._robot.friction
+
+    def observe(self, discs: Array) -> None:
+        """All known obstacles as discs (K, 3): x, y, radius [m; world]. Raises SignalError."""
+        self.obstacles, self._planned_s = Obstacles(discs), -np.inf
+
+    def nearest(
+        self, reference: Reference, time: float, pose: Array, speed_m_s: float, ahead_s: float = AHEAD_S
+    ) -> Nearby | None:
+        """The line from the point nearest to a pose (3,) on, for at least ahead_s; None if it is not finite.
+
+        speed_m_s: forward speed of the vehicle.
+        """
+        found = self._base.nearest(reference, time, pose[:2], ahead_s)
+        if found is None or (self._detour is None and not len(self.obstacles)):
+            return found
+        if reference is not self._reference or not 0.0 <= time - self._planned_s < REPLANNING_S:
+            self._plan(reference, found.time_s, time, pose, speed_m_s)
+        return found if self._detour is None else self._aside.nearest(self._detour, time, pose[:2], ahead_s)
+
+    def _plan(self, reference: Reference, from_s: float, time: float, pose: Array, speed_m_s: float) -> None:
+        """Plan a detour, or none where the reference is free."""
+        line = _line(reference, from_s)
+        last, self._planned_s, self._reference = self._detour, time, reference
+        self._detour = None
+        if line is None:
+            return
+        start = (0.0, 0.0) if last is None else self._start(line, last, time, pose[:2])
+        near = self.obstacles.near(line.position, self._aside_m + self._config.obstacle_margin_m + self._width_m)
+        if not len(near) and abs(start[0]) < _ON_LINE_M:
+            return
+        way = self._aside_of(line, near, start, time, speed_m_s)
+        self._detour = way or (last if isinstance(last, Hold) else Hold(pose))
+
+    def _start(self, line: _Line, last: Reference, time: float, position: Array) -> tuple[float, float]:
+        """Offset [m] and slope of the last detour at the vehicle."""
+        here = self._aside.nearest(last, time, position, 0.0)
+        if here is None:
+            return 0.0, 0.0
+        q = here.points.q[0]
+        turn = float(np.clip(np.arctan2(np.sin(q[2] - line.yaw[0]), np.cos(q[2] - line.yaw[0])), -1.0, 1.0))
+        return float(line.left[0] @ (q[:2] - line.position[0])), float(np.tan(turn))
+
+    def _aside_of(
+        self, line: _Line, near: Obstacles, start: tuple[float, float], time: float, speed_m_s: float
+    ) -> PathReference | None:
+        """The detour from an offset and slope on; None if the vehicle must stand."""
+        config, robot = self._config, self._robot
+        lattice = self._lattice(line, near)
+        last = np.interp(line.times, *self._offsets)
+        way, reached = lattice.way(start[0], last)
+        lower, upper = lattice.interval(way)
+        length_m = max(2.0 * robot.wheelbase_m, _SMOOTHING_S * abs(speed_m_s))
+        offsets = smooth_offsets(lower, upper, line.spacing_m, length_m, start)
+        self._offsets = line.times, offsets
+        points = line.position + line.left * offsets[:, None]
+        poses = np.column_stack([points, _headings(points)])
+        blocked = reached < len(points)
+        least = config.obstacle_margin_m * (_STOPPING_SHARE if blocked else _PASSING_SHARE)
+        free = clearance(robot, near, poses)
+        close = (free < least) & (free < free[0] - _ON_LINE_M)
+        end = int(np.argmax(close)) if close.any() else reached
+        stops = end < len(points)
+        if line.along[max(end - 1, 0)] < _LEAST_WAY_M:
+            return None
+        path = Path(points[:end])
+        along = np.linspace(0.0, path.length_m, end)
+        return PathReference(path, along, self._speeds(path, along, line, stops, speed_m_s), start_s=time)
+
+    def _lattice(self, line: _Line, near: Obstacles) -> Lattice:
+        offsets = np.linspace(-self._aside_m, self._aside_m, _OFFSETS)
+        places = line.position[:, None] + line.left[:, None] * offsets[:, None]
+        needed = 0.5 * self._width_m + self._config.obstacle_margin_m
+        distance = near.distance(places.reshape(-1, 2)).reshape(len(line.along), _OFFSETS)
+        bend = np.gradient(line.yaw, line.along)
+        return Lattice(offsets, line.spacing_m, (distance > needed) & (offsets * bend[:, None] < _FOLDED))
+
+    def _speeds(self, path: Path, along: Array, line: _Line, stops: bool, speed_m_s: float) -> Array:
+        """Speeds (M,) [m/s] of a detour."""
+        robot, count = self._robot, len(along)
+        grip = self._config.detour_grip * self.friction * GRAVITY_M_S2
+        bend = np.abs(path.at(along).curvature)
+        own = np.abs(np.gradient(line.yaw, line.along))[:count] * np.square(line.speed[:count])
+        rate = np.abs(np.gradient(np.square(line.speed), line.along))[:count] / 2.0
+        grip = max(grip, float(np.hypot(own, rate).max()))
+        most = np.minimum(line.speed[:count], robot.velocity_limit[2] / np.maximum(bend, 1e-9))
+        most[0] = max(most[0], speed_m_s)
+        if stops:
+            most[-1] = 0.0
+        braking = _BRAKING_SHARE * self.friction * GRAVITY_M_S2 if stops else grip
+        return limited_speeds(robot, along, bend, grip, braking, most)
+
+
+def _line(reference: Reference, from_s: float) -> _Line | None:
+    """Stations of a reference's next part; None where it waits or is not finite."""
+    times = from_s + np.arange(0.0, HORIZON_S, _SAMPLING_S)
+    points: Setpoints = reference.sample(times)
+    steps = np.linalg.norm(np.diff(points.q[:, :2], axis=0), axis=1)
+    along = np.concatenate([[0.0], np.cumsum(steps)])
+    if not np.isfinite(along[-1]) or along[-1] < _FINEST_M * _LEAST_STATIONS:
+        return None
+    count = int(np.clip(along[-1] / _FINEST_M, _LEAST_STATIONS, _MOST_STATIONS))
+    s = np.linspace(0.0, along[-1], count)
+    moving = np.concatenate([[True], steps > 1e-6])
+    columns = np.column_stack([times, points.q, np.hypot(points.v[:, 0], points.v[:, 1])])[moving]
+    rows = np.column_stack([np.interp(s, along[moving], column) for column in columns.T])
+    return _Line(s, rows[:, 0], rows[:, 1:3], rows[:, 3], rows[:, 4])
+
+
+def _headings(points: Array) -> Array:
+    """Directions (M,) [rad] of a line through points (M, 2)."""
+    step = np.gradient(points, axis=0)
+    return np.asarray(np.unwrap(np.arctan2(step[:, 1], step[:, 0])))
