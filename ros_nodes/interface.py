@@ -109,12 +109,13 @@ class ObstacleTopic(NamedTuple):
     """Obstacles that a controller keeps clear of, heard below the mpc node.
 
     name: of the topic, ~/name. type: of its message. read: discs (K, 3) x, y, radius [m; world] of a message, all that
-    its sender knows; raises SignalError.
+    its sender knows; raises SignalError. make: message of discs, for the simulated perception; None: it sends none.
     """
 
     name: str
     type: Any
     read: Callable[[Any], Array]
+    make: Callable[[Array], Any] | None = None
 
 
 class ExternalTopic(NamedTuple):

@@ -165,7 +165,18 @@ class PlantNode(ManagedNode):
         )
         period = REPEAT_S if self._own.lockstep else self._robot.control_period_s
         self._ticker = self.every(period, self._repeat if self._own.lockstep else self._tick)
-        self._looker = self.every(LOOK_PERIOD_S, self._sole.look)
+        self._looker = self.every(LOOK_PERIOD_S, self._perceive)
+        self._obstacles_out = [
+            (self.create_lifecycle_publisher(each.type, f"mpc/{each.name}", topics.REFERENCE_QOS), each.make)
+            for each in self._interface.obstacles
+            if each.make is not None and len(self._timeline.obstacles)
+        ]
+
+    def _perceive(self) -> None:
+        """Look for other publishers, and tell the controller of the simulated obstacles."""
+        self._sole.look()
+        for out, make in self._obstacles_out:
+            out.publish(make(self._timeline.obstacles))
 
     def _make_state_out(self, kind: Any, topic: str, quality: QoSProfile) -> Any:
         self._state_outs.append(self.create_lifecycle_publisher(kind, topic, quality))
@@ -178,7 +189,8 @@ class PlantNode(ManagedNode):
 
     def cleanup(self) -> None:
         self._plant = None
-        for publisher in (*self._state_outs, self._clock_out, self._truth_out):
+        obstacles = (out for out, _ in self._obstacles_out)
+        for publisher in (*self._state_outs, self._clock_out, self._truth_out, *obstacles):
             self.destroy_lifecycle_publisher(publisher)
         self.destroy_subscription(self._command_in)
         for service in self._own_services:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from metarl_robot.core.robot import Robot, named
 from metarl_robot.core.yaml_file import read_yaml
 from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.sim.kinds import Simulation, simulation
-from metarl_robot.sim.scenario import Task
+from metarl_robot.sim.scenario import Task, no_obstacles
 from metarl_robot.sim.task_settings import TaskSettings
 
 Array = NDArray[np.float64]
@@ -41,12 +41,14 @@ class Timeline:
     """Tasks over time.
 
     changes: (time [s], task from then on), in order. start: (nq,) pose. noise_seed: seed of the sensors' noise.
+    obstacles: (K, 3) see Scenario.
     """
 
     initial: Task
     changes: tuple[tuple[float, Task], ...]
     start: Array
     noise_seed: int
+    obstacles: Array = field(default_factory=no_obstacles)
 
 
 def settings_of(robot: Robot) -> type[TaskSettings]:
@@ -66,7 +68,8 @@ def timeline(robot: Robot, wanted: TimelineParameters, settings: TaskSettings) -
     base = Timeline(simulated.nominal_task(), (), robot.home.copy(), wanted.seed)
     if wanted.suite:
         drawn = simulated.scenario(wanted.suite, wanted.scenario, wanted.seed)
-        base = Timeline(drawn.initial, drawn.changes, drawn.reference.sample(np.zeros(1)).q[0], drawn.noise_seed)
+        start = drawn.reference.sample(np.zeros(1)).q[0]
+        base = Timeline(drawn.initial, drawn.changes, start, drawn.noise_seed, drawn.obstacles)
     if wanted.task_file:
         base = _from_file(simulated, Path(wanted.task_file), base)
     return base if settings.begins_s is None else _with_settings(base, settings, settings.begins_s)

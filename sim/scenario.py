@@ -14,6 +14,11 @@ from metarl_robot.core.signals import Reference, State
 Array = NDArray[np.float64]
 
 
+def no_obstacles() -> Array:
+    """(0, 3)."""
+    return np.zeros((0, 3))
+
+
 class Task(Protocol):
     """One draw of physical conditions: plain data, frozen."""
 
@@ -48,7 +53,7 @@ class Scenario(Generic[T]):
     estimates_after_s: tuple[float, ...] = (1.0, 4.0)
     start: State | None = None
     released_s: float | None = None
-    obstacles: Array = field(default_factory=lambda: np.zeros((0, 3)))
+    obstacles: Array = field(default_factory=no_obstacles)
 
     def task_at(self, time_s: float) -> T:
         """The task in force at a time."""

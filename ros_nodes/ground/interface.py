@@ -32,7 +32,7 @@ from metarl_robot.core.signals import State
 from metarl_robot.robots.ground.heading import forward_speed
 from metarl_robot.ros_nodes.convert import UnusableError, nanoseconds
 from metarl_robot.ros_nodes.ground.nav_path import driven
-from metarl_robot.ros_nodes.ground.surroundings import read_discs, read_grid
+from metarl_robot.ros_nodes.ground.surroundings import discs_message, read_discs, read_grid
 from metarl_robot.ros_nodes.ground.terrain import report_topic
 from metarl_robot.ros_nodes.interface import DEFAULT, ObstacleTopic, OnInertial, OnState, ReferencePoints
 from metarl_robot.ros_nodes.message_options import MessageOptions
@@ -62,7 +62,7 @@ class GroundInterface(OdometryStates, PoseReferences, TableCommands):
         self._robot = robot
         self._latest = State(np.zeros(3), np.zeros(3))
         self.obstacles = (
-            ObstacleTopic("obstacles", Float64MultiArray, read_discs),
+            ObstacleTopic("obstacles", Float64MultiArray, read_discs, discs_message),
             ObstacleTopic("costmap", OccupancyGrid, partial(read_grid, world=self._frames.world)),
         )
 

@@ -10,9 +10,9 @@ from std_msgs.msg import Float64MultiArray
 
 from metarl_robot.core import rotation
 from metarl_robot.core.errors import SignalError
-from metarl_robot.core.tables import table_of
+from metarl_robot.core.tables import Table, table_of
 from metarl_robot.robots.ground.obstacles import grid_discs
-from metarl_robot.ros_nodes.convert import listed
+from metarl_robot.ros_nodes.convert import listed, table_message
 from metarl_robot.ros_nodes.frames import Frame
 
 Array = NDArray[np.float64]
@@ -31,6 +31,11 @@ def read_discs(message: Float64MultiArray) -> Array:
     if sorted(table.columns) != sorted(COLUMNS):
         raise SignalError(f"obstacles: columns are {listed(table.columns)}; they must be {list(COLUMNS)}, in any order")
     return table.values[:, [table.columns.index(name) for name in COLUMNS]]
+
+
+def discs_message(discs: Array) -> Float64MultiArray:
+    """The message of `read_discs` for discs (K, 3)."""
+    return table_message(Table(0, tuple(f"obstacle_{k}" for k in range(len(discs))), COLUMNS, discs))
 
 
 def read_grid(message: OccupancyGrid, world: Frame) -> Array:

@@ -19,7 +19,7 @@ from metarl_robot.robots.ground.path import Path
 from metarl_robot.robots.ground.path_reference import driven
 from metarl_robot.sim.ground import layouts
 from metarl_robot.sim.ground.task import GroundTask
-from metarl_robot.sim.scenario import Scenario
+from metarl_robot.sim.scenario import Scenario, no_obstacles
 from metarl_robot.sim.suite_table import SuiteTable
 
 Array = NDArray[np.float64]
@@ -81,7 +81,7 @@ class _Run:
     before: GroundTask
     after: GroundTask
     path: Path
-    obstacles: Array = field(default_factory=lambda: np.zeros((0, 3)))
+    obstacles: Array = field(default_factory=no_obstacles)
 
 
 Draw = Callable[[Ground, np.random.Generator], _Run]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from geometry_msgs.msg import PoseStamped
-from nav_msgs.msg import Odometry, Path
+from nav_msgs.msg import OccupancyGrid, Odometry, Path
 from rclpy.serialization import deserialize_message, serialize_message
 from std_msgs.msg import Float64MultiArray
 
@@ -17,11 +17,13 @@ from metarl_robot.core.errors import SignalError
 from metarl_robot.core.robot import load_robot
 from metarl_robot.core.signals import Plan, State
 from metarl_robot.core.tables import Table, table_of
+from metarl_robot.robots.ground.obstacles import Obstacles, clearance
 from metarl_robot.ros_nodes import topics
-from metarl_robot.ros_nodes.convert import UnusableError, time_message
+from metarl_robot.ros_nodes.convert import UnusableError, table_message, time_message
 from metarl_robot.ros_nodes.ground.interface import GroundInterface
 from metarl_robot.ros_nodes.interface import interface_of
 from metarl_robot.safety.refusals import Rejection
+from metarl_robot.sim.kinds import simulation
 from metarl_robot.trajectories.flat_outputs import Outputs
 from metarl_robot.trajectories.reference_manager import ReferenceManager
 
@@ -216,6 +218,64 @@ def test_a_reference_and_a_plan_go_over_the_wire() -> None:
         np.testing.assert_allclose(got, given, atol=1e-12)
     plan = interface.plan(7, Plan(np.arange(2.0), points.positions, points.velocities, np.zeros((1, 2))))
     assert [pose.pose.position.y for pose in plan.poses] == [1.0, 2.0]
+
+
+def test_obstacles_come_as_discs_or_as_the_occupied_cells_of_a_costmap() -> None:
+    discs, costmap = (topic.read for topic in GroundInterface(ROBOT).obstacles)
+    rows = np.array([[1.0, 2.0, 0.3], [4.0, 5.0, 0.1]])
+    table = table_message(Table(0, ("a", "b"), ("radius_m", "x_m", "y_m"), rows[:, [2, 0, 1]]))
+    np.testing.assert_array_equal(discs(table), rows)
+    found = Obstacles(costmap(grid()))
+    assert found.distance(np.array([[1.05, 2.15]]))[0] < 0.0 < found.distance(np.array([[1.05, 2.5]]))[0]
+
+
+def grid(**changes: object) -> OccupancyGrid:
+    """Two rows of three cells of 0.1 m at (1, 2), of which the one at (0, 1) is occupied and the next unknown."""
+    message = OccupancyGrid()
+    message.header.frame_id = "odom"
+    message.info.resolution, message.info.width, message.info.height = 0.1, 3, 2
+    message.info.origin.position.x, message.info.origin.position.y = 1.0, 2.0
+    message.data = [0, 0, 0, 100, -1, 50]
+    for path, value in changes.items():
+        _alter(path.replace("__", "."), value)(message)
+    return message
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"header__frame_id": "base_link"}, "frame_id is 'base_link'"),
+        ({"info__resolution": 0.0}, "resolution is 0"),
+        ({"info__resolution": float("nan")}, "resolution is nan"),
+        ({"info__width": 4}, "6 cells for a grid of 4 x 2"),
+        ({"info__width": 2**31, "info__height": 2**31}, "6 cells for"),
+        ({"info__origin__position__x": float("inf")}, "finite"),
+        ({"info__origin__orientation__x": 1.0, "info__origin__orientation__w": 0.0}, "about z"),
+    ],
+)
+def test_a_costmap_that_cannot_be_used_is_refused_with_the_reason(changes: dict, words: str) -> None:
+    _, costmap = (topic.read for topic in GroundInterface(ROBOT).obstacles)
+    with pytest.raises(SignalError, match=words):
+        costmap(grid(**changes))
+
+
+def test_the_obstacles_of_a_suite_are_heard_and_passed_in_lockstep(start: Callable) -> None:
+    """Also unreadable ones are refused and counted, and change nothing."""
+    kind, seed = "passable", 1000
+    conditions = {"suite": "obstacles", "scenario": kind, "seed": str(seed), "reference": "suite"}
+    session = start("ground", lockstep="true", controller="meta_mpc", **conditions)
+    probe = session.probe
+    out = probe.node.create_publisher(Float64MultiArray, "/mpc/obstacles", topics.REFERENCE_QOS)
+    probe.wait(lambda: out.get_subscription_count() > 0, "the controller")
+    out.publish(table_message(Table(0, ("bad",), ("x_m", "y_m"), np.zeros((1, 2)))))
+    probe.wait_count("mpc", "obstacles_refused")
+    probe.wait_until(6.0)
+    names = ("position_x_m", "position_y_m", "yaw_rad")
+    q = np.array([[table.value(name) for name in names] for table in list(probe.truth)])
+    obstacles = Obstacles(simulation(ROBOT).scenario("obstacles", kind, seed).obstacles)
+    assert 0.0 < clearance(ROBOT, obstacles, q).min() < 0.3
+    assert session.launch.poll() and probe.states[-1]["state"] == "passing"
+    session.finish()
 
 
 @pytest.mark.parametrize(("controller", "away_m"), [("stanley", 0.6), ("meta_mpc", 0.06)])

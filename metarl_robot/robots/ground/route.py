@@ -98,7 +98,9 @@ class Route:
 
     def observe(self, discs: Array) -> None:
         """All known obstacles as discs (K, 3): x, y, radius [m; world]. Raises SignalError."""
-        self.obstacles, self._planned_s = Obstacles(discs), -np.inf
+        new = Obstacles(discs)
+        if not np.array_equal(new.discs, self.obstacles.discs):
+            self.obstacles, self._planned_s = new, -np.inf
 
     def nearest(
         self, reference: Reference, time: float, pose: Array, speed_m_s: float, ahead_s: float = AHEAD_S
