@@ -26,7 +26,9 @@ _QUATERNION_TOLERANCE = 0.01
 
 
 def read_discs(message: Float64MultiArray) -> Array:
-    """Discs (K, 3) of a named table with the columns COLUMNS, in any order. Raises SignalError."""
+    """Discs (K, 3) of a named table with the columns COLUMNS, in any order; none without data. Raises SignalError."""
+    if not message.data:
+        return np.zeros((0, len(COLUMNS)))
     table = table_of(message)
     if sorted(table.columns) != sorted(COLUMNS):
         raise SignalError(f"obstacles: columns are {listed(table.columns)}; they must be {list(COLUMNS)}, in any order")

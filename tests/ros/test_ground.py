@@ -225,6 +225,7 @@ def test_obstacles_come_as_discs_or_as_the_occupied_cells_of_a_costmap() -> None
     rows = np.array([[1.0, 2.0, 0.3], [4.0, 5.0, 0.1]])
     table = table_message(Table(0, ("a", "b"), ("radius_m", "x_m", "y_m"), rows[:, [2, 0, 1]]))
     np.testing.assert_array_equal(discs(table), rows)
+    assert discs(Float64MultiArray()).shape == (0, 3)
     found = Obstacles(costmap(grid()))
     assert found.distance(np.array([[1.05, 2.15]]))[0] < 0.0 < found.distance(np.array([[1.05, 2.5]]))[0]
 
