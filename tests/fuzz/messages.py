@@ -9,6 +9,9 @@ from random import Random
 from typing import Any
 
 import numpy as np
+from geometry_msgs.msg import PoseStamped
+from nav_msgs.msg import OccupancyGrid, Path
+from std_msgs.msg import Float64MultiArray
 
 from metarl_robot.core.robot import load_robot
 from metarl_robot.core.signals import Inertial
@@ -40,7 +43,7 @@ def _interface(name: str) -> Interface:
 
 def case(random: Random) -> Callable[[], object]:
     """An altered message, and its reader."""
-    name = random.choice(("planar2", "panda", "x500"))
+    name = random.choice(("planar2", "panda", "x500", "f1tenth"))
     interface = _interface(name)
     message, read = random.choice(_readers(name, interface))
     for _ in range(random.choice((0, 1, 1, 2, 4))):
@@ -60,6 +63,8 @@ def _readers(name: str, interface: Interface) -> list[tuple[Any, Callable[[Any],
         (interface.reference(1_000_000_000, 0.1 * np.arange(5), points), read_reference),
         (table_message(Table(1, ("a", "b"), ("x", "y"), np.zeros((2, 2)))), table_of),
     ]
+    readers += [(_path(), read) for kind, _, read in interface.references() if kind is Path]
+    readers += [(_OBSTACLES[topic.type](), topic.read) for topic in interface.obstacles]
     takers = _listening(interface)
     if robot.attitude is not None:
         readers.append((odometry_message("odom", "base_link", 1, q, v), takers[0]))
@@ -67,6 +72,31 @@ def _readers(name: str, interface: Interface) -> list[tuple[Any, Callable[[Any],
     else:
         readers.append((interface.setpoint(1_000_000_000, q, v), takers[0]))
     return readers
+
+
+def _path() -> Path:
+    message = Path()
+    message.header.frame_id = "odom"
+    for k in range(5):
+        pose = PoseStamped()
+        pose.header.stamp.sec, pose.pose.position.x, pose.pose.orientation.w = k, float(k), 1.0
+        message.poses.append(pose)
+    return message
+
+
+def _grid() -> OccupancyGrid:
+    message = OccupancyGrid()
+    message.header.frame_id = "odom"
+    message.info.resolution, message.info.width, message.info.height = 0.1, 5, 4
+    message.data = [0, 100] * 10
+    return message
+
+
+_OBSTACLES = {
+    Float64MultiArray: lambda: table_message(Table(1, ("a", "b"), ("x_m", "y_m", "radius_m"), np.ones((2, 3)))),
+    OccupancyGrid: _grid,
+}
+"""A message of each type of obstacles."""
 
 
 def _listening(interface: Interface) -> list[Callable[[Any], None]]:
@@ -121,5 +151,10 @@ def _sequence(random: Random, values: list[Any], kind: str) -> list[Any]:
         return values
     if "/" in kind:  # of messages, and empty
         return values
-    filler: Any = word(random).replace("\0", "") if "string" in kind else random.choice(_FLOATS)
-    return [*values[1:], filler]
+    return [*values[1:], _filler(random, kind)]
+
+
+def _filler(random: Random, kind: str) -> Any:
+    if "string" in kind:
+        return word(random).replace("\0", "")
+    return random.choice((-128, 0, 127)) if "int8" in kind else random.choice(_FLOATS)
