@@ -342,7 +342,7 @@ class MpcNode(ManagedNode):
         if heard(self._step_out):
             self._step_out.publish(table_message(Table(stamp_ns, ("value",), topics.STEP_COLUMNS, step)))
         if reference is not None and heard(self._setpoint_out):
-            target = reference.sample(np.array([time_s]))
+            target = command.target or reference.sample(np.array([time_s]))
             self._setpoint_out.publish(self._interface.setpoint(stamp_ns, target.q[0], target.v[0]))
         if command.external is not None:
             self._report_external(command.external, state, stamp_ns)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,10 @@ from metarl_robot.sim.task_settings import TaskSettings
 Array = NDArray[np.float64]
 
 
+_FILE_KEYS = {"initial", "changes", "obstacles"}
+_TABLE, _DISC = 2, 3  # axes of a table; x, y and radius
+
+
 class TimelineParameters(BaseModel):
     """Conditions to simulate."""
 
@@ -32,7 +37,9 @@ class TimelineParameters(BaseModel):
     scenario: str = fixed("pickup", description="scenario of the suite")
     seed: int = fixed(0, ge=0, le=2**31 - 1, description="seed of the scenario and of the sensors' noise")
     task_file: str = fixed(
-        "", description="JSON or YAML file with conditions: {initial: task, changes: [{time_s: …, task: …}]}"
+        "",
+        description="JSON or YAML file with conditions: {initial: task, changes: [{time_s: …, task: …}], "
+        "obstacles: [[x, y, radius], …]}",
     )
 
 
@@ -87,13 +94,25 @@ def _with_settings(base: Timeline, settings: TaskSettings, begins_s: float) -> T
     return replace(base, changes=tuple(changes))
 
 
+def _obstacles(content: dict[str, Any]) -> Array:
+    rows = content.get("obstacles") or []
+    if not rows:
+        return no_obstacles()
+    discs = np.array(rows, dtype=float)
+    if discs.ndim != _TABLE or discs.shape[1] != _DISC or not np.isfinite(discs).all():
+        raise SignalError(f"'obstacles' must be rows of finite x, y and radius; given: {shown(rows)}")
+    return discs
+
+
 def _from_file(simulated: Simulation, path: Path, base: Timeline) -> Timeline:
     def refused(text: str) -> SignalError:
         return SignalError(f"task file {text}")
 
     content = read_yaml(path, refused)  # JSON is YAML
-    if not isinstance(content, dict) or "initial" not in content or not set(content) <= {"initial", "changes"}:
-        raise SignalError(f"task file {path}: needs the key 'initial' and may have 'changes'; given: {shown(content)}")
+    if not isinstance(content, dict) or "initial" not in content or not set(content) <= _FILE_KEYS:
+        raise SignalError(
+            f"task file {path}: needs the key 'initial' and may have 'changes' and 'obstacles'; given: {shown(content)}"
+        )
     changes = content.get("changes") or []
     if not isinstance(changes, list) or any(
         not isinstance(item, dict) or set(item) != {"time_s", "task"} for item in changes
@@ -102,7 +121,7 @@ def _from_file(simulated: Simulation, path: Path, base: Timeline) -> Timeline:
     try:
         read = simulated.task_from_dict
         pairs = sorted(((float(item["time_s"]), read(item["task"])) for item in changes), key=lambda pair: pair[0])
-        return replace(base, initial=read(content["initial"]), changes=tuple(pairs))
+        return replace(base, initial=read(content["initial"]), changes=tuple(pairs), obstacles=_obstacles(content))
     except SignalError as error:
         raise SignalError(f"task file {path}: {error}") from error
     except (TypeError, ValueError) as error:

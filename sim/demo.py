@@ -8,14 +8,14 @@ and changes come from suite `heldout` for the seed; the user may set those for w
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.core.signals import Reference
-from metarl_robot.sim.scenario import Scenario
+from metarl_robot.sim.scenario import Scenario, no_obstacles
 
 Array = NDArray[np.float64]
 
@@ -62,6 +62,7 @@ class Demo:
 
     launch: launch file. arguments: launch arguments of this demo. duration_s: minimum, default and maximum. pace: speed
     factor of the motion. carried: a body that it picks up; None: it picks up none.
+    obstacles: (K, 3) see Scenario.
     """
 
     before: Any
@@ -72,6 +73,7 @@ class Demo:
     duration_s: tuple[float, float, float]
     pace: float = 1.0
     carried: Carried | None = None
+    obstacles: Array = field(default_factory=no_obstacles)
 
     @property
     def change_s(self) -> float:

@@ -23,7 +23,11 @@ def write_conditions(demo: Demo, folder: Path) -> Path:
     changes = [{"time_s": change.time_s, "task": change.task.to_dict()} for change in demo.changes]
     folder.mkdir(parents=True, exist_ok=True)
     conditions.write_text(
-        json.dumps({"initial": demo.before.to_dict(), "changes": changes}, indent=2) + "\n", encoding="utf-8"
+        json.dumps(
+            {"initial": demo.before.to_dict(), "changes": changes, "obstacles": demo.obstacles.tolist()}, indent=2
+        )
+        + "\n",
+        encoding="utf-8",
     )
     nodes = {
         "plant": {"task.task_file": str(conditions.resolve())},

@@ -128,6 +128,7 @@ class Command:
     status: SOLVED, DEGRADED (limits relaxed, or the last plan is followed) or FAILED (braking).
     message: the reason for a status other than SOLVED.
     external: the force from outside, as the controller's adapter feels it; None: it cannot tell.
+    target: (1, …) the point of its line that a controller of paths steers for; None: the reference's at that time.
     """
 
     effort: Array
@@ -136,3 +137,4 @@ class Command:
     plan: Plan | None = None
     context: Context = field(default=EMPTY_CONTEXT)
     external: ExternalForce | None = None
+    target: Setpoints | None = None

@@ -39,17 +39,17 @@ def passable(robot: Ground, path: Path, rng: np.random.Generator) -> Array:
             aside = radius + other + rng.uniform(*GAP)
             discs.append((along, offset - aside if offset > 0.0 else offset + aside, other))
         along += rng.uniform(*APART) * width_m
-    return _placed(path, np.array(discs), width_m)
+    return placed(path, np.array(discs), width_m)
 
 
 def blocked(robot: Ground, path: Path, rng: np.random.Generator) -> Array:
     """A wall of discs across the course, wider than any detour."""
     width_m = float(robot.description.size_m[1])
     along, offsets = rng.uniform(*_FIRST_WALL) * width_m, np.arange(-WALL, WALL + 0.25, 0.5)
-    return _placed(path, np.column_stack([np.full(len(offsets), along), offsets, np.full(len(offsets), 0.3)]), width_m)
+    return placed(path, np.column_stack([np.full(len(offsets), along), offsets, np.full(len(offsets), 0.3)]), width_m)
 
 
-def _placed(path: Path, discs: Array, width_m: float) -> Array:
+def placed(path: Path, discs: Array, width_m: float) -> Array:
     """Discs in the world of rows (arc length [m], offset [widths], radius [widths])."""
     place = path.at(discs[:, 0])
     left = np.column_stack([-np.sin(place.yaw), np.cos(place.yaw)])

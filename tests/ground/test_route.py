@@ -174,6 +174,16 @@ def test_before_a_wall_the_vehicle_stops_and_stands() -> None:
     assert np.linalg.norm(log.v[-100:, :2], axis=1).max() < 0.2
 
 
+@pytest.mark.parametrize("name", ["nominal_mpc", "pure_pursuit", "stanley"])
+def test_a_command_names_the_point_of_the_line_that_is_followed(name: str) -> None:
+    controller = make_controller(ROBOT, name)
+    controller.observe_obstacles(np.array([[5.0, 0.1, 0.2]]))
+    q = np.array([4.0, -0.3, 0.0])
+    points = [controller.step(2.0 + 0.01 * k, State(q, np.array([3.0, 0.0, 0.0])), STRAIGHT).target for k in range(2)]
+    assert points[-1] is not None and points[-1].q.shape == (1, 3)
+    assert abs(points[-1].q[0, 0] - q[0]) < 0.5
+
+
 def test_a_controller_stands_where_an_obstacle_comes_too_close() -> None:
     controller = make_controller(ROBOT, "nominal_mpc")
     controller.observe_obstacles(np.array([[0.45, y, 0.1] for y in np.arange(-2.0, 2.1, 0.1)]))

@@ -178,3 +178,18 @@ def test_geometry_of_the_planar_arm() -> None:
     expected = [0.4 * np.cos(q1) + 0.3 * np.cos(q1 + q2), 0.0, 0.4 * np.sin(q1) + 0.3 * np.sin(q1 + q2)]
     np.testing.assert_allclose(home_position(robot), expected, atol=1e-12)
     np.testing.assert_allclose(end_effector_positions(robot, np.zeros((2, 2))), [[0.7, 0, 0]] * 2, atol=1e-12)
+
+
+@pytest.mark.parametrize("obstacles", [[], [[1.0, 2.0, 0.3]], [[1.0, 2.0]], [1.0, 2.0, 3.0], [[1.0, 2.0, "x"]], 3])
+def test_obstacles_of_a_task_file_are_rows_of_three_numbers(tmp_path: Path, obstacles: object) -> None:
+    timeline = pytest.importorskip("metarl_robot.ros_nodes.timeline", reason="needs ROS 2")
+    robot = load_robot("f1tenth")
+    file = tmp_path / "task.json"
+    file.write_text(json.dumps({"initial": {}, "obstacles": obstacles}))
+    wanted = timeline.TimelineParameters(task_file=str(file))
+    if obstacles in ([], [[1.0, 2.0, 0.3]]):
+        found = timeline.timeline(robot, wanted, timeline.TaskSettings()).obstacles
+        assert found.shape == (len(obstacles), 3)
+    else:
+        with pytest.raises(SignalError, match=r"task\.json"):
+            timeline.timeline(robot, wanted, timeline.TaskSettings())

@@ -132,7 +132,7 @@ class GroundMPC:
         effort = self._limiter.apply(plan.inputs[0])
         status, message = (Status.SOLVED, "") if optimal else (Status.DEGRADED, "the plan is not optimal")
         self._issued.append((time, effort))
-        return Command(effort, status, message, self._plan, self._context)
+        return Command(effort, status, message, self._plan, self._context, target=self._route.target)
 
     def fallback(self, time: float, reason: str) -> Command:
         """Command without a valid state: follow the last plan while it is valid, then roll without torque."""

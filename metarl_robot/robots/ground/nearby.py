@@ -35,6 +35,11 @@ class Nearby(NamedTuple):
     time_s: float
 
     @property
+    def point(self) -> Setpoints:
+        """The nearest point, (1, …)."""
+        return Setpoints(self.points.q[:1], self.points.v[:1], self.points.a[:1])
+
+    @property
     def speed_m_s(self) -> float:
         """Wanted speed at the nearest point."""
         return float(np.hypot(*self.points.v[0, :2]))

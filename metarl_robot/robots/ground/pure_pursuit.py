@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
@@ -54,7 +56,8 @@ class PurePursuit(PathTracker[PurePursuitConfig]):
         to_goal = found.points.q[k, :2] - rear
         sideways = float(heading[0] * to_goal[1] - heading[1] * to_goal[0])
         curvature = 2.0 * sideways / max(float(to_goal @ to_goal), 1e-4)
-        return self._loop.command((found.speed_m_s, forward), found.acceleration_m_s2, curvature, float(v[2]))
+        command = self._loop.command((found.speed_m_s, forward), found.acceleration_m_s2, curvature, float(v[2]))
+        return replace(command, target=self._route.target)
 
 
 SPEC = ControllerSpec(PurePursuitConfig, lambda robot, config, checkpoint, oracle: PurePursuit(robot, config))

@@ -77,7 +77,10 @@ class _Line(NamedTuple):
 
 
 class Route:
-    """See the module's docstring. The friction is that of the description until `friction` is set."""
+    """See the module's docstring. The friction is that of the description until `friction` is set.
+
+    target: the line's point (1, …) that was nearest last; None: there was none.
+    """
 
     def __init__(self, robot: Ground, config: RouteConfig) -> None:
         self._robot, self._config = robot, config
@@ -95,6 +98,7 @@ class Route:
         self._reference: Reference | None = None
         self._planned_s, self._offsets = -np.inf, (np.zeros(1), np.zeros(1))
         self.friction = self._robot.friction
+        self.target: Setpoints | None = None
 
     def observe(self, discs: Array) -> None:
         """All known obstacles as discs (K, 3): x, y, radius [m; world]. Raises SignalError."""
@@ -110,11 +114,16 @@ class Route:
         speed_m_s: forward speed of the vehicle.
         """
         found = self._base.nearest(reference, time, pose[:2], ahead_s)
-        if found is None or (self._detour is None and not len(self.obstacles)):
-            return found
-        if reference is not self._reference or not 0.0 <= time - self._planned_s < REPLANNING_S:
+        if found is None:
+            return None
+        watching = self._detour is not None or len(self.obstacles) > 0
+        due = reference is not self._reference or not 0.0 <= time - self._planned_s < REPLANNING_S
+        if watching and due:
             self._plan(reference, found.time_s, time, pose, speed_m_s)
-        return found if self._detour is None else self._aside.nearest(self._detour, time, pose[:2], ahead_s)
+        if self._detour is not None:
+            found = self._aside.nearest(self._detour, time, pose[:2], ahead_s) or found
+        self.target = found.point
+        return found
 
     def _plan(self, reference: Reference, from_s: float, time: float, pose: Array, speed_m_s: float) -> None:
         """Plan a detour, or none where the reference is free."""

@@ -9,6 +9,8 @@ its front wheels were steered by δ, about its centre, which moves straight ahea
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
@@ -53,7 +55,8 @@ class Stanley(PathTracker[StanleyConfig]):
         angle = error + np.arctan2(config.cross_track * across, config.softening_m_s + abs(forward))
         angle += config.yaw_damping_s * (turning - v[2])
         curvature = float(np.tan(np.clip(angle, -1.4, 1.4))) / self._lever_m
-        return self._loop.command((found.speed_m_s, forward), found.acceleration_m_s2, curvature, float(v[2]))
+        command = self._loop.command((found.speed_m_s, forward), found.acceleration_m_s2, curvature, float(v[2]))
+        return replace(command, target=self._route.target)
 
 
 SPEC = ControllerSpec(StanleyConfig, lambda robot, config, checkpoint, oracle: Stanley(robot, config))
