@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion
@@ -13,6 +15,8 @@ from metarl_robot.robots.ground.description import Ground
 
 Array = NDArray[np.float64]
 
+_FEW = 16
+"""So many discs are compared one by one."""
 MOST_M = 1e6
 """Largest coordinate and radius of an obstacle."""
 
@@ -29,16 +33,21 @@ class Obstacles:
 
     def __init__(self, discs: Array) -> None:
         self.discs = _checked(discs)
+
+    @cached_property
+    def _groups(self) -> list[tuple[float, cKDTree]]:
+        """A tree of the discs of each radius; the cells of a grid have one."""
         radii = self.discs[:, 2]
-        self._groups = [
-            (float(radius), cKDTree(self.discs[radii == radius, :2])) for radius in np.unique(radii)
-        ]  # the cells of a grid have one radius
+        return [(float(radius), cKDTree(self.discs[radii == radius, :2])) for radius in np.unique(radii)]
 
     def __len__(self) -> int:
         return len(self.discs)
 
     def distance(self, places: Array) -> Array:
         """Distance (N,) [m] of places (N, 2) from the nearest disc, negative within one; infinite without discs."""
+        if 0 < len(self.discs) <= _FEW:
+            away = np.linalg.norm(places[:, None] - self.discs[:, :2], axis=2)
+            return np.asarray((away - self.discs[:, 2]).min(axis=1))
         nearest = np.full(len(places), np.inf)
         for radius, tree in self._groups:
             nearest = np.minimum(nearest, tree.query(places)[0] - radius)

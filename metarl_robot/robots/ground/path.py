@@ -18,7 +18,6 @@ _FINE_M = 0.02
 _TABLE_M = 0.01
 """Spacing of the table from which a path is sampled, linearly: 1e-5 m off where the radius is 1 m."""
 _MOST_ROWS = 200_000
-_REFINEMENTS = 3
 _CLOSEST_POINTS_M = 1e-3
 
 
@@ -37,12 +36,13 @@ class Path:
     Arguments:
         points: (K, 2) [m; world], K >= 2; of a closed path (K >= 3) without the first one again.
         closed: whether the path returns to its first point.
+        refinements: number of fits towards a parameter that is arc length; one is enough where points are close.
 
     Raises:
         SignalError: too few points, a value that is not finite, or two neighbours at one place.
     """
 
-    def __init__(self, points: Array, closed: bool = False) -> None:
+    def __init__(self, points: Array, closed: bool = False, refinements: int = 3) -> None:
         points = _checked(points, 3 if closed else 2)
         if closed:
             points = np.concatenate([points, points[:1]])
@@ -52,7 +52,7 @@ class Path:
             raise SignalError(f"path: points {near[0]} and {near[0] + 1} are at one place; leave one of them out")
         along, ends = np.concatenate([[0.0], np.cumsum(steps)]), "periodic" if closed else "natural"
         spline = CubicSpline(along, points, bc_type=ends)
-        for _ in range(_REFINEMENTS):  # towards a parameter that is arc length
+        for _ in range(refinements):
             along, spline = _by_arc_length(spline, ends)
         self.closed, self.length_m = closed, float(along[-1])
         self._spline = spline

@@ -31,7 +31,7 @@ REPLANNING_S = 0.5
 """Time between two plans while obstacles are known [s]."""
 _SAMPLING_S = 0.04
 _FINEST_M, _MOST_STATIONS, _LEAST_STATIONS = 0.1, 96, 8
-_OFFSETS = 33
+_OFFSETS = 25
 _FOLDED = 0.5
 """Least share of the line's radius of curvature that is left on its inner side."""
 _SMOOTHING_S = 0.5
@@ -170,7 +170,7 @@ class Route:
         stops = end < len(points)
         if line.along[max(end - 1, 0)] < _LEAST_WAY_M:
             return None
-        path = Path(points[:end])
+        path = Path(points[:end], refinements=1)
         along = np.linspace(0.0, path.length_m, end)
         return PathReference(path, along, self._speeds(path, along, line, stops, speed_m_s), start_s=time)
 
