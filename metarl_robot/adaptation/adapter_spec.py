@@ -46,21 +46,24 @@ ADAPTERS: Registry[AdapterSpec] = Registry(
 )
 
 
-def adapter_of_choice(kind: str, name: str) -> str:
-    """The name of an adapter for META. Raises ValueError, for a pydantic validator, with the valid names."""
+def adapter_of_choice(kind: str, name: str, users: tuple[str, ...] = (META,)) -> str:
+    """The name of an adapter that one of the controllers `users` uses.
+
+    Raises ValueError, for a pydantic validator, with the valid names.
+    """
     try:
         spec = ADAPTERS.get(kind, name)
     except UnknownNameError as error:
-        raise ValueError(str(UnknownNameError("adapter", name, _choices(kind)))) from error
+        raise ValueError(str(UnknownNameError("adapter", name, _choices(kind, users)))) from error
     except MetaRLError as error:
         raise ValueError(str(error)) from error
-    if spec.controller != META:
-        raise ValueError(f"adapter '{name}' is used by {spec.controller}. Valid: {', '.join(_choices(kind))}.")
+    if spec.controller not in users:
+        raise ValueError(f"adapter '{name}' is used by {spec.controller}. Valid: {', '.join(_choices(kind, users))}.")
     return name
 
 
-def _choices(kind: str) -> list[str]:
-    return [name for name in ADAPTERS.names(kind) if _controller(kind, name) == META]
+def _choices(kind: str, users: tuple[str, ...]) -> list[str]:
+    return [name for name in ADAPTERS.names(kind) if _controller(kind, name) in users]
 
 
 def _controller(kind: str, name: str) -> str:

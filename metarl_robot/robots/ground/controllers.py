@@ -7,6 +7,8 @@ Controller, adapter and dynamics model:
     offset_free_mpc   disturbance_observer      the model error is a constant force in the body's directions
     meta_mpc          last_layer                learned friction, stiffness, load, slope …, and an observer of the rest
     oracle_mpc        the simulation's          knows the true physics; simulation only
+
+mppi improves its plan by samples instead (mppi.py), by default without an adapter.
 """
 
 from __future__ import annotations
@@ -14,17 +16,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 from metarl_robot.adaptation.adapter_spec import adapter_of_choice
-from metarl_robot.adaptation.base import TruthfulAdapter
+from metarl_robot.adaptation.base import Adapter, TruthfulAdapter
 from metarl_robot.adaptation.factory import bare_adapter, weights_of
 from metarl_robot.adaptation.tuning import START_S, AdapterTuning
 from metarl_robot.control.base import ControllerSpec
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.robots.ground.description import Ground
 from metarl_robot.robots.ground.dynamics import GroundDynamics
-from metarl_robot.robots.ground.mpc import GroundMPC, GroundMPCConfig
+from metarl_robot.robots.ground.mpc import GroundMPC
+from metarl_robot.robots.ground.mppi import GroundMPPI, SampledPlanConfig
+from metarl_robot.robots.ground.plan_follower import PlanConfig
 
 
 class OracleGroundMPC(GroundMPC):
@@ -37,7 +41,7 @@ class OracleGroundMPC(GroundMPC):
         self.adapter.observe(truth)
 
 
-class GroundOffsetFreeConfig(GroundMPCConfig):
+class GroundOffsetFreeConfig(PlanConfig):
     """MPC with a disturbance observer."""
 
     observer_bandwidth_rad_s: float = Field(
@@ -45,7 +49,7 @@ class GroundOffsetFreeConfig(GroundMPCConfig):
     )
 
 
-class GroundOracleConfig(GroundMPCConfig):
+class GroundOracleConfig(PlanConfig):
     """MPC with known true physics."""
 
     observer_bandwidth_rad_s: float = Field(
@@ -53,8 +57,8 @@ class GroundOracleConfig(GroundMPCConfig):
     )
 
 
-class GroundMetaConfig(GroundMPCConfig):
-    """MPC with a learned context."""
+class ContextConfig(BaseModel):
+    """The estimator of the context."""
 
     adapter: str = Field("last_layer", description="estimator of the context: last_layer, or another")
     observer_bandwidth_rad_s: float = Field(
@@ -69,19 +73,34 @@ class GroundMetaConfig(GroundMPCConfig):
         1e-6, ge=0.0, le=0.1, description="false-alarm probability of the change detection; 0: no detection"
     )
 
+
+class GroundMetaConfig(ContextConfig, PlanConfig):
+    """MPC with a learned context."""
+
     @field_validator("adapter")
     @classmethod
     def _registered(cls, name: str) -> str:
         return adapter_of_choice("ground", name)
 
 
-def _mpc(
-    robot: Ground, config: GroundMPCConfig, adapter: str, tuning: AdapterTuning, checkpoint: Any = None
-) -> GroundMPC:
-    return GroundMPC(robot, bare_adapter(adapter, robot, GroundDynamics(robot), tuning, checkpoint), config)
+class GroundMPPIConfig(ContextConfig, SampledPlanConfig):
+    """MPPI with an adapter of choice."""
+
+    adapter: str = Field(
+        "none", description="estimator of the context: none, disturbance_observer, last_layer, or another"
+    )
+
+    @field_validator("adapter")
+    @classmethod
+    def _registered(cls, name: str) -> str:
+        return adapter_of_choice("ground", name, ("nominal_mpc", "offset_free_mpc", "meta_mpc"))
 
 
-def _nominal(robot: Ground, config: GroundMPCConfig, checkpoint: Path | None, oracle: Any) -> GroundMPC:
+def _mpc(robot: Ground, config: PlanConfig, adapter: str, tuning: AdapterTuning) -> GroundMPC:
+    return GroundMPC(robot, bare_adapter(adapter, robot, GroundDynamics(robot), tuning, None), config)
+
+
+def _nominal(robot: Ground, config: PlanConfig, checkpoint: Path | None, oracle: Any) -> GroundMPC:
     return _mpc(robot, config, "none", AdapterTuning(1.0))
 
 
@@ -90,6 +109,14 @@ def _offset_free(robot: Ground, config: GroundOffsetFreeConfig, checkpoint: Path
 
 
 def _meta(robot: Ground, config: GroundMetaConfig, checkpoint: Path | None, oracle: Any) -> GroundMPC:
+    return GroundMPC(robot, _chosen(robot, config, checkpoint), config)
+
+
+def _mppi(robot: Ground, config: GroundMPPIConfig, checkpoint: Path | None, oracle: Any) -> GroundMPPI:
+    return GroundMPPI(robot, _chosen(robot, config, checkpoint), config)
+
+
+def _chosen(robot: Ground, config: ContextConfig, checkpoint: Path | None) -> Adapter:
     tuning = AdapterTuning(
         config.observer_bandwidth_rad_s,
         model_error=config.model_error,
@@ -98,7 +125,8 @@ def _meta(robot: Ground, config: GroundMetaConfig, checkpoint: Path | None, orac
         missed_force_bandwidth_rad_s=config.missed_force_bandwidth_rad_s,
         start_s=START_S,
     )
-    return _mpc(robot, config, config.adapter, tuning, weights_of(config.adapter, robot, checkpoint))
+    weights = weights_of(config.adapter, robot, checkpoint)
+    return bare_adapter(config.adapter, robot, GroundDynamics(robot), tuning, weights)
 
 
 def _oracle(robot: Ground, config: GroundOracleConfig, checkpoint: Path | None, oracle: Any) -> GroundMPC:
@@ -108,7 +136,8 @@ def _oracle(robot: Ground, config: GroundOracleConfig, checkpoint: Path | None, 
     return OracleGroundMPC(robot, adapter, config)
 
 
-NOMINAL = ControllerSpec(GroundMPCConfig, _nominal)
+NOMINAL = ControllerSpec(PlanConfig, _nominal)
 OFFSET_FREE = ControllerSpec(GroundOffsetFreeConfig, _offset_free)
 META = ControllerSpec(GroundMetaConfig, _meta)
+MPPI = ControllerSpec(GroundMPPIConfig, _mppi)
 ORACLE = ControllerSpec(GroundOracleConfig, _oracle)

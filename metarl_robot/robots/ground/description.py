@@ -191,6 +191,7 @@ class Ground(Robot):
         "offset_free_mpc": "metarl_robot.robots.ground.controllers:OFFSET_FREE",
         "meta_mpc": "metarl_robot.robots.ground.controllers:META",
         "oracle_mpc": "metarl_robot.robots.ground.controllers:ORACLE",
+        "mppi": "metarl_robot.robots.ground.controllers:MPPI",
         "pure_pursuit": "metarl_robot.robots.ground.pure_pursuit:SPEC",
         "stanley": "metarl_robot.robots.ground.stanley:SPEC",
     }

@@ -1,254 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
 """Model-predictive control of a ground vehicle: follow a path and its speeds, one real-time iteration a step.
 
-The plan holds pose, velocity and the actuators' state at all knots, and commands between them. Each step linearises
-about the last plan, shifted in time, and solves one quadratic programme with exact bounds on the commands
-(riccati_qp.py): real-time iteration (Diehl, Bock, Schlöder 2005). Errors are weighted along and across the reference's
-path (plan.py). The reference is taken from its point nearest to the vehicle on, so that a vehicle that is late drives
-the path and does not cut corners to catch up.
+Each step linearises about the last plan, shifted in time, and solves one quadratic programme with exact bounds on the
+commands (riccati_qp.py): real-time iteration (Diehl, Bock, Schlöder 2005). Errors are weighted along and across the
+reference's path (plan.py). See plan_follower.py for plans.
 """
 
 from __future__ import annotations
 
-import math
-from collections import deque
-from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import Field
-from scipy.linalg import solve_discrete_are
-
 from metarl_robot.adaptation.base import Adapter
-from metarl_robot.adaptation.features import Xi
-from metarl_robot.control.effort_limits import EffortLimiter
-from metarl_robot.control.riccati_qp import RiccatiQP, Weights
-from metarl_robot.control.warm_start import shifted_rows
-from metarl_robot.core.signals import EMPTY_CONTEXT, Command, Context, Plan, Reference, Setpoints, State, Status
-from metarl_robot.robots.ground.actuators import Actuators
-from metarl_robot.robots.ground.context_names import FRICTION
+from metarl_robot.control.riccati_qp import RiccatiQP
 from metarl_robot.robots.ground.description import Ground
-from metarl_robot.robots.ground.dynamics import N_PARAMETERS
-from metarl_robot.robots.ground.grip import torque_bounds
-from metarl_robot.robots.ground.plan import GroundPlan
-from metarl_robot.robots.ground.route import Route, RouteConfig
-from metarl_robot.robots.ground.skid_efforts import SkidEfforts
+from metarl_robot.robots.ground.plan_follower import PlanConfig, PlanFollower, Problem, Trajectory, weights
 
-Array = NDArray[np.float64]
-
-MOST_IN_TRANSIT = 8
-"""Commands over which a state is predicted, at most."""
 FIRST_ITERATIONS = 5
 """Iterations of the first step, which has no plan to start from."""
 
 
-class GroundMPCConfig(RouteConfig):
-    """Errors are weighted by 1 / scale², so that an error of one scale costs the same for each (Bryson's rule)."""
-
-    horizon: int = Field(25, ge=2, le=200, description="number of knots")
-    knot_spacing_s: float = Field(0.04, ge=0.005, le=0.2, description="time between knots [s]")
-    along_scale_m: float = Field(1.0, gt=0.0, le=100.0, description="error along the path with weight one [m]")
-    across_scale_m: float = Field(0.1, gt=0.0, le=10.0, description="error across the path with weight one [m]")
-    heading_scale_rad: float = Field(1.0, gt=0.0, le=10.0, description="heading error with weight one [rad]")
-    speed_scale_m_s: float = Field(2.0, gt=0.0, le=100.0, description="speed error with weight one [m/s]")
-    sideways_scale_m_s: float = Field(2.0, gt=0.0, le=100.0, description="sideways speed with weight one [m/s]")
-    turning_scale_rad_s: float = Field(4.0, gt=0.0, le=100.0, description="yaw rate error with weight one [rad/s]")
-    command_scale: float = Field(0.3, gt=0.0, le=100.0, description="command error with weight one, share of the limit")
-    grip_share: float = Field(
-        0.9, gt=0.0, le=2.0, description="share of the believed friction that planned torques may use"
-    )
-    grip_deviations: float = Field(
-        0.25, ge=0.0, le=5.0, description="standard deviations by which the friction in it is below its estimate"
-    )
-    latency_s: float = Field(0.01, ge=0.0, le=0.1, description="delay from a state to the effect of its command [s]")
-
-
-class _Trajectory(NamedTuple):
-    """The last plan: start time, states (N + 1, n) and inputs (N, nu)."""
-
-    start: float
-    states: Array
-    inputs: Array
-
-
-class GroundMPC:
+class GroundMPC(PlanFollower[PlanConfig]):
     """See the module's docstring."""
 
-    def __init__(self, robot: Ground, adapter: Adapter, config: GroundMPCConfig) -> None:
-        self._robot, self._config, self.adapter = robot, config, adapter
-        self._functions = GroundPlan(robot, config.horizon, config.knot_spacing_s)
-        self._grid: Array = config.knot_spacing_s * np.arange(config.horizon + 1.0)
-        self._skid_efforts = None if robot.is_steered else SkidEfforts(robot, config.horizon + 1)
-        weights = _weights(robot, self._functions, config)
-        self._qp = RiccatiQP(config.horizon, weights, self._functions.by_state, self._functions.by_input)
-        self._limiter, self._route, self._actuators = EffortLimiter(robot), Route(robot, config), Actuators(robot)
-        shape = (config.horizon, robot.nu)
-        self._lower, self._upper = (
-            np.broadcast_to(robot.effort_lower, shape),
-            np.broadcast_to(robot.effort_limit, shape),
-        )
+    def __init__(self, robot: Ground, adapter: Adapter, config: PlanConfig) -> None:
+        super().__init__(robot, adapter, config)
+        functions = self._functions
+        self._qp = RiccatiQP(config.horizon, weights(robot, functions, config), functions.by_state, functions.by_input)
         self.reset()
 
-    def reset(self) -> None:
-        self.adapter.reset()
-        self._limiter.reset()
+    def _forget(self) -> None:
         self._qp.reset()
-        self._route.reset()
-        self._context: Context = EMPTY_CONTEXT
-        self._last: _Trajectory | None = None
-        self._plan: Plan | None = None
-        self._actuators.reset()
-        self._issued: deque[tuple[float, Array]] = deque(maxlen=16)
-        self._time: float | None = None
 
-    def observe_obstacles(self, discs: Array) -> None:
-        """See Route.observe."""
-        self._route.observe(discs)
-
-    def follow(self, effort: Array) -> None:
-        """Record that this effort (nu,) acted instead of the last command; see BumplessTransfer."""
-        self._limiter.reset(effort)
-
-    def step(self, time: float, state: State, reference: Reference) -> Command:
-        self._limiter.at(time)
-        self._adapt(time, state)
-        latency = self._config.latency_s if self.adapter.latency_s is None else self.adapter.latency_s
-        state = self.adapter.estimate(state)
-        parameters = self._parameters()
-        here = self._predicted(time, state, latency, parameters)
-        self._route.friction = self._friction(parameters)
-        target = self._target(time, here, reference)
-        if target is None:
-            return self.fallback(time, "the reference is not finite")
-        targets, feed_forward = target
-        plan, optimal = self._optimise(time, here, targets, feed_forward, parameters)
-        if not math.isfinite(plan.states.sum()) or not math.isfinite(plan.inputs.sum()):
-            self._last = None
-            self._qp.reset()
-            return self.fallback(time, "the plan is not finite")
-        self._last = plan
-        efforts = np.concatenate([plan.inputs, plan.inputs[-1:]])
-        self._plan = Plan(time + self._grid, plan.states[:, :3], plan.states[:, 3:6], efforts)
-        effort = self._limiter.apply(plan.inputs[0])
-        status, message = (Status.SOLVED, "") if optimal else (Status.DEGRADED, "the plan is not optimal")
-        self._issued.append((time, effort))
-        return Command(effort, status, message, self._plan, self._context, target=self._route.target)
-
-    def fallback(self, time: float, reason: str) -> Command:
-        """Command without a valid state: follow the last plan while it is valid, then roll without torque."""
-        self._limiter.at(time)
-        if self._plan is not None and time <= self._plan.times[-1]:
-            wanted = np.array([np.interp(time, self._plan.times, column) for column in self._plan.effort.T])
-            return Command(
-                self._limiter.apply(wanted), Status.DEGRADED, f"{reason}; following the last plan", self._plan
-            )
-        return Command(
-            self._limiter.apply(np.zeros(self._robot.nu)), Status.FAILED, f"{reason}; rolling without torque"
-        )
-
-    def _adapt(self, time: float, state: State) -> None:
-        """Move the model of the actuators on to this time, and let the adapter take in the state."""
-        last = self._limiter.last
-        if last is not None and self._time is not None and time > self._time:
-            dt = time - self._time
-            self._context = self.adapter.update(state, self._actuators.advance(last, dt), dt)
-        self._time = time
-
-    def _parameters(self) -> Array:
-        """Parameters p (N_PARAMETERS,) of the plan's dynamics, by the adapter's context."""
-        attached = self.adapter.attached_body()
-        return attached if len(attached) else np.zeros(N_PARAMETERS)
-
-    def _predicted(self, time: float, state: State, latency: float, parameters: Array) -> Array:
-        """State (n,) when the next command takes effect, under the commands still in transit (Smith 1957)."""
-        acting = self._actuators.acting
-        here = np.concatenate([state.q, state.v, acting])
-        residual = self._residual(here[None], acting[None])[0]
-        if latency <= 0.0:
-            return here
-        x, period_s = here, self._robot.control_period_s
-        transit = [effort for start, effort in self._issued if start + latency > time]
-        for effort in transit[-MOST_IN_TRANSIT:][: max(1, round(latency / period_s))]:
-            x = self._functions.advance(x, effort, residual, parameters, period_s)
-        return x
-
-    def _residual(self, states: Array, efforts: Array) -> Array:
-        """Residual (N, 3) at states (N, n) under efforts (N, nu) that act."""
-        q, v = states[:, :3], states[:, 3:6]
-        xi = Xi(q, v, np.zeros_like(v), efforts, np.stack([efforts, efforts]))
-        return np.asarray(np.broadcast_to(self.adapter.evaluate(xi), v.shape))
-
-    def _target(self, time: float, here: Array, reference: Reference) -> tuple[Array, Array] | None:
-        """States (N + 1, n) and inputs (N, nu) that follow the reference from the nearest point on."""
-        forward = float(np.cos(here[2]) * here[3] + np.sin(here[2]) * here[4])
-        found = self._route.nearest(reference, time, here[:3], forward, 0.0)
-        if found is None:
-            return None
-        points = found.reference.sample(found.time_s + self._grid)
-        q = points.q.copy()
-        q[:, 2] += 2.0 * np.pi * np.round((here[2] - q[0, 2]) / (2.0 * np.pi))
-        efforts = self._feed_forward(points)
-        return np.concatenate([q, points.v, efforts], axis=1), efforts[:-1]
-
-    def _feed_forward(self, points: Setpoints) -> Array:
-        """Efforts (N, nu) along setpoints: of a steered vehicle slow and without slip, else see skid_efforts.py."""
-        robot = self._robot
-        forward = np.stack([np.cos(points.q[:, 2]), np.sin(points.q[:, 2])], axis=1)
-        speed, rate = np.sum(forward * points.v[:, :2], axis=1), np.sum(forward * points.a[:, :2], axis=1)
-        if self._skid_efforts is not None:
-            return self._skid_efforts(np.column_stack([speed, points.v[:, 2], rate, points.a[:, 2]]))
-        curvature = points.v[:, 2] / np.maximum(speed, 0.1)
-        torque = rate * robot.mass_kg * robot.wheel_radius_m
-        efforts = np.column_stack([np.arctan(robot.wheelbase_m * curvature), torque])
-        return np.asarray(np.clip(efforts, robot.effort_lower, robot.effort_limit))
-
-    def _optimise(
-        self, time: float, here: Array, targets: Array, ahead: Array, parameters: Array
-    ) -> tuple[_Trajectory, bool]:
-        """The new plan, and whether its quadratic programme was solved to optimality."""
-        guess = None if self._last is None else self._shifted(self._last, time)
-        lower, upper = self._lower.copy(), self._upper.copy()
-        lower[0], upper[0] = self._limiter.bounds()
-        if guess is not None:
-            within = self._torque_bounds(guess.states[:-1], parameters)
-            lower, upper = np.clip(-within, lower, upper), np.clip(within, lower, upper)
-        begin = guess or _Trajectory(time, targets.copy(), np.clip(ahead, lower, upper))
-        states, inputs, optimal = begin.states, begin.inputs, True
-        states[0] = here
+    def _optimise(self, problem: Problem) -> tuple[Trajectory, bool]:
+        _, states, inputs = problem.begin()
+        targets, lower, upper, optimal = problem.targets, problem.lower, problem.upper, True
         residual = self._residual(states[:-1], states[:-1, 6:])
-        for _ in range(FIRST_ITERATIONS if guess is None else 1):
-            linear = self._functions.linearise(states, inputs, residual, parameters, targets)
-            solution = self._qp.solve(linear, inputs - ahead, lower - inputs, upper - inputs)
+        for _ in range(FIRST_ITERATIONS if problem.guess is None else 1):
+            linear = self._functions.linearise(states, inputs, residual, problem.parameters, targets)
+            solution = self._qp.solve(linear, inputs - problem.ahead, lower - inputs, upper - inputs)
             states, inputs = self._functions.moved(states, solution.states, targets), inputs + solution.inputs
             optimal = solution.optimal
-        return _Trajectory(time, states, inputs), optimal
-
-    def _torque_bounds(self, states: Array, parameters: Array) -> Array:
-        """See grip.py; with a lower quantile of the estimated friction."""
-        robot, friction = self._robot, self._friction(parameters)
-        return torque_bounds(robot, states, friction, robot.mass_kg + parameters[3], self._config.grip_share)
-
-    def _friction(self, parameters: Array) -> float:
-        """A lower quantile of the estimated friction."""
-        known = FRICTION in self._context.names
-        unsure = self._config.grip_deviations * self._context[FRICTION][1] if known else 0.0
-        return self._robot.friction * math.exp(parameters[0] - unsure)
-
-    def _shifted(self, plan: _Trajectory, start: float) -> _Trajectory:
-        steps = max(start - plan.start, 0.0) / self._config.knot_spacing_s
-        return _Trajectory(start, shifted_rows(plan.states, steps), shifted_rows(plan.inputs, steps))
-
-
-def _weights(robot: Ground, functions: GroundPlan, config: GroundMPCConfig) -> Weights:
-    """Bryson's rule; the terminal cost is that of the infinite horizon on a straight line at half the speed limit."""
-    scales = [config.along_scale_m, config.across_scale_m, config.heading_scale_rad]
-    scales += [config.speed_scale_m_s, config.sideways_scale_m_s, config.turning_scale_rad_s]
-    state = np.array([*(1.0 / np.square(scales)), *np.zeros(robot.nu)])
-    inputs = 1.0 / np.square(config.command_scale * robot.effort_limit)
-    straight = np.zeros((config.horizon + 1, 6 + robot.nu))
-    straight[:, 3] = 0.5 * robot.velocity_limit[0]
-    still = np.zeros((config.horizon, robot.nu))
-    linear = functions.linearise(straight, still, np.zeros((config.horizon, 3)), np.zeros(N_PARAMETERS), straight)
-    a, b = functions.dense(linear, 0)
-    terminal = solve_discrete_are(a, b, np.diag(state + 1e-6), np.diag(inputs))
-    return Weights(state, inputs, np.asarray(terminal, dtype=np.float64))
+        return Trajectory(problem.time, states, inputs), optimal

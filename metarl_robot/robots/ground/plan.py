@@ -31,6 +31,7 @@ class GroundPlan:
     """Compiled functions for plans of `horizon` steps of `step_s`. Results are overwritten by the next call."""
 
     def __init__(self, robot: Ground, horizon: int, step_s: float) -> None:
+        self._step_s, self._substeps = step_s, _substeps(step_s)
         linear, non_zeros = _linearised(robot, step_s)
         self.by_state, self.by_input = linear.sparsity_out(0), linear.sparsity_out(1)
         self._many = compile_knots(
@@ -66,9 +67,31 @@ class GroundPlan:
             moved[:, at + 1] = states[:, at + 1] + s * along + c * across
         return moved
 
+    def rolled_out(self, start: Array, inputs: Array, residuals: Array, parameters: Array) -> Array:
+        """States (N + 1, n) from a state (n,) under inputs (N, nu) and residuals (N, 3)."""
+        states = np.empty((len(inputs) + 1, len(start)))
+        states[0] = start
+        for k, (effort, residual) in enumerate(zip(inputs, residuals, strict=True)):
+            states[k + 1] = states[k]
+            for _ in range(self._substeps):
+                states[k + 1] = self.advance(states[k + 1], effort, residual, parameters, self._step_s / self._substeps)
+        return states
+
     def advance(self, state: Array, inputs: Array, residual: Array, parameters: Array, duration_s: float) -> Array:
         """State (n,) after `duration_s` (at most SUBSTEP_S) under inputs (nu,) and a residual (3,)."""
         return self._advance(state, inputs, residual, parameters, np.array([duration_s]))[0].copy()
+
+
+class Samples:
+    """Steps of K samples in one call. Results are overwritten by the next call."""
+
+    def __init__(self, robot: Ground, samples: int, step_s: float) -> None:
+        knots = Knots(_step_of(robot, step_s), samples, shared=(2, 3))
+        self._advance = compile_knots({"advance": knots})["advance"]
+
+    def advance(self, states: Array, inputs: Array, residual: Array, parameters: Array) -> Array:
+        """States (K, n) after a step under inputs (K, nu), a residual (3,) and parameters (N_PARAMETERS,)."""
+        return self._advance(states, inputs, residual, parameters)[0]
 
 
 class _Step:
@@ -108,6 +131,10 @@ class _Step:
         return expression
 
 
+def _substeps(step_s: float) -> int:
+    return max(1, int(np.ceil(step_s / SUBSTEP_S - 1e-9)))
+
+
 def _to_path(yaw: ca.SX, size: int) -> ca.SX:
     """Rotation (n, n) from world to the path's coordinates of positions and velocities."""
     c, s = ca.cos(yaw), ca.sin(yaw)
@@ -123,7 +150,7 @@ def _linearised(robot: Ground, step_s: float) -> tuple[ca.Function, ca.Function]
     n, nu = 6 + robot.nu, robot.nu
     x, u, after, residual = ca.SX.sym("x", n), ca.SX.sym("u", nu), ca.SX.sym("after", n), ca.SX.sym("d", 3)
     here, there, p = ca.SX.sym("here"), ca.SX.sym("there"), ca.SX.sym("p", N_PARAMETERS)
-    count = max(1, int(np.ceil(step_s / SUBSTEP_S - 1e-9)))
+    count = _substeps(step_s)
     step, turned = _Step(robot, x, u, residual, p, step_s / count, count), _to_path(there, n)
     by_state = ca.sparsify(step.completed(turned @ ca.jacobian(step.end, x) @ _to_path(here, n).T))
     by_input = ca.sparsify(step.completed(turned @ ca.jacobian(step.end, u)))
@@ -145,3 +172,12 @@ def _advance(robot: Ground) -> ca.Function:
     p = ca.SX.sym("p", N_PARAMETERS)
     step = _Step(robot, x, u, residual, p, time)
     return ca.Function("advance", [x, u, residual, p, time], [ca.cse(step.completed(step.end))])
+
+
+@lru_cache(maxsize=8)
+def _step_of(robot: Ground, step_s: float) -> ca.Function:
+    n, count = 6 + robot.nu, _substeps(step_s)
+    x, u, residual = ca.SX.sym("x", n), ca.SX.sym("u", robot.nu), ca.SX.sym("d", 3)
+    p = ca.SX.sym("p", N_PARAMETERS)
+    step = _Step(robot, x, u, residual, p, step_s / count, count)
+    return ca.Function("step", [x, u, residual, p], [ca.cse(step.completed(step.end))])
