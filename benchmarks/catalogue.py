@@ -29,6 +29,7 @@ class Runner(Protocol):
 
 BENCHMARKS = {
     "mpc": "one step of the controllers, against CasADi's solvers, do-mpc and acados",
+    "mppi": "one iteration of path integral control, against the same in plain numpy",
     "model": "the learned model's value and Jacobian inside the solver, against L4CasADi and CasADi's expansion",
     "adapt": "one update of the adapters",
     "train": "second-order MAML, against TorchOpt, higher and torch.func",

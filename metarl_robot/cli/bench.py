@@ -16,7 +16,7 @@ _EPILOG = examples(
     ("metarl bench adapt,model --quick", "a short version, with rough timings"),
     ("metarl bench mpc --json mpc.json", "for programs"),
     ("metarl bench all --write docs/BENCHMARKS.md", "all of them, as a document with plots (make bench)"),
-    note="Benchmarks: mpc, model, adapt, train, sim, ros, scale. Peers are optional: pip install "
+    note="Benchmarks: mpc, mppi, model, adapt, train, sim, ros, scale. Peers are optional: pip install "
     "'metarl_robot[bench]', or `make bench`, installs them; where one is missing, its row says so. Run nothing else "
     "on the machine meanwhile.",
 )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Path integral control: the optimum of a linear-quadratic problem, bounds and rates, seeds, and samples that diverge."""
+"""Path integral control: the optimum of a linear-quadratic problem, bounds and rates, seeds, samples that diverge."""
 
 from __future__ import annotations
 
