@@ -24,7 +24,8 @@ def torque_bounds(robot: Ground, states: Array, friction: float, mass_kg: float,
 
     share: s, of the circle that the plan may use.
     """
-    turning = np.hypot(states[:, 3], states[:, 4]) * states[:, 5] / GRAVITY_M_S2
+    turning = np.abs(np.hypot(states[:, 3], states[:, 4]) * states[:, 5] / GRAVITY_M_S2)
+    turning = np.minimum(turning, friction)  # no square of a plan that diverges overflows
     free = np.sqrt(np.maximum(friction**2 - turning**2, (LEAST_SHARE * friction) ** 2))
     total = share * free * mass_kg * GRAVITY_M_S2 * robot.wheel_radius_m
     torques = np.count_nonzero(robot.torque_channels)

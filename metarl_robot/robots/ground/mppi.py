@@ -15,6 +15,7 @@ from pydantic import Field
 from metarl_robot.adaptation.base import Adapter
 from metarl_robot.control.mppi import MPPI, Bounds, Sampling
 from metarl_robot.robots.ground.description import Ground
+from metarl_robot.robots.ground.dynamics import N_PARAMETERS
 from metarl_robot.robots.ground.plan import Samples
 from metarl_robot.robots.ground.plan_follower import PlanConfig, PlanFollower, Problem, Trajectory, weights
 
@@ -32,7 +33,7 @@ class SampledPlanConfig(PlanConfig):
     temperature: float = Field(
         0.3, gt=0.0, le=1000.0, description="excess of cost at which a sample's weight falls by the factor e"
     )
-    noise: float = Field(0.1, gt=0.0, le=1.0, description="standard deviation of sampled inputs, share of the limit")
+    noise: float = Field(0.05, gt=0.0, le=1.0, description="standard deviation of sampled inputs, share of the limit")
     correlation: float = Field(0.8, ge=0.0, le=0.99, description="of the noise at successive knots")
     seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of the samples")
 
@@ -78,11 +79,10 @@ class GroundMPPI(PlanFollower[SampledPlanConfig]):
         sampling = Sampling(config.samples, config.temperature, noise, config.correlation, config.seed)
         self._sampler = MPPI(sampling, self._advance, self._cost)
         self._change = robot.effort_rate_limit * config.knot_spacing_s
-        self._model = (np.zeros((config.horizon, 3)), np.zeros(0))
+        self._model = (np.zeros((config.horizon, 3)), np.zeros(N_PARAMETERS))
         self.reset()
 
-    def reset(self) -> None:
-        super().reset()
+    def _forget(self) -> None:
         self._sampler.reset()
 
     def _advance(self, states: Array, inputs: Array, knot: int) -> Array:

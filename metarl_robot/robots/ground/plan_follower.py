@@ -9,6 +9,7 @@ catch up. The plan begins at the state that is predicted for the time at which i
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import Generic, NamedTuple, TypeVar
 
@@ -94,8 +95,8 @@ class Problem(NamedTuple):
         return start
 
 
-class PlanFollower(Generic[Config]):
-    """Base of a controller that defines `_optimise`; see metarl_robot.control.base.Controller."""
+class PlanFollower(ABC, Generic[Config]):
+    """Base of a controller that defines `_optimise` and `_forget`; see metarl_robot.control.base.Controller."""
 
     def __init__(self, robot: Ground, adapter: Adapter, config: Config) -> None:
         self._robot, self._config, self.adapter = robot, config, adapter
@@ -109,12 +110,13 @@ class PlanFollower(Generic[Config]):
             np.broadcast_to(robot.effort_limit, shape),
         )
 
+    @abstractmethod
     def _optimise(self, problem: Problem) -> tuple[Trajectory, bool]:
         """The new plan, and whether it is optimal."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _forget(self) -> None:
-        """Discard the optimiser's memory of the last plan."""
+        """Bring the optimiser into its first state."""
 
     def reset(self) -> None:
         self.adapter.reset()
