@@ -155,7 +155,9 @@ def test_obstacles_on_unknown_ground_are_passed_at_speed() -> None:
     assert progress is not None and wanted is not None and progress > 0.8 * wanted
 
 
-@pytest.mark.parametrize(("robot", "name"), [(ROBOT, "pure_pursuit"), (ROBOT, "stanley"), (HUSKY, "nominal_mpc")])
+@pytest.mark.parametrize(
+    ("robot", "name"), [(ROBOT, "pure_pursuit"), (ROBOT, "stanley"), (ROBOT, "mppi"), (HUSKY, "nominal_mpc")]
+)
 def test_every_controller_and_vehicle_passes_an_obstacle(robot: Ground, name: str) -> None:
     width_m, friction = robot.description.size_m[1], 0.1
     line = driven(robot, Path(width_m * np.column_stack([np.linspace(0.0, 40.0, 41), np.zeros(41)])), friction)
@@ -174,7 +176,7 @@ def test_before_a_wall_the_vehicle_stops_and_stands() -> None:
     assert np.linalg.norm(log.v[-100:, :2], axis=1).max() < 0.2
 
 
-@pytest.mark.parametrize("name", ["nominal_mpc", "pure_pursuit", "stanley"])
+@pytest.mark.parametrize("name", ["nominal_mpc", "mppi", "pure_pursuit", "stanley"])
 def test_a_command_names_the_point_of_the_line_that_is_followed(name: str) -> None:
     controller = make_controller(ROBOT, name)
     controller.observe_obstacles(np.array([[5.0, 0.1, 0.2]]))
