@@ -11,7 +11,6 @@ Nodes do not outlive the launcher: each knows its process id, and ends when that
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import shlex
@@ -44,7 +43,7 @@ GRACE_S = 5.0  # between SIGINT, SIGTERM and SIGKILL
 REST_S = 100.0  # longer than a gate takes to bring a robot to rest (ros_nodes/ending.py)
 LAUNCHER = "launch"  # name of the launcher in its own output lines
 _POLL_S = 0.05
-_PATIENT = ("gate", "plant")  # our executables that end only when the robot is at rest
+_PATIENT = ("gate", "drive_bridge", "driver", "plant")  # our executables that end only when the robot is at rest
 _OUR_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
 # variables of Fast DDS 2 (Jazzy) and 3 (Kilted)
@@ -299,14 +298,20 @@ def executable_of(package: str, executable: str) -> tuple[str, ...]:
     Raises LaunchError.
     """
     if package == PACKAGE:
-        module = f"{PACKAGE}.ros_nodes.{executable}"
-        if not executable.isidentifier() or importlib.util.find_spec(module) is None:
-            raise LaunchError(f"executable '{executable}' not found in package '{package}'")
-        return sys.executable, "-m", module
+        return sys.executable, "-m", _module_of(executable)
     path = find_prefix(package) / "lib" / package / executable
     if not os.access(path, os.X_OK):
         raise LaunchError(f"executable '{executable}' not found on the libexec directory '{path.parent}'")
     return (str(path),)
+
+
+def _module_of(executable: str) -> str:
+    """Module of one of our nodes: in ros_nodes, or in the folder of a kind there. Raises LaunchError."""
+    folder = Path(__file__).resolve().parents[1] / "ros_nodes"
+    found = [*folder.glob(f"{executable}.py"), *folder.glob(f"*/{executable}.py")] if executable.isidentifier() else []
+    if not found:
+        raise LaunchError(f"executable '{executable}' not found in package '{PACKAGE}'")
+    return ".".join((PACKAGE, "ros_nodes", *found[0].relative_to(folder).with_suffix("").parts))
 
 
 def _bound(variables: dict[str, str]) -> dict[str, str]:
