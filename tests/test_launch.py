@@ -17,7 +17,7 @@ import yaml
 
 from metarl_robot.cli.launch import Launch, LaunchError, run_launch, show_args
 from metarl_robot.cli.launch_file import NodeSpec, declared_arguments, evaluate, find_launch_file, find_share
-from metarl_robot.cli.launch_process import is_patient
+from metarl_robot.cli.launch_process import executable_of, is_patient
 from metarl_robot.core.errors import MetaRLError, MissingPackageError, UnknownNameError
 from metarl_robot.core.robot import MODELS_DIR
 from metarl_robot.ros_nodes.unique_name import NameTakenError, check_name, claim_name
@@ -259,6 +259,22 @@ def test_every_choice_of_the_quadrotors_launch_file_is_passed_on(robot: str, con
 def test_quadrotors_and_arms_are_launched_with_the_same_arguments() -> None:
     arguments = [{argument.name for argument in declared_arguments(find_launch_file(name))} for name in ("arm", "quad")]
     assert arguments[0] - arguments[1] == {"effort_includes_gravity"} and arguments[1] <= arguments[0]
+
+
+@pytest.mark.parametrize("commands", ["speed_steering", "twist"])
+def test_a_driver_that_takes_speeds_gets_them_from_a_bridge(commands: str) -> None:
+    def ground(**arguments: str) -> dict[str, NodeSpec]:
+        return {str(node.name): node for node in evaluate(find_launch_file("ground"), arguments)}
+
+    assert set(ground()) == {"gate", "mpc", "reference", "plant"}
+    assert ground()["plant"].remaps == (("drive_controller/commands", "drive_controller/commands"),)
+    nodes = ground(commands=commands)
+    assert set(nodes) == {"gate", "drive_bridge", "driver", "mpc", "reference", "plant"}
+    assert nodes["plant"].remaps == (("drive_controller/commands", "driver/efforts"),)
+    assert {nodes[name].parameters["commands"] for name in ("drive_bridge", "driver")} == {commands}
+    assert [name for name, node in nodes.items() if is_patient(node)] == ["gate", "drive_bridge", "driver", "plant"]
+    assert set(ground(commands=commands, plant="none")) == {"gate", "drive_bridge", "mpc", "reference"}
+    assert executable_of("metarl_robot", "drive_bridge")[-1] == "metarl_robot.ros_nodes.ground.drive_bridge"
 
 
 def test_without_a_simulation_nothing_is_simulated() -> None:

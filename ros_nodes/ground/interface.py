@@ -10,6 +10,7 @@ topic (as launched)              type                             from → to
 /mpc/costmap                     nav_msgs/OccupancyGrid           → mpc: occupied cells are obstacles
 /drive_controller/commands       std_msgs/Float64MultiArray       gate → plant or driver: named table, row `effort`,
                                  columns `steering` [rad] and `drive` [Nm], or `left` and `right` [Nm]
+                                 to a driver that takes speeds: through drive_bridge.py
 /mpc/terrain, /mpc/load          std_msgs/Float64MultiArray       mpc: see terrain.py
 /gate/command                    std_msgs/Float64MultiArray       mpc → gate: a table of the same form
 """

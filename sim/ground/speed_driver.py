@@ -42,7 +42,7 @@ class SpeedDriver:
 
     def _efforts(self, command: Array, accelerations: Array) -> Array:
         if not self._robot.is_steered:
-            return np.linalg.solve(self._accelerations, accelerations)
+            return np.asarray(np.linalg.solve(self._accelerations, accelerations), np.float64)
         if self._form == SPEED_STEERING:
             self._steering = float(command[1])
         elif abs(command[0]) > _CRAWL_M_S:
