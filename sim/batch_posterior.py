@@ -38,9 +38,10 @@ class BatchPosterior(MomentumFilter):
 
     @classmethod
     def like(cls, other: MomentumFilter) -> BatchPosterior:
-        """The posterior with regressors, prior and noise levels of a filter."""
+        """The posterior with regressors, prior, noise levels and disturbance model (the class) of a filter."""
         tuning = replace(other._tuning, forgetting_s=NEVER_S, change_detection=0.0)
-        return cls(other._dynamics, other._features, other._prior, tuning)
+        made: type[BatchPosterior] = type(cls.__name__, (cls, type(other)), {})
+        return made(other._dynamics, other._features, other._prior, tuning)
 
     def begin(self, robot: Robot, task: Any, physics_dt_s: float) -> None:
         """Take the first task: its context, about which the regressors are linearised, and its latency."""

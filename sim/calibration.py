@@ -3,13 +3,14 @@
 
 Each draw records one run of a suite under a controller without context. The adapter of the robot's adaptive controller
 then learns from the record, and beside it the exact posterior does (batch_posterior.py). Of every scored quantity (a
-payload's mass), the error and the standard deviation are taken at fixed times after the change.
+payload's mass), the error and the standard deviation are taken at fixed times after the change, with the largest share
+of the effort limits (of the friction, for a vehicle) that the motion needed since: some quantities show only near them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,13 +23,14 @@ from metarl_robot.adaptation.momentum_filter import MomentumFilter
 from metarl_robot.control.base import Controller
 from metarl_robot.control.factory import controller_names, make_controller
 from metarl_robot.core.errors import MetaRLError
-from metarl_robot.core.quantities import Estimate, quantities
+from metarl_robot.core.quantities import Estimate, Quantity, quantities
 from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.core.signals import Context
 from metarl_robot.sim.batch_posterior import BatchPosterior
 from metarl_robot.sim.kinds import simulation
 from metarl_robot.sim.parallel import run_all
 from metarl_robot.sim.recorded_motion import RecordedMotion, record
+from metarl_robot.sim.scenario import Scenario
 
 Array = NDArray[np.float64]
 Row = dict[str, Any]
@@ -39,6 +41,8 @@ COVERED = (0.90, 0.98)
 """Share of errors that two standard deviations should hold: 95.45 %, with the spread of 200 draws."""
 SHARPEST = 1.5
 """Largest standard deviation, in root mean square errors."""
+EXCITED = 0.8
+"""Share of the effort limits from which on a motion is scored as one near them."""
 RECORDER = "offset_free_mpc"
 """Controller of the recorded runs: it knows nothing of the context, so that records do not depend on the adapter."""
 
@@ -67,14 +71,13 @@ def calibrate(robot: Robot, suite: str, wanted: Sequence[Draw], jobs: int, finis
     """Run draws, in any order; `finished` gets each one's row. jobs: processes; 1: this one.
 
     A row: {"robot", "where": suite, "kind", "seed", "crashed", "estimates": [{"quantity", "unit", "after_s", "error",
-    "std", "exact_error", "exact_std"}]}; there are no estimates after a crash.
+    "std", "exact_error", "exact_std", "use"}]}; there are no estimates after a crash. use: largest share of an effort
+    limit that the motion needed since the change.
 
     Raises:
         MetaRLError: the robot's adaptive controller estimates no quantity.
     """
-    if not any(quantity.scored for quantity in quantities(robot)) or not isinstance(
-        _filter(_learner(robot.folder)), MomentumFilter
-    ):
+    if not any(map(_is_scored, quantities(robot))) or not isinstance(_filter(_learner(robot.folder)), MomentumFilter):
         raise MetaRLError(f"calibration: '{robot.name}' has no adapter that estimates a scored quantity with a σ")
     for _, row in run_all(_row, [_Job(robot.folder, suite, draw) for draw in wanted], jobs):
         finished(row)
@@ -83,29 +86,43 @@ def calibrate(robot: Robot, suite: str, wanted: Sequence[Draw], jobs: int, finis
 def _row(job: _Job) -> Row:
     robot, (kind, seed) = _robot(job.robot), job.draw
     scenario = simulation(robot).scenario(job.suite, kind, seed)
-    motion = record(robot, _recorder(job.robot), scenario)
+    motion = record(robot, _recorder(job.robot), _until_last_estimate(scenario))
     found = [] if motion.crashed else _estimates(robot, motion)
     row = {"robot": robot.name, "where": job.suite, "kind": kind, "seed": seed}
     return {**row, "crashed": motion.crashed, "estimates": found}
 
 
+def _until_last_estimate(scenario: Scenario[Any]) -> Scenario[Any]:
+    last_s = _change_s(scenario) + max(scenario.estimates_after_s)
+    return replace(scenario, duration_s=min(scenario.duration_s, last_s + 0.1))
+
+
+def _change_s(scenario: Scenario[Any]) -> float:
+    """Time of the change; half of the run where there is none."""
+    return scenario.changes[0][0] if scenario.changes else scenario.duration_s / 2
+
+
 def _estimates(robot: Robot, motion: RecordedMotion) -> list[Row]:
     """Errors and standard deviations of the scored quantities, at the scenario's times after the change."""
-    scenario = motion.scenario
-    change_s = scenario.changes[0][0] if scenario.changes else scenario.duration_s / 2
+    scenario, change_s = motion.scenario, _change_s(motion.scenario)
     samples = [int(np.searchsorted(motion.stamps, change_s + after_s - 1e-9)) for after_s in scenario.estimates_after_s]
     at = [min(sample, len(motion.stamps) - 1) for sample in samples]
-    own, exact = _learned(robot, motion, at), _posterior(robot, motion, at)
+    own, exact, simulated = _learned(robot, motion, at), _posterior(robot, motion, at), simulation(robot)
     return [
         {
             "quantity": quantity.name, "title": quantity.title, "unit": quantity.unit, "after_s": after_s,
             "error": own[k].mean[i] - truth, "std": own[k].std[i],
-            "exact_error": exact[k].mean[i] - truth, "exact_std": exact[k].std[i],
+            "exact_error": exact[k].mean[i] - truth, "exact_std": exact[k].std[i], "use": use,
         }
         for k, after_s in enumerate(scenario.estimates_after_s)
-        for i, quantity in enumerate(quantities(robot)) if quantity.scored
+        for use in [simulated.effort_use(scenario.task_at(change_s), motion.driven, change_s, change_s + after_s)]
+        for i, quantity in enumerate(quantities(robot)) if _is_scored(quantity)
         for truth in [motion.truth[at[k], i]]
     ]  # fmt: skip
+
+
+def _is_scored(quantity: Quantity) -> bool:
+    return quantity.scored or quantity.calibrated
 
 
 def _learned(robot: Robot, motion: RecordedMotion, at: Sequence[int]) -> list[Estimate]:
@@ -175,15 +192,26 @@ def _filter(learner: Any) -> Any:
 
 
 def summary(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
-    """One line for each quantity, time and kind of run, and for all kinds together (kind ''), of a suite's rows."""
-    flat = [{**each, "kind": row["kind"]} for row in rows for each in row["estimates"]]
-    cells = dict.fromkeys((each["quantity"], each["after_s"]) for each in flat)
-    kinds = tuple(dict.fromkeys(each["kind"] for each in flat))
+    """One line for each quantity, time and kind of run, and for all kinds together (kind ''), of a suite's rows.
+
+    Motions near the effort limits since the change and those far from them have a line each, too, if there are both.
+    """
+    flat = [{**each, "kinds": ("", row["kind"], _use(each["use"]))} for row in rows for each in row["estimates"]]
+    lines: dict[tuple[str, float], dict[str, list[Row]]] = {}
+    for each in flat:
+        for kind in each["kinds"]:
+            lines.setdefault((each["quantity"], each["after_s"]), {}).setdefault(kind, []).append(each)
     return [
-        _cell([e for e in flat if (e["quantity"], e["after_s"]) == cell and kind in ("", e["kind"])], kind)
-        for cell in cells
-        for kind in ("", *(kinds if len(kinds) > 1 else ()))
+        _cell(chosen, kind)
+        for kinds in lines.values()
+        for kind, chosen in sorted(kinds.items(), key=lambda item: -len(item[1]))
+        if kind == "" or len(chosen) < len(kinds[""])
     ]
+
+
+def _use(share: float) -> str:
+    """Motions near the effort limits, or others, as one more kind of run."""
+    return f"use {'≥' if share >= EXCITED else '<'} {100.0 * EXCITED:.0f} %"
 
 
 def _cell(estimates: Sequence[Row], kind: str) -> Row:

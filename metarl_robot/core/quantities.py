@@ -28,7 +28,8 @@ class Quantity:
 
     stem, suffix: its name, and its unit as names of columns have it: 'payload_mass', 'kg'. title, unit: for people:
     'mass', 'kg'. scored: whether an evaluation scores the error of its estimate. decimals: in tables. span: greatest
-    magnitude in figures; None: that of the data.
+    magnitude in figures; None: that of the data. calibrated: whether `metarl calibration` scores it although an
+    evaluation does not.
     """
 
     stem: str
@@ -38,6 +39,7 @@ class Quantity:
     scored: bool = False
     decimals: int = 3
     span: float | None = None
+    calibrated: bool = False
 
     @property
     def name(self) -> str:

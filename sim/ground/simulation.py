@@ -94,9 +94,10 @@ class GroundSimulation:
         return GroundTask.from_dict(content)
 
     def effort_use(self, task: GroundTask, reference: Reference, start_s: float, end_s: float) -> float:
-        """Largest share of the ground's friction that the reference's accelerations need."""
+        """Largest share of the ground's friction that the reference's accelerations and the slope need."""
         points = reference.sample(np.arange(start_s, end_s, 0.02))
-        return float(np.linalg.norm(points.a[:, :2], axis=1).max() / (task.friction * GRAVITY_M_S2))
+        needed = points.a[:, :2] + GRAVITY_M_S2 * np.tan(task.slope_rad)
+        return float(np.linalg.norm(needed, axis=1).max() / (task.friction * GRAVITY_M_S2))
 
     def rollout_maker(self) -> RolloutMaker:
         from metarl_robot.sim.ground.rollouts import GroundRollouts

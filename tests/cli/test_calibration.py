@@ -18,7 +18,7 @@ RUNNER = CliRunner()
 
 def _row(kind: str, seed: int) -> dict[str, Any]:
     errors = {"error": 0.1 * seed, "std": 0.2, "exact_error": 0.05, "exact_std": 0.1}
-    estimate = {"quantity": "payload_mass_kg", "title": "mass", "unit": "kg", "after_s": 1.0, **errors}
+    estimate = {"quantity": "payload_mass_kg", "title": "mass", "unit": "kg", "after_s": 1.0, "use": 0.5, **errors}
     row = {"robot": "planar2", "where": "heldout", "kind": kind, "seed": seed, "crashed": seed == 2}
     return {**row, "estimates": [] if row["crashed"] else [estimate]}
 

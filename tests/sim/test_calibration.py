@@ -96,7 +96,7 @@ def test_draws_take_the_kinds_in_turn(robot: Robot) -> None:
 
 def _rows(sigma: float) -> list[dict[str, Any]]:
     rng = np.random.default_rng(3)
-    cell = {"quantity": "payload_mass_kg", "title": "mass", "unit": "kg", "after_s": 1.0, "exact_std": 1.0}
+    cell = {"quantity": "payload_mass_kg", "title": "mass", "unit": "kg", "after_s": 1.0, "exact_std": 1.0, "use": 0.5}
     return [
         {"kind": "pickup", "estimates": [{**cell, "error": error, "std": sigma, "exact_error": error}]}
         for error in rng.standard_normal(1000).tolist()

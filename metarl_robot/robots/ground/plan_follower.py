@@ -140,7 +140,7 @@ class PlanFollower(ABC, Generic[Config]):
 
     def step(self, time: float, state: State, reference: Reference) -> Command:
         self._limiter.at(time)
-        self._adapt(time, state)
+        self._adapt(time, state, self._limiter.last)
         latency = self._config.latency_s if self.adapter.latency_s is None else self.adapter.latency_s
         state = self.adapter.estimate(state)
         parameters = self._parameters()
@@ -175,12 +175,19 @@ class PlanFollower(ABC, Generic[Config]):
             self._limiter.apply(np.zeros(self._robot.nu)), Status.FAILED, f"{reason}; rolling without torque"
         )
 
-    def _adapt(self, time: float, state: State) -> None:
-        """Move the model of the actuators on to this time, and let the adapter take in the state."""
-        last = self._limiter.last
-        if last is not None and self._time is not None and time > self._time:
+    def learn(self, time: float, state: State, effort: Array) -> Context:
+        """Take in a state, and the effort (nu,) that acted before it, without planning. Returns the context."""
+        self._adapt(time, state, effort)
+        return self._context
+
+    def _adapt(self, time: float, state: State, commanded: Array | None) -> None:
+        """Move the model of the actuators on to this time, and let the adapter take in the state.
+
+        commanded: (nu,) since the last state; None: not known.
+        """
+        if commanded is not None and self._time is not None and time > self._time:
             dt = time - self._time
-            self._context = self.adapter.update(state, self._actuators.advance(last, dt), dt)
+            self._context = self.adapter.update(state, self._actuators.advance(commanded, dt), dt)
         self._time = time
 
     def _parameters(self) -> Array:

@@ -22,9 +22,9 @@ class TerrainReport:
     name = "terrain"
     quantities: tuple[Quantity, ...] = (
         Quantity("friction", "ratio", "friction", "1", scored=True, decimals=2),
-        Quantity("rolling_resistance", "ratio", "rolling resistance", "1"),
-        Quantity("slope_x", "rad", "slope along x", "rad"),
-        Quantity("slope_y", "rad", "slope along y", "rad"),
+        Quantity("rolling_resistance", "ratio", "rolling resistance", "1", calibrated=True),
+        Quantity("slope_x", "rad", "slope along x", "rad", calibrated=True),
+        Quantity("slope_y", "rad", "slope along y", "rad", calibrated=True),
     )
 
     def __init__(self, friction: float, rolling: float) -> None:
