@@ -70,8 +70,8 @@ def draws(robot: Robot, suite: str, count: int, first_seed: int = 0) -> tuple[Dr
 def calibrate(robot: Robot, suite: str, wanted: Sequence[Draw], jobs: int, finished: Callable[[Row], None]) -> None:
     """Run draws, in any order; `finished` gets each one's row. jobs: processes; 1: this one.
 
-    A row: {"robot", "where": suite, "kind", "seed", "crashed", "estimates": [{"quantity", "unit", "after_s", "error",
-    "std", "exact_error", "exact_std", "use"}]}; there are no estimates after a crash. use: largest share of an effort
+    A row: {"robot", "where": suite, "kind", "seed", "crashed", "estimates": [{"quantity", "unit", "after_s", "truth",
+    "error", "std", "exact_error", "exact_std", "use"}]}; there are no estimates after a crash. use: largest share of an effort
     limit that the motion needed since the change.
 
     Raises:
@@ -111,7 +111,7 @@ def _estimates(robot: Robot, motion: RecordedMotion) -> list[Row]:
     return [
         {
             "quantity": quantity.name, "title": quantity.title, "unit": quantity.unit, "after_s": after_s,
-            "error": own[k].mean[i] - truth, "std": own[k].std[i],
+            "truth": truth, "error": own[k].mean[i] - truth, "std": own[k].std[i],
             "exact_error": exact[k].mean[i] - truth, "exact_std": exact[k].std[i], "use": use,
         }
         for k, after_s in enumerate(scenario.estimates_after_s)
