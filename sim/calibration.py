@@ -71,8 +71,8 @@ def calibrate(robot: Robot, suite: str, wanted: Sequence[Draw], jobs: int, finis
     """Run draws, in any order; `finished` gets each one's row. jobs: processes; 1: this one.
 
     A row: {"robot", "where": suite, "kind", "seed", "crashed", "estimates": [{"quantity", "unit", "after_s", "truth",
-    "error", "std", "exact_error", "exact_std", "use"}]}; there are no estimates after a crash. use: largest share of an effort
-    limit that the motion needed since the change.
+    "error", "std", "exact_error", "exact_std", "use"}]}; there are no estimates after a crash. use: largest share of an
+    effort limit that the motion needed since the change.
 
     Raises:
         MetaRLError: the robot's adaptive controller estimates no quantity.

@@ -19,11 +19,13 @@ _EPILOG = examples(
     ("metarl calibration panda", "200 draws of suite heldout: minutes"),
     ("metarl calibration panda --suite extrapolation --plot calibration.svg", "with a reliability diagram"),
     ("metarl calibration panda --draws 400 --resume", "go on after Ctrl-C, or add draws to finished ones"),
+    ("metarl calibration f1tenth", "friction, rolling resistance, slope and load of a car"),
     ("metarl calibration x500 --draws 30 --json -", "for programs: only JSON on standard output"),
     note="Each draw is one run of the suite, recorded under offset_free_mpc; the adaptive controller's adapter then "
     "learns from the record. 'exact' is the posterior of the same model with time of the change, latency and "
     "linearisation known, which no filter can know. An estimate is calibrated if 2σ holds 90 to 98 % of the errors and "
-    "σ is at most 1.5 times the root mean square error. Never tune on seeds below 1000.",
+    "σ is at most 1.5 times the root mean square error. 'use' is the largest share of an effort limit, or of the "
+    "friction, that the motion needed since the change. Never tune on seeds below 1000.",
 )
 
 
