@@ -36,7 +36,7 @@ _FOLDED = 0.5
 """Least share of the line's radius of curvature that is left on its inner side."""
 _SMOOTHING_S = 0.5
 """Length ℓ of detour.py: the way at the present speed in this time, at least two wheelbases."""
-_PASSING_SHARE, _STOPPING_SHARE = 0.5, 2.0
+_PASSING_SHARE, _STOPPING_SHARE = 0.5, 3.0
 """Least clearance of the outline beside an obstacle, and before one where no way is free, shares of the margin."""
 _BRAKING_SHARE = 0.3
 """Share of the believed friction with which a vehicle brakes before an obstacle."""
