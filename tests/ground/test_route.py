@@ -192,3 +192,33 @@ def test_a_controller_stands_where_an_obstacle_comes_too_close() -> None:
     state = State(np.zeros(3), np.zeros(3))
     efforts = [controller.step(0.01 * k, state, STRAIGHT).effort for k in range(60)]
     assert np.abs(np.array(efforts)[:, 1]).max() < 0.05 * ROBOT.effort_limit[1]
+
+
+class Wild:
+    """A reference that no vehicle can drive."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rate, self._size = rng.uniform(0.1, 6.0, 3), rng.uniform(0.0, 5.0, 3)
+
+    def sample(self, times: np.ndarray) -> Setpoints:
+        phase = np.outer(times, self._rate)
+        rates = self._size * self._rate
+        return Setpoints(self._size * np.sin(phase), rates * np.cos(phase), -rates * self._rate * np.sin(phase))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_the_line_is_finite_for_any_reference_and_obstacles(seed: int) -> None:
+    rng, robot = np.random.default_rng(seed), (ROBOT, HUSKY)[seed % 2]
+    corners = rng.uniform(-3.0, 3.0, (rng.integers(2, 9), 2))
+    reference = (driven(robot, Path(corners), 0.5), Wild(rng), STRAIGHT)[seed % 3]
+    route = Route(robot, RouteConfig(obstacle_margin_m=float(rng.choice([0.0, 0.15, 2.0]))))
+    for time in np.cumsum(rng.choice([0.01, 0.3, 1.0], 6)):
+        here = reference.sample(np.array([time])).q[0]
+        count = int(rng.choice([0, 1, 3, 40]))
+        places = here[:2] + rng.normal(0.0, rng.choice([0.1, 1.0, 1e5]), (count, 2))
+        route.observe(np.column_stack([places, np.abs(rng.normal(0.0, 0.5, count))]))
+        pose, speed = here + rng.normal(0.0, rng.choice([0.01, 0.5, 20.0]), 3), float(rng.choice([0.0, 7.0, -2.0]))
+        found = route.nearest(reference, time, pose, speed)
+        assert found is not None
+        points = found.reference.sample(found.time_s + np.linspace(0.0, 1.0, 26))
+        assert all(np.isfinite(values).all() for values in (points.q, points.v, points.a))
