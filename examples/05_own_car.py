@@ -6,6 +6,8 @@
 The default is f1tenth meta_mpc. State in: x, y, yaw and their rates in the world frame. Command out: steering angle
 [rad] and torque of all driven wheels [Nm]. The car of this file is not the controller's model: its tyres saturate as
 tanh, and it has no rolling resistance.
+
+With controller.observe_obstacles(discs), rows of x, y and radius [m; world], the car keeps clear of obstacles.
 """
 
 import argparse
