@@ -17,6 +17,7 @@ from metarl_robot.core.signals import Reference, Setpoints
 Array = NDArray[np.float64]
 
 SPACING_S = 0.02
+_TINY = 1e-12
 FIRST_REACH_S = 2.0
 """A new reference is searched as far before and after the present time [s]."""
 BACK_S, AHEAD_S = 0.5, 1.0
@@ -28,16 +29,15 @@ LAG_SCALE_M_S = 0.01
 
 
 class Nearby(NamedTuple):
-    """Setpoints of a reference from the point nearest to the vehicle on, and its time [s]."""
+    """Setpoints of a reference from the sample nearest to the vehicle on, and its time [s].
+
+    point: (1, …) the nearest point between the samples.
+    """
 
     reference: Reference
     points: Setpoints
     time_s: float
-
-    @property
-    def point(self) -> Setpoints:
-        """The nearest point, (1, …)."""
-        return Setpoints(self.points.q[:1], self.points.v[:1], self.points.a[:1])
+    point: Setpoints
 
     @property
     def speed_m_s(self) -> float:
@@ -55,6 +55,18 @@ def _reached(v: Array, times: Array, time: float) -> NDArray[np.bool_]:
     """Whether each point is not beyond a place at which the reference waits now or later."""
     waits = (np.hypot(v[:, 0], v[:, 1]) < STANDING_M_S) & (times >= time)
     return times <= times[int(np.argmax(waits))] if waits.any() else np.ones(len(times), bool)
+
+
+def _closest(points: Setpoints, k: int, position: Array) -> Setpoints:
+    """The point (1, …) closest to a position (2,), on the lines from the k-th setpoint to its neighbours."""
+    starts = np.array([max(k - 1, 0), min(k, len(points.q) - 2)])
+    begin = points.q[starts, :2]
+    step = points.q[starts + 1, :2] - begin
+    share = np.clip(np.sum((position - begin) * step, axis=1) / (np.sum(step**2, axis=1) + _TINY), 0.0, 1.0)
+    best = int(np.argmin(np.square(begin + share[:, None] * step - position).sum(axis=1)))
+    j, part = starts[best], share[best]
+    q, v, a = (rows[j : j + 1] + part * (rows[j + 1] - rows[j]) for rows in (points.q, points.v, points.a))
+    return Setpoints(q, v, a)
 
 
 class Progress:
@@ -83,5 +95,5 @@ class Progress:
         lag = np.square(LAG_SCALE_M_S * (times[:tested] - time))
         nearest = int(np.argmin(np.where(_reached(points.v[:tested], times[:tested], time), away + lag, np.inf)))
         self._reference, self._found_s = reference, float(times[nearest])
-        later = slice(nearest, None)
-        return Nearby(reference, Setpoints(points.q[later], points.v[later], points.a[later]), self._found_s)
+        later, point = slice(nearest, None), _closest(points, nearest, position)
+        return Nearby(reference, Setpoints(points.q[later], points.v[later], points.a[later]), self._found_s, point)
