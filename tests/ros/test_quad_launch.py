@@ -6,6 +6,7 @@ limits.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from nav_msgs.msg import Odometry
 from nav_msgs.msg import Path as PathMessage
 from std_msgs.msg import Float64MultiArray
+from std_srvs.srv import SetBool
 from trajectory_msgs.msg import MultiDOFJointTrajectory
 
 from metarl_robot.core.robot import load_robot
@@ -217,9 +219,12 @@ def test_a_new_controller_takes_over_in_flight(hovering: Followed) -> None:
 def test_emergency_stop_lands_and_after_rearming_it_takes_off_again(hovering: Followed) -> None:
     probe = hovering.probe
     probe.clear()
+    pause = partial(probe.call, SetBool, "/plant/set_pause")
+    assert pause(SetBool.Request(data=True)).success  # on a busy machine it may land before the second request
     assert probe.trigger("/gate/estop").success
     answer = probe.trigger("/gate/rearm")
     assert not answer.success and "not re-armed" in answer.message  # it is in the air
+    assert pause(SetBool.Request(data=False)).success
     probe.wait_state("holding", latched=True)
     probe.wait(lambda: any(np.all(table.values == 0.0) for table in probe.commands), "the motors to stop")
     stopped_s = next(table.stamp_s for table in probe.commands if np.all(table.values == 0.0))
