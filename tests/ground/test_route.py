@@ -222,3 +222,12 @@ def test_the_line_is_finite_for_any_reference_and_obstacles(seed: int) -> None:
         assert found is not None
         points = found.reference.sample(found.time_s + np.linspace(0.0, 1.0, 26))
         assert all(np.isfinite(values).all() for values in (points.q, points.v, points.a))
+
+
+def test_an_obstacle_at_the_end_of_a_path_is_not_reached() -> None:
+    line = driven(ROBOT, Path(np.column_stack([np.linspace(0.0, 6.0, 13), np.zeros(13)])), 0.2)
+    discs = np.array([[5.9, y, 0.1] for y in np.arange(-2.0, 2.1, 0.1)])
+    nominal = simulation(ROBOT).scenario("nominal", "undisturbed", 0)
+    scenario = replace(nominal, reference=line, obstacles=discs, duration_s=9.0)
+    log = run_episode(ROBOT, lambda _: make_controller(ROBOT, "nominal_mpc"), scenario, "").log
+    assert clearance(ROBOT, Obstacles(discs), log.q).min() >= STOP_M and log.q[-1, 0] > 3.0

@@ -128,10 +128,12 @@ class Route:
     def _plan(self, reference: Reference, from_s: float, time: float, pose: Array, speed_m_s: float) -> None:
         """Plan a detour, or none where the reference is free."""
         line = _line(reference, from_s)
-        last, self._planned_s, self._reference = self._detour, time, reference
-        self._detour = None
-        if line is None:
+        same, last = reference is self._reference, self._detour
+        self._planned_s, self._reference = time, reference
+        if line is None:  # near its end an obstacle may stand: the last detour knows
+            self._detour = last if same else None
             return
+        self._detour = None
         start = (0.0, 0.0) if last is None else self._start(line, last, time, pose[:2])
         near = self.obstacles.near(line.position, self._aside_m + self._config.obstacle_margin_m + self._width_m)
         if not len(near) and abs(start[0]) < _ON_LINE_M:
