@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -11,17 +12,19 @@ from numpy.typing import NDArray
 
 from metarl_robot.core.errors import SignalError
 from metarl_robot.core.robot import load_robot
-from metarl_robot.core.signals import Setpoints
+from metarl_robot.core.signals import Reference, Setpoints
 from metarl_robot.robots.ground import courses
 from metarl_robot.robots.ground.description import GRAVITY_M_S2, Ground
 from metarl_robot.robots.ground.flat_outputs import GRIP_SHARE, GroundOutputs
 from metarl_robot.robots.ground.nearby import SPACING_S, Progress
+from metarl_robot.robots.ground.past_line import MOST_PARTS, Parts, continued
 from metarl_robot.robots.ground.path import Path
 from metarl_robot.robots.ground.path_reference import PathReference, driven
 from metarl_robot.robots.ground.pure_pursuit import PurePursuit, PurePursuitConfig
 from metarl_robot.robots.ground.speed_profile import speed_profile
 from metarl_robot.sim.ground.plant import GroundPlant
 from metarl_robot.sim.ground.task import GroundTask
+from metarl_robot.trajectories.splines import Hold
 
 Array = NDArray[np.float64]
 
@@ -404,6 +407,56 @@ def test_a_new_reference_is_searched_about_the_present_time() -> None:
     assert progress.nearest(_steady(1.0), 0.0, np.zeros(2)) is not None
     found = progress.nearest(_steady(2.0), 8.0, np.array([14.0, 0.0]))  # another one: one second late on it
     assert found is not None and found.time_s == pytest.approx(7.0, abs=2.0 * SPACING_S)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a reference that stands before its beginning, as a trajectory of a message does."""
+
+    whole: Reference
+    begin_s: float
+
+    def sample(self, times: Array) -> Setpoints:
+        return self.whole.sample(np.maximum(times, self.begin_s))
+
+
+def test_a_late_vehicle_drives_what_lies_behind_a_new_part_of_its_reference() -> None:
+    reference, whole, parts = _steady(2.0), Progress(), Progress(keeps_past=True)
+    part: Reference = Part(reference, 0.0)
+    for k in range(600):  # at half the speed: after 12 s it is 6 s late
+        time, position = 0.02 * k, np.array([0.02 * k, 0.1])
+        if k % 50 == 0:
+            part = Part(reference, time)
+        expected, found = whole.nearest(reference, time, position), parts.nearest(part, time, position)
+        assert expected is not None and found is not None
+        np.testing.assert_allclose(found.point.q, expected.point.q, atol=1e-9)
+
+
+def test_a_reference_elsewhere_is_followed_at_once() -> None:
+    progress = Progress(keeps_past=True)
+    progress.nearest(_steady(2.0), 3.0, np.array([2.0, 0.0]))
+    there = Hold(np.array([5.0, 4.0, 0.0]))
+    found = progress.nearest(there, 3.02, np.array([2.0, 0.0]))
+    assert found is not None and found.reference is there
+
+
+def test_parts_that_were_driven_are_forgotten() -> None:
+    reference = _steady(2.0)
+    line: Reference | None = reference
+    for second in range(1, 10):
+        assert line is not None
+        line = continued(line, Part(reference, second), second, second - 3.5)
+    assert isinstance(line, Parts) and line.joins == [6.0, 7.0, 8.0, 9.0]
+    assert isinstance(continued(line, Part(reference, 10.0), 10.0, 10.0), Part)
+
+
+def test_a_vehicle_that_stands_for_long_keeps_a_bounded_number_of_parts() -> None:
+    line: Reference | None = Hold(np.zeros(3))
+    for second in range(2 * MOST_PARTS):
+        assert line is not None
+        line = continued(line, Hold(np.zeros(3)), second, -1.0)
+    assert isinstance(line, Parts) and len(line.references) == MOST_PARTS
+    assert np.isfinite(line.sample(np.linspace(-10.0, 1e4, 50)).q).all()
 
 
 def test_a_reference_that_is_not_finite_is_not_followed() -> None:

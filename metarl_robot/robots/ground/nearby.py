@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.core.signals import Reference, Setpoints
+from metarl_robot.robots.ground.past_line import continued
 
 Array = NDArray[np.float64]
 
@@ -70,30 +71,45 @@ def _closest(points: Setpoints, k: int, position: Array) -> Setpoints:
 
 
 class Progress:
-    """Follows the nearest point of a reference."""
+    """Follows the nearest point of a reference.
 
-    def __init__(self) -> None:
+    keeps_past: a reference that continues the last one keeps what lies behind it; see past_line.py.
+    """
+
+    def __init__(self, keeps_past: bool = False) -> None:
+        self._keeps_past = keeps_past
         self.reset()
 
     def reset(self) -> None:
         """Forget the last point."""
         self._reference: Reference | None = None
+        self._line: Reference | None = None
         self._found_s = 0.0
 
     def nearest(self, reference: Reference, time: float, position: Array, ahead_s: float = AHEAD_S) -> Nearby | None:
         """The reference from the point nearest to a position (2,) on, for at least ahead_s; None if not finite."""
-        same = reference is self._reference
-        begin, end = (self._found_s - BACK_S, self._found_s + AHEAD_S) if same else (-FIRST_REACH_S, FIRST_REACH_S)
-        if not same:
-            begin, end = time + begin, time + end
+        line, known = self._followed(reference, time)
+        begin, end = (
+            (self._found_s - BACK_S, self._found_s + AHEAD_S) if known else (time - FIRST_REACH_S, time + FIRST_REACH_S)
+        )
         times = np.arange(begin, end + ahead_s, SPACING_S)
-        points = reference.sample(times)
+        points = line.sample(times)
         if not all(np.isfinite(values).all() for values in (points.q, points.v, points.a)):
             return None
         tested = int((end - begin) / SPACING_S)
         away = np.square(points.q[:tested, :2] - position).sum(axis=1)
         lag = np.square(LAG_SCALE_M_S * (times[:tested] - time))
         nearest = int(np.argmin(np.where(_reached(points.v[:tested], times[:tested], time), away + lag, np.inf)))
-        self._reference, self._found_s = reference, float(times[nearest])
+        self._reference, self._line, self._found_s = reference, line, float(times[nearest])
         later, point = slice(nearest, None), _closest(points, nearest, position)
-        return Nearby(reference, Setpoints(points.q[later], points.v[later], points.a[later]), self._found_s, point)
+        return Nearby(line, Setpoints(points.q[later], points.v[later], points.a[later]), self._found_s, point)
+
+    def _followed(self, reference: Reference, time: float) -> tuple[Reference, bool]:
+        """The line to follow, and whether the last point found is one of it."""
+        if self._line is not None and reference is self._reference:
+            return self._line, True
+        if self._line is not None and self._keeps_past:
+            line = continued(self._line, reference, time, self._found_s - BACK_S)
+            if line is not None:
+                return line, True
+        return reference, False

@@ -87,7 +87,7 @@ class Route:
         self._width_m = float(robot.description.size_m[1])
         self._aside_m = config.detour_widths * self._width_m
         self.obstacles = Obstacles(np.zeros((0, 3)))
-        self._base, self._aside = Progress(), Progress()
+        self._base, self._aside = Progress(keeps_past=True), Progress()
         self.reset()
 
     def reset(self) -> None:
@@ -117,9 +117,9 @@ class Route:
         if found is None:
             return None
         watching = self._detour is not None or len(self.obstacles) > 0
-        due = reference is not self._reference or not 0.0 <= time - self._planned_s < REPLANNING_S
+        due = found.reference is not self._reference or not 0.0 <= time - self._planned_s < REPLANNING_S
         if watching and due:
-            self._plan(reference, found.time_s, time, pose, speed_m_s)
+            self._plan(found.reference, found.time_s, time, pose, speed_m_s)
         if self._detour is not None:
             found = self._aside.nearest(self._detour, time, pose[:2], ahead_s) or found
         self.target = found.point
