@@ -22,9 +22,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from time import sleep
+from time import monotonic, sleep
 
 import rclpy
+from rclpy.duration import Duration
 from rclpy.executors import Executor
 from rclpy.logging import get_logger
 from rclpy.node import Node
@@ -32,11 +33,13 @@ from rclpy.signals import SignalHandlerOptions
 
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.ros_nodes.ending import Ending
-from metarl_robot.ros_nodes.guarded import GuardedNode, described
+from metarl_robot.ros_nodes.guarded import GuardedNode, RCLError, described
 from metarl_robot.ros_nodes.log_folder import ensure_log_folder
 from metarl_robot.ros_nodes.realtime_limit import limit_realtime
 from metarl_robot.ros_nodes.unique_name import claim_name
 
+HEARD_WITHIN_S = 0.5
+"""Longest time that an ending node waits for the acknowledgement of its messages; a killed subscriber sends none."""
 _MCL_CURRENT = 1  # sys/mman.h
 _WAKE_S = 0.1  # period in which the loop checks whether to end
 _PAUSE_S = 1e-3  # after an error of rclpy itself, so that a repeated one does not occupy the processor
@@ -83,7 +86,16 @@ def _spin(node: Node, ending: Ending) -> int:
     finally:
         node.close()
         executor.shutdown()
+        _wait_until_heard(node)
     return int(node.failed)
+
+
+def _wait_until_heard(node: Node) -> None:
+    """Wait, at most HEARD_WITHIN_S, until reliable subscribers have all messages: the middleware drops the rest."""
+    end_s = monotonic() + HEARD_WITHIN_S
+    with suppress(RCLError):
+        for publisher in node.publishers:
+            publisher.wait_for_all_acked(Duration(seconds=max(end_s - monotonic(), 0.0)))
 
 
 def _is_due(ending: Ending, node: GuardedNode) -> bool:
