@@ -40,7 +40,7 @@ class Heard:
 
     def rms_m(self, truth: list[Table]) -> float:
         """RMS cross-track error after 2 s."""
-        course = np.array([q[:2] for _, q in sorted(self.course.items())])
+        course = np.array([q[:2] for _, q in sorted(self.course.copy().items())])
         places = np.array([[t.value("position_x_m"), t.value("position_y_m")] for t in truth])
         nearest, _ = nearest_on(course, places)
         error = np.linalg.norm(nearest - places, axis=1)[np.array([t.stamp_s > 2.0 for t in truth])]

@@ -67,7 +67,7 @@ class Followed:
 
     def errors(self) -> tuple[np.ndarray, np.ndarray]:
         """Times (K,) [s] and distances (K,) [m] of the truth from the reference."""
-        wanted = sorted(self.setpoints.items())
+        wanted = sorted(self.setpoints.copy().items())
         stamps = np.array([stamp for stamp, _ in wanted]) * 1e-9
         truth = [table for table in list(self.probe.truth) if stamps[0] <= table.stamp_s <= stamps[-1]]
         times = np.array([table.stamp_s for table in truth])
