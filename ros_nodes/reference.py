@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from metarl_robot.core.errors import UnknownNameError
 from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.core.signals import Reference
 from metarl_robot.core.tables import NANOSECONDS
@@ -29,7 +28,7 @@ from metarl_robot.ros_nodes.managed import ROBOT_KIND, ManagedNode, NodeParamete
 from metarl_robot.ros_nodes.message_options import FrameParameters, message_options
 from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.runtime import run
-from metarl_robot.trajectories.flat_outputs import FlatOutputs, Outputs, flat_outputs_of
+from metarl_robot.trajectories.flat_outputs import FlatOutputs, Outputs, check_motion, flat_outputs_of
 
 _BLOCK = 20  # points that are sampled together
 _LOOK_S = 0.05  # period of the node's timer
@@ -61,14 +60,14 @@ def make_reference(robot: Robot, flat: FlatOutputs, wanted: ReferenceParameters)
 
     Raises:
         UnknownNameError: no such motion, suite or scenario.
+        SignalError: the file of a motion is wrong.
     """
     if wanted.kind == "suite":
         from metarl_robot.sim.kinds import simulation
 
         made = simulation(robot).scenario(wanted.suite, wanted.scenario, wanted.seed).reference
-    elif wanted.kind not in flat.motion_names:
-        raise UnknownNameError("kind of reference", wanted.kind, (*flat.motion_names, "suite"))
     else:
+        check_motion(flat, wanted.kind, "kind of reference", ("suite",))
         made = flat.motion(wanted.kind, np.random.default_rng(wanted.seed), wanted.duration_s)
     return flat.paced(made, wanted.pace)
 
@@ -89,6 +88,8 @@ class ReferenceNode(ManagedNode):
             interface_of(self._robot, message_options(self._own)),
         )
         self._reference = make_reference(self._robot, self._flat, self._own)
+        if remark := getattr(self._reference, "remark", ""):
+            self.get_logger().warning(f"{self._own.kind}: {remark}")
         self._flat.check(self._reference, 0.0, self._own.duration_s, rate_hz=1.0 / self._own.spacing_s)
         self._spacing_ns = round(self._own.spacing_s * NANOSECONDS)
         self._sent_ns: int | None = None

@@ -18,6 +18,7 @@ from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.sim.kinds import Simulation, simulation
 from metarl_robot.sim.scenario import Task, no_obstacles
 from metarl_robot.sim.task_settings import TaskSettings
+from metarl_robot.trajectories.flat_outputs import flat_outputs_of
 
 Array = NDArray[np.float64]
 
@@ -35,6 +36,7 @@ class TimelineParameters(BaseModel):
         "", description="evaluation suite to take conditions and start pose from; empty: the nominal robot at home"
     )
     scenario: str = fixed("pickup", description="scenario of the suite")
+    motion_file: str = fixed("", description="file of a motion at whose start the robot begins; others are ignored")
     seed: int = fixed(0, ge=0, le=2**31 - 1, description="seed of the scenario and of the sensors' noise")
     task_file: str = fixed(
         "",
@@ -69,7 +71,7 @@ def timeline(robot: Robot, wanted: TimelineParameters, settings: TaskSettings) -
 
     Raises:
         UnknownNameError: no such suite or scenario.
-        SignalError: the file is wrong; the message names file and key.
+        SignalError: a file is wrong; the message names file and key.
     """
     simulated = simulation(robot)
     base = Timeline(simulated.nominal_task(), (), robot.home.copy(), wanted.seed)
@@ -77,6 +79,10 @@ def timeline(robot: Robot, wanted: TimelineParameters, settings: TaskSettings) -
         drawn = simulated.scenario(wanted.suite, wanted.scenario, wanted.seed)
         start = drawn.reference.sample(np.zeros(1)).q[0]
         base = Timeline(drawn.initial, drawn.changes, start, drawn.noise_seed, drawn.obstacles)
+    flat = flat_outputs_of(robot)
+    if wanted.motion_file.endswith(flat.motion_files):
+        motion = flat.motion(wanted.motion_file, np.random.default_rng(wanted.seed), 1.0)
+        base = replace(base, start=motion.sample(np.zeros(1)).q[0])
     if wanted.task_file:
         base = _from_file(simulated, Path(wanted.task_file), base)
     return base if settings.begins_s is None else _with_settings(base, settings, settings.begins_s)

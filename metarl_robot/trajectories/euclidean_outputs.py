@@ -59,6 +59,7 @@ class EuclideanOutputs:
     """
 
     motion_names: tuple[str, ...] = ("hold", "tracking", "excitation")
+    motion_files: tuple[str, ...] = ()
 
     def __init__(self, robot: Robot) -> None:
         self._robot = robot

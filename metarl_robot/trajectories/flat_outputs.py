@@ -40,10 +40,21 @@ class FlatOutputs(Protocol):
         """Names of the motions that `motion` can make."""
         ...
 
+    @property
+    def motion_files(self) -> tuple[str, ...]:
+        """Endings of the files that `motion` reads, as '.csv'."""
+        ...
+
     def __init__(self, robot: Any) -> None: ...
 
     def motion(self, name: str, rng: np.random.Generator, duration_s: float) -> Reference:
-        """Make a reference from t = 0 for duration_s. Raises UnknownNameError."""
+        """Make a reference from t = 0 for duration_s, or read it from the file `name`.
+
+        It may have an attribute `remark`: text for the user on how it differs from the file.
+
+        Raises:
+            UnknownNameError, SignalError: no such motion, or the file is wrong.
+        """
         ...
 
     def paced(self, reference: Any, pace: float) -> Reference:
@@ -101,7 +112,11 @@ def flat_outputs_of(robot: Robot) -> FlatOutputs:
     return made
 
 
-def check_motion(flat: FlatOutputs, name: str) -> None:
-    """Raise UnknownNameError for a motion that is not in `motion_names`."""
-    if name not in flat.motion_names:
-        raise UnknownNameError("motion", name, flat.motion_names)
+def check_motion(flat: FlatOutputs, name: str, what: str = "motion", others: tuple[str, ...] = ()) -> None:
+    """Raise UnknownNameError for a name that is neither a motion nor that of a file of motion.
+
+    what: the name's meaning. others: further valid names.
+    """
+    if name not in flat.motion_names and not name.endswith(flat.motion_files):
+        files = (f"FILE{ending}" for ending in flat.motion_files)
+        raise UnknownNameError(what, name, (*flat.motion_names, *files, *others))

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from metarl_robot.core.errors import SignalError
 from metarl_robot.core.tables import NANOSECONDS
-from metarl_robot.robots.ground.flat_outputs import GRIP_SHARE
 from metarl_robot.robots.ground.path import Path
-from metarl_robot.robots.ground.path_reference import PathReference
+from metarl_robot.robots.ground.path_reference import GRIP_SHARE, PathReference
 from metarl_robot.robots.ground.speed_profile import speed_profile
 from metarl_robot.ros_nodes.interface import ReferencePoints
 from metarl_robot.safety.input_validation import MAX_VALUE

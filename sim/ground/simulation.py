@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from metarl_robot.core.signals import Reference
 from metarl_robot.robots.ground.description import GRAVITY_M_S2, Ground
 from metarl_robot.robots.ground.obstacles import Obstacles, clearance
+from metarl_robot.robots.ground.path_reference import PathReference
 from metarl_robot.sim.demo import Demo
 from metarl_robot.sim.demo_settings import DemoSettings
 from metarl_robot.sim.ground import suites
+from metarl_robot.sim.ground.course_edges import edge_margin
 from metarl_robot.sim.ground.cross_track import nearest_on
 from metarl_robot.sim.ground.demo import ground_demo
 from metarl_robot.sim.ground.plant import GroundPlant
@@ -67,20 +69,26 @@ class GroundSimulation:
         """spins, progress_m_s and reference_m_s: mean speeds along the path of the vehicle and of the reference.
 
         Among obstacles also collisions, the number of times that the vehicle's outline came to touch one, and
-        least_clearance_m.
+        least_clearance_m. On a course with edges also left_course, the number of times that the outline crossed one,
+        and least_margin_m, its least distance from them.
         """
         _, along = nearest_on(log.q_reference[:, :2], log.q[:, :2])
         length_m = np.linalg.norm(np.diff(log.q_reference[:, :2], axis=0), axis=1).sum()
         speeds = np.array([along[-1] - along[0], length_m]) / (log.times[-1] - log.times[0])
         driven = {"spins": float(plant.spins), "progress_m_s": float(speeds[0]), "reference_m_s": float(speeds[1])}
-        return {**driven, **self._passed(scenario.obstacles, log.q)}
+        return {**driven, **self._passed(scenario.obstacles, log.q), **self._kept(scenario.reference, log)}
 
     def _passed(self, discs: Array, q: Array) -> dict[str, float | None]:
         if not len(discs):
             return {}
         free = clearance(self.robot, Obstacles(discs), q)
-        touches = np.diff((free <= 0.0).astype(int), prepend=0) > 0
-        return {"collisions": float(touches.sum()), "least_clearance_m": float(free.min())}
+        return {"collisions": _times(free <= 0.0), "least_clearance_m": float(free.min())}
+
+    def _kept(self, reference: Reference, log: Log) -> dict[str, float | None]:
+        if not isinstance(reference, PathReference) or reference.widths is None:
+            return {}
+        margin = edge_margin(self.robot, reference, log.times, log.q)
+        return {"left_course": _times(margin < 0.0), "least_margin_m": float(margin.min())}
 
     def angle_errors(self, q: Array, q_reference: Array) -> Array:
         error: Array = (q[:, 2:] - q_reference[:, 2:] + np.pi) % (2.0 * np.pi) - np.pi
@@ -120,3 +128,8 @@ class GroundSimulation:
         from metarl_robot.sim.ground.oracle import make_oracle
 
         return make_oracle
+
+
+def _times(happens: NDArray[np.bool_]) -> float:
+    """Number of times that something begins to happen (K,)."""
+    return float(np.sum(np.diff(happens.astype(int), prepend=0) > 0))

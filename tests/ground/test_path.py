@@ -15,11 +15,11 @@ from metarl_robot.core.robot import load_robot
 from metarl_robot.core.signals import Reference, Setpoints
 from metarl_robot.robots.ground import courses
 from metarl_robot.robots.ground.description import GRAVITY_M_S2, Ground
-from metarl_robot.robots.ground.flat_outputs import GRIP_SHARE, GroundOutputs
+from metarl_robot.robots.ground.flat_outputs import GroundOutputs
 from metarl_robot.robots.ground.nearby import SPACING_S, Progress
 from metarl_robot.robots.ground.past_line import MOST_PARTS, Parts, continued
 from metarl_robot.robots.ground.path import Path
-from metarl_robot.robots.ground.path_reference import PathReference, driven
+from metarl_robot.robots.ground.path_reference import GRIP_SHARE, PathReference, driven
 from metarl_robot.robots.ground.pure_pursuit import PurePursuit, PurePursuitConfig
 from metarl_robot.robots.ground.speed_profile import speed_profile
 from metarl_robot.sim.ground.plant import GroundPlant

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path as File
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from metarl_robot.core.errors import SignalError
 from metarl_robot.core.robot import load_robot
 from metarl_robot.core.signals import Plan, State
 from metarl_robot.core.tables import Table, table_of
+from metarl_robot.robots.ground import courses
 from metarl_robot.robots.ground.obstacles import Obstacles, clearance
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import UnusableError, table_message, time_message
@@ -279,9 +281,22 @@ def test_the_obstacles_of_a_suite_are_heard_and_passed_in_lockstep(start: Callab
     session.finish()
 
 
-@pytest.mark.parametrize(("controller", "away_m"), [("stanley", 0.6), ("meta_mpc", 0.06)])
-def test_it_follows_its_course_in_lockstep_through_the_gate(start: Callable, controller: str, away_m: float) -> None:
-    session = start("ground", lockstep="true", controller=controller, reference="oval")
+@pytest.fixture
+def line_file(tmp_path: File) -> File:
+    """A raceline elsewhere: the oval, turned by 90 degrees, with edges."""
+    oval = courses.oval(ROBOT)
+    x, y = oval.at(np.arange(0.0, oval.length_m, 0.2)).position.T
+    rows = np.column_stack([5.0 - y, x - 3.0, np.full((len(x), 2), 0.8)])
+    np.savetxt(tmp_path / "line.csv", rows, delimiter=", ", header="x_m, y_m, w_tr_right_m, w_tr_left_m")
+    return tmp_path / "line.csv"
+
+
+@pytest.mark.parametrize(("controller", "motion", "away_m"), [("stanley", "line.csv", 0.6), ("meta_mpc", "oval", 0.06)])
+def test_it_follows_its_course_in_lockstep_through_the_gate(
+    start: Callable, line_file: File, controller: str, motion: str, away_m: float
+) -> None:
+    is_file = motion == line_file.name
+    session = start("ground", lockstep="true", controller=controller, reference=str(line_file) if is_file else motion)
     probe, setpoints, commands, terrain = session.probe, {}, [], []
     probe.listen(Float64MultiArray, "mpc/terrain", lambda m: terrain.append(table_of(m)))
     probe.listen(Odometry, topics.SETPOINT, lambda m: setpoints.update([GroundInterface(ROBOT).read_setpoint(m)[:2]]))
@@ -289,6 +304,8 @@ def test_it_follows_its_course_in_lockstep_through_the_gate(start: Callable, con
     probe.wait_until(6.0)
     assert session.launch.poll() and probe.states[-1]["state"] == "passing"
     truth: list[Table] = list(probe.truth)
+    begin = [truth[0].value(name) for name in ("position_x_m", "position_y_m", "yaw_rad")]
+    assert np.allclose(begin, [5.0, -3.0, 0.5 * np.pi] if is_file else np.zeros(3), atol=0.05)
     speeds = [np.hypot(t.value("velocity_x_m_s"), t.value("velocity_y_m_s")) for t in truth]
     places = np.array([[t.value("position_x_m"), t.value("position_y_m")] for t in truth if t.stamp_s > 2.0])
     course = np.array([q[:2] for q in list(setpoints.values())])

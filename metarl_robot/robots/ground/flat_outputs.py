@@ -16,15 +16,14 @@ from metarl_robot.core.signals import Reference, Setpoints, State
 from metarl_robot.robots.ground import courses
 from metarl_robot.robots.ground.description import GRAVITY_M_S2, Ground
 from metarl_robot.robots.ground.motion_limits import check_motion_limits
-from metarl_robot.robots.ground.path_reference import PathReference, driven
+from metarl_robot.robots.ground.path_reference import GRIP_SHARE, PathReference, driven
+from metarl_robot.robots.ground.raceline import raceline
 from metarl_robot.trajectories.euclidean_outputs import EuclideanOutputs
 from metarl_robot.trajectories.flat_outputs import check_motion
 from metarl_robot.trajectories.splines import Hold
 
 Array = NDArray[np.float64]
 
-GRIP_SHARE = 0.6
-"""Share of the nominal grip that named motions use."""
 BRAKING_SHARE = 0.4
 """Share of the nominal grip with which a vehicle brakes to rest."""
 STANDING_M_S = 0.05
@@ -63,6 +62,7 @@ class GroundOutputs(EuclideanOutputs):
     """Flat outputs of a ground vehicle; see FlatOutputs."""
 
     motion_names = ("hold", "oval", "circle", "figure_eight", "slalom", "lane_change", "raceway")
+    motion_files = (".csv",)
 
     def __init__(self, robot: Ground) -> None:
         super().__init__(robot)
@@ -70,9 +70,11 @@ class GroundOutputs(EuclideanOutputs):
 
     def motion(self, name: str, rng: np.random.Generator, duration_s: float) -> Reference:
         check_motion(self, name)
-        if name == "hold":
-            return Hold(self._vehicle.home)
         robot = self._vehicle
+        if name == "hold":
+            return Hold(robot.home)
+        if name.endswith(self.motion_files):
+            return raceline(robot, name)
         path = courses.raceway(robot, rng) if name == "raceway" else getattr(courses, name)(robot)
         return driven(robot, path, GRIP_SHARE * robot.friction)
 

@@ -16,6 +16,8 @@ from metarl_robot.robots.ground.speed_profile import from_rest, speed_profile
 
 Array = NDArray[np.float64]
 
+GRIP_SHARE = 0.6
+"""Share of the nominal grip that motions use by default."""
 _LEAST_M_S = 0.05
 """Speed with which a profile leaves and reaches a standstill."""
 
@@ -25,6 +27,8 @@ class PathReference:
     """Drive a path with speeds (N,) [m/s] at arc lengths (N,) [m] from start_s on; a closed path without end.
 
     first: (N,) speeds of the first lap of a closed path, which may begin at rest; None: those of all laps.
+    widths: (N, 2) distance of the course's right and left edge from the path [m]; None: there are no edges.
+    remark: for the user, on how it differs from what was asked for.
     """
 
     path: Path
@@ -32,6 +36,8 @@ class PathReference:
     speed: Array
     start_s: float = 0.0
     first: Array | None = None
+    widths: Array | None = None
+    remark: str = ""
 
     @cached_property
     def _lap(self) -> _Lap:

@@ -18,16 +18,25 @@ Array = NDArray[np.float64]
 STEP_M = 0.05
 
 
-def speed_profile(robot: Ground, path: Path, friction: float, start_m_s: float = 0.0) -> tuple[Array, Array]:
+def stations(path: Path) -> Array:
+    """The arc lengths (N,) [m] at which a profile has speeds."""
+    return np.linspace(0.0, path.length_m, max(int(path.length_m / STEP_M), 8) + 1)
+
+
+def speed_profile(
+    robot: Ground, path: Path, friction: float, start_m_s: float = 0.0, most: Array | None = None
+) -> tuple[Array, Array]:
     """Arc lengths (N,) [m] and speeds (N,) [m/s] along a path.
 
     friction: that the vehicle may use. start_m_s: speed at the start of an open path, which ends at rest; a closed
-    path has the same speed at both ends.
+    path has the same speed at both ends. most: (N,) speeds at `stations` that are not exceeded.
     """
-    along = np.linspace(0.0, path.length_m, max(int(path.length_m / STEP_M), 8) + 1)
+    along = stations(path)
     curvature, grip = np.abs(path.at(along).curvature), friction * GRAVITY_M_S2
     turning = robot.velocity_limit[2] / np.maximum(curvature, 1e-9)
     square = np.minimum(np.minimum(grip / np.maximum(curvature, 1e-9), turning**2), robot.velocity_limit[0] ** 2)
+    if most is not None:
+        square = np.minimum(square, np.square(most))
     drive, step = _drive(robot), along[1] - along[0]
     if not path.closed:
         square[0], square[-1] = min(square[0], start_m_s**2), 0.0

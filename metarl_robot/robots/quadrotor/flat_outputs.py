@@ -95,6 +95,7 @@ class FlightFlatOutputs:
     """Flat outputs of a quadrotor; see FlatOutputs."""
 
     motion_names = ("hold", "figure_eight", "circle", "steps", "random")
+    motion_files: tuple[str, ...] = ()
 
     def __init__(self, robot: Quadrotor) -> None:
         self._robot = robot
