@@ -137,8 +137,8 @@ def run_episode(
     Arguments:
         robot: the robot.
         make_controller: scenario -> controller; it is reset before the run. A controller with a method
-            `observe_truth(task)` receives the true task at the start and at every change; one with a method
-            `observe_obstacles(discs)` receives the scenario's obstacles at the start.
+            `observe_truth(task)` receives the true task at the start and at every change of the plant's; one with a
+            method `observe_obstacles(discs)` receives the scenario's obstacles at the start.
         scenario: the scenario to run.
         name: name of the controller in the result.
     """
@@ -152,7 +152,7 @@ def run_episode(
     released = scenario.start or State(points.q[0], points.v[0])
     state = plant.reset(released.q, released.v)
     controller.reset()
-    _tell(controller, scenario.initial)
+    told: Task | None = None
     _tell_obstacles(controller, scenario)
     changes = list(scenario.changes)
     reported = quantities(robot)
@@ -164,7 +164,9 @@ def run_episode(
         if changes and time >= changes[0][0] - 1e-9:
             task = changes.pop(0)[1]
             plant.set_task(task)
-            _tell(controller, task)
+        if plant.task is not told:
+            told = plant.task
+            _tell(controller, told)
         truth = plant.truth
         q[k], v[k], true[k] = truth.q, truth.v, plant.quantities
         if plant.crashed:

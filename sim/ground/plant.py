@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import product
 
 import mujoco
 import numpy as np
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from metarl_robot.core.errors import MetaRLError, SignalError
 from metarl_robot.core.signals import State
 from metarl_robot.robots.ground.description import GRAVITY_M_S2, Ground
-from metarl_robot.sim.ground.task import GroundTask
+from metarl_robot.sim.ground.task import GroundTask, PatchedTask
 from metarl_robot.sim.ground.tyres import Tyres, ground_of
 from metarl_robot.sim.physics_time import MAX_DELAY_S, PHYSICS_DT_S, velocity_age, whole_steps
 
@@ -58,7 +59,12 @@ class GroundPlant:
         self.reset()
 
     def _install(self, task: GroundTask) -> None:
-        self._task, self._ground, model = task, ground_of(task), self._model
+        self._task, model = task, self._model
+        self._places = {(False, False): task}
+        if isinstance(task, PatchedTask):
+            self._places = {sides: task.under(*sides) for sides in product((False, True), repeat=2)}
+        self._grounds = {sides: ground_of(place) for sides, place in self._places.items()}
+        self._sides = (False, False)
         body = model.body(_PAYLOAD).id
         model.body_mass[body], model.body_ipos[body] = max(task.payload_mass_kg, 1e-9), task.payload_position_m
         model.body_inertia[body] = _NO_INERTIA
@@ -82,6 +88,7 @@ class GroundPlant:
         self._rng = np.random.default_rng(self._seed)
         self._steps, self._spinning, self.spins = 0, False, 0
         self._acting, self._mean_acting = np.zeros(self.robot.nu), np.zeros(self.robot.nu)
+        self._sides = self._on_patch(q)
         self._states = deque([(q.copy(), v.copy())], maxlen=whole_steps(MAX_DELAY_S, self._dt) + 1)
         self._issued: deque[tuple[int, Array]] = deque([(-whole_steps(MAX_DELAY_S, self._dt), self._acting)])
         self._counts = np.zeros(3, int)
@@ -114,12 +121,23 @@ class GroundPlant:
         data, v = self._data, self._data.qvel
         self._actuate(self._command_in_effect())
         q = data.qpos - velocity_age(self._dt) * v
-        data.qfrc_applied[:] = self._tyres.force(q, v, self._effective(), self._ground)
+        self._sides = self._on_patch(q)
+        data.qfrc_applied[:] = self._tyres.force(q, v, self._effective(), self._grounds[self._sides])
         mujoco.mj_step(self._model, data)
         self._steps += 1
         q = data.qpos - velocity_age(self._dt) * v
         self._states.append((q, v.copy()))
         self._count(q, v, overdriven)
+
+    def _on_patch(self, q: Array) -> tuple[bool, bool]:
+        """Whether the middle of the left and of the right side is on the task's patch."""
+        task = self._task
+        if not isinstance(task, PatchedTask):
+            return False, False
+        left = 0.5 * self.robot.track_m * np.array([-np.sin(q[2]), np.cos(q[2])])
+        away = q[:2] - (task.patch_x_m, task.patch_y_m)
+        on_left, on_right = (bool(np.hypot(*side) < task.patch_radius_m) for side in (away + left, away - left))
+        return on_left, on_right
 
     def _actuate(self, command: Array) -> None:
         """Move the actuators on: a first-order lag, and rates."""
@@ -159,19 +177,21 @@ class GroundPlant:
 
     def set_task(self, task: GroundTask) -> None:
         self._install(task)
+        self._sides = self._on_patch(self.truth.q)
 
     def measure(self) -> State:
         return self._measured
 
     @property
     def task(self) -> GroundTask:
-        return self._task
+        """At the vehicle's place; a new object only where the conditions change."""
+        return self._places[self._sides]
 
     @property
     def quantities(self) -> Array:
         """True values of the robot's reports: friction, rolling resistance, slope (2), mass of the load."""
-        task = self._task
-        return np.array([task.friction, task.rolling_resistance, *np.tan(task.slope_rad), task.payload_mass_kg])
+        task = self.task
+        return np.array([task.mean_friction, task.rolling_resistance, *np.tan(task.slope_rad), task.payload_mass_kg])
 
     @property
     def time(self) -> float:

@@ -20,7 +20,7 @@ from metarl_robot.sim.ground.course_edges import edge_margin
 from metarl_robot.sim.ground.cross_track import nearest_on
 from metarl_robot.sim.ground.demo import ground_demo
 from metarl_robot.sim.ground.plant import GroundPlant
-from metarl_robot.sim.ground.task import GroundTask
+from metarl_robot.sim.ground.task import GroundTask, PatchedTask
 from metarl_robot.sim.kinds import RolloutMaker, TrainingDataBuilder
 from metarl_robot.sim.physics_time import PHYSICS_DT_S
 from metarl_robot.sim.scenario import Scenario
@@ -99,7 +99,8 @@ class GroundSimulation:
 
     @staticmethod
     def task_from_dict(content: dict[str, Any]) -> GroundTask:
-        return GroundTask.from_dict(content)
+        kind = PatchedTask if "patch_radius_m" in content else GroundTask
+        return kind.from_dict(content)
 
     def effort_use(self, task: GroundTask, reference: Reference, start_s: float, end_s: float) -> float:
         """Largest share of the ground's friction that the reference's accelerations and the slope need."""

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from metarl_robot.core.errors import MetaRLError
 from metarl_robot.robots.ground import courses
 from metarl_robot.robots.ground.description import Ground
 from metarl_robot.robots.ground.path import Path
 from metarl_robot.robots.ground.path_reference import driven
 from metarl_robot.sim.ground import layouts
-from metarl_robot.sim.ground.task import GroundTask
+from metarl_robot.sim.ground.proof import stays_on_course
+from metarl_robot.sim.ground.task import GroundTask, PatchedTask
 from metarl_robot.sim.scenario import Scenario, no_obstacles
 from metarl_robot.sim.suite_table import SuiteTable
 
@@ -28,6 +31,15 @@ Range = tuple[float, float]
 CHANGE_S, DURATION_S, SCORED_FROM_S = 5.0, 12.0, 1.0
 GRIP_SHARE = 0.8
 """Share of the ground's friction that the reference's speeds use."""
+COURSE_WIDTHS = 3.0
+"""Distance of a course's edges from its line, in widths of the vehicle."""
+PATCH_WIDTHS, PATCH_PLACE = (1.5, 4.0), (0.2, 0.9)
+"""Radius of a patch in widths of the vehicle, and its place, share of the lap."""
+SPLIT_SHARE = (0.4, 0.8)
+"""Friction of the slippery side over that of the other."""
+PROVED = ("surfaces",)
+"""Suites whose draws are repeated until the course can be kept."""
+MOST_DRAWS = 40
 
 
 @dataclass(frozen=True)
@@ -76,12 +88,16 @@ def draw_task(robot: Ground, rng: np.random.Generator, ranges: GroundRanges = TR
 
 @dataclass(frozen=True)
 class _Run:
-    """Conditions before and after the change (the same object: no change), the course, and obstacles (K, 3)."""
+    """Conditions before and after the change (the same object: no change), the course, and obstacles (K, 3).
+
+    half_width_m: of the course; None: it has no edges.
+    """
 
     before: GroundTask
     after: GroundTask
     path: Path
     obstacles: Array = field(default_factory=no_obstacles)
+    half_width_m: float | None = None
 
 
 Draw = Callable[[Ground, np.random.Generator], _Run]
@@ -128,6 +144,30 @@ def _obstacles(layout: Callable[[Ground, Path, np.random.Generator], Array]) -> 
     return draw
 
 
+def _ice_patch(robot: Ground, rng: np.random.Generator) -> _Run:
+    """A patch of ice lies on the course; the vehicle meets it in every lap."""
+    task, path, width_m = draw_task(robot, rng), _course(robot, rng), float(robot.description.size_m[1])
+    place = path.at(np.array([rng.uniform(*PATCH_PLACE) * path.length_m])).position[0]
+    patch = PatchedTask(
+        **vars(task),
+        patch_x_m=float(place[0]),
+        patch_y_m=float(place[1]),
+        patch_radius_m=float(rng.uniform(*PATCH_WIDTHS)) * width_m,
+        patch_friction=float(rng.uniform(*BEYOND.friction)),
+    )
+    return _Run(patch, patch, path, half_width_m=COURSE_WIDTHS * width_m)
+
+
+def _split(robot: Ground, rng: np.random.Generator) -> _Run:
+    """The ground under the wheels of one side turns slippery."""
+    before, path = draw_task(robot, rng), _course(robot, rng)
+    share = float(rng.uniform(*SPLIT_SHARE))
+    right = replace(before, right_share=share)
+    left = replace(before, friction=share * before.friction, right_share=1.0 / share)
+    half_m = COURSE_WIDTHS * float(robot.description.size_m[1])
+    return _Run(before, left if rng.random() < 0.5 else right, path, half_width_m=half_m)
+
+
 def _course(robot: Ground, rng: np.random.Generator) -> Path:
     named = (courses.oval, courses.figure_eight, courses.circle)
     choice = int(rng.integers(len(named) + 3))
@@ -142,6 +182,7 @@ SUITES: SuiteTable[Draw] = SuiteTable(
         "extrapolation": {"ice": _surface(BEYOND), "steep": _slope(BEYOND)},
         "nominal": {"undisturbed": _undisturbed},
         "obstacles": {"passable": _obstacles(layouts.passable), "blocked": _obstacles(layouts.blocked)},
+        "surfaces": {"ice_patch": _ice_patch, "split": _split},
     }
 )
 
@@ -149,10 +190,30 @@ SUITES: SuiteTable[Draw] = SuiteTable(
 def scenario(robot: Ground, suite: str, kind: str, seed: int) -> Scenario[GroundTask]:
     """One run of a suite. Raises UnknownNameError, MetaRLError."""
     draw, rng = SUITES.pick(suite, kind, seed)
-    run = draw(robot, rng)
+    if suite in PROVED:
+        return _proved(robot, suite, kind, seed)
+    return _made(robot, kind, draw(robot, rng), seed, rng)
+
+
+@lru_cache(maxsize=64)
+def _proved(robot: Ground, suite: str, kind: str, seed: int) -> Scenario[GroundTask]:
+    """The first draw in which an oracle without foresight stays on the course (proof.py)."""
+    draw, rng = SUITES.pick(suite, kind, seed)
+    for _ in range(MOST_DRAWS):
+        made = _made(robot, kind, draw(robot, rng), seed, rng)
+        if stays_on_course(robot, made):
+            return made
+    raise MetaRLError(
+        f"scenario '{kind}' of suite '{suite}', seed {seed}: in {MOST_DRAWS} draws '{robot.name}' left its course"
+    )
+
+
+def _made(robot: Ground, kind: str, run: _Run, seed: int, rng: np.random.Generator) -> Scenario[GroundTask]:
     noise_seed = int(rng.integers(2**31))
-    friction = GRIP_SHARE * min(run.before.friction, run.after.friction, robot.friction)
+    friction = GRIP_SHARE * min(run.before.mean_friction, run.after.mean_friction, robot.friction)
     reference = driven(robot, run.path, friction)
+    if run.half_width_m is not None:
+        reference = replace(reference, widths=np.full((len(reference.along), 2), run.half_width_m))
     changes = () if run.after is run.before else ((CHANGE_S, run.after),)
     return Scenario(
         kind, run.before, changes, reference, DURATION_S, seed, noise_seed, SCORED_FROM_S, obstacles=run.obstacles

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,3 +63,34 @@ class GroundTask(TaskData):
         for name in ("command_delay_s", "sensor_delay_s"):
             if not 0.0 <= getattr(self, name) <= MAX_DELAY_S:
                 raise SignalError(f"task: {name} must be in [0, {MAX_DELAY_S}] s; given {getattr(self, name)}")
+
+    @property
+    def mean_friction(self) -> float:
+        """Mean of the two sides' frictions."""
+        return 0.5 * (1.0 + self.right_share) * self.friction
+
+
+@dataclass(frozen=True, eq=False)
+class PatchedTask(GroundTask):
+    """A task with a disc of another friction on the ground: x, y and radius [m; world].
+
+    Each side of the vehicle has the friction at its middle. Of a task that a plant gives, `friction` and `right_share`
+    are those at the vehicle's present place.
+    """
+
+    patch_x_m: float = 0.0
+    patch_y_m: float = 0.0
+    patch_radius_m: float = 1.0
+    patch_friction: float = 0.2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("patch_radius_m", "patch_friction"):
+            if not getattr(self, name) > 0.0:
+                raise SignalError(f"task: {name} must be > 0; given {getattr(self, name)}")
+
+    def under(self, on_left: bool, on_right: bool) -> PatchedTask:
+        """The task while the left or right side is on the patch."""
+        left = self.patch_friction if on_left else self.friction
+        right = self.patch_friction if on_right else self.friction * self.right_share
+        return replace(self, friction=left, right_share=right / left)

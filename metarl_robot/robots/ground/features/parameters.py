@@ -62,7 +62,7 @@ class ParameterFeatures(BaseGroup):
 
 
 def _surface(robot: Ground, task: Any) -> Array:
-    ratio = np.log([task.friction / robot.friction, task.stiffness_scale])
+    ratio = np.log([task.mean_friction / robot.friction, task.stiffness_scale])
     return np.append(ratio, task.rolling_resistance - robot.rolling)
 
 
