@@ -15,7 +15,7 @@ Draw = TypeVar("Draw")
 # First word of the entropy of every draw; it separates the suites' draws. Never renumber.
 _STREAMS = {"train": 1, "heldout": 2, "extrapolation": 3, "nominal": 4}
 _STREAMS |= {"mismatch": 5, "friction": 6, "sensors": 7, "long": 8, "contact": 9, "overload": 10, "upset": 11}
-_STREAMS |= {"obstacles": 12, "surfaces": 13}
+_STREAMS |= {"obstacles": 12, "surfaces": 13, "laps": 14}
 
 
 def stream(suite_name: str, *words: int) -> np.random.Generator:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Distance of a vehicle's outline from the edges of its course."""
+"""Where a vehicle is on its course: distance of its outline from the edges, and the times of its laps."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.robots.ground.description import Ground
+from metarl_robot.robots.ground.path import PathPoints
 from metarl_robot.robots.ground.path_reference import PathReference
 from metarl_robot.sim.ground.cross_track import nearest_on
 
@@ -23,9 +24,7 @@ def edge_margin(robot: Ground, reference: PathReference, times: Array, poses: Ar
     Negative: it has left the course, which is given by the reference's widths.
     """
     assert reference.widths is not None
-    path, last = reference.path, float(reference.progress(times[-1:])[0][0])
-    s = np.arange(-_BEFORE_M if path.closed else 0.0, last + _BEFORE_M, _SPACING_M)
-    line = path.at(s)
+    s, line = _driven(reference, times)
     half, margins = 0.5 * np.asarray(robot.description.size_m[:2]), []
     c, sine = np.cos(poses[:, 2]), np.sin(poses[:, 2])
     for forward, left in ((1.0, 1.0), (1.0, -1.0), (-1.0, 1.0), (-1.0, -1.0)):
@@ -38,6 +37,23 @@ def edge_margin(robot: Ground, reference: PathReference, times: Array, poses: Ar
         right, left_m = (_width(reference, at, column) for column in reference.widths.T)
         margins.append(np.minimum(aside + right, left_m - aside))
     return np.asarray(np.min(margins, axis=0))
+
+
+def lap_times(reference: PathReference, times: Array, places: Array) -> Array:
+    """Durations (L,) [s] of the laps that are complete, at places (N, 2), one after the other at times (N,) [s]."""
+    s, line = _driven(reference, times)
+    along = s[0] + nearest_on(line.position, places)[1]
+    length_m = reference.path.length_m
+    ends = length_m * np.arange(1.0, np.floor(along.max() / length_m) + 1.0)
+    passed = np.interp(ends, np.maximum.accumulate(along), times)
+    return np.diff(passed, prepend=times[0])
+
+
+def _driven(reference: PathReference, times: Array) -> tuple[Array, PathPoints]:
+    """Arc lengths and points of the reference's path until its last time."""
+    path, last_m = reference.path, float(reference.progress(times[-1:])[0][0])
+    s = np.arange(-_BEFORE_M if path.closed else 0.0, last_m + _BEFORE_M, _SPACING_M)
+    return s, path.at(s)
 
 
 def _width(reference: PathReference, at: Array, widths: Array) -> Array:

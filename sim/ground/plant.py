@@ -62,7 +62,7 @@ class GroundPlant:
         self._task, model = task, self._model
         self._places = {(False, False): task}
         if isinstance(task, PatchedTask):
-            self._places = {sides: task.under(*sides) for sides in product((False, True), repeat=2)}
+            self._places = {(left, right): task.under(left, right) for left, right in product((False, True), repeat=2)}
         self._grounds = {sides: ground_of(place) for sides, place in self._places.items()}
         self._sides = (False, False)
         body = model.body(_PAYLOAD).id

@@ -16,7 +16,7 @@ from metarl_robot.robots.ground.path_reference import PathReference
 from metarl_robot.sim.demo import Demo
 from metarl_robot.sim.demo_settings import DemoSettings
 from metarl_robot.sim.ground import suites
-from metarl_robot.sim.ground.course_edges import edge_margin
+from metarl_robot.sim.ground.course_edges import edge_margin, lap_times
 from metarl_robot.sim.ground.cross_track import nearest_on
 from metarl_robot.sim.ground.demo import ground_demo
 from metarl_robot.sim.ground.plant import GroundPlant
@@ -70,7 +70,8 @@ class GroundSimulation:
 
         Among obstacles also collisions, the number of times that the vehicle's outline came to touch one, and
         least_clearance_m. On a course with edges also left_course, the number of times that the outline crossed one,
-        and least_margin_m, its least distance from them.
+        and least_margin_m, its least distance from them. Where the controller chooses the speeds, first_lap_s and
+        second_lap_s; None for a lap that is not complete.
         """
         _, along = nearest_on(log.q_reference[:, :2], log.q[:, :2])
         length_m = np.linalg.norm(np.diff(log.q_reference[:, :2], axis=0), axis=1).sum()
@@ -88,7 +89,11 @@ class GroundSimulation:
         if not isinstance(reference, PathReference) or reference.widths is None:
             return {}
         margin = edge_margin(self.robot, reference, log.times, log.q)
-        return {"left_course": _times(margin < 0.0), "least_margin_m": float(margin.min())}
+        kept: dict[str, float | None] = {"left_course": _times(margin < 0.0), "least_margin_m": float(margin.min())}
+        if not reference.speed_grip:
+            return kept
+        laps = [*lap_times(reference, log.times, log.q[:, :2]), None, None]
+        return {**kept, "first_lap_s": laps[0], "second_lap_s": laps[1]}
 
     def angle_errors(self, q: Array, q_reference: Array) -> Array:
         error: Array = (q[:, 2:] - q_reference[:, 2:] + np.pi) % (2.0 * np.pi) - np.pi

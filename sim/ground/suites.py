@@ -31,6 +31,7 @@ Range = tuple[float, float]
 CHANGE_S, DURATION_S, SCORED_FROM_S = 5.0, 12.0, 1.0
 GRIP_SHARE = 0.8
 """Share of the ground's friction that the reference's speeds use."""
+LAPS_S = 30.0
 COURSE_WIDTHS = 3.0
 """Distance of a course's edges from its line, in widths of the vehicle."""
 PATCH_WIDTHS, PATCH_PLACE = (1.5, 4.0), (0.2, 0.9)
@@ -90,7 +91,8 @@ def draw_task(robot: Ground, rng: np.random.Generator, ranges: GroundRanges = TR
 class _Run:
     """Conditions before and after the change (the same object: no change), the course, and obstacles (K, 3).
 
-    half_width_m: of the course; None: it has no edges.
+    half_width_m: of the course; None: it has no edges. speed_grip: share of the believed friction by which the
+    controller chooses the speeds; 0: the reference gives them.
     """
 
     before: GroundTask
@@ -98,6 +100,8 @@ class _Run:
     path: Path
     obstacles: Array = field(default_factory=no_obstacles)
     half_width_m: float | None = None
+    speed_grip: float = 0.0
+    duration_s: float = DURATION_S
 
 
 Draw = Callable[[Ground, np.random.Generator], _Run]
@@ -158,6 +162,13 @@ def _ice_patch(robot: Ground, rng: np.random.Generator) -> _Run:
     return _Run(patch, patch, path, half_width_m=COURSE_WIDTHS * width_m)
 
 
+def _fastest(robot: Ground, rng: np.random.Generator) -> _Run:
+    """Laps as fast as the controller dares on ground that is not known and the same everywhere."""
+    task, path = draw_task(robot, rng), _course(robot, rng)
+    half_m = COURSE_WIDTHS * float(robot.description.size_m[1])
+    return _Run(task, task, path, half_width_m=half_m, speed_grip=GRIP_SHARE, duration_s=LAPS_S)
+
+
 def _split(robot: Ground, rng: np.random.Generator) -> _Run:
     """The ground under the wheels of one side turns slippery."""
     before, path = draw_task(robot, rng), _course(robot, rng)
@@ -183,6 +194,7 @@ SUITES: SuiteTable[Draw] = SuiteTable(
         "nominal": {"undisturbed": _undisturbed},
         "obstacles": {"passable": _obstacles(layouts.passable), "blocked": _obstacles(layouts.blocked)},
         "surfaces": {"ice_patch": _ice_patch, "split": _split},
+        "laps": {"fastest": _fastest},
     }
 )
 
@@ -211,10 +223,11 @@ def _proved(robot: Ground, suite: str, kind: str, seed: int) -> Scenario[GroundT
 def _made(robot: Ground, kind: str, run: _Run, seed: int, rng: np.random.Generator) -> Scenario[GroundTask]:
     noise_seed = int(rng.integers(2**31))
     friction = GRIP_SHARE * min(run.before.mean_friction, run.after.mean_friction, robot.friction)
-    reference = driven(robot, run.path, friction)
+    reference = driven(robot, run.path, robot.friction if run.speed_grip else friction)
     if run.half_width_m is not None:
-        reference = replace(reference, widths=np.full((len(reference.along), 2), run.half_width_m))
+        edges = np.full((len(reference.along), 2), run.half_width_m)
+        reference = replace(reference, widths=edges, speed_grip=run.speed_grip)
     changes = () if run.after is run.before else ((CHANGE_S, run.after),)
     return Scenario(
-        kind, run.before, changes, reference, DURATION_S, seed, noise_seed, SCORED_FROM_S, obstacles=run.obstacles
+        kind, run.before, changes, reference, run.duration_s, seed, noise_seed, SCORED_FROM_S, obstacles=run.obstacles
     )

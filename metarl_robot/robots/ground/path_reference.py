@@ -28,6 +28,7 @@ class PathReference:
 
     first: (N,) speeds of the first lap of a closed path, which may begin at rest; None: those of all laps.
     widths: (N, 2) distance of the course's right and left edge from the path [m]; None: there are no edges.
+    speed_grip: share of the believed friction to which a controller lowers the speeds (route.py); 0: it does not.
     remark: for the user, on how it differs from what was asked for.
     """
 
@@ -37,6 +38,7 @@ class PathReference:
     start_s: float = 0.0
     first: Array | None = None
     widths: Array | None = None
+    speed_grip: float = 0.0
     remark: str = ""
 
     @cached_property

@@ -56,8 +56,8 @@ def read_stations(file: Path) -> Stations:
     closed = len(place) > 2 and gap_m <= 1.5 * float(steps.max())
     last = len(place) - 1 if closed and gap_m < _CLOSEST_M else len(place)
     _check_columns(file, lines, widths, speeds)
-    parts = (None if part is None else part[:last] for part in (widths, speeds))
-    return Stations(place[:last], lines[:last], *parts, closed)
+    widths, speeds = (None if part is None else part[:last] for part in (widths, speeds))
+    return Stations(place[:last], lines[:last], widths, speeds, closed)
 
 
 def _parsed(file: Path) -> tuple[tuple[str, ...], Array, NDArray[np.intp]]:

@@ -3,6 +3,9 @@
 
 Obstacles within the reference's next HORIZON_S are passed with a margin (detour.py), at most as fast as the reference
 and the friction allow. Where no way is free, the vehicle stops before the obstacle, and drives on when a way is found.
+
+With `speed_grip`, of the configuration or the reference, speeds are lowered to what the believed friction allows. This
+is renewed twice a second, and whenever a new reference comes.
 """
 
 from __future__ import annotations
@@ -55,6 +58,12 @@ class RouteConfig(BaseModel):
         4.0, gt=0.0, le=50.0, description="largest distance of a detour from the reference, widths of the vehicle"
     )
     detour_grip: float = Field(0.6, gt=0.0, le=1.0, description="share of the believed friction that a detour may use")
+    speed_grip: float = Field(
+        0.0,
+        ge=0.0,
+        le=1.0,
+        description="share of the believed friction to which speeds are lowered; 0: as the reference says",
+    )
 
 
 class _Line(NamedTuple):
@@ -97,7 +106,7 @@ class Route:
         self._detour: Reference | None = None
         self._reference: Reference | None = None
         self._planned_s, self._offsets = -np.inf, (np.zeros(1), np.zeros(1))
-        self.friction = self._robot.friction
+        self.friction, self._speed_grip = self._robot.friction, 0.0
         self.target: Setpoints | None = None
 
     def observe(self, discs: Array) -> None:
@@ -116,7 +125,8 @@ class Route:
         found = self._base.nearest(reference, time, pose[:2], ahead_s)
         if found is None:
             return None
-        watching = self._detour is not None or len(self.obstacles) > 0
+        self._speed_grip = self._config.speed_grip or float(getattr(reference, "speed_grip", 0.0))
+        watching = self._detour is not None or len(self.obstacles) > 0 or self._speed_grip > 0.0
         due = found.reference is not self._reference or not 0.0 <= time - self._planned_s < REPLANNING_S
         if watching and due:
             self._plan(found.reference, found.time_s, time, pose, speed_m_s)
@@ -126,7 +136,7 @@ class Route:
         return found
 
     def _plan(self, reference: Reference, from_s: float, time: float, pose: Array, speed_m_s: float) -> None:
-        """Plan a detour, or none where the reference is free."""
+        """Plan a detour; where the reference is free, only its speeds, or nothing."""
         line = _line(reference, from_s)
         same, last = reference is self._reference, self._detour
         self._planned_s, self._reference = time, reference
@@ -137,6 +147,8 @@ class Route:
         start = (0.0, 0.0) if last is None else self._start(line, last, time, pose[:2])
         near = self.obstacles.near(line.position, self._aside_m + self._config.obstacle_margin_m + self._width_m)
         if not len(near) and abs(start[0]) < _ON_LINE_M:
+            if self._speed_grip > 0.0:
+                self._detour = self._through(line.position, line, time, speed_m_s, stops=False)
             return
         way = self._aside_of(line, near, start, time, speed_m_s)
         self._detour = way or (last if isinstance(last, Hold) else Hold(pose))
@@ -169,11 +181,14 @@ class Route:
         free = clearance(robot, near, poses)
         close = (free < least) & (free < free[0] - _ON_LINE_M)
         end = int(np.argmax(close)) if close.any() else reached
-        stops = end < len(points)
         if line.along[max(end - 1, 0)] < _LEAST_WAY_M:
             return None
-        path = Path(points[:end], refinements=1)
-        along = np.linspace(0.0, path.length_m, end)
+        return self._through(points[:end], line, time, speed_m_s, stops=end < len(points))
+
+    def _through(self, points: Array, line: _Line, time: float, speed_m_s: float, stops: bool) -> PathReference:
+        """The way through points (M, 2) beside the line's first stations."""
+        path = Path(points, refinements=1)
+        along = np.linspace(0.0, path.length_m, len(points))
         return PathReference(path, along, self._speeds(path, along, line, stops, speed_m_s), start_s=time)
 
     def _lattice(self, line: _Line, near: Obstacles) -> Lattice:
@@ -185,19 +200,27 @@ class Route:
         return Lattice(offsets, line.spacing_m, (distance > needed) & (offsets * bend[:, None] < _FOLDED))
 
     def _speeds(self, path: Path, along: Array, line: _Line, stops: bool, speed_m_s: float) -> Array:
-        """Speeds (M,) [m/s] of a detour."""
+        """Speeds (M,) [m/s] of a detour, or of the line by the believed friction."""
         robot, count = self._robot, len(along)
-        grip = self._config.detour_grip * self.friction * GRAVITY_M_S2
         bend = np.abs(path.at(along).curvature)
-        own = np.abs(np.gradient(line.yaw, line.along))[:count] * np.square(line.speed[:count])
-        rate = np.abs(np.gradient(np.square(line.speed), line.along))[:count] / 2.0
-        grip = max(grip, float(np.hypot(own, rate).max()))
         most = np.minimum(line.speed[:count], robot.velocity_limit[2] / np.maximum(bend, 1e-9))
+        if self._speed_grip > 0.0:
+            grip = self._speed_grip * self.friction * GRAVITY_M_S2
+            most = np.minimum(most, np.sqrt(grip / np.maximum(bend, 1e-9)))
+        else:
+            grip = max(self._config.detour_grip * self.friction * GRAVITY_M_S2, _used(line, count))
         most[0] = max(most[0], speed_m_s)
         if stops:
             most[-1] = 0.0
         braking = _BRAKING_SHARE * self.friction * GRAVITY_M_S2 if stops else grip
         return limited_speeds(robot, along, bend, grip, braking, most)
+
+
+def _used(line: _Line, count: int) -> float:
+    """Largest acceleration [m/s²] at a line's first stations."""
+    own = np.abs(np.gradient(line.yaw, line.along))[:count] * np.square(line.speed[:count])
+    rate = np.abs(np.gradient(np.square(line.speed), line.along))[:count] / 2.0
+    return float(np.hypot(own, rate).max())
 
 
 def _line(reference: Reference, from_s: float) -> _Line | None:
