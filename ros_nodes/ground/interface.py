@@ -62,6 +62,7 @@ class GroundInterface(OdometryStates, PoseReferences, TableCommands):
         super().__init__(robot, options)
         self._robot = robot
         self._latest = State(np.zeros(3), np.zeros(3))
+        self._yaws: tuple[NDArray[np.int64], Array] = (np.zeros(0, np.int64), np.zeros(0))
         self.obstacles = (
             ObstacleTopic("obstacles", Float64MultiArray, read_discs, discs_message),
             ObstacleTopic("costmap", OccupancyGrid, partial(read_grid, world=self._frames.world)),
@@ -96,10 +97,20 @@ class GroundInterface(OdometryStates, PoseReferences, TableCommands):
         return self._turned(driven(self._robot, points, self._forward_m_s()))
 
     def _turned(self, read: ReferencePoints) -> ReferencePoints:
-        """The same points with a continuous yaw that begins nearest to the vehicle's."""
+        """The same points with a continuous yaw.
+
+        It begins nearest to that of the last reference at this time, by which a reference that arrives in parts stays
+        continuous also whole turns ahead of the vehicle, and otherwise nearest to the vehicle's.
+        """
         q = read.points.positions.copy()
         q[:, 2] = np.unwrap(q[:, 2])
-        q[:, 2] += _yaw_near(q[0], self._latest.q[2])[2] - q[0, 2]
+        times_ns = read.begin_ns + read.since_ns
+        before_ns, before = self._yaws
+        goes_on = read.begin_ns != 0 and len(before) > 0 and before_ns[0] <= times_ns[0] <= before_ns[-1]
+        yaw = float(np.interp(times_ns[0], before_ns, before)) if goes_on else self._latest.q[2]
+        q[:, 2] += _yaw_near(q[0], yaw)[2] - q[0, 2]
+        if np.isfinite(q[:, 2]).all():
+            self._yaws = times_ns, q[:, 2]
         return read._replace(points=Outputs(q, read.points.velocities, read.points.accelerations))
 
     def _forward_m_s(self) -> float:

@@ -8,27 +8,30 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from metarl_robot.control.factory import make_controller
+from metarl_robot.control.factory import load_config, make_controller
 from metarl_robot.core.robot import load_robot
 from metarl_robot.robots.ground import courses
 from metarl_robot.robots.ground.description import GRAVITY_M_S2, Ground
+from metarl_robot.robots.ground.flat_outputs import GroundOutputs
 from metarl_robot.robots.ground.path import Path
 from metarl_robot.robots.ground.path_reference import PathReference, driven
 from metarl_robot.robots.ground.route import Route, RouteConfig
 from metarl_robot.sim.episode import run_episode
-from metarl_robot.sim.ground.course_edges import lap_times
+from metarl_robot.sim.ground.course_edges import edge_margin, lap_times
+from metarl_robot.sim.ground.plant import GroundPlant
 from metarl_robot.sim.ground.simulation import GroundSimulation
 from metarl_robot.sim.ground.task import GroundTask
 from metarl_robot.sim.scenario import Scenario
+from metarl_robot.trajectories.reference_manager import ReferenceManager
 
 CAR = load_robot("f1tenth")
 assert isinstance(CAR, Ground)
-GRIP_SHARE = 0.8
+GRIP_SHARE, RNG = 0.8, np.random.default_rng(0)
 
 
-def _course(path: Path) -> PathReference:
-    """As fast as the nominal friction allows, with edges."""
-    reference = driven(CAR, path, CAR.friction)
+def _course(path: Path, share: float = 1.0) -> PathReference:
+    """As fast as a share of the nominal friction allows, with edges."""
+    reference = driven(CAR, path, share * CAR.friction)
     return replace(reference, widths=np.full((len(reference.along), 2), 0.9))
 
 
@@ -83,6 +86,42 @@ def test_on_ice_a_car_that_believes_its_estimate_stays_on_its_course() -> None:
     assert as_given["left_course"] > 0.0
     assert believed["left_course"] == 0.0 and believed["spins"] == 0.0 and believed["least_margin_m"] > 0.2
     assert believed["first_lap_s"] < 9.0 and believed["second_lap_s"] is None
+
+
+@pytest.mark.parametrize(("name", "motion"), [("f1tenth", "fast oval"), ("husky", "figure_eight")])
+def test_a_start_from_rest_does_not_move_the_path(name: str, motion: str) -> None:
+    robot = load_robot(name)
+    assert isinstance(robot, Ground)
+    flat, fast = GroundOutputs(robot), motion.startswith("fast")
+    reference = driven(CAR, courses.oval(CAR), 0.9 * CAR.friction) if fast else flat.motion(motion, RNG, 10.0)
+    assert isinstance(reference, PathReference)
+    manager, times = ReferenceManager(robot), np.arange(0.0, 5.0, 0.05)
+    manager.hold(robot.home)
+    manager.offer(times, flat.outputs(reference, times), 0.0)
+    assert manager.current is not None
+    line = reference.path.at(np.arange(0.0, reference.path.length_m, 0.01)).position
+    places = manager.current.sample(times).q[:, :2]
+    assert np.linalg.norm(places[:, None] - line, axis=2).min(axis=1).max() < 0.01
+
+
+def test_on_ice_it_stays_on_a_course_that_arrives_in_parts() -> None:
+    """As over ROS 2: a part each second, by the reference's times, behind which the car falls."""
+    reference, flat = _course(courses.oval(CAR), 0.9), GroundOutputs(CAR)
+    controller = make_controller(CAR, "meta_mpc", load_config(CAR, "meta_mpc", {"speed_grip": GRIP_SHARE}))
+    manager = ReferenceManager(CAR)
+    plant, times = GroundPlant(CAR, GroundTask(friction=0.5)), np.arange(0.0, 8.0, 0.01)
+    controller.reset()
+    state, poses = plant.reset(), []
+    manager.hold(state.q)
+    for time in times:
+        if np.isclose(time % 1.0, 0.0):
+            part = time + np.arange(0.0, 5.0, 0.05)
+            manager.offer(part, flat.outputs(reference, part), float(time))
+        poses.append(plant.truth.q)
+        assert manager.current is not None
+        state = plant.step(controller.step(float(time), state, manager.current).effort, 0.01)
+    assert edge_margin(CAR, reference, times, np.array(poses)).min() > 0.3
+    assert lap_times(reference, times, np.array(poses)[:, :2])[0] < 8.0
 
 
 def test_the_suite_asks_for_the_fastest_lap() -> None:

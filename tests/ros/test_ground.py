@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path as File
 
 import numpy as np
@@ -220,6 +221,19 @@ def test_a_reference_and_a_plan_go_over_the_wire() -> None:
         np.testing.assert_allclose(got, given, atol=1e-12)
     plan = interface.plan(7, Plan(np.arange(2.0), points.positions, points.velocities, np.zeros((1, 2))))
     assert [pose.pose.position.y for pose in plan.poses] == [1.0, 2.0]
+
+
+def test_the_yaw_of_a_reference_in_parts_goes_on_whole_turns_ahead_of_the_vehicle() -> None:
+    """Also after a part that cannot be used."""
+    interface, since = GroundInterface(ROBOT), np.arange(0.0, 4.0, 0.05)
+    for begin in range(1, 9):
+        yaw = 2.0 * (begin + since)  # a turn in pi seconds; the vehicle stands at yaw 0
+        points = Outputs(*(np.column_stack([np.cos(yaw), np.sin(yaw), yaw]) for _ in range(3)))
+        read = interface.references()[0][2](interface.reference(begin * 10**9, since, points))
+        np.testing.assert_allclose(read.points.positions[:, 2], yaw, atol=1e-9)
+        broken = Outputs(*(np.full((len(since), 3), np.nan) for _ in range(3)))
+        with suppress(SignalError):
+            interface.references()[0][2](interface.reference(begin * 10**9, since, broken))
 
 
 def test_obstacles_come_as_discs_or_as_the_occupied_cells_of_a_costmap() -> None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Flat outputs of a ground vehicle: x, y [m; world] and yaw [rad], of which x and y determine the motion.
 
-References are paths with speeds. Between two references the gap of x, y and yaw fades out along a quintic, as for any
-Euclidean position; a small gap hardly turns the vehicle sideways.
+References are paths with speeds. Between two references the gap of x, y and yaw and of their rates fades out along a
+quintic; a small gap hardly turns the vehicle sideways.
 """
 
 from __future__ import annotations
@@ -83,6 +83,15 @@ class GroundOutputs(EuclideanOutputs):
             first = None if reference.first is None else reference.first * pace
             return replace(reference, speed=reference.speed * pace, first=first)
         return super().paced(reference, pace)
+
+    def gaps(self, old: Reference, new: Reference, time_s: float) -> Array:
+        """Those of position and velocity; the acceleration may jump, as along any profile of speeds.
+
+        A fade of the acceleration would move the path aside, by metres where a vehicle starts fast.
+        """
+        gaps = super().gaps(old, new, time_s)
+        gaps[2] = 0.0
+        return gaps
 
     def brake(self, state: State, time_s: float) -> Reference:
         heading = np.array([np.cos(state.q[2]), np.sin(state.q[2])])
