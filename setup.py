@@ -38,6 +38,7 @@ BASE = [
     "mcap>=1.2,<2",
     "mcap-ros2-support>=0.5.5,<1",
     "zstandard>=0.22",
+    "rosbags>=0.11,<0.12",
 ]
 
 # ROS 2 Jazzy from wheels, for machines without ROS 2: one release in exact versions. Not needed with ROS 2 sourced.
@@ -68,7 +69,6 @@ DEV = [
     "pytest-xdist>=3.6",
     "ruff>=0.9",
     "mypy>=1.14",
-    "rosbags>=0.10",
     "types-PyYAML",
     "colcon-common-extensions>=0.3",
     "setuptools>=64",
@@ -130,6 +130,7 @@ setup(
         "metarl_robot.dynamics",
         "metarl_robot.learning",
         "metarl_robot.learning.models",
+        "metarl_robot.logs",
         "metarl_robot.robots",
         "metarl_robot.robots.arm",
         "metarl_robot.robots.arm.features",

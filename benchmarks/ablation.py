@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from metarl_robot.adaptation.factory import make_adapter
+from metarl_robot.control.factory import adapter_tuning
 from metarl_robot.core.checkpoint import Checkpoint
 from metarl_robot.core.robot import load_robot
 from metarl_robot.learning.models.config import TrainConfig
@@ -23,7 +24,7 @@ from metarl_robot.learning.models.last_layer import LastLayerLearner
 from metarl_robot.learning.models.train import fit
 from metarl_robot.sim.dataset import DataSet
 from metarl_robot.sim.kinds import TrainingDataBuilder, simulation
-from metarl_robot.sim.scoring import PredictionTest, controller_tuning
+from metarl_robot.sim.scoring import PredictionTest
 from metarl_robot.sim.training import simulate
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -49,7 +50,7 @@ def main() -> None:
     result: dict[str, list[dict[str, Any]]] = {}
     for name, change in variants(builder.groups).items():
         checkpoint = train_variant(builder, data, TrainConfig(**{**base, **change}))
-        adapter = make_adapter("last_layer", robot, test.dynamics, controller_tuning(robot, "meta_mpc"), checkpoint)
+        adapter = make_adapter("last_layer", robot, test.dynamics, adapter_tuning(robot, "meta_mpc"), checkpoint)
         result[name] = [score.to_dict(test.scale) for score in test.score(adapter)]
         print(row(name, result[name]), file=sys.stderr, flush=True)
     print(table(result))

@@ -10,7 +10,7 @@ acted, averaged over each control interval.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -22,8 +22,7 @@ from metarl_robot.adaptation.base import Adapter
 from metarl_robot.adaptation.factory import make_adapter
 from metarl_robot.adaptation.features import Xi
 from metarl_robot.adaptation.training_data import HISTORY, TrainingData
-from metarl_robot.adaptation.tuning import AdapterTuning
-from metarl_robot.control.factory import controller_of, load_config
+from metarl_robot.control.factory import adapter_tuning, controller_of
 from metarl_robot.core.checkpoint import Checkpoint
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.core.robot import Robot
@@ -139,14 +138,14 @@ def online_adapters(robot: Robot, dynamics: Any, checkpoints: Sequence[Checkpoin
     inertial: the last layer without learned features. fine_tuning: the same network and gradient steps as MAML's, after
     plain supervised training.
     """
-    tuning = controller_tuning(robot, robot.adaptive_controller)
+    tuning = adapter_tuning(robot, robot.adaptive_controller)
     adapters = {
         "none": make_adapter("none", robot, dynamics, tuning),
         "disturbance_observer": make_adapter(
             "disturbance_observer",
             robot,
             dynamics,
-            controller_tuning(robot, controller_of(robot, "disturbance_observer")),
+            adapter_tuning(robot, controller_of(robot, "disturbance_observer")),
         ),
     }
     for checkpoint in checkpoints:
@@ -165,12 +164,6 @@ def _variant(checkpoint: Checkpoint, prefix: str) -> Checkpoint:
     """The checkpoint with the tensors `prefix`network.* and `prefix`step.* in place of its own."""
     own = {name.removeprefix(prefix): tensor for name, tensor in checkpoint.tensors.items() if name.startswith(prefix)}
     return Checkpoint({**own, "output_scale": checkpoint.tensors["output_scale"]}, checkpoint.meta)
-
-
-def controller_tuning(robot: Robot, controller: str) -> AdapterTuning:
-    """The adapter's part of a controller's configuration."""
-    config = load_config(robot, controller).model_dump()
-    return AdapterTuning(**{field.name: config[field.name] for field in fields(AdapterTuning) if field.name in config})
 
 
 def prediction_scores(

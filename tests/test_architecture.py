@@ -22,7 +22,8 @@ from metarl_robot.core.robot import kind_of
 PACKAGE = Path(__file__).resolve().parent.parent / "metarl_robot"
 
 FLOORS = {
-    **{"": 10, "__main__": 10, "cli": 10, "benchmarks": 9, "ros_nodes": 8, "sim": 7, "learning": 6, "robots": 5},
+    **{"": 11, "__main__": 11, "cli": 11, "benchmarks": 10, "ros_nodes": 9, "sim": 8, "logs": 7, "learning": 6},
+    "robots": 5,
     **{"control": 4, "adaptation": 3, "dynamics": 2, "trajectories": 2, "compile": 1, "safety": 1, "core": 0},
 }
 KINDS = {"arm", "quadrotor"}

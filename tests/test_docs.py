@@ -64,5 +64,9 @@ def test_commands_and_options_exist(page: Path) -> None:
     for block in re.findall(r"^```text\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE):
         for name, rest in re.findall(r"^metarl (\w+)(.*?)(?:#.*)?$", block, flags=re.MULTILINE):
             assert name in commands, f"{page.name}: metarl {name}"
-            known = {option for parameter in commands[name].params for option in parameter.opts}
+            command = commands[name]
+            if hasattr(command, "commands"):  # a group, such as metarl log
+                assert rest.split()[0] in command.commands, f"{page.name}: metarl {name}{rest}"
+                command = command.commands[rest.split()[0]]
+            known = {option for parameter in command.params for option in parameter.opts}
             assert set(re.findall(r"(?<=\s)--[\w-]+", rest)) <= known, f"{page.name}: metarl {name}{rest}"

@@ -18,7 +18,20 @@ import typer
 from typer.core import TyperGroup
 
 from metarl_robot import __version__
-from metarl_robot.cli import bench, calibration, demo, evaluation, faults, info, launching, picture, plot, robots, train
+from metarl_robot.cli import (
+    bench,
+    calibration,
+    demo,
+    evaluation,
+    faults,
+    info,
+    launching,
+    logs,
+    picture,
+    plot,
+    robots,
+    train,
+)
 from metarl_robot.cli.console import examples, forgive_encodings
 from metarl_robot.cli.failure import BAD_INPUT, DEFECT, exit_code_of, is_a_reader_gone, paragraph, report_defect, say
 from metarl_robot.core.errors import MetaRLError, shortened
@@ -79,7 +92,7 @@ def options(
     """Options of every command."""
 
 
-for _module in (robots, demo, train, evaluation, calibration, launching, plot, picture, bench, faults, info):
+for _module in (robots, demo, train, evaluation, calibration, launching, logs, plot, picture, bench, faults, info):
     _module.register(app)
 
 

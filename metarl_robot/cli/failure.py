@@ -21,7 +21,7 @@ _BASE = "pip install metarl_robot"
 _TRAIN = "pip install 'metarl_robot[train]'"
 _ROS = "source a ROS 2 installation, or pip install 'metarl_robot[ros]'"
 _REMEDIES = {"torch": _TRAIN, "threadpoolctl": _TRAIN} | dict.fromkeys(
-    ("casadi", "mujoco", "scipy", "matplotlib", "mcap", "mcap_ros2", "jinja2", "safetensors"), _BASE
+    ("casadi", "mujoco", "scipy", "matplotlib", "mcap", "mcap_ros2", "rosbags", "jinja2", "safetensors"), _BASE
 )
 _ROS_PACKAGES = ("rclpy", "ament_index_python", "builtin_interfaces", "rcl_interfaces")
 

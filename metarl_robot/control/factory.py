@@ -9,6 +9,7 @@ code or on the command line.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from metarl_robot.adaptation.adapter_spec import ADAPTERS
 from metarl_robot.adaptation.base import Adapter
 from metarl_robot.adaptation.guard import GuardedAdapter
+from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.control.base import ControllerSpec
 from metarl_robot.control.guard import GuardedController
 from metarl_robot.core.errors import MetaRLError
@@ -137,6 +139,12 @@ def controller_of(robot: Robot, adapter: str) -> str:
     """
     own = ADAPTERS.get(robot.kind, adapter).controller
     return own if own in controller_names(robot.kind) else robot.adaptive_controller
+
+
+def adapter_tuning(robot: Robot, controller: str) -> AdapterTuning:
+    """The adapter's part of a controller's configuration."""
+    config = load_config(robot, controller).model_dump()
+    return AdapterTuning(**{field.name: config[field.name] for field in fields(AdapterTuning) if field.name in config})
 
 
 def _read_parameters(path: Path) -> dict[str, Any]:

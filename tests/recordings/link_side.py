@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from metarl_robot.adaptation.factory import make_adapter
 from metarl_robot.adaptation.features import Xi
+from metarl_robot.control.factory import adapter_tuning
 from metarl_robot.core.checkpoint import default_checkpoint, load_checkpoint
 from metarl_robot.core.robot import load_robot
 from metarl_robot.core.signals import State
 from metarl_robot.robots.arm.dynamics import ArmDynamics
-from metarl_robot.sim.scoring import controller_tuning
 
 Array = NDArray[np.float64]
 
@@ -128,7 +128,7 @@ class Score:
 def score(recording: Recording, dynamics: ArmDynamics, until_s: float = np.inf) -> Score:
     """Feed the shipped last-layer adapter with a recording."""
     checkpoint = load_checkpoint(default_checkpoint(ROBOT, "last_layer"), ROBOT)
-    adapter = make_adapter("last_layer", ROBOT, dynamics, controller_tuning(ROBOT, "meta_mpc"), checkpoint)
+    adapter = make_adapter("last_layer", ROBOT, dynamics, adapter_tuning(ROBOT, "meta_mpc"), checkpoint)
     adapter.reset()
     nominal, ratios, masses = np.sqrt((recording.residual**2).mean(0)), [], []
     for k, stamp_s in enumerate(recording.stamps[recording.stamps <= until_s]):

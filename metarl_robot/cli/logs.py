@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`metarl log`: recordings of robots that this project did not make."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from metarl_robot.cli.console import examples, note, out, parse_names, write_json
+from metarl_robot.cli.progress import progress
+
+if TYPE_CHECKING:
+    from metarl_robot.core.robot import Robot
+    from metarl_robot.logs.check import Report
+    from metarl_robot.logs.recording import Recording
+
+_NOTE = (
+    "A log is a rosbag2 folder, an .mcap, .db3 or ROS 1 .bag file, or a table (.csv, .tsv, .txt). A bag with "
+    "/joint_states needs no map. docs/howto/own_recordings.md describes map.yaml."
+)
+_CHECK = examples(
+    ("metarl log check panda recording/", "a rosbag2 folder with /joint_states"),
+    ("metarl log check panda log.csv --map map.yaml --out check.svg", "a table with columns of its own; a figure"),
+    ("metarl log check panda recording/ --json -", "for programs: only JSON on standard output"),
+    note=f"{_NOTE} Exit code 1: a recording is not usable as it is.",
+)
+_EVAL = examples(
+    ("metarl log eval panda recording/", "all adapters that have weights, beside simple rivals"),
+    ("metarl log eval panda a.mcap b.mcap --adapters last_layer --figure eval.svg", "one adapter on two logs"),
+    note=f"{_NOTE} Each log starts anew from the adapter's prior. The nominal model is always among the rivals.",
+)
+
+_ROBOT = Annotated[str, typer.Argument(metavar="ROBOT", help="A robot's name (metarl robots) or folder.")]
+_LOGS = Annotated[list[Path], typer.Argument(metavar="LOG...", help="Recordings of this robot; see below.")]
+_MAP = Annotated[
+    Path | None, typer.Option("--map", metavar="FILE", help="map.yaml: topics or columns, units, signs of the logs.")
+]
+_JSON = Annotated[str | None, typer.Option(metavar="FILE", help="Write the results; '-' for standard output.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    logs = typer.Typer(no_args_is_help=True, help="Recordings of real robots: check them, run adapters over them.")
+    logs.command("check", epilog=_CHECK)(check)
+    logs.command("eval", epilog=_EVAL)(evaluate)
+    app.add_typer(logs, name="log")
+
+
+def check(
+    robot: _ROBOT,
+    logs: _LOGS,
+    log_map: _MAP = None,
+    json: _JSON = None,
+    figure: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Draw the recordings (.svg, .png or .pdf).")
+    ] = None,
+) -> None:
+    """Examine recordings: timing, noise, signs, gravity, units, and what the motion shows."""
+    _check_image(figure)
+    from metarl_robot.logs.check import check as examined
+
+    loaded, recordings = _read(robot, logs, log_map)
+    reports = [examined(loaded, recording) for recording in recordings]
+    if json is not None:
+        write_json([_document(report) for report in reports], json)
+    if json != "-":
+        _print_reports(loaded, reports)
+    if figure is not None:
+        from metarl_robot.cli.figure import save, style
+        from metarl_robot.cli.plot_log import recordings_figure
+
+        with style():
+            note(f"figure: {save(recordings_figure(loaded, recordings), figure)}")
+    if not all(report.usable for report in reports):
+        raise typer.Exit(1)
+
+
+def evaluate(
+    robot: _ROBOT,
+    logs: _LOGS,
+    log_map: _MAP = None,
+    adapters: Annotated[
+        str | None, typer.Option(help="Which adapters, separated by commas; default: all that have weights.")
+    ] = None,
+    json: _JSON = None,
+    figure: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw errors and estimates over time (.svg, .png or .pdf).")
+    ] = None,
+) -> None:
+    """Run adapters over recordings as if live, and score what they predict beside simple rivals."""
+    _check_image(figure)
+    from metarl_robot.core.robot import load_robot
+    from metarl_robot.logs.replay import evaluate as replayed
+    from metarl_robot.logs.scores import summary
+
+    names = _adapters(load_robot(robot)) if adapters is None else parse_names(adapters)
+    loaded, recordings = _read(robot, logs, log_map)
+    with progress() as report:
+        evaluations = [replayed(loaded, recording, names, report) for recording in recordings]
+    document = summary(loaded, evaluations)
+    if json is not None:
+        write_json(document, json)
+    if json != "-":
+        _print_scores(loaded, document)
+    if figure is not None:
+        from metarl_robot.cli.figure import save, style
+        from metarl_robot.cli.plot_log import evaluation_figure
+
+        with style():
+            note(f"figure: {save(evaluation_figure(loaded, evaluations), figure)}")
+
+
+def _check_image(path: Path | None) -> None:
+    if path is not None:
+        from metarl_robot.cli.figure import IMAGES, check_suffix
+
+        check_suffix(path, IMAGES)
+
+
+def _adapters(robot: Robot) -> tuple[str, ...]:
+    """The registered adapters that need no weights, or whose weights are shipped with the robot."""
+    from metarl_robot.adaptation.adapter_spec import ADAPTERS
+    from metarl_robot.core.checkpoint import default_checkpoint
+
+    def ready(weights: str) -> bool:
+        return not weights or default_checkpoint(robot, weights).is_file()
+
+    return tuple(name for name in ADAPTERS.names(robot.kind) if ready(ADAPTERS.get(robot.kind, name).weights))
+
+
+def _read(robot: str, logs: Sequence[Path], log_map: Path | None) -> tuple[Robot, list[Recording]]:
+    """The robot, and its recordings; repairs are said."""
+    from metarl_robot.core.robot import load_robot
+    from metarl_robot.logs.log_map import read_map
+    from metarl_robot.logs.reading import read_log
+
+    loaded, mapped = load_robot(robot), read_map(log_map)
+    recordings = []
+    with progress() as report:
+        for i, path in enumerate(logs):
+            report("reading", i, len(logs), str(path))
+            recordings.append(read_log(loaded, path, mapped))
+        report("reading", len(logs), len(logs))
+    for recording in recordings:
+        for repair in recording.repairs:
+            note(f"{recording.source}: {repair.count} × {repair.what}")
+    return loaded, recordings
+
+
+def _document(report: Report) -> dict[str, Any]:
+    repairs, findings = ([vars(each) for each in part] for part in (report.repairs, report.findings))
+    return {**vars(report), "repairs": repairs, "findings": findings, "verdict": report.verdict}
+
+
+def _print_reports(robot: Robot, reports: Sequence[Report]) -> None:
+    from metarl_robot.cli.log_tables import joints_table, recordings_table, verdict_lines
+
+    console = out()
+    console.print(recordings_table(robot, reports))
+    for report in reports:
+        console.print(joints_table(robot, report))
+    for line in verdict_lines(reports):
+        console.print(line, highlight=False)
+
+
+def _print_scores(robot: Robot, document: dict[str, Any]) -> None:
+    from metarl_robot.cli.log_tables import estimates_table, scores_table
+
+    out().print(scores_table(document))
+    estimates = estimates_table(robot, document)
+    if estimates.row_count:
+        out().print(estimates)

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Signals in the messages of a bag: fields of topics, in the robot's order of joints."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from functools import reduce
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.core.errors import UnknownNameError, shortened
+from metarl_robot.core.robot import Robot
+from metarl_robot.logs.bag_file import Bag, RawMessage
+from metarl_robot.logs.joint_state import TYPE, JointStateDecoder
+from metarl_robot.logs.log_map import LogMap
+from metarl_robot.logs.recording import LogError, Repair
+from metarl_robot.logs.series import MOST_SAMPLES, RawLog, Rows
+
+Array = NDArray[np.float64]
+
+_NANOSECONDS = 1_000_000_000
+_NAMES = ("name", "joint_names")
+"""Fields that name the joints of the values beside them."""
+_WRONG_LENGTH = "messages with too few values: left out"
+_OTHER_JOINTS = "messages without all joints of the robot: left out"
+_UNREADABLE = "messages that cannot be decoded: left out"
+
+
+class _Wanted(NamedTuple):
+    """A signal that is read: its key in the map, the field's path, and its rows."""
+
+    key: str
+    field: str
+    rows: Rows
+
+
+def read_bag(robot: Robot, path: Path, log_map: LogMap) -> RawLog:
+    """Read the signals of a bag.
+
+    Raises:
+        LogError: it is no bag, a topic or a joint is missing, or no message holds positions and efforts.
+    """
+    wanted: dict[str, list[_Wanted]] = {}
+    for key, signal in log_map.signals.items():
+        wanted.setdefault(signal.topic, []).append(_Wanted(key, signal.field, Rows(robot.dof)))
+    with Bag(path) as bag:
+        missing = next((topic for topic in wanted if topic not in bag.topics), None)
+        if missing is not None:
+            raise LogError(f"{path}: {UnknownNameError('topic', missing, bag.topics)} Name topics in a map.")
+        reader = _Reader(path, robot, log_map, bag.decode, wanted)
+        for message in bag.messages(tuple(wanted)):
+            reader.take(message)
+            if reader.full:
+                break
+        damage = f"the file is damaged, and read up to there ({bag.damage})" if bag.damage else ""
+    return reader.log(damage)
+
+
+class _Reader:
+    """Takes in messages, and counts those that are left out."""
+
+    def __init__(
+        self,
+        path: Path,
+        robot: Robot,
+        log_map: LogMap,
+        decode: Callable[[bytes, str], Any],
+        wanted: dict[str, list[_Wanted]],
+    ) -> None:
+        self._path, self._map, self._decode, self._wanted = path, log_map, decode, wanted
+        self._names = log_map.names_of(robot.channel_names)
+        self._quick = {topic: JointStateDecoder() for topic in wanted}
+        self._orders: dict[tuple[str, ...], list[int] | None] = {}
+        self._left_out: Counter[str] = Counter()
+        self._n = robot.dof
+
+    @property
+    def full(self) -> bool:
+        return max(len(each.rows) for several in self._wanted.values() for each in several) >= MOST_SAMPLES
+
+    def take(self, message: RawMessage) -> None:
+        """Take in one message."""
+        try:
+            content = self._content(message)
+            stamp_ns = self._stamp(content, message.received_ns)
+        except Exception:  # on damaged bytes, the decoder may raise anything
+            self._left_out[_UNREADABLE] += 1
+            return
+        for each in self._wanted[message.topic]:
+            row = self._row(content, each.field)
+            if row is not None:
+                each.rows.add(stamp_ns, row)
+
+    def _content(self, message: RawMessage) -> Any:
+        if message.type == TYPE:
+            return self._quick[message.topic](message.data)
+        return self._decode(message.data, message.type)
+
+    def _stamp(self, content: Any, received_ns: int) -> int:
+        if self._map.time.clock == "received":
+            return received_ns
+        if hasattr(content, "stamp_ns"):
+            return int(content.stamp_ns)
+        stamp = content.header.stamp if hasattr(content, "header") else None
+        return received_ns if stamp is None else int(stamp.sec) * _NANOSECONDS + int(stamp.nanosec)
+
+    def _row(self, content: Any, field: str) -> Array | None:
+        """Values of a field in the robot's order of joints; None if it has none."""
+        values, names = self._field(content, field)
+        if not len(values):
+            return None  # an absent velocity or effort
+        order = self._order(names) if names else list(range(self._n))
+        if order is None:
+            self._left_out[_OTHER_JOINTS] += 1
+        elif max(order) >= len(values) or (names and len(names) != len(values)):
+            self._left_out[_WRONG_LENGTH] += 1
+        else:
+            return np.asarray(values[order])
+        return None
+
+    def _field(self, content: Any, field: str) -> tuple[Array, tuple[str, ...]]:
+        """Values of a field, and the names of their joints; empty: the message has none."""
+        *above, last = field.split(".")
+        try:
+            owner = reduce(getattr, above, content)
+            values = getattr(owner, last)
+        except AttributeError as error:
+            there = [name for name in dir(content) if not name.startswith("_")]
+            raise LogError(f"{self._path}: {UnknownNameError('field', field, there)} Name fields in a map.") from error
+        named = next((getattr(each, name) for each in (owner, content) for name in _NAMES if hasattr(each, name)), ())
+        return np.atleast_1d(np.asarray(values, dtype=np.float64)), tuple(named)
+
+    def _order(self, names: tuple[str, ...]) -> list[int] | None:
+        """Places of the robot's joints among these names; None: some are missing."""
+        if names not in self._orders:
+            there = set(self._names) <= set(names)
+            self._orders[names] = [names.index(name) for name in self._names] if there else None
+        return self._orders[names]
+
+    def log(self, damage: str) -> RawLog:
+        """The signals that were read. Raises LogError if positions or efforts are missing."""
+        rows = {each.key: each.rows for several in self._wanted.values() for each in several}
+        for key in ("position", "effort"):
+            if not len(rows[key]):
+                raise LogError(f"{self._path}: {self._why_no(key)}")
+        repairs = [Repair(what, count) for what, count in self._left_out.items()]
+        ignored = {name for names, order in self._orders.items() if order for name in names} - set(self._names)
+        if ignored:
+            repairs.append(Repair(f"joints that the robot does not have: ignored ({_listed(ignored)})", len(ignored)))
+        if self.full:
+            repairs.append(Repair(f"samples beyond the most that are read, {MOST_SAMPLES}: left out", 1))
+        if damage:
+            repairs.append(Repair(damage, 1))
+        return RawLog({key: each.series() for key, each in rows.items() if len(each)}, tuple(repairs))
+
+    def _why_no(self, key: str) -> str:
+        names = {name for names in self._orders for name in names}
+        missing = [name for name in self._names if name not in names]
+        if names and missing:
+            there = f"there are: {_listed(names)}"
+            return (
+                f"no message names the joint {missing[0]} of the robot; {there}. Say in a map which is which: joints."
+            )
+        signal = self._map.signals[key]
+        counted = "".join(f"; {count} {what}" for what, count in self._left_out.items())
+        return f"no message on {signal.topic} holds the {key} of each joint in its field '{signal.field}'{counted}"
+
+
+def _listed(names: set[str]) -> str:
+    return shortened(", ".join(sorted(names)))

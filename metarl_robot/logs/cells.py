@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The generalised force that the nominal model misses in a recording, in momentum form, as means over short cells.
+
+With p = M(q) v and ṗ = B u + β + Δ, the mean of Δ over a cell from t_0 to t_1 is
+
+    (p(t_1) - p(t_0) - ∫ (B u + β) dt) / (t_1 - t_0)
+
+Positions and efforts are means over a window that is centred on each time of a uniform grid, and the velocity is the
+change of position over this window. The smoothing is the same on both sides of the balance. Neither measured
+velocities, which may lag, nor a second derivative is used. The window looks half its length ahead: this measures a
+recording afterwards and is no estimator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.adaptation.features import FeatureMap, Series, Xi
+from metarl_robot.logs.recording import LogError, Recording
+
+Array = NDArray[np.float64]
+
+STEP_S = 0.01
+"""Step of the grid; recordings at less than 100 Hz have a longer one, their own."""
+SMOOTHED_STEPS = 4
+"""Window of the means, in steps."""
+STEPS = 5
+"""Steps of a cell."""
+_CHUNK_CELLS = 400
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """C cells of `STEPS` steps each.
+
+    time_s: (C + 1,) their ends. q, v, effort: (C STEPS + 1, n) at the steps' ends. residual: (C, n) mean Δ.
+    usable: (C,) whether the recording has no gap there. step_s: [s].
+    """
+
+    time_s: Array
+    q: Array
+    v: Array
+    effort: Array
+    residual: Array
+    usable: NDArray[np.bool_]
+    step_s: float
+
+    def __len__(self) -> int:
+        return len(self.residual)
+
+    @property
+    def cell_s(self) -> float:
+        return STEPS * self.step_s
+
+    def part(self, count: int) -> Cells:
+        """The first cells."""
+        ends = count * STEPS + 1
+        steps = self.q[:ends], self.v[:ends], self.effort[:ends]
+        return Cells(self.time_s[: count + 1], *steps, self.residual[:count], self.usable[:count], self.step_s)
+
+    def points(self, first: int, last: int) -> Xi:
+        """Mid-step points (N, n) of the cells from `first` until before `last`, with mean accelerations."""
+        at = slice(first * STEPS, last * STEPS + 1)
+        q, v, effort = self.q[at], self.v[at], self.effort[at]
+        held = _middle(effort)
+        return Xi(_middle(q), _middle(v), np.diff(v, axis=0) / self.step_s, held, np.stack([held, held]))
+
+    def regressors(self, features: FeatureMap) -> Array:
+        """Mean Φ (C, n, n_z) over each cell: Δ = Φ z."""
+        made = np.empty((len(self), self.q.shape[1], features.size))
+        for first in range(0, len(self), _CHUNK_CELLS):
+            last = min(first + _CHUNK_CELLS, len(self))
+            at = slice(first * STEPS, last * STEPS + 1)
+            series = Series(self.q[None, at], self.v[None, at], self.step_s, self.points(first, last))
+            impulses = features.impulses(series).reshape(last - first, STEPS, *made.shape[1:])
+            made[first:last] = impulses.sum(axis=1) / self.cell_s
+        return made
+
+
+def measure(dynamics: Any, recording: Recording) -> Cells:
+    """Cut a recording into cells.
+
+    dynamics: of a robot with a vector as position (adaptation/euclidean_data.py: EuclideanModel).
+
+    Raises:
+        LogError: the recording is shorter than one cell.
+    """
+    time_s, step_s = recording.time_s, max(STEP_S, recording.period_s)
+    half_s = 0.5 * SMOOTHED_STEPS * step_s
+    count = int((recording.duration_s - 2.0 * half_s) / (STEPS * step_s) + 1e-9)
+    if count < 1:
+        raise LogError(f"{recording.source}: lasts {recording.duration_s:.3g} s; at least one second is needed")
+    grid = time_s[0] + half_s + step_s * np.arange(count * STEPS + 1)
+    q, effort = (_window_means(time_s, each, grid, half_s) for each in (recording.q, recording.effort))
+    v = (_at(time_s, recording.q, grid + half_s) - _at(time_s, recording.q, grid - half_s)) / (2.0 * half_s)
+    residual = _residual(dynamics, q, v, effort, step_s).reshape(count, STEPS, -1).mean(axis=1)
+    return Cells(grid[::STEPS], q, v, effort, residual, _without_gaps(time_s, grid[::STEPS], half_s, step_s), step_s)
+
+
+def _residual(dynamics: Any, q: Array, v: Array, effort: Array, step_s: float) -> Array:
+    """Mean Δ (N, n) of each step."""
+    _, momentum, beta = dynamics.momenta(q, v)
+    force = dynamics.input_forces(_middle(q), _middle(effort))
+    return np.asarray(np.diff(momentum, axis=0) / step_s - force - _middle(beta))
+
+
+def _middle(values: Array) -> Array:
+    return 0.5 * (values[1:] + values[:-1])
+
+
+def _at(time_s: Array, values: Array, at: Array) -> Array:
+    """Values (N, n) at other times, by linear interpolation."""
+    after = np.clip(np.searchsorted(time_s, at), 1, len(time_s) - 1)
+    share = ((at - time_s[after - 1]) / (time_s[after] - time_s[after - 1]))[:, None]
+    return np.asarray(values[after - 1] + share * (values[after] - values[after - 1]))
+
+
+def _window_means(time_s: Array, values: Array, at: Array, half_s: float) -> Array:
+    """Means (N, n) of the linearly interpolated values over windows centred on these times."""
+    steps = np.diff(time_s)[:, None]
+    integral = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(steps * _middle(values), axis=0)])
+
+    def until(times: Array) -> Array:
+        before = np.clip(np.searchsorted(time_s, times) - 1, 0, len(time_s) - 2)
+        since = (times - time_s[before])[:, None]
+        slope = (values[before + 1] - values[before]) / steps[before]
+        return np.asarray(integral[before] + since * (values[before] + 0.5 * since * slope))
+
+    return np.asarray((until(at + half_s) - until(at - half_s)) / (2.0 * half_s))
+
+
+def _without_gaps(time_s: Array, ends: Array, half_s: float, step_s: float) -> NDArray[np.bool_]:
+    """Whether no time between two samples within reach of a cell is longer than two steps."""
+    usable, gaps = np.ones(len(ends) - 1, dtype=bool), np.flatnonzero(np.diff(time_s) > 2.0 * step_s)
+    for gap in gaps:
+        usable[(ends[:-1] - half_s < time_s[gap + 1]) & (ends[1:] + half_s > time_s[gap])] = False
+    return usable

@@ -1,0 +1,344 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a recording is worth: timing, noise, consistency, signs, and how well the motion shows the robot's parameters.
+
+Efforts are compared with those that the nominal model needs for the recorded motion, τ = -β + ṗ (cells.py). For each
+joint they are fitted by least squares,
+
+    τ_recorded = s_g g(q) + s_i (τ_nominal - g(q)) + c tanh(v / v_s) + b v + o
+
+with g the nominal gravity. s_g and s_i are 1 if signs, units, joints and gravity are right; both are -1 where efforts
+have the other sign, s_g alone where gravity points up, and s_g is 0 where a driver compensates gravity.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.adaptation.feature_spec import feature_map, inertial_groups, raw_groups
+from metarl_robot.core.robot import Robot, named
+from metarl_robot.logs.cells import SMOOTHED_STEPS, STEPS, Cells, measure
+from metarl_robot.logs.plausible import velocity_slope
+from metarl_robot.logs.recording import Recording, Repair
+
+Array = NDArray[np.float64]
+
+GAP_PERIODS = 2.5
+OUTLIER_SIGMAS = 10.0
+"""A sample is an outlier where its second difference is as many robust standard deviations."""
+DELAYS_S = np.arange(-0.02, 0.0505, 0.001)
+"""Delays from an effort to its effect that are tried."""
+FITTED_S = 60.0
+"""Payload, friction and delay are fitted to the first minute."""
+LEAST_SHARE = 1e-4
+"""Noise of a cell's force is at least this share of the effort limit."""
+LEAST_INFORMATION = 1e-6
+"""Parameters that a motion does not show have a standard deviation of 1000."""
+SLOW_RAD_S = 0.02
+TOLERATED = 0.35
+"""Slopes further from 1, or from 0, are said. A payload of rated mass makes about as much."""
+MOST_TIMES = 2.0
+"""With efforts that are as many times those that gravity needs, or less than the inverse, a unit is wrong."""
+SURE = 4.0
+"""A slope counts where its size is this many standard errors."""
+FAST_HZ = 60.0
+"""Slower recordings are too slow for adapters that learn."""
+MOST_REPAIRED = 0.05
+MOVING_RAD_S = 0.02
+
+
+@dataclass(frozen=True)
+class Finding:
+    """level: "fault" (the recording misleads), "warning" or "note". text: what was found, and the remedy."""
+
+    level: str
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What was found in one recording. Arrays are (n,), one value for each joint.
+
+    samples, duration_s, rate_hz. jitter_s: standard deviation of the time between samples, without gaps. gaps,
+    longest_gap_s. outliers: samples. position_noise, velocity_noise, effort_noise: white noise [rad, rad/s, Nm].
+    inconsistency: root mean square of Δq - v Δt over that of Δq. velocity_slope: of velocities over Δq / Δt; NaN: no
+    motion. delay_s: from an effort to its effect. gravity_slope, motion_slope: s_g and s_i, with standard errors; NaN:
+    not excited. coulomb, viscous: c, b. missed: root mean square force that the nominal model misses. reach: range of
+    positions [rad]. speed: root mean square velocity. parameters: names, and standard deviation that this recording
+    allows.
+    """
+
+    source: str
+    samples: int
+    duration_s: float
+    rate_hz: float
+    jitter_s: float
+    gaps: int
+    longest_gap_s: float
+    outliers: int
+    position_noise: Array
+    velocity_noise: Array
+    effort_noise: Array
+    inconsistency: Array
+    velocity_slope: float
+    delay_s: float
+    gravity_slope: Array
+    gravity_slope_std: Array
+    motion_slope: Array
+    motion_slope_std: Array
+    coulomb: Array
+    viscous: Array
+    missed: Array
+    reach: Array
+    speed: Array
+    parameters: tuple[str, ...]
+    parameter_std: Array
+    repairs: tuple[Repair, ...]
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def usable(self) -> bool:
+        return not any(finding.level == "fault" for finding in self.findings)
+
+    @property
+    def verdict(self) -> str:
+        levels = [finding.level for finding in self.findings]
+        if "fault" in levels:
+            return "not usable as it is"
+        return "usable, with reservations" if "warning" in levels else "usable"
+
+
+class Fit:
+    """Recorded efforts on the nominal model's; see the module's docstring. τ: (N, n) at the steps of cells."""
+
+    def __init__(self, robot: Robot, dynamics: Any, cells: Cells) -> None:
+        self._least = LEAST_SHARE * robot.effort_limit
+        _, momentum, beta = dynamics.momenta(cells.q, cells.v)
+        gravity = -dynamics.momenta(cells.q, np.zeros_like(cells.q))[2]
+        self.time_s = cells.time_s[0] + cells.step_s * (np.arange(len(cells.q) - 1) + 0.5)
+        self.gravity, self.v = (0.5 * (each[1:] + each[:-1]) for each in (gravity, cells.v))
+        self.nominal = np.diff(momentum, axis=0) / cells.step_s - 0.5 * (beta[1:] + beta[:-1])
+        self.recorded = 0.5 * (cells.effort[1:] + cells.effort[:-1])
+        self.usable = np.repeat(cells.usable, len(self.nominal) // len(cells))
+
+    def joint(self, j: int, recorded: Array) -> tuple[Array, Array, float]:
+        """Coefficients (5,) of one joint with standard errors (5,), and the root mean square of what is left."""
+        v, used = self.v[:, j], self.usable
+        columns = (self.gravity[:, j], (self.nominal - self.gravity)[:, j], np.tanh(v / SLOW_RAD_S), v, np.ones_like(v))
+        phi = np.stack(columns, axis=1)[used]
+        gram = phi.T @ phi + 1e-9 * np.eye(5)
+        fitted = np.linalg.solve(gram, phi.T @ recorded[used])
+        left = recorded[used] - phi @ fitted
+        variance = SMOOTHED_STEPS * max(np.mean(left**2), self._least[j] ** 2)  # smoothed steps are correlated
+        return fitted, np.sqrt(variance * np.diagonal(np.linalg.inv(gram))), float(np.sqrt(np.mean(left**2)))
+
+
+def check(robot: Robot, recording: Recording) -> Report:
+    """Examine a recording. Raises LogError if it is too short."""
+    dynamics = named(robot.dynamics)(robot)
+    cells = measure(dynamics, recording)
+    fit = Fit(robot, dynamics, cells)
+    fitted, errors = (
+        np.array(each) for each in zip(*(fit.joint(j, fit.recorded[:, j])[:2] for j in range(robot.dof)), strict=True)
+    )
+    steps = np.diff(recording.time_s)
+    regular = steps[steps < GAP_PERIODS * recording.period_s]
+    gaps = steps[steps >= GAP_PERIODS * recording.period_s]
+    slope = velocity_slope(recording)
+    slope, known = float("nan") if slope is None else slope, _Known(robot, dynamics, cells)
+    made = Report(
+        source=recording.source,
+        samples=len(recording.time_s),
+        duration_s=recording.duration_s,
+        rate_hz=1.0 / recording.period_s,
+        jitter_s=float(regular.std()),
+        gaps=len(gaps),
+        longest_gap_s=float(gaps.max(initial=0.0)),
+        outliers=_outliers(recording),
+        position_noise=white_noise(recording.q),
+        velocity_noise=white_noise(recording.v),
+        effort_noise=white_noise(recording.effort),
+        inconsistency=_inconsistency(recording),
+        velocity_slope=slope,
+        delay_s=known.delay_s() if np.isfinite(slope) else float("nan"),
+        gravity_slope=_if_sure(fitted[:, 0], errors[:, 0]),
+        gravity_slope_std=errors[:, 0],
+        motion_slope=_if_sure(fitted[:, 1], errors[:, 1]),
+        motion_slope_std=errors[:, 1],
+        coulomb=fitted[:, 2],
+        viscous=fitted[:, 3],
+        missed=np.sqrt(np.mean(cells.residual[cells.usable] ** 2, axis=0))
+        if cells.usable.any()
+        else np.full(robot.dof, np.nan),
+        reach=np.ptp(recording.q, axis=0),
+        speed=np.sqrt(np.mean(cells.v**2, axis=0)),
+        parameters=known.names,
+        parameter_std=known.std,
+        repairs=recording.repairs,
+    )
+    return Report(**{**vars(made), "findings": tuple(_findings(robot, made))})
+
+
+def _if_sure(slope: Array, error: Array) -> Array:
+    """Slopes that were excited: known to better than a half of 1."""
+    return np.where(error < 0.5 / np.sqrt(SURE), slope, np.nan)
+
+
+def white_noise(values: Array) -> Array:
+    """Standard deviation (n,) of the white noise in samples (K, n): third differences have 20 times its variance."""
+    third = np.diff(values, n=3, axis=0)
+    return np.asarray(1.4826 * np.median(np.abs(third), axis=0) / np.sqrt(20.0))
+
+
+def _outliers(recording: Recording) -> int:
+    """Number of samples that leap away from both neighbours in some signal."""
+    away = np.zeros(len(recording.time_s) - 2, dtype=bool)
+    for values in (recording.q, recording.v, recording.effort):
+        second = np.abs(np.diff(values, n=2, axis=0))
+        usual = 1.4826 * np.median(second, axis=0) + 1e-3 * np.ptp(values, axis=0) + 1e-12
+        away |= (second > OUTLIER_SIGMAS * usual).any(axis=1)
+    starts = np.flatnonzero(away)
+    return int(np.count_nonzero(np.diff(starts, prepend=-10) > 2))
+
+
+def _inconsistency(recording: Recording) -> Array:
+    steps = np.diff(recording.time_s)[:, None]
+    moved = np.diff(recording.q, axis=0)
+    missed = moved - steps * 0.5 * (recording.v[1:] + recording.v[:-1])
+    return np.asarray(np.sqrt(np.mean(missed**2, axis=0)) / np.maximum(np.sqrt(np.mean(moved**2, axis=0)), 1e-12))
+
+
+class _Known:
+    """Payload and friction as a model of the missing force in the first minute: names, weighted Φ and force."""
+
+    def __init__(self, robot: Robot, dynamics: Any, cells: Cells) -> None:
+        groups = [name for name in inertial_groups(robot.kind) if name in raw_groups(robot.kind)]
+        features = feature_map(robot, dynamics, groups)
+        self.names, self._cells, self._count = features.names, cells, min(len(cells), round(FITTED_S / cells.cell_s))
+        used = np.flatnonzero(cells.usable[: self._count])
+        self._used, phi, y = used, cells.part(self._count).regressors(features)[used], cells.residual[used]
+        self._unit = np.full(robot.dof, 1.0)
+        for _ in range(2):  # weights from what is left
+            self._phi = (phi / self._unit[:, None]).reshape(-1, features.size)
+            self._gram = self._phi.T @ self._phi + LEAST_INFORMATION * np.eye(features.size)
+            z = np.linalg.solve(self._gram, self._phi.T @ (y / self._unit).reshape(-1))
+            left = np.sqrt(np.mean((y - phi @ z) ** 2, axis=0)) if len(used) else self._unit
+            self._unit = np.maximum(left, LEAST_SHARE * robot.effort_limit)
+
+    @property
+    def std(self) -> Array:
+        """Standard deviation (k,) of each parameter after this motion, with the noise that the fit leaves."""
+        values, axes = np.linalg.eigh(self._gram)
+        return np.asarray(np.sqrt((axes**2 / np.maximum(values, LEAST_INFORMATION)).sum(axis=1)))
+
+    def delay_s(self) -> float:
+        """Delay with which efforts fit best to the motion, to a fraction of a millisecond."""
+        costs = np.array([self._left(delay) for delay in DELAYS_S])
+        best = int(np.clip(np.argmin(costs), 1, len(costs) - 2))
+        left, here, right = costs[best - 1 : best + 2]
+        curvature = left - 2.0 * here + right
+        shift = 0.5 * (left - right) / curvature if curvature > 0.0 else 0.0
+        return float(DELAYS_S[best] + np.clip(shift, -1.0, 1.0) * (DELAYS_S[1] - DELAYS_S[0]))
+
+    def _left(self, delay_s: float) -> float:
+        """Squares that are left where efforts act `delay_s` later."""
+        cells, count = self._cells, self._count
+        times = cells.time_s[0] + cells.step_s * np.arange(count * STEPS + 1)
+        effort = cells.effort[: len(times)]
+        later = np.column_stack([np.interp(times - delay_s, times, column) for column in effort.T])
+        changed = _cell_means(later - effort, count)
+        force = ((cells.residual[:count] - changed)[self._used] / self._unit).reshape(-1)
+        moment = self._phi.T @ force
+        return float(force @ force - moment @ np.linalg.solve(self._gram, moment))
+
+
+def _cell_means(values: Array, count: int) -> Array:
+    """Means (count, n) of values at the steps' ends."""
+    return np.asarray((0.5 * (values[1:] + values[:-1])).reshape(count, STEPS, -1).mean(axis=1))
+
+
+def _findings(robot: Robot, report: Report) -> list[Finding]:
+    found = [*_of_timing(report), *_of_velocity(report), *_of_signs(robot, report), *_of_excitation(robot, report)]
+    return sorted(found, key=lambda finding: ("fault", "warning", "note").index(finding.level))
+
+
+def _of_timing(report: Report) -> list[Finding]:
+    found = []
+    left_out = sum(repair.count for repair in report.repairs if "left out" in repair.what)
+    if left_out > MOST_REPAIRED * report.samples:
+        found.append(Finding("warning", f"{left_out} rows were left out beside {report.samples} good ones"))
+    if report.rate_hz < FAST_HZ:
+        found.append(Finding("warning", f"{report.rate_hz:.3g} Hz: adapters that learn need {FAST_HZ:g} Hz"))
+    if report.jitter_s > 0.2 / report.rate_hz:
+        text = f"stamps jitter by {1e3 * report.jitter_s:.2g} ms: record the time of measurement, not of reception"
+        found.append(Finding("warning", text))
+    if report.gaps:
+        found.append(
+            Finding("note", f"{report.gaps} gaps, the longest of {report.longest_gap_s:.3g} s: predictions skip them")
+        )
+    if report.outliers > MOST_REPAIRED * report.samples:
+        found.append(Finding("warning", f"{report.outliers} samples leap away from both neighbours"))
+    if abs(report.delay_s) > 0.025:
+        text = f"efforts act {1e3 * report.delay_s:.3g} ms after their stamp: commands through a queue, or two clocks"
+        found.append(Finding("warning", text))
+    return found
+
+
+def _of_velocity(report: Report) -> list[Finding]:
+    slope = report.velocity_slope
+    if not np.isfinite(slope):
+        return [Finding("warning", "the robot hardly moves: neither signs nor friction can be checked")]
+    if slope < 0.0:
+        return [
+            Finding(
+                "fault", "velocities have the sign opposite to the change of positions: set velocity: sign in a map"
+            )
+        ]
+    if abs(slope - 1.0) > 0.2:
+        return [Finding("fault", f"velocities are {slope:.3g} times the change of positions: another unit?")]
+    if abs(slope - 1.0) > 0.03:
+        return [Finding("warning", f"velocities are {slope:.3g} times the change of positions: filtered, or clipped?")]
+    return []
+
+
+def _of_signs(robot: Robot, report: Report) -> list[Finding]:
+    gravity, motion = report.gravity_slope, report.motion_slope
+    known = np.isfinite(gravity)
+    if not known.any():
+        return []
+    weight = np.where(known, 1.0 / report.gravity_slope_std**2, 0.0)
+    whole = float((weight * np.nan_to_num(gravity)).sum() / weight.sum())
+    sure = np.isfinite(motion)
+    moved = float(np.median(motion[sure])) if sure.any() else float("nan")
+    if abs(whole) < TOLERATED and not moved < TOLERATED:
+        text = "efforts hold no gravity: set effort: gravity_compensated: true in a map"
+        return [Finding("fault", text)]
+    if whole < 0.0 and moved > 0.0:
+        return [Finding("fault", "gravity acts upside down: is the robot mounted as its robot.xml says?")]
+    if whole < 0.0:
+        return [Finding("fault", "efforts have the sign opposite to the nominal model's: set effort: sign in a map")]
+    if not 1.0 / MOST_TIMES < whole < MOST_TIMES:
+        text = f"efforts are {whole:.3g} times those that gravity needs: currents without a gain, or another unit?"
+        return [Finding("fault", text)]
+    names = [robot.channel_names[j] for j in np.flatnonzero(known & (motion < 0.0)) if gravity[j] < 0.0]
+    if names:
+        return [Finding("fault", f"efforts of {', '.join(names)} have the opposite sign: set effort: sign in a map")]
+    odd = [
+        f"{robot.channel_names[j]} ({gravity[j]:.2f})"
+        for j in np.flatnonzero(known)
+        if abs(gravity[j] - 1.0) > TOLERATED
+    ]
+    if odd:
+        text = f"efforts over gravity are not near 1 at {', '.join(odd)}: a payload, another gain, or wrong links"
+        return [Finding("warning", text)]
+    return []
+
+
+def _of_excitation(robot: Robot, report: Report) -> list[Finding]:
+    still = [name for name, speed in zip(robot.channel_names, report.speed, strict=True) if speed < MOVING_RAD_S]
+    if still and len(still) < robot.dof:
+        return [Finding("note", f"{', '.join(still)} hardly moves: its friction is not seen")]
+    return []

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads a log of any format into a Recording in the robot's units; repairs are counted, none is silent.
+
+Rows with a value that is not finite, and rows that are not later than the one before, are left out. Signals on topics
+of their own are held to the times of the positions. Missing velocities are differentiated. Values that no such robot
+can have (degrees taken for radians) are refused with the unit that would explain them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.core.errors import shortened
+from metarl_robot.core.robot import Robot, named
+from metarl_robot.logs import bag_file, table_file
+from metarl_robot.logs.bag_signals import read_bag
+from metarl_robot.logs.log_map import UNITS, EffortMap, LogMap, PositionMap, VelocityMap
+from metarl_robot.logs.plausible import check_plausible
+from metarl_robot.logs.recording import LogError, Recording, Repair
+from metarl_robot.logs.series import RawLog, Series
+
+Array = NDArray[np.float64]
+Rows = NDArray[np.bool_]
+
+LEAST_SAMPLES = 20
+DIFFERENCE_S = 0.005
+"""Missing velocities are differences of positions over at least this time."""
+MOVED = 0.01
+"""[rad, m] Velocities that are all zero are missing where a joint has moved farther."""
+
+
+def read_log(robot: Robot, path: Path, log_map: LogMap | None = None) -> Recording:
+    """Read a log.
+
+    Arguments:
+        robot: of which it is. Its q, v and effort must have one value for each joint.
+        path: a rosbag2 folder, an .mcap, .db3 or .bag file, or a table (.csv, .tsv, .txt).
+
+    Raises:
+        LogError: names what is missing, what there is, and what is allowed.
+    """
+    log_map = log_map or LogMap()
+    check_served(robot)
+    log_map.check(robot.channel_names)
+    raw = _reader(path)(robot, path, log_map)
+    made = _recording(robot, path, log_map, raw)
+    check_plausible(robot, made)
+    return made
+
+
+def check_served(robot: Robot) -> None:
+    """Raise LogError for a kind of robot whose recordings cannot be read."""
+    if robot.attitude is not None or not robot.nq == robot.dof == robot.nu:
+        raise LogError(
+            f"recordings of a robot of kind '{robot.kind}' cannot be read; allowed: robots with a position, a velocity "
+            "and an effort for each joint, such as arms"
+        )
+
+
+def _reader(path: Path) -> Callable[[Robot, Path, LogMap], RawLog]:
+    allowed = ", ".join((*bag_file.SUFFIXES, *table_file.SUFFIXES))
+    expected = f"expected a rosbag2 folder, or a file that ends in {allowed}"
+    if not path.exists():
+        raise LogError(f"{shortened(str(path))}: there is no such file or folder; {expected}")
+    if path.is_dir() or path.suffix in bag_file.SUFFIXES:
+        return read_bag
+    if path.suffix in table_file.SUFFIXES:
+        return table_file.read_table
+    raise LogError(f"{shortened(str(path))}: {expected}")
+
+
+def _recording(robot: Robot, path: Path, log_map: LogMap, raw: RawLog) -> Recording:
+    repairs = list(raw.repairs)
+    kept = {key: _rising(_finite(series, key, repairs), key, repairs) for key, series in raw.signals.items()}
+    position, effort = kept["position"], kept["effort"]
+    if min(len(position.stamps_ns), len(effort.stamps_ns)) < LEAST_SAMPLES:
+        raise LogError(f"{path}: {len(position.stamps_ns)} usable samples; at least {LEAST_SAMPLES} are needed")
+    begin = max(series.stamps_ns[0] for series in kept.values())
+    position = _part(position, position.stamps_ns >= begin)
+    time_s = (position.stamps_ns - begin) * 1e-9
+    q = _scaled(position, log_map.position)
+    held = {key: _held(kept[key], position, key, repairs) for key in kept if key != "position"}
+    v = _velocity(q, time_s, held.get("velocity"), log_map.velocity, repairs)
+    efforts = _effort(robot, q, held["effort"], log_map.effort, repairs)
+    if len(time_s) < LEAST_SAMPLES:
+        raise LogError(f"{path}: positions and efforts overlap in {len(time_s)} samples; {LEAST_SAMPLES} are needed")
+    return Recording(str(path), time_s - time_s[0], q, v, efforts, tuple(repairs))
+
+
+def _finite(series: Series, key: str, repairs: list[Repair]) -> Series:
+    wrong = np.asarray(~np.isfinite(series.values).all(axis=1))
+    return _without(series, wrong, f"{key}s that are not finite: left out", repairs)
+
+
+def _rising(series: Series, key: str, repairs: list[Repair]) -> Series:
+    stamps = series.stamps_ns
+    latest = np.maximum.accumulate(stamps)
+    late = np.concatenate([[False], stamps[1:] <= latest[:-1]])
+    return _without(series, late, f"{key}s that are not later than the one before: left out", repairs)
+
+
+def _without(series: Series, wrong: Rows, what: str, repairs: list[Repair]) -> Series:
+    count = int(np.count_nonzero(wrong))
+    if not count:
+        return series
+    repairs.append(Repair(what, count))
+    return _part(series, ~wrong)
+
+
+def _part(series: Series, chosen: Rows) -> Series:
+    return Series(series.stamps_ns[chosen], series.values[chosen])
+
+
+def _held(series: Series, to: Series, key: str, repairs: list[Repair]) -> Array:
+    """The latest values (K, n) at the stamps of another signal."""
+    if np.array_equal(series.stamps_ns, to.stamps_ns):
+        return series.values
+    latest = np.maximum(np.searchsorted(series.stamps_ns, to.stamps_ns, side="right") - 1, 0)
+    exact = series.stamps_ns[latest] == to.stamps_ns
+    if not exact.all():
+        repairs.append(Repair(f"{key}s with other times: the latest one is held", int(np.count_nonzero(~exact))))
+    return series.values[latest]
+
+
+def _scaled(series: Series, signal: PositionMap) -> Array:
+    return _signed(series.values * UNITS[signal.unit], signal)
+
+
+def _signed(values: Array, signal: PositionMap | VelocityMap | EffortMap) -> Array:
+    return values * np.array(signal.sign, dtype=np.float64) if signal.sign else values
+
+
+def _velocity(q: Array, time_s: Array, given: Array | None, signal: VelocityMap | None, repairs: list[Repair]) -> Array:
+    if given is not None and signal is not None:
+        if given.any() or np.ptp(q, axis=0).max() < MOVED:
+            return _signed(given * UNITS[signal.unit], signal)
+        repairs.append(Repair("velocities that are all zero while positions move: positions differentiated", len(q)))
+    else:
+        repairs.append(Repair("velocities that the log does not have: positions differentiated", len(q)))
+    return differences(q, time_s)
+
+
+def differences(q: Array, time_s: Array) -> Array:
+    """Velocities (K, n) from positions up to each sample, over at least DIFFERENCE_S."""
+    earlier = np.searchsorted(time_s, time_s - DIFFERENCE_S + 1e-9, side="right") - 1
+    index = np.arange(len(time_s))
+    earlier = np.clip(earlier, 0, np.maximum(index - 1, 0))
+    later = np.maximum(index, 1)
+    return np.asarray((q[later] - q[earlier]) / (time_s[later] - time_s[earlier])[:, None])
+
+
+def _effort(robot: Robot, q: Array, values: Array, signal: EffortMap, repairs: list[Repair]) -> Array:
+    effort = _signed(values * UNITS[signal.unit], signal)
+    if signal.gain is not None:
+        effort = effort * np.array(signal.gain)
+    if signal.gravity_compensated:
+        repairs.append(Repair("efforts without gravity, as the map says: the nominal model's is added", len(q)))
+        effort = effort + nominal_gravity(robot, q)
+    return effort
+
+
+def nominal_gravity(robot: Robot, q: Array) -> Array:
+    """Effort (K, n) that holds the nominal robot at rest at positions (K, n)."""
+    _, _, beta = named(robot.dynamics)(robot).momenta(q, np.zeros_like(q))
+    return np.asarray(-beta)

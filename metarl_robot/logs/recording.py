@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A recording of a robot in plain arrays, whatever format it came in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.core.errors import MetaRLError
+
+Array = NDArray[np.float64]
+
+
+class LogError(MetaRLError):
+    """A log cannot be read, is none of this robot, or holds values that cannot be right."""
+
+
+@dataclass(frozen=True)
+class Repair:
+    """Something that reading changed or left out.
+
+    what: in words. count: number of rows, messages or joints that it concerns.
+    """
+
+    what: str
+    count: int
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """K samples of one robot, in its own order of joints and in its units (core/signals.py).
+
+    source: file or folder. time_s: (K,) rising, from 0. q: (K, nq). v: (K, dof). effort: (K, nu) generalised force of
+    the actuators at each sample, gravity included. repairs: in the order in which they were made.
+    """
+
+    source: str
+    time_s: Array
+    q: Array
+    v: Array
+    effort: Array
+    repairs: tuple[Repair, ...] = ()
+
+    @property
+    def duration_s(self) -> float:
+        return float(self.time_s[-1] - self.time_s[0])
+
+    @property
+    def period_s(self) -> float:
+        """Median time between two samples [s]."""
+        return float(np.median(np.diff(self.time_s)))

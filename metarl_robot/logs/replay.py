@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Adapters run over a recording as if live, and predict what follows; simple rivals (rivals.py) beside them.
+
+Every `EVERY` cells (cells.py), each predictor has seen the recording up to now. It predicts the force that the nominal
+model misses over the next half second, along the motion and the efforts that were then recorded, and the velocity of
+the next sample. An adapter gets samples at about the robot's control rate, each with the mean effort since the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.adaptation.base import Adapter
+from metarl_robot.adaptation.factory import make_adapter, weights_of
+from metarl_robot.adaptation.feature_spec import feature_map, inertial_groups, nuisance_groups, raw_groups
+from metarl_robot.control.factory import adapter_tuning, controller_of
+from metarl_robot.core.robot import Robot, named
+from metarl_robot.core.signals import Context, State
+from metarl_robot.logs.cells import STEPS, Cells, measure
+from metarl_robot.logs.recording import LogError, Recording
+from metarl_robot.logs.rivals import MEASUREMENT_SHARE, Hold, LeastSquares, Nominal, Ridge, Rival
+
+Array = NDArray[np.float64]
+Progress = Callable[[str, int, int], None]
+
+HORIZON_S = 0.5
+EVERY = 2
+NOMINAL = "nominal"
+RIVALS = (NOMINAL, "hold", "least_squares", "ridge")
+_PROGRESS_EVERY = 2000
+
+
+class Samples(NamedTuple):
+    """Samples as a controller sees them: time_s (K,), q, v (K, n), effort (K, n) mean until the next; usual period."""
+
+    time_s: Array
+    q: Array
+    v: Array
+    effort: Array
+    period_s: float
+
+
+@dataclass(frozen=True, eq=False)
+class Estimates:
+    """A report's estimates at the windows: mean, std (W, k)."""
+
+    mean: Array
+    std: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One predictor's errors: W windows, n joints.
+
+    force: (W, n) root mean square over the next half second, of means over cells [Nm]. next_velocity: (W, n) of the
+    next sample [rad/s]. estimates: by report's name.
+    """
+
+    force: Array
+    next_velocity: Array
+    estimates: Mapping[str, Estimates] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """time_s: (W,) of each window's begin. rows: by predictor. period_s: between two samples of the adapters."""
+
+    source: str
+    time_s: Array
+    rows: Mapping[str, Row]
+    period_s: float
+
+
+class _Problem:
+    """What all predictors share: cells, windows and the truth in them."""
+
+    def __init__(self, robot: Robot, recording: Recording) -> None:
+        self.robot, self.samples = robot, samples_of(recording, robot.control_period_s)
+        self.cells: Cells = measure(named(robot.dynamics)(robot), recording)
+        self.horizon = max(1, round(HORIZON_S / self.cells.cell_s))
+        self.dynamics = named(robot.dynamics)(robot, self.horizon * STEPS)
+        first = np.arange(1, len(self.cells) - self.horizon + 1, EVERY)
+        usable = np.concatenate([[0], np.cumsum(~self.cells.usable)])
+        self.windows = first[usable[first + self.horizon] == usable[first - 1]]
+        if not len(self.windows):
+            raise LogError(
+                f"{recording.source}: no second without a gap; an evaluation needs {HORIZON_S:g} s after the present"
+            )
+        self.time_s = self.cells.time_s[self.windows]
+        self.latest = np.searchsorted(self.samples.time_s, self.time_s, side="right") - 1
+        self.latest = np.minimum(self.latest, len(self.samples.time_s) - 2)
+
+    def truth(self, window: int) -> Array:
+        """Mean Δ (horizon, n) in the cells of a window."""
+        return self.cells.residual[window : window + self.horizon]
+
+    def row(self, predicted: Array, first: Array, estimates: Mapping[str, Estimates]) -> Row:
+        """predicted: (W, n) mean squares of the errors. first: (W, n) Δ in the first cell."""
+        return Row(np.sqrt(predicted), self._next_velocity(first), estimates)
+
+    def _next_velocity(self, force: Array) -> Array:
+        at, after, samples = self.latest, self.latest + 1, self.samples
+        dt = (samples.time_s[after] - samples.time_s[at])[:, None]
+        _, before, beta_0 = self.dynamics.momenta(samples.q[at], samples.v[at])
+        mass, then, beta_1 = self.dynamics.momenta(samples.q[after], samples.v[after])
+        acting = self.dynamics.input_forces(0.5 * (samples.q[at] + samples.q[after]), samples.effort[at])
+        missing = before - then + dt * (acting + 0.5 * (beta_0 + beta_1) + force)
+        return np.asarray(np.linalg.solve(mass, missing[..., None])[..., 0])
+
+
+def evaluate(
+    robot: Robot, recording: Recording, adapters: Sequence[str], progress: Progress | None = None
+) -> Evaluation:
+    """Run the rivals and the named adapters over a recording.
+
+    Raises:
+        LogError: the recording is too short.
+        UnknownNameError, CheckpointError: see adaptation/factory.py.
+    """
+    problem = _Problem(robot, recording)
+    at_rate = robot.at_period(problem.samples.period_s)
+    made = {name: _adapter(at_rate, name, problem.dynamics) for name in adapters if name != "none"}
+    rows = _rivals(problem, progress or _silent)
+    for name, adapter in made.items():
+        rows[name] = _replay(problem, name, adapter, progress or _silent)
+    return Evaluation(recording.source, problem.time_s, rows, problem.samples.period_s)
+
+
+def _silent(phase: str, done: int, total: int) -> None:
+    pass
+
+
+def _adapter(robot: Robot, name: str, dynamics: Any) -> Adapter:
+    tuning = adapter_tuning(robot, controller_of(robot, name))
+    return make_adapter(name, robot, dynamics, tuning, weights_of(name, robot, None))
+
+
+def samples_of(recording: Recording, control_period_s: float) -> Samples:
+    """Every k-th sample, so that their rate is about the control rate or, if that is lower, the recording's."""
+    stride = max(1, round(control_period_s / recording.period_s))
+    at = np.arange(0, len(recording.time_s), stride)
+    sums = np.add.reduceat(recording.effort, at, axis=0)
+    counts = np.diff(np.append(at, len(recording.time_s)))[:, None]
+    return Samples(recording.time_s[at], recording.q[at], recording.v[at], sums / counts, stride * recording.period_s)
+
+
+def _replay(problem: _Problem, name: str, adapter: Adapter, progress: Progress) -> Row:
+    samples, windows = problem.samples, problem.windows
+    squares, first = (np.zeros((len(windows), problem.robot.dof)) for _ in range(2))
+    contexts: list[Context] = []
+    adapter.reset()
+    steps, count, w = np.diff(samples.time_s, prepend=samples.time_s[0] - samples.period_s), len(samples.time_s), 0
+    for k in range(count):
+        context = adapter.update(State(samples.q[k], samples.v[k]), samples.effort[max(k - 1, 0)], float(steps[k]))
+        while w < len(windows) and problem.latest[w] == k:
+            predicted = _predicted(problem, adapter, int(windows[w]))
+            squares[w] = ((predicted - problem.truth(int(windows[w]))) ** 2).mean(axis=0)
+            first[w] = predicted[0]
+            contexts.append(context)
+            w += 1
+        if k % _PROGRESS_EVERY == 0:
+            progress(name, k, count)
+    progress(name, count, count)
+    return problem.row(squares, first, _estimates(problem.robot, contexts))
+
+
+def _predicted(problem: _Problem, adapter: Adapter, window: int) -> Array:
+    """Mean Δ (horizon, n) that an adapter predicts in the cells of a window, an attached body's force included."""
+    xi, n = problem.cells.points(window, window + problem.horizon), problem.robot.dof
+    value, attached = np.broadcast_to(adapter.evaluate(xi), xi.v.shape), adapter.attached_body()
+    if np.any(attached):
+        value = value + problem.dynamics.attached_forces(xi.q, xi.v, xi.a, xi.effort, attached)
+    return value.reshape(problem.horizon, STEPS, n).mean(axis=1)
+
+
+def _estimates(robot: Robot, contexts: Sequence[Context]) -> dict[str, Estimates]:
+    """Estimates of each report that the contexts hold."""
+    made = {}
+    for report in robot.reports:
+        found = [report.estimate(context) for context in contexts]
+        size = len(report.quantities)
+        if any(found):
+            pairs = [(np.full(size, np.nan),) * 2 if each is None else each for each in found]
+            made[report.name] = Estimates(*(np.array(part) for part in zip(*pairs, strict=True)))
+    return made
+
+
+def _rivals(problem: _Problem, progress: Progress) -> dict[str, Row]:
+    robot, cells, windows, horizon = problem.robot, problem.cells, problem.windows, problem.horizon
+    plain = [name for name in inertial_groups(robot.kind) if name in raw_groups(robot.kind)]
+    nuisance = nuisance_groups(robot, problem.dynamics)
+    more = [name for name in raw_groups(robot.kind) if name not in (*plain, *nuisance)]
+    features = feature_map(robot, problem.dynamics, (*plain, *more))
+    known, unit = feature_map(robot, problem.dynamics, plain).size, MEASUREMENT_SHARE * robot.effort_limit
+    rivals: dict[str, Rival] = dict(
+        zip(
+            RIVALS,
+            (Nominal(), Hold(robot.dof), LeastSquares(known, unit, cells.cell_s), Ridge(features.size, unit)),
+            strict=True,
+        )
+    )
+    squares = {name: np.zeros((len(windows), robot.dof)) for name in rivals}
+    first = {name: np.zeros((len(windows), robot.dof)) for name in rivals}
+    contexts: list[Context] = []
+    regressors, at = cells.regressors(features), 0
+    for w, window in enumerate(windows):
+        for cell in range(at, window):
+            if cells.usable[cell]:
+                for rival in rivals.values():
+                    rival.learn(regressors[cell], cells.residual[cell])
+        at = int(window)
+        for name, rival in rivals.items():
+            predicted = rival.predict(regressors[window : window + horizon])
+            squares[name][w] = ((predicted - problem.truth(int(window))) ** 2).mean(axis=0)
+            first[name][w] = predicted[0]
+        contexts.append(Context(features.names[:known], *rivals["least_squares"].estimate))  # type: ignore[attr-defined]
+        if w % _PROGRESS_EVERY == 0:
+            progress("rivals", w, len(windows))
+    progress("rivals", len(windows), len(windows))
+    seen = {"least_squares": _estimates(robot, contexts)}
+    return {name: problem.row(squares[name], first[name], seen.get(name, {})) for name in rivals}

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads tables of numbers as text (CSV): one line of column names, then a line for each sample."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.core.errors import UnknownNameError, shortened
+from metarl_robot.core.robot import Robot
+from metarl_robot.logs.log_map import UNITS, LogMap
+from metarl_robot.logs.recording import LogError, Repair
+from metarl_robot.logs.series import MOST_SAMPLES, RawLog, Series
+
+Array = NDArray[np.float64]
+
+SUFFIXES = (".csv", ".tsv", ".txt")
+_SEPARATORS = (",", ";", "\t")
+_LONGEST_LINE = 100_000
+_NANOSECONDS = 1e9
+
+
+class _Table(NamedTuple):
+    """Numbers (K, C) of the wanted columns; wrong: number of lines without a number in each."""
+
+    values: Array
+    wrong: int
+
+
+def read_table(robot: Robot, path: Path, log_map: LogMap) -> RawLog:
+    """Read the signals of a table.
+
+    Raises:
+        LogError: it is no table, lacks a column, or has no line of numbers.
+    """
+    joints = robot.channel_names
+    wanted = {key: signal.columns_of(joints) for key, signal in log_map.signals.items()}
+    with _open(path) as file:
+        separator, header = _header(path, file)
+        lacks_velocity = "velocity" in wanted and "velocity" not in log_map.model_fields_set
+        if lacks_velocity and not set(wanted["velocity"]) & set(header):
+            del wanted["velocity"]
+        names = (log_map.time.column, *(name for columns in wanted.values() for name in columns))
+        table = _numbers(file, separator, _places(path, header, names), len(header))
+    if not len(table.values):
+        raise LogError(f"{path}: no line holds a number in each of its columns; expected one line for each sample")
+    return _raw(table, wanted, log_map)
+
+
+def _raw(table: _Table, wanted: dict[str, tuple[str, ...]], log_map: LogMap) -> RawLog:
+    time_s = table.values[:, 0] * UNITS[log_map.time.unit]
+    known = np.isfinite(time_s)
+    start_s = float(time_s[known][0]) if known.any() else 0.0
+    stamps = np.round((time_s[known] - start_s) * _NANOSECONDS).astype(np.int64)
+    ends = np.cumsum([1, *(len(columns) for columns in wanted.values())])
+    signals = {
+        key: Series(stamps, np.ascontiguousarray(table.values[known, begin:end]))
+        for key, begin, end in zip(wanted, ends[:-1], ends[1:], strict=True)
+    }
+    counted = (("lines that are no row of numbers: left out", table.wrong),)
+    without = (("rows without a time: left out", int(len(known) - known.sum())),)
+    cut = (("rows beyond the most that are read: left out", int(len(table.values) >= MOST_SAMPLES)),)
+    return RawLog(signals, tuple(Repair(*each) for each in (*counted, *without, *cut) if each[1]))
+
+
+def _open(path: Path) -> TextIO:
+    try:
+        return path.open(encoding="utf-8-sig", errors="replace")
+    except (OSError, ValueError) as problem:
+        raise LogError(f"{shortened(str(path))}: cannot be read: {problem}") from problem
+
+
+def _header(path: Path, file: TextIO) -> tuple[str, list[str]]:
+    """Separator and column names in the first line that is not empty."""
+    for line in iter(lambda: file.readline(_LONGEST_LINE), ""):
+        text = line.lstrip("#").strip()
+        if text:
+            separator = max(_SEPARATORS, key=text.count)
+            return separator, [name.strip().strip('"') for name in text.split(separator)]
+    raise LogError(f"{path}: is empty; expected a line of column names, then a line of numbers for each sample")
+
+
+def _places(path: Path, header: list[str], names: tuple[str, ...]) -> list[int]:
+    """Index of each named column."""
+    for name in names:
+        if name not in header:
+            raise LogError(
+                f"{path}: {UnknownNameError('column', name, header, 'of its first line')} Name them in a map."
+            )
+    return [header.index(name) for name in names]
+
+
+def _numbers(file: TextIO, separator: str, places: list[int], width: int) -> _Table:
+    """The columns at `places`: quickly where all lines are alike, else line by line."""
+    start = file.tell()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # no lines: said by the caller
+            values = np.loadtxt(file, delimiter=separator, usecols=places, ndmin=2, max_rows=MOST_SAMPLES)
+        return _Table(values, 0)
+    except ValueError:
+        file.seek(start)
+        return _line_by_line(file, separator, places, width)
+
+
+def _line_by_line(file: TextIO, separator: str, places: list[int], width: int) -> _Table:
+    wrong = 0
+
+    def rows() -> Iterator[list[float]]:
+        nonlocal wrong
+        for line in file:
+            cells = line.split(separator)
+            if not line.strip() or line.startswith("#"):
+                continue
+            try:
+                if len(cells) != width:
+                    raise ValueError("cut short")
+                yield [float(cells[place].strip().strip('"') or "nan") for place in places]
+            except ValueError:
+                wrong += 1
+
+    row: Any = np.dtype((np.float64, len(places)))
+    values: Any = np.fromiter(itertools.islice(rows(), MOST_SAMPLES), row)
+    return _Table(values, wrong)

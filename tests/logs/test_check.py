@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A check measures what was put into a recording, and names wrong signs and a missing gravity."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from metarl_robot.core.robot import load_robot
+from metarl_robot.logs.check import Report, check
+from metarl_robot.logs.reading import nominal_gravity
+from metarl_robot.logs.recording import Recording
+from tests.logs.made_log import Machine, make
+
+ROBOT = load_robot("panda")
+MACHINE = Machine(hz=500.0, coulomb=0.005, dropped=0.01, effort_noise_nm=0.3)
+
+
+def recording_of(machine: Machine, seed: int = 1000, duration_s: float = 8.0) -> Recording:
+    made = make(ROBOT, machine, seed, duration_s)
+    return Recording("made", made.time_s, made.q, made.v, made.effort)
+
+
+@pytest.fixture(scope="module")
+def recording() -> Recording:
+    return recording_of(MACHINE)
+
+
+@pytest.fixture(scope="module")
+def report(recording: Recording) -> Report:
+    return check(ROBOT, recording)
+
+
+def test_a_good_recording_is_usable(report: Report) -> None:
+    assert report.usable and report.verdict == "usable", report.findings
+    sure = np.isfinite(report.gravity_slope)
+    assert sure.sum() >= 4 and not sure[0]  # the first axis is vertical
+    assert np.all(np.abs(report.gravity_slope[sure] - 1.0) < 4.0 * report.gravity_slope_std[sure] + 0.02)
+    assert report.repairs == ()
+
+
+def test_noise_timing_and_delay_are_those_of_the_machine(report: Report) -> None:
+    assert report.rate_hz == pytest.approx(500.0, rel=0.02) and report.duration_s == pytest.approx(8.0, abs=0.05)
+    assert report.position_noise == pytest.approx(MACHINE.position_noise_rad, rel=0.15)
+    assert report.velocity_noise == pytest.approx(MACHINE.velocity_noise_rad_s, rel=0.15)
+    assert np.all(report.effort_noise > 0.9 * MACHINE.effort_noise_nm)  # and that of the feedback
+    assert 1e-4 < report.jitter_s < 4e-4
+    assert report.longest_gap_s < 0.01
+    held_s = 0.0015  # on average, half of the step for which a recorded effort stands, and half a tick
+    assert report.delay_s == pytest.approx(MACHINE.delay_s + held_s, abs=0.0015)
+    assert report.velocity_slope == pytest.approx(1.0, abs=0.01)
+
+
+def test_the_motion_shows_a_payload_as_well_as_it_says(report: Report) -> None:
+    std = dict(zip(report.parameters, report.parameter_std, strict=True))
+    assert 1e-4 < std["payload_mass_kg"] < 0.02
+    held = check(ROBOT, recording_of(replace(MACHINE, speed=0.02)))
+    weaker = dict(zip(held.parameters, held.parameter_std, strict=True))
+    assert weaker["payload_inertia_xx_kg_m2"] > 5.0 * std["payload_inertia_xx_kg_m2"]
+
+
+def test_wrong_signs_and_gravity_are_named(recording: Recording) -> None:
+    gravity = nominal_gravity(ROBOT, recording.q)
+    one = np.array([1.0, 1.0, 1.0, -1.0, 1.0, 1.0, 1.0])
+    wrong = {
+        "efforts have the sign opposite": replace(recording, effort=-recording.effort),
+        "efforts of panda_joint4 have the opposite sign": replace(recording, effort=one * recording.effort),
+        "gravity_compensated": replace(recording, effort=recording.effort - gravity),
+        "gravity acts upside down": replace(recording, effort=recording.effort - 2.0 * gravity),
+        "another unit": replace(recording, effort=0.2 * recording.effort),
+        "velocities have the sign opposite": replace(recording, v=-recording.v),
+    }
+    for words, changed in wrong.items():
+        found = check(ROBOT, changed)
+        assert not found.usable and found.verdict == "not usable as it is"
+        faults = [finding.text for finding in found.findings if finding.level == "fault"]
+        assert any(words in text for text in faults), (words, faults)
+
+
+def test_gaps_outliers_and_filtered_velocities_are_said(recording: Recording) -> None:
+    kept = (recording.time_s < 3.0) | (recording.time_s > 3.4)
+    q = recording.q[kept].copy()
+    q[700, 2] += 0.05
+    gappy = Recording("made", recording.time_s[kept], q, 0.93 * recording.v[kept], recording.effort[kept])
+    found = check(ROBOT, gappy)
+    assert found.gaps >= 1 and found.longest_gap_s == pytest.approx(0.4, abs=0.01)
+    assert found.outliers >= 1
+    assert any("0.93 times the change of positions" in finding.text for finding in found.findings)
+
+
+def test_a_recording_at_rest_says_that_it_shows_little(recording: Recording) -> None:
+    still = replace(recording, q=np.tile(recording.q[0], (len(recording.q), 1)), v=0.0 * recording.v)
+    found = check(ROBOT, replace(still, effort=nominal_gravity(ROBOT, still.q)))
+    assert np.isnan(found.delay_s) and found.usable
+    assert any("hardly moves" in finding.text for finding in found.findings)

@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Logs of every format give the same recording; what is broken is counted, what cannot be right is refused."""
+
+from __future__ import annotations
+
+import struct
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rosbags.rosbag2 import StoragePlugin, Writer
+
+from metarl_robot.core.robot import load_robot
+from metarl_robot.logs.joint_state import JointStateDecoder
+from metarl_robot.logs.log_map import LogMap, read_map
+from metarl_robot.logs.reading import nominal_gravity, read_log
+from metarl_robot.logs.recording import LogError, Recording
+from tests.logs.made_log import STORE, Made, default_names, write_bag, write_csv
+
+ROBOT = load_robot("planar2")
+PANDA = load_robot("panda")
+JOINTS = ROBOT.channel_names
+
+
+def made(robot: object = ROBOT, count: int = 400, period_s: float = 0.004) -> Made:
+    """A smooth motion with consistent velocities and plausible efforts."""
+    assert robot in (ROBOT, PANDA)
+    time_s = period_s * np.arange(count)
+    phase = 2.0 * np.pi * 0.7 * time_s[:, None] + np.arange(robot.dof)
+    q, v = robot.home + 0.3 * np.sin(phase), 0.3 * 2.0 * np.pi * 0.7 * np.cos(phase)
+    return Made(time_s, q, v, 0.1 * robot.effort_limit * np.sin(phase), joints=robot.channel_names)
+
+
+def assert_same(recording: Recording, expected: Made, atol: float = 1e-9) -> None:
+    assert recording.time_s == pytest.approx(expected.time_s - expected.time_s[0], abs=2e-9)
+    for name in ("q", "v", "effort"):
+        np.testing.assert_allclose(getattr(recording, name), getattr(expected, name), atol=atol)
+
+
+def said(recording: Recording, words: str) -> int:
+    """Count of the repair with these words."""
+    found = [repair.count for repair in recording.repairs if words in repair.what]
+    assert len(found) == 1, recording.repairs
+    return found[0]
+
+
+def test_a_table_with_our_names_needs_no_map(tmp_path: Path) -> None:
+    log = made()
+    path = write_csv(tmp_path / "log.csv", log, default_names(ROBOT), log.q, log.v, log.effort)
+    recording = read_log(ROBOT, path)
+    assert_same(recording, log)
+    assert recording.repairs == () and recording.period_s == pytest.approx(0.004)
+
+
+@pytest.mark.parametrize("mcap", [True, False], ids=["mcap", "sqlite3"])
+def test_a_bag_needs_no_map_whatever_the_order_of_its_joints(tmp_path: Path, mcap: bool) -> None:
+    log = made(PANDA, 100)
+    folder = write_bag(tmp_path / "bag", log, mcap, order=[3, 0, 6, 1, 5, 2, 4], extra=("finger_1", "finger_2"))
+    recording = read_log(PANDA, folder)
+    assert_same(recording, log)
+    assert said(recording, "ignored (finger_1, finger_2)") == 2
+    (file,) = folder.glob("*.mcap" if mcap else "*.db3")
+    assert_same(read_log(PANDA, file), log)
+    (folder / "metadata.yaml").unlink()  # the recorder was killed
+    assert_same(read_log(PANDA, folder), log)
+
+
+def test_missing_velocities_are_differentiated_and_said(tmp_path: Path) -> None:
+    log = made()
+    recording = read_log(ROBOT, write_bag(tmp_path / "bag", log, velocity=False))
+    assert said(recording, "positions differentiated") == len(log.q)
+    late = np.roll(log.v, 1, axis=0)  # over two periods: one period late
+    np.testing.assert_allclose(recording.v[3:], late[3:], atol=0.01)
+    zero = Made(log.time_s, log.q, 0.0 * log.v, log.effort, joints=JOINTS)
+    assert said(read_log(ROBOT, write_bag(tmp_path / "zero", zero)), "all zero while positions move") == len(log.q)
+    path = write_csv(tmp_path / "log.csv", log, (*ROBOT.coordinates.q, *ROBOT.coordinates.effort), log.q, log.effort)
+    np.testing.assert_allclose(read_log(ROBOT, path).v, recording.v, atol=1e-9)
+
+
+def test_broken_rows_are_counted_and_left_out(tmp_path: Path) -> None:
+    log = made()
+    q, time_s = log.q.copy(), log.time_s.copy()
+    q[10, 0], time_s[20], time_s[30] = np.nan, 0.01, time_s[29]
+    broken = Made(time_s, q, log.v, log.effort, joints=JOINTS)
+    path = write_csv(tmp_path / "log.csv", broken, default_names(ROBOT), q, log.v, log.effort)
+    lines = path.read_text().splitlines()
+    lines[50] = "1.0,2.0"
+    lines[60] = lines[60].replace("e", "x", 1)
+    path.write_text("\n".join(lines)[:-30])  # the disk was full
+    recording = read_log(ROBOT, path)
+    assert said(recording, "no row of numbers") == 3
+    assert said(recording, "positions that are not finite") == 1
+    assert said(recording, "positions that are not later") == 2
+    kept = np.delete(np.arange(400), [10, 20, 30, 49, 59, 399])
+    assert_same(recording, Made(log.time_s[kept], log.q[kept], log.v[kept], log.effort[kept]))
+
+
+def test_messages_of_wrong_length_and_of_other_joints_are_counted(tmp_path: Path) -> None:
+    log = made()
+    joint_state, header, time = (
+        STORE.types[f"{name}"]
+        for name in ("sensor_msgs/msg/JointState", "std_msgs/msg/Header", "builtin_interfaces/msg/Time")
+    )
+    with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        connection = writer.add_connection("/joint_states", joint_state.__msgtype__, typestore=STORE)
+        for k, stamp_s in enumerate(log.time_s):
+            nanoseconds = round(1e9 * stamp_s)
+            names = ["finger"] if k % 10 == 3 else list(JOINTS)
+            size = 1 if k % 10 in (3, 7) else 2
+            values = [np.ascontiguousarray(each[k, :size]) for each in (log.q, log.v, log.effort)]
+            message = joint_state(header(time(0, nanoseconds), ""), names, *values)
+            writer.write(connection, nanoseconds, STORE.serialize_cdr(message, joint_state.__msgtype__))
+    recording = read_log(ROBOT, tmp_path / "bag")
+    assert len(recording.q) == 320 and said(recording, "too few values") == 120  # three signals each
+    assert said(recording, "without all joints") == 120
+
+
+@pytest.mark.parametrize("kept", [0.97, 0.5])
+def test_an_mcap_file_without_its_end_is_read_up_to_there(tmp_path: Path, kept: float) -> None:
+    log = made(PANDA, 9000, 0.001)
+    (file,) = write_bag(tmp_path / "bag", log).glob("*.mcap")
+    raw = file.read_bytes()
+    cut = tmp_path / "cut.mcap"
+    cut.write_bytes(raw[: int(kept * len(raw))])
+    recording = read_log(PANDA, cut)
+    assert said(recording, "damaged, and read up to there") == 1
+    count = len(recording.q)
+    assert 0.2 * len(log.q) < count < len(log.q)
+    assert_same(recording, Made(*(each[:count] for each in (log.time_s, log.q, log.v, log.effort))))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("empty.csv", b"", "is empty"),
+        ("empty.mcap", b"", "cannot be read as a recording"),
+        ("other.mcap", b"this is no recording" * 50, "expected a rosbag2 folder"),
+        ("other.db3", b"this is no recording" * 50, "cannot be read as a recording"),
+        ("cut.mcap", b"\x89MCAP0\r\n\x01", "cannot be read as a recording"),
+        ("log.csv", b"time_s,a,b\n0,1,2\n", "unknown column 'shoulder/position_rad'"),
+        ("words.txt", b"\xff\xfe\x00\x01 not a table", "unknown column 'time_s'"),
+        ("log.xlsx", b"PK", "ends in .mcap, .db3, .bag, .csv, .tsv, .txt"),
+    ],
+)
+def test_what_is_no_log_is_refused(tmp_path: Path, name: str, content: bytes, words: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(LogError) as error:
+        read_log(ROBOT, tmp_path / name)
+    assert words in str(error.value) and name in str(error.value)
+
+
+def test_what_is_missing_is_named_with_what_there_is(tmp_path: Path) -> None:
+    with pytest.raises(LogError, match="there is no such file"):
+        read_log(ROBOT, tmp_path / "none.csv")
+    with pytest.raises(LogError, match="no recording"):
+        read_log(ROBOT, tmp_path)
+    folder = write_bag(tmp_path / "bag", made(), topic="/arm/states")
+    with pytest.raises(LogError, match="unknown topic '/joint_states'.*Valid: /arm/states"):
+        read_log(ROBOT, folder)
+    mapped = LogMap.model_validate({name: {"topic": "/arm/states"} for name in ("position", "velocity", "effort")})
+    assert_same(read_log(ROBOT, folder, mapped), made())
+    with pytest.raises(LogError, match="unknown field 'efort'.*effort"):
+        read_log(
+            ROBOT, folder, mapped.model_copy(update={"effort": mapped.effort.model_copy(update={"field": "efort"})})
+        )
+
+
+def test_joints_of_another_robot_are_refused_and_renamed_ones_are_mapped(tmp_path: Path) -> None:
+    folder = write_bag(tmp_path / "bag", made(), names=("joint1", "joint2"))
+    with pytest.raises(LogError, match="names the joint shoulder of the robot; there are: joint1, joint2"):
+        read_log(ROBOT, folder)
+    assert_same(read_log(ROBOT, folder, LogMap(joints={"shoulder": "joint1", "elbow": "joint2"})), made())
+    with pytest.raises(LogError, match="'wrist' is no joint of the robot; allowed: shoulder, elbow"):
+        read_log(ROBOT, folder, LogMap(joints={"wrist": "joint2"}))
+
+
+def test_units_that_cannot_be_right_are_refused_and_named_ones_are_converted(tmp_path: Path) -> None:
+    log = made(PANDA)
+    columns = tuple(f"{signal}{i}" for signal in "qvi" for i in range(1, 8))
+    gain = np.array([5.1, 5.1, 4.0, 4.0, 1.9, 1.9, 1.9])
+    degrees = Made(1e3 * log.time_s, log.q, log.v, log.effort)
+    path = write_csv(
+        tmp_path / "log.csv", degrees, columns, np.rad2deg(log.q), np.rad2deg(log.v), -1e3 * log.effort / gain
+    )
+    (tmp_path / "map.yaml").write_text(
+        "time: {unit: ms}\n"
+        'position: {columns: "q{i}", unit: deg}\n'
+        'velocity: {columns: "v{i}", unit: deg/s}\n'
+        'effort: {columns: "i{i}", unit: mA, gain: [5.1, 5.1, 4, 4, 1.9, 1.9, 1.9], '
+        "sign: [-1, -1, -1, -1, -1, -1, -1]}\n"
+    )
+    right = read_map(tmp_path / "map.yaml")
+    assert_same(read_log(PANDA, path, right), log)
+
+    def with_unit(key: str, unit: str) -> LogMap:
+        return right.model_copy(update={key: getattr(right, key).model_copy(update={"unit": unit})})
+
+    with pytest.raises(LogError, match="They would be right in degrees"):
+        read_log(PANDA, path, with_unit("position", "rad"))
+    with pytest.raises(LogError, match="57.* times the change of positions.*deg/s"):
+        read_log(PANDA, path, with_unit("velocity", "rad/s"))
+    with pytest.raises(LogError, match="efforts of panda_joint.* another unit"):
+        read_log(PANDA, path, with_unit("effort", "A"))
+
+
+def test_efforts_without_gravity_get_the_nominal_models(tmp_path: Path) -> None:
+    log = made(PANDA)
+    gravity = nominal_gravity(PANDA, log.q)
+    assert np.abs(gravity).max() > 10.0
+    held = Made(log.time_s, log.q, log.v, log.effort - gravity, joints=log.joints)
+    mapped = LogMap.model_validate({"effort": {"gravity_compensated": True}})
+    recording = read_log(PANDA, write_bag(tmp_path / "bag", held), mapped)
+    assert_same(recording, log)
+    assert said(recording, "nominal model's is added") == len(log.q)
+
+
+def test_efforts_on_a_topic_without_names_or_stamps_are_held(tmp_path: Path) -> None:
+    log = made()
+    folder = write_bag(tmp_path / "bag", log)
+    other, layout = STORE.types["std_msgs/msg/Float64MultiArray"], STORE.types["std_msgs/msg/MultiArrayLayout"]
+    joint_state, header, time = (
+        STORE.types[name]
+        for name in ("sensor_msgs/msg/JointState", "std_msgs/msg/Header", "builtin_interfaces/msg/Time")
+    )
+    with Writer(tmp_path / "two", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        states = writer.add_connection("/joint_states", joint_state.__msgtype__, typestore=STORE)
+        efforts = writer.add_connection("/efforts", other.__msgtype__, typestore=STORE)
+        for k, stamp_s in enumerate(log.time_s):
+            stamp, none = round(1e9 * stamp_s), np.zeros(0)
+            message = joint_state(header(time(0, stamp), ""), list(JOINTS), log.q[k], log.v[k], none)
+            writer.write(states, stamp + 5_000_000, STORE.serialize_cdr(message, joint_state.__msgtype__))
+            if k % 2 == 0:
+                data = other(layout([], 0), log.effort[k])
+                writer.write(efforts, stamp, STORE.serialize_cdr(data, other.__msgtype__))
+    mapped = LogMap.model_validate({"effort": {"topic": "/efforts", "field": "data"}})
+    recording = read_log(ROBOT, tmp_path / "two", mapped)
+    assert said(recording, "the latest one is held") == 200
+    np.testing.assert_array_equal(recording.effort, log.effort[::2].repeat(2, axis=0))
+    with pytest.raises(LogError, match="no message on /joint_states holds the effort of each joint"):
+        read_log(ROBOT, tmp_path / "two")
+    assert len(read_log(ROBOT, folder).q) == len(log.q)
+
+
+def test_other_kinds_are_refused() -> None:
+    with pytest.raises(LogError, match="kind 'quadrotor' cannot be read; allowed: robots with a position"):
+        read_log(load_robot("x500"), Path("log.csv"))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("effort: {unit: kg}", "effort.unit.*'kg'.*Nm.*mA"),
+        ("effort: {unit: A}", "needs 'gain'"),
+        ("effort: {gain: 2.0}", "'gain' is of currents"),
+        ("positions: {unit: deg}", "positions.*allowed keys: time, joints, position, velocity, effort"),
+        ("position: {columns: [a]}", "columns has 1 entries; the robot has 2 joints"),
+        ("position: {columns: []}", "must name a column for each joint"),
+        ("- a", "must be a mapping"),
+    ],
+)
+def test_a_wrong_map_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "map.yaml").write_text(text)
+    with pytest.raises(LogError, match=words):
+        read_log(ROBOT, tmp_path / "log.csv", read_map(tmp_path / "map.yaml"))
+
+
+numbers = st.floats(-1e6, 1e6)
+
+
+@given(
+    st.lists(st.tuples(st.lists(st.text(max_size=5), max_size=4), *[st.lists(numbers, max_size=4)] * 3), max_size=4),
+    st.text(max_size=5),
+)
+def test_joint_states_are_decoded_as_the_library_does(messages: list[tuple[list[str], ...]], frame: str) -> None:
+    joint_state, header, time = (
+        STORE.types[name]
+        for name in ("sensor_msgs/msg/JointState", "std_msgs/msg/Header", "builtin_interfaces/msg/Time")
+    )
+    decoder = JointStateDecoder()
+    for second, (names, *values) in enumerate(messages):
+        names = [name.replace("\x00", "") for name in names]
+        arrays = [np.array(each, dtype=np.float64) for each in values]
+        message = joint_state(header(time(second, 7), frame.replace("\x00", "")), names, *arrays)
+        raw = bytes(STORE.serialize_cdr(message, joint_state.__msgtype__))
+        for _ in range(2):  # the second time by the first one's layout
+            found = decoder(raw)
+            assert found.stamp_ns == second * 10**9 + 7 and found.name == tuple(names)
+            for ours, theirs in zip(found[2:], arrays, strict=True):
+                np.testing.assert_array_equal(ours, theirs)
+
+
+@given(st.binary(max_size=80))
+def test_other_bytes_are_no_joint_states(raw: bytes) -> None:
+    decoder = JointStateDecoder()
+    with suppress(ValueError, struct.error):
+        decoder(b"\x00\x01\x00\x00" + raw)
