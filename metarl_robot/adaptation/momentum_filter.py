@@ -352,6 +352,11 @@ class MomentumFilter:
         """Force (n,) that control compensates now beside that of a context that can exist [Nm]."""
         return np.asarray(self._share * self.observed + self._impossible)
 
+    @property
+    def passing(self) -> Array:
+        """Part (n,) of `compensated` that lasts for some hundredths of a second: e and the missed force [Nm]."""
+        return np.asarray(self._share * (self.belief.mean[self._e] + self._missed))
+
     def evaluate(self, xi: Xi) -> Array:
         return self._features.value(xi, self._existing) + self.compensated
 

@@ -62,18 +62,14 @@ def check(
     _check_image(figure)
     from metarl_robot.logs.check import check as examined
 
-    loaded, recordings = _read(robot, logs, log_map)
+    loaded, recordings = read_recordings(robot, logs, log_map)
     reports = [examined(loaded, recording) for recording in recordings]
     if json is not None:
         write_json([_document(report) for report in reports], json)
     if json != "-":
         _print_reports(loaded, reports)
     if figure is not None:
-        from metarl_robot.cli.figure import save, style
-        from metarl_robot.cli.plot_log import recordings_figure
-
-        with style():
-            note(f"figure: {save(recordings_figure(loaded, recordings), figure)}")
+        draw_recordings(loaded, recordings, figure)
     if not all(report.usable for report in reports):
         raise typer.Exit(1)
 
@@ -97,7 +93,7 @@ def evaluate(
     from metarl_robot.logs.scores import summary
 
     names = _adapters(load_robot(robot)) if adapters is None else parse_names(adapters)
-    loaded, recordings = _read(robot, logs, log_map)
+    loaded, recordings = read_recordings(robot, logs, log_map)
     with progress() as report:
         evaluations = [replayed(loaded, recording, names, report) for recording in recordings]
     document = summary(loaded, evaluations)
@@ -131,8 +127,8 @@ def _adapters(robot: Robot) -> tuple[str, ...]:
     return tuple(name for name in ADAPTERS.names(robot.kind) if ready(ADAPTERS.get(robot.kind, name).weights))
 
 
-def _read(robot: str, logs: Sequence[Path], log_map: Path | None) -> tuple[Robot, list[Recording]]:
-    """The robot, and its recordings; repairs are said."""
+def read_recordings(robot: str, logs: Sequence[Path], log_map: Path | None) -> tuple[Robot, list[Recording]]:
+    """Read the robot, and its recordings; repairs are said. Raises LogError."""
     from metarl_robot.core.robot import load_robot
     from metarl_robot.logs.log_map import read_map
     from metarl_robot.logs.reading import read_log
@@ -148,6 +144,15 @@ def _read(robot: str, logs: Sequence[Path], log_map: Path | None) -> tuple[Robot
         for repair in recording.repairs:
             note(f"{recording.source}: {repair.count} × {repair.what}")
     return loaded, recordings
+
+
+def draw_recordings(robot: Robot, recordings: Sequence[Recording], path: Path) -> None:
+    """Draw recordings of one robot, overlaid, to an image file."""
+    from metarl_robot.cli.figure import save, style
+    from metarl_robot.cli.plot_log import recordings_figure
+
+    with style():
+        note(f"figure: {save(recordings_figure(robot, recordings), path)}")
 
 
 def _document(report: Report) -> dict[str, Any]:

@@ -19,7 +19,9 @@ _EPILOG = examples(
     ("metarl plot runs/2026-01-31_12-00-00", "its report, drawn anew from its recordings"),
     ("metarl plot runs/A runs/B --out both.html", "the runs of two demos overlaid in one report"),
     ("metarl plot runs/A/meta_mpc --out error.png --figure tracking", "one figure of one run"),
-    note="Everything is computed from the recordings: nothing else in the folder is read.",
+    ("metarl plot recording/ --robot panda --out log.svg", "a recording that this project did not make"),
+    note="Everything is computed from the recordings: nothing else in the folder is read. With --robot, recordings of "
+    "a real robot are drawn as they are; metarl log check examines them.",
 )
 
 
@@ -47,8 +49,18 @@ def plot(
             help="Which figure, where FILE is one: tracking, efforts, steps, angles, external, or a report's name."
         ),
     ] = "tracking",
+    robot: Annotated[
+        str | None,
+        typer.Option(metavar="ROBOT", help="Draw recordings of this real robot; see metarl log --help."),
+    ] = None,
+    log_map: Annotated[
+        Path | None, typer.Option("--map", metavar="FILE", help="With --robot: map.yaml of the recordings.")
+    ] = None,
 ) -> None:
     """Draw recorded runs again, and print their results."""
+    if robot is not None:
+        _draw_logs(robot, runs, log_map, target)
+        return
     recordings = [path for run in runs for path in _recordings(run)]
     path = target or (runs[0] if runs[0].is_dir() else runs[0].parent) / "report.html"
 
@@ -60,6 +72,17 @@ def plot(
         logs = read_runs(recordings)
     _write(path, logs, recordings, figure)
     note(f"written: {path}")
+
+
+def _draw_logs(robot: str, logs: Sequence[Path], log_map: Path | None, target: Path | None) -> None:
+    """Draw recordings of a real robot."""
+    from metarl_robot.cli.figure import IMAGES, check_suffix
+    from metarl_robot.cli.logs import draw_recordings, read_recordings
+
+    path = target or logs[0].with_suffix(".svg")
+    check_suffix(path, IMAGES)
+    loaded, recordings = read_recordings(robot, logs, log_map)
+    draw_recordings(loaded, recordings, path)
 
 
 def _recordings(run: Path) -> list[Path]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from metarl_robot.core.errors import UnknownNameError, shortened
 from metarl_robot.core.robot import Robot
 from metarl_robot.logs.bag_file import Bag, RawMessage
-from metarl_robot.logs.joint_state import TYPE, JointStateDecoder
+from metarl_robot.logs.joint_state import TYPE, JointStateDecoder, JointStates
 from metarl_robot.logs.log_map import LogMap
 from metarl_robot.logs.recording import LogError, Repair
 from metarl_robot.logs.series import MOST_SAMPLES, RawLog, Rows
@@ -25,6 +25,7 @@ Array = NDArray[np.float64]
 _NANOSECONDS = 1_000_000_000
 _NAMES = ("name", "joint_names")
 """Fields that name the joints of the values beside them."""
+_OF_JOINT_STATES = JointStates._fields[2:]
 _WRONG_LENGTH = "messages with too few values: left out"
 _OTHER_JOINTS = "messages without all joints of the robot: left out"
 _UNREADABLE = "messages that cannot be decoded: left out"
@@ -74,16 +75,18 @@ class _Reader:
         self._path, self._map, self._decode, self._wanted = path, log_map, decode, wanted
         self._names = log_map.names_of(robot.channel_names)
         self._quick = {topic: JointStateDecoder() for topic in wanted}
-        self._orders: dict[tuple[str, ...], list[int] | None] = {}
+        self._orders: dict[tuple[str, ...], slice | list[int] | None] = {}
         self._left_out: Counter[str] = Counter()
-        self._n = robot.dof
+        self._taken = 0
+        self._n, self._unnamed = robot.dof, slice(robot.dof)
 
     @property
     def full(self) -> bool:
-        return max(len(each.rows) for several in self._wanted.values() for each in several) >= MOST_SAMPLES
+        return self._taken >= MOST_SAMPLES
 
     def take(self, message: RawMessage) -> None:
         """Take in one message."""
+        self._taken += 1
         try:
             content = self._content(message)
             stamp_ns = self._stamp(content, message.received_ns)
@@ -103,8 +106,8 @@ class _Reader:
     def _stamp(self, content: Any, received_ns: int) -> int:
         if self._map.time.clock == "received":
             return received_ns
-        if hasattr(content, "stamp_ns"):
-            return int(content.stamp_ns)
+        if isinstance(content, JointStates):
+            return content.stamp_ns
         stamp = content.header.stamp if hasattr(content, "header") else None
         return received_ns if stamp is None else int(stamp.sec) * _NANOSECONDS + int(stamp.nanosec)
 
@@ -113,10 +116,10 @@ class _Reader:
         values, names = self._field(content, field)
         if not len(values):
             return None  # an absent velocity or effort
-        order = self._order(names) if names else list(range(self._n))
+        order = self._order(names) if names else self._unnamed
         if order is None:
             self._left_out[_OTHER_JOINTS] += 1
-        elif max(order) >= len(values) or (names and len(names) != len(values)):
+        elif len(values) != len(names) if names else len(values) < self._n:
             self._left_out[_WRONG_LENGTH] += 1
         else:
             return np.asarray(values[order])
@@ -124,6 +127,8 @@ class _Reader:
 
     def _field(self, content: Any, field: str) -> tuple[Array, tuple[str, ...]]:
         """Values of a field, and the names of their joints; empty: the message has none."""
+        if isinstance(content, JointStates) and field in _OF_JOINT_STATES:  # the quick way
+            return getattr(content, field), content.name
         *above, last = field.split(".")
         try:
             owner = reduce(getattr, above, content)
@@ -134,11 +139,13 @@ class _Reader:
         named = next((getattr(each, name) for each in (owner, content) for name in _NAMES if hasattr(each, name)), ())
         return np.atleast_1d(np.asarray(values, dtype=np.float64)), tuple(named)
 
-    def _order(self, names: tuple[str, ...]) -> list[int] | None:
+    def _order(self, names: tuple[str, ...]) -> slice | list[int] | None:
         """Places of the robot's joints among these names; None: some are missing."""
         if names not in self._orders:
             there = set(self._names) <= set(names)
-            self._orders[names] = [names.index(name) for name in self._names] if there else None
+            as_given = names == self._names
+            order = slice(None) if as_given else [names.index(name) for name in self._names] if there else None
+            self._orders[names] = order
         return self._orders[names]
 
     def log(self, damage: str) -> RawLog:
@@ -148,11 +155,12 @@ class _Reader:
             if not len(rows[key]):
                 raise LogError(f"{self._path}: {self._why_no(key)}")
         repairs = [Repair(what, count) for what, count in self._left_out.items()]
-        ignored = {name for names, order in self._orders.items() if order for name in names} - set(self._names)
+        used = [names for names, order in self._orders.items() if order is not None]
+        ignored = {name for names in used for name in names} - set(self._names)
         if ignored:
             repairs.append(Repair(f"joints that the robot does not have: ignored ({_listed(ignored)})", len(ignored)))
         if self.full:
-            repairs.append(Repair(f"samples beyond the most that are read, {MOST_SAMPLES}: left out", 1))
+            repairs.append(Repair(f"messages beyond the most that are read, {MOST_SAMPLES}: left out", 1))
         if damage:
             repairs.append(Repair(damage, 1))
         return RawLog({key: each.series() for key, each in rows.items() if len(each)}, tuple(repairs))

@@ -47,8 +47,8 @@ def _check_velocities(robot: Robot, recording: Recording) -> None:
     for unit, (low, high) in SLOPES.items():
         if slope is not None and low < abs(slope) < high:
             raise LogError(
-                f"{recording.source}: velocities are {slope:.3g} times the change of positions, as if they were in {unit}; "
-                "say so in a map: velocity, position: {unit: …}"
+                f"{recording.source}: velocities are {slope:.3g} times the change of positions, as if in {unit}"
+                "; say so in a map: velocity, position: {unit: …}"
             )
     _check_size(robot, recording, "velocities", recording.v, robot.velocity_limit)
 

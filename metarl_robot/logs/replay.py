@@ -4,6 +4,8 @@
 Every `EVERY` cells (cells.py), each predictor has seen the recording up to now. It predicts the force that the nominal
 model misses over the next half second, along the motion and the efforts that were then recorded, and the velocity of
 the next sample. An adapter gets samples at about the robot's control rate, each with the mean effort since the last.
+Control compensates what an adapter feels now. In a prediction, the part that its own model expects to pass decays
+(MomentumFilter.passing).
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ Progress = Callable[[str, int, int], None]
 
 HORIZON_S = 0.5
 EVERY = 2
+PASSES_S = 0.05
+"""Time constant of the force that passes: that of the momentum filter's fast disturbance."""
 NOMINAL = "nominal"
 RIVALS = (NOMINAL, "hold", "least_squares", "ridge")
 _PROGRESS_EVERY = 2000
@@ -92,6 +96,8 @@ class _Problem:
                 f"{recording.source}: no second without a gap; an evaluation needs {HORIZON_S:g} s after the present"
             )
         self.time_s = self.cells.time_s[self.windows]
+        ends = np.exp(-self.cells.cell_s / PASSES_S * np.arange(self.horizon + 1))
+        self.passed = 1.0 + np.diff(ends) * PASSES_S / self.cells.cell_s  # share, (horizon,) means over the cells
         self.latest = np.searchsorted(self.samples.time_s, self.time_s, side="right") - 1
         self.latest = np.minimum(self.latest, len(self.samples.time_s) - 2)
 
@@ -144,9 +150,11 @@ def samples_of(recording: Recording, control_period_s: float) -> Samples:
     """Every k-th sample, so that their rate is about the control rate or, if that is lower, the recording's."""
     stride = max(1, round(control_period_s / recording.period_s))
     at = np.arange(0, len(recording.time_s), stride)
-    sums = np.add.reduceat(recording.effort, at, axis=0)
-    counts = np.diff(np.append(at, len(recording.time_s)))[:, None]
-    return Samples(recording.time_s[at], recording.q[at], recording.v[at], sums / counts, stride * recording.period_s)
+    effort, steps = recording.effort, np.diff(recording.time_s)[:, None]
+    impulses = np.append(0.5 * steps * (effort[1:] + effort[:-1]), steps[-1:] * effort[-1:], axis=0)
+    lasted = np.add.reduceat(np.append(steps, steps[-1:], axis=0), at, axis=0)
+    held = np.add.reduceat(impulses, at, axis=0) / lasted
+    return Samples(recording.time_s[at], recording.q[at], recording.v[at], held, stride * recording.period_s)
 
 
 def _replay(problem: _Problem, name: str, adapter: Adapter, progress: Progress) -> Row:
@@ -175,7 +183,8 @@ def _predicted(problem: _Problem, adapter: Adapter, window: int) -> Array:
     value, attached = np.broadcast_to(adapter.evaluate(xi), xi.v.shape), adapter.attached_body()
     if np.any(attached):
         value = value + problem.dynamics.attached_forces(xi.q, xi.v, xi.a, xi.effort, attached)
-    return value.reshape(problem.horizon, STEPS, n).mean(axis=1)
+    means = value.reshape(problem.horizon, STEPS, n).mean(axis=1)
+    return np.asarray(means - problem.passed[:, None] * getattr(adapter, "passing", 0.0))
 
 
 def _estimates(robot: Robot, contexts: Sequence[Context]) -> dict[str, Estimates]:

@@ -98,6 +98,14 @@ def test_bad_input_ends_with_exit_code_2(
     assert "Traceback" not in done.output
 
 
+def test_any_recording_is_drawn(bag: Path, tmp_path: Path) -> None:
+    done = RUNNER.invoke(app, ["plot", str(bag), "--robot", "planar2", "--out", str(tmp_path / "log.svg")])
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "log.svg").stat().st_size > 10_000
+    done = RUNNER.invoke(app, ["plot", str(bag), "--robot", "planar2", "--out", str(tmp_path / "log.html")])
+    assert done.exit_code == 2 and "allowed: .svg, .png, .pdf" in " ".join(done.output.split())
+
+
 def test_a_bag_of_another_robot_is_refused(bag: Path) -> None:
     done = RUNNER.invoke(app, ["log", "eval", "panda", str(bag)])
     assert done.exit_code == 2 and "there are: elbow, gripper, shoulder" in " ".join(done.output.split())

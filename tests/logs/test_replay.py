@@ -14,7 +14,7 @@ from metarl_robot.logs.rivals import LeastSquares, Ridge
 from metarl_robot.logs.scores import AFTER_S, summary
 from metarl_robot.robots.arm.dynamics import ArmDynamics
 from metarl_robot.sim.payload.body import Payload
-from tests.logs.made_log import Machine, make
+from tests.logs.conditions import CONDITIONS, outcomes
 
 ROBOT = load_robot("panda")
 PAYLOAD = Payload(1.3, np.array([0.02, -0.01, 0.06]), 1.3 * np.array([2e-3, 1.5e-3, 1e-3, 0.0, 0.0, 0.0]))
@@ -118,7 +118,8 @@ def test_samples_come_at_about_the_control_rate(hz: float, expected_hz: float) -
     samples = samples_of(recording, ROBOT.control_period_s)
     assert 1.0 / samples.period_s == pytest.approx(expected_hz, rel=1e-3)
     stride = round(hz / expected_hz)
-    np.testing.assert_allclose(samples.effort[3], recording.effort[3 * stride : 4 * stride].mean(axis=0))
+    between = recording.effort[3 * stride : 4 * stride + 1]
+    np.testing.assert_allclose(samples.effort[3], 0.5 * (between[1:] + between[:-1]).mean(axis=0))
     np.testing.assert_array_equal(samples.q[3], recording.q[3 * stride])
 
 
@@ -127,23 +128,10 @@ def test_a_recording_that_is_too_short_is_refused() -> None:
         evaluate(ROBOT, exact(0.4), ())
 
 
-CONDITIONS = {
-    "payload, 1 kHz": Machine(hz=1000.0, mass_kg=1.8),
-    "no payload, friction with Stribeck effect, 250 Hz, lost rows": Machine(hz=250.0, stribeck=0.8, dropped=0.02),
-    "payload, motors of other strength, 100 Hz": Machine(hz=100.0, mass_kg=1.0, strength=0.08),
-}
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("condition", CONDITIONS)
+@pytest.mark.parametrize("condition", ["1.8 kg, 1 kHz", "1.2 kg, Stribeck, lost rows", "no payload, 500 Hz"])
 def test_adapters_predict_recordings_of_machines_unlike_the_defaults(condition: str) -> None:
-    machine = CONDITIONS[condition]
-    made = make(ROBOT, machine, 1000, 11.5)
-    recording = Recording(condition, made.time_s, made.q, made.v, made.effort)
-    found = evaluate(ROBOT, recording, ("inertial", "last_layer"))
-    scores = summary(ROBOT, [found])["rows"]
-    hold = [entry["error_nm"] for entry in scores["hold"]["after"]]
-    for name in ("inertial", "last_layer"):
-        after = scores[name]["after"]
-        assert all(entry["over_nominal"] < 1.0 for entry in after)
-        assert all(entry["error_nm"] < held for entry, held in zip(after, hold, strict=True))
+    for name, done in outcomes(CONDITIONS[condition], 1000).items():
+        assert max(done.over_nominal) < 0.5, name
+        assert max(done.over_rival) < 1.6, name  # the rivals have the exact model: see docs/howto/own_recordings.md
+        assert abs(done.mass_kg - done.true_kg) < 2.0 * done.std_kg, name
