@@ -30,6 +30,8 @@ SMOOTHED_STEPS = 4
 """Window of the means, in steps."""
 STEPS = 5
 """Steps of a cell."""
+GAP_STEPS = 2.5
+"""A longer time between two samples is a gap."""
 _CHUNK_CELLS = 400
 
 
@@ -134,8 +136,8 @@ def _window_means(time_s: Array, values: Array, at: Array, half_s: float) -> Arr
 
 
 def _without_gaps(time_s: Array, ends: Array, half_s: float, step_s: float) -> NDArray[np.bool_]:
-    """Whether no time between two samples within reach of a cell is longer than two steps."""
-    usable, gaps = np.ones(len(ends) - 1, dtype=bool), np.flatnonzero(np.diff(time_s) > 2.0 * step_s)
+    """Whether no time between two samples within reach of a cell is a gap."""
+    usable, gaps = np.ones(len(ends) - 1, dtype=bool), np.flatnonzero(np.diff(time_s) > GAP_STEPS * step_s)
     for gap in gaps:
         usable[(ends[:-1] - half_s < time_s[gap + 1]) & (ends[1:] + half_s > time_s[gap])] = False
     return usable

@@ -22,7 +22,7 @@ from metarl_robot.adaptation.feature_spec import feature_map, inertial_groups, r
 from metarl_robot.core.robot import Robot, named
 from metarl_robot.logs.cells import SMOOTHED_STEPS, STEPS, Cells, measure
 from metarl_robot.logs.plausible import velocity_slope
-from metarl_robot.logs.recording import Recording, Repair
+from metarl_robot.logs.recording import LogError, Recording, Repair
 
 Array = NDArray[np.float64]
 
@@ -140,6 +140,8 @@ def check(robot: Robot, recording: Recording) -> Report:
     """Examine a recording. Raises LogError if it is too short."""
     dynamics = named(robot.dynamics)(robot)
     cells = measure(dynamics, recording)
+    if not cells.usable.any():
+        raise LogError(f"{recording.source}: no {cells.cell_s:g} s without a gap; a check needs some")
     fit = Fit(robot, dynamics, cells)
     fitted, errors = (
         np.array(each) for each in zip(*(fit.joint(j, fit.recorded[:, j])[:2] for j in range(robot.dof)), strict=True)
@@ -170,9 +172,7 @@ def check(robot: Robot, recording: Recording) -> Report:
         motion_slope_std=errors[:, 1],
         coulomb=fitted[:, 2],
         viscous=fitted[:, 3],
-        missed=np.sqrt(np.mean(cells.residual[cells.usable] ** 2, axis=0))
-        if cells.usable.any()
-        else np.full(robot.dof, np.nan),
+        missed=np.sqrt(np.mean(cells.residual[cells.usable] ** 2, axis=0)),
         reach=np.ptp(recording.q, axis=0),
         speed=np.sqrt(np.mean(cells.v**2, axis=0)),
         parameters=known.names,

@@ -11,7 +11,7 @@ import pytest
 from metarl_robot.core.robot import load_robot
 from metarl_robot.logs.check import Report, check
 from metarl_robot.logs.reading import nominal_gravity
-from metarl_robot.logs.recording import Recording
+from metarl_robot.logs.recording import LogError, Recording
 from tests.logs.made_log import Machine, make
 
 ROBOT = load_robot("panda")
@@ -88,6 +88,14 @@ def test_gaps_outliers_and_filtered_velocities_are_said(recording: Recording) ->
     assert found.gaps >= 1 and found.longest_gap_s == pytest.approx(0.4, abs=0.01)
     assert found.outliers >= 1
     assert any("0.93 times the change of positions" in finding.text for finding in found.findings)
+
+
+def test_a_recording_of_nothing_but_gaps_is_refused(recording: Recording) -> None:
+    kept = np.sort(np.random.default_rng(1000).choice(len(recording.q), 120, replace=False))
+    part = [each[kept] for each in (recording.q, recording.v, recording.effort)]
+    time_s = np.cumsum(np.where(np.arange(120) % 3 == 2, 0.3, 0.01))
+    with pytest.raises(LogError, match="without a gap"):
+        check(ROBOT, Recording("gaps", time_s, *part))
 
 
 def test_a_recording_at_rest_says_that_it_shows_little(recording: Recording) -> None:
