@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Refuses recordings whose values no such robot can have, with the unit that would explain them."""
+"""Refuses recordings whose values no such robot can have, with the unit that would explain them; finds broken rows."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ BEYOND = 3.2
 """[rad, m] Positions may be this far beyond the limits: half a turn."""
 TIMES = 3.0
 """Velocities and efforts are judged by the 90th percentile of their size, which may be as many times the limit."""
+FAR = 10.0
+"""A row with a velocity or an effort beyond as many times its limit is broken."""
 SLOPES = {"deg/s": (40.0, 80.0), "mm/s": (700.0, 1400.0), "rad/s with positions in deg": (0.0125, 0.025)}
 """Velocities over differences of positions where one of both has another unit."""
 COMPARED_S = 0.05
@@ -28,6 +30,14 @@ def check_plausible(robot: Robot, recording: Recording) -> None:
     _check_positions(robot, recording)
     _check_velocities(robot, recording)
     _check_efforts(robot, recording)
+
+
+def possible(robot: Robot, recording: Recording) -> NDArray[np.bool_]:
+    """Rows (K,) whose every value is within BEYOND of the limits of positions, and FAR times those of the others."""
+    within = (recording.q > robot.position_lower - BEYOND) & (recording.q < robot.position_upper + BEYOND)
+    within &= np.abs(recording.v) < FAR * robot.velocity_limit
+    within &= np.abs(recording.effort) < FAR * robot.effort_limit
+    return np.asarray(within.all(axis=1))
 
 
 def _check_positions(robot: Robot, recording: Recording) -> None:

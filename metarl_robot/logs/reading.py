@@ -3,7 +3,7 @@
 
 Rows with a value that is not finite, and rows that are not later than the one before, are left out. Signals on topics
 of their own are held to the times of the positions. Missing velocities are differentiated. Values that no such robot
-can have (degrees taken for radians) are refused with the unit that would explain them.
+can have (degrees taken for radians) are refused with the unit that would explain them; single ones are left out.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from metarl_robot.core.robot import Robot, named
 from metarl_robot.logs import bag_file, table_file
 from metarl_robot.logs.bag_signals import read_bag
 from metarl_robot.logs.log_map import UNITS, EffortMap, LogMap, PositionMap, VelocityMap
-from metarl_robot.logs.plausible import check_plausible
+from metarl_robot.logs.plausible import check_plausible, possible
 from metarl_robot.logs.recording import LogError, Recording, Repair
 from metarl_robot.logs.series import RawLog, Series
 
@@ -49,7 +49,17 @@ def read_log(robot: Robot, path: Path, log_map: LogMap | None = None) -> Recordi
     raw = _reader(path)(robot, path, log_map)
     made = _recording(robot, path, log_map, raw)
     check_plausible(robot, made)
-    return made
+    return _possible(robot, made)
+
+
+def _possible(robot: Robot, made: Recording) -> Recording:
+    """Without the rows that hold values far beyond the robot's limits."""
+    kept = possible(robot, made)
+    count = int(np.count_nonzero(~kept))
+    if not count:
+        return made
+    repairs = (*made.repairs, Repair("rows with values far beyond the robot's limits: left out", count))
+    return Recording(made.source, made.time_s[kept], made.q[kept], made.v[kept], made.effort[kept], repairs)
 
 
 def check_served(robot: Robot) -> None:

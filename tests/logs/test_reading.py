@@ -98,6 +98,17 @@ def test_broken_rows_are_counted_and_left_out(tmp_path: Path) -> None:
     assert_same(recording, Made(log.time_s[kept], log.q[kept], log.v[kept], log.effort[kept]))
 
 
+def test_rows_far_beyond_the_limits_are_left_out(tmp_path: Path) -> None:
+    log = made()
+    q, v, effort = log.q.copy(), log.v.copy(), log.effort.copy()
+    q[100, 0], v[200, 1], effort[300, 0] = 1e9, -1e4, 1e5
+    path = write_csv(tmp_path / "log.csv", log, default_names(ROBOT), q, v, effort)
+    recording = read_log(ROBOT, path)
+    assert said(recording, "far beyond the robot's limits") == 3
+    kept = np.delete(np.arange(400), [100, 200, 300])
+    assert_same(recording, Made(log.time_s[kept], log.q[kept], log.v[kept], log.effort[kept]))
+
+
 def test_messages_of_wrong_length_and_of_other_joints_are_counted(tmp_path: Path) -> None:
     log = made()
     joint_state, header, time = (
@@ -297,3 +308,21 @@ def test_other_bytes_are_no_joint_states(raw: bytes) -> None:
     decoder = JointStateDecoder()
     with suppress(ValueError, struct.error):
         decoder(b"\x00\x01\x00\x00" + raw)
+
+
+@pytest.mark.parametrize("suffix", [".mcap", ".db3", ".csv"])
+def test_damaged_bytes_are_read_around_or_refused(tmp_path: Path, suffix: str) -> None:
+    log, rng = made(count=60), np.random.default_rng(1000)
+    if suffix == ".csv":
+        path = write_csv(tmp_path / "log.csv", log, default_names(ROBOT), log.q, log.v, log.effort)
+    else:
+        (path,) = write_bag(tmp_path / "bag", log, suffix == ".mcap").glob(f"*{suffix}")
+    whole, damaged = path.read_bytes(), tmp_path / f"damaged{suffix}"
+    for _ in range(40):
+        raw = bytearray(whole[: int(rng.integers(len(whole) // 2, len(whole) + 1))])
+        for at in rng.integers(len(raw), size=rng.integers(1, 30)):
+            raw[at] = rng.integers(256)
+        damaged.write_bytes(bytes(raw))
+        with suppress(LogError):
+            recording = read_log(ROBOT, damaged)
+            assert np.isfinite(recording.q).all() and np.all(np.diff(recording.time_s) > 0.0)
