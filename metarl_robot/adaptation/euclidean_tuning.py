@@ -58,4 +58,5 @@ def filter_tuning(robot: Robot, dynamics: JointDynamics, tuning: AdapterTuning) 
         noise_online=True,
         usual_force=USUAL_FORCE * limit,
         settling_s=SETTLING_S,
+        stops=np.stack([robot.position_lower, robot.position_upper]),
     )

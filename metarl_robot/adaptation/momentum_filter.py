@@ -16,6 +16,10 @@ with the measured state:
     y_1 = (q_1, v_1) + n          σ_q: encoder quantisation; σ_v estimated online
     f_1 = Rᵀ((v_1 - v_0) / dt - g) + n    if a floating base has an accelerometer
 
+A joint at a stop gets a force that is neither context nor an external wrench, and that may be of any size. In such a
+sample the momentum of this joint is not known: its prediction gets a wide variance along M⁻¹ e_j, so that the other
+joints alone correct context and disturbance.
+
 Positions may be curved (an attitude). The state holds their error, and the position estimate moves with it
 (error-state filter).
 
@@ -147,8 +151,14 @@ Its model is then wrong, and the robot oscillates; each further change feeds the
 """
 FIRST_HOLD_S, LONGEST_HOLD_S = 0.5, 60.0
 """After a restart the context stays at its prior for as long, twice as long after each further restart."""
+STOP_WITHIN, STOP_VELOCITY = 5e-3, 10.0
+"""A joint may touch a stop as near to its position limit [rad, m]; the stop may change its velocity by about the second
+[rad/s, m/s] in one sample."""
 LONGEST_INTERVAL_S, LONGEST_PERIODS = 0.03, 1.5
 """After a longer gap, position and velocity are those measured; the filter learns nothing from the gap."""
+
+
+_NONE = np.zeros(0, dtype=np.intp)
 
 
 @dataclass(frozen=True)
@@ -184,6 +194,7 @@ class FilterTuning:
     usual_force: (n,) unexplained force with which the reported variance is twice the filter's [Nm]; None: the reported
         standard deviation is STD_CALIBRATION times the filter's.
     settling_s: age of a model from which on it is forgotten slower; infinite: never.
+    stops: (2, n) least and largest position, where a stop may act [rad, m]; None: no stops.
     """
 
     period_s: float
@@ -204,6 +215,7 @@ class FilterTuning:
     start_s: float = 0.0
     usual_force: Array | None = None
     settling_s: float = inf
+    stops: Array | None = None
 
 
 class _Sample(NamedTuple):
@@ -211,6 +223,7 @@ class _Sample(NamedTuple):
 
     variance: of q, v and, if measured, of specific force. common: standard deviation of the noise that they share.
     acting, effort_std: (nu,) effort that acted, and its standard deviation.
+    stopped: velocities on which a stop may have acted.
     """
 
     state: State
@@ -219,6 +232,7 @@ class _Sample(NamedTuple):
     acting: Array
     effort_std: Array
     dt: float
+    stopped: NDArray[np.intp]
 
 
 class _Corrected(NamedTuple):
@@ -495,7 +509,17 @@ class MomentumFilter:
         impulse = self._features.impulse(Interval(q_0, v_0, state.v, smooth, self._history.last_two, dt, there))
         command = acting + self._features.effort_gain(about) * (acting - smooth)
         known = there.input_map @ command + self.disturbance
-        return np.asarray(-(there.deficit + impulse @ about) / dt - known)
+        force = np.asarray(-(there.deficit + impulse @ about) / dt - known)
+        force[self._stopped(state, dt)] = 0.0
+        return force
+
+    def _stopped(self, state: State, dt: float) -> NDArray[np.intp]:
+        """Indices of the velocities on which a stop may have acted since the last sample."""
+        if self._tuning.stops is None:
+            return _NONE
+        lower, upper = self._tuning.stops
+        near = STOP_WITHIN + dt * np.maximum(np.abs(state.v), np.abs(self.belief.mean[self._v]))
+        return np.flatnonzero((state.q < lower + near) | (state.q > upper - near))
 
     def _make_possible(self, state: State, effort: Array) -> None:
         """Give control and others a context that can exist; the rest of its force counts as a disturbance.
@@ -557,8 +581,9 @@ class MomentumFilter:
             if not self._whiteness.fails(self._algebra.white):
                 self.belief = after.belief
                 self._observe(after.missed, dt)
-                self._noise.learn(self._algebra.white, self._algebra.response, dt)
-                self._history.learn(self._algebra.white, self._algebra.response, dt)
+                if not len(sample.stopped):
+                    self._noise.learn(self._algebra.white, self._algebra.response, dt)
+                    self._history.learn(self._algebra.white, self._algebra.response, dt)
                 return
             self.detections += 1
             self._alarms += 1.0
@@ -572,7 +597,11 @@ class MomentumFilter:
 
     def _sample(self, state: State, effort: Array, dt: float) -> _Sample:
         """The sample with the present noise levels, which also go to the algebra."""
-        self._noise.update(state, self._acceleration, dt)
+        stopped = self._stopped(state, dt)
+        if len(stopped):
+            self._noise.start(state)
+        else:
+            self._noise.update(state, self._acceleration, dt)
         self._alarms *= max(0.0, 1.0 - dt / ALARM_MEMORY_S)
         if self._moved_s < KNOWN_S and np.abs(state.v).max() > MOVES_RAD_S:
             self._moved_s += dt
@@ -581,9 +610,8 @@ class MomentumFilter:
         self._algebra.model_error[:] = self._noise.model_error
         self._steady_s += dt
         self._algebra.forgetting_s = self._forgetting_s
-        return _Sample(
-            state, self._noise.variance[:size], self._noise.common[:size], acting, self._noise.of_effort(std), dt
-        )
+        variance, common = self._noise.variance[:size], self._noise.common[:size]
+        return _Sample(state, variance, common, acting, self._noise.of_effort(std), dt, stopped)
 
     @property
     def _forgetting_s(self) -> float:
@@ -626,7 +654,7 @@ class MomentumFilter:
         self._observe(best.missed, sample.dt)
         self._tested_s += sample.dt
         self._hypotheses = weighed
-        if best.white is not None and best.response is not None:
+        if best.white is not None and best.response is not None and not len(sample.stopped):
             self._noise.learn(best.white, best.response, sample.dt)
         if self._tested_s >= TESTED_S[len(weighed) > 1]:
             self._hypotheses = []
@@ -661,10 +689,24 @@ class MomentumFilter:
         """One prediction, linearised about the context `about`, and one correction."""
         acceleration = self._smooth_acceleration.level if unfamiliar else self._acceleration
         after, inertia = self._predicted(before, sample, about, acceleration)
+        if len(sample.stopped):
+            self._admit_stops(after, inertia, sample)
         predicted = after.mean[self._v].copy()
         likelihood = self._algebra.correct(before, after, self._innovation(after, sample), sample.dt)
         after.position, after.mean[self._q] = self._dynamics.retract(after.position, after.mean[self._q]), 0.0
-        return _Corrected(after, likelihood, inertia @ (after.mean[self._v] - predicted) / sample.dt)
+        missed = inertia @ (after.mean[self._v] - predicted) / sample.dt
+        missed[sample.stopped] = 0.0
+        return _Corrected(after, likelihood, missed)
+
+    def _admit_stops(self, predicted: Belief, inertia: Array, sample: _Sample) -> None:
+        """Widen a prediction by an impulse of any size on the joints at a stop, at any time of the interval."""
+        by_impulse = np.linalg.inv(inertia)[:, sample.stopped]
+        by_impulse *= STOP_VELOCITY / by_impulse[sample.stopped, range(len(sample.stopped))]
+        spread, half, p = by_impulse @ by_impulse.T, 0.5 * sample.dt, predicted.covariance
+        p[self._v, self._v] += spread
+        p[self._q, self._v] += half * spread
+        p[self._v, self._q] += half * spread
+        p[self._q, self._q] += 2.0 * half**2 * spread
 
     def _innovation(self, predicted: Belief, sample: _Sample) -> Innovation:
         """Innovation at the predicted position; the prediction moves there."""

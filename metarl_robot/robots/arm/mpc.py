@@ -29,6 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from metarl_robot.adaptation.base import Adapter, external_of, skip_start
 from metarl_robot.adaptation.features import Xi
+from metarl_robot.adaptation.momentum_filter import STOP_WITHIN
 from metarl_robot.control.effort_limits import EffortLimiter
 from metarl_robot.control.leaps import without_leaps
 from metarl_robot.control.state_rate import StateRate
@@ -38,6 +39,8 @@ from metarl_robot.core.signals import EMPTY_CONTEXT, Command, Context, Plan, Ref
 from metarl_robot.robots.arm.active_set import ActiveSet
 from metarl_robot.robots.arm.dynamics import ArmDynamics
 from metarl_robot.robots.arm.linearised_limits import Outputs
+from metarl_robot.robots.arm.reference_governor import ReferenceGovernor
+from metarl_robot.robots.arm.short_effort import within_efforts
 from metarl_robot.robots.arm.tracking_qp import TrackingQP
 from metarl_robot.trajectories.splines import Hold
 
@@ -51,6 +54,9 @@ SLOWEST_HZ = 45.0
 """Slowest states with which a reference is followed."""
 FOLLOWING_SHARE, HOLDING_SHARE = 0.5, 0.4
 """Largest bandwidth of the feedback [rad/s], times the period of the states: in motion, and below SLOWEST_HZ."""
+NEAR_LIMIT = 0.98
+"""From this share of an effort limit on in a plan, it is tested whether the reference can be held."""
+NOT_HELD = "the efforts cannot hold the reference, which is displaced"
 
 AdapterAt = Callable[[Robot], tuple[Adapter, str]]
 """The robot at the period of its states → adapter for it, and words if it is less than the controller's own."""
@@ -112,6 +118,7 @@ class ArmMPC:
         slack = 0.5 * config.limit_margin * (robot.position_upper - robot.position_lower)
         self._lower = np.stack([-robot.effort_limit, -velocity, robot.position_lower + slack])
         self._upper = np.stack([robot.effort_limit, velocity, robot.position_upper - slack])
+        self._governor = ReferenceGovernor(robot, self._lower[2], self._upper[2], self._holding, self._holding_slopes)
         self.reset()
 
     def _tune(self, measured: State | None = None) -> None:
@@ -148,6 +155,7 @@ class ArmMPC:
             self._tune()
         self._rate = StateRate(self._robot.control_period_s)
         self.adapter.reset()
+        self._governor.reset()
         self._limiter.reset()
         self._context = EMPTY_CONTEXT
         self._last_time: float | None = None
@@ -168,7 +176,8 @@ class ArmMPC:
         latency = self._config.latency_s if self.adapter.latency_s is None else self.adapter.latency_s
         ahead = latency + 0.5 * self._robot.control_period_s
         q, v = self._predicted(time, self.adapter.estimate(state), latency, ahead)
-        target = self._within_reach(q, reference.sample(time + ahead + self._grid))
+        target = without_leaps(reference.sample(time + ahead + self._grid), self._spacing_s, self._reach)
+        target = self._within_reach(q, self._holdable(q, target))
         knots, message = self._optimise(time, q, v, target)
         if knots is None or not _finite(knots.effort):
             return self.fallback(time, message or "the planned effort is not finite")
@@ -179,7 +188,8 @@ class ArmMPC:
         return Command(effort, *self._status(message), self._plan, self._context, external_of(self.adapter))
 
     def _status(self, message: str) -> tuple[Status, str]:
-        words = "; ".join(filter(None, (self._slow, message)))
+        displaced = NOT_HELD if self._governor.active else ""
+        words = "; ".join(filter(None, (self._slow, displaced, message)))
         if self._hold is not None:
             return Status.FAILED, words
         return Status.DEGRADED if words else Status.SOLVED, words
@@ -223,13 +233,33 @@ class ArmMPC:
         if last_time is not None and acted is not None and time > last_time:
             self._context = self.adapter.update(state, acted, time - last_time)
 
+    def _holdable(self, q: Array, target: Setpoints) -> Setpoints:
+        """The reference; where the efforts of the last plan are at their limits, the nearest that they can hold."""
+        limit, last = NEAR_LIMIT * self._robot.effort_limit, self._last_knots
+        if not self._governor.active and (last is None or not _beyond(last.effort, -limit, limit)):
+            return target
+        return self._governor.governed(target, q, self._rate.period_s, self._grid)
+
+    def _holding(self, q: Array) -> Array:
+        """Efforts (N + 1, n) that hold the arm at positions q (N + 1, n)."""
+        return self.effort(q, *self._still(q))
+
+    def _holding_slopes(self, q: Array) -> Array:
+        """Slopes (N + 1, n, n) of `_holding`."""
+        v, a, xi = self._still(q)
+        by_motion = self._dynamics.efforts_jacobian(q, v, a) - self.adapter.jacobian(xi)
+        return np.asarray(by_motion[:, :, : self._robot.dof] / self.effort_gain[:, None])
+
+    def _still(self, q: Array) -> tuple[Array, Array, Xi]:
+        v, a = np.zeros((2, *q.shape))
+        return v, a, self._intended(q, v, a)
+
     def _within_reach(self, q: Array, target: Setpoints) -> Setpoints:
         """Limit the distance to the target to v_max / ω.
 
         The approach then takes up to half the velocity limit.
         """
         reach = self._reach
-        target = without_leaps(target, self._spacing_s, reach)
         error = q - target.q[0]
         beyond = error - np.minimum(np.maximum(error, -reach), reach)
         if not np.count_nonzero(beyond):
@@ -241,7 +271,11 @@ class ArmMPC:
         knots = self._evaluate(target, inputs, errors[:, 0], errors[:, 1])
         if not self._violates(knots):
             return knots, ""
-        change, met = self._active_set.constrain(*self._limits(knots, self._shifted(time, q), target))
+        outputs, slopes = self._limits(knots, self._shifted(time, q), target)
+        change, met = self._active_set.constrain(outputs, slopes)
+        if not met:  # efforts yield to velocities and positions
+            outputs.lower[0], outputs.upper[0] = -np.inf, np.inf
+            change, _ = self._active_set.constrain(outputs, slopes)
         if change is None:
             return None, "the quadratic programme could not be solved"
         changed = self._evaluate(
@@ -250,7 +284,19 @@ class ArmMPC:
             errors[:, 0] + self._qp.position_map @ change,
             errors[:, 1] + self._qp.velocity_map @ change,
         )
-        return changed, "" if met else "limits relaxed: they cannot all be met within the horizon"
+        if met:
+            return changed, ""
+        return self._within_efforts(changed, slopes[0]), "limits relaxed: they cannot all be met within the horizon"
+
+    def _within_efforts(self, knots: _Knots, slopes: Array) -> _Knots:
+        """A plan whose first efforts are possible: only joints without enough effort accelerate less."""
+        robot, q = self._robot, knots.q[0]
+        at_upper, at_lower = q >= robot.position_upper - STOP_WITHIN, q <= robot.position_lower + STOP_WITHIN
+        outward = at_upper.astype(float) - at_lower
+        inertia = slopes[:, 2 * robot.dof :]
+        first = within_efforts(knots.a[0], knots.effort[0], inertia, self._limiter.bounds(), outward)
+        knots.a[0], knots.effort[0] = first
+        return knots
 
     def _limits(self, knots: _Knots, about: tuple[Array, Array, Array], target: Setpoints) -> tuple[Outputs, Array]:
         """Outputs of a candidate and slopes of its efforts (N + 1, n, 3n), linearised about q, v, a (N + 1, n)."""
