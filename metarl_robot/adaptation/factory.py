@@ -61,9 +61,8 @@ def bare_adapter(
 
 def _check_weights(name: str, wanted: str, robot: Robot, checkpoint: Checkpoint | None) -> None:
     if checkpoint is None:
-        raise CheckpointError(
-            f"adapter '{name}' needs trained weights: give a checkpoint, or train one with: metarl train {robot.name}"
-        )
+        remedy = f"give a checkpoint, or train one with: metarl train {robot.argument}"
+        raise CheckpointError(f"adapter '{name}' needs trained weights: {remedy}")
     if checkpoint.adapter != wanted:
         raise CheckpointError(
             f"adapter '{name}' needs weights trained for '{wanted}'; given those of '{checkpoint.adapter}'"

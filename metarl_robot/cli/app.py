@@ -29,6 +29,7 @@ from metarl_robot.cli import (
     logs,
     picture,
     plot,
+    robot,
     robots,
     train,
 )
@@ -92,7 +93,22 @@ def options(
     """Options of every command."""
 
 
-for _module in (robots, demo, train, evaluation, calibration, launching, logs, plot, picture, bench, faults, info):
+_MODULES = (
+    robots,
+    robot,
+    demo,
+    train,
+    evaluation,
+    calibration,
+    launching,
+    logs,
+    plot,
+    picture,
+    bench,
+    faults,
+    info,
+)
+for _module in _MODULES:
     _module.register(app)
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _MAIN = ("adapter", "tasks", "seed", "steps")
 _EPILOG = examples(
     ("metarl train panda", "weights as shipped, into runs/train/panda"),
+    ("metarl train my_arm", "a robot's folder: its weights into it, where eval, demo and launch find them"),
     ("metarl train panda --resume", "go on where an interrupted run stopped: the result is the same"),
     ("metarl train planar2 --tasks 200 --steps 200 --out runs/quick", "quick: a minute"),
     ("metarl train panda --adapter maml", "MAML on all weights, and its baselines"),
@@ -59,7 +60,10 @@ def train(
     *,
     robot: Annotated[str, typer.Argument(metavar="ROBOT", help="A robot's name (metarl robots) or folder.")],
     target: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Where to write; default: runs/train/<robot>.")
+        Path | None,
+        typer.Option(
+            "--out", metavar="DIR", help="Where to write; default: its folder, or runs/train/<robot> if it is shipped."
+        ),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where an interrupted run with the same options stopped.")
@@ -76,7 +80,7 @@ def train(
     if chosen["adapter"] not in trained:
         raise UnknownNameError("adapter", chosen["adapter"], trained, f"kind {loaded.kind}")
     config = settings.read(TrainConfig, chosen)
-    folder = target or Path("runs", "train", file_name("robot", loaded.name))
+    folder = target or (Path("runs", "train", file_name("robot", loaded.name)) if loaded.is_shipped else loaded.folder)
     with progress() as report:
         done = _train(report, loaded, robot, config, folder, resume)
     _conclude(done, json)

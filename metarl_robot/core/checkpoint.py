@@ -186,5 +186,5 @@ def _read(path: Path, most: int, robot: Robot | None) -> bytes:
 
 def _check_file(path: Path, robot: Robot | None) -> None:
     if not path.is_file():
-        trained = robot.name if robot else "ROBOT"
+        trained = robot.argument if robot else "ROBOT"
         raise CheckpointError(f"{path}: no such file; train one with: metarl train {trained}")

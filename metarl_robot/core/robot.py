@@ -81,6 +81,8 @@ class Robot:
         effort_lower, effort_limit: (nu,) least and greatest command [Nm, N]; effort_rate_limit: (nu,) per second.
         home: (nq,) start and waiting position.
         control_period_s: time between two commands [s].
+        from_file: makes a folder from a user's file, a function as 'module:name' (robots/new_robot/made.py), or empty.
+        checker: compares it with MuJoCo, a function as 'module:name' (sim/robot_check.py), or empty.
         ratings: rated quantities and their values, for lists of robots.
         wording: words for its parts in tables, figures and reports.
     """
@@ -102,6 +104,8 @@ class Robot:
     controllers: ClassVar[Mapping[str, str]]
     adaptive_controller: ClassVar[str] = "meta_mpc"
     family_model: ClassVar[str | None] = None
+    from_file: ClassVar[str] = ""
+    checker: ClassVar[str] = ""
     ratings: tuple[tuple[Quantity, float], ...] = ()
     wording: Wording = Wording()
     network_inputs: int | None = None
@@ -133,6 +137,16 @@ class Robot:
     @property
     def nu(self) -> int:
         return len(self.channel_names)
+
+    @property
+    def is_shipped(self) -> bool:
+        """Whether it is one of the package's own robots."""
+        return self.folder.resolve().parent == MODELS_DIR.resolve()
+
+    @property
+    def argument(self) -> str:
+        """Name or folder that commands take for this robot."""
+        return self.name if self.is_shipped else str(self.folder)
 
     @property
     def position_size(self) -> int:

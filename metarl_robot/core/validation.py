@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, Tag, ValidationError
 from pydantic.fields import FieldInfo
 
 from metarl_robot.core.errors import shortened, shown
@@ -61,7 +61,7 @@ def faults(error: ValidationError, model: type[BaseModel], label: Callable[[str]
 
 def _fault(item: Any, model: type[BaseModel], label: Callable[[str], str]) -> str:
     place: Place = item["loc"]
-    key = label(shortened(".".join(str(part) for part in place), 100)) if place else "(top level)"
+    key = label(shortened(".".join(str(part) for part in place if not _is_choice(part)), 100)) or "(top level)"
     given = "" if item["type"] == "missing" else f" (given: {shown(item['input'])})"
     return f"{key}: {shortened(item['msg'], 2 * _LONGEST_TEXT)}{given}{_allowed_at(item['type'], model, place)}"
 
@@ -107,7 +107,7 @@ def is_list(info: FieldInfo) -> bool:
 
 def _field_at(model: type[BaseModel], place: Place) -> FieldInfo | None:
     """The field at a place in the file, or the list field that holds the entry there."""
-    names = [i for i, part in enumerate(place) if isinstance(part, str)]
+    names = [i for i, part in enumerate(place) if isinstance(part, str) and not _is_choice(part)]
     if not names:
         return None
     return _model_at(model, place[: names[-1]]).model_fields.get(str(place[names[-1]]))
@@ -115,15 +115,31 @@ def _field_at(model: type[BaseModel], place: Place) -> FieldInfo | None:
 
 def _model_at(model: type[BaseModel], place: Place) -> type[BaseModel]:
     """Model of the mapping at a place in the file."""
-    for key in place:
+    for i, key in enumerate(place):
         if isinstance(key, str) and key in model.model_fields:
-            model = _model_in(model.model_fields[key].annotation)
+            chosen = next((part for part in place[i:] if _is_choice(part)), "")
+            models = list(_models_in(model.model_fields[key].annotation, ""))
+            model = next((one for tag, one in models if tag == chosen), models[0][1] if models else BaseModel)
     return model
 
 
-def _model_in(annotation: Any) -> type[BaseModel]:
-    """Pydantic model in an annotation such as `Payload` or `tuple[JointLimits, ...]`."""
-    for part in (annotation, *getattr(annotation, "__args__", ())):
-        if isinstance(part, type) and issubclass(part, BaseModel):
-            return part
-    return BaseModel
+def choice(model: type[BaseModel]) -> Tag:
+    """Tag of one model of a union of models; it is not part of a key in a message."""
+    return Tag(f"{_CHOICE}{model.__name__}")
+
+
+_CHOICE = "~"
+
+
+def _is_choice(part: int | str) -> bool:
+    return isinstance(part, str) and part.startswith(_CHOICE)
+
+
+def _models_in(annotation: Any, tag: str) -> Iterator[tuple[str, type[BaseModel]]]:
+    """Tags and models in an annotation such as `Payload`, `tuple[Payload, ...]` or a union of tagged models."""
+    tags = [extra.tag for extra in getattr(annotation, "__metadata__", ()) if isinstance(extra, Tag)]
+    tag = tags[0] if tags else tag
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield tag, annotation
+    for part in getattr(annotation, "__args__", ()):
+        yield from _models_in(part, tag)

@@ -52,13 +52,17 @@ def payload_site(robot: Robot) -> str:
 
 
 def check_payload_site(robot: Robot) -> None:
-    """Check that the MJCF has the site. Raises RobotError."""
+    """Check that the MJCF has the site, on a moving body. Raises RobotError."""
     model, site = robot.mj_model, payload_site(robot)
     sites = [model.site(i).name for i in range(model.nsite)]
     if site not in sites:
         raise RobotError(
             f"{robot.folder / 'robot.yaml'}: payload.site: '{site}' is not a site of the MJCF; allowed: {sites}"
         )
+    body = int(model.site_bodyid[sites.index(site)])
+    if not model.body_weldid[body]:
+        said = f"site '{site}' is on the fixed base, where a payload would not move"
+        raise RobotError(f"{robot.folder / 'robot.yaml'}: payload.site: {said}; choose one that joints move")
 
 
 class PayloadReport:

@@ -9,14 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, field_validator, model_validator
 
 from metarl_robot.core.coordinates import Coordinates
+from metarl_robot.core.errors import RobotError
 from metarl_robot.core.mjcf_robot import MjcfRobot, MjcfRobotFile
-from metarl_robot.core.validation import Label, between, check_unique
+from metarl_robot.core.validation import Label, between, check_unique, choice
 from metarl_robot.core.wording import Wording
 from metarl_robot.robots.payload import RATED_PAYLOAD, Payload, check_payload_site
 
@@ -25,7 +26,7 @@ MOST_JOINTS = 64
 
 
 class JointLimits(BaseModel):
-    """One controlled joint. Revolute joints: rad, rad/s, Nm, Nm/s."""
+    """One controlled revolute joint: rad, rad/s, Nm, Nm/s."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -53,16 +54,69 @@ class JointLimits(BaseModel):
             raise ValueError(f"home_rad {self.home_rad} must lie within position_rad [{lower}, {upper}]")
         return self
 
+    @property
+    def units(self) -> tuple[str, str, str]:
+        """Endings of the names of position, velocity and effort."""
+        return "position_rad", "velocity_rad_s", "effort_nm"
+
+    @property
+    def limits(self) -> tuple[float, float, float, float, float, float]:
+        """Lower and upper position, velocity, effort, effort rate, home."""
+        return (*self.position_rad, self.velocity_rad_s, self.effort_nm, self.effort_rate_nm_s, self.home_rad)
+
+
+class SlideLimits(BaseModel):
+    """One controlled prismatic joint: m, m/s, N, N/s."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Label
+    position_m: tuple[Annotated[float, between(-100.0, 100.0)], Annotated[float, between(-100.0, 100.0)]]
+    velocity_m_s: Annotated[float, between(1e-4, 1e3)]
+    effort_n: Annotated[float, between(1e-3, 1e6)]
+    effort_rate_n_s: Annotated[float, between(1e-2, 1e8)]
+    home_m: float
+
+    @model_validator(mode="after")
+    def _ordered_with_home_within(self) -> SlideLimits:
+        lower, upper = self.position_m
+        if not lower < upper or not lower <= self.home_m <= upper:
+            said = "position_m must be [lower, upper] in m with lower < upper, and home_m within"
+            raise ValueError(f"{said}; given: [{lower}, {upper}], {self.home_m}")
+        return self
+
+    @property
+    def units(self) -> tuple[str, str, str]:
+        """Endings of the names of position, velocity and effort."""
+        return "position_m", "velocity_m_s", "effort_n"
+
+    @property
+    def limits(self) -> tuple[float, float, float, float, float, float]:
+        """Lower and upper position, velocity, effort, effort rate, home."""
+        return (*self.position_m, self.velocity_m_s, self.effort_n, self.effort_rate_n_s, self.home_m)
+
+
+_TURN, _SLIDE = choice(JointLimits), choice(SlideLimits)
+
+
+def _kind_of(joint: Any) -> str:
+    """The model of a joint in a robot.yaml: by the unit of its position."""
+    is_slide = isinstance(joint, SlideLimits) or (isinstance(joint, dict) and "position_m" in joint)
+    return _SLIDE.tag if is_slide else _TURN.tag
+
+
+AnyJoint = Annotated[Annotated[JointLimits, _TURN] | Annotated[SlideLimits, _SLIDE], Discriminator(_kind_of)]
+
 
 class ArmFile(MjcfRobotFile):
     """The contents of an arm's `robot.yaml`."""
 
     payload: Payload
-    joints: Annotated[tuple[JointLimits, ...], Field(min_length=1, max_length=MOST_JOINTS)]
+    joints: Annotated[tuple[AnyJoint, ...], Field(min_length=1, max_length=MOST_JOINTS)]
 
     @field_validator("joints")
     @classmethod
-    def _named_once(cls, joints: tuple[JointLimits, ...]) -> tuple[JointLimits, ...]:
+    def _named_once(cls, joints: tuple[AnyJoint, ...]) -> tuple[AnyJoint, ...]:
         check_unique(joint.name for joint in joints)
         return joints
 
@@ -89,6 +143,8 @@ class Arm(MjcfRobot):
     }
     adapters: ClassVar[Mapping[str, str]] = {"maml": "metarl_robot.robots.arm.maml_inputs:MAML"}
     reported = ("metarl_robot.robots.payload:PAYLOAD",)
+    from_file = "metarl_robot.robots.arm.from_file.convert:convert"
+    checker = "metarl_robot.sim.arm.robot_check:check_arm"
     controllers: ClassVar[Mapping[str, str]] = {
         "pid": "metarl_robot.robots.arm.pid:SPEC",
         "computed_torque": "metarl_robot.robots.arm.computed_torque:SPEC",
@@ -103,19 +159,14 @@ class Arm(MjcfRobot):
         joints = description.joints
         self.ratings = ((RATED_PAYLOAD, description.payload.rated_mass_kg),)
         self.channel_names = tuple(joint.name for joint in joints)
-        units = ("position_rad", "velocity_rad_s", "effort_nm")
-        self.coordinates = Coordinates(*(tuple(f"{name}/{unit}" for name in self.channel_names) for unit in units))
+        self.coordinates = Coordinates(*(tuple(f"{j.name}/{j.units[k]}" for j in joints) for k in range(3)))
         names = self.channel_names
         self.wording = Wording("arm", "end effector", "end-effector", "joint", "effort", "Nm", "joint", names)
         self.nq = self.dof = len(joints)
         self.network_inputs = 3 * self.dof
-        self.position_lower = np.array([j.position_rad[0] for j in joints])
-        self.position_upper = np.array([j.position_rad[1] for j in joints])
-        self.velocity_limit = np.array([j.velocity_rad_s for j in joints])
-        self.effort_limit = np.array([j.effort_nm for j in joints])
-        self.effort_lower = -self.effort_limit
-        self.effort_rate_limit = np.array([j.effort_rate_nm_s for j in joints])
-        self.home = np.array([j.home_rad for j in joints])
+        limits = np.ascontiguousarray(np.array([joint.limits for joint in joints]).T)
+        self.position_lower, self.position_upper, self.velocity_limit, self.effort_limit = limits[:4]
+        self.effort_lower, (self.effort_rate_limit, self.home) = -self.effort_limit, limits[4:]
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -125,3 +176,19 @@ class Arm(MjcfRobot):
     def check_model(self) -> None:
         super().check_model()
         check_payload_site(self)
+        self._check_joints()
+
+    def _check_joints(self) -> None:
+        """Check that each joint has a body of its own, and the units of its type."""
+        import mujoco
+
+        for body in range(self.mj_model.nbody):
+            count = int(self.mj_model.body_jntnum[body])
+            if count > 1:
+                said = f"body '{self.mj_model.body(body).name}': has {count} joints; give each joint its own body"
+                raise RobotError(f"{self.model_path}: {said}, or convert the file with metarl robot new")
+        for i, joint in enumerate(self.description.joints):
+            slides = int(self.mj_model.jnt_type[i]) == int(mujoco.mjtJoint.mjJNT_SLIDE)
+            if slides != isinstance(joint, SlideLimits):
+                said = "is a slide: give position_m, velocity_m_s …" if slides else "is a hinge: give position_rad …"
+                raise RobotError(f"{self.folder / 'robot.yaml'}: joints: '{joint.name}' {said}")

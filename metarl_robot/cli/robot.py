@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`metarl robot new`: a robot folder from a URDF or MJCF file. `metarl robot check`: whether a folder is sound."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from metarl_robot.cli.console import examples, note, number, out, parse_names, table, write_json
+from metarl_robot.cli.robot_questions import ask, is_interactive
+
+if TYPE_CHECKING:
+    from metarl_robot.robots.new_robot.findings import Findings
+    from metarl_robot.robots.new_robot.made import NewRobot
+    from metarl_robot.sim.robot_check import Check
+
+_NEW = examples(
+    ("metarl robot new my_arm --from my_arm.urdf", "robot.yaml and robot.xml, and the origin of every value"),
+    ("metarl robot new my_arm --from scene.xml --joints j1,j2,j3 --flange tool0", "an MJCF; some of its joints"),
+    (
+        "metarl robot new my_arm --from my_arm.urdf --lock finger=0.02 --payload 2",
+        "a held gripper, a data sheet's payload",
+    ),
+    ("metarl robot new my_arm --from my_arm.urdf --gravity 0,0,9.81", "hanging from the ceiling"),
+    note="At a terminal it asks for what the file does not say; without one, defaults are taken and shown. Values of "
+    "joints: one number for all, one for each, or NAME=VALUE,… Units: rad, rad/s, Nm, Nm/s, kg m²; of prismatic joints "
+    "m, m/s, N, N/s, kg. Then: metarl robot check FOLDER, metarl eval FOLDER --controllers pid,offset_free_mpc.",
+)
+_CHECK = examples(
+    ("metarl robot check my_arm", "a table, and a short motion of the nominal controller"),
+    ("metarl robot check my_arm --json", "the same for programs"),
+    note="Exit code 1: the dynamics differ from MuJoCo's, or the motion leaves its bound.",
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    group = typer.Typer(no_args_is_help=True, help="Make a robot folder from a URDF or MJCF, and check one.")
+    group.command("new", epilog=_NEW)(new)
+    group.command("check", epilog=_CHECK)(check)
+    app.add_typer(group, name="robot")
+
+
+def new(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The robot's folder, made if it is missing.")],
+    source: Annotated[Path, typer.Option("--from", metavar="FILE", help="A URDF or MJCF file.")],
+    joints: Annotated[str | None, typer.Option(metavar="NAME,…", help="The driven joints; others are held.")] = None,
+    lock: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Hold a joint there.")] = None,
+    flange: Annotated[str | None, typer.Option(metavar="NAME", help="Site, body or link of the payload.")] = None,
+    payload: Annotated[float | None, typer.Option(metavar="KG", min=1e-4, max=1e4, help="Rated payload.")] = None,
+    rate: Annotated[float | None, typer.Option(metavar="HZ", min=10.0, max=2000.0, help="Control rate.")] = None,
+    gravity: Annotated[str | None, typer.Option(metavar="X,Y,Z", help="Gravity in the base's axes, m/s².")] = None,
+    home: Annotated[str | None, typer.Option(metavar="VALUES", help="Start position.")] = None,
+    position: Annotated[str | None, typer.Option(metavar="NAME=LOWER:UPPER,…", help="Position limits.")] = None,
+    velocity: Annotated[str | None, typer.Option(metavar="VALUES", help="Velocity limits.")] = None,
+    effort: Annotated[str | None, typer.Option(metavar="VALUES", help="Effort limits.")] = None,
+    effort_rate: Annotated[str | None, typer.Option(metavar="VALUES", help="Limits of the effort's rate.")] = None,
+    armature: Annotated[
+        str | None, typer.Option(metavar="VALUES", help="Rotor inertia times gear ratio squared.")
+    ] = None,
+    mesh_dir: Annotated[list[Path] | None, typer.Option(metavar="DIR", help="Where meshes are searched.")] = None,
+    name: Annotated[str | None, typer.Option(help="The robot's name; default: the folder's.")] = None,
+    kind: Annotated[str, typer.Option(help="Kind of the robot; arms so far.")] = "arm",
+    force: Annotated[bool, typer.Option("--force", help="Replace a robot that the folder holds.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON; nothing is asked.")] = False,
+) -> None:
+    """Make a robot folder from a URDF or MJCF file of an arm."""
+    from metarl_robot.core.robot import load_robot
+    from metarl_robot.robots.new_robot.folder import check_free, write_folder
+    from metarl_robot.robots.new_robot.made import convert
+    from metarl_robot.robots.new_robot.options import Options, locks, vector
+
+    check_free(folder, force)
+    options = Options(
+        () if joints is None else parse_names(joints),
+        locks(lock or ()),
+        flange,
+        vector("--gravity", gravity),
+        payload,
+        rate,
+        home,
+        position,
+        velocity,
+        effort,
+        effort_rate,
+        armature,
+        mesh_dir or (),
+    )
+    called = name or re.sub(r"[^A-Za-z0-9_-]", "_", folder.resolve().name)
+    made = convert(kind, source, called, options)
+    if not json and is_interactive():
+        answers = ask(made.findings)
+        made = convert(kind, source, called, replace(options, **answers)) if answers else made
+    write_folder(folder, made.files, load_robot)
+    _report(folder, source, made, json)
+
+
+def _report(folder: Path, source: Path, made: NewRobot, json: bool) -> None:
+    if json:
+        write_json({"folder": folder, "difference": made.difference, **_as_json(made.findings)})
+        return
+    view = table(
+        f"{folder}, from {source.name}",
+        ("", "", "value", "origin", ""),
+        caption=f"Mass matrix and bias force are the file's, to {made.difference:.0e} at random states.",
+    )
+    view.columns[1].justify = view.columns[3].justify = view.columns[4].justify = "left"
+    for value in made.findings.values:
+        view.add_row(*map(_plain, (value.of, value.what, value.value, value.origin.value, value.detail)))
+    out().print(view)
+    _say(made.findings)
+    note(f"next: metarl robot check {folder}")
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def _say(findings: Findings) -> None:
+    for change in findings.changes:
+        note(change, "changed", "cyan")
+    for warning in findings.warnings:
+        note(warning, "check")
+
+
+def _as_json(findings: Findings) -> dict[str, Any]:
+    values = [{**vars(value), "origin": value.origin.value} for value in findings.values]
+    return {"values": values, "changes": findings.changes, "warnings": findings.warnings}
+
+
+def check(
+    robot: Annotated[str, typer.Argument(metavar="FOLDER", help="An arm's folder, or a name (metarl robots).")],
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare a robot's description with MuJoCo, and move it for a few seconds."""
+    from dataclasses import asdict
+
+    from metarl_robot.core.robot import load_robot
+    from metarl_robot.sim.robot_check import check_robot
+
+    found = check_robot(load_robot(robot))
+    if json:
+        write_json({**asdict(found), "faults": found.faults})
+    else:
+        _print(robot, found)
+    if found.faults:
+        note("; ".join(found.faults), "error", "bold red")
+        raise typer.Exit(1)
+
+
+def _print(robot: str, found: Check) -> None:
+    columns = ("joint", "gain", "effort limit", "position", "velocity", "armature", "damping", "spring", "weight\n[%]")
+    caption = "assumed by the controllers / acting in MuJoCo; weight at home in % of the effort limit"
+    view = table(f"{robot}: joints", columns, caption=caption)
+    for row in found.rows:
+        assumed, acting = row.position
+        view.add_row(
+            _plain(row.name),
+            f"{row.gain[0]:g} / {row.gain[1]:.6g}",
+            f"{row.effort[0]:.4g} / {row.effort[1]:.4g}",
+            f"{assumed[0]:.4g} … {assumed[1]:.4g} / {acting[0]:.4g} … {acting[1]:.4g}",
+            number(row.velocity),
+            number(row.armature),
+            number(row.damping),
+            number(row.stiffness),
+            f"{100 * row.weight_share:.0f}",
+        )
+    out().print(view)
+    summary = table(f"{robot}: whole arm", ("", "found", "allowed"))
+    summary.add_row("mass matrix, difference to MuJoCo's", f"{found.mass_difference:.1e}", "1e-06")
+    summary.add_row("bias force, difference to MuJoCo's", f"{found.bias_difference:.1e}", "1e-06")
+    summary.add_row("tracking error of nominal_mpc, RMS [mm]", number(1e3 * found.rmse_m), number(1e3 * found.bound_m))
+    summary.add_row("commands that failed", str(found.failed_steps), "0")
+    summary.add_row("physics steps beyond a limit", str(found.limits_broken), "0")
+    out().print(summary)
+    for warning in found.warnings:
+        note(warning, "check")

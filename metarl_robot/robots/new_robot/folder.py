@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes a robot folder, whole or not at all, and never over another without leave."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from metarl_robot.core.errors import RobotError
+
+_OWN = ("robot.yaml", "robot.xml", "meshes")
+
+
+def check_free(folder: Path, force: bool) -> None:
+    """Raise RobotError if the folder holds a robot already and force is not set."""
+    if folder.exists() and not folder.is_dir():
+        raise RobotError(f"{folder}: is a file; a robot is a folder")
+    held = [name for name in _OWN if (folder / name).exists()]
+    if held and not force:
+        raise RobotError(f"{folder}: has {', '.join(held)} already; give another folder, or --force to replace them")
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes], check: Callable[[Path], object]) -> None:
+    """Write the files; other files of the folder stay. robot.yaml is the last that changes.
+
+    check: called with a folder of the new files before anything is replaced; an error of it leaves all as it was.
+    """
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=folder))
+    try:
+        for name, content in files.items():
+            (fresh / name).parent.mkdir(parents=True, exist_ok=True)
+            (fresh / name).write_bytes(content)
+        check(fresh)
+        if (folder / "meshes").is_dir():
+            shutil.rmtree(folder / "meshes")
+        for name in ("meshes", "robot.xml", "robot.yaml"):
+            if (fresh / name).exists():
+                os.replace(fresh / name, folder / name)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+        if is_new and not any(folder.iterdir()):
+            folder.rmdir()

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The result of checking a robot: what its controllers assume beside what MuJoCo does, and a short run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from metarl_robot.core.errors import MetaRLError
+from metarl_robot.core.robot import Robot, named
+
+CONTROLLER = "nominal_mpc"
+"""The controller of the run."""
+DYNAMICS_BOUND = 1e-6
+"""Largest difference of mass matrix or bias force, relative to the largest entry."""
+
+
+@dataclass(frozen=True)
+class JointRow:
+    """One joint. Pairs: assumed by the controllers, and as MuJoCo acts. Units of the joint.
+
+    weight_share: effort that holds the arm at home, as a share of the limit.
+    """
+
+    name: str
+    gain: tuple[float, float]
+    effort: tuple[float, float]
+    position: tuple[tuple[float, float], tuple[float, float]]
+    armature: float
+    damping: float
+    stiffness: float
+    velocity: float
+    weight_share: float
+
+
+@dataclass(frozen=True)
+class Check:
+    """rows: of the joints. mass_difference, bias_difference: relative. rmse_m: of the run; bound_m: allowed.
+
+    limits_broken: physics steps beyond a limit. failed_steps: commands with status FAILED. warnings: sentences.
+    """
+
+    rows: tuple[JointRow, ...]
+    mass_difference: float
+    bias_difference: float
+    rmse_m: float
+    bound_m: float
+    limits_broken: int
+    failed_steps: int
+    warnings: tuple[str, ...]
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """Reasons why the robot does not pass, as sentences; empty: it passes."""
+        found = []
+        if not max(self.mass_difference, self.bias_difference) <= DYNAMICS_BOUND:
+            found.append(f"the nominal dynamics differ from MuJoCo's by more than {DYNAMICS_BOUND:g}")
+        if not self.rmse_m <= self.bound_m:
+            found.append(f"{CONTROLLER} tracks to {1e3 * self.rmse_m:.3g} mm; allowed: {1e3 * self.bound_m:.3g} mm")
+        if self.failed_steps or self.limits_broken:
+            found.append(f"{self.failed_steps} commands failed, {self.limits_broken} steps were beyond a limit")
+        return tuple(found)
+
+
+def check_robot(robot: Robot) -> Check:
+    """Check a robot by its kind's own check. Raises MetaRLError."""
+    if not robot.checker:
+        raise MetaRLError(f"robots of kind '{robot.kind}' have no check; '{robot.name}' is one")
+    found: Check = named(robot.checker)(robot)
+    return found

@@ -1,0 +1,511 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A robot folder from a URDF or MJCF moves as MuJoCo moves the file; what cannot is refused with a remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import mujoco
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from metarl_robot.core.errors import MetaRLError
+from metarl_robot.core.robot import Robot, load_robot
+from metarl_robot.robots.arm.dynamics import ArmDynamics
+from metarl_robot.robots.new_robot.folder import write_folder
+from metarl_robot.robots.new_robot.made import NewRobot, convert
+from metarl_robot.robots.new_robot.options import Options
+from tests.robot_files import joint, link, mjcf, replaced, urdf, with_gripper
+
+Array = NDArray[np.float64]
+
+SIX = tuple(f"axis_{i}" for i in range(1, 7))
+FOUR = ("turn", "lift", "bend", "roll")
+NONE = Options()
+HAND = {"left_finger_joint": 0.0, "right_finger_joint": 0.06}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A file that is converted. held: positions of the other joints. says: parts of the findings. limits: of efforts.
+
+    own_weight: its motors compensate gravity, which then is part of the commands.
+    """
+
+    text: str
+    driven: tuple[str, ...] = FOUR
+    held: Mapping[str, float] = field(default_factory=dict)
+    options: Options = NONE
+    says: tuple[str, ...] = ()
+    limits: tuple[float, ...] = ()
+    own_weight: bool = False
+    gravity: tuple[float, float, float] | None = None
+
+
+def motors(*lines: str) -> str:
+    """The four-joint arm with other actuators."""
+    text = mjcf()
+    start, end = text.index("<actuator>") + len("<actuator>"), text.index("</actuator>")
+    return text[:start] + "\n".join(lines) + text[end:]
+
+
+def each(element: str) -> str:
+    return motors(*(element.replace("NAME", name) for name in FOUR))
+
+
+WRIST = '<joint name="roll" class="wrist" axis="1 0 0" range="-170 170"/>'
+TILTED = (3.0, 0.0, -9.0)
+
+CASES = {
+    "urdf: missing meshes, mimic hand": Case(
+        urdf(), SIX, HAND, says=("upper.stl", "line", "frictionloss 0.3"), limits=(150, 150, 100, 40, 30, 20)
+    ),
+    "urdf: held hand by option": Case(
+        urdf(), SIX, {"left_finger_joint": 0.02, "right_finger_joint": 0.04}, Options(lock={"left_finger_joint": 0.02})
+    ),
+    "urdf: held arm joint": Case(urdf(), (*SIX[:2], *SIX[3:]), HAND | {"axis_3": 0.7}, Options(lock={"axis_3": 0.7})),
+    "urdf: some joints": Case(
+        urdf(), SIX[1:4], HAND | dict.fromkeys((SIX[0], *SIX[4:]), 0.0), Options(joints=("axis_2", "axis_3", "axis_4"))
+    ),
+    "urdf: continuous": Case(
+        replaced(urdf(), ('"axis_4" type="revolute"', '"axis_4" type="continuous"')),
+        SIX,
+        HAND,
+        says=("turns without end",),
+    ),
+    "urdf: prismatic": Case(replaced(urdf(), ('"axis_1" type="revolute"', '"axis_1" type="prismatic"')), SIX, HAND),
+    "urdf: skew axis": Case(
+        replaced(urdf(), ('<axis xyz="1 0 0"/><limit lower="-2.6"', '<axis xyz="1 2 -1"/><limit lower="-2.6"')),
+        SIX,
+        HAND,
+    ),
+    "urdf: simulator's elements": Case(
+        replaced(
+            urdf(), ("</robot>", '<gazebo><plugin name="p" filename="x.so"/></gazebo><transmission name="t"/></robot>')
+        ),
+        SIX,
+        HAND,
+    ),
+    "urdf: no effort and no velocity": Case(
+        replaced(urdf(), ('effort="40" velocity="2.5"', 'effort="0" velocity="0"')),
+        SIX,
+        HAND,
+        says=("three times the weight",),
+    ),
+    "urdf: fixed heavy tool": Case(
+        replaced(
+            urdf(),
+            (
+                '<link name="tool0"/>',
+                '<link name="tool0"/>' + link("camera", 0.7) + joint("mount", "tool0", "camera", "0 0 1", "fixed"),
+            ),
+        ),
+        SIX,
+        HAND,
+    ),
+    "urdf: upside down": Case(urdf(), SIX, HAND, Options(gravity=(0.0, 0.0, 9.81)), gravity=(0.0, 0.0, 9.81)),
+    "mjcf: motors": Case(mjcf(), limits=(60, 80, 40, 8)),
+    "mjcf: gear": Case(
+        each('<motor joint="NAME" gear="50" ctrlrange="-1 1"/>'), says=("gear times gain 50",), limits=(50, 50, 50, 50)
+    ),
+    "mjcf: negative gear": Case(each('<motor joint="NAME" gear="-50" ctrlrange="-1 1"/>'), limits=(50, 50, 50, 50)),
+    "mjcf: position servos": Case(
+        each('<position joint="NAME" kp="200" kv="10" ctrlrange="-90 90" forcerange="-45 45"/>'),
+        says=("position servo",),
+        limits=(45, 45, 45, 45),
+    ),
+    "mjcf: position servos without force limit": Case(
+        each('<position joint="NAME" kp="200" ctrlrange="-90 90"/>'), says=("position servo", "three times the weight")
+    ),
+    "mjcf: velocity servos": Case(
+        each('<velocity joint="NAME" kv="20" ctrlrange="-2 2" gear="2" forcerange="-30 30"/>'),
+        says=("velocity servo", "1 rad/s"),
+        limits=(60, 60, 60, 60),
+    ),
+    "mjcf: integrated velocity": Case(
+        each('<intvelocity joint="NAME" kp="20" actrange="-9 9" forcerange="-30 30"/>'), says=("velocity servo",)
+    ),
+    "mjcf: general with gain and lag": Case(
+        each('<general joint="NAME" gainprm="20" dyntype="filter" dynprm="0.02" ctrlrange="-2 2"/>'),
+        says=("gear times gain 20", "lag"),
+        limits=(40, 40, 40, 40),
+    ),
+    "mjcf: armature and damping of actuators": Case(
+        each('<motor joint="NAME" gear="10" armature="0.002" damping="0.01" ctrlrange="-5 5"/>'), says=("armature 0.2",)
+    ),
+    "mjcf: late commands": Case(
+        each('<motor joint="NAME" delay="0.01" nsample="8" ctrlrange="-50 50"/>'), says=("lag or delay",)
+    ),
+    "mjcf: two motors on a joint": Case(
+        motors(*(f'<motor joint="{n}" ctrlrange="-30 30"/>' for n in (*FOUR, "lift"))),
+        says=("2 actuators",),
+        limits=(30, 60, 30, 30),
+    ),
+    "mjcf: ctrlrange below the force": Case(
+        each('<motor joint="NAME" ctrlrange="-25 30" forcerange="-70 70"/>'), limits=(25, 25, 25, 25)
+    ),
+    "mjcf: joint's force range below": Case(
+        mjcf((WRIST, WRIST.replace("/>", ' actuatorfrcrange="-5 6"/>'))), limits=(60, 80, 40, 5)
+    ),
+    "mjcf: no actuators": Case(motors(), says=("three times the weight",)),
+    "mjcf: friction loss": Case(
+        mjcf(('<joint name="lift"', '<joint name="lift" frictionloss="0.7"')), says=("frictionloss 0.7",)
+    ),
+    "mjcf: springs and reference": Case(
+        mjcf(
+            ('<joint name="lift"', '<joint name="lift" stiffness="12" springref="-30" ref="20"'),
+            ('range="-100 60"', 'range="-80 80"'),
+        )
+    ),
+    "mjcf: gravity compensation": Case(
+        mjcf(
+            ('<body name="boom"', '<body name="boom" gravcomp="0.8"'),
+            ('<body name="palm"', '<body name="palm" gravcomp="1"'),
+        ),
+        says=("gravcomp",),
+    ),
+    "mjcf: gravity compensation by motors": Case(
+        mjcf(
+            ('<body name="fore"', '<body name="fore" gravcomp="1"'),
+            ('<joint armature="0.05"', '<joint armature="0.05" actuatorgravcomp="true"'),
+        ),
+        says=("part of the commands",),
+        own_weight=True,
+    ),
+    "mjcf: two joints of one body": Case(
+        mjcf(
+            (WRIST, WRIST + '<joint name="swing" axis="0 0 1" pos="0.01 0.02 0" range="-80 80"/>'),
+            ("</actuator>", '<motor joint="swing" ctrlrange="-8 8"/></actuator>'),
+        ),
+        (*FOUR, "swing"),
+    ),
+    "mjcf: the first of two joints held": Case(
+        mjcf(
+            (WRIST, WRIST + '<joint name="swing" axis="0 0 1" pos="0.01 0.02 0" range="-80 80"/>'),
+            ("</actuator>", '<motor joint="swing" ctrlrange="-8 8"/></actuator>'),
+        ),
+        (*FOUR[:3], "swing"),
+        {"roll": 0.6},
+        Options(lock={"roll": 0.6}),
+    ),
+    "mjcf: the last of two joints held": Case(
+        mjcf((WRIST, WRIST + '<joint name="swing" axis="0 0 1" pos="0.01 0.02 0" range="-80 80"/>')),
+        FOUR,
+        {"swing": -0.4},
+        Options(lock={"swing": -0.4}),
+    ),
+    "mjcf: slide": Case(
+        mjcf(
+            (
+                '<joint name="bend" axis="0 1 0" range="-20 140"/>',
+                '<joint name="bend" type="slide" axis="1 0 0.2" pos="0 0.1 0" range="-0.1 0.3"/>',
+            )
+        )
+    ),
+    "mjcf: turns without end": Case(
+        mjcf((WRIST, WRIST.replace(' range="-170 170"', ' limited="false"'))), says=("turns without end",)
+    ),
+    "mjcf: hand with tendon and equality": Case(
+        with_gripper(), FOUR, {"slide_a": 0.0, "slide_b": 0.001}, says=("'split'", "drives no driven joint")
+    ),
+    "mjcf: keyframe": Case(
+        replaced(
+            with_gripper(),
+            ("</mujoco>", '<keyframe><key name="home" qpos="0.1 -0.5 1 0.2 0.03 0.01"/></keyframe></mujoco>'),
+        ),
+        FOUR,
+        {"slide_a": 0.03, "slide_b": 0.031},
+        says=("keyframe 'home'",),
+    ),
+    "mjcf: inertia from geoms": Case(
+        mjcf(
+            ('<inertial mass="0.4" pos="0.03 0 0" diaginertia="0.0004 0.0006 0.0006"/>', ""),
+            ('fromto="0 0 0 0.05 0 0" mass="0"', 'fromto="0 0 0 0.05 0 0" density="2000"'),
+        ),
+        says=("from the geoms of: palm",),
+    ),
+    "mjcf: missing mesh": Case(
+        mjcf(
+            ("<worldbody>", '<asset><mesh name="shell" file="no.stl"/></asset><worldbody>'),
+            ('<geom type="capsule"', '<geom type="mesh" mesh="shell"/><geom type="capsule"'),
+        ),
+        says=("no.stl",),
+    ),
+    "mjcf: an object beside the arm": Case(
+        mjcf(("<worldbody>", '<worldbody><body name="cup" pos="1 0 0"><freejoint/><geom size="0.03"/></body>')),
+        says=("'cup'",),
+    ),
+    "mjcf: tilted": Case(mjcf(), options=Options(gravity=TILTED), gravity=TILTED),
+    "mjcf: other gravity": Case(mjcf(("<default>", '<option gravity="1 0 -8"/><default>'))),
+    "mjcf: air": Case(mjcf(("<default>", '<option density="1.2" viscosity="0.01"/><default>')), says=("air",)),
+    "mjcf: names that are taken": Case(
+        mjcf(('name="palm"', 'name="payload"'), ('name="attachment_site"', 'name="cable"'))
+    ),
+    "mjcf: other options": Case(
+        mjcf(),
+        options=Options(
+            payload_kg=0.9, rate_hz=250, home="0.1", velocity="1,1,2,bad".replace("bad", "3"), effort="roll=6"
+        ),
+        limits=(60, 80, 40, 6),
+        says=("0.9 kg", "250 Hz"),
+    ),
+}
+
+
+def made_from(tmp_path: Path, text: str, options: Options = NONE) -> tuple[NewRobot, Robot]:
+    path = tmp_path / ("source.urdf" if "<robot" in text else "source.xml")
+    path.write_text(text, encoding="utf-8")
+    made = convert("arm", path, "mine", options)
+    write_folder(tmp_path / "mine", made.files, load_robot)
+    return made, load_robot(tmp_path / "mine")
+
+
+def mujocos_own(case: Case) -> mujoco.MjModel:
+    """MuJoCo's model of the source, with nothing of ours: friction, contacts, limits and air switched off."""
+    text = case.text.replace('<mesh filename="package://nobody_has_this/upper.stl"/>', '<sphere radius="0.01"/>')
+    text = text.replace('<mesh name="shell" file="no.stl"/>', "").replace('<geom type="mesh" mesh="shell"/>', "")
+    spec = mujoco.MjSpec.from_string(text)
+    spec.compiler.fusestatic = False
+    model = spec.compile()
+    model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_CONSTRAINT)
+    model.opt.density = model.opt.viscosity = 0.0
+    if case.gravity is not None:
+        model.opt.gravity[:] = case.gravity
+    if case.own_weight:
+        model.body_gravcomp[:] = 0.0
+    return model
+
+
+def required_effort(case: Case, model: mujoco.MjModel, q: Array, v: Array, a: Array) -> Array:
+    """Effort of the source's driven joints, the held ones at rest."""
+    data = mujoco.MjData(model)
+    for name, value in case.held.items():
+        data.joint(name).qpos[:] = value
+    for name, *values in zip(case.driven, q, v, a, strict=True):
+        data.joint(name).qpos[0], data.joint(name).qvel[0], data.joint(name).qacc[0] = values
+    mujoco.mj_inverse(model, data)
+    return np.array([data.joint(name).qfrc_inverse[0] for name in case.driven])
+
+
+def random_states(robot: Robot, count: int = 8) -> list[tuple[Array, Array, Array]]:
+    rng = np.random.default_rng(7)
+    draw = rng.uniform
+    return [
+        (
+            draw(robot.position_lower, robot.position_upper),
+            draw(-robot.velocity_limit, robot.velocity_limit),
+            draw(-3.0, 3.0, robot.dof),
+        )
+        for _ in range(count)
+    ]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_commands_move_the_new_robot_as_efforts_move_the_source(name: str, tmp_path: Path) -> None:
+    case = CASES[name]
+    made, robot = made_from(tmp_path, case.text, case.options)
+    assert robot.channel_names == case.driven
+    if case.limits:
+        np.testing.assert_allclose(robot.effort_limit, case.limits)
+    said = " | ".join([*made.findings.changes, *made.findings.warnings, *map(str, made.findings.values)])
+    for part in case.says:
+        assert part in said
+    source, model = mujocos_own(case), robot.mj_model
+    model.actuator_ctrllimited[:] = 0  # that any acceleration is possible; the limits are looked at above
+    model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_CONSTRAINT)
+    data = mujoco.MjData(model)
+    for q, v, a in random_states(robot):
+        effort = required_effort(case, source, q, v, a)
+        data.qpos[:], data.qvel[:], data.ctrl[:] = q, v, effort
+        mujoco.mj_forward(model, data)
+        np.testing.assert_allclose(data.qacc, a, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["urdf: missing meshes, mimic hand", "mjcf: springs and reference", "mjcf: slide"])
+def test_the_nominal_model_is_that_of_the_source(name: str, tmp_path: Path) -> None:
+    case = CASES[name]
+    _, robot = made_from(tmp_path, case.text, case.options)
+    source, dynamics = mujocos_own(case), ArmDynamics(robot)
+    for q, v, a in random_states(robot):
+        expected = required_effort(case, source, q, v, a)
+        np.testing.assert_allclose(dynamics.inverse_dynamics(q, v, a), expected, rtol=1e-7, atol=1e-7)
+
+
+def test_a_held_joint_matters(tmp_path: Path) -> None:
+    """The reference of the test above would notice another position of a held joint."""
+    case = CASES["urdf: held arm joint"]
+    _, robot = made_from(tmp_path, case.text, case.options)
+    other = Case(case.text, case.driven, {**case.held, "axis_3": 0.6})
+    q, v, a = random_states(robot, 1)[0]
+    efforts = [required_effort(each_case, mujocos_own(each_case), q, v, a) for each_case in (case, other)]
+    assert np.abs(efforts[0] - efforts[1]).max() > 0.1
+
+
+def test_units_follow_the_joints(tmp_path: Path) -> None:
+    _, robot = made_from(tmp_path, CASES["mjcf: slide"].text)
+    assert robot.coordinates.q[1:3] == ("lift/position_rad", "bend/position_m")
+    assert robot.coordinates.effort[2] == "bend/effort_n"
+    np.testing.assert_allclose((robot.position_lower[2], robot.position_upper[2]), (-0.1, 0.3))
+
+
+def test_meshes_are_found_and_drawn(tmp_path: Path) -> None:
+    package = tmp_path / "somewhere" / "nobody_has_this"
+    package.mkdir(parents=True)
+    facets = np.zeros(4, np.dtype([("n", "<f4", 3), ("v", "<f4", (3, 3)), ("a", "<u2")]))
+    corners = np.array([[0, 0, 0], [0.1, 0, 0], [0, 0.1, 0], [0, 0, 0.1]], np.float32)
+    facets["v"] = corners[[[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]]]
+    (package / "upper.stl").write_bytes(bytes(80) + np.uint32(4).tobytes() + facets.tobytes())
+    made, robot = made_from(tmp_path, urdf(), Options(mesh_dirs=(tmp_path / "somewhere",)))
+    assert [name for name in made.files if name.startswith("meshes/")] != []
+    assert robot.mj_model.nmesh == 1
+    assert not any("upper.stl" in warning for warning in made.findings.warnings)
+
+
+AXIS_4 = '<axis xyz="1 0 0"/><limit lower="-2.6"'
+PALM = '<inertial mass="0.4" pos="0.03 0 0" diaginertia="0.0004 0.0006 0.0006"/>'
+LIFT = '<joint name="lift"'
+
+
+def of_kind(number: int, kind: str) -> tuple[str, str]:
+    """A change of the six-joint arm: the type of a joint."""
+    return f'"axis_{number}" type="revolute"', f'"axis_{number}" type="{kind}"'
+
+
+def ending(text: str) -> tuple[str, str]:
+    """A change of the four-joint arm: elements at its end."""
+    return "</mujoco>", f"{text}</mujoco>"
+
+
+def tendon(attributes: str) -> tuple[str, str]:
+    joints = "".join(f'<joint joint="{name}" coef="1"/>' for name in ("lift", "bend"))
+    return ending(f'<tendon><fixed name="t"{attributes}>{joints}</fixed></tendon>')
+
+
+SECOND_ARM = link("b", 1.0) + joint(
+    "b_1", "pedestal", "b", "0 1 0", more='<limit lower="-1" upper="1" effort="9" velocity="1"/>'
+)
+
+REFUSED = {
+    "a macro": (
+        replaced(urdf(), ("<robot name", '<robot xmlns:xacro="x" name'), ("</robot>", "<xacro:arm/></robot>")),
+        "macro.*xacro source",
+    ),
+    "floating": (replaced(urdf(), of_kind(1, "floating")), "line .*'axis_1' is of type 'floating'.*revolute"),
+    "no limits": (
+        replaced(urdf(), ('<limit lower="-2.6" upper="2.6" effort="40" velocity="2.5"/>', "")),
+        "line .*'axis_4'.*no limits.*continuous",
+    ),
+    "no mass": (
+        replaced(urdf(), ('<mass value="0.8"/>', '<mass value="0"/>')),
+        "link 'link_5'.*has no mass.*<inertial>",
+    ),
+    "impossible inertia": (replaced(urdf(), ('ixx="0.02683"', 'ixx="0.9"')), "inertia must satisfy"),
+    "not a number": (replaced(urdf(), ('<mass value="0.8"/>', '<mass value="nan"/>')), "line .*mass: value: .*finite"),
+    "two roots": (replaced(urdf(), ("</robot>", link("lost", 1.0) + "</robot>")), "there are 2.*lost.*fixed joints"),
+    "an arm's joint copies another": (
+        replaced(urdf(), (AXIS_4, '<mimic joint="axis_2"/>' + AXIS_4)),
+        "joint 'axis_4' .line.*'axis_2' is driven; hold the copy with --lock axis_4",
+    ),
+    "two arms": (
+        replaced(urdf(), ("</robot>", SECOND_ARM + "</robot>"), *(of_kind(i, "fixed") for i in range(2, 7))),
+        "chains of 1 joints begin at 'axis_1', 'b_1'; name the joints of one arm with --joints",
+    ),
+    "free base": (
+        mjcf(('<body name="stand" pos="0.1 0 0.2" euler="0 0 30">', '<body name="stand"><freejoint name="fly"/>')),
+        "joint 'fly' .line.*base is fixed",
+    ),
+    "ball": (
+        mjcf((WRIST, '<joint name="roll" type="ball"/>'), ('<motor name="m4" joint="roll" ctrlrange="-8 8"/>', "")),
+        "'roll' .line.*ball",
+    ),
+    "driven joints coupled": (
+        mjcf(ending('<equality><joint name="c" joint1="roll" joint2="bend"/></equality>')),
+        "equality 'c' .line.*couples.*--lock roll",
+    ),
+    "a loop": (
+        mjcf(ending('<equality><connect name="c" body1="palm" body2="turret" anchor="0 0 0"/></equality>')),
+        "closes a loop between 'palm' and 'turret'",
+    ),
+    "a spring between joints": (
+        mjcf(tendon(' stiffness="5"')),
+        "tendon 't' .line.*stiffness",
+    ),
+    "a motor of two joints": (
+        mjcf(tendon(""), ("</actuator>", '<motor name="both" tendon="t"/></actuator>')),
+        "actuator 'both' .line.*motor of its own",
+    ),
+    "a muscle": (each('<muscle joint="NAME" lengthrange="0.1 1"/>'), "is a muscle"),
+    "one way only": (
+        each('<motor name="NAME_m" joint="NAME" ctrlrange="0 50"/>'),
+        "actuator 'turn_m' .line.*both directions",
+    ),
+    "damping by a polynomial": (mjcf((LIFT, LIFT + ' damping="1 0.5"')), "joint 'lift' .line.*not linear"),
+    "a yielding spring": (mjcf((LIFT, LIFT + ' stiffness="3" springyield="1"')), "spring yields"),
+    "half compensated": (
+        mjcf(('<body name="fore"', '<body name="fore" gravcomp="1"'), (LIFT, LIFT + ' actuatorgravcomp="true"')),
+        "only some of the driven joints have actuatorgravcomp",
+    ),
+    "gravity off": (
+        mjcf(("<default>", '<option><flag gravity="disable"/></option><default>')),
+        "gravity is switched off",
+    ),
+    "mesh that has the inertia": (
+        mjcf(
+            ("<worldbody>", '<asset><mesh name="shell" file="no.stl"/></asset><worldbody>'),
+            (PALM, '<geom type="mesh" mesh="shell"/>'),
+        ),
+        "'palm' has its inertia from it",
+    ),
+    "another format": ("<sdf/>", "first element is <sdf>; allowed: <robot>"),
+    "no XML": ("robot", "not valid XML"),
+    "nothing that moves": (
+        '<mujoco><worldbody><body name="b"><geom size="1"/></body></worldbody></mujoco>',
+        "no joint that can be driven",
+    ),
+    "empty": ("<mujoco/>", "has no body"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_file_that_would_be_misread_is_refused_with_the_remedy(name: str, tmp_path: Path) -> None:
+    text, why = REFUSED[name]
+    with pytest.raises(MetaRLError, match=why) as caught:
+        made_from(tmp_path, text)
+    assert len(str(caught.value)) < 1000 and "\n" not in str(caught.value)
+    assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (Options(joints=("turn", "elbow")), "unknown joint 'elbow'.*bend"),
+        (Options(lock={"elbow": 0.0}), "unknown joint 'elbow'"),
+        (Options(joints=("turn",), lock={"turn": 0.0}), "'turn' is in --joints and in --lock"),
+        (Options(flange="tip"), "unknown flange 'tip'.*attachment_site"),
+        (Options(flange="stand"), "'stand': is on the fixed base"),
+        (Options(home="9"), "--home: turn: must be within"),
+        (Options(velocity="1,2"), "--velocity: expected one value, 4 values"),
+        (Options(velocity="turn=fast"), "--velocity: expected a finite number; given: 'fast'"),
+        (Options(effort="elbow=3"), "unknown joint 'elbow'"),
+        (Options(position="turn=1"), "--position: expected LOWER:UPPER"),
+        (Options(position="turn=1:-1"), "LOWER must be below UPPER"),
+        (Options(effort="-1"), "effort_nm"),
+        (Options(payload_kg=1e9), "rated_mass_kg"),
+    ],
+)
+def test_a_wrong_option_is_answered_with_what_is_allowed(options: Options, why: str, tmp_path: Path) -> None:
+    with pytest.raises(MetaRLError, match=why):
+        made_from(tmp_path, mjcf(), options)
+    assert not (tmp_path / "mine").exists()
+
+
+def test_includes_are_read(tmp_path: Path) -> None:
+    text = mjcf()
+    start, end = text.index("  <actuator>"), text.index("</mujoco>")
+    (tmp_path / "motors.xml").write_text(f"<mujoco>{text[start:end]}</mujoco>")
+    _, robot = made_from(tmp_path, f'{text[:start]}<include file="motors.xml"/></mujoco>')
+    assert robot.channel_names == FOUR
+    np.testing.assert_allclose(robot.effort_limit, (60, 80, 40, 8))
