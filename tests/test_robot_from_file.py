@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,6 +57,15 @@ def each(element: str) -> str:
     return motors(*(element.replace("NAME", name) for name in FOUR))
 
 
+def inertia_of_link_5(values: str) -> str:
+    """The six-joint arm with another inertia of a link: ixx iyy izz ixy."""
+    xx, yy, zz, xy = values.split()
+    inertia = f'<inertia ixx="{xx}" iyy="{yy}" izz="{zz}" ixy="{xy}" ixz="0" iyz="0"/>'
+    text = re.sub(r'(<mass value="0.8"/>)<inertia [^>]*/>', r"\1" + inertia, urdf())
+    assert inertia in text
+    return text
+
+
 WRIST = '<joint name="roll" class="wrist" axis="1 0 0" range="-170 170"/>'
 TILTED = (3.0, 0.0, -9.0)
 
@@ -107,6 +117,33 @@ CASES = {
         HAND,
     ),
     "urdf: upside down": Case(urdf(), SIX, HAND, Options(gravity=(0.0, 0.0, 9.81)), gravity=(0.0, 0.0, 9.81)),
+    "urdf: upper limit alone": Case(
+        replaced(urdf(), ('<limit lower="-2.6" upper="2.6" effort="40"', '<limit upper="2.6" effort="40"')),
+        SIX,
+        HAND,
+        says=("0 … 2.6 rad",),
+    ),
+    "urdf: implausible inertia": Case(
+        re.sub(
+            r'(<mass value="0.8"/>)<inertia [^>]*/>',
+            r'\1<inertia ixx="1" iyy="1" izz="1" ixy="0" ixz="0" iyz="0"/>',
+            urdf(),
+        ),
+        SIX,
+        HAND,
+        says=("link 'link_5' has the inertia of a mass 1.1 m",),
+    ),
+    "urdf: settings for MuJoCo": Case(
+        replaced(urdf(), ("</robot>", '<mujoco><compiler balanceinertia="true"/></mujoco></robot>')),
+        SIX,
+        HAND,
+        says=("<mujoco> (line",),
+    ),
+    "urdf: names that YAML reads as something else": Case(
+        replaced(urdf(), ('"axis_1"', '"yes"'), ('"axis_2"', '"1e3"'), ('"axis_3"', '"a:b"'), ('"axis_4"', '"null"')),
+        ("yes", "1e3", "a:b", "null", *SIX[4:]),
+        HAND,
+    ),
     "mjcf: motors": Case(mjcf(), limits=(60, 80, 40, 8)),
     "mjcf: gear": Case(
         each('<motor joint="NAME" gear="50" ctrlrange="-1 1"/>'), says=("gear times gain 50",), limits=(50, 50, 50, 50)
@@ -388,7 +425,36 @@ SECOND_ARM = link("b", 1.0) + joint(
     "b_1", "pedestal", "b", "0 1 0", more='<limit lower="-1" upper="1" effort="9" velocity="1"/>'
 )
 
+
+LIMIT_4 = '<limit lower="-2.6" upper="2.6" effort="40"'
+
 REFUSED = {
+    "inertia of no body": (inertia_of_link_5("0.1 0.01 0.01 0"), r"line \d+: .*A \+ B >= C.*'link_5'"),
+    "inertia that is not positive": (
+        inertia_of_link_5("0.1 0.1 0.1 0.3"),
+        "line .*positive eigenvalues.*'link_5'",
+    ),
+    "no inertia": (inertia_of_link_5("0 0 0 0"), r"line \d+: .*mass and inertia.*'link_5'"),
+    "limits upside down": (
+        replaced(urdf(), (LIMIT_4, '<limit lower="2.6" upper="-2.6" effort="40"')),
+        r"line \d+: joint 'axis_4' has the limits \[2.6, -2.6\]; lower must be below upper",
+    ),
+    "limits that are a point": (replaced(urdf(), (LIMIT_4, '<limit lower="0" upper="0" effort="40"')), "'fixed'"),
+    "degrees": (
+        replaced(urdf(), (LIMIT_4, '<limit lower="-180" upper="180" effort="40"')),
+        r"joint 'axis_4' \(line \d+\): .*are they in degrees",
+    ),
+    "text for a number": (replaced(urdf(), ('<mass value="0.8"/>', '<mass value="heavy"/>')), "line .*given: 'heavy'"),
+    "a name twice": (replaced(urdf(), ('name="axis_3"', 'name="axis_2"')), "line .*joint 'axis_2' is given twice"),
+    "a link that is not there": (
+        replaced(urdf(), ('<child link="link_3"/>', '<child link="elbow"/>')),
+        "line .*joint 'axis_3' has the child 'elbow', which is no link",
+    ),
+    "two parents": (
+        replaced(urdf(), ("</robot>", joint("more", "link_2", "link_5", "0 0 1", "fixed") + "</robot>")),
+        "line .*link 'link_5' is the child of two joints",
+    ),
+    "a name with a space": (replaced(urdf(), ('"axis_3"', '"axis 3"')), r"joint 'axis 3' \(line \d+\): .*rename it"),
     "a macro": (
         replaced(urdf(), ("<robot name", '<robot xmlns:xacro="x" name'), ("</robot>", "<xacro:arm/></robot>")),
         "macro.*xacro source",
@@ -484,6 +550,7 @@ def test_a_file_that_would_be_misread_is_refused_with_the_remedy(name: str, tmp_
         (Options(joints=("turn", "elbow")), "unknown joint 'elbow'.*bend"),
         (Options(lock={"elbow": 0.0}), "unknown joint 'elbow'"),
         (Options(joints=("turn",), lock={"turn": 0.0}), "'turn' is in --joints and in --lock"),
+        (Options(lock={"roll": 9.0}), r"--lock: roll: must be within .-2.96706, 2.96706.; given: 9"),
         (Options(flange="tip"), "unknown flange 'tip'.*attachment_site"),
         (Options(flange="stand"), "'stand': is on the fixed base"),
         (Options(home="9"), "--home: turn: must be within"),

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from metarl_robot.control.factory import make_controller
 from metarl_robot.core.robot import Robot
 from metarl_robot.robots.arm.dynamics import ArmDynamics
+from metarl_robot.robots.arm.plausibility import doubtful_links
 from metarl_robot.sim.arm.geometry import reach_m
 from metarl_robot.sim.episode import Episode, run_episode
 from metarl_robot.sim.kinds import simulation
@@ -31,7 +32,6 @@ _STATES = 50
 _SEED = 1000
 _SETTLED_S, _DURATION_S = 1.0, 4.0
 _WEIGHT_SHARE = 0.5  # of an effort limit; beyond, a payload and a weak motor may leave no room for motion
-_LARGEST_GYRATION = 0.6  # of the reach
 
 
 def check_arm(robot: Robot) -> Check:
@@ -115,20 +115,10 @@ def tracking_run(robot: Robot) -> Episode:
 
 
 def _warnings(robot: Robot, rows: tuple[JointRow, ...]) -> Iterator[str]:
-    model, reach = robot.mj_model, max(reach_m(robot), _SHORTEST_REACH_M)
     for row in rows:
         if row.weight_share > _WEIGHT_SHARE:
             share = f"{100 * row.weight_share:.0f} % of its effort limit"
             yield f"joint '{row.name}' needs {share} for the arm's own weight at home"
         if row.armature == 0.0:
             yield f"joint '{row.name}' has no armature: its rotor's inertia times the gear ratio squared is missing"
-    for body in range(1, model.nbody):
-        mass, name = float(model.body_mass[body]), model.body(body).name
-        gyration = float(np.sqrt(model.body_inertia[body].max() / mass)) if mass > 0.0 else 0.0
-        if gyration > _LARGEST_GYRATION * reach:
-            yield (
-                f"link '{name}' has the inertia of a mass {gyration:.2g} m from its centre; the arm's reach is "
-                f"{reach:.2g} m: is its inertia right?"
-            )
-        if float(np.linalg.norm(model.body_ipos[body])) > reach:
-            yield f"link '{name}' has its centre of mass farther away than the arm reaches: is it in metres?"
+    yield from doubtful_links(robot.mj_model, reach_m(robot))

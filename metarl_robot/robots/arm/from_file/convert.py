@@ -25,6 +25,7 @@ from metarl_robot.robots.arm.from_file.motors import motors_of
 from metarl_robot.robots.arm.from_file.pictures import Pictures
 from metarl_robot.robots.arm.from_file.source import Source
 from metarl_robot.robots.arm.from_file.urdf import read_urdf
+from metarl_robot.robots.arm.plausibility import doubtful_links
 from metarl_robot.robots.new_robot.findings import Findings, Origin
 from metarl_robot.robots.new_robot.made import NewRobot
 from metarl_robot.robots.new_robot.options import Options, joint_values
@@ -49,6 +50,7 @@ def convert(path: Path, name: str, options: Options) -> NewRobot:
     pictures = Pictures(source.model)
     text = ModelFile(name, source.model, choice, joints, tool, gravity, pictures, not own_weight).text()
     made = _compiled(source, text, pictures.meshes)
+    findings.warnings.extend(doubtful_links(made, _reach_m(made, tool.name)))
     difference = check_agreement(source, choice, made, list(joints.values()))
     payload_kg, rate_hz = options.payload_kg, options.rate_hz
     if payload_kg is None:
@@ -105,6 +107,16 @@ def _motors_bear_gravity_compensation(source: Source, choice: Choice, findings: 
         "set it to 0 in the file if the robot has no such thing"
     )
     return False
+
+
+def _reach_m(model: mujoco.MjModel, site: str) -> float:
+    """Length of the chain of moving bodies up to a site [m]."""
+    body = int(model.site(site).bodyid[0])
+    length = float(np.linalg.norm(model.site(site).pos))
+    while model.body_weldid[model.body_parentid[body]]:
+        length += float(np.linalg.norm(model.body_pos[body]))
+        body = int(model.body_parentid[body])
+    return length
 
 
 def _gravity(source: Source, options: Options, findings: Findings) -> tuple[float, float, float]:

@@ -3,9 +3,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import yaml
+
+from metarl_robot.core.errors import shown
 from metarl_robot.robots.arm.from_file.limits import JointLimit
 from metarl_robot.robots.new_robot.findings import Findings, Origin, Value
 
@@ -29,14 +34,15 @@ def description_text(description: Description, findings: Findings) -> str:
 
 
 def _lines(description: Description, findings: Findings) -> Iterator[str]:
-    yield f"# Made by metarl robot new from {description.source}. Values that the file did not state have their origin."
-    yield f"name: {description.name}"
+    yield f"# Made by metarl robot new from {shown(description.source)}. Values that it does not state have origins."
+    yield f"name: {_text(description.name)}"
     yield "kind: arm"
-    yield f"description: arm with {len(description.joints)} joints, from {description.source}"
+    about = f"arm with {len(description.joints)} joints, from {description.source}"
+    yield f"description: {_text(about)}"
     yield "model: robot.xml"
-    yield f"base_frame: {description.base_frame}"
+    yield f"base_frame: {_text(description.base_frame)}"
     yield f"control_rate_hz: {description.rate_hz:g}{_remark('control_rate_hz', findings)}"
-    payload = f"payload: {{site: {description.site}, rated_mass_kg: {description.payload_kg:g}}}"
+    payload = f"payload: {{site: {_text(description.site)}, rated_mass_kg: {description.payload_kg:g}}}"
     yield payload + _remark("payload", findings)
     yield "joints:"
     for joint in description.joints:
@@ -45,12 +51,18 @@ def _lines(description: Description, findings: Findings) -> Iterator[str]:
 
 def _keys(joint: JointLimit) -> Iterator[str]:
     position, force = ("m", "n") if joint.is_slide else ("rad", "nm")
-    yield f"name: {joint.name}"
+    yield f"name: {_text(joint.name)}"
     yield f"position_{position}: [{_number(joint.position[0])}, {_number(joint.position[1])}]"
     yield f"velocity_{position}_s: {_number(joint.velocity)}"
     yield f"effort_{force}: {_number(joint.effort)}"
     yield f"effort_rate_{force}_s: {_number(joint.effort_rate)}"
     yield f"home_{position}: {_number(joint.home)}"
+
+
+def _text(name: str) -> str:
+    """A name, in quotes where YAML would read something else: yes, 1e3, a:b."""
+    plain = re.fullmatch(r"[A-Za-z_][\w-]*", name) and yaml.safe_load(name) == name
+    return name if plain else json.dumps(name)
 
 
 def _number(value: float) -> str:

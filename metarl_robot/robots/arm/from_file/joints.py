@@ -21,6 +21,7 @@ from metarl_robot.robots.new_robot.findings import Findings, Origin
 from metarl_robot.robots.new_robot.options import Options
 
 _HAND = re.compile(r"finger|gripper|knuckle|jaw|claw|thumb|gripping", re.IGNORECASE)
+_LABEL = re.compile(r"[\w./:+-]{1,64}")
 _LEAST_ARM = 3  # joints before a branch, which then is a hand and not a second arm
 _MOVING = (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE))
 ON_JOINT = (int(mujoco.mjtTrn.mjTRN_JOINT), int(mujoco.mjtTrn.mjTRN_JOINTINPARENT))
@@ -51,6 +52,10 @@ def choose_joints(source: Source, options: Options, findings: Findings) -> Choic
         driven, origin, rule = sorted(names.index(name) for name in options.joints), Origin.OPTION, "--joints"
     else:
         driven, origin, rule = _chain(source, options), Origin.GUESS, "the longest chain up to the hand; --joints"
+    for joint in driven:
+        if not _LABEL.fullmatch(names[joint]):
+            remedy = "rename it: letters, digits and . / : + - _ are allowed, at most 64"
+            raise source.refusal(source.place("joint", names[joint]), "its name cannot stand in tables", remedy)
     findings.add("joints", "driven", ", ".join(names[j] for j in driven), origin, rule)
     _refuse_floating(source, driven)
     left_out = _other_trees(source, driven, findings)
@@ -193,6 +198,9 @@ def _value(source: Source, options: Options, joint: int, known: Mapping[int, flo
     model, name = source.model, source.model.joint(joint).name
     address = int(model.jnt_qposadr[joint])
     if name in options.lock:
+        lower, upper = (float(bound) for bound in model.jnt_range[joint])
+        if model.jnt_limited[joint] and not lower <= options.lock[name] <= upper:
+            raise MetaRLError(f"--lock: {name}: must be within [{lower:g}, {upper:g}]; given: {options.lock[name]:g}")
         return options.lock[name], Origin.OPTION, "--lock"
     index, master = _copy_of(model, joint), _master(model, joint)
     if index is not None and (master < 0 or master in known):

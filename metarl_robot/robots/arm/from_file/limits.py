@@ -118,7 +118,8 @@ def _position(source: Source, given: _Given, joint: int, is_slide: bool, finding
             "wrap"
         )
     if not is_slide and max(-limits[0], limits[1]) > _LARGEST_RAD:
-        limits, detail = (max(limits[0], -_LARGEST_RAD), min(limits[1], _LARGEST_RAD)), detail + ", cut at two turns"
+        said = f"its limits [{limits[0]:g}, {limits[1]:g}] rad are beyond two turns: are they in degrees?"
+        raise source.refusal(source.place("joint", name), said, "correct them, or give --position")
     unit = "m" if is_slide else "rad"
     findings.add(name, "position", f"{limits[0]:.4g} … {limits[1]:.4g} {unit}", origin, detail)
     return limits
@@ -147,7 +148,8 @@ def _home(source: Source, given: _Given, joint: int, position: tuple[float, floa
             raise MetaRLError(f"--home: {name}: must be within [{lower:g}, {upper:g}]; given: {value:g}")
     elif key is not None:
         value = float(np.clip(model.key_qpos[key, model.jnt_qposadr[joint]], lower, upper))
-        origin, detail = Origin.FILE, f"keyframe '{model.key(key).name}'"
+        moved = ", moved into the limits" if value != model.key_qpos[key, model.jnt_qposadr[joint]] else ""
+        origin, detail = Origin.FILE, f"keyframe '{model.key(key).name}'{moved}"
     elif abs(middle) <= _INNER * half:
         value, origin, detail = 0.0, Origin.GUESS, "zero; --home"
     else:

@@ -8,7 +8,8 @@ no <visual>; meshes that are not found are left out. Dynamics come from <inertia
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import mujoco
@@ -23,6 +24,10 @@ _JOINTS = ("revolute", "continuous", "prismatic", "fixed")
 _LARGEST = 1e6
 _COMPILER = {"strippath": "false", "fusestatic": "false", "discardvisual": "false"}
 _LEAST_MASS_KG = 1e-9
+_NUMERIC = {"value", "xyz", "rpy", "lower", "upper", "effort", "velocity", "damping", "friction", "multiplier"}
+_NUMERIC |= {"offset", "ixx", "iyy", "izz", "ixy", "ixz", "iyz", "radius", "length", "size", "scale", "rgba"}
+_COPYS_LINE = re.compile(r", line \d+")
+_ELEMENT = re.compile(r"Element name '([^']+)'")
 
 
 def read_urdf(path: Path, mesh_dirs: Sequence[Path], findings: Findings) -> Source:
@@ -34,22 +39,31 @@ def read_urdf(path: Path, mesh_dirs: Sequence[Path], findings: Findings) -> Sour
     links, joints = list(root.all("link")), list(root.all("joint"))
     for element in (*links, *joints):
         _check_numbers(path, element)
+    _check_unique(path, (*links, *joints), joints)
     for joint in joints:
         _check_joint(path, joint)
+    for extension in root.all("mujoco"):
+        findings.changes.append(f"<mujoco> (line {extension.line}), settings for MuJoCo alone, is left out")
     _check_inertials(path, links, joints, findings)
     copies = [_pictured(link, path, mesh_dirs, findings) for link in links]
     compiler = Element("mujoco", {}, 0, [Element("compiler", _COMPILER, 0)])
     copy = Element("robot", {"name": root.attributes.get("name", "robot")}, 0, [compiler, *copies, *joints])
     mimics = frozenset(joint.attributes["name"] for joint in joints if joint.first("mimic") is not None)
     lines = {(element.tag, element.attributes["name"]): element.line for element in (*links, *joints)}
-    return Source(path, True, _compiled(path, copy), lines, _base(path, links, joints), _velocities(joints), mimics)
+    return Source(
+        path, True, _compiled(path, copy, lines), lines, _base(path, links, joints), _velocities(joints), mimics
+    )
 
 
-def _compiled(path: Path, copy: Element) -> mujoco.MjModel:
+def _compiled(path: Path, copy: Element, lines: Mapping[tuple[str, str], int]) -> mujoco.MjModel:
     try:
         return mujoco.MjSpec.from_string(copy.to_xml()).compile()
     except Exception as error:  # MuJoCo's own errors, ValueError, RuntimeError
-        raise RobotError(f"{path}: MuJoCo cannot read it: {one_line(error)}") from error
+        said = _COPYS_LINE.sub("", one_line(error))
+        named = _ELEMENT.search(said)
+        own = [lines[tag, named[1]] for tag in ("link", "joint") if named and (tag, named[1]) in lines]
+        place = f": line {own[0]}" if own else ""
+        raise RobotError(f"{path}{place}: MuJoCo cannot read it: {said}") from error
 
 
 def _refuse_xacro(path: Path, root: Element) -> None:
@@ -61,12 +75,13 @@ def _refuse_xacro(path: Path, root: Element) -> None:
 
 
 def _check_numbers(path: Path, element: Element) -> None:
-    """Refuse numbers that are not finite or too large, and elements without a name."""
+    """Refuse numbers that are none, not finite or too large, and elements without a name."""
     if not element.attributes.get("name"):
         raise RobotError(f"{path}: line {element.line}: <{element.tag}> has no name; give it one")
     for part in element.walk():
         for key, value in part.attributes.items():
-            if part.tag not in ("mesh", "texture") and any(not abs(n) <= _LARGEST for n in _numbers(value)):
+            numbers = _numbers(value)
+            if key in _NUMERIC and (not numbers or any(not abs(number) <= _LARGEST for number in numbers)):
                 said = f"{part.tag}: {key}: numbers must be finite and at most {_LARGEST:g}; given: {shown(value)}"
                 raise RobotError(f"{path}: line {part.line}: {said}")
 
@@ -84,9 +99,36 @@ def _check_joint(path: Path, joint: Element) -> None:
         said = f"joint '{name}' is of type {shown(kind)}; an arm has {', '.join(_JOINTS)} joints"
         raise RobotError(f"{path}: line {joint.line}: {said}: make it one of these")
     limit = joint.first("limit")
-    if kind in ("revolute", "prismatic") and (limit is None or not {"lower", "upper"} & limit.attributes.keys()):
+    if kind not in ("revolute", "prismatic"):
+        return
+    if limit is None or not {"lower", "upper"} & limit.attributes.keys():
         remedy = "give <limit lower= upper=>, or the type 'continuous' to a joint that turns without end"
         raise RobotError(f"{path}: line {joint.line}: joint '{name}' of type '{kind}' has no limits; {remedy}")
+    lower, upper = (float(limit.attributes.setdefault(key, "0")) for key in ("lower", "upper"))
+    if not lower < upper:
+        said = f"joint '{name}' has the limits [{lower:g}, {upper:g}]; lower must be below upper"
+        raise RobotError(f"{path}: line {limit.line}: {said}; make a joint that does not move 'fixed'")
+
+
+def _check_unique(path: Path, elements: Sequence[Element], joints: Sequence[Element]) -> None:
+    """Refuse names that are given twice, and links with two parents."""
+    seen: set[tuple[str, str]] = set()
+    for element in elements:
+        key = element.tag, element.attributes["name"]
+        if key in seen:
+            said = f"{element.tag} '{element.attributes['name']}' is given twice"
+            raise RobotError(f"{path}: line {element.line}: {said}; rename one")
+        seen.add(key)
+    children: set[str] = set()
+    for joint in joints:
+        for side in ("parent", "child"):
+            if ("link", _end(joint, side)) not in seen:
+                said = f"joint '{joint.attributes['name']}' has the {side} {shown(_end(joint, side))}"
+                raise RobotError(f"{path}: line {joint.line}: {said}, which is no link; correct the name")
+        if _end(joint, "child") in children:
+            said = f"link '{_end(joint, 'child')}' is the child of two joints"
+            raise RobotError(f"{path}: line {joint.line}: {said}: an arm is a tree without loops; remove one joint")
+        children.add(_end(joint, "child"))
 
 
 def _check_inertials(path: Path, links: Sequence[Element], joints: Sequence[Element], findings: Findings) -> None:
