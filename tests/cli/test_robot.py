@@ -22,6 +22,12 @@ def metarl(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, stdin=subprocess.DEVNULL)
 
 
+@pytest.mark.parametrize("command", ["new", "check"])
+def test_help_has_examples(command: str, tmp_path: Path) -> None:
+    done = metarl("robot", command, "--help", cwd=tmp_path)
+    assert done.returncode == 0 and f"metarl robot {command} my_arm" in done.stdout
+
+
 ARMATURE = ("--armature", "0.05")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from metarl_robot.core.errors import RobotError
 
-_OWN = ("robot.yaml", "robot.xml", "meshes")
+_OWN = ("robot.yaml", "robot.xml", "meshes", "config/pid.yaml")
 
 
 def check_free(folder: Path, force: bool) -> None:
@@ -38,8 +38,9 @@ def write_folder(folder: Path, files: Mapping[str, bytes], check: Callable[[Path
         check(fresh)
         if (folder / "meshes").is_dir():
             shutil.rmtree(folder / "meshes")
-        for name in ("meshes", "robot.xml", "robot.yaml"):
+        for name in reversed(_OWN):
             if (fresh / name).exists():
+                (folder / name).parent.mkdir(exist_ok=True)
                 os.replace(fresh / name, folder / name)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)

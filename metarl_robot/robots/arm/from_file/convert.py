@@ -23,6 +23,7 @@ from metarl_robot.robots.arm.from_file.mjcf import read_mjcf
 from metarl_robot.robots.arm.from_file.model_file import ModelFile
 from metarl_robot.robots.arm.from_file.motors import motors_of
 from metarl_robot.robots.arm.from_file.pictures import Pictures
+from metarl_robot.robots.arm.from_file.pid_gains import pid_file
 from metarl_robot.robots.arm.from_file.source import Source
 from metarl_robot.robots.arm.from_file.urdf import read_urdf
 from metarl_robot.robots.arm.plausibility import doubtful_links
@@ -58,6 +59,7 @@ def convert(path: Path, name: str, options: Options) -> NewRobot:
         findings.add("payload", "rated mass", f"{payload_kg:g} kg", Origin.GUESS, "by mass and strength; --payload")
     else:
         findings.add("payload", "rated mass", f"{payload_kg:g} kg", Origin.OPTION, "--payload")
+    pid = pid_file(made, tool.name, payload_kg, list(joints.values()), findings)
     origin, rule = (Origin.DEFAULT, "--rate") if rate_hz is None else (Origin.OPTION, "--rate")
     findings.add("control_rate_hz", "control rate", f"{rate_hz or _RATE_HZ:g} Hz", origin, rule)
     base = _FORBIDDEN.sub("_", source.base)[:64]
@@ -65,6 +67,7 @@ def convert(path: Path, name: str, options: Options) -> NewRobot:
     files = {
         "robot.xml": text.encode(),
         "robot.yaml": description_text(described, findings).encode(),
+        "config/pid.yaml": pid.encode(),
         **{f"meshes/{mesh}.stl": content for mesh, content in pictures.meshes.items()},
     }
     return NewRobot(files, findings, difference)
