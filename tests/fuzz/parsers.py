@@ -68,6 +68,23 @@ def _robot_xml(random: Random, folder: Path) -> Callable[[], object]:
     return lambda: load_robot(folder)
 
 
+def _own_file(random: Random, folder: Path) -> Callable[[], object]:
+    """A user's URDF or MJCF, made into a robot folder."""
+    from metarl_robot.robots.new_robot.folder import write_folder
+    from metarl_robot.robots.new_robot.made import convert
+    from metarl_robot.robots.new_robot.options import Options
+    from tests.robot_files import urdf, with_gripper
+
+    file = folder / "source.xml"
+    file.write_bytes(mutated(random, [random.choice((urdf, with_gripper))().encode()], tree=False))
+
+    def read() -> None:
+        shutil.rmtree(folder / "made", ignore_errors=True)
+        write_folder(folder / "made", convert("arm", file, "made", Options()).files, load_robot)
+
+    return read
+
+
 def _checkpoint(random: Random, folder: Path) -> Callable[[], object]:
     from metarl_robot.core.checkpoint import load_checkpoint
 
@@ -231,6 +248,7 @@ def _run(words: list[str], folder: Path) -> None:
 PARSERS = (
     Parser("robot.yaml", _robot_yaml, 15),
     Parser("robot.xml", _robot_xml, 15),
+    Parser("own file", _own_file, 10),
     Parser("checkpoint", _checkpoint, 10),
     Parser("launch file", _launch_file, 10),
     Parser("parameter file", _parameter_file, 15),
