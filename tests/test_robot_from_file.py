@@ -280,6 +280,14 @@ CASES = {
     ),
     "mjcf: tilted": Case(mjcf(), options=Options(gravity=TILTED), gravity=TILTED),
     "mjcf: other gravity": Case(mjcf(("<default>", '<option gravity="1 0 -8"/><default>'))),
+    "mjcf: contacts, sensors and cameras": Case(
+        mjcf(
+            ('fromto="0 0 0 0.05 0 0" mass="0"', 'fromto="0 0 0 0.05 0 0" mass="0" contype="1"'),
+            ("</mujoco>", '<sensor><jointpos joint="turn"/></sensor></mujoco>'),
+            ("<worldbody>", '<worldbody><camera pos="0 0 3"/>'),
+        ),
+        says=("left out: 1 sensors, 1 cameras, contacts of geoms",),
+    ),
     "mjcf: air": Case(mjcf(("<default>", '<option density="1.2" viscosity="0.01"/><default>')), says=("air",)),
     "mjcf: names that are taken": Case(
         mjcf(('name="palm"', 'name="payload"'), ('name="attachment_site"', 'name="cable"'))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import mujoco
+import numpy as np
 
 from metarl_robot.core.errors import RobotError, one_line, shown
 from metarl_robot.core.mjcf_file import check_mjcf
@@ -125,12 +126,21 @@ def _free(name: str, taken: set[str]) -> str:
 
 
 def _check_options(path: Path, spec: Any, model: mujoco.MjModel, findings: Findings) -> None:
-    """Refuse switched-off physics; tell of fluids and of inertias that the compiler changes."""
+    """Refuse switched-off physics; tell of parts that are left out and of inertias that the compiler changes."""
     for bit, said in _OFF.items():
         if model.opt.disableflags & int(bit):
             raise RobotError(f"{path}: option: flag: {said}; remove the flag, or write the values as they act")
     if model.opt.density or model.opt.viscosity:
         findings.changes.append("density and viscosity of the air are left out: the nominal model has no drag")
+    unused = [
+        f"{count} {name}"
+        for name, count in (("sensors", model.nsensor), ("cameras", model.ncam), ("contact pairs", model.npair))
+        if count
+    ]
+    if np.any(model.geom_contype) or np.any(model.geom_conaffinity):
+        unused.append("contacts of geoms")
+    if unused:
+        findings.changes.append(f"left out: {', '.join(unused)}")
     changed = [name for name in ("boundmass", "boundinertia", "balanceinertia") if getattr(spec.compiler, name)]
     if spec.compiler.settotalmass > 0.0:
         changed.append("settotalmass")
