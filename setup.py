@@ -59,7 +59,8 @@ ROS = [
 ]
 
 # Exact torch: training with another version gives other weights than those shipped.
-TRAIN = ["torch==2.13.0", "threadpoolctl>=3.5"]
+# Gymnasium: environments of policies; its extra brings those that MuJoCo steps.
+TRAIN = ["torch==2.13.0", "threadpoolctl>=3.5", "gymnasium[mujoco]>=1.2,<2"]
 
 DEV = [
     "pytest>=8",
@@ -130,6 +131,7 @@ setup(
         "metarl_robot.dynamics",
         "metarl_robot.learning",
         "metarl_robot.learning.models",
+        "metarl_robot.learning.policies",
         "metarl_robot.logs",
         "metarl_robot.robots",
         "metarl_robot.robots.arm",
@@ -148,6 +150,7 @@ setup(
         "metarl_robot.safety",
         "metarl_robot.sim",
         "metarl_robot.sim.arm",
+        "metarl_robot.sim.families",
         "metarl_robot.sim.ground",
         "metarl_robot.sim.payload",
         "metarl_robot.sim.quadrotor",
@@ -176,6 +179,10 @@ setup(
             "arm = metarl_robot.robots.arm.description:Arm",
             "quadrotor = metarl_robot.robots.quadrotor.description:Quadrotor",
             "ground = metarl_robot.robots.ground.description:Ground",
+        ],
+        "metarl_robot.task_families": [
+            "point-navigation = metarl_robot.sim.families.point_navigation:FAMILY",
+            "half-cheetah-direction = metarl_robot.sim.families.half_cheetah_direction:FAMILY",
         ],
     },
     zip_safe=False,

@@ -62,7 +62,7 @@ def test_commands_and_options_exist(page: Path) -> None:
     """Commands that a page shows in ```text blocks; their results are tested elsewhere."""
     commands = get_command(app).commands
     for block in re.findall(r"^```text\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE):
-        for name, rest in re.findall(r"^metarl (\w+)(.*?)(?:#.*)?$", block, flags=re.MULTILINE):
+        for name, rest in re.findall(r"^metarl ([\w-]+)(.*?)(?:#.*)?$", block, flags=re.MULTILINE):
             assert name in commands, f"{page.name}: metarl {name}"
             command = commands[name]
             if hasattr(command, "commands"):  # a group, such as metarl log

@@ -22,6 +22,7 @@ from metarl_robot.cli import (
     bench,
     calibration,
     demo,
+    eval_policy,
     evaluation,
     faults,
     info,
@@ -32,6 +33,7 @@ from metarl_robot.cli import (
     robot,
     robots,
     train,
+    train_policy,
 )
 from metarl_robot.cli.console import examples, forgive_encodings
 from metarl_robot.cli.failure import BAD_INPUT, DEFECT, exit_code_of, is_a_reader_gone, paragraph, report_defect, say
@@ -99,6 +101,8 @@ _MODULES = (
     demo,
     train,
     evaluation,
+    train_policy,
+    eval_policy,
     calibration,
     launching,
     logs,

@@ -20,7 +20,7 @@ _OUT_OF_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM, errno.EMFIL
 _BASE = "pip install metarl_robot"
 _TRAIN = "pip install 'metarl_robot[train]'"
 _ROS = "source a ROS 2 installation, or pip install 'metarl_robot[ros]'"
-_REMEDIES = {"torch": _TRAIN, "threadpoolctl": _TRAIN} | dict.fromkeys(
+_REMEDIES = dict.fromkeys(("torch", "threadpoolctl", "gymnasium"), _TRAIN) | dict.fromkeys(
     ("casadi", "mujoco", "scipy", "matplotlib", "mcap", "mcap_ros2", "rosbags", "jinja2", "safetensors"), _BASE
 )
 _ROS_PACKAGES = ("rclpy", "ament_index_python", "builtin_interfaces", "rcl_interfaces")

@@ -25,6 +25,8 @@ import metarl_robot
 
 PYTHONS = ("3.11", "3.12", "3.13")
 ROOMS_OF_EXTRAS = {"ros": "ros_nodes", "train": "learning"}
+FAMILIES = {"gymnasium"}
+"""Of the extra 'train': sim/families/ is used by training alone."""
 PEERS = {"do_mpc": "do-mpc", "acados": "comma-deps-acados", "torchopt": "torchopt", "higher": "higher"}
 """Peers of the benchmarks, seldom installed: import names and packages."""
 BUILT = "l4casadi"  # a peer that no extra can hold: .ci/peers builds it
@@ -96,6 +98,7 @@ def test_what_is_imported_is_declared_where_it_is_needed(root: Path, requirement
     base = names(requirements)
     allowed = {room: base | names(requirements, extra) for extra, room in ROOMS_OF_EXTRAS.items()}
     allowed["benchmarks"] = allowed["learning"] | names(requirements, "bench") | {BUILT}
+    allowed["sim"] = base | FAMILIES
     undeclared = {(room, top) for room, top in imported(root) if not distributions(top) & allowed.get(room, base)}
     assert undeclared == set()
 

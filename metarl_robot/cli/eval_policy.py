@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`metarl eval-policy`: a policy's return before and after each step of adaptation, over held-out tasks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from metarl_robot.cli.console import examples, note, out, parse_names, write_json
+from metarl_robot.cli.policy_tables import steps_table
+from metarl_robot.cli.progress import progress
+from metarl_robot.core.errors import MetaRLError
+
+_MOST_STEPS = 100
+_EPILOG = examples(
+    ("metarl eval-policy point-navigation", "the shipped weights, before and after 1 to 3 gradient steps"),
+    ("metarl eval-policy point-navigation --algo pg", "the shipped baseline: pre-trained, then fine-tuned"),
+    ("metarl eval-policy point-navigation runs/policies/point-navigation/maml_pg.safetensors", "your own weights"),
+    ("metarl eval-policy point-navigation --steps 0,1,5 --json", "for programs: only JSON on standard output"),
+    note="The same seed gives the same tasks for every checkpoint. Training never draws the tasks of an evaluation.",
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("eval-policy", epilog=_EPILOG)(eval_policy)
+
+
+def eval_policy(
+    family: Annotated[str, typer.Argument(metavar="FAMILY", help="A family of tasks (metarl train-policy --help).")],
+    checkpoint: Annotated[
+        Path | None, typer.Argument(metavar="[CHECKPOINT]", help="A .safetensors file; default: the shipped weights.")
+    ] = None,
+    algo: Annotated[str, typer.Option(help="Which of the shipped weights: maml_pg or pg.")] = "maml_pg",
+    steps: Annotated[str, typer.Option(help="After how many gradient steps, separated by commas.")] = "0,1,2,3",
+    tasks: Annotated[int, typer.Option(min=2, max=10_000, help="Number of held-out tasks.")] = 40,
+    episodes: Annotated[int, typer.Option(min=2, max=10_000, help="Episodes of a task for each gradient step.")] = 40,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of the tasks and episodes.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the result (.svg, .png or .pdf).")] = None,
+) -> None:
+    """Measure a policy's return before and after each step of adaptation to held-out tasks."""
+    from metarl_robot.learning.policies.checkpoint import load_policy, shipped
+    from metarl_robot.learning.policies.family import load_family
+
+    numbers = _numbers(steps)
+    if plot is not None:
+        _check_plot(plot)
+    loaded = load_family(family)
+    policy = load_policy(shipped(loaded.name, algo) if checkpoint is None else checkpoint, loaded.name)
+
+    from metarl_robot.learning.policies.evaluate import evaluate_checkpoint
+
+    with progress() as report:
+        found = evaluate_checkpoint(
+            loaded, policy, numbers, tasks, episodes, seed, lambda done, total: report("steps", done, total)
+        )
+    result = {"family": loaded.name, "algo": policy.record.algo, "steps": found}
+    if json:
+        write_json(result)
+    else:
+        out().print(steps_table(f"{loaded.name}, {policy.record.algo}: {tasks} held-out tasks", found))
+    if plot is not None:
+        _draw(result, plot)
+
+
+def _numbers(text: str) -> list[int]:
+    """The numbers of steps, in ascending order. Raises MetaRLError."""
+    names = parse_names(text)
+    wrong = [name for name in names if not (name.isascii() and name.isdigit() and int(name) <= _MOST_STEPS)]
+    if wrong:
+        raise MetaRLError(f"--steps: '{wrong[0]}' is not a number of gradient steps; allowed: 0 … {_MOST_STEPS}")
+    return sorted({int(name) for name in names})
+
+
+def _check_plot(path: Path) -> None:
+    from metarl_robot.cli.figure import IMAGES, check_suffix
+
+    check_suffix(path, IMAGES)
+
+
+def _draw(result: dict[str, Any], plot: Path) -> None:
+    from metarl_robot.cli.figure import save, style
+    from metarl_robot.cli.plot_policy import adaptation
+
+    with style():
+        note(f"plot: {save(adaptation(result), plot)}")

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`metarl train-policy`: trains a policy that adapts to the tasks of a family, and scores it on held-out tasks."""
+
+from __future__ import annotations
+
+from inspect import Parameter, Signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from metarl_robot.cli import settings
+from metarl_robot.cli.console import examples, note, number, out, write_json
+from metarl_robot.cli.interruption import deferred_interrupt
+from metarl_robot.cli.policy_tables import steps_table
+from metarl_robot.cli.progress import progress
+from metarl_robot.core.atomic import file_name
+from metarl_robot.learning.policies.config import PolicyConfig
+
+if TYPE_CHECKING:
+    from metarl_robot.learning.policies.family import Family
+    from metarl_robot.learning.policies.run import PolicyReport
+
+_MAIN = ("algo", "seed", "iterations")
+_EPILOG = examples(
+    ("metarl train-policy point-navigation", "MAML by policy gradients, weights as shipped: minutes"),
+    ("metarl train-policy point-navigation --algo pg --iterations 200", "the baseline, which is fine-tuned later"),
+    ("metarl train-policy point-navigation --resume", "go on where an interrupted run stopped: the result is the same"),
+    ("metarl train-policy half-cheetah-direction --tasks 40 --inner-rate 0.1", "a simulated robot: hours"),
+    note="Families: point-navigation, half-cheetah-direction, and those of other packages (entry points of "
+    "metarl_robot.task_families). The run's state is saved after every iteration: Ctrl-C and a killed process lose at "
+    "most the last one.",
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application, with an option for each field of PolicyConfig."""
+    own = Signature.from_callable(train_policy, eval_str=True).parameters
+    positional = [parameter for parameter in own.values() if parameter.kind is not Parameter.VAR_KEYWORD]
+
+    def command(**values: Any) -> None:
+        train_policy(**values)
+
+    command.__doc__ = train_policy.__doc__
+    merged = [*positional, *settings.parameters(PolicyConfig, first=_MAIN)]
+    command.__signature__ = Signature(merged)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in merged}
+    app.command("train-policy", epilog=_EPILOG)(command)
+
+
+def train_policy(
+    *,
+    family: Annotated[str, typer.Argument(metavar="FAMILY", help="A family of tasks; see below.")],
+    target: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where to write; default: runs/policies/<family>.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where an interrupted run with the same options stopped.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the checkpoint's record on standard output.")] = False,
+    **chosen: Any,
+) -> None:
+    """Train a policy that adapts to the tasks of a family, and score it on held-out tasks."""
+    from metarl_robot.learning.policies.family import load_family
+
+    loaded = load_family(family)
+    config = settings.read(PolicyConfig, chosen)
+    folder = target or Path("runs", "policies", file_name("task family", loaded.name))
+    _conclude(_train(loaded, config, folder, resume), json)
+
+
+def _train(family: Family, config: PolicyConfig, folder: Path, resume: bool) -> PolicyReport:
+    from metarl_robot.learning.policies import run
+
+    try:
+        with progress() as report, deferred_interrupt() as stop_if_asked:  # only between iterations
+
+            def show(done: int, total: int, metrics: dict[str, float]) -> None:
+                report("train", done, total, "  ".join(f"{key} {number(value)}" for key, value in metrics.items()))
+                stop_if_asked()
+
+            return run.train(family, config, folder, resume, show)
+    except KeyboardInterrupt:
+        note(f"go on with: {run.command(family.name, config)} --out {folder} --resume", "interrupted")
+        raise
+
+
+def _conclude(done: PolicyReport, json: bool) -> None:
+    from metarl_robot.cli.figure import save, style
+    from metarl_robot.cli.plot_policy import training
+
+    meta = done.checkpoint.meta
+    with style():
+        figure = save(training(done.curve, meta), done.path.with_suffix(".png"))
+    if json:
+        write_json({"file": done.path, **meta})
+    else:
+        out().print(steps_table(f"{meta['family']}, {meta['algo']}: held-out tasks", meta["scores"]["steps"]))
+    note(f"checkpoint: {done.path}\nlearning curve: {done.curve}\nfigure: {figure}")

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Returns before and after each step of an adaptation, over held-out tasks.
+
+As published: after k gradient steps a task's policy runs its episodes; their mean return is the task's score, and the
+same episodes give the next gradient. Intervals hold for the mean over tasks (Student's t).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import t as student
+from torch import Tensor
+
+from metarl_robot.core.errors import MetaRLError
+from metarl_robot.learning.policies.adaptation import adapt, rate_of
+from metarl_robot.learning.policies.checkpoint import PolicyCheckpoint
+from metarl_robot.learning.policies.family import Family, sizes_of
+from metarl_robot.learning.policies.gaussian import GaussianPolicy, for_tasks
+from metarl_robot.learning.policies.sampling import Sampler
+
+HELD_OUT, TUNING = 2, 3
+"""Streams of random numbers; training has stream 1."""
+_GRID = (0.01, 0.03, 0.1, 0.2, 0.5, 1.0, 2.0)
+_TUNING_STEPS = 3
+_TUNING_TASKS = 20
+
+
+def returns_by_step(
+    sampler: Sampler,
+    parameters: Sequence[Tensor],
+    rate: float,
+    steps: int,
+    tasks: int,
+    episodes: int,
+    rng: np.random.Generator,
+    progress: Callable[[int, int], None] | None = None,
+) -> NDArray[np.float64]:
+    """Mean return of each task before adaptation and after 1 … `steps` gradient steps (steps + 1, tasks).
+
+    Arguments:
+        rate: of the first gradient step.
+        episodes: of each task, for each step.
+        progress: called with (gradient steps evaluated, total).
+    """
+    drawn = sampler.draw_tasks(rng, tasks)
+    own = for_tasks(parameters, tasks)
+    scores = []
+    for step in range(steps + 1):
+        batch, returns = sampler.batch(drawn, episodes, own, rng)
+        scores.append(returns.mean(-1))
+        if step < steps:
+            own = adapt(sampler.policy, own, batch, rate_of(step, rate))
+        if progress is not None:
+            progress(step + 1, steps + 1)
+    return np.array(scores)
+
+
+def summary(scores: NDArray[np.float64], steps: Sequence[int]) -> dict[str, Any]:
+    """Mean over tasks and half-width of its 95 % interval, for each of `steps`."""
+    tasks = scores.shape[1]
+    width = float(student.ppf(0.975, tasks - 1)) / np.sqrt(tasks)
+    return {
+        str(step): {
+            "return_mean": float(scores[step].mean()),
+            "return_ci95": float(width * scores[step].std(ddof=1)),
+        }
+        for step in steps
+    }
+
+
+def best_rate(sampler: Sampler, parameters: Sequence[Tensor], seed: int) -> float:
+    """The step size of a grid with the highest mean return after 1 to 3 steps, on tasks that are not held out."""
+    scores = [
+        returns_by_step(
+            sampler,
+            parameters,
+            rate,
+            _TUNING_STEPS,
+            _TUNING_TASKS,
+            sampler.config.episodes,
+            np.random.default_rng([TUNING, seed]),
+        )[1:].mean()
+        for rate in _GRID
+    ]
+    return _GRID[int(np.argmax(scores))]
+
+
+def evaluate_checkpoint(
+    family: Family,
+    checkpoint: PolicyCheckpoint,
+    steps: Sequence[int],
+    tasks: int,
+    episodes: int,
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Evaluate a policy on held-out tasks; returns the `steps` of `metarl eval-policy --json`.
+
+    Raises:
+        MetaRLError: the family's spaces have other sizes than the policy.
+    """
+    torch.set_flush_denormal(True)
+    torch.set_num_threads(checkpoint.record.config.threads)
+    record = checkpoint.record
+    sizes = sizes_of(family)
+    for which, found, trained in zip(sizes._fields, sizes, (record.observations, record.actions), strict=True):
+        if found != trained:
+            raise MetaRLError(f"task family '{family.name}' has {found} {which}; the policy was trained with {trained}")
+    sampler = Sampler(family, GaussianPolicy(*sizes, record.config.hidden), record.config)
+    parameters = [torch.from_numpy(checkpoint.tensors[name]) for name in sampler.policy.shapes]
+    rng = np.random.default_rng([HELD_OUT, seed])
+    scores = returns_by_step(sampler, parameters, record.inner_rate, max(steps), tasks, episodes, rng, progress)
+    return summary(scores, steps)

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MAML with policy gradients (Finn, Abbeel, Levine 2017): weights from which a gradient step adapts to a task.
+
+    maximise over θ   mean over tasks of J_i(θ'_i),      θ'_i = θ + α ∇J_i(θ)
+
+J_i(θ) rests on episodes of θ, J_i(θ'_i) on episodes of θ'_i (adaptation.py). The gradient passes through the adaptation
+exactly. The outer step is a trust-region step whose divergence is that of the adapted policies. Its metric uses every
+`_THINNING`-th sample: it shapes the step, and the line search checks objective and divergence with all samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metarl_robot.learning.policies.adaptation import adapt, rate_of, surrogate
+from metarl_robot.learning.policies.algorithm import Metrics, first_parameters
+from metarl_robot.learning.policies.gaussian import Gaussian, GaussianPolicy, Parameters, for_tasks
+from metarl_robot.learning.policies.sampling import Batch, Sampler
+from metarl_robot.learning.policies.trust_region import trust_region_step
+
+_THINNING = 10
+
+
+@dataclass(frozen=True)
+class MetaObjective:
+    """Objective of the weights before adaptation, on given samples.
+
+    support: one batch for each step of the adaptation. query: episodes of the adapted policies. rate: of the first
+    step.
+    """
+
+    policy: GaussianPolicy
+    support: Sequence[Batch]
+    query: Batch
+    rate: float
+
+    def adapted(self, parameters: Sequence[Tensor]) -> Parameters:
+        """Adapted parameters of each task, with the graph of their derivative."""
+        own = for_tasks(parameters, len(self.query.weights))
+        for step, batch in enumerate(self.support):
+            own = adapt(self.policy, own, batch, rate_of(step, self.rate), differentiable=True)
+        return own
+
+    def value(self, parameters: Sequence[Tensor]) -> Tensor:
+        """Mean surrogate of the adapted policies."""
+        return surrogate(self.policy, self.adapted(parameters), self.query).mean()
+
+    def divergence(self, parameters: Sequence[Tensor], old: Gaussian | None = None) -> Tensor:
+        """Mean divergence of the adapted policies from `old`; None: from themselves, zero with the same Hessian."""
+        now = self.policy(self.adapted(parameters), self.query.observations)
+        before = Gaussian(now.mean.detach(), now.log_std.detach()) if old is None else old
+        return (before.divergence(now) * self.query.weights).sum(-1).mean()
+
+    def thinned(self) -> MetaObjective:
+        """The same on fewer samples."""
+        support = [batch.thinned(_THINNING) for batch in self.support]
+        return MetaObjective(self.policy, support, self.query.thinned(_THINNING), self.rate)
+
+
+class MamlPg:
+    """The weights before adaptation, and one iteration of their training."""
+
+    tunes_rate = False
+
+    def __init__(self, sampler: Sampler) -> None:
+        self._sampler, self._config = sampler, sampler.config
+        self.parameters = first_parameters(sampler)
+
+    def step(self, rng: np.random.Generator) -> Metrics:
+        """Collect episodes before and after adaptation, and take a trust-region step."""
+        config, policy = self._config, self._sampler.policy
+        tasks = self._sampler.draw_tasks(rng, config.tasks)
+        own, support = for_tasks(self.parameters, config.tasks), []
+        returns = []
+        for step in range(config.inner_steps):
+            batch, score = self._sampler.batch(tasks, config.episodes, own, rng)
+            own = adapt(policy, own, batch, rate_of(step, config.inner_rate))
+            support.append(batch)
+            returns.append(score.mean())
+        query, score = self._sampler.batch(tasks, config.episodes, own, rng)
+        returns.append(score.mean())
+        with torch.no_grad():
+            old = policy(own, query.observations)
+        objective = MetaObjective(policy, support, query, config.inner_rate)
+        self.parameters, distance = trust_region_step(
+            self.parameters,
+            objective.value,
+            lambda parameters: objective.divergence(parameters, old),
+            objective.thinned().divergence,
+            config.max_kl,
+        )
+        return {"return_before": float(returns[0]), "return_after": float(returns[-1]), "kl": distance}
+
+    def state(self) -> dict[str, Tensor]:
+        """All that an iteration changes."""
+        return dict(zip(self._sampler.policy.shapes, self.parameters, strict=True))
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Continue from a state."""
+        self.parameters = [state[name] for name in self._sampler.policy.shapes]

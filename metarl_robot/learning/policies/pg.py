@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plain policy gradient (Williams 1992, REINFORCE, with advantages and Adam) over all tasks together.
+
+The baseline of maml_pg: pre-trained on the same tasks with as many episodes, then fine-tuned to a task by the same
+gradient steps, with the best step size of a grid.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metarl_robot.learning.policies.adaptation import surrogate
+from metarl_robot.learning.policies.algorithm import Metrics, first_parameters
+from metarl_robot.learning.policies.gaussian import Parameters, for_tasks
+from metarl_robot.learning.policies.sampling import NotFiniteError, Sampler
+
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+
+
+class Pg:
+    """The weights and Adam's moments, and one iteration of their training."""
+
+    tunes_rate = True
+
+    def __init__(self, sampler: Sampler) -> None:
+        self._sampler, self._config = sampler, sampler.config
+        self.parameters: Parameters = [p.requires_grad_() for p in first_parameters(sampler)]
+        self._optimiser = torch.optim.Adam(self.parameters, lr=self._config.learning_rate, maximize=True)
+
+    def step(self, rng: np.random.Generator) -> Metrics:
+        """Collect as many episodes as maml_pg does, and take one gradient step."""
+        config = self._config
+        tasks = self._sampler.draw_tasks(rng, config.tasks)
+        count = config.episodes * (config.inner_steps + 1)
+        batch, returns = self._sampler.batch(tasks, count, for_tasks(self.parameters, config.tasks), rng)
+        value = surrogate(self._sampler.policy, for_tasks(self.parameters, config.tasks), batch).mean()
+        self._optimiser.zero_grad()
+        value.backward()
+        if not all(p.grad is not None and torch.isfinite(p.grad).all() for p in self.parameters):
+            raise NotFiniteError("a policy gradient is not finite")
+        self._optimiser.step()
+        return {"return_before": float(returns.mean())}
+
+    def state(self) -> dict[str, Tensor]:
+        """All that an iteration changes."""
+        tensors = {}
+        for name, parameter in zip(self._sampler.policy.shapes, self.parameters, strict=True):
+            tensors[name] = parameter.detach()
+            tensors |= {f"adam.{key}.{name}": value for key, value in self._optimiser.state[parameter].items()}
+        return tensors
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Continue from a state."""
+        for name, parameter in zip(self._sampler.policy.shapes, self.parameters, strict=True):
+            parameter.data.copy_(state[name])
+            if f"adam.step.{name}" in state:
+                self._optimiser.state[parameter] = {key: state[f"adam.{key}.{name}"] for key in _MOMENTS}

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training of a policy from end to end; can be stopped at any moment and resumed with the same result.
+
+Each iteration draws from its own seed, so that a run's state is its iteration and what the algorithm changes. Files in
+the output folder, named after the algorithm:
+
+    <algo>.jsonl         learning curve, one line for each iteration
+    <algo>.state         after every iteration; removed at the end
+    <algo>.safetensors   with <algo>.json: the checkpoint, at the end, or where training had to stop
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+
+from metarl_robot.core.atomic import replace_file
+from metarl_robot.core.errors import MetaRLError, one_line
+from metarl_robot.core.folder_lock import locked_folder
+from metarl_robot.learning.policies.algorithm import Metrics, check_algorithm, make_algorithm
+from metarl_robot.learning.policies.checkpoint import PolicyCheckpoint, save_policy
+from metarl_robot.learning.policies.config import PolicyConfig
+from metarl_robot.learning.policies.evaluate import HELD_OUT, best_rate, returns_by_step, summary
+from metarl_robot.learning.policies.family import Family, sizes_of
+from metarl_robot.learning.policies.gaussian import GaussianPolicy
+from metarl_robot.learning.policies.sampling import NotFiniteError, Sampler
+
+Progress = Callable[[int, int, Metrics], None]
+"""Callback with (iterations done, total, metrics)."""
+
+SCORE_STEPS = (0, 1, 2, 3)
+SCORE_TASKS = SCORE_EPISODES = 40
+"""As published."""
+_TRAINING = 1
+_LIBRARIES = ("metarl_robot", "numpy", "torch", "gymnasium", "safetensors")
+
+
+@dataclass(frozen=True)
+class PolicyReport:
+    """Result of a run. curve: file of the learning curve."""
+
+    path: Path
+    checkpoint: PolicyCheckpoint
+    curve: Path
+
+
+def train(
+    family: Family, config: PolicyConfig, out: Path, resume: bool = False, progress: Progress | None = None
+) -> PolicyReport:
+    """Train a policy on a family and write it to the folder `out`.
+
+    Arguments:
+        resume: continue an interrupted run in `out`, with the same result as without the interruption.
+        progress: called after each iteration, when its state is on the disk.
+
+    Raises:
+        UnknownNameError: no such algorithm.
+        MetaRLError: another training writes to `out`, an interrupted one left its state there and is not to be resumed,
+            it had other settings, or a return was not finite; then the weights of the last iteration are kept.
+    """
+    check_algorithm(config.algo)
+    torch.set_flush_denormal(True)
+    torch.set_num_threads(config.threads)
+    sizes = sizes_of(family)
+    sampler = Sampler(family, GaussianPolicy(*sizes, config.hidden), config)
+    out.mkdir(parents=True, exist_ok=True)
+    with locked_folder(out, "wait for its end, or choose another --out"):
+        run = _Run(sampler, out)
+        if resume and run.state_file.is_file():
+            run.load()
+        elif run.state_file.is_file():
+            raise MetaRLError(
+                f"{out} holds an interrupted run: go on with --resume, choose another --out, or remove {run.state_file}"
+            )
+        run.go_on(progress)
+        return run.finish()
+
+
+class _Run:
+    """An algorithm, the iterations it has done, and its files."""
+
+    def __init__(self, sampler: Sampler, out: Path) -> None:
+        self._sampler, self._config = sampler, sampler.config
+        self._algorithm = make_algorithm(sampler)
+        name = self._config.algo
+        self.state_file, self._curve = out / f"{name}.state", out / f"{name}.jsonl"
+        self._path = out / f"{name}.safetensors"
+        facts = f"{sampler.family.name} {self._config.model_dump_json()}"
+        self._fingerprint = hashlib.sha256(facts.encode()).hexdigest()
+        self._iteration, self._seconds = 0, 0.0
+
+    def go_on(self, progress: Progress | None) -> None:
+        """Run the remaining iterations."""
+        self._cut_curve()
+        while self._iteration < self._config.iterations:
+            start = monotonic()
+            rng = np.random.default_rng([_TRAINING, self._config.seed, self._iteration])
+            try:
+                metrics = self._algorithm.step(rng)
+            except NotFiniteError as error:
+                raise NotFiniteError(f"{one_line(error)} in iteration {self._iteration + 1}; {self._keep()}") from error
+            self._iteration += 1
+            self._seconds += monotonic() - start
+            self._save(metrics)
+            if progress is not None:
+                progress(self._iteration, self._config.iterations, metrics)
+
+    def _keep(self) -> str:
+        """Write the weights so far as a checkpoint; returns where they are."""
+        if self._iteration == 0:
+            return "nothing was trained before; check the rewards of the family"
+        self._write({})
+        return f"the weights after iteration {self._iteration} are kept in {self._path}"
+
+    def _cut_curve(self) -> None:
+        """Drop the lines of iterations whose state was not saved before a kill."""
+        lines = self._curve.read_bytes().splitlines(keepends=True) if self._curve.is_file() else []
+        replace_file(self._curve, b"".join(lines[: self._iteration]))
+
+    def _save(self, metrics: Metrics) -> None:
+        with self._curve.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"iteration": self._iteration, **metrics}) + "\n")
+        tensors = {name: value.detach().clone().contiguous() for name, value in self._algorithm.state().items()}
+        facts = {"iteration": self._iteration, "seconds": self._seconds}
+        replace_file(self.state_file, to_bytes(tensors, {"fingerprint": self._fingerprint, "facts": json.dumps(facts)}))
+
+    def load(self) -> None:
+        """Read the state of an interrupted run."""
+        try:
+            with safe_open(self.state_file, "pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise MetaRLError(f"{self.state_file}: not the state of a training run: {one_line(error)}") from error
+        if metadata.get("fingerprint") != self._fingerprint:
+            raise MetaRLError(
+                f"{self.state_file}: the interrupted run had another family or other settings; use the same, or start "
+                "anew without --resume in another --out"
+            )
+        try:
+            facts = json.loads(metadata["facts"])
+            self._iteration, self._seconds = int(facts["iteration"]), float(facts["seconds"])
+            self._algorithm.restore(tensors)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise MetaRLError(f"{self.state_file}: damaged ({one_line(error)}); remove it and start anew") from error
+
+    def finish(self) -> PolicyReport:
+        """Score the weights, write the checkpoint and remove the state."""
+        rate = self._config.inner_rate
+        if self._algorithm.tunes_rate:
+            rate = best_rate(self._sampler, self._algorithm.parameters, self._config.seed)
+        scores = returns_by_step(
+            self._sampler,
+            self._algorithm.parameters,
+            rate,
+            max(SCORE_STEPS),
+            SCORE_TASKS,
+            SCORE_EPISODES,
+            np.random.default_rng([HELD_OUT, 0]),
+        )
+        checkpoint = self._write({"scores": {"steps": summary(scores, SCORE_STEPS)}}, rate)
+        self.state_file.unlink(missing_ok=True)
+        return PolicyReport(self._path, checkpoint, self._curve)
+
+    def _write(self, facts: dict[str, Any], rate: float | None = None) -> PolicyCheckpoint:
+        policy = self._sampler.policy
+        tensors = {
+            name: parameter.detach().numpy()
+            for name, parameter in zip(policy.shapes, self._algorithm.parameters, strict=True)
+        }
+        sizes = sizes_of(self._sampler.family)
+        record = {
+            "family": self._sampler.family.name,
+            "algo": self._config.algo,
+            "observations": sizes.observations,
+            "actions": sizes.actions,
+            "inner_rate": self._config.inner_rate if rate is None else rate,
+            "iterations": self._iteration,
+            "config": self._config.model_dump(mode="json"),
+            "seed": self._config.seed,
+            "command": command(self._sampler.family.name, self._config),
+            "train_seconds": round(self._seconds, 1),
+            "versions": {**{name: version(name) for name in _LIBRARIES}, "python": platform.python_version()},
+            **facts,
+        }
+        return save_policy(self._path, tensors, record)
+
+
+def command(family: str, config: PolicyConfig) -> str:
+    """The command line that repeats a training run."""
+    chosen = config.model_dump(exclude_defaults=True)
+    options = [
+        f"--{name.replace('_', '-')} {','.join(map(str, value)) if isinstance(value, tuple) else value}"
+        for name, value in chosen.items()
+    ]
+    return " ".join(["metarl train-policy", family, *options])
