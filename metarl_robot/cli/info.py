@@ -12,11 +12,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from metarl_robot.cli.console import examples, out, table, write_json
+from metarl_robot.cli.policy_tables import steps_table
 from metarl_robot.cli.prediction import prediction_table
 from metarl_robot.core.errors import shown
 
 _EPILOG = examples(
     ("metarl info panda", "the weights shipped with a robot"),
+    ("metarl info models/policies/point-navigation/maml_pg.safetensors", "a policy"),
     ("metarl info runs/train/panda/dynamics.safetensors --json", "everything known about a file, for programs"),
     note=(
         "A damaged or altered file is refused: its SHA-256 must be the one in the .json beside it. So are formats that "
@@ -43,16 +45,14 @@ def info(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show a checkpoint's training settings, its scores and its hash."""
-    from metarl_robot.core.checkpoint import load_checkpoint
-
     path = checkpoint_path(checkpoint, adapter)
-    loaded = load_checkpoint(path)
-    shapes = {name: list(tensor.shape) for name, tensor in loaded.tensors.items()}
+    tensors, meta = _load(path)
+    shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
     if json:
-        write_json({"file": path, **loaded.meta, "tensors": shapes})
+        write_json({"file": path, **meta, "tensors": shapes})
         return
-    size = sum(tensor.size for tensor in loaded.tensors.values())
-    facts = {"file": path, **loaded.meta, "parameters": f"{size} numbers in {len(shapes)} tensors"}
+    size = sum(tensor.size for tensor in tensors.values())
+    facts = {"file": path, **meta, "parameters": f"{size} numbers in {len(shapes)} tensors"}
     scores = _score_table(path, facts.pop("scores", {}))
     facts.pop("loss_curve", None)
     view = table("Checkpoint", ("", ""))
@@ -64,11 +64,28 @@ def info(
         out().print(scores)
 
 
+def _load(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Tensors and record of a robot's weights or of a policy, whose record names its family. Raises CheckpointError."""
+    from metarl_robot.core.checkpoint import load_checkpoint
+    from metarl_robot.core.weight_files import check_suffix, read_record
+
+    check_suffix(path)
+    if "family" in read_record(path.with_suffix(".json"), "metarl train ROBOT"):
+        from metarl_robot.learning.policies.checkpoint import load_policy
+
+        policy = load_policy(path)
+        return policy.tensors, policy.meta
+    loaded = load_checkpoint(path)
+    return loaded.tensors, loaded.meta
+
+
 def _score_table(path: Path, scores: Any) -> Table | None:
-    """Table of prediction scores; None if there are none. Raises CheckpointError."""
+    """Table of prediction scores, or of a policy's returns; None if there are none. Raises CheckpointError."""
     from metarl_robot.core.errors import CheckpointError
 
     try:
+        if "steps" in scores:
+            return steps_table("Held-out tasks", scores["steps"])
         return prediction_table(scores["prediction"]) if "prediction" in scores else None
     except (LookupError, TypeError, ValueError, AttributeError, StopIteration) as error:
         raise CheckpointError(

@@ -23,7 +23,9 @@ def test_help_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("command", ["robots", "demo", "train", "eval", "launch", "plot", "info"])
+@pytest.mark.parametrize(
+    "command", ["robots", "demo", "train", "eval", "train-policy", "eval-policy", "launch", "plot", "info"]
+)
 def test_every_command_has_help_with_examples(command: str) -> None:
     done = metarl(command, "--help")
     assert done.returncode == 0

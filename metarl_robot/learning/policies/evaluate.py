@@ -22,6 +22,7 @@ from metarl_robot.learning.policies.checkpoint import PolicyCheckpoint
 from metarl_robot.learning.policies.family import Family, sizes_of
 from metarl_robot.learning.policies.gaussian import GaussianPolicy, for_tasks
 from metarl_robot.learning.policies.sampling import Sampler
+from metarl_robot.learning.policies.threads import limited_threads
 
 HELD_OUT, TUNING = 2, 3
 """Streams of random numbers; training has stream 1."""
@@ -104,8 +105,6 @@ def evaluate_checkpoint(
     Raises:
         MetaRLError: the family's spaces have other sizes than the policy.
     """
-    torch.set_flush_denormal(True)
-    torch.set_num_threads(checkpoint.record.config.threads)
     record = checkpoint.record
     sizes = sizes_of(family)
     for which, found, trained in zip(sizes._fields, sizes, (record.observations, record.actions), strict=True):
@@ -114,5 +113,6 @@ def evaluate_checkpoint(
     sampler = Sampler(family, GaussianPolicy(*sizes, record.config.hidden), record.config)
     parameters = [torch.from_numpy(checkpoint.tensors[name]) for name in sampler.policy.shapes]
     rng = np.random.default_rng([HELD_OUT, seed])
-    scores = returns_by_step(sampler, parameters, record.inner_rate, max(steps), tasks, episodes, rng, progress)
+    with limited_threads(record.config.threads):
+        scores = returns_by_step(sampler, parameters, record.inner_rate, max(steps), tasks, episodes, rng, progress)
     return summary(scores, steps)

@@ -22,7 +22,6 @@ from time import monotonic
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
@@ -36,6 +35,7 @@ from metarl_robot.learning.policies.evaluate import HELD_OUT, best_rate, returns
 from metarl_robot.learning.policies.family import Family, sizes_of
 from metarl_robot.learning.policies.gaussian import GaussianPolicy
 from metarl_robot.learning.policies.sampling import NotFiniteError, Sampler
+from metarl_robot.learning.policies.threads import limited_threads
 
 Progress = Callable[[int, int, Metrics], None]
 """Callback with (iterations done, total, metrics)."""
@@ -71,12 +71,11 @@ def train(
             it had other settings, or a return was not finite; then the weights of the last iteration are kept.
     """
     check_algorithm(config.algo)
-    torch.set_flush_denormal(True)
-    torch.set_num_threads(config.threads)
     sizes = sizes_of(family)
     sampler = Sampler(family, GaussianPolicy(*sizes, config.hidden), config)
     out.mkdir(parents=True, exist_ok=True)
-    with locked_folder(out, "wait for its end, or choose another --out"):
+    lock = locked_folder(out, "wait for its end, or choose another --out")
+    with lock, limited_threads(config.threads):
         run = _Run(sampler, out)
         if resume and run.state_file.is_file():
             run.load()

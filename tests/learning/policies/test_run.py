@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training of policies: stopped anywhere it ends alike, returns that are not finite keep the last weights, and the
+shipped weights adapt to tasks that they have never seen.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from metarl_robot.core.errors import CheckpointError, MetaRLError, UnknownNameError
+from metarl_robot.learning.policies.checkpoint import load_policy, save_policy, shipped
+from metarl_robot.learning.policies.config import PolicyConfig
+from metarl_robot.learning.policies.evaluate import evaluate_checkpoint, summary
+from metarl_robot.learning.policies.family import load_family
+from metarl_robot.learning.policies.run import command, train
+from metarl_robot.sim.families.point_navigation import FAMILY, PointNavigationFamily, PointNavigations
+
+ALGORITHMS = ("maml_pg", "pg")
+
+
+def tiny(algo: str, **changed: Any) -> PolicyConfig:
+    return PolicyConfig(**{"algo": algo, "iterations": 4, "tasks": 3, "episodes": 3, "hidden": (8,), **changed})
+
+
+class StopAt:
+    """A progress callback that behaves like Ctrl-C after so many iterations."""
+
+    def __init__(self, iteration: int) -> None:
+        self._iteration = iteration
+
+    def __call__(self, done: int, total: int, metrics: dict[str, float]) -> None:
+        if done == self._iteration:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("algo", ALGORITHMS)
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(algo: str, tmp_path: Path) -> None:
+    expected = train(FAMILY, tiny(algo), tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(FAMILY, tiny(algo), tmp_path / "parts", progress=StopAt(2))
+    with pytest.raises(MetaRLError, match="interrupted run: go on with --resume"):
+        train(FAMILY, tiny(algo), tmp_path / "parts")
+    with pytest.raises(MetaRLError, match="another family or other settings"):
+        train(FAMILY, tiny(algo, seed=1), tmp_path / "parts", resume=True)
+    found = train(FAMILY, tiny(algo), tmp_path / "parts", resume=True)
+    assert found.checkpoint.record.sha256 == expected.checkpoint.record.sha256
+    assert found.curve.read_bytes() == expected.curve.read_bytes()
+    assert found.checkpoint.meta["scores"] == expected.checkpoint.meta["scores"]
+    assert sorted(path.name for path in found.path.parent.iterdir()) == [
+        f"{algo}.json",
+        f"{algo}.jsonl",
+        f"{algo}.safetensors",
+    ]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from metarl_robot.learning.policies import run
+from metarl_robot.learning.policies.config import PolicyConfig
+from metarl_robot.sim.families.point_navigation import FAMILY
+
+config = PolicyConfig(iterations=4, tasks=3, episodes=3, hidden=(8,))
+left = int(sys.argv[2])
+if left:
+    write = run.replace_file
+    def killed(path, content):
+        global left
+        left -= path.suffix == ".state"
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)  # the line of the curve is written, its state is not
+        write(path, content)
+    run.replace_file = killed
+print(run.train(FAMILY, config, Path(sys.argv[1]), resume=True).checkpoint.record.sha256)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_process_loses_at_most_the_last_iteration(tmp_path: Path) -> None:
+    def go(left: int) -> subprocess.CompletedProcess[str]:
+        arguments = [sys.executable, "-c", KILLED, str(tmp_path / "killed"), str(left)]
+        return subprocess.run(arguments, capture_output=True, text=True)
+
+    assert go(3).returncode == -signal.SIGKILL
+    curve = tmp_path / "killed" / "maml_pg.jsonl"
+    assert len(curve.read_text().splitlines()) == 3
+    done = go(0)
+    expected = train(FAMILY, tiny("maml_pg"), tmp_path / "whole")
+    assert done.stdout.strip() == expected.checkpoint.record.sha256, done.stderr
+    assert curve.read_bytes() == expected.curve.read_bytes()
+
+
+class Broken(PointNavigationFamily):
+    """Points whose rewards are NaN after so many collections."""
+
+    def __init__(self, after: int) -> None:
+        self._left = after
+
+    def vector_env(self, tasks: Sequence[Any]) -> PointNavigations:
+        self._left -= 1
+        goals = np.stack(tasks)
+        return PointNavigations(goals if self._left >= 0 else np.full_like(goals, np.nan))
+
+
+@pytest.mark.parametrize(("algo", "collections"), [("maml_pg", 5), ("pg", 2)])
+def test_a_return_that_is_not_finite_keeps_the_last_good_weights(algo: str, collections: int, tmp_path: Path) -> None:
+    good = train(FAMILY, tiny(algo, iterations=2), tmp_path / "good")
+    with pytest.raises(MetaRLError, match="return is nan in iteration 3; the weights after iteration 2 are kept") as e:
+        train(Broken(collections), tiny(algo), tmp_path / "broken")
+    assert not e.value.bad_input
+    kept = load_policy(tmp_path / "broken" / f"{algo}.safetensors", "point-navigation")
+    assert kept.record.sha256 == good.checkpoint.record.sha256
+    assert kept.meta["iterations"] == 2
+    with pytest.raises(MetaRLError, match="in iteration 1; nothing was trained before"):
+        train(Broken(0), tiny(algo), tmp_path / "at_once")
+
+
+def test_the_record_repeats_the_run(tmp_path: Path) -> None:
+    config = tiny("pg", hidden=(8, 4), seed=3)
+    done = train(FAMILY, config, tmp_path)
+    words = "--algo pg --seed 3 --iterations 4 --tasks 3 --episodes 3 --hidden 8,4"
+    assert (
+        done.checkpoint.meta["command"] == command(FAMILY.name, config) == f"metarl train-policy {FAMILY.name} {words}"
+    )
+    assert PolicyConfig.model_validate(done.checkpoint.meta["config"]) == config
+    lines = [json.loads(line) for line in done.curve.read_text().splitlines()]
+    assert [line["iteration"] for line in lines] == [1, 2, 3, 4]
+
+
+def test_an_unknown_algorithm_is_answered_with_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="'ppo'.*Valid: maml_pg, pg"):
+        train(FAMILY, tiny("ppo"), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_state_is_named(tmp_path: Path) -> None:
+    (tmp_path / "maml_pg.state").write_bytes(b"not a state")
+    with pytest.raises(MetaRLError, match="maml_pg.state: not the state of a training run"):
+        train(FAMILY, tiny("maml_pg"), tmp_path, resume=True)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    source = load_policy(shipped("point-navigation", "maml_pg"))
+    facts = {key: value for key, value in source.meta.items() if key not in ("format", "sha256")}
+    save_policy(tmp_path / "p.safetensors", source.tensors, facts)
+    return tmp_path / "p.safetensors"
+
+
+def test_checkpoints_of_another_family_or_altered_are_refused(path: Path) -> None:
+    load_policy(path, "point-navigation")
+    with pytest.raises(CheckpointError, match="trained on task family 'point-navigation'; this is 'half-cheetah"):
+        load_policy(path, "half-cheetah-direction")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="SHA-256"):
+        load_policy(path)
+    with pytest.raises(CheckpointError, match="metarl train-policy point-navigation"):
+        load_policy(path.with_name("missing.safetensors"), "point-navigation")
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"observations": 3}, "its record says"),
+        ({"algo": ""}, "algo"),
+        ({"inner_rate": -1.0}, "inner_rate.*greater than 0"),
+        ({"config": {"hidden": []}}, "config.hidden"),
+    ],
+)
+def test_a_record_that_contradicts_the_weights_is_refused(path: Path, changed: dict[str, Any], reason: str) -> None:
+    record = path.with_suffix(".json")
+    record.write_text(json.dumps({**json.loads(record.read_text()), **changed}))
+    with pytest.raises(CheckpointError, match=reason):
+        load_policy(path)
+
+
+def test_weights_that_are_not_finite_are_not_written(tmp_path: Path) -> None:
+    source = load_policy(shipped("point-navigation", "pg"))
+    tensors = {name: np.full_like(tensor, np.nan) for name, tensor in source.tensors.items()}
+    with pytest.raises(CheckpointError, match="not finite"):
+        save_policy(tmp_path / "p.safetensors", tensors, source.meta)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_family_without_shipped_weights_says_how_to_train_some() -> None:
+    with pytest.raises(CheckpointError, match="metarl train-policy half-cheetah-direction"):
+        shipped("half-cheetah-direction", "maml_pg")
+    with pytest.raises(UnknownNameError, match="'promp'.*Valid.*maml_pg, pg"):
+        shipped("point-navigation", "promp")
+
+
+def test_intervals_are_those_of_students_t() -> None:
+    """Two tasks with returns -1 and -3: mean -2, standard error 1, t of one degree of freedom 12.706."""
+    assert summary(np.array([[-1.0, -3.0]]), [0]) == {
+        "0": {"return_mean": -2.0, "return_ci95": pytest.approx(12.706, abs=1e-3)}
+    }
+
+
+def test_shipped_weights_adapt_and_beat_fine_tuning_on_held_out_tasks() -> None:
+    """Levels of docs/RESULTS.md, on fewer tasks (seed below 1000: held out)."""
+    family = load_family("point-navigation")
+    found = {}
+    for algo in ALGORITHMS:
+        scores = evaluate_checkpoint(family, load_policy(shipped(family.name, algo)), range(4), 20, 20, 7)
+        found[algo] = [score["return_mean"] for score in scores.values()]
+    meta = found["maml_pg"]
+    assert -50.0 < meta[0] < -30.0
+    assert meta[1] > -14.0 and meta[1] > 0.5 * meta[0]
+    assert meta[3] > -12.0 and meta[3] >= meta[1] - 0.5
+    assert all(ours > theirs + 2.0 for ours, theirs in zip(meta[1:], found["pg"][1:], strict=True))
