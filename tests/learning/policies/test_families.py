@@ -141,6 +141,30 @@ def test_half_cheetah_is_rewarded_for_its_direction() -> None:
     assert {family.sample_task(np.random.default_rng(k)) for k in range(20)} == {-1.0, 1.0}
 
 
+def test_many_half_cheetahs_move_like_gymnasiums() -> None:
+    """Bit for bit, from the same states; after the last step the next one resets."""
+    pytest.importorskip("imageio", reason="the extra 'train' is not installed")
+    family, rng = load_family("half-cheetah-direction"), np.random.default_rng(1002)
+    directions = [1.0, -1.0]
+    many: Any = family.vector_env(directions)
+    singles: list[Any] = [family.env(direction) for direction in directions]
+    first, _ = many.reset(seed=3)
+    for i, env in enumerate(singles):
+        env.reset(seed=0)
+        env.unwrapped.set_state(many._q[i].copy(), many._v[i].copy())
+    for step in range(200):
+        actions = rng.uniform(-1.0, 1.0, (2, 6))
+        seen, rewards, ended, late, _ = many.step(actions)
+        for i, env in enumerate(singles):
+            expected = env.step(actions[i])
+            np.testing.assert_array_equal(seen[i], expected[0])
+            assert rewards[i] == pytest.approx(expected[1], rel=1e-9, abs=1e-9)
+            assert (ended[i], late[i]) == expected[2:4] == (False, step == 199)
+    again, rewards, *_ = many.step(actions)
+    assert not np.array_equal(again, first) and np.abs(again[:, :8]).max() < 0.11 and not rewards.any()
+    assert np.array_equal(many.reset(seed=3)[0], first)
+
+
 def test_a_family_of_another_package_is_found_and_its_spaces_are_checked(install: Install) -> None:
     install(OTHER, "[metarl_robot.task_families]\ncards = other_package:FAMILY\n")
     family = load_family("cards")
