@@ -51,13 +51,14 @@ class HalfCheetahDirections(VectorEnv[Array, Array, Any]):
     def __init__(self, directions: Array) -> None:
         env = _make()
         self.single_observation_space, self.single_action_space = env.observation_space, env.action_space
-        self._model, self._skip, self._dt = env.unwrapped.model, env.unwrapped.frame_skip, env.unwrapped.dt
+        plain: Any = env.unwrapped
+        self._skip, self._dt = plain.frame_skip, plain.dt
+        self._batch = Batch(plain.model, nsim=len(directions), nthread=len(os.sched_getaffinity(0)))
+        self._q, self._v, self._control = (self._batch.bind(name) for name in ("qpos", "qvel", "ctrl"))
         env.close()
         self._directions, self.num_envs = directions, len(directions)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self._batch = Batch(self._model, nsim=self.num_envs, nthread=len(os.sched_getaffinity(0)))
-        self._q, self._v, self._control = (self._batch.bind(name) for name in ("qpos", "qvel", "ctrl"))
         self._steps = 0
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
