@@ -15,9 +15,6 @@ from typer.testing import CliRunner
 
 from metarl_robot.cli.app import app
 
-pytest.importorskip("torch", reason="the extra 'train' is not installed")
-pytest.importorskip("gymnasium", reason="the extra 'train' is not installed")
-
 SMALL = ("train-policy", "point-navigation", "--tasks", "3", "--episodes", "3", "--hidden", "8")
 SHIPPED = str(Path(__file__).resolve().parents[2] / "models" / "policies" / "point-navigation" / "pg.safetensors")
 

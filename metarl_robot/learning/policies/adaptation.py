@@ -19,13 +19,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from metarl_robot.learning.policies.gaussian import GaussianPolicy, Parameters
+from metarl_robot.learning.policies.gaussian import Gaussian, GaussianPolicy, Parameters
 from metarl_robot.learning.policies.sampling import Batch
 
 
 def surrogate(policy: GaussianPolicy, parameters: Sequence[Tensor], batch: Batch) -> Tensor:
     """J of each task (B,)."""
-    ratio = torch.exp(policy(parameters, batch.observations).log_prob(batch.actions) - batch.log_prob)
+    return surrogate_of(policy(parameters, batch.observations), batch)
+
+
+def surrogate_of(found: Gaussian, batch: Batch) -> Tensor:
+    """J of each task (B,) under these distributions at the batch's observations."""
+    ratio = torch.exp(found.log_prob(batch.actions) - batch.log_prob)
     return (ratio * batch.advantages * batch.weights).sum(-1)
 
 

@@ -23,6 +23,9 @@ from metarl_robot.learning.policies.layout import shapes
 Array = NDArray[np.float32]
 Parameters = list[Tensor]
 
+_FIRST_MEANS = 0.1
+"""Factor of the last layer's first weights, so that an untrained policy hardly drifts to one side."""
+
 
 class Gaussian(NamedTuple):
     """A distribution of actions: mean (B, N, m), log_std (B, 1, m)."""
@@ -59,6 +62,7 @@ class GaussianPolicy:
         parameters = [torch.zeros(shape) for shape in self.shapes.values()]
         for weight in parameters[:-1:2]:
             nn.init.xavier_uniform_(weight, generator=generator)
+        parameters[-3].mul_(_FIRST_MEANS)
         parameters[-1].fill_(math.log(std))
         return parameters
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metarl_robot.learning.policies.adaptation import adapt, rate_of, surrogate
+from metarl_robot.learning.policies.adaptation import adapt, rate_of, surrogate, surrogate_of
 from metarl_robot.learning.policies.algorithm import Metrics, first_parameters
 from metarl_robot.learning.policies.gaussian import Gaussian, GaussianPolicy, Parameters, for_tasks
 from metarl_robot.learning.policies.sampling import Batch, Sampler
@@ -39,22 +39,32 @@ class MetaObjective:
     query: Batch
     rate: float
 
-    def adapted(self, parameters: Sequence[Tensor]) -> Parameters:
-        """Adapted parameters of each task, with the graph of their derivative."""
+    def adapted(self, parameters: Sequence[Tensor], differentiable: bool = True) -> Parameters:
+        """Adapted parameters of each task. differentiable: with the graph of their derivative."""
         own = for_tasks(parameters, len(self.query.weights))
         for step, batch in enumerate(self.support):
-            own = adapt(self.policy, own, batch, rate_of(step, self.rate), differentiable=True)
+            own = adapt(self.policy, own, batch, rate_of(step, self.rate), differentiable)
         return own
 
     def value(self, parameters: Sequence[Tensor]) -> Tensor:
         """Mean surrogate of the adapted policies."""
         return surrogate(self.policy, self.adapted(parameters), self.query).mean()
 
-    def divergence(self, parameters: Sequence[Tensor], old: Gaussian | None = None) -> Tensor:
-        """Mean divergence of the adapted policies from `old`; None: from themselves, zero with the same Hessian."""
+    def outcome(self, parameters: Sequence[Tensor], old: Gaussian) -> tuple[float, float]:
+        """(mean surrogate, mean divergence from `old`) of the adapted policies, as numbers."""
+        own = self.adapted(parameters, differentiable=False)
+        with torch.no_grad():
+            now = self.policy(own, self.query.observations)
+            return surrogate_of(now, self.query).mean().item(), self._mean(old.divergence(now)).item()
+
+    def metric(self, parameters: Sequence[Tensor]) -> Tensor:
+        """Mean divergence of the adapted policies from themselves: zero, with the Hessian of that from the old ones."""
         now = self.policy(self.adapted(parameters), self.query.observations)
-        before = Gaussian(now.mean.detach(), now.log_std.detach()) if old is None else old
-        return (before.divergence(now) * self.query.weights).sum(-1).mean()
+        return self._mean(Gaussian(now.mean.detach(), now.log_std.detach()).divergence(now))
+
+    def _mean(self, values: Tensor) -> Tensor:
+        """Mean over samples, then tasks; values: (B, N)."""
+        return (values * self.query.weights).sum(-1).mean()
 
     def thinned(self) -> MetaObjective:
         """The same on fewer samples."""
@@ -90,8 +100,8 @@ class MamlPg:
         self.parameters, distance = trust_region_step(
             self.parameters,
             objective.value,
-            lambda parameters: objective.divergence(parameters, old),
-            objective.thinned().divergence,
+            lambda parameters: objective.outcome(parameters, old),
+            objective.thinned().metric,
             config.max_kl,
         )
         return {"return_before": float(returns[0]), "return_after": float(returns[-1]), "kl": distance}

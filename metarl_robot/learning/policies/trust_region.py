@@ -3,8 +3,8 @@
 
     maximise J(θ)   subject to   D(θ) ≤ δ          θ ← θ + β x,   H x = ∇J,   H = ∇²D(θ_old),   β = √(2 δ / xᵀHx)
 
-D is the mean divergence from the old policy. The conjugate gradient method solves for x with exact products H v; β is
-halved until J has risen and D is within the region.
+D is the mean divergence from the old policy. The conjugate gradient method solves for x with exact products H v; β
+shrinks until J has risen and D is within the region.
 """
 
 from __future__ import annotations
@@ -16,20 +16,22 @@ import torch
 from torch import Tensor
 
 Function = Callable[[list[Tensor]], Tensor]
+Outcome = Callable[[list[Tensor]], tuple[float, float]]
 
 _ITERATIONS = 10
 _DAMPING = 1e-5
-_HALVINGS = 12
+_SHRINKING = 0.5
+_TRIALS = 15
 
 
 def trust_region_step(
-    parameters: Sequence[Tensor], objective: Function, divergence: Function, metric: Function, radius: float
+    parameters: Sequence[Tensor], objective: Function, outcome: Outcome, metric: Function, radius: float
 ) -> tuple[list[Tensor], float]:
     """Take a step; returns (new parameters, their divergence), or the old ones and 0 where no step helps.
 
     Arguments:
         objective: J, to maximise.
-        divergence: D.
+        outcome: (J, D) at other parameters.
         metric: a function with D's Hessian at the parameters, possibly on fewer samples.
         radius: δ.
     """
@@ -41,10 +43,10 @@ def trust_region_step(
     product = _products(metric, start)
     direction = conjugate_gradient(product, slope)
     length = math.sqrt(2.0 * radius / max(float(direction @ product(direction)), 1e-12))
-    for k in range(_HALVINGS):
-        moved = _moved(start, 0.5**k * length * direction)
-        distance = divergence(moved).item()
-        if distance <= radius and objective(moved).item() > value.item():
+    for k in range(_TRIALS):
+        moved = _moved(start, _SHRINKING**k * length * direction)
+        risen, distance = outcome(moved)
+        if distance <= radius and risen > value.item():
             return [parameter.detach() for parameter in moved], distance
     return [parameter.detach() for parameter in start], 0.0
 

@@ -125,7 +125,6 @@ def test_advantages_are_returns_above_a_linear_fit() -> None:
 
 
 def test_half_cheetah_is_rewarded_for_its_direction() -> None:
-    pytest.importorskip("imageio", reason="the extra 'train' is not installed")
     family = load_family("half-cheetah-direction")
     assert sizes_of(family) == (17, 6)
     rewards = []
@@ -143,7 +142,6 @@ def test_half_cheetah_is_rewarded_for_its_direction() -> None:
 
 def test_many_half_cheetahs_move_like_gymnasiums() -> None:
     """Bit for bit, from the same states; after the last step the next one resets."""
-    pytest.importorskip("imageio", reason="the extra 'train' is not installed")
     family, rng = load_family("half-cheetah-direction"), np.random.default_rng(1002)
     directions = [1.0, -1.0]
     many: Any = family.vector_env(directions)
