@@ -77,6 +77,7 @@ def test_ctrl_c_keeps_the_run(place: Path) -> None:
         (("train-policy", "point-navigatio"), "'point-navigatio'", "half-cheetah-direction, point-navigation"),
         (("train-policy", "point-navigation", "--algo", "ppo"), "'ppo'", "maml_pg, pg"),
         (("train-policy", "point-navigation", "--iterations", "0"), "--iterations", "greater than or equal to 1"),
+        (("train-policy", "point-navigation", "--hidden", "8,0"), "--hidden", "greater than or equal to 1"),
         (("train-policy", "point-navigation", "--inner-rate", "nan"), "--inner-rate", "finite"),
         (("eval-policy", "point"), "'point'", "point-navigation"),
         (("eval-policy", "point-navigation", "--algo", "ppo"), "'ppo'", "maml_pg, pg"),

@@ -7,7 +7,11 @@ tasks, 20 episodes, step 0.5, trust region 0.01, two layers of 100. The paper tr
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict, Field
+
+Width = Annotated[int, Field(ge=1, le=4096)]
 
 
 class PolicyConfig(BaseModel):
@@ -38,7 +42,7 @@ class PolicyConfig(BaseModel):
         0.01, gt=0.0, le=1.0, allow_inf_nan=False, description="maml_pg: trust region, mean divergence of the policies"
     )
     learning_rate: float = Field(1e-2, gt=0.0, le=1.0, allow_inf_nan=False, description="pg: of Adam")
-    hidden: tuple[int, ...] = Field((100, 100), min_length=1, max_length=5, description="widths of the hidden layers")
+    hidden: tuple[Width, ...] = Field((100, 100), min_length=1, max_length=5, description="widths of the hidden layers")
     first_std: float = Field(
         1.0,
         gt=0.0,
