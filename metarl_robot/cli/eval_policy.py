@@ -14,6 +14,7 @@ from metarl_robot.cli.progress import progress
 from metarl_robot.core.errors import MetaRLError
 
 _MOST_STEPS = 100
+_LARGEST_RATE = 100.0
 _EPILOG = examples(
     ("metarl eval-policy point-navigation", "the shipped weights, before and after 1 to 3 gradient steps"),
     ("metarl eval-policy point-navigation --algo pg", "the shipped baseline: pre-trained, then fine-tuned"),
@@ -35,6 +36,12 @@ def eval_policy(
     ] = None,
     algo: Annotated[str, typer.Option(help="Which of the shipped weights: maml_pg or pg.")] = "maml_pg",
     steps: Annotated[str, typer.Option(help="After how many gradient steps, separated by commas.")] = "0,1,2,3",
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            help="Step size of the first gradient step; default: the checkpoint's. Later ones: half of it."
+        ),
+    ] = None,
     tasks: Annotated[int, typer.Option(min=2, max=10_000, help="Number of held-out tasks.")] = 40,
     episodes: Annotated[int, typer.Option(min=2, max=10_000, help="Episodes of a task for each gradient step.")] = 40,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of the tasks and episodes.")] = 0,
@@ -46,6 +53,8 @@ def eval_policy(
     from metarl_robot.learning.policies.family import load_family
 
     numbers = _numbers(steps)
+    if rate is not None and not 0.0 < rate <= _LARGEST_RATE:
+        raise MetaRLError(f"--rate: {rate} is not a step size; allowed: above 0, up to {_LARGEST_RATE:g}")
     if plot is not None:
         _check_plot(plot)
     loaded = load_family(family)
@@ -55,7 +64,7 @@ def eval_policy(
 
     with progress() as report:
         found = evaluate_checkpoint(
-            loaded, policy, numbers, tasks, episodes, seed, lambda done, total: report("steps", done, total)
+            loaded, policy, numbers, tasks, episodes, seed, rate, lambda done, total: report("steps", done, total)
         )
     result = {"family": loaded.name, "algo": policy.record.algo, "steps": found}
     if json:

@@ -82,6 +82,7 @@ def test_ctrl_c_keeps_the_run(place: Path) -> None:
         (("eval-policy", "point"), "'point'", "point-navigation"),
         (("eval-policy", "point-navigation", "--algo", "ppo"), "'ppo'", "maml_pg, pg"),
         (("eval-policy", "point-navigation", "--steps", "0,-1"), "'-1'", "0 … 100"),
+        (("eval-policy", "point-navigation", "--rate", "nan"), "nan", "above 0"),
         (("eval-policy", "point-navigation", "--steps", "0,½"), "'½'", "0 … 100"),
         (("eval-policy", "point-navigation", "none.safetensors"), "none.json", "metarl train-policy point-navigation"),
         (("eval-policy", "point-navigation", "weights.pt"), "weights.pt", ".safetensors"),

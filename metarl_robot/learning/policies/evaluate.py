@@ -98,9 +98,13 @@ def evaluate_checkpoint(
     tasks: int,
     episodes: int,
     seed: int,
+    rate: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Evaluate a policy on held-out tasks; returns the `steps` of `metarl eval-policy --json`.
+
+    Arguments:
+        rate: of the first gradient step; None: the checkpoint's.
 
     Raises:
         MetaRLError: the family's spaces have other sizes than the policy.
@@ -114,5 +118,6 @@ def evaluate_checkpoint(
     parameters = [torch.from_numpy(checkpoint.tensors[name]) for name in sampler.policy.shapes]
     rng = np.random.default_rng([HELD_OUT, seed])
     with limited_threads(record.config.threads):
-        scores = returns_by_step(sampler, parameters, record.inner_rate, max(steps), tasks, episodes, rng, progress)
+        first = record.inner_rate if rate is None else rate
+        scores = returns_by_step(sampler, parameters, first, max(steps), tasks, episodes, rng, progress)
     return summary(scores, steps)

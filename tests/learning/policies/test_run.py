@@ -208,14 +208,13 @@ def test_intervals_are_those_of_students_t() -> None:
 
 
 def test_shipped_weights_adapt_and_beat_fine_tuning_on_held_out_tasks() -> None:
-    """Levels of docs/RESULTS.md, on fewer tasks (seed below 1000: held out)."""
+    """Levels of docs/RESULTS.md, on fewer tasks (seed below 1000: held out), with one step size as published."""
     family = load_family("point-navigation")
     found = {}
     for algo in ALGORITHMS:
-        scores = evaluate_checkpoint(family, load_policy(shipped(family.name, algo)), range(4), 20, 20, 7)
+        scores = evaluate_checkpoint(family, load_policy(shipped(family.name, algo)), range(4), 20, 20, 7, rate=0.5)
         found[algo] = [score["return_mean"] for score in scores.values()]
     meta = found["maml_pg"]
     assert -50.0 < meta[0] < -30.0
-    assert meta[1] > -14.0 and meta[1] > 0.5 * meta[0]
-    assert meta[3] > -12.0 and meta[3] >= meta[1] - 0.5
-    assert all(ours > theirs + 2.0 for ours, theirs in zip(meta[1:], found["pg"][1:], strict=True))
+    assert meta[1] > -15.0 and meta[2] > -9.0 and meta[3] > -7.0
+    assert all(ours > theirs + 1.0 for ours, theirs in zip(meta[1:], found["pg"][1:], strict=True)), found
