@@ -38,9 +38,7 @@ def eval_policy(
     steps: Annotated[str, typer.Option(help="After how many gradient steps, separated by commas.")] = "0,1,2,3",
     rate: Annotated[
         float | None,
-        typer.Option(
-            help="Step size of the first gradient step; default: the checkpoint's. Later ones: half of it."
-        ),
+        typer.Option(help="Step size of the first gradient step; default: the checkpoint's. Later ones: half of it."),
     ] = None,
     tasks: Annotated[int, typer.Option(min=2, max=10_000, help="Number of held-out tasks.")] = 40,
     episodes: Annotated[int, typer.Option(min=2, max=10_000, help="Episodes of a task for each gradient step.")] = 40,
