@@ -17,6 +17,7 @@ from metarl_robot.control.factory import load_config, make_controller
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.robots.arm.dynamics import ArmDynamics
+from metarl_robot.robots.arm.from_file.inertias import nearest_inertia
 from metarl_robot.robots.new_robot.folder import write_folder
 from metarl_robot.robots.new_robot.made import NewRobot, convert
 from metarl_robot.robots.new_robot.options import Options
@@ -578,6 +579,26 @@ def test_a_wrong_option_is_answered_with_what_is_allowed(options: Options, why: 
     with pytest.raises(MetaRLError, match=why):
         made_from(tmp_path, mjcf(), options)
     assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize("moments", [(0.0, 0.2, 0.2), (-1e-9, 0.2, 0.2), (0.1, 0.1, 0.2001), (0.0, 0.0, 1.0)])
+def test_an_inertia_that_no_body_has_becomes_a_near_one_that_a_body_has(moments: tuple[float, ...]) -> None:
+    axes = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0]
+    possible, change = nearest_inertia(axes @ np.diag(moments) @ axes.T)
+    found = np.linalg.eigvalsh(possible)
+    assert found[0] > 0.0 and found[0] + found[1] >= found[2]
+    assert 0.0 < change == pytest.approx(np.max(found - np.sort(moments)) / found[2])
+    assert nearest_inertia(possible)[1] == 0.0
+
+
+@pytest.mark.parametrize(("mass", "inertia"), [("0.8", "0 0.002 0.002 0"), ("1e-6", "1e-6 1e-6 1e-6 1e-6")])
+def test_an_inertia_rounded_to_zero_or_that_of_a_milligram_is_repaired_and_said(
+    mass: str, inertia: str, tmp_path: Path
+) -> None:
+    text = inertia_of_link_5(inertia).replace('<mass value="0.8"/>', f'<mass value="{mass}"/>')
+    made, robot = made_from(tmp_path, text)
+    assert any("link 'link_5'" in change and "inertia of no body" in change for change in made.findings.changes)
+    assert robot.dof == 6
 
 
 def test_includes_are_read(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import mujoco
 
 from metarl_robot.core.errors import RobotError, one_line, shown
 from metarl_robot.core.xml_tree import Element, read_tree
+from metarl_robot.robots.arm.from_file.inertias import repair_inertias
 from metarl_robot.robots.arm.from_file.meshes import FORMATS, find_mesh
 from metarl_robot.robots.arm.from_file.source import Source
 from metarl_robot.robots.new_robot.findings import Findings
@@ -45,6 +46,7 @@ def read_urdf(path: Path, mesh_dirs: Sequence[Path], findings: Findings) -> Sour
     for extension in root.all("mujoco"):
         findings.changes.append(f"<mujoco> (line {extension.line}), settings for MuJoCo alone, is left out")
     _check_inertials(path, links, joints, findings)
+    repair_inertias(links, findings)
     copies = [_pictured(link, path, mesh_dirs, findings) for link in links]
     compiler = Element("mujoco", {}, 0, [Element("compiler", _COMPILER, 0)])
     copy = Element("robot", {"name": root.attributes.get("name", "robot")}, 0, [compiler, *copies, *joints])

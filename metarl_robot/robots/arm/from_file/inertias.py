@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Repairs inertias of a URDF that no body has, where a file's rounding explains it or the link weighs next to nothing.
+
+The principal moments of a body are positive, and the sum of two is at least the third. CAD exporters round a slender
+link's least moment to zero, and authors give frames of a milligram any inertia. Others stay as they are: MuJoCo
+refuses them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.core.xml_tree import Element
+from metarl_robot.robots.new_robot.findings import Findings
+
+Array = NDArray[np.float64]
+
+ROUNDED = 0.01
+"""Moments that change by at most this share of the largest one were rounded."""
+LIGHT_KG = 1e-3
+"""The inertia of a lighter link does not matter."""
+_LEAST, _SPARE = 1e-3, 1.0 + 1e-9  # of the largest moment: the least one, and the sum of the others
+_ROW = (("ixx", "ixy", "ixz"), ("ixy", "iyy", "iyz"), ("ixz", "iyz", "izz"))
+
+
+def repair_inertias(links: Sequence[Element], findings: Findings) -> None:
+    """Give links possible inertias, and say so."""
+    for link in links:
+        inertial = link.first("inertial")
+        inertia = None if inertial is None else inertial.first("inertia")
+        if inertial is None or inertia is None:
+            continue
+        given = np.array([[float(inertia.attributes.get(key, "0")) for key in row] for row in _ROW])
+        mass = float(inertial.get("mass", "value") or "0")
+        possible, change = nearest_inertia(given)
+        if 0.0 < change <= (np.inf if mass <= LIGHT_KG else ROUNDED):
+            for row, values in zip(_ROW, possible, strict=True):
+                inertia.attributes.update({key: repr(float(value)) for key, value in zip(row, values, strict=True)})
+            findings.changes.append(
+                f"link '{link.attributes['name']}' (line {inertia.line}), {mass:g} kg, has the inertia of no body; its "
+                f"principal moments are raised by up to {100.0 * change:.2g} % of the largest"
+            )
+
+
+def nearest_inertia(given: Array) -> tuple[Array, float]:
+    """A possible inertia (3, 3) near a given one, and the largest change of a moment, as a share of the largest.
+
+    Zero change: it is possible as it is, or nothing is near it.
+    """
+    moments, axes = np.linalg.eigh(given)
+    largest = moments[2]
+    if largest <= 0.0 or (moments[0] > 0.0 and moments[0] + moments[1] >= largest):
+        return given, 0.0
+    raised = np.maximum(moments, _LEAST * largest)
+    raised[:2] += 0.5 * max(0.0, _SPARE * largest - raised[0] - raised[1])
+    return axes @ np.diag(raised) @ axes.T, float(np.max(raised - moments) / largest)
