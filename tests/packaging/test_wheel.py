@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import zipfile
+from configparser import ConfigParser
 from pathlib import Path
 
 from metarl_robot.core.kinds import BUILT_IN
@@ -43,13 +44,11 @@ def test_a_source_distribution_builds_the_same_wheel(wheel: Path, wheel_from_sdi
 
 def test_only_metarl_is_put_on_path(wheel: Path) -> None:
     archive = zipfile.ZipFile(wheel)
-    entry_points = next(name for name in archive.namelist() if name.endswith("entry_points.txt"))
-    assert archive.read(entry_points).decode().split() == [
-        "[console_scripts]",
-        "metarl",
-        "=",
-        "metarl_robot.cli.app:main",
-        "[metarl_robot.kinds]",
-        *(part for name, place in sorted(BUILT_IN.items()) for part in (name, "=", place)),
-    ]
+    entry_points = ConfigParser(delimiters="=")
+    entry_points.read_string(
+        archive.read(next(n for n in archive.namelist() if n.endswith("entry_points.txt"))).decode()
+    )
+    assert dict(entry_points["console_scripts"]) == {"metarl": "metarl_robot.cli.app:main"}
+    assert dict(entry_points["metarl_robot.kinds"]) == dict(BUILT_IN)
+    assert set(entry_points.sections()) == {"console_scripts", "metarl_robot.kinds", "metarl_robot.task_families"}
     assert not any(".data/scripts/" in name for name in archive.namelist())
