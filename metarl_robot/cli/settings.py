@@ -6,8 +6,8 @@ Each field becomes one option; its help is the field's description and range.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from inspect import Parameter
+from collections.abc import Callable, Mapping, Sequence
+from inspect import Parameter, Signature
 from typing import Annotated, Any
 
 import typer
@@ -23,6 +23,21 @@ _PLAIN = (int, float, str)
 def option_name(field: str) -> str:
     """The option of a field: `batch_size` is --batch-size."""
     return f"--{field.replace('_', '-')}"
+
+
+def command(function: Callable[..., None], model: type[BaseModel], first: Sequence[str] = ()) -> Callable[..., None]:
+    """The function as a command: its own parameters, then those of the model, which reach its **keywords."""
+    own = Signature.from_callable(function, eval_str=True).parameters
+    positional = [parameter for parameter in own.values() if parameter.kind is not Parameter.VAR_KEYWORD]
+
+    def made(**values: Any) -> None:
+        function(**values)
+
+    made.__doc__ = function.__doc__
+    merged = [*positional, *parameters(model, first)]
+    made.__signature__ = Signature(merged)  # type: ignore[attr-defined]
+    made.__annotations__ = {parameter.name: parameter.annotation for parameter in merged}
+    return made
 
 
 def parameters(model: type[BaseModel], first: Sequence[str] = ()) -> list[Parameter]:

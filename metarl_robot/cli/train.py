@@ -7,7 +7,6 @@ It writes a checkpoint.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from inspect import Parameter, Signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,17 +42,7 @@ _EPILOG = examples(
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application, with an option for each field of TrainConfig."""
-    own = Signature.from_callable(train, eval_str=True).parameters
-    positional = [parameter for parameter in own.values() if parameter.kind is not Parameter.VAR_KEYWORD]
-
-    def command(**values: Any) -> None:
-        train(**values)
-
-    command.__doc__ = train.__doc__
-    merged = [*positional, *settings.parameters(TrainConfig, first=_MAIN)]
-    command.__signature__ = Signature(merged)  # type: ignore[attr-defined]
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in merged}
-    app.command("train", epilog=_EPILOG)(command)
+    app.command("train", epilog=_EPILOG)(settings.command(train, TrainConfig, first=_MAIN))
 
 
 def train(

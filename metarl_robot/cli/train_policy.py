@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from inspect import Parameter, Signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,17 +34,7 @@ _EPILOG = examples(
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application, with an option for each field of PolicyConfig."""
-    own = Signature.from_callable(train_policy, eval_str=True).parameters
-    positional = [parameter for parameter in own.values() if parameter.kind is not Parameter.VAR_KEYWORD]
-
-    def command(**values: Any) -> None:
-        train_policy(**values)
-
-    command.__doc__ = train_policy.__doc__
-    merged = [*positional, *settings.parameters(PolicyConfig, first=_MAIN)]
-    command.__signature__ = Signature(merged)  # type: ignore[attr-defined]
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in merged}
-    app.command("train-policy", epilog=_EPILOG)(command)
+    app.command("train-policy", epilog=_EPILOG)(settings.command(train_policy, PolicyConfig, first=_MAIN))
 
 
 def train_policy(

@@ -50,9 +50,8 @@ def check_mjcf(path: Path) -> None:
             waiting.append(other)
 
 
-def _included(path: Path) -> Iterator[str]:
-    """Check one file and yield the names of its includes."""
-    look = _Look(path)
+def parse_bounded(path: Path, parser: expat.XMLParserType) -> None:
+    """Parse an XML file of at most MOST_BYTES. Raises RobotError: it cannot be read, is too large, or is no XML."""
     try:
         with path.open("rb") as file:
             raw = file.read(MOST_BYTES + 1)
@@ -61,9 +60,15 @@ def _included(path: Path) -> Iterator[str]:
     if len(raw) > MOST_BYTES:
         raise RobotError(f"{path}: is larger than the {MOST_BYTES} bytes that are allowed")
     try:
-        look.parser.Parse(raw, True)
+        parser.Parse(raw, True)
     except expat.ExpatError as error:
         raise RobotError(f"{path}: not valid XML: {error}") from error
+
+
+def _included(path: Path) -> Iterator[str]:
+    """Check one file and yield the names of its includes."""
+    look = _Look(path)
+    parse_bounded(path, look.parser)
     yield from look.includes
 
 

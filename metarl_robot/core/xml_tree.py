@@ -13,8 +13,8 @@ from typing import Any
 from xml.parsers import expat
 from xml.sax.saxutils import quoteattr
 
-from metarl_robot.core.errors import RobotError, shortened
-from metarl_robot.core.mjcf_file import MOST_BYTES, MOST_DEPTH, MOST_ELEMENTS
+from metarl_robot.core.errors import RobotError
+from metarl_robot.core.mjcf_file import MOST_DEPTH, MOST_ELEMENTS, parse_bounded
 
 
 @dataclass
@@ -54,18 +54,8 @@ class Element:
 
 def read_tree(path: Path) -> Element:
     """Read a file. Raises RobotError: it cannot be read, is no XML or exceeds a bound."""
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MOST_BYTES + 1)
-    except (OSError, ValueError) as error:
-        raise RobotError(f"{shortened(str(path))}: cannot be read: {shortened(str(error))}") from error
-    if len(raw) > MOST_BYTES:
-        raise RobotError(f"{path}: is larger than the {MOST_BYTES} bytes that are allowed")
     builder = _Builder(path)
-    try:
-        builder.parser.Parse(raw, True)
-    except expat.ExpatError as error:
-        raise RobotError(f"{path}: not valid XML: {error}") from error
+    parse_bounded(path, builder.parser)
     return builder.root
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a recording is worth: timing, noise, consistency, signs, and how well the motion shows the robot's parameters.
+"""Quality of a recording: timing, noise, consistency, signs, and how well the motion shows the robot's parameters.
 
 Efforts are compared with those that the nominal model needs for the recorded motion, τ = -β + ṗ (cells.py). For each
 joint they are fitted by least squares,
@@ -125,7 +125,7 @@ class Fit:
         self.usable = np.repeat(cells.usable, len(self.nominal) // len(cells))
 
     def joint(self, j: int, recorded: Array) -> tuple[Array, Array, float]:
-        """Coefficients (5,) of one joint with standard errors (5,), and the root mean square of what is left."""
+        """Coefficients (5,) of one joint with standard errors (5,), and the root mean square residual."""
         v, used = self.v[:, j], self.usable
         columns = (self.gravity[:, j], (self.nominal - self.gravity)[:, j], np.tanh(v / SLOW_RAD_S), v, np.ones_like(v))
         phi = np.stack(columns, axis=1)[used]
@@ -221,7 +221,7 @@ class _Known:
         used = np.flatnonzero(cells.usable[: self._count])
         self._used, phi, y = used, cells.part(self._count).regressors(features)[used], cells.residual[used]
         self._unit = np.full(robot.dof, 1.0)
-        for _ in range(2):  # weights from what is left
+        for _ in range(2):  # weights from the residuals
             self._phi = (phi / self._unit[:, None]).reshape(-1, features.size)
             self._gram = self._phi.T @ self._phi + LEAST_INFORMATION * np.eye(features.size)
             z = np.linalg.solve(self._gram, self._phi.T @ (y / self._unit).reshape(-1))

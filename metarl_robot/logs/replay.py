@@ -206,13 +206,9 @@ def _rivals(problem: _Problem, progress: Progress) -> dict[str, Row]:
     more = [name for name in raw_groups(robot.kind) if name not in (*plain, *nuisance)]
     features = feature_map(robot, problem.dynamics, (*plain, *more))
     known, unit = feature_map(robot, problem.dynamics, plain).size, MEASUREMENT_SHARE * robot.effort_limit
-    rivals: dict[str, Rival] = dict(
-        zip(
-            RIVALS,
-            (Nominal(), Hold(robot.dof), LeastSquares(known, unit, cells.cell_s), Ridge(features.size, unit)),
-            strict=True,
-        )
-    )
+    least_squares = LeastSquares(known, unit, cells.cell_s)
+    made = (Nominal(), Hold(robot.dof), least_squares, Ridge(features.size, unit))
+    rivals: dict[str, Rival] = dict(zip(RIVALS, made, strict=True))
     squares = {name: np.zeros((len(windows), robot.dof)) for name in rivals}
     first = {name: np.zeros((len(windows), robot.dof)) for name in rivals}
     contexts: list[Context] = []
@@ -227,7 +223,7 @@ def _rivals(problem: _Problem, progress: Progress) -> dict[str, Row]:
             predicted = rival.predict(regressors[window : window + horizon])
             squares[name][w] = ((predicted - problem.truth(int(window))) ** 2).mean(axis=0)
             first[name][w] = predicted[0]
-        contexts.append(Context(features.names[:known], *rivals["least_squares"].estimate))  # type: ignore[attr-defined]
+        contexts.append(Context(features.names[:known], *least_squares.estimate))
         if w % _PROGRESS_EVERY == 0:
             progress("rivals", w, len(windows))
     progress("rivals", len(windows), len(windows))

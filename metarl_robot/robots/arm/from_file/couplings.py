@@ -10,7 +10,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.robots.arm.from_file.joints import ON_JOINT, Choice
+from metarl_robot.robots.arm.from_file.joints import ON_JOINT, Choice, carrier
 from metarl_robot.robots.arm.from_file.source import Source
 from metarl_robot.robots.new_robot.findings import Findings
 
@@ -61,7 +61,7 @@ def _equalities(source: Source, choice: Choice, findings: Findings) -> None:
             _joint_equality(source, choice, findings, place, ends)
         elif kind in (int(mujoco.mjtEq.mjEQ_CONNECT), int(mujoco.mjtEq.mjEQ_WELD)):
             bodies = _bodies(model, i, ends)
-            if _carrier(model, choice, bodies[0]) != _carrier(model, choice, bodies[1]):
+            if carrier(model, choice, bodies[0]) != carrier(model, choice, bodies[1]):
                 said = f"closes a loop between '{model.body(bodies[0]).name}' and '{model.body(bodies[1]).name}'"
                 raise source.refusal(place, said, "an arm is a tree: remove it, and lock the joints of the loop")
             findings.changes.append(f"{place}, within one rigid link, is left out")
@@ -73,17 +73,6 @@ def _bodies(model: mujoco.MjModel, index: int, ends: tuple[int, int]) -> tuple[i
     if int(model.eq_objtype[index]) == int(mujoco.mjtObj.mjOBJ_SITE):
         return int(model.site_bodyid[ends[0]]), int(model.site_bodyid[ends[1]])
     return ends
-
-
-def _carrier(model: mujoco.MjModel, choice: Choice, body: int) -> int:
-    """The last driven joint that moves a body, or -1."""
-    while body > 0:
-        first = int(model.body_jntadr[body])
-        own = [j for j in range(first, first + int(model.body_jntnum[body])) if j in choice.driven]
-        if own:
-            return own[-1]
-        body = int(model.body_parentid[body])
-    return -1
 
 
 def _joint_equality(source: Source, choice: Choice, findings: Findings, place: str, ends: tuple[int, int]) -> None:

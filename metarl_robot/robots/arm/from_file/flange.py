@@ -9,7 +9,7 @@ import mujoco
 import numpy as np
 
 from metarl_robot.core.errors import UnknownNameError
-from metarl_robot.robots.arm.from_file.joints import Choice
+from metarl_robot.robots.arm.from_file.joints import Choice, carrier
 from metarl_robot.robots.arm.from_file.model_file import IDENTITY, Pose, Tool
 from metarl_robot.robots.arm.from_file.source import Source
 from metarl_robot.robots.new_robot.findings import Findings, Origin
@@ -28,11 +28,11 @@ def choose_flange(source: Source, options: Options, choice: Choice, findings: Fi
         if options.flange not in frames:
             raise UnknownNameError("flange", options.flange, frames, f"sites and links of {source.path.name}")
         name, origin, rule = options.flange, Origin.OPTION, "--flange"
-        if _moved_by(model, choice, frames[name][0]) < 0:
+        if carrier(model, choice, frames[name][0]) < 0:
             said = "is on the fixed base: a payload there would not move"
             raise source.refusal(f"flange '{name}'", said, "choose a site or link that driven joints move")
     else:
-        on_last = [name for name in frames if _moved_by(model, choice, frames[name][0]) == last]
+        on_last = [name for name in frames if carrier(model, choice, frames[name][0]) == last]
         known = [name for wanted in _NAMES for name in on_last if name.lower().split("/")[-1] == wanted]
         name = known[0] if known else str(model.body(int(model.jnt_bodyid[last])).name)
         rule = "named like a flange; --flange" if known else "the link of the last driven joint; --flange"
@@ -59,14 +59,3 @@ def _frames(model: mujoco.MjModel) -> dict[str, tuple[int, Pose]]:
         if model.site(s).name
     }
     return bodies | sites
-
-
-def _moved_by(model: mujoco.MjModel, choice: Choice, body: int) -> int:
-    """The last driven joint that moves a body, or -1."""
-    while body > 0:
-        first = int(model.body_jntadr[body])
-        own = [j for j in range(first, first + int(model.body_jntnum[body])) if j in choice.driven]
-        if own:
-            return own[-1]
-        body = int(model.body_parentid[body])
-    return -1

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Repairs inertias of a URDF that no body has, where a file's rounding explains it or the link weighs next to nothing.
+"""Repairs physically impossible inertias of a URDF, where rounding explains them or the link weighs at most a gram.
 
 The principal moments of a body are positive, and the sum of two is at least the third. CAD exporters round a slender
-link's least moment to zero, and authors give frames of a milligram any inertia. Others stay as they are: MuJoCo
-refuses them.
+link's least moment to zero, and authors give frames of a milligram any inertia. MuJoCo refuses
+all others.
 """
 
 from __future__ import annotations

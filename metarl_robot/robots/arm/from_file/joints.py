@@ -214,3 +214,14 @@ def _value(source: Source, options: Options, joint: int, known: Mapping[int, flo
     if model.jnt_limited[joint]:
         value = float(np.clip(value, *model.jnt_range[joint]))
     return value, Origin.DEFAULT, "its zero position, or the nearest within its range"
+
+
+def carrier(model: mujoco.MjModel, choice: Choice, body: int) -> int:
+    """The last driven joint that moves a body, or -1."""
+    while body > 0:
+        first = int(model.body_jntadr[body])
+        own = [j for j in range(first, first + int(model.body_jntnum[body])) if j in choice.driven]
+        if own:
+            return own[-1]
+        body = int(model.body_parentid[body])
+    return -1
