@@ -226,7 +226,8 @@ def test_emergency_stop_lands_and_after_rearming_it_takes_off_again(hovering: Fo
     assert not answer.success and "not re-armed" in answer.message  # it is in the air
     assert pause(SetBool.Request(data=False)).success
     probe.wait_state("holding", latched=True)
-    probe.wait(lambda: any(np.all(table.values == 0.0) for table in probe.commands), "the motors to stop")
+    # they stay so; a search through all commands at each look would take the processor from the probe's own thread
+    probe.wait(lambda: bool(probe.commands) and np.all(probe.commands[-1].values == 0.0), "the motors to stop")
     stopped_s = next(table.stamp_s for table in probe.commands if np.all(table.values == 0.0))
     probe.wait_until(stopped_s)  # messages of different topics may overtake each other
     place = next(table for table in probe.truth if table.stamp_s >= stopped_s)
