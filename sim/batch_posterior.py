@@ -75,7 +75,7 @@ class BatchPosterior(MomentumFilter):
 
     def _remember(self, effort: Array) -> None:
         super()._remember(effort)
-        self._history._latency[:] = getattr(self, "_known_latency_s", 0.0)
+        self._efforts.history._latency[:] = getattr(self, "_known_latency_s", 0.0)
 
     def _start(self, state: State) -> None:
         self._locate(state)
@@ -84,7 +84,7 @@ class BatchPosterior(MomentumFilter):
         if dt > LONGEST_INTERVAL_S:
             self._locate(state)
             return
-        self.belief = self._filter(self.belief, self._sample(state, effort, dt), self._about).belief
+        self.belief = self._step.take(self.belief, self._sample(state, effort, dt), self._about).belief
         self._noise.learn(self._algebra.white, self._algebra.response, dt)
 
     def _keep_plausible(self, dt: float) -> None:

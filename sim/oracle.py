@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from metarl_robot.adaptation.features import FeatureMap
-from metarl_robot.adaptation.momentum_filter import FilterTuning, MomentumFilter, Prior
+from metarl_robot.adaptation.filter_tuning import FilterTuning, Prior
+from metarl_robot.adaptation.momentum_filter import MomentumFilter
 from metarl_robot.dynamics.protocols import Dynamics
 
 
@@ -33,4 +34,3 @@ class OracleAdapter(MomentumFilter):
         self._use(*self._known(task))
         self.belief.position, self.belief.mean[head] = before.position, before.mean[head]
         self.belief.covariance[head, head] = before.covariance[head, head]
-        self._hypotheses = []

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.adaptation.momentum_filter import FilterTuning
+from metarl_robot.adaptation.filter_tuning import FilterTuning
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.core.robot import Robot
 from metarl_robot.dynamics.protocols import JointDynamics

@@ -21,9 +21,10 @@ from metarl_robot.adaptation.base import Adapter, NoAdaptation
 from metarl_robot.adaptation.external_wrench import ExternalWrenchGuard
 from metarl_robot.adaptation.feature_spec import FEATURES, feature_map, inertial_groups, untrained_groups
 from metarl_robot.adaptation.features import FeatureMap, Jump
+from metarl_robot.adaptation.filter_tuning import FilterTuning, Prior
 from metarl_robot.adaptation.guard import GuardedAdapter
 from metarl_robot.adaptation.maml import Layers, MamlAdapter, NetworkInputs, ResidualMeter
-from metarl_robot.adaptation.momentum_filter import FilterTuning, MomentumFilter, Prior
+from metarl_robot.adaptation.momentum_filter import MomentumFilter
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.core.checkpoint import Checkpoint, default_checkpoint, load_checkpoint
 from metarl_robot.core.errors import CheckpointError

@@ -3,17 +3,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
+from metarl_robot.adaptation.filter_tuning import FilterTuning
 from metarl_robot.adaptation.stream import effort_noise, sensor_noise, velocity_noise
 from metarl_robot.core.signals import State
 from metarl_robot.dynamics.protocols import Dynamics
-
-if TYPE_CHECKING:
-    from metarl_robot.adaptation.momentum_filter import FilterTuning
 
 Array = NDArray[np.float64]
 

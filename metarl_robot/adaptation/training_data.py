@@ -2,7 +2,7 @@
 """Training data: for each task and interval, the residual's impulse ∫Δ dt and candidate features.
 
 Each kind of robot builds them from its rollouts (robots/<kind>/training_data.py). The target is exact and needs no
-differentiation (momentum form, momentum_filter.py). From noise-free states,
+differentiation (momentum form, momentum_step.py). From noise-free states,
 
     T_k = M_{k+1} v_{k+1} - M_k v_k - dt (B τ_k + β̄_k) = ∫Δ dt
 

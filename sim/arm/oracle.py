@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from metarl_robot.adaptation.factory import filter_tuning
 from metarl_robot.adaptation.feature_spec import feature_groups, true_contexts
 from metarl_robot.adaptation.features import BaseGroup, FeatureMap, Xi
-from metarl_robot.adaptation.momentum_filter import Prior
+from metarl_robot.adaptation.filter_tuning import Prior
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.core.robot import Robot
 from metarl_robot.robots.arm.dynamics import ArmDynamics

@@ -8,7 +8,7 @@ import numpy as np
 from metarl_robot.adaptation.factory import filter_tuning
 from metarl_robot.adaptation.feature_spec import feature_groups, raw_groups, true_contexts
 from metarl_robot.adaptation.features import FeatureMap
-from metarl_robot.adaptation.momentum_filter import Prior
+from metarl_robot.adaptation.filter_tuning import Prior
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.robots.ground.body_filter import BodyFilter
 from metarl_robot.robots.ground.description import Ground

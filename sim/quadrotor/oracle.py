@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from metarl_robot.adaptation.factory import filter_tuning
 from metarl_robot.adaptation.feature_spec import feature_groups, true_contexts
 from metarl_robot.adaptation.features import FeatureMap, Interval, Xi
-from metarl_robot.adaptation.momentum_filter import Prior
+from metarl_robot.adaptation.filter_tuning import Prior
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.core import rotation
 from metarl_robot.robots.quadrotor.description import Quadrotor

@@ -9,7 +9,8 @@ import pytest
 
 from metarl_robot.adaptation.factory import filter_tuning
 from metarl_robot.adaptation.features import FeatureMap, Interval, Series, Xi
-from metarl_robot.adaptation.momentum_filter import MomentumFilter, Prior
+from metarl_robot.adaptation.filter_tuning import Prior
+from metarl_robot.adaptation.momentum_filter import MomentumFilter
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.core.robot import load_robot
 from metarl_robot.core.signals import State

@@ -11,7 +11,8 @@ import pytest
 from metarl_robot.adaptation.factory import filter_tuning, make_adapter
 from metarl_robot.adaptation.feature_spec import feature_map, true_contexts
 from metarl_robot.adaptation.features import FeatureMap
-from metarl_robot.adaptation.momentum_filter import MomentumFilter, Prior
+from metarl_robot.adaptation.filter_tuning import Prior
+from metarl_robot.adaptation.momentum_filter import MomentumFilter
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.core.robot import Robot, load_robot

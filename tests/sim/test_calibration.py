@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from metarl_robot.adaptation.momentum_filter import Prior
+from metarl_robot.adaptation.filter_tuning import Prior
 from metarl_robot.control.factory import make_controller
 from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.sim.batch_posterior import BatchPosterior

@@ -29,7 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from metarl_robot.adaptation.base import Adapter, external_of, skip_start
 from metarl_robot.adaptation.features import Xi
-from metarl_robot.adaptation.momentum_filter import STOP_WITHIN
+from metarl_robot.adaptation.joint_stops import STOP_WITHIN
 from metarl_robot.control.effort_limits import EffortLimiter
 from metarl_robot.control.leaps import without_leaps
 from metarl_robot.control.state_rate import StateRate

@@ -11,7 +11,7 @@ from metarl_robot.adaptation.adapter_spec import AdapterSpec
 from metarl_robot.adaptation.factory import filter_tuning, marginal_prior
 from metarl_robot.adaptation.feature_spec import feature_map
 from metarl_robot.adaptation.features import FeatureMap
-from metarl_robot.adaptation.momentum_filter import Prior
+from metarl_robot.adaptation.filter_tuning import Prior
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.core.checkpoint import Checkpoint
 from metarl_robot.robots.ground.body_filter import BodyFilter

@@ -27,10 +27,10 @@ class BodyFilter(MomentumFilter):
         before = self.belief.position[2] if self._started else state.q[2]
         super().advance(state, effort, dt)
         turn = turns(self.belief.position[2] - before)
-        beliefs = (self.belief, *(hypothesis.belief for hypothesis in self._hypotheses))
+        beliefs = (self.belief, *(hypothesis.belief for hypothesis in self._test.alive))
         for belief in {id(belief): belief for belief in beliefs}.values():  # a hypothesis may share the filter's own
             self._turn(belief, turn)
-        self._missed = turn @ self._missed
+        self._missed.force = turn @ self._missed.force
 
     def _turn(self, belief: Belief, turn: Array) -> None:
         """Turn d and e and their covariances, in place."""
@@ -40,7 +40,7 @@ class BodyFilter(MomentumFilter):
             belief.covariance[:, part] = belief.covariance[:, part] @ turn.T
 
     def evaluate(self, xi: Xi) -> Array:
-        value = self._features.value(xi, self._existing)
+        value = self._features.value(xi, self._controlled.context)
         if not self._started:
             return np.asarray(value + self.compensated)
         return np.asarray(value + turns(xi.q[:, 2] - self.belief.position[2]) @ self.compensated)

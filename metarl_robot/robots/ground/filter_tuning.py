@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.adaptation.momentum_filter import FilterTuning
+from metarl_robot.adaptation.filter_tuning import FilterTuning
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.robots.ground.description import GRAVITY_M_S2, Ground
 from metarl_robot.robots.ground.dynamics import GroundDynamics

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from metarl_robot.adaptation.momentum_filter import FilterTuning
+from metarl_robot.adaptation.filter_tuning import FilterTuning
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.robots.quadrotor.description import Quadrotor
 from metarl_robot.robots.quadrotor.dynamics import QuadrotorDynamics

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The part of an estimate that control gets: a context that can exist, and a growing share of it after the start.
+
+The force of the rest of the estimated context counts as a disturbance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import exp, inf
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.adaptation.features import FeatureMap
+
+Array = NDArray[np.float64]
+
+STARTED = 10.0
+"""Time constants of the start after which control gets the whole estimate."""
+
+
+class ControlledContext:
+    """share: of context and disturbance that control gets. context: (k,). rest: (n,) force of the rest [Nm].
+
+    start_s: time constant with which control passes from the nominal model to the estimate; 0: at once.
+    """
+
+    def __init__(self, start_s: float) -> None:
+        self._start_s, self._since_s = start_s, 0.0
+        self.share = self._share_now()
+
+    def use(self, features: FeatureMap, context: Array, dof: int) -> None:
+        """Take other features, and their context (k,)."""
+        self._features, self._dof = features, dof
+        self.context, self.rest = self.share * features.existing(context), np.zeros(dof)
+
+    def skip_start(self) -> None:
+        """Give control the whole estimate from now on."""
+        self._since_s = inf
+
+    def passes(self, dt: float) -> None:
+        """Time passes since the start."""
+        self._since_s += dt
+
+    def update(self, context: Array, design: Callable[[], Array]) -> None:
+        """Take an estimated context (k,). design: gives Φ (n, k) at the last sample."""
+        existing = self._features.existing(context)
+        self.share = self._share_now()
+        rest = self.share * (context - existing)
+        self.context = self.share * existing
+        self.rest = design() @ rest if np.count_nonzero(rest) else np.zeros(self._dof)
+
+    def _share_now(self) -> float:
+        return 1.0 - exp(-self._since_s / self._start_s) if self._since_s < STARTED * self._start_s else 1.0

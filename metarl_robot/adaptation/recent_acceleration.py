@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Accelerations of the last predictions: a guess of the next velocity, and a smoothed one for regressors."""
+
+from __future__ import annotations
+
+from math import exp
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.adaptation.stream import smooth
+
+Array = NDArray[np.float64]
+
+ACCELERATION_MEMORY_S = 0.02
+"""Smoothing of the acceleration that predicts the next velocity."""
+REGRESSOR_MEMORY_S = 0.2
+"""Smoothing of the acceleration, without lag on ramps, at which the regressors of an unfamiliar machine are evaluated.
+
+An error of v_0 is also one of the latest accelerations. With 0.02, inertias would seem too large (errors in variables):
+a rotor inertia of -0.1 kg m² was estimated as 0 ± 0.01 on a recording. On a fast arm like those of the training, 0.2
+makes the tracking error larger.
+"""
+
+
+class RecentAcceleration:
+    """latest: (n,) smoothed over ACCELERATION_MEMORY_S."""
+
+    def __init__(self, dof: int, compiled: bool) -> None:
+        self._dof, self._compiled = dof, compiled
+        self.restart()
+
+    def restart(self) -> None:
+        """No motion leads to the present state."""
+        self.latest = self._last = np.zeros(self._dof)
+        self._smooth = smooth(self.latest, REGRESSOR_MEMORY_S, self._compiled)
+
+    @property
+    def smooth(self) -> Array:
+        """(n,) smoothed over REGRESSOR_MEMORY_S, from the samples for which `keep` was called."""
+        return self._smooth.level
+
+    def predicted(self, acceleration: Array, dt: float) -> None:
+        """Take in the acceleration (n,) of a prediction."""
+        self._last = acceleration
+        self.latest = self.latest + (1.0 - exp(-dt / ACCELERATION_MEMORY_S)) * (acceleration - self.latest)
+
+    def keep(self, dt: float) -> None:
+        """Take the last prediction's acceleration in for regressors."""
+        self._smooth.update(self._last, dt)
