@@ -26,7 +26,7 @@ FLOORS = {
     "robots": 5,
     **{"control": 4, "adaptation": 3, "dynamics": 2, "trajectories": 2, "compile": 1, "safety": 1, "core": 0},
 }
-KINDS = {"arm", "quadrotor"}
+KINDS = {"arm", "quadrotor", "ground"}
 MEASURES_KINDS = {"benchmarks"}
 """Rooms that may name kinds: a benchmark measures particular robots."""
 ROS_PACKAGES = {
