@@ -2,7 +2,7 @@
 """Kinds of fault for a closed loop in one process, each drawn from a seed and active in a time window.
 
 A kind is a function from a `Draw` (seeded random numbers, the robot and the window) to a `Fault` (sim/faults_loop.py).
-Faults that need several processes (a killed process, quality of service, full disks) are in cli/process_faults.py.
+Faults that need several processes (a killed process, quality of service, full disks) are in cli/fault_processes.py.
 """
 
 from __future__ import annotations

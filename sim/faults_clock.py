@@ -18,7 +18,7 @@ def clock_back(draw: Draw) -> Fault:
 
 
 def clock_leap(draw: Draw) -> Fault:
-    """The clock leaps ahead, temporarily or permanently."""
+    """The clock jumps ahead, temporarily or permanently."""
     return _stepped(draw, draw.magnitude(0.002, 1000.0), "leaps by {:.3g} s")
 
 

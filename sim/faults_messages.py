@@ -66,7 +66,7 @@ def duplicated(draw: Draw) -> Fault:
 
 
 def reordered(draw: Draw) -> Fault:
-    """Messages that overtake each other."""
+    """Messages that arrive out of order."""
     most_s = draw.number(1.0, 5.0) * draw.robot.control_period_s
     return _one(
         draw,

@@ -41,7 +41,7 @@ def gate_stopped(draw: Draw) -> Fault:
 
 
 def solver_infeasible(draw: Draw) -> Fault:
-    """A reference that no robot can follow: it leaps, or is beyond all limits."""
+    """A reference that no robot can follow: it jumps, or is beyond all limits."""
     size = draw.magnitude(0.3, 1e3)
     return Fault(f"off by {size:.3g}", reference=lambda reference: _Leaping(draw, reference, size))
 

@@ -26,11 +26,12 @@ A run is unsafe when a command reached the plant that
   older than the last hop's `command_deadline_s`), or
 - came from an unknown publisher;
 
-or when a process ended that was not killed, or when a part raised an error that it must not
-raise. *Normal again*: commands pass, and the error is at most twice the error before the fault (or
-5 mm, 50 mm in flight). *Crashed*: touched the ground faster than 1.5 m/s or tilted by more than 46°. *Too fast*:
-runs with a joint, a speed or a rate beyond its limit. These harms do not count as unsafe commands:
-a wrong sensor can cause them although all commands are within limits.
+or when a process ended without being killed, or a part raised an unexpected error.
+
+*Normal again*: commands pass, and the error is at most twice the error before the fault (or 5 mm,
+50 mm in flight). *Crashed*: touched the ground faster than 1.5 m/s or tilted by more than 46°.
+*Too fast*: runs with a joint, a speed or a rate beyond its limit. The last two do not count as
+unsafe: a wrong sensor can cause them even if all commands are within limits.
 """
 
 
@@ -86,7 +87,7 @@ def _kinds() -> str:
 
     rows = [(kind.name, kind.group, "one process", kind.text) for kind in KINDS.values()]
     rows += [(k.name, k.group, "real processes", k.text) for k in PROCESS_KINDS.values()]
-    return "## Kinds of fault\n\n" + _table(("kind", "group", "where", "what"), rows)
+    return "## Kinds of fault\n\n" + _table(("kind", "group", "where", "description"), rows)
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -166,9 +166,9 @@ def _no_compiler(folder: Path) -> dict[str, str]:
 
 
 _CLOCKS: Mapping[str, tuple[str, Callable[[int], list[int]]]] = {
-    "clock_zero": ("A second /clock that says 0", lambda now: [0] * 20),
+    "clock_zero": ("A second /clock at 0", lambda now: [0] * 20),
     "clock_back": (
-        "A second /clock that goes back",
+        "A second /clock that runs backwards",
         lambda now: [now - k * 10**8 for k in range(20)],
     ),
     "clock_leap": ("A second /clock 1000 s ahead", lambda now: [now + 10**12] * 20),
@@ -180,10 +180,10 @@ def _kinds() -> Mapping[str, ProcessKind]:
         *(ProcessKind(f"kill_{n}", "nodes", f"SIGKILL of the {n}", partial(_kill, n)) for n in _NODES),
         *(ProcessKind(f"stop_{n}", "nodes", f"SIGSTOP of the {n}", partial(_stop, n)) for n in _NODES),
         ProcessKind("garbage", "messages", "NaN, infinite, huge values and labels", _garbage),
-        ProcessKind("stranger_flood", "messages", "A stranger's commands without pause", _flood),
+        ProcessKind("stranger_flood", "messages", "Continuous commands from another publisher", _flood),
         ProcessKind("wrong_quality", "messages", "Commands of another quality of service", _wrong_quality),
         *(ProcessKind(name, "clock", text, partial(_clock, times)) for name, (text, times) in _CLOCKS.items()),
-        ProcessKind("pause", "clock", "The simulation stands for a while", _pause),
+        ProcessKind("pause", "clock", "The simulation is paused for a while", _pause),
         ProcessKind("reset", "clock", "The simulation starts again at 0", _reset),
         ProcessKind("full_disk", "files", "The recorder's writes fail", _full_disk),
         ProcessKind("read_only_home", "files", "No home and no cache", _nothing, _no_home),

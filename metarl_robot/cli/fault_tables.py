@@ -13,7 +13,7 @@ from metarl_robot.cli.console import number, table
 
 COLUMNS = (
     "fault", "runs", "unsafe", "effort / limit", "rate / limit", "oldest command [ms]",
-    "not finite", "afterwards", "normal again", "crashed", "too fast", "said",
+    "not finite", "afterwards", "normal again", "crashed", "too fast", "reason given",
 )  # fmt: skip
 _SAID_LENGTH = 70
 
@@ -87,7 +87,7 @@ def kinds_table() -> Table:
     from metarl_robot.cli.fault_processes import KINDS as PROCESS_KINDS
     from metarl_robot.sim.faults import KINDS
 
-    result = table("Kinds of fault", ("kind", "group", "where", "what"))
+    result = table("Kinds of fault", ("kind", "group", "where", "description"))
     for kind in KINDS.values():
         result.add_row(kind.name, kind.group, "one process", kind.text)
     for one in PROCESS_KINDS.values():
