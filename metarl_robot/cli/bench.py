@@ -12,7 +12,7 @@ from metarl_robot.cli.console import examples, note, out, parse_names, write_jso
 from metarl_robot.cli.progress import progress
 
 _EPILOG = examples(
-    ("metarl bench mpc", "one step of the controllers, beside CasADi's solvers, do-mpc and acados"),
+    ("metarl bench mpc", "a control step, compared with CasADi's solvers, do-mpc and acados"),
     ("metarl bench adapt,model --quick", "a short version, with rough timings"),
     ("metarl bench mpc --json mpc.json", "for programs"),
     ("metarl bench all --write docs/BENCHMARKS.md", "all of them, as a document with plots (make bench)"),
@@ -28,14 +28,16 @@ def register(app: typer.Typer) -> None:
 
 
 def bench(
-    names: Annotated[str, typer.Argument(metavar="NAME", help="Which benchmarks, separated by commas, or 'all'.")],
+    names: Annotated[str, typer.Argument(metavar="NAME", help="Benchmarks, separated by commas, or 'all'.")],
     quick: Annotated[bool, typer.Option("--quick", help="Fewer problems and repetitions: rough timings.")] = False,
-    json: Annotated[str | None, typer.Option(metavar="FILE", help="Write the rows; '-' for standard output.")] = None,
+    json: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write the rows as JSON; '-' for standard output.")
+    ] = None,
     write: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a document (.md) with tables and plots.")
     ] = None,
 ) -> None:
-    """Time our code and the best peers in turns, and show that both give the same answer."""
+    """Compare the speed of our code with peers, and check that both give the same answer."""
     from metarl_robot.benchmarks.catalogue import BENCHMARKS, runner
 
     wanted = tuple(BENCHMARKS) if names == "all" else parse_names(names)

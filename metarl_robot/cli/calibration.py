@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`metarl calibration`: whether the standard deviations of the estimates are those of their errors."""
+"""`metarl calibration`: compares the standard deviations of the estimates with their errors."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _EPILOG = examples(
     ("metarl calibration panda --draws 400 --resume", "go on after Ctrl-C, or add draws to finished ones"),
     ("metarl calibration f1tenth", "friction, rolling resistance, slope and load of a car"),
     ("metarl calibration x500 --draws 30 --json -", "for programs: only JSON on standard output"),
-    note="Each draw is one run of the suite, recorded under offset_free_mpc; the adaptive controller's adapter then "
-    "learns from the record. 'exact' is the posterior of the same model with time of the change, latency and "
-    "linearisation known, which no filter can know. An estimate is calibrated if 2σ holds 90 to 98 % of the errors and "
-    "σ is at most 1.5 times the root mean square error. 'use' is the largest share of an effort limit, or of the "
-    "friction, that the motion needed since the change. Never tune on seeds below 1000.",
+    note="Each draw is one run of the suite, recorded under offset_free_mpc; the adaptive controller's adapter is then "
+    "run on the recording. 'exact' is the posterior of the same model with the true time of the change, latency and "
+    "linearisation point. An estimate is calibrated if 2σ holds 90 to 98 % of the errors and σ is at most 1.5 times "
+    "the root mean square error. 'use' is the largest share of an effort limit, or of the friction, that the motion "
+    "has needed since the change. Never tune on seeds below 1000.",
 )
 
 
@@ -36,12 +36,12 @@ def register(app: typer.Typer) -> None:
 
 def calibration(
     robot: Annotated[str, typer.Argument(metavar="ROBOT", help="A robot's name (metarl robots) or folder.")],
-    suite: Annotated[str, typer.Option(help="Which runs; those of metarl eval.")] = "heldout",
-    draws: Annotated[int, typer.Option(min=1, max=100_000, help="Number of draws, over all kinds of run.")] = 200,
+    suite: Annotated[str, typer.Option(help="Suite of runs: see metarl eval --help.")] = "heldout",
+    draws: Annotated[int, typer.Option(min=1, max=100_000, help="Number of draws over all scenarios.")] = 200,
     seed: Annotated[int, typer.Option(min=0, max=1_000_000, help="Seed of the first draw.")] = 0,
-    jobs: Annotated[int, typer.Option(min=0, max=1024, help="Processes; 0: one for each processor.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Keep the draws that the folder holds.")] = False,
-    folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where draws are kept, a line a draw.")] = Path(
+    jobs: Annotated[int, typer.Option(min=0, max=1024, help="Number of processes; 0: one per processor.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep the draws in the output folder.")] = False,
+    folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Output folder; one line per draw.")] = Path(
         "runs/calibration"
     ),
     json: Annotated[
@@ -49,7 +49,7 @@ def calibration(
     ] = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Reliability diagram (.svg, .png or .pdf).")] = None,
 ) -> None:
-    """Measure coverage and sharpness of the estimates on many draws, beside the exact posterior."""
+    """Measure coverage and sharpness of the estimates over many draws, beside the exact posterior."""
     from metarl_robot.cli.kept_results import Results
     from metarl_robot.core.robot import load_robot
     from metarl_robot.sim.calibration import draws as drawn
@@ -77,7 +77,7 @@ def _check_plot(path: Path) -> None:
 
 
 def _run(report: Report, results: Results, robot: Any, suite: str, wanted: tuple[Any, ...], jobs: int) -> bool:
-    """Run the draws that are missing; each is on disk when it ends. False: interrupted by Ctrl-C."""
+    """Run the missing draws; each is written when it ends. Returns False if interrupted by Ctrl-C."""
     from metarl_robot.sim.calibration import calibrate
 
     left = [draw for draw in wanted if not results.has(robot.name, suite, *draw)]

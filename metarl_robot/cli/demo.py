@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`metarl demo`: the conditions of a robot change, without and with adaptation, over ROS 2 nodes.
+"""`metarl demo`: a robot whose conditions change, without and with adaptation, over ROS 2 nodes.
 
 It writes recordings, a table and a report.
 """
@@ -31,15 +31,15 @@ _EPILOG = examples(
     ("metarl demo car", "a car (f1tenth) on a figure eight: wet ground at 5 s, gravel at 10 s, a load at 15 s"),
     (
         "metarl demo panda --lockstep",
-        "for slow machines: simulated time waits for the controller; the same result everywhere",
+        "for slow machines: simulated time waits for the controller; same result",
     ),
     (
         "metarl demo panda --set payload_mass_kg=2.5 --set payload_com_m=0.05,0,0.08 --seed 3",
         "a payload and a motion of your choice",
     ),
-    ("metarl demo panda --controllers pid,offset_free_mpc,meta_mpc", "other rivals"),
+    ("metarl demo panda --controllers pid,offset_free_mpc,meta_mpc", "other controllers"),
     note=(
-        "Left in runs/<time>/: report.html, summary.json, and for each controller an MCAP recording of all topics and "
+        "Output in runs/<time>/: report.html, summary.json, and for each controller a recording of all topics and "
         "the nodes' output."
     ),
 )
@@ -55,10 +55,10 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     robot: Annotated[
-        str, typer.Argument(metavar="ROBOT", help="A robot's name (metarl robots); quad is x500, car f1tenth.")
+        str, typer.Argument(metavar="ROBOT", help="A robot's name (metarl robots); 'quad' is x500, 'car' is f1tenth.")
     ],
     controllers: Annotated[
-        str, typer.Option(help="Which controllers, one after the other, separated by commas.")
+        str, typer.Option(help="Controllers to run in turn, separated by commas.")
     ] = "nominal_mpc,meta_mpc",
     lockstep: Annotated[
         bool, typer.Option("--lockstep", help="Simulated time waits for every command; for slow machines.")
@@ -72,14 +72,14 @@ def demo(
     checkpoint: Annotated[
         Path | None, typer.Option(help="Trained weights; default: those shipped with the robot.")
     ] = None,
-    out_folder: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Where a folder for this run is made.")
-    ] = Path("runs"),
+    out_folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Parent of this run's folder.")] = Path(
+        "runs"
+    ),
     json: Annotated[
         bool, typer.Option("--json", help="Print summary.json on standard output instead of tables.")
     ] = False,
 ) -> None:
-    """Change the conditions of a robot over real ROS 2 nodes, first without, then with adaptation."""
+    """Run a robot over ROS 2 while its conditions change, first without, then with adaptation."""
     from metarl_robot.core.robot import load_robot
     from metarl_robot.sim.kinds import simulation
 
@@ -138,7 +138,7 @@ def _prepare(plan: _Plan) -> None:
 
 @contextmanager
 def _told_what_is_kept(folder: Path) -> Iterator[None]:
-    """Tell the user which recordings an interrupted demo leaves."""
+    """Print which recordings an interrupted demo leaves."""
     try:
         yield
     except KeyboardInterrupt:

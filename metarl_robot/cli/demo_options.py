@@ -13,11 +13,11 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
-SET_HELP = "A setting of the kind's demo; a wrong name lists the valid ones. May be given several times."
+SET_HELP = "A setting of the demo; an unknown name lists the valid ones. Repeatable."
 
 
 def read_settings(texts: Sequence[str]) -> dict[str, Any]:
-    """Settings by name of texts such as 'payload_com_m=0.05,0,0.08'; numbers stay text."""
+    """Split texts such as 'payload_com_m=0.05,0,0.08' into settings by name; numbers stay text."""
     pairs = [text.partition("=") for text in texts]
     for text, (name, equals, _) in zip(texts, pairs, strict=True):
         if not name or not equals:
@@ -35,7 +35,7 @@ class DemoCommand(TyperCommand):
 
 
 def _with_settings(arguments: Sequence[str], known: Collection[str]) -> Iterator[str]:
-    """Arguments with former options as settings."""
+    """Arguments in which former options are replaced by settings."""
     rest = iter(arguments)
     for argument in rest:
         if argument == "--":

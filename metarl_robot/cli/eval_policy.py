@@ -17,7 +17,7 @@ _MOST_STEPS = 100
 _LARGEST_RATE = 100.0
 _EPILOG = examples(
     ("metarl eval-policy point-navigation", "the shipped weights, before and after 1 to 3 gradient steps"),
-    ("metarl eval-policy point-navigation --algo pg", "the shipped baseline: pre-trained, then fine-tuned"),
+    ("metarl eval-policy point-navigation --algo pg", "the shipped baseline: pre-training, then fine-tuning"),
     ("metarl eval-policy point-navigation runs/policies/point-navigation/maml_pg.safetensors", "your own weights"),
     ("metarl eval-policy point-navigation --steps 0,1,5 --json", "for programs: only JSON on standard output"),
     note="The same seed gives the same tasks for every checkpoint. Training never draws the tasks of an evaluation.",
@@ -34,15 +34,15 @@ def eval_policy(
     checkpoint: Annotated[
         Path | None, typer.Argument(metavar="[CHECKPOINT]", help="A .safetensors file; default: the shipped weights.")
     ] = None,
-    algo: Annotated[str, typer.Option(help="Which of the shipped weights: maml_pg or pg.")] = "maml_pg",
-    steps: Annotated[str, typer.Option(help="After how many gradient steps, separated by commas.")] = "0,1,2,3",
+    algo: Annotated[str, typer.Option(help="Shipped weights to use: maml_pg or pg.")] = "maml_pg",
+    steps: Annotated[str, typer.Option(help="Numbers of gradient steps, separated by commas.")] = "0,1,2,3",
     rate: Annotated[
         float | None,
-        typer.Option(help="Step size of the first gradient step; default: the checkpoint's. Later ones: half of it."),
+        typer.Option(help="Step size of the first gradient step (later ones: half); default: the checkpoint's."),
     ] = None,
     tasks: Annotated[int, typer.Option(min=2, max=10_000, help="Number of held-out tasks.")] = 40,
-    episodes: Annotated[int, typer.Option(min=2, max=10_000, help="Episodes of a task for each gradient step.")] = 40,
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of the tasks and episodes.")] = 0,
+    episodes: Annotated[int, typer.Option(min=2, max=10_000, help="Episodes per task and gradient step.")] = 40,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of tasks and episodes.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the result (.svg, .png or .pdf).")] = None,
 ) -> None:

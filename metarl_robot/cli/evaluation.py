@@ -20,11 +20,11 @@ _EPILOG = examples(
     ("metarl eval panda --suite mismatch --episodes", "an arm with links that differ from its model, run by run"),
     ("metarl eval panda --prediction", "prediction scores of the adapters after little data"),
     ("metarl eval panda --json - > results.json", "for programs: only JSON on standard output"),
-    note="Suites: train, heldout (unseen draws from the same ranges), extrapolation (beyond them: heavier; arms with "
-    "twice the friction or a swinging payload, quadrotors in stronger wind or with two weak rotors), nominal (nothing "
-    "disturbed). Arms also have mismatch (links wrong by 30 %), friction (as on real arms), sensors (noise, late or "
-    "lost measurements) and long (38 s a run: four times the computation of the others). Never tune on seeds below "
-    "1000 of these. The same seeds give the same results on any number of processes; only the step times are measured.",
+    note="Suites: train, heldout (unseen draws from the same ranges), extrapolation (beyond them), nominal (no "
+    "disturbance). Arms: mismatch (links wrong by 30 %), friction (as on real arms), sensors (noise, late or lost "
+    "measurements), long (38 s a run: four times the computation), contact, overload. Quadrotors: mismatch, sensors, "
+    "contact, upset (starts upside down). Vehicles: obstacles, surfaces (ice patches), laps (fastest laps). Never tune "
+    "on seeds below 1000. The same seeds give the same results on any number of processes; only step times vary.",
 )
 
 
@@ -35,13 +35,11 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     robot: Annotated[str, typer.Argument(metavar="ROBOT", help="A robot's name (metarl robots) or folder.")],
-    suite: Annotated[str, typer.Option(help="Which runs; see below.")] = "heldout",
-    controllers: Annotated[
-        str | None, typer.Option(help="Which controllers, separated by commas; default: all there are.")
-    ] = None,
+    suite: Annotated[str, typer.Option(help="Suite of runs; see below.")] = "heldout",
+    controllers: Annotated[str | None, typer.Option(help="Controllers, separated by commas; default: all.")] = None,
     seeds: Annotated[int, typer.Option(min=1, max=10_000, help="Number of draws of each scenario.")] = 8,
-    first_seed: Annotated[int, typer.Option(min=0, max=1_000_000, help="Number of the first draw.")] = 0,
-    jobs: Annotated[int, typer.Option(min=0, max=1024, help="Processes; 0: one for each processor.")] = 0,
+    first_seed: Annotated[int, typer.Option(min=0, max=1_000_000, help="Seed of the first draw.")] = 0,
+    jobs: Annotated[int, typer.Option(min=0, max=1024, help="Number of processes; 0: one per processor.")] = 0,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Trained weights; default: those shipped with the robot.")
     ] = None,
@@ -51,11 +49,11 @@ def evaluate(
     prediction: Annotated[
         bool, typer.Option("--prediction", help="Score predictions after 50, 100 and 500 ms of data instead.")
     ] = False,
-    tasks: Annotated[int, typer.Option(min=1, max=100_000, help="With --prediction: how many held-out tasks.")] = 200,
-    episodes: Annotated[bool, typer.Option("--episodes", help="Print the error of every run, too.")] = False,
+    tasks: Annotated[int, typer.Option(min=1, max=100_000, help="With --prediction: number of held-out tasks.")] = 200,
+    episodes: Annotated[bool, typer.Option("--episodes", help="Also print the error of every run.")] = False,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw every episode (.svg, .png or .pdf).")] = None,
 ) -> None:
-    """Compare the tracking errors of controllers on simulated runs that change half-way."""
+    """Compare the tracking errors of controllers in simulated runs whose conditions change."""
     from metarl_robot.control.factory import controller_names
     from metarl_robot.core.robot import load_robot
 

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from metarl_robot.cli.kept_results import Results
 
 _EPILOG = examples(
-    ("metarl faults", "every kind of fault, two seeds each, on an arm and on a quadrotor: minutes"),
+    ("metarl faults", "every kind of fault, two seeds each, on an arm and a quadrotor: minutes"),
     ("metarl faults panda --kind gate_stopped,nan --seeds 10", "some kinds on one robot"),
     ("metarl faults x500 --seeds 50 --resume", "go on after Ctrl-C: finished runs are kept"),
     ("metarl faults panda --processes --seeds 5", "real nodes over ROS 2, one run after another"),
-    ("metarl faults panda --long 60", "no fault: an hour of simulated time; memory and drift"),
+    ("metarl faults panda --long 60", "an hour of simulated time without faults: memory and drift"),
     ("metarl faults --resume --write docs/RELIABILITY.md", "results so far as a document"),
     note="A run is unsafe when a command reached the plant that was not finite, beyond an effort "
     "limit, too fast, older than its deadline or from an unknown publisher, or when a "
-    "process ended that was not killed; then the exit code is 1. Without --processes all parts run in one "
+    "process ended without being killed; the exit code is then 1. Without --processes all parts run in one "
     "process, in simulated time: the same seeds give the same runs. Kinds: metarl faults --list.",
 )
 _ROBOTS = "panda,x500"
@@ -42,21 +42,21 @@ def faults(
     kind: Annotated[str | None, typer.Option(help="Kinds of fault, separated by commas; default: all.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each kind.")] = 2,
     processes: Annotated[
-        bool, typer.Option("--processes", help="Real nodes over ROS 2 instead of one process.")
+        bool, typer.Option("--processes", help="Run real nodes over ROS 2 instead of one process.")
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Keep the runs that the folder holds.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep the runs in the output folder.")] = False,
     long: Annotated[
         float | None,
-        typer.Option(metavar="MINUTES", min=0.1, help="Instead: one long run without a fault."),
+        typer.Option(metavar="MINUTES", min=0.1, help="Do one long run without faults instead."),
     ] = None,
-    show_kinds: Annotated[bool, typer.Option("--list", help="List the kinds and exit.")] = False,
-    folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where results are kept, a line a run.")] = Path(
+    show_kinds: Annotated[bool, typer.Option("--list", help="List the kinds of fault and exit.")] = False,
+    folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Output folder; one line per run.")] = Path(
         "runs/faults"
     ),
     json: Annotated[str | None, typer.Option(metavar="FILE", help="Write the table; '-' for standard output.")] = None,
     write: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a document (.md) of all results.")] = None,
 ) -> None:
-    """Inject faults into the closed loop and measure what reaches the robot."""
+    """Inject faults into the closed loop and measure the commands that reach the robot."""
     from metarl_robot.cli.kept_results import Results
 
     if show_kinds:

@@ -21,8 +21,8 @@ _EPILOG = examples(
     ("metarl info models/policies/point-navigation/maml_pg.safetensors", "a policy"),
     ("metarl info runs/train/panda/dynamics.safetensors --json", "everything known about a file, for programs"),
     note=(
-        "A damaged or altered file is refused: its SHA-256 must be the one in the .json beside it. So are formats that "
-        "can execute code."
+        "A file is refused if its SHA-256 differs from the one in the .json beside it, or if its format can execute "
+        "code."
     ),
 )
 
@@ -35,12 +35,10 @@ def register(app: typer.Typer) -> None:
 def info(
     checkpoint: Annotated[
         str,
-        typer.Argument(
-            metavar="CHECKPOINT", help="A .safetensors file, or a robot's name for the one shipped with it."
-        ),
+        typer.Argument(metavar="CHECKPOINT", help="A .safetensors file, or a robot's name for its shipped weights."),
     ],
     adapter: Annotated[
-        str, typer.Option(help="Which of the robot's shipped checkpoints: last_layer, maml or another.")
+        str, typer.Option(help="Adapter of the robot's checkpoint: last_layer, maml or another.")
     ] = "last_layer",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -13,7 +13,7 @@ from metarl_robot.cli.console import examples
 _EPILOG = examples(
     ("metarl launch arm --show-args", "its arguments, with choices and defaults"),
     ("metarl launch arm robot:=panda controller:=pid", "simulated Panda, PID; Ctrl-C stops everything"),
-    ("metarl launch my_robot.launch.yaml plant:=none", "a file of your own; the plant is a real robot's driver"),
+    ("metarl launch my_robot.launch.yaml plant:=none", "your own file; a real robot's driver is the plant"),
     note="The same files work with 'ros2 launch'. Each line of output is prefixed with the process that wrote it.",
 )
 
@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 def launch(
     file: Annotated[
-        str, typer.Argument(metavar="FILE_OR_NAME", help="A launch file, or the name of one of ours ('arm').")
+        str, typer.Argument(metavar="FILE_OR_NAME", help="A launch file, or one of ours: arm, quad, ground.")
     ],
     arguments: Annotated[
         list[str] | None, typer.Argument(metavar="[ARG:=VALUE]...", help="Arguments of the launch file.")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of recordings: what a check found, and how well adapters predict them."""
+"""Tables of recordings: results of a check, and prediction errors of adapters."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def joints_table(robot: Robot, report: Report) -> Table:
         *("|Δq - v Δt|\n/ |Δq|", "effort over\ngravity", "over\nmotion", "Coulomb\n[Nm]", "missed\n[Nm]"),
     )
     caption = (
-        "Noise: white. Effort over gravity, motion: slopes against the nominal model's, 1 if all is right, – if the "
-        "motion does not show it. Missed: force that the nominal model does not explain."
+        "Noise: white. Effort over gravity, motion: slopes against the nominal model's, 1 if all is right, – if "
+        "not observable. Missed: force that the nominal model does not explain."
     )
     view = table(report.source, columns, caption=caption)
     rows = zip(
@@ -77,7 +77,7 @@ def verdict_lines(reports: Sequence[Report]) -> list[str]:
             if "mass" in name
         )
         if best:
-            lines.append(f"  what this motion shows, at best: {best}")
+            lines.append(f"  smallest possible standard deviation with this motion: {best}")
     return lines
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`metarl log`: recordings of robots that this project did not make."""
+"""`metarl log`: recordings of real robots, made without this project."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _NOTE = (
 )
 _CHECK = examples(
     ("metarl log check panda recording/", "a rosbag2 folder with /joint_states"),
-    ("metarl log check panda log.csv --map map.yaml --out check.svg", "a table with columns of its own; a figure"),
+    ("metarl log check panda log.csv --map map.yaml --out check.svg", "a table with its own columns; a figure"),
     ("metarl log check panda recording/ --json -", "for programs: only JSON on standard output"),
     note=f"{_NOTE} Exit code 1: a recording is not usable as it is.",
 )
 _EVAL = examples(
-    ("metarl log eval panda recording/", "all adapters that have weights, beside simple rivals"),
+    ("metarl log eval panda recording/", "all adapters that have weights, and simple baselines"),
     ("metarl log eval panda a.mcap b.mcap --adapters last_layer --figure eval.svg", "one adapter on two logs"),
-    note=f"{_NOTE} Each log starts anew from the adapter's prior. The nominal model is always among the rivals.",
+    note=f"{_NOTE} Adapters start from their prior in each log. The nominal model is always among the baselines.",
 )
 
 _ROBOT = Annotated[str, typer.Argument(metavar="ROBOT", help="A robot's name (metarl robots) or folder.")]
@@ -58,7 +58,7 @@ def check(
         Path | None, typer.Option("--out", metavar="FILE", help="Draw the recordings (.svg, .png or .pdf).")
     ] = None,
 ) -> None:
-    """Examine recordings: timing, noise, signs, gravity, units, and what the motion shows."""
+    """Check recordings: timing, noise, signs, units, gravity and excitation."""
     _check_image(figure)
     from metarl_robot.logs.check import check as examined
 
@@ -79,14 +79,14 @@ def evaluate(
     logs: _LOGS,
     log_map: _MAP = None,
     adapters: Annotated[
-        str | None, typer.Option(help="Which adapters, separated by commas; default: all that have weights.")
+        str | None, typer.Option(help="Adapters, separated by commas; default: all that have weights.")
     ] = None,
     json: _JSON = None,
     figure: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw errors and estimates over time (.svg, .png or .pdf).")
     ] = None,
 ) -> None:
-    """Run adapters over recordings as if live, and score what they predict beside simple rivals."""
+    """Run adapters over recordings as if live, and compare their predictions with simple baselines."""
     _check_image(figure)
     from metarl_robot.core.robot import load_robot
     from metarl_robot.logs.replay import evaluate as replayed
@@ -128,7 +128,7 @@ def _adapters(robot: Robot) -> tuple[str, ...]:
 
 
 def read_recordings(robot: str, logs: Sequence[Path], log_map: Path | None) -> tuple[Robot, list[Recording]]:
-    """Read the robot, and its recordings; repairs are said. Raises LogError."""
+    """Read the robot and its recordings, and print their repairs. Raises LogError."""
     from metarl_robot.core.robot import load_robot
     from metarl_robot.logs.log_map import read_map
     from metarl_robot.logs.reading import read_log

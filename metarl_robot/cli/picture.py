@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from metarl_robot.sim.episode import Episode
 
 _EPILOG = examples(
-    ("metarl picture panda docs/panda.webp", "the picture in the README"),
+    ("metarl picture panda docs/panda.webp --seed 1", "the picture in the README"),
     ("metarl picture planar2 planar2.gif --controllers pid,meta_mpc", "another robot, other controllers"),
     note="Draws without a screen through OSMesa (Debian and Ubuntu: libosmesa6), or through EGL with MUJOCO_GL=egl.",
 )
@@ -37,14 +37,14 @@ def register(app: typer.Typer) -> None:
 
 
 def picture(
-    robot: Annotated[str, typer.Argument(metavar="ROBOT", help="A name (metarl robots) or a folder; arms so far.")],
+    robot: Annotated[str, typer.Argument(metavar="ROBOT", help="A robot's name (metarl robots) or folder; arms only.")],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Animated image to write: .webp or .gif.")],
     controllers: Annotated[str, typer.Option(help="Two controllers, separated by a comma.")] = "nominal_mpc,meta_mpc",
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of motion, conditions and sensor noise.")] = 0,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help=SET_HELP)] = None,
     rate: Annotated[float, typer.Option(min=1.0, max=30.0, help="Images per second.")] = 12.5,
     end: Annotated[
-        float, typer.Option(min=5.5, max=10.0, help="Last second that is shown; the body is picked up at 5 s.")
+        float, typer.Option(min=5.5, max=10.0, help="Last time shown [s]; the payload is picked up at 5 s.")
     ] = 9.0,
 ) -> None:
     """Draw a robot's demo as an animated image, without and with adaptation side by side."""

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from metarl_robot.cli.runlog import RunLog
 
 _EPILOG = examples(
-    ("metarl plot runs/2026-01-31_12-00-00", "its report, drawn anew from its recordings"),
+    ("metarl plot runs/2026-01-31_12-00-00", "recreate its report from its recordings"),
     ("metarl plot runs/A runs/B --out both.html", "the runs of two demos overlaid in one report"),
     ("metarl plot runs/A/meta_mpc --out error.png --figure tracking", "one figure of one run"),
-    ("metarl plot recording/ --robot panda --out log.svg", "a recording that this project did not make"),
-    note="Everything is computed from the recordings: nothing else in the folder is read. With --robot, recordings of "
-    "a real robot are drawn as they are; metarl log check examines them.",
+    ("metarl plot recording/ --robot panda --out log.svg", "a recording from another source"),
+    note="Everything is computed from the recordings; nothing else in the folder is read. With --robot, recordings of "
+    "a real robot are drawn as they are; metarl log check checks them.",
 )
 
 
@@ -46,7 +46,7 @@ def plot(
     figure: Annotated[
         str,
         typer.Option(
-            help="Which figure, where FILE is one: tracking, efforts, steps, angles, external, or a report's name."
+            help="If FILE is a figure, which one: tracking, efforts, steps, angles, external, or a report's name."
         ),
     ] = "tracking",
     robot: Annotated[
@@ -57,7 +57,7 @@ def plot(
         Path | None, typer.Option("--map", metavar="FILE", help="With --robot: map.yaml of the recordings.")
     ] = None,
 ) -> None:
-    """Draw recorded runs again, and print their results."""
+    """Plot recorded runs and print their results."""
     if robot is not None:
         _draw_logs(robot, runs, log_map, target)
         return

@@ -62,7 +62,7 @@ def evaluation_figure(robot: Robot, evaluations: Sequence[Evaluation]) -> Figure
         _draw_errors(robot, axes[0, column], evaluation)
         _draw_estimates(robot, axes[1, column], evaluation)
         axes[0, column].set_title(evaluation.source, fontsize=8)
-    return add_title(figure, f"{robot.name}: predictions of adapters and of simple rivals")
+    return add_title(figure, f"{robot.name}: predictions of adapters and of simple baselines")
 
 
 def _draw_errors(robot: Robot, axes: Axes, evaluation: Evaluation) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`metarl robot new`: a robot folder from a URDF or MJCF file. `metarl robot check`: whether a folder is sound."""
+"""`metarl robot new` makes a robot folder from a URDF or MJCF file; `metarl robot check` checks one."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 _NEW = examples(
     ("metarl robot new my_arm --from my_arm.urdf", "robot.yaml and robot.xml, and the origin of every value"),
-    ("metarl robot new my_arm --from scene.xml --joints j1,j2,j3 --flange tool0", "an MJCF; some of its joints"),
+    ("metarl robot new my_arm --from scene.xml --joints j1,j2,j3 --flange tool0", "an MJCF file, some of its joints"),
     (
         "metarl robot new my_arm --from my_arm.urdf --lock finger=0.02 --payload 2",
-        "a held gripper, a data sheet's payload",
+        "a fixed gripper, a payload from the data sheet",
     ),
     ("metarl robot new my_arm --from my_arm.urdf --gravity 0,0,9.81", "hanging from the ceiling"),
-    note="At a terminal it asks for what the file does not say; without one, defaults are taken and shown. Values of "
-    "joints: one number for all, one for each, or NAME=VALUE,… Units: rad, rad/s, Nm, Nm/s, kg m²; of prismatic joints "
+    note="At a terminal it asks for values that the file lacks; otherwise defaults are used and shown. Joint values: "
+    "one number for all, one for each, or NAME=VALUE,… Units: rad, rad/s, Nm, Nm/s, kg m²; of prismatic joints "
     "m, m/s, N, N/s, kg. Then: metarl robot check FOLDER, metarl eval FOLDER --controllers pid,offset_free_mpc.",
 )
 _CHECK = examples(
@@ -46,10 +46,10 @@ def register(app: typer.Typer) -> None:
 
 
 def new(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The robot's folder, made if it is missing.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The robot's folder, created if missing.")],
     source: Annotated[Path, typer.Option("--from", metavar="FILE", help="A URDF or MJCF file.")],
-    joints: Annotated[str | None, typer.Option(metavar="NAME,…", help="The driven joints; others are held.")] = None,
-    lock: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Hold a joint there.")] = None,
+    joints: Annotated[str | None, typer.Option(metavar="NAME,…", help="The driven joints; others are fixed.")] = None,
+    lock: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Fix a joint at a position.")] = None,
     flange: Annotated[str | None, typer.Option(metavar="NAME", help="Site, body or link of the payload.")] = None,
     payload: Annotated[float | None, typer.Option(metavar="KG", min=1e-4, max=1e4, help="Rated payload.")] = None,
     rate: Annotated[float | None, typer.Option(metavar="HZ", min=10.0, max=2000.0, help="Control rate.")] = None,
@@ -58,14 +58,14 @@ def new(
     position: Annotated[str | None, typer.Option(metavar="NAME=LOWER:UPPER,…", help="Position limits.")] = None,
     velocity: Annotated[str | None, typer.Option(metavar="VALUES", help="Velocity limits.")] = None,
     effort: Annotated[str | None, typer.Option(metavar="VALUES", help="Effort limits.")] = None,
-    effort_rate: Annotated[str | None, typer.Option(metavar="VALUES", help="Limits of the effort's rate.")] = None,
+    effort_rate: Annotated[str | None, typer.Option(metavar="VALUES", help="Effort rate limits.")] = None,
     armature: Annotated[
         str | None, typer.Option(metavar="VALUES", help="Rotor inertia times gear ratio squared.")
     ] = None,
-    mesh_dir: Annotated[list[Path] | None, typer.Option(metavar="DIR", help="Where meshes are searched.")] = None,
+    mesh_dir: Annotated[list[Path] | None, typer.Option(metavar="DIR", help="Folder to search for meshes.")] = None,
     name: Annotated[str | None, typer.Option(help="The robot's name; default: the folder's.")] = None,
-    kind: Annotated[str, typer.Option(help="Kind of the robot; arms so far.")] = "arm",
-    force: Annotated[bool, typer.Option("--force", help="Replace a robot that the folder holds.")] = False,
+    kind: Annotated[str, typer.Option(help="Kind of robot; arms only.")] = "arm",
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a robot in the folder.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON; nothing is asked.")] = False,
 ) -> None:
     """Make a robot folder from a URDF or MJCF file of an arm."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Asks at a terminal for the values that were guessed; Enter keeps a guess."""
+"""Questions at a terminal for guessed values; Enter keeps the guess."""
 
 from __future__ import annotations
 

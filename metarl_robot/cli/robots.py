@@ -12,7 +12,7 @@ from metarl_robot.cli.console import examples, out, table, write_json
 
 _EPILOG = examples(
     ("metarl robots", "a table"),
-    ("metarl robots --json", "the same with all facts and limits, for programs"),
+    ("metarl robots --json", "the same with all properties and limits, for programs"),
     note="Your own robot is a folder with robot.yaml, and for an arm also robot.xml (MJCF). A command that takes a "
     "robot's name also takes such a folder.",
 )
@@ -24,7 +24,9 @@ def register(app: typer.Typer) -> None:
 
 
 def robots(
-    json: Annotated[bool, typer.Option("--json", help="Print JSON: facts, limits and rates of every robot.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print JSON: properties, limits and rates of every robot.")
+    ] = False,
 ) -> None:
     """List the available robots."""
     found = _all_robots()

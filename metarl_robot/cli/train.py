@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 _MAIN = ("adapter", "tasks", "seed", "steps")
 _EPILOG = examples(
     ("metarl train panda", "weights as shipped, into runs/train/panda"),
-    ("metarl train my_arm", "a robot's folder: its weights into it, where eval, demo and launch find them"),
-    ("metarl train panda --resume", "go on where an interrupted run stopped: the result is the same"),
+    ("metarl train my_arm", "your own robot: the weights go into its folder, where eval, demo and launch find them"),
+    ("metarl train panda --resume", "continue an interrupted run; the result is the same"),
     ("metarl train planar2 --tasks 200 --steps 200 --out runs/quick", "quick: a minute"),
     ("metarl train panda --adapter maml", "MAML on all weights, and its baselines"),
     (
         "metarl eval panda --checkpoint runs/train/panda/dynamics.safetensors",
         "closed-loop evaluation of the new weights",
     ),
-    note="Ctrl-C loses nothing: the state of the run is kept in the output folder until it is finished.",
+    note="Ctrl-C loses nothing: the output folder keeps the state of the run until it is finished.",
 )
 
 
@@ -51,11 +51,13 @@ def train(
     target: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="DIR", help="Where to write; default: its folder, or runs/train/<robot> if it is shipped."
+            "--out",
+            metavar="DIR",
+            help="Output folder; default: the robot's, or runs/train/<robot> for a shipped robot.",
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where an interrupted run with the same options stopped.")
+        bool, typer.Option("--resume", help="Continue an interrupted run with the same options.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the checkpoint's record on standard output.")] = False,
     **chosen: Any,
