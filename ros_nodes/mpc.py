@@ -404,7 +404,7 @@ class MpcNode(ManagedNode):
         if lead_s > longest_s:
             raise SignalError(
                 f"reference: it begins in {lead_s:.3f} s; allowed: up to {longest_s:.6g} s (max_reference_lead_s). "
-                "Is its stamp by another clock than the states'? Stamp 0 begins at once"
+                "Are its stamp and the states' from different clocks? Stamp 0 begins at once"
             )
 
     def _refuse_reference(self, offered: _Offered, why: str, now_s: float | None) -> None:
@@ -493,9 +493,9 @@ class MpcNode(ManagedNode):
 
     def _start_building(self, name: str, config: BaseModel) -> None:
         if self._builder is not None:
-            raise MetaRLError(f"'{self._builder.name}' is being built; try again when it is at work")
+            raise MetaRLError(f"'{self._builder.name}' is being built; try again when it is active")
         self._longest_gap_s = 0.0
-        self.get_logger().info(f"building {name}; {self._name} goes on until it is ready")
+        self.get_logger().info(f"building {name}; {self._name} continues until it is ready")
         self._builder = _Builder(self._robot, name, config, self._checkpoint)
 
     def _exchange(self, transfer: BumplessTransfer, builder: _Builder) -> None:

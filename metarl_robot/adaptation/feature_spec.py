@@ -137,7 +137,7 @@ def _complete(name: str, group: Any) -> FeatureGroup:
     if missing:
         raise MetaRLError(
             f"feature group '{name}': its {type(group).__name__} is incomplete; missing: {', '.join(missing)}. "
-            "A subclass of BaseGroup (adaptation/features.py) states its names and defines design."
+            "A subclass of BaseGroup (adaptation/features.py) defines names and design."
         )
     made: FeatureGroup = group
     return made

@@ -248,7 +248,7 @@ def _wait(condition: Callable[[], bool], limit_s: float, lines: list[str]) -> No
     while not condition():
         if monotonic() > end_s:
             last = "\n".join(lines[-8:])
-            raise FaultError(f"the nodes were not at work within {limit_s:g} s:\n{last}")
+            raise FaultError(f"the nodes did not start working within {limit_s:g} s:\n{last}")
         threading.Event().wait(0.02)
 
 

@@ -85,7 +85,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
             if number == len(lines):
                 return rows[: number - 1]
             raise MetaRLError(
-                f"{path}: line {number} is no result of this command; remove the file, "
+                f"{path}: line {number} is not a result of this command; remove the file, "
                 "or name another folder with --out"
             ) from error
     return rows

@@ -138,7 +138,7 @@ def _follow(
             raise RunError(f"{', '.join(dead)} ended before the run did:\n" + "\n".join(said))
         allowed_s = _STALL_TIMEOUT_S if reached_s > 0.0 else _START_TIMEOUT_S
         if monotonic() - moved_at > allowed_s:
-            raise RunError(f"the run stood still at {reached_s:.1f} s for {allowed_s:.0f} s:\n" + "\n".join(said))
+            raise RunError(f"the run made no progress at {reached_s:.1f} s for {allowed_s:.0f} s:\n" + "\n".join(said))
         try:
             seen = json.loads(lines.get(timeout=0.2))
         except Empty:

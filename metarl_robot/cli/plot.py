@@ -120,7 +120,7 @@ def _write(path: Path, logs: Sequence[RunLog], recordings: Sequence[Path], figur
             drawn = draw(logs)
             if drawn is None:
                 raise MetaRLError(
-                    f"figure '{figure}': nothing was recorded for it; a controller that estimates no {figure} has none"
+                    f"figure '{figure}': nothing was recorded for it; only a controller that estimates {figure} has one"
                 )
             save(add_title(drawn, title), path)
     console = out()

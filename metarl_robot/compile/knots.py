@@ -244,5 +244,5 @@ def _expression(operation: int, x: list[str]) -> str:
     if operation in _CALLS_OF_TWO:
         return f"{_CALLS_OF_TWO[operation]}_each({x[0]}, {x[1]})"
     raise NotImplementedError(
-        f"operation {operation} of CasADi (casadi.OP_*) is not written out for lanes yet: add it to knots.py"
+        f"operation {operation} of CasADi (casadi.OP_*) is not implemented for lanes: add it to knots.py"
     )

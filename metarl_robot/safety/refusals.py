@@ -37,7 +37,7 @@ class Rejection(Enum):
 
 
 ADVICE = {
-    Rejection.DUPLICATE: "the same message came again",
+    Rejection.DUPLICATE: "the same message was received twice",
     Rejection.UNREADABLE: "the message cannot be read",
     Rejection.NAMES: "joint names or the lengths of the lists do not fit the robot",
     Rejection.FRAME: "another frame than expected",
@@ -45,12 +45,12 @@ ADVICE = {
     Rejection.NOT_FINITE: "values are NaN or infinite: does the driver fill in positions and velocities?",
     Rejection.IMPLAUSIBLE: "values above 1000 (units must be m, rad, m/s, rad/s)",
     Rejection.NOT_NORMALISED: "quaternions are not of unit length (all zeros: the driver does not set them)",
-    Rejection.POSITION_JUMPED: "positions or velocities leap further than the robot can move:"
+    Rejection.POSITION_JUMPED: "positions or velocities jump farther than the robot can move:"
     " does a second publisher send states of this robot?",
-    Rejection.FROZEN: "position and velocity repeat bit for bit though the robot moves:"
-    " does the driver send its last sample again?",
+    Rejection.FROZEN: "position and velocity repeat bit for bit while the robot moves:"
+    " does the driver repeat its last sample?",
     Rejection.STAMP_BACKWARDS: "stamps go back: do two publishers send states of this robot?",
-    Rejection.STAMP_JUMPED: "stamps leap ahead: were states lost, or was a clock set?",
+    Rejection.STAMP_JUMPED: "stamps jump ahead: were states lost, or was a clock set?",
     Rejection.STAMP_REPEATED: "stamps repeat while values change: does the driver's clock tick slower"
     " than it publishes? stamp_on_arrival:=true uses the time of arrival",
     Rejection.STAMP_ZERO: "stamps are zero: does the driver set header.stamp?"
@@ -59,7 +59,7 @@ ADVICE = {
     " stamp_on_arrival:=true uses the time of arrival",
     Rejection.STALE: "stamps are too far behind this machine's clock",
     Rejection.FUTURE: "stamps are too far ahead of this machine's clock",
-    Rejection.OTHER_SOURCE: "it comes from another process than the commands that the robot was armed with: end that "
+    Rejection.OTHER_SOURCE: "it comes from another process than the one that the gate was armed with: end that "
     "process, or stop the robot (~/estop) and re-arm it (~/rearm)",
     Rejection.NO_STATE: "there is no state yet",
 }

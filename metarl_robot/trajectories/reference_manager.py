@@ -166,7 +166,7 @@ class ReferenceManager:
         if not missing.any() or missing.all():
             return points
         if before is None:
-            raise SignalError("reference: it lacks joints, and there is no present position yet for them to hold")
+            raise SignalError("reference: it lacks joints, and their present positions, to be held, are not known yet")
         held = self._flat.outputs(before, np.array([now_s])).positions[0]
         rates = (None if x is None else np.where(missing, 0.0, x) for x in points[1:])
         return Outputs(np.where(missing, held, points.positions), *rates)
@@ -231,7 +231,7 @@ class ReferenceManager:
                 return fade
             except SignalError as error:
                 problem = error
-        raise SignalError(f"reference: no way within the limits from the present one to the new one: {problem}")
+        raise SignalError(f"reference: no transition within the limits from the present one to the new one: {problem}")
 
 
 def _same(gaps: Array) -> bool:

@@ -190,7 +190,7 @@ class DriveBridge(ManagedNode):
         self._pending = None
         if self._stopping:
             self._stopping = False
-            self.get_logger().info("efforts and odometry have come again")
+            self.get_logger().info("efforts and odometry are back")
         command = commands.command(state[1], effort.values, self._step_s(), stopping=not self._gate_passes)
         self._send(effort.stamp_ns, command)
 

@@ -121,7 +121,7 @@ def _meta(robot: Robot, config: MetaConfig, checkpoint: Path | None, oracle: Ora
     def adapter_at(at: Robot) -> tuple[Adapter, str]:
         if _hz(at) >= LEARNS_HZ:
             return bare_adapter(config.adapter, at, dynamics, tuning, weights), ""
-        words = f"learning needs {LEARNS_HZ:g} Hz, so that only a disturbance observer is at work"
+        words = f"learning needs {LEARNS_HZ:g} Hz, so that only a disturbance observer is used"
         return _observer_at(at, dynamics, observer), words
 
     return ArmMPC(robot, dynamics, adapter_at, config)

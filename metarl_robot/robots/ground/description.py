@@ -105,7 +105,7 @@ class GroundFile(RobotFile):
         check_unique(wheel.name for wheel in wheels)
         places = np.array([(1.0, *wheel.position_m) for wheel in wheels])
         if np.linalg.matrix_rank(places, tol=1e-6) < 3:
-            raise ValueError("the wheels stand in one line; a vehicle needs three that do not")
+            raise ValueError("the wheels are in one line; a vehicle needs three that are not")
         if np.min(np.linalg.pinv(places.T)[:, 0]) <= 0.0:
             raise ValueError("the centre of mass, at (0, 0), is not between the wheels: one of them carries no load")
         return wheels
