@@ -77,7 +77,7 @@ def one_line(error: BaseException) -> str:
 
 
 def shortened(text: str, limit: int = SHOWN_CHARACTERS) -> str:
-    """A text on one line, printable, its middle left out where it has more than `limit` characters."""
+    """A printable text on one line; if longer than `limit` characters, its middle is left out."""
     if len(text) > limit:
         text = f"{text[: limit // 2]} … {text[-limit // 4 :]}"
     return "".join(letter if letter.isprintable() else "�" for letter in text)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A force from outside the robot's model, as an adapter feels it: a contact, a push, something picked up."""
+"""External force as an adapter estimates it: a contact, a push, something picked up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Array = NDArray[np.float64]
 
 
 class Contact(Enum):
-    """Whether something outside acts on the robot.
+    """Whether an external force acts on the robot.
 
     NONE: no force above the threshold. UNDECIDED: a force acts that could also be a payload within the rating that was
     picked up or put down; motion shows which. CONTACT: no payload within the rating explains the force.
@@ -26,9 +26,9 @@ class Contact(Enum):
 
 @dataclass(frozen=True)
 class ExternalForce:
-    """The force that acts on the robot beyond its model with everything that it is known to carry.
+    """The force on the robot beyond its model and the known payload.
 
-    contact: see Contact. An adapter states its threshold.
+    contact: see Contact. Each adapter documents its threshold.
     force: (n,) generalised force on the robot [Nm at a revolute joint], conjugate to v. Errors of the model (friction,
         motor strength) are in it: below the threshold it is the part of the residual that the context does not explain.
     """

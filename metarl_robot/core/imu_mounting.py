@@ -9,7 +9,7 @@ its angular acceleration (Groves, Principles of GNSS, Inertial and Multisensor I
     f = R f_imu − ω × (ω × r) − α × r
 
 α is the difference quotient of successive rates. Its mean over several measurements is the quotient between the first
-and the last, so averaging forces also averages the noise of α.
+and the last, so that averaging forces also averages the noise of α.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ _STATED = (
 
 
 def kind_names() -> tuple[str, ...]:
-    """Every kind of robot that a robot.yaml may name: ours, then those of other packages."""
+    """All kinds of robot that a robot.yaml may name: ours, then those of other packages."""
     return (*BUILT_IN, *sorted(set(_other_packages()) - set(BUILT_IN)))
 
 
@@ -46,7 +46,7 @@ def load_kind(name: Any) -> Any:
     """The class of a kind of robot.
 
     Raises:
-        UnknownNameError: no such kind; the message lists those there are.
+        UnknownNameError: no such kind; the message lists the valid ones.
         RobotError: its entry point cannot be loaded, or does not name a kind of that name.
     """
     point = _point(name)

@@ -2,8 +2,8 @@
 """Checks that an MJCF's motors, joints and passive forces are those of the nominal model.
 
 The nominal model is a tree with one torque motor for each joint (gear 1), viscous damping, linear springs and gravity
-compensation. Anything else is refused with its element and a remedy: it would be a model error that nobody sees.
-Features without a rule here are found by the forces that they cause (mjcf_behaviour.py).
+compensation. Anything else is refused with its element and a remedy: it would be a silent model error.
+Features without a rule here are detected by the forces that they cause (mjcf_behaviour.py).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks by MuJoCo's own forces that an MJCF acts as the nominal model: whatever feature it may use.
+"""Checks with MuJoCo's own forces that an MJCF behaves like the nominal model, whatever features it uses.
 
 At random states within the limits, a command must act as the same effort, passive forces must be linear damping,
-linear springs and gravity compensation, and constraints must be without force. Contacts are checked at home alone:
+linear springs and gravity compensation, and constraints must be without force. Contacts are checked only at home:
 elsewhere a robot may touch itself.
 """
 

@@ -2,7 +2,7 @@
 """Checks an MJCF file before MuJoCo reads it; refuses content that would hang, exhaust or crash the process.
 
 Fuzzing MuJoCo 4 found these: a model asset that names its own file is a segmentation fault; a `replicate` of 10^8 or
-an `nkey` of 2·10^9 runs for ever. A document type (entities) is refused, and sizes and numbers have bounds. Included
+an `nkey` of 2·10^9 never ends. A document type (entities) is refused, and sizes and numbers have bounds. Included
 files are checked too.
 """
 
@@ -51,7 +51,7 @@ def check_mjcf(path: Path) -> None:
 
 
 def parse_bounded(path: Path, parser: expat.XMLParserType) -> None:
-    """Parse an XML file of at most MOST_BYTES. Raises RobotError: it cannot be read, is too large, or is no XML."""
+    """Parse an XML file of at most MOST_BYTES. Raises RobotError: unreadable, too large, or not XML."""
     try:
         with path.open("rb") as file:
             raw = file.read(MOST_BYTES + 1)

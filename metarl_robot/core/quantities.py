@@ -26,10 +26,9 @@ Array = NDArray[np.float64]
 class Quantity:
     """One physical quantity.
 
-    stem, suffix: its name, and its unit as names of columns have it: 'payload_mass', 'kg'. title, unit: for people:
-    'mass', 'kg'. scored: whether an evaluation scores the error of its estimate. decimals: in tables. span: greatest
-    magnitude in figures; None: that of the data. calibrated: whether `metarl calibration` scores it although an
-    evaluation does not.
+    stem, suffix: name and unit in names of columns: 'payload_mass', 'kg'. title, unit: for display: 'mass', 'kg'.
+    scored: whether an evaluation scores the error of its estimate. decimals: in tables. span: greatest magnitude in
+    figures; None: that of the data. calibrated: whether `metarl calibration` scores it although an evaluation does not.
     """
 
     stem: str

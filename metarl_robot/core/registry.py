@@ -39,7 +39,7 @@ class Registry(Generic[Spec]):
     def names(self, kind: str) -> tuple[str, ...]:
         """All names for a kind of robot: ours, then those of other packages.
 
-        An entry point that cannot be loaded is listed, so that its use reports the error.
+        An entry point that cannot be loaded is listed, too; using it reports the error.
         """
         own = self.own(kind)
         others = sorted(self._others().items())
@@ -50,7 +50,7 @@ class Registry(Generic[Spec]):
 
         Raises:
             UnknownNameError: no such name for this kind of robot.
-            MetaRLError: the entry point of another package cannot be loaded, or is no spec.
+            MetaRLError: the entry point of another package cannot be loaded, or is not a spec.
         """
         own = self.own(kind)
         return self._checked(name, named(own[name]) if name in own else self._other(kind, name))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Former names of settings: still accepted for one release, with one warning that gives the present name.
+"""Former names of settings: still accepted for one release, with a warning that gives the new name.
 
-A pydantic model states them: `renamed: ClassVar[Mapping[str, str]] = {"former": "present"}`.
+A pydantic model lists them: `renamed: ClassVar[Mapping[str, str]] = {"former": "present"}`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 
 This module holds the parts that all kinds share. A kind is a class (robots/<kind>/description.py). It defines the
 keys of its robot.yaml, converts them to arrays, checks them against the MJCF, and names the kind's classes in other
-rooms. Every key carries its unit, so a value in another unit is a misspelt key.
+rooms. Every key names its unit, so that a value in another unit is an unknown key.
 """
 
 from __future__ import annotations

@@ -127,8 +127,8 @@ class Command:
 
     status: SOLVED, DEGRADED (limits relaxed, or the last plan is followed) or FAILED (braking).
     message: the reason for a status other than SOLVED.
-    external: the force from outside, as the controller's adapter feels it; None: it cannot tell.
-    target: (1, …) the point of its line that a controller of paths steers for; None: the reference's at that time.
+    external: external force as the controller's adapter estimates it; None: no estimate.
+    target: (1, …) the point of the path that a path-following controller aims at; None: the reference's at that time.
     """
 
     effort: Array

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 class Wording:
     """Words for one robot; its kind states them (`Robot.wording`).
 
-    body: the robot. tracked: the point whose error is measured; error: of what a figure shows the error. channel,
+    body: the robot. tracked: the point at which the error is measured; error: name of the error in a figure. channel,
     effort, unit: of a command. angles: quantity of the angle errors; angle_names: one name for each.
     """
 

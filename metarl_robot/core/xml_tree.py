@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads an untrusted XML file into a tree whose elements know their lines, within bounds.
+"""Reads an untrusted XML file, within bounds, into a tree of elements with line numbers.
 
 A document type, which may declare entities, is refused.
 """
@@ -53,7 +53,7 @@ class Element:
 
 
 def read_tree(path: Path) -> Element:
-    """Read a file. Raises RobotError: it cannot be read, is no XML or exceeds a bound."""
+    """Read a file. Raises RobotError: unreadable, not XML, or beyond a bound."""
     builder = _Builder(path)
     parse_bounded(path, builder.parser)
     return builder.root
