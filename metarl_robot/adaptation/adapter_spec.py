@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The registry of adapters: for each name how it is built, which weights it needs, which controller uses it."""
+"""The registry of adapters: construction, required weights and controller of each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from metarl_robot.core.registry import Registry
 from metarl_robot.core.robot import kind_of
 
 META = "meta_mpc"
-"""The controller with an adapter of choice: its configuration's key `adapter`."""
+"""The controller that takes any adapter, by the key `adapter` of its configuration."""
 _OF_EVERY_KIND = {
     "none": "metarl_robot.adaptation.factory:NONE",
     "disturbance_observer": "metarl_robot.adaptation.factory:DISTURBANCE_OBSERVER",

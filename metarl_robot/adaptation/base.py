@@ -28,7 +28,7 @@ class Adapter(Protocol):
         ...
 
     def update(self, state: State, effort: Array, dt: float) -> Context:
-        """Take in one sample.
+        """Process one sample.
 
         Arguments:
             state: measured now.
@@ -70,13 +70,13 @@ class Adapter(Protocol):
 
 
 def external_of(adapter: Adapter) -> ExternalForce | None:
-    """The force from outside that an adapter feels (its property `external`); None: it feels none."""
+    """An adapter's estimate of the external force (its property `external`); None without one."""
     found: ExternalForce | None = getattr(adapter, "external", None)
     return found
 
 
 def skip_start(adapter: Adapter) -> None:
-    """Tell an adapter that passes to its estimate slowly (FilterTuning.start_s) that it need not."""
+    """Make an adapter use its estimate at once instead of passing to it slowly (FilterTuning.start_s)."""
     skip = getattr(adapter, "skip_start", None)
     if skip is not None:
         skip()

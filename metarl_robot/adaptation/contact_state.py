@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Contact state of a filter: the force beyond the last confirmed model, and whether it can be a payload.
 
-A model is confirmed while nothing changes. A larger force beyond it is at first undecided: a payload within the rating
-may have been picked up or put down. It ends in one of three ways:
+A model is confirmed while nothing changes. A larger force beyond it is first undecided: a payload within the rating may
+have been picked up or put down. This state ends in one of three ways:
 
-- The force cannot be a payload, or no payload that explains it can exist: a contact (external_wrench.py).
-- The robot has moved for MOVING_S and its payload still explains the force: the present model is confirmed.
-- The force is gone: the confirmed model holds again.
+- No possible payload explains the force: a contact (external_wrench.py).
+- The robot has moved for MOVING_S and a payload still explains the force: the present model is confirmed.
+- The force has ended: the confirmed model holds again.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from metarl_robot.core.signals import State
 Array = NDArray[np.float64]
 
 SMOOTH_S = 0.02
-"""Time constant of the force that is published and judged."""
+"""Time constant of the published and tested force."""
 RAISED_S, GONE_S = 0.015, 0.05
-"""The force is above the threshold, or below GONE_SHARE of it, for as long before the state changes."""
+"""Times above the threshold, or below GONE_SHARE of it, after which the state changes."""
 GONE_SHARE = 0.7
 MOVING_S = 0.9
-"""Motion for as long decides that an explained force is a payload."""
+"""After motion for this time, a force that a payload explains counts as a payload."""
 MOVING_SHARE = 0.02
-"""Motion is a joint above this share of its velocity limit."""
+"""The robot moves if a joint is above this share of its velocity limit."""
 
 
 class ContactState:
@@ -53,19 +53,19 @@ class ContactState:
         return ExternalForce(self.contact, self.force)
 
     def confirm(self, model: Belief) -> None:
-        """Nothing acts beyond this model."""
+        """Confirm a model: no force acts beyond it."""
         self.contact, self.model, self.force = Contact.NONE, model, np.zeros(len(self._velocity_limit))
         self._raised_s = self._gone_s = self._moving_s = 0.0
         self.quiet = False
 
     def hold(self, force: Array | None, dt: float) -> None:
-        """A contact acts. force: (n,) beyond the held model; None: not known in this sample."""
+        """Record a contact. force: (n,) beyond the held model; None: unknown in this sample."""
         self.contact, self.quiet = Contact.CONTACT, False
         if force is not None:
             self._smooth(force, dt)
 
     def watch(self, force: Array, unit: Array, threshold: float, state: State, dt: float) -> bool:
-        """Take in the force (n,) beyond the model; the norm of the smoothed force over `unit` (n,) is judged.
+        """Process the force (n,) beyond the model; the norm of the smoothed force over `unit` (n,) is tested.
 
         Returns whether motion has confirmed the present explanation of an undecided force.
         """

@@ -1,21 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An external wrench (contact, a push) is not context: nothing is learned from it, and no plan pushes back against it.
+"""An external wrench (contact, a push) is not context: it is not learned, and plans do not push back against it.
 
-A momentum filter explains every force by its context and its disturbance. The force beyond the last model that lasted
-(lasting_models.py) comes from outside if no context that can exist explains it (FeatureGroup.unexplained), or if the
-best explanation of a force cannot exist (FeatureGroup.possible). The model from before is then in force, as if nothing
-had been felt: the controller meets the obstacle with the stiffness of its tracking alone and no force builds up. Only a
-force along which the robot moves is compensated (free_force.py). Beside it, the filter starts again from its prior. The
-held model ends
+A momentum filter explains every force by its context and its disturbance. The force beyond the last lasting model
+(lasting_models.py) is external if no possible context explains it (FeatureGroup.unexplained), or if the best
+explanation is physically impossible (FeatureGroup.possible). The last lasting model is then held, so that the
+controller meets the obstacle with only the stiffness of its tracking, and no force builds up. Only a force along which
+the robot moves is compensated (free_force.py). Meanwhile a second filter starts from the prior. The hold ends
 
-- when the new estimate again gives the same residual as the held model: the contact has ended; the held model is kept;
-- when the robot has moved on, and an explanation that can exist has lasted: the model was wrong; the new one is kept.
+- when the new estimate gives the same residual as the held model: the contact has ended; the held model is kept;
+- when the robot has moved, and a possible explanation has lasted: the model was wrong; the new one is kept.
 
-A force that a context can explain is taken for one: a push downwards for a payload. When it ends, the model from before
-is a hypothesis of the filter, and returns at once. Where the best explanation cannot exist, but a payload may have been
-put down, the filter continues without it: its mass had been estimated wrongly.
+A force that a context can explain is attributed to it: a downward push to a payload. When it ends, the earlier model is
+a hypothesis of the filter and returns at once. Where the best explanation is impossible, but a payload may have been
+put down, the filter continues without the payload, because its mass was estimated wrongly.
 
-`external` is the force from outside (contact_state.py). Its threshold is FELT, too.
+`external` is the external force (contact_state.py), with the same threshold FELT.
 """
 
 from __future__ import annotations
@@ -37,40 +36,40 @@ from metarl_robot.core.signals import Context, State
 Array = NDArray[np.float64]
 
 FELT = 18.0
-"""An unexplained force is felt from as many standard deviations of the initial disturbance on.
+"""Threshold of an unexplained force, in standard deviations of the initial disturbance.
 
-This is the Euclidean norm over the joints: 3.6 % of a joint's effort limit, or 2.1 % in each of three joints.
+It applies to the Euclidean norm over the joints: 3.6 % of a joint's effort limit, or 2.1 % in each of three joints.
 """
 FELT_SHARE = 0.2
-"""Errors of other features (motor strength) are up to this share of a force: an unexplained one is larger."""
+"""Errors of other features (motor strength) are up to this share of a force; an unexplained force must exceed it."""
 LEAST_FELT = 0.3 * FELT
-"""With less than this at every joint, and a context that hardly changed, the costly test is left out."""
+"""The costly test is skipped if every joint is below this threshold and the context hardly changed."""
 USUAL_S, USUAL_SHARE = 3.0, 1.0
 """The unit is at least this share of the root mean square that the model usually misses, averaged over USUAL_S.
 
-With a share of 0.5, torque ripple and friction of an unlike shape were held for contacts.
+With a share of 0.5, torque ripple and friction of a different shape were taken for contacts.
 """
 LAG_S = 0.5
-"""The latest force is not usual yet: that of a contact may rise slowly."""
+"""The usual force excludes the latest samples, because a contact's force may rise slowly."""
 FELT_S = 0.008
-"""It comes from outside when it was felt as long."""
+"""A force is external when it has exceeded the threshold for this time."""
 AGREES_S = 0.05
-"""A contact has ended when both models agree for as long."""
+"""A contact has ended when both models agree for this time."""
 AGREES_WITHIN = 10.0
 """Largest root mean square difference of agreeing models, in standard deviations of the initial disturbance."""
 EXPLAINED_S = 1.0
-"""A new explanation is taken when it has lasted as long, in motion."""
+"""A new explanation is accepted when it has lasted for this time, in motion."""
 UNEXPLAINED_S = 5.0
-"""Without an explanation of the force by a context that can exist, it is taken when it has lasted as long."""
+"""The same time, if no possible context explains the force."""
 MOVED_S = 0.1
-"""Motion is needed to tell a model error from a contact: as far as full speed goes in this time."""
+"""Motion that distinguishes a model error from a contact: the distance at full speed in this time."""
 
 
 class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
-    """Adapter: a momentum filter, and its model from before while an external wrench acts.
+    """Adapter: a momentum filter that holds its last model while an external wrench acts.
 
-    external_wrench: whether one acts. external: the force from outside, and whether it is a contact. Other attributes
-    are those of the filter that is in force.
+    external_wrench: whether one acts. external: the external force, and whether it is a contact. Other attributes are
+    those of the active filter.
 
     Arguments:
         inner: the filter.
@@ -99,7 +98,7 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
 
     @property
     def external(self) -> ExternalForce:
-        """The force from outside: exact to some Newton at a hand, and a few tens of milliseconds late."""
+        """The external force, accurate to some newtons at a hand and a few tens of milliseconds late."""
         contact = self._contact
         if contact.quiet:
             return ExternalForce(contact.contact, self.inner.observed_beyond(contact.model))
@@ -116,7 +115,7 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
         return self.inner.context
 
     def _watch(self, state: State, effort: Array, dt: float) -> None:
-        """Take in the force beyond the confirmed model, which follows the lasting one while nothing acts."""
+        """Process the force beyond the confirmed model, which follows the lasting one while no force acts."""
         if self.external_wrench:
             self._contact.hold(None, dt)
             return
@@ -139,7 +138,7 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
         return self._felt[1]
 
     def _judge(self, state: State, effort: Array, dt: float) -> None:
-        """Remember a model that lasts; hold it where the present one cannot exist or does not explain the force."""
+        """Store a lasting model; hold it where the present one is impossible or does not explain the force."""
         inner, models = self.inner, self._models
         possible = inner.possible or not self._acts(state, effort)
         if inner.hypotheses == 0 and possible:
@@ -163,7 +162,7 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
             self._hold(model, state, effort, dt)
 
     def _miss(self, force: Array, dt: float) -> None:
-        """Take in a force (n,) that the model misses; it counts as usual after LAG_S."""
+        """Process a force (n,) that the model misses; it counts as usual after LAG_S."""
         self._recent.append((dt, force**2))
         self._recent_s += dt
         while self._recent_s > LAG_S:
@@ -172,9 +171,9 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
             self._usual += min(interval_s / USUAL_S, 1.0) * (square - self._usual)
 
     def _acts(self, state: State, effort: Array) -> bool:
-        """Whether a force acts beyond every lasting model, explained or not. Without one, nothing has happened.
+        """Whether a force acts beyond every lasting model, explained or not.
 
-        A mass that drifts below zero is then a model error. Control has the same force from the body that can exist.
+        If not, a mass that drifts below zero is a model error; the nearest possible body gives control the same force.
         """
         known = self._models.known
         return all(_norm(self._felt_beyond(model, state, effort) / self._unit(self.inner)) >= FELT for model in known)
@@ -208,7 +207,7 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
         self.inner.follow(state, effort, dt)
 
     def _begin(self, state: State, effort: Array, dt: float) -> None:
-        """Begin to estimate anew beside the held model."""
+        """Start a new estimate beside the held model."""
         self._agreed_s, self._explained_s, self._moved_s = [0.0] * REMEMBERED, 0.0, 0.0
         self._spare.reset()
         self._spare.take_machine(self.inner)
@@ -216,7 +215,7 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
         self._spare.advance(state, effort, dt)
 
     def _wait(self, state: State, effort: Array, dt: float) -> None:
-        """Look for the end of the contact, and for a better model."""
+        """Check for the end of the contact, and for a better model."""
         held, fresh = self.inner, self._spare
         self._contact.hold(held.pushed(state, effort, dt), dt)
         held.follow(state, effort, dt, self._free.update(self._contact.force, state.v, dt))

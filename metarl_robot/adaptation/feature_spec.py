@@ -30,11 +30,11 @@ class FeatureSpec:
     build: (robot, its dynamics, Checkpoint or None) -> FeatureGroup.
     truth: (robot, simulated task) -> (k,) its true coefficients. It reads the task's attributes. None: the group has no
         true value, because it is learned from the residual alone.
-    inertial: whether the adapter 'inertial' has it, the baseline without learned features.
+    inertial: whether the adapter 'inertial', the baseline without learned features, has it.
     prior_std: (robot, its dynamics) -> (k,) standard deviation of a group that simulation does not vary (mean zero). It
         is estimated beside those of a checkpoint. None: the checkpoint has the prior.
-    unfamiliar_std: (robot, (k,) standard deviation of the prior) -> (k,) that on a machine unlike those of the training
-        (mean zero). None: the prior holds there, too.
+    unfamiliar_std: (robot, (k,) standard deviation of the prior) -> (k,) wider one for a machine unlike the training
+        machines (mean zero). None: the prior also holds there.
     kinds: kinds of robots that it serves; None: all.
     """
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Features in which the residual is linear: Δ(ξ; z) = Φ(ξ) z, ξ = (q, v, a, τ).
 
-Groups of columns stand side by side. This module holds the parts shared by all kinds of robots. A group is one file,
+Φ consists of groups of columns. This module holds the parts shared by all kinds of robots. A group is one file,
 robots/<kind>/features/<group>.py, registered by a FeatureSpec (feature_spec.py).
 """
 
@@ -80,7 +80,7 @@ class Entry(NamedTuple):
 class Jump(NamedTuple):
     """Context entries that may jump together: to any value the prior allows, or to zero.
 
-    removed: to zero, because the object that they describe was removed.
+    removed: the jump is to zero, because the object was removed.
     """
 
     entries: IntArray
@@ -94,7 +94,7 @@ class FeatureGroup(Protocol):
     scale: (k,) unit of each entry in a checkpoint's prior.
     pools: (k,) names; entries of one pool have a common scale in an isotropic prior.
     sudden: whether the entries may jump together in one instant.
-    removable: whether the entries may jump to zero in one instant: the object that they describe is removed.
+    removable: whether the entries may jump to zero in one instant, because the object is removed.
     nuisance: whether training accounts for the entries but no checkpoint holds them.
     in_dynamics: whether the controller's dynamics contain the attached body, so that `value` leaves it out.
     bounded: whether `possible` can be False.
@@ -140,15 +140,15 @@ class FeatureGroup(Protocol):
         ...
 
     def possible(self, z: Array, variance: Array) -> bool:
-        """Whether something that exists can have the coefficients z (k,), given their variance (k,)."""
+        """Whether the coefficients z (k,) are physically possible, given their variance (k,)."""
         ...
 
     def existing(self, z: Array) -> Array:
-        """Coefficients (k,) near z of something that can exist; z itself where it can."""
+        """Physically possible coefficients (k,) near z; z itself if possible."""
         ...
 
     def unexplained(self, force: Array, xi: Xi, z: Array, scale: Array) -> Array:
-        """Part (n,) of a force (n,) that no change of z to something that exists explains.
+        """Part (n,) of a force (n,) that no physically possible change of z explains.
 
         scale: (n,) of errors of the force.
         """
@@ -221,11 +221,11 @@ class BaseGroup:
 
 
 CONSTANT_SHARE = 0.3
-"""Of a group that is constant but for jumps: share of the prior towards which it is forgotten."""
+"""For a group that is constant except for jumps: share of the prior towards which it is forgotten."""
 
 
 class FeatureMap:
-    """Groups side by side: Φ = [Φ_1 … Φ_m]."""
+    """Several groups: Φ = [Φ_1 … Φ_m]."""
 
     def __init__(self, dynamics: Dynamics, groups: tuple[FeatureGroup, ...]) -> None:
         self._dof = dof = dynamics.dof
@@ -319,7 +319,7 @@ class FeatureMap:
 
     @property
     def heavy_tailed(self) -> NDArray[np.bool_]:
-        """Whether the prior of each entry (n_z,) is widened where an estimate leaves it."""
+        """Whether the prior of each entry (n_z,) is widened soon when an estimate leaves it."""
         return self._each(lambda group: group.heavy_tailed)
 
     @property
@@ -328,11 +328,11 @@ class FeatureMap:
         return bool(self._bounded)
 
     def possible(self, z: Array, variance: Array) -> bool:
-        """Whether every group's coefficients can be those of something that exists."""
+        """Whether every group's coefficients are physically possible."""
         return all(group.possible(z[part], variance[part]) for group, part in self._parts)
 
     def existing(self, z: Array) -> Array:
-        """Coefficients (n_z,) near z of something that can exist; see FeatureGroup."""
+        """Physically possible coefficients (n_z,) near z; see FeatureGroup."""
         made = z.copy()
         for group, part in self._bounded:
             made[part] = group.existing(z[part])

@@ -7,8 +7,8 @@ error, friction, or a person does work as the robot moves. The distance moved al
     s = ∫ τᵀv / |τ| dt
 
 Once |s| exceeds MOVED_RAD, control compensates the force as a disturbance observer does; the model stays held. The
-compensation never exceeds the largest force until then. With friction, an obstacle along which the tool slides does
-work, too, and its force must not build up.
+compensation never exceeds the largest force until then: an obstacle along which the tool slides with friction also
+does work, and its force must not build up.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 MOVED_RAD = 0.03
-"""With 0.008, the force of a moving obstacle was compensated, too: its peak rose from 19 to 39 N."""
+"""With 0.008, the force of a moving obstacle was also compensated: its peak rose from 19 to 39 N."""
 
 
 class FreeForce:
@@ -36,7 +36,7 @@ class FreeForce:
         self._none = np.zeros(dof)
 
     def update(self, force: Array, v: Array, dt: float) -> Array:
-        """Take in the smoothed force (n,) and the velocity (n,). Returns the force (n,) to compensate."""
+        """Process the smoothed force (n,) and the velocity (n,). Returns the force (n,) to compensate."""
         norm = sqrt(float(force @ force))
         if not self._free:
             self._largest = max(self._largest, norm)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Guard of the factory's adapters: unusable samples do not reach them.
 
-A wrong shape or type raises SignalError before anything changes. A sample with a wrong value is left out: the adapter
-and its context stay as they are, and `status` and `message` say why. Wrong values are those of sample_check.py, an
-effort that is not finite or is beyond its limits by more than `EFFORTS` times their span, and a dt that is not
-positive, not finite or above MAX_STEP_S. The next good sample also covers the time of those left out, with the mean
+A wrong shape or type raises SignalError before anything changes. A sample with a wrong value is skipped: the adapter
+and its context stay as they are, and `status` and `message` give the reason. Wrong values are those of sample_check.py,
+an effort that is not finite or is beyond its limits by more than `EFFORTS` times their span, and a dt that is not
+positive, not finite or above MAX_STEP_S. The next good sample also covers the time of the skipped ones, with the mean
 effort over that time.
 """
 

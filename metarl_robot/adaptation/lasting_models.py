@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models of a filter that lasted: a context that was true before a change may be true again after it."""
+"""Earlier models of a filter that lasted: a context that was valid before a change may be valid again after it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections import deque
 from metarl_robot.adaptation.filter_algebra import Belief
 
 LASTED_S = 1.0
-"""A model lasted if for as long nothing changed."""
+"""A model has lasted if no change was detected for this time."""
 COPIED_EVERY_S = 0.1
 OLD_S = 0.2
-"""The copy of the present model is as old: it knows nothing of a change that is just being detected."""
+"""Age of the copy of the present model, so that it does not contain a change that is just being detected."""
 REMEMBERED = 3
 """Number of earlier models kept."""
 
 
 class LastingModels:
-    """The present model, if it lasted, as it was OLD_S ago; and earlier ones.
+    """The present lasting model, as it was OLD_S ago, and earlier ones.
 
     present: None after a change. earlier: the latest first.
     """
@@ -30,11 +30,11 @@ class LastingModels:
 
     @property
     def known(self) -> tuple[Belief, ...]:
-        """The present model, if it lasted, and the earlier ones."""
+        """The present lasting model, if any, and the earlier ones."""
         return self.earlier if self.present is None else (self.present, *self.earlier)
 
     def changed(self) -> None:
-        """The present model ends. One that did not last is kept only if none did so far."""
+        """End the present model. One that did not last is kept only if no other has lasted."""
         ended = self.present
         if ended is None and self._copies and not self.earlier:
             ended = self._copies[0]
@@ -44,13 +44,13 @@ class LastingModels:
         self._copies.clear()
 
     def returned(self, belief: Belief) -> None:
-        """An earlier model is the present one again."""
+        """Make an earlier model the present one again."""
         self.changed()
         self.earlier = tuple(model for model in self.earlier if model is not belief)
         self.present = belief
 
     def steady(self, belief: Belief, dt: float) -> None:
-        """Nothing changed for another dt."""
+        """Record another dt without a detected change."""
         self._steady_s += dt
         self._copied_s += dt
         if self._copied_s >= COPIED_EVERY_S:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Gaussian prior that widens where estimates leave it, instead of a filter that starts again and again.
+"""A Gaussian prior that widens where estimates leave it, so that the filter need not restart repeatedly.
 
-The scale of a prior that is too narrow for this robot (friction of another size, say) is estimated with the context
-(empirical Bayes). An entry with the prior N(m, σ²) and an estimate more than L σ from m gets the prior N(m, σ'²), as
-if it had had it from the start. In information form this takes 1/σ² - 1/σ'² and its share of the mean away, which is a
+The scale of a prior that is too narrow for this robot (much larger friction, for example) is estimated with the context
+(empirical Bayes). An entry with the prior N(m, σ²) and an estimate more than L σ from m gets the prior N(m, σ'²), as if
+it had been used from the start. In information form this subtracts 1/σ² - 1/σ'² and its share of the mean, which is a
 scalar correction with a measurement m of the negative variance -R:
 
     R = σ² σ'² / (σ'² - σ²)    P ← P + p pᵀ / (R - P_ii)    x ← x + p (x_i - m) / (R - P_ii)    p = P e_i
@@ -23,9 +23,9 @@ from metarl_robot.adaptation.filter_algebra import Belief
 Array = NDArray[np.float64]
 
 HEAVY_TAILED, OTHERS = (2.0, 100.0), (8.0, 4.0)
-"""L, and the widest prior in its own standard deviations: of heavy-tailed entries and of all others."""
+"""(L, widest prior in its own standard deviations) of heavy-tailed entries and of all others."""
 DOUBLED_S = 0.1
-"""A prior at most doubles in this time: a contact is not explained by friction."""
+"""A prior at most doubles in this time, so that friction does not explain a contact."""
 
 
 class PriorScale:
@@ -56,7 +56,7 @@ class PriorScale:
         return np.abs(mean[self._start : self._start + len(self._mean)] - self._mean)
 
     def fits(self, mean: Array) -> bool:
-        """Whether a state's mean (m,) is finite, and its context within the prior or this as wide as it may be."""
+        """Whether a state's mean (m,) is finite, and its context is within the prior or the prior is at its widest."""
         finite = np.count_nonzero(np.isfinite(mean)) == len(mean)
         return finite and np.count_nonzero(self._away(mean) <= self._limit) == len(self._mean)
 
@@ -65,7 +65,7 @@ class PriorScale:
         return not np.isfinite(mean).all() or bool(np.any(self._away(mean) > OTHERS[0] * self._most))
 
     def widen(self, beliefs: Sequence[Belief], dt: float) -> None:
-        """Widen the priors that the first belief has left, in all beliefs."""
+        """Widen, in all beliefs, the priors that the first belief has left."""
         fastest = 2.0 ** (dt / DOUBLED_S)
         away, std = self._away(beliefs[0].mean), self._std.copy()
         for entry in np.flatnonzero(away > self._limit).tolist():

@@ -26,14 +26,14 @@ NOISE_VARIANCE_RANGE = (1e-3**2, 0.2**2)
 FIRST_SAMPLES = 10
 """Samples for which the initial noise levels count."""
 LARGEST = 16.0
-"""A sample counts at most as a variance this many times the present one."""
+"""A sample counts at most as this multiple of the present variance."""
 SLOW_S, SLOW_CORRELATION_S = 0.05, 0.1
-"""An error of velocities that lasts is averaged over the first, and counts as correlated over the second."""
+"""A lasting velocity error is averaged over the first time, and counts as correlated over the second."""
 EFFORT_NOISE_MEMORY_S = 1.0
 ERROR_WINDOW_S, ERROR_MEMORY_S = 0.05, 0.5
 """A model error adds up over the first time; its size is averaged over the second."""
 MOST_ERROR = 50.0
-"""Largest model error, in least ones."""
+"""Largest model error, as a multiple of the least."""
 LONGEST_LATENCY, LATENCIES = 6.0, 19
 """The grid has LATENCIES latencies from zero to LONGEST_LATENCY periods."""
 COMMANDS = 9
@@ -302,8 +302,8 @@ class SensorNoise:
 
     b_k = e_k - e_{k-1} has six times the variance of the noise of one sample. A stamp that is wrong by δ moves all
     positions, by -v δ: the part of b along v gives the variance of δ, the rest that of each position, less the share of
-    the velocities. The mean of e_k / Δt over SLOW_S is an error of the velocities that lasts, from filters that lag
-    say: it counts as white noise of SLOW_CORRELATION_S / Δt times its variance.
+    the velocities. The mean of e_k / Δt over SLOW_S is a lasting velocity error, for example from filters that lag: it
+    counts as white noise of SLOW_CORRELATION_S / Δt times its variance.
 
     position, velocity: (n,) variance of positions, and of velocities beyond their white noise. jitter: that of stamps.
 
@@ -325,7 +325,7 @@ class SensorNoise:
         return float(self._stamp[0])
 
     def update(self, moved: Array, v: Array, white: Array, dt: float) -> None:
-        """Take in a sample. moved: (n,) measured displacement; white: (n,) variance of the velocity's white noise."""
+        """Process a sample. moved: (n,) measured displacement; white: (n,) variance of the velocity's white noise."""
         self._take(moved, v, white, dt)
         self._known += 1
 
@@ -391,7 +391,7 @@ class EffortNoise:
     square is too large, the model error grows.
 
     white: (nu,) variance of the efforts' noise. error: (n,) variance of the model error. Only if each effort acts on
-    one coordinate (nu = n), the latter is estimated.
+    one coordinate (nu = n) is the latter estimated.
 
     Arguments:
         error: (n,) least standard deviation of the model error.
@@ -404,7 +404,7 @@ class EffortNoise:
         self._information, self._sum = np.zeros(nu), np.zeros(nu)
 
     def update(self, white: Array, response: Array, dt: float) -> None:
-        """Take in a whitened innovation (m,) and its response (m, nu); contiguous arrays."""
+        """Process a whitened innovation (m,) and its response (m, nu); contiguous arrays."""
         fit, size = white @ response, np.square(response).sum(axis=0) + 1e-300
         self._information[:] = exp(-dt / EFFORT_NOISE_MEMORY_S) * self._information + size**2
         excess = np.minimum(fit**2, LARGEST * size) - size

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 START_S = 0.1
 """`start_s` of learned adapters in controllers; an observer alone acts at once.
 
-The first samples tell little, and the prior's mean is that of the training's robots (batteries at 90 %, say). A start
-from rest is then no worse than with the nominal model where that is right, and no worse than with an observer of the
-disturbance where it is not.
+The first samples contain little information, and the prior's mean is that of the training robots (batteries at 90 %,
+for example). A start from rest is then no worse than with the nominal model where that is correct, and no worse than
+with a disturbance observer where it is not.
 """
 
 
