@@ -95,7 +95,7 @@ def _check_owner(path: Path, status: os.stat_result) -> None:
     """Raise PermissionError if another user can replace or write to the path.
 
     In a sticky folder only the owner of an entry can replace it. A group with the user's own number is private by
-    convention, and folders are often writable by it.
+    convention; folders are often writable by it.
     """
     user = os.geteuid()
     if status.st_uid not in (0, user):

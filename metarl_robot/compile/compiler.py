@@ -25,7 +25,7 @@ _FLAGS = ("-march=native", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-s
 Results are those of IEEE arithmetic, apart from fused multiply-adds.
 """
 _TIMEOUT_S = 600.0
-"""A compiler that takes longer hangs: the longest sources take seconds, or minutes under load."""
+"""A compiler that takes longer counts as hung: the longest sources take seconds, or minutes under load."""
 _hanging: set[str] = set()
 _making_scratch = threading.Lock()
 
@@ -88,7 +88,7 @@ def _kept(folder: Path, key: str, built: Path) -> Path | None:
 
 
 def _load_error(library: Path) -> OSError | None:
-    """The error if a library cannot be loaded: it is none, or its file system does not allow execution."""
+    """The error if a library cannot be loaded: not a library, or its file system does not allow execution."""
     try:
         ctypes.CDLL(str(library))
     except OSError as error:

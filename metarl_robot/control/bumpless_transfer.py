@@ -128,10 +128,10 @@ class BumplessTransfer:
         self._take_over_from, self._offset = effort, None
 
     def acted(self, effort: Array) -> None:
-        """Report that this effort (n,) acted, not the last command: the gate's, while it stops the robot.
+        """Report that this effort (n,) acted instead of the last command: the gate's, while it stops the robot.
 
-        A controller that learns from its commands has a method `acted`, too. If it learned from commands that did not
-        act, it would estimate a wrong context.
+        A controller that learns from its commands also has a method `acted`. Learning from commands that did not act
+        would give a wrong context.
         """
         self._limiter.reset(effort)
         for controller in (self.controller, self._next):

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 Advance = Callable[[Array, Array, int], Array]
-"""States (K, n) after knot k, from states (K, n) and inputs (K, nu) at it; the result may be overwritten later."""
+"""Map (k, states (K, n), inputs (K, nu)) at knot k to the next states (K, n); the result may be overwritten later."""
 Cost = Callable[[Array, Array], Array]
 """Costs (K,) of states (N + 1, K, n) and inputs (N, K, nu)."""
 
@@ -46,7 +46,7 @@ class Sampling:
 class Bounds(NamedTuple):
     """Lower and upper bounds (N, nu) of inputs, and the largest change (nu,) from knot to knot.
 
-    Where a bound moves faster than inputs may change, the bound counts.
+    Where a bound moves faster than inputs may change, the bound has priority.
     """
 
     lower: Array

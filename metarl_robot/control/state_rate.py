@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rate at which states come, from their stamps: a controller is tuned to it where it is slower than its own.
+"""The rate of the states, from their stamps. A controller is retuned if it is slower than the controller's own.
 
-A command is held until the next state. At 40 Hz, feedback and observers that are tuned for 200 Hz are unstable.
+A command is held until the next state. Feedback and observers tuned for 200 Hz are unstable at 40 Hz.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from collections import deque
 
 INTERVALS = 25
 FEWEST = 3
-"""The period is the median of the last INTERVALS intervals, from the FEWEST on; lost states do not change it."""
+"""The period is the median of the last FEWEST to INTERVALS intervals, so that lost states do not change it."""
 AGAIN_SHARE = 0.9
-"""A shorter period is used once this share of the intervals is as short.
+"""A shorter period is used when this share of the intervals is that short.
 
-A controller that cannot keep pace loses every second state or so. It must not be tuned anew each time that their median
-changes: its adapter would start again, and the next states would be lost meanwhile.
+A controller that cannot keep pace loses about every second state. It must not be retuned each time the median changes,
+because its adapter would restart and the next states would be lost meanwhile.
 """
 CHANGED = 1.25
 """The period in use changes if the measured one is larger or smaller by this ratio."""
@@ -33,7 +33,7 @@ class StateRate:
         self._time_s: float | None = None
 
     def changed(self, time_s: float) -> bool:
-        """Take the stamp of the next state; whether the period in use changed."""
+        """Process the stamp of the next state; returns whether the period in use changed."""
         last_s, self._time_s = self._time_s, time_s
         if last_s is None or time_s <= last_s:
             return False
@@ -48,7 +48,7 @@ class StateRate:
         return True
 
     def _measured_s(self) -> float:
-        """The median interval; shorter than the period in use only if nearly all are. At least the own period."""
+        """Median interval, at least the own period; shorter than the one in use only if nearly all intervals are."""
         ordered = sorted(self._intervals)
         usual, most = ordered[len(ordered) // 2], ordered[int(AGAIN_SHARE * (len(ordered) - 1))]
         return max(usual, min(most, self.period_s), self._own_s)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rate of the states before commands may pass: slower than the gate's timeout, the robot stays where it is.
+"""Check of the states' rate before commands may pass: below the gate's timeout, the robot does not start.
 
-Each longer interval would stop the robot in motion. The rate is judged before, from the stamps.
+In motion, each interval longer than the timeout would stop the robot. The rate is measured from the stamps.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class ArmingRate:
         self._last_s: float | None = None
 
     def accepted(self, stamp_s: float) -> None:
-        """Take the stamp of an accepted state; one that goes back is a new time base."""
+        """Process the stamp of an accepted state; one that goes back is a new time base."""
         if self._last_s is not None and stamp_s > self._last_s:
             self._intervals.append(stamp_s - self._last_s)
         elif self._last_s is not None:
@@ -29,7 +29,7 @@ class ArmingRate:
         self._last_s = stamp_s
 
     def problem(self, timeout_s: float) -> str:
-        """Why states are too slow for a timeout, and the remedy; empty if they are not."""
+        """Reason and remedy if states are too slow for a timeout; empty if they are not."""
         if not self._intervals or (period_s := median(self._intervals)) <= timeout_s * _EQUAL:
             return ""
         return (

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Commands at a driver's own rate: between two commands, efforts change by no more than the effort rate allows.
 
-A controller at 200 Hz may change its effort by five milliseconds' worth of `effort_rate_limit` from one command to the
-next. A driver at 1 kHz that receives such a step sees five times the rate that it allows (Franka: 1 Nm/ms). In a
-bridge to such a driver, call `next` at each of its periods: the newest command is approached within the rate, in
-steps that the driver allows. A command that is within one period's change acts at once.
+A controller at 200 Hz may change its effort by `effort_rate_limit` times 5 ms from one command to the next. For a
+driver at 1 kHz, such a step is five times the rate that it allows (Franka: 1 Nm/ms). In a bridge to such a driver, call
+`next` in each of its periods: efforts approach the newest command within the rate, in steps that the driver allows. A
+command within one period's change acts at once.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class EffortRamp:
         self._sent: Array | None = None
 
     def restart(self, effort: Array | None = None) -> None:
-        """Begin at an effort (nu,) that acts now; None: at the next command."""
+        """Start from an effort (nu,) that acts now; None: from the next command."""
         self._sent = None if effort is None else np.array(effort, dtype=np.float64)
 
     def next(self, command: Array) -> Array:

@@ -202,10 +202,7 @@ class Gate:
 
     @property
     def at_rest(self) -> bool:
-        """Whether the robot needs no gate.
-
-        It was never commanded, it is at rest, or its actuators are off without states.
-        """
+        """Whether the robot needs no gate: never commanded, at rest, or actuators off without states."""
         return self._state in (GateState.WAITING, GateState.HOLDING) or (
             self._state is GateState.BLIND and self._law.off
         )

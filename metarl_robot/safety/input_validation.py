@@ -11,8 +11,8 @@ Positions. A position is refused if it is further from the last one than the rob
     q without attitude  each coordinate: max(SPEED_RATIO × velocity limit, both measured speeds) × (time since + JUMP_S)
     q with attitude     JUMP_M and an acceleration of JUMP_M_S2, from the position extrapolated with the last velocity
 
-Without attitude, the same holds for a velocity that changes by more than 2 SPEED_RATIO × velocity limit: no impact
-does that, but a spike of a sensor does, and the brakes would answer it with full effort.
+Without attitude, a state is also refused if a velocity changes by more than 2 SPEED_RATIO × velocity limit: an impact
+does not do that, but a sensor spike does, and the brakes would react to it with full effort.
 
 A new position is accepted when `RELOCATED_COUNT` positions in a row agree with each other and span
 `RELOCATED_PERIODS` periods of the states before (a robot that was reset, odometry that relocalised); `epoch`
@@ -21,7 +21,7 @@ increments. A second publisher that alternates with the first never satisfies th
 only one sends.
 
 Frozen. A driver may repeat its last sample with new stamps. A state is refused if its position and velocity have been
-bit for bit the same for `FROZEN_S` and its velocity would have moved the robot by `FROZEN_M` (m or rad) in that time.
+bit-identical for `FROZEN_S` and its velocity would have moved the robot by `FROZEN_M` (m or rad) in that time.
 A robot at rest measures zero velocity, or noise that changes. With an attitude only the linear velocity counts,
 because a separate IMU may measure the rates.
 
@@ -227,9 +227,9 @@ Follows = Callable[[State, State, float], bool]
 
 
 class LeapFilter:
-    """Refuses positions that leap; see the module's docstring.
+    """Refuses positions that jump; see the module's docstring.
 
-    relocations: number of accepted leaps. in_doubt: two positions disagreed before `RELOCATED_COUNT` were accepted.
+    relocations: number of accepted jumps. in_doubt: two positions disagreed before `RELOCATED_COUNT` were accepted.
     """
 
     def __init__(self, follows: Follows) -> None:

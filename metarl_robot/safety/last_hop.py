@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A watchdog at the robot's interface: it stops the robot when commands stop, also without the gate.
+"""A watchdog at the robot's interface: it stops the robot when commands stop, even if the gate is gone.
 
 A gate that was killed or paused (SIGKILL, SIGSTOP, a machine that hangs) sends nothing, and a driver without a
 deadline keeps applying the last command. Here a command is valid for `deadline_s`. Then the fallback law of the

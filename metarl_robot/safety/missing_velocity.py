@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds velocities that a driver does not fill in: all of them exactly zero while positions move.
+"""Detects velocities that a driver does not fill in: all exactly zero while positions move.
 
-A robot at rest, or stuck, has zero velocities too, but then its positions stay within MOVED of where they were. A leap
-to another place (a simulation that was reset) is no motion. Controllers refuse such states; the gate uses them, because
-it can still stop the robot by its positions.
+A robot at rest, or stuck, also has zero velocities, but then its positions stay within MOVED. A jump to another place
+(a simulation that was reset) does not count as motion. Controllers refuse such states; the gate uses them, because it
+can still stop the robot by its positions.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ WORDS = "all velocities are zero while positions move: does the driver fill in v
 
 
 class MissingVelocity:
-    """Judges states one after another."""
+    """Checks a sequence of states."""
 
     def __init__(self) -> None:
         self._from: Sequence[float] | None = None
         self._last: Sequence[float] = ()
 
     def found(self, q: Sequence[float], v: Sequence[float]) -> bool:
-        """Take the next state; whether its velocities are missing."""
+        """Process the next state; returns whether its velocities are missing."""
         if any(v):
             self._from = None
             return False

@@ -5,10 +5,10 @@ Wrong shapes and types are programming errors and raise SignalError. q (nq,), v 
 numpy arrays of real numbers; integers and other precisions are converted. Lists, strings, None and booleans are
 refused.
 
-Wrong values come from the robot: the sample is not used, and the reason is returned. Wrong are
+Wrong values come from the robot: the sample is not used, and the reason is returned. A value is wrong if
 
-    time      not finite; less than SHORTEST_S or more than MAX_STEP_S after the last good one
-    state     not finite or beyond MAX_VALUE; a quaternion's norm off by more than NORM_TOLERANCE; a position more than
+    time      is not finite; less than SHORTEST_S or more than MAX_STEP_S after the last good one
+    state     is not finite or beyond MAX_VALUE; a quaternion's norm off by more than NORM_TOLERANCE; a position more than
               `BEYOND` beyond its limits; a velocity above `SPEEDS` times its limit; a position too far from the last
               good one (input_validation.py: positions); velocities that are missing (missing_velocity.py)
 

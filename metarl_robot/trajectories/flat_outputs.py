@@ -75,7 +75,7 @@ class FlatOutputs(Protocol):
     def through(self, times: Array, points: Outputs) -> Reference:
         """A reference through outputs at absolute times (K,) [s].
 
-        At rest before the first time; after the last it brakes. Raises SignalError.
+        It is at rest before the first time and brakes after the last. Raises SignalError.
         """
         ...
 

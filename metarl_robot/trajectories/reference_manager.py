@@ -17,8 +17,7 @@ the fading quantities and the polynomial (flat_outputs.py): the joints of an arm
 - A missing joint (NaN) stays where the present reference has it.
 - A joint outside its position limits may come back.
 
-A trajectory may bring constraints. They stay in force, also while the robot brakes and holds, until the next trajectory
-begins.
+A trajectory may carry constraints. They apply, also while the robot brakes and holds, until the next trajectory begins.
 """
 
 from __future__ import annotations
