@@ -8,7 +8,7 @@ refused.
 Wrong values come from the robot: the sample is not used, and the reason is returned. A value is wrong if
 
     time      is not finite; less than SHORTEST_S or more than MAX_STEP_S after the last good one
-    state     is not finite or beyond MAX_VALUE; a quaternion's norm off by more than NORM_TOLERANCE; a position more than
+    state     is not finite or beyond MAX_VALUE; a quaternion norm off by more than NORM_TOLERANCE; a position more than
               `BEYOND` beyond its limits; a velocity above `SPEEDS` times its limit; a position too far from the last
               good one (input_validation.py: positions); velocities that are missing (missing_velocity.py)
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The least change that keeps an arm's plan within its limits, in C (active_set.c).
 
-The method is that of `TrackingQP.constrain`. Its numpy code does the same, slower, where there is no compiler or the
-C code gives up (more than `MOST_ROWS` limits, a matrix that is not positive definite).
+The method is that of `TrackingQP.constrain`. Its numpy code does the same, slower, without a compiler or where the C
+code gives up (more than `MOST_ROWS` limits, a matrix that is not positive definite).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from metarl_robot.robots.arm.tracking_qp import (
 Array = NDArray[np.float64]
 
 MOST_ROWS = 96
-"""Largest number of limits that the C code takes in."""
+"""Largest number of limits that the C code handles."""
 _FAILED, _MET = 0, 2
 
 

@@ -35,7 +35,7 @@ OracleFactory = Callable[[Robot, ArmDynamics, AdapterTuning], TruthfulAdapter]
 
 
 class OracleMPC(ArmMPC):
-    """MPC with an adapter that knows the true physics, from the start and after every change."""
+    """MPC with an adapter that receives the true physics, at the start and at every change."""
 
     adapter: TruthfulAdapter
 

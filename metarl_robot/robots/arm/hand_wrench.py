@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The wrench at an arm's hand that causes given joint torques: τ = Jᵀ w (Khatib 1987).
 
-With fewer than six joints, or near a singular pose, several wrenches cause the same torques. The result is the least of
-them, with 1 Nm weighed as 10 N: of an arm on a plane, a force without a moment where that is possible. Directions that
-the joints hardly feel are left out. A force that acts elsewhere along the arm gives the wrench at the hand that the
-joints feel alike.
+With fewer than six joints, or near a singular pose, several wrenches cause the same torques. The result is the smallest
+of them, with 1 Nm weighed as 10 N: for a planar arm, a force without a moment where possible. Directions with almost no
+effect on the joints are left out. A force elsewhere along the arm gives the wrench at the hand with the same joint
+torques.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Joint PID with gravity compensation, well tuned: the usual controller of arms.
+"""Joint PID with gravity compensation: the usual controller of arms.
 
     τ = g(q) + M̄ (k_p e + k_d ė + k_i ∫e dt),    e = q_ref - q
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Links whose masses and inertias are possible but implausible for an arm of this size."""
+"""Detects links with masses and inertias that are possible but implausible for an arm of this size."""
 
 from __future__ import annotations
 

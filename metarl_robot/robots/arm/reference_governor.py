@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reference governor of an arm: the nearest reference on which its efforts hold what it carries.
+"""Reference governor of an arm: the nearest reference on which its efforts can hold the payload.
 
 Where the efforts g(q) that hold the arm at rest exceed their limits u on the reference q_r, no controller can follow
 it: a joint sags, perhaps into its stop, and returns late. The arm then follows q_r + δ, with the displacement that
@@ -7,8 +7,8 @@ solves
 
     min ½ |d|²    s.t.  |g(q_r + d)| <= s u,    |g(q_l + d)| <= (s - s_l) u,    q_r + d within its limits
 
-(Gilbert, Kolmanovsky, Automatica 2002, with a displacement in place of a delay). q_l is the reference with the joints
-that lag where they are: the other joints relieve them until they have the effort to rise, and s_l is for that. One
+(Gilbert, Kolmanovsky, Automatica 2002, with a displacement in place of a delay). q_l is the reference with the lagging
+joints at their present positions: the other joints reduce their load until they have a spare effort s_l to rise. One
 linearisation about the last d is solved in each step, for the worst knot of each joint. d moves at a limited rate, and
 δ follows it through a critically damped filter, so that velocity and acceleration are known. Where the reference can be
 held and no joint lags, d returns to zero.
@@ -29,9 +29,9 @@ Array = NDArray[np.float64]
 OfPositions = Callable[[Array], Array]
 
 HELD_SHARE = 0.92
-"""Share s of the effort limits that holds the displaced reference. Without spare effort, model errors made it sag."""
+"""Share s of the effort limits that holds the displaced reference. With s = 1, model errors made the arm sag."""
 LIFTING_SHARE, LIFTED_RAD = 0.04, 0.1
-"""s_l, in full for a joint that lags by the second, less for a smaller lag."""
+"""(s_l, lag from which it applies in full); for a smaller lag it is proportionally smaller."""
 LAGS_RAD = 0.02
 """A joint lags from this distance to its displaced reference on."""
 RATE_SHARE = 0.5
@@ -41,7 +41,7 @@ BANDWIDTH_RAD_S = 15.0
 SOFTNESS = 1e-4
 """Limits are softened: a violation by 1 % of an effort limit costs as much as a displacement by 1 rad."""
 NEGLIGIBLE_RAD = 1e-6
-"""A smaller displacement is none."""
+"""A smaller displacement counts as zero."""
 
 
 class ReferenceGovernor:
@@ -93,7 +93,7 @@ class ReferenceGovernor:
     def _nearest(self, q: Array, efforts: Array, slopes: Array, lag: Array) -> Array | None:
         """The d (n,) of the linearised programme; None if it cannot be solved.
 
-        Efforts and slopes that are zero limit nothing. Those of the first knot are at q_l.
+        Rows with zero efforts and slopes do not limit. Those of the first knot are at q_l.
         """
         joints = np.arange(len(lag))
         worst = 1 + np.abs(efforts[1:]).argmax(axis=0)

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Accelerations of an arm in which the efforts of some joints do not suffice.
+"""Accelerations of an arm when the efforts of some joints are not sufficient.
 
-A plan's efforts are those of all its accelerations together. If one of them were only clipped, this joint would
-accelerate less, and would take all others with it by its inertia. The efforts that change the planned accelerations
-least, in the norm of the inertia (Gauss's principle), are
+Clipping one joint's effort would change the accelerations of all joints through the coupled inertia. The efforts that
+change the planned accelerations least, in the norm of the inertia (Gauss's principle), are
 
     min ½ (τ - τ_p)ᵀ M⁻¹ (τ - τ_p)    s.t. τ within its bounds
 
-Then every joint with effort to spare keeps its planned acceleration, and one at its bound accelerates less. A joint at
-its position limit rests: a stop carries the rest of its load, and its acceleration is zero.
+Every joint with spare effort then keeps its planned acceleration; one at its bound accelerates less. A joint at its
+position limit has zero acceleration, because a stop carries the rest of its load.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ and one check of the limits proves it optimal. With limits C δ ≤ b on the cha
 is solved over the rows found violated so far, by non-negative least squares (Lawson, Hanson 1974). Rows are added
 until no new one is violated. They are scaled to accelerations, so that one ρ serves torques, velocities and
 positions. If they cannot all be met, those that yield (torques, which the limiter clips anyway) get a smaller ρ:
-otherwise the other joints would be thrown about to relieve a joint without enough torque.
+otherwise the other joints would move violently to help a joint without enough torque.
 """
 
 from __future__ import annotations

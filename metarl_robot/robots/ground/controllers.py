@@ -6,9 +6,9 @@ Controller, adapter and dynamics model:
     nominal_mpc       none                      the description's
     offset_free_mpc   disturbance_observer      the model error is a constant force in the body's directions
     meta_mpc          last_layer                learned friction, stiffness, load, slope …, and an observer of the rest
-    oracle_mpc        the simulation's          knows the true physics; simulation only
+    oracle_mpc        the simulation's          the true physics; simulation only
 
-mppi improves its plan by samples instead (mppi.py), by default without an adapter.
+mppi optimises its plan by sampling (mppi.py), by default without an adapter.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class GroundMetaConfig(ContextConfig, PlanConfig):
 
 
 class GroundMPPIConfig(ContextConfig, SampledPlanConfig):
-    """MPPI with an adapter of choice."""
+    """MPPI with any adapter."""
 
     adapter: str = Field(
         "none", description="estimator of the context: none, disturbance_observer, last_layer, or another"

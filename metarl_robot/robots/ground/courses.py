@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Named courses and random ones, as paths on the ground [m]."""
+"""Named and random courses, as paths on the ground [m]."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _POINTS = 24
 
 
 def size_m(robot: Ground) -> float:
-    """Length by which courses scale: ten wheelbases."""
+    """Scale of the courses: ten wheelbases."""
     return 10.0 * robot.wheelbase_m
 
 

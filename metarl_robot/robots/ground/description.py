@@ -83,7 +83,7 @@ class Tyre(BaseModel):
 
 
 class GroundFile(RobotFile):
-    """Keys of a ground vehicle's `robot.yaml`. Without `steering` the vehicle is steered by its two sides."""
+    """Keys of a ground vehicle's `robot.yaml`. Without `steering` it is a skid-steered vehicle."""
 
     world_frame: Label = "odom"
     mass_kg: Annotated[float, between(0.05, 1e5)]
@@ -139,14 +139,14 @@ class Track(NamedTuple):
     def load_share(self) -> Array:
         """Matrix (w, 3): loads by weight [N] and by its moments x W, y W [Nm], of a rigid plate on equal springs.
 
-        Of wheels in one line, the load across it is not determined: the least is taken.
+        For wheels in one line, the load across it is not determined; the smallest solution is used.
         """
         places = np.column_stack([np.ones(len(self.positions)), self.positions])
         return np.asarray(np.linalg.pinv(places.T))
 
     @property
     def single(self) -> Track:
-        """Axles in the middle of wheels that stand side by side and get the same torque."""
+        """Single-track model: one wheel in the middle for wheels side by side that get the same torque."""
         keys = [(float(place[0]), bool(steered), *share) for place, steered, share in
                 zip(self.positions, self.steered, np.round(self.torque_share, 9), strict=True)]  # fmt: skip
         groups = [[i for i, key in enumerate(keys) if key == kind] for kind in dict.fromkeys(keys)]
@@ -233,7 +233,7 @@ class Ground(Robot):
 
     @property
     def is_steered(self) -> bool:
-        """Whether it has a steered axle; else it is steered by its two sides."""
+        """Whether it has a steered axle; otherwise it is skid-steered."""
         return bool(self.track.steered.any())
 
     @property
@@ -247,7 +247,7 @@ class Ground(Robot):
 
     @property
     def wheelbase_m(self) -> float:
-        """Distance from the rear axle to the steered one; of a skid-steered vehicle, between its outer axles."""
+        """Distance from the rear axle to the steered one; for a skid-steered vehicle, between its outer axles."""
         x, steered = self.track.positions[:, 0], self.track.steered
         return float((x[steered] if self.is_steered else x).max() - x[~steered].min())
 

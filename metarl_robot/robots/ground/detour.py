@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A way around obstacles beside a line: dynamic programming picks the side, a smooth curve follows it.
+"""A detour around obstacles beside a line: dynamic programming chooses the sides, then a smooth curve is fitted.
 
-The line is given by stations. A lattice holds places beside each station. The cheapest sequence of free places,
-by their offset, its slope and its difference from the last detour, tells on which side each obstacle is passed
-(Howard, Kelly, "Optimal rough terrain trajectory generation", IJRR 2007, plans on such lattices). The free interval
-around it bounds the offset d of the final curve
+The line is given by stations. A lattice contains lateral places at each station. The cheapest sequence of free places
+(cost of offset, slope and difference from the last detour) determines on which side each obstacle is passed (lattice
+planning: Howard, Kelly, "Optimal rough terrain trajectory generation", IJRR 2007). The free interval around it bounds
+the offset d of the final curve
 
     min ∫ d² + ℓ⁴ (d'')² ds    within the intervals,
 
@@ -38,7 +38,7 @@ class Lattice:
     free: Mask
 
     def way(self, start_m: float, last: Array) -> tuple[NDArray[np.intp], int]:
-        """Indices (M,) of the cheapest sequence of free places from an offset on, and the number of stations reached.
+        """Indices (M,) of the cheapest sequence of free places from an offset, and the number of stations reached.
 
         last: (M,) offsets of the last detour. Beyond the stations reached the last index is repeated.
         """
@@ -58,7 +58,7 @@ class Lattice:
         return np.arange(-most, most + 1)
 
     def _costs(self, begin: int, moves: NDArray[np.intp], last: Array) -> tuple[Array, NDArray[np.intp], int]:
-        """Costs (M, J), the origin (M, J) of each place's way, and the number of stations that a way reaches."""
+        """Costs (M, J), predecessor (M, J) of each place, and the number of stations reached."""
         count, width = self.free.shape
         step = self.offsets[1] - self.offsets[0]
         places = np.square(self.offsets) + _OTHER_WAY_WEIGHT * np.square(self.offsets - last[:, None])

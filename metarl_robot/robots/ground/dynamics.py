@@ -41,7 +41,7 @@ SURFACE, LOAD, SLOPE, ACTUATORS = slice(0, 3), slice(3, 7), slice(7, 9), slice(9
 """Places of the parameters' groups in p."""
 N_PARAMETERS = 11
 LEAST_LOAD = 0.05
-"""Least load of a wheel, share of its static load."""
+"""Least load of a wheel, as a share of its static load."""
 
 
 class Wheels(NamedTuple):

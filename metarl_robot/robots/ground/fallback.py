@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fallback law of a ground vehicle: brake straight within the believed friction, then hold its place.
+"""Fallback law of a ground vehicle: brake straight within an assumed friction, then hold the position.
 
     F = -m d v / max(|v|, v_s) - m k e,    ė = v while |v| < v_s
 
-v is the forward speed, d the deceleration, e the distance rolled below the speed v_s. On a slope the integral e holds
-the vehicle. The steered wheels, or the torques of both sides, act against the yaw rate.
+v is the forward speed, d the deceleration, e the distance rolled at speeds below v_s. On a slope the integral e holds
+the vehicle. The steered wheels, or the torques of both sides, counteract the yaw rate.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from metarl_robot.safety.fallback_law import Danger, GateConfig
 Array = NDArray[np.float64]
 
 SLOW = 4.0
-"""v_s over the speed that counts as standstill."""
+"""v_s as a multiple of the standstill speed."""
 
 
 class BrakeStraightConfig(GateConfig):
@@ -38,7 +38,7 @@ class BrakeStraightConfig(GateConfig):
 class BrakeStraight:
     """See the module's docstring.
 
-    Without states the torque is zero after the time that braking would have taken.
+    Without states the torque is zero after the time that braking would take.
     """
 
     config = BrakeStraightConfig

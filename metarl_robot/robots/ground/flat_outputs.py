@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Flat outputs of a ground vehicle: x, y [m; world] and yaw [rad], of which x and y determine the motion.
 
-References are paths with speeds. Between two references the gap of x, y and yaw and of their rates fades out along a
-quintic; a small gap hardly turns the vehicle sideways.
+References are paths with speeds. Between two references, the differences of x, y, yaw and their rates fade out along a
+quintic; a small difference causes little sideslip.
 """
 
 from __future__ import annotations
@@ -85,9 +85,9 @@ class GroundOutputs(EuclideanOutputs):
         return super().paced(reference, pace)
 
     def gaps(self, old: Reference, new: Reference, time_s: float) -> Array:
-        """Those of position and velocity; the acceleration may jump, as along any profile of speeds.
+        """Gaps of position and velocity; the acceleration may jump, as in any speed profile.
 
-        A fade of the acceleration would move the path aside, by metres where a vehicle starts fast.
+        A fade of the acceleration would displace the path, by metres where a vehicle starts fast.
         """
         gaps = super().gaps(old, new, time_s)
         gaps[2] = 0.0

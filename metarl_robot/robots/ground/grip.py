@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bounds of the planned torques by the believed friction: the longitudinal share of the friction circle.
+"""Bounds of the planned torques by the estimated friction: the longitudinal share of the friction circle.
 
     |Σ T| / r <= s √((μ m g)² - (m v ψ')²),    and at least s_0 s μ m g
 
-v and ψ' are speed and yaw rate of the plan. A linearised plan cannot see that a tyre beyond its peak gives no more.
+v and ψ' are speed and yaw rate of the plan. A linearised plan does not contain the saturation of the tyres.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from metarl_robot.robots.ground.description import GRAVITY_M_S2, Ground
 Array = NDArray[np.float64]
 
 LEAST_SHARE = 0.3
-"""s_0: share of the friction that is left to the drive in any turn."""
+"""s_0: share of the friction that is always available for driving."""
 
 
 def torque_bounds(robot: Ground, states: Array, friction: float, mass_kg: float, share: float) -> Array:

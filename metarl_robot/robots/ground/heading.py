@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Between the directions of a vehicle's body and those of the world, in numpy; dynamics.py has the CasADi twins."""
+"""Transforms between body and world axes of a vehicle, in numpy; dynamics.py has the same in CasADi."""
 
 from __future__ import annotations
 

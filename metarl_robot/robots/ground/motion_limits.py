@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The check that a ground vehicle's reference can be driven by the nominal vehicle."""
+"""Check that the nominal vehicle can drive a reference."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 
 _TOLERANCE = 1e-6  # relative: a reference may touch a limit exactly
 _SLOW_M_S = 0.05
-"""Below this speed a curvature has no meaning."""
+"""Below this speed the curvature is not checked."""
 
 
 def check_motion_limits(robot: Ground, reference: Reference, start_s: float, duration_s: float, rate_hz: float) -> None:

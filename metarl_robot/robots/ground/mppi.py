@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Model-predictive path integral control of a ground vehicle: the plan is improved by samples (control/mppi.py).
 
-Dynamics, reference, bounds and weights are those of the MPC (plan_follower.py), and the adapter's context enters them
-likewise. No derivative is used: where a tyre saturates, samples show it. Each step rolls out all samples, knot after
-knot, with one compiled call a knot (plan.py).
+Dynamics, reference, bounds, weights and adapter are those of the MPC (plan_follower.py). No derivative is used, so that
+samples include the saturation of the tyres. Each step rolls out all samples, with one compiled call per knot (plan.py).
 """
 
 from __future__ import annotations

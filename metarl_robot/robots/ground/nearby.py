@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The part of a reference that is near a vehicle: a path is followed from its nearest point on, not by its times.
+"""The part of a reference near a vehicle: a path is followed from its nearest point, not by its times.
 
-A vehicle that is late does not cut corners to catch up. Where the reference waits, all its points are equally near; the
-one closest to the present time counts. No point beyond such a place counts before the reference has left it.
+A late vehicle then does not cut corners to catch up. While the reference waits, all its points are equally near, and
+the one closest to the present time is used. Points beyond such a stop are used only after the reference has left it.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ Array = NDArray[np.float64]
 SPACING_S = 0.02
 _TINY = 1e-12
 FIRST_REACH_S = 2.0
-"""A new reference is searched as far before and after the present time [s]."""
+"""A new reference is searched this far before and after the present time [s]."""
 BACK_S, AHEAD_S = 0.5, 1.0
-"""Then it is searched about the last point found [s]."""
+"""Later it is searched from BACK_S before to AHEAD_S after the last point found [s]."""
 STANDING_M_S = 0.02
-"""A slower reference waits."""
+"""A reference below this speed counts as waiting."""
 LAG_SCALE_M_S = 0.01
-"""A point this much further away [m] counts as near as one that is a second further from the present time."""
+"""An extra distance of this many metres weighs as much as an extra second from the present time."""
 
 
 class Nearby(NamedTuple):
-    """Setpoints of a reference from the sample nearest to the vehicle on, and its time [s].
+    """Setpoints of a reference, starting at the sample nearest to the vehicle, and its time [s].
 
     point: (1, …) the nearest point between the samples.
     """
@@ -53,7 +53,7 @@ class Nearby(NamedTuple):
 
 
 def _reached(v: Array, times: Array, time: float) -> NDArray[np.bool_]:
-    """Whether each point is not beyond a place at which the reference waits now or later."""
+    """Whether each point is not beyond a place where the reference waits now or later."""
     waits = (np.hypot(v[:, 0], v[:, 1]) < STANDING_M_S) & (times >= time)
     return times <= times[int(np.argmax(waits))] if waits.any() else np.ones(len(times), bool)
 
@@ -73,7 +73,7 @@ def _closest(points: Setpoints, k: int, position: Array) -> Setpoints:
 class Progress:
     """Follows the nearest point of a reference.
 
-    keeps_past: a reference that continues the last one keeps what lies behind it; see past_line.py.
+    keeps_past: whether a reference that continues the last one keeps the earlier parts; see past_line.py.
     """
 
     def __init__(self, keeps_past: bool = False) -> None:
@@ -87,7 +87,7 @@ class Progress:
         self._found_s = 0.0
 
     def nearest(self, reference: Reference, time: float, position: Array, ahead_s: float = AHEAD_S) -> Nearby | None:
-        """The reference from the point nearest to a position (2,) on, for at least ahead_s; None if not finite."""
+        """The reference from the point nearest to a position (2,), for at least ahead_s; None if not finite."""
         line, known = self._followed(reference, time)
         begin, end = (
             (self._found_s - BACK_S, self._found_s + AHEAD_S) if known else (time - FIRST_REACH_S, time + FIRST_REACH_S)
@@ -105,7 +105,7 @@ class Progress:
         return Nearby(line, Setpoints(points.q[later], points.v[later], points.a[later]), self._found_s, point)
 
     def _followed(self, reference: Reference, time: float) -> tuple[Reference, bool]:
-        """The line to follow, and whether the last point found is one of it."""
+        """The line to follow, and whether it contains the last point found."""
         if self._line is not None and reference is self._reference:
             return self._line, True
         if self._line is not None and self._keeps_past:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Obstacles on the ground as discs, and their distance from places and from a vehicle."""
+"""Obstacles on the ground as discs, and their distance from points and from a vehicle."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from metarl_robot.robots.ground.description import Ground
 Array = NDArray[np.float64]
 
 _FEW = 16
-"""So many discs are compared one by one."""
+"""Up to this number, discs are compared one by one."""
 MOST_M = 1e6
 """Largest coordinate and radius of an obstacle."""
 
@@ -25,7 +25,7 @@ class Obstacles:
     """Discs on the ground.
 
     Arguments:
-        discs: (K, 3) x, y [m; world] and radius [m] >= 0; K = 0: nothing is in the way.
+        discs: (K, 3) x, y [m; world] and radius [m] >= 0; K = 0: no obstacles.
 
     Raises:
         SignalError: a wrong shape, a value that is not finite or too large, or a negative radius.
@@ -36,7 +36,7 @@ class Obstacles:
 
     @cached_property
     def _groups(self) -> list[tuple[float, cKDTree]]:
-        """A tree of the discs of each radius; the cells of a grid have one."""
+        """A search tree for the discs of each radius; cells of a grid share one radius."""
         radii = self.discs[:, 2]
         return [(float(radius), cKDTree(self.discs[radii == radius, :2])) for radius in np.unique(radii)]
 
@@ -44,7 +44,7 @@ class Obstacles:
         return len(self.discs)
 
     def distance(self, places: Array) -> Array:
-        """Distance (N,) [m] of places (N, 2) from the nearest disc, negative within one; infinite without discs."""
+        """Distance (N,) [m] of points (N, 2) from the nearest disc, negative within one; infinite without discs."""
         if 0 < len(self.discs) <= _FEW:
             away = np.linalg.norm(places[:, None] - self.discs[:, :2], axis=2)
             return np.asarray((away - self.discs[:, 2]).min(axis=1))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The line behind a late vehicle: a reference that arrives in parts keeps the parts that are not driven yet.
+"""The line behind a late vehicle: of a reference that arrives in parts, the parts not driven yet are kept.
 
-References often arrive as a stream of short trajectories that begin at the present time. A vehicle that is late, or
-that stood before an obstacle, still has to drive what lies between its place and the newest part's beginning.
+References often arrive as a stream of short trajectories that begin at the present time. A vehicle that is late, or has
+waited at an obstacle, must still drive the way to the beginning of the newest part.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from metarl_robot.core.signals import Reference, Setpoints
 Array = NDArray[np.float64]
 
 CONTINUES_M = 0.01
-"""A reference continues another one if their present positions differ by less [m]."""
+"""A reference continues another one if their present positions differ by less than this [m]."""
 MOST_PARTS = 300
-"""Older parts are forgotten: at one part a second, what lies more than five minutes back."""
+"""Older parts are discarded: at one part per second, those older than five minutes."""
 
 
 class Parts:
@@ -39,7 +39,7 @@ class Parts:
 def continued(line: Reference, new: Reference, time: float, since_s: float) -> Reference | None:
     """The line until the present time [s], then a new reference; None if that does not continue the line.
 
-    since_s: earlier parts are not needed any more [s].
+    since_s: parts before this time are discarded [s].
     """
     now = np.array([time])
     gap = line.sample(now).q[0, :2] - new.sample(now).q[0, :2]

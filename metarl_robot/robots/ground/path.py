@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 _FINE_M = 0.02
 """Spacing of the samples by which arc length is measured."""
 _TABLE_M = 0.01
-"""Spacing of the table from which a path is sampled, linearly: 1e-5 m off where the radius is 1 m."""
+"""Spacing of the table from which a path is interpolated linearly: an error of 1e-5 m at a radius of 1 m."""
 _MOST_ROWS = 200_000
 _CLOSEST_POINTS_M = 1e-3
 
@@ -34,9 +34,9 @@ class Path:
     """See the module's docstring.
 
     Arguments:
-        points: (K, 2) [m; world], K >= 2; of a closed path (K >= 3) without the first one again.
+        points: (K, 2) [m; world], K >= 2; for a closed path K >= 3, without repeating the first one.
         closed: whether the path returns to its first point.
-        refinements: number of fits towards a parameter that is arc length; one is enough where points are close.
+        refinements: number of fits that make the parameter arc length; one is enough if points are close.
 
     Raises:
         SignalError: too few points, a value that is not finite, or two neighbours at one place.

@@ -19,17 +19,17 @@ Array = NDArray[np.float64]
 GRIP_SHARE = 0.6
 """Share of the nominal grip that motions use by default."""
 _LEAST_M_S = 0.05
-"""Speed with which a profile leaves and reaches a standstill."""
+"""Speed at which a profile leaves and reaches a standstill."""
 
 
 @dataclass(frozen=True, eq=False)
 class PathReference:
-    """Drive a path with speeds (N,) [m/s] at arc lengths (N,) [m] from start_s on; a closed path without end.
+    """Drive a path with speeds (N,) [m/s] at arc lengths (N,) [m] from start_s on; a closed path is repeated forever.
 
     first: (N,) speeds of the first lap of a closed path, which may begin at rest; None: those of all laps.
     widths: (N, 2) distance of the course's right and left edge from the path [m]; None: there are no edges.
-    speed_grip: share of the believed friction to which a controller lowers the speeds (route.py); 0: it does not.
-    remark: for the user, on how it differs from what was asked for.
+    speed_grip: share of the estimated friction to which a controller lowers the speeds (route.py); 0: it does not.
+    remark: text for the user on differences from the request.
     """
 
     path: Path

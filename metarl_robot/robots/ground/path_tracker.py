@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The frame of the geometric controllers: the nearest point of the path, and the inner loops for its speed."""
+"""Base of the geometric controllers: the nearest point of the path, and the inner speed loops."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The frame of the controllers of a ground vehicle that plan: from a state to a command by a plan that is optimised.
+"""Base of a ground vehicle's predictive controllers: from a state to a command by an optimised plan.
 
-A plan holds pose, velocity and the actuators' state at all knots, and commands between them. The reference is taken
-from its point nearest to the vehicle on, so that a vehicle that is late drives the path and does not cut corners to
-catch up. The plan begins at the state that is predicted for the time at which its command takes effect.
+A plan contains pose, velocity and actuator state at all knots, and the commands between them. It follows the reference
+from the point nearest to the vehicle, so that a late vehicle does not cut corners to catch up. It begins at the state
+predicted for the time when its command takes effect.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from metarl_robot.robots.ground.skid_efforts import SkidEfforts
 Array = NDArray[np.float64]
 
 MOST_IN_TRANSIT = 8
-"""Commands over which a state is predicted, at most."""
+"""Largest number of commands over which a state is predicted."""
 
 
 class PlanConfig(RouteConfig):
@@ -72,7 +72,7 @@ class Trajectory(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What a plan is optimised for.
+    """The optimisation problem of a plan.
 
     time: of its start [s]. here: (n,) its first state. targets: (N + 1, n) and ahead: (N, nu), states and inputs that
     follow the reference. parameters: (N_PARAMETERS,), see dynamics.py. guess: the last plan at these knots, or None.
@@ -116,7 +116,7 @@ class PlanFollower(ABC, Generic[Config]):
 
     @abstractmethod
     def _forget(self) -> None:
-        """Bring the optimiser into its first state."""
+        """Reset the optimiser."""
 
     def reset(self) -> None:
         self.adapter.reset()
@@ -176,12 +176,12 @@ class PlanFollower(ABC, Generic[Config]):
         )
 
     def learn(self, time: float, state: State, effort: Array) -> Context:
-        """Take in a state, and the effort (nu,) that acted before it, without planning. Returns the context."""
+        """Process a state, and the effort (nu,) that acted before it, without planning. Returns the context."""
         self._adapt(time, state, effort)
         return self._context
 
     def _adapt(self, time: float, state: State, commanded: Array | None) -> None:
-        """Move the model of the actuators on to this time, and let the adapter take in the state.
+        """Advance the actuator model to this time, and pass the state to the adapter.
 
         commanded: (nu,) since the last state; None: not known.
         """
@@ -227,7 +227,7 @@ class PlanFollower(ABC, Generic[Config]):
         return np.concatenate([q, points.v, efforts], axis=1), efforts[:-1]
 
     def _feed_forward(self, points: Setpoints) -> Array:
-        """Efforts (N, nu) along setpoints: of a steered vehicle slow and without slip, else see skid_efforts.py."""
+        """Efforts (N, nu) along setpoints: without slip for a steered vehicle, otherwise see skid_efforts.py."""
         robot = self._robot
         forward = np.stack([np.cos(points.q[:, 2]), np.sin(points.q[:, 2])], axis=1)
         speed, rate = np.sum(forward * points.v[:, :2], axis=1), np.sum(forward * points.a[:, :2], axis=1)
@@ -248,7 +248,7 @@ class PlanFollower(ABC, Generic[Config]):
         return Problem(time, here, targets, ahead, parameters, guess, lower, upper)
 
     def _torque_bounds(self, states: Array, parameters: Array) -> Array:
-        """See grip.py; with a lower quantile of the estimated friction."""
+        """Bounds of grip.py with a lower quantile of the estimated friction."""
         robot, friction = self._robot, self._friction(parameters)
         return torque_bounds(robot, states, friction, robot.mass_kg + parameters[3], self._config.grip_share)
 

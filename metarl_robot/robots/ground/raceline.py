@@ -3,8 +3,8 @@
 
     reference = raceline(load_robot("f1tenth"), "Norisring_centerline.csv", friction=0.8)
 
-See raceline_file.py for the format. Coordinates are those of the world frame. The file's speeds are driven as far as
-the vehicle can; without speeds the line is driven in minimum time (speed_profile.py).
+See raceline_file.py for the format. Coordinates are in the world frame. The file's speeds are lowered to those that the
+vehicle can drive; without speeds the line is driven in minimum time (speed_profile.py).
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ GIVEN_GRIP_SHARE = 0.9
 """Share of the nominal grip that a file's speeds may use by default."""
 LONGEST_M = 10_000.0
 _SLOWED_M_S = 0.02
-"""A speed that is lowered by more is said."""
+"""Speeds that are lowered by more than this are reported."""
 
 
 def raceline(robot: Ground, file: str | File, friction: float | None = None) -> PathReference:
-    """A reference from rest along the line of a file; its `remark` says where the file's speeds are lowered.
+    """A reference from rest along the line of a file; its `remark` reports where the file's speeds are lowered.
 
     Arguments:
         robot: the vehicle.
         file: with rows x_m, y_m [m; world], w_tr_right_m, w_tr_left_m [m], speed [m/s].
-        friction: that speeds may use; None: GRIP_SHARE of the nominal friction, with speeds GIVEN_GRIP_SHARE.
+        friction: available to speeds; None: GRIP_SHARE of the nominal friction, for given speeds GIVEN_GRIP_SHARE.
 
     Raises:
         SignalError: the file is wrong, the course is narrower than the vehicle, or a bend is too tight for its
@@ -78,7 +78,7 @@ def _between(path: Path, along: Array, at: Array, values: Array) -> Array:
 
 
 def _check_widths(robot: Ground, file: File, read: Stations) -> None:
-    """The vehicle must fit on the course, and its outline on the line between the edges."""
+    """Check that the vehicle on the line stays between the edges."""
     if read.widths is None:
         return
     width_m = float(robot.description.size_m[1])
@@ -93,7 +93,7 @@ def _check_widths(robot: Ground, file: File, read: Stations) -> None:
 
 
 def _check_bends(robot: Ground, file: File, read: Stations, path: Path, along: Array, at: Array) -> None:
-    """The steering must reach the path's curvature at arc lengths (N,); at: (K,) those of the file's points."""
+    """Check that the steering reaches the path's curvature at arc lengths (N,); at: (K,) those of the file's points."""
     if not robot.is_steered:
         return
     tightest = float(np.tan(robot.effort_limit[0])) / robot.wheelbase_m
@@ -108,7 +108,7 @@ def _check_bends(robot: Ground, file: File, read: Stations, path: Path, along: A
 
 
 def _remark(robot: Ground, friction: float, wanted: Array, speed: Array, closed: bool) -> str:
-    """Where speeds (N,) are below those wanted (N,); empty if nowhere."""
+    """Report of where speeds (N,) are below those wanted (N,); empty if nowhere."""
     lost = wanted - speed
     slowed = lost > _SLOWED_M_S
     if not slowed.any():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of racelines, as F1TENTH teams and TUM's optimisers write them: a row for each point, columns with , or ;.
+"""Raceline files in the formats of F1TENTH teams and TUM's optimisers: a row for each point, columns with , or ;.
 
 Without names the columns are x_m, y_m [, w_tr_right_m, w_tr_left_m [, speed]]. A line of names, with # or not, gives
 another order and further columns, which are skipped: # s_m; x_m; y_m; psi_rad; kappa_radpm; vx_mps; ax_mps2.
@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 PLACE, WIDTHS, SPEED = ("x_m", "y_m"), ("w_tr_right_m", "w_tr_left_m"), "speed"
 OTHER_NAMES = ("vx_mps", "v_mps", "speed_m_s", "velocity")
-"""Of a column that is SPEED."""
+"""Other names of the column SPEED."""
 _UNNAMED = {2: PLACE, 4: (*PLACE, *WIDTHS), 5: (*PLACE, *WIDTHS, SPEED)}
 ALLOWED = "x_m, y_m [, w_tr_right_m, w_tr_left_m [, speed]], or a line with their names"
 MOST_BYTES = 20_000_000

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The line that a vehicle follows: its reference, and around obstacles a detour beside it.
+"""The line that a vehicle follows: its reference or, around obstacles, a detour beside it.
 
 Obstacles within the reference's next HORIZON_S are passed with a margin (detour.py), at most as fast as the reference
-and the friction allow. Where no way is free, the vehicle stops before the obstacle, and drives on when a way is found.
+and the friction allow. Where no way is free, the vehicle stops before the obstacle, and continues when a way is found.
 
-With `speed_grip`, of the configuration or the reference, speeds are lowered to what the believed friction allows. This
-is renewed twice a second, and whenever a new reference comes.
+With `speed_grip` (of the configuration or the reference), speeds are lowered to those that the estimated friction
+allows. They are updated twice a second, and for each new reference.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from metarl_robot.trajectories.splines import Hold
 Array = NDArray[np.float64]
 
 HORIZON_S = 4.0
-"""A detour is planned along the reference's next part, by its times [s]."""
+"""A detour is planned along this much of the reference, by its times [s]."""
 REPLANNING_S = 0.5
 """Time between two plans while obstacles are known [s]."""
 _SAMPLING_S = 0.04
 _FINEST_M, _MOST_STATIONS, _LEAST_STATIONS = 0.1, 96, 8
 _OFFSETS = 25
 _FOLDED = 0.5
-"""Least share of the line's radius of curvature that is left on its inner side."""
+"""Least share of the line's radius of curvature that remains on the inner side of a bend."""
 _SMOOTHING_S = 0.5
-"""Length ℓ of detour.py: the way at the present speed in this time, at least two wheelbases."""
+"""Length ℓ of detour.py: the distance at the present speed in this time, at least two wheelbases."""
 _PASSING_SHARE, _STOPPING_SHARE = 0.5, 3.0
-"""Least clearance of the outline beside an obstacle, and before one where no way is free, shares of the margin."""
+"""Least clearance beside an obstacle, and before one where no way is free, as shares of the margin."""
 _BRAKING_SHARE = 0.3
-"""Share of the believed friction with which a vehicle brakes before an obstacle."""
+"""Share of the estimated friction used to brake before an obstacle."""
 _ON_LINE_M = 0.01
 _LEAST_WAY_M = 0.15
-"""A vehicle that could drive less than this stands."""
+"""A vehicle with less free way than this stops."""
 
 
 class RouteConfig(BaseModel):
@@ -88,7 +88,7 @@ class _Line(NamedTuple):
 class Route:
     """See the module's docstring. The friction is that of the description until `friction` is set.
 
-    target: the line's point (1, …) that was nearest last; None: there was none.
+    target: the last nearest point (1, …) of the line; None: there was none.
     """
 
     def __init__(self, robot: Ground, config: RouteConfig) -> None:
@@ -118,7 +118,7 @@ class Route:
     def nearest(
         self, reference: Reference, time: float, pose: Array, speed_m_s: float, ahead_s: float = AHEAD_S
     ) -> Nearby | None:
-        """The line from the point nearest to a pose (3,) on, for at least ahead_s; None if it is not finite.
+        """The line from the point nearest to a pose (3,), for at least ahead_s; None if it is not finite.
 
         speed_m_s: forward speed of the vehicle.
         """
@@ -136,7 +136,7 @@ class Route:
         return found
 
     def _plan(self, reference: Reference, from_s: float, time: float, pose: Array, speed_m_s: float) -> None:
-        """Plan a detour; where the reference is free, only its speeds, or nothing."""
+        """Plan a detour; where the reference is free, plan only its speeds, or nothing."""
         line = _line(reference, from_s)
         same, last = reference is self._reference, self._detour
         self._planned_s, self._reference = time, reference
@@ -165,7 +165,7 @@ class Route:
     def _aside_of(
         self, line: _Line, near: Obstacles, start: tuple[float, float], time: float, speed_m_s: float
     ) -> PathReference | None:
-        """The detour from an offset and slope on; None if the vehicle must stand."""
+        """The detour from an offset and slope; None if the vehicle must stop."""
         config, robot = self._config, self._robot
         lattice = self._lattice(line, near)
         last = np.interp(line.times, *self._offsets)
@@ -200,7 +200,7 @@ class Route:
         return Lattice(offsets, line.spacing_m, (distance > needed) & (offsets * bend[:, None] < _FOLDED))
 
     def _speeds(self, path: Path, along: Array, line: _Line, stops: bool, speed_m_s: float) -> Array:
-        """Speeds (M,) [m/s] of a detour, or of the line by the believed friction."""
+        """Speeds (M,) [m/s] of a detour, or of the line, within the estimated friction."""
         robot, count = self._robot, len(along)
         bend = np.abs(path.at(along).curvature)
         most = np.minimum(line.speed[:count], robot.velocity_limit[2] / np.maximum(bend, 1e-9))

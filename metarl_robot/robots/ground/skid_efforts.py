@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Torques of a skid-steered vehicle's sides for a motion without sideways velocity: inverse of the nominal dynamics.
 
-A turn drags every wheel sideways. The tyres resist with a torque R that exceeds the inertia's by far, and that falls as
-the drive forces use the grip (friction ellipse, tyre.py). With a drive force ∓D on the sides at a lever h, D = d c and
+A turn drags every wheel sideways. The tyres' resisting torque R is much larger than the inertia's, and decreases as the
+drive forces use the grip (friction ellipse, tyre.py). With a drive force ∓D on the sides at a lever h, D = d c and
 the grip c of one side,
 
     2 h d c = N + R sqrt(1 - d²),    d = (e + d_0 sqrt(1 + d_0² - e²)) / (1 + d_0²),

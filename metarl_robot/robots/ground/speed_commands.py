@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From efforts to speeds, for a driver that takes speeds: the last step behind the gate.
+"""Conversion of efforts to speeds behind the gate, for a driver that takes speeds.
 
 A driver's proportional-integral speed loop accelerates the vehicle, without resistance, by
 
     a = (s* - s) / τ + I,    İ = (s* - s) / (τ T)
 
-towards a commanded speed s*, with s the measured one. This is inverted: s* = s + τ (a - I) makes the driver give the
-acceleration a of an effort. Then the effort acts as the controller planned it, within the friction it believes, and
-its adapter sees the resistances. The own I forgets with a time constant of FORGET_S, so that a small difference
+towards a commanded speed s*, with s the measured one. This is inverted: s* = s + τ (a - I) makes the driver produce the
+acceleration a of an effort. The effort then acts as the controller planned it, within the estimated friction, and the
+adapter observes the resistances. Our copy of I decays with the time constant FORGET_S, so that a small difference
 between the driver's speed and the odometry's does not accumulate.
 
 A vehicle with a steered axle has one loop, of its forward speed. A skid-steered one has a loop on each side: they are
 loops of the forward speed and of the yaw rate, which is the difference of the sides' speeds over their separation.
 
 Commands are (speed [m/s], steering [rad]) or a twist (speed [m/s], yaw rate [rad/s]). The yaw rate of a vehicle with a
-steered axle is speed tan(steering) / wheelbase, so that a twist of speed zero conveys no steering.
+steered axle is speed tan(steering) / wheelbase, so that a twist with speed zero cannot transmit steering.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class SpeedCommands:
     Arguments:
         form: a key of COLUMNS.
         loop: the driver's speed loop.
-        standstill_m_s: a vehicle that is being stopped is sent speed zero below this speed [m/s].
+        standstill_m_s: while stopping, the commanded speed is zero below this speed [m/s].
 
     Raises:
         RobotError: a vehicle with skid steering has no steering angle to send.
@@ -80,8 +80,8 @@ class SpeedCommands:
     def command(self, state: State, effort: Array, dt_s: float, stopping: bool = False) -> Array:
         """The command (2,) for an effort (nu,) at a measured state, dt_s after the last one.
 
-        stopping: the effort is to stop the vehicle and to hold it. Then speeds neither grow nor change sign, and at
-            standstill they are zero: the driver holds the vehicle, and noise of the odometry does not move it.
+        stopping: the gate is stopping the vehicle. Speeds then neither grow nor change sign, and at standstill they are
+            zero: the driver holds the vehicle, and noise of the odometry does not move it.
 
         Raises:
             SignalError: an effort of a wrong size or that is not finite.

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a speed and a curvature to commands: the inner loops that the geometric controllers share.
+"""Inner loops of the geometric controllers: from speed and curvature to commands.
 
-Speed: a proportional-integral loop with the reference's acceleration. Turning: by the angle of the steered wheels; of
-a skid-steered vehicle by a proportional-integral loop of the yaw rate about the torques of the wanted motion, most of
-which overcome the tyres' resistance to turning (skid_efforts.py).
+Speed: a proportional-integral loop with the reference's acceleration as feedforward. Turning: the angle of the steered
+wheels; with skid steering, a proportional-integral loop of the yaw rate with the torques of the wanted motion as
+feedforward, most of which overcome the tyres' resistance to turning (skid_efforts.py).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ground that a vehicle drives on, and its load, as quantities of its context (core/quantities.py)."""
+"""A vehicle's ground and load as quantities of its context (core/quantities.py)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes a robot folder, whole or not at all, and never over another without leave."""
+"""Writes a robot folder completely or not at all; replaces another one only with `force`."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def check_free(folder: Path, force: bool) -> None:
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes], check: Callable[[Path], object]) -> None:
-    """Write the files; other files of the folder stay. robot.yaml is the last that changes.
+    """Write the files; other files of the folder stay. robot.yaml is written last.
 
-    check: called with a folder of the new files before anything is replaced; an error of it leaves all as it was.
+    check: called with a folder of the new files before anything is replaced; if it raises, nothing changes.
     """
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a user may state about a new robot beside its file, and how values of joints are written as text.
+"""Options of a new robot beside its file, and the text format of joint values.
 
 Values of joints: one number for all (`2.5`), one for each in order (`87,87,12`), or by name (`elbow=40,wrist=12`).
 A pair of position limits is written LOWER:UPPER.
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Options:
-    """Statements of the user; None or empty: not stated.
+    """Values given by the user; None or empty: not given.
 
     joints: names of the driven joints. lock: joint → value at which it is held [rad, m]. flange: site, body or link
     that carries the payload. gravity: (3,) [m/s²; base frame]. payload_kg: rated payload. rate_hz: control rate.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds a heading that is wrong, from the directions of horizontal motion; the state is turned back.
+"""Detects a wrong heading from the directions of horizontal motion, and rotates the state back.
 
 Horizontal vectors are complex numbers. Over windows of `WINDOW_S`, two pairs of changes must agree:
 
@@ -11,8 +11,8 @@ deviation σ / √(2 Σ |V|²) / |c|, σ the residual's. Forces from outside are
 pair is an error of velocity and attitude (a twist in the body frame, turned by the wrong heading); a turn of the
 second pair, after that of the first, is an error of the attitude alone.
 
-An estimate that corrects its own heading does so by a leap of the yaw that no gyro measures. The turn in use changes
-by as much, back to zero.
+An odometry that corrects its own heading makes the yaw jump without a gyro rate. The turn in use then changes by the
+same angle, back to zero.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ WINDOW_S, MEMORY_S = 0.1, 1.5
 LONGEST_S = 0.1
 """Samples farther apart are not compared."""
 LEAST_RAD, MOST_STD_RAD, SIGMAS = 0.35, 0.15, 5.0
-"""A turn counts from the first on, if its standard deviation is below the second and the last's share of it."""
+"""A turn is used above LEAST_RAD and SIGMAS standard deviations, if its standard deviation is below MOST_STD_RAD."""
 GAINS = (0.5, 1.6)
-"""Range of |c|: other values are no turn."""
+"""Range of |c| that is consistent with a turn."""
 FEWEST = 6
 """Windows before the first decision."""
 LEAST_MOVED_M, LEAST_PUSHED_M_S = 0.008, 0.04
@@ -41,7 +41,7 @@ LEAST_MOVED_M, LEAST_PUSHED_M_S = 0.008, 0.04
 SUPPORT_M_S2 = 3.0
 """Least upward specific force: an accelerometer that measures less is wrong (never filled in, in g, upside down)."""
 LEAP_RAD = 0.2
-"""A yaw that leaps by more within one sample, against the gyro, corrects itself; a smaller turn is none."""
+"""A yaw that jumps by more within one sample, against the gyro, is a correction; a smaller turn counts as zero."""
 
 
 class Turn:
@@ -131,7 +131,7 @@ class Heading:
         self._faced.forget()
 
     def _leap(self, state: State, dt: float) -> None:
-        """Follow a leap of the yaw that corrects the heading."""
+        """Process a jump of the yaw that corrects the heading."""
         last, self._yaw = self._yaw, _yaw(state)
         if last is None or not (self.moved_rad or self.faced_rad) or not 0.0 < dt <= LONGEST_S:
             return

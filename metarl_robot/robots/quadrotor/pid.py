@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cascaded loops of a flight stack, well tuned: position P, velocity PI, attitude P, body rates PI with a lead.
+"""The cascaded loops of a flight stack: position P, velocity PI, attitude P, body rates PI with a lead.
 
 Position and velocity: position_loop.py. Attitude and rates (the structure of PX4 and ArduPilot), with e_q from
 attitude.py:

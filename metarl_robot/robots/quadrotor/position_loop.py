@@ -7,7 +7,7 @@ robot:
 
     v_c = v_r + s(e_p),    a_c = a_r + k_v (v_c - v) + i,    i' = k_i k_v (v_c - v)
 
-Along world z each gain is `vertical` times as high, because the quadrotor need not turn first. s is the gain k_p near
+Along world z each gain is `vertical` times as high, because the quadrotor need not tilt first. s is the gain k_p near
 the goal; farther away it is the speed from which a bounded deceleration still stops at the goal. The wanted thrust per
 nominal mass is a_c + g e_z, limited by thrust and tilt. Its vertical part has priority, except for a reserved share.
 Where a limit is active, the integral stops. Accelerations and attitudes of the reference are sampled ahead by the time

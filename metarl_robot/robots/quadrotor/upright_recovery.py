@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recovery of a quadrotor that is upside down or nearly so: upright first, then the fall is stopped.
+"""Recovery of a quadrotor that is upside down or nearly so: first turn it upright, then stop the fall.
 
-All controllers and the fallback law share it. It takes over beyond `BEGIN_TILT_RAD`, where linearised plans and
-position loops are of no use. It hands back when the quadrotor is upright, turns slowly, and has stopped falling or
-cannot reduce its fall any further.
+All controllers and the fallback law use it. It takes over beyond `BEGIN_TILT_RAD`, where linearised plans and position
+loops do not work. It hands back when the quadrotor is upright, turns slowly, and has stopped falling or cannot reduce
+its fall any further.
 
-Only the direction of body z is controlled, heading is free (reduced attitude; Brescianini, D'Andrea, "Tilt-prioritized
+Only the direction of body z is controlled; heading is free (reduced attitude; Brescianini, D'Andrea, "Tilt-prioritized
 quadrocopter attitude control", IEEE TCST 2018). φ is the rotation vector from body z, at the attitude predicted one lag
-T ahead, to the wanted direction. With the prediction, a quadrotor that rotates goes on in the same direction:
+T ahead, to the wanted direction. Because of the prediction, a rotating quadrotor continues in the same direction:
 
     ω_r = φ/|φ| min(k_a |φ|, √(2 α |φ|), ω_max),      torque = J k_w (ω_r - ω) + ω × J ω
 
-α is an angular deceleration that the rotors surely give. The wanted direction is up, and leans against the horizontal
-velocity. Thrust acts only as far as it lifts (`thrust_for_lift`): upside down it is the least that gives the torque.
+α is an angular deceleration that the rotors can always produce. The wanted direction is up, tilted against the
+horizontal velocity. Thrust is used only as far as it lifts (`thrust_for_lift`): upside down it is the least that gives
+the torque.
 """
 
 from __future__ import annotations

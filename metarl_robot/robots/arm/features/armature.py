@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Feature group of rotor inertia: Δ = -λ diag(I) v̇, I the nominal armature and λ its relative error, for all joints.
 
-A torque that is measured on the link's side does not accelerate the rotors (λ = -1). The momentum form
+A torque measured on the link side does not accelerate the rotors (λ = -1). The momentum form
 ∫Δ dt = -λ I (v_1 - v_0) needs no acceleration, and λ I adds to M.
 """
 
@@ -19,7 +19,7 @@ from metarl_robot.robots.arm.description import Arm
 Array = NDArray[np.float64]
 
 PRIOR_STD, UNFAMILIAR_STD = 0.02, 0.5
-"""Standard deviation of λ, and that on machines unlike those of the training.
+"""Standard deviation of λ, and a wider one for machines unlike the training machines.
 
 With 0.1 instead of 0.02, torque ripple was taken for rotor inertia, and tracking was 1.5 times worse.
 """

@@ -18,14 +18,14 @@ CHANGE, CHANGE_S = 20.0, 12.0
 LEAST = 5.0
 """Error of the present friction, in the same scale."""
 UNFAMILIAR_SHARE = 0.02
-"""Friction of machines unlike those of the training, as a share of the effort limit: 6 % were found on a UR10e."""
+"""Friction of machines unlike the training machines, as a share of the effort limit; a UR10e has 6 %."""
 MOVING_RAD_S = 0.1
 """A joint slower than this may be at rest."""
 AT_REST = 10.0
 """Static friction of a joint at rest, in the same scale, or twice the estimated Coulomb friction if that is larger.
 
-At rest, friction lies anywhere between Coulomb friction of both signs. While other joints move, a joint may have come
-to rest by a change of friction.
+At rest, friction may have any value between Coulomb friction of both signs. While other joints move, a change of
+friction may have brought this joint to rest.
 """
 
 
@@ -42,9 +42,9 @@ class FrictionFeatures(BaseGroup):
         self._coulomb, self._viscous = (self._impulse.reshape(-1)[start :: 2 * dof + 1] for start in (0, dof))
 
     def unexplained(self, force: Array, xi: Xi, z: Array, scale: Array) -> Array:
-        """Part of a force beyond that of a change of friction, or at rest of static friction.
+        """Part of a force that neither a change of friction nor, at rest, static friction explains.
 
-        Friction that rises acts against the motion; along it, at most the present friction is taken away.
+        Rising friction acts against the motion; falling friction removes at most the present friction.
         """
         v = np.abs(xi.v[0])
         moving = np.tanh(v / MOVING_RAD_S)

@@ -12,7 +12,7 @@ from metarl_robot.adaptation.features import BaseGroup, Interval, Xi
 Array = NDArray[np.float64]
 
 UNFAMILIAR = 0.5
-"""Standard deviation on machines unlike those of the training, as a share of that in training."""
+"""Standard deviation on machines unlike the training machines, as a share of that in training."""
 
 
 class MotorFeatures(BaseGroup):

@@ -24,14 +24,14 @@ Array = NDArray[np.float64]
 MASS_TOLERANCE = 0.25
 """Share of the rated mass by which an estimate may be negative, or exceed twice the rated mass.
 
-Other features (motor strength) cause errors of this size while a payload has just changed.
+Other features (motor strength) cause errors of this size just after a payload change.
 """
 REACH_M = 0.3
 """Farthest centre of mass of an object that is picked up or put down, from the payload site."""
 SIDEWAYS_M_S2 = 2.0
-"""Largest horizontal force of a payload that swings, for each kilogram."""
+"""Largest horizontal force of a swinging payload per kilogram [m/s²]."""
 PUT_DOWN = 2.0
-"""At most this multiple of the estimated mass can be put down: with wrong inertias of the links, half is missed."""
+"""At most this multiple of the estimated mass can be put down, because wrong link inertias can hide half of it."""
 
 
 class PayloadFeatures(BaseGroup):

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compares a new robot.xml with its source: mass matrix and bias force at random states.
 
-With the held joints at rest, the driven rows of the source's equation of motion are those of the new model:
-τ_d = M_dd v̇_d + h_d(q, v_d). Friction loss and air drag, which are left out, are not compared. Gravity compensation by
-motors is no passive force, so that both sides bear the whole weight then.
+With the fixed joints at rest, the driven rows of the source's equation of motion are those of the new model:
+τ_d = M_dd v̇_d + h_d(q, v_d). Friction loss and air drag are left out and not compared. Gravity compensation by motors
+is not a passive force; both sides then bear the whole weight.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BOUND = 1e-6
 
 
 def check_agreement(source: Source, choice: Choice, made: mujoco.MjModel, joints: Sequence[JointLimit]) -> float:
-    """Largest relative difference. Raises RobotError above BOUND: nothing is written then."""
+    """Largest relative difference. Raises RobotError above BOUND, before anything is written."""
     old, new, gravity = source.model, mujoco.MjData(made), np.array(source.model.opt.gravity)
     rng, data, worst = np.random.default_rng(1), mujoco.MjData(source.model), 0.0
     flags, drag = int(old.opt.disableflags), (float(old.opt.density), float(old.opt.viscosity))

@@ -92,7 +92,7 @@ def read_source(path: Path, options: Options, findings: Findings) -> Source:
 
 
 def _motors_bear_gravity_compensation(source: Source, choice: Choice, findings: Findings) -> bool:
-    """Whether the motors give the gravity compensation, so that it is part of their effort. Tells of compensation."""
+    """Whether the motors provide the gravity compensation, as part of their effort. Reports compensation."""
     model, driven = source.model, list(choice.driven)
     carried = np.flatnonzero(model.body_gravcomp * model.body_mass)
     if not len(carried):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Equality constraints, tendons and actuators without a joint: left out if they leave the driven joints alone.
+"""Equality constraints, tendons and actuators without a joint: left out if they do not affect driven joints.
 
-Those that couple driven joints, or act on them, are refused: the nominal model is a tree of independent motors.
+Those that couple or act on driven joints are refused, because the nominal model is a tree of independent motors.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _TENDON_FORCES = ("stiffness", "damping", "frictionloss", "armature", "limited")
 
 
 def drop_couplings(source: Source, choice: Choice, findings: Findings) -> None:
-    """Tell of the parts that are left out. Raises RobotError for one that acts on driven joints."""
+    """Report the parts that are left out. Raises RobotError for one that acts on driven joints."""
     _equalities(source, choice, findings)
     moved = _moved(source.model, choice)
     for i in range(source.model.ntendon):
@@ -30,7 +30,7 @@ def drop_couplings(source: Source, choice: Choice, findings: Findings) -> None:
 
 
 class _Moved:
-    """Whether the lengths of tendons and actuators change with the driven joints alone."""
+    """Whether the lengths of tendons and actuators change if only the driven joints move."""
 
     def __init__(self, before: mujoco.MjData, after: mujoco.MjData) -> None:
         self.tendons: NDArray[np.bool_] = np.abs(after.ten_length - before.ten_length) > _CLOSE

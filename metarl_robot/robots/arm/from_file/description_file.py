@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes a robot.yaml; each value that the file did not state has its origin beside it."""
+"""Writes a robot.yaml, with the origin beside each value that is not from the file."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The frame that carries the payload: a site, body or link by name, or one that is named like a flange."""
+"""The payload's frame: a site, body or link given by name, or one with the name of a flange."""
 
 from __future__ import annotations
 

@@ -2,8 +2,7 @@
 """Repairs physically impossible inertias of a URDF, where rounding explains them or the link weighs at most a gram.
 
 The principal moments of a body are positive, and the sum of two is at least the third. CAD exporters round a slender
-link's least moment to zero, and authors give frames of a milligram any inertia. MuJoCo refuses
-all others.
+link's least moment to zero, and authors give frames of a milligram any inertia. MuJoCo refuses such bodies.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _ROW = (("ixx", "ixy", "ixz"), ("ixy", "iyy", "iyz"), ("ixz", "iyz", "izz"))
 
 
 def repair_inertias(links: Sequence[Element], findings: Findings) -> None:
-    """Give links possible inertias, and say so."""
+    """Replace impossible inertias of links, and report it."""
     for link in links:
         inertial = link.first("inertial")
         inertia = None if inertial is None else inertial.first("inertia")
@@ -48,7 +47,7 @@ def repair_inertias(links: Sequence[Element], findings: Findings) -> None:
 def nearest_inertia(given: Array) -> tuple[Array, float]:
     """A possible inertia (3, 3) near a given one, and the largest change of a moment, as a share of the largest.
 
-    Zero change: it is possible as it is, or nothing is near it.
+    Zero change: the inertia is possible, or no possible one is near.
     """
     moments, axes = np.linalg.eigh(given)
     largest = moments[2]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which joints of a file are driven, and at which value the others are held.
+"""Choice of a file's driven joints, and of the values at which the others are fixed.
 
-By default the driven joints are the longest chain of joints with a motor (of a URDF: of joints that copy no other).
-The chain ends where a hand begins: before joints that are named like a gripper's or that others copy, or where it
+By default the driven joints are the longest chain of joints with a motor (in a URDF: of joints that are not mimic
+joints). The chain ends where a hand begins: before joints with names of grippers or with mimic joints, or where it
 branches after three joints or more.
 """
 

@@ -166,7 +166,7 @@ def _with_efforts(
     loads: Loads,
     findings: Findings,
 ) -> dict[int, JointLimit]:
-    """Add the effort limits and their rates; a missing one is guessed from the weight that the joint bears."""
+    """Add the effort limits and their rates; a missing limit is guessed from the weight on the joint."""
     needed = loads.guessed_efforts(found)
     result: dict[int, JointLimit] = {}
     for joint, limit in found.items():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The weight that joints bear over the workspace, for guesses of effort limits and of the rated payload."""
+"""The weight on the joints over the workspace, for guesses of effort limits and of the rated payload."""
 
 from __future__ import annotations
 

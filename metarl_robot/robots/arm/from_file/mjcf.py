@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads an MJCF by MuJoCo; assets that are missing are left out where the dynamics do not need them."""
+"""Reads an MJCF with MuJoCo; missing assets are left out if the dynamics do not need them."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def _free(name: str, taken: set[str]) -> str:
 
 
 def _check_options(path: Path, spec: Any, model: mujoco.MjModel, findings: Findings) -> None:
-    """Refuse switched-off physics; tell of parts that are left out and of inertias that the compiler changes."""
+    """Refuse disabled physics; report parts that are left out and inertias that the compiler changes."""
     for bit, said in _OFF.items():
         if model.opt.disableflags & int(bit):
             raise RobotError(f"{path}: option: flag: {said}; remove the flag, or write the values as they act")

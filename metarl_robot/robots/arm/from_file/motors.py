@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The actuators of driven joints as torque motors: effort limits, and the armature and damping that they add.
 
-A new robot's motor takes the effort at the joint as its command. A position or velocity servo is replaced by it, a
-gear is multiplied out, several motors on a joint become one.
+The command of a new robot's motor is the effort at the joint. It replaces a position or velocity servo; gears are
+multiplied out, and several motors on a joint become one.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _is_motor(model: mujoco.MjModel, index: int) -> bool:
 
 
 def _tell(source: Source, index: int, findings: Findings) -> None:
-    """Tell how an actuator is converted. Raises RobotError for one that is no drive of a joint."""
+    """Report how an actuator is converted. Raises RobotError for one that does not drive a joint."""
     model, place = source.model, _place(source, index)
     if np.any(model.actuator_dampingpoly[index]):
         raise source.refusal(place, "its damping is not linear", "give one number: the linear coefficient")
@@ -106,7 +106,7 @@ def _kind(model: mujoco.MjModel, index: int) -> str:
 
 
 def _effort(source: Source, joint: int, own: Sequence[int]) -> tuple[float, str] | None:
-    """Effort limit of a joint and its place: of its actuators, and of the joint itself; the lesser holds."""
+    """Effort limit of a joint and its place: the lesser of its actuators' and the joint's own."""
     model = source.model
     each = [_actuator_effort(source, index) for index in own]
     known = [found for found in each if found is not None]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A robot file as MuJoCo compiles it, with the facts that MuJoCo does not keep."""
+"""A robot file as compiled by MuJoCo, with the data that MuJoCo does not keep."""
 
 from __future__ import annotations
 

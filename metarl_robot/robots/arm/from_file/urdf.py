@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads a URDF: limits and mimic joints from the file itself, the rest by MuJoCo.
+"""Reads a URDF: limits and mimic joints from the file itself, the rest with MuJoCo.
 
-MuJoCo reads a copy that holds links and joints only. Pictures come from <visual>, or from <collision> where a link has
-no <visual>; meshes that are not found are left out. Dynamics come from <inertial> alone.
+MuJoCo reads a copy that contains only links and joints. Pictures come from <visual>, or from <collision> where a link
+has no <visual>; meshes that are not found are left out. Dynamics come from <inertial> alone.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _refuse_xacro(path: Path, root: Element) -> None:
 
 
 def _check_numbers(path: Path, element: Element) -> None:
-    """Refuse numbers that are none, not finite or too large, and elements without a name."""
+    """Refuse invalid, infinite or too large numbers, and elements without a name."""
     if not element.attributes.get("name"):
         raise RobotError(f"{path}: line {element.line}: <{element.tag}> has no name; give it one")
     for part in element.walk():
@@ -134,7 +134,7 @@ def _check_unique(path: Path, elements: Sequence[Element], joints: Sequence[Elem
 
 
 def _check_inertials(path: Path, links: Sequence[Element], joints: Sequence[Element], findings: Findings) -> None:
-    """Refuse moving links whose rigid group has no mass; tell of links with a shape and without a mass."""
+    """Refuse moving links whose rigid group has no mass; report links with a shape but no mass."""
     fixed = {_end(j, "child"): _end(j, "parent") for j in joints if j.attributes["type"] == "fixed"}
     heavy = {_group(link.attributes["name"], fixed) for link in links if _mass(link) > _LEAST_MASS_KG}
     of = {link.attributes["name"]: link for link in links}
@@ -222,7 +222,7 @@ def _with_file(mesh: Element, file: Path) -> dict[str, str]:
 
 
 def _materials(shape: Element) -> Iterator[Element]:
-    """Colours that stand in the shape itself."""
+    """Colours defined in the shape itself."""
     for material in shape.all("material"):
         colours = list(material.all("color"))
         if colours:

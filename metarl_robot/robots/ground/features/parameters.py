@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Feature groups of a ground vehicle: its physical parameters p (dynamics.py), each group a part of them.
+"""Feature groups of a ground vehicle: each is a part of the physical parameters p (dynamics.py).
 
-Plans contain the parameters in their own dynamics, so that `value` leaves them out. Forces are not linear in them: the
+`value` excludes the parameters, because plans contain them in their own dynamics. Forces are not linear in them: the
 filter linearises about its estimate (extended Kalman filter).
 """
 
@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 
 LOWER = np.array([-2.5, -1.5, -0.2, 0.0, -np.inf, -np.inf, 0.0, -0.6, -0.6, -0.15, -0.7])
 UPPER = np.array([1.0, 1.5, 0.5, np.inf, np.inf, np.inf, np.inf, 0.6, 0.6, 0.15, 1.0])
-"""Parameters beyond these bounds are not used for control; those of skid steering are both strengths."""
+"""Bounds of the parameters used for control; with skid steering the last two are the strengths of both sides."""
 
 
 class ParameterFeatures(BaseGroup):
