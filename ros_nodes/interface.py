@@ -106,10 +106,10 @@ class ReportTopic(NamedTuple):
 
 
 class ObstacleTopic(NamedTuple):
-    """Obstacles that a controller keeps clear of, heard below the mpc node.
+    """Obstacles that a controller avoids, subscribed below the mpc node.
 
-    name: of the topic, ~/name. type: of its message. read: discs (K, 3) x, y, radius [m; world] of a message, all that
-    its sender knows; raises SignalError. make: message of discs, for the simulated perception; None: it sends none.
+    name: of the topic, ~/name. type: of its message. read: discs (K, 3) x, y, radius [m; world] of a message, which
+    replace earlier ones; raises SignalError. make: message of discs, for the simulated perception; None: it sends none.
     """
 
     name: str
@@ -119,7 +119,7 @@ class ObstacleTopic(NamedTuple):
 
 
 class ExternalTopic(NamedTuple):
-    """A message of the force from outside, published below the mpc node at each state.
+    """A message of the external force, published below the mpc node at each state.
 
     name: of its topic, ~/name. type: of its message. maker: for a robot, returns the function that makes the message
     for (stamp_ns, measured state, external force). Only the mpc node calls it.

@@ -299,7 +299,7 @@ class MpcNode(ManagedNode):
     def _begin(self, measured: Measurement) -> None:
         """Come to rest and hold, at the first state, a new time base or a re-armed gate.
 
-        A reference that came before the first state is then followed.
+        A reference received before the first state is then followed.
         """
         state, self._epoch = measured.state, self._validation.epoch
         self._references.brake(state, measured.stamp_s)
@@ -413,7 +413,7 @@ class MpcNode(ManagedNode):
         self._reference_status_out.publish(reference_status.refused(offered.message, offered.topic, why, now_s))
 
     def _on_obstacles(self, topic: ObstacleTopic, message: Any) -> None:
-        """Keep clear of a topic's obstacles instead of its last ones; unreadable ones change nothing."""
+        """Replace the obstacles of a topic; an unreadable message changes nothing."""
         try:
             self._obstacles[topic.name] = readable(partial(topic.read, message))
         except SignalError as error:

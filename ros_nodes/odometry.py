@@ -65,7 +65,7 @@ class Predictor(Protocol):
 class OdometryStates(BaseMessages):
     """Measured states and setpoints of a base, as a part of an interface.
 
-    measures_inertia: whether the robot has an IMU: then a state in lockstep is complete when both messages have come.
+    measures_inertia: whether the robot has an IMU; a state in lockstep is then complete when both messages have arrived.
     """
 
     measures_inertia = True
@@ -145,7 +145,7 @@ class OdometryAndImu:
     Pose and velocity come from the odometry, rate and mean specific force from the IMU since the last state.
     In lockstep a state is complete when both have come with the same stamp. In real time the odometry does not wait.
     own: converts pose (7,) and twist (6,) of the base to the robot's state.
-    predictor: its states replace measured ones while it says so. say: takes its words when they change.
+    predictor: its states replace measured ones while it is active. say: called with its text when that changes.
     """
 
     predictor: Predictor | None = None

@@ -173,7 +173,7 @@ class PlantNode(ManagedNode):
         ]
 
     def _perceive(self) -> None:
-        """Look for other publishers, and tell the controller of the simulated obstacles."""
+        """Check for other publishers, and publish the simulated obstacles."""
         self._sole.look()
         for out, make in self._obstacles_out:
             out.publish(make(self._timeline.obstacles))

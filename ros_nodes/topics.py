@@ -16,8 +16,8 @@ Names are relative or private, so all can be remapped. A named table is a std_ms
     /mpc/context                     std_msgs/Float64MultiArray       mpc: named table, rows `mean`, `std`
     /mpc/<report>                    the kind's                       mpc: reports of the context
     /mpc/contact                     std_msgs/Float64MultiArray       mpc: named table, row `value`: see
-                                     CONTACT_COLUMNS; if the controller feels forces
-    /mpc/<external>                  the kind's                       mpc: the force from outside
+                                     CONTACT_COLUMNS; if the controller estimates it
+    /mpc/<external>                  the kind's                       mpc: the external force
     /plant/truth                     std_msgs/Float64MultiArray       plant: named table, row `value`: see
                                      plant.truth_columns
     /clock                           rosgraph_msgs/Clock              plant → all

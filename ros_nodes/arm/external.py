@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The force from outside on an arm, as messages with the stamp of the state at which it was felt.
+"""The external force on an arm, as messages with the stamp of the state to which it belongs.
 
     topic (as launched)              type                             content
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The drive bridge: from the gate's efforts to the speeds that a driver takes. It is the last process before it.
+"""The drive bridge converts the gate's efforts to speeds for a driver. It is the last process before the driver.
 
     topic (as launched)              type                             from → to
     /drive_controller/commands                                        gate → drive_bridge, see interface.py
@@ -11,7 +11,7 @@
 
 Each effort is answered by one command (robots/ground/speed_commands.py), with the effort's stamp. Nothing is sent
 before the first effort. When efforts or odometry are older than `deadline_s`, also because the gate has died, the
-speed falls to zero and stays there until both have come again. A bridge that is asked to end does so after its gate.
+speed falls to zero and stays there until both are back. A bridge that is asked to end does so after its gate.
 
 Lockstep: an effort waits for the state with its stamp. The deadline is then `grace_s`, in real time.
 """
@@ -181,7 +181,7 @@ class DriveBridge(ManagedNode):
         self._answer(effort)
 
     def _answer(self, effort: Effort) -> None:
-        """Send the command for an effort, or keep it until its state has come."""
+        """Send the command for an effort, or keep the effort until its state arrives."""
         commands, state = self._commands, self._state
         self._pending = effort
         waits = state is None or (self._own.lockstep and state[0] != effort.stamp_ns)

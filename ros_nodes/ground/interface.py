@@ -2,7 +2,7 @@
 """Interface of a ground vehicle: odometry in, steering and torque out, paths with or without times as references.
 
 topic (as launched)              type                             from → to
-/odom, /mpc/setpoint                                              see odometry.py; of the pose, position and yaw count
+/odom, /mpc/setpoint                                              see odometry.py; of the pose, x, y and yaw are used
 /mpc/reference, /mpc/plan                                         see pose_references.py
 /mpc/reference_path              nav_msgs/Path                    → mpc: poses whose stamps advance are a motion in
                                  time; others (Nav2) are a path, see nav_path.py
@@ -47,7 +47,7 @@ from metarl_robot.trajectories.flat_outputs import Outputs
 Array = NDArray[np.float64]
 
 STEEPEST_RAD = np.pi / 3.0
-"""Larger tilts are no slope: the vehicle has rolled over, or the frame is not ENU/FLU."""
+"""Larger tilts are not a slope: the vehicle has rolled over, or the frame is not ENU/FLU."""
 
 
 class GroundInterface(OdometryStates, PoseReferences, TableCommands):
@@ -99,8 +99,8 @@ class GroundInterface(OdometryStates, PoseReferences, TableCommands):
     def _turned(self, read: ReferencePoints) -> ReferencePoints:
         """The same points with a continuous yaw.
 
-        It begins nearest to that of the last reference at this time, by which a reference that arrives in parts stays
-        continuous also whole turns ahead of the vehicle, and otherwise nearest to the vehicle's.
+        It begins nearest to the last reference's yaw at this time, so that a reference that arrives in parts stays
+        continuous even whole turns ahead of the vehicle; without one, nearest to the vehicle's yaw.
         """
         q = read.points.positions.copy()
         q[:, 2] = np.unwrap(q[:, 2])

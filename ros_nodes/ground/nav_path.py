@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A path without times, as a planner such as Nav2 gives it: it gets the speeds of the nominal vehicle.
+"""A path without times, as from Nav2, is given speeds that the nominal vehicle can drive.
 
 The path is a spline through its points. Speeds begin with the vehicle's and end at rest; they use GRIP_SHARE of the
 nominal friction (robots/ground/speed_profile.py).

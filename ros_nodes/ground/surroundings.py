@@ -22,7 +22,7 @@ OCCUPIED = 99
 """Cells from this value on are obstacles: in a costmap 100 is lethal and 99 inscribed. Unknown cells, -1, are free."""
 RESOLUTIONS_M = (0.005, 1.0)
 MOST_CELLS = 250_000
-"""Of a grid; reading one of these takes 3 ms."""
+"""Largest number of cells of a grid; reading it takes 3 ms."""
 _QUATERNION_TOLERANCE = 0.01
 
 
