@@ -5,7 +5,7 @@ A guard sorts errors into three classes:
 
     unreadable   a message cannot be read (SignalError), or any error in a service of rclpy or in a message on /clock,
                  which rclpy reads itself: it is refused and counted
-    refused      a transition of the life cycle that is not possible now (RCLError of a service): the caller gets the error
+    refused      a transition of the life cycle that is not possible now (RCLError of a service): its caller is informed
     fault        any other error, a defect of this project: it is counted and logged, and `on_fault` is called; the
                  gate then stops the robot
 

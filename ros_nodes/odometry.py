@@ -65,7 +65,7 @@ class Predictor(Protocol):
 class OdometryStates(BaseMessages):
     """Measured states and setpoints of a base, as a part of an interface.
 
-    measures_inertia: whether the robot has an IMU; a state in lockstep is then complete when both messages have arrived.
+    measures_inertia: whether the robot has an IMU; a state in lockstep is then complete when both messages are there.
     """
 
     measures_inertia = True

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calibration of the estimates of physical quantities: is the reported standard deviation that of the errors?
+"""Calibration of the estimates of physical quantities: do the reported standard deviations match the errors?
 
 Each draw records one run of a suite under a controller without context. The adapter of the robot's adaptive controller
-then learns from the record, and beside it the exact posterior does (batch_posterior.py). Of every scored quantity (a
-payload's mass), the error and the standard deviation are taken at fixed times after the change, with the largest share
-of the effort limits (of the friction, for a vehicle) that the motion needed since: some quantities show only near them.
+and the exact posterior (batch_posterior.py) are then run on the record. For every scored quantity (such as a payload's
+mass), the error and the standard deviation are taken at fixed times after the change, with the largest share of the
+effort limits (for a vehicle, of the friction) that the motion has needed since: some are observable only near limits.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ LEVELS = (0.1, 0.25, 0.5, 0.6827, 0.8, 0.9, 0.9545, 0.99)
 COVERED = (0.90, 0.98)
 """Share of errors that two standard deviations should hold: 95.45 %, with the spread of 200 draws."""
 SHARPEST = 1.5
-"""Largest standard deviation, in root mean square errors."""
+"""Largest standard deviation, as a multiple of the root mean square error."""
 EXCITED = 0.8
-"""Share of the effort limits from which on a motion is scored as one near them."""
+"""Share of the effort limits above which a motion counts as near them."""
 RECORDER = "offset_free_mpc"
-"""Controller of the recorded runs: it knows nothing of the context, so that records do not depend on the adapter."""
+"""Controller of the recorded runs; it does not use the context, so that records do not depend on the adapter."""
 
 
 class Draw(NamedTuple):

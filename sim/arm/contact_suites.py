@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Suites in which something acts that is not to be learned, or efforts do not suffice.
+"""Suites with forces that must not be learned, or with more load than the efforts can hold.
 
     contact    table, wall: the reference goes 0.5 to 10 mm below a face for a second and comes back; tap, push: a force
                of half to all of the rated payload's weight (Panda: 15 to 30 N) acts on the tool for 0.5 and 3 s from
-               any side; obstacle: a face comes 0.5 to 10 mm beyond the tool of an arm that holds, and retreats
+               any side; obstacle: a face moves 0.5 to 10 mm beyond the tool of an arm that holds, and retreats
     overload   stretched: a payload is picked up that needs 102 to 120 % of an effort limit; then the arm goes home
 
-Half of the runs carry a payload. Errors 'after' count from 1 s after the release on (Scenario.released_s): the end of
-the push or of the contact, or the time from which the reference needs at most 85 % of the efforts. While the
-disturbance acts, force, limits and claimed mass are judged, not position. An arm does not crash.
+Half of the runs carry a payload. Errors 'after' count from 1 s after the release (Scenario.released_s): the end of the
+push or of the contact, or the time from which the reference needs at most 85 % of the efforts. While the disturbance
+acts, force, limits and estimated mass are scored, not position. An arm does not crash.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _depth_m(rng: np.random.Generator) -> float:
 
 
 def _against(robot: Robot, rng: np.random.Generator, wanted: Array) -> Scenario[Task]:
-    """The reference goes beyond a face that stands across its way."""
+    """The reference goes beyond a face across its way."""
     task, depth_m, direction = _task(robot, rng), _depth_m(rng), possible_direction(robot, wanted)
     face = home_position(robot) + (APPROACH_M + TIP_M) * direction
     task = replace(task, obstacle=Obstacle(face, -direction))

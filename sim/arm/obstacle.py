@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An obstacle that an arm's tool touches: a face that stands still or comes nearer and retreats.
+"""An obstacle that an arm's tool touches: a face that is fixed, or approaches and retreats.
 
 The robots' own geoms do not collide. A model with an obstacle has two that do: a sphere at the payload site, and the
 obstacle's box.
@@ -29,8 +29,8 @@ _COLLIDES = {"contype": 4, "conaffinity": 4}
 class Obstacle:
     """A plane face.
 
-    point_m: (3,) on the face [m; world]. normal: (3,) out of it, towards the tool. travel_m: how far it comes along the
-    normal, from comes_s on in COMES_S; it stays for STAYS_S and goes back.
+    point_m: (3,) on the face [m; world]. normal: (3,) out of it, towards the tool. travel_m: distance that it moves
+    along the normal, within COMES_S from comes_s on; it stays for STAYS_S and goes back.
     """
 
     point_m: Array
@@ -56,7 +56,7 @@ class Obstacle:
 
 
 def smooth_step(share: Array | float) -> Array | float:
-    """Minimum-jerk share of a way, of the share of its time."""
+    """Minimum-jerk profile: share of the distance, by share of the time."""
     return share**3 * (10.0 - 15.0 * share + 6.0 * share**2)
 
 

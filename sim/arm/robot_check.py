@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compares what an arm's controllers assume with what MuJoCo does, and moves the arm to see whether they hold.
+"""Compares the assumptions of an arm's controllers with MuJoCo, and moves the arm to test the controllers.
 
 The bound of the run is for a healthy description: the nominal controller tracks a random motion without disturbance
 to BOUND_SHARE of the arm's reach. The shipped Panda and planar2 stay seven times below it.

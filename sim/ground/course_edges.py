@@ -15,11 +15,11 @@ Array = NDArray[np.float64]
 
 _SPACING_M = 0.05
 _BEFORE_M = 1.0
-"""The outline reaches so far behind the path's start, at most."""
+"""Largest distance of the outline behind the path's start."""
 
 
 def edge_margin(robot: Ground, reference: PathReference, times: Array, poses: Array) -> Array:
-    """Distance (N,) [m] of the outline at poses (N, 3), one after the other at times (N,) [s], from the nearer edge.
+    """Distance (N,) [m] of the outline from the nearer edge, at consecutive poses (N, 3) at times (N,) [s].
 
     Negative: it has left the course, which is given by the reference's widths.
     """
@@ -40,7 +40,7 @@ def edge_margin(robot: Ground, reference: PathReference, times: Array, poses: Ar
 
 
 def lap_times(reference: PathReference, times: Array, places: Array) -> Array:
-    """Durations (L,) [s] of the laps that are complete, at places (N, 2), one after the other at times (N,) [s]."""
+    """Durations (L,) [s] of the complete laps, from consecutive positions (N, 2) at times (N,) [s]."""
     s, line = _driven(reference, times)
     along = s[0] + nearest_on(line.position, places)[1]
     length_m = reference.path.length_m

@@ -14,9 +14,9 @@ _TINY = 1e-12
 
 
 def nearest_on(path: Array, places: Array) -> tuple[Array, Array]:
-    """Nearest points (N, 2) and their arc lengths (N,) [m] on a polyline (M, 2), of places (N, 2) one after the other.
+    """Nearest points (N, 2) and their arc lengths (N,) [m] on a polyline (M, 2), for consecutive positions (N, 2).
 
-    The first place is searched near the polyline's start.
+    The search begins near the polyline's start.
     """
     steps = np.diff(path, axis=0)
     lengths = np.linalg.norm(steps, axis=1)

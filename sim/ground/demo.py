@@ -26,11 +26,11 @@ _WET_S, _GRAVEL_S, _LOAD_S = 5.0, 10.0, 15.0
 _WET = {"friction": 0.55, "stiffness_scale": 0.9}
 _GRAVEL = {"friction": 0.6, "stiffness_scale": 0.6, "rolling_resistance": 0.06}
 _LOAD_SHARE = 0.3
-"""Mass of the load, share of the vehicle's; it lies behind the centre of mass, on top."""
+"""Mass of the load, as a share of the vehicle's; it is on top, behind the centre of mass."""
 _OBSTACLES = ((0.3, 0.3), (0.8, -0.3))
 """Share of the lap, and offset from the line in widths of the vehicle, of each obstacle."""
 _RADIUS = 0.5
-"""Of an obstacle, in widths of the vehicle."""
+"""Radius of an obstacle, in widths of the vehicle."""
 _MOST_USE, _CALMER, _LEAST_PACE = 0.85, 0.97, 0.2
 
 

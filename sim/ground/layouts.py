@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random layouts of obstacles on a course, as discs (K, 3): x, y and radius [m; world].
 
-Sizes are in widths of the vehicle. Between places along the course there is room to pass from one side to the other.
+Sizes are in widths of the vehicle. Obstacles are far enough apart to change from one side of the course to the other.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ Array = NDArray[np.float64]
 
 _PAYLOAD = "payload"
 _NO_INERTIA = 1e-9
-"""Moments of inertia of the load about its own centre [kg m²]: it is small beside the vehicle."""
+"""Moments of inertia of the load about its own centre [kg m²]; negligible beside the vehicle's."""
 _LIMIT_TOLERANCE = 1e-6
 SPIN_RAD = np.pi / 4.0
 """A larger side-slip angle at more than SPIN_M_S is a spin."""
@@ -140,7 +140,7 @@ class GroundPlant:
         return on_left, on_right
 
     def _actuate(self, command: Array) -> None:
-        """Move the actuators on: a first-order lag, and rates."""
+        """Advance the actuators: a first-order lag, and rates."""
         step = (1.0 - self._left) * (command - self._acting)
         most = self.robot.effort_rate_limit * self._dt
         self._acting = self._acting + np.clip(step, -most, most)
@@ -184,7 +184,7 @@ class GroundPlant:
 
     @property
     def task(self) -> GroundTask:
-        """At the vehicle's place; a new object only where the conditions change."""
+        """The task at the vehicle's position; a new object only where the conditions change."""
         return self._places[self._sides]
 
     @property
@@ -222,7 +222,7 @@ class GroundPlant:
 
     @property
     def crashed(self) -> bool:
-        """Always False: there is nothing to hit."""
+        """Always False: a vehicle does not crash."""
         return False
 
     @property

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a run can be driven without foresight: `oracle_mpc` is told of the ground when the vehicle is on it.
+"""Test whether a run can be driven without foresight: by `oracle_mpc`, which gets the ground when the vehicle is on it.
 
 It drives the whole run, with the run's noise, latency and speeds.
 """

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A simulated driver that takes speeds: it turns them into the efforts of a vehicle's motors.
+"""A simulated driver that converts speed commands to the efforts of a vehicle's motors.
 
-It stands for the firmware of motor controllers below an Ackermann or differential drive controller: proportional-
-integral loops of speeds (robots/ground/speed_commands.py). Torques saturate; then the integrals stand still.
+It represents the firmware of motor controllers below an Ackermann or differential drive controller: proportional-
+integral speed loops (robots/ground/speed_commands.py). When torques saturate, the integrals stop.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from metarl_robot.robots.ground.speed_commands import SPEED_STEERING, DriverLoop
 Array = NDArray[np.float64]
 
 _CRAWL_M_S = 0.02
-"""A twist of less speed keeps the steering angle: it has no curvature."""
+"""A twist below this speed keeps the steering angle, because its curvature is undefined."""
 
 
 class SpeedDriver:

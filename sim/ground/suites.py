@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs of ground vehicles: a course, the ground, the load and the sensors, and a change at 5 s.
 
-The reference's speeds use a share of the grip that is there before and after the change, so that the vehicle can stay
-on the path with the grip that it has.
+The reference's speeds use a share of the smaller grip of those before and after the change, so that the vehicle can
+stay on the path.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def draw_task(robot: Ground, rng: np.random.Generator, ranges: GroundRanges = TR
 class _Run:
     """Conditions before and after the change (the same object: no change), the course, and obstacles (K, 3).
 
-    half_width_m: of the course; None: it has no edges. speed_grip: share of the believed friction by which the
+    half_width_m: of the course; None: it has no edges. speed_grip: share of the estimated friction by which the
     controller chooses the speeds; 0: the reference gives them.
     """
 
@@ -163,7 +163,7 @@ def _ice_patch(robot: Ground, rng: np.random.Generator) -> _Run:
 
 
 def _fastest(robot: Ground, rng: np.random.Generator) -> _Run:
-    """Laps as fast as the controller dares on ground that is not known and the same everywhere."""
+    """Laps as fast as the estimated friction allows, on unknown, uniform ground."""
     task, path = draw_task(robot, rng), _course(robot, rng)
     half_m = COURSE_WIDTHS * float(robot.description.size_m[1])
     return _Run(task, task, path, half_width_m=half_m, speed_grip=GRIP_SHARE, duration_s=LAPS_S)

@@ -48,7 +48,7 @@ class Tyres:
 
 
 def ground_of(task: GroundTask) -> Array:
-    """The task's conditions as the compiled function takes them, (8,)."""
+    """The task's conditions in the form of the compiled function, (8,)."""
     friction = (task.friction, task.friction * task.right_share)
     return np.array([*friction, task.stiffness_scale, task.rolling_resistance, task.payload_mass_kg,
                      *task.payload_position_m])  # fmt: skip
