@@ -36,7 +36,9 @@ class TimelineParameters(BaseModel):
         "", description="evaluation suite to take conditions and start pose from; empty: the nominal robot at home"
     )
     scenario: str = fixed("pickup", description="scenario of the suite")
-    motion_file: str = fixed("", description="file of a motion at whose start the robot begins; others are ignored")
+    motion_file: str = fixed(
+        "", description="motion file, at the start of which the robot begins; other names are ignored"
+    )
     seed: int = fixed(0, ge=0, le=2**31 - 1, description="seed of the scenario and of the sensors' noise")
     task_file: str = fixed(
         "",

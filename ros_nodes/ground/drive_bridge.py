@@ -68,14 +68,14 @@ class BridgeParameters(DriveParameters):
     """Parameters of the drive bridge, without those of DriverLoop."""
 
     deadline_s: float = Field(
-        0.1, ge=0.01, le=2.0, description="the vehicle is stopped when efforts or odometry are older than this [s]"
+        0.1, ge=0.01, le=2.0, description="the vehicle stops when efforts or odometry are older than this [s]"
     )
     grace_s: float = Field(10.0, ge=0.05, le=600.0, description="lockstep: deadline_s, in real time [s]")
     stop_deceleration_m_s2: float = Field(
-        2.5, ge=0.1, le=1e6, description="the speed falls to zero so fast then; large: at once [m/s^2]"
+        2.5, ge=0.1, le=1e6, description="deceleration of that stop; large: at once [m/s^2]"
     )
     standstill_m_s: float = fixed(
-        0.05, ge=0.001, le=1.0, description="speed below which a vehicle that the gate stops is sent speed zero [m/s]"
+        0.05, ge=0.001, le=1.0, description="while the gate stops the vehicle, commands below this speed are zero [m/s]"
     )
 
 

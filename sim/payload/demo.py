@@ -25,7 +25,9 @@ class PayloadDemoSettings(DemoSettings):
 
     renamed: ClassVar[Mapping[str, str]] = {"payload_mass": "payload_mass_kg", "payload_offset": "payload_com_m"}
 
-    payload_mass_kg: float | None = Field(None, ge=0.0, le=1000.0, description="its mass [kg]; default: drawn")
+    payload_mass_kg: float | None = Field(
+        None, ge=0.0, le=1000.0, description="mass of the payload [kg]; default: drawn"
+    )
     payload_com_m: tuple[_Coordinate, _Coordinate, _Coordinate] | None = Field(
         None, description="its centre of mass in the payload frame [m]; default: drawn"
     )

@@ -22,7 +22,7 @@ class PayloadSettings(TaskSettings):
     payload_com_m: tuple[Annotated[float, Field(ge=-10.0, le=10.0)], ...] = Field(
         (0.0, 0.0, 0.0), description="its centre of mass in the payload frame [m]"
     )
-    payload_attach_s: float = Field(0.0, ge=0.0, le=1e6, description="when it is attached [s]")
+    payload_attach_s: float = Field(0.0, ge=0.0, le=1e6, description="time at which the payload is attached [s]")
 
     @property
     def begins_s(self) -> float | None:

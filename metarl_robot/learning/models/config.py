@@ -18,12 +18,12 @@ class TrainConfig(BaseModel):
     )
     tasks: int = Field(2000, ge=20, le=100000, description="simulated tasks to learn from")
     duration_s: float = Field(1.5, ge=1.2, le=20.0, description="simulated time of each task [s]")
-    seed: int = Field(0, ge=0, description="of tasks, motions, noise and initial weights")
+    seed: int = Field(0, ge=0, description="seed of tasks, motions, noise and initial weights")
     steps: int = Field(1500, ge=1, le=1000000, description="gradient steps")
     batch: int = Field(32, ge=2, le=1000, description="tasks in a gradient step")
-    learning_rate: float = Field(3e-3, gt=0.0, le=0.1, description="at the start; falls to zero along a cosine")
+    learning_rate: float = Field(3e-3, gt=0.0, le=0.1, description="initial rate; it falls to zero along a cosine")
     groups: tuple[str, ...] = Field(
-        ("all",), description="raw, physics-informed feature groups; all: those that the kind of robot has"
+        ("all",), description="raw, physics-informed feature groups; all: all groups of the kind of robot"
     )
     learned: int = Field(10, ge=0, le=64, description="learned features of each joint; 0: none")
     hidden: tuple[int, ...] = Field(
@@ -35,8 +35,8 @@ class TrainConfig(BaseModel):
     )
     prior: Literal["empirical", "trained", "isotropic"] = Field(
         "empirical",
-        description="of the raw features' context: the tasks' own mean and covariance, these as a start for training, "
-        "or zero mean and one scale for each sort of entry; the learned features' is trained, except with isotropic",
+        description="prior of the raw features: the tasks' mean and covariance, trained from these, or zero mean and "
+        "one scale for each sort of entry; the prior of the learned features is trained, except with isotropic",
     )
     unloaded_start: bool = Field(
         True, description="the prior's mean of removable entries (a payload's) is 0: the robot starts unloaded"

@@ -65,7 +65,7 @@ class MetaConfig(OffsetFreeConfig):
     )
     model_error: float = Field(0.001, ge=0.0, le=0.1, description="unexplained fast torque, share of the effort limit")
     missed_force_bandwidth_rad_s: float = Field(
-        60.0, ge=0.0, le=500.0, description="bandwidth of the observer of the torque that predictions miss [rad/s]"
+        60.0, ge=0.0, le=500.0, description="bandwidth of the observer of the filter's prediction error [rad/s]"
     )
     forgetting_s: float = Field(60.0, ge=0.1, le=10000.0, description="time constant of forgetting [s]")
     change_detection: float = Field(

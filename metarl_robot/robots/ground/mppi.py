@@ -33,7 +33,7 @@ class SampledPlanConfig(PlanConfig):
         0.3, gt=0.0, le=1000.0, description="excess of cost at which a sample's weight falls by the factor e"
     )
     noise: float = Field(0.05, gt=0.0, le=1.0, description="standard deviation of sampled inputs, share of the limit")
-    correlation: float = Field(0.8, ge=0.0, le=0.99, description="of the noise at successive knots")
+    correlation: float = Field(0.8, ge=0.0, le=0.99, description="correlation of the noise at successive knots")
     seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of the samples")
 
 

@@ -52,10 +52,13 @@ class PlanConfig(RouteConfig):
     turning_scale_rad_s: float = Field(4.0, gt=0.0, le=100.0, description="yaw rate error with weight one [rad/s]")
     command_scale: float = Field(0.3, gt=0.0, le=100.0, description="command error with weight one, share of the limit")
     grip_share: float = Field(
-        0.9, gt=0.0, le=2.0, description="share of the believed friction that planned torques may use"
+        0.9, gt=0.0, le=2.0, description="share of the estimated friction that planned torques may use"
     )
     grip_deviations: float = Field(
-        0.25, ge=0.0, le=5.0, description="standard deviations by which the friction in it is below its estimate"
+        0.25,
+        ge=0.0,
+        le=5.0,
+        description="number of standard deviations by which the friction used is below its estimate",
     )
     latency_s: float = Field(0.01, ge=0.0, le=0.1, description="delay from a state to the effect of its command [s]")
 

@@ -57,12 +57,12 @@ class RouteConfig(BaseModel):
     detour_widths: float = Field(
         4.0, gt=0.0, le=50.0, description="largest distance of a detour from the reference, widths of the vehicle"
     )
-    detour_grip: float = Field(0.6, gt=0.0, le=1.0, description="share of the believed friction that a detour may use")
+    detour_grip: float = Field(0.6, gt=0.0, le=1.0, description="share of the estimated friction that a detour may use")
     speed_grip: float = Field(
         0.0,
         ge=0.0,
         le=1.0,
-        description="share of the believed friction to which speeds are lowered; 0: as the reference says",
+        description="share of the estimated friction to which speeds are lowered; 0: the reference's speeds",
     )
 
 

@@ -45,10 +45,10 @@ class DriverLoop(BaseModel):
         0.1, ge=0.005, le=2.0, description="time constant of the driver's speed loop without its integral [s]"
     )
     speed_integral_s: float = Field(
-        0.5, ge=0.01, le=1e6, description="integral time of the driver's speed loop [s]; large: it has no integral"
+        0.5, ge=0.01, le=1e6, description="integral time of the driver's speed loop [s]; large: no integral"
     )
     separation_ratio: float = Field(
-        1.0, ge=0.2, le=5.0, description="skid steering: the driver's separation of the wheels over the real one"
+        1.0, ge=0.2, le=5.0, description="skid steering: the driver's wheel separation over the real one"
     )
 
 

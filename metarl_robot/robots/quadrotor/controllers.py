@@ -78,7 +78,7 @@ class FlightMetaConfig(FlightMPCConfig):
     )
     model_error: float = Field(0.005, ge=0.0, le=0.5, description="unexplained fast force, share of the weight")
     missed_force_bandwidth_rad_s: float = Field(
-        8.0, ge=0.0, le=500.0, description="bandwidth of the observer of the force that predictions miss [rad/s]"
+        8.0, ge=0.0, le=500.0, description="bandwidth of the observer of the filter's prediction error [rad/s]"
     )
     forgetting_s: float = Field(60.0, ge=0.1, le=10000.0, description="time constant of forgetting [s]")
     change_detection: float = Field(

@@ -90,8 +90,12 @@ class DescendConfig(GateConfig):
     descent_time_s: float = Field(
         60.0, ge=10.0, le=600.0, description="time after which the motors stop, landed or not [s]"
     )
-    inertial_time_s: float = Field(8.0, ge=1.0, le=60.0, description="the same with the IMU alone [s]")
-    blind_time_s: float = Field(0.5, ge=0.1, le=10.0, description="the same with neither state nor IMU [s]")
+    inertial_time_s: float = Field(
+        8.0, ge=1.0, le=60.0, description="time with the IMU alone after which the motors stop [s]"
+    )
+    blind_time_s: float = Field(
+        0.5, ge=0.1, le=10.0, description="time without state and IMU after which the motors stop [s]"
+    )
     landed_time_s: float = Field(0.3, ge=0.05, le=5.0, description="time that the landing conditions must hold [s]")
     danger_tilt_rad: float = Field(
         1.5, ge=0.2, le=3.1, description="tilt beyond which the gate stops and latches [rad]"

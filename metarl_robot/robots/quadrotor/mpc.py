@@ -73,7 +73,7 @@ class FlightMPCConfig(BaseModel):
         0.5, gt=0.0, le=10.0, description="rotor thrust error with weight one, share of hover thrust"
     )
     reach_m: float = Field(
-        0.8, gt=0.0, le=100.0, description="distance beyond which a target is approached on a feasible path [m]"
+        0.8, gt=0.0, le=100.0, description="distance beyond which a target is approached along a feasible path [m]"
     )
     reach_speed: float = Field(
         0.125, gt=0.0, le=10.0, description="the same for the relative speed, share of the speed limit"
