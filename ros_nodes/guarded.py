@@ -105,7 +105,7 @@ class GuardedNode(LifecycleNode):
         self._fault_s = monotonic()
         self.last_fault = f"{where}: {described(error)}"
         self.get_logger().error(
-            f"unforeseen error in {self.last_fault}; the node goes on. Please report it (--log-level debug shows the "
+            f"unforeseen error in {self.last_fault}; the node continues. Please report it (--log-level debug shows the "
             "traceback)",
             throttle_duration_sec=1.0,
         )

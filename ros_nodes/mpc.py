@@ -502,7 +502,7 @@ class MpcNode(ManagedNode):
         """Switch to the controller that was built, or report the error and keep the present one."""
         self._builder = None
         if builder.controller is None:
-            self.get_logger().error(f"{builder.name} cannot be built, {self._name} goes on: {builder.error}")
+            self.get_logger().error(f"{builder.name} cannot be built, {self._name} continues: {builder.error}")
             self.parameters.restore("", controller=self._name)
             self.parameters.restore(CONFIG_PREFIX, **self._tuning.model_dump())
             return

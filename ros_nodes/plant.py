@@ -212,7 +212,7 @@ class PlantNode(ManagedNode):
         """Announce that a robot stays as long as its gate."""
         if not self.may_end(0.0):
             self.get_logger().info(
-                f"{why}: the simulation goes on until the gate has ended; a second Ctrl-C ends it at once"
+                f"{why}: the simulation continues until the gate has ended; a second Ctrl-C ends it at once"
             )
 
     def may_end(self, waited_s: float) -> bool:

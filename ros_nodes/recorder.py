@@ -166,7 +166,7 @@ class RecorderNode(ManagedNode):
     def _complain(self, recording: Recording) -> None:
         if recording.failure and not self._reported:
             self._reported = True
-            self.get_logger().error(f"recording has stopped, control goes on: {recording.failure}")
+            self.get_logger().error(f"recording has stopped, control continues: {recording.failure}")
 
 
 def expected_topics(interface: Interface) -> dict[str, tuple[str, QoSProfile]]:

@@ -81,7 +81,7 @@ class EpisodeResult:
     'payload_mass_std_kg'), and later ('payload_mass_error_kg_4s'); None if the controller estimates none.
     measures: more numbers by name. Of every run, the kind's own (Simulation.measures). Of a scenario that is released
     (Scenario.released_s), peak_contact_n, velocity_violations (physics steps) and external_wrench_s, the time for which
-    the adapter reports a wrench from outside; None if it reports none.
+    the adapter reports an external wrench; None if it reports none.
     false_changes_per_min: changes detected more than 1 s after any change, per minute; None if it detects none.
     """
 
@@ -225,7 +225,7 @@ def _changes(controller: Controller) -> float:
 
 
 def _external(controller: Controller) -> float:
-    """Whether the controller's adapter reports a wrench from outside; NaN if it never does."""
+    """Whether the controller's adapter reports an external wrench; NaN if it never does."""
     return float(getattr(getattr(controller, "adapter", None), "external_wrench", np.nan))
 
 

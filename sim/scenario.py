@@ -39,7 +39,7 @@ class Scenario(Generic[T]):
     the change at which estimates are scored. start: state at t = 0; None: that of the reference.
     released_s: time at which a disturbance that no controller can overcome (contact, overload) has ended. Errors
     'after' count from 1 s later on. None: there is none. obstacles: (K, 3) discs on the ground, x, y and radius
-    [m; world], of which a controller is told at the start.
+    [m; world], which the controller gets at the start.
     """
 
     name: str

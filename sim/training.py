@@ -70,7 +70,7 @@ def train(
     with locked_folder(out, "wait for its end, or choose another --out"):
         if not resume and any(out.glob("*.state")):
             raise MetaRLError(
-                f"{out} holds an interrupted run: go on with --resume, choose another --out, or remove it"
+                f"{out} holds an interrupted run: continue with --resume, choose another --out, or remove it"
             )
         return _train(robot, config, out, resume, progress, score_tasks)
 

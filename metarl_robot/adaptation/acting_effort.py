@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The effort that acted between two samples: past commands, a latency that is learned, and a smoothed effort.
+"""The effort that acted between two samples: past commands, a learned latency, and a smoothed effort.
 
 Motor strength is learned from the smoothed effort. The command carries feedback noise that is correlated with the
 filter's errors; without smoothing, every motor would seem too strong (instrumental variable; Söderström 1983).
@@ -34,7 +34,7 @@ class Acting(NamedTuple):
 
 
 class ActingEffort:
-    """Commands until now. Begins with one command (nu,) that is taken to have acted forever; period_s: of samples."""
+    """Past commands. Starts with one command (nu,), assumed to have acted forever; period_s: of samples."""
 
     def __init__(self, effort: Array, period_s: float, compiled: bool) -> None:
         self.history = command_history(effort, period_s, compiled)

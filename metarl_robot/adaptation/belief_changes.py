@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What may have happened to a robot at a detected change, as changes of the filter's belief.
+"""Possible causes of a detected change, as changes of the filter's belief.
 
 The entries of a feature group jumped; a removable object was removed; an impact moved the robot, or a sample was lost;
-an earlier model returned; the machine is unlike those of the training. Entries that changed get their prior covariance
-back, or are zero; the other entries (motor strength, say) keep their estimates.
+an earlier model returned; the machine is unlike the training machines. Changed entries return to their prior covariance
+or to zero; the other entries (such as motor strength) keep their estimates.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class BeliefChanges:
         return belief
 
     def on_unfamiliar(self, before: Belief) -> Belief:
-        """The same on a machine unlike those of the training."""
+        """The same on a machine unlike the training machines."""
         belief, given = before.copy(), self._unfamiliar
         changed = np.flatnonzero(np.diagonal(given.covariance) != np.diagonal(self._prior.covariance))
         belief.mean[self._context + changed] = given.mean[changed]
@@ -53,7 +53,7 @@ class BeliefChanges:
         return belief
 
     def recalled(self, before: Belief, earlier: Belief) -> Belief:
-        """An earlier model returned: context and disturbance are those of then."""
+        """An earlier model returned, with its context and disturbance."""
         belief, model = before.copy(), slice(2 * self._n, None)
         belief.mean[model] = earlier.mean[model]
         belief.covariance[model, :], belief.covariance[:, model] = 0.0, 0.0
@@ -62,7 +62,7 @@ class BeliefChanges:
         return belief
 
     def displaced(self, before: Belief) -> Belief:
-        """Nothing but the state changed: an impact or a lost sample."""
+        """Only the state changed: an impact or a lost sample."""
         belief, n = before.copy(), self._n
         belief.covariance[:n, :n] += DISPLACED[0] ** 2 * np.eye(n)
         belief.covariance[n : 2 * n, n : 2 * n] += DISPLACED[1] ** 2 * np.eye(n)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The part of an estimate that control gets: a context that can exist, and a growing share of it after the start.
+"""The part of an estimate that control uses: a physically possible context, with a growing share after the start.
 
 The force of the rest of the estimated context counts as a disturbance.
 """
@@ -17,7 +17,7 @@ from metarl_robot.adaptation.features import FeatureMap
 Array = NDArray[np.float64]
 
 STARTED = 10.0
-"""Time constants of the start after which control gets the whole estimate."""
+"""Time constants of the start after which control uses the whole estimate."""
 
 
 class ControlledContext:
@@ -36,7 +36,7 @@ class ControlledContext:
         self.context, self.rest = self.share * features.existing(context), np.zeros(dof)
 
     def skip_start(self) -> None:
-        """Give control the whole estimate from now on."""
+        """Use the whole estimate from now on."""
         self._since_s = inf
 
     def passes(self, dt: float) -> None:

@@ -46,7 +46,7 @@ class FilterTuning:
     start_s: time constant with which control passes from the nominal model to the estimate after the start; 0: at once.
     usual_force: (n,) unexplained force with which the reported variance is twice the filter's [Nm]; None: the reported
         standard deviation is STD_CALIBRATION times the filter's.
-    settling_s: age of a model from which on it is forgotten slower; infinite: never.
+    settling_s: age of a model above which it is forgotten more slowly; infinite: never.
     stops: (2, n) least and largest position, where a stop may act [rad, m]; None: no stops.
     """
 

@@ -2,17 +2,17 @@
 """Forgetting that slows down with the age of a model: T_f (1 + g² min((t / t_s)², MOST_STEADY)).
 
 Forgetting is P_zz ← a² P_zz + (1 - a²) P_0 with a = exp(-dt / T_f). The covariance approaches the prior's and never
-exceeds it. The time constant grows with the age t of a model, as far as it explains the forces (g <= 1): early samples,
+exceeds it. The time constant grows with the age t of a model while it explains the forces (g <= 1): early samples,
 linearised about a context that was still wrong, lose their weight (Ljung, Söderström 1983, 5.6); later, an unexcited
-context does not wander.
+context does not drift.
 """
 
 from __future__ import annotations
 
 MOST_STEADY = 30.0
-"""A model that has lasted is forgotten slower by at most this factor."""
+"""Largest factor by which forgetting of a lasting model slows down."""
 WELL_EXPLAINED = 3.0
-"""Beyond this mean square of the unexplained force, in usual ones, a model is wrong, and forgotten as a new one is."""
+"""Above this mean square of unexplained over usual force, a model is wrong and is forgotten like a new one."""
 
 
 class Forgetting:
@@ -22,7 +22,7 @@ class Forgetting:
         self._forgetting_s, self._settling_s, self._steady_s = forgetting_s, settling_s, 0.0
 
     def changed(self) -> None:
-        """The model is new."""
+        """Record a new model."""
         self._steady_s = 0.0
 
     def time_constant(self, unexplained: float, dt: float) -> float:

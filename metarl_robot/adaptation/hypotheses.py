@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Competing hypotheses on what happened, each with a belief, tested on the samples from the detected one on.
+"""Competing hypotheses about a change, each with a belief, tested on the samples since the detection.
 
 The samples are processed under each hypothesis, linearised about the resulting context (iterated Kalman filter). The
 hypothesis with the most evidence gives the estimate; those that fall behind are dropped.
@@ -22,14 +22,14 @@ Array = NDArray[np.float64]
 TESTED_S = (0.1, 0.5)
 """Shortest and longest time that hypotheses are tested, after the start and after a detected change.
 
-Meanwhile the linearisation is iterated and no other change is looked for.
+Meanwhile the linearisation is iterated, and no other change is detected.
 """
 DROPPED_BEHIND = 12.0
 """A hypothesis this far behind the best in log-evidence is dropped."""
 UNFAMILIAR_AHEAD = 10.0
-"""Lead in log-evidence with which the prior of the training gives way to that of an unfamiliar machine, or back.
+"""Lead in log-evidence for a switch from the training prior to that of an unfamiliar machine, or back.
 
-With 3, runs with physics of the training gave way, too: a heavy payload was held for a contact, 9 mm off. With 15, a
+With 3, runs with training physics also switched: a heavy payload was taken for a contact (error 9 mm). With 15, a
 recording with half the damping was not recognised.
 """
 RELINEARISATIONS = 1
@@ -41,11 +41,11 @@ It stops once the context moves by less than SETTLED_SIGMAS of the prior's stand
 
 
 class Hypothesis(NamedTuple):
-    """State estimate if one thing happened, and the log-likelihood of the samples since.
+    """State estimate under one cause, and the log-likelihood of the samples since.
 
     missed: (n,) force that the last prediction missed; 0: none yet. white, response: whitened innovation of the last
-    sample, and its response to efforts; None: none yet. unfamiliar: whether the machine is unlike those of the
-    training.
+    sample, and its response to efforts; None: none yet. unfamiliar: whether the machine is unlike the training
+    machines.
     """
 
     belief: Belief
@@ -61,7 +61,7 @@ class HypothesisTest:
 
     Arguments:
         step: processes a sample under a hypothesis.
-        features: say which context can exist.
+        features: decide which context is physically possible.
         prior_std: (k,) standard deviation of the context's prior.
     """
 
@@ -71,14 +71,14 @@ class HypothesisTest:
         self.begin([])
 
     def begin(self, hypotheses: Sequence[Hypothesis]) -> None:
-        """Begin to test these hypotheses."""
+        """Start a test of these hypotheses."""
         self.alive, self._tested_s = list(hypotheses), 0.0
 
     def weigh(self, sample: Sample, unfamiliar: bool) -> Hypothesis:
         """Process a sample under every hypothesis, and return the best; the test ends when it has lasted.
 
-        The best has the most evidence among those that can exist, or among all if none can. unfamiliar: whether the
-        machine is held to be unlike those of the training.
+        The best has the most evidence among those that are possible, or among all if none is. unfamiliar: whether the
+        machine counts as unlike the training machines.
         """
         once = [
             (hypothesis, self._given(hypothesis, hypothesis.belief.mean[self._z], sample)) for hypothesis in self.alive
@@ -90,11 +90,11 @@ class HypothesisTest:
         return best
 
     def can_exist(self, belief: Belief) -> bool:
-        """Whether a belief's context is that of something that exists."""
+        """Whether a belief's context is physically possible."""
         return self._features.possible(belief.mean[self._z], belief.covariance.diagonal()[self._z])
 
     def _merit(self, hypothesis: Hypothesis, unfamiliar: bool) -> tuple[bool, float]:
-        """Order of hypotheses: those that can exist first, then by evidence."""
+        """Order of hypotheses: possible ones first, then by evidence."""
         behind = 0.0 if hypothesis.unfamiliar == unfamiliar else UNFAMILIAR_AHEAD
         return self.can_exist(hypothesis.belief), hypothesis.evidence - behind
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A joint at a stop gets a force that is neither context nor an external wrench, and that may be of any size.
+"""A joint at its mechanical stop: the stop's force is unknown, and neither context nor an external wrench.
 
-In such a sample the momentum of this joint is not known: its prediction gets a wide variance along M⁻¹ e_j, so that the
-other joints alone correct context and disturbance.
+In such a sample the momentum of this joint is unknown. Its prediction gets a wide variance along M⁻¹ e_j, so that only
+the other joints correct context and disturbance.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 STOP_WITHIN, STOP_VELOCITY = 5e-3, 10.0
-"""A joint may touch a stop as near to its position limit [rad, m]; the stop may change its velocity by about the second
-[rad/s, m/s] in one sample."""
+"""Distance from the position limit within which a joint may touch a stop [rad, m], and the velocity change [rad/s, m/s]
+that the stop may cause in one sample."""
 
 _NONE = np.zeros(0, dtype=np.intp)
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Is this robot like the machines of the training?
+"""Decides whether a robot is like the training machines.
 
-A robot may be unlike all of them: no damping or rotor inertia is felt by torque sensors on the link's side, friction is
-another. Until it has moved, each hypothesis has a twin with a wide prior for such a machine; the evidence decides which
-of both priors is in force.
+It may be unlike all of them: torque sensors on the link side measure neither damping nor rotor inertia, and friction
+may differ. Until the robot has moved, each hypothesis has a twin with a wide prior for such a machine; the evidence
+decides which prior is used.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from metarl_robot.adaptation.prior_scale import PriorScale
 Array = NDArray[np.float64]
 
 MOVES_RAD_S, KNOWN_S = 0.1, 1.0
-"""Once a robot has moved faster than the first for as long, it is known whether it is like those of the training."""
+"""The decision is final when the robot has moved faster than MOVES_RAD_S for KNOWN_S."""
 UNFAMILIAR_SCALE = 2.0
 """Forces that model errors explain on an unfamiliar machine, as a multiple of those on others."""
 
 
 class Machine:
-    """unfamiliar: whether the machine is held to be unlike those of the training.
+    """unfamiliar: whether the machine counts as unlike the training machines.
 
     Arguments:
-        prior: of the context, on a machine like those of the training.
-        other: on one unlike them; None: the same, there is nothing to decide.
+        prior: of the context, on a machine like the training machines.
+        other: on one unlike them; None: the same, nothing to decide.
         heavy_tailed: (k,) see PriorScale.
         start: index of the context in a belief.
     """
@@ -39,7 +39,7 @@ class Machine:
 
     @property
     def prior(self) -> Prior:
-        """The prior in force."""
+        """The prior in use."""
         return self._priors[self.unfamiliar]
 
     @property
@@ -54,7 +54,7 @@ class Machine:
 
     @property
     def undecided(self) -> bool:
-        """Whether it may still prove to be unlike those of the training."""
+        """Whether the decision is still open."""
         return self._distinguished and not self.unfamiliar and self._moved_s < KNOWN_S
 
     @property
@@ -63,7 +63,7 @@ class Machine:
         return self._distinguished and (self.unfamiliar or self._moved_s < KNOWN_S)
 
     def moves(self, v: Array, dt: float) -> None:
-        """Take in a sample's velocity (n,)."""
+        """Process a sample's velocity (n,)."""
         if self._moved_s < KNOWN_S and np.abs(v).max() > MOVES_RAD_S:
             self._moved_s += dt
 
@@ -79,5 +79,5 @@ class Machine:
         return self.unfamiliar or self._distinguished and not self._scales[0].fits(mean)
 
     def moved_as(self, other: Machine) -> None:
-        """Take over how far another filter has got with its decision."""
+        """Copy the state of another filter's decision."""
         self._moved_s = other._moved_s

@@ -21,7 +21,7 @@ Positions may be curved (an attitude). The state holds their error, and the posi
 filter).
 
 The filter measures the residual by the change of position and velocity; this noise telescopes from sample to sample.
-A regression on differentiated velocities would wrongly take it for white. Over some tens of milliseconds, encoders
+A regression on differentiated velocities would wrongly assume white noise. Over some tens of milliseconds, encoders
 measure the velocity far better than the velocity signal does.
 """
 

@@ -17,9 +17,9 @@ ACCELERATION_MEMORY_S = 0.02
 REGRESSOR_MEMORY_S = 0.2
 """Smoothing of the acceleration, without lag on ramps, at which the regressors of an unfamiliar machine are evaluated.
 
-An error of v_0 is also one of the latest accelerations. With 0.02, inertias would seem too large (errors in variables):
-a rotor inertia of -0.1 kg m² was estimated as 0 ± 0.01 on a recording. On a fast arm like those of the training, 0.2
-makes the tracking error larger.
+An error of v_0 is also contained in the latest accelerations. With 0.02, inertias would be overestimated (errors in
+variables): on a recording, a rotor inertia of -0.1 kg m² was estimated as 0 ± 0.01. On a fast training arm, 0.2
+increases the tracking error.
 """
 
 
@@ -31,7 +31,7 @@ class RecentAcceleration:
         self.restart()
 
     def restart(self) -> None:
-        """No motion leads to the present state."""
+        """Forget the past: the present state does not follow from it."""
         self.latest = self._last = np.zeros(self._dof)
         self._smooth = smooth(self.latest, REGRESSOR_MEMORY_S, self._compiled)
 
@@ -41,10 +41,10 @@ class RecentAcceleration:
         return self._smooth.level
 
     def predicted(self, acceleration: Array, dt: float) -> None:
-        """Take in the acceleration (n,) of a prediction."""
+        """Process the acceleration (n,) of a prediction."""
         self._last = acceleration
         self.latest = self.latest + (1.0 - exp(-dt / ACCELERATION_MEMORY_S)) * (acceleration - self.latest)
 
     def keep(self, dt: float) -> None:
-        """Take the last prediction's acceleration in for regressors."""
+        """Use the last prediction's acceleration for regressors."""
         self._smooth.update(self._last, dt)

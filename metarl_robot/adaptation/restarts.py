@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Returns of a filter to its prior, which cannot loop: the context is held there twice as long each time.
 
-A context that has diverged returns, and one that changes again and again: its model is then wrong, and the robot
-oscillates; each further change feeds the oscillation.
+A context returns if it has diverged, or if it changes repeatedly: its model is then wrong, the robot oscillates, and
+each further change drives the oscillation.
 """
 
 from __future__ import annotations
 
 ALARM_MEMORY_S, MOST_ALARMS = 2.0, 4.0
-"""With more detected changes than MOST_ALARMS within about ALARM_MEMORY_S, the filter returns to its prior."""
+"""After more than MOST_ALARMS detected changes within about ALARM_MEMORY_S, the filter returns to its prior."""
 FIRST_HOLD_S, LONGEST_HOLD_S = 0.5, 60.0
-"""After a restart the context stays at its prior for as long, twice as long after each further restart."""
+"""First and longest time for which the context stays at its prior; it doubles with each restart."""
 
 
 class Restarts:

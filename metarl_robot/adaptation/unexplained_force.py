@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How well the context explains the forces, and how far its standard deviations are therefore to be believed.
+"""The force that the context does not explain, and the scale of the reported standard deviations that follows from it.
 
 The reported variance is the filter's times 1 + |f / f_0|² / n, with the force f that the context does not explain
 (d + e + c, averaged over a second) and a usual one f_0. As in a regression with an unknown noise variance, an estimate
-is as uncertain as its residual is large: with a model error that lasts, innovations are small and P is too narrow.
+is as uncertain as its residual is large: with a lasting model error, innovations are small and P is too narrow.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ STD_CALIBRATION = 2.0
 Model errors last longer than the filter assumes.
 """
 FORCE_MEMORY_S, LARGEST_FORCE = 1.0, 5.0
-"""The unexplained force is averaged over the first; it counts at most as this many usual ones."""
+"""The unexplained force is averaged over FORCE_MEMORY_S and limited to LARGEST_FORCE times the usual force."""
 
 
 class UnexplainedForce:
-    """mean_square: of the unexplained force, in usual ones.
+    """mean_square: of the unexplained force over the usual one.
 
     usual: f_0 (n,) [Nm]; None: the force is not measured.
     """
@@ -34,7 +34,7 @@ class UnexplainedForce:
         self._usual, self.mean_square = usual, 1.0
 
     def measure(self, force: Array, dt: float) -> None:
-        """Take in the force (n,) that the context leaves unexplained now."""
+        """Process the force (n,) that the context does not explain now."""
         if self._usual is not None:
             share = force / self._usual
             now = min(float(share @ share) / len(share), LARGEST_FORCE**2)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _EPILOG = examples(
     ("metarl calibration panda", "200 draws of suite heldout: minutes"),
     ("metarl calibration panda --suite extrapolation --plot calibration.svg", "with a reliability diagram"),
-    ("metarl calibration panda --draws 400 --resume", "go on after Ctrl-C, or add draws to finished ones"),
+    ("metarl calibration panda --draws 400 --resume", "continue after Ctrl-C, or add draws"),
     ("metarl calibration f1tenth", "friction, rolling resistance, slope and load of a car"),
     ("metarl calibration x500 --draws 30 --json -", "for programs: only JSON on standard output"),
     note="Each draw is one run of the suite, recorded under offset_free_mpc; the adaptive controller's adapter is then "
@@ -93,7 +93,7 @@ def _run(report: Report, results: Results, robot: Any, suite: str, wanted: tuple
     try:
         calibrate(robot, suite, left, jobs, finished)
     except KeyboardInterrupt:
-        note("finished draws are kept; go on with --resume", "interrupted")
+        note("finished draws are kept; continue with --resume", "interrupted")
         return False
     return True
 

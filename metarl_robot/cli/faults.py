@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _EPILOG = examples(
     ("metarl faults", "every kind of fault, two seeds each, on an arm and a quadrotor: minutes"),
     ("metarl faults panda --kind gate_stopped,nan --seeds 10", "some kinds on one robot"),
-    ("metarl faults x500 --seeds 50 --resume", "go on after Ctrl-C: finished runs are kept"),
+    ("metarl faults x500 --seeds 50 --resume", "continue after Ctrl-C: finished runs are kept"),
     ("metarl faults panda --processes --seeds 5", "real nodes over ROS 2, one run after another"),
     ("metarl faults panda --long 60", "an hour of simulated time without faults: memory and drift"),
     ("metarl faults --resume --write docs/RELIABILITY.md", "results so far as a document"),
@@ -94,7 +94,7 @@ def _keep(results: Results, robot: str, kind: str | None, seeds: int, processes:
             else:
                 _run(report, results, robot, kind, seeds, processes)
     except KeyboardInterrupt:
-        err().print("[yellow]interrupted:[/] finished runs are kept; go on with --resume")
+        err().print("[yellow]interrupted:[/] finished runs are kept; continue with --resume")
         return False
     return True
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Processes of a launch: start them, prefix their output, forward signals and report failures.
 
-Messages have the wording of `ros2 launch`. When a node dies, the others go on, because the gate must still hold the
+Messages have the wording of `ros2 launch`. When a node dies, the others continue, because the gate must still hold the
 robot. To stop, every process gets SIGINT, SIGTERM and SIGKILL, `GRACE_S` apart. After SIGINT, our gate brings the robot
 to rest, and our plant waits for it; these two get `REST_S` before SIGTERM.
 

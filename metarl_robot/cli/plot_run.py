@@ -2,7 +2,7 @@
 """Figures of recorded runs, overlaid.
 
 They show tracking error, the estimates of the robot's reports, joint or attitude errors, efforts, computation time, and
-forces from outside.
+external forces.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def efforts(runs: Sequence[RunLog]) -> Figure:
 
 
 def external_forces(runs: Sequence[RunLog]) -> Figure | None:
-    """Draw the force from outside that each run's controller felt, and its contact state; None if none felt any."""
+    """Draw the external force that each run's controller estimated, and the contact state; None if there is none."""
     feeling = [(shade_of(runs, i), run, run.external) for i, run in enumerate(runs) if run.external is not None]
     if not feeling:
         return None
@@ -160,7 +160,7 @@ def external_forces(runs: Sequence[RunLog]) -> Figure | None:
         size_n = np.linalg.norm(external.force_n, axis=1)
         axes[0].plot(*thinned(external.time_s, size_n), color=shade, linewidth=1.2, label=run.label)
         axes[1].step(*thinned(external.time_s, external.contact), where="post", color=shade, linewidth=1.4)
-    axes[0].set(ylabel="force from outside [N]", ylim=(0.0, None))
+    axes[0].set(ylabel="external force [N]", ylim=(0.0, None))
     axes[0].legend(frameon=False, fontsize=9)
     axes[1].set(xlabel="time [s]", xlim=_time_range(runs), ylim=(-0.3, 2.3))
     axes[1].set_yticks(range(3), [state.value for state in Contact])
@@ -248,7 +248,7 @@ def figures(robot: Robot) -> dict[str, tuple[str, Draw]]:
         **reports,
         **angles,
         "efforts": ("Efforts", efforts),
-        "external": ("Force from outside, as felt by the controller", external_forces),
+        "external": ("External force, as estimated by the controller", external_forces),
         "steps": ("Computation time", step_times),
     }
 

@@ -4,7 +4,7 @@
 It returns messages by topic, or the arrays of a simulated run.
 
 All data comes from the topics: the robot's name from /gate/state, the truth from /plant/truth, the reference from
-/mpc/setpoint, time and status of every step from /mpc/step, estimates from /mpc/context, forces from outside from
+/mpc/setpoint, time and status of every step from /mpc/step, estimates from /mpc/context, external forces from
 /mpc/external_wrench and /mpc/contact. Errors are computed at every
 state, including states that the controller did not answer in time. An incomplete or damaged recording is read up to the
 damage.

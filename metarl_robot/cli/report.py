@@ -118,7 +118,7 @@ def sections(runs: Sequence[RunLog], results: Sequence[Result]) -> list[Section]
         found.insert(-1, Section(angles, svg=svg["angles"], caption="All panels have the same range."))
     if svg["external"] is not None:
         felt = "Forces beyond the controller's model. Undecided: it may also be a payload, which motion shows."
-        found.append(Section("Force from outside", svg=svg["external"], caption=felt))
+        found.append(Section("External force", svg=svg["external"], caption=felt))
     return found
 
 

@@ -40,7 +40,7 @@ class Series:
 
 
 class External(NamedTuple):
-    """The force from outside, as the controller felt it.
+    """The external force, as the controller estimated it.
 
     time_s: (K,). contact: (K,) 0 none, 1 undecided, 2 contact. force_n: (K, 3) in the axes of its frame.
     """

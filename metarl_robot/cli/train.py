@@ -94,7 +94,7 @@ def _train(report: Report, robot: Robot, name: str, config: TrainConfig, folder:
             return training.train(robot, config, folder, resume, show)
     except KeyboardInterrupt:
         again = training.command(robot, config).replace(f"train {robot.name}", f"train {name}", 1)
-        note(f"go on with: {again} --out {folder} --resume", "interrupted")
+        note(f"continue with: {again} --out {folder} --resume", "interrupted")
         raise
 
 

@@ -90,7 +90,7 @@ class QuadrotorTask:
     accelerometer_bias_m_s2: (3,) its constant error. mass_scale, inertia_scale (3,): of the quadrotor without payload,
     over the description's; com_m: (3,) its centre of mass [body]. crash_tilt_deg: a run with a larger tilt has crashed;
     180: only contact is a crash. crash_impact_m_s: a contact at this speed or faster is a crash; 0: every contact.
-    push_n: (3,) force from outside at the quadrotor's own centre of mass [N; world].
+    push_n: (3,) external force at the quadrotor's own centre of mass [N; world].
     """
 
     payload: Payload = Payload()

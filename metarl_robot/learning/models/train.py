@@ -198,7 +198,7 @@ class _Run:
             raise MetaRLError(f"{self._path}: not the state of a training run: {error}") from error
         if metadata is None or metadata.get("fingerprint") != self._fingerprint:
             raise MetaRLError(
-                f"{self._path}: the interrupted run had other settings or data; use the same, or start anew without "
+                f"{self._path}: the interrupted run had other settings or data; use the same, or restart without "
                 "resuming"
             )
         try:
@@ -206,7 +206,7 @@ class _Run:
         except (KeyError, TypeError, ValueError, RuntimeError, RecursionError) as error:
             reason = " ".join(str(error).split())[:200]
             what = f"{self._path}: damaged: {reason}"
-            raise MetaRLError(f"{what}; remove it and start anew without resuming") from error
+            raise MetaRLError(f"{what}; remove it and restart without resuming") from error
 
     def _restore(self, facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         self.step, self.seconds, self._sum, self._count = (facts[key] for key in ("step", "seconds", "sum", "count"))

@@ -222,7 +222,7 @@ class ArmMPC:
         skip_start(self.adapter)
 
     def learn(self, time: float, state: State, effort: Array) -> Context:
-        """Take in a state, and the effort (nu,) that acted before it, without planning. Returns the context."""
+        """Process a state, and the effort (nu,) that acted before it, without planning. Returns the context."""
         self._acted = effort
         self._adapt(time, state)
         return self._context

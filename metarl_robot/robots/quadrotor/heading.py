@@ -7,9 +7,9 @@ Horizontal vectors are complex numbers. Over windows of `WINDOW_S`, two pairs of
     change of velocity     M = v2 - v1       and    A = ∫R f dt        f: specific force (accelerometer)
 
 The turn from the second to the first of a pair is the phase of c = Σ V* P / Σ |V|² (least squares), with the standard
-deviation σ / √(2 Σ |V|²) / |c|, σ the residual's. Forces from outside are in f and turn nothing. A turn of the first
-pair is an error of velocity and attitude (a twist in the body frame, turned by the wrong heading); a turn of the
-second pair, after that of the first, is an error of the attitude alone.
+deviation σ / √(2 Σ |V|²) / |c|, σ the residual's. External forces are contained in f and do not affect the turn. A turn
+of the first pair is an error of velocity and attitude (a twist in the body frame, turned by the wrong heading); a turn
+of the second pair, after that of the first, is an error of the attitude alone.
 
 An odometry that corrects its own heading makes the yaw jump without a gyro rate. The turn in use then changes by the
 same angle, back to zero.

@@ -32,7 +32,7 @@ BORNE_S, SMOOTH_S = 0.5, 0.05
 STANDS_BELOW, FLIES_ABOVE = 0.8, 1.05
 """Shares of F_0: with less thrust it stands if it is at rest, with more it flies."""
 REST_M_S, REST_RAD_S, REST_S = 0.05, 0.15, 0.1
-"""At rest: slower than this, for as long."""
+"""A quadrotor is at rest if it is slower than this speed for this time."""
 PACE_AT_REST = 0.1
 """After BORNE_S at rest, F_0 and the model from before are renewed slower by this factor.
 
@@ -96,7 +96,7 @@ class StandingGuard(WrappedAdapter[MomentumFilter]):
         return bool(speed < REST_M_S * REST_M_S and rate < REST_RAD_S * REST_RAD_S)
 
     def _weigh(self, v: Array, thrust_n: float, dt: float) -> None:
-        """Take in the force that the rotors bear, in flight."""
+        """Process the force that the rotors produce in flight."""
         if self._last is not None and not self.standing:
             borne_n = thrust_n - self._mass_kg * float(v[2] - self._last[2]) / dt
             self._borne_n += (1.0 - exp(-self._pace * dt / BORNE_S)) * (borne_n - self._borne_n)

@@ -76,7 +76,7 @@ class VelocityFrame:
         self._from, self._moved, self._elapsed_s = position, [0.0] * 9, 0.0
 
     def update(self, state: State, dt: float) -> None:
-        """Take in a state, dt [s] after the last."""
+        """Process a state, dt [s] after the last."""
         if self._from is None or not 0.0 < dt <= LONGEST_S:
             self._begin(state.q[:3])
             return
@@ -112,7 +112,7 @@ class Accelerometer:
         self.problem = ""
 
     def update(self, state: State, force: Array, dt: float) -> None:
-        """Take in a state and its specific force (3,), dt [s] after the last."""
+        """Process a state and its specific force (3,), dt [s] after the last."""
         before, self._last_v = self._last_v, state.v[:3].tolist()
         if before is None:
             self._first(state, force)

@@ -153,7 +153,7 @@ class StatePredictor:
         return self._corrected is not None and now_s - self._corrected.at_s <= LONGEST_S
 
     def _take(self, stamp_s: float, given: _Pose) -> None:
-        """Take in an odometry's pose; its time is its stamp."""
+        """Process an odometry's pose; its time is its stamp."""
         changed = self._delay.odometry(stamp_s, given.attitude, given.velocity)
         here, last = given._replace(at_s=stamp_s - self._delay.delay_s), self._corrected
         if last is not None and not changed and here.at_s <= last.at_s:
