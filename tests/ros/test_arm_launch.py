@@ -117,7 +117,7 @@ def test_real_time_moves_the_clock_and_a_full_disk_stops_nothing(start: Callable
     stopped = probe.time_s
     probe.wait_until(stopped + 1.0)
     probe.wait(
-        lambda: session.said(f"recording has stopped, control continues: {bag}: No space left on device"), "the complaint"
+        lambda: session.said(f"recording has stopped, control continues: {bag}: No space left on device"), "complaint"
     )
     assert session.launch.process("recorder").returncode is None
     session.finish()
