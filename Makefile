@@ -13,7 +13,7 @@ help:  ## list the targets
 setup:  ## install everything into .venv, at the versions of requirements.lock (instant the second time)
 	@.ci/setup
 
-demo: setup  ## an arm picks up an unknown payload, without, then with adaptation; ROBOT=quad: a quadrotor, then wind
+demo: setup  ## run the demo over ROS 2 without, then with adaptation; ROBOT=quad or car: another robot
 	$(BIN)/metarl demo $(ROBOT) $(ARGS)
 
 check: lint  ## lint, types and the quick tests: no ROS, no packaging, nothing slow
@@ -22,7 +22,7 @@ check: lint  ## lint, types and the quick tests: no ROS, no packaging, nothing s
 test: setup  ## run all tests (ros, packaging and slow ones, too)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
-bench: setup  ## measure ours beside the best peers (installs them first) and write docs/BENCHMARKS.md: about 10 minutes
+bench: setup  ## compare the speed with peers (installs them first) and write docs/BENCHMARKS.md: about 10 minutes
 	@.ci/peers
 	$(BIN)/metarl bench all --write docs/BENCHMARKS.md --json runs/bench.json $(ARGS)
 
@@ -33,9 +33,9 @@ lint: setup  ## run the linter and the type checker
 docs: setup  ## build the documentation site into build/docs; a warning is an error
 	$(BIN)/zensical build --clean --strict
 
-lock: setup  ## resolve requirements.lock anew from setup.py (ARGS=--upgrade takes newer versions)
+lock: setup  ## resolve requirements.lock again from setup.py (ARGS=--upgrade takes newer versions)
 	@.ci/lock $(ARGS)
 
-clean:  ## remove what builds and tools leave behind, but neither .venv nor runs
+clean:  ## remove build and tool output, except .venv and runs
 	rm -rf build dist install log *.egg-info .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Inertial parameters of a body that can exist.
+"""Inertial parameters of a physically possible body.
 
 Ten parameters π = (m, h, I about the frame's origin) are those of a body exactly if the pseudo-inertia
 
     J(π) = [[Σ, h], [hᵀ, m]]      Σ = ½ tr(I) 1 - I
 
 is positive semidefinite (Wensing, Kim, Slotine 2018). That is so if m > 0 and Σ - h hᵀ / m ⪰ 0, the second moment about
-the centre of mass. Both are made positive by a smooth function. Mass and first moment, which motion shows well, stay as
-they are where the mass is positive; inertia, which it shows badly, makes up for errors.
+the centre of mass. Both are made positive by a smooth function. Mass and first moment, which motion determines well,
+are unchanged where the mass is positive; inertia, which it determines badly, absorbs the errors.
 
 In C if there is a compiler (rigid_body_parameters.c), else in numpy; results agree to rounding.
 """
@@ -41,7 +41,7 @@ _PACKED = ([0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2])
 
 
 def with_existing_payload(context: Context, farthest_m: float, least_kg: float) -> Context:
-    """The context with a payload that can exist, if it has one; see existing_body."""
+    """The context with a physically possible payload, if it has one; see existing_body."""
     if PAYLOAD_NAMES[0] not in context.names:
         return context
     start = context.names.index(PAYLOAD_NAMES[0])
@@ -54,7 +54,7 @@ def with_existing_payload(context: Context, farthest_m: float, least_kg: float) 
 
 
 def existing_body(parameters: Array, farthest_m: float = FARTHEST_M, least_kg: float = LEAST_KG) -> Array:
-    """Parameters (10,) [kg, kg m, kg m²] of a body that can exist, near those given: m, h, I_xx yy zz xy xz yz.
+    """Parameters (10,) [kg, kg m, kg m²] of a possible body near those given: m, h, I_xx yy zz xy xz yz.
 
     farthest_m: largest distance of the centre of mass from the origin. least_kg: see LEAST_KG.
     """

@@ -118,7 +118,7 @@ class PositionLoop:
         return error * (min(speed, self._speed) / distance)
 
     def _feasible(self, thrust: Array, falling_m_s: float) -> Array:
-        """Limit the thrust to the feasible set, vertical part first; the share for the sides fades in a fall."""
+        """Limit the thrust to the feasible set, vertical part first; the horizontal share fades in a fall."""
         wanted = float(np.hypot(thrust[0], thrust[1]))
         share = SIDE_SHARE * min(max(1.0 - falling_m_s / FALLING_M_S, 0.0), 1.0)
         kept = min(wanted, share * self._greatest)

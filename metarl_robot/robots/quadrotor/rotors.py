@@ -18,19 +18,19 @@ from metarl_robot.robots.quadrotor.upright_recovery import lift_share
 Array = NDArray[np.float64]
 
 FAST_SPIN = 0.5
-"""Yaw rate from which thrust begins to give way to yaw torque, share of its limit."""
+"""Yaw rate above which thrust gives way to yaw torque, as a share of its limit."""
 YAW_RESERVE = 0.15
 """Largest yaw torque that comes before collective thrust: change of each rotor's thrust, share of its range."""
 _NORM = (0.9, 1.1)  # norm of a quaternion that is accepted as an attitude
 LONGEST_S = 0.1
-"""Longest time between two commands that counts."""
+"""Longer times between two commands count as this time."""
 _SHORT = 1e-6  # tolerated error of a thrust or torque, share of its reach
 _INTEGRAL_SHARE = 0.4  # share of the torque's reach
 _LEVEL_SHARE = (0.7, 1.4)  # thrust without a valid state, share of the weight
 
 
 class Rotors:
-    """Turns wrenches into commands within all limits. speed_up: see MotorLead.
+    """Converts wrenches to commands within all limits. speed_up: see MotorLead.
 
     elapsed_s: time between the last two commands; that of the control period at first.
     """
@@ -67,8 +67,8 @@ class Rotors:
     def seen(self, attitude: Array, rate: Array) -> None:
         """Set the present attitude (4,), for a time without a state, and body rates (3,).
 
-        The faster it spins about body z, the more thrust gives way to yaw torque: a weak rotor at its limit would
-        otherwise spin it up until it cannot be steered.
+        The faster it spins about body z, the more thrust gives way to yaw torque. Otherwise a weak rotor at its limit
+        would spin the quadrotor up until it is uncontrollable.
         """
         self._lift = lift_share(attitude)
         beyond = abs(float(rate[2])) / (FAST_SPIN * float(self._robot.velocity_limit[5])) - 1.0

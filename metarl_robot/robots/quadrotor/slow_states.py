@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An adapter for the rate and delay of states: its filter is built for their period; slow and late ones are named.
+"""An adapter that follows the rate of the states, and reports slow and late ones: its filter is built for their period.
 
-A filter for the control period learns nothing from longer intervals, which it takes for gaps; its estimate is then
-its prior. Below `LEARNS_HZ` a learned context overshoots by tenths of a metre while it settles, so that only the
-disturbance observer is at work. Below `OBSERVES_HZ` the observer itself is unstable, and the nominal model flies. Both
-limits were measured on an x500.
+A filter for the control period learns nothing from longer intervals, which it takes for gaps; its estimate is then its
+prior. Below `LEARNS_HZ` a learned context overshoots by tenths of a metre while it settles, so that only the
+disturbance observer is used. Below `OBSERVES_HZ` the observer itself is unstable, and only the nominal model is used.
+Both limits were measured on an x500.
 
-The filter learns the latency from a state to the effect of its command, up to LONGEST_LATENCY periods. Odometry that is
-later, although stamped on arrival, shows as a latency at that end: the quadrotor oscillates and is lost within a second
-or two (100 ms of delay, no IMU).
+The filter learns the latency from a state to the effect of its command, up to LONGEST_LATENCY periods. Later odometry
+that is stamped on arrival appears as a latency at this limit: the quadrotor oscillates and is lost within a second or
+two (100 ms of delay, no IMU).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Adapters(NamedTuple):
     none: AdapterAt
 
     def at(self, robot: Quadrotor) -> tuple[Adapter, str]:
-        """The adapter for a quadrotor's control period, and why it is not `own`; empty if it is."""
+        """The adapter for a quadrotor's control period, and the reason if it is not `own`, else empty."""
         hz = 1.0 / robot.control_period_s
         if hz >= self.slowest_hz:
             return self.own(robot), ""
@@ -83,7 +83,7 @@ class AtStateRate(WrappedAdapter[Adapter]):
         return self._problem or self._late()
 
     def _late(self) -> str:
-        """A latency at the end of those that are modelled, and the remedy."""
+        """Report of a latency at the limit of the modelled ones, with the remedy."""
         latency_s, longest_s = self.inner.latency_s, LONGEST_LATENCY * self._rate.period_s
         if latency_s is None or latency_s < LATE_SHARE * longest_s:
             return ""

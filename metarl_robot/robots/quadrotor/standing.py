@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A quadrotor that stands on something learns nothing from the force that holds it.
+"""A quadrotor that stands on the ground does not learn from the ground's force.
 
-The rotors bear a vertical force F = Σ thrusts, world axis z. In flight F = m a_z + F_0, where F_0 changes slowly; it
-is the mean of F - m a_z over BORNE_S. At rest, F can fall below F_0 only if something else holds the quadrotor: in the
-air a share STANDS_BELOW of F_0 would move it at 0.2 m/s after REST_S.
+The rotors produce a vertical force F = Σ thrusts, world axis z. In flight F = m a_z + F_0, where F_0 changes slowly; it
+is the mean of F - m a_z over BORNE_S. At rest, F can fall below F_0 only if something else supports the quadrotor: in
+the air, a share STANDS_BELOW of F_0 would move it at 0.2 m/s after REST_S.
 
-A filter takes that force for weak rotors, a lighter payload or a disturbance. Control then asks for less thrust, the
-ground holds more, and so on: an x500 told to land 8 mm below the ground had rotor strengths of -1 after a second and
-tipped over at take-off. While the quadrotor stands, the filter therefore follows the measurements with the model from
-before. Standing ends when the quadrotor moves, or when its rotors bear more than F_0. At the start F_0 is the nominal
-weight, so that nothing is learned on the ground before take-off either.
+A filter attributes that force to weak rotors, a lighter payload or a disturbance. Control then reduces the thrust, the
+ground carries more, and so on: an x500 with a landing reference 8 mm below the ground had rotor strengths of -1 after a
+second and tipped over at take-off. While the quadrotor stands, the filter therefore follows the measurements with the
+earlier model. Standing ends when the quadrotor moves, or when its rotors produce more than F_0. At the start F_0 is the
+nominal weight, so that nothing is learned on the ground before take-off either.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from metarl_robot.robots.quadrotor.description import GRAVITY_M_S2, Quadrotor
 Array = NDArray[np.float64]
 
 BORNE_S, SMOOTH_S = 0.5, 0.05
-"""Memory of F_0, and of the thrust and velocity that are judged."""
+"""Memory of F_0, and of the tested thrust and velocity."""
 STANDS_BELOW, FLIES_ABOVE = 0.8, 1.05
-"""Shares of F_0: with less thrust it stands if it is at rest, with more it flies."""
+"""Shares of F_0: a quadrotor at rest stands below the first, and flies above the second."""
 REST_M_S, REST_RAD_S, REST_S = 0.05, 0.15, 0.1
 """A quadrotor is at rest if it is slower than this speed for this time."""
 PACE_AT_REST = 0.1
-"""After BORNE_S at rest, F_0 and the model from before are renewed slower by this factor.
+"""After BORNE_S at rest, F_0 and the earlier model are updated more slowly by this factor.
 
 On the ground thrust can fall as slowly as by 15 % in 0.5 s (crazyflie).
 """
 KEPT_S = 0.5
-"""The model from before standing is one to two times as old."""
+"""The earlier model is one to two times this old."""
 
 
 class StandingGuard(WrappedAdapter[MomentumFilter]):
@@ -73,7 +73,7 @@ class StandingGuard(WrappedAdapter[MomentumFilter]):
         return self.inner.context
 
     def _judge(self, state: State, effort: Array, dt: float) -> None:
-        """Look whether the quadrotor stands; if it begins to, return to the model from before."""
+        """Check whether the quadrotor stands; when it begins to, return to the earlier model."""
         share = 1.0 - exp(-dt / SMOOTH_S)
         thrust_n = _upward(state.q[3:]) * float(effort.sum())
         self._thrust_n += share * (thrust_n - self._thrust_n)
@@ -88,7 +88,7 @@ class StandingGuard(WrappedAdapter[MomentumFilter]):
 
     @property
     def _pace(self) -> float:
-        """Pace at which F_0 and the kept models are renewed: slow at rest, where nothing shows that it flies."""
+        """Pace at which F_0 and the kept models are updated: slow at rest, where flight cannot be confirmed."""
         return PACE_AT_REST if self._rest_s > BORNE_S else 1.0
 
     def _at_rest(self) -> bool:
@@ -108,7 +108,7 @@ class StandingGuard(WrappedAdapter[MomentumFilter]):
             self._kept_s, self._kept = KEPT_S, [*self._kept[-1:], (self.inner.belief.copy(), self._borne_n)]
 
     def _return(self) -> None:
-        """Return to the model and F_0 from before; the force that holds it has changed both."""
+        """Return to the earlier model and F_0; the ground's force has changed both."""
         if self._kept:
             self._kept = self._kept[:1]
             belief, self._borne_n = self._kept[0]

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a quadrotor's position, velocity and accelerometer agree; faults are named, and corrected if possible.
+"""Checks that a quadrotor's position, velocity and accelerometer agree; faults are reported, and corrected if possible.
 
 Samples are compared with numbers, which takes a third of the time of arrays of size 3.
 
 Velocity. Over windows of `WINDOW_S`, the change of position is compared with the mean velocity as given, and with the
-velocity turned by the attitude or back. If one of the latter fits far better, the velocity is in the wrong frame
-(a driver that fills in an odometry's twist in the world frame, say). It is turned, and the message says so.
+velocity rotated by the attitude or its inverse. If one of the latter fits far better, the velocity is in the wrong
+frame (such as an odometry's twist in the world frame). It is rotated, and the message reports it.
 
 Accelerometer. With attitude R and gravity g, the specific force f must give the change of velocity:
 
     b = mean of  f - Rᵀ(dv/dt - g)
 
-Forces from outside change both alike. A small b is a bias; it is subtracted. With a large one (`MOST_BIAS_M_S2`) the
-accelerometer is not used: it was never filled in, is in units of g, or has the other sign. At rest and upright, the
+External forces change both equally. A small b is a bias; it is subtracted. With a large one (`MOST_BIAS_M_S2`) the
+accelerometer is not used: it was never filled in, is in units of g, or has the wrong sign. At rest and upright, the
 first sample already shows it. Noise of the velocity telescopes in the mean.
 
 Heading. See heading.py.
@@ -39,7 +39,7 @@ Rows = tuple[rotation.Vector, rotation.Vector, rotation.Vector]
 
 MOST_BIAS_M_S2 = 4.0
 BIAS_MEMORY_S, PRIOR_S = 5.0, 0.3
-"""Averaging time of the bias, and the time that a bias of zero counts at the start."""
+"""Averaging time of the bias, and the weight of a zero bias at the start, as a time."""
 QUICK_S = 0.3
 """Averaging time of the decision whether the accelerometer is used."""
 AT_REST = (0.1, 0.2, 0.5)
@@ -103,7 +103,7 @@ def _candidates(state: State) -> Array:
 
 
 class Accelerometer:
-    """Bias of the accelerometer, and whether it is used. problem: why not; empty if it is."""
+    """Bias of the accelerometer, and whether it is used. problem: the reason if not, else empty."""
 
     def __init__(self) -> None:
         self.bias, self._quick = np.zeros(3), [0.0] * 3
@@ -181,7 +181,7 @@ def _named(off: Array, expected: Array) -> str:
 class ConsistentState:
     """Controller with a check of its states; other attributes are those of the controller `checked`.
 
-    also: another problem of the states, that the controller found itself.
+    also: a further problem of the states, found by the controller itself.
     """
 
     __slots__ = ("_accelerometer", "_also", "_frame", "_heading", "_time_s", "checked")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Present states of a quadrotor from slow or late odometry, by the samples of its IMU since.
+"""Present states of a quadrotor: slow or late odometry, propagated by the IMU.
 
 Strap-down propagation (Groves, Principles of GNSS, Inertial and Multisensor Integrated Navigation, 2013, chapter 5),
 with rate ω and specific force f of the IMU, without their biases:
@@ -11,8 +11,8 @@ again. The corrections that remain are those of the biases (an alpha-beta filter
 Estimation with Applications to Tracking and Navigation, 2001, section 6.5).
 
 Predicted states replace the measured ones where these come more slowly than `SLOW_S` or later than `LATE_S`, by the
-median of the last `MESSAGES`. They are at most `LONGEST_S` beyond the newest odometry: a quadrotor without odometry
-must be seen to have none. An accelerometer that contradicts the velocities (`MOST_BIAS_M_S2`) predicts nothing.
+median of the last `MESSAGES`. They are at most `LONGEST_S` beyond the newest odometry, so that a loss of odometry is
+detected. An accelerometer that contradicts the velocities (`MOST_BIAS_M_S2`) is not used for prediction.
 A delay that the stamps hide is estimated by odometry_delay.py.
 """
 
@@ -38,15 +38,15 @@ Array = NDArray[np.float64]
 SLOW_S, LATE_S = 0.028, 0.028
 """Period and age of odometry beyond which states are predicted."""
 FAST_SHARE = 0.7
-"""Share of them below which measured states are used again."""
+"""Share of SLOW_S and LATE_S below which measured states are used again."""
 IDLE_SHARE = 0.5
-"""Share of them below which nothing is learned: odometry is far from slow or late."""
+"""Share of SLOW_S and LATE_S below which nothing is learned: odometry is neither slow nor late."""
 LONGEST_S = 0.3
 MESSAGES, FEWEST = 15, 8
 LONGEST_SAMPLE_S = 0.05
 """IMU samples farther apart leave a gap that is not predicted."""
 SAMPLES, KEPT_S = 500, 0.25
-"""IMU samples kept, and for how long before the newest odometry: a delay that is found begins earlier."""
+"""Number of IMU samples kept, and time before the newest odometry: a detected delay starts earlier."""
 DUE = 0.9
 """Predicted states are at least this share of the control period apart."""
 GAINS = (0.5, 0.3, 0.4)
@@ -54,7 +54,7 @@ GAINS = (0.5, 0.3, 0.4)
 BIAS_MEMORY_S = 1.0
 MOST_BIAS_M_S2, MOST_BIAS_RAD_S = 4.0, 0.2
 KNOWN_S = 1.0
-"""Odometry for this long comes before the first predicted state: the biases are then known."""
+"""Odometry is needed for this long before the first predicted state, to estimate the biases."""
 LEAP = (0.3, 0.3, 1.0)
 """A correction beyond this [m, rad, m/s] is a new pose, not an error of the prediction."""
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The check that a quadrotor's reference is within the limits of the nominal robot."""
+"""Check that a quadrotor's reference is within the limits of the nominal robot."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ END_RATE = 0.3
 """Share of the limits of the body rates."""
 END_FALL_M_S = 0.5
 STOPPED_S = 0.2
-"""A fall that has not become slower for as long cannot be reduced any further."""
+"""A fall that has not slowed down for this time cannot be reduced any further."""
 TURN_GAIN, RATE_GAIN, YAW_SHARE = 0.28, 0.6, 0.3
 """k_a and k_w [1/T]; the yaw rate is only damped, with this share of k_w."""
 BRAKING_SHARE = 0.35
@@ -91,7 +91,7 @@ class UprightRecovery:
         return self.active or rotation.upright(state.q[3:]) < BEGIN_COSINE
 
     def _goes_on(self, time: float, state: State, wanted_m_s: float) -> bool:
-        """Whether it acts, or acts on, now."""
+        """Whether the recovery begins or continues now."""
         tilt = float(rotation.tilt(state.q[3:]))
         turning = float(np.abs(state.v[3:5]).max()) > END_RATE * self._fastest
         upright = tilt < END_TILT_RAD and not turning

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The wind as a quantity of a flight. No adapter estimates it by itself: drag and wind act together."""
+"""The wind as a quantity of a flight. No adapter estimates it separately, because drag and wind act together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from metarl_robot.core.signals import Context
 Array = NDArray[np.float64]
 
 _STEP_M_S = 0.5
-"""Change from one state to the next that is a change of the wind; gusts change less."""
+"""Change between two states above which the wind has changed; gusts change less."""
 
 
 class WindReport:
