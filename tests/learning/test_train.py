@@ -235,7 +235,7 @@ def test_a_damaged_state_is_named(planar: Robot, tasks: TrainingData, tmp_path: 
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     for wrong in ({**tensors, name: torch.zeros(3, 3, 3)}, {}):
         save_file(wrong, state, metadata)
-        with pytest.raises(MetaRLError, match="run.state.*start anew"):
+        with pytest.raises(MetaRLError, match="run.state.*restart without resuming"):
             fit(learner(planar, tasks), TINY, state, "data", resume=True)
 
 
