@@ -29,6 +29,7 @@ from metarl_robot.adaptation.filter_algebra import Belief
 from metarl_robot.adaptation.free_force import FreeForce
 from metarl_robot.adaptation.lasting_models import REMEMBERED, LastingModels
 from metarl_robot.adaptation.momentum_filter import MomentumFilter
+from metarl_robot.adaptation.resting_robot import RestingRobot
 from metarl_robot.adaptation.wrapped import WrappedAdapter
 from metarl_robot.core.external_force import Contact, ExternalForce
 from metarl_robot.core.signals import Context, State
@@ -42,6 +43,12 @@ It applies to the Euclidean norm over the joints: 3.6 % of a joint's effort limi
 """
 FELT_SHARE = 0.2
 """Errors of other features (motor strength) are up to this share of a force; an unexplained force must exceed it."""
+FELT_SLOW = 12.0
+"""Threshold of the unexplained part of a force where the robot is slow, because model errors hardly change there."""
+FELT_AT_REST = 9.0
+"""Threshold of a force that has moved a resting robot (resting_robot.py), beyond that of a payload."""
+QUIET_SHARE = 0.7
+"""Below this share of FELT_AT_REST, no new force acts on a resting robot."""
 LEAST_FELT = 0.3 * FELT
 """The costly test is skipped if every joint is below this threshold and the context hardly changed."""
 USUAL_S, USUAL_SHARE = 3.0, 1.0
@@ -55,8 +62,12 @@ FELT_S = 0.008
 """A force is external when it has exceeded the threshold for this time."""
 AGREES_S = 0.05
 """A contact has ended when both models agree for this time."""
-AGREES_WITHIN = 10.0
-"""Largest root mean square difference of agreeing models, in standard deviations of the initial disturbance."""
+AGREES_WITHIN, AGREES_SLOW = 10.0, 5.0
+"""Largest root mean square difference of agreeing models, in standard deviations of the initial disturbance.
+
+The second applies where the robot is slow. With 10, a small contact seemed to end, and its force built up again and
+again. With 3, the hold outlasted the contact by more than a second.
+"""
 EXPLAINED_S = 1.0
 """A new explanation is accepted when it has lasted for this time, in motion."""
 UNEXPLAINED_S = 5.0
@@ -88,7 +99,7 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
 
     def _forget(self) -> None:
         self.external_wrench, self._felt_s = False, 0.0
-        self._models = LastingModels()
+        self._models, self._rest = LastingModels(), RestingRobot(self._velocity_limit)
         self._put_down: Belief | None = None  # the model that has ended because its object was put down
         self._felt: tuple[Belief, Array] | None = None  # beyond this model, in the present sample
         self._usual = np.zeros(len(self._velocity_limit))  # mean square of the force that the model misses,
@@ -105,6 +116,7 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
         return contact.external
 
     def update(self, state: State, effort: Array, dt: float) -> Context:
+        self._rest.update(state, effort, dt)
         if self.external_wrench:
             self._wait(state, effort, dt)
         else:
@@ -145,14 +157,15 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
             models.steady(inner.belief, dt)
         else:
             models.changed()
-        self._felt_s = self._felt_s + dt if self._feels(state, effort) else 0.0
+        driven = self._driven(state, effort, dt)
+        self._felt_s = self._felt_s + dt if driven or self._feels(state, effort) else 0.0
         observed = inner.observed
         if _norm(observed / inner.disturbance_scale) < FELT:
             self._miss(observed, dt)
         if not models.known or (possible and self._felt_s < FELT_S):
             return
         model = models.known[0]
-        if model is not self._put_down and not self._unexplained(inner, model, state, effort):
+        if not (driven or model is self._put_down or self._unexplained(inner, model, state, effort)):
             if inner.hypotheses > 0:
                 return  # among them is that an object was put down
             self._put_down = model  # an object was put down that had been estimated too light
@@ -178,6 +191,32 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
         known = self._models.known
         return all(_norm(self._felt_beyond(model, state, effort) / self._unit(self.inner)) >= FELT for model in known)
 
+    def _driven(self, state: State, effort: Array, dt: float) -> bool:
+        """Whether a force beyond every lasting model, and beyond that of a payload, has moved a resting robot."""
+        known, rest = self._models.known, self._rest
+        if not known or not rest.known:
+            return False
+        if self._size_at_rest(known[0], state, effort) < QUIET_SHARE * FELT_AT_REST:
+            rest.undisturbed(state, effort, dt)
+            return False
+        rest.disturbed(state, effort, self._felt_beyond(known[0], state, effort), dt)
+        return all(self._drives(model, state, effort) for model in known)
+
+    def _size_at_rest(self, model: Belief, state: State, effort: Array) -> float:
+        """Size of the force beyond a model, in units; 0 where the quick test finds none."""
+        if not self.inner.differs(model, self._least_felt):
+            return 0.0
+        return _norm(self._felt_beyond(model, state, effort) / self._unit(self.inner))
+
+    def _drives(self, model: Belief, state: State, effort: Array) -> bool:
+        size = self._size_at_rest(model, state, effort)
+        if size < FELT_AT_REST:
+            return False
+        force = self._felt_beyond(model, state, effort)
+        other = self.inner.unexplained(force, model, state, effort, bodies_only=True)
+        least = max(FELT_AT_REST, FELT_SHARE * size)
+        return _norm(self._rest.driving(other) / self._unit(self.inner)) >= least
+
     def _feels(self, state: State, effort: Array) -> bool:
         """Whether a force acts that no change of a lasting model explains."""
         known = self._models.known
@@ -189,7 +228,7 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
         own = now is self.inner
         felt = self._felt_beyond(model, state, effort) if own else now.felt_beyond(model, state, effort)
         unit = self._unit(now)
-        least = max(FELT, FELT_SHARE * _norm(felt / unit))
+        least = FELT_SLOW if self._rest.slow else max(FELT, FELT_SHARE * _norm(felt / unit))
         return _norm(felt / unit) >= FELT and _norm(now.unexplained(felt, model, state, effort) / unit) >= least
 
     def _unit(self, now: MomentumFilter) -> Array:
@@ -245,9 +284,10 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
 
     def _agreeing(self, state: State, effort: Array, dt: float) -> Belief | None:
         """The lasting model that has given the same residual as the new estimate for AGREES_S."""
+        within = AGREES_SLOW if self._rest.slow else AGREES_WITHIN
         for i, model in enumerate(self._models.earlier):
             away = self._spare.beyond(model, state, effort) / self._spare.disturbance_scale
-            agrees = np.sqrt(np.mean(away**2)) < AGREES_WITHIN
+            agrees = np.sqrt(np.mean(away**2)) < within
             self._agreed_s[i] = self._agreed_s[i] + dt if agrees else 0.0
             if self._agreed_s[i] >= AGREES_S:
                 return model

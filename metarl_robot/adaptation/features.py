@@ -338,9 +338,12 @@ class FeatureMap:
             made[part] = group.existing(z[part])
         return made
 
-    def unexplained(self, force: Array, xi: Xi, z: Array, scale: Array) -> Array:
-        """Part (n,) of a force that no change of a group's coefficients z explains; see FeatureGroup."""
-        for group, part in self._parts:
+    def unexplained(self, force: Array, xi: Xi, z: Array, scale: Array, bounded_only: bool = False) -> Array:
+        """Part (n,) of a force that no change of a group's coefficients z explains; see FeatureGroup.
+
+        bounded_only: that no bounded group explains, such as a payload.
+        """
+        for group, part in self._bounded if bounded_only else self._parts:
             force = group.unexplained(force, xi, z[part], scale)
         return force
 

@@ -235,10 +235,15 @@ class MomentumFilter:
         by_context = design @ (self._context - before[self._z])
         return np.asarray(by_context + self.disturbance - before[self._d] - before[self._e])
 
-    def unexplained(self, force: Array, earlier: Belief, state: State, effort: Array) -> Array:
-        """Part (n,) of such a force that no change to a context that can exist explains [Nm]."""
+    def unexplained(
+        self, force: Array, earlier: Belief, state: State, effort: Array, bodies_only: bool = False
+    ) -> Array:
+        """Part (n,) of such a force that no change to a context that can exist explains [Nm].
+
+        bodies_only: that no attached body explains; friction may.
+        """
         return self._features.unexplained(
-            force, self._now(state, effort), earlier.mean[self._z], self.disturbance_scale
+            force, self._now(state, effort), earlier.mean[self._z], self.disturbance_scale, bodies_only
         )
 
     def pushed(self, state: State, effort: Array, dt: float) -> Array:
