@@ -37,8 +37,11 @@ def test_an_arm_that_presses_on_a_table_is_as_soft_as_without_adaptation(depth_m
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1001, 1010])
-def test_an_arm_at_rest_yields_to_an_obstacle_as_without_adaptation(seed: int) -> None:
-    """The observer's push built up to 14 and 43 N before the contact was told, nominal 6 and 18."""
+def test_the_observers_push_does_not_build_up_against_an_obstacle(seed: int) -> None:
+    """It reached 14 and 43 N before the contact was told, nominal 6 and 18.
+
+    Light touches (obstacles 1005, 1012, 1013, 1015) still exceed 1.5 times the nominal force, with up to 2.3 times.
+    """
     nominal, adaptive = (run_one(PANDA, "contact", "obstacle", seed, law).result for law in ("nominal_mpc", "meta_mpc"))
     assert nominal.measures["peak_contact_n"] > 5.0
     assert adaptive.measures["peak_contact_n"] <= 1.5 * nominal.measures["peak_contact_n"]
