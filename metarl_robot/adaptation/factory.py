@@ -99,7 +99,9 @@ def _filter(
     robot: Robot, dynamics: Any, tuning: AdapterTuning, checkpoint: Checkpoint, groups: Sequence[str]
 ) -> Adapter:
     features = feature_map(robot, dynamics, groups, checkpoint)
-    prior = marginal_prior(checkpoint, features, untrained_std(robot, dynamics, groups))
+    trained = marginal_prior(checkpoint, features, untrained_std(robot, dynamics, groups))
+    stated = _stated_mean(robot, groups, features)
+    prior = Prior(np.where(np.isnan(stated), trained.mean, stated), trained.covariance)
     noise = filter_tuning(robot, dynamics, tuning, features.jumps)
     unfamiliar = _unfamiliar(robot, groups, features, prior)
     made, spare = (MomentumFilter(dynamics, features, prior, noise, unfamiliar=unfamiliar) for _ in range(2))
@@ -113,10 +115,21 @@ def _unfamiliar(robot: Robot, groups: Sequence[str], features: FeatureMap, prior
     differs = ~np.isnan(std)
     if not differs.any():
         return None
-    mean, covariance = np.where(differs, 0.0, prior.mean), prior.covariance.copy()
+    mean = np.where(differs & np.isnan(_stated_mean(robot, groups, features)), 0.0, prior.mean)
+    covariance = prior.covariance.copy()
     covariance[differs], covariance[:, differs] = 0.0, 0.0
     covariance[differs, differs] = std[differs] ** 2
     return Prior(mean, covariance)
+
+
+def _stated_mean(robot: Robot, groups: Sequence[str], features: FeatureMap) -> Array:
+    """Mean of the context (k,) that robot.yaml states; NaN where it states none."""
+    made = [np.zeros(0)]
+    for name, group in zip(groups, features.groups, strict=True):
+        of = FEATURES.get(robot.kind, name).stated_mean
+        mean = None if of is None else of(robot)
+        made.append(np.full(len(group.names), np.nan) if mean is None else mean)
+    return np.concatenate(made)
 
 
 def _parts(features: FeatureMap, prior: Prior) -> list[Array]:

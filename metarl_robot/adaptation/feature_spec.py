@@ -35,6 +35,7 @@ class FeatureSpec:
         is estimated beside those of a checkpoint. None: the checkpoint has the prior.
     unfamiliar_std: (robot, (k,) standard deviation of the prior) -> (k,) wider one for a machine unlike the training
         machines (mean zero). None: the prior also holds there.
+    stated_mean: (robot) -> (k,) mean of the prior on this robot, from its robot.yaml; None where that states none.
     kinds: kinds of robots that it serves; None: all.
     """
 
@@ -43,6 +44,7 @@ class FeatureSpec:
     inertial: bool = False
     prior_std: Callable[[Any, Any], Array] | None = None
     unfamiliar_std: Callable[[Any, Array], Array] | None = None
+    stated_mean: Callable[[Any], Array | None] | None = None
     kinds: tuple[str, ...] | None = None
 
 

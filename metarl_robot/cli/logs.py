@@ -32,6 +32,15 @@ _EVAL = examples(
     ("metarl log eval panda a.mcap b.mcap --adapters last_layer --figure eval.svg", "one adapter on two logs"),
     note=f"{_NOTE} Adapters start from their prior in each log. The nominal model is always among the baselines.",
 )
+_IDENTIFY = examples(
+    (
+        "metarl log identify my_arm monday.mcap tuesday.mcap -o my_arm_2",
+        "a new folder; each log is predicted from the other",
+    ),
+    ("metarl log identify my_arm log.csv --map map.yaml", "one log; only the report"),
+    note=f"{_NOTE} All logs are of one condition: the same payload, or none. The folder is written only if held-out "
+    "logs (of one log: each fifth) are predicted better than before; otherwise the exit code is 1.",
+)
 
 _ROBOT = Annotated[str, typer.Argument(metavar="ROBOT", help="A robot's name (metarl robots) or folder.")]
 _LOGS = Annotated[list[Path], typer.Argument(metavar="LOG...", help="Recordings of this robot; see below.")]
@@ -43,9 +52,12 @@ _JSON = Annotated[str | None, typer.Option(metavar="FILE", help="Write the resul
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    logs = typer.Typer(no_args_is_help=True, help="Recordings of real robots: check them, run adapters over them.")
+    logs = typer.Typer(
+        no_args_is_help=True, help="Recordings of real robots: check them, run adapters over them, identify."
+    )
     logs.command("check", epilog=_CHECK)(check)
     logs.command("eval", epilog=_EVAL)(evaluate)
+    logs.command("identify", epilog=_IDENTIFY)(identify)
     app.add_typer(logs, name="log")
 
 
@@ -107,6 +119,24 @@ def evaluate(
 
         with style():
             note(f"figure: {save(evaluation_figure(loaded, evaluations), figure)}")
+
+
+def identify(
+    robot: _ROBOT,
+    logs: _LOGS,
+    log_map: _MAP = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FOLDER", help="Write a robot folder with the new parameters."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a robot that the folder holds.")] = False,
+    json: _JSON = None,
+) -> None:
+    """Find a robot's inertias, friction, motor strength and delay in recordings, with standard errors."""
+    from metarl_robot.cli import identification
+
+    loaded, recordings = read_recordings(robot, logs, log_map)
+    identification.run(loaded, recordings, folder, force, json)
 
 
 def _check_image(path: Path | None) -> None:

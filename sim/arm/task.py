@@ -10,13 +10,14 @@ cable does not push.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.core.errors import SignalError, one_line
 from metarl_robot.core.robot import Robot
+from metarl_robot.robots.arm.description import Arm
 from metarl_robot.sim.arm.geometry import home_position, outward_axis, reach_m
 from metarl_robot.sim.arm.model_errors import (
     FrictionLaw,
@@ -211,15 +212,16 @@ EXTRAPOLATION = replace(
 
 
 def nominal_task(robot: Robot) -> Task:
-    """The nominal model: no payload, perfect motors and sensors."""
-    return Task(Payload(), np.zeros(robot.dof), np.zeros(robot.dof), np.ones(robot.dof))
+    """The nominal model: no payload, perfect sensors, and motors and Coulomb friction as robot.yaml states."""
+    arm = cast(Arm, robot)
+    return Task(Payload(), arm.coulomb, np.zeros(arm.dof), arm.motor_strength)
 
 
 def draw_task(robot: Robot, rng: np.random.Generator, ranges: TaskRanges = TRAIN) -> Task:
     """Draw a random task within `ranges`."""
     payload = draw_payload(robot, rng, ranges) if rng.random() < ranges.payload_probability else Payload()
     friction = _friction(robot, rng, ranges)
-    strength = rng.uniform(*ranges.motor_strength, robot.dof)
+    strength = cast(Arm, robot).motor_strength * rng.uniform(*ranges.motor_strength, robot.dof)
     cable = draw_cable(robot, rng, ranges) if rng.random() < ranges.cable_probability else None
     task = Task(payload, motor_strength=strength, cable=cable, **friction, **_sensors(rng, ranges))
     return replace(task, **_errors(robot, rng, ranges, task.coulomb_nm))
@@ -261,7 +263,7 @@ def with_friction(robot: Robot, task: Task, rng: np.random.Generator, ranges: Ta
 
 
 def _friction(robot: Robot, rng: np.random.Generator, ranges: TaskRanges) -> dict[str, Any]:
-    coulomb = rng.uniform(*ranges.coulomb_ratio, robot.dof) * robot.effort_limit
+    coulomb = cast(Arm, robot).coulomb + rng.uniform(*ranges.coulomb_ratio, robot.dof) * robot.effort_limit
     viscous = rng.uniform(*ranges.viscous_ratio_s, robot.dof) * robot.effort_limit
     return {"coulomb_nm": coulomb, "viscous_nm_s": viscous}
 

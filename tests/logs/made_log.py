@@ -13,7 +13,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from metarl_robot.core.robot import Robot
 from metarl_robot.robots.arm.dynamics import ArmDynamics
-from metarl_robot.sim.arm.model_errors import FrictionLaw
+from metarl_robot.sim.arm.model_errors import FrictionLaw, draw_links
 from metarl_robot.sim.arm.plant import ArmPlant
 from metarl_robot.sim.arm.task import Task
 from metarl_robot.sim.payload.body import Payload
@@ -33,7 +33,8 @@ class Machine:
 
     mass_kg, com_m: payload. coulomb, viscous: friction over the effort limit [1, s]. stribeck: F_s over Coulomb.
     strength: spread of the motors. effort_noise_nm, position_noise_rad, velocity_noise_rad_s: of the recorded signals.
-    jitter_s: of the stamps. dropped: share of the rows. speed: amplitude of the motion.
+    jitter_s: of the stamps. dropped: share of the rows. speed: amplitude of the motion. links: largest share by which
+    masses, centres, inertias and armatures differ.
     """
 
     hz: float = 500.0
@@ -50,6 +51,7 @@ class Machine:
     dropped: float = 0.0
     speed: float = 1.0
     delay_s: float = 0.003
+    links: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +66,13 @@ class Made:
     joints: tuple[str, ...] = field(default_factory=tuple)
 
 
-def make(robot: Robot, machine: Machine, seed: int, duration_s: float = 15.0) -> Made:
-    """Move the machine along sums of sines under computed torque at 1 kHz, and record it."""
+def make(robot: Robot, machine: Machine, seed: int, duration_s: float = 15.0, task: Task | None = None) -> Made:
+    """Move the machine along sums of sines under computed torque at 1 kHz, and record it.
+
+    task: the machine as another recording drew it; None: drawn anew.
+    """
     rng, n = np.random.default_rng(seed), robot.dof
-    plant = ArmPlant(robot, _task(robot, machine, rng), seed)
+    plant = ArmPlant(robot, task or draw_task(robot, machine, rng), seed)
     target = _motion(robot, machine, rng, duration_s)
     state, dynamics, rows = plant.reset(target[0][0], target[1][0]), ArmDynamics(robot), []
     stride = round(1.0 / (machine.hz * _TICK_S))
@@ -85,7 +90,8 @@ def make(robot: Robot, machine: Machine, seed: int, duration_s: float = 15.0) ->
     return Made(time_s[kept], q[kept], v[kept], effort[kept], machine.mass_kg, robot.channel_names)
 
 
-def _task(robot: Robot, machine: Machine, rng: np.random.Generator) -> Task:
+def draw_task(robot: Robot, machine: Machine, rng: np.random.Generator) -> Task:
+    """Draw a machine."""
     limit, n = robot.effort_limit, robot.dof
     coulomb = machine.coulomb * limit * rng.uniform(0.5, 1.5, n)
     law = FrictionLaw(machine.stribeck * coulomb, np.full(n, 0.05), np.zeros(n)) if machine.stribeck else None
@@ -98,6 +104,7 @@ def _task(robot: Robot, machine: Machine, rng: np.random.Generator) -> Task:
         command_delay_s=machine.delay_s,
         velocity_noise_rad_s=machine.velocity_noise_rad_s,
         friction_law=law,
+        links=draw_links(robot, rng, machine.links) if machine.links else None,
         sensor_errors=SensorErrors(position_noise=machine.position_noise_rad),
     )
 

@@ -38,10 +38,9 @@ def write_folder(folder: Path, files: Mapping[str, bytes], check: Callable[[Path
         check(fresh)
         if (folder / "meshes").is_dir():
             shutil.rmtree(folder / "meshes")
-        for name in reversed(_OWN):
-            if (fresh / name).exists():
-                (folder / name).parent.mkdir(exist_ok=True)
-                os.replace(fresh / name, folder / name)
+        for name in sorted(files, key=lambda name: name == "robot.yaml"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(fresh / name, folder / name)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
         if is_new and not any(folder.iterdir()):

@@ -87,9 +87,15 @@ def _unfamiliar_std(robot: Arm, std: Array) -> Array:
     return np.concatenate([coulomb, np.hypot(coulomb / robot.velocity_limit, damping)])
 
 
+def _stated_mean(robot: Arm) -> Array | None:
+    """Coulomb friction of robot.yaml; viscous friction is the damping of robot.xml."""
+    return None if robot.description.effects is None else np.concatenate([robot.coulomb, np.zeros(robot.dof)])
+
+
 SPEC = FeatureSpec(
     build=lambda robot, dynamics, checkpoint: FrictionFeatures(robot.dof),
     truth=lambda robot, task: np.concatenate([task.coulomb_nm, task.viscous_nm_s]),
     unfamiliar_std=_unfamiliar_std,
+    stated_mean=_stated_mean,
     inertial=True,
 )

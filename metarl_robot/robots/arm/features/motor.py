@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from metarl_robot.adaptation.feature_spec import FeatureSpec
 from metarl_robot.adaptation.features import BaseGroup, Interval, Xi
+from metarl_robot.robots.arm.description import Arm
 
 Array = NDArray[np.float64]
 
@@ -40,8 +41,13 @@ class MotorFeatures(BaseGroup):
         return z
 
 
+def _stated_mean(robot: Arm) -> Array | None:
+    return None if robot.description.effects is None else robot.motor_strength - 1.0
+
+
 SPEC = FeatureSpec(
     build=lambda robot, dynamics, checkpoint: MotorFeatures(robot.dof),
     unfamiliar_std=lambda robot, std: UNFAMILIAR * std,
+    stated_mean=_stated_mean,
     truth=lambda robot, task: task.motor_strength - 1.0,
 )
