@@ -62,6 +62,9 @@ ROS = [
 # Gymnasium: environments of policies; its extra brings those that MuJoCo steps.
 TRAIN = ["torch==2.13.0", "threadpoolctl>=3.5", "gymnasium[mujoco]>=1.2,<2"]
 
+# Formats of recordings beside rosbag2, MCAP and CSV.
+LOGS = ["pyarrow>=16", "h5py>=3.11"]
+
 DEV = [
     "pytest>=8",
     "hypothesis>=6.120",
@@ -118,7 +121,7 @@ setup(
     ],
     python_requires=">=3.11,<3.14",
     install_requires=BASE,
-    extras_require={"ros": ROS, "train": TRAIN, "bench": BENCH, "docs": DOCS, "dev": DEV},
+    extras_require={"ros": ROS, "train": TRAIN, "logs": LOGS, "bench": BENCH, "docs": DOCS, "dev": DEV},
     packages=[
         "metarl_robot",
         "metarl_robot.adaptation",

@@ -18,9 +18,12 @@ FAILED, BAD_INPUT, DEFECT = 1, 2, 70  # 70: EX_SOFTWARE of sysexits.h
 _LONGEST = 8000
 _OUT_OF_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 _BASE = "pip install metarl_robot"
+_LOGS = "pip install 'metarl_robot[logs]'"
 _TRAIN = "pip install 'metarl_robot[train]'"
 _ROS = "source a ROS 2 installation, or pip install 'metarl_robot[ros]'"
-_REMEDIES = dict.fromkeys(("torch", "threadpoolctl", "gymnasium"), _TRAIN) | dict.fromkeys(
+_REMEDIES = dict.fromkeys(("torch", "threadpoolctl", "gymnasium"), _TRAIN)
+_REMEDIES |= dict.fromkeys(("pyarrow", "h5py"), _LOGS)
+_REMEDIES |= dict.fromkeys(
     ("casadi", "mujoco", "scipy", "matplotlib", "mcap", "mcap_ros2", "rosbags", "jinja2", "safetensors"), _BASE
 )
 _ROS_PACKAGES = ("rclpy", "ament_index_python", "builtin_interfaces", "rcl_interfaces")

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from metarl_robot.logs.recording import Recording
 
 _NOTE = (
-    "A log is a rosbag2 folder, an .mcap, .db3 or ROS 1 .bag file, or a table (.csv, .tsv, .txt). A bag with "
-    "/joint_states needs no map. docs/howto/own_recordings.md describes map.yaml."
+    "A log is a rosbag2 folder, an .mcap, .db3 or ROS 1 .bag file, or a table (.csv, .tsv, .txt, .parquet, .h5). A bag "
+    "with /joint_states needs no map. docs/howto/own_recordings.md describes map.yaml."
 )
 _CHECK = examples(
     ("metarl log check panda recording/", "a rosbag2 folder with /joint_states"),

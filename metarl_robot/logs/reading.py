@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from metarl_robot.core.errors import shortened
 from metarl_robot.core.robot import Robot, named
-from metarl_robot.logs import bag_file, table_file
+from metarl_robot.logs import bag_file, column_file, table_file
 from metarl_robot.logs.bag_signals import read_bag
 from metarl_robot.logs.log_map import UNITS, EffortMap, LogMap, PositionMap, VelocityMap
 from metarl_robot.logs.plausible import check_plausible, possible
@@ -38,7 +38,8 @@ def read_log(robot: Robot, path: Path, log_map: LogMap | None = None) -> Recordi
 
     Arguments:
         robot: of which it is. Its q, v and effort must have one value for each joint.
-        path: a rosbag2 folder, an .mcap, .db3 or .bag file, or a table (.csv, .tsv, .txt).
+        path: a rosbag2 folder, an .mcap, .db3 or .bag file, a table (.csv, .tsv, .txt), a Parquet
+            or an HDF5 file.
 
     Raises:
         LogError: names what is missing, what there is, and what is allowed.
@@ -72,7 +73,7 @@ def check_served(robot: Robot) -> None:
 
 
 def _reader(path: Path) -> Callable[[Robot, Path, LogMap], RawLog]:
-    allowed = ", ".join((*bag_file.SUFFIXES, *table_file.SUFFIXES))
+    allowed = ", ".join((*bag_file.SUFFIXES, *table_file.SUFFIXES, *column_file.SUFFIXES))
     expected = f"expected a rosbag2 folder, or a file that ends in {allowed}"
     if not path.exists():
         raise LogError(f"{shortened(str(path))}: there is no such file or folder; {expected}")
@@ -80,6 +81,8 @@ def _reader(path: Path) -> Callable[[Robot, Path, LogMap], RawLog]:
         return read_bag
     if path.suffix in table_file.SUFFIXES:
         return table_file.read_table
+    if path.suffix in column_file.SUFFIXES:
+        return column_file.read_columns
     raise LogError(f"{shortened(str(path))}: {expected}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -26,7 +26,7 @@ _LONGEST_LINE = 100_000
 _NANOSECONDS = 1e9
 
 
-class _Table(NamedTuple):
+class Table(NamedTuple):
     """Numbers (K, C) of the wanted columns; wrong: number of lines without a number in each."""
 
     values: Array
@@ -39,21 +39,27 @@ def read_table(robot: Robot, path: Path, log_map: LogMap) -> RawLog:
     Raises:
         LogError: it is no table, lacks a column, or has no line of numbers.
     """
-    joints = robot.channel_names
-    wanted = {key: signal.columns_of(joints) for key, signal in log_map.signals.items()}
     with _open(path) as file:
         separator, header = _header(path, file)
-        lacks_velocity = "velocity" in wanted and "velocity" not in log_map.model_fields_set
-        if lacks_velocity and not set(wanted["velocity"]) & set(header):
-            del wanted["velocity"]
+        wanted = wanted_columns(robot, log_map, header)
         names = (log_map.time.column, *(name for columns in wanted.values() for name in columns))
         table = _numbers(file, separator, _places(path, header, names), len(header))
     if not len(table.values):
         raise LogError(f"{path}: no line holds a number in each of its columns; expected one line for each sample")
-    return _raw(table, wanted, log_map)
+    return raw_log(table, wanted, log_map)
 
 
-def _raw(table: _Table, wanted: dict[str, tuple[str, ...]], log_map: LogMap) -> RawLog:
+def wanted_columns(robot: Robot, log_map: LogMap, header: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Columns of each signal; without velocities if no map asks for them and none are there."""
+    wanted = {key: signal.columns_of(robot.channel_names) for key, signal in log_map.signals.items()}
+    lacks_velocity = "velocity" in wanted and "velocity" not in log_map.model_fields_set
+    if lacks_velocity and not set(wanted["velocity"]) & set(header):
+        del wanted["velocity"]
+    return wanted
+
+
+def raw_log(table: Table, wanted: dict[str, tuple[str, ...]], log_map: LogMap) -> RawLog:
+    """The signals of a table. Its columns are the time, then those wanted."""
     time_s = table.values[:, 0] * UNITS[log_map.time.unit]
     known = np.isfinite(time_s)
     start_s = float(time_s[known][0]) if known.any() else 0.0
@@ -96,20 +102,20 @@ def _places(path: Path, header: list[str], names: tuple[str, ...]) -> list[int]:
     return [header.index(name) for name in names]
 
 
-def _numbers(file: TextIO, separator: str, places: list[int], width: int) -> _Table:
+def _numbers(file: TextIO, separator: str, places: list[int], width: int) -> Table:
     """The columns at `places`: quickly where all lines are alike, else line by line."""
     start = file.tell()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # no lines: said by the caller
             values = np.loadtxt(file, delimiter=separator, usecols=places, ndmin=2, max_rows=MOST_SAMPLES)
-        return _Table(values, 0)
+        return Table(values, 0)
     except ValueError:
         file.seek(start)
         return _line_by_line(file, separator, places, width)
 
 
-def _line_by_line(file: TextIO, separator: str, places: list[int], width: int) -> _Table:
+def _line_by_line(file: TextIO, separator: str, places: list[int], width: int) -> Table:
     wrong = 0
 
     def rows() -> Iterator[list[float]]:
@@ -127,4 +133,4 @@ def _line_by_line(file: TextIO, separator: str, places: list[int], width: int) -
 
     row: Any = np.dtype((np.float64, len(places)))
     values: Any = np.fromiter(itertools.islice(rows(), MOST_SAMPLES), row)
-    return _Table(values, wrong)
+    return Table(values, wrong)

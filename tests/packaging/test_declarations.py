@@ -24,7 +24,7 @@ from packaging.utils import canonicalize_name
 import metarl_robot
 
 PYTHONS = ("3.11", "3.12", "3.13")
-ROOMS_OF_EXTRAS = {"ros": "ros_nodes", "train": "learning"}
+ROOMS_OF_EXTRAS = {"ros": "ros_nodes", "train": "learning", "logs": "logs"}
 FAMILIES = {"gymnasium"}
 """Of the extra 'train': sim/families/ is used by training alone."""
 PEERS = {"do_mpc": "do-mpc", "acados": "comma-deps-acados", "torchopt": "torchopt", "higher": "higher"}
@@ -105,9 +105,7 @@ def test_what_is_imported_is_declared_where_it_is_needed(root: Path, requirement
 
 def test_what_is_declared_is_imported(root: Path, requirements: list[Requirement]) -> None:
     used = {name for _, top in imported(root) for name in distributions(top)}
-    declared = (
-        names(requirements) | names(requirements, "ros") | names(requirements, "train") | names(requirements, "bench")
-    )
+    declared = names(requirements).union(*(names(requirements, extra) for extra in ("ros", "train", "logs", "bench")))
     assert declared - used == set()
 
 
@@ -127,7 +125,7 @@ def test_the_lock_file_pins_everything_that_is_declared(
     locked = {
         canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pins if wanted(pin, "", python)
     }
-    extras = ["", "ros", "train", "dev", "docs"]
+    extras = ["", "ros", "train", "logs", "dev", "docs"]
     needed = {
         (canonicalize_name(r.name), r.specifier) for r in requirements for extra in extras if wanted(r, extra, python)
     }
