@@ -68,7 +68,7 @@ def evaluation_figure(robot: Robot, evaluations: Sequence[Evaluation]) -> Figure
 def _draw_errors(robot: Robot, axes: Axes, evaluation: Evaluation) -> None:
     ends = []
     for name, row in evaluation.rows.items():
-        error = 100.0 * np.mean(row.force / robot.effort_limit, axis=1)
+        error = 100.0 * np.nanmean(row.force / robot.effort_limit, axis=1)
         times, shown = _thinned(evaluation.time_s, _smoothed(evaluation.time_s, error))
         shade = _SHADES.get(name, _OTHER)
         axes.semilogy(times, shown, color=shade, linewidth=1.4)

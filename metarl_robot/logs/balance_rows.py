@@ -14,7 +14,7 @@ other sign and cancel in the window, but for those at its ends.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +29,6 @@ Array = NDArray[np.float64]
 
 COULOMB_VELOCITY = 0.02
 """v_s [rad/s, m/s]."""
-SLOWEST = 0.03
-"""A joint that was slower at any time in a cell may have been at rest [rad/s, m/s]."""
 WINDOW, HOP = 4, 2
 """Cells of a window, and cells from one window to the next."""
 MOST_CELLS = 24_000
@@ -114,14 +112,12 @@ class Balance:
         for name, values in columns.items():
             phi[:, joints, layout.of(name).start + joints] = values
         phi[:, :, layout.delay] = -np.diff(cells.effort[ends], axis=0) / cells.cell_s
-        slowest = np.abs(v).reshape(count, STEPS, n).min(axis=1)
-        turned = np.abs(np.sign(v).reshape(count, STEPS, n).sum(axis=1)) < STEPS
         missed = cells.residual + delay_s * phi[:, :, layout.delay]
-        moving = _all((slowest > SLOWEST) & ~turned)
+        moving = _all(cells.moving)
         return Rows(_window(phi), _window(missed), _all(cells.usable), moving, HOP * cells.cell_s)
 
     def _cells(self, delay_s: float) -> Cells:
-        cells = measure(self._dynamics, _later(self._recording, delay_s))
+        cells = measure(self._dynamics, self._recording.acting(delay_s))
         return cells.part(min(len(cells), self._most))
 
 
@@ -148,10 +144,3 @@ def _link_columns(regressor: LinkRegressor, cells: Cells) -> Array:
     held = _means((0.5 * (by_beta[1:] + by_beta[:-1])).reshape(len(by_beta) - 1, -1), len(cells))
     changed = np.diff(by_momentum[::STEPS], axis=0) / cells.cell_s
     return np.asarray(held.reshape(changed.shape) - changed)
-
-
-def _later(recording: Recording, delay_s: float) -> Recording:
-    """The recording with efforts at the times at which they act."""
-    times = recording.time_s - delay_s
-    moved = [np.interp(times, recording.time_s, column) for column in recording.effort.T]
-    return replace(recording, effort=np.stack(moved, axis=1))

@@ -32,6 +32,8 @@ STEPS = 5
 """Steps of a cell."""
 GAP_STEPS = 2.5
 """A longer time between two samples is a gap."""
+SLOWEST = 0.03
+"""A joint that was slower at any time in a cell may have been at rest [rad/s, m/s]: any friction may act on it."""
 _CHUNK_CELLS = 400
 
 
@@ -57,6 +59,17 @@ class Cells:
     @property
     def cell_s(self) -> float:
         return STEPS * self.step_s
+
+    @property
+    def required(self) -> Array:
+        """Mean effort (C, n) that the motion needs by the nominal model, of a robot with an effort for each joint."""
+        return self.residual + _middle(self.effort).reshape(len(self), STEPS, -1).mean(axis=1)
+
+    @property
+    def moving(self) -> NDArray[np.bool_]:
+        """Whether a joint (C, n) moved one way during the whole cell."""
+        v = _middle(self.v).reshape(len(self), STEPS, -1)
+        return np.asarray((v > SLOWEST).all(axis=1) | (v < -SLOWEST).all(axis=1))
 
     def part(self, count: int) -> Cells:
         """The first cells."""

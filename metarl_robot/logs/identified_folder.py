@@ -8,6 +8,7 @@ not hold, are `effects` in robot.yaml. A link's whole inertia stands at the body
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import yaml
 from numpy.typing import NDArray
 
 from metarl_robot.core.mjcf_robot import MjcfRobot
+from metarl_robot.core.xml_tree import Element, read_tree
 from metarl_robot.core.yaml_file import read_yaml
 from metarl_robot.logs.identified_document import body_quantities
 from metarl_robot.logs.identify import Identified
@@ -26,6 +28,8 @@ Array = NDArray[np.float64]
 
 RECORD = "identification.json"
 _WEIGHTS = ("dynamics*.json", "dynamics*.safetensors", "config/*.yaml")
+_OF_WHOLE_MODEL = ("inertiafromgeom", "settotalmass", "balanceinertia", "boundmass", "boundinertia")
+"""Settings that would change the inertias written out."""
 _SYMMETRIC = np.array([[0, 3, 4], [3, 1, 5], [4, 5, 2]])
 _DIGITS = 6
 
@@ -58,34 +62,67 @@ def _kept(robot: MjcfRobot) -> list[Path]:
 
 
 def model_text(found: Identified) -> str:
-    """The new robot.xml."""
-    problem, robot = found.problem, found.problem.robot
-    spec, x, layout = robot.mj_spec(), found.x, found.problem.layout
-    spec.compile()
-    bodies = {body.id: body for body in spec.bodies}
-    spec.compiler.inertiafromgeom, spec.compiler.settotalmass = mujoco.mjtInertiaFromGeom.mjINERTIAFROMGEOM_AUTO, -1.0
+    """The new robot.xml: the old one, its includes inside, with other inertias, armatures and damping."""
+    problem, robot, layout, x = found.problem, found.problem.robot, found.problem.layout, found.x
+    root = read_tree(robot.model_path)
+    _include(root, robot.model_path.parent)
+    bodies = [world for place in root.all("worldbody") for world in _bodies(place)]
+    if [body.attributes.get("name", "") for body in bodies] != [
+        robot.mj_model.body(i).name for i in range(1, robot.mj_model.nbody)
+    ]:
+        raise LogError(
+            f"{robot.model_path}: its bodies are not those that MuJoCo makes of it; write the model out first"
+        )
+    for compiler in root.all("compiler"):
+        for name in _OF_WHOLE_MODEL:
+            compiler.attributes.pop(name, None)
     for i, link in enumerate(problem.regressor.links):
         at = layout.link(i)
         for member in link.members:
-            _set_inertia(bodies[member], np.zeros(10))
-        _set_inertia(bodies[link.body], body_quantities(problem.nominal[at] + x[at]))
+            _set_inertia(bodies[member - 1], np.zeros(10))
+        _set_inertia(bodies[link.body - 1], body_quantities(problem.nominal[at] + x[at]))
+    joints = {each.attributes.get("name"): each for body in bodies for each in body.all("joint")}
     for j, name in enumerate(robot.channel_names):
-        joint = spec.joint(name)
-        joint.armature = joint.armature + x[layout.of("armature")][j]
-        joint.damping = [joint.damping[0] + x[layout.of("viscous")][j], 0.0, 0.0]
-    spec.comment = f"Inertias, armatures and damping: metarl log identify; see {RECORD}. {spec.comment}"
-    spec.compile()
-    text: str = spec.to_xml()
-    return text
+        for key, kind in (("armature", "dof_armature"), ("damping", "dof_damping")):
+            nominal = float(np.ravel(getattr(robot.mj_model, kind))[j])
+            change = float(x[layout.of("armature" if key == "armature" else "viscous")][j])
+            joints[name].attributes[key] = repr(nominal + change)
+    return f"<!-- Inertias, armatures and damping: metarl log identify; see {RECORD}. -->\n{root.to_xml()}\n"
 
 
-def _set_inertia(body: Any, quantities: Array) -> None:
+def _include(element: Element, folder: Path) -> None:
+    """Put the contents of included files in the place of `include`."""
+    children: list[Element] = []
+    for child in element.children:
+        if child.tag == "include":
+            child = read_tree(folder / child.attributes["file"])
+            _include(child, folder)
+            children += child.children
+        else:
+            _include(child, folder)
+            children.append(child)
+    element.children = children
+
+
+def _bodies(element: Element) -> Iterator[Element]:
+    """The bodies below an element, in MuJoCo's order."""
+    for child in element.children:
+        if child.tag == "body":
+            yield child
+        if child.tag in ("body", "frame"):
+            yield from _bodies(child)
+
+
+def _set_inertia(body: Element, quantities: Array) -> None:
     """quantities: (10,) as in identified_document.OF_BODY."""
     moments, axes = np.linalg.eigh(quantities[4:][_SYMMETRIC])
     axes[:, 0] *= np.sign(np.linalg.det(axes))
-    mujoco.mju_mat2Quat(body.iquat, axes.ravel())
-    body.explicitinertial, body.mass, body.ipos = True, quantities[0], quantities[1:4]
-    body.inertia, body.fullinertia = np.maximum(moments, 0.0), np.full(6, np.nan)
+    quat = np.empty(4)
+    mujoco.mju_mat2Quat(quat, axes.ravel())
+    values = {"mass": quantities[:1], "pos": quantities[1:4], "quat": quat, "diaginertia": np.maximum(moments, 0.0)}
+    said = {key: " ".join(repr(float(value)) for value in each) for key, each in values.items()}
+    others = [child for child in body.children if child.tag != "inertial"]
+    body.children = [Element("inertial", said, body.line), *others]
 
 
 def description_text(found: Identified) -> str:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,12 @@ class Recording:
     v: Array
     effort: Array
     repairs: tuple[Repair, ...] = ()
+
+    def acting(self, delay_s: float) -> Recording:
+        """This recording with efforts at the times at which they act, `delay_s` after their stamps."""
+        times = self.time_s - delay_s
+        moved = [np.interp(times, self.time_s, column) for column in self.effort.T]
+        return replace(self, effort=np.stack(moved, axis=1))
 
     @property
     def duration_s(self) -> float:

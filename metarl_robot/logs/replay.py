@@ -6,6 +6,12 @@ model misses over the next half second, along the motion and the efforts that we
 the next sample. An adapter gets samples at about the robot's control rate, each with the mean effort since the last.
 Control compensates what an adapter feels now. In a prediction, the part that its own model expects to pass decays
 (MomentumFilter.passing).
+
+The missed force is measured with efforts at the times at which they act, by the delay that fits best (known.py).
+Errors are efforts. With ε the error of motor strength in which a predictor believes, the error of the force over 1 + ε
+is that of the effort which the motion needs; a predictor that believes in very weak motors would otherwise be right
+whatever happens, because it is told the efforts. Cells in which a joint may have been at rest do not count for this
+joint, unless it never moves: friction at rest is any force.
 """
 
 from __future__ import annotations
@@ -19,11 +25,12 @@ from numpy.typing import NDArray
 
 from metarl_robot.adaptation.base import Adapter
 from metarl_robot.adaptation.factory import make_adapter, weights_of
-from metarl_robot.adaptation.feature_spec import feature_map, inertial_groups, nuisance_groups, raw_groups
+from metarl_robot.adaptation.feature_spec import feature_map, inertial_groups, raw_groups
 from metarl_robot.control.factory import adapter_tuning, controller_of
 from metarl_robot.core.robot import Robot, named
 from metarl_robot.core.signals import Context, State
 from metarl_robot.logs.cells import STEPS, Cells, measure
+from metarl_robot.logs.known import Known
 from metarl_robot.logs.recording import LogError, Recording
 from metarl_robot.logs.rivals import MEASUREMENT_SHARE, Hold, LeastSquares, Nominal, Ridge, Rival
 
@@ -34,6 +41,8 @@ HORIZON_S = 0.5
 EVERY = 2
 PASSES_S = 0.05
 """Time constant of the force that passes: that of the momentum filter's fast disturbance."""
+LEAST_GAIN = 0.1
+"""Least motor strength that is believed of an adapter."""
 NOMINAL = "nominal"
 RIVALS = (NOMINAL, "hold", "least_squares", "ridge")
 _PROGRESS_EVERY = 2000
@@ -61,8 +70,8 @@ class Estimates:
 class Row:
     """One predictor's errors: W windows, n joints.
 
-    force: (W, n) root mean square over the next half second, of means over cells [Nm]. next_velocity: (W, n) of the
-    next sample [rad/s]. estimates: by report's name.
+    force: (W, n) root mean square over the next half second, of means over cells [Nm]; NaN: no cell counts.
+    next_velocity: (W, n) of the next sample [rad/s]. estimates: by report's name.
     """
 
     force: Array
@@ -85,7 +94,12 @@ class _Problem:
 
     def __init__(self, robot: Robot, recording: Recording) -> None:
         self.robot, self.samples = robot, samples_of(recording, robot.control_period_s)
-        self.cells: Cells = measure(named(robot.dynamics)(robot), recording)
+        dynamics = named(robot.dynamics)(robot)
+        self.cells: Cells = measure(dynamics, recording)
+        if self.cells.moving.any():
+            delay_s = Known(robot, dynamics, self.cells).delay_s()
+            self.cells = measure(dynamics, recording.acting(delay_s))
+        self.counted = self.cells.moving | ~self.cells.moving.any(axis=0)
         self.horizon = max(1, round(HORIZON_S / self.cells.cell_s))
         self.dynamics = named(robot.dynamics)(robot, self.horizon * STEPS)
         first = np.arange(1, len(self.cells) - self.horizon + 1, EVERY)
@@ -104,6 +118,12 @@ class _Problem:
     def truth(self, window: int) -> Array:
         """Mean Δ (horizon, n) in the cells of a window."""
         return self.cells.residual[window : window + self.horizon]
+
+    def squares(self, window: int, predicted: Array) -> Array:
+        """Mean square error (n,) of Δ (horizon, n) in the cells that count for a joint; NaN: none does."""
+        counted, error = self.counted[window : window + self.horizon], predicted - self.truth(window)
+        count = counted.sum(axis=0)
+        return np.where(count > 0, (counted * error**2).sum(axis=0) / np.maximum(count, 1), np.nan)
 
     def row(self, predicted: Array, first: Array, estimates: Mapping[str, Estimates]) -> Row:
         """predicted: (W, n) mean squares of the errors. first: (W, n) Δ in the first cell."""
@@ -167,7 +187,8 @@ def _replay(problem: _Problem, name: str, adapter: Adapter, progress: Progress) 
         context = adapter.update(State(samples.q[k], samples.v[k]), samples.effort[max(k - 1, 0)], float(steps[k]))
         while w < len(windows) and problem.latest[w] == k:
             predicted = _predicted(problem, adapter, int(windows[w]))
-            squares[w] = ((predicted - problem.truth(int(windows[w]))) ** 2).mean(axis=0)
+            gain = np.maximum(1.0 + adapter.effort_gain(), LEAST_GAIN)
+            squares[w] = problem.squares(int(windows[w]), predicted) / gain**2
             first[w] = predicted[0]
             contexts.append(context)
             w += 1
@@ -202,17 +223,15 @@ def _estimates(robot: Robot, contexts: Sequence[Context]) -> dict[str, Estimates
 def _rivals(problem: _Problem, progress: Progress) -> dict[str, Row]:
     robot, cells, windows, horizon = problem.robot, problem.cells, problem.windows, problem.horizon
     plain = [name for name in inertial_groups(robot.kind) if name in raw_groups(robot.kind)]
-    nuisance = nuisance_groups(robot, problem.dynamics)
-    more = [name for name in raw_groups(robot.kind) if name not in (*plain, *nuisance)]
-    features = feature_map(robot, problem.dynamics, (*plain, *more))
-    known, unit = feature_map(robot, problem.dynamics, plain).size, MEASUREMENT_SHARE * robot.effort_limit
-    least_squares = LeastSquares(known, unit, cells.cell_s)
-    made = (Nominal(), Hold(robot.dof), least_squares, Ridge(features.size, unit))
+    features, unit = feature_map(robot, problem.dynamics, plain), MEASUREMENT_SHARE * robot.effort_limit
+    least_squares = LeastSquares(features.size, unit, cells.cell_s)
+    made = (Nominal(), Hold(robot.dof), least_squares, Ridge(features.size + robot.dof, unit))
     rivals: dict[str, Rival] = dict(zip(RIVALS, made, strict=True))
     squares = {name: np.zeros((len(windows), robot.dof)) for name in rivals}
     first = {name: np.zeros((len(windows), robot.dof)) for name in rivals}
     contexts: list[Context] = []
-    regressors, at = cells.regressors(features), 0
+    needed = cells.required[:, :, None] * np.eye(robot.dof)
+    regressors, at = np.concatenate([cells.regressors(features), needed], axis=2), 0
     for w, window in enumerate(windows):
         for cell in range(at, window):
             if cells.usable[cell]:
@@ -221,9 +240,9 @@ def _rivals(problem: _Problem, progress: Progress) -> dict[str, Row]:
         at = int(window)
         for name, rival in rivals.items():
             predicted = rival.predict(regressors[window : window + horizon])
-            squares[name][w] = ((predicted - problem.truth(int(window))) ** 2).mean(axis=0)
+            squares[name][w] = problem.squares(int(window), predicted)
             first[name][w] = predicted[0]
-        contexts.append(Context(features.names[:known], *least_squares.estimate))
+        contexts.append(Context(features.names, *least_squares.estimate))
         if w % _PROGRESS_EVERY == 0:
             progress("rivals", w, len(windows))
     progress("rivals", len(windows), len(windows))

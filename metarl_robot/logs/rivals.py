@@ -4,7 +4,8 @@
     nominal              Δ = 0
     hold                 the mean over the latest cell goes on
     least_squares        recursive, with forgetting, for payload and friction: Δ = Φ z
-    ridge                all data so far, for payload, friction, motor strength and an offset of each joint:
+    ridge                all data so far, for payload, friction, motor strength and an offset of each joint;
+                         strength as a share of the effort that the motion needs, so that errors are efforts:
                          min Σ |Φ z - Δ|² + λ |z|², with that λ that has predicted the next cells of the log best so far
 
 They learn from cells (cells.py). The latest one reaches 20 ms beyond the present, which is in their favour.

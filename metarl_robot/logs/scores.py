@@ -55,15 +55,15 @@ def _after(
 
     def rms(predictor: str) -> Array:
         force = [each.rows[predictor].force[at] for each, at in zip(evaluations, chosen, strict=True)]
-        return np.asarray(np.sqrt(np.mean(np.concatenate(force) ** 2, axis=0)))
+        return np.asarray(np.sqrt(np.nanmean(np.concatenate(force) ** 2, axis=0)))
 
     joints, nominal = rms(name), rms(NOMINAL)
     return {
         "after_s": begin_s,
         "predictions": count,
-        "error_nm": float(joints.mean()),
-        "error_percent_of_limit": float(np.mean(100.0 * joints / robot.effort_limit)),
-        "over_nominal": float(np.mean(joints / robot.effort_limit) / np.mean(nominal / robot.effort_limit)),
+        "error_nm": float(np.nanmean(joints)),
+        "error_percent_of_limit": float(np.nanmean(100.0 * joints / robot.effort_limit)),
+        "over_nominal": float(np.nanmean(joints / robot.effort_limit) / np.nanmean(nominal / robot.effort_limit)),
         "joints_nm": joints.tolist(),
     }
 
@@ -88,7 +88,7 @@ def _log(robot: Robot, evaluation: Evaluation) -> dict[str, Any]:
         }
         for name, row in evaluation.rows.items()
     }
-    force = {name: row.force.mean(axis=1) for name, row in evaluation.rows.items()}
+    force = {name: np.nanmean(row.force, axis=1) for name, row in evaluation.rows.items()}
     return {
         "source": evaluation.source,
         "rate_hz": 1.0 / evaluation.period_s,

@@ -17,19 +17,22 @@ from metarl_robot.core.errors import RobotError
 from metarl_robot.core.mjcf_robot import MjcfRobot
 from metarl_robot.core.robot import load_robot
 from metarl_robot.core.signals import State
-from metarl_robot.dynamics.link_regressor import LinkRegressor, link_parameters
+from metarl_robot.dynamics.link_regressor import LinkRegressor, link_parameters, links_of
 from metarl_robot.logs.balance_rows import Layout
 from metarl_robot.logs.base_parameters import base_parameters
 from metarl_robot.logs.body_coordinates import BodyCoordinates
 from metarl_robot.logs.cells import measure
 from metarl_robot.logs.identified_document import document
+from metarl_robot.logs.identified_folder import folder_files
 from metarl_robot.logs.identify import Identified, identify
 from metarl_robot.logs.most_probable import autocorrelation
 from metarl_robot.logs.recording import LogError, Recording
 from metarl_robot.robots.arm.dynamics import ArmDynamics
+from metarl_robot.robots.new_robot.folder import write_folder
 from metarl_robot.sim.arm.task import nominal_task
 from tests.logs.identified import MACHINES, examine, recordings_of
 from tests.logs.made_log import Machine, Made, default_names, write_csv
+from tests.test_robot_from_file import CASES, made_from
 
 RUNNER = CliRunner()
 PLANAR, PANDA = load_robot("planar2"), load_robot("panda")
@@ -170,6 +173,34 @@ def test_the_command_writes_a_robot_that_predicts_better(recordings: list[Record
     again = RUNNER.invoke(app, arguments)
     assert again.exit_code == 2 and "--force" in again.output
     assert RUNNER.invoke(app, [*arguments, "--force"]).exit_code == 0
+
+
+def test_a_model_with_included_files_is_written_whole(recordings: list[Recording], tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "arm.xml").write_bytes((PLANAR.folder / "robot.xml").read_bytes())
+    (source / "robot.xml").write_text('<mujoco model="planar2"><include file="arm.xml"/></mujoco>', encoding="utf-8")
+    (source / "robot.yaml").write_bytes((PLANAR.folder / "robot.yaml").read_bytes())
+    done = identify(load_robot(source), recordings[:2])
+    write_folder(tmp_path / "new", folder_files(done, document(done)), load_robot)
+    model, layout = load_robot(tmp_path / "new").mj_model, done.problem.layout
+    for i, link in enumerate(links_of(model)):
+        expected = done.problem.nominal[layout.link(i)] + done.x[layout.link(i)]
+        np.testing.assert_allclose(link_parameters(model, link), expected, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["urdf: fixed heavy tool", "mjcf: slide", "mjcf: inertia from geoms"])
+def test_robots_made_from_files_are_identified_and_written(name: str, tmp_path: Path) -> None:
+    _, robot = made_from(tmp_path, CASES[name].text, CASES[name].options)
+    logs = recordings_of(robot, Machine(links=0.2, hz=250.0), 1000, 2, 6.0)[1]
+    done = identify(robot, logs)
+    assert done.over_nominal(robot.effort_limit) < 0.3
+    write_folder(tmp_path / "new", folder_files(done, document(done)), load_robot)
+    model, layout = load_robot(tmp_path / "new").mj_model, done.problem.layout
+    for i, link in enumerate(links_of(model)):
+        expected = done.problem.nominal[layout.link(i)] + done.x[layout.link(i)]
+        np.testing.assert_allclose(link_parameters(model, link), expected, rtol=1e-6, atol=1e-9)
 
 
 def test_one_log_is_predicted_part_by_part(recordings: list[Recording], tmp_path: Path) -> None:
