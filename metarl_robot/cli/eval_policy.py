@@ -34,19 +34,32 @@ def eval_policy(
     checkpoint: Annotated[
         Path | None, typer.Argument(metavar="[CHECKPOINT]", help="A .safetensors file; default: the shipped weights.")
     ] = None,
-    algo: Annotated[str, typer.Option(help="Shipped weights to use: maml_pg or pg.")] = "maml_pg",
-    steps: Annotated[str, typer.Option(help="Numbers of gradient steps, separated by commas.")] = "0,1,2,3",
+    algo: Annotated[
+        str | None,
+        typer.Option(help="Shipped weights to use: maml_pg, pg or rl2.", show_default="maml_pg, or the only ones"),
+    ] = None,
+    steps: Annotated[
+        str, typer.Option(help="Numbers of gradient steps, separated by commas; rl2: of episodes before.")
+    ] = "0,1,2,3",
     rate: Annotated[
         float | None,
         typer.Option(help="Step size of the first gradient step (later ones: half); default: the checkpoint's."),
     ] = None,
-    tasks: Annotated[int, typer.Option(min=2, max=10_000, help="Number of held-out tasks.")] = 40,
-    episodes: Annotated[int, typer.Option(min=2, max=10_000, help="Episodes per task and gradient step.")] = 40,
+    tasks: Annotated[
+        int | None, typer.Option(min=2, max=10_000, help="Number of held-out tasks.", show_default="the family's")
+    ] = None,
+    episodes: Annotated[
+        int | None,
+        typer.Option(
+            min=2, max=10_000, help="Episodes per task and gradient step; rl2: trials.", show_default="the family's"
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of tasks and episodes.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the result (.svg, .png or .pdf).")] = None,
 ) -> None:
     """Measure a policy's return before and after each step of adaptation to held-out tasks."""
+    from metarl_robot.control.policy_layout import RECURRENT
     from metarl_robot.learning.policies.checkpoint import load_policy, shipped
     from metarl_robot.learning.policies.family import load_family
 
@@ -56,7 +69,10 @@ def eval_policy(
     if plot is not None:
         _check_plot(plot)
     loaded = load_family(family)
-    policy = load_policy(shipped(loaded.name, algo) if checkpoint is None else checkpoint, loaded.name)
+    policy = load_policy(shipped(loaded, algo) if checkpoint is None else checkpoint, loaded.name)
+    if rate is not None and policy.record.algo in RECURRENT:
+        raise MetaRLError(f"--rate: a policy of {policy.record.algo} adapts by its state, not by gradient steps")
+    tasks, episodes = tasks or loaded.scored[0], episodes or loaded.scored[1]
 
     from metarl_robot.learning.policies.evaluate import evaluate_checkpoint
 
@@ -68,7 +84,7 @@ def eval_policy(
     if json:
         write_json(result)
     else:
-        out().print(steps_table(f"{loaded.name}, {policy.record.algo}: {tasks} held-out tasks", found))
+        out().print(steps_table(f"{loaded.name}, {policy.record.algo}: {tasks} held-out tasks", result))
     if plot is not None:
         _draw(result, plot)
 

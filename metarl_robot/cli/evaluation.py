@@ -54,13 +54,13 @@ def evaluate(
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw every episode (.svg, .png or .pdf).")] = None,
 ) -> None:
     """Compare the tracking errors of controllers in simulated runs whose conditions change."""
-    from metarl_robot.control.factory import controller_names
+    from metarl_robot.control.factory import compared_controllers
     from metarl_robot.core.robot import load_robot
 
     if plot is not None:
         _check_plot(plot)
     loaded = load_robot(robot)
-    names = controller_names(loaded.kind) if controllers is None else parse_names(controllers)
+    names = compared_controllers(loaded, checkpoint) if controllers is None else parse_names(controllers)
     if prediction:
         _predict(loaded, checkpoint, tasks, json, plot)
         return

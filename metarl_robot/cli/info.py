@@ -51,7 +51,7 @@ def info(
         return
     size = sum(tensor.size for tensor in tensors.values())
     facts = {"file": path, **meta, "parameters": f"{size} numbers in {len(shapes)} tensors"}
-    scores = _score_table(path, facts.pop("scores", {}))
+    scores = _score_table(path, meta.get("algo"), facts.pop("scores", {}))
     facts.pop("loss_curve", None)
     view = table("Checkpoint", ("", ""))
     view.show_header, view.columns[1].justify = False, "left"
@@ -77,13 +77,13 @@ def _load(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     return loaded.tensors, loaded.meta
 
 
-def _score_table(path: Path, scores: Any) -> Table | None:
+def _score_table(path: Path, algo: Any, scores: Any) -> Table | None:
     """Table of prediction scores, or of a policy's returns; None if there are none. Raises CheckpointError."""
     from metarl_robot.core.errors import CheckpointError
 
     try:
         if "steps" in scores:
-            return steps_table("Held-out tasks", scores["steps"])
+            return steps_table("Held-out tasks", {**scores, "algo": algo})
         return prediction_table(scores["prediction"]) if "prediction" in scores else None
     except (LookupError, TypeError, ValueError, AttributeError, StopIteration) as error:
         raise CheckpointError(

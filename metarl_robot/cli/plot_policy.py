@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of policies: learning curve, and the return over gradient steps of an adaptation."""
+"""Figures of policies: learning curve, and the return over the steps of an adaptation."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from metarl_robot.cli.figure import add_title, colour, label_ends, new_figure
+from metarl_robot.cli.policy_tables import step_name
 
 _SERIES = {"return_before": ("before", "nominal_mpc"), "return_after": ("after", "meta_mpc")}
 
@@ -20,14 +21,14 @@ def training(curve: Path, meta: Mapping[str, Any]) -> Figure:
     """Draw the learning curve, and beside it the scores on held-out tasks. curve: JSON lines; meta: the record."""
     figure, axes = new_figure(11.0, 3.6, columns=2)
     _curve(axes[0], [json.loads(line) for line in curve.read_text(encoding="utf-8").splitlines()])
-    _steps(axes[1], meta["scores"]["steps"])
+    _steps(axes[1], {**meta, **meta["scores"]})
     return add_title(figure, f"{meta['family']}, {meta['algo']}: training, and adaptation to held-out tasks")
 
 
 def adaptation(result: Mapping[str, Any]) -> Figure:
     """Draw the return over gradient steps. result: as `metarl eval-policy --json` prints it."""
     figure, axes = new_figure(7.0, 3.6)
-    _steps(axes, result["steps"])
+    _steps(axes, result)
     return add_title(figure, f"{result['family']}, {result['algo']}: mean of tasks, 95 % interval")
 
 
@@ -43,10 +44,11 @@ def _curve(axes: Axes, lines: list[dict[str, float]]) -> None:
     label_ends(axes, ends)
 
 
-def _steps(axes: Axes, steps: Mapping[str, Mapping[str, float]]) -> None:
+def _steps(axes: Axes, result: Mapping[str, Any]) -> None:
+    steps = result["steps"]
     numbers = [int(step) for step in steps]
     means = [score["return_mean"] for score in steps.values()]
     widths = [score["return_ci95"] for score in steps.values()]
     axes.errorbar(numbers, means, widths, color=colour("meta_mpc"), marker="o", markersize=4, capsize=3)
-    axes.set(xlabel="gradient steps", ylabel="return, mean of tasks")
+    axes.set(xlabel=step_name(result["algo"]), ylabel="return, mean of tasks")
     axes.set_xticks(numbers)

@@ -4,15 +4,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from rich.table import Table
 
 from metarl_robot.cli.console import table
+from metarl_robot.control.policy_layout import RECURRENT
 
 
-def steps_table(title: str, steps: Mapping[str, Mapping[str, float]]) -> Table:
-    """One row for each number of gradient steps."""
-    view = table(title, ("gradient steps", "return, mean of tasks", "95 % interval"))
-    for step, score in steps.items():
+def step_name(algo: str) -> str:
+    """What a policy adapts by: gradient steps, or episodes through which a recurrent one has kept its state."""
+    return "episodes before" if algo in RECURRENT else "gradient steps"
+
+
+def steps_table(title: str, result: Mapping[str, Any]) -> Table:
+    """One row for each step of an adaptation. result: with `algo` and `steps`, as `eval-policy --json` prints it."""
+    view = table(title, (step_name(result["algo"]), "return, mean of tasks", "95 % interval"))
+    for step, score in result["steps"].items():
         view.add_row(step, f"{score['return_mean']:.2f}", f"± {score['return_ci95']:.2f}")
     return view

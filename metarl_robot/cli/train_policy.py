@@ -26,9 +26,10 @@ _EPILOG = examples(
     ("metarl train-policy point-navigation --algo pg --iterations 200", "the baseline, which is fine-tuned later"),
     ("metarl train-policy point-navigation --resume", "go on where an interrupted run stopped: the result is the same"),
     ("metarl train-policy half-cheetah-direction --tasks 40 --inner-rate 0.1", "a simulated robot: hours"),
-    note="Families: point-navigation, half-cheetah-direction, and those of other packages (entry points of "
-    "metarl_robot.task_families). The run's state is saved after every iteration: Ctrl-C and a killed process lose at "
-    "most the last one.",
+    ("metarl train-policy panda-reach --algo rl2 --episodes 2 --discount 0.95", "for the controller meta_policy"),
+    note="Families: point-navigation, half-cheetah-direction, <arm>-reach for any arm, and those of other packages "
+    "(entry points of metarl_robot.task_families). The run's state is saved after every iteration: Ctrl-C and a killed "
+    "process lose at most the last one.",
 )
 
 
@@ -70,7 +71,7 @@ def _train(family: Family, config: PolicyConfig, folder: Path, resume: bool) -> 
 
             return run.train(family, config, folder, resume, show)
     except KeyboardInterrupt:
-        note(f"go on with: {run.command(family.name, config)} --out {folder} --resume", "interrupted")
+        note(f"go on with: {run.command(family, config)} --out {folder} --resume", "interrupted")
         raise
 
 
@@ -84,5 +85,5 @@ def _conclude(done: PolicyReport, json: bool) -> None:
     if json:
         write_json({"file": done.path, **meta})
     else:
-        out().print(steps_table(f"{meta['family']}, {meta['algo']}: held-out tasks", meta["scores"]["steps"]))
+        out().print(steps_table(f"{meta['family']}, {meta['algo']}: held-out tasks", {**meta, **meta["scores"]}))
     note(f"checkpoint: {done.path}\nlearning curve: {done.curve}\nfigure: {figure}")

@@ -44,8 +44,10 @@ class ControllerSpec:
     config: a pydantic model with flat fields, each with a description and, for numbers, a range.
     build: (the kind's robot, config, checkpoint or None, oracle or None) → Controller.
     kinds: kinds of robots that it can control; None: all.
+    own_weights: file in the robot's folder that holds weights for this controller alone; None: it has none.
     """
 
     config: type[BaseModel]
     build: Callable[[Any, Any, Path | None, Any], Controller]
     kinds: tuple[str, ...] | None = None
+    own_weights: str | None = None

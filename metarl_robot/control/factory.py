@@ -52,6 +52,18 @@ def node_controller_names(kind: str) -> tuple[str, ...]:
     return tuple(name for name in controller_names(kind) if name not in SIMULATION_ONLY)
 
 
+def compared_controllers(robot: Robot, checkpoint: Path | None = None) -> tuple[str, ...]:
+    """The controllers of a comparison by default: all but those whose own weights the robot lacks.
+
+    Arguments:
+        checkpoint: weights of the learned controllers, if given; then none with weights of its own is among them.
+    """
+    own = {name: CONTROLLERS.get(robot.kind, name).own_weights for name in controller_names(robot.kind)}
+    return tuple(
+        name for name, file in own.items() if file is None or (checkpoint is None and (robot.folder / file).is_file())
+    )
+
+
 def config_type(kind: str, name: str) -> type[BaseModel]:
     """The configuration class of a controller. Raises UnknownNameError."""
     return CONTROLLERS.get(kind, name).config

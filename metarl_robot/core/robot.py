@@ -70,6 +70,8 @@ class Robot:
             (adaptation/adapter_spec.py).
         reported: physical quantities of its tasks, as 'module:name' (quantities.py); empty: none are reported.
         controllers: its controllers, name → ControllerSpec as 'module:name' (control/factory.py).
+        families: its families of tasks for policies, ending of the name → class of (robot) as 'module:name'
+            (learning/policies/family.py): 'reach' gives panda-reach.
         adaptive_controller: the one of them whose configuration tunes the learned adapters.
         family_model: robot that provides trained weights to robots of this kind without their own; may be None.
         channel_names: (nu,) names of a command's channels, in order: joints, rotors.
@@ -102,6 +104,7 @@ class Robot:
     adapters: ClassVar[Mapping[str, str]] = {}
     reported: ClassVar[tuple[str, ...]] = ()
     controllers: ClassVar[Mapping[str, str]]
+    families: ClassVar[Mapping[str, str]] = {}
     adaptive_controller: ClassVar[str] = "meta_mpc"
     family_model: ClassVar[str | None] = None
     from_file: ClassVar[str] = ""

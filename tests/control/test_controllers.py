@@ -118,5 +118,6 @@ def test_names_and_configuration_are_checked(robot: Robot, tmp_path: Path) -> No
         "nominal_mpc",
         "offset_free_mpc",
         "meta_mpc",
+        "meta_policy",
         "oracle_mpc",
     }

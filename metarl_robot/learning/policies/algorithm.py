@@ -9,9 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metarl_robot.control.policy_layout import RECURRENT
 from metarl_robot.core.errors import UnknownNameError
 from metarl_robot.core.robot import named
-from metarl_robot.learning.policies.gaussian import Parameters
+from metarl_robot.learning.policies.config import PolicyConfig
+from metarl_robot.learning.policies.family import Family, sizes_of
+from metarl_robot.learning.policies.gaussian import GaussianPolicy, Parameters
+from metarl_robot.learning.policies.recurrent import RecurrentPolicy
 from metarl_robot.learning.policies.sampling import Sampler
 
 Metrics = dict[str, float]
@@ -19,6 +23,7 @@ Metrics = dict[str, float]
 ALGORITHMS = {
     "maml_pg": "metarl_robot.learning.policies.maml_pg:MamlPg",
     "pg": "metarl_robot.learning.policies.pg:Pg",
+    "rl2": "metarl_robot.learning.policies.rl2:Rl2",
 }
 
 
@@ -48,6 +53,12 @@ class Algorithm(Protocol):
         ...
 
 
+def sampler_of(family: Family, config: PolicyConfig) -> Sampler:
+    """The sampler of a policy that the configured algorithm trains."""
+    policy = RecurrentPolicy if config.algo in RECURRENT else GaussianPolicy
+    return Sampler(family, policy(*sizes_of(family), config.hidden), config)
+
+
 def make_algorithm(sampler: Sampler) -> Algorithm:
     """The algorithm that the configuration names. Raises UnknownNameError."""
     check_algorithm(sampler.config.algo)
@@ -65,4 +76,5 @@ def check_algorithm(name: str) -> None:
 def first_parameters(sampler: Sampler) -> Parameters:
     """Initial parameters of a run."""
     generator = torch.Generator().manual_seed(sampler.config.seed)
-    return sampler.policy.initial(generator, sampler.config.first_std)
+    first: Parameters = sampler.policy.initial(generator, sampler.config.first_std)
+    return first

@@ -28,16 +28,16 @@ def advantages(episodes: Episodes, discount: float, gae_lambda: float) -> Array:
     """Advantages (B, E, T); zero after the end of an episode."""
     alive = episodes.alive.astype(float)
     rewards = episodes.rewards.astype(float)
-    values = _values(episodes, _summed(rewards, discount)) * alive
+    values = _values(episodes, summed(rewards, discount)) * alive
     following = np.concatenate([values[..., 1:], np.zeros_like(values[..., :1])], axis=-1)
-    raw = _summed((rewards + discount * following - values) * alive, discount * gae_lambda) * alive
+    raw = summed((rewards + discount * following - values) * alive, discount * gae_lambda) * alive
     count = alive.sum((1, 2), keepdims=True)
     mean = raw.sum((1, 2), keepdims=True) / count
     centred = (raw - mean) * alive
     return centred / (np.sqrt((centred**2).sum((1, 2), keepdims=True) / count) + 1e-8)
 
 
-def _summed(series: Array, factor: float) -> Array:
+def summed(series: Array, factor: float) -> Array:
     """Discounted sums (…, T) from each step to the end."""
     result = np.array(series)
     for t in range(result.shape[-1] - 2, -1, -1):

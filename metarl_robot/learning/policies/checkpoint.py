@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints of policies: `<name>.safetensors` with its record `<name>.json` (core/weight_files.py).
+"""Checkpoints of policies for training and evaluation: control/policy_file.py, with the whole training configuration.
 
-The record holds family, algorithm, configuration, command, scores and the SHA-256 of the weights; torch is not needed
-to read it.
+Torch is not needed to read them.
 """
 
 from __future__ import annotations
@@ -15,64 +14,54 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from metarl_robot.control.policy_file import PolicyRecord, checked_policy, read_policy
 from metarl_robot.core.errors import CheckpointError, UnknownNameError
 from metarl_robot.core.robot import MODELS_DIR
 from metarl_robot.core.validation import faults
-from metarl_robot.core.weight_files import (
-    FORMAT,
-    check_suffix,
-    read_record,
-    read_weights,
-    to_bytes,
-    to_tensors,
-    write_pair,
-)
+from metarl_robot.core.weight_files import FORMAT, to_bytes, write_pair
 from metarl_robot.learning.policies.config import PolicyConfig
-from metarl_robot.learning.policies.layout import shapes
+from metarl_robot.learning.policies.family import Family
 
 
-class Record(BaseModel):
+class Record(PolicyRecord):
     """What a policy's record must hold; it may hold more."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    family: str = Field(min_length=1, max_length=200)
-    algo: str = Field(min_length=1, max_length=200)
-    observations: int = Field(ge=1, le=10000)
-    actions: int = Field(ge=1, le=1000)
     inner_rate: float = Field(gt=0.0, allow_inf_nan=False)
-    config: PolicyConfig
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    config: PolicyConfig  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
 class PolicyCheckpoint:
-    """Parameters by name (layout.py), the checked record, and all of its entries."""
+    """Parameters by name (control/policy_layout.py), the checked record, and all of its entries."""
 
     tensors: dict[str, NDArray[np.float32]]
     record: Record
     meta: dict[str, Any]
 
 
-def shipped(family: str, algo: str) -> Path:
+def shipped(family: Family, algo: str | None = None) -> Path:
     """Path of the weights that are shipped for a family.
+
+    Arguments:
+        algo: the algorithm that trained them; None: maml_pg, or the family's only one.
 
     Raises:
         CheckpointError: there are none for this family.
         UnknownNameError: not of this algorithm.
     """
-    folder = MODELS_DIR / "policies" / family
-    names = [path.stem for path in folder.glob("*.safetensors")]
-    if not names:
+    files = (MODELS_DIR / "policies" / family.name).glob("*.safetensors")
+    found = family.weights or {path.stem: path for path in files}
+    if not found:
         raise CheckpointError(
-            f"task family '{family}': no weights are shipped; train some with: metarl train-policy {family}, "
-            "and give the file as CHECKPOINT"
+            f"task family '{family.name}': no weights are shipped; train some with: metarl train-policy "
+            f"{family.argument}, and give the file as CHECKPOINT"
         )
-    if algo not in names:
-        raise UnknownNameError("algorithm of shipped weights", algo, names, f"task family {family}")
-    return folder / f"{algo}.safetensors"
+    chosen = algo or (PolicyConfig().algo if len(found) > 1 else next(iter(found)))
+    if chosen not in found:
+        raise UnknownNameError("algorithm of shipped weights", chosen, found, f"task family {family.name}")
+    return found[chosen]
 
 
 def save_policy(path: Path, tensors: Mapping[str, NDArray[np.float32]], facts: Mapping[str, Any]) -> PolicyCheckpoint:
@@ -83,7 +72,7 @@ def save_policy(path: Path, tensors: Mapping[str, NDArray[np.float32]], facts: M
     """
     content = to_bytes(tensors)
     meta = {"format": FORMAT, **facts, "sha256": hashlib.sha256(content).hexdigest()}
-    checked = _checked(path, content, meta)
+    checked = PolicyCheckpoint(checked_policy(path, content, meta).tensors, _record(path, meta), meta)
     write_pair(path, content, meta)
     return checked
 
@@ -95,29 +84,14 @@ def load_policy(path: Path, family: str | None = None) -> PolicyCheckpoint:
         family: also check that it was trained on this family.
 
     Raises:
-        CheckpointError: missing, not safetensors, altered since it was written, of another family, or its tensors do
-        not fit its record.
+        CheckpointError: as read_policy; or the record lacks the configuration of a training.
     """
-    check_suffix(path)
-    command = f"metarl train-policy {family or 'FAMILY'}"
-    meta = read_record(path.with_suffix(".json"), command)
-    loaded = _checked(path, read_weights(path, str(meta.get("sha256")), command), meta)
-    if family is not None and loaded.record.family != family:
-        raise CheckpointError(f"{path}: trained on task family '{loaded.record.family}'; this is '{family}'")
-    return loaded
+    read = read_policy(path, family)
+    return PolicyCheckpoint(read.tensors, _record(path, read.meta), read.meta)
 
 
-def _checked(path: Path, content: bytes, meta: dict[str, Any]) -> PolicyCheckpoint:
+def _record(path: Path, meta: dict[str, Any]) -> Record:
     try:
-        record = Record.model_validate(meta)
+        return Record.model_validate(meta)
     except ValidationError as error:
         raise CheckpointError(f"{path.with_suffix('.json')}: {faults(error, Record)}") from error
-    tensors = {name: tensor.astype(np.float32) for name, tensor in to_tensors(path, content).items()}
-    expected = shapes(record.observations, record.actions, record.config.hidden)
-    found = {name: tensor.shape for name, tensor in tensors.items()}
-    if found != expected:
-        raise CheckpointError(f"{path}: its tensors have the shapes {found}; its record says {expected}")
-    for name, tensor in tensors.items():
-        if not np.isfinite(tensor).all():
-            raise CheckpointError(f"{path}: tensor '{name}' has values that are not finite; train again")
-    return PolicyCheckpoint(tensors, record, meta)

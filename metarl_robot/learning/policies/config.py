@@ -21,12 +21,16 @@ class PolicyConfig(BaseModel):
 
     algo: str = Field(
         "maml_pg",
-        description="maml_pg: weights that adapt by policy gradient steps; pg: plain policy gradient over all tasks",
+        description="maml_pg: weights that adapt by policy gradient steps; pg: plain policy gradient over all tasks; "
+        "rl2: a recurrent policy that adapts by its state",
     )
     seed: int = Field(0, ge=0, lt=2**31, description="of tasks, episodes and initial weights")
     iterations: int = Field(150, ge=1, le=1000000, description="updates of the weights")
     tasks: int = Field(20, ge=1, le=1000, description="tasks in an iteration")
-    episodes: int = Field(20, ge=2, le=1000, description="episodes of each task, for each gradient step")
+    episodes: int = Field(20, ge=2, le=1000, description="episodes of each task, for each gradient step; rl2: trials")
+    trial_episodes: int = Field(
+        2, ge=1, le=100, description="rl2: episodes of a trial, through which the policy keeps its state"
+    )
     inner_steps: int = Field(1, ge=1, le=5, description="gradient steps of the adaptation that is trained for")
     inner_rate: float = Field(
         0.5,
@@ -42,7 +46,10 @@ class PolicyConfig(BaseModel):
         0.01, gt=0.0, le=1.0, allow_inf_nan=False, description="maml_pg: trust region, mean divergence of the policies"
     )
     learning_rate: float = Field(1e-2, gt=0.0, le=1.0, allow_inf_nan=False, description="pg: of Adam")
-    hidden: tuple[Width, ...] = Field((100, 100), min_length=1, max_length=5, description="widths of the hidden layers")
+    ppo_rate: float = Field(1e-3, gt=0.0, le=1.0, allow_inf_nan=False, description="rl2: of Adam")
+    hidden: tuple[Width, ...] = Field(
+        (100, 100), min_length=1, max_length=5, description="widths of the hidden layers; rl2: the last is recurrent"
+    )
     first_std: float = Field(
         1.0,
         gt=0.0,

@@ -55,7 +55,7 @@ def collect(
     std = np.exp(weights[-1])[:, None]
     shape = (len(tasks), count)
     env = family.vector_env([task for task in tasks for _ in range(count)])
-    scale = _Scale(env.single_action_space)
+    scale = ActionScale(env.single_action_space)
     seen, _ = env.reset(seed=int(rng.integers(2**31)))
     alive = np.ones(shape, dtype=bool)
     steps = []
@@ -73,7 +73,7 @@ def collect(
     return Episodes(observations, actions, rewards, mask.astype(np.float32))
 
 
-class _Scale:
+class ActionScale:
     """Converts a policy's actions to those of a space."""
 
     def __init__(self, space: Any) -> None:
@@ -82,4 +82,8 @@ class _Scale:
             self._middle, self._half = 0.5 * (space.high + space.low), 0.5 * (space.high - space.low)
 
     def __call__(self, action: Array) -> Array:
-        return self._middle + self._half * np.clip(action, -1.0, 1.0) if self._bounded else action
+        return self._middle + self._half * self.clipped(action) if self._bounded else action
+
+    def clipped(self, action: Array) -> Array:
+        """The actions that act, in the policy's units."""
+        return np.clip(action, -1.0, 1.0) if self._bounded else action

@@ -14,13 +14,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.stats import t as student
-from torch import Tensor
 
+from metarl_robot.control.policy_layout import RECURRENT
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.learning.policies.adaptation import adapt, rate_of
+from metarl_robot.learning.policies.algorithm import sampler_of
 from metarl_robot.learning.policies.checkpoint import PolicyCheckpoint
 from metarl_robot.learning.policies.family import Family, sizes_of
-from metarl_robot.learning.policies.gaussian import GaussianPolicy, for_tasks
+from metarl_robot.learning.policies.gaussian import Parameters, for_tasks
+from metarl_robot.learning.policies.rl2 import returns_by_episode
 from metarl_robot.learning.policies.sampling import Sampler
 from metarl_robot.learning.policies.threads import limited_threads
 
@@ -33,7 +35,7 @@ _TUNING_TASKS = 20
 
 def returns_by_step(
     sampler: Sampler,
-    parameters: Sequence[Tensor],
+    parameters: Parameters,
     rate: float,
     steps: int,
     tasks: int,
@@ -43,11 +45,15 @@ def returns_by_step(
 ) -> NDArray[np.float64]:
     """Mean return of each task before adaptation and after 1 … `steps` gradient steps (steps + 1, tasks).
 
+    A recurrent policy adapts by its state: after 1 … `steps` episodes.
+
     Arguments:
         rate: of the first gradient step.
         episodes: of each task, for each step.
         progress: called with (gradient steps evaluated, total).
     """
+    if sampler.config.algo in RECURRENT:
+        return returns_by_episode(sampler, parameters, steps + 1, tasks, episodes, rng)
     drawn = sampler.draw_tasks(rng, tasks)
     own = for_tasks(parameters, tasks)
     scores = []
@@ -74,7 +80,7 @@ def summary(scores: NDArray[np.float64], steps: Sequence[int]) -> dict[str, Any]
     }
 
 
-def best_rate(sampler: Sampler, parameters: Sequence[Tensor], seed: int) -> float:
+def best_rate(sampler: Sampler, parameters: Parameters, seed: int) -> float:
     """The step size of a grid with the highest mean return after 1 to 3 steps, on tasks that are not held out."""
     scores = [
         returns_by_step(
@@ -114,7 +120,7 @@ def evaluate_checkpoint(
     for which, found, trained in zip(sizes._fields, sizes, (record.observations, record.actions), strict=True):
         if found != trained:
             raise MetaRLError(f"task family '{family.name}' has {found} {which}; the policy was trained with {trained}")
-    sampler = Sampler(family, GaussianPolicy(*sizes, record.config.hidden), record.config)
+    sampler = sampler_of(family, record.config)
     parameters = [torch.from_numpy(checkpoint.tensors[name]) for name in sampler.policy.shapes]
     rng = np.random.default_rng([HELD_OUT, seed])
     with limited_threads(record.config.threads):

@@ -10,13 +10,15 @@ A package adds one in its pyproject.toml; the entry point names an instance:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from metarl_robot.core.errors import MetaRLError
+from metarl_robot.core.errors import MetaRLError, UnknownNameError
 from metarl_robot.core.registry import Registry
+from metarl_robot.core.robot import available_robots, load_robot, named
 
 if TYPE_CHECKING:
     from gymnasium import Env, Space
@@ -26,13 +28,23 @@ if TYPE_CHECKING:
 class Family(ABC):
     """A distribution of tasks.
 
-    name: as registered. horizon: the most steps of an episode.
+    name: as registered. horizon: the most steps of an episode. scored: numbers of tasks and of episodes of each, by
+    default. weights: shipped policies by algorithm; empty: those in models/policies/<name>. facts: further entries of a
+    policy's record, such as the hash of a robot's description.
     """
 
     kinds: ClassVar[None] = None
     """Families serve no kind of robot in particular."""
     name: str
     horizon: int
+    scored: tuple[int, int] = (40, 40)
+    weights: Mapping[str, Path] = {}
+    facts: Mapping[str, str] = {}
+
+    @property
+    def argument(self) -> str:
+        """What `metarl train-policy` takes for this family."""
+        return self.name
 
     @abstractmethod
     def sample_task(self, rng: np.random.Generator) -> Any:
@@ -61,12 +73,27 @@ FAMILIES = Registry(
 
 
 def load_family(name: str) -> Family:
-    """The family of that name.
+    """The family of that name: a registered one, or `<robot>-<family>` with a robot's name or folder.
 
     Raises:
-        UnknownNameError: the message lists the registered families.
+        UnknownNameError: the message lists the registered families and those of the robots in models/.
     """
-    return FAMILIES.get("", name)
+    if name in FAMILIES.names(""):
+        return FAMILIES.get("", name)
+    stem, _, ending = name.rpartition("-")
+    try:
+        robot = load_robot(stem)
+        place = robot.families[ending]
+    except (UnknownNameError, KeyError):
+        raise UnknownNameError("task family", name, family_names()) from None
+    found: Family = named(place)(robot)
+    return found
+
+
+def family_names() -> tuple[str, ...]:
+    """The registered families, then those of the robots in models/."""
+    robots = [load_robot(name, check_model=False) for name in available_robots()]
+    return (*FAMILIES.names(""), *(f"{robot.name}-{ending}" for robot in robots for ending in robot.families))
 
 
 class Sizes(NamedTuple):

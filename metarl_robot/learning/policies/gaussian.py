@@ -18,12 +18,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from metarl_robot.learning.policies.layout import shapes
+from metarl_robot.control.policy_layout import shapes
 
 Array = NDArray[np.float32]
 Parameters = list[Tensor]
 
-_FIRST_MEANS = 0.1
+FIRST_MEANS = 0.1
 """Factor of the last layer's first weights, so that an untrained policy hardly drifts to one side."""
 
 
@@ -62,7 +62,7 @@ class GaussianPolicy:
         parameters = [torch.zeros(shape) for shape in self.shapes.values()]
         for weight in parameters[:-1:2]:
             nn.init.xavier_uniform_(weight, generator=generator)
-        parameters[-3].mul_(_FIRST_MEANS)
+        parameters[-3].mul_(FIRST_MEANS)
         parameters[-1].fill_(math.log(std))
         return parameters
 

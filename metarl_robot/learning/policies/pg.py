@@ -11,12 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metarl_robot.learning.policies.adam_state import adam_state, restore_adam
 from metarl_robot.learning.policies.adaptation import surrogate
 from metarl_robot.learning.policies.algorithm import Metrics, first_parameters
 from metarl_robot.learning.policies.gaussian import Parameters, for_tasks
 from metarl_robot.learning.policies.sampling import NotFiniteError, Sampler
-
-_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 class Pg:
@@ -45,15 +44,11 @@ class Pg:
 
     def state(self) -> dict[str, Tensor]:
         """All that an iteration changes."""
-        tensors = {}
-        for name, parameter in zip(self._sampler.policy.shapes, self.parameters, strict=True):
-            tensors[name] = parameter.detach()
-            tensors |= {f"adam.{key}.{name}": value for key, value in self._optimiser.state[parameter].items()}
-        return tensors
+        return adam_state(self._optimiser, self._named())
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Continue from a state."""
-        for name, parameter in zip(self._sampler.policy.shapes, self.parameters, strict=True):
-            parameter.data.copy_(state[name])
-            if f"adam.step.{name}" in state:
-                self._optimiser.state[parameter] = {key: state[f"adam.{key}.{name}"] for key in _MOMENTS}
+        restore_adam(self._optimiser, self._named(), state)
+
+    def _named(self) -> dict[str, Tensor]:
+        return dict(zip(self._sampler.policy.shapes, self.parameters, strict=True))

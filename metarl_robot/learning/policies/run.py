@@ -28,12 +28,11 @@ from safetensors.torch import save as to_bytes
 from metarl_robot.core.atomic import replace_file
 from metarl_robot.core.errors import MetaRLError, one_line
 from metarl_robot.core.folder_lock import locked_folder
-from metarl_robot.learning.policies.algorithm import Metrics, check_algorithm, make_algorithm
+from metarl_robot.learning.policies.algorithm import Metrics, check_algorithm, make_algorithm, sampler_of
 from metarl_robot.learning.policies.checkpoint import PolicyCheckpoint, save_policy
 from metarl_robot.learning.policies.config import PolicyConfig
 from metarl_robot.learning.policies.evaluate import HELD_OUT, best_rate, returns_by_step, summary
 from metarl_robot.learning.policies.family import Family, sizes_of
-from metarl_robot.learning.policies.gaussian import GaussianPolicy
 from metarl_robot.learning.policies.sampling import NotFiniteError, Sampler
 from metarl_robot.learning.policies.threads import limited_threads
 
@@ -41,8 +40,6 @@ Progress = Callable[[int, int, Metrics], None]
 """Callback with (iterations done, total, metrics)."""
 
 SCORE_STEPS = (0, 1, 2, 3)
-SCORE_TASKS = SCORE_EPISODES = 40
-"""As published."""
 _TRAINING = 1
 _LIBRARIES = ("metarl_robot", "numpy", "torch", "gymnasium", "safetensors")
 
@@ -71,8 +68,7 @@ def train(
             it had other settings, or a return was not finite; then the weights of the last iteration are kept.
     """
     check_algorithm(config.algo)
-    sizes = sizes_of(family)
-    sampler = Sampler(family, GaussianPolicy(*sizes, config.hidden), config)
+    sampler = sampler_of(family, config)
     out.mkdir(parents=True, exist_ok=True)
     lock = locked_folder(out, "wait for its end, or choose another --out")
     with lock, limited_threads(config.threads):
@@ -165,8 +161,7 @@ class _Run:
             self._algorithm.parameters,
             rate,
             max(SCORE_STEPS),
-            SCORE_TASKS,
-            SCORE_EPISODES,
+            *self._sampler.family.scored,
             np.random.default_rng([HELD_OUT, 0]),
         )
         checkpoint = self._write({"scores": {"steps": summary(scores, SCORE_STEPS)}}, rate)
@@ -189,7 +184,9 @@ class _Run:
             "iterations": self._iteration,
             "config": self._config.model_dump(mode="json"),
             "seed": self._config.seed,
-            "command": command(self._sampler.family.name, self._config),
+            "command": command(self._sampler.family, self._config),
+            "curve_sha256": hashlib.sha256(self._curve.read_bytes()).hexdigest(),
+            **self._sampler.family.facts,
             "train_seconds": round(self._seconds, 1),
             "versions": {**{name: version(name) for name in _LIBRARIES}, "python": platform.python_version()},
             **facts,
@@ -197,11 +194,11 @@ class _Run:
         return save_policy(self._path, tensors, record)
 
 
-def command(family: str, config: PolicyConfig) -> str:
+def command(family: Family, config: PolicyConfig) -> str:
     """The command line that repeats a training run."""
     chosen = config.model_dump(exclude_defaults=True)
     options = [
         f"--{name.replace('_', '-')} {','.join(map(str, value)) if isinstance(value, tuple) else value}"
         for name, value in chosen.items()
     ]
-    return " ".join(["metarl train-policy", family, *options])
+    return " ".join(["metarl train-policy", family.argument, *options])

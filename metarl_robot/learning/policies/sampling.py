@@ -17,7 +17,7 @@ from metarl_robot.learning.policies.baseline import advantages
 from metarl_robot.learning.policies.config import PolicyConfig
 from metarl_robot.learning.policies.episodes import collect
 from metarl_robot.learning.policies.family import Family
-from metarl_robot.learning.policies.gaussian import GaussianPolicy, Parameters
+from metarl_robot.learning.policies.gaussian import Parameters
 
 
 class NotFiniteError(MetaRLError):
@@ -47,10 +47,10 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Sampler:
-    """Collects batches of a family's tasks."""
+    """Collects batches of a family's tasks. policy: a GaussianPolicy, or the RecurrentPolicy of rl2."""
 
     family: Family
-    policy: GaussianPolicy
+    policy: Any
     config: PolicyConfig
 
     def draw_tasks(self, rng: np.random.Generator, count: int) -> list[Any]:

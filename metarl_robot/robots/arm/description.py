@@ -142,6 +142,7 @@ class Arm(MjcfRobot):
         "learned": "metarl_robot.robots.arm.features.learned:SPEC",
     }
     adapters: ClassVar[Mapping[str, str]] = {"maml": "metarl_robot.robots.arm.maml_inputs:MAML"}
+    families: ClassVar[Mapping[str, str]] = {"reach": "metarl_robot.sim.arm.reach:ReachFamily"}
     reported = ("metarl_robot.robots.payload:PAYLOAD",)
     from_file = "metarl_robot.robots.arm.from_file.convert:convert"
     checker = "metarl_robot.sim.arm.robot_check:check_arm"
@@ -151,6 +152,7 @@ class Arm(MjcfRobot):
         "nominal_mpc": "metarl_robot.robots.arm.controllers:NOMINAL",
         "offset_free_mpc": "metarl_robot.robots.arm.controllers:OFFSET_FREE",
         "meta_mpc": "metarl_robot.robots.arm.controllers:META",
+        "meta_policy": "metarl_robot.robots.arm.meta_policy:SPEC",
         "oracle_mpc": "metarl_robot.robots.arm.controllers:ORACLE",
     }
 

@@ -25,6 +25,7 @@ from metarl_robot.learning.policies.run import command, train
 from metarl_robot.sim.families.point_navigation import FAMILY, PointNavigationFamily, PointNavigations
 
 ALGORITHMS = ("maml_pg", "pg")
+"""Those with shipped weights for the point."""
 
 
 def tiny(algo: str, **changed: Any) -> PolicyConfig:
@@ -42,7 +43,7 @@ class StopAt:
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("algo", ALGORITHMS)
+@pytest.mark.parametrize("algo", (*ALGORITHMS, "rl2"))
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(algo: str, tmp_path: Path) -> None:
     expected = train(FAMILY, tiny(algo), tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
@@ -111,7 +112,7 @@ class Broken(PointNavigationFamily):
         return PointNavigations(goals if self._left >= 0 else np.full_like(goals, np.nan))
 
 
-@pytest.mark.parametrize(("algo", "collections"), [("maml_pg", 5), ("pg", 2)])
+@pytest.mark.parametrize(("algo", "collections"), [("maml_pg", 5), ("pg", 2), ("rl2", 2)])
 def test_a_return_that_is_not_finite_keeps_the_last_good_weights(algo: str, collections: int, tmp_path: Path) -> None:
     good = train(FAMILY, tiny(algo, iterations=2), tmp_path / "good")
     with pytest.raises(MetaRLError, match="return is nan in iteration 3; the weights after iteration 2 are kept") as e:
@@ -128,16 +129,14 @@ def test_the_record_repeats_the_run(tmp_path: Path) -> None:
     config = tiny("pg", hidden=(8, 4), seed=3)
     done = train(FAMILY, config, tmp_path)
     words = "--algo pg --seed 3 --iterations 4 --tasks 3 --episodes 3 --hidden 8,4"
-    assert (
-        done.checkpoint.meta["command"] == command(FAMILY.name, config) == f"metarl train-policy {FAMILY.name} {words}"
-    )
+    assert done.checkpoint.meta["command"] == command(FAMILY, config) == f"metarl train-policy {FAMILY.name} {words}"
     assert PolicyConfig.model_validate(done.checkpoint.meta["config"]) == config
     lines = [json.loads(line) for line in done.curve.read_text().splitlines()]
     assert [line["iteration"] for line in lines] == [1, 2, 3, 4]
 
 
 def test_an_unknown_algorithm_is_answered_with_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(UnknownNameError, match="'ppo'.*Valid: maml_pg, pg"):
+    with pytest.raises(UnknownNameError, match="'ppo'.*Valid: maml_pg, pg, rl2"):
         train(FAMILY, tiny("ppo"), tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -150,7 +149,7 @@ def test_a_damaged_state_is_named(tmp_path: Path) -> None:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    source = load_policy(shipped("point-navigation", "maml_pg"))
+    source = load_policy(shipped(FAMILY, "maml_pg"))
     facts = {key: value for key, value in source.meta.items() if key not in ("format", "sha256")}
     save_policy(tmp_path / "p.safetensors", source.tensors, facts)
     return tmp_path / "p.safetensors"
@@ -186,7 +185,7 @@ def test_a_record_that_contradicts_the_weights_is_refused(path: Path, changed: d
 
 
 def test_weights_that_are_not_finite_are_not_written(tmp_path: Path) -> None:
-    source = load_policy(shipped("point-navigation", "pg"))
+    source = load_policy(shipped(FAMILY, "pg"))
     tensors = {name: np.full_like(tensor, np.nan) for name, tensor in source.tensors.items()}
     with pytest.raises(CheckpointError, match="not finite"):
         save_policy(tmp_path / "p.safetensors", tensors, source.meta)
@@ -195,9 +194,10 @@ def test_weights_that_are_not_finite_are_not_written(tmp_path: Path) -> None:
 
 def test_a_family_without_shipped_weights_says_how_to_train_some() -> None:
     with pytest.raises(CheckpointError, match="metarl train-policy half-cheetah-direction"):
-        shipped("half-cheetah-direction", "maml_pg")
+        shipped(load_family("half-cheetah-direction"))
     with pytest.raises(UnknownNameError, match="'promp'.*Valid.*maml_pg, pg"):
-        shipped("point-navigation", "promp")
+        shipped(FAMILY, "promp")
+    assert shipped(FAMILY).name == "maml_pg.safetensors"
 
 
 def test_intervals_are_those_of_students_t() -> None:
@@ -212,7 +212,7 @@ def test_shipped_weights_adapt_and_beat_fine_tuning_on_held_out_tasks() -> None:
     family = load_family("point-navigation")
     found = {}
     for algo in ALGORITHMS:
-        scores = evaluate_checkpoint(family, load_policy(shipped(family.name, algo)), range(4), 20, 20, 7, rate=0.5)
+        scores = evaluate_checkpoint(family, load_policy(shipped(family, algo)), range(4), 20, 20, 7, rate=0.5)
         found[algo] = [score["return_mean"] for score in scores.values()]
     meta = found["maml_pg"]
     assert -50.0 < meta[0] < -30.0
