@@ -75,7 +75,7 @@ def test_ctrl_c_keeps_the_run(place: Path) -> None:
     ("arguments", "given", "allowed"),
     [
         (("train-policy", "point-navigatio"), "'point-navigatio'", "panda-reach, planar2-reach, point-navigation"),
-        (("train-policy", "point-navigation", "--algo", "ppo"), "'ppo'", "maml_pg, pg, rl2"),
+        (("train-policy", "point-navigation", "--algo", "ppo"), "'ppo'", "maml_pg, pg, promp, rl2"),
         (("eval-policy", "planar2-reach", "--rate", "0.5"), "--rate", "adapts by its state"),
         (("train-policy", "point-navigation", "--iterations", "0"), "--iterations", "greater than or equal to 1"),
         (("train-policy", "point-navigation", "--hidden", "8,0"), "--hidden", "greater than or equal to 1"),

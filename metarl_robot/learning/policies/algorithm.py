@@ -23,6 +23,7 @@ Metrics = dict[str, float]
 ALGORITHMS = {
     "maml_pg": "metarl_robot.learning.policies.maml_pg:MamlPg",
     "pg": "metarl_robot.learning.policies.pg:Pg",
+    "promp": "metarl_robot.learning.policies.promp:ProMp",
     "rl2": "metarl_robot.learning.policies.rl2:Rl2",
 }
 

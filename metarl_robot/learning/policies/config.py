@@ -21,7 +21,7 @@ class PolicyConfig(BaseModel):
 
     algo: str = Field(
         "maml_pg",
-        description="maml_pg: weights that adapt by policy gradient steps; pg: plain policy gradient over all tasks; "
+        description="maml_pg, promp: weights that adapt by gradient steps; pg: plain policy gradient over all tasks; "
         "rl2: a recurrent policy that adapts by its state",
     )
     seed: int = Field(0, ge=0, lt=2**31, description="of tasks, episodes and initial weights")
@@ -46,7 +46,7 @@ class PolicyConfig(BaseModel):
         0.01, gt=0.0, le=1.0, allow_inf_nan=False, description="maml_pg: trust region, mean divergence of the policies"
     )
     learning_rate: float = Field(1e-2, gt=0.0, le=1.0, allow_inf_nan=False, description="pg: of Adam")
-    ppo_rate: float = Field(1e-3, gt=0.0, le=1.0, allow_inf_nan=False, description="rl2: of Adam")
+    ppo_rate: float = Field(1e-3, gt=0.0, le=1.0, allow_inf_nan=False, description="promp, rl2: of Adam")
     hidden: tuple[Width, ...] = Field(
         (100, 100), min_length=1, max_length=5, description="widths of the hidden layers; rl2: the last is recurrent"
     )

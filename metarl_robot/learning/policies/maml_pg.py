@@ -72,39 +72,47 @@ class MetaObjective:
         return MetaObjective(self.policy, support, self.query.thinned(_THINNING), self.rate)
 
 
+def collect_meta(
+    sampler: Sampler, parameters: Parameters, rng: np.random.Generator
+) -> tuple[MetaObjective, Parameters, list[float]]:
+    """Collect episodes before and after each step of the adaptation.
+
+    Returns (objective, adapted parameters of each task, mean return before and after each step).
+    """
+    config, policy = sampler.config, sampler.policy
+    tasks = sampler.draw_tasks(rng, config.tasks)
+    own, support, returns = for_tasks(parameters, config.tasks), [], []
+    for step in range(config.inner_steps):
+        batch, score = sampler.batch(tasks, config.episodes, own, rng)
+        own = adapt(policy, own, batch, rate_of(step, config.inner_rate))
+        support.append(batch)
+        returns.append(float(score.mean()))
+    query, score = sampler.batch(tasks, config.episodes, own, rng)
+    return MetaObjective(policy, support, query, config.inner_rate), own, [*returns, float(score.mean())]
+
+
 class MamlPg:
     """The weights before adaptation, and one iteration of their training."""
 
     tunes_rate = False
 
     def __init__(self, sampler: Sampler) -> None:
-        self._sampler, self._config = sampler, sampler.config
+        self._sampler = sampler
         self.parameters = first_parameters(sampler)
 
     def step(self, rng: np.random.Generator) -> Metrics:
         """Collect episodes before and after adaptation, and take a trust-region step."""
-        config, policy = self._config, self._sampler.policy
-        tasks = self._sampler.draw_tasks(rng, config.tasks)
-        own, support = for_tasks(self.parameters, config.tasks), []
-        returns = []
-        for step in range(config.inner_steps):
-            batch, score = self._sampler.batch(tasks, config.episodes, own, rng)
-            own = adapt(policy, own, batch, rate_of(step, config.inner_rate))
-            support.append(batch)
-            returns.append(score.mean())
-        query, score = self._sampler.batch(tasks, config.episodes, own, rng)
-        returns.append(score.mean())
+        objective, own, returns = collect_meta(self._sampler, self.parameters, rng)
         with torch.no_grad():
-            old = policy(own, query.observations)
-        objective = MetaObjective(policy, support, query, config.inner_rate)
+            old = objective.policy(own, objective.query.observations)
         self.parameters, distance = trust_region_step(
             self.parameters,
             objective.value,
             lambda parameters: objective.outcome(parameters, old),
             objective.thinned().metric,
-            config.max_kl,
+            self._sampler.config.max_kl,
         )
-        return {"return_before": float(returns[0]), "return_after": float(returns[-1]), "kl": distance}
+        return {"return_before": returns[0], "return_after": returns[-1], "kl": distance}
 
     def state(self) -> dict[str, Tensor]:
         """All that an iteration changes."""

@@ -14,6 +14,7 @@ from torch.distributions import Independent, Normal, kl_divergence
 from metarl_robot.learning.policies.adaptation import adapt
 from metarl_robot.learning.policies.gaussian import GaussianPolicy, Parameters, for_tasks
 from metarl_robot.learning.policies.maml_pg import MetaObjective
+from metarl_robot.learning.policies.promp import distributions, proximal_value
 from metarl_robot.learning.policies.sampling import Batch
 from metarl_robot.learning.policies.trust_region import conjugate_gradient, flat, trust_region_step
 
@@ -62,6 +63,26 @@ def test_meta_gradient_is_that_of_finite_differences(objective: tuple[MetaObject
         up, down = (meta.value(shifted(start, direction, sign * step)).item() for sign in (1.0, -1.0))
         numeric.append((up - down) / (2.0 * step))
     np.testing.assert_allclose(slope.numpy(), numeric, rtol=1e-5, atol=1e-8)
+
+
+def test_the_proximal_gradient_is_the_meta_gradient_until_a_step_is_taken(
+    objective: tuple[MetaObjective, Parameters],
+) -> None:
+    """Where the samples were drawn, no ratio is clipped and the divergence is at its minimum; far away all are."""
+    meta, _ = objective
+    start = parameters(1)
+    own = meta.adapted(start, differentiable=False)
+    with torch.no_grad():
+        log_prob = POLICY(own, meta.query.observations).log_prob(meta.query.actions)
+    meta = MetaObjective(POLICY, meta.support, meta.query._replace(log_prob=log_prob), meta.rate)
+    with torch.no_grad():
+        old = distributions(meta, start)
+    found = flat(torch.autograd.grad(proximal_value(meta, start, old), start))
+    torch.testing.assert_close(found, flat(torch.autograd.grad(meta.value(start), start)))
+    far = meta.query._replace(log_prob=log_prob - 5.0, advantages=meta.query.advantages.abs())
+    clipped = MetaObjective(POLICY, meta.support, far, meta.rate)
+    still = flat(torch.autograd.grad(proximal_value(clipped, start, old), start))
+    torch.testing.assert_close(still, torch.zeros_like(still))
 
 
 def test_the_metric_is_the_hessian_of_the_divergence(objective: tuple[MetaObjective, Parameters]) -> None:

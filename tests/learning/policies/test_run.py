@@ -43,7 +43,7 @@ class StopAt:
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("algo", (*ALGORITHMS, "rl2"))
+@pytest.mark.parametrize("algo", (*ALGORITHMS, "promp", "rl2"))
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(algo: str, tmp_path: Path) -> None:
     expected = train(FAMILY, tiny(algo), tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
@@ -112,7 +112,7 @@ class Broken(PointNavigationFamily):
         return PointNavigations(goals if self._left >= 0 else np.full_like(goals, np.nan))
 
 
-@pytest.mark.parametrize(("algo", "collections"), [("maml_pg", 5), ("pg", 2), ("rl2", 2)])
+@pytest.mark.parametrize(("algo", "collections"), [("maml_pg", 5), ("pg", 2), ("promp", 5), ("rl2", 2)])
 def test_a_return_that_is_not_finite_keeps_the_last_good_weights(algo: str, collections: int, tmp_path: Path) -> None:
     good = train(FAMILY, tiny(algo, iterations=2), tmp_path / "good")
     with pytest.raises(MetaRLError, match="return is nan in iteration 3; the weights after iteration 2 are kept") as e:
@@ -136,7 +136,7 @@ def test_the_record_repeats_the_run(tmp_path: Path) -> None:
 
 
 def test_an_unknown_algorithm_is_answered_with_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(UnknownNameError, match="'ppo'.*Valid: maml_pg, pg, rl2"):
+    with pytest.raises(UnknownNameError, match="'ppo'.*Valid: maml_pg, pg, promp, rl2"):
         train(FAMILY, tiny("ppo"), tmp_path)
     assert not list(tmp_path.iterdir())
 
