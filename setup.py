@@ -65,6 +65,9 @@ TRAIN = ["torch==2.13.0", "threadpoolctl>=3.5", "gymnasium[mujoco]>=1.2,<2"]
 # Formats of recordings beside rosbag2, MCAP and CSV.
 LOGS = ["pyarrow>=16", "h5py>=3.11"]
 
+# The engine beyond one machine (--ray). One minor version: all machines of a cluster need the same.
+RAY = ["ray==2.60.*"]
+
 DEV = [
     "pytest>=8",
     "hypothesis>=6.120",
@@ -121,7 +124,7 @@ setup(
     ],
     python_requires=">=3.11,<3.14",
     install_requires=BASE,
-    extras_require={"ros": ROS, "train": TRAIN, "logs": LOGS, "bench": BENCH, "docs": DOCS, "dev": DEV},
+    extras_require={"ros": ROS, "train": TRAIN, "logs": LOGS, "ray": RAY, "bench": BENCH, "docs": DOCS, "dev": DEV},
     packages=[
         "metarl_robot",
         "metarl_robot.adaptation",
@@ -136,6 +139,7 @@ setup(
         "metarl_robot.learning.models",
         "metarl_robot.learning.policies",
         "metarl_robot.logs",
+        "metarl_robot.parallel",
         "metarl_robot.robots",
         "metarl_robot.robots.arm",
         "metarl_robot.robots.arm.features",

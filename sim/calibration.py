@@ -26,9 +26,9 @@ from metarl_robot.core.errors import MetaRLError
 from metarl_robot.core.quantities import Estimate, Quantity, quantities
 from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.core.signals import Context
+from metarl_robot.parallel.processes import Processes
 from metarl_robot.sim.batch_posterior import BatchPosterior
 from metarl_robot.sim.kinds import simulation
-from metarl_robot.sim.parallel import run_all
 from metarl_robot.sim.recorded_motion import RecordedMotion, record
 from metarl_robot.sim.scenario import Scenario
 
@@ -79,7 +79,7 @@ def calibrate(robot: Robot, suite: str, wanted: Sequence[Draw], jobs: int, finis
     """
     if not any(map(_is_scored, quantities(robot))) or not isinstance(_filter(_learner(robot.folder)), MomentumFilter):
         raise MetaRLError(f"calibration: '{robot.name}' has no adapter that estimates a scored quantity with a σ")
-    for _, row in run_all(_row, [_Job(robot.folder, suite, draw) for draw in wanted], jobs):
+    for _, row in Processes(jobs).run_all(_row, [_Job(robot.folder, suite, draw) for draw in wanted]):
         finished(row)
 
 

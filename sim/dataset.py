@@ -12,6 +12,8 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -22,6 +24,8 @@ from numpy.typing import NDArray
 from metarl_robot.core.atomic import whole_file
 from metarl_robot.core.errors import MetaRLError, one_line
 from metarl_robot.core.robot import Robot
+from metarl_robot.parallel.engine import Engine
+from metarl_robot.parallel.processes import Processes
 from metarl_robot.sim.kinds import RolloutArrays, RolloutMaker, simulation, task_from_dict
 from metarl_robot.sim.suite_table import stream
 
@@ -112,6 +116,7 @@ def collect(
     ranges: Any = None,
     threads: int = 2,
     progress: Callable[[int, int], None] | None = None,
+    engine: Engine | None = None,
 ) -> DataSet:
     """Simulate random tasks on random motions.
 
@@ -121,23 +126,55 @@ def collect(
         duration_s: length of a rollout.
         ranges: ranges of the tasks (the kind's own type); default: those of training.
         progress: called with (rollouts done, rollouts in all).
+        engine: computes blocks of 500 tasks side by side, each on one thread; default: one after another, here.
     """
     if tasks < 1 or seed < 0:
         raise MetaRLError(f"collect: tasks must be >= 1 and seed >= 0; given {tasks} and {seed}")
-    maker = simulation(robot).rollout_maker()
     steps = round(duration_s / robot.control_period_s)
-    drawn: list[Any] = []
-    blocks: list[RolloutArrays] = []
-    for start in range(0, tasks, _BLOCK):
-        rng = stream(suite, seed, _DATA, start)
-        block_tasks = [maker.draw_task(rng, ranges) for _ in range(min(_BLOCK, tasks - start))]
-        blocks.append(_simulate_until_valid(robot, maker, block_tasks, rng, steps, threads, ranges))
-        drawn += block_tasks
+    starts = range(0, tasks, _BLOCK)
+    sizes = [min(_BLOCK, tasks - start) for start in starts]
+    work = [
+        _Block(robot, suite, seed, start, size, steps, ranges, threads if engine is None else 1)
+        for start, size in zip(starts, sizes, strict=True)
+    ]
+    found: dict[int, tuple[list[Any], RolloutArrays]] = {}
+    for index, block in (engine or Processes()).run_all(_simulated, work):
+        found[index] = block
         if progress is not None:
-            progress(len(drawn), tasks)
+            progress(sum(sizes[index] for index in found), tasks)
+    drawn, blocks = zip(*(found[index] for index in range(len(work))), strict=True)
     joined = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
     times = np.arange(steps + 1, dtype=np.float64) * robot.control_period_s
-    return DataSet(robot.name, times, tasks=tuple(drawn), kind=robot.kind, **joined)
+    return DataSet(robot.name, times, tasks=tuple(chain.from_iterable(drawn)), kind=robot.kind, **joined)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Tasks that are simulated at once, with random numbers of their own. start: index of the first task."""
+
+    robot: Robot
+    suite: str
+    seed: int
+    start: int
+    size: int
+    steps: int
+    ranges: Any
+    threads: int
+
+
+def _simulated(block: _Block) -> tuple[list[Any], RolloutArrays]:
+    """(tasks, rollouts) of a block."""
+    maker = _maker(block.robot)
+    rng = stream(block.suite, block.seed, _DATA, block.start)
+    tasks = [maker.draw_task(rng, block.ranges) for _ in range(block.size)]
+    arrays = _simulate_until_valid(block.robot, maker, tasks, rng, block.steps, block.threads, block.ranges)
+    return tasks, arrays
+
+
+@lru_cache(maxsize=1)
+def _maker(robot: Robot) -> RolloutMaker:
+    """Make a robot's maker once for all blocks of this process."""
+    return simulation(robot).rollout_maker()
 
 
 def _simulate_until_valid(

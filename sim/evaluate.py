@@ -19,9 +19,10 @@ from metarl_robot.control.base import Controller
 from metarl_robot.control.factory import controller_names, load_config, make_controller
 from metarl_robot.core.errors import MetaRLError, UnknownNameError
 from metarl_robot.core.robot import Robot, load_robot
+from metarl_robot.parallel.engine import Engine
+from metarl_robot.parallel.processes import Processes
 from metarl_robot.sim.episode import Episode, EpisodeResult, run_episode
 from metarl_robot.sim.kinds import simulation
-from metarl_robot.sim.parallel import run_all
 from metarl_robot.sim.settling import ORACLE
 
 Progress = Callable[[int, int, EpisodeResult], None]
@@ -106,6 +107,7 @@ def evaluate(
     progress: Progress | None = None,
     checkpoint: Path | None = None,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    engine: Engine | None = None,
 ) -> Evaluation:
     """Run `controllers` on every scenario of `suite` for every seed.
 
@@ -114,6 +116,7 @@ def evaluate(
         progress: called after each episode with (episodes done, episodes in all, its result).
         checkpoint: trained weights for the learned controllers; default: those shipped with the robot.
         overrides: controller -> {configuration key: value}.
+        engine: where episodes run; default: in `jobs` processes of this machine.
 
     Raises:
         UnknownNameError, ConfigError, CheckpointError: before anything runs.
@@ -135,7 +138,7 @@ def evaluate(
         for name in dict.fromkeys(controllers)
     ]
     results: dict[int, EpisodeResult] = {}
-    for index, result in run_all(_result, work, jobs):
+    for index, result in (engine or Processes(jobs)).run_all(_result, work):
         results[index] = result
         if progress is not None:
             progress(len(results), len(work), result)

@@ -21,6 +21,7 @@ from metarl_robot.core.folder_lock import locked_folder
 from metarl_robot.core.robot import Robot, named
 from metarl_robot.learning.models.config import TrainConfig
 from metarl_robot.learning.models.train import Fit, Progress
+from metarl_robot.parallel.engine import Engine
 from metarl_robot.sim.dataset import DataSet, collect
 from metarl_robot.sim.kinds import simulation
 from metarl_robot.sim.learners import Trained, TrainingLoop
@@ -50,6 +51,7 @@ def train(
     resume: bool = False,
     progress: Progress | None = None,
     score_tasks: int = 200,
+    engine: Engine | None = None,
 ) -> TrainReport:
     """Train weights for a robot and write them to `out`.
 
@@ -60,6 +62,7 @@ def train(
         resume: continue an interrupted run in `out`, with the same result as without the interruption.
         progress: called with (phase, done, total, numbers to show).
         score_tasks: number of held-out tasks for scoring.
+        engine: simulates the tasks; default: this process. The result is the same.
 
     Raises:
         MetaRLError: another training writes to `out`, an interrupted one left its state there and is not to be resumed,
@@ -72,14 +75,13 @@ def train(
             raise MetaRLError(
                 f"{out} holds an interrupted run: continue with --resume, choose another --out, or remove it"
             )
-        return _train(robot, config, out, resume, progress, score_tasks)
+        return _train(robot, config, TrainingLoop(out, resume, progress), score_tasks, engine)
 
 
 def _train(
-    robot: Robot, config: TrainConfig, out: Path, resume: bool, progress: Progress | None, score_tasks: int
+    robot: Robot, config: TrainConfig, loop: TrainingLoop, score_tasks: int, engine: Engine | None
 ) -> TrainReport:
-    loop = TrainingLoop(out, resume, progress)
-    data = _data(robot, config, loop)
+    data, out = _data(robot, config, loop, engine), loop.out
     learn = named(ADAPTERS.get(robot.kind, config.adapter).learner)
     made: Trained = learn(robot, config, data, loop)
     record = {
@@ -150,20 +152,25 @@ def _data_file(out: Path, robot: Robot, config: TrainConfig) -> Path:
     return out / f"training_data.{hashlib.sha256(repr(settings).encode()).hexdigest()[:12]}.npz"
 
 
-def simulate(robot: Robot, config: TrainConfig, progress: Callable[[int, int], None] | None = None) -> DataSet:
+def simulate(
+    robot: Robot,
+    config: TrainConfig,
+    progress: Callable[[int, int], None] | None = None,
+    engine: Engine | None = None,
+) -> DataSet:
     """Simulate the tasks of a training run."""
-    ranges = simulation(robot).training_data_builder().ranges
-    return collect(robot, _tasks(config), config.seed, "train", config.duration_s, ranges, config.threads, progress)
+    ranges, tasks = simulation(robot).training_data_builder().ranges, _tasks(config)
+    return collect(robot, tasks, config.seed, "train", config.duration_s, ranges, config.threads, progress, engine)
 
 
-def _data(robot: Robot, config: TrainConfig, loop: TrainingLoop) -> DataSet:
+def _data(robot: Robot, config: TrainConfig, loop: TrainingLoop, engine: Engine | None) -> DataSet:
     """Simulated tasks; kept in a file so that a resumed run need not simulate them again."""
     file = _data_file(loop.out, robot, config)
     if loop.resume and file.is_file():
         return DataSet.load(file)
     if loop.resume and any(loop.out.glob("training_data.*.npz")):
         raise MetaRLError(f"{loop.out}: the interrupted run had other settings; use the same, or another --out")
-    data = simulate(robot, config, loop.note("simulate"))
+    data = simulate(robot, config, loop.note("simulate"), engine)
     data.save(file)
     return data
 

@@ -24,7 +24,16 @@ PACKAGE = Path(__file__).resolve().parent.parent / "metarl_robot"
 FLOORS = {
     **{"": 11, "__main__": 11, "cli": 11, "benchmarks": 10, "ros_nodes": 9, "sim": 8, "logs": 7, "learning": 6},
     "robots": 5,
-    **{"control": 4, "adaptation": 3, "dynamics": 2, "trajectories": 2, "compile": 1, "safety": 1, "core": 0},
+    **{
+        "control": 4,
+        "adaptation": 3,
+        "dynamics": 2,
+        "trajectories": 2,
+        "compile": 1,
+        "safety": 1,
+        "parallel": 1,
+        "core": 0,
+    },
 }
 KINDS = {"arm", "quadrotor", "ground"}
 MEASURES_KINDS = {"benchmarks"}

@@ -5,12 +5,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from metarl_robot.cli.console import examples, note, out, parse_names, write_json
+from metarl_robot.cli.engine import Ray, engine
 from metarl_robot.cli.progress import Report, progress
+
+if TYPE_CHECKING:
+    from metarl_robot.parallel.engine import Engine
 
 _EPILOG = examples(
     ("metarl eval panda", "all controllers on held-out tasks"),
@@ -18,6 +22,7 @@ _EPILOG = examples(
     ("metarl eval planar2 --controllers pid,computed_torque --seeds 2", "quick: seconds"),
     ("metarl eval panda --suite extrapolation --plot result.svg", "beyond the training distribution, with a figure"),
     ("metarl eval panda --suite mismatch --episodes", "an arm with links that differ from its model, run by run"),
+    ("metarl eval panda --seeds 100 --ray 10.0.0.1:6379", "the episodes on a Ray cluster"),
     ("metarl eval panda --prediction", "prediction scores of the adapters after little data"),
     ("metarl eval panda --json - > results.json", "for programs: only JSON on standard output"),
     note="Suites: train, heldout (unseen draws from the same ranges), extrapolation (beyond them), nominal (no "
@@ -40,6 +45,7 @@ def evaluate(
     seeds: Annotated[int, typer.Option(min=1, max=10_000, help="Number of draws of each scenario.")] = 8,
     first_seed: Annotated[int, typer.Option(min=0, max=1_000_000, help="Seed of the first draw.")] = 0,
     jobs: Annotated[int, typer.Option(min=0, max=1024, help="Number of processes; 0: one per processor.")] = 0,
+    ray: Ray = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Trained weights; default: those shipped with the robot.")
     ] = None,
@@ -64,9 +70,12 @@ def evaluate(
     if prediction:
         _predict(loaded, checkpoint, tasks, json, plot)
         return
-    with progress() as report:
-        numbers = range(first_seed, first_seed + seeds)
-        result, complete = _run(report, loaded, suite, names, numbers, jobs or len(os.sched_getaffinity(0)), checkpoint)
+    from metarl_robot.parallel.processes import Processes
+
+    numbers = range(first_seed, first_seed + seeds)
+    with engine(ray) as cluster, progress() as report:
+        where = cluster or Processes(jobs or len(os.sched_getaffinity(0)))
+        result, complete = _run(report, loaded, suite, names, numbers, where, checkpoint)
     if json is not None:
         write_json(result, json)
     if json != "-":
@@ -106,7 +115,7 @@ def _run(
     suite: str,
     controllers: tuple[str, ...],
     seeds: range,
-    jobs: int,
+    where: Engine,
     checkpoint: Path | None,
 ) -> tuple[dict[str, Any], bool]:
     """Run the evaluation; Ctrl-C keeps finished episodes. Returns (the evaluation's JSON, whether it is complete)."""
@@ -128,7 +137,8 @@ def _run(
         )
 
     try:
-        return run(robot, suite, controllers, seeds, jobs, show, checkpoint).to_json(), True
+        done = run(robot, suite, controllers, seeds, progress=show, checkpoint=checkpoint, engine=where)
+        return done.to_json(), True
     except KeyboardInterrupt:
         if not kept:
             raise

@@ -14,6 +14,7 @@ import typer
 
 from metarl_robot.cli import settings
 from metarl_robot.cli.console import examples, note, number, out, table, write_json
+from metarl_robot.cli.engine import Ray, engine
 from metarl_robot.cli.interruption import deferred_interrupt
 from metarl_robot.cli.prediction import prediction_table
 from metarl_robot.cli.progress import Report, progress
@@ -23,6 +24,7 @@ from metarl_robot.learning.models.config import TrainConfig
 
 if TYPE_CHECKING:
     from metarl_robot.core.robot import Robot
+    from metarl_robot.parallel.engine import Engine
     from metarl_robot.sim.training import TrainReport
 
 _MAIN = ("adapter", "tasks", "seed", "steps")
@@ -31,6 +33,7 @@ _EPILOG = examples(
     ("metarl train my_arm", "your own robot: the weights go into its folder, where eval, demo and launch find them"),
     ("metarl train panda --resume", "continue an interrupted run; the result is the same"),
     ("metarl train planar2 --tasks 200 --steps 200 --out runs/quick", "quick: a minute"),
+    ("metarl train panda --tasks 20000 --ray auto", "the tasks are simulated on a Ray cluster"),
     ("metarl train panda --adapter maml", "MAML on all weights, and its baselines"),
     (
         "metarl eval panda --checkpoint runs/train/panda/dynamics.safetensors",
@@ -59,6 +62,7 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue an interrupted run with the same options.")
     ] = False,
+    ray: Ray = None,
     json: Annotated[bool, typer.Option("--json", help="Print the checkpoint's record on standard output.")] = False,
     **chosen: Any,
 ) -> None:
@@ -72,12 +76,20 @@ def train(
         raise UnknownNameError("adapter", chosen["adapter"], trained, f"kind {loaded.kind}")
     config = settings.read(TrainConfig, chosen)
     folder = target or (Path("runs", "train", file_name("robot", loaded.name)) if loaded.is_shipped else loaded.folder)
-    with progress() as report:
-        done = _train(report, loaded, robot, config, folder, resume)
+    with engine(ray) as cluster, progress() as report:
+        done = _train(report, loaded, robot, config, folder, resume, cluster)
     _conclude(done, json)
 
 
-def _train(report: Report, robot: Robot, name: str, config: TrainConfig, folder: Path, resume: bool) -> TrainReport:
+def _train(
+    report: Report,
+    robot: Robot,
+    name: str,
+    config: TrainConfig,
+    folder: Path,
+    resume: bool,
+    cluster: Engine | None,
+) -> TrainReport:
     try:
         from metarl_robot.sim import training
     except ModuleNotFoundError as error:
@@ -91,7 +103,7 @@ def _train(report: Report, robot: Robot, name: str, config: TrainConfig, folder:
 
     try:
         with deferred_interrupt() as stop_if_asked:  # only between gradient steps
-            return training.train(robot, config, folder, resume, show)
+            return training.train(robot, config, folder, resume, show, engine=cluster)
     except KeyboardInterrupt:
         again = training.command(robot, config).replace(f"train {robot.name}", f"train {name}", 1)
         note(f"continue with: {again} --out {folder} --resume", "interrupted")

@@ -24,7 +24,7 @@ from packaging.utils import canonicalize_name
 import metarl_robot
 
 PYTHONS = ("3.11", "3.12", "3.13")
-ROOMS_OF_EXTRAS = {"ros": "ros_nodes", "train": "learning", "logs": "logs"}
+ROOMS_OF_EXTRAS = {"ros": "ros_nodes", "train": "learning", "logs": "logs", "ray": "parallel"}
 FAMILIES = {"gymnasium"}
 """Of the extra 'train': sim/families/ is used by training alone."""
 PEERS = {"do_mpc": "do-mpc", "acados": "comma-deps-acados", "torchopt": "torchopt", "higher": "higher"}
