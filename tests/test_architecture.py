@@ -125,6 +125,8 @@ def violations(module: str, source: str) -> list[str]:
             found.append(f"line {line}: imports {name}: say metarl_robot.{name}")
         if (top in ROS_PACKAGES or top.endswith("_msgs") or top == "std_srvs") and room(module) not in HOMES["rclpy"]:
             found.append(f"line {line}: imports {name}: ROS 2 lives in ros_nodes only")
+        if top == "ray" and room(module) != "parallel":
+            found.append(f"line {line}: imports {name}: Ray lives in parallel only")
         if top == "torch" and room(module) not in HOMES["torch"]:
             found.append(f"line {line}: imports {name}: torch lives in learning only")
     if room(module) not in HOMES["stepping"]:
@@ -154,6 +156,7 @@ def test_every_room_is_looked_at() -> None:
         ("metarl_robot.sim.arm.plant", "from sensor_msgs.msg import JointState"),
         ("metarl_robot.control.mpc", "from torch import nn"),
         ("metarl_robot.cli.train", "def late():\n    import torch"),
+        ("metarl_robot.sim.evaluate", "def late():\n    import ray"),
         ("metarl_robot.cli.demo", "from sim import plant"),
         ("metarl_robot.robots.arm.dynamics", "import mujoco\nmujoco.mj_step(model, data)"),
         ("metarl_robot.ros_nodes.plant", "from mujoco import mj_step2"),

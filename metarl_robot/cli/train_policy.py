@@ -10,15 +10,18 @@ import typer
 
 from metarl_robot.cli import settings
 from metarl_robot.cli.console import examples, note, number, out, write_json
+from metarl_robot.cli.engine import Ray, engine
 from metarl_robot.cli.interruption import deferred_interrupt
 from metarl_robot.cli.policy_tables import steps_table
 from metarl_robot.cli.progress import progress
 from metarl_robot.core.atomic import file_name
+from metarl_robot.core.errors import MetaRLError
 from metarl_robot.learning.policies.config import PolicyConfig
 
 if TYPE_CHECKING:
     from metarl_robot.learning.policies.family import Family
     from metarl_robot.learning.policies.run import PolicyReport
+    from metarl_robot.parallel.engine import Engine
 
 _MAIN = ("algo", "seed", "iterations")
 _EPILOG = examples(
@@ -27,6 +30,7 @@ _EPILOG = examples(
     ("metarl train-policy point-navigation --resume", "go on where an interrupted run stopped: the result is the same"),
     ("metarl train-policy half-cheetah-direction --tasks 40 --inner-rate 0.1", "a simulated robot: hours"),
     ("metarl train-policy panda-reach --algo rl2 --episodes 2 --discount 0.95", "for the controller meta_policy"),
+    ("metarl train-policy half-cheetah-direction --groups 8 --ray auto", "its episodes on a Ray cluster"),
     note="Families: point-navigation, half-cheetah-direction, <arm>-reach for any arm, and those of other packages "
     "(entry points of metarl_robot.task_families). The run's state is saved after every iteration: Ctrl-C and a killed "
     "process lose at most the last one.",
@@ -47,6 +51,7 @@ def train_policy(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where an interrupted run with the same options stopped.")
     ] = False,
+    ray: Ray = None,
     json: Annotated[bool, typer.Option("--json", help="Print the checkpoint's record on standard output.")] = False,
     **chosen: Any,
 ) -> None:
@@ -55,11 +60,18 @@ def train_policy(
 
     loaded = load_family(family)
     config = settings.read(PolicyConfig, chosen)
+    if ray is not None and config.groups == 1:
+        raise MetaRLError(
+            "--ray with --groups 1 would run on one processor: give --groups N, such as the number of the cluster's "
+            "processors. It is part of the result: a run on this machine with the same --groups gives the same weights"
+        )
     folder = target or Path("runs", "policies", file_name("task family", loaded.name))
-    _conclude(_train(loaded, config, folder, resume), json)
+    with engine(ray) as cluster:
+        done = _train(loaded, config, folder, resume, cluster)
+    _conclude(done, json)
 
 
-def _train(family: Family, config: PolicyConfig, folder: Path, resume: bool) -> PolicyReport:
+def _train(family: Family, config: PolicyConfig, folder: Path, resume: bool, cluster: Engine | None) -> PolicyReport:
     from metarl_robot.learning.policies import run
 
     try:
@@ -69,7 +81,7 @@ def _train(family: Family, config: PolicyConfig, folder: Path, resume: bool) -> 
                 report("train", done, total, "  ".join(f"{key} {number(value)}" for key, value in metrics.items()))
                 stop_if_asked()
 
-            return run.train(family, config, folder, resume, show)
+            return run.train(family, config, folder, resume, show, cluster)
     except KeyboardInterrupt:
         note(f"go on with: {run.command(family, config)} --out {folder} --resume", "interrupted")
         raise

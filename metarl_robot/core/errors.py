@@ -23,6 +23,16 @@ class MetaRLError(Exception):
 
     bad_input: ClassVar[bool] = True
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors reach other processes by their message, also those that are made from other arguments."""
+        return _remade, (type(self), self.args)
+
+
+def _remade(kind: type[MetaRLError], args: tuple[Any, ...]) -> MetaRLError:
+    error = kind.__new__(kind)
+    error.args = args
+    return error
+
 
 class RobotError(MetaRLError):
     """A robot description is missing, malformed or contradicts its MJCF."""

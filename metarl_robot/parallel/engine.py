@@ -19,7 +19,7 @@ class Engine(Protocol):
     def run_all(self, do: Callable[[Job], Result], work: Sequence[Job]) -> Iterator[tuple[int, Result]]:
         """Yield (index, do(work[index])) as items end, in any order. `do`, items and results can be pickled.
 
-        An error of `do` is raised here. Closing the iterator gives up the items that are left.
+        An error of `do` is raised here. Closing the iterator begins no further items.
         """
         ...
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
@@ -38,8 +39,9 @@ def is_running() -> bool:
     return True
 
 
-def private_environment() -> dict[str, str]:
-    """Environment of a cluster that no other machine or user can use. Ray reads it when it is imported."""
+@cache
+def private_environment() -> Mapping[str, str]:
+    """Environment of clusters that no other machine or user can use. Ray reads it once, when it is imported."""
     loopback = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # Ray then takes 127.0.0.1 for the machine's address
     return {**QUIET, **loopback, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 

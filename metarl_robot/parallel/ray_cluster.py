@@ -40,7 +40,7 @@ class ClusterError(MetaRLError):
 
 @contextmanager
 def ray_cluster(address: str) -> Iterator[RayCluster]:
-    """Connect to a cluster; at the end, give up what still runs and leave.
+    """Connect to a cluster; leaving it at the end gives up what still runs.
 
     Arguments:
         address: HOST:PORT of the cluster's head; or `auto`: the cluster of $RAY_ADDRESS, else one that this user has
@@ -60,7 +60,11 @@ def ray_cluster(address: str) -> Iterator[RayCluster]:
 
 
 class RayCluster:
-    """See metarl_robot.parallel.engine.Engine; made by `ray_cluster`."""
+    """See metarl_robot.parallel.engine.Engine; made by `ray_cluster`.
+
+    Items that run when an iterator is closed go on until they end, or until this process leaves the cluster. They are
+    not cancelled: in Ray 2.60 a forced cancellation ends the whole process if the item ends at the same moment.
+    """
 
     def run_all(self, do: Callable[[Job], Result], work: Sequence[Job]) -> Iterator[tuple[int, Result]]:
         import ray
@@ -68,22 +72,17 @@ class RayCluster:
         call = ray.remote(num_cpus=1, max_retries=RETRIES)(_call)
         left, processors = iter(enumerate(work)), _Processors()
         running: dict[Any, int] = {}
-        try:
-            while True:
-                for _ in range(max(1, _AHEAD * processors.count()) - len(running)):
-                    index, job = next(left, (None, None))
-                    if index is None:
-                        break
-                    running[call.remote(source_hash(), do, job)] = index
-                if not running:
-                    return
-                for done in ray.wait(list(running), timeout=_WAIT_S)[0]:
-                    result = _fetched(done)
-                    yield running.pop(done), result
-        finally:
-            if ray.is_initialized():
-                for item in running:
-                    ray.cancel(item, force=True)
+        while True:
+            for _ in range(max(1, _AHEAD * processors.count()) - len(running)):
+                index, job = next(left, (None, None))
+                if index is None:
+                    break
+                running[call.remote(source_hash(), do, job)] = index
+            if not running:
+                return
+            for done in ray.wait(list(running), timeout=_WAIT_S)[0]:
+                result = _fetched(done)
+                yield running.pop(done), result
 
 
 def _call(expected: str, do: Callable[[Job], Result], job: Job) -> Result:
@@ -106,7 +105,8 @@ def _fetched(item: Any) -> Any:
         cause = error.cause
         if isinstance(cause, ImportError) or "failed to import" in str(cause):
             raise ClusterError(
-                f"a worker lacks code that this run needs ({one_line(cause)}); install the same packages on every machine"
+                f"a worker lacks code that this run needs ({one_line(cause)}); install the same packages on every "
+                "machine"
             ) from None
         raise cause from (None if isinstance(cause, MetaRLError) else error)
     except exceptions.RayError as error:

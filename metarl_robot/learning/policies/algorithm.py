@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from metarl_robot.control.policy_layout import RECURRENT
-from metarl_robot.core.errors import UnknownNameError
+from metarl_robot.core.errors import MetaRLError, UnknownNameError
 from metarl_robot.core.robot import named
 from metarl_robot.learning.policies.config import PolicyConfig
 from metarl_robot.learning.policies.family import Family, sizes_of
@@ -55,7 +55,13 @@ class Algorithm(Protocol):
 
 
 def sampler_of(family: Family, config: PolicyConfig) -> Sampler:
-    """The sampler of a policy that the configured algorithm trains."""
+    """The sampler of a policy that the configured algorithm trains.
+
+    Raises:
+        MetaRLError: a recurrent policy with several groups of tasks; its trials are collected together.
+    """
+    if config.algo in RECURRENT and config.groups > 1:
+        raise MetaRLError(f"groups is {config.groups}, but {config.algo} collects all trials together: leave it at 1")
     policy = RecurrentPolicy if config.algo in RECURRENT else GaussianPolicy
     return Sampler(family, policy(*sizes_of(family), config.hidden), config)
 

@@ -58,3 +58,10 @@ class PolicyConfig(BaseModel):
         description="standard deviation of the first actions, in units of half the action range",
     )
     threads: int = Field(1, ge=1, le=64, description="processor threads")
+    groups: int = Field(
+        1,
+        ge=1,
+        le=1000,
+        description="groups of tasks with random numbers of their own, which --ray runs side by side; they change the "
+        "result",
+    )

@@ -15,7 +15,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
@@ -35,6 +35,7 @@ from metarl_robot.learning.policies.evaluate import HELD_OUT, best_rate, returns
 from metarl_robot.learning.policies.family import Family, sizes_of
 from metarl_robot.learning.policies.sampling import NotFiniteError, Sampler
 from metarl_robot.learning.policies.threads import limited_threads
+from metarl_robot.parallel.engine import Engine
 
 Progress = Callable[[int, int, Metrics], None]
 """Callback with (iterations done, total, metrics)."""
@@ -54,13 +55,19 @@ class PolicyReport:
 
 
 def train(
-    family: Family, config: PolicyConfig, out: Path, resume: bool = False, progress: Progress | None = None
+    family: Family,
+    config: PolicyConfig,
+    out: Path,
+    resume: bool = False,
+    progress: Progress | None = None,
+    engine: Engine | None = None,
 ) -> PolicyReport:
     """Train a policy on a family and write it to the folder `out`.
 
     Arguments:
         resume: continue an interrupted run in `out`, with the same result as without the interruption.
         progress: called after each iteration, when its state is on the disk.
+        engine: runs groups of tasks; default: this process. The result is the same.
 
     Raises:
         UnknownNameError: no such algorithm.
@@ -69,6 +76,8 @@ def train(
     """
     check_algorithm(config.algo)
     sampler = sampler_of(family, config)
+    if engine is not None:
+        sampler = replace(sampler, engine=engine)
     out.mkdir(parents=True, exist_ok=True)
     lock = locked_folder(out, "wait for its end, or choose another --out")
     with lock, limited_threads(config.threads):

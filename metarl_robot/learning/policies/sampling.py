@@ -15,9 +15,11 @@ from torch import Tensor
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.learning.policies.baseline import advantages
 from metarl_robot.learning.policies.config import PolicyConfig
-from metarl_robot.learning.policies.episodes import collect
 from metarl_robot.learning.policies.family import Family
 from metarl_robot.learning.policies.gaussian import Parameters
+from metarl_robot.learning.policies.groups import collect_groups
+from metarl_robot.parallel.engine import Engine
+from metarl_robot.parallel.processes import Processes
 
 
 class NotFiniteError(MetaRLError):
@@ -47,11 +49,16 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Sampler:
-    """Collects batches of a family's tasks. policy: a GaussianPolicy, or the RecurrentPolicy of rl2."""
+    """Collects batches of a family's tasks.
+
+    policy: a GaussianPolicy, or the RecurrentPolicy of rl2. engine: where groups of tasks run; the samples are the same
+    on any.
+    """
 
     family: Family
     policy: Any
     config: PolicyConfig
+    engine: Engine = Processes()
 
     def draw_tasks(self, rng: np.random.Generator, count: int) -> list[Any]:
         """Draw tasks."""
@@ -65,7 +72,8 @@ class Sampler:
         Raises:
             NotFiniteError: a return is NaN or infinite.
         """
-        episodes = collect(self.family, tasks, count, self.policy, parameters, rng)
+        groups, threads = self.config.groups, self.config.threads
+        episodes = collect_groups(self.engine, groups, threads, self.family, tasks, count, self.policy, parameters, rng)
         returns = episodes.returns
         if not np.isfinite(returns).all():
             raise NotFiniteError(f"task family '{self.family.name}': an episode's return is {_first_bad(returns)}")
