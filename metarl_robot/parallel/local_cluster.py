@@ -27,16 +27,17 @@ _STORE_BYTES = 200 * 2**20
 _FOUND = Path("/tmp/ray/ray_current_cluster")  # written by `ray start --head`
 
 
-def is_running() -> bool:
-    """Whether this user has started a cluster on this machine that still answers."""
+def running_cluster() -> str | None:
+    """Address of a cluster that this user has started on this machine and that still listens; None: there is none."""
     try:
         if _FOUND.stat().st_uid != os.getuid():
-            return False
-        host, _, port = _FOUND.read_text(encoding="utf-8").strip().rpartition(":")
+            return None
+        address = _FOUND.read_text(encoding="utf-8").strip()
+        host, _, port = address.rpartition(":")
         socket.create_connection((host, int(port)), timeout=1.0).close()
     except (OSError, ValueError):
-        return False
-    return True
+        return None
+    return address
 
 
 @cache

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
@@ -19,14 +21,22 @@ from typing import Any
 from metarl_robot.core.errors import MetaRLError, MissingPackageError, one_line, shown
 from metarl_robot.parallel.engine import Job, Result
 from metarl_robot.parallel.environment import environment
-from metarl_robot.parallel.local_cluster import QUIET, is_running, local_cluster, private_environment
+from metarl_robot.parallel.local_cluster import QUIET, local_cluster, private_environment, running_cluster
 from metarl_robot.parallel.source_hash import source_hash
 
 AUTO = "auto"
 RETRIES = 10
 """How often an item is computed again whose worker or machine was lost."""
 
-_ANSWER_S = 5.0
+_ANSWER_S, _PROBE_S = 5.0, 60.0
+_PROBE = """
+import sys
+from ray._raylet import GcsClient
+try:
+    GcsClient(address=sys.argv[1])
+except BaseException as error:
+    sys.exit(print(error) or 1)
+"""
 _WAIT_S = 1.0  # between looks at the cluster
 _NO_PROCESSOR_S = 60.0
 _AHEAD = 2  # items submitted for each processor: bounds the memory of results
@@ -51,11 +61,10 @@ def ray_cluster(address: str) -> Iterator[RayCluster]:
         MetaRLError: the address is malformed.
         ClusterError: no cluster answers at the address, or this machine does not belong to it.
     """
-    given = os.environ.get("RAY_ADDRESS", AUTO) if address == AUTO else address
-    here = given == AUTO and not is_running()
-    with environment(private_environment() if here else QUIET):
+    given = os.environ.get("RAY_ADDRESS") or running_cluster() if address == AUTO else address
+    with environment(private_environment() if given is None else QUIET):
         _check_installed()
-        with local_cluster(_start) if here else _joined(given):
+        with local_cluster(_start) if given is None else _joined(given):
             yield RayCluster()
 
 
@@ -152,8 +161,7 @@ def _check_installed() -> None:
 def _joined(address: str) -> Iterator[None]:
     import ray
 
-    if address != AUTO:
-        _check_answer(address)
+    _check_answer(address)
     _start(address=address)
     try:
         yield
@@ -162,14 +170,21 @@ def _joined(address: str) -> Iterator[None]:
 
 
 def _check_answer(address: str) -> None:
-    """Raise an error unless something accepts connections at the address."""
+    """Raise an error unless a cluster answers at the address, and takes this user's token if it needs one.
+
+    Ray's own start would wait for minutes, or without end. It is therefore asked in another process first.
+    """
     host, _, port = address.rpartition(":")
     if not host or "/" in host or not (port.isascii() and port.isdigit() and 0 < int(port) < 2**16):
         raise MetaRLError(f"--ray: {shown(address)} is not an address; allowed: auto, or HOST:PORT of a cluster's head")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
-    except OSError as error:
+        probe = [sys.executable, "-c", _PROBE, address]
+        asked = subprocess.run(probe, capture_output=True, text=True, timeout=_PROBE_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
         raise _no_answer(address, error) from None
+    if asked.returncode:
+        raise _no_answer(address, RuntimeError(asked.stdout or asked.stderr))
 
 
 def _start(**settings: Any) -> None:
@@ -185,6 +200,6 @@ def _start(**settings: Any) -> None:
 
 def _no_answer(address: str, error: BaseException) -> ClusterError:
     return ClusterError(
-        f"--ray: no cluster can be used at {shown(address)} ({one_line(error)}); start one with: ray start --head, and "
-        "run this on one of its machines"
+        f"--ray: no cluster can be used at {shown(address)} ({one_line(error)}); start one with: ray start --head, "
+        "run this on one of its machines, and give its token, if it has one, with RAY_AUTH_MODE=token"
     )

@@ -131,6 +131,16 @@ def test_the_command_line_gives_the_same_and_ctrl_c_ends_it(nodes: Nodes) -> Non
     assert list(nodes.engine.run_all(abs, [-1])) == [(0, 1)], "the cluster serves others"
 
 
+def test_a_cluster_refuses_those_without_its_token(nodes: Nodes) -> None:
+    words = command("eval", "planar2", "--controllers", "pid", "--seeds", "1", "--ray", nodes.cluster.address)
+    quiet = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    done = subprocess.run(words, env=quiet, capture_output=True, text=True, check=False)
+    said = " ".join(done.stderr.split())
+    assert done.returncode == 1, said
+    assert f"no cluster can be used at '{nodes.cluster.address}'" in said
+    assert "token" in said and "Traceback" not in said
+
+
 class Stuck:
     """An engine on which items never end on one node; it notes the node of each start."""
 
@@ -180,7 +190,10 @@ def test_a_node_killed_under_load_costs_no_result(nodes: Nodes, tmp_path: Path) 
 PRIVATE = """
 import os, sys
 from pathlib import Path
+from metarl_robot.parallel import local_cluster
 from metarl_robot.parallel.ray_cluster import ray_cluster
+
+local_cluster._FOUND = Path("/nowhere")  # no cluster of other tests
 
 def listening():
     "Local addresses of all sockets on which processes of this session listen."
