@@ -8,15 +8,13 @@ import os
 from functools import cache
 from pathlib import Path
 
-import metarl_robot
-
 _SOURCES = (".py", ".c", ".h")
 
 
 @cache
 def source_hash() -> str:
     """SHA-256 of the names and contents of all sources of the package."""
-    root = Path(metarl_robot.__file__).parent
+    root = Path(__file__).parent.parent
     digest = hashlib.sha256()
     for path in sorted(_files(root)):
         digest.update(f"{path.relative_to(root).as_posix()}\0".encode())
