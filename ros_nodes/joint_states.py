@@ -85,6 +85,11 @@ def effort_of(message: JointState, order: JointOrder) -> Array:
     return order.pick(message.name, message.effort, "command, effort")
 
 
+def measured_effort(message: JointState, order: JointOrder) -> Array:
+    """Efforts (n,) of a joint state. Raises NamesError."""
+    return order.pick(message.name, message.effort, "joint state, effort")
+
+
 def joint_state(
     names: Sequence[str],
     stamp_ns: int,
@@ -103,7 +108,12 @@ def joint_state(
 
 
 class JointStates(Part):
-    """Measured states and setpoints of joints, as a part of an interface."""
+    """Measured states and setpoints of joints, as a part of an interface.
+
+    on_effort: called before each state with a function that reads the measured efforts (n,); None: they are ignored.
+    """
+
+    on_effort: Callable[[Callable[[], Array]], None] | None = None
 
     state_topic = "joint_states"
     measurements = ((JointState, state_topic),)
@@ -111,7 +121,7 @@ class JointStates(Part):
 
     def __init__(self, robot: Any, options: MessageOptions = DEFAULT) -> None:
         super().__init__(robot, options)
-        self._states, self._setpoints = JointOrder(self._names), JointOrder(self._names)
+        self._states, self._setpoints, self._efforts = (JointOrder(self._names) for _ in range(3))
 
     def listen(
         self, node: Node, on_state: OnState, lockstep: bool, on_inertial: OnInertial | None = None
@@ -123,6 +133,8 @@ class JointStates(Part):
 
         def take(message: JointState) -> None:
             if self._states.concerns(message.name):
+                if self.on_effort is not None:
+                    self.on_effort(partial(measured_effort, message, self._efforts))
                 on_state(stamp(message), partial(state_of, message, self._states))
 
         return node.create_subscription(JointState, self.state_topic, take, topics.STATE_IN)

@@ -22,14 +22,15 @@ from rclpy.publisher import Publisher
 from rclpy.timer import Timer
 
 from metarl_robot.core.errors import MetaRLError
+from metarl_robot.core.signals import State
 from metarl_robot.core.tables import NANOSECONDS
 from metarl_robot.ros_nodes import topics
-from metarl_robot.ros_nodes.convert import status_message
-from metarl_robot.ros_nodes.guarded import GuardedNode
+from metarl_robot.ros_nodes.convert import UnusableError, status_message
+from metarl_robot.ros_nodes.guarded import GuardedNode, readable
 from metarl_robot.ros_nodes.message_options import FrameParameters, SensorParameters
 from metarl_robot.ros_nodes.parameters import Parameters, fixed
 from metarl_robot.ros_nodes.runtime import prefer_process, settle_memory
-from metarl_robot.safety.input_validation import ClockCheck, Refused
+from metarl_robot.safety.input_validation import ClockCheck, Refused, Rejection, StateValidation
 
 DIAGNOSTICS_PERIOD_S = 1.0
 ROBOT_KIND = "refuse a robot of another kind; empty: any"
@@ -167,6 +168,33 @@ class ManagedNode(GuardedNode):
             return None
         now_s = self.get_clock().now().nanoseconds / NANOSECONDS
         return self.clock_checks[source].check(stamp_ns / NANOSECONDS, now_s, monotonic(), wanted.max_state_age_s)
+
+    def take_state(
+        self,
+        validation: StateValidation,
+        stamp_ns: int,
+        read: Callable[[], State],
+        received_s: float,
+        wanted: StateParameters,
+    ) -> bool:
+        """Offer a state, received at `received_s`, to its validation. False if it is unusable, which is logged."""
+        stamp_s = stamp_ns / NANOSECONDS
+        try:
+            off_clock = self.off_clock(stamp_ns, wanted)
+            if off_clock is not None:
+                problem: Rejection | None = off_clock.why
+                validation.reject(*off_clock)
+            else:
+                problem = validation.offer(readable(read), stamp_s, received_s)
+        except UnusableError as error:
+            validation.reject(error.why, str(error))
+            validation.offer_time(stamp_s)
+            self.refuse(f"state refused: {error}")
+            return False
+        if problem is not None and problem is not Rejection.DUPLICATE:
+            self.refuse(f"state refused: {validation.refusals.words(problem)}")
+            return False
+        return True
 
     def _transition(self, name: str, action: Callable[[], Any]) -> TransitionCallbackReturn:
         try:

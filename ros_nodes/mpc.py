@@ -40,23 +40,24 @@ from metarl_robot.control.factory import (
     load_configs,
     make_controller,
     node_controller_names,
+    remark_on_weights,
 )
 from metarl_robot.core.errors import MetaRLError, SignalError, UnknownNameError
-from metarl_robot.core.external_force import ExternalForce
 from metarl_robot.core.robot import Robot, load_robot, named
-from metarl_robot.core.signals import Command, Context, State
+from metarl_robot.core.signals import Command, State
 from metarl_robot.core.tables import NANOSECONDS, Table, table_of
 from metarl_robot.ros_nodes import reference_status, topics
-from metarl_robot.ros_nodes.convert import UnusableError, context_table, status_message, table_message
+from metarl_robot.ros_nodes.convert import status_message, table_message
 from metarl_robot.ros_nodes.guarded import readable
 from metarl_robot.ros_nodes.interface import JointRules, ObstacleTopic, ReferencePoints, interface_of
+from metarl_robot.ros_nodes.learning_reports import LearningReports
 from metarl_robot.ros_nodes.managed import ManagedNode, StateParameters, heard
 from metarl_robot.ros_nodes.message_options import message_options
 from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.ros_nodes.sources import source_trouble
 from metarl_robot.ros_nodes.step_statistics import STATUS_CODES, StepStatistics
-from metarl_robot.safety.input_validation import Measurement, Rejection, StateValidation
+from metarl_robot.safety.input_validation import Measurement, StateValidation
 from metarl_robot.trajectories.flat_outputs import flat_outputs_of
 from metarl_robot.trajectories.reference_manager import ReferenceManager
 
@@ -186,6 +187,8 @@ class MpcNode(ManagedNode):
         self._gravity = self._make_gravity()
         self._obstacles: dict[str, Array] = {}
         self._open()
+        if remark := remark_on_weights(robot, [self._name], self._checkpoint):
+            self.get_logger().info(remark)
         self.get_logger().info(f"{self._name} on {robot.name} ready in {monotonic() - started_s:.1f} s")
 
     def activate(self) -> None:
@@ -195,6 +198,7 @@ class MpcNode(ManagedNode):
         self._transfer = None
         for publisher in (self._command_out, *self._reports):
             self.destroy_publisher(publisher)
+        self._learned.destroy()
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
 
@@ -205,21 +209,10 @@ class MpcNode(ManagedNode):
         )
         self._setpoint_out = self.create_publisher(interface.setpoint_type, "~/setpoint", topics.REPORT)
         self._step_out = self.create_publisher(Float64MultiArray, "~/step", topics.REPORT)
-        self._context_out = self.create_publisher(Float64MultiArray, "~/context", topics.REPORT)
-        self._report_outs = [
-            (report, self.create_publisher(report.type, f"~/{report.name}", topics.REPORT))
-            for report in interface.reports
-        ]
-        self._contact_out = self.create_publisher(Float64MultiArray, "~/contact", topics.REPORT)
-        self._external_outs = [
-            (each.maker(self._robot), self.create_publisher(each.type, f"~/{each.name}", topics.REPORT))
-            for each in interface.external
-        ]
+        self._learned = LearningReports(self, self._robot, interface)
         self._plan_out = self.create_publisher(interface.plan_type, "~/plan", topics.REPORT)
         self._reference_status_out = self.create_publisher(DiagnosticStatus, "~/reference_status", topics.EVENTS)
-        reports = (self._setpoint_out, self._step_out, self._context_out, self._plan_out, self._reference_status_out)
-        external = (self._contact_out, *(out for _, out in self._external_outs))
-        self._reports = (*reports, *external, *(out for _, out in self._report_outs))
+        self._reports = (self._setpoint_out, self._step_out, self._plan_out, self._reference_status_out)
         references = (
             self.create_subscription(kind, topic, partial(self._on_reference, topic, read), topics.REFERENCE_QOS)
             for kind, topic, read in interface.references(self._joint_rules)
@@ -274,21 +267,7 @@ class MpcNode(ManagedNode):
 
     def _take(self, stamp_ns: int, read: Callable[[], State], received_s: float) -> bool:
         """Check a state; False if it is unusable."""
-        stamp_s = stamp_ns / NANOSECONDS
-        try:
-            off_clock = self.off_clock(stamp_ns, self._own)
-            if off_clock is not None:
-                problem: Rejection | None = off_clock.why
-                self._validation.reject(*off_clock)
-            else:
-                problem = self._validation.offer(readable(read), stamp_s, received_s)
-        except UnusableError as error:
-            self._validation.reject(error.why, str(error))
-            self._validation.offer_time(stamp_s)
-            self.refuse(f"state refused: {error}")
-            return False
-        if problem is not None and problem is not Rejection.DUPLICATE:
-            self.refuse(f"state refused: {self._validation.refusals.words(problem)}")
+        if not self.take_state(self._validation, stamp_ns, read, received_s, self._own):
             return False
         if self._validation.latest is not None and (
             self._references.current is None or self._validation.epoch != self._epoch
@@ -345,28 +324,13 @@ class MpcNode(ManagedNode):
             target = command.target or reference.sample(np.array([time_s]))
             self._setpoint_out.publish(self._interface.setpoint(stamp_ns, target.q[0], target.v[0]))
         if command.external is not None:
-            self._report_external(command.external, state, stamp_ns)
+            self._learned.external(command.external, state, stamp_ns)
         if command.context.names and time_s >= self._next_report_s:
             self._next_report_s = time_s + 1.0 / self._own.report_hz - 1e-9
-            self._report_context(command.context, stamp_ns)
+            self._learned.context(command.context, stamp_ns)
         if command.plan is not None and time_s >= self._next_plan_s and heard(self._plan_out):
             self._next_plan_s = time_s + 1.0 / self._own.plan_hz - 1e-9
             self._plan_out.publish(self._interface.plan(stamp_ns, command.plan))
-
-    def _report_external(self, external: ExternalForce, state: State, stamp_ns: int) -> None:
-        if heard(self._contact_out):
-            code = np.array([[topics.CONTACT_CODES[external.contact]]])
-            self._contact_out.publish(table_message(Table(stamp_ns, ("value",), topics.CONTACT_COLUMNS, code)))
-        for make, out in self._external_outs:
-            if heard(out):
-                out.publish(make(stamp_ns, state, external))
-
-    def _report_context(self, context: Context, stamp_ns: int) -> None:
-        if heard(self._context_out):
-            self._context_out.publish(table_message(context_table(stamp_ns, context)))
-        for report, out in self._report_outs:
-            if heard(out) and (message := report.make(self._robot, stamp_ns, context)) is not None:
-                out.publish(message)
 
     # Inputs besides states.
 

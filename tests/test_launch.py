@@ -258,7 +258,7 @@ def test_every_choice_of_the_quadrotors_launch_file_is_passed_on(robot: str, con
 
 def test_quadrotors_and_arms_are_launched_with_the_same_arguments() -> None:
     arguments = [{argument.name for argument in declared_arguments(find_launch_file(name))} for name in ("arm", "quad")]
-    assert arguments[0] - arguments[1] == {"effort_includes_gravity"} and arguments[1] <= arguments[0]
+    assert arguments[0] - arguments[1] == {"effort_includes_gravity", "efforts"} and arguments[1] <= arguments[0]
 
 
 @pytest.mark.parametrize("commands", ["speed_steering", "twist"])
@@ -283,6 +283,15 @@ def test_without_a_simulation_nothing_is_simulated() -> None:
     assert all(node.parameters["use_sim_time"] is False for node in nodes.values())
     assert nodes["gate"].parameters["lockstep"] is False
     assert nodes["mpc"].parameters["wait_for_reference"] is False
+
+
+@pytest.mark.parametrize("name", ["arm", "quad", "ground"])
+def test_shadow_mode_starts_nothing_that_commands_or_simulates(name: str) -> None:
+    arguments = {"shadow": "true", "record": "true", "reference": "hold", "lockstep": "true"}
+    nodes = {str(node.name): node for node in evaluate(find_launch_file(name), arguments)}
+    assert set(nodes) == {"shadow", "recorder"}
+    assert nodes["shadow"].parameters["lockstep"] is True
+    assert "shadow" not in {str(node.name) for node in evaluate(find_launch_file(name), {})}
 
 
 @pytest.mark.parametrize("name", ["arm", "quad"])

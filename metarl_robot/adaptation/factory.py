@@ -19,7 +19,13 @@ from scipy.linalg import block_diag
 from metarl_robot.adaptation.adapter_spec import ADAPTERS, AdapterSpec
 from metarl_robot.adaptation.base import Adapter, NoAdaptation
 from metarl_robot.adaptation.external_wrench import ExternalWrenchGuard
-from metarl_robot.adaptation.feature_spec import FEATURES, feature_map, inertial_groups, untrained_groups
+from metarl_robot.adaptation.feature_spec import (
+    FEATURES,
+    described_groups,
+    feature_map,
+    inertial_groups,
+    untrained_groups,
+)
 from metarl_robot.adaptation.features import FeatureMap, Jump
 from metarl_robot.adaptation.filter_tuning import FilterTuning, Prior
 from metarl_robot.adaptation.guard import GuardedAdapter
@@ -71,9 +77,45 @@ def _check_weights(name: str, wanted: str, robot: Robot, checkpoint: Checkpoint 
 
 
 def weights_of(name: str, robot: Robot, path: Path | None) -> Checkpoint | None:
-    """Load the weights that an adapter needs; None if it needs none. path: None: those shipped with the robot."""
+    """The weights that an adapter needs; None if it needs none.
+
+    path: None: those in the robot's folder, or of its family. A robot without any has a prior from its description, if
+    its kind has one (FeatureSpec.described_prior).
+    """
     wanted = ADAPTERS.get(robot.kind, name).weights
-    return load_checkpoint(path or default_checkpoint(robot, wanted), robot) if wanted else None
+    if not wanted:
+        return None
+    if path is None and is_described(robot, wanted):
+        return _described(robot, wanted)
+    return load_checkpoint(path or default_checkpoint(robot, wanted), robot)
+
+
+def is_described(robot: Robot, wanted: str = "last_layer") -> bool:
+    """Whether a robot has no trained weights for an adapter, and its description gives the prior instead."""
+    file = default_checkpoint(robot, wanted)
+    exists = file.exists() or file.with_suffix(".json").exists()
+    return wanted == "last_layer" and not exists and bool(described_groups(robot.kind))
+
+
+def remark_on_prior(robot: Robot, adapters: Sequence[str]) -> str:
+    """A sentence for the user of adapters with the robot's default weights, if these are not its own; else empty."""
+    if not any(is_described(robot, ADAPTERS.get(robot.kind, name).weights) for name in adapters):
+        return ""
+    return (
+        f"{robot.name} has no trained weights: the prior of its context follows from its rated payload and effort "
+        f"limits; metarl train {robot.argument} trains its own"
+    )
+
+
+def _described(robot: Robot, wanted: str) -> Checkpoint:
+    groups = described_groups(robot.kind)
+    prior: dict[str, tuple[float, float]] = {}
+    for name in groups:
+        described = FEATURES.get(robot.kind, name).described_prior
+        prior |= described(robot) if described is not None else {}
+    mean, std = np.array(list(prior.values()), dtype=np.float64).T
+    tensors = {"prior_mean": mean, "prior_covariance": np.diag(std**2)}
+    return Checkpoint(tensors, {"adapter": wanted, "features": list(groups), "context_names": list(prior)})
 
 
 def _none(robot: Robot, dynamics: Any, tuning: AdapterTuning, checkpoint: Checkpoint | None) -> Adapter:

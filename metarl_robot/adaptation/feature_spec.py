@@ -7,7 +7,7 @@ builds it and gives its true value in simulation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,8 @@ class FeatureSpec:
     unfamiliar_std: (robot, (k,) standard deviation of the prior) -> (k,) wider one for a machine unlike the training
         machines (mean zero). None: the prior also holds there.
     stated_mean: (robot) -> (k,) mean of the prior on this robot, from its robot.yaml; None where that states none.
+    described_prior: robot -> mean and standard deviation of each entry by name, from the robot's description. It is the
+        prior where there are no trained weights. None: such a robot does without the group.
     kinds: kinds of robots that it serves; None: all.
     """
 
@@ -45,6 +47,7 @@ class FeatureSpec:
     prior_std: Callable[[Any, Any], Array] | None = None
     unfamiliar_std: Callable[[Any, Array], Array] | None = None
     stated_mean: Callable[[Any], Array | None] | None = None
+    described_prior: Callable[[Any], Mapping[str, tuple[float, float]]] | None = None
     kinds: tuple[str, ...] | None = None
 
 
@@ -91,6 +94,11 @@ def inertial_groups(kind: str) -> tuple[str, ...]:
 def untrained_groups(kind: str) -> tuple[str, ...]:
     """Names of the groups with a prior of their own, which no checkpoint holds."""
     return tuple(name for name in FEATURES.names(kind) if FEATURES.get(kind, name).prior_std is not None)
+
+
+def described_groups(kind: str) -> tuple[str, ...]:
+    """Names of the groups whose prior follows from a robot's description."""
+    return tuple(name for name in FEATURES.names(kind) if FEATURES.get(kind, name).described_prior is not None)
 
 
 def true_contexts(robot: Robot, tasks: Sequence[Any], names: Sequence[str], groups: Sequence[FeatureGroup]) -> Array:

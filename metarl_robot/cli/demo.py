@@ -129,8 +129,10 @@ def _check_controllers(kind: str, names: Sequence[str]) -> None:
 
 def _prepare(plan: _Plan) -> None:
     """Build every controller once, to find missing weights and to compile code before any node starts."""
-    from metarl_robot.control.factory import make_controller
+    from metarl_robot.control.factory import make_controller, remark_on_weights
 
+    if remark := remark_on_weights(plan.robot, plan.controllers, plan.checkpoint):
+        note(remark)
     with err().status("building the controllers"):
         for name in plan.controllers:
             make_controller(plan.robot, name, checkpoint=plan.checkpoint)

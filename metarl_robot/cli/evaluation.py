@@ -60,7 +60,7 @@ def evaluate(
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw every episode (.svg, .png or .pdf).")] = None,
 ) -> None:
     """Compare the tracking errors of controllers in simulated runs whose conditions change."""
-    from metarl_robot.control.factory import compared_controllers
+    from metarl_robot.control.factory import compared_controllers, remark_on_weights
     from metarl_robot.core.robot import load_robot
 
     if plot is not None:
@@ -70,6 +70,8 @@ def evaluate(
     if prediction:
         _predict(loaded, checkpoint, tasks, json, plot)
         return
+    if remark := remark_on_weights(loaded, names, checkpoint):
+        note(remark)
     from metarl_robot.parallel.processes import Processes
 
     numbers = range(first_seed, first_seed + seeds)

@@ -147,12 +147,13 @@ def _check_image(path: Path | None) -> None:
 
 
 def _adapters(robot: Robot) -> tuple[str, ...]:
-    """The registered adapters that need no weights, or whose weights are shipped with the robot."""
+    """The registered adapters that need no trained weights, or whose weights are shipped with the robot."""
     from metarl_robot.adaptation.adapter_spec import ADAPTERS
+    from metarl_robot.adaptation.factory import is_described
     from metarl_robot.core.checkpoint import default_checkpoint
 
     def ready(weights: str) -> bool:
-        return not weights or default_checkpoint(robot, weights).is_file()
+        return not weights or default_checkpoint(robot, weights).is_file() or is_described(robot, weights)
 
     return tuple(name for name in ADAPTERS.names(robot.kind) if ready(ADAPTERS.get(robot.kind, name).weights))
 

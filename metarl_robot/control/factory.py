@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from metarl_robot.adaptation.adapter_spec import ADAPTERS
 from metarl_robot.adaptation.base import Adapter
+from metarl_robot.adaptation.factory import remark_on_prior
 from metarl_robot.adaptation.guard import GuardedAdapter
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.control.base import ControllerSpec
@@ -141,6 +142,15 @@ def make_adapter(robot: Robot, name: str, checkpoint: Path | None = None) -> Ada
     config = load_config(robot, controller, {"adapter": name} if of_choice else None)
     built: Any = CONTROLLERS.get(robot.kind, controller).build(robot, config, checkpoint, None)
     return GuardedAdapter(robot, built.adapter)
+
+
+def remark_on_weights(robot: Robot, controllers: Iterable[str], checkpoint: Path | None = None) -> str:
+    """A sentence for the user of controllers, if their weights are not the robot's own; else empty."""
+    if checkpoint is not None:
+        return ""
+    configs = load_configs(robot, controllers).values()
+    adapters = [config.adapter for config in configs if isinstance(config, BaseModel) and hasattr(config, "adapter")]
+    return remark_on_prior(robot, adapters)
 
 
 def controller_of(robot: Robot, adapter: str) -> str:

@@ -29,7 +29,7 @@ class ArmDynamics(EuclideanPosition, Balanced):
 
     Arguments:
         robot: the arm.
-        knots: number of states per call of `efforts`, `attached_efforts` and their Jacobians.
+        knots: number of states per call of `efforts`, `attached_efforts` (at most) and their Jacobians.
     """
 
     def __init__(self, robot: Robot, knots: int = _CHUNK) -> None:
@@ -125,12 +125,12 @@ class ArmDynamics(EuclideanPosition, Balanced):
         return self._many["effort_jacobian"](q, v, a)[0]
 
     def attached_efforts(self, q: Array, v: Array, a: Array, payload: Array) -> Array:
-        """Effort Y π (knots, n) that the payload adds to the inverse dynamics. Overwritten by the next call."""
-        return self._many["attached_effort"](q, v, a, payload)[0]
+        """Effort Y π (N ≤ knots, n) that the payload adds to the inverse dynamics. Overwritten by the next call."""
+        return self._many["attached_effort"](q, v, a, payload)[0][: len(q)]
 
     def attached_jacobian(self, q: Array, v: Array, a: Array, payload: Array) -> Array:
-        """Jacobian (knots, n, 3n) of `attached_efforts` by (q, v, a). Overwritten by the next call."""
-        return self._many["attached_jacobian"](q, v, a, payload)[0]
+        """Jacobian (N ≤ knots, n, 3n) of `attached_efforts` by (q, v, a). Overwritten by the next call."""
+        return self._many["attached_jacobian"](q, v, a, payload)[0][: len(q)]
 
     def forward_kinematics(self, q: Array) -> tuple[Array, Array]:
         """Pose of the payload site: position (3,) [m; base], rotation (3, 3) site→base."""

@@ -29,14 +29,19 @@ friction may have brought this joint to rest.
 """
 
 
+def friction_names(dof: int) -> tuple[str, ...]:
+    """Names of the coefficients, (2 dof,)."""
+    coulomb = tuple(f"coulomb_{i + 1}_nm" for i in range(dof))
+    return coulomb + tuple(f"viscous_{i + 1}_nm_s" for i in range(dof))
+
+
 class FrictionFeatures(BaseGroup):
     """Coulomb friction, smoothed by tanh(v / v_s), and viscous friction, per joint."""
 
     sudden = heavy_tailed = True
 
     def __init__(self, dof: int) -> None:
-        coulomb = tuple(f"coulomb_{i + 1}_nm" for i in range(dof))
-        super().__init__(dof, coulomb + tuple(f"viscous_{i + 1}_nm_s" for i in range(dof)))
+        super().__init__(dof, friction_names(dof))
         self.pools = ("coulomb",) * dof + ("viscous",) * dof
         self._impulse = np.zeros((dof, 2 * dof))
         self._coulomb, self._viscous = (self._impulse.reshape(-1)[start :: 2 * dof + 1] for start in (0, dof))
@@ -92,7 +97,19 @@ def _stated_mean(robot: Arm) -> Array | None:
     return None if robot.description.effects is None else np.concatenate([robot.coulomb, np.zeros(robot.dof)])
 
 
+COULOMB_SHARE, VISCOUS_SHARE_S = (0.01, 0.006), (0.006, 0.0035)
+"""Prior without trained weights: mean and standard deviation as shares of the effort limit, as drawn in simulation."""
+
+
+def _described_prior(robot: Arm) -> dict[str, tuple[float, float]]:
+    shares = [COULOMB_SHARE] * robot.dof + [VISCOUS_SHARE_S] * robot.dof
+    limits = np.tile(robot.effort_limit, 2).tolist()
+    both = zip(friction_names(robot.dof), shares, limits, strict=True)
+    return {name: (mean * limit, std * limit) for name, (mean, std), limit in both}
+
+
 SPEC = FeatureSpec(
+    described_prior=_described_prior,
     build=lambda robot, dynamics, checkpoint: FrictionFeatures(robot.dof),
     truth=lambda robot, task: np.concatenate([task.coulomb_nm, task.viscous_nm_s]),
     unfamiliar_std=_unfamiliar_std,

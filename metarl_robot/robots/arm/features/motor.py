@@ -12,15 +12,22 @@ from metarl_robot.robots.arm.description import Arm
 
 Array = NDArray[np.float64]
 
+DESCRIBED_STD = 0.115
+"""Standard deviation without trained weights: as drawn in simulation, uniform within ±20 %."""
 UNFAMILIAR = 0.5
 """Standard deviation on machines unlike the training machines, as a share of that in training."""
+
+
+def motor_names(dof: int) -> tuple[str, ...]:
+    """Names of the coefficients, (dof,)."""
+    return tuple(f"motor_{i + 1}_strength_error" for i in range(dof))
 
 
 class MotorFeatures(BaseGroup):
     """Motor strength 1 + ε per joint."""
 
     def __init__(self, dof: int) -> None:
-        super().__init__(dof, tuple(f"motor_{i + 1}_strength_error" for i in range(dof)))
+        super().__init__(dof, motor_names(dof))
         self._impulse = np.zeros((dof, dof))
         self._diagonal = self._impulse.reshape(-1)[:: dof + 1]
 
@@ -50,4 +57,5 @@ SPEC = FeatureSpec(
     unfamiliar_std=lambda robot, std: UNFAMILIAR * std,
     stated_mean=_stated_mean,
     truth=lambda robot, task: task.motor_strength - 1.0,
+    described_prior=lambda robot: dict.fromkeys(motor_names(robot.dof), (0.0, DESCRIBED_STD)),
 )

@@ -14,6 +14,7 @@ from scipy.optimize import nnls
 
 from metarl_robot.adaptation.feature_spec import FeatureSpec
 from metarl_robot.adaptation.features import BaseGroup, Interval, Series, Xi
+from metarl_robot.robots.arm.description import Arm
 from metarl_robot.robots.arm.dynamics import ArmDynamics
 from metarl_robot.robots.payload import PAYLOAD_NAMES, PAYLOAD_POOLS
 from metarl_robot.robots.rigid_body_parameters import existing_body, nearest_body
@@ -116,7 +117,22 @@ def _at_most(shares: Array, total: float) -> Array:
     return shares * min(1.0, total / max(float(shares.sum()), 1e-12))
 
 
+MASS_STD, DISTANCE_STD_M, GYRATION_M2 = 0.53, 0.033, (0.0045, 0.0015)
+"""Prior without trained weights: as drawn in simulation (sim/arm/task.py: TRAIN).
+
+Root mean square of the mass as a share of the rated mass, of each coordinate of the centre of mass, and of moments and
+products of inertia for each kilogram.
+"""
+
+
+def _described_prior(robot: Arm) -> dict[str, tuple[float, float]]:
+    mass, (moments, products) = MASS_STD * robot.description.payload.rated_mass_kg, GYRATION_M2
+    shares = [1.0, *[DISTANCE_STD_M] * 3, *[moments] * 3, *[products] * 3]
+    return {name: (0.0, mass * share) for name, share in zip(PAYLOAD_NAMES, shares, strict=True)}
+
+
 SPEC = FeatureSpec(
+    described_prior=_described_prior,
     build=lambda robot, dynamics, checkpoint: PayloadFeatures(dynamics, robot.description.payload.rated_mass_kg),
     truth=lambda robot, task: task.payload.inertial_parameters(),
     inertial=True,
