@@ -5,8 +5,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.core.robot import Robot, named
+
+Array = NDArray[np.float64]
 
 CONTROLLER = "nominal_mpc"
 """The controller of the run."""
@@ -32,11 +37,28 @@ class JointRow:
     weight_share: float
 
 
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """The robot at home and the short run, to be drawn [m; world].
+
+    joints, axes: (J, 3) places and unit axes at home. tip: (3,) the tracked point at home. path: (K, 3) of it in the
+    run. time_s, error_m: (K,) of the run.
+    """
+
+    joints: Array
+    axes: Array
+    tip: Array
+    path: Array
+    time_s: Array
+    error_m: Array
+
+
 @dataclass(frozen=True)
 class Check:
     """rows: of the joints. mass_difference, bias_difference: relative. rmse_m: of the run; bound_m: allowed.
 
-    limits_broken: physics steps beyond a limit. failed_steps: commands with status FAILED. warnings: sentences.
+    limits_broken: physics steps beyond a limit. failed_steps: commands with status FAILED. warnings: sentences. motion:
+    for a figure.
     """
 
     rows: tuple[JointRow, ...]
@@ -47,6 +69,7 @@ class Check:
     limits_broken: int
     failed_steps: int
     warnings: tuple[str, ...]
+    motion: Motion | None = None
 
     @property
     def faults(self) -> tuple[str, ...]:

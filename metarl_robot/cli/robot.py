@@ -16,7 +16,7 @@ from metarl_robot.cli.robot_questions import ask, is_interactive
 if TYPE_CHECKING:
     from metarl_robot.robots.new_robot.findings import Findings
     from metarl_robot.robots.new_robot.made import NewRobot
-    from metarl_robot.sim.robot_check import Check
+    from metarl_robot.sim.robot_check import Check, Motion
 
 _NEW = examples(
     ("metarl robot new my_arm --from my_arm.urdf", "robot.yaml and robot.xml, and the origin of every value"),
@@ -26,6 +26,7 @@ _NEW = examples(
         "a fixed gripper, a payload from the data sheet",
     ),
     ("metarl robot new my_arm --from my_arm.urdf --gravity 0,0,9.81", "hanging from the ceiling"),
+    ("metarl robot new my_arm --from robot_descriptions:panda_description", "from that package's cache, no download"),
     note="At a terminal it asks for values that the file lacks; otherwise defaults are used and shown. Joint values: "
     "one number for all, one for each, or NAME=VALUE,… Units: rad, rad/s, Nm, Nm/s, kg m²; of prismatic joints "
     "m, m/s, N, N/s, kg. Then: metarl robot check FOLDER, metarl eval FOLDER --controllers pid,offset_free_mpc.",
@@ -33,6 +34,7 @@ _NEW = examples(
 _CHECK = examples(
     ("metarl robot check my_arm", "a table, and a short motion of the nominal controller"),
     ("metarl robot check my_arm --json", "the same for programs"),
+    ("metarl robot check my_arm --plot my_arm.png", "joints, axes and flange as they were read, and the motion"),
     note="Exit code 1: the dynamics differ from MuJoCo's, or the motion leaves its bound.",
 )
 
@@ -47,7 +49,9 @@ def register(app: typer.Typer) -> None:
 
 def new(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The robot's folder, created if missing.")],
-    source: Annotated[Path, typer.Option("--from", metavar="FILE", help="A URDF or MJCF file.")],
+    source: Annotated[
+        Path, typer.Option("--from", metavar="FILE", help="A URDF or MJCF file, or robot_descriptions:NAME.")
+    ],
     joints: Annotated[str | None, typer.Option(metavar="NAME,…", help="The driven joints; others are fixed.")] = None,
     lock: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Fix a joint at a position.")] = None,
     flange: Annotated[str | None, typer.Option(metavar="NAME", help="Site, body or link of the payload.")] = None,
@@ -70,11 +74,13 @@ def new(
 ) -> None:
     """Make a robot folder from a URDF or MJCF file of an arm."""
     from metarl_robot.core.robot import load_robot
+    from metarl_robot.robots.new_robot.cached import find_source
     from metarl_robot.robots.new_robot.folder import check_free, write_folder
     from metarl_robot.robots.new_robot.made import convert
     from metarl_robot.robots.new_robot.options import Options, locks, vector
 
     check_free(folder, force)
+    found = find_source(source)
     options = Options(
         () if joints is None else parse_names(joints),
         locks(lock or ()),
@@ -88,15 +94,15 @@ def new(
         effort,
         effort_rate,
         armature,
-        mesh_dir or (),
+        (*(mesh_dir or ()), *found.mesh_dirs),
     )
     called = name or re.sub(r"[^A-Za-z0-9_-]", "_", folder.resolve().name)
-    made = convert(kind, source, called, options)
+    made = convert(kind, found.file, called, options)
     if not json and is_interactive():
         answers = ask(made.findings)
-        made = convert(kind, source, called, replace(options, **answers)) if answers else made
+        made = convert(kind, found.file, called, replace(options, **answers)) if answers else made
     write_folder(folder, made.files, load_robot)
-    _report(folder, source, made, json)
+    _report(folder, found.file, made, json)
 
 
 def _report(folder: Path, source: Path, made: NewRobot, json: bool) -> None:
@@ -137,6 +143,9 @@ def _as_json(findings: Findings) -> dict[str, Any]:
 def check(
     robot: Annotated[str, typer.Argument(metavar="FOLDER", help="An arm's folder, or a name (metarl robots).")],
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the arm and its motion (.svg, .png or .pdf).")
+    ] = None,
 ) -> None:
     """Compare a robot's description with MuJoCo, and move it for a few seconds."""
     from dataclasses import asdict
@@ -144,14 +153,28 @@ def check(
     from metarl_robot.core.robot import load_robot
     from metarl_robot.sim.robot_check import check_robot
 
+    if plot is not None:
+        from metarl_robot.cli.figure import IMAGES, check_suffix
+
+        check_suffix(plot, IMAGES)
     found = check_robot(load_robot(robot))
     if json:
-        write_json({**asdict(found), "faults": found.faults})
+        write_json({**asdict(replace(found, motion=None)), "faults": found.faults})
     else:
         _print(robot, found)
+    if plot is not None and found.motion is not None:
+        _draw(robot, found, found.motion, plot)
     if found.faults:
         note("; ".join(found.faults), "error", "bold red")
         raise typer.Exit(1)
+
+
+def _draw(robot: str, found: Check, motion: Motion, path: Path) -> None:
+    from metarl_robot.cli.figure import save, style
+    from metarl_robot.cli.plot_check import check_figure
+
+    with style():
+        note(f"plot: {save(check_figure(robot, found, motion), path)}")
 
 
 def _print(robot: str, found: Check) -> None:

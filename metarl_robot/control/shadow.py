@@ -37,8 +37,6 @@ WINDOW_S = 0.1
 """Time over which forces are averaged: noise of velocities then costs a few per cent of a rated payload."""
 SCORED_S = 10.0
 """Time over which predictions are scored."""
-TAKEN_SHARE = 0.75
-"""States that come closer together than this share of the control period are averaged into one."""
 
 
 class Prediction(NamedTuple):
@@ -176,8 +174,8 @@ class Shadow:
             self._first(time_s, state, effort)
             return None
         self._impulse += since_s * effort
-        if time_s - self._taken_s < TAKEN_SHARE * self._robot.control_period_s:
-            return None
+        if time_s - self._taken_s + 0.5 * since_s < self._robot.control_period_s - 1e-9:
+            return None  # the next state is nearer to one control period
         effort = self._impulse / (time_s - self._taken_s)
         self._taken_s, self._impulse = time_s, np.zeros(self._robot.nu)
         if self._rate.changed(time_s):

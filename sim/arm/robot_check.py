@@ -18,10 +18,10 @@ from metarl_robot.control.factory import make_controller
 from metarl_robot.core.robot import Robot
 from metarl_robot.robots.arm.dynamics import ArmDynamics
 from metarl_robot.robots.arm.plausibility import doubtful_links
-from metarl_robot.sim.arm.geometry import reach_m
+from metarl_robot.sim.arm.geometry import home_position, reach_m
 from metarl_robot.sim.episode import Episode, run_episode
 from metarl_robot.sim.kinds import simulation
-from metarl_robot.sim.robot_check import CONTROLLER, Check, JointRow
+from metarl_robot.sim.robot_check import CONTROLLER, Check, JointRow, Motion
 
 Array = NDArray[np.float64]
 
@@ -49,7 +49,16 @@ def check_arm(robot: Robot) -> Check:
         run.result.violations,
         run.result.failed_steps,
         tuple(_warnings(robot, rows)),
+        _motion(robot, run),
     )
+
+
+def _motion(robot: Robot, run: Episode) -> Motion:
+    model, data = robot.mj_model, mujoco.MjData(robot.mj_model)
+    data.qpos[:] = robot.home
+    mujoco.mj_kinematics(model, data)
+    places = data.xanchor.copy(), data.xaxis.copy(), home_position(robot)
+    return Motion(*places, run.log.position, run.log.times, run.log.error_m)
 
 
 def dynamics_differences(robot: Robot) -> tuple[float, float]:

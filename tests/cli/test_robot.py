@@ -42,7 +42,9 @@ def test_from_a_urdf_to_a_controller(tmp_path: Path) -> None:
     robot = load_robot(tmp_path / "mine")
     assert (robot.name, robot.dof, robot.description.payload.rated_mass_kg) == ("mine", 6, 2.0)
     np.testing.assert_array_equal(robot.mj_model.dof_armature, 0.05)
-    checked = metarl("robot", "check", "mine", "--json", cwd=tmp_path)
+    checked = metarl("robot", "check", "mine", "--json", "--plot", "mine.svg", cwd=tmp_path)
+    drawn = (tmp_path / "mine.svg").read_text()
+    assert all(word in drawn for word in ("axis_6", "payload site", "error of nominal_mpc"))
     assert checked.returncode == 0, checked.stderr
     found = json.loads(checked.stdout)
     assert found["faults"] == [] and found["rmse_m"] < found["bound_m"]
@@ -85,6 +87,64 @@ def test_an_arm_that_cannot_hold_itself_does_not_pass(tmp_path: Path) -> None:
     assert "no motion of 'planar2' within 85%" in done.stderr
     done = metarl("robot", "check", "x500", cwd=tmp_path)
     assert done.returncode == 2 and "kind 'quadrotor' have no check" in done.stderr
+
+
+CACHED = """
+from os import getenv as _getenv
+from os import path as _path
+
+from ._cache import clone_to_cache as _clone_to_cache
+
+REPOSITORY_PATH: str = _clone_to_cache("arms", commit=_getenv("ROBOT_DESCRIPTION_COMMIT", None))
+
+PACKAGE_PATH: str = _path.join(REPOSITORY_PATH, "six")
+
+URDF_PATH: str = _path.join(PACKAGE_PATH, "urdf", "six.urdf")
+"""
+REPOSITORIES = """
+from types import SimpleNamespace
+
+REPOSITORIES = {"arms": SimpleNamespace(cache_path="arms_repository")}
+"""
+
+
+def test_a_cached_description_is_found_by_name_and_nothing_is_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A package of the layout of robot_descriptions, whose `_cache` must not be imported: it would download."""
+    from metarl_robot.core.errors import MetaRLError, MissingPackageError, UnknownNameError
+    from metarl_robot.robots.new_robot import cached
+
+    package = tmp_path / "site" / "stored_descriptions"
+    package.mkdir(parents=True)
+    content = {
+        "__init__": "",
+        "_cache": "raise RuntimeError('it would download')\n",
+        "_repositories": REPOSITORIES,
+        "six_description": CACHED,
+        "macro_description": CACHED.replace("URDF_PATH", "XACRO_PATH").replace("six.urdf", "six.xacro"),
+    }
+    for name, text in content.items():
+        (package / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    monkeypatch.setenv("ROBOT_DESCRIPTIONS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(cached, "_PACKAGE", "stored_descriptions")
+    given = Path(f"{cached.PREFIX}six_description")
+    with pytest.raises(MetaRLError, match="is not on this machine, and nothing is downloaded; fetch it with"):
+        cached.find_source(given)
+    folder = tmp_path / "cache" / "arms_repository" / "six"
+    (folder / "urdf").mkdir(parents=True)
+    (folder / "urdf" / "six.urdf").write_text(urdf())
+    found = cached.find_source(given)
+    assert found == cached.Found(folder / "urdf" / "six.urdf", (folder, folder.parent))
+    assert cached.find_source(Path("six.urdf")) == cached.Found(Path("six.urdf"))
+    with pytest.raises(MetaRLError, match=r"xacro .*six\.xacro > robot\.urdf"):
+        cached.find_source(Path(f"{cached.PREFIX}macro_description"))
+    with pytest.raises(UnknownNameError, match="six_description"):
+        cached.find_source(Path(f"{cached.PREFIX}seven_description"))
+    monkeypatch.setattr(cached, "_PACKAGE", "no_such_descriptions")
+    with pytest.raises(MissingPackageError, match="no_such_descriptions"):
+        cached.find_source(given)
 
 
 def test_a_robot_that_tracks_badly_is_a_fault() -> None:
