@@ -21,6 +21,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import JointState
 
 from metarl_robot.core.signals import State
+from metarl_robot.core.turns import Unwrapped
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import UnusableError, doubles, listed, nanoseconds, time_message
 from metarl_robot.ros_nodes.interface import DEFAULT, MakePublisher, OnInertial, OnState, Part, stamp_reader
@@ -121,6 +122,7 @@ class JointStates(Part):
 
     def __init__(self, robot: Any, options: MessageOptions = DEFAULT) -> None:
         super().__init__(robot, options)
+        self._turns = robot.home, robot.endless
         self._states, self._setpoints, self._efforts = (JointOrder(self._names) for _ in range(3))
 
     def listen(
@@ -129,13 +131,13 @@ class JointStates(Part):
         return [self.watch(node, on_state)]
 
     def watch(self, node: Node, on_state: OnState) -> Subscription:
-        stamp = stamp_reader(node, self._options)
+        stamp, unwrapped = stamp_reader(node, self._options), Unwrapped(*self._turns)
 
         def take(message: JointState) -> None:
             if self._states.concerns(message.name):
                 if self.on_effort is not None:
                     self.on_effort(partial(measured_effort, message, self._efforts))
-                on_state(stamp(message), partial(state_of, message, self._states))
+                on_state(stamp(message), lambda: unwrapped.state(state_of(message, self._states)))
 
         return node.create_subscription(JointState, self.state_topic, take, topics.STATE_IN)
 

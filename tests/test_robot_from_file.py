@@ -88,7 +88,7 @@ CASES = {
         replaced(urdf(), ('"axis_4" type="revolute"', '"axis_4" type="continuous"')),
         SIX,
         HAND,
-        says=("turns without end",),
+        says=("turns without end", "within (-π, π]"),
     ),
     "urdf: prismatic": Case(replaced(urdf(), ('"axis_1" type="revolute"', '"axis_1" type="prismatic"')), SIX, HAND),
     "urdf: skew axis": Case(

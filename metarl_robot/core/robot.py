@@ -76,6 +76,7 @@ class Robot:
         family_model: robot that provides trained weights to robots of this kind without their own; may be None.
         channel_names: (nu,) names of a command's channels, in order: joints, rotors.
         coordinates: names, with units, of q, v and a command (coordinates.py).
+        endless: (nq,) whether a coordinate is the angle of a joint that turns without end; None: none is.
         network_inputs: number of inputs of its learned features; None: weights may have any.
         nq, dof, nu: sizes of a position, of a velocity or generalised force, of a command.
         position_lower, position_upper: (dof,) [rad, m]; infinite where there is no limit.
@@ -112,6 +113,7 @@ class Robot:
     ratings: tuple[tuple[Quantity, float], ...] = ()
     wording: Wording = Wording()
     network_inputs: int | None = None
+    endless: NDArray[np.bool_] | None = None
     channel_names: tuple[str, ...]
     coordinates: Coordinates
     nq: int

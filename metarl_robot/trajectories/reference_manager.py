@@ -16,6 +16,7 @@ the fading quantities and the polynomial (flat_outputs.py): the joints of an arm
   until it keeps the limit.
 - A missing joint (NaN) stays where the present reference has it.
 - A joint outside its position limits may come back.
+- A joint that turns without end goes the short way (core/turns.py).
 
 A trajectory may carry constraints. They apply, also while the robot brakes and holds, until the next trajectory begins.
 """
@@ -33,6 +34,7 @@ from numpy.typing import NDArray
 from metarl_robot.core.errors import SignalError
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import Constraint, Reference, Setpoints, State, constraints_of
+from metarl_robot.core.turns import short_way
 from metarl_robot.trajectories.constrained import constrained
 from metarl_robot.trajectories.flat_outputs import Outputs, flat_outputs_of
 
@@ -92,6 +94,7 @@ class ReferenceManager:
     """
 
     def __init__(self, robot: Robot) -> None:
+        self._robot = robot
         self._flat, self._period_s = flat_outputs_of(robot), robot.control_period_s
         self._active: Reference | None = None
         self._pending: tuple[float, Reference] | None = None
@@ -146,6 +149,7 @@ class ReferenceManager:
         if late_s > LATE_PERIODS * self._period_s and len(times) > 1:
             raise SignalError(f"reference: it ended at {times[-1]:.3f} s; it is {now_s:.3f} s now")
         points = self._completed(points, before, now_s)
+        points, turned = self._by_short_way(points, before, now_s)
         new, slower = self._feasible(times, points, before)
         begin_s = float(times[0])
         end_s = begin_s + slower * (float(times[-1]) - begin_s)
@@ -157,7 +161,7 @@ class ReferenceManager:
         current = after if before is None or join_s <= now_s else Joined(before, after, join_s)
         self.current = constrained(current, (*(() if current is after else self._constraints()), *constraints))
         self.end_s = end_s
-        return Taken(begin_s, end_s, _remarks(points, slower, late_s))
+        return Taken(begin_s, end_s, (*turned, *_remarks(points, slower, late_s)))
 
     def _completed(self, points: Outputs, before: Reference | None, now_s: float) -> Outputs:
         """Fill missing outputs (columns of NaN): at rest at the present reference's position."""
@@ -169,6 +173,18 @@ class ReferenceManager:
         held = self._flat.outputs(before, np.array([now_s])).positions[0]
         rates = (None if x is None else np.where(missing, 0.0, x) for x in points[1:])
         return Outputs(np.where(missing, held, points.positions), *rates)
+
+    def _by_short_way(self, points: Outputs, before: Reference | None, now_s: float) -> tuple[Outputs, tuple[str, ...]]:
+        """Endless joints moved by whole turns to where they are, with a remark for each."""
+        robot = self._robot
+        if robot.endless is None or before is None:
+            return points, ()
+        present = self._flat.outputs(before, np.array([now_s])).positions[0]
+        limits = robot.position_lower, robot.position_upper
+        positions, turns = short_way(points.positions, present, robot.endless, *limits)
+        moved = [(robot.channel_names[i], int(turns[i])) for i in np.flatnonzero(turns)]
+        remarks = tuple(f"joint '{name}' goes the short way: moved by {count:+d} turns" for name, count in moved)
+        return Outputs(positions, *points[1:]), remarks
 
     def _feasible(self, times: Array, points: Outputs, before: Reference | None) -> tuple[Reference, float]:
         """The motion within the limits, and the factor by which it was slowed."""

@@ -587,3 +587,22 @@ def test_any_path_or_trajectory_of_poses_is_read_or_refused(data: st.DataObject)
     trajectory = stamped(draw, MultiDOFJointTrajectory(joint_names=draw(st.lists(words, max_size=3)), points=points))
     trajectory.header.frame_id = "odom"
     read_or_refused(INTERFACE.references()[0][2], trajectory)
+
+
+def test_wrapped_angles_of_an_endless_joint_arrive_continued(probe_alone: Callable) -> None:
+    """Through real messages: a joint that passes π, as its driver gives it."""
+    robot = load_robot("planar2", check_model=False)
+    robot.endless = np.array([True, False])
+    angles = np.array([2.9, 3.1, 3.1 + 0.2 - 2.0 * np.pi, 3.1 + 0.4 - 2.0 * np.pi])
+    _, probe = probe_alone()
+    heard: dict[int, float] = {}
+    JointInterface(robot).watch(probe.node, lambda stamp_ns, read: heard.update({stamp_ns: read().q[0]}))
+    out = probe.node.create_publisher(JointState, JointInterface.state_topic, 10)
+    for k, angle in enumerate(angles):
+
+        def arrived(k: int = k, angle: float = angle) -> bool:
+            out.publish(joint_state(robot.channel_names, k, np.array([angle, 1.0]), np.zeros(2)))
+            return k in heard
+
+        probe.wait(arrived, f"state {k}")
+    assert list(heard.values()) == pytest.approx([2.9, 3.1, 3.3, 3.5])

@@ -26,7 +26,10 @@ MOST_JOINTS = 64
 
 
 class JointLimits(BaseModel):
-    """One controlled revolute joint: rad, rad/s, Nm, Nm/s."""
+    """One controlled revolute joint: rad, rad/s, Nm, Nm/s.
+
+    endless: it turns without end, and its driver may give angles within (-π, π].
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -36,6 +39,7 @@ class JointLimits(BaseModel):
     effort_nm: Annotated[float, between(1e-3, 1e5)]
     effort_rate_nm_s: Annotated[float, between(1e-2, 1e7)]
     home_rad: float
+    endless: bool = False
 
     @field_validator("position_rad")
     @classmethod
@@ -166,6 +170,8 @@ class Arm(MjcfRobot):
         self.wording = Wording("arm", "end effector", "end-effector", "joint", "effort", "Nm", "joint", names)
         self.nq = self.dof = len(joints)
         self.network_inputs = 3 * self.dof
+        endless = np.array([isinstance(joint, JointLimits) and joint.endless for joint in joints], dtype=bool)
+        self.endless = endless if endless.any() else None
         limits = np.ascontiguousarray(np.array([joint.limits for joint in joints]).T)
         self.position_lower, self.position_upper, self.velocity_limit, self.effort_limit = limits[:4]
         self.effort_lower, (self.effort_rate_limit, self.home) = -self.effort_limit, limits[4:]

@@ -57,6 +57,8 @@ def _keys(joint: JointLimit) -> Iterator[str]:
     yield f"effort_{force}: {_number(joint.effort)}"
     yield f"effort_rate_{force}_s: {_number(joint.effort_rate)}"
     yield f"home_{position}: {_number(joint.home)}"
+    if not joint.is_slide and not joint.is_limited:
+        yield "endless: true"
 
 
 def _text(name: str) -> str:

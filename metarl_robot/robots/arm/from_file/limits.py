@@ -114,8 +114,8 @@ def _position(source: Source, given: _Given, joint: int, is_slide: bool, finding
     else:
         limits, origin, detail = (-_TURNS_RAD, _TURNS_RAD), Origin.DEFAULT, "turns without end: one turn either way"
         findings.changes.append(
-            f"joint '{name}' turns without end: it gets limits of one turn either way; angles from its driver must not "
-            "wrap"
+            f"joint '{name}' turns without end: it gets limits of one turn either way; its driver may give angles "
+            "within (-π, π]"
         )
     if not is_slide and max(-limits[0], limits[1]) > _LARGEST_RAD:
         said = f"its limits [{limits[0]:g}, {limits[1]:g}] rad are beyond two turns: are they in degrees?"
