@@ -17,7 +17,7 @@ from metarl_robot.core.yaml_file import read_yaml
 from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.sim.kinds import Simulation, simulation
 from metarl_robot.sim.scenario import Task, no_obstacles
-from metarl_robot.sim.task_settings import TaskSettings
+from metarl_robot.sim.task_settings import TaskSettings, with_settings
 from metarl_robot.trajectories.flat_outputs import flat_outputs_of
 
 Array = NDArray[np.float64]
@@ -87,19 +87,7 @@ def timeline(robot: Robot, wanted: TimelineParameters, settings: TaskSettings) -
         base = replace(base, start=motion.sample(np.zeros(1)).q[0])
     if wanted.task_file:
         base = _from_file(simulated, Path(wanted.task_file), base)
-    return base if settings.begins_s is None else _with_settings(base, settings, settings.begins_s)
-
-
-def _with_settings(base: Timeline, settings: TaskSettings, begins_s: float) -> Timeline:
-    """Apply the settings from a time on."""
-    moments = sorted({begins_s, *(time for time, _ in base.changes)})
-    changes = []
-    for moment in moments:
-        task = [base.initial, *(task for time, task in base.changes if time <= moment)][-1]
-        changes.append((moment, settings.applied(task) if moment >= begins_s else task))
-    if changes[0][0] <= 0.0:
-        return replace(base, initial=changes[0][1], changes=tuple(changes[1:]))
-    return replace(base, changes=tuple(changes))
+    return with_settings(base, settings)
 
 
 def _obstacles(content: dict[str, Any]) -> Array:

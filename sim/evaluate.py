@@ -8,7 +8,7 @@ reset controller, so the number of processes does not matter.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from metarl_robot.parallel.processes import Processes
 from metarl_robot.sim.episode import Episode, EpisodeResult, run_episode
 from metarl_robot.sim.kinds import simulation
 from metarl_robot.sim.settling import ORACLE
+from metarl_robot.sim.task_settings import TaskSettings, with_settings
 
 Progress = Callable[[int, int, EpisodeResult], None]
 
@@ -33,11 +34,15 @@ _NEVER = float("inf")  # score of a run that never got there
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All episodes of one evaluation, in the order scenario by scenario, controller by controller."""
+    """All episodes of one evaluation, in the order scenario by scenario, controller by controller.
+
+    settings: of the conditions, by name.
+    """
 
     robot: str
     suite: str
     episodes: tuple[EpisodeResult, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def summary(self) -> dict[str, dict[str, float | None]]:
         """Summarise each controller: the median of every score, and the 90th percentile and worst of rmse_after_m.
@@ -67,10 +72,11 @@ class Evaluation:
         return row
 
     def to_json(self) -> dict[str, Any]:
-        """{"robot", "suite", "episodes": [row], "summary": {controller: row}}: numbers, strings and None only."""
+        """{"robot", "suite", "settings", "episodes": [row], "summary": {controller: row}}: numbers, strings, None."""
         return {
             "robot": self.robot,
             "suite": self.suite,
+            "settings": dict(self.settings),
             "episodes": [episode.to_dict() for episode in self.episodes],
             "summary": self.summary(),
         }
@@ -96,6 +102,7 @@ class _Job:
     controller: str
     overrides: tuple[tuple[str, Any], ...]
     checkpoint: Path | None
+    settings: TaskSettings = TaskSettings()
 
 
 def evaluate(
@@ -108,6 +115,7 @@ def evaluate(
     checkpoint: Path | None = None,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     engine: Engine | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Evaluation:
     """Run `controllers` on every scenario of `suite` for every seed.
 
@@ -117,10 +125,11 @@ def evaluate(
         checkpoint: trained weights for the learned controllers; default: those shipped with the robot.
         overrides: controller -> {configuration key: value}.
         engine: where episodes run; default: in `jobs` processes of this machine.
+        settings: of the conditions, by name (Simulation.task_settings).
 
     Raises:
         UnknownNameError, ConfigError, CheckpointError: before anything runs.
-        MetaRLError: no controllers or seeds, or jobs < 1.
+        MetaRLError: no controllers or seeds, jobs < 1, or wrong settings.
     """
     seeds = tuple(seeds)
     if not controllers or not seeds or jobs < 1:
@@ -131,8 +140,18 @@ def evaluate(
         if name not in controller_names(robot.kind):
             raise UnknownNameError("controller", name, controller_names(robot.kind))
         load_config(robot, name, (overrides or {}).get(name))
+    conditions = simulation(robot).task_settings.of(settings or {})
     work = [
-        _Job(robot.folder, suite, kind, seed, name, tuple((overrides or {}).get(name, {}).items()), checkpoint)
+        _Job(
+            robot.folder,
+            suite,
+            kind,
+            seed,
+            name,
+            tuple((overrides or {}).get(name, {}).items()),
+            checkpoint,
+            conditions,
+        )
         for seed in seeds
         for kind in simulation(robot).scenario_names(suite)
         for name in dict.fromkeys(controllers)
@@ -143,7 +162,8 @@ def evaluate(
         if progress is not None:
             progress(len(results), len(work), result)
     episodes = tuple(results[index] for index in range(len(work)))
-    return Evaluation(robot.name, suite, _settled(episodes, simulation(robot).settled_m))
+    set_values = conditions.model_dump(mode="json", exclude_defaults=True)
+    return Evaluation(robot.name, suite, _settled(episodes, simulation(robot).settled_m), set_values)
 
 
 def _settled(episodes: Sequence[EpisodeResult], floor_m: float) -> tuple[EpisodeResult, ...]:
@@ -160,9 +180,12 @@ def run_one(
     controller: str,
     checkpoint: Path | None = None,
     overrides: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Episode:
-    """Run one episode of a suite in this process and return it with its log."""
-    return _episode(_Job(robot.folder, suite, kind, seed, controller, tuple((overrides or {}).items()), checkpoint))
+    """Run one episode of a suite in this process and return it with its log; see `evaluate`."""
+    conditions = simulation(robot).task_settings.of(settings or {})
+    changed = tuple((overrides or {}).items())
+    return _episode(_Job(robot.folder, suite, kind, seed, controller, changed, checkpoint, conditions))
 
 
 def _result(job: _Job) -> EpisodeResult:
@@ -172,9 +195,8 @@ def _result(job: _Job) -> EpisodeResult:
 def _episode(job: _Job) -> Episode:
     robot = _robot(job.robot)
     controller = _controller(job.robot, job.controller, job.overrides, job.checkpoint)
-    return run_episode(
-        robot, lambda _: controller, simulation(robot).scenario(job.suite, job.kind, job.seed), job.controller
-    )
+    scenario = with_settings(simulation(robot).scenario(job.suite, job.kind, job.seed), job.settings)
+    return run_episode(robot, lambda _: controller, scenario, job.controller)
 
 
 @lru_cache(maxsize=4)

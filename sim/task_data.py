@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tasks as plain data: a frozen dataclass of numbers and vectors, checked, and as a dictionary for JSON."""
+"""Tasks as plain data: a frozen dataclass of numbers, vectors and names, checked, and as a dictionary for JSON."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from metarl_robot.sim.task_fields import finite_vector, known_keys, plain
 
 @dataclass(frozen=True, eq=False)
 class TaskData:
-    """Base of a kind's task whose fields are numbers and vectors; a vector keeps the size of its default."""
+    """Base of a kind's task whose fields are numbers, vectors and names; a vector keeps the size of its default.
+
+    The kind checks its names.
+    """
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(field.default, tuple):
                 object.__setattr__(self, field.name, finite_vector(field.name, value, len(field.default)))
-            elif not isinstance(value, Real) or not isfinite(value):
+            elif not isinstance(field.default, str) and (not isinstance(value, Real) or not isfinite(value)):
                 raise SignalError(f"task: {field.name} must be a finite number; given {value!r}")
 
     def to_dict(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metarl_robot.cli.console import examples, note, out, parse_names, write_json
+from metarl_robot.cli.demo_options import read_settings
 from metarl_robot.cli.engine import Ray, engine
 from metarl_robot.cli.progress import Report, progress
 
@@ -23,6 +24,10 @@ _EPILOG = examples(
     ("metarl eval panda --suite extrapolation --plot result.svg", "beyond the training distribution, with a figure"),
     ("metarl eval panda --suite mismatch --episodes", "an arm with links that differ from its model, run by run"),
     ("metarl eval panda --seeds 100 --ray 10.0.0.1:6379", "the episodes on a Ray cluster"),
+    (
+        "metarl eval f1tenth --set tyre=contact",
+        "a vehicle on wheels in contact: physics that no weights were trained on",
+    ),
     ("metarl eval panda --prediction", "prediction scores of the adapters after little data"),
     ("metarl eval panda --json - > results.json", "for programs: only JSON on standard output"),
     note="Suites: train, heldout (unseen draws from the same ranges), extrapolation (beyond them), nominal (no "
@@ -30,6 +35,11 @@ _EPILOG = examples(
     "measurements), long (38 s a run: four times the computation), contact, overload. Quadrotors: mismatch, sensors, "
     "contact, upset (starts upside down). Vehicles: obstacles, surfaces (ice patches), laps (fastest laps). Never tune "
     "on seeds below 1000. The same seeds give the same results on any number of processes; only step times vary.",
+)
+
+_SET = (
+    "A condition of every run, as the plant node's task.<name>; a wrong name lists the valid ones. May be given "
+    "several times."
 )
 
 
@@ -56,6 +66,7 @@ def evaluate(
         bool, typer.Option("--prediction", help="Score predictions after 50, 100 and 500 ms of data instead.")
     ] = False,
     tasks: Annotated[int, typer.Option(min=1, max=100_000, help="With --prediction: number of held-out tasks.")] = 200,
+    settings: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help=_SET)] = None,
     episodes: Annotated[bool, typer.Option("--episodes", help="Also print the error of every run.")] = False,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw every episode (.svg, .png or .pdf).")] = None,
 ) -> None:
@@ -75,9 +86,10 @@ def evaluate(
     from metarl_robot.parallel.processes import Processes
 
     numbers = range(first_seed, first_seed + seeds)
+    conditions = read_settings(settings or ())
     with engine(ray) as cluster, progress() as report:
         where = cluster or Processes(jobs or len(os.sched_getaffinity(0)))
-        result, complete = _run(report, loaded, suite, names, numbers, where, checkpoint)
+        result, complete = _run(report, loaded, suite, names, numbers, where, checkpoint, conditions)
     if json is not None:
         write_json(result, json)
     if json != "-":
@@ -119,6 +131,7 @@ def _run(
     seeds: range,
     where: Engine,
     checkpoint: Path | None,
+    settings: dict[str, Any],
 ) -> tuple[dict[str, Any], bool]:
     """Run the evaluation; Ctrl-C keeps finished episodes. Returns (the evaluation's JSON, whether it is complete)."""
     from metarl_robot.sim.episode import EpisodeResult
@@ -139,13 +152,15 @@ def _run(
         )
 
     try:
-        done = run(robot, suite, controllers, seeds, progress=show, checkpoint=checkpoint, engine=where)
+        done = run(
+            robot, suite, controllers, seeds, progress=show, checkpoint=checkpoint, engine=where, settings=settings
+        )
         return done.to_json(), True
     except KeyboardInterrupt:
         if not kept:
             raise
         note(f"{len(kept)} finished episodes are kept", "interrupted")
-        return Evaluation(robot.name, suite, tuple(kept)).to_json(), False
+        return Evaluation(robot.name, suite, tuple(kept), settings).to_json(), False
 
 
 def _print(robot: Any, result: dict[str, Any], episodes: bool) -> None:

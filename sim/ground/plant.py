@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A simulated ground vehicle under a task: executes commands and returns measurements.
 
-MuJoCo moves the bodies. Tyres (tyres.py) act as a generalised force in every physics step of length dt; a slope is a
-tilt of gravity. At step k the actuators follow the newest command issued at or before step k - d_c: first-order lags,
+The task chooses the physics of its bodies and tyres (chassis.py); a slope is a tilt of gravity. At physics step k the actuators follow the newest command issued at or before step k - d_c: first-order lags,
 and a steering rate. A measurement shows the state at step k - d_s with Gaussian noise.
 """
 
@@ -12,22 +11,20 @@ from collections import deque
 from dataclasses import dataclass
 from itertools import product
 
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.core.errors import MetaRLError, SignalError
 from metarl_robot.core.signals import State
-from metarl_robot.robots.ground.description import GRAVITY_M_S2, Ground
-from metarl_robot.sim.ground.task import GroundTask, PatchedTask
-from metarl_robot.sim.ground.tyres import Tyres, ground_of
-from metarl_robot.sim.physics_time import MAX_DELAY_S, PHYSICS_DT_S, velocity_age, whole_steps
+from metarl_robot.robots.ground.description import Ground
+from metarl_robot.sim.ground.chassis import Chassis
+from metarl_robot.sim.ground.contact_chassis import ContactChassis
+from metarl_robot.sim.ground.planar_chassis import PlanarChassis
+from metarl_robot.sim.ground.task import CONTACT, GroundTask, PatchedTask
+from metarl_robot.sim.physics_time import MAX_DELAY_S, PHYSICS_DT_S, whole_steps
 
 Array = NDArray[np.float64]
 
-_PAYLOAD = "payload"
-_NO_INERTIA = 1e-9
-"""Moments of inertia of the load about its own centre [kg m²]; negligible beside the vehicle's."""
 _LIMIT_TOLERANCE = 1e-6
 SPIN_RAD = np.pi / 4.0
 """A larger side-slip angle at more than SPIN_M_S is a spin."""
@@ -51,26 +48,18 @@ class GroundPlant:
 
     def __init__(self, robot: Ground, task: GroundTask, seed: int = 0, physics_dt_s: float = PHYSICS_DT_S) -> None:
         self.robot, self._seed, self._dt = robot, seed, physics_dt_s
-        self._model = _model(robot, physics_dt_s)
-        self._data = mujoco.MjData(self._model)
-        self._tyres = Tyres(robot, physics_dt_s)
+        self._chassis = self._chassis_of(task)
         self._left = np.exp(-physics_dt_s / robot.lag_s)
         self._install(task)
         self.reset()
 
     def _install(self, task: GroundTask) -> None:
-        self._task, model = task, self._model
+        self._task = task
         self._places = {(False, False): task}
         if isinstance(task, PatchedTask):
             self._places = {(left, right): task.under(left, right) for left, right in product((False, True), repeat=2)}
-        self._grounds = {sides: ground_of(place) for sides, place in self._places.items()}
         self._sides = (False, False)
-        body = model.body(_PAYLOAD).id
-        model.body_mass[body], model.body_ipos[body] = max(task.payload_mass_kg, 1e-9), task.payload_position_m
-        model.body_inertia[body] = _NO_INERTIA
-        up = np.tan(task.slope_rad)
-        model.opt.gravity[:] = -GRAVITY_M_S2 * np.array([*up, 1.0]) / np.sqrt(1.0 + up @ up)
-        mujoco.mj_setConst(model, mujoco.MjData(model))
+        self._chassis.install(task)
         self._command_steps, self._sensor_steps = (
             whole_steps(delay, self._dt) for delay in (task.command_delay_s, task.sensor_delay_s)
         )
@@ -79,12 +68,15 @@ class GroundPlant:
              task.yaw_rate_noise_rad_s]
         )  # fmt: skip
 
+    def _chassis_of(self, task: GroundTask) -> Chassis:
+        if task.tyre == CONTACT:
+            return ContactChassis(self.robot, self._dt, task.bump_height_m, self._seed)
+        return PlanarChassis(self.robot, self._dt)
+
     def reset(self, q: Array | None = None, v: Array | None = None) -> State:
         q = self.robot.home if q is None else self._checked("position", q, 3)
         v = np.zeros(3) if v is None else self._checked("velocity", v, 3)
-        mujoco.mj_resetData(self._model, self._data)
-        self._data.qpos[:], self._data.qvel[:] = q + velocity_age(self._dt) * v, v
-        self._tyres.reset(float(np.cos(q[2]) * v[0] + np.sin(q[2]) * v[1]))
+        self._chassis.reset(q, v)
         self._rng = np.random.default_rng(self._seed)
         self._steps, self._spinning, self.spins = 0, False, 0
         self._acting, self._mean_acting = np.zeros(self.robot.nu), np.zeros(self.robot.nu)
@@ -109,7 +101,7 @@ class GroundPlant:
             self._move(overdriven)
             acted += self._acting
         self._mean_acting = acted / count
-        if not np.all(np.isfinite(self._data.qvel)):
+        if not np.all(np.isfinite(self._states[-1][1])):
             raise MetaRLError(
                 f"plant: the simulation of '{self.robot.name}' diverged at {self.time:.3f} s; the task is "
                 f"{self._task.to_dict()}"
@@ -118,15 +110,12 @@ class GroundPlant:
 
     def _move(self, overdriven: bool) -> None:
         """One physics step."""
-        data, v = self._data, self._data.qvel
         self._actuate(self._command_in_effect())
-        q = data.qpos - velocity_age(self._dt) * v
-        self._sides = self._on_patch(q)
-        data.qfrc_applied[:] = self._tyres.force(q, v, self._effective(), self._grounds[self._sides])
-        mujoco.mj_step(self._model, data)
+        self._sides = self._on_patch(self._chassis.state()[0])
+        self._chassis.move(self._effective(), self.task)
         self._steps += 1
-        q = data.qpos - velocity_age(self._dt) * v
-        self._states.append((q, v.copy()))
+        q, v = self._chassis.state()
+        self._states.append((q, v))
         self._count(q, v, overdriven)
 
     def _on_patch(self, q: Array) -> tuple[bool, bool]:
@@ -135,9 +124,8 @@ class GroundPlant:
         if not isinstance(task, PatchedTask):
             return False, False
         left = 0.5 * self.robot.track_m * np.array([-np.sin(q[2]), np.cos(q[2])])
-        away = q[:2] - (task.patch_x_m, task.patch_y_m)
-        on_left, on_right = (bool(np.hypot(*side) < task.patch_radius_m) for side in (away + left, away - left))
-        return on_left, on_right
+        on_left, on_right = task.on_patch(np.array([q[:2] + left, q[:2] - left]))
+        return bool(on_left), bool(on_right)
 
     def _actuate(self, command: Array) -> None:
         """Advance the actuators: a first-order lag, and rates."""
@@ -176,6 +164,10 @@ class GroundPlant:
         return self._measured
 
     def set_task(self, task: GroundTask) -> None:
+        if (task.tyre, task.bump_height_m) != (self._task.tyre, self._task.bump_height_m):
+            self._chassis = self._chassis_of(task)
+            self._chassis.install(task)
+            self._chassis.reset(*self._states[-1])
         self._install(task)
         self._sides = self._on_patch(self.truth.q)
 
@@ -209,7 +201,7 @@ class GroundPlant:
     @property
     def wheel_speeds(self) -> Array:
         """Speeds (w,) of the wheels [rad/s]."""
-        return self._tyres.speeds.copy()
+        return self._chassis.wheel_speeds.copy()
 
     @property
     def mean_actuators(self) -> Array:
@@ -222,8 +214,8 @@ class GroundPlant:
 
     @property
     def crashed(self) -> bool:
-        """Always False: a vehicle does not crash."""
-        return False
+        """Whether the vehicle has overturned."""
+        return self._chassis.overturned
 
     @property
     def violations(self) -> Violations:
@@ -236,14 +228,3 @@ class GroundPlant:
         if not np.all(np.isfinite(array)):
             raise SignalError(f"plant: {name} holds a value that is not finite: {array.tolist()}")
         return array
-
-
-def _model(robot: Ground, physics_dt_s: float) -> mujoco.MjModel:
-    """The robot with a payload body, to be changed by tasks."""
-    spec = robot.mj_spec()
-    spec.option.timestep = physics_dt_s
-    spec.option.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
-    payload = spec.body(robot.base_frame).add_body(name=_PAYLOAD)
-    payload.explicitinertial = True
-    payload.mass, payload.ipos, payload.fullinertia = 1.0, (0.01, 0.02, 0.03), (0.02, 0.03, 0.04, 0.001, 0.002, 0.003)
-    return spec.compile()

@@ -20,11 +20,11 @@ from metarl_robot.sim.ground.course_edges import edge_margin, lap_times
 from metarl_robot.sim.ground.cross_track import nearest_on
 from metarl_robot.sim.ground.demo import ground_demo
 from metarl_robot.sim.ground.plant import GroundPlant
+from metarl_robot.sim.ground.settings import GroundSettings
 from metarl_robot.sim.ground.task import GroundTask, PatchedTask
 from metarl_robot.sim.kinds import RolloutMaker, TrainingDataBuilder
 from metarl_robot.sim.physics_time import PHYSICS_DT_S
 from metarl_robot.sim.scenario import Scenario
-from metarl_robot.sim.task_settings import TaskSettings
 
 if TYPE_CHECKING:
     from metarl_robot.sim.episode import Log
@@ -37,7 +37,7 @@ class GroundSimulation:
 
     physics_dt_s = PHYSICS_DT_S
     settled_m = 0.05
-    task_settings = TaskSettings
+    task_settings = GroundSettings
     demo_settings = DemoSettings
 
     def __init__(self, robot: Ground) -> None:

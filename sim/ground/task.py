@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +15,14 @@ from metarl_robot.sim.task_data import TaskData
 
 Array = NDArray[np.float64]
 
+FORCE, CONTACT = "force", "contact"
+"""Physics of the tyres: forces of a tyre model on a planar body, or wheels in contact with the ground."""
+_OF_CONTACT = ("tyre", "bump_height_m")
 _POSITIVE = ("friction", "right_share", "stiffness_scale", "motor_strength")
 _NOT_NEGATIVE = (
     "rolling_resistance",
     "payload_mass_kg",
+    "bump_height_m",
     "position_noise_m",
     "yaw_noise_rad",
     "velocity_noise_m_s",
@@ -34,6 +39,7 @@ class GroundTask(TaskData):
     the ground along world x and y. payload_mass_kg, payload_position_m: (3,) a rigid load [body]. steering_offset_rad:
     angle of the wheels at a command of 0. motor_strength: torque over the commanded one. command_delay_s,
     sensor_delay_s: time from a command to its effect, from a state to its measurement. *_noise_*: standard deviations.
+    tyre: FORCE or CONTACT. bump_height_m: standard deviation of the ground's height, under wheels in contact only.
     """
 
     friction: float = 1.05
@@ -51,9 +57,15 @@ class GroundTask(TaskData):
     yaw_noise_rad: float = 0.0
     velocity_noise_m_s: float = 0.0
     yaw_rate_noise_rad_s: float = 0.0
+    tyre: str = FORCE
+    bump_height_m: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.tyre not in (FORCE, CONTACT):
+            raise SignalError(f"task: tyre must be '{FORCE}' or '{CONTACT}'; given '{self.tyre}'")
+        if self.bump_height_m > 0.0 and self.tyre != CONTACT:
+            raise SignalError(f"task: bumps need wheels in contact; set tyre to '{CONTACT}', or bump_height_m to 0")
         for name in _POSITIVE:
             if not getattr(self, name) > 0.0:
                 raise SignalError(f"task: {name} must be > 0; given {getattr(self, name)}")
@@ -63,6 +75,16 @@ class GroundTask(TaskData):
         for name in ("command_delay_s", "sensor_delay_s"):
             if not 0.0 <= getattr(self, name) <= MAX_DELAY_S:
                 raise SignalError(f"task: {name} must be in [0, {MAX_DELAY_S}] s; given {getattr(self, name)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """See TaskData. Only tasks of wheels in contact have the keys of it: data sets without keep their hash."""
+        content = super().to_dict()
+        left_out = () if self.tyre == CONTACT else _OF_CONTACT
+        return {key: value for key, value in content.items() if key not in left_out}
+
+    def friction_at(self, places: Array, right: NDArray[np.bool_]) -> Array:
+        """Frictions (n,) of the ground at places (n, 2), under wheels that are on the right side or not (n,)."""
+        return np.where(right, self.right_share, 1.0) * self.friction
 
     @property
     def mean_friction(self) -> float:
@@ -88,6 +110,14 @@ class PatchedTask(GroundTask):
         for name in ("patch_radius_m", "patch_friction"):
             if not getattr(self, name) > 0.0:
                 raise SignalError(f"task: {name} must be > 0; given {getattr(self, name)}")
+
+    def on_patch(self, places: Array) -> NDArray[np.bool_]:
+        """Whether places (n, 2) are on the patch (n,)."""
+        away = places - (self.patch_x_m, self.patch_y_m)
+        return np.asarray(np.hypot(away[:, 0], away[:, 1]) < self.patch_radius_m)
+
+    def friction_at(self, places: Array, right: NDArray[np.bool_]) -> Array:
+        return np.where(self.on_patch(places), self.patch_friction, super().friction_at(places, right))
 
     def under(self, on_left: bool, on_right: bool) -> PatchedTask:
         """The task while the left or right side is on the patch."""

@@ -47,8 +47,9 @@ class Tyres:
         return force.copy()
 
 
+@lru_cache(maxsize=16)
 def ground_of(task: GroundTask) -> Array:
-    """The task's conditions in the form of the compiled function, (8,)."""
+    """The task's conditions in the form of the compiled function, (8,); not to be changed."""
     friction = (task.friction, task.friction * task.right_share)
     return np.array([*friction, task.stiffness_scale, task.rolling_resistance, task.payload_mass_kg,
                      *task.payload_position_m])  # fmt: skip
