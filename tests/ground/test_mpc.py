@@ -47,15 +47,36 @@ def test_a_plan_s_step_agrees_with_fine_integration(speed: float) -> None:
     assert np.all(np.abs(stepped - fine) < 0.15 * change + 1e-3)
 
 
-def test_torques_of_a_plan_stay_within_the_friction_circle() -> None:
-    states = np.zeros((4, 8))
-    states[:, 3], states[:, 5] = 4.0, [0.0, 1.0, 2.0, 9.0]
-    bounds = torque_bounds(ROBOT, states, 0.9, ROBOT.mass_kg, 1.0)
-    assert np.all(np.isinf(bounds[:, 0]))
-    along = bounds[:, 1] / ROBOT.wheel_radius_m / ROBOT.mass_kg / GRAVITY_M_S2
-    across = states[:, 3] * states[:, 5] / GRAVITY_M_S2
-    np.testing.assert_allclose(np.hypot(along, across)[:3], 0.9, rtol=1e-9)
-    assert along[3] == pytest.approx(0.3 * 0.9)
+def test_torques_of_a_plan_stay_within_the_friction_circle_of_each_axle() -> None:
+    states = np.zeros((3, 8))
+    states[:, 3], states[:, 5] = 4.0, [0.0, 1.0, 9.0]
+    lower, upper = torque_bounds(ROBOT, states, 0.9, ROBOT.mass_kg, 1.0)
+    assert np.all(np.isinf(lower[:, 0])) and np.all(np.isinf(upper[:, 0]))
+    for braking, driving, turning in zip(lower[:2, 1], upper[:2, 1], states[:2, 3] * states[:2, 5] / GRAVITY_M_S2,
+                                         strict=True):  # fmt: skip
+        front, rear = _free(braking, turning)
+        assert rear == pytest.approx(1.0) and front < 0.8  # braking unloads the rear
+        front, rear = _free(driving, turning)
+        assert front == pytest.approx(1.0) and rear < 0.8
+    assert lower[2, 1] < 0.0 < upper[2, 1] < 0.5 * upper[0, 1]  # in any turn some is left
+
+
+def _free(torque: float, turning: float) -> Array:
+    """Longitudinal force of each axle over that which its lateral force, at its static load, leaves."""
+    track, weight = ROBOT.single_track, ROBOT.mass_kg * GRAVITY_M_S2
+    force = torque / ROBOT.wheel_radius_m
+    load = track.load_share @ np.array([weight, -ROBOT.com_height * force, 0.0])
+    left = np.sqrt((0.9 * load) ** 2 - (track.load_share[:, 0] * weight * turning) ** 2)
+    return np.abs(track.torque_share[:, 1] * force) / left
+
+
+def test_the_two_sides_of_a_skid_steered_vehicle_may_use_what_they_carry() -> None:
+    husky = load_robot("husky")
+    assert isinstance(husky, Ground)
+    lower, upper = torque_bounds(husky, np.zeros((1, 8)), 0.8, husky.mass_kg, 1.0)
+    side = 0.5 * 0.8 * husky.mass_kg * GRAVITY_M_S2 * husky.wheel_radius_m
+    np.testing.assert_allclose(upper, side)
+    np.testing.assert_allclose(lower, -side)
 
 
 @pytest.mark.parametrize("motion", GroundOutputs.motion_names)

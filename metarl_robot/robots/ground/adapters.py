@@ -15,8 +15,17 @@ from metarl_robot.adaptation.filter_tuning import Prior
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.core.checkpoint import Checkpoint
 from metarl_robot.robots.ground.body_filter import BodyFilter
+from metarl_robot.robots.ground.context_names import STIFFNESS
 from metarl_robot.robots.ground.description import Ground
 from metarl_robot.robots.ground.dynamics import GroundDynamics
+
+STIFFNESS_STD = 1.0
+"""Least standard deviation of the logarithm of the tyres' stiffness over the description's.
+
+Training draws tyres about like the description's. Other vehicles and simulators of the same name have wheels that are
+several times as stiff, up to rigid ones. A filter that does not expect them takes stiffness for friction that is not
+there.
+"""
 
 
 def _observer(robot: Ground, dynamics: GroundDynamics, tuning: AdapterTuning, checkpoint: Any) -> BodyFilter:
@@ -27,7 +36,16 @@ def _observer(robot: Ground, dynamics: GroundDynamics, tuning: AdapterTuning, ch
 def _last_layer(robot: Ground, dynamics: GroundDynamics, tuning: AdapterTuning, checkpoint: Checkpoint) -> BodyFilter:
     features = feature_map(robot, dynamics, checkpoint.meta["features"], checkpoint)
     noise = filter_tuning(robot, dynamics, tuning, features.jumps)
-    return BodyFilter(dynamics, features, marginal_prior(checkpoint, features), noise)
+    return BodyFilter(dynamics, features, _open(marginal_prior(checkpoint, features), features), noise)
+
+
+def _open(prior: Prior, features: FeatureMap) -> Prior:
+    """The prior with STIFFNESS_STD, and correlations as before."""
+    if STIFFNESS not in features.names:
+        return prior
+    at, factor = features.names.index(STIFFNESS), np.ones(len(prior.mean))
+    factor[at] = max(STIFFNESS_STD / np.sqrt(prior.covariance[at, at]), 1.0)
+    return Prior(prior.mean, factor[:, None] * prior.covariance * factor)
 
 
 DISTURBANCE_OBSERVER = AdapterSpec(_observer, controller="offset_free_mpc")

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from metarl_robot.compile.compiled import NumpyFunction, compile_functions
 from metarl_robot.dynamics.euclidean import EuclideanPosition
 from metarl_robot.dynamics.momentum_balance import Balance
-from metarl_robot.robots.ground.context_names import FRICTION, MASS, ROLLING, SLOPES
+from metarl_robot.robots.ground.context_names import FRICTION, MASS, ROLLING, SLOPES, STIFFNESS
 from metarl_robot.robots.ground.description import GRAVITY_M_S2, Ground, Track
 from metarl_robot.robots.ground.tyre import lateral_force, speed_of
 
@@ -113,7 +113,7 @@ def parameter_names(robot: Ground) -> tuple[str, ...]:
         else tuple(f"{name}_strength_error" for name in robot.channel_names)
     )
     load = (MASS, "payload_moment_x_kg_m", "payload_moment_y_kg_m", "payload_inertia_kg_m2")
-    surface = (FRICTION, "surface_stiffness_log", ROLLING)
+    surface = (FRICTION, STIFFNESS, ROLLING)
     return (*surface, *load, *SLOPES, *actuators)
 
 

@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bounds of the planned torques by the estimated friction: the longitudinal share of the friction circle.
+"""Bounds of the planned torques by the estimated friction: no axle uses more than its own friction circle.
 
-    |Σ T| / r <= s √((μ m g)² - (m v ψ')²),    and at least s_0 s μ m g
+An axle that carries the share n of the weight m g and gets the share t of a torque T keeps its lateral force if
 
-v and ψ' are speed and yaw rate of the plan. A linearised plan does not contain the saturation of the tyres.
+    |t F| <= s √((μ N)² - (n m v ψ')²),    N = n m g - k F,    F = T / r
+
+and at least s_0 of its friction is left to the drive. v and ψ' are speed and yaw rate of the plan; k F is the load that
+the force F moves off the axle: braking unloads the rear, which then locks first and no longer keeps the vehicle
+straight. A linearised plan does not contain the saturation of the tyres. The torques of two sides may cancel
+each other; with skid steering k is therefore taken as zero.
 """
 
 from __future__ import annotations
@@ -19,14 +24,28 @@ LEAST_SHARE = 0.3
 """s_0: share of the friction that is always available for driving."""
 
 
-def torque_bounds(robot: Ground, states: Array, friction: float, mass_kg: float, share: float) -> Array:
-    """Largest torque (N, nu) of each channel at states (N, n) [Nm]; infinite for a steering angle.
+def torque_bounds(robot: Ground, states: Array, friction: float, mass_kg: float, share: float) -> tuple[Array, Array]:
+    """Smallest and largest torque (N, nu) of each channel at states (N, n) [Nm]; infinite for a steering angle.
 
     share: s, of the circle that the plan may use.
     """
     turning = np.abs(np.hypot(states[:, 3], states[:, 4]) * states[:, 5] / GRAVITY_M_S2)
-    turning = np.minimum(turning, friction)  # no square of a plan that diverges overflows
-    free = np.sqrt(np.maximum(friction**2 - turning**2, (LEAST_SHARE * friction) ** 2))
-    total = share * free * mass_kg * GRAVITY_M_S2 * robot.wheel_radius_m
-    torques = np.count_nonzero(robot.torque_channels)
-    return np.where(robot.torque_channels, total[:, None] / torques, np.inf)
+    turning = np.minimum(turning, np.sqrt(1.0 - LEAST_SHARE**2) * friction)  # no square overflows
+    lower, upper = np.full((len(states), robot.nu), -np.inf), np.full((len(states), robot.nu), np.inf)
+    track, weight, free = robot.single_track, mass_kg * GRAVITY_M_S2, friction**2 - turning**2
+    moved = robot.com_height * track.load_share[:, 1] if robot.is_steered else np.zeros(len(track.positions))
+    for channel in np.flatnonzero(robot.torque_channels):
+        for part, k, torque in zip(track.load_share[:, 0], moved, track.torque_share[:, channel], strict=True):
+            if torque > 0.0:
+                least, most = _forces(torque, part * weight, k, share * friction, share**2 * free)
+                lower[:, channel] = np.maximum(lower[:, channel], robot.wheel_radius_m * least)
+                upper[:, channel] = np.minimum(upper[:, channel], robot.wheel_radius_m * most)
+    return lower, upper
+
+
+def _forces(torque: float, load: float, k: float, friction: float, free: Array) -> tuple[Array, Array]:
+    """Smallest and largest F (N,) of one axle: the roots of t² F² = (s μ)² (N² - load²) + free load²."""
+    a = max(torque**2 - (friction * k) ** 2, 1e-3 * torque**2)
+    b, c = friction**2 * load * k, free * load**2
+    root = np.sqrt(b**2 + a * c)
+    return -(b + root) / a, (root - b) / a

@@ -37,6 +37,8 @@ Array = NDArray[np.float64]
 
 MOST_IN_TRANSIT = 8
 """Largest number of commands over which a state is predicted."""
+SURE_DEVIATIONS = 2.0
+"""Standard deviations by which friction beyond the description's is below its estimate."""
 
 
 class PlanConfig(RouteConfig):
@@ -246,20 +248,20 @@ class PlanFollower(ABC, Generic[Config]):
         lower, upper = self._lower.copy(), self._upper.copy()
         lower[0], upper[0] = self._limiter.bounds()
         if guess is not None:
-            within = self._torque_bounds(guess.states[:-1], parameters)
-            lower, upper = np.clip(-within, lower, upper), np.clip(within, lower, upper)
+            least, most = self._torque_bounds(guess.states[:-1], parameters)
+            lower, upper = np.clip(least, lower, upper), np.clip(most, lower, upper)
         return Problem(time, here, targets, ahead, parameters, guess, lower, upper)
 
-    def _torque_bounds(self, states: Array, parameters: Array) -> Array:
+    def _torque_bounds(self, states: Array, parameters: Array) -> tuple[Array, Array]:
         """Bounds of grip.py with a lower quantile of the estimated friction."""
         robot, friction = self._robot, self._friction(parameters)
         return torque_bounds(robot, states, friction, robot.mass_kg + parameters[3], self._config.grip_share)
 
     def _friction(self, parameters: Array) -> float:
-        """A lower quantile of the estimated friction."""
-        known = FRICTION in self._context.names
-        unsure = self._config.grip_deviations * self._context[FRICTION][1] if known else 0.0
-        return self._robot.friction * math.exp(parameters[0] - unsure)
+        """A lower quantile of the estimated friction, and a much lower one of friction beyond the description's."""
+        deviation = self._context[FRICTION][1] if FRICTION in self._context.names else 0.0
+        sure = max(parameters[0] - SURE_DEVIATIONS * deviation, 0.0)
+        return self._robot.friction * math.exp(min(parameters[0] - self._config.grip_deviations * deviation, sure))
 
     def _shifted(self, plan: Trajectory, start: float) -> Trajectory:
         steps = max(start - plan.start, 0.0) / self._config.knot_spacing_s

@@ -20,7 +20,7 @@ from metarl_robot.robots.ground.dynamics import ACTUATORS, LOAD, N_PARAMETERS, S
 Array = NDArray[np.float64]
 
 LOWER = np.array([-2.5, -1.5, -0.2, 0.0, -np.inf, -np.inf, 0.0, -0.6, -0.6, -0.15, -0.7])
-UPPER = np.array([1.0, 1.5, 0.5, np.inf, np.inf, np.inf, np.inf, 0.6, 0.6, 0.15, 1.0])
+UPPER = np.array([1.0, 2.5, 0.5, np.inf, np.inf, np.inf, np.inf, 0.6, 0.6, 0.15, 1.0])
 """Bounds of the parameters used for control; with skid steering the last two are the strengths of both sides."""
 
 
