@@ -141,17 +141,9 @@ def evaluate(
             raise UnknownNameError("controller", name, controller_names(robot.kind))
         load_config(robot, name, (overrides or {}).get(name))
     conditions = simulation(robot).task_settings.of(settings or {})
+    changed = {name: tuple((overrides or {}).get(name, {}).items()) for name in controllers}
     work = [
-        _Job(
-            robot.folder,
-            suite,
-            kind,
-            seed,
-            name,
-            tuple((overrides or {}).get(name, {}).items()),
-            checkpoint,
-            conditions,
-        )
+        _Job(robot.folder, suite, kind, seed, name, changed[name], checkpoint, conditions)
         for seed in seeds
         for kind in simulation(robot).scenario_names(suite)
         for name in dict.fromkeys(controllers)

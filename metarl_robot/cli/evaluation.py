@@ -26,7 +26,7 @@ _EPILOG = examples(
     ("metarl eval panda --seeds 100 --ray 10.0.0.1:6379", "the episodes on a Ray cluster"),
     (
         "metarl eval f1tenth --set tyre=contact",
-        "a vehicle on wheels in contact: physics that no weights were trained on",
+        "vehicles on wheels in contact: physics unknown to their weights",
     ),
     ("metarl eval panda --prediction", "prediction scores of the adapters after little data"),
     ("metarl eval panda --json - > results.json", "for programs: only JSON on standard output"),

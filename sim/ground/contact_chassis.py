@@ -33,7 +33,6 @@ class ContactChassis:
         self._data = mujoco.MjData(model)
         self._bodies = np.array([model.body(wheel_name(i)).id for i in range(len(robot.track.positions))])
         self._axles = model.body_dofadr[self._bodies]
-        self._tyres = model.body_geomadr[self._bodies]
         self._right = robot.track.positions[:, 1] < 0.0
         steered, x = robot.track.steered, robot.track.positions[:, 0]
         self._steered = self._bodies[steered]
@@ -60,7 +59,8 @@ class ContactChassis:
     def _lay(self) -> None:
         """Give each wheel the friction at its place."""
         places = self._data.xpos[self._bodies, :2]
-        self._model.geom_friction[self._tyres, 0] = self._task.friction_at(places, self._right)
+        friction = self._task.friction_at(places, self._right)
+        self._model.pair_friction[:, :2] = np.tile(friction, self._model.npair // len(friction))[:, None]
 
     def reset(self, q: Array, v: Array) -> None:
         model, data = self._model, self._data

@@ -33,6 +33,15 @@ _REACH, _CELL, _SMOOTH = 4.0, 0.5, 1.5
 _MOST = 3.0
 """Largest height of a bump, and depth of a hole, in standard deviations."""
 
+_SLIP_S, _IMPRATIO = 0.2, 10
+"""Time constant [s] of MuJoCo's friction, and its stiffness over the contact's. Of the usual 0.02 s, wheels that spin
+fast hop: MuJoCo's friction lifts a contact in proportion to its slip."""
+
+
+def tyre_name(index: int) -> str:
+    """Name of a wheel's geom."""
+    return f"tyre_{index}"
+
 
 def wheel_name(index: int) -> str:
     """Name of a wheel's body."""
@@ -44,8 +53,13 @@ def contact_model(robot: Ground, physics_dt_s: float, bump_height_m: float, seed
     spec = mujoco.MjSpec.from_string(_mjcf(robot, physics_dt_s))
     spec.option.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
     add_payload(spec, robot.base_frame)
+    grounds = ["ground"]
     if bump_height_m > 0.0:
         _add_bumps(spec, robot, bump_height_m, seed)
+        grounds.append("bumps")
+    for ground in grounds:
+        for index in range(len(robot.track.positions)):
+            spec.add_pair(geomname1=ground, geomname2=tyre_name(index), condim=3, solreffriction=(_SLIP_S, 1.0))
     return spec.compile()
 
 
@@ -70,7 +84,7 @@ def _mjcf(robot: Ground, physics_dt_s: float) -> str:
     wheels = "".join(_wheel(robot, index) for index in range(len(robot.track.positions)))
     return f"""<mujoco model="{robot.name}">
   <compiler angle="radian"/>
-  <option gravity="0 0 {-GRAVITY_M_S2}" timestep="{physics_dt_s:.9g}" cone="elliptic"/>
+  <option gravity="0 0 {-GRAVITY_M_S2}" timestep="{physics_dt_s:.9g}" cone="elliptic" impratio="{_IMPRATIO}"/>
   <worldbody>
     <geom name="ground" type="plane" size="0 0 1" contype="1" conaffinity="0"/>
     <body name="{robot.base_frame}">
@@ -92,8 +106,8 @@ def _wheel(robot: Ground, index: int) -> str:
       <body name="{wheel_name(index)}" pos="{x:.9g} {y:.9g} {radius:.9g}">
         <joint type="hinge" axis="0 1 0"/>
         <inertial pos="0 0 0" mass="{_wheel_mass(robot):.9g}" diaginertia="{moments}"/>
-        <geom type="ellipsoid" size="{_row([radius, 0.5 * _WIDTH * radius, radius])}" contype="0" conaffinity="1"
-              condim="3" priority="1"/>
+        <geom type="ellipsoid" size="{_row([radius, 0.5 * _WIDTH * radius, radius])}" contype="0" conaffinity="0"
+              name="{tyre_name(index)}"/>
       </body>"""
 
 

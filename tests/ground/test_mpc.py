@@ -6,6 +6,7 @@ from __future__ import annotations
 import casadi as ca
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from metarl_robot.control.factory import make_controller
 from metarl_robot.core.robot import load_robot
@@ -20,6 +21,8 @@ from metarl_robot.robots.ground.terrain_report import LoadReport, TerrainReport
 from metarl_robot.sim.episode import EpisodeResult, run_episode
 from metarl_robot.sim.ground.cross_track import nearest_on
 from metarl_robot.sim.kinds import simulation
+
+Array = NDArray[np.float64]
 
 ROBOT = load_robot("f1tenth")
 assert isinstance(ROBOT, Ground)
