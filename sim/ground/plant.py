@@ -2,8 +2,8 @@
 """A simulated ground vehicle under a task: executes commands and returns measurements.
 
 The task chooses the physics of its bodies and tyres (chassis.py); a slope is a tilt of gravity. At physics step k the
-actuators follow the newest command issued at or before step k - d_c: first-order lags, and a steering rate. A measurement
-shows the state at step k - d_s with Gaussian noise.
+actuators follow the newest command issued at or before step k - d_c: first-order lags, and a steering rate. A
+measurement shows the state at step k - d_s with Gaussian noise.
 """
 
 from __future__ import annotations
