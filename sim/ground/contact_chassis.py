@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A vehicle that stands on its wheels: MuJoCo's contacts with Coulomb friction instead of a tyre model.
 
-It pitches, rolls, lifts wheels and overturns. A wheel does not slip until its friction is used up, so that the task's
-`stiffness_scale` has no effect. Each wheel has the friction at its own place. Steered wheels turn about one centre
-(Ackermann); the drives' torques act between wheel and body; rolling resistance is dry friction of the axles.
+It pitches, rolls, lifts wheels and overturns. A wheel hardly slips until its friction is used up, so that the task's
+`stiffness_scale` has no effect; forces build up in about 0.1 s. Each wheel has the friction at its own place. Steered
+wheels turn about one centre (Ackermann); the drives' torques act between wheel and body; rolling resistance is dry
+friction of the axles.
 """
 
 from __future__ import annotations

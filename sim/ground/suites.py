@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,8 +75,9 @@ _GROUND = ("friction", "stiffness_scale", "rolling_resistance")
 def draw_task(robot: Ground, rng: np.random.Generator, ranges: GroundRanges = TRAIN) -> GroundTask:
     """Draw a random task."""
     names = (*_GROUND, "steering_offset_rad", "motor_strength", "command_delay_s", "sensor_delay_s")
-    numbers = {name: float(rng.uniform(*getattr(ranges, name))) for name in names}
+    numbers: dict[str, Any] = {name: float(rng.uniform(*getattr(ranges, name))) for name in names}
     noise = float(rng.uniform(*ranges.noise))
+    errors: dict[str, Any] = {name: noise * value for name, value in _NOISE.items()}
     length, width, height = robot.description.size_m
     place = rng.uniform(-0.3, 0.3, 3) * (length, width, 0.0) + (0.0, 0.0, 0.5 * height)
     return GroundTask(
@@ -83,7 +85,7 @@ def draw_task(robot: Ground, rng: np.random.Generator, ranges: GroundRanges = TR
         slope_rad=rng.uniform(*ranges.slope_rad, 2),
         payload_mass_kg=float(rng.uniform(*ranges.payload_share)) * robot.mass_kg,
         payload_position_m=place,
-        **{name: noise * value for name, value in _NOISE.items()},
+        **errors,
     )
 
 
