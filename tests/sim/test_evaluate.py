@@ -39,7 +39,7 @@ def test_results_do_not_depend_on_processes_and_json_has_the_fields() -> None:
     assert untimed(one) == untimed(two)
     assert calls == [(k, 6) for k in range(1, 7)]
     content = json.loads(json.dumps(one.to_json(), allow_nan=False))
-    assert set(content) == {"robot", "suite", "episodes", "summary"}
+    assert set(content) == {"robot", "suite", "settings", "episodes", "summary"} and content["settings"] == {}
     assert (content["robot"], content["suite"], len(content["episodes"])) == ("planar2", "heldout", 6)
     assert all(set(row) == FIELDS for row in content["episodes"])
     assert set(content["summary"]) == set(CONTROLLERS)
