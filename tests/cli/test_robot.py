@@ -178,7 +178,7 @@ def test_training_writes_into_a_robots_own_folder(tmp_path: Path, monkeypatch: p
     shutil.copytree(MODELS_DIR / "planar2", tmp_path / "mine")
     (tmp_path / "mine" / "dynamics.safetensors").unlink()
     folders = []
-    monkeypatch.setattr(command, "_train", lambda report, robot, name, config, folder, resume: folders.append(folder))
+    monkeypatch.setattr(command, "_train", lambda report, robot, name, config, folder, *_: folders.append(folder))
     monkeypatch.setattr(command, "_conclude", lambda *_: None)
     for robot in (str(tmp_path / "mine"), "planar2"):
         command.train(robot=robot, target=None, resume=False, json=False, **TrainConfig().model_dump())

@@ -305,7 +305,7 @@ def line_file(tmp_path: File) -> File:
     return tmp_path / "line.csv"
 
 
-@pytest.mark.parametrize(("controller", "motion", "away_m"), [("stanley", "line.csv", 0.6), ("meta_mpc", "oval", 0.06)])
+@pytest.mark.parametrize(("controller", "motion", "away_m"), [("stanley", "line.csv", 0.6), ("meta_mpc", "oval", 0.08)])
 def test_it_follows_its_course_in_lockstep_through_the_gate(
     start: Callable, line_file: File, controller: str, motion: str, away_m: float
 ) -> None:
