@@ -24,8 +24,8 @@ from metarl_robot.ros_nodes.convert import nanoseconds
 ARM = load_robot("planar2")
 MASS_KG, ATTACH_S, END_S = 0.4, 1.5, 5.0
 TOLERANCE_KG = 0.2
-"""Between processes samples are lost on a busy machine, and unstamped efforts may be those of a neighbouring sample: errors
-of up to 0.11 kg were seen. tests/control/test_shadow.py judges the estimate itself."""
+"""Between processes samples are lost on a busy machine, and unstamped efforts may be those of a neighbouring sample:
+errors of up to 0.11 kg were seen. tests/control/test_shadow.py judges the estimate itself."""
 FIRST = 20
 LEARNED = {"context", "contact", "payload", "external_torque", "external_wrench", "prediction"}
 EVERY_NODE_HAS = {"/diagnostics", "/parameter_events", "/rosout", "/shadow/transition_event"}
