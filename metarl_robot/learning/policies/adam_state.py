@@ -8,6 +8,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from metarl_robot.learning.policies.algorithm import first_parameters
+from metarl_robot.learning.policies.gaussian import Parameters
+from metarl_robot.learning.policies.sampling import Sampler
+
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
@@ -27,3 +31,23 @@ def restore_adam(optimiser: torch.optim.Adam, parameters: Mapping[str, Tensor], 
         optimiser.state.pop(parameter, None)
         if f"adam.step.{name}" in state:
             optimiser.state[parameter] = {key: state[f"adam.{key}.{name}"].clone() for key in _MOMENTS}
+
+
+class AdamTrained:
+    """Parameters of an algorithm that Adam trains to maximise an objective, and their state."""
+
+    def __init__(self, sampler: Sampler, rate: float) -> None:
+        self._sampler, self._config = sampler, sampler.config
+        self.parameters: Parameters = [p.requires_grad_() for p in first_parameters(sampler)]
+        self._optimiser = torch.optim.Adam(self.parameters, lr=rate, maximize=True)
+
+    def state(self) -> dict[str, Tensor]:
+        """All that an iteration changes."""
+        return adam_state(self._optimiser, self._named())
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Continue from a state."""
+        restore_adam(self._optimiser, self._named(), state)
+
+    def _named(self) -> dict[str, Tensor]:
+        return dict(zip(self._sampler.policy.shapes, self.parameters, strict=True))

@@ -9,24 +9,21 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from metarl_robot.learning.policies.adam_state import adam_state, restore_adam
+from metarl_robot.learning.policies.adam_state import AdamTrained
 from metarl_robot.learning.policies.adaptation import surrogate
-from metarl_robot.learning.policies.algorithm import Metrics, first_parameters
-from metarl_robot.learning.policies.gaussian import Parameters, for_tasks
+from metarl_robot.learning.policies.algorithm import Metrics
+from metarl_robot.learning.policies.gaussian import for_tasks
 from metarl_robot.learning.policies.sampling import NotFiniteError, Sampler
 
 
-class Pg:
+class Pg(AdamTrained):
     """The weights and Adam's moments, and one iteration of their training."""
 
     tunes_rate = True
 
     def __init__(self, sampler: Sampler) -> None:
-        self._sampler, self._config = sampler, sampler.config
-        self.parameters: Parameters = [p.requires_grad_() for p in first_parameters(sampler)]
-        self._optimiser = torch.optim.Adam(self.parameters, lr=self._config.learning_rate, maximize=True)
+        super().__init__(sampler, sampler.config.learning_rate)
 
     def step(self, rng: np.random.Generator) -> Metrics:
         """Collect as many episodes as maml_pg does, and take one gradient step."""
@@ -41,14 +38,3 @@ class Pg:
             raise NotFiniteError("a policy gradient is not finite")
         self._optimiser.step()
         return {"return_before": float(returns.mean())}
-
-    def state(self) -> dict[str, Tensor]:
-        """All that an iteration changes."""
-        return adam_state(self._optimiser, self._named())
-
-    def restore(self, state: dict[str, Tensor]) -> None:
-        """Continue from a state."""
-        restore_adam(self._optimiser, self._named(), state)
-
-    def _named(self) -> dict[str, Tensor]:
-        return dict(zip(self._sampler.policy.shapes, self.parameters, strict=True))

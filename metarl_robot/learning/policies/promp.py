@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metarl_robot.learning.policies.adam_state import adam_state, restore_adam
-from metarl_robot.learning.policies.algorithm import Metrics, first_parameters
+from metarl_robot.learning.policies.adam_state import AdamTrained
+from metarl_robot.learning.policies.algorithm import Metrics
 from metarl_robot.learning.policies.gaussian import Gaussian, Parameters, for_tasks
 from metarl_robot.learning.policies.maml_pg import MetaObjective, collect_meta
 from metarl_robot.learning.policies.sampling import NotFiniteError, Sampler
@@ -26,15 +26,13 @@ _DIVERGENCE_WEIGHT = 5e-4
 """ε, number of Adam steps and η as published."""
 
 
-class ProMp:
+class ProMp(AdamTrained):
     """The weights before adaptation, Adam's moments, and one iteration of their training."""
 
     tunes_rate = False
 
     def __init__(self, sampler: Sampler) -> None:
-        self._sampler, self._config = sampler, sampler.config
-        self.parameters: Parameters = [p.requires_grad_() for p in first_parameters(sampler)]
-        self._optimiser = torch.optim.Adam(self.parameters, lr=self._config.ppo_rate, maximize=True)
+        super().__init__(sampler, sampler.config.ppo_rate)
 
     def step(self, rng: np.random.Generator) -> Metrics:
         """Collect episodes before and after adaptation, and take several steps on them."""
@@ -52,17 +50,6 @@ class ProMp:
         with torch.no_grad():
             moved = float(old.divergence(distributions(objective, self.parameters)).mean())
         return {"return_before": returns[0], "return_after": returns[-1], "kl": moved}
-
-    def state(self) -> dict[str, Tensor]:
-        """All that an iteration changes."""
-        return adam_state(self._optimiser, self._named())
-
-    def restore(self, state: dict[str, Tensor]) -> None:
-        """Continue from a state."""
-        restore_adam(self._optimiser, self._named(), state)
-
-    def _named(self) -> dict[str, Tensor]:
-        return dict(zip(self._sampler.policy.shapes, self.parameters, strict=True))
 
 
 def distributions(objective: MetaObjective, parameters: Parameters) -> Gaussian:
