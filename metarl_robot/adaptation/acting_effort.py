@@ -34,10 +34,13 @@ class Acting(NamedTuple):
 
 
 class ActingEffort:
-    """Past commands. Starts with one command (nu,), assumed to have acted forever; period_s: of samples."""
+    """Past commands. Starts with one command (nu,), assumed to have acted forever; period_s: of samples.
 
-    def __init__(self, effort: Array, period_s: float, compiled: bool) -> None:
-        self.history = command_history(effort, period_s, compiled)
+    earlier_std: (nu,) standard deviation of the command that acts until the first one takes effect; None: 0.
+    """
+
+    def __init__(self, effort: Array, period_s: float, compiled: bool, earlier_std: Array | None = None) -> None:
+        self.history = command_history(effort, period_s, compiled, earlier_std)
         self._smooth = smooth(effort, EFFORT_MEMORY_S, compiled)
 
     def over(self, effort: Array, dt: float) -> Acting:

@@ -25,6 +25,11 @@ It applies at the start and after a detected change.
 
 USUAL_FORCE = 0.0016
 """Unexplained force that counts as much as noise in reported standard deviations, as a share of the effort limit."""
+EARLIER_EFFORT = 1.0
+"""Standard deviation of the effort before the first command takes effect, as a share of the effort limit.
+
+Another controller may have held the robot then, with a payload that the first command does not hold.
+"""
 SETTLING_S = 3.0
 """A joint's friction and motor, and a payload, are constant but for changes that are detected."""
 
@@ -59,4 +64,5 @@ def filter_tuning(robot: Robot, dynamics: JointDynamics, tuning: AdapterTuning) 
         usual_force=USUAL_FORCE * limit,
         settling_s=SETTLING_S,
         stops=np.stack([robot.position_lower, robot.position_upper]),
+        earlier_effort_std=EARLIER_EFFORT * robot.effort_limit,
     )

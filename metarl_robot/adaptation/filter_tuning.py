@@ -47,6 +47,8 @@ class FilterTuning:
     usual_force: (n,) unexplained force with which the reported variance is twice the filter's [Nm]; None: the reported
         standard deviation is STD_CALIBRATION times the filter's.
     settling_s: age of a model above which it is forgotten more slowly; infinite: never.
+    earlier_effort_std: (nu,) standard deviation of the effort that acted before the first command took effect [Nm, N];
+        None: that of the first command acted.
     stops: (2, n) least and largest position, where a stop may act [rad, m]; None: no stops.
     """
 
@@ -69,3 +71,4 @@ class FilterTuning:
     usual_force: Array | None = None
     settling_s: float = inf
     stops: Array | None = None
+    earlier_effort_std: Array | None = None

@@ -89,6 +89,7 @@ class MomentumFilter:
         self._use(self._features, self._prior)
         self._started, self._missed = False, MissedForce(self._n, self._tuning.missed_force_bandwidth_rad_s)
         self._restarts, self._unexplained = Restarts(), UnexplainedForce(self._tuning.usual_force)
+        self._earlier_std = self._tuning.earlier_effort_std
         self._remember(np.zeros(self._dynamics.nu))
         self._noise = NoiseModel(self._tuning, self._dynamics, self._compiled)
         self._forgetting = Forgetting(self._tuning.forgetting_s, self._tuning.settling_s)
@@ -130,8 +131,8 @@ class MomentumFilter:
         return MomentumFilter(self._dynamics, self._features, self._prior, self._tuning, False, self._unfamiliar_prior)
 
     def _remember(self, effort: Array) -> None:
-        """Take this effort (nu,) to have acted forever."""
-        self._efforts = ActingEffort(effort, self._tuning.period_s, self._compiled)
+        """Take this effort (nu,) to have acted forever, with the uncertainty of an earlier command after a reset."""
+        self._efforts = ActingEffort(effort, self._tuning.period_s, self._compiled, self._earlier_std)
 
     @property
     def _context(self) -> Array:
@@ -313,7 +314,8 @@ class MomentumFilter:
         self.follow(state, effort, dt)
 
     def take_machine(self, other: MomentumFilter) -> None:
-        """Start, after a reset, with another filter's decision on the machine: whether it is unfamiliar."""
+        """Start, after a reset, beside another filter: with its decision on the machine, and its last command."""
+        self._earlier_std = None
         self._machine.moved_as(other._machine)
         if other.unfamiliar:
             self.belief = self._changes.on_unfamiliar(self.belief)
@@ -453,7 +455,7 @@ class MomentumFilter:
     def _return_to_prior(self) -> None:
         """The next sample is the first."""
         self._use(self._features, self._prior)
-        self._started = False
+        self._started, self._earlier_std = False, None
 
     def _start_over(self) -> None:
         """Return to the prior and hold it: the filter is an observer of the disturbance."""

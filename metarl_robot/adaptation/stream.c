@@ -8,7 +8,8 @@ typedef struct {
     long nu, latencies, commands; /* commands: those kept and the one just issued */
     double period;
     const double *latency, *prior;       /* (latencies,) */
-    double *past, *held;                 /* (commands, nu) the latest first, (commands - 1,) */
+    const double *earlier_std;           /* (nu,) of the command before the first */
+    double *past, *held, *earlier;       /* (commands, nu) the latest first, (commands - 1,), (commands,) 1: not known */
     double *evidence, *weights;          /* (latencies,) */
     double *candidates, *acting, *effort_std; /* (latencies, nu), (nu,), (nu,) */
     double *scratch;                     /* (latencies, LATE, nu) */
@@ -46,29 +47,38 @@ typedef struct {
 static double smaller(double x, double y) { return x < y ? x : y; }
 static double larger(double x, double y) { return x > y ? x : y; }
 
-/* Mean effort over the last dt, if commands act `latency` after they are issued. */
-static void effort_at(const History *h, double latency, double dt, double *effort) {
-    double issued = 0.0, replaced = INFINITY;
+/* Mean effort over the last dt, if commands act `latency` after they are issued. Returns the share of dt in which the
+ * command before the first acted. */
+static double effort_at(const History *h, double latency, double dt, double *effort) {
+    double issued = 0.0, replaced = INFINITY, earlier = 0.0;
     for (long j = 0; j < h->nu; ++j) effort[j] = 0.0;
     for (long c = 0; c < h->commands && replaced > -latency; ++c) {
         const double from = c == h->commands - 1 ? -INFINITY : issued;
         const double share = (smaller(dt - latency, replaced) - larger(-latency, from)) / dt;
-        if (share > 0.0) add(effort, share, h->past + c * h->nu, h->nu);
+        if (share > 0.0) {
+            add(effort, share, h->past + c * h->nu, h->nu);
+            earlier += share * h->earlier[c];
+        }
         replaced = issued;
         issued -= h->held[c < h->commands - 1 ? c : 0];
     }
+    return earlier;
 }
 
 void acting(const History *h, double dt) {
     const double late = larger(0.0, dt - h->period);
     const long nu = h->nu;
+    double unknown = 0.0; /* mean square of the share of the command before the first */
     for (long j = 0; j < nu; ++j) h->acting[j] = h->effort_std[j] = 0.0;
     for (long i = 0; i < h->latencies; ++i) {
         double *efforts = h->scratch + i * LATE * nu, *candidate = h->candidates + i * nu;
-        effort_at(h, h->latency[i], dt, efforts);
-        for (long l = 1; l < LATE; ++l)
-            if (late > 0.0) effort_at(h, h->latency[i] + 0.5 * l * late, dt, efforts + l * nu);
+        double earlier = effort_at(h, h->latency[i], dt, efforts), square = earlier * earlier;
+        for (long l = 1; l < LATE; ++l) {
+            if (late > 0.0) earlier = effort_at(h, h->latency[i] + 0.5 * l * late, dt, efforts + l * nu);
             else memcpy(efforts + l * nu, efforts, nu * sizeof(double));
+            square += earlier * earlier;
+        }
+        unknown += h->weights[i] * square / LATE;
         for (long j = 0; j < nu; ++j) {
             candidate[j] = (efforts[j] + efforts[nu + j] + efforts[2 * nu + j]) / LATE;
             h->acting[j] += h->weights[i] * candidate[j];
@@ -80,7 +90,8 @@ void acting(const History *h, double dt) {
                 const double off = h->scratch[(i * LATE + l) * nu + j] - h->acting[j];
                 h->effort_std[j] += h->weights[i] * off * off / LATE;
             }
-    for (long j = 0; j < nu; ++j) h->effort_std[j] = sqrt(h->effort_std[j]);
+    for (long j = 0; j < nu; ++j)
+        h->effort_std[j] = sqrt(h->effort_std[j] + unknown * h->earlier_std[j] * h->earlier_std[j]);
 }
 
 void weigh(const History *h) {
@@ -100,6 +111,7 @@ void weigh(const History *h) {
 void issued(const History *h, double dt) {
     memmove(h->past + h->nu, h->past, (h->commands - 1) * h->nu * sizeof(double));
     memmove(h->held + 1, h->held, (h->commands - 2) * sizeof(double));
+    memmove(h->earlier + 1, h->earlier, (h->commands - 1) * sizeof(double));
     h->held[0] = dt;
 }
 

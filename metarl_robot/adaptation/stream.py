@@ -51,10 +51,14 @@ def smooth(level: Array, memory_s: float, compiled: bool = True) -> Smooth:
     return Smooth(level, memory_s) if library is None else CompiledSmooth(level, memory_s, library)
 
 
-def command_history(effort: Array, period_s: float, compiled: bool = True) -> CommandHistory:
+def command_history(
+    effort: Array, period_s: float, compiled: bool = True, earlier_std: Array | None = None
+) -> CommandHistory:
     """Build a CommandHistory. compiled: in C if there is a compiler."""
     library = _library(compiled)
-    return CommandHistory(effort, period_s) if library is None else CompiledCommandHistory(effort, period_s, library)
+    if library is None:
+        return CommandHistory(effort, period_s, earlier_std)
+    return CompiledCommandHistory(effort, period_s, library, earlier_std)
 
 
 def velocity_noise(initial: Sequence[float], group: IntArray, compiled: bool = True) -> VelocityNoise:
@@ -130,11 +134,15 @@ class CommandHistory:
     Arguments:
         effort: (n,) the first command, taken to have acted forever.
         period_s: usual time from command to command.
+        earlier_std: (n,) standard deviation of the command before the first one; it acts until the first one takes
+            effect. None: that was the first command, too.
     """
 
-    def __init__(self, effort: Array, period_s: float) -> None:
+    def __init__(self, effort: Array, period_s: float, earlier_std: Array | None = None) -> None:
         self._past: Array = np.tile(effort, (1 + COMMANDS, 1))  # the latest first, after the one just issued
         self._held_s: Array = np.full(COMMANDS, period_s)
+        self._earlier = np.array([0.0] + [1.0] * COMMANDS)  # of `_past`: 1 for a command before the first one
+        self._earlier_std: Array = np.zeros(len(effort)) if earlier_std is None else earlier_std.copy()
         self._period_s = period_s
         self._latency: Array = period_s * np.linspace(0.0, LONGEST_LATENCY, LATENCIES)
         self._prior: Array = -UNUSUAL * np.maximum(self._latency / period_s - 2.0, 0.0)
@@ -171,6 +179,7 @@ class CommandHistory:
     def _issued(self, dt: float) -> None:
         self._past[1:] = self._past[:-1]
         self._held_s[1:] = self._held_s[:-1]
+        self._earlier[1:] = self._earlier[:-1]
         self._held_s[0] = dt
 
     def acting(self, effort: Array, dt: float) -> tuple[Array, Array]:
@@ -192,7 +201,9 @@ class CommandHistory:
         efforts = shares @ self._past
         self._candidates[:] = efforts.mean(axis=1)
         self._acting[:] = self._weights @ self._candidates
-        self._effort_std[:] = np.sqrt(self._weights @ ((efforts - self._acting) ** 2).mean(axis=1))
+        unknown = self._weights @ np.square(shares @ self._earlier).mean(axis=1)
+        by_latency = self._weights @ np.square(efforts - self._acting).mean(axis=1)
+        self._effort_std[:] = np.sqrt(by_latency + unknown * np.square(self._earlier_std))
 
     def learn(self, white: Array, response: Array, dt: float) -> None:
         """Update the weights of the latencies.
@@ -223,14 +234,14 @@ class CommandHistory:
 class CompiledCommandHistory(CommandHistory):
     """CommandHistory in C (stream.c)."""
 
-    def __init__(self, effort: Array, period_s: float, library: Kernel) -> None:
-        super().__init__(effort, period_s)
+    def __init__(self, effort: Array, period_s: float, library: Kernel, earlier_std: Array | None = None) -> None:
+        super().__init__(effort, period_s, earlier_std)
         self._scratch = np.zeros((LATENCIES, 3, len(effort)))
         self._struct = library.struct(
             "History",
             nu=len(effort), latencies=LATENCIES, commands=1 + COMMANDS, period=float(period_s),
-            latency=self._latency, prior=self._prior, past=self._past, held=self._held_s, evidence=self._evidence,
-            weights=self._weights,
+            latency=self._latency, prior=self._prior, past=self._past, held=self._held_s,
+            earlier=self._earlier, earlier_std=self._earlier_std, evidence=self._evidence, weights=self._weights,
             candidates=self._candidates, acting=self._acting, effort_std=self._effort_std, scratch=self._scratch,
         )  # fmt: skip
         self._self, of_time = ctypes.byref(self._struct), ctypes.CFUNCTYPE(None, _POINTER, ctypes.c_double)
