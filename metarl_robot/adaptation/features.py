@@ -249,6 +249,11 @@ class FeatureMap:
         """Share (n_z,) of the prior's standard deviation towards which each entry is forgotten."""
         return np.where(self._each(lambda group: group.constant), CONSTANT_SHARE, 1.0)
 
+    @property
+    def sudden(self) -> NDArray[np.bool_]:
+        """Whether each entry (n_z,) may change suddenly."""
+        return self._each(lambda group: group.sudden)
+
     def _linear(self, size: int, of: Callable[[FeatureGroup, Array], Array | None]) -> Array:
         """Matrix (size, n_z) of a quantity that groups give as a linear function of their context entries."""
         columns = np.zeros((self.size, size))

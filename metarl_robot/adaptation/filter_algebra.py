@@ -30,7 +30,8 @@ class ProcessNoise:
     drift: (n,) random walk of d [Nm/√s].
     model_error: (n,) standard deviation of e [Nm]; memory_s: its time constant.
     stiction_factor: increase of the model error where a joint may stick.
-    prior: (k, k) covariance of z; z is forgotten towards it with the time constant forgetting_s.
+    prior: (k, k) covariance P_0 of z. z is forgotten towards it with time constants T (k,), at first forgetting_s:
+        P_zz ← A P_zz A + R P_0 R with the diagonal matrices A = exp(-dt / T) and R = (1 - A²)^½.
     """
 
     drift: Array
@@ -40,9 +41,14 @@ class ProcessNoise:
     prior: Array
     forgetting_s: float
 
-    def kept(self, dt: float, forgetting_s: float) -> tuple[float, float]:
-        """Shares of e and of z that are left after dt."""
-        return exp(-dt / self.memory_s), exp(-dt / forgetting_s)
+    def kept(self, dt: float) -> float:
+        """Share of e that is left after dt."""
+        return exp(-dt / self.memory_s)
+
+    @property
+    def time_constants(self) -> Array:
+        """T (k,) [s]."""
+        return np.full(len(self.prior), float(self.forgetting_s))
 
 
 class Motion(NamedTuple):
@@ -108,8 +114,8 @@ class Algebra(Protocol):
     """Variance of e (n,); may be set. Its increase at rest stays as it was built."""
     prior: Array
     """Covariance (k, k) towards which z is forgotten; may be set."""
-    forgetting_s: float
-    """Time constant of forgetting; may be set."""
+    forgetting_s: Array
+    """Time constants (k,) of forgetting; may be set."""
     response: Array
     """Decrease of `white` per unit of each effort (·, nu). Overwritten by the next correction."""
 
@@ -138,7 +144,7 @@ class NumpyAlgebra:
     def __init__(self, dof: int, process_noise: ProcessNoise) -> None:
         self._n, self._noise = dof, process_noise
         self.model_error, self.prior = process_noise.model_error**2, process_noise.prior.copy()
-        self.forgetting_s = process_noise.forgetting_s
+        self.forgetting_s = process_noise.time_constants
         self._sticking = process_noise.stiction_factor**2 * self.model_error
         self._q, self._v, self._d, self._e = (slice(i * dof, (i + 1) * dof) for i in range(4))
         self._z = slice(4 * dof, 4 * dof + len(process_noise.prior))
@@ -162,9 +168,9 @@ class NumpyAlgebra:
     def _add_process_noise(self, belief: Belief, v: Array, dt: float) -> None:
         """Add process noise: d drifts, e decays, z is forgotten."""
         p, noise = belief.covariance, self._noise
-        fade, forget = noise.kept(dt, self.forgetting_s)
+        fade = noise.kept(dt)
         keep = np.ones(len(p))
-        keep[self._e], keep[self._z] = fade, forget
+        keep[self._e], keep[self._z] = fade, np.exp(-dt / self.forgetting_s)
         belief.mean[self._e] *= fade
         p *= keep
         p *= keep[:, None]
@@ -177,7 +183,8 @@ class NumpyAlgebra:
         )
         disturbance = np.arange(self._d.start, self._e.stop)
         p[disturbance, disturbance] += added
-        p[self._z, self._z] += (1.0 - forget**2) * self.prior
+        renewed = np.sqrt(-np.expm1(-2.0 * dt / self.forgetting_s))
+        p[self._z, self._z] += renewed * self.prior * renewed[:, None]
 
     def _propagate(self, p: Array, dt: float) -> None:
         """Propagate P ← F P Fᵀ.
@@ -228,7 +235,7 @@ class CompiledAlgebra:
     def __init__(self, dof: int, nu: int, process_noise: ProcessNoise, library: Kernel) -> None:
         n, k, most = dof, len(process_noise.prior), 2 * dof + 3
         m = 4 * n + k
-        self._m, self._noise, self.forgetting_s = m, process_noise, process_noise.forgetting_s
+        self._m, self._noise, self.forgetting_s = m, process_noise, process_noise.time_constants
         self._constant = process_noise.drift**2, process_noise.model_error**2, np.array(process_noise.prior, order="C")
         self._motion = Motion(*(np.zeros(s) for s in (n, (n, n), (n, n), n, (n, k), (n, nu), nu, nu, nu, nu, k)))
         self._innovation, self._variance, self._by_acceleration = np.zeros(most), np.zeros(most), np.zeros((3, n))
@@ -243,6 +250,7 @@ class CompiledAlgebra:
             "Filter",
             n=n, nu=nu, k=k, stiction_velocity=STICTION_VELOCITY_RAD_S, sticking=self._sticking,
             drift=self._constant[0], model_error=self._constant[1], prior=self._constant[2],
+            forgetting=self.forgetting_s,
             mass=own.mass, added=own.added, deficit=own.deficit, input_map=own.input_map, impulse=own.impulse,
             guess=own.v_1,
             acting=own.acting, smooth=own.smooth, effort_std=own.effort_std, gain=own.gain, about=own.about,
@@ -252,7 +260,7 @@ class CompiledAlgebra:
             scratch=self._scratch,
         )  # fmt: skip
         self._self, pointer = ctypes.byref(self._struct), ctypes.c_void_p
-        self._predict = ctypes.CFUNCTYPE(None, pointer, pointer, pointer, *3 * (ctypes.c_double,))(("predict", library))
+        self._predict = ctypes.CFUNCTYPE(None, pointer, pointer, pointer, *2 * (ctypes.c_double,))(("predict", library))
         signature = ctypes.CFUNCTYPE(ctypes.c_double, pointer, pointer, pointer, ctypes.c_double, ctypes.c_long)
         self._correct = signature(("correct", library))
 
@@ -260,7 +268,7 @@ class CompiledAlgebra:
         for own, given in zip(self._motion, motion, strict=True):
             own[...] = given
         after = Belief(before.position, self._m)
-        self._predict(self._self, before.address, after.address, dt, *self._noise.kept(dt, self.forgetting_s))
+        self._predict(self._self, before.address, after.address, dt, self._noise.kept(dt))
         return after
 
     def correct(self, before: Belief, predicted: Belief, innovation: Innovation, dt: float) -> float:

@@ -9,6 +9,7 @@ typedef struct {
     long n, nu, k;
     double stiction_velocity;
     const double *drift, *model_error, *prior; /* variances: (n,), (n,), (k, k) */
+    const double *forgetting;                                  /* (k,) time constants */
     const double *sticking;                                    /* (n,) variance of e at rest */
     const double *mass, *added, *deficit, *input_map, *impulse, *guess;      /* of one prediction */
     const double *acting, *smooth, *effort_std, *gain, *about;
@@ -99,12 +100,16 @@ static void invert_inertia(const Filter *f, double *inverse) {
 }
 
 /* Process noise: d drifts, e decays, z is forgotten. */
-static void process_noise(const Filter *f, const double *before, double *after, double dt, double fade, double forget) {
+static void process_noise(const Filter *f, const double *before, double *after, double dt, double fade) {
     const long n = f->n, k = f->k, m = 4 * n + k;
     const double *p_0 = before + m;
-    double *p = after + m, *keep = f->scratch;
+    double *p = after + m, *keep = f->scratch, *renewed = keep + m;
     memcpy(after, before, m * sizeof(double));
-    for (long i = 0; i < m; ++i) keep[i] = i < 3 * n ? 1.0 : i < 4 * n ? fade : forget;
+    for (long i = 0; i < 4 * n; ++i) keep[i] = i < 3 * n ? 1.0 : fade;
+    for (long i = 0; i < k; ++i) {
+        keep[4 * n + i] = exp(-dt / f->forgetting[i]);
+        renewed[i] = sqrt(-expm1(-2.0 * dt / f->forgetting[i]));
+    }
     for (long i = 0; i < m; ++i)
         for (long j = 0; j < m; ++j) p[i * m + j] = keep[i] * keep[j] * p_0[i * m + j];
     for (long i = 0; i < n; ++i) {
@@ -115,7 +120,10 @@ static void process_noise(const Filter *f, const double *before, double *after, 
         p[d * m + d] += f->drift[i] * dt;
         p[e * m + e] += (1.0 - fade * fade) * (f->model_error[i] + sticking);
     }
-    for (long i = 0; i < k; ++i) add(p + (4 * n + i) * m + 4 * n, 1.0 - forget * forget, f->prior + i * k, k);
+    for (long i = 0; i < k; ++i) {
+        double *row = p + (4 * n + i) * m + 4 * n;
+        for (long j = 0; j < k; ++j) row[j] += renewed[i] * renewed[j] * f->prior[i * k + j];
+    }
 }
 
 /* F times a matrix with rows (q, v, d, e, z) and `columns` columns:
@@ -151,7 +159,7 @@ static void propagate(const Filter *f, double *p, double dt) {
     move(f, p, dt, 2 * n);
 }
 
-void predict(const Filter *f, const double *before, double *after, double dt, double fade, double forget) {
+void predict(const Filter *f, const double *before, double *after, double dt, double fade) {
     const long n = f->n, nu = f->nu, k = f->k, m = 4 * n + k;
     double command[nu], missing[n], by_command[n * nu];
     invert_inertia(f, f->by_d);
@@ -160,7 +168,7 @@ void predict(const Filter *f, const double *before, double *after, double dt, do
         const double force = dot(f->input_map + i * nu, command, nu) + before[2 * n + i] + before[3 * n + i];
         missing[i] = f->deficit[i] + dt * force + dot(f->impulse + i * k, f->about, k);
     }
-    process_noise(f, before, after, dt, fade, forget);
+    process_noise(f, before, after, dt, fade);
     memset(f->by_z, 0, n * k * sizeof(double));
     memset(by_command, 0, n * nu * sizeof(double));
     product(f->by_z, f->by_d, f->impulse, n, n, k, k);

@@ -92,7 +92,6 @@ class MomentumFilter:
         self._earlier_std = self._tuning.earlier_effort_std
         self._remember(np.zeros(self._dynamics.nu))
         self._noise = NoiseModel(self._tuning, self._dynamics, self._compiled)
-        self._forgetting = Forgetting(self._tuning.forgetting_s, self._tuning.settling_s)
 
     def _use(self, features: FeatureMap, prior: Prior) -> None:
         """Start from this prior; velocity and disturbance unknown."""
@@ -120,6 +119,7 @@ class MomentumFilter:
         self.belief.covariance[self._e, self._e] = np.diag(tuning.model_error**2)
         self.belief.covariance[self._z, self._z] = prior.covariance
         self._controlled.use(features, prior.mean, n)
+        self._forgetting = Forgetting(tuning.forgetting_s, tuning.settling_s, features.sudden)
         self._design: Array | None = None  # (n, n_z) at the last sample, once it is needed
 
     def _forgotten_to(self, prior: Prior) -> Array:
@@ -367,7 +367,7 @@ class MomentumFilter:
         size = len(self._noise.variance) - 3 * (state.specific_force is None)
         acting = self._efforts.over(effort, dt)
         self._algebra.model_error[:] = self._noise.model_error
-        self._algebra.forgetting_s = self._forgetting.time_constant(self._unexplained.mean_square, dt)
+        self._algebra.forgetting_s[:] = self._forgetting.time_constants(self._unexplained.mean_square, dt)
         variance, common = self._noise.variance[:size], self._noise.common[:size]
         return Sample(state, variance, common, acting, self._noise.of_effort(acting.std), dt, touching)
 

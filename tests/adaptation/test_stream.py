@@ -55,6 +55,24 @@ def test_latency_is_learned_from_its_effects(latency_s: float) -> None:
     assert history.latency_s == pytest.approx(latency_s, abs=LONGEST_LATENCY * PERIOD_S / LATENCIES)
 
 
+@pytest.mark.parametrize("compiled", [True, False])
+def test_the_command_before_the_first_is_unknown_until_the_first_has_taken_effect(compiled: bool) -> None:
+    """The effort is as uncertain as the earlier command at first, and known once the longest latency has passed."""
+    earlier_std = np.array([87.0, 12.0])
+    history = command_history(np.array([1.0, -2.0]), PERIOD_S, compiled, earlier_std)
+    stds = []
+    for _ in range(12):
+        mean, std = history.acting(np.array([1.0, -2.0]), PERIOD_S)
+        np.testing.assert_allclose(mean, [1.0, -2.0])
+        stds.append(std / earlier_std)
+        history.update(np.array([1.0, -2.0]), PERIOD_S)
+    shares = np.array(stds)
+    np.testing.assert_allclose(shares[:, 0], shares[:, 1], atol=1e-12)
+    assert shares[0, 0] > 0.5
+    assert np.all(np.diff(shares[:, 0]) <= 1e-12)
+    np.testing.assert_array_less(shares[7:], 1e-12)  # the grid's longest latency is six periods
+
+
 def test_a_late_sample_leaves_open_which_command_acted() -> None:
     history = CommandHistory(np.zeros(1), PERIOD_S)
     for _ in range(5):
@@ -187,7 +205,8 @@ def test_in_c_and_in_numpy_they_are_the_same() -> None:
     smooths = [smooth(np.zeros(2), 0.1, compiled) for compiled in (True, False)]
     noises = [velocity_noise((0.02, 0.05), group, compiled) for compiled in (True, False)]
     tests = [whiteness(1e-3, 6, 3, compiled) for compiled in (True, False)]
-    histories = [command_history(np.zeros(2), PERIOD_S, compiled) for compiled in (True, False)]
+    earlier_std = np.array([0.5, 2.0])
+    histories = [command_history(np.zeros(2), PERIOD_S, compiled, earlier_std) for compiled in (True, False)]
     if not isinstance(smooths[0], CompiledSmooth):
         pytest.skip("no C compiler")
     failed = 0
