@@ -162,7 +162,8 @@ class NumpyAlgebra:
         after.mean[self._q] += 0.5 * dt * (mean[self._v] + after.mean[self._v])
         self._add_process_noise(after, mean[self._v], dt)
         self._propagate(after.covariance, dt)
-        after.covariance[self._v, self._v] += (by_command * motion.effort_std**2) @ by_command.T
+        moved = np.vstack([0.5 * dt * by_command, by_command]) * motion.effort_std
+        after.covariance[: 2 * self._n, : 2 * self._n] += moved @ moved.T
         return after
 
     def _add_process_noise(self, belief: Belief, v: Array, dt: float) -> None:

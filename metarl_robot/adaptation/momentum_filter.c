@@ -185,9 +185,15 @@ void predict(const Filter *f, const double *before, double *after, double dt, do
     double *p = after + m;
     propagate(f, p, dt);
     for (long i = 0; i < n; ++i)
-        for (long j = 0; j < n; ++j)
+        for (long j = 0; j < n; ++j) { /* an effort's error moves v, and q by dt/2 times as much */
+            double spread = 0.0;
             for (long l = 0; l < nu; ++l)
-                p[(n + i) * m + n + j] += by_command[i * nu + l] * f->effort_std[l] * f->effort_std[l] * by_command[j * nu + l];
+                spread += by_command[i * nu + l] * f->effort_std[l] * f->effort_std[l] * by_command[j * nu + l];
+            p[i * m + j] += 0.25 * dt * dt * spread;
+            p[i * m + n + j] += 0.5 * dt * spread;
+            p[(n + i) * m + j] += 0.5 * dt * spread;
+            p[(n + i) * m + n + j] += spread;
+        }
 }
 
 /* P ← P - Wᵀ W for W (size, ·) with rows `stride` apart: the lower half in tiles, then mirrored to the upper half. */
