@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -129,6 +130,29 @@ def test_one_prediction_and_correction_agree_to_rounding(
     assert np.allclose(fast.white, plain.white, rtol=1e-9) and np.allclose(fast.response, plain.response, rtol=1e-9)
     _assert_close(after, 1e-9)
     assert np.array_equal(after[0].covariance, after[0].covariance.T)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_sample_under_an_unknown_effort_tells_nothing_of_the_context(
+    process_noise: ProcessNoise, compiled: bool
+) -> None:
+    """Neither does its position: an effort that is not known moves it as much as the velocity says."""
+    noise = replace(process_noise, forgetting_s=1e12)
+    one, dt = algebra(N, N, noise, compiled), 0.01
+    before = _belief()
+    before.covariance[: 2 * N] = before.covariance[:, : 2 * N] = 0.0  # position and velocity are known
+    shapes: list[int | tuple[int, ...]] = [N, (N, N), (N, N), N, (N, K), (N, N), N, N, N, N, K]
+    motion = Motion(*(_random(shape, 10 + i) for i, shape in enumerate(shapes)))._replace(
+        mass=_definite(N, 5), added=np.zeros((N, N)), input_map=np.eye(N)
+    )
+    prior = before.covariance[4 * N :, 4 * N :]
+    innovation = Innovation(_random(2 * N, 7), np.full(2 * N, 1e-9), None, np.zeros(2 * N))
+    for effort_std, informed in ((1e5, False), (1.0, True)):
+        after = one.predict(before, motion._replace(effort_std=np.full(N, effort_std)), dt)
+        one.correct(before, after, innovation, dt)
+        left = np.linalg.eigvals(np.linalg.solve(prior, after.covariance[4 * N :, 4 * N :])).real.min()
+        assert (left < 0.9) == informed
+        assert informed or left > 0.99
 
 
 def test_an_innovation_without_a_covariance_is_refused_by_both(process_noise: ProcessNoise) -> None:
