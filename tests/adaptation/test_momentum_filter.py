@@ -39,7 +39,7 @@ def _prior(robot: Robot, features: FeatureMap) -> Prior:
     return Prior(np.zeros(moment.shape[0]), moment + 1e-12 * np.eye(len(moment)))
 
 
-def _filter(robot: Robot, **changed: float) -> MomentumFilter:
+def _filter(robot: Robot, **changed: float | None) -> MomentumFilter:
     dynamics = ArmDynamics(robot)
     features = feature_map(robot, dynamics, GROUPS)
     tuning = filter_tuning(robot, dynamics, TUNING, features.jumps)
@@ -83,6 +83,23 @@ def test_payload_is_found_and_the_uncertainty_is_honest(robot: Robot) -> None:
     mass, std = adapter.context["payload_mass_kg"]
     assert std < 0.15
     assert abs(mass - 0.6) < 2.5 * std
+
+
+def test_a_payload_that_another_controller_held_is_found(robot: Robot) -> None:
+    """The effort that held it acts until the first command takes effect, and says nothing of the payload."""
+    sensors = replace(
+        nominal_task(robot), velocity_noise_rad_s=0.005, encoder_resolution_rad=3e-5, command_delay_s=0.014
+    )
+    held = replace(sensors, payload=Payload(0.8, np.array([0.05, 0.0, 0.0]), np.array([1e-3] * 3 + [0.0] * 3)))
+    for duration_s in (0.1, 0.2, 0.4):
+        adapter = _filter(robot)
+        _drive(robot, adapter, held, duration_s)
+        mass, std = adapter.context["payload_mass_kg"]
+        assert abs(mass - 0.8) < 2.0 * std
+        assert adapter.restarts == 0
+    as_first = _filter(robot, earlier_effort_std=None)
+    _drive(robot, as_first, held, 0.2)
+    assert as_first.restarts > 0  # the first command, taken to have acted before, makes the estimate diverge
 
 
 def test_a_change_is_detected_at_once_and_none_without_a_change(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:

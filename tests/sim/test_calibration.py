@@ -69,7 +69,9 @@ def test_the_exact_posterior_is_the_batch_least_squares_solution(robot: Robot, m
     _whitened(robot, exact, motion)
     sigma = np.sqrt(covariance.diagonal())
     np.testing.assert_allclose(np.sqrt(exact.belief.covariance.diagonal()[entries]), sigma, rtol=0.1)
-    assert np.all(np.abs(exact.belief.mean[entries] - mean) < 0.2 * sigma)  # the filter's own point of linearisation
+    away = np.abs(exact.belief.mean[entries] - mean) / sigma
+    assert np.all(away < 0.4)  # the filter's own point of linearisation; rough while the first effort is not known
+    assert np.sqrt(np.mean(away**2)) < 0.15
 
 
 def test_a_change_returns_only_the_changed_groups_to_their_prior(robot: Robot, motion: RecordedMotion) -> None:
