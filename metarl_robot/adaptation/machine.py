@@ -16,8 +16,11 @@ from metarl_robot.adaptation.prior_scale import PriorScale
 
 Array = NDArray[np.float64]
 
-MOVES_RAD_S, KNOWN_S = 0.1, 1.0
-"""The decision is final when the robot has moved faster than MOVES_RAD_S for KNOWN_S."""
+MOVES_RAD_S, KNOWN_S = 0.1, 3.0
+"""The decision is final when the robot has moved faster than MOVES_RAD_S for KNOWN_S.
+
+With 1 s, friction of another shape was not recognised: its first effects came later, and were taken for a contact.
+"""
 UNFAMILIAR_SCALE = 2.0
 """Forces that model errors explain on an unfamiliar machine, as a multiple of those on others."""
 
