@@ -247,7 +247,7 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
 
     def _begin(self, state: State, effort: Array, dt: float) -> None:
         """Start a new estimate beside the held model."""
-        self._agreed_s, self._explained_s, self._moved_s = [0.0] * REMEMBERED, 0.0, 0.0
+        self._agreed_s, self._explained_s, self._clear_s, self._moved_s = [0.0] * REMEMBERED, 0.0, 0.0, 0.0
         self._spare.reset()
         self._spare.take_machine(self.inner)
         self._spare.remembered = self._models.earlier
@@ -265,7 +265,7 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
         agreeing = self._agreeing(state, effort, dt)
         if agreeing is not None:
             self.external_wrench, self._felt_s = False, 0.0
-            self._follow(agreeing, state, effort, dt)
+            self.inner.resume(agreeing, state, effort, dt)
             self._models.returned(agreeing)
             self._contact.confirm(agreeing)
         elif self._moved_s >= MOVED_S:
@@ -273,14 +273,21 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
 
     def _after_motion(self, state: State, effort: Array, dt: float) -> None:
         fresh = self._spare
-        if self._explained_s >= EXPLAINED_S:
+        if self._explained_s > 0.0:
             unexplained = self._unexplained(fresh, self.inner.belief, state, effort)
-            if not unexplained or self._explained_s >= UNEXPLAINED_S:
-                self.inner, self._spare = self._spare, self.inner
-                self._forget()
-                self._models.present = self.inner.belief.copy()
+            self._clear_s = 0.0 if unexplained else self._clear_s + dt
+            if min(self._clear_s, self._explained_s) >= EXPLAINED_S or self._explained_s >= UNEXPLAINED_S:
+                self._accept()
         elif fresh.hypotheses == 0 and not fresh.possible:
             self._begin(state, effort, dt)
+
+    def _accept(self) -> None:
+        """Continue with the new model. The held one may return: a push that moves the robot ends, too."""
+        earlier = self._models.earlier
+        self.inner, self._spare = self._spare, self.inner
+        self._forget()
+        self._models.earlier = earlier
+        self._models.present = self.inner.belief.copy()
 
     def _agreeing(self, state: State, effort: Array, dt: float) -> Belief | None:
         """The lasting model that has given the same residual as the new estimate for AGREES_S."""

@@ -313,6 +313,15 @@ class MomentumFilter:
                 self.belief = self._changes.jumped(self.belief, jump)
         self.follow(state, effort, dt)
 
+    def resume(self, model: Belief, state: State, effort: Array, dt: float) -> None:
+        """Continue from a model after motion that was not learned from.
+
+        Its correlations with friction come from one direction of motion, and friction may have been wrong there:
+        friction is uncertain again, independent of the other entries.
+        """
+        self.belief = self._changes.jumped(model, Jump(np.flatnonzero(self._features.heavy_tailed)))
+        self.follow(state, effort, dt)
+
     def take_machine(self, other: MomentumFilter) -> None:
         """Start, after a reset, beside another filter: with its decision on the machine, and its last command."""
         self._earlier_std = None
