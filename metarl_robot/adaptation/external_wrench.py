@@ -25,11 +25,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.contact_state import ContactState
+from metarl_robot.adaptation.features import Xi
 from metarl_robot.adaptation.filter_algebra import Belief
 from metarl_robot.adaptation.free_force import FreeForce
 from metarl_robot.adaptation.lasting_models import REMEMBERED, LastingModels
 from metarl_robot.adaptation.momentum_filter import MomentumFilter
 from metarl_robot.adaptation.resting_robot import RestingRobot
+from metarl_robot.adaptation.undecided_force import UndecidedForce
 from metarl_robot.adaptation.wrapped import WrappedAdapter
 from metarl_robot.core.external_force import Contact, ExternalForce
 from metarl_robot.core.signals import Context, State
@@ -47,6 +49,8 @@ FELT_SLOW = 12.0
 """Threshold of the unexplained part of a force where the robot is slow, because model errors hardly change there."""
 FELT_AT_REST = 9.0
 """Threshold of a force that has moved a resting robot (resting_robot.py), beyond that of a payload."""
+DRIVES_SHARE = 0.35
+"""The same share for a force that has moved a resting robot. With 0.2, a payload of 1 kg was taken for a contact."""
 QUIET_SHARE = 0.7
 """Below this share of FELT_AT_REST, no new force acts on a resting robot."""
 LEAST_FELT = 0.3 * FELT
@@ -106,6 +110,10 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
         self._recent: deque[tuple[float, Array]] = deque()  # intervals and squares of the latest ones, together
         self._recent_s = 0.0
         self._contact = ContactState(self._velocity_limit, self.inner.belief.copy())
+        self._undecided, self._withheld = UndecidedForce(self._velocity_limit), np.zeros(len(self._velocity_limit))
+
+    def evaluate(self, xi: Xi) -> Array:
+        return self.inner.evaluate(xi) - self._withheld
 
     @property
     def external(self) -> ExternalForce:
@@ -122,9 +130,22 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
         else:
             self._felt, self.inner.remembered = None, self._models.earlier
             self.inner.advance(state, effort, dt)
+            self._withhold(state, effort, dt)
             self._judge(state, effort, dt)
             self._watch(state, effort, dt)
         return self.inner.context
+
+    def _withhold(self, state: State, effort: Array, dt: float) -> None:
+        """Bound the force beyond the lasting model that control compensates."""
+        known, inner = self._models.known, self.inner
+        differs = bool(known) and inner.differs(known[0], self._least_felt)
+        force = self._felt_beyond(known[0], state, effort) if differs else np.zeros(len(effort))
+
+        def unlike_body() -> Array:
+            return inner.unexplained(force, known[0], state, effort, bodies_only=True)
+
+        unit, tested = self._unit(inner), inner.hypotheses > 0
+        self._withheld = self._undecided.withheld(force, unit, tested, unlike_body, state, dt)
 
     def _watch(self, state: State, effort: Array, dt: float) -> None:
         """Process the force beyond the confirmed model, which follows the lasting one while no force acts."""
@@ -153,10 +174,10 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
         """Store a lasting model; hold it where the present one is impossible or does not explain the force."""
         inner, models = self.inner, self._models
         possible = inner.possible or not self._acts(state, effort)
-        if inner.hypotheses == 0 and possible:
-            models.steady(inner.belief, dt)
-        else:
+        if inner.hypotheses > 0 or not possible:
             models.changed()
+        elif not self._undecided.bounded:
+            models.steady(inner.belief, dt)
         driven = self._driven(state, effort, dt)
         self._felt_s = self._felt_s + dt if driven or self._feels(state, effort) else 0.0
         observed = inner.observed
@@ -199,7 +220,7 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
         if self._size_at_rest(known[0], state, effort) < QUIET_SHARE * FELT_AT_REST:
             rest.undisturbed(state, effort, dt)
             return False
-        rest.disturbed(state, effort, self._felt_beyond(known[0], state, effort), dt)
+        rest.disturbed(state, effort, self._felt_beyond(known[0], state, effort) - self._withheld, dt)
         return all(self._drives(model, state, effort) for model in known)
 
     def _size_at_rest(self, model: Belief, state: State, effort: Array) -> float:
@@ -214,7 +235,7 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
             return False
         force = self._felt_beyond(model, state, effort)
         other = self.inner.unexplained(force, model, state, effort, bodies_only=True)
-        least = max(FELT_AT_REST, FELT_SHARE * size)
+        least = max(FELT_AT_REST, DRIVES_SHARE * size)
         return _norm(self._rest.driving(other) / self._unit(self.inner)) >= least
 
     def _feels(self, state: State, effort: Array) -> bool:
@@ -237,6 +258,8 @@ class ExternalWrenchGuard(WrappedAdapter[MomentumFilter]):
 
     def _hold(self, model: Belief, state: State, effort: Array, dt: float) -> None:
         self.external_wrench, self._free = True, FreeForce(len(self._velocity_limit))
+        self._undecided.end()
+        self._withheld = np.zeros(len(effort))
         self._models.changed()
         self._follow(model, state, effort, dt)
         self._begin(state, effort, dt)
