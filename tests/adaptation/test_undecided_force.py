@@ -63,15 +63,15 @@ def test_a_small_force_is_compensated_in_full() -> None:
     assert compensated(small, duration_s=1.0) == pytest.approx(0.9 * BEGINS)
 
 
-@pytest.mark.parametrize("tested", [False, True])
-def test_an_impact_against_the_motion_is_bounded_for_some_hundredths_of_a_second(tested: bool) -> None:
+def test_an_impact_against_the_motion_is_bounded_for_some_hundredths_of_a_second() -> None:
     v = -0.5 * (SLOW_SHARE + MODERATE_SHARE) * 2.0 * FORCE / np.max(FORCE)
-    assert compensated(FORCE, v, duration_s=0.5 * IMPACT_S, tested=tested) < 2.0 * BEGINS
-    assert compensated(FORCE, v, duration_s=3.0 * IMPACT_S, tested=tested) == pytest.approx(40.0)
-    assert compensated(FORCE, -v, tested=tested) == pytest.approx(40.0), "an obstacle never drives a robot"
+    assert compensated(FORCE, v, duration_s=0.5 * IMPACT_S, tested=True) < 2.0 * BEGINS
+    assert compensated(FORCE, v, duration_s=3.0 * IMPACT_S, tested=True) == pytest.approx(40.0)
+    assert compensated(FORCE, v) == pytest.approx(40.0), "friction rises without a detected change"
+    assert compensated(FORCE, -v, tested=True) == pytest.approx(40.0), "an obstacle never drives a robot"
     across = np.array([-v[1], v[0]])
-    assert AGAINST < 0.0 and compensated(FORCE, across, tested=tested) == pytest.approx(40.0)
-    assert compensated(FORCE, 3.0 * v, tested=tested) == pytest.approx(40.0), "a fast robot's model may be wrong"
+    assert AGAINST < 0.0 and compensated(FORCE, across, tested=True) == pytest.approx(40.0)
+    assert compensated(FORCE, 3.0 * v, tested=True) == pytest.approx(40.0), "a fast robot's model may be wrong"
 
 
 def test_what_is_compensated_never_exceeds_the_force_and_points_along_it() -> None:

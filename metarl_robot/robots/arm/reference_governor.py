@@ -36,6 +36,12 @@ LAGS_RAD = 0.02
 """A joint lags from this distance to its displaced reference on."""
 RATE_SHARE = 0.5
 """Largest rate of d, as a share of the velocity limits."""
+BRAKES_S = 0.6
+"""A returning d brakes no faster than from the velocity limits to standstill within this time.
+
+The efforts that hold the payload leave little to brake a joint that is lowered: without this, a shoulder fell through
+its reference.
+"""
 BANDWIDTH_RAD_S = 15.0
 """Bandwidth of the filter from d to δ."""
 SOFTNESS = 1e-4
@@ -58,6 +64,7 @@ class ReferenceGovernor:
 
     def __init__(self, robot: Robot, lower: Array, upper: Array, efforts: OfPositions, slopes: OfPositions) -> None:
         self._limit, self._rate = robot.effort_limit, RATE_SHARE * robot.velocity_limit
+        self._brakes = robot.velocity_limit / BRAKES_S
         self._lower, self._upper, self._efforts_at, self._slopes_at = lower, upper, efforts, slopes
         self.reset()
 
@@ -108,9 +115,12 @@ class ReferenceGovernor:
 
     def _approach(self, nearest: Array | None, dt: float) -> None:
         """Move d towards the nearest one."""
-        if nearest is not None:
-            change = nearest - self._wanted
-            self._wanted = self._wanted + change / np.max(np.abs(change) / (self._rate * dt), initial=1.0)
+        if nearest is None:
+            return
+        change, rate = nearest - self._wanted, self._rate
+        if nearest @ nearest < self._wanted @ self._wanted:
+            rate = np.minimum(rate, np.sqrt(2.0 * self._brakes * np.abs(change)) + NEGLIGIBLE_RAD / dt)
+        self._wanted = self._wanted + change / np.max(np.abs(change) / (rate * dt), initial=1.0)
 
     def _displaced(self, target: Setpoints, dt: float, ahead: Array) -> Setpoints:
         """The reference with δ, as it is dt after the last call and as it will be if d stays."""
