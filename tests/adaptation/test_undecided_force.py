@@ -83,6 +83,15 @@ def test_what_is_compensated_never_exceeds_the_force_and_points_along_it() -> No
         assert share[0] == pytest.approx(share[1]) and 0.0 <= share[0] < 1.0
 
 
+def test_the_force_on_a_robot_that_moves_on_is_compensated_in_full() -> None:
+    law = UndecidedForce(LIMIT)
+    assert compensated(FORCE, undecided=law) < 2.0 * BEGINS
+    moving = mr.State(STILL, np.full(2, 3.0 * SLOW_SHARE * 2.0))
+    for _ in range(10):
+        left = law.withheld(FORCE, UNIT, False, lambda: FORCE, moving, DT)
+    assert not left.any() and not law.bounded
+
+
 def test_the_bound_returns_after_the_force_has_ended() -> None:
     law = UndecidedForce(LIMIT)
     compensated(FORCE, duration_s=LIGHT_S, undecided=law)

@@ -36,7 +36,7 @@ LAGS_RAD = 0.02
 """A joint lags from this distance to its displaced reference on."""
 RATE_SHARE = 0.5
 """Largest rate of d, as a share of the velocity limits."""
-BRAKES_S = 0.6
+BRAKES_S = 0.4
 """A returning d brakes no faster than from the velocity limits to standstill within this time.
 
 The efforts that hold the payload leave little to brake a joint that is lowered: without this, a shoulder fell through
