@@ -40,8 +40,8 @@ def test_an_arm_that_presses_on_a_table_is_as_soft_as_without_adaptation(depth_m
 def test_the_observers_push_does_not_build_up_against_an_obstacle(kind: str, seed: int) -> None:
     """It reached 14, 43, 11 and 40 N before the contact was recognised, nominal 6, 18, 6 and 24.
 
-    The first touches a resting arm, the third one that has almost stopped, the fourth is an impact. The lightest touches
-    still exceed 1.5 times the nominal force (obstacle 1012: 5.7 N, nominal 3.2).
+    The first touches a resting arm, the third one that has almost stopped, the fourth is an impact. The lightest
+    touches still exceed 1.5 times the nominal force (obstacle 1012: 5.7 N, nominal 3.2).
     """
     nominal, adaptive = (run_one(PANDA, "contact", kind, seed, law).result for law in ("nominal_mpc", "meta_mpc"))
     assert nominal.measures["peak_contact_n"] > 5.0

@@ -8,7 +8,7 @@ import pytest
 
 import metarl_robot as mr
 from metarl_robot.core.signals import Setpoints
-from metarl_robot.robots.arm.reference_governor import HELD_SHARE, ReferenceGovernor, least
+from metarl_robot.robots.arm.reference_governor import BRAKES_S, HELD_SHARE, ReferenceGovernor, least
 from metarl_robot.sim.evaluate import run_one
 
 PLANAR = mr.load_robot("planar2")
@@ -80,6 +80,18 @@ def test_the_reference_returns_once_it_can_be_held() -> None:
     target = _at(np.array([1.2, 0.2]))
     assert _settled(governor, target) is target
     assert not governor.active
+
+
+def test_a_returning_reference_brakes_gently() -> None:
+    """The efforts that hold a payload leave little to brake; without this it braked seven times as hard."""
+    governor, _ = _of_links(1.3)
+    _settled(governor, _at(np.array([0.1, 0.1])))
+    target = _at(np.array([1.2, 0.2]))
+    away = np.array([governor.governed(target, target.q[0], DT, AHEAD).q[0] - target.q[0] for _ in range(400)])
+    v = np.diff(away, axis=0) / DT
+    braking = -np.sign(v[:-1]) * np.diff(v, axis=0) / DT
+    assert np.abs(v).max() > 0.1 * PLANAR.velocity_limit.max() and np.abs(away[-1]).max() < 1e-3
+    assert braking.max() <= 1.3 * PLANAR.velocity_limit.max() / BRAKES_S, "the filter adds a little"
 
 
 def test_other_joints_relieve_one_that_lags() -> None:
