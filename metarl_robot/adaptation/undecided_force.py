@@ -25,7 +25,7 @@ from metarl_robot.core.signals import State
 
 Array = NDArray[np.float64]
 
-BEGINS = 12.0
+BEGINS = 15.0
 """First bound, in the units of the force."""
 IMPACT_S, LIGHT_S, BODY_S = 0.04, 2.0, 0.1
 """Times in which the bound grows by a factor e."""

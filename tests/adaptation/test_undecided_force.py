@@ -94,7 +94,7 @@ def test_the_force_on_a_robot_that_moves_on_is_compensated_in_full() -> None:
 
 def test_the_bound_returns_after_the_force_has_ended() -> None:
     law = UndecidedForce(LIMIT)
-    compensated(FORCE, duration_s=LIGHT_S, undecided=law)
+    compensated(FORCE, duration_s=0.5 * LIGHT_S, undecided=law)
     assert law.bounded
     law.withheld(STILL, UNIT, False, lambda: STILL, mr.State(STILL, STILL), DT)
     assert not law.bounded
