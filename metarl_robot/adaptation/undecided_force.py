@@ -27,7 +27,7 @@ Array = NDArray[np.float64]
 
 BEGINS = 15.0
 """First bound, in the units of the force."""
-IMPACT_S, LIGHT_S, BODY_S = 0.04, 2.0, 0.1
+IMPACT_S, LIGHT_S, BODY_S = 0.04, 4.0, 0.1
 """Times in which the bound grows by a factor e."""
 BY_BODY = 0.4
 """Largest share of a force that is not explained where a body explains most of it."""
