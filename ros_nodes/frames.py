@@ -26,11 +26,12 @@ class Frame(NamedTuple):
 
 
 class Frames(NamedTuple):
-    """The frames of a base's messages."""
+    """The frames of a base's messages. odometry: of its poses; `world` without a localiser."""
 
     world: Frame
     base: Frame
     imu: Frame
+    odometry: Frame
 
 
 def frames_of(robot: Any, options: MessageOptions) -> Frames:
@@ -41,4 +42,6 @@ def frames_of(robot: Any, options: MessageOptions) -> Frames:
 
     base = frame("base_frame", options.base_frame, robot.base_frame)
     world = frame("world_frame", options.world_frame, robot.world_frame)
-    return Frames(world, base, frame("imu_frame", options.imu_frame, base.name))
+    localised = options.localiser_topic != "" or options.odometry_frame != ""
+    odometry = frame("odometry_frame", options.odometry_frame, world.name) if localised else world
+    return Frames(world, base, frame("imu_frame", options.imu_frame, base.name), odometry)

@@ -44,7 +44,7 @@ from metarl_robot.core.external_force import ExternalForce
 from metarl_robot.core.robot import Robot, named
 from metarl_robot.core.signals import Context, Inertial, Plan, State
 from metarl_robot.ros_nodes.convert import nanoseconds
-from metarl_robot.ros_nodes.message_options import MessageOptions
+from metarl_robot.ros_nodes.message_options import MessageOptions, OptionsError
 from metarl_robot.trajectories.flat_outputs import Outputs
 
 Array = NDArray[np.float64]
@@ -206,8 +206,12 @@ class Interface(Protocol):
 
 
 class Part:
-    """A part of an interface: names of the robot's channels, options of its messages."""
+    """A part of an interface: names of the robot's channels, options of its messages.
 
+    takes_localiser: whether it uses MessageOptions.localiser_topic.
+    """
+
+    takes_localiser = False
     reports: tuple[ReportTopic, ...] = ()
     external: tuple[ExternalTopic, ...] = ()
     obstacles: tuple[ObstacleTopic, ...] = ()
@@ -224,6 +228,7 @@ def interface_of(robot: Robot, options: MessageOptions = DEFAULT) -> Interface:
     """The interface of a robot.
 
     Raises:
+        OptionsError: the options name a localiser, and the kind uses none.
         MountingError: the options give the IMU an impossible mounting.
         RobotError: the class that the kind names cannot be loaded.
     """
@@ -234,6 +239,11 @@ def interface_of(robot: Robot, options: MessageOptions = DEFAULT) -> Interface:
             f"kind of robot '{robot.kind}': interface '{robot.interface}' cannot be loaded: "
             f"{type(error).__name__}: {one_line(error)}; it must name a class as 'module:name'"
         ) from error
+    if options.localiser_topic and not getattr(kind, "takes_localiser", False):
+        raise OptionsError(
+            f"localiser_topic is '{options.localiser_topic}', but robots of kind '{robot.kind}' use no localiser; "
+            "leave it empty"
+        )
     return kind(robot, options)
 
 

@@ -35,6 +35,9 @@ class MessageOptions:
     imu_rotation_wxyz: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0)
     imu_position_m: tuple[float, ...] = (0.0, 0.0, 0.0)
     stamp_on_arrival: bool = False
+    odometry_frame: str = ""
+    localiser_topic: str = ""
+    localiser_correction_s: float = 0.3
 
 
 class FrameParameters(BaseModel):
@@ -44,6 +47,11 @@ class FrameParameters(BaseModel):
     base_frame: str = fixed("", description="child_frame_id of odometry, joint name of references" + _FRAME)
     imu_frame: str = fixed(
         "", description="frame_id of the IMU; empty: base_frame; '*': any is accepted, also an empty one"
+    )
+    odometry_frame: str = fixed(
+        "",
+        description="frame_id of odometry, if a localiser (localiser_topic) gives poses in world_frame; empty: "
+        "world_frame; '*': any is accepted, also an empty one",
     )
 
 
@@ -67,6 +75,14 @@ class SensorParameters(BaseModel):
         description="real time: states are stamped on arrival, for drivers with unusable stamps; set it on mpc and "
         "gate. Delay and jitter of the transport then count as motion, and old states look fresh",
     )
+    localiser_topic: str = fixed(
+        "",
+        description="ground vehicles: topic of a localiser's poses (geometry_msgs/PoseWithCovarianceStamped, such as "
+        "amcl_pose) in world_frame, which correct odometry's drift; empty: none",
+    )
+    localiser_correction_s: float = fixed(
+        0.3, ge=0.01, le=10.0, description="time constant with which odometry's drift is corrected [s]"
+    )
 
 
 def message_options(parameters: BaseModel) -> MessageOptions:
@@ -77,5 +93,10 @@ def message_options(parameters: BaseModel) -> MessageOptions:
     if options.stamp_on_arrival and getattr(parameters, "lockstep", False):
         raise OptionsError(
             "stamp_on_arrival needs lockstep:=false: in lockstep the stamps say which command answers which state"
+        )
+    if options.odometry_frame and "localiser_topic" in given and not options.localiser_topic:
+        raise OptionsError(
+            f"odometry_frame is '{options.odometry_frame}' without a localiser: set localiser_topic, or world_frame "
+            "for the frame of odometry and references"
         )
     return options

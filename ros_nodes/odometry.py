@@ -126,13 +126,16 @@ class OdometryStates(BaseMessages):
             if imu is not None and state.specific_force is not None:
                 inertial = Inertial(state.specific_force, self._base.twist(state.v)[3:])
                 imu.publish(imu_message(self._frames.imu.name, stamp_ns, inertial))
-            odometry.publish(self.setpoint(stamp_ns, state.q, state.v))
+            odometry.publish(self._message(self._frames.odometry.name, stamp_ns, state.q, state.v))
 
         return speak
 
     def setpoint(self, stamp_ns: int, q: Array, v: Array) -> Odometry:
-        world, body = self._frames.world.name, self._frames.base.name
-        return odometry_message(world, body, stamp_ns, self._base.pose(q), self._base.twist(v))
+        return self._message(self._frames.world.name, stamp_ns, q, v)
+
+    def _message(self, frame: str, stamp_ns: int, q: Array, v: Array) -> Odometry:
+        body = self._frames.base.name
+        return odometry_message(frame, body, stamp_ns, self._base.pose(q), self._base.twist(v))
 
     def read_setpoint(self, message: Odometry) -> tuple[int, Array, Array]:
         state = self._own(odometry_state(message))
@@ -234,7 +237,7 @@ class OdometryAndImu:
 
     def _base_state(self, message: Odometry) -> State:
         """Pose (7,) and twist (6,) of the base. Raises UnusableError."""
-        self._frames.world.check("odometry", "frame_id", message.header.frame_id)
+        self._frames.odometry.check("odometry", "frame_id", message.header.frame_id)
         self._frames.base.check("odometry", "child_frame_id", message.child_frame_id)
         return odometry_state(message)
 

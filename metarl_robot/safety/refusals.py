@@ -34,6 +34,8 @@ class Rejection(Enum):
     FUTURE = "future"
     OTHER_SOURCE = "other_source"
     NO_STATE = "no_state"
+    NO_POSE = "no_pose"
+    UNSURE = "unsure"
 
 
 ADVICE = {
@@ -62,6 +64,8 @@ ADVICE = {
     Rejection.OTHER_SOURCE: "it comes from another process than the one that the gate was armed with: end that "
     "process, or stop the robot (~/estop) and re-arm it (~/rearm)",
     Rejection.NO_STATE: "there is no state yet",
+    Rejection.NO_POSE: "there is no pose of the localiser yet: is it running, and localiser_topic its topic?",
+    Rejection.UNSURE: "the localiser does not know the pose: give it the initial pose",
 }
 
 

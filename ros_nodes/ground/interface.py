@@ -3,6 +3,7 @@
 
 topic (as launched)              type                             from → to
 /odom, /mpc/setpoint                                              see odometry.py; of the pose, x, y and yaw are used
+localiser_topic, if set          geometry_msgs/PoseWithCovarianceStamped  localiser → mpc, gate: see localiser.py
 /mpc/reference, /mpc/plan                                         see pose_references.py
 /mpc/reference_path              nav_msgs/Path                    → mpc: poses whose stamps advance are a motion in
                                  time; others (Nav2) are a path, see nav_path.py
@@ -25,6 +26,7 @@ import numpy as np
 from nav_msgs.msg import OccupancyGrid, Path
 from numpy.typing import NDArray
 from rclpy.node import Node
+from rclpy.subscription import Subscription
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import MultiDOFJointTrajectory
 
@@ -32,12 +34,20 @@ from metarl_robot.core import rotation
 from metarl_robot.core.signals import State
 from metarl_robot.robots.ground.heading import forward_speed
 from metarl_robot.ros_nodes.convert import UnusableError, nanoseconds
+from metarl_robot.ros_nodes.ground.localiser import Localiser
 from metarl_robot.ros_nodes.ground.nav_path import driven
 from metarl_robot.ros_nodes.ground.surroundings import discs_message, read_discs, read_grid
 from metarl_robot.ros_nodes.ground.terrain import report_topic
-from metarl_robot.ros_nodes.interface import DEFAULT, ObstacleTopic, OnInertial, OnState, ReferencePoints
+from metarl_robot.ros_nodes.interface import (
+    DEFAULT,
+    ObstacleTopic,
+    OnInertial,
+    OnState,
+    ReferencePoints,
+    stamp_reader,
+)
 from metarl_robot.ros_nodes.message_options import MessageOptions
-from metarl_robot.ros_nodes.odometry import OdometryAndImu, OdometryStates
+from metarl_robot.ros_nodes.odometry import OdometryStates
 from metarl_robot.ros_nodes.pose_references import PoseReferences
 from metarl_robot.ros_nodes.table_commands import TableCommands
 from metarl_robot.safety.input_validation import NORM_TOLERANCE
@@ -55,6 +65,7 @@ class GroundInterface(OdometryStates, PoseReferences, TableCommands):
 
     commands = "drive_controller/commands"
     measures_inertia = False
+    takes_localiser = True
     output_columns = (0, 1, 3)
     reports = (report_topic("terrain"), report_topic("load"))
 
@@ -68,13 +79,23 @@ class GroundInterface(OdometryStates, PoseReferences, TableCommands):
             ObstacleTopic("costmap", OccupancyGrid, partial(read_grid, world=self._frames.world)),
         )
 
-    def _ears(
+    def listen(
         self, node: Node, on_state: OnState, lockstep: bool, on_inertial: OnInertial | None = None
-    ) -> OdometryAndImu:
-        def heard(stamp_ns: int, read: Callable[[], State]) -> None:
-            on_state(stamp_ns, lambda: self._continuous(read()))
+    ) -> list[Subscription]:
+        if not self._options.localiser_topic:
+            return [self.watch(node, on_state)]
+        localiser = Localiser(node, self._frames.world, self._options, stamp_reader(node, self._options))
+        return [self._odometry(node, on_state, localiser.corrected), *localiser.subscribe()]
 
-        return super()._ears(node, heard, lockstep, on_inertial)
+    def watch(self, node: Node, on_state: OnState) -> Subscription:
+        """Subscribe to odometry, as measured."""
+        return self._odometry(node, on_state, lambda _, state: state)
+
+    def _odometry(self, node: Node, on_state: OnState, corrected: Callable[[int, State], State]) -> Subscription:
+        def heard(stamp_ns: int, read: Callable[[], State]) -> None:
+            on_state(stamp_ns, lambda: self._continuous(corrected(stamp_ns, read())))
+
+        return super().watch(node, heard)
 
     def _own(self, state: State) -> State:
         _check_attitude(state.q[3:])

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A localiser's poses correct odometry that drifts: real gate and mpc nodes, and the test is the car."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path as File
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
+from nav_msgs.msg import Odometry, Path
+from numpy.typing import NDArray
+from std_msgs.msg import Float64MultiArray
+
+from metarl_robot.core import rotation
+from metarl_robot.core.coordinates import BaseCoordinates
+from metarl_robot.core.robot import load_robot
+from metarl_robot.robots.ground.localisation import compose, inverse
+from metarl_robot.ros_nodes import topics
+from metarl_robot.ros_nodes.convert import UnusableError, time_message
+from metarl_robot.ros_nodes.geometry import quaternion_message
+from metarl_robot.ros_nodes.ground.interface import GroundInterface
+from metarl_robot.ros_nodes.interface import interface_of
+from metarl_robot.ros_nodes.message_options import MessageOptions, OptionsError
+from metarl_robot.ros_nodes.odometry import odometry_message
+from metarl_robot.safety.refusals import Rejection
+from metarl_robot.sim.ground.plant import GroundPlant
+from metarl_robot.sim.ground.task import GroundTask
+from tests.ros.test_state_sources import launch_file, reason
+
+Array = NDArray[np.float64]
+
+CAR = load_robot("f1tenth")
+BASE = BaseCoordinates(CAR.coordinates)
+LOCALISED = {"localiser_topic": "amcl_pose", "world_frame": "map", "odometry_frame": "odom"}
+PERIOD_NS = round(CAR.control_period_s * 1e9)
+SLIP, YAW_SLIP = 1.02, 0.015
+"""Odometry measures the way SLIP times too long, and turns by YAW_SLIP rad/m too much."""
+POSE_EVERY, POSE_LATE = 4, 5
+"""Poses at 25 Hz that come 50 ms late, as numbers of states."""
+START = np.array([3.0, -2.0, 0.5])
+
+
+def pose_message(
+    pose: Array, stamp_ns: int, frame: str = "map", variance: float = 1e-4
+) -> PoseWithCovarianceStamped:
+    message = PoseWithCovarianceStamped()
+    message.header.stamp, message.header.frame_id = time_message(stamp_ns), frame
+    place = message.pose.pose
+    place.position.x, place.position.y = float(pose[0]), float(pose[1])
+    place.orientation = quaternion_message(rotation.from_yaw(pose[2]))
+    message.pose.covariance[[0, 7, 35]] = variance
+    return message
+
+
+class Car:
+    """Odometry that drifts and, if asked, a localiser's poses out; efforts in, one for each state."""
+
+    def __init__(self, session: object, frame: str, localised: bool) -> None:
+        self.probe, self._frame = session.probe, frame
+        self.answers: dict[int, Array] = {}
+        self.probe.listen(Float64MultiArray, GroundInterface.commands, self._on_command)
+        node = self.probe.node
+        self._odometry = node.create_publisher(Odometry, "/odom", topics.STATE_OUT)
+        self._poses = node.create_publisher(PoseWithCovarianceStamped, "/amcl_pose", topics.LATCHED)
+        self._path = node.create_publisher(Path, "/mpc/reference_path", topics.REFERENCE_QOS)
+        self.plant, self.stamp_ns, self._localised = GroundPlant(CAR, GroundTask()), 10**9, localised
+        self.plant.reset(START, np.zeros(3))
+        self.truth: list[Array] = [START]
+        self._measured = np.zeros(3) if localised else START
+
+    def _on_command(self, message: Float64MultiArray) -> None:
+        self.answers[int(message.layout.dim[0].label.split()[0].replace(".", ""))] = np.array(message.data)
+
+    def follow(self, points: Array) -> None:
+        """Send a path (N, 2) [map]."""
+        self.probe.wait(lambda: self._path.get_subscription_count() > 0, "the controller")
+        message = Path()
+        message.header.frame_id = "map"
+        for x, y in points:
+            pose = PoseStamped()
+            pose.pose.position.x, pose.pose.position.y, pose.pose.orientation.w = float(x), float(y), 1.0
+            message.poses.append(pose)
+        self._path.publish(message)
+
+    def run(self, count: int) -> None:
+        for _ in range(count):
+            self.stamp_ns += PERIOD_NS
+            late = len(self.truth) - 1 - POSE_LATE
+            if self._localised and late >= 0 and late % POSE_EVERY == 0:
+                self._poses.publish(pose_message(self.truth[late], self.stamp_ns - POSE_LATE * PERIOD_NS))
+            message = self._message()
+
+            def answered(message: Odometry = message) -> bool:
+                self._odometry.publish(message)
+                return self.stamp_ns in self.answers
+
+            if late < 0 and self._localised:
+                self._odometry.publish(message)
+                continue_from = self.truth[-1]
+                self.truth.append(continue_from)
+                continue
+            self.probe.wait(answered, f"an answer to the state of {self.stamp_ns} ns")
+            self._move(self.answers[self.stamp_ns])
+
+    def _message(self) -> Odometry:
+        truth = self.plant.truth
+        turned = self._measured[2] - truth.q[2]
+        c, s = np.cos(turned), np.sin(turned)
+        v = SLIP * np.array([c * truth.v[0] - s * truth.v[1], s * truth.v[0] + c * truth.v[1], truth.v[2] / SLIP])
+        q = self._measured
+        return odometry_message(self._frame, "base_link", self.stamp_ns, BASE.pose(q), BASE.twist(v))
+
+    def _move(self, effort: Array) -> None:
+        before = self.plant.truth.q
+        self.plant.step(effort, CAR.control_period_s)
+        moved = compose(inverse(before), self.plant.truth.q)
+        moved[:2] *= SLIP
+        moved[2] += YAW_SLIP * float(np.hypot(*moved[:2]))
+        self._measured = compose(self._measured, moved)
+        self.truth.append(self.plant.truth.q)
+
+
+def s_curve() -> Array:
+    """Points (N, 2) [map] of two bends, 25 m long, from START on."""
+    along = np.linspace(0.0, 25.0, 126)
+    yaw = START[2] + 0.8 * np.sin(along / 4.0)
+    steps = (along[1] - along[0]) * np.column_stack([np.cos(yaw), np.sin(yaw)])
+    return np.asarray(START[:2] + np.concatenate([np.zeros((1, 2)), np.cumsum(steps[:-1], axis=0)]))
+
+
+@pytest.mark.parametrize("localised", [False, True])
+def test_a_car_whose_odometry_drifts_keeps_to_its_path_by_a_localiser_alone(
+    start: Callable, tmp_path: File, localised: bool
+) -> None:
+    options = LOCALISED if localised else {"world_frame": "map"}
+    session = start(launch_file(tmp_path, "f1tenth", "meta_mpc", **options))
+    car = Car(session, "odom" if localised else "map", localised)
+    car.run(30)
+    session.probe.wait_state("passing")
+    line = s_curve()
+    car.follow(line)
+    car.run(700)
+    driven = np.array(car.truth)[:, :2]
+    away = np.linalg.norm(driven[:, None] - line, axis=2).min(axis=1)
+    assert np.linalg.norm(driven[-1] - line[-1]) < 1.0 if localised else True
+    way = np.linalg.norm(np.diff(driven, axis=0), axis=1).sum()
+    assert way > 20.0
+    print("away", away.max(), "end", np.linalg.norm(driven[-1] - line[-1]), "way", way)
+    assert away.max() < 0.15 if localised else away.max() > 0.5
+    session.finish()
