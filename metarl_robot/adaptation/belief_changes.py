@@ -2,8 +2,8 @@
 """Possible causes of a detected change, as changes of the filter's belief.
 
 The entries of a feature group jumped; a removable object was removed; an impact moved the robot, or a sample was lost;
-an earlier model returned; the machine is unlike the training machines. Changed entries return to their prior covariance
-or to zero; the other entries (such as motor strength) keep their estimates.
+an earlier model returned; the machine is unlike the training machines. Changed entries return to their prior
+covariance, that of the jump, or to zero; the other entries (such as motor strength) keep their estimates.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ class BeliefChanges:
         """These entries jumped."""
         belief, entries = before.copy(), self._context + jump.entries
         prior = self._prior.covariance[np.ix_(jump.entries, jump.entries)]
+        if jump.covariance is not None:
+            prior = jump.covariance
         if jump.removed:
             belief.mean[entries], prior = 0.0, np.zeros_like(prior)
         self._renew(belief, entries, prior)

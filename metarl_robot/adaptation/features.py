@@ -81,10 +81,12 @@ class Jump(NamedTuple):
     """Context entries that may jump together: to any value the prior allows, or to zero.
 
     removed: the jump is to zero, because the object was removed.
+    covariance: (k, k) of the k entries about their estimates, after a jump; None: that of the prior.
     """
 
     entries: IntArray
     removed: bool = False
+    covariance: Array | None = None
 
 
 class FeatureGroup(Protocol):

@@ -85,17 +85,18 @@ class GroundInterface(OdometryStates, PoseReferences, TableCommands):
         if not self._options.localiser_topic:
             return [self.watch(node, on_state)]
         localiser = Localiser(node, self._frames.world, self._options, stamp_reader(node, self._options))
-        return [self._odometry(node, on_state, localiser.corrected), *localiser.subscribe()]
+
+        def heard(stamp_ns: int, read: Callable[[], State]) -> None:
+            corrected = partial(localiser.corrected, stamp_ns, read)
+            if lockstep and localiser.lacks_pose(corrected):
+                return  # a state that was refused would not be read again under its stamp
+            on_state(stamp_ns, lambda: self._continuous(corrected()))
+
+        return [super().watch(node, heard), *localiser.subscribe()]
 
     def watch(self, node: Node, on_state: OnState) -> Subscription:
         """Subscribe to odometry, as measured."""
-        return self._odometry(node, on_state, lambda _, state: state)
-
-    def _odometry(self, node: Node, on_state: OnState, corrected: Callable[[int, State], State]) -> Subscription:
-        def heard(stamp_ns: int, read: Callable[[], State]) -> None:
-            on_state(stamp_ns, lambda: self._continuous(corrected(stamp_ns, read())))
-
-        return super().watch(node, heard)
+        return super().watch(node, lambda stamp_ns, read: on_state(stamp_ns, lambda: self._continuous(read())))
 
     def _own(self, state: State) -> State:
         _check_attitude(state.q[3:])

@@ -11,11 +11,11 @@ One subscription takes the former, another one the latter; a pose that comes on 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
-from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
@@ -70,13 +70,25 @@ class Localiser:
         if reason := localisation.refusals.reason:
             self._node.get_logger().warning(f"{self._topic}: {reason}", throttle_duration_sec=1.0)
 
-    def corrected(self, stamp_ns: int, state: State) -> State:
-        """An odometry's state in the world. Raises UnusableError before the first pose."""
+    def corrected(self, stamp_ns: int, read: Callable[[], State]) -> State:
+        """An odometry's state in the world. Raises UnusableError, also before the first pose."""
+        state = read()
         q = self._localisation.odometry(stamp_ns / NANOSECONDS, state.q)
         if q is None:
             reason = self._localisation.refusals.reason or ADVICE[Rejection.NO_POSE]
             raise UnusableError(Rejection.NO_POSE, f"{self._topic}: {reason}")
         return replace(state, q=q, v=turns(q[2] - state.q[2]) @ state.v)
+
+    def lacks_pose(self, corrected: Callable[[], State]) -> bool:
+        """Whether a state cannot be corrected yet; logs that."""
+        try:
+            corrected()
+        except UnusableError as error:
+            if error.why is not Rejection.NO_POSE:
+                return False
+            self._node.get_logger().warning(str(error), throttle_duration_sec=1.0)
+            return True
+        return False
 
     def _pose(self, message: PoseWithCovarianceStamped) -> Array:
         """x, y, yaw (3,) of a message. Raises UnusableError."""

@@ -11,23 +11,26 @@ import pytest
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry, Path
 from numpy.typing import NDArray
-from std_msgs.msg import Float64MultiArray
+from rclpy.serialization import deserialize_message, serialize_message
+from std_msgs.msg import Float64MultiArray, Header
 
 from metarl_robot.core import rotation
 from metarl_robot.core.coordinates import BaseCoordinates
 from metarl_robot.core.robot import load_robot
+from metarl_robot.core.signals import State
 from metarl_robot.robots.ground.localisation import compose, inverse
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import UnusableError, time_message
 from metarl_robot.ros_nodes.geometry import quaternion_message
 from metarl_robot.ros_nodes.ground.interface import GroundInterface
 from metarl_robot.ros_nodes.interface import interface_of
-from metarl_robot.ros_nodes.message_options import MessageOptions, OptionsError
+from metarl_robot.ros_nodes.managed import StateParameters
+from metarl_robot.ros_nodes.message_options import MessageOptions, OptionsError, message_options
 from metarl_robot.ros_nodes.odometry import odometry_message
 from metarl_robot.safety.refusals import Rejection
 from metarl_robot.sim.ground.plant import GroundPlant
 from metarl_robot.sim.ground.task import GroundTask
-from tests.ros.test_state_sources import launch_file, reason
+from tests.ros.test_state_sources import launch_file
 
 Array = NDArray[np.float64]
 
@@ -35,16 +38,14 @@ CAR = load_robot("f1tenth")
 BASE = BaseCoordinates(CAR.coordinates)
 LOCALISED = {"localiser_topic": "amcl_pose", "world_frame": "map", "odometry_frame": "odom"}
 PERIOD_NS = round(CAR.control_period_s * 1e9)
-SLIP, YAW_SLIP = 1.02, 0.015
+SLIP, YAW_SLIP = 1.02, 0.006
 """Odometry measures the way SLIP times too long, and turns by YAW_SLIP rad/m too much."""
 POSE_EVERY, POSE_LATE = 4, 5
 """Poses at 25 Hz that come 50 ms late, as numbers of states."""
 START = np.array([3.0, -2.0, 0.5])
 
 
-def pose_message(
-    pose: Array, stamp_ns: int, frame: str = "map", variance: float = 1e-4
-) -> PoseWithCovarianceStamped:
+def pose_message(pose: Array, stamp_ns: int, frame: str = "map", variance: float = 1e-4) -> PoseWithCovarianceStamped:
     message = PoseWithCovarianceStamped()
     message.header.stamp, message.header.frame_id = time_message(stamp_ns), frame
     place = message.pose.pose
@@ -87,20 +88,16 @@ class Car:
     def run(self, count: int) -> None:
         for _ in range(count):
             self.stamp_ns += PERIOD_NS
-            late = len(self.truth) - 1 - POSE_LATE
-            if self._localised and late >= 0 and late % POSE_EVERY == 0:
-                self._poses.publish(pose_message(self.truth[late], self.stamp_ns - POSE_LATE * PERIOD_NS))
+            now = len(self.truth) - 1
+            at = max(now - POSE_LATE, 0)
+            if self._localised and at % POSE_EVERY == 0:
+                self._poses.publish(pose_message(self.truth[at], self.stamp_ns - (now - at) * PERIOD_NS))
             message = self._message()
 
             def answered(message: Odometry = message) -> bool:
                 self._odometry.publish(message)
                 return self.stamp_ns in self.answers
 
-            if late < 0 and self._localised:
-                self._odometry.publish(message)
-                continue_from = self.truth[-1]
-                self.truth.append(continue_from)
-                continue
             self.probe.wait(answered, f"an answer to the state of {self.stamp_ns} ns")
             self._move(self.answers[self.stamp_ns])
 
@@ -124,10 +121,98 @@ class Car:
 
 def s_curve() -> Array:
     """Points (N, 2) [map] of two bends, 25 m long, from START on."""
-    along = np.linspace(0.0, 25.0, 126)
+    along = np.linspace(0.0, 25.0, 1251)
     yaw = START[2] + 0.8 * np.sin(along / 4.0)
     steps = (along[1] - along[0]) * np.column_stack([np.cos(yaw), np.sin(yaw)])
     return np.asarray(START[:2] + np.concatenate([np.zeros((1, 2)), np.cumsum(steps[:-1], axis=0)]))
+
+
+class Road:
+    """A node for an interface's subscriptions. hear: takes a message that went over the wire, by its topic."""
+
+    def __init__(self, lockstep: bool = False, **options: object) -> None:
+        self.interface = GroundInterface(CAR, MessageOptions(**(LOCALISED | options)))
+        self.states: list[tuple[int, Callable[[], State]]] = []
+        self.said: list[str] = []
+        self._takers: dict[str, Callable] = {}
+        self.interface.listen(self, lambda *heard: self.states.append(heard), lockstep)
+
+    def get_clock(self) -> None:
+        return
+
+    def get_logger(self) -> Road:
+        return self
+
+    def warning(self, text: str, throttle_duration_sec: float) -> None:
+        self.said.append(text)
+
+    def create_subscription(self, kind: type, topic: str, take: Callable, quality: object, **more: object) -> None:
+        self._takers[topic] = take
+
+    def hear(self, topic: str, message: object) -> None:
+        self._takers[topic](deserialize_message(serialize_message(message), type(message)))
+
+    def state(self) -> State:
+        """The state by odometry at (1, 2) with a yaw of 0.5 rad, driving forward at 3 m/s."""
+        pose = BASE.pose(np.array([1.0, 2.0, 0.5]))
+        v = BASE.twist(np.array([3.0 * np.cos(0.5), 3.0 * np.sin(0.5), 0.2]))
+        self.hear("odom", odometry_message("odom", "base_link", 10**9, pose, v))
+        return self.states[-1][1]()
+
+
+def test_states_are_those_of_odometry_in_the_localiser_s_frame_turned_with_it() -> None:
+    road = Road()
+    road.hear("amcl_pose", pose_message(np.array([10.0, 20.0, 2.0]), 10**9))
+    state = road.state()
+    np.testing.assert_allclose(state.q, [10.0, 20.0, 2.0], atol=1e-9)
+    np.testing.assert_allclose(state.v, [3.0 * np.cos(2.0), 3.0 * np.sin(2.0), 0.2], atol=1e-9)
+    assert road.interface.setpoint(7, state.q, state.v).header.frame_id == "map"
+
+
+def test_a_state_before_the_first_pose_is_refused_with_the_topic_and_in_lockstep_awaited() -> None:
+    road, stepped = Road(), Road(lockstep=True)
+    with pytest.raises(UnusableError, match="amcl_pose: there is no pose of the localiser yet") as refused:
+        road.state()
+    assert refused.value.why is Rejection.NO_POSE
+    with pytest.raises(IndexError):
+        stepped.state()
+    assert "there is no pose" in stepped.said[0]
+    stepped.hear("amcl_pose", pose_message(START, 10**9))
+    np.testing.assert_allclose(stepped.state().q, START, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        (pose_message(START, 10**9, frame="odom"), "frame_id is 'odom'; must be 'map'; .* world_frame:=odom"),
+        (pose_message(np.array([np.nan, 0.0, 0.0]), 10**9), "NaN"),
+        (pose_message(np.array([1e6, 0.0, 0.0]), 10**9), "above 1000"),
+        (pose_message(START, 10**9, variance=1.0), "standard deviations .* 1 m, 1 m, 1 rad; allowed: 0.5 m, 0.3 rad"),
+        (pose_message(START, 10**9, variance=float("nan")), "standard deviations"),
+        (PoseWithCovarianceStamped(header=Header(frame_id="map")), ""),
+    ],
+)
+def test_a_pose_that_cannot_be_used_is_refused_and_named(message: PoseWithCovarianceStamped, words: str) -> None:
+    road = Road()
+    message.pose.pose.orientation.w *= 1.0 if words else 0.0
+    road.hear("amcl_pose", message)
+    with pytest.raises(UnusableError, match=f"amcl_pose: localiser: .*{words or 'norm 0'}"):
+        road.state()
+    assert road.said
+
+
+def test_a_wrong_frame_of_odometry_names_its_parameter() -> None:
+    road = Road(odometry_frame="wheel_odom")
+    road.hear("amcl_pose", pose_message(START, 10**9))
+    with pytest.raises(UnusableError, match="must be 'wheel_odom'; .* odometry_frame:=odom"):
+        road.state()
+
+
+def test_a_localiser_needs_a_kind_that_uses_it_and_a_frame_of_odometry_a_localiser() -> None:
+    with pytest.raises(OptionsError, match="kind 'arm' use no localiser"):
+        interface_of(load_robot("planar2"), MessageOptions(localiser_topic="amcl_pose"))
+    with pytest.raises(OptionsError, match="odometry_frame is 'odom' without a localiser"):
+        message_options(StateParameters(robot="f1tenth", odometry_frame="odom"))
 
 
 @pytest.mark.parametrize("localised", [False, True])
@@ -140,13 +225,10 @@ def test_a_car_whose_odometry_drifts_keeps_to_its_path_by_a_localiser_alone(
     car.run(30)
     session.probe.wait_state("passing")
     line = s_curve()
-    car.follow(line)
+    car.follow(line[::10])
     car.run(700)
     driven = np.array(car.truth)[:, :2]
     away = np.linalg.norm(driven[:, None] - line, axis=2).min(axis=1)
-    assert np.linalg.norm(driven[-1] - line[-1]) < 1.0 if localised else True
-    way = np.linalg.norm(np.diff(driven, axis=0), axis=1).sum()
-    assert way > 20.0
-    print("away", away.max(), "end", np.linalg.norm(driven[-1] - line[-1]), "way", way)
-    assert away.max() < 0.15 if localised else away.max() > 0.5
+    assert np.linalg.norm(np.diff(driven, axis=0), axis=1).sum() > 20.0
+    assert away.max() < 0.25 if localised else away.max() > 1.0
     session.finish()

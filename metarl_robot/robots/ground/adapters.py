@@ -10,7 +10,7 @@ import numpy as np
 from metarl_robot.adaptation.adapter_spec import AdapterSpec
 from metarl_robot.adaptation.factory import filter_tuning, marginal_prior
 from metarl_robot.adaptation.feature_spec import feature_map
-from metarl_robot.adaptation.features import FeatureMap
+from metarl_robot.adaptation.features import FeatureMap, Jump
 from metarl_robot.adaptation.filter_tuning import Prior
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.core.checkpoint import Checkpoint
@@ -24,7 +24,8 @@ STIFFNESS_STD = 1.0
 
 Training draws tyres about like the description's. Other vehicles and simulators of the same name have wheels that are
 several times as stiff, up to rigid ones. A filter that does not expect them takes stiffness for friction that is not
-there.
+there. Stiffness belongs to the tyres: when the ground changes, it changes as little as in training. Otherwise ice is
+taken for soft tyres of the old friction, and the plan steers beyond the peak of their force.
 """
 
 
@@ -35,8 +36,14 @@ def _observer(robot: Ground, dynamics: GroundDynamics, tuning: AdapterTuning, ch
 
 def _last_layer(robot: Ground, dynamics: GroundDynamics, tuning: AdapterTuning, checkpoint: Checkpoint) -> BodyFilter:
     features = feature_map(robot, dynamics, checkpoint.meta["features"], checkpoint)
-    noise = filter_tuning(robot, dynamics, tuning, features.jumps)
-    return BodyFilter(dynamics, features, _open(marginal_prior(checkpoint, features), features), noise)
+    prior = marginal_prior(checkpoint, features)
+    noise = filter_tuning(robot, dynamics, tuning, tuple(_as_trained(jump, prior) for jump in features.jumps))
+    return BodyFilter(dynamics, features, _open(prior, features), noise)
+
+
+def _as_trained(jump: Jump, prior: Prior) -> Jump:
+    """A jump as wide as the prior."""
+    return jump._replace(covariance=prior.covariance[np.ix_(jump.entries, jump.entries)])
 
 
 def _open(prior: Prior, features: FeatureMap) -> Prior:

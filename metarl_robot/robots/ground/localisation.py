@@ -149,7 +149,7 @@ def inverse(pose: Array) -> Array:
 
 
 def _difference(after: Array, before: Array) -> Array:
-    """after - before (3,), with the yaw in [-π, π)."""
+    """After - before (3,), with the yaw in [-π, π)."""
     moved = after - before
     moved[2] = (moved[2] + pi) % (2.0 * pi) - pi
     return np.asarray(moved)
