@@ -2,8 +2,8 @@
 """A simulated ground vehicle under a task: executes commands and returns measurements.
 
 The task chooses the physics of its bodies and tyres (chassis.py); a slope is a tilt of gravity. At physics step k the
-actuators follow the newest command issued at or before step k - d_c: first-order lags, and a steering rate. A
-measurement shows the state at step k - d_s with Gaussian noise.
+actuators follow the newest command issued at or before step k - d_c: first-order lags, and a steering rate; the
+steering servo may follow later than the drives. A measurement shows the state at step k - d_s with Gaussian noise.
 """
 
 from __future__ import annotations
@@ -61,8 +61,9 @@ class GroundPlant:
             self._places = {(left, right): task.under(left, right) for left, right in product((False, True), repeat=2)}
         self._sides = (False, False)
         self._chassis.install(task)
-        self._command_steps, self._sensor_steps = (
-            whole_steps(delay, self._dt) for delay in (task.command_delay_s, task.sensor_delay_s)
+        self._command_steps, self._steering_steps, self._sensor_steps = (
+            whole_steps(delay, self._dt)
+            for delay in (task.command_delay_s, task.steering_delay_s, task.sensor_delay_s)
         )
         self._noise = np.array(
             [*(task.position_noise_m,) * 2, task.yaw_noise_rad, *(task.velocity_noise_m_s,) * 2,
@@ -83,7 +84,7 @@ class GroundPlant:
         self._acting, self._mean_acting = np.zeros(self.robot.nu), np.zeros(self.robot.nu)
         self._sides = self._on_patch(q)
         self._states = deque([(q.copy(), v.copy())], maxlen=whole_steps(MAX_DELAY_S, self._dt) + 1)
-        self._issued: deque[tuple[int, Array]] = deque([(-whole_steps(MAX_DELAY_S, self._dt), self._acting)])
+        self._issued: deque[tuple[int, Array]] = deque([(-2 * whole_steps(MAX_DELAY_S, self._dt), self._acting)])
         self._counts = np.zeros(3, int)
         return self._sense()
 
@@ -143,9 +144,13 @@ class GroundPlant:
 
     def _command_in_effect(self) -> Array:
         latest = self._steps - self._command_steps
-        while len(self._issued) > 1 and self._issued[1][0] <= latest:
+        steered = latest - self._steering_steps
+        while len(self._issued) > 1 and self._issued[1][0] <= steered:
             self._issued.popleft()
-        return self._issued[0][1]
+        if not self._steering_steps:
+            return self._issued[0][1]
+        newest = next(command for step, command in reversed(self._issued) if step <= latest)
+        return np.where(self.robot.torque_channels, newest, self._issued[0][1])
 
     def _count(self, q: Array, v: Array, overdriven: bool) -> None:
         fast = bool(np.hypot(v[0], v[1]) > self.robot.velocity_limit[0] + _LIMIT_TOLERANCE)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settings of a vehicle's simulation: the physics of its tyres, and bumps."""
+"""Settings of a vehicle's simulation: the physics of its tyres, bumps, and the steering servo's delay."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from metarl_robot.sim.ground.task import FORCE
+from metarl_robot.sim.physics_time import MAX_DELAY_S
 from metarl_robot.sim.task_settings import TaskSettings
 
 
@@ -23,10 +23,16 @@ class GroundSettings(TaskSettings):
     bump_height_m: float = Field(
         0.0, ge=0.0, le=1.0, description="with contact: standard deviation of the ground's height [m]"
     )
+    steering_delay_s: float = Field(
+        0.0,
+        ge=0.0,
+        le=MAX_DELAY_S,
+        description="time from a command to its effect on the steering servo, beyond that of the drive [s]",
+    )
 
     @property
     def begins_s(self) -> float | None:
-        return None if self.tyre == FORCE and self.bump_height_m == 0.0 else 0.0
+        return None if self == GroundSettings() else 0.0
 
     def applied(self, task: Any) -> Any:
-        return replace(task, tyre=self.tyre, bump_height_m=self.bump_height_m)
+        return replace(task, **self.model_dump())

@@ -18,6 +18,7 @@ Array = NDArray[np.float64]
 FORCE, CONTACT = "force", "contact"
 """Physics of the tyres: forces of a tyre model on a planar body, or wheels in contact with the ground."""
 _OF_CONTACT = ("tyre", "bump_height_m")
+_STEERING_DELAY = "steering_delay_s"
 _POSITIVE = ("friction", "right_share", "stiffness_scale", "motor_strength")
 _NOT_NEGATIVE = (
     "rolling_resistance",
@@ -39,6 +40,7 @@ class GroundTask(TaskData):
     the ground along world x and y. payload_mass_kg, payload_position_m: (3,) a rigid load [body]. steering_offset_rad:
     angle of the wheels at a command of 0. motor_strength: torque over the commanded one. command_delay_s,
     sensor_delay_s: time from a command to its effect, from a state to its measurement. *_noise_*: standard deviations.
+    steering_delay_s: further time from a command to its effect on the steering servo.
     tyre: FORCE or CONTACT. bump_height_m: standard deviation of the ground's height, under wheels in contact only.
     """
 
@@ -59,6 +61,7 @@ class GroundTask(TaskData):
     yaw_rate_noise_rad_s: float = 0.0
     tyre: str = FORCE
     bump_height_m: float = 0.0
+    steering_delay_s: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -72,14 +75,15 @@ class GroundTask(TaskData):
         for name in _NOT_NEGATIVE:
             if not getattr(self, name) >= 0.0:
                 raise SignalError(f"task: {name} must be >= 0; given {getattr(self, name)}")
-        for name in ("command_delay_s", "sensor_delay_s"):
+        for name in ("command_delay_s", "sensor_delay_s", _STEERING_DELAY):
             if not 0.0 <= getattr(self, name) <= MAX_DELAY_S:
                 raise SignalError(f"task: {name} must be in [0, {MAX_DELAY_S}] s; given {getattr(self, name)}")
 
     def to_dict(self) -> dict[str, Any]:
-        """See TaskData. Only tasks of wheels in contact have the keys of it: data sets without keep their hash."""
+        """See TaskData. Only tasks with contact, or with the servo's delay, have its keys: data sets keep their hash."""
         content = super().to_dict()
         left_out = () if self.tyre == CONTACT else _OF_CONTACT
+        left_out = left_out if self.steering_delay_s else (*left_out, _STEERING_DELAY)
         return {key: value for key, value in content.items() if key not in left_out}
 
     def friction_at(self, places: Array, right: NDArray[np.bool_]) -> Array:
