@@ -52,7 +52,9 @@ ROBOT = load_robot("x500")
 INTERFACE = OdometryInterface(ROBOT)
 PLANAR = load_robot("planar2", check_model=False)
 WORLD, BODY = "odom", "base_link"
-FRAMES = Frames(Frame(WORLD, "world_frame"), Frame(BODY, "base_frame"), Frame(BODY, "imu_frame"))
+FRAMES = Frames(
+    Frame(WORLD, "world_frame"), Frame(BODY, "base_frame"), Frame(BODY, "imu_frame"), Frame(WORLD, "world_frame")
+)
 Q = np.array([1.0, -2.0, 3.0, *rotation.exp(np.array([0.3, -0.4, 2.5]))])
 V = np.array([1.0, 0.5, -0.2, 0.1, -0.3, 0.7])
 
