@@ -62,8 +62,7 @@ class GroundPlant:
         self._sides = (False, False)
         self._chassis.install(task)
         self._command_steps, self._steering_steps, self._sensor_steps = (
-            whole_steps(delay, self._dt)
-            for delay in (task.command_delay_s, task.steering_delay_s, task.sensor_delay_s)
+            whole_steps(delay, self._dt) for delay in (task.command_delay_s, task.steering_delay_s, task.sensor_delay_s)
         )
         self._noise = np.array(
             [*(task.position_noise_m,) * 2, task.yaw_noise_rad, *(task.velocity_noise_m_s,) * 2,

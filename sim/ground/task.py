@@ -80,7 +80,7 @@ class GroundTask(TaskData):
                 raise SignalError(f"task: {name} must be in [0, {MAX_DELAY_S}] s; given {getattr(self, name)}")
 
     def to_dict(self) -> dict[str, Any]:
-        """See TaskData. Only tasks with contact, or with the servo's delay, have its keys: data sets keep their hash."""
+        """See TaskData. Only tasks with contact or a servo's delay have its keys: data sets keep their hash."""
         content = super().to_dict()
         left_out = () if self.tyre == CONTACT else _OF_CONTACT
         left_out = left_out if self.steering_delay_s else (*left_out, _STEERING_DELAY)
