@@ -135,7 +135,8 @@ class Interface(Protocol):
 
     commands: topic that drives the robot, a named table of efforts. measurements: types and topics of all its
     measurements. state_topic: of its states. imu_topic: of its IMU; empty without one. reports: see ReportTopic.
-    external: see ExternalTopic. obstacles: see ObstacleTopic.
+    external: see ExternalTopic. obstacles: see ObstacleTopic. follows_goals: whether its first reference message is a
+    JointTrajectory, which the action FollowJointTrajectory carries.
     """
 
     commands: str
@@ -148,6 +149,7 @@ class Interface(Protocol):
     reports: tuple[ReportTopic, ...]
     external: tuple[ExternalTopic, ...]
     obstacles: tuple[ObstacleTopic, ...]
+    follows_goals: bool
 
     def __init__(self, robot: Any, options: MessageOptions) -> None: ...
 
@@ -215,6 +217,7 @@ class Part:
     reports: tuple[ReportTopic, ...] = ()
     external: tuple[ExternalTopic, ...] = ()
     obstacles: tuple[ObstacleTopic, ...] = ()
+    follows_goals = False
 
     @property
     def imu_topic(self) -> str:

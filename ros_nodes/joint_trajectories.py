@@ -34,6 +34,7 @@ class JointTrajectories(Part):
 
     plan_type = reference_type = JointTrajectory
     reference_topic = "mpc/joint_trajectory"
+    follows_goals = True
 
     def plan(self, stamp_ns: int, plan: Plan) -> JointTrajectory:
         return plan_message(self._names, stamp_ns, plan)

@@ -48,25 +48,30 @@ from metarl_robot.core.signals import Command, State
 from metarl_robot.core.tables import NANOSECONDS, Table, table_of
 from metarl_robot.ros_nodes import reference_status, topics
 from metarl_robot.ros_nodes.convert import status_message, table_message
+from metarl_robot.ros_nodes.goal_parameters import GoalParameters
 from metarl_robot.ros_nodes.guarded import readable
 from metarl_robot.ros_nodes.interface import JointRules, ObstacleTopic, ReferencePoints, interface_of
 from metarl_robot.ros_nodes.learning_reports import LearningReports
 from metarl_robot.ros_nodes.managed import ManagedNode, StateParameters, heard
 from metarl_robot.ros_nodes.message_options import message_options
+from metarl_robot.ros_nodes.messages.package import MessagesError
+from metarl_robot.ros_nodes.messages.provide import provide
 from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.ros_nodes.sources import source_trouble
 from metarl_robot.ros_nodes.step_statistics import STATUS_CODES, StepStatistics
 from metarl_robot.safety.input_validation import Measurement, StateValidation
 from metarl_robot.trajectories.flat_outputs import flat_outputs_of
-from metarl_robot.trajectories.reference_manager import ReferenceManager
+from metarl_robot.trajectories.reference_manager import ReferenceManager, Taken
 
 if TYPE_CHECKING:
     from metarl_robot.dynamics.protocols import JointDynamics
+    from metarl_robot.ros_nodes.trajectory_goals import TrajectoryGoals
 
 Array = NDArray[np.float64]
 
 CONFIG_PREFIX = "controller_config."
+GOAL_PREFIX = "constraints."
 _SWITCH_INTERVAL_S = 0.0005  # between the control loop and a thread that builds a controller
 
 
@@ -87,6 +92,9 @@ class MpcParameters(StateParameters):
     )
     max_reference_lead_s: float = Field(
         60.0, ge=0.0, le=1e6, description="refuse references that begin more than this long from now [s]"
+    )
+    follow_joint_trajectory: bool = fixed(
+        True, description="arms: serve the action ~/follow_joint_trajectory; its tolerances are below constraints."
     )
     report_hz: float = Field(
         50.0, ge=0.1, le=1000.0, description="rate of ~/context and of the reports made of it [Hz]"
@@ -160,6 +168,8 @@ class MpcNode(ManagedNode):
         self._tuning = self.parameters.declare(
             config_type(self._robot.kind, self._name), CONFIG_PREFIX, shipped, self._on_tuning
         )
+        self._goal_defaults = self.parameters.declare(GoalParameters, GOAL_PREFIX, on_change=self._on_goal_defaults)
+        self._goals: TrajectoryGoals | None = None
         self._transfer: BumplessTransfer | None = None
         self._builder: _Builder | None = None
         self.start(self._own.autostart)
@@ -187,6 +197,7 @@ class MpcNode(ManagedNode):
         self._gravity = self._make_gravity()
         self._obstacles: dict[str, Array] = {}
         self._open()
+        self._goals = self._open_goals()
         if remark := remark_on_weights(robot, [self._name], self._checkpoint):
             self.get_logger().info(remark)
         self.get_logger().info(f"{self._name} on {robot.name} ready in {monotonic() - started_s:.1f} s")
@@ -194,8 +205,14 @@ class MpcNode(ManagedNode):
     def activate(self) -> None:
         self.prefer_me(self._own)
 
+    def deactivate(self) -> None:
+        self._end_goal("Current goal cancelled during deactivate transition.")
+
     def cleanup(self) -> None:
         self._transfer = None
+        if self._goals is not None:
+            self._goals.destroy()
+            self._goals = None
         for publisher in (self._command_out, *self._reports):
             self.destroy_publisher(publisher)
         self._learned.destroy()
@@ -232,6 +249,21 @@ class MpcNode(ManagedNode):
         )
         self.expect(self._inputs[0].topic, "robot's driver or plant")
         self.expect(interface.commands, "gate")
+
+    def _open_goals(self) -> TrajectoryGoals | None:
+        """The action server of an arm's goals; None if its messages cannot be built."""
+        if not (self._own.follow_joint_trajectory and self._interface.follows_goals):
+            return None
+        try:
+            provide("control_msgs", self.get_logger().info)
+        except MessagesError as error:
+            self.get_logger().warning(f"no action ~/follow_joint_trajectory: {error}")
+            return None
+        from metarl_robot.ros_nodes.trajectory_goals import GoalHooks, TrajectoryGoals
+
+        count = len(self._robot.channel_names)
+        hooks = GoalHooks(self._follow_goal, self._hold, lambda: self._goal_defaults.tolerances(count))
+        return TrajectoryGoals(self, self._robot.channel_names, hooks)
 
     def _joint_rules(self) -> JointRules:
         return JointRules(self._own.allow_partial_joints_goal, self._own.ignore_extra_joints)
@@ -281,6 +313,7 @@ class MpcNode(ManagedNode):
         A reference received before the first state is then followed.
         """
         state, self._epoch = measured.state, self._validation.epoch
+        self._end_goal("Current goal cancelled: the robot is brought to rest.")
         self._references.brake(state, measured.stamp_s)
         self._next_report_s = self._next_plan_s = -np.inf
         if self._transfer is not None:
@@ -306,6 +339,8 @@ class MpcNode(ManagedNode):
         self._statistics.add(command, step_ms, late)
         self._send(effort, stamp_ns)
         self._report(command, state, stamp_ns, np.array([[step_ms, STATUS_CODES[command.status], float(late)]]))
+        if self._goals is not None:
+            self._goals.judge(time_s, state, reference)
 
     def _send(self, effort: Array, stamp_ns: int) -> None:
         self._command = self._interface.gate_command(stamp_ns, effort)
@@ -342,11 +377,11 @@ class MpcNode(ManagedNode):
             if self._early_reference is not None:
                 self._refuse_reference(self._early_reference, "another came before the robot's first state", None)
             self._early_reference = offered
-        else:
-            self._take_reference(offered, self._validation.time_s)
+        elif self._take_reference(offered, self._validation.time_s) is not None:
+            self._end_goal(f"Current goal cancelled due to a new trajectory on {topic}.")
 
-    def _take_reference(self, offered: _Offered, now_s: float) -> None:
-        """Follow a reference, or report the reason for a refusal and keep the old one."""
+    def _take_reference(self, offered: _Offered, now_s: float) -> Taken | None:
+        """Follow a reference, or report the reason for a refusal, keep the old one and return None."""
         try:
             begin_ns, since_ns, points, remarks = readable(offered.read)
             times = since_ns / NANOSECONDS + now_s if begin_ns == 0 else (begin_ns + since_ns) / NANOSECONDS
@@ -354,13 +389,37 @@ class MpcNode(ManagedNode):
             taken = self._references.offer(times, points, now_s)
         except SignalError as error:
             self._refuse_reference(offered, str(error), now_s)
-            return
+            return None
         for remark in remarks:
             self.refuse(f"reference: {remark}")
         taken = taken._replace(remarks=(*remarks, *taken.remarks))
         self._counts["references"] += 1
         self._has_reference = True
         self._reference_status_out.publish(reference_status.accepted(offered.message, offered.topic, taken, now_s))
+        return taken
+
+    def _follow_goal(self, message: Any) -> Taken | None:
+        """Follow the trajectory of a goal, as one on the reference topic; None if it is refused."""
+        _, _, read = self._interface.references(self._joint_rules)[0]
+        offered = _Offered(message, "~/follow_joint_trajectory", partial(read, message))
+        now_s = self._validation.time_s
+        if not self.active or now_s is None or self._references.current is None:
+            why = "Can't accept new action goals. Controller is not running, or has no state of the robot yet."
+            self._refuse_reference(offered, why, now_s)
+        elif self._suspended:
+            self._refuse_reference(offered, "the gate holds the robot: re-arm it first (/gate/rearm)", now_s)
+        else:
+            return self._take_reference(offered, now_s)
+        return None
+
+    def _hold(self) -> None:
+        """Come to rest from the newest state, and hold."""
+        if self._validation.latest is not None:
+            self._references.brake(self._validation.latest.state, self._validation.latest.stamp_s)
+
+    def _end_goal(self, why: str) -> None:
+        if self._goals is not None:
+            self._goals.stop(why)
 
     def _check_lead(self, lead_s: float) -> None:
         """Raise SignalError for a reference that begins too late."""
@@ -425,6 +484,7 @@ class MpcNode(ManagedNode):
         self._suspended = held
         if held:
             self.get_logger().warning("the gate holds the robot: the controller pauses")
+            self._end_goal("Current goal cancelled: the gate holds the robot.")
             return
         self.get_logger().info("the gate lets commands pass again: taking over from its effort and pose")
         if self._validation.latest is not None:
@@ -448,6 +508,9 @@ class MpcNode(ManagedNode):
             self._check_name(new.controller)
             self._start_building(new.controller, self._shipped(new.controller))
         self._own = new
+
+    def _on_goal_defaults(self, new: GoalParameters) -> None:
+        self._goal_defaults = new
 
     def _on_tuning(self, new: BaseModel) -> None:
         if self._transfer is None:
