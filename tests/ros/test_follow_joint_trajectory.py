@@ -94,10 +94,15 @@ class Arm:
         return answer.status, answer.result.error_code, answer.result.error_string
 
     def refusal(self, goal: Any) -> str:
-        """The last reason in the log or on ~/reference_status for a rejected goal."""
+        """The reason that the node's log gives for a rejected goal."""
+        heard = len(self.session.lines)
+
+        def reasons() -> list[str]:
+            return [line for line in self.session.lines[heard:] if "rejected" in line or "refused" in line]
+
         assert not self.send(goal).accepted
-        self.probe.wait(lambda: any("rejected" in line or "refused" in line for line in self.session.lines), "a reason")
-        return next(line for line in reversed(self.session.lines) if "rejected" in line or "refused" in line)
+        self.probe.wait(lambda: bool(reasons()), "a reason")
+        return reasons()[0]
 
     @property
     def position(self) -> np.ndarray:
