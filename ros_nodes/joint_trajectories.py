@@ -127,6 +127,12 @@ def _in_order(values: Array, order: list[int], missing: float) -> Array:
     return picked
 
 
+def end_ns(message: JointTrajectory) -> int | None:
+    """The time of a trajectory's last point [ns]; None if it begins on arrival (stamp 0) or has no points."""
+    begin_ns = nanoseconds(message.header.stamp)
+    return begin_ns + nanoseconds(message.points[-1].time_from_start) if begin_ns and message.points else None
+
+
 def trajectory_message(names: Sequence[str], stamp_ns: int, times: Array, points: Outputs) -> JointTrajectory:
     """Points at `times` (K,) [s after the stamp] as a trajectory message."""
     message = JointTrajectory(joint_names=list(names))

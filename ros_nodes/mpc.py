@@ -51,6 +51,7 @@ from metarl_robot.ros_nodes.convert import status_message, table_message
 from metarl_robot.ros_nodes.goal_parameters import GoalParameters
 from metarl_robot.ros_nodes.guarded import readable
 from metarl_robot.ros_nodes.interface import JointRules, ObstacleTopic, ReferencePoints, interface_of
+from metarl_robot.ros_nodes.joint_trajectories import end_ns
 from metarl_robot.ros_nodes.learning_reports import LearningReports
 from metarl_robot.ros_nodes.managed import ManagedNode, StateParameters, heard
 from metarl_robot.ros_nodes.message_options import message_options
@@ -408,6 +409,9 @@ class MpcNode(ManagedNode):
             self._refuse_reference(offered, why, now_s)
         elif self._suspended:
             self._refuse_reference(offered, "the gate holds the robot: re-arm it first (/gate/rearm)", now_s)
+        elif (end := end_ns(message)) is not None and end < now_s * NANOSECONDS:
+            why = f"it ended at {end / NANOSECONDS:.3f} s; it is {now_s:.3f} s now"
+            self._refuse_reference(offered, why, now_s)
         else:
             return self._take_reference(offered, now_s)
         return None

@@ -261,7 +261,7 @@ def test_quadrotors_and_arms_are_launched_with_the_same_arguments() -> None:
     assert arguments[0] - arguments[1] == {"effort_includes_gravity", "efforts"} and arguments[1] <= arguments[0]
 
 
-@pytest.mark.parametrize("commands", ["speed_steering", "twist"])
+@pytest.mark.parametrize("commands", ["speed_steering", "twist", "ackermann"])
 def test_a_driver_that_takes_speeds_gets_them_from_a_bridge(commands: str) -> None:
     def ground(**arguments: str) -> dict[str, NodeSpec]:
         return {str(node.name): node for node in evaluate(find_launch_file("ground"), arguments)}

@@ -4,10 +4,7 @@
     topic (as launched)              type                             from → to
     /drive_controller/commands                                        gate → drive_bridge, see interface.py
     /odom                                                             driver → drive_bridge, see odometry.py
-    /cmd_vel                         geometry_msgs/TwistStamped       drive_bridge → driver; in the base frame; with
-                                     commands:=twist
-    /drive_controller/speed_steering std_msgs/Float64MultiArray       drive_bridge → driver: named table, row `command`,
-                                     columns `speed_m_s`, `steering_rad`; with commands:=speed_steering
+    /cmd_vel, /drive or /drive_controller/speed_steering              drive_bridge → driver, see drive_messages.py
 
 Each effort is answered by one command (robots/ground/speed_commands.py), with the effort's stamp. Nothing is sent
 before the first effort. When efforts or odometry are older than `deadline_s`, also because the gate has died, the
@@ -26,22 +23,20 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
-from geometry_msgs.msg import Twist, TwistStamped
 from numpy.typing import NDArray
 from pydantic import Field
 from std_msgs.msg import Float64MultiArray
 
 from metarl_robot.core.robot import load_robot
 from metarl_robot.core.signals import State
-from metarl_robot.core.tables import Table
-from metarl_robot.robots.ground.speed_commands import COLUMNS, TWIST, DriverLoop, SpeedCommands
+from metarl_robot.robots.ground.speed_commands import TWIST, DriverLoop, SpeedCommands
 from metarl_robot.ros_nodes import topics
-from metarl_robot.ros_nodes.convert import status_message, table_message, time_message
+from metarl_robot.ros_nodes.convert import status_message
 from metarl_robot.ros_nodes.ending import REST_WITHIN_S
 from metarl_robot.ros_nodes.frames import frames_of
-from metarl_robot.ros_nodes.geometry import vector_message
+from metarl_robot.ros_nodes.ground.drive_messages import drive_messages
 from metarl_robot.ros_nodes.guarded import readable
-from metarl_robot.ros_nodes.interface import SOURCE, interface_of
+from metarl_robot.ros_nodes.interface import interface_of
 from metarl_robot.ros_nodes.managed import REALTIME_PRIORITY, ManagedNode, StateParameters
 from metarl_robot.ros_nodes.message_options import message_options
 from metarl_robot.ros_nodes.parameters import fixed
@@ -52,7 +47,6 @@ from metarl_robot.safety.refusals import ADVICE, Rejection
 
 Array = NDArray[np.float64]
 
-CMD_VEL, SPEED_STEERING_TOPIC = "cmd_vel", "drive_controller/speed_steering"
 _GATE_SILENT_S = 5.0  # after this silence a bridge that was asked to end does not wait for its gate
 _LONGEST_STEP_S = 0.05  # a longer gap counts as this much time
 
@@ -61,7 +55,7 @@ class DriveParameters(StateParameters):
     """The form of the driver's commands."""
 
     realtime_priority: int = fixed(30, ge=0, le=49, description=REALTIME_PRIORITY)
-    commands: Literal["speed_steering", "twist"] = fixed(TWIST, description="the driver's commands")
+    commands: Literal["speed_steering", "twist", "ackermann"] = fixed(TWIST, description="the driver's commands")
 
 
 class BridgeParameters(DriveParameters):
@@ -102,8 +96,9 @@ class DriveBridge(ManagedNode):
     def configure(self) -> None:
         own, robot = self._own, self._robot
         self._interface = interface_of(robot, message_options(own))
-        self._base_frame = frames_of(robot, message_options(own)).base.name
-        self._commands = SpeedCommands(robot, own.commands, self._loop, own.standstill_m_s)
+        base_frame = frames_of(robot, message_options(own)).base.name
+        self._messages = drive_messages(own.commands, base_frame, self.get_logger().info)
+        self._commands = SpeedCommands(robot, self._messages.form, self._loop, own.standstill_m_s)
         self._state: tuple[int, State] | None = None
         self._pending: Effort | None = None
         self._source: str | None = None
@@ -111,14 +106,13 @@ class DriveBridge(ManagedNode):
         self._gate_passes = self._stopping = False
         self._last = np.zeros(2)
         self._counts: Counter[str] = Counter()
-        kind, topic = (TwistStamped, CMD_VEL) if own.commands == TWIST else (Float64MultiArray, SPEED_STEERING_TOPIC)
-        self._out = self.create_lifecycle_publisher(kind, topic, topics.COMMAND)
+        self._out = self.create_lifecycle_publisher(self._messages.type, self._messages.topic, topics.COMMAND)
         efforts = self.create_subscription(Float64MultiArray, self._interface.commands, self._on_effort, topics.COMMAND)
         gate = self.create_subscription(DiagnosticStatus, topics.GATE_STATE, self._on_gate, topics.LATCHED)
         self._inputs = (*self._interface.listen(self, self._on_state, own.lockstep), efforts, gate)
         self.expect(self._interface.state_topic, "robot's driver or plant")
         self.expect(self._interface.commands, "gate")
-        self._sole = SolePublishers(self, (self._interface.commands, topic))
+        self._sole = SolePublishers(self, (self._interface.commands, self._messages.topic))
         self._watchdog = self.every(robot.control_period_s, self._watch)
         self._looker = self.every(LOOK_PERIOD_S, self._sole.look)
 
@@ -230,24 +224,11 @@ class DriveBridge(ManagedNode):
 
     def _send(self, stamp_ns: int, command: Array) -> None:
         self._last, self._sent_s = command, monotonic()
-        if self._own.commands == TWIST:
-            self._out.publish(twist_message(self._base_frame, stamp_ns, command))
-        else:
-            columns = COLUMNS[self._own.commands]
-            self._out.publish(table_message(Table(stamp_ns, ("command",), columns, command[None], SOURCE)))
+        self._out.publish(self._messages.make(stamp_ns, command))
 
     def _refuse(self, why: Rejection, text: str) -> None:
         self._counts[why.value] += 1
         self.refuse(text)
-
-
-def twist_message(frame: str, stamp_ns: int, command: Array) -> TwistStamped:
-    """Forward speed and yaw rate (2,) as a message."""
-    message = TwistStamped()
-    message.header.stamp, message.header.frame_id = time_message(stamp_ns), frame
-    linear, angular = np.array([command[0], 0.0, 0.0]), np.array([0.0, 0.0, command[1]])
-    message.twist = Twist(linear=vector_message(linear), angular=vector_message(angular))
-    return message
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -2,7 +2,7 @@
 """A simulated driver that takes speeds (sim/ground/speed_driver.py), between the drive bridge and the plant.
 
     topic (as launched)              type                             from → to
-    /cmd_vel, /drive_controller/speed_steering                        drive_bridge → driver, see drive_bridge.py
+    /cmd_vel, /drive or /drive_controller/speed_steering              drive_bridge → driver, see drive_messages.py
     /odom                                                             plant → driver, see odometry.py
     /driver/efforts                  std_msgs/Float64MultiArray       driver → plant: named table, row `effort`
 
@@ -18,20 +18,21 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
-from geometry_msgs.msg import TwistStamped
 from numpy.typing import NDArray
 from std_msgs.msg import Float64MultiArray
 
 from metarl_robot.core.errors import SignalError
 from metarl_robot.core.robot import load_robot
 from metarl_robot.core.signals import State
-from metarl_robot.core.tables import Table, table_of
+from metarl_robot.core.tables import Table
 from metarl_robot.robots.ground.heading import forward_speed
-from metarl_robot.robots.ground.speed_commands import COLUMNS, TWIST, DriverLoop
+from metarl_robot.robots.ground.speed_commands import DriverLoop
 from metarl_robot.ros_nodes import topics
-from metarl_robot.ros_nodes.convert import nanoseconds, status_message, table_message
+from metarl_robot.ros_nodes.convert import status_message, table_message
 from metarl_robot.ros_nodes.ending import REST_WITHIN_S
-from metarl_robot.ros_nodes.ground.drive_bridge import CMD_VEL, SPEED_STEERING_TOPIC, DriveParameters
+from metarl_robot.ros_nodes.frames import frames_of
+from metarl_robot.ros_nodes.ground.drive_bridge import DriveParameters
+from metarl_robot.ros_nodes.ground.drive_messages import drive_messages
 from metarl_robot.ros_nodes.guarded import readable
 from metarl_robot.ros_nodes.interface import SOURCE, interface_of
 from metarl_robot.ros_nodes.managed import ManagedNode
@@ -55,14 +56,13 @@ class DriverNode(ManagedNode):
 
     def configure(self) -> None:
         own = self._own
-        self._driver = SpeedDriver(self._robot, own.commands, self._loop)
+        base_frame = frames_of(self._robot, message_options(own)).base.name
+        self._messages = drive_messages(own.commands, base_frame, self.get_logger().info)
+        self._driver = SpeedDriver(self._robot, self._messages.form, self._loop)
         self._state: State | None = None
         self._commanded = False
-        twist = own.commands == TWIST
-        kind, self._topic = (TwistStamped, CMD_VEL) if twist else (Float64MultiArray, SPEED_STEERING_TOPIC)
-        commands = self.create_subscription(
-            kind, self._topic, self._on_twist if twist else self._on_table, topics.COMMAND
-        )
+        self._topic = self._messages.topic
+        commands = self.create_subscription(self._messages.type, self._topic, self._on_command, topics.COMMAND)
         states = interface_of(self._robot, message_options(own)).listen(self, self._on_state, own.lockstep)
         self._inputs = (commands, *states)
         self._out = self.create_lifecycle_publisher(Float64MultiArray, "~/efforts", topics.COMMAND)
@@ -90,15 +90,8 @@ class DriverNode(ManagedNode):
     def _on_state(self, stamp_ns: int, read: Callable[[], State]) -> None:
         self._state = readable(read)
 
-    def _on_twist(self, message: TwistStamped) -> None:
-        command = np.array([message.twist.linear.x, message.twist.angular.z])
-        self._answer(nanoseconds(message.header.stamp), command)
-
-    def _on_table(self, message: Float64MultiArray) -> None:
-        table = readable(partial(table_of, message))
-        if table.columns != COLUMNS[self._own.commands]:
-            raise SignalError(f"columns are {table.columns}; they must be {COLUMNS[self._own.commands]}")
-        self._answer(table.stamp_ns, table.values[0])
+    def _on_command(self, message: Any) -> None:
+        self._answer(*readable(partial(self._messages.read, message)))
 
     def _answer(self, stamp_ns: int, command: Array) -> None:
         driver, state = self._driver, self._state

@@ -41,7 +41,7 @@ from metarl_robot.ros_nodes.arm.interface import JointInterface  # noqa: E402
 from metarl_robot.ros_nodes.launcher_watch import AT_ONCE  # noqa: E402
 from metarl_robot.ros_nodes.quadrotor.interface import OdometryInterface  # noqa: E402
 
-WAIT_S = 75.0  # how long to wait for something before giving up; never part of a verdict
+WAIT_S = 180.0  # how long to wait for something before giving up; never part of a verdict
 CLOSE_S = 30.0  # how long a probe may take to leave
 os.environ.update({key: value for key, value in node_environment().items() if "PROFILES" in key})  # for the probe too
 _domains = itertools.count(int(os.environ["ROS_DOMAIN_ID"]))

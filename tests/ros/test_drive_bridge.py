@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,15 @@ from metarl_robot.core.robot import load_robot
 from metarl_robot.core.tables import Table, table_of
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import nanoseconds
-from metarl_robot.ros_nodes.ground.drive_bridge import CMD_VEL, SPEED_STEERING_TOPIC, twist_message
+from metarl_robot.ros_nodes.ground.drive_messages import (
+    CMD_VEL,
+    DRIVE,
+    SPEED_STEERING_TOPIC,
+    drive_messages,
+    twist_message,
+)
 from metarl_robot.ros_nodes.ground.interface import GroundInterface
+from metarl_robot.ros_nodes.messages.package import MessagesError
 from metarl_robot.sim.ground.cross_track import nearest_on
 
 ROBOT = load_robot("f1tenth")
@@ -32,9 +40,12 @@ class Heard:
     def __init__(self, probe: Any) -> None:
         self.twists: list[TwistStamped] = []
         self.tables: list[Table] = []
+        self.drives: list[Any] = []
         self.course: dict[int, np.ndarray] = {}
         probe.listen(TwistStamped, CMD_VEL, self.twists.append)
         probe.listen(Float64MultiArray, SPEED_STEERING_TOPIC, lambda m: self.tables.append(table_of(m)))
+        with suppress(MessagesError):
+            probe.listen(drive_messages("ackermann", "base_link", print).type, DRIVE, self.drives.append)
         read = GroundInterface(ROBOT).read_setpoint
         probe.listen(Odometry, topics.SETPOINT, lambda m: self.course.update([read(m)[:2]]))
 
@@ -59,7 +70,15 @@ def test_a_twist_is_stamped_and_in_the_base_frame() -> None:
     assert (message.twist.linear.y, message.twist.angular.x) == (0.0, 0.0)
 
 
-@pytest.mark.parametrize("commands", ["torque", "twist", "speed_steering"])
+def test_a_command_survives_its_ackermann_message() -> None:
+    messages = drive_messages("ackermann", "base_link", print)
+    message = messages.make(7, np.array([1.5, -0.25]))
+    assert (message.header.frame_id, message.drive.speed, message.drive.steering_angle) == ("base_link", 1.5, -0.25)
+    stamp_ns, command = messages.read(message)
+    assert (stamp_ns, command.tolist()) == (7, [1.5, -0.25])
+
+
+@pytest.mark.parametrize("commands", ["torque", "twist", "ackermann", "speed_steering"])
 def test_the_car_drives_its_course_in_lockstep(start: Callable, commands: str) -> None:
     session = start("ground", lockstep="true", controller="meta_mpc", commands=commands)
     probe, heard = session.probe, Heard(session.probe)
@@ -74,6 +93,12 @@ def test_the_car_drives_its_course_in_lockstep(start: Callable, commands: str) -
         assert not heard.tables and {m.header.frame_id for m in list(heard.twists)} == {"base_link"}
         sent = np.array([[m.twist.linear.x, m.twist.angular.z] for m in list(heard.twists)])
         assert np.all(np.abs(sent) <= ROBOT.velocity_limit[[0, 2]])
+    elif commands == "ackermann":
+        assert not heard.twists and not heard.tables
+        sent = np.array([[m.drive.speed, m.drive.steering_angle] for m in list(heard.drives)])
+        assert len(sent) > 100 and np.all(
+            np.abs(sent) <= 1e-6 + np.array([ROBOT.velocity_limit[0], ROBOT.effort_limit[0]])
+        )
     else:
         assert not heard.twists and {t.columns for t in list(heard.tables)} == {("speed_m_s", "steering_rad")}
         sent = np.array([t.values[0] for t in list(heard.tables)])

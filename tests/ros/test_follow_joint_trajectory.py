@@ -19,7 +19,7 @@ from trajectory_msgs.msg import JointTrajectory
 from metarl_robot.core.robot import load_robot
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.arm.interface import JointInterface
-from metarl_robot.ros_nodes.convert import duration_message
+from metarl_robot.ros_nodes.convert import duration_message, nanoseconds
 from metarl_robot.ros_nodes.joint_trajectories import trajectory_message
 from metarl_robot.ros_nodes.messages.package import MessagesError
 from metarl_robot.ros_nodes.messages.provide import provide
@@ -49,11 +49,9 @@ class Arm:
         self.session, self.probe = session, session.probe
         self.goal_type, self.limit_type = messages.action.FollowJointTrajectory, messages.msg.JointTolerance
         self.client = ActionClient(self.probe.node, self.goal_type, "mpc/follow_joint_trajectory")
-        self.states: list[JointState] = []
         self.setpoints: list[JointState] = []
         self.verdicts: list[DiagnosticStatus] = []
         self.feedback: list[Any] = []
-        self.probe.listen(JointState, "joint_states", self.states.append, topics.STATE_IN)
         self.probe.listen(JointState, topics.SETPOINT, self.setpoints.append)
         self.probe.listen(DiagnosticStatus, topics.REFERENCE_STATUS, self.verdicts.append, topics.EVENTS)
         self.topic = self.probe.node.create_publisher(
@@ -81,16 +79,19 @@ class Arm:
     def send(self, goal: Any) -> Any:
         """The accepted goal's handle."""
         self.feedback.clear()
-        future = self.client.send_goal_async(goal, lambda message: self.feedback.append(message.feedback))
-        self.probe.wait(future.done, "an answer to the goal")
-        return future.result()
+        heard = self.feedback.append
+        return self.answer(lambda: self.client.send_goal_async(goal, lambda message: heard(message.feedback)), "goal")
+
+    def answer(self, request: Callable[[], Any], what: str) -> Any:
+        """The answer to a request that the probe's own thread sends (in another one, rclpy's client can miss it)."""
+        sent = self.probe._executor.create_task(request)
+        self.probe.wait(lambda: sent.done() and sent.result().done(), f"an answer to the {what}")
+        return sent.result().result()
 
     def result(self, handle: Any) -> tuple[int, int, str]:
         """(status, error code, text) of a goal, once it has ended."""
         assert handle.accepted, self.verdicts[-1:]
-        future = handle.get_result_async()
-        self.probe.wait(future.done, "the goal's result")
-        answer = future.result()
+        answer = self.answer(handle.get_result_async, "request of a result")
         return answer.status, answer.result.error_code, answer.result.error_string
 
     def refusal(self, goal: Any) -> str:
@@ -104,9 +105,11 @@ class Arm:
         self.probe.wait(lambda: bool(reasons()), "a reason")
         return reasons()[0]
 
-    @property
-    def position(self) -> np.ndarray:
-        return np.array(self.states[-1].position)
+    def now_s(self) -> float:
+        """The node's time, of its answer to a goal: topics may reach a busy test seconds later."""
+        handle = self.send(self.goal(HOME, 0.1))
+        assert self.result(handle)[0] == SUCCEEDED
+        return nanoseconds(handle.stamp) * 1e-9
 
     @property
     def setpoint(self) -> np.ndarray:
@@ -141,15 +144,15 @@ def arm(running: Arm) -> Iterator[Arm]:
 
 def test_a_goal_is_reached_with_feedback_on_the_way(arm: Arm) -> None:
     target = HOME + [0.3, -0.2]
-    assert arm.result(arm.send(arm.goal(target))) == (SUCCEEDED, 0, "Goal successfully reached!")
-    assert arm.feedback
-    assert np.abs(np.array(arm.feedback[-1].actual.positions) - target).max() < 0.1
+    near = [arm.tolerance(0.02, name=name) for name in ROBOT.channel_names]
+    goal = arm.goal(target, 5.0, goal_tolerance=near)
+    assert arm.result(arm.send(goal)) == (SUCCEEDED, 0, "Goal successfully reached!")
+    arm.probe.wait(lambda: bool(arm.feedback), "feedback")
     arm.wait_until_still(target)
-    arm.probe.wait(lambda: bool(np.abs(arm.position - target).max() < 0.02), "the arm at the target")
     message = arm.feedback[-1]
     assert tuple(message.joint_names) == ROBOT.channel_names
     assert np.allclose(np.subtract(message.desired.positions, message.actual.positions), message.error.positions)
-    assert 0.0 <= message.desired.time_from_start.sec + 1e-9 * message.desired.time_from_start.nanosec <= 1.5
+    assert 0.0 <= message.desired.time_from_start.sec + 1e-9 * message.desired.time_from_start.nanosec <= 6.0
 
 
 def test_joints_may_come_in_any_order(arm: Arm) -> None:
@@ -175,30 +178,35 @@ def test_partial_joints_are_accepted_where_allowed_and_the_others_hold(arm: Arm)
 
 
 def test_a_trajectory_that_ended_in_the_past_is_refused(arm: Arm) -> None:
-    assert "it ended at" in arm.refusal(arm.goal(HOME + 0.1, 1.0, stamp_s=max(arm.probe.time_s - 5.0, 0.1)))
+    assert "it ended at" in arm.refusal(arm.goal(HOME + 0.1, 1.0, stamp_s=arm.now_s() - 1.5))
 
 
 def test_past_points_are_skipped(arm: Arm) -> None:
-    """Of a trajectory that began 1 s ago, with a turn there that the arm never makes, only the rest is followed."""
-    now_s = arm.probe.time_s
-    times = np.array([0.5, 3.0])
-    points = np.stack([HOME + [-0.8, 0.0], HOME + [0.3, 0.0]])
+    """Of a trajectory that began earlier only the rest is followed, at its own times: a quintic between its points."""
+    begin_s = arm.now_s() - 1.0
+    first_s, last_s, points = 0.5, 15.0, np.stack([HOME + [-0.8, 0.0], HOME + [0.3, 0.0]])
+    rest, stamp_ns = np.zeros_like(points), round(begin_s * 1e9)
     goal = arm.goal_type.Goal()
-    rest = np.zeros_like(points)
     goal.trajectory = trajectory_message(
-        ROBOT.channel_names, round((now_s - 1.0) * 1e9), times, Outputs(points, rest, rest)
+        ROBOT.channel_names, stamp_ns, np.array([first_s, last_s]), Outputs(points, rest, rest)
     )
     assert arm.result(arm.send(goal))[0] == SUCCEEDED
-    ended_s = arm.probe.time_s
     arm.wait_until_still(points[-1])
-    assert 2.0 <= ended_s - now_s < 3.0  # the first point and its second are not made up for
+    since = np.array([nanoseconds(message.header.stamp) - stamp_ns for message in arm.setpoints]) * 1e-9
+    late = (since > 0.6 * last_s) & (since <= last_s)  # the arm has blended into it
+    s = (since[late] - first_s) / (last_s - first_s)
+    expected = points[0] + (10 * s**3 - 15 * s**4 + 6 * s**5)[:, None] * (points[1] - points[0])
+    followed = np.array([message.position for message in arm.setpoints])[late]
+    assert len(followed) > 100
+    assert np.abs(followed - expected).max() < 1e-6
 
 
 def test_a_trajectory_may_begin_in_the_future(arm: Arm) -> None:
-    begins_s = arm.probe.time_s + 2.0
-    handle = arm.send(arm.goal(HOME + 0.1, 1.0, stamp_s=begins_s))
-    assert arm.result(handle)[0] == SUCCEEDED
-    assert arm.probe.time_s >= begins_s + 1.0
+    begins_s, target = arm.now_s() + 8.0, HOME + 0.1
+    assert arm.result(arm.send(arm.goal(target, 1.0, stamp_s=begins_s)))[0] == SUCCEEDED
+    arm.wait_until_still(target)
+    early = [each.position for each in arm.setpoints if nanoseconds(each.header.stamp) < begins_s * 1e9]
+    assert early and np.allclose(early, HOME, atol=1e-6)
 
 
 def test_a_path_tolerance_that_is_exceeded_aborts_the_goal_and_the_arm_holds(arm: Arm) -> None:
@@ -234,10 +242,9 @@ def test_default_tolerances_are_parameters(arm: Arm) -> None:
 def test_cancelled_the_arm_comes_to_rest_before_the_target(arm: Arm) -> None:
     target = HOME + [1.0, 0.0]
     handle = arm.send(arm.goal(target, 60.0))
+    assert handle.accepted, arm.session.lines[-5:]
     arm.probe.wait(lambda: bool(arm.feedback), "motion")
-    cancel = handle.cancel_goal_async()
-    arm.probe.wait(cancel.done, "an answer to the cancellation")
-    assert len(cancel.result().goals_canceling) == 1
+    assert len(arm.answer(handle.cancel_goal_async, "cancellation").goals_canceling) == 1
     assert arm.result(handle) == (CANCELED, 0, "")
     assert arm.wait_until_still()[0] < target[0] - 0.05
 

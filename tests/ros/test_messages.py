@@ -158,11 +158,19 @@ def test_action_service_and_topic_work_between_two_processes(probe_alone: Callab
         goal = FollowJointTrajectory.Goal(goal_tolerance=[JointTolerance(name="j1", position=0.25)])
         goal.trajectory.joint_names = ["j1", "j2"]
         feedback: list[list[str]] = []
-        accepted = client.send_goal_async(goal, lambda message: feedback.append(list(message.feedback.joint_names)))
-        probe.wait(accepted.done, "the goal's answer")
-        result = accepted.result().get_result_async()
-        probe.wait(result.done, "the goal's result")
-        assert (result.result().result.error_code, result.result().result.error_string) == (-5, "j1 0.25")
+
+        def answer(request: Callable[[], Any]) -> Any:
+            """From the probe's own thread: in another one, rclpy's client can miss an answer."""
+            sent = probe._executor.create_task(request)
+            probe.wait(lambda: sent.done() and sent.result().done(), "an answer of the action")
+            return sent.result().result()
+
+        def told(message: Any) -> None:
+            feedback.append(list(message.feedback.joint_names))
+
+        accepted = answer(lambda: client.send_goal_async(goal, told))
+        result = answer(accepted.get_result_async).result
+        assert (result.error_code, result.error_string) == (-5, "j1 0.25")
         probe.wait(lambda: feedback == [["j1", "j2"]], "feedback")
         client.destroy()
     finally:
