@@ -35,13 +35,13 @@ class Frames(NamedTuple):
 
 
 def frames_of(robot: Any, options: MessageOptions) -> Frames:
-    """Frames from the options, by default from robot.yaml."""
+    """Frames from the options, by default those of robot.yaml with the options' prefix."""
 
     def frame(parameter: str, given: str, default: str) -> Frame:
         return Frame(default if given in ("", ANY) else given, parameter, given == ANY)
 
-    base = frame("base_frame", options.base_frame, robot.base_frame)
-    world = frame("world_frame", options.world_frame, robot.world_frame)
+    base = frame("base_frame", options.base_frame, options.frame_prefix + robot.base_frame)
+    world = frame("world_frame", options.world_frame, options.frame_prefix + robot.world_frame)
     localised = options.localiser_topic != "" or options.odometry_frame != ""
     odometry = frame("odometry_frame", options.odometry_frame, world.name) if localised else world
     return Frames(world, base, frame("imu_frame", options.imu_frame, base.name), odometry)

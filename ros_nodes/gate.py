@@ -88,7 +88,7 @@ class GateNode(ManagedNode):
 
     def configure(self) -> None:
         self._gate = Gate(self._robot, self._config)
-        self._interface = interface_of(self._robot, message_options(self._own))
+        self._interface = interface_of(self._robot, message_options(self._own, self.get_namespace()))
         self._pending_ns: int | None = None
         self._spoken_ns = self._answered_ns = -1
         self._state_ns = self._command_ns = 0  # stamps of the newest accepted state and command

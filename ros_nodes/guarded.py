@@ -3,8 +3,8 @@
 
 A guard sorts errors into three classes:
 
-    unreadable   a message cannot be read (SignalError), or any error in a service of rclpy or in a message on /clock,
-                 which rclpy reads itself: it is refused and counted
+    unreadable   a message cannot be read (SignalError), or any error in a callback of rclpy itself, such as its
+                 services and its subscription of /clock: it is refused and counted
     refused      a transition of the life cycle that is not possible now (RCLError of a service): its caller is informed
     fault        any other error, a defect of this project: it is counted and logged, and `on_fault` is called; the
                  gate then stops the robot
@@ -28,7 +28,6 @@ from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 
 from metarl_robot.core.errors import SignalError
-from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import UnusableError
 from metarl_robot.safety.refusals import Rejection
 
@@ -185,7 +184,8 @@ class _Guard:
     def __init__(self, node: GuardedNode, where: str, callback: Callable[..., Any]) -> None:
         self._node, self._where, self._callback = node, where, callback
         self._failures = 0
-        self._unreadable = Exception if node._foreign or where == topics.CLOCK else SignalError
+        rclpys = node._foreign or getattr(callback, "__module__", "").startswith("rclpy.")
+        self._unreadable = Exception if rclpys else SignalError
 
     def take(self, message: Any) -> None:
         """Handle a message."""

@@ -7,6 +7,8 @@ published only while somebody listens.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from rclpy.node import Node
 from std_msgs.msg import Float64MultiArray
@@ -22,10 +24,10 @@ from metarl_robot.ros_nodes.managed import heard
 
 
 class LearningReports:
-    """Publishers of one node."""
+    """Publishers of one node. frame_prefix: of the frames that the robot's files name."""
 
-    def __init__(self, node: Node, robot: Robot, interface: Interface) -> None:
-        self._node, self._robot = node, robot
+    def __init__(self, node: Node, robot: Robot, interface: Interface, frame_prefix: str = "") -> None:
+        self._node, self._robot, self._prefix = node, robot, frame_prefix
         self._context_out = node.create_publisher(Float64MultiArray, "~/context", topics.REPORT)
         self._contact_out = node.create_publisher(Float64MultiArray, "~/contact", topics.REPORT)
         self._reports = [
@@ -50,7 +52,7 @@ class LearningReports:
             self._contact_out.publish(table_message(Table(stamp_ns, ("value",), topics.CONTACT_COLUMNS, code)))
         for make, out in self._externals:
             if heard(out):
-                out.publish(make(stamp_ns, state, external))
+                out.publish(self._prefixed(make(stamp_ns, state, external)))
 
     def context(self, context: Context, stamp_ns: int) -> None:
         """Publish a context and the reports of it."""
@@ -58,4 +60,11 @@ class LearningReports:
             self._context_out.publish(table_message(context_table(stamp_ns, context)))
         for make, out in self._reports:
             if heard(out) and (message := make(self._robot, stamp_ns, context)) is not None:
-                out.publish(message)
+                out.publish(self._prefixed(message))
+
+    def _prefixed(self, message: Any) -> Any:
+        """The message, with the prefix before its frame if it has one."""
+        header = getattr(message, "header", None)
+        if self._prefix and header is not None and header.frame_id:
+            header.frame_id = self._prefix + header.frame_id
+        return message

@@ -112,7 +112,7 @@ class ManagedNode(GuardedNode):
         """Release the parts that configure built."""
 
     def diagnose(self) -> list[DiagnosticStatus]:
-        """Entries for /diagnostics."""
+        """Entries for /diagnostics; their names get the node's namespace, as in 'left/gate'."""
         return []
 
     def close(self) -> None:
@@ -222,6 +222,8 @@ class ManagedNode(GuardedNode):
             self.fault("diagnostics", error)
             status = []
         status = self._with_health(status)
+        for entry in status:
+            entry.name = f"{self.get_namespace()}/{entry.name}".lstrip("/")
         if status:
             message = DiagnosticArray(status=status)
             message.header.stamp = self.get_clock().now().to_msg()

@@ -27,7 +27,7 @@ class OptionsError(MetaRLError):
 
 @dataclass(frozen=True)
 class MessageOptions:
-    """Options of FrameParameters and SensorParameters."""
+    """Options of FrameParameters and SensorParameters. frame_prefix: of the frames that the robot's files name."""
 
     world_frame: str = ""
     base_frame: str = ""
@@ -38,6 +38,7 @@ class MessageOptions:
     odometry_frame: str = ""
     localiser_topic: str = ""
     localiser_correction_s: float = 0.3
+    frame_prefix: str = ""
 
 
 class FrameParameters(BaseModel):
@@ -52,6 +53,11 @@ class FrameParameters(BaseModel):
         "",
         description="frame_id of odometry, if a localiser (localiser_topic) gives poses in world_frame; empty: "
         "world_frame; '*': any is accepted, also an empty one",
+    )
+    frame_prefix: str = fixed(
+        "",
+        description="prefix of the frames that robot.yaml and robot.xml name, as robot_state_publisher's; empty: the "
+        "node's namespace, as in 'left/odom'; '/': none",
     )
 
 
@@ -85,11 +91,12 @@ class SensorParameters(BaseModel):
     )
 
 
-def message_options(parameters: BaseModel) -> MessageOptions:
-    """The options among a node's parameters. Raises OptionsError."""
+def message_options(parameters: BaseModel, namespace: str = "/") -> MessageOptions:
+    """The options among a node's parameters. namespace: of the node, absolute. Raises OptionsError."""
     named = {field.name for field in fields(MessageOptions)}
     given = {key: value for key, value in parameters.model_dump().items() if key in named}
-    options = MessageOptions(**given)
+    prefix = given.get("frame_prefix") or f"{namespace}/"
+    options = MessageOptions(**{**given, "frame_prefix": prefix.lstrip("/")})
     if options.stamp_on_arrival and getattr(parameters, "lockstep", False):
         raise OptionsError(
             "stamp_on_arrival needs lockstep:=false: in lockstep the stamps say which command answers which state"

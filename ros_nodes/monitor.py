@@ -184,9 +184,10 @@ class Monitor(Node):
         self._seen["held"] = message.message if held else ""
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        mine = self.get_namespace().strip("/")
         for status in message.status:
             values = {pair.key: pair.value for pair in status.values}
-            if "missed_deadlines" in values:
+            if status.name.rpartition("/")[0] == mine and "missed_deadlines" in values:
                 self._seen["missed_deadlines"] = int(values["missed_deadlines"])
 
 

@@ -184,7 +184,8 @@ class MpcNode(ManagedNode):
         self._transfer = BumplessTransfer(robot, ready_controller(robot, self._name, self._tuning, self._checkpoint))
         self._references = ReferenceManager(robot)
         self._validation = StateValidation(robot)
-        self._interface = interface_of(robot, message_options(self._own))
+        self._options = message_options(self._own, self.get_namespace())
+        self._interface = interface_of(robot, self._options)
         self._statistics = StepStatistics()
         self._counts: Counter[str] = Counter()
         self._stepped_ns = -1
@@ -227,7 +228,7 @@ class MpcNode(ManagedNode):
         )
         self._setpoint_out = self.create_publisher(interface.setpoint_type, "~/setpoint", topics.REPORT)
         self._step_out = self.create_publisher(Float64MultiArray, "~/step", topics.REPORT)
-        self._learned = LearningReports(self, self._robot, interface)
+        self._learned = LearningReports(self, self._robot, interface, self._options.frame_prefix)
         self._plan_out = self.create_publisher(interface.plan_type, "~/plan", topics.REPORT)
         self._reference_status_out = self.create_publisher(DiagnosticStatus, "~/reference_status", topics.EVENTS)
         self._reports = (self._setpoint_out, self._step_out, self._plan_out, self._reference_status_out)

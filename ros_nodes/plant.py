@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The simulated robot: measurements and clock out, commands in. The physics is metarl_robot.sim.
 
+Several simulated robots share one clock (shared_clock.py). The own time of a robot, by which its conditions change,
+starts with its first command; its stamps are those of the clock.
+
 Time stands still until the first command, as a real robot's brakes stay closed until it is commanded; a flying robot
 is then in the air.
 
@@ -19,9 +22,9 @@ come from the queue of a gate that was paused.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -31,7 +34,6 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from numpy.typing import NDArray
 from pydantic import Field
 from rclpy.qos import QoSProfile
-from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 
@@ -40,7 +42,7 @@ from metarl_robot.core.quantities import quantities
 from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.core.tables import NANOSECONDS, Table, table_of
 from metarl_robot.ros_nodes import topics
-from metarl_robot.ros_nodes.convert import status_message, table_message, time_message
+from metarl_robot.ros_nodes.convert import status_message, table_message
 from metarl_robot.ros_nodes.ending import REST_WITHIN_S
 from metarl_robot.ros_nodes.gate import shipped
 from metarl_robot.ros_nodes.guarded import readable
@@ -51,6 +53,7 @@ from metarl_robot.ros_nodes.message_options import message_options
 from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.publishers import LOOK_PERIOD_S, SolePublishers
 from metarl_robot.ros_nodes.runtime import run
+from metarl_robot.ros_nodes.shared_clock import SharedClock
 from metarl_robot.ros_nodes.timeline import TimelineParameters, settings_of, timeline
 from metarl_robot.safety.fallback_law import gate_config
 from metarl_robot.safety.last_hop import LastHop
@@ -62,6 +65,8 @@ Array = NDArray[np.float64]
 REPEAT_S = 0.05  # period for repeating an unanswered state
 _GATE_SILENT_S = 5.0  # a gate that commanded sends something every control period; after this silence it has ended
 _LATE = 1.5  # a real-time tick after more periods than this counts as late
+_CATCH_UP = 4  # most periods that a robot in real time is advanced at once, to reach the shared clock
+_OFFERED = 100  # latest stamps of states before the first command, which may answer any of them
 
 
 class PlantParameters(RobotParameters):
@@ -71,6 +76,13 @@ class PlantParameters(RobotParameters):
     grace_s: float = Field(
         10.0, ge=0.05, le=600.0, description="lockstep: wait this long for a command, in real time [s]"
     )
+    start_within_s: float = fixed(
+        60.0,
+        ge=0.0,
+        le=3600.0,
+        description="lockstep, several robots: time starts when all have a command, or this long after the first [s; "
+        "real time]",
+    )
     command_deadline_s: float = Field(
         0.1,
         ge=0.0,
@@ -79,6 +91,11 @@ class PlantParameters(RobotParameters):
     )
     effort_includes_gravity: bool = fixed(
         True, description="false: the simulated robot adds its own gravity, as Franka's and UR's do"
+    )
+    publish_clock: bool = fixed(
+        True,
+        description="publish /clock, unless another plant on this machine does; false: follow a clock from elsewhere, "
+        "such as Gazebo's or a bag's",
     )
 
 
@@ -109,7 +126,7 @@ class PlantNode(ManagedNode):
     def configure(self) -> None:
         self._simulation, self._interface = (
             simulation(self._robot),
-            interface_of(self._robot, message_options(self._own)),
+            interface_of(self._robot, message_options(self._own, self.get_namespace())),
         )
         self._timeline = timeline(self._robot, self._conditions, self._settings)
         self._gravity = None if self._own.effort_includes_gravity else self._simulation.own_gravity()
@@ -118,6 +135,11 @@ class PlantNode(ManagedNode):
         self._steps_per_period = round(self._robot.control_period_s / self._simulation.physics_dt_s)
         self._refused: Counter[str] = Counter()
         self._paused = False
+        own = self._own
+        self._period_ns = round(self._robot.control_period_s * NANOSECONDS)
+        self._shared_clock = SharedClock(
+            self, own.lockstep, own.publish_clock, own.start_within_s, self._on_advance, self._on_clock_reset
+        )
         self._plant = self._restart(self._simulation.plant(self._timeline.initial, self._timeline.noise_seed))
         self._open()
 
@@ -133,7 +155,9 @@ class PlantNode(ManagedNode):
         return {**shipped(self._robot), **gravity}
 
     def _restart(self, plant: Plant) -> Plant:
-        """Reset to the start pose, the first conditions and t = 0."""
+        """Reset to the start pose, the first conditions and the robot's own time 0."""
+        self._shared_clock.restart()
+        self._origin_ns = self._shared_clock.now_ns
         plant.set_task(self._timeline.initial)
         self._state = plant.reset(self._timeline.start)
         self._changes = list(self._timeline.changes)
@@ -145,13 +169,13 @@ class PlantNode(ManagedNode):
         self._late_ticks = 0
         self._timing = LoopTiming(self._robot.control_period_s)
         self._ticked_s = self._published_s = self._moved_s = self._commanded_s = monotonic()
-        self._stamp_ns = 0
+        self._stamp_ns = self._origin_ns
+        self._offered = deque([self._stamp_ns], maxlen=_OFFERED)
         return plant
 
     def _open(self) -> None:
         self._state_outs: list[Any] = []
         self._speak = self._interface.speaker(self._make_state_out)
-        self._clock_out = self.create_lifecycle_publisher(Clock, topics.CLOCK, topics.CLOCK_OUT)
         self._truth_out = self.create_lifecycle_publisher(Float64MultiArray, "~/truth", topics.REPORT)
         self._command_in = self.create_subscription(
             Float64MultiArray, self._interface.commands, self._on_command, topics.COMMAND
@@ -184,13 +208,19 @@ class PlantNode(ManagedNode):
 
     def activate(self) -> None:
         self.prefer_me(self._own)
+        self._shared_clock.start()
         if self._plant is not None:
+            self._skip(self._plant)
             self._publish(self._plant)
+
+    def deactivate(self) -> None:
+        self._shared_clock.stop()
 
     def cleanup(self) -> None:
         self._plant = None
+        self._shared_clock.close()
         obstacles = (out for out, _ in self._obstacles_out)
-        for publisher in (*self._state_outs, self._clock_out, self._truth_out, *obstacles):
+        for publisher in (*self._state_outs, self._truth_out, *obstacles):
             self.destroy_lifecycle_publisher(publisher)
         self.destroy_subscription(self._command_in)
         for service in self._own_services:
@@ -229,6 +259,7 @@ class PlantNode(ManagedNode):
         violations: Any = plant.violations
         values = {
             "time_s": plant.time,
+            "clock": "published" if self._shared_clock.holds else "followed",
             "paused": self._paused,
             "late_ticks": self._late_ticks,
             "violations": violations.any,
@@ -244,8 +275,10 @@ class PlantNode(ManagedNode):
                 else {f"loop_{name}": value for name, value in self._timing.look()._asdict().items()}
             ),
         }
-        if self._effort is None:
-            level, text = DiagnosticStatus.WARN, "time stands still until the first command"
+        if not self._shared_clock.holds and self._shared_clock.now_ns == 0:
+            level, text = DiagnosticStatus.WARN, f"no time on {self.resolve_topic_name(topics.CLOCK)} yet"
+        elif self._effort is None:
+            level, text = DiagnosticStatus.WARN, "stands still until the first command"
         elif self._last_hop.stopping:
             level, text = DiagnosticStatus.ERROR, "no commands: the fallback law stops the robot"
         elif self._absent:
@@ -266,7 +299,8 @@ class PlantNode(ManagedNode):
             return
         try:
             effort, stamp_ns, source = readable(partial(self._read, message))
-            if self._is_old(stamp_ns):
+            first = self._waits and stamp_ns in self._offered
+            if self._is_old(stamp_ns) and not (first and self._own.lockstep):
                 self._refused["stale"] += 1
                 return
             if not self._last_hop.admits(source, plant.time):
@@ -279,6 +313,8 @@ class PlantNode(ManagedNode):
             self.refuse(f"command refused: {error}")
             return
         self._commanded_s = arrived_s
+        if first and stamp_ns is not None:
+            self._origin_ns = self._stamp_ns = stamp_ns
         if not self._own.lockstep:
             self._timing.answered(stamp_ns, arrived_s)
             self._effort = effort if self._effort is None else self._effort
@@ -304,14 +340,37 @@ class PlantNode(ManagedNode):
     # Lockstep.
 
     def _answered(self, plant: Plant) -> None:
-        if self._answer is not None:
+        """Advance to the next state, if its time has come; else the clock's advance calls this again."""
+        if self._answer is not None and self._may_move(plant):
             self._effort, self._answer = self._answer, None
             self._move(plant, [(self._effort, self._steps_per_period)])
 
-    def _repeat(self) -> None:
-        plant, now_s = self._plant, monotonic()
+    def _may_move(self, plant: Plant) -> bool:
+        return self._shared_clock.reached(self._time_ns(plant) + self._period_ns)
+
+    def _on_advance(self) -> None:
+        """Lockstep: another plant advanced the clock."""
+        plant = self._plant
         if plant is None or not self.active or self._paused:
             return
+        self._answered(plant)
+        if self._waits and self._is_due():
+            self._publish(plant)
+
+    def _is_due(self) -> bool:
+        """Whether a robot that waits for its first command has a new state: its gate wants them at the usual rate."""
+        return self._shared_clock.now_ns - self._stamp_ns >= self._period_ns
+
+    def _repeat(self) -> None:
+        plant, now_s = self._plant, monotonic()
+        if plant is None or not self.active:
+            return
+        self._shared_clock.look()
+        if self._paused:
+            return
+        if self._answer is not None:
+            self._moved_s = now_s  # it waits for other robots
+            self._answered(plant)
         if self._effort is not None and now_s - self._moved_s > self._own.grace_s and not self._absent:
             self.get_logger().error(
                 f"no command within {self._own.grace_s} s of real time: the last one stays in force"
@@ -319,7 +378,8 @@ class PlantNode(ManagedNode):
             self._absent = True
         if self._absent and self._effort is not None:
             for _ in range(max(1, round(REPEAT_S / self._robot.control_period_s))):
-                self._move(plant, [(self._effort, self._steps_per_period)])
+                if self._may_move(plant):
+                    self._move(plant, [(self._effort, self._steps_per_period)])
         elif now_s - self._published_s >= REPEAT_S:
             self._publish(plant)
 
@@ -329,16 +389,23 @@ class PlantNode(ManagedNode):
         plant, now_s = self._plant, monotonic()
         if plant is None or not self.active:
             return
+        moves = self._effort is not None and not self._paused
+        self._shared_clock.run(self._period_ns, moves)
+        self._shared_clock.look()
         if self._effort is None or self._paused:
             self._ticked_s = now_s
-            if now_s - self._published_s >= REPEAT_S and not self._paused:
+            if (self._is_due() or now_s - self._published_s >= REPEAT_S) and not self._paused:
                 self._publish(plant)
             return
         self._late_ticks += now_s - self._ticked_s > _LATE * self._robot.control_period_s
         segments = self._segments(self._effort, now_s)
         self._ticked_s = now_s
-        self._move(plant, segments)
-        self._timing.sent(self._stamp_ns, self._published_s)
+        for _ in range(_CATCH_UP):
+            if not self._may_move(plant):
+                break
+            self._move(plant, segments)
+            self._timing.sent(self._stamp_ns, self._published_s)
+            segments = [(self._effort, self._steps_per_period)]
 
     def _segments(self, effort: Array, now_s: float) -> list[tuple[Array, int]]:
         """Efforts since the last tick, with the number of physics steps of each."""
@@ -376,15 +443,34 @@ class PlantNode(ManagedNode):
             if self._gravity is not None:
                 effort = effort + self._gravity(self._state.q)
             self._state = plant.step(effort, steps * self._simulation.physics_dt_s)
-        self._stamp_ns = max(0, round(plant.stamp * NANOSECONDS))
+        self._stamp_ns = self._origin_ns + max(0, round(plant.stamp * NANOSECONDS))
         self._moved_s = monotonic()
 
+    @property
+    def _waits(self) -> bool:
+        """Whether no command has come yet."""
+        return self._effort is None and self._answer is None
+
+    def _time_ns(self, plant: Plant) -> int:
+        """The robot's time by the shared clock."""
+        return self._origin_ns + round(plant.time * NANOSECONDS)
+
+    def _stand_by(self) -> None:
+        """Before its first command, a robot stands still while the shared clock goes on: it measures rest."""
+        self._shared_clock.wait()
+        if self._shared_clock.now_ns > self._origin_ns:
+            self._origin_ns = self._stamp_ns = self._shared_clock.now_ns
+            self._state = replace(self._state, v=np.zeros_like(self._state.v))
+            self._offered.append(self._stamp_ns)
+
     def _publish(self, plant: Plant) -> None:
-        now_ns = round(plant.time * NANOSECONDS)
+        if self._waits:
+            self._stand_by()
+        now_ns = self._time_ns(plant)
         self._published_s = monotonic()
         effort = plant.applied_effort
         self._speak(self._stamp_ns, self._state, effort)
-        self._clock_out.publish(Clock(clock=time_message(now_ns)))
+        self._shared_clock.tell()
         if heard(self._truth_out):
             self._truth_out.publish(table_message(Table(now_ns, ("value",), self._columns, self._truth(plant, effort))))
 
@@ -402,13 +488,28 @@ class PlantNode(ManagedNode):
         if self._plant is not None:
             self._restart(self._plant)
             self._publish(self._plant)
-        response.message = "back at the start; time is 0 again"
+        response.message = f"back at the start; time is {self._origin_ns / NANOSECONDS:g} s" + (
+            ": other robots go by this clock" if self._origin_ns else " again"
+        )
         return response
+
+    def _skip(self, plant: Plant) -> None:
+        """Real time: after a pause the robot goes on at the present time of the shared clock."""
+        if not self._own.lockstep and self._effort is not None:
+            self._origin_ns += max(0, self._shared_clock.now_ns - self._time_ns(plant))
+
+    def _on_clock_reset(self) -> None:
+        """A clock that this plant follows went back."""
+        if self._plant is not None:
+            self.get_logger().warning("the clock went back: the robot starts again")
+            self._restart(self._plant)
+            self._publish(self._plant)
 
     def _on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._paused = bool(request.data)
         self._moved_s = monotonic()
         if not self._paused and self._plant is not None:
+            self._skip(self._plant)
             self._answered(self._plant)
         response.success, response.message = True, "paused" if self._paused else "running"
         return response
@@ -421,6 +522,11 @@ class PlantNode(ManagedNode):
             response.message = (
                 "pause first (~/set_pause)" if not self._paused else "no command for the present state yet"
             )
+            return response
+        if not self._own.lockstep:
+            self._shared_clock.run(self._period_ns, moves=True)
+        if not self._may_move(plant):
+            response.success, response.message = False, "another robot is at an earlier time: step it first"
             return response
         self._effort, self._answer = effort, None
         self._arrivals.clear()

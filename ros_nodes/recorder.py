@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Records every topic to a rosbag2 folder: messages as received, stamped with the node's clock.
 
+In a namespace it records the topics below it, and those that belong to no robot: `/clock`, `/diagnostics`, `/tf`.
+
 It is a separate process, so that a disk error does not affect control. On SIGINT and SIGTERM the bag is completed. A
 killed process leaves a readable bag without its last fraction of a second.
 """
@@ -116,12 +118,16 @@ class RecorderNode(ManagedNode):
         if recording is None or not (self.active or not self._inputs):
             return
         for topic, types in self.get_topic_names_and_types():
-            if topic in self._inputs or types[0] in self._unknown:
+            if topic in self._inputs or types[0] in self._unknown or not self._concerns(topic):
                 continue
             publishers = self.get_publishers_info_by_topic(topic)
             if publishers:
                 offered = [publisher.qos_profile for publisher in publishers]
                 self._record(recording, topic, types[0], _matching_qos(offered), offered)
+
+    def _concerns(self, topic: str) -> bool:
+        """Whether a topic is below this node's namespace, or at the root and below none."""
+        return topic.startswith(f"{self.get_namespace().rstrip('/')}/") or topic.count("/") == 1
 
     def _record(
         self, recording: Recording, topic: str, type_name: str, qos: QoSProfile, offered: Sequence[QoSProfile]

@@ -85,7 +85,7 @@ class ReferenceNode(ManagedNode):
     def configure(self) -> None:
         self._flat, self._interface = (
             flat_outputs_of(self._robot),
-            interface_of(self._robot, message_options(self._own)),
+            interface_of(self._robot, message_options(self._own, self.get_namespace())),
         )
         self._reference = make_reference(self._robot, self._flat, self._own)
         if remark := getattr(self._reference, "remark", ""):

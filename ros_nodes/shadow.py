@@ -92,7 +92,8 @@ class ShadowNode(ManagedNode):
 
     def configure(self) -> None:
         robot, started_s = self._robot, monotonic()
-        self._interface = interface_of(robot, message_options(self._own))
+        self._options = message_options(self._own, self.get_namespace())
+        self._interface = interface_of(robot, self._options)
         self._validation = StateValidation(robot)
         self._counts: Counter[str] = Counter()
         self._effort: Array | None = None
@@ -124,7 +125,7 @@ class ShadowNode(ManagedNode):
 
     def _open(self) -> None:
         interface = self._interface
-        self._learned = LearningReports(self, self._robot, interface)
+        self._learned = LearningReports(self, self._robot, interface, self._options.frame_prefix)
         self._prediction_out = self.create_publisher(Float64MultiArray, "~/prediction", topics.REPORT)
         self._inputs = [*self._listen_to_efforts(), *interface.listen(self, self._on_state, self._own.lockstep)]
         self.expect(interface.state_topic, "robot's driver")

@@ -20,7 +20,8 @@ Names are relative or private, so all can be remapped. A named table is a std_ms
     /mpc/<external>                  the kind's                       mpc: the external force
     /plant/truth                     std_msgs/Float64MultiArray       plant: named table, row `value`: see
                                      plant.truth_columns
-    /clock                           rosgraph_msgs/Clock              plant → all
+    /clock                           rosgraph_msgs/Clock              one plant → all
+    /clock/request                   std_msgs/Header                  the other plants → that one: see shared_clock.py
     /diagnostics                     diagnostic_msgs/DiagnosticArray  all, 1 Hz
 
     service                          type
@@ -52,6 +53,7 @@ PLAN = "mpc/plan"
 CONTACT = "mpc/contact"
 TRUTH = "plant/truth"
 CLOCK = "/clock"
+CLOCK_REQUEST = "/clock/request"
 DIAGNOSTICS = "/diagnostics"
 
 # status: 0 solved, 1 degraded, 2 failed; late: 1 if the step missed its deadline

@@ -299,7 +299,8 @@ def test_our_launch_files_keep_to_what_ros_reads(name: str) -> None:
     """Strings where ROS wants strings, and one key an action: ROS's YAML frontend takes nothing else."""
     content = yaml.safe_load(find_launch_file(name).read_text())
     assert list(content) == ["launch"]
-    for action in content["launch"]:
+    grouped = [child for action in content["launch"] for child in action.get("group", [])]
+    for action in [action for action in content["launch"] if "group" not in action] + grouped:
         (body,) = action.values()
         texts = [body.get(key) for key in ("name", "default", "value", "if", "unless", "pkg", "exec", "description")]
         assert all(text is None or isinstance(text, str) for text in texts)

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reader of YAML launch files: the part of ROS 2's format that `metarl launch` supports.
 
-    actions         arg (name, default, description, choice), let, node, include (file, arg), group;
-                    each with if / unless
+    actions         arg (name, default, description, choice), let, node, include (file, arg), group,
+                    push_ros_namespace (namespace); each with if / unless
     node            pkg, exec, name, namespace, output, args, param (name + value + type, or from), remap, env
     substitutions   $(var x) $(env X default) $(find-pkg-share p) $(dirname) $(equals a b) $(not-equals a b)
                     $(not a) $(and a b) $(or a b)
+
+`push_ros_namespace` acts on the nodes and includes after it, up to the end of its group: a relative namespace is
+appended to the present one, and an absolute one replaces it. As in ROS, it is the launch configuration `ros_namespace`.
 
 Anything else is an error that names the unsupported element. Nothing in a launch file is executed: `$(eval …)` and
 `$(command …)` are refused.
@@ -38,6 +41,7 @@ _MOST_FILES = _MOST_NODES = 100
 _LONGEST_TEXT = 10_000
 _PACKAGE_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NAMESPACE = re.compile(r"/|(/[A-Za-z_][A-Za-z0-9_]*)+")
 
 _TRUE, _FALSE = ("true", "1"), ("false", "0")
 _TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
@@ -48,7 +52,10 @@ _ATTRIBUTES = {
     "node": ("pkg", "exec", "name", "namespace", "output", "args", "param", "remap", "env"),
     "include": ("file", "arg"),
     "group": ("children",),
+    "push_ros_namespace": ("namespace",),
+    "push-ros-namespace": ("namespace",),
 }
+_PUSHED = "ros_namespace"  # launch configuration that holds the present namespace
 _SUBSTITUTIONS = ("var", "env", "find-pkg-share", "dirname", "equals", "not-equals", "not", "and", "or")
 
 
@@ -71,7 +78,10 @@ class Argument:
 
 @dataclass(frozen=True)
 class NodeSpec:
-    """One process to start. parameter_files: in their order. parameters: name → value. remaps: (from, to)."""
+    """One process to start.
+
+    namespace: absolute; None: the root. parameter_files: in their order. parameters: name → value. remaps: (from, to).
+    """
 
     package: str
     executable: str
@@ -196,8 +206,10 @@ class _Evaluation:
                 )
             elif kind == "node":
                 self.node(body, scope)
-            else:
+            elif kind == "include":
                 self.include(body, scope)
+            else:
+                scope.values[_PUSHED] = scope.namespace(scope.expand(_text(body, "namespace", kind, scope.path)))
 
     def node(self, body: dict[str, Any], scope: _Scope) -> None:
         self.nodes.append(_node(body, scope))
@@ -248,6 +260,16 @@ class _Scope:
         if "if" in body:
             return self.truth(self.expand(_text(body, "if", "condition", self.path)))
         return "unless" not in body or not self.truth(self.expand(_text(body, "unless", "condition", self.path)))
+
+    def namespace(self, given: str) -> str:
+        """Join a namespace to the present one. Raises LaunchError if ROS does not allow it."""
+        present = self.values.get(_PUSHED, "")
+        joined = given if given.startswith("/") else "/" + f"{present}/{given}".strip("/")
+        joined = joined.rstrip("/") or "/"
+        if not _NAMESPACE.fullmatch(joined):
+            rule = "letters, digits and _ between single '/', and no part may begin with a digit"
+            raise LaunchError(f"{self.path}: {shown(joined)} cannot be a namespace; allowed: {rule}")
+        return joined
 
     def truth(self, value: str) -> bool:
         word = value.strip().lower()
@@ -450,7 +472,7 @@ def _node(body: dict[str, Any], scope: _Scope) -> NodeSpec:
         package=scope.expand(_text(body, "pkg", "node", path)),
         executable=scope.expand(_text(body, "exec", "node", path)),
         name=text("name"),
-        namespace=text("namespace"),
+        namespace=_namespace_of(text("namespace"), scope),
         arguments=_command_line(text("args") or "", path),
         parameter_files=files,
         parameters=parameters,
@@ -459,6 +481,12 @@ def _node(body: dict[str, Any], scope: _Scope) -> NodeSpec:
         ),
         environment=environment,
     )
+
+
+def _namespace_of(given: str | None, scope: _Scope) -> str | None:
+    """Absolute namespace of a node; None for the root."""
+    joined = scope.namespace(given or "")
+    return None if joined == "/" else joined
 
 
 def _environment(body: dict[str, Any], path: Path) -> list[dict[str, Any]]:

@@ -95,8 +95,9 @@ class DriveBridge(ManagedNode):
 
     def configure(self) -> None:
         own, robot = self._own, self._robot
-        self._interface = interface_of(robot, message_options(own))
-        base_frame = frames_of(robot, message_options(own)).base.name
+        options = message_options(own, self.get_namespace())
+        self._interface = interface_of(robot, options)
+        base_frame = frames_of(robot, options).base.name
         self._messages = drive_messages(own.commands, base_frame, self.get_logger().info)
         self._commands = SpeedCommands(robot, self._messages.form, self._loop, own.standstill_m_s)
         self._state: tuple[int, State] | None = None

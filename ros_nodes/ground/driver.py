@@ -56,14 +56,15 @@ class DriverNode(ManagedNode):
 
     def configure(self) -> None:
         own = self._own
-        base_frame = frames_of(self._robot, message_options(own)).base.name
+        options = message_options(own, self.get_namespace())
+        base_frame = frames_of(self._robot, options).base.name
         self._messages = drive_messages(own.commands, base_frame, self.get_logger().info)
         self._driver = SpeedDriver(self._robot, self._messages.form, self._loop)
         self._state: State | None = None
         self._commanded = False
         self._topic = self._messages.topic
         commands = self.create_subscription(self._messages.type, self._topic, self._on_command, topics.COMMAND)
-        states = interface_of(self._robot, message_options(own)).listen(self, self._on_state, own.lockstep)
+        states = interface_of(self._robot, options).listen(self, self._on_state, own.lockstep)
         self._inputs = (commands, *states)
         self._out = self.create_lifecycle_publisher(Float64MultiArray, "~/efforts", topics.COMMAND)
         self.expect(self._topic, "drive bridge")
