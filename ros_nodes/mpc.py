@@ -91,6 +91,12 @@ class MpcParameters(StateParameters):
     ignore_extra_joints: bool = Field(
         True, description="accept trajectories with joints that the robot lacks, and ignore these joints"
     )
+    limit_scale: float = fixed(
+        1.0,
+        ge=0.05,
+        le=1.0,
+        description="first tests: share of the velocity limits that references may use; the gate has one of its own",
+    )
     max_reference_lead_s: float = Field(
         60.0, ge=0.0, le=1e6, description="refuse references that begin more than this long from now [s]"
     )
@@ -182,7 +188,7 @@ class MpcNode(ManagedNode):
             sys.setswitchinterval(_SWITCH_INTERVAL_S)
             rehearse(robot, self._configs, self._checkpoint)
         self._transfer = BumplessTransfer(robot, ready_controller(robot, self._name, self._tuning, self._checkpoint))
-        self._references = ReferenceManager(robot)
+        self._references = ReferenceManager(robot.at_speed(self._own.limit_scale))
         self._validation = StateValidation(robot)
         self._options = message_options(self._own, self.get_namespace())
         self._interface = interface_of(robot, self._options)
@@ -330,7 +336,8 @@ class MpcNode(ManagedNode):
         if reference is None or (self._own.wait_for_reference and not self._has_reference):
             return
         time_s, started_s = stamp_ns / NANOSECONDS, perf_counter()
-        if self._stopped and (acted := self._gate_effort_on(state)) is not None:
+        others_act = self._stopped or self._own.limit_scale < 1.0
+        if others_act and (acted := self._gate_effort_on(state)) is not None:
             transfer.acted(acted)
         command = transfer.step(time_s, state, reference)
         effort = command.effort

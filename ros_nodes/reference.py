@@ -50,6 +50,9 @@ class ReferenceParameters(NodeParameters, FrameParameters):
     seed: int = fixed(0, ge=0, le=2**31 - 1, description="seed of the motion")
     duration_s: float = fixed(60.0, ge=1.0, le=86400.0, description="length of a motion that is not a suite's [s]")
     pace: float = fixed(1.0, ge=0.05, le=2.0, description="speed of the motion relative to its nominal speed")
+    limit_scale: float = fixed(
+        1.0, ge=0.05, le=1.0, description="first tests: share of the limits that may be used; a factor of the pace"
+    )
     spacing_s: float = fixed(0.02, ge=0.002, le=0.5, description="time between two points [s]")
     chunk_s: float = Field(4.0, ge=0.5, le=60.0, description="length of one trajectory message [s]")
     period_s: float = Field(1.0, ge=0.05, le=30.0, description="time between two messages [s]")
@@ -69,7 +72,7 @@ def make_reference(robot: Robot, flat: FlatOutputs, wanted: ReferenceParameters)
     else:
         check_motion(flat, wanted.kind, "kind of reference", ("suite",))
         made = flat.motion(wanted.kind, np.random.default_rng(wanted.seed), wanted.duration_s)
-    return flat.paced(made, wanted.pace)
+    return flat.paced(made, wanted.pace * wanted.limit_scale)
 
 
 class ReferenceNode(ManagedNode):

@@ -48,6 +48,7 @@ def random_config(robot: Robot, rng: Random) -> GateConfig:
         auto_resume_s=rng.choice([0.0, 0.5, 60.0]),
         overspeed_ratio=rng.choice([1.0, 1.5, 10.0]),
         feed_forward_time_s=rng.choice([0.001, 0.05, 10.0]),
+        limit_scale=rng.choice([0.05, 0.2, 1.0]),
     )
 
 

@@ -139,6 +139,12 @@ class Robot:
         other.control_period_s = period_s
         return other
 
+    def at_speed(self, scale: float) -> Self:
+        """This robot with velocity limits scaled by a number in (0, 1], for the checks of its references."""
+        other = copy(self)
+        other.velocity_limit = scale * self.velocity_limit
+        return other
+
     @property
     def nu(self) -> int:
         return len(self.channel_names)

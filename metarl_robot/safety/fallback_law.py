@@ -52,6 +52,12 @@ class GateConfig(BaseModel):
     overspeed_ratio: float = Field(
         1.5, ge=1.0, le=10.0, description="stop and latch above this multiple of a velocity limit"
     )
+    limit_scale: float = Field(
+        1.0,
+        ge=0.05,
+        le=1.0,
+        description="first tests: share of effort, effort rate and velocity limits that commands may use",
+    )
     feed_forward_time_s: float = Field(
         0.05, ge=0.001, le=10.0, description="low pass of the effort that holds the robot [s]"
     )

