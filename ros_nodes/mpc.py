@@ -10,7 +10,7 @@ without a jump.
 
 The parameter `controller` may change in motion. The new controller is built in another thread and takes over when it
 is ready, with a fade between the efforts (metarl_robot.control.bumpless_transfer). The same holds for its tuning,
-below `controller_config.`.
+below `controller_config.`. The service `~/switch_controller` sets them too, and answers when they are at work.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
-from std_msgs.msg import Float64MultiArray
+from std_msgs.msg import Float64MultiArray, String
 
 from metarl_robot.control.base import Controller
 from metarl_robot.control.bumpless_transfer import BumplessTransfer
@@ -46,6 +46,7 @@ from metarl_robot.core.errors import MetaRLError, SignalError, UnknownNameError
 from metarl_robot.core.robot import Robot, load_robot, named
 from metarl_robot.core.signals import Command, State
 from metarl_robot.core.tables import NANOSECONDS, Table, table_of
+from metarl_robot.core.urdf import urdf_of
 from metarl_robot.ros_nodes import reference_status, topics
 from metarl_robot.ros_nodes.convert import status_message, table_message
 from metarl_robot.ros_nodes.goal_parameters import GoalParameters
@@ -61,6 +62,7 @@ from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.ros_nodes.sources import source_trouble
 from metarl_robot.ros_nodes.step_statistics import STATUS_CODES, StepStatistics
+from metarl_robot.ros_nodes.switch_service import Change, SwitchService
 from metarl_robot.safety.input_validation import Measurement, StateValidation
 from metarl_robot.trajectories.flat_outputs import flat_outputs_of
 from metarl_robot.trajectories.reference_manager import ReferenceManager, Taken
@@ -102,6 +104,9 @@ class MpcParameters(StateParameters):
     )
     follow_joint_trajectory: bool = fixed(
         True, description="arms: serve the action ~/follow_joint_trajectory; its tolerances are below constraints."
+    )
+    publish_description: bool = fixed(
+        True, description="publish the robot's URDF on robot_description, latched; false: another node does"
     )
     report_hz: float = Field(
         50.0, ge=0.1, le=1000.0, description="rate of ~/context and of the reports made of it [Hz]"
@@ -179,6 +184,9 @@ class MpcNode(ManagedNode):
         self._goals: TrajectoryGoals | None = None
         self._transfer: BumplessTransfer | None = None
         self._builder: _Builder | None = None
+        self._change = Change()
+        self._awaited: Controller | None = None  # built, has not sent a command yet
+        self._switch: SwitchService | None = None
         self.start(self._own.autostart)
 
     def configure(self) -> None:
@@ -216,7 +224,13 @@ class MpcNode(ManagedNode):
     def deactivate(self) -> None:
         self._end_goal("Current goal cancelled during deactivate transition.")
 
+    def close(self) -> None:
+        if self._switch is not None:
+            self._switch.close()
+            self._switch = None
+
     def cleanup(self) -> None:
+        self.close()
         self._transfer = None
         if self._goals is not None:
             self._goals.destroy()
@@ -237,7 +251,14 @@ class MpcNode(ManagedNode):
         self._learned = LearningReports(self, self._robot, interface, self._options.frame_prefix)
         self._plan_out = self.create_publisher(interface.plan_type, "~/plan", topics.REPORT)
         self._reference_status_out = self.create_publisher(DiagnosticStatus, "~/reference_status", topics.EVENTS)
-        self._reports = (self._setpoint_out, self._step_out, self._plan_out, self._reference_status_out)
+        self._descriptions = self._describe() if self._own.publish_description else []
+        self._reports = (
+            *self._descriptions,
+            self._setpoint_out,
+            self._step_out,
+            self._plan_out,
+            self._reference_status_out,
+        )
         references = (
             self.create_subscription(kind, topic, partial(self._on_reference, topic, read), topics.REFERENCE_QOS)
             for kind, topic, read in interface.references(self._joint_rules)
@@ -255,6 +276,7 @@ class MpcNode(ManagedNode):
             self.create_subscription(DiagnosticStatus, topics.GATE_STATE, self._on_gate_state, topics.LATCHED),
             self.create_subscription(Float64MultiArray, interface.commands, self._on_gate_command, topics.STATE_IN),
         )
+        self._switch = SwitchService(self, lambda: self._change)
         self.expect(self._inputs[0].topic, "robot's driver or plant")
         self.expect(interface.commands, "gate")
 
@@ -272,6 +294,12 @@ class MpcNode(ManagedNode):
         count = len(self._robot.channel_names)
         hooks = GoalHooks(self._follow_goal, self._hold, lambda: self._goal_defaults.tolerances(count))
         return TrajectoryGoals(self, self._robot.channel_names, hooks)
+
+    def _describe(self) -> list[Any]:
+        """Publishers of the robot's URDF, which have published it."""
+        out = self.create_publisher(String, topics.DESCRIPTION, topics.LATCHED)
+        out.publish(String(data=urdf_of(self._robot)))
+        return [out]
 
     def _joint_rules(self) -> JointRules:
         return JointRules(self._own.allow_partial_joints_goal, self._own.ignore_extra_joints)
@@ -304,6 +332,9 @@ class MpcNode(ManagedNode):
             self._step(transfer, state, stamp_ns, received_s)
         elif (effort := self._gate_effort) is not None:
             self._send(effort, stamp_ns)
+        if self._awaited is not None and transfer.controller is self._awaited:
+            self._awaited = None
+            self._changed()
 
     def _take(self, stamp_ns: int, read: Callable[[], State], received_s: float) -> bool:
         """Check a state; False if it is unusable."""
@@ -536,6 +567,7 @@ class MpcNode(ManagedNode):
         self._longest_gap_s = 0.0
         self.get_logger().info(f"building {name}; {self._name} continues until it is ready")
         self._builder = _Builder(self._robot, name, config, self._checkpoint)
+        self._change = self._change._replace(building=name)
 
     def _exchange(self, transfer: BumplessTransfer, builder: _Builder) -> None:
         """Switch to the controller that was built, or report the error and keep the present one."""
@@ -544,6 +576,7 @@ class MpcNode(ManagedNode):
             self.get_logger().error(f"{builder.name} cannot be built, {self._name} continues: {builder.error}")
             self.parameters.restore("", controller=self._name)
             self.parameters.restore(CONFIG_PREFIX, **self._tuning.model_dump())
+            self._changed(f"{builder.name} cannot be built, {self._name} continues: {builder.error}")
             return
         self._tell_obstacles(builder.controller)
         transfer.switch(builder.controller)
@@ -554,9 +587,14 @@ class MpcNode(ManagedNode):
         self._name, self._tuning = builder.name, builder.config
         self._counts["controller_changes"] += 1
         gap_ms = 1e3 * self._longest_gap_s
+        self._awaited = builder.controller
         self.get_logger().info(
             f"{self._name} has taken over; longest time between two commands meanwhile: {gap_ms:.1f} ms"
         )
+
+    def _changed(self, failure: str = "") -> None:
+        """The newest change is over."""
+        self._change = Change(self._change.number + 1, "", failure, self._longest_gap_s)
 
     def diagnose(self) -> list[DiagnosticStatus]:
         if self._transfer is None:

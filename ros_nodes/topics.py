@@ -9,6 +9,7 @@ Names are relative or private, so all can be remapped. A named table is a std_ms
                                      answers
     /mpc/setpoint                    the kind's                       mpc: the reference at each state's stamp
     /mpc/plan                        the kind's                       mpc: the controller's plan
+    /robot_description               std_msgs/String                  mpc, latched: the robot as a URDF
     /gate/state                      diagnostic_msgs/DiagnosticStatus gate → all, latched: state, reason, latched
     /mpc/reference_status            diagnostic_msgs/DiagnosticStatus mpc, latched, for each reference: id (stamp and
                                      frame of its header), topic, accepted, reason, begins_s, ends_s, time_s
@@ -26,6 +27,7 @@ Names are relative or private, so all can be remapped. A named table is a std_ms
 
     service                          type
     /gate/estop, /gate/rearm         std_srvs/Trigger
+    /mpc/switch_controller           rcl_interfaces/SetParametersAtomically: answers when the change is at work
     /plant/reset_world, /plant/step  std_srvs/Trigger
     /plant/set_pause                 std_srvs/SetBool
 
@@ -50,6 +52,7 @@ REFERENCE_STATUS = "mpc/reference_status"
 STEP = "mpc/step"
 CONTEXT = "mpc/context"
 PLAN = "mpc/plan"
+DESCRIPTION = "robot_description"
 CONTACT = "mpc/contact"
 TRUTH = "plant/truth"
 CLOCK = "/clock"

@@ -294,7 +294,7 @@ def test_shadow_mode_starts_nothing_that_commands_or_simulates(name: str) -> Non
     assert "shadow" not in {str(node.name) for node in evaluate(find_launch_file(name), {})}
 
 
-@pytest.mark.parametrize("name", ["arm", "quad"])
+@pytest.mark.parametrize("name", ["arm", "quad", "ground", "several_robots"])
 def test_our_launch_files_keep_to_what_ros_reads(name: str) -> None:
     """Strings where ROS wants strings, and one key an action: ROS's YAML frontend takes nothing else."""
     content = yaml.safe_load(find_launch_file(name).read_text())
@@ -305,6 +305,63 @@ def test_our_launch_files_keep_to_what_ros_reads(name: str) -> None:
         texts = [body.get(key) for key in ("name", "default", "value", "if", "unless", "pkg", "exec", "description")]
         assert all(text is None or isinstance(text, str) for text in texts)
         assert all(isinstance(choice["value"], str) for choice in body.get("choice", []))
+
+
+@pytest.mark.parametrize(
+    ("pushed", "own", "namespace"),
+    [
+        ((), "", None),
+        ((), "left", "/left"),
+        (("left",), "", "/left"),
+        (("left",), "arm", "/left/arm"),
+        (("left", "inner"), "arm", "/left/inner/arm"),
+        (("left", "/other"), "arm", "/other/arm"),
+        (("left",), "/arm", "/arm"),
+        (("",), "", None),
+        (("left", ""), "", "/left"),
+        (("left/",), "", "/left"),
+    ],
+)
+def test_namespaces_are_joined_as_in_ros(
+    write: Writer, pushed: tuple[str, ...], own: str, namespace: str | None
+) -> None:
+    """launch_ros: prefix_namespace and make_namespace_absolute, in PushRosNamespace and Node."""
+    pushes = "".join(f"    - push_ros_namespace: {{namespace: '{each}'}}\n" for each in pushed)
+    node = f"    - node: {{pkg: a, exec: b, namespace: '{own}'}}\n"
+    outside = "- node: {pkg: a, exec: b}\n"
+    inside, after = evaluate(write("- group:\n" + pushes + node + outside), {})
+    assert (inside.namespace, after.namespace) == (namespace, None)
+
+
+def test_a_namespace_reaches_included_files_and_ends_with_its_group(write: Writer) -> None:
+    write("- node: {pkg: a, exec: b, namespace: inner}\n", "other.launch.yaml")
+    included = "- include: {file: $(dirname)/other.launch.yaml}\n"
+    path = write("- group:\n    - push-ros-namespace: {namespace: left}\n    " + included + included)
+    assert [spec.namespace for spec in evaluate(path, {})] == ["/left/inner", "/inner"]
+
+
+@pytest.mark.parametrize("namespace", ["1left", "le ft", "left//inner", "left-arm", "~", "{x}"])
+def test_a_namespace_that_ros_does_not_allow_is_refused(write: Writer, namespace: str) -> None:
+    path = write(f"- push_ros_namespace: {{namespace: '{namespace}'}}\n" + NODE % "1")
+    with pytest.raises(LaunchError, match="cannot be a namespace; allowed: letters, digits and _"):
+        evaluate(path, {})
+
+
+@pytest.mark.parametrize("name", ["arm", "quad", "ground"])
+def test_our_launch_files_put_every_node_into_the_namespace(name: str) -> None:
+    for arguments in ({"record": "true"}, {"shadow": "true"}):
+        specs = evaluate(find_launch_file(name), {"namespace": "left", **arguments})
+        assert specs and {spec.namespace for spec in specs} == {"/left"}
+        assert {spec.namespace for spec in evaluate(find_launch_file(name), arguments)} == {None}
+
+
+def test_several_robots_have_a_namespace_each() -> None:
+    specs = evaluate(find_launch_file("several_robots"), {"record": "true", "payload_mass_kg": "0.5"})
+    nodes = {(spec.namespace, spec.name): spec.parameters for spec in specs}
+    assert len(nodes) == len(specs) == 15
+    assert {namespace for namespace, _ in nodes} == {"/left", "/right", "/drone"}
+    assert len({nodes[robot, "recorder"]["path"] for robot in ("/left", "/right", "/drone")}) == 3
+    assert {nodes[robot, "plant"]["task.payload_mass_kg"] for robot in ("/left", "/right", "/drone")} == {0.5}
 
 
 def test_our_share_folder_holds_launch_files_and_robots() -> None:

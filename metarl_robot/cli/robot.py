@@ -39,11 +39,19 @@ _CHECK = examples(
 )
 
 
+_URDF = examples(
+    ("metarl robot urdf panda", "print it"),
+    ("metarl robot urdf my_arm -o my_arm.urdf", "a file for robot_state_publisher, RViz or MoveIt"),
+    note="The mpc node publishes the same on robot_description. A URDF holds no armature.",
+)
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     group = typer.Typer(no_args_is_help=True, help="Make a robot folder from a URDF or MJCF, and check one.")
     group.command("new", epilog=_NEW)(new)
     group.command("check", epilog=_CHECK)(check)
+    group.command("urdf", epilog=_URDF)(urdf)
     app.add_typer(group, name="robot")
 
 
@@ -103,6 +111,23 @@ def new(
         made = convert(kind, found.file, called, replace(options, **answers)) if answers else made
     write_folder(folder, made.files, load_robot)
     _report(folder, found.file, made, json)
+
+
+def urdf(
+    robot: Annotated[str, typer.Argument(metavar="ROBOT", help="Name of a robot, or its folder.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="File to write.")] = None,
+) -> None:
+    """Write a robot as a URDF: links, joints, inertias and shapes of its MJCF."""
+    from metarl_robot.core.atomic import replace_file
+    from metarl_robot.core.robot import load_robot
+    from metarl_robot.core.urdf import urdf_of
+
+    text = urdf_of(load_robot(robot))
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    replace_file(output, text.encode())
+    note(f"written: {output}")
 
 
 def _report(folder: Path, source: Path, made: NewRobot, json: bool) -> None:

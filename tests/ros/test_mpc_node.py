@@ -19,6 +19,8 @@ from mcap.reader import make_reader
 from mcap.records import Channel, Message
 from mcap.stream_reader import StreamReader
 from mcap_ros2.reader import read_ros2_messages
+from rcl_interfaces.srv import SetParametersAtomically
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
@@ -201,6 +203,39 @@ def test_a_change_of_controller_in_motion_makes_no_jump(arm) -> None:
     shipped = load_config(ROBOT, "pid").model_dump()["ki"]  # which computed_torque does not have
     assert arm.probe.parameter("mpc", "controller_config.ki") == shipped
     arm.probe.wait(lambda: arm.said("pid has taken over"), "the change in the log")
+
+
+def switched(arm, **values: object) -> object:
+    """Result of ~/switch_controller for these parameters."""
+    parameters = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
+    request = SetParametersAtomically.Request(parameters=parameters)
+    return arm.probe.call(SetParametersAtomically, "/mpc/switch_controller", request).result
+
+
+@pytest.mark.parametrize("name", ["offset_free_mpc", "computed_torque"])
+def test_the_switch_service_answers_when_the_new_controller_is_at_work(arm, name: str) -> None:
+    """Once it answers, time moves on without another change, and the controller in /diagnostics is the new one."""
+    result = switched(arm, controller=name)
+    assert result.successful and result.reason.startswith("at work; longest time between two commands")
+    assert arm.probe.parameter("mpc", "controller") == name
+    now_s = arm.probe.time_s
+    arm.probe.wait_until(now_s + 1.0)
+    arm.probe.wait(lambda: pairs_of(arm, "mpc").get("controller") == name, "the new controller's name")
+    assert pairs_of(arm, "mpc")["building"] == "" and arm.probe.states[-1]["state"] == "passing"
+
+
+def test_the_switch_service_changes_gains_and_gives_reasons(arm) -> None:
+    assert switched(arm, controller="computed_torque").successful  # already: nothing to wait for
+    assert switched(arm, **{"controller_config.kp": 250.0}).successful
+    assert arm.probe.parameter("mpc", "controller_config.kp") == 250.0
+    refused = switched(arm, controller="se3")
+    assert not refused.successful and "unknown controller 'se3'" in refused.reason
+    assert arm.probe.parameter("mpc", "controller") == "computed_torque"
+    assert switched(arm, report_hz=20.0).successful  # builds nothing
+
+
+def pairs_of(arm, node: str) -> dict[str, str]:
+    return {pair.key: pair.value for pair in arm.probe.diagnostics[node].values}
 
 
 def test_a_world_that_is_reset_starts_anew(arm) -> None:
