@@ -7,8 +7,8 @@ state has been answered. The world's time is the earliest of these (conservative
 slow or paused holds the others.
 
 At time 0 the world waits for robots that have no command yet, so that all start together and a run is the same every
-time; but for `start_within_s` at most, after the first one is ready. A robot that starts later joins at the present time. A
-robot that has been silent for `SILENT_S` has ended: it holds nobody.
+time; but for `start_within_s` at most, after the first one is ready. A robot that starts later joins at the present
+time. A robot that has been silent for `SILENT_S` has ended: it holds nobody.
 """
 
 from __future__ import annotations

@@ -3,11 +3,10 @@
 
 It returns messages by topic, or the arrays of a simulated run.
 
-All data comes from the topics: the robot's name from /gate/state, the truth from /plant/truth, the reference from
-/mpc/setpoint, time and status of every step from /mpc/step, estimates from /mpc/context, external forces from
-/mpc/external_wrench and /mpc/contact. Errors are computed at every
-state, including states that the controller did not answer in time. An incomplete or damaged recording is read up to the
-damage.
+All data comes from the topics, below the robot's namespace if it has one: the robot's name from /gate/state, the truth
+from /plant/truth, the reference from /mpc/setpoint, time and status of every step from /mpc/step, estimates from
+/mpc/context, external forces from /mpc/external_wrench and /mpc/contact. Errors are computed at every state, including
+states that the controller did not answer in time. An incomplete or damaged recording is read up to the damage.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,6 +22,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from mcap.exceptions import EndOfFile
 from mcap.reader import NonSeekingReader
+from mcap.records import Channel
+from mcap.stream_reader import StreamReader
 from mcap_ros2.decoder import DecoderFactory
 from zstandard import ZstdError
 
@@ -130,8 +132,36 @@ def read_run(path: Path) -> RunLog:
         raise RecordingError(f"{path}: {error}") from error
 
 
+def recorded_namespace(path: Path) -> str:
+    """Namespace of the robot in a recording, such as '/left'; empty: the root.
+
+    Raises:
+        RecordingError: no such file, or several robots were recorded.
+    """
+    found: set[str] = set()
+    path = mcap_file(path)
+    with suppress(Exception), path.open("rb") as file:  # damaged: what comes before is kept
+        for record in StreamReader(file, record_size_limit=max(path.stat().st_size, 1)).records:
+            if isinstance(record, Channel) and record.topic.endswith(_STEP):
+                found.add(record.topic.removesuffix(_STEP))
+    if len(found) > 1:
+        robots = ", ".join(sorted(name or "/" for name in found))
+        raise RecordingError(f"{path}: several robots were recorded: {robots}; record each in its namespace")
+    return found.pop() if found else ""
+
+
+def _robot_messages(path: Path) -> dict[str, list[Any]]:
+    """Messages of the recorded robot by topic, without its namespace."""
+    namespace = recorded_namespace(path)
+    own = (_TRUTH, _SETPOINT, _STEP, _CONTEXT, _GATE_STATE, _CONTACT, _WRENCH)
+    found = read_messages(path, (*(namespace + topic for topic in own), _DIAGNOSTICS))
+    for message in found[_DIAGNOSTICS]:
+        message.status = [each for each in message.status if each.name.rpartition("/")[0] == namespace.strip("/")]
+    return {topic.removeprefix(namespace): messages for topic, messages in found.items()}
+
+
 def _read_run(path: Path) -> RunLog:
-    messages = read_messages(path, (_TRUTH, _SETPOINT, _STEP, _CONTEXT, _DIAGNOSTICS, _GATE_STATE, _CONTACT, _WRENCH))
+    messages = _robot_messages(path)
     missing = [topic for topic in (_TRUTH, _SETPOINT, _STEP) if not messages[topic]]
     if missing:
         raise RecordingError(

@@ -55,10 +55,10 @@ class ScaledLimits:
 
     def sent(self, effort: Array, dt_s: float) -> None:
         """Take an effort that was sent dt_s after the one before."""
-        if self._fixed:
-            return
-        known = self._rest is not None
-        self._rest = self._rest + low_pass(dt_s, REST_S) * (effort - self._rest) if known else effort.copy()
+        if self._rest is None:
+            self._rest = effort.copy()
+        elif not self._fixed:
+            self._rest = self._rest + low_pass(dt_s, REST_S) * (effort - self._rest)
 
 
 def scaled_config(config: GateConfig) -> GateConfig:

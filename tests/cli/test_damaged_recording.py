@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
@@ -48,6 +49,22 @@ def written(folder: Path, topic: str, path: str, value: object) -> Path:
 def test_a_table_that_cannot_be_is_refused(tmp_path: Path, topic: str, path: str, value: object, why: str) -> None:
     with pytest.raises(RecordingError, match=f"run.mcap: .*{why}"):
         read_run(written(tmp_path, topic, path, value))
+
+
+def test_a_robot_in_a_namespace_is_read_as_one_without(tmp_path: Path) -> None:
+    runs = []
+    for robot in ("", "/left", "/cell/left"):
+        (tmp_path / "run.mcap").write_bytes(recording(robots=(robot,)))
+        runs.append(read_run(tmp_path / "run.mcap"))
+    for run in runs[1:]:
+        assert run.robot == runs[0].robot == "planar2"
+        assert np.array_equal(run.time_s, runs[0].time_s) and np.array_equal(run.error_m, runs[0].error_m)
+
+
+def test_a_recording_of_several_robots_is_refused_by_their_names(tmp_path: Path) -> None:
+    (tmp_path / "run.mcap").write_bytes(recording(robots=("/left", "/right")))
+    with pytest.raises(RecordingError, match="several robots were recorded: /left, /right; record each"):
+        read_run(tmp_path / "run.mcap")
 
 
 def test_a_run_that_crashed_in_its_first_state_has_results(tmp_path: Path) -> None:

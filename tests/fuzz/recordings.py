@@ -36,14 +36,15 @@ def damaged(random: Random, mutated: Callable[[Random, list[bytes], bool], bytes
     return recording(lambda topic, message: _altered(random, message) if random.random() < 0.05 else message)
 
 
-def recording(change: Change = lambda topic, message: message) -> bytes:
-    """The bytes of a recording; change: applied to each message on its topic."""
+def recording(change: Change = lambda topic, message: message, robots: tuple[str, ...] = ("",)) -> bytes:
+    """The bytes of a recording; change: applied to each message on its topic. robots: namespaces, such as '/left'."""
     file = io.BytesIO()
     writer = Writer(file)
     schemas = {name: writer.register_msgdef(name, message_definition(name)) for name in (_TABLE, _STATE, _STATUS)}
 
     def write(topic: str, kind: str, message: dict[str, Any], stamp_ns: int) -> None:
-        writer.write_message(topic, schemas[kind], change(topic, message), log_time=stamp_ns)
+        for robot in robots:
+            writer.write_message(robot + topic, schemas[kind], change(topic, message), log_time=stamp_ns)
 
     names = load_robot("planar2", check_model=False).coordinates
     columns = (*names.q, *names.v, *names.effort, "crashed", "violations", "payload_mass_kg", *_COM)

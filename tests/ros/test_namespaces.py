@@ -79,7 +79,11 @@ class Graph:
         """Largest errors of a robot's joints [rad] or position [m] at each setpoint after a time."""
         first = 7 if robot in ARMS else 10
         truth = {table.stamp_ns: table.values[0][first:] for table in list(self.truth[robot])}
-        rows = [(truth[at][: len(q)], q) for at, q in list(self.setpoints[robot].items()) if at in truth and at * 1e-9 > since_s]
+        rows = [
+            (truth[at][: len(q)], q)
+            for at, q in list(self.setpoints[robot].items())
+            if at in truth and at * 1e-9 > since_s
+        ]
         return np.array([np.abs(actual - wanted).max() for actual, wanted in rows])
 
     def speed(self, robot: str) -> float:
@@ -146,7 +150,8 @@ def test_an_emergency_stop_does_not_touch_the_other_robots(graph: Graph) -> None
     graph.wait_gate("left", "holding")
     now_s = max(graph.time_s(robot) for robot in ROBOTS)
     graph.wait_until(now_s + 2.0)
-    assert graph.gate["left"]["latched"] == "True" and graph.speed("left") < 0.02
+    graph.probe.wait(lambda: graph.speed("left") < 0.02, "the left arm to rest")
+    assert graph.gate["left"]["latched"] == "True" and graph.gate["left"]["state"] == "holding"
     for robot in ("right", DRONE):
         assert graph.gate[robot]["state"] == "passing"
         assert graph.error(robot, now_s).max() < ERROR[robot]
