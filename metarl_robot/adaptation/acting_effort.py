@@ -34,13 +34,21 @@ class Acting(NamedTuple):
 
 
 class ActingEffort:
-    """Past commands. Starts with one command (nu,), assumed to have acted forever; period_s: of samples.
+    """Past commands. Starts with one command (nu,), assumed to have acted forever.
 
-    earlier_std: (nu,) standard deviation of the command that acts until the first one takes effect; None: 0.
+    period_s: of samples. latency_s: where it is known; None: it is learned. earlier_std: (nu,) standard deviation of the
+    command that acts until the first one takes effect; None: 0.
     """
 
-    def __init__(self, effort: Array, period_s: float, compiled: bool, earlier_std: Array | None = None) -> None:
-        self.history = command_history(effort, period_s, compiled, earlier_std)
+    def __init__(
+        self,
+        effort: Array,
+        period_s: float,
+        compiled: bool,
+        latency_s: float | None = None,
+        earlier_std: Array | None = None,
+    ) -> None:
+        self.history = command_history(effort, period_s, latency_s, earlier_std, compiled)
         self._smooth = smooth(effort, EFFORT_MEMORY_S, compiled)
 
     def over(self, effort: Array, dt: float) -> Acting:

@@ -255,4 +255,10 @@ def filter_tuning(robot: Robot, dynamics: Any, tuning: AdapterTuning, jumps: tup
     """Noise levels of the robot's kind, and the possible jumps of the context."""
     made: FilterTuning = named(robot.filter_tuning)(robot, dynamics, tuning)
     missed = tuning.missed_force_bandwidth_rad_s
-    return replace(made, jumps=jumps, missed_force_bandwidth_rad_s=missed, start_s=tuning.start_s)
+    return replace(
+        made,
+        jumps=jumps,
+        missed_force_bandwidth_rad_s=missed,
+        start_s=tuning.start_s,
+        latency_s=tuning.latency_s,
+    )

@@ -49,6 +49,7 @@ class FilterTuning:
     settling_s: age of a model above which it is forgotten more slowly; infinite: never.
     earlier_effort_std: (nu,) standard deviation of the effort that acted before the first command took effect [Nm, N];
         None: that of the first command acted.
+    latency_s: from a command to its effect, where it is known [s]; None: it is learned.
     stops: (2, n) least and largest position, where a stop may act [rad, m]; None: no stops.
     """
 
@@ -70,5 +71,6 @@ class FilterTuning:
     start_s: float = 0.0
     usual_force: Array | None = None
     settling_s: float = inf
+    latency_s: float | None = None
     stops: Array | None = None
     earlier_effort_std: Array | None = None

@@ -132,7 +132,8 @@ class MomentumFilter:
 
     def _remember(self, effort: Array) -> None:
         """Take this effort (nu,) to have acted forever, with the uncertainty of an earlier command after a reset."""
-        self._efforts = ActingEffort(effort, self._tuning.period_s, self._compiled, self._earlier_std)
+        tuning = self._tuning
+        self._efforts = ActingEffort(effort, tuning.period_s, self._compiled, tuning.latency_s, self._earlier_std)
 
     @property
     def _context(self) -> Array:

@@ -52,13 +52,17 @@ def smooth(level: Array, memory_s: float, compiled: bool = True) -> Smooth:
 
 
 def command_history(
-    effort: Array, period_s: float, compiled: bool = True, earlier_std: Array | None = None
+    effort: Array,
+    period_s: float,
+    latency_s: float | None = None,
+    earlier_std: Array | None = None,
+    compiled: bool = True,
 ) -> CommandHistory:
     """Build a CommandHistory. compiled: in C if there is a compiler."""
     library = _library(compiled)
     if library is None:
-        return CommandHistory(effort, period_s, earlier_std)
-    return CompiledCommandHistory(effort, period_s, library, earlier_std)
+        return CommandHistory(effort, period_s, latency_s, earlier_std)
+    return CompiledCommandHistory(effort, period_s, library, latency_s, earlier_std)
 
 
 def velocity_noise(initial: Sequence[float], group: IntArray, compiled: bool = True) -> VelocityNoise:
@@ -134,25 +138,30 @@ class CommandHistory:
     Arguments:
         effort: (n,) the first command, taken to have acted forever.
         period_s: usual time from command to command.
+        latency_s: where it is known, the bank's only latency; None: it is learned.
         earlier_std: (n,) standard deviation of the command before the first one; it acts until the first one takes
             effect. None: that was the first command, too.
     """
 
-    def __init__(self, effort: Array, period_s: float, earlier_std: Array | None = None) -> None:
+    def __init__(
+        self, effort: Array, period_s: float, latency_s: float | None = None, earlier_std: Array | None = None
+    ) -> None:
         self._past: Array = np.tile(effort, (1 + COMMANDS, 1))  # the latest first, after the one just issued
         self._held_s: Array = np.full(COMMANDS, period_s)
         self._earlier = np.array([0.0] + [1.0] * COMMANDS)  # of `_past`: 1 for a command before the first one
         self._earlier_std: Array = np.zeros(len(effort)) if earlier_std is None else earlier_std.copy()
         self._period_s = period_s
-        self._latency: Array = period_s * np.linspace(0.0, LONGEST_LATENCY, LATENCIES)
+        grid = period_s * np.linspace(0.0, LONGEST_LATENCY, LATENCIES)
+        self._latency: Array = grid if latency_s is None else np.array([latency_s])
         self._prior: Array = -UNUSUAL * np.maximum(self._latency / period_s - 2.0, 0.0)
         self._evidence = self._prior.copy()
+        count = len(self._latency)
         self._candidates, self._acting, self._effort_std = (
-            np.zeros((LATENCIES, len(effort))),
+            np.zeros((count, len(effort))),
             effort.copy(),
             np.zeros(len(effort)),
         )
-        self._weights = np.empty(LATENCIES)
+        self._weights = np.empty(count)
         self._weigh()
 
     @property
@@ -234,12 +243,20 @@ class CommandHistory:
 class CompiledCommandHistory(CommandHistory):
     """CommandHistory in C (stream.c)."""
 
-    def __init__(self, effort: Array, period_s: float, library: Kernel, earlier_std: Array | None = None) -> None:
-        super().__init__(effort, period_s, earlier_std)
-        self._scratch = np.zeros((LATENCIES, 3, len(effort)))
+    def __init__(
+        self,
+        effort: Array,
+        period_s: float,
+        library: Kernel,
+        latency_s: float | None = None,
+        earlier_std: Array | None = None,
+    ) -> None:
+        super().__init__(effort, period_s, latency_s, earlier_std)
+        count = len(self._latency)
+        self._scratch = np.zeros((count, 3, len(effort)))
         self._struct = library.struct(
             "History",
-            nu=len(effort), latencies=LATENCIES, commands=1 + COMMANDS, period=float(period_s),
+            nu=len(effort), latencies=count, commands=1 + COMMANDS, period=float(period_s),
             latency=self._latency, prior=self._prior, past=self._past, held=self._held_s,
             earlier=self._earlier, earlier_std=self._earlier_std, evidence=self._evidence, weights=self._weights,
             candidates=self._candidates, acting=self._acting, effort_std=self._effort_std, scratch=self._scratch,

@@ -21,7 +21,7 @@ class AdapterTuning:
     observer_bandwidth_rad_s: of the slow disturbance's observer, at the assumed velocity noise.
     velocity_noise_rad_s: standard deviation of the measured velocity, before it is estimated.
     model_error: standard deviation of the fast disturbance, as a share of the effort limit.
-    forgetting_s, change_detection, missed_force_bandwidth_rad_s, start_s: see FilterTuning.
+    forgetting_s, change_detection, missed_force_bandwidth_rad_s, start_s, latency_s: see FilterTuning.
     """
 
     observer_bandwidth_rad_s: float
@@ -31,3 +31,4 @@ class AdapterTuning:
     change_detection: float = 0.0
     missed_force_bandwidth_rad_s: float = 0.0
     start_s: float = 0.0
+    latency_s: float | None = None

@@ -17,7 +17,7 @@ joint, unless it never moves: friction at rest is any force.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -93,12 +93,13 @@ class _Problem:
     """What all predictors share: cells, windows and the truth in them."""
 
     def __init__(self, robot: Robot, recording: Recording) -> None:
-        self.robot, self.samples = robot, samples_of(recording, robot.control_period_s)
-        dynamics = named(robot.dynamics)(robot)
+        self.robot, dynamics = robot, named(robot.dynamics)(robot)
         self.cells: Cells = measure(dynamics, recording)
+        self.latency_s: float | None = None
         if self.cells.moving.any():
-            delay_s = Known(robot, dynamics, self.cells).delay_s()
-            self.cells = measure(dynamics, recording.acting(delay_s))
+            recording = recording.acting(Known(robot, dynamics, self.cells).delay_s())
+            self.cells, self.latency_s = measure(dynamics, recording), 0.0
+        self.samples = samples_of(recording, robot.control_period_s)
         self.counted = self.cells.moving | ~self.cells.moving.any(axis=0)
         self.horizon = max(1, round(HORIZON_S / self.cells.cell_s))
         self.dynamics = named(robot.dynamics)(robot, self.horizon * STEPS)
@@ -150,7 +151,7 @@ def evaluate(
     """
     problem = _Problem(robot, recording)
     at_rate = robot.at_period(problem.samples.period_s)
-    made = {name: _adapter(at_rate, name, problem.dynamics) for name in adapters if name != "none"}
+    made = {name: _adapter(at_rate, name, problem) for name in adapters if name != "none"}
     rows = _rivals(problem, progress or _silent)
     for name, adapter in made.items():
         rows[name] = _replay(problem, name, adapter, progress or _silent)
@@ -161,9 +162,9 @@ def _silent(phase: str, done: int, total: int) -> None:
     pass
 
 
-def _adapter(robot: Robot, name: str, dynamics: Any) -> Adapter:
-    tuning = adapter_tuning(robot, controller_of(robot, name))
-    return make_adapter(name, robot, dynamics, tuning, weights_of(name, robot, None))
+def _adapter(robot: Robot, name: str, problem: _Problem) -> Adapter:
+    tuning = replace(adapter_tuning(robot, controller_of(robot, name)), latency_s=problem.latency_s)
+    return make_adapter(name, robot, problem.dynamics, tuning, weights_of(name, robot, None))
 
 
 def samples_of(recording: Recording, control_period_s: float) -> Samples:

@@ -206,7 +206,7 @@ def test_in_c_and_in_numpy_they_are_the_same() -> None:
     noises = [velocity_noise((0.02, 0.05), group, compiled) for compiled in (True, False)]
     tests = [whiteness(1e-3, 6, 3, compiled) for compiled in (True, False)]
     earlier_std = np.array([0.5, 2.0])
-    histories = [command_history(np.zeros(2), PERIOD_S, compiled, earlier_std) for compiled in (True, False)]
+    histories = [command_history(np.zeros(2), PERIOD_S, None, earlier_std, compiled) for compiled in (True, False)]
     if not isinstance(smooths[0], CompiledSmooth):
         pytest.skip("no C compiler")
     failed = 0
