@@ -63,6 +63,12 @@ def filter_tuning(robot: Robot, dynamics: JointDynamics, tuning: AdapterTuning) 
         noise_online=True,
         usual_force=USUAL_FORCE * limit,
         settling_s=SETTLING_S,
-        stops=np.stack([robot.position_lower, robot.position_upper]),
+        stops=_stops(robot),
         earlier_effort_std=EARLIER_EFFORT * robot.effort_limit,
     )
+
+
+def _stops(robot: Robot) -> NDArray[np.float64]:
+    """Least and largest position (2, n); a joint that turns without end has no stop."""
+    endless = np.zeros(robot.dof, dtype=bool) if robot.endless is None else robot.endless
+    return np.stack([np.where(endless, -np.inf, robot.position_lower), np.where(endless, np.inf, robot.position_upper)])

@@ -18,6 +18,8 @@ from scipy.linalg import block_diag
 
 from metarl_robot.adaptation.adapter_spec import ADAPTERS, AdapterSpec
 from metarl_robot.adaptation.base import Adapter, NoAdaptation
+from metarl_robot.adaptation.cell_regression import CellRegression
+from metarl_robot.adaptation.competing_priors import competing_priors
 from metarl_robot.adaptation.external_wrench import ExternalWrenchGuard
 from metarl_robot.adaptation.feature_spec import (
     FEATURES,
@@ -31,6 +33,8 @@ from metarl_robot.adaptation.filter_tuning import FilterTuning, Prior
 from metarl_robot.adaptation.guard import GuardedAdapter
 from metarl_robot.adaptation.maml import Layers, MamlAdapter, NetworkInputs, ResidualMeter
 from metarl_robot.adaptation.momentum_filter import MomentumFilter
+from metarl_robot.adaptation.regression_adapter import RegressionAdapter
+from metarl_robot.adaptation.stream_cells import StreamCells
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.core.checkpoint import Checkpoint, default_checkpoint, load_checkpoint
 from metarl_robot.core.errors import CheckpointError
@@ -127,10 +131,13 @@ def _disturbance_observer(robot: Robot, dynamics: Any, tuning: AdapterTuning, ch
 
 
 def _inertial(robot: Robot, dynamics: Any, tuning: AdapterTuning, checkpoint: Checkpoint) -> Adapter:
-    trained = checkpoint.meta["features"]
-    known = (*trained, *untrained_groups(robot.kind))
-    groups = tuple(name for name in inertial_groups(robot.kind) if name in known)
-    return _filter(robot, dynamics, tuning, checkpoint, groups)
+    return _filter(robot, dynamics, tuning, checkpoint, _inertial_of(robot, checkpoint))
+
+
+def _inertial_of(robot: Robot, checkpoint: Checkpoint) -> tuple[str, ...]:
+    """The inertial groups of which the prior is known."""
+    known = (*checkpoint.meta["features"], *untrained_groups(robot.kind))
+    return tuple(name for name in inertial_groups(robot.kind) if name in known)
 
 
 def _last_layer(robot: Robot, dynamics: Any, tuning: AdapterTuning, checkpoint: Checkpoint) -> Adapter:
@@ -140,14 +147,19 @@ def _last_layer(robot: Robot, dynamics: Any, tuning: AdapterTuning, checkpoint: 
 def _filter(
     robot: Robot, dynamics: Any, tuning: AdapterTuning, checkpoint: Checkpoint, groups: Sequence[str]
 ) -> Adapter:
-    features = feature_map(robot, dynamics, groups, checkpoint)
-    trained = marginal_prior(checkpoint, features, untrained_std(robot, dynamics, groups))
-    stated = _stated_mean(robot, groups, features)
-    prior = Prior(np.where(np.isnan(stated), trained.mean, stated), trained.covariance)
+    prior, features = _prior(robot, dynamics, groups, checkpoint)
     noise = filter_tuning(robot, dynamics, tuning, features.jumps)
     unfamiliar = _unfamiliar(robot, groups, features, prior)
     made, spare = (MomentumFilter(dynamics, features, prior, noise, unfamiliar=unfamiliar) for _ in range(2))
     return ExternalWrenchGuard(made, spare, robot.velocity_limit) if features.bounded else made
+
+
+def _prior(robot: Robot, dynamics: Any, groups: Sequence[str], checkpoint: Checkpoint) -> tuple[Prior, FeatureMap]:
+    """The checkpoint's prior of these groups, about what robot.yaml states, and the groups."""
+    features = feature_map(robot, dynamics, groups, checkpoint)
+    trained = marginal_prior(checkpoint, features, untrained_std(robot, dynamics, groups))
+    stated = _stated_mean(robot, groups, features)
+    return Prior(np.where(np.isnan(stated), trained.mean, stated), trained.covariance), features
 
 
 def _unfamiliar(robot: Robot, groups: Sequence[str], features: FeatureMap, prior: Prior) -> Prior | None:
@@ -186,10 +198,28 @@ def _unfamiliar_std(robot: Robot, group: str, std: Array) -> Array:
     return np.full(len(std), np.nan) if of is None else of(robot, std)
 
 
+def _regression(robot: Robot, dynamics: Any, tuning: AdapterTuning, checkpoint: Checkpoint) -> Adapter:
+    """Regression on the inertial groups and motor strength, with priors of the checkpoint and wider ones."""
+    groups = _inertial_of(robot, checkpoint)
+    known = feature_map(robot, dynamics, groups, checkpoint)
+    trained, features = _prior(robot, dynamics, (*groups, MOTOR), checkpoint)
+    unfamiliar = _unfamiliar(robot, (*groups, MOTOR), features, trained) or trained
+    made = competing_priors(trained, unfamiliar, features.heavy_tailed, robot.effort_limit)
+    noise = replace(filter_tuning(robot, dynamics, tuning), forgetting_s=KNOWN_S)
+    inner = MomentumFilter(dynamics, features, unfamiliar, noise)
+    cells = StreamCells(dynamics, known, robot.control_period_s)
+    return RegressionAdapter(inner, features, cells, CellRegression(made, robot.effort_limit, cells.cell_s))
+
+
 NONE = AdapterSpec(_none, controller="nominal_mpc")
 DISTURBANCE_OBSERVER = AdapterSpec(_disturbance_observer, controller="offset_free_mpc")
 INERTIAL = AdapterSpec(_inertial, weights="last_layer")
 LAST_LAYER = AdapterSpec(_last_layer, "last_layer", "metarl_robot.sim.learners:train_last_layer")
+REGRESSION = AdapterSpec(_regression, "last_layer")
+MOTOR = "motor"
+"""The group of motor strength, which the regression replaces by columns of its own."""
+KNOWN_S = 1e9
+"""A context that is given to a filter does not become uncertain with time [s]."""
 
 
 MAML_OBSERVER_RAD_S = 40.0

@@ -160,6 +160,16 @@ class MomentumFilter:
         return np.asarray(self._controlled.share * self.observed + self._controlled.rest)
 
     @property
+    def share(self) -> float:
+        """Share of the estimate that control gets: less than 1 for a while after the start (FilterTuning.start_s)."""
+        return self._controlled.share
+
+    @property
+    def acting_effort(self) -> Array:
+        """Mean effort (nu,) that acted between the last two samples, after the latency."""
+        return self._efforts.history.mean
+
+    @property
     def passing(self) -> Array:
         """Part (n,) of `compensated` that lasts for some hundredths of a second: e and the missed force [Nm]."""
         return np.asarray(self._controlled.share * (self.belief.mean[self._e] + self._missed.force))
@@ -322,6 +332,20 @@ class MomentumFilter:
         """
         self.belief = self._changes.jumped(model, Jump(np.flatnonzero(self._features.heavy_tailed)))
         self.follow(state, effort, dt)
+
+    def take_context(self, context: Array, now: tuple[State, Array] | None = None) -> None:
+        """Take a context (k,), known from elsewhere, as certain; the filter observes the disturbance beside it.
+
+        now: the last state and effort. The force there stays as it is: the disturbance takes the difference. None: the
+        disturbance stays as it is.
+        """
+        if now is not None:
+            self.belief.mean[self._d] += self._design_now(*now) @ (self._context - context)
+        self.belief.mean[self._z] = context
+        self.belief.covariance[self._z, :] = 0.0
+        self.belief.covariance[:, self._z] = 0.0
+        if now is not None:
+            self._give_control(*now)
 
     def take_machine(self, other: MomentumFilter) -> None:
         """Start, after a reset, beside another filter: with its decision on the machine, and its last command."""

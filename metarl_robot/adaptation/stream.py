@@ -170,6 +170,11 @@ class CommandHistory:
         return self._past[1:3]
 
     @property
+    def mean(self) -> Array:
+        """The last mean (n,) of `acting`."""
+        return self._acting
+
+    @property
     def latency_s(self) -> float:
         """Mean latency, from the stamp of a state to the effect of its command."""
         return float(self._weights @ self._latency)

@@ -36,6 +36,22 @@ class Unwrapped:
         return State(q, measured.v, measured.specific_force)
 
 
+LEAP_WITHIN = 1.0
+"""[rad] A leap by a turn is this near to a turn, for the joint moves between two samples."""
+
+
+def unwrapped(q: Array, turning: NDArray[np.bool_], near: Array) -> tuple[Array, NDArray[np.intp]]:
+    """Positions (K, nq) in which the angles of turning joints (nq,) do not leap by a turn.
+
+    The first are nearest to `near` (nq,). Returns also the number (nq,) of leaps that were undone.
+    """
+    steps = np.diff(q, axis=0)
+    turns = np.where(turning & (np.abs(np.abs(steps) - TURN) < LEAP_WITHIN), -np.sign(steps), 0.0)
+    first = np.where(turning, np.round((near - q[0]) / TURN), 0.0)
+    moved = first + np.concatenate([np.zeros((1, q.shape[1])), np.cumsum(turns, axis=0)])
+    return q + TURN * moved, np.count_nonzero(turns, axis=0)
+
+
 def short_way(
     positions: Array, present: Array, endless: NDArray[np.bool_], lower: Array, upper: Array
 ) -> tuple[Array, Array]:

@@ -8,7 +8,7 @@ With p = M(q) v and ṗ = B u + β + Δ, the mean of Δ over a cell from t_0 to 
 Positions and efforts are means over a window that is centred on each time of a uniform grid, and the velocity is the
 change of position over this window. The smoothing is the same on both sides of the balance. Neither measured
 velocities, which may lag, nor a second derivative is used. The window looks half its length ahead: this measures a
-recording afterwards and is no estimator.
+recording afterwards. adaptation/stream_cells.py does the same online, half a window late.
 """
 
 from __future__ import annotations
@@ -20,20 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.features import FeatureMap, Series, Xi
+from metarl_robot.adaptation.stream_cells import GAP_STEPS, SLOWEST, SMOOTHED_STEPS, STEP_S, STEPS
+from metarl_robot.adaptation.window_means import values_at, window_means
 from metarl_robot.logs.recording import LogError, Recording
 
 Array = NDArray[np.float64]
 
-STEP_S = 0.01
-"""Step of the grid; recordings at less than 100 Hz have a longer one, their own."""
-SMOOTHED_STEPS = 4
-"""Window of the means, in steps."""
-STEPS = 5
-"""Steps of a cell."""
-GAP_STEPS = 2.5
-"""A longer time between two samples is a gap."""
-SLOWEST = 0.03
-"""A joint that was slower at any time in a cell may have been at rest [rad/s, m/s]: any friction may act on it."""
 _CHUNK_CELLS = 400
 
 
@@ -110,8 +102,8 @@ def measure(dynamics: Any, recording: Recording) -> Cells:
     if count < 1:
         raise LogError(f"{recording.source}: lasts {recording.duration_s:.3g} s; at least one second is needed")
     grid = time_s[0] + half_s + step_s * np.arange(count * STEPS + 1)
-    q, effort = (_window_means(time_s, each, grid, half_s) for each in (recording.q, recording.effort))
-    v = (_at(time_s, recording.q, grid + half_s) - _at(time_s, recording.q, grid - half_s)) / (2.0 * half_s)
+    q, effort = (window_means(time_s, each, grid, half_s) for each in (recording.q, recording.effort))
+    v = (values_at(time_s, recording.q, grid + half_s) - values_at(time_s, recording.q, grid - half_s)) / (2.0 * half_s)
     residual = _residual(dynamics, q, v, effort, step_s).reshape(count, STEPS, -1).mean(axis=1)
     return Cells(grid[::STEPS], q, v, effort, residual, _without_gaps(time_s, grid[::STEPS], half_s, step_s), step_s)
 
@@ -125,27 +117,6 @@ def _residual(dynamics: Any, q: Array, v: Array, effort: Array, step_s: float) -
 
 def _middle(values: Array) -> Array:
     return 0.5 * (values[1:] + values[:-1])
-
-
-def _at(time_s: Array, values: Array, at: Array) -> Array:
-    """Values (N, n) at other times, by linear interpolation."""
-    after = np.clip(np.searchsorted(time_s, at), 1, len(time_s) - 1)
-    share = ((at - time_s[after - 1]) / (time_s[after] - time_s[after - 1]))[:, None]
-    return np.asarray(values[after - 1] + share * (values[after] - values[after - 1]))
-
-
-def _window_means(time_s: Array, values: Array, at: Array, half_s: float) -> Array:
-    """Means (N, n) of the linearly interpolated values over windows centred on these times."""
-    steps = np.diff(time_s)[:, None]
-    integral = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(steps * _middle(values), axis=0)])
-
-    def until(times: Array) -> Array:
-        before = np.clip(np.searchsorted(time_s, times) - 1, 0, len(time_s) - 2)
-        since = (times - time_s[before])[:, None]
-        slope = (values[before + 1] - values[before]) / steps[before]
-        return np.asarray(integral[before] + since * (values[before] + 0.5 * since * slope))
-
-    return np.asarray((until(at + half_s) - until(at - half_s)) / (2.0 * half_s))
 
 
 def _without_gaps(time_s: Array, ends: Array, half_s: float, step_s: float) -> NDArray[np.bool_]:

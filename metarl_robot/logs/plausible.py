@@ -34,17 +34,22 @@ def check_plausible(robot: Robot, recording: Recording) -> None:
 
 def possible(robot: Robot, recording: Recording) -> NDArray[np.bool_]:
     """Rows (K,) whose every value is within BEYOND of the limits of positions, and FAR times those of the others."""
-    within = (recording.q > robot.position_lower - BEYOND) & (recording.q < robot.position_upper + BEYOND)
+    lower, upper = _limits(robot)
+    within = (recording.q > lower - BEYOND) & (recording.q < upper + BEYOND)
     within &= np.abs(recording.v) < FAR * robot.velocity_limit
     within &= np.abs(recording.effort) < FAR * robot.effort_limit
     return np.asarray(within.all(axis=1))
 
 
+def _limits(robot: Robot) -> tuple[Array, Array]:
+    """Least and largest position (n,); infinite for joints that turn without end."""
+    endless = np.zeros(robot.dof, dtype=bool) if robot.endless is None else robot.endless
+    return np.where(endless, -np.inf, robot.position_lower), np.where(endless, np.inf, robot.position_upper)
+
+
 def _check_positions(robot: Robot, recording: Recording) -> None:
     q = np.quantile(recording.q, (0.01, 0.99), axis=0)
-    for joint, low, high, lower, upper in zip(
-        robot.channel_names, *q, robot.position_lower, robot.position_upper, strict=True
-    ):
+    for joint, low, high, lower, upper in zip(robot.channel_names, *q, *_limits(robot), strict=True):
         if low < lower - BEYOND or high > upper + BEYOND:
             degrees = np.deg2rad(low) > lower - 0.5 and np.deg2rad(high) < upper + 0.5
             unit = " They would be right in degrees: say 'position: {unit: deg}' in a map." if degrees else ""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from metarl_robot.core.errors import shortened
 from metarl_robot.core.robot import Robot, named
+from metarl_robot.core.turns import unwrapped
 from metarl_robot.logs import bag_file, column_file, table_file
 from metarl_robot.logs.bag_signals import read_bag
 from metarl_robot.logs.log_map import UNITS, EffortMap, LogMap, PositionMap, VelocityMap
@@ -29,6 +30,8 @@ Rows = NDArray[np.bool_]
 LEAST_SAMPLES = 20
 DIFFERENCE_S = 0.005
 """Missing velocities are differences of positions over at least this time."""
+LEAST_TURN = 6.0
+"""[rad] Angles of joints with a wider range may have been recorded within one turn."""
 MOVED = 0.01
 """[rad, m] Velocities that are all zero are missing where a joint has moved farther."""
 
@@ -95,7 +98,7 @@ def _recording(robot: Robot, path: Path, log_map: LogMap, raw: RawLog) -> Record
     begin = max(series.stamps_ns[0] for series in kept.values())
     position = _part(position, position.stamps_ns >= begin)
     time_s = (position.stamps_ns - begin) * 1e-9
-    q = _scaled(position, log_map.position)
+    q = _continued(robot, _scaled(position, log_map.position), repairs)
     held = {key: _held(kept[key], position, key, repairs) for key in kept if key != "position"}
     v = _velocity(q, time_s, held.get("velocity"), log_map.velocity, repairs)
     efforts = _effort(robot, q, held["effort"], log_map.effort, repairs)
@@ -141,6 +144,20 @@ def _held(series: Series, to: Series, key: str, repairs: list[Repair]) -> Array:
 
 def _scaled(series: Series, signal: PositionMap) -> Array:
     return _signed(series.values * UNITS[signal.unit], signal)
+
+
+def _continued(robot: Robot, q: Array, repairs: list[Repair]) -> Array:
+    """Positions with wrapped angles continued: of joints that turn without end, or by more than a turn."""
+    wide = robot.position_upper - robot.position_lower > LEAST_TURN
+    turning = wide if robot.endless is None else wide | robot.endless
+    if not len(q) or not turning.any():
+        return q
+    made, leaps = unwrapped(q, turning, robot.home if robot.endless is not None else q[0])
+    names = [name for name, changed in zip(robot.channel_names, leaps > 0, strict=True) if changed]
+    if names:
+        what = f"leaps by a turn, of angles recorded within a turn ({', '.join(names)}): continued"
+        repairs.append(Repair(what, int(leaps.sum())))
+    return made
 
 
 def _signed(values: Array, signal: PositionMap | VelocityMap | EffortMap) -> Array:

@@ -5,7 +5,7 @@ Every `EVERY` cells (cells.py), each predictor has seen the recording up to now.
 model misses over the next half second, along the motion and the efforts that were then recorded, and the velocity of
 the next sample. An adapter gets samples at about the robot's control rate, each with the mean effort since the last.
 Control compensates what an adapter feels now. In a prediction, the part that its own model expects to pass decays
-(MomentumFilter.passing).
+(MomentumFilter.passing), or is left out (RegressionAdapter.forecast).
 
 The missed force is measured with efforts at the times at which they act, by the delay that fits best (known.py).
 Errors are efforts. With ε the error of motor strength in which a predictor believes, the error of the force over 1 + ε
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -202,6 +202,9 @@ def _replay(problem: _Problem, name: str, adapter: Adapter, progress: Progress) 
 def _predicted(problem: _Problem, adapter: Adapter, window: int) -> Array:
     """Mean Δ (horizon, n) that an adapter predicts in the cells of a window, an attached body's force included."""
     xi, n = problem.cells.points(window, window + problem.horizon), problem.robot.dof
+    forecast = getattr(adapter, "forecast", None)
+    if forecast is not None:
+        return np.asarray(forecast(xi).reshape(problem.horizon, STEPS, n).mean(axis=1))
     value, attached = np.broadcast_to(adapter.evaluate(xi), xi.v.shape), adapter.attached_body()
     if np.any(attached):
         value = value + problem.dynamics.attached_forces(xi.q, xi.v, xi.a, xi.effort, attached)

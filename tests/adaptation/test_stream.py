@@ -59,7 +59,7 @@ def test_latency_is_learned_from_its_effects(latency_s: float) -> None:
 def test_the_command_before_the_first_is_unknown_until_the_first_has_taken_effect(compiled: bool) -> None:
     """The effort is as uncertain as the earlier command at first, and known once the longest latency has passed."""
     earlier_std = np.array([87.0, 12.0])
-    history = command_history(np.array([1.0, -2.0]), PERIOD_S, compiled, earlier_std)
+    history = command_history(np.array([1.0, -2.0]), PERIOD_S, None, earlier_std, compiled)
     stds = []
     for _ in range(12):
         mean, std = history.acting(np.array([1.0, -2.0]), PERIOD_S)

@@ -20,7 +20,9 @@ from metarl_robot.logs.scores import AFTER_S, summary
 from tests.logs.made_log import Machine, make
 
 ROBOT = load_robot("panda")
-ADAPTERS = ("inertial", "last_layer")
+ADAPTERS = ("inertial", "last_layer", "regression")
+OBSERVER = "disturbance_observer"
+"""An adapter that counts among the rivals."""
 DURATION_S = 13.0
 CONDITIONS = {
     "no payload, 500 Hz": Machine(),
@@ -32,6 +34,8 @@ CONDITIONS = {
     "1.2 kg, 50 Hz": Machine(hz=50.0, mass_kg=1.2),
     "1.2 kg, noise and jitter": Machine(mass_kg=1.2, effort_noise_nm=0.5, velocity_noise_rad_s=0.02, jitter_s=1e-3),
     "no payload, large friction, slow": Machine(coulomb=0.05, speed=0.4),
+    "no payload, wrong links": Machine(links=0.1),
+    "1.2 kg, wrong links, other motors, 200 Hz": Machine(hz=200.0, mass_kg=1.2, links=0.1, strength=0.2),
 }
 
 
@@ -49,10 +53,10 @@ class Outcome:
 def outcomes(machine: Machine, seed: int) -> dict[str, Outcome]:
     """Outcome of each adapter."""
     made = make(ROBOT, machine, seed, DURATION_S)
-    found = evaluate(ROBOT, Recording("made", made.time_s, made.q, made.v, made.effort), ADAPTERS)
+    found = evaluate(ROBOT, Recording("made", made.time_s, made.q, made.v, made.effort), (OBSERVER, *ADAPTERS))
     rows, at = summary(ROBOT, [found])["rows"], int(np.searchsorted(found.time_s, AFTER_S[-1]))
     errors = {name: [entry["error_percent_of_limit"] for entry in row["after"]] for name, row in rows.items()}
-    best = np.min([errors[name] for name in RIVALS], axis=0)
+    best = np.min([errors[name] for name in (*RIVALS, OBSERVER)], axis=0)
     return {
         name: Outcome(
             tuple(np.array(errors[name]) / best),

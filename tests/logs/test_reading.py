@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from metarl_robot.core.robot import load_robot
+from metarl_robot.adaptation.factory import filter_tuning
+from metarl_robot.adaptation.tuning import AdapterTuning
+from metarl_robot.core.robot import MODELS_DIR, Robot, load_robot
 from metarl_robot.logs.joint_state import JointStateDecoder
 from metarl_robot.logs.log_map import LogMap, read_map
 from metarl_robot.logs.reading import nominal_gravity, read_log
 from metarl_robot.logs.recording import LogError, Recording
+from metarl_robot.robots.arm.dynamics import ArmDynamics
 from tests.logs.made_log import STORE, Made, default_names, write_bag, write_csv
 
 ROBOT = load_robot("planar2")
@@ -66,6 +71,36 @@ def test_a_bag_needs_no_map_whatever_the_order_of_its_joints(tmp_path: Path, mca
     assert_same(read_log(PANDA, file), log)
     (folder / "metadata.yaml").unlink()  # the recorder was killed
     assert_same(read_log(PANDA, folder), log)
+
+
+@pytest.fixture
+def endless(tmp_path: Path) -> Robot:
+    """The shipped two-joint arm whose first joint turns without end."""
+    shutil.copytree(MODELS_DIR / "planar2", tmp_path / "mine")
+    text = (tmp_path / "mine" / "robot.yaml").read_text()
+    first = next(line for line in text.splitlines() if "name: shoulder" in line)
+    turning = first.replace("[-3.0, 3.0]", "[-6.2, 6.2]").replace("}", ", endless: true}")
+    (tmp_path / "mine" / "robot.yaml").write_text(text.replace(first, turning))
+    return load_robot(tmp_path / "mine", check_model=False)
+
+
+def test_wrapped_angles_are_continued_and_said(tmp_path: Path, endless: Robot) -> None:
+    time_s = 0.004 * np.arange(2000)
+    q = np.column_stack([endless.home[0] + 2.5 * time_s, endless.home[1] + 0.1 * np.sin(time_s)])
+    v = np.column_stack([np.full(2000, 2.5), 0.1 * np.cos(time_s)])
+    log = Made(time_s, q, v, 0.1 * endless.effort_limit * np.sin(q), joints=endless.channel_names)
+    wrapped = replace(log, q=np.column_stack([(q[:, 0] + np.pi) % (2.0 * np.pi) - np.pi, q[:, 1]]))
+    recording = read_log(endless, write_bag(tmp_path / "bag", wrapped))
+    assert_same(recording, log)
+    assert said(recording, f"within a turn ({endless.channel_names[0]}): continued") == 3
+    without = read_log(endless, write_bag(tmp_path / "without", wrapped, velocity=False))
+    np.testing.assert_allclose(without.v[3:], v[3:], atol=0.02)
+    assert read_log(endless, write_bag(tmp_path / "continued", log)).repairs == ()
+
+
+def test_a_filter_sees_no_stop_at_a_joint_that_turns_without_end(endless: Robot) -> None:
+    stops = filter_tuning(endless, ArmDynamics(endless), AdapterTuning(20.0)).stops
+    assert stops is not None and np.isinf(stops[:, 0]).all() and np.isfinite(stops[:, 1]).all()
 
 
 def test_missing_velocities_are_differentiated_and_said(tmp_path: Path) -> None:

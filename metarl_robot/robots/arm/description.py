@@ -145,7 +145,10 @@ class Arm(MjcfRobot):
         "latency": "metarl_robot.robots.arm.features.latency:SPEC",
         "learned": "metarl_robot.robots.arm.features.learned:SPEC",
     }
-    adapters: ClassVar[Mapping[str, str]] = {"maml": "metarl_robot.robots.arm.maml_inputs:MAML"}
+    adapters: ClassVar[Mapping[str, str]] = {
+        "maml": "metarl_robot.robots.arm.maml_inputs:MAML",
+        "regression": "metarl_robot.adaptation.factory:REGRESSION",
+    }
     families: ClassVar[Mapping[str, str]] = {"reach": "metarl_robot.sim.arm.reach:ReachFamily"}
     reported = ("metarl_robot.robots.payload:PAYLOAD",)
     from_file = "metarl_robot.robots.arm.from_file.convert:convert"

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Adapter `regression`: context from a regression over short cells, beside an observer of the remaining disturbance.
+
+The momentum filter estimates context and disturbance from the same samples, and follows a disturbance within
+hundredths of a second; what then remains for the context is noisy. Here the context comes from means over cells
+(stream_cells.py, cell_regression.py) and is given to a momentum filter as known, which observes the rest. The context
+follows more slowly, and predicts farther ahead.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.adaptation.cell_regression import CellRegression
+from metarl_robot.adaptation.features import FeatureMap, Xi
+from metarl_robot.adaptation.momentum_filter import MomentumFilter
+from metarl_robot.adaptation.stream_cells import StreamCells
+from metarl_robot.adaptation.wrapped import WrappedAdapter
+from metarl_robot.core.signals import Context, State
+
+Array = NDArray[np.float64]
+
+
+class RegressionAdapter(WrappedAdapter[MomentumFilter]):
+    """See the module. Other attributes are those of the filter.
+
+    Control gets the regression's estimate as it is, also where no body has such inertial parameters: its entries
+    predict the motion only together.
+
+    Arguments:
+        inner: a filter with `features`, whose context is that of the regression without the offsets.
+        features: of context and motor strength, k + n entries.
+        cells, regression: of the same features.
+    """
+
+    def __init__(
+        self, inner: MomentumFilter, features: FeatureMap, cells: StreamCells, regression: CellRegression
+    ) -> None:
+        self.inner, self._features, self._cells, self._regression = inner, features, cells, regression
+        self.reset()
+
+    def reset(self) -> None:
+        self.inner.reset()
+        self._cells.restart()
+        self._regression.reset()
+        self.inner.take_context(self._context)
+        self._std = self._regression.std[: self._features.size]
+
+    def update(self, state: State, effort: Array, dt: float) -> Context:
+        self.inner.advance(state, effort, dt)
+        cell = self._cells.take(state.q, self.inner.acting_effort, dt)
+        if cell is not None:
+            self._regression.learn(cell)
+            self._std = self._regression.std[: self._features.size]
+            self.inner.take_context(self._context, (state, effort))
+        return self.context
+
+    @property
+    def context(self) -> Context:
+        """The regression's estimate."""
+        return Context(self._features.names, self._context.copy(), self._std.copy())
+
+    @property
+    def _context(self) -> Array:
+        return self._regression.mean[: self._features.size]
+
+    def evaluate(self, xi: Xi) -> Array:
+        share = self.inner.share
+        return self._features.value(xi, share * self._context) + share * self.inner.observed
+
+    def jacobian(self, xi: Xi) -> Array:
+        return self._features.jacobian(xi, self.inner.share * self._context)
+
+    def effort_gain(self) -> Array:
+        return self._features.effort_gain(self.inner.share * self._context)
+
+    def forecast(self, xi: Xi) -> Array:
+        """Δ (N, n) farther ahead: context and offsets, without the disturbance that is observed now [Nm]."""
+        return self._features.value(xi, self._context) + self._regression.mean[self._features.size :]
