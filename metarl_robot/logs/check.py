@@ -12,6 +12,7 @@ have the other sign, s_g alone where gravity points up, and s_g is 0 where a dri
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,10 +98,15 @@ class Report:
 
     @property
     def verdict(self) -> str:
-        levels = [finding.level for finding in self.findings]
-        if "fault" in levels:
-            return "not usable as it is"
-        return "usable, with reservations" if "warning" in levels else "usable"
+        return verdict_of(self.findings)
+
+
+def verdict_of(findings: Sequence[Finding]) -> str:
+    """The verdict that follows from findings."""
+    levels = [finding.level for finding in findings]
+    if "fault" in levels:
+        return "not usable as it is"
+    return "usable, with reservations" if "warning" in levels else "usable"
 
 
 class Fit:

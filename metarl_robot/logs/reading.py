@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from metarl_robot.core.errors import shortened
 from metarl_robot.core.robot import Robot, named
 from metarl_robot.core.turns import unwrapped
-from metarl_robot.logs import bag_file, column_file, table_file
+from metarl_robot.logs import bag_file, column_file, table_file, ulog_file
 from metarl_robot.logs.bag_signals import read_bag
 from metarl_robot.logs.log_map import UNITS, EffortMap, LogMap, PositionMap, VelocityMap
 from metarl_robot.logs.plausible import check_plausible, possible
@@ -47,6 +47,8 @@ def read_log(robot: Robot, path: Path, log_map: LogMap | None = None) -> Recordi
     Raises:
         LogError: names what is missing, what there is, and what is allowed.
     """
+    if robot.attitude is not None and path.suffix == ulog_file.SUFFIX:
+        return ulog_file.read_ulog(robot, _there(path))
     log_map = log_map or LogMap()
     check_served(robot)
     log_map.check(robot.channel_names)
@@ -68,7 +70,12 @@ def _possible(robot: Robot, made: Recording) -> Recording:
 
 def check_served(robot: Robot) -> None:
     """Raise LogError for a kind of robot whose recordings cannot be read."""
-    if robot.attitude is not None or not robot.nq == robot.dof == robot.nu:
+    if robot.attitude is not None:
+        raise LogError(
+            f"recordings of a robot of kind '{robot.kind}' are read from PX4's ULogs; expected a file that ends in "
+            f"{ulog_file.SUFFIX}"
+        )
+    if not robot.nq == robot.dof == robot.nu:
         raise LogError(
             f"recordings of a robot of kind '{robot.kind}' cannot be read; allowed: robots with a position, a velocity "
             "and an effort for each joint, such as arms"
@@ -78,8 +85,7 @@ def check_served(robot: Robot) -> None:
 def _reader(path: Path) -> Callable[[Robot, Path, LogMap], RawLog]:
     allowed = ", ".join((*bag_file.SUFFIXES, *table_file.SUFFIXES, *column_file.SUFFIXES))
     expected = f"expected a rosbag2 folder, or a file that ends in {allowed}"
-    if not path.exists():
-        raise LogError(f"{shortened(str(path))}: there is no such file or folder; {expected}")
+    _there(path, expected)
     if path.is_dir() or path.suffix in bag_file.SUFFIXES:
         return read_bag
     if path.suffix in table_file.SUFFIXES:
@@ -87,6 +93,12 @@ def _reader(path: Path) -> Callable[[Robot, Path, LogMap], RawLog]:
     if path.suffix in column_file.SUFFIXES:
         return column_file.read_columns
     raise LogError(f"{shortened(str(path))}: {expected}")
+
+
+def _there(path: Path, expected: str = f"expected a file that ends in {ulog_file.SUFFIX}") -> Path:
+    if not path.exists():
+        raise LogError(f"{shortened(str(path))}: there is no such file or folder; {expected}")
+    return path
 
 
 def _recording(robot: Robot, path: Path, log_map: LogMap, raw: RawLog) -> Recording:

@@ -33,7 +33,9 @@ class Recording:
     """K samples of one robot, in its own order of joints and in its units (core/signals.py).
 
     source: file or folder. time_s: (K,) rising, from 0. q: (K, nq). v: (K, dof). effort: (K, nu) generalised force of
-    the actuators at each sample, gravity included. repairs: in the order in which they were made.
+    the actuators at each sample, gravity included; of a quadrotor the thrusts that act, as means until the next sample.
+    repairs: in the order in which they were made. specific_force: (K, 3) mean since the last sample [m/s²; body]; None:
+    not measured.
     """
 
     source: str
@@ -42,6 +44,7 @@ class Recording:
     v: Array
     effort: Array
     repairs: tuple[Repair, ...] = ()
+    specific_force: Array | None = None
 
     def acting(self, delay_s: float) -> Recording:
         """This recording with efforts at the times at which they act, `delay_s` after their stamps."""

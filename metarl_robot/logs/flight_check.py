@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Quality of a recording of a multirotor: timing, frames, units, and thrust against weight.
+
+Three identities are tested, over windows of WINDOW_S: the change of position is the mean velocity; the turn of the
+attitude is the mean body rate; the specific force is Rᵀ(dv/dt - g). For each, what a wrong frame, order or unit would
+give is tried, too. Where this fits far better than the recording as it is, it is named. The specific force times the
+mass is then compared with the thrusts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.core import rotation
+from metarl_robot.logs.aerial_frames import enu, flu, flu_to_enu
+from metarl_robot.logs.check import GAP_PERIODS, Finding, verdict_of, white_noise
+from metarl_robot.logs.recording import LogError, Recording, Repair
+
+Array = NDArray[np.float64]
+
+WINDOW_S = 0.1
+GRAVITY: Array = np.array([0.0, 0.0, 9.81])
+BETTER = 9.0
+"""Another frame is named where its mean squared error is this many times smaller."""
+LEAST = {"velocity": 0.1, "rate": 0.1, "force": 0.7}
+"""Root mean square errors that are tolerated [m/s, rad/s, m/s²]."""
+AIRBORNE = 0.5
+"""Thrust over weight above which the robot flies."""
+DELAYS_S = np.arange(-0.04, 0.1201, 0.002)
+TOLERATED, MOST_TIMES = 1.25, 2.0
+"""Force over thrust, or its inverse, that is said, and that is refused."""
+FAST_HZ = 30.0
+EXCITED_M_S2 = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class FlightReport:
+    """What was found in a recording of a multirotor.
+
+    samples, duration_s, rate_hz, gaps, longest_gap_s. position_noise (3,) [m], velocity_noise (3,) [m/s], rate_noise
+    (3,) [rad/s]: white. velocity_error [m/s], rate_error [rad/s], force_error [m/s²]: root mean square of the three
+    identities; NaN: not measured. airborne_s. force_over_thrust: specific force along body z times mass, over the
+    thrusts. delay_s: from thrusts to their effect; NaN: thrust hardly changes. excitation: standard deviation of the
+    specific force along z [m/s²].
+    """
+
+    source: str
+    samples: int
+    duration_s: float
+    rate_hz: float
+    gaps: int
+    longest_gap_s: float
+    position_noise: Array
+    velocity_noise: Array
+    rate_noise: Array
+    velocity_error: float
+    rate_error: float
+    force_error: float
+    airborne_s: float
+    force_over_thrust: float
+    delay_s: float
+    excitation: float
+    repairs: tuple[Repair, ...]
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def usable(self) -> bool:
+        return not any(finding.level == "fault" for finding in self.findings)
+
+    @property
+    def verdict(self) -> str:
+        return verdict_of(self.findings)
+
+
+@dataclass(frozen=True, eq=False)
+class _Windows:
+    """Means over W windows: moved, velocity [m/s], turned, rate [rad/s], attitude at the middle, pushed [m/s²]: dv/dt,
+    force [m/s²; body] or None."""
+
+    moved: Array
+    velocity: Array
+    turned: Mapping[str, Array]
+    rate: Array
+    attitude: Array
+    pushed: Array
+    force: Array | None
+
+
+def check_flight(robot: Any, recording: Recording) -> FlightReport:
+    """Examine a recording of a multirotor. Raises LogError if it is too short."""
+    windows = _windows(recording)
+    velocity, velocity_finding = _judged("velocity", windows.moved, _velocities(windows))
+    rate, rate_finding = _judged("rate", windows.rate, windows.turned)
+    force, force_finding = _judged_force(windows)
+    steps = np.diff(recording.time_s)
+    gaps = steps[steps >= GAP_PERIODS * recording.period_s]
+    along, thrust = _along_z(robot, recording)
+    flying = thrust > AIRBORNE * robot.mass_kg * GRAVITY[2]
+    report = FlightReport(
+        source=recording.source,
+        samples=len(recording.time_s),
+        duration_s=recording.duration_s,
+        rate_hz=1.0 / recording.period_s,
+        gaps=len(gaps),
+        longest_gap_s=float(gaps.max(initial=0.0)),
+        position_noise=white_noise(recording.q[:, :3]),
+        velocity_noise=white_noise(recording.v[:, :3]),
+        rate_noise=white_noise(recording.v[:, 3:]),
+        velocity_error=velocity,
+        rate_error=rate,
+        force_error=force,
+        airborne_s=float(steps[flying[1:]].sum()),
+        force_over_thrust=float(along[flying].sum() / thrust[flying].sum()) if flying.any() else float("nan"),
+        delay_s=_delay(recording.time_s, along, thrust, flying),
+        excitation=float(along[flying].std() / robot.mass_kg) if flying.any() else 0.0,
+        repairs=recording.repairs,
+    )
+    found = [each for each in (velocity_finding, rate_finding) if each is not None]
+    if not found and force_finding is not None:  # else it follows from these
+        found.append(force_finding)
+    found += [] if found else _of_thrust(report)
+    return replace(report, findings=tuple([*found, *_of_timing(report)]))
+
+
+def _windows(recording: Recording) -> _Windows:
+    stride = max(1, round(WINDOW_S / recording.period_s))
+    ends = np.arange(0, len(recording.time_s), stride)
+    spans = np.diff(recording.time_s[ends])
+    kept = spans < 1.5 * np.median(spans) if len(spans) else np.zeros(0, dtype=bool)
+    if kept.sum() < 10:
+        raise LogError(f"{recording.source}: lasts {recording.duration_s:.3g} s; a check needs a second without gaps")
+    spans = spans[kept, None]
+
+    def change(values: Array) -> Array:
+        return np.diff(values[ends], axis=0)[kept] / spans
+
+    def mean(values: Array, later: bool) -> Array:
+        """Of samples of an instant, or (later) of the time since the sample before."""
+        steps = np.diff(recording.time_s)[:, None]
+        held = values[1:] if later else 0.5 * (values[1:] + values[:-1])
+        whole = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(steps * held, axis=0)])
+        return np.diff(whole[ends], axis=0)[kept] / spans
+
+    q, v, force = recording.q, recording.v, recording.specific_force
+    middle = (ends[:-1] + ends[1:])[kept] // 2
+    return _Windows(
+        change(q[:, :3]),
+        mean(v[:, :3], False),
+        {words: _turned(attitudes, ends)[kept] / spans for words, attitudes in _attitudes(q[:, 3:]).items()},
+        mean(v[:, 3:], True),
+        q[middle, 3:],
+        change(v[:, :3]),
+        None if force is None else mean(force, True),
+    )
+
+
+def _turned(attitudes: Array, ends: NDArray[np.intp]) -> Array:
+    return rotation.error(attitudes[ends[:-1]], attitudes[ends[1:]])
+
+
+def _attitudes(q: Array) -> dict[str, Array]:
+    """Attitudes as given, and as they are where one thing is wrong."""
+    return {
+        "": q,
+        "quaternions are in the order xyzw; they must be wxyz": q[:, [3, 0, 1, 2]],
+        "quaternions turn from world to body axes; they must turn from body to world": rotation.inverse(q),
+        "attitudes are FRD to NED; they must be FLU to ENU": flu_to_enu(q),
+    }
+
+
+def _velocities(windows: _Windows) -> dict[str, Array]:
+    """Mean velocities as given, and as they are where one thing is wrong."""
+    given, attitude = windows.velocity, windows.attitude
+    return {
+        "": given,
+        "velocities are in body axes; they must be in world axes": rotation.rotate(attitude, given),
+        "velocities are turned into body axes twice": rotation.rotate_back(attitude, given),
+        "velocities are NED where positions are ENU, or the reverse": enu(given),
+        "velocities have the sign opposite to the change of positions": -given,
+        "velocities are in body axes FRD": rotation.rotate(attitude, flu(given)),
+    }
+
+
+def _judged(name: str, truth: Array, tried: Mapping[str, Array]) -> tuple[float, Finding | None]:
+    """Root mean square error of the signal as given, and a fault where another reading fits far better."""
+    errors = {words: float(np.sqrt(np.mean(np.sum((truth - each) ** 2, axis=1)))) for words, each in tried.items()}
+    best, given = min(errors, key=lambda words: errors[words]), errors[""]
+    if best and given > LEAST[name] and errors[best] ** 2 * BETTER < given**2:
+        return given, Finding("fault", best)
+    if given > 3.0 * LEAST[name] and given > 0.7 * float(np.sqrt(np.mean(np.sum(truth**2, axis=1)))):
+        return given, Finding("warning", f"the {name} of the recording does not agree with its pose: {given:.2g} SI")
+    return given, None
+
+
+def _judged_force(windows: _Windows) -> tuple[float, Finding | None]:
+    """As _judged, for the specific force; NaN: not measured."""
+    if windows.force is None:
+        return float("nan"), None
+    given, expected = windows.force, rotation.rotate_back(windows.attitude, windows.pushed + GRAVITY)
+    tried = {
+        "": given,
+        "specific forces are zero: the accelerometer was never recorded": given + expected,
+        "specific forces have the wrong sign: at rest, body z must read +9.81": -given,
+        "specific forces are in g; they must be in m/s²": 9.81 * given,
+        "specific forces and rates are FRD; they must be FLU": flu(given),
+    }
+    if np.abs(given).max() > 1e-3:
+        tried.pop("specific forces are zero: the accelerometer was never recorded")
+    error, finding = _judged("force", expected, tried)
+    if finding is not None and finding.level == "fault":
+        return error, finding
+    turned = {
+        words: rotation.rotate_back(each, windows.pushed + GRAVITY)
+        for words, each in _attitudes(windows.attitude).items()
+    }
+    return _judged("force", given, turned)
+
+
+def _along_z(robot: Any, recording: Recording) -> tuple[Array, Array]:
+    """Specific force along body z times mass, and the sum of thrusts, (K,) [N]."""
+    if recording.specific_force is not None:
+        along = recording.specific_force[:, 2]
+    else:
+        acceleration = np.gradient(recording.v[:, :3], recording.time_s, axis=0)
+        along = rotation.rotate_back(recording.q[:, 3:], acceleration + GRAVITY)[:, 2]
+    return robot.mass_kg * along, recording.effort.sum(axis=1)
+
+
+def _delay(time_s: Array, along: Array, thrust: Array, flying: NDArray[np.bool_]) -> float:
+    """Delay with which thrusts fit best to the force; NaN: they hardly change."""
+    if flying.sum() < 100 or thrust[flying].std() < 0.01 * thrust[flying].mean():
+        return float("nan")
+    costs = []
+    for delay_s in DELAYS_S:
+        later = np.interp(time_s - delay_s, time_s, thrust)[flying]
+        columns = np.stack([later, np.ones_like(later)], axis=1)
+        fitted, *_ = np.linalg.lstsq(columns, along[flying], rcond=None)
+        costs.append(float(np.mean((along[flying] - columns @ fitted) ** 2)))
+    return float(DELAYS_S[int(np.argmin(costs))])
+
+
+def _of_thrust(report: FlightReport) -> list[Finding]:
+    times = report.force_over_thrust
+    if not np.isfinite(times):
+        return [Finding("fault", "the robot never flies: its thrusts stay below half of its weight")]
+    if times <= 0.0 or not 1.0 / MOST_TIMES < times < MOST_TIMES:
+        text = f"the force is {times:.3g} times the thrusts: another mass, another largest thrust, or other motors?"
+        return [Finding("fault", text)]
+    if not 1.0 / TOLERATED < times < TOLERATED:
+        text = f"the force is {times:.3g} times the thrusts: a weak or strong battery, or another largest thrust"
+        return [Finding("warning", text)]
+    if report.excitation < EXCITED_M_S2:
+        return [Finding("note", "the thrust hardly changes: a payload looks like a weak battery")]
+    return []
+
+
+def _of_timing(report: FlightReport) -> list[Finding]:
+    found = []
+    if report.rate_hz < FAST_HZ:
+        found.append(Finding("warning", f"{report.rate_hz:.3g} Hz: adapters need {FAST_HZ:g} Hz"))
+    if report.gaps:
+        words = f"{report.gaps} gaps, the longest of {report.longest_gap_s:.3g} s: predictions skip them"
+        found.append(Finding("note", words))
+    if report.delay_s > 0.05:
+        found.append(Finding("warning", f"thrusts act {1e3 * report.delay_s:.3g} ms after their stamp"))
+    return found

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A PX4 ULog as a recording of a quadrotor (`pyulog`; format: docs.px4.io, "ULog File Format").
+
+| signal | topics, the first that the log has |
+|---|---|
+| pose, velocity | vehicle_odometry; vehicle_local_position with vehicle_attitude |
+| rates, specific force | sensor_combined; rates else from vehicle_angular_velocity or vehicle_odometry |
+| thrusts | esc_status (speeds); actuator_motors (normalised thrust); actuator_outputs (pulses, by THR_MDL_FAC) |
+
+Samples are at the times of the attitude. Positions and velocities are interpolated, rates and specific forces are means
+since the last sample, thrusts are those commanded last. Motors are matched to the robot's rotors by their place:
+CA_ROTOR*_PX, _PY of the log, else the order of PX4's "Quadrotor X".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl_robot.adaptation.window_means import integral, values_at
+from metarl_robot.core import rotation
+from metarl_robot.core.errors import one_line
+from metarl_robot.core.robot import Robot
+from metarl_robot.logs.aerial_frames import enu, flu, flu_to_enu
+from metarl_robot.logs.motor_thrusts import ROTORS, lagged, rotor_order, thrusts_of
+from metarl_robot.logs.recording import LogError, Recording, Repair
+
+Array = NDArray[np.float64]
+
+SUFFIX = ".ulg"
+LEAST_SAMPLES = 50
+_NED, _BODY = 1, (2, 3)
+_US = 1e-6
+
+
+def read_ulog(robot: Robot, path: Path) -> Recording:
+    """Read the flight in a ULog.
+
+    Raises:
+        LogError: it is none, pyulog is not installed, or a signal is missing; names the topics that there are.
+    """
+    log, repairs = _Topics(path), []
+    pose_s, position, attitude, velocity = _pose(log, repairs)
+    time_s, q, v = _cleaned(path, pose_s, position, attitude, velocity, repairs)
+    gyro, force = _imu(log, time_s, repairs)
+    if gyro is None:
+        raise LogError(log.lacks("body rates", ("sensor_combined", "vehicle_angular_velocity")))
+    effort = _thrusts(robot, log, time_s, repairs)
+    begin = int(np.searchsorted(time_s, max(log.first_s, time_s[0])))
+    if log.damaged:
+        repairs.append(Repair("the file is damaged, and read around there", 1))
+    if log.dropouts:
+        repairs.append(Repair("times at which the logger lost messages", log.dropouts))
+    rows = slice(begin, None)
+    return Recording(
+        str(path),
+        time_s[rows] - time_s[begin],
+        q[rows],
+        np.hstack([v, gyro])[rows],
+        effort[rows],
+        tuple(repairs),
+        None if force is None else force[rows],
+    )
+
+
+class _Topics:
+    """The topics of a ULog as columns. first_s: when the last of the used topics begins."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            from pyulog import ULog
+        except ImportError as error:
+            raise LogError(f"{path}: reading a ULog needs pyulog: pip install 'metarl_robot[logs]'") from error
+        try:
+            self._log = ULog(str(path))
+        except Exception as error:  # on other bytes, the library may raise anything
+            raise LogError(f"{path}: cannot be read as a ULog: {one_line(error) or type(error).__name__}") from error
+        self._path, self.first_s = path, 0.0
+        self.damaged, self.dropouts = self._log.file_corruption, len(self._log.dropouts)
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        return self._log.initial_parameters
+
+    def find(self, name: str) -> tuple[Array, Mapping[str, Any]] | None:
+        """Times (K,) [s] and columns of a topic; None: the log has none, or fewer than two samples."""
+        found = next((each for each in self._log.data_list if each.name == name and each.multi_id == 0), None)
+        if found is None or len(found.data["timestamp"]) < 2:
+            return None
+        stamps = found.data.get("timestamp_sample", found.data["timestamp"])
+        stamps = np.where(np.asarray(stamps) > 0, stamps, found.data["timestamp"]).astype(np.float64)
+        rising = np.concatenate([[True], stamps[1:] > np.maximum.accumulate(stamps)[:-1]])
+        return _US * stamps[rising], {key: np.asarray(column)[rising] for key, column in found.data.items()}
+
+    def begins(self, time_s: Array) -> None:
+        """A topic that is used begins then."""
+        self.first_s = max(self.first_s, float(time_s[0]))
+
+    def lacks(self, what: str, topics: tuple[str, ...]) -> str:
+        """Words for a missing signal."""
+        there = ", ".join(sorted({each.name for each in self._log.data_list})) or "none"
+        return f"{self._path}: no {what}: none of the topics {', '.join(topics)} has samples; there are: {there}"
+
+
+def _columns(data: Mapping[str, Any], *names: str) -> Array:
+    return np.stack([np.asarray(data[name], dtype=np.float64) for name in names], axis=1)
+
+
+def _vector(data: Mapping[str, Any], name: str, size: int = 3) -> Array:
+    return _columns(data, *(f"{name}[{i}]" for i in range(size)))
+
+
+def _pose(log: _Topics, repairs: list[Repair]) -> tuple[Array, Array, Array, Array]:
+    """Times (K,), position (K, 3) [ENU], attitude (K, 4) [FLU→ENU], velocity (K, 3) [ENU] at the attitude's times."""
+    found = log.find("vehicle_odometry")
+    if found is not None and "position[0]" in found[1]:
+        log.begins(found[0])
+        return _odometry(log, *found, repairs)
+    place, turned = log.find("vehicle_local_position"), log.find("vehicle_attitude")
+    if place is None or turned is None:
+        raise LogError(log.lacks("pose", ("vehicle_odometry", "vehicle_local_position with vehicle_attitude")))
+    log.begins(place[0])
+    log.begins(turned[0])
+    within = turned[0] <= place[0][-1]
+    time_s = turned[0][within]
+    data = [_columns(place[1], *names) for names in (("x", "y", "z"), ("vx", "vy", "vz"))]
+    position, velocity = (enu(values_at(place[0], each, time_s)) for each in data)
+    repairs.append(Repair("positions at other times than attitudes: interpolated", len(time_s)))
+    return time_s, position, flu_to_enu(_vector(turned[1], "q", 4)[within]), velocity
+
+
+def _odometry(
+    log: _Topics, time_s: Array, data: Mapping[str, Any], repairs: list[Repair]
+) -> tuple[Array, Array, Array, Array]:
+    attitude, velocity = flu_to_enu(_vector(data, "q", 4)), _vector(data, "velocity")
+    frames = np.asarray(data.get("velocity_frame", np.full(len(time_s), _NED)))
+    if np.isin(frames, _BODY).all():
+        repairs.append(Repair("velocities in body axes, as the log says: turned", len(time_s)))
+        return time_s, enu(_vector(data, "position")), attitude, rotation.rotate(attitude, flu(velocity))
+    return time_s, enu(_vector(data, "position")), attitude, enu(velocity)
+
+
+def _cleaned(
+    path: Path, time_s: Array, position: Array, attitude: Array, velocity: Array, repairs: list[Repair]
+) -> tuple[Array, Array, Array]:
+    """Without rows that are not finite or whose quaternion has not the norm 1: times, q (K, 7), v (K, 3)."""
+    rows = np.hstack([position, attitude, velocity])
+    good = np.isfinite(rows).all(axis=1) & (np.abs(np.linalg.norm(attitude, axis=1) - 1.0) < 0.05)
+    if not good.all():
+        repairs.append(Repair("poses that are not finite, or no rotation: left out", int((~good).sum())))
+    if good.sum() < LEAST_SAMPLES:
+        raise LogError(f"{path}: {int(good.sum())} usable poses; at least {LEAST_SAMPLES} are needed")
+    turned = rotation.continuous(rotation.normalise(attitude[good]))
+    return time_s[good], np.hstack([position[good], turned]), velocity[good]
+
+
+def _imu(log: _Topics, time_s: Array, repairs: list[Repair]) -> tuple[Array | None, Array | None]:
+    """Mean body rates and specific forces (K, 3) [FLU] since the last sample; None: the log has none."""
+    combined = log.find("sensor_combined")
+    if combined is not None:
+        log.begins(combined[0])
+        gyro, force = (_vector(combined[1], name) for name in ("gyro_rad", "accelerometer_m_s2"))
+        return _means(combined[0], flu(gyro), time_s), _means(combined[0], flu(force), time_s)
+    repairs.append(Repair("no accelerometer (sensor_combined): predictions do without", len(time_s)))
+    for topic, field in (("vehicle_angular_velocity", "xyz"), ("vehicle_odometry", "angular_velocity")):
+        found = log.find(topic)
+        if found is not None and f"{field}[0]" in found[1] and np.isfinite(_vector(found[1], field)).all():
+            log.begins(found[0])
+            return _means(found[0], flu(_vector(found[1], field)), time_s), None
+    return None, None
+
+
+def _means(time_s: Array, values: Array, at: Array) -> Array:
+    """Means (K, n) of samples over the intervals between times, the first over the first interval."""
+    ends = np.clip(np.concatenate([[2.0 * at[0] - at[1]], at]), time_s[0], time_s[-1])
+    steps, whole = np.diff(ends)[:, None], values_at(time_s, integral(time_s, values), ends)
+    return np.where(steps > 1e-9, np.diff(whole, axis=0) / np.maximum(steps, 1e-9), values_at(time_s, values, at))
+
+
+def _thrusts(robot: Robot, log: _Topics, time_s: Array, repairs: list[Repair]) -> Array:
+    """Thrusts (K, 4) [N] in the robot's order, the last ones at each time."""
+    for topic, signal in ROTORS.items():
+        found = log.find(topic)
+        values = None if found is None else signal.of(found[1])
+        if found is None or values is None or not np.any(values):
+            continue
+        log.begins(found[0])
+        latest = np.maximum(np.searchsorted(found[0], time_s, side="right") - 1, 0)
+        order = rotor_order(robot, log.parameters)
+        thrusts, words = thrusts_of(robot, signal, values[latest][:, order], log.parameters)
+        repairs.append(Repair(words, len(time_s)))
+        return thrusts if signal.measured else lagged(robot, time_s, thrusts)
+    raise LogError(log.lacks("motor commands", tuple(ROTORS)))

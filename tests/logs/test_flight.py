@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ULogs of flights, as PX4 writes them, are read into our frames; wrong frames, orders and units are named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from metarl_robot.core import rotation
+from metarl_robot.core.robot import load_robot
+from metarl_robot.logs.aerial_frames import enu, flu, flu_to_enu
+from metarl_robot.logs.flight_check import check_flight
+from metarl_robot.logs.motor_thrusts import lagged
+from metarl_robot.logs.reading import read_log
+from metarl_robot.logs.recording import LogError, Recording
+from metarl_robot.robots.quadrotor.description import MotorModel
+from metarl_robot.sim.payload.body import Payload
+from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
+from tests.logs.made_flight import Flight, UlogWriter, fly, write_ulog
+
+ROBOT = load_robot("x500")
+TASK = QuadrotorTask(
+    payload=Payload(0.2, np.array([0.0, 0.0, -0.02]), np.array([1e-4, 1e-4, 1e-4, 0.0, 0.0, 0.0])),
+    command_delay_s=0.004,
+    position_noise_m=2e-3,
+    attitude_noise_rad=1e-3,
+    velocity_noise_m_s=0.01,
+    gyro_noise_rad_s=0.01,
+    accelerometer_noise_m_s2=0.3,
+    ground_effect=False,
+)
+
+
+@pytest.fixture(scope="module")
+def flight() -> Flight:
+    return fly(ROBOT, TASK, 1000, 8.0)
+
+
+@pytest.fixture(scope="module")
+def recording(flight: Flight, tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    return read_log(ROBOT, write_ulog(tmp_path_factory.mktemp("log") / "flight.ulg", ROBOT, flight))
+
+
+def test_frames_of_an_autopilot_are_half_turns() -> None:
+    rng = np.random.default_rng(1000)
+    q, body = rotation.normalise(rng.normal(size=(20, 4))), rng.normal(size=(20, 3))
+    world = rotation.rotate(q, body)
+    np.testing.assert_allclose(rotation.rotate(flu_to_enu(q), flu(body)), enu(world), atol=1e-12)
+    back = flu_to_enu(flu_to_enu(q))
+    np.testing.assert_allclose(np.abs((back * q).sum(axis=1)), 1.0, atol=1e-12)
+    level = flu_to_enu(np.array([[1.0, 0.0, 0.0, 0.0]]))  # heading north
+    np.testing.assert_allclose(rotation.rotate(level[0], np.array([1.0, 0.0, 0.0])), [0.0, 1.0, 0.0], atol=1e-12)
+
+
+@pytest.mark.parametrize("pose", ["odometry", "body", "local"])
+def test_a_ulog_gives_the_flight_that_was_written(tmp_path: Path, flight: Flight, pose: str) -> None:
+    found = read_log(ROBOT, write_ulog(tmp_path / "log.ulg", ROBOT, flight, pose))
+    at = np.searchsorted(flight.time_s, found.time_s + flight.time_s[0] - 1e-4)
+    count = len(at) - 4  # the last positions of a slower topic are missing
+    assert 0.9 * len(flight.time_s) / 2 < count and found.period_s == pytest.approx(0.01)
+    atol = 0.03 if pose == "local" else 2e-5
+    np.testing.assert_allclose(found.q[:count, :3], flight.q[at[:count], :3], atol=atol)
+    turned = np.abs((found.q[:count, 3:] * flight.q[at[:count], 3:]).sum(axis=1))
+    np.testing.assert_allclose(turned, 1.0, atol=1e-6)
+    if pose != "local":
+        np.testing.assert_allclose(found.v[:count, :3], flight.v[at[:count], :3], atol=1e-4)
+    means = 0.25 * (flight.v[at - 2, 3:] + 2.0 * flight.v[at - 1, 3:] + flight.v[at, 3:])
+    np.testing.assert_allclose(found.v[4:count, 3:], means[4:count], atol=1e-3)
+
+
+@pytest.mark.parametrize("motors", ["share", "pulse"])
+def test_thrusts_are_those_of_the_robots_rotors_after_their_lag(tmp_path: Path, flight: Flight, motors: str) -> None:
+    found = read_log(ROBOT, write_ulog(tmp_path / "log.ulg", ROBOT, flight, motors=motors))
+    at = np.searchsorted(flight.time_s, found.time_s + flight.time_s[0] - 1e-4)
+    expected = lagged(ROBOT, flight.time_s[at], flight.thrust[at])
+    np.testing.assert_allclose(found.effort, expected, atol=2e-3)
+    assert np.ptp(expected, axis=0).min() > 0.2, "rotors differ, so that a wrong order shows"
+    assert any(("pulses" if motors == "pulse" else "normalised") in each.what for each in found.repairs)
+
+
+def test_the_lag_is_that_of_the_motor_model(flight: Flight) -> None:
+    motors = MotorModel(ROBOT, flight.thrust[0])
+    expected = [motors.advance(command, 0.005) for command in flight.thrust[:300]]
+    np.testing.assert_allclose(lagged(ROBOT, 0.005 * np.arange(300), flight.thrust[:300]), expected, rtol=1e-9)
+
+
+def test_a_good_flight_is_usable(recording: Recording) -> None:
+    report = check_flight(ROBOT, recording)
+    assert report.usable, report.findings
+    expected = (ROBOT.mass_kg) / (ROBOT.mass_kg + TASK.payload.mass_kg)
+    assert report.force_over_thrust == pytest.approx(expected, rel=0.03)
+    assert report.position_noise == pytest.approx(TASK.position_noise_m, rel=0.3)
+    assert report.airborne_s > 7.0 and report.rate_hz == pytest.approx(100.0)
+    assert report.delay_s == pytest.approx(TASK.command_delay_s, abs=0.012)
+
+
+def test_wrong_frames_orders_and_units_are_named(recording: Recording) -> None:
+    q, v, force = recording.q, recording.v, recording.specific_force
+    assert force is not None
+
+    def posed(attitude: np.ndarray) -> Recording:
+        return replace(recording, q=np.hstack([q[:, :3], attitude]))
+
+    body = np.hstack([rotation.rotate_back(q[:, 3:], v[:, :3]), v[:, 3:]])
+    wrong = {
+        "order xyzw": posed(q[:, [4, 5, 6, 3]]),
+        "from world to body": posed(rotation.inverse(q[:, 3:])),
+        "FRD to NED": posed(flu_to_enu(q[:, 3:])),
+        "velocities are in body axes": replace(recording, v=body),
+        "velocities are NED": replace(recording, v=np.hstack([enu(v[:, :3]), v[:, 3:]])),
+        "never recorded": replace(recording, specific_force=0.0 * force),
+        "are in g": replace(recording, specific_force=force / 9.81),
+        "the wrong sign": replace(recording, specific_force=-force),
+        "another largest thrust": replace(recording, effort=2.5 * recording.effort),
+    }
+    for words, changed in wrong.items():
+        report = check_flight(ROBOT, changed)
+        faults = [finding.text for finding in report.findings if finding.level == "fault"]
+        assert any(words in text for text in faults), (words, report.findings)
+
+
+def test_what_is_no_flight_is_refused_with_what_there_is(tmp_path: Path, flight: Flight) -> None:
+    empty = tmp_path / "empty.ulg"
+    empty.write_bytes(b"")
+    with pytest.raises(LogError, match="cannot be read as a ULog"):
+        read_log(ROBOT, empty)
+    log = UlogWriter(tmp_path / "sensors.ulg")
+    log.topic("sensor_combined", flight.time_s, [("float", "gyro_rad", flight.v[:, 3:])])
+    with pytest.raises(LogError, match="vehicle_attitude.*there are: sensor_combined"):
+        read_log(ROBOT, log.write())
+    with pytest.raises(LogError, match=r"\.ulg"):
+        read_log(load_robot("planar2"), write_ulog(tmp_path / "arm.ulg", ROBOT, flight))
+    cut = write_ulog(tmp_path / "cut.ulg", ROBOT, flight)
+    cut.write_bytes(cut.read_bytes()[:130_000])
+    with pytest.raises(LogError, match="no motor commands"):  # the topics follow each other in this file
+        read_log(ROBOT, cut)
