@@ -15,6 +15,7 @@ from metarl_robot.cli.console import NOTHING, number, table
 if TYPE_CHECKING:
     from metarl_robot.core.robot import Robot
     from metarl_robot.logs.check import Report
+    from metarl_robot.logs.flight_check import FlightReport
 
 _COLOURS = {"fault": "bold red", "warning": "yellow", "note": "dim"}
 
@@ -64,18 +65,39 @@ def joints_table(robot: Robot, report: Report) -> Table:
     return view
 
 
-def verdict_lines(reports: Sequence[Report]) -> list[str]:
+def flights_table(robot: Robot, reports: Sequence[FlightReport]) -> Table:
+    """One line for each flight: timing, agreement of the signals, thrust."""
+    columns = (
+        *("recording", "duration\n[s]", "flying\n[s]", "rate\n[Hz]", "gaps", "noise of\nposition [mm]"),
+        *("|Δp/Δt - v|\n[m/s]", "|turn - rate|\n[rad/s]", "|f - Rᵀ(dv/dt - g)|\n[m/s²]"),
+        *("force over\nthrusts", "delay of\nthrusts [ms]"),
+    )
+    caption = "Root mean squares of means over 0.1 s. Force over thrusts: 1 if mass, thrusts and battery are right."
+    view = table(f"{robot.name}: recordings", columns, caption=caption)
+    for report in reports:
+        values = (report.velocity_error, report.rate_error, report.force_error, report.force_over_thrust)
+        view.add_row(
+            escape(report.source),
+            number(report.duration_s),
+            number(report.airborne_s),
+            number(report.rate_hz),
+            str(report.gaps),
+            number(1e3 * float(report.position_noise.mean()), 2),
+            *(number(value, 2) for value in values),
+            number(1e3 * report.delay_s, 2),
+        )
+    return view
+
+
+def verdict_lines(reports: Sequence[Report | FlightReport]) -> list[str]:
     """The verdict on each recording, and its reasons, with markup."""
     lines = []
     for report in reports:
         lines.append(f"{escape(report.source)}: [bold]{report.verdict}[/]")
         for finding in report.findings:
             lines.append(f"  [{_COLOURS[finding.level]}]{finding.level}[/]: {escape(finding.text)}")
-        best = ", ".join(
-            f"{name} ±{number(float(std), 2)}"
-            for name, std in zip(report.parameters, report.parameter_std, strict=True)
-            if "mass" in name
-        )
+        known = zip(getattr(report, "parameters", ()), getattr(report, "parameter_std", ()), strict=True)
+        best = ", ".join(f"{name} ±{number(float(std), 2)}" for name, std in known if "mass" in name)
         if best:
             lines.append(f"  smallest possible standard deviation with this motion: {best}")
     return lines

@@ -15,10 +15,12 @@ from metarl_robot.cli.progress import progress
 if TYPE_CHECKING:
     from metarl_robot.core.robot import Robot
     from metarl_robot.logs.check import Report
+    from metarl_robot.logs.flight_check import FlightReport
     from metarl_robot.logs.recording import Recording
 
 _NOTE = (
-    "A log is a rosbag2 folder, an .mcap, .db3 or ROS 1 .bag file, or a table (.csv, .tsv, .txt, .parquet, .h5). A bag "
+    "A log is a rosbag2 folder, an .mcap, .db3 or ROS 1 .bag file, or a table (.csv, .tsv, .txt, .parquet, .h5); of a "
+    "quadrotor a PX4 ULog (.ulg). A bag "
     "with /joint_states needs no map. docs/howto/own_recordings.md describes map.yaml."
 )
 _CHECK = examples(
@@ -72,10 +74,8 @@ def check(
 ) -> None:
     """Check recordings: timing, noise, signs, units, gravity and excitation."""
     _check_image(figure)
-    from metarl_robot.logs.check import check as examined
-
     loaded, recordings = read_recordings(robot, logs, log_map)
-    reports = [examined(loaded, recording) for recording in recordings]
+    reports = [_examined(loaded, recording) for recording in recordings]
     if json is not None:
         write_json([_document(report) for report in reports], json)
     if json != "-":
@@ -84,6 +84,16 @@ def check(
         draw_recordings(loaded, recordings, figure)
     if not all(report.usable for report in reports):
         raise typer.Exit(1)
+
+
+def _examined(robot: Robot, recording: Recording) -> Report | FlightReport:
+    if robot.attitude is not None:
+        from metarl_robot.logs.flight_check import check_flight
+
+        return check_flight(robot, recording)
+    from metarl_robot.logs.check import check as examined
+
+    return examined(robot, recording)
 
 
 def evaluate(
@@ -186,18 +196,21 @@ def draw_recordings(robot: Robot, recordings: Sequence[Recording], path: Path) -
         note(f"figure: {save(recordings_figure(robot, recordings), path)}")
 
 
-def _document(report: Report) -> dict[str, Any]:
+def _document(report: Report | FlightReport) -> dict[str, Any]:
     repairs, findings = ([vars(each) for each in part] for part in (report.repairs, report.findings))
     return {**vars(report), "repairs": repairs, "findings": findings, "verdict": report.verdict}
 
 
-def _print_reports(robot: Robot, reports: Sequence[Report]) -> None:
-    from metarl_robot.cli.log_tables import joints_table, recordings_table, verdict_lines
+def _print_reports(robot: Robot, reports: Sequence[Any]) -> None:
+    from metarl_robot.cli.log_tables import flights_table, joints_table, recordings_table, verdict_lines
 
     console = out()
-    console.print(recordings_table(robot, reports))
-    for report in reports:
-        console.print(joints_table(robot, report))
+    if robot.attitude is not None:
+        console.print(flights_table(robot, reports))
+    else:
+        console.print(recordings_table(robot, reports))
+        for report in reports:
+            console.print(joints_table(robot, report))
     for line in verdict_lines(reports):
         console.print(line, highlight=False)
 

@@ -11,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from metarl_robot.cli.figure import Array, add_title, label_ends, new_figure, plain_log_ticks
+from metarl_robot.core import rotation
+from metarl_robot.logs.flight_cells import force_scale
 
 if TYPE_CHECKING:
     from metarl_robot.core.robot import Robot
@@ -29,7 +31,12 @@ _OTHER = "#000000"
 
 
 def recordings_figure(robot: Robot, recordings: Sequence[Recording]) -> Figure:
-    """Position, velocity and effort of each joint over time: a row for each joint, recordings overlaid."""
+    """Position, velocity and effort of each joint over time: a row for each joint, recordings overlaid.
+
+    Of a robot with an attitude: a column for each recording (flights).
+    """
+    if robot.attitude is not None:
+        return _flights_figure(robot, recordings)
     figure, axes = new_figure(10.0, 0.8 + 1.15 * robot.dof, robot.dof, 3, sharex=True, squeeze=False)
     for recording in recordings:
         for column, values in enumerate((recording.q, recording.v, recording.effort)):
@@ -45,6 +52,32 @@ def recordings_figure(robot: Robot, recordings: Sequence[Recording]) -> Figure:
         axes[0, column].set_title(title)
         axes[-1, column].set_xlabel("time [s]")
     return add_title(figure, ", ".join(recording.source for recording in recordings))
+
+
+def _flights_figure(robot: Robot, recordings: Sequence[Recording]) -> Figure:
+    """Position, velocity, tilt and heading, body rates, thrusts, and specific force over time."""
+    figure, axes = new_figure(1.0 + 7.0 * len(recordings), 11.0, 6, len(recordings), sharex="col", squeeze=False)
+    for column, recording in enumerate(recordings):
+        q, v, force = recording.q, recording.v, recording.specific_force
+        tilt = np.arccos(np.clip(rotation.rotate(q[:, 3:], np.array([0.0, 0.0, 1.0]))[:, 2], -1.0, 1.0))
+        turned = np.stack([tilt, np.unwrap(rotation.yaw(q[:, 3:]))], axis=1)
+        panels = (
+            ("position [m]", "xyz", q[:, :3]),
+            ("velocity [m/s]", "xyz", v[:, :3]),
+            ("angle [rad]", ("tilt", "heading"), turned),
+            ("body rate [rad/s]", "xyz", v[:, 3:]),
+            ("thrust [N]", robot.channel_names, recording.effort),
+            ("specific force [m/s²]", "xyz", np.zeros((len(q), 0)) if force is None else force),
+        )
+        for panel, (title, names, values) in zip(axes[:, column], panels, strict=True):
+            for name, signal in zip(names, values.T, strict=False):
+                panel.plot(*_thinned(recording.time_s, signal), linewidth=0.8, label=name)
+            panel.set_ylabel(title)
+            if values.size:
+                panel.legend(fontsize=7, ncols=4, loc="upper right")
+        axes[0, column].set_title(recording.source, fontsize=8)
+        axes[-1, column].set_xlabel("time [s]")
+    return add_title(figure, f"{robot.name}: recordings")
 
 
 def _draw_limits(axes: Axes, lower: float, upper: float) -> None:
@@ -68,7 +101,7 @@ def evaluation_figure(robot: Robot, evaluations: Sequence[Evaluation]) -> Figure
 def _draw_errors(robot: Robot, axes: Axes, evaluation: Evaluation) -> None:
     ends = []
     for name, row in evaluation.rows.items():
-        error = 100.0 * np.nanmean(row.force / robot.effort_limit, axis=1)
+        error = 100.0 * np.nanmean(row.force / force_scale(robot), axis=1)
         times, shown = _thinned(evaluation.time_s, _smoothed(evaluation.time_s, error))
         shade = _SHADES.get(name, _OTHER)
         axes.semilogy(times, shown, color=shade, linewidth=1.4)

@@ -55,12 +55,12 @@ class Cells:
     @property
     def required(self) -> Array:
         """Mean effort (C, n) that the motion needs by the nominal model, of a robot with an effort for each joint."""
-        return self.residual + _middle(self.effort).reshape(len(self), STEPS, -1).mean(axis=1)
+        return self.residual + middle(self.effort).reshape(len(self), STEPS, -1).mean(axis=1)
 
     @property
     def moving(self) -> NDArray[np.bool_]:
         """Whether a joint (C, n) moved one way during the whole cell."""
-        v = _middle(self.v).reshape(len(self), STEPS, -1)
+        v = middle(self.v).reshape(len(self), STEPS, -1)
         return np.asarray((v > SLOWEST).all(axis=1) | (v < -SLOWEST).all(axis=1))
 
     def part(self, count: int) -> Cells:
@@ -73,12 +73,12 @@ class Cells:
         """Mid-step points (N, n) of the cells from `first` until before `last`, with mean accelerations."""
         at = slice(first * STEPS, last * STEPS + 1)
         q, v, effort = self.q[at], self.v[at], self.effort[at]
-        held = _middle(effort)
-        return Xi(_middle(q), _middle(v), np.diff(v, axis=0) / self.step_s, held, np.stack([held, held]))
+        held = middle(effort)
+        return Xi(middle(q), middle(v), np.diff(v, axis=0) / self.step_s, held, np.stack([held, held]))
 
     def regressors(self, features: FeatureMap) -> Array:
         """Mean Φ (C, n, n_z) over each cell: Δ = Φ z."""
-        made = np.empty((len(self), self.q.shape[1], features.size))
+        made = np.empty((len(self), self.residual.shape[1], features.size))
         for first in range(0, len(self), _CHUNK_CELLS):
             last = min(first + _CHUNK_CELLS, len(self))
             at = slice(first * STEPS, last * STEPS + 1)
@@ -98,29 +98,36 @@ def measure(dynamics: Any, recording: Recording) -> Cells:
     """
     time_s, step_s = recording.time_s, max(STEP_S, recording.period_s)
     half_s = 0.5 * SMOOTHED_STEPS * step_s
+    grid = grid_of(recording, step_s, half_s)
+    q, effort = (window_means(time_s, each, grid, half_s) for each in (recording.q, recording.effort))
+    v = (values_at(time_s, recording.q, grid + half_s) - values_at(time_s, recording.q, grid - half_s)) / (2.0 * half_s)
+    residual = _residual(dynamics, q, v, effort, step_s)
+    residual = residual.reshape(-1, STEPS, residual.shape[1]).mean(axis=1)
+    return Cells(grid[::STEPS], q, v, effort, residual, without_gaps(time_s, grid[::STEPS], half_s, step_s), step_s)
+
+
+def grid_of(recording: Recording, step_s: float, half_s: float) -> Array:
+    """Ends of the steps of whole cells, with a window of 2 half_s about each. Raises LogError if there is none."""
     count = int((recording.duration_s - 2.0 * half_s) / (STEPS * step_s) + 1e-9)
     if count < 1:
         raise LogError(f"{recording.source}: lasts {recording.duration_s:.3g} s; at least one second is needed")
-    grid = time_s[0] + half_s + step_s * np.arange(count * STEPS + 1)
-    q, effort = (window_means(time_s, each, grid, half_s) for each in (recording.q, recording.effort))
-    v = (values_at(time_s, recording.q, grid + half_s) - values_at(time_s, recording.q, grid - half_s)) / (2.0 * half_s)
-    residual = _residual(dynamics, q, v, effort, step_s).reshape(count, STEPS, -1).mean(axis=1)
-    return Cells(grid[::STEPS], q, v, effort, residual, _without_gaps(time_s, grid[::STEPS], half_s, step_s), step_s)
+    return np.asarray(recording.time_s[0] + half_s + step_s * np.arange(count * STEPS + 1))
 
 
 def _residual(dynamics: Any, q: Array, v: Array, effort: Array, step_s: float) -> Array:
     """Mean Δ (N, n) of each step."""
     _, momentum, beta = dynamics.momenta(q, v)
-    force = dynamics.input_forces(_middle(q), _middle(effort))
-    return np.asarray(np.diff(momentum, axis=0) / step_s - force - _middle(beta))
+    force = dynamics.input_forces(middle(q), middle(effort))
+    return np.asarray(np.diff(momentum, axis=0) / step_s - force - middle(beta))
 
 
-def _middle(values: Array) -> Array:
+def middle(values: Array) -> Array:
+    """Means (N, n) of neighbouring rows (N + 1, n)."""
     return 0.5 * (values[1:] + values[:-1])
 
 
-def _without_gaps(time_s: Array, ends: Array, half_s: float, step_s: float) -> NDArray[np.bool_]:
-    """Whether no time between two samples within reach of a cell is a gap."""
+def without_gaps(time_s: Array, ends: Array, half_s: float, step_s: float) -> NDArray[np.bool_]:
+    """Whether (C,) no time between two samples within reach of a cell with these ends (C + 1,) is a gap."""
     usable, gaps = np.ones(len(ends) - 1, dtype=bool), np.flatnonzero(np.diff(time_s) > GAP_STEPS * step_s)
     for gap in gaps:
         usable[(ends[:-1] - half_s < time_s[gap + 1]) & (ends[1:] + half_s > time_s[gap])] = False

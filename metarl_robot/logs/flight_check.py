@@ -124,7 +124,7 @@ def check_flight(robot: Any, recording: Recording) -> FlightReport:
     if not found and force_finding is not None:  # else it follows from these
         found.append(force_finding)
     found += [] if found else _of_thrust(report)
-    return replace(report, findings=tuple([*found, *_of_timing(report)]))
+    return replace(report, findings=(*found, *_of_timing(report)))
 
 
 def _windows(recording: Recording) -> _Windows:
@@ -229,6 +229,12 @@ def _along_z(robot: Any, recording: Recording) -> tuple[Array, Array]:
         acceleration = np.gradient(recording.v[:, :3], recording.time_s, axis=0)
         along = rotation.rotate_back(recording.q[:, 3:], acceleration + GRAVITY)[:, 2]
     return robot.mass_kg * along, recording.effort.sum(axis=1)
+
+
+def thrust_delay_s(robot: Any, recording: Recording) -> float:
+    """Delay from thrusts to their effect [s]; NaN: the thrust hardly changes."""
+    along, thrust = _along_z(robot, recording)
+    return _delay(recording.time_s, along, thrust, thrust > AIRBORNE * robot.mass_kg * GRAVITY[2])
 
 
 def _delay(time_s: Array, along: Array, thrust: Array, flying: NDArray[np.bool_]) -> float:

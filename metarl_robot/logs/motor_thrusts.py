@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.core.robot import Robot
 from metarl_robot.logs.recording import LogError
 
 Array = NDArray[np.float64]

@@ -18,18 +18,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.base import Adapter
 from metarl_robot.adaptation.factory import make_adapter, weights_of
-from metarl_robot.adaptation.feature_spec import feature_map, inertial_groups, raw_groups
+from metarl_robot.adaptation.feature_spec import feature_groups, inertial_groups, raw_groups
+from metarl_robot.adaptation.features import FeatureMap
 from metarl_robot.control.factory import adapter_tuning, controller_of
 from metarl_robot.core.robot import Robot, named
 from metarl_robot.core.signals import Context, State
 from metarl_robot.logs.cells import STEPS, Cells, measure
+from metarl_robot.logs.flight_cells import force_scale, measure_flight
+from metarl_robot.logs.flight_check import thrust_delay_s
 from metarl_robot.logs.known import Known
 from metarl_robot.logs.recording import LogError, Recording
 from metarl_robot.logs.rivals import MEASUREMENT_SHARE, Hold, LeastSquares, Nominal, Ridge, Rival
@@ -43,19 +46,30 @@ PASSES_S = 0.05
 """Time constant of the force that passes: that of the momentum filter's fast disturbance."""
 LEAST_GAIN = 0.1
 """Least motor strength that is believed of an adapter."""
+FLIGHT_GROUPS = ("drag",)
+"""Feature groups of the regressions on flights, besides the inertial ones."""
 NOMINAL = "nominal"
 RIVALS = (NOMINAL, "hold", "least_squares", "ridge")
 _PROGRESS_EVERY = 2000
 
 
 class Samples(NamedTuple):
-    """Samples as a controller sees them: time_s (K,), q, v (K, n), effort (K, n) mean until the next; usual period."""
+    """Samples as a controller sees them: time_s (K,), q, v (K, n), effort (K, nu) mean until the next; usual period.
+
+    specific_force: (K, 3) mean since the last sample; None: not measured.
+    """
 
     time_s: Array
     q: Array
     v: Array
     effort: Array
     period_s: float
+    specific_force: Array | None = None
+
+    def state(self, k: int) -> State:
+        """The k-th state."""
+        force = self.specific_force
+        return State(self.q[k], self.v[k], None if force is None else force[k])
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,15 +108,18 @@ class _Problem:
 
     def __init__(self, robot: Robot, recording: Recording) -> None:
         self.robot, dynamics = robot, named(robot.dynamics)(robot)
-        self.cells: Cells = measure(dynamics, recording)
-        self.latency_s: float | None = None
-        if self.cells.moving.any():
-            recording = recording.acting(Known(robot, dynamics, self.cells).delay_s())
-            self.cells, self.latency_s = measure(dynamics, recording), 0.0
+        self.flies = robot.attitude is not None
+        self.latency_s: float | None
+        measured = measure_flight if self.flies else measure
+        self.cells: Cells = measured(dynamics, recording)
+        delay_s, self.latency_s = self._delay_s(dynamics, recording), None
+        if delay_s is not None:
+            recording = recording.acting(delay_s)
+            self.cells, self.latency_s = measured(dynamics, recording), 0.0
         self.samples = samples_of(recording, robot.control_period_s)
-        self.counted = self.cells.moving | ~self.cells.moving.any(axis=0)
+        self.counted = self.cells.moving | ~self.cells.moving.any(axis=0) | self.flies
         self.horizon = max(1, round(HORIZON_S / self.cells.cell_s))
-        self.dynamics = named(robot.dynamics)(robot, self.horizon * STEPS)
+        self.dynamics = dynamics if self.flies else named(robot.dynamics)(robot, self.horizon * STEPS)
         first = np.arange(1, len(self.cells) - self.horizon + 1, EVERY)
         usable = np.concatenate([[0], np.cumsum(~self.cells.usable)])
         self.windows = first[usable[first + self.horizon] == usable[first - 1]]
@@ -115,6 +132,24 @@ class _Problem:
         self.passed = 1.0 + np.diff(ends) * PASSES_S / self.cells.cell_s  # share, (horizon,) means over the cells
         self.latest = np.searchsorted(self.samples.time_s, self.time_s, side="right") - 1
         self.latest = np.minimum(self.latest, len(self.samples.time_s) - 2)
+
+    def _delay_s(self, dynamics: Any, recording: Recording) -> float | None:
+        """From efforts to their effect; None: the recording does not show it."""
+        if self.flies:
+            delay_s = thrust_delay_s(self.robot, recording)
+            return delay_s if np.isfinite(delay_s) else None
+        return Known(self.robot, dynamics, self.cells).delay_s() if self.cells.moving.any() else None
+
+    def gain(self, adapter: Adapter) -> Array:
+        """Motor strength in which an adapter believes: of each joint, or the mean of all rotors."""
+        gain = np.maximum(1.0 + adapter.effort_gain(), LEAST_GAIN)
+        return np.full(self.robot.dof, gain.mean()) if self.flies else gain
+
+    def input_forces(self, q: Array, effort: Array) -> Array:
+        """Generalised forces (N, n) of efforts (N, nu)."""
+        if self.flies:
+            return np.asarray(np.einsum("kij,kj->ki", self.dynamics.input_maps(q), effort))
+        return np.asarray(self.dynamics.input_forces(q, effort))
 
     def truth(self, window: int) -> Array:
         """Mean Δ (horizon, n) in the cells of a window."""
@@ -135,7 +170,7 @@ class _Problem:
         dt = (samples.time_s[after] - samples.time_s[at])[:, None]
         _, before, beta_0 = self.dynamics.momenta(samples.q[at], samples.v[at])
         mass, then, beta_1 = self.dynamics.momenta(samples.q[after], samples.v[after])
-        acting = self.dynamics.input_forces(0.5 * (samples.q[at] + samples.q[after]), samples.effort[at])
+        acting = self.input_forces(0.5 * (samples.q[at] + samples.q[after]), samples.effort[at])
         missing = before - then + dt * (acting + 0.5 * (beta_0 + beta_1) + force)
         return np.asarray(np.linalg.solve(mass, missing[..., None])[..., 0])
 
@@ -175,7 +210,12 @@ def samples_of(recording: Recording, control_period_s: float) -> Samples:
     impulses = np.append(0.5 * steps * (effort[1:] + effort[:-1]), steps[-1:] * effort[-1:], axis=0)
     lasted = np.add.reduceat(np.append(steps, steps[-1:], axis=0), at, axis=0)
     held = np.add.reduceat(impulses, at, axis=0) / lasted
-    return Samples(recording.time_s[at], recording.q[at], recording.v[at], held, stride * recording.period_s)
+    force = recording.specific_force
+    if force is not None:
+        sums = np.concatenate([np.zeros((1, 3)), np.cumsum(force, axis=0)])
+        since = np.concatenate([[0], at[:-1] + 1])
+        force = (sums[at + 1] - sums[since]) / (at + 1 - since)[:, None]
+    return Samples(recording.time_s[at], recording.q[at], recording.v[at], held, stride * recording.period_s, force)
 
 
 def _replay(problem: _Problem, name: str, adapter: Adapter, progress: Progress) -> Row:
@@ -185,11 +225,10 @@ def _replay(problem: _Problem, name: str, adapter: Adapter, progress: Progress) 
     adapter.reset()
     steps, count, w = np.diff(samples.time_s, prepend=samples.time_s[0] - samples.period_s), len(samples.time_s), 0
     for k in range(count):
-        context = adapter.update(State(samples.q[k], samples.v[k]), samples.effort[max(k - 1, 0)], float(steps[k]))
+        context = adapter.update(samples.state(k), samples.effort[max(k - 1, 0)], float(steps[k]))
         while w < len(windows) and problem.latest[w] == k:
             predicted = _predicted(problem, adapter, int(windows[w]))
-            gain = np.maximum(1.0 + adapter.effort_gain(), LEAST_GAIN)
-            squares[w] = problem.squares(int(windows[w]), predicted) / gain**2
+            squares[w] = problem.squares(int(windows[w]), predicted) / problem.gain(adapter) ** 2
             first[w] = predicted[0]
             contexts.append(context)
             w += 1
@@ -224,17 +263,29 @@ def _estimates(robot: Robot, contexts: Sequence[Context]) -> dict[str, Estimates
     return made
 
 
+def _rival_features(problem: _Problem) -> FeatureMap:
+    """Features of the regressions. None scales the efforts: with weak rotors and no mass, nothing would be missing."""
+    robot, raw = problem.robot, raw_groups(problem.robot.kind)
+    names = [name for name in inertial_groups(robot.kind) if name in raw]
+    if problem.flies:
+        names += [name for name in FLIGHT_GROUPS if name in raw and name not in names]
+    groups = feature_groups(robot, problem.dynamics, names)
+    return FeatureMap(
+        problem.dynamics, tuple(each for each in groups if not np.any(each.effort_gain(np.ones(len(each.names)))))
+    )
+
+
 def _rivals(problem: _Problem, progress: Progress) -> dict[str, Row]:
     robot, cells, windows, horizon = problem.robot, problem.cells, problem.windows, problem.horizon
-    plain = [name for name in inertial_groups(robot.kind) if name in raw_groups(robot.kind)]
-    features, unit = feature_map(robot, problem.dynamics, plain), MEASUREMENT_SHARE * robot.effort_limit
+    features, unit = _rival_features(problem), MEASUREMENT_SHARE * force_scale(robot)
+    n = robot.dof
+    needed = np.zeros((len(cells), n, 0)) if problem.flies else cells.required[:, :, None] * np.eye(n)
     least_squares = LeastSquares(features.size, unit, cells.cell_s)
-    made = (Nominal(), Hold(robot.dof), least_squares, Ridge(features.size + robot.dof, unit))
+    made = (Nominal(), Hold(robot.dof), least_squares, Ridge(features.size + needed.shape[2], unit))
     rivals: dict[str, Rival] = dict(zip(RIVALS, made, strict=True))
     squares = {name: np.zeros((len(windows), robot.dof)) for name in rivals}
     first = {name: np.zeros((len(windows), robot.dof)) for name in rivals}
     contexts: list[Context] = []
-    needed = cells.required[:, :, None] * np.eye(robot.dof)
     regressors, at = np.concatenate([cells.regressors(features), needed], axis=2), 0
     for w, window in enumerate(windows):
         for cell in range(at, window):

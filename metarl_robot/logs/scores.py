@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.core.robot import Robot
+from metarl_robot.logs.flight_cells import force_scale
 from metarl_robot.logs.replay import HORIZON_S, NOMINAL, RIVALS, Evaluation
 
 Array = NDArray[np.float64]
@@ -24,7 +25,8 @@ def summary(robot: Robot, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
 
     Returns {"robot", "horizon_s", "logs", "rows": {predictor: {"after": [...], "next_velocity_rad_s"}}, "best_rival"}:
     one entry of "after" for each of AFTER_S, None where no log is long enough. An error is a root mean square over the
-    predictions, mean over the joints: in Nm, as a share of the effort limit, and over the nominal model's.
+    predictions, mean over the joints: in Nm, as a share of the effort limit (of a multirotor: of the largest force and
+    torque, flight_cells.py), and over the nominal model's.
     """
     names = tuple(evaluations[0].rows)
     rows = {name: _row(robot, evaluations, name) for name in names}
@@ -57,13 +59,13 @@ def _after(
         force = [each.rows[predictor].force[at] for each, at in zip(evaluations, chosen, strict=True)]
         return np.asarray(np.sqrt(np.nanmean(np.concatenate(force) ** 2, axis=0)))
 
-    joints, nominal = rms(name), rms(NOMINAL)
+    joints, nominal, scale = rms(name), rms(NOMINAL), force_scale(robot)
     return {
         "after_s": begin_s,
         "predictions": count,
         "error_nm": float(np.nanmean(joints)),
-        "error_percent_of_limit": float(np.nanmean(100.0 * joints / robot.effort_limit)),
-        "over_nominal": float(np.nanmean(joints / robot.effort_limit) / np.nanmean(nominal / robot.effort_limit)),
+        "error_percent_of_limit": float(np.nanmean(100.0 * joints / scale)),
+        "over_nominal": float(np.nanmean(joints / scale) / np.nanmean(nominal / scale)),
         "joints_nm": joints.tolist(),
     }
 

@@ -8,7 +8,7 @@
 | thrusts | esc_status (speeds); actuator_motors (normalised thrust); actuator_outputs (pulses, by THR_MDL_FAC) |
 
 Samples are at the times of the attitude. Positions and velocities are interpolated, rates and specific forces are means
-since the last sample, thrusts are those commanded last. Motors are matched to the robot's rotors by their place:
+since the last sample, thrusts are means until the next one, after the motors' lag. Motors are matched to the robot's rotors by their place:
 CA_ROTOR*_PX, _PY of the log, else the order of PX4's "Quadrotor X".
 """
 
@@ -182,16 +182,24 @@ def _means(time_s: Array, values: Array, at: Array) -> Array:
 
 
 def _thrusts(robot: Robot, log: _Topics, time_s: Array, repairs: list[Repair]) -> Array:
-    """Thrusts (K, 4) [N] in the robot's order, the last ones at each time."""
+    """Thrusts (K, 4) [N] that act, in the robot's order: means from each time until the next."""
     for topic, signal in ROTORS.items():
         found = log.find(topic)
         values = None if found is None else signal.of(found[1])
         if found is None or values is None or not np.any(values):
             continue
         log.begins(found[0])
-        latest = np.maximum(np.searchsorted(found[0], time_s, side="right") - 1, 0)
         order = rotor_order(robot, log.parameters)
-        thrusts, words = thrusts_of(robot, signal, values[latest][:, order], log.parameters)
+        thrusts, words = thrusts_of(robot, signal, values[:, order], log.parameters)
         repairs.append(Repair(words, len(time_s)))
-        return thrusts if signal.measured else lagged(robot, time_s, thrusts)
+        return _held(found[0], thrusts if signal.measured else lagged(robot, found[0], thrusts), time_s)
     raise LogError(log.lacks("motor commands", tuple(ROTORS)))
+
+
+def _held(time_s: Array, values: Array, at: Array) -> Array:
+    """Means (K, n), from each time until the next, of values that last from their time until the next."""
+    ends = np.append(at, 2.0 * at[-1] - at[-2])
+    lasts = np.append(time_s, max(2.0 * time_s[-1] - time_s[-2], ends[-1]))
+    first = np.zeros((1, values.shape[1]))
+    whole = np.concatenate([first, np.cumsum(np.diff(lasts)[:, None] * values, axis=0)])
+    return np.asarray(np.diff(values_at(lasts, whole, ends), axis=0) / np.diff(ends)[:, None])

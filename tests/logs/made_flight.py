@@ -93,9 +93,6 @@ class UlogWriter:
         return self._path
 
 
-X500_ORDER = [0, 1, 2, 3]
-
-
 def write_ulog(
     path: Path,
     robot: Quadrotor,
@@ -107,8 +104,8 @@ def write_ulog(
 ) -> Path:
     """A PX4 log of a flight: poses at 100 Hz, sensors at the flight's rate, motors in an order of their own.
 
-    pose: odometry, body (velocities in body axes) or local (position and attitude on topics of their own). motors: share,
-    pulse, speed. odd: what is written wrong: 'frame' (positions and velocities not turned into NED).
+    pose: odometry, body (velocities in body axes) or local (position and attitude on topics of their own). motors:
+    share or pulse. odd: what is written wrong: 'frame' (positions and velocities not turned into NED).
     """
     order = [3, 0, 2, 1]  # motor i of the log is the robot's rotor order[i]
     places = robot.rotor_positions[order] * np.array([1.0, -1.0, -1.0])
@@ -148,9 +145,7 @@ def _write_pose(log: UlogWriter, flight: Flight, pose: str, odd: Mapping[str, st
     log.topic("vehicle_odometry", time_s, fields)
 
 
-def _write_motors(
-    log: UlogWriter, robot: Quadrotor, time_s: Array, thrust: Array, motors: str, factor: float
-) -> None:
+def _write_motors(log: UlogWriter, robot: Quadrotor, time_s: Array, thrust: Array, motors: str, factor: float) -> None:
     share = thrust / robot.effort_limit
     if motors == "share":
         control = np.hstack([share, np.full((len(share), 8), np.nan)])
