@@ -74,7 +74,7 @@ MESSAGES = [
 TRAIN = ["torch==2.13.0", "threadpoolctl>=3.5", "gymnasium[mujoco]>=1.2,<2"]
 
 # Formats of recordings beside rosbag2, MCAP and CSV.
-LOGS = ["pyarrow>=16", "h5py>=3.11"]
+LOGS = ["pyarrow>=16", "h5py>=3.11", "pyulog>=1.1"]
 
 # The engine beyond one machine (--ray). One minor version: all machines of a cluster need the same.
 RAY = ["ray==2.60.*"]

@@ -152,7 +152,7 @@ def _windows(recording: Recording) -> _Windows:
         change(q[:, :3]),
         mean(v[:, :3], False),
         {words: _turned(attitudes, ends)[kept] / spans for words, attitudes in _attitudes(q[:, 3:]).items()},
-        mean(v[:, 3:], True),
+        mean(v[:, 3:], False),
         q[middle, 3:],
         change(v[:, :3]),
         None if force is None else mean(force, True),
@@ -241,9 +241,9 @@ def _delay(time_s: Array, along: Array, thrust: Array, flying: NDArray[np.bool_]
     """Delay with which thrusts fit best to the force; NaN: they hardly change."""
     if flying.sum() < 100 or thrust[flying].std() < 0.01 * thrust[flying].mean():
         return float("nan")
-    costs = []
+    costs, before = [], time_s - 0.5 * float(np.median(np.diff(time_s)))  # forces are means since the last sample
     for delay_s in DELAYS_S:
-        later = np.interp(time_s - delay_s, time_s, thrust)[flying]
+        later = np.interp(before - delay_s, time_s, thrust)[flying]
         columns = np.stack([later, np.ones_like(later)], axis=1)
         fitted, *_ = np.linalg.lstsq(columns, along[flying], rcond=None)
         costs.append(float(np.mean((along[flying] - columns @ fitted) ** 2)))

@@ -33,7 +33,7 @@ class Recording:
     """K samples of one robot, in its own order of joints and in its units (core/signals.py).
 
     source: file or folder. time_s: (K,) rising, from 0. q: (K, nq). v: (K, dof). effort: (K, nu) generalised force of
-    the actuators at each sample, gravity included; of a quadrotor the thrusts that act, as means until the next sample.
+    the actuators at each sample, gravity included; of a quadrotor the thrusts that act.
     repairs: in the order in which they were made. specific_force: (K, 3) mean since the last sample [m/s²; body]; None:
     not measured.
     """

@@ -7,9 +7,9 @@
 | rates, specific force | sensor_combined; rates else from vehicle_angular_velocity or vehicle_odometry |
 | thrusts | esc_status (speeds); actuator_motors (normalised thrust); actuator_outputs (pulses, by THR_MDL_FAC) |
 
-Samples are at the times of the attitude. Positions and velocities are interpolated, rates and specific forces are means
-since the last sample, thrusts are means until the next one, after the motors' lag. Motors are matched to the robot's rotors by their place:
-CA_ROTOR*_PX, _PY of the log, else the order of PX4's "Quadrotor X".
+Samples are at the times of the attitude. Positions and velocities are interpolated, specific forces are means
+since the last sample, rates and thrusts (after the motors' lag) are means about each time. Motors are matched to the
+robot's rotors by their place: CA_ROTOR*_PX, _PY of the log, else the order of PX4's "Quadrotor X".
 """
 
 from __future__ import annotations
@@ -159,30 +159,42 @@ def _cleaned(
 
 
 def _imu(log: _Topics, time_s: Array, repairs: list[Repair]) -> tuple[Array | None, Array | None]:
-    """Mean body rates and specific forces (K, 3) [FLU] since the last sample; None: the log has none."""
+    """Mean body rates about each time, specific forces since the last, (K, 3) [FLU]; None: the log has none."""
     combined = log.find("sensor_combined")
     if combined is not None:
         log.begins(combined[0])
         gyro, force = (_vector(combined[1], name) for name in ("gyro_rad", "accelerometer_m_s2"))
-        return _means(combined[0], flu(gyro), time_s), _means(combined[0], flu(force), time_s)
+        rates = _means(combined[0], flu(gyro), _about(time_s), time_s)
+        return rates, _means(combined[0], flu(force), _since(time_s), time_s)
     repairs.append(Repair("no accelerometer (sensor_combined): predictions do without", len(time_s)))
     for topic, field in (("vehicle_angular_velocity", "xyz"), ("vehicle_odometry", "angular_velocity")):
         found = log.find(topic)
         if found is not None and f"{field}[0]" in found[1] and np.isfinite(_vector(found[1], field)).all():
             log.begins(found[0])
-            return _means(found[0], flu(_vector(found[1], field)), time_s), None
+            return _means(found[0], flu(_vector(found[1], field)), _about(time_s), time_s), None
     return None, None
 
 
-def _means(time_s: Array, values: Array, at: Array) -> Array:
-    """Means (K, n) of samples over the intervals between times, the first over the first interval."""
-    ends = np.clip(np.concatenate([[2.0 * at[0] - at[1]], at]), time_s[0], time_s[-1])
+def _since(at: Array) -> Array:
+    """Ends (K + 1,) of the intervals before each time."""
+    return np.concatenate([[2.0 * at[0] - at[1]], at])
+
+
+def _about(at: Array) -> Array:
+    """Ends (K + 1,) of the intervals about each time: the middles between times."""
+    middles = 0.5 * (at[1:] + at[:-1])
+    return np.concatenate([[2.0 * at[0] - middles[0]], middles, [2.0 * at[-1] - middles[-1]]])
+
+
+def _means(time_s: Array, values: Array, ends: Array, at: Array) -> Array:
+    """Means (K, n) of samples over the intervals with these ends (K + 1,)."""
+    ends = np.clip(ends, time_s[0], time_s[-1])
     steps, whole = np.diff(ends)[:, None], values_at(time_s, integral(time_s, values), ends)
     return np.where(steps > 1e-9, np.diff(whole, axis=0) / np.maximum(steps, 1e-9), values_at(time_s, values, at))
 
 
 def _thrusts(robot: Robot, log: _Topics, time_s: Array, repairs: list[Repair]) -> Array:
-    """Thrusts (K, 4) [N] that act, in the robot's order: means from each time until the next."""
+    """Thrusts (K, 4) [N] that act, in the robot's order: means about each time."""
     for topic, signal in ROTORS.items():
         found = log.find(topic)
         values = None if found is None else signal.of(found[1])
@@ -197,8 +209,8 @@ def _thrusts(robot: Robot, log: _Topics, time_s: Array, repairs: list[Repair]) -
 
 
 def _held(time_s: Array, values: Array, at: Array) -> Array:
-    """Means (K, n), from each time until the next, of values that last from their time until the next."""
-    ends = np.append(at, 2.0 * at[-1] - at[-2])
+    """Means (K, n), about each time, of values that last from their time until the next."""
+    ends = _about(at)
     lasts = np.append(time_s, max(2.0 * time_s[-1] - time_s[-2], ends[-1]))
     first = np.zeros((1, values.shape[1]))
     whole = np.concatenate([first, np.cumsum(np.diff(lasts)[:, None] * values, axis=0)])

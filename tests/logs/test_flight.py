@@ -75,8 +75,8 @@ def test_a_ulog_gives_the_flight_that_was_written(tmp_path: Path, flight: Flight
     np.testing.assert_allclose(turned, 1.0, atol=1e-6)
     if pose != "local":
         np.testing.assert_allclose(found.v[:count, :3], flight.v[at[:count], :3], atol=1e-4)
-    means = 0.25 * (flight.v[at - 2, 3:] + 2.0 * flight.v[at - 1, 3:] + flight.v[at, 3:])
-    np.testing.assert_allclose(found.v[4:count, 3:], means[4:count], atol=1e-3)
+    means = 0.25 * (flight.v[at[:count] - 1, 3:] + 2.0 * flight.v[at[:count], 3:] + flight.v[at[:count] + 1, 3:])
+    np.testing.assert_allclose(found.v[4:count, 3:], means[4:], atol=1e-3)
 
 
 @pytest.mark.parametrize("motors", ["share", "pulse"])
@@ -84,8 +84,8 @@ def test_thrusts_are_those_of_the_robots_rotors_after_their_lag(tmp_path: Path, 
     found = read_log(ROBOT, write_ulog(tmp_path / "log.ulg", ROBOT, flight, motors=motors))
     at = np.searchsorted(flight.time_s, found.time_s + flight.time_s[0] - 1e-4)
     acting = lagged(ROBOT, flight.time_s, flight.thrust)
-    expected = 0.5 * (acting[at[:-1]] + acting[at[:-1] + 1])  # commands at twice the rate of the poses
-    np.testing.assert_allclose(found.effort[:-1], expected, atol=2e-3)
+    expected = 0.5 * (acting[at[1:-1] - 1] + acting[at[1:-1]])  # commands at twice the rate of the poses
+    np.testing.assert_allclose(found.effort[1:-1], expected, atol=2e-3)
     assert np.ptp(expected, axis=0).min() > 0.2, "rotors differ, so that a wrong order shows"
     assert any(("pulses" if motors == "pulse" else "normalised") in each.what for each in found.repairs)
 
@@ -143,7 +143,7 @@ def test_what_is_no_flight_is_refused_with_what_there_is(tmp_path: Path, flight:
     with pytest.raises(LogError, match=r"\.ulg"):
         read_log(load_robot("planar2"), write_ulog(tmp_path / "arm.ulg", ROBOT, flight))
     cut = write_ulog(tmp_path / "cut.ulg", ROBOT, flight)
-    cut.write_bytes(cut.read_bytes()[:130_000])
+    cut.write_bytes(cut.read_bytes()[:100_000])
     with pytest.raises(LogError, match="no motor commands"):  # the topics follow each other in this file
         read_log(ROBOT, cut)
 
