@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.control.factory import make_controller
+from metarl_robot.core import rotation
 from metarl_robot.logs.aerial_frames import enu, flu, flu_to_enu
 from metarl_robot.robots.quadrotor.description import Quadrotor
 from metarl_robot.robots.quadrotor.random_trajectories import drawn_flight
@@ -99,39 +100,36 @@ def write_ulog(
     flight: Flight,
     pose: str = "odometry",
     motors: str = "share",
-    odd: Mapping[str, str] | None = None,
     thrust_factor: float = 0.4,
 ) -> Path:
     """A PX4 log of a flight: poses at 100 Hz, sensors at the flight's rate, motors in an order of their own.
 
     pose: odometry, body (velocities in body axes) or local (position and attitude on topics of their own). motors:
-    share or pulse. odd: what is written wrong: 'frame' (positions and velocities not turned into NED).
+    share or pulse.
     """
     order = [3, 0, 2, 1]  # motor i of the log is the robot's rotor order[i]
     places = robot.rotor_positions[order] * np.array([1.0, -1.0, -1.0])
     parameters: dict[str, float | int] = {"THR_MDL_FAC": thrust_factor, "PWM_MAIN_MIN1": 1075, "PWM_MAIN_MAX1": 1950}
     parameters |= {f"CA_ROTOR{i}_P{axis}": float(places[i, k]) for i in range(4) for k, axis in enumerate("XY")}
     log, time_s = UlogWriter(path, parameters), flight.time_s
-    _write_pose(log, flight, pose, odd or {})
+    _write_pose(log, flight, pose)
     sensors = [("float", "gyro_rad", flu(flight.v[:, 3:])), ("float", "accelerometer_m_s2", flu(flight.force))]
     log.topic("sensor_combined", time_s, sensors)
     _write_motors(log, robot, time_s, flight.thrust[:, order], motors, thrust_factor)
     return log.write()
 
 
-def _write_pose(log: UlogWriter, flight: Flight, pose: str, odd: Mapping[str, str]) -> None:
+def _write_pose(log: UlogWriter, flight: Flight, pose: str) -> None:
     at = slice(None, None, 2)
     time_s, q, v = flight.time_s[at], flight.q[at], flight.v[at]
     attitude = flu_to_enu(q[:, 3:])  # its own inverse but for the sign
-    position, velocity = (each if "frame" in odd else enu(each) for each in (q[:, :3], v[:, :3]))
+    position, velocity = (enu(each) for each in (q[:, :3], v[:, :3]))
     if pose == "local":
         columns = [*zip("xyz", position.T, strict=True), *zip(("vx", "vy", "vz"), velocity.T, strict=True)]
         log.topic("vehicle_local_position", time_s[::2], [("float", name, each[::2]) for name, each in columns])
         log.topic("vehicle_attitude", time_s, [("float", "q", attitude)])
         return
     if pose == "body":
-        from metarl_robot.core import rotation
-
         velocity = rotation.rotate_back(attitude, velocity)
     frame = np.full(len(time_s), 3 if pose == "body" else 1)
     fields = [
