@@ -15,13 +15,18 @@ from metarl_robot.cli.app import app
 from metarl_robot.core import rotation
 from metarl_robot.core.robot import load_robot
 from metarl_robot.logs.aerial_frames import enu, flu, flu_to_enu
+from metarl_robot.logs.flight_cells import force_scale, measure_flight
 from metarl_robot.logs.flight_check import check_flight
 from metarl_robot.logs.motor_thrusts import lagged
 from metarl_robot.logs.reading import read_log
 from metarl_robot.logs.recording import LogError, Recording
+from metarl_robot.logs.replay import RIVALS, evaluate
+from metarl_robot.logs.scores import summary
 from metarl_robot.robots.quadrotor.description import MotorModel
+from metarl_robot.robots.quadrotor.dynamics import QuadrotorDynamics
 from metarl_robot.sim.payload.body import Payload
 from metarl_robot.sim.quadrotor.tasks import QuadrotorTask
+from metarl_robot.sim.quadrotor.wind import Wind
 from tests.logs.made_flight import Flight, UlogWriter, fly, write_ulog
 
 ROBOT = load_robot("x500")
@@ -155,3 +160,30 @@ def test_the_command_prints_a_verdict_and_draws(tmp_path: Path, flight: Flight) 
     image = tmp_path / "plot.svg"
     done = CliRunner().invoke(app, ["plot", str(path), "--robot", "x500", "--out", str(image)])
     assert done.exit_code == 0 and image.stat().st_size > 10_000, done.output
+
+
+def test_adapters_predict_a_flight_in_wind_with_a_payload(tmp_path: Path) -> None:
+    windy = replace(TASK, wind=Wind(np.array([4.0, -2.0, 0.0])))
+    path = write_ulog(tmp_path / "wind.ulg", ROBOT, fly(ROBOT, windy, 1001, 6.5))
+    found = evaluate(ROBOT, read_log(ROBOT, path), ("disturbance_observer", "last_layer"))
+    rows = summary(ROBOT, [found])["rows"]
+    errors = {name: [entry["error_percent_of_limit"] for entry in row["after"][:3]] for name, row in rows.items()}
+    assert list(errors) == [*RIVALS, "disturbance_observer", "last_layer"]
+    rivals = np.min([errors[name] for name in errors if name != "last_layer"], axis=0)
+    assert np.all(np.array(errors["last_layer"]) < 1.05 * rivals), errors
+    assert np.all(np.array(errors["last_layer"]) < 0.6 * np.array(errors["nominal"])), errors
+    mass, std = (each[-1, 0] for each in vars(found.rows["last_layer"].estimates["payload"]).values())
+    assert abs(mass - TASK.payload.mass_kg) < 3.0 * std
+
+
+def test_nothing_is_missed_where_the_description_is_exact() -> None:
+    exact = QuadrotorTask(ground_effect=False, drag_scale=np.zeros(2))
+    flight = fly(ROBOT, exact, 1002, 4.0)
+    acting = lagged(ROBOT, flight.time_s, flight.thrust)
+    cells = measure_flight(QuadrotorDynamics(ROBOT), Recording("exact", flight.time_s, flight.q, flight.v, acting))
+    assert np.abs(cells.residual / force_scale(ROBOT)).max() < 0.01
+    heavier = replace(exact, payload=TASK.payload)
+    flight = fly(ROBOT, heavier, 1002, 4.0)
+    acting = lagged(ROBOT, flight.time_s, flight.thrust)
+    cells = measure_flight(QuadrotorDynamics(ROBOT), Recording("heavy", flight.time_s, flight.q, flight.v, acting))
+    assert cells.residual[:, 2].mean() == pytest.approx(-TASK.payload.mass_kg * 9.81, rel=0.1)
