@@ -79,6 +79,9 @@ LOGS = ["pyarrow>=16", "h5py>=3.11", "pyulog>=1.1"]
 # The engine beyond one machine (--ray). One minor version: all machines of a cluster need the same.
 RAY = ["ray==2.60.*"]
 
+# The view in the browser (metarl view).
+VIEW = ["viser>=1.0.27,<2", "mjviser>=0.0.14,<0.1"]
+
 DEV = [
     "pytest>=8",
     "hypothesis>=6.120",
@@ -141,6 +144,7 @@ setup(
         "train": TRAIN,
         "logs": LOGS,
         "ray": RAY,
+        "view": VIEW,
         "bench": BENCH,
         "docs": DOCS,
         "dev": DEV,
@@ -182,6 +186,7 @@ setup(
         "metarl_robot.sim.ground",
         "metarl_robot.sim.payload",
         "metarl_robot.sim.quadrotor",
+        "metarl_robot.view",
         "metarl_robot.trajectories",
     ],
     package_data={

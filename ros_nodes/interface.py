@@ -193,6 +193,10 @@ class Interface(Protocol):
         """The controller's plan as a message."""
         ...
 
+    def read_plan(self, message: Any) -> Array:
+        """The positions (K, nq) in a message of `plan`."""
+        ...
+
     def references(
         self, rules: Callable[[], JointRules] = JointRules
     ) -> tuple[tuple[Any, str, Callable[[Any], ReferencePoints]], ...]:

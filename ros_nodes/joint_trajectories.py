@@ -39,6 +39,9 @@ class JointTrajectories(Part):
     def plan(self, stamp_ns: int, plan: Plan) -> JointTrajectory:
         return plan_message(self._names, stamp_ns, plan)
 
+    def read_plan(self, message: JointTrajectory) -> Array:
+        return np.array([point.positions for point in message.points], dtype=np.float64)
+
     def references(
         self, rules: Callable[[], JointRules] = JointRules
     ) -> tuple[tuple[Any, str, Callable[[Any], ReferencePoints]], ...]:

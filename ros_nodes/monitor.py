@@ -68,11 +68,17 @@ _STATUS = {code: status.value for status, code in STATUS_CODES.items()}
 
 
 class Monitor(Node):
-    """Keeps the values of the newest messages."""
+    """Keeps the values of the newest messages.
 
-    def __init__(self, robot: Robot) -> None:
-        super().__init__("monitor")
-        self._simulation, self._interface = simulation(robot), interface_of(robot, MessageOptions(ANY, ANY))
+    q: (nq,) of the newest state. q_reference: (nq,) of the newest setpoint that has a state of the same stamp.
+    """
+
+    q: Array | None = None
+    q_reference: Array | None = None
+
+    def __init__(self, robot: Robot, name: str = "monitor") -> None:
+        super().__init__(name)
+        self.simulation, self.interface = simulation(robot), interface_of(robot, MessageOptions(ANY, ANY))
         self._past: deque[tuple[Array, Array]] = deque(maxlen=_PAST)
         self._reports = robot.reports
         self._states: dict[int, Array] = {}
@@ -80,8 +86,8 @@ class Monitor(Node):
         self._seen: dict[str, Any] = dict.fromkeys(_FIELDS)
         self._state_s: float | None = None
         self._refused: set[str] = set()
-        self._interface.watch(self, self._on_state)
-        self.create_subscription(self._interface.setpoint_type, topics.SETPOINT, self._on_setpoint, topics.STATE_IN)
+        self.interface.watch(self, self._on_state)
+        self.create_subscription(self.interface.setpoint_type, topics.SETPOINT, self._on_setpoint, topics.STATE_IN)
         self.create_subscription(Float64MultiArray, topics.STEP, self._on_step, topics.STATE_IN)
         self.create_subscription(Float64MultiArray, topics.CONTEXT, self._on_context, topics.STATE_IN)
         self.create_subscription(DiagnosticArray, topics.DIAGNOSTICS, self._on_diagnostics, topics.REPORT)
@@ -152,19 +158,20 @@ class Monitor(Node):
             return False
         self._past.append((self._setpoint[1], self._states[self._setpoint[0]]))
         wanted, actual = (np.stack(row) for row in zip(*self._past, strict=True))
-        error = self._simulation.positions(actual[-1:])[0] - self._simulation.reference_positions(wanted, actual)[-1]
+        self.q_reference = wanted[-1]
+        error = self.simulation.positions(actual[-1:])[0] - self.simulation.reference_positions(wanted, actual)[-1]
         self._seen["error_m"] = float(np.linalg.norm(error))
         return True
 
     def _on_state(self, stamp_ns: int, read: Callable[[], State]) -> None:
         try:
-            self._states[stamp_ns] = read().q
+            self._states[stamp_ns] = self.q = read().q
         except UnusableError:
             return
         self._seen["time_s"], self._state_s = stamp_ns / NANOSECONDS, monotonic()
 
     def _on_setpoint(self, message: Any) -> None:
-        stamp_ns, q, _ = self._interface.read_setpoint(message)
+        stamp_ns, q, _ = self.interface.read_setpoint(message)
         self._setpoint = stamp_ns, q
 
     def _on_step(self, message: Float64MultiArray) -> None:

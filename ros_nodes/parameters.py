@@ -154,6 +154,12 @@ class Parameters:
         return new
 
 
+def changed_fields(before: BaseModel, after: BaseModel) -> frozenset[str]:
+    """Names of the fields whose values differ between two of one model."""
+    names = type(after).model_fields
+    return frozenset(name for name in names if getattr(before, name) != getattr(after, name))
+
+
 def _changes(group: Group[Any], parameters: list[Parameter]) -> dict[str, Any]:
     """Parameters that belong to a group, by the names of its fields."""
     names = {

@@ -39,7 +39,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from metarl_robot.core.errors import SignalError
 from metarl_robot.core.quantities import quantities
-from metarl_robot.core.robot import Robot, load_robot
+from metarl_robot.core.robot import Robot, load_robot, named
 from metarl_robot.core.tables import NANOSECONDS, Table, table_of
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import status_message, table_message
@@ -50,7 +50,7 @@ from metarl_robot.ros_nodes.interface import interface_of
 from metarl_robot.ros_nodes.loop_timing import LoopTiming
 from metarl_robot.ros_nodes.managed import REALTIME_PRIORITY, ManagedNode, RobotParameters, heard
 from metarl_robot.ros_nodes.message_options import message_options
-from metarl_robot.ros_nodes.parameters import fixed
+from metarl_robot.ros_nodes.parameters import changed_fields, fixed
 from metarl_robot.ros_nodes.publishers import LOOK_PERIOD_S, SolePublishers
 from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.ros_nodes.shared_clock import SharedClock
@@ -58,7 +58,9 @@ from metarl_robot.ros_nodes.timeline import TimelineParameters, settings_of, tim
 from metarl_robot.safety.fallback_law import gate_config
 from metarl_robot.safety.last_hop import LastHop
 from metarl_robot.safety.refusals import ADVICE, Rejection
+from metarl_robot.sim.disturbances import Disturbances
 from metarl_robot.sim.kinds import Plant, simulation
+from metarl_robot.sim.scenario import Task
 
 Array = NDArray[np.float64]
 
@@ -119,6 +121,9 @@ class PlantNode(ManagedNode):
         self._conditions = self.parameters.declare(TimelineParameters, "task.")
         self._robot = load_robot(self._own.robot, of_kind=self._own.robot_kind)
         self._settings = self.parameters.declare(settings_of(self._robot), "task.", read_only=True)
+        kinds_own = named(self._robot.simulation).disturbances
+        self._disturbances = self.parameters.declare(kinds_own, "disturb.", on_change=self._on_disturbances)
+        self._disturbed = changed_fields(kinds_own(), self._disturbances)
         self._plant: Plant | None = None
         self._paused = False
         self.start(self._own.autostart)
@@ -148,6 +153,18 @@ class PlantNode(ManagedNode):
         if self._plant is not None:
             self._last_hop.deadline_s = new.command_deadline_s
 
+    def _on_disturbances(self, new: Disturbances) -> None:
+        """Apply disturbances now; of those that were never set, the run's conditions stay."""
+        names = self._disturbed | changed_fields(self._disturbances, new)
+        if self._plant is not None:
+            self._plant.set_task(new.applied(self._undisturbed, names))
+        self._disturbances, self._disturbed = new, names
+
+    def _set_task(self, plant: Plant, task: Task) -> None:
+        """Change the run's conditions, below the user's disturbances."""
+        self._undisturbed = task
+        plant.set_task(self._disturbances.applied(task, self._disturbed))
+
     def _law_values(self) -> dict[str, object]:
         """Parameters of the last hop's law: the gate's defaults."""
         own = {"effort_includes_gravity": self._own.effort_includes_gravity}
@@ -158,7 +175,7 @@ class PlantNode(ManagedNode):
         """Reset to the start pose, the first conditions and the robot's own time 0."""
         self._shared_clock.restart()
         self._origin_ns = self._shared_clock.now_ns
-        plant.set_task(self._timeline.initial)
+        self._set_task(plant, self._timeline.initial)
         self._state = plant.reset(self._timeline.start)
         self._changes = list(self._timeline.changes)
         self._last_hop = LastHop(self._robot, self._law_config, self._own.command_deadline_s)
@@ -437,7 +454,7 @@ class PlantNode(ManagedNode):
     def _advance(self, plant: Plant, segments: list[tuple[Array, int]]) -> None:
         while self._changes and plant.time >= self._changes[0][0] - 0.5 * self._simulation.physics_dt_s:
             moment, task = self._changes.pop(0)
-            plant.set_task(task)
+            self._set_task(plant, task)
             self.get_logger().info(f"conditions changed at {moment:g} s")
         for effort, steps in segments:
             if self._gravity is not None:

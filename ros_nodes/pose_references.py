@@ -24,7 +24,7 @@ from metarl_robot.core.errors import SignalError
 from metarl_robot.core.signals import Plan
 from metarl_robot.ros_nodes.base_messages import BaseMessages
 from metarl_robot.ros_nodes.convert import duration_message, listed, nanoseconds, stamp_of, time_message
-from metarl_robot.ros_nodes.geometry import quaternion_message, set_point, vector_message
+from metarl_robot.ros_nodes.geometry import quaternion_message, set_point, vector_message, wxyz, xyz
 from metarl_robot.ros_nodes.interface import JointRules, ReferencePoints
 from metarl_robot.safety.input_validation import NORM_TOLERANCE
 from metarl_robot.trajectories.flat_outputs import Outputs
@@ -57,6 +57,10 @@ class PoseReferences(BaseMessages):
             pose.pose.orientation = quaternion_message(q[3:])
             message.poses.append(pose)
         return message
+
+    def read_plan(self, message: Path) -> Array:
+        poses = (pose.pose for pose in message.poses)
+        return np.array([self._base.q(np.array([*xyz(p.position), *wxyz(p.orientation)])) for p in poses])
 
     def references(
         self, rules: Callable[[], JointRules] = JointRules

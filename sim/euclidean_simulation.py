@@ -14,6 +14,7 @@ from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import Reference
 from metarl_robot.sim.demo import Demo
 from metarl_robot.sim.demo_settings import DemoSettings
+from metarl_robot.sim.disturbances import Disturbances
 from metarl_robot.sim.euclidean_model import TaskModel, required_effort
 from metarl_robot.sim.euclidean_suites import Draw, Timing, scenario
 from metarl_robot.sim.physics_time import PHYSICS_DT_S
@@ -44,6 +45,7 @@ class EuclideanSimulation:
     suites: ClassVar[SuiteTable[Draw[Any]]]
     timings: ClassVar[Mapping[tuple[str, str], Timing]] = {}
     task_settings: type[TaskSettings] = TaskSettings
+    disturbances: type[Disturbances] = Disturbances
     demo_settings: type[DemoSettings] = DemoSettings
     make_oracle: Any = None
 

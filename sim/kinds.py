@@ -17,6 +17,7 @@ from metarl_robot.core.robot import Robot, kind_of, named
 from metarl_robot.core.signals import Reference, State
 from metarl_robot.sim.demo import Demo
 from metarl_robot.sim.demo_settings import DemoSettings
+from metarl_robot.sim.disturbances import Disturbances
 from metarl_robot.sim.scenario import Scenario, Task
 from metarl_robot.sim.task_settings import TaskSettings
 
@@ -154,6 +155,7 @@ class Simulation(Protocol):
 
     physics_dt_s: length of a physics step. settled_m: least bound of a settled error (sim/settling.py).
     task_settings: conditions that a user of the plant node may set.
+    disturbances: those that a user changes while it runs.
     demo_settings: those that a user of the demo may set.
     """
 
@@ -161,6 +163,7 @@ class Simulation(Protocol):
     physics_dt_s: float
     settled_m: float
     task_settings: type[TaskSettings]
+    disturbances: type[Disturbances]
     demo_settings: type[DemoSettings]
 
     def suite_names(self) -> tuple[str, ...]:

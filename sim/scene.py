@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.core.robot import Robot
+from metarl_robot.sim.appearance import paint
 from metarl_robot.sim.demo import Carried
 from metarl_robot.sim.renderer import no_renderer
 
@@ -23,8 +24,7 @@ Image = NDArray[np.uint8]
 MAGNIFICATION = 20.0
 """Length of the drawn bar over the true error."""
 _BODY_SIDE_M = 0.1
-_LINKS = ((0.93, 0.94, 0.96, 1.0), (0.80, 0.83, 0.88, 1.0))
-_JOINT, _BODY, _STAND = (0.28, 0.31, 0.36, 1.0), (0.95, 0.62, 0.13, 1.0), (0.55, 0.58, 0.63, 1.0)
+_BODY, _STAND = (0.95, 0.62, 0.13, 1.0), (0.55, 0.58, 0.63, 1.0)
 _TARGET, _ERROR = (0.10, 0.62, 0.45, 1.0), (0.85, 0.15, 0.10, 1.0)
 _SKY = (0.97, 0.98, 1.0), (0.80, 0.87, 0.95)
 _TILES = (0.86, 0.88, 0.91), (0.78, 0.81, 0.85)
@@ -127,27 +127,9 @@ def _model(robot: Robot, place: Array, size: tuple[int, int]) -> mujoco.MjModel:
     spec.visual.global_.offwidth, spec.visual.global_.offheight = size
     spec.visual.headlight.ambient, spec.visual.headlight.diffuse = [0.40] * 3, [0.30] * 3
     spec.visual.quality.shadowsize = 2048
-    _paint(spec)
+    paint(spec)
     _furnish(spec, place)
     return spec.compile()
-
-
-def _paint(spec: Any) -> None:
-    links = [geom for geom in spec.geoms if geom.type != mujoco.mjtGeom.mjGEOM_PLANE]
-    for i, geom in enumerate(links):
-        geom.rgba = _LINKS[i % 2]
-    for replaced in (*(geom for geom in spec.geoms if geom.type == mujoco.mjtGeom.mjGEOM_PLANE), *spec.lights):
-        spec.delete(replaced)
-    for joint in list(spec.joints):
-        joint.parent.add_geom(
-            type=mujoco.mjtGeom.mjGEOM_SPHERE,
-            size=[0.068, 0, 0],
-            pos=joint.pos,
-            rgba=_JOINT,
-            mass=0,
-            contype=0,
-            conaffinity=0,
-        )
 
 
 def _furnish(spec: Any, place: Array) -> None:

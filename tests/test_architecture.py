@@ -22,8 +22,8 @@ from metarl_robot.core.robot import kind_of
 PACKAGE = Path(__file__).resolve().parent.parent / "metarl_robot"
 
 FLOORS = {
-    **{"": 11, "__main__": 11, "cli": 11, "benchmarks": 10, "ros_nodes": 9, "sim": 8, "logs": 7, "learning": 6},
-    "robots": 5,
+    **{"": 11, "__main__": 11, "cli": 11, "benchmarks": 10, "ros_nodes": 9, "view": 8, "sim": 8},
+    **{"logs": 7, "learning": 6, "robots": 5},
     **{
         "control": 4,
         "adaptation": 3,

@@ -35,6 +35,7 @@ from metarl_robot.cli import (
     robots,
     train,
     train_policy,
+    view,
 )
 from metarl_robot.cli.console import examples, forgive_encodings
 from metarl_robot.cli.failure import BAD_INPUT, DEFECT, exit_code_of, is_a_reader_gone, paragraph, report_defect, say
@@ -110,6 +111,7 @@ _MODULES = (
     logs,
     plot,
     picture,
+    view,
     bench,
     faults,
     info,

@@ -15,6 +15,7 @@ from metarl_robot.robots.arm.dynamics import ArmDynamics
 from metarl_robot.sim.arm.batch import BatchPlant
 from metarl_robot.sim.arm.contact_suites import CONTACT_SUITES, contact_scenario
 from metarl_robot.sim.arm.demo import arm_demo
+from metarl_robot.sim.arm.disturbances import ArmDisturbances
 from metarl_robot.sim.arm.feasibility import required_effort
 from metarl_robot.sim.arm.geometry import EndEffector
 from metarl_robot.sim.arm.gravity import NominalGravity
@@ -41,6 +42,7 @@ class ArmSimulation(EuclideanSimulation):
     suites = SUITES
     timings = TIMINGS
     task_settings = PayloadSettings
+    disturbances = ArmDisturbances
     demo_settings = PayloadDemoSettings
 
     def suite_names(self) -> tuple[str, ...]:

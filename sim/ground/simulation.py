@@ -19,6 +19,7 @@ from metarl_robot.sim.ground import suites
 from metarl_robot.sim.ground.course_edges import edge_margin, lap_times
 from metarl_robot.sim.ground.cross_track import nearest_on
 from metarl_robot.sim.ground.demo import ground_demo
+from metarl_robot.sim.ground.disturbances import GroundDisturbances
 from metarl_robot.sim.ground.plant import GroundPlant
 from metarl_robot.sim.ground.settings import GroundSettings
 from metarl_robot.sim.ground.task import GroundTask, PatchedTask
@@ -38,6 +39,7 @@ class GroundSimulation:
     physics_dt_s = PHYSICS_DT_S
     settled_m = 0.05
     task_settings = GroundSettings
+    disturbances = GroundDisturbances
     demo_settings = DemoSettings
 
     def __init__(self, robot: Ground) -> None:

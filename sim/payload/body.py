@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from metarl_robot.core.errors import SignalError
 from metarl_robot.sim.inertia import entries, symmetric
@@ -47,6 +47,12 @@ class Payload:
         c = self.com_m
         about_origin = symmetric(self.inertia_kg_m2) + self.mass_kg * (c @ c * np.eye(3) - np.outer(c, c))
         return np.concatenate([[self.mass_kg], self.mass_kg * c, entries(about_origin)])
+
+
+def compact(mass_kg: float, com_m: ArrayLike = (0.0, 0.0, 0.0)) -> Payload:
+    """A sphere with a radius of about 5 cm. com_m: (3,)."""
+    moment = mass_kg * 1e-3
+    return Payload(mass_kg, np.array(com_m, float), np.array([moment, moment, moment, 0.0, 0.0, 0.0]))
 
 
 def draw_box(

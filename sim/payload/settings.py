@@ -6,10 +6,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Annotated, Any
 
-import numpy as np
 from pydantic import Field
 
-from metarl_robot.sim.payload.body import Payload
+from metarl_robot.sim.payload.body import compact
 from metarl_robot.sim.task_settings import TaskSettings
 
 
@@ -29,5 +28,4 @@ class PayloadSettings(TaskSettings):
         return self.payload_attach_s if self.payload_mass_kg > 0.0 else None
 
     def applied(self, task: Any) -> Any:
-        inertia = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0]) * self.payload_mass_kg * 1e-3  # a sphere of about 5 cm
-        return replace(task, payload=Payload(self.payload_mass_kg, np.array(self.payload_com_m), inertia))
+        return replace(task, payload=compact(self.payload_mass_kg, self.payload_com_m))

@@ -18,6 +18,7 @@ from metarl_robot.sim.payload.settings import PayloadSettings
 from metarl_robot.sim.physics_time import PHYSICS_DT_S
 from metarl_robot.sim.quadrotor import suites
 from metarl_robot.sim.quadrotor.demo import quadrotor_demo
+from metarl_robot.sim.quadrotor.disturbances import QuadrotorDisturbances
 from metarl_robot.sim.quadrotor.feasibility import flight_use
 from metarl_robot.sim.quadrotor.plant import QuadrotorPlant
 from metarl_robot.sim.quadrotor.rollouts import QuadrotorRollouts
@@ -37,6 +38,7 @@ class QuadrotorSimulation:
     physics_dt_s = PHYSICS_DT_S
     settled_m = 0.02
     task_settings = PayloadSettings
+    disturbances = QuadrotorDisturbances
     demo_settings = PayloadDemoSettings
 
     def __init__(self, robot: Quadrotor) -> None:

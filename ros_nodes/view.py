@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A running robot in the browser, for any robot whose topics are on the graph.
+
+    metarl launch view robot:=panda
+    python -m metarl_robot.ros_nodes.view --ros-args -p robot:=panda -p port:=8080
+
+Like the monitor, from which it derives, it wakes up a few times a second and reads only the newest message of each
+topic, so that it uses little of a processor and delays nobody. Buttons of the page call services: parameters of the
+plant (disturb.*) and of the mpc node (controller), ~/estop and ~/rearm of the gate, ~/reset_world of the plant. Where
+no plant runs, as on a real robot, there is nothing to disturb. The page is served on this machine only, unless `host`
+says otherwise: whoever opens it can move the robot.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from queue import Empty, SimpleQueue
+from threading import Event
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import rclpy
+from geometry_msgs.msg import WrenchStamped
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from rcl_interfaces.srv import SetParameters
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.signals import SignalHandlerOptions
+from std_msgs.msg import Float64MultiArray
+from std_srvs.srv import Trigger
+
+from metarl_robot.control.factory import node_controller_names
+from metarl_robot.core.errors import MetaRLError
+from metarl_robot.core.external_force import Contact
+from metarl_robot.core.robot import Robot, load_robot
+from metarl_robot.core.tables import table_of
+from metarl_robot.ros_nodes import topics
+from metarl_robot.ros_nodes.geometry import xyz
+from metarl_robot.ros_nodes.launcher_watch import watch_launcher
+from metarl_robot.ros_nodes.log_folder import ensure_log_folder
+from metarl_robot.ros_nodes.managed import ROBOT_KIND
+from metarl_robot.ros_nodes.monitor import Monitor
+from metarl_robot.ros_nodes.parameters import Parameters, fixed
+from metarl_robot.view.controls import Offered, add_controls
+from metarl_robot.view.moment import Force, Moment
+from metarl_robot.view.page import LOCALHOST, Page, serve
+
+Array = NDArray[np.float64]
+
+_HZ = 20.0
+_UNWATCHED_HZ = 2.0
+"""Rate while no browser shows the page."""
+_WITHIN_S = 3.0  # for the answer to a button
+_CONTACTS = tuple(Contact)
+
+
+class Watcher(Monitor):
+    """Keeps the newest plan and external force, too."""
+
+    def __init__(self, robot: Robot) -> None:
+        super().__init__(robot, "view")
+        self._robot = robot
+        self._plan: Array | None = None
+        self._force: Force | None = None
+        self._contact = Contact.NONE
+        self.create_subscription(self.interface.plan_type, topics.PLAN, self._on_plan, topics.STATE_IN)
+        self.create_subscription(Float64MultiArray, topics.CONTACT, self._on_contact, topics.STATE_IN)
+        for external in self.interface.external:
+            if external.type is WrenchStamped:
+                self.create_subscription(WrenchStamped, f"mpc/{external.name}", self._on_wrench, topics.STATE_IN)
+
+    def moment(self) -> Moment | None:
+        """The newest values; None before the first state."""
+        seen = self.look()
+        q, wanted = self.q, self.q_reference
+        if q is None or seen["time_s"] is None:
+            return None
+        values = {name: seen[name] for name in ("error_m", "step_ms", "missed_deadlines", "status", "held")}
+        return Moment(
+            seen["time_s"],
+            q,
+            self.simulation.positions(q[None])[0],
+            wanted,
+            None if wanted is None else self.simulation.positions(wanted[None])[0],
+            self._plan,
+            self._force,
+            self._contact,
+            seen["estimates"] or {},
+            **values,
+        )
+
+    def _on_plan(self, message: Any) -> None:
+        q = self.interface.read_plan(message)
+        self._plan = self.simulation.positions(q) if len(q) and np.isfinite(q).all() else None
+
+    def _on_contact(self, message: Float64MultiArray) -> None:
+        self._contact = _CONTACTS[int(table_of(message).value("contact"))]
+
+    def _on_wrench(self, message: WrenchStamped) -> None:
+        self._force = Force(xyz(message.wrench.force), message.header.frame_id)
+
+
+class Buttons:
+    """Actions of the page. A browser's threads put them in a queue; the node calls the services."""
+
+    def __init__(self, node: Watcher, say: Callable[[str, str], None]) -> None:
+        self._node, self._say = node, say
+        self._asked: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._waiting: list[tuple[str, Any, float]] = []
+        self._setters = {name: node.create_client(SetParameters, f"{name}/set_parameters") for name in ("plant", "mpc")}
+        services = {"stop": "gate/estop", "continue": "gate/rearm", "restart": "plant/reset_world"}
+        self._triggers = {name: node.create_client(Trigger, service) for name, service in services.items()}
+
+    def disturb(self, name: str, value: float | list[float]) -> None:
+        self._asked.put(partial(self._set, "plant", f"disturb.{name}", value))
+
+    def use_controller(self, name: str) -> None:
+        self._asked.put(partial(self._set, "mpc", "controller", name))
+
+    def stop(self) -> None:
+        self._asked.put(partial(self._trigger, "stop"))
+
+    def rearm(self) -> None:
+        self._asked.put(partial(self._trigger, "continue"))
+
+    def restart(self) -> None:
+        self._asked.put(partial(self._trigger, "restart"))
+
+    def serve(self) -> None:
+        """Call what was asked for, and report answers."""
+        while True:
+            try:
+                self._asked.get_nowait()()
+            except Empty:
+                break
+        for entry in list(self._waiting):
+            what, future, asked_s = entry
+            if future.done():
+                self._waiting.remove(entry)
+                self._report(what, future.result())
+            elif monotonic() - asked_s > _WITHIN_S:
+                self._waiting.remove(entry)
+                self._say(what, "no answer: does the node run?")
+
+    def _report(self, what: str, answer: Any) -> None:
+        refused = [result.reason for result in getattr(answer, "results", ()) if not result.successful]
+        if refused or not getattr(answer, "success", True):
+            self._say(f"{what}: refused", refused[0] if refused else answer.message)
+
+    def _set(self, node: str, name: str, value: Any) -> None:
+        request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
+        self._call(name, self._setters[node], request)
+
+    def _trigger(self, name: str) -> None:
+        self._call(name, self._triggers[name], Trigger.Request())
+
+    def _call(self, what: str, client: Any, request: Any) -> None:
+        if client.service_is_ready():
+            self._waiting.append((what, client.call_async(request), monotonic()))
+        else:
+            self._say(what, f"{client.srv_name} is not there")
+
+
+def show(node: Watcher, page: Page, buttons: Buttons, stop: Event) -> None:
+    """Show the robot until `stop`."""
+    while not stop.is_set():
+        started_s = monotonic()
+        buttons.serve()
+        moment = node.moment()
+        if moment is not None:
+            page.show(moment)
+        period_s = 1.0 / (_HZ if page.watched else _UNWATCHED_HZ)
+        stop.wait(max(0.0, period_s - (monotonic() - started_s)))
+
+
+def offered(node: Watcher, robot: Robot, controller: str) -> Offered:
+    """What the page's buttons can do with this robot."""
+    others = [name for name in node_controller_names(robot.kind) if name != controller]
+    kind = node.simulation.disturbances
+    return Offered((controller, *others), kind, kind.spans(robot))
+
+
+class ViewParameters(BaseModel):
+    """Parameters of the view."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    robot: str = fixed("panda", description="name of the robot, or the folder of its description")
+    robot_kind: str = fixed("", description=ROBOT_KIND)
+    controller: str = fixed("meta_mpc", description="the controller at the start")
+    host: str = fixed(LOCALHOST, description="address at which the page is served; who opens it can move the robot")
+    port: int = fixed(8080, ge=1, le=65535, description="port of the page; the next free one if it is in use")
+
+
+def own_parameters() -> ViewParameters:
+    """Read the parameters, by a node of this name; the robot among them decides on the topics."""
+    node = Node("view")
+    try:
+        return Parameters(node).declare(ViewParameters)
+    finally:
+        node.destroy_node()
+
+
+def view(stop: Event) -> None:
+    """Serve the page of the robot until `stop`. Raises MetaRLError."""
+    own = own_parameters()
+    robot = load_robot(own.robot, of_kind=own.robot_kind)
+    server = serve(own.host, own.port)
+    node = Watcher(robot)
+    page = Page(server, robot)
+    buttons = Buttons(node, page.say)
+    add_controls(server, offered(node, robot, own.controller), buttons)
+    node.get_logger().info(f"open http://{own.host}:{server.get_port()}")
+    show(node, page, buttons, stop)
+    server.stop()
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Entry point of the view."""
+    stop = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    watch_launcher(stop.set)
+    ensure_log_folder()
+    rclpy.init(args=list(sys.argv if args is None else args), signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        view(stop)
+    except ImportError as error:
+        print(f"error: {error}; the page needs: pip install 'metarl_robot[view]'", file=sys.stderr, flush=True)
+        return 1
+    except MetaRLError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return 1
+    finally:
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
