@@ -19,6 +19,7 @@ import typer
 
 from metarl_robot.cli.console import err, examples, note, out, parse_names, write_json
 from metarl_robot.cli.demo_options import SET_HELP, DemoCommand, read_settings
+from metarl_robot.cli.view import check_installed
 
 if TYPE_CHECKING:
     from metarl_robot.cli.run_metrics import Result
@@ -37,6 +38,7 @@ _EPILOG = examples(
         "metarl demo panda --set payload_mass_kg=2.5 --set payload_com_m=0.05,0,0.08 --seed 3",
         "a payload and a motion of your choice",
     ),
+    ("metarl demo panda --view", "also live in the browser"),
     ("metarl demo panda --controllers pid,offset_free_mpc,meta_mpc", "other controllers"),
     note=(
         "Output in runs/<time>/: report.html, summary.json, and for each controller a recording of all topics and "
@@ -75,6 +77,7 @@ def demo(
     out_folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Parent of this run's folder.")] = Path(
         "runs"
     ),
+    view: Annotated[bool, typer.Option("--view", help="Show it in the browser, at http://localhost:8080.")] = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print summary.json on standard output instead of tables.")
     ] = False,
@@ -88,7 +91,10 @@ def demo(
     task = simulation(loaded).demo(seed, **read_settings(settings or ()))
     _check_controllers(loaded.kind, names)
     folder = out_folder / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    plan = _Plan(loaded, name, names, checkpoint, task, folder, _duration(task, duration))
+    plan = _Plan(loaded, name, names, checkpoint, task, folder, _duration(task, duration), view)
+    if view:
+        check_installed()
+        note("open http://localhost:8080", "view")
     _prepare(plan)
     with _told_what_is_kept(folder):
         mode = _run_all(plan, lockstep)
@@ -109,6 +115,7 @@ class _Plan:
     task: Demo
     folder: Path
     duration_s: float
+    view: bool
 
 
 def _duration(task: Demo, wanted_s: float | None) -> float:
@@ -179,6 +186,7 @@ def _run(plan: _Plan, controller: str, lockstep: bool) -> None:
         "controller": controller,
         "checkpoint": "" if plan.checkpoint is None else str(plan.checkpoint.resolve()),
         "lockstep": str(lockstep).lower(),
+        "view": str(plan.view).lower(),
         **plan.task.arguments,
         "params": str(write_conditions(plan.task, plan.folder)),
     }

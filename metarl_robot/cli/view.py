@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import signal
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Annotated
@@ -50,7 +51,7 @@ def view(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 8080,
 ) -> None:
     """Show a robot in the browser: live, with buttons that disturb it, or from recordings."""
-    _check_installed()
+    check_installed()
     recordings = [Path(name) for name in shown if _is_recording(Path(name))]
     if len(recordings) == len(shown):
         _play(recordings, host, port)
@@ -61,11 +62,10 @@ def view(
         raise typer.Exit(_live(shown[0], controller, listen, lockstep, host, port))
 
 
-def _check_installed() -> None:
-    try:
-        import mjviser  # noqa: F401
-    except ImportError as error:
-        raise MissingPackageError("viser and mjviser", "pip install 'metarl_robot[view]'") from error
+def check_installed() -> None:
+    """Raise MissingPackageError if the view is not installed."""
+    if find_spec("mjviser") is None:
+        raise MissingPackageError("viser and mjviser", "pip install 'metarl_robot[view]'")
 
 
 def _is_recording(path: Path) -> bool:

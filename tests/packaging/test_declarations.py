@@ -25,7 +25,7 @@ import metarl_robot
 from metarl_robot.ros_nodes.messages.package import shipped_names
 
 PYTHONS = ("3.11", "3.12", "3.13")
-ROOMS_OF_EXTRAS = {"ros": "ros_nodes", "train": "learning", "logs": "logs", "ray": "parallel"}
+ROOMS_OF_EXTRAS = {"ros": "ros_nodes", "train": "learning", "logs": "logs", "ray": "parallel", "view": "view"}
 FAMILIES = {"gymnasium"}
 """Of the extra 'train': sim/families/ is used by training alone."""
 PEERS = {"do_mpc": "do-mpc", "acados": "comma-deps-acados", "torchopt": "torchopt", "higher": "higher"}
@@ -110,7 +110,7 @@ def test_what_is_imported_is_declared_where_it_is_needed(root: Path, requirement
 def test_what_is_declared_is_imported(root: Path, requirements: list[Requirement]) -> None:
     used = {name for _, top in imported(root) for name in distributions(top)}
     declared = names(requirements).union(
-        *(names(requirements, extra) for extra in ("ros", "messages", "train", "logs", "bench"))
+        *(names(requirements, extra) for extra in ("ros", "messages", "train", "logs", "view", "bench"))
     )
     assert declared - used == set()
 
@@ -131,7 +131,7 @@ def test_the_lock_file_pins_everything_that_is_declared(
     locked = {
         canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pins if wanted(pin, "", python)
     }
-    extras = ["", "ros", "messages", "train", "logs", "ray", "dev", "docs"]
+    extras = ["", "ros", "messages", "train", "logs", "ray", "view", "dev", "docs"]
     needed = {
         (canonicalize_name(r.name), r.specifier) for r in requirements for extra in extras if wanted(r, extra, python)
     }
