@@ -73,6 +73,9 @@ MESSAGES = [
 # Gymnasium: environments of policies; its extra brings those that MuJoCo steps.
 TRAIN = ["torch==2.13.0", "threadpoolctl>=3.5", "gymnasium[mujoco]>=1.2,<2"]
 
+# The bridge to autopilots over MAVLink.
+MAVLINK = ["pymavlink>=2.4.40,<3"]
+
 # Formats of recordings beside rosbag2, MCAP and CSV.
 LOGS = ["pyarrow>=16", "h5py>=3.11", "pyulog>=1.1"]
 
@@ -143,6 +146,7 @@ setup(
         "messages": [*ROS, *MESSAGES],
         "train": TRAIN,
         "logs": LOGS,
+        "mavlink": MAVLINK,
         "ray": RAY,
         "view": VIEW,
         "bench": BENCH,
@@ -172,9 +176,11 @@ setup(
         "metarl_robot.robots.ground.features",
         "metarl_robot.robots.new_robot",
         "metarl_robot.robots.quadrotor",
+        "metarl_robot.robots.quadrotor.autopilot",
         "metarl_robot.robots.quadrotor.features",
         "metarl_robot.ros_nodes",
         "metarl_robot.ros_nodes.arm",
+        "metarl_robot.ros_nodes.bridges",
         "metarl_robot.ros_nodes.ground",
         "metarl_robot.ros_nodes.messages",
         "metarl_robot.ros_nodes.quadrotor",

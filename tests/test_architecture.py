@@ -36,6 +36,8 @@ FLOORS = {
     },
 }
 KINDS = {"arm", "quadrotor", "ground"}
+BRIDGES = "metarl_robot.ros_nodes.bridges."
+"""Bridges connect one kind each to its drivers or autopilots."""
 MEASURES_KINDS = {"benchmarks"}
 """Rooms that may name kinds: a benchmark measures particular robots."""
 ROS_PACKAGES = {
@@ -84,6 +86,10 @@ def kind(module: str) -> str:
     return parts[2] if len(parts) > 2 and parts[1] in ("robots", "sim", "ros_nodes") and parts[2] in KINDS else ""
 
 
+def may_name_kinds(module: str) -> bool:
+    return room(module) in MEASURES_KINDS or module.startswith(BRIDGES)
+
+
 def floor(module: str) -> int:
     return FLOORS.get(room(module), 0)
 
@@ -122,7 +128,7 @@ def violations(module: str, source: str) -> list[str]:
         top = name.split(".")[0]
         if top == "metarl_robot" and floor(name) > floor(module):
             found.append(f"line {line}: imports {name}, from floor {floor(name)} up the stairs")
-        if kind(name) not in ("", kind(module)) and room(module) not in MEASURES_KINDS:
+        if kind(name) not in ("", kind(module)) and not may_name_kinds(module):
             found.append(f"line {line}: imports {name}, which is one kind's own")
         if top in LINKED_FOLDERS:
             found.append(f"line {line}: imports {name}: say metarl_robot.{name}")
@@ -140,6 +146,12 @@ def violations(module: str, source: str) -> list[str]:
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_keeps_to_its_room(module: str) -> None:
     assert violations(module, MODULES[module].read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module.startswith(BRIDGES)])
+def test_a_bridge_serves_one_kind(module: str) -> None:
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    assert len({kind(name) for name, _ in imports(tree)} - {""}) <= 1
 
 
 def test_every_room_is_looked_at() -> None:

@@ -277,6 +277,20 @@ def test_a_driver_that_takes_speeds_gets_them_from_a_bridge(commands: str) -> No
     assert executable_of("metarl_robot", "drive_bridge")[-1] == "metarl_robot.ros_nodes.ground.drive_bridge"
 
 
+@pytest.mark.parametrize("bridge", ["mavlink", "px4"])
+def test_an_autopilot_is_commanded_by_its_bridge_behind_the_gate(bridge: str) -> None:
+    def autopilot(**arguments: str) -> dict[str, NodeSpec]:
+        return {str(node.name): node for node in evaluate(find_launch_file("autopilot"), arguments)}
+
+    nodes = autopilot(bridge=bridge, hover_thrust="0.6")
+    assert set(nodes) == {"gate", "mpc", f"{bridge}_bridge"}  # no plant, and no motion unless asked for
+    assert set(autopilot(bridge=bridge, reference="circle")) == {*nodes, "reference"}
+    node = nodes[f"{bridge}_bridge"]
+    assert (node.parameters["auto_arm"], node.parameters["hover_thrust"]) == (False, 0.6)
+    assert not any(node.parameters.get("use_sim_time") for node in nodes.values())
+    assert executable_of("metarl_robot", f"{bridge}_bridge")[-1] == f"metarl_robot.ros_nodes.bridges.{bridge}_bridge"
+
+
 def test_without_a_simulation_nothing_is_simulated() -> None:
     nodes = arm(controller="pid", plant="none", lockstep="true", record="true", reference="none")
     assert set(nodes) == {"gate", "mpc", "recorder"}

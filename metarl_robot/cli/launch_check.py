@@ -74,18 +74,22 @@ def offered_controllers(path: Path) -> tuple[str, ...]:
 
 
 def launch_file_for(kind: str) -> str:
-    """Name of the shipped launch file for a kind of robot."""
+    """Name of the shipped launch file that simulates a kind of robot."""
     for path in sorted((find_share(PACKAGE) / "launch").glob(f"*{SUFFIX}")):
-        if kind in _kinds_of(path):
+        if kind in _kinds_of(path, "plant"):
             return path.name.removesuffix(SUFFIX)
     return "FILE"
 
 
-def _kinds_of(path: Path) -> set[str]:
-    """The kinds that the nodes of a launch file name; none where they depend on an argument without a default."""
+def _kinds_of(path: Path, executable: str = "") -> set[str]:
+    """The kinds that the nodes of a launch file name; none where they depend on an argument without a default.
+
+    executable: count its nodes only; empty: all.
+    """
     try:
         needed = {argument.name: "" for argument in declared_arguments(path) if argument.default is None}
-        kinds = {spec.parameters.get("robot_kind") for spec in evaluate(path, needed)}
+        nodes = (spec for spec in evaluate(path, needed) if executable in ("", spec.executable))
+        kinds = {spec.parameters.get("robot_kind") for spec in nodes}
     except MetaRLError:
         return set()
     return {str(kind) for kind in kinds if kind}

@@ -101,6 +101,7 @@ def test_what_is_imported_is_declared_where_it_is_needed(root: Path, requirement
     base = names(requirements)
     allowed = {room: base | names(requirements, extra) for extra, room in ROOMS_OF_EXTRAS.items()}
     allowed["ros_nodes"] |= names(requirements, "messages") | DEFINED
+    allowed["ros_nodes"] |= names(requirements, "mavlink")
     allowed["benchmarks"] = allowed["learning"] | names(requirements, "bench") | {BUILT}
     allowed["sim"] = base | FAMILIES
     undeclared = {(room, top) for room, top in imported(root) if not distributions(top) & allowed.get(room, base)}
@@ -110,7 +111,7 @@ def test_what_is_imported_is_declared_where_it_is_needed(root: Path, requirement
 def test_what_is_declared_is_imported(root: Path, requirements: list[Requirement]) -> None:
     used = {name for _, top in imported(root) for name in distributions(top)}
     declared = names(requirements).union(
-        *(names(requirements, extra) for extra in ("ros", "messages", "train", "logs", "view", "bench"))
+        *(names(requirements, extra) for extra in ("ros", "messages", "mavlink", "train", "logs", "view", "bench"))
     )
     assert declared - used == set()
 
@@ -131,7 +132,7 @@ def test_the_lock_file_pins_everything_that_is_declared(
     locked = {
         canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pins if wanted(pin, "", python)
     }
-    extras = ["", "ros", "messages", "train", "logs", "ray", "view", "dev", "docs"]
+    extras = ["", "ros", "messages", "mavlink", "train", "logs", "ray", "view", "dev", "docs"]
     needed = {
         (canonicalize_name(r.name), r.specifier) for r in requirements for extra in extras if wanted(r, extra, python)
     }

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""mpc, gate and bridge as launched, and the stand-in autopilot in a process of its own; and what every bridge must pass
+with them. In real time.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus
+from nav_msgs.msg import Odometry
+
+from metarl_robot.core.robot import load_robot
+from metarl_robot.ros_nodes import topics
+from metarl_robot.ros_nodes.quadrotor.interface import OdometryInterface
+from tests.autopilot.process import Remote
+from tests.autopilot.vehicle import HOLD, OFFBOARD, POSITION
+
+ROBOT = load_robot("x500", check_model=False)
+
+
+class Graph:
+    """node: name of the bridge. remote: arguments of the stand-in's process."""
+
+    def __init__(self, start: Callable[..., Any], node: str, remote: tuple[str, ...], **arguments: str) -> None:
+        self.session = start("autopilot", **arguments)
+        self.probe, self._node = self.session.probe, node
+        self.remote = Remote(*remote, env={**os.environ, "ROS_DOMAIN_ID": str(self.probe.domain)})
+        self.places: dict[int, np.ndarray] = {}
+        self.wanted: dict[int, np.ndarray] = {}
+        self.phases: list[str] = []
+        read = OdometryInterface(ROBOT).read_setpoint
+        self.probe.listen(Odometry, "odom", lambda m: self.places.update([read(m)[:2]]))
+        self.probe.listen(Odometry, topics.SETPOINT, lambda m: self.wanted.update([read(m)[:2]]))
+        self.probe.listen(DiagnosticStatus, f"{node}/state", self._on_phase, topics.LATCHED)
+
+    def _on_phase(self, message: DiagnosticStatus) -> None:
+        self.phases.append(message.values[0].value)
+
+    def wait_phase(self, phase: str) -> None:
+        self.probe.wait(lambda: self.phases[-1:] == [phase], f"phase {phase}; {self.phases}; {self.remote.now}")
+
+    def engage(self) -> None:
+        assert self.probe.trigger(f"{self._node}/engage").success
+        self.wait_phase("engaged")
+        self.probe.wait(lambda: self.remote.now["mode"] == OFFBOARD, "offboard mode")
+
+    def fly(self, seconds: float) -> np.ndarray:
+        """Position errors (N,) [m] of the states in that time of the vehicle's flight."""
+        first_s = self.remote.now["time_s"]
+        self.places.clear()
+        self.probe.wait(lambda: self.remote.now["time_s"] > first_s + seconds, "flight")
+        places, wanted = self.places.copy(), self.wanted.copy()
+        return np.array([np.linalg.norm(q[:3] - wanted[at][:3]) for at, q in places.items() if at in wanted])
+
+    def stop(self) -> None:
+        self.session.launch.stop()
+        self.remote.stop()
+
+
+def check_hand_back(graph: Graph) -> None:
+    """Hover; the pilot takes over and keeps control; told again, the bridge has it. Nobody has armed or failed."""
+    graph.wait_phase("streaming")
+    graph.engage()
+    assert "armed" not in graph.remote.now["log"]
+    graph.fly(2.0)
+    hover = graph.fly(2.0)
+    graph.remote.tell(f"pilot {POSITION}")
+    graph.wait_phase("handed_back")
+    graph.probe.wait(lambda: graph.remote.now["time_s"] > graph.remote.now["last_s"] + 1.5, "silence")
+    assert graph.remote.now["mode"] == POSITION and not graph.remote.now["failsafe"]
+    assert graph.session.said("the autopilot changed to POSCTL")
+    graph.engage()
+    print(f"hover: largest error {100 * hover.max():.1f} cm")
+    assert not any("failsafe" in line for line in graph.remote.now["log"]) and hover.max() < 0.10
+
+
+def check_killed_solver(graph: Graph) -> None:
+    """A solver that is killed ends the stream; the autopilot holds its place by its own failsafe."""
+    graph.wait_phase("streaming")
+    graph.engage()
+    graph.fly(3.0)  # the last setpoint acts until the autopilot's timeout: it is to be that of a hover
+    graph.session.expected.add("mpc")
+    solver = next(process for process in graph.session.launch.processes if process.node == "mpc")
+    os.kill(solver.popen.pid, signal.SIGKILL)
+    graph.wait_phase("handed_back")
+    graph.probe.wait(lambda: graph.remote.now["failsafe"], "the autopilot's failsafe")
+    now = graph.remote.now
+    assert now["mode"] == HOLD and now["log"][-1] == "AUTO.LOITER by failsafe"
+    graph.probe.wait(lambda: graph.remote.now["time_s"] > now["time_s"] + 2.0, "two more seconds")
+    last = graph.remote.now
+    assert last["setpoints"] == now["setpoints"] and last["position"][2] > 0.5, (now, last)

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The PX4 bridge and a stand-in that speaks PX4's topics on the other end.
+
+The stand-in (tests/autopilot/) is NOT PX4, and no uXRCE-DDS agent runs: both ends are ROS 2 nodes with px4_msgs built
+from our definitions. First the link alone, in simulated time; then the whole graph mpc → gate → px4_bridge → stand-in
+in real time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+rclpy = pytest.importorskip("rclpy", reason="needs the extra [ros] or a ROS 2 installation")
+
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+
+from metarl_robot.core.errors import MetaRLError  # noqa: E402
+from metarl_robot.ros_nodes.messages.provide import provide  # noqa: E402
+
+try:
+    provide("px4_msgs")
+except MetaRLError as error:
+    pytest.skip(f"px4_msgs: {error}", allow_module_level=True)
+
+from px4_msgs import msg as px4  # noqa: E402
+
+from metarl_robot.ros_nodes.bridges.px4_link import Px4Link, versioned  # noqa: E402
+from tests.autopilot import loop as checks  # noqa: E402
+from tests.autopilot.graph import Graph, check_hand_back, check_killed_solver  # noqa: E402
+from tests.autopilot.loop import POSE, Loop, loaded_vehicle  # noqa: E402
+from tests.autopilot.px4_stand_in import ODOMETRY_STEPS, Px4StandIn  # noqa: E402
+from tests.autopilot.vehicle import Vehicle  # noqa: E402
+from tests.ros.conftest import free_domain  # noqa: E402
+
+
+class LinkNode:
+    """A node for the link, spun by hand."""
+
+    def __init__(self, domain: int) -> None:
+        self._context = rclpy.Context()
+        self._context.init(domain_id=domain)
+        self.node = rclpy.create_node("link", context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+
+    def spin(self) -> None:
+        for _ in range(6):  # one a topic
+            self._executor.spin_once(timeout_sec=0.0)
+
+    def close(self) -> None:
+        self._executor.shutdown()
+        self.node.destroy_node()
+        self._context.try_shutdown()
+
+
+@pytest.fixture
+def loop() -> Iterator[Callable[..., Loop]]:
+    made: list[tuple[Loop, LinkNode]] = []
+
+    def make(vehicle: Vehicle | None = None, version: str = "_v1") -> Loop:
+        domain, flown = free_domain(), vehicle or Vehicle()
+        os.environ["ROS_DOMAIN_ID"] = str(domain)
+        own = LinkNode(domain)
+        one = Loop(
+            flown,
+            lambda listener, clock: Px4Link(own.node, listener, clock),
+            lambda: Px4StandIn(flown, "false", version),
+            own.spin,
+            ODOMETRY_STEPS,
+        )
+        made.append((one, own))
+        return one
+
+    yield make
+    for one, own in made:
+        one.link.close()
+        one.stand_in.close()
+        own.close()
+
+
+def test_topics_carry_the_version_of_their_message() -> None:
+    assert versioned("fmu/out/vehicle_status", px4.VehicleStatus) == "fmu/out/vehicle_status_v1"
+    assert versioned("fmu/out/vehicle_odometry", px4.VehicleOdometry) == "fmu/out/vehicle_odometry"
+    assert versioned("fmu/out/sensor_combined", px4.SensorCombined) == "fmu/out/sensor_combined"
+
+
+def test_states_and_imu_arrive_in_our_frames_with_the_time_of_their_measurement(loop: Callable[..., Loop]) -> None:
+    flight = loop(Vehicle(q=POSE))
+    flight.sees = False
+    flight.run(2.0)
+    checks.check_states(flight, 20)
+    checks.check_inertials(flight, 50)
+
+
+def test_offboard_is_entered_only_after_a_stream(loop: Callable[..., Loop]) -> None:
+    checks.check_streaming_first(loop())
+
+
+@pytest.mark.parametrize("stale", ["state", "solver"])
+def test_setpoints_and_proof_of_life_stop_within_a_period(loop: Callable[..., Loop], stale: str) -> None:
+    checks.check_stale(loop(), stale)
+
+
+def test_a_pilot_who_takes_over_keeps_control_until_the_bridge_is_told(loop: Callable[..., Loop]) -> None:
+    checks.check_pilot(loop())
+
+
+@pytest.mark.slow  # PX4's topics do not tell its own thrust: the curve is learned after control is taken
+def test_hover_and_figure_eight_with_payload_and_wind(loop: Callable[..., Loop]) -> None:
+    checks.check_flight(loop(loaded_vehicle()), hover_m=0.03, eight_m=0.05, settle_s=6.0)
+
+
+def test_another_release_of_px4_is_named(loop: Callable[..., Loop]) -> None:
+    flight = loop(version="_v4")
+    flight.run(1.0)
+    assert any("vehicle_status_v4; source the px4_msgs of its release" in text for text in flight.link.problems())
+
+
+@pytest.fixture
+def graph(start: Callable) -> Iterator[Callable[..., Graph]]:
+    made: list[Graph] = []
+
+    def make() -> Graph:
+        made.append(Graph(start, "px4_bridge", ("px4", "true"), bridge="px4"))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.real_time
+def test_the_graph_hovers_and_hands_back_to_the_pilot(graph: Callable[..., Graph]) -> None:
+    check_hand_back(graph())
+
+
+@pytest.mark.slow
+@pytest.mark.real_time
+def test_a_solver_that_is_killed_ends_the_stream_and_the_autopilot_holds(graph: Callable[..., Graph]) -> None:
+    check_killed_solver(graph())
