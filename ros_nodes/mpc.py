@@ -277,6 +277,9 @@ class MpcNode(ManagedNode):
             self.create_subscription(Float64MultiArray, interface.commands, self._on_gate_command, topics.STATE_IN),
         )
         self._switch = SwitchService(self, lambda: self._change)
+        if interface.acting:
+            acting = self.create_subscription(Float64MultiArray, interface.acting, self._on_acting, topics.STATE_IN)
+            self._inputs = (*self._inputs, acting)
         self.expect(self._inputs[0].topic, "robot's driver or plant")
         self.expect(interface.commands, "gate")
 
@@ -496,6 +499,13 @@ class MpcNode(ManagedNode):
 
     def _on_gate_command(self, message: Float64MultiArray) -> None:
         self._gate_command = message
+
+    def _on_acting(self, message: Float64MultiArray) -> None:
+        """Tell the controller of the effort that the driver's own loop made of its last command."""
+        effort = readable(self._interface.read_gate_command(message).read)
+        tell = None if self._transfer is None else getattr(self._transfer.controller, "flown", None)
+        if tell is not None and effort.any():
+            tell(effort)
 
     @property
     def _gate_effort(self) -> Array | None:

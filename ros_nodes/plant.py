@@ -145,8 +145,12 @@ class PlantNode(ManagedNode):
         self._shared_clock = SharedClock(
             self, own.lockstep, own.publish_clock, own.start_within_s, self._on_advance, self._on_clock_reset
         )
-        self._plant = self._restart(self._simulation.plant(self._timeline.initial, self._timeline.noise_seed))
+        self._plant = self._restart(self.make_plant(self._timeline.initial, self._timeline.noise_seed))
         self._open()
+
+    def make_plant(self, task: Any, seed: Any) -> Plant:
+        """Make the simulated robot under a task, with a seed of its noise."""
+        return self._simulation.plant(task, seed)
 
     def _on_parameters(self, new: PlantParameters) -> None:
         self._own = new

@@ -291,6 +291,19 @@ def test_an_autopilot_is_commanded_by_its_bridge_behind_the_gate(bridge: str) ->
     assert executable_of("metarl_robot", f"{bridge}_bridge")[-1] == f"metarl_robot.ros_nodes.bridges.{bridge}_bridge"
 
 
+@pytest.mark.parametrize("plant", ["none", "betaflight"])
+def test_betaflight_is_commanded_through_a_bridge(plant: str) -> None:
+    arguments = {"plant": plant, "lockstep": "true", "url": "/dev/ttyACM0"}
+    nodes = {str(node.name): node for node in evaluate(find_launch_file("betaflight"), arguments)}
+    simulated = plant == "betaflight"
+    assert set(nodes) == {"gate", "mpc", "reference", "betaflight_bridge", *(["plant"] if simulated else [])}
+    bridge = nodes["betaflight_bridge"].parameters
+    assert (bridge["url"], bridge["auto_arm"], bridge["baud"]) == ("/dev/ttyACM0", False, 115200)
+    assert all(node.parameters["use_sim_time"] is simulated for node in nodes.values())
+    if simulated:
+        assert nodes["plant"].remaps == (("thrust_controller/commands", "thrust_controller/acting"),)
+
+
 def test_without_a_simulation_nothing_is_simulated() -> None:
     nodes = arm(controller="pid", plant="none", lockstep="true", record="true", reference="none")
     assert set(nodes) == {"gate", "mpc", "recorder"}
@@ -308,7 +321,7 @@ def test_shadow_mode_starts_nothing_that_commands_or_simulates(name: str) -> Non
     assert "shadow" not in {str(node.name) for node in evaluate(find_launch_file(name), {})}
 
 
-@pytest.mark.parametrize("name", ["arm", "quad", "ground", "several_robots"])
+@pytest.mark.parametrize("name", ["arm", "quad", "ground", "several_robots", "betaflight", "autopilot", "view"])
 def test_our_launch_files_keep_to_what_ros_reads(name: str) -> None:
     """Strings where ROS wants strings, and one key an action: ROS's YAML frontend takes nothing else."""
     content = yaml.safe_load(find_launch_file(name).read_text())

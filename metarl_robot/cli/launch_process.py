@@ -43,7 +43,8 @@ GRACE_S = 5.0  # between SIGINT, SIGTERM and SIGKILL
 REST_S = 100.0  # longer than a gate takes to bring a robot to rest (ros_nodes/ending.py)
 LAUNCHER = "launch"  # name of the launcher in its own output lines
 _POLL_S = 0.05
-_PATIENT = ("gate", "drive_bridge", "driver", "plant")  # our executables that end only when the robot is at rest
+# our executables that end only when the robot is at rest
+_PATIENT = ("gate", "drive_bridge", "driver", "plant", "betaflight_bridge", "betaflight_plant")
 _OUR_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
 # variables of Fast DDS 2 (Jazzy) and 3 (Kilted)

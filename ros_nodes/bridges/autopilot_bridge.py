@@ -102,7 +102,7 @@ class AutopilotBridge(ManagedNode):
         own = self._own
         if own.lockstep:
             raise MetaRLError("lockstep: an autopilot has its own time and does not wait; set lockstep:=false")
-        options = message_options(own)
+        options = message_options(own, self.get_namespace())
         self._interface, self._imu_frame = interface_of(self._robot, options), frames_of(self._robot, options).imu.name
         self._commander = Commander(
             self._robot, Settings(own.hover_thrust, own.rate_loop_s, own.deadline_s, own.auto_arm)

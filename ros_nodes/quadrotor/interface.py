@@ -7,6 +7,8 @@ topic (as launched)              type                             from → to
 /thrust_controller/commands      std_msgs/Float64MultiArray       gate → plant or driver: thrust of each rotor [N];
                                  named table, row `effort`, columns rotors, stamp of the state that it answers;
                                  all 0: motors off
+/thrust_controller/acting        std_msgs/Float64MultiArray       bridge → mpc: thrusts that an autopilot's rate loop
+                                 made of them; a table of the same form; all 0: it does not fly by them
 /gate/command                    std_msgs/Float64MultiArray       mpc → gate: a table of the same form
 /mpc/payload                     geometry_msgs/InertiaStamped     mpc: see reports/payload.py
 """
@@ -28,6 +30,7 @@ class OdometryInterface(OdometryStates, PoseReferences, TableCommands):
     """See metarl_robot.ros_nodes.interface.Interface."""
 
     commands = "thrust_controller/commands"
+    acting = "thrust_controller/acting"
     reports = (PAYLOAD_TOPIC,)
 
     def __init__(self, robot: Any, options: MessageOptions = DEFAULT) -> None:

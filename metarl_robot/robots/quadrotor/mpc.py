@@ -217,6 +217,15 @@ class FlightMPC:
         if self._last_time is not None:
             self._issued[-1] = self._issued[-1]._replace(thrusts=effort)
 
+    def flown(self, effort: Array) -> None:
+        """Record that an autopilot's rate loop made this effort (nu,) of the last command.
+
+        The adapter learns from it. The plan continues from the commands: begun from the loop's own torques, the rates
+        that it asks for would follow these torques, and the two would oscillate.
+        """
+        self._acted = effort
+        skip_start(self.adapter)
+
     def learn(self, time: float, state: State, effort: Array) -> Context:
         """Process a state, and the effort (nu,) that acted before it, without planning. Returns the context."""
         self._acted = effort

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Betaflight's firmware as a program on this machine, flying a simulated quadrotor in lockstep."""

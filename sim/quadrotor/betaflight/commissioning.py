@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings of a simulated Betaflight, entered in its command line as a user does in the Configurator."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from metarl_robot.core.signals import State
+from metarl_robot.sim.quadrotor.betaflight.firmware import Firmware, FirmwareError
+
+_PORT = ("127.0.0.1", 5761)
+_PATIENCE = 20000
+_PROMPT = b"\r\n# "
+
+
+def commission(folder: Path, settings: Path, at_rest: State) -> None:
+    """Enter the lines of a file, one command each, and save; a firmware that starts in this folder has them.
+
+    Arguments:
+        folder: where the firmware runs. settings: text file; '#' begins a comment. at_rest: state meanwhile.
+
+    Raises:
+        FirmwareError: it does not start, or refuses a line.
+    """
+    with Firmware(folder) as firmware, socket.create_connection(_PORT, timeout=2.0) as line:
+        line.setblocking(False)
+        _say(line, b"#", firmware, at_rest)
+        for text in settings.read_text().splitlines():
+            command = text.split("#")[0].strip()
+            if not command:
+                continue
+            answer = _say(line, command.encode() + b"\n", firmware, at_rest)
+            if b"###ERROR" in answer:
+                raise FirmwareError(f"{settings}: Betaflight refuses '{command}': {answer.decode('ascii', 'replace')}")
+        line.sendall(b"save\n")
+        for _ in range(_PATIENCE):
+            try:
+                firmware.step(at_rest)
+            except FirmwareError:
+                break  # it saved and ended
+
+
+def _say(line: socket.socket, data: bytes, firmware: Firmware, at_rest: State) -> bytes:
+    """Send, and run until the prompt comes back."""
+    line.sendall(data)
+    answer = b""
+    for _ in range(_PATIENCE):
+        firmware.step(at_rest)
+        try:
+            answer += line.recv(65536)
+        except BlockingIOError:
+            continue
+        if answer.endswith(_PROMPT):
+            return answer
+    raise FirmwareError(f"Betaflight's command line does not answer {data!r}: {answer!r}")
