@@ -36,8 +36,8 @@ class Acting(NamedTuple):
 class ActingEffort:
     """Past commands. Starts with one command (nu,), assumed to have acted forever.
 
-    period_s: of samples. latency_s: where it is known; None: it is learned. earlier_std: (nu,) standard deviation of the
-    command that acts until the first one takes effect; None: 0.
+    period_s: of samples. latency_s: where it is known; None: it is learned. earlier_std: (nu,) standard deviation of
+    the command that acts until the first one takes effect; None: 0.
     """
 
     def __init__(

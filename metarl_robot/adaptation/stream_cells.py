@@ -97,7 +97,7 @@ class StreamCells:
         self._begin_s -= zero
 
     def _cell(self) -> Cell:
-        grid = self._begin_s + self._step_s * np.arange(STEPS + 1)
+        grid = self._begin_s + self._step_s * np.arange(STEPS + 1, dtype=np.float64)
         time_s, positions, half_s = np.array(self._time_s), np.array(self._q), self._half_s
         q = window_means(time_s, positions, grid, half_s)
         ahead, behind = (values_at(time_s, positions, grid + sign * half_s) for sign in (1.0, -1.0))
@@ -108,7 +108,7 @@ class StreamCells:
         impulses = self._features.impulses(Series(q[None], v[None], self._step_s, middle))
         force = required - self._dynamics.input_forces(middle.q, effort).mean(axis=0)
         moving = (middle.v > SLOWEST).all(axis=0) | (middle.v < -SLOWEST).all(axis=0)
-        return Cell(impulses.sum(axis=0) / self.cell_s, force, required, moving)
+        return Cell(impulses.sum(axis=0) / self.cell_s, force, required, np.asarray(moving))
 
     def _efforts(self, time_s: Array, grid: Array) -> Array:
         """Means (STEPS, n) over the smoothed steps of efforts that are constant between samples."""

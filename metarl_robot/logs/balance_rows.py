@@ -19,10 +19,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from metarl_robot.adaptation.stream_cells import STEPS
 from metarl_robot.core.mjcf_robot import MjcfRobot
 from metarl_robot.core.robot import named
 from metarl_robot.dynamics.link_regressor import LinkRegressor
-from metarl_robot.logs.cells import STEPS, Cells, measure
+from metarl_robot.logs.cells import Cells, measure
 from metarl_robot.logs.recording import Recording
 
 Array = NDArray[np.float64]

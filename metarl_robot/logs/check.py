@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metarl_robot.adaptation.stream_cells import SMOOTHED_STEPS
 from metarl_robot.core.robot import Robot, named
-from metarl_robot.logs.cells import SMOOTHED_STEPS, Cells, measure
+from metarl_robot.logs.cells import Cells, measure
 from metarl_robot.logs.known import LEAST_SHARE, Known
 from metarl_robot.logs.plausible import velocity_slope
 from metarl_robot.logs.recording import LogError, Recording, Repair

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.feature_spec import feature_map, inertial_groups, raw_groups
+from metarl_robot.adaptation.stream_cells import STEPS
 from metarl_robot.core.robot import Robot
-from metarl_robot.logs.cells import STEPS, Cells
+from metarl_robot.logs.cells import Cells
 
 Array = NDArray[np.float64]
 

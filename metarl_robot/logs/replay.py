@@ -27,10 +27,11 @@ from metarl_robot.adaptation.base import Adapter
 from metarl_robot.adaptation.factory import make_adapter, weights_of
 from metarl_robot.adaptation.feature_spec import feature_groups, inertial_groups, raw_groups
 from metarl_robot.adaptation.features import FeatureMap
+from metarl_robot.adaptation.stream_cells import STEPS
 from metarl_robot.control.factory import adapter_tuning, controller_of
 from metarl_robot.core.robot import Robot, named
 from metarl_robot.core.signals import Context, State
-from metarl_robot.logs.cells import STEPS, Cells, measure
+from metarl_robot.logs.cells import Cells, measure
 from metarl_robot.logs.flight_cells import force_scale, measure_flight
 from metarl_robot.logs.flight_check import thrust_delay_s
 from metarl_robot.logs.known import Known

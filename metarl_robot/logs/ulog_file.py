@@ -43,7 +43,8 @@ def read_ulog(robot: Robot, path: Path) -> Recording:
     Raises:
         LogError: it is none, pyulog is not installed, or a signal is missing; names the topics that there are.
     """
-    log, repairs = _Topics(path), []
+    repairs: list[Repair] = []
+    log = _Topics(path)
     pose_s, position, attitude, velocity = _pose(log, repairs)
     time_s, q, v = _cleaned(path, pose_s, position, attitude, velocity, repairs)
     gyro, force = _imu(log, time_s, repairs)

@@ -9,7 +9,9 @@ state, and moves time on; its thrusts are not used. The quadrotor stands at its 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
+from metarl_robot.robots.quadrotor.description import Quadrotor
 from metarl_robot.ros_nodes.plant import PlantNode
 from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.sim.kinds import Plant
@@ -23,8 +25,8 @@ class BetaflightPlantNode(PlantNode):
     _stand: StandPlant | None = None
 
     def make_plant(self, task: QuadrotorTask, seed: int | Sequence[int]) -> Plant:
-        self._stand = StandPlant(self._robot, task, seed)
-        return self._stand
+        self._stand = StandPlant(cast(Quadrotor, self._robot), task, seed)
+        return cast(Plant, self._stand)
 
     def cleanup(self) -> None:
         super().cleanup()
