@@ -155,7 +155,7 @@ class Parameters:
 
 
 def changed_fields(before: BaseModel, after: BaseModel) -> frozenset[str]:
-    """Names of the fields whose values differ between two of one model."""
+    """Names of the fields with different values in two of one model."""
     names = type(after).model_fields
     return frozenset(name for name in names if getattr(before, name) != getattr(after, name))
 

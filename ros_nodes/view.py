@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A running robot in the browser, for any robot whose topics are on the graph.
+"""A running robot in the browser.
 
     metarl launch view robot:=panda
     python -m metarl_robot.ros_nodes.view --ros-args -p robot:=panda -p port:=8080
@@ -8,7 +8,7 @@ Like the monitor, from which it derives, it wakes up a few times a second and re
 topic, so that it uses little of a processor and delays nobody. Buttons of the page call services: parameters of the
 plant (disturb.*) and of the mpc node (controller), ~/estop and ~/rearm of the gate, ~/reset_world of the plant. Where
 no plant runs, as on a real robot, there is nothing to disturb. The page is served on this machine only, unless `host`
-says otherwise: whoever opens it can move the robot.
+says otherwise: anybody who opens it can move the robot.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class Buttons:
         self._asked.put(partial(self._trigger, "restart"))
 
     def serve(self) -> None:
-        """Call what was asked for, and report answers."""
+        """Call the services that were asked for, and report answers."""
         while True:
             try:
                 self._asked.get_nowait()()
@@ -179,7 +179,7 @@ def show(node: Watcher, page: Page, buttons: Buttons, stop: Event) -> None:
 
 
 def offered(node: Watcher, robot: Robot, controller: str) -> Offered:
-    """What the page's buttons can do with this robot."""
+    """The buttons that the page offers for this robot."""
     others = [name for name in node_controller_names(robot.kind) if name != controller]
     kind = node.simulation.disturbances
     return Offered((controller, *others), kind, kind.spans(robot))
@@ -193,7 +193,7 @@ class ViewParameters(BaseModel):
     robot: str = fixed("panda", description="name of the robot, or the folder of its description")
     robot_kind: str = fixed("", description=ROBOT_KIND)
     controller: str = fixed("meta_mpc", description="the controller at the start")
-    host: str = fixed(LOCALHOST, description="address at which the page is served; who opens it can move the robot")
+    host: str = fixed(LOCALHOST, description="address of the page; anybody who opens it can move the robot")
     port: int = fixed(8080, ge=1, le=65535, description="port of the page; the next free one if it is in use")
 
 

@@ -108,7 +108,7 @@ def _play(paths: list[Path], host: str, port: int) -> None:
 
 
 def moment_at(run: RunLog, time_s: float) -> Moment:
-    """The newest state of a run at a time, and what was estimated then."""
+    """The newest state of a run at a time, with the estimates of that time."""
     import numpy as np
 
     from metarl_robot.view.moment import Moment

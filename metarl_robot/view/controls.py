@@ -15,7 +15,7 @@ _STEPS = 100
 
 
 class Actions(Protocol):
-    """What the buttons do. Each returns at once; the answer appears as a notice on the page."""
+    """Actions of the buttons. Each returns at once; the page shows an answer that is not yes as a notice."""
 
     def disturb(self, name: str, value: float | list[float]) -> None:
         """Set a disturbance of the simulated robot, by the name of its field."""

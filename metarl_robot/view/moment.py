@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the page shows at one time of a run."""
+"""The values that the page shows at one time of a run."""
 
 from __future__ import annotations
 

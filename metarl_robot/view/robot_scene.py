@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A robot in 3-D: its links, where it was and should be, its plan, the external force, and what it carries."""
+"""A robot in 3-D: its links, past and wanted positions, plan, external force and payload."""
 
 from __future__ import annotations
 

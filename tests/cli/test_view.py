@@ -40,7 +40,7 @@ def test_a_moment_is_the_newest_of_its_time() -> None:
     assert moment_at(run, 99.0).time_s == pytest.approx(1.0)
 
 
-def test_what_cannot_be_shown_is_refused_by_name(tmp_path: Path) -> None:
+def test_unknown_robots_and_mixed_arguments_are_refused(tmp_path: Path) -> None:
     pytest.importorskip("mjviser", reason="needs the extra [view]")
     answer = CliRunner().invoke(app, ["view", "pandaa"])
     assert answer.exit_code == 2 and "pandaa" in answer.output

@@ -28,7 +28,7 @@ def test_a_parameter_loads_the_robot_at_once_and_takes_the_load_off(running: Any
         probe.wait(lambda m=mass_kg: probe.truth[-1].value("payload_mass_kg") == m, f"a payload of {mass_kg} kg")
 
 
-def test_what_cannot_be_is_refused_with_the_range_and_changes_nothing(running: Any) -> None:
+def test_impossible_values_are_refused_with_the_range_and_change_nothing(running: Any) -> None:
     answer = running.probe.set_parameter("plant", "disturb.payload_mass_kg", -1.0)
     assert not answer.successful and "disturb.payload_mass_kg" in answer.reason and "0" in answer.reason
     answer = running.probe.set_parameter("plant", "disturb.push_n", [1.0, 2.0])

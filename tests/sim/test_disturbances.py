@@ -27,7 +27,7 @@ def test_nothing_named_changes_nothing(robot: str) -> None:
 
 @pytest.mark.parametrize("robot", ROBOTS)
 def test_each_changes_the_plants_motion_or_its_truth(robot: str) -> None:
-    """Whatever a slider can set, the plant feels: its state differs after a fifth of a second."""
+    """The state of the plant, or its truth, differs after a fifth of a second."""
     loaded = load_robot(robot)
     room = simulation(loaded)
 
