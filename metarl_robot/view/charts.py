@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 
 SPAN_S = 20.0
 _POINTS = 400
-_HEIGHT_PX = 150
+_ASPECT = 1.8
 _BLUE, _PALE, _RED = "#3c6ee6", "rgba(60, 110, 230, 0.18)", "#dc3c28"
 
 
@@ -40,7 +40,7 @@ class Chart:
             bands=bands,
             scales={"x": {"time": False}},
             legend={"show": False},
-            height=_HEIGHT_PX,
+            aspect=_ASPECT,
         )
 
     def add(self, time_s: float, value: float, two_sigma: float = 0.0) -> None:

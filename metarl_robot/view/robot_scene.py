@@ -25,6 +25,7 @@ _LEAST_FORCE_N = 0.5
 _ACTUAL, _REFERENCE, _PLAN = (220, 60, 40), (30, 150, 110), (60, 110, 230)
 _FORCE, _CARRIED = (230, 30, 120), (242, 158, 33)
 _MASS, _DENSITY_KG_M3 = "payload mass", 2000.0
+_GRID: Any = {"cell_color": (45, 45, 45), "section_color": (65, 65, 65), "fade_distance": 15.0}
 _HEAD: Any = {"head_radius": 0.025, "head_length": 0.05, "shaft_radius": 0.01}
 
 
@@ -47,7 +48,7 @@ class RobotScene:
         thick = 0.004 * size
         self._past: tuple[deque[Array], deque[Array]] = deque(maxlen=_TRAIL), deque(maxlen=_TRAIL)
         scene = server.scene
-        scene.add_grid("/floor", width=20.0, height=20.0, cell_size=0.5, position=(0.0, 0.0, -1e-3))
+        scene.add_grid("/floor", width=20.0, height=20.0, position=(0.0, 0.0, -1e-3), **_GRID)
         self._trails = (_line(scene, "/reference", _REFERENCE, thick), _line(scene, "/actual", _ACTUAL, thick))
         self._plan = _line(scene, "/plan", _PLAN, 2.0 * thick)
         self._target = scene.add_icosphere("/target", radius=0.015 * size, color=_REFERENCE, visible=False)
@@ -117,5 +118,5 @@ def _place(ball: Any, place: Array | None) -> None:
 
 def _look_from(server: viser.ViserServer, size: float) -> None:
     """Where a new visitor's camera stands."""
-    server.initial_camera.position = (1.6 * size, 1.6 * size, 1.2 * size)
+    server.initial_camera.position = (1.1 * size, 1.1 * size, 0.8 * size)
     server.initial_camera.look_at = (0.0, 0.0, 0.3 * size)
