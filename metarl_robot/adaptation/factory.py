@@ -154,10 +154,19 @@ def _filter(
     return ExternalWrenchGuard(made, spare, robot.velocity_limit) if features.bounded else made
 
 
-def _prior(robot: Robot, dynamics: Any, groups: Sequence[str], checkpoint: Checkpoint) -> tuple[Prior, FeatureMap]:
-    """The checkpoint's prior of these groups, about what robot.yaml states, and the groups."""
+def _prior(
+    robot: Robot,
+    dynamics: Any,
+    groups: Sequence[str],
+    checkpoint: Checkpoint,
+    otherwise: Mapping[str, float] = NONE_UNTRAINED,
+) -> tuple[Prior, FeatureMap]:
+    """The checkpoint's prior of these groups, about the values that robot.yaml states, and the groups.
+
+    otherwise: standard deviations, by name, of entries that the checkpoint may lack.
+    """
     features = feature_map(robot, dynamics, groups, checkpoint)
-    trained = marginal_prior(checkpoint, features, untrained_std(robot, dynamics, groups))
+    trained = marginal_prior(checkpoint, features, {**untrained_std(robot, dynamics, groups), **otherwise})
     stated = _stated_mean(robot, groups, features)
     return Prior(np.where(np.isnan(stated), trained.mean, stated), trained.covariance), features
 
@@ -202,13 +211,19 @@ def _regression(robot: Robot, dynamics: Any, tuning: AdapterTuning, checkpoint: 
     """Regression on the inertial groups and motor strength, with priors of the checkpoint and wider ones."""
     groups = _inertial_of(robot, checkpoint)
     known = feature_map(robot, dynamics, groups, checkpoint)
-    trained, features = _prior(robot, dynamics, (*groups, MOTOR), checkpoint)
+    trained, features = _prior(robot, dynamics, (*groups, MOTOR), checkpoint, _described_std(robot, MOTOR))
     unfamiliar = _unfamiliar(robot, (*groups, MOTOR), features, trained) or trained
     made = competing_priors(trained, unfamiliar, features.heavy_tailed, robot.effort_limit)
     noise = replace(filter_tuning(robot, dynamics, tuning), forgetting_s=KNOWN_S)
     inner = MomentumFilter(dynamics, features, unfamiliar, noise)
     cells = StreamCells(dynamics, known, robot.control_period_s)
     return RegressionAdapter(inner, features, cells, CellRegression(made, robot.effort_limit, cells.cell_s))
+
+
+def _described_std(robot: Robot, group: str) -> dict[str, float]:
+    """Standard deviations of a group's entries without trained weights, by name; none if its kind states none."""
+    described = FEATURES.get(robot.kind, group).described_prior
+    return {} if described is None else {name: std for name, (_, std) in described(robot).items()}
 
 
 NONE = AdapterSpec(_none, controller="nominal_mpc")

@@ -83,7 +83,7 @@ def test_such_an_executable_runs(way: str, request: pytest.FixtureRequest) -> No
 def test_robots_and_launch_files_are_in_the_share_folder(way: str, request: pytest.FixtureRequest, root: Path) -> None:
     installation = request.getfixturevalue(way)
     share = installation.prefix / "share"
-    models = files_below(root / "models", "*.xml", "*.yaml", "*.json", "*.safetensors")
+    models = files_below(root / "models", "*.xml", "*.yaml", "*.json", "*.safetensors", "*.txt")
     assert {"panda/robot.xml", "planar2/robot.yaml"} <= models
     assert (
         models
