@@ -27,6 +27,7 @@ from tests.autopilot.vehicle import BOOT_S, HOLD, OFFBOARD, POSITION, STEP_S, Ve
 
 ROBOT = load_robot("x500", check_model=False)
 OURS_S = 1_000_000.0
+_SHORT_S, _LONG_S = 0.05, 5.0  # of real time; no verdict depends on them
 POSE = np.array([1.0, 2.0, 3.0, *rotation.multiply(rotation.from_yaw(0.7), rotation.exp(np.array([0.2, -0.1, 0.0])))])
 
 
@@ -40,6 +41,38 @@ class Later:
         return self._reference.sample(np.asarray(times) - self._start_s)
 
 
+class Patience:
+    """Waits for a message: long on a busy machine, but short again after one that did not come."""
+
+    def __init__(self) -> None:
+        self._wait_s = _SHORT_S
+
+    def until(self, condition: Callable[[], bool], receive: Callable[[], None]) -> bool:
+        """Receive until the condition holds; returns whether it does."""
+        end_s = monotonic() + self._wait_s
+        while not (came := condition()) and monotonic() < end_s:
+            sleep(0.0002)
+            receive()
+        self._wait_s = _LONG_S if came else _SHORT_S
+        return came
+
+
+class Delivery:
+    """Whether one end has taken every packet of the other. Packets that nobody took within a patience are lost.
+
+    sent, taken: numbers of packets.
+    """
+
+    def __init__(self, sent: Callable[[], int], taken: Callable[[], int]) -> None:
+        self._sent, self._taken, self._lost = sent, taken, 0
+
+    def done(self) -> bool:
+        return self._taken() + self._lost >= self._sent()
+
+    def give_up(self) -> None:
+        self._lost = self._sent() - self._taken()
+
+
 class Loop:
     """See the module's docstring.
 
@@ -49,6 +82,7 @@ class Loop:
         open_stand_in: makes the stand-in, which sends and receives.
         spin: lets the link receive, for links without a thread of their own.
         period_steps: steps between two states.
+        deliveries: of this loop, in both directions, where the transport counts packets.
 
     Attributes:
         sees, commanding: whether states reach the bridge's parts, and commands of the controller do.
@@ -62,6 +96,7 @@ class Loop:
         open_stand_in: Callable[[], Any],
         spin: Callable[[], None] = lambda: None,
         period_steps: int = 1,
+        deliveries: Callable[[Loop], tuple[Delivery, ...]] = lambda loop: (),
     ) -> None:
         self.vehicle, self.reference = vehicle, Hover(vehicle.state.q[:3].copy())
         self._spin, self._every = spin, period_steps
@@ -76,6 +111,8 @@ class Loop:
         self.stand_in = open_stand_in()
         self.link = open_link(self, lambda: self.clock_ns)
         self._ticked_s, self._taken_ns, self._steps = -1.0, -1, 0
+        self._for_state, self._for_setpoint, self._for_delivery = Patience(), Patience(), Patience()
+        self._deliveries = deliveries(self)
 
     @property
     def clock_ns(self) -> int:
@@ -130,18 +167,26 @@ class Loop:
         """Requests and their answers, while simulated time stands still."""
         for _ in range(3):
             sleep(0.001)
-            self.stand_in.receive()
-            self._spin()
+            self._receive()
+            self._settle()
+
+    def _receive(self) -> None:
+        self.stand_in.receive()
+        self._spin()
+
+    def _settle(self) -> None:
+        """Until both ends have taken all packets."""
+        if not self._for_delivery.until(lambda: all(each.done() for each in self._deliveries), self._receive):
+            for each in self._deliveries:
+                each.give_up()
 
     def _wait(self) -> None:
         """Until the state of this step has come, if the autopilot sends one in it."""
-        end_s, wanted_ns = monotonic() + 0.05, self.clock_ns - 1_500_000
+        wanted_ns = self.clock_ns - 1_500_000
         self._spin()
-        if self._steps % self._every:
-            return
-        while monotonic() < end_s and (not self.states or self.states[-1][0] < wanted_ns):
-            sleep(0.0002)
-            self._spin()
+        self._settle()
+        if self._steps % self._every == 0:
+            self._for_state.until(lambda: bool(self.states) and self.states[-1][0] >= wanted_ns, self._spin)
 
     def _control(self) -> None:
         if not self.states or self.states[-1][0] == self._taken_ns or not self.sees:
@@ -156,10 +201,9 @@ class Loop:
             return
         setpoint = self.commander.setpoint(self.vehicle.time_s, self.clock_ns, stamp_ns, command.effort)
         if setpoint is not None:
-            before, end_s = self.vehicle.setpoint, monotonic() + 0.05
+            before = self.vehicle.setpoint
             self.link.send(setpoint)
-            while monotonic() < end_s and self.vehicle.setpoint is before:
-                self.stand_in.receive()
+            self._for_setpoint.until(lambda: self.vehicle.setpoint is not before, self.stand_in.receive)
 
     def engage(self) -> None:
         self.commander.offboard.engage()
