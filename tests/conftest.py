@@ -21,6 +21,8 @@ for _library in ("OMP", "OPENBLAS", "MKL"):
     os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+if _worker := int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]):  # away from the domains of the first worker
+    os.environ["ROS_DOMAIN_ID"] = str(1 + (int(os.environ["ROS_DOMAIN_ID"]) - 1 + 50 * _worker) % 100)
 
 # Property-based tests draw the same examples in every run, and do not judge by the time that a busy machine takes.
 settings.register_profile("tests", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -62,12 +62,15 @@ class Graph:
         self.remote.stop()
 
 
-def check_hand_back(graph: Graph) -> None:
-    """Hover; the pilot takes over and keeps control; told again, the bridge has it. Nobody has armed or failed."""
+def check_hand_back(graph: Graph, settle_s: float) -> None:
+    """Hover; the pilot takes over and keeps control; told again, the bridge has it. Nobody has armed or failed.
+
+    settle_s: time from engaging to the judged two seconds of hover.
+    """
     graph.wait_phase("streaming")
     graph.engage()
     assert "armed" not in graph.remote.now["log"]
-    graph.fly(2.0)
+    graph.fly(settle_s)
     hover = graph.fly(2.0)
     graph.remote.tell(f"pilot {POSITION}")
     graph.wait_phase("handed_back")

@@ -291,7 +291,7 @@ def test_efforts_on_a_topic_without_names_or_stamps_are_held(tmp_path: Path) -> 
 
 
 def test_other_kinds_are_refused() -> None:
-    with pytest.raises(LogError, match="kind 'quadrotor' cannot be read; allowed: robots with a position"):
+    with pytest.raises(LogError, match="kind 'quadrotor' are read from PX4's ULogs; expected a file that ends in .ulg"):
         read_log(load_robot("x500"), Path("log.csv"))
 
 

@@ -158,6 +158,6 @@ def test_a_recording_that_is_too_short_is_refused() -> None:
 def test_adapters_predict_recordings_of_machines_unlike_the_defaults(condition: str) -> None:
     for name, done in outcomes(CONDITIONS[condition], 1000).items():
         assert max(done.over_nominal) < 0.5, name
-        most = 1.1 if name == "regression" else 2.2  # the rivals have the exact model: see docs/howto/own_recordings.md
+        most = 1.1 if name == "regression" else 2.5  # the rivals have the exact model: see docs/howto/own_recordings.md
         assert max(done.over_rival) < most, name
         assert abs(done.mass_kg - done.true_kg) < 2.0 * done.std_kg, name

@@ -214,7 +214,7 @@ def test_a_trajectory_may_begin_in_the_future(arm: Arm) -> None:
 
 def test_a_path_tolerance_that_is_exceeded_aborts_the_goal_and_the_arm_holds(arm: Arm) -> None:
     target = HOME + [1.0, 0.0]
-    status, code, text = arm.result(arm.send(arm.goal(target, 1.0, path_tolerance=[arm.tolerance(1e-5)])))
+    status, code, text = arm.result(arm.send(arm.goal(target, 1.0, path_tolerance=[arm.tolerance(1e-7)])))
     assert (status, code) == (ABORTED, -4)
     assert text.startswith("Aborted due to path tolerance violation: joint 'shoulder': position error")
     assert arm.wait_until_still()[0] < HOME[0] + 0.9
@@ -233,7 +233,7 @@ def test_an_unreached_goal_tolerance_aborts_after_the_time_tolerance(arm: Arm) -
 
 
 def test_default_tolerances_are_parameters(arm: Arm) -> None:
-    assert arm.probe.set_parameter("mpc", "constraints.trajectory", 1e-5).successful
+    assert arm.probe.set_parameter("mpc", "constraints.trajectory", 1e-7).successful
     try:
         assert arm.result(arm.send(arm.goal(HOME + [0.5, 0.0])))[1] == -4
         free = [arm.tolerance(-1.0), arm.tolerance(-1.0, name="elbow")]
@@ -244,7 +244,7 @@ def test_default_tolerances_are_parameters(arm: Arm) -> None:
 
 def test_cancelled_the_arm_comes_to_rest_before_the_target(arm: Arm) -> None:
     target = HOME + [1.0, 0.0]
-    handle = arm.send(arm.goal(target, 60.0))
+    handle = arm.send(arm.goal(target, 50.0))
     assert handle.accepted, arm.session.lines[-5:]
     arm.probe.wait(lambda: bool(arm.feedback), "motion")
     assert len(arm.answer(handle.cancel_goal_async, "cancellation").goals_canceling) == 1
@@ -253,7 +253,7 @@ def test_cancelled_the_arm_comes_to_rest_before_the_target(arm: Arm) -> None:
 
 
 def test_a_new_goal_replaces_the_present_one(arm: Arm) -> None:
-    first = arm.send(arm.goal(HOME + [1.0, 0.0], 60.0))
+    first = arm.send(arm.goal(HOME + [1.0, 0.0], 50.0))
     second = arm.send(arm.goal(HOME + [0.0, 0.2]))
     assert arm.result(first) == (ABORTED, -1, "Current goal cancelled due to new incoming action.")
     assert arm.result(second)[0] == SUCCEEDED
@@ -267,7 +267,7 @@ def test_a_rejected_goal_leaves_the_present_one(arm: Arm) -> None:
 
 
 def test_a_trajectory_on_the_topic_ends_the_goal(arm: Arm) -> None:
-    handle = arm.send(arm.goal(HOME + [1.0, 0.0], 60.0))
+    handle = arm.send(arm.goal(HOME + [1.0, 0.0], 50.0))
     arm.topic.publish(arm.goal(HOME + [0.1, 0.1]).trajectory)
     status, code, text = arm.result(handle)
     assert (status, code) == (ABORTED, -1)
@@ -295,7 +295,7 @@ def test_a_goal_that_cannot_be_followed_is_rejected_with_the_reason(
 
 
 def test_an_emergency_stop_ends_the_goal_and_the_next_is_rejected_until_the_gate_is_rearmed(arm: Arm) -> None:
-    handle = arm.send(arm.goal(HOME + [1.0, 0.0], 60.0))
+    handle = arm.send(arm.goal(HOME + [1.0, 0.0], 50.0))
     arm.probe.wait(lambda: bool(arm.feedback), "motion")
     assert arm.probe.trigger("gate/estop").success
     assert arm.result(handle) == (ABORTED, -1, "Current goal cancelled: the gate holds the robot.")

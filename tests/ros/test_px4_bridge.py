@@ -135,7 +135,7 @@ def graph(start: Callable) -> Iterator[Callable[..., Graph]]:
 @pytest.mark.slow
 @pytest.mark.real_time
 def test_the_graph_hovers_and_hands_back_to_the_pilot(graph: Callable[..., Graph]) -> None:
-    check_hand_back(graph())
+    check_hand_back(graph(), settle_s=6.0)
 
 
 @pytest.mark.slow

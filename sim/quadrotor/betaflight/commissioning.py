@@ -10,7 +10,7 @@ from metarl_robot.core.signals import State
 from metarl_robot.sim.quadrotor.betaflight.firmware import Firmware, FirmwareError
 
 _PORT = ("127.0.0.1", 5761)
-_PATIENCE = 20000
+_PATIENCE, _ENTRIES = 20000, 5
 _PROMPT = b"\r\n# "
 
 
@@ -25,7 +25,7 @@ def commission(folder: Path, settings: Path, at_rest: State) -> None:
     """
     with Firmware(folder) as firmware, socket.create_connection(_PORT, timeout=2.0) as line:
         line.setblocking(False)
-        _say(line, b"#", firmware, at_rest)
+        _enter(line, firmware, at_rest)
         for text in settings.read_text().splitlines():
             command = text.split("#")[0].strip()
             if not command:
@@ -41,11 +41,22 @@ def commission(folder: Path, settings: Path, at_rest: State) -> None:
                 break  # it saved and ended
 
 
-def _say(line: socket.socket, data: bytes, firmware: Firmware, at_rest: State) -> bytes:
-    """Send, and run until the prompt comes back."""
+def _enter(line: socket.socket, firmware: Firmware, at_rest: State) -> None:
+    """Enter the command line; a firmware that still starts ignores the first requests."""
+    for _ in range(_ENTRIES - 1):
+        try:
+            _say(line, b"#", firmware, at_rest, _PATIENCE // _ENTRIES)
+        except FirmwareError:
+            continue
+        return
+    _say(line, b"#", firmware, at_rest)
+
+
+def _say(line: socket.socket, data: bytes, firmware: Firmware, at_rest: State, patience: int = _PATIENCE) -> bytes:
+    """Send, and run until the prompt comes back, for so many steps at most."""
     line.sendall(data)
     answer = b""
-    for _ in range(_PATIENCE):
+    for _ in range(patience):
         firmware.step(at_rest)
         try:
             answer += line.recv(65536)
