@@ -36,7 +36,7 @@ _ANSWER_S = 20.0
 class Change(NamedTuple):
     """The newest change of the controller.
 
-    number: of changes so far, failed ones included. building: name of what is being built, or empty.
+    number: of changes so far, failed ones included. building: name of the part that is being built, or empty.
     failure: why the newest one failed; empty if it is at work. gap_s: longest time between two commands meanwhile.
     """
 

@@ -2,9 +2,9 @@
 """Quality of a recording of a multirotor: timing, frames, units, and thrust against weight.
 
 Three identities are tested, over windows of WINDOW_S: the change of position is the mean velocity; the turn of the
-attitude is the mean body rate; the specific force is Rᵀ(dv/dt - g). For each, what a wrong frame, order or unit would
-give is tried, too. Where this fits far better than the recording as it is, it is named. The specific force times the
-mass is then compared with the thrusts.
+attitude is the mean body rate; the specific force is Rᵀ(dv/dt - g). For each, the values that a wrong frame, order or
+unit would give are tried, too. One that fits far better than the recording as it is, is named. The specific force times
+the mass is then compared with the thrusts.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from metarl_robot.robots.quadrotor.autopilot.rate_setpoint import RateSetpoint
 
 
 class Listener(Protocol):
-    """Receives what an autopilot sends; the methods may be called from any thread.
+    """Receives the messages of an autopilot; the methods may be called from any thread.
 
     Stamps are times of measurement by our clock [ns]. States: pose (7,) in ENU, FLU→ENU, and twist (6,), linear in the
     world, angular in the body (FLU).

@@ -98,7 +98,7 @@ class MavlinkLink:
         url: as pymavlink names connections: `udpin:HOST:PORT`, `udpout:HOST:PORT`, `tcp:HOST:PORT`, or a serial device.
         baud: of a serial device.
         rates: of the messages.
-        listener: receives what the autopilot sends.
+        listener: receives the messages of the autopilot.
         clock_ns: our clock, whose times are the stamps.
 
     Raises:
@@ -139,7 +139,7 @@ class MavlinkLink:
         self._reader = threading.Thread(target=self._read, name="mavlink", daemon=True)
         self._reader.start()
 
-    # What the bridge calls.
+    # Called by the bridge.
 
     def send(self, setpoint: RateSetpoint) -> None:
         if self._target is None or self._climbs_instead():
@@ -241,7 +241,7 @@ class MavlinkLink:
         except Exception as error:  # the other end is not there (yet)
             self._errors[f"not sent: {one_line(error)}"] += 1
 
-    # What the autopilot sends.
+    # Messages of the autopilot.
 
     def _read(self) -> None:
         while self._open:

@@ -61,7 +61,7 @@ class Px4Link:
 
     Arguments:
         node: creates the publishers and subscriptions.
-        listener: receives what PX4 sends.
+        listener: receives the messages of PX4.
         clock_ns: our clock, whose times are the stamps.
 
     Raises:
@@ -97,7 +97,7 @@ class Px4Link:
         self._rates = self._speak("vehicle_rates_setpoint", messages.VehicleRatesSetpoint)
         self._commands = self._speak("vehicle_command", messages.VehicleCommand)
 
-    # What the bridge calls.
+    # Called by the bridge.
 
     def send(self, setpoint: RateSetpoint) -> None:
         stamp_us, now_s = self._stamp_us(), monotonic()
@@ -181,7 +181,7 @@ class Px4Link:
     def _stamp_us(self) -> int:
         return int(self._clock.theirs_ns(self._now_ns()) // 1000)
 
-    # What PX4 sends.
+    # Messages of PX4.
 
     def _on_odometry(self, message: Any) -> None:
         q, linear = _array(message.q), _array(message.velocity)

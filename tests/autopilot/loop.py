@@ -213,7 +213,7 @@ class Loop:
         assert self.commander.offboard.phase is Phase.ENGAGED, (self.commander.offboard.words, self.vehicle.log)
 
 
-# What every transport must pass.
+# Checks that every transport must pass.
 
 
 def check_states(loop: Loop, steps: int, tolerance: float = 1e-5) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who commands an autopilot: when setpoints are sent, which requests are made, and when control is handed back.
+"""Control of an autopilot: when setpoints are sent, which requests are made, and when control is handed back.
 
     waiting      no autopilot is heard, or there is no fresh command. Nothing is sent.
     streaming    setpoints are sent, but the autopilot flies in another mode or is disarmed. PX4 accepts its offboard
@@ -95,7 +95,7 @@ class Offboard:
         return self.phase in (Phase.STREAMING, Phase.ENGAGED)
 
     def engage(self) -> str:
-        """Take control when possible; returns what is missing at the moment, empty if nothing is."""
+        """Take control when possible; returns the conditions that are missing now, empty if none is."""
         self._told = True
         if self.phase is Phase.HANDED_BACK:
             self._enter(Phase.WAITING, "told to take control")

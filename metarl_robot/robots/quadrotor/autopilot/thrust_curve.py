@@ -14,7 +14,7 @@ filter has the time constant `FOLLOW_S`, much slower than a controller's adapter
 first. The filter's own start is faster.
 
 The commanded force F is divided by the nominal mass: s solves c₁ s + c₂ s² = F / F_max. The vehicle then has the
-specific force F / m that the command would give the nominal robot, whatever it weighs. PX4's hover thrust estimator
+specific force F / m that the command would give the nominal robot, for any weight. PX4's hover thrust estimator
 (MulticopterHoverThrustEstimator) measures the same way, with one coefficient.
 
 The thrust that acts follows the commanded one with the motors' lag; s is low-passed with it before it is compared.

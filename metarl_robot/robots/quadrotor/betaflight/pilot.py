@@ -94,7 +94,7 @@ class Pilot:
         return self._phase
 
     def update(self, time_s: float) -> None:
-        """Process what the flight controller answered, and ask for its motors and, now and then, its status.
+        """Process the answers of the flight controller, and ask for its motors and, now and then, its status.
 
         Arguments:
             time_s: now, monotonic.
