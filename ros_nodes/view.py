@@ -20,7 +20,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Event
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rclpy
@@ -46,9 +46,11 @@ from metarl_robot.ros_nodes.log_folder import ensure_log_folder
 from metarl_robot.ros_nodes.managed import ROBOT_KIND
 from metarl_robot.ros_nodes.monitor import Monitor
 from metarl_robot.ros_nodes.parameters import Parameters, fixed
-from metarl_robot.view.controls import Offered, add_controls
+from metarl_robot.view import LOCALHOST, check_installed
 from metarl_robot.view.moment import Force, Moment
-from metarl_robot.view.page import LOCALHOST, Page, serve
+
+if TYPE_CHECKING:
+    from metarl_robot.view.page import Page
 
 Array = NDArray[np.float64]
 
@@ -178,13 +180,6 @@ def show(node: Watcher, page: Page, buttons: Buttons, stop: Event) -> None:
         stop.wait(max(0.0, period_s - (monotonic() - started_s)))
 
 
-def offered(node: Watcher, robot: Robot, controller: str) -> Offered:
-    """The buttons that the page offers for this robot."""
-    others = [name for name in node_controller_names(robot.kind) if name != controller]
-    kind = node.simulation.disturbances
-    return Offered((controller, *others), kind, kind.spans(robot))
-
-
 class ViewParameters(BaseModel):
     """Parameters of the view."""
 
@@ -208,13 +203,19 @@ def own_parameters() -> ViewParameters:
 
 def view(stop: Event) -> None:
     """Serve the page of the robot until `stop`. Raises MetaRLError."""
+    check_installed()
+    from metarl_robot.view.controls import Offered, add_controls
+    from metarl_robot.view.page import Page, serve
+
     own = own_parameters()
     robot = load_robot(own.robot, of_kind=own.robot_kind)
     server = serve(own.host, own.port)
     node = Watcher(robot)
     page = Page(server, robot)
     buttons = Buttons(node, page.say)
-    add_controls(server, offered(node, robot, own.controller), buttons)
+    names = (own.controller, *(name for name in node_controller_names(robot.kind) if name != own.controller))
+    kind = node.simulation.disturbances
+    add_controls(server, Offered(names, kind, kind.spans(robot)), buttons)
     node.get_logger().info(f"open http://{own.host}:{server.get_port()}")
     show(node, page, buttons, stop)
     server.stop()
@@ -230,9 +231,6 @@ def main(args: Sequence[str] | None = None) -> int:
     rclpy.init(args=list(sys.argv if args is None else args), signal_handler_options=SignalHandlerOptions.NO)
     try:
         view(stop)
-    except ImportError as error:
-        print(f"error: {error}; the page needs: pip install 'metarl_robot[view]'", file=sys.stderr, flush=True)
-        return 1
     except MetaRLError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 1

@@ -19,7 +19,7 @@ import typer
 
 from metarl_robot.cli.console import err, examples, note, out, parse_names, write_json
 from metarl_robot.cli.demo_options import SET_HELP, DemoCommand, read_settings
-from metarl_robot.cli.view import check_installed
+from metarl_robot.view import check_installed
 
 if TYPE_CHECKING:
     from metarl_robot.cli.run_metrics import Result

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import signal
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from metarl_robot.cli.console import examples, note
-from metarl_robot.core.errors import MissingPackageError
+from metarl_robot.view import LOCALHOST, check_installed
 
 if TYPE_CHECKING:
     from metarl_robot.cli.runlog import RunLog
@@ -47,7 +46,7 @@ def view(
     ] = False,
     host: Annotated[
         str, typer.Option(help="Address to serve at. Another than this machine's own lets others move the robot.")
-    ] = "127.0.0.1",
+    ] = LOCALHOST,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 8080,
 ) -> None:
     """Show a robot in the browser: live, with buttons that disturb it, or from recordings."""
@@ -60,12 +59,6 @@ def view(
         raise typer.BadParameter(f"{', '.join(wrong)}: not a recording; give one robot, or recordings only")
     else:
         raise typer.Exit(_live(shown[0], controller, listen, lockstep, host, port))
-
-
-def check_installed() -> None:
-    """Raise MissingPackageError if the view is not installed."""
-    if find_spec("mjviser") is None:
-        raise MissingPackageError("viser and mjviser", "pip install 'metarl_robot[view]'")
 
 
 def _is_recording(path: Path) -> bool:

@@ -12,7 +12,6 @@ have the other sign, s_g alone where gravity points up, and s_g is 0 where a dri
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,9 +51,26 @@ class Finding:
     text: str
 
 
+class Judged:
+    """A report whose verdict follows from its findings."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def usable(self) -> bool:
+        return not any(finding.level == "fault" for finding in self.findings)
+
+    @property
+    def verdict(self) -> str:
+        levels = [finding.level for finding in self.findings]
+        if "fault" in levels:
+            return "not usable as it is"
+        return "usable, with reservations" if "warning" in levels else "usable"
+
+
 @dataclass(frozen=True, eq=False)
-class Report:
-    """What was found in one recording. Arrays are (n,), one value for each joint.
+class Report(Judged):
+    """Findings in one recording. Arrays are (n,), one value for each joint.
 
     samples, duration_s, rate_hz. jitter_s: standard deviation of the time between samples, without gaps. gaps,
     longest_gap_s. outliers: samples. position_noise, velocity_noise, effort_noise: white noise [rad, rad/s, Nm].
@@ -92,22 +108,6 @@ class Report:
     parameter_std: Array
     repairs: tuple[Repair, ...]
     findings: tuple[Finding, ...] = ()
-
-    @property
-    def usable(self) -> bool:
-        return not any(finding.level == "fault" for finding in self.findings)
-
-    @property
-    def verdict(self) -> str:
-        return verdict_of(self.findings)
-
-
-def verdict_of(findings: Sequence[Finding]) -> str:
-    """The verdict that follows from findings."""
-    levels = [finding.level for finding in findings]
-    if "fault" in levels:
-        return "not usable as it is"
-    return "usable, with reservations" if "warning" in levels else "usable"
 
 
 class Fit:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from metarl_robot.core import rotation
 from metarl_robot.logs.aerial_frames import enu, flu, flu_to_enu
-from metarl_robot.logs.check import GAP_PERIODS, Finding, verdict_of, white_noise
+from metarl_robot.logs.check import GAP_PERIODS, Finding, Judged, white_noise
 from metarl_robot.logs.recording import LogError, Recording, Repair
 
 Array = NDArray[np.float64]
@@ -39,8 +39,8 @@ EXCITED_M_S2 = 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class FlightReport:
-    """What was found in a recording of a multirotor.
+class FlightReport(Judged):
+    """Findings in a recording of a multirotor.
 
     samples, duration_s, rate_hz, gaps, longest_gap_s. position_noise (3,) [m], velocity_noise (3,) [m/s], rate_noise
     (3,) [rad/s]: white. velocity_error [m/s], rate_error [rad/s], force_error [m/s²]: root mean square of the three
@@ -67,14 +67,6 @@ class FlightReport:
     excitation: float
     repairs: tuple[Repair, ...]
     findings: tuple[Finding, ...] = ()
-
-    @property
-    def usable(self) -> bool:
-        return not any(finding.level == "fault" for finding in self.findings)
-
-    @property
-    def verdict(self) -> str:
-        return verdict_of(self.findings)
 
 
 @dataclass(frozen=True, eq=False)

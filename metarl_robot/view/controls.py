@@ -31,37 +31,32 @@ class Actions(Protocol):
 
 
 class Offered(NamedTuple):
-    """disturbances: those of the robot's kind; None: nothing is simulated. spans: ends of their sliders.
-
-    controllers: names, the present one first.
-    """
+    """controllers: names, the present one first. disturbances: those of the kind. spans: ends of their sliders."""
 
     controllers: Sequence[str]
-    disturbances: type[Disturbances] | None = None
-    spans: Mapping[str, tuple[float, float]] = {}
+    disturbances: type[Disturbances]
+    spans: Mapping[str, tuple[float, float]]
 
 
 def add_controls(server: viser.ViserServer, offered: Offered, actions: Actions) -> None:
     """Add the buttons to the page."""
-    with server.gui.add_folder("Disturb", visible=offered.disturbances is not None):
-        if offered.disturbances is not None:
-            _add_disturbances(server, offered.disturbances, offered, actions)
+    with server.gui.add_folder("Disturb", visible=bool(offered.spans)):
+        _add_disturbances(server, offered, actions)
     with server.gui.add_folder("Control"):
         names = server.gui.add_dropdown("controller", tuple(offered.controllers))
         names.on_update(lambda _: actions.use_controller(names.value))
         _button(server, "Stop", actions.stop, color="red", hint="The gate brings the robot to rest.")
         _button(server, "Continue", actions.rearm, color="green", hint="Re-arm the gate after a stop.")
-        if offered.disturbances is not None:
-            _button(server, "Restart", actions.restart, hint="Back to the start pose and time 0.")
+        _button(server, "Restart", actions.restart, hint="The simulated robot: back to the start pose and time 0.")
 
 
 def _button(server: viser.ViserServer, label: str, act: Callable[[], None], **options: Any) -> None:
     server.gui.add_button(label, **options).on_click(lambda _: act())
 
 
-def _add_disturbances(server: viser.ViserServer, kind: type[Disturbances], offered: Offered, actions: Actions) -> None:
+def _add_disturbances(server: viser.ViserServer, offered: Offered, actions: Actions) -> None:
     for name, (low, high) in offered.spans.items():
-        info = kind.model_fields[name]
+        info = offered.disturbances.model_fields[name]
         title = info.title or name
         parts = [f"{title} {axis}" for axis in "xyz"] if is_list(info) else [title]
         first = info.default if is_list(info) else (info.default,)

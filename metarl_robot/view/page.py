@@ -12,7 +12,6 @@ from metarl_robot.view.charts import Charts
 from metarl_robot.view.moment import Moment
 from metarl_robot.view.robot_scene import RobotScene
 
-LOCALHOST = "127.0.0.1"
 DRAW_EVERY_S = 0.2
 """Period of the plots; the 3-D view follows every moment."""
 

@@ -22,7 +22,7 @@ import threading
 from collections import Counter
 from functools import partial
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from nav_msgs.msg import Odometry
@@ -89,7 +89,7 @@ class AutopilotBridge(ManagedNode):
     def __init__(self, name: str, parameters: type[AutopilotParameters]) -> None:
         super().__init__(name)
         self._own = self.parameters.declare(parameters)
-        self._robot: Quadrotor = load_robot(self._own.robot, check_model=False, of_kind="quadrotor")  # type: ignore[assignment]
+        self._robot = cast(Quadrotor, load_robot(self._own.robot, check_model=False, of_kind="quadrotor"))
         self._link: AutopilotLink | None = None
         self._lock = threading.RLock()
         self.start(self._own.autostart)

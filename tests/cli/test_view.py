@@ -46,3 +46,9 @@ def test_unknown_robots_and_mixed_arguments_are_refused(tmp_path: Path) -> None:
     assert answer.exit_code == 2 and "pandaa" in answer.output
     answer = CliRunner().invoke(app, ["view", "panda", str(tmp_path)])
     assert answer.exit_code == 2 and "one robot, or recordings only" in " ".join(answer.output.split())
+
+
+def test_without_its_packages_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metarl_robot.view.find_spec", lambda name: None)
+    answer = CliRunner().invoke(app, ["view", "panda"])
+    assert answer.exit_code != 0 and "pip install 'metarl_robot[view]'" in " ".join(answer.output.split())

@@ -14,9 +14,10 @@ pytest.importorskip("mjviser", reason="needs the extra [view]")
 
 from metarl_robot.core.robot import load_robot
 from metarl_robot.sim.kinds import simulation
+from metarl_robot.view import LOCALHOST
 from metarl_robot.view.controls import Offered, add_controls
 from metarl_robot.view.moment import Moment
-from metarl_robot.view.page import LOCALHOST, Page, serve
+from metarl_robot.view.page import Page, serve
 from tests.browser import CHROMIUM, PATIENT_S, Browser, wait
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
