@@ -429,7 +429,8 @@ class MpcNode(ManagedNode):
             begin_ns, since_ns, points, remarks = readable(offered.read)
             times = since_ns / NANOSECONDS + now_s if begin_ns == 0 else (begin_ns + since_ns) / NANOSECONDS
             self._check_lead(float(times[0]) - now_s)
-            taken = self._references.offer(times, points, now_s)
+            starts_s = now_s if begin_ns == 0 else begin_ns / NANOSECONDS
+            taken = self._references.offer(times, points, now_s, starts_s=starts_s)
         except SignalError as error:
             self._refuse_reference(offered, str(error), now_s)
             return None

@@ -286,3 +286,57 @@ def test_a_joint_comes_to_rest_before_its_limit() -> None:
     assert points.q[-1, 0] <= ROBOT.position_upper[0] + 1e-12
     np.testing.assert_allclose(np.gradient(points.q, times, axis=0)[1:-1], points.v[1:-1], atol=2e-3)
     assert np.abs(points.a[:, 1]).max() < 4.0  # another joint's limit makes it no harder
+
+
+def one_point(q: np.ndarray) -> Outputs:
+    return Outputs(q[None], None, None)
+
+
+def test_one_point_is_reached_at_its_time_from_the_present_reference() -> None:
+    """As joint_trajectory_controller does; tools such as rqt_joint_trajectory_controller send nothing else."""
+    references, target = ReferenceManager(ROBOT), ROBOT.home + 0.3
+    references.hold(ROBOT.home)
+    taken = references.offer(np.array([3.0]), one_point(target), 1.0, starts_s=1.0)
+    assert taken == (1.0, 3.0, ())
+    assert np.allclose(
+        followed(references, np.array([1.0, 2.0, 3.0])).q - ROBOT.home, [[0.0] * 2, [0.15] * 2, [0.3] * 2]
+    )
+
+
+def test_points_that_come_again_and_again_are_joined_in_motion() -> None:
+    references, rng = ReferenceManager(ROBOT), np.random.default_rng(0)
+    references.hold(ROBOT.home)
+    for now in np.arange(1.0, 3.0, 0.1):
+        before = references.current
+        assert before is not None
+        target = ROBOT.home + rng.uniform(-0.2, 0.2, 2)
+        references.offer(np.array([now + 1.0]), one_point(target), float(now), starts_s=float(now))
+        assert references.current is not None and jump(references.current, float(now), before) < 1e-9
+        check_reference(ROBOT, references.current, float(now), 2.0)
+
+
+def test_the_same_trajectory_sent_again_on_the_way_changes_nothing() -> None:
+    references, target = ReferenceManager(ROBOT), ROBOT.home + 0.3
+    references.hold(ROBOT.home)
+    references.offer(np.array([3.0]), one_point(target), 1.0, starts_s=1.0)
+    times = np.arange(1.6, 4.0, 0.05)
+    first = followed(references, times).q
+    references.offer(np.array([3.0]), one_point(target), 1.6, starts_s=1.0)
+    assert np.allclose(followed(references, times).q, first, atol=1e-3)
+
+
+def test_a_point_that_is_too_near_in_time_is_reached_later_and_this_is_said() -> None:
+    references, target = ReferenceManager(ROBOT), ROBOT.home + 1.5
+    references.hold(ROBOT.home)
+    taken = references.offer(np.array([1.1]), one_point(target), 1.0, starts_s=1.0)
+    assert "its first point is too near" in taken.remarks[0] and taken.ends_s > 1.5
+    assert np.allclose(followed(references, np.array([taken.ends_s])).q[0], target)
+    check_reference(ROBOT, references.current, 1.0, 4.0)
+
+
+def test_a_trajectory_that_starts_later_holds_until_then() -> None:
+    references, target = ReferenceManager(ROBOT), ROBOT.home + 0.3
+    references.hold(ROBOT.home)
+    references.offer(np.array([3.0, 4.0]), Outputs(np.stack([target, ROBOT.home]), None, None), 1.0, starts_s=2.0)
+    held, halfway, reached = followed(references, np.array([2.0, 2.5, 3.0])).q - ROBOT.home
+    assert np.allclose(held, 0.0) and np.all((halfway > 0.05) & (halfway < 0.25)) and np.allclose(reached, 0.3)

@@ -12,6 +12,8 @@ the fading quantities and the polynomial (flat_outputs.py): the joints of an arm
 `offer` accepts some imperfect trajectories and reports it in its result:
 
 - A trajectory that ended up to two control periods ago is late: its end is held.
+- A trajectory that starts before its first point begins at the present reference, as those of
+  joint_trajectory_controller do. If that is too fast, the robot stays until the first point's time, then moves there.
 - A trajectory that slightly exceeds a limit, as between the points of a plan at 100 % of the speed limit, is slowed
   until it keeps the limit.
 - A missing joint (NaN) stays where the present reference has it.
@@ -79,6 +81,15 @@ class Joined:
         return Setpoints(np.where(late, b.q, a.q), np.where(late, b.v, a.v), np.where(late, b.a, a.a))
 
 
+class _Motion(NamedTuple):
+    """A trajectory from begin_s to end_s [s], slowed by a factor."""
+
+    reference: Reference
+    begin_s: float
+    end_s: float
+    slower: float
+
+
 class Taken(NamedTuple):
     """An accepted trajectory: its start and end [s], and remarks on changes made to it."""
 
@@ -126,8 +137,9 @@ class ReferenceManager:
         now_s: float,
         ease: bool = True,
         constraints: tuple[Constraint, ...] = (),
+        starts_s: float | None = None,
     ) -> Taken:
-        """Follow a trajectory from now on, or from its first point if that is later.
+        """Follow a trajectory from now on, or from its start if that is later.
 
         A trajectory that was accepted before and has not begun is discarded.
 
@@ -137,9 +149,10 @@ class ReferenceManager:
             now_s: the present time.
             ease: join the trajectory to the present reference without a jump.
             constraints: of the trajectory; until it begins, those of the present reference apply, too.
+            starts_s: time at which the motion to the first point starts; None: there is no such motion.
 
         Returns:
-            Its start and end, and the changes made.
+            Its start and its end, at which the robot has joined it, and the changes made.
 
         Raises:
             SignalError: it has ended already, or violates a limit; the old reference stays.
@@ -150,18 +163,16 @@ class ReferenceManager:
             raise SignalError(f"reference: it ended at {times[-1]:.3f} s; it is {now_s:.3f} s now")
         points = self._completed(points, before, now_s)
         points, turned = self._by_short_way(points, before, now_s)
-        new, slower = self._feasible(times, points, before)
-        begin_s = float(times[0])
-        end_s = begin_s + slower * (float(times[-1]) - begin_s)
-        join_s = max(now_s, begin_s)
-        fade = None if before is None or not ease else self._fade_into(before, new, join_s, self._braking_s(new, end_s))
+        motion, delayed = self._motion(times, points, before, max(now_s, times[0] if starts_s is None else starts_s))
+        new, join_s, until_s = motion.reference, max(now_s, motion.begin_s), self._braking_s(motion)
+        fade = None if before is None or not ease else self._fade_into(before, new, join_s, until_s)
         after = new if fade is None else self._flat.eased(new, fade.gaps, fade.start_s, fade.duration_s)
         self._active, self._pending = before, (join_s, after)
         self._target, self._fade = new, fade
         current = after if before is None or join_s <= now_s else Joined(before, after, join_s)
         self.current = constrained(current, (*(() if current is after else self._constraints()), *constraints))
-        self.end_s = end_s
-        return Taken(begin_s, end_s, (*turned, *_remarks(points, slower, late_s)))
+        self.end_s = motion.end_s if fade is None else max(motion.end_s, min(fade.end_s, until_s))
+        return Taken(motion.begin_s, self.end_s, (*turned, *delayed, *_remarks(points, motion.slower, late_s)))
 
     def _completed(self, points: Outputs, before: Reference | None, now_s: float) -> Outputs:
         """Fill missing outputs (columns of NaN): at rest at the present reference's position."""
@@ -186,19 +197,42 @@ class ReferenceManager:
         remarks = tuple(f"joint '{name}' goes the short way: moved by {count:+d} turns" for name, count in moved)
         return Outputs(positions, *points[1:]), remarks
 
-    def _feasible(self, times: Array, points: Outputs, before: Reference | None) -> tuple[Reference, float]:
-        """The motion within the limits, and the factor by which it was slowed."""
+    def _motion(
+        self, times: Array, points: Outputs, before: Reference | None, start_s: float
+    ) -> tuple[_Motion, tuple[str, ...]]:
+        """The motion within the limits from start_s on, with a remark if it begins later."""
+        if before is None or start_s >= times[0]:
+            return self._feasible(times, points, before), ()
+        with suppress(SignalError):
+            return self._feasible(np.insert(times, 0, start_s), self._from(before, start_s, points), before), ()
+        late = f"its first point is too near: the robot moves there from {times[0]:.3f} s on, within its limits"
+        return self._feasible(times, points, before), (late,)
+
+    def _from(self, before: Reference, start_s: float, points: Outputs) -> Outputs:
+        """The points after that of the present reference at start_s."""
+        here = self._flat.outputs(before, np.array([start_s]))
+        positions, velocities, accelerations = points
+        if velocities is None and here.velocities is not None and np.any(np.abs(here.velocities) > _SAME):
+            velocities = np.full_like(positions, np.nan)
+        rates = zip(here[1:], (velocities, accelerations), strict=True)
+        return Outputs(
+            np.concatenate([here.positions, positions]),
+            *(None if now is None or later is None else np.concatenate([now, later]) for now, later in rates),
+        )
+
+    def _feasible(self, times: Array, points: Outputs, before: Reference | None) -> _Motion:
+        """The motion within the limits, slowed if it must be."""
         try:
-            return self._checked(times, points, before, 1.0), 1.0
+            return self._checked(times, points, before, 1.0)
         except SignalError as problem:
             if len(times) < 2 or not _passes(lambda: self._checked(times, points, before, SLOWER[-1])):
                 raise problem
         for slower in SLOWER[:-1]:
             with suppress(SignalError):
-                return self._checked(times, points, before, slower), slower
-        return self._checked(times, points, before, SLOWER[-1]), SLOWER[-1]
+                return self._checked(times, points, before, slower)
+        return self._checked(times, points, before, SLOWER[-1])
 
-    def _checked(self, times: Array, points: Outputs, before: Reference | None, slower: float) -> Reference:
+    def _checked(self, times: Array, points: Outputs, before: Reference | None, slower: float) -> _Motion:
         """The motion, slowed by a factor. Raises SignalError."""
         begin_s, length_s = float(times[0]), slower * float(times[-1] - times[0])
         if slower != 1.0:
@@ -207,7 +241,7 @@ class ReferenceManager:
             points = Outputs(points.positions, *rates)
         new = self._flat.through(times, points)
         self._flat.check(new, begin_s, length_s, where=before)
-        return new
+        return _Motion(new, begin_s, begin_s + length_s, slower)
 
     def _in_force(self, now_s: float) -> Reference | None:
         """The reference in force at now_s."""
@@ -215,14 +249,14 @@ class ReferenceManager:
             return self._pending[1]
         return self._active
 
-    def _braking_s(self, new: Reference, end_s: float) -> float:
+    def _braking_s(self, motion: _Motion) -> float:
         """Time at which a trajectory that moves at its end begins to brake, else infinity.
 
         Usually its continuation arrives before that time.
         """
-        velocities = self._flat.outputs(new, np.array([end_s])).velocities
+        velocities = self._flat.outputs(motion.reference, np.array([motion.end_s])).velocities
         moves = velocities is not None and np.any(np.abs(velocities) > _SAME)
-        return end_s if moves else np.inf
+        return motion.end_s if moves else np.inf
 
     def _fade_into(self, old: Reference, new: Reference, join_s: float, until_s: float) -> _Fade | None:
         """The fade that makes the new reference begin as the old one continues; None if not needed.

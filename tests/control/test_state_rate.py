@@ -13,7 +13,9 @@ from metarl_robot.control.state_rate import StateRate
 from metarl_robot.core.robot import load_robot
 from metarl_robot.core.signals import Command, State, Status
 from metarl_robot.safety.missing_velocity import WORDS, MissingVelocity
+from metarl_robot.sim.arm.task import nominal_task
 from metarl_robot.sim.kinds import simulation
+from metarl_robot.trajectories.splines import Hold
 
 PLANAR, PANDA = load_robot("planar2"), load_robot("panda")
 
@@ -76,6 +78,24 @@ def test_a_controller_that_loses_states_is_not_tuned_again_and_again() -> None:
         time_s += 0.002 * rng.integers(1, 3)
         changes += rate.changed(time_s)
     assert changes <= 2
+
+
+@pytest.mark.parametrize("first_s", [0.005, 0.02])
+def test_far_slower_states_are_noticed_after_three(first_s: float) -> None:
+    """With gains for the former rate the arm left its place by 0.3 rad until the median had changed."""
+    rate = StateRate(0.005)
+    changes = [rate.changed(time_s) for time_s in np.cumsum([first_s] * 30 + [0.04] * 30)]
+    assert changes.index(True, 30) == 32 and sum(changes[30:]) == 1 and rate.period_s == pytest.approx(0.04)
+
+
+def test_an_arm_stays_in_place_when_its_states_slow_down() -> None:
+    law, plant = make_controller(PLANAR, "meta_mpc"), simulation(PLANAR).plant(nominal_task(PLANAR), 0)
+    here = Hold(PLANAR.home)
+    state, left = plant.measure(), []
+    for period_s in [0.02] * 25 + [0.04] * 50:
+        state = plant.step(law.step(plant.stamp, state, here).effort, period_s)
+        left.append(np.abs(plant.truth.q - PLANAR.home).max())
+    assert max(left) < 0.03  # 0.27 with the former gains
 
 
 def still(q: float) -> State:

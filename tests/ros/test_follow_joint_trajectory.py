@@ -155,6 +155,19 @@ def test_a_goal_is_reached_with_feedback_on_the_way(arm: Arm) -> None:
     assert 0.0 <= message.desired.time_from_start.sec + 1e-9 * message.desired.time_from_start.nanosec <= 6.0
 
 
+def test_one_point_is_reached_at_its_time_and_the_goal_does_not_succeed_before(arm: Arm) -> None:
+    """It once succeeded at the point's time, before the arm began to move."""
+    target = HOME + [0.5, 0.0]
+    near = [arm.tolerance(0.005, name=name) for name in ROBOT.channel_names]
+    assert arm.result(arm.send(arm.goal(target, 1.0, goal_tolerance=near, path_tolerance=near)))[0] == SUCCEEDED
+    arm.probe.wait(lambda: bool(arm.feedback), "feedback")
+    ways = np.array([message.desired.positions[0] for message in arm.feedback]) - HOME[0]
+    since = [
+        message.desired.time_from_start.sec + 1e-9 * message.desired.time_from_start.nanosec for message in arm.feedback
+    ]
+    assert np.allclose(ways, 0.5 * np.polyval([6.0, -15.0, 10.0, 0.0, 0.0, 0.0], since), atol=0.01)
+
+
 def test_joints_may_come_in_any_order(arm: Arm) -> None:
     target = HOME + [0.2, 0.1]
     goal = arm.goal(target[::-1])

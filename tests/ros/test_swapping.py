@@ -61,6 +61,7 @@ for name in (*node._names, *node._names):
     watching = False
     assert node._name == name
 print(json.dumps({"seen": seen, "modules": sorted(set(sys.modules) - modules)}))
+node.close()
 node.destroy_node()
 rclpy.shutdown()
 """
