@@ -49,6 +49,7 @@ ROS = [
     "ros-trajectory-msgs==5.3.6",
     "ros-geometry-msgs==5.3.6",
     "ros-nav-msgs==5.3.6",
+    "ros-visualization-msgs==5.3.6",
     "ros-diagnostic-msgs==5.3.6",
     "ros-std-srvs==5.3.6",
     "ros-rosgraph-msgs==2.0.3",

@@ -22,7 +22,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -31,17 +30,14 @@ from time import monotonic
 from typing import Any
 
 import numpy as np
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from numpy.typing import NDArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 from rclpy.subscription import Subscription
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
-from metarl_robot.core.errors import MetaRLError
 from metarl_robot.core.quantities import Report
 from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.core.signals import Context, State
@@ -50,8 +46,8 @@ from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import UnusableError
 from metarl_robot.ros_nodes.guarded import described
 from metarl_robot.ros_nodes.interface import interface_of
-from metarl_robot.ros_nodes.launcher_watch import watch_launcher
 from metarl_robot.ros_nodes.message_options import ANY, MessageOptions
+from metarl_robot.ros_nodes.run_watcher import run_watcher
 from metarl_robot.ros_nodes.step_statistics import STATUS_CODES
 from metarl_robot.sim.kinds import simulation
 
@@ -243,22 +239,14 @@ def main(args: Sequence[str] | None = None) -> int:
         "--arm-when-recorded", action="store_true", help="re-arm the gate as soon as a recorder listens"
     )
     options, ros_arguments = parser.parse_known_args(args)
-    stop = Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    watch_launcher(stop.set)
-    rclpy.init(args=ros_arguments, signal_handler_options=SignalHandlerOptions.NO)
-    try:
+
+    def run(stop: Event) -> None:
         monitor = Monitor(load_robot(options.robot))
         if options.arm_when_recorded:
             arm_when_recorded(monitor, stop)
         watch(monitor, options.hz, stop)
-    except MetaRLError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        return 1
-    finally:
-        rclpy.try_shutdown()
-    return 0
+
+    return run_watcher(run, ros_arguments)
 
 
 if __name__ == "__main__":

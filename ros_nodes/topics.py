@@ -21,6 +21,7 @@ Names are relative or private, so all can be remapped. A named table is a std_ms
     /mpc/<external>                  the kind's                       mpc: the external force
     /plant/truth                     std_msgs/Float64MultiArray       plant: named table, row `value`: see
                                      plant.truth_columns
+    /tf, /tf_static, /scene/markers  see scene.py                     scene: frames and markers for RViz and Foxglove
     /clock                           rosgraph_msgs/Clock              one plant → all
     /clock/request                   std_msgs/Header                  the other plants → that one: see shared_clock.py
     /diagnostics                     diagnostic_msgs/DiagnosticArray  all, 1 Hz
@@ -55,6 +56,7 @@ PLAN = "mpc/plan"
 DESCRIPTION = "robot_description"
 CONTACT = "mpc/contact"
 TRUTH = "plant/truth"
+TF, TF_STATIC = "/tf", "/tf_static"
 CLOCK = "/clock"
 CLOCK_REQUEST = "/clock/request"
 DIAGNOSTICS = "/diagnostics"

@@ -4,7 +4,7 @@
     metarl launch view robot:=panda
     python -m metarl_robot.ros_nodes.view --ros-args -p robot:=panda -p port:=8080
 
-Like the monitor, from which it derives, it wakes up a few times a second and reads only the newest message of each
+Like the monitor, it wakes up a few times a second and reads only the newest message of each
 topic, so that it uses little of a processor and delays nobody. Buttons of the page call services: parameters of the
 plant (disturb.*) and of the mpc node (controller), ~/estop and ~/rearm of the gate, ~/reset_world of the plant. Where
 no plant runs, as on a real robot, there is nothing to disturb. The page is served on this machine only, unless `host`
@@ -13,7 +13,6 @@ says otherwise: anybody who opens it can move the robot.
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -23,31 +22,20 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import rclpy
-from geometry_msgs.msg import WrenchStamped
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from rcl_interfaces.srv import SetParameters
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.signals import SignalHandlerOptions
-from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
 from metarl_robot.control.factory import node_controller_names
-from metarl_robot.core.errors import MetaRLError
-from metarl_robot.core.external_force import Contact
-from metarl_robot.core.robot import Robot, load_robot
-from metarl_robot.core.tables import table_of
-from metarl_robot.ros_nodes import topics
-from metarl_robot.ros_nodes.geometry import xyz
-from metarl_robot.ros_nodes.launcher_watch import watch_launcher
-from metarl_robot.ros_nodes.log_folder import ensure_log_folder
+from metarl_robot.core.robot import load_robot
 from metarl_robot.ros_nodes.managed import ROBOT_KIND
-from metarl_robot.ros_nodes.monitor import Monitor
 from metarl_robot.ros_nodes.parameters import Parameters, fixed
+from metarl_robot.ros_nodes.run_watcher import run_watcher
+from metarl_robot.ros_nodes.watcher import Watcher
 from metarl_robot.view import LOCALHOST, check_installed
-from metarl_robot.view.moment import Force, Moment
 
 if TYPE_CHECKING:
     from metarl_robot.view.page import Page
@@ -58,53 +46,6 @@ _HZ = 20.0
 _UNWATCHED_HZ = 2.0
 """Rate while no browser shows the page."""
 _WITHIN_S = 3.0  # for the answer to a button
-_CONTACTS = tuple(Contact)
-
-
-class Watcher(Monitor):
-    """Keeps the newest plan and external force, too."""
-
-    def __init__(self, robot: Robot) -> None:
-        super().__init__(robot, "view")
-        self._robot = robot
-        self._plan: Array | None = None
-        self._force: Force | None = None
-        self._contact = Contact.NONE
-        self.create_subscription(self.interface.plan_type, topics.PLAN, self._on_plan, topics.STATE_IN)
-        self.create_subscription(Float64MultiArray, topics.CONTACT, self._on_contact, topics.STATE_IN)
-        for external in self.interface.external:
-            if external.type is WrenchStamped:
-                self.create_subscription(WrenchStamped, f"mpc/{external.name}", self._on_wrench, topics.STATE_IN)
-
-    def moment(self) -> Moment | None:
-        """The newest values; None before the first state."""
-        seen = self.look()
-        q, wanted = self.q, self.q_reference
-        if q is None or seen["time_s"] is None:
-            return None
-        values = {name: seen[name] for name in ("error_m", "step_ms", "missed_deadlines", "status", "held")}
-        return Moment(
-            seen["time_s"],
-            q,
-            self.simulation.positions(q[None])[0],
-            wanted,
-            None if wanted is None else self.simulation.positions(wanted[None])[0],
-            self._plan,
-            self._force,
-            self._contact,
-            seen["estimates"] or {},
-            **values,
-        )
-
-    def _on_plan(self, message: Any) -> None:
-        q = self.interface.read_plan(message)
-        self._plan = self.simulation.positions(q) if len(q) and np.isfinite(q).all() else None
-
-    def _on_contact(self, message: Float64MultiArray) -> None:
-        self._contact = _CONTACTS[int(table_of(message).value("contact"))]
-
-    def _on_wrench(self, message: WrenchStamped) -> None:
-        self._force = Force(xyz(message.wrench.force), message.header.frame_id)
 
 
 class Buttons:
@@ -210,7 +151,7 @@ def view(stop: Event) -> None:
     own = own_parameters()
     robot = load_robot(own.robot, of_kind=own.robot_kind)
     server = serve(own.host, own.port)
-    node = Watcher(robot)
+    node = Watcher(robot, "view")
     page = Page(server, robot)
     buttons = Buttons(node, page.say)
     names = (own.controller, *(name for name in node_controller_names(robot.kind) if name != own.controller))
@@ -223,20 +164,7 @@ def view(stop: Event) -> None:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Entry point of the view."""
-    stop = Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    watch_launcher(stop.set)
-    ensure_log_folder()
-    rclpy.init(args=list(sys.argv if args is None else args), signal_handler_options=SignalHandlerOptions.NO)
-    try:
-        view(stop)
-    except MetaRLError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        return 1
-    finally:
-        rclpy.try_shutdown()
-    return 0
+    return run_watcher(view, sys.argv if args is None else args)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,10 @@ import mujoco
 import numpy as np
 import pytest
 
+from metarl_robot.core import rotation
 from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.core.urdf import urdf_of
+from metarl_robot.core.urdf_frames import LinkFrames, Placed
 
 ODD = """<mujoco model="odd">
   <compiler angle="radian" autolimits="true"/>
@@ -161,3 +163,31 @@ def rotation_of(angle: float, axis: int) -> np.ndarray:
     sign = -1.0 if axis == 1 else 1.0
     turn[a, b], turn[b, a] = -sign * np.sin(angle), sign * np.sin(angle)
     return turn
+
+
+def in_root(frames: list[Placed], root: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Position and rotation matrix of every link, in the root's frame."""
+    found = {root: (np.zeros(3), np.eye(3))}
+    while len(found) <= len(frames):
+        for parent, child, position, attitude in frames:
+            if parent in found:
+                place, turn = found[parent]
+                found[child] = place + turn @ position, turn @ rotation.to_matrix(attitude)
+    return found
+
+
+def test_frames_of_links_are_mujoco_s_of_the_same_urdf(odd: Robot) -> None:
+    rng = np.random.default_rng(1000)
+    for robot in [*arms(odd), load_robot("husky")]:
+        model, links = compiled(robot), LinkFrames(urdf_of(robot))
+        data = mujoco.MjData(model)
+        for _ in range(5):
+            data.qpos[:] = rng.uniform(-2.0, 2.0, model.nq)
+            mujoco.mj_kinematics(model, data)
+            positions = {model.joint(k).name: float(data.qpos[k]) for k in range(model.njnt)}
+            frames = in_root([*links.fixed, *links.moving(positions)], robot.base_frame)
+            for name, (place, turn) in frames.items():
+                if name == robot.base_frame:
+                    continue
+                assert np.allclose(place, data.body(name).xpos, atol=1e-9)
+                assert np.allclose(turn.ravel(), data.body(name).xmat, atol=1e-9)

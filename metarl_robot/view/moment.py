@@ -14,6 +14,12 @@ from metarl_robot.core.external_force import Contact
 
 Array = NDArray[np.float64]
 
+FORCE_SCALE_M_N = 0.01
+"""Length of the arrow of a force, per newton."""
+LEAST_FORCE_N = 0.5
+"""Smallest force that is drawn."""
+_MASS, _DENSITY_KG_M3 = "payload mass", 2000.0
+
 
 class Force(NamedTuple):
     """An external force (3,) [N] in the axes of a site of the robot's model."""
@@ -47,3 +53,14 @@ class Moment:
     missed_deadlines: int | None = None
     status: str | None = None
     held: str | None = None
+
+    @property
+    def pushes(self) -> bool:
+        """Whether the external force is large enough to be drawn."""
+        return self.force is not None and bool(np.linalg.norm(self.force.force_n) >= LEAST_FORCE_N)
+
+    @property
+    def carried_radius_m(self) -> float:
+        """Radius of a ball of the estimated payload's mass, at 2 kg per litre; 0 without a payload."""
+        mass = self.estimates.get(_MASS, (0.0, 0.0, ""))[0]
+        return float((0.75 * max(mass, 0.0) / (np.pi * _DENSITY_KG_M3)) ** (1.0 / 3.0))

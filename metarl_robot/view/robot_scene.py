@@ -14,17 +14,13 @@ from numpy.typing import NDArray
 
 from metarl_robot.core.robot import Robot
 from metarl_robot.sim.appearance import paint
-from metarl_robot.view.moment import Moment
+from metarl_robot.view.moment import FORCE_SCALE_M_N, Moment
 
 Array = NDArray[np.float64]
 
-FORCE_SCALE_M_N = 0.01
-"""Length of the arrow of a force, per newton."""
 _TRAIL = 150  # points
-_LEAST_FORCE_N = 0.5
 _ACTUAL, _REFERENCE, _PLAN = (220, 60, 40), (30, 150, 110), (60, 110, 230)
 _FORCE, _CARRIED = (230, 30, 120), (242, 158, 33)
-_MASS, _DENSITY_KG_M3 = "payload mass", 2000.0
 _GRID: Any = {"cell_color": (45, 45, 45), "section_color": (65, 65, 65), "fade_distance": 15.0}
 _HEAD: Any = {"head_radius": 0.025, "head_length": 0.05, "shaft_radius": 0.01}
 
@@ -84,17 +80,16 @@ class RobotScene:
 
     def _show_force(self, moment: Moment) -> None:
         self._force.visible = False
-        if moment.force is not None and np.linalg.norm(moment.force.force_n) >= _LEAST_FORCE_N:
+        if moment.force is not None and moment.pushes:
             turn = self._data.site(moment.force.site).xmat.reshape(3, 3)
             end = moment.position_m + FORCE_SCALE_M_N * turn @ moment.force.force_n
             self._force.points = np.array([[moment.position_m, end]], np.float32)
             self._force.visible = True
 
     def _show_carried(self, moment: Moment) -> None:
-        """A ball of the estimated mass at a density of 2 kg per litre."""
-        mass = moment.estimates.get(_MASS, (0.0, 0.0, ""))[0]
-        radius = (0.75 * max(mass, 0.0) / (np.pi * _DENSITY_KG_M3)) ** (1.0 / 3.0)
-        self._carried.visible = mass > 0.0
+        """A ball of the estimated mass."""
+        radius = moment.carried_radius_m
+        self._carried.visible = radius > 0.0
         self._carried.scale = max(radius, 1e-4)
         self._carried.position = moment.position_m
 
