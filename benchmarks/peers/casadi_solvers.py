@@ -71,25 +71,33 @@ def available(method: str) -> bool:
 
 
 class CasadiSolver:
-    """One method on one family. tolerance: for IPOPT, replaces the modest one.
+    """One method on one family.
 
-    Raises MetaRLError without a C compiler.
+    Arguments:
+        family: the problems.
+        method: one of METHODS.
+        tolerance: for IPOPT, replaces the modest one.
+        compiled: False, for IPOPT alone: CasADi evaluates the functions, with exact second derivatives; slower.
+
+    Raises:
+        MetaRLError: there is no C compiler.
     """
 
-    def __init__(self, family: Family, method: str, tolerance: float | None = None) -> None:
+    def __init__(self, family: Family, method: str, tolerance: float | None = None, compiled: bool = True) -> None:
         self._family = family
         chosen = METHODS[method]
         sqp = chosen.solver == "sqpmethod"
-        library = str(_library(family, chosen.solver, exact=family.limits_inputs and not sqp))
+        exact = family.limits_inputs and not sqp
+        problem = str(_library(family, chosen.solver, exact)) if compiled else _program(family)
         options = {"print_time": False, **chosen.options}
         if tolerance is not None:
             options["ipopt"] = {**_IPOPT, "tol": tolerance, "constr_viol_tol": tolerance}
         if sqp:
-            options["hess_lag"] = ca.external("whole_hessian", library)
+            options["hess_lag"] = ca.external("whole_hessian", problem)
         if chosen.solver == "fatrop":
             gaps, limits = np.ones((family.horizon, family.nx)), np.zeros((family.horizon + 1, family.nh))
             options["equality"] = [bool(x) for x in _interleaved(gaps, limits)]
-        self._call = NumpyFunction(ca.nlpsol("solver", chosen.solver, library, options))
+        self._call = NumpyFunction(ca.nlpsol("solver", chosen.solver, problem, options))
         self._multipliers: tuple[Array, Array] | None = None
 
     def prepared(self, problem: Problem) -> tuple[Array, ...]:
