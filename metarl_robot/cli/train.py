@@ -62,6 +62,9 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue an interrupted run with the same options.")
     ] = False,
+    score_tasks: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Held-out tasks of the scores; the weights do not depend on it.")
+    ] = 200,
     ray: Ray = None,
     json: Annotated[bool, typer.Option("--json", help="Print the checkpoint's record on standard output.")] = False,
     **chosen: Any,
@@ -77,7 +80,7 @@ def train(
     config = settings.read(TrainConfig, chosen)
     folder = target or (Path("runs", "train", file_name("robot", loaded.name)) if loaded.is_shipped else loaded.folder)
     with engine(ray) as cluster, progress() as report:
-        done = _train(report, loaded, robot, config, folder, resume, cluster)
+        done = _train(report, loaded, robot, config, folder, resume, score_tasks, cluster)
     _conclude(done, json)
 
 
@@ -88,6 +91,7 @@ def _train(
     config: TrainConfig,
     folder: Path,
     resume: bool,
+    score_tasks: int,
     cluster: Engine | None,
 ) -> TrainReport:
     try:
@@ -103,7 +107,7 @@ def _train(
 
     try:
         with deferred_interrupt() as stop_if_asked:  # only between gradient steps
-            return training.train(robot, config, folder, resume, show, engine=cluster)
+            return training.train(robot, config, folder, resume, show, score_tasks, cluster)
     except KeyboardInterrupt:
         again = training.command(robot, config).replace(f"train {robot.name}", f"train {name}", 1)
         note(f"continue with: {again} --out {folder} --resume", "interrupted")

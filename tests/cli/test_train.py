@@ -8,10 +8,15 @@ import shlex
 import signal
 import subprocess
 import sys
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from metarl_robot.cli.app import app
 
 SMALL = (
     "--tasks",
@@ -29,20 +34,24 @@ SMALL = (
     "--threads",
     "1",
 )
+SCORED = ("--score-tasks", "4")
 
 
-def metarl(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "metarl_robot", *arguments], cwd=cwd, capture_output=True, text=True)
+def metarl(*arguments: str, cwd: Path) -> Result:
+    with chdir(cwd):
+        return CliRunner().invoke(app, list(arguments))
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """(folder where it was trained, the record that was printed)."""
     place = tmp_path_factory.mktemp("train")
-    done = metarl("train", "planar2", *SMALL, "--unloaded-start", "false", "--json", cwd=place)
-    assert done.returncode == 0, done.stderr
+    done = metarl("train", "planar2", *SMALL, *SCORED, "--unloaded-start", "false", "--json", cwd=place)
+    assert done.exit_code == 0, done.stderr
     assert "learn: 60/60" in done.stderr
-    return place, json.loads(done.stdout)
+    record = json.loads(done.stdout)
+    assert record["scores"]["prediction"]["tasks"] == 4
+    return place, record
 
 
 @pytest.mark.slow
@@ -70,7 +79,7 @@ def test_a_checkpoint_altered_by_one_byte_is_refused(trained: tuple[Path, dict[s
     (tmp_path / "x.safetensors").write_bytes(content)
     (tmp_path / "x.json").write_bytes(source.with_suffix(".json").read_bytes())
     done = metarl("info", "x.safetensors", cwd=tmp_path)
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert "SHA-256" in done.stderr
     assert done.stdout == ""
 
@@ -79,7 +88,7 @@ def test_a_checkpoint_altered_by_one_byte_is_refused(trained: tuple[Path, dict[s
 def test_interrupted_and_resumed_gives_the_weights_of_the_recorded_command(
     trained: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
-    arguments = [*shlex.split(trained[1]["command"])[1:], "--out", "w"]
+    arguments = [*shlex.split(trained[1]["command"])[1:], *SCORED, "--out", "w"]
     process = subprocess.Popen(
         [sys.executable, "-m", "metarl_robot", *arguments],
         cwd=tmp_path,
@@ -99,11 +108,11 @@ def test_interrupted_and_resumed_gives_the_weights_of_the_recorded_command(
     assert (tmp_path / "w" / "learn.state").is_file()
 
     refused = metarl(*arguments, cwd=tmp_path)
-    assert refused.returncode == 2
+    assert refused.exit_code == 2
     assert "--resume" in refused.stderr
 
     done = metarl(*arguments, "--resume", "--json", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["sha256"] == trained[1]["sha256"]
 
 
@@ -120,7 +129,7 @@ def test_settings_out_of_range_are_refused_by_the_options_name(
     tmp_path: Path, option: str, value: str, message: str
 ) -> None:
     done = metarl("train", "planar2", option, value, cwd=tmp_path)
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert option in done.stderr
     assert message in done.stderr
     assert not list(tmp_path.iterdir())
