@@ -74,6 +74,9 @@ MESSAGES = [
 # Gymnasium: environments of policies; its extra brings those that MuJoCo steps.
 TRAIN = ["torch==2.13.0", "threadpoolctl>=3.5", "gymnasium[mujoco]>=1.2,<2"]
 
+# The family lunar-lander: Gymnasium's LunarLander and its physics engine; before 1.4 that was a source archive.
+GAMES = [*TRAIN, "gymnasium[box2d]>=1.4,<2"]
+
 # The bridge to autopilots over MAVLink.
 MAVLINK = ["pymavlink>=2.4.40,<3"]
 
@@ -146,6 +149,7 @@ setup(
         "ros": ROS,
         "messages": [*ROS, *MESSAGES],
         "train": TRAIN,
+        "games": GAMES,
         "logs": LOGS,
         "mavlink": MAVLINK,
         "ray": RAY,
@@ -230,6 +234,7 @@ setup(
         "metarl_robot.task_families": [
             "point-navigation = metarl_robot.sim.families.point_navigation:FAMILY",
             "half-cheetah-direction = metarl_robot.sim.families.half_cheetah_direction:FAMILY",
+            "lunar-lander = metarl_robot.sim.families.lunar_lander:FAMILY",
         ],
     },
     zip_safe=False,

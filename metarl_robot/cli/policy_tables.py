@@ -19,7 +19,11 @@ def step_name(algo: str) -> str:
 
 def steps_table(title: str, result: Mapping[str, Any]) -> Table:
     """One row for each step of an adaptation. result: with `algo` and `steps`, as `eval-policy --json` prints it."""
-    view = table(title, (step_name(result["algo"]), "return, mean of tasks", "95 % interval"))
+    solved = all("success_percent_mean" in score for score in result["steps"].values())
+    columns = (step_name(result["algo"]), "return, mean of tasks", "95 % interval")
+    view = table(title, (*columns, "successful episodes [%]", "95 % interval") if solved else columns)
     for step, score in result["steps"].items():
-        view.add_row(step, f"{score['return_mean']:.2f}", f"± {score['return_ci95']:.2f}")
+        names = ("return", "success_percent") if solved else ("return",)
+        cells = [(f"{score[f'{name}_mean']:.2f}", f"± {score[f'{name}_ci95']:.2f}") for name in names]
+        view.add_row(step, *(cell for pair in cells for cell in pair))
     return view

@@ -134,7 +134,7 @@ def test_the_lock_file_pins_everything_that_is_declared(
     locked = {
         canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pins if wanted(pin, "", python)
     }
-    extras = ["", "ros", "messages", "mavlink", "train", "logs", "ray", "view", "dev", "docs"]
+    extras = ["", "ros", "messages", "mavlink", "train", "games", "logs", "ray", "view", "dev", "docs"]
     needed = {
         (canonicalize_name(r.name), r.specifier) for r in requirements for extra in extras if wanted(r, extra, python)
     }

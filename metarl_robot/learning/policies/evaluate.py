@@ -43,7 +43,7 @@ def returns_by_step(
     rng: np.random.Generator,
     progress: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.float64]:
-    """Mean return of each task before adaptation and after 1 … `steps` gradient steps (steps + 1, tasks).
+    """Return of each episode before adaptation and after 1 … `steps` gradient steps (steps + 1, tasks, episodes).
 
     A recurrent policy adapts by its state: after 1 … `steps` episodes.
 
@@ -59,7 +59,7 @@ def returns_by_step(
     scores = []
     for step in range(steps + 1):
         batch, returns = sampler.batch(drawn, episodes, own, rng)
-        scores.append(returns.mean(-1))
+        scores.append(returns)
         if step < steps:
             own = adapt(sampler.policy, own, batch, rate_of(step, rate))
         if progress is not None:
@@ -67,17 +67,28 @@ def returns_by_step(
     return np.array(scores)
 
 
-def summary(scores: NDArray[np.float64], steps: Sequence[int]) -> dict[str, Any]:
-    """Mean over tasks and half-width of its 95 % interval, for each of `steps`."""
-    tasks = scores.shape[1]
-    width = float(student.ppf(0.975, tasks - 1)) / np.sqrt(tasks)
-    return {
-        str(step): {
-            "return_mean": float(scores[step].mean()),
-            "return_ci95": float(width * scores[step].std(ddof=1)),
-        }
-        for step in steps
-    }
+def summary(
+    returns: NDArray[np.float64], steps: Sequence[int], solved: float | None = None
+) -> dict[str, dict[str, float]]:
+    """Mean over tasks and half-width of its 95 % interval, for each of `steps`.
+
+    Arguments:
+        returns: (steps, tasks, episodes).
+        solved: also the share of episodes with at least this return [%], and its interval.
+    """
+    found = {}
+    for step in steps:
+        found[str(step)] = _mean("return", returns[step])
+        if solved is not None:
+            found[str(step)] |= _mean("success_percent", 100.0 * (returns[step] >= solved))
+    return found
+
+
+def _mean(name: str, values: NDArray[np.float64]) -> dict[str, float]:
+    """Mean of values (tasks, episodes) and half-width of its interval over tasks."""
+    of_tasks = values.mean(-1)
+    width = float(student.ppf(0.975, len(of_tasks) - 1)) / np.sqrt(len(of_tasks))
+    return {f"{name}_mean": float(of_tasks.mean()), f"{name}_ci95": float(width * of_tasks.std(ddof=1))}
 
 
 def best_rate(sampler: Sampler, parameters: Parameters, seed: int) -> float:
@@ -126,4 +137,4 @@ def evaluate_checkpoint(
     with limited_threads(record.config.threads):
         first = record.inner_rate if rate is None else rate
         scores = returns_by_step(sampler, parameters, first, max(steps), tasks, episodes, rng, progress)
-    return summary(scores, steps)
+    return summary(scores, steps, family.solved)

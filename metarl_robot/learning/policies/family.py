@@ -28,15 +28,17 @@ if TYPE_CHECKING:
 class Family(ABC):
     """A distribution of tasks.
 
-    name: as registered. horizon: the most steps of an episode. scored: numbers of tasks and of episodes of each, by
-    default. weights: shipped policies by algorithm; empty: those in models/policies/<name>. facts: further entries of a
-    policy's record, such as the hash of a robot's description.
+    name: as registered. horizon: the most steps of an episode. solved: the return from which an episode is a success;
+    None: the family has no such level. scored: numbers of tasks and of episodes of each, by default. weights: shipped
+    policies by algorithm; empty: those in models/policies/<name>. facts: further entries of a policy's record, such as
+    the hash of a robot's description.
     """
 
     kinds: ClassVar[None] = None
     """Families serve no kind of robot in particular."""
     name: str
     horizon: int
+    solved: float | None = None
     scored: tuple[int, int] = (40, 40)
     weights: Mapping[str, Path] = {}
     facts: Mapping[str, str] = {}
@@ -56,9 +58,9 @@ class Family(ABC):
 
     def vector_env(self, tasks: Sequence[Any]) -> VectorEnv[Any, Any, Any]:
         """One environment for each task, stepped together; a family overrides it where it computes them at once."""
-        from gymnasium.vector import SyncVectorEnv
+        from metarl_robot.learning.policies.one_by_one import OneByOne
 
-        return SyncVectorEnv([lambda task=task: self.env(task) for task in tasks])  # type: ignore[misc]
+        return OneByOne([self.env(task) for task in tasks])
 
 
 FAMILIES = Registry(
@@ -68,6 +70,7 @@ FAMILIES = Registry(
     own=lambda kind: {
         "point-navigation": "metarl_robot.sim.families.point_navigation:FAMILY",
         "half-cheetah-direction": "metarl_robot.sim.families.half_cheetah_direction:FAMILY",
+        "lunar-lander": "metarl_robot.sim.families.lunar_lander:FAMILY",
     },
 )
 

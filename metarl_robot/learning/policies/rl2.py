@@ -151,7 +151,7 @@ def trials_of(
 def returns_by_episode(
     sampler: Sampler, parameters: Parameters, episodes: int, tasks: int, trials: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Mean return of each task in each of the consecutive episodes of its trials (episodes, tasks)."""
+    """Return of each of a task's trials in each of the consecutive episodes (episodes, tasks, trials)."""
     drawn = [task for task in sampler.draw_tasks(rng, tasks) for _ in range(trials)]
     returns = trials_of(sampler, parameters, drawn, episodes, rng).returns
-    return np.asarray(returns.reshape(tasks, trials, episodes).mean(1).T)
+    return np.moveaxis(returns.reshape(tasks, trials, episodes), -1, 0)

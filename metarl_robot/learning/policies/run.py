@@ -173,7 +173,7 @@ class _Run:
             *self._sampler.family.scored,
             np.random.default_rng([HELD_OUT, 0]),
         )
-        checkpoint = self._write({"scores": {"steps": summary(scores, SCORE_STEPS)}}, rate)
+        checkpoint = self._write({"scores": {"steps": summary(scores, SCORE_STEPS, self._sampler.family.solved)}}, rate)
         self.state_file.unlink(missing_ok=True)
         return PolicyReport(self._path, checkpoint, self._curve)
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import SyncVectorEnv
 
 from metarl_robot.cli.failure import paragraph
 from metarl_robot.core.errors import MetaRLError, UnknownNameError
@@ -19,7 +20,8 @@ from metarl_robot.learning.policies.baseline import advantages
 from metarl_robot.learning.policies.episodes import Episodes, collect
 from metarl_robot.learning.policies.family import Family, load_family, sizes_of
 from metarl_robot.learning.policies.gaussian import GaussianPolicy, for_tasks
-from metarl_robot.sim.families.point_navigation import FAMILY, PointNavigation, PointNavigationFamily
+from metarl_robot.learning.policies.one_by_one import OneByOne
+from metarl_robot.sim.families.point_navigation import FAMILY, HORIZON, PointNavigation, PointNavigationFamily
 
 Install = Callable[[str, str], None]
 
@@ -40,7 +42,7 @@ FAMILY = Cards()
 """
 
 
-class OneByOne(PointNavigationFamily):
+class Singles(PointNavigationFamily):
     """The point without its own vectorisation."""
 
     vector_env = Family.vector_env
@@ -70,7 +72,7 @@ def test_many_points_move_like_single_ones() -> None:
     """Also after the end of an episode, where the next step resets."""
     rng = np.random.default_rng(1000)
     tasks = [np.array([0.1, 0.0], dtype=np.float32), FAMILY.sample_task(rng), FAMILY.sample_task(rng)]
-    many, single = FAMILY.vector_env(tasks), OneByOne().vector_env(tasks)
+    many, single = FAMILY.vector_env(tasks), SyncVectorEnv([lambda task=task: FAMILY.env(task) for task in tasks])
     np.testing.assert_array_equal(many.reset(seed=0)[0], single.reset(seed=0)[0])
     ended = 0
     for step in range(230):
@@ -86,10 +88,27 @@ def test_episodes_do_not_depend_on_how_environments_are_stepped() -> None:
     policy = GaussianPolicy(2, 2, (8,))
     own = for_tasks(policy.initial(torch.Generator().manual_seed(0), 1.0), 2)
     tasks = [FAMILY.sample_task(np.random.default_rng(k)) for k in (1, 2)]
-    found = [collect(family, tasks, 3, policy, own, np.random.default_rng(5)) for family in (FAMILY, OneByOne())]
+    found = [collect(family, tasks, 3, policy, own, np.random.default_rng(5)) for family in (FAMILY, Singles())]
     for ours, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-7)
     assert found[0].observations.shape == (2, 3, 100, 2)
+
+
+def test_an_environment_stands_still_after_its_end() -> None:
+    """Up to then it is stepped as Gymnasium's SyncVectorEnv does it, from the same seeds."""
+    tasks = [np.array([0.1, 0.0], dtype=np.float32), np.array([0.4, 0.4], dtype=np.float32)]
+    many, theirs = OneByOne([FAMILY.env(task) for task in tasks]), SyncVectorEnv([lambda: FAMILY.env(tasks[1])])
+    for _ in range(2):
+        many.reset(seed=3)
+        theirs.reset(seed=4)
+        for step in range(HORIZON):
+            seen, rewards, ended, late, _ = many.step(np.array([[0.1, 0.0], [0.01, 0.02]]))
+            expected = theirs.step(np.array([[0.01, 0.02]], dtype=np.float32))
+            np.testing.assert_array_equal(seen[1], expected[0][0])
+            assert (rewards[1], ended[1], late[1]) == tuple(part[0] for part in expected[1:4])
+            np.testing.assert_array_equal(seen[0], tasks[0])
+            assert ended[0] and not late[0] and (step == 0 or rewards[0] == 0.0)
+        assert late[1]
 
 
 def test_nothing_counts_after_the_end_of_an_episode() -> None:

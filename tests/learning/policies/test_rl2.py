@@ -110,5 +110,5 @@ def test_rl2_learns_what_only_memory_can_know() -> None:
     rng = np.random.default_rng(1002)
     for _ in range(config.iterations):
         algorithm.step(rng)
-    first, second = returns_by_step(sampler, algorithm.parameters, 1.0, 1, 20, 4, rng).mean(1)
+    first, second = returns_by_step(sampler, algorithm.parameters, 1.0, 1, 20, 4, rng).mean((1, 2))
     assert first > -5.0 and second > -3.0 and second > first + 0.5

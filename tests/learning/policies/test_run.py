@@ -28,6 +28,15 @@ ALGORITHMS = ("maml_pg", "pg")
 """Those with shipped weights for the point."""
 
 
+class Few(PointNavigationFamily):
+    """The point with short episodes, scored on few of them."""
+
+    scored, horizon = (3, 2), 25
+
+
+FEW = Few()
+
+
 def tiny(algo: str, **changed: Any) -> PolicyConfig:
     return PolicyConfig(**{"algo": algo, "iterations": 4, "tasks": 3, "episodes": 3, "hidden": (8,), **changed})
 
@@ -45,14 +54,14 @@ class StopAt:
 
 @pytest.mark.parametrize("algo", (*ALGORITHMS, "promp", "rl2"))
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(algo: str, tmp_path: Path) -> None:
-    expected = train(FAMILY, tiny(algo), tmp_path / "whole")
+    expected = train(FEW, tiny(algo), tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        train(FAMILY, tiny(algo), tmp_path / "parts", progress=StopAt(2))
+        train(FEW, tiny(algo), tmp_path / "parts", progress=StopAt(2))
     with pytest.raises(MetaRLError, match="interrupted run: go on with --resume"):
-        train(FAMILY, tiny(algo), tmp_path / "parts")
+        train(FEW, tiny(algo), tmp_path / "parts")
     with pytest.raises(MetaRLError, match="another family or other settings"):
-        train(FAMILY, tiny(algo, seed=1), tmp_path / "parts", resume=True)
-    found = train(FAMILY, tiny(algo), tmp_path / "parts", resume=True)
+        train(FEW, tiny(algo, seed=1), tmp_path / "parts", resume=True)
+    found = train(FEW, tiny(algo), tmp_path / "parts", resume=True)
     assert found.checkpoint.record.sha256 == expected.checkpoint.record.sha256
     assert found.curve.read_bytes() == expected.curve.read_bytes()
     assert found.checkpoint.meta["scores"] == expected.checkpoint.meta["scores"]
@@ -71,36 +80,33 @@ from metarl_robot.learning.policies.config import PolicyConfig
 from metarl_robot.sim.families.point_navigation import FAMILY
 
 config = PolicyConfig(iterations=4, tasks=3, episodes=3, hidden=(8,))
-left = int(sys.argv[2])
-if left:
-    write = run.replace_file
-    def killed(path, content):
-        global left
-        left -= path.suffix == ".state"
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)  # the line of the curve is written, its state is not
-        write(path, content)
-    run.replace_file = killed
-print(run.train(FAMILY, config, Path(sys.argv[1]), resume=True).checkpoint.record.sha256)
+FAMILY.scored, FAMILY.horizon = (3, 2), 25
+left, write = 3, run.replace_file
+def killed(path, content):
+    global left
+    left -= path.suffix == ".state"
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)  # the line of the curve is written, its state is not
+    write(path, content)
+run.replace_file = killed
+run.train(FAMILY, config, Path(sys.argv[1]))
 """
 
 
 @pytest.mark.slow
 def test_a_killed_process_loses_at_most_the_last_iteration(tmp_path: Path) -> None:
-    def go(left: int) -> subprocess.CompletedProcess[str]:
-        arguments = [sys.executable, "-c", KILLED, str(tmp_path / "killed"), str(left)]
-        return subprocess.run(arguments, capture_output=True, text=True)
-
-    assert go(3).returncode == -signal.SIGKILL
+    run = [sys.executable, "-c", KILLED, str(tmp_path / "killed")]
+    done = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
     curve = tmp_path / "killed" / "maml_pg.jsonl"
     assert len(curve.read_text().splitlines()) == 3
-    done = go(0)
-    expected = train(FAMILY, tiny("maml_pg"), tmp_path / "whole")
-    assert done.stdout.strip() == expected.checkpoint.record.sha256, done.stderr
+    found = train(FEW, tiny("maml_pg"), tmp_path / "killed", resume=True)
+    expected = train(FEW, tiny("maml_pg"), tmp_path / "whole")
+    assert found.checkpoint.record.sha256 == expected.checkpoint.record.sha256
     assert curve.read_bytes() == expected.curve.read_bytes()
 
 
-class Broken(PointNavigationFamily):
+class Broken(Few):
     """Points whose rewards are NaN after so many collections."""
 
     def __init__(self, after: int) -> None:
@@ -114,7 +120,7 @@ class Broken(PointNavigationFamily):
 
 @pytest.mark.parametrize(("algo", "collections"), [("maml_pg", 5), ("pg", 2), ("promp", 5), ("rl2", 2)])
 def test_a_return_that_is_not_finite_keeps_the_last_good_weights(algo: str, collections: int, tmp_path: Path) -> None:
-    good = train(FAMILY, tiny(algo, iterations=2), tmp_path / "good")
+    good = train(FEW, tiny(algo, iterations=2), tmp_path / "good")
     with pytest.raises(MetaRLError, match="return is nan in iteration 3; the weights after iteration 2 are kept") as e:
         train(Broken(collections), tiny(algo), tmp_path / "broken")
     assert not e.value.bad_input
@@ -127,7 +133,7 @@ def test_a_return_that_is_not_finite_keeps_the_last_good_weights(algo: str, coll
 
 def test_the_record_repeats_the_run(tmp_path: Path) -> None:
     config = tiny("pg", hidden=(8, 4), seed=3)
-    done = train(FAMILY, config, tmp_path)
+    done = train(FEW, config, tmp_path)
     words = "--algo pg --seed 3 --iterations 4 --tasks 3 --episodes 3 --hidden 8,4"
     assert done.checkpoint.meta["command"] == command(FAMILY, config) == f"metarl train-policy {FAMILY.name} {words}"
     assert PolicyConfig.model_validate(done.checkpoint.meta["config"]) == config
@@ -137,14 +143,14 @@ def test_the_record_repeats_the_run(tmp_path: Path) -> None:
 
 def test_an_unknown_algorithm_is_answered_with_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="'ppo'.*Valid: maml_pg, pg, promp, rl2"):
-        train(FAMILY, tiny("ppo"), tmp_path)
+        train(FEW, tiny("ppo"), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_damaged_state_is_named(tmp_path: Path) -> None:
     (tmp_path / "maml_pg.state").write_bytes(b"not a state")
     with pytest.raises(MetaRLError, match="maml_pg.state: not the state of a training run"):
-        train(FAMILY, tiny("maml_pg"), tmp_path, resume=True)
+        train(FEW, tiny("maml_pg"), tmp_path, resume=True)
 
 
 @pytest.fixture
@@ -202,9 +208,11 @@ def test_a_family_without_shipped_weights_says_how_to_train_some() -> None:
 
 def test_intervals_are_those_of_students_t() -> None:
     """Two tasks with returns -1 and -3: mean -2, standard error 1, t of one degree of freedom 12.706."""
-    assert summary(np.array([[-1.0, -3.0]]), [0]) == {
-        "0": {"return_mean": -2.0, "return_ci95": pytest.approx(12.706, abs=1e-3)}
-    }
+    returns = np.array([[[-0.5, -1.5], [-3.0, -3.0]]])
+    expected = {"return_mean": -2.0, "return_ci95": pytest.approx(12.706, abs=1e-3)}
+    assert summary(returns, [0]) == {"0": expected}
+    solved = {"success_percent_mean": 25.0, "success_percent_ci95": pytest.approx(25.0 * 12.706, abs=0.1)}
+    assert summary(returns, [0], solved=-0.5) == {"0": expected | solved}
 
 
 def test_shipped_weights_adapt_and_beat_fine_tuning_on_held_out_tasks() -> None:
