@@ -17,7 +17,8 @@ from torch import Tensor
 from metarl_robot.learning.policies.adam_state import AdamTrained
 from metarl_robot.learning.policies.algorithm import Metrics
 from metarl_robot.learning.policies.gaussian import Gaussian, Parameters, for_tasks
-from metarl_robot.learning.policies.maml_pg import MetaObjective, collect_meta
+from metarl_robot.learning.policies.maml_pg import collect_meta
+from metarl_robot.learning.policies.meta_objective import MetaObjective
 from metarl_robot.learning.policies.sampling import NotFiniteError, Sampler
 
 _CLIP = 0.3

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 Function = Callable[[list[Tensor]], Tensor]
+Slope = Callable[[Sequence[Tensor]], tuple[float, Tensor]]
 Outcome = Callable[[list[Tensor]], tuple[float, float]]
 
 _ITERATIONS = 10
@@ -25,19 +26,18 @@ _TRIALS = 15
 
 
 def trust_region_step(
-    parameters: Sequence[Tensor], objective: Function, outcome: Outcome, metric: Function, radius: float
+    parameters: Sequence[Tensor], objective: Slope, outcome: Outcome, metric: Function, radius: float
 ) -> tuple[list[Tensor], float]:
     """Take a step; returns (new parameters, their divergence), or the old ones and 0 where no step helps.
 
     Arguments:
-        objective: J, to maximise.
+        objective: J, to maximise, and its gradient, flat.
         outcome: (J, D) at other parameters.
         metric: a function with D's Hessian at the parameters, possibly on fewer samples.
         radius: δ.
     """
     start = [parameter.detach().requires_grad_() for parameter in parameters]
-    value = objective(start)
-    slope = flat(torch.autograd.grad(value, start))
+    value, slope = objective(start)
     if not torch.isfinite(slope).all():
         return [parameter.detach() for parameter in start], 0.0
     product = _products(metric, start)
@@ -46,9 +46,19 @@ def trust_region_step(
     for k in range(_TRIALS):
         moved = _moved(start, _SHRINKING**k * length * direction)
         risen, distance = outcome(moved)
-        if distance <= radius and risen > value.item():
+        if distance <= radius and risen > value:
             return [parameter.detach() for parameter in moved], distance
     return [parameter.detach() for parameter in start], 0.0
+
+
+def gradient_of(function: Function) -> Slope:
+    """Value and flat gradient of a function of parameters that require gradients."""
+
+    def both(parameters: Sequence[Tensor]) -> tuple[float, Tensor]:
+        value = function(list(parameters))
+        return value.item(), flat(torch.autograd.grad(value, parameters))
+
+    return both
 
 
 def conjugate_gradient(product: Callable[[Tensor], Tensor], target: Tensor) -> Tensor:

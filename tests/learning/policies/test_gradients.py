@@ -13,10 +13,12 @@ from torch.distributions import Independent, Normal, kl_divergence
 
 from metarl_robot.learning.policies.adaptation import adapt
 from metarl_robot.learning.policies.gaussian import GaussianPolicy, Parameters, for_tasks
-from metarl_robot.learning.policies.maml_pg import MetaObjective
+from metarl_robot.learning.policies.meta_objective import MetaObjective
+from metarl_robot.learning.policies.meta_parts import MetaParts
 from metarl_robot.learning.policies.promp import distributions, proximal_value
 from metarl_robot.learning.policies.sampling import Batch
-from metarl_robot.learning.policies.trust_region import conjugate_gradient, flat, trust_region_step
+from metarl_robot.learning.policies.trust_region import conjugate_gradient, flat, gradient_of, trust_region_step
+from metarl_robot.parallel.processes import Processes
 
 TASKS, SAMPLES = 3, 24
 POLICY = GaussianPolicy(2, 2, (5,))
@@ -158,16 +160,31 @@ def test_a_step_stays_within_the_trust_region_and_raises_the_objective(
 ) -> None:
     meta, start = objective
     old = POLICY([p.detach() for p in meta.adapted(start)], meta.query.observations)
-    moved, distance = trust_region_step(start, meta.value, lambda found: meta.outcome(found, old), meta.metric, 0.01)
+    moved, distance = trust_region_step(
+        start, gradient_of(meta.value), lambda found: meta.outcome(found, old), meta.metric, 0.01
+    )
     assert 0.0 < distance <= 0.01
     value, divergence = meta.outcome(moved, old)
     assert divergence == pytest.approx(distance) and value > meta.value(start).item()
 
 
+def test_groups_of_tasks_give_the_objective_and_gradient_of_all(objective: tuple[MetaObjective, Parameters]) -> None:
+    """Of different sizes: two tasks and one."""
+    meta, start = objective
+    old = POLICY([p.detach() for p in meta.adapted(parameters(1))], meta.query.observations)
+    whole, parts = (MetaParts(Processes(), meta, old, groups, 1) for groups in (1, 2))
+    value, slope = gradient_of(meta.value)(start)
+    for found in (whole.slope(start), parts.slope(start)):
+        assert found[0] == pytest.approx(value, rel=1e-12)
+        torch.testing.assert_close(found[1], slope)
+    for found in (whole.outcome(start), parts.outcome(start)):
+        assert found == pytest.approx(meta.outcome(start, old), rel=1e-12) and found[1] > 0.0
+
+
 def test_no_step_is_taken_where_the_gradient_is_not_finite() -> None:
     start = [torch.ones(2, requires_grad=True)]
     moved, distance = trust_region_step(
-        start, lambda p: (p[0] * math.nan).sum(), lambda p: (0.0, 0.0), lambda p: p[0].square().sum(), 0.01
+        start, gradient_of(lambda p: (p[0] * math.nan).sum()), lambda p: (0.0, 0.0), lambda p: p[0].square().sum(), 0.01
     )
     assert distance == 0.0
     torch.testing.assert_close(moved[0], start[0].detach())
