@@ -97,6 +97,7 @@ DEV = [
     "pytest-xdist>=3.6",
     "ruff>=0.9",
     "mypy>=1.14",
+    "tensorboard>=2.16,<3",
     "types-PyYAML",
     "colcon-common-extensions>=0.3",
     "setuptools>=64",

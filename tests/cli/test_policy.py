@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 from metarl_robot.cli.app import app
 
 SMALL = ("train-policy", "point-navigation", "--tasks", "3", "--episodes", "3", "--hidden", "8")
+EVENTS = ("tensorboard",) if find_spec("tensorboard") else ()
 SHIPPED = str(Path(__file__).resolve().parents[2] / "models" / "policies" / "point-navigation" / "pg.safetensors")
 
 
@@ -35,7 +37,7 @@ def test_training_writes_checkpoint_curve_and_figure_and_evaluation_reads_them(p
     record = json.loads(done.stdout)
     folder = place / "runs" / "policies" / "point-navigation"
     assert {path.name for path in folder.iterdir()} == {
-        f"maml_pg.{end}" for end in ("safetensors", "json", "jsonl", "png")
+        f"maml_pg.{end}" for end in ("safetensors", "json", "jsonl", "png", *EVENTS)
     }
     assert "train: 2/2" in done.stderr and str(record["file"]) in done.stderr
     assert (folder / "maml_pg.png").read_bytes().startswith(b"\x89PNG")

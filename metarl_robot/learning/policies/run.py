@@ -5,6 +5,7 @@ Each iteration draws from its own seed, so that a run's state is its iteration a
 the output folder, named after the algorithm:
 
     <algo>.jsonl         learning curve, one line for each iteration
+    <algo>.tensorboard   folder: the same for TensorBoard, where that is installed
     <algo>.state         after every iteration; removed at the end
     <algo>.safetensors   with <algo>.json: the checkpoint, at the end, or where training had to stop
 """
@@ -32,6 +33,7 @@ from metarl_robot.learning.policies.algorithm import Metrics, check_algorithm, m
 from metarl_robot.learning.policies.checkpoint import PolicyCheckpoint, save_policy
 from metarl_robot.learning.policies.config import PolicyConfig
 from metarl_robot.learning.policies.evaluate import HELD_OUT, best_rate, returns_by_step, summary
+from metarl_robot.learning.policies.event_file import event_file
 from metarl_robot.learning.policies.family import Family, sizes_of
 from metarl_robot.learning.policies.sampling import NotFiniteError, Sampler
 from metarl_robot.learning.policies.threads import limited_threads
@@ -108,18 +110,25 @@ class _Run:
     def go_on(self, progress: Progress | None) -> None:
         """Run the remaining iterations."""
         self._cut_curve()
-        while self._iteration < self._config.iterations:
-            start = monotonic()
-            rng = np.random.default_rng([_TRAINING, self._config.seed, self._iteration])
-            try:
-                metrics = self._algorithm.step(rng)
-            except NotFiniteError as error:
-                raise NotFiniteError(f"{one_line(error)} in iteration {self._iteration + 1}; {self._keep()}") from error
-            self._iteration += 1
-            self._seconds += monotonic() - start
-            self._save(metrics)
-            if progress is not None:
-                progress(self._iteration, self._config.iterations, metrics)
+        with event_file(self._curve.with_suffix(".tensorboard"), self._curve) as log:
+            while self._iteration < self._config.iterations:
+                metrics = self._iterate()
+                log(self._iteration, metrics)
+                if progress is not None:
+                    progress(self._iteration, self._config.iterations, metrics)
+
+    def _iterate(self) -> Metrics:
+        """Run one iteration and save it."""
+        start = monotonic()
+        rng = np.random.default_rng([_TRAINING, self._config.seed, self._iteration])
+        try:
+            metrics = self._algorithm.step(rng)
+        except NotFiniteError as error:
+            raise NotFiniteError(f"{one_line(error)} in iteration {self._iteration + 1}; {self._keep()}") from error
+        self._iteration += 1
+        self._seconds += monotonic() - start
+        self._save(metrics)
+        return metrics
 
     def _keep(self) -> str:
         """Write the weights so far as a checkpoint; returns where they are."""

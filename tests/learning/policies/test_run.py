@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,9 @@ def tiny(algo: str, **changed: Any) -> PolicyConfig:
     return PolicyConfig(**{"algo": algo, "iterations": 4, "tasks": 3, "episodes": 3, "hidden": (8,), **changed})
 
 
+EVENTS = {".tensorboard"} if find_spec("tensorboard") else set()
+
+
 class StopAt:
     """A progress callback that behaves like Ctrl-C after so many iterations."""
 
@@ -65,11 +69,22 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(algo: str, tmp_path: Pa
     assert found.checkpoint.record.sha256 == expected.checkpoint.record.sha256
     assert found.curve.read_bytes() == expected.curve.read_bytes()
     assert found.checkpoint.meta["scores"] == expected.checkpoint.meta["scores"]
-    assert sorted(path.name for path in found.path.parent.iterdir()) == [
-        f"{algo}.json",
-        f"{algo}.jsonl",
-        f"{algo}.safetensors",
-    ]
+    assert {path.suffix for path in found.path.parent.iterdir()} == {".json", ".jsonl", ".safetensors", *EVENTS}
+
+
+def test_tensorboard_shows_every_iteration_once(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="needs tensorboard: pip install tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with pytest.raises(KeyboardInterrupt):
+        train(FEW, tiny("maml_pg"), tmp_path, progress=StopAt(2))
+    done = train(FEW, tiny("maml_pg"), tmp_path, resume=True)
+    events = EventAccumulator(str(tmp_path / "maml_pg.tensorboard"))
+    events.Reload()
+    lines = [json.loads(line) for line in done.curve.read_text().splitlines()]
+    for name in ("return_before", "return_after", "kl"):
+        found = [(event.step, event.value) for event in events.Scalars(name)]
+        assert found == [(line["iteration"], pytest.approx(line[name], rel=1e-6)) for line in lines]
 
 
 KILLED = """
