@@ -18,6 +18,7 @@ from metarl_robot.robots.ground.path_reference import PathReference, driven
 from metarl_robot.robots.ground.route import Route, RouteConfig
 from metarl_robot.sim.episode import run_episode
 from metarl_robot.sim.ground.course_edges import edge_margin, lap_times
+from metarl_robot.sim.ground.cross_track import nearest_on
 from metarl_robot.sim.ground.plant import GroundPlant
 from metarl_robot.sim.ground.simulation import GroundSimulation
 from metarl_robot.sim.ground.task import GroundTask
@@ -78,14 +79,14 @@ def test_on_ice_a_car_that_believes_its_estimate_stays_on_its_course() -> None:
     controller = make_controller(CAR, "meta_mpc")
     reference, task = _course(courses.oval(CAR)), GroundTask(friction=0.4)
 
-    def driven_by(grip: float) -> dict:
-        run = Scenario("lap", task, (), replace(reference, speed_grip=grip), 10.0, 0, 0)
+    def driven_by(grip: float, duration_s: float) -> dict:
+        run = Scenario("lap", task, (), replace(reference, speed_grip=grip), duration_s, 0, 0)
         return dict(run_episode(CAR, lambda _: controller, run).result.measures)
 
-    as_given, believed = driven_by(0.0), driven_by(GRIP_SHARE)
+    as_given, believed = driven_by(0.0, 4.0), driven_by(GRIP_SHARE, 8.6)
     assert as_given["left_course"] > 0.0
     assert believed["left_course"] == 0.0 and believed["spins"] == 0.0 and believed["least_margin_m"] > 0.2
-    assert believed["first_lap_s"] < 9.0 and believed["second_lap_s"] is None
+    assert believed["first_lap_s"] < 8.6 and believed["second_lap_s"] is None
 
 
 @pytest.mark.parametrize(("name", "motion"), [("f1tenth", "fast oval"), ("husky", "figure_eight")])
@@ -109,7 +110,7 @@ def test_on_ice_it_stays_on_a_course_that_arrives_in_parts() -> None:
     reference, flat = _course(courses.oval(CAR), 0.9), GroundOutputs(CAR)
     controller = make_controller(CAR, "meta_mpc", load_config(CAR, "meta_mpc", {"speed_grip": GRIP_SHARE}))
     manager = ReferenceManager(CAR)
-    plant, times = GroundPlant(CAR, GroundTask(friction=0.5)), np.arange(0.0, 8.0, 0.01)
+    plant, times = GroundPlant(CAR, GroundTask(friction=0.5)), np.arange(0.0, 6.0, 0.01)
     controller.reset()
     state, poses = plant.reset(), []
     manager.hold(state.q)
@@ -121,7 +122,9 @@ def test_on_ice_it_stays_on_a_course_that_arrives_in_parts() -> None:
         assert manager.current is not None
         state = plant.step(controller.step(float(time), state, manager.current).effort, 0.01)
     assert edge_margin(CAR, reference, times, np.array(poses)).min() > 0.3
-    assert lap_times(reference, times, np.array(poses)[:, :2])[0] < 8.0
+    line = reference.path.at(np.arange(0.0, reference.path.length_m, 0.01)).position
+    _, along = nearest_on(line, np.array(poses)[:, :2])
+    assert 18.0 < along[-1] < reference.progress(times[-1:])[0][0] - 10.0  # a lap takes 8 s; two parts behind
 
 
 def test_the_suite_asks_for_the_fastest_lap() -> None:

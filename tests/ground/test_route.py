@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from metarl_robot.control.factory import make_controller
+from metarl_robot.control.factory import load_config, make_controller
 from metarl_robot.core.errors import SignalError
 from metarl_robot.core.robot import load_robot
 from metarl_robot.core.signals import Setpoints, State
@@ -156,14 +156,24 @@ def test_obstacles_on_unknown_ground_are_passed_at_speed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("robot", "name"), [(ROBOT, "pure_pursuit"), (ROBOT, "stanley"), (ROBOT, "mppi"), (HUSKY, "nominal_mpc")]
+    ("robot", "name", "settings"),
+    [
+        (ROBOT, "pure_pursuit", {}),
+        (ROBOT, "stanley", {}),
+        (ROBOT, "mppi", {"samples": 64}),
+        (HUSKY, "nominal_mpc", {}),
+    ],
 )
-def test_every_controller_and_vehicle_passes_an_obstacle(robot: Ground, name: str) -> None:
+def test_every_controller_and_vehicle_passes_an_obstacle(robot: Ground, name: str, settings: dict) -> None:
     width_m, friction = robot.description.size_m[1], 0.1
     line = driven(robot, Path(width_m * np.column_stack([np.linspace(0.0, 40.0, 41), np.zeros(41)])), friction)
     discs = width_m * np.array([[8.0, 0.1, 0.4]])
-    scenario = replace(simulation(robot).scenario("nominal", "undisturbed", 0), reference=line, obstacles=discs)
-    result = run_episode(robot, lambda _: make_controller(robot, name), scenario, name)
+    times = np.arange(0.0, 12.0, 0.1)
+    end_s = times[np.argmax(line.progress(times)[0] > 13.0 * width_m)]  # a detour takes longer than the line
+    nominal = simulation(robot).scenario("nominal", "undisturbed", 0)
+    scenario = replace(nominal, reference=line, obstacles=discs, duration_s=end_s)
+    controller = make_controller(robot, name, load_config(robot, name, settings))
+    result = run_episode(robot, lambda _: controller, scenario, name)
     assert result.result.measures["collisions"] == 0.0
     assert result.log.q[-1, 0] > 10.0 * width_m and np.ptp(result.log.q[:, 1]) > 0.5 * width_m
 
