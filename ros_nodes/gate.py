@@ -42,7 +42,7 @@ from metarl_robot.ros_nodes.message_options import message_options
 from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.publishers import LOOK_PERIOD_S, SolePublishers
 from metarl_robot.ros_nodes.runtime import run
-from metarl_robot.ros_nodes.sources import source_trouble
+from metarl_robot.ros_nodes.sources import refused_counts, source_trouble, sources_trouble
 from metarl_robot.safety.fallback_law import GateConfig, GateError, gate_config
 from metarl_robot.safety.gate import Decision, Gate, GateState
 from metarl_robot.safety.input_validation import Refused, Rejection
@@ -177,6 +177,8 @@ class GateNode(ManagedNode):
             source_trouble(self, self._interface.imu_topic, gate.inertials.refusals, "IMU"),
         ):
             level, words = (max(level, worse), f"{words}; {trouble}") if trouble else (level, words)
+        level, words = sources_trouble(self, self._interface.sources, level, words)
+        counts |= refused_counts(self._interface.sources)
         if gate.state is GateState.WAITING:
             self._show(gate)  # publishes a changed reason
         return [status_message("gate", level, words, {**values, **shares, **counts})]

@@ -45,6 +45,7 @@ from metarl_robot.core.robot import Robot, named
 from metarl_robot.core.signals import Context, Inertial, Plan, State
 from metarl_robot.ros_nodes.convert import nanoseconds
 from metarl_robot.ros_nodes.message_options import MessageOptions, OptionsError
+from metarl_robot.safety.refusals import Refusals
 from metarl_robot.trajectories.flat_outputs import Outputs
 
 Array = NDArray[np.float64]
@@ -105,6 +106,14 @@ class ReportTopic(NamedTuple):
     make: Callable[[Any, int, Context], Any | None]
 
 
+class Source(NamedTuple):
+    """A further source of the states: its name in /diagnostics, its topic, and refusals of its messages."""
+
+    name: str
+    topic: str
+    refusals: Refusals
+
+
 class ObstacleTopic(NamedTuple):
     """Obstacles that a controller avoids, subscribed below the mpc node.
 
@@ -136,8 +145,9 @@ class Interface(Protocol):
     commands: topic that drives the robot, a named table of efforts. acting: topic with the efforts that a driver's own
     loop made of them, in the same form; empty: none. measurements: types and topics of all its
     measurements. state_topic: of its states. imu_topic: of its IMU; empty without one. reports: see ReportTopic.
-    external: see ExternalTopic. obstacles: see ObstacleTopic. follows_goals: whether its first reference message is a
-    JointTrajectory, which the action FollowJointTrajectory carries.
+    external: see ExternalTopic. obstacles: see ObstacleTopic. sources: see Source; empty before `listen`.
+    follows_goals: whether its first reference message is a JointTrajectory, which the action FollowJointTrajectory
+    carries.
     """
 
     commands: str
@@ -151,6 +161,7 @@ class Interface(Protocol):
     reports: tuple[ReportTopic, ...]
     external: tuple[ExternalTopic, ...]
     obstacles: tuple[ObstacleTopic, ...]
+    sources: tuple[Source, ...]
     follows_goals: bool
 
     def __init__(self, robot: Any, options: MessageOptions) -> None: ...
@@ -223,6 +234,7 @@ class Part:
     reports: tuple[ReportTopic, ...] = ()
     external: tuple[ExternalTopic, ...] = ()
     obstacles: tuple[ObstacleTopic, ...] = ()
+    sources: tuple[Source, ...] = ()
     follows_goals = False
     acting = ""
 

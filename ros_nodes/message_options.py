@@ -38,6 +38,7 @@ class MessageOptions:
     odometry_frame: str = ""
     localiser_topic: str = ""
     localiser_correction_s: float = 0.3
+    use_imu: bool = False
     frame_prefix: str = ""
 
 
@@ -89,6 +90,10 @@ class SensorParameters(BaseModel):
     localiser_correction_s: float = fixed(
         0.3, ge=0.01, le=10.0, description="time constant with which odometry's drift is corrected [s]"
     )
+    use_imu: bool = fixed(
+        False,
+        description="ground vehicles with a localiser: estimate the velocity of slipping wheels by an IMU on imu/data",
+    )
 
 
 def message_options(parameters: BaseModel, namespace: str = "/") -> MessageOptions:
@@ -105,5 +110,10 @@ def message_options(parameters: BaseModel, namespace: str = "/") -> MessageOptio
         raise OptionsError(
             f"odometry_frame is '{options.odometry_frame}' without a localiser: set localiser_topic, or world_frame "
             "for the frame of odometry and references"
+        )
+    if options.use_imu and "localiser_topic" in given and not options.localiser_topic:
+        raise OptionsError(
+            "use_imu needs a localiser, against whose poses the IMU's errors are estimated: set localiser_topic, or "
+            "use_imu to false"
         )
     return options

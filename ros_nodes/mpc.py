@@ -60,7 +60,7 @@ from metarl_robot.ros_nodes.messages.package import MessagesError
 from metarl_robot.ros_nodes.messages.provide import provide
 from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.runtime import run
-from metarl_robot.ros_nodes.sources import source_trouble
+from metarl_robot.ros_nodes.sources import refused_counts, source_trouble, sources_trouble
 from metarl_robot.ros_nodes.step_statistics import STATUS_CODES, StepStatistics
 from metarl_robot.ros_nodes.switch_service import Change, SwitchService
 from metarl_robot.safety.input_validation import Measurement, StateValidation
@@ -623,7 +623,9 @@ class MpcNode(ManagedNode):
         worse, trouble = source_trouble(self, self._interface.state_topic, self._validation.refusals)
         if trouble:
             level, text = max(level, worse), f"{text}; {trouble}"
+        level, text = sources_trouble(self, self._interface.sources, level, text)
         rejected = {f"state_{name}": count for name, count in self._validation.rejections.items()}
+        rejected |= refused_counts(self._interface.sources)
         extra: dict[str, object] = {"controller": self._name, "building": self._builder.name if self._builder else ""}
         return [status_message("mpc", level, text, {**extra, **values, **rejected, **self._counts})]
 

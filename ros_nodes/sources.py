@@ -7,9 +7,12 @@ themselves. They are named if states contradict each other.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.node import Node
 
+from metarl_robot.ros_nodes.interface import Source
 from metarl_robot.safety.refusals import Refusals, Rejection
 
 CONFLICTS = (
@@ -28,6 +31,20 @@ def source_trouble(node: Node, topic: str, refusals: Refusals, what: str = "stat
         several = f"{len(names)} publishers on {node.resolve_topic_name(topic)}: {', '.join(names)}"
         return DiagnosticStatus.ERROR, f"{several}; {what}: {text or 'they contradict each other'}"
     return DiagnosticStatus.WARN, f"{what}: {text}" if text else ""
+
+
+def sources_trouble(node: Node, sources: Iterable[Source], level: bytes, text: str) -> tuple[bytes, str]:
+    """Level and text of a node, with the problems of further sources of states added."""
+    for source in sources:
+        worse, trouble = source_trouble(node, source.topic, source.refusals, source.name)
+        if trouble:
+            level, text = max(level, worse), f"{text}; {trouble}"
+    return level, text
+
+
+def refused_counts(sources: Iterable[Source]) -> dict[str, int]:
+    """Numbers of refusals of further sources, by source and reason."""
+    return {f"{each.name}_{why}": count for each in sources for why, count in each.refusals.counts.items()}
 
 
 def publisher_names(node: Node, topic: str) -> list[str]:

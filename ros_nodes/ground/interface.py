@@ -3,6 +3,7 @@
 
 topic (as launched)              type                             from → to
 /odom, /mpc/setpoint                                              see odometry.py; of the pose, x, y and yaw are used
+/imu/data, with use_imu          sensor_msgs/Imu                  driver → mpc, gate, drive bridge
 localiser_topic, if set          geometry_msgs/PoseWithCovarianceStamped  localiser → mpc, gate: see localiser.py
 /mpc/reference, /mpc/plan                                         see pose_references.py
 /mpc/reference_path              nav_msgs/Path                    → mpc: poses whose stamps advance are a motion in
@@ -71,7 +72,7 @@ class GroundInterface(OdometryStates, PoseReferences, TableCommands):
 
     def __init__(self, robot: Any, options: MessageOptions = DEFAULT) -> None:
         super().__init__(robot, options)
-        self._robot = robot
+        self._robot, self.measures_inertia = robot, options.use_imu
         self._latest = State(np.zeros(3), np.zeros(3))
         self._yaws: tuple[NDArray[np.int64], Array] = (np.zeros(0, np.int64), np.zeros(0))
         self.obstacles = (
@@ -92,7 +93,13 @@ class GroundInterface(OdometryStates, PoseReferences, TableCommands):
                 return  # a state that was refused would not be read again under its stamp
             on_state(stamp_ns, lambda: self._continuous(corrected()))
 
-        return [super().watch(node, heard), *localiser.subscribe()]
+        self.sources = localiser.sources
+        measured = (
+            super().listen(node, heard, lockstep, on_inertial)
+            if self.measures_inertia
+            else [super().watch(node, heard)]
+        )
+        return [*measured, *localiser.subscribe()]
 
     def watch(self, node: Node, on_state: OnState) -> Subscription:
         """Subscribe to odometry, as measured."""

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A localiser's poses correct the odometry of a ground vehicle (robots/ground/localisation.py).
 
+With use_imu, an IMU shows the motion that slipping wheels do not (robots/ground/inertial_odometry.py).
+
     topic (as launched)              type                             from → to
     localiser_topic                  geometry_msgs/PoseWithCovarianceStamped  localiser → mpc, gate, drive bridge: pose
                                      of the base in world_frame, at any rate; from a covariance on, it is refused
@@ -25,13 +27,15 @@ from metarl_robot.core import rotation
 from metarl_robot.core.signals import State
 from metarl_robot.core.tables import NANOSECONDS
 from metarl_robot.robots.ground.heading import turns
+from metarl_robot.robots.ground.inertial_odometry import InertialOdometry
 from metarl_robot.robots.ground.localisation import Localisation
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import UnusableError
 from metarl_robot.ros_nodes.frames import Frame
 from metarl_robot.ros_nodes.geometry import wxyz, xyz
-from metarl_robot.ros_nodes.interface import Stamp
+from metarl_robot.ros_nodes.interface import Source, Stamp
 from metarl_robot.ros_nodes.message_options import MessageOptions
+from metarl_robot.ros_nodes.odometry import IMU
 from metarl_robot.safety.input_validation import NORM_TOLERANCE, number_problem
 from metarl_robot.safety.refusals import ADVICE, Rejection
 
@@ -50,6 +54,7 @@ class Localiser:
         self._node, self._world, self._stamp = node, world, stamp
         self._topic = options.localiser_topic
         self._localisation = Localisation(options.localiser_correction_s)
+        self._inertial = InertialOdometry(self._localisation) if options.use_imu else None
 
     def subscribe(self) -> list[Subscription]:
         unheard = SubscriptionEventCallbacks(incompatible_qos=lambda _: None, use_default_callbacks=False)
@@ -73,11 +78,31 @@ class Localiser:
     def corrected(self, stamp_ns: int, read: Callable[[], State]) -> State:
         """An odometry's state in the world. Raises UnusableError, also before the first pose."""
         state = read()
-        q = self._localisation.odometry(stamp_ns / NANOSECONDS, state.q)
-        if q is None:
+        found = self._by_imu(stamp_ns, state) if self._inertial is not None else self._by_odometry(stamp_ns, state)
+        if found is None:
             reason = self._localisation.refusals.reason or ADVICE[Rejection.NO_POSE]
             raise UnusableError(Rejection.NO_POSE, f"{self._topic}: {reason}")
-        return replace(state, q=q, v=turns(q[2] - state.q[2]) @ state.v)
+        return found
+
+    def _by_odometry(self, stamp_ns: int, state: State) -> State | None:
+        q = self._localisation.odometry(stamp_ns / NANOSECONDS, state.q)
+        return None if q is None else replace(state, q=q, v=turns(q[2] - state.q[2]) @ state.v)
+
+    def _by_imu(self, stamp_ns: int, state: State) -> State | None:
+        assert self._inertial is not None
+        parts = [part for part in (state.q, state.v, state.specific_force) if part is not None]
+        if (why := number_problem(*parts)) is not None:
+            raise UnusableError(why, f"odometry or IMU: {ADVICE[why]}")
+        found = self._inertial.corrected(stamp_ns / NANOSECONDS, state)
+        if problem := self._inertial.problem:
+            raise UnusableError(Rejection.IMPLAUSIBLE, problem)
+        return found
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """See metarl_robot.ros_nodes.interface.Interface."""
+        own = Source("localiser", self._topic, self._localisation.refusals)
+        return (own,) if self._inertial is None else (own, Source("inertial_odometry", IMU, self._inertial.imu))
 
     def lacks_pose(self, corrected: Callable[[], State]) -> bool:
         """Whether a state cannot be corrected yet; logs that."""

@@ -3,7 +3,8 @@
 
 The task chooses the physics of its bodies and tyres (chassis.py); a slope is a tilt of gravity. At physics step k the
 actuators follow the newest command issued at or before step k - d_c: first-order lags, and a steering rate; the
-steering servo may follow later than the drives. A measurement shows the state at step k - d_s with Gaussian noise.
+steering servo may follow later than the drives. A measurement shows the state at step k - d_s with Gaussian noise, or
+what wheels, localiser and IMU show of it (sensors.py).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from metarl_robot.robots.ground.description import Ground
 from metarl_robot.sim.ground.chassis import Chassis
 from metarl_robot.sim.ground.contact_chassis import ContactChassis
 from metarl_robot.sim.ground.planar_chassis import PlanarChassis
+from metarl_robot.sim.ground.sensors import Moment, WheelOdometry, WheelSensors
 from metarl_robot.sim.ground.task import CONTACT, GroundTask, PatchedTask
 from metarl_robot.sim.physics_time import MAX_DELAY_S, PHYSICS_DT_S, whole_steps
 
@@ -50,6 +52,7 @@ class GroundPlant:
     def __init__(self, robot: Ground, task: GroundTask, seed: int = 0, physics_dt_s: float = PHYSICS_DT_S) -> None:
         self.robot, self._seed, self._dt = robot, seed, physics_dt_s
         self._chassis = self._chassis_of(task)
+        self._wheels, self._sensors = WheelOdometry(robot, physics_dt_s), WheelSensors()
         self._left = np.exp(-physics_dt_s / robot.lag_s)
         self._install(task)
         self.reset()
@@ -82,7 +85,12 @@ class GroundPlant:
         self._steps, self._spinning, self.spins = 0, False, 0
         self._acting, self._mean_acting = np.zeros(self.robot.nu), np.zeros(self.robot.nu)
         self._sides = self._on_patch(q)
-        self._states = deque([(q.copy(), v.copy())], maxlen=whole_steps(MAX_DELAY_S, self._dt) + 1)
+        self._wheels.restart(q)
+        self._sensors.restart()
+        self._states = deque(
+            [Moment(q.copy(), v.copy(), self._wheels.pose, self._wheels.twist)],
+            maxlen=whole_steps(MAX_DELAY_S, self._dt) + 1,
+        )
         self._issued: deque[tuple[int, Array]] = deque([(-2 * whole_steps(MAX_DELAY_S, self._dt), self._acting)])
         self._counts = np.zeros(3, int)
         return self._sense()
@@ -116,7 +124,9 @@ class GroundPlant:
         self._chassis.move(self._effective(), self.task)
         self._steps += 1
         q, v = self._chassis.state()
-        self._states.append((q, v))
+        if self._task.wheel_odometry:
+            self._wheels.move(self._chassis.wheel_speeds, self._acting)
+        self._states.append(Moment(q, v, self._wheels.pose, self._wheels.twist))
         self._count(q, v, overdriven)
 
     def _on_patch(self, q: Array) -> tuple[bool, bool]:
@@ -163,16 +173,19 @@ class GroundPlant:
 
     def _sense(self) -> State:
         noise = self._noise * self._rng.standard_normal(6)
-        q, v = self._states[-1 - min(self._sensor_steps, len(self._states) - 1)]
+        now = self._states[-1 - min(self._sensor_steps, len(self._states) - 1)]
         self._measured_at = self._steps - self._sensor_steps
-        self._measured = State(q + noise[:3], v + noise[3:])
+        if self._task.wheel_odometry:
+            self._measured = self._sensors.state(self._measured_at * self._dt, now, self.task, noise, self._rng)
+        else:
+            self._measured = State(now.q + noise[:3], now.v + noise[3:])
         return self._measured
 
     def set_task(self, task: GroundTask) -> None:
         if (task.tyre, task.bump_height_m) != (self._task.tyre, self._task.bump_height_m):
             self._chassis = self._chassis_of(task)
             self._chassis.install(task)
-            self._chassis.reset(*self._states[-1])
+            self._chassis.reset(*self._states[-1][:2])
         self._install(task)
         self._sides = self._on_patch(self.truth.q)
 
@@ -200,8 +213,8 @@ class GroundPlant:
 
     @property
     def truth(self) -> State:
-        q, v = self._states[-1]
-        return State(q.copy(), v.copy())
+        now = self._states[-1]
+        return State(now.q.copy(), now.v.copy())
 
     @property
     def wheel_speeds(self) -> Array:

@@ -24,7 +24,7 @@ from metarl_robot.sim.ground import layouts
 from metarl_robot.sim.ground.proof import stays_on_course
 from metarl_robot.sim.ground.task import GroundTask, PatchedTask
 from metarl_robot.sim.scenario import Scenario, no_obstacles
-from metarl_robot.sim.suite_table import SuiteTable
+from metarl_robot.sim.suite_table import SuiteTable, stream
 
 Array = NDArray[np.float64]
 Range = tuple[float, float]
@@ -42,6 +42,10 @@ SPLIT_SHARE = (0.4, 0.8)
 PROVED = ("surfaces",)
 """Suites whose draws are repeated until the course can be kept."""
 MOST_DRAWS = 40
+PAIRED = ("sensors",)
+"""Suites whose scenarios of one seed differ in the sensors only."""
+ACCELEROMETER_NOISE_M_S2, ACCELEROMETER_BIAS_M_S2, GYRO_BIAS_RAD_S = 0.3, 0.3, 0.01
+"""Noise, and largest biases, of an IMU."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +185,22 @@ def _split(robot: Ground, rng: np.random.Generator) -> _Run:
     return _Run(before, left if rng.random() < 0.5 else right, path, half_width_m=half_m)
 
 
+def _wheel_odometry(imu: bool) -> Draw:
+    """The ground changes, and states come from wheels that slip and a localiser, with or without an IMU."""
+
+    def draw(robot: Ground, rng: np.random.Generator) -> _Run:
+        run = _surface(TRAIN)(robot, rng)
+        sensors: dict[str, Any] = {"wheel_odometry": True}
+        if imu:
+            bias = rng.uniform(-ACCELEROMETER_BIAS_M_S2, ACCELEROMETER_BIAS_M_S2, 3)
+            sensors |= {"imu": True, "accelerometer_noise_m_s2": ACCELEROMETER_NOISE_M_S2,
+                        "accelerometer_bias_m_s2": bias,
+                        "gyro_bias_rad_s": float(rng.uniform(-GYRO_BIAS_RAD_S, GYRO_BIAS_RAD_S))}  # fmt: skip
+        return replace(run, before=replace(run.before, **sensors), after=replace(run.after, **sensors))
+
+    return draw
+
+
 def _course(robot: Ground, rng: np.random.Generator) -> Path:
     named = (courses.oval, courses.figure_eight, courses.circle)
     choice = int(rng.integers(len(named) + 3))
@@ -197,6 +217,7 @@ SUITES: SuiteTable[Draw] = SuiteTable(
         "obstacles": {"passable": _obstacles(layouts.passable), "blocked": _obstacles(layouts.blocked)},
         "surfaces": {"ice_patch": _ice_patch, "split": _split},
         "laps": {"fastest": _fastest},
+        "sensors": {"wheels": _wheel_odometry(False), "wheels_imu": _wheel_odometry(True)},
     }
 )
 
@@ -206,6 +227,8 @@ def scenario(robot: Ground, suite: str, kind: str, seed: int) -> Scenario[Ground
     draw, rng = SUITES.pick(suite, kind, seed)
     if suite in PROVED:
         return _proved(robot, suite, kind, seed)
+    if suite in PAIRED:
+        rng = stream(suite, seed)
     return _made(robot, kind, draw(robot, rng), seed, rng)
 
 

@@ -19,6 +19,7 @@ FORCE, CONTACT = "force", "contact"
 """Physics of the tyres: forces of a tyre model on a planar body, or wheels in contact with the ground."""
 _OF_CONTACT = ("tyre", "bump_height_m")
 _STEERING_DELAY = "steering_delay_s"
+_OF_IMU = ("accelerometer_noise_m_s2", "accelerometer_bias_m_s2", "gyro_bias_rad_s")
 _POSITIVE = ("friction", "right_share", "stiffness_scale", "motor_strength")
 _NOT_NEGATIVE = (
     "rolling_resistance",
@@ -28,6 +29,7 @@ _NOT_NEGATIVE = (
     "yaw_noise_rad",
     "velocity_noise_m_s",
     "yaw_rate_noise_rad_s",
+    "accelerometer_noise_m_s2",
 )
 
 
@@ -41,6 +43,8 @@ class GroundTask(TaskData):
     angle of the wheels at a command of 0. motor_strength: torque over the commanded one. command_delay_s,
     sensor_delay_s: time from a command to its effect, from a state to its measurement. *_noise_*: standard deviations.
     steering_delay_s: further time from a command to its effect on the steering servo.
+    wheel_odometry: states come from wheels and a localiser (sensors.py) instead of exact odometry. imu: also from an
+    IMU with accelerometer_noise_m_s2, accelerometer_bias_m_s2 (3,) and gyro_bias_rad_s; it needs wheel_odometry.
     tyre: FORCE or CONTACT. bump_height_m: standard deviation of the ground's height, under wheels in contact only.
     """
 
@@ -62,6 +66,11 @@ class GroundTask(TaskData):
     tyre: str = FORCE
     bump_height_m: float = 0.0
     steering_delay_s: float = 0.0
+    wheel_odometry: bool = False
+    imu: bool = False
+    accelerometer_noise_m_s2: float = 0.0
+    accelerometer_bias_m_s2: Array = (0.0, 0.0, 0.0)  # type: ignore[assignment]
+    gyro_bias_rad_s: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -69,6 +78,10 @@ class GroundTask(TaskData):
             raise SignalError(f"task: tyre must be '{FORCE}' or '{CONTACT}'; given '{self.tyre}'")
         if self.bump_height_m > 0.0 and self.tyre != CONTACT:
             raise SignalError(f"task: bumps need wheels in contact; set tyre to '{CONTACT}', or bump_height_m to 0")
+        if self.imu and not self.wheel_odometry:
+            raise SignalError(
+                "task: an IMU is used with wheel odometry only; set wheel_odometry to true, or imu to false"
+            )
         for name in _POSITIVE:
             if not getattr(self, name) > 0.0:
                 raise SignalError(f"task: {name} must be > 0; given {getattr(self, name)}")
@@ -80,10 +93,12 @@ class GroundTask(TaskData):
                 raise SignalError(f"task: {name} must be in [0, {MAX_DELAY_S}] s; given {getattr(self, name)}")
 
     def to_dict(self) -> dict[str, Any]:
-        """See TaskData. Only tasks with contact or a servo's delay have its keys: data sets keep their hash."""
+        """See TaskData. Contact, a servo's delay and sensors have keys only where used: data sets keep their hash."""
         content = super().to_dict()
         left_out = () if self.tyre == CONTACT else _OF_CONTACT
         left_out = left_out if self.steering_delay_s else (*left_out, _STEERING_DELAY)
+        left_out = left_out if self.wheel_odometry else (*left_out, "wheel_odometry")
+        left_out = left_out if self.imu else (*left_out, "imu", *_OF_IMU)
         return {key: value for key, value in content.items() if key not in left_out}
 
     def friction_at(self, places: Array, right: NDArray[np.bool_]) -> Array:

@@ -12,12 +12,14 @@ from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry, Path
 from numpy.typing import NDArray
 from rclpy.serialization import deserialize_message, serialize_message
+from sensor_msgs.msg import Imu
 from std_msgs.msg import Float64MultiArray, Header
 
 from metarl_robot.core import rotation
 from metarl_robot.core.coordinates import BaseCoordinates
 from metarl_robot.core.robot import load_robot
-from metarl_robot.core.signals import State
+from metarl_robot.core.signals import Inertial, State
+from metarl_robot.robots.ground.heading import turns
 from metarl_robot.robots.ground.localisation import compose, inverse
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import UnusableError, time_message
@@ -26,7 +28,8 @@ from metarl_robot.ros_nodes.ground.interface import GroundInterface
 from metarl_robot.ros_nodes.interface import interface_of
 from metarl_robot.ros_nodes.managed import StateParameters
 from metarl_robot.ros_nodes.message_options import MessageOptions, OptionsError, message_options
-from metarl_robot.ros_nodes.odometry import odometry_message
+from metarl_robot.ros_nodes.odometry import IMU, imu_message, odometry_message
+from metarl_robot.ros_nodes.sources import refused_counts
 from metarl_robot.safety.refusals import Rejection
 from metarl_robot.sim.ground.plant import GroundPlant
 from metarl_robot.sim.ground.task import GroundTask
@@ -58,7 +61,7 @@ def pose_message(pose: Array, stamp_ns: int, frame: str = "map", variance: float
 class Car:
     """Odometry that drifts and, if asked, a localiser's poses out; efforts in, one for each state."""
 
-    def __init__(self, session: object, frame: str, localised: bool) -> None:
+    def __init__(self, session: object, frame: str, localised: bool, imu: bool = False) -> None:
         self.probe, self._frame = session.probe, frame
         self.answers: dict[int, Array] = {}
         self.probe.listen(Float64MultiArray, GroundInterface.commands, self._on_command)
@@ -66,6 +69,8 @@ class Car:
         self._odometry = node.create_publisher(Odometry, "/odom", topics.STATE_OUT)
         self._poses = node.create_publisher(PoseWithCovarianceStamped, "/amcl_pose", topics.LATCHED)
         self._path = node.create_publisher(Path, "/mpc/reference_path", topics.REFERENCE_QOS)
+        self._imu = node.create_publisher(Imu, IMU, topics.STATE_OUT) if imu else None
+        self._speed = np.zeros(3)
         self.plant, self.stamp_ns, self._localised = GroundPlant(CAR, GroundTask()), 10**9, localised
         self.plant.reset(START, np.zeros(3))
         self.truth: list[Array] = [START]
@@ -92,14 +97,23 @@ class Car:
             at = max(now - POSE_LATE, 0)
             if self._localised and at % POSE_EVERY == 0:
                 self._poses.publish(pose_message(self.truth[at], self.stamp_ns - (now - at) * PERIOD_NS))
-            message = self._message()
+            message, imu = self._message(), self._inertial()
 
-            def answered(message: Odometry = message) -> bool:
+            def answered(message: Odometry = message, imu: Imu = imu) -> bool:
+                if self._imu is not None:
+                    self._imu.publish(imu)
                 self._odometry.publish(message)
                 return self.stamp_ns in self.answers
 
             self.probe.wait(answered, f"an answer to the state of {self.stamp_ns} ns")
             self._move(self.answers[self.stamp_ns])
+
+    def _inertial(self) -> Imu:
+        """An IMU's values, with biases."""
+        truth, before = self.plant.truth, self._speed
+        self._speed = truth.v
+        force = turns(-truth.q[2]) @ ((truth.v - before) / CAR.control_period_s * (1.0, 1.0, 0.0)) + (0.2, -0.1, 9.8)
+        return imu_message("base_link", self.stamp_ns, Inertial(force, np.array([0.0, 0.0, truth.v[2] + 0.02])))
 
     def _message(self) -> Odometry:
         truth = self.plant.truth
@@ -169,6 +183,49 @@ def test_states_are_those_of_odometry_in_the_localiser_s_frame_turned_with_it() 
     assert road.interface.setpoint(7, state.q, state.v).header.frame_id == "map"
 
 
+def inertial(road: Road, force: float = 9.81, rate: float = 0.3) -> None:
+    road.hear(
+        "imu/data", imu_message("base_link", 10**9, Inertial(np.array([0.0, 0.0, force]), np.array([0, 0, rate])))
+    )
+
+
+@pytest.mark.parametrize("lockstep", [False, True])
+def test_with_an_imu_the_rate_is_that_of_its_gyroscope_and_without_messages_it_is_named(lockstep: bool) -> None:
+    road = Road(lockstep, use_imu=True)
+    road.hear("amcl_pose", pose_message(np.array([10.0, 20.0, 2.0]), 10**9))
+    inertial(road)
+    state = road.state()
+    np.testing.assert_allclose(state.q, [10.0, 20.0, 2.0], atol=1e-9)
+    np.testing.assert_allclose(state.v, [3.0 * np.cos(2.0), 3.0 * np.sin(2.0), 0.3], atol=1e-9)
+    assert refused_counts(road.interface.sources) == {} and road.interface.imu_topic == "imu/data"
+    alone = Road(use_imu=True)
+    alone.hear("amcl_pose", pose_message(START, 10**9))
+    assert alone.state().v[2] == pytest.approx(0.2)
+    assert refused_counts(alone.interface.sources) == {"inertial_odometry_stale": 1}
+
+
+def test_an_imu_that_cannot_be_right_refuses_the_state_and_is_named() -> None:
+    road = Road(use_imu=True)
+    road.hear("amcl_pose", pose_message(START, 10**9))
+    for k in range(1, 200):
+        stamp = 10**9 + k * PERIOD_NS
+        road.hear("imu/data", imu_message("base_link", stamp, Inertial(np.array([0.0, 0.0, 1.0]), np.zeros(3))))
+        road.hear("odom", odometry_message("odom", "base_link", stamp, BASE.pose(np.zeros(3)), BASE.twist(np.zeros(3))))
+        read = road.states[-1][1]
+        if k < 10:
+            read()
+    with pytest.raises(UnusableError, match="IMU: the mean upward specific force is .* with gravity") as refused:
+        for _, read in road.states:
+            read()
+    assert refused.value.why is Rejection.IMPLAUSIBLE
+
+
+def test_refused_poses_are_counted_for_diagnostics() -> None:
+    road = Road()
+    road.hear("amcl_pose", pose_message(START, 10**9, frame="odom"))
+    assert refused_counts(road.interface.sources) == {"localiser_frame": 1}
+
+
 def test_a_state_before_the_first_pose_is_refused_with_the_topic_and_in_lockstep_awaited() -> None:
     road, stepped = Road(), Road(lockstep=True)
     with pytest.raises(UnusableError, match="amcl_pose: there is no pose of the localiser yet") as refused:
@@ -211,8 +268,25 @@ def test_a_wrong_frame_of_odometry_names_its_parameter() -> None:
 def test_a_localiser_needs_a_kind_that_uses_it_and_a_frame_of_odometry_a_localiser() -> None:
     with pytest.raises(OptionsError, match="kind 'arm' use no localiser"):
         interface_of(load_robot("planar2"), MessageOptions(localiser_topic="amcl_pose"))
+    with pytest.raises(OptionsError, match="use_imu needs a localiser"):
+        message_options(StateParameters(robot="f1tenth", use_imu=True))
     with pytest.raises(OptionsError, match="odometry_frame is 'odom' without a localiser"):
         message_options(StateParameters(robot="f1tenth", odometry_frame="odom"))
+
+
+def test_a_car_drives_by_a_localiser_and_an_imu(start: Callable, tmp_path: File) -> None:
+    session = start(launch_file(tmp_path, "f1tenth", "meta_mpc", use_imu=True, **LOCALISED))
+    car = Car(session, "odom", localised=True, imu=True)
+    car.run(30)
+    session.probe.wait_state("passing")
+    line = s_curve()
+    car.follow(line[::10])
+    car.run(300)
+    driven = np.array(car.truth)[:, :2]
+    away = np.linalg.norm(driven[:, None] - line, axis=2).min(axis=1)
+    assert np.linalg.norm(driven[-1] - driven[0]) > 5.0 and away.max() < 0.15
+    assert session.probe.count("mpc", "inertial_odometry_stale") == session.probe.count("gate", "imu_unreadable") == 0
+    session.finish()
 
 
 @pytest.mark.parametrize("localised", [False, True])

@@ -29,6 +29,8 @@ from metarl_robot.safety.refusals import Refusals, Rejection
 
 Array = NDArray[np.float64]
 
+CORRECTION_S = 0.3
+"""Default of `correction_s`."""
 JUMP_RAD = 0.3
 KEPT_S = 1.0
 """Odometry is kept this long; a pose that is later is refused."""
@@ -42,17 +44,19 @@ _JUMPED = (
 class Localisation:
     """Corrected poses (3,): x, y [m; world], yaw [rad], from odometry's and the localiser's.
 
-    correction_s: time constant with which differences fade [s]. refusals: of the localiser's poses.
+    correction_s: time constant with which differences fade [s]. refusals: of the localiser's poses. accepted: number of
+    those in use so far; relocations: of jumps that were followed.
     """
 
     def __init__(self, correction_s: float) -> None:
         self._correction_s, self.refusals = correction_s, Refusals()
+        self.accepted = self.relocations = 0
         self._restart()
 
     def _restart(self) -> None:
         self._kept: deque[tuple[float, Array]] = deque(maxlen=_MOST_KEPT)
         self._stamps, self._leaps = StampFilter(inf), LeapFilter(_follows)
-        self._relocations = 0
+        self._followed = 0  # of the filter's relocations
         self._waiting: tuple[float, Array] | None = None
         self._wanted: Array | None = None  # pose of odometry's origin in the world, by the last pose
         self._used: Array | None = None  # that in use
@@ -111,9 +115,16 @@ class Localisation:
             return Rejection.POSITION_JUMPED, _JUMPED
         self._stamps.accept(stamp_s)
         self._wanted = origin
-        if self._used is None or self._leaps.relocations != self._relocations:
-            self._used, self._relocations = origin, self._leaps.relocations
+        self.accepted += 1
+        if self._used is None or self._leaps.relocations != self._followed:
+            self.relocations += self._used is not None
+            self._used, self._followed = origin, self._leaps.relocations
         return None
+
+    def newest(self, pose: Array) -> Array:
+        """The localiser's newest pose (3,) [world], extrapolated to odometry's pose (3,) without fading."""
+        assert self._wanted is not None
+        return compose(self._wanted, pose)
 
     def _take_waiting(self) -> None:
         if self._waiting is not None and self._waiting[0] <= self._kept[-1][0]:
