@@ -33,7 +33,8 @@ _EPILOG = examples(
     note="Suites: train, heldout (unseen draws from the same ranges), extrapolation (beyond them), nominal (no "
     "disturbance). Arms: mismatch (links wrong by 30 %), friction (as on real arms), sensors (noise, late or lost "
     "measurements), long (38 s a run: four times the computation), contact, overload. Quadrotors: mismatch, sensors, "
-    "contact, upset (starts upside down). Vehicles: obstacles, surfaces (ice patches), laps (fastest laps). Never tune "
+    "contact, upset (starts upside down). Vehicles: obstacles, surfaces (ice patches), laps (fastest laps), "
+    "sensors (wheels that slip, with and without an IMU). Never tune "
     "on seeds below 1000. The same seeds give the same results on any number of processes; only step times vary.",
 )
 
