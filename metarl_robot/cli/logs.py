@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _NOTE = (
     "A log is a rosbag2 folder, an .mcap, .db3 or ROS 1 .bag file, or a table (.csv, .tsv, .txt, .parquet, .h5); of a "
-    "quadrotor a PX4 ULog (.ulg). A bag "
-    "with /joint_states needs no map. docs/howto/own_recordings.md describes map.yaml."
+    "quadrotor also a PX4 ULog (.ulg). A bag with /joint_states, or with /odom, /imu/data and the thrusts of this "
+    "project's own nodes, needs no map. docs/howto/own_recordings.md describes map.yaml."
 )
 _CHECK = examples(
     ("metarl log check panda recording/", "a rosbag2 folder with /joint_states"),
@@ -172,9 +172,11 @@ def read_recordings(robot: str, logs: Sequence[Path], log_map: Path | None) -> t
     """Read the robot and its recordings, and print their repairs. Raises LogError."""
     from metarl_robot.core.robot import load_robot
     from metarl_robot.logs.log_map import read_map
-    from metarl_robot.logs.reading import read_log
+    from metarl_robot.logs.reading import check_served, map_of, read_log
 
-    loaded, mapped = load_robot(robot), read_map(log_map)
+    loaded = load_robot(robot)
+    check_served(loaded)
+    mapped = read_map(log_map, map_of(loaded))
     recordings = []
     with progress() as report:
         for i, path in enumerate(logs):

@@ -16,7 +16,7 @@ from metarl_robot.core.errors import UnknownNameError, shortened
 from metarl_robot.core.robot import Robot
 from metarl_robot.logs.bag_file import Bag, RawMessage
 from metarl_robot.logs.joint_state import TYPE, JointStateDecoder, JointStates
-from metarl_robot.logs.log_map import LogMap
+from metarl_robot.logs.log_map import LogMap, TimeMap
 from metarl_robot.logs.recording import LogError, Repair
 from metarl_robot.logs.series import MOST_SAMPLES, RawLog, Rows
 
@@ -104,12 +104,9 @@ class _Reader:
         return self._decode(message.data, message.type)
 
     def _stamp(self, content: Any, received_ns: int) -> int:
-        if self._map.time.clock == "received":
-            return received_ns
         if isinstance(content, JointStates):
-            return content.stamp_ns
-        stamp = content.header.stamp if hasattr(content, "header") else None
-        return received_ns if stamp is None else int(stamp.sec) * _NANOSECONDS + int(stamp.nanosec)
+            return received_ns if self._map.time.clock == "received" else content.stamp_ns
+        return stamp_of(content, received_ns, self._map.time)
 
     def _row(self, content: Any, field: str) -> Array | None:
         """Values of a field in the robot's order of joints; None if it has none."""
@@ -129,13 +126,7 @@ class _Reader:
         """Values of a field, and the names of their joints; empty: the message has none."""
         if isinstance(content, JointStates) and field in _OF_JOINT_STATES:  # the quick way
             return getattr(content, field), content.name
-        *above, last = field.split(".")
-        try:
-            owner = reduce(getattr, above, content)
-            values = getattr(owner, last)
-        except AttributeError as error:
-            there = [name for name in dir(content) if not name.startswith("_")]
-            raise LogError(f"{self._path}: {UnknownNameError('field', field, there)} Name fields in a map.") from error
+        owner, values = looked_up(self._path, content, field)
         named = next((getattr(each, name) for each in (owner, content) for name in _NAMES if hasattr(each, name)), ())
         return np.atleast_1d(np.asarray(values, dtype=np.float64)), tuple(named)
 
@@ -180,3 +171,27 @@ class _Reader:
 
 def _listed(names: set[str]) -> str:
     return shortened(", ".join(sorted(names)))
+
+
+def stamp_of(content: Any, received_ns: int, time: TimeMap) -> int:
+    """Time of a message: of its header, of a PX4 message its `timestamp` [µs], else of its reception."""
+    if time.clock == "received":
+        return received_ns
+    if hasattr(content, "header"):
+        return int(content.header.stamp.sec) * _NANOSECONDS + int(content.header.stamp.nanosec)
+    of_px4 = getattr(content, "__msgtype__", "").startswith("px4_msgs/")
+    return int(content.timestamp) * 1000 if of_px4 else received_ns
+
+
+def looked_up(path: Path, content: Any, field: str) -> tuple[Any, Any]:
+    """The message that holds a field, and the field; `a.b` is field b of field a, of each if that is a list.
+
+    Raises LogError for an unknown field.
+    """
+    *above, last = field.split(".")
+    try:
+        owner = reduce(getattr, above, content)
+        return owner, [getattr(each, last) for each in owner] if isinstance(owner, list) else getattr(owner, last)
+    except AttributeError as error:
+        there = [name for name in dir(content) if not name.startswith("_")]
+        raise LogError(f"{path}: {UnknownNameError('field', field, there)} Name fields in a map.") from error

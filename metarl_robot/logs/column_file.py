@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from metarl_robot.core.errors import UnknownNameError, one_line, shortened
 from metarl_robot.core.robot import Robot
-from metarl_robot.logs.log_map import UNITS, LogMap
+from metarl_robot.logs.log_map import UNITS, TableMap
 from metarl_robot.logs.recording import LogError
 from metarl_robot.logs.series import MOST_SAMPLES, RawLog
-from metarl_robot.logs.table_file import Table, raw_log, wanted_columns
+from metarl_robot.logs.table_file import Table, raw_log
 
 Array = NDArray[np.float64]
 
@@ -28,7 +28,7 @@ SUFFIXES = (*PARQUET, *HDF5)
 _PLACE = re.compile(r"(.+)\[(\d+)\]")
 
 
-def read_columns(robot: Robot, path: Path, log_map: LogMap) -> RawLog:
+def read_columns(robot: Robot, path: Path, log_map: TableMap) -> RawLog:
     """Read the signals of a Parquet or HDF5 file.
 
     Raises:
@@ -37,7 +37,7 @@ def read_columns(robot: Robot, path: Path, log_map: LogMap) -> RawLog:
     """
     content = _parquet(path) if path.suffix in PARQUET else _hdf5(path)
     names = tuple(content)
-    wanted = wanted_columns(robot, log_map, names)
+    wanted = log_map.columns(robot, names)
     time_s = _time(path, content, names, log_map)
     columns = [_column(path, content, names, name) for each in wanted.values() for name in each]
     sizes = {len(each) for each in (time_s, *columns)}
@@ -96,7 +96,7 @@ def _hdf5(path: Path) -> _Content:
     return found
 
 
-def _time(path: Path, content: _Content, names: Sequence[str], log_map: LogMap) -> Array:
+def _time(path: Path, content: _Content, names: Sequence[str], log_map: TableMap) -> Array:
     """Times in the unit of the map, from 0: stamps since 1970 in nanoseconds have more digits than a float."""
     values = _raw(path, content, names, log_map.time.column)
     if values.dtype.kind == "M":  # a time stamp has a unit of its own

@@ -3,20 +3,22 @@
 
 Three identities are tested, over windows of WINDOW_S: the change of position is the mean velocity; the turn of the
 attitude is the mean body rate; the specific force is Rᵀ(dv/dt - g). For each, the values that a wrong frame, order or
-unit would give are tried, too. One that fits far better than the recording as it is, is named. The specific force times
-the mass is then compared with the thrusts.
+unit would give are tried, too. One that fits far better than the recording as it is, is named, with the words of a map
+that mend it. The specific force times the mass is then compared with the thrusts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.core import rotation
+from metarl_robot.logs import ulog_file
 from metarl_robot.logs.aerial_frames import enu, flu, flu_to_enu
 from metarl_robot.logs.check import GAP_PERIODS, Finding, Judged, white_noise
 from metarl_robot.logs.recording import LogError, Recording, Repair
@@ -36,6 +38,36 @@ TOLERATED, MOST_TIMES = 1.25, 2.0
 """Force over thrust, or its inverse, that is said, and that is refused."""
 FAST_HZ = 30.0
 EXCITED_M_S2 = 0.5
+
+
+_XYZW = "quaternions are in the order xyzw; they must be wxyz"
+_INVERSE = "quaternions turn from world to body axes; they must turn from body to world"
+_FRD_TO_NED = "attitudes are FRD to NED; they must be FLU to ENU"
+_BODY = "velocities are in body axes; they must be in world axes"
+_BODY_FRD = "velocities are in body axes FRD"
+_NED_VELOCITY = "velocities are NED where positions are ENU, or the reverse"
+_MM = "velocities are in mm/s where positions are in m"
+_RATE_FRD = "body rates are FRD; they must be FLU"
+_DEG = "body rates are in deg/s; they must be in rad/s"
+_IN_G = "specific forces are in g; they must be in m/s²"
+_FORCE_FRD = "specific forces and rates are FRD; they must be FLU"
+_UPSIDE_DOWN = "gravity acts upside down: all signals are NED and FRD; they must be ENU and FLU"
+_REMEDIES: Mapping[str, str] = MappingProxyType(
+    {
+        _XYZW: "attitude: {order: xyzw}",
+        _INVERSE: "attitude: {axes: enu_to_flu}",
+        _FRD_TO_NED: "attitude: {axes: frd_to_ned}",
+        _BODY: "velocity: {axes: flu}",
+        _BODY_FRD: "velocity: {axes: frd}",
+        _NED_VELOCITY: "velocity: {axes: ned}",
+        _MM: "velocity: {unit: mm/s}",
+        _RATE_FRD: "rates: {axes: frd}",
+        _DEG: "rates: {unit: deg/s}",
+        _IN_G: "specific_force: {unit: g}",
+        _FORCE_FRD: "specific_force: {axes: frd}",
+        _UPSIDE_DOWN: "position, velocity: {axes: ned}, attitude: {axes: frd_to_ned}, rates: {axes: frd}, …",
+    }
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +119,7 @@ def check_flight(robot: Any, recording: Recording) -> FlightReport:
     """Examine a recording of a multirotor. Raises LogError if it is too short."""
     windows = _windows(recording)
     velocity, velocity_finding = _judged("velocity", windows.moved, _velocities(windows))
-    rate, rate_finding = _judged("rate", windows.rate, windows.turned)
+    rate, rate_finding = _judged_rate(windows)
     force, force_finding = _judged_force(windows)
     steps = np.diff(recording.time_s)
     gaps = steps[steps >= GAP_PERIODS * recording.period_s]
@@ -116,7 +148,14 @@ def check_flight(robot: Any, recording: Recording) -> FlightReport:
     if not found and force_finding is not None:  # else it follows from these
         found.append(force_finding)
     found += [] if found else _of_thrust(report)
-    return replace(report, findings=(*found, *_of_timing(report)))
+    mapped = not recording.source.endswith(ulog_file.SUFFIX)
+    return replace(report, findings=tuple(_mended(each, mapped) for each in (*found, *_of_timing(report))))
+
+
+def _mended(finding: Finding, mapped: bool) -> Finding:
+    """With the words of a map that mend it, if there are any and the recording is read by a map."""
+    words = _REMEDIES.get(finding.text, "") if mapped else ""
+    return replace(finding, text=f"{finding.text}: say '{words}' in a map") if words else finding
 
 
 def _windows(recording: Recording) -> _Windows:
@@ -159,9 +198,9 @@ def _attitudes(q: Array) -> dict[str, Array]:
     """Attitudes as given, and as they are where one thing is wrong."""
     return {
         "": q,
-        "quaternions are in the order xyzw; they must be wxyz": q[:, [3, 0, 1, 2]],
-        "quaternions turn from world to body axes; they must turn from body to world": rotation.inverse(q),
-        "attitudes are FRD to NED; they must be FLU to ENU": flu_to_enu(q),
+        _XYZW: q[:, [3, 0, 1, 2]],
+        _INVERSE: rotation.inverse(q),
+        _FRD_TO_NED: flu_to_enu(q),
     }
 
 
@@ -170,11 +209,12 @@ def _velocities(windows: _Windows) -> dict[str, Array]:
     given, attitude = windows.velocity, windows.attitude
     return {
         "": given,
-        "velocities are in body axes; they must be in world axes": rotation.rotate(attitude, given),
+        _BODY: rotation.rotate(attitude, given),
         "velocities are turned into body axes twice": rotation.rotate_back(attitude, given),
-        "velocities are NED where positions are ENU, or the reverse": enu(given),
+        _NED_VELOCITY: enu(given),
         "velocities have the sign opposite to the change of positions": -given,
-        "velocities are in body axes FRD": rotation.rotate(attitude, flu(given)),
+        _BODY_FRD: rotation.rotate(attitude, flu(given)),
+        _MM: 1e-3 * given,
     }
 
 
@@ -189,17 +229,39 @@ def _judged(name: str, truth: Array, tried: Mapping[str, Array]) -> tuple[float,
     return given, None
 
 
+def _judged_rate(windows: _Windows) -> tuple[float, Finding | None]:
+    """As _judged, for turns and body rates. FRD rates or FRD attitudes fit equally; the thrust's direction decides."""
+    error, of_attitude = _judged("rate", windows.rate, windows.turned)
+    rates = {"": windows.rate, _RATE_FRD: flu(windows.rate), _DEG: np.deg2rad(windows.rate)}
+    _, of_rate = _judged("rate", windows.turned[""], rates)
+    faults = [each for each in (of_attitude, of_rate) if each is not None and each.level == "fault"]
+    if len(faults) < 2 or of_attitude is None:
+        return error, faults[0] if faults else of_attitude
+    other = _attitudes(windows.attitude)[of_attitude.text]
+    needed = windows.pushed + GRAVITY
+    return error, of_attitude if _sideways(other, needed) < _sideways(windows.attitude, needed) else of_rate
+
+
+def _sideways(attitude: Array, force: Array) -> float:
+    """Root mean square across body z of a force [m/s²; world]: rotors hardly push there."""
+    across = rotation.rotate_back(attitude, force)[:, :2]
+    return float(np.sqrt(np.mean(np.sum(across**2, axis=1))))
+
+
 def _judged_force(windows: _Windows) -> tuple[float, Finding | None]:
     """As _judged, for the specific force; NaN: not measured."""
     if windows.force is None:
-        return float("nan"), None
+        as_given, down = (_sideways(windows.attitude, windows.pushed + sign * GRAVITY) for sign in (1.0, -1.0))
+        wrong = as_given > LEAST["force"] and down**2 * BETTER < as_given**2
+        return float("nan"), Finding("fault", _UPSIDE_DOWN) if wrong else None
     given, expected = windows.force, rotation.rotate_back(windows.attitude, windows.pushed + GRAVITY)
     tried = {
         "": given,
         "specific forces are zero: the accelerometer was never recorded": given + expected,
         "specific forces have the wrong sign: at rest, body z must read +9.81": -given,
-        "specific forces are in g; they must be in m/s²": 9.81 * given,
-        "specific forces and rates are FRD; they must be FLU": flu(given),
+        _IN_G: 9.81 * given,
+        _FORCE_FRD: flu(given),
+        _UPSIDE_DOWN: given + rotation.rotate_back(windows.attitude, 2.0 * GRAVITY),
     }
     if np.abs(given).max() > 1e-3:
         tried.pop("specific forces are zero: the accelerometer was never recorded")
@@ -246,7 +308,9 @@ def _of_thrust(report: FlightReport) -> list[Finding]:
     times = report.force_over_thrust
     if not np.isfinite(times):
         return [Finding("fault", "the robot never flies: its thrusts stay below half of its weight")]
-    if times <= 0.0 or not 1.0 / MOST_TIMES < times < MOST_TIMES:
+    if times < 0.0:
+        return [Finding("fault", _UPSIDE_DOWN)]
+    if not 1.0 / MOST_TIMES < times < MOST_TIMES:
         text = f"the force is {times:.3g} times the thrusts: another mass, another largest thrust, or other motors?"
         return [Finding("fault", text)]
     if not 1.0 / TOLERATED < times < TOLERATED:

@@ -12,13 +12,14 @@ Every key has a default, that of a `/joint_states` topic or of a table with this
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from metarl_robot.core.errors import shown
+from metarl_robot.core.robot import Robot
 from metarl_robot.core.validation import Label, Text, between, faults
 from metarl_robot.core.yaml_file import read_yaml
 from metarl_robot.logs.recording import LogError
@@ -30,15 +31,18 @@ UNITS: Mapping[str, float] = {
     **{"rad": 1.0, "deg": _RADIANS, "m": 1.0, "mm": 1e-3},
     **{"rad/s": 1.0, "deg/s": _RADIANS, "m/s": 1.0, "mm/s": 1e-3},
     **{"Nm": 1.0, "mNm": 1e-3, "N": 1.0, "A": 1.0, "mA": 1e-3},
+    **{"m/s2": 1.0, "g": 9.80665, "rpm": 0.10471975511965977, "gf": 9.80665e-3, "%": 0.01},
 }
-"""Factors to s, rad, m, rad/s, m/s, Nm, N and A."""
+"""Factors to s, rad, m, rad/s, m/s, m/s², Nm, N, A and 1."""
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """A part of a map."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class TimeMap(_Part):
+class TimeMap(Part):
     """Time of a sample: a column of a table; of messages the header's stamp, or the time of reception."""
 
     column: Text = "time_s"
@@ -46,7 +50,7 @@ class TimeMap(_Part):
     clock: Literal["header", "received"] = "header"
 
 
-class _SignalMap(_Part):
+class _SignalMap(Part):
     """Place of one signal, a value for each joint.
 
     topic, field: of messages; a field in a field is written `actual.positions`. columns: of a table, one for each
@@ -103,7 +107,7 @@ class EffortMap(_SignalMap):
     gravity_compensated: bool = False
 
 
-class LogMap(_Part):
+class LogMap(Part):
     """The contents of a map.yaml.
 
     joints: the log's name of a joint, by the robot's; joints with equal names need no entry. velocity: null where the
@@ -141,15 +145,37 @@ class LogMap(_Part):
         velocity = {} if self.velocity is None else {"velocity": self.velocity}
         return {"position": self.position, **velocity, "effort": self.effort}
 
+    def columns(self, robot: Robot, header: Collection[str]) -> dict[str, tuple[str, ...]]:
+        """Columns of each signal of a table; without velocities if no map asks for them and none are there."""
+        wanted = {key: signal.columns_of(robot.channel_names) for key, signal in self.signals.items()}
+        lacks_velocity = "velocity" in wanted and "velocity" not in self.model_fields_set
+        if lacks_velocity and not set(wanted["velocity"]) & set(header):
+            del wanted["velocity"]
+        return wanted
 
-def read_map(path: Path | None) -> LogMap:
+
+class TableMap(Protocol):
+    """A map of any kind of robot, as readers of tables use it."""
+
+    @property
+    def time(self) -> TimeMap: ...
+
+    def columns(self, robot: Robot, header: Collection[str]) -> dict[str, tuple[str, ...]]:
+        """Columns of each signal of a table with this header."""
+        ...
+
+
+Map = TypeVar("Map", bound=BaseModel)
+
+
+def read_map(path: Path | None, model: type[Map]) -> Map:
     """Read a map.yaml; None: the default. Raises LogError with file, key and the allowed values."""
     if path is None:
-        return LogMap()
+        return model()
     content = read_yaml(path, LogError)
     if not isinstance(content, dict):
         raise LogError(f"{path}: must be a mapping of keys to values; given: {shown(content)}")
     try:
-        return LogMap.model_validate(content)
+        return model.model_validate(content)
     except ValidationError as error:
-        raise LogError(f"{path}: {faults(error, LogMap)}") from error
+        raise LogError(f"{path}: {faults(error, model)}") from error

@@ -64,9 +64,15 @@ def thrusts_of(robot: Any, signal: Signal, values: Array, parameters: Mapping[st
     least, most = (
         float(parameters.get(f"PWM_MAIN_{end}1", usual)) for end, usual in zip(("MIN", "MAX"), _PULSE_US, strict=True)
     )
-    factor, share = float(parameters.get("THR_MDL_FAC", 0.0)), np.clip((values - least) / (most - least), 0.0, 1.0)
+    factor = float(parameters.get("THR_MDL_FAC", 0.0))
     words = f"thrusts from pulses of {least:g} to {most:g} µs with THR_MDL_FAC {factor:g}, by robot.yaml"
-    return (factor * share**2 + (1.0 - factor) * share) * robot.effort_limit, words
+    return pulse_shares(values, (least, most), factor) * robot.effort_limit, words
+
+
+def pulse_shares(pulses: Array, ends: tuple[float, float], factor: float) -> Array:
+    """Shares of the largest thrust of pulses, any shape; ends: pulses of no and of the largest thrust."""
+    share = np.clip((pulses - ends[0]) / (ends[1] - ends[0]), 0.0, 1.0)
+    return np.asarray(factor * share**2 + (1.0 - factor) * share)
 
 
 def rotor_order(robot: Any, parameters: Mapping[str, Any]) -> list[int]:

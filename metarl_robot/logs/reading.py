@@ -19,13 +19,14 @@ from metarl_robot.core.robot import Robot, named
 from metarl_robot.core.turns import unwrapped
 from metarl_robot.logs import bag_file, column_file, table_file, ulog_file
 from metarl_robot.logs.bag_signals import read_bag
+from metarl_robot.logs.flight_map import FlightMap
+from metarl_robot.logs.flight_reading import read_flight
 from metarl_robot.logs.log_map import UNITS, EffortMap, LogMap, PositionMap, VelocityMap
 from metarl_robot.logs.plausible import check_plausible, possible
 from metarl_robot.logs.recording import LogError, Recording, Repair
-from metarl_robot.logs.series import RawLog, Series
+from metarl_robot.logs.series import RawLog, Series, finite, part, rising
 
 Array = NDArray[np.float64]
-Rows = NDArray[np.bool_]
 
 LEAST_SAMPLES = 20
 DIFFERENCE_S = 0.005
@@ -36,26 +37,39 @@ MOVED = 0.01
 """[rad, m] Velocities that are all zero are missing where a joint has moved farther."""
 
 
-def read_log(robot: Robot, path: Path, log_map: LogMap | None = None) -> Recording:
+def read_log(robot: Robot, path: Path, log_map: LogMap | FlightMap | None = None) -> Recording:
     """Read a log.
 
     Arguments:
         robot: of which it is. Its q, v and effort must have one value for each joint.
         path: a rosbag2 folder, an .mcap, .db3 or .bag file, a table (.csv, .tsv, .txt), a Parquet
-            or an HDF5 file.
+            or an HDF5 file; of a quadrotor also a ULog, which needs no map.
+        log_map: a FlightMap of a quadrotor, a LogMap of others; None: the default.
 
     Raises:
         LogError: names what is missing, what there is, and what is allowed.
     """
-    if robot.attitude is not None and path.suffix == ulog_file.SUFFIX:
-        return ulog_file.read_ulog(robot, _there(path))
-    log_map = log_map or LogMap()
     check_served(robot)
+    if robot.attitude is not None:
+        return _flight(robot, path, log_map)
+    log_map = log_map if isinstance(log_map, LogMap) else LogMap()
     log_map.check(robot.channel_names)
     raw = _reader(path)(robot, path, log_map)
     made = _recording(robot, path, log_map, raw)
     check_plausible(robot, made)
     return _possible(robot, made)
+
+
+def map_of(robot: Robot) -> type[LogMap] | type[FlightMap]:
+    """The kind of map of a robot's recordings."""
+    return LogMap if robot.attitude is None else FlightMap
+
+
+def _flight(robot: Robot, path: Path, log_map: LogMap | FlightMap | None) -> Recording:
+    if path.suffix == ulog_file.SUFFIX:
+        return ulog_file.read_ulog(robot, _there(path))
+    _reader(path, (ulog_file.SUFFIX,))
+    return read_flight(robot, path, log_map if isinstance(log_map, FlightMap) else FlightMap())
 
 
 def _possible(robot: Robot, made: Recording) -> Recording:
@@ -71,19 +85,17 @@ def _possible(robot: Robot, made: Recording) -> Recording:
 def check_served(robot: Robot) -> None:
     """Raise LogError for a kind of robot whose recordings cannot be read."""
     if robot.attitude is not None:
-        raise LogError(
-            f"recordings of a robot of kind '{robot.kind}' are read from PX4's ULogs; expected a file that ends in "
-            f"{ulog_file.SUFFIX}"
-        )
+        return
     if not robot.nq == robot.dof == robot.nu:
         raise LogError(
             f"recordings of a robot of kind '{robot.kind}' cannot be read; allowed: robots with a position, a velocity "
-            "and an effort for each joint, such as arms"
+            "and an effort for each joint, such as arms, and quadrotors"
         )
 
 
-def _reader(path: Path) -> Callable[[Robot, Path, LogMap], RawLog]:
-    allowed = ", ".join((*bag_file.SUFFIXES, *table_file.SUFFIXES, *column_file.SUFFIXES))
+def _reader(path: Path, others: tuple[str, ...] = ()) -> Callable[[Robot, Path, LogMap], RawLog]:
+    """The reader of a path's format. others: further suffixes that are allowed. Raises LogError for other files."""
+    allowed = ", ".join((*bag_file.SUFFIXES, *table_file.SUFFIXES, *column_file.SUFFIXES, *others))
     expected = f"expected a rosbag2 folder, or a file that ends in {allowed}"
     _there(path, expected)
     if path.is_dir() or path.suffix in bag_file.SUFFIXES:
@@ -103,12 +115,12 @@ def _there(path: Path, expected: str = f"expected a file that ends in {ulog_file
 
 def _recording(robot: Robot, path: Path, log_map: LogMap, raw: RawLog) -> Recording:
     repairs = list(raw.repairs)
-    kept = {key: _rising(_finite(series, key, repairs), key, repairs) for key, series in raw.signals.items()}
+    kept = {key: rising(finite(series, key, repairs), key, repairs) for key, series in raw.signals.items()}
     position, effort = kept["position"], kept["effort"]
     if min(len(position.stamps_ns), len(effort.stamps_ns)) < LEAST_SAMPLES:
         raise LogError(f"{path}: {len(position.stamps_ns)} usable samples; at least {LEAST_SAMPLES} are needed")
     begin = max(series.stamps_ns[0] for series in kept.values())
-    position = _part(position, position.stamps_ns >= begin)
+    position = part(position, position.stamps_ns >= begin)
     time_s = (position.stamps_ns - begin) * 1e-9
     q = _continued(robot, _scaled(position, log_map.position), repairs)
     held = {key: _held(kept[key], position, key, repairs) for key in kept if key != "position"}
@@ -117,30 +129,6 @@ def _recording(robot: Robot, path: Path, log_map: LogMap, raw: RawLog) -> Record
     if len(time_s) < LEAST_SAMPLES:
         raise LogError(f"{path}: positions and efforts overlap in {len(time_s)} samples; {LEAST_SAMPLES} are needed")
     return Recording(str(path), time_s - time_s[0], q, v, efforts, tuple(repairs))
-
-
-def _finite(series: Series, key: str, repairs: list[Repair]) -> Series:
-    wrong = np.asarray(~np.isfinite(series.values).all(axis=1))
-    return _without(series, wrong, f"{key}s that are not finite: left out", repairs)
-
-
-def _rising(series: Series, key: str, repairs: list[Repair]) -> Series:
-    stamps = series.stamps_ns
-    latest = np.maximum.accumulate(stamps)
-    late = np.concatenate([[False], stamps[1:] <= latest[:-1]])
-    return _without(series, late, f"{key}s that are not later than the one before: left out", repairs)
-
-
-def _without(series: Series, wrong: Rows, what: str, repairs: list[Repair]) -> Series:
-    count = int(np.count_nonzero(wrong))
-    if not count:
-        return series
-    repairs.append(Repair(what, count))
-    return _part(series, ~wrong)
-
-
-def _part(series: Series, chosen: Rows) -> Series:
-    return Series(series.stamps_ns[chosen], series.values[chosen])
 
 
 def _held(series: Series, to: Series, key: str, repairs: list[Repair]) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from metarl_robot.core.errors import UnknownNameError, shortened
 from metarl_robot.core.robot import Robot
-from metarl_robot.logs.log_map import UNITS, LogMap
+from metarl_robot.logs.log_map import UNITS, TableMap
 from metarl_robot.logs.recording import LogError, Repair
 from metarl_robot.logs.series import MOST_SAMPLES, RawLog, Series
 
@@ -33,7 +33,7 @@ class Table(NamedTuple):
     wrong: int
 
 
-def read_table(robot: Robot, path: Path, log_map: LogMap) -> RawLog:
+def read_table(robot: Robot, path: Path, log_map: TableMap) -> RawLog:
     """Read the signals of a table.
 
     Raises:
@@ -41,7 +41,7 @@ def read_table(robot: Robot, path: Path, log_map: LogMap) -> RawLog:
     """
     with _open(path) as file:
         separator, header = _header(path, file)
-        wanted = wanted_columns(robot, log_map, header)
+        wanted = log_map.columns(robot, header)
         names = (log_map.time.column, *(name for columns in wanted.values() for name in columns))
         table = _numbers(file, separator, _places(path, header, names), len(header))
     if not len(table.values):
@@ -49,16 +49,7 @@ def read_table(robot: Robot, path: Path, log_map: LogMap) -> RawLog:
     return raw_log(table, wanted, log_map)
 
 
-def wanted_columns(robot: Robot, log_map: LogMap, header: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """Columns of each signal; without velocities if no map asks for them and none are there."""
-    wanted = {key: signal.columns_of(robot.channel_names) for key, signal in log_map.signals.items()}
-    lacks_velocity = "velocity" in wanted and "velocity" not in log_map.model_fields_set
-    if lacks_velocity and not set(wanted["velocity"]) & set(header):
-        del wanted["velocity"]
-    return wanted
-
-
-def raw_log(table: Table, wanted: dict[str, tuple[str, ...]], log_map: LogMap) -> RawLog:
+def raw_log(table: Table, wanted: dict[str, tuple[str, ...]], log_map: TableMap) -> RawLog:
     """The signals of a table. Its columns are the time, then those wanted."""
     time_s = table.values[:, 0] * UNITS[log_map.time.unit]
     known = np.isfinite(time_s)

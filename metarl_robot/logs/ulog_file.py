@@ -21,18 +21,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.adaptation.window_means import integral, values_at
+from metarl_robot.adaptation.window_means import values_at
 from metarl_robot.core import rotation
 from metarl_robot.core.errors import one_line
 from metarl_robot.core.robot import Robot
 from metarl_robot.logs.aerial_frames import enu, flu, flu_to_enu
+from metarl_robot.logs.flight_samples import about, cleaned, held, means, since
 from metarl_robot.logs.motor_thrusts import ROTORS, lagged, rotor_order, thrusts_of
 from metarl_robot.logs.recording import LogError, Recording, Repair
 
 Array = NDArray[np.float64]
 
 SUFFIX = ".ulg"
-LEAST_SAMPLES = 50
 _NED, _BODY = 1, (2, 3)
 _US = 1e-6
 
@@ -46,7 +46,7 @@ def read_ulog(robot: Robot, path: Path) -> Recording:
     repairs: list[Repair] = []
     log = _Topics(path)
     pose_s, position, attitude, velocity = _pose(log, repairs)
-    time_s, q, v = _cleaned(path, pose_s, position, attitude, velocity, repairs)
+    time_s, q, v = cleaned(path, pose_s, position, attitude, velocity, repairs)
     gyro, force = _imu(log, time_s, repairs)
     if gyro is None:
         raise LogError(log.lacks("body rates", ("sensor_combined", "vehicle_angular_velocity")))
@@ -145,53 +145,21 @@ def _odometry(
     return time_s, enu(_vector(data, "position")), attitude, enu(velocity)
 
 
-def _cleaned(
-    path: Path, time_s: Array, position: Array, attitude: Array, velocity: Array, repairs: list[Repair]
-) -> tuple[Array, Array, Array]:
-    """Without rows that are not finite or whose quaternion has not the norm 1: times, q (K, 7), v (K, 3)."""
-    rows = np.hstack([position, attitude, velocity])
-    good = np.isfinite(rows).all(axis=1) & (np.abs(np.linalg.norm(attitude, axis=1) - 1.0) < 0.05)
-    if not good.all():
-        repairs.append(Repair("poses that are not finite, or no rotation: left out", int((~good).sum())))
-    if good.sum() < LEAST_SAMPLES:
-        raise LogError(f"{path}: {int(good.sum())} usable poses; at least {LEAST_SAMPLES} are needed")
-    turned = rotation.continuous(rotation.normalise(attitude[good]))
-    return time_s[good], np.hstack([position[good], turned]), velocity[good]
-
-
 def _imu(log: _Topics, time_s: Array, repairs: list[Repair]) -> tuple[Array | None, Array | None]:
     """Mean body rates about each time, specific forces since the last, (K, 3) [FLU]; None: the log has none."""
     combined = log.find("sensor_combined")
     if combined is not None:
         log.begins(combined[0])
         gyro, force = (_vector(combined[1], name) for name in ("gyro_rad", "accelerometer_m_s2"))
-        rates = _means(combined[0], flu(gyro), _about(time_s), time_s)
-        return rates, _means(combined[0], flu(force), _since(time_s), time_s)
+        rates = means(combined[0], flu(gyro), about(time_s), time_s)
+        return rates, means(combined[0], flu(force), since(time_s), time_s)
     repairs.append(Repair("no accelerometer (sensor_combined): predictions do without", len(time_s)))
     for topic, field in (("vehicle_angular_velocity", "xyz"), ("vehicle_odometry", "angular_velocity")):
         found = log.find(topic)
         if found is not None and f"{field}[0]" in found[1] and np.isfinite(_vector(found[1], field)).all():
             log.begins(found[0])
-            return _means(found[0], flu(_vector(found[1], field)), _about(time_s), time_s), None
+            return means(found[0], flu(_vector(found[1], field)), about(time_s), time_s), None
     return None, None
-
-
-def _since(at: Array) -> Array:
-    """Ends (K + 1,) of the intervals before each time."""
-    return np.concatenate([[2.0 * at[0] - at[1]], at])
-
-
-def _about(at: Array) -> Array:
-    """Ends (K + 1,) of the intervals about each time: the middles between times."""
-    middles = 0.5 * (at[1:] + at[:-1])
-    return np.concatenate([[2.0 * at[0] - middles[0]], middles, [2.0 * at[-1] - middles[-1]]])
-
-
-def _means(time_s: Array, values: Array, ends: Array, at: Array) -> Array:
-    """Means (K, n) of samples over the intervals with these ends (K + 1,)."""
-    ends = np.clip(ends, time_s[0], time_s[-1])
-    steps, whole = np.diff(ends)[:, None], values_at(time_s, integral(time_s, values), ends)
-    return np.where(steps > 1e-9, np.diff(whole, axis=0) / np.maximum(steps, 1e-9), values_at(time_s, values, at))
 
 
 def _thrusts(robot: Robot, log: _Topics, time_s: Array, repairs: list[Repair]) -> Array:
@@ -205,14 +173,5 @@ def _thrusts(robot: Robot, log: _Topics, time_s: Array, repairs: list[Repair]) -
         order = rotor_order(robot, log.parameters)
         thrusts, words = thrusts_of(robot, signal, values[:, order], log.parameters)
         repairs.append(Repair(words, len(time_s)))
-        return _held(found[0], thrusts if signal.measured else lagged(robot, found[0], thrusts), time_s)
+        return held(found[0], thrusts if signal.measured else lagged(robot, found[0], thrusts), time_s)
     raise LogError(log.lacks("motor commands", tuple(ROTORS)))
-
-
-def _held(time_s: Array, values: Array, at: Array) -> Array:
-    """Means (K, n), about each time, of values that last from their time until the next."""
-    ends = _about(at)
-    lasts = np.append(time_s, max(2.0 * time_s[-1] - time_s[-2], ends[-1]))
-    first = np.zeros((1, values.shape[1]))
-    whole = np.concatenate([first, np.cumsum(np.diff(lasts)[:, None] * values, axis=0)])
-    return np.asarray(np.diff(values_at(lasts, whole, ends), axis=0) / np.diff(ends)[:, None])

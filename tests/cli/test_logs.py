@@ -81,7 +81,7 @@ def test_the_tables_name_every_predictor(bag: Path) -> None:
     [
         (["check", "planar2", "nothing.mcap"], "there is no such file or folder"),
         (["check", "planar2", "README.md"], "expected a rosbag2 folder"),
-        (["eval", "x500", "log.csv"], "recordings of a robot of kind 'quadrotor' are read from PX4's ULogs"),
+        (["eval", "x500", "log.csv"], "unknown column 'position_x_m'"),
         (["eval", "planar2", "log.csv", "--adapters", "lastlayer"], "Did you mean 'last_layer'"),
         (["check", "planar2", "log.csv", "--out", "check.doc"], "allowed: .svg, .png, .pdf"),
         (["check", "planar2", "log.csv", "--map", "none.yaml"], "none.yaml: cannot be read"),

@@ -238,7 +238,7 @@ def test_units_that_cannot_be_right_are_refused_and_named_ones_are_converted(tmp
         'effort: {columns: "i{i}", unit: mA, gain: [5.1, 5.1, 4, 4, 1.9, 1.9, 1.9], '
         "sign: [-1, -1, -1, -1, -1, -1, -1]}\n"
     )
-    right = read_map(tmp_path / "map.yaml")
+    right = read_map(tmp_path / "map.yaml", LogMap)
     assert_same(read_log(PANDA, path, right), log)
 
     def with_unit(key: str, unit: str) -> LogMap:
@@ -291,7 +291,9 @@ def test_efforts_on_a_topic_without_names_or_stamps_are_held(tmp_path: Path) -> 
 
 
 def test_other_kinds_are_refused() -> None:
-    with pytest.raises(LogError, match="kind 'quadrotor' are read from PX4's ULogs; expected a file that ends in .ulg"):
+    with pytest.raises(LogError, match="kind 'ground' cannot be read; allowed: robots with .* and quadrotors"):
+        read_log(load_robot("f1tenth"), Path("log.csv"))
+    with pytest.raises(LogError, match=r"no such file or folder; expected .*\.mcap.*\.ulg"):
         read_log(load_robot("x500"), Path("log.csv"))
 
 
@@ -310,7 +312,7 @@ def test_other_kinds_are_refused() -> None:
 def test_a_wrong_map_is_refused(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "map.yaml").write_text(text)
     with pytest.raises(LogError, match=words):
-        read_log(ROBOT, tmp_path / "log.csv", read_map(tmp_path / "map.yaml"))
+        read_log(ROBOT, tmp_path / "log.csv", read_map(tmp_path / "map.yaml", LogMap))
 
 
 numbers = st.floats(-1e6, 1e6)
