@@ -167,7 +167,7 @@ def _prior(
     """
     features = feature_map(robot, dynamics, groups, checkpoint)
     trained = marginal_prior(checkpoint, features, {**untrained_std(robot, dynamics, groups), **otherwise})
-    stated = _stated_mean(robot, groups, features)
+    stated = stated_mean(robot, groups, features)
     return Prior(np.where(np.isnan(stated), trained.mean, stated), trained.covariance), features
 
 
@@ -178,14 +178,14 @@ def _unfamiliar(robot: Robot, groups: Sequence[str], features: FeatureMap, prior
     differs = ~np.isnan(std)
     if not differs.any():
         return None
-    mean = np.where(differs & np.isnan(_stated_mean(robot, groups, features)), 0.0, prior.mean)
+    mean = np.where(differs & np.isnan(stated_mean(robot, groups, features)), 0.0, prior.mean)
     covariance = prior.covariance.copy()
     covariance[differs], covariance[:, differs] = 0.0, 0.0
     covariance[differs, differs] = std[differs] ** 2
     return Prior(mean, covariance)
 
 
-def _stated_mean(robot: Robot, groups: Sequence[str], features: FeatureMap) -> Array:
+def stated_mean(robot: Robot, groups: Sequence[str], features: FeatureMap) -> Array:
     """Mean of the context (k,) that robot.yaml states; NaN where it states none."""
     made = [np.zeros(0)]
     for name, group in zip(groups, features.groups, strict=True):

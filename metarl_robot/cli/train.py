@@ -35,6 +35,7 @@ _EPILOG = examples(
     ("metarl train planar2 --tasks 200 --steps 200 --out runs/quick", "quick: a minute"),
     ("metarl train panda --tasks 20000 --ray auto", "the tasks are simulated on a Ray cluster"),
     ("metarl train panda --adapter maml", "MAML on all weights, and its baselines"),
+    ("metarl train my_arm --logs monday.mcap tuesday.mcap --force", "prior and noise levels from recordings"),
     (
         "metarl eval panda --checkpoint runs/train/panda/dynamics.safetensors",
         "closed-loop evaluation of the new weights",
@@ -59,6 +60,22 @@ def train(
             help="Output folder; default: the robot's, or runs/train/<robot> for a shipped robot.",
         ),
     ] = None,
+    more: Annotated[list[Path] | None, typer.Argument(hidden=True)] = None,
+    logs: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--logs",
+            metavar="LOG...",
+            help="Learn prior and noise from recordings instead (metarl log --help); the simulated weights are the "
+            "start. Held-out recordings decide how much they change.",
+        ),
+    ] = None,
+    log_map: Annotated[
+        Path | None, typer.Option("--map", metavar="FILE", help="With --logs: map.yaml of the recordings.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="With --logs: replace weights, also those shipped with a robot.")
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue an interrupted run with the same options.")
     ] = False,
@@ -78,10 +95,39 @@ def train(
     if chosen["adapter"] not in trained:
         raise UnknownNameError("adapter", chosen["adapter"], trained, f"kind {loaded.kind}")
     config = settings.read(TrainConfig, chosen)
+    if more and not logs:
+        raise MetaRLError(f"unexpected argument: {more[0]}; recordings follow --logs")
+    if logs or log_map is not None or force:
+        _train_on_logs(loaded, robot, config, [*(logs or []), *(more or [])], log_map, target, force, resume, json)
+        return
     folder = target or (Path("runs", "train", file_name("robot", loaded.name)) if loaded.is_shipped else loaded.folder)
     with engine(ray) as cluster, progress() as report:
         done = _train(report, loaded, robot, config, folder, resume, score_tasks, cluster)
     _conclude(done, json)
+
+
+def _train_on_logs(
+    robot: Robot,
+    name: str,
+    config: TrainConfig,
+    logs: Sequence[Path],
+    log_map: Path | None,
+    target: Path | None,
+    force: bool,
+    resume: bool,
+    json: bool,
+) -> None:
+    from metarl_robot.cli import train_logs
+
+    if not logs:
+        raise MetaRLError("--map and --force are of recordings: name these with --logs LOG...")
+    without = [settings.option_name(key) for key in config.model_dump(exclude_defaults=True)]
+    without += ["--resume"] if resume else []
+    if without:
+        raise MetaRLError(f"{', '.join(without)} has no effect with --logs: it keeps the features that were trained")
+    kept = robot.is_shipped and not force
+    folder = Path("runs", "train", file_name("robot", robot.name)) if kept else robot.folder
+    train_logs.run(robot, name, logs, log_map, target or folder, force, json)
 
 
 def _train(

@@ -18,17 +18,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from metarl_robot.adaptation.adapter_spec import ADAPTERS
 from metarl_robot.adaptation.base import Adapter
 from metarl_robot.adaptation.factory import make_adapter, weights_of
 from metarl_robot.adaptation.feature_spec import feature_groups, inertial_groups, raw_groups
 from metarl_robot.adaptation.features import FeatureMap
 from metarl_robot.adaptation.stream_cells import STEPS
 from metarl_robot.control.factory import adapter_tuning, controller_of
+from metarl_robot.core.checkpoint import Checkpoint
 from metarl_robot.core.robot import Robot, named
 from metarl_robot.core.signals import Context, State
 from metarl_robot.logs.cells import Cells, measure
@@ -52,6 +55,7 @@ FLIGHT_GROUPS = ("drag",)
 NOMINAL = "nominal"
 RIVALS = (NOMINAL, "hold", "least_squares", "ridge")
 _PROGRESS_EVERY = 2000
+NO_WEIGHTS: Mapping[str, Checkpoint] = MappingProxyType({})
 
 
 class Samples(NamedTuple):
@@ -104,21 +108,47 @@ class Evaluation:
     period_s: float
 
 
+class Measured(NamedTuple):
+    """A recording with efforts at the times at which they act, and its cells.
+
+    counted: (C, n) cells that count for a joint. delayed: whether the delay of efforts is known.
+    """
+
+    dynamics: Any
+    recording: Recording
+    cells: Cells
+    counted: NDArray[np.bool_]
+    delayed: bool
+
+
+def measured(robot: Robot, recording: Recording) -> Measured:
+    """Measure the delay of efforts, and cut a recording into cells. Raises LogError if it is too short."""
+    dynamics, flies = named(robot.dynamics)(robot), robot.attitude is not None
+    cut = measure_flight if flies else measure
+    cells: Cells = cut(dynamics, recording)
+    delay_s = _delay_s(robot, dynamics, recording, cells)
+    if delay_s is not None:
+        recording = recording.acting(delay_s)
+        cells = cut(dynamics, recording)
+    return Measured(dynamics, recording, cells, cells.moving | ~cells.moving.any(axis=0) | flies, delay_s is not None)
+
+
+def _delay_s(robot: Robot, dynamics: Any, recording: Recording, cells: Cells) -> float | None:
+    """From efforts to their effect; None: the recording does not show it."""
+    if robot.attitude is not None:
+        delay_s = thrust_delay_s(robot, recording)
+        return delay_s if np.isfinite(delay_s) else None
+    return Known(robot, dynamics, cells).delay_s() if cells.moving.any() else None
+
+
 class _Problem:
     """What all predictors share: cells, windows and the truth in them."""
 
     def __init__(self, robot: Robot, recording: Recording) -> None:
-        self.robot, dynamics = robot, named(robot.dynamics)(robot)
-        self.flies = robot.attitude is not None
-        self.latency_s: float | None
-        measured = measure_flight if self.flies else measure
-        self.cells: Cells = measured(dynamics, recording)
-        delay_s, self.latency_s = self._delay_s(dynamics, recording), None
-        if delay_s is not None:
-            recording = recording.acting(delay_s)
-            self.cells, self.latency_s = measured(dynamics, recording), 0.0
+        dynamics, recording, self.cells, self.counted, delayed = measured(robot, recording)
+        self.robot, self.flies = robot, robot.attitude is not None
+        self.latency_s = 0.0 if delayed else None
         self.samples = samples_of(recording, robot.control_period_s)
-        self.counted = self.cells.moving | ~self.cells.moving.any(axis=0) | self.flies
         self.horizon = max(1, round(HORIZON_S / self.cells.cell_s))
         self.dynamics = dynamics if self.flies else named(robot.dynamics)(robot, self.horizon * STEPS)
         first = np.arange(1, len(self.cells) - self.horizon + 1, EVERY)
@@ -133,13 +163,6 @@ class _Problem:
         self.passed = 1.0 + np.diff(ends) * PASSES_S / self.cells.cell_s  # share, (horizon,) means over the cells
         self.latest = np.searchsorted(self.samples.time_s, self.time_s, side="right") - 1
         self.latest = np.minimum(self.latest, len(self.samples.time_s) - 2)
-
-    def _delay_s(self, dynamics: Any, recording: Recording) -> float | None:
-        """From efforts to their effect; None: the recording does not show it."""
-        if self.flies:
-            delay_s = thrust_delay_s(self.robot, recording)
-            return delay_s if np.isfinite(delay_s) else None
-        return Known(self.robot, dynamics, self.cells).delay_s() if self.cells.moving.any() else None
 
     def gain(self, adapter: Adapter) -> Array:
         """Motor strength in which an adapter believes: of each joint, or the mean of all rotors."""
@@ -177,9 +200,15 @@ class _Problem:
 
 
 def evaluate(
-    robot: Robot, recording: Recording, adapters: Sequence[str], progress: Progress | None = None
+    robot: Robot,
+    recording: Recording,
+    adapters: Sequence[str],
+    progress: Progress | None = None,
+    weights: Mapping[str, Checkpoint] = NO_WEIGHTS,
 ) -> Evaluation:
     """Run the rivals and the named adapters over a recording.
+
+    weights: further weights by name; each adapter that they serve runs with them too, as `adapter (name)`.
 
     Raises:
         LogError: the recording is too short.
@@ -188,6 +217,9 @@ def evaluate(
     problem = _Problem(robot, recording)
     at_rate = robot.at_period(problem.samples.period_s)
     made = {name: _adapter(at_rate, name, problem) for name in adapters if name != "none"}
+    for label, checkpoint in weights.items():
+        served = [name for name in adapters if ADAPTERS.get(robot.kind, name).weights == checkpoint.adapter]
+        made |= {f"{name} ({label})": _adapter(at_rate, name, problem, checkpoint) for name in served}
     rows = _rivals(problem, progress or _silent)
     for name, adapter in made.items():
         rows[name] = _replay(problem, name, adapter, progress or _silent)
@@ -198,9 +230,9 @@ def _silent(phase: str, done: int, total: int) -> None:
     pass
 
 
-def _adapter(robot: Robot, name: str, problem: _Problem) -> Adapter:
+def _adapter(robot: Robot, name: str, problem: _Problem, weights: Checkpoint | None = None) -> Adapter:
     tuning = replace(adapter_tuning(robot, controller_of(robot, name)), latency_s=problem.latency_s)
-    return make_adapter(name, robot, problem.dynamics, tuning, weights_of(name, robot, None))
+    return make_adapter(name, robot, problem.dynamics, tuning, weights or weights_of(name, robot, None))
 
 
 def samples_of(recording: Recording, control_period_s: float) -> Samples:
