@@ -75,6 +75,8 @@ Array = NDArray[np.float64]
 
 CONFIG_PREFIX = "controller_config."
 GOAL_PREFIX = "constraints."
+ACTING_S = 0.1
+"""An acting effort is told to the controller for this long after its command's state."""
 _SWITCH_INTERVAL_S = 0.0005  # between the control loop and a thread that builds a controller
 
 
@@ -120,6 +122,13 @@ class _Offered(NamedTuple):
     message: Any
     topic: str
     read: Callable[[], ReferencePoints]
+
+
+class _Acting(NamedTuple):
+    """An effort (nu,) that a driver's own loop applied, and the stamp of the state of its command [ns]."""
+
+    stamp_ns: int
+    effort: Array
 
 
 class _Builder:
@@ -208,6 +217,7 @@ class MpcNode(ManagedNode):
         self._early_reference: _Offered | None = None
         self._has_reference = self._suspended = self._stopped = False
         self._gate_command: Float64MultiArray | None = None
+        self._acting: _Acting | None = None
         self._epoch = 0
         self._next_report_s = self._next_plan_s = -np.inf
         self._gravity = self._make_gravity()
@@ -373,6 +383,8 @@ class MpcNode(ManagedNode):
         others_act = self._stopped or self._own.limit_scale < 1.0
         if others_act and (acted := self._gate_effort_on(state)) is not None:
             transfer.acted(acted)
+        if self._acting is not None and 0 <= stamp_ns - self._acting.stamp_ns <= ACTING_S * NANOSECONDS:
+            transfer.flown(self._acting.effort)
         command = transfer.step(time_s, state, reference)
         effort = command.effort
         if self._gravity is not None:
@@ -502,11 +514,10 @@ class MpcNode(ManagedNode):
         self._gate_command = message
 
     def _on_acting(self, message: Float64MultiArray) -> None:
-        """Tell the controller of the effort that the driver's own loop made of its last command."""
-        effort = readable(self._interface.read_gate_command(message).read)
-        tell = None if self._transfer is None else getattr(self._transfer.controller, "flown", None)
-        if tell is not None and effort.any():
-            tell(effort)
+        """Keep the effort that a driver's own loop applied, for the next step."""
+        stamp_ns, read, _ = self._interface.read_gate_command(message)
+        effort = readable(read)
+        self._acting = _Acting(stamp_ns, effort) if effort.any() else None
 
     @property
     def _gate_effort(self) -> Array | None:

@@ -137,6 +137,11 @@ class BumplessTransfer:
         for controller in (self.controller, self._next):
             _tell(controller, "acted", effort)
 
+    def flown(self, effort: Array) -> None:
+        """Report that a driver's own loop applied this effort (n,) since the last step, for learning only."""
+        for controller in (self.controller, self._next):
+            _tell(controller, "flown", effort)
+
     def step(self, time: float, state: State, reference: Reference) -> Command:
         """One step of the present controller, plus the rest of the fade."""
         if self._next is not None:

@@ -4,6 +4,10 @@
     topic (as launched)              type                             from → to
     /thrust_controller/commands                                       gate → bridge, see quadrotor/interface.py
     /gate/state                      diagnostic_msgs/DiagnosticStatus gate → bridge: whether commands pass
+    /thrust_controller/acting        std_msgs/Float64MultiArray       bridge → mpc: thrusts that acted, in the form of
+                                                                      the commands; also while the autopilot flies by
+                                                                      itself, so that the adapter does not learn from
+                                                                      commands that do not act
     /odom, /imu/data                                                  bridge → mpc, gate: see odometry.py
     /<bridge>/state                  diagnostic_msgs/DiagnosticStatus bridge → all, latched: phase and its reason
 
@@ -110,6 +114,7 @@ class AutopilotBridge(ManagedNode):
         self._passes, self._shown, self._counts = False, (Phase.WAITING, ""), Counter[str]()
         self._odometry_out = self.create_lifecycle_publisher(Odometry, self._interface.state_topic, topics.STATE_OUT)
         self._imu_out = self.create_lifecycle_publisher(Imu, IMU, topics.STATE_OUT)
+        self._acting_out = self.create_lifecycle_publisher(Float64MultiArray, self._interface.acting, topics.COMMAND)
         self._state_out = self.create_publisher(DiagnosticStatus, "~/state", topics.LATCHED)
         efforts = self.create_subscription(Float64MultiArray, self._interface.commands, self._on_effort, topics.COMMAND)
         gate = self.create_subscription(DiagnosticStatus, topics.GATE_STATE, self._on_gate, topics.LATCHED)
@@ -132,7 +137,7 @@ class AutopilotBridge(ManagedNode):
 
     def cleanup(self) -> None:
         self.close()
-        for publisher in (self._odometry_out, self._imu_out):
+        for publisher in (self._odometry_out, self._imu_out, self._acting_out):
             self.destroy_lifecycle_publisher(publisher)
         self.destroy_publisher(self._state_out)
         for timer in self._tickers:
@@ -177,12 +182,14 @@ class AutopilotBridge(ManagedNode):
         link = self._link
         if link is None or not self.active:
             return
+        with self._lock:
+            clock_ns = self.get_clock().now().nanoseconds
+            setpoint = self._commander.setpoint(monotonic(), clock_ns, stamp_ns, effort) if self._passes else None
+            acting = self._commander.acting()
+        self._acting_out.publish(self._interface.gate_command(stamp_ns, acting))
         if not self._passes:
             self._counts["stopped_by_gate"] += 1
             return
-        with self._lock:
-            clock_ns = self.get_clock().now().nanoseconds
-            setpoint = self._commander.setpoint(monotonic(), clock_ns, stamp_ns, effort)
         if setpoint is None:
             self._counts["not_sent"] += 1
             return

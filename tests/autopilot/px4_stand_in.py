@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 import rclpy
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from metarl_robot.core import rotation
 from metarl_robot.ros_nodes.messages.provide import provide
+from tests.autopilot.take import take_all
 from tests.autopilot.vehicle import HOLD, LAND, OFFBOARD, POSITION, STEP_S, Vehicle
 
 provide("px4_msgs")
@@ -42,8 +42,6 @@ class Px4StandIn:
         self._context = rclpy.Context()
         self._context.init()
         self.node = rclpy.create_node("px4_stand_in", context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
         self._steps = 0
         self._begun_ns = time_ns() - vehicle.boot_ns
         self.commands: list[tuple[int, float]] = []
@@ -72,11 +70,9 @@ class Px4StandIn:
         self._transmit()
 
     def receive(self) -> None:
-        for _ in range(4):  # one a topic, and a spare
-            self._executor.spin_once(timeout_sec=0.0)
+        take_all(self.node)
 
     def close(self) -> None:
-        self._executor.shutdown()
         self.node.destroy_node()
         self._context.try_shutdown()
 

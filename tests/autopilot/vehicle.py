@@ -37,6 +37,8 @@ OFFBOARD_LOSS_S, LEAST_RATE_HZ, STREAM_S = 1.0, 2.0, 1.0
 HOLD, OFFBOARD, LAND, POSITION = "AUTO.LOITER", "OFFBOARD", "AUTO.LAND", "POSCTL"
 RATE_P, RATE_I, RATE_D = np.array([18.0, 18.0, 8.0]), np.array([15.0, 15.0, 4.0]), np.array([0.1, 0.1, 0.0])
 ATTITUDE_P = np.array([6.0, 6.0, 2.5])
+HOLD_I, TRIM_M_S2 = 2.0, np.array([3.0, 3.0, 6.0])
+"""Of the own hold: gain of its integral [1/s], which carries payload and wind, and its bounds."""
 ON_GROUND_M = 0.065
 
 
@@ -63,7 +65,7 @@ class Vehicle:
         self.received_s: list[float] = []  # of proofs of life, all of them
         self._stream_since_s, self._heard_s = inf, -inf
         self._place = self.state.q.copy()
-        self._integral, self._last_rate, self._height = np.zeros(3), np.zeros(3), 0.0
+        self._integral, self._last_rate, self._trim = np.zeros(3), np.zeros(3), np.zeros(3)
 
     # Time and measurements.
 
@@ -174,8 +176,9 @@ class Vehicle:
         if self.mode == LAND:
             speed[2] = -0.5
         lean = 2.5 * (speed - v[:3])
-        self._height = float(np.clip(self._height + 1.0 * lean[2] * STEP_S, -6.0, 6.0))
-        wanted = np.array([*np.clip(lean[:2], -3.0, 3.0), 9.81 + lean[2] + self._height])
+        self._trim = np.clip(self._trim + HOLD_I * lean * STEP_S, -TRIM_M_S2, TRIM_M_S2)
+        lean[:2] = np.clip(lean[:2], -3.0, 3.0)
+        wanted = np.array([0.0, 0.0, 9.81]) + lean + self._trim
         target = _attitude(wanted, float(rotation.yaw(self._place[3:])))
         lift = float(wanted @ rotation.up(q[3:]))
         thrust = self.thrust_of(self.robot.mass_kg * lift / self.battery)

@@ -8,6 +8,7 @@ import numpy as np
 from metarl_robot.control.bumpless_transfer import FADE_S, BumplessTransfer
 from metarl_robot.control.factory import make_controller
 from metarl_robot.core.robot import load_robot
+from metarl_robot.core.signals import Command, Reference, State
 from metarl_robot.sim.arm.plant import ArmPlant
 from metarl_robot.sim.arm.task import nominal_task
 from metarl_robot.sim.payload import Payload
@@ -61,6 +62,35 @@ def test_it_takes_over_from_an_effort_that_somebody_else_applied() -> None:
     transfer.take_over(held)
     efforts = drive(transfer, plant, round(FADE_S / ROBOT.control_period_s) + 2)
     assert np.array_equal(efforts[0], held)
+
+
+class Listener:
+    """A controller that remembers the efforts that a driver's loop made of its commands."""
+
+    def __init__(self) -> None:
+        self.flown_efforts: list[np.ndarray] = []
+
+    def reset(self) -> None:
+        self.flown_efforts.clear()
+
+    def step(self, time: float, state: State, reference: Reference) -> Command:
+        return Command(np.zeros(2))
+
+    def flown(self, effort: np.ndarray) -> None:
+        self.flown_efforts.append(effort)
+
+
+def test_a_controller_that_learns_before_it_acts_is_told_of_a_driver_s_own_efforts_too() -> None:
+    plant, effort = loaded_plant(), np.ones(2)
+    present, following = Listener(), Listener()
+    transfer = BumplessTransfer(ROBOT, present)
+    drive(transfer, plant, 2)
+    transfer.flown(effort)
+    assert present.flown_efforts == [effort] and not following.flown_efforts
+    transfer.switch(following)
+    drive(transfer, plant, 2)
+    transfer.flown(effort)
+    assert following.flown_efforts == [effort] and len(present.flown_efforts) == 2
 
 
 def test_the_sum_keeps_the_effort_limit() -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from metarl_robot.core.signals import Inertial, State
 from metarl_robot.core.tables import NANOSECONDS
+from metarl_robot.robots.quadrotor.autopilot.measured_thrusts import MeasuredThrusts
 from metarl_robot.robots.quadrotor.autopilot.offboard import Offboard, Phase, Vehicle
 from metarl_robot.robots.quadrotor.autopilot.rate_setpoint import RateSetpoint, rate_loop_s, rate_setpoint
 from metarl_robot.robots.quadrotor.autopilot.thrust_curve import ThrustCurve
@@ -60,7 +61,8 @@ class Commander:
         self._state_ns = self._answered_ns = -1
         self._imu_ns = -1
         self._reported = (-inf, 0.0)  # time [s] and thrust
-        self._thrust = 0.0
+        self._thrust, self._sent = 0.0, robot.hover_thrust
+        self._measured = MeasuredThrusts(robot)
 
     def report(self, now_s: float, vehicle: Vehicle) -> None:
         """Take the autopilot's report of its mode."""
@@ -74,7 +76,9 @@ class Commander:
         """Take an IMU measurement: body rates, and what the thrust does."""
         dt_s = (stamp_ns - self._imu_ns) / NANOSECONDS
         known, self._imu_ns, self._rate = self._imu_ns >= 0, stamp_ns, inertial.rate
-        thrust = self._acting(now_s)
+        thrust = self._followed(now_s)
+        if known and dt_s > 0.0:
+            self._measured.observe(inertial, dt_s)
         if thrust is None or not known or dt_s <= 0.0:
             self.curve.pause()
         else:
@@ -97,8 +101,20 @@ class Commander:
         if not self.offboard.command(now_s):
             return None
         setpoint = rate_setpoint(self._robot, self.curve, self._newest(), thrusts, self._loop_s)
-        self._thrust = setpoint.thrust
+        self._thrust, self._sent = setpoint.thrust, thrusts
         return setpoint
+
+    def acting(self) -> Array:
+        """Thrusts (4,) [N] that acted since the last call, for an adapter.
+
+        While the autopilot follows setpoints: those of the last one, with the collective thrust of the present curve.
+        Otherwise it flies by itself: see measured_thrusts.py.
+        """
+        measured = self._measured.take()
+        if self.offboard.phase is not Phase.ENGAGED:
+            return measured
+        missing_n = self.curve.collective_n(self._thrust) - float(self._sent.sum())
+        return np.clip(self._sent + 0.25 * missing_n, self._robot.effort_lower, self._robot.effort_limit)
 
     def _has_states(self, clock_ns: int) -> bool:
         return clock_ns - self._state_ns <= self._settings.deadline_s * NANOSECONDS
@@ -110,7 +126,7 @@ class Commander:
             return self._state
         return State(self._state.q, np.concatenate([self._state.v[:3], self._rate]))
 
-    def _acting(self, now_s: float) -> float | None:
+    def _followed(self, now_s: float) -> float | None:
         """The normalised thrust that the autopilot follows; None if it is unknown."""
         if self.offboard.phase is Phase.ENGAGED:
             return self._thrust
