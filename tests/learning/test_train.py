@@ -50,7 +50,7 @@ class InterruptAt:
 
 @pytest.fixture(scope="module")
 def report(planar: Robot, tmp_path_factory: pytest.TempPathFactory) -> TrainReport:
-    return train(planar, QUICK, tmp_path_factory.mktemp("quick"), score_tasks=50)
+    return train(planar, QUICK, tmp_path_factory.mktemp("quick"), score_tasks=20)
 
 
 @pytest.mark.slow
@@ -117,6 +117,7 @@ def test_interrupted_training_goes_on_to_the_same_weights(
 STOPPED_AT_RANDOM = """
 import os, random, signal, sys
 from pathlib import Path
+import torch._dynamo  # the first step of an optimiser loads it: once here, and not in every child
 from safetensors import safe_open
 from metarl_robot.learning.models import train as loop
 from metarl_robot.learning.models.config import TrainConfig
