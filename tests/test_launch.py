@@ -291,6 +291,16 @@ def test_an_autopilot_is_commanded_by_its_bridge_behind_the_gate(bridge: str) ->
     assert executable_of("metarl_robot", f"{bridge}_bridge")[-1] == f"metarl_robot.ros_nodes.bridges.{bridge}_bridge"
 
 
+def test_an_effort_controller_of_ros2_control_is_commanded_by_its_bridge_behind_the_gate() -> None:
+    arguments = {"robot": "planar2", "effort_controller": "my_efforts"}
+    nodes = {str(node.name): node for node in evaluate(find_launch_file("ros2_control"), arguments)}
+    assert set(nodes) == {"gate", "mpc", "ros2_control_bridge"}
+    bridge = nodes["ros2_control_bridge"]
+    assert (bridge.parameters["effort_controller"], bridge.parameters["robot"]) == ("my_efforts", "planar2")
+    assert is_patient(bridge) and not any(node.parameters.get("use_sim_time") for node in nodes.values())
+    assert executable_of("metarl_robot", "ros2_control_bridge")[-1].endswith("bridges.ros2_control_bridge")
+
+
 @pytest.mark.parametrize("plant", ["none", "betaflight"])
 def test_betaflight_is_commanded_through_a_bridge(plant: str) -> None:
     arguments = {"plant": plant, "lockstep": "true", "url": "/dev/ttyACM0"}
@@ -321,7 +331,9 @@ def test_shadow_mode_starts_nothing_that_commands_or_simulates(name: str) -> Non
     assert "shadow" not in {str(node.name) for node in evaluate(find_launch_file(name), {})}
 
 
-@pytest.mark.parametrize("name", ["arm", "quad", "ground", "several_robots", "betaflight", "autopilot", "view"])
+@pytest.mark.parametrize(
+    "name", ["arm", "quad", "ground", "several_robots", "betaflight", "autopilot", "ros2_control", "view"]
+)
 def test_our_launch_files_keep_to_what_ros_reads(name: str) -> None:
     """Strings where ROS wants strings, and one key an action: ROS's YAML frontend takes nothing else."""
     content = yaml.safe_load(find_launch_file(name).read_text())

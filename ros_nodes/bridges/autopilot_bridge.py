@@ -268,5 +268,7 @@ class AutopilotBridge(ManagedNode):
             self._commander.reported_thrust(monotonic(), thrust)
 
     def on_text(self, text: str, is_problem: bool) -> None:
-        log = self.get_logger()
-        (log.warning if is_problem else log.info)(text)
+        if is_problem:  # rclpy allows one severity a line
+            self.get_logger().warning(text)
+        else:
+            self.get_logger().info(text)
