@@ -18,6 +18,7 @@ from metarl_robot.core.errors import MetaRLError
 from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.robots.arm.dynamics import ArmDynamics
 from metarl_robot.robots.arm.from_file.inertias import nearest_inertia
+from metarl_robot.robots.new_robot.findings import Origin
 from metarl_robot.robots.new_robot.folder import write_folder
 from metarl_robot.robots.new_robot.made import NewRobot, convert
 from metarl_robot.robots.new_robot.options import Options
@@ -312,6 +313,19 @@ def made_from(tmp_path: Path, text: str, options: Options = NONE) -> tuple[NewRo
     return made, load_robot(tmp_path / "mine")
 
 
+def guessed_armatures(made: NewRobot) -> dict[str, float]:
+    """Guessed armatures by joint, as the report says them."""
+    found = (each for each in made.findings.values if each.what == "armature" and each.origin is Origin.GUESS)
+    return {each.of: float(each.value.split()[0]) for each in found}
+
+
+def with_guesses(model: mujoco.MjModel, made: NewRobot) -> mujoco.MjModel:
+    """The source's model with the guessed armatures."""
+    for name, armature in guessed_armatures(made).items():
+        model.dof_armature[model.joint(name).dofadr[0]] = armature
+    return model
+
+
 def mujocos_own(case: Case) -> mujoco.MjModel:
     """MuJoCo's model of the source, with nothing of ours: friction, contacts, limits and air switched off."""
     text = case.text.replace('<mesh filename="package://nobody_has_this/upper.stl"/>', '<sphere radius="0.01"/>')
@@ -362,7 +376,7 @@ def test_commands_move_the_new_robot_as_efforts_move_the_source(name: str, tmp_p
     said = " | ".join([*made.findings.changes, *made.findings.warnings, *map(str, made.findings.values)])
     for part in case.says:
         assert part in said
-    source, model = mujocos_own(case), robot.mj_model
+    source, model = with_guesses(mujocos_own(case), made), robot.mj_model
     model.actuator_ctrllimited[:] = 0  # that any acceleration is possible; the limits are looked at above
     model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_CONSTRAINT)
     data = mujoco.MjData(model)
@@ -376,8 +390,8 @@ def test_commands_move_the_new_robot_as_efforts_move_the_source(name: str, tmp_p
 @pytest.mark.parametrize("name", ["urdf: missing meshes, mimic hand", "mjcf: springs and reference", "mjcf: slide"])
 def test_the_nominal_model_is_that_of_the_source(name: str, tmp_path: Path) -> None:
     case = CASES[name]
-    _, robot = made_from(tmp_path, case.text, case.options)
-    source, dynamics = mujocos_own(case), ArmDynamics(robot)
+    made, robot = made_from(tmp_path, case.text, case.options)
+    source, dynamics = with_guesses(mujocos_own(case), made), ArmDynamics(robot)
     for q, v, a in random_states(robot):
         expected = required_effort(case, source, q, v, a)
         np.testing.assert_allclose(dynamics.inverse_dynamics(q, v, a), expected, rtol=1e-7, atol=1e-7)
@@ -610,14 +624,41 @@ def test_includes_are_read(tmp_path: Path) -> None:
     np.testing.assert_allclose(robot.effort_limit, (60, 80, 40, 8))
 
 
-@pytest.mark.parametrize(("armature", "limits"), [(None, (100.0, 1500.0)), ("0.5", (2000.0, 4000.0))])
+@pytest.mark.parametrize(("armature", "limits"), [("0", (100.0, 1500.0)), ("0.5", (2000.0, 4000.0))])
 def test_pid_gets_a_smaller_integral_where_the_payload_dominates(
-    tmp_path: Path, armature: str | None, limits: tuple[float, float]
+    tmp_path: Path, armature: str, limits: tuple[float, float]
 ) -> None:
     """Without armature the wrist is lighter than the payload; with much of it, the usual gain is kept."""
     _, robot = made_from(tmp_path, urdf(), Options(payload_kg=1.9, armature=armature))
     config = load_config(robot, "pid").model_dump()
     assert limits[0] < config["ki"] <= limits[1] and config["kp"] == 1600.0
+
+
+def test_an_armature_that_the_file_lacks_is_guessed_from_the_effort_limit_and_said(tmp_path: Path) -> None:
+    made, robot = made_from(tmp_path, urdf())
+    efforts = np.array([150, 150, 100, 40, 30, 20])
+    np.testing.assert_allclose(robot.mj_model.dof_armature, efforts / 100.0)
+    assert list(guessed_armatures(made).values()) == robot.mj_model.dof_armature.tolist()
+    assert not any("effort limit" in warning for warning in made.findings.warnings)
+
+
+@pytest.mark.parametrize("armature", ["0", "0.2"])
+def test_an_armature_that_is_given_or_in_the_file_is_kept(tmp_path: Path, armature: str) -> None:
+    made, robot = made_from(tmp_path, urdf(), Options(armature=armature))
+    assert guessed_armatures(made) == {} and np.all(robot.mj_model.dof_armature == float(armature))
+    made, robot = made_from(tmp_path, mjcf())
+    assert guessed_armatures(made) == {}
+    np.testing.assert_allclose(robot.mj_model.dof_armature, [0.05, 0.05, 0.05, 0.01])
+
+
+@pytest.mark.parametrize(("times", "words"), [(30.0, "far more than"), (0.02, "less than")])
+def test_effort_limits_that_are_no_motors_are_doubted(tmp_path: Path, times: float, words: str) -> None:
+    usual, _ = made_from(tmp_path, urdf())
+    efforts = ",".join(f"{times * effort:g}" for effort in (150, 150, 100, 40, 30, 20))
+    made, _ = made_from(tmp_path, urdf(), Options(effort=efforts))
+    assert sum(words in warning and "--effort" in warning for warning in made.findings.warnings) == 1
+    shares = np.array(list(guessed_armatures(made).values())) / list(guessed_armatures(usual).values())
+    assert np.ptp(shares) < 0.1 * shares.mean() and shares.max() < min(4.0, 1.1 * max(times, 0.02))
 
 
 @pytest.mark.slow

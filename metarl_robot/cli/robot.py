@@ -137,7 +137,8 @@ def _report(folder: Path, source: Path, made: NewRobot, json: bool) -> None:
     view = table(
         f"{folder}, from {source.name}",
         ("", "", "value", "origin", ""),
-        caption=f"Mass matrix and bias force are the file's, to {made.difference:.0e} at random states.",
+        caption=f"Mass matrix and bias force are the file's, to {made.difference:.0e} at random states, with the "
+        "armatures given or guessed.",
     )
     view.columns[1].justify = view.columns[3].justify = view.columns[4].justify = "left"
     for value in made.findings.values:

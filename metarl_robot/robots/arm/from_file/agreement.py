@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.core.errors import RobotError
+from metarl_robot.robots.arm.from_file.joint_limit import JointLimit
 from metarl_robot.robots.arm.from_file.joints import Choice
-from metarl_robot.robots.arm.from_file.limits import JointLimit
 from metarl_robot.robots.arm.from_file.source import Source
 
 Array = NDArray[np.float64]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import yaml
 
 from metarl_robot.core.errors import shown
-from metarl_robot.robots.arm.from_file.limits import JointLimit
+from metarl_robot.robots.arm.from_file.joint_limit import JointLimit
 from metarl_robot.robots.new_robot.findings import Findings, Origin, Value
 
 

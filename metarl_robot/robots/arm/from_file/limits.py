@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import mujoco
 import numpy as np
 
 from metarl_robot.core.errors import MetaRLError
+from metarl_robot.robots.arm.from_file.armatures import with_armatures
+from metarl_robot.robots.arm.from_file.joint_limit import JointLimit
 from metarl_robot.robots.arm.from_file.joints import Choice, keyframe
 from metarl_robot.robots.arm.from_file.loads import Loads
 from metarl_robot.robots.arm.from_file.motors import Motor
@@ -26,25 +28,6 @@ _FULL_EFFORT_S = 0.05
 _INNER = 0.8  # share of the range in which zero is taken as home
 
 
-@dataclass(frozen=True)
-class JointLimit:
-    """A driven joint of the new robot [rad, rad/s, Nm, Nm/s; of a slide m, m/s, N, N/s].
-
-    is_limited: whether the file limits its position.
-    """
-
-    name: str
-    is_slide: bool
-    is_limited: bool
-    position: tuple[float, float]
-    velocity: float
-    effort: float
-    effort_rate: float
-    home: float
-    armature: float
-    damping: float
-
-
 def joint_limits(
     source: Source, options: Options, choice: Choice, motors: Mapping[int, Motor], loads: Loads, findings: Findings
 ) -> dict[int, JointLimit]:
@@ -53,7 +36,10 @@ def joint_limits(
     names = [model.joint(j).name for j in choice.driven]
     given = _Given(options, names)
     found = {j: _without_effort(source, given, j, motors[j], findings) for j in choice.driven}
-    return _with_efforts(source, given, found, motors, loads, findings)
+    needed = loads.guessed_efforts(found)
+    limits = _with_efforts(source, given, found, motors, needed, findings)
+    known = joint_values("--armature", options.armature, names)
+    return with_armatures(source, limits, needed, set(known), findings)
 
 
 class _Given:
@@ -82,10 +68,6 @@ def _without_effort(source: Source, given: _Given, joint: int, motor: Motor, fin
     velocity = _velocity(source, given, name, is_slide, motor, findings)
     home = _home(source, given, joint, position, findings)
     armature, damping = float(model.dof_armature[dof]) + motor.armature, float(np.ravel(model.dof_damping[dof])[0])
-    if armature == 0.0:
-        findings.warnings.append(
-            f"joint '{name}' has no armature: its rotor's inertia times the gear ratio squared is missing (--armature)"
-        )
     limited = bool(model.jnt_limited[joint]) or name in given.position
     return JointLimit(name, is_slide, limited, position, velocity, 0.0, 0.0, home, armature, damping + motor.damping)
 
@@ -163,11 +145,13 @@ def _with_efforts(
     given: _Given,
     found: Mapping[int, JointLimit],
     motors: Mapping[int, Motor],
-    loads: Loads,
+    needed: Mapping[int, float],
     findings: Findings,
 ) -> dict[int, JointLimit]:
-    """Add the effort limits and their rates; a missing limit is guessed from the weight on the joint."""
-    needed = loads.guessed_efforts(found)
+    """Add the effort limits and their rates; a missing limit is guessed from the weight on the joint.
+
+    needed: efforts that three times the weight needs, by joint.
+    """
     result: dict[int, JointLimit] = {}
     for joint, limit in found.items():
         name, unit, stated = limit.name, "N" if limit.is_slide else "Nm", motors[joint].effort

@@ -16,8 +16,8 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from metarl_robot.robots.arm.from_file.joint_limit import JointLimit
 from metarl_robot.robots.arm.from_file.joints import Choice
-from metarl_robot.robots.arm.from_file.limits import JointLimit
 from metarl_robot.robots.arm.from_file.pictures import Pictures
 
 Array = NDArray[np.float64]

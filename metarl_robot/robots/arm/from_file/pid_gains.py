@@ -14,7 +14,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.robots.arm.from_file.limits import JointLimit
+from metarl_robot.robots.arm.from_file.joint_limit import JointLimit
 from metarl_robot.robots.new_robot.findings import Findings, Origin
 
 Array = NDArray[np.float64]
