@@ -664,7 +664,7 @@ def test_effort_limits_that_are_no_motors_are_doubted(tmp_path: Path, times: flo
 @pytest.mark.slow
 def test_pid_stays_stable_with_the_rated_payload(tmp_path: Path) -> None:
     """With the usual ki of 4000 this run breaks limits in 5188 physics steps: 0.77 m of error before the change."""
-    _, robot = made_from(tmp_path, urdf(), Options(payload_kg=1.9))
+    _, robot = made_from(tmp_path, urdf(), Options(payload_kg=1.9, armature="0"))
     run = run_episode(
         robot, lambda _: make_controller(robot, "pid"), simulation(robot).scenario("heldout", "drop", 1000)
     )
