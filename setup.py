@@ -235,6 +235,8 @@ setup(
         "metarl_robot.task_families": [
             "point-navigation = metarl_robot.sim.families.point_navigation:FAMILY",
             "half-cheetah-direction = metarl_robot.sim.families.half_cheetah_direction:FAMILY",
+            "half-cheetah-velocity = metarl_robot.sim.families.half_cheetah_velocity:FAMILY",
+            "half-cheetah-cripple = metarl_robot.sim.families.half_cheetah_cripple:FAMILY",
             "lunar-lander = metarl_robot.sim.families.lunar_lander:FAMILY",
         ],
     },

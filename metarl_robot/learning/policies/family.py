@@ -70,6 +70,8 @@ FAMILIES = Registry(
     own=lambda kind: {
         "point-navigation": "metarl_robot.sim.families.point_navigation:FAMILY",
         "half-cheetah-direction": "metarl_robot.sim.families.half_cheetah_direction:FAMILY",
+        "half-cheetah-velocity": "metarl_robot.sim.families.half_cheetah_velocity:FAMILY",
+        "half-cheetah-cripple": "metarl_robot.sim.families.half_cheetah_cripple:FAMILY",
         "lunar-lander": "metarl_robot.sim.families.lunar_lander:FAMILY",
     },
 )

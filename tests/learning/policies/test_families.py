@@ -159,12 +159,43 @@ def test_half_cheetah_is_rewarded_for_its_direction() -> None:
     assert {family.sample_task(np.random.default_rng(k)) for k in range(20)} == {-1.0, 1.0}
 
 
-def test_many_half_cheetahs_move_like_gymnasiums() -> None:
+def test_half_cheetah_is_rewarded_for_its_speed() -> None:
+    family, rng = load_family("half-cheetah-velocity"), np.random.default_rng(1003)
+    env = family.env(1.5)
+    env.reset(seed=0)
+    for _ in range(20):
+        action = rng.uniform(-1.0, 1.0, 6)
+        _, reward, _, _, info = env.step(action)
+        assert reward == pytest.approx(-abs(info["x_velocity"] - 1.5) - 0.05 * action @ action)
+    env.close()
+    drawn = [family.sample_task(rng) for _ in range(200)]
+    assert 0.0 < min(drawn) < 0.1 and 1.9 < max(drawn) < 2.0
+
+
+def test_a_dead_motor_of_half_cheetah_gives_no_torque() -> None:
+    family = load_family("half-cheetah-cripple")
+    for task in range(6):
+        env: Any = family.env(task)
+        env.reset(seed=0)
+        env.step(np.full(6, 0.7))
+        assert np.array_equal(env.unwrapped.data.ctrl, np.where(np.arange(6) == task, 0.0, 0.7))
+        env.close()
+    assert {family.sample_task(np.random.default_rng(k)) for k in range(50)} == set(range(6))
+
+
+@pytest.mark.parametrize(
+    ("name", "tasks"),
+    [
+        ("half-cheetah-direction", [1.0, -1.0]),
+        ("half-cheetah-velocity", [0.3, 1.9]),
+        ("half-cheetah-cripple", [0.0, 4.0]),
+    ],
+)
+def test_many_half_cheetahs_move_like_gymnasiums(name: str, tasks: list[float]) -> None:
     """Bit for bit, from the same states; after the last step the next one resets."""
-    family, rng = load_family("half-cheetah-direction"), np.random.default_rng(1002)
-    directions = [1.0, -1.0]
-    many: Any = family.vector_env(directions)
-    singles: list[Any] = [family.env(direction) for direction in directions]
+    family, rng = load_family(name), np.random.default_rng(1002)
+    many: Any = family.vector_env(tasks)
+    singles: list[Any] = [family.env(task) for task in tasks]
     first, _ = many.reset(seed=3)
     for i, env in enumerate(singles):
         env.reset(seed=0)
