@@ -7,7 +7,8 @@ continues from the present time. A clock from elsewhere (Gazebo, a bag) is follo
 
 Lockstep: every plant asks for the time to which it may be advanced, on /clock/request (std_msgs/Header: stamp, and the
 plant's name as frame_id; stamp 0: it has no command yet). The publisher answers with the earliest of these as /clock
-(sim/world_time.py). A request is repeated, so that lost messages do not stop the run.
+(sim/world_time.py). A plant that takes over is silent until the time that it asked for itself: a later one was not
+published, but that one may have been, unheard by it. A request is repeated, so that lost messages do not stop the run.
 
 Real time: the publisher advances /clock by its own control period. A follower estimates the present time between two
 messages, for `COAST_S` at most, which also covers the change of the publisher.
@@ -70,6 +71,7 @@ class SharedClock:
         self._requests_out = node.create_publisher(Header, topics.CLOCK_REQUEST, topics.REPORT)
         self._clock_in: Any = None
         self._request_ns: int | None = None
+        self._told_ns = 0  # no later time was published before this plant took over
         self._asked_s = self._heard_s = self._forward_s = monotonic()
         self._said_late: tuple[str, ...] = ()
 
@@ -154,11 +156,12 @@ class SharedClock:
         """Begin again at 0, if no other robot goes by this clock."""
         if not self.shared:
             self._time.restart()
+            self._told_ns = 0
         self._request_ns = None
 
     def tell(self) -> None:
-        """Publish the time, if this plant is the one that does."""
-        if self._out is not None:
+        """Publish the time, if this plant is the one that does and no later one may have been published."""
+        if self._out is not None and self._time.now_ns >= self._told_ns:
             self._out.publish(Clock(clock=time_message(self._time.now_ns)))
 
     # Requests.
@@ -203,6 +206,7 @@ class SharedClock:
             self._node.destroy_subscription(self._clock_in)
             self._clock_in = None
         self._time.pass_to(now_ns)
+        self._told_ns = (self._request_ns or 0) if self._lockstep else 0
         self._out = self._node.create_publisher(Clock, topics.CLOCK, topics.CLOCK_OUT)
         self._requests_in = self._node.create_subscription(
             Header, topics.CLOCK_REQUEST, self._on_request, topics.REPORT

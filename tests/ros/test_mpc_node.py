@@ -130,7 +130,7 @@ def commanded(
 def test_a_sender_is_told_what_became_of_its_reference(arm) -> None:
     level, values = commanded(arm, "good", 0.0, np.array([0.2, 1.4]))
     assert (level, values["accepted"], values["topic"]) == (DiagnosticStatus.OK, "True", JointInterface.reference_topic)
-    assert float(values["ends_s"]) == float(values["begins_s"]) >= float(values["time_s"])
+    assert float(values["ends_s"]) > float(values["begins_s"]) >= float(values["time_s"])  # it is some way off
     level, values = commanded(arm, "bad", 0.0, np.array([9.0, 1.0]))
     assert (level, values["accepted"]) == (DiagnosticStatus.ERROR, "False")
     assert "position of joint 'shoulder' reaches 9.0000 rad" in values["reason"]
