@@ -93,7 +93,7 @@ class RobotFrames:
 
 
 class Scene:
-    """Publishes frames and markers of what a watcher sees."""
+    """Publishes frames and markers of the newest moment."""
 
     def __init__(self, node: Watcher, robot: Robot, own: SceneParameters) -> None:
         prefix = message_options(own, node.get_namespace()).frame_prefix

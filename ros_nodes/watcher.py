@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Watches a running robot for those who draw it: the page in the browser, the markers."""
+"""Watches a running robot, for the page in the browser and for markers."""
 
 from __future__ import annotations
 

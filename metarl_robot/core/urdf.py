@@ -20,7 +20,7 @@ its mass matrix is the MJCF's less the armature.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -28,9 +28,6 @@ from numpy.typing import NDArray
 
 from metarl_robot.core import rotation
 from metarl_robot.core.robot import Robot
-
-if TYPE_CHECKING:
-    pass
 
 Array = NDArray[np.float64]
 Element = ElementTree.Element

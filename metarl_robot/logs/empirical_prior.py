@@ -12,7 +12,7 @@ Each recording t is one task with its own context z_t ~ N(m, P). Means over cell
     P = (ν P_0 + ν (m - m_0)(m - m_0)ᵀ + Σ [S_t + (μ_t - m)(μ_t - m)ᵀ]) / (ν + T)
 
 so that the prior N(m_0, P_0) of simulated tasks counts as ν recordings. Entries that can be removed, a payload's, keep
-their prior: what a robot carried says nothing about what it will carry.
+their prior: past payloads say nothing about the next one.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ TOOL = InverseKinematics(ROBOT)
 
 
 class Arm:
-    """A simulated arm, and a user who publishes poses."""
+    """A simulated arm, and a publisher of poses."""
 
     def __init__(self, session: Any) -> None:
         self.session, self.probe = session, session.probe

@@ -9,8 +9,8 @@ the specific force f and the heading ψ,
 
 b turns with the vehicle and s does not. Measured are the localiser's positions, and the wheels' velocity with a
 standard deviation that grows with the slip that tyres need at this force: in each direction SLIP |f| / g times the
-speed. A velocity that
-is further off counts less (Huber 1964). At rest wheels do not slip, so that the bias is known before the start.
+speed. A velocity that is further off counts less (Huber 1964). At rest wheels do not slip, so that the bias is known
+before the start.
 
 A second filter holds the heading and the gyroscope's bias, corrected by the localiser's heading.
 
