@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Benchmark of the node loop in real time: plant → mpc → gate → plant, one process each, started by `metarl launch`.
+"""Benchmark of the node loop in real time: plant → mpc → gate → plant, started by `metarl launch`.
 
     latency   from sending a state to receiving the command for that state, in the plant
     missed    periods without the command for their state at their end (late or never)
     jitter    deviation of the plant's periods
 
-The plant measures all three (metarl_robot.ros_nodes.loop_timing). The rate is `control_rate_hz` in the robot's folder;
-another rate needs a copy of the folder.
+Each node is a process; with `gate:=inside`, mpc and gate share one. With `commands:=twist` a ground vehicle's commands
+pass through the drive bridge and the simulated driver behind it. The plant measures all three
+(metarl_robot.ros_nodes.loop_timing). The rate is `control_rate_hz` in the robot's folder; another rate needs a copy of
+the folder.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Thread
 from time import monotonic, sleep
@@ -39,51 +41,78 @@ Array = NDArray[np.float64]
 _START_S = 120.0  # nodes may have to compile their code first
 _STOP_S = 20.0
 _SETTLING_S, _MEASURED_S = 4.0, 10.0  # the plant reports the last ten seconds
+_TIMER_S = 2.0
 _QUICK_SETTLING_S, _QUICK_MEASURED_S = 1.0, 3.0
-_NODES = ("plant", "mpc", "gate", "reference")
+_STARTED = re.compile(r"\[(\w+)-\d+\]: process started with pid \[(\d+)\]")
 _TICKS_S = 1.0 / os.sysconf("SC_CLK_TCK")
 _REMARKS = (
     "Ratio: one period over the median latency. Missed: share of periods at the end of which the command for their "
     "state had not arrived. CPU: of one core, over the measured seconds. Stops: number of times that the gate took "
     "control.",
     "First row: wake-up delay of a loop that only sleeps until the next period; no loop of nodes on this machine can "
-    "be faster.",
+    "be faster. Timer: the same for two seconds before each loop, as the machine's part in its missed periods; it is a "
+    "process of ordinary priority, while the nodes have real-time priority if the system allows it.",
+    "Gate inside: mpc and gate in one process (gate:=inside). Bridge: the drive bridge and the simulated driver behind "
+    "it, two more processes.",
     "meta_mpc runs with adaptation. Nothing is recorded; /diagnostics and all other topics are published as usual.",
 )
 
 
 @dataclass(frozen=True)
 class Loop:
-    """One run. launch: name of the launch file."""
+    """One run. launch: name of the launch file. form: words for `arguments`, which are added to the launch."""
 
     launch: str
     robot: str
     controller: str
     rate_hz: int
+    form: str = ""
+    arguments: tuple[str, ...] = ()
 
     @property
     def case(self) -> str:
-        return f"{self.robot} {self.controller} {self.rate_hz} Hz: state to command"
+        form = f", {self.form}" if self.form else ""
+        return f"{self.robot} {self.controller} {self.rate_hz} Hz{form}: state to command"
 
 
+_INSIDE = ("gate inside", ("gate:=inside",))
 _LOOPS = (
     Loop("arm", "panda", "meta_mpc", 100),
     Loop("arm", "panda", "meta_mpc", 250),
+    Loop("arm", "panda", "meta_mpc", 250, *_INSIDE),
     Loop("arm", "panda", "meta_mpc", 500),
     Loop("arm", "panda", "nominal_mpc", 250),
     Loop("quad", "x500", "meta_mpc", 250),
+    Loop("quad", "x500", "meta_mpc", 250, *_INSIDE),
 )
+_DIRECT = Loop("ground", "husky", "meta_mpc", 50)
+_BRIDGED = Loop("ground", "husky", "meta_mpc", 50, "bridge", ("commands:=twist",))
 
 
 def run(report: Report, quick: bool) -> Benchmark:
     """Measure the machine's own wake-up delay, then each loop in turn."""
     rows = [_machine_row(250, 1.0 if quick else _MEASURED_S)]
     spans = (_QUICK_SETTLING_S, _QUICK_MEASURED_S) if quick else (_SETTLING_S, _MEASURED_S)
-    for number, loop in enumerate(_LOOPS):
-        report(f"ros: {loop.robot} {loop.controller} {loop.rate_hz} Hz", number, len(_LOOPS))
+    loops = (*_LOOPS, _DIRECT, _BRIDGED)
+    for number, loop in enumerate(loops):
+        report(f"ros: {loop.case.partition(':')[0]}", number, len(loops))
         rows.append(loop_row(loop, *spans))
-    report("ros", len(_LOOPS), len(_LOOPS))
-    return Benchmark("ros", tuple(rows), _REMARKS)
+    report("ros", len(loops), len(loops))
+    return Benchmark("ros", (*rows, beside(rows[-1], "without a bridge", rows[-2])), _REMARKS)
+
+
+def beside(row: Row, name: str, other: Row) -> Row:
+    """A loop's row with another loop as its peer."""
+    times = other.ours_us_median, other.ours_us_p99
+    longer = {"latency / latency of the peer": row.ours_us_median / other.ours_us_median}
+    return replace(
+        row,
+        peer=name,
+        peer_us_median=times[0],
+        peer_us_p99=times[1],
+        ratio=other.ours_us_median / row.ours_us_median,
+        details=longer,
+    )
 
 
 def _machine_row(rate_hz: int, duration_s: float) -> Row:
@@ -102,6 +131,7 @@ def oversleeps(rate_hz: int, duration_s: float) -> Array:
 
 def loop_row(loop: Loop, settling_s: float, measured_s: float) -> Row:
     """Times of one loop, after it has settled."""
+    timer_s = oversleeps(loop.rate_hz, _TIMER_S)
     with tempfile.TemporaryDirectory() as folder, _launched(loop, _with_rate(loop, Path(folder))) as nodes:
         nodes.wait_for("[gate]: passing", _START_S)
         sleep(settling_s)
@@ -115,7 +145,9 @@ def loop_row(loop: Loop, settling_s: float, measured_s: float) -> Row:
         "missed %": 100.0 * times["missed"] / times["periods"],
         "latency max µs": 1e3 * times["latency_ms_max"],
         "jitter p99 µs": 1e3 * times["jitter_ms_p99"],
-        **{f"CPU {node} %": 100.0 * used[node] / measured_s for node in _NODES},
+        "timer p99 µs": 1e6 * float(np.percentile(timer_s, 99.0)),
+        "timer missed %": 100.0 * float(np.mean(timer_s > 1.0 / loop.rate_hz)),
+        **{f"CPU {node} %": 100.0 * seconds / measured_s for node, seconds in used.items()},
         "stops": float(stops),
     }
     return Row(
@@ -167,20 +199,21 @@ class _Nodes:
     def cpu_s(self) -> dict[str, float]:
         """Processor time of each node since its start [s] (proc(5): utime and stime)."""
         fields = {
-            node: Path(f"/proc/{self._pid(node)}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-            for node in _NODES
+            node: Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+            for node, process in self._pids().items()
         }
         return {node: _TICKS_S * (int(values[11]) + int(values[12])) for node, values in fields.items()}
 
     def ask_plant(self) -> dict[str, float]:
         """Stop the plant before all others, and parse its loop statistics."""
-        os.kill(self._pid("plant"), signal.SIGINT)
+        os.kill(self._pids()["plant"], signal.SIGINT)
         said = self.wait_for("loop: periods=", _STOP_S).partition("loop: ")[2]
         return {name: float(value) for name, _, value in (pair.partition("=") for pair in said.split())}
 
-    def _pid(self, node: str) -> int:
-        found = [re.search(rf"\[{node}-\d+\]: process started with pid \[(\d+)\]", line) for line in self.lines]
-        return next(int(match.group(1)) for match in found if match)
+    def _pids(self) -> dict[str, int]:
+        """Process ids, by executable."""
+        found = (_STARTED.search(line) for line in list(self.lines))
+        return {match.group(1): int(match.group(2)) for match in found if match}
 
 
 @contextmanager
@@ -194,6 +227,7 @@ def _launched(loop: Loop, robot: Path) -> Iterator[_Nodes]:
         loop.launch,
         f"robot:={robot}",
         f"controller:={loop.controller}",
+        *loop.arguments,
     )
     apart = {"ROS_DOMAIN_ID": str(1 + os.getpid() % 100), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", AT_ONCE: "1"}
     environment = {**os.environ, **apart}

@@ -13,6 +13,9 @@ state, so that the run is the same on any machine. After `grace_s` (real seconds
 absent: states are answered at once, by the rules of the gate (the last command until its deadline in simulated time,
 then the fallback law), until commands return. A repeated state gets the same answer again, so that lost messages do
 not stop the simulation.
+
+The gate may share a process with the mpc node (mpc_with_gate.py). It then has its own thread, gets commands by a link
+instead of a topic, and hands on measurements and its own messages.
 """
 
 from __future__ import annotations
@@ -22,8 +25,11 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
+from numpy.typing import NDArray
 from pydantic import Field
+from rclpy.subscription import Subscription
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
@@ -43,14 +49,18 @@ from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.publishers import LOOK_PERIOD_S, SolePublishers
 from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.ros_nodes.sources import refused_counts, source_trouble, sources_trouble
+from metarl_robot.ros_nodes.thread_link import ACTIVATED, HandedCommand, HandedOn, Link
 from metarl_robot.safety.fallback_law import GateConfig, GateError, gate_config
 from metarl_robot.safety.gate import Decision, Gate, GateState
 from metarl_robot.safety.input_validation import Refused, Rejection
 from metarl_robot.safety.refusals import ADVICE
 
+Array = NDArray[np.float64]
+
 FAREWELL_S = 0.2  # a gate at rest continues this long, so that its last messages arrive
 # a robot without states holds a constant effort for this long before a gate that was asked to end does so
 UNSEEN_WITHIN_S = 10.0
+_COMMAND = "~/command"
 _WATCHDOG_PERIODS = 1.5  # silence, in control periods, after which the watchdog ticks each period
 
 
@@ -73,8 +83,11 @@ class GateNode(ManagedNode):
 
     GIVE_UP_AFTER = 0  # never: without its callbacks the gate would be blind
 
-    def __init__(self) -> None:
+    def __init__(self, link: Link | None = None) -> None:
         super().__init__("gate")
+        self._link = link
+        if link is not None:
+            link.gate.open(self)
         self._own = self.parameters.declare(GateNodeParameters, on_change=self._on_parameters)
         self._robot = load_robot(self._own.robot, check_model=False, of_kind=self._own.robot_kind)
         self._gate: Gate | None = None
@@ -98,24 +111,36 @@ class GateNode(ManagedNode):
         self._shown: tuple[GateState, bool, str] | None = None
         self._commands = self.create_lifecycle_publisher(Float64MultiArray, self._interface.commands, topics.COMMAND)
         self._state_out = self.create_publisher(DiagnosticStatus, "~/state", topics.LATCHED)
-        measured = self._interface.listen(self, self._on_state, self._own.lockstep, self._on_inertial)
-        commanded = self.create_subscription(
-            self._interface.gate_command_type, "~/command", self._on_command, topics.COMMAND
-        )
-        self._inputs = (*measured, commanded)
-        self._command_topic = commanded.topic
-        self._sole = SolePublishers(self, (self._interface.commands, commanded.topic))
+        node: Any = self if self._link is None else HandedOn(self, self._link.mpc)
+        measured = self._interface.listen(node, self._on_state, self._own.lockstep, self._on_inertial)
+        self._inputs = (*measured, *self._listen_to_commands())
+        self._command_topic = self.resolve_topic_name(_COMMAND)
+        self._sole = SolePublishers(self, (self._interface.commands, _COMMAND))
         self._clocks = SolePublishers(self, (topics.CLOCK,))
         self.expect(measured[0].topic, "robot's driver or plant")
-        self.expect(commanded.topic, "mpc node")
+        self.expect(_COMMAND, "mpc node")
         self._estop_service = self.create_service(Trigger, "~/estop", self._on_estop)
         self._rearm_service = self.create_service(Trigger, "~/rearm", self._on_rearm)
         self._watchdog = self.every(self._robot.control_period_s, self._watch)
         self._looker = self.every(LOOK_PERIOD_S, self._look)
         self._show(self._gate)
 
-    def activate(self) -> None:
+    def _listen_to_commands(self) -> tuple[Subscription, ...]:
+        """Subscribe to commands, or take them from the link."""
+        if self._link is None:
+            kind = self._interface.gate_command_type
+            return (self.create_subscription(kind, _COMMAND, self._on_command, topics.COMMAND),)
+        self._link.gate.listen(_COMMAND, self.guarded(_COMMAND, self._on_handed), topics.COMMAND.depth)
+        self._link.gate.listen(ACTIVATED, self.guarded(ACTIVATED, self._on_activated), 1)
+        return ()
+
+    def _on_activated(self, _: bool) -> None:
+        """Prefer the whole process once the mpc node acts: before, it compiles code, which must not be preferred."""
         self.prefer_me(self._own)
+
+    def activate(self) -> None:
+        if self._link is None:
+            self.prefer_me(self._own)
         self._ticked_s = monotonic()
 
     def deactivate(self) -> None:
@@ -281,14 +306,21 @@ class GateNode(ManagedNode):
             self._tick(gate)
 
     def _on_command(self, message: Any) -> None:
-        gate, received_s = self._gate, monotonic()
+        received_s = monotonic()
+        self._take_command(received_s, *readable(partial(self._interface.read_gate_command, message)))
+
+    def _on_handed(self, command: HandedCommand) -> None:
+        """Take a command of the mpc node in this process."""
+        self._take_command(monotonic(), command.stamp_ns, lambda: command.effort, SOURCE)
+
+    def _take_command(self, received_s: float, stamp_ns: int, read: Callable[[], Array], source: str) -> None:
+        gate = self._gate
         if gate is None or not self.active:
             return
         if gate.state is GateState.WAITING and (others := self._not_alone()):
             gate.counts["command_not_alone"] += 1
             self.refuse(f"not armed: {others}")
             return
-        stamp_ns, read, source = readable(partial(self._interface.read_gate_command, message))
         if source == gate.source == "" and self._crowded():
             gate.counts["command_not_alone"] += 1
             self.refuse(
@@ -363,6 +395,8 @@ class GateNode(ManagedNode):
                 Table(stamp_ns, ("effort",), self._robot.channel_names, decision.effort[None], SOURCE)
             )
             self._commands.publish(message)
+            if self._link is not None:
+                self._link.mpc.post(self._interface.commands, message, wake=False)
         self._show(gate)
         return message
 
@@ -373,7 +407,10 @@ class GateNode(ManagedNode):
             return
         self._shown = now
         values = {"state": gate.state.value, "latched": gate.latched, "reason": gate.reason, "robot": self._own.robot}
-        self._state_out.publish(status_message("gate", _level(gate), _words(gate), values))
+        message = status_message("gate", _level(gate), _words(gate), values)
+        self._state_out.publish(message)
+        if self._link is not None:
+            self._link.mpc.post(topics.GATE_STATE, message, keep=True)
         if gate.state in (GateState.PASSING, GateState.WAITING):  # rclpy fixes one severity a line of code
             self.get_logger().info(_words(gate))
         else:

@@ -93,6 +93,10 @@ class GuardedNode(LifecycleNode):
         name = getattr(callback, "__name__", "timer")
         return super().create_timer(timer_period_sec, _Guard(self, f"timer {name}", callback).tick, *args, **options)
 
+    def guarded(self, where: str, callback: Callable[[Any], Any]) -> Callable[[Any], None]:
+        """A guarded callback for messages that do not come by a subscription. where: its topic."""
+        return _Guard(self, where, callback).take
+
     # Errors.
 
     def on_fault(self, reason: str) -> None:

@@ -11,6 +11,9 @@ without a jump.
 The parameter `controller` may change in motion. The new controller is built in another thread and takes over when it
 is ready, with a fade between the efforts (metarl_robot.control.bumpless_transfer). The same holds for its tuning,
 below `controller_config.`. The service `~/switch_controller` sets them too, and answers when they are at work.
+
+The node may share a process with the gate node (mpc_with_gate.py). It then hands commands over by a link, and gets
+measurements and the gate's messages from it; the topic of commands is still published if anything listens to it.
 """
 
 from __future__ import annotations
@@ -63,6 +66,7 @@ from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.ros_nodes.sources import refused_counts, source_trouble, sources_trouble
 from metarl_robot.ros_nodes.step_statistics import STATUS_CODES, StepStatistics
 from metarl_robot.ros_nodes.switch_service import Change, SwitchService
+from metarl_robot.ros_nodes.thread_link import ACTIVATED, Handed, HandedCommand, HandedTopic, Link
 from metarl_robot.safety.input_validation import Measurement, StateValidation
 from metarl_robot.trajectories.flat_outputs import flat_outputs_of
 from metarl_robot.trajectories.reference_manager import ReferenceManager, Taken
@@ -178,8 +182,11 @@ def rehearse(robot: Robot, configs: Mapping[str, BaseModel | MetaRLError], check
 class MpcNode(ManagedNode):
     """Runs a controller; see the module's docstring."""
 
-    def __init__(self) -> None:
+    def __init__(self, link: Link | None = None) -> None:
         super().__init__("mpc")
+        self._link = link
+        if link is not None:
+            link.mpc.open(self)
         self._own = self.parameters.declare(MpcParameters, on_change=self._on_parameters)
         self._robot = load_robot(self._own.robot, of_kind=self._own.robot_kind)
         self._name = self._own.controller
@@ -213,7 +220,7 @@ class MpcNode(ManagedNode):
         self._counts: Counter[str] = Counter()
         self._stepped_ns = -1
         self._sent_s, self._longest_gap_s = np.inf, 0.0
-        self._command: Any = None
+        self._command: HandedCommand | None = None
         self._early_reference: _Offered | None = None
         self._has_reference = self._suspended = self._stopped = False
         self._gate_command: Float64MultiArray | None = None
@@ -229,7 +236,10 @@ class MpcNode(ManagedNode):
         self.get_logger().info(f"{self._name} on {robot.name} ready in {monotonic() - started_s:.1f} s")
 
     def activate(self) -> None:
-        self.prefer_me(self._own)
+        if self._link is None:
+            self.prefer_me(self._own)
+        else:
+            self._link.gate.post(ACTIVATED, True, keep=True)
 
     def deactivate(self) -> None:
         self._end_goal("Current goal cancelled during deactivate transition.")
@@ -249,7 +259,10 @@ class MpcNode(ManagedNode):
             self.destroy_publisher(publisher)
         self._learned.destroy()
         for subscription in self._inputs:
-            self.destroy_subscription(subscription)
+            if isinstance(subscription, HandedTopic):
+                subscription.destroy()
+            else:
+                self.destroy_subscription(subscription)
 
     def _open(self) -> None:
         interface = self._interface
@@ -279,12 +292,13 @@ class MpcNode(ManagedNode):
             )
             for each in interface.obstacles
         )
-        self._inputs = (
-            *interface.listen(self, self._on_state, self._own.lockstep),
+        gates: Any = self if self._link is None else Handed(self, self._link.mpc)
+        self._inputs: tuple[Any, ...] = (
+            *interface.listen(gates, self._on_state, self._own.lockstep),
             *references,
             *obstacles,
-            self.create_subscription(DiagnosticStatus, topics.GATE_STATE, self._on_gate_state, topics.LATCHED),
-            self.create_subscription(Float64MultiArray, interface.commands, self._on_gate_command, topics.STATE_IN),
+            gates.create_subscription(DiagnosticStatus, topics.GATE_STATE, self._on_gate_state, topics.LATCHED),
+            gates.create_subscription(Float64MultiArray, interface.commands, self._on_gate_command, topics.STATE_IN),
         )
         self._switch = SwitchService(self, lambda: self._change)
         if interface.acting:
@@ -334,7 +348,7 @@ class MpcNode(ManagedNode):
         if transfer is None or not self.active:
             return
         if stamp_ns == self._stepped_ns and self._command is not None:
-            self._command_out.publish(self._command)  # the answer may have been lost
+            self._hand_over(self._command)  # the answer may have been lost
             return
         if not self._take(stamp_ns, read, received_s) or self._validation.latest is None:
             return
@@ -398,12 +412,20 @@ class MpcNode(ManagedNode):
             self._goals.judge(time_s, state, reference)
 
     def _send(self, effort: Array, stamp_ns: int) -> None:
-        self._command = self._interface.gate_command(stamp_ns, effort)
-        self._command_out.publish(self._command)
+        self._command = HandedCommand(stamp_ns, effort)
+        self._hand_over(self._command)
         self._stepped_ns = stamp_ns
         now_s = monotonic()
         self._longest_gap_s = max(self._longest_gap_s, now_s - self._sent_s)
         self._sent_s = now_s
+
+    def _hand_over(self, command: HandedCommand) -> None:
+        """Give a command to the gate; by a link, let the gate's thread decide on it before anything else is done."""
+        if self._link is not None:
+            self._link.gate.post("~/command", command)
+            self._link.gate.wait_until_handled(self._robot.control_period_s)
+        if self._link is None or heard(self._command_out):
+            self._command_out.publish(self._interface.gate_command(*command))
 
     def _report(self, command: Command, state: State, stamp_ns: int, step: Array) -> None:
         """Publish reports that have subscribers, after the command was sent."""

@@ -20,7 +20,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -66,7 +66,7 @@ def _live(make_node: Callable[[], Node], ending: Ending) -> int:
         node = make_node()
         try:
             with claim_name(node.context.get_domain_id(), node.get_fully_qualified_name()):
-                return _spin(node, ending)
+                return spin(node, partial(_is_due, ending, node))
         finally:
             node.destroy_node()
     except MetaRLError as error:
@@ -77,11 +77,12 @@ def _live(make_node: Callable[[], Node], ending: Ending) -> int:
     return 1
 
 
-def _spin(node: Node, ending: Ending) -> int:
+def spin(node: Node, due: Callable[[], bool]) -> int:
+    """Spin a node in this thread until it is due to end or gives up. Returns the process's exit code."""
     executor = _make_executor()
     executor.add_node(node)
     try:
-        while not (_is_due(ending, node) or node.failed) and rclpy.ok():
+        while not (due() or node.failed) and rclpy.ok():
             _spin_once(executor, node)
     finally:
         node.close()

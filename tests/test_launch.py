@@ -256,6 +256,22 @@ def test_every_choice_of_the_quadrotors_launch_file_is_passed_on(robot: str, con
     assert all(node.parameters["robot"] == robot for node in nodes.values())
 
 
+@pytest.mark.parametrize("name", ["arm", "quad", "ground"])
+def test_a_gate_inside_replaces_two_processes_by_one_with_the_parameters_of_both(name: str) -> None:
+    separate, inside = (
+        {node.executable: node for node in evaluate(find_launch_file(name), {"gate": gate, "lockstep": "true"})}
+        for gate in ("separate", "inside")
+    )
+    assert separate.keys() - inside.keys() == {"gate", "mpc"} and inside.keys() - separate.keys() == {"mpc_with_gate"}
+    one = inside["mpc_with_gate"]
+    assert one.name is None and is_patient(one)  # a name would be that of both nodes
+    assert one.parameters == {**separate["gate"].parameters, **separate["mpc"].parameters}
+    assert executable_of("metarl_robot", "mpc_with_gate")[-1] == "metarl_robot.ros_nodes.mpc_with_gate"
+    assert "mpc_with_gate" not in {
+        n.executable for n in evaluate(find_launch_file(name), {"gate": "inside", "shadow": "true"})
+    }
+
+
 def test_quadrotors_and_arms_are_launched_with_the_same_arguments() -> None:
     arguments = [{argument.name for argument in declared_arguments(find_launch_file(name))} for name in ("arm", "quad")]
     assert arguments[0] - arguments[1] == {"effort_includes_gravity", "efforts"} and arguments[1] <= arguments[0]

@@ -44,7 +44,16 @@ REST_S = 100.0  # longer than a gate takes to bring a robot to rest (ros_nodes/e
 LAUNCHER = "launch"  # name of the launcher in its own output lines
 _POLL_S = 0.05
 # our executables that end only when the robot is at rest
-_PATIENT = ("gate", "drive_bridge", "driver", "plant", "betaflight_bridge", "betaflight_plant", "ros2_control_bridge")
+_PATIENT = (
+    "gate",
+    "mpc_with_gate",
+    "drive_bridge",
+    "driver",
+    "plant",
+    "betaflight_bridge",
+    "betaflight_plant",
+    "ros2_control_bridge",
+)
 _OUR_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
 # variables of Fast DDS 2 (Jazzy) and 3 (Kilted)
