@@ -89,6 +89,9 @@ RAY = ["ray==2.60.*"]
 # The view in the browser (metarl view).
 VIEW = ["viser>=1.0.27,<2", "mjviser>=0.0.14,<0.1"]
 
+# Films as .mp4 (metarl video); .gif and .webp need nothing more.
+VIDEO = ["imageio-ffmpeg>=0.5"]
+
 DEV = [
     "pytest>=8",
     "hypothesis>=6.120",
@@ -155,6 +158,7 @@ setup(
         "mavlink": MAVLINK,
         "ray": RAY,
         "view": VIEW,
+        "video": VIDEO,
         "bench": BENCH,
         "docs": DOCS,
         "dev": DEV,

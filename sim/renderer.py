@@ -4,8 +4,12 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from metarl_robot.core.errors import MissingPackageError, one_line
+
+if TYPE_CHECKING:
+    import mujoco
 
 
 def choose_renderer(backend: str) -> None:
@@ -14,6 +18,16 @@ def choose_renderer(backend: str) -> None:
     try:
         import mujoco  # noqa: F401
     except Exception as error:  # PyOpenGL's, of many types, where its system library is missing
+        raise no_renderer(error) from error
+
+
+def offscreen(model: mujoco.MjModel, size: tuple[int, int]) -> mujoco.Renderer:
+    """A renderer of images of size (width, height) [pixels]. Raises MissingPackageError."""
+    import mujoco
+
+    try:
+        return mujoco.Renderer(model, height=size[1], width=size[0])
+    except Exception as error:  # PyOpenGL's and MuJoCo's own, of many types
         raise no_renderer(error) from error
 
 

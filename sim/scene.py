@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from metarl_robot.core.robot import Robot
 from metarl_robot.sim.appearance import paint
 from metarl_robot.sim.demo import Carried
-from metarl_robot.sim.renderer import no_renderer
+from metarl_robot.sim.renderer import offscreen
+from metarl_robot.sim.surroundings import furnish
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -26,8 +27,6 @@ MAGNIFICATION = 20.0
 _BODY_SIDE_M = 0.1
 _BODY, _STAND = (0.95, 0.62, 0.13, 1.0), (0.55, 0.58, 0.63, 1.0)
 _TARGET, _ERROR = (0.10, 0.62, 0.45, 1.0), (0.85, 0.15, 0.10, 1.0)
-_SKY = (0.97, 0.98, 1.0), (0.80, 0.87, 0.95)
-_TILES = (0.86, 0.88, 0.91), (0.78, 0.81, 0.85)
 
 
 class Pose(NamedTuple):
@@ -63,7 +62,7 @@ class Scene:
         self._data = mujoco.MjData(self._model)
         self._place, self._turn = place, turn
         self._camera = _camera(span_m)
-        self._renderer = _renderer(self._model, size)
+        self._renderer = offscreen(self._model, size)
 
     def draw(self, pose: Pose) -> Image:
         """Draw an image (height, width, 3)."""
@@ -107,13 +106,6 @@ class Scene:
         return scene.geoms[scene.ngeom - 1]
 
 
-def _renderer(model: mujoco.MjModel, size: tuple[int, int]) -> mujoco.Renderer:
-    try:
-        return mujoco.Renderer(model, height=size[1], width=size[0])
-    except Exception as error:  # PyOpenGL's and MuJoCo's own, of many types
-        raise no_renderer(error) from error
-
-
 def _carried_pose(model: mujoco.MjModel, data: mujoco.MjData, carried: Carried) -> tuple[Array, Array]:
     """Centre (3,) [m; world] and quaternion wxyz of the body on its site."""
     site, turn = data.site(carried.site), np.empty(4)
@@ -124,28 +116,16 @@ def _carried_pose(model: mujoco.MjModel, data: mujoco.MjData, carried: Carried) 
 def _model(robot: Robot, place: Array, size: tuple[int, int]) -> mujoco.MjModel:
     """The coloured robot with floor, sky, light, a stand below `place`, and the carried body."""
     spec = robot.mj_spec()
-    spec.visual.global_.offwidth, spec.visual.global_.offheight = size
-    spec.visual.headlight.ambient, spec.visual.headlight.diffuse = [0.40] * 3, [0.30] * 3
-    spec.visual.quality.shadowsize = 2048
     paint(spec)
-    _furnish(spec, place)
+    furnish(spec, size)
+    _add_stand(spec, place)
     return spec.compile()
 
 
-def _furnish(spec: Any, place: Array) -> None:
+def _add_stand(spec: Any, place: Array) -> None:
+    """The body to carry, on a stand."""
     kinds, plain = mujoco.mjtGeom, {"contype": 0, "conaffinity": 0}
-    texture, builtin = mujoco.mjtTexture, mujoco.mjtBuiltin
-    gradient, checker = builtin.mjBUILTIN_GRADIENT, builtin.mjBUILTIN_CHECKER
-    spec.add_texture(
-        name="sky", type=texture.mjTEXTURE_SKYBOX, builtin=gradient, rgb1=_SKY[0], rgb2=_SKY[1], width=64, height=384
-    )
-    spec.add_texture(
-        name="tiles", type=texture.mjTEXTURE_2D, builtin=checker, rgb1=_TILES[0], rgb2=_TILES[1], width=256, height=256
-    )
-    floor = spec.add_material(name="floor", texrepeat=[6, 6])
-    floor.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = "tiles"
     world, top = spec.worldbody, max(place[2] - 0.6 * _BODY_SIDE_M, 0.02)
-    world.add_geom(type=kinds.mjGEOM_PLANE, size=[3, 3, 0.1], material="floor", **plain)
     world.add_geom(
         name="shown_stand",
         type=kinds.mjGEOM_CYLINDER,
@@ -153,9 +133,6 @@ def _furnish(spec: Any, place: Array) -> None:
         pos=[*place[:2], top / 2],
         rgba=_STAND,
         **plain,
-    )
-    world.add_light(
-        pos=[0.8, -1.0, 2.6], dir=[-0.3, 0.35, -1.0], diffuse=[0.5] * 3, type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL
     )
     body = world.add_body(name="shown_body", mocap=True)
     body.add_geom(type=kinds.mjGEOM_BOX, size=[_BODY_SIDE_M / 2] * 3, rgba=_BODY, **plain)

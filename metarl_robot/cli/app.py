@@ -35,6 +35,7 @@ from metarl_robot.cli import (
     robots,
     train,
     train_policy,
+    video,
     view,
 )
 from metarl_robot.cli.console import examples, forgive_encodings
@@ -111,6 +112,7 @@ _MODULES = (
     logs,
     plot,
     picture,
+    video,
     view,
     bench,
     faults,

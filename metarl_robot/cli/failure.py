@@ -26,6 +26,7 @@ _REMEDIES |= dict.fromkeys(("pyarrow", "h5py"), _LOGS)
 _REMEDIES |= dict.fromkeys(
     ("casadi", "mujoco", "scipy", "matplotlib", "mcap", "mcap_ros2", "rosbags", "jinja2", "safetensors"), _BASE
 )
+_REMEDIES["imageio_ffmpeg"] = "pip install 'metarl_robot[video]'"
 _ROS_PACKAGES = ("rclpy", "ament_index_python", "builtin_interfaces", "rcl_interfaces")
 
 

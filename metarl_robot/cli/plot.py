@@ -61,7 +61,7 @@ def plot(
     if robot is not None:
         _draw_logs(robot, runs, log_map, target)
         return
-    recordings = [path for run in runs for path in _recordings(run)]
+    recordings = [path for run in runs for path in recordings_in(run)]
     path = target or (runs[0] if runs[0].is_dir() else runs[0].parent) / "report.html"
 
     from metarl_robot.cli.figure import IMAGES, check_suffix
@@ -85,7 +85,7 @@ def _draw_logs(robot: str, logs: Sequence[Path], log_map: Path | None, target: P
     draw_recordings(loaded, recordings, path)
 
 
-def _recordings(run: Path) -> list[Path]:
+def recordings_in(run: Path) -> list[Path]:
     """The .mcap files of a bag, or of a folder with bags. Raises MetaRLError if there are none."""
     if run.suffix == ".mcap" and not run.exists():
         run = run.with_suffix("")  # the folder of a bag, given by its record_file name

@@ -106,6 +106,7 @@ def test_what_is_imported_is_declared_where_it_is_needed(root: Path, requirement
     allowed["ros_nodes"] |= names(requirements, "mavlink")
     allowed["benchmarks"] = allowed["learning"] | names(requirements, "bench") | {BUILT}
     allowed["sim"] = base | FAMILIES
+    allowed["cli"] = allowed.get("cli", base) | names(requirements, "video")
     undeclared = {(room, top) for room, top in imported(root) if not distributions(top) & allowed.get(room, base)}
     assert undeclared == set()
 
