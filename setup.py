@@ -226,6 +226,7 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
         *folder("launch", f"share/{NAME}/launch", "*.yaml", "*.xml"),
+        *folder("share", f"share/{NAME}", "*.json", "*.xml", "*.rviz"),
         *folder("models", f"share/{NAME}/models", "*.xml", "*.yaml", "*.safetensors", "*.json", "*.txt"),
         *folder("ros_nodes/executables", f"lib/{NAME}", "*"),
     ],

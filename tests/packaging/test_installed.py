@@ -91,6 +91,8 @@ def test_robots_and_launch_files_are_in_the_share_folder(way: str, request: pyte
         == files_below(installation.modules / "metarl_robot/models", "*")
     )
     assert files_below(root / "launch", "*.yaml", "*.xml") == files_below(share / "metarl_robot/launch", "*")
+    for tool in ("foxglove", "plotjuggler", "rviz"):
+        assert files_below(root / "share" / tool, "*") == files_below(share / "metarl_robot" / tool, "*") != set()
     assert (share / "ament_index/resource_index/packages/metarl_robot").is_file()
     assert (share / "metarl_robot/package.xml").read_bytes() == (root / "package.xml").read_bytes()
 
