@@ -3,6 +3,8 @@
 
     topic (as launched)              type                             from → to
     /joint_states                    sensor_msgs/JointState           plant or driver → mpc, gate
+    /dynamic_joint_states            control_msgs/DynamicJointState   driver → mpc, gate: instead of /joint_states, with
+                                                                      the option dynamic_joint_states
     /mpc/setpoint                    sensor_msgs/JointState           mpc: the reference at each state's stamp
 
 Joint states without any joint of the robot come from another device and are dropped once the robot's own have come.
@@ -11,7 +13,6 @@ Joint states without any joint of the robot come from another device and are dro
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,12 @@ from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import UnusableError, doubles, listed, nanoseconds, time_message
 from metarl_robot.ros_nodes.interface import DEFAULT, MakePublisher, OnInertial, OnState, Part, stamp_reader
 from metarl_robot.ros_nodes.message_options import MessageOptions
+from metarl_robot.ros_nodes.messages.provide import provide
 from metarl_robot.safety.refusals import Rejection
 
 Array = NDArray[np.float64]
+
+JOINT_STATES, DYNAMIC_JOINT_STATES = "joint_states", "dynamic_joint_states"
 
 
 class NamesError(UnusableError):
@@ -108,6 +112,34 @@ def joint_state(
     return message
 
 
+def joint_state_of(message: Any, joints: Sequence[str]) -> JointState:
+    """A control_msgs/DynamicJointState as a joint state of the given joints; efforts if all of them have one.
+
+    Raises:
+        NamesError: a joint is missing, or has no position or velocity.
+    """
+    names, found = list(message.joint_names), JointState(name=list(joints))
+    if len(names) != len(message.interface_values):
+        raise NamesError(f"dynamic joint state: {len(message.interface_values)} values for {len(names)} joints")
+    values = {
+        name: dict(zip(each.interface_names, each.values, strict=False))
+        for name, each in zip(names, message.interface_values, strict=True)
+    }
+    for joint in joints:
+        if joint not in values:
+            raise NamesError(f"dynamic joint state: no joint '{joint}' among {listed(names)}")
+        lacking = [field for field in ("position", "velocity") if field not in values[joint]]
+        if lacking:
+            raise NamesError(
+                f"dynamic joint state: joint '{joint}' has no '{lacking[0]}' among {sorted(values[joint])}"
+            )
+    for field in ("position", "velocity", "effort"):
+        if all(field in values[joint] for joint in joints):
+            setattr(found, field, [values[joint][field] for joint in joints])
+    found.header = message.header
+    return found
+
+
 class JointStates(Part):
     """Measured states and setpoints of joints, as a part of an interface.
 
@@ -116,13 +148,14 @@ class JointStates(Part):
 
     on_effort: Callable[[Callable[[], Array]], None] | None = None
 
-    state_topic = "joint_states"
-    measurements = ((JointState, state_topic),)
+    state_topic = JOINT_STATES
     setpoint_type = JointState
 
     def __init__(self, robot: Any, options: MessageOptions = DEFAULT) -> None:
         super().__init__(robot, options)
         self._turns = robot.home, robot.endless
+        if options.dynamic_joint_states:
+            self.state_topic = DYNAMIC_JOINT_STATES
         self._states, self._setpoints, self._efforts = (JointOrder(self._names) for _ in range(3))
 
     def listen(
@@ -130,19 +163,34 @@ class JointStates(Part):
     ) -> list[Subscription]:
         return [self.watch(node, on_state)]
 
+    @property
+    def measurements(self) -> tuple[tuple[Any, str], ...]:
+        return ((JointState, JOINT_STATES),)
+
     def watch(self, node: Node, on_state: OnState) -> Subscription:
         stamp, unwrapped = stamp_reader(node, self._options), Unwrapped(*self._turns)
 
-        def take(message: JointState) -> None:
-            if self._states.concerns(message.name):
+        def offer(message: Any, names: Sequence[str], joints: Callable[[], JointState]) -> None:
+            if self._states.concerns(names):
                 if self.on_effort is not None:
-                    self.on_effort(partial(measured_effort, message, self._efforts))
-                on_state(stamp(message), lambda: unwrapped.state(state_of(message, self._states)))
+                    self.on_effort(lambda: measured_effort(joints(), self._efforts))
+                on_state(stamp(message), lambda: unwrapped.state(state_of(joints(), self._states)))
 
-        return node.create_subscription(JointState, self.state_topic, take, topics.STATE_IN)
+        def take(message: JointState) -> None:
+            offer(message, message.name, lambda: message)
+
+        def take_dynamic(message: Any) -> None:
+            offer(message, message.joint_names, lambda: joint_state_of(message, self._names))
+
+        if not self._options.dynamic_joint_states:
+            return node.create_subscription(JointState, self.state_topic, take, topics.STATE_IN)
+        provide("control_msgs", node.get_logger().info)
+        from control_msgs.msg import DynamicJointState
+
+        return node.create_subscription(DynamicJointState, self.state_topic, take_dynamic, topics.STATE_IN)
 
     def speaker(self, make: MakePublisher) -> Callable[[int, State, Array], None]:
-        out = make(JointState, self.state_topic, topics.STATE_OUT)
+        out = make(JointState, JOINT_STATES, topics.STATE_OUT)
 
         def speak(stamp_ns: int, state: State, effort: Array) -> None:
             out.publish(joint_state(self._names, stamp_ns, state.q, state.v, effort))

@@ -35,6 +35,7 @@ class MessageOptions:
     imu_rotation_wxyz: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0)
     imu_position_m: tuple[float, ...] = (0.0, 0.0, 0.0)
     stamp_on_arrival: bool = False
+    dynamic_joint_states: bool = False
     odometry_frame: str = ""
     localiser_topic: str = ""
     localiser_correction_s: float = 0.3
@@ -81,6 +82,11 @@ class SensorParameters(BaseModel):
         False,
         description="real time: states are stamped on arrival, for drivers with unusable stamps; set it on mpc and "
         "gate. Delay and jitter of the transport then count as motion, and old states look fresh",
+    )
+    dynamic_joint_states: bool = fixed(
+        False,
+        description="arms: states are read from dynamic_joint_states (control_msgs/DynamicJointState) instead of "
+        "joint_states; set it on mpc and gate",
     )
     localiser_topic: str = fixed(
         "",

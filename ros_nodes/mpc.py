@@ -26,7 +26,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from time import monotonic, perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -58,6 +58,7 @@ from metarl_robot.ros_nodes.interface import JointRules, ObstacleTopic, Referenc
 from metarl_robot.ros_nodes.joint_trajectories import end_ns
 from metarl_robot.ros_nodes.learning_reports import LearningReports
 from metarl_robot.ros_nodes.managed import ManagedNode, StateParameters, heard
+from metarl_robot.ros_nodes.measured_efforts import checked_effort, listen_to_efforts
 from metarl_robot.ros_nodes.message_options import message_options
 from metarl_robot.ros_nodes.messages.package import MessagesError
 from metarl_robot.ros_nodes.messages.provide import provide
@@ -98,6 +99,10 @@ class MpcParameters(StateParameters):
     )
     ignore_extra_joints: bool = Field(
         True, description="accept trajectories with joints that the robot lacks, and ignore these joints"
+    )
+    efforts: Literal["commands", "states"] = fixed(
+        "commands",
+        description="efforts to learn from: the commands, or those that the states hold (arms that take positions)",
     )
     limit_scale: float = fixed(
         1.0,
@@ -225,6 +230,7 @@ class MpcNode(ManagedNode):
         self._has_reference = self._suspended = self._stopped = False
         self._gate_command: Float64MultiArray | None = None
         self._acting: _Acting | None = None
+        self._read_effort: Callable[[], Array] | None = None
         self._epoch = 0
         self._next_report_s = self._next_plan_s = -np.inf
         self._gravity = self._make_gravity()
@@ -293,6 +299,8 @@ class MpcNode(ManagedNode):
             for each in interface.obstacles
         )
         gates: Any = self if self._link is None else Handed(self, self._link.mpc)
+        if self._own.efforts == "states":
+            listen_to_efforts(interface, self._robot, self._on_measured_effort)
         self._inputs: tuple[Any, ...] = (
             *interface.listen(gates, self._on_state, self._own.lockstep),
             *references,
@@ -399,6 +407,13 @@ class MpcNode(ManagedNode):
             transfer.acted(acted)
         if self._acting is not None and 0 <= stamp_ns - self._acting.stamp_ns <= ACTING_S * NANOSECONDS:
             transfer.flown(self._acting.effort)
+        if self._own.efforts == "states":
+            try:
+                transfer.flown(self._measured_effort(state))
+            except SignalError as error:
+                self._counts["efforts_refused"] += 1
+                self.refuse(f"no command, because the state's efforts, to learn from, cannot be used: {error}")
+                return
         command = transfer.step(time_s, state, reference)
         effort = command.effort
         if self._gravity is not None:
@@ -541,6 +556,21 @@ class MpcNode(ManagedNode):
         effort = readable(read)
         self._acting = _Acting(stamp_ns, effort) if effort.any() else None
 
+    def _on_measured_effort(self, read: Callable[[], Array]) -> None:
+        self._read_effort = read
+
+    def _measured_effort(self, state: State) -> Array:
+        """The effort (nu,) in the newest state, with gravity. Raises SignalError."""
+        if self._read_effort is None:
+            raise SignalError("there is none")
+        return self._with_gravity(checked_effort(self._robot, readable(self._read_effort)), state)
+
+    def _with_gravity(self, effort: Array, state: State) -> Array:
+        """An effort (nu,), plus the gravity effort if the robot adds it itself."""
+        if self._gravity is None:
+            return effort
+        return effort + self._gravity.bias(state.q, np.zeros(self._robot.dof))
+
     @property
     def _gate_effort(self) -> Array | None:
         """The gate's newest effort, (nu,); None if there is none or it is unreadable."""
@@ -556,11 +586,7 @@ class MpcNode(ManagedNode):
     def _gate_effort_on(self, state: State) -> Array | None:
         """The gate's newest effort, plus the gravity effort if the robot adds it itself."""
         effort = self._gate_effort
-        return (
-            effort
-            if effort is None or self._gravity is None
-            else effort + self._gravity.bias(state.q, np.zeros(self._robot.dof))
-        )
+        return None if effort is None else self._with_gravity(effort, state)
 
     def _on_gate_state(self, message: DiagnosticStatus) -> None:
         values = {pair.key: pair.value for pair in message.values}

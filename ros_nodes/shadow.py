@@ -34,7 +34,7 @@ from std_msgs.msg import Float64MultiArray
 
 from metarl_robot.control.factory import config_type, load_config, make_controller, remark_on_weights
 from metarl_robot.control.shadow import Prediction, Shadow
-from metarl_robot.core.errors import MetaRLError, SignalError
+from metarl_robot.core.errors import SignalError
 from metarl_robot.core.robot import Robot, load_robot, named
 from metarl_robot.core.signals import State
 from metarl_robot.core.tables import NANOSECONDS, Table, table_of
@@ -44,6 +44,7 @@ from metarl_robot.ros_nodes.guarded import readable
 from metarl_robot.ros_nodes.interface import interface_of
 from metarl_robot.ros_nodes.learning_reports import LearningReports
 from metarl_robot.ros_nodes.managed import ManagedNode, StateParameters, heard
+from metarl_robot.ros_nodes.measured_efforts import checked_effort, listen_to_efforts
 from metarl_robot.ros_nodes.message_options import message_options
 from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.runtime import run
@@ -54,9 +55,6 @@ if TYPE_CHECKING:
     from metarl_robot.dynamics.protocols import JointDynamics
 
 Array = NDArray[np.float64]
-
-EFFORTS = 10.0
-"""An effort further beyond its limits than this multiple of their span is refused: it has another unit."""
 
 
 class ShadowParameters(StateParameters):
@@ -136,11 +134,7 @@ class ShadowNode(ManagedNode):
             self._efforts_topic = interface.commands
             made = self.create_subscription(Float64MultiArray, interface.commands, self._on_command, topics.STATE_IN)
             return [made]
-        if not hasattr(interface, "on_effort"):
-            raise MetaRLError(
-                f"efforts: the states of a robot of kind '{self._robot.kind}' hold none; allowed: commands"
-            )
-        interface.on_effort = self._on_measured_effort
+        listen_to_efforts(interface, self._robot, self._on_measured_effort)
         self._efforts_topic = interface.state_topic
         return []
 
@@ -165,7 +159,7 @@ class ShadowNode(ManagedNode):
     def _take_effort(self, read: Callable[[], Array]) -> None:
         """Hold an effort, or report why it cannot be used."""
         try:
-            effort = self._checked(readable(read))
+            effort = checked_effort(self._robot, readable(read))
         except SignalError as error:
             self._counts["efforts_refused"] += 1
             self.refuse(f"effort refused: {error}")
@@ -182,16 +176,6 @@ class ShadowNode(ManagedNode):
         if set(table.columns) != set(names):
             raise SignalError(f"command: columns are {listed(table.columns)}; must be {list(names)}, in any order")
         return table.values[0][[table.columns.index(name) for name in names]]
-
-    def _checked(self, effort: Array) -> Array:
-        robot = self._robot
-        if effort.shape != (robot.nu,):
-            raise SignalError(f"{effort.size} numbers; must be {robot.nu}, one for each of {list(robot.channel_names)}")
-        span = robot.effort_limit - robot.effort_lower
-        least, most = robot.effort_lower - EFFORTS * span, robot.effort_limit + EFFORTS * span
-        if not np.all((least <= effort) & (effort <= most)):
-            raise SignalError(f"{effort.tolist()} is not finite or far beyond the limits: is it in another unit?")
-        return effort
 
     # States.
 

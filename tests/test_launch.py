@@ -274,7 +274,8 @@ def test_a_gate_inside_replaces_two_processes_by_one_with_the_parameters_of_both
 
 def test_quadrotors_and_arms_are_launched_with_the_same_arguments() -> None:
     arguments = [{argument.name for argument in declared_arguments(find_launch_file(name))} for name in ("arm", "quad")]
-    assert arguments[0] - arguments[1] == {"effort_includes_gravity", "efforts"} and arguments[1] <= arguments[0]
+    assert arguments[0] - arguments[1] == {"effort_includes_gravity", "efforts", "dynamic_joint_states", "plan_hz"}
+    assert arguments[1] <= arguments[0]
 
 
 @pytest.mark.parametrize("commands", ["speed_steering", "twist", "ackermann"])
@@ -315,6 +316,23 @@ def test_an_effort_controller_of_ros2_control_is_commanded_by_its_bridge_behind_
     assert (bridge.parameters["effort_controller"], bridge.parameters["robot"]) == ("my_efforts", "planar2")
     assert is_patient(bridge) and not any(node.parameters.get("use_sim_time") for node in nodes.values())
     assert executable_of("metarl_robot", "ros2_control_bridge")[-1].endswith("bridges.ros2_control_bridge")
+
+
+def test_a_trajectory_controller_of_ros2_control_gets_plans_instead() -> None:
+    def launched(**arguments: str) -> dict[str, NodeSpec]:
+        given = {"robot": "planar2", "commands": "positions", "limit_scale": "0.2", **arguments}
+        return {str(node.name): node for node in evaluate(find_launch_file("ros2_control"), given)}
+
+    nodes = launched(trajectory_controller="my_joints", dynamic_joint_states="true")
+    assert set(nodes) == {"gate", "mpc", "joint_trajectory_bridge"}
+    bridge, mpc = nodes["joint_trajectory_bridge"].parameters, nodes["mpc"].parameters
+    assert (bridge["trajectory_controller"], bridge["limit_scale"]) == ("my_joints", 0.2)
+    assert (mpc["efforts"], mpc["plan_hz"], mpc["dynamic_joint_states"]) == ("states", 50.0, True)
+    assert nodes["gate"].parameters["dynamic_joint_states"] is True
+    assert launched(efforts="commands")["mpc"].parameters["efforts"] == "commands"
+    assert launched(commands="efforts")["mpc"].parameters["efforts"] == "commands"
+    name = "joint_trajectory_bridge"
+    assert executable_of("metarl_robot", name)[-1].endswith(f"bridges.{name}")
 
 
 @pytest.mark.parametrize("plant", ["none", "betaflight"])

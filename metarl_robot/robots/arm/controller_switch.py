@@ -180,7 +180,7 @@ class ControllerSwitch:
             return self._fail(now_s, "the gate has stopped the arm")
         return None
 
-    def _fail(self, now_s: float, why: str) -> Request:
+    def _fail(self, now_s: float, why: str) -> Request | None:
         self.hold(now_s, why)
         return Request.HOLD
 

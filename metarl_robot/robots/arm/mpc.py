@@ -221,6 +221,10 @@ class ArmMPC:
         self._acted = effort
         skip_start(self.adapter)
 
+    def flown(self, effort: Array) -> None:
+        """Report the effort (nu,) that a robot's own position loop made of the last plan, for learning only."""
+        self.observed(effort)
+
     def learn(self, time: float, state: State, effort: Array) -> Context:
         """Process a state, and the effort (nu,) that acted before it, without planning. Returns the context."""
         self._acted = effort
