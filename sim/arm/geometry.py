@@ -55,7 +55,7 @@ def end_effector_positions(robot: Robot, q: Array) -> Array:
 
 
 class EndEffector:
-    """Positions of the payload site; keeps its MuJoCo data for frequent calls."""
+    """Positions and Jacobians of the payload site; keeps its MuJoCo data for frequent calls."""
 
     def __init__(self, robot: Robot) -> None:
         self._model = robot.mj_model
@@ -70,6 +70,15 @@ class EndEffector:
             mujoco.mj_kinematics(self._model, data)
             positions[i] = data.site_xpos[self._site]
         return positions
+
+    def jacobian(self, q: Array) -> Array:
+        """Jacobian (3, n) of the position by q (n,)."""
+        found = np.zeros((3, self._model.nv))
+        self._data.qpos[:] = q
+        mujoco.mj_kinematics(self._model, self._data)
+        mujoco.mj_comPos(self._model, self._data)
+        mujoco.mj_jacSite(self._model, self._data, found, None, self._site)
+        return found
 
 
 def _frozen(array: Array) -> Array:
