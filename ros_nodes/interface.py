@@ -182,6 +182,10 @@ class Interface(Protocol):
         """Subscribe to position and velocity only, for occasional use."""
         ...
 
+    def simulate(self, plant: Any) -> None:
+        """Take the simulated robot whose measurements `speaker` publishes."""
+        ...
+
     def speaker(self, make: MakePublisher) -> Callable[[int, State, Array], None]:
         """Return a function that publishes the robot's measurements: (stamp_ns, measured state, acting effort)."""
         ...
@@ -244,6 +248,9 @@ class Part:
 
     def __init__(self, robot: Any, options: MessageOptions = DEFAULT) -> None:
         self._names, self._options = robot.channel_names, options
+
+    def simulate(self, plant: Any) -> None:
+        """Nothing beside the measured state."""
 
 
 def interface_of(robot: Robot, options: MessageOptions = DEFAULT) -> Interface:

@@ -49,7 +49,7 @@ from metarl_robot.ros_nodes.guarded import readable
 from metarl_robot.ros_nodes.interface import interface_of
 from metarl_robot.ros_nodes.loop_timing import LoopTiming
 from metarl_robot.ros_nodes.managed import REALTIME_PRIORITY, ManagedNode, RobotParameters, heard
-from metarl_robot.ros_nodes.message_options import message_options
+from metarl_robot.ros_nodes.message_options import SensorParameters, message_options
 from metarl_robot.ros_nodes.parameters import changed_fields, fixed
 from metarl_robot.ros_nodes.publishers import LOOK_PERIOD_S, SolePublishers
 from metarl_robot.ros_nodes.runtime import run
@@ -71,7 +71,7 @@ _CATCH_UP = 4  # most periods that a robot in real time is advanced at once, to 
 _OFFERED = 100  # latest stamps of states before the first command, which may answer any of them
 
 
-class PlantParameters(RobotParameters):
+class PlantParameters(RobotParameters, SensorParameters):
     """Parameters of the plant node, without those of the conditions."""
 
     realtime_priority: int = fixed(25, ge=0, le=49, description=REALTIME_PRIORITY)
@@ -145,7 +145,9 @@ class PlantNode(ManagedNode):
         self._shared_clock = SharedClock(
             self, own.lockstep, own.publish_clock, own.start_within_s, self._on_advance, self._on_clock_reset
         )
-        self._plant = self._restart(self.make_plant(self._timeline.initial, self._timeline.noise_seed))
+        plant = self.make_plant(self._timeline.initial, self._timeline.noise_seed)
+        self._interface.simulate(plant)
+        self._plant = self._restart(plant)
         self._open()
 
     def make_plant(self, task: Any, seed: Any) -> Plant:

@@ -27,6 +27,7 @@ from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import status_message
 from metarl_robot.ros_nodes.interface import ExternalTopic, Interface, ReportTopic, interface_of
 from metarl_robot.ros_nodes.managed import ROBOT_KIND, ManagedNode, NodeParameters
+from metarl_robot.ros_nodes.message_options import SensorParameters, message_options
 from metarl_robot.ros_nodes.message_schema import SchemaError, message_definition
 from metarl_robot.ros_nodes.named_series import TABLE_TYPE, NamedSeries
 from metarl_robot.ros_nodes.parameters import fixed
@@ -38,7 +39,7 @@ _FLUSH_S = 1.0
 _DEPTH = 1000  # messages that a topic may queue for the disk
 
 
-class RecorderParameters(NodeParameters):
+class RecorderParameters(NodeParameters, SensorParameters):
     """Parameters of the recorder node."""
 
     robot: str = fixed(
@@ -73,7 +74,8 @@ class RecorderNode(ManagedNode):
         if self._recording is None:
             return
         robot = load_robot(self._own.robot, check_model=False, of_kind=self._own.robot_kind)
-        for topic, (type_name, qos) in {**topics.RECORDED, **expected_topics(interface_of(robot))}.items():
+        interface = interface_of(robot, message_options(self._own, self.get_namespace()))
+        for topic, (type_name, qos) in {**topics.RECORDED, **expected_topics(interface)}.items():
             deep = _deep(qos.reliability, qos.durability)
             self._record(self._recording, self.resolve_topic_name(topic), type_name, deep, [qos])
         self._look()

@@ -3,8 +3,9 @@
 
 topic (as launched)              type                             from → to
 /odom, /mpc/setpoint                                              see odometry.py; of the pose, x, y and yaw are used
-/imu/data, with use_imu          sensor_msgs/Imu                  driver → mpc, gate, drive bridge
-localiser_topic, if set          geometry_msgs/PoseWithCovarianceStamped  localiser → mpc, gate: see localiser.py
+/imu/data, with use_imu          sensor_msgs/Imu                  plant or driver → mpc, gate, drive bridge
+localiser_topic, if set          geometry_msgs/PoseWithCovarianceStamped  plant or localiser → mpc, gate: see
+                                 localiser.py
 /mpc/reference, /mpc/plan                                         see pose_references.py
 /mpc/reference_path              nav_msgs/Path                    → mpc: poses whose stamps advance are a motion in
                                  time; others (Nav2) are a path, see nav_path.py
@@ -24,6 +25,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import OccupancyGrid, Path
 from numpy.typing import NDArray
 from rclpy.node import Node
@@ -33,14 +35,17 @@ from trajectory_msgs.msg import MultiDOFJointTrajectory
 
 from metarl_robot.core import rotation
 from metarl_robot.core.signals import State
+from metarl_robot.core.tables import NANOSECONDS
 from metarl_robot.robots.ground.heading import forward_speed
+from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import UnusableError, nanoseconds
-from metarl_robot.ros_nodes.ground.localiser import Localiser
+from metarl_robot.ros_nodes.ground.localiser import Localiser, pose_message
 from metarl_robot.ros_nodes.ground.nav_path import driven
 from metarl_robot.ros_nodes.ground.surroundings import discs_message, read_discs, read_grid
 from metarl_robot.ros_nodes.ground.terrain import report_topic
 from metarl_robot.ros_nodes.interface import (
     DEFAULT,
+    MakePublisher,
     ObstacleTopic,
     OnInertial,
     OnState,
@@ -73,6 +78,7 @@ class GroundInterface(OdometryStates, PoseReferences, TableCommands):
     def __init__(self, robot: Any, options: MessageOptions = DEFAULT) -> None:
         super().__init__(robot, options)
         self._robot, self.measures_inertia = robot, options.use_imu
+        self._plant: Any = None
         self._latest = State(np.zeros(3), np.zeros(3))
         self._yaws: tuple[NDArray[np.int64], Array] = (np.zeros(0, np.int64), np.zeros(0))
         self.obstacles = (
@@ -100,6 +106,25 @@ class GroundInterface(OdometryStates, PoseReferences, TableCommands):
             else [super().watch(node, heard)]
         )
         return [*measured, *localiser.subscribe()]
+
+    def simulate(self, plant: Any) -> None:
+        """With a localiser, the simulated vehicle shows its sensors' values instead of a state."""
+        self._plant = plant
+        if self._options.localiser_topic:
+            plant.show_sensors(self._options.use_imu)
+
+    def speaker(self, make: MakePublisher) -> Callable[[int, State, Array], None]:
+        measured, topic = super().speaker(make), self._options.localiser_topic
+        if not topic:
+            return measured
+        poses = make(PoseWithCovarianceStamped, topic, topics.LATCHED)
+
+        def speak(stamp_ns: int, state: State, effort: Array) -> None:
+            for age_s, pose in self._plant.localised if self._plant is not None else ():
+                poses.publish(pose_message(self._frames.world.name, stamp_ns - round(age_s * NANOSECONDS), pose))
+            measured(stamp_ns, state, effort)
+
+        return speak
 
     def watch(self, node: Node, on_state: OnState) -> Subscription:
         """Subscribe to odometry, as measured."""

@@ -30,9 +30,9 @@ from metarl_robot.robots.ground.heading import turns
 from metarl_robot.robots.ground.inertial_odometry import InertialOdometry
 from metarl_robot.robots.ground.localisation import Localisation
 from metarl_robot.ros_nodes import topics
-from metarl_robot.ros_nodes.convert import UnusableError
+from metarl_robot.ros_nodes.convert import UnusableError, time_message
 from metarl_robot.ros_nodes.frames import Frame
-from metarl_robot.ros_nodes.geometry import wxyz, xyz
+from metarl_robot.ros_nodes.geometry import quaternion_message, set_point, wxyz, xyz
 from metarl_robot.ros_nodes.interface import Source, Stamp
 from metarl_robot.ros_nodes.message_options import MessageOptions
 from metarl_robot.ros_nodes.odometry import IMU
@@ -41,6 +41,8 @@ from metarl_robot.safety.refusals import ADVICE, Rejection
 
 Array = NDArray[np.float64]
 
+SIMULATED_STD_M, SIMULATED_STD_RAD = 0.005, 0.003
+"""Standard deviations that the simulated localiser states: those of the suites' noisiest draws."""
 MOST_STD_M, MOST_STD_RAD = 0.5, 0.3
 """Poses with a larger standard deviation of x, y or yaw are refused: the localiser is lost."""
 _X, _Y, _YAW = 0, 7, 35
@@ -134,3 +136,13 @@ class Localiser:
                 f"{MOST_STD_M:g} m, {MOST_STD_RAD:g} rad; {ADVICE[Rejection.UNSURE]}",
             )
         return np.array([*place[:2], rotation.yaw(attitude / norm)])
+
+
+def pose_message(frame: str, stamp_ns: int, pose: Array) -> PoseWithCovarianceStamped:
+    """The simulated localiser's pose x, y, yaw (3,); a stamp before the clock's start becomes 0."""
+    message = PoseWithCovarianceStamped()
+    message.header.frame_id, message.header.stamp = frame, time_message(max(stamp_ns, 0))
+    set_point(message.pose.pose.position, np.array([*pose[:2], 0.0]))
+    message.pose.pose.orientation = quaternion_message(rotation.from_yaw(float(pose[2])))
+    message.pose.covariance[[_X, _Y, _YAW]] = np.square([SIMULATED_STD_M, SIMULATED_STD_M, SIMULATED_STD_RAD])
+    return message

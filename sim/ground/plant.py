@@ -10,8 +10,9 @@ what wheels, localiser and IMU show of it (sensors.py).
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from metarl_robot.robots.ground.description import Ground
 from metarl_robot.sim.ground.chassis import Chassis
 from metarl_robot.sim.ground.contact_chassis import ContactChassis
 from metarl_robot.sim.ground.planar_chassis import PlanarChassis
-from metarl_robot.sim.ground.sensors import Moment, WheelOdometry, WheelSensors
+from metarl_robot.sim.ground.sensors import Moment, Pose, WheelOdometry, WheelSensors
 from metarl_robot.sim.ground.task import CONTACT, GroundTask, PatchedTask
 from metarl_robot.sim.physics_time import MAX_DELAY_S, PHYSICS_DT_S, whole_steps
 
@@ -54,10 +55,17 @@ class GroundPlant:
         self._chassis = self._chassis_of(task)
         self._wheels, self._sensors = WheelOdometry(robot, physics_dt_s), WheelSensors()
         self._left = np.exp(-physics_dt_s / robot.lag_s)
+        self._shown: dict[str, Any] = {}
         self._install(task)
         self.reset()
 
+    def show_sensors(self, imu: bool) -> None:
+        """From now on measure by the wheels' odometry itself, and by an IMU if asked; see also `localised`."""
+        self._shown = {"wheel_odometry": True, "imu": imu}
+        self._install(self._task)
+
     def _install(self, task: GroundTask) -> None:
+        task = replace(task, **self._shown) if self._shown else task
         self._task = task
         self._places = {(False, False): task}
         if isinstance(task, PatchedTask):
@@ -176,7 +184,8 @@ class GroundPlant:
         now = self._states[-1 - min(self._sensor_steps, len(self._states) - 1)]
         self._measured_at = self._steps - self._sensor_steps
         if self._task.wheel_odometry:
-            self._measured = self._sensors.state(self._measured_at * self._dt, now, self.task, noise, self._rng)
+            sensed = self._sensors.measure if self._shown else self._sensors.state
+            self._measured = sensed(self._measured_at * self._dt, now, self.task, noise, self._rng)
         else:
             self._measured = State(now.q + noise[:3], now.v + noise[3:])
         return self._measured
@@ -191,6 +200,11 @@ class GroundPlant:
 
     def measure(self) -> State:
         return self._measured
+
+    @property
+    def localised(self) -> list[Pose]:
+        """Poses of the localiser that came with the last measurement; of wheel odometry only."""
+        return self._sensors.poses
 
     @property
     def task(self) -> GroundTask:

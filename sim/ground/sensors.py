@@ -10,7 +10,8 @@ the angle δ of the steering servo, without the offset that nobody knows,
 integrated to a pose. A localiser gives poses every LOCALISER_PERIOD_S, LOCALISER_LATE_S late, with the task's noise of
 position and yaw. An IMU, level at the vehicle's reference point, gives the yaw rate and the mean specific force
 Rᵀ (Δv / Δt - g) since the last measurement. States are those that a node makes of these messages: by
-robots/ground/inertial_odometry.py with an IMU, else by localisation.py.
+robots/ground/inertial_odometry.py with an IMU, else by localisation.py. Over ROS 2 the nodes do it themselves: the
+plant then gives the sensors' own values.
 """
 
 from __future__ import annotations
@@ -65,8 +66,18 @@ class WheelOdometry:
         self.pose = self.pose + self._dt * (turns(self.pose[2] + 0.5 * self._dt * rate) @ self.twist)
 
 
+class Pose(NamedTuple):
+    """A localiser's pose (3,), and the time between it and the measurement with which it comes [s]."""
+
+    age_s: float
+    pose: Array
+
+
 class WheelSensors:
-    """States by wheel odometry and a localiser, with or without an IMU."""
+    """Wheel odometry and a localiser, with or without an IMU.
+
+    poses: those of the localiser that came with the last measurement.
+    """
 
     def __init__(self) -> None:
         self.restart()
@@ -77,9 +88,26 @@ class WheelSensors:
         self._late: deque[tuple[float, Array]] = deque()
         self._next_s = -np.inf
         self._last: tuple[float, Moment] | None = None
+        self.poses: list[Pose] = []
 
     def state(self, time_s: float, now: Moment, task: GroundTask, noise: Array, rng: np.random.Generator) -> State:
-        """The state at a measurement's time [s]. noise: (6,) of pose and velocity."""
+        """The state that a node makes of a measurement; arguments as for `measure`."""
+        measured = self.measure(time_s, now, task, noise, rng)
+        for age_s, pose in self.poses:
+            self._localisation.localised(time_s - age_s, pose)
+        if task.imu:
+            corrected = self._inertial.corrected(time_s, measured)
+            assert corrected is not None
+            return corrected
+        q = self._localisation.odometry(time_s, measured.q)
+        assert q is not None
+        return State(q, turns(q[2] - measured.q[2]) @ measured.v)
+
+    def measure(self, time_s: float, now: Moment, task: GroundTask, noise: Array, rng: np.random.Generator) -> State:
+        """Pose and twist of the wheels at a measurement's time [s]. noise: (6,) of pose and velocity.
+
+        With an IMU also its specific force, and the yaw rate is the gyroscope's.
+        """
         self._localise(time_s, now.q + noise[:3])
         twist = turns(now.pose[2]) @ now.twist
         force = None
@@ -87,18 +115,17 @@ class WheelSensors:
             twist[2] = now.v[2] + task.gyro_bias_rad_s
             force = self._specific_force(time_s, now, task)
             force += task.accelerometer_bias_m_s2 + task.accelerometer_noise_m_s2 * rng.standard_normal(3)
-        state = State(now.pose, twist + noise[3:], force)
-        corrected = self._inertial.corrected(time_s, state)
-        assert corrected is not None
-        return corrected
+        return State(now.pose, twist + noise[3:], force)
 
     def _localise(self, time_s: float, pose: Array) -> None:
         if time_s >= self._next_s - 1e-9:
             first = self._next_s == -np.inf
             self._next_s = time_s + LOCALISER_PERIOD_S
             self._late.append((time_s - LOCALISER_LATE_S * first, pose))
+        self.poses = []
         while self._late and self._late[0][0] <= time_s - LOCALISER_LATE_S + 1e-9:
-            self._localisation.localised(*self._late.popleft())
+            since_s, pose = self._late.popleft()
+            self.poses.append(Pose(time_s - since_s, pose))
 
     def _specific_force(self, time_s: float, now: Moment, task: GroundTask) -> Array:
         """(3,) [m/s²; body], without errors."""

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from metarl_robot.control.factory import make_controller
 from metarl_robot.core.robot import load_robot
 from metarl_robot.core.signals import State
+from metarl_robot.robots.ground.context_names import FRICTION
 from metarl_robot.robots.ground.description import GRAVITY_M_S2, Ground
 from metarl_robot.robots.ground.heading import turns
 from metarl_robot.robots.ground.inertial_odometry import InertialOdometry
@@ -177,6 +179,23 @@ def test_simulated_wheels_slip_and_an_imu_shows_it() -> None:
     (by_wheels, wheels), (by_imu, inertial) = driven(ice), driven(imu)
     assert rms(by_wheels)[:2].max() > 3.0 * rms(by_imu)[:2].max() and rms(by_imu)[:2].max() < 0.03
     assert rms(wheels)[1] > 3.0 * rms(inertial)[1] and rms(inertial)[1] < 0.15
+
+
+def test_lasting_errors_of_inertial_odometry_are_no_changes_and_friction_is_learned() -> None:
+    friction = 0.5
+    errors = {"position_noise_m": 0.003, "velocity_noise_m_s": 0.02, "gyro_bias_rad_s": 0.01}
+    imu = {"imu": True, "accelerometer_bias_m_s2": BIAS, "accelerometer_noise_m_s2": 0.3}
+    plant = GroundPlant(CAR, GroundTask(friction=friction, wheel_odometry=True, **imu, **errors), 3)
+    adapter, effort = make_controller(CAR, "meta_mpc").adapter, np.zeros(2)
+    adapter.reset()
+    plant.reset(v=np.array([3.0, 0.0, 0.0]))
+    for k in range(600):
+        state = plant.step(effort, DT)
+        context = adapter.update(state, effort, DT)
+        np.testing.assert_array_equal(adapter.estimate(state).q, state.q)
+        effort = np.array([0.2 * np.sin(0.03 * k), 0.5 * (3.0 - np.hypot(*plant.truth.v[:2]))])
+    mean, std = context[FRICTION]
+    assert adapter.detections <= 1 and abs(mean - np.log(friction / CAR.friction)) < min(2.0 * std, 0.3)
 
 
 def test_the_suite_s_runs_differ_in_their_sensors_only_and_data_keep_their_keys() -> None:

@@ -9,9 +9,10 @@ from pathlib import Path as File
 
 import numpy as np
 import pytest
-from geometry_msgs.msg import PoseStamped
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from nav_msgs.msg import OccupancyGrid, Odometry, Path
 from rclpy.serialization import deserialize_message, serialize_message
+from sensor_msgs.msg import Imu
 from std_msgs.msg import Float64MultiArray
 
 from metarl_robot.core import rotation
@@ -25,6 +26,7 @@ from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import UnusableError, table_message, time_message
 from metarl_robot.ros_nodes.ground.interface import GroundInterface
 from metarl_robot.ros_nodes.interface import interface_of
+from metarl_robot.ros_nodes.odometry import IMU
 from metarl_robot.safety.refusals import Rejection
 from metarl_robot.sim.kinds import simulation
 from metarl_robot.trajectories.flat_outputs import Outputs
@@ -305,13 +307,20 @@ def line_file(tmp_path: File) -> File:
     return tmp_path / "line.csv"
 
 
-@pytest.mark.parametrize(("controller", "motion", "away_m"), [("stanley", "line.csv", 0.6), ("meta_mpc", "oval", 0.08)])
+@pytest.mark.parametrize(
+    ("controller", "motion", "sensors", "away_m"),
+    [("stanley", "line.csv", "exact", 0.6), ("meta_mpc", "oval", "wheels_imu", 0.08)],
+)
 def test_it_follows_its_course_in_lockstep_through_the_gate(
-    start: Callable, line_file: File, controller: str, motion: str, away_m: float
+    start: Callable, line_file: File, controller: str, motion: str, sensors: str, away_m: float
 ) -> None:
     is_file = motion == line_file.name
-    session = start("ground", lockstep="true", controller=controller, reference=str(line_file) if is_file else motion)
+    course = {"reference": str(line_file) if is_file else motion, "sensors": sensors}
+    session = start("ground", lockstep="true", controller=controller, **course)
     probe, setpoints, commands, terrain = session.probe, {}, [], []
+    poses, slips = [], []
+    probe.listen(PoseWithCovarianceStamped, "amcl_pose", poses.append)
+    probe.listen(Imu, IMU, slips.append)
     probe.listen(Float64MultiArray, "mpc/terrain", lambda m: terrain.append(table_of(m)))
     probe.listen(Odometry, topics.SETPOINT, lambda m: setpoints.update([GroundInterface(ROBOT).read_setpoint(m)[:2]]))
     probe.listen(Float64MultiArray, GroundInterface.commands, lambda m: commands.append(table_of(m)))
@@ -329,6 +338,8 @@ def test_it_follows_its_course_in_lockstep_through_the_gate(
     assert np.all(np.abs(efforts) <= ROBOT.effort_limit) and {t.columns for t in list(commands)} == {
         ("steering", "drive")
     }
+    by_imu = sensors == "wheels_imu"
+    assert (len(poses) > 100 and len(slips) > 400) if by_imu else not poses + slips
     if controller == "meta_mpc":
         friction, std = terrain[-1].value("friction_ratio", "mean"), terrain[-1].value("friction_ratio", "std")
         assert 0.0 < std < 0.3 and abs(friction - ROBOT.friction) < 2.0 * std

@@ -456,6 +456,9 @@ def test_a_recorder_knows_the_topics_of_a_kind_and_their_types() -> None:
         "mpc/plan": "nav_msgs/msg/Path",
         "mpc/payload": "geometry_msgs/msg/InertiaStamped",
     }
+    car, localised = load_robot("f1tenth"), MessageOptions(localiser_topic="amcl_pose", use_imu=True)
+    assert "imu/data" not in expected_topics(interface_of(car))
+    assert expected_topics(interface_of(car, localised))["imu/data"][0] == "sensor_msgs/msg/Imu"
 
 
 @pytest.mark.parametrize("place", ["no_such_package.messages:Interface", "metarl_robot.ros_nodes.odometry:No", "odd"])

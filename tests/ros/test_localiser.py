@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path as File
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -148,7 +151,7 @@ class Road:
         self.interface = GroundInterface(CAR, MessageOptions(**(LOCALISED | options)))
         self.states: list[tuple[int, Callable[[], State]]] = []
         self.said: list[str] = []
-        self._takers: dict[str, Callable] = {}
+        self.takers: dict[str, Callable] = {}
         self.interface.listen(self, lambda *heard: self.states.append(heard), lockstep)
 
     def get_clock(self) -> None:
@@ -161,10 +164,10 @@ class Road:
         self.said.append(text)
 
     def create_subscription(self, kind: type, topic: str, take: Callable, quality: object, **more: object) -> None:
-        self._takers[topic] = take
+        self.takers[topic] = take
 
     def hear(self, topic: str, message: object) -> None:
-        self._takers[topic](deserialize_message(serialize_message(message), type(message)))
+        self.takers[topic](deserialize_message(serialize_message(message), type(message)))
 
     def state(self) -> State:
         """The state by odometry at (1, 2) with a yaw of 0.5 rad, driving forward at 3 m/s."""
@@ -218,6 +221,33 @@ def test_an_imu_that_cannot_be_right_refuses_the_state_and_is_named() -> None:
         for _, read in road.states:
             read()
     assert refused.value.why is Rejection.IMPLAUSIBLE
+
+
+@pytest.mark.parametrize("imu", [False, True])
+def test_sensors_of_the_simulated_vehicle_give_over_the_wire_the_state_that_the_simulation_s_suites_give(
+    imu: bool,
+) -> None:
+    errors = {"position_noise_m": 0.003, "velocity_noise_m_s": 0.02, "gyro_bias_rad_s": 0.01 * imu}
+    errors |= {"accelerometer_noise_m_s2": 0.3 * imu, "accelerometer_bias_m_s2": 0.2 * imu * np.ones(3)}
+    exact = GroundTask(friction=0.5, sensor_delay_s=0.01, **errors)
+    suite, shown = GroundPlant(CAR, replace(exact, wheel_odometry=True, imu=imu), 5), GroundPlant(CAR, exact, 5)
+    options = MessageOptions(**LOCALISED, use_imu=imu)
+    interface, road = GroundInterface(CAR, options), Road(lockstep=True, use_imu=imu)
+    interface.simulate(shown)
+    out = interface.speaker(lambda kind, topic, quality: SimpleNamespace(publish=partial(road.hear, topic)))
+    suite.reset(START, np.zeros(3))
+    state, begin_ns = shown.reset(START, np.zeros(3)), 10**9
+    for k in range(200):
+        out(begin_ns + round(shown.stamp * 1e9), state, np.zeros(2))
+        expected, found = suite.measure(), road.states[-1][1]()
+        np.testing.assert_allclose(found.q, expected.q, atol=1e-6)
+        np.testing.assert_allclose(found.v, expected.v, atol=1e-6)
+        assert (found.specific_force is not None) == imu
+        effort = np.array([0.25 * np.sin(0.05 * k), 0.3])
+        suite.step(effort, CAR.control_period_s)
+        state = shown.step(effort, CAR.control_period_s)
+    assert np.hypot(*(state.q - shown.truth.q)[:2]) > 0.05  # wheels that slip, by themselves
+    assert set(road.takers) == {"odom", "amcl_pose"} | ({"imu/data"} if imu else set())
 
 
 def test_refused_poses_are_counted_for_diagnostics() -> None:

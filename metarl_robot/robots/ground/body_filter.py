@@ -4,6 +4,9 @@
 Errors of tyre forces, steering and load turn with the vehicle. After each sample the slow disturbance d, the fast one
 e, their covariances and the missed force are therefore turned with the estimated heading, and in a plan with the
 heading of each knot.
+
+States with a specific force come from inertial odometry (inertial_odometry.py), whose errors last: other noise levels
+apply (filter_tuning.py), and control gets its position as it is.
 """
 
 from __future__ import annotations
@@ -14,7 +17,9 @@ from numpy.typing import NDArray
 from metarl_robot.adaptation.features import Xi
 from metarl_robot.adaptation.filter_algebra import Belief
 from metarl_robot.adaptation.momentum_filter import MomentumFilter
+from metarl_robot.adaptation.noise_model import NoiseModel
 from metarl_robot.core.signals import State
+from metarl_robot.robots.ground.filter_tuning import inertial
 from metarl_robot.robots.ground.heading import turns
 
 Array = NDArray[np.float64]
@@ -23,14 +28,31 @@ Array = NDArray[np.float64]
 class BodyFilter(MomentumFilter):
     """See the module's docstring."""
 
+    def reset(self) -> None:
+        super().reset()
+        self._inertial = False
+
     def advance(self, state: State, effort: Array, dt: float) -> None:
         before = self.belief.position[2] if self._started else state.q[2]
-        super().advance(state, effort, dt)
+        self._sense(state)
+        super().advance(State(state.q, state.v), effort, dt)
         turn = turns(self.belief.position[2] - before)
         beliefs = (self.belief, *(hypothesis.belief for hypothesis in self._test.alive))
         for belief in {id(belief): belief for belief in beliefs}.values():  # a hypothesis may share the filter's own
             self._turn(belief, turn)
         self._missed.force = turn @ self._missed.force
+
+    def estimate(self, measured: State) -> State:
+        found = super().estimate(measured)
+        return found if measured.specific_force is None else State(measured.q, found.v, measured.specific_force)
+
+    def _sense(self, state: State) -> None:
+        """Take the noise levels of the state's source, if it is another than before."""
+        by_imu = state.specific_force is not None
+        if by_imu is not self._inertial:
+            self._inertial, tuning = by_imu, inertial(self._tuning) if by_imu else self._tuning
+            self._noise = NoiseModel(tuning, self._dynamics, self._compiled)
+            self._noise.start(state)
 
     def _turn(self, belief: Belief, turn: Array) -> None:
         """Turn d and e and their covariances, in place."""

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +21,13 @@ VELOCITY_NOISE = (0.02, 0.01)
 """Initial standard deviations of the measured velocity [m/s] and yaw rate [rad/s]; both are then estimated online."""
 INITIAL_DRIFT = 0.05
 """Standard deviation of the slow disturbance at the start and after a detected change, share of weight and torque."""
+INERTIAL_POSITION_NOISE, INERTIAL_MODEL_ERROR = (0.05, 0.05, 0.02), 2.0
+"""Of states of inertial odometry: standard deviations of x, y [m] and yaw [rad], and the factor of the model error.
+
+Position and velocity come from one estimator, and their errors last for tenths of a second. The velocity's changes are
+those that the IMU measures, and show the force; the position adds nothing to them, and corrections of the position
+would count as force.
+"""
 
 
 def force_scale(robot: Ground) -> Array:
@@ -43,4 +52,13 @@ def filter_tuning(robot: Ground, dynamics: GroundDynamics, tuning: AdapterTuning
         forgetting_s=tuning.forgetting_s,
         change_detection=tuning.change_detection,
         noise_online=True,
+    )
+
+
+def inertial(tuning: FilterTuning) -> FilterTuning:
+    """The noise levels of states of inertial odometry."""
+    return replace(
+        tuning,
+        position_noise=np.array(INERTIAL_POSITION_NOISE),
+        model_error=INERTIAL_MODEL_ERROR * tuning.model_error,
     )

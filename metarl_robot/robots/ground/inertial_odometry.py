@@ -9,8 +9,8 @@ the specific force f and the heading ψ,
 
 b turns with the vehicle and s does not. Measured are the localiser's positions, and the wheels' velocity with a
 standard deviation that grows with the slip that tyres need at this force: in each direction SLIP |f| / g times the
-speed. A velocity that is further off counts less (Huber 1964). At rest wheels do not slip, so that the bias is known
-before the start.
+speed, with the largest |f| of the last moments, because slip outlasts the force. A velocity that is further off counts
+less (Huber 1964). At rest wheels do not slip, so that the bias is known before the start.
 
 A second filter holds the heading and the gyroscope's bias, corrected by the localiser's heading.
 
@@ -44,6 +44,8 @@ POSITION_STD_M, YAW_STD_RAD = 0.02, 0.01
 SPEED_STD_M_S = 0.02
 SLIP = (2.0, 4.0)
 """Slip along and across the vehicle at a force of its weight, of a single sample: slip lasts many of them."""
+SLIP_S = 0.2
+"""Time in which slip fades after the force that caused it."""
 FORCE_NOISE, RATE_NOISE = 0.03, 0.002
 """Densities of the noise of accelerometer [m/s² per √Hz] and gyroscope [rad/s per √Hz]."""
 BIAS_STD_M_S2, SLOPE_STD_M_S2, GYRO_BIAS_STD_RAD_S = 0.5, 0.8, 0.05
@@ -77,6 +79,7 @@ class InertialOdometry:
         self._last: State | None = None  # as returned,
         self._here: Array = np.zeros(3)  # and o at that time
         self._tracking, self._upward, self._turning = False, GRAVITY_M_S2, 0.0
+        self._slipping: Array = np.zeros(2)  # largest recent force along and across, which fades
         self._measured: tuple[float, Array, float] | None = None  # time, specific force and rate of the IMU
         self._fixes = self._jumps = 0
         self._mean, self._covariance = np.zeros(8), np.zeros((8, 8))
@@ -88,7 +91,7 @@ class InertialOdometry:
         """The state in the localiser's frame; None before its first pose.
 
         state: pose and twist of the wheels' odometry. With a specific force (3,), v[2] is the gyroscope's rate. Its
-        values must be finite; ask `problem` before.
+        values must be finite; ask `problem` before. The state returned has the IMU's specific force while it is used.
         """
         if self._time is not None and time < self._time - LONGEST_S:
             self._restart()
@@ -113,7 +116,8 @@ class InertialOdometry:
         elif self._localisation.accepted != self._fixes:
             self._correct_pose(self._localisation.newest(self._here))
         self._fixes, self._jumps = self._localisation.accepted, self._localisation.relocations
-        self._last = State(np.array([*self._mean[_P], self._yaw[0]]), np.array([*self._mean[_V], body[2]]))
+        q, v = np.array([*self._mean[_P], self._yaw[0]]), np.array([*self._mean[_V], body[2]])
+        self._last = State(q, v, force)
         return self._last
 
     @property
@@ -174,12 +178,13 @@ class InertialOdometry:
         mean[_V] += dt * acceleration
         walk = np.repeat(np.square([0.0, FORCE_NOISE, BIAS_WALK, SLOPE_WALK]), 2)
         self._covariance = flow @ self._covariance @ flow.T + np.diag(dt * walk)
-        self._correct_velocity(wheels[:2], np.abs(force[:2]))
+        self._slipping = np.maximum(np.exp(-dt / SLIP_S) * self._slipping, np.abs(force[:2]))
+        self._correct_velocity(wheels[:2])
 
-    def _correct_velocity(self, wheels: Array, force: Array) -> None:
+    def _correct_velocity(self, wheels: Array) -> None:
         rows = np.zeros((2, 8))
         rows[:, _V] = _turn(self._yaw[0]).T
-        std = SPEED_STD_M_S + np.array(SLIP) * force / GRAVITY_M_S2 * abs(wheels[0])
+        std = SPEED_STD_M_S + np.array(SLIP) * self._slipping / GRAVITY_M_S2 * abs(wheels[0])
         off = wheels - rows @ self._mean
         usual = _USUAL * np.sqrt(np.square(std) + np.einsum("ij,jk,ik->i", rows, self._covariance, rows))
         self._correct(rows, off, np.square(std) * np.maximum(np.abs(off) / usual, 1.0))
