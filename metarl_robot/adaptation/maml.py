@@ -126,6 +126,14 @@ class AdaptedLayer:
             entered -= (back @ self._deltas.T) @ self._inputs
         return entered
 
+    def merged(self) -> AdaptedLayer:
+        """The same layer with its weight formed: faster where many samples pass through it."""
+        if not len(self._deltas):
+            return self
+        weight = self._weight - self._deltas.T @ self._inputs
+        none = self._deltas[:0], self._inputs[:0]
+        return AdaptedLayer(weight, np.ascontiguousarray(weight.T), self._bias, *none)
+
     def stepped(self, back: Matrix, x: Matrix, weight_step: float, bias_step: float) -> AdaptedLayer:
         """The layer after a step along the gradient backᵀ x (weight), Σ back (bias)."""
         deltas, inputs = weight_step * back, x
@@ -146,6 +154,10 @@ class AdaptedNetwork:
         return AdaptedNetwork(
             [AdaptedLayer.trained(w, b, dtype) for w, b in zip(layers.weights, layers.biases, strict=True)]
         )
+
+    def merged(self) -> AdaptedNetwork:
+        """The same network with its weights formed: faster where many samples pass through it."""
+        return AdaptedNetwork([layer.merged() for layer in self._layers])
 
     def predict(self, x: Array) -> Array:
         """Outputs (N, n) of inputs (N, n_x)."""

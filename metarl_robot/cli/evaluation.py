@@ -12,7 +12,10 @@ import typer
 from metarl_robot.cli.console import examples, note, out, parse_names, write_json
 from metarl_robot.cli.demo_options import read_settings
 from metarl_robot.cli.engine import Ray, engine
+from metarl_robot.cli.eval_grbal import SUITE as GRBAL
+from metarl_robot.cli.eval_grbal import eval_grbal
 from metarl_robot.cli.progress import Report, progress
+from metarl_robot.core.errors import MetaRLError
 
 if TYPE_CHECKING:
     from metarl_robot.parallel.engine import Engine
@@ -28,6 +31,7 @@ _EPILOG = examples(
         "metarl eval f1tenth --set tyre=contact",
         "vehicles on wheels in contact: physics unknown to their weights",
     ),
+    ("metarl eval grbal --env half-cheetah-cripple", "models that adapt and models that do not, in an environment"),
     ("metarl eval panda --prediction", "prediction scores of the adapters after little data"),
     ("metarl eval panda --json - > results.json", "for programs: only JSON on standard output"),
     note="Suites: train, heldout (unseen draws from the same ranges), extrapolation (beyond them), nominal (no "
@@ -35,9 +39,13 @@ _EPILOG = examples(
     "measurements), long (38 s a run: four times the computation), contact, overload. Quadrotors: mismatch, sensors, "
     "contact, upset (starts upside down). Vehicles: obstacles, surfaces (ice patches), laps (fastest laps), "
     "sensors (wheels that slip, with and without an IMU). Never tune "
-    "on seeds below 1000. The same seeds give the same results on any number of processes; only step times vary.",
+    "on seeds below 1000. The same seeds give the same results on any number of processes; only step times vary. "
+    "metarl eval grbal takes --env, --planner, --seeds, --first-seed, --checkpoint, --json and --plot; metarl "
+    "train-grbal makes its weights.",
 )
 
+_SUITE = "heldout"
+_OF_GRBAL = "Options of metarl eval grbal"
 _SET = (
     "A condition of every run, as the plant node's task.<name>; a wrong name lists the valid ones. May be given "
     "several times."
@@ -50,8 +58,8 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    robot: Annotated[str, typer.Argument(metavar="ROBOT", help="A robot's name (metarl robots) or folder.")],
-    suite: Annotated[str, typer.Option(help="Suite of runs; see below.")] = "heldout",
+    robot: Annotated[str, typer.Argument(metavar="ROBOT", help="A robot's name (metarl robots) or folder, or grbal.")],
+    suite: Annotated[str, typer.Option(help="Suite of runs; see below.")] = _SUITE,
     controllers: Annotated[str | None, typer.Option(help="Controllers, separated by commas; default: all.")] = None,
     seeds: Annotated[int, typer.Option(min=1, max=10_000, help="Number of draws of each scenario.")] = 8,
     first_seed: Annotated[int, typer.Option(min=0, max=1_000_000, help="Seed of the first draw.")] = 0,
@@ -70,6 +78,16 @@ def evaluate(
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help=_SET)] = None,
     episodes: Annotated[bool, typer.Option("--episodes", help="Also print the error of every run.")] = False,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw every episode (.svg, .png or .pdf).")] = None,
+    env: Annotated[
+        str | None,
+        typer.Option(metavar="ENVIRONMENT", help="Environment (metarl train-grbal --help).", rich_help_panel=_OF_GRBAL),
+    ] = None,
+    planner: Annotated[
+        str | None,
+        typer.Option(
+            help="Sampling MPC: mppi or random_shooting; default: that of the training.", rich_help_panel=_OF_GRBAL
+        ),
+    ] = None,
 ) -> None:
     """Compare the tracking errors of controllers in simulated runs whose conditions change."""
     from metarl_robot.control.factory import compared_controllers, remark_on_weights
@@ -77,6 +95,12 @@ def evaluate(
 
     if plot is not None:
         _check_plot(plot)
+    if robot == GRBAL:
+        _refuse_of_robots(suite, controllers, jobs, ray, prediction, settings, episodes)
+        eval_grbal(env, checkpoint, range(first_seed, first_seed + seeds), planner, json, plot)
+        return
+    if env is not None or planner is not None:
+        raise MetaRLError(f"--env and --planner belong to: metarl eval {GRBAL} --env ENVIRONMENT")
     loaded = load_robot(robot)
     names = compared_controllers(loaded, checkpoint) if controllers is None else parse_names(controllers)
     if prediction:
@@ -99,6 +123,31 @@ def evaluate(
         _draw(result, plot)
     if not complete:
         raise typer.Exit(130)
+
+
+def _refuse_of_robots(
+    suite: str,
+    controllers: str | None,
+    jobs: int,
+    ray: Any,
+    prediction: bool,
+    settings: list[str] | None,
+    episodes: bool,
+) -> None:
+    """Raise MetaRLError for an option that only robots have."""
+    given = {
+        "--suite": suite != _SUITE,
+        "--controllers": controllers is not None,
+        "--jobs": jobs != 0,
+        "--ray": ray is not None,
+        "--prediction": prediction,
+        "--set": bool(settings),
+        "--episodes": episodes,
+    }
+    wrong = [name for name, is_given in given.items() if is_given]
+    if wrong:
+        allowed = "--env, --planner, --seeds, --first-seed, --checkpoint, --json, --plot"
+        raise MetaRLError(f"eval {GRBAL}: {', '.join(wrong)} cannot be given; allowed: {allowed}")
 
 
 def _check_plot(path: Path) -> None:

@@ -63,12 +63,21 @@ def info(
 
 
 def _load(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """Tensors and record of a robot's weights or of a policy, whose record names its family. Raises CheckpointError."""
+    """Tensors and record of a robot's weights, a policy or models of the GrBAL suite. Raises CheckpointError.
+
+    A policy's record names its family, one of the suite its environment.
+    """
     from metarl_robot.core.checkpoint import load_checkpoint
     from metarl_robot.core.weight_files import check_suffix, read_record
 
     check_suffix(path)
-    if "family" in read_record(path.with_suffix(".json"), "metarl train ROBOT"):
+    record = read_record(path.with_suffix(".json"), "metarl train ROBOT")
+    if "environment" in record:
+        from metarl_robot.learning.grbal.checkpoint import load_grbal
+
+        models = load_grbal(path)
+        return models.tensors, models.meta
+    if "family" in record:
         from metarl_robot.learning.policies.checkpoint import load_policy
 
         policy = load_policy(path)

@@ -81,7 +81,7 @@ class MPPI:
         """Improve inputs (N, nu) of a plan from a state (n,) by one iteration."""
         plans = _clipped(inputs[:, None] + self._noise(*inputs.shape), bounds)
         with np.errstate(all="ignore"):  # samples that diverge get no weight
-            costs = self._cost(self._rolled_out(start, plans), plans)
+            costs = self._cost(rolled_out(self._advance, start, plans), plans)
         weights = _weights(costs, self._sampling.temperature)
         if weights is None:
             return Solution(plans[:, 0], False, 0.0)
@@ -98,14 +98,15 @@ class MPPI:
         white[:, :, 0] = 0.0
         return np.asarray((white * sampling.noise[:, None]).swapaxes(1, 2))
 
-    def _rolled_out(self, start: Array, plans: Array) -> Array:
-        """States (N + 1, K, n) of plans (N, K, nu)."""
-        knots, count, _ = plans.shape
-        states = np.empty((knots + 1, len(start), count)).swapaxes(1, 2)  # components apart, as compiled code has them
-        states[0] = start
-        for k in range(knots):
-            states[k + 1] = self._advance(states[k], plans[k], k)
-        return states
+
+def rolled_out(advance: Advance, start: Array, plans: Array) -> Array:
+    """States (N + 1, K, n) from a state (n,) under plans (N, K, nu)."""
+    knots, count, _ = plans.shape
+    states = np.empty((knots + 1, len(start), count)).swapaxes(1, 2)  # components apart, as compiled code has them
+    states[0] = start
+    for k in range(knots):
+        states[k + 1] = advance(states[k], plans[k], k)
+    return states
 
 
 def _clipped(plans: Array, bounds: Bounds) -> Array:

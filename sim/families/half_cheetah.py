@@ -22,12 +22,17 @@ from mujoco.batch import Batch
 from numpy.typing import NDArray
 
 from metarl_robot.core.errors import MissingPackageError
+from metarl_robot.learning.grbal.environment import AdaptationFamily
 from metarl_robot.learning.policies.family import Family
 
 Array = NDArray[np.float64]
 
 HORIZON, MOTORS = 200, 6
+STEP_S = 0.05
 _NOISE = 0.1
+_CONTROL_COST = 0.1
+_SPEED = 8
+"""Index of ẋ in the observations."""
 
 
 class HalfCheetahFamily(Family):
@@ -43,6 +48,10 @@ class HalfCheetahFamily(Family):
         """Strength of each motor (N, MOTORS), as a factor of the action; 1 unless a family says otherwise."""
         return np.ones((len(tasks), MOTORS))
 
+    def gravities(self, tasks: Array) -> Array | None:
+        """Gravity (N, 3) [m/s²] along and across the ground; None: Gymnasium's, on level ground."""
+        return None
+
     def env(self, task: float) -> HalfCheetah:
         """HalfCheetah with this task."""
         return HalfCheetah(_make(), self, task)
@@ -52,13 +61,29 @@ class HalfCheetahFamily(Family):
         return HalfCheetahs(self, np.array(tasks, dtype=np.float64))
 
 
+class RunningHalfCheetahFamily(HalfCheetahFamily, AdaptationFamily):
+    """HalfCheetahs that are to run forwards, r = ẋ - 0.1 |a|². A planner takes ẋ as the mean of both ends of a step."""
+
+    step_s = STEP_S
+
+    def rewards(self, tasks: Array, speeds: Array, actions: Array) -> Array:
+        return np.asarray(speeds - _CONTROL_COST * np.square(actions).sum(-1))
+
+    def planned_rewards(self, observations: Array, actions: Array, following: Array) -> Array:
+        speeds = 0.5 * (observations[..., _SPEED] + following[..., _SPEED])
+        return self.rewards(np.zeros(1), speeds, actions)
+
+
 class HalfCheetah(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Gymnasium's HalfCheetah with a task's reward and motors."""
+    """Gymnasium's HalfCheetah with a task's reward, motors and gravity."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], family: HalfCheetahFamily, task: float) -> None:
         super().__init__(env)
         self._family, self._task = family, np.array([task])
-        self._strength = family.strengths(self._task)[0]
+        self._strength, gravities = family.strengths(self._task)[0], family.gravities(self._task)
+        if gravities is not None:
+            plain: Any = env.unwrapped
+            plain.model.opt.gravity[:] = gravities[0]
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         observation, _, ended, late, info = self.env.step(self._strength * action)
@@ -79,11 +104,18 @@ class HalfCheetahs(VectorEnv[Array, Array, Any]):
         self._batch = Batch(plain.model, nsim=len(tasks), nthread=len(os.sched_getaffinity(0)))
         self._q, self._v, self._control = (self._batch.bind(name) for name in ("qpos", "qvel", "ctrl"))
         env.close()
-        self._family, self._tasks, self.num_envs = family, tasks, len(tasks)
-        self._strengths = family.strengths(tasks)
+        self._family, self.num_envs = family, len(tasks)
+        self.switch(tasks)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._steps = 0
+
+    def switch(self, tasks: Array) -> None:
+        """Change the tasks (N,); motions go on."""
+        self._tasks, self._strengths = tasks, self._family.strengths(tasks)
+        gravities = self._family.gravities(tasks)
+        if gravities is not None:
+            self._batch.expand("opt.gravity")[:] = gravities
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
         super().reset(seed=seed)

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HalfCheetah with a dead motor, as in Nagabandi et al., "Learning to Adapt in Dynamic, Real-World Environments through
-Meta-Reinforcement Learning" (2019).
+"""HalfCheetah with a dead motor that is to run forwards, as in Nagabandi et al. (2019), section 6.
 
-    r = ẋ - 0.1 |a|²      the motor that gives no torque is drawn, and not observed
+r = ẋ - 0.1 |a|²      which of the six motors is dead is not observed; the cost of control is Gymnasium's
 
-Actions of the dead motor cost as those of the others do. Reward and observations are those of Gymnasium's
-HalfCheetah-v5.
+The paper's code (github.com/iclavera/learning_to_adapt) draws one of motors 1 to 5 in training; motor 0 is held out.
 """
 
 from __future__ import annotations
@@ -13,14 +11,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.sim.families.half_cheetah import MOTORS, HalfCheetahFamily
+from metarl_robot.sim.families.half_cheetah import MOTORS, RunningHalfCheetahFamily
 
 Array = NDArray[np.float64]
 
-_CONTROL_COST = 0.1
+_HELD_OUT = 0
 
 
-class HalfCheetahCrippleFamily(HalfCheetahFamily):
+class HalfCheetahCrippleFamily(RunningHalfCheetahFamily):
     """HalfCheetahs with a dead motor; a task is the motor's number, from 0 to MOTORS - 1."""
 
     name = "half-cheetah-cripple"
@@ -29,8 +27,11 @@ class HalfCheetahCrippleFamily(HalfCheetahFamily):
         """Draw a motor."""
         return float(rng.integers(MOTORS))
 
-    def rewards(self, tasks: Array, speeds: Array, actions: Array) -> Array:
-        return np.asarray(speeds - _CONTROL_COST * np.square(actions).sum(-1))
+    def training_task(self, rng: np.random.Generator) -> float:
+        return float(rng.integers(_HELD_OUT + 1, MOTORS))
+
+    def held_out_task(self, rng: np.random.Generator) -> float:
+        return float(_HELD_OUT)
 
     def strengths(self, tasks: Array) -> Array:
         return np.asarray(np.arange(MOTORS) != tasks[:, None], dtype=np.float64)

@@ -72,6 +72,10 @@ FAMILIES = Registry(
         "half-cheetah-direction": "metarl_robot.sim.families.half_cheetah_direction:FAMILY",
         "half-cheetah-velocity": "metarl_robot.sim.families.half_cheetah_velocity:FAMILY",
         "half-cheetah-cripple": "metarl_robot.sim.families.half_cheetah_cripple:FAMILY",
+        "half-cheetah-slope": "metarl_robot.sim.families.half_cheetah_slope:FAMILY",
+        "ant-cripple": "metarl_robot.sim.families.ant_cripple:FAMILY",
+        "arm-mass": "metarl_robot.sim.families.arm_load:MASS",
+        "arm-force": "metarl_robot.sim.families.arm_load:FORCE",
         "lunar-lander": "metarl_robot.sim.families.lunar_lander:FAMILY",
     },
 )
