@@ -69,8 +69,7 @@ def _model(robot: mr.Robot, table_top_m: float | None) -> mujoco.MjModel:
     return spec.compile()
 
 
-def _tip(model: mujoco.MjModel, robot: mr.Robot, q: Array) -> Array:
-    data = mujoco.MjData(model)
+def _tip(model: mujoco.MjModel, data: mujoco.MjData, robot: mr.Robot, q: Array) -> Array:
     data.qpos[:] = q
     mujoco.mj_kinematics(model, data)
     return np.array(data.site(robot.description.payload.site).xpos)
@@ -79,7 +78,7 @@ def _tip(model: mujoco.MjModel, robot: mr.Robot, q: Array) -> Array:
 def _inverse(model: mujoco.MjModel, robot: mr.Robot, q: Array, height_m: float) -> Array:
     """Joint positions near q that lift the tip by height_m from its place at home."""
     data, jacobian = mujoco.MjData(model), np.zeros((3, model.nv))
-    target = _tip(model, robot, robot.home) + [0.0, 0.0, height_m]
+    target = _tip(model, data, robot, robot.home) + [0.0, 0.0, height_m]
     data.qpos[:] = q
     for _ in range(50):
         mujoco.mj_forward(model, data)
@@ -92,8 +91,9 @@ def _inverse(model: mujoco.MjModel, robot: mr.Robot, q: Array, height_m: float) 
 def press(robot: mr.Robot, controller: mr.Controller, depth_m: float, seed: int = 0) -> Pressing:
     """Run a controller while its reference goes depth_m below the table top for PRESSED_S."""
     free, rng, period = _model(robot, None), np.random.default_rng(seed), robot.control_period_s
+    told = mujoco.MjData(free)
     path = Path(robot, free, depth_m)
-    model = _model(robot, float(_tip(free, robot, robot.home)[2]) - APPROACH_M - TIP_M)
+    model = _model(robot, float(_tip(free, told, robot, robot.home)[2]) - APPROACH_M - TIP_M)
     data, peak, violations = mujoco.MjData(model), 0.0, 0
     data.qpos[:] = robot.home
     errors, masses = [], []
@@ -106,7 +106,7 @@ def press(robot: mr.Robot, controller: mr.Controller, depth_m: float, seed: int 
             mujoco.mj_step(model, data)
             peak = max(peak, _force(model, data))
             violations += bool(np.any(np.abs(data.qvel) > robot.velocity_limit))
-        wanted = _tip(free, robot, path.sample(np.array([data.time])).q[0])
+        wanted = _tip(free, told, robot, path.sample(np.array([data.time])).q[0])
         errors.append(np.linalg.norm(data.site(robot.description.payload.site).xpos - wanted))
     released = round((BEGIN_S + DOWN_S + PRESSED_S + 0.5 * DOWN_S) / period)
     return Pressing(peak, violations, np.array(masses), np.array(errors), released)
