@@ -26,7 +26,8 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
 from rcl_interfaces.msg import Parameter as ParameterMessage  # noqa: E402
 from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters  # noqa: E402
 from rclpy.exceptions import InvalidHandle  # noqa: E402
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor  # noqa: E402
+from rclpy.executors import ExternalShutdownException  # noqa: E402
+from rclpy.experimental import EventsExecutor  # noqa: E402
 from rclpy.parameter import Parameter, parameter_value_to_python  # noqa: E402
 from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
 from std_msgs.msg import Float64MultiArray  # noqa: E402
@@ -70,7 +71,7 @@ class Probe:
     """
 
     def __init__(self, domain: int, problem: Callable[[], str] = str) -> None:
-        self._problem, self.domain = problem, domain
+        self._problem, self.domain, self._closing = problem, domain, False
         self._context = rclpy.Context()
         self._context.init(domain_id=domain)
         self.node = rclpy.create_node("probe", context=self._context)
@@ -83,7 +84,7 @@ class Probe:
         for commands in (JointInterface.commands, OdometryInterface.commands):
             self.listen(Float64MultiArray, commands, self._on_command)
         self.listen(Float64MultiArray, topics.TRUTH, lambda m: self.truth.append(table_of(m)))
-        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor = EventsExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
@@ -94,10 +95,9 @@ class Probe:
     def _spin(self) -> None:
         """A test may destroy a publisher while rclpy waits for it (InvalidHandle): the next look is without it."""
         with suppress(ExternalShutdownException):
-            while self._context.ok():
+            while self._context.ok() and not self._closing:
                 with suppress(InvalidHandle):
-                    self._executor.spin()
-                    return
+                    self._executor.spin_once(timeout_sec=0.1)
 
     def _on_command(self, message: Float64MultiArray) -> None:
         with suppress(SignalError):  # a test's own
@@ -116,9 +116,10 @@ class Probe:
         closing.join(CLOSE_S)
 
     def _close(self) -> None:
+        self._closing = True
+        self._thread.join(WAIT_S)
         self._executor.shutdown()
         self._context.try_shutdown()
-        self._thread.join(WAIT_S)
         self.node.destroy_node()
 
     def clear(self) -> None:
