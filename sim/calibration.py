@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from metarl_robot.adaptation.momentum_filter import MomentumFilter
 from metarl_robot.control.base import Controller
@@ -235,5 +235,5 @@ def _scores(estimates: Sequence[Row], of: str) -> Row:
         "sigma": sigma,
         "within_2_sigma": float(np.mean(size <= 2.0 * std)),
         "sharpness": sigma / max(root_mean_square, 1e-300),
-        "reliability": [float(np.mean(size <= norm.ppf(0.5 + 0.5 * level) * std)) for level in LEVELS],
+        "reliability": [float(np.mean(size <= ndtri(0.5 + 0.5 * level) * std)) for level in LEVELS],
     }

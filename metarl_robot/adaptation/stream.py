@@ -12,7 +12,7 @@ from math import exp
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 from metarl_robot.compile.kernel import Kernel, address, kernel
 
@@ -477,7 +477,7 @@ class Whiteness:
     """
 
     def __init__(self, probability: float, size: int, more: int = 0) -> None:
-        self._threshold = float(chi2.isf(probability, size))
+        self._threshold = float(chdtri(size, probability))
         self._white, self._recent = np.zeros(size + more), np.zeros((max(WINDOWS), size + more))  # the latest first
         self._count = 0
 

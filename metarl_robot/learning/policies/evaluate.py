@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from metarl_robot.control.policy_layout import RECURRENT
 from metarl_robot.core.errors import MetaRLError
@@ -87,7 +87,7 @@ def summary(
 def _mean(name: str, values: NDArray[np.float64]) -> dict[str, float]:
     """Mean of values (tasks, episodes) and half-width of its interval over tasks."""
     of_tasks = values.mean(-1)
-    width = float(student.ppf(0.975, len(of_tasks) - 1)) / np.sqrt(len(of_tasks))
+    width = float(stdtrit(len(of_tasks) - 1, 0.975)) / np.sqrt(len(of_tasks))
     return {f"{name}_mean": float(of_tasks.mean()), f"{name}_ci95": float(width * of_tasks.std(ddof=1))}
 
 
