@@ -166,6 +166,7 @@ setup(
     packages=[
         "metarl_robot",
         "metarl_robot.adaptation",
+        "metarl_robot.adaptation.stream",
         "metarl_robot.benchmarks",
         "metarl_robot.benchmarks.peers",
         "metarl_robot.cli",

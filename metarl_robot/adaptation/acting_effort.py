@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.adaptation.stream import command_history, smooth
+from metarl_robot.adaptation.stream.command_history import command_history
+from metarl_robot.adaptation.stream.smooth import smooth
 
 Array = NDArray[np.float64]
 

@@ -21,7 +21,7 @@ module:
     unexplained_force.py      how far the standard deviations are to be believed
     controlled_context.py     control gets a context that can exist, and after a start gradually
 
-A whiteness test on the last innovations detects a change (stream.py: Whiteness). At the start the hypotheses are the
+A whiteness test on the last innovations detects a change (stream/whiteness.py). At the start the hypotheses are the
 prior and, for each removable object, its absence.
 """
 
@@ -45,7 +45,7 @@ from metarl_robot.adaptation.momentum_step import MomentumStep, Sample
 from metarl_robot.adaptation.noise_model import NoiseModel
 from metarl_robot.adaptation.recent_acceleration import RecentAcceleration
 from metarl_robot.adaptation.restarts import Restarts
-from metarl_robot.adaptation.stream import whiteness
+from metarl_robot.adaptation.stream.whiteness import whiteness
 from metarl_robot.adaptation.unexplained_force import UnexplainedForce
 from metarl_robot.core.signals import Context, State
 from metarl_robot.dynamics.protocols import Dynamics

@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.filter_tuning import FilterTuning
-from metarl_robot.adaptation.stream import effort_noise, sensor_noise, velocity_noise
+from metarl_robot.adaptation.stream.effort_noise import effort_noise
+from metarl_robot.adaptation.stream.sensor_noise import sensor_noise
+from metarl_robot.adaptation.stream.velocity_noise import velocity_noise
 from metarl_robot.core.signals import State
 from metarl_robot.dynamics.protocols import Dynamics
 

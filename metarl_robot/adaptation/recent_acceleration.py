@@ -8,7 +8,7 @@ from math import exp
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl_robot.adaptation.stream import smooth
+from metarl_robot.adaptation.stream.smooth import smooth
 
 Array = NDArray[np.float64]
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Online statistics of the sample stream, as in stream.py, which describes each array. */
+/* Online statistics of the sample stream, as in stream/, which describes each array. */
 #include "kernel.h"
 
 #define LATE 3

@@ -7,23 +7,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from metarl_robot.adaptation.stream import (
+from metarl_robot.adaptation.stream.command_history import (
     LATENCIES,
     LONGEST_LATENCY,
     CommandHistory,
-    CompiledSmooth,
-    EffortNoise,
-    SensorNoise,
-    Smooth,
-    VelocityNoise,
-    Whiteness,
     command_history,
-    effort_noise,
-    sensor_noise,
-    smooth,
-    velocity_noise,
-    whiteness,
 )
+from metarl_robot.adaptation.stream.effort_noise import EffortNoise, effort_noise
+from metarl_robot.adaptation.stream.sensor_noise import SensorNoise, sensor_noise
+from metarl_robot.adaptation.stream.smooth import CompiledSmooth, Smooth, smooth
+from metarl_robot.adaptation.stream.velocity_noise import VelocityNoise, velocity_noise
+from metarl_robot.adaptation.stream.whiteness import Whiteness, whiteness
 
 Array = NDArray[np.float64]
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.adaptation.base import Adapter
-from metarl_robot.adaptation.stream import LONGEST_LATENCY
+from metarl_robot.adaptation.stream.command_history import LONGEST_LATENCY
 from metarl_robot.adaptation.wrapped import WrappedAdapter
 from metarl_robot.control.state_rate import StateRate
 from metarl_robot.core.signals import Context, State

@@ -2,7 +2,7 @@
 """Feature group of the commands' latency: Δ = (τ_{k-1} - τ_k) c_1 + (τ_{k-2} - τ_k) c_2.
 
 Exact for delays of up to two control periods. Training accounts for it; online, the filter learns the latency by itself
-(adaptation/stream.py).
+(adaptation/stream/command_history.py).
 """
 
 from __future__ import annotations
