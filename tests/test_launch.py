@@ -265,6 +265,7 @@ def test_a_gate_inside_replaces_two_processes_by_one_with_the_parameters_of_both
     assert separate.keys() - inside.keys() == {"gate", "mpc"} and inside.keys() - separate.keys() == {"mpc_with_gate"}
     one = inside["mpc_with_gate"]
     assert one.name is None and is_patient(one)  # a name would be that of both nodes
+    assert one.parameter_files == separate["mpc"].parameter_files
     assert one.parameters == {**separate["gate"].parameters, **separate["mpc"].parameters}
     assert executable_of("metarl_robot", "mpc_with_gate")[-1] == "metarl_robot.ros_nodes.mpc_with_gate"
     assert "mpc_with_gate" not in {
