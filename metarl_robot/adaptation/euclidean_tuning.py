@@ -24,7 +24,7 @@ It applies at the start and after a detected change.
 """
 
 USUAL_FORCE = 0.0016
-"""Unexplained force that counts as much as noise in reported standard deviations, as a share of the effort limit."""
+"""Unit of the unexplained force that scales reported standard deviations, as a share of the effort limit."""
 EARLIER_EFFORT = 1.0
 """Standard deviation of the effort before the first command takes effect, as a share of the effort limit.
 

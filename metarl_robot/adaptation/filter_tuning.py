@@ -44,8 +44,8 @@ class FilterTuning:
         above are then the least.
     missed_force_bandwidth_rad_s: ω of the observer of missed force; 0: none.
     start_s: time constant with which control passes from the nominal model to the estimate after the start; 0: at once.
-    usual_force: (n,) unexplained force with which the reported variance is twice the filter's [Nm]; None: the reported
-        standard deviation is STD_CALIBRATION times the filter's.
+    usual_force: (n,) unit of the unexplained force that scales the reported standard deviations [Nm]; None: they are
+        STD_CALIBRATION times the filter's. See unexplained_force.py.
     settling_s: age of a model above which it is forgotten more slowly; infinite: never.
     earlier_effort_std: (nu,) standard deviation of the effort that acted before the first command took effect [Nm, N];
         None: that of the first command acted.
