@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import inf
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ import pytest
 from metarl_robot.control.factory import make_controller
 from metarl_robot.core.errors import SignalError
 from metarl_robot.core.robot import load_robot
+from metarl_robot.core.signals import Context
 from metarl_robot.robots.arm.position_horizon import LEAP_S, OFFSET_S, Horizon, HorizonSettings, PositionHorizons
+from metarl_robot.robots.payload import MASS
 from metarl_robot.sim.arm.plant import ArmPlant
 from metarl_robot.sim.arm.task import nominal_task
 from metarl_robot.trajectories.flat_outputs import Outputs, flat_outputs_of
@@ -96,22 +99,35 @@ def test_the_offset_is_bounded_when_the_robot_is_blocked() -> None:
     np.testing.assert_allclose(made.offset, [OFFSET_S * ROBOT.velocity_limit[0], 0.0])
 
 
-def follow(mass_kg: float, settings: HorizonSettings, stop_s: float = inf) -> tuple[np.ndarray, np.ndarray, list[str]]:
+class Followed(NamedTuple):
+    """Errors and velocities (K, n) at each control step, the controller's refusals, and its last context."""
+
+    errors: np.ndarray
+    rates: np.ndarray
+    refused: list[str]
+    context: Context
+
+
+def follow(
+    mass_kg: float, settings: HorizonSettings, stop_s: float = inf, name: str = "nominal_mpc", tells: bool = True
+) -> Followed:
     """A motion of 0.3 rad in 1 s and its hold, by the stand-in's position loop, without plans after `stop_s`.
 
-    Returns the errors and velocities (K, n) at each control step, and refusals.
+    tells: the controller is told the efforts of the position loop.
     """
     task = nominal_task(ROBOT)
     plant = ArmPlant(ROBOT, replace(task, payload=replace(task.payload, mass_kg=mass_kg)))
     plant.reset(ROBOT.home)
     body, joints = PositionRobot(ROBOT, plant), list(reversed(ROBOT.channel_names))
     servo = TrajectoryController(joints, ROBOT.home[::-1])
-    controller, rest = make_controller(ROBOT, "nominal_mpc"), np.zeros((2, 2))
+    controller, rest = make_controller(ROBOT, name), np.zeros((2, 2))
     points = Outputs(np.stack([ROBOT.home, ROBOT.home + 0.3]), rest, rest)
     reference = flat_outputs_of(ROBOT).through(np.array([0.3, 1.3]), points)
     made, errors, rates = horizons(settings), [], []
     for k in range(400):
         state = plant.measure()
+        if tells and k:
+            controller.flown(body.effort)
         command = controller.step(plant.time, state, reference)
         if k % 4 == 0 and plant.time < stop_s and command.plan is not None:
             path = command.plan
@@ -121,7 +137,7 @@ def follow(mass_kg: float, settings: HorizonSettings, stop_s: float = inf) -> tu
         body.step(servo, joints)
         errors.append(plant.measure().q - reference.sample(np.array([plant.time])).q[0])
         rates.append(plant.measure().v)
-    return np.array(errors), np.array(rates), servo.refused
+    return Followed(np.array(errors), np.array(rates), servo.refused, command.context)
 
 
 @pytest.mark.parametrize(
@@ -131,19 +147,26 @@ def follow(mass_kg: float, settings: HorizonSettings, stop_s: float = inf) -> tu
 )
 def test_an_arm_follows_and_a_load_leaves_no_error_at_rest(mass_kg: float, lag_s: float, largest: float) -> None:
     """The lag of the stand-in is 2 / ω = 0.033 s."""
-    errors, _, refused = follow(mass_kg, HorizonSettings(lead_s=lag_s))
+    errors, _, refused, _ = follow(mass_kg, HorizonSettings(lead_s=lag_s))
     print(f"{mass_kg} kg, lag {lag_s} s: {np.abs(errors).max():.4f} rad, at rest {np.abs(errors[-20:]).max():.5f}")
     assert refused == []
     assert np.abs(errors).max() < largest and np.abs(errors[-20:]).max() < (0.001 if lag_s == 0.033 else 0.02)
 
 
 def test_without_the_offset_a_load_leaves_an_error() -> None:
-    errors, _, _ = follow(1.0, HorizonSettings(offset_s=0.0))
+    errors, *_ = follow(1.0, HorizonSettings(offset_s=0.0))
     assert np.abs(errors[-20:]).max() > 0.01
 
 
+def test_a_payload_is_learned_from_the_efforts_of_the_position_loop_and_not_from_the_commands() -> None:
+    masses = [follow(1.0, SETTINGS, name="meta_mpc", tells=tells).context[MASS] for tells in (True, False)]
+    (told, told_std), (untold, _) = masses
+    print(f"1 kg: {told:.2f} ± {told_std:.2f} kg from measured efforts, {untold:.2f} kg from commands")
+    assert abs(told - 1.0) < min(0.2, told_std) and abs(untold - 1.0) > 0.3
+
+
 def test_an_arm_without_plans_comes_to_rest_at_the_end_of_the_last_horizon() -> None:
-    _, rates, refused = follow(0.0, SETTINGS, stop_s=0.8)  # in full motion
+    _, rates, refused, _ = follow(0.0, SETTINGS, stop_s=0.8)  # in full motion
     k, stopped = 160, int(200 * (0.8 + SETTINGS.horizon_s + SETTINGS.brake_s + 0.25))
     assert refused == [] and np.abs(rates[k]).max() > 0.4
     assert np.abs(rates[stopped:]).max() < 2e-3 and np.abs(rates[: k + 30]).max() < 0.8

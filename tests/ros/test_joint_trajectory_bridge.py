@@ -108,10 +108,14 @@ def test_a_stopped_gate_ends_the_horizons_until_told(graph: Callable[..., Positi
 
 
 @pytest.mark.slow
-def test_a_controller_of_efforts_is_refused_by_name(graph: Callable[..., PositionGraph]) -> None:
+def test_a_controller_of_efforts_and_states_without_efforts_are_refused(graph: Callable[..., PositionGraph]) -> None:
     one = graph("effort")
     one.wait_words("its command_interfaces are ['effort']; must hold 'position'")
+    one.probe.wait_count("mpc", "efforts_refused")
     assert one.arm.now["sent"] == 0
+    assert one.session.said(
+        "no command, because the state's efforts, to learn from, cannot be used: joint state, effort"
+    )
 
 
 def dynamic(**joints: dict[str, float]) -> Any:

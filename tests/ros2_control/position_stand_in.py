@@ -4,9 +4,10 @@
     python -m tests.ros2_control.position_stand_in planar2 position
 
 Its joint_trajectory_controller and its arm: trajectory_controller.py. It serves list_controllers, the controller's
-parameters and its topic over rclpy, with the joints reversed, and publishes /joint_states with efforts and
-/dynamic_joint_states. interface: of the controller. It prints its state as JSON, 20 lines a second; `commanded` is the
-position that the controller commands, `sent` the number of trajectories, `refused` its reasons.
+parameters and its topic over rclpy, with the joints reversed, and publishes /joint_states and /dynamic_joint_states.
+interface: of the controller; with another than `position` its states hold no efforts. It prints its state as JSON, 20
+lines a second; `commanded` is the position that the controller commands, `sent` the number of trajectories, `refused`
+its reasons.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class PositionStandIn:
         self._body, self._plant = PositionRobot(self._robot, plant), plant
         self._joints = list(reversed(self._robot.channel_names))
         self._controller = TrajectoryController(self._joints, self._robot.home[::-1])
-        self._sent = 0
+        self._sent, self._measures_effort = 0, interface == "position"
         self.manager, self._node = rclpy.create_node("controller_manager"), rclpy.create_node(CONTROLLER)
         self._node.declare_parameter("joints", self._joints)
         self._node.declare_parameter("command_interfaces", [interface])
@@ -84,9 +85,12 @@ class PositionStandIn:
     def _publish(self, state: State, effort: np.ndarray) -> None:
         names, stamp = list(self._robot.channel_names), self.manager.get_clock().now().to_msg()
         rows = np.stack([state.q, state.v, effort], axis=1).tolist()
-        message = JointState(name=names, position=state.q.tolist(), velocity=state.v.tolist(), effort=effort.tolist())
-        fields = ["position", "velocity", "effort"]
-        values = [InterfaceValue(interface_names=fields, values=row) for row in rows]
+        message = JointState(name=names, position=state.q.tolist(), velocity=state.v.tolist())
+        fields = ["position", "velocity"]
+        if self._measures_effort:
+            fields.append("effort")
+            message.effort = effort.tolist()
+        values = [InterfaceValue(interface_names=fields, values=row[: len(fields)]) for row in rows]
         dynamic = DynamicJointState(joint_names=names, interface_values=values)
         message.header.stamp = dynamic.header.stamp = stamp
         self._out.publish(message)
