@@ -41,7 +41,12 @@ class PositionGraph(Graph):
     bridge, stand_in = "joint_trajectory_bridge", "position_stand_in"
 
 
-PARAMETERS = "/**/joint_trajectory_bridge: {ros__parameters: {deadline_s: 0.4}}"  # a busy machine
+PARAMETERS = """
+/**: {ros__parameters: {max_state_age_s: 0.5}}
+/**/gate: {ros__parameters: {command_timeout_s: 0.3, state_timeout_s: 0.3}}
+/**/joint_trajectory_bridge: {ros__parameters: {deadline_s: 0.4}}
+"""
+"""For a busy machine, on which messages are late."""
 
 
 @pytest.fixture
