@@ -50,7 +50,7 @@ class TrajectoryBridgeParameters(ControllerParameters):
         "joint_trajectory_controller", description="joint_trajectory_controller with a position interface"
     )
     deadline_s: float = fixed(
-        0.1, ge=0.01, le=1.0, description="an effort of the gate or a plan that is older is not used [s]"
+        0.1, ge=0.01, le=0.2, description="an effort of the gate or a plan that is older is not used [s]"
     )
     horizon_s: float = fixed(0.15, ge=0.05, le=0.5, description="part of a plan that is sent [s]")
     brake_s: float = fixed(0.2, ge=0.05, le=2.0, description="time in which a horizon comes to rest at its end [s]")

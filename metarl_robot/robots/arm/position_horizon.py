@@ -25,7 +25,7 @@ from metarl_robot.core.robot import Robot
 
 Array = NDArray[np.float64]
 
-LEAP_S = 0.05
+LEAP_S = 0.02
 """Largest distance between the commanded position and a new horizon, in time at the velocity limit."""
 OFFSET_S = 0.03
 """Largest offset o, in time at the velocity limit."""
