@@ -31,22 +31,12 @@ def command(*arguments: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A few seconds' training: enough for a payload to be felt."""
-    from metarl_robot.learning.models.config import TrainConfig
-    from metarl_robot.sim.training import train
-
-    config = TrainConfig(tasks=40, duration_s=1.2, steps=40, batch=8, learned=2, hidden=(8,), threads=1)
-    return train(load_robot("planar2"), config, tmp_path_factory.mktemp("weights")).path
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> tuple[Path, dict[str, object]]:
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object]]:
     """(folder of a finished demo, its JSON output)."""
     place = tmp_path_factory.mktemp("demo")
     options = (
         "--checkpoint",
-        str(weights),
+        str(load_robot("planar2").folder / "dynamics.safetensors"),
         "--lockstep",
         "--duration",
         "7.5",
