@@ -147,17 +147,17 @@ class CellRegression:
         weight = 1.0 / self._noise**2 / CORRELATED  # (C, n)
         self._precision = np.tensordot(weight, self._gram, axes=1) + self._information
         moment = weight @ self._moment + self._pull
-        self._means = np.linalg.solve(self._precision, moment[:, :, None])[:, :, 0]
+        self.means: Array = np.linalg.solve(self._precision, moment[:, :, None])[:, :, 0]
         self._noise = self._residual()
         likely = 0.5 * self._evidence() + 0.5 * self._foresight()
         self._shares = np.exp(likely - likely.max())
         self._shares /= self._shares.sum()
-        self.mean: Array = self._shares @ self._means
-        self._past.appendleft(self._means)
+        self.mean: Array = self._shares @ self.means
+        self._past.appendleft(self.means)
 
     def _residual(self) -> Array:
         """σ (C, n) of each prior's fit."""
-        x = self._means
+        x = self.means
         fitted = np.einsum("ci,jik,ck->cj", x, self._gram, x, optimize=True)
         left = np.maximum(self._power - 2.0 * x @ self._moment.T + fitted, 0.0)
         first = FIRST_CELLS * (FIRST_NOISE * self._unit) ** 2
@@ -165,7 +165,7 @@ class CellRegression:
 
     def _evidence(self) -> Array:
         """Log-evidence (C,) of the priors, but for a constant."""
-        away = self._means - self._priors
+        away = self.means - self._priors
         by_residual = np.log(self._noise / self._unit) @ self._weight / CORRELATED
         by_width = 0.5 * (np.linalg.slogdet(self._precision)[1] - self._prior_log_det)
         by_distance = 0.5 * np.einsum("ci,cij,cj->c", away, self._information, away, optimize=True)
@@ -188,5 +188,5 @@ class CellRegression:
         weight = 1.0 / self._noise[likeliest] ** 2 / self._correlated
         precision = np.tensordot(weight, self._gram, axes=1) + self._information[likeliest]
         own = np.diagonal(np.linalg.inv(precision))
-        between = self._shares @ (self._means - self.mean) ** 2
+        between = self._shares @ (self.means - self.mean) ** 2
         return np.asarray(np.sqrt(own + between + self._least_variance))

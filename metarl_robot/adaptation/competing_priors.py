@@ -22,8 +22,9 @@ class _Width(NamedTuple):
     offset: float
 
 
-NEARLY_EXACT, SMALL, LARGE = 0.05, 5e-4, 1e-2
-"""Width of motor strength where motors are nearly exact, over that of the prior; small and large offsets."""
+NEARLY_EXACT, OTHER_LINKS, SMALL, LARGE = 0.05, 4.0, 5e-4, 1e-2
+"""Width of motor strength, over that of the prior, where motors are nearly exact and where links are not as described,
+which looks like other motors; small and large offsets."""
 WIDTHS = (
     _Width(False, 1.0, 1.0, SMALL),
     _Width(False, 1.0, NEARLY_EXACT, SMALL),
@@ -32,6 +33,7 @@ WIDTHS = (
     _Width(True, 1.0, 1.0, LARGE),
     _Width(True, 3.0, NEARLY_EXACT, SMALL),
     _Width(True, 3.0, NEARLY_EXACT, LARGE),
+    _Width(True, 3.0, OTHER_LINKS, LARGE),
 )
 
 

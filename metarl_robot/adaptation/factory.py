@@ -30,11 +30,12 @@ from metarl_robot.adaptation.feature_spec import (
 )
 from metarl_robot.adaptation.features import FeatureMap, Jump
 from metarl_robot.adaptation.filter_tuning import FilterTuning, Prior
+from metarl_robot.adaptation.forecasting_adapter import ForecastingAdapter
 from metarl_robot.adaptation.guard import GuardedAdapter
 from metarl_robot.adaptation.maml import Layers, MamlAdapter, NetworkInputs, ResidualMeter
 from metarl_robot.adaptation.momentum_filter import MomentumFilter
 from metarl_robot.adaptation.regression_adapter import RegressionAdapter
-from metarl_robot.adaptation.stream_cells import StreamCells
+from metarl_robot.adaptation.stream_cells import StreamCells, cell_length_s
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.core.checkpoint import Checkpoint, default_checkpoint, load_checkpoint
 from metarl_robot.core.errors import CheckpointError
@@ -141,7 +142,12 @@ def _inertial_of(robot: Robot, checkpoint: Checkpoint) -> tuple[str, ...]:
 
 
 def _last_layer(robot: Robot, dynamics: Any, tuning: AdapterTuning, checkpoint: Checkpoint) -> Adapter:
-    return _filter(robot, dynamics, tuning, checkpoint, (*checkpoint.meta["features"], *untrained_groups(robot.kind)))
+    return _filter(robot, dynamics, tuning, checkpoint, _trained_of(robot, checkpoint))
+
+
+def _trained_of(robot: Robot, checkpoint: Checkpoint) -> tuple[str, ...]:
+    """The groups of the checkpoint, and those that need no training."""
+    return (*checkpoint.meta["features"], *untrained_groups(robot.kind))
 
 
 def _filter(
@@ -209,15 +215,41 @@ def _unfamiliar_std(robot: Robot, group: str, std: Array) -> Array:
 
 def _regression(robot: Robot, dynamics: Any, tuning: AdapterTuning, checkpoint: Checkpoint) -> Adapter:
     """Regression on the inertial groups and motor strength, with priors of the checkpoint and wider ones."""
-    groups = _inertial_of(robot, checkpoint)
-    known = feature_map(robot, dynamics, groups, checkpoint)
-    trained, features = _prior(robot, dynamics, (*groups, MOTOR), checkpoint, _described_std(robot, MOTOR))
-    unfamiliar = _unfamiliar(robot, (*groups, MOTOR), features, trained) or trained
-    made = competing_priors(trained, unfamiliar, features.heavy_tailed, robot.effort_limit)
+    features, unfamiliar, regression = _cell_regression(robot, dynamics, checkpoint)
     noise = replace(filter_tuning(robot, dynamics, tuning), forgetting_s=KNOWN_S)
     inner = MomentumFilter(dynamics, features, unfamiliar, noise)
-    cells = StreamCells(dynamics, known, robot.control_period_s)
-    return RegressionAdapter(inner, features, cells, CellRegression(made, robot.effort_limit, cells.cell_s))
+    cells = StreamCells(dynamics, features, robot.control_period_s)
+    return RegressionAdapter(inner, features, cells, regression, robot.effort_limit)
+
+
+def _cell_regression(robot: Robot, dynamics: Any, checkpoint: Checkpoint) -> tuple[FeatureMap, Prior, CellRegression]:
+    """Inertial groups and motor strength, their prior on an unfamiliar machine, and the regression on them."""
+    groups = (*_inertial_of(robot, checkpoint), MOTOR)
+    trained, features = _prior(robot, dynamics, groups, checkpoint, _described_std(robot, MOTOR))
+    unfamiliar = _unfamiliar(robot, groups, features, trained) or trained
+    made = competing_priors(trained, unfamiliar, features.heavy_tailed, robot.effort_limit)
+    return features, unfamiliar, CellRegression(made, robot.effort_limit, cell_length_s(robot.control_period_s))
+
+
+def forecasting(robot: Robot, dynamics: Any, name: str, adapter: Adapter, checkpoint: Checkpoint | None) -> Adapter:
+    """An adapter that also forecasts (forecasting_adapter.py).
+
+    The adapter as it is if it has no momentum filter of trained features, forecasts by itself, or is not of an arm.
+    """
+    if name not in _FILTERED or checkpoint is None or "regression" not in ADAPTERS.names(robot.kind):
+        return adapter
+    known, _, regression = _cell_regression(robot, dynamics, checkpoint)
+    groups = _FILTERED[name](robot, checkpoint)
+    more = tuple(group for group in (*_inertial_of(robot, checkpoint), MOTOR) if group not in groups)
+    features = feature_map(robot, dynamics, (*groups, *more), checkpoint)
+    regressed = np.array([features.names.index(entry) for entry in known.names])
+    cells = StreamCells(dynamics, features, robot.control_period_s)
+    inner: Any = adapter
+    return ForecastingAdapter(inner, features, regressed, cells, regression, robot.effort_limit)
+
+
+_FILTERED = {"inertial": _inertial_of, "last_layer": _trained_of}
+"""Groups of the adapters with a momentum filter."""
 
 
 def _described_std(robot: Robot, group: str) -> dict[str, float]:

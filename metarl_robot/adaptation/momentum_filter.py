@@ -145,6 +145,16 @@ class MomentumFilter:
         return Context(self._features.names, self._controlled.context.copy(), std)
 
     @property
+    def estimated(self) -> Array:
+        """The estimated context (k,) as it is, also where no body has it."""
+        return self._context.copy()
+
+    @property
+    def slow_disturbance(self) -> Array:
+        """Disturbance d (n,), without the fast model error [Nm]."""
+        return self.belief.mean[self._d].copy()
+
+    @property
     def disturbance(self) -> Array:
         """Disturbance d + e (n,) [Nm], not explained by the context."""
         return self.belief.mean[self._d] + self.belief.mean[self._e]

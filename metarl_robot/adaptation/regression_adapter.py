@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from metarl_robot.adaptation.cell_regression import CellRegression
 from metarl_robot.adaptation.features import FeatureMap, Xi
+from metarl_robot.adaptation.forecast import Forecast
 from metarl_robot.adaptation.momentum_filter import MomentumFilter
 from metarl_robot.adaptation.stream_cells import StreamCells
 from metarl_robot.adaptation.wrapped import WrappedAdapter
@@ -31,13 +32,22 @@ class RegressionAdapter(WrappedAdapter[MomentumFilter]):
     Arguments:
         inner: a filter with `features`, whose context is that of the regression without the offsets.
         features: of context and motor strength, k + n entries.
-        cells, regression: of the same features.
+        cells: of the same features.
+        regression: of the same features.
+        unit: (n,) effort limit.
     """
 
     def __init__(
-        self, inner: MomentumFilter, features: FeatureMap, cells: StreamCells, regression: CellRegression
+        self,
+        inner: MomentumFilter,
+        features: FeatureMap,
+        cells: StreamCells,
+        regression: CellRegression,
+        unit: Array,
     ) -> None:
         self.inner, self._features, self._cells, self._regression = inner, features, cells, regression
+        self._forecast = Forecast(features, np.arange(features.size), 1, regression, unit, cells.cell_s)
+        self._context_only = features.size - len(unit)
         self.reset()
 
     def reset(self) -> None:
@@ -46,15 +56,21 @@ class RegressionAdapter(WrappedAdapter[MomentumFilter]):
         self._regression.reset()
         self.inner.take_context(self._context)
         self._std = self._regression.std[: self._features.size]
+        self._forecast.reset(self._own())
 
     def update(self, state: State, effort: Array, dt: float) -> Context:
         self.inner.advance(state, effort, dt)
         cell = self._cells.take(state.q, self.inner.acting_effort, dt)
         if cell is not None:
-            self._regression.learn(cell)
+            self._regression.learn(cell._replace(regressor=cell.regressor[:, : self._context_only]))
             self._std = self._regression.std[: self._features.size]
             self.inner.take_context(self._context, (state, effort))
+            self._forecast.learn(cell, self._own())
         return self.context
+
+    def _own(self) -> Array:
+        """The regression's context with the disturbance that is observed now, for the forecast."""
+        return np.concatenate([self._context, self.inner.slow_disturbance])[None]
 
     @property
     def context(self) -> Context:
@@ -76,5 +92,9 @@ class RegressionAdapter(WrappedAdapter[MomentumFilter]):
         return self._features.effort_gain(self.inner.share * self._context)
 
     def forecast(self, xi: Xi) -> Array:
-        """Δ (N, n) farther ahead: context and offsets, without the disturbance that is observed now [Nm]."""
-        return self._features.value(xi, self._context) + self._regression.mean[self._features.size :]
+        """Δ (N, n) over the next half second [Nm]."""
+        return self._forecast.value(xi)
+
+    def forecast_gain(self) -> Array:
+        """ε (n,) in which the forecast believes."""
+        return self._forecast.effort_gain()

@@ -44,6 +44,11 @@ class Cell(NamedTuple):
     moving: NDArray[np.bool_]
 
 
+def cell_length_s(period_s: float) -> float:
+    """Length of a cell of samples with this usual time between them."""
+    return STEPS * max(STEP_S, period_s)
+
+
 class StreamCells:
     """Cuts samples into cells.
 

@@ -4,8 +4,9 @@
 Every `EVERY` cells (cells.py), each predictor has seen the recording up to now. It predicts the force that the nominal
 model misses over the next half second, along the motion and the efforts that were then recorded, and the velocity of
 the next sample. An adapter gets samples at about the robot's control rate, each with the mean effort since the last.
-Control compensates what an adapter feels now. In a prediction, the part that its own model expects to pass decays
-(MomentumFilter.passing), or is left out (RegressionAdapter.forecast).
+Control compensates what an adapter feels now. Half a second ahead, an arm's adapter predicts by several models that
+compete (adaptation/forecast.py). In the prediction of another, the part that its own model expects to pass decays
+(MomentumFilter.passing).
 
 The missed force is measured with efforts at the times at which they act, by the delay that fits best (known.py).
 Errors are efforts. With ε the error of motor strength in which a predictor believes, the error of the force over 1 + ε
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 
 from metarl_robot.adaptation.adapter_spec import ADAPTERS
 from metarl_robot.adaptation.base import Adapter
-from metarl_robot.adaptation.factory import make_adapter, weights_of
+from metarl_robot.adaptation.factory import forecasting, make_adapter, weights_of
 from metarl_robot.adaptation.feature_spec import feature_groups, inertial_groups, raw_groups
 from metarl_robot.adaptation.features import FeatureMap
 from metarl_robot.adaptation.stream_cells import STEPS
@@ -165,8 +166,9 @@ class _Problem:
         self.latest = np.minimum(self.latest, len(self.samples.time_s) - 2)
 
     def gain(self, adapter: Adapter) -> Array:
-        """Motor strength in which an adapter believes: of each joint, or the mean of all rotors."""
-        gain = np.maximum(1.0 + adapter.effort_gain(), LEAST_GAIN)
+        """Motor strength in which a prediction believes: of each joint, or the mean of all rotors."""
+        error = getattr(adapter, "forecast_gain", adapter.effort_gain)()
+        gain = np.maximum(1.0 + error, LEAST_GAIN)
         return np.full(self.robot.dof, gain.mean()) if self.flies else gain
 
     def input_forces(self, q: Array, effort: Array) -> Array:
@@ -232,7 +234,9 @@ def _silent(phase: str, done: int, total: int) -> None:
 
 def _adapter(robot: Robot, name: str, problem: _Problem, weights: Checkpoint | None = None) -> Adapter:
     tuning = replace(adapter_tuning(robot, controller_of(robot, name)), latency_s=problem.latency_s)
-    return make_adapter(name, robot, problem.dynamics, tuning, weights or weights_of(name, robot, None))
+    checkpoint = weights or weights_of(name, robot, None)
+    adapter = make_adapter(name, robot, problem.dynamics, tuning, checkpoint)
+    return forecasting(robot, problem.dynamics, name, adapter, checkpoint)
 
 
 def samples_of(recording: Recording, control_period_s: float) -> Samples:
