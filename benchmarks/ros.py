@@ -13,6 +13,7 @@ the folder.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -21,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Thread
@@ -44,6 +45,9 @@ _SETTLING_S, _MEASURED_S = 4.0, 10.0  # the plant reports the last ten seconds
 _TIMER_S = 2.0
 _QUICK_SETTLING_S, _QUICK_MEASURED_S = 1.0, 3.0
 _STARTED = re.compile(r"\[(\w+)-\d+\]: process started with pid \[(\d+)\]")
+BROWSER = shutil.which("chromium")
+_HEADLESS = ("--headless", "--no-sandbox", "--no-first-run", "--enable-unsafe-swiftshader", "--remote-debugging-port=0")
+_PAGE_S = 25.0  # a browser loads the page, also on a busy machine
 _TICKS_S = 1.0 / os.sysconf("SC_CLK_TCK")
 _REMARKS = (
     "Ratio: one period over the median latency. Missed: share of periods at the end of which the command for their "
@@ -54,13 +58,19 @@ _REMARKS = (
     "process of ordinary priority, while the nodes have real-time priority if the system allows it.",
     "Gate inside: mpc and gate in one process (gate:=inside). Bridge: the drive bridge and the simulated driver behind "
     "it, two more processes.",
+    "View: its CPU is that of the process view. The browser (Chromium, headless, without a GPU) runs on the same "
+    "machine and takes its own time there.",
     "meta_mpc runs with adaptation. Nothing is recorded; /diagnostics and all other topics are published as usual.",
 )
 
 
 @dataclass(frozen=True)
 class Loop:
-    """One run. launch: name of the launch file. form: words for `arguments`, which are added to the launch."""
+    """One run.
+
+    launch: name of the launch file. form: words for `arguments`, which are added to the launch. watched: a browser
+    shows the view, if Chromium is installed.
+    """
 
     launch: str
     robot: str
@@ -68,6 +78,7 @@ class Loop:
     rate_hz: int
     form: str = ""
     arguments: tuple[str, ...] = ()
+    watched: bool = False
 
     @property
     def case(self) -> str:
@@ -85,15 +96,21 @@ _LOOPS = (
     Loop("quad", "x500", "meta_mpc", 250),
     Loop("quad", "x500", "meta_mpc", 250, *_INSIDE),
 )
-_DIRECT = Loop("ground", "husky", "meta_mpc", 50)
-_BRIDGED = Loop("ground", "husky", "meta_mpc", 50, "bridge", ("commands:=twist",))
+_VIEW = ("view:=true",)
+_VIEWED = (
+    Loop("arm", "panda", "meta_mpc", 100, "view", _VIEW),
+    Loop("arm", "panda", "meta_mpc", 100, "view in a browser", _VIEW, watched=True),
+)
+_DIRECT = Loop("ground", "f1tenth", "meta_mpc", 100)
+_BRIDGED = Loop("ground", "f1tenth", "meta_mpc", 100, "bridge", ("commands:=twist",))
 
 
 def run(report: Report, quick: bool) -> Benchmark:
     """Measure the machine's own wake-up delay, then each loop in turn."""
     rows = [_machine_row(250, 1.0 if quick else _MEASURED_S)]
     spans = (_QUICK_SETTLING_S, _QUICK_MEASURED_S) if quick else (_SETTLING_S, _MEASURED_S)
-    loops = (*_LOOPS, _DIRECT, _BRIDGED)
+    viewed = tuple(loop for loop in _VIEWED if importlib.util.find_spec("viser") and (BROWSER or not loop.watched))
+    loops = (*_LOOPS, *viewed, _DIRECT, _BRIDGED)
     for number, loop in enumerate(loops):
         report(f"ros: {loop.case.partition(':')[0]}", number, len(loops))
         rows.append(loop_row(loop, *spans))
@@ -134,10 +151,12 @@ def loop_row(loop: Loop, settling_s: float, measured_s: float) -> Row:
     timer_s = oversleeps(loop.rate_hz, _TIMER_S)
     with tempfile.TemporaryDirectory() as folder, _launched(loop, _with_rate(loop, Path(folder))) as nodes:
         nodes.wait_for("[gate]: passing", _START_S)
-        sleep(settling_s)
-        before = nodes.cpu_s()
-        sleep(measured_s)
-        used = {node: after - before[node] for node, after in nodes.cpu_s().items()}
+        browsing = _browsing(nodes, Path(folder)) if loop.watched else nullcontext()
+        with browsing:
+            sleep(settling_s)
+            before = nodes.cpu_s()
+            sleep(measured_s)
+            used = {node: after - before[node] for node, after in nodes.cpu_s().items()}
         stops = sum("[gate]: braking" in line for line in nodes.lines)
         times = nodes.ask_plant()
     period_us, median_us = 1e6 / loop.rate_hz, 1e3 * times["latency_ms_median"]
@@ -214,6 +233,20 @@ class _Nodes:
         """Process ids, by executable."""
         found = (_STARTED.search(line) for line in list(self.lines))
         return {match.group(1): int(match.group(2)) for match in found if match}
+
+
+@contextmanager
+def _browsing(nodes: _Nodes, folder: Path) -> Iterator[None]:
+    """Show the page of the view in a browser without a screen."""
+    url = nodes.wait_for("open http://", _START_S).partition("open ")[2].strip()
+    words = (BROWSER, *_HEADLESS, f"--user-data-dir={folder / 'browser'}", url)
+    browser = subprocess.Popen([str(word) for word in words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        sleep(_PAGE_S)
+        yield
+    finally:
+        browser.terminate()
+        browser.wait()
 
 
 @contextmanager
