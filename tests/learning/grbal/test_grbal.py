@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from metarl_robot.control.adaptive_model import AdaptiveModel, Scaling, Trained
 from metarl_robot.core.errors import CheckpointError, MetaRLError, UnknownNameError
-from metarl_robot.learning.grbal.checkpoint import MODELS, load_grbal
+from metarl_robot.core.robot import MODELS_DIR
+from metarl_robot.learning.grbal.checkpoint import MODELS, load_grbal, shipped
 from metarl_robot.learning.grbal.config import GrbalConfig
 from metarl_robot.learning.grbal.environment import ENVIRONMENTS, AdaptationFamily, load_environment
 from metarl_robot.learning.grbal.episodes import RandomAgent, Tasks, run_episodes
@@ -24,6 +25,7 @@ from metarl_robot.learning.grbal.evaluate import errors_of, evaluate
 from metarl_robot.learning.grbal.models import DynamicsNetworks, trained_of
 from metarl_robot.learning.grbal.run import GrbalReport, command, train
 from metarl_robot.learning.grbal.windows import Transitions, draw_windows
+from metarl_robot.learning.policies.family import sizes_of
 
 Array = NDArray[np.float64]
 
@@ -259,6 +261,15 @@ def test_wrong_files_are_refused(trained: GrbalReport, tmp_path: Path) -> None:
     copy.with_suffix(".json").write_text(json.dumps(meta))
     with pytest.raises(CheckpointError, match="its record says"):
         load_grbal(copy)
+
+
+@pytest.mark.parametrize("path", sorted((MODELS_DIR / "grbal").glob("*.safetensors")), ids=lambda path: path.stem)
+def test_shipped_weights_fit_their_environment(path: Path) -> None:
+    family = load_environment(path.stem)
+    assert shipped(family.name) == path
+    checkpoint = load_grbal(path, family)
+    assert (checkpoint.record.observations, checkpoint.record.actions) == sizes_of(family)
+    assert checkpoint.meta["command"].startswith(f"metarl train-grbal {family.name}")
 
 
 def test_windows_stay_within_an_episode(data: Transitions) -> None:
