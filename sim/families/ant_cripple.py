@@ -10,7 +10,6 @@ v) and initial noise are those of Gymnasium's Ant-v5, without contact forces and
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 
 from metarl_robot.core.errors import MissingPackageError
 from metarl_robot.learning.grbal.environment import AdaptationFamily
-from metarl_robot.sim.families.single import Single
+from metarl_robot.sim.families.single import Single, threads_for
 
 Array = NDArray[np.float64]
 
@@ -44,7 +43,7 @@ class Ants(VectorEnv[Array, Array, Any]):
     def __init__(self, tasks: Array) -> None:
         plain: Any = _make()
         self._start, self._skip = plain.init_qpos.copy(), plain.frame_skip
-        self._batch = Batch(plain.model, nsim=len(tasks), nthread=len(os.sched_getaffinity(0)))
+        self._batch = Batch(plain.model, nsim=len(tasks), nthread=threads_for(len(tasks)))
         self._q, self._v, self._control = (self._batch.bind(name) for name in ("qpos", "qvel", "ctrl"))
         self.num_envs = len(tasks)
         self.single_action_space = plain.action_space

@@ -12,7 +12,6 @@ random posture about home. Payloads of 0 … 2 kg and forces up to 15 N in any d
 
 from __future__ import annotations
 
-import os
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cache
@@ -29,7 +28,7 @@ from numpy.typing import NDArray
 from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.learning.grbal.environment import AdaptationFamily
 from metarl_robot.robots.payload import payload_site
-from metarl_robot.sim.families.single import Single
+from metarl_robot.sim.families.single import Single, threads_for
 
 Array = NDArray[np.float64]
 
@@ -56,7 +55,7 @@ class LoadedArms(VectorEnv[Array, Array, Any]):
     def __init__(self, loads: Array) -> None:
         robot, model = _panda()
         self._home, self._n, self.num_envs = robot.home, robot.dof, len(loads)
-        self._batch = Batch(model, nsim=len(loads), nthread=len(os.sched_getaffinity(0)))
+        self._batch = Batch(model, nsim=len(loads), nthread=threads_for(len(loads)))
         names = ("qpos", "qvel", "ctrl", "xfrc_applied", "site_xpos")
         self._q, self._v, self._control, self._forces, self._places = (self._batch.bind(name) for name in names)
         self._range = SHARE * robot.effort_limit

@@ -7,7 +7,6 @@ Model, observations (q without x, then v) and initial noise are those of Gymnasi
 
 from __future__ import annotations
 
-import os
 import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from metarl_robot.core.errors import MissingPackageError
 from metarl_robot.learning.grbal.environment import AdaptationFamily
 from metarl_robot.learning.policies.family import Family
+from metarl_robot.sim.families.single import threads_for
 
 Array = NDArray[np.float64]
 
@@ -101,7 +101,7 @@ class HalfCheetahs(VectorEnv[Array, Array, Any]):
         self.single_observation_space, self.single_action_space = env.observation_space, env.action_space
         plain: Any = env.unwrapped
         self._skip, self._dt = plain.frame_skip, plain.dt
-        self._batch = Batch(plain.model, nsim=len(tasks), nthread=len(os.sched_getaffinity(0)))
+        self._batch = Batch(plain.model, nsim=len(tasks), nthread=threads_for(len(tasks)))
         self._q, self._v, self._control = (self._batch.bind(name) for name in ("qpos", "qvel", "ctrl"))
         env.close()
         self._family, self.num_envs = family, len(tasks)

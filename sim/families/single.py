@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One environment from a vectorised one, for families that are only written vectorised."""
+"""One environment from a vectorised one, for families that are only written vectorised; threads of those."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,15 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+
+
+_FEW = 8
+"""So many robots are stepped by one thread: sharing them out costs more, ten times more on a busy machine."""
+
+
+def threads_for(count: int) -> int:
+    """Threads that step so many robots; the motions do not depend on it."""
+    return 1 if count <= _FEW else len(os.sched_getaffinity(0))
 
 
 class Single(Env[Array, Array]):
