@@ -20,6 +20,7 @@ def metarl(*arguments: str) -> Any:
     return CliRunner().invoke(app, list(arguments))
 
 
+@pytest.mark.slow
 def test_training_evaluation_and_info_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     done = metarl("train-grbal", "arm-mass", *SMALL, *QUICK, "--json")
