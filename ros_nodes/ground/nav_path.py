@@ -2,7 +2,7 @@
 """A path without times, as from Nav2, is given speeds that the nominal vehicle can drive.
 
 The path is a spline through its points. Speeds begin with the vehicle's and end at rest; they use GRIP_SHARE of the
-nominal friction (robots/ground/speed_profile.py).
+nominal friction and SPEED_SHARE of the speed limit (robots/ground/speed_profile.py).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from metarl_robot.core.errors import SignalError
 from metarl_robot.core.tables import NANOSECONDS
 from metarl_robot.robots.ground.path import Path
 from metarl_robot.robots.ground.path_reference import GRIP_SHARE, PathReference
-from metarl_robot.robots.ground.speed_profile import speed_profile
+from metarl_robot.robots.ground.speed_profile import cruising, speed_profile
 from metarl_robot.ros_nodes.interface import ReferencePoints
 from metarl_robot.safety.input_validation import MAX_VALUE
 from metarl_robot.trajectories.flat_outputs import Outputs
@@ -32,7 +32,8 @@ def driven(robot: Any, points: Array, start_m_s: float) -> ReferencePoints:
     """The motion along points (K, 2) [m; world] that begins now at a speed [m/s]. Raises SignalError."""
     _check(points)
     path = Path(points)
-    reference = PathReference(path, *speed_profile(robot, path, GRIP_SHARE * robot.friction, start_m_s))
+    profile = speed_profile(robot, path, GRIP_SHARE * robot.friction, start_m_s, cruising(robot, path))
+    reference = PathReference(path, *profile)
     times = np.linspace(0.0, reference.lap_s, max(2, int(np.ceil(reference.lap_s / SPACING_S)) + 1))
     setpoints = reference.sample(times)
     since_ns = np.round(times * NANOSECONDS).astype(np.int64)

@@ -24,6 +24,8 @@ from metarl_robot.robots.ground.pure_pursuit import PurePursuit, PurePursuitConf
 from metarl_robot.robots.ground.speed_profile import speed_profile
 from metarl_robot.sim.ground.plant import GroundPlant
 from metarl_robot.sim.ground.task import GroundTask
+from metarl_robot.trajectories.flat_outputs import Outputs
+from metarl_robot.trajectories.reference_manager import ReferenceManager
 from metarl_robot.trajectories.splines import Hold
 
 Array = NDArray[np.float64]
@@ -495,3 +497,18 @@ def test_a_course_that_cannot_be_driven_is_refused() -> None:
         flat.check(driven(ROBOT, tight, 0.3), 0.0, 5.0)
     with pytest.raises(SignalError, match="acceleration"):
         flat.check(driven(ROBOT, _circle(), 1.5 * ROBOT.friction), 0.0, 5.0)
+
+
+@pytest.mark.parametrize("late_s", [0.5, 3.0, 6.0])
+@pytest.mark.parametrize("name", [*CLOSED, *OPEN])
+def test_a_vehicle_whose_speed_limit_binds_can_join_a_course_that_is_under_way(name: str, late_s: float) -> None:
+    husky = load_robot("husky")
+    course, references = GroundOutputs(husky).motion(name, np.random.default_rng(0), 60.0), ReferenceManager(husky)
+    references.hold(course.sample(np.zeros(1)).q[0])
+    times = late_s + np.linspace(0.0, 8.0, 161)
+    points = course.sample(times)
+    references.offer(times, Outputs(points.q, points.v, points.a), late_s)
+    joined = references.current
+    assert joined is not None
+    speed = np.linalg.norm(joined.sample(times).v[:, :2], axis=1)
+    assert speed[0] < 0.02 and speed.max() <= husky.velocity_limit[0] * (1.0 + 1e-6)

@@ -18,6 +18,7 @@ from metarl_robot.robots.ground.description import GRAVITY_M_S2, Ground
 from metarl_robot.robots.ground.motion_limits import check_motion_limits
 from metarl_robot.robots.ground.path_reference import GRIP_SHARE, PathReference, driven
 from metarl_robot.robots.ground.raceline import raceline
+from metarl_robot.robots.ground.speed_profile import cruising
 from metarl_robot.trajectories.euclidean_outputs import EuclideanOutputs
 from metarl_robot.trajectories.flat_outputs import check_motion
 from metarl_robot.trajectories.splines import Hold
@@ -76,7 +77,7 @@ class GroundOutputs(EuclideanOutputs):
         if name.endswith(self.motion_files):
             return raceline(robot, name)
         path = courses.raceway(robot, rng) if name == "raceway" else getattr(courses, name)(robot)
-        return driven(robot, path, GRIP_SHARE * robot.friction)
+        return driven(robot, path, GRIP_SHARE * robot.friction, cruising(robot, path))
 
     def paced(self, reference: Reference, pace: float) -> Reference:
         if isinstance(reference, PathReference) and reference.start_s == 0.0:

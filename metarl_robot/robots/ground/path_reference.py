@@ -79,9 +79,9 @@ class PathReference:
         return Setpoints(np.column_stack([place.position, place.yaw]), velocity, np.column_stack([linear, turn]))
 
 
-def driven(robot: Ground, path: Path, friction: float) -> PathReference:
-    """Drive a path from rest as fast as a friction allows."""
-    along, speed = speed_profile(robot, path, friction)
+def driven(robot: Ground, path: Path, friction: float, most: Array | None = None) -> PathReference:
+    """Drive a path from rest as fast as a friction allows. most: see speed_profile."""
+    along, speed = speed_profile(robot, path, friction, most=most)
     first = from_rest(robot, path, along, speed, friction) if path.closed else None
     return PathReference(path, along, speed, first=first)
 

@@ -19,7 +19,7 @@ from metarl_robot.robots.ground.description import Ground
 from metarl_robot.robots.ground.path import Path
 from metarl_robot.robots.ground.path_reference import GRIP_SHARE, PathReference
 from metarl_robot.robots.ground.raceline_file import Stations, read_stations
-from metarl_robot.robots.ground.speed_profile import from_rest, speed_profile, stations
+from metarl_robot.robots.ground.speed_profile import cruising, from_rest, speed_profile, stations
 
 Array = NDArray[np.float64]
 
@@ -56,7 +56,7 @@ def raceline(robot: Ground, file: str | File, friction: float | None = None) -> 
     along = stations(path)
     _check_bends(robot, file, read, path, along, at)
     wanted = None if read.speeds is None else _between(path, along, at, read.speeds)
-    _, speed = speed_profile(robot, path, friction, most=wanted)
+    _, speed = speed_profile(robot, path, friction, most=cruising(robot, path) if wanted is None else wanted)
     widths = None
     if read.widths is not None:
         widths = np.column_stack([_between(path, along, at, column) for column in read.widths.T])

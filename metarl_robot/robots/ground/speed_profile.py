@@ -16,11 +16,18 @@ from metarl_robot.robots.ground.path import Path
 Array = NDArray[np.float64]
 
 STEP_M = 0.05
+SPEED_SHARE = 0.9
+"""Share of the speed limit that motions use by default: a vehicle beside its reference must be able to catch up."""
 
 
 def stations(path: Path) -> Array:
     """The arc lengths (N,) [m] at which a profile has speeds."""
     return np.linspace(0.0, path.length_m, max(int(path.length_m / STEP_M), 8) + 1)
+
+
+def cruising(robot: Ground, path: Path) -> Array:
+    """Speeds (N,) [m/s] at `stations` that leave a reserve to the vehicle's limit."""
+    return np.full(len(stations(path)), SPEED_SHARE * robot.velocity_limit[0])
 
 
 def speed_profile(
