@@ -19,10 +19,8 @@ measurements and the gate's messages from it; the topic of commands is still pub
 from __future__ import annotations
 
 import sys
-import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from time import monotonic, perf_counter
@@ -37,28 +35,29 @@ from std_msgs.msg import Float64MultiArray, String
 from metarl_robot.control.base import Controller
 from metarl_robot.control.bumpless_transfer import BumplessTransfer
 from metarl_robot.control.factory import (
-    SIMULATION_ONLY,
     config_type,
     load_config,
     load_configs,
-    make_controller,
     node_controller_names,
     remark_on_weights,
 )
 from metarl_robot.core.errors import MetaRLError, SignalError, UnknownNameError
-from metarl_robot.core.robot import Robot, load_robot, named
+from metarl_robot.core.robot import load_robot
 from metarl_robot.core.signals import Command, State
-from metarl_robot.core.tables import NANOSECONDS, Table, table_of
+from metarl_robot.core.tables import NANOSECONDS, Table
 from metarl_robot.core.urdf import urdf_of
 from metarl_robot.ros_nodes import reference_status, topics
+from metarl_robot.ros_nodes.acting_efforts import ActingEfforts
+from metarl_robot.ros_nodes.controller_builder import ControllerBuilder, ready_controller, rehearse
 from metarl_robot.ros_nodes.convert import status_message, table_message
+from metarl_robot.ros_nodes.driver_gravity import DriverGravity
 from metarl_robot.ros_nodes.goal_parameters import GoalParameters
 from metarl_robot.ros_nodes.guarded import readable
 from metarl_robot.ros_nodes.interface import JointRules, ObstacleTopic, ReferencePoints, interface_of
 from metarl_robot.ros_nodes.joint_trajectories import end_ns
 from metarl_robot.ros_nodes.learning_reports import LearningReports
 from metarl_robot.ros_nodes.managed import ManagedNode, StateParameters, heard
-from metarl_robot.ros_nodes.measured_efforts import checked_effort, listen_to_efforts
+from metarl_robot.ros_nodes.measured_efforts import listen_to_efforts
 from metarl_robot.ros_nodes.message_options import message_options
 from metarl_robot.ros_nodes.messages.package import MessagesError
 from metarl_robot.ros_nodes.messages.provide import provide
@@ -69,19 +68,15 @@ from metarl_robot.ros_nodes.step_statistics import STATUS_CODES, StepStatistics
 from metarl_robot.ros_nodes.switch_service import Change, SwitchService
 from metarl_robot.ros_nodes.thread_link import ACTIVATED, Handed, HandedCommand, HandedTopic, Link
 from metarl_robot.safety.input_validation import Measurement, StateValidation
-from metarl_robot.trajectories.flat_outputs import flat_outputs_of
 from metarl_robot.trajectories.reference_manager import ReferenceManager, Taken
 
 if TYPE_CHECKING:
-    from metarl_robot.dynamics.protocols import JointDynamics
     from metarl_robot.ros_nodes.trajectory_goals import TrajectoryGoals
 
 Array = NDArray[np.float64]
 
 CONFIG_PREFIX = "controller_config."
 GOAL_PREFIX = "constraints."
-ACTING_S = 0.1
-"""An acting effort is told to the controller for this long after its command's state."""
 _SWITCH_INTERVAL_S = 0.0005  # between the control loop and a thread that builds a controller
 
 
@@ -133,57 +128,6 @@ class _Offered(NamedTuple):
     read: Callable[[], ReferencePoints]
 
 
-class _Acting(NamedTuple):
-    """An effort (nu,) that a driver's own loop applied, and the stamp of the state of its command [ns]."""
-
-    stamp_ns: int
-    effort: Array
-
-
-class _Builder:
-    """Builds one controller in its own thread; sets `controller` or `error` when done."""
-
-    def __init__(self, robot: Robot, name: str, config: BaseModel, checkpoint: Path | None) -> None:
-        self.name, self.config = name, config
-        self.controller: Controller | None = None
-        self.error: Exception | None = None
-        self._arguments = (robot, name, config, checkpoint)
-        self._thread = threading.Thread(target=self._build, name=f"build {name}", daemon=True)
-        self._thread.start()
-
-    @property
-    def done(self) -> bool:
-        return not self._thread.is_alive()
-
-    def _build(self) -> None:
-        try:
-            self.controller = ready_controller(*self._arguments)
-        except Exception as error:  # the present controller continues
-            self.error = error
-
-
-def ready_controller(robot: Robot, name: str, config: BaseModel, checkpoint: Path | None) -> Controller:
-    """Build a controller and make a first step, so that the first state needs no compilation or allocation."""
-    if name in SIMULATION_ONLY:
-        raise UnknownNameError("controller on a robot", name, node_controller_names(robot.kind))
-    controller = make_controller(robot, name, config, checkpoint)
-    controller.step(0.0, State(robot.home.copy(), np.zeros(robot.dof)), flat_outputs_of(robot).hold(robot.home))
-    controller.reset()
-    return controller
-
-
-def rehearse(robot: Robot, configs: Mapping[str, BaseModel | MetaRLError], checkpoint: Path | None) -> None:
-    """Build every controller once, to fill the caches of imports, derivations and compiled code.
-
-    A change in motion then takes tens of milliseconds instead of seconds. A controller that cannot be built is
-    skipped; the change that requests it reports the error.
-    """
-    for name, config in configs.items():
-        if isinstance(config, BaseModel):
-            with suppress(Exception):
-                ready_controller(robot, name, config, checkpoint)
-
-
 class MpcNode(ManagedNode):
     """Runs a controller; see the module's docstring."""
 
@@ -204,7 +148,7 @@ class MpcNode(ManagedNode):
         self._goal_defaults = self.parameters.declare(GoalParameters, GOAL_PREFIX, on_change=self._on_goal_defaults)
         self._goals: TrajectoryGoals | None = None
         self._transfer: BumplessTransfer | None = None
-        self._builder: _Builder | None = None
+        self._builder: ControllerBuilder | None = None
         self._change = Change()
         self._awaited: Controller | None = None  # built, has not sent a command yet
         self._switch: SwitchService | None = None
@@ -228,12 +172,10 @@ class MpcNode(ManagedNode):
         self._command: HandedCommand | None = None
         self._early_reference: _Offered | None = None
         self._has_reference = self._suspended = self._stopped = False
-        self._gate_command: Float64MultiArray | None = None
-        self._acting: _Acting | None = None
-        self._read_effort: Callable[[], Array] | None = None
         self._epoch = 0
         self._next_report_s = self._next_plan_s = -np.inf
-        self._gravity = self._make_gravity()
+        self._gravity = DriverGravity(robot, self._own.effort_includes_gravity)
+        self._efforts = ActingEfforts(robot, self._interface, self._gravity, self.refuse)
         self._obstacles: dict[str, Array] = {}
         self._open()
         self._goals = self._open_goals()
@@ -300,17 +242,19 @@ class MpcNode(ManagedNode):
         )
         gates: Any = self if self._link is None else Handed(self, self._link.mpc)
         if self._own.efforts == "states":
-            listen_to_efforts(interface, self._robot, self._on_measured_effort)
+            listen_to_efforts(interface, self._robot, self._efforts.on_measured)
         self._inputs: tuple[Any, ...] = (
             *interface.listen(gates, self._on_state, self._own.lockstep),
             *references,
             *obstacles,
             gates.create_subscription(DiagnosticStatus, topics.GATE_STATE, self._on_gate_state, topics.LATCHED),
-            gates.create_subscription(Float64MultiArray, interface.commands, self._on_gate_command, topics.STATE_IN),
+            gates.create_subscription(Float64MultiArray, interface.commands, self._efforts.on_gate, topics.STATE_IN),
         )
         self._switch = SwitchService(self, lambda: self._change)
         if interface.acting:
-            acting = self.create_subscription(Float64MultiArray, interface.acting, self._on_acting, topics.STATE_IN)
+            acting = self.create_subscription(
+                Float64MultiArray, interface.acting, self._efforts.on_driver, topics.STATE_IN
+            )
             self._inputs = (*self._inputs, acting)
         self.expect(self._inputs[0].topic, "robot's driver or plant")
         self.expect(interface.commands, "gate")
@@ -343,12 +287,6 @@ class MpcNode(ManagedNode):
     def _checkpoint(self) -> Path | None:
         return Path(self._own.checkpoint) if self._own.checkpoint else None
 
-    def _make_gravity(self) -> JointDynamics | None:
-        if self._own.effort_includes_gravity or not self._robot.drivers_may_add_gravity:
-            return None
-        dynamics: JointDynamics = named(self._robot.dynamics)(self._robot)
-        return dynamics
-
     # The control step.
 
     def _on_state(self, stamp_ns: int, read: Callable[[], State]) -> None:
@@ -365,7 +303,7 @@ class MpcNode(ManagedNode):
             self._exchange(transfer, self._builder)
         if not self._suspended:
             self._step(transfer, state, stamp_ns, received_s)
-        elif (effort := self._gate_effort) is not None:
+        elif (effort := self._efforts.gate) is not None:
             self._send(effort, stamp_ns)
         if self._awaited is not None and transfer.controller is self._awaited:
             self._awaited = None
@@ -391,7 +329,7 @@ class MpcNode(ManagedNode):
         self._references.brake(state, measured.stamp_s)
         self._next_report_s = self._next_plan_s = -np.inf
         if self._transfer is not None:
-            self._transfer.take_over(self._gate_effort_on(state))
+            self._transfer.take_over(self._efforts.of_gate(state))
         if self._early_reference is not None:
             offered, self._early_reference = self._early_reference, None
             self._on_reference(offered.topic, lambda _: offered.read(), offered.message)
@@ -403,21 +341,19 @@ class MpcNode(ManagedNode):
             return
         time_s, started_s = stamp_ns / NANOSECONDS, perf_counter()
         others_act = self._stopped or self._own.limit_scale < 1.0
-        if others_act and (acted := self._gate_effort_on(state)) is not None:
+        if others_act and (acted := self._efforts.of_gate(state)) is not None:
             transfer.acted(acted)
-        if self._acting is not None and 0 <= stamp_ns - self._acting.stamp_ns <= ACTING_S * NANOSECONDS:
-            transfer.flown(self._acting.effort)
+        if (flown := self._efforts.of_driver(stamp_ns)) is not None:
+            transfer.flown(flown)
         if self._own.efforts == "states":
             try:
-                transfer.flown(self._measured_effort(state))
+                transfer.flown(self._efforts.measured(state))
             except SignalError as error:
                 self._counts["efforts_refused"] += 1
                 self.refuse(f"no command, because the state's efforts, to learn from, cannot be used: {error}")
                 return
         command = transfer.step(time_s, state, reference)
-        effort = command.effort
-        if self._gravity is not None:
-            effort = effort - self._gravity.bias(state.q, np.zeros(self._robot.dof))
+        effort = self._gravity.sent(command.effort, state)
         step_ms = 1e3 * (perf_counter() - started_s)
         late = monotonic() - received_s > self._robot.control_period_s
         self._statistics.add(command, step_ms, late)
@@ -547,47 +483,6 @@ class MpcNode(ManagedNode):
         if observe is not None and self._obstacles:
             observe(np.concatenate(list(self._obstacles.values())))
 
-    def _on_gate_command(self, message: Float64MultiArray) -> None:
-        self._gate_command = message
-
-    def _on_acting(self, message: Float64MultiArray) -> None:
-        """Keep the effort that a driver's own loop applied, for the next step."""
-        stamp_ns, read, _ = self._interface.read_gate_command(message)
-        effort = readable(read)
-        self._acting = _Acting(stamp_ns, effort) if effort.any() else None
-
-    def _on_measured_effort(self, read: Callable[[], Array]) -> None:
-        self._read_effort = read
-
-    def _measured_effort(self, state: State) -> Array:
-        """The effort (nu,) in the newest state, with gravity. Raises SignalError."""
-        if self._read_effort is None:
-            raise SignalError("there is none")
-        return self._with_gravity(checked_effort(self._robot, readable(self._read_effort)), state)
-
-    def _with_gravity(self, effort: Array, state: State) -> Array:
-        """An effort (nu,), plus the gravity effort if the robot adds it itself."""
-        if self._gravity is None:
-            return effort
-        return effort + self._gravity.bias(state.q, np.zeros(self._robot.dof))
-
-    @property
-    def _gate_effort(self) -> Array | None:
-        """The gate's newest effort, (nu,); None if there is none or it is unreadable."""
-        if self._gate_command is None:
-            return None
-        try:
-            effort = table_of(self._gate_command).values[0]
-        except SignalError as error:
-            self.refuse(f"gate's command cannot be read: {error}")
-            return None
-        return effort if len(effort) == self._robot.nu else None
-
-    def _gate_effort_on(self, state: State) -> Array | None:
-        """The gate's newest effort, plus the gravity effort if the robot adds it itself."""
-        effort = self._gate_effort
-        return None if effort is None else self._with_gravity(effort, state)
-
     def _on_gate_state(self, message: DiagnosticStatus) -> None:
         values = {pair.key: pair.value for pair in message.values}
         self._stopped = values.get("state") not in ("passing", "waiting")
@@ -636,10 +531,10 @@ class MpcNode(ManagedNode):
             raise MetaRLError(f"'{self._builder.name}' is being built; try again when it is active")
         self._longest_gap_s = 0.0
         self.get_logger().info(f"building {name}; {self._name} continues until it is ready")
-        self._builder = _Builder(self._robot, name, config, self._checkpoint)
+        self._builder = ControllerBuilder(self._robot, name, config, self._checkpoint)
         self._change = self._change._replace(building=name)
 
-    def _exchange(self, transfer: BumplessTransfer, builder: _Builder) -> None:
+    def _exchange(self, transfer: BumplessTransfer, builder: ControllerBuilder) -> None:
         """Switch to the controller that was built, or report the error and keep the present one."""
         self._builder = None
         if builder.controller is None:

@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -35,11 +35,12 @@ from std_msgs.msg import Float64MultiArray
 from metarl_robot.control.factory import config_type, load_config, make_controller, remark_on_weights
 from metarl_robot.control.shadow import Prediction, Shadow
 from metarl_robot.core.errors import SignalError
-from metarl_robot.core.robot import Robot, load_robot, named
+from metarl_robot.core.robot import Robot, load_robot
 from metarl_robot.core.signals import State
 from metarl_robot.core.tables import NANOSECONDS, Table, table_of
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import listed, status_message, table_message
+from metarl_robot.ros_nodes.driver_gravity import DriverGravity
 from metarl_robot.ros_nodes.guarded import readable
 from metarl_robot.ros_nodes.interface import interface_of
 from metarl_robot.ros_nodes.learning_reports import LearningReports
@@ -50,9 +51,6 @@ from metarl_robot.ros_nodes.parameters import fixed
 from metarl_robot.ros_nodes.runtime import run
 from metarl_robot.ros_nodes.sources import publisher_names, source_trouble
 from metarl_robot.safety.input_validation import StateValidation
-
-if TYPE_CHECKING:
-    from metarl_robot.dynamics.protocols import JointDynamics
 
 Array = NDArray[np.float64]
 
@@ -97,7 +95,7 @@ class ShadowNode(ManagedNode):
         self._effort: Array | None = None
         self._effort_s = -np.inf
         self._stamp_ns, self._epoch, self._next_report_s = -1, 0, -np.inf
-        self._gravity = self._make_gravity()
+        self._gravity = DriverGravity(robot, self._own.effort_includes_gravity)
         shadow = Shadow(robot, self._learner)
         self._open()
         self._shadow = shadow
@@ -114,12 +112,6 @@ class ShadowNode(ManagedNode):
     @property
     def _checkpoint(self) -> Path | None:
         return Path(self._own.checkpoint) if self._own.checkpoint else None
-
-    def _make_gravity(self) -> JointDynamics | None:
-        if self._own.effort_includes_gravity or not self._robot.drivers_may_add_gravity:
-            return None
-        dynamics: JointDynamics = named(self._robot.dynamics)(self._robot)
-        return dynamics
 
     def _open(self) -> None:
         interface = self._interface
@@ -198,9 +190,7 @@ class ShadowNode(ManagedNode):
         """The effort (nu,) in force; None without a fresh one. In lockstep, time may stand still meanwhile."""
         if self._effort is None or (not self._own.lockstep and now_s - self._effort_s > self._own.hold_s):
             return None
-        if self._gravity is None:
-            return self._effort
-        return self._effort + self._gravity.bias(state.q, np.zeros(self._robot.dof))
+        return self._gravity.acting(self._effort, state)
 
     def _learn(self, shadow: Shadow, stamp_ns: int, state: State, effort: Array) -> None:
         time_s = stamp_ns / NANOSECONDS
