@@ -90,7 +90,7 @@ class SharedClock:
     @property
     def shared(self) -> bool:
         """Whether other robots go by this clock, so that it must not be reset."""
-        return not self.holds or self._time.others(self._name, monotonic())
+        return not self.holds or self._time.shared(self._name, monotonic())
 
     def start(self) -> None:
         """Publish or follow /clock."""

@@ -38,10 +38,12 @@ class WorldTime:
         self.late: tuple[str, ...] = ()
         self._start_within_s = start_within_s
         self._requests: dict[str, _Request] = {}
+        self._heard_s: dict[str, float] = {}
         self._ready_s: float | None = None
 
     def ask(self, robot: str, next_ns: int, heard_s: float) -> None:
         """Take a robot's request to be advanced to next_ns; 0: it waits for its first command."""
+        self._heard_s[robot] = heard_s
         if next_ns > 0 or self.now_ns == 0:
             self._requests[robot] = _Request(next_ns, heard_s)
         else:
@@ -51,6 +53,10 @@ class WorldTime:
         """Whether robots besides this one are advanced by this time."""
         self._forget_silent(robot, now_s)
         return any(request.next_ns > 0 for name, request in self._requests.items() if name != robot)
+
+    def shared(self, robot: str, now_s: float) -> bool:
+        """Whether robots besides this one live, also without a command, as after a reset of their own."""
+        return any(name != robot and now_s - heard_s <= SILENT_S for name, heard_s in self._heard_s.items())
 
     def advance(self, robot: str, now_s: float) -> bool:
         """Advance to the earliest requested time, if it is later than the present; returns whether it is.

@@ -18,8 +18,10 @@ from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Qos, QosDurability, QosReliability
 
 from metarl_robot.cli.recording import RecordingError, read_messages
+from metarl_robot.ros_nodes import whole_mcap
 from metarl_robot.ros_nodes.recording import Recording
 
+SHORT = 64  # bytes
 TEXT, NUMBER = "std_msgs/msg/String", "std_msgs/msg/Float64"
 DEFINITIONS = {TEXT: "string data\n", NUMBER: "float64 data\n"}
 INFINITE = {"sec": 9223372036, "nsec": 854775807}
@@ -132,6 +134,38 @@ def test_a_killed_recorder_leaves_a_bag_that_can_be_read(tmp_path: Path, written
     assert found == by_us(tmp_path / "bag")
     assert found["/number"] == [float(i) for i in range(len(found["/number"]))]
     assert len(found["/number"]) > written - 5_000
+
+
+@pytest.mark.parametrize("close", [False, True])
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
+def test_a_kill_in_the_middle_of_a_write_leaves_what_was_written_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float, close: bool
+) -> None:
+    """The only long write is that of new records, and is cut off after a share of its bytes."""
+    recording = filled(tmp_path / "bag", 80_000)
+    recording.flush()
+    before = len(by_us(tmp_path / "bag")["/number"])
+    assert before > 10_000
+    made, write_at = [], whole_mcap._write_at
+
+    def killed(file: int, data: bytes, place: int) -> None:
+        made.append(len(data))
+        if max(made) <= SHORT:
+            write_at(file, data, place)
+        elif made[-1] > SHORT:
+            write_at(file, data[: int(share * len(data))], place)
+
+    monkeypatch.setattr(whole_mcap, "_write_at", killed)
+    if close:
+        recording.close()
+    else:
+        for i in range(80_000, 1_000_000):
+            recording.write("/number", 2_000_000_000 + i, number(float(i)))
+            if made:
+                break
+    assert sum(size > SHORT for size in made) == 1
+    found = by_rosbags(tmp_path / "bag")
+    assert found["/number"] == by_us(tmp_path / "bag")["/number"] == [float(i) for i in range(before)]
 
 
 def test_a_full_disk_ends_the_recording_and_what_was_written_can_be_read(tmp_path: Path) -> None:

@@ -75,6 +75,16 @@ def test_a_robot_that_has_ended_holds_nobody_and_one_that_waits_again_does_not_e
     assert world.advance("left", SILENT_S + 0.06) and world.now_ns == 10 * MS
 
 
+def test_a_time_is_shared_with_every_robot_that_lives_also_one_without_a_command() -> None:
+    world = WorldTime(0.0)
+    world.ask("left", 5 * MS, 0.0)
+    assert world.advance("left", 0.0) and not world.shared("left", 0.0)
+    world.ask("drone", 4 * MS, 0.0)
+    world.ask("drone", 0, 0.1)  # it was reset
+    assert not world.others("left", 0.1) and world.shared("left", 0.1)
+    assert not world.shared("left", SILENT_S + 0.2)
+
+
 def test_a_late_robot_joins_at_the_present_time_and_is_waited_for() -> None:
     world = WorldTime(0.0)
     world.ask("left", 5 * MS, 0.0)

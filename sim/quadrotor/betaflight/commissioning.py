@@ -11,6 +11,7 @@ from metarl_robot.sim.quadrotor.betaflight.firmware import Firmware, FirmwareErr
 
 _PORT = ("127.0.0.1", 5761)
 _PATIENCE, _ENTRIES = 20000, 5
+_ATTEMPTS = 3
 _PROMPT = b"\r\n# "
 
 
@@ -21,8 +22,18 @@ def commission(folder: Path, settings: Path, at_rest: State) -> None:
         folder: where the firmware runs. settings: text file; '#' begins a comment. at_rest: state meanwhile.
 
     Raises:
-        FirmwareError: it does not start, or refuses a line.
+        FirmwareError: it does not start, refuses a line, or resets the connection again and again.
     """
+    for attempt in range(_ATTEMPTS):
+        try:
+            _commission(folder, settings, at_rest)
+            return
+        except ConnectionError as error:
+            if attempt == _ATTEMPTS - 1:
+                raise FirmwareError(f"Betaflight's command line at {_PORT[0]}:{_PORT[1]}: {error}") from error
+
+
+def _commission(folder: Path, settings: Path, at_rest: State) -> None:
     with Firmware(folder) as firmware, socket.create_connection(_PORT, timeout=2.0) as line:
         line.setblocking(False)
         _enter(line, firmware, at_rest)
