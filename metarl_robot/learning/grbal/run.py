@@ -12,12 +12,8 @@ from its own seed. Files in the output folder, named after the environment:
 
 from __future__ import annotations
 
-import hashlib
-import json
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -25,11 +21,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 
-from metarl_robot.core.atomic import file_name, replace_file
-from metarl_robot.core.errors import MetaRLError, one_line
+from metarl_robot.core.atomic import file_name
+from metarl_robot.core.errors import MetaRLError
 from metarl_robot.core.folder_lock import locked_folder
 from metarl_robot.learning.grbal.checkpoint import GrbalCheckpoint, save_grbal
 from metarl_robot.learning.grbal.config import GrbalConfig
@@ -39,6 +33,8 @@ from metarl_robot.learning.grbal.models import DynamicsNetworks
 from metarl_robot.learning.grbal.windows import Transitions, draw_windows
 from metarl_robot.learning.policies.family import sizes_of
 from metarl_robot.learning.policies.threads import limited_threads
+from metarl_robot.learning.provenance import recorded_command, versions
+from metarl_robot.learning.run_files import RunFiles, Tensors
 
 Metrics = dict[str, float]
 Progress = Callable[[int, int, Metrics], None]
@@ -80,13 +76,7 @@ def train(
         )
     out.mkdir(parents=True, exist_ok=True)
     with locked_folder(out, "wait for its end, or choose another --out"), limited_threads(config.threads):
-        run = _Run(family, config, out)
-        if resume and run.state_file.is_file():
-            run.load()
-        elif run.state_file.is_file():
-            raise MetaRLError(
-                f"{out} holds an interrupted run: go on with --resume, choose another --out, or remove {run.state_file}"
-            )
+        run = _Run(family, config, out, resume)
         run.go_on(progress)
         return run.finish()
 
@@ -94,21 +84,19 @@ def train(
 class _Run:
     """Networks, data, the rounds done, and the files of a run."""
 
-    def __init__(self, family: AdaptationFamily, config: GrbalConfig, out: Path) -> None:
+    def __init__(self, family: AdaptationFamily, config: GrbalConfig, out: Path, resume: bool) -> None:
         self._family, self._config = family, config
-        name = file_name("environment", family.name)
-        self.state_file, self._curve = out / f"{name}.state", out / f"{name}.jsonl"
-        self._path = out / f"{name}.safetensors"
-        facts = f"{family.name} {config.model_dump_json()}"
-        self._fingerprint = hashlib.sha256(facts.encode()).hexdigest()
+        settings = f"{family.name} {config.model_dump_json()}"
+        self._files = RunFiles(out, file_name("environment", family.name), settings)
         self._sizes = sizes_of(family)
         self._networks = DynamicsNetworks(*self._sizes, config)
         self._data: Transitions | None = None
         self._round, self._seconds = 0, 0.0
+        self._files.begin(resume, self._restore)
 
     def go_on(self, progress: Progress | None) -> None:
         """Run the remaining rounds."""
-        self._cut_curve()
+        self._files.cut_curve(self._round)
         while self._round < self._config.iterations:
             start = monotonic()
             metrics = self._iterate()
@@ -162,42 +150,18 @@ class _Run:
         tasks = [self._family.training_task(rng) for _ in agents]
         return run_episodes(self._family, Tasks(tasks, tasks), agents, int(rng.integers(2**31)))
 
-    def _cut_curve(self) -> None:
-        """Drop the lines of rounds whose state was not saved before a kill."""
-        lines = self._curve.read_bytes().splitlines(keepends=True) if self._curve.is_file() else []
-        replace_file(self._curve, b"".join(lines[: self._round]))
-
     def _save(self, metrics: Metrics) -> None:
         assert self._data is not None
-        with self._curve.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"iteration": self._round, **metrics}) + "\n")
-        tensors = {name: value.detach().clone().contiguous() for name, value in self._networks.state().items()}
+        tensors = dict(self._networks.state())
         tensors["data.observations"] = torch.from_numpy(self._data.observations)
         tensors["data.actions"] = torch.from_numpy(self._data.actions)
-        facts = {"round": self._round, "seconds": self._seconds}
-        replace_file(self.state_file, to_bytes(tensors, {"fingerprint": self._fingerprint, "facts": json.dumps(facts)}))
+        self._files.save(self._round, metrics, tensors, {"round": self._round, "seconds": self._seconds})
 
-    def load(self) -> None:
-        """Read the state of an interrupted run."""
-        try:
-            with safe_open(self.state_file, "pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise MetaRLError(f"{self.state_file}: not the state of a training run: {one_line(error)}") from error
-        if metadata.get("fingerprint") != self._fingerprint:
-            raise MetaRLError(
-                f"{self.state_file}: the interrupted run had other settings; use the same, or start anew without "
-                "--resume in another --out"
-            )
-        try:
-            facts = json.loads(metadata["facts"])
-            self._round, self._seconds = int(facts["round"]), float(facts["seconds"])
-            data = (tensors.pop(f"data.{name}").numpy() for name in ("observations", "actions"))
-            self._data = Transitions(*data)
-            self._networks.restore(tensors)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise MetaRLError(f"{self.state_file}: damaged ({one_line(error)}); remove it and start anew") from error
+    def _restore(self, tensors: Tensors, facts: dict[str, Any]) -> None:
+        self._round, self._seconds = int(facts["round"]), float(facts["seconds"])
+        data = (tensors.pop(f"data.{name}").numpy() for name in ("observations", "actions"))
+        self._data = Transitions(*data)
+        self._networks.restore(tensors)
 
     def finish(self) -> GrbalReport:
         """Tune the fine-tuning, write the checkpoint and remove the state."""
@@ -219,19 +183,15 @@ class _Run:
             "seed": config.seed,
             "command": command(self._family, config),
             "data_sha256": data.sha256(),
-            "curve_sha256": hashlib.sha256(self._curve.read_bytes()).hexdigest(),
+            "curve_sha256": self._files.curve_sha256(),
             "train_seconds": round(self._seconds, 1),
-            "versions": {**{name: version(name) for name in _LIBRARIES}, "python": platform.python_version()},
+            "versions": versions(_LIBRARIES),
         }
-        checkpoint = save_grbal(self._path, tensors, record)
-        self.state_file.unlink(missing_ok=True)
-        return GrbalReport(self._path, checkpoint, self._curve)
+        checkpoint = save_grbal(self._files.checkpoint, tensors, record)
+        self._files.finish()
+        return GrbalReport(self._files.checkpoint, checkpoint, self._files.curve)
 
 
 def command(family: AdaptationFamily, config: GrbalConfig) -> str:
     """The command line that repeats a training run."""
-    options = [
-        f"--{name.replace('_', '-')} {','.join(map(str, value)) if isinstance(value, tuple) else value}"
-        for name, value in config.model_dump(exclude_defaults=True).items()
-    ]
-    return " ".join(["metarl train-grbal", family.name, *options])
+    return recorded_command(f"metarl train-grbal {family.name}", config)

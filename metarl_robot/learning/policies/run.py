@@ -12,22 +12,15 @@ the output folder, named after the algorithm:
 
 from __future__ import annotations
 
-import hashlib
-import json
-import platform
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 
-from metarl_robot.core.atomic import replace_file
-from metarl_robot.core.errors import MetaRLError, one_line
+from metarl_robot.core.errors import one_line
 from metarl_robot.core.folder_lock import locked_folder
 from metarl_robot.learning.policies.algorithm import Metrics, check_algorithm, make_algorithm, sampler_of
 from metarl_robot.learning.policies.checkpoint import PolicyCheckpoint, save_policy
@@ -37,6 +30,8 @@ from metarl_robot.learning.policies.event_file import event_file
 from metarl_robot.learning.policies.family import Family, sizes_of
 from metarl_robot.learning.policies.sampling import NotFiniteError, Sampler
 from metarl_robot.learning.policies.threads import limited_threads
+from metarl_robot.learning.provenance import recorded_command, versions
+from metarl_robot.learning.run_files import RunFiles, Tensors
 from metarl_robot.parallel.engine import Engine
 
 Progress = Callable[[int, int, Metrics], None]
@@ -83,13 +78,7 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     lock = locked_folder(out, "wait for its end, or choose another --out")
     with lock, limited_threads(config.threads):
-        run = _Run(sampler, out)
-        if resume and run.state_file.is_file():
-            run.load()
-        elif run.state_file.is_file():
-            raise MetaRLError(
-                f"{out} holds an interrupted run: go on with --resume, choose another --out, or remove {run.state_file}"
-            )
+        run = _Run(sampler, out, resume)
         run.go_on(progress)
         return run.finish()
 
@@ -97,20 +86,18 @@ def train(
 class _Run:
     """An algorithm, the iterations it has done, and its files."""
 
-    def __init__(self, sampler: Sampler, out: Path) -> None:
+    def __init__(self, sampler: Sampler, out: Path, resume: bool) -> None:
         self._sampler, self._config = sampler, sampler.config
         self._algorithm = make_algorithm(sampler)
-        name = self._config.algo
-        self.state_file, self._curve = out / f"{name}.state", out / f"{name}.jsonl"
-        self._path = out / f"{name}.safetensors"
-        facts = f"{sampler.family.name} {self._config.model_dump_json()}"
-        self._fingerprint = hashlib.sha256(facts.encode()).hexdigest()
+        settings = f"{sampler.family.name} {self._config.model_dump_json()}"
+        self._files = RunFiles(out, self._config.algo, settings)
         self._iteration, self._seconds = 0, 0.0
+        self._files.begin(resume, self._restore)
 
     def go_on(self, progress: Progress | None) -> None:
         """Run the remaining iterations."""
-        self._cut_curve()
-        with event_file(self._curve.with_suffix(".tensorboard"), self._curve) as log:
+        self._files.cut_curve(self._iteration)
+        with event_file(self._files.curve.with_suffix(".tensorboard"), self._files.curve) as log:
             while self._iteration < self._config.iterations:
                 metrics = self._iterate()
                 log(self._iteration, metrics)
@@ -127,7 +114,8 @@ class _Run:
             raise NotFiniteError(f"{one_line(error)} in iteration {self._iteration + 1}; {self._keep()}") from error
         self._iteration += 1
         self._seconds += monotonic() - start
-        self._save(metrics)
+        facts = {"iteration": self._iteration, "seconds": self._seconds}
+        self._files.save(self._iteration, metrics, self._algorithm.state(), facts)
         return metrics
 
     def _keep(self) -> str:
@@ -135,39 +123,11 @@ class _Run:
         if self._iteration == 0:
             return "nothing was trained before; check the rewards of the family"
         self._write({})
-        return f"the weights after iteration {self._iteration} are kept in {self._path}"
+        return f"the weights after iteration {self._iteration} are kept in {self._files.checkpoint}"
 
-    def _cut_curve(self) -> None:
-        """Drop the lines of iterations whose state was not saved before a kill."""
-        lines = self._curve.read_bytes().splitlines(keepends=True) if self._curve.is_file() else []
-        replace_file(self._curve, b"".join(lines[: self._iteration]))
-
-    def _save(self, metrics: Metrics) -> None:
-        with self._curve.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"iteration": self._iteration, **metrics}) + "\n")
-        tensors = {name: value.detach().clone().contiguous() for name, value in self._algorithm.state().items()}
-        facts = {"iteration": self._iteration, "seconds": self._seconds}
-        replace_file(self.state_file, to_bytes(tensors, {"fingerprint": self._fingerprint, "facts": json.dumps(facts)}))
-
-    def load(self) -> None:
-        """Read the state of an interrupted run."""
-        try:
-            with safe_open(self.state_file, "pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise MetaRLError(f"{self.state_file}: not the state of a training run: {one_line(error)}") from error
-        if metadata.get("fingerprint") != self._fingerprint:
-            raise MetaRLError(
-                f"{self.state_file}: the interrupted run had another family or other settings; use the same, or start "
-                "anew without --resume in another --out"
-            )
-        try:
-            facts = json.loads(metadata["facts"])
-            self._iteration, self._seconds = int(facts["iteration"]), float(facts["seconds"])
-            self._algorithm.restore(tensors)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise MetaRLError(f"{self.state_file}: damaged ({one_line(error)}); remove it and start anew") from error
+    def _restore(self, tensors: Tensors, facts: dict[str, Any]) -> None:
+        self._iteration, self._seconds = int(facts["iteration"]), float(facts["seconds"])
+        self._algorithm.restore(tensors)
 
     def finish(self) -> PolicyReport:
         """Score the weights, write the checkpoint and remove the state."""
@@ -183,8 +143,8 @@ class _Run:
             np.random.default_rng([HELD_OUT, 0]),
         )
         checkpoint = self._write({"scores": {"steps": summary(scores, SCORE_STEPS, self._sampler.family.solved)}}, rate)
-        self.state_file.unlink(missing_ok=True)
-        return PolicyReport(self._path, checkpoint, self._curve)
+        self._files.finish()
+        return PolicyReport(self._files.checkpoint, checkpoint, self._files.curve)
 
     def _write(self, facts: dict[str, Any], rate: float | None = None) -> PolicyCheckpoint:
         policy = self._sampler.policy
@@ -203,20 +163,15 @@ class _Run:
             "config": self._config.model_dump(mode="json"),
             "seed": self._config.seed,
             "command": command(self._sampler.family, self._config),
-            "curve_sha256": hashlib.sha256(self._curve.read_bytes()).hexdigest(),
+            "curve_sha256": self._files.curve_sha256(),
             **self._sampler.family.facts,
             "train_seconds": round(self._seconds, 1),
-            "versions": {**{name: version(name) for name in _LIBRARIES}, "python": platform.python_version()},
+            "versions": versions(_LIBRARIES),
             **facts,
         }
-        return save_policy(self._path, tensors, record)
+        return save_policy(self._files.checkpoint, tensors, record)
 
 
 def command(family: Family, config: PolicyConfig) -> str:
     """The command line that repeats a training run."""
-    chosen = config.model_dump(exclude_defaults=True)
-    options = [
-        f"--{name.replace('_', '-')} {','.join(map(str, value)) if isinstance(value, tuple) else value}"
-        for name, value in chosen.items()
-    ]
-    return " ".join(["metarl train-policy", family.argument, *options])
+    return recorded_command(f"metarl train-policy {family.argument}", config)

@@ -90,21 +90,22 @@ def test_tensorboard_shows_every_iteration_once(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from metarl_robot.learning.policies import run
+from metarl_robot.learning import run_files
 from metarl_robot.learning.policies.config import PolicyConfig
+from metarl_robot.learning.policies.run import train
 from metarl_robot.sim.families.point_navigation import FAMILY
 
 config = PolicyConfig(iterations=4, tasks=3, episodes=3, hidden=(8,))
 FAMILY.scored, FAMILY.horizon = (3, 2), 25
-left, write = 3, run.replace_file
+left, write = 3, run_files.replace_file
 def killed(path, content):
     global left
     left -= path.suffix == ".state"
     if left == 0:
         os.kill(os.getpid(), signal.SIGKILL)  # the line of the curve is written, its state is not
     write(path, content)
-run.replace_file = killed
-run.train(FAMILY, config, Path(sys.argv[1]))
+run_files.replace_file = killed
+train(FAMILY, config, Path(sys.argv[1]))
 """
 
 
