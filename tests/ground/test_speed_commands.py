@@ -195,13 +195,13 @@ def driven(robot: Ground, controller: str, form: str, off: float = 1.0) -> tuple
         (CAR, "nominal_mpc", SPEED_STEERING, 0.08),
         (CAR, "meta_mpc", SPEED_STEERING, 0.02),
         (CAR, "meta_mpc", TWIST, 0.02),
-        (HUSKY, "nominal_mpc", TWIST, 0.03),
+        (HUSKY, "meta_mpc", TWIST, 0.02),
     ],
 )
 def test_it_drives_its_course_through_a_driver_that_takes_speeds(
     robot: Ground, controller: str, form: str, off: float, rms_m: float
 ) -> None:
-    """The driver reads the wheels' speeds, which slip; torques give 9 mm (nominal), 5 mm (meta), 0.2 mm (husky)."""
+    """The driver reads the wheels' speeds, which slip; torques give 9 mm (nominal), 5 mm (meta), 0.3 mm (husky)."""
     rms, progress = driven(robot, controller, form, off)
     assert rms < rms_m and progress > 0.9 * driven(robot, controller, "torque")[1]
 
