@@ -12,7 +12,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from threading import Event, Lock
+from time import monotonic
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +23,8 @@ from rclpy.qos import QoSProfile
 
 from metarl_robot.ros_nodes.guarded import GuardedNode
 
+WAKE_AGAIN_S = 0.05
+"""A waiting message wakes the executor again after this time: rclpy does not promise to run every task."""
 ACTIVATED = "activated"  # name under which the mpc node tells the gate that it acts
 
 
@@ -51,7 +55,7 @@ class Inbox:
         self._waiting: deque[tuple[str, Any]] = deque()
         self._kept: dict[str, Any] = {}
         self._handled = Event()
-        self._woken = False
+        self._woken_s = -inf
 
     def open(self, node: GuardedNode) -> None:
         """Use a node's executor."""
@@ -79,8 +83,11 @@ class Inbox:
                 return
             self._make_room(topic, listener.depth)
             self._waiting.append((topic, message))
-            executor = None if self._node is None or self._woken or not wake else self._node.executor
-            self._woken = self._woken or executor is not None
+            now_s = monotonic()
+            woken = now_s - self._woken_s < WAKE_AGAIN_S
+            executor = None if self._node is None or woken or not wake else self._node.executor
+            if executor is not None:
+                self._woken_s = now_s
             self._handled.clear()
         if executor is not None:
             executor.create_task(self.handle)
@@ -95,7 +102,7 @@ class Inbox:
         while True:
             with self._lock:
                 if not self._waiting:
-                    self._woken = False
+                    self._woken_s = -inf
                     self._handled.set()
                     return
                 topic, message = self._waiting.popleft()

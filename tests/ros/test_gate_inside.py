@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs the extra [ros] or a ROS 2 installation")
 
 from metarl_robot.core.tables import table_of
-from metarl_robot.ros_nodes import topics
+from metarl_robot.ros_nodes import thread_link, topics
 from metarl_robot.ros_nodes.quadrotor.interface import OdometryInterface
 from metarl_robot.ros_nodes.thread_link import Inbox
 
@@ -58,6 +59,34 @@ def test_of_each_topic_only_the_newest_messages_wait_and_all_are_handled_in_thei
     inbox.post("odom", 3)
     inbox.handle()
     assert seen[-1] == ("odom", 2)
+
+
+class Forgetful:
+    """An executor that loses its first task."""
+
+    def __init__(self) -> None:
+        self.tasks: list[Callable] = []
+
+    def create_task(self, task: Callable) -> None:
+        self.tasks.append(task)
+
+
+def test_a_task_that_the_executor_loses_holds_nothing_back_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, inbox, seen = [10.0], Inbox(), []
+    monkeypatch.setattr(thread_link, "monotonic", lambda: now[0])
+    executor = Forgetful()
+    inbox.open(SimpleNamespace(executor=executor))
+    inbox.listen("state", seen.append, 1)
+    inbox.post("state", 1)
+    inbox.post("state", 2)
+    assert len(executor.tasks) == 1  # lost
+    now[0] += 1.1 * thread_link.WAKE_AGAIN_S
+    inbox.post("state", 3)
+    assert len(executor.tasks) == 2
+    executor.tasks[1]()
+    assert seen == [3]
+    inbox.post("state", 4)
+    assert len(executor.tasks) == 3
 
 
 def commands(start: Callable, gate: str) -> dict[str, dict[int, np.ndarray]]:
