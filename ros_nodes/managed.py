@@ -33,6 +33,7 @@ from metarl_robot.ros_nodes.runtime import prefer_process, settle_memory
 from metarl_robot.safety.input_validation import ClockCheck, Refused, Rejection, StateValidation
 
 DIAGNOSTICS_PERIOD_S = 1.0
+_START_S = 0.02  # a timer without a period, if its only event is lost, would never start the node
 ROBOT_KIND = "refuse a robot of another kind; empty: any"
 REALTIME_PRIORITY = (
     "real time: SCHED_FIFO priority of the process's threads, locked memory and no processor sleep states, if the "
@@ -97,7 +98,7 @@ class ManagedNode(GuardedNode):
     def start(self, autostart: bool) -> None:
         """Start the node once it spins, with autostart; call it at the end of a subclass's constructor."""
         if autostart:
-            self._starter = self.every(0.0, self._autostart)
+            self._starter: Timer | None = self.every(_START_S, self._autostart)
 
     def configure(self) -> None:
         """Load and build; may raise MetaRLError."""
@@ -209,7 +210,10 @@ class ManagedNode(GuardedNode):
         return TransitionCallbackReturn.SUCCESS
 
     def _autostart(self) -> None:
+        if self._starter is None:
+            return
         self._starter.cancel()
+        self._starter = None
         for step in (self.trigger_configure, self.trigger_activate):
             if step() is not TransitionCallbackReturn.SUCCESS:
                 self.failed = True
