@@ -21,7 +21,7 @@ OWN = 2
 
 
 class ForecastingAdapter(WrappedAdapter[MomentumFilter]):
-    """The adapter `inner`, which is not changed: what control gets is the same as without the forecast.
+    """The adapter `inner`, unchanged: control gets the same as without the forecast.
 
     Arguments:
         inner: a momentum filter, or an adapter around one with its attributes.

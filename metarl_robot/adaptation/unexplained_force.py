@@ -30,7 +30,7 @@ LEAST_VARIANCE, BY_FORCE = 1.5, 0.6
 FORCE_MEMORY_S = 1.0
 """The square of the unexplained force is averaged over this time."""
 LARGEST_FORCE, LARGEST_REPORTED = 5.0, 10.0
-"""Limits of the unexplained force, as multiples of the usual one: for forgetting, and for what is reported."""
+"""Limits of the unexplained force, as multiples of the usual one: for forgetting, and for the report."""
 
 
 class UnexplainedForce:

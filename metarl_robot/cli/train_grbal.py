@@ -23,7 +23,7 @@ _TUNING_SEED = 1000
 """First seed of the comparison after training; those of metarl eval grbal begin at 0."""
 _MAIN = ("seed", "iterations", "planner")
 _EPILOG = examples(
-    ("metarl train-grbal half-cheetah-cripple", "a running robot, one of whose motors is dead: minutes on one core"),
+    ("metarl train-grbal half-cheetah-cripple", "a running robot with a dead motor: minutes on one core"),
     ("metarl train-grbal arm-mass --iterations 20", "an arm with an unknown payload, more data than by default"),
     ("metarl train-grbal arm-mass --resume", "go on where an interrupted run stopped: the result is the same"),
     ("metarl eval grbal --env arm-mass --checkpoint runs/grbal/arm-mass.safetensors", "compare again, on more seeds"),
