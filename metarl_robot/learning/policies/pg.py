@@ -30,11 +30,11 @@ class Pg(AdamTrained):
         config = self._config
         tasks = self._sampler.draw_tasks(rng, config.tasks)
         count = config.episodes * (config.inner_steps + 1)
-        batch, returns = self._sampler.batch(tasks, count, for_tasks(self.parameters, config.tasks), rng)
+        batch, score = self._sampler.batch(tasks, count, for_tasks(self.parameters, config.tasks), rng)
         value = surrogate(self._sampler.policy, for_tasks(self.parameters, config.tasks), batch).mean()
         self._optimiser.zero_grad()
         value.backward()
         if not all(p.grad is not None and torch.isfinite(p.grad).all() for p in self.parameters):
             raise NotFiniteError("a policy gradient is not finite")
         self._optimiser.step()
-        return {"return_before": float(returns.mean())}
+        return {"return_before": float(score.returns.mean())}

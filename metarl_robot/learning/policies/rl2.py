@@ -23,6 +23,7 @@ from metarl_robot.control.policy_network import Recurrent
 from metarl_robot.learning.policies.adam_state import adam_state, restore_adam
 from metarl_robot.learning.policies.algorithm import Metrics
 from metarl_robot.learning.policies.baseline import summed
+from metarl_robot.learning.policies.episodes import Scores, scores
 from metarl_robot.learning.policies.gaussian import Parameters
 from metarl_robot.learning.policies.recurrent import RecurrentPolicy
 from metarl_robot.learning.policies.sampling import NotFiniteError, Sampler
@@ -148,10 +149,13 @@ def trials_of(
     return trials
 
 
-def returns_by_episode(
+def scores_by_episode(
     sampler: Sampler, parameters: Parameters, episodes: int, tasks: int, trials: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """Return of each of a task's trials in each of the consecutive episodes (episodes, tasks, trials)."""
+) -> Scores:
+    """Scores of each of a task's trials in each of the consecutive episodes (episodes, tasks, trials)."""
     drawn = [task for task in sampler.draw_tasks(rng, tasks) for _ in range(trials)]
-    returns = trials_of(sampler, parameters, drawn, episodes, rng).returns
-    return np.moveaxis(returns.reshape(tasks, trials, episodes), -1, 0)
+    found = trials_of(sampler, parameters, drawn, episodes, rng)
+    returns, fulfilled = (
+        np.moveaxis(values.reshape(tasks, trials, episodes), -1, 0) for values in (found.returns, found.fulfilled)
+    )
+    return scores(sampler.family, returns, fulfilled)

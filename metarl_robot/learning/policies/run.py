@@ -25,7 +25,7 @@ from metarl_robot.core.folder_lock import locked_folder
 from metarl_robot.learning.policies.algorithm import Metrics, check_algorithm, make_algorithm, sampler_of
 from metarl_robot.learning.policies.checkpoint import PolicyCheckpoint, save_policy
 from metarl_robot.learning.policies.config import PolicyConfig
-from metarl_robot.learning.policies.evaluate import HELD_OUT, best_rate, returns_by_step, summary
+from metarl_robot.learning.policies.evaluate import HELD_OUT, best_rate, scores_by_step, summary
 from metarl_robot.learning.policies.event_file import event_file
 from metarl_robot.learning.policies.family import Family, sizes_of
 from metarl_robot.learning.policies.sampling import NotFiniteError, Sampler
@@ -134,15 +134,15 @@ class _Run:
         rate = self._config.inner_rate
         if self._algorithm.tunes_rate:
             rate = best_rate(self._sampler, self._algorithm.parameters, self._config.seed)
-        scores = returns_by_step(
-            self._sampler,
+        scores = scores_by_step(
+            replace(self._sampler, held_out=True),
             self._algorithm.parameters,
             rate,
             max(SCORE_STEPS),
             *self._sampler.family.scored,
             np.random.default_rng([HELD_OUT, 0]),
         )
-        checkpoint = self._write({"scores": {"steps": summary(scores, SCORE_STEPS, self._sampler.family.solved)}}, rate)
+        checkpoint = self._write({"scores": {"steps": summary(scores, SCORE_STEPS)}}, rate)
         self._files.finish()
         return PolicyReport(self._files.checkpoint, checkpoint, self._files.curve)
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.learning.policies.baseline import advantages
 from metarl_robot.learning.policies.config import PolicyConfig
+from metarl_robot.learning.policies.episodes import Scores, scores
 from metarl_robot.learning.policies.family import Family
 from metarl_robot.learning.policies.gaussian import Parameters
 from metarl_robot.learning.policies.groups import collect_groups
@@ -52,22 +53,23 @@ class Sampler:
     """Collects batches of a family's tasks.
 
     policy: a GaussianPolicy, or the RecurrentPolicy of rl2. engine: where groups of tasks run; the samples are the same
-    on any.
+    on any. held_out: draws tasks for scores.
     """
 
     family: Family
     policy: Any
     config: PolicyConfig
     engine: Engine = Processes()
+    held_out: bool = False
 
     def draw_tasks(self, rng: np.random.Generator, count: int) -> list[Any]:
         """Draw tasks."""
-        return [self.family.sample_task(rng) for _ in range(count)]
+        return self.family.tasks(rng, count, self.held_out)
 
     def batch(
         self, tasks: Sequence[Any], count: int, parameters: Parameters, rng: np.random.Generator
-    ) -> tuple[Batch, NDArray[np.float64]]:
-        """Run `count` episodes of each task under its own parameters; returns (samples, returns (B, count)).
+    ) -> tuple[Batch, Scores]:
+        """Run `count` episodes of each task under its own parameters; returns (samples, scores (B, count)).
 
         Raises:
             NotFiniteError: a return is NaN or infinite.
@@ -84,7 +86,8 @@ class Sampler:
             log_prob = self.policy(parameters, observations).log_prob(actions)
         weights = alive / alive.sum(-1, keepdims=True)
         flat_gain = _tensor(gain.reshape(len(tasks), -1))
-        return Batch(observations, actions, flat_gain, _tensor(weights), log_prob), returns
+        found = scores(self.family, returns, np.any(episodes.fulfilled, axis=-1))
+        return Batch(observations, actions, flat_gain, _tensor(weights), log_prob), found
 
 
 def _tensor(array: NDArray[Any]) -> Tensor:

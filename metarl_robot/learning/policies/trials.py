@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.control.policy_network import Recurrent
-from metarl_robot.learning.policies.episodes import ActionScale
+from metarl_robot.learning.policies.episodes import ActionScale, told_success
 from metarl_robot.learning.policies.family import Family
 
 Array = NDArray[Any]
@@ -24,7 +24,7 @@ class Trials(NamedTuple):
     """N trials of E episodes, T steps at most; the steps of all episodes of a trial follow each other.
 
     inputs (N, T, k) of the policy, actions (N, T, m) as drawn, before clipping; rewards (N, T); alive (N, T): 1 for the
-    trial's steps, 0 after its end; returns (N, E).
+    trial's steps, 0 after its end; returns (N, E); fulfilled (N, E): whether a step of the episode was a success.
     """
 
     inputs: Array
@@ -32,6 +32,7 @@ class Trials(NamedTuple):
     rewards: Array
     alive: Array
     returns: Array
+    fulfilled: Array
 
 
 def collect_trials(
@@ -46,26 +47,29 @@ def collect_trials(
     env = family.vector_env(tasks)
     scale, count = ActionScale(env.single_action_space), len(tasks)
     network.reset(count)
-    rewards, steps, returns = np.zeros(count), [], []
+    rewards, steps, returns, fulfilled = np.zeros(count), [], [], []
     for _ in range(episodes):
         seen, _ = env.reset(seed=int(rng.integers(2**31)))
         going, starts, total = np.ones(count, dtype=bool), np.ones(count), np.zeros(count)
+        success = np.zeros(count, dtype=bool)
         for _ in range(family.horizon):
             inputs = network.inputs(np.asarray(seen).reshape(count, -1), rewards, starts)
             mean = network.advance(inputs, going)
             drawn = mean + std * rng.standard_normal(mean.shape, dtype=np.float32)
-            seen, reward, ended, late, _ = env.step(scale(drawn))
+            seen, reward, ended, late, info = env.step(scale(drawn))
             steps.append((inputs, drawn, np.where(going, reward, 0.0), going))
             network.acted(np.where(going[:, None], scale.clipped(drawn), network.last_action))
             rewards, starts = np.where(going, reward, rewards), np.zeros(count)
             total += np.where(going, reward, 0.0)
+            success |= going & told_success(info, count)
             going = going & ~(ended | late)
             if not going.any():
                 break
         returns.append(total)
+        fulfilled.append(success)
     env.close()
     series = (np.stack(each, axis=1) for each in zip(*steps, strict=True))
-    return Trials(*_without_gaps(*series), np.stack(returns, axis=1))
+    return Trials(*_without_gaps(*series), np.stack(returns, axis=1), np.stack(fulfilled, axis=1))
 
 
 def _without_gaps(inputs: Array, actions: Array, rewards: Array, alive: Array) -> tuple[Array, Array, Array, Array]:

@@ -129,6 +129,7 @@ def test_advantages_are_returns_above_a_linear_fit() -> None:
         np.zeros((1, 4, 30, 1), dtype=np.float32),
         (rng.normal(size=(1, 4, 30)) * alive).astype(np.float32),
         alive,
+        np.zeros_like(alive),
     )
     found = advantages(episodes, 0.9, 1.0)
     rewards = episodes.rewards[0].astype(float)

@@ -15,7 +15,7 @@ from metarl_robot.control.policy_layout import recurrent_inputs
 from metarl_robot.control.policy_network import Recurrent
 from metarl_robot.learning.policies.algorithm import make_algorithm, sampler_of
 from metarl_robot.learning.policies.config import PolicyConfig
-from metarl_robot.learning.policies.evaluate import returns_by_step
+from metarl_robot.learning.policies.evaluate import scores_by_step
 from metarl_robot.learning.policies.family import Family
 from metarl_robot.learning.policies.recurrent import RecurrentPolicy
 from metarl_robot.learning.policies.trials import collect_trials
@@ -110,5 +110,5 @@ def test_rl2_learns_what_only_memory_can_know() -> None:
     rng = np.random.default_rng(1002)
     for _ in range(config.iterations):
         algorithm.step(rng)
-    first, second = returns_by_step(sampler, algorithm.parameters, 1.0, 1, 20, 4, rng).mean((1, 2))
+    first, second = scores_by_step(sampler, algorithm.parameters, 1.0, 1, 20, 4, rng).returns.mean((1, 2))
     assert first > -5.0 and second > -3.0 and second > first + 0.5

@@ -20,6 +20,7 @@ import pytest
 from metarl_robot.core.errors import CheckpointError, MetaRLError, UnknownNameError
 from metarl_robot.learning.policies.checkpoint import load_policy, save_policy, shipped
 from metarl_robot.learning.policies.config import PolicyConfig
+from metarl_robot.learning.policies.episodes import Scores
 from metarl_robot.learning.policies.evaluate import evaluate_checkpoint, summary
 from metarl_robot.learning.policies.family import load_family
 from metarl_robot.learning.policies.run import command, train
@@ -226,9 +227,9 @@ def test_intervals_are_those_of_students_t() -> None:
     """Two tasks with returns -1 and -3: mean -2, standard error 1, t of one degree of freedom 12.706."""
     returns = np.array([[[-0.5, -1.5], [-3.0, -3.0]]])
     expected = {"return_mean": -2.0, "return_ci95": pytest.approx(12.706, abs=1e-3)}
-    assert summary(returns, [0]) == {"0": expected}
+    assert summary(Scores(returns, None), [0]) == {"0": expected}
     solved = {"success_percent_mean": 25.0, "success_percent_ci95": pytest.approx(25.0 * 12.706, abs=0.1)}
-    assert summary(returns, [0], solved=-0.5) == {"0": expected | solved}
+    assert summary(Scores(returns, returns >= -0.5), [0]) == {"0": expected | solved}
 
 
 def test_shipped_weights_adapt_and_beat_fine_tuning_on_held_out_tasks() -> None:
