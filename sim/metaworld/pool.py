@@ -11,7 +11,12 @@ import os
 from collections.abc import Sequence
 from itertools import count
 
+from metarl_robot.core.errors import shown
 from metarl_robot.sim.metaworld.process import MetaWorldError, Worker
+
+SIZE = "METARL_METAWORLD_WORKERS"
+"""Environment variable: worker processes of each process. 1 on a Ray cluster, where Ray shares out the processors."""
+_MOST = 1024
 
 
 class Pool:
@@ -67,9 +72,23 @@ _POOLS: dict[int, Pool] = {}
 
 
 def pool() -> Pool:
-    """This process's workers, one for each processor that it may use."""
+    """This process's workers."""
     found = _POOLS.get(os.getpid())
     if found is None or not found.usable:
-        found = _POOLS[os.getpid()] = Pool(len(os.sched_getaffinity(0)))
+        found = _POOLS[os.getpid()] = Pool(_size())
         atexit.register(found.close)
     return found
+
+
+def _size() -> int:
+    """One worker for each processor that this process may use, unless the variable SIZE says otherwise.
+
+    Raises:
+        MetaWorldError: the variable is not a number of processes.
+    """
+    given = os.environ.get(SIZE, "")
+    if not given:
+        return len(os.sched_getaffinity(0))
+    if not (given.isascii() and given.isdigit() and 0 < int(given) <= _MOST):
+        raise MetaWorldError(f"{SIZE}: {shown(given)} is not a number of processes; allowed: 1 to {_MOST}")
+    return int(given)

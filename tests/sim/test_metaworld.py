@@ -133,6 +133,21 @@ def test_closed_environments_are_used_again_and_open_ones_are_not(workers: Pool)
     np.testing.assert_array_equal(two.step(np.zeros((2, 4)))[0], [[2.0, 2.0], [2.0, 2.0]])
 
 
+@pytest.mark.parametrize(("given", "size"), [("3", 3), ("", len(os.sched_getaffinity(0)))])
+def test_the_number_of_workers_can_be_chosen(
+    stand_in: list[str], monkeypatch: pytest.MonkeyPatch, given: str, size: int
+) -> None:
+    monkeypatch.setattr(pools, "Worker", lambda: Worker(stand_in))
+    monkeypatch.setattr(pools, "_POOLS", {})
+    monkeypatch.setenv(pools.SIZE, given)
+    made = pools.pool()
+    assert len(made.workers) == size and pools.pool() is made
+    made.close()
+    monkeypatch.setenv(pools.SIZE, "0")
+    with pytest.raises(MetaWorldError, match=r"METARL_METAWORLD_WORKERS: '0' is not a number.*1 to"):
+        pools.pool()
+
+
 def test_an_error_of_an_environment_ends_the_workers_and_new_ones_are_started(workers: Pool) -> None:
     env = MetaWorldTasks(tasks(1.0, 1.0))
     env.reset()

@@ -243,3 +243,42 @@ def test_shipped_weights_adapt_and_beat_fine_tuning_on_held_out_tasks() -> None:
     assert -50.0 < meta[0] < -30.0
     assert meta[1] > -15.0 and meta[2] > -9.0 and meta[3] > -7.0
     assert all(ours > theirs + 1.0 for ours, theirs in zip(meta[1:], found["pg"][1:], strict=True)), found
+
+
+class Split(PointNavigationFamily):
+    """The point, with tasks of its own for scores; tells a success in the tenth step where the goal is for scores."""
+
+    name, horizon, scored, tells_success = "point-navigation", 12, (2, 2), True
+
+    def __init__(self) -> None:
+        self.asked: list[bool] = []
+
+    def tasks(self, rng: np.random.Generator, count: int, held_out: bool = False) -> list[Any]:
+        self.asked.append(held_out)
+        return [np.full(2, 0.4 if held_out else -0.4, dtype=np.float32)] * count
+
+    def vector_env(self, tasks: Sequence[Any]) -> Any:
+        return Telling(tasks)
+
+
+class Telling(PointNavigations):
+    """Points of which the first tells a success once, in the tenth step."""
+
+    steps = 0
+
+    def step(self, actions: Any) -> Any:
+        self.steps += 1
+        success = np.arange(self.num_envs) == 0
+        return *super().step(actions)[:4], {"success": success & (self.steps == 10)}
+
+
+@pytest.mark.parametrize("algo", ["maml_pg", "pg", "rl2"])
+def test_scores_are_of_held_out_tasks_and_count_episodes_with_a_success(algo: str, tmp_path: Path) -> None:
+    """One of the two episodes of one of two tasks: 25 %."""
+    family = Split()
+    config = PolicyConfig(algo=algo, iterations=2, tasks=2, episodes=2, hidden=(4,))
+    report = train(family, config, tmp_path)
+    steps = report.checkpoint.meta["scores"]["steps"]
+    assert {score["success_percent_mean"] for score in steps.values()} <= {25.0, 0.0}
+    assert steps["0"]["success_percent_mean"] == 25.0
+    assert family.asked[:2] == [False, False] and family.asked[-1] and not any(family.asked[:-1])
