@@ -90,7 +90,7 @@ def test_ctrl_c_keeps_the_run(place: Path) -> None:
         (("eval-policy", "point-navigation", "none.safetensors"), "none.json", "metarl train-policy point-navigation"),
         (("eval-policy", "point-navigation", "weights.pt"), "weights.pt", ".safetensors"),
         (("eval-policy", "half-cheetah-direction", SHIPPED), "'point-navigation'", "'half-cheetah-direction'"),
-        (("eval-policy", "half-cheetah-direction"), "no weights are shipped", "train-policy half-cheetah-direction"),
+        (("eval-policy", "half-cheetah-velocity"), "no weights are shipped", "train-policy half-cheetah-velocity"),
         (("eval-policy", "point-navigation", "--plot", "x.txt"), "x.txt", ".png"),
     ],
 )

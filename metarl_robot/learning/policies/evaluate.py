@@ -71,7 +71,7 @@ def scores_by_step(
 
 
 def summary(scores: Scores, steps: Sequence[int]) -> dict[str, dict[str, float]]:
-    """Mean over tasks and half-width of its 95 % interval, for each of `steps`.
+    """Mean over tasks and half-width of its 95 % interval, for each of `steps`; after step 0 also of the gain since it.
 
     Arguments:
         scores: (steps, tasks, episodes); with successes, their share [%] and its interval are given, too.
@@ -79,6 +79,8 @@ def summary(scores: Scores, steps: Sequence[int]) -> dict[str, dict[str, float]]
     found = {}
     for step in steps:
         found[str(step)] = _mean("return", scores.returns[step])
+        if step > 0:
+            found[str(step)] |= _mean("gain", scores.returns[step] - scores.returns[0])
         if scores.successes is not None:
             found[str(step)] |= _mean("success_percent", 100.0 * scores.successes[step])
     return found

@@ -216,8 +216,8 @@ def test_weights_that_are_not_finite_are_not_written(tmp_path: Path) -> None:
 
 
 def test_a_family_without_shipped_weights_says_how_to_train_some() -> None:
-    with pytest.raises(CheckpointError, match="metarl train-policy half-cheetah-direction"):
-        shipped(load_family("half-cheetah-direction"))
+    with pytest.raises(CheckpointError, match="metarl train-policy half-cheetah-velocity"):
+        shipped(load_family("half-cheetah-velocity"))
     with pytest.raises(UnknownNameError, match="'promp'.*Valid.*maml_pg, pg"):
         shipped(FAMILY, "promp")
     assert shipped(FAMILY).name == "maml_pg.safetensors"
@@ -228,6 +228,9 @@ def test_intervals_are_those_of_students_t() -> None:
     returns = np.array([[[-0.5, -1.5], [-3.0, -3.0]]])
     expected = {"return_mean": -2.0, "return_ci95": pytest.approx(12.706, abs=1e-3)}
     assert summary(Scores(returns, None), [0]) == {"0": expected}
+    later = summary(Scores(np.array([[[0.0, 1.0], [2.0, 3.0]], [[4.0, 5.0], [4.0, 3.0]]]), None), [0, 1])["1"]
+    assert later["gain_mean"] == 2.5 and later["gain_ci95"] == pytest.approx(1.5 * 12.706, abs=1e-3)
+    assert later["return_mean"] == 4.0 and later["return_ci95"] == pytest.approx(0.5 * 12.706, abs=1e-3)
     solved = {"success_percent_mean": 25.0, "success_percent_ci95": pytest.approx(25.0 * 12.706, abs=0.1)}
     assert summary(Scores(returns, returns >= -0.5), [0]) == {"0": expected | solved}
 
