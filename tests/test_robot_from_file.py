@@ -16,14 +16,17 @@ from numpy.typing import NDArray
 from metarl_robot.control.factory import load_config, make_controller
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.core.robot import Robot, load_robot
+from metarl_robot.core.urdf import urdf_of
 from metarl_robot.robots.arm.dynamics import ArmDynamics
 from metarl_robot.robots.arm.from_file.inertias import nearest_inertia
 from metarl_robot.robots.new_robot.findings import Origin
 from metarl_robot.robots.new_robot.folder import write_folder
 from metarl_robot.robots.new_robot.made import NewRobot, convert
 from metarl_robot.robots.new_robot.options import Options
+from metarl_robot.sim.arm.robot_check import dynamics_differences
 from metarl_robot.sim.episode import run_episode
 from metarl_robot.sim.kinds import simulation
+from metarl_robot.sim.robot_check import DYNAMICS_BOUND
 from tests.robot_files import joint, link, mjcf, replaced, urdf, with_gripper
 
 Array = NDArray[np.float64]
@@ -455,11 +458,11 @@ SECOND_ARM = link("b", 1.0) + joint(
 LIMIT_4 = '<limit lower="-2.6" upper="2.6" effort="40"'
 
 REFUSED = {
-    "inertia of no body": (inertia_of_link_5("0.1 0.01 0.01 0"), r"line \d+: .*A \+ B >= C.*'link_5'"),
-    "inertia that is not positive": (
-        inertia_of_link_5("0.1 0.1 0.1 0.3"),
-        "line .*positive eigenvalues.*'link_5'",
+    "inertia of no body": (
+        inertia_of_link_5("0.1 0.01 0.01 0"),
+        r"line \d+: link 'link_5' has the inertia of no body: principal moments 0.01, 0.01, 0.1 .*--repair-inertias",
     ),
+    "inertia that is not positive": (inertia_of_link_5("0.1 0.1 0.1 0.3"), "line .*'link_5'.*moments -0.2, 0.1, 0.4"),
     "no inertia": (inertia_of_link_5("0 0 0 0"), r"line \d+: .*mass and inertia.*'link_5'"),
     "limits upside down": (
         replaced(urdf(), (LIMIT_4, '<limit lower="2.6" upper="-2.6" effort="40"')),
@@ -492,9 +495,9 @@ REFUSED = {
     ),
     "no mass": (
         replaced(urdf(), ('<mass value="0.8"/>', '<mass value="0"/>')),
-        "link 'link_5'.*has no mass.*<inertial>",
+        "link 'link_5'.*has no mass.*<inertial>, or hold the joint: --lock axis_5=VALUE",
     ),
-    "impossible inertia": (replaced(urdf(), ('ixx="0.02683"', 'ixx="0.9"')), "inertia must satisfy"),
+    "impossible inertia": (replaced(urdf(), ('ixx="0.02683"', 'ixx="0.9"')), "inertia of no body"),
     "not a number": (replaced(urdf(), ('<mass value="0.8"/>', '<mass value="nan"/>')), "line .*mass: value: .*finite"),
     "two roots": (replaced(urdf(), ("</robot>", link("lost", 1.0) + "</robot>")), "there are 2.*lost.*fixed joints"),
     "an arm's joint copies another": (
@@ -613,6 +616,41 @@ def test_an_inertia_rounded_to_zero_or_that_of_a_milligram_is_repaired_and_said(
     made, robot = made_from(tmp_path, text)
     assert any("link 'link_5'" in change and "inertia of no body" in change for change in made.findings.changes)
     assert robot.dof == 6
+
+
+def test_an_impossible_inertia_is_repaired_if_asked(tmp_path: Path) -> None:
+    made, robot = made_from(tmp_path, inertia_of_link_5("0.1 0.01 0.01 0"), Options(repair_inertias=True))
+    assert any("link 'link_5'" in change and "inertia of no body" in change for change in made.findings.changes)
+    assert robot.dof == 6
+
+
+def test_an_inertia_without_mass_acts_in_the_new_robot_and_in_the_nominal_model(tmp_path: Path) -> None:
+    bare = '<mass value="0"/><inertia ixx="0.1" iyy="0.1" izz="0.1" ixy="0" ixz="0" iyz="0"/>'
+    frame = f'<link name="frame"><inertial>{bare}</inertial></link>'
+    frame += joint("held", "link_6", "frame", "0 0 1", "fixed")
+    made, robot = made_from(tmp_path, replaced(urdf(), ("</robot>", frame + "</robot>")))
+    assert any("'frame' has an inertia but no mass" in warning for warning in made.findings.warnings)
+    assert max(dynamics_differences(robot)) <= DYNAMICS_BOUND
+    (tmp_path / "again").mkdir()
+    again, _ = made_from(tmp_path / "again", urdf_of(robot), Options(armature=",".join(["0.1"] * 6)))
+    assert again.difference <= 1e-6
+
+
+def test_a_link_without_mass_may_be_moved_by_a_joint_that_is_held(tmp_path: Path) -> None:
+    weightless = replaced(urdf(), ('<mass value="0.8"/>', '<mass value="0"/>'))
+    _, robot = made_from(tmp_path, weightless, Options(lock={"axis_5": 0.3}))
+    assert robot.channel_names == ("axis_1", "axis_2", "axis_3", "axis_4", "axis_6")
+
+
+def test_a_chain_longer_than_that_before_the_branch_is_an_arm_and_no_finger(tmp_path: Path) -> None:
+    limit = '<limit lower="-1" upper="1" effort="60" velocity="1"/>'
+    links = ["link_3", "b_1", "b_2", "b_3", "b_4"]
+    second = "".join(
+        link(child, 0.5) + joint(child, parent, child, "0 1 0", more=limit)
+        for parent, child in zip(links, links[1:], strict=False)
+    )
+    _, robot = made_from(tmp_path, replaced(urdf(), ("</robot>", second + "</robot>")))
+    assert set(robot.channel_names) == {"axis_1", "axis_2", "axis_3", *links[1:]}
 
 
 def test_includes_are_read(tmp_path: Path) -> None:

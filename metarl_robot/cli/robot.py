@@ -75,6 +75,9 @@ def new(
         str | None, typer.Option(metavar="VALUES", help="Rotor inertia times gear ratio squared.")
     ] = None,
     mesh_dir: Annotated[list[Path] | None, typer.Option(metavar="DIR", help="Folder to search for meshes.")] = None,
+    repair_inertias: Annotated[
+        bool, typer.Option("--repair-inertias", help="Replace inertias that no body can have by near ones.")
+    ] = False,
     name: Annotated[str | None, typer.Option(help="The robot's name; default: the folder's.")] = None,
     kind: Annotated[str, typer.Option(help="Kind of robot; arms only.")] = "arm",
     force: Annotated[bool, typer.Option("--force", help="Overwrite a robot in the folder.")] = False,
@@ -103,6 +106,7 @@ def new(
         effort_rate,
         armature,
         (*(mesh_dir or ()), *found.mesh_dirs),
+        repair_inertias,
     )
     called = name or re.sub(r"[^A-Za-z0-9_-]", "_", folder.resolve().name)
     made = convert(kind, found.file, called, options)

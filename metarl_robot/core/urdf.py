@@ -124,7 +124,7 @@ class _Writer:
 
     def _link(self, body: int, name: str) -> None:
         model, link = self._model, ElementTree.SubElement(self._root, "link", name=name)
-        if model.body_mass[body] > 0.0:
+        if model.body_mass[body] > 0.0 or model.body_inertia[body].any():
             inertial = ElementTree.SubElement(link, "inertial")
             _place(inertial, model.body_ipos[body] - self._origin[body], model.body_iquat[body])
             ElementTree.SubElement(inertial, "mass", value=_text(model.body_mass[body]))

@@ -136,9 +136,8 @@ class RigidBodyTree:
 
     def _link_inertias(self) -> dict[int, ca.SX]:
         model = self._model
-        return {
-            body: _spatial_inertia_of_link(model, body) for body in range(1, model.nbody) if model.body_mass[body] > 0
-        }
+        inert = (model.body_mass > 0.0) | model.body_inertia.any(axis=1)
+        return {body: _spatial_inertia_of_link(model, body) for body in range(1, model.nbody) if inert[body]}
 
     def _parent_transform(self, body: int, q: ca.SX) -> tuple[ca.SX, ca.SX]:
         """Rotation child→parent and position of the child's origin in the parent frame."""

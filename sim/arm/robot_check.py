@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.control.factory import make_controller
+from metarl_robot.core.errors import MetaRLError
 from metarl_robot.core.robot import Robot
 from metarl_robot.robots.arm.dynamics import ArmDynamics
 from metarl_robot.robots.arm.plausibility import doubtful_links
@@ -38,7 +39,7 @@ def check_arm(robot: Robot) -> Check:
     """Compare and move an arm. Raises MetaRLError: no motion within the limits of its motors is found."""
     mass, bias = dynamics_differences(robot)
     rows = joint_rows(robot)
-    run = tracking_run(robot)
+    run = _run_or_remedy(robot, rows)
     settled = run.log.times >= _SETTLED_S
     return Check(
         rows,
@@ -51,6 +52,15 @@ def check_arm(robot: Robot) -> Check:
         tuple(_warnings(robot, rows)),
         _motion(robot, run),
     )
+
+
+def _run_or_remedy(robot: Robot, rows: tuple[JointRow, ...]) -> Episode:
+    try:
+        return tracking_run(robot)
+    except MetaRLError as error:
+        worst = max(rows, key=lambda row: row.weight_share)
+        need = f"needs {worst.weight_share:.0%} of its effort limit for the arm's own weight at home"
+        raise MetaRLError(f"{error}; joint '{worst.name}' {need}: are both right in robot.yaml?") from error
 
 
 def _motion(robot: Robot, run: Episode) -> Motion:

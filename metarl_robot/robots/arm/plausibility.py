@@ -17,6 +17,8 @@ def doubtful_links(model: mujoco.MjModel, reach_m: float) -> Iterator[str]:
     reach = max(reach_m, _SHORTEST_REACH_M)
     for body in range(1, model.nbody):
         mass, name = float(model.body_mass[body]), model.body(body).name
+        if mass == 0.0 and model.body_inertia[body].any():
+            yield f"link '{name}' has an inertia but no mass: no body has that; is it a placeholder?"
         gyration = float(np.sqrt(model.body_inertia[body].max() / mass)) if mass > 0.0 else 0.0
         if gyration > _LARGEST_GYRATION * reach:
             yield (

@@ -26,7 +26,7 @@ class Options:
     that carries the payload. gravity: (3,) [m/s²; base frame]. payload_kg: rated payload. rate_hz: control rate.
     home, position, velocity, effort, effort_rate: texts of joint values [rad, rad/s, Nm, Nm/s; m, m/s, N, N/s].
     armature: text of joint values [kg m²; kg], in place of the file's.
-    mesh_dirs: folders with meshes.
+    mesh_dirs: folders with meshes. repair_inertias: whether inertias that no body can have are replaced by near ones.
     """
 
     joints: tuple[str, ...] = ()
@@ -42,6 +42,7 @@ class Options:
     effort_rate: str | None = None
     armature: str | None = None
     mesh_dirs: Sequence[Path] = ()
+    repair_inertias: bool = False
 
 
 def joint_values(option: str, text: str | None, names: Sequence[str]) -> dict[str, float]:

@@ -85,7 +85,7 @@ def read_source(path: Path, options: Options, findings: Findings) -> Source:
     """Read a file by the kind of its first element. Raises RobotError."""
     tag = read_tree(path).tag
     if tag == "robot":
-        return read_urdf(path, options.mesh_dirs, findings)
+        return read_urdf(path, options, findings)
     if tag == "mujoco":
         return read_mjcf(path, options.mesh_dirs, findings)
     raise RobotError(f"{path}: its first element is <{tag}>; allowed: <robot> (URDF) or <mujoco> (MJCF)")

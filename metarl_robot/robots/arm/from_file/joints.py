@@ -3,7 +3,7 @@
 
 By default the driven joints are the longest chain of joints with a motor (in a URDF: of joints that are not mimic
 joints). The chain ends where a hand begins: before joints with names of grippers or with mimic joints, or where it
-branches after three joints or more.
+branches after three joints or more into shorter chains. Longer ones are arms on a moving base.
 """
 
 from __future__ import annotations
@@ -88,8 +88,10 @@ def _chain(source: Source, options: Options) -> list[int]:
         children[_parent(model, joint, candidates)].append(joint)
     path: list[int] = []
     waiting = children[-1]
-    while waiting and not (len(waiting) > 1 and len(path) >= _LEAST_ARM):
+    while waiting:
         lengths = {joint: _longest(joint, children) for joint in waiting}
+        if len(waiting) > 1 and len(path) >= max(_LEAST_ARM, *lengths.values()):
+            break
         best = [joint for joint in waiting if lengths[joint] == max(lengths.values())]
         if len(best) > 1:
             named = [f"'{model.joint(joint).name}'" for joint in best]

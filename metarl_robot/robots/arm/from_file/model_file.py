@@ -135,7 +135,7 @@ class ModelFile:
 
     def _own_inertia(self, body: int, depth: int) -> None:
         model = self.model
-        if model.body_mass[body] > 0.0:
+        if model.body_mass[body] > 0.0 or model.body_inertia[body].any():
             pose = Pose(model.body_ipos[body], model.body_iquat[body])
             inertia = f'diaginertia="{_row(model.body_inertia[body])}"'
             position = f'pos="{_row(pose.position)}" quat="{_row(pose.quat)}"'

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from metarl_robot.robots.arm.from_file.inertias import repair_inertias
 from metarl_robot.robots.arm.from_file.meshes import FORMATS, find_mesh
 from metarl_robot.robots.arm.from_file.source import Source
 from metarl_robot.robots.new_robot.findings import Findings
+from metarl_robot.robots.new_robot.options import Options
 
 _JOINTS = ("revolute", "continuous", "prismatic", "fixed")
 _LARGEST = 1e6
@@ -31,7 +33,7 @@ _COPYS_LINE = re.compile(r", line \d+")
 _ELEMENT = re.compile(r"Element name '([^']+)'")
 
 
-def read_urdf(path: Path, mesh_dirs: Sequence[Path], findings: Findings) -> Source:
+def read_urdf(path: Path, options: Options, findings: Findings) -> Source:
     """Read a URDF. Raises RobotError with line and remedy."""
     root = read_tree(path)
     if root.tag != "robot":
@@ -45,9 +47,9 @@ def read_urdf(path: Path, mesh_dirs: Sequence[Path], findings: Findings) -> Sour
         _check_joint(path, joint)
     for extension in root.all("mujoco"):
         findings.changes.append(f"<mujoco> (line {extension.line}), settings for MuJoCo alone, is left out")
-    _check_inertials(path, links, joints, findings)
-    repair_inertias(links, findings)
-    copies = [_pictured(link, path, mesh_dirs, findings) for link in links]
+    repair_inertias(path, links, options.repair_inertias, findings)
+    _check_inertials(path, links, joints, options, findings)
+    copies = [_pictured(link, path, options.mesh_dirs, findings) for link in links]
     compiler = Element("mujoco", {}, 0, [Element("compiler", _COMPILER, 0)])
     copy = Element("robot", {"name": root.attributes.get("name", "robot")}, 0, [compiler, *copies, *joints])
     mimics = frozenset(joint.attributes["name"] for joint in joints if joint.first("mimic") is not None)
@@ -59,7 +61,8 @@ def read_urdf(path: Path, mesh_dirs: Sequence[Path], findings: Findings) -> Sour
 
 def _compiled(path: Path, copy: Element, lines: Mapping[tuple[str, str], int]) -> mujoco.MjModel:
     try:
-        return mujoco.MjSpec.from_string(copy.to_xml()).compile()
+        with warnings.catch_warnings(action="ignore"):  # about textures of meshes
+            return mujoco.MjSpec.from_string(copy.to_xml()).compile()
     except Exception as error:  # MuJoCo's own errors, ValueError, RuntimeError
         said = _COPYS_LINE.sub("", one_line(error))
         named = _ELEMENT.search(said)
@@ -133,22 +136,45 @@ def _check_unique(path: Path, elements: Sequence[Element], joints: Sequence[Elem
         children.add(_end(joint, "child"))
 
 
-def _check_inertials(path: Path, links: Sequence[Element], joints: Sequence[Element], findings: Findings) -> None:
-    """Refuse moving links whose rigid group has no mass; report links with a shape but no mass."""
+def _check_inertials(
+    path: Path, links: Sequence[Element], joints: Sequence[Element], options: Options, findings: Findings
+) -> None:
+    """Refuse links without mass that a driven joint moves; report links with a shape but no mass.
+
+    MuJoCo needs a mass behind every joint, so that one that is held gets _LEAST_MASS_KG.
+    """
     fixed = {_end(j, "child"): _end(j, "parent") for j in joints if j.attributes["type"] == "fixed"}
     heavy = {_group(link.attributes["name"], fixed) for link in links if _mass(link) > _LEAST_MASS_KG}
     of = {link.attributes["name"]: link for link in links}
     for joint in joints:
         child = _end(joint, "child")
-        if joint.attributes["type"] != "fixed" and child in of and child not in heavy:
-            said = f"link '{child}', which joint '{joint.attributes['name']}' moves, has no mass"
-            raise RobotError(f"{path}: line {of[child].line}: {said}; give it an <inertial> with mass and inertia")
+        if joint.attributes["type"] == "fixed" or child not in of or child in heavy:
+            continue
+        name = joint.attributes["name"]
+        if not _is_held(name, options):
+            said = f"link '{child}', which joint '{name}' moves, has no mass"
+            held = f"hold the joint: --lock {name}=VALUE, or name the driven ones with --joints"
+            raise RobotError(f"{path}: line {of[child].line}: {said}; give it an <inertial>, or {held}")
+        _make_heavy(of[child])
     for link in links:
         shapes = link.first("visual") is not None or link.first("collision") is not None
         if shapes and _mass(link) == 0.0 and link.attributes["name"] in {_end(joint, "child") for joint in joints}:
             findings.warnings.append(
                 f"link '{link.attributes['name']}' (line {link.line}) has a shape but no <inertial>: it weighs nothing"
             )
+
+
+def _is_held(joint: str, options: Options) -> bool:
+    return joint in options.lock or bool(options.joints and joint not in options.joints)
+
+
+def _make_heavy(link: Element) -> None:
+    """Give a link the least mass that MuJoCo moves."""
+    moments = dict.fromkeys(("ixx", "iyy", "izz"), repr(_LEAST_MASS_KG))
+    moments |= dict.fromkeys(("ixy", "ixz", "iyz"), "0")
+    parts = [Element("mass", {"value": repr(2.0 * _LEAST_MASS_KG)}, link.line), Element("inertia", moments, link.line)]
+    link.children[:] = [child for child in link.children if child.tag != "inertial"]
+    link.children.append(Element("inertial", {}, link.line, parts))
 
 
 def _group(link: str, fixed: dict[str, str]) -> str:
