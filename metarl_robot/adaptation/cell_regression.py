@@ -5,8 +5,9 @@ With Φ (n, k) of a cell, û the effort that the present model needs for its mot
 
     Δ = Φ z + û ε + o + r,   r_j ~ N(0, σ_j²),   x ~ N(x̄_c, P_c)
 
-The effort is computed, û = (required - Φ z) / (1 + ε), not measured: noise of the measured effort, and all that the
-model misses, would make motors seem too weak (refined instrumental variables; Young 2011).
+A robot without an effort for each coordinate has no ε (s = 0 columns; else n). The effort is computed,
+û = (required - Φ z) / (1 + ε), not measured: noise of the measured effort, and all that the model misses, would make
+motors seem too weak (refined instrumental variables; Young 2011).
 
 Several priors c compete (Bayesian model averaging; Hoeting et al. 1999). Each has its own σ, the root mean square of
 the residual of its fit. Half of the log-weight is the evidence, as the Laplace approximation gives it; the other half
@@ -49,22 +50,24 @@ joints), which is known after USUAL_S."""
 
 
 class CellRegression:
-    """The regression. mean: (k + 2n,) of context, motor strength beyond 1 and offset.
+    """The regression. mean: (k + s + n,) of context, motor strength beyond 1 and offset. context_size: k.
 
     Arguments:
         priors: C priors of (z, ε, o).
-        unit: (n,) effort limit.
+        unit: (n,) effort limit, or largest generalised force.
         cell_s: length of a cell.
+        strengths: whether there is a motor strength of each coordinate.
     """
 
-    def __init__(self, priors: tuple[Prior, ...], unit: Array, cell_s: float) -> None:
+    def __init__(self, priors: tuple[Prior, ...], unit: Array, cell_s: float, strengths: bool = True) -> None:
         self._unit, self._cell_s, self._n = unit, cell_s, len(unit)
         self._priors = np.stack([prior.mean for prior in priors])
         self._information = np.stack([np.linalg.inv(prior.covariance) for prior in priors])
         self._least_variance = np.diagonal(priors[0].covariance) * LEAST_KNOWN**2
         self._pull = np.einsum("cij,cj->ci", self._information, self._priors)
         self._prior_log_det = np.linalg.slogdet(self._information)[1]
-        self._k = self._priors.shape[1] - 2 * self._n
+        self._strengths = self._n if strengths else 0
+        self.context_size = self._priors.shape[1] - self._strengths - self._n
         self.reset()
 
     def reset(self) -> None:
@@ -98,8 +101,10 @@ class CellRegression:
         self._solve()
 
     def _rows(self, cell: Cell) -> Array:
-        """[Φ, û, 1] (n, k + 2n)."""
-        k, n = self._k, self._n
+        """[Φ, û, 1] (n, k + s + n)."""
+        k, n = self.context_size, self._n
+        if not self._strengths:
+            return np.hstack([cell.regressor, np.eye(n)])
         strength = np.maximum(1.0 + self.mean[k : k + n], WEAKEST)
         needed = (cell.required - cell.regressor @ self.mean[:k]) / strength
         return np.hstack([cell.regressor, np.diag(needed), np.eye(n)])
@@ -158,7 +163,7 @@ class CellRegression:
     def _residual(self) -> Array:
         """σ (C, n) of each prior's fit."""
         x = self.means
-        fitted = np.einsum("ci,jik,ck->cj", x, self._gram, x, optimize=True)
+        fitted = np.einsum("cjk,ck->cj", np.tensordot(x, self._gram, axes=(1, 1)), x)
         left = np.maximum(self._power - 2.0 * x @ self._moment.T + fitted, 0.0)
         first = FIRST_CELLS * (FIRST_NOISE * self._unit) ** 2
         return np.maximum(np.sqrt((left + first) / (self._weight + FIRST_CELLS)), LEAST_NOISE * self._unit)
@@ -168,7 +173,7 @@ class CellRegression:
         away = self.means - self._priors
         by_residual = np.log(self._noise / self._unit) @ self._weight / CORRELATED
         by_width = 0.5 * (np.linalg.slogdet(self._precision)[1] - self._prior_log_det)
-        by_distance = 0.5 * np.einsum("ci,cij,cj->c", away, self._information, away, optimize=True)
+        by_distance = 0.5 * ((self._information @ away[:, :, None])[:, :, 0] * away).sum(axis=1)
         return np.asarray(-by_residual - by_width - by_distance)
 
     def _foresight(self) -> Array:
@@ -183,7 +188,7 @@ class CellRegression:
 
     @property
     def std(self) -> Array:
-        """Standard deviation (k + 2n,): within the likeliest prior, for correlated errors, and between the priors."""
+        """Standard deviation (k + s + n,): within the likeliest prior, of correlated errors, and between priors."""
         likeliest = int(np.argmax(self._shares))
         weight = 1.0 / self._noise[likeliest] ** 2 / self._correlated
         precision = np.tensordot(weight, self._gram, axes=1) + self._information[likeliest]

@@ -38,30 +38,41 @@ WIDTHS = (
 
 
 def competing_priors(
-    trained: Prior, unfamiliar: Prior, heavy_tailed: NDArray[np.bool_], effort_limit: Array
+    trained: Prior, unfamiliar: Prior, heavy_tailed: NDArray[np.bool_], effort_limit: Array, strengths: bool = True
 ) -> tuple[Prior, ...]:
-    """Priors of (z, ε, o) in every combination of WIDTHS.
+    """Priors of (z, ε, o) in every combination of WIDTHS, each once.
 
     Arguments:
         trained, unfamiliar: of (z, ε), (k + n,), on a machine like those of the training and on one unlike them.
         heavy_tailed: (k + n,) entries that often lie far outside.
-        effort_limit: (n,) [Nm].
+        effort_limit: (n,) [Nm], or largest generalised force.
+        strengths: whether there is ε; else it is (z, o).
     """
-    n, size = len(effort_limit), len(trained.mean)
-    exact = np.where(np.arange(size) >= size - n, unfamiliar.mean, trained.mean)
-    made = []
+    size = len(trained.mean)
+    motors = np.arange(size) >= size - (len(effort_limit) if strengths else 0)
+    exact = np.where(motors, unfamiliar.mean, trained.mean)
+    made: list[Prior] = []
     for width in WIDTHS:
         prior = unfamiliar if width.unfamiliar else trained
         prior = prior if width.motor == 1.0 else Prior(np.where(width.unfamiliar, prior.mean, exact), prior.covariance)
-        made.append(_widened(prior, width, heavy_tailed, effort_limit))
+        widened = _widened(
+            prior,
+            np.where(heavy_tailed, width.heavy, 1.0) * np.where(motors, width.motor, 1.0),
+            width.offset * effort_limit,
+        )
+        if not any(_same(widened, each) for each in made):
+            made.append(widened)
     return tuple(made)
 
 
-def _widened(prior: Prior, width: _Width, heavy_tailed: NDArray[np.bool_], effort_limit: Array) -> Prior:
-    n, size = len(effort_limit), len(prior.mean)
-    motors = np.arange(size) >= size - n
-    factor = np.where(heavy_tailed, width.heavy, 1.0) * np.where(motors, width.motor, 1.0)
+def _same(prior: Prior, other: Prior) -> bool:
+    return bool(np.array_equal(prior.mean, other.mean) and np.array_equal(prior.covariance, other.covariance))
+
+
+def _widened(prior: Prior, factor: Array, offset: Array) -> Prior:
+    """With standard deviations times a factor (k + s,), and those of the offsets (n,)."""
+    n, size = len(offset), len(prior.mean)
     covariance = np.zeros((size + n, size + n))
     covariance[:size, :size] = prior.covariance * factor * factor[:, None]
-    covariance[range(size, size + n), range(size, size + n)] = (width.offset * effort_limit) ** 2
+    covariance[range(size, size + n), range(size, size + n)] = offset**2
     return Prior(np.concatenate([prior.mean, np.zeros(n)]), covariance)

@@ -26,14 +26,18 @@ from metarl_robot.adaptation.feature_spec import (
     described_groups,
     feature_map,
     inertial_groups,
+    regressed_groups,
     untrained_groups,
 )
 from metarl_robot.adaptation.features import FeatureMap, Jump
 from metarl_robot.adaptation.filter_tuning import FilterTuning, Prior
+from metarl_robot.adaptation.force_scale import force_scale
+from metarl_robot.adaptation.forecast import HELD_S
 from metarl_robot.adaptation.forecasting_adapter import ForecastingAdapter
 from metarl_robot.adaptation.guard import GuardedAdapter
 from metarl_robot.adaptation.maml import Layers, MamlAdapter, NetworkInputs, ResidualMeter
 from metarl_robot.adaptation.momentum_filter import MomentumFilter
+from metarl_robot.adaptation.prediction_error import prediction_error
 from metarl_robot.adaptation.regression_adapter import RegressionAdapter
 from metarl_robot.adaptation.stream_cells import StreamCells, cell_length_s
 from metarl_robot.adaptation.tuning import AdapterTuning
@@ -223,29 +227,43 @@ def _regression(robot: Robot, dynamics: Any, tuning: AdapterTuning, checkpoint: 
 
 
 def _cell_regression(robot: Robot, dynamics: Any, checkpoint: Checkpoint) -> tuple[FeatureMap, Prior, CellRegression]:
-    """Inertial groups and motor strength, their prior on an unfamiliar machine, and the regression on them."""
-    groups = (*_inertial_of(robot, checkpoint), MOTOR)
-    trained, features = _prior(robot, dynamics, groups, checkpoint, _described_std(robot, MOTOR))
+    """Regressed groups and motor strength, their prior on an unfamiliar machine, and the regression on them."""
+    groups, strengths = _regressed_of(robot, dynamics, checkpoint)
+    described = _described_std(robot, MOTOR) if strengths else {}
+    trained, features = _prior(robot, dynamics, groups, checkpoint, described)
     unfamiliar = _unfamiliar(robot, groups, features, trained) or trained
-    made = competing_priors(trained, unfamiliar, features.heavy_tailed, robot.effort_limit)
-    return features, unfamiliar, CellRegression(made, robot.effort_limit, cell_length_s(robot.control_period_s))
+    scale = force_scale(robot)
+    made = competing_priors(trained, unfamiliar, features.heavy_tailed, scale, strengths)
+    return features, unfamiliar, CellRegression(made, scale, cell_length_s(robot.control_period_s), strengths)
+
+
+def _regressed_of(robot: Robot, dynamics: Any, checkpoint: Checkpoint) -> tuple[tuple[str, ...], bool]:
+    """Groups of which the prior is known, motor strength last, and whether each coordinate has a motor strength.
+
+    Where rotors share the coordinates, strength is left out: a thrust does not tell it from a mass.
+    """
+    known = (*checkpoint.meta["features"], *untrained_groups(robot.kind))
+    strengths = MOTOR in FEATURES.names(robot.kind)
+    wanted = _inertial_of(robot, checkpoint) if strengths else regressed_groups(robot, dynamics)
+    return (*(name for name in wanted if name in known), *((MOTOR,) if strengths else ())), strengths
 
 
 def forecasting(robot: Robot, dynamics: Any, name: str, adapter: Adapter, checkpoint: Checkpoint | None) -> Adapter:
     """An adapter that also forecasts (forecasting_adapter.py).
 
-    The adapter as it is if it has no momentum filter of trained features, forecasts by itself, or is not of an arm.
+    The adapter as it is if it has no momentum filter of trained features, or forecasts by itself.
     """
-    if name not in _FILTERED or checkpoint is None or "regression" not in ADAPTERS.names(robot.kind):
+    if name not in _FILTERED or checkpoint is None:
         return adapter
     known, _, regression = _cell_regression(robot, dynamics, checkpoint)
     groups = _FILTERED[name](robot, checkpoint)
-    more = tuple(group for group in (*_inertial_of(robot, checkpoint), MOTOR) if group not in groups)
+    more = tuple(group for group in _regressed_of(robot, dynamics, checkpoint)[0] if group not in groups)
     features = feature_map(robot, dynamics, (*groups, *more), checkpoint)
     regressed = np.array([features.names.index(entry) for entry in known.names])
-    cells = StreamCells(dynamics, features, robot.control_period_s)
+    cells = StreamCells(dynamics, features, robot.control_period_s, robot.attitude)
     inner: Any = adapter
-    return ForecastingAdapter(inner, features, regressed, cells, regression, robot.effort_limit)
+    error, held_s = prediction_error(robot, dynamics), () if robot.attitude is None else HELD_S
+    return ForecastingAdapter(inner, features, regressed, cells, regression, force_scale(robot), error, held_s)
 
 
 _FILTERED = {"inertial": _inertial_of, "last_layer": _trained_of}

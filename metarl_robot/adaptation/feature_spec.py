@@ -31,6 +31,8 @@ class FeatureSpec:
     truth: (robot, simulated task) -> (k,) its true coefficients. It reads the task's attributes. None: the group has no
         true value, because it is learned from the residual alone.
     inertial: whether the adapter 'inertial', the baseline without learned features, has it.
+    regressed: whether a regression over cells (cell_regression.py) has it, as it has the inertial groups that do not
+        scale efforts.
     prior_std: (robot, its dynamics) -> (k,) standard deviation of a group that simulation does not vary (mean zero). It
         is estimated beside those of a checkpoint. None: the checkpoint has the prior.
     unfamiliar_std: (robot, (k,) standard deviation of the prior) -> (k,) wider one for a machine unlike the training
@@ -44,6 +46,7 @@ class FeatureSpec:
     build: Callable[[Any, Any, Checkpoint | None], FeatureGroup]
     truth: Callable[[Any, Any], Array] | None = None
     inertial: bool = False
+    regressed: bool = False
     prior_std: Callable[[Any, Any], Array] | None = None
     unfamiliar_std: Callable[[Any, Array], Array] | None = None
     stated_mean: Callable[[Any], Array | None] | None = None
@@ -89,6 +92,18 @@ def nuisance_groups(robot: Robot, dynamics: Any) -> tuple[str, ...]:
 def inertial_groups(kind: str) -> tuple[str, ...]:
     """Names of the groups of the adapter 'inertial'."""
     return tuple(name for name in FEATURES.names(kind) if FEATURES.get(kind, name).inertial)
+
+
+def regressed_groups(robot: Robot, dynamics: Any) -> tuple[str, ...]:
+    """Names of the groups of a regression over cells that have a true value in simulation."""
+    specs = {name: FEATURES.get(robot.kind, name) for name in raw_groups(robot.kind)}
+    names = tuple(name for name, spec in specs.items() if spec.inertial or spec.regressed)
+    groups = feature_groups(robot, dynamics, names)
+    return tuple(
+        name
+        for name, group in zip(names, groups, strict=True)
+        if not np.any(group.effort_gain(np.ones(len(group.names))))
+    )
 
 
 def untrained_groups(kind: str) -> tuple[str, ...]:

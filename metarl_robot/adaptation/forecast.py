@@ -15,8 +15,10 @@ logarithm of the sum of squares, forgives a model that needed a second of data b
     the mean of the competing regressions, and each of them alone     cell_regression.py
     the filter's context; with its slow disturbance
     nothing, and the latest cell's force
+    the mean force of the latest cells, and the mean of the regressions with their mean error there, over HELD_S
 
-An error is one of the effort: that of the force, over the motor strength in which the model believes.
+The last line is for robots whose missed force lasts whichever way they move, as wind does; friction turns with a joint.
+Which error counts is said in prediction_error.py.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from numpy.typing import NDArray
 
 from metarl_robot.adaptation.cell_regression import CellRegression
 from metarl_robot.adaptation.features import FeatureMap, Xi
+from metarl_robot.adaptation.prediction_error import EFFORT_ERROR, PredictionError
 from metarl_robot.adaptation.stream_cells import Cell
 
 Array = NDArray[np.float64]
@@ -40,22 +43,24 @@ SCORE_S = 8.0
 """Memory of the errors."""
 LEAST_ERROR = 5e-4
 """Smaller errors count as equal; as a share of the effort limit."""
+HELD_S = (0.15, 0.5, 2.0)
+"""Time constants of means."""
 MEAN, ALONE, OTHER = 0.0, -3.0, -6.0
-"""ln p of the mean of the regressions, of one of them, and of any other model."""
-WEAKEST = 0.1
-"""Least motor strength that is believed."""
+"""ln p of the mean of the regressions, of one of them or a mean over HELD_S, and of any other model."""
 
 
 class Forecast:
     """Models of Δ = Φ z + o, with context z (m,) and an offset o (n,) of each joint.
 
     Arguments:
-        features: Φ, of a robot with an effort for each joint.
+        features: Φ.
         regressed: places in z of the regression's entries (its offsets not included).
         own: number of further models.
         regression: the regression, which `learn` is told of after it has taken in the cell.
-        unit: (n,) effort limit.
+        unit: (n,) effort limit, or largest generalised force.
         cell_s: length of a cell.
+        error: the error that counts.
+        held_s: time constants of means of the force; none: no such models.
     """
 
     def __init__(
@@ -66,29 +71,42 @@ class Forecast:
         regression: CellRegression,
         unit: Array,
         cell_s: float,
+        error: PredictionError = EFFORT_ERROR,
+        held_s: tuple[float, ...] = (),
     ) -> None:
-        self._features, self._regressed, self._regression = features, regressed, regression
+        self._features, self._regressed, self._regression, self._error = features, regressed, regression, error
         self._n, self._keep, self._unit = len(unit), float(np.exp(-cell_s / SCORE_S)), unit
         alone = len(regression.means)
-        self._first = np.array([MEAN, *[ALONE] * alone, *[OTHER] * (own + 2)])
-        self._by_gain = np.array([features.effort_gain(entry) for entry in np.eye(features.size)])  # (m, n)
+        self._by_gain = np.array([features.effort_gain(entry) for entry in np.eye(features.size)])  # (m, nu)
+        self._by_attached = np.array([features.attached(entry) for entry in np.eye(features.size)])  # (m, k)
+        self._kept = np.exp(-cell_s / np.array(held_s))[:, None]
+        self._first = np.array([MEAN, *[ALONE] * alone, *[OTHER] * (own + 2), *[ALONE] * 2 * len(held_s)])
         self.reset(np.zeros((own, features.size + self._n)))
 
     def reset(self, own: Array) -> None:
         """Forget all errors. own: see `learn`."""
         self._scores = np.zeros((len(self._first), self._n))
         self._past: deque[Array] = deque(maxlen=AHEAD)
+        self._held, self._begun = np.zeros((2, len(self._kept), self._n)), np.zeros_like(self._kept)
         self._remember(own, np.zeros(self._n))
 
     def learn(self, cell: Cell, own: Array) -> None:
         """Take in a cell with Φ as regressor. own: (own, m + n) the further models now."""
         past = np.stack(self._past)  # (A, K, m + n)
         z, offset = past[:, :, : self._features.size], past[:, :, self._features.size :]
-        strength = np.maximum(1.0 + z @ self._by_gain, WEAKEST)
-        errors = (z @ cell.regressor.T + offset - cell.force) / strength / self._unit
+        raw = z @ cell.regressor.T + offset - cell.force
+        errors = self._error(raw, cell.q, z @ self._by_gain, z @ self._by_attached) / self._unit
         log_error = 0.5 * np.log((errors**2).mean(axis=0) + LEAST_ERROR**2)
         self._scores = self._keep * self._scores + log_error * cell.moving
+        if len(self._kept):
+            self._hold(cell, z[0, 0], offset[0, 0])
         self._remember(own, cell.force)
+
+    def _hold(self, cell: Cell, z: Array, offset: Array) -> None:
+        """Take the force, and the error of the regressions' mean (z, offset), into the means over held_s."""
+        self._begun = 1.0 + self._kept * self._begun
+        latest = np.stack([cell.force, cell.force - cell.regressor @ z - offset])
+        self._held += np.where(cell.moving, (latest[:, None] - self._held) / self._begun, 0.0)
 
     def _remember(self, own: Array, force: Array) -> None:
         size, n, several = self._features.size, self._n, self._regression
@@ -96,8 +114,11 @@ class Forecast:
         regressed, count = np.append(self._regressed, size + np.arange(n)), 1 + len(several.means)
         models[0, regressed] = several.mean
         models[1:count, regressed] = several.means
-        models[count:-2] = own
-        models[-1, size:] = force
+        first = count + len(own)
+        models[count:first] = own
+        models[first + 1, size:] = force
+        models[first + 2 + len(self._kept) :] = models[0]
+        models[first + 2 :, size:] += self._held.reshape(-1, n)
         self._models = models
         self._past.appendleft(models)
         self._weigh()
@@ -116,5 +137,10 @@ class Forecast:
         return np.asarray(by_context + np.diagonal(self._mean[:, size:]))
 
     def effort_gain(self) -> Array:
-        """ε (n,): motor strength beyond 1 in which the mean of the models believes."""
-        return np.einsum("nm,mn->n", self._mean[:, : self._features.size], self._by_gain)
+        """ε (nu,): motor strength beyond 1 in which the mean of the models believes."""
+        gains = self._mean[:, : self._features.size] @ self._by_gain  # (n, nu)
+        return np.diagonal(gains).copy() if gains.shape[0] == gains.shape[1] else gains.mean(axis=0)
+
+    def attached_body(self) -> Array:
+        """Attached body (k,) in which the mean of the models believes."""
+        return np.asarray(self._mean[:, : self._features.size].mean(axis=0) @ self._by_attached)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An arm's adapter that also forecasts (forecast.py): a regression over cells runs beside its momentum filter."""
+"""An adapter that also forecasts (forecast.py): a regression over cells runs beside its momentum filter."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from metarl_robot.adaptation.cell_regression import CellRegression
 from metarl_robot.adaptation.features import FeatureMap, Xi
 from metarl_robot.adaptation.forecast import Forecast
 from metarl_robot.adaptation.momentum_filter import MomentumFilter
+from metarl_robot.adaptation.prediction_error import EFFORT_ERROR, PredictionError
 from metarl_robot.adaptation.stream_cells import StreamCells
 from metarl_robot.adaptation.wrapped import WrappedAdapter
 from metarl_robot.core.signals import Context, State
@@ -29,7 +30,8 @@ class ForecastingAdapter(WrappedAdapter[MomentumFilter]):
         regressed: places of the regression's entries among them, motor strength last.
         cells: of all features.
         regression: with all entries `regressed`, and an offset of each joint.
-        unit: (n,) effort limit.
+        unit: (n,) effort limit, or largest generalised force.
+        error, held_s: see Forecast.
     """
 
     def __init__(
@@ -40,10 +42,12 @@ class ForecastingAdapter(WrappedAdapter[MomentumFilter]):
         cells: StreamCells,
         regression: CellRegression,
         unit: Array,
+        error: PredictionError = EFFORT_ERROR,
+        held_s: tuple[float, ...] = (),
     ) -> None:
         self.inner, self._cells, self._regression = inner, cells, regression
-        self._context, self._size, self._n = regressed[: -len(unit)], features.size, len(unit)
-        self._forecast = Forecast(features, regressed, OWN, regression, unit, cells.cell_s)
+        self._context, self._size, self._n = regressed[: regression.context_size], features.size, len(unit)
+        self._forecast = Forecast(features, regressed, OWN, regression, unit, cells.cell_s, error, held_s)
         self.reset()
 
     def reset(self) -> None:
@@ -54,7 +58,7 @@ class ForecastingAdapter(WrappedAdapter[MomentumFilter]):
 
     def update(self, state: State, effort: Array, dt: float) -> Context:
         context = self.inner.update(state, effort, dt)
-        cell = self._cells.take(state.q, self.inner.acting_effort, dt)
+        cell = self._cells.take(state, self.inner.acting_effort, dt)
         if cell is not None:
             self._regression.learn(cell._replace(regressor=cell.regressor[:, self._context]))
             self._forecast.learn(cell, self._own())
@@ -72,5 +76,9 @@ class ForecastingAdapter(WrappedAdapter[MomentumFilter]):
         return self._forecast.value(xi)
 
     def forecast_gain(self) -> Array:
-        """ε (n,) in which the forecast believes."""
+        """ε (nu,) in which the forecast believes."""
         return self._forecast.effort_gain()
+
+    def forecast_attached(self) -> Array:
+        """Attached body (k,) in which the forecast believes."""
+        return self._forecast.attached_body()

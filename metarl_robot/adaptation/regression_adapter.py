@@ -60,7 +60,7 @@ class RegressionAdapter(WrappedAdapter[MomentumFilter]):
 
     def update(self, state: State, effort: Array, dt: float) -> Context:
         self.inner.advance(state, effort, dt)
-        cell = self._cells.take(state.q, self.inner.acting_effort, dt)
+        cell = self._cells.take(state, self.inner.acting_effort, dt)
         if cell is not None:
             self._regression.learn(cell._replace(regressor=cell.regressor[:, : self._context_only]))
             self._std = self._regression.std[: self._features.size]
@@ -96,5 +96,9 @@ class RegressionAdapter(WrappedAdapter[MomentumFilter]):
         return self._forecast.value(xi)
 
     def forecast_gain(self) -> Array:
-        """ε (n,) in which the forecast believes."""
+        """ε (nu,) in which the forecast believes."""
         return self._forecast.effort_gain()
+
+    def forecast_attached(self) -> Array:
+        """Attached body (k,) in which the forecast believes."""
+        return self._forecast.attached_body()

@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from metarl_robot.adaptation.force_scale import force_scale
 from metarl_robot.cli.figure import Array, add_title, label_ends, new_figure, plain_log_ticks
 from metarl_robot.core import rotation
-from metarl_robot.logs.flight_cells import force_scale
 
 if TYPE_CHECKING:
     from metarl_robot.core.robot import Robot

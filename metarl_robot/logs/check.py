@@ -22,7 +22,7 @@ from metarl_robot.adaptation.stream_cells import SMOOTHED_STEPS
 from metarl_robot.core.robot import Robot, named
 from metarl_robot.logs.cells import Cells, measure
 from metarl_robot.logs.known import LEAST_SHARE, Known
-from metarl_robot.logs.plausible import velocity_slope
+from metarl_robot.logs.plausible import exchanged, velocity_slope
 from metarl_robot.logs.recording import LogError, Recording, Repair
 
 Array = NDArray[np.float64]
@@ -78,7 +78,7 @@ class Report(Judged):
     motion. delay_s: from an effort to its effect. gravity_slope, motion_slope: s_g and s_i, with standard errors; NaN:
     not excited. coulomb, viscous: c, b. missed: root mean square force that the nominal model misses. reach: range of
     positions [rad]. speed: root mean square velocity. parameters: names, and standard deviation that this recording
-    allows.
+    allows. exchanged: joints whose velocity is that of another one.
     """
 
     source: str
@@ -106,6 +106,7 @@ class Report(Judged):
     speed: Array
     parameters: tuple[str, ...]
     parameter_std: Array
+    exchanged: tuple[str, ...]
     repairs: tuple[Repair, ...]
     findings: tuple[Finding, ...] = ()
 
@@ -176,6 +177,10 @@ def check(robot: Robot, recording: Recording) -> Report:
         speed=np.sqrt(np.mean(cells.v**2, axis=0)),
         parameters=known.names,
         parameter_std=known.std,
+        exchanged=tuple(
+            f"that of {robot.channel_names[j]} follows the position of {robot.channel_names[other]}"
+            for j, other in exchanged(recording)
+        ),
         repairs=recording.repairs,
     )
     return Report(**{**vars(made), "findings": tuple(_findings(robot, made))})
@@ -241,6 +246,11 @@ def _of_velocity(report: Report) -> list[Finding]:
     slope = report.velocity_slope
     if not np.isfinite(slope):
         return [Finding("warning", "the robot hardly moves: neither signs nor friction can be checked")]
+    if report.exchanged:
+        text = (
+            f"velocities are of other joints than positions: {'; '.join(report.exchanged)}: name the columns in a map"
+        )
+        return [Finding("fault", text)]
     if slope < 0.0:
         return [
             Finding(

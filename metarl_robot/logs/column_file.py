@@ -19,7 +19,7 @@ from metarl_robot.core.robot import Robot
 from metarl_robot.logs.log_map import UNITS, TableMap
 from metarl_robot.logs.recording import LogError
 from metarl_robot.logs.series import MOST_SAMPLES, RawLog
-from metarl_robot.logs.table_file import Table, raw_log
+from metarl_robot.logs.table_file import Table, check_period, raw_log
 
 Array = NDArray[np.float64]
 
@@ -47,6 +47,7 @@ def read_columns(robot: Robot, path: Path, log_map: TableMap) -> RawLog:
         )
     if not len(time_s):
         raise LogError(f"{path}: has no rows; expected one for each sample")
+    check_period(path, time_s, log_map.time)
     return raw_log(Table(np.column_stack([time_s, *columns]), 0), wanted, log_map)
 
 

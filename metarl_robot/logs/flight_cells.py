@@ -33,20 +33,8 @@ def measure_flight(dynamics: Any, recording: Recording) -> Cells:
     q, v, effort = (window_means(time_s, each, grid, half_s) for each in (recording.q, recording.v, recording.effort))
     q[:, 3:] = rotation.normalise(q[:, 3:])
     _, momentum, beta = dynamics.momenta(q, v)
-    force = np.einsum("kij,kj->ki", dynamics.input_maps(q), effort)
+    force = dynamics.input_forces(q, effort)
     missed = np.diff(momentum, axis=0) / step_s - middle(force) - middle(beta)
     residual = missed.reshape(-1, STEPS, missed.shape[1]).mean(axis=1)
     usable = without_gaps(time_s, grid[::STEPS], half_s, step_s)
     return Cells(grid[::STEPS], q, v, effort, residual, usable, step_s)
-
-
-def force_scale(robot: Any) -> Array:
-    """Largest generalised force (n,) that errors are compared with: of joints the effort limits.
-
-    Of a multirotor: the collective thrust for each axis of the force [N], and half of the sum of the torques that the
-    rotors can give, about each axis [Nm].
-    """
-    if robot.attitude is None:
-        return np.asarray(robot.effort_limit)
-    most = np.abs(robot.allocation) @ robot.effort_limit
-    return np.concatenate([np.full(3, most[0]), 0.5 * most[1:]])

@@ -25,14 +25,13 @@ from metarl_robot.logs.flight_thrusts import mapped_thrusts, with_torques
 from metarl_robot.logs.log_map import UNITS
 from metarl_robot.logs.motor_thrusts import lagged
 from metarl_robot.logs.plausible import FAR, TIMES
+from metarl_robot.logs.position_slopes import half_window_s, slopes
 from metarl_robot.logs.recording import LogError, Recording, Repair
 from metarl_robot.logs.series import RawLog, Series, finite, rising
 
 Array = NDArray[np.float64]
 
 _NANOSECONDS = 1e-9
-_HALF_DIFFERENCE_S = 0.01
-"""Missing velocities are differences of positions over twice this time, centred."""
 
 
 def read_flight(robot: Robot, path: Path, log_map: FlightMap) -> Recording:
@@ -122,13 +121,12 @@ class _Flight:
 
     def _velocity(self, at: Array, attitude: Array) -> Array:
         if "velocity" not in self._timed or self._map.velocity is None:
-            self._repairs.append(Repair("velocities that the log does not have: positions differentiated", len(at)))
             times, values = self._timed["position"]
-            place, half = positions(self._map.position, values), _HALF_DIFFERENCE_S
-            half = max(half, float(np.median(np.diff(times))))
-            ends = np.clip(at + half, times[0], times[-1]), np.clip(at - half, times[0], times[-1])
-            later, earlier = (values_at(times, place, each) for each in ends)
-            return np.asarray((later - earlier) / np.maximum(ends[0] - ends[1], 1e-9)[:, None])
+            place = positions(self._map.position, values)
+            half_s = half_window_s(times, place)
+            words = f"positions differentiated, as slopes over {2e3 * half_s:.0f} ms"
+            self._repairs.append(Repair(f"velocities that the log does not have: {words}", len(at)))
+            return slopes(times, place, at, half_s)
         times, values = self._timed["velocity"]
         held_at = self._at("velocities", times, values, at)
         return velocities(self._map.velocity, held_at, attitude, in_table=self._is_table)

@@ -21,11 +21,11 @@ from metarl_robot.adaptation.factory import marginal_prior, stated_mean, weights
 from metarl_robot.adaptation.feature_spec import feature_map
 from metarl_robot.adaptation.features import FeatureMap
 from metarl_robot.adaptation.filter_tuning import Prior
+from metarl_robot.adaptation.force_scale import force_scale
 from metarl_robot.core.checkpoint import Checkpoint
 from metarl_robot.core.errors import CheckpointError, shortened
 from metarl_robot.core.robot import Robot
 from metarl_robot.logs.empirical_prior import EmpiricalBayes, Learned, Task
-from metarl_robot.logs.flight_cells import force_scale
 from metarl_robot.logs.recording import LogError, Recording
 from metarl_robot.logs.replay import Evaluation, Measured, evaluate, measured
 from metarl_robot.logs.scores import summary

@@ -21,6 +21,8 @@ SLOPES = {"deg/s": (40.0, 80.0), "mm/s": (700.0, 1400.0), "rad/s with positions 
 """Velocities over differences of positions where one of both has another unit."""
 COMPARED_S = 0.05
 """Time over which velocities are compared with changes of positions."""
+FOLLOWS, FOLLOWS_NOT = 0.95, 0.5
+"""Correlation of a velocity with the position of another joint, and with its own, where two joints are exchanged."""
 MOVING_RAD_S = 0.05
 """Velocities are compared with positions only where the fastest joint's root mean square is above this."""
 
@@ -70,6 +72,26 @@ def _check_velocities(robot: Robot, recording: Recording) -> None:
 
 def velocity_slope(recording: Recording) -> float | None:
     """Slope of velocities over differences of positions, all joints together; None: too little motion to say."""
+    compared = _compared(recording)
+    if compared is None:
+        return None
+    by_position, middle = compared
+    return float((middle * by_position).sum() / (by_position**2).sum())
+
+
+def exchanged(recording: Recording) -> list[tuple[int, int]]:
+    """Joints whose velocity follows the position of another joint instead of their own, each with that joint."""
+    compared = _compared(recording)
+    if compared is None:
+        return []
+    by_position, middle = (each / np.maximum(np.linalg.norm(each, axis=0), 1e-9) for each in compared)
+    alike = middle.T @ by_position
+    found = zip(np.argmax(alike, axis=1), alike.max(axis=1), np.diagonal(alike), strict=True)
+    return [(j, int(other)) for j, (other, best, own) in enumerate(found) if best > FOLLOWS and own < FOLLOWS_NOT]
+
+
+def _compared(recording: Recording) -> tuple[Array, Array] | None:
+    """Differences of positions and mean velocities (K, n) over COMPARED_S; None: too little motion."""
     stride = max(1, round(COMPARED_S / recording.period_s))
     ends = np.arange(0, len(recording.q), stride)
     steps_s = np.diff(recording.time_s[ends])[:, None]
@@ -81,7 +103,7 @@ def velocity_slope(recording: Recording) -> float | None:
     usual &= steps_s < 1.5 * np.median(steps_s)
     if np.sqrt(np.mean((usual * by_position) ** 2, axis=0)).max() < MOVING_RAD_S:
         return None
-    return float((usual * middle * by_position).sum() / (usual * by_position**2).sum())
+    return usual * by_position, usual * middle
 
 
 def _check_efforts(robot: Robot, recording: Recording) -> None:

@@ -22,7 +22,7 @@ from metarl_robot.logs.bag_signals import read_bag
 from metarl_robot.logs.flight_map import FlightMap
 from metarl_robot.logs.flight_reading import read_flight
 from metarl_robot.logs.log_map import UNITS, EffortMap, LogMap, PositionMap, VelocityMap
-from metarl_robot.logs.plausible import check_plausible, possible
+from metarl_robot.logs.plausible import MOVING_RAD_S, check_plausible, possible
 from metarl_robot.logs.recording import LogError, Recording, Repair
 from metarl_robot.logs.series import RawLog, Series, finite, part, rising
 
@@ -33,6 +33,8 @@ DIFFERENCE_S = 0.005
 """Missing velocities are differences of positions over at least this time."""
 LEAST_TURN = 6.0
 """[rad] Angles of joints with a wider range may have been recorded within one turn."""
+REPEATED_S, MOST_REPEATED = 0.1, 0.1
+"""Time either way that shows motion; share of the rows in motion from which on repeated states are left out."""
 MOVED = 0.01
 """[rad, m] Velocities that are all zero are missing where a joint has moved farther."""
 
@@ -58,6 +60,25 @@ def read_log(robot: Robot, path: Path, log_map: LogMap | FlightMap | None = None
     made = _recording(robot, path, log_map, raw)
     check_plausible(robot, made)
     return _possible(robot, made)
+
+
+def _fresh(position: Series, velocity: Series | None, moved: float, repairs: list[Repair]) -> Series:
+    """Without rows that repeat the state before while the robot moves: states that came at a lower rate than rows.
+
+    moved: change of a position [log's unit] within REPEATED_S either way that shows motion.
+    """
+    time_s, values = position.stamps_ns * 1e-9, position.values
+    same = np.concatenate([[False], (values[1:] == values[:-1]).all(axis=1)])
+    if velocity is not None and np.array_equal(velocity.stamps_ns, position.stamps_ns) and velocity.values.any():
+        same &= np.concatenate([[False], (velocity.values[1:] == velocity.values[:-1]).all(axis=1)])
+    earlier, later = (np.searchsorted(time_s, time_s + shift) for shift in (-REPEATED_S, REPEATED_S))
+    ends = values[np.minimum(later, len(values) - 1)] - values[earlier]
+    moving = (np.abs(ends) > moved).any(axis=1)
+    stale = same & moving
+    if stale.sum() < MOST_REPEATED * max(int(moving.sum()), 1):
+        return position
+    repairs.append(Repair("rows that repeat the state before, in motion: left out", int(stale.sum())))
+    return part(position, ~stale)
 
 
 def map_of(robot: Robot) -> type[LogMap] | type[FlightMap]:
@@ -121,6 +142,8 @@ def _recording(robot: Robot, path: Path, log_map: LogMap, raw: RawLog) -> Record
         raise LogError(f"{path}: {len(position.stamps_ns)} usable samples; at least {LEAST_SAMPLES} are needed")
     begin = max(series.stamps_ns[0] for series in kept.values())
     position = part(position, position.stamps_ns >= begin)
+    unit = UNITS[log_map.position.unit]
+    position = _fresh(position, kept.get("velocity"), 2.0 * REPEATED_S * MOVING_RAD_S / unit, repairs)
     time_s = (position.stamps_ns - begin) * 1e-9
     q = _continued(robot, _scaled(position, log_map.position), repairs)
     held = {key: _held(kept[key], position, key, repairs) for key in kept if key != "position"}

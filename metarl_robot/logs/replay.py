@@ -4,15 +4,13 @@
 Every `EVERY` cells (cells.py), each predictor has seen the recording up to now. It predicts the force that the nominal
 model misses over the next half second, along the motion and the efforts that were then recorded, and the velocity of
 the next sample. An adapter gets samples at about the robot's control rate, each with the mean effort since the last.
-Control compensates what an adapter feels now. Half a second ahead, an arm's adapter predicts by several models that
-compete (adaptation/forecast.py). In the prediction of another, the part that its own model expects to pass decays
+Control compensates what an adapter feels now. Half a second ahead, an adapter predicts by several models that compete
+(adaptation/forecast.py). In the prediction of another, the part that its own model expects to pass decays
 (MomentumFilter.passing).
 
 The missed force is measured with efforts at the times at which they act, by the delay that fits best (known.py).
-Errors are efforts. With ε the error of motor strength in which a predictor believes, the error of the force over 1 + ε
-is that of the effort which the motion needs; a predictor that believes in very weak motors would otherwise be right
-whatever happens, because it is told the efforts. Cells in which a joint may have been at rest do not count for this
-joint, unless it never moves: friction at rest is any force.
+Errors are of efforts, or of accelerations of multirotors (adaptation/prediction_error.py). Cells in which a joint may
+have been at rest do not count for this joint, unless it never moves: friction at rest is any force.
 """
 
 from __future__ import annotations
@@ -28,15 +26,16 @@ from numpy.typing import NDArray
 from metarl_robot.adaptation.adapter_spec import ADAPTERS
 from metarl_robot.adaptation.base import Adapter
 from metarl_robot.adaptation.factory import forecasting, make_adapter, weights_of
-from metarl_robot.adaptation.feature_spec import feature_groups, inertial_groups, raw_groups
-from metarl_robot.adaptation.features import FeatureMap
+from metarl_robot.adaptation.feature_spec import feature_map, regressed_groups
+from metarl_robot.adaptation.force_scale import force_scale
+from metarl_robot.adaptation.prediction_error import prediction_error
 from metarl_robot.adaptation.stream_cells import STEPS
 from metarl_robot.control.factory import adapter_tuning, controller_of
 from metarl_robot.core.checkpoint import Checkpoint
 from metarl_robot.core.robot import Robot, named
 from metarl_robot.core.signals import Context, State
 from metarl_robot.logs.cells import Cells, measure
-from metarl_robot.logs.flight_cells import force_scale, measure_flight
+from metarl_robot.logs.flight_cells import measure_flight
 from metarl_robot.logs.flight_check import thrust_delay_s
 from metarl_robot.logs.known import Known
 from metarl_robot.logs.recording import LogError, Recording
@@ -49,10 +48,6 @@ HORIZON_S = 0.5
 EVERY = 2
 PASSES_S = 0.05
 """Time constant of the force that passes: that of the momentum filter's fast disturbance."""
-LEAST_GAIN = 0.1
-"""Least motor strength that is believed of an adapter."""
-FLIGHT_GROUPS = ("drag",)
-"""Feature groups of the regressions on flights, besides the inertial ones."""
 NOMINAL = "nominal"
 RIVALS = (NOMINAL, "hold", "least_squares", "ridge")
 _PROGRESS_EVERY = 2000
@@ -152,6 +147,7 @@ class _Problem:
         self.samples = samples_of(recording, robot.control_period_s)
         self.horizon = max(1, round(HORIZON_S / self.cells.cell_s))
         self.dynamics = dynamics if self.flies else named(robot.dynamics)(robot, self.horizon * STEPS)
+        self.error = prediction_error(robot, self.dynamics)
         first = np.arange(1, len(self.cells) - self.horizon + 1, EVERY)
         usable = np.concatenate([[0], np.cumsum(~self.cells.usable)])
         self.windows = first[usable[first + self.horizon] == usable[first - 1]]
@@ -165,26 +161,18 @@ class _Problem:
         self.latest = np.searchsorted(self.samples.time_s, self.time_s, side="right") - 1
         self.latest = np.minimum(self.latest, len(self.samples.time_s) - 2)
 
-    def gain(self, adapter: Adapter) -> Array:
-        """Motor strength in which a prediction believes: of each joint, or the mean of all rotors."""
-        error = getattr(adapter, "forecast_gain", adapter.effort_gain)()
-        gain = np.maximum(1.0 + error, LEAST_GAIN)
-        return np.full(self.robot.dof, gain.mean()) if self.flies else gain
-
-    def input_forces(self, q: Array, effort: Array) -> Array:
-        """Generalised forces (N, n) of efforts (N, nu)."""
-        if self.flies:
-            return np.asarray(np.einsum("kij,kj->ki", self.dynamics.input_maps(q), effort))
-        return np.asarray(self.dynamics.input_forces(q, effort))
-
     def truth(self, window: int) -> Array:
         """Mean Δ (horizon, n) in the cells of a window."""
         return self.cells.residual[window : window + self.horizon]
 
-    def squares(self, window: int, predicted: Array) -> Array:
-        """Mean square error (n,) of Δ (horizon, n) in the cells that count for a joint; NaN: none does."""
-        counted, error = self.counted[window : window + self.horizon], predicted - self.truth(window)
-        count = counted.sum(axis=0)
+    def squares(self, window: int, predicted: Array, gain: Array, attached: Array) -> Array:
+        """Mean square error (n,) of Δ (horizon, n) in the cells that count for a joint; NaN: none does.
+
+        gain, attached: motor strengths and attached body in which the predictor believes (prediction_error.py).
+        """
+        counted = self.counted[window : window + self.horizon]
+        q, count = self.cells.q[window * STEPS], counted.sum(axis=0)
+        error = self.error(predicted - self.truth(window), q, gain, attached)
         return np.where(count > 0, (counted * error**2).sum(axis=0) / np.maximum(count, 1), np.nan)
 
     def row(self, predicted: Array, first: Array, estimates: Mapping[str, Estimates]) -> Row:
@@ -196,7 +184,7 @@ class _Problem:
         dt = (samples.time_s[after] - samples.time_s[at])[:, None]
         _, before, beta_0 = self.dynamics.momenta(samples.q[at], samples.v[at])
         mass, then, beta_1 = self.dynamics.momenta(samples.q[after], samples.v[after])
-        acting = self.input_forces(0.5 * (samples.q[at] + samples.q[after]), samples.effort[at])
+        acting = self.dynamics.input_forces(0.5 * (samples.q[at] + samples.q[after]), samples.effort[at])
         missing = before - then + dt * (acting + 0.5 * (beta_0 + beta_1) + force)
         return np.asarray(np.linalg.solve(mass, missing[..., None])[..., 0])
 
@@ -265,7 +253,7 @@ def _replay(problem: _Problem, name: str, adapter: Adapter, progress: Progress) 
         context = adapter.update(samples.state(k), samples.effort[max(k - 1, 0)], float(steps[k]))
         while w < len(windows) and problem.latest[w] == k:
             predicted = _predicted(problem, adapter, int(windows[w]))
-            squares[w] = problem.squares(int(windows[w]), predicted) / problem.gain(adapter) ** 2
+            squares[w] = problem.squares(int(windows[w]), predicted, *_believed(adapter))
             first[w] = predicted[0]
             contexts.append(context)
             w += 1
@@ -273,6 +261,14 @@ def _replay(problem: _Problem, name: str, adapter: Adapter, progress: Progress) 
             progress(name, k, count)
     progress(name, count, count)
     return problem.row(squares, first, _estimates(problem.robot, contexts))
+
+
+def _believed(adapter: Adapter) -> tuple[Array, Array]:
+    """Motor strengths ε and attached body (k,) in which a prediction believes."""
+    gain, attached = (getattr(adapter, name, None) for name in ("forecast_gain", "forecast_attached"))
+    if gain is None or attached is None:
+        return adapter.effort_gain(), adapter.attached_body()
+    return gain(), attached()
 
 
 def _predicted(problem: _Problem, adapter: Adapter, window: int) -> Array:
@@ -300,29 +296,25 @@ def _estimates(robot: Robot, contexts: Sequence[Context]) -> dict[str, Estimates
     return made
 
 
-def _rival_features(problem: _Problem) -> FeatureMap:
-    """Features of the regressions. None scales the efforts: with weak rotors and no mass, nothing would be missing."""
-    robot, raw = problem.robot, raw_groups(problem.robot.kind)
-    names = [name for name in inertial_groups(robot.kind) if name in raw]
-    if problem.flies:
-        names += [name for name in FLIGHT_GROUPS if name in raw and name not in names]
-    groups = feature_groups(robot, problem.dynamics, names)
-    return FeatureMap(
-        problem.dynamics, tuple(each for each in groups if not np.any(each.effort_gain(np.ones(len(each.names)))))
-    )
-
-
 def _rivals(problem: _Problem, progress: Progress) -> dict[str, Row]:
     robot, cells, windows, horizon = problem.robot, problem.cells, problem.windows, problem.horizon
-    features, unit = _rival_features(problem), MEASUREMENT_SHARE * force_scale(robot)
+    # None of the groups scales the efforts: with weak rotors and no mass, nothing would be missing.
+    features = feature_map(robot, problem.dynamics, regressed_groups(robot, problem.dynamics))
+    unit = MEASUREMENT_SHARE * force_scale(robot)
     n = robot.dof
     needed = np.zeros((len(cells), n, 0)) if problem.flies else cells.required[:, :, None] * np.eye(n)
     least_squares = LeastSquares(features.size, unit, cells.cell_s)
-    made = (Nominal(), Hold(robot.dof), least_squares, Ridge(features.size + needed.shape[2], unit))
+    made = (
+        Nominal(features.size),
+        Hold(robot.dof, features.size),
+        least_squares,
+        Ridge(features.size + needed.shape[2], unit),
+    )
     rivals: dict[str, Rival] = dict(zip(RIVALS, made, strict=True))
     squares = {name: np.zeros((len(windows), robot.dof)) for name in rivals}
     first = {name: np.zeros((len(windows), robot.dof)) for name in rivals}
     contexts: list[Context] = []
+    still = np.zeros(robot.nu)
     regressors, at = np.concatenate([cells.regressors(features), needed], axis=2), 0
     for w, window in enumerate(windows):
         for cell in range(at, window):
@@ -332,7 +324,8 @@ def _rivals(problem: _Problem, progress: Progress) -> dict[str, Row]:
         at = int(window)
         for name, rival in rivals.items():
             predicted = rival.predict(regressors[window : window + horizon])
-            squares[name][w] = problem.squares(int(window), predicted)
+            attached = features.attached(rival.context[: features.size])
+            squares[name][w] = problem.squares(int(window), predicted, still, attached)
             first[name][w] = predicted[0]
         contexts.append(Context(features.names, *least_squares.estimate))
         if w % _PROGRESS_EVERY == 0:

@@ -48,9 +48,17 @@ class Rival(Protocol):
         """Δ (C, n) in cells with these mean Φ (C, n, k)."""
         ...
 
+    @property
+    def context(self) -> Array:
+        """Coefficients (k,) of Φ with which it predicted last."""
+        ...
+
 
 class Nominal:
-    """Δ = 0."""
+    """Δ = 0. k: columns of Φ."""
+
+    def __init__(self, k: int) -> None:
+        self.context = np.zeros(k)
 
     def learn(self, regressor: Array, force: Array) -> None:
         pass
@@ -60,10 +68,10 @@ class Nominal:
 
 
 class Hold:
-    """The latest force goes on."""
+    """The latest force goes on. k: columns of Φ."""
 
-    def __init__(self, n: int) -> None:
-        self._force = np.zeros(n)
+    def __init__(self, n: int, k: int) -> None:
+        self._force, self.context = np.zeros(n), np.zeros(k)
 
     def learn(self, regressor: Array, force: Array) -> None:
         self._force = force
@@ -92,6 +100,10 @@ class LeastSquares:
         return np.asarray(regressors[:, :, : self._k] @ self._mean)
 
     @property
+    def context(self) -> Array:
+        return self._mean
+
+    @property
     def estimate(self) -> Estimated:
         return Estimated(self._mean.copy(), np.sqrt(np.diagonal(self._covariance)))
 
@@ -105,6 +117,7 @@ class Ridge:
         self._gram, self._moment = np.zeros((size, size)), np.zeros(size)
         self._missed = np.zeros(len(PENALTIES))
         self._solutions: Array | None = None
+        self.context = np.zeros(k)
 
     def learn(self, regressor: Array, force: Array) -> None:
         phi, y = self._with_offset(regressor[None])[0] / self._unit[:, None], force / self._unit
@@ -116,7 +129,9 @@ class Ridge:
     def predict(self, regressors: Array) -> Array:
         identity = np.eye(len(self._moment))
         self._solutions = np.stack([np.linalg.solve(self._gram + x * identity, self._moment) for x in PENALTIES])
-        return np.asarray(self._with_offset(regressors) @ self._solutions[np.argmin(self._missed)])
+        best = self._solutions[np.argmin(self._missed)]
+        self.context = best[: len(self.context)]
+        return np.asarray(self._with_offset(regressors) @ best)
 
     def _with_offset(self, regressors: Array) -> Array:
         return np.concatenate([regressors, np.tile(self._offset, (len(regressors), 1, 1))], axis=2)

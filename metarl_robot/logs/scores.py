@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metarl_robot.adaptation.force_scale import force_scale
 from metarl_robot.core.robot import Robot
-from metarl_robot.logs.flight_cells import force_scale
 from metarl_robot.logs.replay import HORIZON_S, NOMINAL, RIVALS, Evaluation
 
 Array = NDArray[np.float64]

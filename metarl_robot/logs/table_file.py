@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from metarl_robot.core.errors import UnknownNameError, shortened
 from metarl_robot.core.robot import Robot
-from metarl_robot.logs.log_map import UNITS, TableMap
+from metarl_robot.logs.log_map import UNITS, TableMap, TimeMap
 from metarl_robot.logs.recording import LogError, Repair
 from metarl_robot.logs.series import MOST_SAMPLES, RawLog, Series
 
@@ -24,13 +24,16 @@ SUFFIXES = (".csv", ".tsv", ".txt")
 _SEPARATORS = (",", ";", "\t")
 _LONGEST_LINE = 100_000
 _NANOSECONDS = 1e9
+PERIODS_S = (2e-5, 0.5)
+"""Usual time between two rows, from 50 kHz to 2 Hz; another one shows another unit of time."""
 
 
 class Table(NamedTuple):
-    """Numbers (K, C) of the wanted columns; wrong: number of lines without a number in each."""
+    """Numbers (K, C) of the wanted columns; wrong: lines without a number in each; commas: lines with decimal ones."""
 
     values: Array
     wrong: int
+    commas: int = 0
 
 
 def read_table(robot: Robot, path: Path, log_map: TableMap) -> RawLog:
@@ -46,7 +49,23 @@ def read_table(robot: Robot, path: Path, log_map: TableMap) -> RawLog:
         table = _numbers(file, separator, _places(path, header, names), len(header))
     if not len(table.values):
         raise LogError(f"{path}: no line holds a number in each of its columns; expected one line for each sample")
+    check_period(path, table.values[:, 0], log_map.time)
     return raw_log(table, wanted, log_map)
+
+
+def check_period(path: Path, times: Array, time: TimeMap) -> None:
+    """Raise LogError where times (K,) cannot be in the map's unit; it names the unit that would be right."""
+    steps = np.diff(times[np.isfinite(times)])
+    if not (steps > 0.0).any():
+        return
+    usual, (least, most) = float(np.median(steps[steps > 0.0])), PERIODS_S
+    if not least <= usual * UNITS[time.unit] <= most:
+        right = [unit for unit in ("s", "ms", "us", "ns") if least <= usual * UNITS[unit] <= most]
+        remedy = f" They would be right in {right[0]}: say 'time: {{unit: {right[0]}}}' in a map." if right else ""
+        raise LogError(
+            f"{path}: rows are {usual * UNITS[time.unit]:.3g} s apart by column '{time.column}' in {time.unit}; "
+            f"expected {least:g} … {most:g} s.{remedy}"
+        )
 
 
 def raw_log(table: Table, wanted: dict[str, tuple[str, ...]], log_map: TableMap) -> RawLog:
@@ -60,7 +79,10 @@ def raw_log(table: Table, wanted: dict[str, tuple[str, ...]], log_map: TableMap)
         key: Series(stamps, np.ascontiguousarray(table.values[known, begin:end]))
         for key, begin, end in zip(wanted, ends[:-1], ends[1:], strict=True)
     }
-    counted = (("lines that are no row of numbers: left out", table.wrong),)
+    counted = (
+        ("lines that are no row of numbers: left out", table.wrong),
+        ("lines with decimal commas: read as points", table.commas),
+    )
     without = (("rows without a time: left out", int(len(known) - known.sum())),)
     cut = (("rows beyond the most that are read: left out", int(len(table.values) >= MOST_SAMPLES)),)
     return RawLog(signals, tuple(Repair(*each) for each in (*counted, *without, *cut) if each[1]))
@@ -107,10 +129,10 @@ def _numbers(file: TextIO, separator: str, places: list[int], width: int) -> Tab
 
 
 def _line_by_line(file: TextIO, separator: str, places: list[int], width: int) -> Table:
-    wrong = 0
+    wrong = commas = 0
 
     def rows() -> Iterator[list[float]]:
-        nonlocal wrong
+        nonlocal wrong, commas
         for line in file:
             cells = line.split(separator)
             if not line.strip() or line.startswith("#"):
@@ -118,10 +140,13 @@ def _line_by_line(file: TextIO, separator: str, places: list[int], width: int) -
             try:
                 if len(cells) != width:
                     raise ValueError("cut short")
+                if separator != "," and "," in line:
+                    cells = [cell.replace(",", ".") for cell in cells]
+                    commas += 1
                 yield [float(cells[place].strip().strip('"') or "nan") for place in places]
             except ValueError:
                 wrong += 1
 
     row: Any = np.dtype((np.float64, len(places)))
     values: Any = np.fromiter(itertools.islice(rows(), MOST_SAMPLES), row)
-    return Table(values, wrong)
+    return Table(values, wrong, commas)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from metarl_robot.adaptation.features import BaseGroup, FeatureMap, Xi
-from metarl_robot.adaptation.forecast import Forecast
+from metarl_robot.adaptation.forecast import HELD_S, Forecast
 from metarl_robot.adaptation.stream_cells import Cell
 from tests.adaptation.test_regression import made_cells, regression_of
 
@@ -44,10 +44,10 @@ def whole(cell: Cell) -> Cell:
     return cell._replace(regressor=np.hstack([cell.regressor, np.diag(effort)]))
 
 
-def learned(own: list[np.ndarray], force: np.ndarray | None = None) -> Forecast:
+def learned(own: list[np.ndarray], force: np.ndarray | None = None, held_s: tuple[float, ...] = ()) -> Forecast:
     """A forecast after one cell for each of the own models (7,); force: added (K, 2) to that of the cells."""
     regression = regression_of(np.zeros(3))
-    forecast = Forecast(FEATURES, np.arange(5), 1, regression, np.full(2, 10.0), CELL_S)
+    forecast = Forecast(FEATURES, np.arange(5), 1, regression, np.full(2, 10.0), CELL_S, held_s=held_s)
     forecast.reset(own[0][None])
     for k, cell in enumerate(made_cells(np.random.default_rng(1000), TRUE, STRENGTH, len(own))):
         if force is not None:
@@ -84,3 +84,14 @@ def test_value_and_strength_are_those_of_the_weighted_models() -> None:
     np.testing.assert_allclose(forecast.value(xi), expected, atol=0.05)
     np.testing.assert_allclose(forecast.effort_gain(), STRENGTH - 1.0, atol=0.01)
     assert np.abs(expected).max() > 1.0
+
+
+def test_a_force_that_drifts_below_its_noise_is_predicted_by_its_mean_over_a_while() -> None:
+    rng = np.random.default_rng(1003)
+    wind = np.cumsum(0.02 * rng.normal(size=(300, 2)), axis=0) + 2.0
+    force = wind + 1.0 * rng.normal(size=(300, 2))
+    alone, held = (learned([WRONG] * 300, force, held_s) for held_s in ((), HELD_S))
+    xi = Xi(*np.zeros((3, 1, 2)), np.zeros((1, 2)), np.zeros((2, 1, 2)))
+    there = FEATURES.design(xi)[0] @ EXACT[:5] + wind[-1]
+    missed = [np.abs(each.value(xi)[0] - there).max() for each in (alone, held)]
+    assert missed[1] < 0.5 and held.weights[OWN - 2 * len(HELD_S) + 3 :].sum(axis=0).min() > 0.9

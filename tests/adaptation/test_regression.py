@@ -53,7 +53,7 @@ def test_cells_of_a_stream_are_those_of_the_recording() -> None:
     t, q, v, a = motion(2.0)
     effort = efforts(q, v, a, MASS_KG)
     stream = StreamCells(DYNAMICS, feature_map(ROBOT, DYNAMICS, ("payload", "friction")), PERIOD_S)
-    found = [stream.take(q[k], held(effort)[k], PERIOD_S) for k in range(len(t))]
+    found = [stream.take(State(q[k], v[k]), held(effort)[k], PERIOD_S) for k in range(len(t))]
     cells = [cell for cell in found if cell is not None]
     whole = measure(DYNAMICS, Recording("whole", t, q, v, effort))
     assert len(cells) == len(whole)
@@ -67,7 +67,7 @@ def test_no_cell_lies_across_a_gap() -> None:
     t, q, v, a = motion(1.0)
     stream, effort = StreamCells(DYNAMICS, feature_map(ROBOT, DYNAMICS, ("friction",)), PERIOD_S), efforts(q, v, a, 0.0)
     steps = np.where(np.arange(len(t)) == 100, 0.2, PERIOD_S)
-    at = [k for k in range(len(t)) if stream.take(q[k], effort[k], float(steps[k])) is not None]
+    at = [k for k in range(len(t)) if stream.take(State(q[k], v[k]), effort[k], float(steps[k])) is not None]
     until_first = next(k for k in at) + 1
     assert not any(100 <= k < 100 + until_first - 1 for k in at) and max(at) > 150
 

@@ -38,15 +38,25 @@ class Flight:
     thrust: Array
 
 
-def fly(robot: Quadrotor, task: QuadrotorTask, seed: int, duration_s: float = 12.0, hz: float = 200.0) -> Flight:
-    """Fly a random trajectory under a geometric controller."""
+def fly(
+    robot: Quadrotor,
+    task: QuadrotorTask,
+    seed: int,
+    duration_s: float = 12.0,
+    hz: float = 200.0,
+    by_truth: bool = False,
+) -> Flight:
+    """Fly a random trajectory under a geometric controller.
+
+    by_truth: control knows the true state, as from a better estimator than what is recorded.
+    """
     rng, period_s = np.random.default_rng(seed), 1.0 / hz
     reference, controller = drawn_flight(robot, rng, duration_s)(), make_controller(robot, "se3")
     plant = QuadrotorPlant(robot, task, seed)
     start = reference.sample(np.array([0.0]))
     state, rows = plant.reset(start.q[0], start.v[0]), []
     for _ in range(round(duration_s * hz)):
-        command = controller.step(plant.time, state, reference)
+        command = controller.step(plant.time, plant.truth if by_truth else state, reference)
         rows.append((plant.time, state.q, state.v, state.specific_force, command.effort))
         state = plant.step(command.effort, period_s)
     return Flight(*(np.array(column) for column in zip(*rows, strict=True)))

@@ -71,6 +71,9 @@ def test_wrong_signs_and_gravity_are_named(recording: Recording) -> None:
         "gravity acts upside down": replace(recording, effort=recording.effort - 2.0 * gravity),
         "another unit": replace(recording, effort=0.2 * recording.effort),
         "velocities have the sign opposite": replace(recording, v=-recording.v),
+        "that of panda_joint2 follows the position of panda_joint4": replace(
+            recording, v=recording.v[:, [0, 3, 2, 1, 4, 5, 6]]
+        ),
     }
     for words, changed in wrong.items():
         found = check(ROBOT, changed)

@@ -19,7 +19,7 @@ from metarl_robot.adaptation.factory import filter_tuning
 from metarl_robot.adaptation.tuning import AdapterTuning
 from metarl_robot.core.robot import MODELS_DIR, Robot, load_robot
 from metarl_robot.logs.joint_state import JointStateDecoder
-from metarl_robot.logs.log_map import LogMap, read_map
+from metarl_robot.logs.log_map import LogMap, TimeMap, read_map
 from metarl_robot.logs.reading import nominal_gravity, read_log
 from metarl_robot.logs.recording import LogError, Recording
 from metarl_robot.robots.arm.dynamics import ArmDynamics
@@ -363,3 +363,44 @@ def test_damaged_bytes_are_read_around_or_refused(tmp_path: Path, suffix: str) -
         with suppress(LogError):
             recording = read_log(ROBOT, damaged)
             assert np.isfinite(recording.q).all() and np.all(np.diff(recording.time_s) > 0.0)
+
+
+@pytest.mark.parametrize(
+    ("factor", "unit", "said"), [(1e3, "s", "ms"), (1e9, "s", "ns"), (1e6, "ms", "us"), (1, "us", "s")]
+)
+def test_times_in_another_unit_are_refused_with_the_right_one(
+    tmp_path: Path, factor: float, unit: str, said: str
+) -> None:
+    log = made()
+    other = Made(factor * (1.76e9 + log.time_s), log.q, log.v, log.effort, joints=JOINTS)
+    path = write_csv(tmp_path / "log.csv", other, default_names(ROBOT), log.q, log.v, log.effort)
+    with pytest.raises(LogError, match=f"right in {said}: say 'time: {{unit: {said}}}'"):
+        read_log(ROBOT, path, LogMap(time=TimeMap(unit=unit)))  # type: ignore[arg-type]
+    right = read_log(ROBOT, path, LogMap(time=TimeMap(unit=said)))  # type: ignore[arg-type]
+    assert right.period_s == pytest.approx(log.time_s[1] - log.time_s[0], rel=0.01)
+
+
+def test_decimal_commas_are_read_and_counted(tmp_path: Path) -> None:
+    log = made(count=60)
+    path = write_csv(tmp_path / "log.csv", log, default_names(ROBOT), log.q, log.v, log.effort)
+    head, rows = path.read_text().split("\n", 1)
+    path.write_text(head.replace(",", ";") + "\n" + rows.replace(",", ";").replace(".", ","))
+    recording = read_log(ROBOT, path)
+    assert said(recording, "decimal commas") == 60
+    assert_same(recording, log)
+
+
+def test_states_that_are_slower_than_rows_count_once(tmp_path: Path) -> None:
+    log = made(count=1000, period_s=0.002)
+    at = 10 * (np.arange(1000) // 10)
+    rests = (log.time_s > 1.0) & (log.time_s < 1.4)
+    at[rests] = at[np.flatnonzero(rests)[0]]
+    slow = Made(log.time_s, log.q[at], np.where(rests[:, None], 0.0, log.v[at]), log.effort, joints=JOINTS)
+    recording = read_log(
+        ROBOT, write_csv(tmp_path / "log.csv", slow, default_names(ROBOT), slow.q, slow.v, slow.effort)
+    )
+    moving = np.count_nonzero((recording.time_s < 0.85) | (recording.time_s > 1.55))
+    assert said(recording, "repeat the state before, in motion") == 1000 - len(recording.time_s) > 500
+    assert moving == pytest.approx(1.3 / 0.02, abs=3.0), "at 50 Hz"
+    middle = (recording.time_s > 1.15) & (recording.time_s < 1.25)
+    assert middle.sum() == pytest.approx(50, abs=2), "at rest, all rows are kept"

@@ -121,6 +121,10 @@ class QuadrotorDynamics(Balanced):
         """Evaluate `input_map` for (N, 7): (N, 6, 4)."""
         return in_chunks(self._chunks["input_maps"], CHUNK, q)[0]
 
+    def input_forces(self, q: Array, effort: Array) -> Array:
+        """Generalised forces (N, 6) of thrusts (N, 4)."""
+        return np.asarray(np.einsum("kij,kj->ki", self.input_maps(q), effort))
+
     def retract(self, q: Array, change: Array) -> Array:
         """Return q ⊞ δ (7,): position moved by δ[:3] [world], attitude turned by δ[3:] [rad; body]."""
         return self._retract(q, change)[0].copy()

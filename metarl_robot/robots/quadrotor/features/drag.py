@@ -45,4 +45,6 @@ def _coefficients(robot: Quadrotor, task: Any) -> Array:
     return np.concatenate([linear, task.drag_scale[1] * robot.parasitic_drag[[0, 2]]])
 
 
-SPEC = FeatureSpec(build=lambda robot, dynamics, checkpoint: DragFeatures(dynamics), truth=_coefficients)
+SPEC = FeatureSpec(
+    build=lambda robot, dynamics, checkpoint: DragFeatures(dynamics), truth=_coefficients, regressed=True
+)

@@ -42,6 +42,9 @@ class FlightPayloadFeatures(BaseGroup):
         margin_kg = MASS_TOLERANCE * self._rated_kg + math.sqrt(max(float(variance[0]), 0.0))
         return self._rated_kg == 0.0 or bool(-margin_kg < z[0] < 2.0 * self._rated_kg + margin_kg)
 
+    def design(self, xi: Xi) -> Array:
+        return -self._dynamics.attached_regressors(xi.q, xi.v, xi.a)
+
     def impulse(self, interval: Interval) -> Array:
         return interval.balance.attached_impulse
 
