@@ -23,12 +23,14 @@ from typing import Any, TypeVar
 
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode
+from rclpy.publisher import Publisher
 from rclpy.service import Service
 from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 
 from metarl_robot.core.errors import SignalError
 from metarl_robot.ros_nodes.convert import UnusableError
+from metarl_robot.ros_nodes.qos_overrides import overridden
 from metarl_robot.safety.refusals import Rejection
 
 Read = TypeVar("Read")
@@ -83,8 +85,26 @@ class GuardedNode(LifecycleNode):
                 service.callback = _Guard(self, service.srv_name, service.callback).serve
         self._foreign = False
 
-    def create_subscription(self, msg_type: Any, topic: str, callback: Any, *args: Any, **options: Any) -> Subscription:
-        return super().create_subscription(msg_type, topic, _Guard(self, topic, callback).take, *args, **options)
+    def create_subscription(
+        self, msg_type: Any, topic: str, callback: Any, qos_profile: Any, **options: Any
+    ) -> Subscription:
+        guard, qos = _Guard(self, topic, callback), qos_profile
+        if not self._foreign:
+            qos, options["qos_overriding_options"] = overridden(self, "subscription", topic, qos_profile)
+        return super().create_subscription(msg_type, topic, guard.take, qos, **options)
+
+    def create_publisher(self, msg_type: Any, topic: str, qos_profile: Any, **options: Any) -> Publisher:
+        return super().create_publisher(msg_type, topic, self._publisher_qos(topic, qos_profile, options), **options)
+
+    def create_lifecycle_publisher(self, msg_type: Any, topic: str, qos_profile: Any, **options: Any) -> Any:
+        qos = self._publisher_qos(topic, qos_profile, options)
+        return super().create_lifecycle_publisher(msg_type, topic, qos, **options)
+
+    def _publisher_qos(self, topic: str, qos: Any, options: dict[str, Any]) -> Any:
+        """The quality of service of a publisher; adds to the options what rclpy needs to know of it."""
+        if not self._foreign:
+            qos, options["qos_overriding_options"] = overridden(self, "publisher", topic, qos)
+        return qos
 
     def create_service(self, srv_type: Any, srv_name: str, callback: Callable[..., Any], **options: Any) -> Service:
         return super().create_service(srv_type, srv_name, _Guard(self, srv_name, callback).serve, **options)

@@ -27,6 +27,7 @@ from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import UnusableError, doubles, listed, nanoseconds, time_message
 from metarl_robot.ros_nodes.interface import DEFAULT, MakePublisher, OnInertial, OnState, Part, stamp_reader
 from metarl_robot.ros_nodes.message_options import MessageOptions
+from metarl_robot.ros_nodes.messages.build import Say
 from metarl_robot.ros_nodes.messages.provide import provide
 from metarl_robot.safety.refusals import Rejection
 
@@ -140,6 +141,14 @@ def joint_state_of(message: Any, joints: Sequence[str]) -> JointState:
     return found
 
 
+def _dynamic_joint_state(say: Say = lambda text: None) -> Any:
+    """The class control_msgs/DynamicJointState. say: is told before its package is built."""
+    provide("control_msgs", say)
+    from control_msgs.msg import DynamicJointState
+
+    return DynamicJointState
+
+
 class JointStates(Part):
     """Measured states and setpoints of joints, as a part of an interface.
 
@@ -165,7 +174,8 @@ class JointStates(Part):
 
     @property
     def measurements(self) -> tuple[tuple[Any, str], ...]:
-        return ((JointState, JOINT_STATES),)
+        dynamic = ((_dynamic_joint_state(), DYNAMIC_JOINT_STATES),) if self._options.dynamic_joint_states else ()
+        return ((JointState, JOINT_STATES), *dynamic)
 
     def watch(self, node: Node, on_state: OnState) -> Subscription:
         stamp, unwrapped = stamp_reader(node, self._options), Unwrapped(*self._turns)
@@ -184,10 +194,8 @@ class JointStates(Part):
 
         if not self._options.dynamic_joint_states:
             return node.create_subscription(JointState, self.state_topic, take, topics.STATE_IN)
-        provide("control_msgs", node.get_logger().info)
-        from control_msgs.msg import DynamicJointState
-
-        return node.create_subscription(DynamicJointState, self.state_topic, take_dynamic, topics.STATE_IN)
+        kind = _dynamic_joint_state(node.get_logger().info)
+        return node.create_subscription(kind, self.state_topic, take_dynamic, topics.STATE_IN)
 
     def speaker(self, make: MakePublisher) -> Callable[[int, State, Array], None]:
         out = make(JointState, JOINT_STATES, topics.STATE_OUT)

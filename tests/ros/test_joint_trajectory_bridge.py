@@ -22,8 +22,11 @@ from sensor_msgs.msg import JointState  # noqa: E402
 
 from metarl_robot.core.errors import MetaRLError  # noqa: E402
 from metarl_robot.ros_nodes.convert import UnusableError  # noqa: E402
+from metarl_robot.ros_nodes.interface import interface_of  # noqa: E402
 from metarl_robot.ros_nodes.joint_states import JointOrder, joint_state_of, measured_effort, state_of  # noqa: E402
+from metarl_robot.ros_nodes.message_options import MessageOptions  # noqa: E402
 from metarl_robot.ros_nodes.messages.provide import provide  # noqa: E402
+from metarl_robot.ros_nodes.recorder import expected_topics  # noqa: E402
 from tests.ros2_control.running import ROBOT, Graph  # noqa: E402
 
 try:
@@ -138,6 +141,11 @@ def test_dynamic_joint_states_are_read_by_name_in_any_order() -> None:
     np.testing.assert_array_equal([state.q, state.v], [[1.0, 4.0], [2.0, 5.0]])
     np.testing.assert_array_equal(measured_effort(read, JointOrder(names)), [3.0, 6.0])
     assert read.header.stamp.sec == 7
+
+
+def test_a_recorder_knows_them_before_they_have_a_publisher() -> None:
+    expected = expected_topics(interface_of(ROBOT, MessageOptions(dynamic_joint_states=True)))
+    assert expected["dynamic_joint_states"][0] == "control_msgs/msg/DynamicJointState"
 
 
 @pytest.mark.parametrize(
