@@ -182,6 +182,10 @@ class Interface(Protocol):
         """Subscribe to position and velocity only, for occasional use."""
         ...
 
+    def listen_to_loads(self, node: Node, take: Callable[[Array], None]) -> list[Subscription]:
+        """Subscribe to the load that the robot's driver compensates: inertial parameters (10,)."""
+        ...
+
     def simulate(self, plant: Any) -> None:
         """Take the simulated robot whose measurements `speaker` publishes."""
         ...
@@ -248,6 +252,10 @@ class Part:
 
     def __init__(self, robot: Any, options: MessageOptions = DEFAULT) -> None:
         self._names, self._options = robot.channel_names, options
+
+    def listen_to_loads(self, node: Node, take: Callable[[Array], None]) -> list[Subscription]:
+        """No driver of such a robot compensates a load."""
+        return []
 
     def simulate(self, plant: Any) -> None:
         """Nothing beside the measured state."""

@@ -256,6 +256,8 @@ class MpcNode(ManagedNode):
                 Float64MultiArray, interface.acting, self._efforts.on_driver, topics.STATE_IN
             )
             self._inputs = (*self._inputs, acting)
+        if self._gravity.is_added:
+            self._inputs = (*self._inputs, *interface.listen_to_loads(self, self._gravity.carry))
         self.expect(self._inputs[0].topic, "robot's driver or plant")
         self.expect(interface.commands, "gate")
 

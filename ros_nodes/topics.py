@@ -21,6 +21,8 @@ Names are relative or private, so all can be remapped. A named table is a std_ms
     /mpc/<external>                  the kind's                       mpc: the external force
     /plant/truth                     std_msgs/Float64MultiArray       plant: named table, row `value`: see
                                      plant.truth_columns
+    /payload_sharer/load             geometry_msgs/InertiaStamped     payload_sharer → mpc, latched: the load that the
+                                     robot's driver compensates, see bridges/payload_sharer.py
     /tf, /tf_static, /scene/markers  see scene.py                     scene: frames and markers for RViz and Foxglove
     /clock                           rosgraph_msgs/Clock              one plant → all
     /clock/request                   std_msgs/Header                  the other plants → that one: see shared_clock.py
@@ -55,6 +57,7 @@ CONTEXT = "mpc/context"
 PLAN = "mpc/plan"
 DESCRIPTION = "robot_description"
 CONTACT = "mpc/contact"
+ACCEPTED_LOAD = "payload_sharer/load"
 TRUTH = "plant/truth"
 TF, TF_STATIC = "/tf", "/tf_static"
 CLOCK = "/clock"

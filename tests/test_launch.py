@@ -319,6 +319,17 @@ def test_an_effort_controller_of_ros2_control_is_commanded_by_its_bridge_behind_
     assert executable_of("metarl_robot", "ros2_control_bridge")[-1].endswith("bridges.ros2_control_bridge")
 
 
+def test_payloads_are_shared_only_when_asked_for_and_only_where_efforts_are_sent() -> None:
+    given = {"robot": "panda", "share_payload": "true", "payload_driver": "ur", "effort_includes_gravity": "false"}
+    nodes = {str(node.name): node for node in evaluate(find_launch_file("ros2_control"), given)}
+    sharer = nodes["payload_sharer"].parameters
+    assert (sharer["payload_driver"], sharer["effort_includes_gravity"]) == ("ur", False)
+    assert executable_of("metarl_robot", "payload_sharer")[-1].endswith("bridges.payload_sharer")
+    for other in ({"share_payload": "false"}, {"commands": "positions"}):
+        launched = evaluate(find_launch_file("ros2_control"), {**given, **other})
+        assert "payload_sharer" not in {str(node.name) for node in launched}
+
+
 def test_a_trajectory_controller_of_ros2_control_gets_plans_instead() -> None:
     def launched(**arguments: str) -> dict[str, NodeSpec]:
         given = {"robot": "planar2", "commands": "positions", "limit_scale": "0.2", **arguments}

@@ -62,3 +62,11 @@ class JointDynamics(Dynamics, Protocol):
     def bias(self, q: Array, v: Array) -> Array:
         """Bias force h (n,): Coriolis, centrifugal, gravity, nominal damping."""
         ...
+
+
+class CarryingDynamics(JointDynamics, Protocol):
+    """Dynamics of a robot that carries a body with ten inertial parameters."""
+
+    def attached_regressor(self, q: Array, v: Array, a: Array) -> Array:
+        """Regressor Y (n, 10): a body π adds Y π to the inverse dynamics. Overwritten by the next call."""
+        ...

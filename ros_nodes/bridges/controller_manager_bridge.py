@@ -19,7 +19,6 @@ service that is offered          type
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -32,11 +31,11 @@ from rclpy.parameter import parameter_value_to_python
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
-from metarl_robot.core.errors import one_line
 from metarl_robot.core.robot import load_robot
 from metarl_robot.core.tables import NANOSECONDS
 from metarl_robot.robots.arm.controller_switch import ControllerSwitch, Phase, Request
 from metarl_robot.ros_nodes import topics
+from metarl_robot.ros_nodes.bridges.service_calls import ServiceCalls
 from metarl_robot.ros_nodes.convert import status_message
 from metarl_robot.ros_nodes.guarded import readable
 from metarl_robot.ros_nodes.interface import interface_of
@@ -51,8 +50,6 @@ from metarl_robot.safety.gate import GateState
 Array = NDArray[np.float64]
 
 LIST_S = 0.1
-UNANSWERED_S = 2.0
-"""A service call without an answer is given up after this time."""
 _LEVELS = {Phase.ENGAGED: DiagnosticStatus.OK, Phase.HELD: DiagnosticStatus.ERROR}
 
 
@@ -115,15 +112,15 @@ class ControllerManagerBridge(ManagedNode):
         self._known = False
         self._shown = (Phase.WAITING, "")
         self._counts: Counter[str] = Counter()
-        self._waits: dict[str, float] = {}
         topic, self._out = self.open_output()
-        self._own_clients: dict[str, Any] = {
-            "list": self.create_client(srv.ListControllers, f"{own.controller_manager}/list_controllers"),
-            "switch": self.create_client(srv.SwitchController, f"{own.controller_manager}/switch_controller"),
-            "parameters": self.create_client(GetParameters, f"{self.controller}/get_parameters"),
-            "estop": self.create_client(Trigger, "gate/estop"),
-            "rearm": self.create_client(Trigger, "gate/rearm"),
+        services = {
+            "list": (srv.ListControllers, f"{own.controller_manager}/list_controllers"),
+            "switch": (srv.SwitchController, f"{own.controller_manager}/switch_controller"),
+            "parameters": (GetParameters, f"{self.controller}/get_parameters"),
+            "estop": (Trigger, "gate/estop"),
+            "rearm": (Trigger, "gate/rearm"),
         }
+        self._calls = ServiceCalls(self, services)
         self._state_out = self.create_publisher(DiagnosticStatus, "~/state", topics.LATCHED)
         self._inputs = [
             self.create_subscription(Float64MultiArray, self._interface.commands, self._on_effort, topics.COMMAND),
@@ -149,8 +146,7 @@ class ControllerManagerBridge(ManagedNode):
         self._switch = None
         self.destroy_lifecycle_publisher(self._out)
         self.destroy_publisher(self._state_out)
-        for client in self._own_clients.values():
-            self.destroy_client(client)
+        self._calls.destroy()
         for timer in self._tickers:
             self.destroy_timer(timer)
         for subscription in self._inputs:
@@ -221,13 +217,15 @@ class ControllerManagerBridge(ManagedNode):
     def ask(self, request: Request) -> None:
         """Make a request of the gate; a subclass makes those of the controller manager."""
         name = "estop" if request is Request.STOP else "rearm"
-        self.call(name, Trigger.Request(), lambda answer: self.judge(request, answer.success, answer.message))
+        self._calls.call(name, Trigger.Request(), lambda answer: self.judge(request, answer.success, answer.message))
 
     def switch_controllers(self, request: Request, activate: str, deactivate: str) -> None:
         """Ask the controller manager to exchange two controllers, STRICT."""
         kind = self._srv.SwitchController.Request
         message = kind(activate_controllers=[activate], deactivate_controllers=[deactivate], strictness=kind.STRICT)
-        self.call("switch", message, lambda answer: self.judge(request, answer.ok, getattr(answer, "message", "")))
+        self._calls.call(
+            "switch", message, lambda answer: self.judge(request, answer.ok, getattr(answer, "message", ""))
+        )
 
     def judge(self, request: Request, ok: bool, why: str) -> None:
         """Report an answer to a request."""
@@ -238,9 +236,11 @@ class ControllerManagerBridge(ManagedNode):
     def _list(self) -> None:
         if self._switch is None or not self.active:
             return
-        self.call("list", self._srv.ListControllers.Request(), self._on_list)
+        self._calls.call("list", self._srv.ListControllers.Request(), self._on_list)
         if not self._known:
-            self.call("parameters", GetParameters.Request(names=list(self.asked)), self._on_controller_parameters)
+            self._calls.call(
+                "parameters", GetParameters.Request(names=list(self.asked)), self._on_controller_parameters
+            )
 
     def _on_list(self, answer: Any) -> None:
         if self._switch is not None:
@@ -256,23 +256,6 @@ class ControllerManagerBridge(ManagedNode):
     def _wrong_joints(self, found: dict[str, Any]) -> str:
         joints, names = list(found.get("joints") or []), list(self._robot.channel_names)
         return "" if sorted(joints) == sorted(names) else f"its joints are {joints}; must be {names}, in any order"
-
-    def call(self, name: str, request: Any, take: Callable[[Any], None]) -> None:
-        """Call a service, unless it is missing or the last call waits for its answer."""
-        client, now_s = self._own_clients[name], monotonic()
-        if now_s < self._waits.get(name, 0.0) or not client.service_is_ready():
-            return
-        self._waits[name] = now_s + UNANSWERED_S
-
-        def done(future: Any) -> None:
-            self._waits.pop(name, None)
-            error = future.exception()
-            if error is not None:
-                self.get_logger().error(f"{client.srv_name}: {one_line(error)}")
-            elif future.result() is not None:
-                take(future.result())
-
-        client.call_async(request).add_done_callback(done)
 
     def _on_engage(self, request: Any, response: Any) -> Any:
         switch = self._switch

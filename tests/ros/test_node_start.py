@@ -41,6 +41,7 @@ def run(node: str, *parameters: str) -> subprocess.CompletedProcess[str]:
             "'planar2' is of kind 'arm'; given where 'quadrotor' is needed",
         ),
         ("reference", ("robot:=planar2", "robot_kind:=quadrotor"), "'planar2' is of kind 'arm'"),
+        ("bridges.payload_sharer", ("robot:=planar2",), "effort_includes_gravity is true; must be false"),
         ("reference", ("robot:=planar2", "kind:=dance"), "Valid: excitation, hold, suite, tracking"),
     ],
 )

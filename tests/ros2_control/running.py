@@ -92,12 +92,12 @@ class Graph:
         until_s = self.arm.now["time_s"] + seconds
         self.probe.wait(lambda: self.arm.now["time_s"] > until_s, "time to pass")
 
-    def move_to(self, q: np.ndarray) -> None:
-        """Send a trajectory of 2 s."""
+    def move_to(self, q: np.ndarray, seconds: int = 2) -> None:
+        """Send a trajectory to a place at rest."""
         publisher = self.probe.node.create_publisher(JointTrajectory, "mpc/joint_trajectory", topics.REFERENCE_QOS)
         self.probe.wait(lambda: publisher.get_subscription_count() > 0, "a subscriber of references")
         point = JointTrajectoryPoint(positions=q.tolist())
-        point.time_from_start.sec = 2
+        point.time_from_start.sec = seconds
         publisher.publish(JointTrajectory(joint_names=list(ROBOT.channel_names), points=[point]))
 
     def stop(self) -> None:

@@ -57,6 +57,7 @@ class StandIn:
         self.manager, self._forward = rclpy.create_node("controller_manager"), rclpy.create_node(EFFORT)
         self._forward.declare_parameter("joints", self._joints)
         self._forward.declare_parameter("interface_name", interface)
+        self.nodes = [self.manager, self._forward]
         self._out = self.manager.create_publisher(JointState, "/joint_states", 1)
         self.manager.create_service(ListControllers, "~/list_controllers", self._on_list)
         self.manager.create_service(SwitchController, "~/switch_controller", self._on_switch)
@@ -68,7 +69,10 @@ class StandIn:
         self._place = flat_outputs_of(self._robot).hold(q)
 
     def _on_list(self, _: Any, response: Any) -> Any:
-        response.controller = [ControllerState(name=name, state=state) for name, state in self.states.items()]
+        response.controller = [
+            ControllerState(name=name, state=state, claimed_interfaces=[] if name == BROADCASTER else ["all"])
+            for name, state in self.states.items()
+        ]
         return response
 
     def _on_switch(self, request: Any, response: Any) -> Any:
@@ -93,21 +97,29 @@ class StandIn:
         if len(message.data) == len(self._joints):
             self._last = np.array(message.data)
 
+    def sent(self) -> np.ndarray:
+        """The last efforts that came, in our order."""
+        values = np.zeros(len(self._joints)) if self._last is None else self._last
+        last = dict(zip(self._joints, values, strict=True))
+        return np.array([last[name] for name in self._robot.channel_names])
+
+    def effort(self, state: Any) -> np.ndarray:
+        """The effort that acts."""
+        if self.states[EFFORT] == "active":
+            return self.sent()
+        if self.states[HOLDING] == "active":
+            return np.asarray(self._law.step(self._plant.time, state, self._place).effort)
+        return np.zeros(self._robot.nu)
+
+    def stamp(self) -> Any:
+        """Stamp of the newest state."""
+        return self.manager.get_clock().now().to_msg()
+
     def step(self) -> None:
         """One control period."""
-        state = self._plant.measure()
-        if self.states[EFFORT] == "active":
-            last = dict(
-                zip(self._joints, np.zeros(len(self._joints)) if self._last is None else self._last, strict=True)
-            )
-            effort = np.array([last[name] for name in self._robot.channel_names])
-        elif self.states[HOLDING] == "active":
-            effort = self._law.step(self._plant.time, state, self._place).effort
-        else:
-            effort = np.zeros(self._robot.nu)
-        state = self._plant.step(effort, self._robot.control_period_s)
+        state = self._plant.step(self.effort(self._plant.measure()), self._robot.control_period_s)
         message = JointState(name=list(self._robot.channel_names), position=state.q.tolist(), velocity=state.v.tolist())
-        message.header.stamp = self.manager.get_clock().now().to_msg()
+        message.header.stamp = self.stamp()
         self._out.publish(message)
 
     def report(self) -> dict[str, Any]:
@@ -118,7 +130,7 @@ class StandIn:
 
     def run(self) -> None:
         executor = SingleThreadedExecutor()
-        for node in (self.manager, self._forward):
+        for node in self.nodes:
             executor.add_node(node)
         begun_s, reported_s = monotonic(), -1.0
         while True:
