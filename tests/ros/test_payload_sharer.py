@@ -7,6 +7,9 @@ which it adds gravity, of the load too that it has accepted by the drivers' real
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,6 +22,7 @@ from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
 from geometry_msgs.msg import InertiaStamped  # noqa: E402
 from std_msgs.msg import Bool, Float64  # noqa: E402
 
+from metarl_robot.cli.launch_process import node_environment  # noqa: E402
 from metarl_robot.core.errors import MetaRLError  # noqa: E402
 from metarl_robot.ros_nodes import topics  # noqa: E402
 from metarl_robot.ros_nodes.messages.provide import provide  # noqa: E402
@@ -166,12 +170,25 @@ def test_a_payload_is_shared_refused_and_taken_back(graph: Callable[[str], LoadG
     assert one.arm.now["given"][-1] == 0.0 and went < 0.05
 
 
-@pytest.mark.slow
-def test_a_service_that_is_missing_is_named_and_waited_for(graph: Callable[[str], LoadGraph]) -> None:
-    one = graph("ur")
-    one.wait_said("idle: there is no estimate")
-    assert "no estimate" in one.share().message
-    one.arm.stop()
-    one.wait_said("waiting for /io_and_status_controller/set_payload")
-    answer = one.share()
-    assert not answer.success and "no service /io_and_status_controller/set_payload" in answer.message
+def test_a_service_that_is_missing_is_named_and_waited_for(probe_alone: Callable[[], tuple[int, Any]]) -> None:
+    from ur_msgs.srv import SetPayload
+
+    domain, probe = probe_alone()
+    words: list[str] = []
+    probe.listen(DiagnosticStatus, "payload_sharer/state", lambda m: words.append(m.message), topics.LATCHED)
+    arguments = ("robot:=planar2", "payload_driver:=ur", "effort_includes_gravity:=false")
+    command = [sys.executable, "-m", "metarl_robot.ros_nodes.bridges.payload_sharer", "--ros-args"]
+    command += [word for argument in arguments for word in ("-p", argument)]
+    sharer = subprocess.Popen(command, env={**node_environment(), "ROS_DOMAIN_ID": str(domain)})
+    try:
+        missing = "/io_and_status_controller/set_payload"
+        probe.wait(lambda: any(f"waiting for {missing}" in text for text in words), f"its name; {words}")
+        answer = probe.trigger("payload_sharer/share_payload")
+        assert not answer.success and f"no service {missing}" in answer.message
+        probe.node.create_service(SetPayload, missing, lambda request, response: response)
+        probe.wait(lambda: "waiting" not in words[-1], f"the service; {words}")
+        answer = probe.trigger("payload_sharer/share_payload")
+        assert not answer.success and "no estimate of while our efforts acted" in answer.message
+    finally:
+        sharer.send_signal(signal.SIGINT)
+        assert sharer.wait(60) == 0
