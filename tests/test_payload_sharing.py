@@ -24,7 +24,7 @@ class Driven:
 
     def __init__(self, fades: bool) -> None:
         self.sharing, self.time_s = PayloadSharing(RATED_KG, fades, FADE_S), 10.0
-        self.sharing.acts(True)
+        self.sharing.acts(True, True)
         self.sharing.moves(0.0)
 
     def see(self, seconds: float, parameters: np.ndarray = BOX, std_kg: float = 0.05, contact: bool = False) -> Driven:
@@ -35,10 +35,10 @@ class Driven:
 
     def share(self, parameters: np.ndarray = BOX) -> Driven:
         """A first load, accepted while the robot holds the arm; then our efforts act again."""
-        self.see(2.0, parameters).sharing.acts(False)
+        self.see(2.0, parameters).sharing.acts(False, False)
         self.sharing.request(self.time_s)
         self.sharing.accept(self.time_s)
-        self.sharing.acts(True)
+        self.sharing.acts(True, True)
         return self
 
     @property
@@ -54,7 +54,9 @@ def test_a_load_is_given_while_the_robot_holds_the_arm_and_taken_away_again() ->
     one = Driven(fades=False)
     assert one.stage is Stage.IDLE and "no estimate" in one.obstacle
     assert one.see(2.0).stage is Stage.SETTLED and "~/hold" in one.obstacle
-    one.sharing.acts(False)
+    one.sharing.acts(False, True)
+    assert "taking over" in one.obstacle
+    one.sharing.acts(False, False)
     one.see(1.0, 5.0 * BOX)  # worth nothing: these efforts did not act
     parameters, within_s = one.sharing.request(one.time_s)
     assert one.stage is Stage.REQUESTED and within_s == 0.0
@@ -64,10 +66,10 @@ def test_a_load_is_given_while_the_robot_holds_the_arm_and_taken_away_again() ->
     assert one.stage is Stage.ACCEPTED
     np.testing.assert_array_equal(one.sharing.compensated(one.time_s), parameters)
 
-    one.sharing.acts(True)
+    one.sharing.acts(True, True)
     assert one.see(2.0).stage is Stage.ACCEPTED, "the estimate stays that of the whole payload"
     assert one.see(2.0, NOTHING).stage is Stage.SETTLED, "it was put down"
-    one.sharing.acts(False)
+    one.sharing.acts(False, False)
     assert not one.sharing.request(one.time_s)[0].any()
     one.sharing.accept(one.time_s)
     assert one.stage is Stage.IDLE and not one.sharing.compensated(one.time_s).any()
@@ -128,7 +130,7 @@ def replace_com(distance_m: float) -> np.ndarray:
 def test_a_refused_load_changes_nothing_and_one_without_an_answer_can_be_asked_for_again() -> None:
     one = Waiting(fades=False).share().see(2.0, NOTHING)
     before = one.sharing.compensated(one.time_s).copy()
-    one.sharing.acts(False)
+    one.sharing.acts(False, False)
     one.sharing.request(one.time_s)
     one.sharing.refuse("command rejected")
     np.testing.assert_array_equal(one.sharing.compensated(one.time_s), before)
@@ -143,7 +145,7 @@ def test_a_refused_load_changes_nothing_and_one_without_an_answer_can_be_asked_f
 
 def test_a_settled_estimate_is_forgotten_a_minute_after_the_efforts_ceased_to_act() -> None:
     one = Waiting(fades=False).see(SETTLED_S + 1.0)
-    one.sharing.acts(False)
+    one.sharing.acts(False, False)
     assert not one.later(VALID_S - 1.0).obstacle
     assert "allowed: 60 s" in one.later(2.0).obstacle
 

@@ -4,7 +4,8 @@
 topic (as launched)              type                             from → to
 /effort_controller/commands                                       gate → bridge, see arm/interface.py
 /gate/state                      diagnostic_msgs/DiagnosticStatus gate → bridge
-/<bridge>/state                  diagnostic_msgs/DiagnosticStatus bridge → all, latched: phase and its reason
+/<bridge>/state                  diagnostic_msgs/DiagnosticStatus bridge → all, latched: phase, its reason, and whether
+                                                                  efforts are sent
 
 service that is called                    type
 /controller_manager/list_controllers      controller_manager_msgs/ListControllers: 10 Hz
@@ -110,7 +111,7 @@ class ControllerManagerBridge(ManagedNode):
         self._interface: Any = interface_of(self._robot, message_options(own, self.get_namespace()))
         self._table = TableCommands(self._robot)
         self._known = False
-        self._shown = (Phase.WAITING, "")
+        self._shown = (Phase.WAITING, "", False)
         self._counts: Counter[str] = Counter()
         topic, self._out = self.open_output()
         services = {
@@ -202,13 +203,16 @@ class ControllerManagerBridge(ManagedNode):
         if request is not None:
             self.get_logger().info(f"asking for {request.value}")
             self.ask(request)
-        shown = (switch.phase, switch.words)
+        shown = (switch.phase, switch.words, switch.sends)
         if shown != self._shown:
-            self._shown = shown
-            self.on_phase(switch.phase)
+            told, self._shown = self._shown[:2], shown
             text = f"{switch.phase.value}: {switch.words}"
             level = _LEVELS.get(switch.phase, DiagnosticStatus.WARN)
-            self._state_out.publish(status_message(self.get_name(), level, text, {"phase": switch.phase.value}))
+            values = {"phase": switch.phase.value, "sends": switch.sends}
+            self._state_out.publish(status_message(self.get_name(), level, text, values))
+            if shown[:2] == told:
+                return
+            self.on_phase(switch.phase)
             if switch.phase is Phase.HELD:
                 self.get_logger().error(text)
             else:

@@ -174,9 +174,10 @@ class PayloadSharer(ManagedNode):
         self._contact = code == topics.CONTACT_CODES[Contact.CONTACT]
 
     def _on_bridge(self, message: DiagnosticStatus) -> None:
-        phase = next((pair.value for pair in message.values if pair.key == "phase"), "")
+        values = {pair.key: pair.value for pair in message.values}
         if self._sharing is not None:
-            self._sharing.acts(phase not in (Phase.WAITING.value, Phase.HELD.value))
+            acts = values.get("phase") not in (Phase.WAITING.value, Phase.HELD.value)
+            self._sharing.acts(acts, values.get("sends") != "False")
 
     # Sharing.
 

@@ -89,7 +89,7 @@ class PayloadSharing:
         self._rated_kg, self._fades, self._fade_s = rated_kg, fades, fade_s
         self._seen: deque[_Seen] = deque()
         self._settled: _Seen | None = None
-        self._acts, self._speed = False, inf
+        self._acts, self._may_act, self._speed = False, False, inf
         self._asked: Array | None = None
         self._asked_s, self._asked_fade_s = -inf, 0.0
         self._refusal, self._known = "", False
@@ -108,12 +108,12 @@ class PayloadSharing:
         mean = np.mean([each.parameters for each in self._seen], axis=0)
         self._settled = None if self._unsettled() else self._seen[-1]._replace(parameters=mean)
 
-    def acts(self, acts: bool) -> None:
-        """Take whether our efforts act."""
+    def acts(self, acts: bool, may_act: bool) -> None:
+        """Take whether our efforts act, and whether they may still do so while the robot's controller takes over."""
         if acts and not self._acts:
             self._seen.clear()
             self._settled = None
-        self._acts = acts
+        self._acts, self._may_act = acts, acts or may_act
 
     def moves(self, speed: float) -> None:
         """Take the largest joint speed, as a share of its limit."""
@@ -133,6 +133,8 @@ class PayloadSharing:
             return f"our efforts act, and what the driver compensates is not known; for the first time, {_HOLD}"
         if self._acts and self._speed > STANDSTILL:
             return "the arm moves; let it rest"
+        if self._may_act and not self._acts:
+            return "the robot's own controller is taking over; ask again in a second"
         longest_s = FRESH_S if self._acts else VALID_S
         if time_s - self._settled.time_s > longest_s:
             return f"the last settled estimate is {time_s - self._settled.time_s:.0f} s old; allowed: {longest_s:g} s"
