@@ -178,8 +178,8 @@ def test_a_payload_is_shared_refused_and_taken_back(graph: Callable[[str], LoadG
     one.learn("settled")
     if driver == "franka":
         one.hold()
-    begun = len(one.arm.reports)
     one.ask()
+    begun = len(one.arm.reports) - 1
     one.probe.wait(lambda: one.arm.now["compensated_kg"] == 0.0, "the driver to compensate nothing")
     one.run(1.0)
     went = one.arm.off_home(begun)
