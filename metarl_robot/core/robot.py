@@ -165,6 +165,11 @@ class Robot:
         return self.nq if self.attitude is None else self.attitude.start
 
     @property
+    def wrapped(self) -> NDArray[np.bool_] | None:
+        """(nq,) whether a coordinate is an angle that is measured up to whole turns; None: none is."""
+        return self.endless
+
+    @property
     def reports(self) -> tuple[Report, ...]:
         """Reports of the physical quantities of its tasks."""
         return tuple(named(place) for place in self.reported)

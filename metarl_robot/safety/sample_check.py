@@ -3,7 +3,7 @@
 
 Wrong shapes and types are programming errors and raise SignalError. q (nq,), v (dof,) and specific_force (3,) must be
 numpy arrays of real numbers; integers and other precisions are converted. Lists, strings, None and booleans are
-refused.
+refused. Angles that may be wrapped (Robot.wrapped) are continued from the last good sample.
 
 Wrong values come from the robot: the sample is not used, and the reason is returned. A value is wrong if
 
@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from metarl_robot.core.errors import SignalError
 from metarl_robot.core.robot import Robot
 from metarl_robot.core.signals import State
+from metarl_robot.core.turns import TURN
 from metarl_robot.safety import missing_velocity
 from metarl_robot.safety.input_validation import (
     JUMP_M,
@@ -65,6 +66,7 @@ class SampleCheck:
 
     def __init__(self, robot: Robot) -> None:
         self._sizes, self._attitude, self._place = (robot.nq, robot.dof), robot.attitude, robot.position_size
+        self._wrapped = robot.wrapped
         self._lower = np.maximum(robot.position_lower - BEYOND, -MAX_VALUE).tolist()
         self._upper = np.minimum(robot.position_upper + BEYOND, MAX_VALUE).tolist()
         self._fastest = np.minimum(SPEEDS * robot.velocity_limit, MAX_VALUE).tolist()
@@ -84,7 +86,7 @@ class SampleCheck:
         return None if self._last is None else self._last.time
 
     def typed(self, time: Any, state: Any) -> tuple[float, State]:
-        """Convert a sample to the right types. Raises SignalError."""
+        """Convert a sample to the right types, and continue its wrapped angles. Raises SignalError."""
         if type(time) is not float:
             time = number("time", time)
         if not isinstance(state, State):
@@ -94,8 +96,17 @@ class SampleCheck:
         if force is not None:
             force = vector("state.specific_force", force, 3)
             force = force if isfinite(force.sum()) else None
+        q = self._continued(q)
         same = q is state.q and v is state.v and force is state.specific_force
         return time, state if same else State(q, v, force)
+
+    def _continued(self, q: Array) -> Array:
+        """Continue wrapped angles of q (nq,) from the last good sample; returns the same object if they do."""
+        if self._wrapped is None or self._last is None:
+            return q
+        turns = np.round((np.array(self._last.q) - q) / TURN)
+        turns = np.where(self._wrapped & np.isfinite(turns), turns, 0.0)
+        return q + TURN * turns if turns.any() else q
 
     def problem(self, time: float, state: State) -> str | None:
         """Reason that a sample of the right types is not used; None if it is good."""

@@ -2,7 +2,7 @@
 """Description of a ground vehicle: properties and limits from `robot.yaml`, and the MJCF generated from them.
 
 World frame ENU, body frame FLU at the centre of mass, projected on the ground. q = (x, y [m; world], yaw [rad]), v =
-q̇. The yaw is continuous: it does not wrap.
+q̇. The yaw is continuous; measured ones may be wrapped (safety/sample_check.py).
 
 A command has one entry for each channel. A vehicle with a steered axle has `steering`, the angle of its steered wheels
 [rad], and `drive`, the torque of all driven wheels together [Nm]. A vehicle with skid steering has `left` and `right`,
@@ -235,6 +235,10 @@ class Ground(Robot):
     def is_steered(self) -> bool:
         """Whether it has a steered axle; otherwise it is skid-steered."""
         return bool(self.track.steered.any())
+
+    @property
+    def wrapped(self) -> NDArray[np.bool_]:
+        return np.array([False, False, True])
 
     @property
     def reports(self) -> tuple[Report, ...]:
