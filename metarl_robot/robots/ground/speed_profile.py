@@ -2,7 +2,9 @@
 """The fastest speed along a path for a friction: the forward-backward pass of minimum-time driving.
 
 Lateral acceleration v² κ and longitudinal acceleration share the friction circle μ g (Lenzo, Rossi, "A simple mono-
-dimensional approach for lap time optimisation", 2020; Velenis, Tsiotras 2008).
+dimensional approach for lap time optimisation", 2020; Velenis, Tsiotras 2008). Only driven wheels accelerate and brake:
+with the share n of the weight on them, an acceleration a uses a (1 ∓ k μ) / n of the circle, where k m a is the load
+that moves between the axles.
 """
 
 from __future__ import annotations
@@ -44,12 +46,12 @@ def speed_profile(
     square = np.minimum(np.minimum(grip / np.maximum(curvature, 1e-9), turning**2), robot.velocity_limit[0] ** 2)
     if most is not None:
         square = np.minimum(square, np.square(most))
-    drive, step = _drive(robot), along[1] - along[0]
+    drive, step, (driving, braking) = _drive(robot), along[1] - along[0], _traction(robot, friction)
     if not path.closed:
         square[0], square[-1] = min(square[0], start_m_s**2), 0.0
     for _ in range(2 if path.closed else 1):
-        square = _limited(square, curvature, grip, min(drive, grip), step, path.closed)
-        square = _limited(square[::-1], curvature[::-1], grip, min(drive, grip), step, path.closed)[::-1]
+        square = _limited(square, curvature, grip, drive, step, path.closed, driving)
+        square = _limited(square[::-1], curvature[::-1], grip, drive, step, path.closed, braking)[::-1]
     return along, np.sqrt(square)
 
 
@@ -58,7 +60,8 @@ def from_rest(robot: Ground, path: Path, along: Array, speed: Array, friction: f
     curvature, grip = np.abs(path.at(along).curvature), friction * GRAVITY_M_S2
     square = np.square(speed)
     square[0] = 0.0
-    return np.sqrt(_limited(square, curvature, grip, min(_drive(robot), grip), along[1] - along[0], False))
+    driving, _ = _traction(robot, friction)
+    return np.sqrt(_limited(square, curvature, grip, _drive(robot), along[1] - along[0], False, driving))
 
 
 def limited_speeds(robot: Ground, along: Array, curvature: Array, grip: float, braking: float, most: Array) -> Array:
@@ -68,9 +71,9 @@ def limited_speeds(robot: Ground, along: Array, curvature: Array, grip: float, b
     """
     square = np.minimum(np.square(most), grip / np.maximum(curvature, 1e-9))
     square[0] = most[0] ** 2
-    drive, step = min(_drive(robot), grip), along[1] - along[0]
-    square = _limited(square, curvature, grip, drive, step, False)
-    return np.sqrt(_limited(square[::-1], curvature[::-1], grip, min(drive, braking), step, False)[::-1])
+    drive, step, (forth, back) = _drive(robot), along[1] - along[0], _traction(robot, grip / GRAVITY_M_S2)
+    square = _limited(square, curvature, grip, drive, step, False, forth)
+    return np.sqrt(_limited(square[::-1], curvature[::-1], grip, min(drive, braking), step, False, back)[::-1])
 
 
 def _drive(robot: Ground) -> float:
@@ -78,16 +81,28 @@ def _drive(robot: Ground) -> float:
     return float(robot.track.torque_share.sum(0) @ robot.effort_limit) / robot.wheel_radius_m / robot.mass_kg
 
 
-def _limited(square: Array, curvature: Array, grip: float, most: float, step: float, closed: bool) -> Array:
-    """Squared speeds (N,) that accelerations along the path reach one after the other.
+def _traction(robot: Ground, friction: float) -> tuple[float, float]:
+    """Shares of the friction circle that driven wheels can use along the path: to accelerate and to brake."""
+    track = robot.track
+    driven = track.torque_share.sum(axis=1) > 0.0
+    part, moved = track.load_share[driven, 0].sum(), robot.com_height * track.load_share[driven, 1].sum()
+    driving, braking = (part / max(1.0 + sign * friction * moved, part) for sign in (1.0, -1.0))
+    return float(driving), float(braking)
 
-    The ends of a closed path are one point; two laps are driven, so that it has one speed.
+
+def _limited(
+    square: Array, curvature: Array, grip: float, most: float, step: float, closed: bool, traction: float
+) -> Array:
+    """Squared speeds (N,) that accelerations along the path, at most `most`, reach one after the other.
+
+    traction: share of the grip left in a bend that driven wheels can use. The ends of a closed path are one point; two
+    laps are driven, so that it has one speed.
     """
     square, count = square.copy(), len(square) - 1
     for k in range(2 * count if closed else count):
         here, there = (k % count, (k + 1) % count) if closed else (k, k + 1)
         left = np.sqrt(max(grip**2 - (square[here] * curvature[here]) ** 2, 0.0))
-        square[there] = min(square[there], square[here] + 2.0 * step * min(left, most))
+        square[there] = min(square[there], square[here] + 2.0 * step * min(traction * left, most))
     if closed:
         square[-1] = square[0]
     return square
