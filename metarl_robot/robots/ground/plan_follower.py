@@ -28,6 +28,7 @@ from metarl_robot.robots.ground.actuators import Actuators
 from metarl_robot.robots.ground.context_names import FRICTION
 from metarl_robot.robots.ground.description import Ground
 from metarl_robot.robots.ground.dynamics import N_PARAMETERS
+from metarl_robot.robots.ground.early_braking import braked, next_stop
 from metarl_robot.robots.ground.grip import torque_bounds
 from metarl_robot.robots.ground.plan import GroundPlan
 from metarl_robot.robots.ground.route import Route, RouteConfig
@@ -37,6 +38,10 @@ Array = NDArray[np.float64]
 
 MOST_IN_TRANSIT = 8
 """Largest number of commands over which a state is predicted."""
+SPEED_SHARE, TURNING_SHARE = 2.0 / 7.0, 0.5
+"""Scales of velocity errors over the vehicle's limits: to a slow vehicle, a standstill is not a small error."""
+STOP_S, STOP_SHARE = 4.0, 0.85
+"""A stop is seen this far beyond the plan [s]; it uses this share of the torque that the plan may use."""
 SURE_DEVIATIONS = 2.0
 """Standard deviations by which friction beyond the description's is below its estimate."""
 
@@ -49,9 +54,15 @@ class PlanConfig(RouteConfig):
     along_scale_m: float = Field(1.0, gt=0.0, le=100.0, description="error along the path with weight one [m]")
     across_scale_m: float = Field(0.1, gt=0.0, le=10.0, description="error across the path with weight one [m]")
     heading_scale_rad: float = Field(1.0, gt=0.0, le=10.0, description="heading error with weight one [rad]")
-    speed_scale_m_s: float = Field(2.0, gt=0.0, le=100.0, description="speed error with weight one [m/s]")
-    sideways_scale_m_s: float = Field(2.0, gt=0.0, le=100.0, description="sideways speed with weight one [m/s]")
-    turning_scale_rad_s: float = Field(4.0, gt=0.0, le=100.0, description="yaw rate error with weight one [rad/s]")
+    speed_scale_m_s: float = Field(
+        0.0, ge=0.0, le=100.0, description="speed error with weight one [m/s]; 0: 2/7 of the speed limit"
+    )
+    sideways_scale_m_s: float = Field(
+        0.0, ge=0.0, le=100.0, description="sideways speed with weight one [m/s]; 0: 2/7 of the speed limit"
+    )
+    turning_scale_rad_s: float = Field(
+        0.0, ge=0.0, le=100.0, description="yaw rate error with weight one [rad/s]; 0: half of the yaw rate limit"
+    )
     command_scale: float = Field(0.3, gt=0.0, le=100.0, description="command error with weight one, share of the limit")
     grip_share: float = Field(
         0.9, gt=0.0, le=2.0, description="share of the estimated friction that planned torques may use"
@@ -107,6 +118,7 @@ class PlanFollower(ABC, Generic[Config]):
         self._robot, self._config, self.adapter = robot, config, adapter
         self._functions = GroundPlan(robot, config.horizon, config.knot_spacing_s)
         self._grid: Array = config.knot_spacing_s * np.arange(config.horizon + 1.0)
+        self._far_grid: Array = np.arange(0.0, self._grid[-1] + STOP_S, config.knot_spacing_s)
         self._skid_efforts = None if robot.is_steered else SkidEfforts(robot, config.horizon + 1)
         self._limiter, self._route, self._actuators = EffortLimiter(robot), Route(robot, config), Actuators(robot)
         shape = (config.horizon, robot.nu)
@@ -151,7 +163,7 @@ class PlanFollower(ABC, Generic[Config]):
         parameters = self._parameters()
         here = self._predicted(time, state, latency, parameters)
         self._route.friction = self._friction(parameters)
-        target = self._target(time, here, reference)
+        target = self._target(time, here, reference, self._robot.mass_kg + parameters[3])
         if target is None:
             return self.fallback(time, "the reference is not finite")
         targets, feed_forward = target
@@ -219,13 +231,24 @@ class PlanFollower(ABC, Generic[Config]):
         xi = Xi(q, v, np.zeros_like(v), efforts, np.stack([efforts, efforts]))
         return np.asarray(np.broadcast_to(self.adapter.evaluate(xi), v.shape))
 
-    def _target(self, time: float, here: Array, reference: Reference) -> tuple[Array, Array] | None:
+    def _hardest(self, mass_kg: float) -> float:
+        """Largest deceleration [m/s²] of a plan on the believed friction."""
+        robot = self._robot
+        lower, _ = torque_bounds(robot, np.zeros((1, 6)), self._route.friction, mass_kg, self._config.grip_share)
+        torque = -np.maximum(lower[0], robot.effort_lower)[robot.torque_channels].sum()
+        return float(torque / (robot.wheel_radius_m * (mass_kg + robot.rolling_mass_kg)))
+
+    def _target(self, time: float, here: Array, reference: Reference, mass_kg: float) -> tuple[Array, Array] | None:
         """States (N + 1, n) and inputs (N, nu) that follow the reference from the nearest point on."""
         forward = float(np.cos(here[2]) * here[3] + np.sin(here[2]) * here[4])
         found = self._route.nearest(reference, time, here[:3], forward, 0.0)
         if found is None:
             return None
-        points = found.reference.sample(found.time_s + self._grid)
+        points = found.reference.sample(found.time_s + self._far_grid)
+        if (stop := next_stop(points)) > 0:
+            hardest = self._hardest(mass_kg)
+            points = braked(points, stop, self._config.knot_spacing_s, abs(forward), STOP_SHARE * hardest, hardest)
+        points = Setpoints(*(rows[: len(self._grid)] for rows in (points.q, points.v, points.a)))
         q = points.q.copy()
         q[:, 2] += 2.0 * np.pi * np.round((here[2] - q[0, 2]) / (2.0 * np.pi))
         efforts = self._feed_forward(points)
@@ -270,8 +293,10 @@ class PlanFollower(ABC, Generic[Config]):
 
 def weights(robot: Ground, functions: GroundPlan, config: PlanConfig) -> Weights:
     """Bryson's rule; the terminal cost is that of the infinite horizon on a straight line at half the speed limit."""
+    fastest, _, turning = robot.velocity_limit
     scales = [config.along_scale_m, config.across_scale_m, config.heading_scale_rad]
-    scales += [config.speed_scale_m_s, config.sideways_scale_m_s, config.turning_scale_rad_s]
+    scales += [config.speed_scale_m_s or SPEED_SHARE * fastest, config.sideways_scale_m_s or SPEED_SHARE * fastest]
+    scales += [config.turning_scale_rad_s or TURNING_SHARE * turning]
     state = np.array([*(1.0 / np.square(scales)), *np.zeros(robot.nu)])
     inputs = 1.0 / np.square(config.command_scale * robot.effort_limit)
     straight = np.zeros((config.horizon + 1, 6 + robot.nu))

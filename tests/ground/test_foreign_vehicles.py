@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Vehicles of other simulators, driven through `step`: wheels in contact, wrapped yaw, two driven wheels, stops."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import mujoco
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from metarl_robot.control.factory import make_adapter, make_controller
+from metarl_robot.core.robot import load_robot
+from metarl_robot.core.signals import Reference, Setpoints, State, Status
+from metarl_robot.robots.ground.description import GRAVITY_M_S2, Ground
+from metarl_robot.robots.ground.early_braking import braked, next_stop
+from metarl_robot.robots.ground.flat_outputs import GroundOutputs
+from metarl_robot.robots.ground.path import Path as Way
+from metarl_robot.robots.ground.path_reference import PathReference
+from metarl_robot.robots.ground.speed_profile import limited_speeds, speed_profile, stations
+from metarl_robot.sim.kinds import simulation
+
+Array = NDArray[np.float64]
+
+FREE_WHEELS = """<mujoco><option timestep="0.0025" cone="elliptic" impratio="10"/><worldbody>
+  <geom type="plane" size="100 100 1" friction="0.8 0.005 0.0001"/>
+  <body name="base" pos="0 0 0.19"><freejoint/><inertial pos="0.03 0 0.02" mass="49.6" diaginertia="0.8 1.5 1.9"/>
+  {wheels}</body></worldbody><actuator>{motors}</actuator></mujoco>"""
+WHEEL = """<body pos="{x} {y} -0.025"><joint name="{name}" axis="0 1 0" armature="0.02"/>
+  <geom type="cylinder" size="0.1651 0.05" euler="90 0 0" mass="2.6" friction="0.8 0.005 0.0001"/></body>"""
+
+
+class SkidSteered:
+    """A skid-steered vehicle of 60 kg as another simulator has it: free bodies on stiff wheels that stick and slip."""
+
+    def __init__(self, husky: Ground) -> None:
+        names = [wheel.name for wheel in husky.description.wheels]
+        wheels = [
+            WHEEL.format(x=wheel.position_m[0], y=wheel.position_m[1], name=wheel.name)
+            for wheel in husky.description.wheels
+        ]
+        motors = [f'<motor joint="{name}"/>' for name in names]
+        text = FREE_WHEELS.format(wheels="".join(wheels), motors="".join(motors))
+        self._model = mujoco.MjModel.from_xml_string(text)
+        self._data, self._share = mujoco.MjData(self._model), husky.track.torque_share
+
+    def place(self, q: Array) -> None:
+        self._data.qpos[:7] = [q[0], q[1], 0.19, math.cos(0.5 * q[2]), 0.0, 0.0, math.sin(0.5 * q[2])]
+
+    def state(self) -> State:
+        x, y, _, w, *_, z = self._data.qpos[:7]
+        speed = self._data.qvel
+        return State(np.array([x, y, 2.0 * math.atan2(z, w)]), np.array([speed[0], speed[1], speed[5]]))
+
+    def step(self, effort: Array) -> None:
+        self._data.ctrl[:] = self._share @ effort
+        mujoco.mj_step(self._model, self._data, 4)
+
+
+@pytest.mark.parametrize("name", ["nominal_mpc", "meta_mpc"])
+def test_a_slow_vehicle_on_wheels_that_stick_neither_stops_nor_races(name: str) -> None:
+    """A turn needs torques that no plan expects; a metre per second less or more must not count as little."""
+    husky = load_robot("husky")
+    assert isinstance(husky, Ground)
+    reference = GroundOutputs(husky).motion("figure_eight", np.random.default_rng(0), 6.0)
+    controller, vehicle, speeds = make_controller(husky, name), SkidSteered(husky), []
+    vehicle.place(reference.sample(np.zeros(1)).q[0])
+    for k in range(600):
+        state = vehicle.state()
+        vehicle.step(controller.step(0.01 * k, state, reference).effort)
+        speeds.append(float(np.hypot(*state.v[:2])))
+    assert min(speeds[100:]) > 0.6 and max(speeds) < 1.2 * husky.velocity_limit[0]
+
+
+def _turning(robot: Ground) -> tuple[Reference, list[float], list[State]]:
+    """A reference, and states of a vehicle on its circle whose yaw passes π."""
+    reference = GroundOutputs(robot).motion("circle", np.random.default_rng(0), 8.0)
+    times = [1.5 + 0.01 * k for k in range(200)]
+    points = reference.sample(np.array(times))
+    return reference, times, [State(q, v) for q, v in zip(points.q, points.v, strict=True)]
+
+
+def _wrapped(state: State) -> State:
+    return State(np.array([*state.q[:2], np.arctan2(np.sin(state.q[2]), np.cos(state.q[2]))]), state.v)
+
+
+@pytest.mark.parametrize("name", ["pure_pursuit", "stanley", "offset_free_mpc"])
+def test_a_yaw_that_wraps_is_continued(name: str) -> None:
+    robot = load_robot("f1tenth")
+    assert isinstance(robot, Ground)
+    reference, times, states = _turning(robot)
+    assert any(_wrapped(state).q[2] != state.q[2] for state in states) and abs(states[0].q[2]) < np.pi
+    continuous, wrapping = make_controller(robot, name), make_controller(robot, name)
+    for time, state in zip(times, states, strict=True):
+        wanted, command = (c.step(time, s, reference) for c, s in ((continuous, state), (wrapping, _wrapped(state))))
+        assert command.status is Status.SOLVED, command.message
+        np.testing.assert_allclose(command.effort, wanted.effort, atol=1e-6)
+
+
+def test_an_adapter_continues_a_yaw_that_wraps() -> None:
+    robot = load_robot("f1tenth")
+    assert isinstance(robot, Ground)
+    _, _, states = _turning(robot)
+    continuous, wrapping = (make_adapter(robot, "last_layer") for _ in range(2))
+    for state in states:
+        wanted = continuous.update(state, np.array([0.1, 0.5]), 0.01)
+        given = wrapping.update(_wrapped(state), np.array([0.1, 0.5]), 0.01)
+    np.testing.assert_allclose(given.mean, wanted.mean, atol=1e-6)
+
+
+@pytest.fixture(scope="module", params=["rear", "front"])
+def two_driven(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Ground:
+    """The f1tenth with two driven wheels, and a high centre of mass."""
+    idle = {"rear": "front", "front": "rear"}[request.param]
+    lines = (load_robot("f1tenth").folder / "robot.yaml").read_text().splitlines()
+    lines = [line.replace("}", ", driven: false}") if f"name: {idle}_" in line else line for line in lines]
+    folder: Path = tmp_path_factory.mktemp(request.param) / "car"
+    folder.mkdir()
+    (folder / "robot.yaml").write_text("\n".join(lines).replace("com_height_m: 0.074", "com_height_m: 0.12"))
+    robot = load_robot(folder)
+    assert isinstance(robot, Ground)
+    return robot
+
+
+def test_speeds_need_no_more_grip_than_the_driven_wheels_have(two_driven: Ground) -> None:
+    friction, x = 0.6, np.linspace(0.0, 20.0, 41)
+    way = Way(np.column_stack([x, 0.4 * np.sin(0.6 * x)]))
+    along, speed = speed_profile(two_driven, way, friction)
+    _used_within(two_driven, way, along, speed, friction)
+    most = np.full(len(stations(way)), 5.0)
+    most[-1] = 0.0
+    grip, bend = friction * GRAVITY_M_S2, np.abs(way.at(along).curvature)
+    speed = limited_speeds(two_driven, along, bend, grip, grip, most)
+    _used_within(two_driven, way, along, speed, friction)
+
+
+def _used_within(robot: Ground, way: Way, along: Array, speed: Array, friction: float) -> None:
+    """Check accelerations of speeds (N,) [m/s] at arc lengths (N,) [m] against the load of the driven wheels."""
+    track = robot.track
+    driven = track.torque_share.sum(axis=1) > 0.0
+    rate = np.diff(np.square(speed)) / (2.0 * np.diff(along))
+    turning = (np.square(speed) * np.abs(way.at(along).curvature))[:-1]
+    left = np.sqrt(np.maximum(1.0 - np.square(turning / (friction * GRAVITY_M_S2)), 0.0))
+    shares = track.load_share[driven].sum(axis=0)
+    load = shares[0] * GRAVITY_M_S2 - shares[1] * robot.com_height * rate  # over the mass [m/s²]
+    within = friction * load * left
+    middle = slice(1, -1)  # a pass limits the speed at the other end of a step by the curvature at this one
+    assert np.all(np.abs(rate)[middle] <= 1.1 * within[middle] + 0.1)
+    assert np.max(np.abs(rate)) > 0.3 * friction * GRAVITY_M_S2
+
+
+def _line() -> PathReference:
+    """A straight line of 30 m that is driven at 6 m/s and braked at 6 m/s²."""
+    way = Way(np.column_stack([np.linspace(0.0, 30.0, 61), np.zeros(61)]))
+    along = stations(way)
+    return PathReference(way, along, np.minimum(6.0, np.sqrt(2.0 * 6.0 * (30.0 - along) + 1e-9)))
+
+
+def test_a_stop_is_approached_with_the_deceleration_that_is_believed() -> None:
+    reference, dt = _line(), 0.02
+    points = reference.sample(2.0 + dt * np.arange(400))
+    slower = braked(points, next_stop(points), dt, 6.0, 3.0, 4.0)
+    speed = slower.v[:, 0]
+    np.testing.assert_allclose(np.diff(slower.q[:, 0]) / dt, 0.5 * (speed[1:] + speed[:-1]), atol=0.1)
+    assert np.min(np.diff(speed)) / dt > -3.3 and slower.a[:, 0].min() > -3.1
+    assert slower.q[-1, 0] == pytest.approx(30.0, abs=1e-2) and speed[-1] == pytest.approx(0.0, abs=1e-2)
+    assert speed.max() == pytest.approx(6.0, abs=0.05), "far from the stop, nothing changes"
+
+
+def test_a_vehicle_too_fast_for_a_stop_brakes_from_its_own_speed() -> None:
+    dt = 0.02
+    points = _line().sample(4.5 + dt * np.arange(400))
+    left = 30.0 - points.q[0, 0]
+    slower = braked(points, next_stop(points), dt, 5.0, 3.0, 40.0)
+    assert slower.v[0, 0] == pytest.approx(5.0)
+    assert slower.a[0, 0] == pytest.approx(-(5.0**2) / (2.0 * left), rel=0.02)
+
+
+def test_a_stop_that_is_gentle_enough_is_left_as_it_is() -> None:
+    stopping = _line().sample(4.5 + 0.02 * np.arange(200))
+    assert braked(stopping, next_stop(stopping), 0.02, 0.0, 8.0, 9.0) is stopping
+
+
+def test_a_stop_is_where_a_moving_reference_first_stands() -> None:
+    points = _line().sample(4.5 + 0.02 * np.arange(200))
+    stop = next_stop(points)
+    speed = points.v[:, 0]
+    assert stop > 0 and speed[stop] < 0.05 <= speed[:stop].min()
+    assert next_stop(_line().sample(9.0 + 0.02 * np.arange(50))) == 0, "it waits"
+    assert next_stop(_line().sample(0.5 + 0.02 * np.arange(50))) == 0, "it goes on"
+    broken = points.q.copy()
+    broken[stop - 1] = np.nan
+    assert next_stop(Setpoints(broken, points.v, points.a)) == 0
+
+
+def test_a_vehicle_does_not_overshoot_the_end_of_its_path() -> None:
+    """Of a stop that uses all the torque that a plan may use; without early braking it was 14 cm beyond the end."""
+    robot = load_robot("f1tenth")
+    assert isinstance(robot, Ground)
+    reference, room = _line(), simulation(robot)
+    plant, controller = room.plant(room.nominal_task()), make_controller(robot, "offset_free_mpc")
+    state, furthest = plant.reset(np.array([13.0, 0.0, 0.0])), 0.0
+    for k in range(450):
+        state = plant.step(controller.step(3.0 + 0.01 * k, state, reference).effort, 0.01)
+        furthest = max(furthest, float(state.q[0]))
+    assert furthest < 30.1
