@@ -17,9 +17,11 @@ from metarl_robot.core.signals import Reference, Setpoints, State, Status
 from metarl_robot.robots.ground.description import GRAVITY_M_S2, Ground
 from metarl_robot.robots.ground.early_braking import braked, next_stop
 from metarl_robot.robots.ground.flat_outputs import GroundOutputs
+from metarl_robot.robots.ground.obstacles import Obstacles
 from metarl_robot.robots.ground.path import Path as Way
 from metarl_robot.robots.ground.path_reference import PathReference
 from metarl_robot.robots.ground.speed_profile import limited_speeds, speed_profile, stations
+from metarl_robot.robots.ground.turning_round import TurningRound
 from metarl_robot.sim.kinds import simulation
 
 Array = NDArray[np.float64]
@@ -206,3 +208,54 @@ def test_a_vehicle_does_not_overshoot_the_end_of_its_path() -> None:
         state = plant.step(controller.step(3.0 + 0.01 * k, state, reference).effort, 0.01)
         furthest = max(furthest, float(state.q[0]))
     assert furthest < 30.1
+
+
+@pytest.fixture(scope="module")
+def f1tenth() -> Ground:
+    robot = load_robot("f1tenth")
+    assert isinstance(robot, Ground)
+    return robot
+
+
+def _ahead(reference: Reference, time: float) -> Setpoints:
+    return reference.sample(time + 0.04 * np.arange(26))
+
+
+def test_a_car_that_faces_away_turns_round_and_follows_its_path_forwards(f1tenth: Ground) -> None:
+    reference, room = GroundOutputs(f1tenth).motion("oval", np.random.default_rng(0), 8.0), simulation(f1tenth)
+    plant, controller = room.plant(room.nominal_task()), make_controller(f1tenth, "offset_free_mpc")
+    state, forward = plant.reset(reference.sample(np.zeros(1)).q[0] + [0.0, 0.5, 3.0]), []
+    for k in range(500):
+        state = plant.step(controller.step(0.01 * k, state, reference).effort, 0.01)
+        forward.append(float(np.cos(state.q[2]) * state.v[0] + np.sin(state.q[2]) * state.v[1]))
+    assert min(forward) > -0.2, "it never drives in reverse"
+    near = reference.sample(np.arange(0.0, 8.0, 0.01)).q
+    nearest = near[np.argmin(np.linalg.norm(near[:, :2] - state.q[:2], axis=1))]
+    assert np.linalg.norm(nearest[:2] - state.q[:2]) < 0.15 and np.cos(nearest[2] - state.q[2]) > 0.9
+
+
+def test_a_car_with_an_obstacle_beside_it_stands_instead_of_turning_round(f1tenth: Ground) -> None:
+    turning, goal = TurningRound(f1tenth), _ahead(_line(), 1.0)
+    pose = np.array([goal.q[0, 0], 0.0, 3.0])
+    assert turning.needed(0.0, pose, 0.0, goal)
+    times = np.linspace(0.0, 1.0, 26)
+    free = turning.arc(pose, goal, times, 1.0, Obstacles(np.zeros((0, 3))), 0.15)
+    assert free.v[:, 2].max() < 0.0, "the short way: to the right"
+    np.testing.assert_allclose(np.gradient(free.q, times, axis=0)[1:-1], free.v[1:-1], atol=0.02)
+    np.testing.assert_allclose(np.gradient(free.v, times, axis=0)[1:-1], free.a[1:-1], atol=0.05)
+    beside = Obstacles(np.array([[*(free.q[-1, :2]), 0.1]]))
+    assert not turning.arc(pose, goal, times, 1.0, beside, 0.15).v[:, :2].any()
+
+
+def test_a_spin_and_a_halt_are_no_reason_to_turn_round(f1tenth: Ground) -> None:
+    turning, goal = TurningRound(f1tenth), _ahead(_line(), 1.0)
+    away = np.array([0.0, 0.0, 2.5])
+    assert not turning.needed(0.0, away, 3.0, goal) and not turning.needed(0.8, away, -3.0, goal)
+    assert turning.needed(1.1, away, -3.0, goal), "a spin that does not end"
+    beside = np.array([goal.q[0, 0], 2.0, 0.3])
+    assert turning.needed(1.2, beside, 1.0, goal), "until it is near the path"
+    assert not turning.needed(1.3, np.array([*goal.q[0, :2], 0.5]), 1.0, goal)
+    assert not turning.needed(1.4, away, 0.0, _ahead(_line(), 20.0)), "the reference stands"
+    husky = load_robot("husky")
+    assert isinstance(husky, Ground)
+    assert not TurningRound(husky).needed(0.0, away, 0.0, goal), "it turns on the spot"

@@ -33,6 +33,7 @@ from metarl_robot.robots.ground.grip import torque_bounds
 from metarl_robot.robots.ground.plan import GroundPlan
 from metarl_robot.robots.ground.route import Route, RouteConfig
 from metarl_robot.robots.ground.skid_efforts import SkidEfforts
+from metarl_robot.robots.ground.turning_round import TurningRound
 
 Array = NDArray[np.float64]
 
@@ -119,6 +120,7 @@ class PlanFollower(ABC, Generic[Config]):
         self._functions = GroundPlan(robot, config.horizon, config.knot_spacing_s)
         self._grid: Array = config.knot_spacing_s * np.arange(config.horizon + 1.0)
         self._far_grid: Array = np.arange(0.0, self._grid[-1] + STOP_S, config.knot_spacing_s)
+        self._turning = TurningRound(robot)
         self._skid_efforts = None if robot.is_steered else SkidEfforts(robot, config.horizon + 1)
         self._limiter, self._route, self._actuators = EffortLimiter(robot), Route(robot, config), Actuators(robot)
         shape = (config.horizon, robot.nu)
@@ -140,6 +142,7 @@ class PlanFollower(ABC, Generic[Config]):
         self._limiter.reset()
         self._forget()
         self._route.reset()
+        self._turning.reset()
         self._context: Context = EMPTY_CONTEXT
         self._last: Trajectory | None = None
         self._plan: Plan | None = None
@@ -245,7 +248,10 @@ class PlanFollower(ABC, Generic[Config]):
         if found is None:
             return None
         points = found.reference.sample(found.time_s + self._far_grid)
-        if (stop := next_stop(points)) > 0:
+        if self._turning.needed(time, here[:3], forward, points):
+            route, margin_m = self._route, self._config.obstacle_margin_m
+            points = self._turning.arc(here[:3], points, self._far_grid, route.friction, route.obstacles, margin_m)
+        elif (stop := next_stop(points)) > 0:
             hardest = self._hardest(mass_kg)
             points = braked(points, stop, self._config.knot_spacing_s, abs(forward), STOP_SHARE * hardest, hardest)
         points = Setpoints(*(rows[: len(self._grid)] for rows in (points.q, points.v, points.a)))
