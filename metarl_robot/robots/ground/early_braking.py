@@ -63,14 +63,15 @@ def _deceleration(speed: Array, steps: Array) -> float:
 
 def _slowed(points: Setpoints, spacing_s: float, steps: Array, slower: Array) -> Setpoints:
     """Setpoints of the same path with speeds (K + 1,) [m/s] at its first rows, which are steps (K,) [m] apart."""
-    rows = np.arange(len(slower))
+    rows, last = np.arange(len(slower)), len(steps)
     times = np.concatenate([[0.0], np.cumsum(2.0 * steps / np.maximum(slower[1:] + slower[:-1], 1e-3))])
     at = np.interp(spacing_s * np.arange(len(points.q)), times, rows)
-    rates = np.append(np.diff(np.square(slower)) / (2.0 * steps), 0.0)
-    q, v, a = (np.column_stack([np.interp(at, rows, column[: len(rows)]) for column in part.T])
-               for part in (points.q, points.v, points.a))  # fmt: skip
-    speed = np.maximum(np.hypot(v[:, 0], v[:, 1]), 1e-3)[:, None]
-    direction = v / speed
-    bend = (a - np.sum(a[:, :2] * direction[:, :2], axis=1)[:, None] * direction) / speed**2
-    wanted, rate = np.interp(at, rows, slower)[:, None], rates[at.astype(int)][:, None]
-    return Setpoints(q, wanted * direction, rate * direction + wanted**2 * bend)
+    k = np.minimum(at.astype(int), last - 1)
+    rates = np.append(np.diff(np.square(slower)) / (2.0 * steps), 0.0)[at.astype(int)][:, None]
+    table = np.column_stack([points.q[: last + 1], points.v[: last + 1], points.a[: last + 1], slower])
+    here = table[k] + (at - k)[:, None] * (table[k + 1] - table[k])
+    q, v, a, wanted = here[:, :3], here[:, 3:6], here[:, 6:9], here[:, 9:]
+    square = np.maximum(v[:, :1] ** 2 + v[:, 1:2] ** 2, 1e-6)
+    direction = v / np.sqrt(square)
+    bend = (a - (a[:, :1] * direction[:, :1] + a[:, 1:2] * direction[:, 1:2]) * direction) / square
+    return Setpoints(q, wanted * direction, rates * direction + wanted**2 * bend)
