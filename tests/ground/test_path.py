@@ -511,4 +511,18 @@ def test_a_vehicle_whose_speed_limit_binds_can_join_a_course_that_is_under_way(n
     joined = references.current
     assert joined is not None
     speed = np.linalg.norm(joined.sample(times).v[:, :2], axis=1)
-    assert speed[0] < 0.02 and speed.max() <= husky.velocity_limit[0] * (1.0 + 1e-6)
+    far = np.hypot(*(points.q[0, :2] - course.sample(np.zeros(1)).q[0, :2])) > husky.wheelbase_m
+    assert (far or speed[0] < 0.02) and speed.max() <= husky.velocity_limit[0] * (1.0 + 1e-6)
+
+
+@pytest.mark.parametrize("name", [*CLOSED, *OPEN])
+def test_a_course_far_away_is_followed_as_it_is(name: str) -> None:
+    """Faded from where the vehicle stands, it would move backwards and sideways, or be refused for its curvature."""
+    course, references = GroundOutputs(ROBOT).motion(name, np.random.default_rng(0), 60.0), ReferenceManager(ROBOT)
+    references.hold(course.sample(np.zeros(1)).q[0])
+    times = 1.5 + np.linspace(0.0, 2.0, 81)
+    points = course.sample(times)
+    references.offer(times, Outputs(points.q, points.v, points.a), 1.5)
+    joined = references.current
+    assert joined is not None
+    np.testing.assert_allclose(joined.sample(times).q, points.q, atol=1e-6)

@@ -19,7 +19,7 @@ from metarl_robot.robots.ground.motion_limits import check_motion_limits
 from metarl_robot.robots.ground.path_reference import GRIP_SHARE, PathReference, driven
 from metarl_robot.robots.ground.raceline import raceline
 from metarl_robot.robots.ground.speed_profile import cruising
-from metarl_robot.trajectories.euclidean_outputs import EuclideanOutputs
+from metarl_robot.trajectories.euclidean_outputs import EASE_S, EuclideanOutputs
 from metarl_robot.trajectories.flat_outputs import check_motion
 from metarl_robot.trajectories.splines import Hold
 
@@ -28,6 +28,8 @@ Array = NDArray[np.float64]
 BRAKING_SHARE = 0.4
 """Share of the nominal grip with which a vehicle brakes to rest."""
 STANDING_M_S = 0.05
+FAR = 1.0
+"""Distance beyond which a reference is not faded into another one, in wheelbases."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,11 +90,15 @@ class GroundOutputs(EuclideanOutputs):
     def gaps(self, old: Reference, new: Reference, time_s: float) -> Array:
         """Gaps of position and velocity; the acceleration may jump, as in any speed profile.
 
-        A fade of the acceleration would displace the path, by metres where a vehicle starts fast.
+        A fade of the acceleration would displace the path, by metres where a vehicle starts fast. A fade from a place
+        FAR lengths away, or of a speed that takes as long a way to reach, would move sideways and backwards. There are
+        no gaps then: the controller drives to the nearest point of the new path (nearby.py).
         """
         gaps = super().gaps(old, new, time_s)
         gaps[2] = 0.0
-        return gaps
+        reach_m = FAR * self._vehicle.wheelbase_m
+        far = max(np.hypot(*gaps[0, :2]), np.hypot(*gaps[1, :2]) * EASE_S) > reach_m
+        return np.zeros_like(gaps) if far else gaps
 
     def brake(self, state: State, time_s: float) -> Reference:
         heading = np.array([np.cos(state.q[2]), np.sin(state.q[2])])
