@@ -111,8 +111,8 @@ def remark_on_prior(robot: Robot, adapters: Sequence[str]) -> str:
     if not any(is_described(robot, ADAPTERS.get(robot.kind, name).weights) for name in adapters):
         return ""
     return (
-        f"{robot.name} has no trained weights: the prior of its context follows from its rated payload and effort "
-        f"limits; metarl train {robot.argument} trains its own"
+        f"{robot.name} has no trained weights: the prior of its context follows from its robot.yaml; "
+        f"metarl train {robot.argument} trains its own"
     )
 
 

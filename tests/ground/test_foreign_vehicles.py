@@ -259,3 +259,44 @@ def test_a_spin_and_a_halt_are_no_reason_to_turn_round(f1tenth: Ground) -> None:
     husky = load_robot("husky")
     assert isinstance(husky, Ground)
     assert not TurningRound(husky).needed(0.0, away, 0.0, goal), "it turns on the spot"
+
+
+SALOON = """name: saloon
+description: a saloon car
+kind: ground
+base_frame: base_link
+world_frame: odom
+control_rate_hz: 100
+mass_kg: 1093.3
+yaw_inertia_kg_m2: 1791.6
+com_height_m: 0.614
+wheels:
+  - {name: front_left, position_m: [1.1562, 0.693], steered: true, driven: false}
+  - {name: front_right, position_m: [1.1562, -0.693], steered: true, driven: false}
+  - {name: rear_left, position_m: [-1.4227, 0.682]}
+  - {name: rear_right, position_m: [-1.4227, -0.682]}
+wheel_radius_m: 0.344
+wheel_inertia_kg_m2: 1.7
+steering: {limit_rad: 1.066, rate_rad_s: 0.4, lag_s: 0.1}
+drive: {torque_nm: 4000.0, rate_nm_s: 40000.0, lag_s: 0.05}
+tyre: {friction: 1.0489, cornering_stiffness: [20.9, 20.9], slip_stiffness: 22.3, rolling_resistance: 0.01}
+speed_limit_m_s: 30.0
+yaw_rate_limit_rad_s: 2.0
+size_m: [4.508, 1.61, 1.4]
+"""
+"""A saloon car (vehicle 2 of CommonRoad): stiff tyres, slow steering, two driven wheels."""
+
+
+def test_a_car_with_stiff_tyres_and_slow_steering_adapts_without_weights(tmp_path: Path) -> None:
+    """Plans that steered beyond the tyres' peak, or faster than the car can, left the path by metres."""
+    (tmp_path / "robot.yaml").write_text(SALOON)
+    robot = load_robot(tmp_path)
+    assert isinstance(robot, Ground)
+    reference, room = GroundOutputs(robot).motion("figure_eight", np.random.default_rng(0), 8.0), simulation(robot)
+    plant, controller = room.plant(room.nominal_task()), make_controller(robot, "meta_mpc")
+    state, away = plant.reset(reference.sample(np.zeros(1)).q[0]), []
+    path = reference.sample(np.arange(0.0, 10.0, 0.01)).q[:, :2]
+    for k in range(800):
+        state = plant.step(controller.step(0.01 * k, state, reference).effort, 0.01)
+        away.append(float(np.linalg.norm(path - state.q[:2], axis=1).min()))
+    assert max(away) < 0.3

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bounds of the planned torques by the estimated friction: no axle uses more than its own friction circle.
+"""Bounds of the planned commands by the estimated friction: no axle uses more than its own friction circle.
 
 An axle that carries the share n of the weight m g and gets the share t of a torque T keeps its lateral force if
 
@@ -17,9 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_robot.robots.ground.description import GRAVITY_M_S2, Ground
+from metarl_robot.robots.ground.tyre import CREEP_M_S, PEAK_SLIP
 
 Array = NDArray[np.float64]
 
+SLIP_SHARE = 1.5
+"""Of the slip with the largest lateral force; beyond it, the force falls."""
+LEAST_SPEED_M_S = 0.05
+"""Lower speeds, and driving in reverse, count as this one; the angle is then free."""
 LEAST_SHARE = 0.3
 """s_0: share of the friction that is always available for driving."""
 
@@ -41,6 +46,23 @@ def torque_bounds(robot: Ground, states: Array, friction: float, mass_kg: float,
                 lower[:, channel] = np.maximum(lower[:, channel], robot.wheel_radius_m * least)
                 upper[:, channel] = np.minimum(upper[:, channel], robot.wheel_radius_m * most)
     return lower, upper
+
+
+def steering_bounds(robot: Ground, states: Array, friction: float, stiffness: float) -> tuple[Array, Array]:
+    """Smallest and largest steering angle (N,) at states (N, n) [rad]: slip angles up to SLIP_SHARE of the peak's.
+
+    More steering gives no more force, and plans that are linearised there alternate between full left and full right
+    from step to step. stiffness: of the tyres, over the description's.
+    """
+    track = robot.single_track
+    front = int(np.argmax(track.steered))
+    forward = np.cos(states[:, 2]) * states[:, 3] + np.sin(states[:, 2]) * states[:, 4]
+    across = np.cos(states[:, 2]) * states[:, 4] - np.sin(states[:, 2]) * states[:, 3]
+    across = across + track.positions[front, 0] * states[:, 5]
+    peak = SLIP_SHARE * PEAK_SLIP * friction / (stiffness * track.cornering_stiffness[front])
+    forward = np.maximum(forward, LEAST_SPEED_M_S)
+    middle, width = np.arctan2(across, forward), peak * np.hypot(1.0, CREEP_M_S / forward)
+    return middle - width, middle + width
 
 
 def _forces(torque: float, load: float, k: float, friction: float, free: Array) -> tuple[Array, Array]:

@@ -29,7 +29,7 @@ from metarl_robot.robots.ground.context_names import FRICTION
 from metarl_robot.robots.ground.description import Ground
 from metarl_robot.robots.ground.dynamics import N_PARAMETERS
 from metarl_robot.robots.ground.early_braking import braked, next_stop
-from metarl_robot.robots.ground.grip import torque_bounds
+from metarl_robot.robots.ground.grip import steering_bounds, torque_bounds
 from metarl_robot.robots.ground.plan import GroundPlan
 from metarl_robot.robots.ground.route import Route, RouteConfig
 from metarl_robot.robots.ground.skid_efforts import SkidEfforts
@@ -124,6 +124,7 @@ class PlanFollower(ABC, Generic[Config]):
         self._skid_efforts = None if robot.is_steered else SkidEfforts(robot, config.horizon + 1)
         self._limiter, self._route, self._actuators = EffortLimiter(robot), Route(robot, config), Actuators(robot)
         shape = (config.horizon, robot.nu)
+        self._change: Array = self._grid[:-1, None] * robot.effort_rate_limit
         self._lower, self._upper = (
             np.broadcast_to(robot.effort_lower, shape),
             np.broadcast_to(robot.effort_limit, shape),
@@ -274,17 +275,23 @@ class PlanFollower(ABC, Generic[Config]):
 
     def _problem(self, time: float, here: Array, targets: Array, ahead: Array, parameters: Array) -> Problem:
         guess = None if self._last is None else self._shifted(self._last, time)
-        lower, upper = self._lower.copy(), self._upper.copy()
-        lower[0], upper[0] = self._limiter.bounds()
+        first_lower, first_upper = self._limiter.bounds()
+        lower, upper = (
+            np.maximum(self._lower, first_lower - self._change),
+            np.minimum(self._upper, first_upper + self._change),
+        )
         if guess is not None:
-            least, most = self._torque_bounds(guess.states[:-1], parameters)
+            least, most = self._effort_bounds(guess.states[:-1], parameters)
             lower, upper = np.clip(least, lower, upper), np.clip(most, lower, upper)
         return Problem(time, here, targets, ahead, parameters, guess, lower, upper)
 
-    def _torque_bounds(self, states: Array, parameters: Array) -> tuple[Array, Array]:
-        """Bounds of grip.py with a lower quantile of the estimated friction."""
+    def _effort_bounds(self, states: Array, parameters: Array) -> tuple[Array, Array]:
+        """Bounds (N, nu) of grip.py with a lower quantile of the estimated friction."""
         robot, friction = self._robot, self._friction(parameters)
-        return torque_bounds(robot, states, friction, robot.mass_kg + parameters[3], self._config.grip_share)
+        lower, upper = torque_bounds(robot, states, friction, robot.mass_kg + parameters[3], self._config.grip_share)
+        if robot.is_steered:
+            lower[:, 0], upper[:, 0] = steering_bounds(robot, states, friction, math.exp(parameters[1]))
+        return lower, upper
 
     def _friction(self, parameters: Array) -> float:
         """A lower quantile of the estimated friction, and a much lower one of friction beyond the description's."""

@@ -16,10 +16,14 @@ with w the velocity of the wheel's centre in the wheel's frame. Below v_0 a tyre
 
 from __future__ import annotations
 
+import math
+
 import casadi as ca
 
 SHAPE = 1.3
 """C of the magic formula for lateral slip; the force falls by some per cent beyond its peak."""
+PEAK_SLIP = SHAPE * math.tan(0.5 * math.pi / SHAPE)
+"""|σ| of the largest force."""
 CREEP_M_S = 0.5
 """v_0."""
 _TINY = 1e-9

@@ -61,6 +61,39 @@ class ParameterFeatures(BaseGroup):
         return np.zeros(self._dof)
 
 
+FRICTION, FRICTION_STD, STIFFNESS = 0.72, 0.28, (-0.12, 0.2)
+ROLLING, ROLLING_STD = 0.035, 0.0144
+LOAD_STD, SLOPE_STD = (0.23, 0.07, 0.045, 0.037), 0.046
+STRENGTH, STEERING_STD_RAD = (-0.05, 0.087), 0.0173
+"""Prior without trained weights: as drawn in simulation (sim/ground/suites.py: TRAIN).
+
+Geometric mean of the friction, standard deviation of its logarithm; mean and standard deviation of the logarithm of the
+stiffness over the description's; of the rolling resistance; root mean square of the load's parameters in units of
+`scale`, of a slope's tangent and of the steering's offset; mean and standard deviation of motor strength beyond 1.
+"""
+
+
+def _surface_prior(robot: Ground) -> dict[str, tuple[float, float]]:
+    friction = float(np.log(FRICTION / robot.friction)), FRICTION_STD
+    return _named(robot, SURFACE, friction, STIFFNESS, (ROLLING - robot.rolling, ROLLING_STD))
+
+
+def _load_prior(robot: Ground) -> dict[str, tuple[float, float]]:
+    return _named(robot, LOAD, *((0.0, std) for std in LOAD_STD))
+
+
+def _slope_prior(robot: Ground) -> dict[str, tuple[float, float]]:
+    return _named(robot, SLOPE, (0.0, SLOPE_STD), (0.0, SLOPE_STD))
+
+
+def _actuators_prior(robot: Ground) -> dict[str, tuple[float, float]]:
+    return _named(robot, ACTUATORS, (0.0, STEERING_STD_RAD) if robot.is_steered else STRENGTH, STRENGTH)
+
+
+def _named(robot: Ground, part: slice, *values: tuple[float, float]) -> dict[str, tuple[float, float]]:
+    return dict(zip(parameter_names(robot)[part], values, strict=True))
+
+
 def _surface(robot: Ground, task: Any) -> Array:
     ratio = np.log([task.mean_friction / robot.friction, task.stiffness_scale])
     return np.append(ratio, task.rolling_resistance - robot.rolling)
@@ -76,12 +109,21 @@ def _actuators(robot: Ground, task: Any) -> Array:
     return np.array([task.steering_offset_rad if robot.is_steered else error, error])
 
 
-SURFACE_SPEC = FeatureSpec(lambda robot, dynamics, weights: ParameterFeatures(robot, SURFACE, sudden=True), _surface)
+SURFACE_SPEC = FeatureSpec(
+    lambda robot, dynamics, weights: ParameterFeatures(robot, SURFACE, sudden=True),
+    _surface,
+    described_prior=_surface_prior,
+)
 LOAD_SPEC = FeatureSpec(
-    lambda robot, dynamics, weights: ParameterFeatures(robot, LOAD, sudden=True, removable=True), _load
+    lambda robot, dynamics, weights: ParameterFeatures(robot, LOAD, sudden=True, removable=True),
+    _load,
+    described_prior=_load_prior,
 )
 SLOPE_SPEC = FeatureSpec(
     lambda robot, dynamics, weights: ParameterFeatures(robot, SLOPE, sudden=True),
     lambda robot, task: np.tan(task.slope_rad),
+    described_prior=_slope_prior,
 )
-ACTUATORS_SPEC = FeatureSpec(lambda robot, dynamics, weights: ParameterFeatures(robot, ACTUATORS), _actuators)
+ACTUATORS_SPEC = FeatureSpec(
+    lambda robot, dynamics, weights: ParameterFeatures(robot, ACTUATORS), _actuators, described_prior=_actuators_prior
+)
