@@ -26,10 +26,10 @@ from metarl_robot.ros_nodes.messages.package import shipped_names
 
 PYTHONS = ("3.11", "3.12", "3.13")
 ROOMS_OF_EXTRAS = {"ros": "ros_nodes", "train": "learning", "logs": "logs", "ray": "parallel", "view": "view"}
-OPTIONAL = {"px4_msgs", "pymavlink"}
-"""Of the bridges to autopilots alone: of the vehicle's own release, and of the extra 'mavlink'."""
-FAMILIES = {"gymnasium"}
-"""Of the extra 'train': sim/families/ is used by training alone."""
+OPTIONAL = {"px4_msgs", "pymavlink", "franka_msgs", "ur_msgs"}
+"""Of bridges to autopilots and drivers alone: of the robot's own release, and of the extra 'mavlink'."""
+FAMILIES = {"gymnasium", "metaworld"}
+"""Of the extra 'train', and of the environment of `make metaworld`: sim/families/ is used by training alone."""
 PEERS = {"do_mpc": "do-mpc", "acados": "comma-deps-acados", "torchopt": "torchopt", "higher": "higher"}
 """Peers of the benchmarks, seldom installed: import names and packages."""
 DEFINED = {canonicalize_name(name) for name in shipped_names()}
