@@ -87,5 +87,5 @@ class BatchPosterior(MomentumFilter):
         self.belief = self._step.take(self.belief, self._sample(state, effort, dt), self._about).belief
         self._noise.learn(self._algebra.white, self._algebra.response, dt)
 
-    def _keep_plausible(self, dt: float) -> None:
+    def _keep_plausible(self, state: State, effort: Array, dt: float) -> None:
         """The prior stays as it is."""

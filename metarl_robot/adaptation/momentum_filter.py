@@ -54,6 +54,8 @@ Array = NDArray[np.float64]
 
 DIFFERENT_SIGMAS = 0.1
 """Contexts that differ by less of the prior's standard deviations give the same force."""
+HANDED_OVER = 300.0
+"""Largest force of a diverged model that the observer takes over, in standard deviations of the initial disturbance."""
 LONGEST_INTERVAL_S, LONGEST_PERIODS = 0.03, 1.5
 """After a longer gap, position and velocity are those measured; the filter learns nothing from the gap."""
 
@@ -298,9 +300,9 @@ class MomentumFilter:
             self._controlled.passes(dt)
             try:
                 self._learn(state, effort, dt)
-                self._keep_plausible(dt)
+                self._keep_plausible(state, effort, dt)
             except np.linalg.LinAlgError:  # a covariance that is not positive definite
-                self._start_over()
+                self._start_over(state, effort)
             self._efforts.update(effort, dt)
         else:
             self._started = True
@@ -427,7 +429,7 @@ class MomentumFilter:
                     self._efforts.history.learn(white, response, sample.dt)
                 return
             if self._restarts.detected():
-                self._start_over()
+                self._start_over(sample.state, sample.acting.mean)
                 return
             self._consider(self._possible_changes())
         self._weigh(sample)
@@ -480,7 +482,7 @@ class MomentumFilter:
         if self._machine.settle(unfamiliar):
             self._algebra.prior[...] = self._forgotten_to(self._machine.prior)
 
-    def _keep_plausible(self, dt: float) -> None:
+    def _keep_plausible(self, state: State, effort: Array, dt: float) -> None:
         """Widen a prior that is too narrow; start over from an estimate that has diverged."""
         scale = self._machine.scale
         if self._restarts.holding:
@@ -489,7 +491,7 @@ class MomentumFilter:
         elif not scale.fits(self.belief.mean):
             scale.widen(self._beliefs(), dt)
             if scale.diverged(self.belief.mean):
-                self._start_over()
+                self._start_over(state, effort)
 
     def _beliefs(self) -> list[Belief]:
         """The estimate in force, and those of the other hypotheses on this machine."""
@@ -501,9 +503,12 @@ class MomentumFilter:
         self._use(self._features, self._prior)
         self._started, self._earlier_std = False, None
 
-    def _start_over(self) -> None:
-        """Return to the prior and hold it: the filter is an observer of the disturbance."""
+    def _start_over(self, state: State, effort: Array) -> None:
+        """Return to the prior and hold it: the filter is an observer of the disturbance, which is the whole force."""
+        force = self.observed + self._features.design(self._now(state, effort))[0] @ (self._context - self._prior.mean)
         self._return_to_prior()
+        if np.abs(force / self._tuning.drift_initial).max() < HANDED_OVER:  # also False if it is not finite
+            self.belief.mean[self._d], self._missed.force = force, np.zeros(self._n)
         self.belief.covariance[self._z, :] = 0.0
         self._algebra.prior[...] = 0.0
         self._restarts.begin()

@@ -10,7 +10,7 @@ import pytest
 
 from metarl_robot.adaptation.factory import filter_tuning, make_adapter
 from metarl_robot.adaptation.feature_spec import feature_map, true_contexts
-from metarl_robot.adaptation.features import FeatureMap
+from metarl_robot.adaptation.features import FeatureMap, Xi
 from metarl_robot.adaptation.filter_tuning import Prior
 from metarl_robot.adaptation.momentum_filter import MomentumFilter
 from metarl_robot.adaptation.tuning import AdapterTuning
@@ -219,6 +219,23 @@ def test_a_context_that_diverges_again_and_again_is_held_at_its_prior(robot: Rob
             adapter.belief.mean[adapter._z.start] = 1e6
     assert 2 <= adapter.restarts <= 4
     assert np.all(np.isfinite(adapter.context.mean)) and np.all(np.isfinite(adapter.disturbance))
+
+
+def test_a_restart_does_not_change_the_force_that_control_gets(robot: Robot) -> None:
+    """Otherwise the arm drops its payload until the observer has found the weight again."""
+    adapter, still = _filter(robot), State(robot.home, np.zeros(2))
+    weight = np.array([6.0, 2.0])
+    effort = ArmDynamics(robot).bias(robot.home, np.zeros(2)) + weight
+    here = Xi(robot.home[None], np.zeros((1, 2)), np.zeros((1, 2)), effort[None], effort[None, None].repeat(2, axis=1))
+    for _ in range(200):
+        adapter.update(still, effort, robot.control_period_s)
+    before = np.ravel(adapter.evaluate(here))
+    assert before == pytest.approx(-weight, rel=0.05)
+    adapter._start_over(still, effort)
+    for _ in range(10):
+        adapter.update(still, effort, robot.control_period_s)
+        assert np.ravel(adapter.evaluate(here)) == pytest.approx(before, rel=0.05)
+    assert adapter.restarts == 1
 
 
 def test_numerical_trouble_returns_to_the_prior_and_is_counted(robot: Robot) -> None:
