@@ -81,7 +81,7 @@ def test_a_shared_load_changes_neither_motion_nor_estimate_and_lowers_what_is_se
 
 
 def test_a_load_of_which_the_node_is_not_told_takes_the_estimate_away(alone: Run) -> None:
-    """Which is why it must be told: the load would be what the driver has, not what the arm carries."""
+    """So it must be told: otherwise it estimates only the part of the payload that the driver does not compensate."""
     untold = moved(told=False, taken=True)
     print(alone, untold)
     assert untold.mass_kg < 0.5 * alone.mass_kg

@@ -17,7 +17,7 @@ logarithm of the sum of squares, forgives a model that needed a second of data b
     nothing, and the latest cell's force
     the mean force of the latest cells, and the mean of the regressions with their mean error there, over HELD_S
 
-The last line is for robots whose missed force lasts whichever way they move, as wind does; friction turns with a joint.
+The last line is for flying robots: wind does not depend on the direction of motion, as friction in a joint does.
 Which error counts is said in prediction_error.py.
 """
 

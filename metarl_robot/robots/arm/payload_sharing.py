@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When an estimated payload may be given to a driver that compensates gravity, and what it compensates meanwhile.
+"""When an estimated payload may be given to a driver that compensates gravity, and the load that it then compensates.
 
     idle       nothing can be shared, or what is shared is still right
     settled    an estimate is settled and plausible, and differs from what the driver has
