@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An estimated payload is given to the robot's driver, in real time.
+"""An estimated payload is given to the robot's driver: the node, the drivers' real services, and the whole graph.
 
 The stand-in (tests/ros2_control/load_stand_in.py) is NOT a Franka or UR robot: our MuJoCo arm executes the efforts, to
-which it adds gravity, of the load too that it has accepted by the drivers' real services.
+which it adds gravity, of the load too that it has accepted by the drivers' real services. The quick tests publish the
+estimates; in the whole graph mpc learns them in real time, which a busy machine disturbs.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -18,15 +20,19 @@ import pytest
 
 rclpy = pytest.importorskip("rclpy", reason="needs the extra [ros] or a ROS 2 installation")
 
-from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue  # noqa: E402
 from geometry_msgs.msg import InertiaStamped  # noqa: E402
-from std_msgs.msg import Bool, Float64  # noqa: E402
+from std_msgs.msg import Bool, Float64, Float64MultiArray  # noqa: E402
 
 from metarl_robot.cli.launch_process import node_environment  # noqa: E402
 from metarl_robot.core.errors import MetaRLError  # noqa: E402
+from metarl_robot.core.tables import Table  # noqa: E402
+from metarl_robot.robots.arm.controller_switch import Phase  # noqa: E402
+from metarl_robot.robots.payload import PAYLOAD_NAMES  # noqa: E402
 from metarl_robot.ros_nodes import topics  # noqa: E402
+from metarl_robot.ros_nodes.convert import table_message  # noqa: E402
 from metarl_robot.ros_nodes.messages.provide import provide  # noqa: E402
-from tests.ros2_control.running import ROBOT, Graph  # noqa: E402
+from tests.ros2_control.running import ROBOT, Graph, StandIn  # noqa: E402
 
 try:
     for package in ("controller_manager_msgs", "franka_msgs", "ur_msgs"):
@@ -141,8 +147,11 @@ def graph(start: Callable, tmp_path: Any) -> Iterator[Callable[[str], LoadGraph]
         one.stop()
 
 
+@pytest.mark.skipif(
+    os.environ.get("METARL_QUIET_MACHINE") != "1",
+    reason="judges estimates in real time, two minutes: set METARL_QUIET_MACHINE=1 on a machine with no other load",
+)
 @pytest.mark.slow
-@pytest.mark.real_time
 @pytest.mark.parametrize("driver", ["franka", "ur"])
 def test_a_payload_is_shared_refused_and_taken_back(graph: Callable[[str], LoadGraph], driver: str) -> None:
     one = graph(driver)
@@ -187,25 +196,129 @@ def test_a_payload_is_shared_refused_and_taken_back(graph: Callable[[str], LoadG
     assert one.arm.now["given"][-1] == 0.0 and went < 0.05
 
 
-def test_a_service_that_is_missing_is_named_and_waited_for(probe_alone: Callable[[], tuple[int, Any]]) -> None:
+class Sharer:
+    """The node alone, in a domain with a probe that publishes estimates at 50 Hz and the bridge's state."""
+
+    def __init__(self, domain: int, probe: Any, driver: str) -> None:
+        self.probe, self.words, self.stages, self.loads = probe, [""], [""], [0.0]
+        self._mass_kg: float | None = None
+        probe.listen(DiagnosticStatus, "payload_sharer/state", self._on_state, topics.LATCHED)
+        load = "payload_sharer/load"
+        probe.listen(InertiaStamped, load, lambda m: self.loads.append(m.inertia.m), topics.LATCHED)
+        self._context = probe.node.create_publisher(Float64MultiArray, topics.CONTEXT, 1)
+        self._bridge = probe.node.create_publisher(DiagnosticStatus, "ros2_control_bridge/state", topics.LATCHED)
+        probe.node.create_timer(0.02, self._publish)
+        arguments = ("robot:=planar2", f"payload_driver:={driver}", "effort_includes_gravity:=false")
+        command = [sys.executable, "-m", "metarl_robot.ros_nodes.bridges.payload_sharer", "--ros-args"]
+        command += [word for argument in (*arguments, "transition_s:=0.5") for word in ("-p", argument)]
+        self._process = subprocess.Popen(command, env={**node_environment(), "ROS_DOMAIN_ID": str(domain)})
+
+    def _on_state(self, message: DiagnosticStatus) -> None:
+        self.words.append(message.message)
+        self.stages.append(message.values[0].value)
+
+    def _publish(self) -> None:
+        if self._mass_kg is not None:
+            mean = np.zeros(len(PAYLOAD_NAMES))
+            mean[:2] = self._mass_kg, 0.03 * self._mass_kg
+            mean[4:7] = 0.002 * self._mass_kg
+            rows = np.stack([mean, np.full(len(mean), 0.02)])
+            self._context.publish(table_message(Table(1, ("mean", "std"), PAYLOAD_NAMES, rows)))
+
+    def estimate(self, mass_kg: float) -> None:
+        self._mass_kg = mass_kg
+
+    def phase(self, phase: Phase) -> None:
+        values = {"phase": phase.value, "sends": str(phase is Phase.ENGAGED)}
+        self._bridge.publish(DiagnosticStatus(values=[KeyValue(key=key, value=word) for key, word in values.items()]))
+
+    def ask(self) -> Any:
+        return self.probe.trigger("payload_sharer/share_payload")
+
+    def wait(self, condition: Callable[[], bool], what: str) -> None:
+        self.probe.wait(condition, f"{what}; {self.words[-3:]}, {self.stages[-3:]}, {self.loads[-3:]}")
+
+    def wait_stage(self, stage: str) -> None:
+        self.wait(lambda: self.stages[-1] == stage, stage)
+
+    def stop(self) -> None:
+        self._process.send_signal(signal.SIGINT)
+        assert self._process.wait(60) == 0
+
+
+@pytest.fixture
+def sharer(probe_alone: Callable[[], tuple[int, Any]]) -> Iterator[Callable[[str], Sharer]]:
+    made: list[Sharer] = []
+
+    def make(driver: str) -> Sharer:
+        made.append(Sharer(*probe_alone(), driver))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+@pytest.fixture
+def arm() -> Iterator[Callable[[Sharer, str], StandIn]]:
+    made: list[StandIn] = []
+
+    def make(beside: Sharer, driver: str) -> StandIn:
+        made.append(StandIn("load_stand_in", beside.probe.domain, driver))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("driver", ["franka", "ur"])
+def test_a_driver_takes_refuses_and_gives_back_a_settled_payload(
+    sharer: Callable[[str], Sharer], arm: Callable[[Sharer, str], StandIn], driver: str
+) -> None:
+    one = sharer(driver)
+    robot = arm(one, driver)
+    refuse = one.probe.node.create_publisher(Bool, "stand_in/refuse", topics.LATCHED)
+    one.phase(Phase.ENGAGED)
+    one.estimate(CARRIED_KG)
+    one.wait_stage("settled")
+    one.wait(lambda: "waiting" not in one.words[-1] and robot.reports != [], "the services")
+    answer = one.ask()
+    assert not answer.success and "our efforts act" in answer.message and not robot.now["given"]
+
+    one.phase(Phase.HELD)
+    one.wait(lambda: "our efforts act" not in one.words[-1], "the bridge's phase")
+    one.probe.wait(lambda: refuse.get_subscription_count() > 0, "the stand-in")
+    refuse.publish(Bool(data=True))
+    one.wait(lambda: one.ask().success, "a request")
+    one.wait(lambda: "refused: " in one.words[-1], "the refusal")
+    one.wait(lambda: robot.active(HOLDING), "the holding controller")
+    assert not robot.now["given"] and one.loads[-1] == 0.0
+
+    refuse.publish(Bool(data=False))
+    one.wait(lambda: one.ask().success, "a second request")
+    one.wait_stage("accepted")
+    one.wait(lambda: robot.now["given"] == [pytest.approx(CARRIED_KG, abs=2e-3)], "the load at the driver")
+    one.wait(lambda: one.loads[-1] == pytest.approx(CARRIED_KG, abs=1e-3), "the load that mpc is told")
+    one.wait(lambda: robot.active(HOLDING), "the holding controller")
+
+    one.estimate(0.0)
+    one.phase(Phase.ENGAGED)
+    one.wait_stage("settled")
+    one.phase(Phase.HELD)
+    one.wait(lambda: one.ask().success, "a request to take nothing")
+    one.wait(lambda: one.loads[-1] == 0.0 and robot.now["given"][-1] == 0.0, "a driver that compensates nothing")
+
+
+def test_a_service_that_is_missing_is_named_and_waited_for(sharer: Callable[[str], Sharer]) -> None:
     from ur_msgs.srv import SetPayload
 
-    domain, probe = probe_alone()
-    words: list[str] = []
-    probe.listen(DiagnosticStatus, "payload_sharer/state", lambda m: words.append(m.message), topics.LATCHED)
-    arguments = ("robot:=planar2", "payload_driver:=ur", "effort_includes_gravity:=false")
-    command = [sys.executable, "-m", "metarl_robot.ros_nodes.bridges.payload_sharer", "--ros-args"]
-    command += [word for argument in arguments for word in ("-p", argument)]
-    sharer = subprocess.Popen(command, env={**node_environment(), "ROS_DOMAIN_ID": str(domain)})
-    try:
-        missing = "/io_and_status_controller/set_payload"
-        probe.wait(lambda: any(f"waiting for {missing}" in text for text in words), f"its name; {words}")
-        answer = probe.trigger("payload_sharer/share_payload")
-        assert not answer.success and f"no service {missing}" in answer.message
-        probe.node.create_service(SetPayload, missing, lambda request, response: response)
-        probe.wait(lambda: "waiting" not in words[-1], f"the service; {words}")
-        answer = probe.trigger("payload_sharer/share_payload")
-        assert not answer.success and "no estimate of while our efforts acted" in answer.message
-    finally:
-        sharer.send_signal(signal.SIGINT)
-        assert sharer.wait(60) == 0
+    one, missing = sharer("ur"), "/io_and_status_controller/set_payload"
+    one.wait(lambda: f"waiting for {missing}" in one.words[-1], "its name")
+    answer = one.ask()
+    assert not answer.success and f"no service {missing}" in answer.message
+    one.probe.node.create_service(SetPayload, missing, lambda request, response: response)
+    one.wait(lambda: "waiting" not in one.words[-1], "the service")
+    answer = one.ask()
+    assert not answer.success and "no estimate of while our efforts acted" in answer.message
