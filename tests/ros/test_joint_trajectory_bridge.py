@@ -118,9 +118,8 @@ def test_a_controller_of_efforts_and_states_without_efforts_are_refused(graph: C
     one.wait_words("its command_interfaces are ['effort']; must hold 'position'")
     one.probe.wait_count("mpc", "efforts_refused")
     assert one.arm.now["sent"] == 0
-    assert one.session.said(
-        "no command, because the state's efforts, to learn from, cannot be used: joint state, effort"
-    )
+    reason = "no command, because the state's efforts, to learn from, cannot be used: joint state, effort"
+    one.probe.wait(lambda: one.session.said(reason), reason)
 
 
 def dynamic(**joints: dict[str, float]) -> Any:
