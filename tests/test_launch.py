@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -623,6 +624,25 @@ def test_a_signal_to_the_command_ends_the_nodes(write: Writer, package: str, num
     lines += process.stdout.readlines()
     assert process.wait(WAIT_S) == 0
     assert any("[INFO] [talker-1]: process has finished cleanly" in line for line in lines)
+
+
+def test_a_signal_while_a_node_is_being_started_ends_that_node_too(
+    write: Writer, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node that was started but not yet known to the launcher was left running."""
+    launch = Launch(write(little("talker")), on_output=Output())
+    spawn, started = launch._spawn, []
+
+    def interrupted(*arguments: Any) -> Any:
+        started.append(spawn(*arguments))
+        launch.interrupt()
+        return started[-1]
+
+    monkeypatch.setattr(launch, "_spawn", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        launch.start()
+    launch.stop()
+    assert started[0].popen.poll() is not None
 
 
 def test_a_launch_under_nohup_outlives_its_terminal(write: Writer, package: str) -> None:

@@ -50,7 +50,7 @@ def run_launch(
         LaunchError, UnknownNameError: nothing was started.
     """
     launch = Launch(file_or_name, arguments, on_output)
-    with _signals_as_interrupts():
+    with _signals_as_interrupts(launch):
         try:
             launch.start()
             while not launch.wait(LISTENING_S) and not launch.unheard:
@@ -90,14 +90,14 @@ def _describe(argument: Argument) -> str:
 
 
 @contextmanager
-def _signals_as_interrupts() -> Iterator[None]:
+def _signals_as_interrupts(launch: Launch) -> Iterator[None]:
     """Treat SIGTERM and the first SIGHUP as Ctrl-C; signals that are ignored (as under nohup(1)) stay ignored."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a session that ends sends SIGHUP more than once
-        raise KeyboardInterrupt
+        launch.interrupt()
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
             signal.signal(number, interrupt)

@@ -129,6 +129,7 @@ class Launch:
         self.processes: list[Process] = []
         self.unheard = False
         """True when nobody reads the output any more (`metarl launch arm | head`)."""
+        self._is_spawning = self._is_interrupted = False
 
     def __enter__(self) -> Launch:
         self.start()
@@ -144,7 +145,19 @@ class Launch:
         self._folder = TemporaryDirectory(prefix="metarl_launch_")
         commands = [self._command(spec, number) for number, spec in enumerate(self.specs, 1)]
         for number, (spec, command) in enumerate(zip(self.specs, commands, strict=True), 1):
-            self.processes.append(self._spawn(f"{spec.executable}-{number}", spec, command))
+            self._is_spawning = True
+            try:
+                self.processes.append(self._spawn(f"{spec.executable}-{number}", spec, command))
+            finally:
+                self._is_spawning = False
+            if self._is_interrupted:
+                raise KeyboardInterrupt
+
+    def interrupt(self) -> None:
+        """Raise KeyboardInterrupt, for a signal handler; not before a process that is being started can be ended."""
+        if not self._is_spawning:
+            raise KeyboardInterrupt
+        self._is_interrupted = True
 
     def _check_names(self) -> int:
         """Return the ROS domain.
