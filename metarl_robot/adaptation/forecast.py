@@ -18,7 +18,7 @@ logarithm of the sum of squares, forgives a model that needed a second of data b
     the mean force of the latest cells, and the mean of the regressions with their mean error there, over HELD_S
 
 The last line is for flying robots: wind does not depend on the direction of motion, as friction in a joint does.
-Which error counts is said in prediction_error.py.
+The error is defined in prediction_error.py.
 """
 
 from __future__ import annotations
@@ -137,10 +137,10 @@ class Forecast:
         return np.asarray(by_context + np.diagonal(self._mean[:, size:]))
 
     def effort_gain(self) -> Array:
-        """ε (nu,): motor strength beyond 1 in which the mean of the models believes."""
+        """ε (nu,): motor strength beyond 1, by the mean of the models."""
         gains = self._mean[:, : self._features.size] @ self._by_gain  # (n, nu)
         return np.diagonal(gains).copy() if gains.shape[0] == gains.shape[1] else gains.mean(axis=0)
 
     def attached_body(self) -> Array:
-        """Attached body (k,) in which the mean of the models believes."""
+        """Attached body (k,), by the mean of the models."""
         return np.asarray(self._mean[:, : self._features.size].mean(axis=0) @ self._by_attached)

@@ -76,9 +76,9 @@ class ForecastingAdapter(WrappedAdapter[MomentumFilter]):
         return self._forecast.value(xi)
 
     def forecast_gain(self) -> Array:
-        """ε (nu,) in which the forecast believes."""
+        """ε (nu,) of the forecast."""
         return self._forecast.effort_gain()
 
     def forecast_attached(self) -> Array:
-        """Attached body (k,) in which the forecast believes."""
+        """Attached body (k,) of the forecast."""
         return self._forecast.attached_body()

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How wrong a prediction of the missed force is, for a model that also believes in motor strengths and inertias.
+"""The error of a predicted residual force, for a model that also estimates motor strengths and inertias.
 
-A model predicts Δ along the motion and the efforts that followed. Which of the two is known better decides what counts.
+A model predicts Δ along the motion and the efforts that followed. The error depends on which of the two is
+known better.
 
     joints       Positions are precise, efforts are not. The error of Δ over the strength 1 + ε of each motor is that of
                  the effort which the motion needs. Without it, a model of very weak motors would always be right.
@@ -23,7 +24,7 @@ from metarl_robot.core.robot import Robot
 Array = NDArray[np.float64]
 
 LEAST_STRENGTH, LEAST_INERTIA = 0.1, 0.01
-"""Least motor strength, and least share of the nominal inertia, that is believed."""
+"""Smallest motor strength, and smallest share of the nominal inertia, that is used."""
 
 
 class PredictionError(Protocol):
@@ -63,8 +64,8 @@ class AccelerationError:
         still = np.zeros(self._dynamics.dof)
         nominal = self._dynamics.momentum(q, still)[0].copy()
         shares, axes = scipy.linalg.eigh(self._dynamics.momentum(q, still, attached)[0], nominal)
-        believed = np.where(np.abs(shares) < LEAST_INERTIA, LEAST_INERTIA, shares)
-        return np.asarray(((error @ axes) / believed) @ (nominal @ axes).T)
+        limited = np.where(np.abs(shares) < LEAST_INERTIA, LEAST_INERTIA, shares)
+        return np.asarray(((error @ axes) / limited) @ (nominal @ axes).T)
 
 
 EFFORT_ERROR = EffortError()
