@@ -168,7 +168,7 @@ class _Problem:
     def squares(self, window: int, predicted: Array, gain: Array, attached: Array) -> Array:
         """Mean square error (n,) of Δ (horizon, n) in the cells that count for a joint; NaN: none does.
 
-        gain, attached: motor strengths and attached body in which the predictor believes (prediction_error.py).
+        gain, attached: motor strengths and attached body that the predictor estimates (prediction_error.py).
         """
         counted = self.counted[window : window + self.horizon]
         q, count = self.cells.q[window * STEPS], counted.sum(axis=0)
@@ -253,7 +253,7 @@ def _replay(problem: _Problem, name: str, adapter: Adapter, progress: Progress) 
         context = adapter.update(samples.state(k), samples.effort[max(k - 1, 0)], float(steps[k]))
         while w < len(windows) and problem.latest[w] == k:
             predicted = _predicted(problem, adapter, int(windows[w]))
-            squares[w] = problem.squares(int(windows[w]), predicted, *_believed(adapter))
+            squares[w] = problem.squares(int(windows[w]), predicted, *_estimated(adapter))
             first[w] = predicted[0]
             contexts.append(context)
             w += 1
@@ -263,8 +263,8 @@ def _replay(problem: _Problem, name: str, adapter: Adapter, progress: Progress) 
     return problem.row(squares, first, _estimates(problem.robot, contexts))
 
 
-def _believed(adapter: Adapter) -> tuple[Array, Array]:
-    """Motor strengths ε and attached body (k,) in which a prediction believes."""
+def _estimated(adapter: Adapter) -> tuple[Array, Array]:
+    """Motor strengths ε and attached body (k,) of a prediction."""
     gain, attached = (getattr(adapter, name, None) for name in ("forecast_gain", "forecast_attached"))
     if gain is None or attached is None:
         return adapter.effort_gain(), adapter.attached_body()
