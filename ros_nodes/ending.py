@@ -5,6 +5,9 @@ SIGINT, SIGTERM, SIGHUP or the end of the launcher (launcher_watch.py) ask a nod
 robot to rest, and a simulated robot waits until the gate has ended, so all nodes may be asked at the same time. The
 other nodes end at once. A second SIGINT or SIGTERM ends any node at once. With `METARL_END_AT_ONCE`, as set by demos,
 benchmarks and tests of simulated robots, the first one does.
+
+An alarm of the kernel (alarm(2)) kills a process that was due to end and has not ended `CLOSE_WITHIN_S` later: the
+middleware's threads can block each other while it releases a node.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from metarl_robot.ros_nodes.launcher_watch import AT_ONCE, watch_launcher
 
 REST_WITHIN_S = 90.0
 """Longest time that the gate waits for the robot to come to rest: a drone's `descent_time_s` and a margin."""
+CLOSE_WITHIN_S = 30  # longest time for completing files and releasing the node
 _SAME_REQUEST_S = 0.5  # a terminal and a launcher may both send the signal of one Ctrl-C
 
 
@@ -38,6 +42,7 @@ class Ending:
         self._asked_s = 0.0
         self._prepared = False
         self._at_once = bool(os.environ.get(AT_ONCE))
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # it kills without this process's help
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # set by nohup(1)
@@ -52,7 +57,10 @@ class Ending:
         if not (self._prepared or self._at_once):
             self._prepared = True
             node.prepare_end(self.why)
-        return self._at_once or node.may_end(waited_s)
+        may_end = self._at_once or node.may_end(waited_s)
+        if may_end:
+            signal.alarm(CLOSE_WITHIN_S)
+        return may_end
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         repeated = self.why != "" and monotonic() - self._asked_s > _SAME_REQUEST_S

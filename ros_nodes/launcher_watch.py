@@ -5,8 +5,8 @@ The environment variable `METARL_LAUNCHER` names the launcher: a process id, or 
 the node. `metarl launch` sets its own id; the launch files set `parent`, for `ros2 launch`. A node without the
 variable (started in a shell or by `ros2 run`) or with `METARL_LAUNCHER=none` has no launcher.
 
-A thread waits for the end of that process (pidfd_open(2)) without polling. It also kills a node that has not ended
-`KILL_S` after its launcher.
+A thread waits for the end of that process (pidfd_open(2)) without polling. It also sets an alarm that kills a node that
+has not ended `KILL_S` after its launcher.
 """
 
 from __future__ import annotations
@@ -19,11 +19,10 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Thread
-from time import sleep
 
 LAUNCHER = "METARL_LAUNCHER"
 AT_ONCE = "METARL_END_AT_ONCE"  # see ending.py
-KILL_S = 130.0  # longer than any node takes to end in order (ending.py)
+KILL_S = 130  # longer than any node takes to end in order (ending.py)
 
 
 def watch_launcher(on_gone: Callable[[], None]) -> None:
@@ -43,10 +42,9 @@ def launcher_pid() -> int | None:
 
 def _wait(launcher: int, on_gone: Callable[[], None]) -> None:
     wait_for_end(launcher)
+    signal.alarm(KILL_S)
     _mute()
     on_gone()
-    sleep(KILL_S)
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def wait_for_end(process: int) -> None:

@@ -23,9 +23,10 @@ import pytest
 
 from metarl_robot.cli.launch_process import node_environment
 from metarl_robot.cli.recording import read_run
-from metarl_robot.ros_nodes.launcher_watch import AT_ONCE, LAUNCHER
+from metarl_robot.ros_nodes.ending import CLOSE_WITHIN_S
+from metarl_robot.ros_nodes.launcher_watch import AT_ONCE, KILL_S, LAUNCHER
 
-WAIT_S = 120.0  # no verdict: a node that is still there then lives for ever
+WAIT_S = KILL_S + CLOSE_WITHIN_S + 60.0  # no verdict: a node that is still there then lives for ever
 
 LAUNCHES = {
     "arm": ("arm", "robot:=planar2", "controller:=pid"),
@@ -112,10 +113,11 @@ def runs(pid: int) -> bool:
         return False
 
 
-def wait_for(condition: Callable[[], object], words: str) -> None:
+def wait_for(condition: Callable[[], object], words: Callable[[], str]) -> None:
+    """words: of the failure."""
     deadline = monotonic() + WAIT_S
     while not condition():
-        assert monotonic() < deadline, words
+        assert monotonic() < deadline, words()
         threading.Event().wait(0.02)
 
 
@@ -127,7 +129,7 @@ def in_motion(probe: Any, domain: int, robot: str, *arguments: str) -> Iterator[
         probe.wait_state("passing")
         probe.wait_until(probe.time_s + 1.0)
         yield launched
-        wait_for(lambda: not launched.alive(), f"still alive: {launched.alive()}")
+        wait_for(lambda: not launched.alive(), lambda: f"still alive: {launched.alive()}; gate: {probe.states[-3:]}")
     except AssertionError as error:
         raise AssertionError(f"{error}\n{launched.said}") from error
     finally:
@@ -232,7 +234,7 @@ def orphan(domain: int, **variables: str) -> Iterator[int]:
 
 def test_a_node_of_any_launcher_notices_when_its_parent_is_gone(probe_alone: Callable[[], tuple[int, Any]]) -> None:
     with orphan(probe_alone()[0], **{LAUNCHER: "parent"}) as pid:
-        wait_for(lambda: not runs(pid), "the node lives on")
+        wait_for(lambda: not runs(pid), lambda: "the node lives on")
 
 
 def test_a_node_that_was_started_by_hand_is_bound_to_nothing(probe_alone: Callable[[], tuple[int, Any]]) -> None:
@@ -242,4 +244,33 @@ def test_a_node_that_was_started_by_hand_is_bound_to_nothing(probe_alone: Callab
         threading.Event().wait(1.0)  # a node that notices ends within a tenth of that
         assert runs(pid)
         os.kill(pid, signal.SIGTERM)
-        wait_for(lambda: not runs(pid), "the node lives on")
+        wait_for(lambda: not runs(pid), lambda: "the node lives on")
+
+
+HANGS_AT_THE_END = """
+import ctypes
+from metarl_robot.ros_nodes import ending
+from metarl_robot.ros_nodes.reference import ReferenceNode
+from metarl_robot.ros_nodes.runtime import run
+
+class Hangs(ReferenceNode):
+    def destroy_node(self):
+        ctypes.PyDLL(None).pause()  # native code that does not release Python's lock
+
+ending.CLOSE_WITHIN_S = 1
+run(Hangs, ["--ros-args", "-p", "robot:=planar2"])
+"""
+
+
+def test_a_node_that_hangs_while_it_is_released_is_killed(probe_alone: Callable[[], tuple[int, Any]]) -> None:
+    domain, probe = probe_alone()
+    node = subprocess.Popen(
+        [sys.executable, "-c", HANGS_AT_THE_END], env={**node_environment(), "ROS_DOMAIN_ID": str(domain)}
+    )
+    try:
+        probe.wait(lambda: "reference" in probe.node.get_node_names(), "the node in the graph")
+        node.terminate()
+        assert node.wait(WAIT_S) == -signal.SIGALRM
+    finally:
+        node.kill()
+        node.wait()
