@@ -32,6 +32,7 @@ BENCHMARKS = {
     "mppi": "one iteration of path integral control, against the same in plain numpy",
     "model": "the learned model's value and Jacobian inside the solver, against L4CasADi and CasADi's expansion",
     "adapt": "one update of the adapters",
+    "policy": "the gradient of maml_pg, against TorchOpt and torch.func",
     "train": "second-order MAML, against TorchOpt, higher and torch.func",
     "sim": "collecting data with randomised tasks, against the raw engine",
     "ros": "the loop of nodes in real time: latency, jitter, missed deadlines, processor time",
