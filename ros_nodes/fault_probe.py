@@ -32,6 +32,7 @@ from metarl_robot.core.tables import NANOSECONDS, Table, table_of
 from metarl_robot.ros_nodes import topics
 from metarl_robot.ros_nodes.convert import time_message
 from metarl_robot.ros_nodes.interface import interface_of
+from metarl_robot.ros_nodes.shared_memory import remove_unfinished_ports
 
 Array = NDArray[np.float64]
 
@@ -68,6 +69,7 @@ class FaultProbe:
 
     def __init__(self, robot: Robot, domain: int) -> None:
         self._interface, self._robot = interface_of(robot), robot
+        remove_unfinished_ports()
         self._context = rclpy.Context()
         self._context.init(domain_id=domain)
         self.node = rclpy.create_node("fault_probe", context=self._context)

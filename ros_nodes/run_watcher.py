@@ -14,6 +14,7 @@ from rclpy.signals import SignalHandlerOptions
 from metarl_robot.core.errors import MetaRLError
 from metarl_robot.ros_nodes.launcher_watch import watch_launcher
 from metarl_robot.ros_nodes.log_folder import ensure_log_folder
+from metarl_robot.ros_nodes.shared_memory import remove_unfinished_ports
 
 
 def run_watcher(watch: Callable[[Event], None], arguments: Sequence[str]) -> int:
@@ -23,6 +24,7 @@ def run_watcher(watch: Callable[[Event], None], arguments: Sequence[str]) -> int
         signal.signal(number, lambda *_: stop.set())
     watch_launcher(stop.set)
     ensure_log_folder()
+    remove_unfinished_ports()
     rclpy.init(args=list(arguments), signal_handler_options=SignalHandlerOptions.NO)
     try:
         watch(stop)

@@ -36,6 +36,7 @@ from metarl_robot.ros_nodes.ending import Ending
 from metarl_robot.ros_nodes.guarded import GuardedNode, RCLError, described
 from metarl_robot.ros_nodes.log_folder import ensure_log_folder
 from metarl_robot.ros_nodes.realtime_limit import limit_realtime
+from metarl_robot.ros_nodes.shared_memory import remove_unfinished_ports
 from metarl_robot.ros_nodes.unique_name import claim_name
 
 HEARD_WITHIN_S = 0.5
@@ -49,6 +50,7 @@ def run(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> int
     """Run one node until a signal or until it gives up. Returns the process's exit code."""
     ending = Ending()
     ensure_log_folder()
+    remove_unfinished_ports()
     rclpy.init(args=list(sys.argv if args is None else args), signal_handler_options=SignalHandlerOptions.NO)
     try:
         return _live(make_node, ending)

@@ -41,6 +41,7 @@ from metarl_robot.ros_nodes import topics  # noqa: E402
 from metarl_robot.ros_nodes.arm.interface import JointInterface  # noqa: E402
 from metarl_robot.ros_nodes.launcher_watch import AT_ONCE  # noqa: E402
 from metarl_robot.ros_nodes.quadrotor.interface import OdometryInterface  # noqa: E402
+from metarl_robot.ros_nodes.shared_memory import remove_unfinished_ports  # noqa: E402
 
 WAIT_S = 180.0  # how long to wait for something before giving up; never part of a verdict
 CLOSE_S = 30.0  # how long a probe may take to leave
@@ -53,6 +54,7 @@ def free_domain() -> int:
     """A ROS domain that nobody on this machine is in: the ports of its first participants are free (DDSI-RTPS 2.5,
     9.6.2).
     """
+    remove_unfinished_ports()  # of nodes that earlier tests killed
     for _ in range(100):
         domain = next(_domains) % 101
         try:
