@@ -77,6 +77,9 @@ TRAIN = ["torch==2.13.0", "threadpoolctl>=3.5", "gymnasium[mujoco]>=1.2,<2"]
 # The family lunar-lander: Gymnasium's LunarLander and its physics engine; before 1.4 that was a source archive.
 GAMES = [*TRAIN, "gymnasium[box2d]>=1.4,<2"]
 
+# The family highway-racetrack.
+HIGHWAY = [*TRAIN, "highway-env>=1.12.1,<2"]
+
 # The bridge to autopilots over MAVLink.
 MAVLINK = ["pymavlink>=2.4.40,<3"]
 
@@ -154,6 +157,7 @@ setup(
         "messages": [*ROS, *MESSAGES],
         "train": TRAIN,
         "games": GAMES,
+        "highway": HIGHWAY,
         "logs": LOGS,
         "mavlink": MAVLINK,
         "ray": RAY,
@@ -250,6 +254,7 @@ setup(
             "arm-mass = metarl_robot.sim.families.arm_load:MASS",
             "arm-force = metarl_robot.sim.families.arm_load:FORCE",
             "lunar-lander = metarl_robot.sim.families.lunar_lander:FAMILY",
+            "highway-racetrack = metarl_robot.sim.families.highway:FAMILY",
             "metaworld = metarl_robot.sim.families.metaworld:FAMILY",
         ],
     },

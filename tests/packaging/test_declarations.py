@@ -28,8 +28,8 @@ PYTHONS = ("3.11", "3.12", "3.13")
 ROOMS_OF_EXTRAS = {"ros": "ros_nodes", "train": "learning", "logs": "logs", "ray": "parallel", "view": "view"}
 OPTIONAL = {"px4_msgs", "pymavlink", "franka_msgs", "ur_msgs"}
 """Of bridges to autopilots and drivers alone: of the robot's own release, and of the extra 'mavlink'."""
-FAMILIES = {"gymnasium", "metaworld"}
-"""Of the extra 'train', and of the environment of `make metaworld`: sim/families/ is used by training alone."""
+FAMILIES = {"gymnasium", "highway-env", "metaworld"}
+"""Of the extras train and highway, and of the environment of `make metaworld`: training alone uses sim/families/."""
 PEERS = {"do_mpc": "do-mpc", "acados": "comma-deps-acados", "torchopt": "torchopt", "higher": "higher"}
 """Peers of the benchmarks, seldom installed: import names and packages."""
 DEFINED = {canonicalize_name(name) for name in shipped_names()}
@@ -135,7 +135,7 @@ def test_the_lock_file_pins_everything_that_is_declared(
     locked = {
         canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pins if wanted(pin, "", python)
     }
-    extras = ["", "ros", "messages", "mavlink", "train", "games", "logs", "ray", "view", "dev", "docs"]
+    extras = ["", "ros", "messages", "mavlink", "train", "games", "highway", "logs", "ray", "view", "dev", "docs"]
     needed = {
         (canonicalize_name(r.name), r.specifier) for r in requirements for extra in extras if wanted(r, extra, python)
     }

@@ -97,6 +97,7 @@ FAMILIES = Registry(
         "arm-mass": "metarl_robot.sim.families.arm_load:MASS",
         "arm-force": "metarl_robot.sim.families.arm_load:FORCE",
         "lunar-lander": "metarl_robot.sim.families.lunar_lander:FAMILY",
+        "highway-racetrack": "metarl_robot.sim.families.highway:FAMILY",
         "metaworld": "metarl_robot.sim.families.metaworld:FAMILY",
     },
 )

@@ -18,7 +18,8 @@ Array = NDArray[Any]
 class OneByOne(VectorEnv[Array, Array, Any]):
     """Environments of one family. One whose episode has ended stands still, with the reward 0, until the next reset.
 
-    Gymnasium's SyncVectorEnv begins a new episode instead, whose steps nobody uses here.
+    Gymnasium's SyncVectorEnv begins a new episode instead, whose steps nobody uses here. A step's info has `success`
+    (N,): whether an environment told one.
     """
 
     metadata = {"autoreset_mode": AutoresetMode.DISABLED}
@@ -40,11 +41,13 @@ class OneByOne(VectorEnv[Array, Array, Any]):
 
     def step(self, actions: Array) -> tuple[Array, Array, NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
         rewards, ended, late = np.zeros(self.num_envs), ~self._going, np.zeros(self.num_envs, dtype=bool)
+        success = np.zeros(self.num_envs, dtype=bool)
         given = np.asarray(actions, dtype=self.single_action_space.dtype)
         for i in np.flatnonzero(self._going):
-            self._seen[i], rewards[i], ended[i], late[i], _ = self._envs[i].step(given[i])
+            self._seen[i], rewards[i], ended[i], late[i], info = self._envs[i].step(given[i])
+            success[i] = bool(info.get("success", False))
         self._going = ~(ended | late)
-        return self._seen.copy(), rewards, ended, late, {}
+        return self._seen.copy(), rewards, ended, late, {"success": success}
 
     def close(self, **_: Any) -> None:
         """Close all."""
