@@ -29,11 +29,12 @@ HORIZON_S = 0.5
 
 @dataclass(frozen=True)
 class TrainingLoop:
-    """Where learners keep their states, whether to resume, and the progress callback."""
+    """Where learners keep their states, whether to resume, the progress callback, and the device of torch."""
 
     out: Path
     resume: bool
     progress: Progress | None
+    device: Any = "cpu"
 
     def fit(self, name: str, learner: Learner, config: TrainConfig, data: DataSet) -> Fit:
         return fit(learner, config, self.out / f"{name}.state", data.sha256(), self.resume, self.progress, name)
@@ -63,6 +64,7 @@ def train_last_layer(robot: Robot, config: TrainConfig, data: DataSet, loop: Tra
     learner = LastLayerLearner(
         builder.training_data(data, groups), builder.velocity_scale, builder.force_scale / builder.unit, config
     )
+    learner.module.to(loop.device)
     done = loop.fit("learn", learner, config, data)
     tensors, names = learner.export()
     features = [*groups, *(["learned"] if config.learned else [])]

@@ -19,6 +19,7 @@ from metarl_robot.core.checkpoint import Checkpoint, default_checkpoint, save_ch
 from metarl_robot.core.errors import MetaRLError, UnknownNameError
 from metarl_robot.core.folder_lock import locked_folder
 from metarl_robot.core.robot import Robot, named
+from metarl_robot.learning.device import chosen_device
 from metarl_robot.learning.models.config import TrainConfig
 from metarl_robot.learning.models.train import Fit, Progress
 from metarl_robot.parallel.engine import Engine
@@ -52,6 +53,7 @@ def train(
     progress: Progress | None = None,
     score_tasks: int = 200,
     engine: Engine | None = None,
+    device: str = "cpu",
 ) -> TrainReport:
     """Train weights for a robot and write them to `out`.
 
@@ -63,19 +65,25 @@ def train(
         progress: called with (phase, done, total, numbers to show).
         score_tasks: number of held-out tasks for scoring.
         engine: simulates the tasks; default: this process. The result is the same.
+        device: auto, cpu or cuda, of the last layer; MAML's gradient is computed on the CPU. The result differs by
+            rounding.
 
     Raises:
-        MetaRLError: another training writes to `out`, an interrupted one left its state there and is not to be resumed,
-            nothing to resume fits these settings, or the training diverged.
+        UnknownNameError: no such device.
+        MetaRLError: the device is not there or of no use, another training writes to `out`, an interrupted one left its
+            state there and is not to be resumed, nothing to resume fits these settings, or the training diverged.
     """
     _check(robot, config)
+    processor = chosen_device(device)
+    if device == "cuda" and config.adapter == "maml":
+        raise MetaRLError("--device cuda has no effect with --adapter maml: numpy computes its gradient; leave one out")
     out.mkdir(parents=True, exist_ok=True)
     with locked_folder(out, "wait for its end, or choose another --out"):
         if not resume and any(out.glob("*.state")):
             raise MetaRLError(
                 f"{out} holds an interrupted run: continue with --resume, choose another --out, or remove it"
             )
-        return _train(robot, config, TrainingLoop(out, resume, progress), score_tasks, engine)
+        return _train(robot, config, TrainingLoop(out, resume, progress, processor), score_tasks, engine)
 
 
 def _train(
@@ -90,6 +98,7 @@ def _train(
         "seed": config.seed,
         "data_sha256": data.sha256(),
         "command": command(robot, config),
+        "device": "cpu" if config.adapter == "maml" else str(loop.device),
         "train_seconds": round(sum(run.seconds for run in made.fits.values()), 1),
         "loss_curve": {name: _thinned(run.curve) for name, run in made.fits.items()},
         "versions": {**{name: version(name) for name in _LIBRARIES}, "python": platform.python_version()},

@@ -14,6 +14,7 @@ import typer
 
 from metarl_robot.cli import settings
 from metarl_robot.cli.console import examples, note, number, out, table, write_json
+from metarl_robot.cli.device import AUTO, Device
 from metarl_robot.cli.engine import Ray, engine
 from metarl_robot.cli.interruption import deferred_interrupt
 from metarl_robot.cli.prediction import prediction_table
@@ -82,6 +83,7 @@ def train(
     score_tasks: Annotated[
         int, typer.Option(min=1, max=100_000, help="Held-out tasks of the scores; the weights do not depend on it.")
     ] = 200,
+    device: Device = AUTO,
     ray: Ray = None,
     json: Annotated[bool, typer.Option("--json", help="Print the checkpoint's record on standard output.")] = False,
     **chosen: Any,
@@ -98,11 +100,13 @@ def train(
     if more and not logs:
         raise MetaRLError(f"unexpected argument: {more[0]}; recordings follow --logs")
     if logs or log_map is not None or force:
-        _train_on_logs(loaded, robot, config, [*(logs or []), *(more or [])], log_map, target, force, resume, json)
+        _train_on_logs(
+            loaded, robot, config, [*(logs or []), *(more or [])], log_map, target, force, resume, json, device
+        )
         return
     folder = target or (Path("runs", "train", file_name("robot", loaded.name)) if loaded.is_shipped else loaded.folder)
     with engine(ray) as cluster, progress() as report:
-        done = _train(report, loaded, robot, config, folder, resume, score_tasks, cluster)
+        done = _train(report, loaded, robot, config, folder, resume, score_tasks, cluster, device)
     _conclude(done, json)
 
 
@@ -116,13 +120,14 @@ def _train_on_logs(
     force: bool,
     resume: bool,
     json: bool,
+    device: str,
 ) -> None:
     from metarl_robot.cli import train_logs
 
     if not logs:
         raise MetaRLError("--map and --force are of recordings: name these with --logs LOG...")
     without = [settings.option_name(key) for key in config.model_dump(exclude_defaults=True)]
-    without += ["--resume"] if resume else []
+    without += [*(["--resume"] if resume else []), *(["--device"] if device != AUTO else [])]
     if without:
         raise MetaRLError(f"{', '.join(without)} has no effect with --logs: it keeps the features that were trained")
     kept = robot.is_shipped and not force
@@ -139,6 +144,7 @@ def _train(
     resume: bool,
     score_tasks: int,
     cluster: Engine | None,
+    device: str,
 ) -> TrainReport:
     try:
         from metarl_robot.sim import training
@@ -153,9 +159,10 @@ def _train(
 
     try:
         with deferred_interrupt() as stop_if_asked:  # only between gradient steps
-            return training.train(robot, config, folder, resume, show, score_tasks, cluster)
+            return training.train(robot, config, folder, resume, show, score_tasks, cluster, device)
     except KeyboardInterrupt:
         again = training.command(robot, config).replace(f"train {robot.name}", f"train {name}", 1)
+        again += "" if device == AUTO else f" --device {device}"
         note(f"continue with: {again} --out {folder} --resume", "interrupted")
         raise
 

@@ -10,6 +10,7 @@ import typer
 
 from metarl_robot.cli import settings
 from metarl_robot.cli.console import examples, note, number, out, write_json
+from metarl_robot.cli.device import AUTO, Device
 from metarl_robot.cli.engine import Ray, engine
 from metarl_robot.cli.interruption import deferred_interrupt
 from metarl_robot.cli.policy_tables import steps_table
@@ -52,6 +53,7 @@ def train_policy(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where an interrupted run with the same options stopped.")
     ] = False,
+    device: Device = AUTO,
     ray: Ray = None,
     json: Annotated[bool, typer.Option("--json", help="Print the checkpoint's record on standard output.")] = False,
     **chosen: Any,
@@ -68,11 +70,13 @@ def train_policy(
         )
     folder = target or Path("runs", "policies", file_name("task family", loaded.name.replace(":", "-")))
     with engine(ray) as cluster:
-        done = _train(loaded, config, folder, resume, cluster)
+        done = _train(loaded, config, folder, resume, cluster, device)
     _conclude(done, json)
 
 
-def _train(family: Family, config: PolicyConfig, folder: Path, resume: bool, cluster: Engine | None) -> PolicyReport:
+def _train(
+    family: Family, config: PolicyConfig, folder: Path, resume: bool, cluster: Engine | None, device: str
+) -> PolicyReport:
     from metarl_robot.learning.policies import run
 
     try:
@@ -82,9 +86,10 @@ def _train(family: Family, config: PolicyConfig, folder: Path, resume: bool, clu
                 report("train", done, total, "  ".join(f"{key} {number(value)}" for key, value in metrics.items()))
                 stop_if_asked()
 
-            return run.train(family, config, folder, resume, show, cluster)
+            return run.train(family, config, folder, resume, show, cluster, device)
     except KeyboardInterrupt:
-        note(f"go on with: {run.command(family, config)} --out {folder} --resume", "interrupted")
+        again = run.command(family, config) + ("" if device == AUTO else f" --device {device}")
+        note(f"go on with: {again} --out {folder} --resume", "interrupted")
         raise
 
 

@@ -83,7 +83,7 @@ class RunFiles:
         """Append a line to the learning curve, and replace the state."""
         with self.curve.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"iteration": iteration, **metrics}) + "\n")
-        kept = {name: value.detach().clone().contiguous() for name, value in tensors.items()}
+        kept = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
         metadata = {"fingerprint": self._fingerprint, "facts": json.dumps(facts)}
         replace_file(self._state, to_bytes(kept, metadata))
 

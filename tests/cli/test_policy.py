@@ -79,6 +79,9 @@ def test_ctrl_c_keeps_the_run(place: Path) -> None:
     [
         (("train-policy", "point-navigatio"), "'point-navigatio'", "panda-reach, planar2-reach, point-navigation"),
         (("train-policy", "point-navigation", "--algo", "ppo"), "'ppo'", "maml_pg, pg, promp, rl2"),
+        (("train-policy", "point-navigation", "--device", "tpu"), "'tpu'", "auto, cpu, cuda"),
+        (("train", "planar2", "--device", "tpu"), "'tpu'", "auto, cpu, cuda"),
+        (("train", "planar2", "--device", "cuda", "--logs", "x.mcap"), "--device", "no effect with --logs"),
         (("eval-policy", "planar2-reach", "--rate", "0.5"), "--rate", "adapts by its state"),
         (("train-policy", "point-navigation", "--iterations", "0"), "--iterations", "greater than or equal to 1"),
         (("train-policy", "point-navigation", "--hidden", "8,0"), "--hidden", "greater than or equal to 1"),

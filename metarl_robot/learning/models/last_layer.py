@@ -127,6 +127,10 @@ class Batch(NamedTuple):
     query_lag: Tensor
     contexts: Tensor
 
+    def to(self, device: torch.device) -> Batch:
+        """The same tensors on a device."""
+        return Batch(self.stride, *(tensor.to(device) for tensor in self[1:]))
+
 
 class Posterior(NamedTuple):
     """Mean (B, D) and covariance (B, D, D) of x = (u, d at the end of the window)."""
@@ -219,14 +223,14 @@ class LastLayer(nn.Module):
         solution = torch.cholesky_solve(
             torch.cat([to_x, measured.flatten(1, 2)[..., None]], dim=2), torch.linalg.cholesky(covariance)
         )
-        prior = torch.diag(torch.cat([torch.ones(size, dtype=torch.float64), last]))
+        prior = torch.diag(torch.cat([last.new_ones(size), last]))
         reduction = to_x.mT @ solution
         return Posterior(reduction[..., -1], prior - reduction[..., :-1])
 
     def _effort_std(self, inputs: Tensor) -> Tensor:
         """Factor (…, n) on the standard deviation of the fast error e: larger for joints that may stick."""
         if not self.sticks:
-            return torch.ones((*inputs.shape[:-1], self.n), dtype=torch.float64)
+            return self.mean_0.new_ones((*inputs.shape[:-1], self.n))
         v = inputs[..., 2 * self.n :].double() * self.velocity_limit
         return torch.sqrt(1.0 + STICTION_FACTOR**2 * torch.exp(-((v / STICTION_VELOCITY_RAD_S) ** 2)))
 
@@ -239,18 +243,19 @@ class LastLayer(nn.Module):
             torch.exp(2.0 * x)[:, None, None] for x in (self.log_drift, self.log_disturbance, self.log_error)
         )
         width = effort_std.shape[1]
-        index = torch.arange(width, dtype=torch.float64)
+        index = torch.arange(width, dtype=torch.float64, device=effort_std.device)
         slow = first + rate * dt * torch.minimum(index[:, None], index)
         fast = error * torch.exp(-dt / ERROR_MEMORY_S * (index[:, None] - index).abs())
         fast = fast * effort_std.mT[..., None] * effort_std.mT[..., None, :]
-        total = torch.tril(torch.ones(width, width, dtype=torch.float64)) * dt
+        total = torch.tril(effort_std.new_ones(width, width)) * dt
         return total @ (slow + fast) @ total.mT, (slow[:, -1:] @ total.mT)[:, 0], slow[:, -1, -1]
 
     def predictive(self, batch: Batch, posterior: Posterior) -> tuple[Tensor, Tensor]:
         """Mean (B, Q, n) and covariance (B, Q, n, n) of the residual Δ [Nm] on the query intervals."""
         mean, factor = self.prior()
         phi = self.impulses(batch.query_impulse, batch.query_inputs, self.dt) / self.dt
-        by_x = torch.cat([phi @ factor, torch.eye(self.n, dtype=torch.float64).expand(*phi.shape[:3], self.n)], dim=3)
+        unit = torch.eye(self.n, dtype=phi.dtype, device=phi.device).expand(*phi.shape[:3], self.n)
+        by_x = torch.cat([phi @ factor, unit], dim=3)
         value = phi @ mean + _apply(by_x, posterior.mean[:, None])
         walked = torch.exp(2.0 * self.log_drift) * self.dt * batch.query_lag[..., None]
         own = torch.diag_embed(walked + (self._effort_std(batch.query_inputs) * self.log_error.exp()) ** 2)
@@ -296,14 +301,14 @@ class LastLayer(nn.Module):
             start [Nm].
         drift_nm: (n,) random walk of d [Nm/√s].
         """
-        mean, factor = (x.detach().numpy() for x in self.prior())
+        mean, factor = (x.detach().cpu().numpy() for x in self.prior())
         covariance = factor @ factor.T
         levels = {"error_nm": self.log_error, "disturbance_nm": self.log_disturbance, "drift_nm": self.log_drift}
         return {
             **({} if self.network is None else self.network.export()),
             "prior_mean": mean[kept],
             "prior_covariance": covariance[np.ix_(kept, kept)],
-            **{name: level.detach().exp().numpy() for name, level in levels.items()},
+            **{name: level.detach().exp().cpu().numpy() for name, level in levels.items()},
         }
 
 
@@ -432,12 +437,12 @@ class LastLayerLearner:
         return [{"params": noise, "lr": _NOISE_RATE}, {"params": prior, "lr": _PRIOR_RATE}, {"params": network}]
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
-        batch = self._sampler.draw(self._config.batch, step)
+        batch = self._sampler.draw(self._config.batch, step).to(self.module.mean_0.device)
         if self._config.features == "supervised":
             loss, error = self.module.pooled_loss(batch)
         else:
             loss, error = self.module.loss(batch, self._config.context_weight)
-        return loss, {"error_percent": float(100.0 * (error / self._effort_limit).mean())}
+        return loss, {"error_percent": float(100.0 * (error.cpu() / self._effort_limit).mean())}
 
     def export(self) -> tuple[dict[str, Array], tuple[str, ...]]:
         """Tensors of a checkpoint and the names of its context entries.

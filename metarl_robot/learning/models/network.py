@@ -48,7 +48,7 @@ class Perceptron(nn.Module):
         """Tensors network.<i>.weight and network.<i>.bias of a checkpoint."""
         tensors: dict[str, Array] = {}
         for i, layer in enumerate(self._layers):
-            scale = self.output_scale if layer is self._layers[-1] else torch.ones(())
-            tensors[f"network.{i}.weight"] = (layer.weight * scale.reshape(-1, 1)).detach().double().numpy()
-            tensors[f"network.{i}.bias"] = (layer.bias * scale).detach().double().numpy()
+            scale = self.output_scale if layer is self._layers[-1] else layer.bias.new_ones(())
+            tensors[f"network.{i}.weight"] = (layer.weight * scale.reshape(-1, 1)).detach().cpu().double().numpy()
+            tensors[f"network.{i}.bias"] = (layer.bias * scale).detach().cpu().double().numpy()
         return tensors

@@ -185,7 +185,7 @@ class _Run:
         }
         metadata = {"fingerprint": self._fingerprint, "facts": json.dumps(facts)}
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        copies = {name: value.detach().clone().contiguous() for name, value in tensors.items()}
+        copies = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
         replace_file(self._path, to_bytes(copies, metadata))
 
     def load(self) -> None:
@@ -215,7 +215,7 @@ class _Run:
         self._learner.module.load_state_dict(own)
         for name, parameter in zip(self._names, self._parameters(), strict=True):
             keys = {
-                key: tensors[f"adam.{key}.{name}"]
+                key: tensors[f"adam.{key}.{name}"].to(parameter.device)
                 for key in ("step", "exp_avg", "exp_avg_sq")
                 if f"adam.{key}.{name}" in tensors
             }

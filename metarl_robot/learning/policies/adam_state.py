@@ -12,7 +12,7 @@ from metarl_robot.learning.policies.algorithm import first_parameters
 from metarl_robot.learning.policies.gaussian import Parameters
 from metarl_robot.learning.policies.sampling import Sampler
 
-_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+_MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 def adam_state(optimiser: torch.optim.Adam, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -30,7 +30,8 @@ def restore_adam(optimiser: torch.optim.Adam, parameters: Mapping[str, Tensor], 
         parameter.data.copy_(state[name])
         optimiser.state.pop(parameter, None)
         if f"adam.step.{name}" in state:
-            optimiser.state[parameter] = {key: state[f"adam.{key}.{name}"].clone() for key in _MOMENTS}
+            moments = {key: state[f"adam.{key}.{name}"].to(parameter.device, copy=True) for key in _MOMENTS}
+            optimiser.state[parameter] = {"step": state[f"adam.step.{name}"].clone(), **moments}
 
 
 class AdamTrained:

@@ -81,7 +81,7 @@ def check_algorithm(name: str) -> None:
 
 
 def first_parameters(sampler: Sampler) -> Parameters:
-    """Initial parameters of a run."""
+    """Initial parameters of a run, drawn on the CPU: the same on every device."""
     generator = torch.Generator().manual_seed(sampler.config.seed)
     first: Parameters = sampler.policy.initial(generator, sampler.config.first_std)
-    return first
+    return [parameter.to(sampler.device) for parameter in first]

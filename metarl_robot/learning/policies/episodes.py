@@ -71,7 +71,7 @@ def collect(
         parameters: of the policy, one set for each task.
         rng: draws the actions and seeds the environments; the same state gives the same episodes.
     """
-    weights = [parameter.detach().numpy() for parameter in parameters]
+    weights = [parameter.detach().cpu().numpy() for parameter in parameters]
     std = np.exp(weights[-1])[:, None]
     shape = (len(tasks), count)
     env = family.vector_env([task for task in tasks for _ in range(count)])

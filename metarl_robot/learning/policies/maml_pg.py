@@ -68,4 +68,4 @@ class MamlPg:
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Continue from a state."""
-        self.parameters = [state[name] for name in self._sampler.policy.shapes]
+        self.parameters = [state[name].to(self._sampler.device) for name in self._sampler.policy.shapes]

@@ -59,6 +59,7 @@ class Rl2:
         self._sampler, self._config = sampler, sampler.config
         self._policy: RecurrentPolicy = sampler.policy
         self._policy.draw(torch.Generator().manual_seed(self._config.seed), self._config.first_std)
+        self._policy.to(sampler.device)
         self._optimiser = torch.optim.Adam(self._policy.ordered(), lr=self._config.ppo_rate)
         self._scale = torch.zeros(2)  # mean and standard deviation of the first returns; 0: none yet
 
@@ -89,7 +90,8 @@ class Rl2:
         return {"return_before": float(means[0]), **later, "kl": moved[-1]}
 
     def _prepared(self, trials: Trials) -> _Samples:
-        inputs, actions, alive = (torch.from_numpy(x) for x in (trials.inputs, trials.actions, trials.alive))
+        device = self._sampler.device
+        inputs, actions, alive = (torch.from_numpy(x).to(device) for x in (trials.inputs, trials.actions, trials.alive))
         rewards = trials.rewards.astype(float)
         if not self._scale[1]:
             returns = summed(rewards, self._config.discount)[trials.alive > 0]
@@ -98,11 +100,11 @@ class Rl2:
             found, values = self._policy(inputs)
             log_prob = found.log_prob(actions)
         mean, std = self._scale.tolist()
-        values = (mean + std * values.numpy().astype(float)) * trials.alive
+        values = (mean + std * values.cpu().numpy().astype(float)) * trials.alive
         gain = self._advantages(rewards, values, trials.alive)
-        target = torch.from_numpy((gain + values - mean) / std).float()
+        target = torch.from_numpy((gain + values - mean) / std).float().to(device)
         chosen = gain[trials.alive > 0]
-        scaled = torch.from_numpy((gain - chosen.mean()) / (chosen.std() + 1e-8)).float()
+        scaled = torch.from_numpy((gain - chosen.mean()) / (chosen.std() + 1e-8)).float().to(device)
         return _Samples(inputs, actions, alive, log_prob, scaled, target)
 
     def _advantages(self, rewards: Array, values: Array, alive: Array) -> Array:
@@ -140,7 +142,7 @@ def trials_of(
     sampler: Sampler, parameters: Parameters, tasks: list[object], episodes: int, rng: np.random.Generator
 ) -> Trials:
     """One trial of each task under a policy. Raises NotFiniteError: a return is NaN or infinite."""
-    tensors = dict(zip(sampler.policy.shapes, (p.detach().numpy() for p in parameters), strict=True))
+    tensors = dict(zip(sampler.policy.shapes, (p.detach().cpu().numpy() for p in parameters), strict=True))
     std = np.exp(tensors["log_std"])
     trials = collect_trials(sampler.family, tasks, episodes, Recurrent(tensors), std, rng)
     if not np.isfinite(trials.returns).all():

@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from metarl_robot.core.errors import one_line
+from metarl_robot.core.errors import MetaRLError, one_line
 from metarl_robot.core.folder_lock import locked_folder
+from metarl_robot.learning.device import chosen_device
 from metarl_robot.learning.policies.algorithm import Metrics, check_algorithm, make_algorithm, sampler_of
 from metarl_robot.learning.policies.checkpoint import PolicyCheckpoint, save_policy
 from metarl_robot.learning.policies.config import PolicyConfig
@@ -58,6 +59,7 @@ def train(
     resume: bool = False,
     progress: Progress | None = None,
     engine: Engine | None = None,
+    device: str = "cpu",
 ) -> PolicyReport:
     """Train a policy on a family and write it to the folder `out`.
 
@@ -65,14 +67,16 @@ def train(
         resume: continue an interrupted run in `out`, with the same result as without the interruption.
         progress: called after each iteration, when its state is on the disk.
         engine: runs groups of tasks; default: this process. The result is the same.
+        device: auto, cpu or cuda. Groups of tasks run on CPUs. The result differs by rounding.
 
     Raises:
-        UnknownNameError: no such algorithm.
-        MetaRLError: another training writes to `out`, an interrupted one left its state there and is not to be resumed,
-            it had other settings, or a return was not finite; then the weights of the last iteration are kept.
+        UnknownNameError: no such algorithm or device.
+        MetaRLError: the device is not there, or not for groups of tasks; another training writes to `out`, an
+            interrupted one left its state there and is not to be resumed, it had other settings, or a return was not
+            finite; then the weights of the last iteration are kept.
     """
     check_algorithm(config.algo)
-    sampler = sampler_of(family, config)
+    sampler = replace(sampler_of(family, config), device=_device(device, config))
     if engine is not None:
         sampler = replace(sampler, engine=engine)
     out.mkdir(parents=True, exist_ok=True)
@@ -81,6 +85,16 @@ def train(
         run = _Run(sampler, out, resume)
         run.go_on(progress)
         return run.finish()
+
+
+def _device(name: str, config: PolicyConfig) -> Any:
+    """The device for a run. Raises UnknownNameError, MetaRLError."""
+    chosen = chosen_device(name)
+    if config.groups == 1:
+        return chosen
+    if name == "cuda":
+        raise MetaRLError(f"--device cuda with --groups {config.groups}: groups run on CPUs; leave one of them out")
+    return chosen_device("cpu")
 
 
 class _Run:
@@ -149,7 +163,7 @@ class _Run:
     def _write(self, facts: dict[str, Any], rate: float | None = None) -> PolicyCheckpoint:
         policy = self._sampler.policy
         tensors = {
-            name: parameter.detach().numpy()
+            name: parameter.detach().cpu().numpy()
             for name, parameter in zip(policy.shapes, self._algorithm.parameters, strict=True)
         }
         sizes = sizes_of(self._sampler.family)
@@ -165,6 +179,7 @@ class _Run:
             "command": command(self._sampler.family, self._config),
             "curve_sha256": self._files.curve_sha256(),
             **self._sampler.family.facts,
+            "device": self._sampler.device.type,
             "train_seconds": round(self._seconds, 1),
             "versions": versions(_LIBRARIES),
             **facts,

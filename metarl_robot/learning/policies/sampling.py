@@ -53,7 +53,7 @@ class Sampler:
     """Collects batches of a family's tasks.
 
     policy: a GaussianPolicy, or the RecurrentPolicy of rl2. engine: where groups of tasks run; the samples are the same
-    on any. held_out: draws tasks for scores.
+    on any. held_out: draws tasks for scores. device: of the parameters and batches; episodes are collected on the CPU.
     """
 
     family: Family
@@ -61,6 +61,7 @@ class Sampler:
     config: PolicyConfig
     engine: Engine = Processes()
     held_out: bool = False
+    device: torch.device = torch.device("cpu")
 
     def draw_tasks(self, rng: np.random.Generator, count: int) -> list[Any]:
         """Draw tasks."""
@@ -81,17 +82,16 @@ class Sampler:
             raise NotFiniteError(f"task family '{self.family.name}': an episode's return is {_first_bad(returns)}")
         alive = episodes.alive.reshape(len(tasks), -1)
         gain = advantages(episodes, self.config.discount, self.config.gae_lambda)
-        observations, actions = _tensor(_flat(episodes.observations)), _tensor(_flat(episodes.actions))
+        observations, actions = self._tensor(_flat(episodes.observations)), self._tensor(_flat(episodes.actions))
         with torch.no_grad():
             log_prob = self.policy(parameters, observations).log_prob(actions)
         weights = alive / alive.sum(-1, keepdims=True)
-        flat_gain = _tensor(gain.reshape(len(tasks), -1))
+        flat_gain = self._tensor(gain.reshape(len(tasks), -1))
         found = scores(self.family, returns, np.any(episodes.fulfilled, axis=-1))
-        return Batch(observations, actions, flat_gain, _tensor(weights), log_prob), found
+        return Batch(observations, actions, flat_gain, self._tensor(weights), log_prob), found
 
-
-def _tensor(array: NDArray[Any]) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+    def _tensor(self, array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(self.device)
 
 
 def _flat(series: NDArray[np.float32]) -> NDArray[np.float32]:
