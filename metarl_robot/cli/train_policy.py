@@ -33,9 +33,9 @@ _EPILOG = examples(
     ("metarl train-policy panda-reach --algo rl2 --episodes 2 --discount 0.95", "for the controller meta_policy"),
     ("metarl train-policy half-cheetah-direction --groups 8 --ray auto", "its episodes on a Ray cluster"),
     note="Families: point-navigation, half-cheetah-direction, -velocity, -cripple and -slope, ant-cripple, arm-mass, "
-    "arm-force, lunar-lander, highway-racetrack, metaworld:ML10, metaworld:ML1-<environment>, <arm>-reach, and those "
-    "of other packages (entry points of metarl_robot.task_families). The run's state is saved after every iteration: "
-    "Ctrl-C and a killed process lose at most the last one.",
+    "arm-force, lunar-lander, highway-racetrack, metaworld:ML10, metaworld:ML1-<environment>, <arm>-reach, "
+    "<car>-drive, and those of other packages (entry points of metarl_robot.task_families). The run's state is saved "
+    "after every iteration: Ctrl-C and a killed process lose at most the last one.",
 )
 
 

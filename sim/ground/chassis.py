@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 PAYLOAD = "payload"
 """Name of the load's body."""
-_NO_INERTIA = 1e-9
+NO_INERTIA = 1e-9
 """Moments of inertia of the load about its own centre [kg m²]: it is small beside the vehicle."""
 
 
@@ -60,7 +60,7 @@ def put_load(model: mujoco.MjModel, task: GroundTask) -> None:
     """Set the task's load, and its slope as a tilt of gravity."""
     body = model.body(PAYLOAD).id
     model.body_mass[body], model.body_ipos[body] = max(task.payload_mass_kg, 1e-9), task.payload_position_m
-    model.body_inertia[body] = _NO_INERTIA
+    model.body_inertia[body] = NO_INERTIA
     up = np.tan(task.slope_rad)
     model.opt.gravity[:] = -GRAVITY_M_S2 * np.array([*up, 1.0]) / np.sqrt(1.0 + up @ up)
     mujoco.mj_setConst(model, mujoco.MjData(model))

@@ -31,7 +31,7 @@ class Tyres:
     """The tyres of one vehicle. speeds: (w,) of its wheels [rad/s]."""
 
     def __init__(self, robot: Ground, physics_dt_s: float) -> None:
-        self._advance = NumpyFunction(compile_functions({"tyres": _function(robot, physics_dt_s)})["tyres"])
+        self._advance = NumpyFunction(compile_functions({"tyres": tyres_function(robot, physics_dt_s)})["tyres"])
         self._radius_m = robot.wheel_radius_m
         self.speeds = np.zeros(len(robot.track.positions))
         self._force = np.zeros(3)
@@ -56,7 +56,8 @@ def ground_of(task: GroundTask) -> Array:
 
 
 @lru_cache(maxsize=8)
-def _function(robot: Ground, dt: float) -> ca.Function:
+def tyres_function(robot: Ground, dt: float) -> ca.Function:
+    """(q, v, acting efforts, wheel speeds, last force of the body, ground_of) -> (force, wheel speeds, body force)."""
     q, v, acting = ca.SX.sym("q", 3), ca.SX.sym("v", 3), ca.SX.sym("acting", robot.nu)
     speeds, before, ground = ca.SX.sym("w", len(robot.track.positions)), ca.SX.sym("f", 3), ca.SX.sym("g", N_GROUND)
     left, right, stiffness, rolling, mass, *place = ca.vertsplit(ground)

@@ -232,6 +232,10 @@ class Ground(Robot):
         self.home = np.zeros(3)
 
     @property
+    def families(self) -> Mapping[str, str]:  # type: ignore[override]
+        return {"drive": "metarl_robot.sim.ground.drive:DriveFamily"} if self.is_steered else {}
+
+    @property
     def is_steered(self) -> bool:
         """Whether it has a steered axle; otherwise it is skid-steered."""
         return bool(self.track.steered.any())
