@@ -140,8 +140,8 @@ class _TyresOfMany:
         for own, given in zip(self._inputs, (q, v, acting), strict=True):
             own[: self._count] = given
         for part in self._parts:
-            given = [own[part] for own in self._inputs]
-            found = self._advance(*given, self._speeds[part], self._last[part], self._ground[part])
+            moving = [own[part] for own in self._inputs]
+            found = self._advance(*moving, self._speeds[part], self._last[part], self._ground[part])
             made[part], self._speeds[part], self._last[part] = found
         return made[: self._count]
 

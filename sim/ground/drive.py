@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Family `<car>-drive`: a car follows a path among obstacles under unknown conditions, under the law of `meta_policy`.
+"""Family `<car>-drive`: a car follows a path among obstacles under unknown conditions.
 
 A task is a draw of the training suites (friction, load, slope, motor strength, steering offset, latency and noise of
 the sensors: sim/ground/suites.py), a stretch of a random course, and a random layout of obstacles on it. The line that
@@ -181,7 +181,7 @@ def _line_around(
     found = route.nearest(reference, start_s, begin.q[0], float(np.hypot(*begin.v[0, :2])), _AHEAD_S)
     if found is None:
         return None
-    times = found.time_s + _ROUNDING_S + SPACING_S * np.arange(round(_AHEAD_S / SPACING_S))
+    times = found.time_s + _ROUNDING_S + SPACING_S * np.arange(round(_AHEAD_S / SPACING_S), dtype=np.float64)
     line = found.reference.sample(times)
     free = clearance(robot, Obstacles(discs), line.q).min() > 0.0
     return line if free and np.hypot(line.v[:, 0], line.v[:, 1])[:HORIZON].min() > 0.0 else None

@@ -7,9 +7,9 @@
 
 e_y is the offset to the left of the line's nearest point, e_ψ the angle from the line's direction to the velocity's,
 ℓ a length that grows with the speed, l the wheelbase, κ_max and a_max those of the largest steering angle and torque.
-Without slip the offset decays critically damped over the distance ℓ. The policy chooses u every PERIOD_S. Training and
-the robot share this law. As for arms (robots/arm/policy_law.py): untrained, the car already follows the line, commands
-do not jump, and a constant unknown, such as a bent steering, needs u = 0 once it is compensated.
+Without slip the offset decays critically damped over the distance ℓ. The policy chooses u every PERIOD_S. As for arms
+(robots/arm/policy_law.py): untrained, the car already follows the line, commands do not jump, and a constant unknown,
+such as a bent steering, needs u = 0 once it is compensated. The law does not recover from a spin.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ CORRECTION_RATE = 5.0
 _LENGTH_S, _LEAST_LENGTH_WHEELBASES = 0.15, 1.5
 _SPEED_GAIN = 4.0
 _LEAST_SPEED_M_S = 1.0
-"""Slower cars count as having this forward speed in the direction of the velocity, which noise would turn."""
+"""Slower cars count as this fast in the direction of the velocity, which noise would turn. On slower parts of the line
+corrections act in proportion to its speed: where the car is to stand, it stands."""
 _PREVIEW = (0, 10, 20)
 _ASIDE_WIDTHS, _HEADING_RAD, _SPEED_SHARE, _SIDEWAYS_SHARE = 0.3, 0.1, 0.07, 0.1
 """Units of the errors, and of sideways speed: widths of the car, shares of its speed limit."""
@@ -92,9 +93,9 @@ class DriveLaw:
         length = np.maximum(_LENGTH_S * np.abs(forward), _LEAST_LENGTH_WHEELBASES * self._wheelbase_m)
         ahead = line.v[:, round(LEAD_S / SPACING_S)]
         bend = ahead[:, 2] / np.maximum(np.hypot(ahead[:, 0], ahead[:, 1]), 0.1)
-        more = self._most * correction
-        feedback = self._aside_m * aside / length**2 + 2.0 * _HEADING_RAD * heading / length
         yaw, wanted = line.q[:, 0, 2], np.hypot(line.v[:, 0, 0], line.v[:, 0, 1])
+        more = self._most * correction * np.minimum(wanted / _LEAST_SPEED_M_S, 1.0)[:, None]
+        feedback = self._aside_m * aside / length**2 + 2.0 * _HEADING_RAD * heading / length
         along = np.cos(yaw) * line.a[:, 0, 0] + np.sin(yaw) * line.a[:, 0, 1]
         acceleration = along + _SPEED_GAIN * (wanted - forward) + more[:, 1]
         steering = np.arctan(self._wheelbase_m * (bend - feedback + more[:, 0]))
